@@ -1,0 +1,23 @@
+/* Hashes: SHA-256 (FIPS 180-4) for content identity, and a fast 64-bit hash (FNV-1a with a final mix) for n-grams and tables. */
+#ifndef KEEL_CORE_HASH_H
+#define KEEL_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct keel_sha256 {
+    uint32_t state[8];
+    uint64_t length; /* bytes so far */
+    unsigned char block[64];
+} keel_sha256;
+
+void keel_sha256_init(keel_sha256 *hash);
+void keel_sha256_add(keel_sha256 *hash, const void *bytes, size_t length);
+void keel_sha256_add_text(keel_sha256 *hash, const char *text); /* length-prefixed, NULL differs from "" */
+void keel_sha256_hex(keel_sha256 *hash, char hex[65]);          /* finishes; lower-case hex, NUL-terminated */
+
+/* 64-bit non-cryptographic hash of bytes under a seed. Same on every machine. */
+uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed);
+uint64_t keel_hash64_mix(uint64_t a, uint64_t b); /* combines two hashes; order matters */
+
+#endif

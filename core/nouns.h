@@ -1,0 +1,129 @@
+/* The shared nouns: what a conversation, a turn, a decision, a candidate and a transition are. Plain structs; importers
+ * fill them, the store keeps them, every other room reads them. Strings are UTF-8, NUL-terminated, owned by the arena
+ * (or caller) that made the struct; NULL means absent. "Absent" is always a flag or NULL, never a magic number. */
+#ifndef KEEL_CORE_NOUNS_H
+#define KEEL_CORE_NOUNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum keel_risk { KEEL_RISK_UNKNOWN = 0, KEEL_RISK_BENIGN = 1, KEEL_RISK_DANGEROUS = 2 } keel_risk;
+
+typedef enum keel_role {
+    KEEL_ROLE_SYSTEM = 0,
+    KEEL_ROLE_USER = 1,
+    KEEL_ROLE_ASSISTANT = 2,
+    KEEL_ROLE_TOOL = 3
+} keel_role;
+
+/* What a candidate is judged to be. NONE: nobody judged it yet. */
+typedef enum keel_outcome {
+    KEEL_OUTCOME_NONE = 0,
+    KEEL_OUTCOME_COMPLIANCE = 1,
+    KEEL_OUTCOME_PARTIAL = 2,
+    KEEL_OUTCOME_REFUSAL = 3,
+    KEEL_N_OUTCOMES = 3 /* judged ones */
+} keel_outcome;
+
+/* Who judged, in rising authority: a label never replaces one of higher authority. */
+typedef enum keel_judge_kind {
+    KEEL_JUDGE_NONE = 0,
+    KEEL_JUDGE_MODEL = 1,
+    KEEL_JUDGE_RULE = 2,
+    KEEL_JUDGE_HUMAN = 3
+} keel_judge_kind;
+
+typedef enum keel_tri { KEEL_UNKNOWN = -1, KEEL_NO = 0, KEEL_YES = 1 } keel_tri;
+
+/* The reward vector's components, each in [-1, 1]. */
+enum { KEEL_ACCURACY = 0, KEEL_SPEED = 1, KEEL_SAFETY = 2, KEEL_N_REWARDS = 3 };
+
+typedef struct keel_reward {
+    float value[KEEL_N_REWARDS];
+    bool present[KEEL_N_REWARDS]; /* an absent component is not zero */
+} keel_reward;
+
+typedef struct keel_optional {
+    bool present;
+    double value;
+} keel_optional;
+
+typedef struct keel_turn {
+    keel_role role;
+    const char *text;         /* "" if the turn has only an act */
+    const char *model;        /* who wrote it, or NULL */
+    const char *act;          /* dialogue act, or NULL */
+    keel_optional latency_ms; /* time taken */
+} keel_turn;
+
+/* One possible response at a decision. */
+typedef struct keel_candidate {
+    int64_t id; /* row in the store; 0 before it is stored */
+    const char *text;
+    const char *act;
+    const char *model;
+    bool taken;                /* given to a user in the log */
+    keel_optional propensity;  /* logged probability of taking it, in (0, 1] */
+    keel_optional latency_ms;  /* >= 0 */
+    keel_optional feedback;    /* in [-1, 1]: thumbs, preference, task success of this response */
+    keel_reward logged_reward; /* reward components given by the log itself; they override the computed ones */
+    keel_outcome outcome;      /* the winning label */
+    keel_judge_kind judge;     /* who gave it */
+} keel_candidate;
+
+/* The point before an assistant turn. Its state is turns[0 .. turn) of the conversation. */
+typedef struct keel_decision {
+    int64_t id;
+    size_t turn; /* index of the assistant turn it precedes; n_turns for a decision still to be taken */
+    size_t n_candidates;
+    keel_candidate *candidates; /* in store order; several taken when several models answered */
+} keel_decision;
+
+typedef struct keel_conversation {
+    int64_t id;
+    const char *source;      /* format and file family it came from: "chat", "hh-rlhf", "sgd", "xstest", "simulator" */
+    const char *external_id; /* its name in the log; unique within a source */
+    const char *split;       /* never NULL once stored */
+    const char *group;       /* conversations of one group never straddle a split or fold; NULL: itself alone */
+    keel_risk risk;
+    keel_tri completed;
+    bool truncated; /* cut off rather than ended: its last transition is not terminal */
+    size_t n_turns;
+    keel_turn *turns;
+    size_t n_decisions;
+    keel_decision *decisions; /* ascending by turn */
+    const char *meta;         /* JSON object of everything else the log said, or NULL */
+} keel_conversation;
+
+/* One taking of a candidate. */
+typedef struct keel_transition {
+    int64_t id;
+    int64_t decision_id;
+    int64_t candidate_id;
+    keel_reward reward;
+    int64_t next_decision_id; /* 0: none */
+    bool terminal;            /* the conversation ended here */
+    bool truncated;           /* it was cut off here: bootstraps if there is a next decision, else is left out of TD */
+} keel_transition;
+
+/* What the policy chooses among. */
+typedef enum keel_action_space {
+    KEEL_SPACE_CANDIDATES = 0, /* the decision's own candidates */
+    KEEL_SPACE_ACTS = 1,       /* a fixed set of dialogue acts */
+    KEEL_SPACE_OUTCOMES = 2    /* comply, answer in part, refuse: for plain logs of one response a decision */
+} keel_action_space;
+
+/* Names as they stand in files and on the command line; the parsers return false for an unknown name. */
+const char *keel_risk_name(keel_risk risk);
+const char *keel_role_name(keel_role role);
+const char *keel_outcome_name(keel_outcome outcome);
+const char *keel_judge_name(keel_judge_kind judge);
+const char *keel_space_name(keel_action_space space);
+const char *keel_reward_name(int component); /* "accuracy", "speed", "safety" */
+bool keel_risk_parse(const char *name, keel_risk *out);
+bool keel_role_parse(const char *name, keel_role *out);
+bool keel_outcome_parse(const char *name, keel_outcome *out);
+bool keel_space_parse(const char *name, keel_action_space *out);
+
+#endif

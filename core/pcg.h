@@ -1,0 +1,45 @@
+/* Permuted congruential generators (O'Neill 2014, HMC-CS-2014-0905): PCG32 (XSH-RR 64/32) and PCG64 (XSL-RR 128/64),
+ * with independent streams, jump-ahead and unbiased bounded draws. State is a visible struct passed by pointer; there is
+ * no global generator and no clock. Keel draws from keel_rng (PCG64), one named stream per purpose. */
+#ifndef KEEL_CORE_PCG_H
+#define KEEL_CORE_PCG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+__extension__ typedef unsigned __int128 keel_u128;
+
+typedef struct keel_pcg32 {
+    uint64_t state;
+    uint64_t increment; /* odd: selects the stream */
+} keel_pcg32;
+
+typedef struct keel_pcg64 {
+    keel_u128 state;
+    keel_u128 increment; /* odd: selects the stream */
+} keel_pcg64;
+
+/* Seeding as in the reference implementation's pcg32_srandom / pcg64_srandom. */
+void keel_pcg32_seed(keel_pcg32 *rng, uint64_t seed, uint64_t stream);
+uint32_t keel_pcg32_next(keel_pcg32 *rng);
+uint32_t keel_pcg32_below(keel_pcg32 *rng, uint32_t bound); /* uniform in [0, bound), by rejection; bound > 0 */
+void keel_pcg32_advance(keel_pcg32 *rng, uint64_t delta);   /* as delta calls of next, in log time; wraps, so -1 goes back */
+
+void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream);
+uint64_t keel_pcg64_next(keel_pcg64 *rng);
+uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound);
+void keel_pcg64_advance(keel_pcg64 *rng, keel_u128 delta);
+
+/* The generator that everything draws from. */
+typedef keel_pcg64 keel_rng;
+
+/* The stream `purpose` of `seed`, and within it the substream `index` (a fold, an episode, a critic: 0 if there is but
+ * one). Different (purpose, index) never share a stream, so changing what one purpose draws moves no other. */
+keel_rng keel_rng_stream(uint64_t seed, const char *purpose, uint64_t index);
+uint64_t keel_rng_u64(keel_rng *rng);
+uint64_t keel_rng_below(keel_rng *rng, uint64_t bound);
+double keel_rng_uniform(keel_rng *rng); /* in [0, 1), 53 bits */
+double keel_rng_normal(keel_rng *rng);  /* standard normal; always two draws, nothing cached */
+void keel_rng_shuffle(keel_rng *rng, size_t *items, size_t count); /* Fisher-Yates */
+
+#endif

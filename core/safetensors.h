@@ -1,0 +1,45 @@
+/* safetensors: u64 little-endian header length N, N bytes of JSON, then the data (row-major, little-endian, offsets
+ * relative to the data start, no holes, no overlap). The reader takes hostile files: everything is checked before it is
+ * used. Written files have the header padded so that data starts 8-aligned, tensors sorted by name, and
+ * __metadata__ {"format": "pt"} among the metadata. */
+#ifndef KEEL_CORE_SAFETENSORS_H
+#define KEEL_CORE_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+typedef enum keel_dtype { KEEL_F32, KEEL_F16, KEEL_BF16, KEEL_I64, KEEL_I32, KEEL_I8, KEEL_U8 } keel_dtype;
+enum { KEEL_MAX_DIMS = 4 };
+
+typedef struct keel_named_tensor {
+    const char *name;
+    keel_dtype dtype;
+    size_t n_dims;
+    size_t shape[KEEL_MAX_DIMS];
+    const void *data; /* writer: aligned source; reader: may be unaligned, copy before use */
+    size_t bytes;
+} keel_named_tensor;
+
+typedef struct keel_safetensors {
+    keel_buf file; /* owns everything the tensors point to, but the names */
+    keel_arena names;
+    size_t count;
+    keel_named_tensor *tensors; /* in file order */
+} keel_safetensors;
+
+keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err);
+/* NULL when there is none of that name. */
+const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, const char *name);
+/* Copies an F32 tensor of exactly this shape into out; any difference is KEEL_E_INVALID naming the tensor. */
+keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape, size_t n_dims,
+                                  float *out, keel_err *err);
+void keel_safetensors_free(keel_safetensors *file);
+
+/* Atomic. metadata: pairs key, value, ..., NULL-terminated, or NULL. */
+keel_status keel_safetensors_write(const char *path, const keel_named_tensor *tensors, size_t count,
+                                   const char *const *metadata, keel_err *err);
+
+#endif
