@@ -1,0 +1,220 @@
+#include "core/memory.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 14, LARGEST_STEP = 1 << 26 };
+
+/* ---- the allocator ---- */
+
+static void *libc_resize(void *user, void *old, size_t bytes) {
+    (void)user;
+    return realloc(old, bytes);
+}
+
+static void libc_release(void *user, void *old) {
+    (void)user;
+    free(old);
+}
+
+static keel_allocator current = {libc_resize, libc_release, NULL};
+
+void keel_allocator_set(const keel_allocator *allocator) {
+    current = allocator ? *allocator : (keel_allocator){libc_resize, libc_release, NULL};
+}
+
+void *keel_alloc(size_t bytes) {
+    return keel_realloc(NULL, bytes);
+}
+
+void *keel_realloc(void *old, size_t bytes) {
+    return current.resize(current.user, old, bytes ? bytes : 1);
+}
+
+void keel_free(void *pointer) {
+    if (pointer) current.release(current.user, pointer);
+}
+
+void *keel_calloc(size_t count, size_t size) {
+    size_t bytes;
+    if (!keel_size_mul(count, size, &bytes)) return NULL;
+    void *memory = keel_alloc(bytes);
+    if (memory) memset(memory, 0, bytes);
+    return memory;
+}
+
+char *keel_strdup(const char *text) {
+    if (!text) return NULL;
+    size_t bytes = strlen(text) + 1;
+    char *copy = keel_alloc(bytes);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+bool keel_size_mul(size_t a, size_t b, size_t *product) {
+    if (b && a > SIZE_MAX / b) return false;
+    *product = a * b;
+    return true;
+}
+
+bool keel_size_add(size_t a, size_t b, size_t *sum) {
+    if (a > SIZE_MAX - b) return false;
+    *sum = a + b;
+    return true;
+}
+
+/* ---- arenas ---- */
+
+typedef struct keel_arena_block {
+    struct keel_arena_block *older;
+    size_t capacity; /* bytes from data on */
+    size_t used;
+    unsigned char *data; /* aligned; inside this allocation */
+} arena_block;
+
+/* Puts a block with room for at least bytes in front of the chain. */
+static arena_block *arena_grow(keel_arena *arena, size_t bytes) {
+    /* Doubling keeps the number of blocks small; the cap keeps the unused tail of a large arena small. */
+    size_t step = arena->first ? arena->first->capacity * 2 : FIRST_BLOCK;
+    if (step > LARGEST_STEP) step = LARGEST_STEP;
+    size_t capacity = bytes > step ? bytes : step, total;
+    if (!keel_size_add(capacity, sizeof(arena_block) + ALIGNMENT, &total)) return NULL;
+    arena_block *block = keel_alloc(total);
+    if (!block) return NULL;
+    unsigned char *data = (unsigned char *)(block + 1);
+    data += (ALIGNMENT - (uintptr_t)data % ALIGNMENT) % ALIGNMENT;
+    *block = (arena_block){arena->first, capacity, 0, data};
+    arena->first = block;
+    return block;
+}
+
+void *keel_arena_alloc(keel_arena *arena, size_t bytes) {
+    size_t rounded;
+    if (!keel_size_add(bytes ? bytes : 1, ALIGNMENT - 1, &rounded)) return NULL;
+    rounded -= rounded % ALIGNMENT;
+    arena_block *block = arena->first;
+    if (!block || block->capacity - block->used < rounded) block = arena_grow(arena, rounded);
+    if (!block) return NULL;
+    void *memory = block->data + block->used;
+    block->used += rounded;
+    arena->used += rounded;
+    if (arena->used > arena->peak) arena->peak = arena->used;
+    return memory;
+}
+
+void *keel_arena_calloc(keel_arena *arena, size_t count, size_t size) {
+    size_t bytes;
+    if (!keel_size_mul(count, size, &bytes)) return NULL;
+    void *memory = keel_arena_alloc(arena, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+char *keel_arena_strndup(keel_arena *arena, const char *text, size_t length) {
+    size_t bytes;
+    char *copy = keel_size_add(length, 1, &bytes) ? keel_arena_alloc(arena, bytes) : NULL;
+    if (!copy) return NULL;
+    if (length) memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *keel_arena_strdup(keel_arena *arena, const char *text) {
+    return text ? keel_arena_strndup(arena, text, strlen(text)) : NULL;
+}
+
+keel_status keel_arena_reserve(keel_arena *arena, size_t bytes, keel_err *err) {
+    size_t free_bytes = arena->first ? arena->first->capacity - arena->first->used : 0;
+    if (free_bytes < bytes && !arena_grow(arena, bytes))
+        return keel_fail(err, KEEL_E_NOMEM, "keel_arena_reserve", "no memory for a block of %zu bytes",
+                         bytes);
+    return KEEL_OK;
+}
+
+static void arena_release(keel_arena *arena) {
+    for (arena_block *block = arena->first, *older; block; block = older) {
+        older = block->older;
+        keel_free(block);
+    }
+    arena->first = NULL;
+}
+
+void keel_arena_reset(keel_arena *arena) {
+    arena->used = 0;
+    if (!arena->first) return;
+    if (arena->first->older) {
+        size_t capacity = 0;
+        for (arena_block *block = arena->first; block; block = block->older) capacity += block->capacity;
+        /* Release before growing, so that merging never needs the memory twice. If growing fails the arena is
+         * merely empty, and the next allocation tries again. */
+        arena_release(arena);
+        arena_grow(arena, capacity);
+    } else {
+        arena->first->used = 0;
+    }
+}
+
+void keel_arena_free(keel_arena *arena) {
+    arena_release(arena);
+    *arena = (keel_arena){0};
+}
+
+/* ---- byte buffers ---- */
+
+/* Makes room for `more` bytes and a NUL; false marks the buffer failed. */
+static bool buf_reserve(keel_buf *buf, size_t more) {
+    size_t need;
+    if (buf->failed) return false;
+    if (!keel_size_add(buf->length, more, &need) || !keel_size_add(need, 1, &need)) {
+        buf->failed = true;
+        return false;
+    }
+    if (need <= buf->capacity) return true;
+    size_t capacity = buf->capacity < 64 ? 64 : buf->capacity;
+    while (capacity < need) capacity = capacity > SIZE_MAX / 2 ? need : capacity * 2;
+    char *data = keel_realloc(buf->data, capacity);
+    if (!data) {
+        buf->failed = true;
+        return false;
+    }
+    buf->data = data;
+    buf->capacity = capacity;
+    return true;
+}
+
+void keel_buf_append(keel_buf *buf, const void *bytes, size_t length) {
+    if (!buf_reserve(buf, length)) return;
+    if (length) memcpy(buf->data + buf->length, bytes, length);
+    buf->length += length;
+    buf->data[buf->length] = '\0';
+}
+
+void keel_buf_text(keel_buf *buf, const char *text) {
+    keel_buf_append(buf, text, strlen(text));
+}
+
+void keel_buf_format(keel_buf *buf, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    if (length < 0) buf->failed = true;
+    if (length >= 0 && buf_reserve(buf, (size_t)length)) {
+        vsnprintf(buf->data + buf->length, (size_t)length + 1, format, again);
+        buf->length += (size_t)length;
+    }
+    va_end(again);
+    va_end(args);
+}
+
+void keel_buf_clear(keel_buf *buf) {
+    buf->length = 0;
+    buf->failed = false;
+    if (buf->data) buf->data[0] = '\0';
+}
+
+void keel_buf_free(keel_buf *buf) {
+    keel_free(buf->data);
+    *buf = (keel_buf){0};
+}
