@@ -1,0 +1,33 @@
+/* Split expressions: which conversations a verb looks at.
+ *
+ *   all            every conversation
+ *   NAME           conversations imported (or assigned) to that split
+ *   fold:K/N       fold K of N (K counts from 0), by the hash of the group
+ *   rest:K/N       everything but that fold
+ *   NAME,fold:K/N  both
+ *
+ * Folds depend on a conversation's group alone, so contrast pairs and variants stay together and a fold does not change when
+ * more logs come in. */
+#ifndef KEEL_DATASETS_SPLIT_H
+#define KEEL_DATASETS_SPLIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+typedef enum keel_fold_kind { KEEL_FOLD_NONE, KEEL_FOLD_IN, KEEL_FOLD_REST } keel_fold_kind;
+
+typedef struct keel_split {
+    char text[160]; /* as given */
+    char name[64];  /* "" for any */
+    keel_fold_kind kind;
+    int64_t fold, folds;
+} keel_split;
+
+keel_status keel_split_parse(const char *text, keel_split *out, keel_err *err);
+/* fold:K/N of rest:K/N: what a policy trained on `split` has not seen. KEEL_E_INVALID when the split names no rest. */
+keel_status keel_split_held_out(const keel_split *split, keel_split *out, keel_err *err);
+int64_t keel_split_group_hash(const char *source, const char *group); /* >= 0; fold = hash % N */
+
+#endif
