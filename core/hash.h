@@ -14,6 +14,7 @@ typedef struct keel_sha256 {
 void keel_sha256_init(keel_sha256 *hash);
 void keel_sha256_add(keel_sha256 *hash, const void *bytes, size_t length);
 void keel_sha256_add_text(keel_sha256 *hash, const char *text); /* length-prefixed, NULL differs from "" */
+void keel_sha256_finish(keel_sha256 *hash, unsigned char digest[32]);
 void keel_sha256_hex(keel_sha256 *hash, char hex[65]);          /* finishes; lower-case hex, NUL-terminated */
 
 /* 64-bit non-cryptographic hash of bytes under a seed. Same on every machine. */

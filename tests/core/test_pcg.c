@@ -1,0 +1,222 @@
+/* The generators against the printed outputs of the reference implementation (imneme/pcg-c,
+ * test-high/expected/ check-pcg32.out and check-pcg64.out: seed 42, stream 54, five rounds of numbers, the
+ * same again after a jump back, 65 coins, 33 dice and a dealt deck). */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/pcg.h"
+
+enum { ROUNDS = 5, NUMBERS = 6, COINS = 65, DICE = 33, CARDS = 52 };
+
+static const uint32_t NUMBERS_32[ROUNDS][NUMBERS] = {
+    {0xa15c02b7, 0x7b47f409, 0xba1d3330, 0x83d2f293, 0xbfa4784b, 0xcbed606e},
+    {0x74ab93ad, 0x1c1da000, 0x494ff896, 0x34462f2f, 0xd308a3e5, 0x0fa83bab},
+    {0x39af5f9f, 0x04196b18, 0xc3c3eb28, 0xc076c60c, 0xc693e135, 0xf8f63932},
+    {0x55ce6851, 0x97a7726d, 0x17e10815, 0x58007d43, 0x962fb148, 0xb9bb55bd},
+    {0xfcef7cd6, 0x1b488b5a, 0xd0daf7ea, 0x1d9a70f7, 0x241a37cf, 0x9a3857b7}};
+static const char *const COINS_32[ROUNDS] = {
+    "HHTTTHTHHHTHTTTHHHHHTTTHHHTHTHTHTTHTTTHHHHHHTTTTHHTTTTTHTTTTTTTHT",
+    "HHHHHHHHHHTHHHTHTHTHTHTTTTHHTTTHHTHHTHTTHHTTTHHHHHHTHTTHTHTTTTTTT",
+    "HTTHHTTTTTHTTHHHTHTTHHTTHTHHTHTHTTTTHHTTTHHTHHTTHTTHHHTHHHTHTTTHT",
+    "HHTHHTTTTHTHHHHHTTHHHTTTHHTHTHTHTHHTTHTHHHHHHTHHTHHTHHTTTTHHTHHTT",
+    "HHHHTHHTTHTTHHHTTTHHTHTHTTTTHTTHTHTTTHHHTHTHTTHTTHTHHTHTHHHTHTHTT"};
+static const char *const DICE_32[ROUNDS] = {
+    "341122324324335231315141564662633", "511332453226432424323632342411544",
+    "515322453313463234223152466424336", "663234264263235534466265446161365",
+    "541261315636214452156564445264356"};
+static const uint64_t NUMBERS_64[ROUNDS][NUMBERS] = {
+    {0x86b1da1d72062b68, 0x1304aa46c9853d39, 0xa3670e9e0dd50358, 0xf9090e529a7dae00, 0xc85b9fd837996f2c,
+     0x606121f8e3919196},
+    {0x1773ba241e7a792a, 0xe41aed7117b0bc10, 0x36bac8d9432af525, 0xe0c78e2f3c850a38, 0xe3ad939c1c7ce70d,
+     0xa302fdced8c79e93},
+    {0xc96006593aed3b62, 0xf04d5afa3f197bf1, 0xce6f729cc913a50f, 0x98b5fc4fbb1e4aea, 0x802dce1b410fc8c3,
+     0xe3bac0a14f6e5033},
+    {0x68da679de81de48a, 0x7ee3c031fa0aa440, 0x6eb1663983530403, 0xfec4d7a9a7aec823, 0xbce221c255ee9467,
+     0x460a42a962b8a2f9},
+    {0x9e0d084cff42fe2f, 0x63cd8347aae338ea, 0x112aae00540d3fa1, 0x53968bc829afd6ec, 0x1b9900eb6c5b6d90,
+     0xe89ed17ea33cb420}};
+static const char *const COINS_64[ROUNDS] = {
+    "TTTHHHTTTHHHTTTTHHTTHHTHTHTTHHTHTTTTHHTTTHTHHTHTTTTHHTTTHHHTTTHTT",
+    "TTTTHTHTHHTHTHTTTTTHHTTHHHHTHTHHHHHHHTHHHTHHTHTTTHHHHTTHHTTTHTHTH",
+    "HTTHTHTTTTTHTTTHHTHTHHTHHHHHHHHHTTTHTHTHTHHTTTTTTHHHHTHTTTTHHHHHH",
+    "HHHTTTTHHHHHTTTTTTTHHHTHHHHTTHTTTHTTTTHTHHHHTHHTTTHHHTHHTTHHHTHTH",
+    "HTTTTTHTHTHHHTHTTTHTHHTHHTHTTTHHTTHHHTTTTHTTHHTHHTHHHTTHHTHTHHHHH"};
+static const char *const DICE_64[ROUNDS] = {
+    "641515536346236555153626144352632", "611541563242246215262315115442363",
+    "564331452321132345464362263224525", "356364565611665551646451144435616",
+    "665114553126524642644325336534512"};
+static const char *const CARDS_32[2] = {"Qd Ks 6d 3s 3d 4c 3h Td Kc 5c Jh Kd Jd As 4s 4h Ad Th Ac Jc 7s Qs "
+                                        "2s 7h Kh 2d 6c Ah 4d Qh 9h 6s 5s 2c 9c Ts 8d 9s 3c 8c Js 5d 2h 6h "
+                                        "7d 8s 9d 5h 8h Qc 7c Tc ",
+                                        "7d 2s 7h Td 8s 3c 3d Js 2d Tc 4h Qs 5c 9c Th 2c Jc Qd 9d Qc 7s 3s "
+                                        "5s 6h 4d Jh 4c Ac 4s 5h 5d Kc 8h 8d Jd 9s Ad 6s 6c Kd 2h 3h Kh Ts "
+                                        "Qh 9h 6d As 7c Ks Ah 8c "};
+static const char *const CARDS_64[ROUNDS] = {
+    "3d 7d 3h Qd 9d 8c Ts Ad 9s 6c Jh Ac 5s 4c 2c 7s Kh Kd 7h Qh 6d Qc "
+    "8d Qs 6s Js 4d Kc 9h 3c 2h Td 5d 5h 9c 4s 5c 7c 3s 4h As Th 6h Jc "
+    "2s Jd Tc Ah 2d Ks 8h 8s ",
+    "As 2h 4d 7d Ad Qc 9s 7h Kh Jc 7c 3d 8c Th 9c Qd 9h Td 6d 8d Qs 5c "
+    "6s 8s Ac Kd 2d 3h Qh Tc Jh Ah 3s 4h 9d 8h Jd 4s 2s Ts 5s Kc 4c 5d "
+    "3c 6h 2c 6c 7s Js 5h Ks ",
+    "5c 5d 9d 4s Qs Kh 2c 3h Ac 2s 7s 4c 6s 8h 9c 6d 2h 4d 3c 5h 6h Ad "
+    "7c Js Jd 6c 2d 3d 4h Kd 9s Th Kc 7h 8s Tc Qc Qd Jh Ks 8d Ts Ah Jc "
+    "5s As Qh 8c 3s Td 7d 9h ",
+    "7c Kh 2d Qc Jh Js Kc Ks Kd 3d 8d 4s Jc 8c 9d 5c 9c Qh As Qd 3s Ac "
+    "3h 3c Ad 9h 6h Th Jd 5s 6s 7h 7d 7s 2c 2h 2s 6d 8h 4d Ts Tc 4h 5h "
+    "4c Ah 9s Td 8s 5d 6c Qs ",
+    "Jd Qh 8s 9h Kh 3c Ts Th Kc Kd 4s Ah 5h 4d Jc 7d 9c Ac 8c Ks 6s 2d "
+    "Td Qc 2s 8h Tc 6c 3d 3h 4h 6h 7s Qs As 5d 3s 5c 6d 4c Js 5s 8d 9d "
+    "2c 9s 7h Qd Jh Ad 2h 7c "};
+
+static void print_cards(const size_t *cards, char *text) {
+    for (size_t i = 0; i < CARDS; ++i, text += 3)
+        snprintf(text, 4, "%c%c ", "A23456789TJQK"[cards[i] / 4], "hcds"[cards[i] % 4]);
+}
+
+static void pcg32_prints_what_the_reference_prints(void **state) {
+    (void)state;
+    keel_pcg32 rng;
+    keel_pcg32_seed(&rng, 42, 54);
+    for (size_t round = 0; round < ROUNDS; ++round) {
+        for (size_t i = 0; i < NUMBERS; ++i) assert_int_equal(keel_pcg32_next(&rng), NUMBERS_32[round][i]);
+        keel_pcg32_advance(&rng, -(uint64_t)NUMBERS);
+        for (size_t i = 0; i < NUMBERS; ++i) assert_int_equal(keel_pcg32_next(&rng), NUMBERS_32[round][i]);
+        for (size_t i = 0; i < COINS; ++i)
+            assert_int_equal("TH"[keel_pcg32_below(&rng, 2)], COINS_32[round][i]);
+        for (size_t i = 0; i < DICE; ++i)
+            assert_int_equal('1' + (int)keel_pcg32_below(&rng, 6), DICE_32[round][i]);
+        size_t cards[CARDS];
+        for (size_t i = 0; i < CARDS; ++i) cards[i] = i;
+        for (uint32_t left = CARDS; left > 1; --left) {
+            size_t chosen = keel_pcg32_below(&rng, left), card = cards[chosen];
+            cards[chosen] = cards[left - 1];
+            cards[left - 1] = card;
+        }
+        char text[3 * CARDS + 1];
+        print_cards(cards, text);
+        if (round < 2) assert_string_equal(text, CARDS_32[round]);
+    }
+}
+
+static void pcg64_prints_what_the_reference_prints(void **state) {
+    (void)state;
+    keel_rng rng;
+    keel_pcg64_seed(&rng, 42, 54);
+    for (size_t round = 0; round < ROUNDS; ++round) {
+        for (size_t i = 0; i < NUMBERS; ++i) assert_true(keel_pcg64_next(&rng) == NUMBERS_64[round][i]);
+        keel_pcg64_advance(&rng, -(keel_u128)NUMBERS);
+        for (size_t i = 0; i < NUMBERS; ++i) assert_true(keel_rng_u64(&rng) == NUMBERS_64[round][i]);
+        for (size_t i = 0; i < COINS; ++i)
+            assert_int_equal("TH"[keel_pcg64_below(&rng, 2)], COINS_64[round][i]);
+        for (size_t i = 0; i < DICE; ++i)
+            assert_int_equal('1' + (int)keel_rng_below(&rng, 6), DICE_64[round][i]);
+        size_t cards[CARDS];
+        for (size_t i = 0; i < CARDS; ++i) cards[i] = i;
+        keel_rng_shuffle(&rng, cards, CARDS);
+        char text[3 * CARDS + 1];
+        print_cards(cards, text);
+        assert_string_equal(text, CARDS_64[round]);
+    }
+}
+
+static void jumps_ahead_equal_single_steps(void **state) {
+    (void)state;
+    for (unsigned steps = 0; steps < 300; steps += 37) {
+        keel_pcg32 walk32, jump32;
+        keel_pcg32_seed(&walk32, 7, 9);
+        jump32 = walk32;
+        keel_rng walk64 = keel_rng_stream(7, "walk", 9), jump64 = walk64;
+        for (unsigned i = 0; i < steps; ++i) keel_pcg32_next(&walk32), keel_rng_u64(&walk64);
+        keel_pcg32_advance(&jump32, steps);
+        keel_pcg64_advance(&jump64, steps);
+        assert_true(walk32.state == jump32.state && walk64.state == jump64.state);
+    }
+}
+
+/* A bound just above half the range rejects almost half of all draws; a modulus without rejection would give
+ * the low third twice its share. */
+static void bounded_draws_are_unbiased_where_a_modulus_is_not(void **state) {
+    (void)state;
+    keel_rng rng = keel_rng_stream(1, "bounds", 0);
+    keel_pcg32 small;
+    keel_pcg32_seed(&small, 1, 1);
+    uint64_t bound = 0xC000000000000000u;
+    size_t low64 = 0, low32 = 0, draws = 30000;
+    for (size_t i = 0; i < draws; ++i) {
+        low64 += keel_rng_below(&rng, bound) < bound / 3;
+        low32 += keel_pcg32_below(&small, 0xC0000000u) < 0x40000000u;
+    }
+    double sigma = sqrt((double)draws * 2 / 9);
+    assert_true(fabs((double)low64 - (double)draws / 3) < 4 * sigma);
+    assert_true(fabs((double)low32 - (double)draws / 3) < 4 * sigma);
+    assert_int_equal(keel_rng_below(&rng, 1), 0);
+}
+
+static void streams_differ_by_seed_purpose_and_index(void **state) {
+    (void)state;
+    keel_rng base = keel_rng_stream(3, "init", 0), same = keel_rng_stream(3, "init", 0);
+    keel_rng others[] = {keel_rng_stream(4, "init", 0), keel_rng_stream(3, "order", 0),
+                         keel_rng_stream(3, "init", 1), keel_rng_stream(3, "", 0),
+                         keel_rng_stream(3, "init0", 0)};
+    assert_true(base.state == same.state && base.increment == same.increment);
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i) {
+        assert_true(others[i].increment != base.increment);
+        assert_true(others[i].increment & 1);
+        for (size_t j = 0; j < i; ++j) assert_true(others[i].increment != others[j].increment);
+    }
+}
+
+static void neighbouring_streams_are_uncorrelated(void **state) {
+    (void)state;
+    enum { DRAWS = 20000 };
+    keel_rng a = keel_rng_stream(0, "noise", 0), b = keel_rng_stream(0, "noise", 1);
+    double product = 0;
+    for (size_t i = 0; i < DRAWS; ++i) product += (keel_rng_uniform(&a) - 0.5) * (keel_rng_uniform(&b) - 0.5);
+    assert_true(fabs(product) < 4.0 * sqrt((double)DRAWS) / 12);
+}
+
+static void uniform_and_normal_draws_have_their_moments(void **state) {
+    (void)state;
+    enum { DRAWS = 40000 };
+    keel_rng rng = keel_rng_stream(11, "moments", 0);
+    double sum = 0, normal_sum = 0, squares = 0, fourth = 0;
+    for (size_t i = 0; i < DRAWS; ++i) {
+        double u = keel_rng_uniform(&rng), z = keel_rng_normal(&rng);
+        assert_true(u >= 0 && u < 1);
+        sum += u, normal_sum += z, squares += z * z, fourth += z * z * z * z;
+    }
+    double n = DRAWS;
+    assert_true(fabs(sum / n - 0.5) < 4 / sqrt(12 * n));
+    assert_true(fabs(normal_sum / n) < 4 / sqrt(n));
+    assert_true(fabs(squares / n - 1) < 4 * sqrt(2 / n));
+    assert_true(fabs(fourth / n - 3) < 4 * sqrt(96 / n));
+}
+
+static void a_normal_draw_uses_exactly_two_numbers(void **state) {
+    (void)state;
+    keel_rng rng = keel_rng_stream(5, "two", 0), jumped = rng;
+    for (size_t i = 0; i < 3; ++i) keel_rng_normal(&rng);
+    keel_pcg64_advance(&jumped, 6);
+    assert_true(rng.state == jumped.state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pcg32_prints_what_the_reference_prints),
+        cmocka_unit_test(pcg64_prints_what_the_reference_prints),
+        cmocka_unit_test(jumps_ahead_equal_single_steps),
+        cmocka_unit_test(bounded_draws_are_unbiased_where_a_modulus_is_not),
+        cmocka_unit_test(streams_differ_by_seed_purpose_and_index),
+        cmocka_unit_test(neighbouring_streams_are_uncorrelated),
+        cmocka_unit_test(uniform_and_normal_draws_have_their_moments),
+        cmocka_unit_test(a_normal_draw_uses_exactly_two_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
