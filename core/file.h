@@ -31,6 +31,13 @@ keel_status keel_file_hash(const char *path, char hex[65], keel_err *err);
  * the new, never a part. */
 keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err);
 
+/* The same of several parts, one after the other, so that large data need not be copied together first. */
+typedef struct keel_bytes {
+    const void *data;
+    size_t length;
+} keel_bytes;
+keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err);
+
 keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; existing is fine */
 
 /* Sorted names (not paths) of the regular files in a folder that end in one of the suffixes (NULL-terminated list; NULL

@@ -29,9 +29,14 @@ keel_status keel_json_array(const cJSON *object, const char *key, bool required,
 keel_status keel_json_object(const cJSON *object, const char *key, bool required, const cJSON **out, const char *where,
                              keel_err *err);
 
-/* Prints into buf; numbers in the shortest form that reads back to the same double. pretty: two-space indent, one final newline. */
+/* Prints into buf (appended); numbers in the shortest form that reads back to the same double, non-finite ones as null.
+ * pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID. */
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err);
 keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err *err); /* pretty, atomic */
+
+/* The same for single values, to write JSON without building a tree first. text: valid UTF-8. */
+void keel_json_put_number(keel_buf *buf, double value);
+void keel_json_put_string(keel_buf *buf, const char *text);
 
 /* Sets up cJSON to allocate through core/memory. Called by keel_allocator_set and harmless to repeat. */
 void keel_json_use_allocator(void);

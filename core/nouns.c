@@ -1,0 +1,63 @@
+#include "core/nouns.h"
+
+#include <string.h>
+
+static const char *const risk_names[] = {"unknown", "benign", "dangerous"};
+static const char *const role_names[] = {"system", "user", "assistant", "tool"};
+static const char *const outcome_names[] = {"none", "compliance", "partial_refusal", "refusal"};
+static const char *const judge_names[] = {"none", "model", "rule", "human"};
+static const char *const space_names[] = {"candidates", "acts", "outcomes"};
+static const char *const reward_names[] = {"accuracy", "speed", "safety"};
+
+enum { NOT_FOUND = -1 };
+#define COUNT(names)       ((int)(sizeof(names) / sizeof *(names)))
+#define NAME(names, value) ((int)(value) >= 0 && (int)(value) < COUNT(names) ? (names)[(int)(value)] : "?")
+
+static int find(const char *const *names, int count, const char *name) {
+    for (int i = 0; name && i < count; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    return NOT_FOUND;
+}
+
+const char *keel_risk_name(keel_risk risk) {
+    return NAME(risk_names, risk);
+}
+const char *keel_role_name(keel_role role) {
+    return NAME(role_names, role);
+}
+const char *keel_outcome_name(keel_outcome outcome) {
+    return NAME(outcome_names, outcome);
+}
+const char *keel_judge_name(keel_judge_kind judge) {
+    return NAME(judge_names, judge);
+}
+const char *keel_space_name(keel_action_space space) {
+    return NAME(space_names, space);
+}
+const char *keel_reward_name(int component) {
+    return NAME(reward_names, component);
+}
+
+bool keel_risk_parse(const char *name, keel_risk *out) {
+    int i = find(risk_names, COUNT(risk_names), name);
+    if (i != NOT_FOUND) *out = (keel_risk)i;
+    return i != NOT_FOUND;
+}
+
+bool keel_role_parse(const char *name, keel_role *out) {
+    int i = find(role_names, COUNT(role_names), name);
+    if (i != NOT_FOUND) *out = (keel_role)i;
+    return i != NOT_FOUND;
+}
+
+bool keel_outcome_parse(const char *name, keel_outcome *out) {
+    int i = find(outcome_names, COUNT(outcome_names), name);
+    if (i != NOT_FOUND) *out = (keel_outcome)i;
+    return i != NOT_FOUND;
+}
+
+bool keel_space_parse(const char *name, keel_action_space *out) {
+    int i = find(space_names, COUNT(space_names), name);
+    if (i != NOT_FOUND) *out = (keel_action_space)i;
+    return i != NOT_FOUND;
+}

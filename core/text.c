@@ -1,0 +1,188 @@
+#include "core/text.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+#include "core/hash.h"
+
+/* ---- UTF-8 ---- */
+
+/* True when all eight bytes are ASCII other than NUL: a NUL borrows into its own high bit, anything above has
+ * it set. */
+static bool eight_ascii(const char *text) {
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    return (((word - 0x0101010101010101u) | word) & 0x8080808080808080u) == 0;
+}
+
+static size_t ascii_prefix(const char *text, size_t length) {
+    size_t i = 0;
+    while (i + 8 <= length && eight_ascii(text + i)) i += 8;
+    while (i < length && (signed char)text[i] > 0) i++;
+    return i;
+}
+
+/* Bytes of the multi-byte sequence at s, or 0 when it is not valid (Unicode 15, table 3-7). */
+static size_t sequence_length(const unsigned char *s, size_t left) {
+    unsigned char lead = s[0], low = 0x80, high = 0xBF;
+    size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                    : (lead & 0xF0) == 0xE0        ? 3
+                    : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                   : 0;
+    if (length == 0 || length > left) return 0;
+    if (lead == 0xE0) low = 0xA0;  /* overlong */
+    if (lead == 0xED) high = 0x9F; /* surrogates */
+    if (lead == 0xF0) low = 0x90;  /* overlong */
+    if (lead == 0xF4) high = 0x8F; /* above U+10FFFF */
+    if (s[1] < low || s[1] > high) return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    return length;
+}
+
+size_t keel_utf8_valid_prefix(const char *text, size_t length) {
+    size_t i = 0;
+    for (;;) {
+        i += ascii_prefix(text + i, length - i);
+        if (i == length) return i;
+        size_t step = sequence_length((const unsigned char *)text + i, length - i);
+        if (step == 0) return i;
+        i += step;
+    }
+}
+
+size_t keel_utf8_count(const char *text, size_t length) {
+    size_t count = 0;
+    for (size_t i = 0; i < length; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return count;
+}
+
+size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
+    if (length <= max_bytes) return length;
+    size_t cut = max_bytes;
+    while (cut > 0 && ((unsigned char)text[cut] & 0xC0) == 0x80) cut--;
+    return cut;
+}
+
+/* ---- folding ---- */
+
+static utf8proc_int32_t straighten(utf8proc_int32_t point, void *unused) {
+    (void)unused;
+    return point == 0x2018 || point == 0x2019 || point == 0x02BC ? '\'' : point;
+}
+
+static char *fold_ascii(keel_arena *arena, const char *text, size_t length) {
+    char *out = keel_arena_alloc(arena, length + 1);
+    if (!out) return NULL;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        out[i] = (char)(c + ((unsigned)(c - 'A') < 26u ? 32 : 0));
+    }
+    out[length] = '\0';
+    return out;
+}
+
+/* Decomposes into code points and writes them back as UTF-8 over themselves, as utf8proc_reencode does. */
+static char *fold_unicode(keel_arena *arena, const char *text, size_t length) {
+    const utf8proc_option_t options =
+        UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
+    utf8proc_ssize_t room = (utf8proc_ssize_t)length, points = 0;
+    for (;;) {
+        utf8proc_int32_t *buffer = keel_arena_alloc(arena, ((size_t)room + 1) * sizeof *buffer);
+        if (!buffer) return NULL;
+        points = utf8proc_decompose_custom((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, buffer,
+                                           room, options, straighten, NULL);
+        if (points < 0) return NULL;
+        if (points <= room) return utf8proc_reencode(buffer, points, options) < 0 ? NULL : (char *)buffer;
+        room = points; /* a few code points decompose into up to 18: the second round fits */
+    }
+}
+
+char *keel_text_fold(keel_arena *arena, const char *text, size_t length) {
+    if (length > SIZE_MAX / 8) return NULL;
+    size_t ascii = ascii_prefix(text, length);
+    if (ascii == length) return fold_ascii(arena, text, length);
+    return fold_unicode(arena, text, ascii + keel_utf8_valid_prefix(text + ascii, length - ascii));
+}
+
+/* ---- words ---- */
+
+typedef enum point_class { CLASS_SPACE, CLASS_LETTER, CLASS_SINGLE } point_class;
+
+/* Scripts in which one code point is a word: Han with its marks and radicals, Kana, Bopomofo, Hangul and
+ * Jamo. */
+static bool is_unspaced(utf8proc_int32_t point) {
+    static const utf8proc_int32_t ranges[][2] = {
+        {0x1100, 0x11FF}, {0x2E80, 0x2FDF},   {0x3005, 0x3007},   {0x3021, 0x3029},
+        {0x3031, 0x303C}, {0x3041, 0x31BF},   {0x31F0, 0x31FF},   {0x3400, 0x4DBF},
+        {0x4E00, 0x9FFF}, {0xA960, 0xA97F},   {0xAC00, 0xD7FF},   {0xF900, 0xFAFF},
+        {0xFF66, 0xFFDC}, {0x16FE0, 0x18D8F}, {0x1AFF0, 0x1B2FF}, {0x20000, 0x3FFFF}};
+    if (point < ranges[0][0]) return false;
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (point >= ranges[i][0] && point <= ranges[i][1]) return true;
+    return false;
+}
+
+static point_class classify(utf8proc_int32_t point) {
+    if (point < 0x80) {
+        if ((unsigned)((point | 32) - 'a') < 26u || (unsigned)(point - '0') < 10u) return CLASS_LETTER;
+        return point <= ' ' || point == 0x7F ? CLASS_SPACE : CLASS_SINGLE;
+    }
+    if (is_unspaced(point)) return CLASS_SINGLE;
+    utf8proc_category_t category = utf8proc_category(point);
+    if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO)
+        return CLASS_LETTER; /* L*, M*, N* */
+    if (category >= UTF8PROC_CATEGORY_ZS && category <= UTF8PROC_CATEGORY_CC) return CLASS_SPACE;
+    return CLASS_SINGLE;
+}
+
+/* Class of the code point at text (SPACE at the end) and its bytes; bytes that are no UTF-8 stand alone. */
+static point_class class_at(const char *text, const char *end, size_t *bytes) {
+    *bytes = 1;
+    if (text == end) return CLASS_SPACE;
+    if ((signed char)*text > 0) return classify(*text);
+    utf8proc_int32_t point;
+    utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text, end - text, &point);
+    if (length <= 0) return CLASS_SINGLE;
+    *bytes = (size_t)length;
+    return classify(point);
+}
+
+/* Length of the word that starts with the letter at text: letters, and apostrophes with a letter on both
+ * sides. */
+static size_t run_length(const char *text, const char *end) {
+    const char *cursor = text;
+    size_t bytes, skipped;
+    for (;;) {
+        while (class_at(cursor, end, &bytes) == CLASS_LETTER) cursor += bytes;
+        if (cursor == end || *cursor != '\'' || class_at(cursor + 1, end, &skipped) != CLASS_LETTER) break;
+        cursor++;
+    }
+    return (size_t)(cursor - text);
+}
+
+/* Moves *cursor past the next word; false when there is none. */
+static bool next_word(const char **cursor, const char *end, const char **word, size_t *length) {
+    size_t bytes;
+    point_class class = CLASS_SPACE;
+    while (*cursor < end && (class = class_at(*cursor, end, &bytes)) == CLASS_SPACE) *cursor += bytes;
+    if (*cursor >= end) return false;
+    *word = *cursor;
+    *length = class == CLASS_LETTER ? run_length(*cursor, end) : bytes;
+    *cursor += *length;
+    return true;
+}
+
+keel_word *keel_text_words(keel_arena *arena, const char *folded, size_t *count) {
+    const char *end = folded + strlen(folded), *word;
+    size_t length, n = 0;
+    for (const char *cursor = folded; next_word(&cursor, end, &word, &length);) n++;
+    keel_word *words = keel_arena_calloc(arena, n ? n : 1, sizeof *words);
+    if (!words) return NULL;
+    size_t i = 0;
+    for (const char *cursor = folded; next_word(&cursor, end, &word, &length);)
+        words[i++] =
+            (keel_word){.text = word, .length = (uint32_t)length, .hash = keel_hash64(word, length, 0)};
+    *count = n;
+    return words;
+}
