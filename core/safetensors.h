@@ -1,7 +1,7 @@
 /* safetensors: u64 little-endian header length N, N bytes of JSON, then the data (row-major, little-endian, offsets
  * relative to the data start, no holes, no overlap). The reader takes hostile files: everything is checked before it is
- * used. Written files have the header padded so that data starts 8-aligned, tensors sorted by name, and
- * __metadata__ {"format": "pt"} among the metadata. */
+ * used. Written files have the header padded so that data starts 8-aligned, tensors sorted by type (widest first, so
+ * that each is aligned) and then by name, and __metadata__ {"format": "pt"} among the metadata. */
 #ifndef KEEL_CORE_SAFETENSORS_H
 #define KEEL_CORE_SAFETENSORS_H
 
