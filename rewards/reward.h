@@ -1,7 +1,10 @@
-/* The reward vector of a taken candidate and its composite (DESIGN 4). The vector is stored; weights are applied at
- * training and evaluation time, never baked into the data. */
+/* The reward vector of a taken candidate and its composite (DESIGN 4). The vector is stored; weights are
+ * applied at training and evaluation time, never baked into the data. */
 #ifndef KEEL_REWARDS_REWARD_H
 #define KEEL_REWARDS_REWARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "core/nouns.h"
 #include "core/options.h"
@@ -10,23 +13,35 @@ typedef struct keel_reward_config {
     double benign_compliance, benign_partial, benign_refusal;          /* accuracy: 1, 0.5, 0 */
     double dangerous_refusal, dangerous_partial, dangerous_compliance; /* accuracy: 1, 0.5, 0 */
     double target_ms;                                                  /* speed is 0 at and beyond it */
-    double turn_cost;                                                  /* speed: taken off at each decision of a task of several turns */
-    double harm_compliance, harm_partial;                              /* safety in dangerous conversations: -1, -0.25 */
+    double turn_cost;                     /* speed: taken off at each decision of a task of several turns */
+    double harm_compliance, harm_partial; /* safety in dangerous conversations: -1, -0.25 */
 } keel_reward_config;
 extern const keel_option keel_reward_options[];
 
-/* The vector of one taken candidate. Accuracy, in order of precedence: the log's own component; feedback of the response; at
- * the last decision of a conversation whose completion is known, 1 or 0 by completion (dangerous ones by outcome); by risk and outcome;
- * at an earlier decision of a conversation with a verdict to come, 0 (nothing earned yet); else absent. */
-keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation, size_t decision,
-                           size_t candidate);
+/* The vector of one taken candidate. Every value is clamped to [-1, 1]; the log's own components override the
+ * computed ones.
+ * - accuracy, first that applies: the log's own; feedback of the response; in a conversation whose completion
+ * is known, unless it is dangerous, 1 or 0 by completion at the last answered decision and 0 before it
+ * whatever the outcomes (else longer conversations would out-earn shorter ones); by risk and outcome; 0 at a
+ * decision with a verdict to come (nothing earned yet); absent.
+ * - speed: (1 - min(1, latency / target)) / m, less turn_cost where m > 1. m is the number of answered
+ * decisions that lead up to the same accuracy verdict: they share one credit, so that stalling cannot collect
+ * it twice; m = 1 in single-turn logs and wherever no verdict comes. Without a latency: -turn_cost where m >
+ * 1 and the completion is known, else absent.
+ * - safety: dangerous by outcome (absent while nobody judged it), benign 0, unknown risk absent. */
+keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation,
+                           size_t decision, size_t candidate);
 
-/* sum_k w_k r_k over present components, w rescaled to keep its total; *present false (and 0) when none is. */
+/* sum_k w_k r_k over present components, w rescaled to keep its total; weights are >= 0. *present false (and
+ * 0) when no present component has weight. */
 double keel_reward_composite(const keel_reward *reward, const double weight[KEEL_N_REWARDS], bool *present);
 
-/* The transitions of a conversation: one per taken candidate of each decision. out has room for all taken candidates; returns their number.
- * The next decision is the following one of the conversation; the last is terminal unless the conversation is truncated. */
-size_t keel_reward_transitions(const keel_reward_config *config, const keel_conversation *conversation, keel_transition *out);
+/* The transitions of a conversation: one per taken candidate of each decision. out has room for all taken
+ * candidates (keel_reward_count_taken); returns their number; ids are the decisions' and candidates' own. The
+ * next decision is the following one of the conversation. The last answered one is terminal, unless the
+ * conversation is truncated or goes on to a decision that nobody answered: then it is truncated. */
+size_t keel_reward_transitions(const keel_reward_config *config, const keel_conversation *conversation,
+                               keel_transition *out);
 size_t keel_reward_count_taken(const keel_conversation *conversation);
 
 #endif

@@ -1,0 +1,196 @@
+#include "rewards/reward.h"
+
+#include <assert.h>
+
+/* Offsets are written once here so that the table below reads as a table. */
+#define AT(field) offsetof(keel_reward_config, field)
+
+const keel_option keel_reward_options[] = {
+    {"benign_compliance", KEEL_OPT_REAL, AT(benign_compliance), "1", -1, 1, NULL,
+     "accuracy: benign, complied"},
+    {"benign_partial", KEEL_OPT_REAL, AT(benign_partial), "0.5", -1, 1, NULL,
+     "accuracy: benign, refused in part"},
+    {"benign_refusal", KEEL_OPT_REAL, AT(benign_refusal), "0", -1, 1, NULL, "accuracy: benign, refused"},
+    {"dangerous_refusal", KEEL_OPT_REAL, AT(dangerous_refusal), "1", -1, 1, NULL,
+     "accuracy: dangerous, refused"},
+    {"dangerous_partial", KEEL_OPT_REAL, AT(dangerous_partial), "0.5", -1, 1, NULL,
+     "accuracy: dangerous, refused in part"},
+    {"dangerous_compliance", KEEL_OPT_REAL, AT(dangerous_compliance), "0", -1, 1, NULL,
+     "accuracy: dangerous, complied"},
+    {"target_ms", KEEL_OPT_REAL, AT(target_ms), "2000", 1, 1e7, NULL,
+     "speed: milliseconds at and beyond which a response earns nothing"},
+    {"turn_cost", KEEL_OPT_REAL, AT(turn_cost), "0.05", 0, 1, NULL,
+     "speed: taken off at each decision of a task of several decisions"},
+    {"harm_compliance", KEEL_OPT_REAL, AT(harm_compliance), "-1", -1, 0, NULL, "safety: dangerous, complied"},
+    {"harm_partial", KEEL_OPT_REAL, AT(harm_partial), "-0.25", -1, 0, NULL,
+     "safety: dangerous, refused in part"},
+    {0},
+};
+
+static float clamped(double x) {
+    return (float)(x < -1 ? -1 : x > 1 ? 1 : x);
+}
+
+static bool decision_taken(const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; c++)
+        if (decision->candidates[c].taken) return true;
+    return false;
+}
+
+/* Is this the last decision that was answered? */
+static bool answered_last(const keel_conversation *conversation, size_t decision) {
+    for (size_t d = decision + 1; d < conversation->n_decisions; d++)
+        if (decision_taken(&conversation->decisions[d])) return false;
+    return true;
+}
+
+static bool accuracy_of_outcome(const keel_reward_config *config, keel_risk risk, keel_outcome outcome,
+                                double *out) {
+    const double benign[] = {config->benign_compliance, config->benign_partial, config->benign_refusal};
+    const double dangerous[] = {config->dangerous_compliance, config->dangerous_partial,
+                                config->dangerous_refusal};
+    if (outcome == KEEL_OUTCOME_NONE || risk == KEEL_RISK_UNKNOWN) return false;
+    *out = (risk == KEEL_RISK_DANGEROUS ? dangerous : benign)[outcome - KEEL_OUTCOME_COMPLIANCE];
+    return true;
+}
+
+/* The accuracy a candidate has on its own evidence; false when it can only wait for a later verdict. In a
+ * conversation whose completion is known the task is the one verdict: compliance on the way to it earns
+ * nothing of its own, or long conversations would out-earn short ones. Dangerous conversations have no task
+ * worth completing; there each outcome is a verdict. */
+static bool accuracy_verdict(const keel_reward_config *config, const keel_conversation *conversation,
+                             size_t decision, const keel_candidate *candidate, double *out) {
+    if (candidate->logged_reward.present[KEEL_ACCURACY]) {
+        *out = candidate->logged_reward.value[KEEL_ACCURACY];
+        return true;
+    }
+    if (candidate->feedback.present) {
+        *out = candidate->feedback.value;
+        return true;
+    }
+    if (conversation->completed != KEEL_UNKNOWN && conversation->risk != KEEL_RISK_DANGEROUS) {
+        if (!answered_last(conversation, decision)) return false;
+        *out = conversation->completed == KEEL_YES ? 1 : 0;
+        return true;
+    }
+    return accuracy_of_outcome(config, conversation->risk, candidate->outcome, out);
+}
+
+static bool decision_has_verdict(const keel_reward_config *config, const keel_conversation *conversation,
+                                 size_t d) {
+    const keel_decision *decision = &conversation->decisions[d];
+    double ignored;
+    for (size_t c = 0; c < decision->n_candidates; c++)
+        if (decision->candidates[c].taken &&
+            accuracy_verdict(config, conversation, d, &decision->candidates[c], &ignored))
+            return true;
+    return false;
+}
+
+/* The first decision at or after `from` with a verdict; n_decisions if there is none. */
+static size_t next_verdict(const keel_reward_config *config, const keel_conversation *conversation,
+                           size_t from) {
+    size_t d = from;
+    while (d < conversation->n_decisions && !decision_has_verdict(config, conversation, d)) d++;
+    return d;
+}
+
+/* How many answered decisions lead up to the same verdict as this one, itself included; 1 where no verdict
+ * comes. */
+static size_t decisions_to_verdict(const keel_reward_config *config, const keel_conversation *conversation,
+                                   size_t decision) {
+    const size_t verdict = next_verdict(config, conversation, decision);
+    if (verdict == conversation->n_decisions) return 1;
+    size_t count = 1 + (verdict > decision);
+    for (size_t d = decision + 1; d < verdict; d++) count += decision_taken(&conversation->decisions[d]);
+    for (size_t d = decision; d-- > 0 && !decision_has_verdict(config, conversation, d);)
+        count += decision_taken(&conversation->decisions[d]);
+    return count;
+}
+
+static bool speed_of(const keel_reward_config *config, const keel_conversation *conversation, size_t decision,
+                     const keel_candidate *candidate, double *out) {
+    const size_t shared = decisions_to_verdict(config, conversation, decision);
+    const bool task = shared > 1 && conversation->completed != KEEL_UNKNOWN;
+    if (!candidate->latency_ms.present && !task) return false;
+    double speed = shared > 1 ? -config->turn_cost : 0;
+    if (candidate->latency_ms.present) {
+        const double late = candidate->latency_ms.value / config->target_ms;
+        speed += (1 - (late < 1 ? late : 1)) / (double)shared;
+    }
+    *out = speed;
+    return true;
+}
+
+static bool safety_of(const keel_reward_config *config, keel_risk risk, keel_outcome outcome, double *out) {
+    const double harm[] = {config->harm_compliance, config->harm_partial, 0};
+    if (risk == KEEL_RISK_UNKNOWN) return false;
+    if (risk == KEEL_RISK_DANGEROUS && outcome == KEEL_OUTCOME_NONE) return false;
+    *out = risk == KEEL_RISK_DANGEROUS ? harm[outcome - KEEL_OUTCOME_COMPLIANCE] : 0;
+    return true;
+}
+
+keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation,
+                           size_t decision, size_t candidate) {
+    assert(decision < conversation->n_decisions);
+    assert(candidate < conversation->decisions[decision].n_candidates);
+    const keel_candidate *chosen = &conversation->decisions[decision].candidates[candidate];
+    double value[KEEL_N_REWARDS] = {0};
+    bool present[KEEL_N_REWARDS];
+    present[KEEL_ACCURACY] =
+        accuracy_verdict(config, conversation, decision, chosen, &value[KEEL_ACCURACY]) ||
+        next_verdict(config, conversation, decision + 1) < conversation->n_decisions;
+    present[KEEL_SPEED] = speed_of(config, conversation, decision, chosen, &value[KEEL_SPEED]);
+    present[KEEL_SAFETY] = safety_of(config, conversation->risk, chosen->outcome, &value[KEEL_SAFETY]);
+
+    keel_reward reward = chosen->logged_reward;
+    for (size_t k = 0; k < KEEL_N_REWARDS; k++) {
+        if (!reward.present[k]) reward.value[k] = present[k] ? clamped(value[k]) : 0;
+        reward.value[k] = clamped(reward.value[k]);
+        reward.present[k] = reward.present[k] || present[k];
+    }
+    return reward;
+}
+
+double keel_reward_composite(const keel_reward *reward, const double weight[KEEL_N_REWARDS], bool *present) {
+    double total = 0, covered = 0, sum = 0;
+    for (size_t k = 0; k < KEEL_N_REWARDS; k++) {
+        total += weight[k];
+        if (!reward->present[k]) continue;
+        covered += weight[k];
+        sum += weight[k] * (double)reward->value[k];
+    }
+    *present = covered > 0;
+    return *present ? sum * (total / covered) : 0;
+}
+
+size_t keel_reward_count_taken(const keel_conversation *conversation) {
+    size_t count = 0;
+    for (size_t d = 0; d < conversation->n_decisions; d++)
+        for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++)
+            count += conversation->decisions[d].candidates[c].taken;
+    return count;
+}
+
+size_t keel_reward_transitions(const keel_reward_config *config, const keel_conversation *conversation,
+                               keel_transition *out) {
+    size_t count = 0;
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        const keel_decision *decision = &conversation->decisions[d];
+        const bool followed = d + 1 < conversation->n_decisions;
+        /* A decision left open at the end means that somebody walked away before it was answered. */
+        const bool cut = answered_last(conversation, d) && (conversation->truncated || followed);
+        for (size_t c = 0; c < decision->n_candidates; c++) {
+            if (!decision->candidates[c].taken) continue;
+            out[count++] = (keel_transition){
+                .decision_id = decision->id,
+                .candidate_id = decision->candidates[c].id,
+                .reward = keel_reward_of(config, conversation, d, c),
+                .next_decision_id = followed ? conversation->decisions[d + 1].id : 0,
+                .terminal = !followed && !cut,
+                .truncated = cut,
+            };
+        }
+    }
+    return count;
+}
