@@ -1,7 +1,9 @@
-/* The base model under the policy: encodes a decision's state and candidates and gives the prior pi_base(a | s). Behind
- * this interface sits the built-in n-gram encoder today and a transformer next. */
+/* The base model under the policy: encodes a decision's state and candidates and gives the prior pi_base(a |
+ * s). Behind this interface sits the built-in n-gram encoder today and a transformer next. */
 #ifndef KEEL_POLICIES_BASE_H
 #define KEEL_POLICIES_BASE_H
+
+#include <cjson/cJSON.h>
 
 #include "core/memory.h"
 #include "core/nouns.h"
@@ -15,8 +17,8 @@ typedef struct keel_base_kind {
     const char *type; /* as in keel.json: "builtin" */
     keel_status (*load)(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err);
     /* Thread-safe: everything mutable is in scratch; out points into it. */
-    keel_status (*encode)(const keel_base *base, const keel_conversation *conversation, size_t decision, keel_arena *scratch,
-                          keel_features *out, keel_err *err);
+    keel_status (*encode)(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                          keel_arena *scratch, keel_features *out, keel_err *err);
     void (*close)(keel_base *base);
 } keel_base_kind;
 
@@ -32,15 +34,15 @@ struct keel_base {
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);
 void keel_base_close(keel_base *base); /* NULL is harmless */
-/* State and candidate features and log pi_base of one decision; reads only turns before the decision, candidates' texts and
- * acts, never labels, models, risk or rewards. */
-keel_status keel_base_encode(const keel_base *base, const keel_conversation *conversation, size_t decision, keel_arena *scratch,
-                             keel_features *out, keel_err *err);
+/* State and candidate features and log pi_base of one decision; reads only turns before the decision,
+ * candidates' texts and acts, never labels, models, risk or rewards. */
+keel_status keel_base_encode(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                             keel_arena *scratch, keel_features *out, keel_err *err);
 
-/* Encodes what a split has not yet got under this base into the store's features; *encoded (may be NULL) gets the number of decisions.
- * Interruptible and resumable: done work stays. */
-keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base, keel_pool *pool, size_t *encoded,
-                              keel_err *err);
+/* Encodes what a split has not yet got under this base into the store's features; *encoded (may be NULL) gets
+ * the number of decisions. Interruptible and resumable: done work stays. */
+keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base,
+                              keel_pool *pool, size_t *encoded, keel_err *err);
 
 /* Index of an act in a fixed space, or -1. */
 int32_t keel_base_act_index(const keel_base *base, const char *act);

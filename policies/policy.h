@@ -1,6 +1,6 @@
-/* The layered policy: pi(a|s) proportional to pi_base(a|s) exp(beta (Q_w(s,a) - V(s))), V the pi_base-mean of Q_w (ILQL's
- * inference rule, Snell et al. 2023, with the base as prior), under a safety floor: actions whose Q_safety is below the floor are masked; if none
- * is left, the fallback is taken. */
+/* The layered policy: pi(a|s) proportional to pi_base(a|s) exp(beta (Q_w(s,a) - V(s))), V the pi_base-mean of
+ * Q_w (ILQL's inference rule, Snell et al. 2023, with the base as prior), under a safety floor: actions whose
+ * Q_safety is below the floor are masked; if none is left, the fallback is taken. */
 #ifndef KEEL_POLICIES_POLICY_H
 #define KEEL_POLICIES_POLICY_H
 
@@ -10,18 +10,21 @@
 typedef struct keel_policy {
     char hash[65];
     char base_hash[65];
-    char algorithm[32];  /* "cql", "bc", "dqn", ... */
-    char split[160];     /* it was trained on */
+    char algorithm[32]; /* "cql", "bc", "dqn", ... */
+    char split[160];    /* it was trained on */
     keel_qnet net;
     size_t n_acts;
-    const char **acts;      /* fixed spaces */
-    keel_outcome *act_outcome[3]; /* [keel_risk][act]: what an act amounts to, as the training log judged it; NONE if it never did */
+    const char **acts;             /* fixed spaces */
+    keel_outcome *act_outcome[3];  /* [keel_risk][act]: what an act amounts to, as the training log judged it;
+                                      NONE if it never did */
     double weight[KEEL_N_REWARDS]; /* w; 0 for components without coverage; for one head: unused */
     double beta;
-    double safety_floor;    /* Q_safety below it is masked; used only with a safety head */
-    bool imitates;          /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not used */
-    int32_t fallback_act;   /* fixed spaces: act taken when all are masked; -1: the one of the highest Q_safety */
-    keel_arena arena;       /* owns names */
+    double safety_floor; /* Q_safety below it is masked; used only with a safety head */
+    bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
+                      used */
+    int32_t
+        fallback_act; /* fixed spaces: act taken when all are masked; -1: the one of the highest Q_safety */
+    keel_arena arena; /* owns names */
 } keel_policy;
 
 /* What the policy sees and does at one decision. Arrays [n] (q: [n, heads]) in the scratch arena. */
@@ -33,30 +36,34 @@ typedef struct keel_choice {
     const float *q_w;       /* composite */
     const float *advantage; /* q_w - V */
     const float *log_prior;
-    const float *log_pi;    /* -INFINITY where masked */
+    const float *log_pi; /* -INFINITY where masked */
     const bool *masked;
-    double value;           /* V */
-    double kl;              /* KL(pi || pi_base) */
+    double value; /* V */
+    double kl;    /* KL(pi || pi_base) */
 } keel_choice;
 
 keel_status keel_policy_load(keel_policy **out, const char *dir, keel_err *err);
 void keel_policy_close(keel_policy *policy);
 /* KEEL_E_CONFLICT, naming both hashes, unless the policy was trained on this base. */
 keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *base, keel_err *err);
-keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch, keel_choice *out,
-                               keel_err *err);
+keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
+                               keel_choice *out, keel_err *err);
 /* pi_base alone, in the same form (q and advantage zero). */
-keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out, keel_err *err);
+keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,
+                             keel_err *err);
 
-/* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of reference offline-rl 2.5. */
-void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n, double beta, float *log_pi, double *kl);
+/* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of
+ * reference offline-rl 2.5. */
+void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n,
+                      double beta, float *log_pi, double *kl);
 
-/* Largest beta <= limit whose mean KL over the given decisions is within budget (bisection; KL rises with beta). Rows of all
- * decisions one after the other: log_prior, q_w [offsets[n]]. */
-double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n, double budget, double limit);
+/* Largest beta <= limit whose mean KL over the given decisions is within budget (bisection; KL rises with
+ * beta). Rows of all decisions one after the other: log_prior, q_w [offsets[n]]. */
+double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
+                              double budget, double limit);
 
 /* Writes the artefact. lineage and config and metrics as for keel_artefact_commit. */
-keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage, const cJSON *config,
-                             const cJSON *metrics, char hash[65], keel_err *err);
+keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage,
+                             const cJSON *config, const cJSON *metrics, char hash[65], keel_err *err);
 
 #endif

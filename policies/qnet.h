@@ -1,8 +1,9 @@
 /* Q-networks: multi-layer perceptrons over base features, one output head per reward component.
  *
  * Fixed acts: x[B, state_dim] -> q[B, K*A], head-major (q[b, k*A + a]).
- * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is [state | candidate | summary of its rivals | size of the set],
- * so that a candidate is judged beside what else could be said. */
+ * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is
+ *   [state | candidate | mean, maximum and minimum of its rivals (zero when alone) | log size of the set],
+ * so that a candidate is judged beside what else could be said, and the order of a set does not matter. */
 #ifndef KEEL_POLICIES_QNET_H
 #define KEEL_POLICIES_QNET_H
 
@@ -24,21 +25,29 @@ typedef struct keel_qnet {
     keel_params params; /* "critic.0.layer.0.weight" [out, in], ".bias" [1, out], ... */
 } keel_qnet;
 
+/* Weights and biases of all critics together; 0 for a shape that keel_qnet_open refuses. */
+size_t keel_qnet_elements(const keel_qnet_shape *shape);
+
+/* Shapes that make no sense are KEEL_E_INVALID. */
 keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err);
-void keel_qnet_init(keel_qnet *net, uint64_t seed); /* PyTorch's default for linear layers; one stream per critic */
+void keel_qnet_init(keel_qnet *net,
+                    uint64_t seed); /* PyTorch's default for linear layers; one stream per critic */
 void keel_qnet_close(keel_qnet *net);
 
-/* Rows for the network. Fixed acts: x is state itself [n, D], nothing to build (copied). Candidate sets: state [n, state_dim],
- * candidates [R, candidate_dim], offsets [n+1], R = offsets[n]; x [R, input_dim]. */
-void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candidates, const int32_t *offsets, size_t n, float *x);
+/* Rows for the network. Fixed acts: x is state itself [n, D], nothing to build (copied). Candidate sets:
+ * state [n, state_dim], candidates [R, candidate_dim], offsets [n+1], R = offsets[n]; x [R, input_dim]. */
+void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candidates, const int32_t *offsets,
+                    size_t n, float *x);
 size_t keel_qnet_n_rows(const keel_qnet *net, const int32_t *offsets, size_t n);
 
-/* Forward on the tape: critic c of net with the parameter block `params` (laid out as net->params.data: online or target), gradients into
- * grads (same layout; NULL: frozen). dropout > 0 needs rng. */
-keel_tensor *keel_qnet_forward(keel_tape *tape, const keel_qnet *net, const float *params, float *grads, size_t critic, keel_tensor *x,
-                               float dropout, keel_rng *rng);
+/* Forward on the tape: critic c of net with the parameter block `params` (laid out as net->params.data:
+ * online or target), gradients into grads (same layout; NULL: frozen). dropout > 0 needs rng. */
+keel_tensor *keel_qnet_forward(keel_tape *tape, const keel_qnet *net, const float *params, float *grads,
+                               size_t critic, keel_tensor *x, float dropout, keel_rng *rng);
 
-/* Mean over critics, no tape: q [rows, heads*A] or [rows, heads]; minimum (may be NULL) over critics, same shape. */
-keel_status keel_qnet_infer(const keel_qnet *net, const float *x, size_t rows, float *q, float *minimum, keel_arena *scratch, keel_err *err);
+/* Mean over critics, no tape: q [rows, heads*A] or [rows, heads]; minimum (may be NULL) over critics, same
+ * shape. */
+keel_status keel_qnet_infer(const keel_qnet *net, const float *x, size_t rows, float *q, float *minimum,
+                            keel_arena *scratch, keel_err *err);
 
 #endif

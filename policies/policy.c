@@ -1,0 +1,247 @@
+#include "policies/policy.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the tilt: pi proportional to prior * exp(beta * advantage) ---- */
+
+static bool allowed(const float *log_prior, const bool *masked, size_t i) {
+    return !(masked && masked[i]) && log_prior[i] > -INFINITY;
+}
+
+/* log sum_i prior_i exp(beta adv_i) over the allowed ones, and their pi-mean advantage; -INFINITY and 0 when
+ * none is. In double: the KL is a small difference of these. */
+static double log_partition(const float *log_prior, const float *advantage, const bool *masked, size_t n,
+                            double beta, double *mean_advantage) {
+    double high = -INFINITY, sum = 0, weighted = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (allowed(log_prior, masked, i)) high = fmax(high, log_prior[i] + beta * advantage[i]);
+    }
+    *mean_advantage = 0;
+    if (!(high > -INFINITY)) return -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        if (!allowed(log_prior, masked, i)) continue;
+        double weight = exp(log_prior[i] + beta * advantage[i] - high);
+        sum += weight;
+        weighted += weight * advantage[i];
+    }
+    *mean_advantage = weighted / sum;
+    return high + log(sum);
+}
+
+/* KL(pi || pi_base) = sum pi (log pi - log prior) = beta E_pi[adv] - log Z; never below 0 but for rounding.
+ */
+static double tilt_kl(double beta, double mean_advantage, double log_z) {
+    return fmax(0.0, beta * mean_advantage - log_z);
+}
+
+void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n,
+                      double beta, float *log_pi, double *kl) {
+    double mean_advantage, log_z = log_partition(log_prior, advantage, masked, n, beta, &mean_advantage);
+    for (size_t i = 0; i < n; i++) {
+        bool open = allowed(log_prior, masked, i);
+        log_pi[i] = open ? (float)(log_prior[i] + beta * advantage[i] - log_z) : -INFINITY;
+    }
+    if (kl) *kl = log_z > -INFINITY ? tilt_kl(beta, mean_advantage, log_z) : 0;
+}
+
+/* V shifts all advantages of a decision alike and so drops out: q_w itself serves as advantage. */
+static double mean_kl(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
+                      double beta) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t first = (size_t)offsets[i], size = (size_t)offsets[i + 1] - first;
+        double mean, log_z = log_partition(log_prior + first, q_w + first, NULL, size, beta, &mean);
+        if (log_z > -INFINITY) sum += tilt_kl(beta, mean, log_z);
+    }
+    return n > 0 ? sum / (double)n : 0;
+}
+
+double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
+                              double budget, double limit) {
+    if (mean_kl(log_prior, q_w, offsets, n, limit) <= budget) return limit;
+    double low = 0, high = limit;
+    for (int round = 0; round < 60; round++) {
+        double middle = 0.5 * (low + high);
+        if (mean_kl(log_prior, q_w, offsets, n, middle) <= budget)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* ---- deciding ---- */
+
+typedef struct choice_work { /* the arrays of a choice while it is made */
+    float *q, *q_w, *advantage, *log_pi;
+    bool *masked;
+} choice_work;
+
+static bool make_room(choice_work *work, size_t n, size_t heads, keel_arena *scratch) {
+    work->q = keel_arena_calloc(scratch, n * heads, sizeof(float));
+    work->q_w = keel_arena_calloc(scratch, n, sizeof(float));
+    work->advantage = keel_arena_calloc(scratch, n, sizeof(float));
+    work->log_pi = keel_arena_calloc(scratch, n, sizeof(float));
+    work->masked = keel_arena_calloc(scratch, n, sizeof(bool));
+    return work->q && work->q_w && work->advantage && work->log_pi && work->masked;
+}
+
+static keel_choice show(const choice_work *work, const keel_features *features) {
+    return (keel_choice){.n = features->n_actions,
+                         .q = work->q,
+                         .q_w = work->q_w,
+                         .advantage = work->advantage,
+                         .log_prior = features->log_prior,
+                         .log_pi = work->log_pi,
+                         .masked = work->masked};
+}
+
+static size_t argmax(const float *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static keel_status check_features(const keel_policy *policy, const keel_features *features, keel_err *err) {
+    const keel_qnet_shape *shape = &policy->net.shape;
+    bool sets = shape->space == KEEL_SPACE_CANDIDATES;
+    if (features->n_actions == 0)
+        return keel_fail(err, KEEL_E_INVALID, "policy", "a decision without any candidate");
+    if (features->state_dim != shape->state_dim ||
+        (sets && features->candidate_dim != shape->candidate_dim) ||
+        (!sets && features->n_actions != shape->n_acts) || (sets && !features->candidates))
+        return keel_fail(err, KEEL_E_CONFLICT, "policy",
+                         "expected features of state %zu, candidate %zu, acts %zu, got %zu, %zu, %zu",
+                         shape->state_dim, shape->candidate_dim, shape->n_acts, features->state_dim,
+                         features->candidate_dim, features->n_actions);
+    return KEEL_OK;
+}
+
+/* q [n, heads] of one decision. */
+static keel_status judge(const keel_policy *policy, const keel_features *features, float *q,
+                         keel_arena *scratch, keel_err *err) {
+    const keel_qnet *net = &policy->net;
+    size_t n = features->n_actions, heads = net->shape.heads;
+    bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
+    const int32_t offsets[2] = {0, (int32_t)n};
+    if (!sets) { /* head-major: turn round */
+        float *by_head = keel_arena_alloc(scratch, n * heads * sizeof *by_head);
+        if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+        KEEL_TRY(keel_qnet_infer(net, features->state, 1, by_head, NULL, scratch, err));
+        for (size_t i = 0; i < n * heads; i++) q[(i % n) * heads + i / n] = by_head[i];
+        return KEEL_OK;
+    }
+    float *x = keel_arena_alloc(scratch, n * net->input_dim * sizeof *x);
+    if (!x) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    keel_qnet_rows(net, features->state, features->candidates, offsets, 1, x);
+    return keel_qnet_infer(net, x, n, q, NULL, scratch, err);
+}
+
+static void composite(const keel_policy *policy, const float *q, size_t n, float *q_w) {
+    size_t heads = policy->net.shape.heads;
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (size_t k = 0; heads > 1 && k < heads; k++) sum += policy->weight[k] * q[i * heads + k];
+        q_w[i] = heads > 1 ? (float)sum : q[i];
+    }
+}
+
+static bool has_floor(const keel_policy *policy) {
+    return !policy->imitates && policy->net.shape.heads == KEEL_N_REWARDS;
+}
+
+/* What is taken when the floor leaves nothing: the policy's fallback act, or else the safest of what is
+ * offered. */
+static size_t fall_back(const keel_policy *policy, const float *log_prior, const float *q, size_t n) {
+    size_t heads = policy->net.shape.heads, best = n;
+    if (policy->fallback_act >= 0 && (size_t)policy->fallback_act < n &&
+        log_prior[policy->fallback_act] > -INFINITY)
+        return (size_t)policy->fallback_act;
+    for (size_t i = 0; i < n; i++)
+        if (log_prior[i] > -INFINITY &&
+            (best == n || q[i * heads + KEEL_SAFETY] > q[best * heads + KEEL_SAFETY]))
+            best = i;
+    return best == n ? 0 : best;
+}
+
+static void apply_floor(const keel_policy *policy, const float *log_prior, const choice_work *work,
+                        keel_choice *out) {
+    size_t heads = policy->net.shape.heads, open = 0;
+    for (size_t i = 0; i < out->n; i++) {
+        bool unsafe = has_floor(policy) && work->q[i * heads + KEEL_SAFETY] < policy->safety_floor;
+        work->masked[i] = unsafe || !(log_prior[i] > -INFINITY);
+        open += !work->masked[i];
+    }
+    if (open > 0 || !has_floor(policy)) return;
+    out->fallback = true;
+    out->chosen = fall_back(policy, log_prior, work->q, out->n);
+}
+
+/* Behaviour cloning: the network's output is log pi, the prior only says what is on offer. */
+static void imitate(const float *log_prior, const choice_work *work, keel_choice *out) {
+    for (size_t i = 0; i < out->n; i++) work->log_pi[i] = work->masked[i] ? -INFINITY : work->q_w[i];
+    keel_log_softmax(work->log_pi, out->n, work->log_pi);
+    out->kl = 0;
+    for (size_t i = 0; i < out->n; i++)
+        if (!work->masked[i]) out->kl += exp(work->log_pi[i]) * ((double)work->log_pi[i] - log_prior[i]);
+}
+
+static void choose(const keel_policy *policy, const float *log_prior, const choice_work *work,
+                   keel_choice *out) {
+    if (out->fallback) {
+        for (size_t i = 0; i < out->n; i++) work->log_pi[i] = i == out->chosen ? 0 : -INFINITY;
+        out->kl = -(double)log_prior[out->chosen];
+        return;
+    }
+    if (policy->imitates)
+        imitate(log_prior, work, out);
+    else
+        keel_policy_tilt(log_prior, work->advantage, work->masked, out->n, policy->beta, work->log_pi,
+                         &out->kl);
+    out->chosen = argmax(work->log_pi, out->n);
+}
+
+keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
+                               keel_choice *out, keel_err *err) {
+    choice_work work;
+    size_t n = features->n_actions;
+    bool offered = false;
+    KEEL_TRY(check_features(policy, features, err));
+    for (size_t i = 0; i < n; i++) offered = offered || features->log_prior[i] > -INFINITY;
+    if (!offered) return keel_fail(err, KEEL_E_INVALID, "policy", "none of the %zu actions is on offer", n);
+    if (!make_room(&work, n, policy->net.shape.heads, scratch))
+        return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide among %zu", n);
+    KEEL_TRY(judge(policy, features, work.q, scratch, err));
+    composite(policy, work.q, n, work.q_w);
+    keel_choice made = show(&work, features);
+    log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
+    for (size_t i = 0; i < n; i++) work.advantage[i] = work.q_w[i] - (float)made.value;
+    apply_floor(policy, features->log_prior, &work, &made);
+    choose(policy, features->log_prior, &work, &made);
+    *out = made;
+    return KEEL_OK;
+}
+
+keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,
+                             keel_err *err) {
+    choice_work work;
+    size_t n = features->n_actions;
+    if (n == 0) return keel_fail(err, KEEL_E_INVALID, "base", "a decision without any candidate");
+    if (!make_room(&work, n, 1, scratch))
+        return keel_fail(err, KEEL_E_NOMEM, "base", "no memory to decide among %zu", n);
+    memcpy(work.log_pi, features->log_prior, n * sizeof *work.log_pi);
+    for (size_t i = 0; i < n; i++) work.masked[i] = !(features->log_prior[i] > -INFINITY);
+    *out = show(&work, features);
+    out->chosen = argmax(work.log_pi, n);
+    return KEEL_OK;
+}
+
+keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *base, keel_err *err) {
+    if (strcmp(policy->base_hash, base->hash) == 0) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, "policy", "it was trained on base %.64s, but the base given is %.64s",
+              policy->base_hash, base->hash);
+    keel_hint(err, "give the base the policy was trained on, or train a policy on this one");
+    return KEEL_E_CONFLICT;
+}

@@ -1,0 +1,277 @@
+/* Policies on disk: model.safetensors holds the Q-network's parameters under their own names, config.json the
+ * rest. */
+#include <string.h>
+
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "policies/artefact.h"
+#include "policies/policy.h"
+
+static const char *const risks[] = {"unknown", "benign", "dangerous"}; /* by keel_risk */
+
+/* ---- saving ---- */
+
+static keel_status no_memory(keel_err *err, const char *where) {
+    return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the policy");
+}
+
+static keel_status save_weights(const keel_qnet *net, const char *path, keel_err *err) {
+    keel_arena arena = {0};
+    keel_named_tensor *tensors = keel_arena_calloc(&arena, net->params.count, sizeof *tensors);
+    keel_status status = tensors ? KEEL_OK : no_memory(err, path);
+    for (size_t i = 0; status == KEEL_OK && i < net->params.count; i++) {
+        const keel_param *param = &net->params.table[i];
+        tensors[i] = (keel_named_tensor){.name = param->name,
+                                         .dtype = KEEL_F32,
+                                         .n_dims = 2,
+                                         .shape = {param->rows, param->cols},
+                                         .data = keel_params_at(&net->params, i),
+                                         .bytes = param->rows * param->cols * sizeof(float)};
+    }
+    if (status == KEEL_OK) status = keel_safetensors_write(path, tensors, net->params.count, NULL, err);
+    keel_arena_free(&arena);
+    return status;
+}
+
+static bool add_shape(cJSON *config, const keel_qnet_shape *shape) {
+    cJSON *hidden = cJSON_AddArrayToObject(config, "hidden_sizes");
+    bool complete = hidden &&
+                    cJSON_AddStringToObject(config, "action_space", keel_space_name(shape->space)) &&
+                    cJSON_AddNumberToObject(config, "state_dim", (double)shape->state_dim) &&
+                    cJSON_AddNumberToObject(config, "candidate_dim", (double)shape->candidate_dim) &&
+                    cJSON_AddNumberToObject(config, "heads", (double)shape->heads) &&
+                    cJSON_AddNumberToObject(config, "critics", (double)shape->critics);
+    for (size_t i = 0; complete && i < shape->hidden.count; i++)
+        complete = cJSON_AddItemToArray(hidden, cJSON_CreateNumber((double)shape->hidden.items[i]));
+    return complete;
+}
+
+static bool add_acts(cJSON *config, const keel_policy *policy) {
+    cJSON *acts = cJSON_AddArrayToObject(config, "acts"),
+          *outcomes = cJSON_AddObjectToObject(config, "act_outcome");
+    bool complete = acts && outcomes;
+    for (size_t i = 0; complete && i < policy->n_acts; i++)
+        complete = cJSON_AddItemToArray(acts, cJSON_CreateString(policy->acts[i]));
+    for (int risk = 0; complete && risk < 3; risk++) {
+        if (!policy->act_outcome[risk]) continue;
+        cJSON *list = cJSON_AddArrayToObject(outcomes, risks[risk]);
+        complete = list != NULL;
+        for (size_t i = 0; complete && i < policy->n_acts; i++)
+            complete = cJSON_AddItemToArray(
+                list, cJSON_CreateString(keel_outcome_name(policy->act_outcome[risk][i])));
+    }
+    return complete;
+}
+
+static cJSON *config_json(const keel_policy *policy) {
+    cJSON *config = cJSON_CreateObject(),
+          *architectures = config ? cJSON_AddArrayToObject(config, "architectures") : NULL;
+    bool complete = architectures && cJSON_AddItemToArray(architectures, cJSON_CreateString("KeelPolicy")) &&
+                    cJSON_AddStringToObject(config, "model_type", "keel-policy") &&
+                    cJSON_AddStringToObject(config, "base_hash", policy->base_hash) &&
+                    cJSON_AddStringToObject(config, "algorithm", policy->algorithm) &&
+                    cJSON_AddStringToObject(config, "split", policy->split) &&
+                    add_shape(config, &policy->net.shape) &&
+                    cJSON_AddNumberToObject(config, "beta", policy->beta) &&
+                    cJSON_AddNumberToObject(config, "safety_floor", policy->safety_floor) &&
+                    cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
+                    cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
+    cJSON *weights = complete ? cJSON_AddObjectToObject(config, "reward_weights") : NULL;
+    complete = complete && weights;
+    for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
+        complete = cJSON_AddNumberToObject(weights, keel_reward_name(k), policy->weight[k]);
+    if (complete && add_acts(config, policy)) return config;
+    cJSON_Delete(config);
+    return NULL;
+}
+
+static keel_status write_files(const keel_policy *policy, const char *folder, keel_err *err) {
+    keel_arena arena = {0};
+    char *weights = keel_path_join(&arena, folder, "model.safetensors");
+    char *path = keel_path_join(&arena, folder, "config.json");
+    cJSON *json = config_json(policy);
+    keel_status status = weights && path && json ? KEEL_OK : no_memory(err, folder);
+    if (status == KEEL_OK) status = save_weights(&policy->net, weights, err);
+    if (status == KEEL_OK) status = keel_json_write_file(path, json, err);
+    cJSON_Delete(json);
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage,
+                             const cJSON *config, const cJSON *metrics, char hash[65], keel_err *err) {
+    keel_folder_write folder;
+    KEEL_TRY(keel_folder_begin(&folder, dir, err));
+    keel_status status = write_files(policy, folder.temporary, err);
+    if (status == KEEL_OK)
+        status =
+            keel_artefact_commit(&folder, "policy", policy->algorithm, lineage, config, metrics, hash, err);
+    if (status != KEEL_OK) keel_folder_abandon(&folder);
+    return status;
+}
+
+/* ---- loading: config.json and model.safetensors are hostile until checked ---- */
+
+static keel_status read_text(const cJSON *json, const char *key, char *out, size_t room, const char *where,
+                             keel_err *err) {
+    const char *text = NULL;
+    KEEL_TRY(keel_json_string(json, key, true, &text, where, err));
+    if (strlen(text) >= room)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"%s\" is longer than %zu bytes", key, room - 1);
+    memcpy(out, text, strlen(text) + 1);
+    return KEEL_OK;
+}
+
+static keel_status read_size(const cJSON *json, const char *key, size_t *out, const char *where,
+                             keel_err *err) {
+    double value = 0;
+    KEEL_TRY(keel_json_number(json, key, true, &value, where, err));
+    if (!(value >= 0 && value <= 1 << 20) || value != (double)(size_t)value)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"%s\": expected a whole number of 0 to %d, got %g",
+                         key, 1 << 20, value);
+    *out = (size_t)value;
+    return KEEL_OK;
+}
+
+static keel_status read_shape(const cJSON *json, keel_qnet_shape *shape, const char *where, keel_err *err) {
+    const char *space = NULL;
+    const cJSON *hidden = NULL, *item;
+    KEEL_TRY(keel_json_string(json, "action_space", true, &space, where, err));
+    if (!keel_space_parse(space, &shape->space))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"action_space\": unknown space \"%s\"", space);
+    KEEL_TRY(read_size(json, "state_dim", &shape->state_dim, where, err));
+    KEEL_TRY(read_size(json, "candidate_dim", &shape->candidate_dim, where, err));
+    KEEL_TRY(read_size(json, "heads", &shape->heads, where, err));
+    KEEL_TRY(read_size(json, "critics", &shape->critics, where, err));
+    KEEL_TRY(keel_json_array(json, "hidden_sizes", true, &hidden, where, err));
+    cJSON_ArrayForEach(item, hidden) {
+        bool fits = cJSON_IsNumber(item) && item->valuedouble >= 1 && item->valuedouble <= 1 << 20;
+        if (!fits || shape->hidden.count == KEEL_INT_LIST_MAX)
+            return keel_fail(err, KEEL_E_INVALID, where,
+                             "\"hidden_sizes\": expected at most %d sizes of 1 to %d", (int)KEEL_INT_LIST_MAX,
+                             1 << 20);
+        shape->hidden.items[shape->hidden.count++] = (int64_t)item->valuedouble;
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_acts(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
+    const cJSON *acts = NULL, *item;
+    KEEL_TRY(keel_json_array(json, "acts", true, &acts, where, err));
+    size_t n = (size_t)cJSON_GetArraySize(acts);
+    policy->acts = keel_arena_calloc(&policy->arena, n, sizeof *policy->acts);
+    if (!policy->acts) return no_memory(err, where);
+    cJSON_ArrayForEach(item, acts) {
+        if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
+        policy->acts[policy->n_acts] = keel_arena_strdup(&policy->arena, item->valuestring);
+        if (!policy->acts[policy->n_acts++]) return no_memory(err, where);
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_act_outcomes(const cJSON *json, keel_policy *policy, const char *where,
+                                     keel_err *err) {
+    const cJSON *outcomes = NULL;
+    KEEL_TRY(keel_json_object(json, "act_outcome", true, &outcomes, where, err));
+    for (int risk = 0; risk < 3; risk++) {
+        const cJSON *list = NULL, *item;
+        keel_outcome *row = keel_arena_calloc(&policy->arena, policy->n_acts, sizeof *row);
+        if (!row) return no_memory(err, where);
+        policy->act_outcome[risk] = row;
+        KEEL_TRY(keel_json_array(outcomes, risks[risk], false, &list, where, err));
+        if (!list) continue;
+        if ((size_t)cJSON_GetArraySize(list) != policy->n_acts)
+            return keel_fail(err, KEEL_E_INVALID, where, "\"act_outcome.%s\": expected %zu outcomes, got %d",
+                             risks[risk], policy->n_acts, cJSON_GetArraySize(list));
+        cJSON_ArrayForEach(item, list) {
+            if (!cJSON_IsString(item) || !keel_outcome_parse(item->valuestring, row++))
+                return keel_fail(err, KEEL_E_INVALID, where, "\"act_outcome.%s\": expected outcomes",
+                                 risks[risk]);
+        }
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
+    const cJSON *weights = NULL;
+    double fallback = -1;
+    KEEL_TRY(keel_json_number(json, "beta", true, &policy->beta, where, err));
+    KEEL_TRY(keel_json_number(json, "safety_floor", true, &policy->safety_floor, where, err));
+    KEEL_TRY(keel_json_bool(json, "imitates", true, &policy->imitates, where, err));
+    KEEL_TRY(keel_json_number(json, "fallback_act", true, &fallback, where, err));
+    if (!(fallback >= -1 && fallback < (double)(policy->n_acts + (policy->n_acts == 0))))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"fallback_act\": expected -1 or an act, got %g",
+                         fallback);
+    policy->fallback_act = (int32_t)fallback;
+    KEEL_TRY(keel_json_object(json, "reward_weights", true, &weights, where, err));
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        KEEL_TRY(keel_json_number(weights, keel_reward_name(k), true, &policy->weight[k], where, err));
+    return KEEL_OK;
+}
+
+static keel_status read_config(const cJSON *json, keel_policy *policy, keel_qnet_shape *shape,
+                               const char *where, keel_err *err) {
+    KEEL_TRY(read_text(json, "base_hash", policy->base_hash, sizeof policy->base_hash, where, err));
+    KEEL_TRY(read_text(json, "algorithm", policy->algorithm, sizeof policy->algorithm, where, err));
+    KEEL_TRY(read_text(json, "split", policy->split, sizeof policy->split, where, err));
+    KEEL_TRY(read_shape(json, shape, where, err));
+    KEEL_TRY(read_acts(json, policy, where, err));
+    KEEL_TRY(read_act_outcomes(json, policy, where, err));
+    shape->n_acts = policy->n_acts;
+    return read_knobs(json, policy, where, err);
+}
+
+/* The file's size is checked against the shape before anything of that shape is allocated. */
+static keel_status load_weights(keel_policy *policy, const keel_qnet_shape *shape, const char *path,
+                                keel_err *err) {
+    keel_safetensors file = {0};
+    KEEL_TRY(keel_safetensors_read(path, &file, err));
+    size_t bytes = 0, expected = keel_qnet_elements(shape) * sizeof(float);
+    keel_status status = KEEL_OK;
+    for (size_t i = 0; i < file.count; i++) bytes += file.tensors[i].bytes;
+    if (expected != 0 && bytes != expected) /* 0: keel_qnet_open says what is wrong */
+        status = keel_fail(err, KEEL_E_INVALID, path,
+                           "expected %zu bytes of weights for this config.json, got %zu", expected, bytes);
+    if (status == KEEL_OK) status = keel_qnet_open(&policy->net, shape, err);
+    for (size_t i = 0; status == KEEL_OK && i < policy->net.params.count; i++) {
+        const keel_param *param = &policy->net.params.table[i];
+        status = keel_safetensors_copy(&file, param->name, (size_t[]){param->rows, param->cols}, 2,
+                                       keel_params_at(&policy->net.params, i), err);
+    }
+    keel_safetensors_free(&file);
+    return status;
+}
+
+static keel_status load_files(keel_policy *policy, const char *dir, keel_err *err) {
+    keel_qnet_shape shape = {0};
+    cJSON *json = NULL;
+    char *weights = keel_path_join(&policy->arena, dir, "model.safetensors");
+    char *path = keel_path_join(&policy->arena, dir, "config.json");
+    if (!weights || !path) return no_memory(err, dir);
+    KEEL_TRY(keel_json_parse_file(path, &json, err));
+    keel_status status = read_config(json, policy, &shape, path, err);
+    if (status == KEEL_OK) status = load_weights(policy, &shape, weights, err);
+    cJSON_Delete(json);
+    return status;
+}
+
+keel_status keel_policy_load(keel_policy **out, const char *dir, keel_err *err) {
+    cJSON *manifest = NULL;
+    keel_policy *policy = keel_calloc(1, sizeof *policy);
+    if (!policy) return no_memory(err, dir);
+    keel_status status = keel_artefact_open(dir, "policy", &manifest, policy->hash, err);
+    if (status == KEEL_OK) status = load_files(policy, dir, err);
+    cJSON_Delete(manifest);
+    if (status == KEEL_OK)
+        *out = policy;
+    else
+        keel_policy_close(policy);
+    return status;
+}
+
+void keel_policy_close(keel_policy *policy) {
+    if (!policy) return;
+    keel_qnet_close(&policy->net);
+    keel_arena_free(&policy->arena);
+    keel_free(policy);
+}

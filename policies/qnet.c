@@ -1,0 +1,231 @@
+#include "policies/qnet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- shape ---- */
+
+static size_t n_layers(const keel_qnet_shape *shape) {
+    return shape->hidden.count + 1;
+}
+
+static size_t outputs(const keel_qnet_shape *shape) {
+    return shape->space == KEEL_SPACE_CANDIDATES ? shape->heads : shape->heads * shape->n_acts;
+}
+
+static size_t inputs(const keel_qnet_shape *shape) {
+    if (shape->space != KEEL_SPACE_CANDIDATES) return shape->state_dim;
+    return shape->state_dim + 4 * shape->candidate_dim +
+           1; /* own, mean, max, min of rivals; size of the set */
+}
+
+static size_t layer_in(const keel_qnet_shape *shape, size_t layer) {
+    return layer == 0 ? inputs(shape) : (size_t)shape->hidden.items[layer - 1];
+}
+
+static size_t layer_out(const keel_qnet_shape *shape, size_t layer) {
+    return layer == shape->hidden.count ? outputs(shape) : (size_t)shape->hidden.items[layer];
+}
+
+static size_t weight_index(const keel_qnet_shape *shape, size_t critic, size_t layer) {
+    return 2 * (critic * n_layers(shape) + layer);
+}
+
+static keel_status check_shape(const keel_qnet_shape *shape, keel_err *err) {
+    static const char where[] = "Q-network";
+    const size_t most = 1u << 20; /* of any one dimension: keeps every product below in range */
+    bool fixed = shape->space != KEEL_SPACE_CANDIDATES;
+    if (shape->heads == 0 || shape->heads > KEEL_N_REWARDS || shape->critics == 0 || shape->critics > 64)
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "expected 1 to %d heads and 1 to 64 critics, got %zu and %zu", (int)KEEL_N_REWARDS,
+                         shape->heads, shape->critics);
+    if (inputs(shape) == 0 || shape->state_dim > most || shape->candidate_dim > most ||
+        shape->n_acts > most || (fixed ? shape->n_acts == 0 : shape->candidate_dim == 0))
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "impossible sizes: state %zu, candidate %zu, acts %zu (space %s)", shape->state_dim,
+                         shape->candidate_dim, shape->n_acts, keel_space_name(shape->space));
+    if (shape->hidden.count > KEEL_INT_LIST_MAX)
+        return keel_fail(err, KEEL_E_INVALID, where, "expected at most %d hidden layers, got %zu",
+                         (int)KEEL_INT_LIST_MAX, shape->hidden.count);
+    for (size_t i = 0; i < shape->hidden.count; i++)
+        if (shape->hidden.items[i] < 1 || shape->hidden.items[i] > (int64_t)most)
+            return keel_fail(err, KEEL_E_INVALID, where, "expected hidden layers of 1 to %zu units, got %lld",
+                             most, (long long)shape->hidden.items[i]);
+    return KEEL_OK;
+}
+
+size_t keel_qnet_elements(const keel_qnet_shape *shape) {
+    size_t sum = 0;
+    if (check_shape(shape, NULL) != KEEL_OK) return 0;
+    for (size_t layer = 0; layer < n_layers(shape); layer++)
+        sum += (layer_in(shape, layer) + 1) * layer_out(shape, layer);
+    return sum * shape->critics;
+}
+
+/* ---- life ---- */
+
+enum { NAME_ROOM = 48 };
+
+static void name_layer(keel_param *param, char (*name)[NAME_ROOM], const keel_qnet_shape *shape,
+                       size_t critic, size_t layer) {
+    size_t in = layer_in(shape, layer), out = layer_out(shape, layer);
+    snprintf(name[0], NAME_ROOM, "critic.%zu.layer.%zu.weight", critic, layer);
+    snprintf(name[1], NAME_ROOM, "critic.%zu.layer.%zu.bias", critic, layer);
+    param[0] = (keel_param){name[0], out, in, KEEL_INIT_UNIFORM, (double)in, true};
+    param[1] = (keel_param){name[1], 1, out, KEEL_INIT_UNIFORM, (double)in, false};
+}
+
+keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err) {
+    KEEL_TRY(check_shape(shape, err));
+    size_t count = 2 * shape->critics * n_layers(shape);
+    keel_arena arena = {0};
+    keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
+    char(*names)[NAME_ROOM] = keel_arena_calloc(&arena, count, NAME_ROOM);
+    keel_qnet made = {.shape = *shape, .input_dim = inputs(shape)};
+    keel_status status = KEEL_OK;
+    if (!table || !names) status = keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
+    for (size_t critic = 0; status == KEEL_OK && critic < shape->critics; critic++)
+        for (size_t layer = 0; layer < n_layers(shape); layer++) {
+            size_t index = weight_index(shape, critic, layer);
+            name_layer(table + index, names + index, shape, critic, layer);
+        }
+    if (status == KEEL_OK) status = keel_params_make(&made.params, table, count, err);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK) *net = made;
+    return status;
+}
+
+void keel_qnet_init(keel_qnet *net, uint64_t seed) {
+    size_t per_critic = 2 * n_layers(&net->shape);
+    for (size_t critic = 0; critic < net->shape.critics; critic++) {
+        keel_params view = net->params; /* the critic's own rows of the table, over the same block */
+        view.count = per_critic;
+        view.table += critic * per_critic;
+        view.offset += critic * per_critic;
+        keel_rng rng = keel_rng_stream(seed, "init", critic);
+        keel_params_init(&view, &rng);
+    }
+}
+
+void keel_qnet_close(keel_qnet *net) {
+    if (!net) return;
+    keel_params_free(&net->params);
+    *net = (keel_qnet){0};
+}
+
+/* ---- rows ---- */
+
+size_t keel_qnet_n_rows(const keel_qnet *net, const int32_t *offsets, size_t n) {
+    return net->shape.space == KEEL_SPACE_CANDIDATES ? (size_t)offsets[n] : n;
+}
+
+/* out = [mean | max | min][dim] over the rows of set [n, dim] but `self`; zero when it is alone. */
+static void pool_rivals(float *out, const float *set, size_t n, size_t self, size_t dim) {
+    float *mean = out, *high = out + dim, *low = out + 2 * dim;
+    memset(out, 0, 3 * dim * sizeof *out);
+    bool first = true;
+    for (size_t j = 0; j < n; j++) {
+        const float *rival = set + j * dim;
+        if (j == self) continue;
+        for (size_t d = 0; d < dim; d++) {
+            mean[d] += rival[d];
+            high[d] = first || rival[d] > high[d] ? rival[d] : high[d];
+            low[d] = first || rival[d] < low[d] ? rival[d] : low[d];
+        }
+        first = false;
+    }
+    if (n > 2)
+        for (size_t d = 0; d < dim; d++) mean[d] /= (float)(n - 1);
+}
+
+static void set_rows(const keel_qnet *net, const float *state, const float *set, size_t n, float *x) {
+    size_t state_dim = net->shape.state_dim, dim = net->shape.candidate_dim;
+    float log_size = logf((float)n);
+    for (size_t i = 0; i < n; i++, x += net->input_dim) {
+        float *at = x;
+        memcpy(at, state, state_dim * sizeof *x);
+        at += state_dim;
+        memcpy(at, set + i * dim, dim * sizeof *x);
+        at += dim;
+        pool_rivals(at, set, n, i, dim);
+        at[3 * dim] = log_size;
+    }
+}
+
+void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candidates, const int32_t *offsets,
+                    size_t n, float *x) {
+    size_t state_dim = net->shape.state_dim, dim = net->shape.candidate_dim;
+    if (net->shape.space != KEEL_SPACE_CANDIDATES) {
+        if (n > 0) memcpy(x, state, n * state_dim * sizeof *x);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t first = (size_t)offsets[i], size = (size_t)offsets[i + 1] - first;
+        if (size == 0) continue; /* transitions without a next decision have an empty set */
+        set_rows(net, state + i * state_dim, candidates + first * dim, size, x + first * net->input_dim);
+    }
+}
+
+/* ---- forward ---- */
+
+keel_tensor *keel_qnet_forward(keel_tape *tape, const keel_qnet *net, const float *params, float *grads,
+                               size_t critic, keel_tensor *x, float dropout, keel_rng *rng) {
+    keel_params view =
+        net->params; /* the same table over the caller's block; the tape keeps only pointers into it */
+    view.data = (float *)(uintptr_t)params;
+    for (size_t layer = 0; layer < n_layers(&net->shape); layer++) {
+        size_t index = weight_index(&net->shape, critic, layer);
+        bool last = layer == net->shape.hidden.count;
+        keel_tensor *weight = keel_tape_param(tape, &view, index, grads);
+        keel_tensor *bias = keel_tape_param(tape, &view, index + 1, grads);
+        x = keel_op_linear(tape, x, weight, bias, last ? KEEL_LINEAR : KEEL_RELU);
+        if (!last && dropout > 0) x = keel_op_dropout(tape, x, dropout, rng);
+    }
+    return x;
+}
+
+/* y [rows, out] = x [rows, in] w[out, in]^T + bias, without the tape; rectified when relu. */
+static void plain_linear(float *y, const float *x, size_t rows, size_t in, size_t out, const float *weight,
+                         const float *bias, bool relu) {
+    for (size_t r = 0; r < rows; r++) memcpy(y + r * out, bias, out * sizeof *y);
+    keel_gemm(false, true, rows, out, in, 1, x, in, weight, in, 1, y, out);
+    if (!relu) return;
+    for (size_t i = 0; i < rows * out; i++) y[i] = y[i] > 0 ? y[i] : 0;
+}
+
+static const float *plain_critic(const keel_qnet *net, size_t critic, const float *x, size_t rows,
+                                 float *buffer[2]) {
+    for (size_t layer = 0; layer < n_layers(&net->shape); layer++) {
+        size_t index = weight_index(&net->shape, critic, layer);
+        float *y = buffer[layer % 2];
+        plain_linear(y, x, rows, layer_in(&net->shape, layer), layer_out(&net->shape, layer),
+                     keel_params_at(&net->params, index), keel_params_at(&net->params, index + 1),
+                     layer < net->shape.hidden.count);
+        x = y;
+    }
+    return x;
+}
+
+keel_status keel_qnet_infer(const keel_qnet *net, const float *x, size_t rows, float *q, float *minimum,
+                            keel_arena *scratch, keel_err *err) {
+    size_t widest = outputs(&net->shape), total = rows * outputs(&net->shape), room;
+    for (size_t i = 0; i < net->shape.hidden.count; i++)
+        if (layer_out(&net->shape, i) > widest) widest = layer_out(&net->shape, i);
+    float *buffer[2] = {NULL, NULL};
+    if (keel_size_mul(rows, widest * sizeof(float), &room)) {
+        buffer[0] = keel_arena_alloc(scratch, room);
+        buffer[1] = keel_arena_alloc(scratch, room);
+    }
+    if (!buffer[0] || !buffer[1])
+        return keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory to judge %zu rows", rows);
+    for (size_t critic = 0; critic < net->shape.critics; critic++) {
+        const float *one = plain_critic(net, critic, x, rows, buffer);
+        for (size_t i = 0; i < total; i++) {
+            q[i] = critic == 0 ? one[i] : q[i] + one[i];
+            if (minimum) minimum[i] = critic == 0 || one[i] < minimum[i] ? one[i] : minimum[i];
+        }
+    }
+    for (size_t i = 0; net->shape.critics > 1 && i < total; i++) q[i] /= (float)net->shape.critics;
+    return KEEL_OK;
+}
