@@ -66,43 +66,88 @@ size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
 
 /* ---- folding ---- */
 
+/* Text other than ASCII is folded in chunks: SOFT bytes and on to a good place to cut, HARD at the most,
+ * because utf8proc sorts marks in time quadratic in their run. A code point becomes at most 18, and those
+ * that do have 3 bytes. */
+enum { SOFT = 256, HARD = 512, CHUNK_POINTS = HARD * 18 / 3 };
+
 static utf8proc_int32_t straighten(utf8proc_int32_t point, void *unused) {
     (void)unused;
     return point == 0x2018 || point == 0x2019 || point == 0x02BC ? '\'' : point;
 }
 
-static char *fold_ascii(keel_arena *arena, const char *text, size_t length) {
-    char *out = keel_arena_alloc(arena, length + 1);
-    if (!out) return NULL;
+static void fold_ascii(char *out, const char *text, size_t length) {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)text[i];
         out[i] = (char)(c + ((unsigned)(c - 'A') < 26u ? 32 : 0));
     }
-    out[length] = '\0';
-    return out;
 }
 
-/* Decomposes into code points and writes them back as UTF-8 over themselves, as utf8proc_reencode does. */
-static char *fold_unicode(keel_arena *arena, const char *text, size_t length) {
+/* A letter never joins what stands before it, conjoining Jamo apart. */
+static bool starts_afresh(utf8proc_int32_t point) {
+    utf8proc_category_t category = utf8proc_category(point);
+    bool letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO &&
+                  category != UTF8PROC_CATEGORY_LM;
+    return letter && (point < 0x1100 || point > 0x11FF) && (point < 0x3130 || point > 0x318F) &&
+           (point < 0xD7B0 || point > 0xD7FF) && (point < 0xFFA0 || point > 0xFFDC);
+}
+
+/* Bytes of the chunk that starts with the code point at text: up to the next ASCII byte, or as said above. */
+static size_t chunk_length(const char *text, size_t length) {
+    const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text;
+    utf8proc_int32_t point;
+    size_t i = bytes[0] < 0x80 ? 1 : 0;
+    while (i < length && bytes[i] >= 0x80) {
+        utf8proc_ssize_t step = utf8proc_iterate(bytes + i, (utf8proc_ssize_t)(length - i), &point);
+        if (step <= 0 || i + (size_t)step > HARD || (i >= SOFT && starts_afresh(point))) break;
+        i += (size_t)step;
+    }
+    return i;
+}
+
+/* Decomposes into code points, which utf8proc_reencode writes back as UTF-8 over themselves. */
+static void fold_chunk(keel_buf *out, const char *text, size_t length) {
     const utf8proc_option_t options =
         UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
-    utf8proc_ssize_t room = (utf8proc_ssize_t)length, points = 0;
-    for (;;) {
-        utf8proc_int32_t *buffer = keel_arena_alloc(arena, ((size_t)room + 1) * sizeof *buffer);
-        if (!buffer) return NULL;
-        points = utf8proc_decompose_custom((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, buffer,
-                                           room, options, straighten, NULL);
-        if (points < 0) return NULL;
-        if (points <= room) return utf8proc_reencode(buffer, points, options) < 0 ? NULL : (char *)buffer;
-        room = points; /* a few code points decompose into up to 18: the second round fits */
+    utf8proc_int32_t points[CHUNK_POINTS + 1];
+    utf8proc_ssize_t count =
+        utf8proc_decompose_custom((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points,
+                                  CHUNK_POINTS, options, straighten, NULL);
+    if (count >= 0 && count <= CHUNK_POINTS) count = utf8proc_reencode(points, count, options);
+    if (count < 0 || count > (utf8proc_ssize_t)sizeof points)
+        out->failed = true;
+    else
+        keel_buf_append(out, points, (size_t)count);
+}
+
+static char *fold_unicode(keel_arena *arena, const char *text, size_t length) {
+    keel_buf out = {0};
+    for (size_t i = 0; i < length && !out.failed;) {
+        size_t ascii = ascii_prefix(text + i, length - i);
+        if (ascii > 0 && i + ascii < length) ascii--; /* a mark may follow the last one */
+        keel_buf_append(&out, text + i, ascii);
+        if (out.failed) break;
+        fold_ascii(out.data + out.length - ascii, text + i, ascii);
+        i += ascii;
+        if (i == length) break;
+        size_t chunk = chunk_length(text + i, length - i);
+        fold_chunk(&out, text + i, chunk);
+        i += chunk;
     }
+    char *folded = out.failed ? NULL : keel_arena_strndup(arena, out.data, out.length);
+    keel_buf_free(&out);
+    return folded;
 }
 
 char *keel_text_fold(keel_arena *arena, const char *text, size_t length) {
-    if (length > SIZE_MAX / 8) return NULL;
-    size_t ascii = ascii_prefix(text, length);
-    if (ascii == length) return fold_ascii(arena, text, length);
-    return fold_unicode(arena, text, ascii + keel_utf8_valid_prefix(text + ascii, length - ascii));
+    size_t ascii = ascii_prefix(text, length), valid = ascii;
+    if (ascii < length) valid += keel_utf8_valid_prefix(text + ascii, length - ascii);
+    if (ascii < valid) return fold_unicode(arena, text, valid);
+    char *out = keel_arena_alloc(arena, valid + 1);
+    if (!out) return NULL;
+    fold_ascii(out, text, valid);
+    out[valid] = '\0';
+    return out;
 }
 
 /* ---- words ---- */

@@ -18,7 +18,8 @@ size_t keel_utf8_count(const char *text, size_t length);
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 
-/* Case-folded, NFKC-normalised copy in the arena (typographic apostrophes become '\''). NULL when out of memory. */
+/* Case-folded, NFKC-normalised copy in the arena (Unicode's NFKC_Casefold, which also drops invisible code points;
+ * typographic apostrophes become '\''). The text ends at its first byte that is not valid. NULL when out of memory. */
 char *keel_text_fold(keel_arena *arena, const char *text, size_t length);
 
 /* A word of folded text: a run of letters, digits and inner apostrophes; a single CJK, Hiragana, Katakana or Hangul
