@@ -487,15 +487,15 @@ keel_status keel_folder_begin(keel_folder_write *folder, const char *path, keel_
     KEEL_TRY(beside(aside, sizeof aside, made.path, "old", err));
     if (keel_file_exists(made.path) && !keel_file_is_folder(made.path))
         return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder or nothing, found a file");
+    memcpy(parent, made.path, sizeof parent);
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent ? 1 : 0] = '\0';
+    if (slash) KEEL_TRY(keel_folder_make(parent, err));
     /* Killed in the middle of a commit: the older folder comes back. */
     if (!keel_file_exists(made.path) && keel_file_is_folder(aside) && rename(aside, made.path) != 0)
         return fail_errno(err, path, "restore the older folder of");
     KEEL_TRY(keel_folder_remove(aside, err));
     KEEL_TRY(keel_folder_remove(made.temporary, err));
-    memcpy(parent, made.path, sizeof parent);
-    char *slash = strrchr(parent, '/');
-    if (slash) slash[slash == parent ? 1 : 0] = '\0';
-    if (slash) KEEL_TRY(keel_folder_make(parent, err));
     if (mkdir(made.temporary, 0777) != 0) return fail_errno(err, made.temporary, "make the folder");
     *folder = made;
     return KEEL_OK;
