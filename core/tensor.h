@@ -72,13 +72,16 @@ void keel_tape_close(keel_tape *tape);
 void keel_tape_reset(keel_tape *tape);                 /* forgets nodes and tensors, keeps memory */
 void keel_tape_record(keel_tape *tape, bool recording); /* false: forward only, no gradients kept; reset keeps the setting */
 
-/* Every operation returns NULL when memory ran out or an input is NULL; so check the last result once. */
+/* Every operation returns NULL when memory ran out, an input is NULL, or shapes or indices do not fit; so check the last
+ * result once: keel_tape_check (which keel_tape_backward calls too) tells what the first failure was. */
+keel_status keel_tape_check(const keel_tape *tape, const keel_tensor *result, keel_err *err);
 keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows, size_t cols); /* borrowed, no gradient */
 /* Parameter `index` of params; its gradient goes to grads (a block laid out as params->data), overwritten by the first
- * writer of this step and added to by later ones. grads NULL: frozen. */
+ * writer of this step and added to by later ones. grads NULL: frozen. Fill the block with zeros once when making it: the
+ * padding between parameters is never written. */
 keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads);
 keel_tensor *keel_tape_new(keel_tape *tape, size_t rows, size_t cols); /* uninitialised, with room for a gradient when recording */
-/* d(loss)/d(everything); loss is a scalar. A parameter used on the tape that the loss does not depend on gets a zero gradient;
+/* d(loss)/d(everything); loss is a scalar; once per reset. A parameter used on the tape that the loss does not depend on gets a zero gradient;
  * one never put on the tape keeps whatever its grads held. */
 keel_status keel_tape_backward(keel_tape *tape, keel_tensor *loss, keel_err *err);
 size_t keel_tape_bytes(const keel_tape *tape); /* memory in use at the peak */

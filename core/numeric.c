@@ -1,0 +1,61 @@
+#include <assert.h>
+#include <cblas.h>
+#include <limits.h>
+#include <tgmath.h>
+
+#include "core/tape.h"
+#include "core/tensor.h"
+
+keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, keel_real *p) {
+    keel_real largest = -INFINITY;
+    for (size_t i = 0; i < count; ++i)
+        if ((!mask || mask[i]) && x[i] > largest) largest = x[i];
+    /* Nothing allowed, or only -INFINITY: subtracting it would make NaN out of what is an empty sum. */
+    keel_real shift = isinf(largest) && largest < 0 ? 0 : largest;
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) {
+        keel_real e = !mask || mask[i] ? exp(x[i] - shift) : 0;
+        sum += (double)e;
+        if (p) p[i] = e;
+    }
+    if (p && sum > 0) {
+        keel_real scale = (keel_real)(1 / sum);
+        for (size_t i = 0; i < count; ++i) p[i] *= scale;
+    }
+    return shift + (keel_real)log(sum);
+}
+
+keel_real keel_logsumexp(const keel_real *x, size_t count) {
+    return keel__softmax(x, NULL, count, NULL);
+}
+
+void keel_log_softmax(const keel_real *x, size_t count, keel_real *out) {
+    keel_real total = keel_logsumexp(x, count);
+    for (size_t i = 0; i < count; ++i) out[i] = x[i] - total;
+}
+
+void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
+    keel__softmax(x, NULL, count, out);
+}
+
+void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
+               const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
+               size_t ldy) {
+    if (!m || !n) return;
+    if (!k) { /* an empty sum; BLAS would reject the leading dimensions of its operands */
+        for (size_t i = 0; i < m; ++i)
+            for (size_t j = 0; j < n; ++j) y[i * ldy + j] = beta == 0 ? 0 : beta * y[i * ldy + j];
+        return;
+    }
+    assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX &&
+           ldy <= INT_MAX);
+    CBLAS_TRANSPOSE ta = transpose_a ? CblasTrans : CblasNoTrans,
+                    tb = transpose_b ? CblasTrans : CblasNoTrans;
+#ifdef KEEL_REAL_DOUBLE
+    cblas_dgemm(CblasRowMajor, ta, tb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
+                (blasint)ldb, beta, y, (blasint)ldy);
+#else
+    cblas_sgemm(CblasRowMajor, ta, tb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
+                (blasint)ldb, beta, y, (blasint)ldy);
+#endif
+}

@@ -1,0 +1,179 @@
+/* Elementwise operations, and those that work row by row without mixing rows. */
+#include <tgmath.h>
+
+#include "core/tape.h"
+
+/* ---- two inputs of one shape ---- */
+
+/* The output for two inputs of the same shape, or NULL. */
+static keel_tensor *pair_output(keel_tape *tape, const char *name, const keel_tensor *x,
+                                const keel_tensor *y) {
+    if (!x || !y) return NULL;
+    if (x->rows != y->rows || x->cols != y->cols) return keel__tape_refuse(tape, name, "the shapes differ");
+    return keel__tape_output(tape, x->rows, x->cols, x->grad || y->grad);
+}
+
+static void add_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i]);
+    KEEL_FLOW(node->y, keel__size(node->out), i, d[i]);
+}
+
+keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    keel_tensor *out = pair_output(tape, "keel_op_add", x, y);
+    if (!out) return NULL;
+    keel_real *restrict sum = out->data;
+    for (size_t i = 0; i < keel__size(x); ++i) sum[i] = x->data[i] + y->data[i];
+    return keel__tape_push(tape, (keel_node){.backward = add_backward, .out = out, .x = x, .y = y});
+}
+
+static void sub_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i]);
+    KEEL_FLOW(node->y, keel__size(node->out), i, -d[i]);
+}
+
+keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    keel_tensor *out = pair_output(tape, "keel_op_sub", x, y);
+    if (!out) return NULL;
+    keel_real *restrict difference = out->data;
+    for (size_t i = 0; i < keel__size(x); ++i) difference[i] = x->data[i] - y->data[i];
+    return keel__tape_push(tape, (keel_node){.backward = sub_backward, .out = out, .x = x, .y = y});
+}
+
+static void mul_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *x = node->x->data, *y = node->y->data;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * y[i]);
+    KEEL_FLOW(node->y, keel__size(node->out), i, d[i] * x[i]);
+}
+
+keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    keel_tensor *out = pair_output(tape, "keel_op_mul", x, y);
+    if (!out) return NULL;
+    keel_real *restrict product = out->data;
+    for (size_t i = 0; i < keel__size(x); ++i) product[i] = x->data[i] * y->data[i];
+    return keel__tape_push(tape, (keel_node){.backward = mul_backward, .out = out, .x = x, .y = y});
+}
+
+static void min_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *x = node->x->data, *y = node->y->data;
+    KEEL_FLOW(node->x, keel__size(node->out), i, y[i] < x[i] ? 0 : d[i]);
+    KEEL_FLOW(node->y, keel__size(node->out), i, y[i] < x[i] ? d[i] : 0);
+}
+
+keel_tensor *keel_op_min(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    keel_tensor *out = pair_output(tape, "keel_op_min", x, y);
+    if (!out) return NULL;
+    keel_real *restrict smaller = out->data;
+    for (size_t i = 0; i < keel__size(x); ++i) smaller[i] = y->data[i] < x->data[i] ? y->data[i] : x->data[i];
+    return keel__tape_push(tape, (keel_node){.backward = min_backward, .out = out, .x = x, .y = y});
+}
+
+static void dot_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *x = node->x->data, *y = node->y->data;
+    size_t cols = node->x->cols, size = keel__size(node->x);
+    if (!size) return;
+    KEEL_FLOW(node->x, size, i, d[i / cols] * y[i]);
+    KEEL_FLOW(node->y, size, i, d[i / cols] * x[i]);
+}
+
+keel_tensor *keel_op_dot(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    if (!x || !y) return NULL;
+    if (x->rows != y->rows || x->cols != y->cols)
+        return keel__tape_refuse(tape, "keel_op_dot", "the shapes differ");
+    keel_tensor *out = keel__tape_output(tape, x->rows, 1, x->grad || y->grad);
+    if (!out) return NULL;
+    for (size_t r = 0; r < x->rows; ++r) {
+        const keel_real *a = x->data + r * x->cols, *b = y->data + r * x->cols;
+        double sum = 0;
+        for (size_t c = 0; c < x->cols; ++c) sum += (double)a[c] * (double)b[c];
+        out->data[r] = (keel_real)sum;
+    }
+    return keel__tape_push(tape, (keel_node){.backward = dot_backward, .out = out, .x = x, .y = y});
+}
+
+/* ---- one input ---- */
+
+static void scale_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad;
+    KEEL_FLOW(node->x, keel__size(node->out), i, node->factor * d[i]);
+}
+
+keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor) {
+    keel_tensor *out = x ? keel__tape_output(tape, x->rows, x->cols, x->grad) : NULL;
+    if (!out) return NULL;
+    keel_real *restrict scaled = out->data;
+    for (size_t i = 0; i < keel__size(x); ++i) scaled[i] = factor * x->data[i];
+    return keel__tape_push(tape,
+                           (keel_node){.backward = scale_backward, .out = out, .x = x, .factor = factor});
+}
+
+static void sum_backward(const keel_node *node) {
+    keel_real d = node->factor * node->out->grad[0];
+    KEEL_FLOW(node->x, keel__size(node->x), i, d);
+}
+
+keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor) {
+    keel_tensor *out = x ? keel__tape_output(tape, 1, 1, x->grad) : NULL;
+    if (!out) return NULL;
+    double sum = 0;
+    for (size_t i = 0; i < keel__size(x); ++i) sum += (double)x->data[i];
+    out->data[0] = (keel_real)((double)factor * sum);
+    return keel__tape_push(tape, (keel_node){.backward = sum_backward, .out = out, .x = x, .factor = factor});
+}
+
+/* saved: [rows] one over the divisor, negative where the divisor was the floor and so did not depend on x. */
+static void normalize_backward(const keel_node *node) {
+    const keel_tensor *out = node->out;
+    size_t cols = out->cols;
+    keel_real *dx = keel__grad_to_add(node->x);
+    for (size_t r = 0; r < out->rows; ++r, dx += cols) {
+        const keel_real *y = out->data + r * cols, *dy = out->grad + r * cols;
+        keel_real inverse = fabs(node->saved[r]);
+        double along = 0; /* the part of dy along y changes only the length, which is fixed */
+        if (node->saved[r] > 0)
+            for (size_t c = 0; c < cols; ++c) along += (double)y[c] * (double)dy[c];
+        for (size_t c = 0; c < cols; ++c) dx[c] += (dy[c] - y[c] * (keel_real)along) * inverse;
+    }
+}
+
+keel_tensor *keel_op_normalize(keel_tape *tape, keel_tensor *x, keel_real floor_length) {
+    if (!x) return NULL;
+    if (!(floor_length > 0))
+        return keel__tape_refuse(tape, "keel_op_normalize", "the floor must be positive");
+    keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
+    keel_real *inverse = out ? keel__tape_reals(tape, x->rows) : NULL;
+    if (!inverse) return NULL;
+    for (size_t r = 0; r < x->rows; ++r) {
+        const keel_real *from = x->data + r * x->cols;
+        keel_real *to = out->data + r * x->cols;
+        double squares = 0;
+        for (size_t c = 0; c < x->cols; ++c) squares += (double)from[c] * (double)from[c];
+        double length = sqrt(squares);
+        bool floored = length < (double)floor_length;
+        keel_real factor = (keel_real)(1 / (floored ? (double)floor_length : length));
+        for (size_t c = 0; c < x->cols; ++c) to[c] = from[c] * factor;
+        inverse[r] = floored ? -factor : factor;
+    }
+    return keel__tape_push(tape,
+                           (keel_node){.backward = normalize_backward, .out = out, .x = x, .saved = inverse});
+}
+
+static void dropout_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *keep = node->saved;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * keep[i]);
+}
+
+keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng) {
+    if (!x || rate == 0) return x;
+    if (!(rate > 0 && rate < 1))
+        return keel__tape_refuse(tape, "keel_op_dropout", "the rate is not in [0, 1)");
+    size_t size = keel__size(x);
+    keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
+    keel_real *keep = out ? keel__tape_reals(tape, size) : NULL;
+    if (!keep) return NULL;
+    for (size_t i = 0; i < size; ++i) keep[i] = keel_rng_uniform(rng) < (double)rate ? 0 : 1 / (1 - rate);
+    for (size_t i = 0; i < size; ++i) out->data[i] = x->data[i] * keep[i];
+    return keel__tape_push(tape,
+                           (keel_node){.backward = dropout_backward, .out = out, .x = x, .saved = keep});
+}
