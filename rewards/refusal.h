@@ -8,8 +8,11 @@
 #include "core/nouns.h"
 #include "core/status.h"
 
+/* The openings the rules know, folded (lower case, straight apostrophes); ends with NULL. */
+extern const char *const keel_refusal_openings[];
+
 /* KEEL_OUTCOME_REFUSAL if the response opens like a refusal in one of the languages the rules know, else
- * KEEL_OUTCOME_COMPLIANCE. */
+ * KEEL_OUTCOME_COMPLIANCE; KEEL_OUTCOME_NONE when out of memory. */
 keel_outcome keel_refusal_rule(const char *response);
 
 typedef struct keel_refusal_example {

@@ -1,0 +1,231 @@
+#include "rewards/ngram_logistic.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/text.h"
+
+/* ---- features ---- */
+
+typedef struct collector {
+    uint32_t *bucket;
+    size_t count;
+} collector;
+
+static void collect(collector *into, uint64_t hash) {
+    into->bucket[into->count++] = (uint32_t)(hash % KEEL_NGRAM_BUCKETS);
+}
+
+/* All n-grams up to max_n of words [from, to) under a tag of their own. */
+static void collect_ngrams(collector *into, const keel_word *words, size_t from, size_t to, size_t max_n,
+                           uint64_t tag) {
+    for (size_t i = from; i < to; i++) {
+        uint64_t hash = tag;
+        for (size_t n = 0; n < max_n && i + n < to; n++) {
+            hash = keel_hash64_mix(hash, words[i + n].hash);
+            collect(into, keel_hash64_mix(hash, n));
+        }
+    }
+}
+
+static int ascending(const void *a, const void *b) {
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void make_distinct(collector *into) {
+    size_t kept = 0;
+    qsort(into->bucket, into->count, sizeof into->bucket[0], ascending);
+    for (size_t i = 0; i < into->count; i++)
+        if (kept == 0 || into->bucket[kept - 1] != into->bucket[i]) into->bucket[kept++] = into->bucket[i];
+    into->count = kept;
+}
+
+keel_status keel_ngram_features(keel_arena *arena, const char *text, keel_ngram_row *out, keel_err *err) {
+    enum { OPENING = 12, BEGINNING = 60, ENDING = 25 };
+    size_t n = 0;
+    char *folded = keel_text_fold(arena, text, strlen(text));
+    keel_word *words = folded ? keel_text_words(arena, folded, &n) : NULL;
+    const size_t opening = n < OPENING ? n : OPENING, beginning = n < BEGINNING ? n : BEGINNING;
+    const size_t ending = n < ENDING ? n : ENDING;
+    const size_t most = 3 * (opening + beginning + ending) + 2 * n + 1;
+    collector all = {words ? keel_arena_alloc(arena, most * sizeof *all.bucket) : NULL, 0};
+    if (!all.bucket) return keel_fail(err, KEEL_E_NOMEM, "n-grams of a response", "out of memory");
+    collect_ngrams(&all, words, 0, opening, 3, 1);
+    collect_ngrams(&all, words, 0, beginning, 3, 2);
+    collect_ngrams(&all, words, n - ending, n, 3, 3);
+    collect_ngrams(&all, words, 0, n, 2, 4);
+    uint64_t log_length = 0;
+    while (n >> log_length) log_length++;
+    collect(&all, keel_hash64_mix(5, log_length));
+    make_distinct(&all);
+    *out = (keel_ngram_row){all.count, all.bucket};
+    return KEEL_OK;
+}
+
+/* ---- the objective ---- */
+
+typedef struct problem {
+    const keel_ngram_row *rows;
+    const int *outcome;
+    size_t count;
+    double lambda;
+} problem;
+
+static double row_value(const keel_ngram_row *row) {
+    return row->count ? 1 / sqrt((double)row->count) : 0;
+}
+
+static void softmax_logits(double *x) {
+    double highest = x[0], sum = 0;
+    for (size_t k = 1; k < KEEL_N_OUTCOMES; k++) highest = x[k] > highest ? x[k] : highest;
+    for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) sum += x[k] = exp(x[k] - highest);
+    for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) x[k] /= sum;
+}
+
+static void probabilities(const double *weights, const keel_ngram_row *row, double *out) {
+    double sum[KEEL_N_OUTCOMES] = {0};
+    for (size_t j = 0; j < row->count; j++)
+        for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) sum[k] += weights[row->bucket[j] * KEEL_N_OUTCOMES + k];
+    for (size_t k = 0; k < KEEL_N_OUTCOMES; k++)
+        out[k] = sum[k] * row_value(row) + weights[KEEL_NGRAM_BIAS * KEEL_N_OUTCOMES + k];
+    softmax_logits(out);
+}
+
+/* Value and gradient [D, K] at weights. */
+static double objective(const problem *p, const double *weights, double *gradient) {
+    double value = 0;
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) {
+        value += 0.5 * p->lambda * weights[i] * weights[i];
+        gradient[i] = p->lambda * weights[i];
+    }
+    for (size_t i = 0; i < p->count; i++) {
+        const keel_ngram_row *row = &p->rows[i];
+        double error[KEEL_N_OUTCOMES];
+        probabilities(weights, row, error);
+        value -= log(fmax(error[p->outcome[i]], 1e-300));
+        error[p->outcome[i]] -= 1;
+        for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) {
+            gradient[KEEL_NGRAM_BIAS * KEEL_N_OUTCOMES + k] += error[k];
+            error[k] *= row_value(row);
+        }
+        for (size_t j = 0; j < row->count; j++)
+            for (size_t k = 0; k < KEEL_N_OUTCOMES; k++)
+                gradient[row->bucket[j] * KEEL_N_OUTCOMES + k] += error[k];
+    }
+    return value;
+}
+
+/* ---- L-BFGS (Nocedal & Wright, Numerical Optimization, algorithms 7.4 and 7.5), Armijo backtracking; the
+ * problem is strongly convex, so every accepted step has positive curvature ---- */
+
+enum { HISTORY = 6, MAX_STEPS = 300 };
+
+typedef struct lbfgs {
+    double *x, *gradient, *direction, *x_next, *gradient_next; /* [D, K] each */
+    double *step[HISTORY], *change[HISTORY];                   /* s and y of the last updates, as a ring */
+    double curvature[HISTORY];                                 /* s . y */
+    size_t updates;
+} lbfgs;
+
+static double dot(const double *a, const double *b) {
+    double sum = 0;
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static void add_scaled(double *y, double factor, const double *x) {
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) y[i] += factor * x[i];
+}
+
+/* direction = - (approximate inverse Hessian) gradient: the two-loop recursion. */
+static void find_direction(lbfgs *s) {
+    double alpha[HISTORY];
+    const size_t kept = s->updates < HISTORY ? s->updates : HISTORY;
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) s->direction[i] = -s->gradient[i];
+    for (size_t back = 0; back < kept; back++) {
+        const size_t r = (s->updates - 1 - back) % HISTORY;
+        alpha[r] = dot(s->step[r], s->direction) / s->curvature[r];
+        add_scaled(s->direction, -alpha[r], s->change[r]);
+    }
+    double scale = 1 / fmax(1, sqrt(dot(s->gradient, s->gradient)));
+    if (kept) {
+        const size_t r = (s->updates - 1) % HISTORY;
+        scale = s->curvature[r] / dot(s->change[r], s->change[r]);
+    }
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) s->direction[i] *= scale;
+    for (size_t back = kept; back-- > 0;) {
+        const size_t r = (s->updates - 1 - back) % HISTORY;
+        add_scaled(s->direction, alpha[r] - dot(s->change[r], s->direction) / s->curvature[r], s->step[r]);
+    }
+}
+
+/* Halves the step until the value falls enough; false when it no longer can, at the limit of double
+ * precision. */
+static bool search_line(lbfgs *s, const problem *p, double *value) {
+    const double slope = dot(s->gradient, s->direction);
+    double length = 1;
+    for (int tries = 0; tries < 40; tries++, length *= 0.5) {
+        memcpy(s->x_next, s->x, KEEL_NGRAM_WEIGHTS * sizeof(double));
+        add_scaled(s->x_next, length, s->direction);
+        const double next = objective(p, s->x_next, s->gradient_next);
+        if (next > *value + 1e-4 * length * slope) continue;
+        *value = next;
+        return true;
+    }
+    return false;
+}
+
+static void accept_step(lbfgs *s) {
+    const size_t r = s->updates % HISTORY;
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) {
+        s->step[r][i] = s->x_next[i] - s->x[i];
+        s->change[r][i] = s->gradient_next[i] - s->gradient[i];
+    }
+    s->curvature[r] = dot(s->step[r], s->change[r]);
+    if (s->curvature[r] > 0) s->updates++;
+    double *x = s->x, *gradient = s->gradient;
+    s->x = s->x_next, s->gradient = s->gradient_next;
+    s->x_next = x, s->gradient_next = gradient;
+}
+
+static void minimise(lbfgs *s, const problem *p) {
+    double value = objective(p, s->x, s->gradient);
+    for (int n = 0; n < MAX_STEPS; n++) {
+        /* Strong convexity: |x - x*| <= |gradient| / lambda. */
+        if (sqrt(dot(s->gradient, s->gradient)) <= 1e-3 * p->lambda * fmax(1, sqrt(dot(s->x, s->x)))) return;
+        find_direction(s);
+        if (!search_line(s, p, &value)) return;
+        accept_step(s);
+    }
+}
+
+keel_status keel_ngram_logistic_fit(float *out, const keel_ngram_row *rows, const int *outcome, size_t count,
+                                    double lambda, keel_err *err) {
+    const problem p = {rows, outcome, count, lambda};
+    double *block = keel_calloc((5 + 2 * HISTORY) * (size_t)KEEL_NGRAM_WEIGHTS, sizeof *block);
+    if (!block)
+        return keel_fail(err, KEEL_E_NOMEM, "refusal judge", "out of memory while fitting %zu examples",
+                         count);
+    double *parts[5 + 2 * HISTORY];
+    for (size_t i = 0; i < 5 + 2 * HISTORY; i++) parts[i] = block + i * KEEL_NGRAM_WEIGHTS;
+    lbfgs solver = {parts[0], parts[1], parts[2], parts[3], parts[4], {0}, {0}, {0}, 0};
+    for (size_t r = 0; r < HISTORY; r++)
+        solver.step[r] = parts[5 + 2 * r], solver.change[r] = parts[6 + 2 * r];
+    minimise(&solver, &p);
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) out[i] = (float)solver.x[i];
+    keel_free(block);
+    return KEEL_OK;
+}
+
+void keel_ngram_logistic_predict(const float *weights, const keel_ngram_row *row, double *out) {
+    double sum[KEEL_N_OUTCOMES] = {0};
+    for (size_t j = 0; j < row->count; j++)
+        for (size_t k = 0; k < KEEL_N_OUTCOMES; k++)
+            sum[k] += (double)weights[row->bucket[j] * KEEL_N_OUTCOMES + k];
+    for (size_t k = 0; k < KEEL_N_OUTCOMES; k++)
+        out[k] = sum[k] * row_value(row) + (double)weights[KEEL_NGRAM_BIAS * KEEL_N_OUTCOMES + k];
+    softmax_logits(out);
+}
