@@ -1,0 +1,139 @@
+#include "rl/intervals.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/pcg.h"
+#include "rl/bootstrap.h"
+
+static const double Z_975 = 1.959963984540054; /* standard normal quantile at 0.975 */
+
+keel_interval keel_wilson(double successes, double n) {
+    if (n <= 0) return (keel_interval){0};
+    double rate = successes / n, z2 = Z_975 * Z_975;
+    double centre = (rate + z2 / (2 * n)) / (1 + z2 / n);
+    double half = Z_975 / (1 + z2 / n) * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n));
+    /* At 0 and 1 the bound is the rate itself; the formula misses it by a rounding error. */
+    return (keel_interval){.value = rate,
+                           .low = rate <= 0 ? 0 : fmax(0, centre - half),
+                           .high = rate >= 1 ? 1 : fmin(1, centre + half),
+                           .n = n};
+}
+
+/* ---- resampling whole conversations ---- */
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Quantile by linear interpolation between order statistics (type 7 of Hyndman & Fan 1996). */
+static double quantile(const double *sorted, size_t count, double p) {
+    double place = p * (double)(count - 1);
+    size_t below = (size_t)place, above = below + 1 < count ? below + 1 : below;
+    return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
+}
+
+/* One resample: every cluster drawn adds its row to total; rows are small and lie side by side, so a draw
+ * costs one cache line whatever the number of statistics. */
+static void resample(const double *rows, size_t width, size_t clusters, keel_rng *rng, double *total) {
+    memset(total, 0, width * sizeof *total);
+    for (size_t draw = 0; draw < clusters; ++draw) {
+        const double *row = rows + keel_rng_below(rng, clusters) * width;
+        for (size_t i = 0; i < width; ++i) total[i] += row[i];
+    }
+}
+
+typedef struct bootstrap_work {
+    const double *rows;
+    size_t width, clusters, resamples, n_statistics;
+    uint64_t seed;
+    keel_statistic *statistic;
+    const void *context;
+    double *totals; /* [threads, width] */
+    double *values; /* [n_statistics, resamples] */
+} bootstrap_work;
+
+/* Resample r draws from its own substream, so the result does not depend on which thread takes it. */
+static keel_status run_resample(void *context, size_t r, size_t thread, keel_err *err) {
+    (void)err;
+    const bootstrap_work *work = context;
+    double *total = work->totals + thread * work->width;
+    keel_rng rng = keel_rng_stream(work->seed, "bootstrap", r);
+    resample(work->rows, work->width, work->clusters, &rng, total);
+    for (size_t s = 0; s < work->n_statistics; ++s)
+        work->values[s * work->resamples + r] = work->statistic(work->context, s, total);
+    return KEEL_OK;
+}
+
+/* Resamples on which a statistic is undefined (no observation was drawn) are left out. */
+static size_t keep_finite(double *values, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; ++i)
+        if (isfinite(values[i])) values[kept++] = values[i];
+    return kept;
+}
+
+keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, size_t resamples, uint64_t seed,
+                           keel_statistic *statistic, const void *context, size_t n_statistics,
+                           keel_pool *pool, double *low, double *high, keel_err *err) {
+    size_t threads = pool ? keel_pool_threads(pool) : 1, cells;
+    keel_status status = KEEL_OK;
+    bootstrap_work work = {rows, width,     clusters, resamples, n_statistics,
+                           seed, statistic, context,  NULL,      NULL};
+    if (!keel_size_mul(n_statistics, resamples, &cells)) cells = 0;
+    work.totals = keel_calloc(threads * width, sizeof *work.totals);
+    work.values = cells ? keel_calloc(cells, sizeof *work.values) : NULL;
+    if (!work.totals || !work.values) {
+        status = keel_fail(err, KEEL_E_NOMEM, "keel_bootstrap",
+                           "no memory for %zu resamples of %zu statistics", resamples, n_statistics);
+        goto done;
+    }
+    if (pool) KEEL_TRY_GOTO(keel_pool_run(pool, resamples, run_resample, &work, err), done);
+    for (size_t r = 0; !pool && r < resamples; ++r) run_resample(&work, r, 0, err);
+    for (size_t s = 0; s < n_statistics; ++s) {
+        double *values = work.values + s * resamples;
+        size_t count = keep_finite(values, resamples);
+        qsort(values, count, sizeof *values, by_value);
+        low[s] = count ? quantile(values, count, 0.025) : NAN;
+        high[s] = count ? quantile(values, count, 0.975) : NAN;
+    }
+done:
+    keel_free(work.values);
+    keel_free(work.totals);
+    return status;
+}
+
+/* ---- one mean ---- */
+
+static double ratio(const void *context, size_t index, const double *total) {
+    (void)context, (void)index;
+    return total[1] > 0 ? total[0] / total[1] : NAN;
+}
+
+keel_status keel_bootstrap_mean(const double *sum, const double *count, size_t clusters, size_t resamples,
+                                uint64_t seed, keel_interval *out, keel_err *err) {
+    double total[2] = {0, 0};
+    for (size_t c = 0; c < clusters; ++c) {
+        total[0] += sum[c];
+        total[1] += count[c];
+    }
+    if (total[1] <= 0) {
+        *out = (keel_interval){0};
+        return KEEL_OK;
+    }
+    double *rows = keel_calloc(clusters, 2 * sizeof *rows), low, high;
+    if (!rows)
+        return keel_fail(err, KEEL_E_NOMEM, "keel_bootstrap_mean", "no memory for %zu clusters", clusters);
+    for (size_t c = 0; c < clusters; ++c) {
+        rows[2 * c] = sum[c];
+        rows[2 * c + 1] = count[c];
+    }
+    keel_status status =
+        keel_bootstrap(rows, 2, clusters, resamples, seed, ratio, NULL, 1, NULL, &low, &high, err);
+    keel_free(rows);
+    if (status == KEEL_OK) *out = (keel_interval){total[0] / total[1], low, high, total[1]};
+    return status;
+}

@@ -1,0 +1,293 @@
+/* The learner's frame: shards of a batch in parallel, gradients added in shard order, Adam and the target
+ * network in pieces of the parameter block. Nothing here depends on the number of threads. */
+#include "rl/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "rl/loss.h"
+
+enum {
+    PIECE = 16384
+}; /* parameters one thread updates at a time: gradients, moments and target fit its cache */
+
+typedef struct piece {
+    size_t offset, size;
+    bool decay;
+    double squares; /* of its gradient */
+} piece;
+
+struct keel_learner_work {
+    keel_pool *pool;
+    size_t capacity; /* shards of a full batch */
+    keel_loss_shard *shards;
+    size_t n_pieces;
+    piece *pieces;
+    /* this step's */
+    const keel_learner *learner;
+    const keel_batch *batch;
+    size_t n_shards;
+    double clip; /* factor on the gradient */
+    bool move_target;
+};
+
+/* ---- what a configuration must satisfy beyond its bounds ---- */
+
+static keel_status check_config(const keel_learner_config *config, const keel_qnet_shape *shape,
+                                keel_err *err) {
+    const char *where = "learner configuration";
+    if (config->algorithm == KEEL_ALGO_DQN && config->alpha != 0) {
+        keel_fail(err, KEEL_E_INVALID, where, "alpha: dqn has no conservative term, expected 0, got %g",
+                  config->alpha);
+        return keel_hint(err, "choose the algorithm cql for a conservative term");
+    }
+    if (config->algorithm == KEEL_ALGO_BC && config->alpha <= 0)
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "alpha: bc learns by this term alone, expected above 0, got %g", config->alpha);
+    if (config->algorithm == KEEL_ALGO_BC && shape->heads != 1)
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "vector_heads: bc has one head, expected false, got true");
+    if (shape->heads != 1 && shape->heads != KEEL_N_REWARDS)
+        return keel_fail(err, KEEL_E_INVALID, where, "expected 1 or %d heads, got %zu", (int)KEEL_N_REWARDS,
+                         shape->heads);
+    return KEEL_OK;
+}
+
+static keel_status effective_weights(const keel_learner_config *config, const double *coverage,
+                                     double out[KEEL_N_REWARDS], keel_err *err) {
+    double total = 0, kept = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        total += config->weight[k];
+        if (!coverage || coverage[k] > 0) kept += config->weight[k];
+    }
+    if (kept <= 0 && config->algorithm != KEEL_ALGO_BC) {
+        keel_fail(err, KEEL_E_INVALID, "reward",
+                  "no reward component with a weight is known of any transition");
+        return keel_hint(err, "label the store first (keel label), or learn by imitation (--algo bc)");
+    }
+    for (int k = 0; k < KEEL_N_REWARDS; ++k)
+        out[k] = kept > 0 && (!coverage || coverage[k] > 0) ? config->weight[k] * total / kept : 0;
+    return KEEL_OK;
+}
+
+/* ---- planning ---- */
+
+static size_t count_pieces(const keel_params *params) {
+    size_t count = 0;
+    for (size_t i = 0; i < params->count; ++i)
+        count += (params->table[i].rows * params->table[i].cols + PIECE - 1) / PIECE;
+    return count;
+}
+
+static void cut_pieces(const keel_params *params, piece *pieces) {
+    for (size_t i = 0; i < params->count; ++i) {
+        size_t size = params->table[i].rows * params->table[i].cols;
+        for (size_t at = 0; at < size; at += PIECE)
+            *pieces++ = (piece){.offset = params->offset[i] + at,
+                                .size = size - at < PIECE ? size - at : PIECE,
+                                .decay = params->table[i].decay};
+    }
+}
+
+static void close_shard(keel_loss_shard *shard) {
+    keel_tape_close(shard->tape);
+    keel_tape_close(shard->frozen);
+    keel_arena_free(&shard->arena);
+}
+
+static keel_status open_shard(keel_loss_shard *shard, keel_err *err) {
+    KEEL_TRY(keel_tape_open(&shard->tape, err));
+    KEEL_TRY(keel_tape_open(&shard->frozen, err));
+    keel_tape_record(shard->frozen, false);
+    return KEEL_OK;
+}
+
+/* The first shard's gradient block is the learner's own, to which the others are added. */
+static keel_status open_work(keel_learner *learner, keel_pool *pool, keel_err *err) {
+    size_t batch = (size_t)learner->config.batch, rows = (size_t)learner->config.shard_rows;
+    struct keel_learner_work *work = learner->work = keel_calloc(1, sizeof *work);
+    if (!work) goto no_memory;
+    work->pool = pool;
+    work->capacity = (batch + rows - 1) / rows;
+    work->n_pieces = count_pieces(&learner->net.params);
+    work->shards = keel_calloc(work->capacity, sizeof *work->shards);
+    work->pieces = keel_calloc(work->n_pieces, sizeof *work->pieces);
+    if (!work->shards || !work->pieces) goto no_memory;
+    cut_pieces(&learner->net.params, work->pieces);
+    for (size_t i = 0; i < work->capacity; ++i) {
+        keel_loss_shard *shard = &work->shards[i];
+        shard->grads = i ? keel_calloc(learner->net.params.size, sizeof *shard->grads) : learner->grads;
+        if (!shard->grads) goto no_memory;
+        KEEL_TRY(open_shard(shard, err));
+    }
+    return KEEL_OK;
+no_memory:
+    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for the shards of a batch of %zu", batch);
+}
+
+keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *config,
+                              const keel_qnet_shape *shape, const double *coverage, keel_pool *pool,
+                              keel_err *err) {
+    keel_learner made = {.config = *config};
+    keel_status status = check_config(config, shape, err);
+    if (status == KEEL_OK) status = effective_weights(config, coverage, made.weight, err);
+    if (status != KEEL_OK) return status;
+    KEEL_TRY(keel_qnet_open(&made.net, shape, err));
+    keel_qnet_init(&made.net, (uint64_t)config->seed);
+    size_t size = made.net.params.size;
+    made.target = keel_calloc(size, sizeof *made.target);
+    made.grads = keel_calloc(size, sizeof *made.grads);
+    if (!made.target || !made.grads) {
+        status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for %zu parameters", size);
+        goto failed;
+    }
+    memcpy(made.target, made.net.params.data, size * sizeof *made.target);
+    KEEL_TRY_GOTO(keel_adam_open(&made.adam, size, err), failed);
+    KEEL_TRY_GOTO(open_work(&made, pool, err), failed);
+    *learner = made;
+    return KEEL_OK;
+failed:
+    keel_learner_close(&made);
+    return status;
+}
+
+void keel_learner_close(keel_learner *learner) {
+    struct keel_learner_work *work = learner->work;
+    for (size_t i = 0; work && work->shards && i < work->capacity; ++i) {
+        close_shard(&work->shards[i]);
+        if (i) keel_free(work->shards[i].grads);
+    }
+    if (work) {
+        keel_free(work->shards);
+        keel_free(work->pieces);
+    }
+    keel_free(work);
+    keel_adam_close(&learner->adam);
+    keel_free(learner->target);
+    keel_free(learner->grads);
+    keel_qnet_close(&learner->net);
+    *learner = (keel_learner){0};
+}
+
+/* ---- loss and gradient ---- */
+
+static keel_status run_shard(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread;
+    struct keel_learner_work *work = context;
+    size_t rows = (size_t)work->learner->config.shard_rows, first = index * rows;
+    size_t n = work->batch->n - first < rows ? work->batch->n - first : rows;
+    return keel_loss_run(work->learner, work->batch, first, n, &work->shards[index], err);
+}
+
+/* In eight lanes, because one chain of additions would cost more than the rest of the update. */
+static double sum_squares(const float *x, size_t size) {
+    double lane[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8)
+        for (size_t j = 0; j < 8; ++j) lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < size; ++i) lane[0] += (double)x[i] * (double)x[i];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    struct keel_learner_work *work = context;
+    piece *part = &work->pieces[index];
+    float *restrict sum = work->shards[0].grads + part->offset;
+    for (size_t s = 1; s < work->n_shards; ++s) {
+        const float *restrict more = work->shards[s].grads + part->offset;
+        for (size_t i = 0; i < part->size; ++i) sum[i] += more[i];
+    }
+    part->squares = sum_squares(sum, part->size);
+    return KEEL_OK;
+}
+
+static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
+    into->conservative += from->conservative;
+    into->q_taken += from->q_taken;
+    into->q_others += from->q_others;
+    if (!(from->q_low >= into->q_low)) into->q_low = from->q_low;
+    if (!(from->q_high <= into->q_high)) into->q_high = from->q_high;
+}
+
+static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts *out) {
+    const struct keel_learner_work *work = learner->work;
+    keel_loss_parts parts = work->shards[0].sums;
+    for (size_t s = 1; s < work->n_shards; ++s) add_parts(&parts, &work->shards[s].sums);
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        parts.td_head[k] /= (double)n;
+        parts.td += parts.td_head[k];
+    }
+    parts.conservative /= (double)n;
+    parts.q_taken /= (double)n;
+    parts.q_others /= (double)n;
+    parts.total = parts.td + learner->config.alpha * parts.conservative;
+    double squares = 0;
+    for (size_t i = 0; i < work->n_pieces; ++i) squares += work->pieces[i].squares;
+    parts.gradient_norm = sqrt(squares);
+    *out = parts;
+}
+
+keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
+                                  keel_err *err) {
+    struct keel_learner_work *work = learner->work;
+    size_t rows = (size_t)learner->config.shard_rows;
+    if (!batch->n || batch->n > (size_t)learner->config.batch)
+        return keel_fail(err, KEEL_E_USAGE, "learner", "a batch of 1 to %lld rows was planned for, got %zu",
+                         (long long)learner->config.batch, batch->n);
+    work->learner = learner;
+    work->batch = batch;
+    work->n_shards = (batch->n + rows - 1) / rows;
+    KEEL_TRY(keel_pool_run(work->pool, work->n_shards, run_shard, work, err));
+    KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_piece, work, err));
+    collect_parts(learner, batch->n, parts);
+    return KEEL_OK;
+}
+
+/* ---- update ---- */
+
+/* One piece seen as a parameter table of its own, so that the optimizer's one implementation serves. */
+static void update_piece_with(const keel_learner *learner, const piece *part, double clip, bool move_target) {
+    keel_adam_config config = keel_adam_defaults();
+    config.learning_rate = learner->config.learning_rate;
+    config.weight_decay = learner->config.weight_decay;
+    keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
+    size_t offset = 0;
+    keel_params params = {1, &entry, &offset, part->size, learner->net.params.data + part->offset};
+    keel_adam adam = {part->size, learner->adam.steps, learner->adam.first + part->offset,
+                      learner->adam.second + part->offset};
+    float *grads = learner->grads + part->offset;
+    for (size_t i = 0; clip < 1 && i < part->size; ++i) grads[i] *= (float)clip;
+    keel_adam_step(&adam, &config, &params, grads, 1);
+    if (move_target)
+        keel_polyak(learner->target + part->offset, params.data, part->size, learner->config.tau);
+}
+
+static keel_status update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    const struct keel_learner_work *work = context;
+    update_piece_with(work->learner, &work->pieces[index], work->clip, work->move_target);
+    return KEEL_OK;
+}
+
+/* d3rlpy counts from 0 and tests before it counts: the first hard copy falls right after step 1. */
+static bool target_due(const keel_learner *learner) {
+    int64_t interval = learner->config.target_interval;
+    return interval == 0 || learner->step % (uint64_t)interval == 0;
+}
+
+keel_status keel_learner_step(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
+                              keel_err *err) {
+    keel_loss_parts made;
+    KEEL_TRY(keel_learner_gradient(learner, batch, &made, err));
+    struct keel_learner_work *work = learner->work;
+    double limit = learner->config.clip_norm;
+    work->clip = limit > 0 && made.gradient_norm > limit ? limit / made.gradient_norm : 1;
+    work->move_target = target_due(learner);
+    KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, update_piece, work, err));
+    learner->adam.steps++;
+    learner->step++;
+    *parts = made;
+    return KEEL_OK;
+}

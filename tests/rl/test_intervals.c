@@ -1,0 +1,108 @@
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/parallel.h"
+#include "core/pcg.h"
+#include "rl/bootstrap.h"
+#include "rl/intervals.h"
+
+static void check(double got, double expected, double tolerance) {
+    if (!(fabs(got - expected) <= tolerance)) fail_msg("expected %.9g, got %.9g", expected, got);
+}
+
+/* reference evaluation 1.5 and offline-rl 2.10; some of them rounded the quantile to 1.96, hence 2e-6 */
+static void wilson_gives_the_published_bounds(void **state) {
+    (void)state;
+    static const struct {
+        double k, n, low, high;
+    } golden[] = {{95, 250, .322077, .441555},
+                  {0, 200, 0, .018845},
+                  {3, 200, .005114, .043167},
+                  {195, 200, .942822, .989275}};
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; ++i) {
+        keel_interval got = keel_wilson(golden[i].k, golden[i].n);
+        check(got.value, golden[i].k / golden[i].n, 1e-12);
+        check(got.low, golden[i].low, 2e-6);
+        check(got.high, golden[i].high, 2e-6);
+    }
+}
+
+static void wilson_of_nothing_is_zero(void **state) {
+    (void)state;
+    keel_interval got = keel_wilson(0, 0);
+    assert_true(got.value == 0 && got.low == 0 && got.high == 0 && got.n == 0);
+    assert_true(keel_wilson(200, 200).high == 1);
+}
+
+enum { CLUSTERS = 400 };
+
+static void make_clusters(double *sum, double *count) {
+    keel_rng rng = keel_rng_stream(3, "test", 0);
+    for (size_t c = 0; c < CLUSTERS; ++c) {
+        count[c] = 1 + (double)keel_rng_below(&rng, 4);
+        sum[c] = 0;
+        for (int i = 0; i < (int)count[c]; ++i) sum[c] += keel_rng_normal(&rng);
+    }
+}
+
+static void the_bootstrap_agrees_with_the_normal_interval_of_a_ratio(void **state) {
+    (void)state;
+    double sum[CLUSTERS], count[CLUSTERS], total = 0, n = 0, squares = 0;
+    keel_interval got;
+    make_clusters(sum, count);
+    for (size_t c = 0; c < CLUSTERS; ++c) total += sum[c], n += count[c];
+    for (size_t c = 0; c < CLUSTERS; ++c) squares += pow(sum[c] - count[c] * total / n, 2);
+    double half = 1.959964 * sqrt(squares) / n; /* linearised (delta method) standard error */
+    assert_int_equal(keel_bootstrap_mean(sum, count, CLUSTERS, 4000, 7, &got, NULL), KEEL_OK);
+    check(got.value, total / n, 1e-12);
+    check(got.low, total / n - half, 0.08 * half);
+    check(got.high, total / n + half, 0.08 * half);
+    assert_true(got.n == n);
+}
+
+static void clusters_without_observations_give_no_estimate(void **state) {
+    (void)state;
+    double sum[3] = {0}, count[3] = {0};
+    keel_interval got = {1, 1, 1, 1};
+    assert_int_equal(keel_bootstrap_mean(sum, count, 3, 100, 1, &got, NULL), KEEL_OK);
+    assert_true(got.n == 0 && got.value == 0);
+    assert_int_equal(keel_bootstrap_mean(NULL, NULL, 0, 100, 1, &got, NULL), KEEL_OK);
+    assert_true(got.n == 0);
+}
+
+static double first_mean(const void *context, size_t index, const double *total) {
+    (void)context;
+    return total[index] / total[1];
+}
+
+static void the_bootstrap_does_not_depend_on_threads(void **state) {
+    (void)state;
+    double rows[CLUSTERS * 2], sum[CLUSTERS], count[CLUSTERS], low[3], high[3];
+    make_clusters(sum, count);
+    for (size_t c = 0; c < CLUSTERS; ++c) rows[2 * c] = sum[c], rows[2 * c + 1] = count[c];
+    for (size_t i = 0; i < 3; ++i) {
+        keel_pool *pool = NULL;
+        if (i) assert_int_equal(keel_pool_open(&pool, 2 * i, NULL), KEEL_OK);
+        assert_int_equal(
+            keel_bootstrap(rows, 2, CLUSTERS, 300, 5, first_mean, NULL, 1, pool, &low[i], &high[i], NULL),
+            KEEL_OK);
+        keel_pool_close(pool);
+    }
+    assert_true(low[0] == low[1] && low[1] == low[2] && high[0] == high[1] && high[1] == high[2]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wilson_gives_the_published_bounds),
+        cmocka_unit_test(wilson_of_nothing_is_zero),
+        cmocka_unit_test(the_bootstrap_agrees_with_the_normal_interval_of_a_ratio),
+        cmocka_unit_test(clusters_without_observations_give_no_estimate),
+        cmocka_unit_test(the_bootstrap_does_not_depend_on_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
