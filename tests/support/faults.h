@@ -1,0 +1,42 @@
+/* An allocator that counts and fails: for tests that break a call at each of its allocations in turn. */
+#ifndef KEEL_TESTS_FAULTS_H
+#define KEEL_TESTS_FAULTS_H
+
+#include <stdlib.h>
+
+#include "core/json.h"
+#include "core/memory.h"
+
+typedef struct faults {
+    size_t calls, live;
+    size_t fail_at; /* this call and all after it fail; 0: none does */
+} faults;
+
+static inline void *faults_resize(void *user, void *old, size_t bytes) {
+    faults *state = user;
+    state->calls++;
+    if (state->fail_at && state->calls >= state->fail_at) return NULL;
+    void *memory = realloc(old, bytes);
+    if (memory && !old) state->live++;
+    return memory;
+}
+
+static inline void faults_release(void *user, void *old) {
+    faults *state = user;
+    if (old) state->live--;
+    free(old);
+}
+
+/* From here on the fail_at-th allocation fails, and those after it; faults_end gives the usual allocator
+ * back. */
+static inline void faults_begin(faults *state, size_t fail_at) {
+    *state = (faults){.fail_at = fail_at};
+    keel_allocator_set(&(keel_allocator){faults_resize, faults_release, state});
+    keel_json_use_allocator();
+}
+
+static inline void faults_end(void) {
+    keel_allocator_set(NULL);
+}
+
+#endif
