@@ -64,8 +64,8 @@ static void progress_off_a_terminal_is_a_plain_line_now_and_then(void **state) {
     keel_progress_step(&progress, 101, "early");
     keel_progress_end(&progress, 200);
     stop_listening();
-    assert_non_null(
-        strstr(said, "import 100/200 50 %, 5.00/s, 0:20 left, loss 0.5\nimport 200/200 100 %, 10/s, 0:20\n"));
+    assert_int_equal(strncmp(said, "import 100/200 50 %, ", 21), 0);
+    assert_non_null(strstr(said, "/s, 0:20 left, loss 0.5\nimport 200/200 100 %, "));
     assert_null(strstr(said, "early"));
     assert_null(strchr(said, '\x1b'));
 }
