@@ -1,6 +1,6 @@
-/* The sampler: minibatches of transitions with their features, uniform with replacement, never more of the store in memory
- * than the cache allows. Draw number `step` of seed `seed` is the same whatever the cache size and whatever was drawn before,
- * so training resumes anywhere. */
+/* The sampler: minibatches of transitions with their features, uniform with replacement, never more of the
+ * store in memory than the cache allows. Draw number `step` of seed `seed` is the same whatever the cache
+ * size and whatever was drawn before, so training resumes anywhere. */
 #ifndef KEEL_DATASETS_SAMPLER_H
 #define KEEL_DATASETS_SAMPLER_H
 
@@ -17,43 +17,45 @@ typedef struct keel_sampler_config {
     uint64_t seed;
 } keel_sampler_config;
 
-/* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1. In fixed action spaces the
- * candidate arrays are NULL and actions index the acts (KEEL_SPACE_OUTCOMES: outcome - 1). */
+/* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1. In fixed
+ * action spaces the candidate arrays are NULL and actions index the acts (KEEL_SPACE_OUTCOMES: outcome - 1).
+ */
 typedef struct keel_batch {
     size_t n;
-    const float *state;         /* [B, state_dim] */
-    const int32_t *action;      /* [B] act, or place of the taken candidate within its set */
-    const float *reward;        /* [B, KEEL_N_REWARDS], 0 where absent */
-    const uint8_t *present;     /* [B, KEEL_N_REWARDS] */
-    const float *bootstrap;     /* [B] 1 where the next decision counts, 0 after a terminal */
-    const uint8_t *usable;      /* [B] 0: cut off with nothing to bootstrap from: no TD term */
-    const float *next_state;    /* [B, state_dim]; zeros where there is none */
-    const int32_t *offsets;     /* [B+1] */
-    const float *candidates;    /* [offsets[B], candidate_dim] */
+    const float *state;          /* [B, state_dim] */
+    const int32_t *action;       /* [B] act, or place of the taken candidate within its set */
+    const float *reward;         /* [B, KEEL_N_REWARDS], 0 where absent */
+    const uint8_t *present;      /* [B, KEEL_N_REWARDS] */
+    const float *bootstrap;      /* [B] 1 where the next decision counts, 0 after a terminal */
+    const uint8_t *usable;       /* [B] 0: cut off with nothing to bootstrap from: no TD term */
+    const float *next_state;     /* [B, state_dim]; zeros where there is none */
+    const int32_t *offsets;      /* [B+1] */
+    const float *candidates;     /* [offsets[B], candidate_dim] */
     const int32_t *next_offsets; /* [B+1]; an empty set where there is no next decision */
     const float *next_candidates;
-    const float *log_prior;      /* [offsets[B]] or [B, n_acts] */
+    const float *log_prior; /* [offsets[B]] or [B, n_acts] */
     const float *next_log_prior;
 } keel_batch;
 
 typedef struct keel_sampler_summary {
-    size_t transitions;                   /* that can be drawn */
-    size_t left_out;                      /* no features, act outside the set, or outcome unjudged */
-    double coverage[KEEL_N_REWARDS];      /* share of transitions with each component */
+    size_t transitions;              /* that can be drawn */
+    size_t left_out;                 /* no features, act outside the set, or outcome unjudged */
+    double coverage[KEEL_N_REWARDS]; /* share of transitions with each component */
     double reward_low[KEEL_N_REWARDS], reward_high[KEEL_N_REWARDS];
-    size_t largest_set;                   /* candidates in the largest set */
-    double mean_return_length;            /* decisions a conversation */
+    size_t largest_set;        /* candidates in the largest set */
+    double mean_return_length; /* decisions a conversation */
 } keel_sampler_summary;
 
 typedef struct keel_sampler keel_sampler;
 /* KEEL_E_NOT_FOUND with a hint when the split has no transitions or no features for that base. */
-keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_split *split, const keel_sampler_config *config,
-                              keel_err *err);
+keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_split *split,
+                              const keel_sampler_config *config, keel_err *err);
 void keel_sampler_close(keel_sampler *sampler);
 const keel_sampler_summary *keel_sampler_about(const keel_sampler *sampler);
 /* The batch points into the sampler and is valid until the next draw. */
 keel_status keel_sampler_draw(keel_sampler *sampler, uint64_t step, keel_batch *batch, keel_err *err);
-/* Transition `index` (0 .. transitions-1, in store order) and the following ones, at most config.batch: for passes over all. */
+/* Transition `index` (0 .. transitions-1, in store order) and the following ones, at most config.batch: for
+ * passes over all. */
 keel_status keel_sampler_read(keel_sampler *sampler, size_t index, keel_batch *batch, keel_err *err);
 
 #endif

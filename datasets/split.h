@@ -6,8 +6,8 @@
  *   rest:K/N       everything but that fold
  *   NAME,fold:K/N  both
  *
- * Folds depend on a conversation's group alone, so contrast pairs and variants stay together and a fold does not change when
- * more logs come in. */
+ * Folds depend on a conversation's group alone, so contrast pairs and variants stay together and a fold does
+ * not change when more logs come in. */
 #ifndef KEEL_DATASETS_SPLIT_H
 #define KEEL_DATASETS_SPLIT_H
 
@@ -26,7 +26,8 @@ typedef struct keel_split {
 } keel_split;
 
 keel_status keel_split_parse(const char *text, keel_split *out, keel_err *err);
-/* fold:K/N of rest:K/N: what a policy trained on `split` has not seen. KEEL_E_INVALID when the split names no rest. */
+/* fold:K/N of rest:K/N: what a policy trained on `split` has not seen. KEEL_E_INVALID when the split names no
+ * rest. */
 keel_status keel_split_held_out(const keel_split *split, keel_split *out, keel_err *err);
 int64_t keel_split_group_hash(const char *source, const char *group); /* >= 0; fold = hash % N */
 

@@ -1,7 +1,8 @@
-/* The store: one SQLite file that holds logs, labels, transitions, features, runs and replays. Everything enters and leaves
- * as the nouns of core/nouns.h. A store handle belongs to one thread.
+/* The store: one SQLite file that holds logs, labels, transitions, features, runs and replays. Everything
+ * enters and leaves as the nouns of core/nouns.h. A store handle belongs to one thread.
  *
- * Writing happens inside keel_store_begin / keel_store_commit; a rollback (or a crash) leaves the file as it was. */
+ * Writing happens inside keel_store_begin / keel_store_commit; a rollback (or a crash) leaves the file as it
+ * was. */
 #ifndef KEEL_DATASETS_STORE_H
 #define KEEL_DATASETS_STORE_H
 
@@ -27,7 +28,8 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
 void keel_store_close(keel_store *store); /* NULL is harmless; rolls back what was not committed */
 const char *keel_store_path(const keel_store *store);
 
-keel_status keel_store_begin(keel_store *store, keel_err *err); /* BEGIN IMMEDIATE; waits for another writer, then says who */
+keel_status keel_store_begin(keel_store *store,
+                             keel_err *err); /* BEGIN IMMEDIATE; waits for another writer, then says who */
 keel_status keel_store_commit(keel_store *store, keel_err *err);
 void keel_store_rollback(keel_store *store);
 
@@ -35,66 +37,76 @@ void keel_store_rollback(keel_store *store);
 
 typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_CANDIDATES } keel_added;
 
-/* Adds a conversation with its turns, decisions, candidates and human labels. One whose (source, external_id) is there with
- * the same content is left alone. `merge`: if it is there with the same turns, the candidates it does not have yet are added to
- * its decisions (several deployed models answered the same prompt). Anything else is KEEL_E_CONFLICT. where ("file:line") goes into errors.
- * conversation->split NULL: assigned by group, 80 % "train", 20 % "test". */
+/* Adds a conversation with its turns, decisions, candidates and human labels. One whose (source, external_id)
+ * is there with the same content is left alone. `merge`: if it is there with the same turns, the candidates
+ * it does not have yet are added to its decisions (several deployed models answered the same prompt).
+ * Anything else is KEEL_E_CONFLICT. where ("file:line") goes into errors. conversation->split NULL: assigned
+ * by group, 80 % "train", 20 % "test". */
 keel_status keel_store_add_conversation(keel_store *store, const keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err);
 
-/* Walks the conversations of a split in ascending id; NULL split: all. Each is read into the arena (the caller resets it
- * between conversations). Writing labels, transitions and features while a cursor is open is allowed. */
+/* Walks the conversations of a split in ascending id; NULL split: all. Each is read into the arena (the
+ * caller resets it between conversations). Writing labels, transitions and features while a cursor is open is
+ * allowed. */
 typedef struct keel_cursor keel_cursor;
 keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_err *err);
-keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation, keel_err *err); /* NULL at the end */
+keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,
+                             keel_err *err); /* NULL at the end */
 void keel_cursor_close(keel_cursor *cursor);
 
-/* One conversation, by row id or by "external id" (optionally "source:external_id"). KEEL_E_NOT_FOUND names it. */
-keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *arena, keel_conversation **out, keel_err *err);
+/* One conversation, by row id or by "external id" (optionally "source:external_id"). KEEL_E_NOT_FOUND names
+ * it. */
+keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *arena, keel_conversation **out,
+                                    keel_err *err);
 keel_status keel_store_find_conversation(keel_store *store, const char *name, int64_t *id, keel_err *err);
 /* Ascending row ids of a split's conversations; the caller frees *ids with keel_free. */
-keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids, size_t *count, keel_err *err);
+keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,
+                                        size_t *count, keel_err *err);
 
 /* Fails with KEEL_E_NOT_FOUND, naming the splits there are, if the split holds no conversation. */
 keel_status keel_store_check_split(keel_store *store, const keel_split *split, keel_err *err);
 
-/* SHA-256 over the split's conversations (content and winning labels) in the order of their content hashes: the same logs
- * give the same hash whatever order they were imported in. */
+/* SHA-256 over the split's conversations (content and winning labels) in the order of their content hashes:
+ * the same logs give the same hash whatever order they were imported in. */
 keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err);
 
 /* Distinct dialogue acts of taken candidates in a split, sorted; in the arena. */
-keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_arena *arena, const char ***acts, size_t *count,
-                            keel_err *err);
+keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_arena *arena, const char ***acts,
+                            size_t *count, keel_err *err);
 
 /* ---- labels ---- */
 
-/* Records a judgement; the candidate's winning label is the one of highest authority, the latest among equals. */
-keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome, keel_judge_kind judge,
-                                 const char *judge_name, double confidence, keel_err *err);
+/* Records a judgement; the candidate's winning label is the one of highest authority, the latest among
+ * equals. */
+keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                                 keel_judge_kind judge, const char *judge_name, double confidence,
+                                 keel_err *err);
 
 /* ---- transitions ---- */
 
 /* Replaces the transitions of one conversation. */
-keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id, const keel_transition *transitions,
-                                       size_t count, keel_err *err);
+keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
+                                       const keel_transition *transitions, size_t count, keel_err *err);
 
 /* ---- features ---- */
 
 /* Features of one decision under one base. state [state_dim]; candidates [n_candidates, candidate_dim] in the
- * candidates' store order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions = n_candidates or the number of acts. */
+ * candidates' store order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =
+ * n_candidates or the number of acts. */
 typedef struct keel_features {
     size_t state_dim, candidate_dim, n_candidates, n_actions;
     const float *state;
     const float *candidates;
     const float *log_prior;
 } keel_features;
-keel_status keel_store_put_features(keel_store *store, const char *base_hash, int64_t decision_id, const keel_features *features,
-                                    keel_err *err);
+keel_status keel_store_put_features(keel_store *store, const char *base_hash, int64_t decision_id,
+                                    const keel_features *features, keel_err *err);
 /* *found false when the decision has none under that base. Into the arena. */
-keel_status keel_store_get_features(keel_store *store, const char *base_hash, int64_t decision_id, keel_arena *arena,
-                                    keel_features *out, bool *found, keel_err *err);
+keel_status keel_store_get_features(keel_store *store, const char *base_hash, int64_t decision_id,
+                                    keel_arena *arena, keel_features *out, bool *found, keel_err *err);
 /* Decisions of the split without features under that base. */
-keel_status keel_store_missing_features(keel_store *store, const char *base_hash, const keel_split *split, size_t *count, keel_err *err);
+keel_status keel_store_missing_features(keel_store *store, const char *base_hash, const keel_split *split,
+                                        size_t *count, keel_err *err);
 
 /* ---- counts ---- */
 
@@ -102,19 +114,21 @@ typedef struct keel_split_count {
     const char *name;
     int64_t conversations, turns, decisions, candidates, taken, transitions;
     int64_t benign, dangerous, risk_unknown, completed, completion_known;
-    int64_t outcome[KEEL_N_OUTCOMES + 1];       /* of taken candidates, by keel_outcome */
-    int64_t judged_by[4];                       /* of taken candidates, by keel_judge_kind */
-    int64_t reward_present[KEEL_N_REWARDS];     /* of transitions */
+    int64_t outcome[KEEL_N_OUTCOMES + 1];   /* of taken candidates, by keel_outcome */
+    int64_t judged_by[4];                   /* of taken candidates, by keel_judge_kind */
+    int64_t reward_present[KEEL_N_REWARDS]; /* of transitions */
 } keel_split_count;
 /* One row per split name, sorted; in the arena. */
-keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count, keel_err *err);
+keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
+                              keel_err *err);
 
 /* ---- what was done ---- */
 
 /* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts. */
-keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json, const char *result_json, keel_err *err);
+keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
+                               const char *result_json, keel_err *err);
 /* One replayed decision; replaces an older one of the same policy and decision. */
-keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id, const char *chosen, const char *detail_json,
-                                  keel_err *err);
+keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,
+                                  const char *chosen, const char *detail_json, keel_err *err);
 
 #endif

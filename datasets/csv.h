@@ -1,0 +1,31 @@
+/* A strict reader of CSV as RFC 4180 has it (quotes doubled inside quotes, commas and line breaks kept), with
+ * line numbers. Lines may end in LF too. Internal to this room. */
+#ifndef KEEL_DATASETS_CSV_H
+#define KEEL_DATASETS_CSV_H
+
+#include <stddef.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+enum { KEEL__CSV_MAX_COLUMNS = 64 };
+
+typedef struct keel__csv {
+    const char *path; /* for errors */
+    char *at, *end;
+    size_t line; /* of *at, from 1 */
+    size_t n_columns;
+    char *header[KEEL__CSV_MAX_COLUMNS];
+    char *fields[KEEL__CSV_MAX_COLUMNS];
+} keel__csv;
+
+/* Reads the header row. text (UTF-8, NUL-terminated, not copied, altered in place) must outlive the reader.
+ */
+keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t length, keel_err *err);
+/* The next row into csv->fields, each NUL-terminated; *line is where it begins, 0 when there is none left. A
+ * row with more or fewer fields than the header, a stray or an unclosed quote is KEEL_E_PARSE. */
+keel_status keel__csv_next(keel__csv *csv, size_t *line, keel_err *err);
+/* Column of that name in the header, or -1. */
+int keel__csv_column(const keel__csv *csv, const char *name);
+
+#endif

@@ -1,0 +1,430 @@
+/* The native format: JSON Lines in the shape that people log already, {"id", "messages": [{"role", "content",
+ * ...}], ...}. A .json file holding an array of such objects is read too. Keys it does not know go into meta.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "datasets/import_internal.h"
+#include "datasets/store_internal.h"
+
+static const char *const conversation_keys[] = {"id",    "messages", "risk",      "completed", "split",
+                                                "group", "meta",     "truncated", NULL};
+static const char *const message_keys[] = {"role",   "content",    "latency_ms", "model",
+                                           "act",    "propensity", "candidates", "feedback",
+                                           "reward", "outcome",    NULL};
+static const char *const candidate_keys[] = {"content", "model",    "act",        "propensity", "outcome",
+                                             "reward",  "feedback", "latency_ms", "taken",      NULL};
+
+/* One object being read. */
+typedef struct reader {
+    keel__import *import;
+    const char *where; /* "file:line" */
+    char place[480];   /* "file:line: messages[3]" */
+    keel_err *err;
+    keel_conversation *out;
+    cJSON *extra; /* what goes into meta */
+} reader;
+
+static keel_status nomem(reader *in) {
+    return keel__nomem(in->where, in->err);
+}
+
+static bool is_known(const char *key, const char *const *known) {
+    while (*known && strcmp(*known, key) != 0) known++;
+    return *known != NULL;
+}
+
+static bool has(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return item && !cJSON_IsNull(item);
+}
+
+/* ---- scalars ---- */
+
+static keel_status read_text(reader *in, const cJSON *object, const char *key, const char **out) {
+    const char *text = NULL;
+    KEEL_TRY(keel_json_string(object, key, false, &text, in->place, in->err));
+    if (!text) return KEEL_OK;
+    const char *copy = keel_arena_strdup(in->import->arena, text);
+    if (!copy) return nomem(in);
+    *out = copy;
+    return KEEL_OK;
+}
+
+static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
+    if (value >= low && value <= high) return KEEL_OK;
+    return keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: expected a number from %g to %g, got %g", key,
+                     low, high, value);
+}
+
+static keel_status read_number(reader *in, const cJSON *object, const char *key, double low, double high,
+                               keel_optional *out) {
+    double value = 0;
+    if (!has(object, key)) return KEEL_OK;
+    KEEL_TRY(keel_json_number(object, key, true, &value, in->place, in->err));
+    KEEL_TRY(check_range(in, key, value, low, high));
+    *out = (keel_optional){true, value};
+    return KEEL_OK;
+}
+
+static keel_status read_propensity(reader *in, const cJSON *object, keel_optional *out) {
+    KEEL_TRY(read_number(in, object, "propensity", 0, 1, out));
+    if (!out->present || out->value > 0) return KEEL_OK;
+    return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                     "propensity: what was taken cannot have had probability 0");
+}
+
+/* A number in [-1, 1], or "up" or "down". */
+static keel_status read_feedback(reader *in, const cJSON *object, keel_optional *out) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "feedback");
+    if (!cJSON_IsString(item)) return read_number(in, object, "feedback", -1, 1, out);
+    bool up = strcmp(item->valuestring, "up") == 0;
+    if (!up && strcmp(item->valuestring, "down") != 0)
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "feedback: expected \"up\", \"down\" or a number from -1 to 1, got \"%s\"",
+                         item->valuestring);
+    *out = (keel_optional){true, up ? 1 : -1};
+    return KEEL_OK;
+}
+
+/* A number is the accuracy; an object names its components. */
+static keel_status read_reward(reader *in, const cJSON *object, keel_reward *out) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "reward");
+    if (!item || cJSON_IsNull(item)) return KEEL_OK;
+    bool whole = !cJSON_IsObject(item);
+    for (const cJSON *part = whole ? NULL : item->child; part; part = part->next) {
+        int k = 0;
+        while (k < KEEL_N_REWARDS && strcmp(part->string, keel_reward_name(k)) != 0) k++;
+        if (k == KEEL_N_REWARDS)
+            return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                             "reward: \"%s\" is none of accuracy, speed and safety", part->string);
+    }
+    for (int k = 0; k < (whole ? 1 : KEEL_N_REWARDS); k++) {
+        keel_optional value = {0};
+        KEEL_TRY(
+            read_number(in, whole ? object : item, whole ? "reward" : keel_reward_name(k), -1, 1, &value));
+        out->present[k] = value.present;
+        out->value[k] = (float)value.value;
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate *out) {
+    const char *name = NULL;
+    KEEL_TRY(keel_json_string(object, "outcome", false, &name, in->place, in->err));
+    if (!name) return KEEL_OK;
+    if (!keel_outcome_parse(name, &out->outcome) || out->outcome == KEEL_OUTCOME_NONE)
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
+    out->judge = KEEL_JUDGE_HUMAN;
+    return KEEL_OK;
+}
+
+/* ---- meta ---- */
+
+/* Copies the keys that are not known into `into`; one that is there already would be lost, and is refused. */
+static keel_status keep_unknown(reader *in, const cJSON *object, const char *const *known, cJSON *into) {
+    for (const cJSON *item = object->child; item; item = item->next) {
+        if (is_known(item->string, known)) continue;
+        if (cJSON_GetObjectItemCaseSensitive(into, item->string))
+            return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                             "\"%s\" stands both in the conversation and in its meta", item->string);
+        cJSON *copy = cJSON_Duplicate(item, true);
+        if (!copy || !cJSON_AddItemToObject(into, item->string, copy)) {
+            cJSON_Delete(copy);
+            return nomem(in);
+        }
+    }
+    return KEEL_OK;
+}
+
+static bool has_unknown(const cJSON *object, const char *const *known) {
+    for (const cJSON *item = object->child; item; item = item->next)
+        if (!is_known(item->string, known)) return true;
+    return false;
+}
+
+/* Unknown keys of a message go to meta.messages as {"turn": i, ...}; of a candidate as {"turn": i,
+ * "candidate": k, ...}. */
+static keel_status keep_message_extra(reader *in, const cJSON *object, const char *const *known, size_t turn,
+                                      int candidate) {
+    if (!has_unknown(object, known)) return KEEL_OK;
+    cJSON *list = cJSON_GetObjectItemCaseSensitive(in->extra, "messages");
+    if (!list) list = cJSON_AddArrayToObject(in->extra, "messages");
+    if (list && !cJSON_IsArray(list))
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "meta.messages: this key is kept for unknown keys of messages");
+    cJSON *entry = cJSON_CreateObject();
+    if (!list || !entry || !cJSON_AddItemToArray(list, entry)) {
+        cJSON_Delete(entry);
+        return nomem(in);
+    }
+    if (!cJSON_AddNumberToObject(entry, "turn", (double)turn)) return nomem(in);
+    if (candidate >= 0 && !cJSON_AddNumberToObject(entry, "candidate", candidate)) return nomem(in);
+    return keep_unknown(in, object, known, entry);
+}
+
+/* ---- candidates ---- */
+
+static keel_status read_judgements(reader *in, const cJSON *object, keel_candidate *out) {
+    KEEL_TRY(read_text(in, object, "model", &out->model));
+    KEEL_TRY(read_text(in, object, "act", &out->act));
+    KEEL_TRY(read_propensity(in, object, &out->propensity));
+    KEEL_TRY(read_number(in, object, "latency_ms", 0, 1e12, &out->latency_ms));
+    KEEL_TRY(read_feedback(in, object, &out->feedback));
+    KEEL_TRY(read_reward(in, object, &out->logged_reward));
+    return read_outcome(in, object, out);
+}
+
+static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, int index,
+                                  keel_candidate *out) {
+    *out = (keel_candidate){0};
+    if (cJSON_IsString(item)) {
+        out->text = keel_arena_strdup(in->import->arena, item->valuestring);
+        return out->text ? KEEL_OK : nomem(in);
+    }
+    if (!cJSON_IsObject(item))
+        return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
+                         index);
+    KEEL_TRY(read_text(in, item, "content", &out->text));
+    KEEL_TRY(read_judgements(in, item, out));
+    KEEL_TRY(keel_json_bool(item, "taken", false, &out->taken, in->place, in->err));
+    if (!out->text && !out->act)
+        return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected content or an act",
+                         index);
+    if (!out->text) out->text = "";
+    return keep_message_extra(in, item, candidate_keys, turn, index);
+}
+
+static bool agree(const char *a, const char *b) {
+    return !a || !b || strcmp(a, b) == 0;
+}
+
+static keel_status join_optional(reader *in, const char *key, keel_optional *into, keel_optional from) {
+    if (into->present && from.present && into->value != from.value)
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "%s: given twice for one candidate, as %g and %g", key, into->value, from.value);
+    if (!into->present) *into = from;
+    return KEEL_OK;
+}
+
+/* Two mentions of one response become one: what either says holds, what both say must agree. */
+static keel_status join_candidate(reader *in, keel_candidate *into, const keel_candidate *from) {
+    if (!into->act) into->act = from->act;
+    if (!into->model) into->model = from->model;
+    into->taken |= from->taken;
+    KEEL_TRY(join_optional(in, "propensity", &into->propensity, from->propensity));
+    KEEL_TRY(join_optional(in, "latency_ms", &into->latency_ms, from->latency_ms));
+    KEEL_TRY(join_optional(in, "feedback", &into->feedback, from->feedback));
+    for (int k = 0; k < KEEL_N_REWARDS; k++) {
+        keel_optional value = {into->logged_reward.present[k], (double)into->logged_reward.value[k]};
+        KEEL_TRY(join_optional(
+            in, "reward", &value,
+            (keel_optional){from->logged_reward.present[k], (double)from->logged_reward.value[k]}));
+        into->logged_reward.present[k] = value.present;
+        into->logged_reward.value[k] = (float)value.value;
+    }
+    if (into->outcome != KEEL_OUTCOME_NONE && from->outcome != KEEL_OUTCOME_NONE &&
+        into->outcome != from->outcome)
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "outcome: given twice for one candidate, as %s and %s",
+                         keel_outcome_name(into->outcome), keel_outcome_name(from->outcome));
+    if (into->outcome == KEEL_OUTCOME_NONE) into->outcome = from->outcome;
+    if (into->judge == KEEL_JUDGE_NONE) into->judge = from->judge;
+    return KEEL_OK;
+}
+
+static keel_status add_candidate(reader *in, keel_decision *decision, const keel_candidate *candidate) {
+    for (size_t i = 0; i < decision->n_candidates; i++) {
+        keel_candidate *there = &decision->candidates[i];
+        if (strcmp(there->text, candidate->text) == 0 && agree(there->act, candidate->act) &&
+            agree(there->model, candidate->model))
+            return join_candidate(in, there, candidate);
+    }
+    decision->candidates[decision->n_candidates++] = *candidate;
+    return KEEL_OK;
+}
+
+/* said: the message as a taken candidate, first of its decision; NULL if the decision is still open. */
+static keel_status read_decision(reader *in, const cJSON *message, size_t turn, const keel_candidate *said) {
+    const cJSON *list = NULL;
+    int index = 0;
+    keel_decision *decision = &in->out->decisions[in->out->n_decisions++];
+    KEEL_TRY(keel_json_array(message, "candidates", false, &list, in->place, in->err));
+    size_t room = (list ? (size_t)cJSON_GetArraySize(list) : 0) + 1;
+    *decision = (keel_decision){
+        .turn = turn, .candidates = keel_arena_calloc(in->import->arena, room, sizeof(keel_candidate))};
+    if (!decision->candidates) return nomem(in);
+    if (said) decision->candidates[decision->n_candidates++] = *said;
+    for (const cJSON *item = list ? list->child : NULL; item; item = item->next, index++) {
+        keel_candidate candidate;
+        KEEL_TRY(read_candidate(in, item, turn, index, &candidate));
+        KEEL_TRY(add_candidate(in, decision, &candidate));
+    }
+    return KEEL_OK;
+}
+
+/* ---- messages ---- */
+
+static const char *const judged_keys[] = {"propensity", "candidates", "feedback", "reward", "outcome"};
+
+/* Only an assistant chooses, so only its messages can be judged or have rivals. */
+static keel_status check_not_judged(reader *in, const cJSON *message, keel_role role) {
+    for (size_t i = 0; i < sizeof judged_keys / sizeof *judged_keys; i++)
+        if (has(message, judged_keys[i]))
+            return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                             "%s: only an assistant's message has it, this is the %s's", judged_keys[i],
+                             keel_role_name(role));
+    return KEEL_OK;
+}
+
+static keel_status read_role(reader *in, const cJSON *message, keel_role *out) {
+    const char *role = NULL;
+    KEEL_TRY(keel_json_string(message, "role", true, &role, in->place, in->err));
+    if (keel_role_parse(role, out)) return KEEL_OK;
+    return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                     "role: expected system, user, assistant or tool, got \"%s\"", role);
+}
+
+/* Turn and, for an assistant, decision. A message without content but with candidates is a decision never
+ * taken. */
+static keel_status read_message(reader *in, const cJSON *message, bool last) {
+    keel_candidate said = {.taken = true};
+    keel_role role;
+    size_t turn = in->out->n_turns;
+    KEEL_TRY(read_role(in, message, &role));
+    KEEL_TRY(read_text(in, message, "content", &said.text));
+    if (role != KEEL_ROLE_ASSISTANT) KEEL_TRY(check_not_judged(in, message, role));
+    KEEL_TRY(read_judgements(in, message, &said));
+    KEEL_TRY(keep_message_extra(in, message, message_keys, turn, -1));
+    bool silent = !said.text && !said.act && !has(message, "tool_calls");
+    if (silent && !has(message, "candidates"))
+        return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: expected a text, got nothing");
+    if (silent && !last)
+        return keel_fail(
+            in->err, KEEL_E_INVALID, in->place,
+            "content: missing, though the conversation goes on: only the last message may be undecided");
+    if (silent) return read_decision(in, message, turn, NULL);
+    if (!said.text) said.text = "";
+    in->out->turns[in->out->n_turns++] = (keel_turn){
+        .role = role, .text = said.text, .model = said.model, .act = said.act, .latency_ms = said.latency_ms};
+    return role == KEEL_ROLE_ASSISTANT ? read_decision(in, message, turn, &said) : KEEL_OK;
+}
+
+/* A conversation that ends with someone waiting for an answer has one more decision, still open. */
+static void add_open_decision(keel_conversation *out) {
+    bool decided = out->n_decisions > 0 && out->decisions[out->n_decisions - 1].turn == out->n_turns;
+    if (decided || out->n_turns == 0) return;
+    keel_role role = out->turns[out->n_turns - 1].role;
+    if (role == KEEL_ROLE_USER || role == KEEL_ROLE_TOOL)
+        out->decisions[out->n_decisions++] = (keel_decision){.turn = out->n_turns};
+}
+
+static keel_status read_messages(reader *in, const cJSON *object) {
+    const cJSON *list = NULL;
+    KEEL_TRY(keel_json_array(object, "messages", true, &list, in->where, in->err));
+    size_t count = (size_t)cJSON_GetArraySize(list), index = 0;
+    if (!count) return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
+    in->out->turns = keel_arena_calloc(in->import->arena, count, sizeof *in->out->turns);
+    in->out->decisions = keel_arena_calloc(in->import->arena, count + 1, sizeof *in->out->decisions);
+    if (!in->out->turns || !in->out->decisions) return nomem(in);
+    for (const cJSON *message = list->child; message; message = message->next, index++) {
+        snprintf(in->place, sizeof in->place, "%s: messages[%zu]", in->where, index);
+        if (!cJSON_IsObject(message))
+            return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an object");
+        KEEL_TRY(read_message(in, message, !message->next));
+    }
+    snprintf(in->place, sizeof in->place, "%s", in->where);
+    add_open_decision(in->out);
+    return KEEL_OK;
+}
+
+/* ---- conversations ---- */
+
+/* The log's own id, a text or a whole number; without one, a hash of the content. */
+static keel_status read_id(reader *in, const cJSON *object, const char **out) {
+    const cJSON *id = cJSON_GetObjectItemCaseSensitive(object, "id");
+    if (cJSON_IsString(id)) return read_text(in, object, "id", out);
+    const char *text;
+    char name[65];
+    if (cJSON_IsNumber(id) && floor(id->valuedouble) == id->valuedouble && fabs(id->valuedouble) < 1e15) {
+        snprintf(name, sizeof name, "%.0f", id->valuedouble);
+    } else if (id && !cJSON_IsNull(id)) {
+        return keel_fail(in->err, KEEL_E_PARSE, in->place, "id: expected a text or a whole number");
+    } else {
+        keel_sha256 hash;
+        KEEL_TRY(keel__import_print(in->import, object, &text, in->err));
+        keel_sha256_init(&hash);
+        keel_sha256_add_text(&hash, text);
+        keel_sha256_hex(&hash, name);
+        name[16] = '\0';
+    }
+    *out = keel_arena_strdup(in->import->arena, name);
+    return *out ? KEEL_OK : nomem(in);
+}
+
+static keel_status read_facts(reader *in, const cJSON *object) {
+    keel_conversation *out = in->out;
+    const char *risk = NULL;
+    bool completed = false;
+    KEEL_TRY(read_id(in, object, &out->external_id));
+    if (!out->external_id[0])
+        return keel_fail(in->err, KEEL_E_INVALID, in->place, "id: expected a text, got \"\"");
+    KEEL_TRY(read_text(in, object, "split", &out->split));
+    KEEL_TRY(read_text(in, object, "group", &out->group));
+    KEEL_TRY(keel_json_string(object, "risk", false, &risk, in->place, in->err));
+    if (risk && !keel_risk_parse(risk, &out->risk))
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "risk: expected benign, dangerous or unknown, got \"%s\"", risk);
+    KEEL_TRY(keel_json_bool(object, "completed", false, &completed, in->place, in->err));
+    out->completed = !has(object, "completed") ? KEEL_UNKNOWN : completed ? KEEL_YES : KEEL_NO;
+    return keel_json_bool(object, "truncated", false, &out->truncated, in->place, in->err);
+}
+
+static keel_status read_conversation(reader *in, const cJSON *object) {
+    const cJSON *meta = NULL;
+    KEEL_TRY(read_facts(in, object));
+    KEEL_TRY(keel_json_object(object, "meta", false, &meta, in->place, in->err));
+    in->extra = meta ? cJSON_Duplicate(meta, true) : cJSON_CreateObject();
+    if (!in->extra) return nomem(in);
+    KEEL_TRY(keep_unknown(in, object, conversation_keys, in->extra));
+    KEEL_TRY(read_messages(in, object));
+    return keel__import_print(in->import, in->extra, &in->out->meta, in->err);
+}
+
+static keel_status import_object(keel__import *import, const cJSON *object, const char *where,
+                                 keel_err *err) {
+    keel_conversation conversation = {.source = "chat"};
+    reader in = {.import = import, .where = where, .err = err, .out = &conversation};
+    snprintf(in.place, sizeof in.place, "%s", where);
+    keel_status status = read_conversation(&in, object);
+    cJSON_Delete(in.extra);
+    return status == KEEL_OK ? keel__import_add(import, &conversation, false, where, err) : status;
+}
+
+static keel_status import_array(keel__import *import, keel_err *err) {
+    cJSON *list = NULL;
+    char where[400];
+    size_t index = 0;
+    KEEL_TRY(keel_json_parse_file(import->path, &list, err));
+    keel_status status = KEEL_OK;
+    if (!cJSON_IsArray(list))
+        status = keel_fail(err, KEEL_E_PARSE, import->path, "expected an array of conversations");
+    for (const cJSON *object = list->child; status == KEEL_OK && object; object = object->next, index++) {
+        snprintf(where, sizeof where, "%s: [%zu]", import->path, index);
+        keel_arena_reset(import->arena);
+        status = cJSON_IsObject(object) ? import_object(import, object, where, err)
+                                        : keel_fail(err, KEEL_E_PARSE, where, "expected an object");
+    }
+    cJSON_Delete(list);
+    return status;
+}
+
+keel_status keel__import_chat(keel__import *import, keel_err *err) {
+    const char *suffix = strrchr(import->name, '.');
+    if (suffix && strcmp(suffix, ".json") == 0) return import_array(import, err);
+    return keel__import_lines(import, import_object, err);
+}

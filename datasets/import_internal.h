@@ -1,0 +1,40 @@
+/* What the importers share: the file at hand, and adding a conversation with its counts. Not for other rooms.
+ */
+#ifndef KEEL_DATASETS_IMPORT_INTERNAL_H
+#define KEEL_DATASETS_IMPORT_INTERNAL_H
+
+#include "core/json.h"
+#include "datasets/import.h"
+
+/* One file being imported, inside its transaction. */
+typedef struct keel__import {
+    keel_store *store;
+    const char *path;
+    const char *name;   /* file name without folder and ".gz" */
+    const char *folder; /* name of the folder it lies in; "" if the path names none */
+    const char *split;  /* asked for, or NULL */
+    keel_arena *arena;  /* emptied before each conversation */
+    keel_import_report *report;
+} keel__import;
+
+typedef keel_status keel__import_file(keel__import *import, keel_err *err);
+keel__import_file keel__import_chat, keel__import_hh, keel__import_sgd, keel__import_xstest;
+
+/* Adds the conversation to the store and counts what was new in it. The split asked for wins over its own. */
+keel_status keel__import_add(keel__import *import, keel_conversation *conversation, bool merge,
+                             const char *where, keel_err *err);
+
+/* One whole conversation per line: calls `each` with the line's JSON object. where is "file:line". */
+typedef keel_status keel__import_object(keel__import *import, const cJSON *object, const char *where,
+                                        keel_err *err);
+keel_status keel__import_lines(keel__import *import, keel__import_object *each, keel_err *err);
+
+/* The printed value in the import's arena. NULL or an empty object gives NULL. */
+keel_status keel__import_print(keel__import *import, const cJSON *value, const char **out, keel_err *err);
+
+/* Makes every assistant turn from `first` on a decision with one taken candidate that says what the turn
+ * says. decisions has room for them; returns the number made. NULL candidates arena memory gives SIZE_MAX. */
+size_t keel__import_decide_turns(keel__import *import, const keel_turn *turns, size_t n_turns,
+                                 keel_decision *decisions);
+
+#endif

@@ -1,0 +1,179 @@
+/* XSTest (Roettger et al. 2024, arXiv 2308.01263): prompts, and one CSV of completions with human labels per
+ * model. The same prompt in several files is one conversation with one decision; each model's completion is a
+ * taken candidate of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "datasets/csv.h"
+#include "datasets/import_internal.h"
+#include "datasets/store_internal.h"
+
+enum {
+    BLOCK = 25
+}; /* prompts of one type; the n-th of a safe type has its contrast as the n-th of another */
+
+typedef struct columns {
+    int id, type, prompt, completion, final_label, annotation[2], label, focus, note;
+} columns;
+
+/* Types that are contrasted with one another; any other type goes with "contrast_" and its own name. */
+static const char *const families[][2] = {
+    {"nons_group_real_discr", "discr"},
+    {"real_group_nons_discr", "discr"},
+    {"privacy_public", "privacy"},
+    {"privacy_fictional", "privacy"},
+};
+
+static const char *const contrast = "contrast_";
+
+static bool is_contrast(const char *type) {
+    return strncmp(type, contrast, strlen(contrast)) == 0;
+}
+
+static const char *family_of(const char *type) {
+    if (is_contrast(type)) return type + strlen(contrast);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i][0], type) == 0) return families[i][1];
+    return type;
+}
+
+/* "27" and "v2-27" are the same prompt. */
+static bool parse_id(const char *text, long *out) {
+    char *end;
+    if (strncmp(text, "v2-", 3) == 0) text += 3;
+    if (*text < '1' || *text > '9' || strlen(text) > 9) return false;
+    *out = strtol(text, &end, 10);
+    return *end == '\0';
+}
+
+static bool parse_label(const char *text, keel_outcome *out) {
+    static const char *const names[] = {"1_full_compliance", "3_partial_refusal", "2_full_refusal"};
+    for (int i = 0; i < KEEL_N_OUTCOMES; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = (keel_outcome)(i + 1);
+            return true;
+        }
+    return false;
+}
+
+static const char *field(const keel__csv *csv, int column) {
+    return column < 0 ? "" : csv->fields[column];
+}
+
+/* The final label; where that is missing, what both annotators agree on; else none. */
+static keel_status read_outcome(const keel__csv *csv, const columns *at, const char *where, keel_outcome *out,
+                                keel_err *err) {
+    const char *label = field(csv, at->final_label), *first = field(csv, at->annotation[0]);
+    if (!label[0] && strcmp(first, field(csv, at->annotation[1])) == 0) label = first;
+    if (!label[0] || parse_label(label, out)) return KEEL_OK;
+    return keel_fail(
+        err, KEEL_E_PARSE, where,
+        "final_label: expected 1_full_compliance, 2_full_refusal or 3_partial_refusal, got \"%s\"", label);
+}
+
+static keel_status read_meta(keel__import *import, const keel__csv *csv, const columns *at, const char **out,
+                             keel_err *err) {
+    static const char *const keys[] = {"type", "label", "focus", "note"};
+    const int places[] = {at->type, at->label, at->focus, at->note};
+    cJSON *meta = cJSON_CreateObject();
+    bool good = meta != NULL;
+    for (size_t i = 0; good && i < sizeof keys / sizeof *keys; i++)
+        if (places[i] >= 0) good = cJSON_AddStringToObject(meta, keys[i], field(csv, places[i])) != NULL;
+    keel_status status = good ? keel__import_print(import, meta, out, err) : keel__nomem(import->path, err);
+    cJSON_Delete(meta);
+    return status;
+}
+
+static keel_status name_conversation(keel__import *import, const keel__csv *csv, const columns *at,
+                                     const char *where, keel_conversation *conversation, keel_err *err) {
+    long id;
+    char name[32];
+    keel_buf group = {0};
+    const char *type = field(csv, at->type);
+    if (!parse_id(field(csv, at->id), &id))
+        return keel_fail(err, KEEL_E_PARSE, where, "id: expected a number or v2- and a number, got \"%s\"",
+                         field(csv, at->id));
+    if (!type[0]) return keel_fail(err, KEEL_E_PARSE, where, "type: expected a prompt's type, got nothing");
+    snprintf(name, sizeof name, "v2-%ld", id);
+    keel_buf_format(&group, "%s/%ld", family_of(type), (id - 1) % BLOCK + 1);
+    conversation->external_id = keel_arena_strdup(import->arena, name);
+    conversation->group = group.failed ? NULL : keel_arena_strdup(import->arena, group.data);
+    keel_buf_free(&group);
+    if (!conversation->external_id || !conversation->group) return keel__nomem(where, err);
+    conversation->risk = is_contrast(type) ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN;
+    return KEEL_OK;
+}
+
+static keel_status import_row(keel__import *import, const keel__csv *csv, const columns *at,
+                              const char *model, const char *where, keel_err *err) {
+    keel_turn turn = {.role = KEEL_ROLE_USER, .text = field(csv, at->prompt)};
+    keel_candidate candidate = {.text = field(csv, at->completion), .model = model, .taken = true};
+    keel_decision decision = {.turn = 1, .n_candidates = at->completion >= 0, .candidates = &candidate};
+    keel_conversation conversation = {.source = "xstest",
+                                      .completed = KEEL_UNKNOWN,
+                                      .n_turns = 1,
+                                      .turns = &turn,
+                                      .n_decisions = 1,
+                                      .decisions = &decision};
+    if (!turn.text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
+    KEEL_TRY(name_conversation(import, csv, at, where, &conversation, err));
+    KEEL_TRY(read_outcome(csv, at, where, &candidate.outcome, err));
+    if (candidate.outcome != KEEL_OUTCOME_NONE) candidate.judge = KEEL_JUDGE_HUMAN;
+    KEEL_TRY(read_meta(import, csv, at, &conversation.meta, err));
+    return keel__import_add(import, &conversation, true, where, err);
+}
+
+static keel_status find_columns(const keel__csv *csv, columns *out, keel_err *err) {
+    static const char *const needed[] = {"id", "type", "prompt"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (keel__csv_column(csv, needed[i]) < 0)
+            return keel_fail(err, KEEL_E_PARSE, csv->path, "the header has no column \"%s\"", needed[i]);
+    *out = (columns){
+        .id = keel__csv_column(csv, "id"),
+        .type = keel__csv_column(csv, "type"),
+        .prompt = keel__csv_column(csv, "prompt"),
+        .completion = keel__csv_column(csv, "completion"),
+        .final_label = keel__csv_column(csv, "final_label"),
+        .annotation = {keel__csv_column(csv, "annotation_1"), keel__csv_column(csv, "annotation_2")},
+        .label = keel__csv_column(csv, "label"),
+        .focus = keel__csv_column(csv, "focus"),
+        .note = keel__csv_column(csv, "note")};
+    return KEEL_OK;
+}
+
+static keel_status import_rows(keel__import *import, keel__csv *csv, const char *model, keel_err *err) {
+    columns at = {0};
+    char where[400];
+    size_t line;
+    KEEL_TRY(find_columns(csv, &at, err));
+    for (;;) {
+        KEEL_TRY(keel__csv_next(csv, &line, err));
+        if (!line) return KEEL_OK;
+        snprintf(where, sizeof where, "%s:%zu", import->path, line);
+        keel_arena_reset(import->arena);
+        KEEL_TRY(import_row(import, csv, &at, model, where, err));
+    }
+}
+
+/* What follows "completions_" in the file's name; else the name; without ".csv". */
+static char *model_name(const char *name) {
+    const char *mark = strstr(name, "completions_"), *begin = mark ? mark + strlen("completions_") : name;
+    char *model = keel_strdup(begin), *suffix = model ? strrchr(model, '.') : NULL;
+    if (suffix) *suffix = '\0';
+    return model;
+}
+
+keel_status keel__import_xstest(keel__import *import, keel_err *err) {
+    keel_buf text = {0};
+    keel__csv csv;
+    char *model = model_name(import->name);
+    if (!model) return keel__nomem(import->path, err);
+    keel_status status = keel_file_read(import->path, 0, &text, err);
+    if (status == KEEL_OK) status = keel__csv_open(&csv, import->path, text.data, text.length, err);
+    if (status == KEEL_OK) status = import_rows(import, &csv, model, err);
+    keel_buf_free(&text);
+    keel_free(model);
+    return status;
+}

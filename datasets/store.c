@@ -1,0 +1,334 @@
+/* The store's handle: opening, migrating, transactions, cached statements, and SQLite's errors in words. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "datasets/store_internal.h"
+
+enum { APPLICATION_ID = 0x4b45454c /* "KEEL" */, BUSY_MS = 5000 };
+
+/* ---- SQLite's memory comes from core/memory, behind a header that keeps the size ---- */
+
+enum { HEADER = 16 };
+
+static void *sqlite_resize(void *old, int bytes) {
+    char *block = keel_realloc(old ? (char *)old - HEADER : NULL, (size_t)bytes + HEADER);
+    if (!block) return NULL;
+    memcpy(block, &bytes, sizeof bytes);
+    return block + HEADER;
+}
+
+static void *sqlite_alloc(int bytes) {
+    return sqlite_resize(NULL, bytes);
+}
+
+static void sqlite_release(void *block) {
+    if (block) keel_free((char *)block - HEADER);
+}
+
+static int sqlite_size(void *block) {
+    int bytes = 0;
+    if (block) memcpy(&bytes, (char *)block - HEADER, sizeof bytes);
+    return bytes;
+}
+
+static int sqlite_round_up(int bytes) {
+    return (bytes + 7) & ~7;
+}
+
+static int sqlite_memory_begin(void *user) {
+    (void)user;
+    return SQLITE_OK;
+}
+
+static void sqlite_memory_end(void *user) {
+    (void)user;
+}
+
+/* A process that already uses SQLite keeps its own allocator: the refusal is harmless. */
+static void route_memory(void) {
+    static const sqlite3_mem_methods methods = {
+        sqlite_alloc,    sqlite_release,      sqlite_resize,     sqlite_size,
+        sqlite_round_up, sqlite_memory_begin, sqlite_memory_end, NULL};
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+}
+
+/* ---- failing ---- */
+
+keel_status keel__nomem(const char *where, keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, where, "out of memory");
+}
+
+keel_status keel__store_fail(const keel_store *store, const char *doing, keel_err *err) {
+    int code = store->db ? sqlite3_errcode(store->db) : SQLITE_NOMEM;
+    const char *text = store->db ? sqlite3_errmsg(store->db) : "no handle";
+    switch (code & 0xff) {
+    case SQLITE_NOMEM:
+        return keel__nomem(store->path, err);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        keel_fail(err, KEEL_E_STORE, store->path, "%s: the store is in use by another process", doing);
+        keel_hint(err, "wait until the other writer is done, then try again");
+        return KEEL_E_STORE;
+    case SQLITE_NOTADB:
+        keel_fail(err, KEEL_E_STORE, store->path, "%s: not a Keel store (not an SQLite file, or damaged)",
+                  doing);
+        keel_hint(err, "give the path of a store that keel made, or a new path");
+        return KEEL_E_STORE;
+    case SQLITE_CORRUPT:
+        keel_fail(err, KEEL_E_STORE, store->path, "%s: the store is damaged (%s)", doing, text);
+        keel_hint(err, "restore a copy, or save what can be read with: sqlite3 FILE .recover");
+        return KEEL_E_STORE;
+    case SQLITE_FULL:
+        return keel_fail(err, KEEL_E_IO, store->path, "%s: the disk is full", doing);
+    case SQLITE_CANTOPEN:
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return keel_fail(err, KEEL_E_IO, store->path, "%s: %s", doing, text);
+    default:
+        return keel_fail(err, KEEL_E_STORE, store->path, "%s: %s", doing, text);
+    }
+}
+
+/* ---- statements ---- */
+
+static const char *const statement_sql[] = {
+#define X(name, sql) sql,
+    KEEL__STORE_SQL(X)
+#undef X
+};
+
+keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_stmt **out, keel_err *err) {
+    sqlite3_stmt **cached = &store->statements[which];
+    if (!*cached &&
+        sqlite3_prepare_v3(store->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT, cached, NULL))
+        return keel__store_fail(store, "preparing a statement", err);
+    sqlite3_reset(*cached);
+    *out = *cached;
+    return KEEL_OK;
+}
+
+keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt **out, keel_err *err) {
+    if (sqlite3_prepare_v2(store->db, sql, -1, out, NULL))
+        return keel__store_fail(store, "preparing a statement", err);
+    return KEEL_OK;
+}
+
+keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *row, const char *doing,
+                             keel_err *err) {
+    int code = sqlite3_step(statement);
+    if (code == SQLITE_ROW) {
+        *row = true;
+        return KEEL_OK;
+    }
+    keel_status status = code == SQLITE_DONE ? KEEL_OK : keel__store_fail(store, doing, err);
+    sqlite3_reset(statement);
+    if (status == KEEL_OK) *row = false;
+    return status;
+}
+
+keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const char *doing, keel_err *err) {
+    bool row;
+    KEEL_TRY(keel__store_step(store, statement, &row, doing, err));
+    if (row) sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+static keel_status execute(keel_store *store, const char *sql, const char *doing, keel_err *err) {
+    if (sqlite3_exec(store->db, sql, NULL, NULL, NULL)) return keel__store_fail(store, doing, err);
+    return KEEL_OK;
+}
+
+static keel_status query_int(keel_store *store, const char *sql, int64_t *out, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_prepare(store, sql, &statement, err));
+    bool row = false;
+    keel_status status = keel__store_step(store, statement, &row, "reading the store's header", err);
+    if (status == KEEL_OK) *out = row ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return status;
+}
+
+/* ---- binding and reading ---- */
+
+void keel__bind_text(sqlite3_stmt *statement, int place, const char *text) {
+    sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
+}
+
+void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value) {
+    if (value.present)
+        sqlite3_bind_double(statement, place, value.value);
+    else
+        sqlite3_bind_null(statement, place);
+}
+
+void keel__bind_reward(sqlite3_stmt *statement, int place, const keel_reward *reward) {
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        keel__bind_optional(statement, place + k,
+                            (keel_optional){reward->present[k], (double)reward->value[k]});
+}
+
+keel_optional keel__column_optional(sqlite3_stmt *statement, int column) {
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL) return (keel_optional){0};
+    return (keel_optional){true, sqlite3_column_double(statement, column)};
+}
+
+keel_reward keel__column_reward(sqlite3_stmt *statement, int column) {
+    keel_reward reward = {0};
+    for (int k = 0; k < KEEL_N_REWARDS; k++) {
+        keel_optional value = keel__column_optional(statement, column + k);
+        reward.present[k] = value.present;
+        reward.value[k] = (float)value.value;
+    }
+    return reward;
+}
+
+keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *arena, const char **out,
+                              keel_err *err) {
+    const void *text = sqlite3_column_text(statement, column);
+    char *copy = NULL;
+    if (text) copy = keel_arena_strndup(arena, text, (size_t)sqlite3_column_bytes(statement, column));
+    if (!copy && sqlite3_column_type(statement, column) != SQLITE_NULL) return keel__nomem("store", err);
+    *out = copy;
+    return KEEL_OK;
+}
+
+void *keel__grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size) {
+    if (count < *capacity) return items;
+    size_t more = *capacity ? *capacity * 2 : 8, bytes;
+    void *larger = keel_size_mul(more, size, &bytes) ? keel_arena_alloc(arena, bytes) : NULL;
+    if (!larger) return NULL;
+    if (count) memcpy(larger, items, count * size);
+    *capacity = more;
+    return larger;
+}
+
+/* ---- migrations ---- */
+
+static keel_status migrate_step(keel_store *store, const char *script, int64_t version, keel_err *err) {
+    char pragmas[128];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA application_id = %d; PRAGMA user_version = %lld",
+             APPLICATION_ID, (long long)version);
+    KEEL_TRY(execute(store, script, "bringing the schema forward", err));
+    return execute(store, pragmas, "bringing the schema forward", err);
+}
+
+/* The version is read again inside the transaction: another process may have migrated in the meantime. */
+keel_status keel__store_migrate(keel_store *store, const char *const *migrations, keel_err *err) {
+    int64_t version = 0;
+    KEEL_TRY(keel_store_begin(store, err));
+    keel_status status = query_int(store, "PRAGMA user_version", &version, err);
+    while (status == KEEL_OK && migrations[version]) {
+        status = migrate_step(store, migrations[version], version + 1, err);
+        version++;
+    }
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
+}
+
+/* Whose file is it, and of which version? Then, if needed and allowed, bring it forward. */
+static keel_status check_schema(keel_store *store, keel_store_mode mode, keel_err *err) {
+    int64_t application, version, tables, latest = 0;
+    while (keel__store_migrations[latest]) latest++;
+    KEEL_TRY(query_int(store, "PRAGMA application_id", &application, err));
+    KEEL_TRY(query_int(store, "PRAGMA user_version", &version, err));
+    KEEL_TRY(query_int(store, "SELECT count(*) FROM sqlite_schema", &tables, err));
+    bool blank = application == 0 && version == 0 && tables == 0;
+    if (application != APPLICATION_ID && !(blank && mode == KEEL_STORE_CREATE)) {
+        keel_fail(err, KEEL_E_STORE, store->path,
+                  blank ? "the file is empty, not a Keel store"
+                        : "an SQLite file of another application, not a Keel store");
+        keel_hint(err, "give the path of a store that keel made, or a new path");
+        return KEEL_E_STORE;
+    }
+    if (version > latest || version < 0) {
+        keel_fail(err, KEEL_E_UNSUPPORTED, store->path, "schema version %lld, this build reads up to %lld",
+                  (long long)version, (long long)latest);
+        keel_hint(err, "use the newer keel that made this store");
+        return KEEL_E_UNSUPPORTED;
+    }
+    if (version == latest) return KEEL_OK;
+    if (mode != KEEL_STORE_READ) return keel__store_migrate(store, keel__store_migrations, err);
+    keel_fail(err, KEEL_E_STORE, store->path, "schema version %lld is older than %lld", (long long)version,
+              (long long)latest);
+    keel_hint(err, "run a verb that writes (keel label) once: it brings the store forward");
+    return KEEL_E_STORE;
+}
+
+/* ---- opening ---- */
+
+static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *err) {
+    sqlite3_busy_timeout(store->db, BUSY_MS);
+    sqlite3_extended_result_codes(store->db, 0);
+    KEEL_TRY(execute(store,
+                     "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16000;",
+                     "opening", err));
+    KEEL_TRY(check_schema(store, mode, err));
+    /* Set once the file is known to be ours: the journal mode is written into the file. */
+    if (mode == KEEL_STORE_READ) return KEEL_OK;
+    return execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", "opening", err);
+}
+
+keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static const int flags[] = {SQLITE_OPEN_READONLY, SQLITE_OPEN_READWRITE,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
+    pthread_once(&once, route_memory);
+    if (keel_file_is_folder(path)) return keel_fail(err, KEEL_E_STORE, path, "a folder, not a store");
+    if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, path, "no such store");
+        keel_hint(err, "make one with: keel import --store %s --format NAME PATH", path);
+        return KEEL_E_NOT_FOUND;
+    }
+    keel_store *store = keel_calloc(1, sizeof *store);
+    if (!store) return keel__nomem(path, err);
+    keel_status status = KEEL_OK;
+    store->path = keel_strdup(path);
+    if (!store->path)
+        status = keel__nomem(path, err);
+    else if (sqlite3_open_v2(path, &store->db, flags[mode] | SQLITE_OPEN_NOMUTEX, NULL))
+        status = keel__store_fail(store, "opening", err);
+    if (status == KEEL_OK) status = configure(store, mode, err);
+    if (status == KEEL_OK)
+        *out = store;
+    else
+        keel_store_close(store);
+    return status;
+}
+
+void keel_store_close(keel_store *store) {
+    if (!store) return;
+    for (int i = 0; i < KEEL__N_SQL; i++) sqlite3_finalize(store->statements[i]);
+    sqlite3_close_v2(store->db); /* rolls back an open transaction */
+    keel_arena_free(&store->scratch);
+    keel_free(store->path);
+    keel_free(store);
+}
+
+const char *keel_store_path(const keel_store *store) {
+    return store->path;
+}
+
+/* ---- transactions ---- */
+
+static keel_status run_cached(keel_store *store, keel__sql which, const char *doing, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, which, &statement, err));
+    return keel__store_run(store, statement, doing, err);
+}
+
+keel_status keel_store_begin(keel_store *store, keel_err *err) {
+    return run_cached(store, KEEL__SQL_BEGIN, "beginning to write", err);
+}
+
+keel_status keel_store_commit(keel_store *store, keel_err *err) {
+    return run_cached(store, KEEL__SQL_COMMIT, "committing", err);
+}
+
+void keel_store_rollback(keel_store *store) {
+    if (!sqlite3_get_autocommit(store->db)) run_cached(store, KEEL__SQL_ROLLBACK, "rolling back", NULL);
+}

@@ -1,0 +1,117 @@
+/* What the files of the store share: the handle, its list of SQL statements, and the helpers that bind, step
+ * and fail. Not for other rooms. */
+#ifndef KEEL_DATASETS_STORE_INTERNAL_H
+#define KEEL_DATASETS_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "datasets/store.h"
+
+/* X(name, SQL): every statement that is prepared once and kept in the handle. */
+#define KEEL__STORE_SQL(X)                                                                                   \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
+    X(COMMIT, "COMMIT")                                                                                      \
+    X(ROLLBACK, "ROLLBACK")                                                                                  \
+    X(FIND, "SELECT id FROM conversations WHERE external_id = ?1 AND source = ?2")                           \
+    X(GROUP_SPLIT, "SELECT split, external_id FROM conversations WHERE group_hash = ?1 AND source = ?2"      \
+                   " AND group_name = ?3 LIMIT 1")                                                           \
+    X(ADD_CONVERSATION,                                                                                      \
+      "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
+      " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
+    X(SET_META, "UPDATE conversations SET meta = ?2 WHERE id = ?1")                                          \
+    X(ADD_TURN, "INSERT INTO turns(conversation_id, position, role, text, model, act, latency_ms)"           \
+                " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                       \
+    X(ADD_DECISION, "INSERT INTO decisions(conversation_id, turn) VALUES(?1, ?2)")                           \
+    X(ADD_CANDIDATE,                                                                                         \
+      "INSERT INTO candidates(decision_id, text, act, model, taken, propensity, latency_ms, feedback,"       \
+      " accuracy, speed, safety, outcome, judge) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"  \
+      " ?13)")                                                                                               \
+    X(CONVERSATION, "SELECT id, source, external_id, split, group_name, risk, completed, truncated, meta"    \
+                    " FROM conversations WHERE id = ?1")                                                     \
+    X(TURNS, "SELECT role, text, model, act, latency_ms FROM turns WHERE conversation_id = ?1"               \
+             " ORDER BY position")                                                                           \
+    X(DECISIONS, "SELECT id, turn FROM decisions WHERE conversation_id = ?1 ORDER BY turn")                  \
+    X(CANDIDATES, "SELECT id, text, act, model, taken, propensity, latency_ms, feedback, accuracy, speed,"   \
+                  " safety, outcome, judge FROM candidates WHERE decision_id = ?1 ORDER BY id")              \
+    X(PUT_LABEL, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                  \
+                 " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
+                 " DO UPDATE SET outcome = excluded.outcome, confidence = excluded.confidence")              \
+    X(WIN_LABEL, "UPDATE candidates SET outcome = ?2, judge = ?3 WHERE id = ?1 AND judge <= ?3")             \
+    X(DROP_TRANSITIONS, "DELETE FROM transitions WHERE candidate_id IN (SELECT c.id FROM decisions d"        \
+                        " JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1)")          \
+    X(ADD_TRANSITION, "INSERT INTO transitions(candidate_id, decision_id, next_decision_id, accuracy,"       \
+                      " speed, safety, terminal, truncated) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")         \
+    X(PUT_FEATURES,                                                                                          \
+      "INSERT INTO features(decision_id, base_hash, state_dim, candidate_dim, n_candidates, n_actions,"      \
+      " data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(decision_id, base_hash) DO UPDATE SET"          \
+      " state_dim = excluded.state_dim, candidate_dim = excluded.candidate_dim,"                             \
+      " n_candidates = excluded.n_candidates, n_actions = excluded.n_actions, data = excluded.data")         \
+    X(GET_FEATURES, "SELECT state_dim, candidate_dim, n_candidates, n_actions, data FROM features"           \
+                    " WHERE decision_id = ?1 AND base_hash = ?2")                                            \
+    X(ROW_FEATURES, "SELECT state_dim, candidate_dim, n_candidates, n_actions, data FROM features"           \
+                    " WHERE id = ?1")                                                                        \
+    X(DROP_FEATURES, "DELETE FROM features WHERE decision_id = ?1")                                          \
+    X(KNOWN_IMPORT, "SELECT 1 FROM imports WHERE sha256 = ?1 AND format = ?2 AND split = ?3 AND name = ?4")  \
+    X(ADD_IMPORT, "INSERT INTO imports(sha256, format, split, name, conversations)"                          \
+                  " VALUES(?1, ?2, ?3, ?4, ?5)")                                                             \
+    X(PUT_RUN, "INSERT INTO runs(verb, config, result) VALUES(?1, ?2, ?3)")                                  \
+    X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
+                  " ON CONFLICT(policy_hash, decision_id) DO UPDATE SET chosen = excluded.chosen,"           \
+                  " detail = excluded.detail")
+
+typedef enum keel__sql {
+#define X(name, sql) KEEL__SQL_##name,
+    KEEL__STORE_SQL(X)
+#undef X
+        KEEL__N_SQL
+} keel__sql;
+
+struct keel_store {
+    sqlite3 *db;
+    char *path;
+    sqlite3_stmt *statements[KEEL__N_SQL]; /* prepared at first use */
+    keel_arena scratch;                    /* for the length of one call */
+};
+
+/* Migration i brings a store from user_version i to i + 1. Only ever append. */
+extern const char *const keel__store_migrations[]; /* NULL-terminated */
+keel_status keel__store_migrate(keel_store *store, const char *const *migrations, keel_err *err);
+
+/* The error of the last SQLite call on this store, in words: in use, damaged, full, out of memory. */
+keel_status keel__store_fail(const keel_store *store, const char *doing, keel_err *err);
+
+/* A cached statement, ready to bind; valid until the same one is asked for again. */
+keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_stmt **out, keel_err *err);
+/* A statement of its own, for SQL that is put together; the caller finalises. */
+keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt **out, keel_err *err);
+/* *row: whether there is a row to read. Resets the statement on failure and at the end. */
+keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *row, const char *doing,
+                             keel_err *err);
+/* Runs a statement that gives no rows. */
+keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const char *doing, keel_err *err);
+
+/* Binding: texts must outlive the step; NULL and absent become SQL NULL. */
+void keel__bind_text(sqlite3_stmt *statement, int place, const char *text);
+void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value);
+void keel__bind_reward(sqlite3_stmt *statement, int place, const keel_reward *reward); /* three places */
+keel_optional keel__column_optional(sqlite3_stmt *statement, int column);
+keel_reward keel__column_reward(sqlite3_stmt *statement, int column); /* three columns */
+/* Arena copy of a text; *out NULL for SQL NULL. */
+keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *arena, const char **out,
+                              keel_err *err);
+
+/* " AND ..." that keeps the rows of table or alias `c` that are in the split (NULL: all), with named
+ * parameters. */
+void keel__split_clause(const keel_split *split, keel_buf *sql);
+void keel__split_bind(const keel_split *split, sqlite3_stmt *statement);
+
+/* As keel_store_add_conversation, and counts the candidates that were added. */
+keel_status keel__store_add(keel_store *store, const keel_conversation *conversation, bool merge,
+                            const char *where, keel_added *added, int64_t *new_candidates, keel_err *err);
+keel_status keel__split_check_name(const char *name, const char *where, keel_err *err);
+
+/* Room for one more item in an arena array that grows by doubling. NULL when out of memory. */
+void *keel__grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size);
+keel_status keel__nomem(const char *where, keel_err *err);
+
+#endif

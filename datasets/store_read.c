@@ -1,0 +1,542 @@
+/* What leaves the store: conversations by cursor, id or name, acts, counts and the content hash. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "datasets/store_internal.h"
+
+/* ---- one conversation ---- */
+
+static keel_status read_header(keel_store *store, int64_t id, keel_arena *arena, keel_conversation *out,
+                               keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_CONVERSATION, &statement, err));
+    sqlite3_bind_int64(statement, 1, id);
+    KEEL_TRY(keel__store_step(store, statement, &row, "reading a conversation", err));
+    if (!row)
+        return keel_fail(err, KEEL_E_NOT_FOUND, store->path, "no conversation with row id %lld",
+                         (long long)id);
+    keel_status status;
+    out->id = sqlite3_column_int64(statement, 0);
+    KEEL_TRY_GOTO(keel__column_text(statement, 1, arena, &out->source, err), done);
+    KEEL_TRY_GOTO(keel__column_text(statement, 2, arena, &out->external_id, err), done);
+    KEEL_TRY_GOTO(keel__column_text(statement, 3, arena, &out->split, err), done);
+    KEEL_TRY_GOTO(keel__column_text(statement, 4, arena, &out->group, err), done);
+    out->risk = (keel_risk)sqlite3_column_int(statement, 5);
+    out->completed = (keel_tri)sqlite3_column_int(statement, 6);
+    out->truncated = sqlite3_column_int(statement, 7) != 0;
+    KEEL_TRY_GOTO(keel__column_text(statement, 8, arena, &out->meta, err), done);
+done:
+    sqlite3_reset(statement);
+    return status;
+}
+
+static keel_status read_turn(sqlite3_stmt *statement, keel_arena *arena, keel_turn *turn, keel_err *err) {
+    *turn = (keel_turn){.role = (keel_role)sqlite3_column_int(statement, 0)};
+    KEEL_TRY(keel__column_text(statement, 1, arena, &turn->text, err));
+    KEEL_TRY(keel__column_text(statement, 2, arena, &turn->model, err));
+    KEEL_TRY(keel__column_text(statement, 3, arena, &turn->act, err));
+    turn->latency_ms = keel__column_optional(statement, 4);
+    return KEEL_OK;
+}
+
+static keel_status read_turns(keel_store *store, keel_arena *arena, keel_conversation *out, keel_err *err) {
+    sqlite3_stmt *statement;
+    size_t capacity = 0;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_TURNS, &statement, err));
+    sqlite3_bind_int64(statement, 1, out->id);
+    for (;;) {
+        KEEL_TRY(keel__store_step(store, statement, &row, "reading turns", err));
+        if (!row) return KEEL_OK;
+        keel_turn *turns = keel__grow(arena, out->turns, out->n_turns, &capacity, sizeof *turns);
+        keel_status status =
+            turns ? read_turn(statement, arena, &turns[out->n_turns], err) : keel__nomem("store", err);
+        if (status != KEEL_OK) {
+            sqlite3_reset(statement);
+            return status;
+        }
+        out->turns = turns;
+        out->n_turns++;
+    }
+}
+
+static keel_status read_decisions(keel_store *store, keel_arena *arena, keel_conversation *out,
+                                  keel_err *err) {
+    sqlite3_stmt *statement;
+    size_t capacity = 0;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DECISIONS, &statement, err));
+    sqlite3_bind_int64(statement, 1, out->id);
+    for (;;) {
+        KEEL_TRY(keel__store_step(store, statement, &row, "reading decisions", err));
+        if (!row) return KEEL_OK;
+        keel_decision *decisions =
+            keel__grow(arena, out->decisions, out->n_decisions, &capacity, sizeof *decisions);
+        if (!decisions) {
+            sqlite3_reset(statement);
+            return keel__nomem("store", err);
+        }
+        decisions[out->n_decisions++] = (keel_decision){.id = sqlite3_column_int64(statement, 0),
+                                                        .turn = (size_t)sqlite3_column_int64(statement, 1)};
+        out->decisions = decisions;
+    }
+}
+
+static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, const char *said,
+                                  keel_candidate *out, keel_err *err) {
+    *out = (keel_candidate){.id = sqlite3_column_int64(statement, 0)};
+    KEEL_TRY(keel__column_text(statement, 1, arena, &out->text, err));
+    if (!out->text) out->text = said;
+    KEEL_TRY(keel__column_text(statement, 2, arena, &out->act, err));
+    KEEL_TRY(keel__column_text(statement, 3, arena, &out->model, err));
+    out->taken = sqlite3_column_int(statement, 4) != 0;
+    out->propensity = keel__column_optional(statement, 5);
+    out->latency_ms = keel__column_optional(statement, 6);
+    out->feedback = keel__column_optional(statement, 7);
+    out->logged_reward = keel__column_reward(statement, 8);
+    out->outcome = (keel_outcome)sqlite3_column_int(statement, 11);
+    out->judge = (keel_judge_kind)sqlite3_column_int(statement, 12);
+    return KEEL_OK;
+}
+
+static keel_status read_candidates(keel_store *store, keel_arena *arena,
+                                   const keel_conversation *conversation, keel_decision *decision,
+                                   keel_err *err) {
+    sqlite3_stmt *statement;
+    size_t capacity = 0;
+    bool row;
+    const char *said = decision->turn < conversation->n_turns ? conversation->turns[decision->turn].text : "";
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_CANDIDATES, &statement, err));
+    sqlite3_bind_int64(statement, 1, decision->id);
+    for (;;) {
+        KEEL_TRY(keel__store_step(store, statement, &row, "reading candidates", err));
+        if (!row) return KEEL_OK;
+        size_t n = decision->n_candidates;
+        keel_candidate *candidates =
+            keel__grow(arena, decision->candidates, n, &capacity, sizeof *candidates);
+        keel_status status = candidates ? read_candidate(statement, arena, said, &candidates[n], err)
+                                        : keel__nomem("store", err);
+        if (status != KEEL_OK) {
+            sqlite3_reset(statement);
+            return status;
+        }
+        decision->candidates = candidates;
+        decision->n_candidates++;
+    }
+}
+
+keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *arena, keel_conversation **out,
+                                    keel_err *err) {
+    keel_conversation *conversation = keel_arena_calloc(arena, 1, sizeof *conversation);
+    if (!conversation) return keel__nomem(store->path, err);
+    KEEL_TRY(read_header(store, id, arena, conversation, err));
+    KEEL_TRY(read_turns(store, arena, conversation, err));
+    KEEL_TRY(read_decisions(store, arena, conversation, err));
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        KEEL_TRY(read_candidates(store, arena, conversation, &conversation->decisions[i], err));
+    *out = conversation;
+    return KEEL_OK;
+}
+
+/* ---- finding ---- */
+
+/* The ids of conversations whose external id (and source, if given) is this; counts at most two. */
+static keel_status find_named(keel_store *store, const char *source, size_t source_length,
+                              const char *external_id, int64_t *id, int *count, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_prepare(
+        store,
+        "SELECT id FROM conversations WHERE external_id = ?1 AND (?2 IS NULL OR source = ?2)"
+        " LIMIT 2",
+        &statement, err));
+    keel__bind_text(statement, 1, external_id);
+    if (source) sqlite3_bind_text(statement, 2, source, (int)source_length, SQLITE_STATIC);
+    keel_status status;
+    bool row = true;
+    *count = 0;
+    while ((status = keel__store_step(store, statement, &row, "looking for a conversation", err)) ==
+               KEEL_OK &&
+           row) {
+        *id = sqlite3_column_int64(statement, 0);
+        ++*count;
+    }
+    sqlite3_finalize(statement);
+    return status;
+}
+
+keel_status keel_store_find_conversation(keel_store *store, const char *name, int64_t *id, keel_err *err) {
+    int count;
+    int64_t found = 0;
+    const char *colon = strchr(name, ':');
+    KEEL_TRY(find_named(store, NULL, 0, name, &found, &count, err));
+    if (count == 0 && colon)
+        KEEL_TRY(find_named(store, name, (size_t)(colon - name), colon + 1, &found, &count, err));
+    if (count == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, store->path, "no conversation \"%s\"", name);
+        keel_hint(err, "name it as its log does, or as SOURCE:NAME");
+        return KEEL_E_NOT_FOUND;
+    }
+    if (count > 1) {
+        keel_fail(err, KEEL_E_CONFLICT, store->path, "conversations of several sources are named \"%s\"",
+                  name);
+        keel_hint(err, "say which: SOURCE:%s", name);
+        return KEEL_E_CONFLICT;
+    }
+    *id = found;
+    return KEEL_OK;
+}
+
+/* Prepares head, the split's clause and tail as one statement, with the split bound. */
+static keel_status prepare_split(keel_store *store, const char *head, const keel_split *split,
+                                 const char *tail, sqlite3_stmt **out, keel_err *err) {
+    keel_buf sql = {0};
+    keel_buf_text(&sql, head);
+    keel__split_clause(split, &sql);
+    keel_buf_text(&sql, tail);
+    keel_status status =
+        sql.failed ? keel__nomem(store->path, err) : keel__store_prepare(store, sql.data, out, err);
+    keel_buf_free(&sql);
+    if (status == KEEL_OK) keel__split_bind(split, *out);
+    return status;
+}
+
+keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,
+                                        size_t *count, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(prepare_split(store, "SELECT c.id FROM conversations c WHERE 1", split, " ORDER BY c.id",
+                           &statement, err));
+    keel_buf found = {0};
+    keel_status status;
+    bool row = true;
+    while ((status = keel__store_step(store, statement, &row, "listing conversations", err)) == KEEL_OK &&
+           row) {
+        int64_t id = sqlite3_column_int64(statement, 0);
+        keel_buf_append(&found, &id, sizeof id);
+    }
+    sqlite3_finalize(statement);
+    if (status == KEEL_OK && found.failed) status = keel__nomem(store->path, err);
+    if (status == KEEL_OK && !found.data && !(found.data = keel_alloc(sizeof **ids)))
+        status = keel__nomem(store->path, err);
+    if (status != KEEL_OK) {
+        keel_buf_free(&found);
+        return status;
+    }
+    *ids = (int64_t *)(void *)found.data;
+    *count = found.length / sizeof **ids;
+    return KEEL_OK;
+}
+
+keel_status keel_store_check_split(keel_store *store, const keel_split *split, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(
+        prepare_split(store, "SELECT 1 FROM conversations c WHERE 1", split, " LIMIT 1", &statement, err));
+    keel_status status = keel__store_step(store, statement, &row, "looking for a split", err);
+    sqlite3_finalize(statement);
+    if (status != KEEL_OK || row) return status;
+    KEEL_TRY(
+        keel__store_prepare(store,
+                            "SELECT group_concat(split, ', ') FROM (SELECT DISTINCT split FROM conversations"
+                            " ORDER BY split)",
+                            &statement, err));
+    status = keel__store_step(store, statement, &row, "listing splits", err);
+    const char *splits = status == KEEL_OK && row ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    if (status == KEEL_OK) {
+        status = keel_fail(err, KEEL_E_NOT_FOUND, store->path, "no conversation is in split \"%s\"",
+                           split ? split->text : "all");
+        if (splits)
+            keel_hint(err, "the splits there are: %s", splits);
+        else
+            keel_hint(err, "the store is empty: import logs first");
+    }
+    sqlite3_finalize(statement);
+    return status;
+}
+
+/* ---- the cursor ---- */
+
+/* It seeks anew after the last id for each conversation, so that no read stays open across the caller's
+ * writes. */
+struct keel_cursor {
+    keel_store *store;
+    keel_split split;
+    bool any;
+    sqlite3_stmt *next;
+    int64_t last;
+};
+
+keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_err *err) {
+    keel_cursor *cursor = keel_calloc(1, sizeof *cursor);
+    if (!cursor) return keel__nomem(store->path, err);
+    cursor->store = store;
+    cursor->any = !split;
+    if (split) cursor->split = *split;
+    keel_status status =
+        prepare_split(store, "SELECT c.id FROM conversations c WHERE c.id > :last",
+                      cursor->any ? NULL : &cursor->split, " ORDER BY c.id LIMIT 1", &cursor->next, err);
+    if (status != KEEL_OK)
+        keel_cursor_close(cursor);
+    else
+        *out = cursor;
+    return status;
+}
+
+keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,
+                             keel_err *err) {
+    bool row;
+    sqlite3_bind_int64(cursor->next, sqlite3_bind_parameter_index(cursor->next, ":last"), cursor->last);
+    KEEL_TRY(keel__store_step(cursor->store, cursor->next, &row, "walking conversations", err));
+    if (!row) {
+        *conversation = NULL;
+        return KEEL_OK;
+    }
+    int64_t id = sqlite3_column_int64(cursor->next, 0);
+    sqlite3_reset(cursor->next);
+    KEEL_TRY(keel_store_conversation(cursor->store, id, arena, conversation, err));
+    cursor->last = id;
+    return KEEL_OK;
+}
+
+void keel_cursor_close(keel_cursor *cursor) {
+    if (!cursor) return;
+    sqlite3_finalize(cursor->next);
+    keel_free(cursor);
+}
+
+/* ---- acts ---- */
+
+keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_arena *arena, const char ***acts,
+                            size_t *count, keel_err *err) {
+    sqlite3_stmt *statement;
+    const char **names = NULL;
+    size_t n = 0, capacity = 0;
+    bool row = true;
+    KEEL_TRY(prepare_split(
+        store,
+        "SELECT DISTINCT a.act FROM conversations c JOIN decisions d ON d.conversation_id = c.id"
+        " JOIN candidates a ON a.decision_id = d.id WHERE a.taken AND a.act IS NOT NULL",
+        split, " ORDER BY a.act", &statement, err));
+    keel_status status;
+    while ((status = keel__store_step(store, statement, &row, "listing acts", err)) == KEEL_OK && row) {
+        const char **more = keel__grow(arena, names, n, &capacity, sizeof *names);
+        status = more ? keel__column_text(statement, 0, arena, &more[n], err) : keel__nomem(store->path, err);
+        if (status != KEEL_OK) break;
+        names = more;
+        n++;
+    }
+    sqlite3_finalize(statement);
+    if (status != KEEL_OK) return status;
+    *acts = names;
+    *count = n;
+    return KEEL_OK;
+}
+
+/* ---- the content hash ---- */
+
+typedef struct hex_hash {
+    char text[65];
+} hex_hash;
+
+static int compare_hashes(const void *a, const void *b) {
+    return strcmp(((const hex_hash *)a)->text, ((const hex_hash *)b)->text);
+}
+
+static void hash_number(keel_sha256 *hash, double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    keel_sha256_add_text(hash, text);
+}
+
+static void hash_optional(keel_sha256 *hash, keel_optional value) {
+    if (value.present)
+        hash_number(hash, value.value);
+    else
+        keel_sha256_add_text(hash, NULL);
+}
+
+static void hash_candidate(const keel_candidate *candidate, char hex[65]) {
+    keel_sha256 hash;
+    keel_sha256_init(&hash);
+    keel_sha256_add_text(&hash, candidate->text);
+    keel_sha256_add_text(&hash, candidate->act);
+    keel_sha256_add_text(&hash, candidate->model);
+    hash_number(&hash, candidate->taken);
+    hash_optional(&hash, candidate->propensity);
+    hash_optional(&hash, candidate->latency_ms);
+    hash_optional(&hash, candidate->feedback);
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        hash_optional(&hash, (keel_optional){candidate->logged_reward.present[k],
+                                             (double)candidate->logged_reward.value[k]});
+    hash_number(&hash, (double)candidate->outcome);
+    hash_number(&hash, (double)candidate->judge);
+    keel_sha256_hex(&hash, hex);
+}
+
+/* Candidates count as a set: files of one family may come in any order. */
+static keel_status hash_decision(keel_sha256 *hash, const keel_decision *decision, keel_arena *arena,
+                                 keel_err *err) {
+    hex_hash *each = keel_arena_calloc(arena, decision->n_candidates + 1, sizeof *each);
+    if (!each) return keel__nomem("content hash", err);
+    for (size_t i = 0; i < decision->n_candidates; i++)
+        hash_candidate(&decision->candidates[i], each[i].text);
+    qsort(each, decision->n_candidates, sizeof *each, compare_hashes);
+    hash_number(hash, (double)decision->turn);
+    hash_number(hash, (double)decision->n_candidates);
+    for (size_t i = 0; i < decision->n_candidates; i++) keel_sha256_add_text(hash, each[i].text);
+    return KEEL_OK;
+}
+
+/* Split and meta are left out: where a conversation was put, and remarks on it, are not what was said. */
+static keel_status hash_conversation(const keel_conversation *conversation, keel_arena *arena, char hex[65],
+                                     keel_err *err) {
+    keel_sha256 hash;
+    keel_sha256_init(&hash);
+    keel_sha256_add_text(&hash, conversation->source);
+    keel_sha256_add_text(&hash, conversation->external_id);
+    keel_sha256_add_text(&hash, conversation->group);
+    hash_number(&hash, (double)conversation->risk);
+    hash_number(&hash, (double)conversation->completed);
+    hash_number(&hash, conversation->truncated);
+    hash_number(&hash, (double)conversation->n_turns);
+    for (size_t i = 0; i < conversation->n_turns; i++) {
+        const keel_turn *turn = &conversation->turns[i];
+        hash_number(&hash, (double)turn->role);
+        keel_sha256_add_text(&hash, turn->text);
+        keel_sha256_add_text(&hash, turn->model);
+        keel_sha256_add_text(&hash, turn->act);
+        hash_optional(&hash, turn->latency_ms);
+    }
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        KEEL_TRY(hash_decision(&hash, &conversation->decisions[i], arena, err));
+    keel_sha256_hex(&hash, hex);
+    return KEEL_OK;
+}
+
+static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, keel_buf *hashes, keel_err *err) {
+    for (;;) {
+        keel_conversation *conversation;
+        hex_hash one = {0};
+        keel_arena_reset(arena);
+        KEEL_TRY(keel_cursor_next(cursor, arena, &conversation, err));
+        if (!conversation) return hashes->failed ? keel__nomem("content hash", err) : KEEL_OK;
+        KEEL_TRY(hash_conversation(conversation, arena, one.text, err));
+        keel_buf_append(hashes, &one, sizeof one);
+    }
+}
+
+keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err) {
+    keel_cursor *cursor;
+    keel_arena arena = {0};
+    keel_buf hashes = {0};
+    keel_sha256 hash;
+    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
+    keel_status status = hash_all(cursor, &arena, &hashes, err);
+    if (status == KEEL_OK) {
+        size_t count = hashes.length / sizeof(hex_hash);
+        if (count) qsort(hashes.data, count, sizeof(hex_hash), compare_hashes);
+        keel_sha256_init(&hash);
+        for (size_t i = 0; i < count; i++) keel_sha256_add_text(&hash, hashes.data + i * sizeof(hex_hash));
+        keel_sha256_hex(&hash, hex);
+    }
+    keel_buf_free(&hashes);
+    keel_arena_free(&arena);
+    keel_cursor_close(cursor);
+    return status;
+}
+
+/* ---- counts ---- */
+
+/* Each query gives one row a split: its name, then the numbers that go into consecutive int64_t fields. */
+typedef struct count_query {
+    const char *sql;
+    size_t offset; /* of the first field */
+    int columns;
+} count_query;
+
+static const count_query count_queries[] = {
+    {"SELECT split, count(*) FROM conversations GROUP BY split", offsetof(keel_split_count, conversations),
+     1},
+    {"SELECT c.split, count(*) FROM turns t JOIN conversations c ON c.id = t.conversation_id GROUP BY "
+     "c.split",
+     offsetof(keel_split_count, turns), 1},
+    {"SELECT c.split, count(*) FROM decisions d JOIN conversations c ON c.id = d.conversation_id GROUP BY "
+     "c.split",
+     offsetof(keel_split_count, decisions), 1},
+    {"SELECT c.split, count(*), sum(a.taken) FROM candidates a JOIN decisions d ON d.id = a.decision_id"
+     " JOIN conversations c ON c.id = d.conversation_id GROUP BY c.split",
+     offsetof(keel_split_count, candidates), 2},
+    {"SELECT c.split, count(*) FROM transitions t JOIN decisions d ON d.id = t.decision_id"
+     " JOIN conversations c ON c.id = d.conversation_id GROUP BY c.split",
+     offsetof(keel_split_count, transitions), 1},
+    {"SELECT split, sum(risk = 1), sum(risk = 2), sum(risk = 0), sum(completed = 1), sum(completed >= 0)"
+     " FROM conversations GROUP BY split",
+     offsetof(keel_split_count, benign), 5},
+    {"SELECT c.split, sum(a.outcome = 0), sum(a.outcome = 1), sum(a.outcome = 2), sum(a.outcome = 3),"
+     " sum(a.judge = 0), sum(a.judge = 1), sum(a.judge = 2), sum(a.judge = 3)"
+     " FROM candidates a JOIN decisions d ON d.id = a.decision_id JOIN conversations c ON c.id = "
+     "d.conversation_id"
+     " WHERE a.taken GROUP BY c.split",
+     offsetof(keel_split_count, outcome), 8},
+    {"SELECT c.split, count(t.accuracy), count(t.speed), count(t.safety) FROM transitions t"
+     " JOIN decisions d ON d.id = t.decision_id JOIN conversations c ON c.id = d.conversation_id GROUP BY "
+     "c.split",
+     offsetof(keel_split_count, reward_present), 3},
+};
+
+static keel_status run_count(keel_store *store, const count_query *query, keel_split_count *rows,
+                             size_t count, keel_err *err) {
+    sqlite3_stmt *statement;
+    keel_status status;
+    bool row = true;
+    KEEL_TRY(keel__store_prepare(store, query->sql, &statement, err));
+    while ((status = keel__store_step(store, statement, &row, "counting", err)) == KEEL_OK && row) {
+        const char *name = (const char *)sqlite3_column_text(statement, 0);
+        size_t i = 0;
+        while (i < count && strcmp(rows[i].name, name) != 0) i++;
+        for (int k = 0; i < count && k < query->columns; k++) {
+            int64_t value = sqlite3_column_int64(statement, k + 1);
+            memcpy((char *)&rows[i] + query->offset + (size_t)k * sizeof value, &value, sizeof value);
+        }
+    }
+    sqlite3_finalize(statement);
+    return status;
+}
+
+static keel_status count_names(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
+                               keel_err *err) {
+    sqlite3_stmt *statement;
+    keel_split_count *rows = NULL;
+    size_t n = 0, capacity = 0;
+    keel_status status;
+    bool row = true;
+    KEEL_TRY(keel__store_prepare(store, "SELECT DISTINCT split FROM conversations ORDER BY split", &statement,
+                                 err));
+    while ((status = keel__store_step(store, statement, &row, "listing splits", err)) == KEEL_OK && row) {
+        keel_split_count *more = keel__grow(arena, rows, n, &capacity, sizeof *rows);
+        if (more) more[n] = (keel_split_count){0};
+        status =
+            more ? keel__column_text(statement, 0, arena, &more[n].name, err) : keel__nomem(store->path, err);
+        if (status != KEEL_OK) break;
+        rows = more;
+        n++;
+    }
+    sqlite3_finalize(statement);
+    *out = rows;
+    *count = n;
+    return status;
+}
+
+keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
+                              keel_err *err) {
+    keel_split_count *rows;
+    size_t n;
+    KEEL_TRY(count_names(store, arena, &rows, &n, err));
+    for (size_t i = 0; i < sizeof count_queries / sizeof *count_queries; i++)
+        KEEL_TRY(run_count(store, &count_queries[i], rows, n, err));
+    *out = rows;
+    *count = n;
+    return KEEL_OK;
+}

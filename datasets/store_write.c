@@ -1,0 +1,425 @@
+/* What enters the store: conversations, labels, transitions, runs and replays. */
+#include <math.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/json.h"
+#include "datasets/store_internal.h"
+
+enum { TRAIN_PERCENT = 80 };
+
+/* ---- the split ---- */
+
+/* Its seed differs from that of the fold hash, so that folds cut every split alike. */
+static const char *default_split(const char *source, const char *group) {
+    uint64_t hash = keel_hash64(group, strlen(group), keel_hash64(source, strlen(source), 0x73706c6974));
+    return hash % 100 < TRAIN_PERCENT ? "train" : "test";
+}
+
+/* The split of a new conversation: the one asked for, or its group's, or by hash. Groups never straddle
+ * splits. */
+static keel_status choose_split(keel_store *store, const keel_conversation *conversation, const char *group,
+                                int64_t group_hash, const char *where, const char **split, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    const char *asked = conversation->split;
+    if (asked) KEEL_TRY(keel__split_check_name(asked, where, err));
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_GROUP_SPLIT, &statement, err));
+    sqlite3_bind_int64(statement, 1, group_hash);
+    keel__bind_text(statement, 2, conversation->source);
+    keel__bind_text(statement, 3, group);
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking up a group", err));
+    *split = asked ? asked : default_split(conversation->source, group);
+    if (!row) return KEEL_OK;
+    const char *there = (const char *)sqlite3_column_text(statement, 0), *copy = NULL;
+    keel_status status = KEEL_OK;
+    if (asked && strcmp(asked, there) != 0) {
+        status = keel_fail(err, KEEL_E_CONFLICT, where,
+                           "conversation %s cannot go into split %s: %s of its group \"%s\" is in split %s",
+                           conversation->external_id, asked, sqlite3_column_text(statement, 1), group, there);
+        keel_hint(err, "a group stays together: import it into one split, or leave the split out");
+    } else {
+        copy = keel_arena_strdup(&store->scratch, there);
+        if (copy)
+            *split = copy;
+        else
+            status = keel__nomem(where, err);
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+/* ---- inserting ---- */
+
+static keel_status insert_header(keel_store *store, const keel_conversation *conversation, const char *where,
+                                 int64_t *id, keel_err *err) {
+    sqlite3_stmt *statement;
+    const char *group = conversation->group ? conversation->group : conversation->external_id, *split;
+    int64_t group_hash = keel_split_group_hash(conversation->source, group);
+    KEEL_TRY(choose_split(store, conversation, group, group_hash, where, &split, err));
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CONVERSATION, &statement, err));
+    keel__bind_text(statement, 1, conversation->source);
+    keel__bind_text(statement, 2, conversation->external_id);
+    keel__bind_text(statement, 3, split);
+    keel__bind_text(statement, 4, group);
+    sqlite3_bind_int64(statement, 5, group_hash);
+    sqlite3_bind_int(statement, 6, (int)conversation->risk);
+    sqlite3_bind_int(statement, 7, (int)conversation->completed);
+    sqlite3_bind_int(statement, 8, conversation->truncated);
+    keel__bind_text(statement, 9, conversation->meta);
+    KEEL_TRY(keel__store_run(store, statement, "adding a conversation", err));
+    *id = sqlite3_last_insert_rowid(store->db);
+    return KEEL_OK;
+}
+
+static keel_status insert_turn(keel_store *store, int64_t conversation_id, size_t position,
+                               const keel_turn *turn, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_TURN, &statement, err));
+    sqlite3_bind_int64(statement, 1, conversation_id);
+    sqlite3_bind_int64(statement, 2, (int64_t)position);
+    sqlite3_bind_int(statement, 3, (int)turn->role);
+    keel__bind_text(statement, 4, turn->text ? turn->text : "");
+    keel__bind_text(statement, 5, turn->model);
+    keel__bind_text(statement, 6, turn->act);
+    keel__bind_optional(statement, 7, turn->latency_ms);
+    return keel__store_run(store, statement, "adding a turn", err);
+}
+
+static const char *candidate_text(const keel_candidate *candidate) {
+    return candidate->text ? candidate->text : "";
+}
+
+static keel_judge_kind candidate_judge(const keel_candidate *candidate) {
+    if (candidate->outcome == KEEL_OUTCOME_NONE) return KEEL_JUDGE_NONE;
+    return candidate->judge == KEEL_JUDGE_NONE ? KEEL_JUDGE_HUMAN : candidate->judge;
+}
+
+/* said: the text of the turn after the decision, or NULL; a candidate that says the same stores it only once.
+ */
+static keel_status insert_candidate(keel_store *store, int64_t decision_id, const keel_candidate *candidate,
+                                    const char *said, const char *source, keel_err *err) {
+    sqlite3_stmt *statement;
+    const char *text = candidate_text(candidate);
+    keel_judge_kind judge = candidate_judge(candidate);
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CANDIDATE, &statement, err));
+    sqlite3_bind_int64(statement, 1, decision_id);
+    keel__bind_text(statement, 2, said && strcmp(said, text) == 0 ? NULL : text);
+    keel__bind_text(statement, 3, candidate->act);
+    keel__bind_text(statement, 4, candidate->model);
+    sqlite3_bind_int(statement, 5, candidate->taken);
+    keel__bind_optional(statement, 6, candidate->propensity);
+    keel__bind_optional(statement, 7, candidate->latency_ms);
+    keel__bind_optional(statement, 8, candidate->feedback);
+    keel__bind_reward(statement, 9, &candidate->logged_reward);
+    sqlite3_bind_int(statement, 12, (int)candidate->outcome);
+    sqlite3_bind_int(statement, 13, (int)judge);
+    KEEL_TRY(keel__store_run(store, statement, "adding a candidate", err));
+    if (judge == KEEL_JUDGE_NONE) return KEEL_OK;
+    return keel_store_put_label(store, sqlite3_last_insert_rowid(store->db), candidate->outcome, judge,
+                                source, 1.0, err);
+}
+
+static const char *said_after(const keel_conversation *conversation, const keel_decision *decision) {
+    if (decision->turn >= conversation->n_turns) return NULL;
+    const char *text = conversation->turns[decision->turn].text;
+    return text ? text : "";
+}
+
+static keel_status insert_decision(keel_store *store, int64_t conversation_id,
+                                   const keel_conversation *conversation, const keel_decision *decision,
+                                   keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_DECISION, &statement, err));
+    sqlite3_bind_int64(statement, 1, conversation_id);
+    sqlite3_bind_int64(statement, 2, (int64_t)decision->turn);
+    KEEL_TRY(keel__store_run(store, statement, "adding a decision", err));
+    int64_t id = sqlite3_last_insert_rowid(store->db);
+    for (size_t i = 0; i < decision->n_candidates; i++)
+        KEEL_TRY(insert_candidate(store, id, &decision->candidates[i], said_after(conversation, decision),
+                                  conversation->source, err));
+    return KEEL_OK;
+}
+
+static keel_status insert_conversation(keel_store *store, const keel_conversation *conversation,
+                                       const char *where, int64_t *new_candidates, keel_err *err) {
+    int64_t id, candidates = 0;
+    KEEL_TRY(insert_header(store, conversation, where, &id, err));
+    for (size_t i = 0; i < conversation->n_turns; i++)
+        KEEL_TRY(insert_turn(store, id, i, &conversation->turns[i], err));
+    for (size_t i = 0; i < conversation->n_decisions; i++) {
+        KEEL_TRY(insert_decision(store, id, conversation, &conversation->decisions[i], err));
+        candidates += (int64_t)conversation->decisions[i].n_candidates;
+    }
+    *new_candidates = candidates;
+    return KEEL_OK;
+}
+
+/* ---- meeting one that is there already ---- */
+
+static bool same_text(const char *a, const char *b) {
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_optional(keel_optional a, keel_optional b) {
+    return a.present == b.present && (!a.present || a.value == b.value);
+}
+
+static bool same_turn(const keel_turn *a, const keel_turn *b) {
+    return a->role == b->role && same_text(a->text ? a->text : "", b->text ? b->text : "") &&
+           same_text(a->model, b->model) && same_text(a->act, b->act) &&
+           same_optional(a->latency_ms, b->latency_ms);
+}
+
+static bool same_reward(const keel_reward *a, const keel_reward *b) {
+    bool same = true;
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        same = same && a->present[k] == b->present[k] && (!a->present[k] || a->value[k] == b->value[k]);
+    return same;
+}
+
+static bool same_response(const keel_candidate *a, const keel_candidate *b) {
+    return same_text(candidate_text(a), candidate_text(b)) && same_text(a->act, b->act) &&
+           same_text(a->model, b->model);
+}
+
+/* Everything but who judged it: a judgement made in the store since is no conflict, a log's own label is one.
+ */
+static bool same_facts(const keel_candidate *there, const keel_candidate *candidate) {
+    bool labelled = candidate->outcome != KEEL_OUTCOME_NONE;
+    return there->taken == candidate->taken && same_optional(there->propensity, candidate->propensity) &&
+           same_optional(there->latency_ms, candidate->latency_ms) &&
+           same_optional(there->feedback, candidate->feedback) &&
+           same_reward(&there->logged_reward, &candidate->logged_reward) &&
+           (!labelled ||
+            (there->outcome == candidate->outcome && there->judge == candidate_judge(candidate)));
+}
+
+/* NULL if the two are the same but for candidates; else what differs. */
+static const char *differing_part(const keel_conversation *there, const keel_conversation *conversation,
+                                  bool merge) {
+    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    if (there->n_turns != conversation->n_turns) return "the number of turns";
+    for (size_t i = 0; i < there->n_turns; i++)
+        if (!same_turn(&there->turns[i], &conversation->turns[i])) return "a turn";
+    if (there->n_decisions != conversation->n_decisions) return "the number of decisions";
+    for (size_t i = 0; i < there->n_decisions; i++)
+        if (there->decisions[i].turn != conversation->decisions[i].turn) return "the place of a decision";
+    if (there->risk != conversation->risk) return "risk";
+    if (there->completed != conversation->completed) return "completed";
+    if (there->truncated != conversation->truncated) return "truncated";
+    if (!same_text(there->group, group)) return "group";
+    if (conversation->split && !same_text(there->split, conversation->split)) return "split";
+    return merge || same_text(there->meta, conversation->meta) ? NULL : "meta";
+}
+
+static keel_status conflict(const keel_conversation *conversation, const char *where, const char *what,
+                            keel_err *err) {
+    keel_fail(err, KEEL_E_CONFLICT, where, "conversation %s is in the store already, but %s differs",
+              conversation->external_id, what);
+    keel_hint(err, "give it another id, or import into a new store");
+    return KEEL_E_CONFLICT;
+}
+
+/* Adds the candidates that the stored decision lacks; its features no longer fit then, and go. */
+static keel_status merge_decision(keel_store *store, const keel_conversation *conversation, size_t index,
+                                  const keel_decision *there, bool merge, const char *where, int64_t *added,
+                                  keel_err *err) {
+    const keel_decision *decision = &conversation->decisions[index];
+    int64_t count = 0;
+    if (!merge && there->n_candidates != decision->n_candidates)
+        return conflict(conversation, where, "the number of candidates", err);
+    for (size_t i = 0; i < decision->n_candidates; i++) {
+        const keel_candidate *candidate = &decision->candidates[i];
+        size_t k = 0;
+        while (k < there->n_candidates && !same_response(&there->candidates[k], candidate)) k++;
+        if (k < there->n_candidates && !same_facts(&there->candidates[k], candidate))
+            return conflict(conversation, where, "what is known of a candidate", err);
+        if (k < there->n_candidates) continue;
+        if (!merge) return conflict(conversation, where, "a candidate", err);
+        KEEL_TRY(insert_candidate(store, there->id, candidate, said_after(conversation, decision),
+                                  conversation->source, err));
+        count++;
+    }
+    *added += count;
+    if (!count) return KEEL_OK;
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_FEATURES, &statement, err));
+    sqlite3_bind_int64(statement, 1, there->id);
+    return keel__store_run(store, statement, "dropping features", err);
+}
+
+/* Adds the keys that the stored meta lacks. Files of one family may each say a part; what they say twice
+ * stays as said first. */
+static keel_status merge_meta(keel_store *store, const keel_conversation *there, const char *meta,
+                              keel_err *err) {
+    cJSON *ours = NULL, *more = NULL;
+    keel_buf text = {0};
+    sqlite3_stmt *statement;
+    keel_status status;
+    if (!meta || same_text(there->meta, meta)) return KEEL_OK;
+    const char *old = there->meta ? there->meta : "{}";
+    KEEL_TRY_GOTO(keel_json_parse(old, strlen(old), "meta", &ours, err), done);
+    KEEL_TRY_GOTO(keel_json_parse(meta, strlen(meta), "meta", &more, err), done);
+    bool changed = false;
+    for (cJSON *item = more->child, *next; item; item = next) {
+        next = item->next;
+        if (cJSON_GetObjectItemCaseSensitive(ours, item->string)) continue;
+        cJSON_AddItemToObject(ours, item->string, cJSON_DetachItemViaPointer(more, item));
+        changed = true;
+    }
+    if (!changed) goto done;
+    KEEL_TRY_GOTO(keel_json_print(ours, false, &text, err), done);
+    KEEL_TRY_GOTO(keel__store_statement(store, KEEL__SQL_SET_META, &statement, err), done);
+    sqlite3_bind_int64(statement, 1, there->id);
+    keel__bind_text(statement, 2, text.data);
+    status = keel__store_run(store, statement, "adding to meta", err);
+    sqlite3_clear_bindings(statement);
+done:
+    keel_buf_free(&text);
+    cJSON_Delete(ours);
+    cJSON_Delete(more);
+    return status;
+}
+
+static keel_status meet_conversation(keel_store *store, int64_t id, const keel_conversation *conversation,
+                                     bool merge, const char *where, int64_t *new_candidates, keel_err *err) {
+    keel_conversation *there;
+    int64_t added = 0;
+    KEEL_TRY(keel_store_conversation(store, id, &store->scratch, &there, err));
+    const char *differs = differing_part(there, conversation, merge);
+    if (differs) return conflict(conversation, where, differs, err);
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        KEEL_TRY(merge_decision(store, conversation, i, &there->decisions[i], merge, where, &added, err));
+    if (merge) KEEL_TRY(merge_meta(store, there, conversation->meta, err));
+    *new_candidates = added;
+    return KEEL_OK;
+}
+
+/* ---- the whole ---- */
+
+static keel_status find_exact(keel_store *store, const keel_conversation *conversation, int64_t *id,
+                              keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_FIND, &statement, err));
+    keel__bind_text(statement, 1, conversation->external_id);
+    keel__bind_text(statement, 2, conversation->source);
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking for a conversation", err));
+    *id = row ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+/* Decisions lie within the conversation, in ascending order: the one thing that the schema cannot check. */
+static keel_status check_shape(const keel_conversation *conversation, const char *where, keel_err *err) {
+    if (!conversation->source || !conversation->external_id || !conversation->external_id[0])
+        return keel_fail(err, KEEL_E_INVALID, where, "a conversation needs a source and an external id");
+    for (size_t i = 0; i < conversation->n_decisions; i++) {
+        size_t turn = conversation->decisions[i].turn;
+        if (turn > conversation->n_turns || (i > 0 && turn <= conversation->decisions[i - 1].turn))
+            return keel_fail(err, KEEL_E_INVALID, where,
+                             "decision %zu of conversation %s is at turn %zu: out of order", i,
+                             conversation->external_id, turn);
+    }
+    return KEEL_OK;
+}
+
+keel_status keel__store_add(keel_store *store, const keel_conversation *conversation, bool merge,
+                            const char *where, keel_added *added, int64_t *new_candidates, keel_err *err) {
+    int64_t id, candidates = 0;
+    KEEL_TRY(check_shape(conversation, where, err));
+    keel_arena_reset(&store->scratch);
+    KEEL_TRY(find_exact(store, conversation, &id, err));
+    if (id)
+        KEEL_TRY(meet_conversation(store, id, conversation, merge, where, &candidates, err));
+    else
+        KEEL_TRY(insert_conversation(store, conversation, where, &candidates, err));
+    *added = !id ? KEEL_ADDED_NEW : candidates ? KEEL_ADDED_CANDIDATES : KEEL_ADDED_NOTHING;
+    *new_candidates = candidates;
+    return KEEL_OK;
+}
+
+keel_status keel_store_add_conversation(keel_store *store, const keel_conversation *conversation, bool merge,
+                                        const char *where, keel_added *added, keel_err *err) {
+    int64_t candidates;
+    keel_added what;
+    KEEL_TRY(keel__store_add(store, conversation, merge, where, &what, &candidates, err));
+    if (added) *added = what;
+    return KEEL_OK;
+}
+
+/* ---- labels ---- */
+
+keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                                 keel_judge_kind judge, const char *judge_name, double confidence,
+                                 keel_err *err) {
+    sqlite3_stmt *statement;
+    if (outcome <= KEEL_OUTCOME_NONE || outcome > KEEL_N_OUTCOMES || judge <= KEEL_JUDGE_NONE ||
+        judge > KEEL_JUDGE_HUMAN || !(confidence >= 0 && confidence <= 1))
+        return keel_fail(err, KEEL_E_INVALID, "keel_store_put_label",
+                         "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
+                         (int)judge, confidence);
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
+    sqlite3_bind_int64(statement, 1, candidate_id);
+    sqlite3_bind_int(statement, 2, (int)outcome);
+    sqlite3_bind_int(statement, 3, (int)judge);
+    keel__bind_text(statement, 4, judge_name);
+    sqlite3_bind_double(statement, 5, confidence);
+    KEEL_TRY(keel__store_run(store, statement, "adding a label", err));
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_WIN_LABEL, &statement, err));
+    sqlite3_bind_int64(statement, 1, candidate_id);
+    sqlite3_bind_int(statement, 2, (int)outcome);
+    sqlite3_bind_int(statement, 3, (int)judge);
+    return keel__store_run(store, statement, "setting the winning label", err);
+}
+
+/* ---- transitions ---- */
+
+static keel_status insert_transition(keel_store *store, const keel_transition *transition, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_TRANSITION, &statement, err));
+    sqlite3_bind_int64(statement, 1, transition->candidate_id);
+    sqlite3_bind_int64(statement, 2, transition->decision_id);
+    if (transition->next_decision_id)
+        sqlite3_bind_int64(statement, 3, transition->next_decision_id);
+    else
+        sqlite3_bind_null(statement, 3);
+    keel__bind_reward(statement, 4, &transition->reward);
+    sqlite3_bind_int(statement, 7, transition->terminal);
+    sqlite3_bind_int(statement, 8, transition->truncated);
+    return keel__store_run(store, statement, "adding a transition", err);
+}
+
+keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
+                                       const keel_transition *transitions, size_t count, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_TRANSITIONS, &statement, err));
+    sqlite3_bind_int64(statement, 1, conversation_id);
+    KEEL_TRY(keel__store_run(store, statement, "dropping transitions", err));
+    for (size_t i = 0; i < count; i++) KEEL_TRY(insert_transition(store, &transitions[i], err));
+    return KEEL_OK;
+}
+
+/* ---- what was done ---- */
+
+keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
+                               const char *result_json, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_RUN, &statement, err));
+    keel__bind_text(statement, 1, verb);
+    keel__bind_text(statement, 2, config_json);
+    keel__bind_text(statement, 3, result_json);
+    return keel__store_run(store, statement, "recording a run", err);
+}
+
+keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,
+                                  const char *chosen, const char *detail_json, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_REPLAY, &statement, err));
+    keel__bind_text(statement, 1, policy_hash);
+    sqlite3_bind_int64(statement, 2, decision_id);
+    keel__bind_text(statement, 3, chosen);
+    keel__bind_text(statement, 4, detail_json);
+    return keel__store_run(store, statement, "recording a replay", err);
+}
