@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
+
 enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 14, LARGEST_STEP = 1 << 26 };
 
 /* ---- the allocator ---- */
@@ -24,6 +26,7 @@ static keel_allocator current = {libc_resize, libc_release, NULL};
 
 void keel_allocator_set(const keel_allocator *allocator) {
     current = allocator ? *allocator : (keel_allocator){libc_resize, libc_release, NULL};
+    keel_json_use_allocator();
 }
 
 void *keel_alloc(size_t bytes) {

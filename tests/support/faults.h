@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "core/json.h"
 #include "core/memory.h"
 
 typedef struct faults {
@@ -32,7 +31,6 @@ static inline void faults_release(void *user, void *old) {
 static inline void faults_begin(faults *state, size_t fail_at) {
     *state = (faults){.fail_at = fail_at};
     keel_allocator_set(&(keel_allocator){faults_resize, faults_release, state});
-    keel_json_use_allocator();
 }
 
 static inline void faults_end(void) {
