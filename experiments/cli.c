@@ -1,0 +1,285 @@
+#include "experiments/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+
+static const keel_flag common_flags[] = {
+    {"--quiet", NULL, false, false, "no log and no progress on stderr"},
+    {"--json", NULL, false, false, "the result as JSON"},
+    {"--help", NULL, false, false, "this text"},
+    KEEL_FLAG_END,
+};
+
+/* ---- nearest names ---- */
+
+/* Edits between two short names (Levenshtein 1966), one row of the table at a time. */
+static size_t edits(const char *a, const char *b) {
+    enum { LONGEST = 63 };
+    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
+    if (n > LONGEST || m > LONGEST) return SIZE_MAX;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[m];
+}
+
+const char *keel_nearest(const char *name, const char *const *names) {
+    const char *nearest = NULL;
+    size_t fewest = strlen(name) / 3 + 2; /* farther than that is no misspelling */
+    for (; *names; names++) {
+        size_t distance = edits(name, *names);
+        if (distance < fewest) {
+            fewest = distance;
+            nearest = *names;
+        }
+    }
+    return nearest;
+}
+
+keel_status keel_verb_find(const char *name, const keel_verb **out, keel_err *err) {
+    const char *names[32] = {0};
+    for (size_t i = 0; keel_verbs[i]; i++) {
+        if (strcmp(keel_verbs[i]->name, name) == 0) {
+            *out = keel_verbs[i];
+            return KEEL_OK;
+        }
+        if (i + 1 < sizeof names / sizeof names[0]) names[i] = keel_verbs[i]->name;
+    }
+    keel_fail(err, KEEL_E_USAGE, NULL, "there is no verb '%s'", name);
+    const char *nearest = keel_nearest(name, names);
+    return nearest ? keel_hint(err, "did you mean '%s'? `keel --help` lists all verbs", nearest)
+                   : keel_hint(err, "`keel --help` lists all verbs");
+}
+
+/* ---- parsing ---- */
+
+static const keel_flag *flag_in(const keel_flag *flags, const char *name, size_t length) {
+    for (; flags->name; flags++)
+        if (strlen(flags->name) == length && memcmp(flags->name, name, length) == 0) return flags;
+    return NULL;
+}
+
+static const keel_flag *flag_find(const keel_verb *verb, const char *name, size_t length) {
+    const keel_flag *flag = flag_in(verb->flags, name, length);
+    return flag ? flag : flag_in(common_flags, name, length);
+}
+
+static keel_status fail_unknown_flag(const keel_verb *verb, const char *name, size_t length, keel_err *err) {
+    const char *names[64] = {0};
+    size_t count = 0;
+    for (const keel_flag *flag = verb->flags; flag->name && count < 60; flag++) names[count++] = flag->name;
+    for (const keel_flag *flag = common_flags; flag->name && count < 63; flag++) names[count++] = flag->name;
+    char given[64];
+    snprintf(given, sizeof given, "%.*s", (int)(length < sizeof given ? length : sizeof given - 1), name);
+    keel_fail(err, KEEL_E_USAGE, NULL, "unknown flag %s", given);
+    const char *nearest = keel_nearest(given, names);
+    return nearest ? keel_hint(err, "did you mean %s? `keel %s --help` lists the flags", nearest, verb->name)
+                   : keel_hint(err, "`keel %s --help` lists the flags", verb->name);
+}
+
+static keel_status add_given(keel_cli *cli, const keel_flag *flag, const char *value, keel_err *err) {
+    if (flag && !flag->repeatable && keel_cli_has(cli, flag->name))
+        return keel_fail(err, KEEL_E_USAGE, flag->name, "given twice");
+    if (flag && flag->placeholder && value[0] == '\0')
+        return keel_fail(err, KEEL_E_USAGE, flag->name, "its value is empty");
+    cli->given[cli->n_given++] = (keel_given){flag, value};
+    return KEEL_OK;
+}
+
+/* One flag at argv[*at], moving *at past a value that stands apart. */
+static keel_status parse_flag(keel_cli *cli, size_t argc, const char *const *argv, size_t *at,
+                              keel_err *err) {
+    const char *text = argv[*at], *equals = strchr(text, '=');
+    size_t length = equals ? (size_t)(equals - text) : strlen(text);
+    const keel_flag *flag = flag_find(cli->verb, text, length);
+    if (!flag) return fail_unknown_flag(cli->verb, text, length, err);
+    if (!flag->placeholder) {
+        if (equals) return keel_fail(err, KEEL_E_USAGE, flag->name, "takes no value");
+        return add_given(cli, flag, NULL, err);
+    }
+    if (equals) return add_given(cli, flag, equals + 1, err);
+    if (*at + 1 >= argc)
+        return keel_fail(err, KEEL_E_USAGE, flag->name, "needs a value: %s", flag->placeholder);
+    *at += 1;
+    return add_given(cli, flag, argv[*at], err);
+}
+
+static keel_status check_complete(const keel_cli *cli, size_t words, keel_err *err) {
+    const keel_verb *verb = cli->verb;
+    for (const keel_flag *flag = verb->flags; flag->name; flag++)
+        if (flag->required && !keel_cli_has(cli, flag->name)) {
+            keel_fail(err, KEEL_E_USAGE, flag->name, "is missing: %s", flag->help);
+            return keel_hint(err, "`keel %s --help` shows what it takes", verb->name);
+        }
+    if (words < verb->words_min) {
+        keel_fail(err, KEEL_E_USAGE, NULL, "%s is missing", verb->words);
+        return keel_hint(err, "`keel %s --help` shows what it takes", verb->name);
+    }
+    return KEEL_OK;
+}
+
+static bool asks_help(size_t argc, const char *const *argv) {
+    for (size_t i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+    return false;
+}
+
+keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
+                           bool *help, keel_err *err) {
+    *cli = (keel_cli){.verb = verb};
+    *help = asks_help(argc, argv);
+    if (*help) return KEEL_OK;
+    cli->given = keel_arena_calloc(&cli->arena, argc + 1, sizeof *cli->given);
+    if (!cli->given) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu arguments", argc);
+    size_t words = 0;
+    bool only_words = false;
+    for (size_t i = 0; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {
+            KEEL_TRY(parse_flag(cli, argc, argv, &i, err));
+        } else if (words >= verb->words_max) {
+            keel_fail(err, KEEL_E_USAGE, NULL, "does not expect '%s'", argv[i]);
+            return keel_hint(err, "values follow their flag; `keel %s --help` shows them", verb->name);
+        } else {
+            words++;
+            KEEL_TRY(add_given(cli, NULL, argv[i], err));
+        }
+    }
+    return check_complete(cli, words, err);
+}
+
+void keel_cli_free(keel_cli *cli) {
+    cJSON_Delete(cli->result);
+    keel_arena_free(&cli->arena);
+    *cli = (keel_cli){0};
+}
+
+/* ---- what was given ---- */
+
+bool keel_cli_has(const keel_cli *cli, const char *flag) {
+    for (size_t i = 0; i < cli->n_given; i++)
+        if (cli->given[i].flag && strcmp(cli->given[i].flag->name, flag) == 0) return true;
+    return false;
+}
+
+const char *keel_cli_value(const keel_cli *cli, const char *flag) {
+    for (size_t i = 0; i < cli->n_given; i++)
+        if (cli->given[i].flag && strcmp(cli->given[i].flag->name, flag) == 0) return cli->given[i].value;
+    return NULL;
+}
+
+keel_status keel_cli_values(keel_cli *cli, const char *flag, const char *const **values, size_t *count,
+                            keel_err *err) {
+    const char **found = keel_arena_calloc(&cli->arena, cli->n_given + 1, sizeof *found);
+    if (!found)
+        return keel_fail(err, KEEL_E_NOMEM, NULL, "for the values of %s", flag ? flag : cli->verb->words);
+    size_t n = 0;
+    for (size_t i = 0; i < cli->n_given; i++) {
+        const keel_given *given = &cli->given[i];
+        if (flag ? given->flag && strcmp(given->flag->name, flag) == 0 : !given->flag)
+            found[n++] = given->value;
+    }
+    *values = found;
+    *count = n;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low, int64_t high, int64_t *out,
+                             keel_err *err) {
+    const char *text = keel_cli_value(cli, flag);
+    if (!text) return KEEL_OK;
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0)
+        return keel_fail(err, KEEL_E_USAGE, flag, "expected a whole number, got '%s'", text);
+    if (value < low || value > high)
+        return keel_fail(err, KEEL_E_USAGE, flag, "expected %lld to %lld, got %lld", (long long)low,
+                         (long long)high, value);
+    *out = value;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,
+                            keel_err *err) {
+    const char *text = keel_cli_value(cli, flag);
+    if (!text) return KEEL_OK;
+    keel_buf list = {0};
+    for (int i = 0; choices[i]; i++) {
+        if (strcmp(choices[i], text) == 0) {
+            keel_buf_free(&list);
+            *out = i;
+            return KEEL_OK;
+        }
+        keel_buf_format(&list, "%s%s", i ? ", " : "", choices[i]);
+    }
+    keel_fail(err, KEEL_E_USAGE, flag, "expected one of %s; got '%s'", list.data ? list.data : "", text);
+    keel_buf_free(&list);
+    const char *nearest = keel_nearest(text, choices);
+    return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
+}
+
+keel_status keel_cli_blame(keel_status status, keel_err *err) {
+    bool value_is_wrong = status == KEEL_E_INVALID || status == KEEL_E_PARSE || status == KEEL_E_NOT_FOUND;
+    if (!value_is_wrong) return status;
+    if (err) err->code = KEEL_E_USAGE;
+    return KEEL_E_USAGE;
+}
+
+keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *config, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--config");
+    if (path) {
+        cJSON *object = NULL;
+        KEEL_TRY(keel_json_parse_file(path, &object, err));
+        keel_status status = keel_options_json(table, config, object, path, err);
+        cJSON_Delete(object);
+        if (status != KEEL_OK) return status;
+    }
+    const char *const *settings;
+    size_t count;
+    KEEL_TRY(keel_cli_values(cli, "--set", &settings, &count, err));
+    for (size_t i = 0; i < count; i++)
+        KEEL_TRY(keel_cli_blame(keel_options_assign(table, config, settings[i], err), err));
+    const char *seed = keel_cli_value(cli, "--seed");
+    return seed ? keel_cli_blame(keel_options_set(table, config, "seed", seed, "--seed", err), err) : KEEL_OK;
+}
+
+/* ---- help ---- */
+
+static void help_flags(const keel_flag *flags, FILE *out) {
+    for (; flags->name; flags++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s%s%s", flags->name, flags->placeholder ? " " : "",
+                 flags->placeholder ? flags->placeholder : "");
+        fprintf(out, "  %-22s %s%s%s\n", left, flags->help, flags->required ? " (required)" : "",
+                flags->repeatable ? " (may be repeated)" : "");
+    }
+}
+
+void keel_cli_help(const keel_verb *verb, FILE *out) {
+    fprintf(out, "keel %s: %s\n\nusage: keel %s", verb->name, verb->brief, verb->name);
+    for (const keel_flag *flag = verb->flags; flag->name; flag++)
+        if (flag->required) fprintf(out, " %s %s", flag->name, flag->placeholder);
+    fprintf(out, " [flags]%s%s\n\n", verb->words ? " " : "", verb->words ? verb->words : "");
+    help_flags(verb->flags, out);
+    help_flags(common_flags, out);
+    if (verb->more) fprintf(out, "\n%s", verb->more);
+    if (verb->more_tables) verb->more_tables(out);
+    for (size_t i = 0; verb->options && verb->options[i]; i++) {
+        fprintf(out, "%s", i == 0 ? "\nkeys of --set and --config:\n" : "\n");
+        keel_options_help(verb->options[i], out);
+    }
+}

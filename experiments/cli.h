@@ -1,0 +1,95 @@
+/* The command line: a table of flags per verb drives parsing, `--help` and the suggestions for misspelt
+ * names. A verb returns a JSON result; main prints it as JSON or through the verb's print function, so that
+ * people and machines read the same numbers, and `keel run` keeps them. */
+#ifndef KEEL_EXPERIMENTS_CLI_H
+#define KEEL_EXPERIMENTS_CLI_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/memory.h"
+#include "core/options.h"
+
+typedef struct keel_flag {
+    const char *name;        /* "--store" */
+    const char *placeholder; /* "FILE"; NULL: a switch that takes no value */
+    bool required;
+    bool repeatable;
+    const char *help;
+} keel_flag;
+
+/* Every verb takes --quiet, --json and --help; these rows are common to several. */
+#define KEEL_FLAG_STORE                                                                                      \
+    { "--store", "FILE", true, false, "the store" }
+#define KEEL_FLAG_SEED                                                                                       \
+    { "--seed", "N", false, false, "seed of every random draw (default: the recorded one)" }
+#define KEEL_FLAG_THREADS                                                                                    \
+    { "--threads", "N", false, false, "threads; 0: one per processor (default). Results do not depend on it" }
+#define KEEL_FLAG_END                                                                                        \
+    { NULL, NULL, false, false, NULL }
+
+typedef struct keel_cli keel_cli;
+
+typedef struct keel_verb {
+    const char *name;
+    const char *brief;      /* one line for `keel --help` */
+    const keel_flag *flags; /* the verb's own, ended by KEEL_FLAG_END */
+    const char *words;      /* what stands without a flag ("PATH..."), or NULL */
+    size_t words_min, words_max;
+    const keel_option *const
+        *options;     /* tables of configuration keys that --help lists, NULL-terminated; or NULL */
+    const char *more; /* further help: what comes out, an example */
+    void (*more_tables)(FILE *out); /* further help from tables (names a flag takes); or NULL */
+    /* cli->result gets the result; it may be set on KEEL_E_GATE too. */
+    keel_status (*run)(keel_cli *cli, keel_err *err);
+    void (*print)(const cJSON *result, FILE *out);
+} keel_verb;
+
+typedef struct keel_given {
+    const keel_flag *flag; /* NULL: a word */
+    const char *value;     /* NULL for a switch */
+} keel_given;
+
+struct keel_cli {
+    const keel_verb *verb;
+    keel_given *given; /* in the order of the command line; strings are argv's */
+    size_t n_given;
+    cJSON *result;    /* owned */
+    keel_arena arena; /* lives as long as the cli */
+};
+
+extern const keel_verb *const keel_verbs[]; /* NULL-terminated */
+/* KEEL_E_USAGE, with the nearest name as a hint, for an unknown verb. */
+keel_status keel_verb_find(const char *name, const keel_verb **out, keel_err *err);
+
+/* argv: what follows the verb. Unknown flags, missing values, missing required flags and doubled flags are
+ * KEEL_E_USAGE. *help is set (and nothing else checked) when --help is among them. Free in any case. */
+keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
+                           bool *help, keel_err *err);
+void keel_cli_free(keel_cli *cli);
+
+bool keel_cli_has(const keel_cli *cli, const char *flag);
+const char *keel_cli_value(const keel_cli *cli, const char *flag); /* the value given, or NULL */
+/* All values of a repeatable flag (flag NULL: the words), in order, into the cli's arena. */
+keel_status keel_cli_values(keel_cli *cli, const char *flag, const char *const **values, size_t *count,
+                            keel_err *err);
+/* A whole number within bounds; *out untouched when the flag is not given. */
+keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low, int64_t high, int64_t *out,
+                             keel_err *err);
+/* Index of a flag's value in a NULL-terminated list; *out untouched when the flag is not given. */
+keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,
+                            keel_err *err);
+/* Options from --config FILE, then --set KEY=VALUE in order, then --seed if the verb has it. config holds the
+ * defaults. */
+keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *config, keel_err *err);
+
+void keel_cli_help(const keel_verb *verb, FILE *out);
+
+/* The name of a NULL-terminated list that is nearest to the given one, or NULL when none is near. */
+const char *keel_nearest(const char *name, const char *const *names);
+/* A failure whose cause is a value on the command line: the same text as KEEL_E_USAGE, which exits with 2. */
+keel_status keel_cli_blame(keel_status status, keel_err *err);
+
+#endif

@@ -1,0 +1,139 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "datasets/import.h"
+#include "experiments/derive.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--format", "NAME", true, false, "chat, hh-rlhf, sgd or xstest"},
+    {"--split", "NAME", false, false,
+     "split of what is imported (default: as the log says, else 80 % train, 20 % test)"},
+    KEEL_FLAG_END,
+};
+
+static keel_status check_paths(const char *const *paths, size_t count, keel_err *err) {
+    for (size_t i = 0; i < count; i++)
+        if (!keel_file_exists(paths[i]) && !keel_file_is_folder(paths[i]))
+            return keel_fail(err, KEEL_E_NOT_FOUND, paths[i], "there is no such file or folder");
+    return KEEL_OK;
+}
+
+/* Transitions for what came in; for everything when older conversations changed or an earlier run was cut
+ * off. */
+static keel_status derive_new(keel_store *store, const keel_import_report *report, int64_t missing_before,
+                              int64_t last_before, keel_err *err) {
+    keel_reward_config config;
+    bool old_ones_too = report->extended > 0 || missing_before > 0;
+    if (report->conversations == 0 && !old_ones_too) return KEEL_OK;
+    KEEL_TRY(keel_options_defaults(keel_reward_options, &config, err));
+    return keel_derive(store, NULL, &config, old_ones_too ? 0 : last_before, NULL, err);
+}
+
+static cJSON *report_json(const keel_import_report *report) {
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {
+        {"files", report->files},
+        {"files_known", report->files_known},
+        {"conversations", report->conversations},
+        {"unchanged", report->unchanged},
+        {"extended", report->extended},
+        {"turns", report->turns},
+        {"decisions", report->decisions},
+        {"candidates", report->candidates},
+        {"completed", report->completed},
+        {"early_difference", report->early_difference},
+        {"prompts_differ", report->prompts_differ},
+    };
+    cJSON *json = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cJSON_AddNumberToObject(json, rows[i].name, (double)rows[i].value);
+    return json;
+}
+
+static keel_status import_into(keel_cli *cli, keel_store *store, const char *const *paths, size_t count,
+                               keel_err *err) {
+    keel_import_report report = {0};
+    int64_t missing = 0, last = 0;
+    KEEL_TRY(keel_derive_state(store, &missing, &last, err));
+    KEEL_TRY(keel_import(store, keel_cli_value(cli, "--format"), keel_cli_value(cli, "--split"), paths, count,
+                         &report, err));
+    KEEL_TRY(derive_new(store, &report, missing, last, err));
+    cli->result = report_json(&report);
+    bool changed = report.files > report.files_known;
+    return changed ? keel_record_run(cli, store, err) : KEEL_OK;
+}
+
+/* A store that this very call made and that is still empty is taken away again: a failed import leaves
+ * nothing behind. */
+static void remove_if_empty(keel_store *store, const char *path) {
+    int64_t missing = 0, last = 0;
+    bool empty = keel_derive_state(store, &missing, &last, NULL) == KEEL_OK && last == 0;
+    keel_store_close(store);
+    if (!empty) return;
+    char beside[4096];
+    unlink(path);
+    snprintf(beside, sizeof beside, "%s-wal", path);
+    unlink(beside);
+    snprintf(beside, sizeof beside, "%s-shm", path);
+    unlink(beside);
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    keel_store *store = NULL;
+    const char *const *paths;
+    size_t count;
+    int format = 0;
+    const char *path = keel_cli_value(cli, "--store");
+    bool existed = keel_file_exists(path);
+    KEEL_TRY(keel_cli_values(cli, NULL, &paths, &count, err));
+    KEEL_TRY(keel_cli_choice(cli, "--format", keel_import_formats, &format, err));
+    KEEL_TRY(check_paths(paths, count, err));
+    KEEL_TRY(keel_open_store(cli, KEEL_STORE_CREATE, &store, err));
+    keel_status status = import_into(cli, store, paths, count, err);
+    if (status != KEEL_OK && !existed)
+        remove_if_empty(store, path);
+    else
+        keel_store_close(store);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2};
+    keel_table_cell(&table, "imported");
+    keel_table_cell(&table, "count");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, result) {
+        bool hh_only =
+            strcmp(item->string, "early_difference") == 0 || strcmp(item->string, "prompts_differ") == 0;
+        if (hh_only && item->valuedouble == 0) continue;
+        keel_table_cell(&table, "%s", item->string);
+        keel_table_cell(&table, "%.0f", item->valuedouble);
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+const keel_verb keel_verb_import = {
+    .name = "import",
+    .brief = "logs of conversations into the store",
+    .flags = flags,
+    .words = "PATH...",
+    .words_min = 1,
+    .words_max = 100000,
+    .more = "Files may be gzipped; a folder stands for the files of that format in it. Each file goes in "
+            "whole or not at all,\n"
+            "and a file that is in already changes nothing. The store is made if missing. Counts printed:\n"
+            "  extended          conversations that were there and got further candidates\n"
+            "  early_difference  hh-rlhf pairs that differ in more than the last turn\n"
+            "  prompts_differ    of those, pairs whose human turns differ: kept as two conversations\n"
+            "example: keel import --store logs.db --format chat --split train logs/2024-*.jsonl.gz\n",
+    .run = run,
+    .print = print,
+};

@@ -1,0 +1,72 @@
+#include <cblas.h>
+#include <sqlite3.h>
+#include <utf8proc.h>
+#include <zlib.h>
+
+#include <string.h>
+
+#include "core/parallel.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+#include "policies/artefact.h"
+
+static const keel_flag flags[] = {KEEL_FLAG_THREADS, KEEL_FLAG_END};
+
+/* The processor's name as the kernel tells it; "unknown" elsewhere. */
+static void read_processor(char *out, size_t size) {
+    snprintf(out, size, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    if (!file) return;
+    char line[512];
+    while (fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, "model name", 10) != 0) continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(out, size, "%s", colon + 2);
+        break;
+    }
+    fclose(file);
+}
+
+static cJSON *libraries_json(void) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "openblas", openblas_get_config());
+    cJSON_AddStringToObject(json, "blas_kernel", openblas_get_corename());
+    cJSON_AddStringToObject(json, "sqlite", sqlite3_libversion());
+    cJSON_AddStringToObject(json, "cjson", cJSON_Version());
+    cJSON_AddStringToObject(json, "zlib", zlibVersion());
+    cJSON_AddStringToObject(json, "utf8proc", utf8proc_version());
+    return json;
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    keel_pool *pool = NULL;
+    KEEL_TRY(keel_open_pool(cli, &pool, err));
+    char processor[256];
+    read_processor(processor, sizeof processor);
+    cli->result = cJSON_CreateObject();
+    cJSON_AddItemToObject(cli->result, "build", keel_build_info());
+    cJSON_AddItemToObject(cli->result, "libraries", libraries_json());
+    cJSON_AddStringToObject(cli->result, "processor", processor);
+    cJSON_AddNumberToObject(cli->result, "threads", (double)keel_pool_threads(pool));
+    keel_pool_close(pool);
+    return KEEL_OK;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2};
+    keel_table_cell(&table, "what");
+    keel_table_cell(&table, "value");
+    keel_table_leaves(&table, result);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+const keel_verb keel_verb_info = {
+    .name = "info",
+    .brief = "build, libraries, processor, BLAS kernel, threads",
+    .flags = flags,
+    .run = run,
+    .print = print,
+};

@@ -1,0 +1,242 @@
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/log.h"
+#include "experiments/derive.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+#include "rewards/refusal.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--split", "NAME", false, false,
+     "whose human labels teach the judge (default: train if there is one, else all)"},
+    {"--judge", "FILE", false, false, "use this saved judge instead of fitting one"},
+    {"--save-judge", "FILE", false, false, "keep the judge"},
+    {"--config", "FILE", false, false, "JSON object of reward keys"},
+    {"--set", "KEY=VALUE", false, true, "one reward key"},
+    KEEL_FLAG_END,
+};
+
+/* Examples for the judge; their texts live in the arena. */
+typedef struct examples {
+    keel_refusal_example *items;
+    size_t count, capacity;
+    keel_arena texts;
+} examples;
+
+static void examples_free(examples *all) {
+    keel_free(all->items);
+    keel_arena_free(&all->texts);
+}
+
+static keel_status examples_add(examples *all, const char *response, keel_outcome outcome, uint64_t group,
+                                keel_err *err) {
+    if (all->count == all->capacity) {
+        size_t capacity = all->capacity ? 2 * all->capacity : 256, bytes;
+        if (!keel_size_mul(capacity, sizeof *all->items, &bytes))
+            return keel_fail(err, KEEL_E_NOMEM, NULL, "for examples");
+        keel_refusal_example *items = keel_realloc(all->items, bytes);
+        if (!items) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu examples", capacity);
+        all->items = items;
+        all->capacity = capacity;
+    }
+    char *text = keel_arena_strdup(&all->texts, response);
+    if (!text) return keel_fail(err, KEEL_E_NOMEM, NULL, "for an example's text");
+    all->items[all->count++] = (keel_refusal_example){text, outcome, group};
+    return KEEL_OK;
+}
+
+static keel_status add_human_labels(examples *all, const keel_conversation *conversation, keel_err *err) {
+    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    uint64_t hash = keel_hash64(group, strlen(group), 0);
+    for (size_t d = 0; d < conversation->n_decisions; d++)
+        for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++) {
+            const keel_candidate *candidate = &conversation->decisions[d].candidates[c];
+            if (candidate->judge != KEEL_JUDGE_HUMAN || candidate->outcome == KEEL_OUTCOME_NONE ||
+                !candidate->text)
+                continue;
+            KEEL_TRY(examples_add(all, candidate->text, candidate->outcome, hash, err));
+        }
+    return KEEL_OK;
+}
+
+static keel_status gather(keel_store *store, const keel_split *split, examples *all, keel_err *err) {
+    keel_cursor *cursor = NULL;
+    keel_arena arena = {0};
+    keel_conversation *conversation = NULL;
+    keel_status status;
+    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
+    for (;;) {
+        keel_arena_reset(&arena);
+        KEEL_TRY_GOTO(keel_cursor_next(cursor, &arena, &conversation, err), done);
+        if (!conversation) break;
+        KEEL_TRY_GOTO(add_human_labels(all, conversation, err), done);
+    }
+done:
+    keel_cursor_close(cursor);
+    keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- judging ---- */
+
+typedef struct judging {
+    keel_store *store;
+    const keel_refusal_judge *judge;
+    int64_t candidates, known, filled;
+} judging;
+
+static keel_status judge_candidate(judging *work, const keel_candidate *candidate, keel_err *err) {
+    float chance[KEEL_N_OUTCOMES];
+    keel_outcome outcome;
+    work->candidates++;
+    if (candidate->outcome != KEEL_OUTCOME_NONE) {
+        work->known++;
+        return KEEL_OK;
+    }
+    if (!candidate->text || candidate->text[0] == '\0')
+        return KEEL_OK; /* an act alone says nothing of refusing */
+    KEEL_TRY(keel_refusal_judge_predict(work->judge, candidate->text, chance, &outcome, err));
+    keel_judge_kind kind = keel_refusal_judge_learned(work->judge) ? KEEL_JUDGE_MODEL : KEEL_JUDGE_RULE;
+    work->filled++;
+    return keel_store_put_label(work->store, candidate->id, outcome, kind,
+                                keel_refusal_judge_name(work->judge), (double)chance[outcome - 1], err);
+}
+
+static keel_status judge_conversation(judging *work, const keel_conversation *conversation, keel_err *err) {
+    for (size_t d = 0; d < conversation->n_decisions; d++)
+        for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++)
+            KEEL_TRY(judge_candidate(work, &conversation->decisions[d].candidates[c], err));
+    return KEEL_OK;
+}
+
+static keel_status judge_all(judging *work, keel_err *err) {
+    keel_cursor *cursor = NULL;
+    keel_arena arena = {0};
+    keel_conversation *conversation = NULL;
+    keel_progress progress;
+    uint64_t done = 0;
+    keel_status status;
+    keel_progress_start(&progress, "judging", 0);
+    KEEL_TRY(keel_store_begin(work->store, err));
+    KEEL_TRY_GOTO(keel_cursor_open(&cursor, work->store, NULL, err), done);
+    for (;;) {
+        keel_arena_reset(&arena);
+        KEEL_TRY_GOTO(keel_cursor_next(cursor, &arena, &conversation, err), done);
+        if (!conversation) break;
+        KEEL_TRY_GOTO(judge_conversation(work, conversation, err), done);
+        if (keel_interrupted())
+            KEEL_TRY_GOTO(keel_fail(err, KEEL_E_INTERRUPTED, NULL, "while judging"), done);
+        keel_progress_step(&progress, ++done, NULL);
+    }
+done:
+    keel_cursor_close(cursor);
+    keel_progress_end(&progress, done);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
+    if (status != KEEL_OK) keel_store_rollback(work->store);
+    return status;
+}
+
+/* ---- the verb ---- */
+
+static keel_status choose_split(const keel_cli *cli, keel_store *store, keel_split *split, keel_err *err) {
+    if (keel_cli_has(cli, "--split")) return keel_open_split(cli, store, NULL, split, err);
+    keel_split train;
+    KEEL_TRY(keel_split_parse("train", &train, err));
+    bool there = keel_store_check_split(store, &train, NULL) == KEEL_OK;
+    return keel_open_split(cli, store, there ? "train" : "all", split, err);
+}
+
+static keel_status validate(keel_cli *cli, const examples *all, keel_err *err) {
+    keel_refusal_agreement found = {0};
+    KEEL_TRY(keel_refusal_judge_validate(all->items, all->count, 5, &found, err));
+    cJSON *json = cJSON_AddObjectToObject(cli->result, "validation");
+    cJSON_AddNumberToObject(json, "n", (double)found.n);
+    cJSON_AddNumberToObject(json, "any_refusal_accuracy", found.any_refusal_accuracy);
+    cJSON_AddNumberToObject(json, "any_refusal_kappa", found.any_refusal_kappa);
+    cJSON_AddNumberToObject(json, "accuracy", found.accuracy);
+    cJSON_AddNumberToObject(json, "kappa", found.kappa);
+    return KEEL_OK;
+}
+
+/* Loads the judge, or fits it on the split's human labels and says how well it agrees with those it did not
+ * see. */
+static keel_status make_judge(keel_cli *cli, keel_store *store, keel_refusal_judge **judge, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--judge");
+    if (path) return keel_refusal_judge_load(judge, path, err);
+    keel_split split;
+    examples all = {0};
+    keel_status status;
+    KEEL_TRY(choose_split(cli, store, &split, err));
+    KEEL_TRY_GOTO(gather(store, &split, &all, err), done);
+    cJSON_AddNumberToObject(cli->result, "human_labels", (double)all.count);
+    KEEL_TRY_GOTO(keel_refusal_judge_fit(judge, all.items, all.count, err), done);
+    if (keel_refusal_judge_learned(*judge)) status = validate(cli, &all, err);
+done:
+    examples_free(&all);
+    return status;
+}
+
+static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
+                         keel_refusal_judge **judge, keel_err *err) {
+    judging work = {.store = store};
+    int64_t transitions = 0;
+    KEEL_TRY(make_judge(cli, store, judge, err));
+    work.judge = *judge;
+    KEEL_TRY(judge_all(&work, err));
+    KEEL_TRY(keel_derive(store, NULL, rewards, 0, &transitions, err));
+    const char *save = keel_cli_value(cli, "--save-judge");
+    if (save) KEEL_TRY(keel_refusal_judge_save(*judge, save, err));
+    cJSON_AddStringToObject(cli->result, "judge", keel_refusal_judge_name(*judge));
+    cJSON_AddNumberToObject(cli->result, "candidates", (double)work.candidates);
+    cJSON_AddNumberToObject(cli->result, "judged_before", (double)work.known);
+    cJSON_AddNumberToObject(cli->result, "filled", (double)work.filled);
+    cJSON_AddNumberToObject(cli->result, "coverage",
+                            work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
+                                            : 0.0);
+    cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
+    return keel_record_run(cli, store, err);
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    keel_reward_config rewards;
+    keel_store *store = NULL;
+    keel_refusal_judge *judge = NULL;
+    KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
+    KEEL_TRY(keel_cli_options(cli, keel_reward_options, &rewards, err));
+    KEEL_TRY(keel_open_store(cli, KEEL_STORE_WRITE, &store, err));
+    cli->result = cJSON_CreateObject();
+    keel_status status = label(cli, store, &rewards, &judge, err);
+    keel_refusal_judge_free(judge);
+    keel_store_close(store);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2};
+    keel_table_cell(&table, "labels");
+    keel_table_cell(&table, "value");
+    keel_table_leaves(&table, result);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+static const keel_option *const options[] = {keel_reward_options, NULL};
+
+const keel_verb keel_verb_label = {
+    .name = "label",
+    .brief = "a judge fills missing outcomes; rewards are derived anew",
+    .flags = flags,
+    .options = options,
+    .more = "The judge is a set of rules, united with a regression fitted on the human labels when there are "
+            "60 or more; it is\n"
+            "validated on labels it did not see (accuracy and kappa). A human label is never overridden, and "
+            "what is judged\n"
+            "already stays. Reward keys decide the reward vectors of all transitions.\n"
+            "example: keel label --store logs.db --set target_ms=4000\n",
+    .run = run,
+    .print = print,
+};

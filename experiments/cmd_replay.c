@@ -1,0 +1,359 @@
+#include <math.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "envs/replay.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--policy", "DIR", true, false, "the policy that is asked"},
+    {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--split", "NAME", false, false, "whose conversations (default: test)"},
+    {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
+    {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
+    {"--limit", "N", false, false, "how many decisions are shown (default: 20)"},
+    KEEL_FLAG_END,
+};
+
+typedef struct replaying {
+    keel_store *store;
+    const keel_policy *policy;
+    const keel_base *base;
+    keel_env *env;
+    bool disagree_only;
+    int64_t limit, seen, differing, shown;
+    cJSON *decisions; /* in cli->result */
+} replaying;
+
+/* ---- which action is which ---- */
+
+/* Place of a candidate among the policy's actions: its own, its act's or its outcome's; -1 if it has none. */
+static int64_t action_of(const replaying *work, const keel_decision *decision, size_t candidate) {
+    const keel_candidate *c = &decision->candidates[candidate];
+    if (work->base->space == KEEL_SPACE_CANDIDATES) return (int64_t)candidate;
+    if (work->base->space == KEEL_SPACE_ACTS) return c->act ? keel_base_act_index(work->base, c->act) : -1;
+    return c->outcome == KEEL_OUTCOME_NONE ? -1 : (int64_t)c->outcome - 1;
+}
+
+static bool was_taken(const replaying *work, const keel_decision *decision, size_t action) {
+    for (size_t c = 0; c < decision->n_candidates; c++)
+        if (decision->candidates[c].taken && action_of(work, decision, c) == (int64_t)action) return true;
+    return false;
+}
+
+/* The taken action the choice is compared with: of several, the one the policy likes best; -1 if none is an
+ * action. */
+static int64_t logged_action(const replaying *work, const keel_decision *decision,
+                             const keel_choice *choice) {
+    int64_t best = -1;
+    for (size_t c = 0; c < decision->n_candidates; c++) {
+        int64_t action = decision->candidates[c].taken ? action_of(work, decision, c) : -1;
+        if (action < 0 || (size_t)action >= choice->n) continue;
+        if (best < 0 || choice->log_pi[action] > choice->log_pi[best]) best = action;
+    }
+    return best;
+}
+
+/* The action the chosen one won against when log and policy agree: the next best. */
+static int64_t runner_up(const keel_choice *choice) {
+    int64_t best = -1;
+    for (size_t a = 0; a < choice->n; a++)
+        if (a != choice->chosen && (best < 0 || choice->log_pi[a] > choice->log_pi[best])) best = (int64_t)a;
+    return best;
+}
+
+/* ---- why ---- */
+
+/* log pi(chosen) - log pi(other), taken apart: the prior's part and beta w_k (Q_k(chosen) - Q_k(other)) of
+ * each head. They sum to the whole. */
+static cJSON *why_json(const keel_policy *policy, const keel_choice *choice, size_t other) {
+    size_t heads = policy->net.shape.heads, a = choice->chosen;
+    cJSON *why = cJSON_CreateObject();
+    cJSON_AddNumberToObject(why, "against", (double)other);
+    if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
+    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
+    cJSON *parts = cJSON_AddObjectToObject(why, "parts");
+    if (policy->imitates) {
+        cJSON_AddNumberToObject(parts, "imitation", (double)(choice->log_pi[a] - choice->log_pi[other]));
+        return why;
+    }
+    cJSON_AddNumberToObject(parts, "prior", (double)(choice->log_prior[a] - choice->log_prior[other]));
+    for (size_t k = 0; k < heads; k++) {
+        double weight = heads == KEEL_N_REWARDS ? policy->weight[k] : 1.0;
+        double gap = (double)choice->q[a * heads + k] - (double)choice->q[other * heads + k];
+        cJSON_AddNumberToObject(parts, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
+                                policy->beta * weight * gap);
+    }
+    return why;
+}
+
+static void add_finite(cJSON *object, const char *key, float value) {
+    cJSON_AddItemToObject(object, key,
+                          isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
+}
+
+static cJSON *action_json(const replaying *work, const keel_decision *decision, const keel_choice *choice,
+                          size_t a) {
+    size_t heads = work->policy->net.shape.heads;
+    cJSON *row = cJSON_CreateObject();
+    if (work->base->space == KEEL_SPACE_CANDIDATES) {
+        const keel_candidate *c = &decision->candidates[a];
+        const char *text = c->text && c->text[0] ? c->text : c->act;
+        cJSON_AddStringToObject(row, "says", text ? text : "");
+        if (c->model) cJSON_AddStringToObject(row, "model", c->model);
+        if (c->outcome != KEEL_OUTCOME_NONE)
+            cJSON_AddStringToObject(row, "outcome", keel_outcome_name(c->outcome));
+    } else {
+        cJSON_AddStringToObject(row, "says", work->base->acts[a]);
+    }
+    cJSON_AddBoolToObject(row, "taken", was_taken(work, decision, a));
+    cJSON_AddBoolToObject(row, "chosen", a == choice->chosen);
+    cJSON_AddBoolToObject(row, "masked", choice->masked[a]);
+    cJSON *q = cJSON_AddObjectToObject(row, "q");
+    for (size_t k = 0; k < heads; k++)
+        add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value", choice->q[a * heads + k]);
+    add_finite(row, "advantage", choice->advantage[a]);
+    add_finite(row, "log_prior", choice->log_prior[a]);
+    add_finite(row, "log_pi", choice->log_pi[a]);
+    return row;
+}
+
+static cJSON *decision_json(const replaying *work, const keel_conversation *conversation,
+                            const keel_decision *decision, const keel_choice *choice, bool agrees) {
+    cJSON *json = cJSON_CreateObject();
+    const char *user = "";
+    for (size_t t = 0; t < decision->turn && t < conversation->n_turns; t++)
+        if (conversation->turns[t].role == KEEL_ROLE_USER) user = conversation->turns[t].text;
+    cJSON_AddStringToObject(json, "conversation", conversation->external_id);
+    cJSON_AddStringToObject(json, "risk", keel_risk_name(conversation->risk));
+    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
+    cJSON_AddStringToObject(json, "user", user);
+    cJSON_AddBoolToObject(json, "agrees", agrees);
+    cJSON_AddNumberToObject(json, "value", choice->value);
+    cJSON_AddNumberToObject(json, "kl", choice->kl);
+    int64_t other = agrees ? runner_up(choice) : logged_action(work, decision, choice);
+    if (other >= 0) cJSON_AddItemToObject(json, "why", why_json(work->policy, choice, (size_t)other));
+    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
+    for (size_t a = 0; a < choice->n; a++)
+        cJSON_AddItemToArray(actions, action_json(work, decision, choice, a));
+    return json;
+}
+
+/* ---- replaying ---- */
+
+static keel_status keep_replay(replaying *work, const keel_decision *decision, const cJSON *json,
+                               keel_err *err) {
+    keel_buf text = {0};
+    const char *chosen = "";
+    const cJSON *action;
+    cJSON_ArrayForEach(action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
+        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
+            chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
+    }
+    keel_status status = keel_json_print(json, false, &text, err);
+    if (status == KEEL_OK)
+        status = keel_store_put_replay(work->store, work->policy->hash, decision->id, chosen, text.data, err);
+    keel_buf_free(&text);
+    return status;
+}
+
+/* What the environment is told was answered: the chosen candidate, or one that stands for the chosen act. */
+static size_t candidate_for(const replaying *work, const keel_decision *decision, size_t action) {
+    size_t taken = 0;
+    for (size_t c = 0; c < decision->n_candidates; c++) {
+        if (action_of(work, decision, c) == (int64_t)action) return c;
+        if (decision->candidates[c].taken) taken = c;
+    }
+    return taken;
+}
+
+static keel_status replay_decision(replaying *work, const keel_conversation *conversation, size_t place,
+                                   keel_arena *scratch, size_t *candidate, keel_err *err) {
+    const keel_decision *decision = &conversation->decisions[place];
+    keel_features features;
+    keel_choice choice;
+    KEEL_TRY(keel_base_encode(work->base, conversation, place, scratch, &features, err));
+    KEEL_TRY(keel_policy_decide(work->policy, &features, scratch, &choice, err));
+    bool agrees = was_taken(work, decision, choice.chosen);
+    *candidate = candidate_for(work, decision, choice.chosen);
+    work->seen++;
+    work->differing += !agrees;
+    if ((work->disagree_only && agrees) || work->shown >= work->limit) return KEEL_OK;
+    work->shown++;
+    cJSON *json = decision_json(work, conversation, decision, &choice, agrees);
+    cJSON_AddItemToArray(work->decisions, json);
+    return keep_replay(work, decision, json, err);
+}
+
+static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *arena, keel_arena *scratch,
+                                       keel_err *err) {
+    keel_conversation *conversation;
+    keel_arena_reset(arena);
+    KEEL_TRY(keel_store_conversation(work->store, id, arena, &conversation, err));
+    keel_replay_load(work->env, conversation);
+    KEEL_TRY(keel_env_reset(work->env, 0, err));
+    for (size_t place = 0; !work->env->done && place < conversation->n_decisions; place++) {
+        size_t candidate = 0;
+        keel_arena_reset(scratch);
+        KEEL_TRY(replay_decision(work, conversation, place, scratch, &candidate, err));
+        KEEL_TRY(keel_env_step(work->env, candidate, err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status replay_ids(replaying *work, const int64_t *ids, size_t count, keel_err *err) {
+    keel_arena arena = {0}, scratch = {0};
+    KEEL_TRY(keel_store_begin(work->store, err));
+    keel_status status = KEEL_OK;
+    for (size_t i = 0; i < count && work->shown < work->limit && status == KEEL_OK; i++)
+        status = replay_conversation(work, ids[i], &arena, &scratch, err);
+    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
+    if (status != KEEL_OK) keel_store_rollback(work->store);
+    keel_arena_free(&arena);
+    keel_arena_free(&scratch);
+    return status;
+}
+
+static keel_status choose_ids(const keel_cli *cli, keel_store *store, int64_t **ids, size_t *count,
+                              keel_err *err) {
+    const char *name = keel_cli_value(cli, "--conversation");
+    if (!name) {
+        keel_split split;
+        KEEL_TRY(keel_open_split(cli, store, "test", &split, err));
+        return keel_store_conversation_ids(store, &split, ids, count, err);
+    }
+    if (keel_cli_has(cli, "--split"))
+        return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
+    int64_t *one = keel_alloc(sizeof *one);
+    if (!one) return keel_fail(err, KEEL_E_NOMEM, NULL, "for an id");
+    keel_status status = keel_store_find_conversation(store, name, one, err);
+    if (status != KEEL_OK) {
+        keel_free(one);
+        return status;
+    }
+    *ids = one;
+    *count = 1;
+    return KEEL_OK;
+}
+
+static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
+    int64_t *ids = NULL;
+    size_t count = 0;
+    KEEL_TRY(choose_ids(cli, work->store, &ids, &count, err));
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "policy", work->policy->hash);
+    work->decisions = cJSON_AddArrayToObject(cli->result, "decisions");
+    keel_status status = replay_ids(work, ids, count, err);
+    keel_free(ids);
+    cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
+    cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
+    return status;
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    replaying work = {.limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
+    keel_policy *policy = NULL;
+    keel_base *base = NULL;
+    keel_status status;
+    KEEL_TRY(keel_cli_integer(cli, "--limit", 1, 1000000, &work.limit, err));
+    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_WRITE, &work.store, err), done);
+    KEEL_TRY_GOTO(
+        keel_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"), &policy, &base, err),
+        done);
+    KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
+    work.policy = policy;
+    work.base = base;
+    status = replay(cli, &work, err);
+done:
+    keel_env_close(work.env);
+    keel_policy_close(policy);
+    keel_base_close(base);
+    keel_store_close(work.store);
+    return status;
+}
+
+/* ---- for people ---- */
+
+static const cJSON *member(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static void number_cell(keel_table *table, const cJSON *value) {
+    if (cJSON_IsNumber(value))
+        keel_table_cell(table, "%.3f", value->valuedouble);
+    else
+        keel_table_cell(table, "-");
+}
+
+static void print_actions(const cJSON *actions, FILE *out) {
+    const cJSON *first = actions->child, *action, *q;
+    if (!first) return;
+    keel_table table = {.columns = (size_t)cJSON_GetArraySize(member(first, "q")) + 6};
+    keel_table_cell(&table, "   response");
+    cJSON_ArrayForEach(q, member(first, "q")) keel_table_cell(&table, "Q %s", q->string);
+    static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
+    for (size_t i = 0; i < 3; i++) keel_table_cell(&table, "%s", numbers[i]);
+    keel_table_cell(&table, "outcome");
+    keel_table_cell(&table, "masked");
+    cJSON_ArrayForEach(action, actions) {
+        const cJSON *outcome = member(action, "outcome");
+        const char *says = member(action, "says")->valuestring;
+        keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(member(action, "chosen")) ? ">" : " ",
+                        cJSON_IsTrue(member(action, "taken")) ? "*" : " ",
+                        (int)keel_utf8_cut(says, strlen(says), 60), says);
+        cJSON_ArrayForEach(q, member(action, "q")) number_cell(&table, q);
+        for (size_t i = 0; i < 3; i++) number_cell(&table, member(action, numbers[i]));
+        keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
+        keel_table_cell(&table, "%s", cJSON_IsTrue(member(action, "masked")) ? "yes" : "");
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+static void print_why(const cJSON *why, bool agrees, FILE *out) {
+    const cJSON *part;
+    if (!why) return;
+    fprintf(out, "why, against %s:", agrees ? "the next best" : "what was logged");
+    if (cJSON_IsTrue(member(why, "fallback"))) fputs(" all responses are below the safety floor;", out);
+    if (cJSON_IsTrue(member(why, "below_safety_floor"))) fputs(" that one is below the safety floor;", out);
+    cJSON_ArrayForEach(part, member(why, "parts")) {
+        if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
+    }
+    fputs("\n", out);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *decision;
+    cJSON_ArrayForEach(decision, member(result, "decisions")) {
+        bool agrees = cJSON_IsTrue(member(decision, "agrees"));
+        fputs("conversation ", out);
+        keel_print_line(out, member(decision, "conversation")->valuestring, 60);
+        fprintf(out, ", turn %.0f, %s: the policy %s\nuser: ", member(decision, "turn")->valuedouble,
+                member(decision, "risk")->valuestring, agrees ? "does as logged" : "acts differently");
+        keel_print_line(out, member(decision, "user")->valuestring, 200);
+        fputc('\n', out);
+        print_actions(member(decision, "actions"), out);
+        print_why(member(decision, "why"), agrees, out);
+        fputc('\n', out);
+    }
+    fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",
+            member(result, "differing")->valuedouble, member(result, "seen")->valuedouble);
+}
+
+const keel_verb keel_verb_replay = {
+    .name = "replay",
+    .brief = "logged conversations turn by turn: what was done, what the policy would do, why",
+    .flags = flags,
+    .more = "Each decision lists the responses with the policy's view of them: Q of each reward component, "
+            "the advantage over what the\n"
+            "base would do, log-probabilities of base and policy. `why` takes the preference apart; its "
+            "parts sum to the difference in\n"
+            "log-probability. Shown decisions are kept in the store's replays table.\n"
+            "example: keel replay --store logs.db --policy runs/policy --disagree --limit 5\n",
+    .run = run,
+    .print = print,
+};

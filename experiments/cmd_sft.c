@@ -1,0 +1,60 @@
+#include "experiments/open.h"
+#include "experiments/verbs.h"
+#include "policies/builtin.h"
+#include "policies/sft.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--base", "SPEC", true, false, "builtin, or the folder of a base to go on from"},
+    {"--out", "DIR", true, false, "folder of the tuned base"},
+    {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
+    {"--config", "FILE", false, false, "JSON object of configuration keys"},
+    {"--set", "KEY=VALUE", false, true, "one configuration key"},
+    {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
+    KEEL_FLAG_SEED,
+    KEEL_FLAG_THREADS,
+    KEEL_FLAG_END,
+};
+
+static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
+                        const struct keel_builtin_config *config, keel_err *err) {
+    const char *out = keel_cli_value(cli, "--out");
+    keel_split split;
+    KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
+    KEEL_TRY(keel_open_out(out, "base", err));
+    KEEL_TRY(keel_sft(store, &split, keel_cli_value(cli, "--base"), config, out,
+                      keel_cli_value(cli, "--metrics"), pool, err));
+    KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));
+    return keel_record_run(cli, store, err);
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    struct keel_builtin_config config;
+    keel_store *store = NULL;
+    keel_pool *pool = NULL;
+    keel_status status;
+    KEEL_TRY(keel_options_defaults(keel_builtin_options, &config, err));
+    KEEL_TRY(keel_cli_options(cli, keel_builtin_options, &config, err));
+    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
+    KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
+    status = tune(cli, store, pool, &config, err);
+done:
+    keel_pool_close(pool);
+    keel_store_close(store);
+    return status;
+}
+
+static const keel_option *const options[] = {keel_builtin_options, NULL};
+
+const keel_verb keel_verb_sft = {
+    .name = "sft",
+    .brief = "supervised tuning of a base model on the logged responses",
+    .flags = flags,
+    .options = options,
+    .more = "The base encodes what was said and gives the prior over responses; policies are trained on top "
+            "of it. A run that was\n"
+            "interrupted goes on when the same command is given again, to the same bytes.\n"
+            "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
+    .run = run,
+    .print = keel_artefact_print,
+};

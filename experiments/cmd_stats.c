@@ -1,0 +1,137 @@
+#include "experiments/measure.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--split", "NAME", false, false, "one split (all, NAME, fold:K/N, rest:K/N) instead of each and all"},
+    KEEL_FLAG_END,
+};
+
+static cJSON *counts_json(const keel_split_count *count) {
+    cJSON *json = cJSON_CreateObject();
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {
+        {"conversations", count->conversations},
+        {"turns", count->turns},
+        {"decisions", count->decisions},
+        {"candidates", count->candidates},
+        {"taken", count->taken},
+        {"transitions", count->transitions},
+        {"benign", count->benign},
+        {"dangerous", count->dangerous},
+        {"risk_unknown", count->risk_unknown},
+        {"completed", count->completed},
+        {"completion_known", count->completion_known},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cJSON_AddNumberToObject(json, rows[i].name, (double)rows[i].value);
+    cJSON *outcome = cJSON_AddObjectToObject(json, "outcome");
+    for (int i = 0; i <= KEEL_N_OUTCOMES; i++)
+        cJSON_AddNumberToObject(outcome, i ? keel_outcome_name((keel_outcome)i) : "unjudged",
+                                (double)count->outcome[i]);
+    cJSON *judged = cJSON_AddObjectToObject(json, "judged_by");
+    for (int i = 1; i < 4; i++)
+        cJSON_AddNumberToObject(judged, keel_judge_name((keel_judge_kind)i), (double)count->judged_by[i]);
+    cJSON *rewards = cJSON_AddObjectToObject(json, "reward_present");
+    for (int i = 0; i < KEEL_N_REWARDS; i++)
+        cJSON_AddNumberToObject(rewards, keel_reward_name(i), (double)count->reward_present[i]);
+    return json;
+}
+
+static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *text, keel_err *err) {
+    keel_split split;
+    cJSON *json = NULL;
+    KEEL_TRY(keel_cli_blame(keel_split_parse(text, &split, err), err));
+    KEEL_TRY(keel_store_check_split(store, &split, err));
+    KEEL_TRY(keel_measure_logged(store, &split, &json, err));
+    cJSON_AddItemToObject(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text, json);
+    return KEEL_OK;
+}
+
+static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, keel_err *err) {
+    const char *only = keel_cli_value(cli, "--split");
+    keel_split_count *counts;
+    size_t n = 0;
+    KEEL_TRY(keel_store_counts(store, arena, &counts, &n, err));
+    cli->result = cJSON_CreateObject();
+    cJSON *splits = cJSON_AddObjectToObject(cli->result, "splits");
+    for (size_t i = 0; i < n; i++) cJSON_AddItemToObject(splits, counts[i].name, counts_json(&counts[i]));
+    cJSON_AddObjectToObject(cli->result, "behaviour");
+    if (only) return add_behaviour(cli, store, only, err);
+    if (n == 0) return KEEL_OK;
+    for (size_t i = 0; i < n && n > 1; i++) KEEL_TRY(add_behaviour(cli, store, counts[i].name, err));
+    return add_behaviour(cli, store, "all", err);
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    keel_store *store = NULL;
+    keel_arena arena = {0};
+    KEEL_TRY(keel_open_store(cli, KEEL_STORE_READ, &store, err));
+    keel_status status = fill(cli, store, &arena, err);
+    keel_arena_free(&arena);
+    keel_store_close(store);
+    return status;
+}
+
+/* One row per leaf of the first split's object, one column per split. */
+static void put_count_rows(keel_table *table, const cJSON *splits, const char *group) {
+    const cJSON *first = splits->child,
+                *model = group ? cJSON_GetObjectItemCaseSensitive(first, group) : first, *item, *split;
+    cJSON_ArrayForEach(item, model) {
+        if (cJSON_IsObject(item)) {
+            put_count_rows(table, splits, item->string);
+            continue;
+        }
+        keel_table_cell(table, "%s%s%s", group ? group : "", group ? ": " : "", item->string);
+        cJSON_ArrayForEach(split, splits) {
+            const cJSON *object = group ? cJSON_GetObjectItemCaseSensitive(split, group) : split;
+            const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, item->string);
+            keel_table_cell(table, "%.0f", cJSON_IsNumber(value) ? value->valuedouble : 0.0);
+        }
+    }
+}
+
+static void print_columns(const cJSON *columns, const char *title, FILE *out, bool intervals) {
+    keel_table table = {.columns = (size_t)cJSON_GetArraySize(columns) + 1};
+    const cJSON *column, *metric;
+    keel_table_cell(&table, "%s", title);
+    cJSON_ArrayForEach(column, columns) keel_table_cell(&table, "%s", column->string);
+    if (!intervals) {
+        put_count_rows(&table, columns, NULL);
+    } else {
+        cJSON_ArrayForEach(metric, columns->child) {
+            keel_table_cell(&table, "%s", metric->string);
+            cJSON_ArrayForEach(column, columns)
+                keel_table_interval(&table, cJSON_GetObjectItemCaseSensitive(column, metric->string));
+        }
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *splits = cJSON_GetObjectItemCaseSensitive(result, "splits");
+    const cJSON *behaviour = cJSON_GetObjectItemCaseSensitive(result, "behaviour");
+    if (!splits || !splits->child) {
+        fputs("the store is empty\n", out);
+        return;
+    }
+    print_columns(splits, "split", out, false);
+    fputc('\n', out);
+    print_columns(behaviour, "logged behaviour", out, true);
+}
+
+const keel_verb keel_verb_stats = {
+    .name = "stats",
+    .brief = "what is in the store: counts, labels, rewards, the behaviour's rates",
+    .flags = flags,
+    .more = "Rates carry 95 % intervals (Wilson); means are bootstrapped over conversations. '-' where "
+            "nothing is known.\n"
+            "example: keel stats --store logs.db --split train\n",
+    .run = run,
+    .print = print,
+};

@@ -1,0 +1,67 @@
+#include "experiments/derive.h"
+
+#include "core/log.h"
+
+keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
+                                     keel_arena *arena, int64_t *transitions, keel_err *err) {
+    keel_conversation *conversation;
+    KEEL_TRY(keel_store_conversation(store, id, arena, &conversation, err));
+    size_t taken = keel_reward_count_taken(conversation);
+    keel_transition *out = keel_arena_calloc(arena, taken + 1, sizeof *out);
+    if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu transitions", taken);
+    size_t count = keel_reward_transitions(config, conversation, out);
+    *transitions += (int64_t)count;
+    return keel_store_put_transitions(store, id, out, count, err);
+}
+
+static keel_status derive_ids(keel_store *store, const int64_t *ids, size_t count,
+                              const keel_reward_config *config, int64_t *transitions, keel_err *err) {
+    keel_arena arena = {0};
+    keel_progress progress;
+    keel_progress_start(&progress, "transitions", count);
+    keel_status status = keel_store_begin(store, err);
+    if (status != KEEL_OK) goto done;
+    for (size_t i = 0; i < count && status == KEEL_OK; i++) {
+        keel_arena_reset(&arena);
+        status = keel_interrupted()
+                     ? keel_fail(err, KEEL_E_INTERRUPTED, NULL, "while deriving transitions")
+                     : keel_derive_conversation(store, ids[i], config, &arena, transitions, err);
+        keel_progress_step(&progress, i + 1, NULL);
+    }
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+done:
+    keel_progress_end(&progress, count);
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel_derive(keel_store *store, const keel_split *split, const keel_reward_config *config,
+                        int64_t after, int64_t *transitions, keel_err *err) {
+    int64_t *ids = NULL, derived = 0;
+    size_t count = 0, first = 0;
+    KEEL_TRY(keel_store_conversation_ids(store, split, &ids, &count, err));
+    while (first < count && ids[first] <= after) first++;
+    keel_status status =
+        first < count ? derive_ids(store, ids + first, count - first, config, &derived, err) : KEEL_OK;
+    keel_free(ids);
+    if (status == KEEL_OK && transitions) *transitions = derived;
+    return status;
+}
+
+keel_status keel_derive_state(keel_store *store, int64_t *missing, int64_t *last_id, keel_err *err) {
+    keel_arena arena = {0};
+    keel_split_count *counts;
+    size_t n = 0, n_ids = 0;
+    int64_t *ids = NULL, without = 0;
+    keel_status status;
+    KEEL_TRY_GOTO(keel_store_counts(store, &arena, &counts, &n, err), done);
+    for (size_t i = 0; i < n; i++) without += counts[i].taken - counts[i].transitions;
+    KEEL_TRY_GOTO(keel_store_conversation_ids(store, NULL, &ids, &n_ids, err), done);
+    *missing = without;
+    *last_id = n_ids ? ids[n_ids - 1] : 0;
+done:
+    keel_free(ids);
+    keel_arena_free(&arena);
+    return status;
+}

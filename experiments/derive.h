@@ -1,0 +1,22 @@
+/* Deriving transitions: the store's conversations through the rewards room and back into the store. This glue
+ * lives here because datasets and rewards do not know each other. */
+#ifndef KEEL_EXPERIMENTS_DERIVE_H
+#define KEEL_EXPERIMENTS_DERIVE_H
+
+#include "datasets/store.h"
+#include "rewards/reward.h"
+
+/* Replaces the transitions of the split's conversations (NULL: all) with row ids above `after` by those their
+ * labels, acts and times give under config. One transaction; interruptible. *transitions (may be NULL) gets
+ * their number. */
+keel_status keel_derive(keel_store *store, const keel_split *split, const keel_reward_config *config,
+                        int64_t after, int64_t *transitions, keel_err *err);
+
+/* The same of one conversation, inside the caller's transaction; adds to *transitions. */
+keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
+                                     keel_arena *arena, int64_t *transitions, keel_err *err);
+
+/* Taken candidates that have no transition yet, and the largest conversation id, over the whole store. */
+keel_status keel_derive_state(keel_store *store, int64_t *missing, int64_t *last_id, keel_err *err);
+
+#endif

@@ -1,0 +1,106 @@
+/* The keel program: finds the verb, runs it, prints its result or its error, and exits. Nothing else prints
+ * or exits. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/log.h"
+#include "experiments/cli.h"
+#include "experiments/table.h"
+
+static void print_help(FILE *out) {
+    fputs("keel: safety-aligned dialogue policies from logged conversations\n\n"
+          "usage: keel VERB --store FILE [flags]\n\n",
+          out);
+    for (size_t i = 0; keel_verbs[i]; i++)
+        fprintf(out, "  %-9s %s\n", keel_verbs[i]->name, keel_verbs[i]->brief);
+    fputs("\nA first session, from logs to a judged policy:\n\n"
+          "  keel import --store logs.db --format chat conversations.jsonl.gz\n"
+          "  keel stats --store logs.db\n"
+          "  keel label --store logs.db\n"
+          "  keel sft --store logs.db --base builtin --out runs/base\n"
+          "  keel train --store logs.db --base runs/base --algo cql --out runs/policy\n"
+          "  keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n"
+          "  keel replay --store logs.db --policy runs/policy --disagree\n\n"
+          "Without logs of your own: keel simulate --store logs.db --env support-desk --behaviour support-82 "
+          "--episodes 3000\n\n"
+          "`keel VERB --help` lists a verb's flags; `keel sft --help` and `keel train --help` list every "
+          "configuration key\n"
+          "that --set KEY=VALUE and --config FILE take. Results go to stdout (--json for machines), log and "
+          "progress to stderr.\n"
+          "Exit: 0 done, 1 failed, 2 used wrongly, 3 a gate was not met.\n",
+          out);
+}
+
+static int print_error(const char *verb, const keel_err *err) {
+    fprintf(stderr, "keel%s%s: ", verb ? " " : "", verb ? verb : "");
+    if (err->where[0]) {
+        keel_print_text(stderr, err->where);
+        fputs(": ", stderr);
+    }
+    keel_print_text(stderr, err->message[0] ? err->message : keel_status_text(err->code));
+    fputc('\n', stderr);
+    if (err->hint[0]) {
+        fputs("hint: ", stderr);
+        keel_print_text(stderr, err->hint);
+        fputc('\n', stderr);
+    }
+    return err->code == KEEL_E_USAGE ? 2 : err->code == KEEL_E_GATE ? 3 : 1;
+}
+
+/* The result as JSON or as the verb prints it; a full disk or a closed pipe is an error like any other. */
+static keel_status print_result(const keel_cli *cli, keel_err *err) {
+    if (!cli->result) return KEEL_OK;
+    if (keel_cli_has(cli, "--json")) {
+        keel_buf text = {0};
+        keel_status status = keel_json_print(cli->result, true, &text, err);
+        if (status == KEEL_OK) fwrite(text.data, 1, text.length, stdout);
+        keel_buf_free(&text);
+        if (status != KEEL_OK) return status;
+    } else {
+        cli->verb->print(cli->result, stdout);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return keel_fail(err, KEEL_E_IO, "stdout", "could not be written");
+    return KEEL_OK;
+}
+
+static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv) {
+    keel_err err = {0}, print_err = {0};
+    keel_cli cli;
+    bool help = false;
+    int exit_code = 0;
+    keel_status status = keel_cli_parse(&cli, verb, argc, argv, &help, &err);
+    if (help) {
+        keel_cli_help(verb, stdout);
+        keel_cli_free(&cli);
+        return 0;
+    }
+    if (status == KEEL_OK) {
+        if (keel_cli_has(&cli, "--quiet")) keel_log_set_level(KEEL_LOG_QUIET);
+        status = verb->run(&cli, &err);
+    }
+    err.code = status;
+    if (status == KEEL_OK || status == KEEL_E_GATE)
+        if (print_result(&cli, &print_err) != KEEL_OK) exit_code = print_error(verb->name, &print_err);
+    if (status != KEEL_OK) exit_code = print_error(verb->name, &err);
+    keel_cli_free(&cli);
+    return exit_code;
+}
+
+int main(int argc, char **argv) {
+    keel_log_set_level(KEEL_LOG_INFO);
+    keel_interrupt_install();
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    const keel_verb *verb;
+    keel_err err = {0};
+    if (keel_verb_find(argv[1], &verb, &err) != KEEL_OK) return print_error(NULL, &err);
+    return run_verb(verb, (size_t)argc - 2, (const char *const *)argv + 2);
+}

@@ -1,0 +1,40 @@
+#include "experiments/measure.h"
+
+#include <stddef.h>
+
+#include "experiments/open.h"
+
+const keel_option keel_measure_options[] = {
+    {"weight_accuracy", KEEL_OPT_REAL, offsetof(keel_measure, weight[KEEL_ACCURACY]), "0.6", 0, 1e6, NULL,
+     "weight of accuracy in composite_reward"},
+    {"weight_speed", KEEL_OPT_REAL, offsetof(keel_measure, weight[KEEL_SPEED]), "0.3", 0, 1e6, NULL,
+     "weight of speed"},
+    {"weight_safety", KEEL_OPT_REAL, offsetof(keel_measure, weight[KEEL_SAFETY]), "0.1", 0, 1e6, NULL,
+     "weight of safety"},
+    {"resamples", KEEL_OPT_INT, offsetof(keel_measure, resamples), "2000", 100, 1e6, NULL,
+     "bootstrap resamples of the means"},
+    {"gamma", KEEL_OPT_REAL, offsetof(keel_measure, gamma), "0.99", 0, 1, NULL,
+     "discount of the off-policy estimates"},
+    {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9e15, NULL, "of the bootstrap"},
+    {0},
+};
+
+keel_evaluate_config keel_measure_config(const keel_measure *measure) {
+    keel_evaluate_config config = {
+        .resamples = (size_t)measure->resamples, .seed = (uint64_t)measure->seed, .gamma = measure->gamma};
+    for (int k = 0; k < KEEL_N_REWARDS; k++) config.weight[k] = measure->weight[k];
+    return config;
+}
+
+keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSON **out, keel_err *err) {
+    keel_measure measure;
+    keel_evaluation logged = {0};
+    KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
+    keel_evaluate_config config = keel_measure_config(&measure);
+    KEEL_TRY(keel_evaluate_logged(store, split, &config, &logged, err));
+    cJSON *json = cJSON_CreateObject();
+    for (int i = 0; i < KEEL_N_METRICS; i++)
+        cJSON_AddItemToObject(json, keel_metric_names[i], keel_interval_json(&logged.metric[i]));
+    *out = json;
+    return KEEL_OK;
+}

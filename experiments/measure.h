@@ -1,0 +1,22 @@
+/* What eval, stats, simulate and the report share about measuring: the knobs of an evaluation and its metrics
+ * as JSON. */
+#ifndef KEEL_EXPERIMENTS_MEASURE_H
+#define KEEL_EXPERIMENTS_MEASURE_H
+
+#include "core/options.h"
+#include "rl/evaluate.h"
+
+typedef struct keel_measure {
+    double weight[KEEL_N_REWARDS]; /* of the composite reward */
+    int64_t resamples, seed;
+    double gamma;
+} keel_measure;
+extern const keel_option keel_measure_options[];
+
+keel_evaluate_config keel_measure_config(const keel_measure *measure);
+
+/* {metric name: interval} of the logged behaviour over one split, with the default knobs. The caller deletes.
+ */
+keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSON **out, keel_err *err);
+
+#endif

@@ -1,0 +1,191 @@
+#include "experiments/open.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "experiments/table.h"
+#include "policies/artefact.h"
+
+keel_status keel_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--store");
+    if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no store");
+        return keel_hint(err, "`keel import` and `keel simulate` make one");
+    }
+    return keel_store_open(out, path, mode, err);
+}
+
+keel_status keel_open_split(const keel_cli *cli, keel_store *store, const char *standard, keel_split *out,
+                            keel_err *err) {
+    const char *text = keel_cli_value(cli, "--split");
+    keel_split split;
+    KEEL_TRY(keel_cli_blame(keel_split_parse(text ? text : standard, &split, err), err));
+    KEEL_TRY(keel_store_check_split(store, &split, err));
+    *out = split;
+    return KEEL_OK;
+}
+
+keel_status keel_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err) {
+    int64_t threads = 0;
+    KEEL_TRY(keel_cli_integer(cli, "--threads", 0, 1024, &threads, err));
+    return keel_pool_open(out, (size_t)threads, err);
+}
+
+/* ---- policies and bases ---- */
+
+/* Whether dir is a base artefact whose manifest and files give that hash. Anything else is simply not the
+ * one. */
+static bool is_base(const char *dir, const char *hash) {
+    cJSON *manifest = NULL;
+    char found[65];
+    if (keel_artefact_open(dir, "base", &manifest, found, NULL) != KEEL_OK) return false;
+    cJSON_Delete(manifest);
+    return strcmp(found, hash) == 0;
+}
+
+static void parent_of(const char *dir, char *out, size_t size) {
+    size_t length = strlen(dir);
+    while (length > 1 && dir[length - 1] == '/') length--;
+    while (length > 0 && dir[length - 1] != '/') length--;
+    if (length == 0)
+        snprintf(out, size, ".");
+    else
+        snprintf(out, size, "%.*s", (int)length, dir);
+}
+
+/* A folder beside the policy's that holds its base. */
+static bool find_base(const char *policy_dir, const char *hash, char *out, size_t size) {
+    char parent[2048];
+    parent_of(policy_dir, parent, sizeof parent);
+    DIR *folder = opendir(parent);
+    if (!folder) return false;
+    bool found = false;
+    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+        char manifest[4096];
+        if (entry->d_name[0] == '.') continue;
+        snprintf(out, size, "%s/%s", parent, entry->d_name);
+        snprintf(manifest, sizeof manifest, "%s/%s/keel.json", parent, entry->d_name);
+        found = keel_file_exists(manifest) && is_base(out, hash);
+    }
+    closedir(folder);
+    return found;
+}
+
+keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
+                             keel_base **base, keel_err *err) {
+    keel_policy *loaded = NULL;
+    keel_base *under = NULL;
+    char found[4096];
+    keel_status status;
+    KEEL_TRY(keel_policy_load(&loaded, policy_dir, err));
+    if (!base_dir) {
+        if (!find_base(policy_dir, loaded->base_hash, found, sizeof found)) {
+            status = keel_fail(err, KEEL_E_NOT_FOUND, policy_dir, "no folder beside it holds its base %.12s",
+                               loaded->base_hash);
+            keel_hint(err, "name the base it was trained on: --base DIR");
+            goto fail;
+        }
+        base_dir = found;
+    }
+    KEEL_TRY_GOTO(keel_base_load(&under, base_dir, err), fail);
+    KEEL_TRY_GOTO(keel_policy_check_base(loaded, under, err), fail);
+    *policy = loaded;
+    *base = under;
+    return KEEL_OK;
+fail:
+    keel_base_close(under);
+    keel_policy_close(loaded);
+    return status;
+}
+
+keel_status keel_open_out(const char *dir, const char *kind, keel_err *err) {
+    if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
+    cJSON *manifest = NULL;
+    const char *found = NULL;
+    bool ours = keel_manifest_read(dir, &manifest, NULL) == KEEL_OK &&
+                keel_json_string(manifest, "kind", true, &found, dir, NULL) == KEEL_OK &&
+                strcmp(found, kind) == 0;
+    cJSON_Delete(manifest);
+    if (ours) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, dir, "exists and is not a %s that could be replaced", kind);
+    return keel_hint(err, "choose another --out, or remove it");
+}
+
+keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/keel.json", dir);
+    return keel_json_parse_file(path, out, err);
+}
+
+/* ---- results ---- */
+
+static cJSON *arguments_json(const keel_cli *cli) {
+    cJSON *arguments = cJSON_CreateArray();
+    for (size_t i = 0; i < cli->n_given; i++) {
+        if (cli->given[i].flag) cJSON_AddItemToArray(arguments, cJSON_CreateString(cli->given[i].flag->name));
+        if (cli->given[i].value) cJSON_AddItemToArray(arguments, cJSON_CreateString(cli->given[i].value));
+    }
+    return arguments;
+}
+
+keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
+    keel_buf config = {0}, result = {0};
+    cJSON *arguments = arguments_json(cli);
+    keel_status status;
+    KEEL_TRY_GOTO(keel_json_print(arguments, false, &config, err), done);
+    KEEL_TRY_GOTO(keel_json_print(cli->result, false, &result, err), done);
+    status = keel_store_put_run(store, cli->verb->name, config.data, result.data, err);
+done:
+    cJSON_Delete(arguments);
+    keel_buf_free(&config);
+    keel_buf_free(&result);
+    return status;
+}
+
+keel_status keel_artefact_result(keel_cli *cli, const char *dir, const char *kind, const char *split,
+                                 keel_err *err) {
+    cJSON *manifest = NULL;
+    char hash[65];
+    KEEL_TRY(keel_artefact_open(dir, kind, &manifest, hash, err));
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "out", dir);
+    cJSON_AddStringToObject(cli->result, "kind", kind);
+    cJSON_AddStringToObject(cli->result, "hash", hash);
+    cJSON_AddStringToObject(cli->result, "split", split);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const kept[] = {"metrics", "lineage", "config"};
+        cJSON *part = cJSON_DetachItemFromObjectCaseSensitive(manifest, kept[i]);
+        if (part) cJSON_AddItemToObject(cli->result, kept[i], part);
+    }
+    const char *metrics = keel_cli_value(cli, "--metrics");
+    if (metrics) cJSON_AddStringToObject(cli->result, "metrics_file", metrics);
+    cJSON_Delete(manifest);
+    return KEEL_OK;
+}
+
+void keel_artefact_print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2};
+    keel_table_cell(&table, "artefact");
+    keel_table_cell(&table, "value");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, result) {
+        if (!cJSON_IsString(item)) continue;
+        keel_table_cell(&table, "%s", item->string);
+        keel_table_cell(&table, "%s", item->valuestring);
+    }
+    keel_table_leaves(&table, cJSON_GetObjectItemCaseSensitive(result, "metrics"));
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+cJSON *keel_interval_json(const keel_interval *interval) {
+    bool known = interval->n > 0;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddItemToObject(json, "value", known ? cJSON_CreateNumber(interval->value) : cJSON_CreateNull());
+    cJSON_AddItemToObject(json, "low", known ? cJSON_CreateNumber(interval->low) : cJSON_CreateNull());
+    cJSON_AddItemToObject(json, "high", known ? cJSON_CreateNumber(interval->high) : cJSON_CreateNull());
+    cJSON_AddNumberToObject(json, "n", interval->n);
+    return json;
+}

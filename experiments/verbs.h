@@ -1,0 +1,19 @@
+/* The verbs of the program, one file each (cmd_import.c and so on), in the order of their use. */
+#ifndef KEEL_EXPERIMENTS_VERBS_H
+#define KEEL_EXPERIMENTS_VERBS_H
+
+#include "experiments/cli.h"
+
+extern const keel_verb keel_verb_import;
+extern const keel_verb keel_verb_stats;
+extern const keel_verb keel_verb_label;
+extern const keel_verb keel_verb_sft;
+extern const keel_verb keel_verb_train;
+extern const keel_verb keel_verb_eval;
+extern const keel_verb keel_verb_replay;
+extern const keel_verb keel_verb_simulate;
+extern const keel_verb keel_verb_run;
+extern const keel_verb keel_verb_report;
+extern const keel_verb keel_verb_info;
+
+#endif
