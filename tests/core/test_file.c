@@ -13,6 +13,7 @@
 
 #include "core/file.h"
 #include "core/pcg.h"
+#include "support/faults.h"
 #include "support/scratch.h"
 
 static char folder[256];
@@ -423,6 +424,52 @@ static void paths_join_with_one_slash(void **state) {
     keel_arena_free(&arena);
 }
 
+/* One pass over everything here that allocates. */
+static keel_status read_all_ways(void) {
+    keel_buf buf = {0};
+    keel_arena arena = {0};
+    keel_line_reader *reader = NULL;
+    const char **names;
+    char *line = NULL;
+    size_t count;
+    keel_status status;
+    KEEL_TRY_GOTO(keel_file_read(in("memory/packed.gz"), 0, &buf, NULL), done);
+    KEEL_TRY_GOTO(keel_line_reader_open(&reader, in("memory/packed.gz"), NULL), done);
+    do KEEL_TRY_GOTO(keel_line_reader_next(reader, &line, &count, NULL, NULL), done);
+    while (line);
+    KEEL_TRY_GOTO(keel_folder_list(in("memory"), NULL, &arena, &names, &count, NULL), done);
+done:
+    keel_line_reader_close(reader);
+    keel_arena_free(&arena);
+    keel_buf_free(&buf);
+    return status;
+}
+
+static void running_out_of_memory_anywhere_is_an_error_without_a_leak(void **state) {
+    (void)state;
+    enum { LENGTH = 200000 }; /* several chunks, with lines longer than one */
+    keel_buf packed = {0};
+    char *text = malloc(LENGTH);
+    for (size_t i = 0; i < LENGTH; i++) text[i] = i % 90000 == 89999 ? '\n' : 'a';
+    gzip(&packed, text, LENGTH);
+    assert_int_equal(keel_folder_make(in("memory"), NULL), KEEL_OK);
+    put("memory/packed.gz", packed.data, packed.length);
+    keel_buf_free(&packed);
+    free(text);
+    faults memory;
+    keel_status status = KEEL_E_NOMEM;
+    size_t n = 0;
+    while (status != KEEL_OK && n < 1000) {
+        faults_begin(&memory, ++n);
+        status = read_all_ways();
+        faults_end();
+        assert_true(status == KEEL_OK || status == KEEL_E_NOMEM);
+        assert_int_equal(memory.live, 0);
+    }
+    assert_int_equal(status, KEEL_OK);
+    assert_true(n > 10);
+}
+
 static int set_up(void **state) {
     (void)state;
     return scratch_make(folder, "file") ? 0 : -1;
@@ -458,6 +505,7 @@ int main(void) {
         cmocka_unit_test(removing_a_folder_does_not_follow_links),
         cmocka_unit_test(paths_that_are_too_long_are_refused),
         cmocka_unit_test(paths_join_with_one_slash),
+        cmocka_unit_test(running_out_of_memory_anywhere_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -109,6 +109,15 @@ static void malformed_values_are_refused_with_the_byte_offset(void **state) {
                    "63 characters");
 }
 
+static void numbers_end_where_the_parser_below_would_cut_them(void **state) {
+    (void)state;
+    char text[64];
+    memset(text, '1', sizeof text);
+    memcpy(text, "0.", 2);
+    assert_int_equal(parse(text, 63, NULL), KEEL_OK);
+    assert_refused(text, 64, "more than 63 characters");
+}
+
 static void nesting_is_bounded(void **state) {
     (void)state;
     char text[400];
@@ -290,6 +299,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(well_formed_values_are_accepted),
         cmocka_unit_test(malformed_values_are_refused_with_the_byte_offset),
+        cmocka_unit_test(numbers_end_where_the_parser_below_would_cut_them),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(a_key_that_stands_twice_is_refused_however_it_is_written),
         cmocka_unit_test(huge_objects_are_checked_quickly),
