@@ -9,30 +9,7 @@
 #include <cmocka.h>
 
 #include "core/memory.h"
-
-/* Counts calls and fails every one from the fail_from-th on (0: never). */
-typedef struct counter {
-    size_t calls, live, fail_from;
-} counter;
-
-static void *counted_resize(void *user, void *old, size_t bytes) {
-    counter *count = user;
-    count->calls++;
-    if (count->fail_from && count->calls >= count->fail_from) return NULL;
-    if (!old) count->live++;
-    return realloc(old, bytes);
-}
-
-static void counted_release(void *user, void *old) {
-    counter *count = user;
-    if (old) count->live--;
-    free(old);
-}
-
-static void count_calls(counter *count) {
-    *count = (counter){0};
-    keel_allocator_set(&(keel_allocator){counted_resize, counted_release, count});
-}
+#include "support/faults.h"
 
 static void sizes_that_overflow_are_refused(void **state) {
     (void)state;
@@ -51,8 +28,8 @@ static void sizes_that_overflow_are_refused(void **state) {
 
 static void small_calls_hold_their_contract(void **state) {
     (void)state;
-    counter count;
-    count_calls(&count);
+    faults count;
+    faults_begin(&count, 0);
     char *copy = keel_strdup("keel");
     assert_string_equal(copy, "keel");
     assert_null(keel_strdup(NULL));
@@ -62,7 +39,7 @@ static void small_calls_hold_their_contract(void **state) {
     for (size_t i = 0; i < 5; ++i) assert_int_equal(zeroes[i], 0);
     keel_free(copy), keel_free(nothing), keel_free(zeroes), keel_free(NULL);
     assert_int_equal(count.live, 0);
-    keel_allocator_set(NULL);
+    faults_end();
 }
 
 static void arena_pointers_are_aligned_and_do_not_overlap(void **state) {
@@ -85,8 +62,8 @@ static void arena_pointers_are_aligned_and_do_not_overlap(void **state) {
 
 static void a_round_like_the_last_allocates_nothing(void **state) {
     (void)state;
-    counter count;
-    count_calls(&count);
+    faults count;
+    faults_begin(&count, 0);
     keel_arena arena = {0};
     for (size_t round = 0; round < 100; ++round) {
         size_t before = count.calls;
@@ -97,27 +74,26 @@ static void a_round_like_the_last_allocates_nothing(void **state) {
     }
     keel_arena_free(&arena);
     assert_int_equal(count.live, 0);
-    keel_allocator_set(NULL);
+    faults_end();
 }
 
 static void a_reserved_arena_serves_from_its_block(void **state) {
     (void)state;
-    counter count;
-    count_calls(&count);
+    faults count;
+    faults_begin(&count, 0);
     keel_arena arena = {0};
     assert_int_equal(keel_arena_reserve(&arena, 1 << 20, NULL), KEEL_OK);
     for (size_t i = 0; i < 1024; ++i) assert_non_null(keel_arena_alloc(&arena, 1024));
     assert_int_equal(count.calls, 1);
     keel_arena_free(&arena);
-    keel_allocator_set(NULL);
+    faults_end();
 }
 
 static void every_failed_allocation_is_told_and_leaks_nothing(void **state) {
     (void)state;
     for (size_t n = 1; n < 12; ++n) {
-        counter count;
-        count_calls(&count);
-        count.fail_from = n;
+        faults count;
+        faults_begin(&count, n);
         keel_arena arena = {0};
         keel_buf buf = {0};
         bool failed = false;
@@ -133,7 +109,7 @@ static void every_failed_allocation_is_told_and_leaks_nothing(void **state) {
         keel_buf_free(&buf);
         assert_int_equal(count.live, 0);
     }
-    keel_allocator_set(NULL);
+    faults_end();
 }
 
 static void a_buffer_grows_formats_and_stays_terminated(void **state) {

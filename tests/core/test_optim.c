@@ -1,0 +1,172 @@
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/optim.h"
+
+static void expect_near(double got, double expected, double relative) {
+    if (!(fabs(got - expected) <= relative * fabs(expected)))
+        fail_msg("expected %.12g, got %.12g", expected, got);
+}
+
+/* Kingma & Ba 2015, Algorithm 1, by hand: p0 = 1, lr = 0.1, gradients 2 and then -1, betas 0.9 and 0.999, eps
+ * 1e-8. t = 1: m = 0.2, v = 0.004, corrected 2 and 4, p = 1 - 0.1 * 2 / (2 + 1e-8) = 0.9000000005 t = 2: m =
+ * 0.18 - 0.1 = 0.08, v = 0.003996 + 0.001 = 0.004996, corrected 0.08 / 0.19 = 0.421052631579 and 0.004996 /
+ * 0.001999 = 2.499249624812, p = 0.9000000005 - 0.1 * 0.421052631579 / 1.580901521509 = 0.8733662974 */
+static void adam_takes_the_steps_worked_out_by_hand(void **state) {
+    (void)state;
+    keel_params params;
+    keel_adam adam;
+    keel_adam_config config = keel_adam_defaults();
+    config.learning_rate = 0.1;
+    keel_param table[] = {{"p", 1, 1, KEEL_INIT_ONE, 0, true}};
+    assert_int_equal(keel_params_make(&params, table, 1, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&adam, params.size, NULL), KEEL_OK);
+    keel_params_init(&params, NULL);
+    float grads[16] = {2};
+    keel_adam_step(&adam, &config, &params, grads, 1);
+    expect_near((double)params.data[0], 0.9000000005, 1e-7);
+    expect_near((double)adam.first[0], 0.2, 1e-6);
+    expect_near((double)adam.second[0], 0.004, 1e-6);
+    grads[0] = -1;
+    keel_adam_step(&adam, &config, &params, grads, 1);
+    expect_near((double)params.data[0], 0.8733662974, 2e-7);
+    expect_near((double)adam.first[0], 0.08, 1e-6);
+    expect_near((double)adam.second[0], 0.004996, 1e-6);
+    assert_int_equal(adam.steps, 2);
+    keel_adam_close(&adam);
+    keel_params_free(&params);
+}
+
+/* The textbook loop in double precision, as the twin. */
+typedef struct plain_adam {
+    double p, m, v;
+} plain_adam;
+
+static void plain_step(plain_adam *one, const keel_adam_config *c, double g, double t, double rate,
+                       double decay) {
+    one->m = c->beta1 * one->m + (1 - c->beta1) * g;
+    one->v = c->beta2 * one->v + (1 - c->beta2) * g * g;
+    double m = one->m / (1 - pow(c->beta1, t)), v = one->v / (1 - pow(c->beta2, t));
+    one->p = one->p - rate * decay * one->p - rate * m / (sqrt(v) + c->epsilon);
+}
+
+static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **state) {
+    (void)state;
+    enum { ROWS = 3, COLS = 7, STEPS = 200 };
+    keel_params params;
+    keel_adam adam;
+    keel_adam_config config = {0.01, 0.8, 0.95, 1e-6, 0.1};
+    keel_param table[] = {{"w", ROWS, COLS, KEEL_INIT_NORMAL, 1, true},
+                          {"b", 1, COLS, KEEL_INIT_NORMAL, 1, false}};
+    assert_int_equal(keel_params_make(&params, table, 2, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&adam, params.size, NULL), KEEL_OK);
+    keel_rng rng = keel_rng_stream(1, "adam", 0);
+    keel_params_init(&params, &rng);
+    float grads[64];
+    plain_adam twin[64] = {{0}};
+    for (size_t i = 0; i < params.size; ++i) twin[i].p = (double)params.data[i];
+    for (size_t t = 1; t <= STEPS; ++t) {
+        double factor = 1.0 / (double)t;
+        for (size_t i = 0; i < params.size; ++i) grads[i] = (float)keel_rng_normal(&rng);
+        keel_adam_step(&adam, &config, &params, grads, factor);
+        for (size_t i = 0; i < params.size; ++i)
+            plain_step(&twin[i], &config, (double)grads[i], (double)t, config.learning_rate * factor,
+                       i < params.offset[1] ? config.weight_decay : 0);
+    }
+    for (size_t i = 0; i < ROWS * COLS; ++i) expect_near((double)params.data[i], twin[i].p, 2e-5);
+    for (size_t i = 0; i < COLS; ++i)
+        expect_near((double)keel_params_at(&params, 1)[i], twin[params.offset[1] + i].p, 2e-5);
+    keel_adam_close(&adam);
+    keel_params_free(&params);
+}
+
+static keel_sparse_grad *sparse_gradient(keel_tape *tape, size_t rows, size_t cols, const uint32_t *id,
+                                         size_t count) {
+    static const float weight[] = {1, 0.5f, -2};
+    static const int32_t offsets[] = {0, 3};
+    assert_int_equal(count, 3);
+    static float table[1000];
+    keel_sparse_grad *grad;
+    assert_int_equal(keel_sparse_grad_open(&grad, rows, cols, NULL), KEEL_OK);
+    keel_tensor *bag = keel_op_embedding_bag(tape, table, rows, cols, id, weight, offsets, 1, grad);
+    assert_int_equal(keel_tape_backward(tape, keel_op_sum(tape, bag, 1), NULL), KEEL_OK);
+    return grad;
+}
+
+static void lazy_adam_moves_touched_rows_as_adam_would_and_no_others(void **state) {
+    (void)state;
+    enum { ROWS = 9, COLS = 5 };
+    static const uint32_t id[] = {8, 2, 5};
+    keel_tape *tape;
+    assert_int_equal(keel_tape_open(&tape, NULL), KEEL_OK);
+    keel_sparse_grad *grad = sparse_gradient(tape, ROWS, COLS, id, 3);
+    keel_params dense;
+    keel_adam adam, lazy;
+    keel_adam_config config = keel_adam_defaults();
+    config.weight_decay = 0.01;
+    keel_param table[] = {{"table", ROWS, COLS, KEEL_INIT_NORMAL, 1, true}};
+    assert_int_equal(keel_params_make(&dense, table, 1, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&adam, dense.size, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&lazy, ROWS * COLS, NULL), KEEL_OK);
+    keel_rng rng = keel_rng_stream(1, "table", 0);
+    keel_params_init(&dense, &rng);
+    float moved[ROWS * COLS], before[ROWS * COLS], grads[48] = {0};
+    memcpy(moved, dense.data, sizeof moved), memcpy(before, dense.data, sizeof before);
+    for (size_t c = 0; c < COLS; ++c)
+        grads[8 * COLS + c] = 1, grads[2 * COLS + c] = 0.5f, grads[5 * COLS + c] = -2;
+    for (size_t step = 0; step < 3; ++step) {
+        keel_adam_step(&adam, &config, &dense, grads, 1);
+        keel_adam_step_rows(&lazy, &config, moved, grad, 1, true);
+    }
+    assert_int_equal(lazy.steps, 3);
+    for (size_t r = 0; r < ROWS; ++r) {
+        const float *expected = r == 2 || r == 5 || r == 8 ? dense.data : before;
+        assert_memory_equal(moved + r * COLS, expected + r * COLS, COLS * sizeof *moved);
+    }
+    keel_adam_close(&adam), keel_adam_close(&lazy);
+    keel_params_free(&dense);
+    keel_sparse_grad_close(grad);
+    keel_tape_close(tape);
+}
+
+static void clipping_scales_to_the_limit_and_only_above_it(void **state) {
+    (void)state;
+    float grads[13], kept[13];
+    double squares = 0;
+    for (size_t i = 0; i < 13; ++i) grads[i] = (float)i - 6, squares += (double)grads[i] * (double)grads[i];
+    memcpy(kept, grads, sizeof kept);
+    expect_near(keel_clip_norm(grads, 13, 0), sqrt(squares), 1e-12);
+    expect_near(keel_clip_norm(grads, 13, 100), sqrt(squares), 1e-12);
+    assert_memory_equal(grads, kept, sizeof kept);
+    expect_near(keel_clip_norm(grads, 13, 2), sqrt(squares), 1e-12);
+    expect_near(keel_clip_norm(grads, 13, 0), 2, 1e-6);
+    expect_near((double)grads[12], 12 / sqrt(squares), 1e-6);
+    grads[3] = NAN;
+    assert_true(isnan(keel_clip_norm(grads, 13, 1)));
+}
+
+static void polyak_moves_the_target_by_tau(void **state) {
+    (void)state;
+    float target[3] = {1, 2, 3}, online[3] = {3, 2, -1};
+    keel_polyak(target, online, 3, 0.25);
+    assert_true(target[0] == 1.5f && target[1] == 2 && target[2] == 2);
+    keel_polyak(target, online, 3, 1);
+    assert_memory_equal(target, online, sizeof target);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adam_takes_the_steps_worked_out_by_hand),
+        cmocka_unit_test(adamw_follows_its_twin_and_decays_only_what_the_table_says),
+        cmocka_unit_test(lazy_adam_moves_touched_rows_as_adam_would_and_no_others),
+        cmocka_unit_test(clipping_scales_to_the_limit_and_only_above_it),
+        cmocka_unit_test(polyak_moves_the_target_by_tau),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
