@@ -61,7 +61,7 @@ static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **st
     enum { ROWS = 3, COLS = 7, STEPS = 200 };
     keel_params params;
     keel_adam adam;
-    keel_adam_config config = {0.01, 0.8, 0.95, 1e-6, 0.1};
+    keel_adam_config config = {0.01, 0.8, 0.95, 0.05, 0.1};
     keel_param table[] = {{"w", ROWS, COLS, KEEL_INIT_NORMAL, 1, true},
                           {"b", 1, COLS, KEEL_INIT_NORMAL, 1, false}};
     assert_int_equal(keel_params_make(&params, table, 2, NULL), KEEL_OK);
