@@ -39,8 +39,8 @@ keel_status keel_store_put_features(keel_store *store, const char *base_hash, in
 }
 
 /* Reads the dimensions and copies the floats; a blob of another size is damage. */
-static keel_status read_features(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
-                                 keel_features *out, keel_err *err) {
+keel_status keel__features_read(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
+                                keel_features *out, keel_err *err) {
     keel_features features = {.state_dim = (size_t)sqlite3_column_int64(statement, 0),
                               .candidate_dim = (size_t)sqlite3_column_int64(statement, 1),
                               .n_candidates = (size_t)sqlite3_column_int64(statement, 2),
@@ -71,7 +71,7 @@ keel_status keel_store_get_features(keel_store *store, const char *base_hash, in
     sqlite3_bind_int64(statement, 1, decision_id);
     keel__bind_text(statement, 2, base_hash);
     KEEL_TRY(keel__store_step(store, statement, &row, "reading features", err));
-    keel_status status = row ? read_features(store, statement, arena, out, err) : KEEL_OK;
+    keel_status status = row ? keel__features_read(store, statement, arena, out, err) : KEEL_OK;
     sqlite3_reset(statement);
     if (status == KEEL_OK) *found = row;
     return status;

@@ -110,6 +110,11 @@ keel_status keel__store_add(keel_store *store, const keel_conversation *conversa
                             const char *where, keel_added *added, int64_t *new_candidates, keel_err *err);
 keel_status keel__split_check_name(const char *name, const char *where, keel_err *err);
 
+/* Reads state_dim, candidate_dim, n_candidates, n_actions and data, the first five columns, into the arena.
+ */
+keel_status keel__features_read(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
+                                keel_features *out, keel_err *err);
+
 /* Room for one more item in an arena array that grows by doubling. NULL when out of memory. */
 void *keel__grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size);
 keel_status keel__nomem(const char *where, keel_err *err);
