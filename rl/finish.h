@@ -1,0 +1,21 @@
+/* Inside of training: from a trained learner to a policy artefact. */
+#ifndef KEEL_RL_FINISH_H
+#define KEEL_RL_FINISH_H
+
+#include "policies/policy.h"
+#include "rl/checkpoint.h"
+
+typedef struct keel_finish {
+    keel_store *store;
+    const keel_split *split;
+    const keel_base *base;
+    const keel_learner *learner;
+    keel_sampler *sampler;
+    const char *store_hash;         /* content hash of the split */
+    const keel_loss_window *window; /* the last lines' loss parts */
+} keel_finish;
+
+/* Solves for beta, learns what each act amounts to from the log, and writes the artefact. */
+keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, keel_err *err);
+
+#endif

@@ -1,0 +1,265 @@
+#include "rl/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "rl/checkpoint.h"
+#include "rl/finish.h"
+
+typedef struct training {
+    keel_store *store;
+    const keel_split *split;
+    const keel_base *base;
+    const char *out_dir, *checkpoint; /* paths */
+    char store_hash[65], identity[65];
+    keel_sampler *sampler;
+    keel_learner learner;
+    keel_metrics *metrics;
+    keel_loss_window window; /* since the last line of metrics, or the last full one if none is open */
+    double q_bound;          /* |Q| of logged actions beyond it is divergence; 0: no bound */
+    keel_arena arena;
+} training;
+
+/* ---- setting up ---- */
+
+/* What the result depends on: a checkpoint of anything else is not gone on from. */
+static keel_status make_identity(training *t, const keel_learner_config *config, keel_err *err) {
+    cJSON *json = keel_options_to_json(keel_learner_options, config);
+    keel_buf text = {0};
+    keel_status status = json ? keel_json_print(json, false, &text, err)
+                              : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the configuration");
+    if (status == KEEL_OK) {
+        keel_sha256 hash;
+        keel_sha256_init(&hash);
+        keel_sha256_add_text(&hash, text.data);
+        keel_sha256_add_text(&hash, t->store_hash);
+        keel_sha256_add_text(&hash, t->split ? t->split->text : NULL);
+        keel_sha256_add_text(&hash, t->base->hash);
+        keel_sha256_hex(&hash, t->identity);
+    }
+    keel_buf_free(&text);
+    cJSON_Delete(json);
+    return status;
+}
+
+static keel_status open_sampler(training *t, const keel_learner_config *config, keel_err *err) {
+    keel_sampler_config wanted = {.base_hash = t->base->hash,
+                                  .space = t->base->space,
+                                  .acts = t->base->acts,
+                                  .n_acts = t->base->n_acts,
+                                  .state_dim = t->base->state_dim,
+                                  .candidate_dim = t->base->candidate_dim,
+                                  .batch = (size_t)config->batch,
+                                  .cache_bytes = (size_t)config->cache_mb << 20,
+                                  .seed = (uint64_t)config->seed};
+    return keel_sampler_open(&t->sampler, t->store, t->split, &wanted, err);
+}
+
+static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,
+                                keel_err *err) {
+    keel_qnet_shape shape = {.space = t->base->space,
+                             .state_dim = t->base->state_dim,
+                             .candidate_dim = t->base->candidate_dim,
+                             .n_acts = t->base->n_acts,
+                             .heads = config->vector_heads ? KEEL_N_REWARDS : 1,
+                             .critics = (size_t)config->critics,
+                             .hidden = config->hidden};
+    return keel_learner_open(&t->learner, config, &shape, keel_sampler_about(t->sampler)->coverage, pool,
+                             err);
+}
+
+/* No return can exceed the largest reward times the discounted horizon. The network's Q_w starts near 0 and
+ * unseen actions are not bounded below by the conservative term, so only logged actions are watched, on both
+ * sides. */
+static double return_bound(const training *t) {
+    const keel_learner_config *config = &t->learner.config;
+    const keel_sampler_summary *about = keel_sampler_about(t->sampler);
+    double largest = 0, total = 0;
+    if (config->algorithm == KEEL_ALGO_BC) return 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        total += t->learner.weight[k];
+        if (t->learner.weight[k] > 0)
+            largest = fmax(largest, fmax(fabs(about->reward_low[k]), fabs(about->reward_high[k])));
+    }
+    return config->divergence_margin * total * fmax(largest, 1) / (1 - config->gamma);
+}
+
+/* Lines beyond the step that training goes on from were written by the run that was stopped: they come again.
+ */
+static keel_status trim_metrics(const char *path, uint64_t step, keel_err *err) {
+    keel_buf text = {0}, kept = {0};
+    keel_status status = keel_file_read(path, 0, &text, err);
+    for (char *line = text.data, *end; status == KEEL_OK && line && (end = strchr(line, '\n'));
+         line = end + 1) {
+        const char *number = strstr(line, "\"step\":");
+        if (number && number < end && strtoull(number + 7, NULL, 10) <= step)
+            keel_buf_append(&kept, line, (size_t)(end - line) + 1);
+    }
+    if (kept.failed) status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for the metrics");
+    if (status == KEEL_OK) status = keel_file_write(path, kept.data ? kept.data : "", kept.length, err);
+    keel_buf_free(&text);
+    keel_buf_free(&kept);
+    return status;
+}
+
+static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
+    bool found = false, there = keel_file_exists(t->checkpoint);
+    KEEL_TRY(keel_checkpoint_read(t->checkpoint, t->identity, &t->learner, &t->window, &found, err));
+    if (there && !found)
+        keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew",
+                 t->checkpoint);
+    if (found)
+        keel_log(KEEL_LOG_INFO, "going on from step %llu of %lld", (unsigned long long)t->learner.step,
+                 (long long)t->learner.config.steps);
+    bool append = found && metrics_path && keel_file_exists(metrics_path);
+    if (append) KEEL_TRY(trim_metrics(metrics_path, t->learner.step, err));
+    return keel_metrics_open(&t->metrics, metrics_path, append, err);
+}
+
+/* The folder that will hold artefact and checkpoint: better missing permissions now than at the first
+ * checkpoint. */
+static keel_status make_parent(training *t, keel_err *err) {
+    const char *slash = strrchr(t->checkpoint, '/');
+    if (!slash || slash == t->checkpoint) return KEEL_OK;
+    char *parent = keel_arena_strndup(&t->arena, t->checkpoint, (size_t)(slash - t->checkpoint));
+    if (!parent) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
+    return keel_folder_make(parent, err);
+}
+
+static keel_status set_up(training *t, const keel_learner_config *config, const char *metrics_path,
+                          keel_pool *pool, keel_err *err) {
+    t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
+    if (!t->checkpoint) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
+    KEEL_TRY(keel_store_content_hash(t->store, t->split, t->store_hash, err));
+    KEEL_TRY(make_identity(t, config, err));
+    KEEL_TRY(open_sampler(t, config, err));
+    KEEL_TRY(open_learner(t, config, pool, err));
+    t->q_bound = return_bound(t);
+    KEEL_TRY(make_parent(t, err));
+    return resume(t, metrics_path, err);
+}
+
+/* ---- the loop ---- */
+
+static void add_to_window(training *t, const keel_loss_parts *parts) {
+    keel_loss_parts *sum = &t->window.sum;
+    if ((uint64_t)t->window.steps >= (uint64_t)t->learner.config.log_every) t->window = (keel_loss_window){0};
+    sum->total += parts->total;
+    sum->td += parts->td;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum->td_head[k] += parts->td_head[k];
+    sum->conservative += parts->conservative;
+    sum->q_taken += parts->q_taken;
+    sum->q_others += parts->q_others;
+    sum->gradient_norm += parts->gradient_norm;
+    bool first = t->window.steps == 0;
+    sum->q_low = first ? parts->q_low : fmin(sum->q_low, parts->q_low);
+    sum->q_high = first ? parts->q_high : fmax(sum->q_high, parts->q_high);
+    t->window.steps++;
+}
+
+static keel_status write_line(training *t, keel_err *err) {
+    static const char *const names[] = {"loss",          "td",    "conservative", "q_taken",     "q_others",
+                                        "gradient_norm", "q_low", "q_high",       "td_accuracy", "td_speed",
+                                        "td_safety"};
+    const keel_loss_parts *sum = &t->window.sum;
+    double n = t->window.steps;
+    const double values[] = {sum->total / n,      sum->td / n,        sum->conservative / n,
+                             sum->q_taken / n,    sum->q_others / n,  sum->gradient_norm / n,
+                             sum->q_low,          sum->q_high,        sum->td_head[0] / n,
+                             sum->td_head[1] / n, sum->td_head[2] / n};
+    size_t count = t->learner.net.shape.heads > 1 ? 11 : 8;
+    return keel_metrics_write(t->metrics, t->learner.step, names, values, count, err);
+}
+
+static keel_status check_divergence(const training *t, const keel_loss_parts *parts, keel_err *err) {
+    bool finite = isfinite(parts->total) && isfinite(parts->gradient_norm);
+    bool bounded = t->q_bound == 0 || (fabs(parts->q_low) <= t->q_bound && fabs(parts->q_high) <= t->q_bound);
+    if (finite && bounded) return KEEL_OK;
+    char where[64];
+    snprintf(where, sizeof where, "step %llu", (unsigned long long)t->learner.step);
+    if (!finite)
+        keel_fail(err, KEEL_E_DIVERGED, where, "the loss is %g with gradient norm %g", parts->total,
+                  parts->gradient_norm);
+    else
+        keel_fail(err, KEEL_E_DIVERGED, where, "Q of logged actions is in [%g, %g], expected within +-%g",
+                  parts->q_low, parts->q_high, t->q_bound);
+    return keel_hint(err, "lower learning_rate or set clip_norm%s%.150s",
+                     keel_file_exists(t->checkpoint) ? "; the last good checkpoint is " : "",
+                     keel_file_exists(t->checkpoint) ? t->checkpoint : "");
+}
+
+static keel_status stop(training *t, keel_err *err) {
+    KEEL_TRY(keel_checkpoint_write(t->checkpoint, t->identity, &t->learner, &t->window, err));
+    keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped after step %llu of %lld",
+              (unsigned long long)t->learner.step, (long long)t->learner.config.steps);
+    return keel_hint(err, "run the same command again to go on from there");
+}
+
+static keel_status run_step(training *t, keel_err *err) {
+    const keel_learner_config *config = &t->learner.config;
+    keel_batch batch;
+    keel_loss_parts parts;
+    KEEL_TRY(keel_sampler_draw(t->sampler, t->learner.step, &batch, err));
+    KEEL_TRY(keel_learner_step(&t->learner, &batch, &parts, err));
+    KEEL_TRY(check_divergence(t, &parts, err));
+    add_to_window(t, &parts);
+    uint64_t step = t->learner.step;
+    bool last = step == (uint64_t)config->steps;
+    if (last || step % (uint64_t)config->log_every == 0) KEEL_TRY(write_line(t, err));
+    if (!last && step % (uint64_t)config->checkpoint_every == 0)
+        KEEL_TRY(keel_checkpoint_write(t->checkpoint, t->identity, &t->learner, &t->window, err));
+    return KEEL_OK;
+}
+
+static keel_status run_steps(training *t, keel_err *err) {
+    uint64_t steps = (uint64_t)t->learner.config.steps;
+    keel_progress progress;
+    keel_progress_start(&progress, "train", steps);
+    keel_status status = KEEL_OK;
+    while (status == KEEL_OK && t->learner.step < steps) {
+        if (keel_interrupted())
+            status = stop(t, err);
+        else
+            status = run_step(t, err);
+        char note[48];
+        double n = fmax(1, t->window.steps);
+        snprintf(note, sizeof note, "loss %.4f", t->window.sum.total / n);
+        keel_progress_step(&progress, t->learner.step, note);
+    }
+    keel_progress_end(&progress, t->learner.step);
+    return status;
+}
+
+static keel_status finish(training *t, keel_err *err) {
+    keel_finish with = {.store = t->store,
+                        .split = t->split,
+                        .base = t->base,
+                        .learner = &t->learner,
+                        .sampler = t->sampler,
+                        .store_hash = t->store_hash,
+                        .window = &t->window};
+    KEEL_TRY(keel_finish_policy(&with, t->out_dir, err));
+    unlink(t->checkpoint); /* the artefact is there; a checkpoint left behind would do no harm */
+    return KEEL_OK;
+}
+
+keel_status keel_train(keel_store *store, const keel_split *split, const keel_base *base,
+                       const keel_learner_config *config, const char *out_dir, const char *metrics_path,
+                       keel_pool *pool, keel_err *err) {
+    training t = {.store = store, .split = split, .base = base, .out_dir = out_dir};
+    keel_status status = set_up(&t, config, metrics_path, pool, err);
+    if (status == KEEL_OK) status = run_steps(&t, err);
+    if (status == KEEL_OK) status = finish(&t, err);
+    keel_status closed = keel_metrics_close(t.metrics, status == KEEL_OK ? err : NULL);
+    keel_learner_close(&t.learner);
+    keel_sampler_close(t.sampler);
+    keel_arena_free(&t.arena);
+    return status == KEEL_OK ? closed : status;
+}
