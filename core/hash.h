@@ -1,4 +1,5 @@
-/* Hashes: SHA-256 (FIPS 180-4) for content identity, and a fast 64-bit hash (FNV-1a with a final mix) for n-grams and tables. */
+/* Hashes: SHA-256 (FIPS 180-4) for content identity, and a fast 64-bit hash (FNV-1a with a final mix) for
+ * n-grams and tables. */
 #ifndef KEEL_CORE_HASH_H
 #define KEEL_CORE_HASH_H
 
@@ -15,7 +16,7 @@ void keel_sha256_init(keel_sha256 *hash);
 void keel_sha256_add(keel_sha256 *hash, const void *bytes, size_t length);
 void keel_sha256_add_text(keel_sha256 *hash, const char *text); /* length-prefixed, NULL differs from "" */
 void keel_sha256_finish(keel_sha256 *hash, unsigned char digest[32]);
-void keel_sha256_hex(keel_sha256 *hash, char hex[65]);          /* finishes; lower-case hex, NUL-terminated */
+void keel_sha256_hex(keel_sha256 *hash, char hex[65]); /* finishes; lower-case hex, NUL-terminated */
 
 /* 64-bit non-cryptographic hash of bytes under a seed. Same on every machine. */
 uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed);

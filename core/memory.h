@@ -1,7 +1,8 @@
 /* Memory: the process's one allocator, overflow-checked sizes, arenas and growing byte buffers.
  *
- * Every allocation of Keel (and of SQLite and cJSON below it, see keel_allocator_set) goes through one allocator, so
- * that a test can count calls and fail the n-th one. Out of memory is an error like any other: NULL or KEEL_E_NOMEM. */
+ * Every allocation of Keel (and of SQLite and cJSON below it, see keel_allocator_set) goes through one
+ * allocator, so that a test can count calls and fail the n-th one. Out of memory is an error like any other:
+ * NULL or KEEL_E_NOMEM. */
 #ifndef KEEL_CORE_MEMORY_H
 #define KEEL_CORE_MEMORY_H
 
@@ -11,25 +12,26 @@
 #include "core/status.h"
 
 typedef struct keel_allocator {
-    void *(*resize)(void *user, void *old, size_t bytes); /* realloc contract; old NULL allocates; bytes > 0 */
-    void (*release)(void *user, void *old);               /* free contract; NULL is harmless */
+    /* The contract of realloc: old NULL allocates; bytes > 0. */
+    void *(*resize)(void *user, void *old, size_t bytes);
+    void (*release)(void *user, void *old); /* free contract; NULL is harmless */
     void *user;
 } keel_allocator;
 
 /* Replaces the allocator; NULL restores the C library's. Call before any other Keel call, from one thread. */
 void keel_allocator_set(const keel_allocator *allocator);
 
-void *keel_alloc(size_t bytes);                    /* uninitialised; NULL when out of memory; 0 bytes is 1 byte */
-void *keel_calloc(size_t count, size_t size);      /* zeroed; NULL on overflow too */
-void *keel_realloc(void *old, size_t bytes);       /* old stays valid when NULL comes back */
-char *keel_strdup(const char *text);               /* NULL text gives NULL */
-void keel_free(void *pointer);                     /* NULL is harmless */
+void *keel_alloc(size_t bytes);               /* uninitialised; NULL when out of memory; 0 bytes is 1 byte */
+void *keel_calloc(size_t count, size_t size); /* zeroed; NULL on overflow too */
+void *keel_realloc(void *old, size_t bytes);  /* old stays valid when NULL comes back */
+char *keel_strdup(const char *text);          /* NULL text gives NULL */
+void keel_free(void *pointer);                /* NULL is harmless */
 bool keel_size_mul(size_t a, size_t b, size_t *product); /* false on overflow, product untouched */
 bool keel_size_add(size_t a, size_t b, size_t *sum);
 
-/* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live until the
- * next reset or free. After a reset all memory of the round before is one block, so a loop that resets each round
- * allocates nothing from its second round on. Not thread-safe. */
+/* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live
+ * until the next reset or free. After a reset all memory of the round before is one block, so a loop that
+ * resets each round allocates nothing from its second round on. Not thread-safe. */
 typedef struct keel_arena {
     struct keel_arena_block *first; /* newest block; blocks are chained to older ones */
     size_t used;                    /* bytes handed out since the last reset, alignment included */
@@ -40,12 +42,13 @@ void *keel_arena_alloc(keel_arena *arena, size_t bytes); /* uninitialised; NULL 
 void *keel_arena_calloc(keel_arena *arena, size_t count, size_t size);
 char *keel_arena_strndup(keel_arena *arena, const char *text, size_t length); /* NUL-terminated copy */
 char *keel_arena_strdup(keel_arena *arena, const char *text);                 /* NULL text gives NULL */
-keel_status keel_arena_reserve(keel_arena *arena, size_t bytes, keel_err *err); /* one block of at least bytes */
+/* One block with room for at least bytes. */
+keel_status keel_arena_reserve(keel_arena *arena, size_t bytes, keel_err *err);
 void keel_arena_reset(keel_arena *arena); /* forgets all, keeps (and merges) the memory */
 void keel_arena_free(keel_arena *arena);  /* gives the memory back, leaves a zeroed arena */
 
-/* A growing byte buffer, NUL-terminated whenever it holds anything. Zero-initialise to start. Appending to a buffer
- * that ran out of memory does nothing; check `failed` once at the end. */
+/* A growing byte buffer, NUL-terminated whenever it holds anything. Zero-initialise to start. Appending to a
+ * buffer that ran out of memory does nothing; check `failed` once at the end. */
 typedef struct keel_buf {
     char *data;
     size_t length;

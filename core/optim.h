@@ -1,4 +1,5 @@
-/* Optimizers: Adam (Kingma & Ba 2015, Algorithm 1) and AdamW (Loshchilov & Hutter 2019, Algorithm 2), and Polyak averaging. */
+/* Optimizers: Adam (Kingma & Ba 2015, Algorithm 1) and AdamW (Loshchilov & Hutter 2019, Algorithm 2), and
+ * Polyak averaging. */
 #ifndef KEEL_CORE_OPTIM_H
 #define KEEL_CORE_OPTIM_H
 
@@ -11,7 +12,8 @@ typedef struct keel_adam_config {
     double beta1;         /* 0.9 */
     double beta2;         /* 0.999 */
     double epsilon;       /* 1e-8, added after the square root of the bias-corrected second moment */
-    double weight_decay;  /* decoupled (AdamW): p -= lr * decay * p, on parameters whose table says so; 0: Adam */
+    double
+        weight_decay; /* decoupled (AdamW): p -= lr * decay * p, on parameters whose table says so; 0: Adam */
 } keel_adam_config;
 
 typedef struct keel_adam {
@@ -24,14 +26,15 @@ typedef struct keel_adam {
 keel_adam_config keel_adam_defaults(void);
 keel_status keel_adam_open(keel_adam *adam, size_t size, keel_err *err);
 void keel_adam_close(keel_adam *adam);
-/* One step on all parameters; grads laid out as params->data. rate_factor multiplies the learning rate (schedules). */
-void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params, const keel_real *grads,
-                    double rate_factor);
-/* The sparse form for a table [rows, cols]: only the rows in grad move, with the step count of the whole table for bias
- * correction ("lazy Adam"). decay applies to touched rows. Call after adam->steps was advanced by keel_adam_step, or pass own
- * adam and advance = true. */
-void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table, const keel_sparse_grad *grad,
-                         double rate_factor, bool advance);
+/* One step on all parameters; grads laid out as params->data. rate_factor multiplies the learning rate
+ * (schedules). */
+void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params,
+                    const keel_real *grads, double rate_factor);
+/* The sparse form for a table [rows, cols]: only the rows in grad move, with the step count of the whole
+ * table for bias correction ("lazy Adam"). decay applies to touched rows. Call after adam->steps was advanced
+ * by keel_adam_step, or pass own adam and advance = true. */
+void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table,
+                         const keel_sparse_grad *grad, double rate_factor, bool advance);
 /* Scales grads so that their L2 norm is at most limit (limit 0: no clipping); returns the norm before. */
 double keel_clip_norm(keel_real *grads, size_t size, double limit);
 /* target <- (1 - tau) target + tau online */

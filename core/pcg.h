@@ -1,6 +1,7 @@
-/* Permuted congruential generators (O'Neill 2014, HMC-CS-2014-0905): PCG32 (XSH-RR 64/32) and PCG64 (XSL-RR 128/64),
- * with independent streams, jump-ahead and unbiased bounded draws. State is a visible struct passed by pointer; there is
- * no global generator and no clock. Keel draws from keel_rng (PCG64), one named stream per purpose. */
+/* Permuted congruential generators (O'Neill 2014, HMC-CS-2014-0905): PCG32 (XSH-RR 64/32) and PCG64 (XSL-RR
+ * 128/64), with independent streams, jump-ahead and unbiased bounded draws. State is a visible struct passed
+ * by pointer; there is no global generator and no clock. Keel draws from keel_rng (PCG64), one named stream
+ * per purpose. */
 #ifndef KEEL_CORE_PCG_H
 #define KEEL_CORE_PCG_H
 
@@ -22,8 +23,10 @@ typedef struct keel_pcg64 {
 /* Seeding as in the reference implementation's pcg32_srandom / pcg64_srandom. */
 void keel_pcg32_seed(keel_pcg32 *rng, uint64_t seed, uint64_t stream);
 uint32_t keel_pcg32_next(keel_pcg32 *rng);
-uint32_t keel_pcg32_below(keel_pcg32 *rng, uint32_t bound); /* uniform in [0, bound), by rejection; bound > 0 */
-void keel_pcg32_advance(keel_pcg32 *rng, uint64_t delta);   /* as delta calls of next, in log time; wraps, so -1 goes back */
+/* Uniform in [0, bound), by rejection; bound > 0. */
+uint32_t keel_pcg32_below(keel_pcg32 *rng, uint32_t bound);
+/* As delta calls of next, in log time. Wraps, so that -1 goes back by one. */
+void keel_pcg32_advance(keel_pcg32 *rng, uint64_t delta);
 
 void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream);
 uint64_t keel_pcg64_next(keel_pcg64 *rng);
@@ -33,8 +36,9 @@ void keel_pcg64_advance(keel_pcg64 *rng, keel_u128 delta);
 /* The generator that everything draws from. */
 typedef keel_pcg64 keel_rng;
 
-/* The stream `purpose` of `seed`, and within it the substream `index` (a fold, an episode, a critic: 0 if there is but
- * one). Different (purpose, index) never share a stream, so changing what one purpose draws moves no other. */
+/* The stream `purpose` of `seed`, and within it the substream `index` (a fold, an episode, a critic: 0 if
+ * there is but one). Different (purpose, index) never share a stream, so changing what one purpose draws
+ * moves no other. */
 keel_rng keel_rng_stream(uint64_t seed, const char *purpose, uint64_t index);
 uint64_t keel_rng_u64(keel_rng *rng);
 uint64_t keel_rng_below(keel_rng *rng, uint64_t bound);
