@@ -1,0 +1,88 @@
+/* Linear heads over sparse rows, cross-fitted: several L2-regularised logistic regressions on the same binary
+ * rows (hashed n-grams), each with a label that may be missing or with pairs of which one is better.
+ *
+ *   x = presence * idf over its L2 norm,  idf = ln((1 + rows) / (1 + rows with it)) + 1;  z = w . x + b
+ *   labelled head:  min over w, b of  sum over labelled rows of log(1 + exp(-+ z))  + lambda/2 (|w|^2 + b^2)
+ *   ranking head:   min over w    of  sum over pairs of log(1 + exp(z_worse - z_better)) + lambda/2 |w|^2
+ *                   (Bradley-Terry; dense numbers of a row, scaled to unit deviation, take part here only)
+ *
+ * Each is fitted folds + 1 times: on all rows, and without the rows of each fold of groups. A row of a group
+ * that was fitted on is later judged by the weights that never saw its fold, any other row by those of all: a
+ * feature learned from labels is then as honest on the tuning split as on new text.
+ *
+ * Call order: builder_open, add for every decision, fit, builder_close; then logits from any thread.
+ * The same adds, configuration and seed give the same bits, whatever the pool's size. */
+#ifndef KEEL_POLICIES_HEADS_H
+#define KEEL_POLICIES_HEADS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/nouns.h"
+#include "core/parallel.h"
+#include "core/safetensors.h"
+#include "core/status.h"
+
+enum { KEEL_HEADS_MAX = 4, KEEL_HEADS_TENSORS = 6, KEEL_HEADS_MAX_FOLDS = 16 };
+
+typedef struct keel_heads_config {
+    size_t n_ids;   /* ids of a row are below it */
+    size_t n_dense; /* dense numbers of a row; 0: none */
+    size_t n_heads; /* 1 .. KEEL_HEADS_MAX */
+    struct {
+        double lambda; /* > 0 */
+        bool ranks;    /* learned from pairs, not from labels */
+    } head[KEEL_HEADS_MAX];
+    size_t folds;       /* 2 .. KEEL_HEADS_MAX_FOLDS */
+    size_t iterations;  /* of accelerated gradient descent, at most */
+    size_t max_entries; /* ids over all rows kept; beyond it whole decisions are dropped by a seeded draw */
+    uint64_t seed;      /* of that draw */
+} keel_heads_config;
+/* Folds 5, iterations 150, 8 million entries, lambda 1, no dense numbers; set n_ids, n_heads and the rest. */
+extern const keel_heads_config keel_heads_standard;
+
+/* One row: a text. All borrowed until the call returns. */
+typedef struct keel_heads_row {
+    const uint32_t *id; /* [n_ids], each once, any order */
+    size_t n_ids;
+    const float *dense;             /* [config.n_dense] */
+    keel_tri label[KEEL_HEADS_MAX]; /* of labelled heads; ignored for ranking heads and beyond n_heads */
+} keel_heads_row;
+
+/* Rows `better` and `worse` of the same add, for a ranking head. */
+typedef struct keel_heads_pair {
+    uint32_t head, better, worse;
+} keel_heads_pair;
+
+typedef struct keel_heads_builder keel_heads_builder;
+typedef struct keel_heads keel_heads;
+
+keel_status keel_heads_builder_open(keel_heads_builder **out, const keel_heads_config *config, keel_err *err);
+void keel_heads_builder_close(keel_heads_builder *builder); /* NULL is harmless */
+/* The rows of one decision with their pairs. group: keel_split_group_hash of its conversation. A decision
+ * without any label or pair says nothing and is left out. Ids out of range are KEEL_E_INVALID. */
+keel_status keel_heads_add(keel_heads_builder *builder, int64_t group, const keel_heads_row *rows,
+                           size_t n_rows, const keel_heads_pair *pairs, size_t n_pairs, keel_err *err);
+
+/* Fits all sets of weights, folds + 1 shards of the pool. A head without rows of both labels (without pairs)
+ * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. */
+keel_status keel_heads_fit(const keel_heads_builder *builder, keel_pool *pool, keel_heads **out,
+                           keel_err *err);
+void keel_heads_close(keel_heads *heads); /* NULL is harmless */
+
+bool keel_heads_fitted(const keel_heads *heads, size_t head); /* false: absent */
+/* Logits [n_heads] of one row (its labels are not read); n_ids beyond the configured range are ignored. The
+ * weights are those that did not see the group. Thread-safe. */
+void keel_heads_logits(const keel_heads *heads, const keel_heads_row *row, int64_t group, float *logits);
+
+/* As tensors "<prefix>.id", ".idf", ".weight", ".dense", ".fitted", ".group": only ids that occurred. Names
+ * are made in the arena; data point into heads. *count <= KEEL_HEADS_TENSORS. */
+keel_status keel_heads_tensors(const keel_heads *heads, const char *prefix, keel_arena *arena,
+                               keel_named_tensor out[KEEL_HEADS_TENSORS], size_t *count, keel_err *err);
+/* From a file, which is hostile until checked: types, shapes, ascending ids below n_ids, ascending groups,
+ * finite numbers. Any misfit is KEEL_E_INVALID naming the tensor. */
+keel_status keel_heads_load(keel_heads **out, const keel_safetensors *file, const char *prefix, size_t n_ids,
+                            size_t n_heads, size_t n_dense, keel_err *err);
+
+#endif
