@@ -16,8 +16,7 @@ static size_t outputs(const keel_qnet_shape *shape) {
 
 static size_t inputs(const keel_qnet_shape *shape) {
     if (shape->space != KEEL_SPACE_CANDIDATES) return shape->state_dim;
-    return shape->state_dim + 4 * shape->candidate_dim +
-           1; /* own, mean, max, min of rivals; size of the set */
+    return 2 * shape->candidate_dim + shape->state_dim + 1; /* own, mean of the set, state, its size */
 }
 
 static size_t layer_in(const keel_qnet_shape *shape, size_t layer) {
@@ -120,36 +119,23 @@ size_t keel_qnet_n_rows(const keel_qnet *net, const int32_t *offsets, size_t n) 
     return net->shape.space == KEEL_SPACE_CANDIDATES ? (size_t)offsets[n] : n;
 }
 
-/* out = [mean | max | min][dim] over the rows of set [n, dim] but `self`; zero when it is alone. */
-static void pool_rivals(float *out, const float *set, size_t n, size_t self, size_t dim) {
-    float *mean = out, *high = out + dim, *low = out + 2 * dim;
-    memset(out, 0, 3 * dim * sizeof *out);
-    bool first = true;
-    for (size_t j = 0; j < n; j++) {
-        const float *rival = set + j * dim;
-        if (j == self) continue;
-        for (size_t d = 0; d < dim; d++) {
-            mean[d] += rival[d];
-            high[d] = first || rival[d] > high[d] ? rival[d] : high[d];
-            low[d] = first || rival[d] < low[d] ? rival[d] : low[d];
-        }
-        first = false;
-    }
-    if (n > 2)
-        for (size_t d = 0; d < dim; d++) mean[d] /= (float)(n - 1);
+static void mean_of_set(float *mean, const float *set, size_t n, size_t dim) {
+    memset(mean, 0, dim * sizeof *mean);
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < dim; d++) mean[d] += set[i * dim + d];
+    for (size_t d = 0; d < dim; d++) mean[d] /= (float)n;
 }
 
+/* The summary is made in the first row and copied on: all rows of a set share it. */
 static void set_rows(const keel_qnet *net, const float *state, const float *set, size_t n, float *x) {
     size_t state_dim = net->shape.state_dim, dim = net->shape.candidate_dim;
-    float log_size = logf((float)n);
+    float *shared = x + dim;
+    mean_of_set(shared, set, n, dim);
+    memcpy(shared + dim, state, state_dim * sizeof *x);
+    shared[dim + state_dim] = logf((float)n);
     for (size_t i = 0; i < n; i++, x += net->input_dim) {
-        float *at = x;
-        memcpy(at, state, state_dim * sizeof *x);
-        at += state_dim;
-        memcpy(at, set + i * dim, dim * sizeof *x);
-        at += dim;
-        pool_rivals(at, set, n, i, dim);
-        at[3 * dim] = log_size;
+        memcpy(x, set + i * dim, dim * sizeof *x);
+        if (i > 0) memcpy(x + dim, shared, (net->input_dim - dim) * sizeof *x);
     }
 }
 

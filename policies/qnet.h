@@ -2,7 +2,7 @@
  *
  * Fixed acts: x[B, state_dim] -> q[B, K*A], head-major (q[b, k*A + a]).
  * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is
- *   [state | candidate | mean, maximum and minimum of its rivals (zero when alone) | log size of the set],
+ *   [candidate | mean over the whole set, itself included | state | log size of the set],
  * so that a candidate is judged beside what else could be said, and the order of a set does not matter. */
 #ifndef KEEL_POLICIES_QNET_H
 #define KEEL_POLICIES_QNET_H

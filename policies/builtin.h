@@ -1,0 +1,36 @@
+/* The built-in base ("builtin"): hashed words, word pairs and character n-grams in the manner of fastText
+ * (Bojanowski et al. 2017), no download. Two things are tuned on a split:
+ *
+ * - an encoder: embeddings of the n-grams of what the user just said, of what both said before, and of a
+ * candidate, pooled and squashed; supervised to rank the logged response above others (candidate sets) or to
+ * name the logged act or outcome (fixed spaces): this gives pi_base;
+ * - probes: convex logistic regressions over the same n-grams for what the labels of the split know (is this
+ * text a refusal, a compliance; does this state, or what is said to it, look dangerous; which response is
+ * preferred). Their logits are features. A decision of the tuning split is probed by the fit that did not see
+ * its group (cross-fitting), so that a Q-network meets features of the same honesty in training and in use.
+ *
+ * Inputs are texts and acts alone: never model names, risk, labels, rewards. */
+#ifndef KEEL_POLICIES_BUILTIN_H
+#define KEEL_POLICIES_BUILTIN_H
+
+#include <stdint.h>
+
+#include "core/options.h"
+
+/* What keel_option tables fill: meaning, default and bounds of each are in keel_builtin_options. */
+struct keel_builtin_config {
+    int action_space; /* index into auto, candidates, acts, outcomes */
+    int64_t max_acts;
+    int64_t buckets, dim, features;
+    int64_t word_high, char_low, char_high, max_words, context_turns;
+    int64_t batch, shard, epochs, min_updates, negatives, checkpoint_every;
+    double learning_rate, weight_decay, dropout;
+    double rank_weight, act_weight, outcome_weight, risk_weight;
+    int64_t probe_folds;
+    double probe_l2, risk_probe_l2;
+    int64_t memory_mb;
+    int64_t seed;
+};
+extern const keel_option keel_builtin_options[];
+
+#endif

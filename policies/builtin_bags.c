@@ -1,0 +1,188 @@
+/* How a decision becomes bags of weighted n-grams. Only what was said before the decision and the candidates'
+ * own texts and acts are read here: nothing else of the conversation reaches the model. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policies/builtin_model.h"
+#include "rewards/refusal.h"
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to read a decision");
+}
+
+/* ---- which texts a field holds ---- */
+
+keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision) {
+    size_t before = conversation->decisions[decision].turn, last = conversation->n_turns;
+    for (size_t i = 0; i < before; i++)
+        if (conversation->turns[i].role == KEEL_ROLE_USER) last = i;
+    return (keel_decision_view){conversation, decision, last};
+}
+
+static size_t before(const keel_decision_view *view) {
+    return view->conversation->decisions[view->decision].turn;
+}
+
+/* Texts of the field's turns, newest first, into texts (room for all turns before the decision). */
+static size_t state_texts(const keel_decision_view *view, int field, size_t context_turns,
+                          const char **texts) {
+    size_t end = before(view), n = 0;
+    size_t first = end > context_turns + 1 ? end - context_turns - 1 : 0;
+    if (field == KEEL_FIELD_LAST) {
+        if (view->last_user < view->conversation->n_turns)
+            texts[n++] = view->conversation->turns[view->last_user].text;
+        return n;
+    }
+    for (size_t i = end; i-- > first;) {
+        bool user = view->conversation->turns[i].role == KEEL_ROLE_USER;
+        if (i != view->last_user && user == (field == KEEL_FIELD_USER))
+            texts[n++] = view->conversation->turns[i].text;
+    }
+    return n;
+}
+
+/* Acts by place ("-1:request"), all of them with how often they came (at most 3), and how many turns there
+ * were, by doubling. */
+static keel_status act_grams(const keel_builtin *model, const keel_decision_view *view, keel_arena *arena,
+                             keel_grams *out, keel_err *err) {
+    const keel_turn *turns = view->conversation->turns;
+    size_t end = before(view), n = 0, room = 64;
+    const char **tokens = keel_arena_alloc(arena, (2 * end + 1) * sizeof *tokens);
+    if (!tokens) return no_memory(err);
+    for (size_t i = 0; i <= end; i++)
+        if (i < end && turns[i].act) room += 2 * (strlen(turns[i].act) + 32);
+    char *at = keel_arena_alloc(arena, room);
+    if (!at) return no_memory(err);
+    for (size_t i = 0; i < end; i++) {
+        size_t times = 0;
+        if (!turns[i].act) continue;
+        for (size_t j = 0; j <= i; j++) times += turns[j].act && strcmp(turns[j].act, turns[i].act) == 0;
+        tokens[n++] = at;
+        at += sprintf(at, "%zu*%s", times > 3 ? 3 : times, turns[i].act) + 1;
+        if (end - i > (size_t)model->config.context_turns) continue;
+        tokens[n++] = at;
+        at += sprintf(at, "-%zu:%s", end - i, turns[i].act) + 1;
+    }
+    tokens[n++] = at;
+    sprintf(at, "turns:%d", ilogb((double)end + 1));
+    return keel_ngram_tokens(&model->rules, tokens, n, KEEL_FIELD_ACTS, arena, out, err);
+}
+
+keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
+                                const keel_candidate *candidate, int field, keel_arena *arena,
+                                keel_grams *out, size_t *n_words, keel_err *err) {
+    uint64_t salt = (uint64_t)field;
+    bool characters = field == KEEL_FIELD_LAST || field == KEEL_FIELD_TEXT;
+    if (field == KEEL_FIELD_ACTS) return act_grams(model, view, arena, out, err);
+    if (field == KEEL_FIELD_ACT)
+        return keel_ngram_tokens(&model->rules, &candidate->act, candidate->act != NULL, salt, arena, out,
+                                 err);
+    const char **texts = keel_arena_alloc(arena, (before(view) + 1) * sizeof *texts);
+    if (!texts) return no_memory(err);
+    size_t n = 1;
+    if (field == KEEL_FIELD_TEXT)
+        texts[0] = candidate->text ? candidate->text : "";
+    else
+        n = state_texts(view, field, (size_t)model->config.context_turns, texts);
+    return keel_ngram_texts(&model->rules, texts, n, salt, characters, arena, out, n_words, err);
+}
+
+/* ---- weights ---- */
+
+/* idf = log((1 + documents) / (1 + documents with it)) + 1, over the L2 norm of the text. Unseen n-grams
+ * count in the norm: a text of the tuning split, probed by the fit that did not see it, has such n-grams too.
+ */
+static keel_status weigh(const keel_builtin *model, int field, const keel_grams *grams, keel_arena *arena,
+                         keel_bag *out, keel_err *err) {
+    double log_documents = log1p((double)model->documents[field]), square = 0;
+    keel_bag bag = {.row = keel_arena_alloc(arena, grams->count * sizeof *bag.row),
+                    .weight = keel_arena_alloc(arena, grams->count * sizeof *bag.weight)};
+    if (!bag.row || !bag.weight) return no_memory(err);
+    for (size_t i = 0; i < grams->count; i++) {
+        int32_t row = model->row_of[grams->bucket[i]];
+        double frequency = row >= 0 ? model->frequency[row] : 0, idf = log_documents - log1p(frequency) + 1;
+        idf = idf > 0.1
+                  ? idf
+                  : 0.1; /* a bucket shared by several fields may occur oftener than this field has texts */
+        square += idf * idf;
+        if (row < 0) continue;
+        bag.row[bag.count] = (uint32_t)row;
+        bag.weight[bag.count++] = (float)idf;
+    }
+    float scale = square > 0 ? (float)(1 / sqrt(square)) : 0;
+    for (size_t i = 0; i < bag.count; i++) bag.weight[i] *= scale;
+    *out = bag;
+    return KEEL_OK;
+}
+
+/* ---- samples ---- */
+
+/* Share of the user's n-gram buckets that occur in the candidate: both hashed with the same salt. */
+static keel_status overlap(const keel_builtin *model, const keel_decision_view *view,
+                           const keel_candidate *candidate, keel_arena *arena, float *out, keel_err *err) {
+    const char *user = "", *text = candidate->text ? candidate->text : "";
+    keel_grams a, b;
+    size_t shared = 0;
+    keel_ngram_rules words = model->rules;
+    words.word_high = 1;
+    if (view->last_user < view->conversation->n_turns) user = view->conversation->turns[view->last_user].text;
+    KEEL_TRY(keel_ngram_texts(&words, &user, 1, 0, false, arena, &a, NULL, err));
+    KEEL_TRY(keel_ngram_texts(&words, &text, 1, 0, false, arena, &b, NULL, err));
+    for (size_t i = 0, j = 0; i < a.count && j < b.count;) {
+        shared += a.bucket[i] == b.bucket[j];
+        if (a.bucket[i] < b.bucket[j])
+            i++;
+        else
+            j++;
+    }
+    *out = (float)shared / (float)(1 + a.count);
+    return KEEL_OK;
+}
+
+static bool ends_as_question(const char *text) {
+    size_t n = strlen(text);
+    while (n > 0 && strchr(" \t\r\n\"')", text[n - 1])) n--;
+    return (n >= 1 && text[n - 1] == '?') ||
+           (n >= 3 && memcmp(text + n - 3, "\xef\xbc\x9f", 3) == 0); /* U+FF1F */
+}
+
+static keel_status sample_candidate(const keel_builtin *model, const keel_decision_view *view,
+                                    const keel_candidate *candidate, keel_arena *arena,
+                                    keel_sample_candidate *out, keel_err *err) {
+    const char *text = candidate->text ? candidate->text : "";
+    size_t n_words = 0;
+    keel_grams grams;
+    for (int i = 0; i < KEEL_N_CANDIDATE_FIELDS; i++) {
+        int field = KEEL_FIELD_TEXT + i;
+        size_t words = 0;
+        KEEL_TRY(keel__builtin_grams(model, view, candidate, field, arena, &grams, &words, err));
+        KEEL_TRY(weigh(model, field, &grams, arena, &out->field[i], err));
+        n_words += words;
+    }
+    out->extra[KEEL_EXTRA_RULE] = keel_refusal_rule(text) == KEEL_OUTCOME_REFUSAL;
+    out->extra[KEEL_EXTRA_WORDS] = log1pf((float)n_words);
+    out->extra[KEEL_EXTRA_QUESTION] = ends_as_question(text);
+    return overlap(model, view, candidate, arena, &out->extra[KEEL_EXTRA_OVERLAP], err);
+}
+
+keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
+                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err) {
+    const keel_decision *at = &conversation->decisions[decision];
+    keel_decision_view view = keel__builtin_view(conversation, decision);
+    keel_sample sample = {.log_turns = log1pf((float)at->turn)};
+    keel_grams grams;
+    for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) {
+        KEEL_TRY(keel__builtin_grams(model, &view, NULL, field, arena, &grams, NULL, err));
+        KEEL_TRY(weigh(model, field, &grams, arena, &sample.field[field], err));
+    }
+    if (model->base.space == KEEL_SPACE_CANDIDATES) {
+        sample.n_candidates = at->n_candidates;
+        sample.candidate = keel_arena_calloc(arena, at->n_candidates, sizeof *sample.candidate);
+        if (!sample.candidate) return no_memory(err);
+    }
+    for (size_t i = 0; i < sample.n_candidates; i++)
+        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], arena, &sample.candidate[i], err));
+    *out = sample;
+    return KEEL_OK;
+}

@@ -1,0 +1,159 @@
+/* Inside of the built-in base, shared by its files: the model, how a decision becomes bags of n-grams, how
+ * bags become features. Nothing outside policies/ includes this. */
+#ifndef KEEL_POLICIES_BUILTIN_MODEL_H
+#define KEEL_POLICIES_BUILTIN_MODEL_H
+
+#include "core/tensor.h"
+#include "policies/base.h"
+#include "policies/builtin.h"
+#include "policies/ngram.h"
+
+/* Texts come in fields, each hashed with its own salt and pooled on its own. */
+enum {
+    KEEL_FIELD_LAST = 0,      /* the last user turn: words, runs, characters */
+    KEEL_FIELD_USER = 1,      /* earlier user turns: words, runs */
+    KEEL_FIELD_ASSISTANT = 2, /* earlier turns of anybody else: words, runs */
+    KEEL_FIELD_ACTS = 3,      /* acts so far, by place and in all; number of turns */
+    KEEL_N_STATE_FIELDS = 4,
+    KEEL_FIELD_TEXT = 4, /* a candidate's text: words, runs, characters */
+    KEEL_FIELD_ACT = 5,  /* its act */
+    KEEL_N_FIELDS = 6,
+    KEEL_N_CANDIDATE_FIELDS = 2
+};
+
+/* What the labels of the tuning split know, learned from n-grams by logistic regression. */
+enum {
+    KEEL_PROBE_STATE_RISK = 0, /* of the last user turn: is the conversation dangerous */
+    KEEL_PROBE_REFUSAL = 1,    /* of a candidate's text: is it a refusal */
+    KEEL_PROBE_COMPLIANCE = 2, /* ... a compliance */
+    KEEL_PROBE_RISK = 3,       /* ... is the conversation it was said in dangerous */
+    KEEL_PROBE_PREFERENCE = 4, /* ... is it the better one of its decision's */
+    KEEL_N_PROBES = 5
+};
+
+/* Single numbers beside the probes' logits, read off the text. */
+enum {
+    KEEL_EXTRA_RULE = 0,
+    KEEL_EXTRA_WORDS = 1,
+    KEEL_EXTRA_QUESTION = 2,
+    KEEL_EXTRA_OVERLAP = 3,
+    KEEL_N_EXTRAS = 4
+};
+enum {
+    KEEL_STATE_SCALARS = 2,                        /* risk probe, log number of turns */
+    KEEL_CANDIDATE_SCALARS = 4 + KEEL_N_EXTRAS + 1 /* candidate probes, extras, ranking score */
+};
+
+typedef struct keel_probe {
+    bool fitted;   /* false: the split had too few labels of either kind; the logit is 0 */
+    float *weight; /* [folds + 1, rows]; fit f did not see fold f, the last saw all */
+    float *bias;   /* [folds + 1] */
+} keel_probe;
+
+/* Parameters beside the embedding table. Each space has those it needs; -1 where there is none. */
+enum {
+    KEEL_PARAM_STATE = 0,     /* [features, 4 dim], then bias */
+    KEEL_PARAM_CANDIDATE = 2, /* [features, 2 dim], then bias */
+    KEEL_PARAM_RANK = 4,      /* [1, features], then bias: how likely a response is anywhere */
+    KEEL_PARAM_ACT = 6,       /* [n_acts, features], then bias */
+    KEEL_PARAM_OUTCOME = 8,   /* [3, features], then bias */
+    KEEL_PARAM_RISK = 10,     /* [1, features], then bias */
+    KEEL_N_BUILTIN_PARAMS = 12
+};
+
+typedef struct keel_builtin {
+    keel_base base; /* first: what callers see */
+    struct keel_builtin_config config;
+    keel_ngram_rules rules;
+    char split[160];                  /* it was tuned on */
+    keel_split tuned;                 /* the same, parsed */
+    int64_t documents[KEEL_N_FIELDS]; /* texts of each field in the tuning split */
+    size_t rows;                      /* buckets that occurred */
+    int32_t *row_of;                  /* [buckets] row, or -1 */
+    int32_t *bucket_of;               /* [rows] */
+    int32_t *frequency;               /* [rows] texts it occurred in */
+    float *table;                     /* [rows, dim] embeddings */
+    keel_params params;               /* indices as above */
+    keel_probe probe[KEEL_N_PROBES];
+    float state_mean[KEEL_STATE_SCALARS], state_scale[KEEL_STATE_SCALARS]; /* scale: 1 / deviation */
+    float candidate_mean[KEEL_CANDIDATE_SCALARS], candidate_scale[KEEL_CANDIDATE_SCALARS];
+    keel_arena arena; /* owns all of it but params */
+} keel_builtin;
+
+/* ---- builtin_model.c ---- */
+
+extern const keel_base_kind keel__builtin_kind;
+/* A model of this configuration in the arena of its own: names, sizes; no table yet. acts are copied. */
+keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_config *config,
+                               keel_action_space space, const char *const *acts, size_t n_acts,
+                               keel_err *err);
+/* Room for `rows` rows of table, maps and probes; bucket_of and frequency are to be filled, then
+ * keel__builtin_index. */
+keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
+void keel__builtin_index(keel_builtin *model); /* row_of from bucket_of */
+void keel__builtin_close(keel_base *base);
+bool keel__builtin_has_param(const keel_builtin *model, size_t index);
+/* The fold a conversation falls into when probes are crossed; by group, independent of the folds of splits.
+ */
+size_t keel__builtin_fold(const keel_builtin *model, const keel_conversation *conversation);
+/* The fit to probe it with: its fold's in the tuning split, the one that saw all elsewhere. */
+size_t keel__builtin_fit_for(const keel_builtin *model, const keel_conversation *conversation);
+
+/* ---- builtin_bags.c ---- */
+
+/* Weighted rows of one text: tf-idf of what occurs, over the L2 norm with unseen n-grams included. */
+typedef struct keel_bag {
+    size_t count;
+    uint32_t *row;
+    float *weight;
+} keel_bag;
+
+typedef struct keel_sample_candidate {
+    keel_bag field[KEEL_N_CANDIDATE_FIELDS];
+    float extra[KEEL_N_EXTRAS];
+} keel_sample_candidate;
+
+/* One decision as the model sees it. */
+typedef struct keel_sample {
+    keel_bag field[KEEL_N_STATE_FIELDS];
+    float log_turns;
+    size_t n_candidates; /* 0 in fixed spaces */
+    keel_sample_candidate *candidate;
+} keel_sample;
+
+/* The n-grams of one field; for KEEL_FIELD_TEXT and ACT of the candidate. */
+typedef struct keel_decision_view {
+    const keel_conversation *conversation;
+    size_t decision;
+    size_t last_user; /* index of the last user turn before the decision, n_turns if there is none */
+} keel_decision_view;
+keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision);
+keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
+                                const keel_candidate *candidate, int field, keel_arena *arena,
+                                keel_grams *out, size_t *n_words, keel_err *err);
+keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
+                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err);
+
+/* ---- builtin_encode.c ---- */
+
+float keel__builtin_probe(const keel_builtin *model, int probe, size_t fit, const keel_bag *bag);
+/* Hidden features of a state [features]. pooled: [4 dim] scratch. */
+void keel__builtin_state(const keel_builtin *model, const keel_sample *sample, float *pooled, float *out);
+void keel__builtin_candidate(const keel_builtin *model, const keel_sample_candidate *candidate, float *pooled,
+                             float *out);
+/* Scalars before standardisation. */
+void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, size_t fit,
+                                 float out[KEEL_STATE_SCALARS]);
+void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample *sample, size_t candidate,
+                                     size_t fit, const float *state, const float *hidden,
+                                     float out[KEEL_CANDIDATE_SCALARS]);
+keel_status keel__builtin_encode(const keel_base *base, const keel_conversation *conversation,
+                                 size_t decision, keel_arena *scratch, keel_features *out, keel_err *err);
+
+/* ---- builtin_file.c ---- */
+
+keel_status keel__builtin_load(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err);
+keel_status keel__builtin_save(const keel_builtin *model, const char *dir, const cJSON *lineage,
+                               const cJSON *metrics, char hash[65], keel_err *err);
+
+#endif

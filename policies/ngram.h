@@ -1,0 +1,38 @@
+/* N-grams of texts, hashed into buckets: words, runs of words, and character n-grams over code points of each
+ * word with boundary marks ("<w", "wor", "rd>"). A word of a single code point (as in Chinese or Japanese
+ * text) has no character n-grams: it is one itself, and runs of such words are what longer n-grams are. */
+#ifndef KEEL_POLICIES_NGRAM_H
+#define KEEL_POLICIES_NGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+typedef struct keel_ngram_rules {
+    size_t word_high;           /* runs of 1 .. word_high words */
+    size_t char_low, char_high; /* code points, marks included; char_high < char_low: none */
+    size_t max_words;           /* of one text */
+    uint32_t buckets;
+} keel_ngram_rules;
+
+/* Buckets hit, ascending, each once; in the arena. */
+typedef struct keel_grams {
+    size_t count;
+    uint32_t *bucket;
+} keel_grams;
+
+/* N-grams of n texts taken together (runs never cross from one text into the next). Different salts hash the
+ * same n-gram differently. characters false: words and their runs only. n_words (may be NULL) gets the number
+ * of words read. */
+keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
+                             bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
+                             keel_err *err);
+
+/* Whole tokens (dialogue acts with their positions). */
+keel_status keel_ngram_tokens(const keel_ngram_rules *rules, const char *const *tokens, size_t n,
+                              uint64_t salt, keel_arena *arena, keel_grams *out, keel_err *err);
+
+#endif
