@@ -1,6 +1,6 @@
-/* The environment interface: a conversation that goes on as long as somebody answers. The user's side is the environment's, the
- * assistant's side is the caller's. An environment is one episode at a time, seeded by episode number, so that policies can
- * be compared on common random numbers. */
+/* The environment interface: a conversation that goes on as long as somebody answers. The user's side is the
+ * environment's, the assistant's side is the caller's. An environment is one episode at a time, seeded by
+ * episode number, so that policies can be compared on common random numbers. */
 #ifndef KEEL_ENVS_ENV_H
 #define KEEL_ENVS_ENV_H
 
@@ -22,22 +22,24 @@ typedef struct keel_env_kind {
 /* What every environment shows; embedded first in each implementation's struct. */
 struct keel_env {
     const keel_env_kind *kind;
-    const keel_conversation *conversation; /* all so far; when done also outcome, completion, latencies: ready for the store */
-    const keel_decision *decision;         /* the open decision and its candidates; NULL when done */
+    const keel_conversation
+        *conversation; /* all so far; when done also outcome, completion, latencies: ready for the store */
+    const keel_decision *decision; /* the open decision and its candidates; NULL when done */
     bool done;
 };
 
 keel_status keel_env_reset(keel_env *env, uint64_t episode, keel_err *err);
-keel_status keel_env_step(keel_env *env, size_t candidate, keel_err *err); /* KEEL_E_USAGE when done or out of range */
-void keel_env_close(keel_env *env);                                        /* NULL is harmless */
+keel_status keel_env_step(keel_env *env, size_t candidate,
+                          keel_err *err); /* KEEL_E_USAGE when done or out of range */
+void keel_env_close(keel_env *env);       /* NULL is harmless */
 
 /* By name ("support-desk") or from a JSON file with {"env": name, ...options}. */
 keel_status keel_env_open(keel_env **out, const char *name_or_file, uint64_t seed, keel_err *err);
 
 /* ---- logging behaviours: who answers while logs are made ---- */
 
-/* Probabilities of each candidate of the open decision into out [n_candidates]. Behaviours may know the episode's
- * hidden truth (they stand for the deployed assistants of the past); policies may not. */
+/* Probabilities of each candidate of the open decision into out [n_candidates]. Behaviours may know the
+ * episode's hidden truth (they stand for the deployed assistants of the past); policies may not. */
 typedef keel_status keel_behave(keel_env *env, keel_rng *rng, double *out, keel_err *err);
 typedef struct keel_behaviour {
     const char *name;
@@ -47,8 +49,9 @@ typedef struct keel_behaviour {
 extern const keel_behaviour keel_behaviours[]; /* ends with a NULL name */
 const keel_behaviour *keel_behaviour_find(const char *name);
 
-/* Runs one episode under a behaviour; the conversation stays valid until the next reset. Candidates taken carry their propensity. */
-keel_status keel_env_episode(keel_env *env, const keel_behaviour *behaviour, uint64_t seed, uint64_t episode, const keel_conversation **out,
-                             keel_err *err);
+/* Runs one episode under a behaviour; the conversation stays valid until the next reset. Candidates taken
+ * carry their propensity. */
+keel_status keel_env_episode(keel_env *env, const keel_behaviour *behaviour, uint64_t seed, uint64_t episode,
+                             const keel_conversation **out, keel_err *err);
 
 #endif
