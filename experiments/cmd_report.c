@@ -1,0 +1,46 @@
+#include <stdio.h>
+
+#include "core/file.h"
+#include "experiments/report.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    {"--run", "DIR", true, false, "the run folder"},
+    {"--out", "FILE", false, false, "the page (default: report.html in the run folder)"},
+    KEEL_FLAG_END,
+};
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    const char *dir = keel_cli_value(cli, "--run"), *out = keel_cli_value(cli, "--out");
+    keel_run_folder folder = {0};
+    keel_buf html = {0};
+    keel_status status;
+    if (!out) out = keel_path_join(&cli->arena, dir, "report.html");
+    if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for a path");
+    KEEL_TRY_GOTO(keel_run_folder_read(&folder, dir, err), done);
+    KEEL_TRY_GOTO(keel_report_html(&folder, &html, err), done);
+    KEEL_TRY_GOTO(keel_file_write(out, html.data, html.length, err), done);
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "report", out);
+    cJSON_AddNumberToObject(cli->result, "bytes", (double)html.length);
+done:
+    keel_buf_free(&html);
+    keel_run_folder_free(&folder);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    fprintf(out, "report: %s\n", cJSON_GetObjectItemCaseSensitive(result, "report")->valuestring);
+}
+
+const keel_verb keel_verb_report = {
+    .name = "report",
+    .brief = "the HTML report of a run folder (`keel run` writes it too)",
+    .flags = flags,
+    .more = "One self-contained page: rates with intervals, learning curves, reward components, replayed "
+            "decisions, lineage. Plots are\n"
+            "drawn by gnuplot; without it the page holds the numbers as tables.\n"
+            "example: keel report --run runs/quickstart\n",
+    .run = run,
+    .print = print,
+};

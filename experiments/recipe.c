@@ -1,0 +1,379 @@
+#include "experiments/recipe.h"
+
+#include <string.h>
+
+#include "core/file.h"
+#include "core/json.h"
+
+enum { LOOP_DEPTH = 8 };
+
+typedef struct variable {
+    const char *name, *value;
+} variable;
+
+typedef struct loading {
+    keel_recipe *recipe;
+    const char *path;
+    const keel_recipe_places *places;
+    variable variables[2 + LOOP_DEPTH];
+    size_t n_variables;
+    bool *used; /* by setting */
+} loading;
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, NULL, "for a recipe");
+}
+
+/* ---- text ---- */
+
+static const char *variable_value(const loading *load, const char *name, size_t length) {
+    for (size_t i = load->n_variables; i-- > 0;)
+        if (strlen(load->variables[i].name) == length && memcmp(load->variables[i].name, name, length) == 0)
+            return load->variables[i].value;
+    return NULL;
+}
+
+/* Copies text into the recipe's arena with each ${name} replaced. */
+static keel_status substitute(loading *load, const char *text, const char **out, keel_err *err) {
+    keel_buf buf = {0};
+    keel_buf_text(&buf, "");
+    while (*text) {
+        const char *open = strstr(text, "${"), *close = open ? strchr(open, '}') : NULL;
+        if (!close) break;
+        const char *value = variable_value(load, open + 2, (size_t)(close - open - 2));
+        if (!value) {
+            keel_buf_free(&buf);
+            return keel_fail(err, KEEL_E_PARSE, load->path, "unknown variable %.*s", (int)(close - open + 1),
+                             open);
+        }
+        keel_buf_append(&buf, text, (size_t)(open - text));
+        keel_buf_text(&buf, value);
+        text = close + 1;
+    }
+    keel_buf_text(&buf, text);
+    const char *copy = buf.failed ? NULL : keel_arena_strdup(&load->recipe->arena, buf.data ? buf.data : "");
+    keel_buf_free(&buf);
+    if (!copy) return no_memory(err);
+    *out = copy;
+    return KEEL_OK;
+}
+
+/* A text, or a number in the shortest form that reads back. */
+static keel_status value_text(loading *load, const cJSON *value, const char *where, const char **out,
+                              keel_err *err) {
+    if (cJSON_IsString(value)) return substitute(load, value->valuestring, out, err);
+    if (!cJSON_IsNumber(value)) return keel_fail(err, KEEL_E_PARSE, where, "expected a text or a number");
+    keel_buf buf = {0};
+    keel_json_put_number(&buf, value->valuedouble);
+    *out = buf.failed ? NULL : keel_arena_strdup(&load->recipe->arena, buf.data);
+    keel_buf_free(&buf);
+    return *out ? KEEL_OK : no_memory(err);
+}
+
+static keel_status check_keys(const cJSON *object, const char *const *known, const char *where,
+                              keel_err *err) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object) {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], item->string) != 0) i++;
+        if (known[i]) continue;
+        keel_fail(err, KEEL_E_PARSE, where, "unknown key \"%s\"", item->string);
+        const char *nearest = keel_nearest(item->string, known);
+        return nearest ? keel_hint(err, "did you mean \"%s\"?", nearest) : KEEL_E_PARSE;
+    }
+    return KEEL_OK;
+}
+
+/* ---- one step ---- */
+
+typedef struct argument_list {
+    const char **items;
+    size_t count, capacity;
+} argument_list;
+
+static keel_status push(loading *load, argument_list *list, const char *text, keel_err *err) {
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 16;
+        const char **items = keel_arena_calloc(&load->recipe->arena, capacity, sizeof *items);
+        if (!items) return no_memory(err);
+        if (list->count) memcpy(items, list->items, list->count * sizeof *items);
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = text;
+    return KEEL_OK;
+}
+
+static keel_status push_flag(loading *load, argument_list *list, const char *key, const cJSON *value,
+                             const char *where, keel_err *err) {
+    char flag[80];
+    snprintf(flag, sizeof flag, "--%.70s", key);
+    const char *name = keel_arena_strdup(&load->recipe->arena, flag), *text;
+    if (!name) return no_memory(err);
+    if (cJSON_IsTrue(value)) return push(load, list, name, err);
+    const cJSON *item = cJSON_IsArray(value) ? value->child : value;
+    for (; item; item = cJSON_IsArray(value) ? item->next : NULL) {
+        KEEL_TRY(value_text(load, item, where, &text, err));
+        KEEL_TRY(push(load, list, name, err));
+        KEEL_TRY(push(load, list, text, err));
+    }
+    return KEEL_OK;
+}
+
+static bool verb_has(const keel_verb *verb, const char *name, size_t length) {
+    for (const keel_flag *flag = verb->flags; flag->name; flag++)
+        if (strlen(flag->name + 2) == length && memcmp(flag->name + 2, name, length) == 0) return true;
+    return false;
+}
+
+/* The setting's "FLAG=VALUE" if it is for a step of that name; "train*" is for all that start so. */
+static const char *setting_for(const char *setting, const char *step) {
+    size_t length = strcspn(setting, ".");
+    if (setting[length] != '.' || length == 0) return NULL;
+    bool prefix = setting[length - 1] == '*';
+    size_t compared = prefix ? length - 1 : length;
+    bool same = strncmp(setting, step, compared) == 0 && (prefix || step[compared] == '\0');
+    return same ? setting + length + 1 : NULL;
+}
+
+/* Whether a setting replaces this flag of the step. */
+static bool is_replaced(const loading *load, const keel_step *step, const char *key) {
+    for (size_t i = 0; i < load->places->n_settings; i++) {
+        const char *rest = setting_for(load->places->settings[i], step->name);
+        const char *equals = rest ? strchr(rest, '=') : NULL;
+        if (equals && strlen(key) == (size_t)(equals - rest) && memcmp(key, rest, strlen(key)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static keel_status push_settings(loading *load, const keel_step *step, argument_list *list, keel_err *err) {
+    keel_arena *arena = &load->recipe->arena;
+    for (size_t i = 0; i < load->places->n_settings; i++) {
+        const char *rest = setting_for(load->places->settings[i], step->name);
+        const char *equals = rest ? strchr(rest, '=') : NULL;
+        if (!equals) continue;
+        load->used[i] = true;
+        bool is_flag = verb_has(step->verb, rest, (size_t)(equals - rest));
+        keel_buf flag = {0};
+        keel_buf_format(&flag, "--%.*s", is_flag ? (int)(equals - rest) : 3, is_flag ? rest : "set");
+        const char *name = flag.failed ? NULL : keel_arena_strdup(arena, flag.data);
+        keel_buf_free(&flag);
+        if (!name) return no_memory(err);
+        KEEL_TRY(push(load, list, name, err));
+        KEEL_TRY(push(load, list, is_flag ? equals + 1 : rest, err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status push_words(loading *load, argument_list *list, const cJSON *words, const char *where,
+                              keel_err *err) {
+    const cJSON *item;
+    const char *text;
+    cJSON_ArrayForEach(item, words) {
+        KEEL_TRY(value_text(load, item, where, &text, err));
+        KEEL_TRY(push(load, list, text, err));
+    }
+    return KEEL_OK;
+}
+
+/* Parses the step's command line as the program would, so that a bad recipe fails before its first step runs.
+ */
+static keel_status check_step(const keel_step *step, const char *where, keel_err *err) {
+    keel_cli cli;
+    keel_err inner = {0};
+    bool help = false;
+    keel_status status = keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, &inner);
+    keel_cli_free(&cli);
+    if (status == KEEL_OK) return KEEL_OK;
+    keel_fail(err, status, where, "%s%s%s", inner.where, inner.where[0] ? ": " : "", inner.message);
+    return inner.hint[0] ? keel_hint(err, "%s", inner.hint) : status;
+}
+
+static keel_status add_step(loading *load, const keel_step *step, keel_err *err) {
+    keel_recipe *recipe = load->recipe;
+    for (size_t i = 0; i < recipe->n_steps; i++)
+        if (strcmp(recipe->steps[i].name, step->name) == 0)
+            return keel_fail(err, KEEL_E_PARSE, load->path, "two steps are called \"%s\"", step->name);
+    if (recipe->n_steps == recipe->capacity) {
+        size_t capacity = recipe->capacity ? 2 * recipe->capacity : 32;
+        keel_step *steps = keel_arena_calloc(&recipe->arena, capacity, sizeof *steps);
+        if (!steps) return no_memory(err);
+        if (recipe->n_steps) memcpy(steps, recipe->steps, recipe->n_steps * sizeof *steps);
+        recipe->steps = steps;
+        recipe->capacity = capacity;
+    }
+    recipe->steps[recipe->n_steps++] = *step;
+    return KEEL_OK;
+}
+
+/* Whether the step's `if` and `unless` let it run. */
+static keel_status wanted(loading *load, const cJSON *object, const char *where, bool *out, keel_err *err) {
+    const char *path = NULL, *present = NULL;
+    *out = true;
+    KEEL_TRY(keel_json_string(object, "if", false, &path, where, err));
+    if (path) {
+        KEEL_TRY(substitute(load, path, &present, err));
+        *out = keel_file_exists(present) || keel_file_is_folder(present);
+    }
+    path = NULL;
+    KEEL_TRY(keel_json_string(object, "unless", false, &path, where, err));
+    if (path) {
+        KEEL_TRY(substitute(load, path, &present, err));
+        if (keel_file_exists(present) || keel_file_is_folder(present)) *out = false;
+    }
+    return KEEL_OK;
+}
+
+/* Names become file names in the run folder. */
+static keel_status check_name(const char *name, const char *where, keel_err *err) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    if (name[0] != '\0' && strlen(name) <= 64 && name[strspn(name, allowed)] == '\0') return KEEL_OK;
+    return keel_fail(err, KEEL_E_PARSE, where,
+                     "a step's name is 1 to 64 letters, digits, - and _; got \"%s\"", name);
+}
+
+static keel_status step_arguments(loading *load, const cJSON *object, keel_step *step, const char *where,
+                                  keel_err *err) {
+    const cJSON *args = NULL, *words = NULL, *item;
+    argument_list list = {0};
+    KEEL_TRY(keel_json_object(object, "args", false, &args, where, err));
+    KEEL_TRY(keel_json_array(object, "positional", false, &words, where, err));
+    cJSON_ArrayForEach(item, args) {
+        if (!is_replaced(load, step, item->string))
+            KEEL_TRY(push_flag(load, &list, item->string, item, where, err));
+    }
+    KEEL_TRY(push_settings(load, step, &list, err));
+    KEEL_TRY(push_words(load, &list, words, where, err));
+    step->argv = list.items;
+    step->argc = list.count;
+    return KEEL_OK;
+}
+
+static keel_status load_step(loading *load, const cJSON *object, keel_err *err) {
+    static const char *const known[] = {"name",       "title", "group",  "verb", "args",
+                                        "positional", "if",    "unless", NULL};
+    const char *name = NULL, *title = NULL, *group = NULL, *verb = NULL;
+    char where[400];
+    keel_step step = {0};
+    bool run = true;
+    KEEL_TRY(keel_json_string(object, "name", true, &name, load->path, err));
+    KEEL_TRY(substitute(load, name, &step.name, err));
+    snprintf(where, sizeof where, "%.300s: step %.80s", load->path, step.name);
+    KEEL_TRY(check_keys(object, known, where, err));
+    KEEL_TRY(check_name(step.name, where, err));
+    KEEL_TRY(wanted(load, object, where, &run, err));
+    if (!run) return KEEL_OK;
+    KEEL_TRY(keel_json_string(object, "verb", true, &verb, where, err));
+    KEEL_TRY(keel_json_string(object, "title", false, &title, where, err));
+    KEEL_TRY(keel_json_string(object, "group", false, &group, where, err));
+    KEEL_TRY(substitute(load, title ? title : name, &step.title, err));
+    if (group) KEEL_TRY(substitute(load, group, &step.group, err));
+    KEEL_TRY(keel_verb_find(verb, &step.verb, err));
+    if (strcmp(verb, "run") == 0) return keel_fail(err, KEEL_E_PARSE, where, "a recipe cannot run recipes");
+    KEEL_TRY(step_arguments(load, object, &step, where, err));
+    KEEL_TRY(check_step(&step, where, err));
+    return add_step(load, &step, err);
+}
+
+/* ---- lists and loops ---- */
+
+static keel_status load_steps(loading *load, const cJSON *steps, keel_err *err);
+
+/* Runs `body` for every combination of the remaining variables. */
+static keel_status load_loop(loading *load, const cJSON *named, const cJSON *body, keel_err *err) {
+    if (!named) return load_steps(load, body, err);
+    if (!cJSON_IsArray(named))
+        return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" needs an array", named->string);
+    if (load->n_variables == sizeof load->variables / sizeof load->variables[0])
+        return keel_fail(err, KEEL_E_PARSE, load->path, "for: nested more than %d deep", LOOP_DEPTH);
+    const cJSON *item;
+    size_t place = load->n_variables++;
+    cJSON_ArrayForEach(item, named) {
+        const char *value;
+        load->variables[place] = (variable){named->string, ""};
+        KEEL_TRY(value_text(load, item, load->path, &value, err));
+        load->variables[place].value = value;
+        KEEL_TRY(load_loop(load, named->next, body, err));
+    }
+    load->n_variables = place;
+    return KEEL_OK;
+}
+
+static keel_status load_steps(loading *load, const cJSON *steps, keel_err *err) {
+    static const char *const known[] = {"for", "steps", NULL};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, steps) {
+        if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, load->path, "steps: expected objects");
+        const cJSON *loop = NULL, *body = NULL;
+        KEEL_TRY(keel_json_object(item, "for", false, &loop, load->path, err));
+        if (!loop) {
+            KEEL_TRY(load_step(load, item, err));
+            continue;
+        }
+        KEEL_TRY(check_keys(item, known, load->path, err));
+        KEEL_TRY(keel_json_array(item, "steps", true, &body, load->path, err));
+        KEEL_TRY(load_loop(load, loop->child, body, err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status check_needs(loading *load, const cJSON *recipe, keel_err *err) {
+    const cJSON *needs = NULL, *item;
+    KEEL_TRY(keel_json_array(recipe, "needs", false, &needs, load->path, err));
+    cJSON_ArrayForEach(item, needs) {
+        const char *path;
+        KEEL_TRY(value_text(load, item, load->path, &path, err));
+        if (keel_file_exists(path) || keel_file_is_folder(path)) continue;
+        keel_fail(err, KEEL_E_NOT_FOUND, path, "the recipe needs this data and it is not there");
+        return keel_hint(err, "say where the data is: --data DIR, or the environment variable KEEL_DATA");
+    }
+    return KEEL_OK;
+}
+
+static keel_status check_settings(const loading *load, keel_err *err) {
+    for (size_t i = 0; i < load->places->n_settings; i++) {
+        if (load->used[i]) continue;
+        keel_fail(err, KEEL_E_USAGE, load->places->settings[i], "no step of the recipe answers to it");
+        return keel_hint(err, "expected STEP.FLAG=VALUE or STEP.KEY=VALUE with a step's name as in %s",
+                         load->path);
+    }
+    return KEEL_OK;
+}
+
+static keel_status load_recipe(loading *load, const cJSON *json, keel_err *err) {
+    static const char *const known[] = {"name", "about", "needs", "steps", NULL};
+    keel_recipe *recipe = load->recipe;
+    const cJSON *steps = NULL;
+    const char *name = NULL, *about = "";
+    KEEL_TRY(check_keys(json, known, load->path, err));
+    KEEL_TRY(keel_json_string(json, "name", true, &name, load->path, err));
+    KEEL_TRY(keel_json_string(json, "about", false, &about, load->path, err));
+    KEEL_TRY(keel_json_array(json, "steps", true, &steps, load->path, err));
+    KEEL_TRY(check_needs(load, json, err));
+    KEEL_TRY(substitute(load, name, &recipe->name, err));
+    KEEL_TRY(substitute(load, about, &recipe->about, err));
+    KEEL_TRY(load_steps(load, steps, err));
+    return check_settings(load, err);
+}
+
+keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_recipe_places *places,
+                             keel_err *err) {
+    *recipe = (keel_recipe){0};
+    cJSON *json = NULL;
+    loading load = {.recipe = recipe, .path = path, .places = places, .n_variables = 2};
+    load.variables[0] = (variable){"data", places->data};
+    load.variables[1] = (variable){"out", places->out};
+    load.used = keel_arena_calloc(&recipe->arena, places->n_settings + 1, sizeof *load.used);
+    if (!load.used) return no_memory(err);
+    KEEL_TRY(keel_json_parse_file(path, &json, err));
+    keel_status status = cJSON_IsObject(json) ? load_recipe(&load, json, err)
+                                              : keel_fail(err, KEEL_E_PARSE, path, "expected an object");
+    cJSON_Delete(json);
+    return status;
+}
+
+void keel_recipe_free(keel_recipe *recipe) {
+    keel_arena_free(&recipe->arena);
+    *recipe = (keel_recipe){0};
+}

@@ -1,0 +1,49 @@
+/* Recipes: an experiment as a list of calls of verbs.
+ *
+ *   {"name": "quickstart", "about": "...", "needs": ["${data}/xstest"],
+ *    "steps": [
+ *      {"name": "train-cql", "verb": "train", "title": "CQL", "group": "...", "args": {"store":
+ * "${out}/logs.db", "set": ["steps=500"]}},
+ *      {"name": "import", "verb": "import", "args": {...}, "positional": ["${data}/xstest"], "if":
+ * "${data}/xstest"},
+ *      {"for": {"k": [0, 1, 2]}, "steps": [...]}]}
+ *
+ * A value is a text, a number, true (a switch) or an array of them; ${data}, ${out} and the variables of
+ * enclosing `for`s are replaced. `if` and `unless` name a path that must or must not exist. title and group
+ * say how the report calls a step's results and in which table they stand. */
+#ifndef KEEL_EXPERIMENTS_RECIPE_H
+#define KEEL_EXPERIMENTS_RECIPE_H
+
+#include "experiments/cli.h"
+
+typedef struct keel_step {
+    const char *name;
+    const char *title; /* defaults to the name */
+    const char *group; /* or NULL */
+    const keel_verb *verb;
+    const char **argv;
+    size_t argc;
+} keel_step;
+
+typedef struct keel_recipe {
+    const char *name, *about;
+    keel_step *steps;
+    size_t n_steps, capacity;
+    keel_arena arena;
+} keel_recipe;
+
+typedef struct keel_recipe_places {
+    const char *data;            /* ${data}; "" when there is none */
+    const char *out;             /* ${out} */
+    const char *const *settings; /* "STEP.FLAG=VALUE" replaces a flag, "STEP.KEY=VALUE" adds to the step's
+                                    --set; "train*" stands for all steps whose name starts so */
+    size_t n_settings;
+} keel_recipe_places;
+
+/* Reads a recipe into a list of steps and checks every step's command line; what is wrong is named by recipe
+ * and step. A setting that no step answers to is KEEL_E_USAGE. Free in any case. */
+keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_recipe_places *places,
+                             keel_err *err);
+void keel_recipe_free(keel_recipe *recipe);
+
+#endif

@@ -1,0 +1,56 @@
+/* What a run folder tells: `keel run` writes it, the report reads it.
+ *
+ *   run.json          {"recipe", "about", "build", "steps": [names in order]}
+ *   steps/NAME.json   {"name", "title", "group", "verb", "argv", "key", "result", "gate"}: a finished step
+ *   report.html       self-contained */
+#ifndef KEEL_EXPERIMENTS_REPORT_H
+#define KEEL_EXPERIMENTS_REPORT_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+typedef struct keel_run_folder {
+    const char *dir;
+    cJSON *run;   /* run.json */
+    cJSON *steps; /* array of the steps' files, in order; unfinished ones are left out */
+} keel_run_folder;
+
+/* KEEL_E_NOT_FOUND with a hint if dir holds no run. Free in any case. */
+keel_status keel_run_folder_read(keel_run_folder *folder, const char *dir, keel_err *err);
+void keel_run_folder_free(keel_run_folder *folder);
+
+/* The rates that were measured, by table: [{"title", "rows": [{"name", "kind", "metrics": {...}}]}].
+ * Evaluations on the same ground share a table: the log, its source models and the base once, then each
+ * policy. The caller deletes. */
+cJSON *keel_report_tables(const keel_run_folder *folder);
+
+/* Curves of a verb ("sft", "train"), by what is measured: [{"name", "lines": [{"name", "points": [[step,
+ * value], ...]}]}]. Steps of one title (folds) are averaged. The caller deletes. */
+keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err);
+
+/* The page, appended to html. */
+keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel_err *err);
+
+/* ---- plots (report_plot.c) ---- */
+
+typedef struct keel_plotter {
+    bool available;  /* gnuplot is there */
+    int count;       /* plots drawn: keeps ids apart */
+    char folder[64]; /* temporary, for scripts */
+} keel_plotter;
+void keel_plotter_open(keel_plotter *plotter);
+void keel_plotter_close(keel_plotter *plotter);
+
+/* Dots with 95 % intervals, a line per row of a table (keel_report_tables), one mark per metric.
+ * NULL-terminated metrics. Appends an inline SVG, or nothing if no row has an estimate or gnuplot is absent;
+ * *drawn tells. */
+keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
+                                const char *const *labels, keel_buf *html, bool *drawn, keel_err *err);
+/* One measure of keel_report_curves against the step. */
+keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,
+                            keel_err *err);
+
+#endif

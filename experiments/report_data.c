@@ -1,0 +1,207 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "experiments/report.h"
+#include "rl/evaluate.h"
+
+static const cJSON *member(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const char *text_of(const cJSON *object, const char *key, const char *otherwise) {
+    const cJSON *item = member(object, key);
+    return cJSON_IsString(item) ? item->valuestring : otherwise;
+}
+
+/* ---- the folder ---- */
+
+static keel_status read_json(const char *dir, const char *name, cJSON **out, keel_err *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return keel_json_parse_file(path, out, err);
+}
+
+static keel_status read_steps(keel_run_folder *folder, keel_err *err) {
+    const cJSON *names = NULL, *name;
+    folder->steps = cJSON_CreateArray();
+    KEEL_TRY(keel_json_array(folder->run, "steps", true, &names, folder->dir, err));
+    cJSON_ArrayForEach(name, names) {
+        char file[256], path[4096];
+        if (!cJSON_IsString(name) || strchr(name->valuestring, '/'))
+            return keel_fail(err, KEEL_E_PARSE, folder->dir, "run.json: steps: expected names");
+        snprintf(file, sizeof file, "steps/%.200s.json", name->valuestring);
+        snprintf(path, sizeof path, "%s/%s", folder->dir, file);
+        if (!keel_file_exists(path)) continue;
+        cJSON *step = NULL;
+        KEEL_TRY(read_json(folder->dir, file, &step, err));
+        cJSON_AddItemToArray(folder->steps, step);
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_run_folder_read(keel_run_folder *folder, const char *dir, keel_err *err) {
+    char path[4096];
+    *folder = (keel_run_folder){.dir = dir};
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    if (!keel_file_exists(path)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, dir, "holds no run");
+        return keel_hint(err, "`keel run RECIPE.json --out DIR` makes one");
+    }
+    KEEL_TRY(read_json(dir, "run.json", &folder->run, err));
+    return read_steps(folder, err);
+}
+
+void keel_run_folder_free(keel_run_folder *folder) {
+    cJSON_Delete(folder->run);
+    cJSON_Delete(folder->steps);
+    *folder = (keel_run_folder){0};
+}
+
+/* ---- tables ---- */
+
+static cJSON *find_table(cJSON *tables, const char *title) {
+    cJSON *table;
+    cJSON_ArrayForEach(table, tables) {
+        if (strcmp(text_of(table, "title", ""), title) == 0) return table;
+    }
+    table = cJSON_CreateObject();
+    cJSON_AddStringToObject(table, "title", title);
+    cJSON_AddArrayToObject(table, "rows");
+    cJSON_AddItemToArray(tables, table);
+    return table;
+}
+
+static void add_row(cJSON *table, const char *name, const char *kind, const cJSON *metrics) {
+    cJSON *row = cJSON_CreateObject();
+    if (!cJSON_IsObject(metrics)) {
+        cJSON_Delete(row);
+        return;
+    }
+    cJSON_AddStringToObject(row, "name", name);
+    cJSON_AddStringToObject(row, "kind", kind);
+    cJSON_AddItemToObject(row, "metrics", cJSON_Duplicate(metrics, 1));
+    cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(table, "rows"), row);
+}
+
+static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
+    const cJSON *baselines = member(result, "baselines"), *model;
+    cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
+    if (cJSON_GetArraySize(member(table, "rows")) == 0) {
+        add_row(table, "logged behaviour", "logged", member(member(baselines, "logged"), "metrics"));
+        cJSON_ArrayForEach(model, member(result, "models"))
+            add_row(table, model->string, "model", member(model, "metrics"));
+        add_row(table, "base", "base", member(member(baselines, "base"), "metrics"));
+    }
+    add_row(table, text_of(step, "title", "policy"), "policy", member(member(result, "policy"), "metrics"));
+}
+
+cJSON *keel_report_tables(const keel_run_folder *folder) {
+    cJSON *tables = cJSON_CreateArray();
+    const cJSON *step;
+    cJSON_ArrayForEach(step, folder->steps) {
+        const char *verb = text_of(step, "verb", "");
+        const cJSON *result = member(step, "result");
+        if (strcmp(verb, "eval") == 0) add_evaluation(tables, step, result);
+        if (strcmp(verb, "simulate") == 0 && member(step, "group"))
+            add_row(find_table(tables, text_of(step, "group", "")), text_of(step, "title", ""), "rollout",
+                    member(result, "metrics"));
+    }
+    return tables;
+}
+
+/* ---- curves ---- */
+
+static cJSON *find_named(cJSON *list, const char *name, const char *inner) {
+    cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (strcmp(text_of(item, "name", ""), name) == 0) return item;
+    }
+    item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "name", name);
+    cJSON_AddArrayToObject(item, inner);
+    cJSON_AddItemToArray(list, item);
+    return item;
+}
+
+/* Adds a value to the running mean at that step: a point is [step, mean, how many]. Steps come in rising
+ * order within a file, so the search starts at the hint. */
+static void add_point(cJSON *points, double step, double value, cJSON **hint) {
+    cJSON *at = *hint ? *hint : points->child;
+    while (at && at->child->valuedouble < step) at = at->next;
+    if (at && at->child->valuedouble == step) {
+        cJSON *mean = at->child->next, *count = mean->next;
+        double n = count->valuedouble + 1;
+        cJSON_SetNumberValue(mean, mean->valuedouble + (value - mean->valuedouble) / n);
+        cJSON_SetNumberValue(count, n);
+        *hint = at;
+        return;
+    }
+    cJSON *point = cJSON_CreateArray();
+    cJSON_AddItemToArray(point, cJSON_CreateNumber(step));
+    cJSON_AddItemToArray(point, cJSON_CreateNumber(value));
+    cJSON_AddItemToArray(point, cJSON_CreateNumber(1));
+    cJSON_AddItemToArray(points, point);
+    *hint = NULL;
+}
+
+/* One line of metrics: {"step": n, name: value, ...}. */
+static void add_metrics_line(cJSON *curves, const char *title, const cJSON *line) {
+    const cJSON *step = member(line, "step"), *item;
+    if (!cJSON_IsNumber(step)) return;
+    cJSON_ArrayForEach(item, line) {
+        if (!cJSON_IsNumber(item) || strcmp(item->string, "step") == 0) continue;
+        cJSON *curve = find_named(curves, item->string, "lines");
+        cJSON *of = find_named(cJSON_GetObjectItemCaseSensitive(curve, "lines"), title, "points");
+        cJSON *points = cJSON_GetObjectItemCaseSensitive(of, "points"), *hint = NULL;
+        cJSON *last = points->child ? points->child->prev : NULL;
+        if (last && last->child->valuedouble <= step->valuedouble) hint = last;
+        add_point(points, step->valuedouble, item->valuedouble, &hint);
+    }
+}
+
+/* A metrics file that is gone or cut off leaves its curve out or short; the report is still worth having. */
+static keel_status add_metrics_file(cJSON *curves, const char *title, const char *path, keel_err *err) {
+    keel_line_reader *reader = NULL;
+    char *text = NULL;
+    size_t length = 0, number = 0;
+    if (!keel_file_exists(path)) return KEEL_OK;
+    KEEL_TRY(keel_line_reader_open(&reader, path, err));
+    while (keel_line_reader_next(reader, &text, &length, &number, NULL) == KEEL_OK && text) {
+        cJSON *line = NULL;
+        if (keel_json_parse(text, length, path, &line, NULL) != KEEL_OK) break;
+        add_metrics_line(curves, title, line);
+        cJSON_Delete(line);
+    }
+    keel_line_reader_close(reader);
+    return KEEL_OK;
+}
+
+/* The path that was recorded, or the same below the folder when that was moved. */
+static void resolve(const keel_run_folder *folder, const char *recorded, char *out, size_t size) {
+    const char *old = text_of(folder->run, "out", "");
+    size_t length = strlen(old);
+    if (length && strncmp(recorded, old, length) == 0)
+        snprintf(out, size, "%s%s", folder->dir, recorded + length);
+    else
+        snprintf(out, size, "%s", recorded);
+}
+
+keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err) {
+    cJSON *curves = cJSON_CreateArray();
+    const cJSON *step;
+    keel_status status = KEEL_OK;
+    cJSON_ArrayForEach(step, folder->steps) {
+        char path[4096];
+        const char *file = text_of(member(step, "result"), "metrics_file", NULL);
+        if (status != KEEL_OK || !file || strcmp(text_of(step, "verb", ""), verb) != 0) continue;
+        resolve(folder, file, path, sizeof path);
+        status = add_metrics_file(curves, text_of(step, "title", ""), path, err);
+    }
+    if (status == KEEL_OK)
+        *out = curves;
+    else
+        cJSON_Delete(curves);
+    return status;
+}

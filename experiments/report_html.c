@@ -1,0 +1,414 @@
+/* The report as one page: no script, no outside resource. Every text that comes from a log, a recipe or a
+ * file is escaped. */
+#include <math.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/report.h"
+#include "rl/evaluate.h"
+
+static const char style[] =
+    ":root{color-scheme:light}*{box-sizing:border-box}"
+    "body{font:16px/1.55 system-ui,-apple-system,'Segoe "
+    "UI',Helvetica,Arial,sans-serif;color:#1c1f23;background:#fff;"
+    "margin:0 auto;padding:1.5rem 1rem 4rem;max-width:68rem}"
+    "h1{font-size:1.7rem;margin:0 0 .2rem}h2{font-size:1.25rem;margin:2.6rem 0 .6rem;border-bottom:1px solid "
+    "#d8dce1;"
+    "padding-bottom:.25rem}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.4rem 0;max-width:46rem}"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-"
+    "nums;margin:.4rem 0}"
+    "th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #e6e9ed;white-space:nowrap}"
+    "th:first-child,td:first-child{text-align:left}td.says{white-space:normal;min-width:16rem;text-align:"
+    "left}"
+    "thead th{border-bottom:2px solid #9aa3ad}tr.policy "
+    "td:first-child{font-weight:600}tr.chosen{background:#eef5fb}"
+    ".i{color:#596673;font-size:.85em}.none{color:#6b7580}"
+    "figure{margin:.6rem 0}svg{max-width:100%;height:auto}.wide svg{min-width:34rem}"
+    ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:.4rem}"
+    ".card{border:1px solid #d8dce1;border-radius:6px;padding:.7rem 1rem;margin:.8rem 0}"
+    ".user{background:#f4f6f8;border-left:3px solid #0072B2;padding:.4rem .7rem;margin:.4rem "
+    "0;overflow-wrap:anywhere}"
+    "details{margin:.4rem "
+    "0}summary{cursor:pointer}pre{overflow-x:auto;background:#f4f6f8;padding:.7rem;font-size:.8rem}"
+    "code{background:#f4f6f8;padding:0 .2rem}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}";
+
+static const cJSON *member(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static const char *text_of(const cJSON *object, const char *key) {
+    const cJSON *item = member(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+/* ---- pieces ---- */
+
+/* Markup is escaped; control characters but the line break become blanks. */
+static void put_escaped(keel_buf *html, const char *text, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        bool control = (unsigned char)text[i] < ' ' && text[i] != '\n';
+        switch (text[i]) {
+        case '&':
+            keel_buf_text(html, "&amp;");
+            break;
+        case '<':
+            keel_buf_text(html, "&lt;");
+            break;
+        case '>':
+            keel_buf_text(html, "&gt;");
+            break;
+        case '"':
+            keel_buf_text(html, "&quot;");
+            break;
+        case '\'':
+            keel_buf_text(html, "&#39;");
+            break;
+        default:
+            keel_buf_append(html, control ? " " : text + i, 1);
+        }
+    }
+}
+
+/* At most max_bytes of text, never cut inside a character. */
+static void put_cut(keel_buf *html, const char *text, size_t max_bytes) {
+    size_t length = strlen(text),
+           shown = length > max_bytes ? keel_utf8_cut(text, length, max_bytes) : length;
+    put_escaped(html, text, shown);
+    if (shown < length) keel_buf_text(html, "...");
+}
+
+static void put(keel_buf *html, const char *text) {
+    put_escaped(html, text, strlen(text));
+}
+
+static void put_number(keel_buf *html, const cJSON *value, const char *format) {
+    if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble)) {
+        keel_buf_text(html, "<span class=none>-</span>");
+        return;
+    }
+    char text[64];
+    bool whole = value->valuedouble == floor(value->valuedouble) && fabs(value->valuedouble) < 1e15;
+    snprintf(text, sizeof text, whole && !format ? "%.0f" : format ? format : "%.4g", value->valuedouble);
+    keel_buf_text(html, text);
+}
+
+static void put_interval(keel_buf *html, const cJSON *interval) {
+    const cJSON *n = member(interval, "n");
+    keel_buf_text(html, "<td>");
+    if (!cJSON_IsNumber(n) || !(n->valuedouble > 0)) {
+        keel_buf_text(html, "<span class=none>-</span></td>");
+        return;
+    }
+    put_number(html, member(interval, "value"), "%.3f");
+    keel_buf_text(html, " <span class=i>[");
+    put_number(html, member(interval, "low"), "%.3f");
+    keel_buf_text(html, ", ");
+    put_number(html, member(interval, "high"), "%.3f");
+    keel_buf_text(html, "] n=");
+    keel_buf_format(html, "%.0f</span></td>", n->valuedouble);
+}
+
+/* ---- rates ---- */
+
+static bool any_estimate(const cJSON *rows, const char *metric) {
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) {
+        const cJSON *n = member(member(member(row, "metrics"), metric), "n");
+        if (cJSON_IsNumber(n) && n->valuedouble > 0) return true;
+    }
+    return false;
+}
+
+static void put_words(keel_buf *html, const char *name) {
+    for (; *name; name++) keel_buf_append(html, *name == '_' ? " " : name, 1);
+}
+
+static void put_rates(keel_buf *html, const cJSON *rows) {
+    const cJSON *row;
+    keel_buf_text(html, "<div class=scroll><table><thead><tr><th></th>");
+    for (int m = 0; m < KEEL_N_METRICS; m++) {
+        if (!any_estimate(rows, keel_metric_names[m])) continue;
+        keel_buf_text(html, "<th>");
+        put_words(html, keel_metric_names[m]);
+        keel_buf_text(html, "</th>");
+    }
+    keel_buf_text(html, "</tr></thead><tbody>\n");
+    cJSON_ArrayForEach(row, rows) {
+        keel_buf_format(html, "<tr class=%s><td>", text_of(row, "kind"));
+        put(html, text_of(row, "name"));
+        keel_buf_text(html, "</td>");
+        for (int m = 0; m < KEEL_N_METRICS; m++)
+            if (any_estimate(rows, keel_metric_names[m]))
+                put_interval(html, member(member(row, "metrics"), keel_metric_names[m]));
+        keel_buf_text(html, "</tr>\n");
+    }
+    keel_buf_text(html, "</tbody></table></div>\n");
+}
+
+static keel_status put_figure(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
+                              const char *const *labels, const char *caption, keel_buf *html, keel_err *err) {
+    keel_buf svg = {0};
+    bool drawn = false;
+    keel_status status = keel_plot_intervals(plotter, rows, metrics, labels, &svg, &drawn, err);
+    if (status == KEEL_OK && drawn) {
+        keel_buf_format(html, "<figure class=\"wide scroll\" role=img aria-label=\"%s\">", caption);
+        keel_buf_append(html, svg.data, svg.length);
+        keel_buf_format(html, "<figcaption class=i>%s</figcaption></figure>\n", caption);
+    }
+    keel_buf_free(&svg);
+    return status;
+}
+
+static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plotter, keel_buf *html,
+                              keel_err *err) {
+    static const char *const rates[] = {"refusal_rate", "completion_rate", "over_refusal_rate", NULL};
+    static const char *const rate_labels[] = {"refusal of dangerous requests", "completion", "over-refusal",
+                                              NULL};
+    static const char *const rewards[] = {"composite_reward", "accuracy", "speed", "safety", NULL};
+    static const char *const others[] = {"agreement_rate", "preference_accuracy", NULL};
+    static const char *const other_labels[] = {"agreement with the log", "preference accuracy", NULL};
+    cJSON *tables = keel_report_tables(folder), *table;
+    keel_status status = KEEL_OK;
+    keel_buf_text(html, "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals: Wilson for rates, a bootstrap over "
+                        "conversations for means. "
+                        "n is what an estimate rests on.</p>\n");
+    cJSON_ArrayForEach(table, tables) {
+        const cJSON *rows = member(table, "rows");
+        keel_buf_text(html, "<h3>");
+        put(html, text_of(table, "title"));
+        keel_buf_text(html, "</h3>\n");
+        put_rates(html, rows);
+        if (status == KEEL_OK)
+            status = put_figure(plotter, rows, rates, rate_labels,
+                                "Refusal, completion and over-refusal with 95 % intervals", html, err);
+        if (status == KEEL_OK)
+            status = put_figure(plotter, rows, rewards, rewards, "Reward components with 95 % intervals",
+                                html, err);
+        if (status == KEEL_OK && !any_estimate(rows, "refusal_rate"))
+            status = put_figure(plotter, rows, others, other_labels,
+                                "Agreement and preference with 95 % intervals", html, err);
+    }
+    cJSON_Delete(tables);
+    return status;
+}
+
+/* ---- curves ---- */
+
+/* Without gnuplot: first, middle and last value of each line. */
+static void put_curve_rows(const cJSON *curve, keel_buf *html) {
+    const cJSON *line;
+    cJSON_ArrayForEach(line, member(curve, "lines")) {
+        const cJSON *points = member(line, "points");
+        int n = cJSON_GetArraySize(points), at[3] = {0, n / 2, n - 1};
+        keel_buf_text(html, "<tr><td>");
+        put(html, text_of(curve, "name"));
+        keel_buf_text(html, "</td><td>");
+        put(html, text_of(line, "name"));
+        for (int i = 0; i < 3; i++) {
+            keel_buf_text(html, "</td><td>");
+            const cJSON *point = n > 0 ? cJSON_GetArrayItem(points, at[i]) : NULL;
+            put_number(html, point ? point->child->next : NULL, "%.4g");
+        }
+        keel_buf_text(html, "</td></tr>\n");
+    }
+}
+
+static void put_curve_table(const cJSON *curves, keel_buf *html) {
+    const cJSON *curve;
+    keel_buf_text(html, "<div "
+                        "class=scroll><table><thead><tr><th>part</th><th>run</th><th>first</th><th>middle</"
+                        "th><th>last</th></tr>"
+                        "</thead><tbody>\n");
+    cJSON_ArrayForEach(curve, curves) put_curve_rows(curve, html);
+    keel_buf_text(html, "</tbody></table></div>\n");
+}
+
+static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plotter, const char *verb,
+                              const char *title, keel_buf *html, keel_err *err) {
+    cJSON *curves = NULL;
+    const cJSON *curve;
+    KEEL_TRY(keel_report_curves(folder, verb, &curves, err));
+    keel_status status = KEEL_OK;
+    if (curves->child) keel_buf_format(html, "<h3>%s</h3>\n", title);
+    if (curves->child && plotter->available) keel_buf_text(html, "<div class=grid>\n");
+    cJSON_ArrayForEach(curve, curves) {
+        bool drawn = false;
+        if (!plotter->available || status != KEEL_OK) continue;
+        keel_buf_text(html, "<figure>");
+        status = keel_plot_curve(plotter, curve, html, &drawn, err);
+        keel_buf_text(html, "</figure>\n");
+    }
+    if (curves->child && plotter->available) keel_buf_text(html, "</div>\n");
+    if (curves->child && !plotter->available) put_curve_table(curves, html);
+    cJSON_Delete(curves);
+    return status;
+}
+
+/* ---- replayed decisions ---- */
+
+static void put_action(keel_buf *html, const cJSON *action) {
+    static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
+    const cJSON *q;
+    bool chosen = cJSON_IsTrue(member(action, "chosen")), masked = cJSON_IsTrue(member(action, "masked"));
+    keel_buf_text(html, chosen ? "<tr class=chosen><td class=says>" : "<tr><td class=says>");
+    put_cut(html, text_of(action, "says"), 240);
+    keel_buf_text(html, "</td><td>");
+    keel_buf_text(html, chosen ? "policy" : masked ? "masked" : "");
+    if (cJSON_IsTrue(member(action, "taken")))
+        keel_buf_text(html, chosen ? ", log" : masked ? ", log" : "log");
+    keel_buf_text(html, "</td>");
+    cJSON_ArrayForEach(q, member(action, "q")) {
+        keel_buf_text(html, "<td>");
+        put_number(html, q, "%.3f");
+        keel_buf_text(html, "</td>");
+    }
+    for (size_t i = 0; i < 3; i++) {
+        keel_buf_text(html, "<td>");
+        put_number(html, member(action, numbers[i]), "%.3f");
+        keel_buf_text(html, "</td>");
+    }
+    keel_buf_text(html, "</tr>\n");
+}
+
+static void put_why(keel_buf *html, const cJSON *why, bool agrees) {
+    const cJSON *part;
+    if (!why) return;
+    keel_buf_format(html, "<p>Why, against %s:", agrees ? "the next best" : "what was logged");
+    if (cJSON_IsTrue(member(why, "fallback")))
+        keel_buf_text(html, " all responses are below the safety floor;");
+    if (cJSON_IsTrue(member(why, "below_safety_floor")))
+        keel_buf_text(html, " that one is below the safety floor;");
+    cJSON_ArrayForEach(part, member(why, "parts")) {
+        keel_buf_text(html, " ");
+        put(html, part->string);
+        keel_buf_text(html, " ");
+        put_number(html, part, "%+.3f");
+    }
+    keel_buf_text(html, " (log-probability)</p>\n");
+}
+
+static void put_decision(keel_buf *html, const cJSON *decision) {
+    const cJSON *actions = member(decision, "actions"), *action, *q;
+    bool agrees = cJSON_IsTrue(member(decision, "agrees"));
+    keel_buf_text(html, "<div class=card><b>");
+    put_cut(html, text_of(decision, "conversation"), 100);
+    keel_buf_text(html, "</b>, turn ");
+    put_number(html, member(decision, "turn"), NULL);
+    keel_buf_text(html, ", ");
+    put(html, text_of(decision, "risk"));
+    keel_buf_text(html, agrees ? ": the policy does as logged\n<div class=user>"
+                               : ": the policy acts differently\n<div class=user>");
+    put_cut(html, text_of(decision, "user"), 600);
+    keel_buf_text(html, "</div>\n<div class=scroll><table><thead><tr><th>response</th><th></th>");
+    cJSON_ArrayForEach(q, member(actions->child, "q")) {
+        keel_buf_text(html, "<th>Q ");
+        put(html, q->string);
+        keel_buf_text(html, "</th>");
+    }
+    keel_buf_text(html, "<th>advantage</th><th>log base</th><th>log policy</th></tr></thead><tbody>\n");
+    cJSON_ArrayForEach(action, actions) put_action(html, action);
+    keel_buf_text(html, "</tbody></table></div>\n");
+    put_why(html, member(decision, "why"), agrees);
+    keel_buf_text(html, "</div>\n");
+}
+
+static void put_replays(const keel_run_folder *folder, keel_buf *html) {
+    const cJSON *step, *decision;
+    cJSON_ArrayForEach(step, folder->steps) {
+        const cJSON *result = member(step, "result"), *decisions = member(result, "decisions");
+        if (strcmp(text_of(step, "verb"), "replay") != 0 || !cJSON_IsArray(decisions)) continue;
+        keel_buf_text(html, "<h2>Replayed decisions: ");
+        put(html, text_of(step, "title"));
+        keel_buf_text(html, "</h2>\n<p>");
+        put_number(html, member(result, "differing"), NULL);
+        keel_buf_text(html, " of ");
+        put_number(html, member(result, "seen"), NULL);
+        keel_buf_text(html, " decisions replayed differ from the log.</p>\n");
+        int shown = 0;
+        cJSON_ArrayForEach(decision, decisions) {
+            if (shown++ < 12 && member(decision, "actions") && member(decision, "actions")->child)
+                put_decision(html, decision);
+        }
+    }
+}
+
+/* ---- lineage ---- */
+
+static keel_status put_details(keel_buf *html, const char *title, const char *verb, const cJSON *json,
+                               keel_err *err) {
+    keel_buf text = {0};
+    keel_status status = keel_json_print(json, true, &text, err);
+    if (status == KEEL_OK) {
+        keel_buf_text(html, "<details><summary>");
+        put(html, title);
+        keel_buf_format(html, " (%s)</summary><pre>", verb);
+        put_escaped(html, text.data, text.length);
+        keel_buf_text(html, "</pre></details>\n");
+    }
+    keel_buf_free(&text);
+    return status;
+}
+
+static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, keel_err *err) {
+    const cJSON *step;
+    keel_buf_text(html, "<h2>Lineage</h2>\n");
+    KEEL_TRY(put_details(html, "the run", text_of(folder->run, "recipe"), folder->run, err));
+    cJSON_ArrayForEach(step, folder->steps) {
+        const char *verb = text_of(step, "verb");
+        bool learned = strcmp(verb, "sft") == 0 || strcmp(verb, "train") == 0,
+             label = strcmp(verb, "label") == 0;
+        if (learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0)
+            KEEL_TRY(put_details(html, text_of(step, "name"), verb, member(step, "result"), err));
+    }
+    return KEEL_OK;
+}
+
+static void put_definitions(keel_buf *html) {
+    keel_buf_text(
+        html,
+        "<h2>What is measured</h2>\n<dl>"
+        "<dt>refusal rate</dt><dd>of judged decisions in dangerous conversations, the share answered by a "
+        "full refusal</dd>"
+        "<dt>harmful compliance rate</dt><dd>of the same, the share answered by compliance</dd>"
+        "<dt>over refusal rate</dt><dd>of judged decisions in benign conversations, the share refused in "
+        "full or in part</dd>"
+        "<dt>completion rate</dt><dd>of benign conversations, the share completed; for logs of one decision, "
+        "full compliance</dd>"
+        "<dt>composite reward</dt><dd>weighted mean of accuracy, speed and safety, over the components that "
+        "are known</dd>"
+        "<dt>agreement rate</dt><dd>share of decisions where the choice is one of those the log took</dd>"
+        "<dt>preference accuracy</dt><dd>of pairs of responses to one request that the log ranks, the share "
+        "ranked alike</dd></dl>\n");
+}
+
+keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel_err *err) {
+    keel_plotter plotter;
+    keel_status status;
+    keel_plotter_open(&plotter);
+    keel_buf_text(html, "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
+                        "content=\"width=device-width, "
+                        "initial-scale=1\"><title>keel: ");
+    put(html, text_of(folder->run, "recipe"));
+    keel_buf_format(html, "</title><style>%s</style></head><body>\n<h1>", style);
+    put(html, text_of(folder->run, "recipe"));
+    keel_buf_text(html, "</h1>\n<p>");
+    put(html, text_of(folder->run, "about"));
+    keel_buf_text(html, "</p>\n");
+    if (!plotter.available)
+        keel_buf_text(html, "<p><b>gnuplot was not found: there are no plots; the same numbers stand in the "
+                            "tables.</b></p>\n");
+    KEEL_TRY_GOTO(put_tables(folder, &plotter, html, err), done);
+    keel_buf_text(html, "<h2>Learning curves</h2>\n<p>Each part of the loss against the step; runs of one "
+                        "title (folds) are averaged.</p>\n");
+    KEEL_TRY_GOTO(put_curves(folder, &plotter, "train", "Offline learning", html, err), done);
+    KEEL_TRY_GOTO(put_curves(folder, &plotter, "sft", "Supervised tuning of the base", html, err), done);
+    put_replays(folder, html);
+    put_definitions(html);
+    KEEL_TRY_GOTO(put_lineage(folder, html, err), done);
+    keel_buf_text(html, "</body></html>\n");
+    if (html->failed) status = keel_fail(err, KEEL_E_NOMEM, NULL, "for the report");
+done:
+    keel_plotter_close(&plotter);
+    return status;
+}

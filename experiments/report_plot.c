@@ -1,0 +1,239 @@
+/* Plots drawn by gnuplot as SVG. Colours are Okabe and Ito's, told apart by people with colour-vision
+ * deficiency; marks and dashes differ as well. Titles and names come from recipes and logs: they reach
+ * gnuplot only as plain characters in single quotes, and gnuplot is started without a shell. */
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "experiments/report.h"
+
+extern char **environ;
+
+static const char *const palette[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                      "#E69F00", "#56B4E9", "#000000"};
+static const int marks[] = {7, 5, 9, 11, 13, 6, 4};
+enum { COLOURS = 7 };
+
+static const cJSON *member(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static double number_of(const cJSON *object, const char *key) {
+    const cJSON *item = member(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}
+
+/* ---- running gnuplot ---- */
+
+/* Runs gnuplot on a script; false if it cannot be started or fails. */
+static bool run_gnuplot(const char *script) {
+    char program[] = "gnuplot", quiet[] = "-d", path[96];
+    snprintf(path, sizeof path, "%s", script);
+    char *argv[] = {program, quiet, path, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t child;
+    int state = 0;
+    if (posix_spawn_file_actions_init(&actions) != 0) return false;
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    bool started = posix_spawnp(&child, program, &actions, NULL, argv, environ) == 0;
+    posix_spawn_file_actions_destroy(&actions);
+    return started && waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0;
+}
+
+void keel_plotter_open(keel_plotter *plotter) {
+    *plotter = (keel_plotter){0};
+    snprintf(plotter->folder, sizeof plotter->folder, "/tmp/keel-plot-XXXXXX");
+    if (!mkdtemp(plotter->folder)) {
+        plotter->folder[0] = '\0';
+        return;
+    }
+    char script[96];
+    snprintf(script, sizeof script, "%s/try.gp", plotter->folder);
+    plotter->available = keel_file_write(script, "exit\n", 5, NULL) == KEEL_OK && run_gnuplot(script);
+}
+
+void keel_plotter_close(keel_plotter *plotter) {
+    if (plotter->folder[0]) keel_folder_remove(plotter->folder, NULL);
+    *plotter = (keel_plotter){0};
+}
+
+/* Appends the drawing, from "<svg" on, with its ids made unique within the page. */
+static void put_svg(keel_plotter *plotter, const char *svg, keel_buf *html) {
+    static const char *const openers[] = {"id=\"", "id='", "href='#", "href=\"#", "url(#"};
+    while (*svg) {
+        const char *found = NULL;
+        size_t which = 0;
+        for (size_t i = 0; i < sizeof openers / sizeof openers[0]; i++) {
+            const char *at = strstr(svg, openers[i]);
+            if (at && (!found || at < found)) {
+                found = at;
+                which = i;
+            }
+        }
+        if (!found) break;
+        keel_buf_append(html, svg, (size_t)(found - svg) + strlen(openers[which]));
+        keel_buf_format(html, "p%d-", plotter->count);
+        svg = found + strlen(openers[which]);
+    }
+    keel_buf_text(html, svg);
+}
+
+static keel_status draw(keel_plotter *plotter, keel_buf *script, keel_buf *html, bool *drawn, keel_err *err) {
+    char script_path[96], svg_path[96];
+    keel_buf svg = {0};
+    if (script->failed) return keel_fail(err, KEEL_E_NOMEM, NULL, "for a plot");
+    snprintf(script_path, sizeof script_path, "%s/plot.gp", plotter->folder);
+    snprintf(svg_path, sizeof svg_path, "%s/plot.svg", plotter->folder);
+    KEEL_TRY(keel_file_write(script_path, script->data, script->length, err));
+    keel_status status = KEEL_OK;
+    *drawn = run_gnuplot(script_path) && keel_file_exists(svg_path);
+    if (*drawn) status = keel_file_read(svg_path, 0, &svg, err);
+    const char *start = status == KEEL_OK && svg.data ? strstr(svg.data, "<svg") : NULL;
+    if (start) {
+        plotter->count++;
+        put_svg(plotter, start, html);
+    }
+    *drawn = start != NULL;
+    keel_buf_free(&svg);
+    unlink(svg_path);
+    return status;
+}
+
+/* ---- scripts ---- */
+
+/* In single quotes nothing but the quote itself is special; what could still confuse is shown as '?'. */
+static void put_quoted(keel_buf *script, const char *text) {
+    size_t length = strlen(text), shown = length > 60 ? 60 : length;
+    while (shown < length && shown > 0 && ((unsigned char)text[shown] & 0xC0) == 0x80) shown--;
+    keel_buf_text(script, "'");
+    for (size_t i = 0; i < shown; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool plain = c >= 0x80 || (c >= ' ' && c != 0x7F && !strchr("'\"`\\$@{}#", c));
+        char one = plain ? (char)c : '?';
+        keel_buf_append(script, &one, 1);
+    }
+    keel_buf_text(script, "'");
+}
+
+static void put_head(const keel_plotter *plotter, keel_buf *script, int width, int height) {
+    keel_buf_format(
+        script,
+        "set encoding utf8\n"
+        "set terminal svg noenhanced size %d,%d dynamic font 'Helvetica,Arial,sans-serif,13' background "
+        "'#ffffff'\n"
+        "set output '%s/plot.svg'\n"
+        "set border 3 lc rgb '#666666'\nset tics nomirror out\nset grid lc rgb '#dddddd' lt 1 lw 0.7\n",
+        width, height, plotter->folder);
+}
+
+static bool has_estimate(const cJSON *rows, const char *metric) {
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) {
+        if (number_of(member(member(row, "metrics"), metric), "n") > 0) return true;
+    }
+    return false;
+}
+
+/* A data block of the rows that have this metric: value, low, high, height. */
+static void put_interval_data(keel_buf *script, const cJSON *rows, const char *metric, size_t block,
+                              double shift) {
+    const cJSON *row;
+    double y = (double)cJSON_GetArraySize(rows);
+    keel_buf_format(script, "$d%zu << EOD\n", block);
+    cJSON_ArrayForEach(row, rows) {
+        const cJSON *interval = member(member(row, "metrics"), metric);
+        if (number_of(interval, "n") > 0 && isfinite(number_of(interval, "value")))
+            keel_buf_format(script, "%.9g %.9g %.9g %.9g\n", number_of(interval, "value"),
+                            number_of(interval, "low"), number_of(interval, "high"), y + shift);
+        y -= 1;
+    }
+    keel_buf_text(script, "EOD\n");
+}
+
+static void put_row_names(keel_buf *script, const cJSON *rows) {
+    const cJSON *row;
+    int y = cJSON_GetArraySize(rows);
+    keel_buf_format(script, "set yrange [0.4:%d.6]\nset ytics (", y);
+    cJSON_ArrayForEach(row, rows) {
+        put_quoted(script, member(row, "name")->valuestring);
+        keel_buf_format(script, " %d%s", y--, row->next ? ", " : "");
+    }
+    keel_buf_text(script, ")\n");
+}
+
+keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
+                                const char *const *labels, keel_buf *html, bool *drawn, keel_err *err) {
+    size_t count = 0, shown[COLOURS] = {0};
+    *drawn = false;
+    for (size_t i = 0; metrics[i] && count < COLOURS; i++)
+        if (has_estimate(rows, metrics[i])) shown[count++] = i;
+    if (!plotter->available || count == 0) return KEEL_OK;
+    keel_buf script = {0};
+    put_head(plotter, &script, 760, 90 + 34 * cJSON_GetArraySize(rows));
+    put_row_names(&script, rows);
+    keel_buf_text(&script,
+                  "set key top center horizontal outside\nset offsets graph 0.02, graph 0.02, 0, 0\n");
+    for (size_t j = 0; j < count; j++)
+        put_interval_data(&script, rows, metrics[shown[j]], j,
+                          count > 1 ? 0.24 - 0.48 * (double)j / (double)(count - 1) : 0.0);
+    for (size_t j = 0; j < count; j++) {
+        keel_buf_format(&script, "%s$d%zu using 1:4:2:3 with xerrorbars lc rgb '%s' pt %d ps 1 lw 1.6 title ",
+                        j ? ", " : "plot ", j, palette[j], marks[j]);
+        put_quoted(&script, labels[shown[j]]);
+    }
+    keel_buf_text(&script, "\n");
+    keel_status status = draw(plotter, &script, html, drawn, err);
+    keel_buf_free(&script);
+    return status;
+}
+
+static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) {
+    const cJSON *point;
+    keel_buf_format(script, "$d%zu << EOD\n", block);
+    cJSON_ArrayForEach(point, points) {
+        double value = point->child->next->valuedouble;
+        if (isfinite(value)) keel_buf_format(script, "%.9g %.9g\n", point->child->valuedouble, value);
+    }
+    keel_buf_text(script, "EOD\n");
+}
+
+keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,
+                            keel_err *err) {
+    const cJSON *lines = member(curve, "lines"), *line;
+    size_t count = 0, j = 0;
+    *drawn = false;
+    if (!plotter->available) return KEEL_OK;
+    keel_buf script = {0};
+    put_head(plotter, &script, 420, 280);
+    cJSON_ArrayForEach(line, lines) {
+        if (count < COLOURS) put_curve_data(&script, member(line, "points"), count++);
+    }
+    keel_buf_text(
+        &script,
+        "set key top center horizontal outside\nset xlabel 'step'\nset format x '%.0s%c'\nset title ");
+    put_quoted(&script, member(curve, "name")->valuestring);
+    keel_buf_text(&script, "\n");
+    cJSON_ArrayForEach(line, lines) {
+        if (j == count) break;
+        keel_buf_format(
+            &script,
+            "%s$d%zu using 1:2 with linespoints lc rgb '%s' dt %zu pt %d ps 0.5 pi -12 lw 1.6 title ",
+            j ? ", " : "plot ", j, palette[j], j % 5 + 1, marks[j]);
+        put_quoted(&script, member(line, "name")->valuestring);
+        j++;
+    }
+    keel_buf_text(&script, "\n");
+    keel_status status = draw(plotter, &script, html, drawn, err);
+    keel_buf_free(&script);
+    return status;
+}
