@@ -129,15 +129,26 @@ keel_status keel_refusal_judge_predict(const keel_refusal_judge *judge, const ch
 /* ---- validation ---- */
 
 /* Folds in turn to the groups in the order they first appear, so that as many folds as groups leaves one
- * group out. */
-static keel_status assign_folds(const keel_refusal_example *examples, size_t count, size_t folds,
-                                size_t *fold, keel_err *err) {
+ * group out. seen [slots] is an open-addressing table of the first example of each group, plus one. */
+static size_t number_groups(const keel_refusal_example *examples, size_t count, size_t folds, size_t *fold,
+                            size_t *seen, size_t slots) {
     size_t groups = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t same = 0;
-        while (same < i && examples[same].group != examples[i].group) same++;
-        fold[i] = same < i ? fold[same] : groups++ % folds;
+        size_t at = (size_t)(keel_hash64_mix(examples[i].group, 0) % slots);
+        while (seen[at] && examples[seen[at] - 1].group != examples[i].group) at = (at + 1) % slots;
+        fold[i] = seen[at] ? fold[seen[at] - 1] : groups++ % folds;
+        if (!seen[at]) seen[at] = i + 1;
     }
+    return groups;
+}
+
+static keel_status assign_folds(const keel_refusal_example *examples, size_t count, size_t folds,
+                                size_t *fold, keel_err *err) {
+    size_t slots;
+    size_t *seen = keel_size_mul(count + 1, 2, &slots) ? keel_calloc(slots, sizeof *seen) : NULL;
+    if (!seen) return keel_fail(err, KEEL_E_NOMEM, "refusal judge", "out of memory for %zu examples", count);
+    const size_t groups = number_groups(examples, count, folds, fold, seen, slots);
+    keel_free(seen);
     if (groups < folds)
         return keel_fail(err, KEEL_E_INVALID, "refusal judge", "%zu folds need as many groups, got %zu",
                          folds, groups);
