@@ -208,6 +208,51 @@ static void wrong_examples_are_named(void **state) {
     assert_int_equal(keel_refusal_judge_validate(examples, 1, 1, &agreement, &err), KEEL_E_INVALID);
 }
 
+/* ---- memory that runs out ---- */
+
+static long calls_left, live;
+
+static void *failing_resize(void *user, void *old, size_t bytes) {
+    (void)user;
+    if (calls_left-- <= 0) return NULL;
+    void *got = realloc(old, bytes);
+    live += got && !old;
+    return got;
+}
+
+static void counting_release(void *user, void *old) {
+    (void)user;
+    live -= old != NULL;
+    free(old);
+}
+
+static void every_allocation_may_fail_without_a_leak(void **state) {
+    (void)state;
+    const keel_allocator failing = {failing_resize, counting_release, NULL};
+    keel_refusal_example examples[MADE_UP];
+    char text[MADE_UP][128];
+    keel_status status = KEEL_E_NOMEM;
+    long n = 0;
+    make_up(examples, text);
+    keel_allocator_set(&failing);
+    for (; status != KEEL_OK && n < 1000; n++) {
+        keel_refusal_judge *judge = NULL;
+        float p[KEEL_N_OUTCOMES];
+        keel_outcome outcome;
+        keel_err err;
+        calls_left = n;
+        live = 0;
+        status = keel_refusal_judge_fit(&judge, examples, MADE_UP, &err);
+        if (status == KEEL_OK) status = keel_refusal_judge_predict(judge, text[0], p, &outcome, &err);
+        keel_refusal_judge_free(judge);
+        if (status != KEEL_OK) assert_int_equal(status, KEEL_E_NOMEM);
+        assert_int_equal(live, 0);
+    }
+    keel_allocator_set(NULL);
+    assert_int_equal(status, KEEL_OK);
+    assert_true(n > 5);
+}
+
 /* ---- XSTest ---- */
 
 static const char *const models[] = {"gpt4", "llama2new", "llama2orig", "mistralinstruct", "mistralguard"};
@@ -291,6 +336,7 @@ int main(void) {
         cmocka_unit_test(the_same_examples_give_the_same_judge_and_a_file_gives_it_back),
         cmocka_unit_test(a_judge_of_the_wrong_shape_is_refused),
         cmocka_unit_test(wrong_examples_are_named),
+        cmocka_unit_test(every_allocation_may_fail_without_a_leak),
         cmocka_unit_test(agreement_on_models_left_out_reaches_the_acceptance_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
