@@ -216,7 +216,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 }
 
 static void print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2};
+    keel_table table = {.columns = 2, .plain = true};
     keel_table_cell(&table, "labels");
     keel_table_cell(&table, "value");
     keel_table_leaves(&table, result);

@@ -166,7 +166,7 @@ keel_status keel_artefact_result(keel_cli *cli, const char *dir, const char *kin
 }
 
 void keel_artefact_print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2};
+    keel_table table = {.columns = 2, .plain = true};
     keel_table_cell(&table, "artefact");
     keel_table_cell(&table, "value");
     const cJSON *item;

@@ -109,10 +109,11 @@ void keel_table_leaves(keel_table *table, const cJSON *object) {
     }
 }
 
-static void print_cell(FILE *out, const char *cell, size_t width, bool left) {
+/* Nothing is padded behind the last column. */
+static void print_cell(FILE *out, const char *cell, size_t width, bool left, bool last) {
     size_t used = width_of(cell), pad = width > used ? width - used : 0;
     if (left) keel_print_line(out, cell, 0);
-    for (; pad > 0; pad--) fputc(' ', out);
+    for (; pad > 0 && !(left && last); pad--) fputc(' ', out);
     if (!left) keel_print_line(out, cell, 0);
 }
 
@@ -136,7 +137,7 @@ void keel_table_print(const keel_table *table, FILE *out) {
     for (size_t i = 0; i < table->n_cells; i++, cell += strlen(cell) + 1) {
         size_t column = i % table->columns;
         if (column) fputs("  ", out);
-        print_cell(out, cell, widths[column], column == 0);
+        print_cell(out, cell, widths[column], table->plain || column == 0, column + 1 == table->columns);
         if (column + 1 < table->columns) continue;
         fputc('\n', out);
         if (i + 1 == table->columns) print_rule(out, widths, table->columns);

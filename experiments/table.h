@@ -3,6 +3,7 @@
 #define KEEL_EXPERIMENTS_TABLE_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "core/memory.h"
@@ -12,6 +13,7 @@
  * when done. */
 typedef struct keel_table {
     size_t columns;
+    bool plain; /* all columns are set left */
     size_t n_cells;
     keel_buf text; /* NUL-terminated cells one after the other */
 } keel_table;
