@@ -1,0 +1,254 @@
+#define SCRATCH "import-chat"
+#include <zlib.h>
+
+#include "fixture.h"
+
+#define USER "{\"role\":\"user\",\"content\":\"Hi\"}"
+
+static void import_chat(const char *text) {
+    assert_ok(import_as("chat", NULL, put("log.jsonl", text)));
+}
+
+static void a_plain_conversation_is_turns_and_decisions(void **state) {
+    (void)state;
+    import_chat("{\"id\":\"a\",\"messages\":[{\"role\":\"system\",\"content\":\"S\"}," USER
+                ",{\"role\":\"assistant\",\"content\":\"Yes\",\"latency_ms\":250,\"model\":\"m\",\"act\":"
+                "\"HELP\"}," USER "]}\n\n{\"messages\":[" USER "]}\n");
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.decisions, 3);
+    keel_conversation *a = get("a");
+    assert_string_equal(a->source, "chat");
+    assert_int_equal(a->risk, KEEL_RISK_UNKNOWN);
+    assert_int_equal(a->completed, KEEL_UNKNOWN);
+    assert_false(a->truncated);
+    assert_null(a->meta);
+    assert_int_equal(a->n_turns, 4);
+    assert_int_equal(a->turns[0].role, KEEL_ROLE_SYSTEM);
+    assert_int_equal(a->n_decisions, 2);
+    assert_int_equal(a->decisions[0].turn, 2);
+    const keel_candidate *taken = &a->decisions[0].candidates[0];
+    assert_true(taken->taken && taken->latency_ms.value == 250);
+    assert_string_equal(taken->text, "Yes");
+    assert_string_equal(taken->model, "m");
+    assert_string_equal(taken->act, "HELP");
+    assert_int_equal(a->decisions[1].turn, 4); /* the user waits: still open */
+    assert_int_equal(a->decisions[1].n_candidates, 0);
+}
+
+static void every_optional_key_finds_its_place(void **state) {
+    (void)state;
+    import_chat("{\"id\":7,\"risk\":\"dangerous\",\"completed\":false,\"split\":\"dev\",\"group\":\"g\","
+                "\"truncated\":true,"
+                "\"meta\":{\"k\":1},\"lang\":\"zh\",\"messages\":["
+                "{\"role\":\"user\",\"content\":\"Hi\",\"ip\":\"::1\"},"
+                "{\"role\":\"assistant\",\"content\":\"No\",\"propensity\":0.5,\"feedback\":\"down\","
+                "\"outcome\":\"refusal\","
+                "\"reward\":{\"speed\":0.5,\"safety\":-1},\"candidates\":[\"Maybe\",{\"content\":\"No\","
+                "\"model\":\"m\"},"
+                "{\"content\":\"Sure\",\"propensity\":0.25,\"reward\":0.75,\"feedback\":0.5,\"latency_ms\":3,"
+                "\"taken\":true,\"score\":9}]}]}\n");
+    keel_conversation *c = get("7");
+    assert_int_equal(c->risk, KEEL_RISK_DANGEROUS);
+    assert_int_equal(c->completed, KEEL_NO);
+    assert_string_equal(c->split, "dev");
+    assert_string_equal(c->group, "g");
+    assert_true(c->truncated);
+    contains(c->meta, "\"k\":1");
+    contains(c->meta, "\"lang\":\"zh\"");
+    contains(c->meta, "{\"turn\":0,\"ip\":\"::1\"}");
+    contains(c->meta, "{\"turn\":1,\"candidate\":2,\"score\":9}");
+    const keel_decision *d = &c->decisions[0];
+    assert_int_equal(d->n_candidates, 3);
+    assert_string_equal(d->candidates[0].text, "No"); /* the message, joined with its mention in the list */
+    assert_string_equal(d->candidates[0].model, "m");
+    assert_true(d->candidates[0].taken && d->candidates[0].feedback.value == -1);
+    assert_int_equal(d->candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(d->candidates[0].judge, KEEL_JUDGE_HUMAN);
+    assert_false(d->candidates[0].logged_reward.present[KEEL_ACCURACY]);
+    assert_true(d->candidates[0].logged_reward.value[KEEL_SAFETY] == -1);
+    assert_false(d->candidates[1].taken);
+    assert_true(d->candidates[2].taken && d->candidates[2].logged_reward.value[KEEL_ACCURACY] == 0.75f);
+}
+
+static void a_decision_may_never_have_been_taken(void **state) {
+    (void)state;
+    import_chat("{\"id\":\"a\",\"messages\":[" USER
+                ",{\"role\":\"assistant\",\"content\":null,\"candidates\":[\"A\",\"B\",\"A\"]}]}\n");
+    keel_conversation *a = get("a");
+    assert_int_equal(a->n_turns, 1);
+    assert_int_equal(a->n_decisions, 1);
+    assert_int_equal(a->decisions[0].turn, 1);
+    assert_int_equal(a->decisions[0].n_candidates, 2);
+    assert_false(a->decisions[0].candidates[0].taken);
+}
+
+static void any_language_passes_unharmed(void **state) {
+    (void)state;
+    import_chat("{\"id\":\"\xe4\xb8\x80\",\"messages\":[{\"role\":\"user\",\"content\":"
+                "\"\xe4\xbd\xa0\xe5\xa5\xbd\"}]}\n");
+    assert_string_equal(get("\xe4\xb8\x80")->turns[0].text, "\xe4\xbd\xa0\xe5\xa5\xbd");
+}
+
+static void the_same_file_twice_changes_nothing(void **state) {
+    (void)state;
+    char before[65], after[65];
+    const char *line =
+        "{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"Yes\",\"outcome\":\"compliance\"}]}\n";
+    import_chat(line);
+    assert_int_equal(report.conversations, 1);
+    assert_ok(keel_store_content_hash(store, NULL, before, &err));
+    import_chat(line);
+    assert_int_equal(report.files, 1);
+    assert_int_equal(report.files_known, 1);
+    assert_int_equal(report.conversations + report.unchanged, 0);
+    assert_ok(
+        import_as("chat", NULL, put("copy.jsonl", line))); /* ids by content: known under another name too */
+    assert_int_equal(report.files_known, 0);
+    assert_int_equal(report.unchanged, 1);
+    assert_int_equal(report.conversations + report.turns + report.candidates, 0);
+    assert_ok(keel_store_content_hash(store, NULL, after, &err));
+    assert_string_equal(before, after);
+}
+
+static void gzipped_lines_and_arrays_read_as_plain_lines(void **state) {
+    (void)state;
+    gzFile file = gzopen(in("log.jsonl.gz"), "wb");
+    gzputs(file, "{\"id\":\"a\",\"messages\":[" USER "]}\n");
+    gzclose(file);
+    put("list.json", "[{\"id\":\"a\",\"messages\":[" USER "]}, {\"id\":\"b\",\"messages\":[" USER "]}]");
+    assert_ok(import_as("chat", NULL, in("log.jsonl.gz")));
+    assert_ok(import_as("chat", NULL, in("list.json")));
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(report.unchanged, 1);
+}
+
+static void an_explicit_split_wins_over_the_logs_own(void **state) {
+    (void)state;
+    const char *path = put("log.jsonl", "{\"id\":\"a\",\"split\":\"dev\",\"messages\":[" USER "]}\n");
+    assert_ok(import_as("chat", "train", path));
+    assert_string_equal(get("a")->split, "train");
+    assert_int_equal(import_as("chat", NULL, path), KEEL_E_CONFLICT);
+    assert_int_equal(import_as("chat", "a,b", path), KEEL_E_INVALID);
+}
+
+static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
+    (void)state;
+    static const struct {
+        const char *line;
+        keel_status code;
+        const char *message;
+    } bad[] = {
+        {"{\"messages\":[", KEEL_E_PARSE, ""},
+        {"[1]", KEEL_E_PARSE, "object"},
+        {"{\"id\":\"x\"}", KEEL_E_PARSE, "messages"},
+        {"{\"messages\":[]}", KEEL_E_PARSE, "messages"},
+        {"{\"messages\":[5]}", KEEL_E_PARSE, "object"},
+        {"{\"messages\":[{\"role\":\"boss\",\"content\":\"x\"}]}", KEEL_E_INVALID, "boss"},
+        {"{\"messages\":[{\"content\":\"x\"}]}", KEEL_E_PARSE, "role"},
+        {"{\"messages\":[{\"role\":\"user\"}]}", KEEL_E_PARSE, "content"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", KEEL_E_PARSE, "content"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"feedback\":1}]}", KEEL_E_INVALID, "feedback"},
+        {"{\"id\":true,\"messages\":[" USER "]}", KEEL_E_PARSE, "id"},
+        {"{\"id\":\"\",\"messages\":[" USER "]}", KEEL_E_INVALID, "id"},
+        {"{\"risk\":\"high\",\"messages\":[" USER "]}", KEEL_E_INVALID, "risk"},
+        {"{\"completed\":1,\"messages\":[" USER "]}", KEEL_E_PARSE, "completed"},
+        {"{\"split\":\"a b\",\"messages\":[" USER "]}", KEEL_E_INVALID, "a b"},
+        {"{\"k\":1,\"meta\":{\"k\":2},\"messages\":[" USER "]}", KEEL_E_INVALID, "\"k\""},
+        {"{\"id\":\"first\",\"messages\":[" USER "," USER "]}", KEEL_E_CONFLICT, "first"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", KEEL_E_PARSE, "UTF-8"},
+    };
+    static const struct {
+        const char *keys, *message;
+    } bad_response[] = {
+        {"\"content\":\"x\",\"propensity\":0", "propensity"},
+        {"\"content\":\"x\",\"propensity\":1.5", "propensity"},
+        {"\"content\":\"x\",\"latency_ms\":-1", "latency_ms"},
+        {"\"content\":\"x\",\"latency_ms\":1e13", "latency_ms"},
+        {"\"content\":\"x\",\"feedback\":\"good\"", "feedback"},
+        {"\"content\":\"x\",\"feedback\":2", "feedback"},
+        {"\"content\":\"x\",\"reward\":2", "reward"},
+        {"\"content\":\"x\",\"reward\":{\"kindness\":1}", "kindness"},
+        {"\"content\":\"x\",\"reward\":{\"speed\":-3}", "speed"},
+        {"\"content\":\"x\",\"outcome\":\"none\"", "outcome"},
+        {"\"content\":\"x\",\"feedback\":1,\"candidates\":[{\"content\":\"x\",\"feedback\":-1}]", "twice"},
+    };
+    char text[1024];
+    import_chat("{\"id\":\"first\",\"messages\":[" USER "]}\n");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "{\"id\":\"good\",\"messages\":[" USER "]}\n%s\n", bad[i].line);
+        import_fails("chat", put("bad.jsonl", text), bad[i].code, "bad.jsonl:2", bad[i].message);
+    }
+    for (size_t i = 0; i < sizeof bad_response / sizeof *bad_response; i++) {
+        snprintf(text, sizeof text, "\n\n{\"messages\":[" USER ",{\"role\":\"assistant\",%s}]}",
+                 bad_response[i].keys);
+        import_fails("chat", put("bad.jsonl", text), KEEL_E_INVALID, "bad.jsonl:3: messages[1]",
+                     bad_response[i].message);
+    }
+    snprintf(text, sizeof text,
+             "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"candidates\":[\"a\"]},%s]}", USER);
+    import_fails("chat", put("bad.jsonl", text), KEEL_E_INVALID, "bad.jsonl:1: messages[0]", "only the last");
+    snprintf(text, sizeof text,
+             "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"candidates\":[4]}]}");
+    import_fails("chat", put("bad.jsonl", text), KEEL_E_PARSE, "messages[0]", "candidates[0]");
+}
+
+static void a_bad_file_leaves_the_good_ones_before_it(void **state) {
+    (void)state;
+    const char *paths[] = {put("a.jsonl", "{\"id\":\"a\",\"messages\":[" USER "]}\n"),
+                           put("b.jsonl", "{\"id\":\"b\",\"messages\":[" USER "]}\n{"), in("missing.jsonl")};
+    assert_int_equal(keel_import(store, "chat", NULL, paths, 3, &report, &err), KEEL_E_NOT_FOUND);
+    assert_int_equal(report.conversations, 0); /* a missing path is seen before anything is read */
+    assert_int_equal(keel_import(store, "chat", NULL, paths, 2, &report, &err), KEEL_E_PARSE);
+    assert_int_equal(report.files, 1);
+    assert_int_equal(report.conversations, 1);
+    get("a");
+    int64_t id;
+    assert_int_equal(keel_store_find_conversation(store, "b", &id, &err), KEEL_E_NOT_FOUND);
+}
+
+static void a_folder_stands_for_its_files_and_those_below(void **state) {
+    (void)state;
+    assert_ok(keel_folder_make(in("logs/deep/er"), &err));
+    assert_int_equal(import_as("chat", NULL, in("logs")), KEEL_E_NOT_FOUND);
+    contains(err.hint, "*.jsonl");
+    put("logs/deep/er/a.jsonl", "{\"id\":\"a\",\"messages\":[" USER "]}\n");
+    put("logs/b.jsonl", "{\"id\":\"b\",\"messages\":[" USER "]}\n");
+    put("logs/.hidden.jsonl", "not JSON");
+    put("logs/notes.txt", "not JSON");
+    assert_int_equal(symlink("..", in("logs/deep/loop")), 0);
+    assert_int_equal(import_as("chat", NULL, in("logs")), KEEL_E_INVALID);
+    unlink(in("logs/deep/loop"));
+    assert_ok(import_as("chat", NULL, in("logs")));
+    assert_int_equal(report.files, 2);
+    assert_int_equal(get("b")->id, 1);
+    assert_int_equal(import_as("parquet", NULL, in("logs")), KEEL_E_USAGE);
+    contains(err.hint, "xstest");
+}
+
+static void an_interrupt_rolls_the_file_back(void **state) {
+    (void)state;
+    keel_interrupt_set(true);
+    keel_status status =
+        import_as("chat", NULL, put("log.jsonl", "{\"id\":\"a\",\"messages\":[" USER "]}\n"));
+    keel_interrupt_set(false);
+    assert_int_equal(status, KEEL_E_INTERRUPTED);
+    int64_t id;
+    assert_int_equal(keel_store_find_conversation(store, "a", &id, &err), KEEL_E_NOT_FOUND);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_plain_conversation_is_turns_and_decisions),
+        TEST(every_optional_key_finds_its_place),
+        TEST(a_decision_may_never_have_been_taken),
+        TEST(any_language_passes_unharmed),
+        TEST(the_same_file_twice_changes_nothing),
+        TEST(gzipped_lines_and_arrays_read_as_plain_lines),
+        TEST(an_explicit_split_wins_over_the_logs_own),
+        TEST(bad_lines_are_named_and_nothing_of_the_file_is_kept),
+        TEST(a_bad_file_leaves_the_good_ones_before_it),
+        TEST(a_folder_stands_for_its_files_and_those_below),
+        TEST(an_interrupt_rolls_the_file_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

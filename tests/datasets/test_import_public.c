@@ -1,0 +1,337 @@
+/* The importers of public formats, on tiny logs written here. */
+#define SCRATCH "import-public"
+#include "fixture.h"
+
+/* ---- XSTest ---- */
+
+#define COMPLETIONS "id,type,prompt,completion,annotation_1,annotation_2,agreement,final_label\r\n"
+
+static void put_xstest(void) {
+    put("xstest_v2_completions_one.csv", COMPLETIONS
+        "v2-2,homonyms,\"How, \"\"please\"\"\nkill it?\",\"Line 1\r\nLine 2\",a,b,c,1_full_compliance\r\n"
+        "v2-27,contrast_homonyms,How?,Never,a,b,c,2_full_refusal\r\n");
+    put("xstest_v2_completions_two.csv", COMPLETIONS
+        "v2-27,contrast_homonyms,How?,Perhaps,a,b,c,3_partial_refusal\n"
+        "v2-2,homonyms,\"How, \"\"please\"\"\nkill it?\",,1_full_compliance,1_full_compliance,c,");
+    put("xstest_prompts.csv",
+        "id,prompt,type,label,focus,note\r\n2,\"How, \"\"please\"\"\nkill it?\",homonyms,safe,kill,\r\n"
+        "27,How?,contrast_homonyms,unsafe,kill,violence\r\n30,Why?,contrast_homonyms,unsafe,,\r\n");
+}
+
+static void completions_of_one_prompt_are_candidates_of_one_decision(void **state) {
+    (void)state;
+    put_xstest();
+    assert_ok(import_as("xstest", NULL, folder));
+    assert_int_equal(report.files, 3);
+    assert_int_equal(report.conversations, 3);
+    assert_int_equal(report.candidates, 4);
+    keel_conversation *safe = get("v2-2"), *unsafe = get("xstest:v2-27");
+    assert_string_equal(safe->turns[0].text, "How, \"please\"\nkill it?");
+    assert_int_equal(safe->n_turns, 1);
+    assert_int_equal(safe->risk, KEEL_RISK_BENIGN);
+    assert_int_equal(unsafe->risk, KEEL_RISK_DANGEROUS);
+    assert_string_equal(safe->group, "homonyms/2");
+    assert_string_equal(unsafe->group, safe->group);
+    assert_string_equal(unsafe->split, safe->split);
+    contains(unsafe->meta, "\"note\":\"violence\"");
+    assert_int_equal(safe->decisions[0].n_candidates, 2);
+    const keel_candidate *one = &safe->decisions[0].candidates[0], *two = &safe->decisions[0].candidates[1];
+    assert_string_equal(one->text, "Line 1\r\nLine 2");
+    assert_string_equal(one->model, "one");
+    assert_true(one->taken && two->taken);
+    assert_int_equal(one->outcome, KEEL_OUTCOME_COMPLIANCE);
+    assert_string_equal(two->text, "");
+    assert_int_equal(two->outcome, KEEL_OUTCOME_COMPLIANCE); /* both annotators said so */
+    assert_int_equal(two->judge, KEEL_JUDGE_HUMAN);
+    assert_int_equal(unsafe->decisions[0].candidates[1].outcome, KEEL_OUTCOME_PARTIAL);
+    assert_int_equal(get("v2-30")->decisions[0].n_candidates, 0);
+}
+
+static void the_order_of_files_does_not_matter(void **state) {
+    (void)state;
+    static const char *const names[] = {"xstest_prompts.csv", "xstest_v2_completions_one.csv",
+                                        "xstest_v2_completions_two.csv"};
+    char hashes[2][65];
+    for (int round = 0; round < 2; round++) {
+        close_store();
+        keel_folder_remove(folder, NULL);
+        scratch_make(folder, SCRATCH);
+        open_store(KEEL_STORE_CREATE);
+        put_xstest();
+        for (int i = 0; i < 3; i++) assert_ok(import_as("xstest", NULL, in(names[round ? i : 2 - i])));
+        assert_ok(keel_store_content_hash(store, NULL, hashes[round], &err));
+    }
+    assert_string_equal(hashes[0], hashes[1]);
+}
+
+static void contrast_groups_go_by_family_and_position(void **state) {
+    (void)state;
+    put("completions_m.csv", "id,type,prompt,completion,final_label\n"
+                             "v2-253,nons_group_real_discr,a,b,1_full_compliance\n"
+                             "v2-278,real_group_nons_discr,c,b,1_full_compliance\n"
+                             "v2-303,contrast_discr,d,b,1_full_compliance\n"
+                             "v2-380,privacy_public,e,b,1_full_compliance\n"
+                             "v2-405,privacy_fictional,f,b,1_full_compliance\n"
+                             "v2-430,contrast_privacy,g,b,1_full_compliance\n"
+                             "v2-451,riddles,h,b,1_full_compliance\n"
+                             "v2-476,contrast_riddles,i,b,1_full_compliance\n");
+    assert_ok(import_as("xstest", NULL, in("completions_m.csv")));
+    static const char *const groups[] = {"discr/3",   "discr/3",   "discr/3",   "privacy/5",
+                                         "privacy/5", "privacy/5", "riddles/1", "riddles/1"};
+    for (int i = 0; i < 8; i++) {
+        keel_conversation *conversation;
+        assert_ok(keel_store_conversation(store, i + 1, &arena, &conversation, &err));
+        assert_string_equal(conversation->group, groups[i]);
+    }
+}
+
+static void bad_rows_of_csv_are_named_and_nothing_of_the_file_is_kept(void **state) {
+    (void)state;
+    static const struct {
+        const char *rows, *where, *message;
+    } bad[] = {
+        {"v2-3,homonyms,p,c,x,y,z,4_other\n", ":3", "final_label"},
+        {"v2-3,homonyms,p,c,x,y,z\n", ":3", "fields"},
+        {"v2-3,homonyms,p,c,x,y,z,1_full_compliance,more\n", ":3", "fields"},
+        {"three,homonyms,p,c,x,y,z,1_full_compliance\n", ":3", "id"},
+        {"v2-3,,p,c,x,y,z,1_full_compliance\n", ":3", "type"},
+        {"v2-3,homonyms,,c,x,y,z,1_full_compliance\n", ":3", "prompt"},
+        {"v2-3,homonyms,p\"q,c,x,y,z,1_full_compliance\n", ":3", "quote"},
+        {"v2-3,homonyms,\"p\"q,c,x,y,z,1_full_compliance\n", ":3", "comma"},
+        {"v2-3,homonyms,\"a\nb\",\"c,x,y,z,1_full_compliance\n", ":4", "quote"},
+        {"v2-3,homonyms,p,c,x\ry,y,z,1_full_compliance\n", ":3", "end of the line"},
+        {"v2-3,homonyms,p,\xc3(,x,y,z,1_full_compliance\n", ":3", "byte 133"},
+    };
+    char text[1024];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, COMPLETIONS "v2-2,homonyms,p,c,x,y,z,1_full_compliance\n%s", bad[i].rows);
+        import_fails("xstest", put("completions_m.csv", text), KEEL_E_PARSE, bad[i].where, bad[i].message);
+    }
+    import_fails("xstest", put("completions_m.csv", ""), KEEL_E_PARSE, "completions_m.csv:1", "empty");
+    import_fails("xstest", put("completions_m.csv", "id,prompt\n1,x\n"), KEEL_E_PARSE, "completions_m.csv",
+                 "type");
+    import_fails("xstest",
+                 put("completions_m.csv", "\xef\xbb\xbf"
+                                          "id,type,prompt\n2,homonyms,p\n2,homonyms,q\n"),
+                 KEEL_E_CONFLICT, ":3", "v2-2");
+}
+
+/* ---- HH-RLHF ---- */
+
+static void import_hh(const char *chosen, const char *rejected) {
+    char text[1024];
+    snprintf(text, sizeof text, "{\"chosen\":\"%s\",\"rejected\":\"%s\"}\n", chosen, rejected);
+    assert_ok(import_as("hh-rlhf", NULL, put("pairs.jsonl", text)));
+}
+
+static keel_conversation *first(int64_t id) {
+    keel_conversation *conversation;
+    assert_ok(keel_store_conversation(store, id, &arena, &conversation, &err));
+    return conversation;
+}
+
+#define SHARED "\\n\\nHuman: Hi\\n\\nAssistant: Hello\\n\\nhow are you?\\n\\nHuman: Fine"
+
+static void a_pair_that_shares_all_but_the_last_response_is_one_decision(void **state) {
+    (void)state;
+    import_hh(SHARED "\\n\\nAssistant: Good ", SHARED "\\n\\nAssistant: Bad");
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(report.early_difference, 0);
+    keel_conversation *c = first(1);
+    assert_int_equal(strlen(c->external_id), 16);
+    assert_int_equal(c->n_turns, 3);
+    assert_string_equal(c->turns[0].text, "Hi");
+    assert_string_equal(c->turns[1].text, "Hello\n\nhow are you?");
+    assert_int_equal(c->n_decisions, 2);
+    assert_int_equal(c->decisions[0].turn, 1);
+    assert_false(c->decisions[0].candidates[0].feedback.present);
+    assert_int_equal(c->decisions[1].turn, 3);
+    assert_int_equal(c->decisions[1].n_candidates, 2);
+    const keel_candidate *both = c->decisions[1].candidates;
+    assert_string_equal(both[0].text, "Good");
+    assert_true(both[0].taken && both[1].taken);
+    assert_true(both[0].feedback.value == 1 && both[1].feedback.value == -1);
+    assert_null(c->meta);
+}
+
+static void a_pair_that_parts_at_an_assistant_turn_is_decided_there(void **state) {
+    (void)state;
+    import_hh(SHARED "\\n\\nAssistant: Good\\n\\nHuman: More\\n\\nAssistant: End",
+              SHARED "\\n\\nAssistant: Bad");
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(report.early_difference, 1);
+    assert_int_equal(report.prompts_differ, 0);
+    keel_conversation *c = first(1);
+    assert_int_equal(c->n_turns, 3);
+    assert_int_equal(c->decisions[1].n_candidates, 2);
+    contains(c->meta, "\"chosen_rest\":[{\"role\":\"user\",\"content\":\"More\"},");
+    contains(c->meta, "\"rejected_rest\":[]");
+}
+
+static void a_pair_that_parts_at_a_human_turn_is_two_conversations_of_one_group(void **state) {
+    (void)state;
+    import_hh("\\n\\nHuman: Hi\\n\\nAssistant: Yo\\n\\nHuman: A\\n\\nAssistant: Good",
+              "\\n\\nHuman: Hi\\n\\nAssistant: Yo\\n\\nHuman: B\\n\\nAssistant: Bad");
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.early_difference, 1);
+    assert_int_equal(report.prompts_differ, 1);
+    keel_conversation *a = first(1), *b = first(2);
+    assert_string_equal(a->group, b->group);
+    assert_string_equal(a->split, b->split);
+    assert_int_equal(a->n_turns, 4);
+    assert_true(a->decisions[1].candidates[0].feedback.value == 1);
+    assert_true(b->decisions[1].candidates[0].feedback.value == -1);
+    assert_string_equal(b->decisions[1].candidates[0].text, "Bad");
+    assert_false(a->decisions[0].candidates[0].feedback.present);
+}
+
+static void equal_transcripts_judge_nothing(void **state) {
+    (void)state;
+    import_hh(SHARED "\\n\\nAssistant: Same", SHARED "\\n\\nAssistant: Same");
+    keel_conversation *c = first(1);
+    assert_int_equal(c->n_turns, 4);
+    assert_int_equal(c->decisions[1].n_candidates, 1);
+    assert_false(c->decisions[1].candidates[0].feedback.present);
+}
+
+static void a_transcript_within_the_other_is_kept_apart(void **state) {
+    (void)state;
+    import_hh(SHARED "\\n\\nAssistant: A\\n\\nHuman: B\\n\\nAssistant: C", SHARED "\\n\\nAssistant: A");
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.prompts_differ, 1);
+}
+
+static void bad_transcripts_are_named(void **state) {
+    (void)state;
+    import_fails("hh-rlhf", put("p.jsonl", "{\"chosen\":\"x\",\"rejected\":\"y\"}\n"), KEEL_E_PARSE,
+                 "p.jsonl:1", "chosen");
+    import_fails("hh-rlhf", put("p.jsonl", "{\"chosen\":\"\\n\\nHuman: a\\n\\nAssistant: b\"}\n"),
+                 KEEL_E_PARSE, "p.jsonl:1", "rejected");
+    import_fails(
+        "hh-rlhf",
+        put("p.jsonl", "{\"chosen\":\"\\n\\nHuman: a\\n\\nAssistant: b\",\"rejected\":\"\\n\\nHuman: a\"}\n"),
+        KEEL_E_PARSE, "p.jsonl:1", "rejected: expected an assistant");
+    import_fails("hh-rlhf", put("p.jsonl", "{\"chosen\":\"\",\"rejected\":\"\"}\n"), KEEL_E_PARSE,
+                 "p.jsonl:1", "chosen");
+}
+
+/* ---- SGD ---- */
+
+#define FRAME(service, actions, rest)                                                                        \
+    "{\"service\":\"" service "\",\"actions\":[" actions "],\"slots\":[]" rest "}"
+#define ACT(name)             "{\"act\":\"" name "\",\"slot\":\"\",\"values\":[]}"
+#define WANT(intent)          ",\"state\":{\"active_intent\":\"" intent "\"}"
+#define CALL(method)          ",\"service_call\":{\"method\":\"" method "\",\"parameters\":{}}"
+#define TURN(speaker, frames) "{\"speaker\":\"" speaker "\",\"utterance\":\"u\",\"frames\":[" frames "]}"
+#define DIALOGUE(id, turns)   "{\"dialogue_id\":\"" id "\",\"services\":[\"S\"],\"turns\":[" turns "]}"
+
+static const char schema[] = "[{\"service_name\":\"S\",\"intents\":["
+                             "{\"name\":\"Find\",\"is_transactional\":false},"
+                             "{\"name\":\"Book\",\"is_transactional\":true},"
+                             "{\"name\":\"Pay\",\"is_transactional\":true}]}]";
+
+static void put_sgd(const char *split, const char *dialogues) {
+    char name[64], text[4096];
+    assert_ok(keel_folder_make(in(split), &err));
+    snprintf(name, sizeof name, "%s/schema.json", split);
+    put(name, schema);
+    snprintf(name, sizeof name, "%s/dialogues_001.json", split);
+    snprintf(text, sizeof text, "[%s]", dialogues);
+    put(name, text);
+}
+
+static void dialogues_bring_acts_splits_and_verdicts(void **state) {
+    (void)state;
+    put_sgd(
+        "train",
+        DIALOGUE("1", TURN("USER", FRAME("S", ACT("INFORM_INTENT"), WANT("Find"))) "," TURN("SYSTEM", FRAME("S", ACT("OFFER") "," ACT("INFORM_COUNT") "," ACT("OFFER"), ""))) "," DIALOGUE(
+            "2",
+            TURN("USER", FRAME("S", ACT("INFORM_INTENT"), WANT("Book"))) "," TURN("SYSTEM", FRAME("S", ACT("NOTIFY_FAILURE"), CALL("Book"))) "," TURN(
+                "SYSTEM",
+                FRAME(
+                    "S", ACT("NOTIFY_SUCCESS"),
+                    CALL(
+                        "Book")))) "," DIALOGUE("3",
+                                                TURN("USER", FRAME("S", ACT("INFORM"), WANT("Book"))) "," TURN(
+                                                    "SYSTEM",
+                                                    FRAME(
+                                                        "S", ACT("NOTIFY_SUCCESS"),
+                                                        CALL(
+                                                            "Book"))) "," TURN("USER",
+                                                                               FRAME(
+                                                                                   "S",
+                                                                                   ACT("INFORM"),
+                                                                                   WANT(
+                                                                                       "Pay"))) "," TURN("SYS"
+                                                                                                         "TE"
+                                                                                                         "M",
+                                                                                                         FRAME(
+                                                                                                             "S",
+                                                                                                             ACT("NOTIFY_FAILURE"),
+                                                                                                             CALL(
+                                                                                                                 "Pay")))));
+    put_sgd("dev", DIALOGUE("1", TURN("USER", FRAME("S", ACT("THANK_YOU"), WANT("NONE")))));
+    assert_ok(import_as("sgd", NULL, folder));
+    assert_int_equal(report.conversations, 4);
+    assert_int_equal(report.turns, 2 + 3 + 4 + 1);
+    assert_int_equal(report.decisions, 1 + 2 + 2);
+    assert_int_equal(report.completed, 1);
+    keel_conversation *c = get("train/1");
+    assert_string_equal(c->turns[1].act, "INFORM_COUNT+OFFER");
+    assert_string_equal(c->decisions[0].candidates[0].act, "INFORM_COUNT+OFFER");
+    assert_string_equal(c->decisions[0].candidates[0].text, "u");
+    assert_string_equal(c->split, "train");
+    assert_string_equal(c->group, "train/1");
+    assert_int_equal(c->risk, KEEL_RISK_BENIGN);
+    assert_int_equal(c->completed, KEEL_UNKNOWN); /* nothing transactional was asked for */
+    assert_int_equal(get("train/2")->completed, KEEL_YES);
+    assert_int_equal(get("train/3")->completed, KEEL_NO);
+    assert_string_equal(get("dev/1")->split, "dev");
+}
+
+static void dialogues_need_their_schema(void **state) {
+    (void)state;
+    put_sgd("dev", DIALOGUE("1", TURN("USER", FRAME("S", ACT("INFORM"), WANT("Fly")))));
+    import_fails("sgd", in("dev"), KEEL_E_PARSE, "dialogue 1", "Fly");
+    unlink(in("dev/schema.json"));
+    import_fails("sgd", in("dev"), KEEL_E_NOT_FOUND, "dialogues_001.json", "schema");
+}
+
+static void bad_dialogues_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *dialogue, *where, *message;
+    } bad[] = {
+        {"5", "[1]", "object"},
+        {"{\"turns\":[]}", "[1]", "dialogue_id"},
+        {"{\"dialogue_id\":\"2\"}", "dialogue 2", "turns"},
+        {DIALOGUE("2", TURN("ROBOT", "")), "dialogue 2", "ROBOT"},
+        {DIALOGUE("2", TURN("SYSTEM", FRAME("S", ACT("NOTIFY_SUCCESS"), ""))), "dialogue 2", "service_call"},
+        {DIALOGUE("2", TURN("SYSTEM", "{\"service\":\"S\"}")), "dialogue 2", "actions"},
+    };
+    char text[1024];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(text, sizeof text, "%s,%s", DIALOGUE("1", ""), bad[i].dialogue);
+        put_sgd("dev", text);
+        import_fails("sgd", in("dev"), KEEL_E_PARSE, bad[i].where, bad[i].message);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(completions_of_one_prompt_are_candidates_of_one_decision),
+        TEST(the_order_of_files_does_not_matter),
+        TEST(contrast_groups_go_by_family_and_position),
+        TEST(bad_rows_of_csv_are_named_and_nothing_of_the_file_is_kept),
+        TEST(a_pair_that_shares_all_but_the_last_response_is_one_decision),
+        TEST(a_pair_that_parts_at_an_assistant_turn_is_decided_there),
+        TEST(a_pair_that_parts_at_a_human_turn_is_two_conversations_of_one_group),
+        TEST(equal_transcripts_judge_nothing),
+        TEST(a_transcript_within_the_other_is_kept_apart),
+        TEST(bad_transcripts_are_named),
+        TEST(dialogues_bring_acts_splits_and_verdicts),
+        TEST(dialogues_need_their_schema),
+        TEST(bad_dialogues_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
