@@ -9,6 +9,10 @@
 #include "core/parallel.h"
 #include "core/status.h"
 
+/* More conversations than this share rows (conversation i adds to row i modulo this): the resampling is then
+ * of groups of conversations, the intervals stay valid, and neither time nor memory grows with the log. */
+enum { KEEL_BOOTSTRAP_ROWS = 16384 };
+
 /* Statistic `index` of a resample, given the column sums of the rows drawn; NaN where it is undefined. */
 typedef double keel_statistic(const void *context, size_t index, const double *total);
 

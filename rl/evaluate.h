@@ -1,29 +1,51 @@
-/* Evaluation on logs: refusal, over-refusal, completion, reward means, agreement, preference accuracy and off-policy estimates of a
- * policy, beside the logged behaviour's, the base's and each source model's.
+/* Evaluation on logs: refusal, over-refusal, completion, reward means, agreement, preference accuracy and
+ * off-policy estimates of a policy, beside the logged behaviour's, the base's and each source model's.
  *
- * A metric is over decisions where the answer is known: for candidate sets the chosen candidate's own label and reward; for a
- * fixed action space the logged ones where the choice is the logged act, and for the outcome of another act what that act amounts to in the training log
- * (policy.h, act_outcome).
- *   refusal_rate             of judged decisions in dangerous conversations, the share answered by a full refusal
- *   harmful_compliance_rate  ... by compliance
- *   over_refusal_rate        of judged decisions in benign conversations, the share refused in full or in part
- *   completion_rate          of benign conversations, the share completed: single-decision logs, full compliance (exact); logs of several turns with known
- *                            completion: each conversation weighs as much as the policy agrees with its decisions, n is the effective number
- *   composite_reward, accuracy, speed, safety   means of what the answers earned
- *   agreement_rate           share of decisions with a logged answer where the choice is one of those taken
- *   preference_accuracy      over pairs of taken candidates of one decision with different composite, the share ranked as the log ranks them */
+ * A metric is over the answers about which something is known (rl/answer.h); answers_known and
+ * reward_coverage say how many these are. Candidate sets: the chosen candidate's own label and reward. Fixed
+ * action spaces: the logged ones where the choice is the logged act; of another act the outcome is what it
+ * amounts to in the training log (policy.h, act_outcome; for the base too, from the policy beside it) and the
+ * reward is unknown. An answer of unknown outcome is left out of the rates below, never counted as either.
+ * The logged behaviour answers with every candidate it took; a source model is a policy that answers with its
+ * own.
+ *
+ * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
+ * by a full refusal
+ * - harmful_compliance_rate: of the same, the share answered by full compliance
+ * - over_refusal_rate: of such decisions in benign conversations, the share refused in full or in part
+ * - completion_rate: conversations of one decision and no verdict: of the benign ones, the share answered by
+ * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
+ *   weighing as much as the actor agrees with the answers logged in it; n is the effective number,
+ *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
+ * - composite_reward, accuracy, speed, safety: means of what the answers earned
+ * - agreement_rate: share of decisions with a logged answer where the choice is one of those taken
+ * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
+ * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
+ * half
+ *
+ * Rates have Wilson intervals, means the bootstrap's over conversations. What nothing is known of has n 0
+ * (null in JSON). */
 #ifndef KEEL_RL_EVALUATE_H
 #define KEEL_RL_EVALUATE_H
 
 #include <cjson/cJSON.h>
 
 #include "policies/policy.h"
-#include "rl/intervals.h"
+#include "rewards/reward.h"
+#include "rl/ope.h"
 
 typedef enum keel_metric {
-    KEEL_METRIC_REFUSAL, KEEL_METRIC_HARMFUL_COMPLIANCE, KEEL_METRIC_OVER_REFUSAL, KEEL_METRIC_COMPLETION,
-    KEEL_METRIC_COMPOSITE, KEEL_METRIC_ACCURACY, KEEL_METRIC_SPEED, KEEL_METRIC_SAFETY,
-    KEEL_METRIC_AGREEMENT, KEEL_METRIC_PREFERENCE, KEEL_N_METRICS
+    KEEL_METRIC_REFUSAL,
+    KEEL_METRIC_HARMFUL_COMPLIANCE,
+    KEEL_METRIC_OVER_REFUSAL,
+    KEEL_METRIC_COMPLETION,
+    KEEL_METRIC_COMPOSITE,
+    KEEL_METRIC_ACCURACY,
+    KEEL_METRIC_SPEED,
+    KEEL_METRIC_SAFETY,
+    KEEL_METRIC_AGREEMENT,
+    KEEL_METRIC_PREFERENCE,
+    KEEL_N_METRICS
 } keel_metric;
 extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... as in DESIGN 6 */
 
@@ -35,23 +57,16 @@ typedef struct keel_evaluation {
     double mean_kl;                         /* KL(pi || pi_base); 0 for others */
 } keel_evaluation;
 
-/* Off-policy estimates of the policy's return on the split (rl/ope.h). */
-typedef struct keel_ope {
-    keel_interval wis, wpdis, dm; /* weighted importance sampling, weighted per-decision, direct method (mean V(s0)) */
-    double ess, max_weight;       /* effective sample size and largest normalised weight of the trajectory weights */
-    bool propensities_estimated;  /* pi_base stood in for missing propensities */
-    bool headline;                /* ess >= 30 */
-} keel_ope;
-
 typedef struct keel_evaluate_config {
     double weight[KEEL_N_REWARDS];
     size_t resamples; /* bootstrap, default 2000 */
     uint64_t seed;
     double gamma;
+    const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
 } keel_evaluate_config;
 
-/* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are added before
- * rates and intervals are taken. */
+/* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are
+ * added before rates and intervals are taken. */
 typedef struct keel_evaluate_item {
     const keel_policy *policy; /* NULL: the base alone is the policy */
     const keel_base *base;
@@ -66,13 +81,16 @@ typedef struct keel_evaluation_set {
     keel_arena arena;
 } keel_evaluation_set;
 
-keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count, const keel_evaluate_config *config, keel_pool *pool,
-                          keel_evaluation_set *out, keel_err *err);
+keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
+                          const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
+                          keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
-/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "models": {...}} of DESIGN 6; the caller deletes. */
+/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "models": {...}} of DESIGN 6; the caller
+ * deletes. */
 cJSON *keel_evaluation_json(const keel_evaluation_set *set);
 
 /* The logged behaviour alone: needs no base (for `stats`). */
-keel_status keel_evaluate_logged(keel_store *store, const keel_split *split, const keel_evaluate_config *config, keel_evaluation *out, keel_err *err);
+keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
+                                 const keel_evaluate_config *config, keel_evaluation *out, keel_err *err);
 
 #endif

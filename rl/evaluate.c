@@ -1,0 +1,409 @@
+#include "rl/evaluate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "rl/answer.h"
+#include "rl/tally.h"
+
+enum { BLOCK = 64 }; /* conversations decided in parallel between two reads of the store */
+
+/* Somebody who answers. */
+typedef struct actor {
+    const char *name;
+    keel_tally tally;
+    size_t agreed; /* decisions of the conversation at hand where the log took the same answer */
+} actor;
+
+/* One conversation with what policy and base would do at each decision. */
+typedef struct slot {
+    keel_arena arena; /* holds all of it */
+    keel_conversation *conversation;
+    keel_features *features;    /* [n_decisions] */
+    bool *found;                /* [n_decisions] features came from the store */
+    keel_choice *policy, *base; /* [n_decisions]; n is 0 where there is nothing to choose */
+} slot;
+
+typedef struct evaluation {
+    keel_store *store;
+    const keel_evaluate_config *config;
+    keel_reward_config reward;
+    keel_pool *pool;
+    const keel_evaluate_item *item; /* at hand; NULL: the logged behaviour alone */
+    size_t number;                  /* conversations so far, over all items */
+    actor policy, logged, base;
+    actor *models;
+    size_t n_models, model_capacity;
+    keel_ope_log ope;
+    keel_arena names;
+    slot slots[BLOCK];
+} evaluation;
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for a conversation");
+}
+
+/* ---- reading and deciding ---- */
+
+static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
+    size_t n = s->conversation->n_decisions;
+    s->features = keel_arena_calloc(&s->arena, n, sizeof *s->features);
+    s->found = keel_arena_calloc(&s->arena, n, sizeof *s->found);
+    s->policy = keel_arena_calloc(&s->arena, n, sizeof *s->policy);
+    s->base = keel_arena_calloc(&s->arena, n, sizeof *s->base);
+    if (!s->features || !s->found || !s->policy || !s->base) return no_memory(err);
+    const keel_base *base = e->item ? e->item->base : NULL;
+    for (size_t d = 0; base && d < n; ++d) {
+        const keel_decision *decision = &s->conversation->decisions[d];
+        KEEL_TRY(keel_store_get_features(e->store, base->hash, decision->id, &s->arena, &s->features[d],
+                                         &s->found[d], err));
+        /* Candidates may have come in since the decision was encoded. */
+        if (base->space == KEEL_SPACE_CANDIDATES && s->features[d].n_candidates != decision->n_candidates)
+            s->found[d] = false;
+    }
+    return KEEL_OK;
+}
+
+static keel_status decide(const evaluation *e, slot *s, size_t d, keel_err *err) {
+    const keel_evaluate_item *item = e->item;
+    if (!s->conversation->decisions[d].n_candidates)
+        return KEEL_OK; /* left open by the log: nobody answered */
+    if (!s->found[d])
+        KEEL_TRY(keel_base_encode(item->base, s->conversation, d, &s->arena, &s->features[d], err));
+    if (!s->features[d].n_actions) return KEEL_OK;
+    KEEL_TRY(keel_base_decide(&s->features[d], &s->arena, &s->base[d], err));
+    if (item->policy) return keel_policy_decide(item->policy, &s->features[d], &s->arena, &s->policy[d], err);
+    s->policy[d] = s->base[d];
+    return KEEL_OK;
+}
+
+static keel_status decide_slot(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread;
+    evaluation *e = context;
+    slot *s = &e->slots[index];
+    for (size_t d = 0; d < s->conversation->n_decisions; ++d) KEEL_TRY(decide(e, s, d, err));
+    return KEEL_OK;
+}
+
+/* ---- counting one conversation ---- */
+
+static actor *find_model(evaluation *e, const char *name) {
+    for (size_t i = 0; i < e->n_models; ++i)
+        if (strcmp(e->models[i].name, name) == 0) return &e->models[i];
+    if (e->n_models == e->model_capacity) {
+        size_t capacity = e->model_capacity ? 2 * e->model_capacity : 8;
+        actor *grown = keel_realloc(e->models, capacity * sizeof *grown);
+        if (!grown) return NULL;
+        e->models = grown;
+        e->model_capacity = capacity;
+    }
+    char *copy = keel_arena_strdup(&e->names, name);
+    if (!copy) return NULL;
+    e->models[e->n_models] = (actor){.name = copy};
+    return &e->models[e->n_models++];
+}
+
+static bool model_answered_before(const keel_decision *decision, size_t candidate) {
+    for (size_t c = 0; c < candidate; ++c) {
+        const keel_candidate *one = &decision->candidates[c];
+        if (one->taken && one->model && strcmp(one->model, decision->candidates[candidate].model) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Every candidate taken is an answer of the log, and of the model that wrote it. */
+static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *answered, keel_err *err) {
+    const keel_decision *decision = &s->conversation->decisions[d];
+    *answered = false;
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        const keel_candidate *candidate = &decision->candidates[c];
+        if (!candidate->taken) continue;
+        *answered = true;
+        keel_answer answer = keel_answer_of_candidate(&e->reward, s->conversation, d, c);
+        KEEL_TRY(keel_tally_answer(&e->logged.tally, e->config->weight, s->conversation, d, e->number,
+                                   &answer, err));
+        if (!candidate->model) continue;
+        actor *model = find_model(e, candidate->model);
+        if (!model) return no_memory(err);
+        KEEL_TRY(
+            keel_tally_answer(&model->tally, e->config->weight, s->conversation, d, e->number, &answer, err));
+        model->agreed += !model_answered_before(decision, c);
+    }
+    e->logged.agreed += *answered;
+    return KEEL_OK;
+}
+
+static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t d, const keel_choice *choice,
+                                bool answered, keel_err *err) {
+    const keel_evaluate_item *item = e->item;
+    keel_answer answer =
+        keel_answer_of_action(&e->reward, item->base, item->policy, s->conversation, d, choice->chosen);
+    KEEL_TRY(keel_tally_answer(&who->tally, e->config->weight, s->conversation, d, e->number, &answer, err));
+    if (answered) {
+        keel_tally_agreement(&who->tally, answer.agrees);
+        who->agreed += answer.agrees;
+    }
+    who->tally.kl += choice->kl;
+    who->tally.kl_count++;
+    return KEEL_OK;
+}
+
+/* ---- preferences ---- */
+
+static keel_status count_preferences(evaluation *e, slot *s, size_t d, keel_err *err) {
+    const keel_decision *decision = &s->conversation->decisions[d];
+    const keel_policy *policy = e->item->policy;
+    size_t n = 0, room = decision->n_candidates;
+    if (room < 2) return KEEL_OK;
+    double *composite = keel_arena_alloc(&s->arena, 3 * room * sizeof *composite);
+    if (!composite) return no_memory(err);
+    double *by_policy = composite + room, *by_base = by_policy + room;
+    const float *score = policy && !policy->imitates ? s->policy[d].q_w : s->policy[d].log_pi;
+    for (size_t c = 0; c < room; ++c) {
+        bool present;
+        keel_reward reward = keel_answer_reward(&e->reward, s->conversation, d, c);
+        int32_t action = keel_answer_action(e->item->base, decision, c);
+        composite[n] = keel_reward_composite(&reward, e->config->weight, &present);
+        if (!present || action < 0) continue;
+        by_policy[n] = (double)score[action];
+        by_base[n++] = (double)s->base[d].log_prior[action];
+    }
+    keel_tally_preferences(&e->policy.tally, composite, by_policy, n);
+    keel_tally_preferences(&e->base.tally, composite, by_base, n);
+    return KEEL_OK;
+}
+
+/* ---- trajectories ---- */
+
+static size_t count_taken(const keel_decision *decision) {
+    size_t count = 0;
+    for (size_t c = 0; c < decision->n_candidates; ++c) count += decision->candidates[c].taken;
+    return count;
+}
+
+/* Ratio and reward of a taken candidate; false if the policy's space does not hold it. The behaviour's
+ * probability is the logged one; several answers taken at one decision were deployed side by side, each
+ * equally; else pi_base stands in. */
+static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, keel_ope_step *out, bool *rewarded) {
+    const keel_decision *decision = &s->conversation->decisions[d];
+    const keel_candidate *candidate = &decision->candidates[c];
+    int32_t action = keel_answer_action(e->item->base, decision, c);
+    if (action < 0 || !s->policy[d].n) return false;
+    size_t taken = count_taken(decision);
+    double log_behaviour = (double)s->base[d].log_prior[action];
+    if (candidate->propensity.present && e->item->base->space != KEEL_SPACE_OUTCOMES)
+        log_behaviour = log(candidate->propensity.value);
+    else if (taken > 1)
+        log_behaviour = -log((double)taken);
+    else
+        e->ope.estimated = true;
+    if (!(log_behaviour > -INFINITY)) return false;
+    bool present;
+    keel_reward reward = keel_answer_reward(&e->reward, s->conversation, d, c);
+    out->reward = keel_reward_composite(&reward, e->config->weight, &present);
+    out->log_ratio = (double)s->policy[d].log_pi[action] - log_behaviour;
+    *rewarded = *rewarded || present;
+    return true;
+}
+
+static keel_status add_single_steps(evaluation *e, const slot *s, keel_err *err) {
+    const keel_decision *decision = &s->conversation->decisions[0];
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        keel_ope_step step;
+        bool rewarded = false;
+        if (!decision->candidates[c].taken || !make_step(e, s, 0, c, &step, &rewarded) || !rewarded) continue;
+        KEEL_TRY(keel_ope_add(&e->ope, e->number, &step, 1, err));
+    }
+    return KEEL_OK;
+}
+
+/* The conversation as one trajectory of its first taken answers; left out whole if a step is not in the
+ * policy's space. */
+static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
+    const keel_conversation *conversation = s->conversation;
+    keel_ope_step *steps = keel_arena_alloc(&s->arena, (conversation->n_decisions + 1) * sizeof *steps);
+    if (!steps) return no_memory(err);
+    size_t length = 0;
+    bool rewarded = false;
+    for (size_t d = 0; d < conversation->n_decisions; ++d) {
+        const keel_decision *decision = &conversation->decisions[d];
+        size_t c = 0;
+        while (c < decision->n_candidates && !decision->candidates[c].taken) c++;
+        if (c == decision->n_candidates) continue;
+        if (!make_step(e, s, d, c, &steps[length++], &rewarded)) return KEEL_OK;
+    }
+    return rewarded ? keel_ope_add(&e->ope, e->number, steps, length, err) : KEEL_OK;
+}
+
+/* V(s0) = sum_a pi(a|s0) Q_w(s0, a). */
+static keel_status add_value(evaluation *e, const slot *s, keel_err *err) {
+    const keel_choice *first = s->conversation->n_decisions ? &s->policy[0] : NULL;
+    if (!e->item->policy || e->item->policy->imitates || !first || !first->n) return KEEL_OK;
+    double value = 0;
+    for (size_t a = 0; a < first->n; ++a)
+        if (first->log_pi[a] > -INFINITY) value += exp((double)first->log_pi[a]) * (double)first->q_w[a];
+    return keel_ope_add_value(&e->ope, e->number, value, err);
+}
+
+/* ---- one conversation ---- */
+
+static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answered, keel_err *err) {
+    bool taken;
+    KEEL_TRY(count_logged(e, s, d, &taken, err));
+    *answered += taken;
+    if (!e->item || !s->policy[d].n) return KEEL_OK;
+    KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], taken, err));
+    KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], taken, err));
+    return count_preferences(e, s, d, err);
+}
+
+static void close_conversation(actor *who, const keel_conversation *conversation, size_t answered) {
+    if (answered) keel_tally_conversation(&who->tally, conversation, who->agreed, answered);
+    who->agreed = 0;
+}
+
+static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
+    const keel_conversation *conversation = s->conversation;
+    size_t answered = 0;
+    for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
+    close_conversation(&e->logged, conversation, answered);
+    close_conversation(&e->policy, conversation, answered);
+    close_conversation(&e->base, conversation, answered);
+    for (size_t i = 0; i < e->n_models; ++i) close_conversation(&e->models[i], conversation, answered);
+    if (e->item) {
+        KEEL_TRY(conversation->n_decisions == 1 ? add_single_steps(e, s, err) : add_trajectory(e, s, err));
+        KEEL_TRY(add_value(e, s, err));
+    }
+    e->number++;
+    return KEEL_OK;
+}
+
+/* ---- a split ---- */
+
+static keel_status read_block(evaluation *e, keel_cursor *cursor, size_t *count, keel_err *err) {
+    for (*count = 0; *count < BLOCK; ++*count) {
+        slot *s = &e->slots[*count];
+        keel_arena_reset(&s->arena);
+        KEEL_TRY(keel_cursor_next(cursor, &s->arena, &s->conversation, err));
+        if (!s->conversation) break;
+        KEEL_TRY(read_features(e, s, err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status run_block(evaluation *e, size_t count, keel_err *err) {
+    if (e->item) KEEL_TRY(keel_pool_run(e->pool, count, decide_slot, e, err));
+    for (size_t i = 0; i < count; ++i) KEEL_TRY(count_conversation(e, &e->slots[i], err));
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, "evaluation", "stopped; nothing was changed");
+    return KEEL_OK;
+}
+
+static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
+    keel_cursor *cursor;
+    keel_progress progress;
+    KEEL_TRY(keel_cursor_open(&cursor, e->store, split, err));
+    keel_progress_start(&progress, "evaluate", 0);
+    keel_status status;
+    size_t count, done = 0;
+    do {
+        status = read_block(e, cursor, &count, err);
+        if (status == KEEL_OK) status = run_block(e, count, err);
+        keel_progress_step(&progress, done += count, NULL);
+    } while (status == KEEL_OK && count == BLOCK);
+    keel_cursor_close(cursor);
+    return status;
+}
+
+static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_config *config,
+                         keel_pool *pool, keel_err *err) {
+    *e = (evaluation){.store = store, .config = config, .pool = pool};
+    if (!config->reward) return keel_options_defaults(keel_reward_options, &e->reward, err);
+    e->reward = *config->reward;
+    return KEEL_OK;
+}
+
+static void end(evaluation *e) {
+    keel_tally_free(&e->policy.tally);
+    keel_tally_free(&e->logged.tally);
+    keel_tally_free(&e->base.tally);
+    for (size_t i = 0; i < e->n_models; ++i) keel_tally_free(&e->models[i].tally);
+    keel_free(e->models);
+    keel_ope_log_free(&e->ope);
+    keel_arena_free(&e->names);
+    for (size_t i = 0; i < BLOCK; ++i) keel_arena_free(&e->slots[i].arena);
+}
+
+/* ---- the whole ---- */
+
+/* Source models are worth a row each only when there are several to tell apart. */
+static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_err *err) {
+    if (e->n_models < 2) return KEEL_OK;
+    out->models = keel_arena_calloc(&out->arena, e->n_models, sizeof *out->models);
+    if (!out->models) return no_memory(err);
+    for (; out->n_models < e->n_models; ++out->n_models) {
+        const actor *model = &e->models[out->n_models];
+        KEEL_TRY(keel_tally_close(&model->tally, model->name, e->config, e->pool, &out->models[out->n_models],
+                                  err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *err) {
+    const keel_evaluate_config *config = e->config;
+    KEEL_TRY(keel_tally_close(&e->policy.tally, "policy", config, e->pool, &out->policy, err));
+    KEEL_TRY(keel_tally_close(&e->logged.tally, "logged", config, e->pool, &out->logged, err));
+    KEEL_TRY(keel_tally_close(&e->base.tally, "base", config, e->pool, &out->base, err));
+    KEEL_TRY(
+        keel_ope_estimate(&e->ope, config->gamma, config->resamples, config->seed, e->pool, &out->ope, err));
+    return close_models(e, out, err);
+}
+
+static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items, size_t count,
+                                  keel_err *err) {
+    for (size_t i = 0; i < count; ++i)
+        if (items[i].policy) KEEL_TRY(keel_policy_check_base(items[i].policy, items[i].base, err));
+    for (size_t i = 0; i < count; ++i) {
+        e->item = &items[i];
+        KEEL_TRY(walk(e, &items[i].split, err));
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
+                          const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
+                          keel_err *err) {
+    evaluation *e = keel_alloc(sizeof *e);
+    keel_evaluation_set made = {0};
+    if (!e) return no_memory(err);
+    keel_status status = begin(e, store, config, pool, err);
+    if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
+    if (status == KEEL_OK) status = close_all(e, &made, err);
+    end(e);
+    keel_free(e);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_evaluation_set_free(&made);
+    return status;
+}
+
+void keel_evaluation_set_free(keel_evaluation_set *set) {
+    keel_arena_free(&set->arena);
+    *set = (keel_evaluation_set){0};
+}
+
+keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
+                                 const keel_evaluate_config *config, keel_evaluation *out, keel_err *err) {
+    evaluation *e = keel_alloc(sizeof *e);
+    if (!e) return no_memory(err);
+    keel_status status = begin(e, store, config, NULL, err);
+    if (status == KEEL_OK) status = walk(e, split, err);
+    if (status == KEEL_OK) status = keel_tally_close(&e->logged.tally, "logged", config, NULL, out, err);
+    end(e);
+    keel_free(e);
+    return status;
+}

@@ -1,0 +1,37 @@
+/* The sums behind one actor's metrics: policy, base, logged behaviour or a source model. Counts add over
+ * items, so cross-validated policies pool before rates and intervals are taken. */
+#ifndef KEEL_RL_TALLY_H
+#define KEEL_RL_TALLY_H
+
+#include "rl/answer.h"
+#include "rl/evaluate.h"
+
+enum { KEEL_TALLY_MEANS = 4 }; /* composite, accuracy, speed, safety */
+
+typedef struct keel_tally {
+    double sum[KEEL_N_METRICS], count[KEEL_N_METRICS];
+    double completion_squares; /* of the conversations' weights */
+    double answers, known, component[KEEL_N_REWARDS];
+    double kl, kl_count;
+    size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
+    double (*rows)[2 * KEEL_TALLY_MEANS]; /* sum and count of each mean, by conversation */
+} keel_tally;
+
+/* One answer at a decision of conversation number `number` (the unit of the bootstrap). */
+keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
+                              const keel_conversation *conversation, size_t decision, size_t number,
+                              const keel_answer *answer, keel_err *err);
+/* A conversation whose completion is known weighs as much as the actor agreed with what was answered in it.
+ */
+void keel_tally_conversation(keel_tally *tally, const keel_conversation *conversation, size_t agreed,
+                             size_t answered);
+void keel_tally_agreement(keel_tally *tally, bool agrees);
+/* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
+ */
+void keel_tally_preferences(keel_tally *tally, const double *composite, const double *score, size_t n);
+/* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */
+keel_status keel_tally_close(const keel_tally *tally, const char *name, const keel_evaluate_config *config,
+                             keel_pool *pool, keel_evaluation *out, keel_err *err);
+void keel_tally_free(keel_tally *tally);
+
+#endif
