@@ -20,8 +20,7 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
         "SELECT user_version = 1 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE "
-        "'sqlite%'",
+        "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
     };
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
         assert_ok(keel__store_prepare(store, facts[i], &statement, &err));
