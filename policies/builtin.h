@@ -3,11 +3,11 @@
  *
  * - an encoder: embeddings of the n-grams of what the user just said, of what both said before, and of a
  * candidate, pooled and squashed; supervised to rank the logged response above others (candidate sets) or to
- * name the logged act or outcome (fixed spaces): this gives pi_base;
- * - probes: convex logistic regressions over the same n-grams for what the labels of the split know (is this
- * text a refusal, a compliance; does this state, or what is said to it, look dangerous; which response is
- * preferred). Their logits are features. A decision of the tuning split is probed by the fit that did not see
- * its group (cross-fitting), so that a Q-network meets features of the same honesty in training and in use.
+ * name the logged act or outcome (fixed spaces): this gives pi_base, and in fixed spaces the state features;
+ * - linear heads (policies/heads.h) over the same n-grams for what the labels of the split know: is this text
+ * a refusal, a compliance; is the conversation dangerous in which it was said; which response is preferred.
+ * Their logits are the candidate features. They are crossed over folds, so that a Q-network meets features of
+ * the same honesty in training and in use.
  *
  * Inputs are texts and acts alone: never model names, risk, labels, rewards. */
 #ifndef KEEL_POLICIES_BUILTIN_H
@@ -26,8 +26,8 @@ struct keel_builtin_config {
     int64_t batch, shard, epochs, min_updates, negatives, checkpoint_every;
     double learning_rate, weight_decay, dropout;
     double rank_weight, act_weight, outcome_weight, risk_weight;
-    int64_t probe_folds;
-    double probe_l2, risk_probe_l2;
+    int64_t head_folds;
+    double label_l2, risk_l2;
     int64_t memory_mb;
     int64_t seed;
 };

@@ -71,7 +71,7 @@ static keel_status act_grams(const keel_builtin *model, const keel_decision_view
 
 keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
                                 const keel_candidate *candidate, int field, keel_arena *arena,
-                                keel_grams *out, size_t *n_words, keel_err *err) {
+                                keel_grams *out, keel_err *err) {
     uint64_t salt = (uint64_t)field;
     bool characters = field == KEEL_FIELD_LAST || field == KEEL_FIELD_TEXT;
     if (field == KEEL_FIELD_ACTS) return act_grams(model, view, arena, out, err);
@@ -85,14 +85,13 @@ keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_v
         texts[0] = candidate->text ? candidate->text : "";
     else
         n = state_texts(view, field, (size_t)model->config.context_turns, texts);
-    return keel_ngram_texts(&model->rules, texts, n, salt, characters, arena, out, n_words, err);
+    return keel_ngram_texts(&model->rules, texts, n, salt, characters, arena, out, NULL, err);
 }
 
 /* ---- weights ---- */
 
-/* idf = log((1 + documents) / (1 + documents with it)) + 1, over the L2 norm of the text. Unseen n-grams
- * count in the norm: a text of the tuning split, probed by the fit that did not see it, has such n-grams too.
- */
+/* idf = log((1 + documents) / (1 + documents with it)) + 1, over the L2 norm of the text, unseen n-grams
+ * included: a text that is mostly unknown is far from everything known. */
 static keel_status weigh(const keel_builtin *model, int field, const keel_grams *grams, keel_arena *arena,
                          keel_bag *out, keel_err *err) {
     double log_documents = log1p((double)model->documents[field]), square = 0;
@@ -118,52 +117,64 @@ static keel_status weigh(const keel_builtin *model, int field, const keel_grams 
 
 /* ---- samples ---- */
 
-/* Share of the user's n-gram buckets that occur in the candidate: both hashed with the same salt. */
-static keel_status overlap(const keel_builtin *model, const keel_decision_view *view,
-                           const keel_candidate *candidate, keel_arena *arena, float *out, keel_err *err) {
-    const char *user = "", *text = candidate->text ? candidate->text : "";
-    keel_grams a, b;
-    size_t shared = 0;
+/* Share of the user's words that the candidate takes up, and the candidate's share of distinct words: both
+ * texts hashed with the same salt. */
+static keel_status compare_words(const keel_builtin *model, const keel_decision_view *view, const char *text,
+                                 keel_arena *arena, float *extra, keel_err *err) {
+    const char *user = "";
+    keel_grams asked, said;
+    size_t shared = 0, n_words = 0;
     keel_ngram_rules words = model->rules;
     words.word_high = 1;
     if (view->last_user < view->conversation->n_turns) user = view->conversation->turns[view->last_user].text;
-    KEEL_TRY(keel_ngram_texts(&words, &user, 1, 0, false, arena, &a, NULL, err));
-    KEEL_TRY(keel_ngram_texts(&words, &text, 1, 0, false, arena, &b, NULL, err));
-    for (size_t i = 0, j = 0; i < a.count && j < b.count;) {
-        shared += a.bucket[i] == b.bucket[j];
-        if (a.bucket[i] < b.bucket[j])
+    KEEL_TRY(keel_ngram_texts(&words, &user, 1, 0, false, arena, &asked, NULL, err));
+    KEEL_TRY(keel_ngram_texts(&words, &text, 1, 0, false, arena, &said, &n_words, err));
+    for (size_t i = 0, j = 0; i < asked.count && j < said.count;) {
+        shared += asked.bucket[i] == said.bucket[j];
+        if (asked.bucket[i] < said.bucket[j])
             i++;
         else
             j++;
     }
-    *out = (float)shared / (float)(1 + a.count);
+    extra[KEEL_EXTRA_OVERLAP] = (float)shared / (float)(1 + asked.count);
+    extra[KEEL_EXTRA_DISTINCT] = (float)said.count / (float)(1 + n_words);
+    extra[KEEL_EXTRA_WORDS] = log1pf((float)n_words);
     return KEEL_OK;
 }
+
+static const char wide_question[] = "\xef\xbc\x9f"; /* U+FF1F */
 
 static bool ends_as_question(const char *text) {
     size_t n = strlen(text);
     while (n > 0 && strchr(" \t\r\n\"')", text[n - 1])) n--;
-    return (n >= 1 && text[n - 1] == '?') ||
-           (n >= 3 && memcmp(text + n - 3, "\xef\xbc\x9f", 3) == 0); /* U+FF1F */
+    return (n >= 1 && text[n - 1] == '?') || (n >= 3 && memcmp(text + n - 3, wide_question, 3) == 0);
+}
+
+static size_t occurrences(const char *text, const char *mark) {
+    size_t n = 0;
+    while ((text = strstr(text, mark)) != NULL) n++, text += strlen(mark);
+    return n;
+}
+
+static keel_status read_surface(const keel_builtin *model, const keel_decision_view *view, const char *text,
+                                keel_arena *arena, float *extra, keel_err *err) {
+    extra[KEEL_EXTRA_RULE] = keel_refusal_rule(text) == KEEL_OUTCOME_REFUSAL;
+    extra[KEEL_EXTRA_ASKS] = ends_as_question(text);
+    extra[KEEL_EXTRA_QUESTIONS] = log1pf((float)(occurrences(text, "?") + occurrences(text, wide_question)));
+    extra[KEEL_EXTRA_LINES] = log1pf((float)occurrences(text, "\n"));
+    extra[KEEL_EXTRA_DIGITS] = strpbrk(text, "0123456789") != NULL;
+    return compare_words(model, view, text, arena, extra, err);
 }
 
 static keel_status sample_candidate(const keel_builtin *model, const keel_decision_view *view,
                                     const keel_candidate *candidate, keel_arena *arena,
                                     keel_sample_candidate *out, keel_err *err) {
-    const char *text = candidate->text ? candidate->text : "";
-    size_t n_words = 0;
-    keel_grams grams;
-    for (int i = 0; i < KEEL_N_CANDIDATE_FIELDS; i++) {
-        int field = KEEL_FIELD_TEXT + i;
-        size_t words = 0;
-        KEEL_TRY(keel__builtin_grams(model, view, candidate, field, arena, &grams, &words, err));
-        KEEL_TRY(weigh(model, field, &grams, arena, &out->field[i], err));
-        n_words += words;
-    }
-    out->extra[KEEL_EXTRA_RULE] = keel_refusal_rule(text) == KEEL_OUTCOME_REFUSAL;
-    out->extra[KEEL_EXTRA_WORDS] = log1pf((float)n_words);
-    out->extra[KEEL_EXTRA_QUESTION] = ends_as_question(text);
-    return overlap(model, view, candidate, arena, &out->extra[KEEL_EXTRA_OVERLAP], err);
+    keel_grams act;
+    KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_TEXT, arena, &out->text, err));
+    KEEL_TRY(weigh(model, KEEL_FIELD_TEXT, &out->text, arena, &out->field[0], err));
+    KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_ACT, arena, &act, err));
+    KEEL_TRY(weigh(model, KEEL_FIELD_ACT, &act, arena, &out->field[1], err));
+    return read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err);
 }
 
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
@@ -173,7 +184,8 @@ keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversat
     keel_sample sample = {.log_turns = log1pf((float)at->turn)};
     keel_grams grams;
     for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) {
-        KEEL_TRY(keel__builtin_grams(model, &view, NULL, field, arena, &grams, NULL, err));
+        KEEL_TRY(keel__builtin_grams(model, &view, NULL, field, arena, &grams, err));
+        if (field == KEEL_FIELD_LAST) sample.last = grams;
         KEEL_TRY(weigh(model, field, &grams, arena, &sample.field[field], err));
     }
     if (model->base.space == KEEL_SPACE_CANDIDATES) {

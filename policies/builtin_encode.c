@@ -5,15 +5,6 @@
 
 #include "policies/builtin_model.h"
 
-float keel__builtin_probe(const keel_builtin *model, int probe, size_t fit, const keel_bag *bag) {
-    const keel_probe *at = &model->probe[probe];
-    if (!at->fitted) return 0;
-    const float *weight = at->weight + fit * model->rows;
-    double sum = at->bias[fit];
-    for (size_t i = 0; i < bag->count; i++) sum += (double)bag->weight[i] * weight[bag->row[i]];
-    return (float)sum;
-}
-
 static void pool(const keel_builtin *model, const keel_bag *bag, float *restrict out) {
     size_t dim = (size_t)model->config.dim;
     memset(out, 0, dim * sizeof *out);
@@ -32,51 +23,32 @@ static void layer(const keel_builtin *model, size_t index, const float *x, float
               keel_params_at(&model->params, index), weight->cols, 1, out, weight->rows);
 }
 
-static void squash(float *x, size_t n) {
-    for (size_t i = 0; i < n; i++) x[i] = tanhf(x[i]);
+/* ---- scalar features ---- */
+
+keel_heads_row keel__builtin_state_row(const keel_sample *sample) {
+    return (keel_heads_row){.id = sample->last.bucket, .n_ids = sample->last.count};
 }
 
-void keel__builtin_state(const keel_builtin *model, const keel_sample *sample, float *pooled, float *out) {
-    size_t dim = (size_t)model->config.dim;
-    for (size_t i = 0; i < KEEL_N_STATE_FIELDS; i++) pool(model, &sample->field[i], pooled + i * dim);
-    layer(model, KEEL_PARAM_STATE, pooled, out);
-    squash(out, (size_t)model->config.features);
+keel_heads_row keel__builtin_candidate_row(const keel_sample_candidate *candidate) {
+    return (keel_heads_row){
+        .id = candidate->text.bucket, .n_ids = candidate->text.count, .dense = candidate->extra};
 }
 
-void keel__builtin_candidate(const keel_builtin *model, const keel_sample_candidate *candidate, float *pooled,
-                             float *out) {
-    size_t dim = (size_t)model->config.dim;
-    for (size_t i = 0; i < KEEL_N_CANDIDATE_FIELDS; i++) pool(model, &candidate->field[i], pooled + i * dim);
-    layer(model, KEEL_PARAM_CANDIDATE, pooled, out);
-    squash(out, (size_t)model->config.features);
-}
-
-void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, size_t fit,
+void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, int64_t group,
                                  float out[KEEL_STATE_SCALARS]) {
-    out[0] = keel__builtin_probe(model, KEEL_PROBE_STATE_RISK, fit, &sample->field[KEEL_FIELD_LAST]);
-    out[1] = sample->log_turns;
+    keel_heads_row row = keel__builtin_state_row(sample);
+    out[0] = sample->log_turns;
+    out[1] = 0;
+    if (model->state_heads) keel_heads_logits(model->state_heads, &row, group, &out[1]);
 }
 
-/* score(s, c) = s . c / sqrt(features) + rank bias of c: the logit of pi_base within the set. */
-static float rank_score(const keel_builtin *model, const float *state, const float *hidden) {
-    size_t width = (size_t)model->config.features;
-    const float *bias = keel_params_at(&model->params, KEEL_PARAM_RANK);
-    double dot = 0, alone = 0;
-    for (size_t i = 0; i < width; i++) {
-        dot += (double)state[i] * hidden[i];
-        alone += (double)bias[i] * hidden[i];
-    }
-    return (float)(dot / sqrt((double)width) + alone);
-}
-
-void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample *sample, size_t candidate,
-                                     size_t fit, const float *state, const float *hidden,
-                                     float out[KEEL_CANDIDATE_SCALARS]) {
-    const keel_sample_candidate *at = &sample->candidate[candidate];
-    for (int i = 0; i < 4; i++)
-        out[i] = keel__builtin_probe(model, KEEL_PROBE_REFUSAL + i, fit, &at->field[0]);
-    memcpy(out + 4, at->extra, sizeof at->extra);
-    out[4 + KEEL_N_EXTRAS] = rank_score(model, state, hidden);
+void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample_candidate *candidate,
+                                     int64_t group, float out[KEEL_CANDIDATE_SCALARS]) {
+    keel_heads_row row = keel__builtin_candidate_row(candidate);
+    memset(out, 0, KEEL_CANDIDATE_SCALARS * sizeof *out);
+    if (model->candidate_heads) keel_heads_logits(model->candidate_heads, &row, group, out);
+    out[KEEL_N_CANDIDATE_HEADS] = candidate->extra[KEEL_EXTRA_RULE];
+    out[KEEL_N_CANDIDATE_HEADS + 1] = candidate->extra[KEEL_EXTRA_WORDS];
 }
 
 /* Standardised by the tuning split, cut at four deviations. */
@@ -87,51 +59,97 @@ static void standardise(float *x, const float *mean, const float *scale, size_t 
     }
 }
 
-static float *encode_candidates(const keel_builtin *model, const keel_sample *sample, size_t fit,
-                                const float *state, float *pooled, float *log_prior, keel_arena *scratch) {
-    size_t width = (size_t)model->config.features, dim = model->base.candidate_dim;
-    float *out = keel_arena_alloc(scratch, sample->n_candidates * dim * sizeof *out);
-    for (size_t i = 0; out && i < sample->n_candidates; i++) {
-        float *hidden = out + i * dim, *scalars = hidden + width;
-        keel__builtin_candidate(model, &sample->candidate[i], pooled, hidden);
-        keel__builtin_candidate_scalars(model, sample, i, fit, state, hidden, scalars);
-        log_prior[i] = scalars[KEEL_CANDIDATE_SCALARS - 1];
+/* ---- the encoder ---- */
+
+/* hidden [features] = tanh(layer(pooled fields)) */
+static void encode_bags(const keel_builtin *model, const keel_bag *bags, size_t n, size_t index,
+                        float *pooled, float *hidden) {
+    size_t dim = (size_t)model->config.dim, width = (size_t)model->config.features;
+    for (size_t i = 0; i < n; i++) pool(model, &bags[i], pooled + i * dim);
+    layer(model, index, pooled, hidden);
+    for (size_t i = 0; i < width; i++) hidden[i] = tanhf(hidden[i]);
+}
+
+/* score(s, c) = s . c / sqrt(features) + r . c, r how likely a response is anywhere: the logit of pi_base
+ * within the set. */
+static float rank_score(const keel_builtin *model, const float *state, const float *hidden) {
+    size_t width = (size_t)model->config.features;
+    const float *rank = keel_params_at(&model->params, KEEL_PARAM_RANK);
+    double dot = 0, alone = 0;
+    for (size_t i = 0; i < width; i++) {
+        dot += (double)state[i] * hidden[i];
+        alone += (double)rank[i] * hidden[i];
+    }
+    return (float)(dot / sqrt((double)width) + alone);
+}
+
+typedef struct encode_work {        /* room for one decision */
+    float *pooled, *hidden, *other; /* [4 dim], [features], [features] */
+    float *state, *candidates, *log_prior;
+} encode_work;
+
+static bool make_room(const keel_builtin *model, size_t n_candidates, size_t n_actions, keel_arena *arena,
+                      encode_work *work) {
+    size_t width = (size_t)model->config.features, dim = (size_t)model->config.dim;
+    work->pooled = keel_arena_alloc(arena, KEEL_N_STATE_FIELDS * dim * sizeof(float));
+    work->hidden = keel_arena_alloc(arena, width * sizeof(float));
+    work->other = keel_arena_alloc(arena, width * sizeof(float));
+    work->state = keel_arena_alloc(arena, model->base.state_dim * sizeof(float));
+    work->candidates = keel_arena_alloc(arena, n_candidates * KEEL_CANDIDATE_SCALARS * sizeof(float));
+    work->log_prior = keel_arena_alloc(arena, n_actions * sizeof(float));
+    return work->pooled && work->hidden && work->other && work->state && work->candidates && work->log_prior;
+}
+
+static void encode_state(const keel_builtin *model, const keel_sample *sample, int64_t group,
+                         const encode_work *work) {
+    size_t width = (size_t)model->config.features;
+    float scalars[KEEL_STATE_SCALARS];
+    encode_bags(model, sample->field, KEEL_N_STATE_FIELDS, KEEL_PARAM_STATE, work->pooled, work->hidden);
+    keel__builtin_state_scalars(model, sample, group, scalars);
+    standardise(scalars, model->state_mean, model->state_scale, KEEL_STATE_SCALARS);
+    if (model->base.space == KEEL_SPACE_CANDIDATES) {
+        work->state[0] = scalars[0];
+        return;
+    }
+    memcpy(work->state, work->hidden, width * sizeof(float));
+    memcpy(work->state + width, scalars, sizeof scalars);
+}
+
+static void encode_candidates(const keel_builtin *model, const keel_sample *sample, int64_t group,
+                              const encode_work *work) {
+    for (size_t i = 0; i < sample->n_candidates; i++) {
+        float *scalars = work->candidates + i * KEEL_CANDIDATE_SCALARS;
+        encode_bags(model, sample->candidate[i].field, KEEL_N_CANDIDATE_FIELDS, KEEL_PARAM_CANDIDATE,
+                    work->pooled, work->other);
+        work->log_prior[i] = rank_score(model, work->hidden, work->other);
+        keel__builtin_candidate_scalars(model, &sample->candidate[i], group, scalars);
         standardise(scalars, model->candidate_mean, model->candidate_scale, KEEL_CANDIDATE_SCALARS);
     }
-    return out;
 }
 
 keel_status keel__builtin_encode(const keel_base *base, const keel_conversation *conversation,
                                  size_t decision, keel_arena *scratch, keel_features *out, keel_err *err) {
     const keel_builtin *model = (const keel_builtin *)base;
     keel_sample sample;
+    encode_work work;
     KEEL_TRY(keel__builtin_sample(model, conversation, decision, scratch, &sample, err));
     bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    size_t width = (size_t)model->config.features, fit = keel__builtin_fit_for(model, conversation);
+    int64_t group = keel__builtin_group(conversation);
     size_t n_actions = sets ? sample.n_candidates : base->n_acts;
-    float *state = keel_arena_alloc(scratch, base->state_dim * sizeof *state);
-    float *pooled =
-        keel_arena_alloc(scratch, KEEL_N_STATE_FIELDS * (size_t)model->config.dim * sizeof *pooled);
-    float *log_prior = keel_arena_alloc(scratch, n_actions * sizeof *log_prior), *candidates = NULL;
-    bool good = state && pooled && log_prior;
-    if (good) {
-        keel__builtin_state(model, &sample, pooled, state);
-        keel__builtin_state_scalars(model, &sample, fit, state + width);
-        standardise(state + width, model->state_mean, model->state_scale, KEEL_STATE_SCALARS);
-        if (sets)
-            candidates = encode_candidates(model, &sample, fit, state, pooled, log_prior, scratch);
-        else
-            layer(model, KEEL_PARAM_ACT, state, log_prior);
-    }
-    if (!good || (sets && !candidates))
+    if (!make_room(model, sample.n_candidates, n_actions, scratch, &work))
         return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to encode");
-    keel_log_softmax(log_prior, n_actions, log_prior);
+    encode_state(model, &sample, group, &work);
+    if (sets)
+        encode_candidates(model, &sample, group, &work);
+    else
+        layer(model, KEEL_PARAM_ACT, work.hidden, work.log_prior);
+    keel_log_softmax(work.log_prior, n_actions, work.log_prior);
     *out = (keel_features){.state_dim = base->state_dim,
                            .candidate_dim = base->candidate_dim,
-                           .n_candidates = sets ? n_actions : 0,
+                           .n_candidates = sample.n_candidates,
                            .n_actions = n_actions,
-                           .state = state,
-                           .candidates = candidates,
-                           .log_prior = log_prior};
+                           .state = work.state,
+                           .candidates = sets ? work.candidates : NULL,
+                           .log_prior = work.log_prior};
     return KEEL_OK;
 }

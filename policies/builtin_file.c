@@ -3,7 +3,7 @@
  *   config.json        model_type "keel-ngram", sizes, action space and acts
  *   tokenizer.json     how text becomes buckets: normaliser, words, n-grams
  *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
- * encoder's layers, probe.NAME.weight [folds + 1, rows] and .bias, and the standardisation of scalars */
+ * encoder's layers, the linear heads (policies/heads.h), and the standardisation of scalars */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,16 +13,13 @@
 #include "policies/artefact.h"
 #include "policies/builtin_model.h"
 
-static const char *const probe_names[KEEL_N_PROBES] = {"state_risk", "refusal", "compliance", "risk",
-                                                       "preference"};
-
 static keel_status no_memory(keel_err *err, const char *where) {
     return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the base");
 }
 
 /* ---- one list of tensors serves saving and loading ---- */
 
-enum { MAX_TENSORS = 5 + KEEL_N_BUILTIN_PARAMS + 2 * KEEL_N_PROBES + 4 };
+enum { MAX_TENSORS = 8 + KEEL_N_BUILTIN_PARAMS + 2 * KEEL_HEADS_TENSORS };
 
 typedef struct tensor_list {
     size_t count;
@@ -43,8 +40,6 @@ static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t row
 }
 
 static void list_model(tensor_list *to, const keel_builtin *model) {
-    size_t fits = (size_t)model->config.probe_folds + 1;
-    char name[48];
     list(to, "bucket", KEEL_I32, model->rows, 0, model->bucket_of);
     list(to, "frequency", KEEL_I32, model->rows, 0, model->frequency);
     list(to, "documents", KEEL_I64, KEEL_N_FIELDS, 0, model->documents);
@@ -54,17 +49,24 @@ static void list_model(tensor_list *to, const keel_builtin *model) {
         if (keel__builtin_has_param(model, i))
             list(to, param->name, KEEL_F32, param->rows, param->cols, keel_params_at(&model->params, i));
     }
-    for (int i = 0; i < KEEL_N_PROBES; i++) {
-        if (!model->probe[i].fitted) continue;
-        snprintf(name, sizeof name, "probe.%s.weight", probe_names[i]);
-        list(to, name, KEEL_F32, fits, model->rows, model->probe[i].weight);
-        snprintf(name, sizeof name, "probe.%s.bias", probe_names[i]);
-        list(to, name, KEEL_F32, fits, 0, model->probe[i].bias);
-    }
     list(to, "state_scalar.mean", KEEL_F32, KEEL_STATE_SCALARS, 0, model->state_mean);
     list(to, "state_scalar.scale", KEEL_F32, KEEL_STATE_SCALARS, 0, model->state_scale);
     list(to, "candidate_scalar.mean", KEEL_F32, KEEL_CANDIDATE_SCALARS, 0, model->candidate_mean);
     list(to, "candidate_scalar.scale", KEEL_F32, KEEL_CANDIDATE_SCALARS, 0, model->candidate_scale);
+}
+
+static keel_status list_heads(tensor_list *to, const keel_builtin *model, keel_arena *names, keel_err *err) {
+    size_t added = 0;
+    if (model->candidate_heads)
+        KEEL_TRY(keel_heads_tensors(model->candidate_heads, "candidate_heads", names, to->tensor + to->count,
+                                    &added, err));
+    to->count += added;
+    added = 0;
+    if (model->state_heads)
+        KEEL_TRY(keel_heads_tensors(model->state_heads, "state_heads", names, to->tensor + to->count, &added,
+                                    err));
+    to->count += added;
+    return KEEL_OK;
 }
 
 /* ---- saving ---- */
@@ -79,8 +81,7 @@ static cJSON *config_json(const keel_builtin *model) {
                 cJSON_AddNumberToObject(json, "rows", (double)model->rows) &&
                 cJSON_AddNumberToObject(json, "dim", (double)model->config.dim) &&
                 cJSON_AddNumberToObject(json, "hidden_size", (double)model->config.features) &&
-                cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns) &&
-                cJSON_AddNumberToObject(json, "probe_folds", (double)model->config.probe_folds);
+                cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns);
     for (size_t i = 0; good && i < model->base.n_acts; i++)
         good = cJSON_AddItemToArray(acts, cJSON_CreateString(model->base.acts[i]));
     if (good) return json;
@@ -128,8 +129,9 @@ static keel_status write_files(const keel_builtin *model, const char *folder, ke
     keel_status status = tensors && path ? KEEL_OK : no_memory(err, folder);
     if (status == KEEL_OK) {
         list_model(tensors, model);
-        status = keel_safetensors_write(path, tensors->tensor, tensors->count, NULL, err);
+        status = list_heads(tensors, model, &arena, err);
     }
+    if (status == KEEL_OK) status = keel_safetensors_write(path, tensors->tensor, tensors->count, NULL, err);
     if (status == KEEL_OK) status = write_json(&arena, folder, "config.json", config_json(model), err);
     if (status == KEEL_OK) status = write_json(&arena, folder, "tokenizer.json", tokenizer_json(model), err);
     keel_arena_free(&arena);
@@ -221,7 +223,6 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     KEEL_TRY(read_int(json, "dim", 1, 4096, &out->config.dim, where, err));
     KEEL_TRY(read_int(json, "hidden_size", 1, 4096, &out->config.features, where, err));
     KEEL_TRY(read_int(json, "context_turns", 0, 1000, &out->config.context_turns, where, err));
-    KEEL_TRY(read_int(json, "probe_folds", 2, 64, &out->config.probe_folds, where, err));
     out->rows = (size_t)rows;
     return read_acts(json, out, arena, where, err);
 }
@@ -240,14 +241,6 @@ static keel_status copy_tensor(const keel_safetensors *file, const keel_named_te
     return KEEL_OK;
 }
 
-static void find_probes(keel_builtin *model, const keel_safetensors *file) {
-    char name[48];
-    for (int i = 0; i < KEEL_N_PROBES; i++) {
-        snprintf(name, sizeof name, "probe.%s.weight", probe_names[i]);
-        model->probe[i].fitted = keel_safetensors_find(file, name) != NULL;
-    }
-}
-
 static keel_status check_maps(const keel_builtin *model, const char *path, keel_err *err) {
     for (size_t i = 0; i < model->rows; i++) {
         int64_t bucket = model->bucket_of[i], least = i > 0 ? (int64_t)model->bucket_of[i - 1] + 1 : 0;
@@ -258,6 +251,14 @@ static keel_status check_maps(const keel_builtin *model, const char *path, keel_
     return KEEL_OK;
 }
 
+static keel_status load_heads(keel_builtin *model, const keel_safetensors *file, keel_err *err) {
+    size_t buckets = model->rules.buckets;
+    if (model->base.space == KEEL_SPACE_CANDIDATES)
+        return keel_heads_load(&model->candidate_heads, file, "candidate_heads", buckets,
+                               KEEL_N_CANDIDATE_HEADS, KEEL_N_EXTRAS, err);
+    return keel_heads_load(&model->state_heads, file, "state_heads", buckets, KEEL_N_STATE_HEADS, 0, err);
+}
+
 static keel_status fill(keel_builtin *model, const keel_safetensors *file, size_t rows, const char *path,
                         keel_err *err) {
     const keel_named_tensor *bucket = keel_safetensors_find(file, "bucket");
@@ -266,7 +267,6 @@ static keel_status fill(keel_builtin *model, const keel_safetensors *file, size_
         bucket->shape[0] != rows) /* before anything of that size is allocated */
         return keel_fail(err, KEEL_E_INVALID, path, "expected \"bucket\" of %zu rows", rows);
     KEEL_TRY(keel__builtin_room(model, rows, err));
-    find_probes(model, file);
     tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
     keel_status status = tensors ? KEEL_OK : no_memory(err, path);
     if (status == KEEL_OK) list_model(tensors, model);
@@ -274,6 +274,7 @@ static keel_status fill(keel_builtin *model, const keel_safetensors *file, size_
         status = copy_tensor(file, &tensors->tensor[i], path, err);
     keel_arena_free(&arena);
     if (status == KEEL_OK) status = check_maps(model, path, err);
+    if (status == KEEL_OK) status = load_heads(model, file, err);
     if (status == KEEL_OK) keel__builtin_index(model);
     return status;
 }
@@ -291,7 +292,6 @@ static keel_status load_with(keel_builtin **out, const char *dir, keel_arena *ar
     KEEL_TRY(read_config(*json, &got, arena, config, err));
     KEEL_TRY(keel_safetensors_read(weights, file, err));
     KEEL_TRY(keel__builtin_make(out, &got.config, got.space, got.acts, got.n_acts, err));
-    (*out)->tuned = got.split;
     memcpy((*out)->split, got.split.text, sizeof(*out)->split);
     return fill(*out, file, got.rows, weights, err);
 }

@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "core/hash.h"
 #include "policies/builtin_model.h"
 
 const keel_base_kind keel__builtin_kind = {"builtin", keel__builtin_load, keel__builtin_encode,
@@ -66,8 +65,8 @@ keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_con
     model->rules = rules_of(config);
     model->base.kind = &keel__builtin_kind;
     model->base.space = space;
-    model->base.state_dim = (size_t)config->features + KEEL_STATE_SCALARS;
-    model->base.candidate_dim = sets ? (size_t)config->features + KEEL_CANDIDATE_SCALARS : 0;
+    model->base.state_dim = sets ? 1 : (size_t)config->features + KEEL_STATE_SCALARS;
+    model->base.candidate_dim = sets ? KEEL_CANDIDATE_SCALARS : 0;
     for (size_t i = 0; i < KEEL_STATE_SCALARS; i++) model->state_scale[i] = 1;
     for (size_t i = 0; i < KEEL_CANDIDATE_SCALARS; i++) model->candidate_scale[i] = 1;
     keel_status status = copy_acts(model, acts, n_acts, err);
@@ -77,13 +76,6 @@ keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_con
     else
         keel__builtin_close(&model->base);
     return status;
-}
-
-static bool room_for_probe(keel_builtin *model, keel_probe *probe) {
-    size_t fits = (size_t)model->config.probe_folds + 1;
-    probe->weight = keel_arena_calloc(&model->arena, fits * model->rows, sizeof(float));
-    probe->bias = keel_arena_calloc(&model->arena, fits, sizeof(float));
-    return probe->weight && probe->bias;
 }
 
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err) {
@@ -96,7 +88,6 @@ keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err) 
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
     model->table = keel_arena_calloc(arena, cells, sizeof *model->table);
     bool good = model->row_of && model->bucket_of && model->frequency && model->table;
-    for (int i = 0; good && i < KEEL_N_PROBES; i++) good = room_for_probe(model, &model->probe[i]);
     return good ? KEEL_OK : no_memory(err);
 }
 
@@ -108,32 +99,14 @@ void keel__builtin_index(keel_builtin *model) {
 void keel__builtin_close(keel_base *base) {
     keel_builtin *model = (keel_builtin *)base;
     if (!model) return;
+    keel_heads_close(model->candidate_heads);
+    keel_heads_close(model->state_heads);
     keel_params_free(&model->params);
     keel_arena_free(&model->arena);
     keel_free(model);
 }
 
-/* ---- who is probed with what ---- */
-
-static int64_t group_hash(const keel_conversation *conversation) {
+int64_t keel__builtin_group(const keel_conversation *conversation) {
     const char *group = conversation->group ? conversation->group : conversation->external_id;
     return keel_split_group_hash(conversation->source ? conversation->source : "", group ? group : "");
-}
-
-size_t keel__builtin_fold(const keel_builtin *model, const keel_conversation *conversation) {
-    uint64_t hash = keel_hash64_mix((uint64_t)group_hash(conversation), 0x70726f6265); /* "probe" */
-    return (size_t)(hash % (uint64_t)model->config.probe_folds);
-}
-
-static bool was_tuned_on(const keel_split *split, const keel_conversation *conversation) {
-    if (split->name[0] && (!conversation->split || strcmp(split->name, conversation->split) != 0))
-        return false;
-    if (split->kind == KEEL_FOLD_NONE) return true;
-    bool in_fold = group_hash(conversation) % split->folds == split->fold;
-    return in_fold == (split->kind == KEEL_FOLD_IN);
-}
-
-size_t keel__builtin_fit_for(const keel_builtin *model, const keel_conversation *conversation) {
-    if (was_tuned_on(&model->tuned, conversation)) return keel__builtin_fold(model, conversation);
-    return (size_t)model->config.probe_folds;
 }

@@ -6,6 +6,7 @@
 #include "core/tensor.h"
 #include "policies/base.h"
 #include "policies/builtin.h"
+#include "policies/heads.h"
 #include "policies/ngram.h"
 
 /* Texts come in fields, each hashed with its own salt and pooled on its own. */
@@ -21,34 +22,33 @@ enum {
     KEEL_N_CANDIDATE_FIELDS = 2
 };
 
-/* What the labels of the tuning split know, learned from n-grams by logistic regression. */
+/* What the labels of the tuning split know, learned from n-grams by the linear heads of policies/heads.h. */
 enum {
-    KEEL_PROBE_STATE_RISK = 0, /* of the last user turn: is the conversation dangerous */
-    KEEL_PROBE_REFUSAL = 1,    /* of a candidate's text: is it a refusal */
-    KEEL_PROBE_COMPLIANCE = 2, /* ... a compliance */
-    KEEL_PROBE_RISK = 3,       /* ... is the conversation it was said in dangerous */
-    KEEL_PROBE_PREFERENCE = 4, /* ... is it the better one of its decision's */
-    KEEL_N_PROBES = 5
+    KEEL_HEAD_REFUSAL = 0,    /* of a candidate's text: is it a refusal */
+    KEEL_HEAD_COMPLIANCE = 1, /* ... a compliance */
+    KEEL_HEAD_RISK = 2,       /* ... is the conversation it was said in dangerous */
+    KEEL_HEAD_PREFERENCE = 3, /* ... is it the better one of its decision's */
+    KEEL_N_CANDIDATE_HEADS = 4,
+    KEEL_N_STATE_HEADS = 1 /* of the last user turn: is the conversation dangerous */
 };
 
-/* Single numbers beside the probes' logits, read off the text. */
+/* Numbers read off a candidate's surface; the preference head weighs them, the first two are features too. */
 enum {
-    KEEL_EXTRA_RULE = 0,
-    KEEL_EXTRA_WORDS = 1,
-    KEEL_EXTRA_QUESTION = 2,
-    KEEL_EXTRA_OVERLAP = 3,
-    KEEL_N_EXTRAS = 4
-};
-enum {
-    KEEL_STATE_SCALARS = 2,                        /* risk probe, log number of turns */
-    KEEL_CANDIDATE_SCALARS = 4 + KEEL_N_EXTRAS + 1 /* candidate probes, extras, ranking score */
+    KEEL_EXTRA_RULE = 0,      /* opens like a refusal */
+    KEEL_EXTRA_WORDS = 1,     /* log(1 + words) */
+    KEEL_EXTRA_ASKS = 2,      /* ends as a question */
+    KEEL_EXTRA_QUESTIONS = 3, /* log(1 + question marks) */
+    KEEL_EXTRA_OVERLAP = 4,   /* share of the last user turn's words that it takes up */
+    KEEL_EXTRA_DISTINCT = 5,  /* distinct words over words */
+    KEEL_EXTRA_LINES = 6,     /* log(1 + line breaks) */
+    KEEL_EXTRA_DIGITS = 7,    /* has a digit */
+    KEEL_N_EXTRAS = 8
 };
 
-typedef struct keel_probe {
-    bool fitted;   /* false: the split had too few labels of either kind; the logit is 0 */
-    float *weight; /* [folds + 1, rows]; fit f did not see fold f, the last saw all */
-    float *bias;   /* [folds + 1] */
-} keel_probe;
+/* Features. Candidate sets: few numbers and no embedding, which on small logs only drown what the heads know.
+ *   state [log(1 + turns)], candidate [4 logits, refusal rule, log words]
+ * Fixed spaces: state [hidden features, risk logit, log(1 + turns)]. */
+enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_HEADS + 2 };
 
 /* Parameters beside the embedding table. Each space has those it needs; -1 where there is none. */
 enum {
@@ -65,16 +65,15 @@ typedef struct keel_builtin {
     keel_base base; /* first: what callers see */
     struct keel_builtin_config config;
     keel_ngram_rules rules;
-    char split[160];                  /* it was tuned on */
-    keel_split tuned;                 /* the same, parsed */
-    int64_t documents[KEEL_N_FIELDS]; /* texts of each field in the tuning split */
-    size_t rows;                      /* buckets that occurred */
-    int32_t *row_of;                  /* [buckets] row, or -1 */
-    int32_t *bucket_of;               /* [rows] */
-    int32_t *frequency;               /* [rows] texts it occurred in */
-    float *table;                     /* [rows, dim] embeddings */
-    keel_params params;               /* indices as above */
-    keel_probe probe[KEEL_N_PROBES];
+    char split[160];                           /* it was tuned on */
+    int64_t documents[KEEL_N_FIELDS];          /* texts of each field in the tuning split */
+    size_t rows;                               /* buckets that occurred */
+    int32_t *row_of;                           /* [buckets] row, or -1 */
+    int32_t *bucket_of;                        /* [rows] */
+    int32_t *frequency;                        /* [rows] texts it occurred in */
+    float *table;                              /* [rows, dim] embeddings */
+    keel_params params;                        /* indices as above */
+    keel_heads *candidate_heads, *state_heads; /* NULL where the space has no use for them */
     float state_mean[KEEL_STATE_SCALARS], state_scale[KEEL_STATE_SCALARS]; /* scale: 1 / deviation */
     float candidate_mean[KEEL_CANDIDATE_SCALARS], candidate_scale[KEEL_CANDIDATE_SCALARS];
     keel_arena arena; /* owns all of it but params */
@@ -87,17 +86,14 @@ extern const keel_base_kind keel__builtin_kind;
 keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_config *config,
                                keel_action_space space, const char *const *acts, size_t n_acts,
                                keel_err *err);
-/* Room for `rows` rows of table, maps and probes; bucket_of and frequency are to be filled, then
+/* Room for `rows` rows of table, and maps; bucket_of and frequency are to be filled, then
  * keel__builtin_index. */
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
 void keel__builtin_index(keel_builtin *model); /* row_of from bucket_of */
 void keel__builtin_close(keel_base *base);
 bool keel__builtin_has_param(const keel_builtin *model, size_t index);
-/* The fold a conversation falls into when probes are crossed; by group, independent of the folds of splits.
- */
-size_t keel__builtin_fold(const keel_builtin *model, const keel_conversation *conversation);
-/* The fit to probe it with: its fold's in the tuning split, the one that saw all elsewhere. */
-size_t keel__builtin_fit_for(const keel_builtin *model, const keel_conversation *conversation);
+/* What heads know a conversation by. */
+int64_t keel__builtin_group(const keel_conversation *conversation);
 
 /* ---- builtin_bags.c ---- */
 
@@ -109,12 +105,14 @@ typedef struct keel_bag {
 } keel_bag;
 
 typedef struct keel_sample_candidate {
+    keel_grams text; /* n-grams of the text, for the heads */
     keel_bag field[KEEL_N_CANDIDATE_FIELDS];
     float extra[KEEL_N_EXTRAS];
 } keel_sample_candidate;
 
 /* One decision as the model sees it. */
 typedef struct keel_sample {
+    keel_grams last; /* n-grams of the last user turn, for the heads */
     keel_bag field[KEEL_N_STATE_FIELDS];
     float log_turns;
     size_t n_candidates; /* 0 in fixed spaces */
@@ -130,23 +128,19 @@ typedef struct keel_decision_view {
 keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision);
 keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
                                 const keel_candidate *candidate, int field, keel_arena *arena,
-                                keel_grams *out, size_t *n_words, keel_err *err);
+                                keel_grams *out, keel_err *err);
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
                                  size_t decision, keel_arena *arena, keel_sample *out, keel_err *err);
 
 /* ---- builtin_encode.c ---- */
 
-float keel__builtin_probe(const keel_builtin *model, int probe, size_t fit, const keel_bag *bag);
-/* Hidden features of a state [features]. pooled: [4 dim] scratch. */
-void keel__builtin_state(const keel_builtin *model, const keel_sample *sample, float *pooled, float *out);
-void keel__builtin_candidate(const keel_builtin *model, const keel_sample_candidate *candidate, float *pooled,
-                             float *out);
-/* Scalars before standardisation. */
-void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, size_t fit,
+keel_heads_row keel__builtin_state_row(const keel_sample *sample);
+keel_heads_row keel__builtin_candidate_row(const keel_sample_candidate *candidate);
+/* Scalar features before standardisation. */
+void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, int64_t group,
                                  float out[KEEL_STATE_SCALARS]);
-void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample *sample, size_t candidate,
-                                     size_t fit, const float *state, const float *hidden,
-                                     float out[KEEL_CANDIDATE_SCALARS]);
+void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample_candidate *candidate,
+                                     int64_t group, float out[KEEL_CANDIDATE_SCALARS]);
 keel_status keel__builtin_encode(const keel_base *base, const keel_conversation *conversation,
                                  size_t decision, keel_arena *scratch, keel_features *out, keel_err *err);
 

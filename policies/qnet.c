@@ -64,7 +64,7 @@ size_t keel_qnet_elements(const keel_qnet_shape *shape) {
 
 /* ---- life ---- */
 
-enum { NAME_ROOM = 48 };
+enum { NAME_ROOM = 64 };
 
 static void name_layer(keel_param *param, char (*name)[NAME_ROOM], const keel_qnet_shape *shape,
                        size_t critic, size_t layer) {

@@ -1,0 +1,75 @@
+#include "policies/builtin_tune.h"
+
+static void survey_decision(const keel_decision *decision, keel_survey *out) {
+    bool taken = false, act = false, judged = false;
+    for (size_t i = 0; i < decision->n_candidates; i++) {
+        const keel_candidate *candidate = &decision->candidates[i];
+        taken = taken || candidate->taken;
+        act = act || (candidate->taken && candidate->act);
+        judged = judged || (candidate->taken && candidate->outcome != KEEL_OUTCOME_NONE);
+    }
+    out->decisions++;
+    out->candidates += decision->n_candidates;
+    out->taken += taken;
+    out->choices += taken && decision->n_candidates >= 2;
+    out->with_act += act;
+    out->judged += judged;
+}
+
+keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
+                                 keel_err *err) {
+    keel_cursor *cursor = NULL;
+    keel_arena arena = {0};
+    keel_survey survey = {0};
+    keel_conversation *conversation = NULL;
+    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
+    keel_status status = keel_cursor_next(cursor, &arena, &conversation, err);
+    while (status == KEEL_OK && conversation) {
+        survey.conversations++;
+        for (size_t i = 0; i < conversation->n_decisions; i++)
+            survey_decision(&conversation->decisions[i], &survey);
+        keel_arena_reset(&arena);
+        status = keel_cursor_next(cursor, &arena, &conversation, err);
+    }
+    keel_cursor_close(cursor);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK) *out = survey;
+    return status;
+}
+
+static keel_action_space fitting_space(const keel_survey *survey) {
+    if (2 * survey->choices >= survey->taken) return KEEL_SPACE_CANDIDATES;
+    if (2 * survey->with_act >= survey->taken) return KEEL_SPACE_ACTS;
+    return KEEL_SPACE_OUTCOMES;
+}
+
+keel_status keel__builtin_choose_space(const keel_survey *survey, const struct keel_builtin_config *config,
+                                       const keel_split *split, keel_action_space *space, keel_err *err) {
+    if (survey->taken == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, split->text,
+                  "nothing to learn from: none of %zu decisions has a logged response", survey->decisions);
+        keel_hint(err, "import logs in which an assistant answers");
+        return KEEL_E_NOT_FOUND;
+    }
+    keel_action_space chosen =
+        config->action_space == 0 ? fitting_space(survey) : (keel_action_space)(config->action_space - 1);
+    if (chosen == KEEL_SPACE_ACTS && survey->with_act == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, split->text,
+                  "no logged response carries a dialogue act (%zu decisions)", survey->taken);
+        keel_hint(err, "log an \"act\" with each message, or use --set action_space=outcomes");
+        return KEEL_E_NOT_FOUND;
+    }
+    if (chosen == KEEL_SPACE_OUTCOMES && survey->judged == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, split->text, "no logged response has been judged (%zu decisions)",
+                  survey->taken);
+        keel_hint(err, "run `keel label` first, so that outcomes are known");
+        return KEEL_E_NOT_FOUND;
+    }
+    if (chosen == KEEL_SPACE_CANDIDATES && survey->candidates < 2) {
+        keel_fail(err, KEEL_E_NOT_FOUND, split->text, "a single response cannot be ranked against another");
+        keel_hint(err, "import more logs");
+        return KEEL_E_NOT_FOUND;
+    }
+    *space = chosen;
+    return KEEL_OK;
+}

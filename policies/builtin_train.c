@@ -1,0 +1,331 @@
+/* Tuning the encoder: minibatches of conversations, sharded; AdamW on the layers, lazily on the touched
+ * embeddings. The order of an epoch and all that is drawn in an update depend on the seed and its number
+ * alone, so that a checkpoint is parameters, moments and the number of updates done. */
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/log.h"
+#include "core/optim.h"
+#include "core/safetensors.h"
+#include "policies/builtin_tune.h"
+
+typedef struct training {
+    keel_tuning *tuning;
+    keel_builtin *model;
+    size_t batch, shard, n_shards; /* conversations of a batch and a shard; shards of a full batch */
+    uint64_t updates, total, per_epoch;
+    size_t *order;            /* [count] of the current epoch */
+    uint64_t order_epoch;     /* + 1; 0: none yet */
+    keel_example **kept;      /* [count] in memory, or NULL */
+    keel_arena memory;        /* of kept */
+    keel_arena *slots;        /* [batch] conversations read for this update */
+    keel_conversation **read; /* [batch] NULL: kept */
+    keel_example *fresh;      /* [batch] */
+    keel_example **examples;  /* [batch] */
+    keel_loss_shard *shards;  /* [n_shards] */
+    keel_loss_batch current;
+    keel_sparse_grad *sparse;
+    float *grads;
+    keel_adam layers, table;
+    float mean[KEEL_N_LOSSES]; /* running means */
+} training;
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to tune the encoder");
+}
+
+/* ---- life ---- */
+
+static void close_shard(keel_loss_shard *shard) {
+    keel_tape_close(shard->tape);
+    keel_sparse_grad_close(shard->sparse);
+    keel_arena_free(&shard->arena);
+    keel_free(shard->grads);
+}
+
+static void close_training(training *run) {
+    for (size_t i = 0; run->shards && i < run->n_shards; i++) close_shard(&run->shards[i]);
+    for (size_t i = 0; run->slots && i < run->batch; i++) keel_arena_free(&run->slots[i]);
+    keel_adam_close(&run->layers);
+    keel_adam_close(&run->table);
+    keel_sparse_grad_close(run->sparse);
+    keel_arena_free(&run->memory);
+    keel_free(run->grads);
+    keel_free(run->shards);
+    keel_free(run->examples);
+    keel_free(run->fresh);
+    keel_free(run->read);
+    keel_free(run->slots);
+    keel_free(run->kept);
+    keel_free(run->order);
+}
+
+static keel_status open_shard(const keel_builtin *model, keel_loss_shard *shard, keel_err *err) {
+    KEEL_TRY(keel_tape_open(&shard->tape, err));
+    KEEL_TRY(keel_sparse_grad_open(&shard->sparse, model->rows, (size_t)model->config.dim, err));
+    shard->grads = keel_calloc(model->params.size, sizeof *shard->grads);
+    return shard->grads ? KEEL_OK : no_memory(err);
+}
+
+static uint64_t updates_of(const struct keel_builtin_config *config, uint64_t per_epoch) {
+    uint64_t asked = (uint64_t)config->epochs * per_epoch, least = (uint64_t)config->min_updates;
+    return asked > least ? asked : least;
+}
+
+static keel_status open_training(training *run, keel_tuning *tuning, keel_err *err) {
+    const struct keel_builtin_config *config = &tuning->model->config;
+    *run = (training){.tuning = tuning,
+                      .model = tuning->model,
+                      .batch = (size_t)config->batch,
+                      .shard = (size_t)config->shard};
+    if (run->batch > tuning->count) run->batch = tuning->count;
+    run->n_shards = (run->batch + run->shard - 1) / run->shard;
+    run->per_epoch = (tuning->count + run->batch - 1) / run->batch;
+    run->total = updates_of(config, run->per_epoch);
+    run->order = keel_calloc(tuning->count, sizeof *run->order);
+    run->kept = keel_calloc(tuning->count, sizeof *run->kept);
+    run->slots = keel_calloc(run->batch, sizeof *run->slots);
+    run->read = keel_calloc(run->batch, sizeof *run->read);
+    run->fresh = keel_calloc(run->batch, sizeof *run->fresh);
+    run->examples = keel_calloc(run->batch, sizeof *run->examples);
+    run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
+    run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
+    if (!run->order || !run->kept || !run->slots || !run->read || !run->fresh || !run->examples ||
+        !run->shards || !run->grads)
+        return no_memory(err);
+    for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
+    KEEL_TRY(keel_sparse_grad_open(&run->sparse, run->model->rows, (size_t)config->dim, err));
+    KEEL_TRY(keel_adam_open(&run->layers, run->model->params.size, err));
+    return keel_adam_open(&run->table, run->model->rows * (size_t)config->dim, err);
+}
+
+/* ---- a batch ---- */
+
+static void order_epoch(training *run) {
+    uint64_t epoch = run->updates / run->per_epoch;
+    if (run->order_epoch == epoch + 1) return;
+    keel_rng rng = keel_rng_stream((uint64_t)run->model->config.seed, "order", epoch);
+    for (size_t i = 0; i < run->tuning->count; i++) run->order[i] = i;
+    keel_rng_shuffle(&rng, run->order, run->tuning->count);
+    run->order_epoch = epoch + 1;
+}
+
+/* Conversations that are not kept are read from the store into their slot. */
+static keel_status fetch(training *run, size_t *first, size_t *n, keel_err *err) {
+    order_epoch(run);
+    *first = (size_t)(run->updates % run->per_epoch) * run->batch;
+    *n = run->tuning->count - *first < run->batch ? run->tuning->count - *first : run->batch;
+    for (size_t i = 0; i < *n; i++) {
+        size_t place = run->order[*first + i];
+        run->read[i] = NULL;
+        run->examples[i] = run->kept[place] ? run->kept[place] : &run->fresh[i];
+        if (run->kept[place]) continue;
+        keel_arena_reset(&run->slots[i]);
+        KEEL_TRY(keel_store_conversation(run->tuning->store, run->tuning->ids[place], &run->slots[i],
+                                         &run->read[i], err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status make_example(void *context, size_t shard, size_t thread, keel_err *err) {
+    training *run = context;
+    (void)thread;
+    if (!run->read[shard]) return KEEL_OK;
+    return keel__builtin_example(run->model, run->read[shard], &run->slots[shard], &run->fresh[shard], err);
+}
+
+static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+    training *run = context;
+    size_t first = shard * run->shard, last = first + run->shard;
+    (void)thread;
+    return keel__builtin_loss(&run->current, first, last < run->current.n ? last : run->current.n, shard,
+                              &run->shards[shard], err);
+}
+
+/* Keeps what was read, as long as it fits the budget. */
+static keel_status keep(training *run, size_t first, size_t n, keel_err *err) {
+    size_t budget = (size_t)run->model->config.memory_mb << 20;
+    for (size_t i = 0; i < n && run->memory.used < budget; i++) {
+        if (!run->read[i]) continue;
+        keel_example *kept = keel__builtin_keep(run->examples[i], &run->memory);
+        if (!kept) return no_memory(err);
+        run->kept[run->order[first + i]] = kept;
+    }
+    return KEEL_OK;
+}
+
+/* Sums in shard order: the result does not depend on which thread did what. */
+static keel_status combine(training *run, size_t n_shards, keel_err *err) {
+    memset(run->grads, 0, run->model->params.size * sizeof *run->grads);
+    keel_sparse_grad_clear(run->sparse);
+    for (size_t s = 0; s < n_shards; s++) {
+        for (size_t i = 0; i < run->model->params.size; i++) run->grads[i] += run->shards[s].grads[i];
+        KEEL_TRY(keel_sparse_grad_merge(run->sparse, run->shards[s].sparse, err));
+    }
+    return KEEL_OK;
+}
+
+static void note_losses(training *run, size_t n_shards, double part[KEEL_N_LOSSES]) {
+    float rate = run->updates == 0 ? 1 : 0.05f;
+    for (int k = 0; k < KEEL_N_LOSSES; k++) {
+        part[k] = 0;
+        for (size_t s = 0; s < n_shards; s++) part[k] += run->shards[s].part[k];
+        run->mean[k] += rate * ((float)part[k] - run->mean[k]);
+    }
+}
+
+static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *err) {
+    const struct keel_builtin_config *config = &run->model->config;
+    size_t first, n;
+    KEEL_TRY(fetch(run, &first, &n, err));
+    KEEL_TRY(keel_pool_run(run->tuning->pool, n, make_example, run, err));
+    run->current =
+        (keel_loss_batch){.model = run->model, .examples = run->examples, .n = n, .update = run->updates};
+    keel__builtin_divisors(&run->current);
+    size_t n_shards = (n + run->shard - 1) / run->shard;
+    KEEL_TRY(keel_pool_run(run->tuning->pool, n_shards, run_shard, run, err));
+    KEEL_TRY(combine(run, n_shards, err));
+    keel_adam_config adam = keel_adam_defaults();
+    adam.learning_rate = config->learning_rate;
+    adam.weight_decay = config->weight_decay;
+    double factor = 1 - (double)run->updates / (double)run->total;
+    keel_adam_step(&run->layers, &adam, &run->model->params, run->grads, factor);
+    keel_adam_step_rows(&run->table, &adam, run->model->table, run->sparse, factor, true);
+    note_losses(run, n_shards, part);
+    run->updates++;
+    return keep(run, first, n, err);
+}
+
+/* ---- checkpoints: one safetensors file ---- */
+
+enum { N_CHECKPOINT = 9 };
+
+/* progress: updates, then the step counts of both optimizers. */
+static void list_checkpoint(const training *run, const char identity[65], const int64_t progress[3],
+                            keel_named_tensor out[N_CHECKPOINT]) {
+    size_t layers = run->model->params.size, table = run->model->rows * (size_t)run->model->config.dim;
+    const struct {
+        const char *name;
+        keel_dtype dtype;
+        size_t count, size;
+        const void *data;
+    } row[N_CHECKPOINT] = {{"identity", KEEL_U8, 64, 1, identity},
+                           {"progress", KEEL_I64, 3, 8, progress},
+                           {"losses", KEEL_F32, KEEL_N_LOSSES, 4, run->mean},
+                           {"layers", KEEL_F32, layers, 4, run->model->params.data},
+                           {"layers.first", KEEL_F32, layers, 4, run->layers.first},
+                           {"layers.second", KEEL_F32, layers, 4, run->layers.second},
+                           {"table", KEEL_F32, table, 4, run->model->table},
+                           {"table.first", KEEL_F32, table, 4, run->table.first},
+                           {"table.second", KEEL_F32, table, 4, run->table.second}};
+    for (int i = 0; i < N_CHECKPOINT; i++)
+        out[i] = (keel_named_tensor){.name = row[i].name,
+                                     .dtype = row[i].dtype,
+                                     .n_dims = 1,
+                                     .shape = {row[i].count},
+                                     .data = row[i].data,
+                                     .bytes = row[i].count * row[i].size};
+}
+
+static keel_status save_checkpoint(const training *run, const char identity[65], const char *path,
+                                   keel_err *err) {
+    const int64_t progress[3] = {(int64_t)run->updates, (int64_t)run->layers.steps,
+                                 (int64_t)run->table.steps};
+    keel_named_tensor tensors[N_CHECKPOINT];
+    list_checkpoint(run, identity, progress, tensors);
+    return keel_safetensors_write(path, tensors, N_CHECKPOINT, NULL, err);
+}
+
+static bool fits(const keel_named_tensor *have, const keel_named_tensor *want) {
+    return have && have->dtype == want->dtype && have->bytes == want->bytes;
+}
+
+/* A checkpoint of anything else than this very run is passed over. */
+static keel_status resume(training *run, const char identity[65], const char *path, keel_err *err) {
+    keel_safetensors file = {0};
+    keel_named_tensor want[N_CHECKPOINT];
+    int64_t progress[3] = {0};
+    if (!keel_file_exists(path)) return KEEL_OK;
+    KEEL_TRY(keel_safetensors_read(path, &file, err));
+    list_checkpoint(run, identity, progress, want);
+    bool same = true;
+    for (int i = 0; same && i < N_CHECKPOINT; i++)
+        same = fits(keel_safetensors_find(&file, want[i].name), &want[i]);
+    same = same && memcmp(keel_safetensors_find(&file, "identity")->data, identity, 64) == 0;
+    for (int i = 1; same && i < N_CHECKPOINT; i++)
+        if (want[i].bytes > 0)
+            memcpy((void *)(uintptr_t)want[i].data, keel_safetensors_find(&file, want[i].name)->data,
+                   want[i].bytes);
+    if (same) {
+        run->updates = (uint64_t)progress[0];
+        run->layers.steps = (uint64_t)progress[1];
+        run->table.steps = (uint64_t)progress[2];
+    }
+    keel_log(KEEL_LOG_INFO,
+             same ? "sft: going on after %llu updates" : "sft: the checkpoint is of another run (%llu)",
+             (unsigned long long)run->updates);
+    keel_safetensors_free(&file);
+    return KEEL_OK;
+}
+
+/* ---- the loop ---- */
+
+static keel_status log_losses(keel_metrics *metrics, uint64_t step, const double part[KEEL_N_LOSSES],
+                              keel_err *err) {
+    return keel_metrics_write(metrics, step, keel__builtin_losses, part, KEEL_N_LOSSES, err);
+}
+
+static keel_status check_finite(const training *run, const double part[KEEL_N_LOSSES], keel_err *err) {
+    for (int k = 0; k < KEEL_N_LOSSES; k++) {
+        if (isfinite(part[k])) continue;
+        keel_fail(err, KEEL_E_DIVERGED, "sft", "loss \"%s\" is not finite after %llu updates",
+                  keel__builtin_losses[k], (unsigned long long)run->updates);
+        keel_hint(err, "try a smaller --set learning_rate");
+        return KEEL_E_DIVERGED;
+    }
+    return KEEL_OK;
+}
+
+static keel_status loop(training *run, const char identity[65], const char *checkpoint, keel_metrics *metrics,
+                        keel_err *err) {
+    keel_progress progress;
+    keel_status status = KEEL_OK;
+    keel_progress_start(&progress, "sft", run->total);
+    while (status == KEEL_OK && run->updates < run->total) {
+        double part[KEEL_N_LOSSES];
+        if (keel_interrupted()) {
+            KEEL_TRY(save_checkpoint(run, identity, checkpoint, err));
+            return keel_fail(err, KEEL_E_INTERRUPTED, "sft",
+                             "stopped after %llu of %llu updates; the same command goes on",
+                             (unsigned long long)run->updates, (unsigned long long)run->total);
+        }
+        status = update(run, part, err);
+        if (status == KEEL_OK) status = check_finite(run, part, err);
+        if (status == KEEL_OK) status = log_losses(metrics, run->updates, part, err);
+        if (status == KEEL_OK && run->updates % (uint64_t)run->model->config.checkpoint_every == 0)
+            status = save_checkpoint(run, identity, checkpoint, err);
+        keel_progress_step(&progress, run->updates, NULL);
+    }
+    keel_progress_end(&progress, run->updates);
+    return status;
+}
+
+keel_status keel__builtin_train(keel_tuning *tuning, const char identity[65], const char *checkpoint,
+                                const char *metrics_path, double last[KEEL_N_LOSSES], uint64_t *updates,
+                                keel_err *err) {
+    training run;
+    keel_metrics *metrics = NULL;
+    keel_status status = open_training(&run, tuning, err);
+    if (status == KEEL_OK) status = resume(&run, identity, checkpoint, err);
+    if (status == KEEL_OK) status = keel_metrics_open(&metrics, metrics_path, run.updates > 0, err);
+    if (status == KEEL_OK) status = loop(&run, identity, checkpoint, metrics, err);
+    keel_status closed = keel_metrics_close(metrics, status == KEEL_OK ? err : NULL);
+    if (status == KEEL_OK) status = closed;
+    if (status == KEEL_OK) {
+        for (int k = 0; k < KEEL_N_LOSSES; k++) last[k] = (double)run.mean[k];
+        *updates = run.updates;
+    }
+    close_training(&run);
+    return status;
+}

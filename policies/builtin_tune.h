@@ -1,0 +1,101 @@
+/* Inside of tuning the built-in base, shared by its files. keel_sft goes through these in order: survey,
+ * count, heads, encoder, scaling. Nothing outside policies/ includes this. */
+#ifndef KEEL_POLICIES_BUILTIN_TUNE_H
+#define KEEL_POLICIES_BUILTIN_TUNE_H
+
+#include "core/parallel.h"
+#include "policies/builtin_model.h"
+#include "policies/sft.h"
+
+/* ---- what a split can teach (builtin_survey.c) ---- */
+
+typedef struct keel_survey {
+    size_t conversations, decisions;
+    size_t taken;      /* decisions with a taken candidate */
+    size_t choices;    /* of those, with two candidates or more */
+    size_t with_act;   /* with a taken candidate that carries an act */
+    size_t judged;     /* with a taken candidate whose outcome is judged */
+    size_t candidates; /* of all decisions */
+} keel_survey;
+keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out, keel_err *err);
+/* The space asked for, or the one that fits the split; KEEL_E_NOT_FOUND with a hint when nothing there
+ * supervises it. */
+keel_status keel__builtin_choose_space(const keel_survey *survey, const struct keel_builtin_config *config,
+                                       const keel_split *split, keel_action_space *space, keel_err *err);
+
+/* ---- passes over the split (builtin_passes.c) ---- */
+
+typedef struct keel_tuning {
+    keel_store *store;
+    keel_pool *pool;
+    const int64_t *ids; /* [count] conversations of the split, ascending */
+    size_t count;
+    keel_builtin *model;
+} keel_tuning;
+
+/* Counts in how many texts each bucket occurs, on top of what `from` (may be NULL) has seen, makes room for
+ * those that do, and copies from's embeddings. */
+keel_status keel__builtin_count(keel_tuning *tuning, const keel_builtin *from, keel_err *err);
+keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err);
+/* Mean and deviation of the scalar features. */
+keel_status keel__builtin_scale(keel_tuning *tuning, keel_err *err);
+
+/* ---- examples (builtin_example.c) ---- */
+
+/* One decision with what it teaches. */
+typedef struct keel_lesson {
+    keel_sample sample;
+    int32_t act;     /* fixed spaces: index of the taken act or outcome, or -1 */
+    size_t n_taken;  /* candidate sets */
+    bool *taken;     /* [n_candidates] */
+    int8_t *outcome; /* [n_candidates] keel_outcome */
+} keel_lesson;
+
+typedef struct keel_example { /* one conversation */
+    size_t n_lessons;
+    keel_lesson *lesson;
+    keel_risk risk;
+} keel_example;
+
+keel_status keel__builtin_example(const keel_builtin *model, const keel_conversation *conversation,
+                                  keel_arena *arena, keel_example *out, keel_err *err);
+/* A compact copy in the arena: bags and labels, not what reading them left behind. NULL when out of memory.
+ */
+keel_example *keel__builtin_keep(const keel_example *example, keel_arena *arena);
+
+/* ---- loss (builtin_loss.c) ---- */
+
+enum { KEEL_LOSS_RANK, KEEL_LOSS_ACT, KEEL_LOSS_OUTCOME, KEEL_LOSS_RISK, KEEL_N_LOSSES };
+extern const char *const keel__builtin_losses[KEEL_N_LOSSES];
+
+/* What one shard works with; its memory is reused from update to update. */
+typedef struct keel_loss_shard {
+    keel_tape *tape;
+    keel_sparse_grad *sparse; /* of the table */
+    float *grads;             /* laid out as model->params.data */
+    keel_arena arena;
+    double part[KEEL_N_LOSSES]; /* each a share of the batch's mean */
+} keel_loss_shard;
+
+typedef struct keel_loss_batch {
+    const keel_builtin *model;
+    keel_example *const *examples; /* [n] */
+    size_t n;
+    double divisor[KEEL_N_LOSSES]; /* what each loss is a mean over, in the whole batch */
+    uint64_t update;
+} keel_loss_batch;
+
+void keel__builtin_divisors(keel_loss_batch *batch);
+/* Loss and gradient of examples first .. last-1; shard numbers the random streams. */
+keel_status keel__builtin_loss(const keel_loss_batch *batch, size_t first, size_t last, size_t shard,
+                               keel_loss_shard *work, keel_err *err);
+
+/* ---- the encoder (builtin_train.c) ---- */
+
+/* Tunes table and layers from where they are, or from the checkpoint if its identity is this one.
+ * metrics_path may be NULL. last gets a running mean of each loss. */
+keel_status keel__builtin_train(keel_tuning *tuning, const char identity[65], const char *checkpoint,
+                                const char *metrics_path, double last[KEEL_N_LOSSES], uint64_t *updates,
+                                keel_err *err);
+
+#endif

@@ -1,0 +1,201 @@
+#include "policies/sft.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/json.h"
+#include "policies/artefact.h"
+#include "policies/builtin_tune.h"
+
+typedef struct sft { /* what a tuning run is made of */
+    keel_store *store;
+    const keel_split *split;
+    const char *spec, *out_dir;
+    struct keel_builtin_config config;
+    keel_base *from; /* the base to go on from, or NULL */
+    keel_survey survey;
+    char content[65], identity[65];
+    char *checkpoint;
+    int64_t *ids;
+    keel_tuning tuning;
+    double losses[KEEL_N_LOSSES];
+    uint64_t updates;
+    keel_arena arena;
+} sft;
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "sft", "no memory to tune");
+}
+
+/* ---- what to tune ---- */
+
+static keel_status load_spec(sft *run, keel_err *err) {
+    if (strcmp(run->spec, "builtin") == 0) return KEEL_OK;
+    if (!keel_file_is_folder(run->spec)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, run->spec, "there is no such base");
+        keel_hint(err, "--base is \"builtin\" or the folder of a base to go on from");
+        return KEEL_E_NOT_FOUND;
+    }
+    KEEL_TRY(keel_base_load(&run->from, run->spec, err));
+    if (run->from->kind != &keel__builtin_kind)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "only built-in bases can be tuned further");
+    /* What a base reads and how wide it is stays as it is; the rest of the configuration is this run's. */
+    const struct keel_builtin_config *had = &((const keel_builtin *)run->from)->config;
+    run->config.buckets = had->buckets, run->config.dim = had->dim, run->config.features = had->features;
+    run->config.word_high = had->word_high, run->config.char_low = had->char_low,
+    run->config.char_high = had->char_high;
+    run->config.max_words = had->max_words, run->config.context_turns = had->context_turns;
+    run->config.action_space = (int)run->from->space + 1;
+    return KEEL_OK;
+}
+
+static keel_status list_acts(sft *run, keel_action_space space, const char ***acts, size_t *n,
+                             keel_err *err) {
+    static const char *outcomes[KEEL_N_OUTCOMES];
+    if (run->from || space == KEEL_SPACE_CANDIDATES) {
+        *acts = run->from ? run->from->acts : NULL;
+        *n = run->from ? run->from->n_acts : 0;
+        return KEEL_OK;
+    }
+    if (space == KEEL_SPACE_OUTCOMES) {
+        for (int i = 0; i < KEEL_N_OUTCOMES; i++) outcomes[i] = keel_outcome_name((keel_outcome)(i + 1));
+        *acts = outcomes;
+        *n = KEEL_N_OUTCOMES;
+        return KEEL_OK;
+    }
+    KEEL_TRY(keel_store_acts(run->store, run->split, &run->arena, acts, n, err));
+    if (*n <= (size_t)run->config.max_acts) return KEEL_OK;
+    keel_fail(err, KEEL_E_INVALID, run->split->text,
+              "%zu distinct dialogue acts, expected at most %lld (max_acts)", *n,
+              (long long)run->config.max_acts);
+    keel_hint(err, "use --set max_acts=%zu, or --set action_space=outcomes", *n);
+    return KEEL_E_INVALID;
+}
+
+/* A checkpoint belongs to one configuration, one content, one starting point. */
+static keel_status identify(sft *run, keel_err *err) {
+    keel_buf text = {0};
+    keel_sha256 hash;
+    cJSON *config = keel_options_to_json(keel_builtin_options, &run->config);
+    keel_status status = config ? keel_json_print(config, false, &text, err) : no_memory(err);
+    cJSON_Delete(config);
+    keel_sha256_init(&hash);
+    keel_sha256_add_text(&hash, text.data);
+    keel_sha256_add_text(&hash, run->content);
+    keel_sha256_add_text(&hash, run->split->text);
+    keel_sha256_add_text(&hash, run->from ? run->from->hash : "builtin");
+    keel_sha256_hex(&hash, run->identity);
+    keel_buf_free(&text);
+    return status;
+}
+
+/* "some/where/NAME" has its checkpoint at "some/where/.NAME.checkpoint". */
+static keel_status place_checkpoint(sft *run, keel_err *err) {
+    size_t length = strlen(run->out_dir);
+    while (length > 1 && run->out_dir[length - 1] == '/') length--;
+    size_t name = length;
+    while (name > 0 && run->out_dir[name - 1] != '/') name--;
+    run->checkpoint = keel_arena_alloc(&run->arena, length + 32);
+    if (!run->checkpoint) return no_memory(err);
+    sprintf(run->checkpoint, "%.*s.%.*s.checkpoint", (int)name, run->out_dir, (int)(length - name),
+            run->out_dir + name);
+    if (name <= 1) return KEEL_OK;
+    char *parent = keel_arena_strndup(&run->arena, run->out_dir, name - 1);
+    return parent ? keel_folder_make(parent, err) : no_memory(err);
+}
+
+static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
+    keel_action_space space;
+    const char **acts = NULL;
+    size_t n_acts = 0;
+    keel_builtin *model = NULL;
+    KEEL_TRY(load_spec(run, err));
+    KEEL_TRY(keel_store_check_split(run->store, run->split, err));
+    KEEL_TRY(keel__builtin_survey(run->store, run->split, &run->survey, err));
+    KEEL_TRY(keel__builtin_choose_space(&run->survey, &run->config, run->split, &space, err));
+    KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
+    KEEL_TRY(keel_store_content_hash(run->store, run->split, run->content, err));
+    KEEL_TRY(identify(run, err));
+    KEEL_TRY(place_checkpoint(run, err));
+    KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
+    memcpy(model->split, run->split->text, sizeof model->split);
+    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .model = model};
+    KEEL_TRY(keel_store_conversation_ids(run->store, run->split, &run->ids, &run->tuning.count, err));
+    run->tuning.ids = run->ids;
+    return KEEL_OK;
+}
+
+/* ---- tuning ---- */
+
+static void start_layers(sft *run) {
+    keel_params *params = &run->tuning.model->params;
+    keel_rng rng = keel_rng_stream((uint64_t)run->config.seed, "init", 0);
+    keel_params_init(params, &rng);
+    if (run->from)
+        memcpy(params->data, ((const keel_builtin *)run->from)->params.data,
+               params->size * sizeof *params->data);
+}
+
+static keel_status tune(sft *run, const char *metrics_path, keel_err *err) {
+    KEEL_TRY(keel__builtin_count(&run->tuning, (const keel_builtin *)run->from, err));
+    start_layers(run);
+    KEEL_TRY(keel__builtin_fit_heads(&run->tuning, err));
+    KEEL_TRY(keel__builtin_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
+                                 &run->updates, err));
+    return keel__builtin_scale(&run->tuning, err);
+}
+
+/* ---- what comes out ---- */
+
+static cJSON *lineage_json(const sft *run) {
+    cJSON *json = cJSON_CreateObject(), *build = keel_build_info();
+    bool good = json && build && cJSON_AddItemToObject(json, "build", build);
+    if (!good) cJSON_Delete(build);
+    good = good && cJSON_AddNumberToObject(json, "seed", (double)run->config.seed) &&
+           cJSON_AddStringToObject(json, "content", run->content) &&
+           cJSON_AddStringToObject(json, "split", run->split->text) &&
+           cJSON_AddStringToObject(json, "from", run->from ? run->from->hash : "builtin");
+    if (good) return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+static cJSON *metrics_json(const sft *run) {
+    const keel_survey *survey = &run->survey;
+    cJSON *json = cJSON_CreateObject(), *losses = json ? cJSON_AddObjectToObject(json, "losses") : NULL;
+    bool good = losses && cJSON_AddNumberToObject(json, "conversations", (double)survey->conversations) &&
+                cJSON_AddNumberToObject(json, "decisions", (double)survey->decisions) &&
+                cJSON_AddNumberToObject(json, "ngrams", (double)run->tuning.model->rows) &&
+                cJSON_AddNumberToObject(json, "updates", (double)run->updates);
+    for (int k = 0; good && k < KEEL_N_LOSSES; k++)
+        good = cJSON_AddNumberToObject(losses, keel__builtin_losses[k], run->losses[k]);
+    if (good) return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+static keel_status write_artefact(const sft *run, keel_err *err) {
+    cJSON *lineage = lineage_json(run), *metrics = metrics_json(run);
+    keel_status status = lineage && metrics ? KEEL_OK : no_memory(err);
+    if (status == KEEL_OK)
+        status = keel__builtin_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
+    if (status == KEEL_OK) remove(run->checkpoint); /* missing is fine */
+    cJSON_Delete(lineage);
+    cJSON_Delete(metrics);
+    return status;
+}
+
+keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
+                     const struct keel_builtin_config *config, const char *out_dir, const char *metrics_path,
+                     keel_pool *pool, keel_err *err) {
+    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir, .config = *config};
+    keel_status status = prepare(&run, pool, err);
+    if (status == KEEL_OK) status = tune(&run, metrics_path, err);
+    if (status == KEEL_OK) status = write_artefact(&run, err);
+    keel_base_close(run.from);
+    if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
+    keel_free(run.ids);
+    keel_arena_free(&run.arena);
+    return status;
+}
