@@ -40,7 +40,7 @@ struct keel_sampler {
     keel_buf records; /* in memory: record [transitions] */
     view *views;      /* in memory: all, ascending by row; else those of the draw */
     size_t n_views;
-    char table[48]; /* else: the temporary table of records */
+    keel_store spool; /* else: the temporary database of records; only its db is used */
     sqlite3_stmt *insert, *fetch;
     record *chosen;     /* [batch] */
     uint64_t *ordinals; /* [batch] */
@@ -190,7 +190,7 @@ static keel_status keep_record(keel_sampler *sampler, const record *item, keel_e
     }
     sqlite3_bind_int64(sampler->insert, 1, (int64_t)sampler->summary.transitions);
     sqlite3_bind_blob(sampler->insert, 2, item, sizeof *item, SQLITE_STATIC);
-    return keel__store_run(sampler->store, sampler->insert, "keeping a record", err);
+    return keel__store_run(&sampler->spool, sampler->insert, "keeping a record", err);
 }
 
 static void sum_up(keel_sampler_summary *summary, const record *item, size_t set) {
@@ -317,38 +317,34 @@ static keel_status resolve_records(keel_sampler *sampler, keel_err *err) {
     return KEEL_OK;
 }
 
-/* ---- else: a temporary table, and the rows of each draw ---- */
+/* ---- else: a temporary database, and the rows of each draw ---- */
 
-static keel_status execute(keel_sampler *sampler, const char *format, keel_err *err) {
-    char sql[160];
-    snprintf(sql, sizeof sql, format, sampler->table);
-    if (sqlite3_exec(sampler->store->db, sql, NULL, NULL, NULL))
-        return keel__store_fail(sampler->store, "preparing to sample", err);
+static keel_status spool_open(keel_sampler *sampler, keel_err *err) {
+    static const char sql[] =
+        "PRAGMA journal_mode = OFF; PRAGMA cache_size = -2000;"
+        "CREATE TABLE records(ordinal INTEGER PRIMARY KEY, record BLOB NOT NULL); BEGIN";
+    keel_store *spool = &sampler->spool;
+    spool->path = sampler->store->path;
+    if (sqlite3_open_v2("", &spool->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        NULL) ||
+        sqlite3_exec(spool->db, sql, NULL, NULL, NULL))
+        return keel__store_fail(spool, "making a temporary database", err);
+    KEEL_TRY(keel__store_prepare(spool, "INSERT INTO records VALUES(?1, ?2)", &sampler->insert, err));
+    return keel__store_prepare(spool, "SELECT record FROM records WHERE ordinal = ?1", &sampler->fetch, err);
+}
+
+static keel_status load_spool(keel_sampler *sampler, keel_err *err) {
+    KEEL_TRY(spool_open(sampler, err));
+    KEEL_TRY(load_records(sampler, err));
+    if (sqlite3_exec(sampler->spool.db, "COMMIT", NULL, NULL, NULL))
+        return keel__store_fail(&sampler->spool, "keeping records", err);
     return KEEL_OK;
-}
-
-static keel_status prepare_table(keel_sampler *sampler, const char *format, sqlite3_stmt **out,
-                                 keel_err *err) {
-    char sql[160];
-    snprintf(sql, sizeof sql, format, sampler->table);
-    return keel__store_prepare(sampler->store, sql, out, err);
-}
-
-static keel_status load_table(keel_sampler *sampler, keel_err *err) {
-    snprintf(sampler->table, sizeof sampler->table, "temp.sampler_%p", (void *)sampler);
-    KEEL_TRY(execute(sampler, "CREATE TABLE %s(ordinal INTEGER PRIMARY KEY, record BLOB NOT NULL)", err));
-    KEEL_TRY(prepare_table(sampler, "INSERT INTO %s VALUES(?1, ?2)", &sampler->insert, err));
-    KEEL_TRY(prepare_table(sampler, "SELECT record FROM %s WHERE ordinal = ?1", &sampler->fetch, err));
-    KEEL_TRY(execute(sampler, "SAVEPOINT sampler", err));
-    keel_status status = load_records(sampler, err);
-    execute(sampler, "RELEASE sampler", NULL);
-    return status;
 }
 
 static keel_status fetch_record(keel_sampler *sampler, uint64_t ordinal, record *out, keel_err *err) {
     bool row;
     sqlite3_bind_int64(sampler->fetch, 1, (int64_t)ordinal);
-    KEEL_TRY(keel__store_step(sampler->store, sampler->fetch, &row, "fetching a record", err));
+    KEEL_TRY(keel__store_step(&sampler->spool, sampler->fetch, &row, "fetching a record", err));
     bool whole = row && (size_t)sqlite3_column_bytes(sampler->fetch, 0) == sizeof *out;
     if (whole) memcpy(out, sqlite3_column_blob(sampler->fetch, 0), sizeof *out);
     sqlite3_reset(sampler->fetch);
@@ -552,7 +548,7 @@ static keel_status load(keel_sampler *sampler, keel_err *err) {
     size_t bytes = 0, count = 0, overhead = sizeof(record) + sizeof(view) + 64;
     KEEL_TRY(measure(sampler, &bytes, &count, err));
     sampler->in_memory = count * overhead + bytes <= sampler->config.cache_bytes;
-    if (!sampler->in_memory) return load_table(sampler, err);
+    if (!sampler->in_memory) return load_spool(sampler, err);
     KEEL_TRY(load_records(sampler, err));
     KEEL_TRY(load_views(sampler, count, err));
     return resolve_records(sampler, err);
@@ -585,7 +581,7 @@ void keel_sampler_close(keel_sampler *sampler) {
     if (!sampler) return;
     sqlite3_finalize(sampler->insert);
     sqlite3_finalize(sampler->fetch);
-    if (sampler->table[0]) execute(sampler, "DROP TABLE IF EXISTS %s", NULL);
+    sqlite3_close(sampler->spool.db);
     keel_buf_free(&sampler->records);
     keel_arena_free(&sampler->drawn);
     keel_arena_free(&sampler->arena);

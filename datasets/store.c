@@ -103,6 +103,7 @@ static const char *const statement_sql[] = {
 
 keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_stmt **out, keel_err *err) {
     sqlite3_stmt **cached = &store->statements[which];
+    if (store->rollback_due) keel_store_rollback(store);
     if (!*cached &&
         sqlite3_prepare_v3(store->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT, cached, NULL))
         return keel__store_fail(store, "preparing a statement", err);
@@ -112,6 +113,7 @@ keel_status keel__store_statement(keel_store *store, keel__sql which, sqlite3_st
 }
 
 keel_status keel__store_prepare(keel_store *store, const char *sql, sqlite3_stmt **out, keel_err *err) {
+    if (store->rollback_due) keel_store_rollback(store);
     if (sqlite3_prepare_v2(store->db, sql, -1, out, NULL))
         return keel__store_fail(store, "preparing a statement", err);
     return KEEL_OK;
@@ -321,14 +323,25 @@ static keel_status run_cached(keel_store *store, keel__sql which, const char *do
     return keel__store_run(store, statement, doing, err);
 }
 
+/* The way back is prepared first, so that it needs no memory when memory has run out. */
 keel_status keel_store_begin(keel_store *store, keel_err *err) {
-    return run_cached(store, KEEL__SQL_BEGIN, "beginning to write", err);
+    sqlite3_stmt *rollback;
+    if (store->rollback_due) keel_store_rollback(store);
+    if (!sqlite3_get_autocommit(store->db))
+        return keel_fail(err, KEEL_E_USAGE, store->path, "a transaction is open already");
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ROLLBACK, &rollback, err));
+    keel_status status = run_cached(store, KEEL__SQL_BEGIN, "beginning to write", err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
 }
 
 keel_status keel_store_commit(keel_store *store, keel_err *err) {
     return run_cached(store, KEEL__SQL_COMMIT, "committing", err);
 }
 
+/* Out of memory, even going back may fail; it is tried again before the handle does anything else. */
 void keel_store_rollback(keel_store *store) {
+    store->rollback_due = false;
     if (!sqlite3_get_autocommit(store->db)) run_cached(store, KEEL__SQL_ROLLBACK, "rolling back", NULL);
+    store->rollback_due = !sqlite3_get_autocommit(store->db);
 }

@@ -69,6 +69,7 @@ typedef enum keel__sql {
 struct keel_store {
     sqlite3 *db;
     char *path;
+    bool rollback_due;                     /* a rollback failed and must be tried again */
     sqlite3_stmt *statements[KEEL__N_SQL]; /* prepared at first use */
     keel_arena scratch;                    /* for the length of one call */
 };

@@ -1,6 +1,7 @@
 /* The importers of public formats, on tiny logs written here. */
 #define SCRATCH "import-public"
 #include "fixture.h"
+#include "support/faults.h"
 
 /* ---- XSTest ---- */
 
@@ -317,6 +318,51 @@ static void bad_dialogues_are_named(void **state) {
     }
 }
 
+/* ---- faults ---- */
+
+/* Imports path again and again, each time with a later allocation failing, until it works. */
+static void import_through_faults(const char *format, const char *path) {
+    faults failing;
+    keel_split_count *counts;
+    size_t failures = 0, splits;
+    for (size_t n = 1;; n += 1 + n / 30, failures++) {
+        faults_begin(&failing, n);
+        keel_status status = import_as(format, NULL, path);
+        faults_end();
+        if (status == KEEL_OK) break;
+        if (status != KEEL_E_NOMEM) print_error("%s %zu: %s: %s\n", format, n, err.where, err.message);
+        assert_int_equal(status, KEEL_E_NOMEM);
+        assert_ok(keel_store_counts(store, &arena, &counts, &splits, &err));
+        assert_int_equal(splits, 0); /* nothing of the file is there */
+    }
+    assert_true(failures > 20);
+}
+
+static void running_out_of_memory_keeps_nothing_of_the_file(void **state) {
+    (void)state;
+    static const char pair[] = "{\"chosen\":\"" SHARED "\\n\\nAssistant: A\\n\\nHuman: B\\n\\nAssistant: C\","
+                               "\"rejected\":\"" SHARED "\\n\\nAssistant: D\"}\n";
+    static const char chat[] = "{\"k\":1,\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"x\":2,"
+                               "\"candidates\":[\"b\",{\"content\":\"c\",\"y\":3}]}]}\n";
+    static const char *const names[] = {"chat", "hh-rlhf", "xstest", "sgd"};
+    for (int i = 0; i < 4; i++) {
+        close_store();
+        keel_folder_remove(folder, NULL);
+        scratch_make(folder, SCRATCH);
+        open_store(KEEL_STORE_CREATE);
+        put("chat.jsonl", chat);
+        put("pairs.jsonl", pair);
+        put_xstest();
+        put_sgd("dev", DIALOGUE("1", TURN("USER", FRAME("S", ACT("INFORM"), WANT("Book")))));
+        char paths[4][64];
+        static const char *const files[] = {"chat.jsonl", "pairs.jsonl", "xstest_v2_completions_one.csv",
+                                            "dev"};
+        snprintf(paths[i], sizeof paths[i], "%s", in(files[i]));
+        import_through_faults(names[i], paths[i]);
+        assert_true(report.conversations > 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(completions_of_one_prompt_are_candidates_of_one_decision),
@@ -332,6 +378,7 @@ int main(void) {
         TEST(dialogues_bring_acts_splits_and_verdicts),
         TEST(dialogues_need_their_schema),
         TEST(bad_dialogues_are_named),
+        TEST(running_out_of_memory_keeps_nothing_of_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "core/pcg.h"
 #include "datasets/sampler.h"
 #include "fixture.h"
+#include "support/faults.h"
 
 enum { STATE = 3, DIM = 2, BATCH = 16, CONVERSATIONS = 60, TURNS = 3 };
 
@@ -289,6 +290,29 @@ static void reading_needs_no_right_to_write(void **state) {
     keel_sampler_close(sampler);
 }
 
+static void running_out_of_memory_is_an_error_without_a_leak(void **state) {
+    (void)state;
+    keel_sampler_config config;
+    faults failing;
+    keel_batch batch;
+    fill(KEEL_SPACE_CANDIDATES);
+    for (size_t cache = 0; cache <= 1 << 20; cache += 1 << 20) {
+        size_t failures = 0;
+        config = config_of(KEEL_SPACE_CANDIDATES, cache);
+        for (size_t n = 1;; n += 1 + n / 20, failures++) {
+            keel_sampler *sampler = NULL;
+            faults_begin(&failing, n);
+            keel_status status = keel_sampler_open(&sampler, store, NULL, &config, &err);
+            if (status == KEEL_OK) status = keel_sampler_draw(sampler, 1, &batch, &err);
+            keel_sampler_close(sampler);
+            faults_end();
+            if (status == KEEL_OK) break;
+            assert_int_equal(status, KEEL_E_NOMEM);
+        }
+        assert_true(failures > 10);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(batches_are_the_same_from_memory_and_from_the_store),
@@ -297,6 +321,7 @@ int main(void) {
         TEST(draws_are_uniform),
         TEST(what_cannot_be_sampled_says_why),
         TEST(reading_needs_no_right_to_write),
+        TEST(running_out_of_memory_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
