@@ -72,7 +72,7 @@ keel_status keel_heads_fit(const keel_heads_builder *builder, keel_pool *pool, k
 void keel_heads_close(keel_heads *heads); /* NULL is harmless */
 
 bool keel_heads_fitted(const keel_heads *heads, size_t head); /* false: absent */
-/* Logits [n_heads] of one row (its labels are not read); n_ids beyond the configured range are ignored. The
+/* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The
  * weights are those that did not see the group. Thread-safe. */
 void keel_heads_logits(const keel_heads *heads, const keel_heads_row *row, int64_t group, float *logits);
 
@@ -80,7 +80,8 @@ void keel_heads_logits(const keel_heads *heads, const keel_heads_row *row, int64
  * are made in the arena; data point into heads. *count <= KEEL_HEADS_TENSORS. */
 keel_status keel_heads_tensors(const keel_heads *heads, const char *prefix, keel_arena *arena,
                                keel_named_tensor out[KEEL_HEADS_TENSORS], size_t *count, keel_err *err);
-/* From a file, which is hostile until checked: types, shapes, ascending ids below n_ids, ascending groups,
+/* From a file, which is hostile until checked: types, shapes, ids below n_ids and each once, ascending
+ * groups,
  * finite numbers. Any misfit is KEEL_E_INVALID naming the tensor. */
 keel_status keel_heads_load(keel_heads **out, const keel_safetensors *file, const char *prefix, size_t n_ids,
                             size_t n_heads, size_t n_dense, keel_err *err);
