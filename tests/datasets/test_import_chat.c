@@ -73,13 +73,15 @@ static void every_optional_key_finds_its_place(void **state) {
 static void a_decision_may_never_have_been_taken(void **state) {
     (void)state;
     import_chat("{\"id\":\"a\",\"messages\":[" USER
-                ",{\"role\":\"assistant\",\"content\":null,\"candidates\":[\"A\",\"B\",\"A\"]}]}\n");
+                ",{\"role\":\"assistant\",\"content\":null,\"candidates\":[\"A\",\"B\",\"A\",{\"content\":"
+                "\"B\",\"taken\":true}]}]}\n");
     keel_conversation *a = get("a");
     assert_int_equal(a->n_turns, 1);
     assert_int_equal(a->n_decisions, 1);
     assert_int_equal(a->decisions[0].turn, 1);
     assert_int_equal(a->decisions[0].n_candidates, 2);
     assert_false(a->decisions[0].candidates[0].taken);
+    assert_true(a->decisions[0].candidates[1].taken); /* said at its second mention: somewhere it was */
 }
 
 static void any_language_passes_unharmed(void **state) {

@@ -271,11 +271,16 @@ static void dialogues_bring_acts_splits_and_verdicts(void **state) {
                                                                                                              ACT("NOTIFY_FAILURE"),
                                                                                                              CALL(
                                                                                                                  "Pay")))));
-    put_sgd("dev", DIALOGUE("1", TURN("USER", FRAME("S", ACT("THANK_YOU"), WANT("NONE")))));
+    put_sgd("dev",
+            DIALOGUE("1", TURN("USER", FRAME("S", ACT("THANK_YOU"), WANT("NONE")))) "," DIALOGUE(
+                "2", TURN("USER", FRAME("S", ACT("INFORM"), WANT("Pay"))) "," TURN(
+                         "SYSTEM", FRAME("S", ACT("NOTIFY_SUCCESS"),
+                                         CALL("Pay"))) "," TURN("SYSTEM", FRAME("S", ACT("NOTIFY_FAILURE"),
+                                                                                CALL("Pay")))));
     assert_ok(import_as("sgd", NULL, folder));
-    assert_int_equal(report.conversations, 4);
-    assert_int_equal(report.turns, 2 + 3 + 4 + 1);
-    assert_int_equal(report.decisions, 1 + 2 + 2);
+    assert_int_equal(report.conversations, 5);
+    assert_int_equal(report.turns, 2 + 3 + 4 + 1 + 3);
+    assert_int_equal(report.decisions, 1 + 2 + 2 + 2);
     assert_int_equal(report.completed, 1);
     keel_conversation *c = get("train/1");
     assert_string_equal(c->turns[1].act, "INFORM_COUNT+OFFER");
@@ -287,6 +292,7 @@ static void dialogues_bring_acts_splits_and_verdicts(void **state) {
     assert_int_equal(c->completed, KEEL_UNKNOWN); /* nothing transactional was asked for */
     assert_int_equal(get("train/2")->completed, KEEL_YES);
     assert_int_equal(get("train/3")->completed, KEEL_NO);
+    assert_int_equal(get("dev/2")->completed, KEEL_NO); /* the last notice counts */
     assert_string_equal(get("dev/1")->split, "dev");
 }
 
