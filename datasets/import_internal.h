@@ -32,8 +32,8 @@ keel_status keel__import_lines(keel__import *import, keel__import_object *each, 
 /* The printed value in the import's arena. NULL or an empty object gives NULL. */
 keel_status keel__import_print(keel__import *import, const cJSON *value, const char **out, keel_err *err);
 
-/* Makes every assistant turn from `first` on a decision with one taken candidate that says what the turn
- * says. decisions has room for them; returns the number made. NULL candidates arena memory gives SIZE_MAX. */
+/* Makes every assistant turn a decision with one taken candidate that says what the turn says. decisions has
+ * room for them; returns their number, or SIZE_MAX when out of memory. */
 size_t keel__import_decide_turns(keel__import *import, const keel_turn *turns, size_t n_turns,
                                  keel_decision *decisions);
 
