@@ -1,0 +1,306 @@
+/* Evaluation on logs small enough to be counted by hand. */
+#include "core/json.h"
+#include "core/log.h"
+#include "rl/evaluate.h"
+#include "rl/fixture.h"
+
+static const keel_evaluate_config config = {
+    .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};
+
+static keel_evaluation_set evaluate(keel_store *store, const keel_policy *policy, const keel_base *base,
+                                    size_t threads) {
+    keel_evaluation_set out;
+    keel_pool *pool = NULL;
+    keel_evaluate_item item = {.policy = policy, .base = base};
+    MUST(keel_split_parse("all", &item.split, err));
+    MUST(keel_pool_open(&pool, threads, err));
+    MUST(keel_evaluate(store, &item, 1, &config, pool, &out, err));
+    keel_pool_close(pool);
+    return out;
+}
+
+static void check_rate(const keel_evaluation *of, keel_metric metric, double successes, double n) {
+    const keel_interval *got = &of->metric[metric];
+    keel_interval expected = keel_wilson(successes, n);
+    if (fabs(got->value - expected.value) > 1e-9 || fabs(got->low - expected.low) > 1e-9 ||
+        fabs(got->high - expected.high) > 1e-9 || fabs(got->n - n) > 1e-9)
+        fail_msg("%s %s: expected %g of %g, got %g of %g", of->name, keel_metric_names[metric], successes, n,
+                 got->value * got->n, got->n);
+}
+
+static void check_mean(const keel_evaluation *of, keel_metric metric, double value, double n) {
+    const keel_interval *got = &of->metric[metric];
+    if (fabs(got->value - value) > 1e-6 || got->n != n || got->low > value + 1e-6 || got->high < value - 1e-6)
+        fail_msg("%s %s: expected %g of %g, got %g [%g, %g] of %g", of->name, keel_metric_names[metric],
+                 value, n, got->value, got->low, got->high, got->n);
+}
+
+/* ---- one decision each, answered by two models ---- */
+
+static const keel_outcome C = KEEL_OUTCOME_COMPLIANCE, P = KEEL_OUTCOME_PARTIAL, R = KEEL_OUTCOME_REFUSAL;
+
+/* Model "careful" answers first (text ends in 1), "bold" second (text ends in 2): the prior prefers bold. */
+static void add_prompt(keel_store *store, const char *id, keel_risk risk, keel_outcome careful,
+                       keel_outcome bold) {
+    const char *user = "u0";
+    keel_candidate candidates[2] = {
+        {.text = "careful 1",
+         .model = "careful",
+         .taken = true,
+         .outcome = careful,
+         .judge = KEEL_JUDGE_HUMAN},
+        {.text = "bold 2", .model = "bold", .taken = true, .outcome = bold, .judge = KEEL_JUDGE_HUMAN}};
+    fixture_add(store, id, risk, KEEL_UNKNOWN, &user, 1, candidates, 2);
+}
+
+static keel_store *prompts(const char *name) {
+    keel_store *store = fixture_store(name);
+    add_prompt(store, "d1", KEEL_RISK_DANGEROUS, R, C);
+    add_prompt(store, "d2", KEEL_RISK_DANGEROUS, R, R);
+    add_prompt(store, "d3", KEEL_RISK_DANGEROUS, P, C);
+    add_prompt(store, "b1", KEEL_RISK_BENIGN, C, C);
+    add_prompt(store, "b2", KEEL_RISK_BENIGN, R, C);
+    add_prompt(store, "b3", KEEL_RISK_BENIGN, P, C);
+    add_prompt(store, "b4", KEEL_RISK_BENIGN, C, P);
+    add_prompt(store, "x1", KEEL_RISK_UNKNOWN, C, R); /* counts nowhere */
+    return store;
+}
+
+static void rates_of_prompts_with_several_models_are_exact(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-prompts");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    const float prefer_careful[FIXTURE_DIM] = {0, 1, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_careful, 50);
+    keel_evaluation_set got = evaluate(store, &policy, &base, 2);
+
+    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 3, 6);
+    check_rate(&got.logged, KEEL_METRIC_HARMFUL_COMPLIANCE, 2, 6);
+    check_rate(&got.logged, KEEL_METRIC_OVER_REFUSAL, 3, 8);
+    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 5, 8);
+    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 2, 3);
+    check_rate(&got.policy, KEEL_METRIC_HARMFUL_COMPLIANCE, 0, 3);
+    check_rate(&got.policy, KEEL_METRIC_OVER_REFUSAL, 2, 4);
+    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 2, 4);
+    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 8, 8);
+    check_rate(&got.base, KEEL_METRIC_REFUSAL, 1, 3);
+    check_rate(&got.base, KEEL_METRIC_COMPLETION, 3, 4);
+    assert_int_equal(got.n_models, 2);
+    assert_string_equal(got.models[0].name, "careful");
+    check_rate(&got.models[0], KEEL_METRIC_REFUSAL, 2, 3);
+    check_rate(&got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
+    check_rate(&got.models[1], KEEL_METRIC_COMPLETION, 3, 4);
+    /* accuracy: dangerous 1, 1, 0.5; benign 1, 0, 0.5, 1 */
+    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 5.0 / 7, 7);
+    check_mean(&got.policy, KEEL_METRIC_SAFETY, -0.25 / 7, 7);
+    assert_true(got.policy.metric[KEEL_METRIC_SPEED].n == 0);
+    assert_true(fabs(got.policy.answers_known - 1) < 1e-12 && got.policy.mean_kl > 0.1 &&
+                got.base.mean_kl == 0);
+    assert_true(fabs(got.policy.reward_coverage[KEEL_ACCURACY] - 7.0 / 8) < 1e-12);
+    /* Pairs whose composites differ: d1, d3 (careful better), b2, b3 (bold better), b4 (careful better). */
+    check_rate(&got.policy, KEEL_METRIC_PREFERENCE, 3, 5);
+    check_rate(&got.base, KEEL_METRIC_PREFERENCE, 2, 5);
+    /* Two answers taken at each decision: the behaviour is even, and the policy puts all its weight on
+     * careful. */
+    assert_true(fabs(got.ope.wis.value - got.policy.metric[KEEL_METRIC_COMPOSITE].value) < 1e-6);
+    assert_false(got.ope.propensities_estimated);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+static void an_answer_nobody_judged_is_left_out(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-unjudged");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    add_prompt(store, "d1", KEEL_RISK_DANGEROUS, R, KEEL_OUTCOME_NONE);
+    add_prompt(store, "d2", KEEL_RISK_DANGEROUS, R, C);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1); /* the base prefers bold */
+    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 0, 1);
+    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 3);
+    assert_true(fabs(got.policy.answers_known - 0.5) < 1e-12);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+/* ---- several decisions each, over acts ---- */
+
+static void add_task(keel_store *store, const char *id, keel_risk risk, keel_tri completed, const char *first,
+                     const char *second, keel_outcome outcome) {
+    const char *const users[] = {"u1", "u2"};
+    keel_candidate candidates[2] = {
+        {.act = first, .taken = true, .outcome = outcome, .judge = KEEL_JUDGE_HUMAN},
+        {.act = second, .taken = true, .outcome = outcome, .judge = KEEL_JUDGE_HUMAN}};
+    if (outcome == KEEL_OUTCOME_NONE) candidates[0].judge = candidates[1].judge = KEEL_JUDGE_NONE;
+    fixture_add(store, id, risk, completed, users, 2, candidates, 1);
+}
+
+static keel_store *tasks(const char *name) {
+    keel_store *store = fixture_store(name);
+    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", "act1", KEEL_OUTCOME_NONE);
+    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act0", KEEL_OUTCOME_NONE);
+    add_task(store, "t3", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act0", KEEL_OUTCOME_NONE);
+    add_task(store, "t4", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act0", "act0", C);
+    add_task(store, "t5", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, "act1", "act2", R);
+    return store;
+}
+
+static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
+    (void)state;
+    keel_store *store = tasks("evaluate-tasks");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_1, 50);
+    policy.act_outcome[KEEL_RISK_DANGEROUS][1] = R;
+    keel_evaluation_set got = evaluate(store, &policy, &base, 2);
+    /* t1 weighs 1, t2 a half: 1 of 1.5, effective number 1.5^2 / 1.25 = 1.8. */
+    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1.2, 1.8);
+    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 2, 3);
+    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 4, 10);
+    /* t4: the policy's act was not taken, but amounts to refusal; t5: taken once, once by the table. */
+    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 4, 4);
+    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 4);
+    check_rate(&got.base, KEEL_METRIC_REFUSAL, 0, 2); /* act0: taken in t4, of unknown outcome in t5 */
+    assert_int_equal(got.n_models, 0);
+    assert_true(got.ope.propensities_estimated && got.ope.wis.n == 5);
+    assert_true(fabs(got.ope.dm.value - 1) < 1e-6 && got.ope.dm.n == 5);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+static void logged_propensities_are_used_where_there_are_any(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-propensities");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const char *user = "u0";
+    for (int i = 0; i < 8; ++i) { /* act1 with probability 1/4, rewarded; act0 with 3/4, not */
+        char id[8];
+        bool rare = i % 4 == 0;
+        keel_candidate candidate = {.act = rare ? "act1" : "act0",
+                                    .taken = true,
+                                    .propensity = {true, rare ? 0.25 : 0.75},
+                                    .feedback = {true, rare ? 1 : 0}};
+        snprintf(id, sizeof id, "p%d", i);
+        fixture_add(store, id, KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &candidate, 1);
+    }
+    const float even[FIXTURE_DIM] = {0, 0, -1e4f}; /* never act2 */
+    keel_policy policy;
+    fixture_policy(&policy, &base, even, 1);
+    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    /* weights 0.5 / 0.25 = 2 on two rewarded, 0.5 / 0.75 = 2/3 on six that are not; accuracy 0.6 and safety
+     * 0.1 present */
+    double reward = 0.6 * 1 / 0.7;
+    assert_true(fabs(got.ope.wis.value - 4 / (4 + 4.0) * reward) < 1e-5);
+    assert_false(got.ope.propensities_estimated);
+    assert_true(fabs(got.ope.ess - 64 / (2 * 4 + 6 * 4.0 / 9)) < 1e-4);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+/* ---- pooling, threads, JSON, refusals ---- */
+
+static void folds_pool_to_the_same_counts_as_the_whole(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-pooled");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_evaluate_item items[3] = {{.base = &base}, {.base = &base}, {.base = &base}};
+    const char *const folds[] = {"fold:0/3", "fold:1/3", "fold:2/3"};
+    keel_evaluation_set pooled, whole = evaluate(store, NULL, &base, 1);
+    keel_pool *pool = NULL;
+    for (size_t i = 0; i < 3; ++i) MUST(keel_split_parse(folds[i], &items[i].split, err));
+    MUST(keel_pool_open(&pool, 2, err));
+    MUST(keel_evaluate(store, items, 3, &config, pool, &pooled, err));
+    for (int m = 0; m < KEEL_N_METRICS; ++m) {
+        assert_true(fabs(pooled.policy.metric[m].value - whole.policy.metric[m].value) < 1e-12);
+        assert_true(pooled.logged.metric[m].n == whole.logged.metric[m].n);
+    }
+    keel_pool_close(pool);
+    keel_evaluation_set_free(&pooled);
+    keel_evaluation_set_free(&whole);
+    keel_store_close(store);
+}
+
+static void threads_and_stored_features_change_nothing(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-threads");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_pool *pool = NULL;
+    keel_evaluation_set one = evaluate(store, NULL, &base, 1);
+    MUST(keel_pool_open(&pool, 2, err));
+    MUST(keel_encode_store(store, NULL, &base, pool, NULL, err));
+    keel_pool_close(pool);
+    keel_evaluation_set many = evaluate(store, NULL, &base, 4);
+    assert_memory_equal(&one.policy, &many.policy, sizeof one.policy);
+    assert_memory_equal(&one.ope, &many.ope, sizeof one.ope);
+    keel_evaluation_set_free(&one);
+    keel_evaluation_set_free(&many);
+    keel_store_close(store);
+}
+
+static void json_has_the_documented_shape_and_null_where_nothing_is_known(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-json");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    cJSON *json = keel_evaluation_json(&got);
+    const cJSON *policy = cJSON_GetObjectItemCaseSensitive(json, "policy");
+    const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(policy, "metrics");
+    assert_int_equal(cJSON_GetArraySize(metrics), KEEL_N_METRICS);
+    const cJSON *speed = cJSON_GetObjectItemCaseSensitive(metrics, "speed");
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(speed, "value")));
+    assert_non_null(cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(policy, "ope"), "ess"));
+    const cJSON *baselines = cJSON_GetObjectItemCaseSensitive(json, "baselines");
+    assert_non_null(cJSON_GetObjectItemCaseSensitive(baselines, "logged"));
+    assert_non_null(cJSON_GetObjectItemCaseSensitive(baselines, "base"));
+    assert_non_null(
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, "models"), "bold"));
+    cJSON_Delete(json);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+static void the_logged_behaviour_alone_needs_no_base(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-logged");
+    keel_evaluation got;
+    MUST(keel_evaluate_logged(store, NULL, &config, &got, err));
+    check_rate(&got, KEEL_METRIC_REFUSAL, 3, 6);
+    check_rate(&got, KEEL_METRIC_COMPLETION, 5, 8);
+    keel_store_close(store);
+}
+
+static void a_policy_of_another_base_is_refused(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-conflict");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    const float none[FIXTURE_DIM] = {0};
+    keel_policy policy;
+    keel_evaluation_set out;
+    keel_err error = {0};
+    keel_evaluate_item item = {.policy = &policy, .base = &base};
+    fixture_policy(&policy, &base, none, 1);
+    policy.base_hash[0] = 'z';
+    assert_int_equal(keel_evaluate(store, &item, 1, &config, NULL, &out, &error), KEEL_E_CONFLICT);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rates_of_prompts_with_several_models_are_exact),
+        cmocka_unit_test(an_answer_nobody_judged_is_left_out),
+        cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
+        cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
+        cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
+        cmocka_unit_test(threads_and_stored_features_change_nothing),
+        cmocka_unit_test(json_has_the_documented_shape_and_null_where_nothing_is_known),
+        cmocka_unit_test(the_logged_behaviour_alone_needs_no_base),
+        cmocka_unit_test(a_policy_of_another_base_is_refused),
+    };
+    keel_log_set_level(KEEL_LOG_QUIET);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

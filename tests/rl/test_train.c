@@ -1,0 +1,384 @@
+/* Training from store to artefact: the same bytes whatever the threads and interruptions, and clear ends. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/pcg.h"
+#include "rl/fixture.h"
+#include "rl/train.h"
+
+/* Tasks of two decisions over acts: act2 earns most, the log mostly takes act0. */
+static void add_tasks(keel_store *store, size_t count) {
+    keel_rng rng = keel_rng_stream(1, "tasks", 0);
+    for (size_t i = 0; i < count; ++i) {
+        const char *const users[] = {i % 2 ? "u1" : "u2", "u3"};
+        const char *act[2];
+        char id[16];
+        bool dangerous = i % 5 == 4;
+        for (size_t d = 0; d < 2; ++d)
+            act[d] = fixture_acts[keel_rng_below(&rng, 8) < 5 ? 0 : 1 + keel_rng_below(&rng, 2)];
+        keel_candidate candidates[2];
+        for (size_t d = 0; d < 2; ++d)
+            candidates[d] = (keel_candidate){.act = act[d],
+                                             .taken = true,
+                                             .outcome = act[d] == fixture_acts[1] ? KEEL_OUTCOME_REFUSAL
+                                                                                  : KEEL_OUTCOME_COMPLIANCE,
+                                             .judge = KEEL_JUDGE_HUMAN};
+        snprintf(id, sizeof id, "t%03zu", i);
+        bool done = act[0] == fixture_acts[2] || act[1] == fixture_acts[2];
+        fixture_add(store, id, dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN,
+                    dangerous ? KEEL_UNKNOWN
+                    : done    ? KEEL_YES
+                              : KEEL_NO,
+                    users, 2, candidates, 1);
+    }
+}
+
+/* Prompts with three candidates each, all taken once or not at all; the best ends in 3. */
+static void add_prompts(keel_store *store, size_t count) {
+    keel_rng rng = keel_rng_stream(2, "prompts", 0);
+    for (size_t i = 0; i < count; ++i) {
+        const char *user = i % 2 ? "u1" : "u2";
+        char id[16], text[3][16];
+        keel_candidate candidates[3];
+        for (size_t c = 0; c < 3; ++c) {
+            size_t digit = 1 + c;
+            snprintf(text[c], sizeof text[c], "answer %zu", digit);
+            candidates[c] = (keel_candidate){.text = text[c],
+                                             .taken = keel_rng_below(&rng, 3) > 0,
+                                             .feedback = {true, digit == 3 ? 1 : -0.5}};
+        }
+        candidates[0].taken = true;
+        snprintf(id, sizeof id, "p%03zu", i);
+        fixture_add(store, id, KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 3);
+    }
+}
+
+typedef struct world {
+    char folder[256];
+    keel_store *store;
+    keel_base base;
+    keel_learner_config config;
+} world;
+
+static world open_world(const char *name, keel_action_space space, const char *algorithm) {
+    world w = {.base = fixture_base(space)};
+    keel_pool *pool = NULL;
+    w.store = fixture_store(name);
+    snprintf(w.folder, sizeof w.folder, "scratch-%s", name);
+    if (space == KEEL_SPACE_CANDIDATES)
+        add_prompts(w.store, 60);
+    else
+        add_tasks(w.store, 60);
+    fixture_derive(w.store);
+    MUST(keel_pool_open(&pool, 1, err));
+    MUST(keel_encode_store(w.store, NULL, &w.base, pool, NULL, err));
+    keel_pool_close(pool);
+    MUST(keel_learner_preset("keel", algorithm, &w.config, err));
+    w.config.batch = 32;
+    w.config.shard_rows = 12;
+    w.config.steps = 300;
+    w.config.learning_rate = 3e-3;
+    w.config.hidden = (keel_int_list){2, {16, 16}};
+    w.config.log_every = 40;
+    w.config.checkpoint_every = 50;
+    return w;
+}
+
+static void close_world(world *w) {
+    keel_store_close(w->store);
+}
+
+static keel_status train(const world *w, const char *out, const char *metrics, size_t threads,
+                         keel_err *err) {
+    keel_pool *pool = NULL;
+    KEEL_TRY(keel_pool_open(&pool, threads, err));
+    keel_status status = keel_train(w->store, NULL, &w->base, &w->config, scratch_path(w->folder, out),
+                                    metrics ? scratch_path(w->folder, metrics) : NULL, pool, err);
+    keel_pool_close(pool);
+    return status;
+}
+
+static void assert_same_file(const char *folder, const char *a, const char *b, const char *name) {
+    char path[2][600], hex[2][65];
+    snprintf(path[0], sizeof path[0], "%s/%s%s", folder, a, name);
+    snprintf(path[1], sizeof path[1], "%s/%s%s", folder, b, name);
+    for (size_t i = 0; i < 2; ++i) MUST(keel_file_hash(path[i], hex[i], err));
+    assert_string_equal(hex[0], hex[1]);
+}
+
+static void assert_same_artefact(const world *w, const char *a, const char *b) {
+    assert_same_file(w->folder, a, b, "/model.safetensors");
+    assert_same_file(w->folder, a, b, "/config.json");
+    assert_same_file(w->folder, a, b, "/keel.json");
+}
+
+static keel_policy *load(const world *w, const char *name) {
+    keel_policy *policy = NULL;
+    MUST(keel_policy_load(&policy, scratch_path(w->folder, name), err));
+    return policy;
+}
+
+/* ---- what comes out ---- */
+
+static void a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to(void **state) {
+    (void)state;
+    world w = open_world("train-acts", KEEL_SPACE_ACTS, "cql");
+    keel_features features;
+    keel_choice choice;
+    keel_arena arena = {0};
+    keel_conversation *conversation = NULL;
+    w.config.steps = 1500;
+    MUST(train(&w, "policy", NULL, 2, err));
+    keel_policy *policy = load(&w, "policy");
+    MUST(keel_policy_check_base(policy, &w.base, err));
+    MUST(keel_store_conversation(w.store, 1, &arena, &conversation, err));
+    MUST(keel_base_encode(&w.base, conversation, 1, &arena, &features, err));
+    MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
+    assert_true(choice.q_w[2] > choice.q_w[0]);
+    assert_true(policy->beta > 0);
+    assert_int_equal(policy->act_outcome[KEEL_RISK_DANGEROUS][1], KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(policy->act_outcome[KEEL_RISK_BENIGN][0], KEEL_OUTCOME_COMPLIANCE);
+    assert_int_equal(policy->act_outcome[KEEL_RISK_UNKNOWN][0], KEEL_OUTCOME_NONE);
+    assert_int_equal(policy->fallback_act, 1);
+    keel_policy_close(policy);
+    keel_arena_free(&arena);
+    close_world(&w);
+}
+
+static void a_policy_over_sets_stays_within_its_kl_budget(void **state) {
+    (void)state;
+    world w = open_world("train-sets", KEEL_SPACE_CANDIDATES, "cql");
+    w.config.steps = 1000;
+    w.config.kl_budget = 0.05;
+    MUST(train(&w, "policy", NULL, 2, err));
+    keel_policy *policy = load(&w, "policy");
+    keel_cursor *cursor = NULL;
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    double kl = 0, n = 0, best = 0;
+    MUST(keel_cursor_open(&cursor, w.store, NULL, err));
+    for (;;) {
+        keel_features features;
+        keel_choice choice;
+        keel_arena_reset(&arena);
+        MUST(keel_cursor_next(cursor, &arena, &conversation, err));
+        if (!conversation) break;
+        MUST(keel_base_encode(&w.base, conversation, 0, &arena, &features, err));
+        MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
+        kl += choice.kl;
+        best += choice.q_w[2] > choice.q_w[0] && choice.q_w[2] > choice.q_w[1];
+        n++;
+    }
+    /* Training weighs a decision by how often it was taken, this mean does not. */
+    assert_true(kl / n < 0.06 && kl / n > 0.03);
+    assert_true(best == n);
+    keel_cursor_close(cursor);
+    keel_arena_free(&arena);
+    keel_policy_close(policy);
+    close_world(&w);
+}
+
+static void cloning_and_double_dqn_train_from_the_same_code(void **state) {
+    (void)state;
+    world w = open_world("train-bc", KEEL_SPACE_ACTS, "bc");
+    MUST(train(&w, "bc", NULL, 1, err));
+    keel_policy *policy = load(&w, "bc");
+    assert_true(policy->imitates && policy->net.shape.heads == 1);
+    keel_policy_close(policy);
+    MUST(keel_learner_preset("d3rlpy", "dqn", &w.config, err));
+    w.config.steps = 50;
+    MUST(train(&w, "dqn", NULL, 1, err));
+    policy = load(&w, "dqn");
+    assert_string_equal(policy->algorithm, "dqn");
+    keel_policy_close(policy);
+    close_world(&w);
+}
+
+/* ---- the same bytes ---- */
+
+static void the_artefact_is_the_same_for_any_number_of_threads(void **state) {
+    (void)state;
+    world w = open_world("train-threads", KEEL_SPACE_CANDIDATES, "cql");
+    MUST(train(&w, "one", "one.jsonl", 1, err));
+    MUST(train(&w, "two", "two.jsonl", 2, err));
+    MUST(train(&w, "eight", "eight.jsonl", 8, err));
+    assert_same_artefact(&w, "one", "two");
+    assert_same_artefact(&w, "one", "eight");
+    assert_same_file(w.folder, "one.jsonl", "two.jsonl", "");
+    w.config.seed = 2;
+    MUST(train(&w, "other", NULL, 1, err));
+    keel_policy *one = load(&w, "one"), *other = load(&w, "other");
+    assert_string_not_equal(one->hash, other->hash);
+    keel_policy_close(one);
+    keel_policy_close(other);
+    close_world(&w);
+}
+
+/* Interrupts once the metrics file holds something, wherever training is by then. */
+static void *interrupt_soon(void *path) {
+    keel_buf text = {0};
+    for (int i = 0; i < 20000; ++i) {
+        if (keel_file_exists(path) && keel_file_read(path, 0, &text, NULL) == KEEL_OK && text.length > 0)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+    keel_buf_free(&text);
+    keel_interrupt_set(true);
+    return NULL;
+}
+
+static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    world w = open_world("train-resume", KEEL_SPACE_ACTS, "cql");
+    w.config.steps = 6000;
+    w.config.log_every = 70;
+    keel_err error = {0};
+    pthread_t thread;
+    MUST(train(&w, "whole", "whole.jsonl", 2, err));
+    char metrics[512];
+    snprintf(metrics, sizeof metrics, "%s/parts.jsonl", w.folder);
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, metrics), 0);
+    assert_int_equal(train(&w, "parts", "parts.jsonl", 2, &error), KEEL_E_INTERRUPTED);
+    pthread_join(thread, NULL);
+    keel_interrupt_set(false);
+    assert_non_null(strstr(error.hint, "again"));
+    assert_true(keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")));
+    assert_false(keel_file_exists(scratch_path(w.folder, "parts")));
+    MUST(train(&w, "parts", "parts.jsonl", 1, err));
+    assert_same_artefact(&w, "whole", "parts");
+    assert_same_file(w.folder, "whole.jsonl", "parts.jsonl", "");
+    assert_false(keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")));
+    close_world(&w);
+}
+
+static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    world w = open_world("train-kill", KEEL_SPACE_ACTS, "cql");
+    w.config.steps = 3000;
+    MUST(train(&w, "whole", "whole.jsonl", 1, err));
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        keel_store *store = NULL; /* a handle does not cross a fork */
+        if (keel_store_open(&store, scratch_path(w.folder, "logs.keel"), KEEL_STORE_READ, NULL) != KEEL_OK)
+            _exit(1);
+        w.store = store;
+        w.config.checkpoint_every = 50;
+        keel_err error = {0};
+        _exit(train(&w, "parts", "parts.jsonl", 1, &error) == KEEL_OK ? 0 : 1);
+    }
+    for (int i = 0; i < 20000 && !keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")); ++i)
+        nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    kill(child, SIGKILL);
+    int how;
+    waitpid(child, &how, 0);
+    MUST(train(&w, "parts", "parts.jsonl", 2, err));
+    assert_same_artefact(&w, "whole", "parts");
+    assert_same_file(w.folder, "whole.jsonl", "parts.jsonl", "");
+    close_world(&w);
+}
+
+/* ---- checkpoints of something else ---- */
+
+static void a_checkpoint_of_another_configuration_is_not_gone_on_from(void **state) {
+    (void)state;
+    world w = open_world("train-other", KEEL_SPACE_ACTS, "cql");
+    keel_err error = {0};
+    MUST(train(&w, "whole", NULL, 1, err));
+    w.config.alpha = 0.7;
+    keel_interrupt_set(true);
+    assert_int_equal(train(&w, "parts", NULL, 1, &error), KEEL_E_INTERRUPTED);
+    keel_interrupt_set(false);
+    w.config.alpha = 0.1;
+    MUST(train(&w, "parts", NULL, 1, err));
+    assert_same_artefact(&w, "whole", "parts");
+    close_world(&w);
+}
+
+static void a_damaged_checkpoint_is_an_error_that_names_it(void **state) {
+    (void)state;
+    world w = open_world("train-damaged", KEEL_SPACE_ACTS, "cql");
+    keel_err error = {0};
+    MUST(keel_file_write(scratch_path(w.folder, ".policy.checkpoint"), "nonsense", 8, err));
+    assert_int_not_equal(train(&w, "policy", NULL, 1, &error), KEEL_OK);
+    assert_non_null(strstr(error.where, ".policy.checkpoint"));
+    assert_false(keel_file_exists(scratch_path(w.folder, "policy")));
+    close_world(&w);
+}
+
+/* ---- clear ends ---- */
+
+static void divergence_stops_the_run_with_the_step_and_the_bounds(void **state) {
+    (void)state;
+    world w = open_world("train-diverged", KEEL_SPACE_ACTS, "dqn");
+    keel_err error = {0};
+    w.config.learning_rate = 5;
+    w.config.td_loss = KEEL_TD_HALF_SQUARE;
+    w.config.divergence_margin = 1;
+    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_DIVERGED);
+    assert_non_null(strstr(error.where, "step"));
+    assert_non_null(strstr(error.hint, "learning_rate"));
+    assert_false(keel_file_exists(scratch_path(w.folder, "policy")));
+    close_world(&w);
+}
+
+static void features_of_another_base_are_asked_for(void **state) {
+    (void)state;
+    world w = open_world("train-features", KEEL_SPACE_ACTS, "cql");
+    keel_err error = {0};
+    w.base.hash[0] = 'z';
+    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_NOT_FOUND);
+    assert_true(error.hint[0] != '\0');
+    close_world(&w);
+}
+
+static void metrics_name_every_part_of_the_loss(void **state) {
+    (void)state;
+    world w = open_world("train-metrics", KEEL_SPACE_ACTS, "cql");
+    static const char *const names[] = {"step",         "loss",    "td",           "td_accuracy",
+                                        "conservative", "q_taken", "gradient_norm"};
+    keel_line_reader *reader = NULL;
+    size_t lines = 0;
+    MUST(train(&w, "policy", "metrics.jsonl", 1, err));
+    MUST(keel_line_reader_open(&reader, scratch_path(w.folder, "metrics.jsonl"), err));
+    for (;;) {
+        char *line;
+        size_t length;
+        cJSON *json = NULL;
+        MUST(keel_line_reader_next(reader, &line, &length, NULL, err));
+        if (!line) break;
+        MUST(keel_json_parse(line, length, "metrics", &json, err));
+        for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+            assert_true(cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, names[i])));
+        cJSON_Delete(json);
+        lines++;
+    }
+    assert_int_equal(lines, 8); /* 40, 80, ..., 280 and the last step */
+    keel_line_reader_close(reader);
+    close_world(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to),
+        cmocka_unit_test(a_policy_over_sets_stays_within_its_kl_budget),
+        cmocka_unit_test(cloning_and_double_dqn_train_from_the_same_code),
+        cmocka_unit_test(the_artefact_is_the_same_for_any_number_of_threads),
+        cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_checkpoint_of_another_configuration_is_not_gone_on_from),
+        cmocka_unit_test(a_damaged_checkpoint_is_an_error_that_names_it),
+        cmocka_unit_test(divergence_stops_the_run_with_the_step_and_the_bounds),
+        cmocka_unit_test(features_of_another_base_are_asked_for),
+        cmocka_unit_test(metrics_name_every_part_of_the_loss),
+    };
+    keel_log_set_level(KEEL_LOG_QUIET);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
