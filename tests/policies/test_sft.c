@@ -1,0 +1,319 @@
+#include "fixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/hash.h"
+#include "core/log.h"
+#include "policies/base.h"
+#include "policies/builtin.h"
+#include "policies/sft.h"
+
+static char folder[256];
+static keel_store *store;
+static keel_split split;
+static struct keel_builtin_config config;
+
+static const char *in(const char *name) {
+    return scratch_path(folder, name);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    keel_log_set_level(KEEL_LOG_QUIET);
+    if (!scratch_make(folder, "sft")) return -1;
+    if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
+    if (keel_options_defaults(keel_builtin_options, &config, &err) != KEEL_OK) return -1;
+    config.min_updates = 200;
+    config.buckets = 4096;
+    config.dim = config.features = 16;
+    return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    keel_interrupt_set(false);
+    keel_store_close(store);
+    return keel_folder_remove(folder, &err);
+}
+
+static keel_status tune_from(const char *spec, const char *out, size_t threads) {
+    keel_pool *pool;
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s", out);
+    assert_ok(keel_pool_open(&pool, threads, &err));
+    keel_status status = keel_sft(store, &split, spec, &config, dir, NULL, pool, &err);
+    keel_pool_close(pool);
+    return status;
+}
+
+static keel_status tune(const char *out, size_t threads) {
+    return tune_from("builtin", out, threads);
+}
+
+static void same_file(const char *a, const char *b, const char *name) {
+    char one[512], other[512], first[65], second[65];
+    snprintf(one, sizeof one, "%s/%s/%s", folder, a, name);
+    snprintf(other, sizeof other, "%s/%s/%s", folder, b, name);
+    assert_ok(keel_file_hash(one, first, &err));
+    assert_ok(keel_file_hash(other, second, &err));
+    if (strcmp(first, second) != 0) fail_msg("%s differs between %s and %s", name, a, b);
+}
+
+static void same_artefact(const char *a, const char *b) {
+    same_file(a, b, "keel.json");
+    same_file(a, b, "model.safetensors");
+    same_file(a, b, "config.json");
+    same_file(a, b, "tokenizer.json");
+}
+
+/* Share of the split's decisions at which the prior's favourite is what was logged. */
+static double agreement(const keel_base *base) {
+    keel_cursor *cursor;
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    double right = 0, n = 0;
+    assert_ok(keel_cursor_open(&cursor, store, &split, &err));
+    for (;;) {
+        keel_arena_reset(&arena);
+        assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
+        if (!conversation) break;
+        for (size_t d = 0; d < conversation->n_decisions; d++) {
+            const keel_decision *decision = &conversation->decisions[d];
+            keel_features features;
+            size_t best = 0;
+            double sum = 0;
+            assert_ok(keel_base_encode(base, conversation, d, &arena, &features, &err));
+            assert_int_equal(features.state_dim, base->state_dim);
+            for (size_t a = 0; a < features.n_actions; a++) {
+                if (features.log_prior[a] > features.log_prior[best]) best = a;
+                sum += exp(features.log_prior[a]);
+            }
+            assert_float_equal(sum, 1, 1e-5);
+            if (base->space == KEEL_SPACE_CANDIDATES)
+                right += decision->candidates[best].taken;
+            else if (base->space == KEEL_SPACE_ACTS)
+                right += strcmp(base->acts[best], decision->candidates[0].act) == 0;
+            n++;
+        }
+    }
+    keel_cursor_close(cursor);
+    keel_arena_free(&arena);
+    return right / n;
+}
+
+static void logged_responses_are_ranked_above_others_in_both_languages(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    add_sets(store, 60, "train");
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_int_equal(base->space, KEEL_SPACE_CANDIDATES);
+    double share = agreement(base);
+    if (share < 0.95) fail_msg("%.3f of the decisions agree with the log", share);
+    keel_base_close(base);
+}
+
+static void acts_are_named_from_what_was_said(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    add_acts(store, 48, "train", true);
+    assert_ok(tune(in("base"), 2));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_int_equal(base->space, KEEL_SPACE_ACTS);
+    assert_int_equal(base->n_acts, 3);
+    assert_int_equal(keel_base_act_index(base, "refuse"), 2);
+    assert_int_equal(keel_base_act_index(base, "sing"), -1);
+    double share = agreement(base);
+    if (share < 0.95) fail_msg("%.3f of the decisions agree with the log", share);
+    keel_base_close(base);
+}
+
+static void the_bytes_do_not_depend_on_the_threads(void **state) {
+    (void)state;
+    add_sets(store, 40, "train");
+    assert_ok(tune(in("one"), 1));
+    assert_ok(tune(in("two"), 2));
+    same_artefact("one", "two");
+    config.seed = 2;
+    assert_ok(tune(in("three"), 1));
+    char a[65], b[65];
+    assert_ok(keel_file_hash(in("one/model.safetensors"), a, &err));
+    assert_ok(keel_file_hash(in("three/model.safetensors"), b, &err));
+    assert_string_not_equal(a, b);
+}
+
+static void a_small_memory_gives_the_same_bytes(void **state) {
+    (void)state;
+    add_sets(store, 40, "train");
+    assert_ok(tune(in("one"), 1));
+    config.memory_mb = 1;
+    assert_ok(tune(in("two"), 1));
+    same_file("one", "two", "model.safetensors");
+}
+
+/* An allocator that raises the interrupt flag at its n-th call: a run is cut at a place that repeats. */
+typedef struct cutter {
+    size_t calls, cut_at;
+} cutter;
+
+static void *cutter_resize(void *user, void *old, size_t bytes) {
+    cutter *state = user;
+    if (++state->calls == state->cut_at) keel_interrupt_set(true);
+    return realloc(old, bytes);
+}
+
+static void cutter_release(void *user, void *old) {
+    (void)user;
+    free(old);
+}
+
+static keel_status tune_until(const char *out, size_t cut_at, size_t *calls) {
+    cutter state = {.cut_at = cut_at};
+    keel_allocator_set(&(keel_allocator){cutter_resize, cutter_release, &state});
+    keel_status status = tune(out, 1);
+    keel_allocator_set(NULL);
+    keel_interrupt_set(false);
+    if (calls) *calls = state.calls;
+    return status;
+}
+
+static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **state) {
+    (void)state;
+    size_t calls, cuts = 0, checkpoints = 0;
+    add_sets(store, 40, "train");
+    config.checkpoint_every = 7;
+    assert_ok(tune_until(in("whole"), 0, &calls));
+    for (size_t cut_at = calls / 2;; cut_at += calls / 12, cuts++) {
+        keel_status status = tune_until(in("cut"), cut_at, NULL);
+        if (status == KEEL_OK) break;
+        assert_int_equal(status, KEEL_E_INTERRUPTED);
+        assert_false(keel_file_is_folder(in("cut")));
+        checkpoints += keel_file_exists(in(".cut.checkpoint"));
+    }
+    assert_true(cuts >= 2);
+    assert_true(checkpoints >= 1);
+    same_artefact("whole", "cut");
+    assert_false(keel_file_exists(in(".cut.checkpoint")));
+}
+
+static void a_split_without_supervision_says_what_is_missing(void **state) {
+    (void)state;
+    add_acts(store, 6, "train", false);
+    assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
+    contains(err.hint, "keel label");
+    config.action_space = 2; /* acts */
+    assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
+    contains(err.message, "dialogue act");
+    assert_false(keel_file_is_folder(in("base")));
+}
+
+static void an_unknown_split_or_base_is_named(void **state) {
+    (void)state;
+    add_sets(store, 6, "train");
+    assert_int_equal(tune_from(in("nowhere"), in("base"), 1), KEEL_E_NOT_FOUND);
+    contains(err.where, "nowhere");
+    assert_ok(keel_split_parse("test", &split, &err));
+    assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
+}
+
+static void too_many_acts_are_an_error_with_a_way_out(void **state) {
+    (void)state;
+    add_acts(store, 12, "train", true);
+    config.max_acts = 2;
+    assert_int_equal(tune(in("base"), 1), KEEL_E_INVALID);
+    contains(err.hint, "max_acts=3");
+}
+
+static void a_base_can_be_tuned_further(void **state) {
+    (void)state;
+    keel_base *first = NULL, *second = NULL;
+    add_sets(store, 30, "train");
+    assert_ok(tune(in("first"), 1));
+    assert_ok(tune_from(scratch_path(folder, "first"), in("second"), 1));
+    assert_ok(keel_base_load(&first, in("first"), &err));
+    assert_ok(keel_base_load(&second, in("second"), &err));
+    assert_string_not_equal(first->hash, second->hash);
+    assert_int_equal(first->candidate_dim, second->candidate_dim);
+    keel_base_close(first);
+    keel_base_close(second);
+}
+
+/* Labels, models, risk and what comes later are not inputs. */
+static void features_depend_on_nothing_but_what_was_said_before(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    keel_arena arena = {0};
+    keel_features one, other;
+    keel_turn turns[3] = {{.role = KEEL_ROLE_USER, .text = "How do I bake bread?"},
+                          {.role = KEEL_ROLE_ASSISTANT, .text = "So."},
+                          {.role = KEEL_ROLE_USER, .text = "Thanks."}};
+    keel_candidate candidates[2] = {{.text = "Mix flour and water."}, {.text = "I'm sorry, I can't."}};
+    keel_decision decision = {.turn = 1, .n_candidates = 2, .candidates = candidates};
+    keel_conversation conversation = {.source = "chat",
+                                      .external_id = "new",
+                                      .split = "test",
+                                      .n_turns = 3,
+                                      .turns = turns,
+                                      .n_decisions = 1,
+                                      .decisions = &decision};
+    add_sets(store, 30, "train");
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &one, &err));
+    conversation.risk = KEEL_RISK_DANGEROUS, conversation.completed = KEEL_YES, conversation.truncated = true;
+    turns[1].text = "Something else.", turns[2].text = "", turns[0].model = "gpt",
+    turns[0].latency_ms.present = true;
+    for (int i = 0; i < 2; i++) {
+        candidates[i].model = "model", candidates[i].taken = i == 0,
+        candidates[i].outcome = KEEL_OUTCOME_PARTIAL;
+        candidates[i].feedback = (keel_optional){true, 1},
+        candidates[i].propensity = (keel_optional){true, 0.5};
+    }
+    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &other, &err));
+    assert_memory_equal(one.state, other.state, one.state_dim * sizeof(float));
+    assert_memory_equal(one.candidates, other.candidates, 2 * one.candidate_dim * sizeof(float));
+    assert_memory_equal(one.log_prior, other.log_prior, 2 * sizeof(float));
+    candidates[0].text = "Mix flour and wine.";
+    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &other, &err));
+    assert_memory_not_equal(one.candidates, other.candidates, one.candidate_dim * sizeof(float));
+    keel_arena_free(&arena);
+    keel_base_close(base);
+}
+
+static void encoding_fills_the_store_once(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    keel_pool *pool;
+    size_t encoded = 0, missing = 1;
+    add_sets(store, 70, "train");
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_ok(keel_pool_open(&pool, 2, &err));
+    assert_ok(keel_encode_store(store, &split, base, pool, &encoded, &err));
+    assert_int_equal(encoded, 70);
+    assert_ok(keel_store_missing_features(store, base->hash, &split, &missing, &err));
+    assert_int_equal(missing, 0);
+    assert_ok(keel_encode_store(store, &split, base, pool, &encoded, &err));
+    assert_int_equal(encoded, 0);
+    keel_pool_close(pool);
+    keel_base_close(base);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(logged_responses_are_ranked_above_others_in_both_languages),
+        TEST(acts_are_named_from_what_was_said),
+        TEST(the_bytes_do_not_depend_on_the_threads),
+        TEST(a_small_memory_gives_the_same_bytes),
+        TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
+        TEST(a_split_without_supervision_says_what_is_missing),
+        TEST(an_unknown_split_or_base_is_named),
+        TEST(too_many_acts_are_an_error_with_a_way_out),
+        TEST(a_base_can_be_tuned_further),
+        TEST(features_depend_on_nothing_but_what_was_said_before),
+        TEST(encoding_fills_the_store_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
