@@ -143,14 +143,15 @@ static keel_status add_episodes(simulation *sim, uint64_t first, uint64_t last, 
 static keel_status simulate(simulation *sim, keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
+    uint64_t done = 0;
     keel_progress_start(&progress, "episodes", sim->episodes);
     for (uint64_t first = 0; first < sim->episodes && status == KEEL_OK; first += EPISODES_A_TRANSACTION) {
         uint64_t last = first + EPISODES_A_TRANSACTION;
         if (last > sim->episodes) last = sim->episodes;
         status = add_episodes(sim, first, last, err);
-        keel_progress_step(&progress, last, NULL);
+        if (status == KEEL_OK) keel_progress_step(&progress, done = last, NULL);
     }
-    keel_progress_end(&progress, sim->episodes);
+    keel_progress_end(&progress, done);
     return status;
 }
 

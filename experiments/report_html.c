@@ -342,7 +342,9 @@ static keel_status put_details(keel_buf *html, const char *title, const char *ve
     if (status == KEEL_OK) {
         keel_buf_text(html, "<details><summary>");
         put(html, title);
-        keel_buf_format(html, " (%s)</summary><pre>", verb);
+        keel_buf_text(html, " (");
+        put(html, verb);
+        keel_buf_text(html, ")</summary><pre>");
         put_escaped(html, text.data, text.length);
         keel_buf_text(html, "</pre></details>\n");
     }

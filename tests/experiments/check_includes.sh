@@ -1,0 +1,39 @@
+#!/bin/sh
+# The house's walls (DESIGN 3): a file includes only its own folder and lower floors, and every header compiles alone.
+# With a folder as argument, checks the house that stands there.
+set -eu
+root=${1:-$(cd "$(dirname "$0")/../.." && pwd)}
+cd "$root"
+failed=0
+
+# Floors; datasets and rewards stand side by side and never include each other.
+floor() {
+    case $1 in
+    core) echo 1 ;; datasets | rewards) echo 2 ;; envs) echo 3 ;; policies) echo 4 ;; rl) echo 5 ;; experiments) echo 6 ;; *) echo 9 ;;
+    esac
+}
+
+folders="core datasets rewards envs policies rl experiments"
+for file in $(find $folders -name '*.[ch]' | sort); do
+    folder=${file%%/*}
+    for included in $(sed -n 's/^[ \t]*#[ \t]*include[ \t]*"\([^"]*\)".*/\1/p' "$file"); do
+        other=${included%%/*}
+        if [ ! -f "$included" ]; then
+            echo "$file: \"$included\" is not a path from the top of the repository"
+            failed=1
+        elif [ "$other" != "$folder" ] && [ "$(floor "$other")" -ge "$(floor "$folder")" ]; then
+            echo "$file: includes $included, which is not on a floor below $folder/"
+            failed=1
+        fi
+    done
+done
+
+flags=$(pkg-config --cflags openblas sqlite3 libcjson zlib libutf8proc)
+for header in $(find $folders -name '*.h' | sort); do
+    # shellcheck disable=SC2086 # one word per flag
+    if ! "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -I "$root" $flags -Wall -Wextra -Werror -fsyntax-only -x c "$header"; then
+        echo "$header: does not compile alone"
+        failed=1
+    fi
+done
+exit $failed

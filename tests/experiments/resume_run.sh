@@ -1,0 +1,59 @@
+#!/bin/sh
+# A recipe that is interrupted goes on where it stopped, to the same result; a finished one only prints its report.
+. "$(dirname "$0")/program.sh"
+
+cat >recipe.json <<'END'
+{"name": "small", "about": "<b>simulated</b>", "steps": [
+  {"name": "simulate", "verb": "simulate", "args": {"store": "${out}/s.db", "env": "support-desk", "behaviour": "support-82", "episodes": 200}},
+  {"name": "sft", "verb": "sft", "args": {"store": "${out}/s.db", "base": "builtin", "out": "${out}/base", "metrics": "${out}/base.jsonl",
+    "set": ["epochs=1", "buckets=4096", "min_updates=20"]}},
+  {"for": {"algo": ["cql", "bc"]}, "steps": [
+    {"name": "train-${algo}", "verb": "train", "title": "${algo} <script>", "args": {"store": "${out}/s.db", "base": "${out}/base", "algo": "${algo}",
+      "out": "${out}/${algo}", "metrics": "${out}/${algo}.jsonl", "set": ["steps=200", "hidden=16", "batch=32", "checkpoint_every=20"]}},
+    {"name": "eval-${algo}", "verb": "eval", "title": "${algo} <script>", "group": "test & split", "args": {"store": "${out}/s.db", "policy": "${out}/${algo}"}}]},
+  {"name": "replay", "verb": "replay", "args": {"store": "${out}/s.db", "policy": "${out}/cql", "limit": 2}}]}
+END
+expect "a whole run" 0 "" run recipe.json --out whole --quiet --json
+[ "$(json steps_kept out.txt)" = 0 ] || fail "the first run keeps no step"
+expect "a finished run prints its report again" 0 "" run recipe.json --out whole --quiet --json
+[ "$(json steps_kept out.txt)" = "$(json steps out.txt)" ] || fail "a finished run does nothing again"
+grep -q '<svg\|gnuplot was not found' whole/report.html || fail "the report has plots or says why not"
+grep -q '<script' whole/report.html && fail "what a recipe calls things is escaped in the report"
+grep -q 'test &amp; split' whole/report.html || fail "the report names its tables"
+grep -qi 'https\?://' whole/report.html && ! grep -qi 'https\?://www.w3.org' whole/report.html && fail "the report asks for nothing outside"
+
+# Interrupted at several moments, then run to the end: the same artefacts to the byte.
+for pause in 0.05 0.15 0.3 0.6; do
+    "$KEEL" run recipe.json --out broken --quiet >out.txt 2>err.txt &
+    child=$!
+    sleep $pause
+    kill -INT $child 2>/dev/null || true
+    status=0
+    wait $child || status=$?
+    [ "$status" = 0 ] || [ "$status" = 1 ] || fail "an interrupted run exits with 1, not $status"
+    [ "$status" = 0 ] || grep -q "goes on from here" err.txt || fail "an interrupted run says how to go on: $(cat err.txt)"
+done
+"$KEEL" run recipe.json --out broken --quiet >/dev/null 2>&1 &
+child=$!
+sleep 0.2
+kill -KILL $child 2>/dev/null || true
+wait $child 2>/dev/null || true
+expect "the broken run goes on to its end" 0 "" run recipe.json --out broken --quiet
+for file in base/model.safetensors cql/model.safetensors cql/keel.json bc/model.safetensors; do
+    cmp -s whole/$file broken/$file || fail "$file is the same as that of an undisturbed run"
+done
+
+expect "other arguments do not mix with an older run" 1 "--fresh" run recipe.json --out whole --quiet --set train-cql.steps=300
+expect "--fresh starts over" 0 "" run recipe.json --out whole --quiet --fresh --set train-cql.steps=100 --json
+[ "$(json steps_kept out.txt)" = 0 ] || fail "--fresh keeps no step"
+expect "a setting for no step is refused" 2 "no step" run recipe.json --out other --quiet --set trian.steps=1
+sed 's/"episodes"/"episode"/' recipe.json >bad.json
+expect "a recipe with an unknown flag fails before its first step" 2 "--episode" run bad.json --out other --quiet
+[ ! -e other/s.db ] || fail "a bad recipe does nothing"
+expect "data that is not there is named" 1 "KEEL_DATA" run "$SOURCE/experiments/recipes/xstest.json" --data nowhere --out other
+mkdir -p mine && echo x >mine/file
+expect "--fresh removes nothing that is no run" 0 "" run recipe.json --out mine --quiet --fresh
+[ -e mine/file ] || fail "--fresh leaves a folder that holds no run alone"
+expect "report writes the page anew" 0 "" report --run whole --out page.html
+cmp -s page.html whole/report.html || fail "report writes what run wrote"
+finish

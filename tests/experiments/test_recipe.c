@@ -1,0 +1,211 @@
+/* Recipes become lists of command lines: variables, loops, settings, and errors that name the step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/file.h"
+#include "experiments/recipe.h"
+#include "support/scratch.h"
+
+static char folder[256];
+
+static keel_status load(keel_recipe *recipe, const char *text, const keel_recipe_places *places,
+                        keel_err *err) {
+    const char *path = scratch_path(folder, "recipe.json");
+    assert_int_equal(keel_file_write(path, text, strlen(text), NULL), KEEL_OK);
+    return keel_recipe_load(recipe, path, places, err);
+}
+
+static const keel_recipe_places nowhere = {.data = "D", .out = "O"};
+
+static void join(const keel_step *step, char *out, size_t size) {
+    out[0] = '\0';
+    for (size_t i = 0; i < step->argc; i++)
+        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "", step->argv[i]);
+}
+
+static void arguments_become_flags_in_order(void **state) {
+    (void)state;
+    keel_recipe recipe;
+    keel_err err = {0};
+    char line[256];
+    assert_int_equal(
+        load(&recipe,
+             "{\"name\": \"r\", \"steps\": [{\"name\": \"e\", \"verb\": \"eval\", \"args\": {\"store\": "
+             "\"${out}/s.db\","
+             "\"policy\": [\"a\", \"b\"], \"threads\": 2, \"gate\": []}},"
+             "{\"name\": \"i\", \"verb\": \"import\", \"args\": {\"store\": \"s\", \"format\": \"chat\"},"
+             "\"positional\": [\"${data}/x\"]}]}",
+             &nowhere, &err),
+        KEEL_OK);
+    assert_int_equal(recipe.n_steps, 2);
+    join(&recipe.steps[0], line, sizeof line);
+    assert_string_equal(line, "--store O/s.db --policy a --policy b --threads 2");
+    join(&recipe.steps[1], line, sizeof line);
+    assert_string_equal(line, "--store s --format chat D/x");
+    keel_recipe_free(&recipe);
+}
+
+static void loops_give_every_combination(void **state) {
+    (void)state;
+    keel_recipe recipe;
+    keel_err err = {0};
+    assert_int_equal(
+        load(&recipe,
+             "{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [0, 1], \"a\": [\"x\", \"y\"]}, \"steps\":"
+             "[{\"name\": \"s-${a}-${k}\", \"title\": \"${a}\", \"verb\": \"stats\", \"args\": {\"store\": "
+             "\"${k}.db\"}}]}]}",
+             &nowhere, &err),
+        KEEL_OK);
+    assert_int_equal(recipe.n_steps, 4);
+    assert_string_equal(recipe.steps[0].name, "s-x-0");
+    assert_string_equal(recipe.steps[1].name, "s-y-0");
+    assert_string_equal(recipe.steps[3].name, "s-y-1");
+    assert_string_equal(recipe.steps[3].argv[1], "1.db");
+    assert_string_equal(recipe.steps[3].title, "y");
+    keel_recipe_free(&recipe);
+}
+
+static const char training[] = "{\"name\": \"r\", \"steps\": ["
+                               "{\"name\": \"train-a\", \"verb\": \"train\", \"args\": {\"store\": \"s\", "
+                               "\"base\": \"b\", \"algo\": \"cql\", \"out\": \"o\"}},"
+                               "{\"name\": \"train-b\", \"verb\": \"train\", \"args\": {\"store\": \"s\", "
+                               "\"base\": \"b\", \"algo\": \"bc\", \"out\": \"o\"}}]}";
+
+static void settings_replace_flags_and_add_keys(void **state) {
+    (void)state;
+    const char *const settings[] = {"train-a.algo=dqn", "train*.steps=7"};
+    keel_recipe_places places = {.data = "", .out = "", .settings = settings, .n_settings = 2};
+    keel_recipe recipe;
+    keel_err err = {0};
+    char line[256];
+    assert_int_equal(load(&recipe, training, &places, &err), KEEL_OK);
+    join(&recipe.steps[0], line, sizeof line);
+    assert_string_equal(line, "--store s --base b --out o --algo dqn --set steps=7");
+    join(&recipe.steps[1], line, sizeof line);
+    assert_string_equal(line, "--store s --base b --algo bc --out o --set steps=7");
+    keel_recipe_free(&recipe);
+}
+
+static void a_setting_that_no_step_answers_to_is_refused(void **state) {
+    (void)state;
+    const char *const settings[] = {"trian.steps=7"};
+    keel_recipe_places places = {.data = "", .out = "", .settings = settings, .n_settings = 1};
+    keel_recipe recipe;
+    keel_err err = {0};
+    assert_int_equal(load(&recipe, training, &places, &err), KEEL_E_USAGE);
+    assert_non_null(strstr(err.where, "trian"));
+    keel_recipe_free(&recipe);
+}
+
+static void bad_recipes_are_refused_by_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"[]", "object"},
+        {"{\"steps\": []}", "name"},
+        {"{\"name\": \"r\", \"step\": []}", "step"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"stat\"}]}", "stat"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"../a\", \"verb\": \"stats\"}]}", "../a"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"stats\"}]}", "--store"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"stats\", \"args\": {\"store\": "
+         "\"${x}\"}}]}",
+         "${x}"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"stats\", \"args\": {\"sotre\": "
+         "\"x\"}}]}",
+         "--sotre"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"info\"}, {\"name\": \"a\", \"verb\": "
+         "\"info\"}]}",
+         "two steps"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": 3}, \"steps\": []}]}", "array"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"run\"}]}", "cannot run"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        keel_recipe recipe;
+        keel_err err = {0};
+        assert_int_not_equal(load(&recipe, cases[i].text, &nowhere, &err), KEEL_OK);
+        char all[1024];
+        snprintf(all, sizeof all, "%s: %s", err.where, err.message);
+        if (!strstr(all, cases[i].says))
+            fail_msg("case %zu: \"%s\" does not say \"%s\"", i, all, cases[i].says);
+        keel_recipe_free(&recipe);
+    }
+}
+
+static void steps_depend_on_what_is_there(void **state) {
+    (void)state;
+    char text[1024];
+    keel_recipe recipe;
+    keel_err err = {0};
+    snprintf(text, sizeof text,
+             "{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"info\", \"if\": \"%s\"},"
+             "{\"name\": \"b\", \"verb\": \"info\", \"unless\": \"%s\"}, {\"name\": \"c\", \"verb\": "
+             "\"info\", \"if\": \"%s/none\"}]}",
+             folder, folder, folder);
+    assert_int_equal(load(&recipe, text, &nowhere, &err), KEEL_OK);
+    assert_int_equal(recipe.n_steps, 1);
+    assert_string_equal(recipe.steps[0].name, "a");
+    keel_recipe_free(&recipe);
+}
+
+static void missing_data_is_named_with_what_to_do(void **state) {
+    (void)state;
+    keel_recipe recipe;
+    keel_err err = {0};
+    assert_int_equal(
+        load(&recipe, "{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &nowhere, &err),
+        KEEL_E_NOT_FOUND);
+    assert_string_equal(err.where, "D/logs");
+    assert_non_null(strstr(err.hint, "KEEL_DATA"));
+    keel_recipe_free(&recipe);
+}
+
+static void the_recipes_that_come_along_load(void **state) {
+    (void)state;
+    static const char *const names[] = {"quickstart", "xstest", "hh-rlhf", "sgd"};
+    static const char *const needed[] = {"xstest", "hh-rlhf", "sgd/train", "sgd/dev"};
+    char path[512], data[512];
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/data/%s", folder, needed[i]);
+        assert_int_equal(keel_folder_make(path, NULL), KEEL_OK);
+    }
+    snprintf(data, sizeof data, "%s/data", folder);
+    keel_recipe_places places = {.data = data, .out = "O"};
+    for (size_t i = 0; i < 4; i++) {
+        keel_recipe recipe;
+        keel_err err = {0};
+        snprintf(path, sizeof path, KEEL_SOURCE_DIR "/experiments/recipes/%s.json", names[i]);
+        if (keel_recipe_load(&recipe, path, &places, &err) != KEEL_OK)
+            fail_msg("%s: %s: %s", path, err.where, err.message);
+        assert_true(recipe.n_steps > 5);
+        keel_recipe_free(&recipe);
+    }
+}
+
+static int make(void **state) {
+    (void)state;
+    return scratch_make(folder, "recipe") ? 0 : -1;
+}
+
+static int clear(void **state) {
+    (void)state;
+    return keel_folder_remove(folder, NULL) == KEEL_OK ? 0 : -1;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arguments_become_flags_in_order),
+        cmocka_unit_test(loops_give_every_combination),
+        cmocka_unit_test(settings_replace_flags_and_add_keys),
+        cmocka_unit_test(a_setting_that_no_step_answers_to_is_refused),
+        cmocka_unit_test(bad_recipes_are_refused_by_name),
+        cmocka_unit_test(steps_depend_on_what_is_there),
+        cmocka_unit_test(missing_data_is_named_with_what_to_do),
+        cmocka_unit_test(the_recipes_that_come_along_load),
+    };
+    return cmocka_run_group_tests(tests, make, clear);
+}

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Wrong use of every verb: the right exit code, a message that says what is wrong, and nothing changed.
+. "$(dirname "$0")/program.sh"
+
+chat 40 en >log.jsonl
+"$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
+: >empty.jsonl
+"$KEEL" sft --store s.db --base builtin --out base --quiet --set epochs=1 --set min_updates=1 --set buckets=1024 >/dev/null
+"$KEEL" train --store s.db --base base --algo cql --out policy --quiet --set steps=5 --set hidden=8 --set batch=8 >/dev/null
+"$KEEL" sft --store s.db --base builtin --out other/base --quiet --seed 2 --set epochs=1 --set min_updates=1 --set buckets=1024 >/dev/null
+"$KEEL" info --json --quiet >info.txt || fail "info says what this is"
+# A store without any conversation: what an import of an empty log leaves, if it leaves one.
+"$KEEL" import --store empty.db --format chat empty.jsonl --quiet >/dev/null 2>&1 || true
+before=$(sha256sum s.db base/* policy/*)
+
+expect "no verb" 2 "" ""
+expect "an unknown verb suggests the nearest" 2 "did you mean 'train'?" trian
+for verb in import stats label sft train eval replay simulate run report info; do
+    expect "$verb knows no --sotre" 2 "unknown flag --sotre" "$verb" --sotre s.db
+    expect "$verb has help" 0 "" "$verb" --help
+    grep -q "usage: keel $verb" out.txt || fail "$verb --help shows its usage"
+done
+for verb in stats label; do expect "$verb needs --store" 2 "--store" "$verb"; done
+expect "sft needs --out" 2 "--out" sft --store s.db --base builtin
+expect "train needs --algo" 2 "--algo" train --store s.db --base base --out p
+expect "eval needs something to judge" 2 "nothing to judge" eval --store s.db
+expect "replay needs --policy" 2 "--policy" replay --store s.db
+expect "simulate needs somebody who answers" 2 "nobody answers" simulate --store s.db --env support-desk --episodes 1
+expect "run needs a recipe" 2 "RECIPE.json" run
+expect "report needs --run" 2 "--run" report
+expect "a flag given twice" 2 "given twice" stats --store s.db --store s.db
+expect "a value without its flag" 2 "does not expect" stats --store s.db train
+expect "a flag without its value" 2 "needs a value" stats --store
+
+arguments() {
+    case $1 in
+    stats | label) echo "" ;;
+    sft) echo "--base builtin --out p" ;;
+    train) echo "--base base --algo cql --out p" ;;
+    eval | replay) echo "--policy policy" ;;
+    esac
+}
+for verb in stats label sft train eval replay; do
+    # shellcheck disable=SC2046 # one word per argument
+    expect "$verb names a store that is not there" 1 "missing.db" "$verb" --store missing.db $(arguments "$verb")
+    [ ! -e missing.db ] || fail "$verb makes no store"
+    # shellcheck disable=SC2046
+    expect "$verb names an unknown split" 1 "nosuch" "$verb" --store s.db --split nosuch $(arguments "$verb")
+    # shellcheck disable=SC2046
+    expect "$verb refuses a malformed split" 2 "" "$verb" --store s.db --split fold:9/5 $(arguments "$verb")
+    # shellcheck disable=SC2046
+    [ "$verb" = stats ] || [ ! -e empty.db ] || expect "$verb has nothing to do in an empty store" 1 "" "$verb" --store empty.db $(arguments "$verb")
+done
+
+expect "an unknown key suggests --help or the nearest" 2 "" train --store s.db --base base --algo cql --out p --set alhpa=1
+expect "a value out of range names its bounds" 2 "" train --store s.db --base base --algo cql --out p --set alpha=-1
+expect "an unknown algorithm lists those there are" 2 "cql, dqn, bc" train --store s.db --base base --algo cqn --out p
+expect "a missing configuration file is named" 1 "none.json" train --store s.db --base base --algo cql --out p --config none.json
+expect "a missing base is named" 1 "nobase" train --store s.db --base nobase --algo cql --out p
+expect "a policy is no base" 1 "policy" train --store s.db --base policy --algo cql --out p
+expect "a base is no policy" 1 "base" eval --store s.db --policy base
+mkdir full && echo mine >full/file
+expect "an out folder with other things in it is left alone" 1 "full" sft --store s.db --base builtin --out full
+[ "$(cat full/file)" = mine ] || fail "what was in the out folder is still there"
+expect "a policy made for another base is refused" 1 "base" eval --store s.db --policy policy --base other/base
+expect "the same for replay" 1 "base" replay --store s.db --policy policy --base other/base
+cp -r policy stray && mkdir alone && mv stray alone/
+expect "a policy whose base is not beside it says so" 1 "--base" eval --store s.db --policy alone/stray
+cp -r policy damaged && printf x >>damaged/model.safetensors
+expect "a damaged policy is refused" 1 "damaged" eval --store s.db --policy damaged --base base
+expect "a malformed gate is refused before any work" 2 "" eval --store s.db --policy policy --gate "refusal_rate >> 1"
+expect "an unknown gate name is refused" 2 "" eval --store s.db --policy policy --gate "refusal_rat >= 1"
+expect "an unknown conversation is named" 1 "nosuch" replay --store s.db --policy policy --conversation nosuch
+expect "an unknown behaviour lists those there are" 2 "support-82" simulate --store n.db --env support-desk --behaviour x --episodes 1
+expect "an unknown environment is named" 1 "nosuch" simulate --store n.db --env nosuch --behaviour random --episodes 1
+[ ! -e n.db ] || fail "a failed simulation makes no store"
+expect "a missing recipe is named" 1 "none.json" run none.json
+expect "a folder without a run is named" 1 "holds no run" report --run full
+[ ! -e p ] || fail "failed training leaves no artefact"
+[ "$(sha256sum s.db base/* policy/*)" = "$before" ] || fail "wrong use leaves store and artefacts as they were"
+finish
