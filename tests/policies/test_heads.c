@@ -273,23 +273,33 @@ static void no_rows_at_all_give_absent_heads(void **state) {
     keel_heads_close(heads);
 }
 
-static void rows_beyond_the_limit_are_dropped_by_decision(void **state) {
-    (void)state;
+static size_t kept_rows(size_t max_entries) {
     static toy_row rows[N_ROWS];
     keel_arena arena = {0};
     keel_named_tensor tensors[KEEL_HEADS_TENSORS];
-    size_t n, groups = 0;
+    size_t n;
+    double unseen = 0; /* the last idf is log(1 + rows) + 1 */
     keel_heads *heads = NULL;
     keel_heads_config config = toy_config();
-    config.max_entries = N_ROWS * (ROW_IDS + 1) / 4;
+    config.max_entries = max_entries;
     make_rows(rows, 7);
     assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &heads, NULL), KEEL_OK);
     assert_int_equal(keel_heads_tensors(heads, "h", &arena, tensors, &n, NULL), KEEL_OK);
     for (size_t i = 0; i < n; i++)
-        if (strcmp(tensors[i].name, "h.group") == 0) groups = tensors[i].shape[0];
-    assert_in_range(groups, N_ROWS / 4 / 8, N_ROWS / 8); /* of N_ROWS / 4 groups, two decisions each */
+        if (strcmp(tensors[i].name, "h.idf") == 0)
+            unseen = (double)((const float *)tensors[i].data)[tensors[i].shape[0] - 1];
     keel_arena_free(&arena);
     keel_heads_close(heads);
+    return (size_t)lround(exp(unseen - 1) - 1);
+}
+
+static void rows_beyond_the_limit_are_dropped_by_decision(void **state) {
+    (void)state;
+    size_t all = N_ROWS * (ROW_IDS + 1); /* each row counts as an entry too */
+    assert_int_equal(kept_rows(all), N_ROWS);
+    assert_in_range(kept_rows(all / 4), N_ROWS / 6, N_ROWS / 4);
+    assert_in_range(kept_rows(all - 1), N_ROWS / 2, N_ROWS - 2);
+    assert_int_equal(kept_rows(all / 4) % 2, 0); /* two rows a decision */
 }
 
 static void what_cannot_be_a_row_or_pair_is_refused(void **state) {
