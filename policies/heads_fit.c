@@ -12,7 +12,8 @@
 enum { LANES = KEEL_HEADS_MAX, POWER_STEPS = 15 };
 /* Power iteration comes from below: the margin keeps the step below 2 / L, where descent is sure. */
 static const double curvature_margin = 1.1;
-/* The dense numbers together weigh as much as this part of an n-gram row (measured on HH-RLHF pairs). */
+/* Length of a typical row of dense numbers, beside 1 of a row of n-grams. On HH-RLHF pairs anything from 0 to
+ * 1 does as well within the noise (63 to 64 % right at lambda 1). */
 static const double dense_weight = 0.4;
 /* Descent ends when each gradient is this part of its first. */
 static const double tolerance = 1e-4;
