@@ -370,25 +370,43 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     return status;
 }
 
-static void print(const cJSON *result, FILE *out) {
-    const cJSON *group, *row;
-    static const char *const shown[] = {"refusal_rate",     "over_refusal_rate", "completion_rate",
-                                        "composite_reward", "agreement_rate",    "preference_accuracy"};
-    enum { SHOWN = sizeof shown / sizeof shown[0] };
-    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(result, "tables")) {
-        keel_table table = {.columns = SHOWN + 1};
-        keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(group, "title")->valuestring);
-        for (size_t i = 0; i < SHOWN; i++) keel_table_cell(&table, "%s", shown[i]);
-        cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(group, "rows")) {
-            const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
-            keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "name")->valuestring);
-            for (size_t i = 0; i < SHOWN; i++)
-                keel_table_interval(&table, cJSON_GetObjectItemCaseSensitive(metrics, shown[i]));
-        }
-        keel_table_print(&table, out);
-        keel_table_free(&table);
-        fputc('\n', out);
+static bool any_estimate(const cJSON *rows, const char *metric) {
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) {
+        const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
+        const cJSON *interval = cJSON_GetObjectItemCaseSensitive(metrics, metric);
+        const cJSON *n = cJSON_GetObjectItemCaseSensitive(interval, "n");
+        if (cJSON_IsNumber(n) && n->valuedouble > 0) return true;
     }
+    return false;
+}
+
+/* One table of the report: who answered (rows) by what is known of them (columns). */
+static void print_group(const cJSON *group, FILE *out) {
+    static const char *const names[] = {"refusal_rate",     "over_refusal_rate", "completion_rate",
+                                        "composite_reward", "agreement_rate",    "preference_accuracy"};
+    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(group, "rows"), *row;
+    const char *shown[sizeof names / sizeof names[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (any_estimate(rows, names[i])) shown[count++] = names[i];
+    keel_table table = {.columns = count + 1};
+    keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(group, "title")->valuestring);
+    for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", shown[i]);
+    cJSON_ArrayForEach(row, rows) {
+        const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
+        keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "name")->valuestring);
+        for (size_t i = 0; i < count; i++)
+            keel_table_interval(&table, cJSON_GetObjectItemCaseSensitive(metrics, shown[i]));
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+    fputc('\n', out);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *group;
+    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(result, "tables")) print_group(group, out);
     fprintf(out, "report: %s\n", cJSON_GetObjectItemCaseSensitive(result, "report")->valuestring);
 }
 

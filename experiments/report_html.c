@@ -18,13 +18,16 @@ static const char style[] =
     "padding-bottom:.25rem}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.4rem 0;max-width:46rem}"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-"
     "nums;margin:.4rem 0}"
-    "th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid #e6e9ed;white-space:nowrap}"
+    "th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid "
+    "#e6e9ed;white-space:nowrap;vertical-align:top;line-height:1.25}"
     "th:first-child,td:first-child{text-align:left}td.says{white-space:normal;min-width:16rem;text-align:"
     "left}"
-    "thead th{border-bottom:2px solid #9aa3ad}tr.policy "
+    "thead th{border-bottom:2px solid "
+    "#9aa3ad;white-space:normal;vertical-align:bottom;min-width:5.5rem}tr.policy "
     "td:first-child{font-weight:600}tr.chosen{background:#eef5fb}"
     ".i{color:#596673;font-size:.85em}.none{color:#6b7580}"
-    "figure{margin:.6rem 0}svg{max-width:100%;height:auto}.wide svg{min-width:34rem}"
+    "figure{margin:.6rem 0}figure:empty{display:none}svg{max-width:100%;height:auto}.wide "
+    "svg{min-width:34rem}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:.4rem}"
     ".card{border:1px solid #d8dce1;border-radius:6px;padding:.7rem 1rem;margin:.8rem 0}"
     ".user{background:#f4f6f8;border-left:3px solid #0072B2;padding:.4rem .7rem;margin:.4rem "
@@ -101,7 +104,7 @@ static void put_interval(keel_buf *html, const cJSON *interval) {
         return;
     }
     put_number(html, member(interval, "value"), "%.3f");
-    keel_buf_text(html, " <span class=i>[");
+    keel_buf_text(html, "<br><span class=i>[");
     put_number(html, member(interval, "low"), "%.3f");
     keel_buf_text(html, ", ");
     put_number(html, member(interval, "high"), "%.3f");
@@ -163,9 +166,9 @@ static keel_status put_figure(keel_plotter *plotter, const cJSON *rows, const ch
 static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plotter, keel_buf *html,
                               keel_err *err) {
     static const char *const rates[] = {"refusal_rate", "completion_rate", "over_refusal_rate", NULL};
-    static const char *const rate_labels[] = {"refusal of dangerous requests", "completion", "over-refusal",
-                                              NULL};
+    static const char *const rate_labels[] = {"refusal", "completion", "over-refusal", NULL};
     static const char *const rewards[] = {"composite_reward", "accuracy", "speed", "safety", NULL};
+    static const char *const reward_labels[] = {"composite", "accuracy", "speed", "safety", NULL};
     static const char *const others[] = {"agreement_rate", "preference_accuracy", NULL};
     static const char *const other_labels[] = {"agreement with the log", "preference accuracy", NULL};
     cJSON *tables = keel_report_tables(folder), *table;
@@ -183,8 +186,8 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
             status = put_figure(plotter, rows, rates, rate_labels,
                                 "Refusal, completion and over-refusal with 95 % intervals", html, err);
         if (status == KEEL_OK)
-            status = put_figure(plotter, rows, rewards, rewards, "Reward components with 95 % intervals",
-                                html, err);
+            status = put_figure(plotter, rows, rewards, reward_labels,
+                                "Reward components with 95 % intervals", html, err);
         if (status == KEEL_OK && !any_estimate(rows, "refusal_rate"))
             status = put_figure(plotter, rows, others, other_labels,
                                 "Agreement and preference with 95 % intervals", html, err);
@@ -235,7 +238,7 @@ static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plott
     cJSON_ArrayForEach(curve, curves) {
         bool drawn = false;
         if (!plotter->available || status != KEEL_OK) continue;
-        keel_buf_text(html, "<figure>");
+        keel_buf_text(html, "<figure>"); /* an empty one takes no place */
         status = keel_plot_curve(plotter, curve, html, &drawn, err);
         keel_buf_text(html, "</figure>\n");
     }

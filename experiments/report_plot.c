@@ -129,11 +129,11 @@ static void put_head(const keel_plotter *plotter, keel_buf *script, int width, i
     keel_buf_format(
         script,
         "set encoding utf8\n"
-        "set terminal svg noenhanced size %d,%d dynamic font 'Helvetica,Arial,sans-serif,13' background "
+        "set terminal svg noenhanced size %d,%d dynamic font 'Helvetica,Arial,sans-serif,%d' background "
         "'#ffffff'\n"
         "set output '%s/plot.svg'\n"
         "set border 3 lc rgb '#666666'\nset tics nomirror out\nset grid lc rgb '#dddddd' lt 1 lw 0.7\n",
-        width, height, plotter->folder);
+        width, height, width > 500 ? 13 : 11, plotter->folder);
 }
 
 static bool has_estimate(const cJSON *rows, const char *metric) {
@@ -142,6 +142,19 @@ static bool has_estimate(const cJSON *rows, const char *metric) {
         if (number_of(member(member(row, "metrics"), metric), "n") > 0) return true;
     }
     return false;
+}
+
+/* Whether all estimates lie between 0 and 1: then plots share that axis and can be compared. */
+static bool are_rates(const cJSON *rows, const char *const *metrics) {
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) {
+        for (size_t i = 0; metrics[i]; i++) {
+            double low = number_of(member(member(row, "metrics"), metrics[i]), "low");
+            double high = number_of(member(member(row, "metrics"), metrics[i]), "high");
+            if (low < 0 || high > 1) return false;
+        }
+    }
+    return true;
 }
 
 /* A data block of the rows that have this metric: value, low, high, height. */
@@ -181,8 +194,8 @@ keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const 
     keel_buf script = {0};
     put_head(plotter, &script, 760, 90 + 34 * cJSON_GetArraySize(rows));
     put_row_names(&script, rows);
-    keel_buf_text(&script,
-                  "set key top center horizontal outside\nset offsets graph 0.02, graph 0.02, 0, 0\n");
+    if (are_rates(rows, metrics)) keel_buf_text(&script, "set xrange [0:1]\n");
+    keel_buf_text(&script, "set key top center horizontal outside samplen 1\nset format x '%g'\n");
     for (size_t j = 0; j < count; j++)
         put_interval_data(&script, rows, metrics[shown[j]], j,
                           count > 1 ? 0.24 - 0.48 * (double)j / (double)(count - 1) : 0.0);
@@ -207,20 +220,30 @@ static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) 
     keel_buf_text(script, "EOD\n");
 }
 
+/* A part of the loss that is switched off. */
+static bool is_flat_zero(const cJSON *lines) {
+    const cJSON *line, *point;
+    cJSON_ArrayForEach(line, lines) {
+        cJSON_ArrayForEach(point, member(line, "points")) {
+            if (point->child->next->valuedouble != 0) return false;
+        }
+    }
+    return true;
+}
+
 keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,
                             keel_err *err) {
     const cJSON *lines = member(curve, "lines"), *line;
     size_t count = 0, j = 0;
     *drawn = false;
-    if (!plotter->available) return KEEL_OK;
+    if (!plotter->available || is_flat_zero(lines)) return KEEL_OK;
     keel_buf script = {0};
-    put_head(plotter, &script, 420, 280);
+    put_head(plotter, &script, 340, 250);
     cJSON_ArrayForEach(line, lines) {
         if (count < COLOURS) put_curve_data(&script, member(line, "points"), count++);
     }
-    keel_buf_text(
-        &script,
-        "set key top center horizontal outside\nset xlabel 'step'\nset format x '%.0s%c'\nset title ");
+    keel_buf_text(&script, "set key top center horizontal outside samplen 2\nset xlabel 'step'\nset format x "
+                           "'%.3s%c'\nset title ");
     put_quoted(&script, member(curve, "name")->valuestring);
     keel_buf_text(&script, "\n");
     cJSON_ArrayForEach(line, lines) {
