@@ -31,7 +31,7 @@ done
 flags=$(pkg-config --cflags openblas sqlite3 libcjson zlib libutf8proc)
 for header in $(find $folders -name '*.h' | sort); do
     # shellcheck disable=SC2086 # one word per flag
-    if ! "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -I "$root" $flags -Wall -Wextra -Werror -fsyntax-only -x c "$header"; then
+    if ! "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -I "$root" $flags -Wall -Wextra -Werror -fsyntax-only -include "$root/$header" -x c /dev/null; then
         echo "$header: does not compile alone"
         failed=1
     fi
