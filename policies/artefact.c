@@ -27,7 +27,11 @@ cJSON *keel_build_info(void) {
 
 static bool add_borrowed(cJSON *manifest, const char *key, const cJSON *value) {
     if (!value) return cJSON_AddObjectToObject(manifest, key) != NULL;
-    return cJSON_AddItemReferenceToObject(manifest, key, (cJSON *)(uintptr_t)value);
+    /* cJSON_AddItemReferenceToObject would lose the reference if the key could not be copied. */
+    cJSON *reference = cJSON_CreateObjectReference(value->child);
+    if (reference && cJSON_AddItemToObject(manifest, key, reference)) return true;
+    cJSON_Delete(reference);
+    return false;
 }
 
 /* Adds {name: sha256} of each file of the folder to the manifest and hashes names and hashes together. */

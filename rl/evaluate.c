@@ -59,9 +59,6 @@ static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
         const keel_decision *decision = &s->conversation->decisions[d];
         KEEL_TRY(keel_store_get_features(e->store, base->hash, decision->id, &s->arena, &s->features[d],
                                          &s->found[d], err));
-        /* Candidates may have come in since the decision was encoded. */
-        if (base->space == KEEL_SPACE_CANDIDATES && s->features[d].n_candidates != decision->n_candidates)
-            s->found[d] = false;
     }
     return KEEL_OK;
 }

@@ -17,8 +17,7 @@ static size_t offered(const keel_base *base, const keel_decision *decision, size
 /* The most probable action that the environment offers, the lowest on ties; the first candidate if it offers
  * none that the policy knows. */
 static size_t choose(const keel_base *base, const keel_decision *decision, const keel_choice *choice) {
-    size_t best = decision->n_candidates, own = offered(base, decision, choice->chosen);
-    if (own < decision->n_candidates) return own;
+    size_t best = decision->n_candidates;
     float best_log = -INFINITY;
     for (size_t action = 0; action < choice->n; ++action) {
         size_t candidate = offered(base, decision, action);

@@ -124,6 +124,79 @@ static void an_answer_nobody_judged_is_left_out(void **state) {
     keel_store_close(store);
 }
 
+static void a_judged_candidate_nobody_took_earns_what_its_label_says(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-untaken");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    const char *user = "u0";
+    keel_candidate candidates[2] = {
+        {.text = "taken 1", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN},
+        {.text = "spare 2", .outcome = C, .judge = KEEL_JUDGE_HUMAN}};
+    fixture_add(store, "b1", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 2);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1, 1);
+    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 0, 1);
+    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 1, 1);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+static void features_stored_before_candidates_came_in_are_made_anew(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-merged");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_pool *pool = NULL;
+    keel_added added;
+    const char *user = "u0";
+    keel_turn turns[2] = {{.role = KEEL_ROLE_USER, .text = user},
+                          {.role = KEEL_ROLE_ASSISTANT, .text = "first 1"}};
+    keel_candidate candidates[2] = {
+        {.text = "first 1", .model = "a", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN},
+        {.text = "second 5", .model = "b", .taken = true, .outcome = C, .judge = KEEL_JUDGE_HUMAN}};
+    keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = candidates};
+    keel_conversation conversation = {.source = "chat",
+                                      .external_id = "m",
+                                      .split = "train",
+                                      .risk = KEEL_RISK_BENIGN,
+                                      .completed = KEEL_UNKNOWN,
+                                      .n_turns = 2,
+                                      .turns = turns,
+                                      .n_decisions = 1,
+                                      .decisions = &decision};
+    MUST(keel_store_begin(store, err));
+    MUST(keel_store_add_conversation(store, &conversation, true, "m:1", &added, err));
+    MUST(keel_store_commit(store, err));
+    MUST(keel_pool_open(&pool, 1, err));
+    MUST(keel_encode_store(store, NULL, &base, pool, NULL, err));
+    keel_pool_close(pool);
+    decision.candidates = candidates + 1;
+    MUST(keel_store_begin(store, err));
+    MUST(keel_store_add_conversation(store, &conversation, true, "m:2", &added, err));
+    MUST(keel_store_commit(store, err));
+    assert_int_equal(added, KEEL_ADDED_CANDIDATES);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1, 1); /* the later one, which the prior prefers */
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-even");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    const char *user = "u0";
+    add_prompt(store, "b1", KEEL_RISK_BENIGN, C,
+               R); /* prior 2/5 and 3/5 over 1/2 each: weights 0.8 and 1.2 */
+    keel_candidate single = {
+        .text = "only 1", .taken = true, .propensity = {true, 0.5}, .outcome = R, .judge = KEEL_JUDGE_HUMAN};
+    fixture_add(store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    assert_true(fabs(got.ope.wis.value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
+    assert_true(fabs(got.ope.max_weight - 0.5) < 1e-6);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
 /* ---- several decisions each, over acts ---- */
 
 static void add_task(keel_store *store, const char *id, keel_risk risk, keel_tri completed, const char *first,
@@ -168,6 +241,22 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     assert_true(fabs(got.ope.dm.value - 1) < 1e-6 && got.ope.dm.n == 5);
     keel_evaluation_set_free(&got);
     fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-twice");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const char *user = "u0";
+    keel_candidate candidates[2] = {
+        {.text = "spare", .act = "act0", .outcome = C, .judge = KEEL_JUDGE_HUMAN},
+        {.text = "taken", .act = "act0", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN}};
+    fixture_add(store, "d1", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, 2);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 1, 1);
+    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 1, 1);
+    keel_evaluation_set_free(&got);
     keel_store_close(store);
 }
 
@@ -293,6 +382,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_of_prompts_with_several_models_are_exact),
         cmocka_unit_test(an_answer_nobody_judged_is_left_out),
+        cmocka_unit_test(a_judged_candidate_nobody_took_earns_what_its_label_says),
+        cmocka_unit_test(features_stored_before_candidates_came_in_are_made_anew),
+        cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
+        cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),

@@ -13,8 +13,23 @@ typedef struct desk {
     char names[MOST_ACTS][64];
 } desk;
 
+/* Encodes as the fixture does, and sees to it that the whole conversation so far is there to be read. */
+static keel_status encode_all_so_far(const keel_base *base, const keel_conversation *conversation,
+                                     size_t decision, keel_arena *scratch, keel_features *out,
+                                     keel_err *err) {
+    const keel_decision *at = &conversation->decisions[decision];
+    if (at->turn != conversation->n_turns || at->turn == 0 || decision + 1 != conversation->n_decisions)
+        return keel_fail(err, KEEL_E_INVALID, "rollout",
+                         "the open decision is not at the end of what was said");
+    return fixture_encode(base, conversation, decision, scratch, out, err);
+}
+
+static const keel_base_kind careful_kind = {
+    .type = "careful", .encode = encode_all_so_far, .close = fixture_close};
+
 static void open_desk(desk *d) {
     *d = (desk){.base = fixture_base(KEEL_SPACE_ACTS)};
+    d->base.kind = &careful_kind;
     MUST(keel_env_open(&d->env, "support-desk", 7, err));
     MUST(keel_env_reset(d->env, 0, err));
     size_t n = d->env->decision->n_candidates;

@@ -24,11 +24,13 @@ static void add_tasks(keel_store *store, size_t count) {
         for (size_t d = 0; d < 2; ++d)
             act[d] = fixture_acts[keel_rng_below(&rng, 8) < 5 ? 0 : 1 + keel_rng_below(&rng, 2)];
         keel_candidate candidates[2];
+        /* act1 is a refusal three times out of four, act0 once in seven. */
+        bool refuses[3] = {i % 7 == 0, i % 4 != 0, false};
         for (size_t d = 0; d < 2; ++d)
             candidates[d] = (keel_candidate){.act = act[d],
                                              .taken = true,
-                                             .outcome = act[d] == fixture_acts[1] ? KEEL_OUTCOME_REFUSAL
-                                                                                  : KEEL_OUTCOME_COMPLIANCE,
+                                             .outcome = refuses[act[d][3] - '0'] ? KEEL_OUTCOME_REFUSAL
+                                                                                 : KEEL_OUTCOME_COMPLIANCE,
                                              .judge = KEEL_JUDGE_HUMAN};
         snprintf(id, sizeof id, "t%03zu", i);
         bool done = act[0] == fixture_acts[2] || act[1] == fixture_acts[2];
@@ -234,21 +236,25 @@ static void *interrupt_soon(void *path) {
     return NULL;
 }
 
+static void interrupt_run(const world *w, const char *out, const char *metrics) {
+    keel_err error = {0};
+    pthread_t thread;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", w->folder, metrics);
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, path), 0);
+    assert_int_equal(train(w, out, metrics, 2, &error), KEEL_E_INTERRUPTED);
+    pthread_join(thread, NULL);
+    keel_interrupt_set(false);
+    assert_non_null(strstr(error.hint, "again"));
+}
+
 static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     world w = open_world("train-resume", KEEL_SPACE_ACTS, "cql");
     w.config.steps = 6000;
     w.config.log_every = 70;
-    keel_err error = {0};
-    pthread_t thread;
     MUST(train(&w, "whole", "whole.jsonl", 2, err));
-    char metrics[512];
-    snprintf(metrics, sizeof metrics, "%s/parts.jsonl", w.folder);
-    assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, metrics), 0);
-    assert_int_equal(train(&w, "parts", "parts.jsonl", 2, &error), KEEL_E_INTERRUPTED);
-    pthread_join(thread, NULL);
-    keel_interrupt_set(false);
-    assert_non_null(strstr(error.hint, "again"));
+    interrupt_run(&w, "parts", "parts.jsonl");
     assert_true(keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")));
     assert_false(keel_file_exists(scratch_path(w.folder, "parts")));
     MUST(train(&w, "parts", "parts.jsonl", 1, err));
@@ -262,6 +268,8 @@ static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     world w = open_world("train-kill", KEEL_SPACE_ACTS, "cql");
     w.config.steps = 3000;
+    w.config.log_every = w.config.checkpoint_every =
+        50; /* a line of metrics at the very step of a checkpoint */
     MUST(train(&w, "whole", "whole.jsonl", 1, err));
     pid_t child = fork();
     assert_true(child >= 0);
@@ -270,7 +278,6 @@ static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
         if (keel_store_open(&store, scratch_path(w.folder, "logs.keel"), KEEL_STORE_READ, NULL) != KEEL_OK)
             _exit(1);
         w.store = store;
-        w.config.checkpoint_every = 50;
         keel_err error = {0};
         _exit(train(&w, "parts", "parts.jsonl", 1, &error) == KEEL_OK ? 0 : 1);
     }
@@ -290,12 +297,10 @@ static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
 static void a_checkpoint_of_another_configuration_is_not_gone_on_from(void **state) {
     (void)state;
     world w = open_world("train-other", KEEL_SPACE_ACTS, "cql");
-    keel_err error = {0};
+    w.config.steps = 4000;
     MUST(train(&w, "whole", NULL, 1, err));
     w.config.alpha = 0.7;
-    keel_interrupt_set(true);
-    assert_int_equal(train(&w, "parts", NULL, 1, &error), KEEL_E_INTERRUPTED);
-    keel_interrupt_set(false);
+    interrupt_run(&w, "parts", "parts.jsonl");
     w.config.alpha = 0.1;
     MUST(train(&w, "parts", NULL, 1, err));
     assert_same_artefact(&w, "whole", "parts");
