@@ -30,13 +30,15 @@ const keel_option keel_learner_options[] = {
     WEIGHT("weight_speed", KEEL_SPEED, "0.3", "composite weight of speed"),
     WEIGHT("weight_safety", KEEL_SAFETY, "0.1", "composite weight of safety"),
     INT(batch, "256", 1, 65536, "transitions a step"),
-    INT(steps, "10000", 1, 1e9, "optimizer steps"),
+    INT(steps, "0", 0, 1e9, "optimizer steps; 0: by the size of the log (rl/train.h)"),
     INT(critics, "1", 1, 16, "independent networks; targets take their minimum"),
     ROW("hidden", KEEL_OPT_INTS, hidden, "256,256", 1, 65536, NULL, "widths of the hidden layers"),
-    REAL(learning_rate, "0.0003", 1e-9, 10, "Adam's step size"),
-    REAL(weight_decay, "0", 0, 10, "decoupled weight decay"),
+    REAL(learning_rate, "0.001", 1e-9, 10, "Adam's step size"),
+    ROW("rate_decay", KEEL_OPT_BOOL, rate_decay, "true", 0, 0, NULL,
+        "the step size falls linearly to 0 over the steps"),
+    REAL(weight_decay, "0.01", 0, 10, "decoupled weight decay"),
     REAL(clip_norm, "0", 0, 1e9, "largest norm of a step's gradient; 0: any"),
-    REAL(dropout, "0", 0, 0.95, "share of hidden units dropped in training"),
+    REAL(dropout, "0.1", 0, 0.95, "share of hidden units dropped in training"),
     INT(seed, "1", 0, 9e15, "of initialisation, sampling and dropout"),
     INT(shard_rows, "128", 1, 65536, "rows of a batch that one shard works on"),
     INT(log_every, "100", 1, 1e9, "steps between lines of metrics"),
@@ -64,6 +66,9 @@ static void apply_d3rlpy(keel_learner_config *config) {
     config->alpha = 1;
     config->vector_heads = false;
     config->learning_rate = 6.25e-5;
+    config->rate_decay = false;
+    config->weight_decay = 0;
+    config->dropout = 0;
     config->batch = 32;
     config->tau = 1;
     config->target_interval = 8000;

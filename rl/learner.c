@@ -247,6 +247,11 @@ keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch
 
 /* ---- update ---- */
 
+static double rate_factor(const keel_learner *learner) {
+    double steps = (double)learner->config.steps;
+    return learner->config.rate_decay && steps > 0 ? fmax(0, 1 - (double)learner->step / steps) : 1;
+}
+
 /* One piece seen as a parameter table of its own, so that the optimizer's one implementation serves. */
 static void update_piece_with(const keel_learner *learner, const piece *part, double clip, bool move_target) {
     keel_adam_config config = keel_adam_defaults();
@@ -259,7 +264,7 @@ static void update_piece_with(const keel_learner *learner, const piece *part, do
                       learner->adam.second + part->offset};
     float *grads = learner->grads + part->offset;
     for (size_t i = 0; clip < 1 && i < part->size; ++i) grads[i] *= (float)clip;
-    keel_adam_step(&adam, &config, &params, grads, 1);
+    keel_adam_step(&adam, &config, &params, grads, rate_factor(learner));
     if (move_target)
         keel_polyak(learner->target + part->offset, params.data, part->size, learner->config.tau);
 }

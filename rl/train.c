@@ -133,6 +133,15 @@ static keel_status make_parent(training *t, keel_err *err) {
     return keel_folder_make(parent, err);
 }
 
+/* Small logs are passed over often, large ones less so. Where decisions follow one another the target network
+ * needs the steps to carry rewards back, whatever the size. */
+static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
+    enum { PASSES = 80, LEAST = 300, LEAST_OF_SEVERAL_DECISIONS = 3000, MOST = 10000 };
+    int64_t least = about->mean_return_length > 1.5 ? LEAST_OF_SEVERAL_DECISIONS : LEAST;
+    int64_t steps = (int64_t)about->transitions * PASSES / batch;
+    return steps < least ? least : steps > MOST ? MOST : steps;
+}
+
 static keel_status set_up(training *t, const keel_learner_config *config, const char *metrics_path,
                           keel_pool *pool, keel_err *err) {
     t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
@@ -140,7 +149,9 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
     KEEL_TRY(keel_store_content_hash(t->store, t->split, t->store_hash, err));
     KEEL_TRY(make_identity(t, config, err));
     KEEL_TRY(open_sampler(t, config, err));
-    KEEL_TRY(open_learner(t, config, pool, err));
+    keel_learner_config resolved = *config;
+    if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
+    KEEL_TRY(open_learner(t, &resolved, pool, err));
     t->q_bound = return_bound(t);
     KEEL_TRY(make_parent(t, err));
     return resume(t, metrics_path, err);

@@ -114,6 +114,8 @@ static void open_golden(keel_learner *learner, const cJSON *variant, int64_t sha
     config.weight[0] = 1, config.weight[1] = config.weight[2] = 0;
     config.batch = ROWS;
     config.learning_rate = 1e-3;
+    config.rate_decay = false;
+    config.weight_decay = config.dropout = 0;
     config.shard_rows = shard_rows;
     keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
                              .state_dim = STATE,

@@ -71,6 +71,8 @@ static keel_learner_config config_of(const char *preset, const char *algorithm) 
     assert_int_equal(keel_learner_preset(preset, algorithm, &config, NULL), KEEL_OK);
     config.batch = MAX_ROWS;
     config.shard_rows = 16;
+    config.rate_decay = false; /* the loss alone: nothing random, nothing that fades */
+    config.weight_decay = config.dropout = 0;
     return config;
 }
 
@@ -322,6 +324,26 @@ static void hard_copies_fall_right_after_step_1_and_each_interval_from_there(voi
     keel_pool_close(pool);
 }
 
+static void the_step_size_falls_to_nothing_over_the_steps(void **state) {
+    (void)state;
+    static own_batch own;
+    keel_pool *pool = open_pool(1);
+    keel_learner learner;
+    keel_learner_config config = config_of("keel", "cql");
+    config.rate_decay = true;
+    config.steps = 2;
+    keel_qnet_shape shape = shape_of(&config, false, 4, 1);
+    assert_int_equal(keel_learner_open(&learner, &config, &shape, NULL, pool, NULL), KEEL_OK);
+    random_batch(&own, 1, 32, 4, false);
+    for (int step = 0; step < 3; ++step) {
+        float before = learner.net.params.data[0];
+        step_of(&learner, &own);
+        assert_int_equal(learner.net.params.data[0] != before, step < 2);
+    }
+    keel_learner_close(&learner);
+    keel_pool_close(pool);
+}
+
 static void the_d3rlpy_preset_has_its_defaults(void **state) {
     (void)state;
     keel_learner_config config;
@@ -539,6 +561,7 @@ int main(void) {
         cmocka_unit_test(the_bytes_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_step_allocates_nothing_once_the_sizes_are_known),
         cmocka_unit_test(hard_copies_fall_right_after_step_1_and_each_interval_from_there),
+        cmocka_unit_test(the_step_size_falls_to_nothing_over_the_steps),
         cmocka_unit_test(the_d3rlpy_preset_has_its_defaults),
         cmocka_unit_test(an_action_absent_from_the_data_falls_every_step),
         cmocka_unit_test(a_constant_added_to_every_q_leaves_the_conservative_term_alone),
