@@ -391,7 +391,9 @@ static void print_group(const cJSON *group, FILE *out) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (any_estimate(rows, names[i])) shown[count++] = names[i];
     keel_table table = {.columns = count + 1};
-    keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(group, "title")->valuestring);
+    keel_print_line(out, cJSON_GetObjectItemCaseSensitive(group, "title")->valuestring, 0);
+    fputs("\n\n", out);
+    keel_table_cell(&table, "answers");
     for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", shown[i]);
     cJSON_ArrayForEach(row, rows) {
         const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
