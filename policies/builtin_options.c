@@ -12,9 +12,8 @@ static const char *const spaces[] = {"auto", "candidates", "acts", "outcomes", N
 
 const keel_option keel_builtin_options[] = {
     {"action_space", KEEL_OPT_CHOICE, AT(action_space), "auto", 0, 0, spaces,
-     "what pi_base is over; auto: candidates if half of the decisions offer two or more, else acts if half "
-     "of the "
-     "responses carry one, else outcomes"},
+     "what pi_base is over; auto: candidates if half of the conversations offer a choice, else acts if half "
+     "of the responses carry one, else outcomes"},
     INT(max_acts, "256", 1, 65536, "most distinct dialogue acts a fixed space may have"),
     INT(buckets, "131072", 64, 16777216, "n-grams are hashed into this many buckets"),
     INT(dim, "64", 1, 4096, "width of an n-gram's embedding"),

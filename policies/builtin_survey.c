@@ -1,6 +1,7 @@
 #include "policies/builtin_tune.h"
 
-static void survey_decision(const keel_decision *decision, keel_survey *out) {
+/* True when the decision was a choice: one response taken out of several. */
+static bool survey_decision(const keel_decision *decision, keel_survey *out) {
     bool taken = false, act = false, judged = false;
     for (size_t i = 0; i < decision->n_candidates; i++) {
         const keel_candidate *candidate = &decision->candidates[i];
@@ -11,9 +12,9 @@ static void survey_decision(const keel_decision *decision, keel_survey *out) {
     out->decisions++;
     out->candidates += decision->n_candidates;
     out->taken += taken;
-    out->choices += taken && decision->n_candidates >= 2;
     out->with_act += act;
     out->judged += judged;
+    return taken && decision->n_candidates >= 2;
 }
 
 keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
@@ -25,9 +26,11 @@ keel_status keel__builtin_survey(keel_store *store, const keel_split *split, kee
     KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
     keel_status status = keel_cursor_next(cursor, &arena, &conversation, err);
     while (status == KEEL_OK && conversation) {
-        survey.conversations++;
+        bool choice = false;
         for (size_t i = 0; i < conversation->n_decisions; i++)
-            survey_decision(&conversation->decisions[i], &survey);
+            choice = survey_decision(&conversation->decisions[i], &survey) || choice;
+        survey.conversations++;
+        survey.choices += choice;
         keel_arena_reset(&arena);
         status = keel_cursor_next(cursor, &arena, &conversation, err);
     }
@@ -37,8 +40,9 @@ keel_status keel__builtin_survey(keel_store *store, const keel_split *split, kee
     return status;
 }
 
+/* Choices are counted by conversation: preference logs offer one only at the last of many turns. */
 static keel_action_space fitting_space(const keel_survey *survey) {
-    if (2 * survey->choices >= survey->taken) return KEEL_SPACE_CANDIDATES;
+    if (2 * survey->choices >= survey->conversations) return KEEL_SPACE_CANDIDATES;
     if (2 * survey->with_act >= survey->taken) return KEEL_SPACE_ACTS;
     return KEEL_SPACE_OUTCOMES;
 }

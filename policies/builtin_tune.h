@@ -12,7 +12,7 @@
 typedef struct keel_survey {
     size_t conversations, decisions;
     size_t taken;      /* decisions with a taken candidate */
-    size_t choices;    /* of those, with two candidates or more */
+    size_t choices;    /* conversations in which a taken candidate was one of several */
     size_t with_act;   /* with a taken candidate that carries an act */
     size_t judged;     /* with a taken candidate whose outcome is judged */
     size_t candidates; /* of all decisions */
