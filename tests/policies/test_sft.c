@@ -208,6 +208,26 @@ static void a_split_without_supervision_says_what_is_missing(void **state) {
     assert_false(keel_file_is_folder(in("base")));
 }
 
+static void a_log_without_responses_is_an_error(void **state) {
+    (void)state;
+    keel_turn turn = {.role = KEEL_ROLE_USER, .text = "Hello?"};
+    keel_candidate candidates[2] = {{.text = "Hello."}, {.text = "No."}};
+    keel_decision decision = {.turn = 1, .n_candidates = 2, .candidates = candidates};
+    keel_conversation conversation = {.source = "chat",
+                                      .external_id = "open",
+                                      .split = "train",
+                                      .n_turns = 1,
+                                      .turns = &turn,
+                                      .n_decisions = 1,
+                                      .decisions = &decision};
+    keel_added added;
+    assert_ok(keel_store_begin(store, &err));
+    assert_ok(keel_store_add_conversation(store, &conversation, false, "test", &added, &err));
+    assert_ok(keel_store_commit(store, &err));
+    assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
+    contains(err.message, "none of 1 decisions has a logged response");
+}
+
 static void an_unknown_split_or_base_is_named(void **state) {
     (void)state;
     add_sets(store, 6, "train");
@@ -296,6 +316,9 @@ static void encoding_fills_the_store_once(void **state) {
     assert_int_equal(missing, 0);
     assert_ok(keel_encode_store(store, &split, base, pool, &encoded, &err));
     assert_int_equal(encoded, 0);
+    add_acts(store, 5, "train", true); /* candidates of one: ten decisions more */
+    assert_ok(keel_encode_store(store, &split, base, pool, &encoded, &err));
+    assert_int_equal(encoded, 10);
     keel_pool_close(pool);
     keel_base_close(base);
 }
@@ -309,6 +332,7 @@ int main(void) {
         TEST(a_small_memory_gives_the_same_bytes),
         TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
         TEST(a_split_without_supervision_says_what_is_missing),
+        TEST(a_log_without_responses_is_an_error),
         TEST(an_unknown_split_or_base_is_named),
         TEST(too_many_acts_are_an_error_with_a_way_out),
         TEST(a_base_can_be_tuned_further),
