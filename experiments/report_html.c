@@ -26,7 +26,7 @@ static const char style[] =
     "#9aa3ad;white-space:normal;vertical-align:bottom;min-width:5.5rem}tr.policy "
     "td:first-child{font-weight:600}tr.chosen{background:#eef5fb}"
     ".i{color:#596673;font-size:.85em}.none{color:#6b7580}"
-    "figure{margin:.6rem 0}figure:empty{display:none}svg{max-width:100%;height:auto}.wide "
+    "figure{margin:.6rem 0}svg{max-width:100%;height:auto}.wide "
     "svg{min-width:34rem}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:.4rem}"
     ".card{border:1px solid #d8dce1;border-radius:6px;padding:.7rem 1rem;margin:.8rem 0}"
@@ -124,7 +124,7 @@ static bool any_estimate(const cJSON *rows, const char *metric) {
 }
 
 static void put_words(keel_buf *html, const char *name) {
-    for (; *name; name++) keel_buf_append(html, *name == '_' ? " " : name, 1);
+    for (; *name; name++) put_escaped(html, *name == '_' ? " " : name, 1);
 }
 
 static void put_rates(keel_buf *html, const cJSON *rows) {
@@ -238,9 +238,16 @@ static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plott
     cJSON_ArrayForEach(curve, curves) {
         bool drawn = false;
         if (!plotter->available || status != KEEL_OK) continue;
-        keel_buf_text(html, "<figure>"); /* an empty one takes no place */
-        status = keel_plot_curve(plotter, curve, html, &drawn, err);
-        keel_buf_text(html, "</figure>\n");
+        keel_buf svg = {0};
+        status = keel_plot_curve(plotter, curve, &svg, &drawn, err);
+        if (status == KEEL_OK && drawn) {
+            keel_buf_text(html, "<figure><figcaption><b>");
+            put_words(html, text_of(curve, "name"));
+            keel_buf_text(html, "</b></figcaption>");
+            keel_buf_append(html, svg.data, svg.length);
+            keel_buf_text(html, "</figure>\n");
+        }
+        keel_buf_free(&svg);
     }
     if (curves->child && plotter->available) keel_buf_text(html, "</div>\n");
     if (curves->child && !plotter->available) put_curve_table(curves, html);

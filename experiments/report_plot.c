@@ -242,10 +242,8 @@ keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf 
     cJSON_ArrayForEach(line, lines) {
         if (count < COLOURS) put_curve_data(&script, member(line, "points"), count++);
     }
-    keel_buf_text(&script, "set key top center horizontal outside samplen 2\nset xlabel 'step'\nset format x "
-                           "'%.3s%c'\nset title ");
-    put_quoted(&script, member(curve, "name")->valuestring);
-    keel_buf_text(&script, "\n");
+    keel_buf_text(&script, "set key top center horizontal outside samplen 2\n"
+                           "set xlabel 'step'\nset format x '%g'\nset xtics autofreq\n");
     cJSON_ArrayForEach(line, lines) {
         if (j == count) break;
         keel_buf_format(
