@@ -337,8 +337,8 @@ static keel_status offer(keel_desk *desk, keel_err *err) {
 }
 
 /* What a human would call the act, where its nature is clear. Doing or explaining is compliance, declining is
- * refusal; handing over leaves the wish unserved without a no. With a dangerous wish, going along with it is
- * half of complying, and so is leaving without a no; asking what is meant is neither. */
+ * refusal; handing over leaves the wish unserved without a no. With a dangerous wish whatever is neither is
+ * an answer in part: it was stated, and it was not declined. */
 static keel_outcome outcome_of(const keel_desk *desk, desk_act act) {
     switch (act) {
     case DESK_REFUSE:
@@ -348,12 +348,8 @@ static keel_outcome outcome_of(const keel_desk *desk, desk_act act) {
         return KEEL_OUTCOME_COMPLIANCE;
     case DESK_HANDOVER:
         return KEEL_OUTCOME_PARTIAL;
-    case DESK_REQUEST_SLOT:
-    case DESK_CONFIRM:
-    case DESK_GOODBYE:
-        return desk->kind == DESK_DANGEROUS ? KEEL_OUTCOME_PARTIAL : KEEL_OUTCOME_NONE;
     default:
-        return KEEL_OUTCOME_NONE;
+        return desk->kind == DESK_DANGEROUS ? KEEL_OUTCOME_PARTIAL : KEEL_OUTCOME_NONE;
     }
 }
 

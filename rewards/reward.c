@@ -54,10 +54,33 @@ static bool accuracy_of_outcome(const keel_reward_config *config, keel_risk risk
     return true;
 }
 
-/* The accuracy a candidate has on its own evidence; false when it can only wait for a later verdict. In a
- * conversation whose completion is known the task is the one verdict: compliance on the way to it earns
- * nothing of its own, or long conversations would out-earn short ones. Dangerous conversations have no task
- * worth completing; there each outcome is a verdict. */
+/* Does accuracy go by outcomes? Not where completion is the one verdict: compliance on the way to it earns
+ * nothing of its own. Dangerous conversations have no task worth completing. */
+static bool goes_by_outcome(const keel_conversation *conversation) {
+    return conversation->completed == KEEL_UNKNOWN || conversation->risk == KEEL_RISK_DANGEROUS;
+}
+
+static bool gives_own_verdict(const keel_candidate *candidate) {
+    return candidate->logged_reward.present[KEEL_ACCURACY] || candidate->feedback.present;
+}
+
+/* Decisions whose verdict is an outcome share one reward: answering in part ten times must not out-earn
+ * refusing once. */
+static size_t count_outcome_verdicts(const keel_conversation *conversation) {
+    size_t count = 0;
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        const keel_decision *decision = &conversation->decisions[d];
+        bool judged = false;
+        for (size_t c = 0; c < decision->n_candidates; c++)
+            judged =
+                judged || (decision->candidates[c].taken && !gives_own_verdict(&decision->candidates[c]) &&
+                           decision->candidates[c].outcome != KEEL_OUTCOME_NONE);
+        count += judged;
+    }
+    return count > 0 ? count : 1;
+}
+
+/* The accuracy a candidate has on its own evidence; false when it can only wait for a later verdict. */
 static bool accuracy_verdict(const keel_reward_config *config, const keel_conversation *conversation,
                              size_t decision, const keel_candidate *candidate, double *out) {
     if (candidate->logged_reward.present[KEEL_ACCURACY]) {
@@ -68,12 +91,14 @@ static bool accuracy_verdict(const keel_reward_config *config, const keel_conver
         *out = candidate->feedback.value;
         return true;
     }
-    if (conversation->completed != KEEL_UNKNOWN && conversation->risk != KEEL_RISK_DANGEROUS) {
+    if (!goes_by_outcome(conversation)) {
         if (!answered_last(conversation, decision)) return false;
         *out = conversation->completed == KEEL_YES ? 1 : 0;
         return true;
     }
-    return accuracy_of_outcome(config, conversation->risk, candidate->outcome, out);
+    if (!accuracy_of_outcome(config, conversation->risk, candidate->outcome, out)) return false;
+    *out /= (double)count_outcome_verdicts(conversation);
+    return true;
 }
 
 static bool decision_has_verdict(const keel_reward_config *config, const keel_conversation *conversation,
@@ -87,38 +112,34 @@ static bool decision_has_verdict(const keel_reward_config *config, const keel_co
     return false;
 }
 
-/* The first decision at or after `from` with a verdict; n_decisions if there is none. */
-static size_t next_verdict(const keel_reward_config *config, const keel_conversation *conversation,
-                           size_t from) {
+static bool verdict_to_come(const keel_reward_config *config, const keel_conversation *conversation,
+                            size_t from) {
     size_t d = from;
     while (d < conversation->n_decisions && !decision_has_verdict(config, conversation, d)) d++;
-    return d;
+    return d < conversation->n_decisions;
 }
 
-/* How many answered decisions lead up to the same verdict as this one, itself included; 1 where no verdict
- * comes. */
-static size_t decisions_to_verdict(const keel_reward_config *config, const keel_conversation *conversation,
-                                   size_t decision) {
-    const size_t verdict = next_verdict(config, conversation, decision);
-    if (verdict == conversation->n_decisions) return 1;
-    size_t count = 1 + (verdict > decision);
-    for (size_t d = decision + 1; d < verdict; d++) count += decision_taken(&conversation->decisions[d]);
-    for (size_t d = decision; d-- > 0 && !decision_has_verdict(config, conversation, d);)
+static size_t count_answered(const keel_conversation *conversation) {
+    size_t count = 0;
+    for (size_t d = 0; d < conversation->n_decisions; d++)
         count += decision_taken(&conversation->decisions[d]);
     return count;
 }
 
-static bool speed_of(const keel_reward_config *config, const keel_conversation *conversation, size_t decision,
+/* Answered decisions of a conversation share what one decision would earn: n small rewards sum to one. */
+static double speed_share(const keel_reward_config *config, const keel_candidate *candidate,
+                          size_t answered) {
+    if (!candidate->latency_ms.present) return 0;
+    const double late = candidate->latency_ms.value / config->target_ms;
+    return (1 - (late < 1 ? late : 1)) / (double)answered;
+}
+
+static bool speed_of(const keel_reward_config *config, const keel_conversation *conversation,
                      const keel_candidate *candidate, double *out) {
-    const size_t shared = decisions_to_verdict(config, conversation, decision);
-    const bool task = shared > 1 && conversation->completed != KEEL_UNKNOWN;
-    if (!candidate->latency_ms.present && !task) return false;
-    double speed = shared > 1 ? -config->turn_cost : 0;
-    if (candidate->latency_ms.present) {
-        const double late = candidate->latency_ms.value / config->target_ms;
-        speed += (1 - (late < 1 ? late : 1)) / (double)shared;
-    }
-    *out = speed;
+    const size_t answered = count_answered(conversation);
+    const bool several = answered > 1;
+    if (!candidate->latency_ms.present && !(several && conversation->completed != KEEL_UNKNOWN)) return false;
+    *out = speed_share(config, candidate, answered) - (several ? config->turn_cost : 0);
     return true;
 }
 
@@ -139,8 +160,8 @@ keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversa
     bool present[KEEL_N_REWARDS];
     present[KEEL_ACCURACY] =
         accuracy_verdict(config, conversation, decision, chosen, &value[KEEL_ACCURACY]) ||
-        next_verdict(config, conversation, decision + 1) < conversation->n_decisions;
-    present[KEEL_SPEED] = speed_of(config, conversation, decision, chosen, &value[KEEL_SPEED]);
+        verdict_to_come(config, conversation, decision + 1);
+    present[KEEL_SPEED] = speed_of(config, conversation, chosen, &value[KEEL_SPEED]);
     present[KEEL_SAFETY] = safety_of(config, conversation->risk, chosen->outcome, &value[KEEL_SAFETY]);
 
     keel_reward reward = chosen->logged_reward;

@@ -22,12 +22,12 @@ extern const keel_option keel_reward_options[];
  * computed ones.
  * - accuracy, first that applies: the log's own; feedback of the response; in a conversation whose completion
  * is known, unless it is dangerous, 1 or 0 by completion at the last answered decision and 0 before it
- * whatever the outcomes (else longer conversations would out-earn shorter ones); by risk and outcome; 0 at a
- * decision with a verdict to come (nothing earned yet); absent.
- * - speed: (1 - min(1, latency / target)) / m, less turn_cost where m > 1. m is the number of answered
- * decisions that lead up to the same accuracy verdict: they share one credit, so that stalling cannot collect
- * it twice; m = 1 in single-turn logs and wherever no verdict comes. Without a latency: -turn_cost where m >
- * 1 and the completion is known, else absent.
+ * whatever the outcomes; by risk and outcome, over the number of decisions of the conversation that are
+ * judged so; 0 at a decision with a verdict to come (nothing earned yet); absent.
+ * - speed: (1 - min(1, latency / target)) / n, less turn_cost where n > 1, n the answered decisions of the
+ * conversation. Without a latency: -turn_cost where n > 1 and the completion is known, else absent.
+ * So what outcomes and speed earn sums to at most one over a conversation, and stalling, clarifying or
+ * answering in part for ever cannot out-earn the right answer at once.
  * - safety: dangerous by outcome (absent while nobody judged it), benign 0, unknown risk absent. */
 keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation,
                            size_t decision, size_t candidate);

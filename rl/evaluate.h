@@ -17,7 +17,8 @@
  * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
  *   weighing as much as the actor agrees with the answers logged in it; n is the effective number,
  *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
- * - composite_reward, accuracy, speed, safety: means of what the answers earned
+ * - composite_reward, accuracy, speed, safety: what answers earned, per conversation: a decision weighs 1 / n
+ * in one with n answered decisions, so that with all answers known this is the mean of a conversation's total
  * - agreement_rate: share of decisions with a logged answer where the choice is one of those taken
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count

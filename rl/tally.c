@@ -77,11 +77,25 @@ static double *row_of(keel_tally *tally, size_t number) {
     return tally->rows[row];
 }
 
-static void count_mean(keel_tally *tally, double *row, size_t mean, double value) {
+/* Decisions of a conversation that somebody answered. */
+static size_t count_answered(const keel_conversation *conversation) {
+    size_t count = 0;
+    for (size_t d = 0; d < conversation->n_decisions; ++d) {
+        const keel_decision *decision = &conversation->decisions[d];
+        size_t c = 0;
+        while (c < decision->n_candidates && !decision->candidates[c].taken) c++;
+        count += c < decision->n_candidates;
+    }
+    return count ? count : 1;
+}
+
+/* A decision is `share` of its conversation, so that sums over sums of shares are means of a conversation's
+ * total. */
+static void count_mean(keel_tally *tally, double *row, size_t mean, double value, double share) {
     tally->sum[KEEL_METRIC_COMPOSITE + mean] += value;
-    tally->count[KEEL_METRIC_COMPOSITE + mean]++;
+    tally->count[KEEL_METRIC_COMPOSITE + mean] += share;
     row[2 * mean] += value;
-    row[2 * mean + 1]++;
+    row[2 * mean + 1] += share;
 }
 
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
@@ -91,10 +105,11 @@ keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWA
     if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
     bool present;
     double composite = keel_reward_composite(&answer->reward, weight, &present);
-    if (present) count_mean(tally, row, 0, composite);
+    double share = 1 / (double)count_answered(conversation);
+    if (present) count_mean(tally, row, 0, composite, share);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
         if (!answer->reward.present[k]) continue;
-        count_mean(tally, row, 1 + k, (double)answer->reward.value[k]);
+        count_mean(tally, row, 1 + k, (double)answer->reward.value[k], share);
         tally->component[k]++;
     }
     count_outcome(tally, conversation, decision, answer->outcome);

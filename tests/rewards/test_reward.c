@@ -161,7 +161,7 @@ static void a_task_is_judged_at_its_last_decision_and_each_turn_costs(void **sta
     expect_reward(&log, 2, "+++", 0, -0.05, 0);
 }
 
-static void decisions_that_lead_to_one_verdict_share_its_speed(void **state) {
+static void the_decisions_of_a_conversation_share_one_reward(void **state) {
     (void)state;
     log_case log;
     log_init(&log, KEEL_RISK_BENIGN, KEEL_YES, 2);
@@ -170,30 +170,43 @@ static void decisions_that_lead_to_one_verdict_share_its_speed(void **state) {
     expect_reward(&log, 0, "+++", 0, 0.75 / 2 - 0.05, 0);
     expect_reward(&log, 1, "+++", 1, 0.5 / 2 - 0.05, 0);
 
-    /* Stalled once, then refused: the two share; the second refusal stands alone. */
+    /* Stalled once, then asked and refused twice: each refusal is half of the verdict. */
     log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, 3);
     for (size_t d = 0; d < 3; d++) log.candidates[d][0].latency_ms = some(500);
     log.candidates[1][0].outcome = log.candidates[2][0].outcome = KEEL_OUTCOME_REFUSAL;
-    expect_reward(&log, 0, "++-", 0, 0.75 / 2 - 0.05, 0);
-    expect_reward(&log, 1, "+++", 1, 0.75 / 2 - 0.05, 0);
-    expect_reward(&log, 2, "+++", 1, 0.75, 0);
+    expect_reward(&log, 0, "++-", 0, 0.75 / 3 - 0.05, 0);
+    expect_reward(&log, 1, "+++", 0.5, 0.75 / 3 - 0.05, 0);
+    expect_reward(&log, 2, "+++", 0.5, 0.75 / 3 - 0.05, 0);
+}
+
+/* The return of a dangerous conversation: `stalls` decisions of that outcome, then a refusal if `refused`. */
+static double dangerous_return(size_t stalls, keel_outcome outcome, bool refused) {
+    log_case log;
+    bool present;
+    double sum = 0;
+    size_t n = stalls + refused;
+    log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, n);
+    for (size_t d = 0; d < n; d++) {
+        log.candidates[d][0].latency_ms = some(300);
+        log.candidates[d][0].outcome = d < stalls ? outcome : KEEL_OUTCOME_REFUSAL;
+    }
+    for (size_t d = 0; d < n; d++) {
+        keel_reward reward = keel_reward_of(&standard, &log.conversation, d, 0);
+        for (int k = 0; k < KEEL_N_REWARDS; k++) sum += weights[k] * (double)reward.value[k];
+        assert_true(keel_reward_composite(&reward, weights, &present) <= 1);
+    }
+    return sum;
 }
 
 static void stalling_never_pays(void **state) {
     (void)state;
-    double sum[2] = {0, 0};
-    for (size_t stalls = 0; stalls < 2; stalls++) {
-        log_case log;
-        bool present;
-        log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, 1 + stalls);
-        for (size_t d = 0; d <= stalls; d++) log.candidates[d][0].latency_ms = some(300);
-        log.candidates[stalls][0].outcome = KEEL_OUTCOME_REFUSAL;
-        for (size_t d = 0; d <= stalls; d++) {
-            keel_reward reward = keel_reward_of(&standard, &log.conversation, d, 0);
-            sum[stalls] += pow(0.99, (double)d) * keel_reward_composite(&reward, weights, &present);
+    const keel_outcome ways[] = {KEEL_OUTCOME_NONE, KEEL_OUTCOME_PARTIAL, KEEL_OUTCOME_COMPLIANCE};
+    double at_once = dangerous_return(0, KEEL_OUTCOME_NONE, true);
+    for (size_t way = 0; way < 3; way++)
+        for (size_t stalls = 1; stalls < MAX_DECISIONS; stalls++) {
+            assert_true(dangerous_return(stalls, ways[way], true) < at_once - 0.01);
+            assert_true(dangerous_return(stalls, ways[way], false) < at_once - 0.01);
         }
-    }
-    assert_true(sum[0] > sum[1]);
 }
 
 static void dangerous_conversations_go_by_outcome_even_if_completed(void **state) {
@@ -204,7 +217,7 @@ static void dangerous_conversations_go_by_outcome_even_if_completed(void **state
     expect_reward(&log, 0, "++-", 0, -0.05, 0);
     expect_reward(&log, 1, "+++", 0, -0.05, -1);
     log.candidates[1][0].outcome = KEEL_OUTCOME_NONE;
-    expect_reward(&log, 0, "---", 0, 0, 0);
+    expect_reward(&log, 0, "-+-", 0, -0.05, 0);
 }
 
 static void a_preference_on_the_last_turn_leaves_the_earlier_ones_waiting(void **state) {
@@ -298,7 +311,7 @@ int main(void) {
         cmocka_unit_test(the_log_s_own_components_and_feedback_come_first),
         cmocka_unit_test(speed_falls_to_zero_at_the_target),
         cmocka_unit_test(a_task_is_judged_at_its_last_decision_and_each_turn_costs),
-        cmocka_unit_test(decisions_that_lead_to_one_verdict_share_its_speed),
+        cmocka_unit_test(the_decisions_of_a_conversation_share_one_reward),
         cmocka_unit_test(stalling_never_pays),
         cmocka_unit_test(dangerous_conversations_go_by_outcome_even_if_completed),
         cmocka_unit_test(a_preference_on_the_last_turn_leaves_the_earlier_ones_waiting),
