@@ -5,7 +5,7 @@
 #include "core/file.h"
 #include "core/json.h"
 
-enum { LOOP_DEPTH = 8 };
+enum { MAX_VARIABLES = 16 };
 
 typedef struct variable {
     const char *name, *value;
@@ -15,7 +15,7 @@ typedef struct loading {
     keel_recipe *recipe;
     const char *path;
     const keel_recipe_places *places;
-    variable variables[2 + LOOP_DEPTH];
+    variable variables[MAX_VARIABLES]; /* those of inner loops last */
     size_t n_variables;
     bool *used; /* by setting */
 } loading;
@@ -84,6 +84,64 @@ static keel_status check_keys(const cJSON *object, const char *const *known, con
     return KEEL_OK;
 }
 
+/* ---- loops ---- */
+
+/* What is done for each binding of a loop's variables. */
+typedef struct loop_body {
+    keel_status (*run)(loading *load, const struct loop_body *body, keel_err *err);
+    const cJSON *json; /* what the loop repeats */
+    void *user;
+} loop_body;
+
+static keel_status bind(loading *load, const cJSON *named, const cJSON *value, keel_err *err) {
+    const char *text;
+    if (load->n_variables == MAX_VARIABLES)
+        return keel_fail(err, KEEL_E_PARSE, load->path, "for: more than %d variables at once", MAX_VARIABLES);
+    KEEL_TRY(value_text(load, value, load->path, &text, err));
+    load->variables[load->n_variables++] = (variable){named->string, text};
+    return KEEL_OK;
+}
+
+/* {"k": [0, 1], "a": ["x", "y"]}: every combination of the variables from `named` on. */
+static keel_status loop_product(loading *load, const cJSON *named, const loop_body *body, keel_err *err) {
+    const cJSON *value;
+    if (!named) return body->run(load, body, err);
+    if (!cJSON_IsArray(named))
+        return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" needs an array", named->string);
+    cJSON_ArrayForEach(value, named) {
+        KEEL_TRY(bind(load, named, value, err));
+        KEEL_TRY(loop_product(load, named->next, body, err));
+        load->n_variables--;
+    }
+    return KEEL_OK;
+}
+
+/* [{"k": 0, "a": "x"}, {"k": 1, "a": "y"}]: one binding after the other. */
+static keel_status loop_list(loading *load, const cJSON *bindings, const loop_body *body, keel_err *err) {
+    const cJSON *binding, *named;
+    size_t outer = load->n_variables;
+    cJSON_ArrayForEach(binding, bindings) {
+        if (!cJSON_IsObject(binding))
+            return keel_fail(err, KEEL_E_PARSE, load->path, "for: expected objects that name variables");
+        cJSON_ArrayForEach(named, binding) KEEL_TRY(bind(load, named, named, err));
+        KEEL_TRY(body->run(load, body, err));
+        load->n_variables = outer;
+    }
+    return KEEL_OK;
+}
+
+/* {"for": ..., KEY: what is repeated}. */
+static keel_status loop(loading *load, const cJSON *object, const char *key, loop_body body, keel_err *err) {
+    const char *const known[] = {"for", key, NULL};
+    const cJSON *variables = cJSON_GetObjectItemCaseSensitive(object, "for");
+    KEEL_TRY(check_keys(object, known, load->path, err));
+    body.json = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (!body.json) return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" is missing", key);
+    if (cJSON_IsArray(variables)) return loop_list(load, variables, &body, err);
+    if (cJSON_IsObject(variables)) return loop_product(load, variables->child, &body, err);
+    return keel_fail(err, KEEL_E_PARSE, load->path, "for: expected an object or an array of objects");
+}
+
 /* ---- one step ---- */
 
 typedef struct argument_list {
@@ -104,20 +162,40 @@ static keel_status push(loading *load, argument_list *list, const char *text, ke
     return KEEL_OK;
 }
 
-static keel_status push_flag(loading *load, argument_list *list, const char *key, const cJSON *value,
-                             const char *where, keel_err *err) {
+/* The values that a recipe's value stands for, each after its flag's name (none: NULL). */
+typedef struct value_list {
+    argument_list *list;
+    const char *flag, *where;
+} value_list;
+
+static keel_status push_values(loading *load, const cJSON *value, value_list *to, keel_err *err);
+
+static keel_status push_looped(loading *load, const loop_body *body, keel_err *err) {
+    return push_values(load, body->json, body->user, err);
+}
+
+static keel_status push_values(loading *load, const cJSON *value, value_list *to, keel_err *err) {
+    const cJSON *item;
+    const char *text;
+    if (cJSON_IsObject(value))
+        return loop(load, value, "value", (loop_body){.run = push_looped, .user = to}, err);
+    if (cJSON_IsArray(value)) {
+        cJSON_ArrayForEach(item, value) KEEL_TRY(push_values(load, item, to, err));
+        return KEEL_OK;
+    }
+    KEEL_TRY(value_text(load, value, to->where, &text, err));
+    if (to->flag) KEEL_TRY(push(load, to->list, to->flag, err));
+    return push(load, to->list, text, err);
+}
+
+static keel_status push_flag(loading *load, argument_list *list, const cJSON *value, const char *where,
+                             keel_err *err) {
     char flag[80];
-    snprintf(flag, sizeof flag, "--%.70s", key);
-    const char *name = keel_arena_strdup(&load->recipe->arena, flag), *text;
+    snprintf(flag, sizeof flag, "--%.70s", value->string);
+    const char *name = keel_arena_strdup(&load->recipe->arena, flag);
     if (!name) return no_memory(err);
     if (cJSON_IsTrue(value)) return push(load, list, name, err);
-    const cJSON *item = cJSON_IsArray(value) ? value->child : value;
-    for (; item; item = cJSON_IsArray(value) ? item->next : NULL) {
-        KEEL_TRY(value_text(load, item, where, &text, err));
-        KEEL_TRY(push(load, list, name, err));
-        KEEL_TRY(push(load, list, text, err));
-    }
-    return KEEL_OK;
+    return push_values(load, value, &(value_list){list, name, where}, err);
 }
 
 static bool verb_has(const keel_verb *verb, const char *name, size_t length) {
@@ -162,17 +240,6 @@ static keel_status push_settings(loading *load, const keel_step *step, argument_
         if (!name) return no_memory(err);
         KEEL_TRY(push(load, list, name, err));
         KEEL_TRY(push(load, list, is_flag ? equals + 1 : rest, err));
-    }
-    return KEEL_OK;
-}
-
-static keel_status push_words(loading *load, argument_list *list, const cJSON *words, const char *where,
-                              keel_err *err) {
-    const cJSON *item;
-    const char *text;
-    cJSON_ArrayForEach(item, words) {
-        KEEL_TRY(value_text(load, item, where, &text, err));
-        KEEL_TRY(push(load, list, text, err));
     }
     return KEEL_OK;
 }
@@ -240,11 +307,10 @@ static keel_status step_arguments(loading *load, const cJSON *object, keel_step 
     KEEL_TRY(keel_json_object(object, "args", false, &args, where, err));
     KEEL_TRY(keel_json_array(object, "positional", false, &words, where, err));
     cJSON_ArrayForEach(item, args) {
-        if (!is_replaced(load, step, item->string))
-            KEEL_TRY(push_flag(load, &list, item->string, item, where, err));
+        if (!is_replaced(load, step, item->string)) KEEL_TRY(push_flag(load, &list, item, where, err));
     }
     KEEL_TRY(push_settings(load, step, &list, err));
-    KEEL_TRY(push_words(load, &list, words, where, err));
+    if (words) KEEL_TRY(push_values(load, words, &(value_list){&list, NULL, where}, err));
     step->argv = list.items;
     step->argc = list.count;
     return KEEL_OK;
@@ -276,44 +342,18 @@ static keel_status load_step(loading *load, const cJSON *object, keel_err *err) 
     return add_step(load, &step, err);
 }
 
-/* ---- lists and loops ---- */
+/* ---- the recipe ---- */
 
-static keel_status load_steps(loading *load, const cJSON *steps, keel_err *err);
-
-/* Runs `body` for every combination of the remaining variables. */
-static keel_status load_loop(loading *load, const cJSON *named, const cJSON *body, keel_err *err) {
-    if (!named) return load_steps(load, body, err);
-    if (!cJSON_IsArray(named))
-        return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" needs an array", named->string);
-    if (load->n_variables == sizeof load->variables / sizeof load->variables[0])
-        return keel_fail(err, KEEL_E_PARSE, load->path, "for: nested more than %d deep", LOOP_DEPTH);
+static keel_status load_steps(loading *load, const loop_body *body, keel_err *err) {
     const cJSON *item;
-    size_t place = load->n_variables++;
-    cJSON_ArrayForEach(item, named) {
-        const char *value;
-        load->variables[place] = (variable){named->string, ""};
-        KEEL_TRY(value_text(load, item, load->path, &value, err));
-        load->variables[place].value = value;
-        KEEL_TRY(load_loop(load, named->next, body, err));
-    }
-    load->n_variables = place;
-    return KEEL_OK;
-}
-
-static keel_status load_steps(loading *load, const cJSON *steps, keel_err *err) {
-    static const char *const known[] = {"for", "steps", NULL};
-    const cJSON *item;
-    cJSON_ArrayForEach(item, steps) {
+    if (!cJSON_IsArray(body->json))
+        return keel_fail(err, KEEL_E_PARSE, load->path, "\"steps\" needs an array");
+    cJSON_ArrayForEach(item, body->json) {
         if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, load->path, "steps: expected objects");
-        const cJSON *loop = NULL, *body = NULL;
-        KEEL_TRY(keel_json_object(item, "for", false, &loop, load->path, err));
-        if (!loop) {
+        if (cJSON_HasObjectItem(item, "for"))
+            KEEL_TRY(loop(load, item, "steps", (loop_body){.run = load_steps}, err));
+        else
             KEEL_TRY(load_step(load, item, err));
-            continue;
-        }
-        KEEL_TRY(check_keys(item, known, load->path, err));
-        KEEL_TRY(keel_json_array(item, "steps", true, &body, load->path, err));
-        KEEL_TRY(load_loop(load, loop->child, body, err));
     }
     return KEEL_OK;
 }
@@ -353,7 +393,7 @@ static keel_status load_recipe(loading *load, const cJSON *json, keel_err *err) 
     KEEL_TRY(check_needs(load, json, err));
     KEEL_TRY(substitute(load, name, &recipe->name, err));
     KEEL_TRY(substitute(load, about, &recipe->about, err));
-    KEEL_TRY(load_steps(load, steps, err));
+    KEEL_TRY(load_steps(load, &(loop_body){.json = steps}, err));
     return check_settings(load, err);
 }
 

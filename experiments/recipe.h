@@ -1,16 +1,19 @@
 /* Recipes: an experiment as a list of calls of verbs.
  *
- *   {"name": "quickstart", "about": "...", "needs": ["${data}/xstest"],
+ *   {"name": "example", "about": "...", "needs": ["${data}/xstest"],
  *    "steps": [
- *      {"name": "train-cql", "verb": "train", "title": "CQL", "group": "...", "args": {"store":
- * "${out}/logs.db", "set": ["steps=500"]}},
- *      {"name": "import", "verb": "import", "args": {...}, "positional": ["${data}/xstest"], "if":
- * "${data}/xstest"},
- *      {"for": {"k": [0, 1, 2]}, "steps": [...]}]}
+ *      {"name": "import", "verb": "import", "args": {...}, "positional": ["${data}/xstest"],
+ *       "if": "${data}/xstest"},
+ *      {"for": {"k": [0, 1, 2]}, "steps": [
+ *        {"name": "train-${k}", "verb": "train", "title": "CQL", "args": {"out": "${out}/${k}", ...}}]},
+ *      {"name": "eval", "verb": "eval", "title": "CQL", "group": "...",
+ *       "args": {"policy": {"for": {"k": [0, 1, 2]}, "value": "${out}/${k}"}, ...}}]}
  *
- * A value is a text, a number, true (a switch) or an array of them; ${data}, ${out} and the variables of
- * enclosing `for`s are replaced. `if` and `unless` name a path that must or must not exist. title and group
- * say how the report calls a step's results and in which table they stand. */
+ * A value is a text, a number, true (a switch), or an array or loop of them. A loop repeats its steps, or its
+ * value, for every combination of the variables in "for": {"k": [0, 1], "a": ["x", "y"]}, or once for each
+ * object in "for": [{"a": "cql", "title": "CQL"}, {"a": "bc", "title": "BC"}]. ${data}, ${out} and the
+ * variables of enclosing loops are replaced in every text. `if` and `unless` name a path that must or must
+ * not exist. title and group say how the report calls a step's results and in which table they stand. */
 #ifndef KEEL_EXPERIMENTS_RECIPE_H
 #define KEEL_EXPERIMENTS_RECIPE_H
 

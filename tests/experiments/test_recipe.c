@@ -69,6 +69,51 @@ static void loops_give_every_combination(void **state) {
     keel_recipe_free(&recipe);
 }
 
+static void loops_over_lists_bind_variables_together(void **state) {
+    (void)state;
+    keel_recipe recipe;
+    keel_err err = {0};
+    assert_int_equal(load(&recipe,
+                          "{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"x\", \"t\": \"X in ${out}\"}, "
+                          "{\"a\": \"y\", \"t\": "
+                          "\"Y\"}], \"steps\": [{\"for\": {\"k\": [0, 1]}, \"steps\": [{\"name\": "
+                          "\"s-${a}-${k}\", \"title\": "
+                          "\"${t}\", \"verb\": \"info\"}]}, {\"name\": \"all-${a}\", \"verb\": \"info\"}]}]}",
+                          &nowhere, &err),
+                     KEEL_OK);
+    static const char *const names[] = {"s-x-0", "s-x-1", "all-x", "s-y-0", "s-y-1", "all-y"};
+    static const char *const titles[] = {"X in O", "X in O", "all-x", "Y", "Y", "all-y"};
+    assert_int_equal(recipe.n_steps, 6);
+    for (size_t i = 0; i < 6; i++) {
+        assert_string_equal(recipe.steps[i].name, names[i]);
+        assert_string_equal(recipe.steps[i].title, titles[i]);
+    }
+    keel_recipe_free(&recipe);
+}
+
+static void values_may_be_loops_too(void **state) {
+    (void)state;
+    keel_recipe recipe;
+    keel_err err = {0};
+    char line[256];
+    assert_int_equal(
+        load(&recipe,
+             "{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"cql\"}], \"steps\": [{\"name\": \"e\", "
+             "\"verb\": "
+             "\"eval\", \"args\": {\"store\": \"s\", \"policy\": {\"for\": {\"k\": [0, 1]}, \"value\": "
+             "\"${k}/${a}\"}}}]}, {\"name\": \"i\", \"verb\": \"import\", \"args\": {\"store\": \"s\", "
+             "\"format\": "
+             "\"chat\"}, \"positional\": [\"p\", {\"for\": [{\"f\": \"x\"}, {\"f\": \"y\"}], \"value\": "
+             "[\"${f}1\", \"${f}2\"]}, \"q\"]}]}",
+             &nowhere, &err),
+        KEEL_OK);
+    join(&recipe.steps[0], line, sizeof line);
+    assert_string_equal(line, "--store s --policy 0/cql --policy 1/cql");
+    join(&recipe.steps[1], line, sizeof line);
+    assert_string_equal(line, "--store s --format chat p x1 x2 y1 y2 q");
+    keel_recipe_free(&recipe);
+}
+
 static const char training[] = "{\"name\": \"r\", \"steps\": ["
                                "{\"name\": \"train-a\", \"verb\": \"train\", \"args\": {\"store\": \"s\", "
                                "\"base\": \"b\", \"algo\": \"cql\", \"out\": \"o\"}},"
@@ -122,6 +167,20 @@ static void bad_recipes_are_refused_by_name(void **state) {
          "\"info\"}]}",
          "two steps"},
         {"{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": 3}, \"steps\": []}]}", "array"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": [3], \"steps\": []}]}", "objects"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": 3, \"steps\": []}]}", "expected an object or an array"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [1]}}]}", "\"steps\" is missing"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [1]}, \"steps\": 3}]}", "needs an array"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [1]}, \"steps\": [], \"name\": \"x\"}]}",
+         "unknown key"},
+        {"{\"name\": \"r\", \"steps\": [{\"for\": [{\"k\": 1}], \"steps\": []}, {\"name\": \"${k}\", "
+         "\"verb\": "
+         "\"info\"}]}",
+         "unknown variable ${k}"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"stats\", \"args\": {\"store\": "
+         "{\"for\": "
+         "{\"k\": [1]}}}}]}",
+         "\"value\" is missing"},
         {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"run\"}]}", "cannot run"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -200,6 +259,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arguments_become_flags_in_order),
         cmocka_unit_test(loops_give_every_combination),
+        cmocka_unit_test(loops_over_lists_bind_variables_together),
+        cmocka_unit_test(values_may_be_loops_too),
         cmocka_unit_test(settings_replace_flags_and_add_keys),
         cmocka_unit_test(a_setting_that_no_step_answers_to_is_refused),
         cmocka_unit_test(bad_recipes_are_refused_by_name),
