@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "policies/builtin_model.h"
-#include "rewards/refusal.h"
 
 static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to read a decision");
@@ -158,7 +157,6 @@ static size_t occurrences(const char *text, const char *mark) {
 
 static keel_status read_surface(const keel_builtin *model, const keel_decision_view *view, const char *text,
                                 keel_arena *arena, float *extra, keel_err *err) {
-    extra[KEEL_EXTRA_RULE] = keel_refusal_rule(text) == KEEL_OUTCOME_REFUSAL;
     extra[KEEL_EXTRA_ASKS] = ends_as_question(text);
     extra[KEEL_EXTRA_QUESTIONS] = log1pf((float)(occurrences(text, "?") + occurrences(text, wide_question)));
     extra[KEEL_EXTRA_LINES] = log1pf((float)occurrences(text, "\n"));

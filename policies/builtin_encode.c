@@ -47,8 +47,7 @@ void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sampl
     keel_heads_row row = keel__builtin_candidate_row(candidate);
     memset(out, 0, KEEL_CANDIDATE_SCALARS * sizeof *out);
     if (model->candidate_heads) keel_heads_logits(model->candidate_heads, &row, group, out);
-    out[KEEL_N_CANDIDATE_HEADS] = candidate->extra[KEEL_EXTRA_RULE];
-    out[KEEL_N_CANDIDATE_HEADS + 1] = candidate->extra[KEEL_EXTRA_WORDS];
+    out[KEEL_N_CANDIDATE_HEADS] = candidate->extra[KEEL_EXTRA_WORDS];
 }
 
 /* Standardised by the tuning split, cut at four deviations. */

@@ -34,21 +34,20 @@ enum {
 
 /* Numbers read off a candidate's surface; the preference head weighs them, the first two are features too. */
 enum {
-    KEEL_EXTRA_RULE = 0,      /* opens like a refusal */
-    KEEL_EXTRA_WORDS = 1,     /* log(1 + words) */
-    KEEL_EXTRA_ASKS = 2,      /* ends as a question */
-    KEEL_EXTRA_QUESTIONS = 3, /* log(1 + question marks) */
-    KEEL_EXTRA_OVERLAP = 4,   /* share of the last user turn's words that it takes up */
-    KEEL_EXTRA_DISTINCT = 5,  /* distinct words over words */
-    KEEL_EXTRA_LINES = 6,     /* log(1 + line breaks) */
-    KEEL_EXTRA_DIGITS = 7,    /* has a digit */
-    KEEL_N_EXTRAS = 8
+    KEEL_EXTRA_WORDS = 0,     /* log(1 + words) */
+    KEEL_EXTRA_ASKS = 1,      /* ends as a question */
+    KEEL_EXTRA_QUESTIONS = 2, /* log(1 + question marks) */
+    KEEL_EXTRA_OVERLAP = 3,   /* share of the last user turn's words that it takes up */
+    KEEL_EXTRA_DISTINCT = 4,  /* distinct words over words */
+    KEEL_EXTRA_LINES = 5,     /* log(1 + line breaks) */
+    KEEL_EXTRA_DIGITS = 6,    /* has a digit */
+    KEEL_N_EXTRAS = 7
 };
 
 /* Features. Candidate sets: few numbers and no embedding, which on small logs only drown what the heads know.
  *   state [log(1 + turns)], candidate [4 logits, refusal rule, log words]
  * Fixed spaces: state [hidden features, risk logit, log(1 + turns)]. */
-enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_HEADS + 2 };
+enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_HEADS + 1 };
 
 /* Parameters beside the embedding table. Each space has those it needs; -1 where there is none. */
 enum {
