@@ -18,12 +18,15 @@ static keel_status fail(const char *text, const char *why, keel_err *err) {
 
 keel_status keel__split_check_name(const char *name, const char *where, keel_err *err) {
     size_t length = strlen(name);
-    bool good = length > 0 && length < sizeof((keel_split *)0)->name && strcmp(name, "all") != 0;
+    bool meant =
+        strcmp(name, "all") != 0 && strcmp(name, "held-out") != 0; /* words with a meaning of their own */
+    bool good = length > 0 && length < sizeof((keel_split *)0)->name && meant;
     for (size_t i = 0; good && i < length; i++)
         good = isalnum((unsigned char)name[i]) || strchr("_-.", name[i]) || (unsigned char)name[i] >= 0x80;
     if (good) return KEEL_OK;
     keel_fail(err, KEEL_E_INVALID, where, "\"%s\" cannot be the name of a split", name);
-    keel_hint(err, "use at most 63 bytes of letters, digits, '_', '-' and '.', and not \"all\"");
+    keel_hint(err, "use at most 63 bytes of letters, digits, '_', '-' and '.', and neither \"all\" nor "
+                   "\"held-out\"");
     return KEEL_E_INVALID;
 }
 
@@ -81,6 +84,23 @@ keel_status keel_split_held_out(const keel_split *split, keel_split *out, keel_e
              (long long)held.fold, (long long)held.folds);
     *out = held;
     return KEEL_OK;
+}
+
+static int64_t gcd(int64_t a, int64_t b) {
+    return b ? gcd(b, a % b) : a;
+}
+
+/* Folds K of N and L of M share a hash exactly when K and L agree modulo gcd(N, M) (Chinese remainders). */
+bool keel_split_disjoint(const keel_split *a, const keel_split *b) {
+    if (a->name[0] && b->name[0] && strcmp(a->name, b->name) != 0) return true;
+    if (a->kind == KEEL_FOLD_IN && b->kind == KEEL_FOLD_IN) {
+        int64_t common = gcd(a->folds, b->folds);
+        return a->fold % common != b->fold % common;
+    }
+    if (a->kind == KEEL_FOLD_REST && b->kind == KEEL_FOLD_IN) return keel_split_disjoint(b, a);
+    /* Fold K of N lies in fold L of M, so outside its rest, when M divides N and the two agree. */
+    return a->kind == KEEL_FOLD_IN && b->kind == KEEL_FOLD_REST && a->folds % b->folds == 0 &&
+           a->fold % b->folds == b->fold;
 }
 
 int64_t keel_split_group_hash(const char *source, const char *group) {

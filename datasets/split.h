@@ -29,6 +29,8 @@ keel_status keel_split_parse(const char *text, keel_split *out, keel_err *err);
 /* fold:K/N of rest:K/N: what a policy trained on `split` has not seen. KEEL_E_INVALID when the split names no
  * rest. */
 keel_status keel_split_held_out(const keel_split *split, keel_split *out, keel_err *err);
+/* Whether no conversation can be in both. */
+bool keel_split_disjoint(const keel_split *a, const keel_split *b);
 int64_t keel_split_group_hash(const char *source, const char *group); /* >= 0; fold = hash % N */
 
 #endif

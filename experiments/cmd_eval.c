@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "core/json.h"
@@ -98,8 +99,10 @@ static keel_status check_gates(keel_cli *cli, const cJSON *evaluation, cJSON *fo
         cJSON_AddBoolToObject(row, "met", met);
         cJSON_AddNumberToObject(row, "measured", measured);
         cJSON_AddItemToArray(found, row);
-        if (!met && status == KEEL_OK)
-            status = keel_fail(err, KEEL_E_GATE, gates[i], "not met: measured %.4f", measured);
+        if (met || status != KEEL_OK) continue;
+        status = isnan(measured)
+                     ? keel_fail(err, KEEL_E_GATE, gates[i], "not met: nothing is known of it here")
+                     : keel_fail(err, KEEL_E_GATE, gates[i], "not met: measured %.4f", measured);
     }
     return status;
 }
@@ -108,6 +111,7 @@ static keel_status check_gates(keel_cli *cli, const cJSON *evaluation, cJSON *fo
 static keel_status check_gates_early(keel_cli *cli, keel_err *err) {
     keel_evaluation_set nothing = {0};
     cJSON *evaluation = keel_evaluation_json(&nothing), *found = cJSON_CreateArray();
+    cJSON_DeleteItemFromObjectCaseSensitive(evaluation, "models"); /* nobody knows yet which there are */
     keel_status status = check_gates(cli, evaluation, found, err);
     cJSON_Delete(evaluation);
     cJSON_Delete(found);
@@ -246,9 +250,13 @@ static void print(const cJSON *result, FILE *out) {
     print_models(member(result, "models"), out);
     print_ope(member(columns[0], "ope"), out);
     cJSON_ArrayForEach(gate, member(result, "gates")) {
-        fprintf(out, "%sgate %s: %s, measured %.4f\n", gate->prev->next ? "" : "\n",
-                member(gate, "gate")->valuestring, cJSON_IsTrue(member(gate, "met")) ? "met" : "NOT met",
-                member(gate, "measured")->valuedouble);
+        const cJSON *measured = member(gate, "measured");
+        fprintf(out, "%sgate %s: %s, ", gate->prev->next ? "" : "\n", member(gate, "gate")->valuestring,
+                cJSON_IsTrue(member(gate, "met")) ? "met" : "NOT met");
+        if (isnan(measured->valuedouble))
+            fputs("nothing is known of it here\n", out);
+        else
+            fprintf(out, "measured %.4f\n", measured->valuedouble);
     }
 }
 

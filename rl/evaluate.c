@@ -359,8 +359,22 @@ static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *
     return close_models(e, out, err);
 }
 
+/* A conversation judged twice would count twice, and every interval would be too narrow. */
+static keel_status check_apart(const keel_evaluate_item *items, size_t count, keel_err *err) {
+    for (size_t i = 0; i < count; ++i)
+        for (size_t j = 0; j < i; ++j) {
+            if (keel_split_disjoint(&items[j].split, &items[i].split)) continue;
+            keel_fail(err, KEEL_E_USAGE, items[i].split.text,
+                      "policies %zu and %zu would be judged on the same conversations", j + 1, i + 1);
+            return keel_hint(err, "policies are pooled only over folds that lie apart (trained on rest:K/N, "
+                                  "judged with --split held-out); judge others one by one");
+        }
+    return KEEL_OK;
+}
+
 static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items, size_t count,
                                   keel_err *err) {
+    KEEL_TRY(check_apart(items, count, err));
     for (size_t i = 0; i < count; ++i)
         if (items[i].policy) KEEL_TRY(keel_policy_check_base(items[i].policy, items[i].base, err));
     for (size_t i = 0; i < count; ++i) {

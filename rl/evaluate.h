@@ -67,7 +67,7 @@ typedef struct keel_evaluate_config {
 } keel_evaluate_config;
 
 /* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are
- * added before rates and intervals are taken. */
+ * added before rates and intervals are taken. Their splits must lie apart (KEEL_E_USAGE). */
 typedef struct keel_evaluate_item {
     const keel_policy *policy; /* NULL: the base alone is the policy */
     const keel_base *base;

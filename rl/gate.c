@@ -59,7 +59,7 @@ static const cJSON *member(const cJSON *object, const char *key) {
 
 /* "refusal_rate" and "ope.wis" are the policy's; "baselines.logged.refusal_rate" and
  * "models.NAME.refusal_rate" are reached from the top. A model's name may hold dots, so the metric is what
- * follows the last one. */
+ * follows the last one. Where the models are not known yet, any name may turn out to be one. */
 static const cJSON *find(const cJSON *evaluation, const char *name) {
     const cJSON *policy = member(evaluation, "policy");
     if (strncmp(name, "ope.", 4) == 0) return member(member(policy, "ope"), name + 4);
@@ -73,6 +73,7 @@ static const cJSON *find(const cJSON *evaluation, const char *name) {
     memcpy(key, name, group);
     key[group] = '\0';
     const cJSON *owners = member(evaluation, key);
+    if (!owners && strcmp(key, "models") == 0) return member(member(policy, "metrics"), last + 1);
     size_t length = (size_t)(last - first - 1);
     memcpy(key, first + 1, length);
     key[length] = '\0';

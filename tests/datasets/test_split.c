@@ -57,6 +57,36 @@ static void what_is_held_out_of_a_rest_is_its_fold(void **state) {
     assert_int_equal(keel_split_held_out(&all, &held, &err), KEEL_E_INVALID);
 }
 
+static void splits_that_share_no_conversation_are_told_from_those_that_may(void **state) {
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool disjoint;
+    } cases[] = {{"all", "all", false},
+                 {"train", "test", true},
+                 {"train", "train", false},
+                 {"train", "all", false},
+                 {"train,fold:0/5", "test,fold:0/5", true},
+                 {"fold:0/5", "fold:1/5", true},
+                 {"train,fold:0/5", "fold:1/5", true},
+                 {"fold:0/5", "fold:0/5", false},
+                 {"fold:0/5", "fold:1/3", false},
+                 {"fold:0/4", "fold:1/6", true},
+                 {"fold:1/4", "fold:3/6", false},
+                 {"rest:2/5", "fold:2/5", true},
+                 {"rest:2/5", "fold:12/15", true},
+                 {"rest:2/5", "fold:7/10", true},
+                 {"rest:2/5", "fold:3/5", false},
+                 {"rest:2/5", "rest:3/5", false},
+                 {"rest:0/2", "rest:1/2", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        keel_split a = parsed(cases[i].a), b = parsed(cases[i].b);
+        if (keel_split_disjoint(&a, &b) != cases[i].disjoint ||
+            keel_split_disjoint(&b, &a) != cases[i].disjoint)
+            fail_msg("%s and %s", cases[i].a, cases[i].b);
+    }
+}
+
 static void fill(int groups, int each) {
     assert_ok(keel_store_begin(store, &err));
     for (int g = 0; g < groups; g++)
@@ -152,7 +182,7 @@ static void an_unknown_split_is_named_with_those_there_are(void **state) {
 static void the_name_of_a_split_is_checked(void **state) {
     (void)state;
     keel_conversation conversation;
-    static const char *const bad[] = {"all", "", "a,b", "fold:0/5"};
+    static const char *const bad[] = {"all", "held-out", "", "a,b", "fold:0/5"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         make(&conversation, "one", NULL, bad[i], "a", "b");
         assert_int_equal(keel_store_add_conversation(store, &conversation, false, "x", NULL, &err),
@@ -165,6 +195,7 @@ int main(void) {
         TEST(every_form_of_the_grammar_parses),
         TEST(what_is_not_in_the_grammar_is_refused_with_the_grammar),
         TEST(what_is_held_out_of_a_rest_is_its_fold),
+        TEST(splits_that_share_no_conversation_are_told_from_those_that_may),
         TEST(groups_never_straddle_splits_or_folds),
         TEST(a_group_follows_its_first_split_and_refuses_another),
         TEST(an_unknown_split_is_named_with_those_there_are),

@@ -313,6 +313,20 @@ static void folds_pool_to_the_same_counts_as_the_whole(void **state) {
     keel_store_close(store);
 }
 
+static void nothing_is_judged_twice_when_policies_are_pooled(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-twice");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_evaluate_item items[2] = {{.base = &base}, {.base = &base}};
+    keel_evaluation_set out;
+    keel_err error = {0};
+    MUST(keel_split_parse("fold:0/3", &items[0].split, err));
+    MUST(keel_split_parse("all", &items[1].split, err));
+    assert_int_equal(keel_evaluate(store, items, 2, &config, NULL, &out, &error), KEEL_E_USAGE);
+    assert_non_null(strstr(error.hint, "held-out"));
+    keel_store_close(store);
+}
+
 static void threads_and_stored_features_change_nothing(void **state) {
     (void)state;
     keel_store *store = prompts("evaluate-threads");
@@ -389,6 +403,7 @@ int main(void) {
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
+        cmocka_unit_test(nothing_is_judged_twice_when_policies_are_pooled),
         cmocka_unit_test(threads_and_stored_features_change_nothing),
         cmocka_unit_test(json_has_the_documented_shape_and_null_where_nothing_is_known),
         cmocka_unit_test(the_logged_behaviour_alone_needs_no_base),

@@ -72,6 +72,20 @@ static void what_is_not_known_meets_no_gate(void **state) {
     assert_false(met);
 }
 
+static void before_the_models_are_known_any_name_may_be_one(void **state) {
+    (void)state;
+    cJSON *early = cJSON_Duplicate(evaluation, true);
+    bool met;
+    double measured;
+    keel_err err = {0};
+    cJSON_DeleteItemFromObject(early, "models");
+    const char *any = "models.gpt-5.1.refusal_rate.low > 0", *typo = "models.gpt-5.1.refused > 0";
+    assert_int_equal(keel_gate_check(any, early, &met, &measured, &err), KEEL_OK);
+    assert_int_equal(keel_gate_check(typo, early, &met, &measured, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_gate_check(any, evaluation, &met, &measured, &err), KEEL_E_USAGE);
+    cJSON_Delete(early);
+}
+
 static void malformed_gates_are_refused_with_the_names_there_are(void **state) {
     (void)state;
     static const char *const bad[] = {"",
@@ -107,6 +121,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gates_compare_what_they_name),
         cmocka_unit_test(what_is_not_known_meets_no_gate),
+        cmocka_unit_test(before_the_models_are_known_any_name_may_be_one),
         cmocka_unit_test(malformed_gates_are_refused_with_the_names_there_are),
     };
     return cmocka_run_group_tests(tests, load, unload);
