@@ -1,6 +1,9 @@
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/hash.h"
@@ -25,6 +28,7 @@ static const keel_flag flags[] = {
 typedef struct running {
     keel_cli *cli;
     const char *out;
+    int lock; /* file descriptor, or -1: held, no other run works in `out` */
     keel_recipe recipe;
     char key[65]; /* of the step before: each key contains all that led to it */
     bool redo;    /* a step was run anew, so all after it are */
@@ -289,6 +293,27 @@ static keel_status run_steps(running *work, keel_err *err) {
 
 /* ---- the verb ---- */
 
+/* Two runs in one folder would mix their steps: the second fails. The lock goes with the process. */
+static keel_status lock_folder(running *work, keel_err *err) {
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET}, held = whole;
+    const char *path;
+    KEEL_TRY(join(work->cli, work->out, ".lock", &path, err));
+    KEEL_TRY(keel_folder_make(work->out, err));
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (file >= 0 && fcntl(file, F_SETLK, &whole) == 0) {
+        if (work->lock >= 0) close(work->lock);
+        work->lock = file;
+        return KEEL_OK;
+    }
+    bool taken = file >= 0 && (errno == EACCES || errno == EAGAIN);
+    keel_status status = keel_fail(err, taken ? KEEL_E_CONFLICT : KEEL_E_IO, path, "%s", strerror(errno));
+    if (taken && fcntl(file, F_GETLK, &held) == 0 && held.l_type != F_UNLCK)
+        keel_fail(err, status, work->out, "another run (process %ld) is at work here", (long)held.l_pid);
+    if (taken) keel_hint(err, "wait for it to end, or choose another --out");
+    if (file >= 0) close(file);
+    return status;
+}
+
 /* Starts the chain of keys with the build, and writes run.json. */
 static keel_status begin(running *work, keel_err *err) {
     const char *path, *steps;
@@ -343,7 +368,8 @@ static keel_status start_over(running *work, keel_err *err) {
     const char *path;
     KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
     if (!keel_file_exists(path)) return KEEL_OK;
-    return keel_folder_remove(work->out, err);
+    KEEL_TRY(keel_folder_remove(work->out, err));
+    return lock_folder(work, err); /* the lock's file went too */
 }
 
 static keel_status run_recipe(running *work, keel_err *err) {
@@ -357,6 +383,7 @@ static keel_status run_recipe(running *work, keel_err *err) {
     KEEL_TRY(find_out(cli, words[0], &places.out, err));
     work->out = places.out;
     KEEL_TRY(keel_recipe_load(&work->recipe, words[0], &places, err));
+    KEEL_TRY(lock_folder(work, err));
     if (keel_cli_has(cli, "--fresh")) KEEL_TRY(start_over(work, err));
     KEEL_TRY(begin(work, err));
     KEEL_TRY(run_steps(work, err));
@@ -364,8 +391,9 @@ static keel_status run_recipe(running *work, keel_err *err) {
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    running work = {.cli = cli};
+    running work = {.cli = cli, .lock = -1};
     keel_status status = run_recipe(&work, err);
+    if (work.lock >= 0) close(work.lock);
     keel_recipe_free(&work.recipe);
     return status;
 }
