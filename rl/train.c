@@ -133,13 +133,14 @@ static keel_status make_parent(training *t, keel_err *err) {
     return keel_folder_make(parent, err);
 }
 
-/* Small logs are passed over often, large ones less so. Where decisions follow one another the target network
- * needs the steps to carry rewards back, whatever the size. */
+/* Small logs are passed over often, large ones less so. The target network needs the same number of steps
+ * again for each decision that rewards are carried back over. */
 static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
-    enum { PASSES = 80, LEAST = 300, LEAST_OF_SEVERAL_DECISIONS = 3000, MOST = 10000 };
-    int64_t least = about->mean_return_length > 1.5 ? LEAST_OF_SEVERAL_DECISIONS : LEAST;
+    enum { PASSES = 80, LEAST_A_DECISION = 300, MOST = 10000 };
+    int64_t least = (int64_t)ceil(LEAST_A_DECISION * fmax(1, about->mean_return_length));
     int64_t steps = (int64_t)about->transitions * PASSES / batch;
-    return steps < least ? least : steps > MOST ? MOST : steps;
+    steps = steps < least ? least : steps;
+    return steps > MOST ? MOST : steps;
 }
 
 static keel_status set_up(training *t, const keel_learner_config *config, const char *metrics_path,
