@@ -127,6 +127,9 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
 /* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts. */
 keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
                                const char *result_json, keel_err *err);
+/* Result of the verb's latest run, into the arena; *result_json NULL when it has none. */
+keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena *arena,
+                                const char **result_json, keel_err *err);
 /* One replayed decision; replaces an older one of the same policy and decision. */
 keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,
                                   const char *chosen, const char *detail_json, keel_err *err);

@@ -55,6 +55,7 @@
     X(ADD_IMPORT, "INSERT INTO imports(sha256, format, split, name, conversations)"                          \
                   " VALUES(?1, ?2, ?3, ?4, ?5)")                                                             \
     X(PUT_RUN, "INSERT INTO runs(verb, config, result) VALUES(?1, ?2, ?3)")                                  \
+    X(LAST_RUN, "SELECT result FROM runs WHERE verb = ?1 ORDER BY id DESC LIMIT 1")                          \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
                   " ON CONFLICT(policy_hash, decision_id) DO UPDATE SET chosen = excluded.chosen,"           \
                   " detail = excluded.detail")

@@ -1,4 +1,4 @@
-/* What leaves the store: conversations by cursor, id or name, acts, counts and the content hash. */
+/* What leaves the store: conversations by cursor, id or name, acts, counts, runs and the content hash. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -539,4 +539,20 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
     *out = rows;
     *count = n;
     return KEEL_OK;
+}
+
+/* ---- what was done ---- */
+
+keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena *arena,
+                                const char **result_json, keel_err *err) {
+    sqlite3_stmt *statement;
+    const char *result = NULL;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_LAST_RUN, &statement, err));
+    keel__bind_text(statement, 1, verb);
+    KEEL_TRY(keel__store_step(store, statement, &row, "reading a run", err));
+    keel_status status = row ? keel__column_text(statement, 0, arena, &result, err) : KEEL_OK;
+    sqlite3_reset(statement);
+    if (status == KEEL_OK) *result_json = result;
+    return status;
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "experiments/derive.h"
 #include "experiments/measure.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -138,12 +139,14 @@ static cJSON *about_json(const judged *all) {
 
 static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all, keel_err *err) {
     keel_measure measure;
+    keel_reward_config reward;
     keel_evaluation_set set = {0};
     keel_pool *pool = NULL;
     keel_status status;
     KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
     KEEL_TRY(keel_cli_options(cli, keel_measure_options, &measure, err));
-    keel_evaluate_config config = keel_measure_config(&measure);
+    KEEL_TRY(keel_derive_rewards(store, &reward, err));
+    keel_evaluate_config config = keel_measure_config(&measure, &reward);
     KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
     cli->result = keel_evaluation_json(&set);

@@ -30,7 +30,7 @@ static keel_status derive_new(keel_store *store, const keel_import_report *repor
     keel_reward_config config;
     bool old_ones_too = report->extended > 0 || missing_before > 0;
     if (report->conversations == 0 && !old_ones_too) return KEEL_OK;
-    KEEL_TRY(keel_options_defaults(keel_reward_options, &config, err));
+    KEEL_TRY(keel_derive_rewards(store, &config, err));
     return keel_derive(store, NULL, &config, old_ones_too ? 0 : last_before, NULL, err);
 }
 

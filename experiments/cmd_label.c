@@ -198,6 +198,7 @@ static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_con
                             work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
                                             : 0.0);
     cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
+    cJSON_AddItemToObject(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
     return keel_record_run(cli, store, err);
 }
 
@@ -235,7 +236,8 @@ const keel_verb keel_verb_label = {
             "60 or more; it is\n"
             "validated on labels it did not see (accuracy and kappa). A human label is never overridden, and "
             "what is judged\n"
-            "already stays. Reward keys decide the reward vectors of all transitions.\n"
+            "already stays. Reward keys decide the reward vectors of all transitions, and of those that\n"
+            "come into the store until the next `label`.\n"
             "example: keel label --store logs.db --set target_ms=4000\n",
     .run = run,
     .print = print,

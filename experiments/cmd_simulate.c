@@ -191,7 +191,6 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     int64_t seed = 1, episodes = 0;
     const char *env = keel_cli_value(cli, "--env");
     keel_status status;
-    KEEL_TRY(keel_options_defaults(keel_reward_options, &sim.rewards, err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, INT64_MAX, &seed, err));
     KEEL_TRY(keel_cli_integer(cli, "--episodes", 1, 1000000000, &episodes, err));
     sim.seed = (uint64_t)seed;
@@ -200,6 +199,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY_GOTO(keel_env_open(&sim.env, env, sim.seed, err), done);
     KEEL_TRY_GOTO(name_env(&sim, env, err), done);
     KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
+    KEEL_TRY_GOTO(keel_derive_rewards(sim.store, &sim.rewards, err), done);
     KEEL_TRY_GOTO(simulate(&sim, err), done);
     status = report(cli, &sim, err);
 done:

@@ -1,6 +1,34 @@
 #include "experiments/derive.h"
 
+#include <string.h>
+
+#include "core/json.h"
 #include "core/log.h"
+
+static keel_status rewards_of_label(const keel_store *store, const char *result, keel_reward_config *out,
+                                    keel_err *err) {
+    const char *where = keel_store_path(store);
+    const cJSON *rewards = NULL;
+    cJSON *json;
+    KEEL_TRY(keel_json_parse(result, strlen(result), where, &json, err));
+    keel_status status = keel_json_object(json, "rewards", false, &rewards, where, err);
+    if (status == KEEL_OK && rewards)
+        status = keel_options_json(keel_reward_options, out, rewards, where, err);
+    cJSON_Delete(json);
+    return status == KEEL_OK ? status : keel_hint(err, "`keel label` sets the reward keys of the store anew");
+}
+
+keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err) {
+    keel_reward_config rewards;
+    keel_arena arena = {0};
+    const char *result = NULL;
+    KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
+    keel_status status = keel_store_last_run(store, "label", &arena, &result, err);
+    if (status == KEEL_OK && result) status = rewards_of_label(store, result, &rewards, err);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK) *out = rewards;
+    return status;
+}
 
 keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
                                      keel_arena *arena, int64_t *transitions, keel_err *err) {

@@ -6,6 +6,10 @@
 #include "datasets/store.h"
 #include "rewards/reward.h"
 
+/* How the store's rewards are computed: as the last `label` recorded under "rewards" of its result, else by
+ * default. So what comes in after `label --set` earns like what was there. */
+keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err);
+
 /* Replaces the transitions of the split's conversations (NULL: all) with row ids above `after` by those their
  * labels, acts and times give under config. One transaction; interruptible. *transitions (may be NULL) gets
  * their number. */

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "experiments/derive.h"
 #include "experiments/open.h"
 
 const keel_option keel_measure_options[] = {
@@ -19,18 +20,22 @@ const keel_option keel_measure_options[] = {
     {0},
 };
 
-keel_evaluate_config keel_measure_config(const keel_measure *measure) {
-    keel_evaluate_config config = {
-        .resamples = (size_t)measure->resamples, .seed = (uint64_t)measure->seed, .gamma = measure->gamma};
+keel_evaluate_config keel_measure_config(const keel_measure *measure, const keel_reward_config *reward) {
+    keel_evaluate_config config = {.resamples = (size_t)measure->resamples,
+                                   .seed = (uint64_t)measure->seed,
+                                   .gamma = measure->gamma,
+                                   .reward = reward};
     for (int k = 0; k < KEEL_N_REWARDS; k++) config.weight[k] = measure->weight[k];
     return config;
 }
 
 keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSON **out, keel_err *err) {
     keel_measure measure;
+    keel_reward_config reward;
     keel_evaluation logged = {0};
     KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
-    keel_evaluate_config config = keel_measure_config(&measure);
+    KEEL_TRY(keel_derive_rewards(store, &reward, err));
+    keel_evaluate_config config = keel_measure_config(&measure, &reward);
     KEEL_TRY(keel_evaluate_logged(store, split, &config, &logged, err));
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < KEEL_N_METRICS; i++)

@@ -13,7 +13,8 @@ typedef struct keel_measure {
 } keel_measure;
 extern const keel_option keel_measure_options[];
 
-keel_evaluate_config keel_measure_config(const keel_measure *measure);
+/* The config points to reward: how the store's rewards are computed (keel_derive_rewards). */
+keel_evaluate_config keel_measure_config(const keel_measure *measure, const keel_reward_config *reward);
 
 /* {metric name: interval} of the logged behaviour over one split, with the default knobs. The caller deletes.
  */

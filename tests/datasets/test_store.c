@@ -486,6 +486,16 @@ static void runs_and_replays_are_kept(void **state) {
     keel_conversation conversation;
     make(&conversation, "one", NULL, NULL, "a", "b");
     add(&conversation);
+    const char *result = "before";
+    keel_arena local = {0};
+    assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
+    assert_null(result);
+    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 1}", &err));
+    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 2}", &err));
+    assert_ok(keel_store_put_run(store, "eval", "{}", "{\"n\": 3}", &err));
+    assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
+    assert_string_equal(result, "{\"n\": 2}");
+    keel_arena_free(&local);
     assert_ok(keel_store_put_run(store, "label", "{}", NULL, &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "b", "{}", &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "c", NULL, &err));

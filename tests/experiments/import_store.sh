@@ -26,5 +26,30 @@ expect "bytes that are no UTF-8 are named" 1 "bytes.jsonl:1" import --store s.db
 expect "a missing file is named" 1 "missing.jsonl" import --store s.db --format chat missing.jsonl
 expect "an unknown format suggests the nearest" 2 "did you mean 'chat'?" import --store s.db --format chta good.jsonl
 [ "$(sha256sum <s.db)" = "$before" ] || fail "failed imports leave the store as it was"
+
+# `label --set` decides rewards of what comes in later, and of evaluations: the same logs, in whatever order, earn the same.
+awk 'NR <= 20' good.jsonl >first.jsonl
+awk 'NR > 20' good.jsonl >second.jsonl
+"$KEEL" import --store later.db --format chat first.jsonl --quiet >/dev/null
+expect "label takes reward keys" 0 "" label --store later.db --quiet --set target_ms=500 --set benign_refusal=-1 --json
+[ "$(json rewards.target_ms out.txt)" = 500 ] || fail "label says which reward keys hold"
+"$KEEL" import --store later.db --format chat second.jsonl --quiet >/dev/null
+"$KEEL" stats --store later.db --quiet --json >later.txt
+"$KEEL" import --store once.db --format chat good.jsonl --quiet >/dev/null
+"$KEEL" stats --store once.db --quiet --json >default.txt
+"$KEEL" label --store once.db --quiet --set target_ms=500 --set benign_refusal=-1 >/dev/null
+"$KEEL" stats --store once.db --quiet --json >once.txt
+cmp -s later.txt once.txt || fail "reward keys of label hold for what is imported later"
+[ "$(json behaviour.all.speed.value once.txt)" != "$(json behaviour.all.speed.value default.txt)" ] || fail "reward keys of label hold in what is measured"
+"$KEEL" sft --store once.db --base builtin --out base --quiet --set epochs=1 --set min_updates=1 --set buckets=1024 >/dev/null
+learn() { "$KEEL" train --store "$1" --base base --algo cql --out "$2" --quiet --set steps=20 --set hidden=8 --set batch=8 >/dev/null; }
+learn once.db once && learn later.db later
+cmp -s once/model.safetensors later/model.safetensors || fail "what is imported later is learnt from as label said"
+"$KEEL" label --store once.db --quiet >/dev/null
+"$KEEL" stats --store once.db --quiet --json >again.txt
+cmp -s again.txt default.txt || fail "label without keys goes back to the defaults"
+learn once.db again
+cmp -s again/model.safetensors once/model.safetensors && fail "reward keys of label change what is learnt"
+
 expect "a file that is no store is refused" 1 "good.jsonl" stats --store good.jsonl
 finish
