@@ -17,8 +17,10 @@
  * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
  *   weighing as much as the actor agrees with the answers logged in it; n is the effective number,
  *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
- * - composite_reward, accuracy, speed, safety: what answers earned, per conversation: a decision weighs 1 / n
- * in one with n answered decisions, so that with all answers known this is the mean of a conversation's total
+ * - composite_reward, accuracy, speed, safety: what a conversation earned in total. Of conversations with
+ * several answered decisions, the last and those before it are averaged apart, each over the answers known,
+ * and added up: with all answers known this is the mean total, and an actor that the log knows best at the
+ * end, where verdicts are given, gains nothing by it. n: how many conversations' worth of answers are known
  * - agreement_rate: share of decisions with a logged answer where the choice is one of those taken
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count

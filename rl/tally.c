@@ -6,6 +6,9 @@
 
 #include "rl/bootstrap.h"
 
+/* Where in its conversation an answer stands; ALONE: there is no other. */
+typedef enum place { ALONE, EARLIER, LAST } place;
+
 const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
                                                        "harmful_compliance_rate",
                                                        "over_refusal_rate",
@@ -77,25 +80,28 @@ static double *row_of(keel_tally *tally, size_t number) {
     return tally->rows[row];
 }
 
-/* Decisions of a conversation that somebody answered. */
-static size_t count_answered(const keel_conversation *conversation) {
-    size_t count = 0;
-    for (size_t d = 0; d < conversation->n_decisions; ++d) {
-        const keel_decision *decision = &conversation->decisions[d];
-        size_t c = 0;
-        while (c < decision->n_candidates && !decision->candidates[c].taken) c++;
-        count += c < decision->n_candidates;
-    }
-    return count ? count : 1;
+static bool answered(const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; ++c)
+        if (decision->candidates[c].taken) return true;
+    return false;
 }
 
-/* A decision is `share` of its conversation, so that sums over sums of shares are means of a conversation's
- * total. */
-static void count_mean(keel_tally *tally, double *row, size_t mean, double value, double share) {
-    tally->sum[KEEL_METRIC_COMPOSITE + mean] += value;
-    tally->count[KEEL_METRIC_COMPOSITE + mean] += share;
-    row[2 * mean] += value;
-    row[2 * mean + 1] += share;
+/* Which place a decision has in its conversation, and its share of the answers in that place. Verdicts come
+ * at the end, and a policy agrees more with the last answers (goodbyes) than with others: one mean over all
+ * answers known would take the end for the whole and exceed what any conversation earned. */
+static place place_of(const keel_conversation *conversation, size_t decision, double *share) {
+    size_t count = 0, last = 0;
+    for (size_t d = 0; d < conversation->n_decisions; ++d)
+        if (answered(&conversation->decisions[d])) count++, last = d;
+    bool alone = count <= 1, at_end = decision == last;
+    *share = alone || at_end ? 1 : 1 / (double)(count - 1);
+    return alone ? ALONE : at_end ? LAST : EARLIER;
+}
+
+static void count_mean(double *row, size_t mean, place where, double value, double share) {
+    double *at = row + 2 * (mean * KEEL_TALLY_PLACES + where);
+    at[0] += value;
+    at[1] += share;
 }
 
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
@@ -105,11 +111,12 @@ keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWA
     if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
     bool present;
     double composite = keel_reward_composite(&answer->reward, weight, &present);
-    double share = 1 / (double)count_answered(conversation);
-    if (present) count_mean(tally, row, 0, composite, share);
+    double share;
+    place where = place_of(conversation, decision, &share);
+    if (present) count_mean(row, 0, where, composite, share);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
         if (!answer->reward.present[k]) continue;
-        count_mean(tally, row, 1 + k, (double)answer->reward.value[k], share);
+        count_mean(row, 1 + k, where, (double)answer->reward.value[k], share);
         tally->component[k]++;
     }
     count_outcome(tally, conversation, decision, answer->outcome);
@@ -134,9 +141,21 @@ void keel_tally_preferences(keel_tally *tally, const double *composite, const do
 
 /* ---- metrics ---- */
 
+/* The mean of a conversation's total (NaN where nothing is known), and how many conversations' worth of
+ * answers it rests on. Of conversations with several answers, the end and what comes before add up. */
+static double mean_total(const double *at, double *worth) {
+    const double *alone = at + 2 * ALONE, *earlier = at + 2 * EARLIER, *last = at + 2 * LAST;
+    bool several = earlier[1] > 0 && last[1] > 0;
+    double total = several ? earlier[0] / earlier[1] + last[0] / last[1] : 0;
+    double weight = several ? (earlier[1] + last[1]) / 2 : 0;
+    *worth = alone[1] + weight;
+    return (alone[0] + weight * total) / *worth;
+}
+
 static double mean_of(const void *context, size_t index, const double *total) {
     (void)context;
-    return total[2 * index] / total[2 * index + 1]; /* NaN where nothing was drawn */
+    double worth;
+    return mean_total(total + 2 * index * KEEL_TALLY_PLACES, &worth);
 }
 
 static void close_rates(const keel_tally *tally, keel_evaluation *out) {
@@ -153,15 +172,17 @@ static void close_rates(const keel_tally *tally, keel_evaluation *out) {
 
 static keel_status close_means(const keel_tally *tally, const keel_evaluate_config *config, keel_pool *pool,
                                keel_evaluation *out, keel_err *err) {
-    double low[KEEL_TALLY_MEANS], high[KEEL_TALLY_MEANS];
+    double low[KEEL_TALLY_MEANS], high[KEEL_TALLY_MEANS], total[KEEL_TALLY_ROW] = {0}, worth;
     if (!tally->n_rows) return KEEL_OK;
-    KEEL_TRY(keel_bootstrap(tally->rows[0], 2 * KEEL_TALLY_MEANS, tally->n_rows, config->resamples,
-                            config->seed, mean_of, NULL, KEEL_TALLY_MEANS, pool, low, high, err));
-    for (int i = 0; i < KEEL_TALLY_MEANS; ++i) {
-        int m = KEEL_METRIC_COMPOSITE + i;
-        if (tally->count[m] > 0)
-            out->metric[m] =
-                (keel_interval){tally->sum[m] / tally->count[m], low[i], high[i], tally->count[m]};
+    for (size_t r = 0; r < tally->n_rows; ++r)
+        for (size_t i = 0; i < KEEL_TALLY_ROW; ++i) total[i] += tally->rows[r][i];
+    KEEL_TRY(keel_bootstrap(tally->rows[0], KEEL_TALLY_ROW, tally->n_rows, config->resamples, config->seed,
+                            mean_of, NULL, KEEL_TALLY_MEANS, pool, low, high, err));
+    for (size_t i = 0; i < KEEL_TALLY_MEANS; ++i) {
+        double mean = mean_total(total + 2 * i * KEEL_TALLY_PLACES, &worth);
+        if (worth <= 0) continue;
+        double whole = round(worth * 1e6) / 1e6; /* n thirds are a whole number again */
+        out->metric[KEEL_METRIC_COMPOSITE + i] = (keel_interval){mean, low[i], high[i], whole};
     }
     return KEEL_OK;
 }

@@ -6,15 +6,19 @@
 #include "rl/answer.h"
 #include "rl/evaluate.h"
 
-enum { KEEL_TALLY_MEANS = 4 }; /* composite, accuracy, speed, safety */
+enum {
+    KEEL_TALLY_MEANS = 4,  /* composite, accuracy, speed, safety */
+    KEEL_TALLY_PLACES = 3, /* an answer alone in its conversation, one before the last, the last */
+    KEEL_TALLY_ROW = 2 * KEEL_TALLY_MEANS * KEEL_TALLY_PLACES
+};
 
 typedef struct keel_tally {
     double sum[KEEL_N_METRICS], count[KEEL_N_METRICS];
     double completion_squares; /* of the conversations' weights */
     double answers, known, component[KEEL_N_REWARDS];
     double kl, kl_count;
-    size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
-    double (*rows)[2 * KEEL_TALLY_MEANS]; /* sum and count of each mean, by conversation */
+    size_t n_rows, capacity;        /* conversations, at most KEEL_BOOTSTRAP_ROWS */
+    double (*rows)[KEEL_TALLY_ROW]; /* by conversation: of each mean, at each place, sum and count */
 } keel_tally;
 
 /* One answer at a decision of conversation number `number` (the unit of the bootstrap). */

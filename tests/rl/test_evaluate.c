@@ -244,6 +244,25 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     keel_store_close(store);
 }
 
+static void knowing_the_last_answers_best_does_not_raise_what_a_task_earns(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-last");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_1, 50);
+    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
+    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_YES, "act0", "act1", KEEL_OUTCOME_NONE);
+    add_task(store, "t3", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act1", KEEL_OUTCOME_NONE);
+    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 2.0 / 3, 3);
+    /* Ends known: 1, 1, 0, their mean 2/3; beginnings known: one, which earned nothing. */
+    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 2.0 / 3, 2);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
 static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-twice");
@@ -401,6 +420,7 @@ int main(void) {
         cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
+        cmocka_unit_test(knowing_the_last_answers_best_does_not_raise_what_a_task_earns),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
         cmocka_unit_test(nothing_is_judged_twice_when_policies_are_pooled),
