@@ -131,6 +131,18 @@ static void dropout_keeps_its_share_and_scales_it(void **state) {
     assert_ptr_equal(keel_op_dropout(f->tape, x, 0, &f->rng), x);
 }
 
+static void dropout_drops_where_a_uniform_draw_is_below_the_rate(void **state) {
+    fixture *f = *state;
+    const float rates[] = {0.1f, 0.5f, 0.999f};
+    for (size_t r = 0; r < 3; ++r) {
+        keel_rng same = f->rng;
+        keel_tensor *x = input(f, f->x, 32, 32);
+        keel_tensor *y = keel_op_dropout(f->tape, x, rates[r], &f->rng);
+        for (size_t i = 0; i < MOST; ++i)
+            if ((y->data[i] == 0) != (keel_rng_uniform(&same) < (double)rates[r])) fail_msg("unit %zu", i);
+    }
+}
+
 static void arranging_operations_move_the_right_numbers(void **state) {
     fixture *f = *state;
     static const int32_t index[] = {6, 0, 0, 3}, column[B] = {4, 0, 1, 1, 3, 2, 4};
@@ -314,6 +326,7 @@ int main(void) {
         TEST(elementwise_operations_follow_their_formulas),
         TEST(row_operations_follow_their_formulas),
         TEST(dropout_keeps_its_share_and_scales_it),
+        TEST(dropout_drops_where_a_uniform_draw_is_below_the_rate),
         TEST(arranging_operations_move_the_right_numbers),
         TEST(logsumexps_follow_the_formula),
         TEST(plain_numerics_hold_at_the_edges),
