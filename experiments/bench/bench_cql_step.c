@@ -1,100 +1,199 @@
 /* Steps per second of conservative Q-learning against the floor: the FLOPs of the matrix products that cannot
  * be avoided, over the SGEMM rate measured in the same run, interleaved with the steps. Fixed acts, MLP(256,
- * 256), one scalar head (as d3rlpy's) and three heads; batches are drawn before timing unless sampling is
- * measured elsewhere.
+ * 256); transitions are drawn by the sampler out of a store, as in training. The kinds of learner: "vector",
+ * Keel's defaults, a head per reward component, dropout and weight decay; "scalar", one head and neither.
  *
- *     bench_cql_step [windows [seconds a window]]
+ *     bench_cql_step [windows [seconds a window [kind features acts batch threads]]]
+ *
+ * One line a shape: its numbers, then median, least and most of steps/s and of the share of one thread's
+ * floor. Alone a thread is timed by its own processor time, so that others on the machine count for little.
  *
  * Floor per step, P weights, P1 of them in the first layer: s forward, s' online, s' target, dW: 2 B P each;
  * dX: 2 B (P - P1). */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "core/file.h"
 #include "core/log.h"
 #include "rl/learner.h"
 
-enum { MAX_WINDOWS = 99, GEMM = 768 };
+enum { MAX_WINDOWS = 99, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };
 
 typedef struct shape {
     size_t features, acts, batch;
 } shape;
 static const shape shapes[] = {{32, 12, 32}, {32, 12, 256}, {64, 12, 256}, {384, 16, 256}, {384, 16, 1024}};
+static const char *const kinds[] = {"scalar", "vector"};
 
 typedef struct bench {
     keel_pool *pool;
+    keel_store *store;
+    keel_sampler *sampler;
     keel_learner learner;
-    keel_batch batch;
-    float *memory;
-    uint8_t *bytes;
-    int32_t *action;
+    char folder[64];
+    char names[MAX_ACTS][8];
+    const char *acts[MAX_ACTS];
 } bench;
 
-static void die(const keel_err *err) {
+static void need(keel_status status, const keel_err *err) {
+    if (status == KEEL_OK) return;
     fprintf(stderr, "%s: %s\n", err->where, err->message);
     exit(1);
 }
 
-static void make_batch(bench *b, const shape *s) {
-    keel_rng rng = keel_rng_stream(1, "bench", 0);
-    size_t n = s->batch, floats = n * (2 * s->features + KEEL_N_REWARDS + 1);
-    b->memory = malloc(floats * sizeof *b->memory);
-    b->bytes = malloc(n * (KEEL_N_REWARDS + 1));
-    b->action = malloc(n * sizeof *b->action);
-    if (!b->memory || !b->bytes || !b->action) exit(1);
-    for (size_t i = 0; i < floats; ++i) b->memory[i] = (float)keel_rng_normal(&rng);
-    float *bootstrap = b->memory + n * (2 * s->features + KEEL_N_REWARDS);
-    for (size_t i = 0; i < n; ++i) {
-        b->action[i] = (int32_t)keel_rng_below(&rng, s->acts);
-        bootstrap[i] = 1;
+/* ---- a store of made-up conversations ---- */
+
+static void add_conversation(bench *b, int index, keel_rng *rng, size_t acts) {
+    static keel_turn turns[2 * TURNS];
+    static keel_decision decisions[TURNS];
+    static keel_candidate taken[TURNS];
+    keel_err err = {0};
+    keel_added added;
+    char id[16];
+    snprintf(id, sizeof id, "%d", index);
+    for (size_t t = 0; t < TURNS; ++t) {
+        const char *act = b->acts[keel_rng_below(rng, acts)];
+        turns[2 * t] = (keel_turn){.role = KEEL_ROLE_USER, .text = ""};
+        turns[2 * t + 1] = (keel_turn){.role = KEEL_ROLE_ASSISTANT, .text = "", .act = act};
+        taken[t] = (keel_candidate){.act = act, .taken = true};
+        decisions[t] = (keel_decision){.turn = 2 * t + 1, .n_candidates = 1, .candidates = &taken[t]};
     }
-    memset(b->bytes, 1, n * (KEEL_N_REWARDS + 1));
-    b->batch = (keel_batch){.n = n,
-                            .state = b->memory,
-                            .next_state = b->memory + n * s->features,
-                            .reward = b->memory + 2 * n * s->features,
-                            .bootstrap = bootstrap,
-                            .action = b->action,
-                            .present = b->bytes,
-                            .usable = b->bytes + n * KEEL_N_REWARDS};
+    keel_conversation made = {.source = "bench",
+                              .external_id = id,
+                              .completed = KEEL_UNKNOWN,
+                              .n_turns = 2 * TURNS,
+                              .turns = turns,
+                              .n_decisions = TURNS,
+                              .decisions = decisions};
+    need(keel_store_add_conversation(b->store, &made, false, "bench", &added, &err), &err);
 }
 
-static void open_bench(bench *b, const shape *s, bool vector, size_t threads) {
+static void add_features(bench *b, int64_t decision, keel_rng *rng, const shape *s) {
+    static float state[1 << 16], prior[MAX_ACTS];
+    keel_err err = {0};
+    keel_features made = {.state_dim = s->features, .n_actions = s->acts, .state = state, .log_prior = prior};
+    for (size_t i = 0; i < s->features; ++i) state[i] = (float)keel_rng_normal(rng);
+    need(keel_store_put_features(b->store, "bench", decision, &made, &err), &err);
+}
+
+static void add_transitions(bench *b, const keel_conversation *stored, keel_rng *rng, const shape *s) {
+    keel_transition made[TURNS];
+    keel_err err = {0};
+    for (size_t t = 0; t < TURNS; ++t) {
+        const keel_decision *at = &stored->decisions[t];
+        made[t] = (keel_transition){.decision_id = at->id,
+                                    .candidate_id = at->candidates[0].id,
+                                    .next_decision_id = t + 1 < TURNS ? at[1].id : 0,
+                                    .terminal = t + 1 == TURNS};
+        for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+            made[t].reward.value[k] = (float)(2 * keel_rng_uniform(rng) - 1);
+            made[t].reward.present[k] = true;
+        }
+        add_features(b, at->id, rng, s);
+    }
+    need(keel_store_put_transitions(b->store, stored->id, made, TURNS, &err), &err);
+}
+
+static void fill_store(bench *b, const shape *s) {
+    keel_rng rng = keel_rng_stream(1, "bench", 0);
+    keel_arena arena = {0};
+    keel_err err = {0};
+    need(keel_store_begin(b->store, &err), &err);
+    for (int c = 0; c < CONVERSATIONS; ++c) {
+        keel_conversation *stored;
+        int64_t id;
+        char name[16];
+        snprintf(name, sizeof name, "%d", c);
+        add_conversation(b, c, &rng, s->acts);
+        need(keel_store_find_conversation(b->store, name, &id, &err), &err);
+        need(keel_store_conversation(b->store, id, &arena, &stored, &err), &err);
+        add_transitions(b, stored, &rng, s);
+        keel_arena_reset(&arena);
+    }
+    need(keel_store_commit(b->store, &err), &err);
+    keel_arena_free(&arena);
+}
+
+/* ---- life ---- */
+
+static void open_store(bench *b, const shape *s) {
+    keel_err err = {0};
+    char path[96];
+    snprintf(b->folder, sizeof b->folder, "/tmp/bench_cql_step-XXXXXX");
+    if (!mkdtemp(b->folder)) {
+        perror(b->folder);
+        exit(1);
+    }
+    snprintf(path, sizeof path, "%s/store.db", b->folder);
+    for (size_t i = 0; i < s->acts; ++i) {
+        snprintf(b->names[i], sizeof b->names[i], "act%zu", i);
+        b->acts[i] = b->names[i];
+    }
+    need(keel_store_open(&b->store, path, KEEL_STORE_CREATE, &err), &err);
+    fill_store(b, s);
+}
+
+static void open_bench(bench *b, const shape *s, const char *kind, size_t threads) {
     keel_err err = {0};
     keel_learner_config config;
     *b = (bench){0};
-    if (keel_learner_preset(vector ? "keel" : "d3rlpy", "cql", &config, &err) != KEEL_OK) die(&err);
+    need(keel_learner_preset("keel", "cql", &config, &err), &err);
+    if (strcmp(kind, "scalar") == 0) {
+        config.vector_heads = false;
+        config.dropout = config.weight_decay = 0;
+    }
     config.batch = (int64_t)s->batch;
     keel_qnet_shape net = {.space = KEEL_SPACE_ACTS,
                            .state_dim = s->features,
                            .n_acts = s->acts,
-                           .heads = vector ? KEEL_N_REWARDS : 1,
+                           .heads = config.vector_heads ? KEEL_N_REWARDS : 1,
                            .critics = 1,
                            .hidden = config.hidden};
-    if (keel_pool_open(&b->pool, threads, &err) != KEEL_OK ||
-        keel_learner_open(&b->learner, &config, &net, NULL, b->pool, &err) != KEEL_OK)
-        die(&err);
-    make_batch(b, s);
+    open_store(b, s);
+    keel_sampler_config sampling = {.base_hash = "bench",
+                                    .space = KEEL_SPACE_ACTS,
+                                    .acts = b->acts,
+                                    .n_acts = s->acts,
+                                    .state_dim = s->features,
+                                    .batch = s->batch,
+                                    .cache_bytes = (size_t)config.cache_mb << 20,
+                                    .seed = 1};
+    need(keel_sampler_open(&b->sampler, b->store, NULL, &sampling, &err), &err);
+    need(keel_pool_open(&b->pool, threads, &err), &err);
+    need(keel_learner_open(&b->learner, &config, &net, NULL, b->pool, &err), &err);
 }
 
 static void close_bench(bench *b) {
     keel_learner_close(&b->learner);
     keel_pool_close(b->pool);
-    free(b->memory);
-    free(b->bytes);
-    free(b->action);
+    keel_sampler_close(b->sampler);
+    keel_store_close(b->store);
+    keel_folder_remove(b->folder, NULL);
+}
+
+/* ---- measuring ---- */
+
+static double clock_of(bool alone) {
+    struct timespec now;
+    clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static double steps_per_second(bench *b, double seconds) {
     keel_err err = {0};
+    keel_batch batch;
     keel_loss_parts parts;
     size_t steps = 0;
-    double start = keel_clock(), now;
+    bool alone = keel_pool_threads(b->pool) == 1;
+    double start = clock_of(alone), now;
     do {
-        for (int i = 0; i < 8; ++i, ++steps)
-            if (keel_learner_step(&b->learner, &b->batch, &parts, &err) != KEEL_OK) die(&err);
-        now = keel_clock();
+        for (int i = 0; i < 8; ++i, ++steps) {
+            need(keel_sampler_draw(b->sampler, b->learner.step, &batch, &err), &err);
+            need(keel_learner_step(&b->learner, &batch, &parts, &err), &err);
+        }
+        now = clock_of(alone);
     } while (now - start < seconds);
     return (double)steps / (now - start);
 }
@@ -103,11 +202,11 @@ static double flops_per_second(double seconds) {
     static float a[GEMM * GEMM], x[GEMM * GEMM], y[GEMM * GEMM];
     size_t products = 0;
     for (size_t i = 0; i < GEMM * GEMM; ++i) a[i] = x[i] = (float)(i % 7) - 3;
-    double start = keel_clock(), now;
+    double start = clock_of(true), now;
     do {
         keel_gemm(false, true, GEMM, GEMM, GEMM, 1, a, GEMM, x, GEMM, 0, y, GEMM);
         products++;
-        now = keel_clock();
+        now = clock_of(true);
     } while (now - start < seconds);
     return 2.0 * GEMM * GEMM * GEMM * (double)products / (now - start);
 }
@@ -122,37 +221,57 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void run(const shape *s, bool vector, size_t threads, int windows, double seconds) {
+static void run(const shape *s, const char *kind, size_t threads, int windows, double seconds) {
     double steps[MAX_WINDOWS], share[MAX_WINDOWS];
     bench b;
-    open_bench(&b, s, vector, threads);
+    open_bench(&b, s, kind, threads);
+    double flops = flops_per_step(s, b.learner.net.shape.heads);
     steps_per_second(&b, seconds);
     for (int w = 0; w < windows; ++w) {
         double rate = flops_per_second(seconds / 2);
         steps[w] = steps_per_second(&b, seconds);
-        share[w] = steps[w] * flops_per_step(s, vector ? KEEL_N_REWARDS : 1) / rate;
+        share[w] = steps[w] * flops / rate;
     }
     qsort(steps, (size_t)windows, sizeof *steps, by_value);
     qsort(share, (size_t)windows, sizeof *share, by_value);
-    int middle = windows / 2;
-    printf("%4zu %4zu %5zu %6d %7zu  %8.0f [%.0f, %.0f]  %5.2f [%.2f, %.2f]\n", s->features, s->acts,
-           s->batch, vector ? KEEL_N_REWARDS : 1, threads, steps[middle], steps[0], steps[windows - 1],
-           share[middle], share[0], share[windows - 1]);
+    int middle = windows / 2, last = windows - 1;
+    printf("%-6s %8zu %4zu %5zu %7zu  %8.0f %7.0f %7.0f  %5.2f %5.2f %5.2f\n", kind, s->features, s->acts,
+           s->batch, threads, steps[middle], steps[0], steps[last], share[middle], share[0], share[last]);
     fflush(stdout);
     close_bench(&b);
+}
+
+/* ---- command line ---- */
+
+static int usage(void) {
+    fprintf(stderr,
+            "usage: bench_cql_step [windows (1-%d) [seconds a window "
+            "[scalar|vector features acts (at most %d) batch threads]]]\n",
+            (int)MAX_WINDOWS, (int)MAX_ACTS);
+    return 2;
+}
+
+static size_t count(const char *text, size_t most) {
+    long value = strtol(text, NULL, 10);
+    return value > 0 && (size_t)value <= most ? (size_t)value : 0;
+}
+
+static int run_one(char **argv, int windows, double seconds) {
+    shape s = {count(argv[1], 1 << 16), count(argv[2], MAX_ACTS), count(argv[3], 1 << 16)};
+    size_t threads = count(argv[4], 64), vector = strcmp(argv[0], kinds[1]) == 0;
+    if (strcmp(argv[0], kinds[vector]) != 0 || !s.features || !s.acts || !s.batch || !threads) return usage();
+    run(&s, kinds[vector], threads, windows, seconds);
+    return 0;
 }
 
 int main(int argc, char **argv) {
     int windows = argc > 1 ? atoi(argv[1]) : 9;
     double seconds = argc > 2 ? atof(argv[2]) : 0.3;
-    if (windows < 1 || windows > MAX_WINDOWS || seconds <= 0) {
-        fprintf(stderr, "usage: bench_cql_step [windows 1-%d [seconds a window]]\n", (int)MAX_WINDOWS);
-        return 2;
-    }
-    printf("features acts batch heads threads  steps/s, median [low, high]  share of one thread's SGEMM "
-           "floor\n");
+    if (windows < 1 || windows > MAX_WINDOWS || seconds <= 0 || (argc > 3 && argc != 8)) return usage();
+    if (argc == 8) return run_one(argv + 3, windows, seconds);
+    printf("kind   features acts batch threads  steps/s   least    most  share least  most\n");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i)
         for (size_t threads = 1; threads <= 2; ++threads)
-            for (int vector = 0; vector < 2; ++vector) run(&shapes[i], vector, threads, windows, seconds);
+            for (size_t k = 0; k < 2; ++k) run(&shapes[i], kinds[k], threads, windows, seconds);
     return 0;
 }
