@@ -6,10 +6,12 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "core/json.h"
 #include "core/memory.h"
 
@@ -132,6 +134,22 @@ static bool drop_torn_line(FILE *file) {
         if (fseek(file, keep - 1, SEEK_SET) != 0 || fgetc(file) == '\n') break;
     if (ferror(file) || fseek(file, 0, SEEK_END) != 0) return false;
     return keep == length || ftruncate(fileno(file), keep) == 0;
+}
+
+keel_status keel_metrics_trim(const char *path, uint64_t step, keel_err *err) {
+    keel_buf text = {0}, kept = {0};
+    keel_status status = keel_file_read(path, 0, &text, err);
+    for (char *line = text.data, *end; status == KEEL_OK && line && (end = strchr(line, '\n'));
+         line = end + 1) {
+        const char *number = strstr(line, "\"step\":");
+        if (number && number < end && strtoull(number + 7, NULL, 10) <= step)
+            keel_buf_append(&kept, line, (size_t)(end - line) + 1);
+    }
+    if (kept.failed) status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for the metrics");
+    if (status == KEEL_OK) status = keel_file_write(path, kept.data ? kept.data : "", kept.length, err);
+    keel_buf_free(&text);
+    keel_buf_free(&kept);
+    return status;
 }
 
 keel_status keel_metrics_open(keel_metrics **out, const char *path, bool append, keel_err *err) {

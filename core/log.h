@@ -31,6 +31,8 @@ double keel_clock(void); /* monotonic seconds; for progress and benchmarks only,
 /* Metrics: one JSON object a line, {"step": n, "name": value, ...}. Non-finite values are written as null. */
 typedef struct keel_metrics keel_metrics;
 keel_status keel_metrics_open(keel_metrics **out, const char *path, bool append, keel_err *err); /* path NULL: a sink */
+/* Drops the lines beyond a step: a run that was killed wrote them after its last checkpoint, and they come again. */
+keel_status keel_metrics_trim(const char *path, uint64_t step, keel_err *err);
 /* names/values of equal length. */
 keel_status keel_metrics_write(keel_metrics *metrics, uint64_t step, const char *const *names, const double *values, size_t count,
                                keel_err *err);

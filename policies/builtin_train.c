@@ -318,7 +318,9 @@ keel_status keel__builtin_train(keel_tuning *tuning, const char identity[65], co
     keel_metrics *metrics = NULL;
     keel_status status = open_training(&run, tuning, err);
     if (status == KEEL_OK) status = resume(&run, identity, checkpoint, err);
-    if (status == KEEL_OK) status = keel_metrics_open(&metrics, metrics_path, run.updates > 0, err);
+    bool append = status == KEEL_OK && run.updates > 0 && metrics_path && keel_file_exists(metrics_path);
+    if (append) status = keel_metrics_trim(metrics_path, run.updates, err);
+    if (status == KEEL_OK) status = keel_metrics_open(&metrics, metrics_path, append, err);
     if (status == KEEL_OK) status = loop(&run, identity, checkpoint, metrics, err);
     keel_status closed = keel_metrics_close(metrics, status == KEEL_OK ? err : NULL);
     if (status == KEEL_OK) status = closed;

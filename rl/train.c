@@ -91,24 +91,6 @@ static double return_bound(const training *t) {
     return config->divergence_margin * total * fmax(largest, 1) / (1 - config->gamma);
 }
 
-/* Lines beyond the step that training goes on from were written by the run that was stopped: they come again.
- */
-static keel_status trim_metrics(const char *path, uint64_t step, keel_err *err) {
-    keel_buf text = {0}, kept = {0};
-    keel_status status = keel_file_read(path, 0, &text, err);
-    for (char *line = text.data, *end; status == KEEL_OK && line && (end = strchr(line, '\n'));
-         line = end + 1) {
-        const char *number = strstr(line, "\"step\":");
-        if (number && number < end && strtoull(number + 7, NULL, 10) <= step)
-            keel_buf_append(&kept, line, (size_t)(end - line) + 1);
-    }
-    if (kept.failed) status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for the metrics");
-    if (status == KEEL_OK) status = keel_file_write(path, kept.data ? kept.data : "", kept.length, err);
-    keel_buf_free(&text);
-    keel_buf_free(&kept);
-    return status;
-}
-
 static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
     bool found = false, there = keel_file_exists(t->checkpoint);
     KEEL_TRY(keel_checkpoint_read(t->checkpoint, t->identity, &t->learner, &t->window, &found, err));
@@ -119,7 +101,7 @@ static keel_status resume(training *t, const char *metrics_path, keel_err *err) 
         keel_log(KEEL_LOG_INFO, "going on from step %llu of %lld", (unsigned long long)t->learner.step,
                  (long long)t->learner.config.steps);
     bool append = found && metrics_path && keel_file_exists(metrics_path);
-    if (append) KEEL_TRY(trim_metrics(metrics_path, t->learner.step, err));
+    if (append) KEEL_TRY(keel_metrics_trim(metrics_path, t->learner.step, err));
     return keel_metrics_open(&t->metrics, metrics_path, append, err);
 }
 

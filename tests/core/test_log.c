@@ -146,6 +146,18 @@ static void appending_drops_the_line_that_a_killed_process_left_unfinished(void 
     }
 }
 
+static void trimming_keeps_the_lines_up_to_a_step(void **state) {
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s/trimmed.jsonl", folder);
+    for (uint64_t step = 1; step <= 4; step++) write_metrics(path, step > 1, step, 1);
+    assert_int_equal(keel_metrics_trim(path, 2, NULL), KEEL_OK);
+    assert_file(path, "{\"step\": 1, \"loss\": 1, \"td\": null}\n"
+                      "{\"step\": 2, \"loss\": 1, \"td\": null}\n");
+    assert_int_equal(keel_metrics_trim(path, 0, NULL), KEEL_OK);
+    assert_file(path, "");
+}
+
 static void metrics_without_a_path_are_a_sink_and_bad_paths_are_errors(void **state) {
     (void)state;
     keel_err err = {0};
@@ -210,6 +222,7 @@ int main(void) {
         cmocka_unit_test(progress_of_an_unknown_total_and_quiet_progress),
         cmocka_unit_test(metrics_are_one_json_object_a_line),
         cmocka_unit_test(appending_drops_the_line_that_a_killed_process_left_unfinished),
+        cmocka_unit_test(trimming_keeps_the_lines_up_to_a_step),
         cmocka_unit_test(metrics_without_a_path_are_a_sink_and_bad_paths_are_errors),
         cmocka_unit_test(the_first_signal_asks_and_the_second_kills),
     };
