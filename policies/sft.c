@@ -30,6 +30,38 @@ static keel_status no_memory(keel_err *err) {
 
 /* ---- what to tune ---- */
 
+static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
+    keel_fail(err, KEEL_E_CONFLICT, run->spec, "%s cannot be changed: the base has another", key);
+    keel_hint(err, "leave %s out to go on from this base, or start from --base builtin", key);
+    return KEEL_E_CONFLICT;
+}
+
+/* What a base reads and how wide it is stays as it is; the rest of the configuration is this run's. A key
+ * that was set to something else (so it is neither the default nor what the base has) is an error. */
+static keel_status keep_shape(sft *run, keel_err *err) {
+    static const char *const keys[] = {"buckets",  "dim",       "features",  "word_high",
+                                       "char_low", "char_high", "max_words", "context_turns"};
+    const struct keel_builtin_config *had = &((const keel_builtin *)run->from)->config;
+    struct keel_builtin_config standard;
+    const int space = (int)run->from->space + 1;
+    KEEL_TRY(keel_options_defaults(keel_builtin_options, &standard, err));
+    for (const keel_option *option = keel_builtin_options; option->key; option++) {
+        size_t k = 0, count = sizeof keys / sizeof *keys;
+        while (k < count && strcmp(keys[k], option->key) != 0) k++;
+        if (k == count) continue;
+        int64_t asked, usual, there;
+        memcpy(&asked, (const char *)&run->config + option->offset, sizeof asked);
+        memcpy(&usual, (const char *)&standard + option->offset, sizeof usual);
+        memcpy(&there, (const char *)had + option->offset, sizeof there);
+        if (asked != usual && asked != there) return fail_shape(run, option->key, err);
+        memcpy((char *)&run->config + option->offset, &there, sizeof there);
+    }
+    if (run->config.action_space && run->config.action_space != space)
+        return fail_shape(run, "action_space", err);
+    run->config.action_space = space;
+    return KEEL_OK;
+}
+
 static keel_status load_spec(sft *run, keel_err *err) {
     if (strcmp(run->spec, "builtin") == 0) return KEEL_OK;
     if (!keel_file_is_folder(run->spec)) {
@@ -40,14 +72,7 @@ static keel_status load_spec(sft *run, keel_err *err) {
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
     if (run->from->kind != &keel__builtin_kind)
         return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "only built-in bases can be tuned further");
-    /* What a base reads and how wide it is stays as it is; the rest of the configuration is this run's. */
-    const struct keel_builtin_config *had = &((const keel_builtin *)run->from)->config;
-    run->config.buckets = had->buckets, run->config.dim = had->dim, run->config.features = had->features;
-    run->config.word_high = had->word_high, run->config.char_low = had->char_low,
-    run->config.char_high = had->char_high;
-    run->config.max_words = had->max_words, run->config.context_turns = had->context_turns;
-    run->config.action_space = (int)run->from->space + 1;
-    return KEEL_OK;
+    return keep_shape(run, err);
 }
 
 static keel_status list_acts(sft *run, keel_action_space space, const char ***acts, size_t *n,

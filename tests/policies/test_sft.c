@@ -259,6 +259,17 @@ static void a_base_can_be_tuned_further(void **state) {
     keel_base_close(second);
 }
 
+static void what_a_base_reads_cannot_be_changed_when_it_is_tuned_further(void **state) {
+    (void)state;
+    add_sets(store, 30, "train");
+    assert_ok(tune(in("first"), 1));
+    config.dim = 32;
+    assert_int_equal(tune_from(scratch_path(folder, "first"), in("second"), 1), KEEL_E_CONFLICT);
+    assert_non_null(strstr(err.message, "dim"));
+    config.dim = 64; /* the default: nothing was asked */
+    assert_ok(tune_from(scratch_path(folder, "first"), in("second"), 1));
+}
+
 /* Labels, models, risk and what comes later are not inputs. */
 static void features_depend_on_nothing_but_what_was_said_before(void **state) {
     (void)state;
@@ -336,6 +347,7 @@ int main(void) {
         TEST(an_unknown_split_or_base_is_named),
         TEST(too_many_acts_are_an_error_with_a_way_out),
         TEST(a_base_can_be_tuned_further),
+        TEST(what_a_base_reads_cannot_be_changed_when_it_is_tuned_further),
         TEST(features_depend_on_nothing_but_what_was_said_before),
         TEST(encoding_fills_the_store_once),
     };
