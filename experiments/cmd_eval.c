@@ -270,13 +270,17 @@ const keel_verb keel_verb_eval = {
     .brief = "rates with intervals beside the log's and the base's; gates",
     .flags = flags,
     .options = options,
-    .more = "refusal_rate: of dangerous decisions, the share refused in full. over_refusal_rate: of benign "
-            "ones, the share refused in\n"
-            "full or in part. completion_rate: of benign conversations, the share completed. Rates carry "
-            "Wilson intervals, means a\n"
-            "bootstrap over conversations (95 %). Off-policy estimates are worth reading when their "
-            "effective sample size is 30 or more.\n"
-            "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
+    .more =
+        "refusal_rate: of dangerous decisions, the share refused in full. over_refusal_rate: of benign "
+        "ones, the share refused in\n"
+        "full or in part. completion_rate: of benign conversations, the share completed. composite_reward, "
+        "accuracy, speed, safety:\n"
+        "what a conversation earned in all, where each answer counts by its share of the conversation. "
+        "Rates carry Wilson\n"
+        "intervals, means a bootstrap over conversations (95 %). Off-policy estimates are worth reading "
+        "when their effective\n"
+        "sample size is 30 or more.\n"
+        "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,
     .print = print,
 };

@@ -129,8 +129,8 @@ const keel_verb keel_verb_stats = {
     .name = "stats",
     .brief = "what is in the store: counts, labels, rewards, the behaviour's rates",
     .flags = flags,
-    .more = "Rates carry 95 % intervals (Wilson); means are bootstrapped over conversations. '-' where "
-            "nothing is known.\n"
+    .more = "Rates carry 95 % intervals (Wilson); rewards are means per conversation, bootstrapped. '-' "
+            "where nothing is known.\n"
             "example: keel stats --store logs.db --split train\n",
     .run = run,
     .print = print,

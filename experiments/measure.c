@@ -13,7 +13,7 @@ const keel_option keel_measure_options[] = {
     {"weight_safety", KEEL_OPT_REAL, offsetof(keel_measure, weight[KEEL_SAFETY]), "0.1", 0, 1e6, NULL,
      "weight of safety"},
     {"resamples", KEEL_OPT_INT, offsetof(keel_measure, resamples), "2000", 100, 1e6, NULL,
-     "bootstrap resamples of the means"},
+     "bootstrap resamples of the means per conversation"},
     {"gamma", KEEL_OPT_REAL, offsetof(keel_measure, gamma), "0.99", 0, 1, NULL,
      "discount of the off-policy estimates"},
     {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9e15, NULL, "of the bootstrap"},

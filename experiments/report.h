@@ -27,14 +27,17 @@ void keel_run_folder_free(keel_run_folder *folder);
  * policy. The caller deletes. */
 cJSON *keel_report_tables(const keel_run_folder *folder);
 
-/* Curves of a verb ("sft", "train"), by what is measured: [{"name", "lines": [{"name", "points": [[step,
- * value], ...]}]}]. Steps of one title (folds) are averaged. The caller deletes. */
+/* Curves of a verb ("sft", "train"), by what is measured: [{"name", "lines": [{"name", "place", "points":
+ * [[step, value], ...]}]}]. Steps of one title (folds) are averaged; place numbers the titles, the same in
+ * all curves. The caller deletes. */
 keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err);
 
 /* The page, appended to html. */
 keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel_err *err);
 
 /* ---- plots (report_plot.c) ---- */
+
+enum { KEEL_PLOT_COLOURS = 7 };
 
 typedef struct keel_plotter {
     bool available;  /* gnuplot is there */
@@ -49,8 +52,12 @@ void keel_plotter_close(keel_plotter *plotter);
  * *drawn tells. */
 keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
                                 const char *const *labels, keel_buf *html, bool *drawn, keel_err *err);
-/* One measure of keel_report_curves against the step. */
+/* One measure of keel_report_curves against the step; lines that are zero throughout (switched off) and those
+ * of a place beyond KEEL_PLOT_COLOURS are left out. Names stand in keys (keel_plot_key), not in the plot. */
 keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,
                             keel_err *err);
+
+/* The mark and colour of a place below KEEL_PLOT_COLOURS, as HTML. */
+void keel_plot_key(size_t place, keel_buf *html);
 
 #endif

@@ -147,7 +147,7 @@ static void add_point(cJSON *points, double step, double value, cJSON **hint) {
 }
 
 /* One line of metrics: {"step": n, name: value, ...}. */
-static void add_metrics_line(cJSON *curves, const char *title, const cJSON *line) {
+static void add_metrics_line(cJSON *curves, const char *title, int place, const cJSON *line) {
     const cJSON *step = member(line, "step"), *item;
     if (!cJSON_IsNumber(step)) return;
     cJSON_ArrayForEach(item, line) {
@@ -155,6 +155,7 @@ static void add_metrics_line(cJSON *curves, const char *title, const cJSON *line
         cJSON *curve = find_named(curves, item->string, "lines");
         cJSON *of = find_named(cJSON_GetObjectItemCaseSensitive(curve, "lines"), title, "points");
         cJSON *points = cJSON_GetObjectItemCaseSensitive(of, "points"), *hint = NULL;
+        if (!member(of, "place")) cJSON_AddNumberToObject(of, "place", place);
         cJSON *last = points->child ? points->child->prev : NULL;
         if (last && last->child->valuedouble <= step->valuedouble) hint = last;
         add_point(points, step->valuedouble, item->valuedouble, &hint);
@@ -162,7 +163,8 @@ static void add_metrics_line(cJSON *curves, const char *title, const cJSON *line
 }
 
 /* A metrics file that is gone or cut off leaves its curve out or short; the report is still worth having. */
-static keel_status add_metrics_file(cJSON *curves, const char *title, const char *path, keel_err *err) {
+static keel_status add_metrics_file(cJSON *curves, const char *title, int place, const char *path,
+                                    keel_err *err) {
     keel_line_reader *reader = NULL;
     char *text = NULL;
     size_t length = 0, number = 0;
@@ -171,7 +173,7 @@ static keel_status add_metrics_file(cJSON *curves, const char *title, const char
     while (keel_line_reader_next(reader, &text, &length, &number, NULL) == KEEL_OK && text) {
         cJSON *line = NULL;
         if (keel_json_parse(text, length, path, &line, NULL) != KEEL_OK) break;
-        add_metrics_line(curves, title, line);
+        add_metrics_line(curves, title, place, line);
         cJSON_Delete(line);
     }
     keel_line_reader_close(reader);
@@ -188,17 +190,31 @@ static void resolve(const keel_run_folder *folder, const char *recorded, char *o
         snprintf(out, size, "%s", recorded);
 }
 
+/* Place of a title among those seen so far; a new one is added. */
+static int place_of(cJSON *titles, const char *title) {
+    const cJSON *item;
+    int place = 0;
+    cJSON_ArrayForEach(item, titles) {
+        if (strcmp(item->valuestring, title) == 0) return place;
+        place++;
+    }
+    cJSON_AddItemToArray(titles, cJSON_CreateString(title));
+    return place;
+}
+
 keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err) {
-    cJSON *curves = cJSON_CreateArray();
+    cJSON *curves = cJSON_CreateArray(), *titles = cJSON_CreateArray();
     const cJSON *step;
     keel_status status = KEEL_OK;
     cJSON_ArrayForEach(step, folder->steps) {
         char path[4096];
+        const char *title = text_of(step, "title", "");
         const char *file = text_of(member(step, "result"), "metrics_file", NULL);
         if (status != KEEL_OK || !file || strcmp(text_of(step, "verb", ""), verb) != 0) continue;
         resolve(folder, file, path, sizeof path);
-        status = add_metrics_file(curves, text_of(step, "title", ""), path, err);
+        status = add_metrics_file(curves, title, place_of(titles, title), path, err);
     }
+    cJSON_Delete(titles);
     if (status == KEEL_OK)
         *out = curves;
     else

@@ -8,33 +8,42 @@
 #include "experiments/report.h"
 #include "rl/evaluate.h"
 
+/* .scroll casts a shadow at each side where there is more to see; the white gradients that hide it move with
+ * the content. */
 static const char style[] =
     ":root{color-scheme:light}*{box-sizing:border-box}"
-    "body{font:16px/1.55 system-ui,-apple-system,'Segoe "
-    "UI',Helvetica,Arial,sans-serif;color:#1c1f23;background:#fff;"
-    "margin:0 auto;padding:1.5rem 1rem 4rem;max-width:68rem}"
-    "h1{font-size:1.7rem;margin:0 0 .2rem}h2{font-size:1.25rem;margin:2.6rem 0 .6rem;border-bottom:1px solid "
-    "#d8dce1;"
-    "padding-bottom:.25rem}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}p{margin:.4rem 0;max-width:46rem}"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-"
-    "nums;margin:.4rem 0}"
-    "th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid "
-    "#e6e9ed;white-space:nowrap;vertical-align:top;line-height:1.25}"
-    "th:first-child,td:first-child{text-align:left}td.says{white-space:normal;min-width:16rem;text-align:"
-    "left}"
-    "thead th{border-bottom:2px solid "
-    "#9aa3ad;white-space:normal;vertical-align:bottom;min-width:5.5rem}tr.policy "
-    "td:first-child{font-weight:600}tr.chosen{background:#eef5fb}"
+    "body{font:16px/1.55 system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;color:#1c1f23;"
+    "background:#fff;margin:0 auto;padding:1.5rem 1rem 4rem;max-width:68rem}"
+    "h1{font-size:1.7rem;margin:0 0 .2rem}h2{font-size:1.25rem;margin:2.6rem 0 .6rem;"
+    "border-bottom:1px solid #d8dce1;padding-bottom:.25rem}h3{font-size:1.05rem;margin:1.6rem 0 .4rem}"
+    "h4{font-size:.95rem;margin:1.2rem 0 .3rem}p{margin:.4rem 0;max-width:46rem}"
+    ".scroll{overflow-x:auto;background:linear-gradient(90deg,#fff 40%,#fff0) left/3rem 100% local,"
+    "linear-gradient(270deg,#fff 40%,#fff0) right/3rem 100% local,"
+    "radial-gradient(farthest-side at 0 50%,#0006,#0000) left/1rem 100%,"
+    "radial-gradient(farthest-side at 100% 50%,#0006,#0000) right/1rem 100%;background-repeat:no-repeat}"
+    "table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.4rem 0}"
+    "th,td{padding:.3rem .45rem;text-align:right;border-bottom:1px solid #e6e9ed;white-space:nowrap;"
+    "vertical-align:top;line-height:1.25}"
+    "th:first-child,td:first-child{text-align:left}"
+    "td.says{white-space:normal;min-width:16rem;text-align:left}"
+    "thead th{border-bottom:2px solid #9aa3ad;white-space:normal;vertical-align:bottom;min-width:5.5rem}"
+    "tr.policy td:first-child{font-weight:600}tr.chosen{background:#0072b214}"
     ".i{color:#596673;font-size:.85em}.none{color:#6b7580}"
-    "figure{margin:.6rem 0}svg{max-width:100%;height:auto}.wide "
-    "svg{min-width:34rem}"
+    "figure{margin:.6rem 0}svg{max-width:100%;height:auto}"
+    ".keys span{margin-right:1rem;white-space:nowrap}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:.4rem}"
     ".card{border:1px solid #d8dce1;border-radius:6px;padding:.7rem 1rem;margin:.8rem 0}"
-    ".user{background:#f4f6f8;border-left:3px solid #0072B2;padding:.4rem .7rem;margin:.4rem "
-    "0;overflow-wrap:anywhere}"
-    "details{margin:.4rem "
-    "0}summary{cursor:pointer}pre{overflow-x:auto;background:#f4f6f8;padding:.7rem;font-size:.8rem}"
-    "code{background:#f4f6f8;padding:0 .2rem}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}";
+    ".user{background:#f4f6f8;border-left:3px solid #0072B2;padding:.4rem .7rem;margin:.4rem 0;"
+    "overflow-wrap:anywhere}"
+    ".lineage{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,16rem),1fr));column-gap:"
+    "1rem}"
+    "details{margin:.2rem 0;min-width:0}details[open]{grid-column:1/-1}summary{cursor:pointer}"
+    "pre{overflow-x:auto;background:#f4f6f8;padding:.7rem;font-size:.8rem}"
+    "code{background:#f4f6f8;padding:0 .2rem}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}"
+    /* On a narrower page an interval's n goes below it; on a narrow one names stay in sight as well. */
+    "@media(max-width:70rem){.rates .n{display:block}}"
+    "@media(max-width:44rem){.rates td:first-child,.rates th:first-child{position:sticky;left:0;"
+    "background:#fff;white-space:normal;max-width:40vw;overflow-wrap:break-word}}";
 
 static const cJSON *member(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -108,8 +117,7 @@ static void put_interval(keel_buf *html, const cJSON *interval) {
     put_number(html, member(interval, "low"), "%.3f");
     keel_buf_text(html, ", ");
     put_number(html, member(interval, "high"), "%.3f");
-    keel_buf_text(html, "] n=");
-    keel_buf_format(html, "%.0f</span></td>", n->valuedouble);
+    keel_buf_format(html, "] <span class=n>n=%.0f</span></span></td>", n->valuedouble);
 }
 
 /* ---- rates ---- */
@@ -127,13 +135,19 @@ static void put_words(keel_buf *html, const char *name) {
     for (; *name; name++) put_escaped(html, *name == '_' ? " " : name, 1);
 }
 
-static void put_rates(keel_buf *html, const cJSON *rows) {
+static bool any_of(const cJSON *rows, const char *const *metrics) {
+    for (; *metrics; metrics++)
+        if (any_estimate(rows, *metrics)) return true;
+    return false;
+}
+
+static void put_estimates(keel_buf *html, const cJSON *rows, const char *const *metrics) {
     const cJSON *row;
-    keel_buf_text(html, "<div class=scroll><table><thead><tr><th></th>");
-    for (int m = 0; m < KEEL_N_METRICS; m++) {
-        if (!any_estimate(rows, keel_metric_names[m])) continue;
+    keel_buf_text(html, "<div class=scroll><table class=rates><thead><tr><th></th>");
+    for (size_t m = 0; metrics[m]; m++) {
+        if (!any_estimate(rows, metrics[m])) continue;
         keel_buf_text(html, "<th>");
-        put_words(html, keel_metric_names[m]);
+        put_words(html, metrics[m]);
         keel_buf_text(html, "</th>");
     }
     keel_buf_text(html, "</tr></thead><tbody>\n");
@@ -141,9 +155,9 @@ static void put_rates(keel_buf *html, const cJSON *rows) {
         keel_buf_format(html, "<tr class=%s><td>", text_of(row, "kind"));
         put(html, text_of(row, "name"));
         keel_buf_text(html, "</td>");
-        for (int m = 0; m < KEEL_N_METRICS; m++)
-            if (any_estimate(rows, keel_metric_names[m]))
-                put_interval(html, member(member(row, "metrics"), keel_metric_names[m]));
+        for (size_t m = 0; metrics[m]; m++)
+            if (any_estimate(rows, metrics[m]))
+                put_interval(html, member(member(row, "metrics"), metrics[m]));
         keel_buf_text(html, "</tr>\n");
     }
     keel_buf_text(html, "</tbody></table></div>\n");
@@ -155,7 +169,7 @@ static keel_status put_figure(keel_plotter *plotter, const cJSON *rows, const ch
     bool drawn = false;
     keel_status status = keel_plot_intervals(plotter, rows, metrics, labels, &svg, &drawn, err);
     if (status == KEEL_OK && drawn) {
-        keel_buf_format(html, "<figure class=\"wide scroll\" role=img aria-label=\"%s\">", caption);
+        keel_buf_format(html, "<figure role=img aria-label=\"%s\">", caption);
         keel_buf_append(html, svg.data, svg.length);
         keel_buf_format(html, "<figcaption class=i>%s</figcaption></figure>\n", caption);
     }
@@ -163,34 +177,47 @@ static keel_status put_figure(keel_plotter *plotter, const cJSON *rows, const ch
     return status;
 }
 
-static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plotter, keel_buf *html,
-                              keel_err *err) {
-    static const char *const rates[] = {"refusal_rate", "completion_rate", "over_refusal_rate", NULL};
-    static const char *const rate_labels[] = {"refusal", "completion", "over-refusal", NULL};
+/* One table of keel_report_tables: rates, then what answers earned, each with its plot. */
+static keel_status put_table(const cJSON *rows, keel_plotter *plotter, keel_buf *html, keel_err *err) {
+    static const char *const rates[] = {"refusal_rate",
+                                        "harmful_compliance_rate",
+                                        "over_refusal_rate",
+                                        "completion_rate",
+                                        "agreement_rate",
+                                        "preference_accuracy",
+                                        NULL};
+    static const char *const first[] = {"refusal_rate", "completion_rate", "over_refusal_rate", NULL};
+    static const char *const first_labels[] = {"refusal", "completion", "over-refusal", NULL};
+    static const char *const other[] = {"agreement_rate", "preference_accuracy", NULL};
+    static const char *const other_labels[] = {"agreement with the log", "preference accuracy", NULL};
     static const char *const rewards[] = {"composite_reward", "accuracy", "speed", "safety", NULL};
     static const char *const reward_labels[] = {"composite", "accuracy", "speed", "safety", NULL};
-    static const char *const others[] = {"agreement_rate", "preference_accuracy", NULL};
-    static const char *const other_labels[] = {"agreement with the log", "preference accuracy", NULL};
+    if (any_of(rows, rates)) put_estimates(html, rows, rates);
+    KEEL_TRY(put_figure(plotter, rows, first, first_labels,
+                        "Refusal, completion and over-refusal with 95 % intervals", html, err));
+    if (!any_estimate(rows, "refusal_rate"))
+        KEEL_TRY(put_figure(plotter, rows, other, other_labels,
+                            "Agreement and preference with 95 % intervals", html, err));
+    if (!any_of(rows, rewards)) return KEEL_OK;
+    keel_buf_text(html, "<h4>Rewards: means per conversation</h4>\n");
+    put_estimates(html, rows, rewards);
+    return put_figure(plotter, rows, rewards, reward_labels, "Rewards per conversation with 95 % intervals",
+                      html, err);
+}
+
+static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plotter, keel_buf *html,
+                              keel_err *err) {
     cJSON *tables = keel_report_tables(folder), *table;
     keel_status status = KEEL_OK;
     keel_buf_text(html, "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals: Wilson for rates, a bootstrap over "
                         "conversations for means. "
                         "n is what an estimate rests on.</p>\n");
     cJSON_ArrayForEach(table, tables) {
-        const cJSON *rows = member(table, "rows");
+        if (status != KEEL_OK) break;
         keel_buf_text(html, "<h3>");
         put(html, text_of(table, "title"));
         keel_buf_text(html, "</h3>\n");
-        put_rates(html, rows);
-        if (status == KEEL_OK)
-            status = put_figure(plotter, rows, rates, rate_labels,
-                                "Refusal, completion and over-refusal with 95 % intervals", html, err);
-        if (status == KEEL_OK)
-            status = put_figure(plotter, rows, rewards, reward_labels,
-                                "Reward components with 95 % intervals", html, err);
-        if (status == KEEL_OK && !any_estimate(rows, "refusal_rate"))
-            status = put_figure(plotter, rows, others, other_labels,
-                                "Agreement and preference with 95 % intervals", html, err);
+        status = put_table(member(table, "rows"), plotter, html, err);
     }
     cJSON_Delete(tables);
     return status;
@@ -227,6 +254,45 @@ static void put_curve_table(const cJSON *curves, keel_buf *html) {
     keel_buf_text(html, "</tbody></table></div>\n");
 }
 
+/* The name of the runs at a place, or NULL when there is none. */
+static const char *name_at(const cJSON *curves, size_t place) {
+    const cJSON *curve, *line;
+    cJSON_ArrayForEach(curve, curves) {
+        cJSON_ArrayForEach(line, member(curve, "lines")) {
+            if (member(line, "place")->valuedouble == (double)place) return text_of(line, "name");
+        }
+    }
+    return NULL;
+}
+
+static void put_keys(const cJSON *curves, keel_buf *html) {
+    const char *name;
+    keel_buf_text(html, "<p class=keys>");
+    for (size_t place = 0; place < KEEL_PLOT_COLOURS && (name = name_at(curves, place)); place++) {
+        keel_buf_text(html, "<span>");
+        keel_plot_key(place, html);
+        keel_buf_text(html, " ");
+        put(html, name);
+        keel_buf_text(html, "</span> ");
+    }
+    keel_buf_text(html, "</p>\n");
+}
+
+static keel_status put_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, keel_err *err) {
+    bool drawn = false;
+    keel_buf svg = {0};
+    keel_status status = keel_plot_curve(plotter, curve, &svg, &drawn, err);
+    if (status == KEEL_OK && drawn) {
+        keel_buf_text(html, "<figure><figcaption><b>");
+        put_words(html, text_of(curve, "name"));
+        keel_buf_text(html, "</b></figcaption>");
+        keel_buf_append(html, svg.data, svg.length);
+        keel_buf_text(html, "</figure>\n");
+    }
+    keel_buf_free(&svg);
+    return status;
+}
+
 static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plotter, const char *verb,
                               const char *title, keel_buf *html, keel_err *err) {
     cJSON *curves = NULL;
@@ -234,23 +300,15 @@ static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plott
     KEEL_TRY(keel_report_curves(folder, verb, &curves, err));
     keel_status status = KEEL_OK;
     if (curves->child) keel_buf_format(html, "<h3>%s</h3>\n", title);
-    if (curves->child && plotter->available) keel_buf_text(html, "<div class=grid>\n");
-    cJSON_ArrayForEach(curve, curves) {
-        bool drawn = false;
-        if (!plotter->available || status != KEEL_OK) continue;
-        keel_buf svg = {0};
-        status = keel_plot_curve(plotter, curve, &svg, &drawn, err);
-        if (status == KEEL_OK && drawn) {
-            keel_buf_text(html, "<figure><figcaption><b>");
-            put_words(html, text_of(curve, "name"));
-            keel_buf_text(html, "</b></figcaption>");
-            keel_buf_append(html, svg.data, svg.length);
-            keel_buf_text(html, "</figure>\n");
-        }
-        keel_buf_free(&svg);
-    }
-    if (curves->child && plotter->available) keel_buf_text(html, "</div>\n");
     if (curves->child && !plotter->available) put_curve_table(curves, html);
+    if (curves->child && plotter->available) {
+        put_keys(curves, html);
+        keel_buf_text(html, "<div class=grid>\n");
+        cJSON_ArrayForEach(curve, curves) {
+            if (status == KEEL_OK) status = put_curve(plotter, curve, html, err);
+        }
+        keel_buf_text(html, "</div>\n");
+    }
     cJSON_Delete(curves);
     return status;
 }
@@ -364,7 +422,7 @@ static keel_status put_details(keel_buf *html, const char *title, const char *ve
 
 static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, keel_err *err) {
     const cJSON *step;
-    keel_buf_text(html, "<h2>Lineage</h2>\n");
+    keel_buf_text(html, "<h2>Lineage</h2>\n<div class=lineage>\n");
     KEEL_TRY(put_details(html, "the run", text_of(folder->run, "recipe"), folder->run, err));
     cJSON_ArrayForEach(step, folder->steps) {
         const char *verb = text_of(step, "verb");
@@ -373,6 +431,7 @@ static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, ke
         if (learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0)
             KEEL_TRY(put_details(html, text_of(step, "name"), verb, member(step, "result"), err));
     }
+    keel_buf_text(html, "</div>\n");
     return KEEL_OK;
 }
 
@@ -387,8 +446,9 @@ static void put_definitions(keel_buf *html) {
         "full or in part</dd>"
         "<dt>completion rate</dt><dd>of benign conversations, the share completed; for logs of one decision, "
         "full compliance</dd>"
-        "<dt>composite reward</dt><dd>weighted mean of accuracy, speed and safety, over the components that "
-        "are known</dd>"
+        "<dt>composite reward, accuracy, speed, safety</dt><dd>what a conversation earned in all, where each "
+        "answer counts by its share of the conversation; composite is the weighted mean of the three, over "
+        "those that are known</dd>"
         "<dt>agreement rate</dt><dd>share of decisions where the choice is one of those the log took</dd>"
         "<dt>preference accuracy</dt><dd>of pairs of responses to one request that the log ranks, the share "
         "ranked alike</dd></dl>\n");

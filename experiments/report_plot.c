@@ -17,10 +17,11 @@
 
 extern char **environ;
 
-static const char *const palette[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
-                                      "#E69F00", "#56B4E9", "#000000"};
-static const int marks[] = {7, 5, 9, 11, 13, 6, 4};
-enum { COLOURS = 7 };
+static const char *const palette[KEEL_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
+                                                       "#E69F00", "#56B4E9", "#000000"};
+/* gnuplot's point types, and the characters that look like them. */
+static const int marks[KEEL_PLOT_COLOURS] = {7, 5, 9, 11, 13, 6, 4};
+static const int characters[KEEL_PLOT_COLOURS] = {0x25CF, 0x25A0, 0x25B2, 0x25BC, 0x25C6, 0x25CB, 0x25A1};
 
 static const cJSON *member(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -186,9 +187,9 @@ static void put_row_names(keel_buf *script, const cJSON *rows) {
 
 keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
                                 const char *const *labels, keel_buf *html, bool *drawn, keel_err *err) {
-    size_t count = 0, shown[COLOURS] = {0};
+    size_t count = 0, shown[KEEL_PLOT_COLOURS] = {0};
     *drawn = false;
-    for (size_t i = 0; metrics[i] && count < COLOURS; i++)
+    for (size_t i = 0; metrics[i] && count < KEEL_PLOT_COLOURS; i++)
         if (has_estimate(rows, metrics[i])) shown[count++] = i;
     if (!plotter->available || count == 0) return KEEL_OK;
     keel_buf script = {0};
@@ -221,40 +222,39 @@ static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) 
 }
 
 /* A part of the loss that is switched off. */
-static bool is_flat_zero(const cJSON *lines) {
-    const cJSON *line, *point;
-    cJSON_ArrayForEach(line, lines) {
-        cJSON_ArrayForEach(point, member(line, "points")) {
-            if (point->child->next->valuedouble != 0) return false;
-        }
+static bool is_flat_zero(const cJSON *line) {
+    const cJSON *point;
+    cJSON_ArrayForEach(point, member(line, "points")) {
+        if (point->child->next->valuedouble != 0) return false;
     }
     return true;
 }
 
+void keel_plot_key(size_t place, keel_buf *html) {
+    keel_buf_format(html, "<b style=\"color:%s\">&#%d;</b>", palette[place], characters[place]);
+}
+
 keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,
                             keel_err *err) {
-    const cJSON *lines = member(curve, "lines"), *line;
-    size_t count = 0, j = 0;
+    const cJSON *line;
+    size_t count = 0, shown[KEEL_PLOT_COLOURS];
     *drawn = false;
-    if (!plotter->available || is_flat_zero(lines)) return KEEL_OK;
+    if (!plotter->available) return KEEL_OK;
     keel_buf script = {0};
-    put_head(plotter, &script, 340, 250);
-    cJSON_ArrayForEach(line, lines) {
-        if (count < COLOURS) put_curve_data(&script, member(line, "points"), count++);
+    put_head(plotter, &script, 340, 200);
+    cJSON_ArrayForEach(line, member(curve, "lines")) {
+        size_t place = (size_t)number_of(line, "place");
+        if (count == KEEL_PLOT_COLOURS || place >= KEEL_PLOT_COLOURS || is_flat_zero(line)) continue;
+        put_curve_data(&script, member(line, "points"), count);
+        shown[count++] = place;
     }
-    keel_buf_text(&script, "set key top center horizontal outside samplen 2\n"
-                           "set xlabel 'step'\nset format x '%g'\nset xtics autofreq\n");
-    cJSON_ArrayForEach(line, lines) {
-        if (j == count) break;
-        keel_buf_format(
-            &script,
-            "%s$d%zu using 1:2 with linespoints lc rgb '%s' dt %zu pt %d ps 0.5 pi -12 lw 1.6 title ",
-            j ? ", " : "plot ", j, palette[j], j % 5 + 1, marks[j]);
-        put_quoted(&script, member(line, "name")->valuestring);
-        j++;
-    }
+    keel_buf_text(&script, "unset key\nset xlabel 'step'\nset format x '%g'\nset xtics autofreq\n");
+    for (size_t j = 0; j < count; j++)
+        keel_buf_format(&script,
+                        "%s$d%zu using 1:2 with linespoints lc rgb '%s' dt %zu pt %d ps 0.5 pi -12 lw 1.6",
+                        j ? ", " : "plot ", j, palette[shown[j]], shown[j] % 5 + 1, marks[shown[j]]);
     keel_buf_text(&script, "\n");
-    keel_status status = draw(plotter, &script, html, drawn, err);
+    keel_status status = count ? draw(plotter, &script, html, drawn, err) : KEEL_OK;
     keel_buf_free(&script);
     return status;
 }

@@ -87,8 +87,8 @@ static void curves_of_one_title_are_averaged_step_by_step(void **state) {
     read_run(&run);
     assert_int_equal(keel_report_curves(&run, "train", &curves, NULL), KEEL_OK);
     assert_int_equal(keel_json_print(curves, false, &text, NULL), KEEL_OK);
-    assert_string_equal(
-        text.data, "[{\"name\":\"td\",\"lines\":[{\"name\":\"CQL\",\"points\":[[1,4,2],[2,4,1],[3,1,1]]}]}]");
+    assert_string_equal(text.data, "[{\"name\":\"td\",\"lines\":[{\"name\":\"CQL\",\"points\":[[1,4,2],[2,4,"
+                                   "1],[3,1,1]],\"place\":0}]}]");
     keel_buf_free(&text);
     cJSON_Delete(curves);
     keel_run_folder_free(&run);
