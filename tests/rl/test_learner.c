@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "core/parallel.h"
-#include "rl/learner.h"
+#include "rl/loss.h"
 
 enum { MAX_ROWS = 64, MAX_SET = 5, DIM = 6 };
 
@@ -306,6 +306,32 @@ static bool target_is_online(const keel_learner *learner) {
     return memcmp(learner->target, learner->net.params.data, learner->net.params.size * sizeof(float)) == 0;
 }
 
+/* Logs of single decisions: no tape is there to run a forward pass on, no next state to read. */
+static void check_no_look_ahead(bool sets) {
+    static own_batch own;
+    keel_pool *pool = open_pool(1);
+    keel_learner learner;
+    keel_loss_shard shard = {0};
+    const float *y, *weight;
+    keel_learner_config config = config_of("keel", "cql");
+    keel_qnet_shape shape = shape_of(&config, sets, 4, 1);
+    assert_int_equal(keel_learner_open(&learner, &config, &shape, NULL, pool, NULL), KEEL_OK);
+    random_batch(&own, 2, 20, 4, sets);
+    memset(own.bootstrap, 0, sizeof own.bootstrap);
+    own.batch.next_state = own.batch.next_candidates = NULL;
+    assert_int_equal(keel_target_make(&learner, &own.batch, 4, 12, &shard, &y, &weight, NULL), KEEL_OK);
+    assert_memory_equal(y, own.reward + 4 * KEEL_N_REWARDS, 12 * KEEL_N_REWARDS * sizeof *y);
+    keel_arena_free(&shard.arena);
+    keel_learner_close(&learner);
+    keel_pool_close(pool);
+}
+
+static void targets_without_next_decisions_take_no_forward_pass(void **state) {
+    (void)state;
+    check_no_look_ahead(false);
+    check_no_look_ahead(true);
+}
+
 static void hard_copies_fall_right_after_step_1_and_each_interval_from_there(void **state) {
     (void)state;
     static own_batch own;
@@ -560,6 +586,7 @@ int main(void) {
         cmocka_unit_test(the_loss_over_candidate_sets_is_the_formula),
         cmocka_unit_test(the_bytes_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_step_allocates_nothing_once_the_sizes_are_known),
+        cmocka_unit_test(targets_without_next_decisions_take_no_forward_pass),
         cmocka_unit_test(hard_copies_fall_right_after_step_1_and_each_interval_from_there),
         cmocka_unit_test(the_step_size_falls_to_nothing_over_the_steps),
         cmocka_unit_test(the_d3rlpy_preset_has_its_defaults),
