@@ -1,4 +1,4 @@
-"""What the baselines share: the folds of a Keel store (datasets/split.c), Wilson's interval, out-of-fold flags."""
+"""What the baselines share: the folds of a Keel store (datasets/split.c) and Wilson's interval."""
 import math
 import sqlite3
 import sys
