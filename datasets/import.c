@@ -299,7 +299,7 @@ keel_status keel_import(keel_store *store, const char *format_name, const char *
     keel_progress progress;
     const format *form = find_format(format_name, err);
     if (!form) return KEEL_E_USAGE;
-    if (split) KEEL_TRY(keel__split_check_name(split, "split", err));
+    if (split) KEEL_TRY(keel_split_check_name(split, "split", err));
     keel_status status = KEEL_OK;
     *report = (keel_import_report){0};
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, form, paths[i], err);

@@ -16,7 +16,7 @@ static keel_status fail(const char *text, const char *why, keel_err *err) {
     return KEEL_E_INVALID;
 }
 
-keel_status keel__split_check_name(const char *name, const char *where, keel_err *err) {
+keel_status keel_split_check_name(const char *name, const char *where, keel_err *err) {
     size_t length = strlen(name);
     bool meant =
         strcmp(name, "all") != 0 && strcmp(name, "held-out") != 0; /* words with a meaning of their own */
@@ -66,7 +66,7 @@ keel_status keel_split_parse(const char *text, keel_split *out, keel_err *err) {
         snprintf(name, sizeof name, "%.*s", comma ? (int)(comma - text) : (int)strlen(text), text);
         if (comma && !parse_fold(comma + 1, &split, &why)) why = "only a fold may follow the comma";
         if (strcmp(name, "all") != 0) {
-            if (!why && keel__split_check_name(name, "split", NULL) != KEEL_OK) why = "not a split's name";
+            if (!why && keel_split_check_name(name, "split", NULL) != KEEL_OK) why = "not a split's name";
             if (!why) memcpy(split.name, name, strlen(name) + 1);
         }
     }

@@ -26,6 +26,9 @@ typedef struct keel_split {
 } keel_split;
 
 keel_status keel_split_parse(const char *text, keel_split *out, keel_err *err);
+/* Whether conversations can be assigned to a split of that name: KEEL_E_INVALID for one that an expression
+ * could not name, or would read otherwise. */
+keel_status keel_split_check_name(const char *name, const char *where, keel_err *err);
 /* fold:K/N of rest:K/N: what a policy trained on `split` has not seen. KEEL_E_INVALID when the split names no
  * rest. */
 keel_status keel_split_held_out(const keel_split *split, keel_split *out, keel_err *err);

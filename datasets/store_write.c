@@ -23,7 +23,7 @@ static keel_status choose_split(keel_store *store, const keel_conversation *conv
     sqlite3_stmt *statement;
     bool row;
     const char *asked = conversation->split;
-    if (asked) KEEL_TRY(keel__split_check_name(asked, where, err));
+    if (asked) KEEL_TRY(keel_split_check_name(asked, where, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_GROUP_SPLIT, &statement, err));
     sqlite3_bind_int64(statement, 1, group_hash);
     keel__bind_text(statement, 2, conversation->source);

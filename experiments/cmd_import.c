@@ -76,13 +76,11 @@ static void remove_if_empty(keel_store *store, const char *path) {
     int64_t missing = 0, last = 0;
     bool empty = keel_derive_state(store, &missing, &last, NULL) == KEEL_OK && last == 0;
     keel_store_close(store);
-    if (!empty) return;
-    char beside[4096];
-    unlink(path);
-    snprintf(beside, sizeof beside, "%s-wal", path);
-    unlink(beside);
-    snprintf(beside, sizeof beside, "%s-shm", path);
-    unlink(beside);
+    /* Whoever closes a store last takes its -wal away: while one is there, somebody else is about to write.
+     */
+    char wal[4096];
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    if (empty && !keel_file_exists(wal)) unlink(path);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -91,9 +89,11 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     size_t count;
     int format = 0;
     const char *path = keel_cli_value(cli, "--store");
+    const char *split = keel_cli_value(cli, "--split");
     bool existed = keel_file_exists(path);
     KEEL_TRY(keel_cli_values(cli, NULL, &paths, &count, err));
     KEEL_TRY(keel_cli_choice(cli, "--format", keel_import_formats, &format, err));
+    if (split) KEEL_TRY(keel_cli_blame(keel_split_check_name(split, "--split", err), err));
     KEEL_TRY(check_paths(paths, count, err));
     KEEL_TRY(keel_open_store(cli, KEEL_STORE_CREATE, &store, err));
     keel_status status = import_into(cli, store, paths, count, err);

@@ -191,6 +191,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     int64_t seed = 1, episodes = 0;
     const char *env = keel_cli_value(cli, "--env");
     keel_status status;
+    if (sim.split) KEEL_TRY(keel_cli_blame(keel_split_check_name(sim.split, "--split", err), err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, INT64_MAX, &seed, err));
     KEEL_TRY(keel_cli_integer(cli, "--episodes", 1, 1000000000, &episodes, err));
     sim.seed = (uint64_t)seed;

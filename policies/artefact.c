@@ -141,6 +141,7 @@ static keel_status check_files(const cJSON *manifest, const char *dir, const cha
         keel_sha256_add_text(&sum, file->valuestring);
         previous = file->string;
     }
+    if (!previous) return keel_fail(err, KEEL_E_INVALID, path, "\"files\" lists none: nothing is checked");
     keel_sha256_hex(&sum, hash);
     return KEEL_OK;
 }

@@ -71,6 +71,8 @@ expect "a damaged policy is refused" 1 "damaged" eval --store s.db --policy dama
 expect "a malformed gate is refused before any work" 2 "" eval --store s.db --policy policy --gate "refusal_rate >> 1"
 expect "an unknown gate name is refused" 2 "" eval --store s.db --policy policy --gate "refusal_rat >= 1"
 expect "an unknown conversation is named" 1 "nosuch" replay --store s.db --policy policy --conversation nosuch
+expect "a simulation into a split of no name is refused" 2 "held-out" simulate --store n.db --env support-desk --behaviour random --episodes 1 --split held-out
+expect "an import into a split of no name is refused" 2 "a,b" import --store n.db --format chat log.jsonl --split a,b
 expect "an unknown behaviour lists those there are" 2 "support-82" simulate --store n.db --env support-desk --behaviour x --episodes 1
 expect "an unknown environment is named" 1 "nosuch" simulate --store n.db --env nosuch --behaviour random --episodes 1
 [ ! -e n.db ] || fail "a failed simulation makes no store"

@@ -108,6 +108,16 @@ static void a_manifest_cannot_lead_out_of_its_folder(void **state) {
     contains(err.message, "plain names");
 }
 
+static void a_manifest_that_lists_no_files_vouches_for_none(void **state) {
+    (void)state;
+    cJSON *manifest = NULL;
+    const char text[] = "{\"keel\": 1, \"kind\": \"base\", \"type\": \"test\", \"files\": {}}";
+    assert_ok(keel_folder_make(in("bare"), &err));
+    assert_ok(keel_file_write(in("bare/keel.json"), text, strlen(text), &err));
+    assert_int_equal(keel_artefact_open(in("bare"), "base", &manifest, NULL, &err), KEEL_E_INVALID);
+    contains(err.message, "files");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_written_opens_with_the_same_hash, set_up, tear_down),
@@ -116,6 +126,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_missing_file_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_base_is_not_taken_for_a_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(folders_that_are_no_artefact_say_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_manifest_that_lists_no_files_vouches_for_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_manifest_cannot_lead_out_of_its_folder, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
