@@ -447,8 +447,8 @@ static void put_definitions(keel_buf *html) {
         "<dt>completion rate</dt><dd>of benign conversations, the share completed; for logs of one decision, "
         "full compliance</dd>"
         "<dt>composite reward, accuracy, speed, safety</dt><dd>what a conversation earns in all, estimated "
-        "from the answers whose reward is known, each counting by its share of its conversation; composite "
-        "is the weighted mean of the three</dd>"
+        "from the answers whose reward is known; composite is the weighted mean of the three; n is how many "
+        "conversations' worth of answers are known</dd>"
         "<dt>agreement rate</dt><dd>share of decisions where the choice is one of those the log took</dd>"
         "<dt>preference accuracy</dt><dd>of pairs of responses to one request that the log ranks, the share "
         "ranked alike</dd></dl>\n");
