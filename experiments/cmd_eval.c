@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "experiments/derive.h"
 #include "experiments/measure.h"
 #include "experiments/open.h"
@@ -56,6 +57,18 @@ static keel_status judged_split(const keel_cli *cli, keel_store *store, const ke
     return KEEL_OK;
 }
 
+/* Rates on what a policy was trained on flatter it; whoever asks for them should know. */
+static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
+    keel_split trained;
+    if (keel_split_parse(policy->split, &trained, NULL) != KEEL_OK ||
+        keel_split_disjoint(&trained, judged_on))
+        return;
+    keel_log(KEEL_LOG_INFO,
+             "note: trained on %s and judged on %s, which overlap: in the store it was trained on, these "
+             "rates flatter the policy",
+             trained.text, judged_on->text);
+}
+
 static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, keel_err *err) {
     const char *const *dirs;
     const char *base = keel_cli_value(cli, "--base");
@@ -78,6 +91,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
+        if (policies) note_seen(all->policies[i], &all->items[i].split);
     }
     return KEEL_OK;
 }

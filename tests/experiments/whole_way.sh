@@ -16,6 +16,7 @@ for language in en zh; do
         [ "$(json "policy.metrics.$metric.n" out.txt)" != 0 ] || fail "$language: $metric of the policy is known"
         [ "$(json "baselines.logged.metrics.$metric.n" out.txt)" != 0 ] || fail "$language: $metric of the log is known"
     done
+    expect "$language: judged on what it was trained on, it says so" 0 "overlap" eval --store s.db --policy policy --split train
     expect "$language: a gate that is met" 0 "" eval --store s.db --policy policy --quiet --gate "refusal_rate >= 0"
     expect "$language: two policies on one split are not pooled" 2 "same conversations" eval --store s.db --policy policy --policy policy --quiet
     expect "$language: a gate on a model nobody knows" 2 "models.nobody.refusal_rate" eval --store s.db --policy policy --quiet --gate "models.nobody.refusal_rate >= 0"
