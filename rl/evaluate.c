@@ -23,6 +23,7 @@ typedef struct slot {
     keel_conversation *conversation;
     keel_features *features;    /* [n_decisions] */
     bool *found;                /* [n_decisions] features came from the store */
+    unsigned *silent;           /* [n_decisions] which means the log tells of elsewhere only (rl/tally.h) */
     keel_choice *policy, *base; /* [n_decisions]; n is 0 where there is nothing to choose */
 } slot;
 
@@ -121,12 +122,12 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
         *answered = true;
         keel_answer answer = keel_answer_of_candidate(&e->reward, s->conversation, d, c);
         KEEL_TRY(keel_tally_answer(&e->logged.tally, e->config->weight, s->conversation, d, e->number,
-                                   &answer, err));
+                                   &answer, s->silent[d], err));
         if (!candidate->model) continue;
         actor *model = find_model(e, candidate->model);
         if (!model) return no_memory(err);
-        KEEL_TRY(
-            keel_tally_answer(&model->tally, e->config->weight, s->conversation, d, e->number, &answer, err));
+        KEEL_TRY(keel_tally_answer(&model->tally, e->config->weight, s->conversation, d, e->number, &answer,
+                                   s->silent[d], err));
         model->agreed += !model_answered_before(decision, c);
     }
     e->logged.agreed += *answered;
@@ -138,7 +139,8 @@ static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t
     const keel_evaluate_item *item = e->item;
     keel_answer answer =
         keel_answer_of_action(&e->reward, item->base, item->policy, s->conversation, d, choice->chosen);
-    KEEL_TRY(keel_tally_answer(&who->tally, e->config->weight, s->conversation, d, e->number, &answer, err));
+    KEEL_TRY(keel_tally_answer(&who->tally, e->config->weight, s->conversation, d, e->number, &answer,
+                               s->silent[d], err));
     if (answered) {
         keel_tally_agreement(&who->tally, answer.agrees);
         who->agreed += answer.agrees;
@@ -262,9 +264,29 @@ static void close_conversation(actor *who, const keel_conversation *conversation
     who->agreed = 0;
 }
 
+/* What the log tells of each decision's reward, and where it is silent. */
+static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
+    const keel_conversation *conversation = s->conversation;
+    unsigned told = 0;
+    s->silent = keel_arena_calloc(&s->arena, conversation->n_decisions, sizeof *s->silent);
+    if (!s->silent) return no_memory(err);
+    for (size_t d = 0; d < conversation->n_decisions; ++d) {
+        const keel_decision *decision = &conversation->decisions[d];
+        for (size_t c = 0; c < decision->n_candidates; ++c) {
+            if (!decision->candidates[c].taken) continue;
+            keel_reward reward = keel_answer_reward(&e->reward, conversation, d, c);
+            s->silent[d] |= keel_tally_told(&reward, e->config->weight);
+        }
+        told |= s->silent[d];
+    }
+    for (size_t d = 0; d < conversation->n_decisions; ++d) s->silent[d] = told & ~s->silent[d];
+    return KEEL_OK;
+}
+
 static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     size_t answered = 0;
+    KEEL_TRY(read_silence(e, s, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
     close_conversation(&e->logged, conversation, answered);
     close_conversation(&e->policy, conversation, answered);

@@ -20,7 +20,8 @@
  * - composite_reward, accuracy, speed, safety: what a conversation earned in total. Of conversations with
  * several answered decisions, the last and those before it are averaged apart, each over the answers known,
  * and added up: with all answers known this is the mean total, and an actor that the log knows best at the
- * end, where verdicts are given, gains nothing by it. n: how many conversations' worth of answers are known
+ * end, where verdicts are given, gains nothing by it. What the log does not tell of a decision, though of
+ * others in the conversation, adds nothing. n: how many conversations' worth of answers are known
  * - agreement_rate: share of decisions with a logged answer where the choice is one of those taken
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count

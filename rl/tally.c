@@ -104,20 +104,30 @@ static void count_mean(double *row, size_t mean, place where, double value, doub
     at[1] += share;
 }
 
+unsigned keel_tally_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]) {
+    bool present;
+    (void)keel_reward_composite(reward, weight, &present);
+    unsigned told = present ? 1 : 0;
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) told |= reward->present[k] ? 2u << k : 0;
+    return told;
+}
+
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
                               const keel_conversation *conversation, size_t decision, size_t number,
-                              const keel_answer *answer, keel_err *err) {
+                              const keel_answer *answer, unsigned silent, keel_err *err) {
     double *row = row_of(tally, number);
     if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
     bool present;
     double composite = keel_reward_composite(&answer->reward, weight, &present);
     double share;
     place where = place_of(conversation, decision, &share);
-    if (present) count_mean(row, 0, where, composite, share);
+    unsigned counted = silent | keel_tally_told(&answer->reward, weight);
+    if (counted & 1) count_mean(row, 0, where, present ? composite : 0, share);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
-        if (!answer->reward.present[k]) continue;
-        count_mean(row, 1 + k, where, (double)answer->reward.value[k], share);
-        tally->component[k]++;
+        bool known = answer->reward.present[k];
+        if (counted & 2u << k)
+            count_mean(row, 1 + k, where, known ? (double)answer->reward.value[k] : 0, share);
+        tally->component[k] += known;
     }
     count_outcome(tally, conversation, decision, answer->outcome);
     tally->answers++;

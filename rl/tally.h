@@ -21,10 +21,14 @@ typedef struct keel_tally {
     double (*rows)[KEEL_TALLY_ROW]; /* by conversation: of each mean, at each place, sum and count */
 } keel_tally;
 
-/* One answer at a decision of conversation number `number` (the unit of the bootstrap). */
+/* One answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i is set
+ * where the log tells of mean i elsewhere in the conversation and nothing here, so that this decision adds
+ * nothing to its total. */
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
                               const keel_conversation *conversation, size_t decision, size_t number,
-                              const keel_answer *answer, keel_err *err);
+                              const keel_answer *answer, unsigned silent, keel_err *err);
+/* Bit i is set where a reward tells of mean i. */
+unsigned keel_tally_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
 /* A conversation whose completion is known weighs as much as the actor agreed with what was answered in it.
  */
 void keel_tally_conversation(keel_tally *tally, const keel_conversation *conversation, size_t agreed,

@@ -263,6 +263,27 @@ static void knowing_the_last_answers_best_does_not_raise_what_a_task_earns(void 
     keel_store_close(store);
 }
 
+static void what_the_log_does_not_tell_adds_nothing_to_a_total(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-silent");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const char *const users[] = {"u1", "u2", "u3"};
+    const keel_optional up = {true, 1};
+    keel_candidate candidates[3] = {
+        {.act = "act0", .taken = true}, {.act = "act0", .taken = true}, {.act = "act0", .taken = true}};
+    candidates[1].feedback = up; /* thumbs up in the middle, nothing after it */
+    fixture_add(store, "middle", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
+    candidates[1].feedback = (keel_optional){0};
+    candidates[2].latency_ms = (keel_optional){true, 500}; /* timed at the end only: 0.75 / 3 - 0.05 */
+    fixture_add(store, "end", KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 3, candidates, 1);
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 1, 1);
+    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 1, 1);
+    check_mean(&got.logged, KEEL_METRIC_SPEED, 0.2, 1);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
 static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-twice");
@@ -421,6 +442,7 @@ int main(void) {
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
         cmocka_unit_test(knowing_the_last_answers_best_does_not_raise_what_a_task_earns),
+        cmocka_unit_test(what_the_log_does_not_tell_adds_nothing_to_a_total),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
         cmocka_unit_test(nothing_is_judged_twice_when_policies_are_pooled),
