@@ -166,12 +166,16 @@ static keel_status scan_value(scanner *s, int depth) {
     }
 }
 
+/* Bytes of a byte order mark. */
+static size_t mark_length(const char *text, size_t length) {
+    return length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+}
+
 static keel_status scan_text(const char *text, size_t length, const char *where, keel_err *err) {
     scanner s = {text, text, text + length, where, err};
     size_t valid = keel_utf8_valid_prefix(text, length);
     if (valid < length) return bad(&s, text + valid, text[valid] ? "invalid UTF-8" : "a NUL byte");
-    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
-        s.at += 3; /* byte order mark, which cJSON skips too */
+    s.at += mark_length(text, length);
     KEEL_TRY(scan_value(&s, 0));
     skip_space(&s);
     return s.at == s.end ? KEEL_OK : expected(&s, "nothing more after the value");
@@ -225,7 +229,9 @@ void keel_json_use_allocator(void) {
 
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err) {
     KEEL_TRY(scan_text(text, length, where, err));
-    cJSON *value = cJSON_ParseWithLengthOpts(text, length, NULL, false);
+    /* cJSON does not see a mark before a value of one byte. */
+    size_t mark = mark_length(text, length);
+    cJSON *value = cJSON_ParseWithLengthOpts(text + mark, length - mark, NULL, false);
     if (!value) return keel_fail(err, KEEL_E_NOMEM, where, "no memory to parse %zu bytes of JSON", length);
     keel_status status = reject_duplicates(value, where, err);
     if (status == KEEL_OK)
