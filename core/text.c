@@ -71,8 +71,7 @@ size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
  * that do have 3 bytes. */
 enum { SOFT = 256, HARD = 512, CHUNK_POINTS = HARD * 18 / 3 };
 
-static utf8proc_int32_t straighten(utf8proc_int32_t point, void *unused) {
-    (void)unused;
+static utf8proc_int32_t straighten(utf8proc_int32_t point) {
     return point == 0x2018 || point == 0x2019 || point == 0x02BC ? '\'' : point;
 }
 
@@ -105,14 +104,15 @@ static size_t chunk_length(const char *text, size_t length) {
     return i;
 }
 
-/* Decomposes into code points, which utf8proc_reencode writes back as UTF-8 over themselves. */
+/* Decomposes into code points, which utf8proc_reencode writes back as UTF-8 over themselves. Apostrophes are
+ * straightened between the two: some only appear by decomposition. */
 static void fold_chunk(keel_buf *out, const char *text, size_t length) {
     const utf8proc_option_t options =
         UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
     utf8proc_int32_t points[CHUNK_POINTS + 1];
-    utf8proc_ssize_t count =
-        utf8proc_decompose_custom((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, points,
-                                  CHUNK_POINTS, options, straighten, NULL);
+    utf8proc_ssize_t count = utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length,
+                                                points, CHUNK_POINTS, options);
+    for (utf8proc_ssize_t i = 0; i < count && i < CHUNK_POINTS; i++) points[i] = straighten(points[i]);
     if (count >= 0 && count <= CHUNK_POINTS) count = utf8proc_reencode(points, count, options);
     if (count < 0 || count > (utf8proc_ssize_t)sizeof points)
         out->failed = true;

@@ -106,6 +106,7 @@ static void folding_lowers_normalises_and_straightens_apostrophes(void **state) 
                  "\xcf\x83\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x83");
     assert_folds("\xe4\xbd\xa0\xe5\xa5\xbd", "\xe4\xbd\xa0\xe5\xa5\xbd");
     assert_folds("zero\xe2\x80\x8bwidth", "zerowidth");
+    assert_folds("\xc5\x89", "'n"); /* an apostrophe that only appears by decomposition */
 }
 
 static void folding_makes_room_for_code_points_that_grow(void **state) {
