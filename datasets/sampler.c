@@ -4,6 +4,7 @@
  * way the same code fills the batch. */
 #include "datasets/sampler.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,17 @@ static int32_t action_of(const keel_sampler *sampler, sqlite3_stmt *row) {
     return -1;
 }
 
+/* What would lead out of the arrays of a draw, or out of the rewards' range. */
+static keel_status check_record(const keel_sampler *sampler, sqlite3_stmt *row, const record *item,
+                                keel_err *err) {
+    int64_t set = ragged(sampler) ? sqlite3_column_int64(row, COL_CANDIDATES) : (int64_t)sampler->n_actions;
+    if (item->action >= set) return keel__store_damaged(sampler->store, "an action beyond its set", err);
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        if (item->present[k] && !(fabsf(item->reward[k]) <= 1))
+            return keel__store_damaged(sampler->store, "a transition's reward is not within -1 and 1", err);
+    return KEEL_OK;
+}
+
 /* *usable false: the row is left out. A next decision that nobody can choose at cannot be bootstrapped from.
  */
 static keel_status read_record(const keel_sampler *sampler, sqlite3_stmt *row, record *out, bool *kept,
@@ -180,7 +192,7 @@ static keel_status read_record(const keel_sampler *sampler, sqlite3_stmt *row, r
     out->next = next ? sqlite3_column_int64(row, COL_NEXT) : 0;
     out->bootstrap = next;
     out->usable = terminal || next;
-    return KEEL_OK;
+    return check_record(sampler, row, out, err);
 }
 
 static keel_status keep_record(keel_sampler *sampler, const record *item, keel_err *err) {

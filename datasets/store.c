@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/text.h"
 #include "datasets/store_internal.h"
 
 enum { APPLICATION_ID = 0x4b45454c /* "KEEL" */, BUSY_MS = 5000 };
@@ -190,9 +191,12 @@ keel_reward keel__column_reward(sqlite3_stmt *statement, int column) {
 
 keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *arena, const char **out,
                               keel_err *err) {
-    const void *text = sqlite3_column_text(statement, column);
-    char *copy = NULL;
-    if (text) copy = keel_arena_strndup(arena, text, (size_t)sqlite3_column_bytes(statement, column));
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    size_t length = (size_t)sqlite3_column_bytes(statement, column);
+    if (text && keel_utf8_valid_prefix(text, length) != length)
+        return keel_fail(err, KEEL_E_STORE, sqlite3_db_filename(sqlite3_db_handle(statement), "main"),
+                         "damaged: a row's %s is not UTF-8", sqlite3_column_name(statement, column));
+    char *copy = text ? keel_arena_strndup(arena, text, length) : NULL;
     if (!copy && sqlite3_column_type(statement, column) != SQLITE_NULL) return keel__nomem("store", err);
     *out = copy;
     return KEEL_OK;

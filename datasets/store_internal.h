@@ -98,9 +98,15 @@ void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value
 void keel__bind_reward(sqlite3_stmt *statement, int place, const keel_reward *reward); /* three places */
 keel_optional keel__column_optional(sqlite3_stmt *statement, int column);
 keel_reward keel__column_reward(sqlite3_stmt *statement, int column); /* three columns */
-/* Arena copy of a text; *out NULL for SQL NULL. */
+/* Arena copy of a text; *out NULL for SQL NULL. Text that is not UTF-8, or holds NUL, is damage. */
 keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *arena, const char **out,
                               keel_err *err);
+
+/* KEEL_E_STORE for something that no writer of ours leaves behind, with the way out. */
+keel_status keel__store_damaged(const keel_store *store, const char *what, keel_err *err);
+/* What was read keeps the contract of core/nouns.h, whatever stood in the rows: texts where they must be,
+ * enumerations, numbers and turns within range. */
+keel_status keel__store_check(const keel_store *store, const keel_conversation *conversation, keel_err *err);
 
 /* " AND ..." that keeps the rows of table or alias `c` that are in the split (NULL: all), with named
  * parameters. */

@@ -137,6 +137,7 @@ keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *a
     KEEL_TRY(read_decisions(store, arena, conversation, err));
     for (size_t i = 0; i < conversation->n_decisions; i++)
         KEEL_TRY(read_candidates(store, arena, conversation, &conversation->decisions[i], err));
+    KEEL_TRY(keel__store_check(store, conversation, err));
     *out = conversation;
     return KEEL_OK;
 }
@@ -495,6 +496,7 @@ static keel_status run_count(keel_store *store, const count_query *query, keel_s
     while ((status = keel__store_step(store, statement, &row, "counting", err)) == KEEL_OK && row) {
         const char *name = (const char *)sqlite3_column_text(statement, 0);
         size_t i = 0;
+        if (!name) continue; /* the names were refused before, unless the file is damaged */
         while (i < count && strcmp(rows[i].name, name) != 0) i++;
         for (int k = 0; i < count && k < query->columns; k++) {
             int64_t value = sqlite3_column_int64(statement, k + 1);
@@ -519,6 +521,8 @@ static keel_status count_names(keel_store *store, keel_arena *arena, keel_split_
         if (more) more[n] = (keel_split_count){0};
         status =
             more ? keel__column_text(statement, 0, arena, &more[n].name, err) : keel__nomem(store->path, err);
+        if (status == KEEL_OK && !more[n].name)
+            status = keel__store_damaged(store, "a split without a name", err);
         if (status != KEEL_OK) break;
         rows = more;
         n++;
