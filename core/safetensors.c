@@ -2,7 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +256,16 @@ const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, con
     return NULL;
 }
 
+bool keel_safetensors_finite(const keel_named_tensor *tensor) {
+    const char *bytes = tensor->data;
+    float number;
+    for (size_t i = 0; tensor->dtype == KEEL_F32 && i < tensor->bytes; i += sizeof number) {
+        memcpy(&number, bytes + i, sizeof number); /* it may be unaligned */
+        if (!isfinite(number)) return false;
+    }
+    return true;
+}
+
 static void put_shape(char *text, size_t size, const size_t *shape, size_t n_dims) {
     size_t used = (size_t)snprintf(text, size, "[");
     for (size_t i = 0; i < n_dims && used < size; i++)
@@ -277,6 +287,8 @@ keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name
         return keel_fail(err, KEEL_E_INVALID, name, "tensor \"%s\": expected shape %s, got %s", name, wanted,
                          got);
     }
+    if (!keel_safetensors_finite(tensor))
+        return keel_fail(err, KEEL_E_INVALID, name, "tensor \"%s\" holds numbers that are not finite", name);
     if (tensor->bytes) memcpy(out, tensor->data, tensor->bytes);
     return KEEL_OK;
 }

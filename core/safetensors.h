@@ -5,6 +5,7 @@
 #ifndef KEEL_CORE_SAFETENSORS_H
 #define KEEL_CORE_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,10 @@ typedef struct keel_safetensors {
 keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err);
 /* NULL when there is none of that name. */
 const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, const char *name);
-/* Copies an F32 tensor of exactly this shape into out; any difference is KEEL_E_INVALID naming the tensor. */
+/* False when an F32 tensor holds a number that is not finite. */
+bool keel_safetensors_finite(const keel_named_tensor *tensor);
+/* Copies an F32 tensor of exactly this shape and of finite numbers into out; any difference is KEEL_E_INVALID
+ * naming the tensor. */
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape, size_t n_dims,
                                   float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);

@@ -126,6 +126,21 @@ static void encode_candidates(const keel_builtin *model, const keel_sample *samp
     }
 }
 
+static bool all_finite(const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+/* Weights may be finite and yet absurd; what they give must not get into the store. */
+static keel_status check_features(const keel_features *features, keel_err *err) {
+    size_t rows = features->candidates ? features->n_candidates * features->candidate_dim : 0;
+    if (all_finite(features->state, features->state_dim) && all_finite(features->candidates, rows) &&
+        all_finite(features->log_prior, features->n_actions))
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, "builtin base", "its weights give features that are not finite");
+}
+
 keel_status keel__builtin_encode(const keel_base *base, const keel_conversation *conversation,
                                  size_t decision, keel_arena *scratch, keel_features *out, keel_err *err) {
     const keel_builtin *model = (const keel_builtin *)base;
@@ -143,12 +158,14 @@ keel_status keel__builtin_encode(const keel_base *base, const keel_conversation 
     else
         layer(model, KEEL_PARAM_ACT, work.hidden, work.log_prior);
     keel_log_softmax(work.log_prior, n_actions, work.log_prior);
-    *out = (keel_features){.state_dim = base->state_dim,
-                           .candidate_dim = base->candidate_dim,
-                           .n_candidates = sample.n_candidates,
-                           .n_actions = n_actions,
-                           .state = work.state,
-                           .candidates = sets ? work.candidates : NULL,
-                           .log_prior = work.log_prior};
+    keel_features made = {.state_dim = base->state_dim,
+                          .candidate_dim = base->candidate_dim,
+                          .n_candidates = sample.n_candidates,
+                          .n_actions = n_actions,
+                          .state = work.state,
+                          .candidates = sets ? work.candidates : NULL,
+                          .log_prior = work.log_prior};
+    KEEL_TRY(check_features(&made, err));
+    *out = made;
     return KEEL_OK;
 }

@@ -237,6 +237,9 @@ static keel_status copy_tensor(const keel_safetensors *file, const keel_named_te
     if (!fits)
         return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" is missing or of another type or shape",
                          want->name);
+    if (!keel_safetensors_finite(have))
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" holds numbers that are not finite",
+                         want->name);
     if (want->bytes) memcpy((void *)(uintptr_t)want->data, have->data, want->bytes);
     return KEEL_OK;
 }

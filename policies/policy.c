@@ -139,6 +139,16 @@ static keel_status judge(const keel_policy *policy, const keel_features *feature
     return keel_qnet_infer(net, x, n, q, NULL, scratch, err);
 }
 
+/* A value that is no number is below no floor: it would let pass what the floor is there to stop. */
+static keel_status check_judgement(const float *q, size_t count, keel_err *err) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(q[i])) {
+            keel_fail(err, KEEL_E_INVALID, "policy", "the Q-network's values are not finite");
+            return keel_hint(err, "features or weights are out of any range it was trained in");
+        }
+    return KEEL_OK;
+}
+
 static void composite(const keel_policy *policy, const float *q, size_t n, float *q_w) {
     size_t heads = policy->net.shape.heads;
     for (size_t i = 0; i < n; i++) {
@@ -214,6 +224,7 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
     if (!make_room(&work, n, policy->net.shape.heads, scratch))
         return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide among %zu", n);
     KEEL_TRY(judge(policy, features, work.q, scratch, err));
+    KEEL_TRY(check_judgement(work.q, n * policy->net.shape.heads, err));
     composite(policy, work.q, n, work.q_w);
     keel_choice made = show(&work, features);
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */

@@ -1,5 +1,6 @@
 /* Policies on disk: model.safetensors holds the Q-network's parameters under their own names, config.json the
  * rest. */
+#include <math.h>
 #include <string.h>
 
 #include "core/json.h"
@@ -192,20 +193,31 @@ static keel_status read_act_outcomes(const cJSON *json, keel_policy *policy, con
     return KEEL_OK;
 }
 
+static keel_status read_within(const cJSON *json, const char *key, double low, double high, double *out,
+                               const char *where, keel_err *err) {
+    double value = 0;
+    KEEL_TRY(keel_json_number(json, key, true, &value, where, err));
+    if (!(value >= low && value <= high))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"%s\": expected %g to %g, got %g", key, low, high,
+                         value);
+    *out = value;
+    return KEEL_OK;
+}
+
 static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
     const cJSON *weights = NULL;
     double fallback = -1;
-    KEEL_TRY(keel_json_number(json, "beta", true, &policy->beta, where, err));
-    KEEL_TRY(keel_json_number(json, "safety_floor", true, &policy->safety_floor, where, err));
+    KEEL_TRY(read_within(json, "beta", 0, 1e6, &policy->beta, where, err));
+    KEEL_TRY(read_within(json, "safety_floor", -1e6, 1e6, &policy->safety_floor, where, err));
     KEEL_TRY(keel_json_bool(json, "imitates", true, &policy->imitates, where, err));
     KEEL_TRY(keel_json_number(json, "fallback_act", true, &fallback, where, err));
-    if (!(fallback >= -1 && fallback < (double)(policy->n_acts + (policy->n_acts == 0))))
+    if (!(fallback >= -1 && fallback < (double)policy->n_acts) || fallback != floor(fallback))
         return keel_fail(err, KEEL_E_INVALID, where, "\"fallback_act\": expected -1 or an act, got %g",
                          fallback);
     policy->fallback_act = (int32_t)fallback;
     KEEL_TRY(keel_json_object(json, "reward_weights", true, &weights, where, err));
     for (int k = 0; k < KEEL_N_REWARDS; k++)
-        KEEL_TRY(keel_json_number(weights, keel_reward_name(k), true, &policy->weight[k], where, err));
+        KEEL_TRY(read_within(weights, keel_reward_name(k), 0, 1e6, &policy->weight[k], where, err));
     return KEEL_OK;
 }
 

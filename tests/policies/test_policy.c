@@ -230,7 +230,46 @@ static void features_of_another_size_are_refused(void **state) {
     keel_qnet_close(&policy.net);
 }
 
+static void values_that_are_no_numbers_do_not_pass_the_floor(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(2, -0.5);
+    keel_arena arena = {0};
+    keel_choice choice;
+    const float candidates[] = {1, 0, NAN, 0, 0, -0.9f};
+    keel_features features = two(candidates, half);
+    assert_int_equal(keel_policy_decide(&policy, &features, &arena, &choice, &err), KEEL_E_INVALID);
+    contains(err.message, "not finite");
+    keel_arena_free(&arena);
+    keel_qnet_close(&policy.net);
+}
+
 /* ---- on disk ---- */
+
+static void numbers_out_of_range_are_refused_with_their_key(void **state) {
+    (void)state;
+    static const struct {
+        double beta, floor, weight;
+        const char *key;
+    } bad[] = {{-1, 0, 1, "beta"}, {1, 1e7, 1, "safety_floor"}, {1, 0, -1, "accuracy"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        keel_policy policy = set_policy(bad[i].beta, bad[i].floor), *loaded = NULL;
+        policy.weight[0] = bad[i].weight;
+        assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+        assert_int_equal(keel_policy_load(&loaded, scratch_path(folder, "p"), &err), KEEL_E_INVALID);
+        contains(err.message, bad[i].key);
+        keel_qnet_close(&policy.net);
+    }
+}
+
+static void weights_that_are_no_numbers_are_refused(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(1, -1), *loaded = NULL;
+    policy.net.params.data[1] = NAN;
+    assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+    assert_int_equal(keel_policy_load(&loaded, scratch_path(folder, "p"), &err), KEEL_E_INVALID);
+    contains(err.message, "critic.0.layer.0.weight");
+    keel_qnet_close(&policy.net);
+}
 
 static void a_saved_policy_decides_as_before(void **state) {
     (void)state;
@@ -311,6 +350,9 @@ int main(void) {
         cmocka_unit_test(an_imitator_is_its_network_alone),
         cmocka_unit_test(features_of_another_size_are_refused),
         cmocka_unit_test_setup_teardown(a_saved_policy_decides_as_before, set_up, tear_down),
+        cmocka_unit_test(values_that_are_no_numbers_do_not_pass_the_floor),
+        cmocka_unit_test_setup_teardown(numbers_out_of_range_are_refused_with_their_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(weights_that_are_no_numbers_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(weights_of_another_shape_are_refused, set_up, tear_down),
         cmocka_unit_test(a_policy_of_another_base_is_refused_with_both_hashes),
     };
