@@ -54,7 +54,9 @@
     X(KNOWN_IMPORT, "SELECT 1 FROM imports WHERE sha256 = ?1 AND format = ?2 AND split = ?3 AND name = ?4")  \
     X(ADD_IMPORT, "INSERT INTO imports(sha256, format, split, name, conversations)"                          \
                   " VALUES(?1, ?2, ?3, ?4, ?5)")                                                             \
-    X(PUT_RUN, "INSERT INTO runs(verb, config, result) VALUES(?1, ?2, ?3)")                                  \
+    X(PUT_RUN, "INSERT INTO runs(verb, config, result) SELECT ?1, ?2, ?3 WHERE NOT EXISTS(SELECT 1 FROM"     \
+               " runs WHERE id = (SELECT max(id) FROM runs WHERE verb = ?1) AND config IS ?2"                \
+               " AND result IS ?3)")                                                                         \
     X(LAST_RUN, "SELECT result FROM runs WHERE verb = ?1 ORDER BY id DESC LIMIT 1")                          \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
                   " ON CONFLICT(policy_hash, decision_id) DO UPDATE SET chosen = excluded.chosen,"           \

@@ -189,8 +189,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY_GOTO(judged_open(cli, store, &all, err), done);
     status = evaluate(cli, store, &all, err);
     if (status == KEEL_OK || status == KEEL_E_GATE) {
-        keel_status kept = keep(cli, store, status == KEEL_OK ? err : NULL);
-        if (status == KEEL_OK) status = kept;
+        keel_status kept = keep(cli, store, err);
+        if (kept != KEEL_OK) status = kept;
     }
 done:
     judged_close(&all);

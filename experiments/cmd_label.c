@@ -180,26 +180,40 @@ done:
     return status;
 }
 
+/* What follows from the labels: transitions, and the record of the reward keys that hold from now on, in one
+ * transaction. */
+static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
+                          keel_err *err) {
+    int64_t transitions = 0;
+    KEEL_TRY(keel_store_begin(store, err));
+    keel_status status = keel_derive(store, NULL, rewards, 0, &transitions, err);
+    cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
+    cJSON_AddItemToObject(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
+    if (status == KEEL_OK) status = keel_record_run(cli, store, err);
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
+}
+
+/* How many judgements were left to this very call is told after the run is recorded: one that was cut off and
+ * given again is recorded as one that was not. */
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
                          keel_refusal_judge **judge, keel_err *err) {
     judging work = {.store = store};
-    int64_t transitions = 0;
     KEEL_TRY(make_judge(cli, store, judge, err));
     work.judge = *judge;
     KEEL_TRY(judge_all(&work, err));
-    KEEL_TRY(keel_derive(store, NULL, rewards, 0, &transitions, err));
     const char *save = keel_cli_value(cli, "--save-judge");
     if (save) KEEL_TRY(keel_refusal_judge_save(*judge, save, err));
     cJSON_AddStringToObject(cli->result, "judge", keel_refusal_judge_name(*judge));
     cJSON_AddNumberToObject(cli->result, "candidates", (double)work.candidates);
-    cJSON_AddNumberToObject(cli->result, "judged_before", (double)work.known);
-    cJSON_AddNumberToObject(cli->result, "filled", (double)work.filled);
     cJSON_AddNumberToObject(cli->result, "coverage",
                             work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
                                             : 0.0);
-    cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
-    cJSON_AddItemToObject(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
-    return keel_record_run(cli, store, err);
+    KEEL_TRY(settle(cli, store, rewards, err));
+    cJSON_AddNumberToObject(cli->result, "judged_before", (double)work.known);
+    cJSON_AddNumberToObject(cli->result, "filled", (double)work.filled);
+    return KEEL_OK;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {

@@ -178,11 +178,13 @@ static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
+    cJSON_AddItemToObject(cli->result, "metrics", metrics);
+    /* How many episodes were left to this very call is told, not recorded. */
+    KEEL_TRY(keel_record_run(cli, sim->store, err));
     cJSON_AddNumberToObject(cli->result, "added", (double)sim->added);
     cJSON_AddNumberToObject(cli->result, "known", (double)sim->known);
     cJSON_AddNumberToObject(cli->result, "transitions", (double)sim->transitions);
-    cJSON_AddItemToObject(cli->result, "metrics", metrics);
-    return sim->added > 0 ? keel_record_run(cli, sim->store, err) : KEEL_OK;
+    return KEEL_OK;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {

@@ -46,9 +46,8 @@ static keel_status derive_ids(keel_store *store, const int64_t *ids, size_t coun
                               const keel_reward_config *config, int64_t *transitions, keel_err *err) {
     keel_arena arena = {0};
     keel_progress progress;
+    keel_status status = KEEL_OK;
     keel_progress_start(&progress, "transitions", count);
-    keel_status status = keel_store_begin(store, err);
-    if (status != KEEL_OK) goto done;
     for (size_t i = 0; i < count && status == KEEL_OK; i++) {
         keel_arena_reset(&arena);
         status = keel_interrupted()
@@ -56,9 +55,6 @@ static keel_status derive_ids(keel_store *store, const int64_t *ids, size_t coun
                      : keel_derive_conversation(store, ids[i], config, &arena, transitions, err);
         keel_progress_step(&progress, i + 1, NULL);
     }
-    if (status == KEEL_OK) status = keel_store_commit(store, err);
-    if (status != KEEL_OK) keel_store_rollback(store);
-done:
     keel_progress_end(&progress, count);
     keel_arena_free(&arena);
     return status;

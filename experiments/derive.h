@@ -11,12 +11,12 @@
 keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err);
 
 /* Replaces the transitions of the split's conversations (NULL: all) with row ids above `after` by those their
- * labels, acts and times give under config. One transaction; interruptible. *transitions (may be NULL) gets
- * their number. */
+ * labels, acts and times give under config, inside the caller's transaction. Interruptible. *transitions (may
+ * be NULL) gets their number. */
 keel_status keel_derive(keel_store *store, const keel_split *split, const keel_reward_config *config,
                         int64_t after, int64_t *transitions, keel_err *err);
 
-/* The same of one conversation, inside the caller's transaction; adds to *transitions. */
+/* The same of one conversation; adds to *transitions. */
 keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
                                      keel_arena *arena, int64_t *transitions, keel_err *err);
 

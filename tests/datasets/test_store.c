@@ -12,9 +12,16 @@ static void run_sql(const char *path, const char *sql) {
     sqlite3_close(db);
 }
 
+static void expect_sql(const char *fact) {
+    sqlite3_stmt *statement;
+    assert_ok(keel__store_prepare(store, fact, &statement, &err));
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    if (sqlite3_column_int(statement, 0) != 1) fail_msg("not so: %s", fact);
+    sqlite3_finalize(statement);
+}
+
 static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
-    sqlite3_stmt *statement;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
         "SELECT user_version = 1 FROM pragma_user_version",
@@ -22,12 +29,7 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
         "SELECT foreign_keys FROM pragma_foreign_keys",
         "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
     };
-    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
-        assert_ok(keel__store_prepare(store, facts[i], &statement, &err));
-        assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-        if (sqlite3_column_int(statement, 0) != 1) fail_msg("not so: %s", facts[i]);
-        sqlite3_finalize(statement);
-    }
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) expect_sql(facts[i]);
 }
 
 static void a_missing_store_is_made_only_when_asked_for(void **state) {
@@ -502,6 +504,18 @@ static void runs_and_replays_are_kept(void **state) {
     assert_int_equal(keel_store_put_replay(store, "policy", 5, "c", NULL, &err), KEEL_E_STORE);
 }
 
+static void a_run_that_repeats_the_last_of_its_verb_is_recorded_once(void **state) {
+    (void)state;
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
+    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, &err));
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
+    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, &err));
+    expect_sql("SELECT count(*) = 2 FROM runs");
+    assert_ok(keel_store_put_run(store, "label", "[2]", "{}", &err));
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
+    expect_sql("SELECT count(*) = 4 FROM runs");
+}
+
 /* ---- faults ---- */
 
 static keel_status whole_life(const char *path) {
@@ -565,6 +579,7 @@ int main(void) {
         TEST(features_come_back_as_they_were_kept),
         TEST(acts_are_those_of_taken_candidates_sorted),
         TEST(runs_and_replays_are_kept),
+        TEST(a_run_that_repeats_the_last_of_its_verb_is_recorded_once),
         TEST(running_out_of_memory_anywhere_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,54 @@
+/* dump_store FILE: every table of a store on stdout, in the order of names and then of all columns, one row a
+ * line: two stores hold the same if and only if their dumps are the same. */
+#include <sqlite3.h>
+#include <stdio.h>
+
+static void put_column(sqlite3_stmt *row, int column) {
+    const unsigned char *bytes = sqlite3_column_blob(row, column);
+    switch (sqlite3_column_type(row, column)) {
+    case SQLITE_NULL:
+        fputs("null", stdout);
+        break;
+    case SQLITE_INTEGER:
+        printf("%lld", sqlite3_column_int64(row, column));
+        break;
+    case SQLITE_FLOAT:
+        printf("%a", sqlite3_column_double(row, column));
+        break;
+    default:
+        for (int i = 0; i < sqlite3_column_bytes(row, column); i++)
+            printf(bytes[i] < ' ' || bytes[i] == '\\' ? "\\%02x" : "%c", bytes[i]);
+    }
+}
+
+static int dump_table(sqlite3 *db, const char *name) {
+    sqlite3_stmt *row = NULL;
+    char *sql = sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY 1, 2, 3", name);
+    int code = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
+    printf("== %s\n", name);
+    while (code == SQLITE_OK || code == SQLITE_ROW) {
+        code = sqlite3_step(row);
+        for (int i = 0; code == SQLITE_ROW && i < sqlite3_column_count(row); i++) {
+            if (i) putchar('\t');
+            put_column(row, i);
+        }
+        if (code == SQLITE_ROW) putchar('\n');
+    }
+    sqlite3_finalize(row);
+    sqlite3_free(sql);
+    return code == SQLITE_DONE ? 0 : 1;
+}
+
+int main(int argc, char **argv) {
+    sqlite3 *db = NULL;
+    sqlite3_stmt *table = NULL;
+    int failed = argc != 2 || sqlite3_open_v2(argv[1], &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK;
+    const char *list = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    failed = failed || sqlite3_prepare_v2(db, list, -1, &table, NULL) != SQLITE_OK;
+    while (!failed && sqlite3_step(table) == SQLITE_ROW)
+        failed = dump_table(db, (const char *)sqlite3_column_text(table, 0));
+    if (failed) fprintf(stderr, "dump_store: %s\n", db ? sqlite3_errmsg(db) : "usage: dump_store FILE");
+    sqlite3_finalize(table);
+    sqlite3_close(db);
+    return failed;
+}
