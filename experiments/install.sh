@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what Keel builds with and draws with (experiments/packages.txt) on Debian, if anything of it is missing.
+# Installs what Keel builds with and draws with (experiments/packages.txt, or the list given) on Debian, if anything of
+# it is missing.
 set -eu
-list=$(dirname "$0")/packages.txt
+list=${1:-$(dirname "$0")/packages.txt}
 command -v dpkg-query >/dev/null 2>&1 || {
     echo "install.sh: this is not a Debian system; please install these yourself:" >&2
     cat "$list" >&2
