@@ -6,12 +6,17 @@
 #include "core/tape.h"
 #include "core/tensor.h"
 
-keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, keel_real *p) {
+/* The largest allowed entry. Nothing allowed, or only -INFINITY: 0, because subtracting -INFINITY would make
+ * NaN out of what is an empty sum. */
+static keel_real shift_of(const keel_real *x, const uint8_t *mask, size_t count) {
     keel_real largest = -INFINITY;
     for (size_t i = 0; i < count; ++i)
         if ((!mask || mask[i]) && x[i] > largest) largest = x[i];
-    /* Nothing allowed, or only -INFINITY: subtracting it would make NaN out of what is an empty sum. */
-    keel_real shift = isinf(largest) && largest < 0 ? 0 : largest;
+    return isinf(largest) && largest < 0 ? 0 : largest;
+}
+
+keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, keel_real *p) {
+    keel_real shift = shift_of(x, mask, count);
     double sum = 0;
     for (size_t i = 0; i < count; ++i) {
         keel_real e = !mask || mask[i] ? exp(x[i] - shift) : 0;
@@ -30,8 +35,11 @@ keel_real keel_logsumexp(const keel_real *x, size_t count) {
 }
 
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out) {
-    keel_real total = keel_logsumexp(x, count);
-    for (size_t i = 0; i < count; ++i) out[i] = x[i] - total;
+    keel_real shift = shift_of(x, NULL, count);
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) sum += (double)exp(x[i] - shift);
+    keel_real rest = (keel_real)log(sum); /* added to a large shift it would be rounded away */
+    for (size_t i = 0; i < count; ++i) out[i] = x[i] - shift - rest;
 }
 
 void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
