@@ -365,7 +365,7 @@ static keel_status check_needs(loading *load, const cJSON *recipe, keel_err *err
         const char *path;
         KEEL_TRY(value_text(load, item, load->path, &path, err));
         if (keel_file_exists(path) || keel_file_is_folder(path)) continue;
-        keel_fail(err, KEEL_E_NOT_FOUND, path, "the recipe needs this data and it is not there");
+        keel_fail(err, KEEL_E_NOT_FOUND, load->path, "needs \"%s\", which is not there", path);
         return keel_hint(err, "say where the data is: --data DIR, or the environment variable KEEL_DATA");
     }
     return KEEL_OK;
