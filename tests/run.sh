@@ -26,7 +26,9 @@ fuzz_pass() {
 }
 
 "$here/experiments/install.sh"
-cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKEEL_SANITIZE=ON -DKEEL_WERROR=ON >/dev/null
+# Warnings stop continuous integration, not somebody with a newer compiler.
+cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKEEL_SANITIZE=ON \
+    -DKEEL_WERROR="${CI:-OFF}" >/dev/null
 cmake --build "$build" -- -j "$(nproc)"
 (cd "$build" && ctest -j "$(nproc)" --output-on-failure "$@" >"$log" 2>&1) || status=$?
 cat "$log"

@@ -33,7 +33,7 @@ typedef struct bench {
     keel_sampler *sampler;
     keel_learner learner;
     char folder[64];
-    char names[MAX_ACTS][8];
+    char names[MAX_ACTS][24];
     const char *acts[MAX_ACTS];
 } bench;
 
