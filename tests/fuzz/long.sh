@@ -12,9 +12,6 @@ build=${KEEL_BUILD:-$source/build-fuzz}
 work=${WORK:-$build/long}
 seconds=${1:?"usage: long.sh SECONDS [TARGET...]"}
 shift
-cmake -S "$source" -B "$build" -G Ninja -DCMAKE_C_COMPILER="${CC:-clang}" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-    -DKEEL_FUZZ=ON -DKEEL_TESTS=OFF >/dev/null
-cmake --build "$build" --target fuzzers
 [ $# -gt 0 ] || set -- $(ls "$here/corpus")
 mkdir -p "$work/log"
 
@@ -40,6 +37,9 @@ if [ "${LONG_ONE:-}" ]; then
     run_one "$1"
     exit
 fi
+cmake -S "$source" -B "$build" -G Ninja -DCMAKE_C_COMPILER="${CC:-clang}" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DKEEL_FUZZ=ON -DKEEL_TESTS=OFF >/dev/null
+cmake --build "$build" --target fuzzers
 export LONG_ONE=1
 printf '%s\n' "$@" | xargs -P "${JOBS:-$(nproc)}" -I '{}' "$0" "$seconds" '{}'
 [ -z "$(find "$work/crash" -type f)" ]
