@@ -139,6 +139,7 @@ keel_status keel__import_add(keel__import *import, keel_conversation *conversati
     keel_added added;
     int64_t candidates;
     keel_import_report *report = import->report;
+    if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, where, "nothing of this file was kept");
     if (import->split) conversation->split = import->split;
     KEEL_TRY(keel__store_add(import->store, conversation, merge, where, &added, &candidates, err));
     report->candidates += candidates;
@@ -178,8 +179,6 @@ keel_status keel__import_lines(keel__import *import, keel__import_object *each, 
         if (is_blank(line) && strlen(line) == length) continue;
         snprintf(where, sizeof where, "%s:%zu", import->path, number);
         status = import_line(import, each, line, length, where, err);
-        if (status == KEEL_OK && keel_interrupted())
-            status = keel_fail(err, KEEL_E_INTERRUPTED, where, "interrupted");
         if (status != KEEL_OK) break;
     }
     keel_line_reader_close(reader);

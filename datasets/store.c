@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "datasets/store_internal.h"
 
-enum { APPLICATION_ID = 0x4b45454c /* "KEEL" */, BUSY_MS = 5000 };
+enum { APPLICATION_ID = 0x4b45454c /* "KEEL" */ };
 
 /* ---- SQLite's memory comes from core/memory, behind a header that keeps the size ---- */
 
@@ -62,17 +63,28 @@ keel_status keel__nomem(const char *where, keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, where, "out of memory");
 }
 
+static keel_status fail_busy(const keel_store *store, const char *doing, keel_err *err) {
+    char who[32] = "";
+    const long holder = keel__store_holder(store);
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, store->path, "%s: waiting for another process", doing);
+    if (holder) snprintf(who, sizeof who, " (%ld)", holder);
+    keel_fail(err, KEEL_E_STORE, store->path, "%s: the store is in use by another process%s", doing, who);
+    keel_hint(err, "wait until the other writer is done, then try again");
+    return KEEL_E_STORE;
+}
+
 keel_status keel__store_fail(const keel_store *store, const char *doing, keel_err *err) {
     int code = store->db ? sqlite3_errcode(store->db) : SQLITE_NOMEM;
     const char *text = store->db ? sqlite3_errmsg(store->db) : "no handle";
     switch (code & 0xff) {
     case SQLITE_NOMEM:
         return keel__nomem(store->path, err);
+    case SQLITE_INTERRUPT:
+        return keel_fail(err, KEEL_E_INTERRUPTED, store->path, "%s", doing);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        keel_fail(err, KEEL_E_STORE, store->path, "%s: the store is in use by another process", doing);
-        keel_hint(err, "wait until the other writer is done, then try again");
-        return KEEL_E_STORE;
+        return fail_busy(store, doing, err);
     case SQLITE_NOTADB:
         keel_fail(err, KEEL_E_STORE, store->path, "%s: not a Keel store (not an SQLite file, or damaged)",
                   doing);
@@ -268,7 +280,7 @@ static keel_status check_schema(keel_store *store, keel_store_mode mode, keel_er
 /* ---- opening ---- */
 
 static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *err) {
-    sqlite3_busy_timeout(store->db, BUSY_MS);
+    keel__store_wait_install(store);
     sqlite3_extended_result_codes(store->db, 0);
     KEEL_TRY(execute(store,
                      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16000;",

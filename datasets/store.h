@@ -47,7 +47,7 @@ keel_status keel_store_add_conversation(keel_store *store, const keel_conversati
 
 /* Walks the conversations of a split in ascending id; NULL split: all. Each is read into the arena (the
  * caller resets it between conversations). Writing labels, transitions and features while a cursor is open is
- * allowed. */
+ * allowed. A walk ends with KEEL_E_INTERRUPTED when the program is asked to stop. */
 typedef struct keel_cursor keel_cursor;
 keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_err *err);
 keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,

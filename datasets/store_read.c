@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/log.h"
 #include "datasets/store_internal.h"
 
 /* ---- one conversation ---- */
@@ -288,6 +289,8 @@ keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_sp
 keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,
                              keel_err *err) {
     bool row;
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, keel_store_path(cursor->store), "walking conversations");
     sqlite3_bind_int64(cursor->next, sqlite3_bind_parameter_index(cursor->next, ":last"), cursor->last);
     KEEL_TRY(keel__store_step(cursor->store, cursor->next, &row, "walking conversations", err));
     if (!row) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "envs/replay.h"
 #include "experiments/open.h"
@@ -192,6 +193,7 @@ static keel_status replay_decision(replaying *work, const keel_conversation *con
 static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *arena, keel_arena *scratch,
                                        keel_err *err) {
     keel_conversation *conversation;
+    if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, NULL, "while replaying");
     keel_arena_reset(arena);
     KEEL_TRY(keel_store_conversation(work->store, id, arena, &conversation, err));
     keel_replay_load(work->env, conversation);

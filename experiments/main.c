@@ -40,6 +40,8 @@ static int print_error(const char *verb, const keel_err *err) {
     }
     keel_print_text(stderr, err->message[0] ? err->message : keel_status_text(err->code));
     fputc('\n', stderr);
+    if (err->code == KEEL_E_INTERRUPTED && !err->hint[0])
+        fputs("hint: the same command goes on from here\n", stderr);
     if (err->hint[0]) {
         fputs("hint: ", stderr);
         keel_print_text(stderr, err->hint);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/log.h"
 #include "core/text.h"
 
 /* ---- features ---- */
@@ -191,15 +192,18 @@ static void accept_step(lbfgs *s) {
     s->x_next = x, s->gradient_next = gradient;
 }
 
-static void minimise(lbfgs *s, const problem *p) {
+static keel_status minimise(lbfgs *s, const problem *p, keel_err *err) {
     double value = objective(p, s->x, s->gradient);
     for (int n = 0; n < MAX_STEPS; n++) {
+        if (keel_interrupted())
+            return keel_fail(err, KEEL_E_INTERRUPTED, "refusal judge", "stopped while fitting");
         /* Strong convexity: |x - x*| <= |gradient| / lambda. */
-        if (sqrt(dot(s->gradient, s->gradient)) <= 1e-3 * p->lambda * fmax(1, sqrt(dot(s->x, s->x)))) return;
+        if (sqrt(dot(s->gradient, s->gradient)) <= 1e-3 * p->lambda * fmax(1, sqrt(dot(s->x, s->x)))) break;
         find_direction(s);
-        if (!search_line(s, p, &value)) return;
+        if (!search_line(s, p, &value)) break;
         accept_step(s);
     }
+    return KEEL_OK;
 }
 
 keel_status keel_ngram_logistic_fit(float *out, const keel_ngram_row *rows, const int *outcome, size_t count,
@@ -214,10 +218,10 @@ keel_status keel_ngram_logistic_fit(float *out, const keel_ngram_row *rows, cons
     lbfgs solver = {parts[0], parts[1], parts[2], parts[3], parts[4], {0}, {0}, {0}, 0};
     for (size_t r = 0; r < HISTORY; r++)
         solver.step[r] = parts[5 + 2 * r], solver.change[r] = parts[6 + 2 * r];
-    minimise(&solver, &p);
-    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++) out[i] = (float)solver.x[i];
+    keel_status status = minimise(&solver, &p, err);
+    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS && status == KEEL_OK; i++) out[i] = (float)solver.x[i];
     keel_free(block);
-    return KEEL_OK;
+    return status;
 }
 
 void keel_ngram_logistic_predict(const float *weights, const keel_ngram_row *row, double *out) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "core/pcg.h"
 #include "rl/bootstrap.h"
@@ -58,8 +59,9 @@ typedef struct bootstrap_work {
 
 /* Resample r draws from its own substream, so the result does not depend on which thread takes it. */
 static keel_status run_resample(void *context, size_t r, size_t thread, keel_err *err) {
-    (void)err;
     const bootstrap_work *work = context;
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, "bootstrap", "stopped; nothing was changed");
     double *total = work->totals + thread * work->width;
     keel_rng rng = keel_rng_stream(work->seed, "bootstrap", r);
     resample(work->rows, work->width, work->clusters, &rng, total);
@@ -92,7 +94,7 @@ keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, si
         goto done;
     }
     if (pool) KEEL_TRY_GOTO(keel_pool_run(pool, resamples, run_resample, &work, err), done);
-    for (size_t r = 0; !pool && r < resamples; ++r) run_resample(&work, r, 0, err);
+    for (size_t r = 0; !pool && r < resamples; ++r) KEEL_TRY_GOTO(run_resample(&work, r, 0, err), done);
     for (size_t s = 0; s < n_statistics; ++s) {
         double *values = work.values + s * resamples;
         size_t count = keep_finite(values, resamples);

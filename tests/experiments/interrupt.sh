@@ -1,0 +1,88 @@
+#!/bin/sh
+# SIGINT and SIGTERM: every verb stops within a second, exits with 1 and says how to go on; and then goes on. Two
+# processes on one store: the second waits, or says who holds it.
+. "$(dirname "$0")/program.sh"
+limit=${SANITIZE:+3000} # milliseconds; sanitizers are slower than what is promised
+limit=${limit:-1000}
+
+# stop SIGNAL SECONDS ARGS...: keel ARGS, asked to stop after so long. It may have been done by then.
+stop() {
+    signal=$1 seconds=$2
+    shift 2
+    "$KEEL" "$@" --quiet >out.txt 2>err.txt &
+    child=$!
+    sleep "$seconds"
+    began=$(date +%s%N)
+    kill -"$signal" $child 2>/dev/null || true
+    status=0
+    wait $child || status=$?
+    took=$((($(date +%s%N) - began) / 1000000))
+    [ $took -le "$limit" ] || fail "$1 stops within a second of SIG$signal, not after $took ms"
+    [ $status != 0 ] || return 0
+    stopped="$stopped $1"
+    [ $status = 1 ] || fail "$1 exits with 1 on SIG$signal, not $status: $(cat err.txt)"
+    grep -q "same command" err.txt || fail "$1 says how to go on after SIG$signal: $(cat err.txt)"
+}
+
+# Each command is stopped at several moments and then given to its end.
+stopped=
+through() {
+    for when in 0.03 0.15; do
+        stop INT $when "$@"
+        stop TERM $when "$@"
+    done
+    expect "$1 goes on after it was stopped" 0 "" "$@" --quiet
+}
+
+chat 1500 en >log.jsonl
+through simulate --store s.db --env support-desk --behaviour support-82 --episodes 800
+through import --store s.db --format chat log.jsonl
+through label --store s.db
+through stats --store s.db
+through sft --store s.db --base builtin --out base --set epochs=1
+through train --store s.db --base base --algo cql --out policy --set steps=200 --set hidden=16 --set batch=32
+through eval --store s.db --policy policy
+through replay --store s.db --policy policy --limit 100000
+for verb in simulate import label sft train; do
+    case $stopped in *$verb*) ;; *) fail "$verb was stopped at least once (only$stopped)" ;; esac
+done
+[ -z "$(find . -name ".?*" -o -name "*.db-*")" ] || fail "nothing is left lying about: $(find . -name ".?*" -o -name "*.db-*")"
+
+# rows TABLE STORE: how many rows the table has.
+rows() {
+    "$DUMP_STORE" "$2" | awk -v want="$1" '/^== /{ table = $2; next } table == want { n++ } END { print n + 0 }'
+}
+
+# A log that comes through a pipe holds the store for as long as nothing comes. It is read twice: once for its hash.
+chat 40 en >one.jsonl
+chat 40 zh | sed 's/"id": "c/"id": "z/' >two.jsonl
+mkfifo pipe.jsonl
+"$KEEL" import --store t.db --format chat pipe.jsonl --quiet >/dev/null 2>&1 &
+holder=$!
+exec 9>pipe.jsonl # returns when the holder opens its end
+stop TERM 0.5 import --store t.db --format chat two.jsonl
+grep -q "waiting for another process" err.txt || fail "who waits for the store stops too: $(cat err.txt)"
+expect "after five seconds the second says that the store is in use" 1 "in use by another process" import --store t.db --format chat two.jsonl --quiet
+if [ -r /proc/locks ]; then grep -q "($holder)" err.txt || fail "it names process $holder: $(cat err.txt)"; fi
+"$KEEL" import --store t.db --format chat two.jsonl --quiet >out.txt 2>err.txt 9>&- &
+second=$!
+sleep 0.5
+cat one.jsonl >&9
+exec 9>&-
+sleep 0.5
+cat one.jsonl >pipe.jsonl
+wait $holder || fail "the first import comes to its end"
+wait $second || fail "the second waited: $(cat err.txt)"
+[ "$(rows conversations t.db) $(rows transitions t.db)" = "80 80" ] || fail "80 conversations with their transitions are in the store"
+
+# Many at once make one store, and each finds its own in it.
+for i in 1 2 3 4; do
+    sed "s/\"id\": \"c/\"id\": \"$i-c/" one.jsonl >part$i.jsonl
+    "$KEEL" import --store many.db --format chat part$i.jsonl --quiet >/dev/null 2>many$i.txt &
+    eval "child$i=$!"
+done
+for i in 1 2 3 4; do
+    eval "wait \$child$i" || fail "import $i of four at once: $(cat many$i.txt)"
+done
+[ "$(rows conversations many.db) $(rows transitions many.db)" = "160 160" ] || fail "four imports at once lose nothing"
+finish
