@@ -12,23 +12,26 @@
 bool keel_file_exists(const char *path);
 bool keel_file_is_folder(const char *path);
 
-/* Reads a whole file, gzipped or not, into buf (cleared first; NUL-terminated). Fails with KEEL_E_IO naming the path, or
- * KEEL_E_INVALID when more than max_bytes come out (0: 1 GiB). A truncated or corrupt gzip stream is KEEL_E_PARSE. */
+/* Reads a whole file, gzipped or not, into buf (cleared first; NUL-terminated). Fails with KEEL_E_IO naming
+ * the path, or KEEL_E_INVALID when more than max_bytes come out (0: 1 GiB). A truncated or corrupt gzip
+ * stream is KEEL_E_PARSE. */
 keel_status keel_file_read(const char *path, size_t max_bytes, keel_buf *buf, keel_err *err);
 
 /* A reader of lines, gzip seen through. */
 typedef struct keel_line_reader keel_line_reader;
 keel_status keel_line_reader_open(keel_line_reader **out, const char *path, keel_err *err);
-/* Next line without its line end, NUL-terminated, valid until the next call; *line is NULL at the end. Lines longer than
- * 64 MiB, and corrupt gzip data, are errors naming file and line. *number (may be NULL) counts from 1. */
-keel_status keel_line_reader_next(keel_line_reader *reader, char **line, size_t *length, size_t *number, keel_err *err);
+/* Next line without its line end, NUL-terminated, valid until the next call; *line is NULL at the end. Lines
+ * longer than 64 MiB, and corrupt gzip data, are errors naming file and line. *number (may be NULL) counts
+ * from 1. */
+keel_status keel_line_reader_next(keel_line_reader *reader, char **line, size_t *length, size_t *number,
+                                  keel_err *err);
 void keel_line_reader_close(keel_line_reader *reader);
 
 /* SHA-256 of a file's bytes as they are on disk. */
 keel_status keel_file_hash(const char *path, char hex[65], keel_err *err);
 
-/* Writes bytes to path by way of a temporary file in the same folder, fsync and rename: path holds the old content or
- * the new, never a part. */
+/* Writes bytes to path by way of a temporary file in the same folder, fsync and rename: path holds the old
+ * content or the new, never a part. */
 keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err);
 
 /* The same of several parts, one after the other, so that large data need not be copied together first. */
@@ -40,14 +43,14 @@ keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, siz
 
 keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; existing is fine */
 
-/* Sorted names (not paths) of the regular files in a folder that end in one of the suffixes (NULL-terminated list; NULL
- * list: all). Names in the arena. */
-keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena, const char ***names,
-                             size_t *count, keel_err *err);
+/* Sorted names (not paths) of the regular files in a folder that end in one of the suffixes (NULL-terminated
+ * list; NULL list: all). Names in the arena. */
+keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena,
+                             const char ***names, size_t *count, keel_err *err);
 
-/* A folder that appears whole or not at all: files are written under `temporary` and commit renames it to path,
- * replacing an older folder. Use begin, write files into folder->temporary, then commit or abandon. A temporary folder
- * left behind by a killed process is removed by the next begin for the same path. */
+/* A folder that appears whole or not at all: files are written under `temporary` and commit renames it to
+ * path, replacing an older folder. Use begin, write files into folder->temporary, then commit or abandon. A
+ * temporary folder left behind by a killed process is removed by the next begin for the same path. */
 typedef struct keel_folder_write {
     char path[4096];
     char temporary[4112];

@@ -1,5 +1,6 @@
-/* JSON on top of cJSON, made strict: duplicate keys, invalid UTF-8, NUL bytes, deep nesting and trailing text are errors
- * that name the place; look-ups are case-sensitive and typed. cJSON values are freed with cJSON_Delete. */
+/* JSON on top of cJSON, made strict: duplicate keys, invalid UTF-8, NUL bytes, deep nesting and trailing text
+ * are errors that name the place; look-ups are case-sensitive and typed. cJSON values are freed with
+ * cJSON_Delete. */
 #ifndef KEEL_CORE_JSON_H
 #define KEEL_CORE_JSON_H
 
@@ -11,26 +12,26 @@
 #include "core/memory.h"
 #include "core/status.h"
 
-/* Parses one JSON value that fills text[0..length). where (a file, or "file:line") is put into errors together with the
- * byte offset. */
+/* Parses one JSON value that fills text[0..length). where (a file, or "file:line") is put into errors
+ * together with the byte offset. */
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err);
 keel_status keel_json_parse_file(const char *path, cJSON **out, keel_err *err); /* gzip seen through */
 
-/* Typed look-ups in an object. Missing (or JSON null): *out untouched and KEEL_OK unless `required`. A wrong type is KEEL_E_PARSE
- * with where and the key. Strings point into the JSON value. */
-keel_status keel_json_string(const cJSON *object, const char *key, bool required, const char **out, const char *where,
-                             keel_err *err);
-keel_status keel_json_number(const cJSON *object, const char *key, bool required, double *out, const char *where,
-                             keel_err *err);
+/* Typed look-ups in an object. Missing (or JSON null): *out untouched and KEEL_OK unless `required`. A wrong
+ * type is KEEL_E_PARSE with where and the key. Strings point into the JSON value. */
+keel_status keel_json_string(const cJSON *object, const char *key, bool required, const char **out,
+                             const char *where, keel_err *err);
+keel_status keel_json_number(const cJSON *object, const char *key, bool required, double *out,
+                             const char *where, keel_err *err);
 keel_status keel_json_bool(const cJSON *object, const char *key, bool required, bool *out, const char *where,
                            keel_err *err);
-keel_status keel_json_array(const cJSON *object, const char *key, bool required, const cJSON **out, const char *where,
-                            keel_err *err);
-keel_status keel_json_object(const cJSON *object, const char *key, bool required, const cJSON **out, const char *where,
-                             keel_err *err);
+keel_status keel_json_array(const cJSON *object, const char *key, bool required, const cJSON **out,
+                            const char *where, keel_err *err);
+keel_status keel_json_object(const cJSON *object, const char *key, bool required, const cJSON **out,
+                             const char *where, keel_err *err);
 
-/* Prints into buf (appended); numbers in the shortest form that reads back to the same double, non-finite ones as null.
- * pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID. */
+/* Prints into buf (appended); numbers in the shortest form that reads back to the same double, non-finite
+ * ones as null. pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID. */
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err);
 keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err *err); /* pretty, atomic */
 

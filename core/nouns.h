@@ -1,6 +1,7 @@
-/* The shared nouns: what a conversation, a turn, a decision, a candidate and a transition are. Plain structs; importers
- * fill them, the store keeps them, every other room reads them. Strings are UTF-8, NUL-terminated, owned by the arena
- * (or caller) that made the struct; NULL means absent. "Absent" is always a flag or NULL, never a magic number. */
+/* The shared nouns: what a conversation, a turn, a decision, a candidate and a transition are. Plain structs;
+ * importers fill them, the store keeps them, every other room reads them. Strings are UTF-8, NUL-terminated,
+ * owned by the arena (or caller) that made the struct; NULL means absent. "Absent" is always a flag or NULL,
+ * never a magic number. */
 #ifndef KEEL_CORE_NOUNS_H
 #define KEEL_CORE_NOUNS_H
 
@@ -63,13 +64,14 @@ typedef struct keel_candidate {
     const char *text;
     const char *act;
     const char *model;
-    bool taken;                /* given to a user in the log */
-    keel_optional propensity;  /* logged probability of taking it, in (0, 1] */
-    keel_optional latency_ms;  /* >= 0 */
-    keel_optional feedback;    /* in [-1, 1]: thumbs, preference, task success of this response */
-    keel_reward logged_reward; /* reward components given by the log itself; they override the computed ones */
-    keel_outcome outcome;      /* the winning label */
-    keel_judge_kind judge;     /* who gave it */
+    bool taken;               /* given to a user in the log */
+    keel_optional propensity; /* logged probability of taking it, in (0, 1] */
+    keel_optional latency_ms; /* >= 0 */
+    keel_optional feedback;   /* in [-1, 1]: thumbs, preference, task success of this response */
+    keel_reward
+        logged_reward;     /* reward components given by the log itself; they override the computed ones */
+    keel_outcome outcome;  /* the winning label */
+    keel_judge_kind judge; /* who gave it */
 } keel_candidate;
 
 /* The point before an assistant turn. Its state is turns[0 .. turn) of the conversation. */
@@ -82,10 +84,11 @@ typedef struct keel_decision {
 
 typedef struct keel_conversation {
     int64_t id;
-    const char *source;      /* format and file family it came from: "chat", "hh-rlhf", "sgd", "xstest", "simulator" */
+    const char
+        *source; /* format and file family it came from: "chat", "hh-rlhf", "sgd", "xstest", "simulator" */
     const char *external_id; /* its name in the log; unique within a source */
     const char *split;       /* never NULL once stored */
-    const char *group;       /* conversations of one group never straddle a split or fold; NULL: itself alone */
+    const char *group; /* conversations of one group never straddle a split or fold; NULL: itself alone */
     keel_risk risk;
     keel_tri completed;
     bool truncated; /* cut off rather than ended: its last transition is not terminal */
@@ -104,7 +107,7 @@ typedef struct keel_transition {
     keel_reward reward;
     int64_t next_decision_id; /* 0: none */
     bool terminal;            /* the conversation ended here */
-    bool truncated;           /* it was cut off here: bootstraps if there is a next decision, else is left out of TD */
+    bool truncated; /* it was cut off here: bootstraps if there is a next decision, else is left out of TD */
 } keel_transition;
 
 /* What the policy chooses among. */

@@ -1,6 +1,6 @@
-/* Options: one row per knob - key, type, default, bounds, help, target - drives JSON configuration files, --set
- * key=value, --help and the manifest of an artefact. An unknown key, a wrong type or a value out of range is an error that
- * names key, value and bounds; nothing is repaired in silence. */
+/* Options: one row per knob - key, type, default, bounds, help, target - drives JSON configuration files,
+ * --set key=value, --help and the manifest of an artefact. An unknown key, a wrong type or a value out of
+ * range is an error that names key, value and bounds; nothing is repaired in silence. */
 #ifndef KEEL_CORE_OPTIONS_H
 #define KEEL_CORE_OPTIONS_H
 
@@ -29,18 +29,19 @@ typedef struct keel_int_list {
 typedef struct keel_option {
     const char *key;
     keel_option_type type;
-    size_t offset;         /* of the target in the configuration struct */
-    const char *standard;  /* the default, as text */
-    double low, high;      /* inclusive bounds of numbers (of each item of a list) */
+    size_t offset;        /* of the target in the configuration struct */
+    const char *standard; /* the default, as text */
+    double low, high;     /* inclusive bounds of numbers (of each item of a list) */
     const char *const *choices;
     const char *help;
 } keel_option;
 
 /* A table ends with a row whose key is NULL. */
 keel_status keel_options_defaults(const keel_option *table, void *config, keel_err *err);
-keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *value, const char *where,
-                             keel_err *err);
-keel_status keel_options_assign(const keel_option *table, void *config, const char *key_equals_value, keel_err *err); /* "--set" */
+keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *value,
+                             const char *where, keel_err *err);
+keel_status keel_options_assign(const keel_option *table, void *config, const char *key_equals_value,
+                                keel_err *err); /* "--set" */
 keel_status keel_options_json(const keel_option *table, void *config, const cJSON *object, const char *where,
                               keel_err *err);
 /* Every key with its resolved value; the caller deletes. NULL when out of memory. */

@@ -1,7 +1,8 @@
-/* safetensors: u64 little-endian header length N, N bytes of JSON, then the data (row-major, little-endian, offsets
- * relative to the data start, no holes, no overlap). The reader takes hostile files: everything is checked before it is
- * used. Written files have the header padded so that data starts 8-aligned, tensors sorted by type (widest first, so
- * that each is aligned) and then by name, and __metadata__ {"format": "pt"} among the metadata. */
+/* safetensors: u64 little-endian header length N, N bytes of JSON, then the data (row-major, little-endian,
+ * offsets relative to the data start, no holes, no overlap). The reader takes hostile files: everything is
+ * checked before it is used. Written files have the header padded so that data starts 8-aligned, tensors
+ * sorted by type (widest first, so that each is aligned) and then by name, and __metadata__ {"format": "pt"}
+ * among the metadata. */
 #ifndef KEEL_CORE_SAFETENSORS_H
 #define KEEL_CORE_SAFETENSORS_H
 
@@ -38,8 +39,8 @@ const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, con
 bool keel_safetensors_finite(const keel_named_tensor *tensor);
 /* Copies an F32 tensor of exactly this shape and of finite numbers into out; any difference is KEEL_E_INVALID
  * naming the tensor. */
-keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape, size_t n_dims,
-                                  float *out, keel_err *err);
+keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
+                                  size_t n_dims, float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);
 
 /* Atomic. metadata: pairs key, value, ..., NULL-terminated, or NULL. */

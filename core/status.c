@@ -5,8 +5,8 @@
 
 const char *keel_status_text(keel_status code) {
     switch (code) {
-#define X(name, number, text)                                                                                          \
-    case name:                                                                                                         \
+#define X(name, number, text)                                                                                \
+    case name:                                                                                               \
         return text;
         KEEL_STATUS_LIST(X)
 #undef X

@@ -1,22 +1,23 @@
-/* Status codes and error text: every fallible call in Keel returns a keel_status and, on failure, fills a caller-owned
- * keel_err. Only the program prints. Passing a NULL keel_err is allowed everywhere: then only the code is reported. */
+/* Status codes and error text: every fallible call in Keel returns a keel_status and, on failure, fills a
+ * caller-owned keel_err. Only the program prints. Passing a NULL keel_err is allowed everywhere: then only
+ * the code is reported. */
 #ifndef KEEL_CORE_STATUS_H
 #define KEEL_CORE_STATUS_H
 
 /* X(name, code, text): the one list of codes. */
-#define KEEL_STATUS_LIST(X)                                                                                            \
-    X(KEEL_OK, 0, "ok")                                                                                                \
-    X(KEEL_E_NOMEM, -1, "out of memory")                                                                               \
-    X(KEEL_E_IO, -2, "input or output failed")                                                                         \
-    X(KEEL_E_PARSE, -3, "malformed input")                                                                             \
-    X(KEEL_E_INVALID, -4, "invalid value")                                                                             \
-    X(KEEL_E_NOT_FOUND, -5, "not found")                                                                               \
-    X(KEEL_E_CONFLICT, -6, "conflict with what is there")                                                              \
-    X(KEEL_E_STORE, -7, "store failure")                                                                               \
-    X(KEEL_E_DIVERGED, -8, "training diverged")                                                                        \
-    X(KEEL_E_INTERRUPTED, -9, "interrupted")                                                                           \
-    X(KEEL_E_UNSUPPORTED, -10, "unsupported")                                                                          \
-    X(KEEL_E_USAGE, -11, "used wrongly")                                                                               \
+#define KEEL_STATUS_LIST(X)                                                                                  \
+    X(KEEL_OK, 0, "ok")                                                                                      \
+    X(KEEL_E_NOMEM, -1, "out of memory")                                                                     \
+    X(KEEL_E_IO, -2, "input or output failed")                                                               \
+    X(KEEL_E_PARSE, -3, "malformed input")                                                                   \
+    X(KEEL_E_INVALID, -4, "invalid value")                                                                   \
+    X(KEEL_E_NOT_FOUND, -5, "not found")                                                                     \
+    X(KEEL_E_CONFLICT, -6, "conflict with what is there")                                                    \
+    X(KEEL_E_STORE, -7, "store failure")                                                                     \
+    X(KEEL_E_DIVERGED, -8, "training diverged")                                                              \
+    X(KEEL_E_INTERRUPTED, -9, "interrupted")                                                                 \
+    X(KEEL_E_UNSUPPORTED, -10, "unsupported")                                                                \
+    X(KEEL_E_USAGE, -11, "used wrongly")                                                                     \
     X(KEEL_E_GATE, -12, "a gate was not met")
 
 typedef enum keel_status {
@@ -36,26 +37,27 @@ typedef struct keel_err {
 /* Fixed text of a code; never NULL. */
 const char *keel_status_text(keel_status code);
 
-/* Fills err (if not NULL) and returns code, so that `return keel_fail(err, KEEL_E_IO, path, "...")` reads well.
- * where may be NULL. Clears the hint. */
+/* Fills err (if not NULL) and returns code, so that `return keel_fail(err, KEEL_E_IO, path, "...")` reads
+ * well. where may be NULL. Clears the hint. */
 keel_status keel_fail(keel_err *err, keel_status code, const char *where, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Adds a hint to a filled error; returns err->code (KEEL_E_INVALID if err is NULL and so nothing was kept). */
+/* Adds a hint to a filled error; returns err->code (KEEL_E_INVALID if err is NULL and so nothing was kept).
+ */
 keel_status keel_hint(keel_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Leaves on the first failure: for calls whose cleanup is elsewhere. */
-#define KEEL_TRY(call)                                                                                                 \
-    do {                                                                                                               \
-        keel_status keel_try_status_ = (call);                                                                         \
-        if (keel_try_status_ != KEEL_OK) return keel_try_status_;                                                      \
+#define KEEL_TRY(call)                                                                                       \
+    do {                                                                                                     \
+        keel_status keel_try_status_ = (call);                                                               \
+        if (keel_try_status_ != KEEL_OK) return keel_try_status_;                                            \
     } while (0)
 
 /* The same, but through a label that frees: needs a `keel_status status` in scope. */
-#define KEEL_TRY_GOTO(call, label)                                                                                     \
-    do {                                                                                                               \
-        status = (call);                                                                                               \
-        if (status != KEEL_OK) goto label;                                                                             \
+#define KEEL_TRY_GOTO(call, label)                                                                           \
+    do {                                                                                                     \
+        status = (call);                                                                                     \
+        if (status != KEEL_OK) goto label;                                                                   \
     } while (0)
 
 #endif

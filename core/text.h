@@ -1,4 +1,5 @@
-/* Text of any language: UTF-8 checking, folding, words and n-grams over Unicode code points (utf8proc underneath). */
+/* Text of any language: UTF-8 checking, folding, words and n-grams over Unicode code points (utf8proc
+ * underneath). */
 #ifndef KEEL_CORE_TEXT_H
 #define KEEL_CORE_TEXT_H
 
@@ -9,7 +10,8 @@
 #include "core/memory.h"
 #include "core/status.h"
 
-/* Length of the longest valid UTF-8 prefix (no surrogates, no overlong forms, no NUL): == length when all is valid. */
+/* Length of the longest valid UTF-8 prefix (no surrogates, no overlong forms, no NUL): == length when all is
+ * valid. */
 size_t keel_utf8_valid_prefix(const char *text, size_t length);
 
 /* Number of code points of valid UTF-8. */
@@ -18,13 +20,14 @@ size_t keel_utf8_count(const char *text, size_t length);
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 
-/* Case-folded, NFKC-normalised copy in the arena (Unicode's NFKC_Casefold, which also drops invisible code points;
- * typographic apostrophes become '\''). The text ends at its first byte that is not valid. NULL when out of memory. */
+/* Case-folded, NFKC-normalised copy in the arena (Unicode's NFKC_Casefold, which also drops invisible code
+ * points; typographic apostrophes become '\''). The text ends at its first byte that is not valid. NULL when
+ * out of memory. */
 char *keel_text_fold(keel_arena *arena, const char *text, size_t length);
 
-/* A word of folded text: a run of letters, digits and inner apostrophes; a single CJK, Hiragana, Katakana or Hangul
- * code point counts as a word of its own, because those scripts write no spaces; any other symbol or punctuation mark is
- * a word of its own too. White space separates. */
+/* A word of folded text: a run of letters, digits and inner apostrophes; a single CJK, Hiragana, Katakana or
+ * Hangul code point counts as a word of its own, because those scripts write no spaces; any other symbol or
+ * punctuation mark is a word of its own too. White space separates. */
 typedef struct keel_word {
     const char *text; /* into the folded text, not NUL-terminated */
     uint32_t length;  /* bytes */

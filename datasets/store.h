@@ -125,8 +125,8 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
 /* ---- what was done ---- */
 
 /* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts. One
- * that repeats the verb's last run to the letter adds nothing: a command that was killed after it was recorded
- * and is given again is one run. */
+ * that repeats the verb's last run to the letter adds nothing: a command that was killed after it was
+ * recorded and is given again is one run. */
 keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
                                const char *result_json, keel_err *err);
 /* Result of the verb's latest run, into the arena; *result_json NULL when it has none. */

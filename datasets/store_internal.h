@@ -81,8 +81,8 @@ struct keel_store {
 extern const char *const keel__store_migrations[]; /* NULL-terminated */
 keel_status keel__store_migrate(keel_store *store, const char *const *migrations, keel_err *err);
 
-/* Makes SQLite wait a few seconds for another writer, and give up waiting and long queries when the program is
- * asked to stop. */
+/* Makes SQLite wait a few seconds for another writer, and give up waiting and long queries when the program
+ * is asked to stop. */
 void keel__store_wait_install(keel_store *store);
 /* The other process that holds a write lock on the store; 0 if nobody does, or where it cannot be told. */
 long keel__store_holder(const keel_store *store);

