@@ -44,7 +44,9 @@ static const char *wrong_conversation(const keel_conversation *c) {
     for (size_t i = 0; !wrong && i < c->n_turns; i++) wrong = wrong_turn(&c->turns[i]);
     for (size_t i = 0; !wrong && i < c->n_decisions; i++) {
         const keel_decision *decision = &c->decisions[i];
-        if (decision->turn > c->n_turns) return "place of a decision"; /* they are read in ascending order */
+        if (decision->turn > c->n_turns) return "place of a decision";
+        /* Ascending by the query, once each by the schema: not so when an index is damaged. */
+        if (i > 0 && decision->turn <= c->decisions[i - 1].turn) return "order of decisions";
         for (size_t k = 0; !wrong && k < decision->n_candidates; k++)
             wrong = wrong_candidate(&decision->candidates[k]);
     }
