@@ -223,8 +223,26 @@ static keel_status reject_duplicates(const cJSON *value, const char *where, keel
 
 /* ---- parsing ---- */
 
+static _Thread_local size_t lost;
+
+static void *alloc_or_count(size_t bytes) {
+    void *memory = keel_alloc(bytes);
+    lost += !memory;
+    return memory;
+}
+
 void keel_json_use_allocator(void) {
-    cJSON_InitHooks(&(cJSON_Hooks){keel_alloc, keel_free});
+    cJSON_InitHooks(&(cJSON_Hooks){alloc_or_count, keel_free});
+}
+
+size_t keel_json_lost(void) {
+    return lost;
+}
+
+bool keel_json_add(cJSON *to, const char *key, cJSON *item) {
+    if (key ? cJSON_AddItemToObject(to, key, item) : cJSON_AddItemToArray(to, item)) return true;
+    cJSON_Delete(item);
+    return false;
 }
 
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err) {

@@ -138,7 +138,7 @@ static bool asks_help(size_t argc, const char *const *argv) {
 
 keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
                            bool *help, keel_err *err) {
-    *cli = (keel_cli){.verb = verb};
+    *cli = (keel_cli){.verb = verb, .json_lost = keel_json_lost()};
     *help = asks_help(argc, argv);
     if (*help) return KEEL_OK;
     cli->given = keel_arena_calloc(&cli->arena, argc + 1, sizeof *cli->given);
@@ -159,6 +159,16 @@ keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, co
         }
     }
     return check_complete(cli, words, err);
+}
+
+keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err) {
+    if (keel_json_lost() == cli->json_lost) return KEEL_OK;
+    return keel_fail(err, KEEL_E_NOMEM, NULL, "for the result");
+}
+
+keel_status keel_cli_run(keel_cli *cli, keel_err *err) {
+    KEEL_TRY(cli->verb->run(cli, err));
+    return keel_cli_check_result(cli, err);
 }
 
 void keel_cli_free(keel_cli *cli) {

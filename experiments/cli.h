@@ -57,6 +57,7 @@ struct keel_cli {
     keel_given *given; /* in the order of the command line; strings are argv's */
     size_t n_given;
     cJSON *result;    /* owned */
+    size_t json_lost; /* keel_json_lost when parsed */
     keel_arena arena; /* lives as long as the cli */
 };
 
@@ -69,6 +70,11 @@ keel_status keel_verb_find(const char *name, const keel_verb **out, keel_err *er
 keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
                            bool *help, keel_err *err);
 void keel_cli_free(keel_cli *cli);
+
+/* Runs the verb. A result that lacks a part for want of memory is KEEL_E_NOMEM, not KEEL_OK. */
+keel_status keel_cli_run(keel_cli *cli, keel_err *err);
+/* The same check, before a result is kept somewhere. */
+keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err);
 
 bool keel_cli_has(const keel_cli *cli, const char *flag);
 const char *keel_cli_value(const keel_cli *cli, const char *flag); /* the value given, or NULL */

@@ -113,7 +113,7 @@ static keel_status check_gates(keel_cli *cli, const cJSON *evaluation, cJSON *fo
         cJSON_AddStringToObject(row, "gate", gates[i]);
         cJSON_AddBoolToObject(row, "met", met);
         cJSON_AddNumberToObject(row, "measured", measured);
-        cJSON_AddItemToArray(found, row);
+        keel_json_add(found, NULL, row);
         if (met || status != KEEL_OK) continue;
         status = isnan(measured)
                      ? keel_fail(err, KEEL_E_GATE, gates[i], "not met: nothing is known of it here")
@@ -146,7 +146,7 @@ static cJSON *about_json(const judged *all) {
         cJSON_AddStringToObject(row, "judged_on", all->items[i].split.text);
         cJSON_AddStringToObject(row, "base", all->bases[i]->hash);
         if (policy) cJSON_AddNumberToObject(row, "beta", policy->beta);
-        cJSON_AddItemToArray(list, row);
+        keel_json_add(list, NULL, row);
     }
     return list;
 }
@@ -164,8 +164,8 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
     cli->result = keel_evaluation_json(&set);
-    cJSON_AddItemToObject(cli->result, "policies", about_json(all));
-    cJSON_AddItemToObject(cli->result, "config", keel_options_to_json(keel_measure_options, &measure));
+    keel_json_add(cli->result, "policies", about_json(all));
+    keel_json_add(cli->result, "config", keel_options_to_json(keel_measure_options, &measure));
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
     status = check_gates(cli, cli->result, gates, err);
 done:
@@ -176,6 +176,7 @@ done:
 
 static keel_status keep(keel_cli *cli, keel_store *store, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
+    KEEL_TRY(keel_cli_check_result(cli, err));
     if (out) KEEL_TRY(keel_json_write_file(out, cli->result, err));
     return keel_record_run(cli, store, err);
 }

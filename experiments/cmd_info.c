@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "core/json.h"
 #include "core/parallel.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -46,8 +47,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     char processor[256];
     read_processor(processor, sizeof processor);
     cli->result = cJSON_CreateObject();
-    cJSON_AddItemToObject(cli->result, "build", keel_build_info());
-    cJSON_AddItemToObject(cli->result, "libraries", libraries_json());
+    keel_json_add(cli->result, "build", keel_build_info());
+    keel_json_add(cli->result, "libraries", libraries_json());
     cJSON_AddStringToObject(cli->result, "processor", processor);
     cJSON_AddNumberToObject(cli->result, "threads", (double)keel_pool_threads(pool));
     keel_pool_close(pool);

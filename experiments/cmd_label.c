@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "experiments/derive.h"
 #include "experiments/open.h"
@@ -146,8 +147,9 @@ static keel_status choose_split(const keel_cli *cli, keel_store *store, keel_spl
     if (keel_cli_has(cli, "--split")) return keel_open_split(cli, store, NULL, split, err);
     keel_split train;
     KEEL_TRY(keel_split_parse("train", &train, err));
-    bool there = keel_store_check_split(store, &train, NULL) == KEEL_OK;
-    return keel_open_split(cli, store, there ? "train" : "all", split, err);
+    keel_status there = keel_store_check_split(store, &train, err);
+    if (there != KEEL_OK && there != KEEL_E_NOT_FOUND) return there;
+    return keel_open_split(cli, store, there == KEEL_OK ? "train" : "all", split, err);
 }
 
 static keel_status validate(keel_cli *cli, const examples *all, keel_err *err) {
@@ -188,7 +190,7 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_co
     KEEL_TRY(keel_store_begin(store, err));
     keel_status status = keel_derive(store, NULL, rewards, 0, &transitions, err);
     cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
-    cJSON_AddItemToObject(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
+    keel_json_add(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
     if (status == KEEL_OK) status = keel_record_run(cli, store, err);
     if (status == KEEL_OK) status = keel_store_commit(store, err);
     if (status != KEEL_OK) keel_store_rollback(store);

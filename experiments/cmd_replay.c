@@ -21,6 +21,7 @@ static const keel_flag flags[] = {
 };
 
 typedef struct replaying {
+    const keel_cli *cli;
     keel_store *store;
     const keel_policy *policy;
     const keel_base *base;
@@ -93,8 +94,7 @@ static cJSON *why_json(const keel_policy *policy, const keel_choice *choice, siz
 }
 
 static void add_finite(cJSON *object, const char *key, float value) {
-    cJSON_AddItemToObject(object, key,
-                          isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
+    keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
 }
 
 static cJSON *action_json(const replaying *work, const keel_decision *decision, const keel_choice *choice,
@@ -137,10 +137,10 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
     int64_t other = agrees ? runner_up(choice) : logged_action(work, decision, choice);
-    if (other >= 0) cJSON_AddItemToObject(json, "why", why_json(work->policy, choice, (size_t)other));
+    if (other >= 0) keel_json_add(json, "why", why_json(work->policy, choice, (size_t)other));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++)
-        cJSON_AddItemToArray(actions, action_json(work, decision, choice, a));
+        keel_json_add(actions, NULL, action_json(work, decision, choice, a));
     return json;
 }
 
@@ -151,6 +151,7 @@ static keel_status keep_replay(replaying *work, const keel_decision *decision, c
     keel_buf text = {0};
     const char *chosen = "";
     const cJSON *action;
+    KEEL_TRY(keel_cli_check_result(work->cli, err));
     cJSON_ArrayForEach(action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
             chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
@@ -186,8 +187,9 @@ static keel_status replay_decision(replaying *work, const keel_conversation *con
     if ((work->disagree_only && agrees) || work->shown >= work->limit) return KEEL_OK;
     work->shown++;
     cJSON *json = decision_json(work, conversation, decision, &choice, agrees);
-    cJSON_AddItemToArray(work->decisions, json);
-    return keep_replay(work, decision, json, err);
+    keel_status status = keep_replay(work, decision, json, err);
+    keel_json_add(work->decisions, NULL, json);
+    return status;
 }
 
 static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *arena, keel_arena *scratch,
@@ -257,7 +259,7 @@ static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    replaying work = {.limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
+    replaying work = {.cli = cli, .limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
     keel_policy *policy = NULL;
     keel_base *base = NULL;
     keel_status status;

@@ -193,16 +193,17 @@ static keel_status is_done(running *work, const keel_step *step, const keel_cli 
 static keel_status write_marker(const keel_step *step, keel_cli *cli, const char *path, const char *key,
                                 const char *gate, keel_err *err) {
     cJSON *marker = cJSON_CreateObject(), *argv = cJSON_CreateArray();
-    for (size_t i = 0; i < step->argc; i++) cJSON_AddItemToArray(argv, cJSON_CreateString(step->argv[i]));
+    for (size_t i = 0; i < step->argc; i++) keel_json_add(argv, NULL, cJSON_CreateString(step->argv[i]));
     cJSON_AddStringToObject(marker, "name", step->name);
     cJSON_AddStringToObject(marker, "title", step->title);
     if (step->group) cJSON_AddStringToObject(marker, "group", step->group);
     cJSON_AddStringToObject(marker, "verb", step->verb->name);
-    cJSON_AddItemToObject(marker, "argv", argv);
+    keel_json_add(marker, "argv", argv);
     cJSON_AddStringToObject(marker, "key", key);
     if (gate) cJSON_AddStringToObject(marker, "gate", gate);
     if (cli->result) cJSON_AddItemReferenceToObject(marker, "result", cli->result);
-    keel_status status = keel_json_write_file(path, marker, err);
+    keel_status status = keel_cli_check_result(cli, err);
+    if (status == KEEL_OK) status = keel_json_write_file(path, marker, err);
     cJSON_Delete(marker);
     return status;
 }
@@ -264,7 +265,7 @@ static keel_status do_step(running *work, const keel_step *step, keel_cli *cli, 
     keel_log(KEEL_LOG_INFO, "step %zu of %zu: %s (%s)", number, work->recipe.n_steps, step->name,
              step->verb->name);
     KEEL_TRY(make_folders(work, cli, err));
-    keel_status status = step->verb->run(cli, &inner);
+    keel_status status = keel_cli_run(cli, &inner);
     if (status != KEEL_OK && status != KEEL_E_GATE) return fail_step(step, status, &inner, err);
     char gate[1024];
     snprintf(gate, sizeof gate, "%s: %s", inner.where, inner.message);
@@ -327,10 +328,11 @@ static keel_status begin(running *work, keel_err *err) {
     cJSON_AddStringToObject(run, "recipe", work->recipe.name);
     cJSON_AddStringToObject(run, "about", work->recipe.about);
     cJSON_AddStringToObject(run, "out", work->out);
-    cJSON_AddItemToObject(run, "build", build);
+    keel_json_add(run, "build", build);
     for (size_t i = 0; i < work->recipe.n_steps; i++)
-        cJSON_AddItemToArray(names, cJSON_CreateString(work->recipe.steps[i].name));
-    cJSON_AddItemToObject(run, "steps", names);
+        keel_json_add(names, NULL, cJSON_CreateString(work->recipe.steps[i].name));
+    keel_json_add(run, "steps", names);
+    if (status == KEEL_OK) status = keel_cli_check_result(work->cli, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, run, err);
     keel_sha256_init(&hash);
     keel_sha256_add_text(&hash, build_text.data);
@@ -354,7 +356,7 @@ static keel_status finish(running *work, keel_err *err) {
     cJSON_AddStringToObject(result, "report", path);
     cJSON_AddNumberToObject(result, "steps", (double)work->recipe.n_steps);
     cJSON_AddNumberToObject(result, "steps_kept", (double)work->kept);
-    cJSON_AddItemToObject(result, "tables", keel_report_tables(&folder));
+    keel_json_add(result, "tables", keel_report_tables(&folder));
     if (work->gate.code != KEEL_OK)
         status = keel_fail(err, KEEL_E_GATE, work->gate.where, "%s", work->gate.message);
 done:

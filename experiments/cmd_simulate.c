@@ -1,4 +1,5 @@
 #include "core/file.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "envs/env.h"
 #include "experiments/derive.h"
@@ -178,7 +179,7 @@ static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
-    cJSON_AddItemToObject(cli->result, "metrics", metrics);
+    keel_json_add(cli->result, "metrics", metrics);
     /* How many episodes were left to this very call is told, not recorded. */
     KEEL_TRY(keel_record_run(cli, sim->store, err));
     cJSON_AddNumberToObject(cli->result, "added", (double)sim->added);

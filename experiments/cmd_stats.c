@@ -1,3 +1,4 @@
+#include "core/json.h"
 #include "experiments/measure.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -48,7 +49,7 @@ static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *t
     KEEL_TRY(keel_cli_blame(keel_split_parse(text, &split, err), err));
     KEEL_TRY(keel_store_check_split(store, &split, err));
     KEEL_TRY(keel_measure_logged(store, &split, &json, err));
-    cJSON_AddItemToObject(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text, json);
+    keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text, json);
     return KEEL_OK;
 }
 
@@ -59,7 +60,7 @@ static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, kee
     KEEL_TRY(keel_store_counts(store, arena, &counts, &n, err));
     cli->result = cJSON_CreateObject();
     cJSON *splits = cJSON_AddObjectToObject(cli->result, "splits");
-    for (size_t i = 0; i < n; i++) cJSON_AddItemToObject(splits, counts[i].name, counts_json(&counts[i]));
+    for (size_t i = 0; i < n; i++) keel_json_add(splits, counts[i].name, counts_json(&counts[i]));
     cJSON_AddObjectToObject(cli->result, "behaviour");
     if (only) return add_behaviour(cli, store, only, err);
     if (n == 0) return KEEL_OK;

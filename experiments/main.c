@@ -80,7 +80,7 @@ static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv)
     }
     if (status == KEEL_OK) {
         if (keel_cli_has(&cli, "--quiet")) keel_log_set_level(KEEL_LOG_QUIET);
-        status = verb->run(&cli, &err);
+        status = keel_cli_run(&cli, &err);
     }
     err.code = status;
     if (status == KEEL_OK || status == KEEL_E_GATE)
@@ -93,6 +93,7 @@ static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv)
 int main(int argc, char **argv) {
     keel_log_set_level(KEEL_LOG_INFO);
     keel_interrupt_install();
+    keel_json_use_allocator();
     if (argc < 2) {
         print_help(stderr);
         return 2;

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "core/json.h"
 #include "experiments/derive.h"
 #include "experiments/open.h"
 
@@ -39,7 +40,7 @@ keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSO
     KEEL_TRY(keel_evaluate_logged(store, split, &config, &logged, err));
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < KEEL_N_METRICS; i++)
-        cJSON_AddItemToObject(json, keel_metric_names[i], keel_interval_json(&logged.metric[i]));
+        keel_json_add(json, keel_metric_names[i], keel_interval_json(&logged.metric[i]));
     *out = json;
     return KEEL_OK;
 }

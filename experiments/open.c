@@ -36,13 +36,15 @@ keel_status keel_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err) 
 /* ---- policies and bases ---- */
 
 /* Whether dir is a base artefact whose manifest and files give that hash. Anything else is simply not the
- * one. */
-static bool is_base(const char *dir, const char *hash) {
+ * one, but without memory nobody knows. */
+static keel_status is_base(const char *dir, const char *hash, bool *is, keel_err *err) {
     cJSON *manifest = NULL;
-    char found[65];
-    if (keel_artefact_open(dir, "base", &manifest, found, NULL) != KEEL_OK) return false;
+    char hex[65];
+    keel_status status = keel_artefact_open(dir, "base", &manifest, hex, NULL);
+    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking for a base");
     cJSON_Delete(manifest);
-    return strcmp(found, hash) == 0;
+    *is = status == KEEL_OK && strcmp(hex, hash) == 0;
+    return KEEL_OK;
 }
 
 static void parent_of(const char *dir, char *out, size_t size) {
@@ -56,21 +58,24 @@ static void parent_of(const char *dir, char *out, size_t size) {
 }
 
 /* A folder beside the policy's that holds its base. */
-static bool find_base(const char *policy_dir, const char *hash, char *out, size_t size) {
+static keel_status find_base(const char *policy_dir, const char *hash, char *out, size_t size,
+                             keel_err *err) {
     char parent[2048];
+    bool found = false;
+    keel_status status = KEEL_OK;
     parent_of(policy_dir, parent, sizeof parent);
     DIR *folder = opendir(parent);
-    if (!folder) return false;
-    bool found = false;
-    for (struct dirent *entry; !found && (entry = readdir(folder));) {
+    for (struct dirent *entry; folder && !found && status == KEEL_OK && (entry = readdir(folder));) {
         char manifest[4096];
         if (entry->d_name[0] == '.') continue;
         snprintf(out, size, "%s/%s", parent, entry->d_name);
         snprintf(manifest, sizeof manifest, "%s/%s/keel.json", parent, entry->d_name);
-        found = keel_file_exists(manifest) && is_base(out, hash);
+        if (keel_file_exists(manifest)) status = is_base(out, hash, &found, err);
     }
-    closedir(folder);
-    return found;
+    if (folder) closedir(folder);
+    if (status != KEEL_OK || found) return status;
+    keel_fail(err, KEEL_E_NOT_FOUND, policy_dir, "no folder beside it holds its base %.12s", hash);
+    return keel_hint(err, "name the base it was trained on: --base DIR");
 }
 
 keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
@@ -81,12 +86,7 @@ keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_
     keel_status status;
     KEEL_TRY(keel_policy_load(&loaded, policy_dir, err));
     if (!base_dir) {
-        if (!find_base(policy_dir, loaded->base_hash, found, sizeof found)) {
-            status = keel_fail(err, KEEL_E_NOT_FOUND, policy_dir, "no folder beside it holds its base %.12s",
-                               loaded->base_hash);
-            keel_hint(err, "name the base it was trained on: --base DIR");
-            goto fail;
-        }
+        KEEL_TRY_GOTO(find_base(policy_dir, loaded->base_hash, found, sizeof found, err), fail);
         base_dir = found;
     }
     KEEL_TRY_GOTO(keel_base_load(&under, base_dir, err), fail);
@@ -104,8 +104,9 @@ keel_status keel_open_out(const char *dir, const char *kind, keel_err *err) {
     if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
     cJSON *manifest = NULL;
     const char *found = NULL;
-    bool ours = keel_manifest_read(dir, &manifest, NULL) == KEEL_OK &&
-                keel_json_string(manifest, "kind", true, &found, dir, NULL) == KEEL_OK &&
+    keel_status status = keel_manifest_read(dir, &manifest, NULL);
+    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking at what is there");
+    bool ours = status == KEEL_OK && keel_json_string(manifest, "kind", true, &found, dir, NULL) == KEEL_OK &&
                 strcmp(found, kind) == 0;
     cJSON_Delete(manifest);
     if (ours) return KEEL_OK;
@@ -124,8 +125,8 @@ keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err) {
 static cJSON *arguments_json(const keel_cli *cli) {
     cJSON *arguments = cJSON_CreateArray();
     for (size_t i = 0; i < cli->n_given; i++) {
-        if (cli->given[i].flag) cJSON_AddItemToArray(arguments, cJSON_CreateString(cli->given[i].flag->name));
-        if (cli->given[i].value) cJSON_AddItemToArray(arguments, cJSON_CreateString(cli->given[i].value));
+        if (cli->given[i].flag) keel_json_add(arguments, NULL, cJSON_CreateString(cli->given[i].flag->name));
+        if (cli->given[i].value) keel_json_add(arguments, NULL, cJSON_CreateString(cli->given[i].value));
     }
     return arguments;
 }
@@ -134,6 +135,7 @@ keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
     keel_buf config = {0}, result = {0};
     cJSON *arguments = arguments_json(cli);
     keel_status status;
+    KEEL_TRY_GOTO(keel_cli_check_result(cli, err), done);
     KEEL_TRY_GOTO(keel_json_print(arguments, false, &config, err), done);
     KEEL_TRY_GOTO(keel_json_print(cli->result, false, &result, err), done);
     status = keel_store_put_run(store, cli->verb->name, config.data, result.data, err);
@@ -157,7 +159,7 @@ keel_status keel_artefact_result(keel_cli *cli, const char *dir, const char *kin
     for (size_t i = 0; i < 3; i++) {
         static const char *const kept[] = {"metrics", "lineage", "config"};
         cJSON *part = cJSON_DetachItemFromObjectCaseSensitive(manifest, kept[i]);
-        if (part) cJSON_AddItemToObject(cli->result, kept[i], part);
+        if (part) keel_json_add(cli->result, kept[i], part);
     }
     const char *metrics = keel_cli_value(cli, "--metrics");
     if (metrics) cJSON_AddStringToObject(cli->result, "metrics_file", metrics);
@@ -183,9 +185,9 @@ void keel_artefact_print(const cJSON *result, FILE *out) {
 cJSON *keel_interval_json(const keel_interval *interval) {
     bool known = interval->n > 0;
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddItemToObject(json, "value", known ? cJSON_CreateNumber(interval->value) : cJSON_CreateNull());
-    cJSON_AddItemToObject(json, "low", known ? cJSON_CreateNumber(interval->low) : cJSON_CreateNull());
-    cJSON_AddItemToObject(json, "high", known ? cJSON_CreateNumber(interval->high) : cJSON_CreateNull());
+    keel_json_add(json, "value", known ? cJSON_CreateNumber(interval->value) : cJSON_CreateNull());
+    keel_json_add(json, "low", known ? cJSON_CreateNumber(interval->low) : cJSON_CreateNull());
+    keel_json_add(json, "high", known ? cJSON_CreateNumber(interval->high) : cJSON_CreateNull());
     cJSON_AddNumberToObject(json, "n", interval->n);
     return json;
 }

@@ -1,8 +1,9 @@
 /* An evaluation as JSON: what `eval --json` prints, gates read and reports draw. */
+#include "core/json.h"
 #include "rl/evaluate.h"
 
 static void add_number(cJSON *object, const char *key, double value, bool known) {
-    cJSON_AddItemToObject(object, key, known ? cJSON_CreateNumber(value) : cJSON_CreateNull());
+    keel_json_add(object, key, known ? cJSON_CreateNumber(value) : cJSON_CreateNull());
 }
 
 static cJSON *interval_json(const keel_interval *interval) {
@@ -18,7 +19,7 @@ static cJSON *interval_json(const keel_interval *interval) {
 static cJSON *evaluation_json(const keel_evaluation *evaluation) {
     cJSON *json = cJSON_CreateObject(), *metrics = cJSON_AddObjectToObject(json, "metrics");
     for (int m = 0; m < KEEL_N_METRICS; ++m)
-        cJSON_AddItemToObject(metrics, keel_metric_names[m], interval_json(&evaluation->metric[m]));
+        keel_json_add(metrics, keel_metric_names[m], interval_json(&evaluation->metric[m]));
     cJSON *coverage = cJSON_AddObjectToObject(json, "reward_coverage");
     for (int k = 0; k < KEEL_N_REWARDS; ++k)
         cJSON_AddNumberToObject(coverage, keel_reward_name(k), evaluation->reward_coverage[k]);
@@ -29,9 +30,9 @@ static cJSON *evaluation_json(const keel_evaluation *evaluation) {
 
 static cJSON *ope_json(const keel_ope *ope) {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddItemToObject(json, "wis", interval_json(&ope->wis));
-    cJSON_AddItemToObject(json, "wpdis", interval_json(&ope->wpdis));
-    cJSON_AddItemToObject(json, "dm", interval_json(&ope->dm));
+    keel_json_add(json, "wis", interval_json(&ope->wis));
+    keel_json_add(json, "wpdis", interval_json(&ope->wpdis));
+    keel_json_add(json, "dm", interval_json(&ope->dm));
     cJSON_AddNumberToObject(json, "ess", ope->ess);
     cJSON_AddNumberToObject(json, "max_weight", ope->max_weight);
     cJSON_AddBoolToObject(json, "propensities_estimated", ope->propensities_estimated);
@@ -41,13 +42,13 @@ static cJSON *ope_json(const keel_ope *ope) {
 
 cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
     cJSON *json = cJSON_CreateObject(), *policy = evaluation_json(&set->policy);
-    cJSON_AddItemToObject(json, "policy", policy);
-    cJSON_AddItemToObject(policy, "ope", ope_json(&set->ope));
+    keel_json_add(policy, "ope", ope_json(&set->ope));
+    keel_json_add(json, "policy", policy);
     cJSON *baselines = cJSON_AddObjectToObject(json, "baselines");
-    cJSON_AddItemToObject(baselines, "logged", evaluation_json(&set->logged));
-    cJSON_AddItemToObject(baselines, "base", evaluation_json(&set->base));
+    keel_json_add(baselines, "logged", evaluation_json(&set->logged));
+    keel_json_add(baselines, "base", evaluation_json(&set->base));
     cJSON *models = cJSON_AddObjectToObject(json, "models");
     for (size_t i = 0; i < set->n_models; ++i)
-        cJSON_AddItemToObject(models, set->models[i].name, evaluation_json(&set->models[i]));
+        keel_json_add(models, set->models[i].name, evaluation_json(&set->models[i]));
     return json;
 }

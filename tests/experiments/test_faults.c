@@ -1,0 +1,294 @@
+/* Whole verbs, in this process, with faults injected: an allocation that fails, a write that fails. Each time
+ * a clean error, no leak, no part of an artefact; and the same command again comes to the undisturbed end.
+ *
+ *   test_faults [STRIDE]   tries every STRIDE-th allocation (default: a few hundred a verb); 1: each */
+#define _DEFAULT_SOURCE /* syscall */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+/* cmocka wants the headers above first */
+#include <cmocka.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "experiments/cli.h"
+#include "support/faults.h"
+
+static size_t stride; /* 0: chosen by verb */
+
+/* ---- one call of a verb ---- */
+
+enum { MAX_ARGS = 40 };
+
+/* Splits the line at blanks, runs the verb, and hashes its result. */
+static keel_status give(const char *line, char result[65], keel_err *err) {
+    char text[1024];
+    const char *argv[MAX_ARGS];
+    size_t argc = 0;
+    bool help = false;
+    const keel_verb *verb;
+    keel_cli cli;
+    keel_buf json = {0};
+    keel_sha256 hash;
+    snprintf(text, sizeof text, "%s", line);
+    for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
+    KEEL_TRY(keel_verb_find(argv[0], &verb, err));
+    keel_status status = keel_cli_parse(&cli, verb, argc - 1, argv + 1, &help, err);
+    if (status == KEEL_OK) status = keel_cli_run(&cli, err);
+    if (status == KEEL_OK) status = keel_json_print(cli.result, false, &json, err);
+    if (status == KEEL_OK) {
+        keel_sha256_init(&hash);
+        keel_sha256_add_text(&hash, json.data);
+        keel_sha256_hex(&hash, result);
+    }
+    keel_buf_free(&json);
+    keel_cli_free(&cli);
+    return status;
+}
+
+static void must(const char *line) {
+    keel_err err = {0};
+    char result[65];
+    if (give(line, result, &err) != KEEL_OK) fail_msg("%s: %s: %s", line, err.where, err.message);
+}
+
+static void shell(const char *line) {
+    if (system(line) != 0) fail_msg("%s", line);
+}
+
+/* ---- the verbs, each with what it finds ---- */
+
+typedef struct step {
+    const char *line;
+    const char *made; /* what it leaves, or NULL: rows of the store alone */
+    size_t tries;     /* allocations to fail, by default */
+} step;
+
+static const step steps[] = {
+    {"import --store s.db --format chat log.jsonl --quiet", NULL, 60},
+    {"label --store s.db --quiet", NULL, 60},
+    {"sft --store s.db --base builtin --out base --quiet --threads 1 --set epochs=1 --set buckets=64 --set "
+     "dim=4 "
+     "--set min_updates=3 --set batch=4 --set checkpoint_every=2",
+     "base", 100},
+    {"train --store s.db --base base --algo cql --out policy --quiet --threads 1 --set steps=4 --set "
+     "hidden=4 --set batch=4 "
+     "--set checkpoint_every=2",
+     "policy", 100},
+    {"eval --store s.db --policy policy --out eval.json --quiet --threads 1 --set resamples=100", "eval.json",
+     100},
+};
+enum { N_STEPS = sizeof steps / sizeof steps[0] };
+
+static void write_log(void) {
+    static const char *const outcome[] = {"refusal", "compliance"};
+    FILE *file = fopen("log.jsonl", "w");
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++)
+        fprintf(file,
+                "{\"id\": \"c%d\", \"risk\": \"%s\", \"split\": \"%s\", \"note\": \"kept\", \"messages\": "
+                "[{\"role\": \"user\", "
+                "\"content\": \"question %d\"}, {\"role\": \"assistant\", \"content\": \"answer %d\", "
+                "\"outcome\": \"%s\", "
+                "\"latency_ms\": %d, \"candidates\": [{\"content\": \"another %d\"}]}]}\n",
+                i, i % 2 ? "benign" : "dangerous", i % 4 == 3 ? "test" : "train", i, i % 3, outcome[i % 2],
+                300 + i, i);
+    fclose(file);
+}
+
+/* Folder N is what step N finds; folder "now" is where it is tried. */
+static int set_up(void **state) {
+    (void)state;
+    shell("rm -rf scratch-faults && mkdir -p scratch-faults/now");
+    if (chdir("scratch-faults/now") != 0) return -1;
+    write_log();
+    for (int i = 0; i < N_STEPS; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "cp -r ../now ../%d", i);
+        shell(line);
+        must(steps[i].line);
+    }
+    shell("cp -r ../now ../5");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return chdir("../..") == 0 && keel_folder_remove("scratch-faults", NULL) == KEEL_OK ? 0 : -1;
+}
+
+/* "now" again as the step finds it. */
+static void restore(int i) {
+    char line[96];
+    snprintf(line, sizeof line, "find . -mindepth 1 -delete && cp -r ../%d/. .", i);
+    shell(line);
+}
+
+static void check_undisturbed(int i, const char *after) {
+    char line[256];
+    snprintf(line, sizeof line, "diff -rq --exclude='*.db*' . ../%d >../diff.txt", i + 1);
+    if (system(line) != 0)
+        fail_msg("%s: after %s the same command leaves other files (diff.txt)", steps[i].line, after);
+}
+
+/* After a failure: no artefact, or all of it when what came after it failed; and the command again comes to
+ * its end. */
+static void check_failure(int i, const char *what, bool again) {
+    char line[256];
+    snprintf(line, sizeof line, "diff -r %s ../%d/%s >../diff.txt", steps[i].made, i + 1, steps[i].made);
+    if (steps[i].made && keel_file_exists(steps[i].made) && system(line) != 0)
+        fail_msg("%s: %s leaves a part of %s", steps[i].line, what, steps[i].made);
+    if (system("find . -name '.*.partial' | grep -q . && exit 1; exit 0") != 0)
+        fail_msg("%s: %s leaves a temporary", steps[i].line, what);
+    if (!again) return;
+    must(steps[i].line);
+    check_undisturbed(i, what);
+}
+
+/* ---- memory ---- */
+
+typedef struct one_fault {
+    faults counted;
+    size_t only; /* this call alone fails; 0: by faults.fail_at */
+} one_fault;
+
+static void *resize_but_once(void *user, void *old, size_t bytes) {
+    one_fault *state = user;
+    if (state->only && state->counted.calls + 1 == state->only) {
+        state->counted.calls++;
+        return NULL;
+    }
+    return faults_resize(&state->counted, old, bytes);
+}
+
+static void release(void *user, void *old) {
+    faults_release(&((one_fault *)user)->counted, old);
+}
+
+/* Fails the at-th allocation, alone or with all after it; 0: none. */
+static keel_status give_without(const char *line, size_t at, bool alone, one_fault *state, char result[65],
+                                keel_err *err) {
+    *state = (one_fault){.counted = {.fail_at = alone ? 0 : at}, .only = alone ? at : 0};
+    keel_allocator_set(&(keel_allocator){resize_but_once, release, state});
+    keel_status status = give(line, result, err);
+    keel_allocator_set(NULL);
+    return status;
+}
+
+static void fail_allocations(int i, bool alone) {
+    one_fault state;
+    keel_err err = {0};
+    char whole[65], result[65], what[64];
+    restore(i);
+    assert_int_equal(give_without(steps[i].line, 0, alone, &state, whole, &err), KEEL_OK);
+    size_t total = state.counted.calls, by = stride ? stride : total / steps[i].tries + 1, tried = 0;
+    print_message("%.5s: %zu allocations, every %zu. fails%s\n", steps[i].line, total, by,
+                  alone ? " alone" : " with all after it");
+    for (size_t at = 1 + by / 3; at <= total; at += by) {
+        restore(i);
+        keel_status status = give_without(steps[i].line, at, alone, &state, result, &err);
+        snprintf(what, sizeof what, "allocation %zu failing%s", at, alone ? " alone" : "");
+        if (state.counted.live != 0)
+            fail_msg("%s: %s leaks %zu blocks", steps[i].line, what, state.counted.live);
+        if (status == KEEL_OK && strcmp(result, whole) != 0)
+            fail_msg("%s: %s passes in silence with another result", steps[i].line, what);
+        if (status != KEEL_OK && status != KEEL_E_NOMEM)
+            fail_msg("%s: %s is %d, at %s: %s", steps[i].line, what, (int)status, err.where, err.message);
+        if (status != KEEL_OK) check_failure(i, what, tried++ % 10 == 0);
+    }
+}
+
+static void a_verb_without_memory_fails_cleanly_and_can_be_given_again(void **state) {
+    (void)state;
+    for (int i = 0; i < N_STEPS; i++) fail_allocations(i, false);
+}
+
+static void one_missing_block_never_passes_in_silence(void **state) {
+    (void)state;
+    for (int i = 0; i < N_STEPS; i++) fail_allocations(i, true);
+}
+
+/* ---- disk: writes of this process go through here, SQLite's too ---- */
+
+static bool counting;
+static size_t writes, fail_write_at; /* this write and all after it find no room; 0: none */
+
+static bool no_room(void) {
+    if (!counting || !fail_write_at || ++writes < fail_write_at) return false;
+    errno = ENOSPC;
+    return true;
+}
+
+ssize_t write(int fd, const void *bytes, size_t length) {
+    if (fd > 2 && no_room()) return -1;
+    return (ssize_t)syscall(SYS_write, fd, bytes, length);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at);
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
+    return no_room() ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, length, at);
+}
+
+int fsync(int fd) {
+    return no_room() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd) {
+    return no_room() ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int rename(const char *from, const char *to) {
+    return no_room() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static keel_status give_full(const char *line, size_t at, char result[65], keel_err *err) {
+    writes = 0;
+    fail_write_at = at;
+    counting = true;
+    keel_status status = give(line, result, err);
+    counting = false;
+    return status;
+}
+
+static void a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial(void **state) {
+    (void)state;
+    for (int i = 0; i < N_STEPS; i++) {
+        char result[65], what[64];
+        keel_err err = {0};
+        restore(i);
+        assert_int_equal(give_full(steps[i].line, SIZE_MAX, result, &err), KEEL_OK);
+        size_t total = writes, by = stride ? 1 : total / 60 + 1;
+        print_message("%.5s: %zu writes, every %zu. finds the disk full\n", steps[i].line, total, by);
+        assert_true(total > 5);
+        for (size_t at = 1; at <= total; at += by) {
+            restore(i);
+            keel_status status = give_full(steps[i].line, at, result, &err);
+            snprintf(what, sizeof what, "a disk full at write %zu", at);
+            if (status == KEEL_OK) continue; /* cleaning up after the last commit: nothing is lost */
+            if (status != KEEL_E_IO)
+                fail_msg("%s: %s is %d, at %s: %s", steps[i].line, what, (int)status, err.where, err.message);
+            check_failure(i, what, true);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_verb_without_memory_fails_cleanly_and_can_be_given_again),
+        cmocka_unit_test(one_missing_block_never_passes_in_silence),
+        cmocka_unit_test(a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial),
+    };
+    if (argc > 1) stride = strtoul(argv[1], NULL, 10);
+    keel_log_set_level(KEEL_LOG_QUIET);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
