@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/log.h"
@@ -291,6 +293,13 @@ static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *
     return execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", "opening", err);
 }
 
+/* What a full disk left of a new store. Only then: after any other failure somebody else may be about to fill
+ * it. */
+static void remove_blank(const char *path) {
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size == 0) unlink(path);
+}
+
 keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static const int flags[] = {SQLITE_OPEN_READONLY, SQLITE_OPEN_READWRITE,
@@ -302,6 +311,7 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
         keel_hint(err, "make one with: keel import --store %s --format NAME PATH", path);
         return KEEL_E_NOT_FOUND;
     }
+    bool new = !keel_file_exists(path);
     keel_store *store = keel_calloc(1, sizeof *store);
     if (!store) return keel__nomem(path, err);
     keel_status status = KEEL_OK;
@@ -315,6 +325,7 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
         *out = store;
     else
         keel_store_close(store);
+    if (status == KEEL_E_IO && new) remove_blank(path);
     return status;
 }
 
