@@ -15,6 +15,7 @@
 #include "envs/env.h"
 #include "envs/replay.h"
 #include "envs/support_desk.h"
+#include "support/faults.h"
 
 static void must(keel_status status, const keel_err *err) {
     if (status != KEEL_OK) fail_msg("%s: %s", err->where, err->message);
@@ -141,42 +142,24 @@ static void probabilities_must_sum_to_one(void **state) {
 
 /* ---- memory that runs out ---- */
 
-static long calls_left, live;
-
-static void *failing_resize(void *user, void *old, size_t bytes) {
-    (void)user;
-    if (calls_left-- <= 0) return NULL;
-    void *got = realloc(old, bytes);
-    live += got && !old;
-    return got;
-}
-
-static void counting_release(void *user, void *old) {
-    (void)user;
-    live -= old != NULL;
-    free(old);
-}
-
 static void every_allocation_may_fail_without_a_leak(void **state) {
     (void)state;
-    const keel_allocator failing = {failing_resize, counting_release, NULL};
-    keel_allocator_set(&failing);
+    faults allocator;
     keel_status status = KEEL_E_NOMEM;
     long n = 0;
     for (; status != KEEL_OK && n < 1000; n++) {
         keel_env *env = NULL;
         const keel_conversation *log;
         keel_err err;
-        calls_left = n;
-        live = 0;
+        faults_begin(&allocator, (size_t)n + 1);
         status = keel_env_open(&env, "support-desk", 1, &err);
         for (uint64_t e = 0; status == KEEL_OK && e < 3; e++)
             status = keel_env_episode(env, keel_behaviour_find("support-82"), 1, e, &log, &err);
         keel_env_close(env);
         if (status != KEEL_OK) assert_int_equal(status, KEEL_E_NOMEM);
-        assert_int_equal(live, 0);
+        assert_int_equal(allocator.live, 0);
     }
-    keel_allocator_set(NULL);
+    faults_end();
     assert_int_equal(status, KEEL_OK);
     assert_true(n > 3);
 }

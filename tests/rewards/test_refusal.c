@@ -17,6 +17,7 @@
 #include "core/safetensors.h"
 #include "core/text.h"
 #include "rewards/refusal.h"
+#include "support/faults.h"
 
 static void must(keel_status status, const keel_err *err) {
     if (status != KEEL_OK) fail_msg("%s: %s", err->where, err->message);
@@ -210,45 +211,27 @@ static void wrong_examples_are_named(void **state) {
 
 /* ---- memory that runs out ---- */
 
-static long calls_left, live;
-
-static void *failing_resize(void *user, void *old, size_t bytes) {
-    (void)user;
-    if (calls_left-- <= 0) return NULL;
-    void *got = realloc(old, bytes);
-    live += got && !old;
-    return got;
-}
-
-static void counting_release(void *user, void *old) {
-    (void)user;
-    live -= old != NULL;
-    free(old);
-}
-
 static void every_allocation_may_fail_without_a_leak(void **state) {
     (void)state;
-    const keel_allocator failing = {failing_resize, counting_release, NULL};
+    faults allocator;
     keel_refusal_example examples[MADE_UP];
     char text[MADE_UP][128];
     keel_status status = KEEL_E_NOMEM;
     long n = 0;
     make_up(examples, text);
-    keel_allocator_set(&failing);
     for (; status != KEEL_OK && n < 1000; n++) {
         keel_refusal_judge *judge = NULL;
         float p[KEEL_N_OUTCOMES];
         keel_outcome outcome;
         keel_err err;
-        calls_left = n;
-        live = 0;
+        faults_begin(&allocator, (size_t)n + 1);
         status = keel_refusal_judge_fit(&judge, examples, MADE_UP, &err);
         if (status == KEEL_OK) status = keel_refusal_judge_predict(judge, text[0], p, &outcome, &err);
         keel_refusal_judge_free(judge);
         if (status != KEEL_OK) assert_int_equal(status, KEEL_E_NOMEM);
-        assert_int_equal(live, 0);
+        assert_int_equal(allocator.live, 0);
     }
-    keel_allocator_set(NULL);
+    faults_end();
     assert_int_equal(status, KEEL_OK);
     assert_true(n > 5);
 }
