@@ -20,9 +20,9 @@ status=0
 (cd "$build" && ctest -j "$(nproc)" --output-on-failure -E '^link_library$' >ctest.log 2>&1) || status=$?
 sed -n '/tests passed/,$ { /tests passed/p; /(Failed)\|(Timeout)/p }' "$build/ctest.log"
 
-# Notes, not counters, are listed: a file that never ran counts too. Benchmarks are no part of the product.
-# shellcheck disable=SC2086 # one word per room
-(cd "$build" && find $rooms -name '*.gcno' ! -path '*/bench_*' | LC_ALL=C sort | xargs gcov -b -c -t -r -s "$here") \
+# Notes, not counters, are listed: a file that never ran counts too. What is compiled twice (test_gradient builds half of
+# core in double) counts where either ran. Benchmarks and tests are no part of the product.
+(cd "$build" && find . -name '*.gcno' ! -path '*/bench_*' | LC_ALL=C sort | xargs gcov -b -c -t -r -s "$here") \
     >"$build/gcov.txt" 2>"$build/gcov.err"
 awk -v rooms="$rooms" -v enough="$enough" '
 function share(part, whole) { return whole ? 100 * part / whole : 100 }
@@ -30,24 +30,30 @@ function row(name) {
     printf "%-32s %6d of %6d  %5.1f %%   %6d of %6d  %5.1f %%\n", name, ran[name], lines[name], share(ran[name], lines[name]),
         taken[name], branches[name], share(taken[name], branches[name])
 }
-function count(table, by) { table[file] += by; table[room] += by; table["all"] += by }
-/^ *-: +0:Source:/ { sub(/^.*Source:/, ""); file = $0; room = file; sub(/\/.*/, "", room); if (!(file in lines)) files[++n] = file; next }
-/^branch/ { count(branches, 1); if ($4 + 0 > 0) count(taken, 1); next }
-/^ *[0-9]+\*?: *[0-9]+:/ { count(lines, 1); count(ran, 1) }
-/^ *[#=]+: *[0-9]+:/ { count(lines, 1); split($0, part, ":"); missed[file] = missed[file] " " part[2] + 0 }
+function add(table) { table[file]++; table[room]++; table["all"]++ }
+function count(whole, part, key, runs) {
+    if (!((file, key) in seen)) { add(whole); seen[file, key] = 0 }
+    if (runs && !seen[file, key]) { add(part); seen[file, key] = 1 }
+}
+BEGIN { last = split(rooms " all", name, " "); for (i = 1; i < last; ++i) inside[name[i]] = 1 }
+/^ *-: +0:Source:/ { sub(/^.*Source:/, ""); file = room = $0; sub(/\/.*/, "", room); files[file]; next }
+!(room in inside) { next }
+/^branch/ { count(branches, taken, line " " $2, $4 + 0 > 0); next }
+/^ *([0-9]+\*?|[#=]+): *[0-9]+:/ { split($0, part, ":"); line = part[2] + 0; count(lines, ran, line, part[1] + 0 > 0); if (line > end[file]) end[file] = line }
 END {
     print "room                                      lines that ran           branches taken"
-    last = split(rooms " all", name, " ")
     for (i = 1; i <= last; ++i) row(name[i])
     short = share(ran["all"], lines["all"]) < enough
     print "\nfiles with the most lines that did not run"
     for (shown = 0; shown < 15; ++shown) {
         most = ""
-        for (i in files) if (lines[files[i]] - ran[files[i]] > (most == "" ? 0 : lines[most] - ran[most])) most = files[i]
+        for (file in files) if (lines[file] - ran[file] > (most == "" ? 0 : lines[most] - ran[most])) most = file
         if (most == "") break
         row(most)
-        print "    lines" missed[most]
-        ran[most] = lines[most]
+        printf "    lines"
+        for (i = 1; i <= end[most]; ++i) if ((most, i) in seen && !seen[most, i]) printf " %d", i
+        print ""
+        delete files[most]
     }
     exit (short)
 }' "$build/gcov.txt" || { echo "fewer than $enough % of the lines ran"; status=1; }
