@@ -23,6 +23,46 @@ cJSON *keel_build_info(void) {
     return NULL;
 }
 
+/* ---- the seal: a hash of the manifest in the manifest ---- */
+
+static const char seal_key[] = "sha256";
+
+/* Of the manifest as it prints without white space and without a seal. */
+static keel_status seal_of(const cJSON *unsealed, char hex[65], keel_err *err) {
+    keel_buf text = {0};
+    keel_sha256 hash;
+    keel_status status = keel_json_print(unsealed, false, &text, err);
+    if (status == KEEL_OK) {
+        keel_sha256_init(&hash);
+        keel_sha256_add(&hash, text.data, text.length);
+        keel_sha256_hex(&hash, hex);
+    }
+    keel_buf_free(&text);
+    return status;
+}
+
+static keel_status put_seal(cJSON *manifest, const char *where, keel_err *err) {
+    char hex[65];
+    KEEL_TRY(seal_of(manifest, hex, err));
+    return cJSON_AddStringToObject(manifest, seal_key, hex) ? KEEL_OK : no_memory(err, where);
+}
+
+/* Takes the seal off. */
+static keel_status check_seal(cJSON *manifest, const char *path, keel_err *err) {
+    const char *found = NULL;
+    char hex[65];
+    KEEL_TRY(keel_json_string(manifest, seal_key, true, &found, path, err));
+    cJSON *seal = cJSON_DetachItemFromObjectCaseSensitive(manifest, seal_key);
+    keel_status status = seal_of(manifest, hex, err);
+    if (status == KEEL_OK && strcmp(hex, found) != 0) {
+        status =
+            keel_fail(err, KEEL_E_INVALID, path, "damaged: its own SHA-256 is %.64s, got %s", found, hex);
+        keel_hint(err, "copy the artefact again, or make it anew");
+    }
+    cJSON_Delete(seal);
+    return status;
+}
+
 /* ---- writing ---- */
 
 static bool add_borrowed(cJSON *manifest, const char *key, const cJSON *value) {
@@ -72,6 +112,7 @@ keel_status keel_artefact_commit(keel_folder_write *folder, const char *kind, co
         !add_borrowed(manifest, "config", config) || !add_borrowed(manifest, "metrics", metrics))
         status = no_memory(err, folder->path);
     if (status == KEEL_OK) status = add_files(manifest, folder->temporary, sum, err);
+    if (status == KEEL_OK) status = put_seal(manifest, path, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, manifest, err);
     if (status == KEEL_OK) status = keel_folder_commit(folder, err);
     if (status == KEEL_OK && hash) memcpy(hash, sum, sizeof sum);
@@ -157,6 +198,7 @@ keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manife
     if (status == KEEL_OK) status = keel_json_parse_file(path, &json, err);
     if (status == KEEL_OK) status = check_kind(json, dir, path, kind, err);
     if (status == KEEL_OK) status = check_files(json, dir, path, sum, err);
+    if (status == KEEL_OK) status = check_seal(json, path, err);
     keel_arena_free(&arena);
     if (status != KEEL_OK) {
         cJSON_Delete(json);

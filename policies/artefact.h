@@ -1,11 +1,14 @@
 /* Artefacts: a folder that holds a base or a policy. It appears whole or not at all.
  *
  *   keel.json           {"keel": 1, "kind": "base" | "policy", "type", "lineage": {...}, "config": {...},
- * "metrics": {...}, "files": {name: sha256}} model.safetensors   weights config.json         what a loader
- * needs beside the weights tokenizer.json      bases only: how text becomes features
+ *                        "metrics": {...}, "files": {name: sha256}, "sha256": of all the rest of keel.json}
+ *   model.safetensors   weights
+ *   config.json         what a loader needs beside the weights
+ *   tokenizer.json      bases only: how text becomes features
  *
  * An artefact's hash is the SHA-256 over the names and hashes of its files but keel.json: the same weights
- * have the same hash, whoever trained them. Loading checks every file against its recorded hash. */
+ * have the same hash, whoever trained them. Loading checks every file against its recorded hash, keel.json
+ * too: it is hashed as it prints without white space and without its own "sha256". */
 #ifndef KEEL_POLICIES_ARTEFACT_H
 #define KEEL_POLICIES_ARTEFACT_H
 

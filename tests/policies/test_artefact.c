@@ -69,6 +69,51 @@ static void a_damaged_file_is_named(void **state) {
     contains(err.message, "damaged");
 }
 
+/* Replaces one piece of keel.json. */
+static void tamper(const char *dir, const char *from, const char *to) {
+    keel_buf text = {0}, changed = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/keel.json", dir);
+    assert_ok(keel_file_read(path, 0, &text, &err));
+    const char *at = strstr(text.data, from);
+    assert_non_null(at);
+    keel_buf_append(&changed, text.data, (size_t)(at - text.data));
+    keel_buf_text(&changed, to);
+    keel_buf_text(&changed, at + strlen(from));
+    assert_ok(keel_file_write(path, changed.data, changed.length, &err));
+    keel_buf_free(&text);
+    keel_buf_free(&changed);
+}
+
+static void a_lineage_that_was_tampered_with_is_refused(void **state) {
+    (void)state;
+    cJSON *manifest = NULL;
+    write_one(in("one"), "base", "first", NULL);
+    tamper(in("one"), "first", "worst");
+    assert_int_equal(keel_artefact_open(in("one"), "base", &manifest, NULL, &err), KEEL_E_INVALID);
+    assert_null(manifest);
+    contains(err.where, "keel.json");
+    contains(err.message, "damaged");
+}
+
+static void a_manifest_without_its_seal_is_refused(void **state) {
+    (void)state;
+    cJSON *manifest = NULL;
+    write_one(in("one"), "base", "first", NULL);
+    tamper(in("one"), "\"sha256\"", "\"sha257\"");
+    assert_int_equal(keel_artefact_open(in("one"), "base", &manifest, NULL, &err), KEEL_E_PARSE);
+    contains(err.message, "sha256");
+}
+
+static void white_space_in_a_manifest_says_nothing(void **state) {
+    (void)state;
+    cJSON *manifest = NULL;
+    write_one(in("one"), "base", "first", NULL);
+    tamper(in("one"), "\"keel\": 1", "\"keel\" :\n1");
+    assert_ok(keel_artefact_open(in("one"), "base", &manifest, NULL, &err));
+    cJSON_Delete(manifest);
+}
+
 static void a_missing_file_is_an_error(void **state) {
     (void)state;
     char hash[65];
@@ -123,6 +168,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_was_written_opens_with_the_same_hash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_hash_is_of_the_files_and_not_of_who_made_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_file_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lineage_that_was_tampered_with_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_manifest_without_its_seal_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(white_space_in_a_manifest_says_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_missing_file_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_base_is_not_taken_for_a_policy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(folders_that_are_no_artefact_say_so, set_up, tear_down),
