@@ -4,10 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/checkpoint.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/optim.h"
-#include "core/safetensors.h"
 #include "policies/builtin_tune.h"
 
 typedef struct training {
@@ -197,12 +197,12 @@ static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *e
     return keep(run, first, n, err);
 }
 
-/* ---- checkpoints: one safetensors file ---- */
+/* ---- checkpoints ---- */
 
-enum { N_CHECKPOINT = 9 };
+enum { N_CHECKPOINT = 8 };
 
 /* progress: updates, then the step counts of both optimizers. */
-static void list_checkpoint(const training *run, const char identity[65], const int64_t progress[3],
+static void list_checkpoint(const training *run, const int64_t progress[3],
                             keel_named_tensor out[N_CHECKPOINT]) {
     size_t layers = run->model->params.size, table = run->model->rows * (size_t)run->model->config.dim;
     const struct {
@@ -210,8 +210,7 @@ static void list_checkpoint(const training *run, const char identity[65], const 
         keel_dtype dtype;
         size_t count, size;
         const void *data;
-    } row[N_CHECKPOINT] = {{"identity", KEEL_U8, 64, 1, identity},
-                           {"progress", KEEL_I64, 3, 8, progress},
+    } row[N_CHECKPOINT] = {{"progress", KEEL_I64, 3, 8, progress},
                            {"losses", KEEL_F32, KEEL_N_LOSSES, 4, run->mean},
                            {"layers", KEEL_F32, layers, 4, run->model->params.data},
                            {"layers.first", KEEL_F32, layers, 4, run->layers.first},
@@ -233,39 +232,27 @@ static keel_status save_checkpoint(const training *run, const char identity[65],
     const int64_t progress[3] = {(int64_t)run->updates, (int64_t)run->layers.steps,
                                  (int64_t)run->table.steps};
     keel_named_tensor tensors[N_CHECKPOINT];
-    list_checkpoint(run, identity, progress, tensors);
-    return keel_safetensors_write(path, tensors, N_CHECKPOINT, NULL, err);
-}
-
-static bool fits(const keel_named_tensor *have, const keel_named_tensor *want) {
-    return have && have->dtype == want->dtype && have->bytes == want->bytes;
+    list_checkpoint(run, progress, tensors);
+    return keel_checkpoint_save(path, identity, tensors, N_CHECKPOINT, err);
 }
 
 /* A checkpoint of anything else than this very run is passed over. */
 static keel_status resume(training *run, const char identity[65], const char *path, keel_err *err) {
-    keel_safetensors file = {0};
-    keel_named_tensor want[N_CHECKPOINT];
     int64_t progress[3] = {0};
-    if (!keel_file_exists(path)) return KEEL_OK;
-    KEEL_TRY(keel_safetensors_read(path, &file, err));
-    list_checkpoint(run, identity, progress, want);
-    bool same = true;
-    for (int i = 0; same && i < N_CHECKPOINT; i++)
-        same = fits(keel_safetensors_find(&file, want[i].name), &want[i]);
-    same = same && memcmp(keel_safetensors_find(&file, "identity")->data, identity, 64) == 0;
-    for (int i = 1; same && i < N_CHECKPOINT; i++)
-        if (want[i].bytes > 0)
-            memcpy((void *)(uintptr_t)want[i].data, keel_safetensors_find(&file, want[i].name)->data,
-                   want[i].bytes);
-    if (same) {
-        run->updates = (uint64_t)progress[0];
-        run->layers.steps = (uint64_t)progress[1];
-        run->table.steps = (uint64_t)progress[2];
-    }
-    keel_log(KEEL_LOG_INFO,
-             same ? "sft: going on after %llu updates" : "sft: the checkpoint is of another run (%llu)",
-             (unsigned long long)run->updates);
-    keel_safetensors_free(&file);
+    keel_named_tensor tensors[N_CHECKPOINT];
+    bool found = false, there = keel_file_exists(path);
+    list_checkpoint(run, progress, tensors);
+    KEEL_TRY(keel_checkpoint_load(path, identity, tensors, N_CHECKPOINT, &found, err));
+    for (int i = 0; i < 3; i++)
+        if (progress[i] < 0 || (uint64_t)progress[i] > run->total)
+            return keel_fail(err, KEEL_E_INVALID, path, "the checkpoint holds impossible counts of updates");
+    run->updates = (uint64_t)progress[0];
+    run->layers.steps = (uint64_t)progress[1];
+    run->table.steps = (uint64_t)progress[2];
+    if (there)
+        keel_log(KEEL_LOG_INFO,
+                 found ? "sft: going on after %llu updates" : "sft: the checkpoint is of another run (%llu)",
+                 (unsigned long long)run->updates);
     return KEEL_OK;
 }
 

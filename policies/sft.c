@@ -1,8 +1,8 @@
 #include "policies/sft.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "core/checkpoint.h"
 #include "core/hash.h"
 #include "core/json.h"
 #include "policies/artefact.h"
@@ -115,18 +115,14 @@ static keel_status identify(sft *run, keel_err *err) {
     return status;
 }
 
-/* "some/where/NAME" has its checkpoint at "some/where/.NAME.checkpoint". */
+/* The folder that will hold artefact and checkpoint: better missing permissions now than at the first
+ * checkpoint. */
 static keel_status place_checkpoint(sft *run, keel_err *err) {
-    size_t length = strlen(run->out_dir);
-    while (length > 1 && run->out_dir[length - 1] == '/') length--;
-    size_t name = length;
-    while (name > 0 && run->out_dir[name - 1] != '/') name--;
-    run->checkpoint = keel_arena_alloc(&run->arena, length + 32);
+    run->checkpoint = keel_checkpoint_path(&run->arena, run->out_dir);
     if (!run->checkpoint) return no_memory(err);
-    sprintf(run->checkpoint, "%.*s.%.*s.checkpoint", (int)name, run->out_dir, (int)(length - name),
-            run->out_dir + name);
-    if (name <= 1) return KEEL_OK;
-    char *parent = keel_arena_strndup(&run->arena, run->out_dir, name - 1);
+    const char *slash = strrchr(run->checkpoint, '/');
+    if (!slash || slash == run->checkpoint) return KEEL_OK;
+    char *parent = keel_arena_strndup(&run->arena, run->checkpoint, (size_t)(slash - run->checkpoint));
     return parent ? keel_folder_make(parent, err) : no_memory(err);
 }
 

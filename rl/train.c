@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/checkpoint.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
@@ -93,7 +94,7 @@ static double return_bound(const training *t) {
 
 static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
     bool found = false, there = keel_file_exists(t->checkpoint);
-    KEEL_TRY(keel_checkpoint_read(t->checkpoint, t->identity, &t->learner, &t->window, &found, err));
+    KEEL_TRY(keel_learner_resume(&t->learner, &t->window, t->identity, t->checkpoint, &found, err));
     if (there && !found)
         keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew",
                  t->checkpoint);
@@ -190,7 +191,7 @@ static keel_status check_divergence(const training *t, const keel_loss_parts *pa
 }
 
 static keel_status stop(training *t, keel_err *err) {
-    KEEL_TRY(keel_checkpoint_write(t->checkpoint, t->identity, &t->learner, &t->window, err));
+    KEEL_TRY(keel_learner_save(&t->learner, &t->window, t->identity, t->checkpoint, err));
     keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped after step %llu of %lld",
               (unsigned long long)t->learner.step, (long long)t->learner.config.steps);
     return keel_hint(err, "run the same command again to go on from there");
@@ -208,7 +209,7 @@ static keel_status run_step(training *t, keel_err *err) {
     bool last = step == (uint64_t)config->steps;
     if (last || step % (uint64_t)config->log_every == 0) KEEL_TRY(write_line(t, err));
     if (!last && step % (uint64_t)config->checkpoint_every == 0)
-        KEEL_TRY(keel_checkpoint_write(t->checkpoint, t->identity, &t->learner, &t->window, err));
+        KEEL_TRY(keel_learner_save(&t->learner, &t->window, t->identity, t->checkpoint, err));
     return KEEL_OK;
 }
 
