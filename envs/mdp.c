@@ -194,7 +194,7 @@ static void fill_q(const keel_mdp *mdp, const double *v, double *q) {
 
 keel_status keel_mdp_evaluate(const keel_mdp *mdp, const double *policy, double *v, double *q,
                               keel_err *err) {
-    double *values;
+    double *values = NULL;
     KEEL_TRY(fixed_point(mdp, policy, &values, err));
     if (v) memcpy(v, values, mdp->n_states * sizeof *v);
     if (q) fill_q(mdp, values, q);
@@ -203,7 +203,7 @@ keel_status keel_mdp_evaluate(const keel_mdp *mdp, const double *policy, double 
 }
 
 keel_status keel_mdp_solve(const keel_mdp *mdp, double *v, double *q, double *policy, keel_err *err) {
-    double *values;
+    double *values = NULL;
     KEEL_TRY(fixed_point(mdp, NULL, &values, err));
     if (v) memcpy(v, values, mdp->n_states * sizeof *v);
     if (q) fill_q(mdp, values, q);
