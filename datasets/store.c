@@ -1,4 +1,5 @@
 /* The store's handle: opening, migrating, transactions, cached statements, and SQLite's errors in words. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -300,10 +301,52 @@ static void remove_blank(const char *path) {
     if (stat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size == 0) unlink(path);
 }
 
-keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+/* Whether rows can be added to a store that is there: SQLite's log needs the folder too. */
+static bool may_write(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 &&
+           faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/* Where no log can be made beside the store and none is there, nobody else writes either: SQLite is told that
+ * the file does not change, else it would insist on the log. */
+static keel_status open_unchanging(keel_store *store, keel_err *err) {
+    static const char hex[] = "0123456789abcdef";
+    keel_buf uri = {0};
+    keel_buf_text(&uri, *store->path == '/' ? "file://" : "file:");
+    for (const char *c = store->path; *c; c++) {
+        if (strchr("?#%", *c))
+            keel_buf_format(&uri, "%%%c%c", hex[(unsigned char)*c >> 4], hex[*c & 15]);
+        else
+            keel_buf_append(&uri, c, 1);
+    }
+    keel_buf_text(&uri, "?immutable=1");
+    keel_status status = uri.failed ? keel__nomem(store->path, err) : KEEL_OK;
+    if (status == KEEL_OK &&
+        sqlite3_open_v2(uri.data, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+                        NULL))
+        status = keel__store_fail(store, "opening", err);
+    keel_buf_free(&uri);
+    return status;
+}
+
+static keel_status open_file(keel_store *store, keel_store_mode mode, bool writable, keel_err *err) {
     static const int flags[] = {SQLITE_OPEN_READONLY, SQLITE_OPEN_READWRITE,
                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
+    char log[4200];
+    snprintf(log, sizeof log, "%s-wal", store->path);
+    if (!writable && mode == KEEL_STORE_READ && !keel_file_exists(log)) return open_unchanging(store, err);
+    if (!writable && mode != KEEL_STORE_READ)
+        return keel_fail(err, KEEL_E_IO, store->path, "the store or its folder may not be written");
+    if (sqlite3_open_v2(store->path, &store->db, flags[mode] | SQLITE_OPEN_NOMUTEX, NULL))
+        return keel__store_fail(store, "opening", err);
+    return KEEL_OK;
+}
+
+keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, route_memory);
     if (keel_file_is_folder(path)) return keel_fail(err, KEEL_E_STORE, path, "a folder, not a store");
     if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
@@ -311,15 +354,14 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
         keel_hint(err, "make one with: keel import --store %s --format NAME PATH", path);
         return KEEL_E_NOT_FOUND;
     }
-    bool new = !keel_file_exists(path);
+    bool new = !keel_file_exists(path), writable = new || may_write(path);
+    if (mode == KEEL_STORE_EITHER) mode = writable ? KEEL_STORE_WRITE : KEEL_STORE_READ;
     keel_store *store = keel_calloc(1, sizeof *store);
     if (!store) return keel__nomem(path, err);
     keel_status status = KEEL_OK;
     store->path = keel_strdup(path);
-    if (!store->path)
-        status = keel__nomem(path, err);
-    else if (sqlite3_open_v2(path, &store->db, flags[mode] | SQLITE_OPEN_NOMUTEX, NULL))
-        status = keel__store_fail(store, "opening", err);
+    if (!store->path) status = keel__nomem(path, err);
+    if (status == KEEL_OK) status = open_file(store, mode, writable, err);
     if (status == KEEL_OK) status = configure(store, mode, err);
     if (status == KEEL_OK)
         *out = store;
@@ -340,6 +382,10 @@ void keel_store_close(keel_store *store) {
 
 const char *keel_store_path(const keel_store *store) {
     return store->path;
+}
+
+bool keel_store_writable(const keel_store *store) {
+    return sqlite3_db_readonly(store->db, "main") == 0;
 }
 
 /* ---- transactions ---- */

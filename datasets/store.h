@@ -18,15 +18,18 @@
 typedef struct keel_store keel_store;
 
 typedef enum keel_store_mode {
-    KEEL_STORE_READ,  /* must exist */
-    KEEL_STORE_WRITE, /* must exist; older schemas are migrated forward */
-    KEEL_STORE_CREATE /* made if missing */
+    KEEL_STORE_READ,   /* must exist */
+    KEEL_STORE_WRITE,  /* must exist; older schemas are migrated forward */
+    KEEL_STORE_CREATE, /* made if missing */
+    KEEL_STORE_EITHER  /* as WRITE where file and folder may be written, else as READ */
 } keel_store_mode;
 
-/* A file of another application, a newer schema or a damaged file is an error that says so. */
+/* A file of another application, a newer schema or a damaged file is an error that says so. A store in a
+ * folder that may not be written is read too, as long as nobody else writes to it. */
 keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err);
 void keel_store_close(keel_store *store); /* NULL is harmless; rolls back what was not committed */
 const char *keel_store_path(const keel_store *store);
+bool keel_store_writable(const keel_store *store);
 
 keel_status keel_store_begin(keel_store *store,
                              keel_err *err); /* BEGIN IMMEDIATE; waits for another writer, then says who */

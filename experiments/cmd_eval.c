@@ -186,7 +186,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     judged all = {0};
     keel_status status;
     KEEL_TRY(check_gates_early(cli, err));
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_WRITE, &store, err));
+    KEEL_TRY(keel_open_store(cli, KEEL_STORE_EITHER, &store, err));
     KEEL_TRY_GOTO(judged_open(cli, store, &all, err), done);
     status = evaluate(cli, store, &all, err);
     if (status == KEEL_OK || status == KEEL_E_GATE) {

@@ -152,6 +152,7 @@ static keel_status keep_replay(replaying *work, const keel_decision *decision, c
     const char *chosen = "";
     const cJSON *action;
     KEEL_TRY(keel_cli_check_result(work->cli, err));
+    if (!keel_store_writable(work->store)) return KEEL_OK;
     cJSON_ArrayForEach(action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
             chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
@@ -211,12 +212,13 @@ static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *
 
 static keel_status replay_ids(replaying *work, const int64_t *ids, size_t count, keel_err *err) {
     keel_arena arena = {0}, scratch = {0};
-    KEEL_TRY(keel_store_begin(work->store, err));
+    bool keeps = keel_store_writable(work->store);
+    if (keeps) KEEL_TRY(keel_store_begin(work->store, err));
     keel_status status = KEEL_OK;
     for (size_t i = 0; i < count && work->shown < work->limit && status == KEEL_OK; i++)
         status = replay_conversation(work, ids[i], &arena, &scratch, err);
-    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
-    if (status != KEEL_OK) keel_store_rollback(work->store);
+    if (status == KEEL_OK && keeps) status = keel_store_commit(work->store, err);
+    if (status != KEEL_OK && keeps) keel_store_rollback(work->store);
     keel_arena_free(&arena);
     keel_arena_free(&scratch);
     return status;
@@ -264,7 +266,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_base *base = NULL;
     keel_status status;
     KEEL_TRY(keel_cli_integer(cli, "--limit", 1, 1000000, &work.limit, err));
-    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_WRITE, &work.store, err), done);
+    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_EITHER, &work.store, err), done);
     KEEL_TRY_GOTO(
         keel_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"), &policy, &base, err),
         done);
@@ -356,7 +358,8 @@ const keel_verb keel_verb_replay = {
             "the advantage over what the\n"
             "base would do, log-probabilities of base and policy. `why` takes the preference apart; its "
             "parts sum to the difference in\n"
-            "log-probability. Shown decisions are kept in the store's replays table.\n"
+            "log-probability. Shown decisions are kept in the store's replays table, unless it may only be "
+            "read.\n"
             "example: keel replay --store logs.db --policy runs/policy --disagree --limit 5\n",
     .run = run,
     .print = print,

@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "experiments/table.h"
 #include "policies/artefact.h"
 
@@ -133,6 +134,11 @@ static cJSON *arguments_json(const keel_cli *cli) {
 
 keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
     keel_buf config = {0}, result = {0};
+    if (!keel_store_writable(store)) {
+        keel_log(KEEL_LOG_INFO, "note: %s may not be written: this run is not recorded in it",
+                 keel_store_path(store));
+        return keel_cli_check_result(cli, err);
+    }
     cJSON *arguments = arguments_json(cli);
     keel_status status;
     KEEL_TRY_GOTO(keel_cli_check_result(cli, err), done);
