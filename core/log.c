@@ -139,11 +139,14 @@ static bool drop_torn_line(FILE *file) {
 keel_status keel_metrics_trim(const char *path, uint64_t step, keel_err *err) {
     keel_buf text = {0}, kept = {0};
     keel_status status = keel_file_read(path, 0, &text, err);
-    for (char *line = text.data, *end; status == KEEL_OK && line && (end = strchr(line, '\n'));
+    char *line = text.data, *stop = line ? line + text.length : NULL, *end;
+    for (; status == KEEL_OK && line < stop && (end = memchr(line, '\n', (size_t)(stop - line)));
          line = end + 1) {
+        *end = '\0'; /* so that the search stays within the line */
         const char *number = strstr(line, "\"step\":");
-        if (number && number < end && strtoull(number + 7, NULL, 10) <= step)
-            keel_buf_append(&kept, line, (size_t)(end - line) + 1);
+        if (!number || strtoull(number + 7, NULL, 10) > step) continue;
+        *end = '\n';
+        keel_buf_append(&kept, line, (size_t)(end - line) + 1);
     }
     if (kept.failed) status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for the metrics");
     if (status == KEEL_OK) status = keel_file_write(path, kept.data ? kept.data : "", kept.length, err);

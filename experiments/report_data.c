@@ -19,8 +19,15 @@ static const char *text_of(const cJSON *object, const char *key, const char *oth
 
 static keel_status read_json(const char *dir, const char *name, cJSON **out, keel_err *err) {
     char path[4096];
+    cJSON *json = NULL;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    return keel_json_parse_file(path, out, err);
+    KEEL_TRY(keel_json_parse_file(path, &json, err));
+    if (!cJSON_IsObject(json)) {
+        cJSON_Delete(json);
+        return keel_fail(err, KEEL_E_PARSE, path, "expected a JSON object");
+    }
+    *out = json;
+    return KEEL_OK;
 }
 
 static keel_status read_steps(keel_run_folder *folder, keel_err *err) {
@@ -90,8 +97,9 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
     if (cJSON_GetArraySize(member(table, "rows")) == 0) {
         add_row(table, "logged behaviour", "logged", member(member(baselines, "logged"), "metrics"));
-        cJSON_ArrayForEach(model, member(result, "models"))
-            add_row(table, model->string, "model", member(model, "metrics"));
+        cJSON_ArrayForEach(model, member(result, "models")) {
+            if (model->string) add_row(table, model->string, "model", member(model, "metrics"));
+        }
         add_row(table, "base", "base", member(member(baselines, "base"), "metrics"));
     }
     add_row(table, text_of(step, "title", "policy"), "policy", member(member(result, "policy"), "metrics"));

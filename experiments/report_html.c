@@ -54,6 +54,12 @@ static const char *text_of(const cJSON *object, const char *key) {
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
+/* A member whose own members have names; NULL when it is anything else. */
+static const cJSON *named_parts(const cJSON *object, const char *key) {
+    const cJSON *item = member(object, key);
+    return cJSON_IsObject(item) ? item : NULL;
+}
+
 /* ---- pieces ---- */
 
 /* Markup is escaped; control characters but the line break become blanks. */
@@ -326,7 +332,7 @@ static void put_action(keel_buf *html, const cJSON *action) {
     if (cJSON_IsTrue(member(action, "taken")))
         keel_buf_text(html, chosen ? ", log" : masked ? ", log" : "log");
     keel_buf_text(html, "</td>");
-    cJSON_ArrayForEach(q, member(action, "q")) {
+    cJSON_ArrayForEach(q, named_parts(action, "q")) {
         keel_buf_text(html, "<td>");
         put_number(html, q, "%.3f");
         keel_buf_text(html, "</td>");
@@ -347,7 +353,7 @@ static void put_why(keel_buf *html, const cJSON *why, bool agrees) {
         keel_buf_text(html, " all responses are below the safety floor;");
     if (cJSON_IsTrue(member(why, "below_safety_floor")))
         keel_buf_text(html, " that one is below the safety floor;");
-    cJSON_ArrayForEach(part, member(why, "parts")) {
+    cJSON_ArrayForEach(part, named_parts(why, "parts")) {
         keel_buf_text(html, " ");
         put(html, part->string);
         keel_buf_text(html, " ");
@@ -369,7 +375,7 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
                                : ": the policy acts differently\n<div class=user>");
     put_cut(html, text_of(decision, "user"), 600);
     keel_buf_text(html, "</div>\n<div class=scroll><table><thead><tr><th>response</th><th></th>");
-    cJSON_ArrayForEach(q, member(actions->child, "q")) {
+    cJSON_ArrayForEach(q, named_parts(actions->child, "q")) {
         keel_buf_text(html, "<th>Q ");
         put(html, q->string);
         keel_buf_text(html, "</th>");
@@ -428,7 +434,8 @@ static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, ke
         const char *verb = text_of(step, "verb");
         bool learned = strcmp(verb, "sft") == 0 || strcmp(verb, "train") == 0,
              label = strcmp(verb, "label") == 0;
-        if (learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0)
+        bool shown = learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0;
+        if (shown && member(step, "result"))
             KEEL_TRY(put_details(html, text_of(step, "name"), verb, member(step, "result"), err));
     }
     keel_buf_text(html, "</div>\n");

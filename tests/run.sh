@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what is missing, builds with AddressSanitizer and UndefinedBehaviorSanitizer, runs every test, and a short
-# pass of the fuzz targets, which are built by clang; ends with one line: "N passed, N failed, N skipped". Exit status 0
-# only if nothing failed and something ran.
+# Installs what is missing, builds with AddressSanitizer and UndefinedBehaviorSanitizer, runs every test, and each fuzz
+# target, which clang builds, for KEEL_FUZZ_SECONDS (default 30; 0: the committed inputs alone); ends with one line:
+# "N passed, N failed, N skipped". Exit status 0 only if nothing failed and something ran.
 #
 #   tests/run.sh              everything
 #   tests/run.sh -L unit      what follows is handed to ctest

@@ -158,6 +158,16 @@ static void trimming_keeps_the_lines_up_to_a_step(void **state) {
     assert_file(path, "");
 }
 
+static void trimming_keeps_to_the_line_and_goes_on_after_a_nul(void **state) {
+    (void)state;
+    static const char text[] = "no number\n{\"step\": 1}\n\0\n{\"step\": 2}\n{\"step\": 3}\n{\"st";
+    char path[512];
+    snprintf(path, sizeof path, "%s/odd.jsonl", folder);
+    assert_int_equal(keel_file_write(path, text, sizeof text - 1, NULL), KEEL_OK);
+    assert_int_equal(keel_metrics_trim(path, 2, NULL), KEEL_OK);
+    assert_file(path, "{\"step\": 1}\n{\"step\": 2}\n");
+}
+
 static void metrics_without_a_path_are_a_sink_and_bad_paths_are_errors(void **state) {
     (void)state;
     keel_err err = {0};
@@ -223,6 +233,7 @@ int main(void) {
         cmocka_unit_test(metrics_are_one_json_object_a_line),
         cmocka_unit_test(appending_drops_the_line_that_a_killed_process_left_unfinished),
         cmocka_unit_test(trimming_keeps_the_lines_up_to_a_step),
+        cmocka_unit_test(trimming_keeps_to_the_line_and_goes_on_after_a_nul),
         cmocka_unit_test(metrics_without_a_path_are_a_sink_and_bad_paths_are_errors),
         cmocka_unit_test(the_first_signal_asks_and_the_second_kills),
     };

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "datasets/import.h"
+#include "gunzip.h"
 #include "store_walk.h"
 
 static keel_status import_file(keel_store *store, const char *path, keel_import_report *report) {

@@ -2,6 +2,7 @@
  * sound. */
 #include "core/file.h"
 #include "fuzz.h"
+#include "gunzip.h"
 
 /* Lines put together again, each with a line end. */
 static bool read_lines(const char *path, keel_buf *out) {

@@ -1,16 +1,18 @@
 #!/bin/sh
-# A short pass of one target: short.sh PROGRAM NAME RUNS. First the committed inputs, then new ones from a fixed seed,
-# counted, not timed; the seconds are a belt only. Which new inputs come depends on the build, so continuous integration
-# (CI=true) takes the committed ones alone. What is found goes to the build folder.
+# A short pass of one target: short.sh PROGRAM NAME. First the committed inputs, then new ones from a fixed seed for
+# KEEL_FUZZ_SECONDS (default 30; 0: the committed ones alone). What is found goes to the build folder, and how to see it
+# again is the last line.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-found=$(pwd)/found/$2
+program=$1 name=$2 found=$(pwd)/found/$2
 rm -rf "$found"
 mkdir -p "$found"
-set -- "$1" "$2" "$3" "$found" "$here/corpus/$2"
-[ ! -f "$here/dict/$2.dict" ] || set -- "$@" "-dict=$here/dict/$2.dict"
-program=$1 runs=$3
-[ -z "${CI:-}" ] || runs=0
-shift 3
-exec "$program" "$@" -runs="$runs" -seed=1 -max_total_time=60 -timeout=5 -rss_limit_mb=2048 \
+set -- "$found" "$here/corpus/$name" "-dict=$here/dict/$name.dict" -seed=1 -timeout=60 -rss_limit_mb=2048 \
     -artifact_prefix="$found/" -print_final_stats=1 -verbosity=0
+[ "${KEEL_FUZZ_SECONDS:-30}" != 0 ] || set -- "$@" -runs=0
+"$program" "$@" -max_total_time="${KEEL_FUZZ_SECONDS:-30}" && exit
+status=$?
+for input in "$found"/crash-* "$found"/timeout-* "$found"/oom-* "$found"/leak-*; do
+    [ ! -f "$input" ] || echo "to see it again: $program $input"
+done
+exit "$status"
