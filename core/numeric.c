@@ -1,6 +1,3 @@
-#include <assert.h>
-#include <cblas.h>
-#include <limits.h>
 #include <tgmath.h>
 
 #include "core/tape.h"
@@ -44,26 +41,4 @@ void keel_log_softmax(const keel_real *x, size_t count, keel_real *out) {
 
 void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
     keel__softmax(x, NULL, count, out);
-}
-
-void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
-               const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
-               size_t ldy) {
-    if (!m || !n) return;
-    if (!k) { /* an empty sum; BLAS would reject the leading dimensions of its operands */
-        for (size_t i = 0; i < m; ++i)
-            for (size_t j = 0; j < n; ++j) y[i * ldy + j] = beta == 0 ? 0 : beta * y[i * ldy + j];
-        return;
-    }
-    assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX &&
-           ldy <= INT_MAX);
-    CBLAS_TRANSPOSE ta = transpose_a ? CblasTrans : CblasNoTrans,
-                    tb = transpose_b ? CblasTrans : CblasNoTrans;
-#ifdef KEEL_REAL_DOUBLE
-    cblas_dgemm(CblasRowMajor, ta, tb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
-                (blasint)ldb, beta, y, (blasint)ldy);
-#else
-    cblas_sgemm(CblasRowMajor, ta, tb, (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b,
-                (blasint)ldb, beta, y, (blasint)ldy);
-#endif
 }

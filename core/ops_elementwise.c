@@ -2,6 +2,7 @@
 #include <tgmath.h>
 
 #include "core/tape.h"
+#include "core/wide.h"
 
 /* ---- two inputs of one shape ---- */
 
@@ -159,9 +160,25 @@ keel_tensor *keel_op_normalize(keel_tape *tape, keel_tensor *x, keel_real floor_
                            (keel_node){.backward = normalize_backward, .out = out, .x = x, .saved = inverse});
 }
 
-static void dropout_backward(const keel_node *node) {
+KEEL_WIDE static void dropout_backward(const keel_node *node) {
     const keel_real *d = node->out->grad, *keep = node->saved;
     KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * keep[i]);
+}
+
+/* Sixteen random bits a unit, four units a draw, the lowest bits first. */
+static void draw_bits(uint16_t *bits, size_t size, keel_rng *rng) {
+    for (size_t i = 0; i < size; i += 4) {
+        uint64_t draw = keel_rng_u64(rng);
+        for (size_t j = 0; j < 4; ++j) bits[i + j] = (uint16_t)(draw >> 16 * j);
+    }
+}
+
+KEEL_WIDE static void drop(keel_real *restrict y, keel_real *restrict keep, const keel_real *restrict x,
+                           size_t size, const uint16_t *restrict bits, uint16_t limit, keel_real factor) {
+    for (size_t i = 0; i < size; ++i) {
+        keep[i] = bits[i] < limit ? 0 : factor;
+        y[i] = x[i] * keep[i];
+    }
 }
 
 keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng) {
@@ -171,12 +188,11 @@ keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, ke
     size_t size = keel__size(x);
     keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
     keel_real *keep = out ? keel__tape_reals(tape, size) : NULL;
-    if (!keep) return NULL;
-    /* keel_rng_uniform(rng) < rate, in integers, and a look-up instead of a branch nobody can predict. */
-    const uint64_t limit = (uint64_t)ceil((double)rate * 0x1p53);
-    const keel_real factor[2] = {1 / (1 - rate), 0};
-    for (size_t i = 0; i < size; ++i) keep[i] = factor[keel_rng_u64(rng) >> 11 < limit];
-    for (size_t i = 0; i < size; ++i) out->data[i] = x->data[i] * keep[i];
+    uint16_t *bits = keep ? keel__tape_bytes(tape, (size + 3) / 4 * 4 * sizeof *bits) : NULL;
+    if (!bits) return NULL;
+    double limit = fmin(fmax(round((double)rate * 0x1p16), 1), 0x1p16 - 1);
+    draw_bits(bits, size, rng);
+    drop(out->data, keep, x->data, size, bits, (uint16_t)limit, (keel_real)(1 / (1 - limit * 0x1p-16)));
     return keel__tape_push(tape,
                            (keel_node){.backward = dropout_backward, .out = out, .x = x, .saved = keep});
 }

@@ -2,10 +2,12 @@
 #include <tgmath.h>
 
 #include "core/tape.h"
+#include "core/wide.h"
 
 /* Bias and activation in one pass over y[rows, cols]; b may be NULL. The comparison is written so that NaN
  * passes. */
-static void bias_relu(keel_real *restrict y, const keel_real *restrict b, size_t rows, size_t cols) {
+KEEL_WIDE static void bias_relu(keel_real *restrict y, const keel_real *restrict b, size_t rows,
+                                size_t cols) {
     for (size_t r = 0; r < rows; ++r, y += cols)
         for (size_t c = 0; c < cols; ++c) {
             keel_real z = b ? y[c] + b[c] : y[c];
@@ -13,7 +15,8 @@ static void bias_relu(keel_real *restrict y, const keel_real *restrict b, size_t
         }
 }
 
-static void bias_only(keel_real *restrict y, const keel_real *restrict b, size_t rows, size_t cols) {
+KEEL_WIDE static void bias_only(keel_real *restrict y, const keel_real *restrict b, size_t rows,
+                                size_t cols) {
     for (size_t r = 0; b && r < rows; ++r, y += cols)
         for (size_t c = 0; c < cols; ++c) y[c] += b[c];
 }
@@ -36,8 +39,8 @@ static void activate(keel_activation act, keel_real *y, const keel_real *z, size
 
 /* dy <- dL/dz in place, and db[cols] += its column sums. The output of ReLU says where the input was
  * positive. */
-static void relu_backward(keel_real *restrict dy, const keel_real *restrict y, keel_real *restrict db,
-                          size_t rows, size_t cols) {
+KEEL_WIDE static void relu_backward(keel_real *restrict dy, const keel_real *restrict y,
+                                    keel_real *restrict db, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; ++r, dy += cols, y += cols)
         for (size_t c = 0; c < cols; ++c) {
             keel_real dz = y[c] > 0 ? dy[c] : 0;
@@ -46,7 +49,8 @@ static void relu_backward(keel_real *restrict dy, const keel_real *restrict y, k
         }
 }
 
-static void add_columns(const keel_real *restrict dz, keel_real *restrict db, size_t rows, size_t cols) {
+KEEL_WIDE static void add_columns(const keel_real *restrict dz, keel_real *restrict db, size_t rows,
+                                  size_t cols) {
     for (size_t r = 0; r < rows; ++r, dz += cols)
         for (size_t c = 0; c < cols; ++c) db[c] += dz[c];
 }

@@ -3,6 +3,7 @@
 #include <tgmath.h>
 
 #include "core/tape.h"
+#include "core/wide.h"
 
 keel_adam_config keel_adam_defaults(void) {
     return (keel_adam_config){.learning_rate = 3e-4, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
@@ -51,8 +52,8 @@ static adam_step plan_step(const keel_adam *adam, const keel_adam_config *config
 }
 
 /* shrink 1: no decay (a multiplication by 1 changes no bit). */
-static void adam_span(const adam_step *plan, keel_real shrink, size_t count, keel_real *restrict p,
-                      keel_real *restrict m, keel_real *restrict v, const keel_real *restrict g) {
+KEEL_WIDE static void adam_span(const adam_step *plan, keel_real shrink, size_t count, keel_real *restrict p,
+                                keel_real *restrict m, keel_real *restrict v, const keel_real *restrict g) {
     const adam_step k = *plan;
     for (size_t i = 0; i < count; ++i) {
         m[i] = k.beta1 * m[i] + k.rest1 * g[i];
@@ -102,8 +103,11 @@ double keel_clip_norm(keel_real *grads, size_t size, double limit) {
     return norm;
 }
 
+KEEL_WIDE static void blend(keel_real *restrict to, const keel_real *from, size_t size, keel_real keep,
+                            keel_real take) {
+    for (size_t i = 0; i < size; ++i) to[i] = keep * to[i] + take * from[i];
+}
+
 void keel_polyak(keel_real *target, const keel_real *online, size_t size, double tau) {
-    keel_real keep = (keel_real)(1 - tau), take = (keel_real)tau;
-    keel_real *restrict to = target;
-    for (size_t i = 0; i < size; ++i) to[i] = keep * to[i] + take * online[i];
+    blend(target, online, size, (keel_real)(1 - tau), (keel_real)tau);
 }

@@ -143,7 +143,8 @@ keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size
 keel_tensor *keel_op_dot(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 /* Rows over max(their L2 norm, floor); floor > 0. */
 keel_tensor *keel_op_normalize(keel_tape *tape, keel_tensor *x, keel_real floor);
-/* Inverted dropout, rate in [0, 1); rate 0 is x itself and draws nothing. */
+/* Inverted dropout, rate in [0, 1), rounded to a multiple of 2^-16 (not to 0 or 1); rate 0 is x itself and
+ * draws nothing. */
 keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng);
 /* Losses: scalars, sum over elements of weight * loss / divisor; target, weight borrowed (same shape as x);
  * weight NULL: ones. */
@@ -170,7 +171,11 @@ keel_real keel_logsumexp(const keel_real *x, size_t count);              /* -INF
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
 
-/* y[M,N] = alpha * op(a) op(b) + beta * y, row-major: the one door to BLAS. */
+/* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
+void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,
+                   size_t count, keel_real *sum);
+
+/* y[M,N] = alpha * op(a) op(b) + beta * y, row-major: the one door to BLAS (core/gemm.c). */
 void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
                const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
                size_t ldy);

@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 #include <zlib.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/json.h"
@@ -34,6 +35,8 @@ static cJSON *libraries_json(void) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "openblas", openblas_get_config());
     cJSON_AddStringToObject(json, "blas_kernel", openblas_get_corename());
+    cJSON_AddStringToObject(json, "blas_kernel_set_by",
+                            getenv("OPENBLAS_CORETYPE") ? "OPENBLAS_CORETYPE" : "openblas");
     cJSON_AddStringToObject(json, "sqlite", sqlite3_libversion());
     cJSON_AddStringToObject(json, "cjson", cJSON_Version());
     cJSON_AddStringToObject(json, "zlib", zlibVersion());

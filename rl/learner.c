@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/wide.h"
 #include "rl/loss.h"
 
 enum {
@@ -180,7 +181,7 @@ static keel_status run_shard(void *context, size_t index, size_t thread, keel_er
 }
 
 /* In eight lanes, because one chain of additions would cost more than the rest of the update. */
-static double sum_squares(const float *x, size_t size) {
+KEEL_WIDE static double sum_squares(const float *x, size_t size) {
     double lane[8] = {0};
     size_t i = 0;
     for (; i + 8 <= size; i += 8)
@@ -189,15 +190,16 @@ static double sum_squares(const float *x, size_t size) {
     return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
+KEEL_WIDE static void add(float *restrict sum, const float *restrict more, size_t size) {
+    for (size_t i = 0; i < size; ++i) sum[i] += more[i];
+}
+
 static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
     (void)thread, (void)err;
     struct keel_learner_work *work = context;
     piece *part = &work->pieces[index];
-    float *restrict sum = work->shards[0].grads + part->offset;
-    for (size_t s = 1; s < work->n_shards; ++s) {
-        const float *restrict more = work->shards[s].grads + part->offset;
-        for (size_t i = 0; i < part->size; ++i) sum[i] += more[i];
-    }
+    float *sum = work->shards[0].grads + part->offset;
+    for (size_t s = 1; s < work->n_shards; ++s) add(sum, work->shards[s].grads + part->offset, part->size);
     part->squares = sum_squares(sum, part->size);
     return KEEL_OK;
 }

@@ -131,15 +131,19 @@ static void dropout_keeps_its_share_and_scales_it(void **state) {
     assert_ptr_equal(keel_op_dropout(f->tape, x, 0, &f->rng), x);
 }
 
-static void dropout_drops_where_a_uniform_draw_is_below_the_rate(void **state) {
+static void dropout_drops_where_sixteen_bits_of_a_draw_are_below_the_rate(void **state) {
     fixture *f = *state;
     const float rates[] = {0.1f, 0.5f, 0.999f};
     for (size_t r = 0; r < 3; ++r) {
         keel_rng same = f->rng;
         keel_tensor *x = input(f, f->x, 32, 32);
         keel_tensor *y = keel_op_dropout(f->tape, x, rates[r], &f->rng);
-        for (size_t i = 0; i < MOST; ++i)
-            if ((y->data[i] == 0) != (keel_rng_uniform(&same) < (double)rates[r])) fail_msg("unit %zu", i);
+        double limit = round((double)rates[r] * 65536);
+        uint64_t draw = 0;
+        for (size_t i = 0; i < MOST; ++i, draw >>= 16) {
+            if (i % 4 == 0) draw = keel_rng_u64(&same);
+            if ((y->data[i] == 0) != ((double)(draw & 0xffff) < limit)) fail_msg("unit %zu", i);
+        }
     }
 }
 
@@ -307,6 +311,39 @@ static void matrix_products_take_all_transpositions_and_empty_sums(void **state)
     assert_true(kept[0] == 2);
 }
 
+/* One of y = op(a) op(b) / 2 + 2 y, each with room between its rows, where element i of y was i. */
+static void check_product(keel_rng *rng, bool ta, bool tb, size_t m, size_t n, size_t k) {
+    static float a[1 << 18], b[1 << 18], y[1 << 18];
+    size_t lda = (ta ? m : k) + 1, ldb = (tb ? k : n) + 2, ldy = n + 3;
+    for (size_t i = 0; i < (ta ? k : m) * lda; ++i) a[i] = (float)keel_rng_normal(rng);
+    for (size_t i = 0; i < (tb ? n : k) * ldb; ++i) b[i] = (float)keel_rng_normal(rng);
+    for (size_t i = 0; i < m * ldy; ++i) y[i] = (float)i;
+    keel_gemm(ta, tb, m, n, k, 0.5f, a, lda, b, ldb, 2, y, ldy);
+    for (size_t i = 0; i < m * ldy; ++i) {
+        size_t row = i / ldy, col = i % ldy;
+        double expected = (double)i, size = 1 + expected;
+        if (col < n) expected *= 2;
+        for (size_t l = 0; col < n && l < k; ++l) {
+            double term =
+                (double)a[ta ? l * lda + row : row * lda + l] * (double)b[tb ? col * ldb + l : l * ldb + col];
+            expected += term / 2;
+            size += fabs(term);
+        }
+        if (fabs((double)y[i] - expected) > 1e-6 * size)
+            fail_msg("[%zu, %zu, %zu] %d%d, element %zu: %g, expected %g", m, n, k, ta, tb, i, (double)y[i],
+                     expected);
+    }
+}
+
+/* Shapes on both sides of every limit within which a product is cut into tiles. */
+static void matrix_products_beyond_a_tile_are_their_sums(void **state) {
+    fixture *f = *state;
+    static const size_t shapes[][3] = {{33, 65, 64}, {100, 70, 63}, {129, 3, 300}, {50, 130, 1100}};
+    for (size_t s = 0; s < 4; ++s)
+        for (int form = 0; form < 4; ++form)
+            check_product(&f->rng, form & 1, form & 2, shapes[s][0], shapes[s][1], shapes[s][2]);
+}
+
 static void operations_on_no_rows_give_no_rows(void **state) {
     fixture *f = *state;
     static const int32_t offsets[] = {0};
@@ -326,7 +363,7 @@ int main(void) {
         TEST(elementwise_operations_follow_their_formulas),
         TEST(row_operations_follow_their_formulas),
         TEST(dropout_keeps_its_share_and_scales_it),
-        TEST(dropout_drops_where_a_uniform_draw_is_below_the_rate),
+        TEST(dropout_drops_where_sixteen_bits_of_a_draw_are_below_the_rate),
         TEST(arranging_operations_move_the_right_numbers),
         TEST(logsumexps_follow_the_formula),
         TEST(plain_numerics_hold_at_the_edges),
@@ -335,6 +372,7 @@ int main(void) {
         TEST(cross_entropies_follow_their_formulas),
         TEST(losses_stay_finite_at_extreme_logits),
         TEST(matrix_products_take_all_transpositions_and_empty_sums),
+        TEST(matrix_products_beyond_a_tile_are_their_sums),
         TEST(operations_on_no_rows_give_no_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,6 +160,37 @@ static void polyak_moves_the_target_by_tau(void **state) {
     assert_memory_equal(target, online, sizeof target);
 }
 
+/* Vectors of any width, and the single elements left over at the end of a loop, are rounded alike. */
+static void an_updates_bits_do_not_depend_on_the_width_of_vectors(void **state) {
+    (void)state;
+    enum { N = 77, ROOM = 16 * N };
+    keel_param whole = {"all", N, 1, KEEL_INIT_ZERO, 0, true}, single[N];
+    keel_params together, apart;
+    keel_adam adam[2];
+    keel_rng rng = keel_rng_stream(1, "width", 0);
+    for (size_t i = 0; i < N; ++i) single[i] = (keel_param){"one", 1, 1, KEEL_INIT_ZERO, 0, true};
+    assert_int_equal(keel_params_make(&together, &whole, 1, NULL), KEEL_OK);
+    assert_int_equal(keel_params_make(&apart, single, N, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&adam[0], together.size, NULL), KEEL_OK);
+    assert_int_equal(keel_adam_open(&adam[1], apart.size, NULL), KEEL_OK);
+    keel_adam_config config = keel_adam_defaults();
+    config.weight_decay = 0.01;
+    for (int step = 0; step < 20; ++step) {
+        float grads[ROOM] = {0}, scattered[ROOM] = {0};
+        for (size_t i = 0; i < N; ++i)
+            grads[i] = scattered[apart.offset[i]] =
+                (float)(keel_rng_normal(&rng) * pow(10, (double)(i % 9) - 6));
+        keel_adam_step(&adam[0], &config, &together, grads, 1);
+        keel_adam_step(&adam[1], &config, &apart, scattered, 1);
+        for (size_t i = 0; i < N; ++i)
+            assert_memory_equal(&together.data[i], keel_params_at(&apart, i), sizeof(float));
+    }
+    keel_adam_close(&adam[1]);
+    keel_adam_close(&adam[0]);
+    keel_params_free(&apart);
+    keel_params_free(&together);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_takes_the_steps_worked_out_by_hand),
@@ -167,6 +198,7 @@ int main(void) {
         cmocka_unit_test(lazy_adam_moves_touched_rows_as_adam_would_and_no_others),
         cmocka_unit_test(clipping_scales_to_the_limit_and_only_above_it),
         cmocka_unit_test(polyak_moves_the_target_by_tau),
+        cmocka_unit_test(an_updates_bits_do_not_depend_on_the_width_of_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
