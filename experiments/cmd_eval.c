@@ -257,6 +257,10 @@ static void print_ope(const cJSON *ope, FILE *out) {
     fputc('\n', out);
     keel_table_print(&table, out);
     keel_table_free(&table);
+    if (cJSON_IsFalse(member(ope, "headline")))
+        fprintf(out,
+                "No estimate above is to be relied on: the effective sample size is %.1f, 30 are needed.\n",
+                cJSON_GetNumberValue(member(ope, "ess")));
 }
 
 static void print(const cJSON *result, FILE *out) {

@@ -1,8 +1,9 @@
-/* The percentile bootstrap over conversations for any number of statistics at once: all share one resampling,
+/* The bootstrap over conversations for any number of statistics at once: all share one resampling,
  * so their intervals rest on the same draws and cost little more than one. */
 #ifndef KEEL_RL_BOOTSTRAP_H
 #define KEEL_RL_BOOTSTRAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,10 +17,16 @@ enum { KEEL_BOOTSTRAP_ROWS = 16384 };
 /* Statistic `index` of a resample, given the column sums of the rows drawn; NaN where it is undefined. */
 typedef double keel_statistic(const void *context, size_t index, const double *total);
 
-/* rows [clusters, width]: what each conversation adds. 95 % percentile bounds of each statistic into low and
- * high [n_statistics] (NaN where no resample defines it). Resample r draws from substream r of the stream
- * "bootstrap" of seed. pool may be NULL. resamples >= 1. */
-keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, size_t resamples, uint64_t seed,
+typedef struct keel_bootstrap_plan {
+    size_t resamples;  /* >= 1 */
+    uint64_t seed;     /* resample r draws from substream r of its stream "bootstrap" */
+    double confidence; /* of the two-sided interval, as 0.95 */
+    bool corrected;    /* bias-corrected and accelerated (BCa, Efron 1987) instead of plain percentiles */
+} keel_bootstrap_plan;
+
+/* rows [clusters, width]: what each conversation adds. Bounds of each statistic into low and high
+ * [n_statistics] (NaN where no resample defines it). pool may be NULL. */
+keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, const keel_bootstrap_plan *plan,
                            keel_statistic *statistic, const void *context, size_t n_statistics,
                            keel_pool *pool, double *low, double *high, keel_err *err);
 

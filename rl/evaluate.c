@@ -183,6 +183,19 @@ static size_t count_taken(const keel_decision *decision) {
     return count;
 }
 
+/* Does the policy estimate values, or only imitate? */
+static bool has_critic(const evaluation *e) {
+    return e->item->policy && !e->item->policy->imitates;
+}
+
+/* V(s) = sum_a pi(a|s) Q_w(s, a). */
+static double value_of(const keel_choice *choice) {
+    double value = 0;
+    for (size_t a = 0; a < choice->n; ++a)
+        if (choice->log_pi[a] > -INFINITY) value += exp((double)choice->log_pi[a]) * (double)choice->q_w[a];
+    return value;
+}
+
 /* Ratio and reward of a taken candidate; false if the policy's space does not hold it. The behaviour's
  * probability is the logged one; several answers taken at one decision were deployed side by side, each
  * equally; else pi_base stands in. */
@@ -204,6 +217,9 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, keel_ope
     keel_reward reward = keel_answer_reward(&e->reward, s->conversation, d, c);
     out->reward = keel_reward_composite(&reward, e->config->weight, &present);
     out->log_ratio = (double)s->policy[d].log_pi[action] - log_behaviour;
+    out->probability = exp((double)s->policy[d].log_pi[action]);
+    out->q = has_critic(e) ? (double)s->policy[d].q_w[action] : NAN;
+    out->v = has_critic(e) ? value_of(&s->policy[d]) : NAN;
     *rewarded = *rewarded || present;
     return true;
 }
@@ -237,14 +253,10 @@ static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
     return rewarded ? keel_ope_add(&e->ope, e->number, steps, length, err) : KEEL_OK;
 }
 
-/* V(s0) = sum_a pi(a|s0) Q_w(s0, a). */
 static keel_status add_value(evaluation *e, const slot *s, keel_err *err) {
     const keel_choice *first = s->conversation->n_decisions ? &s->policy[0] : NULL;
-    if (!e->item->policy || e->item->policy->imitates || !first || !first->n) return KEEL_OK;
-    double value = 0;
-    for (size_t a = 0; a < first->n; ++a)
-        if (first->log_pi[a] > -INFINITY) value += exp((double)first->log_pi[a]) * (double)first->q_w[a];
-    return keel_ope_add_value(&e->ope, e->number, value, err);
+    if (!has_critic(e) || !first || !first->n) return KEEL_OK;
+    return keel_ope_add_value(&e->ope, e->number, value_of(first), err);
 }
 
 /* ---- one conversation ---- */
@@ -371,13 +383,20 @@ static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_er
     return KEEL_OK;
 }
 
+/* Every component lies in [-1, 1]. */
+static double least_reward(const keel_evaluate_config *config) {
+    double sum = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum -= config->weight[k];
+    return sum;
+}
+
 static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *err) {
     const keel_evaluate_config *config = e->config;
     KEEL_TRY(keel_tally_close(&e->policy.tally, "policy", config, e->pool, &out->policy, err));
     KEEL_TRY(keel_tally_close(&e->logged.tally, "logged", config, e->pool, &out->logged, err));
     KEEL_TRY(keel_tally_close(&e->base.tally, "base", config, e->pool, &out->base, err));
-    KEEL_TRY(
-        keel_ope_estimate(&e->ope, config->gamma, config->resamples, config->seed, e->pool, &out->ope, err));
+    const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed};
+    KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
     return close_models(e, out, err);
 }
 

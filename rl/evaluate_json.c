@@ -1,4 +1,6 @@
 /* An evaluation as JSON: what `eval --json` prints, gates read and reports draw. */
+#include <math.h>
+
 #include "core/json.h"
 #include "rl/evaluate.h"
 
@@ -30,11 +32,13 @@ static cJSON *evaluation_json(const keel_evaluation *evaluation) {
 
 static cJSON *ope_json(const keel_ope *ope) {
     cJSON *json = cJSON_CreateObject();
-    keel_json_add(json, "wis", interval_json(&ope->wis));
-    keel_json_add(json, "wpdis", interval_json(&ope->wpdis));
-    keel_json_add(json, "dm", interval_json(&ope->dm));
+    for (int k = 0; k < KEEL_N_OPE; ++k)
+        keel_json_add(json, keel_ope_names[k], interval_json(&ope->estimate[k]));
+    add_number(json, "lower", ope->lower, ope->lower > -INFINITY);
     cJSON_AddNumberToObject(json, "ess", ope->ess);
+    cJSON_AddNumberToObject(json, "least_ess", ope->least_ess);
     cJSON_AddNumberToObject(json, "max_weight", ope->max_weight);
+    cJSON_AddNumberToObject(json, "support", ope->support);
     cJSON_AddBoolToObject(json, "propensities_estimated", ope->propensities_estimated);
     cJSON_AddBoolToObject(json, "headline", ope->headline);
     return json;

@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/pcg.h"
 #include "rl/bootstrap.h"
+#include "rl/bounds.h"
 
 static const double Z_975 = 1.959963984540054; /* standard normal quantile at 0.975 */
 
@@ -49,12 +50,13 @@ static void resample(const double *rows, size_t width, size_t clusters, keel_rng
 
 typedef struct bootstrap_work {
     const double *rows;
-    size_t width, clusters, resamples, n_statistics;
-    uint64_t seed;
+    size_t width, clusters, n_statistics;
+    const keel_bootstrap_plan *plan;
     keel_statistic *statistic;
     const void *context;
     double *totals; /* [threads, width] */
     double *values; /* [n_statistics, resamples] */
+    double *whole;  /* [width] sums of all rows; with plan->corrected alone */
 } bootstrap_work;
 
 /* Resample r draws from its own substream, so the result does not depend on which thread takes it. */
@@ -63,10 +65,10 @@ static keel_status run_resample(void *context, size_t r, size_t thread, keel_err
     if (keel_interrupted())
         return keel_fail(err, KEEL_E_INTERRUPTED, "bootstrap", "stopped; nothing was changed");
     double *total = work->totals + thread * work->width;
-    keel_rng rng = keel_rng_stream(work->seed, "bootstrap", r);
+    keel_rng rng = keel_rng_stream(work->plan->seed, "bootstrap", r);
     resample(work->rows, work->width, work->clusters, &rng, total);
     for (size_t s = 0; s < work->n_statistics; ++s)
-        work->values[s * work->resamples + r] = work->statistic(work->context, s, total);
+        work->values[s * work->plan->resamples + r] = work->statistic(work->context, s, total);
     return KEEL_OK;
 }
 
@@ -78,32 +80,83 @@ static size_t keep_finite(double *values, size_t count) {
     return kept;
 }
 
-keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, size_t resamples, uint64_t seed,
+/* How fast the standard error changes with the value: the skewness of the statistic without one cluster each.
+ * `total` is scratch. */
+static double acceleration(const bootstrap_work *work, size_t index, double *total) {
+    double mean = 0, squares = 0, cubes = 0, count = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+        for (size_t c = 0; c < work->clusters; ++c) {
+            for (size_t i = 0; i < work->width; ++i)
+                total[i] = work->whole[i] - work->rows[c * work->width + i];
+            double value = work->statistic(work->context, index, total);
+            if (!isfinite(value)) continue;
+            if (!pass) mean += value, count += 1;
+            double below = mean / count - value;
+            if (pass) squares += below * below, cubes += below * below * below;
+        }
+    }
+    return squares > 0 ? cubes / (6 * pow(squares, 1.5)) : 0;
+}
+
+/* Which quantile of the resamples stands for quantile p: p itself, or Efron's correction of it. */
+static double corrected(double p, double bias, double speed) {
+    double z = bias + keel_normal_quantile(p);
+    return keel_normal_cdf(bias + z / (1 - speed * z));
+}
+
+static void bounds(const bootstrap_work *work, size_t index, double *low, double *high) {
+    double *values = work->values + index * work->plan->resamples, p = (1 - work->plan->confidence) / 2,
+           q = 1 - p;
+    size_t count = keep_finite(values, work->plan->resamples), below = 0;
+    *low = *high = NAN;
+    if (!count) return;
+    qsort(values, count, sizeof *values, by_value);
+    if (work->plan->corrected) {
+        double value = work->statistic(work->context, index, work->whole);
+        while (below < count && values[below] < value) below++;
+        /* Where all resamples lie on one side there is nothing to correct by. */
+        if (below > 0 && below < count) {
+            double bias = keel_normal_quantile((double)below / (double)count);
+            double speed = acceleration(work, index, work->totals);
+            p = corrected(p, bias, speed);
+            q = corrected(q, bias, speed);
+        }
+    }
+    *low = quantile(values, count, p);
+    *high = quantile(values, count, q);
+}
+
+static keel_status prepare(bootstrap_work *work, size_t threads, keel_err *err) {
+    size_t cells, resamples = work->plan->resamples;
+    work->totals = keel_calloc(threads * work->width, sizeof *work->totals);
+    work->whole = keel_calloc(work->width, sizeof *work->whole);
+    if (keel_size_mul(work->n_statistics, resamples, &cells))
+        work->values = keel_calloc(cells, sizeof *work->values);
+    if (!work->totals || !work->whole || !work->values)
+        return keel_fail(err, KEEL_E_NOMEM, "keel_bootstrap", "no memory for %zu resamples of %zu statistics",
+                         resamples, work->n_statistics);
+    for (size_t c = 0; work->plan->corrected && c < work->clusters; ++c)
+        for (size_t i = 0; i < work->width; ++i) work->whole[i] += work->rows[c * work->width + i];
+    return KEEL_OK;
+}
+
+keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, const keel_bootstrap_plan *plan,
                            keel_statistic *statistic, const void *context, size_t n_statistics,
                            keel_pool *pool, double *low, double *high, keel_err *err) {
-    size_t threads = pool ? keel_pool_threads(pool) : 1, cells;
-    keel_status status = KEEL_OK;
-    bootstrap_work work = {rows, width,     clusters, resamples, n_statistics,
-                           seed, statistic, context,  NULL,      NULL};
-    if (!keel_size_mul(n_statistics, resamples, &cells)) cells = 0;
-    work.totals = keel_calloc(threads * width, sizeof *work.totals);
-    work.values = cells ? keel_calloc(cells, sizeof *work.values) : NULL;
-    if (!work.totals || !work.values) {
-        status = keel_fail(err, KEEL_E_NOMEM, "keel_bootstrap",
-                           "no memory for %zu resamples of %zu statistics", resamples, n_statistics);
-        goto done;
-    }
-    if (pool) KEEL_TRY_GOTO(keel_pool_run(pool, resamples, run_resample, &work, err), done);
-    for (size_t r = 0; !pool && r < resamples; ++r) KEEL_TRY_GOTO(run_resample(&work, r, 0, err), done);
-    for (size_t s = 0; s < n_statistics; ++s) {
-        double *values = work.values + s * resamples;
-        size_t count = keep_finite(values, resamples);
-        qsort(values, count, sizeof *values, by_value);
-        low[s] = count ? quantile(values, count, 0.025) : NAN;
-        high[s] = count ? quantile(values, count, 0.975) : NAN;
-    }
-done:
+    bootstrap_work work = {.rows = rows,
+                           .width = width,
+                           .clusters = clusters,
+                           .n_statistics = n_statistics,
+                           .plan = plan,
+                           .statistic = statistic,
+                           .context = context};
+    keel_status status = prepare(&work, pool ? keel_pool_threads(pool) : 1, err);
+    if (status == KEEL_OK && pool) status = keel_pool_run(pool, plan->resamples, run_resample, &work, err);
+    for (size_t r = 0; status == KEEL_OK && !pool && r < plan->resamples; ++r)
+        status = run_resample(&work, r, 0, err);
+    for (size_t s = 0; status == KEEL_OK && s < n_statistics; ++s) bounds(&work, s, &low[s], &high[s]);
     keel_free(work.values);
+    keel_free(work.whole);
     keel_free(work.totals);
     return status;
 }
@@ -133,8 +186,8 @@ keel_status keel_bootstrap_mean(const double *sum, const double *count, size_t c
         rows[2 * c] = sum[c];
         rows[2 * c + 1] = count[c];
     }
-    keel_status status =
-        keel_bootstrap(rows, 2, clusters, resamples, seed, ratio, NULL, 1, NULL, &low, &high, err);
+    const keel_bootstrap_plan plan = {.resamples = resamples, .seed = seed, .confidence = 0.95};
+    keel_status status = keel_bootstrap(rows, 2, clusters, &plan, ratio, NULL, 1, NULL, &low, &high, err);
     keel_free(rows);
     if (status == KEEL_OK) *out = (keel_interval){total[0] / total[1], low, high, total[1]};
     return status;

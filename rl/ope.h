@@ -1,13 +1,20 @@
-/* Off-policy estimation from logged trajectories (reference evaluation 3.1). With rho_t = pi(a_t|s_t) /
- * b(a_t|s_t) and rho_{0:t} their product:
+/* Off-policy estimation from logged trajectories of any length (reference evaluation 3.1). With rho_t =
+ * pi(a_t|s_t) / b(a_t|s_t), rho_{0:t} their product, rho_{0:-1} = 1, G = sum_t gamma^t r_t, q an estimate of
+ * Q^pi and v(s) = sum_a pi(a|s) q(s, a):
  *
- *   WIS    sum_i rho^i_{0:T-1} G_i / sum_i rho^i_{0:T-1}          G = sum_t gamma^t r_t
+ *   IS     mean_i rho^i_{0:T-1} G_i
+ *   WIS    sum_i rho^i_{0:T-1} G_i / sum_i rho^i_{0:T-1}
+ *   PDIS   mean_i sum_t gamma^t rho^i_{0:t} r^i_t
  *   WPDIS  sum_t gamma^t [ sum_i rho^i_{0:t} r^i_t / sum_i rho^i_{0:t} ]
- *   DM     mean_i V(s_0^i), V the policy's mean of Q
- *   ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
+ *   DM     mean_i v(s_0^i)
+ *   DR     mean_i sum_t gamma^t [ rho_{0:t} (r_t - q_t) + rho_{0:t-1} v_t ]            (Jiang & Li 2016)
+ *   WDR    the same with rho^i_{0:t} / sum_k rho^k_{0:t} for rho / n                  (Thomas & Brunskill
+ * 2016) MAGIC  the blend of WDR after j steps and v that has the least estimated error    (the same; see
+ * rl/magic.h) ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
  *
- * A trajectory that has ended counts as absorbed: its weight stays, its reward is 0. Intervals: percentile
- * bootstrap over conversations. */
+ * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 %,
+ * bootstrap over conversations. `lower` is a guarantee: the truncated empirical Bernstein bound on IS
+ * (rl/bounds.h), 95 % one-sided. */
 #ifndef KEEL_RL_OPE_H
 #define KEEL_RL_OPE_H
 
@@ -18,19 +25,36 @@
 #include "core/parallel.h"
 #include "rl/intervals.h"
 
-/* Off-policy estimates of the policy's return on the split. n of wis and wpdis: trajectories; of dm: first
- * decisions. */
+typedef enum keel_ope_estimator {
+    KEEL_OPE_IS,
+    KEEL_OPE_WIS,
+    KEEL_OPE_PDIS,
+    KEEL_OPE_WPDIS,
+    KEEL_OPE_DM,
+    KEEL_OPE_DR,
+    KEEL_OPE_WDR,
+    KEEL_OPE_MAGIC,
+    KEEL_N_OPE
+} keel_ope_estimator;
+extern const char *const keel_ope_names[KEEL_N_OPE]; /* "is", "wis", ... */
+
+/* Estimates of the policy's return on the split. n: trajectories; of dm: first decisions. n 0: not known (dr,
+ * wdr and magic need q of every step). */
 typedef struct keel_ope {
-    keel_interval wis, wpdis, dm;
-    double ess,
-        max_weight; /* effective sample size and largest normalised weight of the trajectory weights */
+    keel_interval estimate[KEEL_N_OPE];
+    double lower;                /* -INFINITY where nothing can be promised */
+    double ess, least_ess;       /* of whole trajectories; the least over steps */
+    double max_weight;           /* largest share of one trajectory in the sum of weights */
+    double support;              /* mean over steps of the policy's probability of what the log did there */
     bool propensities_estimated; /* pi_base stood in for missing propensities */
-    bool headline;               /* ess >= 30: below, the estimates are not to be relied on */
+    bool headline;               /* ess >= 30: below, no estimate is to be relied on */
 } keel_ope;
 
 typedef struct keel_ope_step {
-    double log_ratio; /* log rho_t; -INFINITY where the policy would never do it */
+    double log_ratio;   /* log rho_t; -INFINITY where the policy would never do it */
+    double probability; /* pi(a_t|s_t) */
     double reward;
+    double q, v; /* NAN: not known */
 } keel_ope_step;
 
 /* Trajectories as they are collected. Zero-initialise; free at the end. */
@@ -44,7 +68,7 @@ typedef struct keel_ope_log {
     } * trajectories;
     size_t n_values, value_capacity;
     struct keel_ope_value {
-        double value; /* V(s0) */
+        double value; /* v(s_0) */
         size_t conversation;
     } * values;
     bool estimated;
@@ -55,8 +79,15 @@ keel_status keel_ope_add(keel_ope_log *log, size_t conversation, const keel_ope_
 keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, keel_err *err);
 void keel_ope_log_free(keel_ope_log *log);
 
-/* pool may be NULL. What nothing is known of has n 0. */
-keel_status keel_ope_estimate(const keel_ope_log *log, double gamma, size_t resamples, uint64_t seed,
-                              keel_pool *pool, keel_ope *out, keel_err *err);
+typedef struct keel_ope_config {
+    double gamma;
+    double reward_low; /* no step pays less: what `lower` is measured from; -INFINITY: not known, no bound */
+    size_t resamples;  /* of the bootstrap */
+    uint64_t seed;
+} keel_ope_config;
+
+/* pool may be NULL. */
+keel_status keel_ope_estimate(const keel_ope_log *log, const keel_ope_config *config, keel_pool *pool,
+                              keel_ope *out, keel_err *err);
 
 #endif

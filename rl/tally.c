@@ -186,8 +186,9 @@ static keel_status close_means(const keel_tally *tally, const keel_evaluate_conf
     if (!tally->n_rows) return KEEL_OK;
     for (size_t r = 0; r < tally->n_rows; ++r)
         for (size_t i = 0; i < KEEL_TALLY_ROW; ++i) total[i] += tally->rows[r][i];
-    KEEL_TRY(keel_bootstrap(tally->rows[0], KEEL_TALLY_ROW, tally->n_rows, config->resamples, config->seed,
-                            mean_of, NULL, KEEL_TALLY_MEANS, pool, low, high, err));
+    const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, false};
+    KEEL_TRY(keel_bootstrap(tally->rows[0], KEEL_TALLY_ROW, tally->n_rows, &plan, mean_of, NULL,
+                            KEEL_TALLY_MEANS, pool, low, high, err));
     for (size_t i = 0; i < KEEL_TALLY_MEANS; ++i) {
         double mean = mean_total(total + 2 * i * KEEL_TALLY_PLACES, &worth);
         if (worth <= 0) continue;

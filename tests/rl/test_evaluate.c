@@ -103,7 +103,8 @@ static void rates_of_prompts_with_several_models_are_exact(void **state) {
     check_rate(&got.base, KEEL_METRIC_PREFERENCE, 2, 5);
     /* Two answers taken at each decision: the behaviour is even, and the policy puts all its weight on
      * careful. */
-    assert_true(fabs(got.ope.wis.value - got.policy.metric[KEEL_METRIC_COMPOSITE].value) < 1e-6);
+    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - got.policy.metric[KEEL_METRIC_COMPOSITE].value) <
+                1e-6);
     assert_false(got.ope.propensities_estimated);
     keel_evaluation_set_free(&got);
     fixture_policy_free(&policy);
@@ -191,7 +192,7 @@ static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) 
         .text = "only 1", .taken = true, .propensity = {true, 0.5}, .outcome = R, .judge = KEEL_JUDGE_HUMAN};
     fixture_add(store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
     keel_evaluation_set got = evaluate(store, NULL, &base, 1);
-    assert_true(fabs(got.ope.wis.value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
+    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
     assert_true(fabs(got.ope.max_weight - 0.5) < 1e-6);
     keel_evaluation_set_free(&got);
     keel_store_close(store);
@@ -237,8 +238,8 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 4);
     check_rate(&got.base, KEEL_METRIC_REFUSAL, 0, 2); /* act0: taken in t4, of unknown outcome in t5 */
     assert_int_equal(got.n_models, 0);
-    assert_true(got.ope.propensities_estimated && got.ope.wis.n == 5);
-    assert_true(fabs(got.ope.dm.value - 1) < 1e-6 && got.ope.dm.n == 5);
+    assert_true(got.ope.propensities_estimated && got.ope.estimate[KEEL_OPE_WIS].n == 5);
+    assert_true(fabs(got.ope.estimate[KEEL_OPE_DM].value - 1) < 1e-6 && got.ope.estimate[KEEL_OPE_DM].n == 5);
     keel_evaluation_set_free(&got);
     fixture_policy_free(&policy);
     keel_store_close(store);
@@ -322,7 +323,7 @@ static void logged_propensities_are_used_where_there_are_any(void **state) {
     /* weights 0.5 / 0.25 = 2 on two rewarded, 0.5 / 0.75 = 2/3 on six that are not; accuracy 0.6 and safety
      * 0.1 present */
     double reward = 0.6 * 1 / 0.7;
-    assert_true(fabs(got.ope.wis.value - 4 / (4 + 4.0) * reward) < 1e-5);
+    assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - 4 / (4 + 4.0) * reward) < 1e-5);
     assert_false(got.ope.propensities_estimated);
     assert_true(fabs(got.ope.ess - 64 / (2 * 4 + 6 * 4.0 / 9)) < 1e-4);
     keel_evaluation_set_free(&got);

@@ -83,17 +83,43 @@ static double first_mean(const void *context, size_t index, const double *total)
 static void the_bootstrap_does_not_depend_on_threads(void **state) {
     (void)state;
     double rows[CLUSTERS * 2], sum[CLUSTERS], count[CLUSTERS], low[3], high[3];
+    const keel_bootstrap_plan plan = {300, 5, 0.95, true};
     make_clusters(sum, count);
     for (size_t c = 0; c < CLUSTERS; ++c) rows[2 * c] = sum[c], rows[2 * c + 1] = count[c];
     for (size_t i = 0; i < 3; ++i) {
         keel_pool *pool = NULL;
         if (i) assert_int_equal(keel_pool_open(&pool, 2 * i, NULL), KEEL_OK);
         assert_int_equal(
-            keel_bootstrap(rows, 2, CLUSTERS, 300, 5, first_mean, NULL, 1, pool, &low[i], &high[i], NULL),
+            keel_bootstrap(rows, 2, CLUSTERS, &plan, first_mean, NULL, 1, pool, &low[i], &high[i], NULL),
             KEEL_OK);
         keel_pool_close(pool);
     }
     assert_true(low[0] == low[1] && low[1] == low[2] && high[0] == high[1] && high[1] == high[2]);
+}
+
+/* Every other resample is undefined; the rest gives 0, 1, 2, ... downwards. */
+static double counted(const void *context, size_t index, const double *total) {
+    size_t *left = *(size_t *const *)context;
+    (void)index, (void)total;
+    --*left;
+    return *left % 2 ? NAN : (double)(*left / 2);
+}
+
+static void bounds_lie_between_the_defined_resamples_by_rank(void **state) {
+    (void)state;
+    const double rows[2] = {1, 2};
+    keel_bootstrap_plan plan = {2 * 81, 1, 0.95, false};
+    size_t left = plan.resamples, *counter = &left; /* values 0 to 80: 2.5 % of the way from 0 to 80 is 2 */
+    double low, high;
+    assert_int_equal(keel_bootstrap(rows, 1, 2, &plan, counted, &counter, 1, NULL, &low, &high, NULL),
+                     KEEL_OK);
+    check(low, 2, 1e-12);
+    check(high, 78, 1e-12);
+    plan.resamples = left = 2 * 2; /* of 0 and 1, between the two */
+    assert_int_equal(keel_bootstrap(rows, 1, 2, &plan, counted, &counter, 1, NULL, &low, &high, NULL),
+                     KEEL_OK);
+    check(low, 0.025, 1e-12);
+    check(high, 0.975, 1e-12);
 }
 
 int main(void) {
@@ -102,6 +128,7 @@ int main(void) {
         cmocka_unit_test(wilson_of_nothing_is_zero),
         cmocka_unit_test(the_bootstrap_agrees_with_the_normal_interval_of_a_ratio),
         cmocka_unit_test(clusters_without_observations_give_no_estimate),
+        cmocka_unit_test(bounds_lie_between_the_defined_resamples_by_rank),
         cmocka_unit_test(the_bootstrap_does_not_depend_on_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,61 +8,96 @@
 #include <cmocka.h>
 
 #include "core/pcg.h"
+#include "rl/magic.h"
 #include "rl/ope.h"
 
 static void check(double got, double expected, double tolerance) {
     if (!(fabs(got - expected) <= tolerance)) fail_msg("expected %.9g, got %.9g", expected, got);
 }
 
-static void add(keel_ope_log *to, size_t conversation, const double *ratio, const double *reward, size_t n) {
+typedef struct example {
+    const double *ratio, *reward, *q, *v; /* q, v: NULL where not known */
+} example;
+
+static void add(keel_ope_log *to, size_t conversation, example e, size_t n) {
     keel_ope_step steps[64];
-    for (size_t t = 0; t < n; ++t) steps[t] = (keel_ope_step){log(ratio[t]), reward[t]};
+    for (size_t t = 0; t < n; ++t)
+        steps[t] = (keel_ope_step){log(e.ratio[t]), 0.5, e.reward[t], e.q ? e.q[t] : NAN, e.v ? e.v[t] : NAN};
     assert_int_equal(keel_ope_add(to, conversation, steps, n, NULL), KEEL_OK);
+    if (e.v) assert_int_equal(keel_ope_add_value(to, conversation, e.v[0], NULL), KEEL_OK);
 }
 
 static keel_ope estimate(keel_ope_log *log, double gamma) {
+    const keel_ope_config config = {.gamma = gamma, .reward_low = 0, .resamples = 200, .seed = 1};
     keel_ope out;
-    assert_int_equal(keel_ope_estimate(log, gamma, 200, 1, NULL, &out, NULL), KEEL_OK);
+    assert_int_equal(keel_ope_estimate(log, &config, NULL, &out, NULL), KEEL_OK);
     keel_ope_log_free(log);
     return out;
 }
 
+static const double R3[3][2] = {{2, .5}, {1, 1}, {.5, 2}}, W3[3][2] = {{1, 0}, {0, 1}, {1, 1}},
+                    Q3[3][2] = {{.8, .3}, {.2, .7}, {.9, .6}}, V3[3][2] = {{.7, .4}, {.5, .6}, {.6, .5}};
+
 /* reference evaluation 3.1 */
 static void the_worked_example_of_three_trajectories_comes_out(void **state) {
     (void)state;
-    const double ratio[3][2] = {{2, .5}, {1, 1}, {.5, 2}}, reward[3][2] = {{1, 0}, {0, 1}, {1, 1}};
     keel_ope_log log = {0};
-    for (size_t i = 0; i < 3; ++i) add(&log, i, ratio[i], reward[i], 2);
+    for (size_t i = 0; i < 3; ++i) add(&log, i, (example){R3[i], W3[i], Q3[i], V3[i]}, 2);
     keel_ope got = estimate(&log, .9);
-    check(got.wis.value, 1.266666667, 1e-6);
-    check(got.wpdis.value, 1.314285714, 1e-6);
-    check(got.ess, 3.0, 1e-6);
-    check(got.max_weight, 1.0 / 3, 1e-6);
-    assert_true(got.wis.n == 3 && got.dm.n == 0 && !got.headline);
+    check(got.estimate[KEEL_OPE_IS].value, 1.266666667, 1e-9);
+    check(got.estimate[KEEL_OPE_PDIS].value, 1.433333333, 1e-9);
+    check(got.estimate[KEEL_OPE_WIS].value, 1.266666667, 1e-9);
+    check(got.estimate[KEEL_OPE_WPDIS].value, 1.314285714, 1e-9);
+    check(got.estimate[KEEL_OPE_DR].value, 1.298333333, 1e-9);
+    check(got.estimate[KEEL_OPE_WDR].value, 1.215714286, 1e-9);
+    check(got.estimate[KEEL_OPE_DM].value, .6, 1e-9); /* g(-1) */
+    check(got.ess, 3.0, 1e-9);
+    check(got.least_ess, 3.5 * 3.5 / 5.25, 1e-9);
+    check(got.max_weight, 1.0 / 3, 1e-9);
+    check(got.support, .5, 1e-12);
+    assert_true(got.estimate[KEEL_OPE_WIS].n == 3 && !got.headline);
 }
 
 /* reference offline-rl 2.10, G5 */
 static void g5_comes_out(void **state) {
     (void)state;
-    const double ratio[2][2] = {{2, 1}, {.5, 2}}, reward[2][2] = {{1, 0}, {0, 2}};
+    const double ratio[2][2] = {{2, 1}, {.5, 2}}, reward[2][2] = {{1, 0}, {0, 2}},
+                 q[2][2] = {{.8, .3}, {.5, 1.5}}, v[2][2] = {{.9, .2}, {.6, 1.2}};
     keel_ope_log log = {0};
-    for (size_t i = 0; i < 2; ++i) add(&log, i, ratio[i], reward[i], 2);
-    assert_int_equal(keel_ope_add_value(&log, 0, .9, NULL), KEEL_OK);
-    assert_int_equal(keel_ope_add_value(&log, 1, .6, NULL), KEEL_OK);
+    for (size_t i = 0; i < 2; ++i) add(&log, i, (example){ratio[i], reward[i], q[i], v[i]}, 2);
     keel_ope got = estimate(&log, .9);
-    check(got.wis.value, 1.2666667, 1e-6);
-    check(got.wpdis.value, 1.4, 1e-6);
-    check(got.dm.value, .75, 1e-6);
-    check(got.ess, 1.8, 1e-6);
+    check(got.estimate[KEEL_OPE_IS].value, 1.9, 1e-9);
+    check(got.estimate[KEEL_OPE_WIS].value, 1.2666666667, 1e-9);
+    check(got.estimate[KEEL_OPE_PDIS].value, 1.9, 1e-9);
+    check(got.estimate[KEEL_OPE_WPDIS].value, 1.4, 1e-9);
+    check(got.estimate[KEEL_OPE_DR].value, 1.23, 1e-9);
+    check(got.estimate[KEEL_OPE_WDR].value, 1.14, 1e-9);
+    check(got.estimate[KEEL_OPE_DM].value, .75, 1e-9);
+    check(got.ess, 1.8, 1e-9);
+    check(got.least_ess, 1.4705882353, 1e-9);
 }
 
+/* ReAgent leaves ended episodes out of the normaliser, so that it shrinks with t; SCOPE-RL wants one length
+ * for all. */
 static void an_ended_trajectory_keeps_its_weight(void **state) {
     (void)state;
     const double ratio[2][2] = {{3, 1}, {1, 1}}, reward[2][2] = {{1, 0}, {0, 1}};
     keel_ope_log log = {0};
-    add(&log, 0, ratio[0], reward[0], 1);
-    add(&log, 1, ratio[1], reward[1], 2);
-    check(estimate(&log, 1).wpdis.value, 3.0 / 4 + 1.0 / 4, 1e-12);
+    add(&log, 0, (example){ratio[0], reward[0], NULL, NULL}, 1);
+    add(&log, 1, (example){ratio[1], reward[1], NULL, NULL}, 2);
+    check(estimate(&log, 1).estimate[KEEL_OPE_WPDIS].value, 3.0 / 4 + 1.0 / 4, 1e-12);
+}
+
+static void an_ended_trajectory_is_as_one_padded_with_steps_that_change_nothing(void **state) {
+    (void)state;
+    const double ratio[2][3] = {{2, 1, 1}, {.5, 1.5, .8}}, reward[2][3] = {{1, 0, 0}, {.2, .3, .4}},
+                 q[2][3] = {{.8, 0, 0}, {.5, .4, .3}}, v[2][3] = {{.7, 0, 0}, {.6, .5, .2}};
+    keel_ope_log ragged = {0}, padded = {0};
+    add(&ragged, 0, (example){ratio[0], reward[0], q[0], v[0]}, 1);
+    add(&ragged, 1, (example){ratio[1], reward[1], q[1], v[1]}, 3);
+    for (size_t i = 0; i < 2; ++i) add(&padded, i, (example){ratio[i], reward[i], q[i], v[i]}, 3);
+    keel_ope a = estimate(&ragged, .9), b = estimate(&padded, .9);
+    for (size_t k = 0; k < KEEL_N_OPE; ++k) check(a.estimate[k].value, b.estimate[k].value, 1e-12);
 }
 
 static void products_of_many_large_ratios_do_not_overflow(void **state) {
@@ -70,22 +105,90 @@ static void products_of_many_large_ratios_do_not_overflow(void **state) {
     double large[64], small[64], reward[64];
     for (size_t t = 0; t < 64; ++t) large[t] = 1e9, small[t] = 1e-9, reward[t] = 1;
     keel_ope_log log = {0};
-    add(&log, 0, large, reward, 64);
-    add(&log, 1, small, reward, 64);
+    add(&log, 0, (example){large, reward, NULL, NULL}, 64);
+    add(&log, 1, (example){small, reward, NULL, NULL}, 64);
     keel_ope got = estimate(&log, 1);
-    check(got.wis.value, 64, 1e-9);
-    check(got.wpdis.value, 64, 1e-9);
+    check(got.estimate[KEEL_OPE_WIS].value, 64, 1e-9);
+    check(got.estimate[KEEL_OPE_WPDIS].value, 64, 1e-9);
     check(got.ess, 1, 1e-9);
+    assert_true(got.estimate[KEEL_OPE_IS].n == 0); /* 10^576 is no number to report */
 }
 
 static void a_policy_that_would_never_act_as_logged_has_no_estimate(void **state) {
     (void)state;
     const double never[1] = {0}, reward[1] = {1};
     keel_ope_log log = {0}, empty = {0};
-    add(&log, 0, never, reward, 1);
+    add(&log, 0, (example){never, reward, NULL, NULL}, 1);
     keel_ope got = estimate(&log, 1);
-    assert_true(got.wis.n == 0 && got.wpdis.n == 0 && got.ess == 0);
-    assert_true(estimate(&empty, 1).wis.n == 0);
+    assert_true(got.estimate[KEEL_OPE_WIS].n == 0 && got.estimate[KEEL_OPE_WPDIS].n == 0 && got.ess == 0);
+    assert_true(estimate(&empty, 1).estimate[KEEL_OPE_WIS].n == 0);
+}
+
+static void without_a_model_of_every_step_nothing_is_doubly_robust(void **state) {
+    (void)state;
+    keel_ope_log log = {0};
+    add(&log, 0, (example){R3[0], W3[0], Q3[0], V3[0]}, 2);
+    add(&log, 1, (example){R3[1], W3[1], NULL, NULL}, 2);
+    keel_ope got = estimate(&log, 1);
+    assert_true(got.estimate[KEEL_OPE_DR].n == 0 && got.estimate[KEEL_OPE_WDR].n == 0 &&
+                got.estimate[KEEL_OPE_MAGIC].n == 0 && got.estimate[KEEL_OPE_DM].n == 1 &&
+                got.estimate[KEEL_OPE_PDIS].n == 2);
+}
+
+/* ---- MAGIC ---- */
+
+static void the_blend_is_the_minimum_on_the_simplex(void **state) {
+    (void)state;
+    const double two[4] = {2, 0, 0, 1}, corner[4] = {1, 2, 2, 5}, none[4] = {0};
+    double x[2], best[5], a[25], b[25];
+    keel_magic_minimise(two, 2, x);
+    check(x[0], 1.0 / 3, 1e-9);
+    keel_magic_minimise(corner, 2, x); /* unconstrained it would be (3/2, -1/2) */
+    check(x[0], 1, 0);
+    keel_magic_minimise(none, 2, x);
+    check(x[0] + x[1], 1, 1e-12);
+    keel_rng rng = keel_rng_stream(8, "test", 0);
+    for (size_t i = 0; i < 25; ++i) b[i] = keel_rng_normal(&rng);
+    for (size_t i = 0; i < 25; ++i) {
+        a[i] = 0;
+        for (size_t j = 0; j < 5; ++j) a[i] += b[i / 5 * 5 + j] * b[i % 5 * 5 + j];
+    }
+    keel_magic_minimise(a, 5, best);
+    double least = 0;
+    for (size_t i = 0; i < 25; ++i) least += best[i / 5] * a[i] * best[i % 5];
+    for (int trial = 0; trial < 20000; ++trial) { /* no point drawn at random is lower */
+        double y[5], sum = 0, value = 0;
+        for (size_t i = 0; i < 5; ++i) sum += y[i] = -log1p(-keel_rng_uniform(&rng));
+        for (size_t i = 0; i < 25; ++i) value += y[i / 5] * a[i] * y[i % 5] / (sum * sum);
+        if (value < least - 1e-9) fail_msg("%g is below %g", value, least);
+    }
+}
+
+/* ReAgent optimises a copy, so that its weights stay even, and multiplies b b' element by element. */
+static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not(void **state) {
+    (void)state;
+    for (int wrong = 0; wrong < 2; ++wrong) {
+        keel_rng rng = keel_rng_stream(9, "test", 0);
+        keel_ope_log log = {0};
+        for (size_t i = 0; i < 3000; ++i) { /* three pulls, each 0.8 / 0.2 against 0.5 / 0.5, paying 1 or 0 */
+            double ratio[3], reward[3], q[3], v[3], shift = wrong ? .7 : 0;
+            for (size_t t = 0; t < 3; ++t) {
+                bool first = keel_rng_uniform(&rng) < 0.5;
+                ratio[t] = first ? 1.6 : 0.4;
+                reward[t] = keel_rng_uniform(&rng) < (first ? .9 : .2);
+                double later = (double)(2 - t) * .76;
+                q[t] = (first ? .9 : .2) + later + shift;
+                v[t] = .76 + later + shift;
+            }
+            add(&log, i, (example){ratio, reward, q, v}, 3);
+        }
+        keel_ope got = estimate(&log, 1);
+        double width = got.estimate[KEEL_OPE_MAGIC].high - got.estimate[KEEL_OPE_MAGIC].low;
+        check(got.estimate[KEEL_OPE_MAGIC].value, 3 * .76, .06);
+        check(got.estimate[KEEL_OPE_DM].value, 3 * .76 + (wrong ? .7 : 0), 1e-9);
+        assert_true(wrong ? width > .05 : width < .05);
+        assert_true(got.lower > 1.2 && got.lower < 3 * .76);
+    }
 }
 
 /* A bandit of known value: the interval covers it, and the estimate is near it. */
@@ -96,13 +199,28 @@ static void weighted_importance_sampling_finds_the_value_of_another_policy(void 
     for (size_t i = 0; i < 4000; ++i) { /* behaviour 0.5 / 0.5, policy 0.8 / 0.2, rewards 0.9 / 0.2 */
         bool first = keel_rng_uniform(&rng) < 0.5;
         double ratio = first ? 1.6 : 0.4, reward = keel_rng_uniform(&rng) < (first ? 0.9 : 0.2);
-        add(&log, i, &ratio, &reward, 1);
+        add(&log, i, (example){&ratio, &reward, NULL, NULL}, 1);
     }
     keel_ope got = estimate(&log, 1);
-    check(got.wis.value, 0.76, 0.03);
-    assert_true(got.wis.low < 0.76 && got.wis.high > 0.76 && got.wis.high - got.wis.low < 0.06 &&
-                got.headline);
+    check(got.estimate[KEEL_OPE_WIS].value, 0.76, 0.03);
+    assert_true(got.estimate[KEEL_OPE_WIS].low < 0.76 && got.estimate[KEEL_OPE_WIS].high > 0.76 &&
+                got.estimate[KEEL_OPE_WIS].high - got.estimate[KEEL_OPE_WIS].low < 0.06 && got.headline);
     check(got.ess, 4000 / 1.36, 60);
+}
+
+/* 30 is enough to be the headline. Values of the model are counted by themselves. */
+static void the_headline_takes_an_effective_sample_of_thirty(void **state) {
+    (void)state;
+    const double ratio[1] = {1}, reward[1] = {1};
+    for (size_t n = 29; n <= 30; ++n) {
+        keel_ope_log log = {0};
+        for (size_t i = 0; i < n; ++i) add(&log, i, (example){ratio, reward, NULL, NULL}, 1);
+        for (size_t i = 0; i < 7; ++i) assert_int_equal(keel_ope_add_value(&log, i, 2, NULL), KEEL_OK);
+        keel_ope got = estimate(&log, 1);
+        assert_int_equal(got.headline, n == 30);
+        assert_true(got.ess == (double)n && got.estimate[KEEL_OPE_DM].n == 7 &&
+                    got.estimate[KEEL_OPE_DM].value == 2);
+    }
 }
 
 int main(void) {
@@ -112,7 +230,12 @@ int main(void) {
         cmocka_unit_test(an_ended_trajectory_keeps_its_weight),
         cmocka_unit_test(products_of_many_large_ratios_do_not_overflow),
         cmocka_unit_test(a_policy_that_would_never_act_as_logged_has_no_estimate),
+        cmocka_unit_test(an_ended_trajectory_is_as_one_padded_with_steps_that_change_nothing),
+        cmocka_unit_test(without_a_model_of_every_step_nothing_is_doubly_robust),
+        cmocka_unit_test(the_blend_is_the_minimum_on_the_simplex),
+        cmocka_unit_test(magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
+        cmocka_unit_test(the_headline_takes_an_effective_sample_of_thirty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
