@@ -127,11 +127,26 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
 
 /* ---- what was done ---- */
 
-/* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts. One
- * that repeats the verb's last run to the letter adds nothing: a command that was killed after it was
- * recorded and is given again is one run. */
+typedef struct keel_store_metric {
+    const char *name;    /* as gates name it: "refusal_rate.low" */
+    keel_optional value; /* absent: nothing is known of it */
+} keel_store_metric;
+/* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts, and
+ * what it measured. One that repeats the verb's last run to the letter adds nothing: a command that was
+ * killed after it was recorded and is given again is one run. All of it is in, or nothing. */
 keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
-                               const char *result_json, keel_err *err);
+                               const char *result_json, const keel_store_metric *metrics, size_t n_metrics,
+                               keel_err *err);
+
+/* One run that measured a metric. */
+typedef struct keel_measured {
+    int64_t run; /* ascending in time */
+    const char *verb, *config_json;
+    keel_optional value;
+} keel_measured;
+/* The runs that measured it, oldest first; in the arena. */
+keel_status keel_store_measured(keel_store *store, const char *metric, keel_arena *arena, keel_measured **out,
+                                size_t *count, keel_err *err);
 /* Result of the verb's latest run, into the arena; *result_json NULL when it has none. */
 keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena *arena,
                                 const char **result_json, keel_err *err);

@@ -57,6 +57,9 @@
     X(PUT_RUN, "INSERT INTO runs(verb, config, result) SELECT ?1, ?2, ?3 WHERE NOT EXISTS(SELECT 1 FROM"     \
                " runs WHERE id = (SELECT max(id) FROM runs WHERE verb = ?1) AND config IS ?2"                \
                " AND result IS ?3)")                                                                         \
+    X(PUT_METRIC, "INSERT INTO metrics(run_id, step, name, value) VALUES(?1, 0, ?2, ?3)")                    \
+    X(MEASURED, "SELECT r.id, r.verb, r.config, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"       \
+                " WHERE m.name = ?1 ORDER BY r.id")                                                          \
     X(LAST_RUN, "SELECT result FROM runs WHERE verb = ?1 ORDER BY id DESC LIMIT 1")                          \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
                   " ON CONFLICT(policy_hash, decision_id) DO UPDATE SET chosen = excluded.chosen,"           \

@@ -563,3 +563,34 @@ keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena 
     if (status == KEEL_OK) *result_json = result;
     return status;
 }
+
+static keel_status read_measured(sqlite3_stmt *statement, keel_arena *arena, keel_measured *out,
+                                 keel_err *err) {
+    *out = (keel_measured){.run = sqlite3_column_int64(statement, 0),
+                           .value = keel__column_optional(statement, 3)};
+    KEEL_TRY(keel__column_text(statement, 1, arena, &out->verb, err));
+    return keel__column_text(statement, 2, arena, &out->config_json, err);
+}
+
+keel_status keel_store_measured(keel_store *store, const char *metric, keel_arena *arena, keel_measured **out,
+                                size_t *count, keel_err *err) {
+    sqlite3_stmt *statement;
+    keel_measured *rows = NULL;
+    size_t n = 0, capacity = 0;
+    keel_status status;
+    bool row = true;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_MEASURED, &statement, err));
+    keel__bind_text(statement, 1, metric);
+    while ((status = keel__store_step(store, statement, &row, "reading metrics", err)) == KEEL_OK && row) {
+        keel_measured *more = keel__grow(arena, rows, n, &capacity, sizeof *rows);
+        status = more ? read_measured(statement, arena, &more[n], err) : keel__nomem(store->path, err);
+        if (status != KEEL_OK) break;
+        rows = more;
+        n++;
+    }
+    sqlite3_reset(statement);
+    if (status != KEEL_OK) return status;
+    *out = rows;
+    *count = n;
+    return KEEL_OK;
+}

@@ -403,14 +403,36 @@ keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_i
 
 /* ---- what was done ---- */
 
-keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
-                               const char *result_json, keel_err *err) {
+static keel_status insert_run(keel_store *store, const char *verb, const char *config_json,
+                              const char *result_json, const keel_store_metric *metrics, size_t n_metrics,
+                              keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_RUN, &statement, err));
     keel__bind_text(statement, 1, verb);
     keel__bind_text(statement, 2, config_json);
     keel__bind_text(statement, 3, result_json);
-    return keel__store_run(store, statement, "recording a run", err);
+    KEEL_TRY(keel__store_run(store, statement, "recording a run", err));
+    if (sqlite3_changes(store->db) == 0) return KEEL_OK; /* recorded before, with its metrics */
+    int64_t run = sqlite3_last_insert_rowid(store->db);
+    for (size_t i = 0; i < n_metrics; i++) {
+        KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_METRIC, &statement, err));
+        sqlite3_bind_int64(statement, 1, run);
+        keel__bind_text(statement, 2, metrics[i].name);
+        keel__bind_optional(statement, 3, metrics[i].value);
+        KEEL_TRY(keel__store_run(store, statement, "recording a metric", err));
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
+                               const char *result_json, const keel_store_metric *metrics, size_t n_metrics,
+                               keel_err *err) {
+    bool own = sqlite3_get_autocommit(store->db) != 0;
+    if (own) KEEL_TRY(keel_store_begin(store, err));
+    keel_status status = insert_run(store, verb, config_json, result_json, metrics, n_metrics, err);
+    if (own && status == KEEL_OK) status = keel_store_commit(store, err);
+    if (own && status != KEEL_OK) keel_store_rollback(store);
+    return status;
 }
 
 keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,

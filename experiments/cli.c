@@ -171,8 +171,16 @@ keel_status keel_cli_run(keel_cli *cli, keel_err *err) {
     return keel_cli_check_result(cli, err);
 }
 
+void keel_cli_tell(keel_cli *cli) {
+    while (cli->told && cli->told->child) {
+        cJSON *item = cJSON_DetachItemViaPointer(cli->told, cli->told->child);
+        keel_json_add(cli->result, item->string, item);
+    }
+}
+
 void keel_cli_free(keel_cli *cli) {
     cJSON_Delete(cli->result);
+    cJSON_Delete(cli->told);
     keel_arena_free(&cli->arena);
     *cli = (keel_cli){0};
 }

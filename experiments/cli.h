@@ -57,6 +57,7 @@ struct keel_cli {
     keel_given *given; /* in the order of the command line; strings are argv's */
     size_t n_given;
     cJSON *result;    /* owned */
+    cJSON *told;      /* owned, or NULL: what was left to do for this very call, see keel_cli_tell */
     size_t json_lost; /* keel_json_lost when parsed */
     keel_arena arena; /* lives as long as the cli */
 };
@@ -75,6 +76,10 @@ void keel_cli_free(keel_cli *cli);
 keel_status keel_cli_run(keel_cli *cli, keel_err *err);
 /* The same check, before a result is kept somewhere. */
 keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err);
+
+/* Puts what was told at the end of the result, for printing. Told, not kept: a command that was cut off and
+ * given again is recorded, and marked as done in a run, as one that was not. */
+void keel_cli_tell(keel_cli *cli);
 
 bool keel_cli_has(const keel_cli *cli, const char *flag);
 const char *keel_cli_value(const keel_cli *cli, const char *flag); /* the value given, or NULL */

@@ -34,12 +34,11 @@ static keel_status derive_new(keel_store *store, const keel_import_report *repor
     return keel_derive(store, NULL, &config, old_ones_too ? 0 : last_before, NULL, err);
 }
 
-static cJSON *report_json(const keel_import_report *report) {
+static cJSON *told_json(const keel_import_report *report) {
     const struct {
         const char *name;
         int64_t value;
     } rows[] = {
-        {"files", report->files},
         {"files_known", report->files_known},
         {"conversations", report->conversations},
         {"unchanged", report->unchanged},
@@ -57,21 +56,13 @@ static cJSON *report_json(const keel_import_report *report) {
     return json;
 }
 
-/* How much was left to do for this very call is told, not recorded: an import that was cut off and given
- * again is recorded as one that was not. */
-static keel_status record(keel_cli *cli, keel_store *store, const keel_import_report *report, keel_err *err) {
-    cli->result = cJSON_CreateObject();
-    cJSON_AddNumberToObject(cli->result, "files", (double)report->files);
-    return keel_record_run(cli, store, err);
-}
-
 /* What follows from the files: transitions and the record, in one transaction. */
 static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_report *report,
                           int64_t missing_before, int64_t last_before, keel_err *err) {
     if (report->files == report->files_known && missing_before == 0) return KEEL_OK;
     KEEL_TRY(keel_store_begin(store, err));
     keel_status status = derive_new(store, report, missing_before, last_before, err);
-    if (status == KEEL_OK) status = record(cli, store, report, err);
+    if (status == KEEL_OK) status = keel_record_run(cli, store, err);
     if (status == KEEL_OK) status = keel_store_commit(store, err);
     if (status != KEEL_OK) keel_store_rollback(store);
     return status;
@@ -84,10 +75,10 @@ static keel_status import_into(keel_cli *cli, keel_store *store, const char *con
     KEEL_TRY(keel_derive_state(store, &missing, &last, err));
     KEEL_TRY(keel_import(store, keel_cli_value(cli, "--format"), keel_cli_value(cli, "--split"), paths, count,
                          &report, err));
-    KEEL_TRY(settle(cli, store, &report, missing, last, err));
-    cJSON_Delete(cli->result);
-    cli->result = report_json(&report);
-    return KEEL_OK;
+    cli->result = cJSON_CreateObject();
+    cJSON_AddNumberToObject(cli->result, "files", (double)report.files);
+    cli->told = told_json(&report);
+    return settle(cli, store, &report, missing, last, err);
 }
 
 /* A store that this very call made and that is still empty is taken away again: a failed import leaves

@@ -197,8 +197,6 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_co
     return status;
 }
 
-/* How many judgements were left to this very call is told after the run is recorded: one that was cut off and
- * given again is recorded as one that was not. */
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
                          keel_refusal_judge **judge, keel_err *err) {
     judging work = {.store = store};
@@ -212,10 +210,10 @@ static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_con
     cJSON_AddNumberToObject(cli->result, "coverage",
                             work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
                                             : 0.0);
-    KEEL_TRY(settle(cli, store, rewards, err));
-    cJSON_AddNumberToObject(cli->result, "judged_before", (double)work.known);
-    cJSON_AddNumberToObject(cli->result, "filled", (double)work.filled);
-    return KEEL_OK;
+    cli->told = cJSON_CreateObject();
+    cJSON_AddNumberToObject(cli->told, "judged_before", (double)work.known);
+    cJSON_AddNumberToObject(cli->told, "filled", (double)work.filled);
+    return settle(cli, store, rewards, err);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {

@@ -7,6 +7,8 @@
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--split", "NAME", false, false, "one split (all, NAME, fold:K/N, rest:K/N) instead of each and all"},
+    {"--metric", "NAME", false, false,
+     "instead: the runs that measured it in this store, as gates name it (refusal_rate.low; train: loss)"},
     KEEL_FLAG_END,
 };
 
@@ -68,11 +70,38 @@ static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, kee
     return add_behaviour(cli, store, "all", err);
 }
 
+/* {"metric", "measured": [{"run", "verb", "arguments", "value"}]}, oldest first. */
+static keel_status list_measured(keel_cli *cli, keel_store *store, const char *metric, keel_arena *arena,
+                                 keel_err *err) {
+    keel_measured *rows;
+    size_t n = 0;
+    KEEL_TRY(keel_store_measured(store, metric, arena, &rows, &n, err));
+    if (n == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, keel_store_path(store), "no run measured \"%s\"", metric);
+        return keel_hint(err, "`keel eval` measures refusal_rate.value and what else gates can name");
+    }
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "metric", metric);
+    cJSON *list = cJSON_AddArrayToObject(cli->result, "measured");
+    for (size_t i = 0; i < n; i++) {
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddNumberToObject(row, "run", (double)rows[i].run);
+        cJSON_AddStringToObject(row, "verb", rows[i].verb);
+        cJSON_AddStringToObject(row, "arguments", rows[i].config_json ? rows[i].config_json : "");
+        keel_json_add(row, "value",
+                      rows[i].value.present ? cJSON_CreateNumber(rows[i].value.value) : cJSON_CreateNull());
+        keel_json_add(list, NULL, row);
+    }
+    return KEEL_OK;
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
+    const char *metric = keel_cli_value(cli, "--metric");
     keel_store *store = NULL;
     keel_arena arena = {0};
     KEEL_TRY(keel_open_store(cli, KEEL_STORE_READ, &store, err));
-    keel_status status = fill(cli, store, &arena, err);
+    keel_status status =
+        metric ? list_measured(cli, store, metric, &arena, err) : fill(cli, store, &arena, err);
     keel_arena_free(&arena);
     keel_store_close(store);
     return status;
@@ -114,7 +143,29 @@ static void print_columns(const cJSON *columns, const char *title, FILE *out, bo
     keel_table_free(&table);
 }
 
+static void print_measured(const cJSON *result, FILE *out) {
+    const cJSON *row;
+    keel_table table = {.columns = 4};
+    keel_table_cell(&table, "run");
+    keel_table_cell(&table, "verb");
+    keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(result, "metric")->valuestring);
+    keel_table_cell(&table, "arguments");
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(result, "measured")) {
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(row, "value");
+        keel_table_cell(&table, "%.0f", cJSON_GetObjectItemCaseSensitive(row, "run")->valuedouble);
+        keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "verb")->valuestring);
+        keel_table_cell(&table, cJSON_IsNumber(value) ? "%.4f" : "-", value->valuedouble);
+        keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "arguments")->valuestring);
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
 static void print(const cJSON *result, FILE *out) {
+    if (cJSON_HasObjectItem(result, "measured")) {
+        print_measured(result, out);
+        return;
+    }
     const cJSON *splits = cJSON_GetObjectItemCaseSensitive(result, "splits");
     const cJSON *behaviour = cJSON_GetObjectItemCaseSensitive(result, "behaviour");
     if (!splits || !splits->child) {

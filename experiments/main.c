@@ -51,8 +51,10 @@ static int print_error(const char *verb, const keel_err *err) {
 }
 
 /* The result as JSON or as the verb prints it; a full disk or a closed pipe is an error like any other. */
-static keel_status print_result(const keel_cli *cli, keel_err *err) {
+static keel_status print_result(keel_cli *cli, keel_err *err) {
     if (!cli->result) return KEEL_OK;
+    keel_cli_tell(cli);
+    KEEL_TRY(keel_cli_check_result(cli, err));
     if (keel_cli_has(cli, "--json")) {
         keel_buf text = {0};
         keel_status status = keel_json_print(cli->result, true, &text, err);

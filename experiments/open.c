@@ -1,6 +1,7 @@
 #include "experiments/open.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -132,8 +133,36 @@ static cJSON *arguments_json(const keel_cli *cli) {
     return arguments;
 }
 
+/* Adds each number below an object under its dotted name: {"refusal_rate": {"low": 0.9}} is refusal_rate.low.
+ * Names in the arena. */
+static keel_status list_metrics(const cJSON *object, const char *prefix, keel_arena *arena, keel_buf *out,
+                                keel_err *err) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object) {
+        size_t length = (prefix ? strlen(prefix) + 1 : 0) + strlen(item->string) + 1;
+        char *name = keel_arena_alloc(arena, length);
+        if (!name) return keel_fail(err, KEEL_E_NOMEM, NULL, "for the names of metrics");
+        snprintf(name, length, "%s%s%s", prefix ? prefix : "", prefix ? "." : "", item->string);
+        if (cJSON_IsObject(item)) KEEL_TRY(list_metrics(item, name, arena, out, err));
+        if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) continue;
+        bool known = cJSON_IsNumber(item) && isfinite(item->valuedouble);
+        keel_store_metric metric = {name, {known, known ? item->valuedouble : 0}};
+        keel_buf_append(out, &metric, sizeof metric);
+    }
+    return out->failed ? keel_fail(err, KEEL_E_NOMEM, NULL, "for metrics") : KEEL_OK;
+}
+
+/* What a verb measured: of an evaluation, the policy's. */
+static keel_status find_metrics(const cJSON *result, keel_arena *arena, keel_buf *out, keel_err *err) {
+    const cJSON *policy = cJSON_GetObjectItemCaseSensitive(result, "policy");
+    const cJSON *metrics =
+        cJSON_GetObjectItemCaseSensitive(cJSON_IsObject(policy) ? policy : result, "metrics");
+    return cJSON_IsObject(metrics) ? list_metrics(metrics, NULL, arena, out, err) : KEEL_OK;
+}
+
 keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
-    keel_buf config = {0}, result = {0};
+    keel_buf config = {0}, result = {0}, metrics = {0};
+    keel_arena names = {0};
     if (!keel_store_writable(store)) {
         keel_log(KEEL_LOG_INFO, "note: %s may not be written: this run is not recorded in it",
                  keel_store_path(store));
@@ -144,11 +173,16 @@ keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
     KEEL_TRY_GOTO(keel_cli_check_result(cli, err), done);
     KEEL_TRY_GOTO(keel_json_print(arguments, false, &config, err), done);
     KEEL_TRY_GOTO(keel_json_print(cli->result, false, &result, err), done);
-    status = keel_store_put_run(store, cli->verb->name, config.data, result.data, err);
+    KEEL_TRY_GOTO(find_metrics(cli->result, &names, &metrics, err), done);
+    status = keel_store_put_run(store, cli->verb->name, config.data, result.data,
+                                (const keel_store_metric *)(const void *)metrics.data,
+                                metrics.length / sizeof(keel_store_metric), err);
 done:
     cJSON_Delete(arguments);
     keel_buf_free(&config);
     keel_buf_free(&result);
+    keel_buf_free(&metrics);
+    keel_arena_free(&names);
     return status;
 }
 

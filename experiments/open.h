@@ -26,8 +26,8 @@ keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_
 /* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */
 keel_status keel_open_out(const char *dir, const char *kind, keel_err *err);
 
-/* Puts a run into the store: verb, its arguments, and the result so far. A store that may not be written goes
- * without, and a note says so. */
+/* Puts a run into the store: verb, its arguments, the result so far and its metrics. A store that may not be
+ * written goes without, and a note says so. */
 keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err);
 
 /* The result of a verb that wrote an artefact to dir: {"out", "kind", "hash", "split", "metrics", "lineage",

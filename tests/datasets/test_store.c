@@ -492,13 +492,13 @@ static void runs_and_replays_are_kept(void **state) {
     keel_arena local = {0};
     assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
     assert_null(result);
-    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 1}", &err));
-    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 2}", &err));
-    assert_ok(keel_store_put_run(store, "eval", "{}", "{\"n\": 3}", &err));
+    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 1}", NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 2}", NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "eval", "{}", "{\"n\": 3}", NULL, 0, &err));
     assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
     assert_string_equal(result, "{\"n\": 2}");
     keel_arena_free(&local);
-    assert_ok(keel_store_put_run(store, "label", "{}", NULL, &err));
+    assert_ok(keel_store_put_run(store, "label", "{}", NULL, NULL, 0, &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "b", "{}", &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "c", NULL, &err));
     assert_int_equal(keel_store_put_replay(store, "policy", 5, "c", NULL, &err), KEEL_E_STORE);
@@ -506,14 +506,43 @@ static void runs_and_replays_are_kept(void **state) {
 
 static void a_run_that_repeats_the_last_of_its_verb_is_recorded_once(void **state) {
     (void)state;
-    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
-    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, &err));
-    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
-    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, &err));
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "eval", "[]", NULL, NULL, 0, &err));
     expect_sql("SELECT count(*) = 2 FROM runs");
-    assert_ok(keel_store_put_run(store, "label", "[2]", "{}", &err));
-    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", &err));
+    assert_ok(keel_store_put_run(store, "label", "[2]", "{}", NULL, 0, &err));
+    assert_ok(keel_store_put_run(store, "label", "[1]", "{}", NULL, 0, &err));
     expect_sql("SELECT count(*) = 4 FROM runs");
+}
+
+static void what_runs_measured_is_kept_by_name(void **state) {
+    (void)state;
+    const keel_store_metric first[] = {{"refusal_rate.low", {true, 0.25}}, {"speed.value", {false, 0}}};
+    const keel_store_metric second[] = {{"refusal_rate.low", {true, 0.5}}};
+    keel_arena local = {0};
+    keel_measured *found = NULL;
+    size_t count = 9;
+    assert_ok(keel_store_measured(store, "refusal_rate.low", &local, &found, &count, &err));
+    assert_int_equal(count, 0);
+    assert_ok(keel_store_put_run(store, "eval", "[1]", "{}", first, 2, &err));
+    assert_ok(keel_store_put_run(store, "eval", "[1]", "{}", first, 2, &err)); /* the same run */
+    assert_ok(keel_store_put_run(store, "eval", "[2]", "{}", second, 1, &err));
+    assert_ok(keel_store_measured(store, "refusal_rate.low", &local, &found, &count, &err));
+    assert_int_equal(count, 2);
+    assert_true(found[0].run < found[1].run && found[0].value.value == 0.25 && found[1].value.value == 0.5);
+    assert_string_equal(found[1].config_json, "[2]");
+    assert_ok(keel_store_measured(store, "speed.value", &local, &found, &count, &err));
+    assert_true(count == 1 && !found[0].value.present);
+    keel_arena_free(&local);
+}
+
+static void a_run_whose_metrics_cannot_be_kept_is_not_kept_either(void **state) {
+    (void)state;
+    const keel_store_metric twice[] = {{"speed.value", {true, 1}}, {"speed.value", {true, 1}}};
+    assert_int_equal(keel_store_put_run(store, "eval", "[1]", "{}", twice, 2, &err), KEEL_E_STORE);
+    expect_sql("SELECT count(*) = 0 FROM runs");
+    assert_ok(keel_store_put_run(store, "eval", "[1]", "{}", twice, 1, &err));
 }
 
 /* ---- faults ---- */
@@ -580,6 +609,8 @@ int main(void) {
         TEST(acts_are_those_of_taken_candidates_sorted),
         TEST(runs_and_replays_are_kept),
         TEST(a_run_that_repeats_the_last_of_its_verb_is_recorded_once),
+        TEST(what_runs_measured_is_kept_by_name),
+        TEST(a_run_whose_metrics_cannot_be_kept_is_not_kept_either),
         TEST(running_out_of_memory_anywhere_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,9 @@ for language in en zh; do
         [ "$(json "policy.metrics.$metric.n" out.txt)" != 0 ] || fail "$language: $metric of the policy is known"
         [ "$(json "baselines.logged.metrics.$metric.n" out.txt)" != 0 ] || fail "$language: $metric of the log is known"
     done
+    expect "$language: the store remembers what was measured" 0 "" stats --store s.db --metric refusal_rate.value --quiet --json
+    grep -q "\"value\": $(json policy.metrics.refusal_rate.value eval.json)" out.txt || fail "$language: the refusal rate that eval printed"
+    expect "$language: a metric that nobody measured" 1 "no run measured" stats --store s.db --metric refusal_rat --quiet
     expect "$language: judged on what it was trained on, it says so" 0 "overlap" eval --store s.db --policy policy --split train
     expect "$language: a gate that is met" 0 "" eval --store s.db --policy policy --quiet --gate "refusal_rate >= 0"
     expect "$language: two policies on one split are not pooled" 2 "same conversations" eval --store s.db --policy policy --policy policy --quiet

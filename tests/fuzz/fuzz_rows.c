@@ -61,7 +61,7 @@ static void add_learning(keel_store *store) {
         FUZZ_CHECK(keel_store_put_label(store, 2 * i, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "r", 1,
                                         &fuzz_err) == KEEL_OK);
     }
-    FUZZ_CHECK(keel_store_put_run(store, "import", "{}", "{}", &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(keel_store_put_run(store, "import", "{}", "{}", NULL, 0, &fuzz_err) == KEEL_OK);
 }
 
 static void make_sound(keel_buf *bytes) {
