@@ -278,6 +278,75 @@ static void what_cannot_be_sampled_says_why(void **state) {
     assert_null(sampler);
 }
 
+/* One answer, and then a decision of four candidates that was left open. */
+static void write_open_end(bool terminal, bool next_features) {
+    enum { SET = 4 };
+    keel_turn turns[3] = {{.role = KEEL_ROLE_USER, .text = "u"},
+                          {.role = KEEL_ROLE_ASSISTANT, .text = "a"},
+                          {.role = KEEL_ROLE_USER, .text = "v"}};
+    keel_candidate taken = {.text = "a", .taken = true};
+    keel_candidate open[SET] = {{.text = "a"}, {.text = "b"}, {.text = "c"}, {.text = "d"}};
+    keel_decision decisions[2] = {{.turn = 1, .n_candidates = 1, .candidates = &taken},
+                                  {.turn = 3, .n_candidates = SET, .candidates = open}};
+    keel_conversation made = {.source = "test",
+                              .external_id = "open",
+                              .split = "train",
+                              .n_turns = 3,
+                              .turns = turns,
+                              .n_decisions = 2,
+                              .decisions = decisions,
+                              .completed = KEEL_UNKNOWN};
+    const float numbers[SET * DIM] = {1, 2, 3, 4, 5, 6, 7, 8};
+    assert_ok(keel_store_begin(store, &err));
+    assert_int_equal(add(&made), KEEL_ADDED_NEW);
+    keel_conversation *stored = get("open");
+    for (size_t d = 0; d < (next_features ? 2 : 1); d++) {
+        size_t n = stored->decisions[d].n_candidates;
+        keel_features features = {STATE, DIM, n, n, numbers, numbers, numbers};
+        assert_ok(keel_store_put_features(store, "base", stored->decisions[d].id, &features, &err));
+    }
+    keel_transition transition = {.decision_id = stored->decisions[0].id,
+                                  .candidate_id = stored->decisions[0].candidates[0].id,
+                                  .reward = {{1, 0, 0}, {true, false, false}},
+                                  .next_decision_id = stored->decisions[1].id,
+                                  .terminal = terminal};
+    assert_ok(keel_store_put_transitions(store, stored->id, &transition, 1, &err));
+    assert_ok(keel_store_commit(store, &err));
+}
+
+static void a_set_that_is_only_ever_next_has_its_room(void **state) {
+    (void)state;
+    write_open_end(false, true);
+    keel_sampler *sampler = open_sampler(KEEL_SPACE_CANDIDATES, "all", 1 << 20);
+    keel_batch batch;
+    assert_int_equal(keel_sampler_about(sampler)->largest_set, 4);
+    assert_ok(keel_sampler_draw(sampler, 0, &batch, &err));
+    for (int b = 0; b < BATCH; b++) {
+        assert_int_equal(batch.next_offsets[b + 1], 4 * (b + 1));
+        assert_true(batch.bootstrap[b] == 1 && batch.next_candidates[(4 * b + 3) * DIM + 1] == 8);
+    }
+    keel_sampler_close(sampler);
+}
+
+static void nothing_is_looked_at_after_a_terminal(void **state) {
+    (void)state;
+    write_open_end(true, true);
+    keel_sampler *sampler = open_sampler(KEEL_SPACE_CANDIDATES, "all", 1 << 20);
+    keel_batch batch;
+    assert_ok(keel_sampler_read(sampler, 0, &batch, &err));
+    assert_true(batch.n == 1 && batch.bootstrap[0] == 0 && batch.usable[0] && batch.next_offsets[1] == 0);
+    keel_sampler_close(sampler);
+}
+
+static void a_transition_to_a_decision_without_features_is_left_out(void **state) {
+    (void)state;
+    keel_sampler *sampler = NULL;
+    keel_sampler_config config = config_of(KEEL_SPACE_CANDIDATES, 1 << 20);
+    write_open_end(false, false);
+    assert_int_equal(keel_sampler_open(&sampler, store, NULL, &config, &err), KEEL_E_NOT_FOUND);
+    contains(err.message, "none of the 1 transitions");
+}
+
 static void reading_needs_no_right_to_write(void **state) {
     (void)state;
     fill(KEEL_SPACE_CANDIDATES);
@@ -320,6 +389,9 @@ int main(void) {
         TEST(actions_outside_the_space_are_left_out_and_counted),
         TEST(draws_are_uniform),
         TEST(what_cannot_be_sampled_says_why),
+        TEST(a_set_that_is_only_ever_next_has_its_room),
+        TEST(nothing_is_looked_at_after_a_terminal),
+        TEST(a_transition_to_a_decision_without_features_is_left_out),
         TEST(reading_needs_no_right_to_write),
         TEST(running_out_of_memory_is_an_error_without_a_leak),
     };

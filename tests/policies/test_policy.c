@@ -126,6 +126,22 @@ static void what_is_below_the_floor_is_never_chosen(void **state) {
     keel_qnet_close(&policy.net);
 }
 
+static void what_is_at_the_floor_is_not_below_it_and_ties_go_to_the_first(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(2, -0.5);
+    keel_arena arena = {0};
+    keel_choice choice;
+    const float candidates[] = {1, 0, -0.5f, 1, 0, -0.5f};
+    keel_features features = two(candidates, half);
+    assert_ok(keel_policy_decide(&policy, &features, &arena, &choice, &err));
+    assert_false(choice.masked[0] || choice.masked[1] || choice.fallback);
+    assert_int_equal(choice.chosen, 0);
+    assert_ok(keel_base_decide(&features, &arena, &choice, &err));
+    assert_int_equal(choice.chosen, 0);
+    keel_arena_free(&arena);
+    keel_qnet_close(&policy.net);
+}
+
 static void when_nothing_is_safe_the_safest_is_the_fallback(void **state) {
     (void)state;
     keel_policy policy = set_policy(2, -0.5);
@@ -212,7 +228,9 @@ static void an_imitator_is_its_network_alone(void **state) {
     keel_features features = acts(prior);
     assert_ok(keel_policy_decide(&policy, &features, &arena, &choice, &err));
     assert_int_equal(choice.chosen, 0);
-    assert_float_equal(exp(choice.log_pi[0]), 1 / (1 + expf(-0.5f)), 1e-6);
+    const double first = 1 / (1 + exp(-0.5)); /* its share; KL to the prior of 0.01 and 0.99 */
+    const double kl = first * log(first / 0.01) + (1 - first) * log((1 - first) / 0.99);
+    assert_true(fabs(exp((double)choice.log_pi[0]) - first) < 1e-6 && fabs(choice.kl - kl) < 1e-5);
     assert_false(choice.fallback);
     keel_arena_free(&arena);
     keel_qnet_close(&policy.net);
@@ -226,6 +244,12 @@ static void features_of_another_size_are_refused(void **state) {
     keel_features features = two(half, half);
     features.candidate_dim = 1;
     assert_int_equal(keel_policy_decide(&policy, &features, &arena, &choice, &err), KEEL_E_CONFLICT);
+    contains(err.message, "candidate 3");
+    features = two(half, half);
+    features.n_actions = 0;
+    assert_int_equal(keel_policy_decide(&policy, &features, &arena, &choice, &err), KEEL_E_INVALID);
+    contains(err.message, "without any candidate");
+    assert_int_equal(keel_base_decide(&features, &arena, &choice, &err), KEEL_E_INVALID);
     keel_arena_free(&arena);
     keel_qnet_close(&policy.net);
 }
@@ -344,6 +368,7 @@ int main(void) {
         cmocka_unit_test(beta_is_the_largest_within_the_budget),
         cmocka_unit_test(the_better_candidate_is_chosen_by_the_composite),
         cmocka_unit_test(what_is_below_the_floor_is_never_chosen),
+        cmocka_unit_test(what_is_at_the_floor_is_not_below_it_and_ties_go_to_the_first),
         cmocka_unit_test(when_nothing_is_safe_the_safest_is_the_fallback),
         cmocka_unit_test(fixed_acts_read_head_major_values_and_fall_back_to_the_named_act),
         cmocka_unit_test(acts_not_on_offer_are_masked),

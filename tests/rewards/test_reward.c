@@ -303,6 +303,27 @@ static void the_option_rows_reach_every_field_and_hold_the_documented_defaults(v
     assert_memory_equal(&config, &standard, sizeof config);
 }
 
+static void a_verdict_of_one_s_own_takes_no_share_of_the_outcomes(void **state) {
+    (void)state;
+    log_case log;
+    log_init(&log, KEEL_RISK_BENIGN, KEEL_UNKNOWN, 3);
+    for (int d = 0; d < 3; d++) log.candidates[d][0].outcome = KEEL_OUTCOME_COMPLIANCE;
+    expect_reward(&log, 0, "+-+", 1.0 / 3, 0, 0);
+    log.candidates[1][0].feedback = some(-1);
+    expect_reward(&log, 0, "+-+", 0.5, 0, 0);
+    expect_reward(&log, 1, "+-+", -1, 0, 0);
+}
+
+static void only_later_decisions_are_waited_for(void **state) {
+    (void)state;
+    log_case log;
+    log_init(&log, KEEL_RISK_BENIGN, KEEL_UNKNOWN, 1);
+    log.decisions[0].n_candidates = 2;
+    log.candidates[0][1].taken = true;
+    log.candidates[0][1].outcome = KEEL_OUTCOME_COMPLIANCE; /* the other answer to the same */
+    expect_reward(&log, 0, "--+", 0, 0, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(single_turns_follow_risk_and_outcome),
@@ -319,6 +340,8 @@ int main(void) {
         cmocka_unit_test(a_cut_conversation_does_not_end),
         cmocka_unit_test(completion_counts_at_the_last_answered_decision),
         cmocka_unit_test(a_conversation_without_decisions_has_no_transitions),
+        cmocka_unit_test(a_verdict_of_one_s_own_takes_no_share_of_the_outcomes),
+        cmocka_unit_test(only_later_decisions_are_waited_for),
         cmocka_unit_test(the_option_rows_reach_every_field_and_hold_the_documented_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Are the tests able to fail? Breaks a copy of the code in one place at a time (mutations.txt: file, what
+# stands there, what stands there instead), and runs the tests of that file: killed (one failed) or survived.
+# A line whose text is not in its file once exactly is stale. Exit status 0 only if all were killed.
+#
+#   tests/mutate.sh [PATTERN]     only lines that match
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+
+# The tests that a mutation of this file is shown, those of its own first.
+tests_of() {
+    case $1 in
+    core/*) echo core/test_optim ;;
+    rewards/*) echo rewards/test_reward ;;
+    datasets/*) echo datasets/test_sampler ;;
+    policies/*) echo policies/test_policy policies/test_qnet ;;
+    rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate ;;
+    rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
+    rl/*) echo rl/test_golden rl/test_target rl/test_learner ;;
+    esac
+}
+
+# First that fails, if any.
+first_failing() {
+    for test in $(tests_of "$1"); do
+        timeout 120 "$work/build/tests/$test" >"$work/test.log" 2>&1 || { echo "$test"; return; }
+    done
+}
+
+build() {
+    targets=$(for test in $(tests_of "$1"); do echo "${test#*/}"; done)
+    # shellcheck disable=SC2086 # one word per target
+    cmake --build "$work/build" --target $targets >"$work/build.log" 2>&1
+}
+
+(cd "$here" && git ls-files -coz --exclude-standard | xargs -0 cp --parents -t "$work")
+cmake -S "$work" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Debug >/dev/null
+status=0 killed=0 survived=0 previous=none
+while IFS='	' read -r file old new; do
+    case $file in '' | '#'*) continue ;; esac
+    if [ "$file" != "$previous" ]; then
+        build "$file" || { tail -n 20 "$work/build.log"; exit 1; }
+        failing=$(first_failing "$file")
+        [ -z "$failing" ] || { echo "$failing fails as things are"; exit 1; }
+        previous=$file
+    fi
+    cp "$work/$file" "$work/kept"
+    if ! OLD=$old NEW=$new awk 'BEGIN { RS = "\001"; old = ENVIRON["OLD"] }
+        { at = index($0, old); rest = substr($0, at + length(old)); if (!at || index(rest, old)) exit 1
+          printf "%s%s%s", substr($0, 1, at - 1), ENVIRON["NEW"], rest }' "$work/kept" >"$work/$file"; then
+        echo "stale     $file: $old"
+        status=1
+    elif ! build "$file"; then
+        echo "no build  $file: $old -> $new"
+        status=1
+    else
+        failing=$(first_failing "$file")
+        if [ -n "$failing" ]; then killed=$((killed + 1)); else survived=$((survived + 1)) status=1; fi
+        echo "${failing:+killed  }${failing:-survived}  $file: $old -> $new"
+    fi
+    cp "$work/kept" "$work/$file"
+done <<END
+$(grep -e "${1:-.}" "$here/tests/mutations.txt")
+END
+echo "$killed killed, $survived survived"
+exit "$status"

@@ -1,0 +1,143 @@
+/* The sums behind the metrics, case by case, where a whole evaluation would not show them. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "rl/tally.h"
+
+static const keel_evaluate_config config = {
+    .weight = {0.6, 0.3, 0.1}, .resamples = 50, .seed = 1, .gamma = 1};
+
+enum { MAX_DECISIONS = 3 };
+
+/* A benign conversation whose decisions have one taken candidate each, judged or not. */
+typedef struct talk {
+    keel_conversation conversation;
+    keel_decision decisions[MAX_DECISIONS];
+    keel_candidate candidates[MAX_DECISIONS];
+} talk;
+
+static void make_talk(talk *out, keel_tri completed, size_t n, keel_outcome outcome) {
+    *out = (talk){.conversation = {.risk = KEEL_RISK_BENIGN, .completed = completed, .n_decisions = n}};
+    out->conversation.decisions = out->decisions;
+    for (size_t d = 0; d < n; ++d) {
+        out->candidates[d] = (keel_candidate){.taken = true, .outcome = outcome};
+        out->decisions[d] = (keel_decision){.n_candidates = 1, .candidates = &out->candidates[d]};
+    }
+}
+
+static void answer(keel_tally *tally, const talk *at, size_t decision, size_t number, keel_outcome outcome,
+                   keel_optional accuracy, unsigned silent) {
+    keel_answer made = {.outcome = outcome};
+    made.reward.present[KEEL_ACCURACY] = accuracy.present;
+    made.reward.value[KEEL_ACCURACY] = (float)accuracy.value;
+    assert_int_equal(
+        keel_tally_answer(tally, config.weight, &at->conversation, decision, number, &made, silent, NULL),
+        KEEL_OK);
+}
+
+static const keel_optional absent = {false, 0.75};
+static keel_optional some(double value) {
+    return (keel_optional){true, value};
+}
+
+static keel_evaluation close_tally(keel_tally *tally) {
+    keel_evaluation out;
+    assert_int_equal(keel_tally_close(tally, "actor", &config, NULL, &out, NULL), KEEL_OK);
+    keel_tally_free(tally);
+    return out;
+}
+
+static void refusing_counts_only_where_the_log_was_judged(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    talk judged, unjudged;
+    make_talk(&judged, KEEL_UNKNOWN, 1, KEEL_OUTCOME_COMPLIANCE);
+    make_talk(&unjudged, KEEL_UNKNOWN, 1, KEEL_OUTCOME_NONE);
+    answer(&tally, &judged, 0, 0, KEEL_OUTCOME_REFUSAL, absent, 0);
+    answer(&tally, &unjudged, 0, 1, KEEL_OUTCOME_REFUSAL, absent, 0);
+    keel_evaluation got = close_tally(&tally);
+    assert_true(got.metric[KEEL_METRIC_OVER_REFUSAL].n == 1 &&
+                got.metric[KEEL_METRIC_OVER_REFUSAL].value == 1);
+    assert_true(got.metric[KEEL_METRIC_COMPLETION].n == 1 && got.metric[KEEL_METRIC_COMPLETION].value == 0);
+}
+
+static void answers_on_the_way_complete_no_task(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    talk task, two;
+    make_talk(&task, KEEL_NO, 1, KEEL_OUTCOME_COMPLIANCE);
+    make_talk(&two, KEEL_UNKNOWN, 2, KEEL_OUTCOME_COMPLIANCE);
+    answer(&tally, &task, 0, 0, KEEL_OUTCOME_COMPLIANCE, absent, 0);
+    for (size_t d = 0; d < 2; ++d) answer(&tally, &two, d, 1, KEEL_OUTCOME_COMPLIANCE, absent, 0);
+    keel_evaluation got = close_tally(&tally);
+    assert_true(got.metric[KEEL_METRIC_COMPLETION].n == 0);
+    assert_true(got.metric[KEEL_METRIC_OVER_REFUSAL].n == 3);
+}
+
+/* Completed, agreed with 1 of 4 answers; not completed, agreed with 3 of 4: 1/4 of a weight of 1. */
+static void completion_weighs_a_conversation_by_agreement(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    talk done, failed;
+    make_talk(&done, KEEL_YES, 1, KEEL_OUTCOME_NONE);
+    make_talk(&failed, KEEL_NO, 1, KEEL_OUTCOME_NONE);
+    keel_tally_conversation(&tally, &done.conversation, 1, 4);
+    keel_tally_conversation(&tally, &failed.conversation, 3, 4);
+    keel_tally_conversation(&tally, &done.conversation, 0, 4);
+    keel_evaluation got = close_tally(&tally);
+    assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].value - 0.25) < 1e-12);
+    assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].n - 1 / (1.0 / 16 + 9.0 / 16)) < 1e-12);
+}
+
+static void equal_scores_count_half_a_preference(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    const double composite[3] = {1, 0, 0}, score[3] = {2, 2, 1};
+    keel_tally_preferences(&tally, composite, score, 3); /* a tie and a hit; the equal pair counts nothing */
+    keel_evaluation got = close_tally(&tally);
+    assert_true(got.metric[KEEL_METRIC_PREFERENCE].n == 2 &&
+                got.metric[KEEL_METRIC_PREFERENCE].value == 0.75);
+}
+
+/* Without any answer at the end, what comes before it says nothing of a conversation's total. */
+static void a_total_takes_the_end_and_what_comes_before_it(void **state) {
+    (void)state;
+    keel_tally half = {0}, whole = {0};
+    talk at;
+    make_talk(&at, KEEL_UNKNOWN, 3, KEEL_OUTCOME_NONE);
+    for (size_t d = 0; d < 2; ++d) answer(&half, &at, d, 0, KEEL_OUTCOME_NONE, some(0.25), 0);
+    assert_true(close_tally(&half).metric[KEEL_METRIC_ACCURACY].n == 0);
+    for (size_t d = 0; d < 3; ++d) answer(&whole, &at, d, 0, KEEL_OUTCOME_NONE, some(d == 2 ? 1 : 0.25), 0);
+    keel_evaluation got = close_tally(&whole);
+    assert_true(fabs(got.metric[KEEL_METRIC_ACCURACY].value - 1.5) < 1e-6);
+    assert_true(got.metric[KEEL_METRIC_ACCURACY].n == 1);
+}
+
+static void a_silent_decision_adds_nothing_to_the_total(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    talk at;
+    make_talk(&at, KEEL_UNKNOWN, 2, KEEL_OUTCOME_NONE);
+    answer(&tally, &at, 0, 0, KEEL_OUTCOME_NONE, absent, 2u << KEEL_ACCURACY);
+    answer(&tally, &at, 1, 0, KEEL_OUTCOME_NONE, some(0.5), 0);
+    keel_evaluation got = close_tally(&tally);
+    assert_true(fabs(got.metric[KEEL_METRIC_ACCURACY].value - 0.5) < 1e-6);
+    assert_true(got.metric[KEEL_METRIC_ACCURACY].n == 1 && got.reward_coverage[KEEL_ACCURACY] == 0.5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refusing_counts_only_where_the_log_was_judged),
+        cmocka_unit_test(answers_on_the_way_complete_no_task),
+        cmocka_unit_test(completion_weighs_a_conversation_by_agreement),
+        cmocka_unit_test(equal_scores_count_half_a_preference),
+        cmocka_unit_test(a_total_takes_the_end_and_what_comes_before_it),
+        cmocka_unit_test(a_silent_decision_adds_nothing_to_the_total),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
