@@ -31,18 +31,17 @@ static void expand(const unsigned char *block, uint32_t w[64]) {
 }
 
 static void compress(uint32_t state[8], const unsigned char *block) {
-    uint32_t w[64], v[8];
+    uint32_t w[64], a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5],
+                    g = state[6], h = state[7];
     expand(block, w);
-    memcpy(v, state, sizeof v);
-    for (size_t t = 0; t < 64; ++t) {
-        uint32_t a = v[0], e = v[4];
-        uint32_t choose = (e & v[5]) ^ (~e & v[6]), majority = (a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]);
-        uint32_t t1 = v[7] + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + choose + ROUND[t] + w[t];
+    for (size_t t = 0; t < 64; ++t) { /* eight scalars, so that turning them costs nothing */
+        uint32_t choose = (e & f) ^ (~e & g), majority = (a & b) ^ (a & c) ^ (b & c);
+        uint32_t t1 = h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + choose + ROUND[t] + w[t];
         uint32_t t2 = (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + majority;
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += t1;
-        v[0] = t1 + t2;
+        h = g, g = f, f = e, e = d + t1;
+        d = c, c = b, b = a, a = t1 + t2;
     }
+    const uint32_t v[8] = {a, b, c, d, e, f, g, h};
     for (size_t i = 0; i < 8; ++i) state[i] += v[i];
 }
 
@@ -99,20 +98,13 @@ void keel_sha256_hex(keel_sha256 *hash, char hex[65]) {
 
 /* ---- the fast hash ---- */
 
-/* The finaliser of MurmurHash3 (Appleby, public domain): every input bit reaches every output bit. */
-static uint64_t scramble(uint64_t h) {
-    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
-    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
-    return h ^ h >> 33;
-}
-
 uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed) {
     const unsigned char *next = bytes;
-    uint64_t h = 0xcbf29ce484222325u ^ seed;
-    for (size_t i = 0; i < length; ++i) h = (h ^ next[i]) * 0x100000001b3u;
-    return scramble(h);
+    uint64_t running = keel_hash64_begin(seed);
+    for (size_t i = 0; i < length; ++i) running = keel_hash64_add(running, next[i]);
+    return keel_hash64_end(running);
 }
 
 uint64_t keel_hash64_mix(uint64_t a, uint64_t b) {
-    return scramble(scramble(a + 0x9e3779b97f4a7c15u) ^ b);
+    return keel_hash64_end(keel_hash64_end(a + 0x9e3779b97f4a7c15u) ^ b);
 }

@@ -20,6 +20,19 @@ void keel_sha256_hex(keel_sha256 *hash, char hex[65]); /* finishes; lower-case h
 
 /* 64-bit non-cryptographic hash of bytes under a seed. Same on every machine. */
 uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed);
+/* The same byte by byte: end(add(add(begin(seed), a), b)) is the hash of "ab". */
+static inline uint64_t keel_hash64_begin(uint64_t seed) {
+    return 0xcbf29ce484222325u ^ seed;
+}
+static inline uint64_t keel_hash64_add(uint64_t running, unsigned char byte) {
+    return (running ^ byte) * 0x100000001b3u;
+}
+static inline uint64_t
+keel_hash64_end(uint64_t h) { /* MurmurHash3's finaliser: each bit reaches every other */
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+    return h ^ h >> 33;
+}
 uint64_t keel_hash64_mix(uint64_t a, uint64_t b); /* combines two hashes; order matters */
 
 #endif

@@ -30,11 +30,14 @@ void keel_adam_close(keel_adam *adam);
  * (schedules). */
 void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params,
                     const keel_real *grads, double rate_factor);
-/* The sparse form for a table [rows, cols]: only the rows in grad move, with the step count of the whole
- * table for bias correction ("lazy Adam"). decay applies to touched rows. Call after adam->steps was advanced
- * by keel_adam_step, or pass own adam and advance = true. */
+/* The sparse form for a table [rows, cols]: only touched rows move and decay, with the step count of the
+ * whole table for bias correction ("lazy Adam"). The gradient is the sum of grads [n], shards of a batch, in
+ * their order; it is used up. Part `part` of `parts` (ranges of rows that together are the table) moves:
+ * threads may take a part each, and the result does not depend on how many there are. The caller counts
+ * adam->steps up before the first part. */
 void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table,
-                         const keel_sparse_grad *grad, double rate_factor, bool advance);
+                         keel_sparse_grad *const *grads, size_t n, double rate_factor, size_t part,
+                         size_t parts);
 /* Scales grads so that their L2 norm is at most limit (limit 0: no clipping); returns the norm before. */
 double keel_clip_norm(keel_real *grads, size_t size, double limit);
 /* target <- (1 - tau) target + tau online */

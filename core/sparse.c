@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/tape.h"
+#include "core/wide.h"
 
 static const uint32_t NO_SLOT = UINT32_MAX;
 
@@ -89,16 +90,21 @@ static uint32_t claim(keel_sparse_grad *grad, uint32_t row) {
     return slot;
 }
 
+KEEL_WIDE static void put_scaled(keel_real *restrict to, keel_real factor, const keel_real *restrict values,
+                                 size_t cols) {
+    for (size_t c = 0; c < cols; ++c) to[c] = factor * values[c];
+}
+
+KEEL_WIDE static void add_scaled(keel_real *restrict to, keel_real factor, const keel_real *restrict values,
+                                 size_t cols) {
+    for (size_t c = 0; c < cols; ++c) to[c] += factor * values[c];
+}
+
 bool keel__sparse_grad_add(keel_sparse_grad *grad, uint32_t row, keel_real factor, const keel_real *values) {
     uint32_t slot = grad->slot[row];
     bool first = slot == NO_SLOT;
     if (first && (slot = claim(grad, row)) == NO_SLOT) return false;
-    keel_real *restrict sum = grad->value + slot * grad->cols;
-    size_t cols = grad->cols;
-    if (first)
-        for (size_t c = 0; c < cols; ++c) sum[c] = factor * values[c];
-    else
-        for (size_t c = 0; c < cols; ++c) sum[c] += factor * values[c];
+    (first ? put_scaled : add_scaled)(grad->value + slot * grad->cols, factor, values, grad->cols);
     return true;
 }
 
@@ -163,12 +169,13 @@ const keel_real *keel_sparse_grad_values(const keel_sparse_grad *grad) {
     return grad->value;
 }
 
-const uint32_t *keel__sparse_grad_raw_rows(const keel_sparse_grad *grad) {
+const uint32_t *keel__sparse_grad_rows(const keel_sparse_grad *grad) {
     return grad->row;
 }
 
-const keel_real *keel__sparse_grad_raw_values(const keel_sparse_grad *grad) {
-    return grad->value;
+keel_real *keel__sparse_grad_find(keel_sparse_grad *grad, uint32_t row) {
+    uint32_t slot = grad->slot[row];
+    return slot == NO_SLOT ? NULL : grad->value + slot * grad->cols;
 }
 
 size_t keel__sparse_grad_cols(const keel_sparse_grad *grad) {

@@ -99,10 +99,8 @@ static keel_status weigh(const keel_builtin *model, int field, const keel_grams 
     if (!bag.row || !bag.weight) return no_memory(err);
     for (size_t i = 0; i < grams->count; i++) {
         int32_t row = model->row_of[grams->bucket[i]];
-        double frequency = row >= 0 ? model->frequency[row] : 0, idf = log_documents - log1p(frequency) + 1;
-        idf = idf > 0.1
-                  ? idf
-                  : 0.1; /* a bucket shared by several fields may occur oftener than this field has texts */
+        double idf = log_documents - (row >= 0 ? model->log_frequency[row] : 0) + 1;
+        idf = idf > 0.1 ? idf : 0.1; /* a bucket of several fields may occur oftener than this has texts */
         square += idf * idf;
         if (row < 0) continue;
         bag.row[bag.count] = (uint32_t)row;

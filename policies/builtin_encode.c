@@ -5,14 +5,10 @@
 
 #include "policies/builtin_model.h"
 
-static void pool(const keel_builtin *model, const keel_bag *bag, float *restrict out) {
+static void pool(const keel_builtin *model, const keel_bag *bag, float *out) {
     size_t dim = (size_t)model->config.dim;
     memset(out, 0, dim * sizeof *out);
-    for (size_t i = 0; i < bag->count; i++) {
-        const float *restrict row = model->table + bag->row[i] * dim;
-        float weight = bag->weight[i];
-        for (size_t d = 0; d < dim; d++) out[d] += weight * row[d];
-    }
+    keel_add_rows(model->table, dim, bag->row, bag->weight, bag->count, out);
 }
 
 /* out [rows of the layer] = weight x + bias */

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "policies/builtin_model.h"
@@ -86,14 +87,18 @@ keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err) 
     model->row_of = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->row_of);
     model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
+    model->log_frequency = keel_arena_calloc(arena, rows, sizeof *model->log_frequency);
     model->table = keel_arena_calloc(arena, cells, sizeof *model->table);
-    bool good = model->row_of && model->bucket_of && model->frequency && model->table;
+    bool good = model->row_of && model->bucket_of && model->frequency && model->log_frequency && model->table;
     return good ? KEEL_OK : no_memory(err);
 }
 
 void keel__builtin_index(keel_builtin *model) {
     for (size_t i = 0; i < model->rules.buckets; i++) model->row_of[i] = -1;
-    for (size_t i = 0; i < model->rows; i++) model->row_of[model->bucket_of[i]] = (int32_t)i;
+    for (size_t i = 0; i < model->rows; i++) {
+        model->row_of[model->bucket_of[i]] = (int32_t)i;
+        model->log_frequency[i] = log1p((double)model->frequency[i]);
+    }
 }
 
 void keel__builtin_close(keel_base *base) {

@@ -70,6 +70,7 @@ typedef struct keel_builtin {
     int32_t *row_of;                           /* [buckets] row, or -1 */
     int32_t *bucket_of;                        /* [rows] */
     int32_t *frequency;                        /* [rows] texts it occurred in */
+    double *log_frequency;                     /* [rows] log(1 + frequency) */
     float *table;                              /* [rows, dim] embeddings */
     keel_params params;                        /* indices as above */
     keel_heads *candidate_heads, *state_heads; /* NULL where the space has no use for them */
@@ -88,7 +89,7 @@ keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_con
 /* Room for `rows` rows of table, and maps; bucket_of and frequency are to be filled, then
  * keel__builtin_index. */
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
-void keel__builtin_index(keel_builtin *model); /* row_of from bucket_of */
+void keel__builtin_index(keel_builtin *model); /* row_of and log_frequency from these */
 void keel__builtin_close(keel_base *base);
 bool keel__builtin_has_param(const keel_builtin *model, size_t index);
 /* What heads know a conversation by. */

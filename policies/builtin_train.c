@@ -10,6 +10,8 @@
 #include "core/optim.h"
 #include "policies/builtin_tune.h"
 
+enum { TABLE_PARTS = 4 }; /* that threads take in an update; no part of the result */
+
 typedef struct training {
     keel_tuning *tuning;
     keel_builtin *model;
@@ -25,7 +27,8 @@ typedef struct training {
     keel_example **examples;  /* [batch] */
     keel_loss_shard *shards;  /* [n_shards] */
     keel_loss_batch current;
-    keel_sparse_grad *sparse;
+    size_t current_shards;
+    keel_sparse_grad **sparse; /* [n_shards] those of the shards */
     float *grads;
     keel_adam layers, table;
     float mean[KEEL_N_LOSSES]; /* running means */
@@ -49,7 +52,7 @@ static void close_training(training *run) {
     for (size_t i = 0; run->slots && i < run->batch; i++) keel_arena_free(&run->slots[i]);
     keel_adam_close(&run->layers);
     keel_adam_close(&run->table);
-    keel_sparse_grad_close(run->sparse);
+    keel_free(run->sparse);
     keel_arena_free(&run->memory);
     keel_free(run->grads);
     keel_free(run->shards);
@@ -90,12 +93,15 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
     run->fresh = keel_calloc(run->batch, sizeof *run->fresh);
     run->examples = keel_calloc(run->batch, sizeof *run->examples);
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
+    run->sparse = keel_calloc(run->n_shards, sizeof(keel_sparse_grad *));
     run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
-    if (!run->order || !run->kept || !run->slots || !run->read || !run->fresh || !run->examples ||
-        !run->shards || !run->grads)
+    if (!run->sparse || !run->order || !run->kept || !run->slots || !run->read || !run->fresh ||
+        !run->examples || !run->shards || !run->grads)
         return no_memory(err);
-    for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
-    KEEL_TRY(keel_sparse_grad_open(&run->sparse, run->model->rows, (size_t)config->dim, err));
+    for (size_t i = 0; i < run->n_shards; i++) {
+        KEEL_TRY(open_shard(run->model, &run->shards[i], err));
+        run->sparse[i] = run->shards[i].sparse;
+    }
     KEEL_TRY(keel_adam_open(&run->layers, run->model->params.size, err));
     return keel_adam_open(&run->table, run->model->rows * (size_t)config->dim, err);
 }
@@ -156,43 +162,50 @@ static keel_status keep(training *run, size_t first, size_t n, keel_err *err) {
 }
 
 /* Sums in shard order: the result does not depend on which thread did what. */
-static keel_status combine(training *run, size_t n_shards, keel_err *err) {
+static void step_layers(training *run, const keel_adam_config *adam, double factor) {
     memset(run->grads, 0, run->model->params.size * sizeof *run->grads);
-    keel_sparse_grad_clear(run->sparse);
-    for (size_t s = 0; s < n_shards; s++) {
+    for (size_t s = 0; s < run->current_shards; s++)
         for (size_t i = 0; i < run->model->params.size; i++) run->grads[i] += run->shards[s].grads[i];
-        KEEL_TRY(keel_sparse_grad_merge(run->sparse, run->shards[s].sparse, err));
-    }
+    keel_adam_step(&run->layers, adam, &run->model->params, run->grads, factor);
+}
+
+/* Shard 0 takes the layers, each other one a part of the table. */
+static keel_status step_part(void *context, size_t shard, size_t thread, keel_err *err) {
+    training *run = context;
+    keel_adam_config adam = keel_adam_defaults();
+    double factor = 1 - (double)run->updates / (double)run->total;
+    (void)thread, (void)err;
+    adam.learning_rate = run->model->config.learning_rate;
+    adam.weight_decay = run->model->config.weight_decay;
+    if (shard == 0)
+        step_layers(run, &adam, factor);
+    else
+        keel_adam_step_rows(&run->table, &adam, run->model->table, run->sparse, run->current_shards, factor,
+                            shard - 1, TABLE_PARTS);
     return KEEL_OK;
 }
 
-static void note_losses(training *run, size_t n_shards, double part[KEEL_N_LOSSES]) {
+static void note_losses(training *run, double part[KEEL_N_LOSSES]) {
     float rate = run->updates == 0 ? 1 : 0.05f;
     for (int k = 0; k < KEEL_N_LOSSES; k++) {
         part[k] = 0;
-        for (size_t s = 0; s < n_shards; s++) part[k] += run->shards[s].part[k];
+        for (size_t s = 0; s < run->current_shards; s++) part[k] += run->shards[s].part[k];
         run->mean[k] += rate * ((float)part[k] - run->mean[k]);
     }
 }
 
 static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *err) {
-    const struct keel_builtin_config *config = &run->model->config;
     size_t first, n;
     KEEL_TRY(fetch(run, &first, &n, err));
     KEEL_TRY(keel_pool_run(run->tuning->pool, n, make_example, run, err));
     run->current =
         (keel_loss_batch){.model = run->model, .examples = run->examples, .n = n, .update = run->updates};
     keel__builtin_divisors(&run->current);
-    size_t n_shards = (n + run->shard - 1) / run->shard;
-    KEEL_TRY(keel_pool_run(run->tuning->pool, n_shards, run_shard, run, err));
-    KEEL_TRY(combine(run, n_shards, err));
-    keel_adam_config adam = keel_adam_defaults();
-    adam.learning_rate = config->learning_rate;
-    adam.weight_decay = config->weight_decay;
-    double factor = 1 - (double)run->updates / (double)run->total;
-    keel_adam_step(&run->layers, &adam, &run->model->params, run->grads, factor);
-    keel_adam_step_rows(&run->table, &adam, run->model->table, run->sparse, factor, true);
-    note_losses(run, n_shards, part);
+    run->current_shards = (n + run->shard - 1) / run->shard;
+    KEEL_TRY(keel_pool_run(run->tuning->pool, run->current_shards, run_shard, run, err));
+    run->table.steps++;
+    KEEL_TRY(keel_pool_run(run->tuning->pool, 1 + TABLE_PARTS, step_part, run, err));
+    note_losses(run, part);
     run->updates++;
     return keep(run, first, n, err);
 }

@@ -1,6 +1,5 @@
 #include "policies/ngram.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
@@ -10,22 +9,49 @@ enum {
     MAX_WORD = 256
 }; /* bytes of a word that get character n-grams: longer ones are no words of a language */
 
-static int by_value(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+/* Few are sorted by insertion, more by counting digits of nine bits, the lowest first. */
+enum { FEW = 32, DIGIT = 9, DIGITS = 1 << DIGIT };
+
+static void sort_few(uint32_t *x, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        uint32_t held = x[i];
+        size_t at = i;
+        for (; at > 0 && x[at - 1] > held; at--) x[at] = x[at - 1];
+        x[at] = held;
+    }
 }
 
-static void sort_unique(keel_grams *grams) {
-    size_t kept = 0;
-    qsort(grams->bucket, grams->count, sizeof *grams->bucket, by_value);
-    for (size_t i = 0; i < grams->count; i++)
-        if (kept == 0 || grams->bucket[i] != grams->bucket[kept - 1])
-            grams->bucket[kept++] = grams->bucket[i];
-    grams->count = kept;
+static void sort_digit(const uint32_t *restrict from, uint32_t *restrict to, size_t n, unsigned shift) {
+    size_t start[DIGITS + 1] = {0};
+    for (size_t i = 0; i < n; i++) start[(from[i] >> shift) % DIGITS + 1]++;
+    for (size_t d = 1; d < DIGITS; d++) start[d] += start[d - 1];
+    for (size_t i = 0; i < n; i++) to[start[(from[i] >> shift) % DIGITS]++] = from[i];
+}
+
+/* Sorts and drops what is there already; false when out of memory. */
+static bool sort_unique(keel_grams *grams, uint32_t buckets, keel_arena *arena) {
+    uint32_t *x = grams->bucket, *spare = NULL;
+    size_t n = grams->count, kept = 0;
+    if (n <= FEW)
+        sort_few(x, n);
+    else if (!(spare = keel_arena_alloc(arena, n * sizeof *spare)))
+        return false;
+    for (unsigned shift = 0; spare && shift < 32 && (buckets - 1) >> shift; shift += DIGIT) {
+        sort_digit(x, spare, n, shift);
+        uint32_t *sorted = spare;
+        spare = x;
+        x = sorted;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || x[i] != x[kept - 1]) x[kept++] = x[i];
+    *grams = (keel_grams){kept, x};
+    return true;
 }
 
 static void put(const keel_ngram_rules *rules, keel_grams *grams, uint64_t hash) {
-    grams->bucket[grams->count++] = (uint32_t)(hash % rules->buckets);
+    uint32_t n = rules->buckets;
+    bool power = (n & (n - 1)) == 0; /* saves the division */
+    grams->bucket[grams->count++] = (uint32_t)(power ? hash & (n - 1) : hash % n);
 }
 
 /* Runs of 1 .. word_high words that end at word `last`. */
@@ -51,9 +77,13 @@ static void put_characters(const keel_ngram_rules *rules, const keel_word *word,
         if (((unsigned char)marked[i] & 0xC0) != 0x80) start[points++] = (uint16_t)i;
     start[points] = (uint16_t)(bytes + 2);
     if (points <= 3) return;
-    for (size_t i = 0; i < points; i++)
-        for (size_t n = rules->char_low; n <= rules->char_high && i + n <= points; n++)
-            put(rules, grams, keel_hash64(marked + start[i], (size_t)start[i + n] - start[i], ~salt));
+    for (size_t i = 0; i < points; i++) {
+        uint64_t running = keel_hash64_begin(~salt); /* each n-gram goes on from the shorter one */
+        for (size_t n = 1, at = start[i]; n <= rules->char_high && i + n <= points; n++) {
+            while (at < start[i + n]) running = keel_hash64_add(running, (unsigned char)marked[at++]);
+            if (n >= rules->char_low) put(rules, grams, keel_hash64_end(running));
+        }
+    }
 }
 
 typedef struct split_text {
@@ -74,6 +104,10 @@ static bool split(const keel_ngram_rules *rules, const char *text, bool characte
     return true;
 }
 
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "n-grams", "no memory for the n-grams of a text");
+}
+
 keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err) {
@@ -83,7 +117,7 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
     for (size_t i = 0; good && i < n; i++)
         good = split(rules, texts[i], characters, arena, &parts[i], &bound);
     keel_grams grams = {.bucket = good ? keel_arena_alloc(arena, bound * sizeof(uint32_t)) : NULL};
-    if (!grams.bucket) return keel_fail(err, KEEL_E_NOMEM, "n-grams", "no memory for the n-grams of a text");
+    if (!grams.bucket) return no_memory(err);
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < parts[i].count; j++) {
             put_runs(rules, parts[i].words, j, salt, &grams);
@@ -91,7 +125,7 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
         }
         words += parts[i].count;
     }
-    sort_unique(&grams);
+    if (!sort_unique(&grams, rules->buckets, arena)) return no_memory(err);
     *out = grams;
     if (n_words) *n_words = words;
     return KEEL_OK;
@@ -100,9 +134,9 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
 keel_status keel_ngram_tokens(const keel_ngram_rules *rules, const char *const *tokens, size_t n,
                               uint64_t salt, keel_arena *arena, keel_grams *out, keel_err *err) {
     keel_grams grams = {.bucket = keel_arena_alloc(arena, n * sizeof(uint32_t))};
-    if (!grams.bucket) return keel_fail(err, KEEL_E_NOMEM, "n-grams", "no memory for %zu tokens", n);
+    if (!grams.bucket) return no_memory(err);
     for (size_t i = 0; i < n; i++) put(rules, &grams, keel_hash64(tokens[i], strlen(tokens[i]), salt));
-    sort_unique(&grams);
+    if (!sort_unique(&grams, rules->buckets, arena)) return no_memory(err);
     *out = grams;
     return KEEL_OK;
 }

@@ -92,6 +92,7 @@ static keel_sparse_grad *sparse_gradient(keel_tape *tape, size_t rows, size_t co
     static const int32_t offsets[] = {0, 3};
     assert_int_equal(count, 3);
     static float table[1000];
+    keel_tape_reset(tape);
     keel_sparse_grad *grad;
     assert_int_equal(keel_sparse_grad_open(&grad, rows, cols, NULL), KEEL_OK);
     keel_tensor *bag = keel_op_embedding_bag(tape, table, rows, cols, id, weight, offsets, 1, grad);
@@ -105,7 +106,6 @@ static void lazy_adam_moves_touched_rows_as_adam_would_and_no_others(void **stat
     static const uint32_t id[] = {8, 2, 5};
     keel_tape *tape;
     assert_int_equal(keel_tape_open(&tape, NULL), KEEL_OK);
-    keel_sparse_grad *grad = sparse_gradient(tape, ROWS, COLS, id, 3);
     keel_params dense;
     keel_adam adam, lazy;
     keel_adam_config config = keel_adam_defaults();
@@ -119,10 +119,15 @@ static void lazy_adam_moves_touched_rows_as_adam_would_and_no_others(void **stat
     float moved[ROWS * COLS], before[ROWS * COLS], grads[48] = {0};
     memcpy(moved, dense.data, sizeof moved), memcpy(before, dense.data, sizeof before);
     for (size_t c = 0; c < COLS; ++c)
-        grads[8 * COLS + c] = 1, grads[2 * COLS + c] = 0.5f, grads[5 * COLS + c] = -2;
+        grads[8 * COLS + c] = 2, grads[2 * COLS + c] = 1, grads[5 * COLS + c] = -4; /* of two shards */
     for (size_t step = 0; step < 3; ++step) {
         keel_adam_step(&adam, &config, &dense, grads, 1);
-        keel_adam_step_rows(&lazy, &config, moved, grad, 1, true);
+        keel_sparse_grad *grad[2] = {sparse_gradient(tape, ROWS, COLS, id, 3),
+                                     sparse_gradient(tape, ROWS, COLS, id, 3)};
+        lazy.steps++;
+        for (size_t part = 0; part < 4; ++part) /* more parts than two rows each */
+            keel_adam_step_rows(&lazy, &config, moved, grad, 2, 1, part, 4);
+        for (size_t s = 0; s < 2; ++s) keel_sparse_grad_close(grad[s]);
     }
     assert_int_equal(lazy.steps, 3);
     for (size_t r = 0; r < ROWS; ++r) {
@@ -131,7 +136,6 @@ static void lazy_adam_moves_touched_rows_as_adam_would_and_no_others(void **stat
     }
     keel_adam_close(&adam), keel_adam_close(&lazy);
     keel_params_free(&dense);
-    keel_sparse_grad_close(grad);
     keel_tape_close(tape);
 }
 
