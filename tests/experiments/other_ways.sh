@@ -1,0 +1,110 @@
+#!/bin/sh
+# The ways through the program that whole_way.sh does not take: logs of one answer each, where the choice is whether to
+# refuse; a base or a policy that answers in the simulator; tables, folds and gates in less usual forms.
+. "$(dirname "$0")/program.sh"
+says() { grep -qF -- "$2" out.txt || fail "$1: stdout does not say \"$2\": $(cat out.txt)"; }
+
+# ---- the program by itself ----
+expect "help" 0 "" --help
+for verb in import stats label sft train eval replay simulate run report info; do says "help lists $verb" "  $verb "; done
+cp out.txt help.txt
+status=0
+"$KEEL" >out.txt 2>err.txt || status=$?
+[ $status = 2 ] && [ ! -s out.txt ] && cmp -s err.txt help.txt || fail "without a verb the help goes to stderr, exit 2"
+expect "info as a table" 0 "" info --threads 3
+grep -q '^threads *3$' out.txt || fail "info tells the threads"
+if [ -w /dev/full ]; then
+    status=0
+    "$KEEL" info >/dev/full 2>err.txt || status=$?
+    [ $status = 1 ] && grep -q 'stdout: could not be written' err.txt || fail "a result that cannot be written is an error"
+fi
+
+# ---- outcomes: one judged answer each, no acts ----
+chat 160 en | sed 's/, "candidates": \[.*$/}]}/' >log.jsonl
+expect "single answers import" 0 "" import --store o.db --format chat log.jsonl --quiet
+tune="--quiet --set epochs=2 --set buckets=4096 --set min_updates=40"
+# shellcheck disable=SC2086 # flags are words
+expect "single answers tune" 0 "" sft --store o.db --base builtin --out obase $tune
+grep -q '"action_space": "outcomes"' obase/config.json || fail "single judged answers make a base over outcomes"
+grep -q '"partial_refusal"' obase/config.json || fail "its acts are the outcomes by name"
+head -n 2 log.jsonl | tail -n 1 >one.jsonl
+"$KEEL" import --store one.db --format chat one.jsonl --quiet >/dev/null
+expect "one response is nothing to rank" 1 "cannot be ranked" sft --store one.db --base builtin --out none --quiet --set action_space=candidates
+expect "no acts, no base over acts" 1 "dialogue act" sft --store o.db --base builtin --out none --quiet --set action_space=acts
+sed 's/"outcome": "[a-z]*", //' log.jsonl >unjudged.jsonl
+"$KEEL" import --store u.db --format chat unjudged.jsonl --quiet >/dev/null
+expect "nothing judged, no base over outcomes" 1 "has been judged" sft --store u.db --base builtin --out none --quiet
+for algorithm in bc dqn cql; do
+    expect "$algorithm trains over outcomes" 0 "" train --store o.db --base obase --algo $algorithm --out o-$algorithm --quiet \
+        --set steps=400 --set hidden=16 --set batch=32
+    expect "$algorithm is judged" 0 "" eval --store o.db --policy o-$algorithm --quiet --out o-$algorithm.json \
+        --gate "refusal_rate >= 0.9" --gate "over_refusal_rate <= 0.3"
+    [ "$(json policy.answers_known o-$algorithm.json)" = 1 ] || fail "$algorithm: the outcome of an outcome is always known"
+    [ "$(json policy.metrics.refusal_rate.n o-$algorithm.json)" = 20 ] || fail "$algorithm: 20 dangerous requests in the split test"
+done
+expect "decisions over outcomes replay" 0 "" replay --store o.db --policy o-cql --quiet --conversation c3
+for outcome in compliance partial_refusal refusal; do says "replay" " $outcome "; done
+grep -q '^ *>\{0,1\}\* refusal' out.txt || fail "the outcome that was logged is starred"
+expect "an imitator replays" 0 "" replay --store o.db --policy o-bc --quiet --limit 3
+says "an imitator has its reasons" "imitation"
+expect "an outcome answers nobody" 1 "cannot give one" simulate --store n.db --env support-desk --policy o-cql --episodes 1 --quiet
+expect "scalar heads, the preset of d3rlpy" 0 "" train --store o.db --base obase --algo cql --preset d3rlpy --out o-scalar --quiet --set steps=50
+expect "and its replay shows one value" 0 "" replay --store o.db --policy o-scalar --quiet --limit 1
+says "one head" "Q value"
+expect "an algorithm set twice, otherwise" 2 "the configuration says bc" train --store o.db --base obase --algo cql --out none --set algorithm=bc
+
+# ---- acts: a base and a policy answer in the simulator ----
+"$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null
+# shellcheck disable=SC2086
+"$KEEL" sft --store s.db --base builtin --out sbase $tune >/dev/null
+expect "a policy on acts" 0 "" train --store s.db --base sbase --algo cql --out policy --quiet --set steps=200 --set hidden=16 --set batch=32
+echo '{"env": "support-desk", "dangerous": 0}' >kind.json
+expect "a policy plays on" 0 "" simulate --store played.db --env support-desk --policy policy --episodes 30 --quiet
+says "who plays" "policy-"
+says "what it did" "completion_rate"
+expect "as many episodes again are the same ones" 0 "" simulate --store played.db --env support-desk --policy policy --episodes 30 --quiet --json
+[ "$(json known out.txt)" = 30 ] && [ "$(json added out.txt)" = 0 ] || fail "30 episodes are known: $(cat out.txt)"
+expect "a base plays on, in an environment of its own file" 0 "" simulate --store played.db --env kind.json --base sbase --episodes 20 --quiet --json
+[ "$(json added out.txt)" = 20 ] || fail "20 new episodes of the base"
+json actor out.txt | grep -q '"base-[0-9a-f]\{12\}"' || fail "the base is named by its hash"
+"$DUMP_STORE" played.db | grep -q "support-desk\.$(sha256sum kind.json | cut -c1-8)-" || fail "episodes are named by the environment's file"
+expect "one answers" 2 "excludes" simulate --store played.db --env support-desk --policy policy --behaviour random --episodes 1
+expect "a policy of acts on logs that have none" 1 "none of the 120 transitions" train --store o.db --base sbase --algo cql --out none --quiet
+
+# ---- splits, gates, tables ----
+expect "held-out asks for a policy" 2 "held-out needs --policy" eval --store s.db --base sbase --split held-out
+expect "held-out asks for folds" 1 "names no rest:K/N" eval --store s.db --policy policy --split held-out
+expect "a fold's rest is trained on" 0 "" train --store s.db --base sbase --algo bc --out folded --quiet --split rest:1/3 --set steps=20 --set hidden=8
+expect "and the fold is judged" 0 "" eval --store s.db --policy folded --split held-out --quiet --json
+cp out.txt held.json
+expect "by its name too" 0 "" eval --store s.db --policy folded --split fold:1/3 --quiet --json
+cmp -s out.txt held.json || fail "held out of rest:1/3 is fold:1/3"
+expect "a gate of which nothing is known is not met" 3 "nothing is known" eval --store s.db --policy policy --quiet --gate "preference_accuracy >= 0"
+says "a gate of which nothing is known" "NOT met, nothing is known of it here"
+expect "the base alone" 0 "" eval --store s.db --base sbase --quiet --gate "refusal_rate >= 0"
+expect "a split and a conversation exclude each other" 2 "excludes --conversation" replay --store s.db --policy policy --split test --conversation x
+chat 16 en | sed 's/"latency_ms"/"model": "alpha", "latency_ms"/; s/"}\]}\]}$/", "model": "beta", "taken": true}]}]}/' >models.jsonl
+"$KEEL" import --store m.db --format chat models.jsonl --quiet >/dev/null
+# shellcheck disable=SC2086
+"$KEEL" sft --store m.db --base builtin --out mbase $tune >/dev/null
+expect "source models are judged beside" 0 "" eval --store m.db --base mbase --split all --quiet
+says "source models" "source models of the log"
+grep -q 'alpha.* beta' out.txt || fail "each source model has its column: $(cat out.txt)"
+
+# ---- a run without --out, with threads, with a gate ----
+cat >recipe.json <<'EOF'
+{"name": "tiny", "about": "gated", "steps": [
+  {"name": "simulate", "verb": "simulate", "args": {"store": "${out}/s.db", "env": "support-desk", "behaviour": "support-82", "episodes": 60}},
+  {"name": "sft", "verb": "sft", "args": {"store": "${out}/s.db", "base": "builtin", "out": "${out}/base", "set": ["epochs=1", "buckets=1024", "min_updates=10"]}},
+  {"name": "eval", "verb": "eval", "args": {"store": "${out}/s.db", "base": "${out}/base", "gate": ["refusal_rate.low > 1"]}},
+  {"name": "stats", "verb": "stats", "args": {"store": "${out}/s.db"}}]}
+EOF
+expect "a gate in the middle lets the run go to its end and fail there" 3 "eval" run recipe.json --quiet --threads 2
+[ -e runs/tiny/report.html ] && [ -e runs/tiny/steps/stats.json ] || fail "without --out a run is in runs/NAME, whole"
+expect "asked again, it keeps all steps and still fails" 3 "not met" run recipe.json --quiet --json
+[ "$(json steps_kept out.txt)" = 4 ] || fail "other threads are no other run"
+rm -r runs/tiny/base
+expect "what a step made is made again if it is gone" 3 "" run recipe.json --quiet --json
+[ "$(json steps_kept out.txt)" = 1 ] && [ -e runs/tiny/base/model.safetensors ] || fail "from sft on: $(json steps_kept out.txt)"
+[ ! -e none ] || fail "what failed left no artefact"
+finish
