@@ -1,13 +1,11 @@
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/lock.h"
 #include "core/log.h"
 #include "experiments/recipe.h"
 #include "experiments/report.h"
@@ -28,7 +26,7 @@ static const keel_flag flags[] = {
 typedef struct running {
     keel_cli *cli;
     const char *out;
-    int lock; /* file descriptor, or -1: held, no other run works in `out` */
+    keel_lock lock; /* of `out` */
     keel_recipe recipe;
     char key[65]; /* of the step before: each key contains all that led to it */
     bool redo;    /* a step was run anew, so all after it are */
@@ -294,25 +292,11 @@ static keel_status run_steps(running *work, keel_err *err) {
 
 /* ---- the verb ---- */
 
-/* Two runs in one folder would mix their steps: the second fails. The lock goes with the process. */
+/* Two runs in one folder would mix their steps: the second fails. */
 static keel_status lock_folder(running *work, keel_err *err) {
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET}, held = whole;
-    const char *path;
-    KEEL_TRY(join(work->cli, work->out, ".lock", &path, err));
-    KEEL_TRY(keel_folder_make(work->out, err));
-    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file >= 0 && fcntl(file, F_SETLK, &whole) == 0) {
-        if (work->lock >= 0) close(work->lock);
-        work->lock = file;
-        return KEEL_OK;
-    }
-    bool taken = file >= 0 && (errno == EACCES || errno == EAGAIN);
-    keel_status status = keel_fail(err, taken ? KEEL_E_CONFLICT : KEEL_E_IO, path, "%s", strerror(errno));
-    if (taken && fcntl(file, F_GETLK, &held) == 0 && held.l_type != F_UNLCK)
-        keel_fail(err, status, work->out, "another run (process %ld) is at work here", (long)held.l_pid);
-    if (taken) keel_hint(err, "wait for it to end, or choose another --out");
-    if (file >= 0) close(file);
-    return status;
+    const char *inside;
+    KEEL_TRY(join(work->cli, work->out, "", &inside, err)); /* so the lock is OUT/.lock */
+    return keel_lock_take(&work->lock, inside, err);
 }
 
 /* Starts the chain of keys with the build, and writes run.json. */
@@ -371,7 +355,8 @@ static keel_status start_over(running *work, keel_err *err) {
     KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
     if (!keel_file_exists(path)) return KEEL_OK;
     KEEL_TRY(keel_folder_remove(work->out, err));
-    return lock_folder(work, err); /* the lock's file went too */
+    keel_lock_release(&work->lock); /* its file went too */
+    return lock_folder(work, err);
 }
 
 static keel_status run_recipe(running *work, keel_err *err) {
@@ -393,9 +378,9 @@ static keel_status run_recipe(running *work, keel_err *err) {
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    running work = {.cli = cli, .lock = -1};
+    running work = {.cli = cli};
     keel_status status = run_recipe(&work, err);
-    if (work.lock >= 0) close(work.lock);
+    keel_lock_release(&work.lock);
     keel_recipe_free(&work.recipe);
     return status;
 }

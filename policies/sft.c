@@ -5,6 +5,7 @@
 #include "core/checkpoint.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/lock.h"
 #include "policies/artefact.h"
 #include "policies/builtin_tune.h"
 
@@ -17,6 +18,7 @@ typedef struct sft { /* what a tuning run is made of */
     keel_survey survey;
     char content[65], identity[65];
     char *checkpoint;
+    keel_lock lock; /* of the checkpoint, and so of the out folder */
     int64_t *ids;
     keel_tuning tuning;
     double losses[KEEL_N_LOSSES];
@@ -115,15 +117,11 @@ static keel_status identify(sft *run, keel_err *err) {
     return status;
 }
 
-/* The folder that will hold artefact and checkpoint: better missing permissions now than at the first
+/* Checkpoint and artefact are this process's alone; and better no right to write there now than at the first
  * checkpoint. */
-static keel_status place_checkpoint(sft *run, keel_err *err) {
+static keel_status hold_out(sft *run, keel_err *err) {
     run->checkpoint = keel_checkpoint_path(&run->arena, run->out_dir);
-    if (!run->checkpoint) return no_memory(err);
-    const char *slash = strrchr(run->checkpoint, '/');
-    if (!slash || slash == run->checkpoint) return KEEL_OK;
-    char *parent = keel_arena_strndup(&run->arena, run->checkpoint, (size_t)(slash - run->checkpoint));
-    return parent ? keel_folder_make(parent, err) : no_memory(err);
+    return run->checkpoint ? keel_lock_take(&run->lock, run->checkpoint, err) : no_memory(err);
 }
 
 static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
@@ -138,10 +136,10 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
     KEEL_TRY(keel_store_content_hash(run->store, run->split, run->content, err));
     KEEL_TRY(identify(run, err));
-    KEEL_TRY(place_checkpoint(run, err));
+    KEEL_TRY(hold_out(run, err));
     KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
     memcpy(model->split, run->split->text, sizeof model->split);
-    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .model = model};
+    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .survey = &run->survey, .model = model};
     KEEL_TRY(keel_store_conversation_ids(run->store, run->split, &run->ids, &run->tuning.count, err));
     run->tuning.ids = run->ids;
     return KEEL_OK;
@@ -214,6 +212,7 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
     keel_status status = prepare(&run, pool, err);
     if (status == KEEL_OK) status = tune(&run, metrics_path, err);
     if (status == KEEL_OK) status = write_artefact(&run, err);
+    keel_lock_release(&run.lock);
     keel_base_close(run.from);
     if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
     keel_free(run.ids);

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/lock.h"
 #include "core/log.h"
 #include "rl/checkpoint.h"
 #include "rl/finish.h"
@@ -19,6 +20,7 @@ typedef struct training {
     const keel_split *split;
     const keel_base *base;
     const char *out_dir, *checkpoint; /* paths */
+    keel_lock lock;                   /* of the checkpoint, and so of the out folder */
     char store_hash[65], identity[65];
     keel_sampler *sampler;
     keel_learner learner;
@@ -106,16 +108,6 @@ static keel_status resume(training *t, const char *metrics_path, keel_err *err) 
     return keel_metrics_open(&t->metrics, metrics_path, append, err);
 }
 
-/* The folder that will hold artefact and checkpoint: better missing permissions now than at the first
- * checkpoint. */
-static keel_status make_parent(training *t, keel_err *err) {
-    const char *slash = strrchr(t->checkpoint, '/');
-    if (!slash || slash == t->checkpoint) return KEEL_OK;
-    char *parent = keel_arena_strndup(&t->arena, t->checkpoint, (size_t)(slash - t->checkpoint));
-    if (!parent) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
-    return keel_folder_make(parent, err);
-}
-
 /* Small logs are passed over often, large ones less so. The target network needs the same number of steps
  * again for each decision that rewards are carried back over. */
 static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
@@ -137,7 +129,9 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     KEEL_TRY(open_learner(t, &resolved, pool, err));
     t->q_bound = return_bound(t);
-    KEEL_TRY(make_parent(t, err));
+    /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
+     * first checkpoint. */
+    KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
     return resume(t, metrics_path, err);
 }
 
@@ -253,6 +247,7 @@ keel_status keel_train(keel_store *store, const keel_split *split, const keel_ba
     if (status == KEEL_OK) status = run_steps(&t, err);
     if (status == KEEL_OK) status = finish(&t, err);
     keel_status closed = keel_metrics_close(t.metrics, status == KEEL_OK ? err : NULL);
+    keel_lock_release(&t.lock);
     keel_learner_close(&t.learner);
     keel_sampler_close(t.sampler);
     keel_arena_free(&t.arena);

@@ -75,6 +75,29 @@ wait $holder || fail "the first import comes to its end"
 wait $second || fail "the second waited: $(cat err.txt)"
 [ "$(rows conversations t.db) $(rows transitions t.db)" = "80 80" ] || fail "80 conversations with their transitions are in the store"
 
+# Two at work on one artefact: the second says who is. A verb that says nothing of its store waits for it all the same.
+for verb in "sft --base builtin --set epochs=500 --set buckets=512" "train --base base --algo cql --set steps=1000000 --set hidden=16"; do
+    "$KEEL" $verb --store s.db --out one --quiet >/dev/null 2>&1 &
+    holder=$!
+    while [ ! -e .one.checkpoint.lock ]; do sleep 0.05; done
+    expect "a second ${verb%% *} to one folder says who is at work there" 1 "another process ($holder) is at work here" $verb --store s.db --out one --quiet
+    kill -KILL $holder
+    wait $holder 2>/dev/null || true
+    rm -f .one.checkpoint # as if it had been killed before the first
+    case $verb in sft*) short="--set epochs=1" ;; *) short="--set steps=5" ;; esac
+    expect "a killed ${verb%% *} holds nothing" 0 "" $verb --store s.db --out one --quiet $short
+    rm -rf one
+    [ -z "$(find . -name ".one*")" ] || fail "nothing is left of either: $(find . -name ".one*")"
+done
+# An import while a training encodes and records: both come in whole.
+cp s.db both.db
+"$KEEL" train --store both.db --base base --algo cql --out both --quiet --set steps=300 --set hidden=16 --set seed=3 >both1.txt 2>&1 &
+child=$!
+expect "an import beside a training" 0 "" import --store both.db --format chat two.jsonl --quiet
+wait $child || fail "a training beside an import: $(cat both1.txt)"
+[ "$(rows conversations both.db)" = $(($(rows conversations s.db) + 40)) ] || fail "the import came in"
+[ "$(rows runs both.db)" = $(($(rows runs s.db) + 2)) ] || fail "and both runs are recorded"
+
 # Many at once make one store, and each finds its own in it.
 for i in 1 2 3 4; do
     sed "s/\"id\": \"c/\"id\": \"$i-c/" one.jsonl >part$i.jsonl

@@ -63,7 +63,7 @@ END
 "$KEEL" run waits.json --out shared --quiet >/dev/null 2>&1 &
 child=$!
 while [ ! -e shared/.lock ]; do sleep 0.05; done
-expect "a second run in the same folder is refused" 1 "another run (process $child) is at work here" run recipe.json --out shared --quiet
+expect "a second run in the same folder is refused" 1 "another process ($child) is at work here" run recipe.json --out shared --quiet
 expect "so is one that starts over" 1 "is at work here" run recipe.json --out shared --quiet --fresh
 [ -e shared/.lock ] || fail "a refused run removes nothing"
 kill -KILL $child
