@@ -1,6 +1,5 @@
-/* JSON on top of cJSON, made strict: duplicate keys, invalid UTF-8, NUL bytes, deep nesting and trailing text
- * are errors that name the place; look-ups are case-sensitive and typed. cJSON values are freed with
- * cJSON_Delete. */
+/* JSON as values of cJSON, read by a strict reader of our own: duplicate keys, invalid UTF-8, NUL bytes, deep
+ * nesting and trailing text are errors that name the place; look-ups are case-sensitive and typed. */
 #ifndef KEEL_CORE_JSON_H
 #define KEEL_CORE_JSON_H
 
@@ -13,9 +12,24 @@
 #include "core/status.h"
 
 /* Parses one JSON value that fills text[0..length). where (a file, or "file:line") is put into errors
- * together with the byte offset. */
+ * together with the byte offset. The value is freed with cJSON_Delete. */
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err);
 keel_status keel_json_parse_file(const char *path, cJSON **out, keel_err *err); /* gzip seen through */
+/* The same, and quicker: the value lives in the arena. It can be looked at, but neither changed nor deleted.
+ */
+keel_status keel_json_parse_in(keel_arena *arena, const char *text, size_t length, const char *where,
+                               const cJSON **out, keel_err *err);
+
+/* The items of an array that fills text[0..length), read one after the other, each into an arena (which may
+ * be reset in between), so that a long array is never all in memory as values. of: what they are, for the
+ * error when it is no array. *out NULL at the end. text and where must stay. */
+typedef struct keel_json_items {
+    const char *text, *at, *end, *where;
+    size_t count; /* items given out */
+} keel_json_items;
+keel_status keel_json_items_open(keel_json_items *items, const char *text, size_t length, const char *where,
+                                 const char *of, keel_err *err);
+keel_status keel_json_items_next(keel_json_items *items, keel_arena *arena, const cJSON **out, keel_err *err);
 
 /* Typed look-ups in an object. Missing (or JSON null): *out untouched and KEEL_OK unless `required`. A wrong
  * type is KEEL_E_PARSE with where and the key. Strings point into the JSON value. */
@@ -41,12 +55,12 @@ void keel_json_put_string(keel_buf *buf, const char *text);
 
 /* Sets up cJSON to allocate through core/memory. Called by keel_allocator_set and harmless to repeat. */
 void keel_json_use_allocator(void);
-/* Adds an item to an object, or, with key NULL, at the end of an array: it is theirs from now on. Without memory for that
- * the item is deleted and false comes back; so it does for a missing item. */
+/* Adds an item to an object, or, with key NULL, at the end of an array: it is theirs from now on. Without
+ * memory for that the item is deleted and false comes back; so it does for a missing item. */
 bool keel_json_add(cJSON *to, const char *key, cJSON *item);
-/* Allocations that failed inside cJSON in this thread since it began. cJSON_Add... tells of one by a NULL that is passed
- * over, and the object lacks a part: whoever builds a large one compares this number before and after. Counts from
- * keel_json_use_allocator on. */
+/* Allocations that failed inside cJSON in this thread since it began. cJSON_Add... tells of one by a NULL
+ * that is passed over, and the object lacks a part: whoever builds a large one compares this number before
+ * and after. Counts from keel_json_use_allocator on. */
 size_t keel_json_lost(void);
 
 #endif

@@ -159,14 +159,11 @@ static bool is_blank(const char *line) {
 
 static keel_status import_line(keel__import *import, keel__import_object *each, const char *line,
                                size_t length, const char *where, keel_err *err) {
-    cJSON *object = NULL;
+    const cJSON *object = NULL;
     keel_arena_reset(import->arena);
-    KEEL_TRY(keel_json_parse(line, length, where, &object, err));
-    keel_status status = cJSON_IsObject(object)
-                             ? each(import, object, where, err)
-                             : keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
-    cJSON_Delete(object);
-    return status;
+    KEEL_TRY(keel_json_parse_in(import->arena, line, length, where, &object, err));
+    if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
+    return each(import, object, where, err);
 }
 
 keel_status keel__import_lines(keel__import *import, keel__import_object *each, keel_err *err) {
@@ -182,6 +179,24 @@ keel_status keel__import_lines(keel__import *import, keel__import_object *each, 
         if (status != KEEL_OK) break;
     }
     keel_line_reader_close(reader);
+    return status;
+}
+
+keel_status keel__import_items(keel__import *import, const char *of, keel__import_item *each, void *user,
+                               keel_err *err) {
+    keel_buf text = {0};
+    keel_json_items items;
+    const cJSON *item = NULL;
+    keel_status status = keel_file_read(import->path, 0, &text, err);
+    if (status == KEEL_OK)
+        status = keel_json_items_open(&items, text.data, text.length, import->path, of, err);
+    while (status == KEEL_OK) {
+        keel_arena_reset(import->arena);
+        status = keel_json_items_next(&items, import->arena, &item, err);
+        if (status != KEEL_OK || !item) break;
+        status = each(import, item, items.count - 1, user, err);
+    }
+    keel_buf_free(&text);
     return status;
 }
 

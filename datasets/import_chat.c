@@ -45,13 +45,7 @@ static bool has(const cJSON *object, const char *key) {
 /* ---- scalars ---- */
 
 static keel_status read_text(reader *in, const cJSON *object, const char *key, const char **out) {
-    const char *text = NULL;
-    KEEL_TRY(keel_json_string(object, key, false, &text, in->place, in->err));
-    if (!text) return KEEL_OK;
-    const char *copy = keel_arena_strdup(in->import->arena, text);
-    if (!copy) return nomem(in);
-    *out = copy;
-    return KEEL_OK;
+    return keel_json_string(object, key, false, out, in->place, in->err);
 }
 
 static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
@@ -183,8 +177,8 @@ static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, in
                                   keel_candidate *out) {
     *out = (keel_candidate){0};
     if (cJSON_IsString(item)) {
-        out->text = keel_arena_strdup(in->import->arena, item->valuestring);
-        return out->text ? KEEL_OK : nomem(in);
+        out->text = item->valuestring;
+        return KEEL_OK;
     }
     if (!cJSON_IsObject(item))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
@@ -405,26 +399,18 @@ static keel_status import_object(keel__import *import, const cJSON *object, cons
     return status == KEEL_OK ? keel__import_add(import, &conversation, false, where, err) : status;
 }
 
-static keel_status import_array(keel__import *import, keel_err *err) {
-    cJSON *list = NULL;
+static keel_status import_item(keel__import *import, const cJSON *item, size_t index, void *user,
+                               keel_err *err) {
     char where[400];
-    size_t index = 0;
-    KEEL_TRY(keel_json_parse_file(import->path, &list, err));
-    keel_status status = KEEL_OK;
-    if (!cJSON_IsArray(list))
-        status = keel_fail(err, KEEL_E_PARSE, import->path, "expected an array of conversations");
-    for (const cJSON *object = list->child; status == KEEL_OK && object; object = object->next, index++) {
-        snprintf(where, sizeof where, "%s: [%zu]", import->path, index);
-        keel_arena_reset(import->arena);
-        status = cJSON_IsObject(object) ? import_object(import, object, where, err)
-                                        : keel_fail(err, KEEL_E_PARSE, where, "expected an object");
-    }
-    cJSON_Delete(list);
-    return status;
+    (void)user;
+    snprintf(where, sizeof where, "%s: [%zu]", import->path, index);
+    if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, where, "expected an object");
+    return import_object(import, item, where, err);
 }
 
 keel_status keel__import_chat(keel__import *import, keel_err *err) {
     const char *suffix = strrchr(import->name, '.');
-    if (suffix && strcmp(suffix, ".json") == 0) return import_array(import, err);
+    if (suffix && strcmp(suffix, ".json") == 0)
+        return keel__import_items(import, "conversations", import_item, NULL, err);
     return keel__import_lines(import, import_object, err);
 }

@@ -24,10 +24,17 @@ keel__import_file keel__import_chat, keel__import_hh, keel__import_sgd, keel__im
 keel_status keel__import_add(keel__import *import, keel_conversation *conversation, bool merge,
                              const char *where, keel_err *err);
 
-/* One whole conversation per line: calls `each` with the line's JSON object. where is "file:line". */
+/* One whole conversation per line: calls `each` with the line's JSON object, which lives in the import's
+ * arena as all of the conversation does. where is "file:line". */
 typedef keel_status keel__import_object(keel__import *import, const cJSON *object, const char *where,
                                         keel_err *err);
 keel_status keel__import_lines(keel__import *import, keel__import_object *each, keel_err *err);
+
+/* One array that holds the conversations: calls `each` with item and index. of: what they are, in errors. */
+typedef keel_status keel__import_item(keel__import *import, const cJSON *item, size_t index, void *user,
+                                      keel_err *err);
+keel_status keel__import_items(keel__import *import, const char *of, keel__import_item *each, void *user,
+                               keel_err *err);
 
 /* The printed value in the import's arena. NULL or an empty object gives NULL. */
 keel_status keel__import_print(keel__import *import, const cJSON *value, const char **out, keel_err *err);

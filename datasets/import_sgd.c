@@ -226,8 +226,8 @@ static keel_status read_dialogue(dialogue *in, const cJSON *object, keel_convers
     return keep_services(in, object, &out->meta);
 }
 
-static keel_status import_dialogue(keel__import *import, const cJSON *schema, const cJSON *object,
-                                   size_t index, keel_err *err) {
+static keel_status import_dialogue(keel__import *import, const cJSON *object, size_t index, void *schema,
+                                   keel_err *err) {
     const char *id = NULL;
     char where[480];
     dialogue in = {.import = import, .schema = schema, .where = where, .err = err};
@@ -236,23 +236,15 @@ static keel_status import_dialogue(keel__import *import, const cJSON *schema, co
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a dialogue object");
     KEEL_TRY(keel_json_string(object, "dialogue_id", true, &id, where, err));
     snprintf(where, sizeof where, "%s: dialogue %s", import->path, id);
-    keel_arena_reset(import->arena);
     KEEL_TRY(name_dialogue(&in, id, &conversation));
     KEEL_TRY(read_dialogue(&in, object, &conversation));
     return keel__import_add(import, &conversation, false, where, err);
 }
 
 keel_status keel__import_sgd(keel__import *import, keel_err *err) {
-    cJSON *schema = NULL, *dialogues = NULL;
-    size_t index = 0;
+    cJSON *schema = NULL;
     KEEL_TRY(load_schema(import, &schema, err));
-    keel_status status = keel_json_parse_file(import->path, &dialogues, err);
-    if (status == KEEL_OK && !cJSON_IsArray(dialogues))
-        status = keel_fail(err, KEEL_E_PARSE, import->path, "expected an array of dialogues");
-    for (const cJSON *object = dialogues ? dialogues->child : NULL; status == KEEL_OK && object;
-         object = object->next)
-        status = import_dialogue(import, schema, object, index++, err);
-    cJSON_Delete(dialogues);
+    keel_status status = keel__import_items(import, "dialogues", import_dialogue, schema, err);
     cJSON_Delete(schema);
     return status;
 }

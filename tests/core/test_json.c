@@ -269,6 +269,64 @@ static void what_is_printed_reads_back_the_same(void **state) {
     keel_buf_free(&tall);
 }
 
+static void values_in_an_arena_are_the_same_and_need_no_freeing(void **state) {
+    (void)state;
+    const char *text =
+        "{\"long\":\"0123456789\\u00e9 and on\",\"n\":[-0.25,1e3,12345678901234567890],\"e\":{}}";
+    keel_arena arena = {0};
+    const cJSON *held = NULL;
+    cJSON *value;
+    assert_int_equal(keel_json_parse_in(&arena, text, strlen(text), "t", &held, NULL), KEEL_OK);
+    assert_int_equal(keel_json_parse(text, strlen(text), "t", &value, NULL), KEEL_OK);
+    assert_true(cJSON_Compare(value, held, true));
+    assert_string_equal(cJSON_GetObjectItem(held, "long")->valuestring, "0123456789\xc3\xa9 and on");
+    cJSON_Delete(value);
+    keel_arena_free(&arena);
+}
+
+static keel_status sum_items(const char *text, double *sum, keel_err *err) {
+    keel_json_items items;
+    keel_arena arena = {0};
+    const cJSON *item = NULL;
+    *sum = 0;
+    keel_status status = keel_json_items_open(&items, text, strlen(text), "f.json", "numbers", err);
+    while (status == KEEL_OK) {
+        keel_arena_reset(&arena);
+        status = keel_json_items_next(&items, &arena, &item, err);
+        if (status != KEEL_OK || !item) break;
+        *sum += item->valuedouble;
+    }
+    keel_arena_free(&arena);
+    return status;
+}
+
+static void an_array_is_read_item_by_item_as_strictly_as_at_once(void **state) {
+    (void)state;
+    const struct {
+        const char *text, *why;
+    } bad[] = {{"", "byte 0: expected a JSON value, got the end"},
+               {"{}", "expected an array of numbers"},
+               {"7", "expected an array of numbers"},
+               {"[1 2]", "byte 3: expected ',' or ']', got '2'"},
+               {"[1,", "byte 3: expected a JSON value, got the end"},
+               {"[1,]", "byte 3: expected a JSON value, got ']'"},
+               {"[,1]", "byte 1: expected a JSON value, got ','"},
+               {"[1", "byte 2: expected ',' or ']', got the end"},
+               {"[1]]", "byte 3: expected nothing more after the value, got ']'"},
+               {"[1,{\"a\":1,\"a\":2}]", "the key \"a\" stands twice"},
+               {"[1,\"a\xff\"]", "byte 5: invalid UTF-8"}};
+    double sum;
+    assert_int_equal(sum_items(" [ 1 , 2.5,4 ] ", &sum, NULL), KEEL_OK);
+    assert_true(sum == 7.5);
+    assert_int_equal(sum_items("\xEF\xBB\xBF[]", &sum, NULL), KEEL_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        keel_err err = {0};
+        assert_int_equal(sum_items(bad[i].text, &sum, &err), KEEL_E_PARSE);
+        assert_non_null(strstr(err.message, bad[i].why));
+        assert_string_equal(err.where, "f.json");
+    }
+}
+
 static void text_that_is_not_utf8_is_not_printed(void **state) {
     (void)state;
     cJSON *value = cJSON_CreateString("a\xff");
@@ -309,6 +367,8 @@ int main(void) {
         cmocka_unit_test(look_ups_are_typed_and_case_sensitive),
         cmocka_unit_test(numbers_print_in_the_shortest_form_that_reads_back),
         cmocka_unit_test(what_is_printed_reads_back_the_same),
+        cmocka_unit_test(values_in_an_arena_are_the_same_and_need_no_freeing),
+        cmocka_unit_test(an_array_is_read_item_by_item_as_strictly_as_at_once),
         cmocka_unit_test(text_that_is_not_utf8_is_not_printed),
         cmocka_unit_test(files_round_trip_and_errors_name_the_file),
     };
