@@ -419,7 +419,7 @@ keel_status keel_json_parse(const char *text, size_t length, const char *where, 
 
 keel_status keel_json_parse_in(keel_arena *arena, const char *text, size_t length, const char *where,
                                const cJSON **out, keel_err *err) {
-    cJSON *value;
+    cJSON *value = NULL;
     KEEL_TRY(parse(arena, text, length, where, &value, err));
     *out = value;
     return KEEL_OK;
