@@ -70,6 +70,22 @@ bool keel_size_add(size_t a, size_t b, size_t *sum) {
 
 /* ---- arenas ---- */
 
+/* AddressSanitizer knows nothing of arenas: it is told which bytes nobody was given, so that running over the
+ * end of a piece, or using one after a reset, is found as it is for the heap. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER
+#endif
+#ifdef ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes)   ((void)(start), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#endif
+
 typedef struct keel_arena_block {
     struct keel_arena_block *older;
     size_t capacity; /* bytes from data on */
@@ -89,6 +105,7 @@ static arena_block *arena_grow(keel_arena *arena, size_t bytes) {
     unsigned char *data = (unsigned char *)(block + 1);
     data += (ALIGNMENT - (uintptr_t)data % ALIGNMENT) % ALIGNMENT;
     *block = (arena_block){arena->first, capacity, 0, data};
+    ASAN_POISON_MEMORY_REGION(data, capacity);
     arena->first = block;
     return block;
 }
@@ -101,6 +118,7 @@ void *keel_arena_alloc(keel_arena *arena, size_t bytes) {
     if (!block || block->capacity - block->used < rounded) block = arena_grow(arena, rounded);
     if (!block) return NULL;
     void *memory = block->data + block->used;
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes ? bytes : 1);
     block->used += rounded;
     arena->used += rounded;
     if (arena->used > arena->peak) arena->peak = arena->used;
@@ -138,6 +156,7 @@ keel_status keel_arena_reserve(keel_arena *arena, size_t bytes, keel_err *err) {
 static void arena_release(keel_arena *arena) {
     for (arena_block *block = arena->first, *older; block; block = older) {
         older = block->older;
+        ASAN_UNPOISON_MEMORY_REGION(block->data, block->capacity); /* the heap's again */
         keel_free(block);
     }
     arena->first = NULL;
@@ -154,6 +173,7 @@ void keel_arena_reset(keel_arena *arena) {
         arena_release(arena);
         arena_grow(arena, capacity);
     } else {
+        ASAN_POISON_MEMORY_REGION(arena->first->data, arena->first->capacity);
         arena->first->used = 0;
     }
 }

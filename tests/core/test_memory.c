@@ -131,6 +131,28 @@ static void a_buffer_grows_formats_and_stays_terminated(void **state) {
     assert_null(buf.data);
 }
 
+/* AddressSanitizer's own answer; absent in other builds. */
+extern int __asan_address_is_poisoned(const volatile void *address) __attribute__((weak));
+
+static void what_an_arena_did_not_hand_out_is_poisoned(void **state) {
+    (void)state;
+    keel_arena arena = {0};
+    if (!__asan_address_is_poisoned) {
+        print_message("skipped: built without AddressSanitizer\n");
+        skip();
+    }
+    char *first = keel_arena_alloc(&arena, 10), *second = keel_arena_alloc(&arena, 64);
+    assert_false(__asan_address_is_poisoned(first + 9));
+    assert_true(__asan_address_is_poisoned(first + 10));
+    assert_false(__asan_address_is_poisoned(second + 63));
+    assert_true(__asan_address_is_poisoned(second + 64));
+    keel_arena_reset(&arena);
+    assert_true(__asan_address_is_poisoned(first));
+    assert_ptr_equal(keel_arena_alloc(&arena, 10), first);
+    assert_false(__asan_address_is_poisoned(first));
+    keel_arena_free(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_that_overflow_are_refused),
@@ -139,6 +161,7 @@ int main(void) {
         cmocka_unit_test(a_round_like_the_last_allocates_nothing),
         cmocka_unit_test(a_reserved_arena_serves_from_its_block),
         cmocka_unit_test(every_failed_allocation_is_told_and_leaks_nothing),
+        cmocka_unit_test(what_an_arena_did_not_hand_out_is_poisoned),
         cmocka_unit_test(a_buffer_grows_formats_and_stays_terminated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
