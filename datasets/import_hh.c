@@ -49,8 +49,7 @@ static keel_status parse_transcript(keel__import *import, const char *text, cons
     if (!marker_at(text))
         return keel_fail(err, KEEL_E_PARSE, where,
                          "%s: expected a blank line and \"Human:\" at the beginning", key);
-    while (*text) {
-        const marker *mark = marker_at(text);
+    for (const marker *mark; (mark = marker_at(text));) {
         const char *begin = text + strlen(mark->text), *end = next_marker(begin);
         keel_turn *turns = keel__grow(import->arena, out->turns, out->count, &out->capacity, sizeof *turns);
         char *said = trimmed_copy(import->arena, begin, end);

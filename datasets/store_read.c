@@ -421,7 +421,7 @@ static keel_status hash_conversation(const keel_conversation *conversation, keel
 
 static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, keel_buf *hashes, keel_err *err) {
     for (;;) {
-        keel_conversation *conversation;
+        keel_conversation *conversation = NULL;
         hex_hash one = {0};
         keel_arena_reset(arena);
         KEEL_TRY(keel_cursor_next(cursor, arena, &conversation, err));

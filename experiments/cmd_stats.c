@@ -109,7 +109,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 
 /* One row per leaf of the first split's object, one column per split. */
 static void put_count_rows(keel_table *table, const cJSON *splits, const char *group) {
-    const cJSON *first = splits->child,
+    const cJSON *first = cJSON_GetArrayItem(splits, 0),
                 *model = group ? cJSON_GetObjectItemCaseSensitive(first, group) : first, *item, *split;
     cJSON_ArrayForEach(item, model) {
         if (cJSON_IsObject(item)) {
@@ -127,13 +127,13 @@ static void put_count_rows(keel_table *table, const cJSON *splits, const char *g
 
 static void print_columns(const cJSON *columns, const char *title, FILE *out, bool intervals) {
     keel_table table = {.columns = (size_t)cJSON_GetArraySize(columns) + 1};
-    const cJSON *column, *metric;
+    const cJSON *first = cJSON_GetArrayItem(columns, 0), *column, *metric;
     keel_table_cell(&table, "%s", title);
     cJSON_ArrayForEach(column, columns) keel_table_cell(&table, "%s", column->string);
     if (!intervals) {
         put_count_rows(&table, columns, NULL);
     } else {
-        cJSON_ArrayForEach(metric, columns->child) {
+        cJSON_ArrayForEach(metric, first) {
             keel_table_cell(&table, "%s", metric->string);
             cJSON_ArrayForEach(column, columns)
                 keel_table_interval(&table, cJSON_GetObjectItemCaseSensitive(column, metric->string));
@@ -168,7 +168,7 @@ static void print(const cJSON *result, FILE *out) {
     }
     const cJSON *splits = cJSON_GetObjectItemCaseSensitive(result, "splits");
     const cJSON *behaviour = cJSON_GetObjectItemCaseSensitive(result, "behaviour");
-    if (!splits || !splits->child) {
+    if (!splits || !splits->child || !behaviour) {
         fputs("the store is empty\n", out);
         return;
     }

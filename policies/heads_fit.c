@@ -178,8 +178,11 @@ static keel_status build(const keel_heads_builder *builder, matrix *m, keel_head
                         .sets = config->folds + 1,
                         .used = m->used,
                         .n_groups = builder->count};
-    keel_status status =
-        count && matrix_room(m, entries) ? keel__heads_make(out, &sizes, err) : keel__heads_no_memory(err);
+    keel_status status = KEEL_E_NOMEM;
+    if (!count || !matrix_room(m, entries))
+        keel__heads_no_memory(err);
+    else
+        status = keel__heads_make(out, &sizes, err);
     if (status == KEEL_OK) {
         number_columns(*out, count, rows);
         for (size_t i = 0; i < builder->count; i++) put_unit(m, *out, builder->unit[i], &row, &pair);
