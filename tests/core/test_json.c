@@ -49,8 +49,8 @@ static void well_formed_values_are_accepted(void **state) {
                           "\"\\u00e9\\ud83d\\ude00\\n\\/\"",
                           "\t\r\n{\"a\" : [ ] }\n",
                           "\xef\xbb\xbf{}",
-                          "\xef\xbb\xbf"
-                          "0",
+                          ("\xef\xbb\xbf"
+                           "0"),
                           "\"\x7f\xe4\xbd\xa0\"",
                           "1e-999",
                           "123456789012345678901234567890"};
