@@ -61,6 +61,10 @@ void keel_cursor_close(keel_cursor *cursor);
  * it. */
 keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *arena, keel_conversation **out,
                                     keel_err *err);
+/* What is read between the two is of one state of the store, which need not be locked for each conversation
+ * anew. Inside a transaction hold does nothing, and *held says so to release. Write nothing in between. */
+keel_status keel_store_hold(keel_store *store, bool *held, keel_err *err);
+void keel_store_release(keel_store *store, bool held);
 keel_status keel_store_find_conversation(keel_store *store, const char *name, int64_t *id, keel_err *err);
 /* Ascending row ids of a split's conversations; the caller frees *ids with keel_free. */
 keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,

@@ -143,6 +143,22 @@ keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *a
     return KEEL_OK;
 }
 
+keel_status keel_store_hold(keel_store *store, bool *held, keel_err *err) {
+    sqlite3_stmt *statement;
+    *held = false;
+    if (store->rollback_due) keel_store_rollback(store);
+    if (!sqlite3_get_autocommit(store->db)) return KEEL_OK;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ROLLBACK, &statement, err)); /* the way back first */
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_HOLD, &statement, err));
+    KEEL_TRY(keel__store_run(store, statement, "beginning to read", err));
+    *held = true;
+    return KEEL_OK;
+}
+
+void keel_store_release(keel_store *store, bool held) {
+    if (held) keel_store_rollback(store); /* nothing was written */
+}
+
 /* ---- finding ---- */
 
 /* The ids of conversations whose external id (and source, if given) is this; counts at most two. */

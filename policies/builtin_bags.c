@@ -163,26 +163,28 @@ static keel_status read_surface(const keel_builtin *model, const keel_decision_v
 }
 
 static keel_status sample_candidate(const keel_builtin *model, const keel_decision_view *view,
-                                    const keel_candidate *candidate, keel_arena *arena,
+                                    const keel_candidate *candidate, bool bags, keel_arena *arena,
                                     keel_sample_candidate *out, keel_err *err) {
     keel_grams act;
     KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_TEXT, arena, &out->text, err));
+    KEEL_TRY(read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err));
+    if (!bags) return KEEL_OK;
     KEEL_TRY(weigh(model, KEEL_FIELD_TEXT, &out->text, arena, &out->field[0], err));
     KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_ACT, arena, &act, err));
-    KEEL_TRY(weigh(model, KEEL_FIELD_ACT, &act, arena, &out->field[1], err));
-    return read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err);
+    return weigh(model, KEEL_FIELD_ACT, &act, arena, &out->field[1], err);
 }
 
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
-                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err) {
+                                 size_t decision, bool bags, keel_arena *arena, keel_sample *out,
+                                 keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
     keel_decision_view view = keel__builtin_view(conversation, decision);
     keel_sample sample = {.log_turns = log1pf((float)at->turn)};
     keel_grams grams;
-    for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) {
+    for (int field = 0; field < (bags ? KEEL_N_STATE_FIELDS : KEEL_FIELD_LAST + 1); field++) {
         KEEL_TRY(keel__builtin_grams(model, &view, NULL, field, arena, &grams, err));
         if (field == KEEL_FIELD_LAST) sample.last = grams;
-        KEEL_TRY(weigh(model, field, &grams, arena, &sample.field[field], err));
+        if (bags) KEEL_TRY(weigh(model, field, &grams, arena, &sample.field[field], err));
     }
     if (model->base.space == KEEL_SPACE_CANDIDATES) {
         sample.n_candidates = at->n_candidates;
@@ -190,7 +192,7 @@ keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversat
         if (!sample.candidate) return no_memory(err);
     }
     for (size_t i = 0; i < sample.n_candidates; i++)
-        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], arena, &sample.candidate[i], err));
+        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], bags, arena, &sample.candidate[i], err));
     *out = sample;
     return KEEL_OK;
 }

@@ -142,7 +142,7 @@ keel_status keel__builtin_encode(const keel_base *base, const keel_conversation 
     const keel_builtin *model = (const keel_builtin *)base;
     keel_sample sample;
     encode_work work;
-    KEEL_TRY(keel__builtin_sample(model, conversation, decision, scratch, &sample, err));
+    KEEL_TRY(keel__builtin_sample(model, conversation, decision, true, scratch, &sample, err));
     bool sets = base->space == KEEL_SPACE_CANDIDATES;
     int64_t group = keel__builtin_group(conversation);
     size_t n_actions = sets ? sample.n_candidates : base->n_acts;

@@ -23,7 +23,7 @@ static int32_t taken_act(const keel_builtin *model, const keel_decision *decisio
 static keel_status read_lesson(const keel_builtin *model, const keel_conversation *conversation,
                                size_t decision, keel_arena *arena, keel_lesson *out, keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
-    KEEL_TRY(keel__builtin_sample(model, conversation, decision, arena, &out->sample, err));
+    KEEL_TRY(keel__builtin_sample(model, conversation, decision, true, arena, &out->sample, err));
     out->act = taken_act(model, at);
     out->taken = keel_arena_calloc(arena, at->n_candidates, sizeof *out->taken);
     out->outcome = keel_arena_calloc(arena, at->n_candidates, sizeof *out->outcome);

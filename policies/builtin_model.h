@@ -129,8 +129,10 @@ keel_decision_view keel__builtin_view(const keel_conversation *conversation, siz
 keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
                                 const keel_candidate *candidate, int field, keel_arena *arena,
                                 keel_grams *out, keel_err *err);
+/* bags false: without them, only what the linear heads and scalars read. */
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
-                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err);
+                                 size_t decision, bool bags, keel_arena *arena, keel_sample *out,
+                                 keel_err *err);
 
 /* ---- builtin_encode.c ---- */
 

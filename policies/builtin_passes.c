@@ -153,7 +153,7 @@ static keel_status sample_slot(void *context, size_t slot, const keel_conversati
     keel_sample *samples = keel_arena_calloc(arena, conversation->n_decisions, sizeof *samples);
     if (!samples) return no_memory(err);
     for (size_t i = 0; i < conversation->n_decisions; i++)
-        KEEL_TRY(keel__builtin_sample(to->model, conversation, i, arena, &samples[i], err));
+        KEEL_TRY(keel__builtin_sample(to->model, conversation, i, false, arena, &samples[i], err));
     to->samples[slot] = samples;
     return KEEL_OK;
 }
@@ -246,8 +246,10 @@ keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err) {
     keel_status status = to ? keel_heads_builder_open(&to->builder, &config, err) : no_memory(err);
     if (status == KEEL_OK) {
         to->model = model;
-        status =
-            sweep(tuning, "read labels", to, sample_slot, sets ? add_candidate_rows : add_state_rows, err);
+        bool labelled = sets || tuning->survey->with_risk > 0;
+        if (labelled)
+            status = sweep(tuning, "read labels", to, sample_slot, sets ? add_candidate_rows : add_state_rows,
+                           err);
     }
     if (status == KEEL_OK)
         status = keel_heads_fit(to->builder, tuning->pool,

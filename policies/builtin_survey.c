@@ -30,6 +30,7 @@ keel_status keel__builtin_survey(keel_store *store, const keel_split *split, kee
         for (size_t i = 0; i < conversation->n_decisions; i++)
             choice = survey_decision(&conversation->decisions[i], &survey) || choice;
         survey.conversations++;
+        survey.with_risk += conversation->risk != KEEL_RISK_UNKNOWN;
         survey.choices += choice;
         keel_arena_reset(&arena);
         status = keel_cursor_next(cursor, &arena, &conversation, err);

@@ -118,12 +118,9 @@ static void order_epoch(training *run) {
 }
 
 /* Conversations that are not kept are read from the store into their slot. */
-static keel_status fetch(training *run, size_t *first, size_t *n, keel_err *err) {
-    order_epoch(run);
-    *first = (size_t)(run->updates % run->per_epoch) * run->batch;
-    *n = run->tuning->count - *first < run->batch ? run->tuning->count - *first : run->batch;
-    for (size_t i = 0; i < *n; i++) {
-        size_t place = run->order[*first + i];
+static keel_status read_slots(training *run, size_t first, size_t n, keel_err *err) {
+    for (size_t i = 0; i < n; i++) {
+        size_t place = run->order[first + i];
         run->read[i] = NULL;
         run->examples[i] = run->kept[place] ? run->kept[place] : &run->fresh[i];
         if (run->kept[place]) continue;
@@ -132,6 +129,17 @@ static keel_status fetch(training *run, size_t *first, size_t *n, keel_err *err)
                                          &run->read[i], err));
     }
     return KEEL_OK;
+}
+
+static keel_status fetch(training *run, size_t *first, size_t *n, keel_err *err) {
+    bool held;
+    order_epoch(run);
+    *first = (size_t)(run->updates % run->per_epoch) * run->batch;
+    *n = run->tuning->count - *first < run->batch ? run->tuning->count - *first : run->batch;
+    KEEL_TRY(keel_store_hold(run->tuning->store, &held, err));
+    keel_status status = read_slots(run, *first, *n, err);
+    keel_store_release(run->tuning->store, held);
+    return status;
 }
 
 static keel_status make_example(void *context, size_t shard, size_t thread, keel_err *err) {

@@ -16,6 +16,7 @@ typedef struct keel_survey {
     size_t with_act;   /* with a taken candidate that carries an act */
     size_t judged;     /* with a taken candidate whose outcome is judged */
     size_t candidates; /* of all decisions */
+    size_t with_risk;  /* conversations whose risk is known */
 } keel_survey;
 keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out, keel_err *err);
 /* The space asked for, or the one that fits the split; KEEL_E_NOT_FOUND with a hint when nothing there
@@ -30,6 +31,7 @@ typedef struct keel_tuning {
     keel_pool *pool;
     const int64_t *ids; /* [count] conversations of the split, ascending */
     size_t count;
+    const keel_survey *survey;
     keel_builtin *model;
 } keel_tuning;
 

@@ -15,13 +15,23 @@ static keel_status work_slot(void *context, size_t shard, size_t thread, keel_er
                               err);
 }
 
+static keel_status read_round(round_state *round, size_t first, size_t n, keel_err *err) {
+    const keel_sweep *sweep = round->sweep;
+    keel_status status = KEEL_OK;
+    bool held;
+    KEEL_TRY(keel_store_hold(sweep->store, &held, err));
+    for (size_t i = 0; status == KEEL_OK && i < n; i++) {
+        keel_arena_reset(&round->arena[i]);
+        status = keel_store_conversation(sweep->store, sweep->ids[first + i], &round->arena[i],
+                                         &round->conversation[i], err);
+    }
+    keel_store_release(sweep->store, held);
+    return status;
+}
+
 static keel_status run_round(round_state *round, size_t first, size_t n, bool *stop, keel_err *err) {
     const keel_sweep *sweep = round->sweep;
-    for (size_t i = 0; i < n; i++) {
-        keel_arena_reset(&round->arena[i]);
-        KEEL_TRY(keel_store_conversation(sweep->store, sweep->ids[first + i], &round->arena[i],
-                                         &round->conversation[i], err));
-    }
+    KEEL_TRY(read_round(round, first, n, err));
     KEEL_TRY(keel_pool_run(sweep->pool, n, work_slot, round, err));
     for (size_t i = 0; i < n && !*stop; i++)
         KEEL_TRY(sweep->merge(sweep->context, i, round->conversation[i], stop, err));

@@ -110,7 +110,7 @@ static volume measure(const corpus *texts, const keel_builtin *model) {
         keel_arena_reset(&arena);
         need(keel_ngram_texts(&model->rules, &texts->text[i], 1, 0, false, &arena, &grams, &words, &err),
              &err);
-        need(keel__builtin_sample(model, &one.conversation, 0, &arena, &sample, &err), &err);
+        need(keel__builtin_sample(model, &one.conversation, 0, true, &arena, &sample, &err), &err);
         sum.words += words;
         for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) sum.grams += sample.field[field].count;
     }
