@@ -1,0 +1,80 @@
+#!/bin/sh
+# One way of looking for mistakes at a time, each over everything; the last line says what was found, and so does the
+# exit status. tests/run.sh does asan and the part of tsan that is quick every day.
+#
+#   tests/check.sh asan [CTEST ARGS]        AddressSanitizer, UndefinedBehaviorSanitizer
+#   tests/check.sh tsan [CTEST ARGS]        ThreadSanitizer
+#   tests/check.sh valgrind [CTEST ARGS]    memcheck, leaks included, of the tests and of every process they start
+#   tests/check.sh analyzer                 gcc -fanalyzer
+#   tests/check.sh tidy [FILES]             clang-tidy, with what .clang-tidy says
+set -eu
+. "$(dirname "$0")/steps.sh"
+mode=${1:-}
+[ $# = 0 ] || shift
+build=${KEEL_BUILD:-$here/build-$mode}
+status=0
+
+# What valgrind does not run, and why; a line each.
+left_out_of_valgrind() {
+    cat <<'END'
+check_includes          compiles headers, runs nothing of Keel
+check_includes_fails    the same
+link_library            links a program that does nothing
+END
+}
+
+valgrind_tested() {
+    export VALGRIND_LOGS="$build/valgrind"
+    # valgrind knows no AVX-512: OpenBLAS takes its kernel for AVX2.
+    export OPENBLAS_CORETYPE=Haswell
+    rm -rf "$VALGRIND_LOGS"
+    mkdir -p -m 1777 "$VALGRIND_LOGS"
+    built "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKEEL_TEST_LAUNCHER="$here/tests/support/under_valgrind.sh" || return 1
+    left_out_of_valgrind | sed 's/^/left out: /'
+    tested "$build" -E "^($(left_out_of_valgrind | awk '{ printf "%s%s", separator, $1; separator = "|" }'))\$" "$@" || status=$?
+    # Some tests kill a program or ignore how it ended: what valgrind said of it counts all the same.
+    found=$(find "$VALGRIND_LOGS" -type f -size +0)
+    [ -z "$found" ] || { cat $found; status=1; }
+}
+
+# Warnings of LOG, each once, and how many.
+judged() {
+    grep -E '(warning|error):' "$1" | sort -u | sed "s|^$here/||" || true
+    n=$(grep -E '(warning|error):' "$1" | sort -u | wc -l)
+    echo "$mode: $n findings"
+    [ "$n" = 0 ] || exit 1
+    exit "$status"
+}
+
+flags="-I$here -include $here/tests/support/analysis.h -Wno-unused-value"
+case $mode in
+asan)
+    built "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKEEL_SANITIZE=ON
+    tested "$build" "$@" || status=$?
+    finished "$status" "$build"
+    ;;
+tsan)
+    threads_tested "$build" "" "$@" || status=$?
+    finished "$status" "$build"
+    ;;
+valgrind)
+    valgrind_tested "$@" || status=$?
+    finished "$status" "$build"
+    ;;
+analyzer)
+    built "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Release -DKEEL_TESTS=OFF -DCMAKE_C_FLAGS="-fanalyzer $flags" --fresh || status=$?
+    judged "$build/build.log"
+    ;;
+tidy)
+    built "$build" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug --fresh || exit 1
+    [ $# -gt 0 ] || set -- $(cd "$here" && git ls-files '*.c' | grep -v '^tests/')
+    (cd "$here" && printf '%s\n' "$@" | xargs -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet --extra-arg="-I$here" \
+        --extra-arg=-include --extra-arg="$here/tests/support/analysis.h" --extra-arg=-Wno-unused-value) \
+        >"$build/tidy.log" 2>"$build/tidy.err" || status=$?
+    judged "$build/tidy.log"
+    ;;
+*)
+    sed -n '/^#   tests/s/^#   //p' "$0" >&2
+    exit 2
+    ;;
+esac
