@@ -155,6 +155,8 @@ static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
         {"{\"risk\":\"high\",\"messages\":[" USER "]}", KEEL_E_INVALID, "risk"},
         {"{\"completed\":1,\"messages\":[" USER "]}", KEEL_E_PARSE, "completed"},
         {"{\"split\":\"a b\",\"messages\":[" USER "]}", KEEL_E_INVALID, "a b"},
+        {"{\"meta\":{\"messages\":1},\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"odd\":1}]}",
+         KEEL_E_INVALID, "meta.messages"},
         {"{\"k\":1,\"meta\":{\"k\":2},\"messages\":[" USER "]}", KEEL_E_INVALID, "\"k\""},
         {"{\"id\":\"first\",\"messages\":[" USER "," USER "]}", KEEL_E_CONFLICT, "first"},
         {"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", KEEL_E_PARSE, "UTF-8"},
@@ -173,6 +175,9 @@ static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
         {"\"content\":\"x\",\"reward\":{\"speed\":-3}", "speed"},
         {"\"content\":\"x\",\"outcome\":\"none\"", "outcome"},
         {"\"content\":\"x\",\"feedback\":1,\"candidates\":[{\"content\":\"x\",\"feedback\":-1}]", "twice"},
+        {"\"content\":\"x\",\"outcome\":\"refusal\",\"candidates\":[{\"content\":\"x\",\"outcome\":"
+         "\"compliance\"}]",
+         "as refusal and compliance"},
     };
     char text[1024];
     import_chat("{\"id\":\"first\",\"messages\":[" USER "]}\n");
@@ -192,6 +197,12 @@ static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
     snprintf(text, sizeof text,
              "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"candidates\":[4]}]}");
     import_fails("chat", put("bad.jsonl", text), KEEL_E_PARSE, "messages[0]", "candidates[0]");
+    snprintf(
+        text, sizeof text,
+        "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\",\"candidates\":[{\"model\":\"m\"}]}]}");
+    import_fails("chat", put("bad.jsonl", text), KEEL_E_PARSE, "messages[0]", "expected content or an act");
+    import_fails("chat", put("bad.json", "{}"), KEEL_E_PARSE, "bad.json",
+                 "expected an array of conversations");
 }
 
 static void a_bad_file_leaves_the_good_ones_before_it(void **state) {

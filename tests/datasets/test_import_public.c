@@ -300,6 +300,8 @@ static void dialogues_need_their_schema(void **state) {
     (void)state;
     put_sgd("dev", DIALOGUE("1", TURN("USER", FRAME("S", ACT("INFORM"), WANT("Fly")))));
     import_fails("sgd", in("dev"), KEEL_E_PARSE, "dialogue 1", "Fly");
+    put("dev/schema.json", "{}");
+    import_fails("sgd", in("dev"), KEEL_E_PARSE, "schema.json", "expected an array of services");
     unlink(in("dev/schema.json"));
     import_fails("sgd", in("dev"), KEEL_E_NOT_FOUND, "dialogues_001.json", "schema");
 }
@@ -322,6 +324,8 @@ static void bad_dialogues_are_named(void **state) {
         put_sgd("dev", text);
         import_fails("sgd", in("dev"), KEEL_E_PARSE, bad[i].where, bad[i].message);
     }
+    put("dev/dialogues_001.json", "{}");
+    import_fails("sgd", in("dev"), KEEL_E_PARSE, "dialogues_001.json", "expected an array of dialogues");
 }
 
 /* ---- faults ---- */
