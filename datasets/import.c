@@ -145,12 +145,14 @@ keel_status keel__import_add(keel__import *import, keel_conversation *conversati
     report->candidates += candidates;
     report->unchanged += added == KEEL_ADDED_NOTHING;
     report->extended += added == KEEL_ADDED_CANDIDATES;
+    const bool seen = added == KEEL_ADDED_NEW && !merge && import->each;
+    report->unseen += added != KEEL_ADDED_NOTHING && !seen;
     if (added != KEEL_ADDED_NEW) return KEEL_OK;
     report->conversations++;
     report->turns += (int64_t)conversation->n_turns;
     report->decisions += (int64_t)conversation->n_decisions;
     report->completed += conversation->completed == KEEL_YES;
-    return KEEL_OK;
+    return seen ? import->each(import->user, conversation, err) : KEEL_OK;
 }
 
 static bool is_blank(const char *line) {
@@ -289,26 +291,31 @@ static keel_status name_file(keel__import *import, const char *path, keel_arena 
     return KEEL_OK;
 }
 
-static keel_status import_file(keel_store *store, const format *form, const char *split, const char *path,
-                               keel_import_report *report, keel_err *err) {
+/* common: what all files share. */
+static keel_status import_file(const keel__import *common, const format *form, const char *path,
+                               keel_err *err) {
     keel_arena arena = {0}, names = {0};
-    keel_import_report before = *report;
-    keel__import import = {.store = store, .split = split, .arena = &arena, .report = report};
+    keel_import_report before = *common->report;
+    keel__import import = *common;
+    import.arena = &arena;
     keel_status status = name_file(&import, path, &names, err);
-    if (status == KEEL_OK) status = keel_store_begin(store, err);
+    if (status == KEEL_OK) status = keel_store_begin(import.store, err);
     if (status == KEEL_OK) {
         status = import_in_transaction(&import, form, err);
-        if (status == KEEL_OK) status = keel_store_commit(store, err);
-        if (status != KEEL_OK) keel_store_rollback(store);
+        if (status == KEEL_OK) status = keel_store_commit(import.store, err);
+        if (status != KEEL_OK) keel_store_rollback(import.store);
     }
-    if (status != KEEL_OK) *report = before;
+    if (status != KEEL_OK) *import.report = before;
     keel_arena_free(&arena);
     keel_arena_free(&names);
     return status;
 }
 
 keel_status keel_import(keel_store *store, const char *format_name, const char *split,
-                        const char *const *paths, size_t count, keel_import_report *report, keel_err *err) {
+                        const char *const *paths, size_t count, keel_import_each *each, void *user,
+                        keel_import_report *report, keel_err *err) {
+    const keel__import common = {
+        .store = store, .split = split, .each = each, .user = user, .report = report};
     file_list list = {0};
     keel_progress progress;
     const format *form = find_format(format_name, err);
@@ -320,7 +327,7 @@ keel_status keel_import(keel_store *store, const char *format_name, const char *
     if (status == KEEL_OK) {
         keel_progress_start(&progress, "import", list.count);
         for (size_t i = 0; i < list.count && status == KEEL_OK; i++) {
-            status = import_file(store, form, split, list.paths[i], report, err);
+            status = import_file(&common, form, list.paths[i], err);
             keel_progress_step(&progress, i + 1, NULL);
         }
         keel_progress_end(&progress, list.count);

@@ -10,10 +10,12 @@
 typedef struct keel__import {
     keel_store *store;
     const char *path;
-    const char *name;   /* file name without folder and ".gz" */
-    const char *folder; /* name of the folder it lies in; "" if the path names none */
-    const char *split;  /* asked for, or NULL */
-    keel_arena *arena;  /* emptied before each conversation */
+    const char *name;       /* file name without folder and ".gz" */
+    const char *folder;     /* name of the folder it lies in; "" if the path names none */
+    const char *split;      /* asked for, or NULL */
+    keel_arena *arena;      /* emptied before each conversation */
+    keel_import_each *each; /* may be NULL */
+    void *user;
     keel_import_report *report;
 } keel__import;
 

@@ -44,8 +44,9 @@ typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_CANDIDA
  * is there with the same content is left alone. `merge`: if it is there with the same turns, the candidates
  * it does not have yet are added to its decisions (several deployed models answered the same prompt).
  * Anything else is KEEL_E_CONFLICT. where ("file:line") goes into errors. conversation->split NULL: assigned
- * by group, 80 % "train", 20 % "test". */
-keel_status keel_store_add_conversation(keel_store *store, const keel_conversation *conversation, bool merge,
+ * by group, 80 % "train", 20 % "test". A new one gets the ids of its rows: its own, its decisions' and its
+ * candidates'. */
+keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err);
 
 /* Walks the conversations of a split in ascending id; NULL split: all. Each is read into the arena (the
@@ -91,6 +92,9 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
 
 /* ---- transitions ---- */
 
+/* Transitions of a conversation that has none yet. */
+keel_status keel_store_add_transitions(keel_store *store, const keel_transition *transitions, size_t count,
+                                       keel_err *err);
 /* Replaces the transitions of one conversation. */
 keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
                                        const keel_transition *transitions, size_t count, keel_err *err);

@@ -126,8 +126,8 @@ void keel__split_clause(const keel_split *split, keel_buf *sql);
 void keel__split_bind(const keel_split *split, sqlite3_stmt *statement);
 
 /* As keel_store_add_conversation, and counts the candidates that were added. */
-keel_status keel__store_add(keel_store *store, const keel_conversation *conversation, bool merge,
-                            const char *where, keel_added *added, int64_t *new_candidates, keel_err *err);
+keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,
+                            keel_added *added, int64_t *new_candidates, keel_err *err);
 
 /* Reads state_dim, candidate_dim, n_candidates, n_actions and data, the first five columns, into the arena.
  */

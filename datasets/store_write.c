@@ -95,9 +95,22 @@ static keel_judge_kind candidate_judge(const keel_candidate *candidate) {
     return candidate->judge == KEEL_JUDGE_NONE ? KEEL_JUDGE_HUMAN : candidate->judge;
 }
 
+static keel_status insert_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                                keel_judge_kind judge, const char *judge_name, double confidence,
+                                keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
+    sqlite3_bind_int64(statement, 1, candidate_id);
+    sqlite3_bind_int(statement, 2, (int)outcome);
+    sqlite3_bind_int(statement, 3, (int)judge);
+    keel__bind_text(statement, 4, judge_name);
+    sqlite3_bind_double(statement, 5, confidence);
+    return keel__store_run(store, statement, "adding a label", err);
+}
+
 /* said: the text of the turn after the decision, or NULL; a candidate that says the same stores it only once.
  */
-static keel_status insert_candidate(keel_store *store, int64_t decision_id, const keel_candidate *candidate,
+static keel_status insert_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate,
                                     const char *said, const char *source, keel_err *err) {
     sqlite3_stmt *statement;
     const char *text = candidate_text(candidate);
@@ -115,9 +128,9 @@ static keel_status insert_candidate(keel_store *store, int64_t decision_id, cons
     sqlite3_bind_int(statement, 12, (int)candidate->outcome);
     sqlite3_bind_int(statement, 13, (int)judge);
     KEEL_TRY(keel__store_run(store, statement, "adding a candidate", err));
+    candidate->id = sqlite3_last_insert_rowid(store->db);
     if (judge == KEEL_JUDGE_NONE) return KEEL_OK;
-    return keel_store_put_label(store, sqlite3_last_insert_rowid(store->db), candidate->outcome, judge,
-                                source, 1.0, err);
+    return insert_label(store, candidate->id, candidate->outcome, judge, source, 1.0, err);
 }
 
 static const char *said_after(const keel_conversation *conversation, const keel_decision *decision) {
@@ -127,24 +140,25 @@ static const char *said_after(const keel_conversation *conversation, const keel_
 }
 
 static keel_status insert_decision(keel_store *store, int64_t conversation_id,
-                                   const keel_conversation *conversation, const keel_decision *decision,
+                                   const keel_conversation *conversation, keel_decision *decision,
                                    keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_DECISION, &statement, err));
     sqlite3_bind_int64(statement, 1, conversation_id);
     sqlite3_bind_int64(statement, 2, (int64_t)decision->turn);
     KEEL_TRY(keel__store_run(store, statement, "adding a decision", err));
-    int64_t id = sqlite3_last_insert_rowid(store->db);
+    decision->id = sqlite3_last_insert_rowid(store->db);
     for (size_t i = 0; i < decision->n_candidates; i++)
-        KEEL_TRY(insert_candidate(store, id, &decision->candidates[i], said_after(conversation, decision),
-                                  conversation->source, err));
+        KEEL_TRY(insert_candidate(store, decision->id, &decision->candidates[i],
+                                  said_after(conversation, decision), conversation->source, err));
     return KEEL_OK;
 }
 
-static keel_status insert_conversation(keel_store *store, const keel_conversation *conversation,
-                                       const char *where, int64_t *new_candidates, keel_err *err) {
+static keel_status insert_conversation(keel_store *store, keel_conversation *conversation, const char *where,
+                                       int64_t *new_candidates, keel_err *err) {
     int64_t id, candidates = 0;
     KEEL_TRY(insert_header(store, conversation, where, &id, err));
+    conversation->id = id;
     for (size_t i = 0; i < conversation->n_turns; i++)
         KEEL_TRY(insert_turn(store, id, i, &conversation->turns[i], err));
     for (size_t i = 0; i < conversation->n_decisions; i++) {
@@ -230,7 +244,7 @@ static keel_status merge_decision(keel_store *store, const keel_conversation *co
     if (!merge && there->n_candidates != decision->n_candidates)
         return conflict(conversation, where, "the number of candidates", err);
     for (size_t i = 0; i < decision->n_candidates; i++) {
-        const keel_candidate *candidate = &decision->candidates[i];
+        keel_candidate *candidate = &decision->candidates[i];
         size_t k = 0;
         while (k < there->n_candidates && !same_response(&there->candidates[k], candidate)) k++;
         if (k < there->n_candidates && !same_facts(&there->candidates[k], candidate))
@@ -325,8 +339,8 @@ static keel_status check_shape(const keel_conversation *conversation, const char
     return KEEL_OK;
 }
 
-keel_status keel__store_add(keel_store *store, const keel_conversation *conversation, bool merge,
-                            const char *where, keel_added *added, int64_t *new_candidates, keel_err *err) {
+keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,
+                            keel_added *added, int64_t *new_candidates, keel_err *err) {
     int64_t id, candidates = 0;
     KEEL_TRY(check_shape(conversation, where, err));
     keel_arena_reset(&store->scratch);
@@ -340,7 +354,7 @@ keel_status keel__store_add(keel_store *store, const keel_conversation *conversa
     return KEEL_OK;
 }
 
-keel_status keel_store_add_conversation(keel_store *store, const keel_conversation *conversation, bool merge,
+keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err) {
     int64_t candidates;
     keel_added what;
@@ -360,13 +374,7 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
         return keel_fail(err, KEEL_E_INVALID, "keel_store_put_label",
                          "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
                          (int)judge, confidence);
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
-    sqlite3_bind_int64(statement, 1, candidate_id);
-    sqlite3_bind_int(statement, 2, (int)outcome);
-    sqlite3_bind_int(statement, 3, (int)judge);
-    keel__bind_text(statement, 4, judge_name);
-    sqlite3_bind_double(statement, 5, confidence);
-    KEEL_TRY(keel__store_run(store, statement, "adding a label", err));
+    KEEL_TRY(insert_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_WIN_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
     sqlite3_bind_int(statement, 2, (int)outcome);
@@ -391,14 +399,19 @@ static keel_status insert_transition(keel_store *store, const keel_transition *t
     return keel__store_run(store, statement, "adding a transition", err);
 }
 
+keel_status keel_store_add_transitions(keel_store *store, const keel_transition *transitions, size_t count,
+                                       keel_err *err) {
+    for (size_t i = 0; i < count; i++) KEEL_TRY(insert_transition(store, &transitions[i], err));
+    return KEEL_OK;
+}
+
 keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
                                        const keel_transition *transitions, size_t count, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_TRANSITIONS, &statement, err));
     sqlite3_bind_int64(statement, 1, conversation_id);
     KEEL_TRY(keel__store_run(store, statement, "dropping transitions", err));
-    for (size_t i = 0; i < count; i++) KEEL_TRY(insert_transition(store, &transitions[i], err));
-    return KEEL_OK;
+    return keel_store_add_transitions(store, transitions, count, err);
 }
 
 /* ---- what was done ---- */

@@ -23,13 +23,26 @@ static keel_status check_paths(const char *const *paths, size_t count, keel_err 
     return KEEL_OK;
 }
 
-/* Transitions for what came in; for everything when older conversations changed or an earlier run was cut
- * off. */
-static keel_status derive_new(keel_store *store, const keel_import_report *report, int64_t missing_before,
-                              int64_t last_before, keel_err *err) {
+typedef struct deriving {
+    keel_store *store;
+    keel_reward_config config;
+    keel_arena arena;
+    int64_t transitions;
+} deriving;
+
+static keel_status derive_one(void *user, const keel_conversation *conversation, keel_err *err) {
+    deriving *to = user;
+    keel_arena_reset(&to->arena);
+    return keel_derive_added(to->store, conversation, &to->config, &to->arena, &to->transitions, err);
+}
+
+/* Transitions for what came in and was not whole then; for everything when older conversations changed or an
+ * earlier run was cut off. */
+static keel_status derive_rest(keel_store *store, const keel_import_report *report, int64_t missing_before,
+                               int64_t last_before, keel_err *err) {
     keel_reward_config config;
     bool old_ones_too = report->extended > 0 || missing_before > 0;
-    if (report->conversations == 0 && !old_ones_too) return KEEL_OK;
+    if (report->unseen == 0 && !old_ones_too) return KEEL_OK;
     KEEL_TRY(keel_derive_rewards(store, &config, err));
     return keel_derive(store, NULL, &config, old_ones_too ? 0 : last_before, NULL, err);
 }
@@ -56,12 +69,12 @@ static cJSON *told_json(const keel_import_report *report) {
     return json;
 }
 
-/* What follows from the files: transitions and the record, in one transaction. */
+/* What follows from the files: the last transitions and the record, in one transaction. */
 static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_report *report,
                           int64_t missing_before, int64_t last_before, keel_err *err) {
     if (report->files == report->files_known && missing_before == 0) return KEEL_OK;
     KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = derive_new(store, report, missing_before, last_before, err);
+    keel_status status = derive_rest(store, report, missing_before, last_before, err);
     if (status == KEEL_OK) status = keel_record_run(cli, store, err);
     if (status == KEEL_OK) status = keel_store_commit(store, err);
     if (status != KEEL_OK) keel_store_rollback(store);
@@ -73,8 +86,12 @@ static keel_status import_into(keel_cli *cli, keel_store *store, const char *con
     keel_import_report report = {0};
     int64_t missing = 0, last = 0;
     KEEL_TRY(keel_derive_state(store, &missing, &last, err));
-    KEEL_TRY(keel_import(store, keel_cli_value(cli, "--format"), keel_cli_value(cli, "--split"), paths, count,
-                         &report, err));
+    deriving to = {.store = store};
+    KEEL_TRY(keel_derive_rewards(store, &to.config, err));
+    keel_status status = keel_import(store, keel_cli_value(cli, "--format"), keel_cli_value(cli, "--split"),
+                                     paths, count, derive_one, &to, &report, err);
+    keel_arena_free(&to.arena);
+    KEEL_TRY(status);
     cli->result = cJSON_CreateObject();
     cJSON_AddNumberToObject(cli->result, "files", (double)report.files);
     cli->told = told_json(&report);

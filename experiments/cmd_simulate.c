@@ -96,16 +96,6 @@ static keel_status play(const simulation *sim, uint64_t episode, keel_arena *scr
     return keel_rollout_episode(sim->env, sim->who->policy, sim->who->base, episode, scratch, out, err);
 }
 
-/* In the same transaction: an episode never stands without its transitions. */
-static keel_status derive_episode(simulation *sim, const char *source, const char *id, keel_arena *scratch,
-                                  keel_err *err) {
-    char name[320];
-    int64_t row;
-    snprintf(name, sizeof name, "%s:%s", source, id);
-    KEEL_TRY(keel_store_find_conversation(sim->store, name, &row, err));
-    return keel_derive_conversation(sim->store, row, &sim->rewards, scratch, &sim->transitions, err);
-}
-
 static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *scratch, keel_err *err) {
     const keel_conversation *played = NULL;
     char id[256];
@@ -113,7 +103,7 @@ static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *sc
     snprintf(id, sizeof id, "%s-%llu-%s-%llu", sim->env_name, (unsigned long long)sim->seed, sim->who->name,
              (unsigned long long)episode);
     KEEL_TRY(play(sim, episode, scratch, &played, err));
-    keel_conversation conversation = *played; /* shallow: only names change */
+    keel_conversation conversation = *played; /* shallow: only names and ids change */
     conversation.external_id = id;
     conversation.split = sim->split;
     KEEL_TRY(keel_store_add_conversation(sim->store, &conversation, false, id, &added, err));
@@ -122,7 +112,8 @@ static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *sc
         return KEEL_OK;
     }
     sim->added++;
-    return derive_episode(sim, conversation.source, id, scratch, err);
+    /* In the same transaction: an episode never stands without its transitions. */
+    return keel_derive_added(sim->store, &conversation, &sim->rewards, scratch, &sim->transitions, err);
 }
 
 /* Episodes first .. last-1 in one transaction. */

@@ -42,6 +42,17 @@ keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_r
     return keel_store_put_transitions(store, id, out, count, err);
 }
 
+keel_status keel_derive_added(keel_store *store, const keel_conversation *conversation,
+                              const keel_reward_config *config, keel_arena *arena, int64_t *transitions,
+                              keel_err *err) {
+    size_t taken = keel_reward_count_taken(conversation);
+    keel_transition *out = keel_arena_calloc(arena, taken + 1, sizeof *out);
+    if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu transitions", taken);
+    size_t count = keel_reward_transitions(config, conversation, out);
+    *transitions += (int64_t)count;
+    return keel_store_add_transitions(store, out, count, err);
+}
+
 static keel_status derive_ids(keel_store *store, const int64_t *ids, size_t count,
                               const keel_reward_config *config, int64_t *transitions, keel_err *err) {
     keel_arena arena = {0};

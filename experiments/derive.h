@@ -20,6 +20,11 @@ keel_status keel_derive(keel_store *store, const keel_split *split, const keel_r
 keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
                                      keel_arena *arena, int64_t *transitions, keel_err *err);
 
+/* Transitions of a conversation that was just added, from what is in memory; adds to *transitions. */
+keel_status keel_derive_added(keel_store *store, const keel_conversation *conversation,
+                              const keel_reward_config *config, keel_arena *arena, int64_t *transitions,
+                              keel_err *err);
+
 /* Taken candidates that have no transition yet, and the largest conversation id, over the whole store. */
 keel_status keel_derive_state(keel_store *store, int64_t *missing, int64_t *last_id, keel_err *err);
 

@@ -69,7 +69,7 @@ static inline const char *put(const char *name, const char *text) {
 }
 
 static inline keel_status import_as(const char *format, const char *split, const char *path) {
-    return keel_import(store, format, split, &path, 1, &report, &err);
+    return keel_import(store, format, split, &path, 1, NULL, NULL, &report, &err);
 }
 
 static inline void contains(const char *text, const char *part) {
@@ -122,7 +122,7 @@ static inline void make(keel_conversation *out, const char *id, const char *grou
                                .decisions = decision};
 }
 
-static inline keel_added add(const keel_conversation *conversation) {
+static inline keel_added add(keel_conversation *conversation) {
     keel_added added;
     assert_ok(keel_store_add_conversation(store, conversation, false, "test", &added, &err));
     return added;

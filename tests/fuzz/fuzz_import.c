@@ -8,7 +8,7 @@
 #include "store_walk.h"
 
 static keel_status import_file(keel_store *store, const char *path, keel_import_report *report) {
-    return keel_import(store, FORMAT, NULL, &path, 1, report, &fuzz_err);
+    return keel_import(store, FORMAT, NULL, &path, 1, NULL, NULL, report, &fuzz_err);
 }
 
 static void import_into(keel_store *store, const char *path, const char *copy) {
