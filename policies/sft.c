@@ -139,7 +139,7 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     KEEL_TRY(hold_out(run, err));
     KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
     memcpy(model->split, run->split->text, sizeof model->split);
-    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .model = model};
+    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .survey = &run->survey, .model = model};
     KEEL_TRY(keel_store_conversation_ids(run->store, run->split, &run->ids, &run->tuning.count, err));
     run->tuning.ids = run->ids;
     return KEEL_OK;
