@@ -49,6 +49,21 @@ static void the_cut_of_the_input_does_not_matter_at_any_length(void **state) {
     }
 }
 
+static void the_processors_own_instructions_agree_with_the_plain_rounds(void **state) {
+    (void)state;
+    unsigned char blocks[64 * 33];
+    uint64_t next = 1;
+    for (size_t i = 0; i < sizeof blocks; i++)
+        blocks[i] = (unsigned char)((next = keel_hash64_mix(next, i)) >> 17);
+    for (size_t count = 0; count <= 33; count++) {
+        keel_sha256 hash, twin;
+        keel_sha256_init(&hash), keel_sha256_init(&twin);
+        keel_sha256_add(&hash, blocks, 64 * count);
+        keel__sha256_plain(twin.state, blocks, count);
+        assert_memory_equal(hash.state, twin.state, sizeof twin.state);
+    }
+}
+
 static void digest_of_texts(const char *a, const char *b, char hex[65]) {
     keel_sha256 hash;
     keel_sha256_init(&hash);
@@ -93,6 +108,7 @@ static void the_fast_hash_never_changes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_gives_the_published_digests),
+        cmocka_unit_test(the_processors_own_instructions_agree_with_the_plain_rounds),
         cmocka_unit_test(the_cut_of_the_input_does_not_matter_at_any_length),
         cmocka_unit_test(texts_are_told_apart_by_their_bounds_and_absence),
         cmocka_unit_test(the_fast_hash_spreads_and_depends_on_seed_and_order),
