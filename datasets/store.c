@@ -160,6 +160,11 @@ static keel_status execute(keel_store *store, const char *sql, const char *doing
     return KEEL_OK;
 }
 
+/* Not by PRAGMA: that needs memory, and could fail. */
+void keel__store_check_references(keel_store *store, bool check) {
+    sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_FKEY, (int)check, (int *)NULL);
+}
+
 static keel_status query_int(keel_store *store, const char *sql, int64_t *out, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_prepare(store, sql, &statement, err));

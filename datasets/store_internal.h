@@ -91,6 +91,10 @@ void keel__store_wait_install(keel_store *store);
 /* The other process that holds a write lock on the store; 0 if nobody does, or where it cannot be told. */
 long keel__store_holder(const keel_store *store);
 
+/* Whether SQLite looks up each row that a new row refers to; on by default. Who refers only to rows just
+ * written or read may do without, outside of a transaction. */
+void keel__store_check_references(keel_store *store, bool check);
+
 /* The error of the last SQLite call on this store, in words: in use, damaged, full, out of memory. */
 keel_status keel__store_fail(const keel_store *store, const char *doing, keel_err *err);
 
