@@ -26,18 +26,30 @@ struct keel_pool {
     /* the round's work, all under the lock */
     keel_shard_work *work;
     void *context;
-    size_t shards, next;
-    size_t failed; /* lowest failing shard; == shards: none */
+    size_t shards;
+    size_t *cursor; /* [threads] of each thread's own shards, the next that nobody has taken */
+    size_t failed;  /* lowest failing shard; == shards: none */
     keel_status status;
     keel_err err;
 };
 
-static size_t take_shard(keel_pool *pool) {
+/* A thread's own shards are the same in every round of as many, so that what they work on stays in the cache
+ * of its processor: first .. first of the next thread - 1. */
+static size_t first_own(const keel_pool *pool, size_t thread) {
+    return pool->shards * thread / pool->threads;
+}
+
+/* The next of the thread's own shards, or of another's that is behind; pool->shards: none left. Those above a
+ * failed one are left out, which still leaves the lowest failure of all to be found. */
+static size_t take_shard(keel_pool *pool, size_t thread) {
     pthread_mutex_lock(&pool->lock);
-    /* Shards are handed out in order, so once one failed every lower one is already under way: stopping here
-     * still leaves the lowest failure of all to be found. */
-    size_t shard = pool->failed < pool->shards ? pool->shards : pool->next;
-    if (shard < pool->shards) pool->next++;
+    size_t shard = pool->shards;
+    for (size_t i = 0; i < pool->threads && shard == pool->shards; ++i) {
+        size_t owner = (thread + i) % pool->threads, next = pool->cursor[owner];
+        if (next >= first_own(pool, owner + 1) || next >= pool->failed) continue;
+        shard = next;
+        pool->cursor[owner]++;
+    }
     pthread_mutex_unlock(&pool->lock);
     return shard;
 }
@@ -54,7 +66,7 @@ static void note_failure(keel_pool *pool, size_t shard, keel_status status, cons
 
 static void work_through(keel_pool *pool, size_t thread) {
     keel_err err = {0};
-    for (size_t shard; (shard = take_shard(pool)) < pool->shards;) {
+    for (size_t shard; (shard = take_shard(pool, thread)) < pool->shards;) {
         err = (keel_err){0};
         keel_status status = pool->work(pool->context, shard, thread, &err);
         if (status != KEEL_OK) note_failure(pool, shard, status, &err);
@@ -87,12 +99,14 @@ keel_status keel_pool_open(keel_pool **out, size_t threads, keel_err *err) {
     openblas_set_num_threads(1);
     keel_pool *pool = keel_calloc(1, sizeof *pool);
     worker *workers = keel_calloc(threads, sizeof *workers);
-    if (!pool || !workers) {
+    size_t *cursor = keel_calloc(threads, sizeof *cursor);
+    if (!pool || !workers || !cursor) {
+        keel_free(cursor);
         keel_free(workers);
         keel_free(pool);
         return keel_fail(err, KEEL_E_NOMEM, "keel_pool_open", "no memory for a pool of %zu threads", threads);
     }
-    *pool = (keel_pool){.threads = 1, .workers = workers};
+    *pool = (keel_pool){.threads = 1, .workers = workers, .cursor = cursor};
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
@@ -120,6 +134,7 @@ void keel_pool_close(keel_pool *pool) {
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->start);
     pthread_mutex_destroy(&pool->lock);
+    keel_free(pool->cursor);
     keel_free(pool->workers);
     keel_free(pool);
 }
@@ -134,7 +149,7 @@ keel_status keel_pool_run(keel_pool *pool, size_t shards, keel_shard_work *work,
     pthread_mutex_lock(&pool->lock);
     pool->work = work, pool->context = context;
     pool->shards = pool->failed = shards;
-    pool->next = 0;
+    for (size_t t = 0; t < pool->threads; ++t) pool->cursor[t] = first_own(pool, t);
     pool->status = KEEL_OK;
     if (!alone) {
         pool->round++;

@@ -231,8 +231,7 @@ static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts
     *out = parts;
 }
 
-keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
-                                  keel_err *err) {
+static keel_status run_shards(keel_learner *learner, const keel_batch *batch, keel_err *err) {
     struct keel_learner_work *work = learner->work;
     size_t rows = (size_t)learner->config.shard_rows;
     if (!batch->n || batch->n > (size_t)learner->config.batch)
@@ -241,7 +240,13 @@ keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch
     work->learner = learner;
     work->batch = batch;
     work->n_shards = (batch->n + rows - 1) / rows;
-    KEEL_TRY(keel_pool_run(work->pool, work->n_shards, run_shard, work, err));
+    return keel_pool_run(work->pool, work->n_shards, run_shard, work, err);
+}
+
+keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
+                                  keel_err *err) {
+    struct keel_learner_work *work = learner->work;
+    KEEL_TRY(run_shards(learner, batch, err));
     KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_piece, work, err));
     collect_parts(learner, batch->n, parts);
     return KEEL_OK;
@@ -278,6 +283,12 @@ static keel_status update_piece(void *context, size_t index, size_t thread, keel
     return KEEL_OK;
 }
 
+/* Where no clipping has to know the whole gradient first: each piece is fetched into the cache once. */
+static keel_status add_and_update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    KEEL_TRY(add_piece(context, index, thread, err));
+    return update_piece(context, index, thread, err);
+}
+
 /* d3rlpy counts from 0 and tests before it counts: the first hard copy falls right after step 1. */
 static bool target_due(const keel_learner *learner) {
     int64_t interval = learner->config.target_interval;
@@ -286,13 +297,20 @@ static bool target_due(const keel_learner *learner) {
 
 keel_status keel_learner_step(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                               keel_err *err) {
-    keel_loss_parts made;
-    KEEL_TRY(keel_learner_gradient(learner, batch, &made, err));
     struct keel_learner_work *work = learner->work;
+    keel_loss_parts made;
     double limit = learner->config.clip_norm;
-    work->clip = limit > 0 && made.gradient_norm > limit ? limit / made.gradient_norm : 1;
+    work->clip = 1;
     work->move_target = target_due(learner);
-    KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, update_piece, work, err));
+    if (limit > 0) {
+        KEEL_TRY(keel_learner_gradient(learner, batch, &made, err));
+        if (made.gradient_norm > limit) work->clip = limit / made.gradient_norm;
+        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, update_piece, work, err));
+    } else {
+        KEEL_TRY(run_shards(learner, batch, err));
+        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_and_update_piece, work, err));
+        collect_parts(learner, batch->n, &made);
+    }
     learner->adam.steps++;
     learner->step++;
     *parts = made;

@@ -1,25 +1,34 @@
 /* Steps per second of conservative Q-learning against the floor: the FLOPs of the matrix products that cannot
- * be avoided, over the SGEMM rate measured in the same run, interleaved with the steps. Fixed acts, MLP(256,
- * 256); transitions are drawn by the sampler out of a store, as in training. The kinds of learner: "vector",
- * Keel's defaults, a head per reward component, dropout and weight decay; "scalar", one head and neither.
+ * be avoided, over the SGEMM rate of this OpenBLAS kernel on large square matrices, measured in the same run,
+ * interleaved with the steps. Fixed acts, MLP(256, 256); transitions are drawn by the sampler out of a store,
+ * as in training. The kinds of learner: "scalar", one head, no dropout, no weight decay, as peers have it;
+ * "vector", Keel's defaults, a head per reward component, dropout and weight decay.
  *
- *     bench_cql_step [windows [seconds a window [kind features acts batch threads]]]
+ *     bench_cql_step [windows [seconds a window [kind features acts batch]]]
+ *     bench_cql_step ask kind features acts batch threads
  *
- * One line a shape: its numbers, then median, least and most of steps/s and of the share of one thread's
- * floor. Alone a thread is timed by its own processor time, so that others on the machine count for little.
+ * The first prints a line a shape: for one thread steps/s and share of the floor, for two steps/s over those
+ * of one thread in the window before; median [least, most] of the windows. CPUs: how many times as many
+ * multiply-adds two threads did as one, in registers alone, in the same window; below 1.9 the two CPUs were
+ * sharing a core, or with others, and the two-thread figure says nothing. One thread is timed by its own
+ * processor time, so that others on the machine count for little; two by the clock.
+ * The second answers each line of standard input, seconds, by: steps/s, SGEMM FLOP/s, CPUs, FLOP of a step.
  *
- * Floor per step, P weights, P1 of them in the first layer: s forward, s' online, s' target, dW: 2 B P each;
- * dX: 2 B (P - P1). */
+ * Floor per step, B rows, P weights, P1 of them in the first layer: s forward, s' online, s' target, dW: 2 B
+ * P each; dX: 2 B (P - P1). Sampling, elementwise work, gradient sums, Adam and the target network count as
+ * nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include <cblas.h>
+
 #include "core/file.h"
 #include "core/log.h"
 #include "rl/learner.h"
 
-enum { MAX_WINDOWS = 99, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };
+enum { MAX_WINDOWS = 99, MAX_THREADS = 64, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };
 
 typedef struct shape {
     size_t features, acts, batch;
@@ -216,38 +225,98 @@ static double flops_per_step(const shape *s, size_t heads) {
     return 2 * (double)s->batch * (5 * all - first);
 }
 
+/* Multiply-adds that wait for nothing but each other: sixteen chains in registers. */
+static keel_status spin(void *context, size_t shard, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    float x[16] = {0}, *sink = context;
+    for (int i = 0; i < 1000000; ++i)
+        for (int j = 0; j < 16; ++j) x[j] = x[j] * 0.5f + 1;
+    for (int j = 0; j < 16; ++j) sink[16 * shard] += x[j];
+    return KEEL_OK;
+}
+
+static double spins_per_second(bench *b, size_t shards, double seconds) {
+    static float sinks[16 * MAX_THREADS];
+    size_t rounds = 0;
+    double start = clock_of(false), now;
+    do {
+        keel_pool_run(b->pool, shards, spin, sinks, NULL);
+        rounds++;
+        now = clock_of(false);
+    } while (now - start < seconds);
+    return (double)(rounds * shards) / (now - start);
+}
+
+typedef struct window {
+    double steps, flops, cpus;
+} window;
+
+static window measure(bench *b, double seconds) {
+    size_t threads = keel_pool_threads(b->pool);
+    window w = {.cpus = 1};
+    w.flops = flops_per_second(seconds / 2);
+    if (threads > 1) w.cpus = spins_per_second(b, threads, seconds / 4) / spins_per_second(b, 1, seconds / 4);
+    w.steps = steps_per_second(b, seconds);
+    return w;
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static void run(const shape *s, const char *kind, size_t threads, int windows, double seconds) {
-    double steps[MAX_WINDOWS], share[MAX_WINDOWS];
+static void print_spread(double *values, int windows, int width, int decimals) {
+    qsort(values, (size_t)windows, sizeof *values, by_value);
+    printf(" %*.*f [%.*f, %.*f]", width, decimals, values[windows / 2], decimals, values[0], decimals,
+           values[windows - 1]);
+}
+
+static void run(const shape *s, const char *kind, int windows, double seconds) {
+    double steps[MAX_WINDOWS], share[MAX_WINDOWS], gain[MAX_WINDOWS], cpus[MAX_WINDOWS];
+    bench one, two;
+    open_bench(&one, s, kind, 1);
+    open_bench(&two, s, kind, 2);
+    double flops = flops_per_step(s, one.learner.net.shape.heads);
+    measure(&one, seconds), measure(&two, seconds);
+    for (int i = 0; i < windows; ++i) {
+        window alone = measure(&one, seconds), both = measure(&two, seconds);
+        steps[i] = alone.steps;
+        share[i] = alone.steps * flops / alone.flops;
+        gain[i] = both.steps / alone.steps;
+        cpus[i] = both.cpus;
+    }
+    printf("%-6s %8zu %4zu %5zu", kind, s->features, s->acts, s->batch);
+    print_spread(steps, windows, 5, 0);
+    print_spread(share, windows, 5, 2);
+    print_spread(gain, windows, 5, 2);
+    print_spread(cpus, windows, 5, 2);
+    putchar('\n');
+    fflush(stdout);
+    close_bench(&two);
+    close_bench(&one);
+}
+
+static void answer(const shape *s, const char *kind, size_t threads) {
+    char line[64];
     bench b;
     open_bench(&b, s, kind, threads);
     double flops = flops_per_step(s, b.learner.net.shape.heads);
-    steps_per_second(&b, seconds);
-    for (int w = 0; w < windows; ++w) {
-        double rate = flops_per_second(seconds / 2);
-        steps[w] = steps_per_second(&b, seconds);
-        share[w] = steps[w] * flops / rate;
+    while (fgets(line, sizeof line, stdin)) {
+        window w = measure(&b, atof(line));
+        printf("%.6g %.6g %.4g %.6g\n", w.steps, w.flops, w.cpus, flops);
+        fflush(stdout);
     }
-    qsort(steps, (size_t)windows, sizeof *steps, by_value);
-    qsort(share, (size_t)windows, sizeof *share, by_value);
-    int middle = windows / 2, last = windows - 1;
-    printf("%-6s %8zu %4zu %5zu %7zu  %8.0f %7.0f %7.0f  %5.2f %5.2f %5.2f\n", kind, s->features, s->acts,
-           s->batch, threads, steps[middle], steps[0], steps[last], share[middle], share[0], share[last]);
-    fflush(stdout);
     close_bench(&b);
 }
 
 /* ---- command line ---- */
 
 static int usage(void) {
-    fprintf(stderr,
-            "usage: bench_cql_step [windows (1-%d) [seconds a window "
-            "[scalar|vector features acts (at most %d) batch threads]]]\n",
-            (int)MAX_WINDOWS, (int)MAX_ACTS);
+    fprintf(
+        stderr,
+        "usage: bench_cql_step [windows (1-%d) [seconds a window [scalar|vector features acts (at most %d) "
+        "batch]]]\n       bench_cql_step ask scalar|vector features acts batch threads (at most %d)\n",
+        (int)MAX_WINDOWS, (int)MAX_ACTS, (int)MAX_THREADS);
     return 2;
 }
 
@@ -256,22 +325,31 @@ static size_t count(const char *text, size_t most) {
     return value > 0 && (size_t)value <= most ? (size_t)value : 0;
 }
 
-static int run_one(char **argv, int windows, double seconds) {
-    shape s = {count(argv[1], 1 << 16), count(argv[2], MAX_ACTS), count(argv[3], 1 << 16)};
-    size_t threads = count(argv[4], 64), vector = strcmp(argv[0], kinds[1]) == 0;
-    if (strcmp(argv[0], kinds[vector]) != 0 || !s.features || !s.acts || !s.batch || !threads) return usage();
-    run(&s, kinds[vector], threads, windows, seconds);
-    return 0;
+static bool read_shape(char **argv, const char **kind, shape *s) {
+    *kind = kinds[strcmp(argv[0], kinds[1]) == 0];
+    *s = (shape){count(argv[1], 1 << 16), count(argv[2], MAX_ACTS), count(argv[3], 1 << 16)};
+    return strcmp(argv[0], *kind) == 0 && s->features && s->acts && s->batch;
 }
 
 int main(int argc, char **argv) {
     int windows = argc > 1 ? atoi(argv[1]) : 9;
-    double seconds = argc > 2 ? atof(argv[2]) : 0.3;
-    if (windows < 1 || windows > MAX_WINDOWS || seconds <= 0 || (argc > 3 && argc != 8)) return usage();
-    if (argc == 8) return run_one(argv + 3, windows, seconds);
-    printf("kind   features acts batch threads  steps/s   least    most  share least  most\n");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; ++i)
-        for (size_t threads = 1; threads <= 2; ++threads)
-            for (size_t k = 0; k < 2; ++k) run(&shapes[i], kinds[k], threads, windows, seconds);
+    double seconds = argc > 2 ? atof(argv[2]) : 0.2;
+    const char *kind;
+    shape one;
+    if (argc == 7 && strcmp(argv[1], "ask") == 0) {
+        size_t threads = count(argv[6], MAX_THREADS);
+        if (!read_shape(argv + 2, &kind, &one) || !threads) return usage();
+        answer(&one, kind, threads);
+        return 0;
+    }
+    bool all = argc <= 3;
+    if (windows < 1 || windows > MAX_WINDOWS || seconds <= 0 || (!all && argc != 7)) return usage();
+    if (!all && !read_shape(argv + 3, &kind, &one)) return usage();
+    printf("OpenBLAS kernel %s; median [least, most] of %d windows of %g s\n"
+           "kind   features acts batch  steps/s  share of the floor  two threads over one  CPUs\n",
+           openblas_get_corename(), windows, seconds);
+    if (!all) run(&one, kind, windows, seconds);
+    for (size_t i = 0; all && i < sizeof shapes / sizeof *shapes; ++i)
+        for (size_t k = 0; k < 2; ++k) run(&shapes[i], kinds[k], windows, seconds);
     return 0;
 }
