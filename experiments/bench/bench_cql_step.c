@@ -9,10 +9,10 @@
  *
  * The first prints a line a shape: for one thread steps/s and share of the floor, for two steps/s over those
  * of one thread in the window before; median [least, most] of the windows. CPUs: how many times as many
- * multiply-adds two threads did as one, in registers alone, in the same window; below 1.9 the two CPUs were
- * sharing a core, or with others, and the two-thread figure says nothing. One thread is timed by its own
- * processor time, so that others on the machine count for little; two by the clock.
- * The second answers each line of standard input, seconds, by: steps/s, SGEMM FLOP/s, CPUs, FLOP of a step.
+ * multiply-adds two threads did as one, on matrices in the first cache, in the same window; below 1.9 the two
+ * CPUs were sharing a core, or with others, and the two-thread figure says nothing. One thread is timed by
+ * its own processor time, so that others on the machine count for little; two by the clock. The second
+ * answers each line of standard input, seconds, by: steps/s, SGEMM FLOP/s, CPUs, FLOP of a step.
  *
  * Floor per step, B rows, P weights, P1 of them in the first layer: s forward, s' online, s' target, dW: 2 B
  * P each; dX: 2 B (P - P1). Sampling, elementwise work, gradient sums, Adam and the target network count as
@@ -225,22 +225,22 @@ static double flops_per_step(const shape *s, size_t heads) {
     return 2 * (double)s->batch * (5 * all - first);
 }
 
-/* Multiply-adds that wait for nothing but each other: sixteen chains in registers. */
+/* Products that stay in the first cache and keep every multiply-adder of a core busy, so that two threads get
+ * no further than one where their CPUs are one core's. */
 static keel_status spin(void *context, size_t shard, size_t thread, keel_err *err) {
-    (void)thread, (void)err;
-    float x[16] = {0}, *sink = context;
-    for (int i = 0; i < 1000000; ++i)
-        for (int j = 0; j < 16; ++j) x[j] = x[j] * 0.5f + 1;
-    for (int j = 0; j < 16; ++j) sink[16 * shard] += x[j];
+    enum { SIDE = 48, REPEATS = 4000 };
+    static float a[SIDE * SIDE], y[MAX_THREADS][SIDE * SIDE];
+    (void)context, (void)thread, (void)err;
+    for (int i = 0; i < REPEATS; ++i)
+        keel_gemm(false, false, SIDE, SIDE, SIDE, 1, a, SIDE, a, SIDE, 0, y[shard], SIDE);
     return KEEL_OK;
 }
 
 static double spins_per_second(bench *b, size_t shards, double seconds) {
-    static float sinks[16 * MAX_THREADS];
     size_t rounds = 0;
     double start = clock_of(false), now;
     do {
-        keel_pool_run(b->pool, shards, spin, sinks, NULL);
+        keel_pool_run(b->pool, shards, spin, NULL, NULL);
         rounds++;
         now = clock_of(false);
     } while (now - start < seconds);
