@@ -192,6 +192,21 @@ static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_n
 }
 
 /* A bandit of known value: the interval covers it, and the estimate is near it. */
+/* More steps than are blended: the last of the blends is still the whole log, which is right to the bit here,
+ * where the model is wrong by far. */
+static void the_last_blend_takes_the_log_to_its_end(void **state) {
+    (void)state;
+    enum { STEPS = 60 };
+    double ones[STEPS], wrong[STEPS];
+    keel_ope_log log = {0};
+    for (size_t t = 0; t < STEPS; ++t) ones[t] = 1, wrong[t] = 1000;
+    for (size_t i = 0; i < 20; ++i) add(&log, i, (example){ones, ones, wrong, wrong}, STEPS);
+    keel_ope got = estimate(&log, 1);
+    check(got.estimate[KEEL_OPE_DM].value, 1000, 1e-9);
+    check(got.estimate[KEEL_OPE_WDR].value, STEPS, 1e-9);
+    check(got.estimate[KEEL_OPE_MAGIC].value, STEPS, 1e-6);
+}
+
 static void weighted_importance_sampling_finds_the_value_of_another_policy(void **state) {
     (void)state;
     keel_rng rng = keel_rng_stream(4, "test", 0);
@@ -234,6 +249,7 @@ int main(void) {
         cmocka_unit_test(without_a_model_of_every_step_nothing_is_doubly_robust),
         cmocka_unit_test(the_blend_is_the_minimum_on_the_simplex),
         cmocka_unit_test(magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not),
+        cmocka_unit_test(the_last_blend_takes_the_log_to_its_end),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
         cmocka_unit_test(the_headline_takes_an_effective_sample_of_thirty),
     };
