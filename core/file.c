@@ -41,10 +41,31 @@ bool keel_file_is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* Whether the name is free or stands for what is wanted itself, not through a link: renaming over anything
+ * else would take it away (a link, or as root /dev/null). */
+static bool may_replace(const char *path, mode_t wanted) {
+    struct stat info;
+    return lstat(path, &info) != 0 || (info.st_mode & S_IFMT) == wanted;
+}
+
+/* O_NONBLOCK: a pipe must not keep the very question waiting. It means nothing to a regular file. */
+keel_status keel_file_open(const char *path, int *fd, keel_err *err) {
+    struct stat info;
+    int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0) return fail_errno(err, path, "open");
+    if (fstat(opened, &info) == 0 && S_ISREG(info.st_mode)) {
+        *fd = opened;
+        return KEEL_OK;
+    }
+    close(opened);
+    return keel_fail(err, KEEL_E_IO, path, "cannot read: %s",
+                     S_ISDIR(info.st_mode) ? "it is a folder" : "it is no regular file");
+}
+
 keel_status keel_file_hash(const char *path, char hex[65], keel_err *err) {
     unsigned char block[1 << 16];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail_errno(err, path, "open");
+    int fd = -1;
+    KEEL_TRY(keel_file_open(path, &fd, err));
     keel_sha256 hash;
     keel_sha256_init(&hash);
     ssize_t got;
@@ -99,6 +120,8 @@ keel_status keel_file_write(const char *path, const void *bytes, size_t length, 
 keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err) {
     char temporary[4096];
     KEEL_TRY(beside(temporary, sizeof temporary, path, "partial", err));
+    if (!may_replace(path, S_IFREG))
+        return keel_fail(err, KEEL_E_CONFLICT, path, "expected a file or nothing, found something else");
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) return fail_errno(err, path, "create");
     bool good = true;
@@ -173,11 +196,7 @@ static keel_status source_open(source **out, const char *path, keel_err *err) {
         status = keel_fail(err, KEEL_E_NOMEM, path, "no memory to read the file");
         goto fail;
     }
-    from->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (from->fd < 0) {
-        status = fail_errno(err, path, "open");
-        goto fail;
-    }
+    KEEL_TRY_GOTO(keel_file_open(path, &from->fd, err), fail);
     KEEL_TRY_GOTO(source_fill(from, 2, err), fail);
     if (from->inflater.avail_in >= 2 && from->input[0] == 0x1f && from->input[1] == 0x8b) {
         from->inflater.zalloc = zlib_alloc;
@@ -485,8 +504,8 @@ keel_status keel_folder_begin(keel_folder_write *folder, const char *path, keel_
     KEEL_TRY(copy_path(made.path, sizeof made.path, path, err));
     KEEL_TRY(beside(made.temporary, sizeof made.temporary, made.path, "partial", err));
     KEEL_TRY(beside(aside, sizeof aside, made.path, "old", err));
-    if (keel_file_exists(made.path) && !keel_file_is_folder(made.path))
-        return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder or nothing, found a file");
+    if (!may_replace(made.path, S_IFDIR))
+        return keel_fail(err, KEEL_E_CONFLICT, path, "expected a folder or nothing, found something else");
     memcpy(parent, made.path, sizeof parent);
     char *slash = strrchr(parent, '/');
     if (slash) slash[slash == parent ? 1 : 0] = '\0';

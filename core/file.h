@@ -12,6 +12,10 @@
 bool keel_file_exists(const char *path);
 bool keel_file_is_folder(const char *path);
 
+/* Opens a regular file for reading; the caller closes *fd. A pipe or a device, which could keep a reader
+ * waiting for ever, is KEEL_E_IO. So are all readers below. */
+keel_status keel_file_open(const char *path, int *fd, keel_err *err);
+
 /* Reads a whole file, gzipped or not, into buf (cleared first; NUL-terminated). Fails with KEEL_E_IO naming
  * the path, or KEEL_E_INVALID when more than max_bytes come out (0: 1 GiB). A truncated or corrupt gzip
  * stream is KEEL_E_PARSE. */
@@ -31,7 +35,8 @@ void keel_line_reader_close(keel_line_reader *reader);
 keel_status keel_file_hash(const char *path, char hex[65], keel_err *err);
 
 /* Writes bytes to path by way of a temporary file in the same folder, fsync and rename: path holds the old
- * content or the new, never a part. */
+ * content or the new, never a part. What is there and no file (a device, a link) is left alone:
+ * KEEL_E_CONFLICT. */
 keel_status keel_file_write(const char *path, const void *bytes, size_t length, keel_err *err);
 
 /* The same of several parts, one after the other, so that large data need not be copied together first. */
@@ -49,8 +54,9 @@ keel_status keel_folder_list(const char *path, const char *const *suffixes, keel
                              const char ***names, size_t *count, keel_err *err);
 
 /* A folder that appears whole or not at all: files are written under `temporary` and commit renames it to
- * path, replacing an older folder. Use begin, write files into folder->temporary, then commit or abandon. A
- * temporary folder left behind by a killed process is removed by the next begin for the same path. */
+ * path, replacing an older folder (not a link to one). Use begin, write files into folder->temporary, then
+ * commit or abandon. A temporary folder left behind by a killed process is removed by the next begin for the
+ * same path. */
 typedef struct keel_folder_write {
     char path[4096];
     char temporary[4112];

@@ -8,7 +8,8 @@
 #include "core/json.h"
 #include "core/text.h"
 
-enum { MAX_DEPTH = 100, MAX_NUMBER = 63, POOL = 4096, FEW = 16 };
+/* MAX_VALUES: a value takes some 70 bytes, be it "0" in the text; so a hostile line stays below 600 MB. */
+enum { MAX_DEPTH = 100, MAX_VALUES = 1 << 23, MAX_NUMBER = 63, POOL = 4096, FEW = 16 };
 
 typedef struct reader {
     const char *text, *at, *end;
@@ -16,6 +17,7 @@ typedef struct reader {
     keel_err *err;
     keel_arena *arena;     /* where values and texts go; NULL: each is allocated, for cJSON_Delete */
     char *pool, *pool_end; /* of the arena, for texts */
+    size_t values;         /* read so far */
 } reader;
 
 /* ---- failing ---- */
@@ -333,6 +335,7 @@ static keel_status read_container(reader *r, cJSON *into, int depth) {
     skip_space(r);
     if (r->at < r->end && *r->at == close) return r->at++, KEEL_OK;
     for (;;) {
+        if (++r->values > MAX_VALUES) return bad(r, r->at, "more than 8 million values");
         if (!(item = append(r, into, item))) return no_memory(r);
         skip_space(r);
         if (object) KEEL_TRY(read_key(r, item, &length));

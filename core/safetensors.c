@@ -1,7 +1,6 @@
 #include "core/safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,14 +63,9 @@ static keel_status read_whole(const char *path, keel_buf *buf, keel_err *err) {
     struct stat info;
     size_t length = 0;
     ssize_t got = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        keel_status status =
-            keel_fail(err, KEEL_E_IO, path, "cannot open: %s", fd < 0 ? strerror(errno) : "not a file");
-        if (fd >= 0) close(fd);
-        return status;
-    }
-    size_t size = (size_t)info.st_size;
+    int fd = -1;
+    KEEL_TRY(keel_file_open(path, &fd, err));
+    size_t size = fstat(fd, &info) == 0 ? (size_t)info.st_size : 0;
     char *data = keel_alloc(size + 1);
     while (data && length < size && got > 0) {
         got = read(fd, data + length, size - length);
@@ -230,6 +224,9 @@ keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_
     cJSON *header = NULL;
     size_t length = 0;
     keel_status status = read_whole(path, &made.file, err);
+    made.path = keel_arena_strdup(&made.names, path);
+    if (status == KEEL_OK && !made.path)
+        status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for its name");
     if (status == KEEL_OK) status = open_header(&made.file, path, &length, &header, err);
     if (status == KEEL_OK) {
         size_t start = LENGTH_BYTES + length;
@@ -276,19 +273,20 @@ static void put_shape(char *text, size_t size, const size_t *shape, size_t n_dim
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err) {
     const keel_named_tensor *tensor = keel_safetensors_find(file, name);
-    if (!tensor) return keel_fail(err, KEEL_E_INVALID, name, "the tensor \"%s\" is missing", name);
+    if (!tensor) return keel_fail(err, KEEL_E_INVALID, file->path, "the tensor \"%s\" is missing", name);
     if (tensor->dtype != KEEL_F32)
-        return keel_fail(err, KEEL_E_INVALID, name, "tensor \"%s\": expected F32, got %s", name,
+        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected F32, got %s", name,
                          dtypes[dtype_row(tensor->dtype)].name);
     if (tensor->n_dims != n_dims || (n_dims && memcmp(tensor->shape, shape, n_dims * sizeof *shape) != 0)) {
         char wanted[128], got[128];
         put_shape(wanted, sizeof wanted, shape, n_dims);
         put_shape(got, sizeof got, tensor->shape, tensor->n_dims);
-        return keel_fail(err, KEEL_E_INVALID, name, "tensor \"%s\": expected shape %s, got %s", name, wanted,
-                         got);
+        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected shape %s, got %s", name,
+                         wanted, got);
     }
     if (!keel_safetensors_finite(tensor))
-        return keel_fail(err, KEEL_E_INVALID, name, "tensor \"%s\" holds numbers that are not finite", name);
+        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
+                         name);
     if (tensor->bytes) memcpy(out, tensor->data, tensor->bytes);
     return KEEL_OK;
 }

@@ -28,6 +28,7 @@ typedef struct keel_named_tensor {
 typedef struct keel_safetensors {
     keel_buf file; /* owns everything the tensors point to, but the names */
     keel_arena names;
+    const char *path; /* for errors; among the names */
     size_t count;
     keel_named_tensor *tensors; /* in file order */
 } keel_safetensors;
@@ -38,7 +39,7 @@ const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, con
 /* False when an F32 tensor holds a number that is not finite. */
 bool keel_safetensors_finite(const keel_named_tensor *tensor);
 /* Copies an F32 tensor of exactly this shape and of finite numbers into out; any difference is KEEL_E_INVALID
- * naming the tensor. */
+ * naming file and tensor. */
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);

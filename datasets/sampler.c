@@ -152,8 +152,8 @@ static keel_status check_shape(const keel_sampler *sampler, sqlite3_stmt *row, k
 /* The action that was taken, or -1 when it has no place in this space. */
 static int32_t action_of(const keel_sampler *sampler, sqlite3_stmt *row) {
     if (ragged(sampler)) return (int32_t)sqlite3_column_int(row, COL_PLACE);
-    if (sampler->config.space == KEEL_SPACE_OUTCOMES)
-        return (int32_t)sqlite3_column_int(row, COL_OUTCOME) - 1;
+    int outcome = sqlite3_column_int(row, COL_OUTCOME);
+    if (sampler->config.space == KEEL_SPACE_OUTCOMES) return outcome > 0 ? outcome - 1 : -1;
     const char *act = (const char *)sqlite3_column_text(row, COL_ACT);
     for (size_t i = 0; act && i < sampler->config.n_acts; i++)
         if (strcmp(act, sampler->config.acts[i]) == 0) return (int32_t)i;

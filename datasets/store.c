@@ -287,11 +287,20 @@ static keel_status check_schema(keel_store *store, keel_store_mode mode, keel_er
 
 /* ---- opening ---- */
 
+/* The file may come from anybody: what it holds besides tables is not run. */
+static void distrust(sqlite3 *db) {
+    static const int off[] = {SQLITE_DBCONFIG_ENABLE_TRIGGER, SQLITE_DBCONFIG_ENABLE_VIEW};
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) sqlite3_db_config(db, off[i], 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+}
+
 static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *err) {
     keel__store_wait_install(store);
     sqlite3_extended_result_codes(store->db, 0);
+    distrust(store->db);
     KEEL_TRY(execute(store,
-                     "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -16000;",
+                     "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
+                     " PRAGMA cache_size = -16000;",
                      "opening", err));
     KEEL_TRY(check_schema(store, mode, err));
     /* Set once the file is known to be ours: the journal mode is written into the file. */
@@ -352,8 +361,11 @@ static keel_status open_file(keel_store *store, keel_store_mode mode, bool writa
 
 keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct stat about;
     pthread_once(&once, route_memory);
-    if (keel_file_is_folder(path)) return keel_fail(err, KEEL_E_STORE, path, "a folder, not a store");
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return keel_fail(err, KEEL_E_STORE, path, "a %s, not a store",
+                         S_ISDIR(about.st_mode) ? "folder" : "pipe or a device");
     if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
         keel_fail(err, KEEL_E_NOT_FOUND, path, "no such store");
         keel_hint(err, "make one with: keel import --store %s --format NAME PATH", path);

@@ -335,7 +335,9 @@ static keel_status load_step(loading *load, const cJSON *object, keel_err *err) 
     KEEL_TRY(keel_json_string(object, "group", false, &group, where, err));
     KEEL_TRY(substitute(load, title ? title : name, &step.title, err));
     if (group) KEEL_TRY(substitute(load, group, &step.group, err));
-    KEEL_TRY(keel_verb_find(verb, &step.verb, err));
+    keel_status found = keel_verb_find(verb, &step.verb, err);
+    if (found != KEEL_OK && err) snprintf(err->where, sizeof err->where, "%.319s", where);
+    if (found != KEEL_OK) return found;
     if (strcmp(verb, "run") == 0) return keel_fail(err, KEEL_E_PARSE, where, "a recipe cannot run recipes");
     KEEL_TRY(step_arguments(load, object, &step, where, err));
     KEEL_TRY(check_step(&step, where, err));

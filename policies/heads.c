@@ -286,10 +286,10 @@ static keel_status find(reader *r, int tensor, keel_dtype dtype, size_t n_dims) 
     const char *name = tensor_name(&r->names, r->prefix, tensor);
     if (!name) return keel__heads_no_memory(r->err);
     const keel_named_tensor *found = keel_safetensors_find(r->file, name);
-    if (!found) return keel_fail(r->err, KEEL_E_INVALID, name, "the tensor \"%s\" is missing", name);
+    if (!found) return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "the tensor \"%s\" is missing", name);
     if (found->dtype != dtype || found->n_dims != n_dims)
-        return keel_fail(r->err, KEEL_E_INVALID, name, "tensor \"%s\": not of the type or rank expected",
-                         name);
+        return keel_fail(r->err, KEEL_E_INVALID, r->file->path,
+                         "tensor \"%s\": not of the type or rank expected", name);
     r->tensor[tensor] = found;
     return KEEL_OK;
 }
@@ -297,14 +297,14 @@ static keel_status find(reader *r, int tensor, keel_dtype dtype, size_t n_dims) 
 static keel_status expect(const reader *r, int tensor, size_t dim, size_t wanted) {
     const keel_named_tensor *found = r->tensor[tensor];
     if (found->shape[dim] == wanted) return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_INVALID, found->name,
+    return keel_fail(r->err, KEEL_E_INVALID, r->file->path,
                      "tensor \"%s\": expected %zu in dimension %zu, got %zu", found->name, wanted, dim,
                      found->shape[dim]);
 }
 
 static keel_status bad(const reader *r, int tensor, const char *what) {
     const char *name = r->tensor[tensor]->name;
-    return keel_fail(r->err, KEEL_E_INVALID, name, "tensor \"%s\": %s", name, what);
+    return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "tensor \"%s\": %s", name, what);
 }
 
 static keel_status find_all(reader *r, keel_heads *sizes) {
@@ -367,8 +367,8 @@ keel_status keel_heads_load(keel_heads **out, const keel_safetensors *file, cons
     keel_heads sizes = {.n_ids = n_ids, .n_heads = n_heads, .n_dense = n_dense}, *heads = NULL;
     keel_status status = KEEL_OK;
     if (n_ids > INT32_MAX || n_heads == 0 || n_heads > KEEL_HEADS_MAX)
-        return keel_fail(err, KEEL_E_INVALID, prefix, "%zu ids and %zu heads are no linear heads", n_ids,
-                         n_heads);
+        return keel_fail(err, KEEL_E_INVALID, file->path, "%s: %zu ids and %zu heads are no linear heads",
+                         prefix, n_ids, n_heads);
     KEEL_TRY_GOTO(find_all(&r, &sizes), done);
     KEEL_TRY_GOTO(keel__heads_make(&heads, &sizes, err), done);
     KEEL_TRY_GOTO(fill(&r, heads), done);

@@ -286,10 +286,13 @@ static void a_failed_write_keeps_the_old_file(void **state) {
     assert_int_equal(keel_file_write(in("no/such/folder"), "x", 1, &err), KEEL_E_IO);
     assert_int_equal(keel_file_write(in("ends-in-slash/"), "x", 1, &err), KEEL_E_INVALID);
     assert_int_equal(keel_file_write("..", "x", 1, &err), KEEL_E_INVALID);
-    /* A folder stands where the file should go: the rename fails, the folder stays. */
+    /* A folder stands where the file should go, or a link, or what is no file at all: it stays. */
     assert_int_equal(keel_folder_make(in("taken/inside"), NULL), KEEL_OK);
-    assert_int_equal(keel_file_write(in("taken"), "x", 1, &err), KEEL_E_IO);
+    assert_int_equal(keel_file_write(in("taken"), "x", 1, &err), KEEL_E_CONFLICT);
     assert_true(keel_file_is_folder(in("taken/inside")));
+    assert_int_equal(symlink("taken", in("linked")), 0);
+    assert_int_equal(keel_file_write(in("linked"), "x", 1, &err), KEEL_E_CONFLICT);
+    assert_int_equal(keel_file_write("/dev/null", "x", 1, &err), KEEL_E_CONFLICT);
     assert_false(keel_file_exists(in(".taken.partial")));
 }
 

@@ -1,5 +1,6 @@
-/* dump_store FILE: every table of a store on stdout, in the order of names and then of all columns, one row a
- * line: two stores hold the same if and only if their dumps are the same. */
+/* dump_store FILE [SQL]: after running the SQL, which may make the file, every table of a store on stdout, in
+ * the order of names and then of all columns, one row a line: two stores hold the same if and only if their
+ * dumps are the same. */
 #include <sqlite3.h>
 #include <stdio.h>
 
@@ -42,12 +43,14 @@ static int dump_table(sqlite3 *db, const char *name) {
 int main(int argc, char **argv) {
     sqlite3 *db = NULL;
     sqlite3_stmt *table = NULL;
-    int failed = argc != 2 || sqlite3_open_v2(argv[1], &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK;
+    int flags = SQLITE_OPEN_READWRITE | (argc == 3 ? SQLITE_OPEN_CREATE : 0);
+    int failed = (argc != 2 && argc != 3) || sqlite3_open_v2(argv[1], &db, flags, NULL) != SQLITE_OK;
     const char *list = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    failed = failed || (argc == 3 && sqlite3_exec(db, argv[2], NULL, NULL, NULL) != SQLITE_OK);
     failed = failed || sqlite3_prepare_v2(db, list, -1, &table, NULL) != SQLITE_OK;
     while (!failed && sqlite3_step(table) == SQLITE_ROW)
         failed = dump_table(db, (const char *)sqlite3_column_text(table, 0));
-    if (failed) fprintf(stderr, "dump_store: %s\n", db ? sqlite3_errmsg(db) : "usage: dump_store FILE");
+    if (failed) fprintf(stderr, "dump_store: %s\n", db ? sqlite3_errmsg(db) : "usage: dump_store FILE [SQL]");
     sqlite3_finalize(table);
     sqlite3_close(db);
     return failed;

@@ -66,7 +66,7 @@ static inline void fuzz_write(keel_store *store) {
     if (!fuzz_ok(keel_store_commit(store, &fuzz_err))) keel_store_rollback(store);
 }
 
-static inline void fuzz_use_store(const char *path) {
+static inline void fuzz_use_store_read(const char *path) {
     keel_store *store = NULL;
     if (fuzz_ok(keel_store_open(&store, path, KEEL_STORE_READ, &fuzz_err))) {
         fuzz_walk_store(store, fuzz_reward);
@@ -76,9 +76,17 @@ static inline void fuzz_use_store(const char *path) {
         fuzz_sample(store, KEEL_SPACE_OUTCOMES);
     }
     keel_store_close(store);
-    store = NULL;
+}
+
+static inline void fuzz_use_store_write(const char *path) {
+    keel_store *store = NULL;
     if (fuzz_ok(keel_store_open(&store, path, KEEL_STORE_WRITE, &fuzz_err))) fuzz_write(store);
     keel_store_close(store);
+}
+
+static inline void fuzz_use_store(const char *path) {
+    fuzz_use_store_read(path);
+    fuzz_use_store_write(path);
 }
 
 #endif
