@@ -82,7 +82,10 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
     const char *text = store->db ? sqlite3_errmsg(store->db) : "no handle";
     switch (code & 0xff) {
     case SQLITE_NOMEM:
-        return keel__nomem(store->path, err);
+        keel__nomem(store->path, err);
+        keel_hint(err,
+                  "with memory to spare the store is damaged: SQLite says the same of some broken files");
+        return KEEL_E_NOMEM;
     case SQLITE_INTERRUPT:
         return keel_fail(err, KEEL_E_INTERRUPTED, store->path, "%s", doing);
     case SQLITE_BUSY:

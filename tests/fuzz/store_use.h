@@ -2,6 +2,8 @@
 #ifndef KEEL_TESTS_FUZZ_STORE_USE_H
 #define KEEL_TESTS_FUZZ_STORE_USE_H
 
+#define FUZZ_SQLITE
+
 #include "datasets/sampler.h"
 #include "rewards/reward.h"
 #include "store_walk.h"
