@@ -43,11 +43,11 @@ static bool kernel_is_avx512(void) {
 static size_t tile_rows(const product *p, size_t width) {
     enum { MOST_PRODUCTS = 1000000, MOST_RESULTS = 1024, MOST_SHARED = 1 << 17, LEAST_ROWS = 8 };
     bool dots = !p->transpose_a && p->transpose_b;
-    size_t results = dots ? MOST_RESULTS : 3 * MOST_RESULTS;
     if (sizeof(keel_real) != sizeof(float) || (p->transpose_a && p->transpose_b) || !kernel_is_avx512())
         return 0;
     if (dots && p->k < 64) return 0;         /* vectors run along k; too short for its overhead */
     if (p->n * p->k > MOST_SHARED) return 0; /* b is read anew for each row of tiles: from the L2 cache */
+    size_t results = dots ? MOST_RESULTS : 3 * MOST_RESULTS;
     if (MOST_PRODUCTS / p->k < results) results = MOST_PRODUCTS / p->k;
     if (p->m * p->n <= results) return 0; /* one tile */
     return results / width >= LEAST_ROWS ? results / width : 0;

@@ -38,7 +38,7 @@ typedef struct keel_option {
 
 /* A table ends with a row whose key is NULL. */
 keel_status keel_options_defaults(const keel_option *table, void *config, keel_err *err);
-keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *value,
+keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *text,
                              const char *where, keel_err *err);
 keel_status keel_options_assign(const keel_option *table, void *config, const char *key_equals_value,
                                 keel_err *err); /* "--set" */

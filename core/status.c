@@ -14,7 +14,7 @@ const char *keel_status_text(keel_status code) {
     return "unknown status";
 }
 
-/* The name stands in parentheses because tests/support/analysis.h makes a macro of it. */
+/* Names in parentheses: tests/support/analysis.h makes macros of them. */
 keel_status(keel_fail)(keel_err *err, keel_status code, const char *where, const char *format, ...) {
     if (err) {
         /* Format first: the arguments may point into err itself when an error is wrapped. */
@@ -32,7 +32,7 @@ keel_status(keel_fail)(keel_err *err, keel_status code, const char *where, const
     return code;
 }
 
-keel_status keel_hint(keel_err *err, const char *format, ...) {
+keel_status(keel_hint)(keel_err *err, const char *format, ...) {
     if (!err) return KEEL_E_INVALID;
     va_list args;
     va_start(args, format);

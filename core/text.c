@@ -208,7 +208,7 @@ static size_t run_length(const char *text, const char *end) {
 
 /* Moves *cursor past the next word; false when there is none. */
 static bool next_word(const char **cursor, const char *end, const char **word, size_t *length) {
-    size_t bytes;
+    size_t bytes = 0;
     point_class class = CLASS_SPACE;
     while (*cursor < end && (class = class_at(*cursor, end, &bytes)) == CLASS_SPACE) *cursor += bytes;
     if (*cursor >= end) return false;

@@ -46,10 +46,11 @@ static char *trimmed_copy(keel_arena *arena, const char *begin, const char *end)
 
 static keel_status parse_transcript(keel__import *import, const char *text, const char *key,
                                     const char *where, transcript *out, keel_err *err) {
-    if (!marker_at(text))
+    const marker *mark = marker_at(text);
+    if (!mark)
         return keel_fail(err, KEEL_E_PARSE, where,
                          "%s: expected a blank line and \"Human:\" at the beginning", key);
-    for (const marker *mark; (mark = marker_at(text));) {
+    do {
         const char *begin = text + strlen(mark->text), *end = next_marker(begin);
         keel_turn *turns = keel__grow(import->arena, out->turns, out->count, &out->capacity, sizeof *turns);
         char *said = trimmed_copy(import->arena, begin, end);
@@ -57,7 +58,7 @@ static keel_status parse_transcript(keel__import *import, const char *text, cons
         turns[out->count++] = (keel_turn){.role = mark->role, .text = said};
         out->turns = turns;
         text = end;
-    }
+    } while ((mark = marker_at(text)));
     if (out->turns[out->count - 1].role != KEEL_ROLE_ASSISTANT)
         return keel_fail(err, KEEL_E_PARSE, where, "%s: expected an assistant's response at the end", key);
     return KEEL_OK;

@@ -62,7 +62,7 @@ static void route_memory(void) {
 
 /* ---- failing ---- */
 
-keel_status keel__nomem(const char *where, keel_err *err) {
+keel_status(keel__nomem)(const char *where, keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, where, "out of memory");
 }
 
@@ -411,7 +411,7 @@ bool keel_store_writable(const keel_store *store) {
 /* ---- transactions ---- */
 
 static keel_status run_cached(keel_store *store, keel__sql which, const char *doing, keel_err *err) {
-    sqlite3_stmt *statement;
+    sqlite3_stmt *statement = NULL;
     KEEL_TRY(keel__store_statement(store, which, &statement, err));
     return keel__store_run(store, statement, doing, err);
 }

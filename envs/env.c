@@ -102,7 +102,7 @@ static keel_status answer(keel_env *env, const keel_behaviour *behaviour, keel_r
                           size_t *capacity, keel_err *err) {
     const size_t n = env->decision->n_candidates;
     size_t chosen = 0;
-    if (n > *capacity) {
+    if (n > *capacity || !*room) {
         double *more = n <= SIZE_MAX / sizeof(double) ? keel_realloc(*room, n * sizeof(double)) : NULL;
         if (!more)
             return keel_fail(err, KEEL_E_NOMEM, env->kind->name, "out of memory for %zu candidates", n);

@@ -92,7 +92,7 @@ static keel_status fail_unknown_flag(const keel_verb *verb, const char *name, si
 static keel_status add_given(keel_cli *cli, const keel_flag *flag, const char *value, keel_err *err) {
     if (flag && !flag->repeatable && keel_cli_has(cli, flag->name))
         return keel_fail(err, KEEL_E_USAGE, flag->name, "given twice");
-    if (flag && flag->placeholder && value[0] == '\0')
+    if (flag && flag->placeholder && value && *value == '\0')
         return keel_fail(err, KEEL_E_USAGE, flag->name, "its value is empty");
     cli->given[cli->n_given++] = (keel_given){flag, value};
     return KEEL_OK;

@@ -101,7 +101,7 @@ static void put(keel_buf *html, const char *text) {
 }
 
 static void put_number(keel_buf *html, const cJSON *value, const char *format) {
-    if (!cJSON_IsNumber(value) || !isfinite(value->valuedouble)) {
+    if (!value || !cJSON_IsNumber(value) || !isfinite(value->valuedouble)) {
         keel_buf_text(html, "<span class=none>-</span>");
         return;
     }

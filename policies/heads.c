@@ -13,7 +13,7 @@ const keel_heads_config keel_heads_standard = {
     .max_entries = 8000000,
 };
 
-keel_status keel__heads_no_memory(keel_err *err) {
+keel_status(keel__heads_no_memory)(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "linear heads", "no memory for their rows or weights");
 }
 

@@ -195,7 +195,8 @@ static void imitate(const float *log_prior, const choice_work *work, keel_choice
     keel_log_softmax(work->log_pi, out->n, work->log_pi);
     out->kl = 0;
     for (size_t i = 0; i < out->n; i++)
-        if (!work->masked[i]) out->kl += exp(work->log_pi[i]) * ((double)work->log_pi[i] - log_prior[i]);
+        if (!work->masked[i])
+            out->kl += exp((double)work->log_pi[i]) * ((double)work->log_pi[i] - log_prior[i]);
 }
 
 static void choose(const keel_policy *policy, const float *log_prior, const choice_work *work,

@@ -64,7 +64,7 @@ static keel_status add_batch(decisions *all, const keel_learner *learner, const 
     keel_qnet_rows(net, batch->state, batch->candidates, batch->offsets, batch->n, x);
     KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
     mix(learner, q, batch->n, rows, all->q_w + all->rows);
-    memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);
+    if (rows) memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);
     for (size_t i = 0; i < batch->n; ++i) {
         int32_t size = sets ? batch->offsets[i + 1] - batch->offsets[i] : (int32_t)acts;
         all->offsets[all->n + 1] = all->offsets[all->n] + size;

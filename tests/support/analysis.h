@@ -1,11 +1,15 @@
 /* Included before everything else by tests/check.sh analyzer and tidy: what the analysers cannot see because
- * it stands in another file. */
+ * it stands in another file. A function that fails never returns KEEL_OK. */
 #ifndef KEEL_TESTS_ANALYSIS_H
 #define KEEL_TESTS_ANALYSIS_H
 
 #include "core/status.h"
+#include "datasets/store_internal.h"
+#include "policies/heads_internal.h"
 
-/* keel_fail returns its code, which is never KEEL_OK. */
-#define keel_fail(err, code, ...) (keel_fail(err, code, __VA_ARGS__), (code))
+#define keel_fail(err, code, ...)  (keel_fail(err, code, __VA_ARGS__), (code))
+#define keel_hint(...)             (keel_hint(__VA_ARGS__), KEEL_E_INVALID)
+#define keel__nomem(where, err)    (keel__nomem(where, err), KEEL_E_NOMEM)
+#define keel__heads_no_memory(err) (keel__heads_no_memory(err), KEEL_E_NOMEM)
 
 #endif
