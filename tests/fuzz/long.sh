@@ -29,7 +29,7 @@ run_one() {
     name=$1 program=$build/tests/fuzz/fuzz_$1
     mkdir -p "$work/corpus/$name" "$work/crash/$name" "$work/smaller/$name"
     "$program" "$work/corpus/$name" "$here/corpus/$name" -dict="$here/dict/$name.dict" -max_total_time="$seconds" -timeout=60 \
-        -rss_limit_mb=2048 -artifact_prefix="$work/crash/$name/" -print_final_stats=1 >"$work/log/$name" 2>&1 || true
+        -rss_limit_mb=2048 -report_slow_units=600 -artifact_prefix="$work/crash/$name/" -print_final_stats=1 >"$work/log/$name" 2>&1 || true
     for crash in "$work/crash/$name"/crash-*; do
         [ -f "$crash" ] && [ ! -f "${crash%/*}/small-${crash##*/}" ] || continue
         "$program" -minimize_crash=1 -runs=20000 -max_total_time=30 -exact_artifact_path="${crash%/*}/small-${crash##*/}" \
