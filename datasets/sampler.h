@@ -35,6 +35,8 @@ typedef struct keel_batch {
     const float *next_candidates;
     const float *log_prior; /* [offsets[B]] or [B, n_acts] */
     const float *next_log_prior;
+    const float *next_pi; /* as next_log_prior: a policy's probabilities at the next decisions, if targets are
+                             to be its expectation; NULL (the sampler's): they are the learner's own choice */
 } keel_batch;
 
 typedef struct keel_sampler_summary {

@@ -27,8 +27,9 @@ keel_status keel_loss_input_make(const keel_qnet *net, const float *state, const
                                  const int32_t *offsets, size_t first, size_t n, keel_arena *arena,
                                  keel_loss_input *out, keel_err *err);
 /* y[n, K] = r + gamma bootstrap min over critics of Qbar_k(s', a*), a* = argmax over A(s') of mean over
- * critics of Q_w online. weight[n, K]: 1 where the component is present and the transition usable, else 0.
- * Next states that do not count are not looked at. In shard->arena. */
+ * critics of Q_w online; under a given policy (batch->next_pi) sum_a pi(a|s') min Qbar_k(s', a). weight[n,
+ * K]: 1 where the component is present and the transition usable, else 0. Next states that do not count are
+ * not looked at. In shard->arena. */
 keel_status keel_target_make(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
                              keel_loss_shard *shard, const float **y, const float **weight, keel_err *err);
 /* Loss of rows first .. first+n-1, divided by the whole batch's size, its gradient into shard->grads and its

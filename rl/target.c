@@ -112,13 +112,13 @@ static double composite_q(const keel_learner *learner, const float *q, q_layout 
 }
 
 /* argmax of the critics' mean Q_w; the lowest action on ties. */
-static size_t best_action(const keel_learner *learner, keel_tensor *const *online, q_layout at) {
+static size_t best_action(const keel_learner *learner, keel_tensor *const *q, q_layout at) {
     size_t best = 0;
     double best_value = -INFINITY;
     for (size_t action = 0; action < at.actions; ++action) {
         double value = 0;
         for (size_t c = 0; c < learner->net.shape.critics; ++c)
-            value += composite_q(learner, online[c]->data, at, action);
+            value += composite_q(learner, q[c]->data, at, action);
         if (value > best_value) {
             best_value = value;
             best = action;
@@ -127,15 +127,33 @@ static size_t best_action(const keel_learner *learner, keel_tensor *const *onlin
     return best;
 }
 
-static void add_bootstrap(const keel_learner *learner, keel_tensor *const *online, keel_tensor *const *target,
-                          q_layout at, double factor, float *y) {
-    size_t action = best_action(learner, online, at);
+/* y += factor * min over critics of Qbar(s', action). */
+static void add_action(const keel_learner *learner, keel_tensor *const *target, q_layout at, size_t action,
+                       double factor, float *y) {
     for (size_t k = 0; k < learner->net.shape.heads; ++k) {
         size_t place = at.base + action * at.action_stride + k * at.head_stride;
         float least = target[0]->data[place];
         for (size_t c = 1; c < learner->net.shape.critics; ++c) least = fminf(least, target[c]->data[place]);
         y[k] += (float)(factor * (double)least);
     }
+}
+
+/* The policy's probabilities at the decision that follows transition `row`. */
+static const float *given_policy(const keel_learner *learner, const keel_batch *batch, size_t row) {
+    bool sets = learner->net.shape.space == KEEL_SPACE_CANDIDATES;
+    return batch->next_pi + (sets ? (size_t)batch->next_offsets[row] : row * learner->net.shape.n_acts);
+}
+
+static void add_bootstrap(const keel_learner *learner, const keel_batch *batch, size_t row,
+                          keel_tensor *const *online, keel_tensor *const *target, q_layout at, float *y) {
+    double factor = learner->config.gamma * (double)batch->bootstrap[row];
+    if (!batch->next_pi) {
+        add_action(learner, target, at, best_action(learner, online, at), factor, y);
+        return;
+    }
+    const float *pi = given_policy(learner, batch, row);
+    for (size_t a = 0; a < at.actions; ++a)
+        if (pi[a] != 0.0f) add_action(learner, target, at, a, factor * (double)pi[a], y);
 }
 
 static bool forward_critics(const keel_qnet *net, const float *params, keel_tape *tape, keel_tensor *x,
@@ -163,15 +181,15 @@ keel_status keel_target_make(const keel_learner *learner, const keel_batch *batc
     KEEL_TRY(gather_next(learner, batch, first, n, &shard->arena, &next, err));
     if (next.count) {
         keel_tensor *x = keel_tape_input(shard->frozen, next.input.x, next.input.rows, net->input_dim);
-        if (!forward_critics(net, net->params.data, shard->frozen, x, online) ||
+        bool choose = !batch->next_pi; /* a given policy needs no online values to choose by */
+        if ((choose && !forward_critics(net, net->params.data, shard->frozen, x, online)) ||
             !forward_critics(net, learner->target, shard->frozen, x, target))
             return keel_tape_check(shard->frozen, NULL, err);
     }
     for (size_t i = 0; i < n; ++i) {
         if (next.place[i] < 0) continue;
         q_layout at = layout_of(&net->shape, &next.input, (size_t)next.place[i]);
-        double factor = learner->config.gamma * (double)batch->bootstrap[first + i];
-        add_bootstrap(learner, online, target, at, factor, values + i * heads);
+        add_bootstrap(learner, batch, first + i, online, target, at, values + i * heads);
     }
     *y = values;
     *weight = weights;

@@ -85,6 +85,54 @@ static void one_head_counts_the_usable_rows_that_have_a_reward(void **state) {
     tear_down();
 }
 
+/* ---- expectations under a given policy ---- */
+
+/* Each next decision's probabilities, in a pattern. */
+static void fill_policy(float *pi, const int32_t *offsets, size_t n, size_t acts) {
+    for (size_t i = 0; i < n; ++i) {
+        size_t low = offsets ? (size_t)offsets[i] : i * acts;
+        size_t size = offsets ? (size_t)(offsets[i + 1] - offsets[i]) : acts;
+        for (size_t a = 0; a < size; ++a) pi[low + a] = 2.0f * (float)(a + 1) / (float)(size * (size + 1));
+    }
+}
+
+/* One-hot policies give one action's value each; the mixture must be their mean by pi. */
+static void check_expectation(bool sets) {
+    static float pi[MAX_ROWS * MAX_SET], one[MAX_ROWS * MAX_SET], mean[16 * KEEL_N_REWARDS];
+    const float *y, *weight;
+    keel_learner_config config = config_of("keel", "dqn");
+    set_up(&config, sets, false);
+    random_batch(&f.own, 6, 16, 4, sets);
+    const int32_t *offsets = sets ? f.own.next_offsets : NULL;
+    fill_policy(pi, offsets, 16, 4);
+    memset(mean, 0, sizeof mean);
+    for (size_t a = 0; a < MAX_SET; ++a) {
+        memset(one, 0, sizeof one);
+        for (size_t i = 0; i < 16; ++i) {
+            size_t low = offsets ? (size_t)offsets[i] : i * 4;
+            if (low + a < (offsets ? (size_t)offsets[i + 1] : low + 4)) one[low + a] = pi[low + a];
+        }
+        f.own.batch.next_pi = one;
+        make_targets(16, &y, &weight);
+        for (size_t i = 0; i < 16 * KEEL_N_REWARDS; ++i) mean[i] += y[i] - f.own.reward[i];
+    }
+    f.own.batch.next_pi = pi;
+    make_targets(16, &y, &weight);
+    for (size_t i = 0; i < 16; ++i)
+        for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
+            size_t at = i * KEEL_N_REWARDS + k;
+            assert_true(fabsf(y[at] - f.own.reward[at] - mean[at]) < 1e-5f);
+            assert_int_equal(mean[at] != 0, f.own.bootstrap[i] != 0);
+        }
+    tear_down();
+}
+
+static void a_given_policy_is_averaged_over_at_the_next_decision(void **state) {
+    (void)state;
+    check_expectation(false);
+    check_expectation(true);
+}
+
 /* ---- over shards ---- */
 
 static keel_batch rows_of(const keel_batch *batch, size_t first, size_t n) {
@@ -189,6 +237,7 @@ int main(void) {
         cmocka_unit_test(of_equal_actions_the_first_is_bootstrapped_from),
         cmocka_unit_test(an_empty_next_set_is_not_looked_into),
         cmocka_unit_test(one_head_counts_the_usable_rows_that_have_a_reward),
+        cmocka_unit_test(a_given_policy_is_averaged_over_at_the_next_decision),
         cmocka_unit_test(the_extremes_are_those_of_all_shards),
         cmocka_unit_test(each_step_and_each_shard_drops_units_of_its_own),
         cmocka_unit_test(decay_shrinks_weights_and_leaves_biases),
