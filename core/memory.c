@@ -1,6 +1,8 @@
 #include "core/memory.h"
 
+#include <malloc.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,23 +24,71 @@ static void libc_release(void *user, void *old) {
     free(old);
 }
 
-static keel_allocator current = {libc_resize, libc_release, NULL};
+static size_t libc_size(void *user, void *block) {
+    (void)user;
+    return malloc_usable_size(block);
+}
+
+#define LIBC                                                                                                 \
+    { libc_resize, libc_release, NULL, libc_size }
+static keel_allocator current = LIBC;
 
 void keel_allocator_set(const keel_allocator *allocator) {
-    current = allocator ? *allocator : (keel_allocator){libc_resize, libc_release, NULL};
+    current = allocator ? *allocator : (keel_allocator)LIBC;
     keel_json_use_allocator();
+}
+
+/* ---- counting ---- */
+
+/* Signed: a block that came from elsewhere (cJSON before its memory was routed here) may be given back here.
+ */
+static atomic_llong used, peak;
+static size_t limit = SIZE_MAX;
+
+void keel_memory_limit(size_t bytes) {
+    limit = bytes;
+}
+
+bool keel_memory_limited(void) {
+    return limit != SIZE_MAX;
+}
+
+size_t keel_memory_left(void) {
+    long long now = atomic_load(&used);
+    size_t taken = now > 0 ? (size_t)now : 0;
+    return limit == SIZE_MAX ? SIZE_MAX : taken < limit ? limit - taken : 0;
+}
+
+size_t keel_memory_peak(void) {
+    return (size_t)atomic_load(&peak);
+}
+
+static void count(long long bytes) {
+    long long now = atomic_fetch_add(&used, bytes) + bytes, most = atomic_load(&peak);
+    while (now > most && !atomic_compare_exchange_weak(&peak, &most, now)) continue;
+}
+
+static long long size_of(void *block) {
+    return block && current.size ? (long long)current.size(current.user, block) : 0;
 }
 
 void *keel_alloc(size_t bytes) {
     return keel_realloc(NULL, bytes);
 }
 
+/* While a block moves, old and new are both there: so much must be left. */
 void *keel_realloc(void *old, size_t bytes) {
-    return current.resize(current.user, old, bytes ? bytes : 1);
+    long long had = size_of(old);
+    if (bytes > keel_memory_left()) return NULL;
+    void *block = current.resize(current.user, old, bytes ? bytes : 1);
+    if (block) count(size_of(block) - had);
+    return block;
 }
 
 void keel_free(void *pointer) {
-    if (pointer) current.release(current.user, pointer);
+    if (!pointer) return;
+    count(-size_of(pointer));
+    current.release(current.user, pointer);
 }
 
 void *keel_calloc(size_t count, size_t size) {

@@ -16,6 +16,7 @@ typedef struct keel_allocator {
     void *(*resize)(void *user, void *old, size_t bytes);
     void (*release)(void *user, void *old); /* free contract; NULL is harmless */
     void *user;
+    size_t (*size)(void *user, void *block); /* bytes it takes; NULL: blocks are not counted */
 } keel_allocator;
 
 /* Replaces the allocator; NULL restores the C library's. Call before any other Keel call, from one thread. */
@@ -28,6 +29,14 @@ char *keel_strdup(const char *text);          /* NULL text gives NULL */
 void keel_free(void *pointer);                /* NULL is harmless */
 bool keel_size_mul(size_t a, size_t b, size_t *product); /* false on overflow, product untouched */
 bool keel_size_add(size_t a, size_t b, size_t *sum);
+
+/* What is handed out is counted, over all threads, and may be limited: an allocation that would exceed the
+ * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
+ * than SQLite and cJSON take (OpenBLAS: some 32 MB a thread). */
+void keel_memory_limit(size_t bytes); /* SIZE_MAX: none, as at the start. From one thread */
+bool keel_memory_limited(void);
+size_t keel_memory_left(void); /* within the limit; SIZE_MAX where there is none */
+size_t keel_memory_peak(void); /* the most that was ever handed out */
 
 /* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live
  * until the next reset or free. After a reset all memory of the round before is one block, so a loop that

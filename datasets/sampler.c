@@ -1,7 +1,8 @@
 /* Minibatches. What a draw needs to know of a transition is a record; where its features lie is a row of the
  * features table. If records and features fit the cache, both are held in flat arrays; else records go to a
- * temporary table (SQLite keeps that in a file) and each draw fetches its own rows in ascending order. Either
- * way the same code fills the batch. */
+ * temporary file and each draw fetches its own rows in ascending order. Either way the same code fills the
+ * batch. Records are listed from the indices of the tables, so that features are read only where they are
+ * wanted. */
 #include "datasets/sampler.h"
 
 #include <math.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "core/pcg.h"
+#include "core/spool.h"
 #include "datasets/store_internal.h"
 
 /* One transition that can be drawn. features and next are row ids of the features table, or in memory 1 +
@@ -36,13 +38,12 @@ struct keel_sampler {
     keel_sampler_summary summary;
     size_t n_actions; /* of a fixed space */
     bool in_memory;
-    keel_arena arena; /* what lives as long as the sampler */
-    keel_arena drawn; /* features fetched for one draw */
-    keel_buf records; /* in memory: record [transitions] */
-    view *views;      /* in memory: all, ascending by row; else those of the draw */
+    keel_arena arena;  /* what lives as long as the sampler */
+    keel_arena drawn;  /* features fetched for one draw */
+    record *records;   /* in memory: [transitions] */
+    keel_spool *spool; /* else */
+    view *views;       /* in memory: all, ascending by row; else those of the draw */
     size_t n_views;
-    keel_store spool; /* else: the temporary database of records; only its db is used */
-    sqlite3_stmt *insert, *fetch;
     record *chosen;     /* [batch] */
     uint64_t *ordinals; /* [batch] */
     keel_batch batch;   /* points into the arrays of `room` */
@@ -80,22 +81,37 @@ static keel_status prepare(keel_sampler *sampler, const char *head, const char *
     return KEEL_OK;
 }
 
-/* Bytes of all features of the split, and their number. */
-static keel_status measure(keel_sampler *sampler, size_t *bytes, size_t *count, keel_err *err) {
+/* How many decisions and candidates the split has, and transitions the store. */
+typedef struct sizes {
+    size_t decisions, candidates, transitions;
+} sizes;
+
+static keel_status measure(keel_sampler *sampler, sizes *out, keel_err *err) {
     sqlite3_stmt *statement;
     bool row;
     KEEL_TRY(prepare(sampler,
-                     "SELECT total(length(f.data)), count(*) FROM conversations c"
-                     " JOIN decisions d ON d.conversation_id = c.id"
-                     " JOIN features f ON f.decision_id = d.id AND f.base_hash = :base WHERE 1",
+                     "SELECT count(*), total((SELECT count(*) FROM candidates a WHERE a.decision_id = d.id)),"
+                     " (SELECT count(*) FROM transitions)"
+                     " FROM conversations c JOIN decisions d ON d.conversation_id = c.id WHERE 1",
                      "", &statement, err));
-    keel_status status = keel__store_step(sampler->store, statement, &row, "measuring features", err);
+    keel_status status = keel__store_step(sampler->store, statement, &row, "measuring the split", err);
     if (status == KEEL_OK && row) {
-        *bytes = (size_t)sqlite3_column_double(statement, 0);
-        *count = (size_t)sqlite3_column_int64(statement, 1);
+        out->decisions = (size_t)sqlite3_column_int64(statement, 0);
+        out->candidates = (size_t)sqlite3_column_double(statement, 1);
+        out->transitions = (size_t)sqlite3_column_int64(statement, 2);
+        if (out->transitions > out->candidates) out->transitions = out->candidates;
     }
     sqlite3_finalize(statement);
     return status;
+}
+
+/* Bytes of records and features held in memory, blocks of the arena and all. */
+static double bytes_needed(const keel_sampler *sampler, const sizes *split) {
+    enum { BLOCK_TAIL = 64 };
+    double floats = (double)split->decisions * (double)(sampler->config.state_dim + sampler->n_actions);
+    if (ragged(sampler)) floats += (double)split->candidates * (double)(sampler->config.candidate_dim + 1);
+    return floats * sizeof(float) + (double)split->decisions * (sizeof(view) + BLOCK_TAIL) +
+           (double)split->transitions * sizeof(record);
 }
 
 /* ---- records ---- */
@@ -110,44 +126,23 @@ enum {
     COL_TERMINAL = 8,
     COL_HAS_NEXT,
     COL_FEATURES,
-    COL_STATE_DIM,
-    COL_CANDIDATE_DIM,
-    COL_CANDIDATES,
-    COL_ACTIONS,
+    COL_SET,
     COL_NEXT,
-    COL_NEXT_CANDIDATES
+    COL_NEXT_SET
 };
 
+/* Places and sizes of sets matter to candidate sets alone. */
 static const char records_sql[] =
-    "SELECT d.id, c.id, a.act, a.outcome,"
-    " (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id AND b.id < a.id),"
+    "SELECT d.id, c.id, a.act, a.outcome, CASE WHEN :sets THEN"
+    " (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id AND b.id < a.id) END,"
     " t.accuracy, t.speed, t.safety, t.terminal, t.next_decision_id IS NOT NULL,"
-    " f.id, f.state_dim, f.candidate_dim, f.n_candidates, f.n_actions, g.id, g.n_candidates"
+    " f.id, CASE WHEN :sets THEN (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id) END,"
+    " g.id, CASE WHEN :sets THEN"
+    " (SELECT count(*) FROM candidates b WHERE b.decision_id = t.next_decision_id) END"
     " FROM conversations c JOIN decisions d ON d.conversation_id = c.id"
     " JOIN candidates a ON a.decision_id = d.id JOIN transitions t ON t.candidate_id = a.id"
     " LEFT JOIN features f ON f.decision_id = d.id AND f.base_hash = :base"
     " LEFT JOIN features g ON g.decision_id = t.next_decision_id AND g.base_hash = :base WHERE 1";
-
-/* Features of another shape than the learner asks for mean another base under the same name: never guessed
- * at. */
-static keel_status check_shape(const keel_sampler *sampler, sqlite3_stmt *row, keel_err *err) {
-    const keel_sampler_config *config = &sampler->config;
-    size_t state = (size_t)sqlite3_column_int64(row, COL_STATE_DIM);
-    size_t candidate = (size_t)sqlite3_column_int64(row, COL_CANDIDATE_DIM);
-    size_t actions = (size_t)sqlite3_column_int64(row, COL_ACTIONS);
-    size_t sets = (size_t)sqlite3_column_int64(row, COL_CANDIDATES);
-    if (state == config->state_dim &&
-        (!ragged(sampler) || (candidate == config->candidate_dim && actions == sets)) &&
-        (ragged(sampler) || actions == sampler->n_actions))
-        return KEEL_OK;
-    return keel_fail(err, KEEL_E_CONFLICT, sampler->store->path,
-                     "features of decision %lld are for %zu state, %zu candidate dimensions and %zu actions; "
-                     "expected %zu, "
-                     "%zu and %zu",
-                     (long long)sqlite3_column_int64(row, COL_DECISION), state, candidate, actions,
-                     config->state_dim, ragged(sampler) ? config->candidate_dim : candidate,
-                     ragged(sampler) ? sets : sampler->n_actions);
-}
 
 /* The action that was taken, or -1 when it has no place in this space. */
 static int32_t action_of(const keel_sampler *sampler, sqlite3_stmt *row) {
@@ -161,10 +156,9 @@ static int32_t action_of(const keel_sampler *sampler, sqlite3_stmt *row) {
 }
 
 /* What would lead out of the arrays of a draw, or out of the rewards' range. */
-static keel_status check_record(const keel_sampler *sampler, sqlite3_stmt *row, const record *item,
-                                keel_err *err) {
-    int64_t set = ragged(sampler) ? sqlite3_column_int64(row, COL_CANDIDATES) : (int64_t)sampler->n_actions;
-    if (item->action >= set) return keel__store_damaged(sampler->store, "an action beyond its set", err);
+static keel_status check_record(const keel_sampler *sampler, const record *item, keel_err *err) {
+    if (!ragged(sampler) && item->action >= (int64_t)sampler->n_actions)
+        return keel__store_damaged(sampler->store, "an action beyond its set", err);
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         if (item->present[k] && !(fabsf(item->reward[k]) <= 1))
             return keel__store_damaged(sampler->store, "a transition's reward is not within -1 and 1", err);
@@ -182,9 +176,7 @@ static keel_status read_record(const keel_sampler *sampler, sqlite3_stmt *row, r
     *kept = sqlite3_column_type(row, COL_FEATURES) != SQLITE_NULL && out->action >= 0 &&
             (terminal || !has_next || next_found);
     if (!*kept) return KEEL_OK;
-    KEEL_TRY(check_shape(sampler, row, err));
-    bool next =
-        !terminal && next_found && (!ragged(sampler) || sqlite3_column_int(row, COL_NEXT_CANDIDATES) > 0);
+    bool next = !terminal && next_found && (!ragged(sampler) || sqlite3_column_int(row, COL_NEXT_SET) > 0);
     keel_reward reward = keel__column_reward(row, COL_REWARD);
     memcpy(out->reward, reward.value, sizeof out->reward);
     for (int k = 0; k < KEEL_N_REWARDS; k++) out->present[k] = reward.present[k];
@@ -192,17 +184,16 @@ static keel_status read_record(const keel_sampler *sampler, sqlite3_stmt *row, r
     out->next = next ? sqlite3_column_int64(row, COL_NEXT) : 0;
     out->bootstrap = next;
     out->usable = terminal || next;
-    return check_record(sampler, row, out, err);
+    return check_record(sampler, out, err);
 }
 
-static keel_status keep_record(keel_sampler *sampler, const record *item, keel_err *err) {
-    if (sampler->in_memory) {
-        keel_buf_append(&sampler->records, item, sizeof *item);
-        return sampler->records.failed ? nomem(sampler, err) : KEEL_OK;
-    }
-    sqlite3_bind_int64(sampler->insert, 1, (int64_t)sampler->summary.transitions);
-    sqlite3_bind_blob(sampler->insert, 2, item, sizeof *item, SQLITE_STATIC);
-    return keel__store_run(&sampler->spool, sampler->insert, "keeping a record", err);
+static keel_status keep_record(keel_sampler *sampler, const record *item, size_t room, keel_err *err) {
+    if (!sampler->in_memory) return keel_spool_add(sampler->spool, item, err);
+    if (sampler->summary.transitions == room)
+        return keel_fail(err, KEEL_E_STORE, sampler->store->path,
+                         "the store changed while it was being read");
+    sampler->records[sampler->summary.transitions] = *item;
+    return KEEL_OK;
 }
 
 static void sum_up(keel_sampler_summary *summary, const record *item, size_t set) {
@@ -218,7 +209,7 @@ static void sum_up(keel_sampler_summary *summary, const record *item, size_t set
 }
 
 /* Rows come conversation by conversation, so that decisions and conversations are counted by change of id. */
-static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, keel_err *err) {
+static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, size_t room, keel_err *err) {
     keel_sampler_summary *summary = &sampler->summary;
     int64_t decision = 0, conversation = 0;
     double decisions = 0, conversations = 0;
@@ -230,9 +221,9 @@ static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, 
         KEEL_TRY(read_record(sampler, statement, &item, &kept, err));
         summary->left_out += !kept;
         if (!kept) continue;
-        KEEL_TRY(keep_record(sampler, &item, err));
-        size_t set = (size_t)sqlite3_column_int64(statement, COL_CANDIDATES);
-        size_t next_set = item.next ? (size_t)sqlite3_column_int64(statement, COL_NEXT_CANDIDATES) : 0;
+        KEEL_TRY(keep_record(sampler, &item, room, err));
+        size_t set = (size_t)sqlite3_column_int64(statement, COL_SET);
+        size_t next_set = item.next ? (size_t)sqlite3_column_int64(statement, COL_NEXT_SET) : 0;
         sum_up(summary, &item, set > next_set ? set : next_set);
         decisions += sqlite3_column_int64(statement, COL_DECISION) != decision;
         conversations += sqlite3_column_int64(statement, COL_CONVERSATION) != conversation;
@@ -245,10 +236,12 @@ static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, 
     return KEEL_OK;
 }
 
-static keel_status load_records(keel_sampler *sampler, keel_err *err) {
+/* room: records that there is memory for. */
+static keel_status load_records(keel_sampler *sampler, size_t room, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(prepare(sampler, records_sql, " ORDER BY c.id, d.turn, a.id", &statement, err));
-    keel_status status = walk_records(sampler, statement, err);
+    sqlite3_bind_int(statement, sqlite3_bind_parameter_index(statement, ":sets"), ragged(sampler));
+    keel_status status = walk_records(sampler, statement, room, err);
     sqlite3_finalize(statement);
     if (status != KEEL_OK || sampler->summary.transitions) return status;
     const char *path = sampler->store->path, *split = sampler->split.text;
@@ -277,18 +270,42 @@ static const view *find_view(const keel_sampler *sampler, int64_t row) {
     return bsearch(&key, sampler->views, sampler->n_views, sizeof key, compare_views);
 }
 
+/* Features of another shape than the learner asks for mean another base under the same name, or damage: never
+ * guessed at. */
+static keel_status check_shape(const keel_sampler *sampler, const keel_features *features, int64_t row,
+                               keel_err *err) {
+    const keel_sampler_config *config = &sampler->config;
+    size_t sets = features->n_candidates, actions = ragged(sampler) ? sets : sampler->n_actions;
+    size_t dim = ragged(sampler) && sets ? config->candidate_dim : features->candidate_dim;
+    if (features->state_dim == config->state_dim && features->candidate_dim == dim &&
+        features->n_actions == actions && (ragged(sampler) || sets == 0))
+        return KEEL_OK;
+    return keel_fail(
+        err, KEEL_E_CONFLICT, sampler->store->path,
+        "features of row %lld are for %zu state, %zu candidate dimensions and %zu actions; expected "
+        "%zu, %zu and %zu",
+        (long long)row, features->state_dim, features->candidate_dim, features->n_actions, config->state_dim,
+        dim, actions);
+}
+
 static keel_status copy_view(keel_sampler *sampler, sqlite3_stmt *row, keel_arena *arena, view *out,
                              keel_err *err) {
     keel_features features;
     KEEL_TRY(keel__features_read(sampler->store, row, arena, &features, err));
     out->data = features.state;
     out->n_candidates = features.n_candidates;
-    if (features.state_dim == sampler->config.state_dim &&
-        (ragged(sampler) ? features.candidate_dim == sampler->config.candidate_dim || !features.n_candidates
-                         : features.n_actions == sampler->n_actions && !features.n_candidates))
+    return check_shape(sampler, &features, out->row, err);
+}
+
+/* Whether the features that a record leads to fit the arrays of a draw: in a damaged store they may hold
+ * other sets than their decisions have. */
+static keel_status check_sets(const keel_sampler *sampler, const record *item, const view *own,
+                              const view *next, keel_err *err) {
+    size_t most = sampler->summary.largest_set, after = next ? next->n_candidates : 0;
+    if (!ragged(sampler) ||
+        ((size_t)item->action < own->n_candidates && own->n_candidates <= most && after <= most))
         return KEEL_OK;
-    return keel_fail(err, KEEL_E_CONFLICT, sampler->store->path,
-                     "features of row %lld have another shape than the base's", (long long)out->row);
+    return keel__store_damaged(sampler->store, "candidates or an action beyond its set", err);
 }
 
 static keel_status load_views(keel_sampler *sampler, size_t count, keel_err *err) {
@@ -316,53 +333,21 @@ static keel_status load_views(keel_sampler *sampler, size_t count, keel_err *err
 
 /* Row ids become places in the array of views, so that a draw looks nothing up. */
 static keel_status resolve_records(keel_sampler *sampler, keel_err *err) {
-    record *records = (record *)(void *)sampler->records.data;
     for (size_t i = 0; i < sampler->summary.transitions; i++) {
-        const view *own = find_view(sampler, records[i].features);
-        const view *next = records[i].next ? find_view(sampler, records[i].next) : NULL;
-        if (!own || (records[i].next && !next))
+        record *item = &sampler->records[i];
+        const view *own = find_view(sampler, item->features);
+        const view *next = item->next ? find_view(sampler, item->next) : NULL;
+        if (!own || (item->next && !next))
             return keel_fail(err, KEEL_E_STORE, sampler->store->path,
                              "the store changed while it was being read");
-        records[i].features = own - sampler->views + 1;
-        records[i].next = next ? next - sampler->views + 1 : 0;
+        KEEL_TRY(check_sets(sampler, item, own, next, err));
+        item->features = own - sampler->views + 1;
+        item->next = next ? next - sampler->views + 1 : 0;
     }
     return KEEL_OK;
 }
 
-/* ---- else: a temporary database, and the rows of each draw ---- */
-
-static keel_status spool_open(keel_sampler *sampler, keel_err *err) {
-    static const char sql[] =
-        "PRAGMA journal_mode = OFF; PRAGMA cache_size = -2000;"
-        "CREATE TABLE records(ordinal INTEGER PRIMARY KEY, record BLOB NOT NULL); BEGIN";
-    keel_store *spool = &sampler->spool;
-    spool->path = sampler->store->path;
-    if (sqlite3_open_v2("", &spool->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                        NULL) ||
-        sqlite3_exec(spool->db, sql, NULL, NULL, NULL))
-        return keel__store_fail(spool, "making a temporary database", err);
-    KEEL_TRY(keel__store_prepare(spool, "INSERT INTO records VALUES(?1, ?2)", &sampler->insert, err));
-    return keel__store_prepare(spool, "SELECT record FROM records WHERE ordinal = ?1", &sampler->fetch, err);
-}
-
-static keel_status load_spool(keel_sampler *sampler, keel_err *err) {
-    KEEL_TRY(spool_open(sampler, err));
-    KEEL_TRY(load_records(sampler, err));
-    if (sqlite3_exec(sampler->spool.db, "COMMIT", NULL, NULL, NULL))
-        return keel__store_fail(&sampler->spool, "keeping records", err);
-    return KEEL_OK;
-}
-
-static keel_status fetch_record(keel_sampler *sampler, uint64_t ordinal, record *out, keel_err *err) {
-    bool row;
-    sqlite3_bind_int64(sampler->fetch, 1, (int64_t)ordinal);
-    KEEL_TRY(keel__store_step(&sampler->spool, sampler->fetch, &row, "fetching a record", err));
-    bool whole = row && (size_t)sqlite3_column_bytes(sampler->fetch, 0) == sizeof *out;
-    if (whole) memcpy(out, sqlite3_column_blob(sampler->fetch, 0), sizeof *out);
-    sqlite3_reset(sampler->fetch);
-    return whole ? KEEL_OK
-                 : keel_fail(err, KEEL_E_STORE, sampler->store->path, "a record of the sampler is gone");
-}
+/* ---- else: a temporary file, and the rows of each draw ---- */
 
 static keel_status fetch_view(keel_sampler *sampler, view *into, keel_err *err) {
     sqlite3_stmt *statement;
@@ -393,6 +378,11 @@ static keel_status fetch_views(keel_sampler *sampler, size_t n, keel_err *err) {
             sampler->views[sampler->n_views++] = sampler->views[i];
     keel_arena_reset(&sampler->drawn);
     for (size_t i = 0; i < sampler->n_views; i++) KEEL_TRY(fetch_view(sampler, &sampler->views[i], err));
+    for (size_t i = 0; i < n; i++) {
+        const record *item = &sampler->chosen[i];
+        const view *next = item->next ? find_view(sampler, item->next) : NULL;
+        KEEL_TRY(check_sets(sampler, item, find_view(sampler, item->features), next, err));
+    }
     return KEEL_OK;
 }
 
@@ -443,14 +433,19 @@ static void fill_batch(keel_sampler *sampler, size_t n) {
 
 /* The batch of the n ordinals that were chosen. */
 static keel_status gather(keel_sampler *sampler, size_t n, keel_batch *batch, keel_err *err) {
-    const record *records = (const record *)(const void *)sampler->records.data;
     for (size_t b = 0; b < n; b++) {
         if (sampler->in_memory)
-            sampler->chosen[b] = records[sampler->ordinals[b]];
+            sampler->chosen[b] = sampler->records[sampler->ordinals[b]];
         else
-            KEEL_TRY(fetch_record(sampler, sampler->ordinals[b], &sampler->chosen[b], err));
+            KEEL_TRY(keel_spool_get(sampler->spool, sampler->ordinals[b], &sampler->chosen[b], err));
     }
-    if (!sampler->in_memory) KEEL_TRY(fetch_views(sampler, n, err));
+    if (!sampler->in_memory) {
+        bool held;
+        KEEL_TRY(keel_store_hold(sampler->store, &held, err));
+        keel_status status = fetch_views(sampler, n, err);
+        keel_store_release(sampler->store, held);
+        if (status != KEEL_OK) return status;
+    }
     fill_batch(sampler, n);
     *batch = sampler->batch;
     return KEEL_OK;
@@ -557,13 +552,32 @@ static void point_batch(keel_sampler *sampler) {
 }
 
 static keel_status load(keel_sampler *sampler, keel_err *err) {
-    size_t bytes = 0, count = 0, overhead = sizeof(record) + sizeof(view) + 64;
-    KEEL_TRY(measure(sampler, &bytes, &count, err));
-    sampler->in_memory = count * overhead + bytes <= sampler->config.cache_bytes;
-    if (!sampler->in_memory) return load_spool(sampler, err);
-    KEEL_TRY(load_records(sampler, err));
-    KEEL_TRY(load_views(sampler, count, err));
+    sizes split = {0};
+    KEEL_TRY(measure(sampler, &split, err));
+    sampler->in_memory = bytes_needed(sampler, &split) <= (double)sampler->config.cache_bytes;
+    if (!sampler->in_memory) {
+        enum { PAGE = 4096 }; /* what a read of a random place brings anyway */
+        KEEL_TRY(keel_spool_open(&sampler->spool, sizeof(record), PAGE, err));
+        return load_records(sampler, 0, err);
+    }
+    sampler->records = keel_arena_calloc(&sampler->arena, split.transitions, sizeof(record));
+    if (!sampler->records) return nomem(sampler, err);
+    KEEL_TRY(load_records(sampler, split.transitions, err));
+    KEEL_TRY(load_views(sampler, split.decisions, err));
     return resolve_records(sampler, err);
+}
+
+/* One look at the store as it is, and a first batch: what is wrong with the features is said now. */
+static keel_status open_all(keel_sampler *sampler, keel_err *err) {
+    keel_batch first;
+    bool held;
+    KEEL_TRY(keel_store_hold(sampler->store, &held, err));
+    keel_status status = load(sampler, err);
+    keel_store_release(sampler->store, held);
+    if (status == KEEL_OK) status = make_room(sampler, err);
+    if (status != KEEL_OK) return status;
+    point_batch(sampler);
+    return keel_sampler_read(sampler, 0, &first, err);
 }
 
 keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_split *split,
@@ -578,23 +592,17 @@ keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_
     else
         snprintf(sampler->split.text, sizeof sampler->split.text, "all");
     keel_status status = copy_config(sampler, config, err);
-    if (status == KEEL_OK) status = load(sampler, err);
-    if (status == KEEL_OK) status = make_room(sampler, err);
-    if (status == KEEL_OK) {
-        point_batch(sampler);
+    if (status == KEEL_OK) status = open_all(sampler, err);
+    if (status == KEEL_OK)
         *out = sampler;
-    } else {
+    else
         keel_sampler_close(sampler);
-    }
     return status;
 }
 
 void keel_sampler_close(keel_sampler *sampler) {
     if (!sampler) return;
-    sqlite3_finalize(sampler->insert);
-    sqlite3_finalize(sampler->fetch);
-    sqlite3_close(sampler->spool.db);
-    keel_buf_free(&sampler->records);
+    keel_spool_close(sampler->spool);
     keel_arena_free(&sampler->drawn);
     keel_arena_free(&sampler->arena);
     keel_free(sampler);

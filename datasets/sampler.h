@@ -6,6 +6,9 @@
 
 #include "datasets/store.h"
 
+/* A cache for everybody who has no reason for another. */
+enum { KEEL_SAMPLER_CACHE = 1 << 30 };
+
 typedef struct keel_sampler_config {
     const char *base_hash;
     keel_action_space space;
@@ -13,7 +16,7 @@ typedef struct keel_sampler_config {
     size_t n_acts;
     size_t state_dim, candidate_dim;
     size_t batch;       /* transitions a draw */
-    size_t cache_bytes; /* features beyond this are read from the store as they are drawn */
+    size_t cache_bytes; /* what takes more than this is read from the store as it is drawn */
     uint64_t seed;
 } keel_sampler_config;
 

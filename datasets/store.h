@@ -71,10 +71,13 @@ keel_status keel_store_find_conversation(keel_store *store, const char *name, in
 keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,
                                         size_t *count, keel_err *err);
 
+keel_status keel_store_count_conversations(keel_store *store, const keel_split *split, size_t *count,
+                                           keel_err *err);
+
 /* Fails with KEEL_E_NOT_FOUND, naming the splits there are, if the split holds no conversation. */
 keel_status keel_store_check_split(keel_store *store, const keel_split *split, keel_err *err);
 
-/* SHA-256 over the split's conversations (content and winning labels) in the order of their content hashes:
+/* SHA-256 over the sum modulo 2^256 of the SHA-256 of the split's conversations (content and winning labels):
  * the same logs give the same hash whatever order they were imported in. */
 keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err);
 

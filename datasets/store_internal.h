@@ -10,8 +10,8 @@
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
-    X(HOLD, "BEGIN")                                                                                         \
     X(COMMIT, "COMMIT")                                                                                      \
+    X(HOLD, "BEGIN")                                                                                         \
     X(ROLLBACK, "ROLLBACK")                                                                                  \
     X(FIND, "SELECT id FROM conversations WHERE external_id = ?1 AND source = ?2")                           \
     X(GROUP_SPLIT, "SELECT split, external_id FROM conversations WHERE group_hash = ?1 AND source = ?2"      \

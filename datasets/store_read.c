@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/hash.h"
 #include "core/log.h"
 #include "datasets/store_internal.h"
 
@@ -247,6 +246,18 @@ keel_status keel_store_conversation_ids(keel_store *store, const keel_split *spl
     return KEEL_OK;
 }
 
+keel_status keel_store_count_conversations(keel_store *store, const keel_split *split, size_t *count,
+                                           keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(
+        prepare_split(store, "SELECT count(*) FROM conversations c WHERE 1", split, "", &statement, err));
+    keel_status status = keel__store_step(store, statement, &row, "counting conversations", err);
+    if (status == KEEL_OK) *count = row ? (size_t)sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return status;
+}
+
 keel_status keel_store_check_split(keel_store *store, const keel_split *split, keel_err *err) {
     sqlite3_stmt *statement;
     bool row;
@@ -352,119 +363,6 @@ keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_are
     *acts = names;
     *count = n;
     return KEEL_OK;
-}
-
-/* ---- the content hash ---- */
-
-typedef struct hex_hash {
-    char text[65];
-} hex_hash;
-
-static int compare_hashes(const void *a, const void *b) {
-    return strcmp(((const hex_hash *)a)->text, ((const hex_hash *)b)->text);
-}
-
-static void hash_number(keel_sha256 *hash, double value) {
-    char text[40];
-    snprintf(text, sizeof text, "%.17g", value);
-    keel_sha256_add_text(hash, text);
-}
-
-static void hash_optional(keel_sha256 *hash, keel_optional value) {
-    if (value.present)
-        hash_number(hash, value.value);
-    else
-        keel_sha256_add_text(hash, NULL);
-}
-
-static void hash_candidate(const keel_candidate *candidate, char hex[65]) {
-    keel_sha256 hash;
-    keel_sha256_init(&hash);
-    keel_sha256_add_text(&hash, candidate->text);
-    keel_sha256_add_text(&hash, candidate->act);
-    keel_sha256_add_text(&hash, candidate->model);
-    hash_number(&hash, candidate->taken);
-    hash_optional(&hash, candidate->propensity);
-    hash_optional(&hash, candidate->latency_ms);
-    hash_optional(&hash, candidate->feedback);
-    for (int k = 0; k < KEEL_N_REWARDS; k++)
-        hash_optional(&hash, (keel_optional){candidate->logged_reward.present[k],
-                                             (double)candidate->logged_reward.value[k]});
-    hash_number(&hash, (double)candidate->outcome);
-    hash_number(&hash, (double)candidate->judge);
-    keel_sha256_hex(&hash, hex);
-}
-
-/* Candidates count as a set: files of one family may come in any order. */
-static keel_status hash_decision(keel_sha256 *hash, const keel_decision *decision, keel_arena *arena,
-                                 keel_err *err) {
-    hex_hash *each = keel_arena_calloc(arena, decision->n_candidates + 1, sizeof *each);
-    if (!each) return keel__nomem("content hash", err);
-    for (size_t i = 0; i < decision->n_candidates; i++)
-        hash_candidate(&decision->candidates[i], each[i].text);
-    qsort(each, decision->n_candidates, sizeof *each, compare_hashes);
-    hash_number(hash, (double)decision->turn);
-    hash_number(hash, (double)decision->n_candidates);
-    for (size_t i = 0; i < decision->n_candidates; i++) keel_sha256_add_text(hash, each[i].text);
-    return KEEL_OK;
-}
-
-/* Split and meta are left out: where a conversation was put, and remarks on it, are not what was said. */
-static keel_status hash_conversation(const keel_conversation *conversation, keel_arena *arena, char hex[65],
-                                     keel_err *err) {
-    keel_sha256 hash;
-    keel_sha256_init(&hash);
-    keel_sha256_add_text(&hash, conversation->source);
-    keel_sha256_add_text(&hash, conversation->external_id);
-    keel_sha256_add_text(&hash, conversation->group);
-    hash_number(&hash, (double)conversation->risk);
-    hash_number(&hash, (double)conversation->completed);
-    hash_number(&hash, conversation->truncated);
-    hash_number(&hash, (double)conversation->n_turns);
-    for (size_t i = 0; i < conversation->n_turns; i++) {
-        const keel_turn *turn = &conversation->turns[i];
-        hash_number(&hash, (double)turn->role);
-        keel_sha256_add_text(&hash, turn->text);
-        keel_sha256_add_text(&hash, turn->model);
-        keel_sha256_add_text(&hash, turn->act);
-        hash_optional(&hash, turn->latency_ms);
-    }
-    for (size_t i = 0; i < conversation->n_decisions; i++)
-        KEEL_TRY(hash_decision(&hash, &conversation->decisions[i], arena, err));
-    keel_sha256_hex(&hash, hex);
-    return KEEL_OK;
-}
-
-static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, keel_buf *hashes, keel_err *err) {
-    for (;;) {
-        keel_conversation *conversation = NULL;
-        hex_hash one = {0};
-        keel_arena_reset(arena);
-        KEEL_TRY(keel_cursor_next(cursor, arena, &conversation, err));
-        if (!conversation) return hashes->failed ? keel__nomem("content hash", err) : KEEL_OK;
-        KEEL_TRY(hash_conversation(conversation, arena, one.text, err));
-        keel_buf_append(hashes, &one, sizeof one);
-    }
-}
-
-keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err) {
-    keel_cursor *cursor;
-    keel_arena arena = {0};
-    keel_buf hashes = {0};
-    keel_sha256 hash;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
-    keel_status status = hash_all(cursor, &arena, &hashes, err);
-    if (status == KEEL_OK) {
-        size_t count = hashes.length / sizeof(hex_hash);
-        if (count) qsort(hashes.data, count, sizeof(hex_hash), compare_hashes);
-        keel_sha256_init(&hash);
-        for (size_t i = 0; i < count; i++) keel_sha256_add_text(&hash, hashes.data + i * sizeof(hex_hash));
-        keel_sha256_hex(&hash, hex);
-    }
-    keel_buf_free(&hashes);
-    keel_arena_free(&arena);
-    keel_cursor_close(cursor);
-    return status;
 }
 
 /* ---- counts ---- */

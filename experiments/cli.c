@@ -9,6 +9,8 @@
 static const keel_flag common_flags[] = {
     {"--quiet", NULL, false, false, "no log and no progress on stderr"},
     {"--json", NULL, false, false, "the result as JSON"},
+    {"--memory", "MB", false, false,
+     "memory it may take; beyond that it stops. Results do not depend on it (default: no limit)"},
     {"--help", NULL, false, false, "this text"},
     KEEL_FLAG_END,
 };
@@ -167,8 +169,14 @@ keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err) {
 }
 
 keel_status keel_cli_run(keel_cli *cli, keel_err *err) {
-    KEEL_TRY(cli->verb->run(cli, err));
-    return keel_cli_check_result(cli, err);
+    int64_t megabytes = 0;
+    KEEL_TRY(keel_cli_integer(cli, "--memory", 1, 1 << 30, &megabytes, err));
+    if (megabytes) keel_memory_limit((size_t)megabytes << 20);
+    keel_status status = cli->verb->run(cli, err);
+    if (status == KEEL_OK) status = keel_cli_check_result(cli, err);
+    if (status == KEEL_E_NOMEM && keel_memory_limited())
+        keel_hint(err, "--memory allows no more: give it more");
+    return status;
 }
 
 void keel_cli_tell(keel_cli *cli) {

@@ -20,7 +20,7 @@ typedef struct keel_flag {
     const char *help;
 } keel_flag;
 
-/* Every verb takes --quiet, --json and --help; these rows are common to several. */
+/* Every verb takes --quiet, --json, --memory and --help; these rows are common to several. */
 #define KEEL_FLAG_STORE                                                                                      \
     { "--store", "FILE", true, false, "the store" }
 #define KEEL_FLAG_SEED                                                                                       \
@@ -72,7 +72,7 @@ keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, co
                            bool *help, keel_err *err);
 void keel_cli_free(keel_cli *cli);
 
-/* Runs the verb. A result that lacks a part for want of memory is KEEL_E_NOMEM, not KEEL_OK. */
+/* Runs the verb, within --memory if that is given. A result that lacks a part for want of memory is KEEL_E_NOMEM, not KEEL_OK. */
 keel_status keel_cli_run(keel_cli *cli, keel_err *err);
 /* The same check, before a result is kept somewhere. */
 keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err);

@@ -103,9 +103,15 @@ static keel_status keep_slot(void *context, size_t slot, const keel_conversation
     return keel_store_commit(to->store, err);
 }
 
-static keel_status encode_ids(encoding *to, const int64_t *ids, size_t count, keel_pool *pool,
-                              keel_err *err) {
-    keel_sweep sweep = {to->store, pool, "encode", ids, count, encode_slot, keep_slot, to};
+static keel_status encode_split(encoding *to, const keel_split *split, keel_pool *pool, keel_err *err) {
+    keel_sweep sweep = {.store = to->store,
+                        .pool = pool,
+                        .what = "encode",
+                        .split = split,
+                        .work = encode_slot,
+                        .merge = keep_slot,
+                        .context = to};
+    KEEL_TRY(keel_store_count_conversations(to->store, split, &sweep.count, err));
     keel_status status = keel_sweep_run(&sweep, err);
     if (to->pending == 0) return status;
     if (status != KEEL_OK && status != KEEL_E_INTERRUPTED) {
@@ -120,16 +126,12 @@ static keel_status encode_ids(encoding *to, const int64_t *ids, size_t count, ke
 
 keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base,
                               keel_pool *pool, size_t *encoded, keel_err *err) {
-    size_t missing = 0, count = 0;
-    int64_t *ids = NULL;
+    size_t missing = 0;
     encoding to = {.store = store, .base = base};
     KEEL_TRY(keel_store_check_split(store, split, err));
     KEEL_TRY(keel_store_missing_features(store, base->hash, split, &missing, err));
-    keel_status status = KEEL_OK;
-    if (missing > 0) status = keel_store_conversation_ids(store, split, &ids, &count, err);
-    if (status == KEEL_OK && missing > 0) status = encode_ids(&to, ids, count, pool, err);
+    keel_status status = missing > 0 ? encode_split(&to, split, pool, err) : KEEL_OK;
     keel_arena_free(&to.scratch);
-    keel_free(ids);
     if (status == KEEL_OK && encoded) *encoded = to.done;
     return status;
 }

@@ -13,7 +13,14 @@ static keel_status
 sweep(keel_tuning *tuning, const char *what, void *context,
       keel_status (*work)(void *, size_t, const keel_conversation *, keel_arena *, keel_err *),
       keel_status (*merge)(void *, size_t, const keel_conversation *, bool *, keel_err *), keel_err *err) {
-    keel_sweep pass = {tuning->store, tuning->pool, what, tuning->ids, tuning->count, work, merge, context};
+    keel_sweep pass = {.store = tuning->store,
+                       .pool = tuning->pool,
+                       .what = what,
+                       .ids = tuning->ids,
+                       .count = tuning->count,
+                       .work = work,
+                       .merge = merge,
+                       .context = context};
     return keel_sweep_run(&pass, err);
 }
 

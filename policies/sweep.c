@@ -4,6 +4,8 @@
 
 typedef struct round {
     const keel_sweep *sweep;
+    keel_cursor *cursor; /* where the sweep has no ids */
+    size_t done;
     keel_conversation *conversation[KEEL_SWEEP_SLOTS];
     keel_arena arena[KEEL_SWEEP_SLOTS];
 } round_state;
@@ -15,26 +17,44 @@ static keel_status work_slot(void *context, size_t shard, size_t thread, keel_er
                               err);
 }
 
-static keel_status read_round(round_state *round, size_t first, size_t n, keel_err *err) {
+/* The next conversations, at most a slot each. */
+static keel_status read_slots(round_state *round, size_t *n, keel_err *err) {
     const keel_sweep *sweep = round->sweep;
-    keel_status status = KEEL_OK;
-    bool held;
-    KEEL_TRY(keel_store_hold(sweep->store, &held, err));
-    for (size_t i = 0; status == KEEL_OK && i < n; i++) {
-        keel_arena_reset(&round->arena[i]);
-        status = keel_store_conversation(sweep->store, sweep->ids[first + i], &round->arena[i],
-                                         &round->conversation[i], err);
+    for (*n = 0; *n < KEEL_SWEEP_SLOTS; ++*n) {
+        keel_arena *arena = &round->arena[*n];
+        keel_conversation **into = &round->conversation[*n];
+        size_t at = round->done + *n;
+        keel_arena_reset(arena);
+        if (sweep->ids && at == sweep->count) break;
+        if (sweep->ids)
+            KEEL_TRY(keel_store_conversation(sweep->store, sweep->ids[at], arena, into, err));
+        else
+            KEEL_TRY(keel_cursor_next(round->cursor, arena, into, err));
+        if (!*into) break;
     }
-    keel_store_release(sweep->store, held);
+    return KEEL_OK;
+}
+
+static keel_status read_round(round_state *round, size_t *n, keel_err *err) {
+    bool held;
+    KEEL_TRY(keel_store_hold(round->sweep->store, &held, err));
+    keel_status status = read_slots(round, n, err);
+    keel_store_release(round->sweep->store, held);
     return status;
 }
 
-static keel_status run_round(round_state *round, size_t first, size_t n, bool *stop, keel_err *err) {
+static keel_status run_round(round_state *round, bool *stop, keel_err *err) {
     const keel_sweep *sweep = round->sweep;
-    KEEL_TRY(read_round(round, first, n, err));
+    size_t n;
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, sweep->what, "stopped after %zu conversations",
+                         round->done);
+    KEEL_TRY(read_round(round, &n, err));
     KEEL_TRY(keel_pool_run(sweep->pool, n, work_slot, round, err));
     for (size_t i = 0; i < n && !*stop; i++)
         KEEL_TRY(sweep->merge(sweep->context, i, round->conversation[i], stop, err));
+    round->done += n;
+    *stop = *stop || n < KEEL_SWEEP_SLOTS;
     return KEEL_OK;
 }
 
@@ -45,19 +65,15 @@ keel_status keel_sweep_run(const keel_sweep *sweep, keel_err *err) {
     round_state *round = keel_calloc(1, sizeof *round);
     if (!round) return keel_fail(err, KEEL_E_NOMEM, sweep->what, "no memory for a pass");
     round->sweep = sweep;
+    if (!sweep->ids) status = keel_cursor_open(&round->cursor, sweep->store, sweep->split, err);
     keel_progress_start(&progress, sweep->what, sweep->count);
-    for (size_t done = 0; status == KEEL_OK && !stop && done < sweep->count;) {
-        size_t left = sweep->count - done, n = left < KEEL_SWEEP_SLOTS ? left : KEEL_SWEEP_SLOTS;
-        if (keel_interrupted())
-            status =
-                keel_fail(err, KEEL_E_INTERRUPTED, sweep->what, "stopped at %zu of %zu", done, sweep->count);
-        else
-            status = run_round(round, done, n, &stop, err);
-        done += n;
-        keel_progress_step(&progress, done, NULL);
+    while (status == KEEL_OK && !stop) {
+        status = run_round(round, &stop, err);
+        keel_progress_step(&progress, round->done, NULL);
     }
-    keel_progress_end(&progress, sweep->count);
+    keel_progress_end(&progress, round->done);
     for (size_t i = 0; i < KEEL_SWEEP_SLOTS; i++) keel_arena_free(&round->arena[i]);
+    keel_cursor_close(round->cursor);
     keel_free(round);
     return status;
 }

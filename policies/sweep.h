@@ -13,8 +13,9 @@ typedef struct keel_sweep {
     keel_store *store;
     keel_pool *pool;
     const char *what;   /* for the progress bar */
-    const int64_t *ids; /* [count] conversations */
+    const int64_t *ids; /* [count] conversations; NULL: all of the split, in ascending id */
     size_t count;
+    const keel_split *split; /* used where ids is NULL; NULL: all */
     /* On any thread; slot < KEEL_SWEEP_SLOTS, the arena is the slot's own and lives until merge has returned.
      */
     keel_status (*work)(void *context, size_t slot, const keel_conversation *conversation, keel_arena *arena,

@@ -112,9 +112,14 @@ double keel_bound_student(const double *x, size_t n, double delta) {
     return m.mean - keel_student_quantile(1 - delta, (double)n - 1) * sqrt(m.variance / (double)n);
 }
 
-double keel_bound_truncated(const double *x, size_t n, double threshold, double delta) {
+double keel_bound_truncated_moments(double mean, double variance, size_t n, double threshold, double delta) {
     if (n < 2 || !isfinite(threshold)) return -INFINITY;
-    return bernstein(of(x, n, threshold), n, threshold, delta);
+    return bernstein((moments){mean, variance}, n, threshold, delta);
+}
+
+double keel_bound_truncated(const double *x, size_t n, double threshold, double delta) {
+    moments m = of(x, n, threshold);
+    return keel_bound_truncated_moments(m.mean, m.variance, n, threshold, delta);
 }
 
 /* The prediction is smooth in log c with one hump for the samples met in practice; a fine grid cannot be

@@ -26,6 +26,9 @@ double keel_bound_student(const double *x, size_t n, double delta);
  * all): the empirical Bernstein bound of min(x, c). Valid for x >= 0 without upper limit, as long as c was
  * not chosen on x; see keel_bound_threshold. */
 double keel_bound_truncated(const double *x, size_t n, double threshold, double delta);
+/* The same from the mean and the unbiased variance of n samples min(x, threshold), for more of them than fit
+ * memory. */
+double keel_bound_truncated_moments(double mean, double variance, size_t n, double threshold, double delta);
 /* The threshold that promises the largest bound of `later` samples, judged on other samples y (their section
  * 4: the bound predicted from y's mean and variance after truncation). Infinity if n is 0 or nothing is above
  * 0. */

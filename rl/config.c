@@ -43,7 +43,6 @@ const keel_option keel_learner_options[] = {
     INT(shard_rows, "128", 1, 65536, "rows of a batch that one shard works on"),
     INT(log_every, "100", 1, 1e9, "steps between lines of metrics"),
     INT(checkpoint_every, "1000", 1, 1e9, "steps between checkpoints"),
-    INT(cache_mb, "256", 1, 1e6, "memory for features while sampling"),
     REAL(divergence_margin, "2", 1, 1e9, "factor by which Q of logged actions may exceed the return bounds"),
     REAL(kl_budget, "1", 0, 1e3,
          "mean KL from the base that the policy may spend, in nats; 0: beta is given"),

@@ -338,14 +338,16 @@ static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
     keel_progress progress;
     KEEL_TRY(keel_cursor_open(&cursor, e->store, split, err));
     keel_progress_start(&progress, "evaluate", 0);
-    keel_status status;
-    size_t count, done = 0;
+    bool held = false;
+    keel_status status = keel_store_hold(e->store, &held, err);
+    size_t count = 0, done = 0;
     do {
-        status = read_block(e, cursor, &count, err);
+        if (status == KEEL_OK) status = read_block(e, cursor, &count, err);
         if (status == KEEL_OK) status = run_block(e, count, err);
         keel_progress_step(&progress, done += count, NULL);
     } while (status == KEEL_OK && count == BLOCK);
     keel_cursor_close(cursor);
+    keel_store_release(e->store, held);
     return status;
 }
 

@@ -140,12 +140,16 @@ static keel_status count_split(const keel_finish *with, act_counts *counts, keel
     keel_arena arena = {0};
     keel_conversation *conversation;
     KEEL_TRY(keel_cursor_open(&cursor, with->store, with->split, err));
-    keel_status status;
-    while ((status = keel_cursor_next(cursor, &arena, &conversation, err)) == KEEL_OK && conversation) {
+    bool held = false;
+    keel_status status = keel_store_hold(with->store, &held, err);
+    while (status == KEEL_OK) {
+        status = keel_cursor_next(cursor, &arena, &conversation, err);
+        if (status != KEEL_OK || !conversation) break;
         count_conversation(with->base, conversation, counts);
         keel_arena_reset(&arena);
     }
     keel_cursor_close(cursor);
+    keel_store_release(with->store, held);
     keel_arena_free(&arena);
     return status;
 }

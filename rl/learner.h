@@ -36,7 +36,6 @@ typedef struct keel_learner_config {
     int64_t seed;
     int64_t shard_rows; /* rows of a batch one shard works on; part of the result, so recorded */
     int64_t log_every, checkpoint_every;
-    int64_t cache_mb;
     double divergence_margin; /* guard: |Q of logged actions| may exceed the return bounds by this factor */
     double kl_budget; /* mean KL(pi || pi_base) allowed when beta is solved for; 0: beta given below */
     double beta;      /* used when kl_budget is 0 */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/spool.h"
 #include "rl/bootstrap.h"
 #include "rl/bounds.h"
 #include "rl/magic.h"
@@ -16,47 +17,76 @@ static keel_status no_memory(keel_err *err) {
 
 /* ---- collecting ---- */
 
-static bool grow(void **list, size_t *capacity, size_t needed, size_t size) {
-    if (needed <= *capacity) return true;
-    size_t more = needed * 2 > 64 ? needed * 2 : 64, bytes;
-    void *grown = keel_size_mul(more, size, &bytes) ? keel_realloc(*list, bytes) : NULL;
-    if (!grown) return false;
-    *list = grown;
-    *capacity = more;
-    return true;
+enum { WINDOW = 1 << 18 }; /* bytes of each list that are in memory */
+
+typedef struct trajectory {
+    size_t length;       /* its steps follow the last one's */
+    size_t conversation; /* number of the conversation, the unit of the bootstrap */
+} trajectory;
+
+typedef struct first_value {
+    double value; /* v(s_0) */
+    size_t conversation;
+} first_value;
+
+static keel_status add_to(keel_spool **list, const void *record, size_t size, keel_err *err) {
+    if (!*list) KEEL_TRY(keel_spool_open(list, size, WINDOW, err));
+    return keel_spool_add(*list, record, err);
+}
+
+static void count_conversation(keel_ope_log *log, size_t conversation) {
+    if (conversation >= log->n_conversations) log->n_conversations = conversation + 1;
 }
 
 keel_status keel_ope_add(keel_ope_log *log, size_t conversation, const keel_ope_step *steps, size_t count,
                          keel_err *err) {
+    const trajectory made = {count, conversation};
     if (!count) return KEEL_OK;
-    void *all = log->steps, *trajectories = log->trajectories;
-    bool fits = grow(&all, &log->step_capacity, log->n_steps + count, sizeof *log->steps);
-    log->steps = all;
-    fits = fits &&
-           grow(&trajectories, &log->trajectory_capacity, log->n_trajectories + 1, sizeof *log->trajectories);
-    log->trajectories = trajectories;
-    if (!fits) return no_memory(err);
-    memcpy(log->steps + log->n_steps, steps, count * sizeof *steps);
-    log->trajectories[log->n_trajectories++] =
-        (struct keel_ope_trajectory){log->n_steps, count, conversation};
+    for (size_t t = 0; t < count; ++t) {
+        KEEL_TRY(add_to(&log->steps, &steps[t], sizeof *steps, err));
+        log->unmodelled = log->unmodelled || !isfinite(steps[t].q) || !isfinite(steps[t].v);
+        log->probability += steps[t].probability;
+    }
+    KEEL_TRY(add_to(&log->trajectories, &made, sizeof made, err));
+    if (count > log->longest) log->longest = count;
+    count_conversation(log, conversation);
     log->n_steps += count;
+    log->n_trajectories++;
     return KEEL_OK;
 }
 
 keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, keel_err *err) {
-    void *values = log->values;
-    bool fits = grow(&values, &log->value_capacity, log->n_values + 1, sizeof *log->values);
-    log->values = values;
-    if (!fits) return no_memory(err);
-    log->values[log->n_values++] = (struct keel_ope_value){value, conversation};
+    const first_value made = {value, conversation};
+    KEEL_TRY(add_to(&log->values, &made, sizeof made, err));
+    count_conversation(log, conversation);
+    log->n_values++;
     return KEEL_OK;
 }
 
 void keel_ope_log_free(keel_ope_log *log) {
-    keel_free(log->steps);
-    keel_free(log->trajectories);
-    keel_free(log->values);
+    keel_spool_close(log->steps);
+    keel_spool_close(log->trajectories);
+    keel_spool_close(log->values);
     *log = (keel_ope_log){0};
+}
+
+/* All trajectories in the order in which they were added. */
+typedef void visitor(const trajectory *at, const keel_ope_step *steps, void *context);
+static keel_status visit(const keel_ope_log *log, visitor *look, void *context, keel_err *err) {
+    trajectory at;
+    size_t first = 0;
+    keel_status status = KEEL_OK;
+    keel_ope_step *steps = keel_calloc(log->longest + 1, sizeof *steps);
+    if (!steps) return no_memory(err);
+    for (size_t i = 0; i < log->n_trajectories; ++i, first += at.length) {
+        KEEL_TRY_GOTO(keel_spool_get(log->trajectories, i, &at, err), done);
+        for (size_t t = 0; t < at.length; ++t)
+            KEEL_TRY_GOTO(keel_spool_get(log->steps, first + t, &steps[t], err), done);
+        look(&at, steps, context);
+    }
+done:
+    keel_free(steps);
+    return status;
 }
 
 /* ---- sums by conversation ---- */
@@ -72,7 +102,7 @@ enum by_step {
     STATE,  /* rho_{0:t-1} v_t, scaled as the weights of t - 1 */
     STEP_COLUMNS
 };
-enum { MOST_CELLS = 1 << 22 };
+enum { MOST_CELLS = 1 << 22, MOST_ASIDE = 1 << 14 };
 enum { BLENDED = 32 }; /* steps among which MAGIC blends; more would cost time and add nothing but noise */
 
 typedef struct sums {
@@ -92,15 +122,12 @@ static double column(const sums *s, const double *row, size_t t, enum by_step wh
     return t < s->horizon ? row[FIXED_COLUMNS + t * STEP_COLUMNS + which] : 0;
 }
 
-static void find_largest(const keel_ope_log *log, sums *s) {
-    for (size_t t = 0; t < s->horizon; ++t) s->largest[t] = -INFINITY;
-    for (size_t i = 0; i < log->n_trajectories; ++i) {
-        const struct keel_ope_trajectory *at = &log->trajectories[i];
-        double weight = 0;
-        for (size_t t = 0; t < s->horizon; ++t) {
-            if (t < at->length) weight += log->steps[at->first + t].log_ratio;
-            s->largest[t] = fmax(s->largest[t], weight);
-        }
+static void find_largest(const trajectory *at, const keel_ope_step *steps, void *context) {
+    sums *s = context;
+    double weight = 0;
+    for (size_t t = 0; t < s->horizon; ++t) {
+        if (t < at->length) weight += steps[t].log_ratio;
+        s->largest[t] = fmax(s->largest[t], weight);
     }
 }
 
@@ -108,11 +135,12 @@ static double scaled(double log_weight, double largest) {
     return largest > -INFINITY ? exp(log_weight - largest) : 0;
 }
 
-static void add_trajectory(const keel_ope_log *log, const struct keel_ope_trajectory *at, sums *s) {
+static void add_trajectory(const trajectory *at, const keel_ope_step *steps, void *context) {
+    sums *s = context;
     double *row = s->rows + at->conversation % s->n_rows * s->width;
     double log_weight = 0, before = 1, weight = 1, discount = 1, gain = 0;
     for (size_t t = 0; t < s->horizon; ++t, discount *= s->config->gamma, before = weight) {
-        const keel_ope_step *step = t < at->length ? &log->steps[at->first + t] : NULL;
+        const keel_ope_step *step = t < at->length ? &steps[t] : NULL;
         double *columns = row + FIXED_COLUMNS + t * STEP_COLUMNS;
         if (step) log_weight += step->log_ratio;
         weight = scaled(log_weight, s->largest[t]);
@@ -130,19 +158,21 @@ static void add_trajectory(const keel_ope_log *log, const struct keel_ope_trajec
     s->top = fmax(s->top, weight);
 }
 
-static void measure(const keel_ope_log *log, sums *s) {
-    s->horizon = 1;
-    s->n_rows = 1;
-    s->modelled = log->n_trajectories > 0;
-    for (size_t i = 0; i < log->n_trajectories; ++i) {
-        const struct keel_ope_trajectory *at = &log->trajectories[i];
-        if (at->length > s->horizon) s->horizon = at->length;
-        if (at->conversation >= s->n_rows) s->n_rows = at->conversation + 1;
+static keel_status add_values(const keel_ope_log *log, sums *s, keel_err *err) {
+    for (size_t i = 0; i < log->n_values; ++i) {
+        first_value at;
+        KEEL_TRY(keel_spool_get(log->values, i, &at, err));
+        double *row = s->rows + at.conversation % s->n_rows * s->width;
+        row[VALUE] += at.value;
+        row[VALUES] += 1;
     }
-    for (size_t i = 0; i < log->n_values; ++i)
-        if (log->values[i].conversation >= s->n_rows) s->n_rows = log->values[i].conversation + 1;
-    for (size_t i = 0; i < log->n_steps; ++i)
-        if (!isfinite(log->steps[i].q) || !isfinite(log->steps[i].v)) s->modelled = false;
+    return KEEL_OK;
+}
+
+static void measure(const keel_ope_log *log, sums *s) {
+    s->horizon = log->longest > 1 ? log->longest : 1;
+    s->n_rows = log->n_conversations > 1 ? log->n_conversations : 1;
+    s->modelled = log->n_trajectories > 0 && !log->unmodelled;
     s->width = FIXED_COLUMNS + STEP_COLUMNS * s->horizon;
     if (s->n_rows > KEEL_BOOTSTRAP_ROWS) s->n_rows = KEEL_BOOTSTRAP_ROWS;
     if (s->n_rows > MOST_CELLS / s->width) s->n_rows = MOST_CELLS / s->width + 1;
@@ -160,13 +190,10 @@ static keel_status make_sums(const keel_ope_log *log, const keel_ope_config *con
     s->total = keel_calloc(s->width, sizeof *s->total);
     s->blend = keel_calloc(s->n_blend, sizeof *s->blend);
     if (!s->rows || !s->largest || !s->squares || !s->total || !s->blend) return no_memory(err);
-    find_largest(log, s);
-    for (size_t i = 0; i < log->n_trajectories; ++i) add_trajectory(log, &log->trajectories[i], s);
-    for (size_t i = 0; i < log->n_values; ++i) {
-        double *row = s->rows + log->values[i].conversation % s->n_rows * s->width;
-        row[VALUE] += log->values[i].value;
-        row[VALUES] += 1;
-    }
+    for (size_t t = 0; t < s->horizon; ++t) s->largest[t] = -INFINITY;
+    KEEL_TRY(visit(log, find_largest, s, err));
+    KEEL_TRY(visit(log, add_trajectory, s, err));
+    KEEL_TRY(add_values(log, s, err));
     for (size_t i = 0; i < cells; ++i) s->total[i % s->width] += s->rows[i];
     return KEEL_OK;
 }
@@ -276,42 +303,61 @@ static keel_status find_blend(sums *s, keel_pool *pool, keel_err *err) {
 
 /* ---- what else is said ---- */
 
-/* What the trajectory returns above the least that it could, weighted. */
-static double weighted_surplus(const keel_ope_log *log, size_t i, const keel_ope_config *config,
-                               double least) {
-    const struct keel_ope_trajectory *at = &log->trajectories[i];
+/* What the trajectories return above the least that they could, weighted. Every twentieth conversation
+ * chooses where to truncate and is not counted; of the others the moments are kept, as they come (Welford
+ * 1962). */
+typedef struct surplus {
+    const keel_ope_config *config;
+    double least, *aside, cut; /* aside NULL: the others' turn */
+    size_t n_aside, n;
+    double mean, squares;
+} surplus;
+
+static void find_surplus(const trajectory *at, const keel_ope_step *steps, void *context) {
+    enum { ASIDE = 20 };
+    surplus *all = context;
     double weight = 0, gain = 0, discount = 1;
-    for (size_t t = 0; t < at->length; ++t, discount *= config->gamma) {
-        weight += log->steps[at->first + t].log_ratio;
-        gain += discount * log->steps[at->first + t].reward;
+    if ((at->conversation % ASIDE == 0) != (all->aside != NULL)) return;
+    for (size_t t = 0; t < at->length; ++t, discount *= all->config->gamma) {
+        weight += steps[t].log_ratio;
+        gain += discount * steps[t].reward;
     }
-    return exp(weight) * fmax(0, gain - least);
+    double one = exp(weight) * fmax(0, gain - all->least);
+    if (all->aside) {
+        if (all->n_aside < MOST_ASIDE) all->aside[all->n_aside++] = one;
+        return;
+    }
+    double off = fmin(one, all->cut) - all->mean;
+    all->mean += off / (double)++all->n;
+    all->squares += off * (fmin(one, all->cut) - all->mean);
 }
 
-/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. Every twentieth
- * conversation chooses where to truncate and is not counted. */
+/* Where to truncate for `later` samples, judged on those aside. */
+static keel_status find_cut(const keel_ope_log *log, surplus *all, size_t later, double delta,
+                            keel_err *err) {
+    all->aside = keel_calloc(MOST_ASIDE, sizeof *all->aside);
+    if (!all->aside) return no_memory(err);
+    keel_status status = visit(log, find_surplus, all, err);
+    if (status == KEEL_OK) all->cut = keel_bound_threshold(all->aside, all->n_aside, later, delta);
+    keel_free(all->aside);
+    all->aside = NULL;
+    return status;
+}
+
+/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. */
 static keel_status find_lower(const keel_ope_log *log, const sums *s, double *out, keel_err *err) {
-    enum { ASIDE = 20 };
     const double delta = 0.05;
-    double least = 0, discount = 1, *x, *y;
-    size_t kept = 0, aside = 0;
+    surplus all = {.config = s->config};
+    double discount = 1;
     if (!log->n_trajectories || !isfinite(s->config->reward_low)) return KEEL_OK;
     for (size_t t = 0; t < s->horizon; ++t, discount *= s->config->gamma)
-        least += discount * s->config->reward_low;
-    if (least > 0) least = 0; /* an ended trajectory pays nothing */
-    x = keel_calloc(log->n_trajectories, 2 * sizeof *x);
-    if (!x) return no_memory(err);
-    y = x + log->n_trajectories;
-    for (size_t i = 0; i < log->n_trajectories; ++i) {
-        double surplus = weighted_surplus(log, i, s->config, least);
-        if (log->trajectories[i].conversation % ASIDE == 0)
-            y[aside++] = surplus;
-        else
-            x[kept++] = surplus;
-    }
-    double bound = keel_bound_truncated(x, kept, keel_bound_threshold(y, aside, kept, delta), delta);
-    *out = bound > 0 ? least + bound : -INFINITY;
-    keel_free(x);
+        all.least += discount * s->config->reward_low;
+    if (all.least > 0) all.least = 0; /* an ended trajectory pays nothing */
+    KEEL_TRY(find_cut(log, &all, log->n_trajectories - log->n_trajectories / 20, delta, err));
+    KEEL_TRY(visit(log, find_surplus, &all, err));
+    double variance = all.n > 1 ? all.squares / ((double)all.n - 1) : 0;
+    double bound = keel_bound_truncated_moments(all.mean, variance, all.n, all.cut, delta);
+    *out = bound > 0 ? all.least + bound : -INFINITY;
     return KEEL_OK;
 }
 
@@ -325,8 +371,7 @@ static void describe(const keel_ope_log *log, const sums *s, keel_ope *out) {
     out->ess = out->least_ess = effective(s, s->horizon - 1);
     for (size_t t = 0; t < s->horizon; ++t) out->least_ess = fmin(out->least_ess, effective(s, t));
     out->max_weight = weight > 0 ? s->top / weight : 0;
-    for (size_t i = 0; i < log->n_steps; ++i)
-        out->support += log->steps[i].probability / (double)log->n_steps;
+    if (log->n_steps) out->support = log->probability / (double)log->n_steps;
     out->headline = out->ess >= 30;
 }
 

@@ -57,21 +57,15 @@ typedef struct keel_ope_step {
     double q, v; /* NAN: not known */
 } keel_ope_step;
 
-/* Trajectories as they are collected. Zero-initialise; free at the end. */
+/* Trajectories as they are collected: as many as there are, in little memory (core/spool.h). Zero-initialise;
+ * free at the end. */
 typedef struct keel_ope_log {
-    size_t n_steps, step_capacity;
-    keel_ope_step *steps;
-    size_t n_trajectories, trajectory_capacity;
-    struct keel_ope_trajectory {
-        size_t first, length; /* of its steps */
-        size_t conversation;  /* number of the conversation, the unit of the bootstrap */
-    } * trajectories;
-    size_t n_values, value_capacity;
-    struct keel_ope_value {
-        double value; /* v(s_0) */
-        size_t conversation;
-    } * values;
-    bool estimated;
+    size_t n_steps, n_trajectories, n_values;
+    size_t longest, n_conversations; /* largest number of one, and one more */
+    bool unmodelled;                 /* q or v of some step is not known */
+    bool estimated;                  /* pi_base stood in for missing propensities */
+    double probability;              /* sum over steps */
+    struct keel_spool *steps, *trajectories, *values;
 } keel_ope_log;
 
 keel_status keel_ope_add(keel_ope_log *log, size_t conversation, const keel_ope_step *steps, size_t count,

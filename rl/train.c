@@ -52,7 +52,9 @@ static keel_status make_identity(training *t, const keel_learner_config *config,
     return status;
 }
 
+/* Half of what may still be taken stays for the learner and for what each draw reads. */
 static keel_status open_sampler(training *t, const keel_learner_config *config, keel_err *err) {
+    size_t half = keel_memory_left() / 2;
     keel_sampler_config wanted = {.base_hash = t->base->hash,
                                   .space = t->base->space,
                                   .acts = t->base->acts,
@@ -60,7 +62,7 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .state_dim = t->base->state_dim,
                                   .candidate_dim = t->base->candidate_dim,
                                   .batch = (size_t)config->batch,
-                                  .cache_bytes = (size_t)config->cache_mb << 20,
+                                  .cache_bytes = half < KEEL_SAMPLER_CACHE ? half : KEEL_SAMPLER_CACHE,
                                   .seed = (uint64_t)config->seed};
     return keel_sampler_open(&t->sampler, t->store, t->split, &wanted, err);
 }

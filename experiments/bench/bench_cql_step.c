@@ -167,7 +167,7 @@ static void open_bench(bench *b, const shape *s, const char *kind, size_t thread
                                     .n_acts = s->acts,
                                     .state_dim = s->features,
                                     .batch = s->batch,
-                                    .cache_bytes = (size_t)config.cache_mb << 20,
+                                    .cache_bytes = KEEL_SAMPLER_CACHE,
                                     .seed = 1};
     need(keel_sampler_open(&b->sampler, b->store, NULL, &sampling, &err), &err);
     need(keel_pool_open(&b->pool, threads, &err), &err);

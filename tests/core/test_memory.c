@@ -153,6 +153,35 @@ static void what_an_arena_did_not_hand_out_is_poisoned(void **state) {
     keel_arena_free(&arena);
 }
 
+/* Limited to what is in use and 100,000 bytes more. */
+static void beyond_the_limit_there_is_no_memory(void **state) {
+    (void)state;
+    enum { MORE = 100000 };
+    assert_false(keel_memory_limited());
+    assert_true(keel_memory_left() == SIZE_MAX);
+    char *held = keel_alloc(1000);
+    keel_memory_limit(SIZE_MAX - 1);
+    keel_memory_limit(SIZE_MAX - 1 - keel_memory_left() + MORE);
+    assert_true(keel_memory_limited());
+    assert_int_equal(keel_memory_left(), MORE);
+    assert_null(keel_alloc(MORE + 1));
+    assert_null(keel_realloc(held, MORE + 1));
+    memset(held, 1, 1000); /* still there */
+    void *half = keel_alloc(MORE / 2);
+    assert_non_null(half);
+    assert_true(keel_memory_left() <= MORE / 2);
+    assert_null(keel_calloc(MORE, 1));
+    keel_free(half);
+    assert_int_equal(keel_memory_left(), MORE);
+    keel_memory_limit(SIZE_MAX);
+    size_t peak = keel_memory_peak();
+    void *large = keel_alloc(peak + 1000);
+    assert_true(keel_memory_peak() > peak + 1000);
+    keel_free(large);
+    assert_true(keel_memory_peak() > peak + 1000);
+    keel_free(held);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_that_overflow_are_refused),
@@ -163,6 +192,7 @@ int main(void) {
         cmocka_unit_test(every_failed_allocation_is_told_and_leaks_nothing),
         cmocka_unit_test(what_an_arena_did_not_hand_out_is_poisoned),
         cmocka_unit_test(a_buffer_grows_formats_and_stays_terminated),
+        cmocka_unit_test(beyond_the_limit_there_is_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

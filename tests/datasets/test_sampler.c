@@ -226,11 +226,9 @@ static void actions_outside_the_space_are_left_out_and_counted(void **state) {
     keel_sampler_close(sampler);
 }
 
-static void draws_are_uniform(void **state) {
-    (void)state;
+static void check_uniform(size_t cache) {
     enum { STEPS = 4000 };
-    fill(KEEL_SPACE_ACTS);
-    keel_sampler *sampler = open_sampler(KEEL_SPACE_ACTS, "all", 1 << 20);
+    keel_sampler *sampler = open_sampler(KEEL_SPACE_ACTS, "all", cache);
     double n = (double)keel_sampler_about(sampler)->transitions, expected = STEPS * BATCH / n, chi = 0;
     size_t hits[CONVERSATIONS][TURNS] = {0};
     keel_batch batch;
@@ -249,6 +247,13 @@ static void draws_are_uniform(void **state) {
         (chi - (n - 1)) / 18.5; /* chi-square of 172 degrees of freedom: deviation sqrt(2 x 172) = 18.5 */
     assert_true(z > -3 && z < 3);
     keel_sampler_close(sampler);
+}
+
+static void draws_are_uniform_from_memory_and_from_the_store(void **state) {
+    (void)state;
+    fill(KEEL_SPACE_ACTS);
+    check_uniform(1 << 20);
+    check_uniform(0);
 }
 
 static void what_cannot_be_sampled_says_why(void **state) {
@@ -387,7 +392,7 @@ int main(void) {
         TEST(batches_are_the_same_from_memory_and_from_the_store),
         TEST(every_transition_comes_with_its_own_features),
         TEST(actions_outside_the_space_are_left_out_and_counted),
-        TEST(draws_are_uniform),
+        TEST(draws_are_uniform_from_memory_and_from_the_store),
         TEST(what_cannot_be_sampled_says_why),
         TEST(a_set_that_is_only_ever_next_has_its_room),
         TEST(nothing_is_looked_at_after_a_terminal),

@@ -179,7 +179,7 @@ static void release(void *user, void *old) {
 static keel_status give_without(const char *line, size_t at, bool alone, one_fault *state, char result[65],
                                 keel_err *err) {
     *state = (one_fault){.counted = {.fail_at = alone ? 0 : at}, .only = alone ? at : 0};
-    keel_allocator_set(&(keel_allocator){resize_but_once, release, state});
+    keel_allocator_set(&(keel_allocator){resize_but_once, release, state, NULL});
     keel_status status = give(line, result, err);
     keel_allocator_set(NULL);
     return status;

@@ -170,7 +170,7 @@ static void cutter_release(void *user, void *old) {
 
 static keel_status tune_until(const char *out, size_t cut_at, size_t *calls) {
     cutter state = {.cut_at = cut_at};
-    keel_allocator_set(&(keel_allocator){cutter_resize, cutter_release, &state});
+    keel_allocator_set(&(keel_allocator){cutter_resize, cutter_release, &state, NULL});
     keel_status status = tune(out, 1);
     keel_allocator_set(NULL);
     keel_interrupt_set(false);

@@ -191,7 +191,7 @@ static void check_allocations(bool sets) {
 
 static void a_step_allocates_nothing_once_the_sizes_are_known(void **state) {
     (void)state;
-    const keel_allocator counting = {counting_resize, counting_release, NULL};
+    const keel_allocator counting = {counting_resize, counting_release, NULL, NULL};
     keel_allocator_set(&counting);
     check_allocations(false);
     check_allocations(true);

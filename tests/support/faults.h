@@ -30,7 +30,7 @@ static inline void faults_release(void *user, void *old) {
  * back. */
 static inline void faults_begin(faults *state, size_t fail_at) {
     *state = (faults){.fail_at = fail_at};
-    keel_allocator_set(&(keel_allocator){faults_resize, faults_release, state});
+    keel_allocator_set(&(keel_allocator){faults_resize, faults_release, state, NULL});
 }
 
 static inline void faults_end(void) {
