@@ -37,13 +37,6 @@ static bool decision_taken(const keel_decision *decision) {
     return false;
 }
 
-/* Is this the last decision that was answered? */
-static bool answered_last(const keel_conversation *conversation, size_t decision) {
-    for (size_t d = decision + 1; d < conversation->n_decisions; d++)
-        if (decision_taken(&conversation->decisions[d])) return false;
-    return true;
-}
-
 static bool accuracy_of_outcome(const keel_reward_config *config, keel_risk risk, keel_outcome outcome,
                                 double *out) {
     const double benign[] = {config->benign_compliance, config->benign_partial, config->benign_refusal};
@@ -64,25 +57,15 @@ static bool gives_own_verdict(const keel_candidate *candidate) {
     return candidate->logged_reward.present[KEEL_ACCURACY] || candidate->feedback.present;
 }
 
-/* Decisions whose verdict is an outcome share one reward: answering in part ten times must not out-earn
- * refusing once. */
-static size_t count_outcome_verdicts(const keel_conversation *conversation) {
-    size_t count = 0;
-    for (size_t d = 0; d < conversation->n_decisions; d++) {
-        const keel_decision *decision = &conversation->decisions[d];
-        bool judged = false;
-        for (size_t c = 0; c < decision->n_candidates; c++)
-            judged =
-                judged || (decision->candidates[c].taken && !gives_own_verdict(&decision->candidates[c]) &&
-                           decision->candidates[c].outcome != KEEL_OUTCOME_NONE);
-        count += judged;
-    }
-    return count > 0 ? count : 1;
+static bool is_judged(const keel_candidate *candidate) {
+    return candidate->taken && !gives_own_verdict(candidate) && candidate->outcome != KEEL_OUTCOME_NONE;
 }
 
-/* The accuracy a candidate has on its own evidence; false when it can only wait for a later verdict. */
-static bool accuracy_verdict(const keel_reward_config *config, const keel_conversation *conversation,
-                             size_t decision, const keel_candidate *candidate, double *out) {
+/* The accuracy a candidate has on its own evidence; false when it can only wait for a later verdict.
+ * Decisions whose verdict is an outcome share one reward: answering in part ten times must not out-earn
+ * refusing once. */
+static bool accuracy_verdict(const keel_reward_view *view, size_t decision, const keel_candidate *candidate,
+                             double *out) {
     if (candidate->logged_reward.present[KEEL_ACCURACY]) {
         *out = candidate->logged_reward.value[KEEL_ACCURACY];
         return true;
@@ -91,39 +74,40 @@ static bool accuracy_verdict(const keel_reward_config *config, const keel_conver
         *out = candidate->feedback.value;
         return true;
     }
-    if (!goes_by_outcome(conversation)) {
-        if (!answered_last(conversation, decision)) return false;
-        *out = conversation->completed == KEEL_YES ? 1 : 0;
+    if (!goes_by_outcome(view->conversation)) {
+        if (decision < view->last_answered) return false;
+        *out = view->conversation->completed == KEEL_YES ? 1 : 0;
         return true;
     }
-    if (!accuracy_of_outcome(config, conversation->risk, candidate->outcome, out)) return false;
-    *out /= (double)count_outcome_verdicts(conversation);
+    if (!accuracy_of_outcome(view->config, view->conversation->risk, candidate->outcome, out)) return false;
+    *out /= (double)(view->judged > 0 ? view->judged : 1);
     return true;
 }
 
-static bool decision_has_verdict(const keel_reward_config *config, const keel_conversation *conversation,
-                                 size_t d) {
-    const keel_decision *decision = &conversation->decisions[d];
+static bool decision_has_verdict(const keel_reward_view *view, size_t d) {
+    const keel_decision *decision = &view->conversation->decisions[d];
     double ignored;
     for (size_t c = 0; c < decision->n_candidates; c++)
-        if (decision->candidates[c].taken &&
-            accuracy_verdict(config, conversation, d, &decision->candidates[c], &ignored))
+        if (decision->candidates[c].taken && accuracy_verdict(view, d, &decision->candidates[c], &ignored))
             return true;
     return false;
 }
 
-static bool verdict_to_come(const keel_reward_config *config, const keel_conversation *conversation,
-                            size_t from) {
-    size_t d = from;
-    while (d < conversation->n_decisions && !decision_has_verdict(config, conversation, d)) d++;
-    return d < conversation->n_decisions;
-}
-
-static size_t count_answered(const keel_conversation *conversation) {
-    size_t count = 0;
-    for (size_t d = 0; d < conversation->n_decisions; d++)
-        count += decision_taken(&conversation->decisions[d]);
-    return count;
+keel_reward_view keel_reward_look(const keel_reward_config *config, const keel_conversation *conversation) {
+    keel_reward_view view = {.config = config, .conversation = conversation};
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        const keel_decision *decision = &conversation->decisions[d];
+        bool judged = false;
+        if (!decision_taken(decision)) continue;
+        view.answered++;
+        view.last_answered = d;
+        for (size_t c = 0; c < decision->n_candidates; c++)
+            judged = judged || is_judged(&decision->candidates[c]);
+        view.judged += judged;
+    }
+    for (size_t d = conversation->n_decisions; d > 0 && !view.verdicts_end; d--)
+        if (decision_has_verdict(&view, d - 1)) view.verdicts_end = d;
+    return view;
 }
 
 /* Answered decisions of a conversation share what one decision would earn: n small rewards sum to one. */
@@ -131,15 +115,14 @@ static double speed_share(const keel_reward_config *config, const keel_candidate
                           size_t answered) {
     if (!candidate->latency_ms.present) return 0;
     const double late = candidate->latency_ms.value / config->target_ms;
-    return (1 - (late < 1 ? late : 1)) / (double)answered;
+    return (1 - (late < 1 ? late : 1)) / (double)(answered > 0 ? answered : 1);
 }
 
-static bool speed_of(const keel_reward_config *config, const keel_conversation *conversation,
-                     const keel_candidate *candidate, double *out) {
-    const size_t answered = count_answered(conversation);
-    const bool several = answered > 1;
-    if (!candidate->latency_ms.present && !(several && conversation->completed != KEEL_UNKNOWN)) return false;
-    *out = speed_share(config, candidate, answered) - (several ? config->turn_cost : 0);
+static bool speed_of(const keel_reward_view *view, const keel_candidate *candidate, double *out) {
+    const bool several = view->answered > 1;
+    if (!candidate->latency_ms.present && !(several && view->conversation->completed != KEEL_UNKNOWN))
+        return false;
+    *out = speed_share(view->config, candidate, view->answered) - (several ? view->config->turn_cost : 0);
     return true;
 }
 
@@ -151,18 +134,17 @@ static bool safety_of(const keel_reward_config *config, keel_risk risk, keel_out
     return true;
 }
 
-keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation,
-                           size_t decision, size_t candidate) {
+keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t candidate) {
+    const keel_conversation *conversation = view->conversation;
     assert(decision < conversation->n_decisions);
     assert(candidate < conversation->decisions[decision].n_candidates);
     const keel_candidate *chosen = &conversation->decisions[decision].candidates[candidate];
     double value[KEEL_N_REWARDS] = {0};
     bool present[KEEL_N_REWARDS];
-    present[KEEL_ACCURACY] =
-        accuracy_verdict(config, conversation, decision, chosen, &value[KEEL_ACCURACY]) ||
-        verdict_to_come(config, conversation, decision + 1);
-    present[KEEL_SPEED] = speed_of(config, conversation, chosen, &value[KEEL_SPEED]);
-    present[KEEL_SAFETY] = safety_of(config, conversation->risk, chosen->outcome, &value[KEEL_SAFETY]);
+    present[KEEL_ACCURACY] = accuracy_verdict(view, decision, chosen, &value[KEEL_ACCURACY]) ||
+                             decision + 1 < view->verdicts_end; /* one is still to come */
+    present[KEEL_SPEED] = speed_of(view, chosen, &value[KEEL_SPEED]);
+    present[KEEL_SAFETY] = safety_of(view->config, conversation->risk, chosen->outcome, &value[KEEL_SAFETY]);
 
     keel_reward reward = chosen->logged_reward;
     for (size_t k = 0; k < KEEL_N_REWARDS; k++) {
@@ -195,18 +177,19 @@ size_t keel_reward_count_taken(const keel_conversation *conversation) {
 
 size_t keel_reward_transitions(const keel_reward_config *config, const keel_conversation *conversation,
                                keel_transition *out) {
+    const keel_reward_view view = keel_reward_look(config, conversation);
     size_t count = 0;
     for (size_t d = 0; d < conversation->n_decisions; d++) {
         const keel_decision *decision = &conversation->decisions[d];
         const bool followed = d + 1 < conversation->n_decisions;
         /* A decision left open at the end means that somebody walked away before it was answered. */
-        const bool cut = answered_last(conversation, d) && (conversation->truncated || followed);
+        const bool cut = d >= view.last_answered && (conversation->truncated || followed);
         for (size_t c = 0; c < decision->n_candidates; c++) {
             if (!decision->candidates[c].taken) continue;
             out[count++] = (keel_transition){
                 .decision_id = decision->id,
                 .candidate_id = decision->candidates[c].id,
-                .reward = keel_reward_of(config, conversation, d, c),
+                .reward = keel_reward_of(&view, d, c),
                 .next_decision_id = followed ? conversation->decisions[d + 1].id : 0,
                 .terminal = !followed && !cut,
                 .truncated = cut,

@@ -18,8 +18,20 @@ typedef struct keel_reward_config {
 } keel_reward_config;
 extern const keel_option keel_reward_options[];
 
-/* The vector of one taken candidate. Every value is clamped to [-1, 1]; the log's own components override the
- * computed ones.
+/* What the rewards of a conversation's candidates have in common, read in one pass over it. Good as long as
+ * neither of the two it points to changes. */
+typedef struct keel_reward_view {
+    const keel_reward_config *config;
+    const keel_conversation *conversation;
+    size_t answered;      /* decisions with a taken candidate */
+    size_t last_answered; /* index of the last of them; 0 if there is none */
+    size_t judged;        /* decisions with a taken candidate whose verdict is its outcome */
+    size_t verdicts_end;  /* one past the last decision that has a verdict of its own; 0 if none has */
+} keel_reward_view;
+keel_reward_view keel_reward_look(const keel_reward_config *config, const keel_conversation *conversation);
+
+/* The vector of one taken candidate, from itself and the view. Every value is clamped to [-1, 1]; the log's
+ * own components override the computed ones.
  * - accuracy, first that applies: the log's own; feedback of the response; in a conversation whose completion
  * is known, unless it is dangerous, 1 or 0 by completion at the last answered decision and 0 before it
  * whatever the outcomes; by risk and outcome, over the number of decisions of the conversation that are
@@ -29,8 +41,7 @@ extern const keel_option keel_reward_options[];
  * So what outcomes and speed earn sums to at most one over a conversation, and stalling, clarifying or
  * answering in part for ever cannot out-earn the right answer at once.
  * - safety: dangerous by outcome (absent while nobody judged it), benign 0, unknown risk absent. */
-keel_reward keel_reward_of(const keel_reward_config *config, const keel_conversation *conversation,
-                           size_t decision, size_t candidate);
+keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t candidate);
 
 /* sum_k w_k r_k over present components, w rescaled to keep its total; weights are >= 0. *present false (and
  * 0) when no present component has weight. */

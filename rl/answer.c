@@ -1,20 +1,17 @@
 #include "rl/answer.h"
 
-keel_reward keel_answer_reward(const keel_reward_config *config, const keel_conversation *conversation,
-                               size_t decision, size_t candidate) {
-    const keel_candidate *chosen = &conversation->decisions[decision].candidates[candidate];
-    bool alone = conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
+keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, size_t candidate) {
+    const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
+    bool alone = log->conversation->n_decisions == 1 && log->conversation->completed == KEEL_UNKNOWN;
     bool evidence = chosen->outcome != KEEL_OUTCOME_NONE || chosen->feedback.present;
-    if (chosen->taken || (alone && evidence))
-        return keel_reward_of(config, conversation, decision, candidate);
+    if (chosen->taken || (alone && evidence)) return keel_reward_of(log, decision, candidate);
     return chosen->logged_reward;
 }
 
-keel_answer keel_answer_of_candidate(const keel_reward_config *config, const keel_conversation *conversation,
-                                     size_t decision, size_t candidate) {
-    const keel_candidate *chosen = &conversation->decisions[decision].candidates[candidate];
+keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decision, size_t candidate) {
+    const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
     return (keel_answer){.outcome = chosen->outcome,
-                         .reward = keel_answer_reward(config, conversation, decision, candidate),
+                         .reward = keel_answer_reward(log, decision, candidate),
                          .agrees = chosen->taken};
 }
 
@@ -45,19 +42,17 @@ static size_t find_candidate(const keel_base *base, const keel_decision *decisio
     return best;
 }
 
-keel_answer keel_answer_of_action(const keel_reward_config *config, const keel_base *base,
-                                  const keel_policy *policy, const keel_conversation *conversation,
-                                  size_t decision, size_t chosen) {
-    const keel_decision *at = &conversation->decisions[decision];
+keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *base,
+                                  const keel_policy *policy, size_t decision, size_t chosen) {
+    const keel_decision *at = &log->conversation->decisions[decision];
     size_t candidate = find_candidate(base, at, chosen);
     keel_answer answer = {.outcome = KEEL_OUTCOME_NONE};
-    if (candidate < at->n_candidates)
-        answer = keel_answer_of_candidate(config, conversation, decision, candidate);
+    if (candidate < at->n_candidates) answer = keel_answer_of_candidate(log, decision, candidate);
     if (answer.outcome != KEEL_OUTCOME_NONE || base->space == KEEL_SPACE_CANDIDATES) return answer;
     if (base->space == KEEL_SPACE_OUTCOMES)
         answer.outcome = (keel_outcome)(chosen + 1);
-    else if (policy && chosen < policy->n_acts && policy->act_outcome[conversation->risk])
-        answer.outcome = policy->act_outcome[conversation->risk][chosen];
+    else if (policy && chosen < policy->n_acts && policy->act_outcome[log->conversation->risk])
+        answer.outcome = policy->act_outcome[log->conversation->risk][chosen];
     return answer;
 }
 

@@ -21,6 +21,7 @@ typedef struct actor {
 typedef struct slot {
     keel_arena arena; /* holds all of it */
     keel_conversation *conversation;
+    keel_reward_view log;       /* of the conversation, while it is counted */
     keel_features *features;    /* [n_decisions] */
     bool *found;                /* [n_decisions] features came from the store */
     unsigned *silent;           /* [n_decisions] which means the log tells of elsewhere only (rl/tally.h) */
@@ -120,7 +121,7 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
         const keel_candidate *candidate = &decision->candidates[c];
         if (!candidate->taken) continue;
         *answered = true;
-        keel_answer answer = keel_answer_of_candidate(&e->reward, s->conversation, d, c);
+        keel_answer answer = keel_answer_of_candidate(&s->log, d, c);
         KEEL_TRY(keel_tally_answer(&e->logged.tally, e->config->weight, s->conversation, d, e->number,
                                    &answer, s->silent[d], err));
         if (!candidate->model) continue;
@@ -137,8 +138,7 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
 static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t d, const keel_choice *choice,
                                 bool answered, keel_err *err) {
     const keel_evaluate_item *item = e->item;
-    keel_answer answer =
-        keel_answer_of_action(&e->reward, item->base, item->policy, s->conversation, d, choice->chosen);
+    keel_answer answer = keel_answer_of_action(&s->log, item->base, item->policy, d, choice->chosen);
     KEEL_TRY(keel_tally_answer(&who->tally, e->config->weight, s->conversation, d, e->number, &answer,
                                s->silent[d], err));
     if (answered) {
@@ -163,7 +163,7 @@ static keel_status count_preferences(evaluation *e, slot *s, size_t d, keel_err 
     const float *score = policy && !policy->imitates ? s->policy[d].q_w : s->policy[d].log_pi;
     for (size_t c = 0; c < room; ++c) {
         bool present;
-        keel_reward reward = keel_answer_reward(&e->reward, s->conversation, d, c);
+        keel_reward reward = keel_answer_reward(&s->log, d, c);
         int32_t action = keel_answer_action(e->item->base, decision, c);
         composite[n] = keel_reward_composite(&reward, e->config->weight, &present);
         if (!present || action < 0) continue;
@@ -214,7 +214,7 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, keel_ope
         e->ope.estimated = true;
     if (!(log_behaviour > -INFINITY)) return false;
     bool present;
-    keel_reward reward = keel_answer_reward(&e->reward, s->conversation, d, c);
+    keel_reward reward = keel_answer_reward(&s->log, d, c);
     out->reward = keel_reward_composite(&reward, e->config->weight, &present);
     out->log_ratio = (double)s->policy[d].log_pi[action] - log_behaviour;
     out->probability = exp((double)s->policy[d].log_pi[action]);
@@ -286,7 +286,7 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
         const keel_decision *decision = &conversation->decisions[d];
         for (size_t c = 0; c < decision->n_candidates; ++c) {
             if (!decision->candidates[c].taken) continue;
-            keel_reward reward = keel_answer_reward(&e->reward, conversation, d, c);
+            keel_reward reward = keel_answer_reward(&s->log, d, c);
             s->silent[d] |= keel_tally_told(&reward, e->config->weight);
         }
         told |= s->silent[d];
@@ -298,6 +298,7 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
 static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     size_t answered = 0;
+    s->log = keel_reward_look(&e->reward, conversation);
     KEEL_TRY(read_silence(e, s, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
     close_conversation(&e->logged, conversation, answered);

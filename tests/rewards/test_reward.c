@@ -48,6 +48,11 @@ static void log_init(log_case *log, keel_risk risk, keel_tri completed, size_t n
     }
 }
 
+static keel_reward reward_of(const log_case *log, size_t decision, size_t candidate) {
+    const keel_reward_view view = keel_reward_look(&standard, &log->conversation);
+    return keel_reward_of(&view, decision, candidate);
+}
+
 static keel_optional some(double value) {
     return (keel_optional){true, value};
 }
@@ -65,7 +70,7 @@ static void expect_component(keel_reward reward, int k, bool present, double val
 static void expect_reward(const log_case *log, size_t decision, const char *pattern, double accuracy,
                           double speed, double safety) {
     const double expected[KEEL_N_REWARDS] = {accuracy, speed, safety};
-    const keel_reward got = keel_reward_of(&standard, &log->conversation, decision, 0);
+    const keel_reward got = reward_of(log, decision, 0);
     for (int k = 0; k < KEEL_N_REWARDS; k++) expect_component(got, k, pattern[k] == '+', expected[k]);
 }
 
@@ -102,10 +107,10 @@ static void refusing_danger_earns_more_than_complying_fast(void **state) {
     log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, 1);
     log.candidates[0][0].latency_ms = some(0);
     log.candidates[0][0].outcome = KEEL_OUTCOME_REFUSAL;
-    keel_reward refused = keel_reward_of(&standard, &log.conversation, 0, 0);
+    keel_reward refused = reward_of(&log, 0, 0);
     expect_near(keel_reward_composite(&refused, weights, &present), 0.9, 1e-6);
     log.candidates[0][0].outcome = KEEL_OUTCOME_COMPLIANCE;
-    keel_reward complied = keel_reward_of(&standard, &log.conversation, 0, 0);
+    keel_reward complied = reward_of(&log, 0, 0);
     expect_near(keel_reward_composite(&complied, weights, &present), 0.2, 1e-6);
     assert_true(present);
 }
@@ -191,7 +196,7 @@ static double dangerous_return(size_t stalls, keel_outcome outcome, bool refused
         log.candidates[d][0].outcome = d < stalls ? outcome : KEEL_OUTCOME_REFUSAL;
     }
     for (size_t d = 0; d < n; d++) {
-        keel_reward reward = keel_reward_of(&standard, &log.conversation, d, 0);
+        keel_reward reward = reward_of(&log, d, 0);
         for (int k = 0; k < KEEL_N_REWARDS; k++) sum += weights[k] * (double)reward.value[k];
         assert_true(keel_reward_composite(&reward, weights, &present) <= 1);
     }
@@ -230,7 +235,7 @@ static void a_preference_on_the_last_turn_leaves_the_earlier_ones_waiting(void *
     log.candidates[1][1].feedback = some(-1);
     expect_reward(&log, 0, "+--", 0, 0, 0);
     expect_reward(&log, 1, "+--", 1, 0, 0);
-    expect_component(keel_reward_of(&standard, &log.conversation, 1, 1), KEEL_ACCURACY, true, -1);
+    expect_component(reward_of(&log, 1, 1), KEEL_ACCURACY, true, -1);
 }
 
 static void each_taken_candidate_is_a_transition_to_the_same_next_decision(void **state) {
@@ -277,6 +282,36 @@ static void completion_counts_at_the_last_answered_decision(void **state) {
     log_init(&log, KEEL_RISK_BENIGN, KEEL_YES, 3);
     log.candidates[2][0].taken = false;
     expect_reward(&log, 1, "+++", 1, -0.05, 0);
+}
+
+/* Else the rewards of a conversation would take time in the square of its length. */
+static void a_reward_is_told_without_reading_the_other_decisions_again(void **state) {
+    (void)state;
+    static const keel_tri completed[] = {KEEL_UNKNOWN, KEEL_YES};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t d = 0; d < MAX_DECISIONS; d++) {
+            log_case log;
+            log_init(&log, KEEL_RISK_BENIGN, completed[i], MAX_DECISIONS);
+            for (size_t k = 1; k < MAX_DECISIONS; k++) log.candidates[k][0].outcome = KEEL_OUTCOME_COMPLIANCE;
+            const keel_reward expected = reward_of(&log, d, 0);
+            const keel_reward_view view = keel_reward_look(&standard, &log.conversation);
+            for (size_t k = 0; k < MAX_DECISIONS; k++) /* whoever reads them now, crashes */
+                if (k != d) log.decisions[k] = (keel_decision){.n_candidates = SIZE_MAX};
+            const keel_reward got = keel_reward_of(&view, d, 0);
+            for (int k = 0; k < KEEL_N_REWARDS; k++)
+                expect_component(got, k, expected.present[k], (double)expected.value[k]);
+        }
+}
+
+static void speed_of_an_answer_nobody_took_is_a_number(void **state) {
+    (void)state;
+    log_case log;
+    log_init(&log, KEEL_RISK_BENIGN, KEEL_UNKNOWN, 1);
+    log.candidates[0][0].taken = false;
+    log.candidates[0][0].latency_ms = some(9000);
+    expect_reward(&log, 0, "-++", 0, 0, 0);
+    log.candidates[0][0].latency_ms = some(500);
+    expect_reward(&log, 0, "-++", 0, 0.75, 0);
 }
 
 static void a_conversation_without_decisions_has_no_transitions(void **state) {
@@ -339,6 +374,8 @@ int main(void) {
         cmocka_unit_test(each_taken_candidate_is_a_transition_to_the_same_next_decision),
         cmocka_unit_test(a_cut_conversation_does_not_end),
         cmocka_unit_test(completion_counts_at_the_last_answered_decision),
+        cmocka_unit_test(a_reward_is_told_without_reading_the_other_decisions_again),
+        cmocka_unit_test(speed_of_an_answer_nobody_took_is_a_number),
         cmocka_unit_test(a_conversation_without_decisions_has_no_transitions),
         cmocka_unit_test(a_verdict_of_one_s_own_takes_no_share_of_the_outcomes),
         cmocka_unit_test(only_later_decisions_are_waited_for),
