@@ -11,7 +11,8 @@ static size_t n_layers(const keel_qnet_shape *shape) {
 }
 
 static size_t outputs(const keel_qnet_shape *shape) {
-    return shape->space == KEEL_SPACE_CANDIDATES ? shape->heads : shape->heads * shape->n_acts;
+    size_t heads = keel_qnet_outputs(shape);
+    return shape->space == KEEL_SPACE_CANDIDATES ? heads : heads * shape->n_acts;
 }
 
 static size_t inputs(const keel_qnet_shape *shape) {
@@ -44,6 +45,9 @@ static keel_status check_shape(const keel_qnet_shape *shape, keel_err *err) {
         return keel_fail(err, KEEL_E_INVALID, where,
                          "impossible sizes: state %zu, candidate %zu, acts %zu (space %s)", shape->state_dim,
                          shape->candidate_dim, shape->n_acts, keel_space_name(shape->space));
+    if (shape->quantiles > 1024)
+        return keel_fail(err, KEEL_E_INVALID, where, "expected at most 1024 quantiles, got %zu",
+                         shape->quantiles);
     if (shape->hidden.count > KEEL_INT_LIST_MAX)
         return keel_fail(err, KEEL_E_INVALID, where, "expected at most %d hidden layers, got %zu",
                          (int)KEEL_INT_LIST_MAX, shape->hidden.count);
@@ -67,42 +71,63 @@ size_t keel_qnet_elements(const keel_qnet_shape *shape) {
 enum { NAME_ROOM = 64 };
 
 static void name_layer(keel_param *param, char (*name)[NAME_ROOM], const keel_qnet_shape *shape,
-                       size_t critic, size_t layer) {
+                       const char *prefix, size_t critic, size_t layer) {
     size_t in = layer_in(shape, layer), out = layer_out(shape, layer);
-    snprintf(name[0], NAME_ROOM, "critic.%zu.layer.%zu.weight", critic, layer);
-    snprintf(name[1], NAME_ROOM, "critic.%zu.layer.%zu.bias", critic, layer);
+    snprintf(name[0], NAME_ROOM, "%s.%zu.layer.%zu.weight", prefix, critic, layer);
+    snprintf(name[1], NAME_ROOM, "%s.%zu.layer.%zu.bias", prefix, critic, layer);
     param[0] = (keel_param){name[0], out, in, KEEL_INIT_UNIFORM, (double)in, true};
     param[1] = (keel_param){name[1], 1, out, KEEL_INIT_UNIFORM, (double)in, false};
 }
 
-keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err) {
+size_t keel_qnet_n_params(const keel_qnet_shape *shape) {
+    return 2 * shape->critics * n_layers(shape);
+}
+
+keel_status keel_qnet_list(const keel_qnet_shape *shape, const char *name, keel_arena *arena,
+                           keel_param *rows, keel_err *err) {
     KEEL_TRY(check_shape(shape, err));
-    size_t count = 2 * shape->critics * n_layers(shape);
-    keel_arena arena = {0};
-    keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
-    char(*names)[NAME_ROOM] = keel_arena_calloc(&arena, count, NAME_ROOM);
-    keel_qnet made = {.shape = *shape, .input_dim = inputs(shape)};
-    keel_status status = KEEL_OK;
-    if (!table || !names) status = keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
-    for (size_t critic = 0; status == KEEL_OK && critic < shape->critics; critic++)
+    char(*names)[NAME_ROOM] = keel_arena_calloc(arena, keel_qnet_n_params(shape), NAME_ROOM);
+    if (!names) return keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
+    for (size_t critic = 0; critic < shape->critics; critic++)
         for (size_t layer = 0; layer < n_layers(shape); layer++) {
             size_t index = weight_index(shape, critic, layer);
-            name_layer(table + index, names + index, shape, critic, layer);
+            name_layer(rows + index, names + index, shape, name, critic, layer);
         }
-    if (status == KEEL_OK) status = keel_params_make(&made.params, table, count, err);
+    return KEEL_OK;
+}
+
+keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const char *name, const keel_params *block,
+                         size_t first) {
+    keel_qnet net = {.shape = *shape, .name = name, .input_dim = inputs(shape), .params = *block};
+    net.params.count = keel_qnet_n_params(shape);
+    net.params.table += first;
+    net.params.offset += first;
+    return net;
+}
+
+keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err) {
+    KEEL_TRY(check_shape(shape, err));
+    size_t count = keel_qnet_n_params(shape);
+    keel_arena arena = {0};
+    keel_params block;
+    keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
+    keel_status status = table ? keel_qnet_list(shape, "critic", &arena, table, err)
+                               : keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
+    if (status == KEEL_OK) status = keel_params_make(&block, table, count, err);
     keel_arena_free(&arena);
-    if (status == KEEL_OK) *net = made;
+    if (status == KEEL_OK) *net = keel_qnet_over(shape, "critic", &block, 0);
     return status;
 }
 
 void keel_qnet_init(keel_qnet *net, uint64_t seed) {
     size_t per_critic = 2 * n_layers(&net->shape);
+    const char *stream = strcmp(net->name, "critic") == 0 ? "init" : net->name;
     for (size_t critic = 0; critic < net->shape.critics; critic++) {
         keel_params view = net->params; /* the critic's own rows of the table, over the same block */
         view.count = per_critic;
         view.table += critic * per_critic;
         view.offset += critic * per_critic;
-        keel_rng rng = keel_rng_stream(seed, "init", critic);
+        keel_rng rng = keel_rng_stream(seed, stream, critic);
         keel_params_init(&view, &rng);
     }
 }

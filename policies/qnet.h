@@ -3,7 +3,8 @@
  * Fixed acts: x[B, state_dim] -> q[B, K*A], head-major (q[b, k*A + a]).
  * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is
  *   [candidate | mean over the whole set, itself included | state | log size of the set],
- * so that a candidate is judged beside what else could be said, and the order of a set does not matter. */
+ * so that a candidate is judged beside what else could be said, and the order of a set does not matter.
+ * With N quantiles, K*N heads in these layouts: head k's are k*N .. k*N + N-1. */
 #ifndef KEEL_POLICIES_QNET_H
 #define KEEL_POLICIES_QNET_H
 
@@ -16,11 +17,19 @@ typedef struct keel_qnet_shape {
     size_t state_dim, candidate_dim, n_acts;
     size_t heads;   /* K: KEEL_N_REWARDS, or 1 for a scalar composite */
     size_t critics; /* independent networks with their own initialisation */
+    size_t
+        quantiles; /* outputs of each head, whose mean is its Q; 0 or 1: Q itself (always so in artefacts) */
     keel_int_list hidden;
 } keel_qnet_shape;
 
+/* Outputs for each action: K*N. */
+static inline size_t keel_qnet_outputs(const keel_qnet_shape *shape) {
+    return shape->heads * (shape->quantiles ? shape->quantiles : 1);
+}
+
 typedef struct keel_qnet {
     keel_qnet_shape shape;
+    const char *name; /* "critic": what its parameters are called, and a stream of random numbers */
     size_t input_dim;
     keel_params params; /* "critic.0.layer.0.weight" [out, in], ".bias" [1, out], ... */
 } keel_qnet;
@@ -30,6 +39,14 @@ size_t keel_qnet_elements(const keel_qnet_shape *shape);
 
 /* Shapes that make no sense are KEEL_E_INVALID. */
 keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err);
+/* For several networks in one block: the rows of the block's table that a network takes, written from `rows`
+ * on (names into the arena); and the network over rows `first` .. of a block that has them, which stays the
+ * block's: it is not to be closed. name outlives both. */
+size_t keel_qnet_n_params(const keel_qnet_shape *shape);
+keel_status keel_qnet_list(const keel_qnet_shape *shape, const char *name, keel_arena *arena,
+                           keel_param *rows, keel_err *err);
+keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const char *name, const keel_params *block,
+                         size_t first);
 void keel_qnet_init(keel_qnet *net,
                     uint64_t seed); /* PyTorch's default for linear layers; one stream per critic */
 void keel_qnet_close(keel_qnet *net);

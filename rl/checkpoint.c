@@ -18,9 +18,9 @@ typedef struct numbers {
 /* Once for writer and reader. */
 static void list(const keel_learner *learner, const numbers *other, keel_named_tensor out[N_TENSORS]) {
     static const char *const names[] = {"parameters", "target", "adam.first", "adam.second"};
-    const float *const blocks[] = {learner->net.params.data, learner->target, learner->adam.first,
+    const float *const blocks[] = {learner->params.data, learner->target, learner->adam.first,
                                    learner->adam.second};
-    size_t size = learner->net.params.size;
+    size_t size = learner->params.size;
     for (size_t i = 0; i < 4; i++)
         out[i] = (keel_named_tensor){names[i], KEEL_F32, 1, {size}, blocks[i], size * sizeof(float)};
     out[4] =

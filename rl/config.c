@@ -4,9 +4,9 @@
 
 #include "rl/learner.h"
 
-const char *const keel_algorithms[] = {"cql", "dqn", "bc", NULL};
 const char *const keel_presets[] = {"keel", "d3rlpy", NULL};
-static const char *const td_losses[] = {"huber", "half-square", NULL};
+static const char *const td_losses[] = {"huber", "half-square", "square", NULL};
+static const char *const ensembles[] = {"min", "mean", NULL};
 
 #define ROW(key, type, field, standard, low, high, choices, help)                                            \
     { key, type, offsetof(keel_learner_config, field), standard, low, high, choices, help }
@@ -20,6 +20,10 @@ static const char *const td_losses[] = {"huber", "half-square", NULL};
 const keel_option keel_learner_options[] = {
     ROW("algorithm", KEEL_OPT_CHOICE, algorithm, "cql", 0, 0, keel_algorithms, "what is learned"),
     REAL(alpha, "0.1", 0, 1e4, "weight of the conservative term; 0 for dqn, above 0 for bc"),
+    ROW("double_q", KEEL_OPT_BOOL, double_q, "true", 0, 0, NULL,
+        "the next action is chosen by the online network instead of the target network"),
+    ROW("ensemble", KEEL_OPT_CHOICE, ensemble, "min", 0, 0, ensembles, "what targets take over the critics"),
+    INT(quantiles, "1", 1, 1024, "of each head's return (cql, cql-lagrange, dqn, bcq); 1: its mean"),
     REAL(gamma, "0.99", 0, 0.9999, "discount per decision"),
     REAL(tau, "0.005", 0, 1, "how far the target network moves at an update"),
     INT(target_interval, "0", 0, 1e9, "steps between target updates, the first after step 1; 0: every step"),
@@ -31,7 +35,7 @@ const keel_option keel_learner_options[] = {
     WEIGHT("weight_safety", KEEL_SAFETY, "0.1", "composite weight of safety"),
     INT(batch, "256", 1, 65536, "transitions a step"),
     INT(steps, "0", 0, 1e9, "optimizer steps; 0: by the size of the log (rl/train.h)"),
-    INT(critics, "1", 1, 16, "independent networks; targets take their minimum"),
+    INT(critics, "1", 1, 16, "independent networks"),
     ROW("hidden", KEEL_OPT_INTS, hidden, "256,256", 1, 65536, NULL, "widths of the hidden layers"),
     REAL(learning_rate, "0.001", 1e-9, 10, "Adam's step size"),
     ROW("rate_decay", KEEL_OPT_BOOL, rate_decay, "true", 0, 0, NULL,
@@ -51,14 +55,6 @@ const keel_option keel_learner_options[] = {
     REAL(safety_floor, "-0.5", -1e6, 1e6, "actions with a lower Q of safety are masked"),
     {0},
 };
-
-static void apply_algorithm(keel_learner_config *config) {
-    if (config->algorithm == KEEL_ALGO_DQN) config->alpha = 0;
-    if (config->algorithm == KEEL_ALGO_BC) {
-        config->alpha = 1;
-        config->vector_heads = false;
-    }
-}
 
 /* DiscreteCQL's defaults (reference offline-rl 2.1). */
 static void apply_d3rlpy(keel_learner_config *config) {
@@ -84,7 +80,8 @@ keel_status keel_learner_preset(const char *preset, const char *algorithm, keel_
         keel_fail(err, KEEL_E_USAGE, "preset", "expected \"keel\" or \"d3rlpy\", got \"%s\"", preset);
         return KEEL_E_USAGE;
     }
-    apply_algorithm(&config);
+    const keel_learner_kind *kind = keel_learner_kind_of(config.algorithm);
+    if (kind->standard) kind->standard(&config);
     *out = config;
     return KEEL_OK;
 }

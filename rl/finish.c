@@ -92,7 +92,7 @@ static keel_status collect(const keel_finish *with, decisions *all, keel_arena *
 
 static keel_status find_beta(const keel_finish *with, double *beta, keel_err *err) {
     const keel_learner_config *config = &with->learner->config;
-    if (config->kl_budget == 0 || config->algorithm == KEEL_ALGO_BC) {
+    if (config->kl_budget == 0 || with->learner->kind->imitates) {
         *beta = config->beta;
         return KEEL_OK;
     }
@@ -256,7 +256,7 @@ keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, kee
     const keel_learner *learner = with->learner;
     keel_policy policy = {.net = learner->net,
                           .safety_floor = learner->config.safety_floor,
-                          .imitates = learner->config.algorithm == KEEL_ALGO_BC};
+                          .imitates = learner->kind->imitates};
     memcpy(policy.weight, learner->weight, sizeof policy.weight);
     snprintf(policy.base_hash, sizeof policy.base_hash, "%s", with->base->hash);
     snprintf(policy.algorithm, sizeof policy.algorithm, "%s", keel_algorithms[learner->config.algorithm]);

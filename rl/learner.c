@@ -28,7 +28,8 @@ struct keel_learner_work {
     const keel_learner *learner;
     const keel_batch *batch;
     size_t n_shards;
-    double clip; /* factor on the gradient */
+    double multiplier; /* before the step */
+    double clip;       /* factor on the gradient */
     bool move_target;
 };
 
@@ -36,21 +37,20 @@ struct keel_learner_work {
 
 static keel_status check_config(const keel_learner_config *config, const keel_qnet_shape *shape,
                                 keel_err *err) {
-    const char *where = "learner configuration";
-    if (config->algorithm == KEEL_ALGO_DQN && config->alpha != 0) {
-        keel_fail(err, KEEL_E_INVALID, where, "alpha: dqn has no conservative term, expected 0, got %g",
-                  config->alpha);
-        return keel_hint(err, "choose the algorithm cql for a conservative term");
-    }
-    if (config->algorithm == KEEL_ALGO_BC && config->alpha <= 0)
+    const char *where = "learner configuration", *name = keel_algorithms[config->algorithm];
+    const keel_learner_kind *kind = keel_learner_kind_of(config->algorithm);
+    if (kind->check) KEEL_TRY(kind->check(config, err));
+    if (kind->target == KEEL_TARGET_NONE && shape->heads != 1)
         return keel_fail(err, KEEL_E_INVALID, where,
-                         "alpha: bc learns by this term alone, expected above 0, got %g", config->alpha);
-    if (config->algorithm == KEEL_ALGO_BC && shape->heads != 1)
-        return keel_fail(err, KEEL_E_INVALID, where,
-                         "vector_heads: bc has one head, expected false, got true");
+                         "vector_heads: %s has one head, expected false, got true", name);
     if (shape->heads != 1 && shape->heads != KEEL_N_REWARDS)
         return keel_fail(err, KEEL_E_INVALID, where, "expected 1 or %d heads, got %zu", (int)KEEL_N_REWARDS,
                          shape->heads);
+    if (config->quantiles > 1 && kind->target != KEEL_TARGET_BEST) {
+        keel_fail(err, KEEL_E_INVALID, where, "quantiles: %s learns no distribution, expected 1, got %lld",
+                  name, (long long)config->quantiles);
+        return keel_hint(err, "quantiles go with cql, cql-lagrange, dqn and bcq");
+    }
     return KEEL_OK;
 }
 
@@ -61,7 +61,7 @@ static keel_status effective_weights(const keel_learner_config *config, const do
         total += config->weight[k];
         if (!coverage || coverage[k] > 0) kept += config->weight[k];
     }
-    if (kept <= 0 && config->algorithm != KEEL_ALGO_BC) {
+    if (kept <= 0 && keel_learner_kind_of(config->algorithm)->target != KEEL_TARGET_NONE) {
         keel_fail(err, KEEL_E_INVALID, "reward",
                   "no reward component with a weight is known of any transition");
         return keel_hint(err, "label the store first (keel label), or learn by imitation (--algo bc)");
@@ -110,14 +110,14 @@ static keel_status open_work(keel_learner *learner, keel_pool *pool, keel_err *e
     if (!work) goto no_memory;
     work->pool = pool;
     work->capacity = (batch + rows - 1) / rows;
-    work->n_pieces = count_pieces(&learner->net.params);
+    work->n_pieces = count_pieces(&learner->params);
     work->shards = keel_calloc(work->capacity, sizeof *work->shards);
     work->pieces = keel_calloc(work->n_pieces, sizeof *work->pieces);
     if (!work->shards || !work->pieces) goto no_memory;
-    cut_pieces(&learner->net.params, work->pieces);
+    cut_pieces(&learner->params, work->pieces);
     for (size_t i = 0; i < work->capacity; ++i) {
         keel_loss_shard *shard = &work->shards[i];
-        shard->grads = i ? keel_calloc(learner->net.params.size, sizeof *shard->grads) : learner->grads;
+        shard->grads = i ? keel_calloc(learner->params.size, sizeof *shard->grads) : learner->grads;
         if (!shard->grads) goto no_memory;
         KEEL_TRY(open_shard(shard, err));
     }
@@ -126,23 +126,91 @@ no_memory:
     return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for the shards of a batch of %zu", batch);
 }
 
+/* ---- the block of parameters ---- */
+
+/* V sees what the rows of a decision share: all of a state, but no candidate of a set. */
+static keel_qnet_shape value_shape(const keel_qnet_shape *q) {
+    keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
+                             .state_dim = q->state_dim,
+                             .n_acts = 1,
+                             .heads = q->heads,
+                             .critics = 1,
+                             .hidden = q->hidden};
+    if (q->space == KEEL_SPACE_CANDIDATES) shape.state_dim += q->candidate_dim + 1;
+    return shape;
+}
+
+static keel_qnet_shape actor_shape(const keel_qnet_shape *q) {
+    keel_qnet_shape shape = *q;
+    shape.heads = shape.critics = shape.quantiles = 1;
+    return shape;
+}
+
+typedef struct network {
+    keel_qnet *net;
+    const char *name;
+    keel_qnet_shape shape;
+    size_t first; /* row of the block's table */
+} network;
+
+static size_t list_networks(keel_learner *learner, const keel_qnet_shape *shape, network out[3]) {
+    size_t count = 0;
+    bool actor = learner->kind->actor &&
+                 !(learner->kind->supported && learner->config.support_by == KEEL_SUPPORT_BASE);
+    out[count++] = (network){&learner->net, "critic", *shape, 0};
+    if (learner->kind->value) out[count++] = (network){&learner->value, "value", value_shape(shape), 0};
+    if (actor) out[count++] = (network){&learner->actor, "actor", actor_shape(shape), 0};
+    for (size_t i = 1; i < count; ++i)
+        out[i].first = out[i - 1].first + keel_qnet_n_params(&out[i - 1].shape);
+    return count;
+}
+
+/* Room for the largest list of networks that keel_qnet_list may refuse; then their views, and first values.
+ */
+static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *shape, keel_err *err) {
+    network nets[3];
+    keel_arena arena = {0};
+    keel_status status = KEEL_OK;
+    size_t n = list_networks(learner, shape, nets), used = nets[n - 1].first;
+    used += keel_qnet_n_params(&nets[n - 1].shape);
+    keel_param *table = keel_arena_calloc(&arena, used + 1, sizeof *table);
+    if (!table) status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for its networks' table");
+    for (size_t i = 0; status == KEEL_OK && i < n; ++i)
+        status = keel_qnet_list(&nets[i].shape, nets[i].name, &arena, table + nets[i].first, err);
+    if (learner->kind->multiplier)
+        table[used] = (keel_param){"log_multiplier", 1, 1, KEEL_INIT_ZERO, 1, false};
+    if (status == KEEL_OK)
+        status = keel_params_make(&learner->params, table, used + learner->kind->multiplier, err);
+    keel_arena_free(&arena);
+    if (status != KEEL_OK) return status;
+    for (size_t i = 0; i < n; ++i) {
+        *nets[i].net = keel_qnet_over(&nets[i].shape, nets[i].name, &learner->params, nets[i].first);
+        keel_qnet_init(nets[i].net, (uint64_t)learner->config.seed);
+    }
+    if (!learner->kind->multiplier) return KEEL_OK;
+    learner->multiplier = learner->params.offset[used];
+    learner->params.data[learner->multiplier] = (float)learner->config.lagrange_start;
+    return KEEL_OK;
+}
+
 keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *config,
                               const keel_qnet_shape *shape, const double *coverage, keel_pool *pool,
                               keel_err *err) {
-    keel_learner made = {.config = *config};
+    keel_learner made = {.config = *config, .kind = keel_learner_kind_of(config->algorithm)};
+    keel_qnet_shape resolved = *shape;
+    resolved.quantiles = (size_t)config->quantiles;
     keel_status status = check_config(config, shape, err);
     if (status == KEEL_OK) status = effective_weights(config, coverage, made.weight, err);
     if (status != KEEL_OK) return status;
-    KEEL_TRY(keel_qnet_open(&made.net, shape, err));
-    keel_qnet_init(&made.net, (uint64_t)config->seed);
-    size_t size = made.net.params.size;
+    KEEL_TRY(open_networks(&made, &resolved, err));
+    size_t size = made.params.size;
     made.target = keel_calloc(size, sizeof *made.target);
     made.grads = keel_calloc(size, sizeof *made.grads);
     if (!made.target || !made.grads) {
         status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for %zu parameters", size);
         goto failed;
     }
-    memcpy(made.target, made.net.params.data, size * sizeof *made.target);
+    memcpy(made.target, made.params.data, size * sizeof *made.target);
     KEEL_TRY_GOTO(keel_adam_open(&made.adam, size, err), failed);
     KEEL_TRY_GOTO(open_work(&made, pool, err), failed);
     *learner = made;
@@ -166,8 +234,23 @@ void keel_learner_close(keel_learner *learner) {
     keel_adam_close(&learner->adam);
     keel_free(learner->target);
     keel_free(learner->grads);
-    keel_qnet_close(&learner->net);
+    keel_params_free(&learner->params); /* which the networks only look into */
     *learner = (keel_learner){0};
+}
+
+const keel_qnet *keel_learner_acting(const keel_learner *learner) {
+    return learner->kind->imitates && learner->kind->actor ? &learner->actor : &learner->net;
+}
+
+double keel_learner_multiplier(const keel_learner *learner) {
+    if (!learner->kind->multiplier) return 1;
+    return fmin(exp((double)learner->params.data[learner->multiplier]), 1e6);
+}
+
+double keel_learner_mix(const keel_learner *learner, size_t h) {
+    const keel_qnet_shape *shape = &learner->net.shape;
+    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
+    return (shape->heads > 1 ? learner->weight[h / quantiles] : 1) / (double)quantiles;
 }
 
 /* ---- loss and gradient ---- */
@@ -207,6 +290,8 @@ static keel_status add_piece(void *context, size_t index, size_t thread, keel_er
 static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
     for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
     into->conservative += from->conservative;
+    into->value += from->value;
+    into->policy += from->policy;
     into->q_taken += from->q_taken;
     into->q_others += from->q_others;
     if (!(from->q_low >= into->q_low)) into->q_low = from->q_low;
@@ -222,9 +307,14 @@ static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts
         parts.td += parts.td_head[k];
     }
     parts.conservative /= (double)n;
+    parts.value /= (double)n;
+    parts.policy /= (double)n;
     parts.q_taken /= (double)n;
     parts.q_others /= (double)n;
-    parts.total = parts.td + learner->config.alpha * parts.conservative;
+    parts.multiplier = work->multiplier;
+    double held = learner->kind->multiplier ? learner->config.lagrange_threshold : 0;
+    parts.total = parts.td + parts.multiplier * learner->config.alpha * (parts.conservative - held) +
+                  parts.value + parts.policy;
     double squares = 0;
     for (size_t i = 0; i < work->n_pieces; ++i) squares += work->pieces[i].squares;
     parts.gradient_norm = sqrt(squares);
@@ -240,6 +330,7 @@ static keel_status run_shards(keel_learner *learner, const keel_batch *batch, ke
     work->learner = learner;
     work->batch = batch;
     work->n_shards = (batch->n + rows - 1) / rows;
+    work->multiplier = keel_learner_multiplier(learner);
     return keel_pool_run(work->pool, work->n_shards, run_shard, work, err);
 }
 
@@ -266,7 +357,7 @@ static void update_piece_with(const keel_learner *learner, const piece *part, do
     config.weight_decay = learner->config.weight_decay;
     keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
     size_t offset = 0;
-    keel_params params = {1, &entry, &offset, part->size, learner->net.params.data + part->offset};
+    keel_params params = {1, &entry, &offset, part->size, learner->params.data + part->offset};
     keel_adam adam = {part->size, learner->adam.steps, learner->adam.first + part->offset,
                       learner->adam.second + part->offset};
     float *grads = learner->grads + part->offset;

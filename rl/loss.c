@@ -8,20 +8,6 @@ static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for a step's loss");
 }
 
-/* What the tape holds of one shard's forward pass. */
-typedef struct forward {
-    keel_tensor *td;        /* scalar; NULL for behaviour cloning */
-    keel_tensor *q_mean;    /* critics' mean, [n, K*A] or [R, K] */
-    keel_tensor *q_w;       /* [n, A] or [R, 1] */
-    keel_tensor *q_w_taken; /* [n, 1] */
-    keel_tensor *logsumexp; /* [n, 1] */
-    keel_tensor **taken;    /* [critics] of [n, K] */
-} forward;
-
-static bool imitates(const keel_learner *learner) {
-    return learner->config.algorithm == KEEL_ALGO_BC;
-}
-
 /* Rows of the taken candidates: offsets + place within the set. */
 static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *action, size_t n,
                                  keel_arena *arena) {
@@ -30,74 +16,99 @@ static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *ac
     return rows;
 }
 
-static keel_tensor *pick_taken(keel_tape *tape, keel_tensor *q, bool sets, const int32_t *index, size_t n,
-                               size_t heads) {
-    return sets ? keel_op_rows(tape, q, index, n) : keel_op_pick_heads(tape, q, index, heads);
+static keel_tensor *pick(const keel_loss *l, keel_tensor *q, size_t heads) {
+    keel_tape *tape = l->shard->tape;
+    return l->here.offsets ? keel_op_rows(tape, q, l->taken, l->n)
+                           : keel_op_pick_heads(tape, q, l->taken, heads);
 }
 
-static keel_tensor *td_loss(const keel_learner *learner, keel_tape *tape, keel_tensor *taken, const float *y,
-                            const float *weight, size_t batch) {
-    return learner->config.td_loss == KEEL_TD_HUBER
-               ? keel_op_huber(tape, taken, y, weight, 1, (keel_real)batch)
-               : keel_op_half_square(tape, taken, y, weight, (keel_real)batch);
+/* Loss of one critic's values of the acts taken. */
+static keel_tensor *td_loss(keel_loss *l, keel_tensor *taken) {
+    const keel_learner *learner = l->learner;
+    keel_tape *tape = l->shard->tape;
+    keel_real divisor = (keel_real)l->batch->n;
+    if (learner->config.td_loss == KEEL_TD_HUBER)
+        return keel_op_huber(tape, taken, l->y, l->weight, 1, divisor);
+    if (learner->config.td_loss == KEEL_TD_SQUARE) divisor /= 2;
+    return keel_op_half_square(tape, taken, l->y, l->weight, divisor);
 }
 
-/* Every critic's Q on s; their temporal differences add up, their mean goes into the conservative term. */
-static bool run_critics(const keel_learner *learner, keel_loss_shard *shard, keel_tensor *x,
-                        const int32_t *index, size_t n, size_t batch, keel_rng *rng, const float *y,
-                        const float *weight, forward *f) {
-    const keel_qnet_shape *shape = &learner->net.shape;
-    keel_tape *tape = shard->tape;
-    for (size_t c = 0; c < shape->critics; ++c) {
-        keel_tensor *q = keel_qnet_forward(tape, &learner->net, learner->net.params.data, shard->grads, c, x,
-                                           (float)learner->config.dropout, rng);
-        f->q_mean = c ? keel_op_add(tape, f->q_mean, q) : q;
-        f->taken[c] = pick_taken(tape, q, shape->space == KEEL_SPACE_CANDIDATES, index, n, shape->heads);
-        if (!f->q_mean || !f->taken[c]) return false;
-        if (imitates(learner)) continue;
-        keel_tensor *td = td_loss(learner, tape, f->taken[c], y, weight, batch);
-        f->td = c ? keel_op_add(tape, f->td, td) : td;
-        if (!f->td) return false;
+/* Every critic's Q on s; their temporal differences add up. */
+static keel_tensor *run_critics(keel_loss *l) {
+    const keel_learner *learner = l->learner;
+    const keel_qnet *net = &learner->net;
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *mean = NULL;
+    for (size_t c = 0; c < net->shape.critics; ++c) {
+        l->q[c] = keel_qnet_forward(tape, net, learner->params.data, l->shard->grads, c, l->x,
+                                    (float)learner->config.dropout, l->rng);
+        mean = c ? keel_op_add(tape, mean, l->q[c]) : l->q[c];
+        l->q_taken[c] = pick(l, l->q[c], keel_qnet_outputs(&net->shape));
+        if (!mean || !l->q_taken[c]) return NULL;
+        if (!l->y) continue;
+        keel_tensor *td = td_loss(l, l->q_taken[c]);
+        l->td = c ? keel_op_add(tape, l->td, td) : td;
+        if (!l->td) return NULL;
     }
-    if (shape->critics > 1) f->q_mean = keel_op_scale(tape, f->q_mean, 1 / (keel_real)shape->critics);
-    return f->q_mean != NULL;
+    return net->shape.critics > 1 ? keel_op_scale(tape, mean, 1 / (keel_real)net->shape.critics) : mean;
 }
 
-static bool run_conservative(const keel_learner *learner, keel_loss_shard *shard,
-                             const keel_loss_input *input, const int32_t *index, const keel_real *mix,
-                             size_t n, forward *f) {
-    const keel_qnet_shape *shape = &learner->net.shape;
-    keel_tape *tape = shard->tape;
-    f->q_w = shape->heads > 1 ? keel_op_mix_heads(tape, f->q_mean, mix, shape->heads) : f->q_mean;
-    f->q_w_taken = pick_taken(tape, f->q_w, input->offsets != NULL, index, n, 1);
-    f->logsumexp = input->offsets ? keel_op_segment_logsumexp(tape, f->q_w, input->offsets, n)
-                                  : keel_op_logsumexp(tape, f->q_w, NULL);
-    return f->q_w_taken && f->logsumexp;
+/* Q_w of [n, K*A] or [R, K]. */
+static keel_tensor *mix(const keel_loss *l, keel_tensor *q) {
+    size_t heads = keel_qnet_outputs(&l->learner->net.shape);
+    keel_real *share = keel_arena_alloc(&l->shard->arena, heads * sizeof *share);
+    for (size_t h = 0; share && h < heads; ++h) share[h] = (keel_real)keel_learner_mix(l->learner, h);
+    if (heads == 1 || !share) return share ? q : NULL;
+    return keel_op_mix_heads(l->shard->tape, q, share, heads);
 }
 
-static keel_tensor *total_loss(const keel_learner *learner, keel_tape *tape, const forward *f, size_t batch) {
-    double alpha = learner->config.alpha;
-    if (alpha == 0) return f->td; /* the conservative term is still computed, to be logged */
-    keel_tensor *gap = keel_op_sub(tape, f->logsumexp, f->q_w_taken);
-    keel_tensor *conservative = keel_op_sum(tape, gap, (keel_real)(alpha / (double)batch));
-    return f->td ? keel_op_add(tape, f->td, conservative) : conservative;
+static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {
+    keel_tape *tape = l->shard->tape;
+    return l->here.offsets ? keel_op_segment_logsumexp(tape, q_w, l->here.offsets, l->n)
+                           : keel_op_logsumexp(tape, q_w, NULL);
+}
+
+static bool run_conservative(keel_loss *l, keel_tensor *q_mean) {
+    l->q_w = mix(l, q_mean);
+    l->q_w_taken = pick(l, l->q_w, 1);
+    l->logsumexp = logsumexp(l, l->q_w);
+    return l->q_w_taken && l->logsumexp;
+}
+
+/* ILQL's term: each critic's own, summed. */
+static keel_tensor *gap_of_each(keel_loss *l) {
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *sum = NULL;
+    for (size_t c = 0; c < l->learner->net.shape.critics; ++c) {
+        keel_tensor *q_w = mix(l, l->q[c]);
+        keel_tensor *gap = keel_op_sub(tape, logsumexp(l, q_w), pick(l, q_w, 1));
+        sum = c ? keel_op_add(tape, sum, gap) : gap;
+    }
+    return sum;
+}
+
+keel_tensor *keel_loss_conservative(keel_loss *l, double factor) {
+    keel_tape *tape = l->shard->tape;
+    if (l->learner->kind->each_critic) l->gap = gap_of_each(l);
+    keel_tensor *gap = l->gap ? l->gap : keel_op_sub(tape, l->logsumexp, l->q_w_taken);
+    return keel_op_sum(tape, gap, (keel_real)(factor / (double)l->batch->n));
 }
 
 /* ---- the named parts, in double, from the values on the tape ---- */
 
 static double td_value(int kind, double difference) {
-    double size = fabs(difference);
-    return kind == KEEL_TD_HUBER && size >= 1 ? size - 0.5 : 0.5 * difference * difference;
+    double size = fabs(difference), half = 0.5 * difference * difference;
+    if (kind == KEEL_TD_SQUARE) return difference * difference;
+    return kind == KEEL_TD_HUBER && size >= 1 ? size - 0.5 : half;
 }
 
-static void sum_td(const keel_learner *learner, const forward *f, size_t n, const float *y,
-                   const float *weight, keel_loss_parts *sums) {
-    size_t heads = learner->net.shape.heads;
-    for (size_t c = 0; c < learner->net.shape.critics; ++c)
-        for (size_t i = 0; i < n * heads; ++i)
-            if (weight[i] != 0.0f)
-                sums->td_head[i % heads] +=
-                    td_value(learner->config.td_loss, (double)f->taken[c]->data[i] - (double)y[i]);
+static void sum_td(const keel_loss *l) {
+    const keel_qnet_shape *shape = &l->learner->net.shape;
+    for (size_t c = 0; c < shape->critics; ++c)
+        for (size_t i = 0; i < l->n * shape->heads; ++i)
+            if (l->weight[i] != 0.0f)
+                l->shard->sums.td_head[i % shape->heads] +=
+                    td_value(l->learner->config.td_loss, (double)l->q_taken[c]->data[i] - (double)l->y[i]);
 }
 
 static double set_mean(const keel_loss_input *input, const keel_tensor *q_w, size_t row) {
@@ -108,14 +119,15 @@ static double set_mean(const keel_loss_input *input, const keel_tensor *q_w, siz
     return sum / (double)(high - low);
 }
 
-static void sum_parts(const keel_loss_input *input, const forward *f, size_t n, keel_loss_parts *sums) {
+static void sum_parts(const keel_loss *l) {
+    keel_loss_parts *sums = &l->shard->sums;
     sums->q_low = INFINITY;
     sums->q_high = -INFINITY;
-    for (size_t i = 0; i < n; ++i) {
-        double taken = (double)f->q_w_taken->data[i];
-        sums->conservative += (double)f->logsumexp->data[i] - taken;
+    for (size_t i = 0; i < l->n; ++i) {
+        double taken = (double)l->q_w_taken->data[i];
+        sums->conservative += l->gap ? (double)l->gap->data[i] : (double)l->logsumexp->data[i] - taken;
         sums->q_taken += taken;
-        sums->q_others += set_mean(input, f->q_w, i);
+        sums->q_others += set_mean(&l->here, l->q_w, i);
         /* Written so that a NaN gets through to the guard. */
         if (!(taken >= sums->q_low)) sums->q_low = taken;
         if (!(taken <= sums->q_high)) sums->q_high = taken;
@@ -124,35 +136,38 @@ static void sum_parts(const keel_loss_input *input, const forward *f, size_t n, 
 
 /* ---- one shard ---- */
 
-keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
-                          keel_loss_shard *shard, keel_err *err) {
-    const keel_qnet_shape *shape = &learner->net.shape;
+static keel_status prepare(keel_loss *l, keel_err *err) {
+    const keel_learner *learner = l->learner;
+    const keel_batch *batch = l->batch;
+    keel_loss_shard *shard = l->shard;
+    size_t critics = learner->net.shape.critics;
     keel_tape_reset(shard->tape);
     keel_tape_reset(shard->frozen);
     keel_arena_reset(&shard->arena);
     shard->sums = (keel_loss_parts){0};
+    if (learner->kind->target != KEEL_TARGET_NONE)
+        KEEL_TRY(keel_target_make(learner, batch, l->first, l->n, shard, &l->y, &l->weight, err));
+    KEEL_TRY(keel_loss_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
+                                  l->n, &shard->arena, &l->here, err));
+    l->taken = batch->action + l->first;
+    if (l->here.offsets) l->taken = taken_rows(&l->here, l->taken, l->n, &shard->arena);
+    l->q = keel_arena_alloc(&shard->arena, critics * sizeof *l->q);
+    l->q_taken = keel_arena_alloc(&shard->arena, critics * sizeof *l->q_taken);
+    return l->taken && l->q && l->q_taken ? KEEL_OK : no_memory(err);
+}
 
-    const float *y = NULL, *weight = NULL;
-    if (!imitates(learner)) KEEL_TRY(keel_target_make(learner, batch, first, n, shard, &y, &weight, err));
-    keel_loss_input input;
-    KEEL_TRY(keel_loss_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, first, n,
-                                  &shard->arena, &input, err));
-    const int32_t *index = batch->action + first;
-    if (input.offsets) index = taken_rows(&input, index, n, &shard->arena);
-    keel_real *mix = keel_arena_alloc(&shard->arena, shape->heads * sizeof *mix);
-    forward f = {.taken = keel_arena_alloc(&shard->arena, shape->critics * sizeof *f.taken)};
-    if (!index || !mix || !f.taken) return no_memory(err);
-    for (size_t k = 0; k < shape->heads; ++k) mix[k] = (keel_real)learner->weight[k];
-
+keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
+                          keel_loss_shard *shard, keel_err *err) {
     keel_rng rng = {0};
+    keel_loss l = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard, .rng = &rng};
+    KEEL_TRY(prepare(&l, err));
     if (learner->config.dropout > 0)
         rng = keel_rng_stream((uint64_t)learner->config.seed, "dropout", learner->step << 20 | first);
-    keel_tensor *x = keel_tape_input(shard->tape, input.x, input.rows, learner->net.input_dim);
-    if (!run_critics(learner, shard, x, index, n, batch->n, &rng, y, weight, &f) ||
-        !run_conservative(learner, shard, &input, index, mix, n, &f))
-        return keel_tape_check(shard->tape, NULL, err);
-    KEEL_TRY(keel_tape_backward(shard->tape, total_loss(learner, shard->tape, &f, batch->n), err));
-    if (y) sum_td(learner, &f, n, y, weight, &shard->sums);
-    sum_parts(&input, &f, n, &shard->sums);
+    l.x = keel_tape_input(shard->tape, l.here.x, l.here.rows, learner->net.input_dim);
+    keel_tensor *q_mean = run_critics(&l);
+    if (!q_mean || !run_conservative(&l, q_mean)) return keel_tape_check(shard->tape, NULL, err);
+    KEEL_TRY(keel_tape_backward(shard->tape, learner->kind->loss(&l), err));
+    if (l.y) sum_td(&l);
+    sum_parts(&l);
     return KEEL_OK;
 }

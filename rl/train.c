@@ -87,7 +87,7 @@ static double return_bound(const training *t) {
     const keel_learner_config *config = &t->learner.config;
     const keel_sampler_summary *about = keel_sampler_about(t->sampler);
     double largest = 0, total = 0;
-    if (config->algorithm == KEEL_ALGO_BC) return 0;
+    if (t->learner.kind->target == KEEL_TARGET_NONE) return 0;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
         total += t->learner.weight[k];
         if (t->learner.weight[k] > 0)

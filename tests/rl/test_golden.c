@@ -224,7 +224,7 @@ static void g1_batch(fixed_batch *f, bool terminal) {
     point(f, 1);
 }
 
-static keel_loss_parts g1_loss(double alpha, bool terminal, double gradient[3]) {
+static keel_loss_parts g1_loss(double alpha, bool terminal, bool double_q, double gradient[3]) {
     keel_pool *pool;
     keel_err err = {0};
     keel_learner learner;
@@ -232,6 +232,7 @@ static keel_loss_parts g1_loss(double alpha, bool terminal, double gradient[3]) 
     keel_loss_parts parts;
     assert_int_equal(keel_pool_open(&pool, 1, &err), KEEL_OK);
     open_g1(&learner, alpha, pool);
+    learner.config.double_q = double_q;
     g1_batch(&f, terminal);
     assert_int_equal(keel_learner_gradient(&learner, &f.batch, &parts, &err), KEEL_OK);
     /* s is one-hot, so the gradient of weight (o, 0) is dL/dQ(s, o). */
@@ -245,26 +246,33 @@ static void g1_losses_and_gradient_come_out(void **state) {
     (void)state;
     static const double expected[3] = {0.09003057317, 0.24472847105, 0.66524095578};
     double gradient[3];
-    keel_loss_parts parts = g1_loss(1, false, gradient);
+    keel_loss_parts parts = g1_loss(1, false, true, gradient);
     check_near(parts.td, 0.73, 1e-6, "Huber");
     check_near(parts.conservative, 1.4076059644443806, 1e-6, "CQL");
     check_near(parts.total, 2.1376059644443806, 1e-6, "L at alpha 1");
     for (size_t o = 0; o < 3; ++o) check_near(gradient[o], expected[o], 1e-6, "dL/dQ");
-    check_near(g1_loss(4, false, gradient).total, 6.360423857777523, 1e-6, "L at alpha 4");
+    check_near(g1_loss(4, false, true, gradient).total, 6.360423857777523, 1e-6, "L at alpha 4");
 }
 
 static void g1_does_not_read_the_next_state_of_a_terminal_transition(void **state) {
     (void)state;
     double gradient[3];
-    keel_loss_parts parts = g1_loss(1, true, gradient); /* y = 0.5, so the difference is 1.5 */
+    keel_loss_parts parts = g1_loss(1, true, true, gradient); /* y = 0.5, so the difference is 1.5 */
     check_near(parts.td, 1.0, 1e-6, "Huber");
     for (size_t o = 0; o < 3; ++o) assert_true(isfinite(gradient[o]));
+}
+
+static void g1_without_double_q_takes_the_target_networks_own_best(void **state) {
+    (void)state;
+    double gradient[3];
+    check_near(g1_loss(1, false, false, gradient).td, 0.3042, 1e-6, "Huber"); /* y = 1.22 */
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_follows_the_double_precision_reference),
         cmocka_unit_test(g1_losses_and_gradient_come_out),
+        cmocka_unit_test(g1_without_double_q_takes_the_target_networks_own_best),
         cmocka_unit_test(g1_does_not_read_the_next_state_of_a_terminal_transition),
     };
     return cmocka_run_group_tests(tests, load, unload);
