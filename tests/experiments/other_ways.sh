@@ -72,6 +72,14 @@ expect "one answers" 2 "excludes" simulate --store played.db --env support-desk 
 expect "a policy of acts on logs that have none" 1 "none of the 120 transitions" train --store o.db --base sbase --algo cql --out none --quiet
 
 # ---- splits, gates, tables ----
+expect "stats as tables" 0 "" stats --store s.db --quiet
+grep -q '^split  *test  *train$' out.txt && grep -q '^logged behaviour  *test  *train  *all$' out.txt || fail "a column for each split: $(cat out.txt)"
+total=$(awk '$1 == "conversations" { print $2 + $3 }' out.txt)
+[ "$total" = 120 ] || fail "the splits hold 120 conversations, not $total"
+expect "what eval measured, as a table" 0 "" eval --store s.db --policy policy --quiet --json
+refused=$(json policy.metrics.refusal_rate.value out.txt)
+expect "stats of one metric" 0 "" stats --store s.db --quiet --metric refusal_rate.value
+awk -v want="$refused" '$2 == "eval" && $3 - want < 1e-4 && want - $3 < 1e-4 { found = 1 } END { exit !found }' out.txt || fail "refusal_rate $refused is in: $(cat out.txt)"
 expect "held-out asks for a policy" 2 "held-out needs --policy" eval --store s.db --base sbase --split held-out
 expect "held-out asks for folds" 1 "names no rest:K/N" eval --store s.db --policy policy --split held-out
 expect "a fold's rest is trained on" 0 "" train --store s.db --base sbase --algo bc --out folded --quiet --split rest:1/3 --set steps=20 --set hidden=8
@@ -106,5 +114,19 @@ expect "asked again, it keeps all steps and still fails" 3 "not met" run recipe.
 rm -r runs/tiny/base
 expect "what a step made is made again if it is gone" 3 "" run recipe.json --quiet --json
 [ "$(json steps_kept out.txt)" = 1 ] && [ -e runs/tiny/base/model.safetensors ] || fail "from sft on: $(json steps_kept out.txt)"
+
+# ---- a step that reads a folder depends on what is in it ----
+mkdir logs logs/deeper
+head -n 8 log.jsonl >logs/a.jsonl
+tail -n 8 log.jsonl >logs/deeper/b.jsonl
+echo '{"name": "folder", "about": "x", "steps": [{"name": "import", "verb": "import",
+  "args": {"store": "${out}/s.db", "format": "chat"}, "positional": ["logs"]}]}' >folder.json
+expect "a folder is imported" 0 "" run folder.json --out folder --quiet
+expect "the same folder again is nothing new" 0 "" run folder.json --out folder --quiet --json
+[ "$(json steps_kept out.txt)" = 1 ] || fail "the import is kept"
+echo x >logs/.hidden
+expect "hidden files count for nothing" 0 "" run folder.json --out folder --quiet
+head -n 9 log.jsonl | tail -n 1 >>logs/deeper/b.jsonl
+expect "a file below that has changed makes another run of it" 1 "other arguments, data or build" run folder.json --out folder --quiet
 [ ! -e none ] || fail "what failed left no artefact"
 finish
