@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "policies/builtin_model.h"
 
 static keel_status no_memory(keel_err *err) {
@@ -14,8 +15,8 @@ static keel_status no_memory(keel_err *err) {
 
 keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision) {
     size_t before = conversation->decisions[decision].turn, last = conversation->n_turns;
-    for (size_t i = 0; i < before; i++)
-        if (conversation->turns[i].role == KEEL_ROLE_USER) last = i;
+    for (size_t i = before; i > 0 && last == conversation->n_turns; i--)
+        if (conversation->turns[i - 1].role == KEEL_ROLE_USER) last = i - 1;
     return (keel_decision_view){conversation, decision, last};
 }
 
@@ -23,11 +24,15 @@ static size_t before(const keel_decision_view *view) {
     return view->conversation->decisions[view->decision].turn;
 }
 
-/* Texts of the field's turns, newest first, into texts (room for all turns before the decision). */
+/* The first of the turns whose texts are read. */
+static size_t first_read(const keel_decision_view *view, size_t context_turns) {
+    return before(view) > context_turns + 1 ? before(view) - context_turns - 1 : 0;
+}
+
+/* Texts of the field's turns, newest first, into texts (room for all turns that are read). */
 static size_t state_texts(const keel_decision_view *view, int field, size_t context_turns,
                           const char **texts) {
-    size_t end = before(view), n = 0;
-    size_t first = end > context_turns + 1 ? end - context_turns - 1 : 0;
+    size_t end = before(view), first = first_read(view, context_turns), n = 0;
     if (field == KEEL_FIELD_LAST) {
         if (view->last_user < view->conversation->n_turns)
             texts[n++] = view->conversation->turns[view->last_user].text;
@@ -41,31 +46,66 @@ static size_t state_texts(const keel_decision_view *view, int field, size_t cont
     return n;
 }
 
+enum { OFTEN = 3 }; /* times an act came are told up to this */
+
+typedef struct act_count {
+    const char *act;
+    unsigned char times;
+} act_count;
+
+/* times [end]: how often a turn's act has come with it, 0 where it has none or it came often enough before.
+ * By a table with open addressing: conversations may be long, and acts many. */
+static bool count_acts(const keel_turn *turns, size_t end, unsigned char *times) {
+    size_t room = 1;
+    for (size_t i = 0; i < end; i++) room += turns[i].act ? 2 : 0;
+    act_count *table = keel_calloc(room, sizeof *table);
+    for (size_t i = 0; table && i < end; i++) {
+        const char *act = turns[i].act;
+        times[i] = 0;
+        if (!act) continue;
+        size_t at = keel_hash64(act, strlen(act), 0) % room;
+        while (table[at].act && strcmp(table[at].act, act) != 0) at = (at + 1) % room;
+        table[at].act = act;
+        if (table[at].times < OFTEN) times[i] = ++table[at].times;
+    }
+    keel_free(table);
+    return table != NULL;
+}
+
 /* Acts by place ("-1:request"), all of them with how often they came (at most 3), and how many turns there
  * were, by doubling. */
-static keel_status act_grams(const keel_builtin *model, const keel_decision_view *view, keel_arena *arena,
-                             keel_grams *out, keel_err *err) {
+static keel_status act_tokens(const keel_builtin *model, const keel_decision_view *view,
+                              const unsigned char *times, keel_arena *arena, keel_grams *out, keel_err *err) {
     const keel_turn *turns = view->conversation->turns;
-    size_t end = before(view), n = 0, room = 64;
-    const char **tokens = keel_arena_alloc(arena, (2 * end + 1) * sizeof *tokens);
-    if (!tokens) return no_memory(err);
-    for (size_t i = 0; i <= end; i++)
-        if (i < end && turns[i].act) room += 2 * (strlen(turns[i].act) + 32);
-    char *at = keel_arena_alloc(arena, room);
-    if (!at) return no_memory(err);
+    size_t end = before(view), context = (size_t)model->config.context_turns, n = 0, n_tokens = 1, room = 64;
+    size_t first = end > context ? end - context : 0;
     for (size_t i = 0; i < end; i++) {
-        size_t times = 0;
-        if (!turns[i].act) continue;
-        for (size_t j = 0; j <= i; j++) times += turns[j].act && strcmp(turns[j].act, turns[i].act) == 0;
-        tokens[n++] = at;
-        at += sprintf(at, "%zu*%s", times > 3 ? 3 : times, turns[i].act) + 1;
-        if (end - i > (size_t)model->config.context_turns) continue;
-        tokens[n++] = at;
-        at += sprintf(at, "-%zu:%s", end - i, turns[i].act) + 1;
+        size_t said = turns[i].act ? (size_t)(times[i] > 0) + (i >= first) : 0;
+        n_tokens += said;
+        if (said) room += said * (strlen(turns[i].act) + 32);
+    }
+    const char **tokens = keel_arena_alloc(arena, n_tokens * sizeof *tokens);
+    char *at = keel_arena_alloc(arena, room);
+    if (!tokens || !at) return no_memory(err);
+    for (size_t i = 0; i < end; i++) {
+        if (times[i]) tokens[n++] = at, at += sprintf(at, "%d*%s", times[i], turns[i].act) + 1;
+        if (turns[i].act && i >= first)
+            tokens[n++] = at, at += sprintf(at, "-%zu:%s", end - i, turns[i].act) + 1;
     }
     tokens[n++] = at;
     sprintf(at, "turns:%d", ilogb((double)end + 1));
     return keel_ngram_tokens(&model->rules, tokens, n, KEEL_FIELD_ACTS, arena, out, err);
+}
+
+static keel_status act_grams(const keel_builtin *model, const keel_decision_view *view, keel_arena *arena,
+                             keel_grams *out, keel_err *err) {
+    size_t end = before(view);
+    unsigned char *times = keel_alloc(end);
+    keel_status status = times && count_acts(view->conversation->turns, end, times)
+                             ? act_tokens(model, view, times, arena, out, err)
+                             : no_memory(err);
+    keel_free(times);
+    return status;
 }
 
 keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
@@ -77,13 +117,14 @@ keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_v
     if (field == KEEL_FIELD_ACT)
         return keel_ngram_tokens(&model->rules, &candidate->act, candidate->act != NULL, salt, arena, out,
                                  err);
-    const char **texts = keel_arena_alloc(arena, (before(view) + 1) * sizeof *texts);
+    size_t context = (size_t)model->config.context_turns, n = 1;
+    const char **texts =
+        keel_arena_alloc(arena, (before(view) - first_read(view, context) + 1) * sizeof *texts);
     if (!texts) return no_memory(err);
-    size_t n = 1;
     if (field == KEEL_FIELD_TEXT)
         texts[0] = candidate->text ? candidate->text : "";
     else
-        n = state_texts(view, field, (size_t)model->config.context_turns, texts);
+        n = state_texts(view, field, context, texts);
     return keel_ngram_texts(&model->rules, texts, n, salt, characters, arena, out, NULL, err);
 }
 

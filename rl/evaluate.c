@@ -122,12 +122,12 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
         if (!candidate->taken) continue;
         *answered = true;
         keel_answer answer = keel_answer_of_candidate(&s->log, d, c);
-        KEEL_TRY(keel_tally_answer(&e->logged.tally, e->config->weight, s->conversation, d, e->number,
-                                   &answer, s->silent[d], err));
+        KEEL_TRY(keel_tally_answer(&e->logged.tally, e->config->weight, &s->log, d, e->number, &answer,
+                                   s->silent[d], err));
         if (!candidate->model) continue;
         actor *model = find_model(e, candidate->model);
         if (!model) return no_memory(err);
-        KEEL_TRY(keel_tally_answer(&model->tally, e->config->weight, s->conversation, d, e->number, &answer,
+        KEEL_TRY(keel_tally_answer(&model->tally, e->config->weight, &s->log, d, e->number, &answer,
                                    s->silent[d], err));
         model->agreed += !model_answered_before(decision, c);
     }
@@ -139,8 +139,8 @@ static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t
                                 bool answered, keel_err *err) {
     const keel_evaluate_item *item = e->item;
     keel_answer answer = keel_answer_of_action(&s->log, item->base, item->policy, d, choice->chosen);
-    KEEL_TRY(keel_tally_answer(&who->tally, e->config->weight, s->conversation, d, e->number, &answer,
-                               s->silent[d], err));
+    KEEL_TRY(
+        keel_tally_answer(&who->tally, e->config->weight, &s->log, d, e->number, &answer, s->silent[d], err));
     if (answered) {
         keel_tally_agreement(&who->tally, answer.agrees);
         who->agreed += answer.agrees;

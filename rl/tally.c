@@ -80,21 +80,12 @@ static double *row_of(keel_tally *tally, size_t number) {
     return tally->rows[row];
 }
 
-static bool answered(const keel_decision *decision) {
-    for (size_t c = 0; c < decision->n_candidates; ++c)
-        if (decision->candidates[c].taken) return true;
-    return false;
-}
-
 /* Which place a decision has in its conversation, and its share of the answers in that place. Verdicts come
  * at the end, and a policy agrees more with the last answers (goodbyes) than with others: one mean over all
  * answers known would take the end for the whole and exceed what any conversation earned. */
-static place place_of(const keel_conversation *conversation, size_t decision, double *share) {
-    size_t count = 0, last = 0;
-    for (size_t d = 0; d < conversation->n_decisions; ++d)
-        if (answered(&conversation->decisions[d])) count++, last = d;
-    bool alone = count <= 1, at_end = decision == last;
-    *share = alone || at_end ? 1 : 1 / (double)(count - 1);
+static place place_of(const keel_reward_view *log, size_t decision, double *share) {
+    bool alone = log->answered <= 1, at_end = decision == log->last_answered;
+    *share = alone || at_end ? 1 : 1 / (double)(log->answered - 1);
     return alone ? ALONE : at_end ? LAST : EARLIER;
 }
 
@@ -113,14 +104,14 @@ unsigned keel_tally_told(const keel_reward *reward, const double weight[KEEL_N_R
 }
 
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
-                              const keel_conversation *conversation, size_t decision, size_t number,
+                              const keel_reward_view *log, size_t decision, size_t number,
                               const keel_answer *answer, unsigned silent, keel_err *err) {
     double *row = row_of(tally, number);
     if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
     bool present;
     double composite = keel_reward_composite(&answer->reward, weight, &present);
     double share;
-    place where = place_of(conversation, decision, &share);
+    place where = place_of(log, decision, &share);
     unsigned counted = silent | keel_tally_told(&answer->reward, weight);
     if (counted & 1) count_mean(row, 0, where, present ? composite : 0, share);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
@@ -129,7 +120,7 @@ keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWA
             count_mean(row, 1 + k, where, known ? (double)answer->reward.value[k] : 0, share);
         tally->component[k] += known;
     }
-    count_outcome(tally, conversation, decision, answer->outcome);
+    count_outcome(tally, log->conversation, decision, answer->outcome);
     tally->answers++;
     tally->known += keel_answer_known(answer);
     return KEEL_OK;

@@ -25,7 +25,7 @@ typedef struct keel_tally {
  * where the log tells of mean i elsewhere in the conversation and nothing here, so that this decision adds
  * nothing to its total. */
 keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWARDS],
-                              const keel_conversation *conversation, size_t decision, size_t number,
+                              const keel_reward_view *log, size_t decision, size_t number,
                               const keel_answer *answer, unsigned silent, keel_err *err);
 /* Bit i is set where a reward tells of mean i. */
 unsigned keel_tally_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);

@@ -312,6 +312,40 @@ static void features_depend_on_nothing_but_what_was_said_before(void **state) {
     keel_base_close(base);
 }
 
+/* Else a long conversation would take memory in the square of its length, and time in its cube. */
+static void a_late_decision_takes_no_more_memory_than_an_early_one(void **state) {
+    (void)state;
+    enum { TURNS = 20000, EARLY = 101 };
+    static keel_turn turns[TURNS];
+    static char acts[TURNS][16];
+    keel_base *base = NULL;
+    keel_arena early = {0}, late = {0};
+    keel_features features;
+    keel_candidate candidates[2] = {{.text = "Mix flour and water."}, {.text = "I'm sorry, I can't."}};
+    keel_decision decisions[] = {{EARLY, EARLY, 2, candidates}, {TURNS - 1, TURNS - 1, 2, candidates}};
+    keel_conversation conversation = {.source = "chat",
+                                      .external_id = "long",
+                                      .split = "test",
+                                      .n_turns = TURNS,
+                                      .turns = turns,
+                                      .n_decisions = 2,
+                                      .decisions = decisions};
+    for (size_t i = 0; i < TURNS; i++) {
+        snprintf(acts[i], sizeof acts[i], "act %zu", i < EARLY ? i : i % EARLY);
+        turns[i] = (keel_turn){
+            .role = i % 2 ? KEEL_ROLE_ASSISTANT : KEEL_ROLE_USER, .text = "And then?", .act = acts[i]};
+    }
+    add_sets(store, 30, "train");
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_ok(keel_base_encode(base, &conversation, 0, &early, &features, &err));
+    assert_ok(keel_base_encode(base, &conversation, 1, &late, &features, &err));
+    assert_true(late.used <= 4 * early.used); /* each act may come up to three times, not once */
+    keel_arena_free(&early);
+    keel_arena_free(&late);
+    keel_base_close(base);
+}
+
 static void encoding_fills_the_store_once(void **state) {
     (void)state;
     keel_base *base = NULL;
@@ -349,6 +383,7 @@ int main(void) {
         TEST(a_base_can_be_tuned_further),
         TEST(what_a_base_reads_cannot_be_changed_when_it_is_tuned_further),
         TEST(features_depend_on_nothing_but_what_was_said_before),
+        TEST(a_late_decision_takes_no_more_memory_than_an_early_one),
         TEST(encoding_fills_the_store_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,9 +35,10 @@ static void answer(keel_tally *tally, const talk *at, size_t decision, size_t nu
     keel_answer made = {.outcome = outcome};
     made.reward.present[KEEL_ACCURACY] = accuracy.present;
     made.reward.value[KEEL_ACCURACY] = (float)accuracy.value;
-    assert_int_equal(
-        keel_tally_answer(tally, config.weight, &at->conversation, decision, number, &made, silent, NULL),
-        KEEL_OK);
+    const keel_reward_config rewards = {.target_ms = 1};
+    const keel_reward_view log = keel_reward_look(&rewards, &at->conversation);
+    assert_int_equal(keel_tally_answer(tally, config.weight, &log, decision, number, &made, silent, NULL),
+                     KEEL_OK);
 }
 
 static const keel_optional absent = {false, 0.75};
