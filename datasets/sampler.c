@@ -20,8 +20,9 @@ typedef struct record {
     int64_t features, next;
     float reward[KEEL_N_REWARDS];
     uint8_t present[KEEL_N_REWARDS];
-    uint8_t bootstrap, usable;
+    uint8_t usable;
     int32_t action;
+    float bootstrap;
 } record;
 
 /* The features of one decision: state, candidates, log prior, one after the other. */
@@ -208,32 +209,138 @@ static void sum_up(keel_sampler_summary *summary, const record *item, size_t set
     summary->transitions++;
 }
 
-/* Rows come conversation by conversation, so that decisions and conversations are counted by change of id. */
-static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, size_t room, keel_err *err) {
-    keel_sampler_summary *summary = &sampler->summary;
-    int64_t decision = 0, conversation = 0;
-    double decisions = 0, conversations = 0;
+/* ---- conversations: sums over several decisions, and which are kept ---- */
+
+/* A transition while its conversation is walked through. */
+typedef struct link {
+    record item;
+    size_t set; /* the larger of its own set and the next */
+} link;
+
+typedef struct walk {
+    keel_sampler *sampler;
+    keel_buf links;   /* link [n] of the conversation at hand */
+    bool measuring;   /* returns are listed, and nothing else is done */
+    keel_buf returns; /* double [conversations] */
+    double least;     /* a conversation of a lower return is left out */
+    double decisions, conversations;
+    size_t room; /* records that there is memory for */
+} walk;
+
+static double return_of(const keel_sampler *sampler, const link *links, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < KEEL_N_REWARDS; k++)
+            if (links[i].item.present[k]) sum += sampler->config.weight[k] * (double)links[i].item.reward[k];
+    return sum;
+}
+
+/* The transition that goes on where links[at] ends, if one alone does; else n. */
+static size_t follower(const link *links, size_t n, size_t at) {
+    size_t i = at + 1;
+    while (i < n && links[i].item.features == links[at].item.features) i++;
+    bool alone = i + 1 >= n || links[i + 1].item.features != links[i].item.features;
+    return i < n && alone && links[at].item.next == links[i].item.features ? i : n;
+}
+
+static record sum_steps(const keel_sampler *sampler, const link *links, size_t n, size_t at) {
+    record sum = links[at].item;
+    double factor = 1;
+    for (size_t step = 1; step < sampler->config.n_step && sum.next; step++) {
+        size_t next = follower(links, n, at);
+        if (next == n || !links[next].item.usable) break;
+        const record *more = &links[next].item;
+        factor *= sampler->config.gamma;
+        for (int k = 0; k < KEEL_N_REWARDS; k++) {
+            sum.present[k] = sum.present[k] && more->present[k];
+            sum.reward[k] = sum.present[k] ? sum.reward[k] + (float)(factor * (double)more->reward[k]) : 0;
+        }
+        sum.next = more->next;
+        sum.bootstrap = (float)factor * more->bootstrap;
+        at = next;
+    }
+    return sum;
+}
+
+static keel_status end_conversation(walk *w, keel_err *err) {
+    keel_sampler *sampler = w->sampler;
+    const link *links = (const link *)(const void *)w->links.data;
+    size_t n = w->links.length / sizeof *links;
+    double sum = return_of(sampler, links, n);
+    w->links.length = 0;
+    if (w->links.failed) return nomem(sampler, err);
+    if (n && w->measuring) {
+        keel_buf_append(&w->returns, &sum, sizeof sum);
+        return w->returns.failed ? nomem(sampler, err) : KEEL_OK;
+    }
+    if (n == 0 || sum < w->least) return KEEL_OK;
+    for (size_t i = 0; i < n; i++) {
+        record item = sum_steps(sampler, links, n, i);
+        KEEL_TRY(keep_record(sampler, &item, w->room, err));
+        sum_up(&sampler->summary, &links[i].item, links[i].set);
+        w->decisions += i == 0 || links[i].item.features != links[i - 1].item.features;
+    }
+    w->conversations++;
+    return KEEL_OK;
+}
+
+/* Rows come conversation by conversation, in the order of their turns. */
+static keel_status walk_rows(walk *w, sqlite3_stmt *statement, keel_err *err) {
+    keel_sampler *sampler = w->sampler;
+    int64_t conversation = 0;
     bool row, kept;
     for (;;) {
-        record item;
+        link made;
         KEEL_TRY(keel__store_step(sampler->store, statement, &row, "listing transitions", err));
-        if (!row) break;
-        KEEL_TRY(read_record(sampler, statement, &item, &kept, err));
-        summary->left_out += !kept;
+        if (!row) return end_conversation(w, err);
+        KEEL_TRY(read_record(sampler, statement, &made.item, &kept, err));
+        sampler->summary.left_out += !kept;
         if (!kept) continue;
-        KEEL_TRY(keep_record(sampler, &item, room, err));
-        size_t set = (size_t)sqlite3_column_int64(statement, COL_SET);
-        size_t next_set = item.next ? (size_t)sqlite3_column_int64(statement, COL_NEXT_SET) : 0;
-        sum_up(summary, &item, set > next_set ? set : next_set);
-        decisions += sqlite3_column_int64(statement, COL_DECISION) != decision;
-        conversations += sqlite3_column_int64(statement, COL_CONVERSATION) != conversation;
-        decision = sqlite3_column_int64(statement, COL_DECISION);
+        if (sqlite3_column_int64(statement, COL_CONVERSATION) != conversation)
+            KEEL_TRY(end_conversation(w, err));
         conversation = sqlite3_column_int64(statement, COL_CONVERSATION);
+        size_t next = made.item.next ? (size_t)sqlite3_column_int64(statement, COL_NEXT_SET) : 0;
+        made.set = (size_t)sqlite3_column_int64(statement, COL_SET);
+        if (next > made.set) made.set = next;
+        keel_buf_append(&w->links, &made, sizeof made);
     }
+}
+
+static int descending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+/* The lowest return among the highest keep_top percent. */
+static keel_status find_least(walk *w, sqlite3_stmt *statement, keel_err *err) {
+    w->measuring = true;
+    KEEL_TRY(walk_rows(w, statement, err));
+    w->measuring = false;
+    w->sampler->summary = (keel_sampler_summary){0};
+    double *returns = (double *)(void *)w->returns.data;
+    size_t n = w->returns.length / sizeof *returns;
+    size_t kept = (size_t)ceil((double)n * w->sampler->config.keep_top / 100);
+    if (n == 0 || kept >= n) return KEEL_OK;
+    qsort(returns, n, sizeof *returns, descending);
+    w->least = returns[kept ? kept - 1 : 0];
+    return KEEL_OK;
+}
+
+static keel_status walk_records(keel_sampler *sampler, sqlite3_stmt *statement, size_t room, keel_err *err) {
+    keel_sampler_summary *summary = &sampler->summary;
+    walk w = {.sampler = sampler, .least = -INFINITY, .room = room};
+    keel_status status = KEEL_OK;
+    if (sampler->config.keep_top > 0 && sampler->config.keep_top < 100) {
+        status = find_least(&w, statement, err);
+        sqlite3_reset(statement);
+    }
+    if (status == KEEL_OK) status = walk_rows(&w, statement, err);
+    keel_buf_free(&w.links);
+    keel_buf_free(&w.returns);
     for (int k = 0; k < KEEL_N_REWARDS && summary->transitions; k++)
         summary->coverage[k] /= (double)summary->transitions;
-    summary->mean_return_length = conversations > 0 ? decisions / conversations : 0;
-    return KEEL_OK;
+    summary->mean_return_length = w.conversations > 0 ? w.decisions / w.conversations : 0;
+    return status;
 }
 
 /* room: records that there is memory for. */

@@ -18,6 +18,15 @@ typedef struct keel_sampler_config {
     size_t batch;       /* transitions a draw */
     size_t cache_bytes; /* what takes more than this is read from the store as it is drawn */
     uint64_t seed;
+    /* Transitions over n_step decisions (0 and 1: one): rewards are sums discounted by gamma, present where
+     * all of theirs are; a conversation that ends within them ends the sum, one that is cut off within them
+     * bootstraps from its last decision. */
+    size_t n_step;
+    double gamma;
+    /* Only the conversations whose return (sum of weighted rewards) is among the highest keep_top percent,
+     * those equal to the last of them too; 0: all. Takes 8 bytes of memory a conversation. */
+    double keep_top;
+    double weight[KEEL_N_REWARDS];
 } keel_sampler_config;
 
 /* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1. In fixed
@@ -25,12 +34,13 @@ typedef struct keel_sampler_config {
  */
 typedef struct keel_batch {
     size_t n;
-    const float *state;          /* [B, state_dim] */
-    const int32_t *action;       /* [B] act, or place of the taken candidate within its set */
-    const float *reward;         /* [B, KEEL_N_REWARDS], 0 where absent */
-    const uint8_t *present;      /* [B, KEEL_N_REWARDS] */
-    const float *bootstrap;      /* [B] 1 where the next decision counts, 0 after a terminal */
-    const uint8_t *usable;       /* [B] 0: cut off with nothing to bootstrap from: no TD term */
+    const float *state;     /* [B, state_dim] */
+    const int32_t *action;  /* [B] act, or place of the taken candidate within its set */
+    const float *reward;    /* [B, KEEL_N_REWARDS], 0 where absent */
+    const uint8_t *present; /* [B, KEEL_N_REWARDS] */
+    const float
+        *bootstrap;        /* [B] 1 where the next decision counts (gamma^(n-1) over n), 0 after a terminal */
+    const uint8_t *usable; /* [B] 0: cut off with nothing to bootstrap from: no TD term */
     const float *next_state;     /* [B, state_dim]; zeros where there is none */
     const int32_t *offsets;      /* [B+1] */
     const float *candidates;     /* [offsets[B], candidate_dim] */

@@ -162,6 +162,12 @@ static bool has_floor(const keel_policy *policy) {
     return !policy->imitates && policy->net.shape.heads == KEEL_N_REWARDS;
 }
 
+double keel_policy_least_prior(const float *log_prior, size_t n, double support) {
+    double most = -INFINITY;
+    for (size_t i = 0; support > 0 && i < n; i++) most = fmax(most, (double)log_prior[i]);
+    return support > 0 ? most + log(support) : -INFINITY;
+}
+
 /* What is taken when the floor leaves nothing: the policy's fallback act, or else the safest of what is
  * offered. */
 static size_t fall_back(const keel_policy *policy, const float *log_prior, const float *q, size_t n) {
@@ -179,9 +185,10 @@ static size_t fall_back(const keel_policy *policy, const float *log_prior, const
 static void apply_floor(const keel_policy *policy, const float *log_prior, const choice_work *work,
                         keel_choice *out) {
     size_t heads = policy->net.shape.heads, open = 0;
+    double least = keel_policy_least_prior(log_prior, out->n, policy->support);
     for (size_t i = 0; i < out->n; i++) {
         bool unsafe = has_floor(policy) && work->q[i * heads + KEEL_SAFETY] < policy->safety_floor;
-        work->masked[i] = unsafe || !(log_prior[i] > -INFINITY);
+        work->masked[i] = unsafe || !(log_prior[i] > -INFINITY) || (double)log_prior[i] < least;
         open += !work->masked[i];
     }
     if (open > 0 || !has_floor(policy)) return;

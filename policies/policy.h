@@ -20,6 +20,7 @@ typedef struct keel_policy {
     double weight[KEEL_N_REWARDS]; /* w; 0 for components without coverage; for one head: unused */
     double beta;
     double safety_floor; /* Q_safety below it is masked; used only with a safety head */
+    double support;      /* actions whose prior is below this share of the largest are masked; 0: none */
     bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
                       used */
     int32_t
@@ -56,6 +57,9 @@ keel_status keel_base_decide(const keel_features *features, keel_arena *scratch,
  * reference offline-rl 2.5. */
 void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n,
                       double beta, float *log_pi, double *kl);
+
+/* The least log prior that is supported (keel_policy.support); -INFINITY for support 0. */
+double keel_policy_least_prior(const float *log_prior, size_t n, double support);
 
 /* Largest beta <= limit whose mean KL over the given decisions is within budget (bisection; KL rises with
  * beta). Rows of all decisions one after the other: log_prior, q_w [offsets[n]]. */

@@ -75,6 +75,7 @@ static cJSON *config_json(const keel_policy *policy) {
                     add_shape(config, &policy->net.shape) &&
                     cJSON_AddNumberToObject(config, "beta", policy->beta) &&
                     cJSON_AddNumberToObject(config, "safety_floor", policy->safety_floor) &&
+                    (policy->support == 0 || cJSON_AddNumberToObject(config, "support", policy->support)) &&
                     cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
                     cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
     cJSON *weights = complete ? cJSON_AddObjectToObject(config, "reward_weights") : NULL;
@@ -209,6 +210,8 @@ static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char
     double fallback = -1;
     KEEL_TRY(read_within(json, "beta", 0, 1e6, &policy->beta, where, err));
     KEEL_TRY(read_within(json, "safety_floor", -1e6, 1e6, &policy->safety_floor, where, err));
+    if (cJSON_HasObjectItem(json, "support"))
+        KEEL_TRY(read_within(json, "support", 1e-9, 1, &policy->support, where, err));
     KEEL_TRY(keel_json_bool(json, "imitates", true, &policy->imitates, where, err));
     KEEL_TRY(keel_json_number(json, "fallback_act", true, &fallback, where, err));
     if (!(fallback >= -1 && fallback < (double)policy->n_acts) || fallback != floor(fallback))

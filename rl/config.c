@@ -6,6 +6,8 @@
 
 const char *const keel_presets[] = {"keel", "d3rlpy", NULL};
 static const char *const td_losses[] = {"huber", "half-square", "square", NULL};
+static const char *const clonings[] = {"exp", "binary", NULL};
+static const char *const supports[] = {"base", "learned", NULL};
 static const char *const ensembles[] = {"min", "mean", NULL};
 
 #define ROW(key, type, field, standard, low, high, choices, help)                                            \
@@ -24,6 +26,18 @@ const keel_option keel_learner_options[] = {
         "the next action is chosen by the online network instead of the target network"),
     ROW("ensemble", KEEL_OPT_CHOICE, ensemble, "min", 0, 0, ensembles, "what targets take over the critics"),
     INT(quantiles, "1", 1, 1024, "of each head's return (cql, cql-lagrange, dqn, bcq); 1: its mean"),
+    INT(n_step, "1", 1, 1000, "decisions whose rewards are summed before a target bootstraps"),
+    REAL(keep_top, "100", 1e-6, 100, "percent of the conversations that are learned from, by their return"),
+    REAL(lagrange_threshold, "0.5", -1e3, 1e3, "cql-lagrange: gap of the conservative term to hold"),
+    REAL(lagrange_start, "0", -10, 10, "cql-lagrange: log of the multiplier of alpha before the first step"),
+    REAL(expectile, "0.7", 0.01, 0.99, "iql, ilql: of Q that the value network learns"),
+    ROW("cloning", KEEL_OPT_CHOICE, cloning, "exp", 0, 0, clonings,
+        "awac: weights exp(advantage / temperature), or 1 where it is above 0"),
+    REAL(temperature, "1", 1e-3, 1e3, "awac: of the advantages"),
+    REAL(weight_limit, "20", 1e-3, 1e6, "awac: largest weight"),
+    REAL(support, "0.3", 1e-9, 1, "bcq: least probability of an action, as a share of the largest"),
+    ROW("support_by", KEEL_OPT_CHOICE, support_by, "base", 0, 0, supports,
+        "bcq: whose probability; learned makes no policy artefact"),
     REAL(gamma, "0.99", 0, 0.9999, "discount per decision"),
     REAL(tau, "0.005", 0, 1, "how far the target network moves at an update"),
     INT(target_interval, "0", 0, 1e9, "steps between target updates, the first after step 1; 0: every step"),

@@ -1,5 +1,6 @@
 #include "rl/finish.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,42 @@ enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta
 
 static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "training", "no memory to finish the policy");
+}
+
+/* ---- the network that acts ---- */
+
+/* Quantiles of the last layer, rows [K*N*A, columns], become their mean [K*A, columns]. */
+static void average_rows(const float *from, float *to, size_t heads, size_t quantiles, size_t acts,
+                         size_t columns) {
+    for (size_t k = 0; k < heads; ++k)
+        for (size_t a = 0; a < acts; ++a)
+            for (size_t c = 0; c < columns; ++c) {
+                double sum = 0;
+                for (size_t j = 0; j < quantiles; ++j)
+                    sum += (double)from[((k * quantiles + j) * acts + a) * columns + c];
+                to[(k * acts + a) * columns + c] = (float)(sum / (double)quantiles);
+            }
+}
+
+/* A network of its own, as artefacts have it: Q means, and called critic whatever it was called in training.
+ */
+static keel_status make_net(const keel_learner *learner, keel_qnet *out, keel_err *err) {
+    const keel_qnet *from = keel_learner_acting(learner);
+    keel_qnet_shape shape = from->shape;
+    size_t acts = shape.space == KEEL_SPACE_CANDIDATES ? 1 : shape.n_acts;
+    shape.quantiles = 0;
+    KEEL_TRY(keel_qnet_open(out, &shape, err));
+    for (size_t i = 0; i < out->params.count; ++i) {
+        const keel_param *param = &out->params.table[i];
+        const float *data = keel_params_at(&from->params, i);
+        float *to = keel_params_at(&out->params, i);
+        size_t elements = param->rows * param->cols, wide = from->params.table[i].rows;
+        if (wide * from->params.table[i].cols == elements)
+            memcpy(to, data, elements * sizeof *to);
+        else
+            average_rows(data, to, shape.heads, from->shape.quantiles, acts, elements / shape.heads / acts);
+    }
+    return KEEL_OK;
 }
 
 /* ---- beta ---- */
@@ -39,22 +76,32 @@ static bool reserve(decisions *all, size_t more, size_t rows) {
 }
 
 /* q [rows of the network] -> Q_w per action: heads mixed, in the layout of either kind of action space. */
-static void mix(const keel_learner *learner, const float *q, size_t n, size_t rows, float *q_w) {
-    const keel_qnet_shape *shape = &learner->net.shape;
+static void mix(const keel_policy *policy, const float *q, size_t n, size_t rows, float *q_w) {
+    const keel_qnet_shape *shape = &policy->net.shape;
     size_t acts = shape->space == KEEL_SPACE_CANDIDATES ? 1 : shape->n_acts;
     size_t outer = shape->space == KEEL_SPACE_CANDIDATES ? rows : n;
     for (size_t i = 0; i < outer * acts; ++i) {
         const float *at = q + (i / acts) * shape->heads * acts + i % acts;
         double sum = 0;
         for (size_t k = 0; k < shape->heads; ++k)
-            sum += (shape->heads > 1 ? learner->weight[k] : 1) * (double)at[k * acts];
+            sum += (shape->heads > 1 ? policy->weight[k] : 1) * (double)at[k * acts];
         q_w[i] = (float)sum;
     }
 }
 
-static keel_status add_batch(decisions *all, const keel_learner *learner, const keel_batch *batch,
+/* What is not supported has no prior: the search sees what deciding will see. */
+static void add_decision(decisions *all, size_t size, double support) {
+    float *prior = all->log_prior + all->offsets[all->n];
+    double least = keel_policy_least_prior(prior, size, support);
+    for (size_t i = 0; i < size; ++i)
+        if ((double)prior[i] < least) prior[i] = -INFINITY;
+    all->offsets[all->n + 1] = all->offsets[all->n] + (int32_t)size;
+    all->n++;
+}
+
+static keel_status add_batch(decisions *all, const keel_policy *policy, const keel_batch *batch,
                              keel_arena *arena, keel_err *err) {
-    const keel_qnet *net = &learner->net;
+    const keel_qnet *net = &policy->net;
     bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
     size_t acts = net->shape.n_acts, inputs = keel_qnet_n_rows(net, batch->offsets, batch->n);
     size_t rows = sets ? inputs : batch->n * acts;
@@ -63,12 +110,11 @@ static keel_status add_batch(decisions *all, const keel_learner *learner, const 
     if (!x || !q || !reserve(all, batch->n, rows)) return no_memory(err);
     keel_qnet_rows(net, batch->state, batch->candidates, batch->offsets, batch->n, x);
     KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
-    mix(learner, q, batch->n, rows, all->q_w + all->rows);
+    mix(policy, q, batch->n, rows, all->q_w + all->rows);
     if (rows) memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);
     for (size_t i = 0; i < batch->n; ++i) {
-        int32_t size = sets ? batch->offsets[i + 1] - batch->offsets[i] : (int32_t)acts;
-        all->offsets[all->n + 1] = all->offsets[all->n] + size;
-        all->n++;
+        size_t size = sets ? (size_t)(batch->offsets[i + 1] - batch->offsets[i]) : acts;
+        add_decision(all, size, policy->support);
     }
     all->rows += rows;
     return KEEL_OK;
@@ -76,7 +122,8 @@ static keel_status add_batch(decisions *all, const keel_learner *learner, const 
 
 /* Blocks of a batch each, spread evenly over the transitions, so that a large store is not read through for
  * this. */
-static keel_status collect(const keel_finish *with, decisions *all, keel_arena *arena, keel_err *err) {
+static keel_status collect(const keel_finish *with, const keel_policy *policy, decisions *all,
+                           keel_arena *arena, keel_err *err) {
     size_t transitions = keel_sampler_about(with->sampler)->transitions;
     size_t batch_size = (size_t)with->learner->config.batch;
     size_t blocks = (transitions + batch_size - 1) / batch_size, wanted = BETA_DECISIONS / batch_size + 1;
@@ -85,23 +132,23 @@ static keel_status collect(const keel_finish *with, decisions *all, keel_arena *
         keel_batch batch;
         keel_arena_reset(arena);
         KEEL_TRY(keel_sampler_read(with->sampler, i * blocks / wanted * batch_size, &batch, err));
-        KEEL_TRY(add_batch(all, with->learner, &batch, arena, err));
+        KEEL_TRY(add_batch(all, policy, &batch, arena, err));
     }
     return KEEL_OK;
 }
 
-static keel_status find_beta(const keel_finish *with, double *beta, keel_err *err) {
+static keel_status find_beta(const keel_finish *with, keel_policy *policy, keel_err *err) {
     const keel_learner_config *config = &with->learner->config;
     if (config->kl_budget == 0 || with->learner->kind->imitates) {
-        *beta = config->beta;
+        policy->beta = config->beta;
         return KEEL_OK;
     }
     decisions all = {0};
     keel_arena arena = {0};
-    keel_status status = collect(with, &all, &arena, err);
+    keel_status status = collect(with, policy, &all, &arena, err);
     if (status == KEEL_OK)
-        *beta = keel_policy_solve_beta(all.log_prior, all.q_w, all.offsets, all.n, config->kl_budget,
-                                       config->beta_limit);
+        policy->beta = keel_policy_solve_beta(all.log_prior, all.q_w, all.offsets, all.n, config->kl_budget,
+                                              config->beta_limit);
     keel_arena_free(&arena);
     keel_free(all.log_prior);
     keel_free(all.q_w);
@@ -254,16 +301,18 @@ static keel_status save(const keel_finish *with, const keel_policy *policy, cons
 
 keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, keel_err *err) {
     const keel_learner *learner = with->learner;
-    keel_policy policy = {.net = learner->net,
+    keel_policy policy = {.support = learner->kind->supported ? learner->config.support : 0,
                           .safety_floor = learner->config.safety_floor,
                           .imitates = learner->kind->imitates};
     memcpy(policy.weight, learner->weight, sizeof policy.weight);
     snprintf(policy.base_hash, sizeof policy.base_hash, "%s", with->base->hash);
     snprintf(policy.algorithm, sizeof policy.algorithm, "%s", keel_algorithms[learner->config.algorithm]);
     snprintf(policy.split, sizeof policy.split, "%s", with->split ? with->split->text : "all");
-    keel_status status = find_beta(with, &policy.beta, err);
+    keel_status status = make_net(learner, &policy.net, err);
+    if (status == KEEL_OK) status = find_beta(with, &policy, err);
     if (status == KEEL_OK) status = fill_acts(with, &policy, err);
     if (status == KEEL_OK) status = save(with, &policy, out_dir, err);
+    keel_qnet_close(&policy.net);
     keel_arena_free(&policy.arena);
     return status;
 }

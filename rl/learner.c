@@ -51,6 +51,8 @@ static keel_status check_config(const keel_learner_config *config, const keel_qn
                   name, (long long)config->quantiles);
         return keel_hint(err, "quantiles go with cql, cql-lagrange, dqn and bcq");
     }
+    if (config->quantiles > 1 && config->td_loss != KEEL_TD_HUBER)
+        return keel_fail(err, KEEL_E_INVALID, where, "td_loss: quantiles are learned by huber alone");
     return KEEL_OK;
 }
 
@@ -327,6 +329,11 @@ static keel_status run_shards(keel_learner *learner, const keel_batch *batch, ke
     if (!batch->n || batch->n > (size_t)learner->config.batch)
         return keel_fail(err, KEEL_E_USAGE, "learner", "a batch of 1 to %lld rows was planned for, got %zu",
                          (long long)learner->config.batch, batch->n);
+    if (learner->kind->supported && !learner->actor.params.count && !batch->next_log_prior) {
+        keel_fail(err, KEEL_E_USAGE, "learner", "%s goes by the base's priors, and the batch has none",
+                  keel_algorithms[learner->config.algorithm]);
+        return keel_hint(err, "set support_by=learned");
+    }
     work->learner = learner;
     work->batch = batch;
     work->n_shards = (batch->n + rows - 1) / rows;

@@ -8,9 +8,15 @@
 
 /* ROW(enumerator, name, kind, help) */
 #define KEEL_LEARNERS(ROW)                                                                                   \
-    ROW(CQL, "cql", cql, "conservative Q-learning; quantiles > 1: of the return's distribution")             \
-    ROW(DQN, "dqn", dqn, "double Q-learning, without a conservative term")                                   \
-    ROW(BC, "bc", bc, "behaviour cloning")
+    ROW(CQL, "cql", cql, "conservative Q-learning (alpha)")                                                  \
+    ROW(DQN, "dqn", dqn, "double Q-learning: no conservative term")                                          \
+    ROW(BC, "bc", bc, "behaviour cloning")                                                                   \
+    ROW(FILTERED_BC, "filtered-bc", filtered_bc, "cloning of the best conversations (keep_top)")             \
+    ROW(CQL_LAGRANGE, "cql-lagrange", lagrange, "cql, weighted so as to hold its gap (lagrange_threshold)")  \
+    ROW(IQL, "iql", iql, "implicit Q-learning: expectile values (expectile)")                                \
+    ROW(ILQL, "ilql", ilql, "iql with each critic's conservative term (expectile, alpha)")                   \
+    ROW(AWAC, "awac", awac, "cloning weighted by advantages; cloning=binary: CRR (temperature)")             \
+    ROW(BCQ, "bcq", bcq, "Q-learning over the actions that the base supports (support)")
 
 #define KEEL_LEARNER_ID(id, name, kind, help) KEEL_ALGO_##id,
 typedef enum keel_algorithm { KEEL_LEARNERS(KEEL_LEARNER_ID) KEEL_N_ALGORITHMS } keel_algorithm;

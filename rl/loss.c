@@ -27,6 +27,7 @@ static keel_tensor *td_loss(keel_loss *l, keel_tensor *taken) {
     const keel_learner *learner = l->learner;
     keel_tape *tape = l->shard->tape;
     keel_real divisor = (keel_real)l->batch->n;
+    if (learner->net.shape.quantiles > 1) return keel_loss_quantiles(l, taken);
     if (learner->config.td_loss == KEEL_TD_HUBER)
         return keel_op_huber(tape, taken, l->y, l->weight, 1, divisor);
     if (learner->config.td_loss == KEEL_TD_SQUARE) divisor /= 2;
@@ -94,6 +95,28 @@ keel_tensor *keel_loss_conservative(keel_loss *l, double factor) {
     return keel_op_sum(tape, gap, (keel_real)(factor / (double)l->batch->n));
 }
 
+keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes) {
+    keel_tape *tape = l->shard->tape;
+    if (!x) return NULL;
+    return keel_op_sum(tape, keel_op_mul(tape, x, keel_tape_input(tape, slopes, x->rows, x->cols)), 1);
+}
+
+keel_tensor *keel_loss_actor(keel_loss *l) {
+    const keel_learner *learner = l->learner;
+    return keel_qnet_forward(l->shard->tape, &learner->actor, learner->params.data, l->shard->grads, 0, l->x,
+                             (float)learner->config.dropout, l->rng);
+}
+
+keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight) {
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *surprise = keel_op_sub(tape, logsumexp(l, logits), pick(l, logits, 1));
+    if (!surprise) return NULL;
+    for (size_t i = 0; i < l->n; ++i)
+        l->shard->sums.policy += (weight ? (double)weight[i] : 1) * (double)surprise->data[i];
+    if (weight) surprise = keel_op_mul(tape, surprise, keel_tape_input(tape, weight, l->n, 1));
+    return keel_op_sum(tape, surprise, 1 / (keel_real)l->batch->n);
+}
+
 /* ---- the named parts, in double, from the values on the tape ---- */
 
 static double td_value(int kind, double difference) {
@@ -104,6 +127,7 @@ static double td_value(int kind, double difference) {
 
 static void sum_td(const keel_loss *l) {
     const keel_qnet_shape *shape = &l->learner->net.shape;
+    if (shape->quantiles > 1) return; /* summed as they were worked out */
     for (size_t c = 0; c < shape->critics; ++c)
         for (size_t i = 0; i < l->n * shape->heads; ++i)
             if (l->weight[i] != 0.0f)

@@ -72,6 +72,15 @@ keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, 
 
 /* factor * sum(logsumexp - q_w_taken) / batch size: the conservative term, or all of cloning. */
 keel_tensor *keel_loss_conservative(keel_loss *l, double factor);
+/* A loss worked out elsewhere: a scalar whose gradient by x is `slopes`, laid out as x; its value means
+ * nothing. */
+keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes);
+/* Quantile regression of one critic's [n, K*N] (rl/learn_quantile.c). */
+keel_tensor *keel_loss_quantiles(keel_loss *l, keel_tensor *taken);
+/* The actor's logits on s, [n, A] or [R, 1]; and their cross-entropy with the acts taken, weighted [n] (NULL:
+ * ones). */
+keel_tensor *keel_loss_actor(keel_loss *l);
+keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight);
 /* alpha must be 0. */
 keel_status keel_loss_check_no_alpha(const keel_learner_config *config, keel_err *err);
 

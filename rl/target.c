@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "policies/policy.h"
 #include "rewards/reward.h"
 #include "rl/loss.h"
 
@@ -149,17 +150,12 @@ static const float *next_behaviour(const keel_learner *learner, const keel_batch
                        : next_row(learner, batch, batch->next_log_prior, row);
 }
 
-static double least_support(const keel_learner *learner, const float *behaviour, size_t n) {
-    double most = -INFINITY;
-    for (size_t a = 0; behaviour && a < n; ++a) most = fmax(most, (double)behaviour[a]);
-    return most + log(learner->config.support);
-}
-
 /* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
 static size_t best_action(const keel_learner *learner, keel_tensor *const *q, q_layout at,
                           const float *behaviour) {
     size_t best = 0;
-    double best_value = -INFINITY, least = least_support(learner, behaviour, at.actions);
+    double best_value = -INFINITY, least = -INFINITY;
+    if (behaviour) least = keel_policy_least_prior(behaviour, at.actions, learner->config.support);
     for (size_t action = 0; action < at.actions; ++action) {
         double value = 0;
         if (behaviour && !((double)behaviour[action] >= least)) continue;

@@ -63,7 +63,11 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .candidate_dim = t->base->candidate_dim,
                                   .batch = (size_t)config->batch,
                                   .cache_bytes = half < KEEL_SAMPLER_CACHE ? half : KEEL_SAMPLER_CACHE,
-                                  .seed = (uint64_t)config->seed};
+                                  .seed = (uint64_t)config->seed,
+                                  .n_step = (size_t)config->n_step,
+                                  .gamma = config->gamma,
+                                  .keep_top = config->keep_top};
+    memcpy(wanted.weight, config->weight, sizeof wanted.weight);
     return keel_sampler_open(&t->sampler, t->store, t->split, &wanted, err);
 }
 
@@ -130,6 +134,11 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     KEEL_TRY(open_learner(t, &resolved, pool, err));
+    if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
+        keel_fail(err, KEEL_E_INVALID, "support_by",
+                  "expected base: an artefact has no room for a learned behaviour");
+        return keel_hint(err, "the base's prior is fitted to the log");
+    }
     t->q_bound = return_bound(t);
     /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
      * first checkpoint. */
@@ -149,6 +158,9 @@ static void add_to_window(training *t, const keel_loss_parts *parts) {
     sum->q_taken += parts->q_taken;
     sum->q_others += parts->q_others;
     sum->gradient_norm += parts->gradient_norm;
+    sum->value += parts->value;
+    sum->policy += parts->policy;
+    sum->multiplier += parts->multiplier;
     bool first = t->window.steps == 0;
     sum->q_low = first ? parts->q_low : fmin(sum->q_low, parts->q_low);
     sum->q_high = first ? parts->q_high : fmax(sum->q_high, parts->q_high);
@@ -156,17 +168,37 @@ static void add_to_window(training *t, const keel_loss_parts *parts) {
 }
 
 static keel_status write_line(training *t, keel_err *err) {
-    static const char *const names[] = {"loss",          "td",    "conservative", "q_taken",     "q_others",
-                                        "gradient_norm", "q_low", "q_high",       "td_accuracy", "td_speed",
-                                        "td_safety"};
+    const keel_learner *learner = &t->learner;
     const keel_loss_parts *sum = &t->window.sum;
     double n = t->window.steps;
-    const double values[] = {sum->total / n,      sum->td / n,        sum->conservative / n,
-                             sum->q_taken / n,    sum->q_others / n,  sum->gradient_norm / n,
-                             sum->q_low,          sum->q_high,        sum->td_head[0] / n,
-                             sum->td_head[1] / n, sum->td_head[2] / n};
-    size_t count = t->learner.net.shape.heads > 1 ? 11 : 8;
-    return keel_metrics_write(t->metrics, t->learner.step, names, values, count, err);
+    bool heads = learner->net.shape.heads > 1;
+    const struct {
+        const char *name;
+        double value;
+        bool known;
+    } all[] = {{"loss", sum->total / n, true},
+               {"td", sum->td / n, true},
+               {"conservative", sum->conservative / n, true},
+               {"q_taken", sum->q_taken / n, true},
+               {"q_others", sum->q_others / n, true},
+               {"gradient_norm", sum->gradient_norm / n, true},
+               {"q_low", sum->q_low, true},
+               {"q_high", sum->q_high, true},
+               {"td_accuracy", sum->td_head[0] / n, heads},
+               {"td_speed", sum->td_head[1] / n, heads},
+               {"td_safety", sum->td_head[2] / n, heads},
+               {"value", sum->value / n, learner->kind->value},
+               {"policy", sum->policy / n, learner->actor.params.count > 0},
+               {"multiplier", sum->multiplier / n, learner->kind->multiplier}};
+    const char *names[sizeof all / sizeof *all];
+    double values[sizeof all / sizeof *all];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
+        if (!all[i].known) continue;
+        names[count] = all[i].name;
+        values[count++] = all[i].value;
+    }
+    return keel_metrics_write(t->metrics, learner->step, names, values, count, err);
 }
 
 static keel_status check_divergence(const training *t, const keel_loss_parts *parts, keel_err *err) {

@@ -1,0 +1,401 @@
+/* Each learner's loss against golden values and plain formulas, its gradient against differences of the loss.
+ * The defects that peers have had in these losses (an action set that is not the state's own, the data's Q
+ * not subtracted, a division inside the logarithm, fractions of rewards lost, actions ignored by the
+ * likelihood, bootstrapping at the end) each move a number here. */
+#include "rl/batch.h"
+
+#include <math.h>
+
+typedef struct fixture {
+    keel_pool *pool;
+    keel_learner learner;
+    own_batch own;
+} fixture;
+
+static fixture f;
+
+static void open_with(const keel_learner_config *config, const keel_qnet_shape *shape) {
+    keel_err err = {0};
+    memset(&f, 0, sizeof f);
+    f.pool = open_pool(1);
+    if (keel_learner_open(&f.learner, config, shape, NULL, f.pool, &err) != KEEL_OK)
+        fail_msg("%s", err.message);
+}
+
+static void tear_down(void) {
+    keel_learner_close(&f.learner);
+    keel_pool_close(f.pool);
+}
+
+static void near(double got, double expected) {
+    if (!(fabs(got - expected) <= 1e-6 * fmax(1, fabs(expected))))
+        fail_msg("expected %.12g, got %.12g", expected, got);
+}
+
+/* ---- gradients ---- */
+
+static void fill_priors(float *prior, const int32_t *offsets, size_t n, size_t acts) {
+    for (size_t i = 0; i < (offsets ? (size_t)offsets[n] : n * acts); ++i) prior[i] = -0.3f * (float)(i % 3);
+}
+
+/* Every parameter's gradient at one place. A nudge of the multiplier moves the loss one way and is meant to
+ * move the multiplier the other. */
+static void check_gradient(const keel_learner_config *config, bool sets) {
+    static float prior[MAX_ROWS * MAX_SET], gradient[1 << 15];
+    keel_qnet_shape shape = shape_of(config, sets, 4, (size_t)config->critics);
+    open_with(config, &shape);
+    random_batch(&f.own, 3, 40, 4, sets);
+    memset(f.own.bootstrap, 0, sizeof f.own.bootstrap); /* targets are given, not differentiated */
+    fill_priors(prior, sets ? f.own.next_offsets : NULL, 40, 4);
+    f.own.batch.next_log_prior = prior;
+    gradient_of(&f.learner, &f.own);
+    const keel_params *params = &f.learner.params;
+    assert_true(params->size <= sizeof gradient / sizeof *gradient);
+    memcpy(gradient, f.learner.grads, params->size * sizeof *gradient);
+    for (size_t p = 0; p < params->count; ++p) {
+        size_t i = params->offset[p] + (7 * p) % (params->table[p].rows * params->table[p].cols);
+        const float old = params->data[i], h = 4e-3f;
+        params->data[i] = old + h;
+        double high = gradient_of(&f.learner, &f.own).total;
+        params->data[i] = old - h;
+        double low = gradient_of(&f.learner, &f.own).total;
+        params->data[i] = old;
+        double expected = (high - low) / (2 * (double)h), got = (double)gradient[i];
+        if (f.learner.kind->multiplier && i == f.learner.multiplier) expected = -expected;
+        if (fabs(got - expected) > 2e-3 + 0.02 * fabs(expected))
+            fail_msg("%s %s: expected %g, got %g", keel_algorithms[config->algorithm], params->table[p].name,
+                     expected, got);
+    }
+    tear_down();
+}
+
+static void every_gradient_agrees_with_finite_differences_of_the_loss(void **state) {
+    (void)state;
+    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS; ++algorithm)
+        for (int sets = 0; sets < 2; ++sets) {
+            keel_learner_config config = config_of("keel", keel_algorithms[algorithm]);
+            config.temperature = 1000; /* weights of cloning are given, not differentiated */
+            check_gradient(&config, sets);
+            if (algorithm == KEEL_ALGO_BCQ) config.support_by = KEEL_SUPPORT_LEARNED;
+            if (algorithm == KEEL_ALGO_AWAC) config.alpha = 0.5;
+            if (algorithm == KEEL_ALGO_CQL) config.quantiles = 5;
+            if (algorithm == KEEL_ALGO_CQL_LAGRANGE) config.lagrange_start = 0.5;
+            if (algorithm == KEEL_ALGO_DQN) config.td_loss = KEEL_TD_SQUARE;
+            check_gradient(&config, sets);
+        }
+}
+
+/* ---- tables: networks without hidden layers over one-hot states ---- */
+
+static keel_learner_config table_config(const char *algorithm, double gamma) {
+    keel_learner_config config = config_of("keel", algorithm);
+    config.vector_heads = false;
+    config.gamma = gamma;
+    config.critics = 1;
+    config.weight[0] = 1, config.weight[1] = config.weight[2] = 0;
+    return config;
+}
+
+static void open_tables(const keel_learner_config *config, size_t acts) {
+    keel_qnet_shape shape = shape_of(config, false, acts, (size_t)config->critics);
+    shape.hidden.count = 0;
+    open_with(config, &shape);
+    memset(f.learner.params.data, 0, f.learner.params.size * sizeof(float));
+    memset(f.learner.target, 0, f.learner.params.size * sizeof(float));
+}
+
+/* One state's values in a network's table, of a block laid out as the learner's. */
+static void put(const keel_qnet *net, float *block, size_t critic, size_t s, const float *values, size_t n) {
+    for (size_t o = 0; o < n; ++o) block[net->params.offset[2 * critic] + o * DIM + s] = values[o];
+}
+
+static void put_row(size_t i, size_t s, int32_t action, float reward, int next) {
+    f.own.state[i * DIM + s] = 1;
+    f.own.action[i] = action;
+    f.own.reward[i * KEEL_N_REWARDS] = reward;
+    f.own.present[i * KEEL_N_REWARDS] = f.own.usable[i] = 1;
+    f.own.bootstrap[i] = next >= 0;
+    for (size_t d = 0; next < 0 && d < DIM; ++d) f.own.next_state[i * DIM + d] = NAN;
+    if (next >= 0) f.own.next_state[i * DIM + (size_t)next] = 1;
+    point(&f.own, i + 1);
+}
+
+/* G1 of the reference: state 0, act 1, reward 0.5, then state 1. */
+static void open_g1(const keel_learner_config *config) {
+    static const float online[2][3] = {{1, 2, 3}, {0.2f, 0.9f, 0.4f}}, target[3] = {0.5f, 0.3f, 0.8f};
+    open_tables(config, 3);
+    for (size_t s = 0; s < 2; ++s) put(&f.learner.net, f.learner.params.data, 0, s, online[s], 3);
+    put(&f.learner.net, f.learner.target, 0, 1, target, 3);
+    put_row(0, 0, 1, 0.5f, 1);
+}
+
+static double huber(double d) {
+    return fabs(d) < 1 ? 0.5 * d * d : fabs(d) - 0.5;
+}
+
+/* ---- CQL with a Lagrange multiplier: the reference's 2.2 and 2.3 ---- */
+
+static void the_lagrange_term_and_its_multiplier_move_apart(void **state) {
+    (void)state;
+    const double gap = 1.4076059644443806;
+    static const double cases[][3] = {{5, 10, 0},
+                                      {5, 1, 1}}; /* d3rlpy's and young-geng's weight, gap, start */
+    for (size_t i = 0; i < 2; ++i) {
+        keel_learner_config config = table_config("cql-lagrange", 0.9);
+        config.alpha = cases[i][0], config.lagrange_threshold = cases[i][1];
+        open_g1(&config);
+        f.learner.params.data[f.learner.multiplier] = (float)cases[i][2];
+        keel_loss_parts parts = gradient_of(&f.learner, &f.own);
+        double term = exp(cases[i][2]) * cases[i][0] * (gap - cases[i][1]);
+        near(parts.total, 0.73 + term);
+        near((double)f.learner.grads[f.learner.multiplier], -term);
+        float before = f.learner.params.data[f.learner.multiplier];
+        step_of(&f.learner, &f.own);
+        /* A gap below the threshold lowers the weight, one above raises it. */
+        assert_true((f.learner.params.data[f.learner.multiplier] > before) == (gap > cases[i][1]));
+        tear_down();
+    }
+}
+
+/* ---- G3: ILQL ---- */
+
+static void open_g3(const char *algorithm, int td_loss) {
+    static const float q[2][2][3] = {{{.5f, .1f, -.2f}, {.3f, .9f, 0}}, {{.4f, .2f, -.1f}, {.2f, .7f, .1f}}},
+                       targets[2][2][3] = {{{.45f, .1f, -.2f}, {.3f, .8f, 0}},
+                                           {{.35f, .2f, -.1f}, {.2f, .85f, .1f}}},
+                       v[3] = {.1f, .2f, 0};
+    keel_learner_config config = table_config(algorithm, 0.99);
+    config.critics = 2;
+    config.td_loss = td_loss;
+    open_tables(&config, 3);
+    for (size_t c = 0; c < 2; ++c)
+        for (size_t s = 0; s < 2; ++s) {
+            put(&f.learner.net, f.learner.params.data, c, s, q[c][s], 3);
+            put(&f.learner.net, f.learner.target, c, s, targets[c][s], 3);
+        }
+    for (size_t s = 0; s < 3; ++s) put(&f.learner.value, f.learner.params.data, 0, s, &v[s], 1);
+    put_row(0, 0, 0, 0, 1);
+    put_row(1, 1, 1, 1, -1);
+}
+
+static void g3_ilql_comes_out(void **state) {
+    (void)state;
+    open_g3("ilql", KEEL_TD_SQUARE);
+    keel_loss_parts parts = gradient_of(&f.learner, &f.own);
+    near(parts.td, 0.116004);
+    near(parts.value, 0.147875);
+    near(parts.conservative, 1.5488870604248264);
+    near(parts.total, 0.4187677060424827);
+    tear_down();
+    open_g3("iql", KEEL_TD_HALF_SQUARE); /* LMRL-Gym's temporal difference is half of it */
+    parts = gradient_of(&f.learner, &f.own);
+    near(parts.td, 0.058002);
+    near(parts.total, 0.058002 + 0.147875);
+    tear_down();
+}
+
+static void the_value_network_weighs_what_lies_above_it_by_the_expectile(void **state) {
+    (void)state;
+    open_g3("iql", KEEL_TD_SQUARE);
+    const float low = 0.5f; /* above Qhat of state 0, so that its side changes */
+    put(&f.learner.value, f.learner.params.data, 0, 0, &low, 1);
+    keel_loss_parts parts = gradient_of(&f.learner, &f.own);
+    near(parts.value, (0.3 * 0.15 * 0.15 + 0.7 * 0.36) / 2);
+    tear_down();
+}
+
+/* ---- cloning ---- */
+
+static double surprise(const double logits[3], int32_t action) {
+    return log(exp(logits[0]) + exp(logits[1]) + exp(logits[2])) - logits[action];
+}
+
+static void cloning_goes_by_the_act_that_was_taken(void **state) {
+    (void)state;
+    static const double logits[3] = {1, 2, 3};
+    keel_learner_config config = table_config("bc", 0.9);
+    open_g1(&config);
+    for (int32_t action = 0; action < 3; ++action) {
+        f.own.action[0] = action;
+        near(gradient_of(&f.learner, &f.own).total, surprise(logits, action));
+        for (size_t o = 0; o < 3; ++o) {
+            double pi = exp(logits[o] - surprise(logits, 0) - logits[0]);
+            near((double)f.learner.grads[o * DIM], pi - (o == (size_t)action));
+        }
+    }
+    tear_down();
+}
+
+/* pi(s) and pi(s') by logits; Q(s) = (1, 2, 3), Qbar(s') = (.5, .3, .8). */
+static keel_loss_parts awac_loss(int cloning, double limit, int32_t action) {
+    static const float here[3] = {0.5f, 0, -0.5f}, next[3] = {1, 0, 0};
+    keel_learner_config config = table_config("awac", 0.9);
+    config.cloning = cloning, config.temperature = 2, config.weight_limit = limit;
+    open_g1(&config);
+    put(&f.learner.actor, f.learner.params.data, 0, 0, here, 3);
+    put(&f.learner.actor, f.learner.params.data, 0, 1, next, 3);
+    f.own.action[0] = action;
+    keel_loss_parts parts = gradient_of(&f.learner, &f.own);
+    tear_down();
+    return parts;
+}
+
+static void awac_clones_by_advantage_and_bootstraps_from_the_actors_mean(void **state) {
+    (void)state;
+    static const double logits[3] = {0.5, 0, -0.5};
+    double mean = 0, norm = exp(0.5) + 1 + exp(-0.5);
+    for (int a = 0; a < 3; ++a) mean += exp(logits[a]) / norm * (a + 1);
+    double y = 0.5 + 0.9 * (exp(1) * 0.5 + 0.3 + 0.8) / (exp(1) + 2);
+    for (int32_t a = 0; a < 3; ++a) {
+        double advantage = a + 1 - mean;
+        keel_loss_parts parts = awac_loss(KEEL_CLONE_EXP, 20, a);
+        near(parts.td, huber(a + 1 - y));
+        near(parts.policy, exp(advantage / 2) * surprise(logits, a));
+        near(parts.total, parts.td + parts.policy);
+        near(awac_loss(KEEL_CLONE_EXP, 0.5, a).policy, fmin(exp(advantage / 2), 0.5) * surprise(logits, a));
+        near(awac_loss(KEEL_CLONE_BINARY, 20, a).policy, advantage > 0 ? surprise(logits, a) : 0);
+    }
+}
+
+/* ---- BCQ ---- */
+
+static void bcq_looks_ahead_only_at_what_the_behaviour_supports(void **state) {
+    (void)state;
+    static const float narrow[3] = {-1, -2.3f, -1.1f}, wide[3] = {-1, -2.1f, -1.1f}; /* log 0.3 = -1.204 */
+    keel_err err = {0};
+    keel_loss_parts parts;
+    for (int by = 0; by < 2; ++by) {
+        keel_learner_config config = table_config("bcq", 0.9);
+        config.support_by = by;
+        open_g1(&config);
+        for (int open = 0; open < 2; ++open) {
+            const float *prior = open ? wide : narrow;
+            if (by == KEEL_SUPPORT_LEARNED)
+                put(&f.learner.actor, f.learner.params.data, 0, 1, prior, 3);
+            else
+                f.own.batch.next_log_prior = prior;
+            /* Act 1 is the online network's best; without it act 2: y = 0.77 or 1.22. */
+            near(gradient_of(&f.learner, &f.own).td, open ? 0.73 : 0.3042);
+        }
+        f.own.batch.next_log_prior = NULL;
+        assert_int_equal(keel_learner_gradient(&f.learner, &f.own.batch, &parts, &err),
+                         by == KEEL_SUPPORT_BASE ? KEEL_E_USAGE : KEEL_OK);
+        tear_down();
+    }
+}
+
+/* ---- quantiles ---- */
+
+enum { QUANTILES = 7 };
+
+static double plain_quantiles(const float *theta, const float *y) {
+    double sum = 0;
+    for (int j = 0; j < QUANTILES; ++j)
+        for (int i = 0; i < QUANTILES; ++i) {
+            double u = (double)y[i] - (double)theta[j], tau = (j + 0.5) / QUANTILES;
+            sum += fabs(tau - (u < 0)) * huber(u) / QUANTILES;
+        }
+    return sum;
+}
+
+static void quantiles_are_regressed_on_those_of_the_best_next_act(void **state) {
+    (void)state;
+    static float theta[3 * QUANTILES], next[3 * QUANTILES], y[QUANTILES];
+    keel_rng rng = keel_rng_stream(1, "quantiles", 0);
+    keel_learner_config config = table_config("dqn", 0.9);
+    config.quantiles = QUANTILES;
+    for (int round = 0; round < 20; ++round) {
+        open_tables(&config, 3);
+        fill_normal(&rng, theta, 3 * QUANTILES);
+        fill_normal(&rng, next, 3 * QUANTILES);
+        put(&f.learner.net, f.learner.params.data, 0, 0, theta, 3 * QUANTILES);
+        put(&f.learner.net, f.learner.params.data, 0, 1, next, 3 * QUANTILES);
+        for (int j = 0; j < 3 * QUANTILES; ++j) next[j] += 0.1f * (float)(j % 5);
+        put(&f.learner.net, f.learner.target, 0, 1, next, 3 * QUANTILES);
+        put_row(0, 0, 1, 0.5f, 1);
+        int best = 0;
+        double mean[3] = {0};
+        for (int a = 0; a < 3; ++a) {
+            for (int j = 0; j < QUANTILES; ++j)
+                mean[a] += (double)f.learner.params.data[(size_t)(j * 3 + a) * DIM + 1];
+            if (mean[a] > mean[best]) best = a;
+        }
+        for (int j = 0; j < QUANTILES; ++j) y[j] = 0.5f + 0.9f * next[j * 3 + best];
+        float taken[QUANTILES];
+        for (int j = 0; j < QUANTILES; ++j) taken[j] = theta[j * 3 + 1];
+        near(gradient_of(&f.learner, &f.own).td, plain_quantiles(taken, y));
+        tear_down();
+    }
+}
+
+/* ---- ensembles ---- */
+
+static void targets_take_the_least_or_the_mean_of_the_critics(void **state) {
+    (void)state;
+    static const float two[2][3] = {{0.5f, 0.3f, 0.8f}, {0.5f, 0.7f, 0.8f}};
+    for (int ensemble = 0; ensemble < 2; ++ensemble) {
+        keel_learner_config config = table_config("dqn", 0.9);
+        config.critics = 2;
+        config.ensemble = ensemble;
+        open_g1(&config);
+        for (size_t c = 0; c < 2; ++c) put(&f.learner.net, f.learner.target, c, 1, two[c], 3);
+        double y = 0.5 + 0.9 * (ensemble == KEEL_ENSEMBLE_MIN ? 0.3 : 0.5);
+        near(gradient_of(&f.learner, &f.own).td, huber(2 - y) + huber(y)); /* the second critic's Q is 0 */
+        tear_down();
+    }
+}
+
+/* ---- what does not go together ---- */
+
+static void refuse(const char *algorithm, void (*change)(keel_learner_config *), const char *key) {
+    keel_err err = {0};
+    keel_learner learner;
+    keel_learner_config config = config_of("keel", algorithm);
+    change(&config);
+    keel_qnet_shape shape = shape_of(&config, false, 4, (size_t)config.critics);
+    assert_int_equal(keel_learner_open(&learner, &config, &shape, NULL, NULL, &err), KEEL_E_INVALID);
+    assert_non_null(strstr(err.message, key));
+    assert_non_null(strstr(err.message, key[0] == 't' ? "huber" : algorithm));
+}
+
+static void some_quantiles(keel_learner_config *config) {
+    config->quantiles = 10;
+}
+static void squared_quantiles(keel_learner_config *config) {
+    config->quantiles = 10;
+    config->td_loss = KEEL_TD_SQUARE;
+}
+static void some_alpha(keel_learner_config *config) {
+    config->alpha = 0.5;
+}
+static void no_alpha(keel_learner_config *config) {
+    config->alpha = 0;
+}
+
+static void what_a_learner_has_no_use_for_is_refused(void **state) {
+    (void)state;
+    refuse("iql", some_quantiles, "quantiles");
+    refuse("awac", some_quantiles, "quantiles");
+    refuse("bc", some_quantiles, "quantiles");
+    refuse("cql", squared_quantiles, "td_loss");
+    refuse("iql", some_alpha, "alpha");
+    refuse("bcq", some_alpha, "alpha");
+    refuse("cql-lagrange", no_alpha, "alpha");
+    refuse("filtered-bc", no_alpha, "alpha");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_gradient_agrees_with_finite_differences_of_the_loss),
+        cmocka_unit_test(the_lagrange_term_and_its_multiplier_move_apart),
+        cmocka_unit_test(g3_ilql_comes_out),
+        cmocka_unit_test(the_value_network_weighs_what_lies_above_it_by_the_expectile),
+        cmocka_unit_test(cloning_goes_by_the_act_that_was_taken),
+        cmocka_unit_test(awac_clones_by_advantage_and_bootstraps_from_the_actors_mean),
+        cmocka_unit_test(bcq_looks_ahead_only_at_what_the_behaviour_supports),
+        cmocka_unit_test(quantiles_are_regressed_on_those_of_the_best_next_act),
+        cmocka_unit_test(targets_take_the_least_or_the_mean_of_the_critics),
+        cmocka_unit_test(what_a_learner_has_no_use_for_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
