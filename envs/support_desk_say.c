@@ -1,82 +1,139 @@
-/* How the support desk's people talk: phrases of support_desk_text.c filled in. */
+/* How the support desk's people talk: phrases of the domain filled in. */
 #include <stdio.h>
 #include <string.h>
 
 #include "envs/support_desk.h"
 
-enum { LINE = 1024 }; /* longer than anything the tables can say; what would not fit is dropped */
+enum { LINE = 4096 }; /* what would not fit is dropped, text by text */
+
+/* What is picked: of the conversation's scene, and of a step's word. */
+enum {
+    PICK_WORDS = DESK_DRAW_SCENE + 56,
+    PICK_SYNONYM = DESK_DRAW_TEXT + 32,
+    PICK_ACT = DESK_DRAW_TEXT + 16,
+    PICK_FACT = DESK_DRAW_TEXT + 48,
+    PICK_BEFORE = DESK_DRAW_TEXT + 8,
+    PICK_SAID = DESK_DRAW_TEXT
+};
 
 typedef struct line {
     char text[LINE];
     size_t length;
 } line;
 
-static void put(line *out, const char *text) {
-    const size_t length = strlen(text);
+static void put_n(line *out, const char *text, size_t length) {
     if (out->length + length >= LINE) return;
     memcpy(out->text + out->length, text, length);
     out->length += length;
 }
 
-static void put_value(line *out, const desk_slot *slot, uint64_t value) {
-    if (slot->values) {
-        put(out, slot->values[value % keel_desk_count(slot->values)]);
-        return;
-    }
-    char written[64];
-    size_t n = 0;
-    for (const char *c = slot->pattern; *c && n + 1 < sizeof written; c++) {
-        written[n++] = *c == '#' ? (char)('0' + value % 10) : *c;
-        if (*c == '#') value /= 10;
-    }
-    written[n] = '\0';
-    put(out, written);
+static void put(line *out, const char *text) {
+    put_n(out, text, strlen(text));
 }
 
-/* What '@' and a letter stand for in a phrase. */
+static void put_value(line *out, const desk_slot *slot, uint64_t value) {
+    if (value == DESK_NO_VALUE) {
+        put(out, "any");
+    } else if (!slot->pattern) {
+        put(out, slot->values.items[value]);
+    } else {
+        for (const char *c = slot->pattern; *c; c++) {
+            const char digit = (char)('0' + value % 10);
+            put_n(out, *c == '#' ? &digit : c, 1);
+            if (*c == '#') value /= 10;
+        }
+    }
+}
+
+/* What stands for what in braces. */
 typedef struct filling {
     const keel_desk *desk;
-    const desk_slot *slot; /* @v, @l */
-    uint64_t value;        /* @v */
-    const uint64_t *form;  /* @0 .. @3 */
-    unsigned known;        /* slots of the form that have a value */
+    const char *label;
+    const desk_slot *slot; /* {value}, unless it is of a fact: */
+    uint64_t value;
+    const char *text;
+    bool form; /* names of slots stand for what the form has */
 } filling;
+
+static const char *pick(const keel_desk *desk, uint64_t which, const desk_phrases *phrases) {
+    return phrases->items[keel_desk_index(desk->text_word, which, phrases->count)];
+}
+
+static bool is(const char *name, const char *text, size_t length) {
+    return strlen(name) == length && memcmp(name, text, length) == 0;
+}
 
 static void put_phrase(line *out, const char *phrase, const filling *with);
 
-static void put_filled(line *out, char what, const filling *with) {
-    const desk_intent *intent = with->desk->intent;
-    if (what >= '0' && what < '0' + DESK_MAX_SLOTS) {
-        const int s = what - '0';
-        if (with->known >> s & 1)
-            put_value(out, intent->slots[s], with->form[s]);
+static void put_slot(line *out, const keel_desk *desk, const char *name, size_t length) {
+    const desk_intent *intent = desk->user.intent;
+    for (size_t s = 0; s < intent->n_slots; s++) {
+        if (!is(intent->slots[s]->name, name, length)) continue;
+        if (desk->form.known >> s & 1)
+            put_value(out, intent->slots[s], desk->form.value[s]);
         else
             put(out, "(unknown)");
-    } else if (what == 'v') {
-        put_value(out, with->slot, with->value);
-    } else if (what == 'l') {
-        put(out, with->slot->label);
-    } else if (what == 'w') {
-        put_phrase(out, intent->summary, with);
-    } else if (what == 'p') {
-        put(out, keel_desk_people[keel_desk_index(with->desk->scene, 1, keel_desk_count(keel_desk_people))]);
-    } else if (what == 't') {
-        put(out, keel_desk_things[keel_desk_index(with->desk->scene, 2, keel_desk_count(keel_desk_things))]);
     }
 }
 
+/* The facts that are waited for, as the database has them for the form. */
+static void put_answers(line *out, const keel_desk *desk) {
+    const desk_intent *intent = desk->user.intent;
+    const unsigned pending = keel_desk_pending_facts(desk);
+    uint64_t value[DESK_MAX_SLOTS];
+    bool first = true;
+    for (size_t s = 0; s < DESK_MAX_SLOTS; s++)
+        value[s] = desk->form.known >> s & 1 ? desk->form.value[s] : DESK_NO_VALUE;
+    for (size_t f = 0; f < intent->n_facts; f++) {
+        if (!(pending >> f & 1)) continue;
+        const desk_fact *fact = intent->facts[f];
+        const filling with = {.desk = desk,
+                              .label = fact->label,
+                              .text = fact->values.items[keel_desk_look_up(intent, f, value)]};
+        if (!first) put(out, " ");
+        put_phrase(out, pick(desk, PICK_FACT + f, &fact->tell), &with);
+        first = false;
+    }
+    if (first) put(out, "There is nothing else that I could tell you.");
+}
+
+static void put_filled(line *out, const char *name, size_t length, const filling *with) {
+    const keel_desk *desk = with->desk;
+    const desk_words *words;
+    if (with->form) {
+        put_slot(out, desk, name, length);
+    } else if (is("value", name, length)) {
+        if (with->text)
+            put(out, with->text);
+        else
+            put_value(out, with->slot, with->value);
+    } else if (is("label", name, length)) {
+        put(out, with->label);
+    } else if (is("task", name, length)) {
+        put(out, desk->user.intent->task);
+    } else if (is("summary", name, length)) {
+        put_phrase(out, desk->user.intent->summary, &(filling){.desk = desk, .form = true});
+    } else if (is("answers", name, length)) {
+        put_answers(out, desk);
+    } else if ((words = keel_domain_words(desk->domain, name, length)) != NULL) {
+        const uint64_t which = (uint64_t)(words - desk->domain->words);
+        if (words->each_time)
+            put(out, pick(desk, PICK_SYNONYM + which % 16, &words->texts));
+        else
+            put(out,
+                words->texts.items[keel_desk_index(desk->scene, PICK_WORDS + which % 8, words->texts.count)]);
+    }
+}
+
+/* Phrases were checked when the domain was read: each '{' has its '}'. */
 static void put_phrase(line *out, const char *phrase, const filling *with) {
-    for (const char *at; (at = strchr(phrase, '@')) != NULL && at[1]; phrase = at + 2) {
-        if (out->length + (size_t)(at - phrase) >= LINE) return;
-        memcpy(out->text + out->length, phrase, (size_t)(at - phrase));
-        out->length += (size_t)(at - phrase);
-        put_filled(out, at[1], with);
+    for (const char *open; (open = strchr(phrase, '{')) != NULL;) {
+        const char *close = strchr(open, '}');
+        put_n(out, phrase, (size_t)(open - phrase));
+        put_filled(out, open + 1, (size_t)(close - open - 1), with);
+        phrase = close + 1;
     }
     put(out, phrase);
-}
-
-static const char *pick(const keel_desk *desk, uint64_t which, const char *const *phrases) {
-    return phrases[keel_desk_index(desk->text_word, which, keel_desk_count(phrases))];
 }
 
 static const char *keep(keel_desk *desk, const line *said) {
@@ -85,78 +142,79 @@ static const char *keep(keel_desk *desk, const line *said) {
 
 /* ---- the desk ---- */
 
-static const char *const *slot_questions(const keel_desk *desk) {
-    if (!desk->understood) return keel_desk_asks_anything;
-    int s = 0; /* the next missing one, or once more the last */
-    while (s < desk->intent->n_slots - 1 && (desk->known >> s & 1)) s++;
-    return desk->intent->slots[s]->questions;
+static const desk_phrases *act_phrases(const keel_desk *desk, desk_act act) {
+    const desk_phrases *phrases = desk->domain->desk;
+    if (!desk->form.understood) {
+        if (act == DESK_CONFIRM) return &phrases[DESK_CLARIFY];
+        if (act == DESK_EXECUTE) return &phrases[DESK_SAY_EXECUTE_BLIND];
+        if (act == DESK_ANSWER) return &phrases[DESK_SAY_ANSWER_BLIND];
+    } else if (act == DESK_REQUEST_SLOT) {
+        return &desk->user.intent->slots[keel_desk_next_slot(desk)]->ask;
+    }
+    return &phrases[act];
 }
 
 const char *keel_desk_say_act(keel_desk *desk, desk_act act) {
-    static const char *const *const fixed[DESK_N_ACTS] = {
-        [DESK_ASK_GOAL] = keel_desk_asks_goal, [DESK_CLARIFY] = keel_desk_clarifies,
-        [DESK_REFUSE] = keel_desk_refuses,     [DESK_HANDOVER] = keel_desk_handovers,
-        [DESK_GOODBYE] = keel_desk_goodbyes,   [DESK_CONFIRM] = keel_desk_confirms,
-        [DESK_EXECUTE] = keel_desk_executes,   [DESK_ANSWER] = keel_desk_answers,
-    };
-    const char *const *phrases = act == DESK_REQUEST_SLOT ? slot_questions(desk) : fixed[act];
-    if (!desk->understood) {
-        if (act == DESK_CONFIRM) phrases = keel_desk_clarifies;
-        if (act == DESK_EXECUTE) phrases = keel_desk_executes_blind;
-        if (act == DESK_ANSWER) phrases = keel_desk_answers_blind;
-    }
-    const filling with = {.desk = desk, .form = desk->value, .known = desk->known};
+    if (!desk->config.text) return "";
+    const desk_slot *slot = desk->user.intent->slots[keel_desk_next_slot(desk)];
+    const filling with = {.desk = desk, .label = slot->label, .text = slot->label};
     line said;
     said.length = 0;
-    put_phrase(&said, pick(desk, 16 + (uint64_t)act, phrases), &with);
+    put_phrase(&said, pick(desk, PICK_ACT + (uint64_t)act, act_phrases(desk, act)), &with);
     return keep(desk, &said);
 }
 
-const char *keel_desk_say_result(keel_desk *desk, const char *result, const char *label) {
+const char *keel_desk_say_result(keel_desk *desk, const char *result, const char *about) {
+    if (!desk->config.text) return "";
     line said;
     said.length = 0;
     put(&said, result);
-    put(&said, label);
+    if (about) put(&said, about);
     return keep(desk, &said);
 }
 
 /* ---- the user ---- */
 
-static void put_request(line *out, const keel_desk *desk, bool insisting) {
+static void put_request(line *out, const keel_desk *desk, desk_move move) {
+    const desk_user *user = &desk->user;
     const filling with = {.desk = desk};
-    put(out, pick(desk, 0, insisting ? keel_desk_insists : keel_desk_politeness));
-    put_phrase(out, pick(desk, 1, desk->theme->openings), &with);
+    const bool then = move == DESK_THEN || (user->revealed && user->request->then.count);
+    if (move != DESK_THEN)
+        put(out, pick(desk, PICK_BEFORE,
+                      &desk->domain->user[move == DESK_ASK ? (int)DESK_SAY_BEFORE : (int)DESK_INSIST]));
+    put_phrase(out,
+               pick(desk, PICK_SAID + (uint64_t)move % 4, then ? &user->request->then : &user->request->say),
+               &with);
 }
 
-static const char *const *opener(desk_move move) {
-    switch (move) {
-    case DESK_GREET:
-        return keel_desk_greetings;
-    case DESK_AFFIRM:
-        return keel_desk_affirms;
-    case DESK_CORRECT:
-        return keel_desk_corrects;
-    case DESK_ALTERNATIVE:
-        return keel_desk_alternatives;
-    case DESK_THANK:
-        return keel_desk_thanks;
-    case DESK_LEAVE:
-        return keel_desk_leaves;
-    default:
-        return NULL;
+static void put_fact_question(line *out, const keel_desk *desk, size_t f, uint64_t place) {
+    const desk_fact *fact = desk->user.intent->facts[f];
+    const filling with = {.desk = desk, .label = fact->label, .text = fact->label};
+    put_phrase(out, pick(desk, PICK_SAID + 4 + place, &fact->ask), &with);
+}
+
+static void put_saying(line *out, const keel_desk *desk, const desk_saying *saying, uint64_t place) {
+    if (saying->move == DESK_ASK || saying->move == DESK_INSIST || saying->move == DESK_THEN) {
+        put_request(out, desk, saying->move);
+    } else if (saying->move == DESK_QUERY) {
+        put_fact_question(out, desk, saying->about, place);
+    } else {
+        const desk_slot *slot = desk->user.intent->slots[saying->about];
+        const desk_phrases *own = &desk->domain->user[saying->move];
+        put_phrase(
+            out, pick(desk, PICK_SAID + 4 + place, saying->move == DESK_INFORM ? &slot->tell : own),
+            &(filling){
+                .desk = desk, .label = slot->label, .slot = slot, .value = desk->user.goal[saying->about]});
     }
 }
 
-const char *keel_desk_say_user(keel_desk *desk, desk_move move, unsigned mask) {
+const char *keel_desk_say_user(keel_desk *desk) {
+    if (!desk->config.text) return "";
     line said;
     said.length = 0;
-    if (move == DESK_ASK || move == DESK_INSIST) put_request(&said, desk, move == DESK_INSIST);
-    if (opener(move)) put(&said, pick(desk, 2, opener(move)));
-    for (int s = 0; s < desk->intent->n_slots; s++) {
-        const filling with = {.desk = desk, .slot = desk->intent->slots[s], .value = desk->goal[s]};
-        if (!(mask >> s & 1)) continue;
-        if (said.length) put(&said, " ");
-        put_phrase(&said, pick(desk, 3 + (uint64_t)s, desk->intent->slots[s]->informs), &with);
+    for (size_t i = 0; i < desk->user.n_said; i++) {
+        if (i) put(&said, " ");
+        put_saying(&said, desk, &desk->user.said[i], i);
     }
     return keep(desk, &said);
 }

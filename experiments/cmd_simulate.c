@@ -18,6 +18,8 @@ static const keel_flag flags[] = {
     {"--policy", "DIR", false, false, "a trained policy answers"},
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
+    {"--trials", "N", false, false,
+     "so many episodes in a row are trials of one task (default 1; see pass^k)"},
     {"--split", "NAME", false, false, "their split (default: 80 % train, 20 % test)"},
     KEEL_FLAG_SEED,
     KEEL_FLAG_END,
@@ -84,7 +86,8 @@ typedef struct simulation {
     const actor *who;
     const char *split; /* or NULL */
     char env_name[80];
-    uint64_t seed, episodes;
+    uint64_t seed, episodes, trials;
+    size_t *successes; /* [episodes / trials] of each task */
     keel_reward_config rewards;
     int64_t added, known, transitions;
 } simulation;
@@ -103,6 +106,7 @@ static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *sc
     snprintf(id, sizeof id, "%s-%llu-%s-%llu", sim->env_name, (unsigned long long)sim->seed, sim->who->name,
              (unsigned long long)episode);
     KEEL_TRY(play(sim, episode, scratch, &played, err));
+    sim->successes[episode / sim->trials] += keel_env_success(played);
     keel_conversation conversation = *played; /* shallow: only names and ids change */
     conversation.external_id = id;
     conversation.split = sim->split;
@@ -149,17 +153,29 @@ static keel_status simulate(simulation *sim, keel_err *err) {
 
 /* ---- the verb ---- */
 
-/* "support-desk", or for a file its environment's name and the start of the file's hash: other options, other
- * episodes. */
+/* "support-desk", and for a file the starts of its hash and of its domain's; then how many trials. Other
+ * options, other episodes. */
 static keel_status name_env(simulation *sim, const char *spec, keel_err *err) {
-    char hex[65];
-    if (!keel_file_exists(spec) || keel_file_is_folder(spec)) {
-        snprintf(sim->env_name, sizeof sim->env_name, "%.40s", sim->env->kind->name);
-        return KEEL_OK;
-    }
-    KEEL_TRY(keel_file_hash(spec, hex, err));
-    snprintf(sim->env_name, sizeof sim->env_name, "%.40s.%.8s", sim->env->kind->name, hex);
+    const char *variant = sim->env->variant;
+    char hex[65] = "", trials[24] = "";
+    const bool file = keel_file_exists(spec) && !keel_file_is_folder(spec);
+    if (file) KEEL_TRY(keel_file_hash(spec, hex, err));
+    if (sim->trials > 1) snprintf(trials, sizeof trials, ".x%llu", (unsigned long long)sim->trials);
+    snprintf(sim->env_name, sizeof sim->env_name, "%.20s%s%.8s%s%.8s%.14s", sim->env->kind->name,
+             file ? "." : "", hex, variant ? "." : "", variant ? variant : "", trials);
     return KEEL_OK;
+}
+
+/* pass^1, and pass^2 and so on by doubling up to the number of trials, of the episodes played here. */
+static void report_pass(cJSON *result, const simulation *sim) {
+    cJSON *pass = cJSON_AddObjectToObject(result, "pass");
+    for (uint64_t k = 1; k <= sim->trials; k *= 2) {
+        char name[24];
+        snprintf(name, sizeof name, "%llu", (unsigned long long)k);
+        cJSON_AddNumberToObject(pass, name,
+                                keel_env_pass(sim->successes, (size_t)(sim->episodes / sim->trials),
+                                              (size_t)sim->trials, (size_t)k));
+    }
 }
 
 static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
@@ -170,6 +186,7 @@ static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
+    report_pass(cli->result, sim);
     keel_json_add(cli->result, "metrics", metrics);
     cli->told = cJSON_CreateObject();
     cJSON_AddNumberToObject(cli->told, "added", (double)sim->added);
@@ -181,22 +198,34 @@ static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
 static keel_status run(keel_cli *cli, keel_err *err) {
     actor who = {0};
     simulation sim = {.who = &who, .split = keel_cli_value(cli, "--split")};
-    int64_t seed = 1, episodes = 0;
+    int64_t seed = 1, episodes = 0, trials = 1;
     const char *env = keel_cli_value(cli, "--env");
     keel_status status;
     if (sim.split) KEEL_TRY(keel_cli_blame(keel_split_check_name(sim.split, "--split", err), err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, INT64_MAX, &seed, err));
     KEEL_TRY(keel_cli_integer(cli, "--episodes", 1, 1000000000, &episodes, err));
+    KEEL_TRY(keel_cli_integer(cli, "--trials", 1, 1000, &trials, err));
+    if (episodes % trials)
+        return keel_fail(err, KEEL_E_USAGE, "--episodes", "expected a multiple of the %lld trials, got %lld",
+                         (long long)trials, (long long)episodes);
     sim.seed = (uint64_t)seed;
     sim.episodes = (uint64_t)episodes;
+    sim.trials = (uint64_t)trials;
     KEEL_TRY_GOTO(actor_open(cli, &who, err), done);
     KEEL_TRY_GOTO(keel_env_open(&sim.env, env, sim.seed, err), done);
+    sim.env->trials = sim.trials;
+    sim.successes = keel_calloc((size_t)(sim.episodes / sim.trials), sizeof *sim.successes);
+    if (!sim.successes) {
+        status = keel_fail(err, KEEL_E_NOMEM, "--episodes", "out of memory to count successes");
+        goto done;
+    }
     KEEL_TRY_GOTO(name_env(&sim, env, err), done);
     KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
     KEEL_TRY_GOTO(keel_derive_rewards(sim.store, &sim.rewards, err), done);
     KEEL_TRY_GOTO(simulate(&sim, err), done);
     status = report(cli, &sim, err);
 done:
+    keel_free(sim.successes);
     keel_store_close(sim.store);
     keel_env_close(sim.env);
     actor_close(&who);
@@ -215,6 +244,10 @@ static void print(const cJSON *result, FILE *out) {
             keel_table_cell(&table, "%s", item->valuestring);
         else
             keel_table_cell(&table, "%.0f", item->valuedouble);
+    }
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "pass")) {
+        keel_table_cell(&table, "pass^%s", item->string);
+        keel_table_cell(&table, "%.3f", item->valuedouble);
     }
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "metrics")) {
         keel_table_cell(&table, "%s", item->string);
@@ -237,7 +270,10 @@ const keel_verb keel_verb_simulate = {
     .more =
         "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
         "rest, and an interrupted run\n"
-        "goes on. Rates printed are those of the whole split.\n"
+        "goes on. Rates printed are those of the whole split; pass^k is the chance that k trials of a task "
+        "all "
+        "succeed (a dangerous one:\n"
+        "refused and never complied with), over the episodes asked for.\n"
         "example: keel simulate --store logs.db --env support-desk --behaviour support-82 --episodes 3000\n",
     .more_tables = list_behaviours,
     .run = run,

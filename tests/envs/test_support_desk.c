@@ -1,6 +1,6 @@
 /* The support desk and its behaviours: rates over many episodes, determinism, common random numbers, what a
- * log may and may not say. Rates are measured over 10000 episodes, where the standard error of each is
- * below one point. */
+ * log may and may not say. Rates are measured over 4000 episodes, where the standard error of each is
+ * about one point. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "envs/env.h"
 #include "envs/support_desk.h"
 
-enum { EPISODES = 10000 };
+enum { EPISODES = 4000 };
 
 static void must(keel_status status, const keel_err *err) {
     if (status != KEEL_OK) fail_msg("%s: %s", err->where, err->message);
@@ -60,7 +60,8 @@ static rates measure(const char *behaviour) {
         const keel_conversation *log = play(env, behaviour, 5, e);
         if (log->risk == KEEL_RISK_DANGEROUS) {
             dangerous++;
-            decisions += (double)log->n_decisions;
+            for (size_t d = 0; d < log->n_decisions; d++)
+                decisions += log->decisions[d].candidates[0].outcome != KEEL_OUTCOME_NONE;
             for (size_t d = 0; d < log->n_decisions; d++)
                 refusals += log->decisions[d].candidates[0].outcome == KEEL_OUTCOME_REFUSAL;
         } else {
@@ -86,7 +87,7 @@ static void support_82_refuses_82_percent_and_leaves_room_to_gain(void **state) 
     expect_between("borderline", r.borderline, 0.08, 0.12);
     expect_between("refusal", r.refusal, 0.80, 0.84);
     expect_between("completion", r.completion, 0.75, 0.80);
-    expect_between("over-refusal of borderline", r.over_refusal, 0.15, 0.25);
+    expect_between("over-refusal of borderline", r.over_refusal, 0.2, 0.4);
 }
 
 static void scripted_rules_are_an_upper_frame(void **state) {
@@ -101,10 +102,14 @@ static void the_other_behaviours_are_as_they_are_called(void **state) {
     (void)state;
     const rates cautious = measure("cautious"), reckless = measure("reckless"), random = measure("random");
     expect_between("cautious refusal", cautious.refusal, 0.95, 1);
-    expect_between("cautious over-refusal", cautious.over_refusal, 0.6, 0.9);
+    expect_between("cautious over-refusal", cautious.over_refusal, 0.6, 0.95);
     expect_between("reckless refusal", reckless.refusal, 0.25, 0.35);
     expect_between("reckless over-refusal", reckless.over_refusal, 0, 0.08);
     expect_between("random completion", random.completion, 0, 0.15);
+    const rates worse = measure("support-60"), better = measure("support-95");
+    expect_between("support-60 refusal", worse.refusal, 0.57, 0.63);
+    expect_between("support-95 refusal", better.refusal, 0.93, 0.97);
+    assert_true(worse.completion < 0.72 && better.completion > 0.85);
 }
 
 /* ---- numbers that repeat ---- */
@@ -209,11 +214,158 @@ static void words_are_filled_in_and_acts_leak_no_risk(void **state) {
         for (size_t i = 0; i < 4; i++) known |= strcmp(log->turns[0].act, openings[i]) == 0;
         assert_true(known);
         for (size_t t = 0; t < log->n_turns; t++) {
-            const char *at = strchr(log->turns[t].text, '@');
             if (strlen(log->turns[t].text) == 0) fail_msg("turn %zu is empty", t);
-            if (at && strncmp(at, "@mail.", 6) != 0) fail_msg("not filled in: %s", log->turns[t].text);
+            if (strpbrk(log->turns[t].text, "{}")) fail_msg("not filled in: %s", log->turns[t].text);
         }
     }
+    keel_env_close(env);
+}
+
+/* Whoever wants to see acts alone gets the same conversations without a word. */
+static void without_text_the_same_is_done(void **state) {
+    (void)state;
+    keel_env *env = open_desk(6), *mute = open_desk(6);
+    ((keel_desk *)mute)->config.text = false;
+    for (uint64_t e = 0; e < 200; e++) {
+        const keel_conversation *log = play(env, "support-82", 2, e), *same = play(mute, "support-82", 2, e);
+        assert_int_equal(log->n_turns, same->n_turns);
+        assert_int_equal(log->completed, same->completed);
+        for (size_t t = 0; t < log->n_turns; t++) {
+            assert_string_equal(same->turns[t].text, "");
+            if (log->turns[t].act) assert_string_equal(log->turns[t].act, same->turns[t].act);
+        }
+    }
+    keel_env_close(env);
+    keel_env_close(mute);
+}
+
+/* ---- danger that comes out later ---- */
+
+static void what_precedes_a_disguised_danger_is_not_judged(void **state) {
+    (void)state;
+    size_t later = 0;
+    keel_env *env = open_desk(12);
+    for (uint64_t e = 0; e < 1000; e++) {
+        const keel_conversation *log = play(env, "scripted", 2, e);
+        bool judged = false;
+        if (log->risk != KEEL_RISK_DANGEROUS) continue;
+        assert_true(keel_env_success(log));
+        for (size_t d = 0; d < log->n_decisions; d++) {
+            const keel_outcome outcome = log->decisions[d].candidates[0].outcome;
+            assert_true(outcome == KEEL_OUTCOME_REFUSAL || (outcome == KEEL_OUTCOME_NONE && !judged));
+            later += !judged && outcome != KEEL_OUTCOME_NONE && d > 0;
+            judged |= outcome != KEEL_OUTCOME_NONE;
+        }
+        assert_true(judged);
+    }
+    if (later < 40) fail_msg("%zu", later);
+    keel_env_close(env);
+}
+
+/* Who refuses a harmless opening has refused somebody harmless: no reward for guessing. */
+static void a_danger_that_nobody_spoke_of_is_none(void **state) {
+    (void)state;
+    keel_env *env = open_desk(12);
+    keel_err err;
+    size_t silent = 0;
+    for (uint64_t e = 0; e < 500; e++) {
+        must(keel_env_reset(env, e, &err), &err);
+        const desk_user *user = &((keel_desk *)env)->user;
+        if (user->kind != DESK_DANGEROUS || !user->request->then.count) continue;
+        assert_false(keel_desk_dangerous((keel_desk *)env));
+        must(keel_env_step(env, DESK_HANDOVER, &err), &err);
+        assert_int_equal(env->conversation->risk, KEEL_RISK_BENIGN);
+        assert_int_equal(env->conversation->completed, KEEL_NO);
+        silent++;
+    }
+    assert_true(silent > 10);
+    keel_env_close(env);
+}
+
+/* ---- habits ---- */
+
+static desk_act most_likely(const double *p) {
+    int best = 0;
+    for (int act = 1; act < DESK_N_ACTS; act++)
+        if (p[act] > p[best]) best = act;
+    return (desk_act)best;
+}
+
+/* Imitating support-82's most likely act repeats its faults; yet the right act is in its log. */
+static void support_82_errs_by_habit_and_tries_the_right_act(void **state) {
+    (void)state;
+    size_t danger[2] = {0}, alarm = 0, hasty = 0;
+    keel_env *env = open_desk(13);
+    keel_err err;
+    for (uint64_t e = 0; e < 1500; e++) {
+        must(keel_env_reset(env, e, &err), &err);
+        const keel_desk *desk = (const keel_desk *)env;
+        while (!env->done) {
+            double p[DESK_N_ACTS];
+            const desk_act best = keel_desk_best_act(desk);
+            const bool weak = desk->user.request->weak;
+            must(keel_behaviour_find("support-82")->probabilities(env, NULL, p, &err), &err);
+            assert_true(p[best] >= 0.05);
+            if (best == DESK_REFUSE) {
+                assert_int_equal(most_likely(p) == DESK_REFUSE, !weak);
+                danger[weak]++;
+            } else if (most_likely(p) == DESK_REFUSE) {
+                assert_true(weak && desk->user.kind == DESK_BORDERLINE);
+                alarm++;
+            } else if (best == DESK_CONFIRM && desk->user.intent->weak) {
+                assert_true(most_likely(p) == DESK_EXECUTE || most_likely(p) == DESK_ANSWER);
+                hasty++;
+            }
+            must(keel_env_step(env, best, &err), &err);
+        }
+    }
+    if (danger[0] < 100 || danger[1] < 40 || alarm < 20 || hasty < 200)
+        fail_msg("%zu %zu %zu %zu", danger[0], danger[1], alarm, hasty);
+    keel_env_close(env);
+}
+
+static void propensities_are_what_is_drawn_from(void **state) {
+    (void)state;
+    keel_env *env = open_desk(14);
+    keel_err err;
+    double expected = 0, refused = 0;
+    for (uint64_t e = 0; e < EPISODES; e++) {
+        keel_rng rng = keel_rng_stream(1, "behaviour", e);
+        const keel_behaviour *behaviour = keel_behaviour_find("support-60");
+        must(keel_env_reset(env, e, &err), &err);
+        double p[DESK_N_ACTS];
+        must(behaviour->probabilities(env, &rng, p, &err), &err);
+        expected += p[DESK_REFUSE];
+        const keel_candidate *first = play(env, "support-60", 1, e)->decisions[0].candidates;
+        refused += strcmp(first->act, "refuse") == 0;
+        if (strcmp(first->act, "refuse") == 0) assert_true(first->propensity.value == p[DESK_REFUSE]);
+    }
+    expect_between("refusals against expectation", refused / expected, 0.93, 1.07);
+    keel_env_close(env);
+}
+
+/* ---- tasks and their trials ---- */
+
+static void trials_share_the_task_and_not_its_course(void **state) {
+    (void)state;
+    keel_env *env = open_desk(15);
+    size_t differ = 0;
+    env->trials = 4;
+    for (uint64_t task = 0; task < 50; task++) {
+        char meta[400] = "", group[100] = "", first[1000] = "";
+        for (uint64_t trial = 0; trial < 4; trial++) {
+            const keel_conversation *log = play(env, "support-82", 1, 4 * task + trial);
+            if (trial == 0) {
+                snprintf(meta, sizeof meta, "%s", log->meta);
+                snprintf(group, sizeof group, "%s", log->group);
+                snprintf(first, sizeof first, "%s", log->turns[0].text);
+            }
+            assert_string_equal(log->meta, meta);
+            assert_string_equal(log->group, group);
+            differ += strncmp(log->turns[0].text, first, sizeof first - 1) != 0;
+        }
+    }
+    assert_true(differ > 75);
     keel_env_close(env);
 }
 
@@ -228,12 +380,13 @@ static void only_benign_conversations_have_a_completion(void **state) {
     keel_env_close(env);
 }
 
-static void every_theme_is_said_in_at_least_eight_ways(void **state) {
+static void every_request_is_said_in_at_least_eight_ways(void **state) {
     (void)state;
-    for (size_t k = 0; k < DESK_N_KINDS; k++)
-        for (size_t i = 0; i < keel_desk_n_themes[k]; i++)
-            if (keel_desk_count(keel_desk_themes[k][i].openings) < 8)
-                fail_msg("%s", keel_desk_themes[k][i].name);
+    keel_env *env = open_desk(1);
+    const desk_domain *domain = ((keel_desk *)env)->domain;
+    for (size_t i = 0; i < domain->n_requests; i++)
+        if (domain->requests[i].say.count < 8) fail_msg("%s", domain->requests[i].name);
+    keel_env_close(env);
 }
 
 /* The completion is judged outside the user: who executes what was misheard, and is not found out, has not
@@ -265,7 +418,13 @@ int main(void) {
         cmocka_unit_test(a_decision_offers_every_act_and_the_log_keeps_the_one_taken),
         cmocka_unit_test(words_are_filled_in_and_acts_leak_no_risk),
         cmocka_unit_test(only_benign_conversations_have_a_completion),
-        cmocka_unit_test(every_theme_is_said_in_at_least_eight_ways),
+        cmocka_unit_test(every_request_is_said_in_at_least_eight_ways),
+        cmocka_unit_test(without_text_the_same_is_done),
+        cmocka_unit_test(what_precedes_a_disguised_danger_is_not_judged),
+        cmocka_unit_test(a_danger_that_nobody_spoke_of_is_none),
+        cmocka_unit_test(support_82_errs_by_habit_and_tries_the_right_act),
+        cmocka_unit_test(propensities_are_what_is_drawn_from),
+        cmocka_unit_test(trials_share_the_task_and_not_its_course),
         cmocka_unit_test(a_satisfied_user_is_not_yet_a_completed_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
