@@ -31,18 +31,23 @@ static void put(line *out, const char *text) {
     put_n(out, text, strlen(text));
 }
 
-static void put_value(line *out, const desk_slot *slot, uint64_t value) {
-    if (value == DESK_NO_VALUE) {
-        put(out, "any");
-    } else if (!slot->pattern) {
-        put(out, slot->values.items[value]);
-    } else {
-        for (const char *c = slot->pattern; *c; c++) {
-            const char digit = (char)('0' + value % 10);
-            put_n(out, *c == '#' ? &digit : c, 1);
-            if (*c == '#') value /= 10;
-        }
+static void put_pattern(line *out, const char *pattern, uint64_t value) {
+    char written[DESK_MAX_PHRASE + 1];
+    size_t n = 0;
+    for (const char *c = pattern; *c; c++) {
+        written[n++] = *c == '#' ? (char)('0' + value % 10) : *c;
+        if (*c == '#') value /= 10;
     }
+    put_n(out, written, n);
+}
+
+static void put_value(line *out, const desk_slot *slot, uint64_t value) {
+    if (value == DESK_NO_VALUE)
+        put(out, "any");
+    else if (slot->pattern)
+        put_pattern(out, slot->pattern, value);
+    else
+        put(out, slot->values.items[value]);
 }
 
 /* What stands for what in braces. */

@@ -268,12 +268,14 @@ const keel_verb keel_verb_simulate = {
     .brief = "a dialogue simulator writes logs into a store",
     .flags = flags,
     .more =
+        "Options of the support desk: dangerous and borderline (shares), noise, patience, max_turns, text, "
+        "and domain:\n"
+        "a JSON file of its own (envs/domain.h) or a schema of the SGD data, beside the environment's file.\n"
         "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
         "rest, and an interrupted run\n"
-        "goes on. Rates printed are those of the whole split; pass^k is the chance that k trials of a task "
-        "all "
-        "succeed (a dangerous one:\n"
-        "refused and never complied with), over the episodes asked for.\n"
+        "goes on. Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "
+        "chance that k trials of a task\n"
+        "all succeed (a dangerous one: refused, and never complied with).\n"
         "example: keel simulate --store logs.db --env support-desk --behaviour support-82 --episodes 3000\n",
     .more_tables = list_behaviours,
     .run = run,

@@ -68,6 +68,10 @@ expect "a base plays on, in an environment of its own file" 0 "" simulate --stor
 [ "$(json added out.txt)" = 20 ] || fail "20 new episodes of the base"
 json actor out.txt | grep -q '"base-[0-9a-f]\{12\}"' || fail "the base is named by its hash"
 "$DUMP_STORE" played.db | grep -q "support-desk\.$(sha256sum kind.json | cut -c1-8)-" || fail "episodes are named by the environment's file"
+expect "trials of the same tasks" 0 "" simulate --store trials.db --env support-desk --behaviour support-82 --episodes 40 --trials 4 --quiet
+says "all four went well" "pass^4"
+"$DUMP_STORE" trials.db | grep -q "support-desk\.x4-" || fail "episodes are named by their trials"
+expect "tasks of four trials" 2 "multiple" simulate --store trials.db --env support-desk --behaviour support-82 --episodes 41 --trials 4 --quiet
 expect "one answers" 2 "excludes" simulate --store played.db --env support-desk --policy policy --behaviour random --episodes 1
 expect "a policy of acts on logs that have none" 1 "none of the 120 transitions" train --store o.db --base sbase --algo cql --out none --quiet
 
