@@ -144,7 +144,10 @@ static keel_status acts_join(const dialogue *in, const acts *set, const char **o
     keel_buf text = {0};
     *out = NULL;
     if (!set->count) return KEEL_OK;
-    for (size_t i = 0; i < set->count; i++) keel_buf_format(&text, "%s%s", i ? "+" : "", set->names[i]);
+    for (size_t i = 0; i < set->count; i++) {
+        if (i) keel_buf_text(&text, "+");
+        keel_buf_text(&text, set->names[i]);
+    }
     if (!text.failed) *out = keel_arena_strndup(in->import->arena, text.data, text.length);
     keel_buf_free(&text);
     return *out ? KEEL_OK : keel__nomem(in->where, in->err);
