@@ -5,9 +5,10 @@
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--base", "DIR", true, false, "folder of the tuned base"},
-    {"--algo", "NAME", true, false, "cql, dqn (alpha = 0) or bc (behaviour cloning)"},
+    {"--algo", "NAME", true, false, "what learns (listed below)"},
     {"--out", "DIR", true, false, "folder of the policy"},
-    {"--preset", "NAME", false, false, "keel (default), or d3rlpy: its exact loss, target and defaults"},
+    {"--preset", "NAME", false, false,
+     "keel (default), or a peer's exact settings: d3rlpy (cql, dqn, bc), tianshou (cql), atari (cql)"},
     {"--split", "NAME", false, false, "what it is trained on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
@@ -61,17 +62,21 @@ done:
 
 static const keel_option *const options[] = {keel_learner_options, NULL};
 
+#define LINE(id, name, kind, help) "  " name ": " help "\n"
+
 const keel_verb keel_verb_train = {
     .name = "train",
     .brief = "offline learning: conservative Q-learning and its baselines",
     .flags = flags,
     .options = options,
-    .more =
-        "Decisions without features under that base are encoded first. A run that was interrupted goes on "
-        "when the same command is\n"
-        "given again, to the same bytes. A loss that diverges stops with an error; the last good checkpoint "
-        "is kept.\n"
-        "example: keel train --store logs.db --base runs/base --algo cql --out runs/policy --set alpha=0.5\n",
+    .more = "Algorithms:\n" KEEL_LEARNERS(LINE) "Decisions without features under that base are encoded "
+                                                "first. A run that was interrupted goes on "
+                                                "when the same command is\n"
+                                                "given again, to the same bytes. A loss that diverges stops "
+                                                "with an error; the last good checkpoint "
+                                                "is kept.\n"
+                                                "example: keel train --store logs.db --base runs/base --algo "
+                                                "cql --out runs/policy --set alpha=0.5\n",
     .run = run,
     .print = keel_artefact_print,
 };

@@ -96,9 +96,8 @@ keel_status keel_qnet_list(const keel_qnet_shape *shape, const char *name, keel_
     return KEEL_OK;
 }
 
-keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const char *name, const keel_params *block,
-                         size_t first) {
-    keel_qnet net = {.shape = *shape, .name = name, .input_dim = inputs(shape), .params = *block};
+keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const keel_params *block, size_t first) {
+    keel_qnet net = {.shape = *shape, .first = first, .input_dim = inputs(shape), .params = *block};
     net.params.count = keel_qnet_n_params(shape);
     net.params.table += first;
     net.params.offset += first;
@@ -115,19 +114,18 @@ keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_er
                                : keel_fail(err, KEEL_E_NOMEM, "Q-network", "no memory for its table");
     if (status == KEEL_OK) status = keel_params_make(&block, table, count, err);
     keel_arena_free(&arena);
-    if (status == KEEL_OK) *net = keel_qnet_over(shape, "critic", &block, 0);
+    if (status == KEEL_OK) *net = keel_qnet_over(shape, &block, 0);
     return status;
 }
 
 void keel_qnet_init(keel_qnet *net, uint64_t seed) {
     size_t per_critic = 2 * n_layers(&net->shape);
-    const char *stream = strcmp(net->name, "critic") == 0 ? "init" : net->name;
     for (size_t critic = 0; critic < net->shape.critics; critic++) {
         keel_params view = net->params; /* the critic's own rows of the table, over the same block */
         view.count = per_critic;
         view.table += critic * per_critic;
         view.offset += critic * per_critic;
-        keel_rng rng = keel_rng_stream(seed, stream, critic);
+        keel_rng rng = keel_rng_stream(seed, "init", net->first + critic);
         keel_params_init(&view, &rng);
     }
 }

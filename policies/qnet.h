@@ -29,7 +29,7 @@ static inline size_t keel_qnet_outputs(const keel_qnet_shape *shape) {
 
 typedef struct keel_qnet {
     keel_qnet_shape shape;
-    const char *name; /* "critic": what its parameters are called, and a stream of random numbers */
+    size_t first; /* row of its block's table that it begins at */
     size_t input_dim;
     keel_params params; /* "critic.0.layer.0.weight" [out, in], ".bias" [1, out], ... */
 } keel_qnet;
@@ -41,14 +41,14 @@ size_t keel_qnet_elements(const keel_qnet_shape *shape);
 keel_status keel_qnet_open(keel_qnet *net, const keel_qnet_shape *shape, keel_err *err);
 /* For several networks in one block: the rows of the block's table that a network takes, written from `rows`
  * on (names into the arena); and the network over rows `first` .. of a block that has them, which stays the
- * block's: it is not to be closed. name outlives both. */
+ * block's: it is not to be closed. */
 size_t keel_qnet_n_params(const keel_qnet_shape *shape);
 keel_status keel_qnet_list(const keel_qnet_shape *shape, const char *name, keel_arena *arena,
                            keel_param *rows, keel_err *err);
-keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const char *name, const keel_params *block,
-                         size_t first);
-void keel_qnet_init(keel_qnet *net,
-                    uint64_t seed); /* PyTorch's default for linear layers; one stream per critic */
+keel_qnet keel_qnet_over(const keel_qnet_shape *shape, const keel_params *block, size_t first);
+void keel_qnet_init(
+    keel_qnet *net,
+    uint64_t seed); /* PyTorch's default for linear layers; one stream per critic and place in the block */
 void keel_qnet_close(keel_qnet *net);
 
 /* Rows for the network. Fixed acts: x is state itself [n, D], nothing to build (copied). Candidate sets:

@@ -4,7 +4,7 @@
 
 #include "rl/learner.h"
 
-const char *const keel_presets[] = {"keel", "d3rlpy", NULL};
+const char *const keel_presets[] = {"keel", "d3rlpy", "tianshou", "atari", NULL};
 static const char *const td_losses[] = {"huber", "half-square", "square", NULL};
 static const char *const clonings[] = {"exp", "binary", NULL};
 static const char *const supports[] = {"base", "learned", NULL};
@@ -52,6 +52,7 @@ const keel_option keel_learner_options[] = {
     INT(critics, "1", 1, 16, "independent networks"),
     ROW("hidden", KEEL_OPT_INTS, hidden, "256,256", 1, 65536, NULL, "widths of the hidden layers"),
     REAL(learning_rate, "0.001", 1e-9, 10, "Adam's step size"),
+    REAL(adam_epsilon, "1e-8", 1e-12, 1, "Adam's epsilon"),
     ROW("rate_decay", KEEL_OPT_BOOL, rate_decay, "true", 0, 0, NULL,
         "the step size falls linearly to 0 over the steps"),
     REAL(weight_decay, "0.01", 0, 10, "decoupled weight decay"),
@@ -70,17 +71,75 @@ const keel_option keel_learner_options[] = {
     {0},
 };
 
-/* DiscreteCQL's defaults (reference offline-rl 2.1). */
-static void apply_d3rlpy(keel_learner_config *config) {
-    config->alpha = 1;
+/* What the peers' settings have in common: one head for the reward as it is, plain Adam, hard target copies.
+ */
+static void apply_peer(keel_learner_config *config) {
     config->vector_heads = false;
-    config->learning_rate = 6.25e-5;
     config->rate_decay = false;
     config->weight_decay = 0;
     config->dropout = 0;
     config->batch = 32;
     config->tau = 1;
+}
+
+/* DiscreteCQL's defaults (reference offline-rl 2.1). */
+static void apply_d3rlpy(keel_learner_config *config) {
+    apply_peer(config);
+    config->alpha = 1;
+    config->learning_rate = 6.25e-5;
     config->target_interval = 8000;
+}
+
+/* QR-DQN-200 with min_q_weight, and what its Atari example sets (reference offline-rl 2.1b). */
+static void apply_tianshou(keel_learner_config *config) {
+    apply_peer(config);
+    config->alpha = 10;
+    config->quantiles = 200;
+    config->learning_rate = 1e-4;
+    config->target_interval = 500;
+}
+
+/* The official multi-head QR agent: no double Q; w = 4 as for 1 % of the data (1 for 10 %: alpha=1), Adam as
+ * in its reproduction (reference offline-rl 2.1, 2.1b). */
+static void apply_atari(keel_learner_config *config) {
+    apply_peer(config);
+    config->alpha = 4;
+    config->double_q = false;
+    config->quantiles = 200;
+    config->learning_rate = 5e-5;
+    config->adam_epsilon = 1e-2 / 32;
+    config->target_interval = 2000;
+}
+
+/* Which algorithms a peer's settings are for. */
+static const struct {
+    const char *preset, *algorithms[4];
+    void (*apply)(keel_learner_config *config);
+} peers[] = {{"d3rlpy", {"cql", "dqn", "bc"}, apply_d3rlpy},
+             {"tianshou", {"cql"}, apply_tianshou},
+             {"atari", {"cql"}, apply_atari}};
+
+static keel_status refuse_algorithm(size_t peer, const char *algorithm, keel_err *err) {
+    const char *const *a = peers[peer].algorithms;
+    keel_fail(err, KEEL_E_USAGE, "preset", "%s has no settings for %s", peers[peer].preset, algorithm);
+    return keel_hint(err, "it has some for %s%s%s%s%s", a[0], a[1] ? ", " : "", a[1] ? a[1] : "",
+                     a[2] ? ", " : "", a[2] ? a[2] : "");
+}
+
+static keel_status apply_preset(const char *preset, const char *algorithm, keel_learner_config *config,
+                                keel_err *err) {
+    if (strcmp(preset, "keel") == 0) return KEEL_OK;
+    for (size_t i = 0; i < sizeof peers / sizeof *peers; ++i) {
+        if (strcmp(preset, peers[i].preset) != 0) continue;
+        for (size_t a = 0; a < 4 && peers[i].algorithms[a]; ++a)
+            if (strcmp(algorithm, peers[i].algorithms[a]) == 0) {
+                peers[i].apply(config);
+                return KEEL_OK;
+            }
+        return refuse_algorithm(i, algorithm, err);
+    }
+    return keel_fail(err, KEEL_E_USAGE, "preset", "expected keel, d3rlpy, tianshou or atari, got \"%s\"",
+                     preset);
 }
 
 keel_status keel_learner_preset(const char *preset, const char *algorithm, keel_learner_config *out,
@@ -88,12 +147,7 @@ keel_status keel_learner_preset(const char *preset, const char *algorithm, keel_
     keel_learner_config config = {0};
     KEEL_TRY(keel_options_defaults(keel_learner_options, &config, err));
     KEEL_TRY(keel_options_set(keel_learner_options, &config, "algorithm", algorithm, "--algo", err));
-    if (strcmp(preset, "d3rlpy") == 0)
-        apply_d3rlpy(&config);
-    else if (strcmp(preset, "keel") != 0) {
-        keel_fail(err, KEEL_E_USAGE, "preset", "expected \"keel\" or \"d3rlpy\", got \"%s\"", preset);
-        return KEEL_E_USAGE;
-    }
+    KEEL_TRY(apply_preset(preset, algorithm, &config, err));
     const keel_learner_kind *kind = keel_learner_kind_of(config.algorithm);
     if (kind->standard) kind->standard(&config);
     *out = config;

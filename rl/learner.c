@@ -186,7 +186,7 @@ static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *s
     keel_arena_free(&arena);
     if (status != KEEL_OK) return status;
     for (size_t i = 0; i < n; ++i) {
-        *nets[i].net = keel_qnet_over(&nets[i].shape, nets[i].name, &learner->params, nets[i].first);
+        *nets[i].net = keel_qnet_over(&nets[i].shape, &learner->params, nets[i].first);
         keel_qnet_init(nets[i].net, (uint64_t)learner->config.seed);
     }
     if (!learner->kind->multiplier) return KEEL_OK;
@@ -361,6 +361,7 @@ static double rate_factor(const keel_learner *learner) {
 static void update_piece_with(const keel_learner *learner, const piece *part, double clip, bool move_target) {
     keel_adam_config config = keel_adam_defaults();
     config.learning_rate = learner->config.learning_rate;
+    config.epsilon = learner->config.adam_epsilon;
     config.weight_decay = learner->config.weight_decay;
     keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
     size_t offset = 0;

@@ -45,7 +45,7 @@ typedef struct keel_learner_config {
     int64_t batch, steps;
     int64_t critics; /* networks */
     keel_int_list hidden;
-    double learning_rate, weight_decay, clip_norm, dropout;
+    double learning_rate, adam_epsilon, weight_decay, clip_norm, dropout;
     bool rate_decay; /* the step size falls linearly to 0 over the steps */
     int64_t seed;
     int64_t shard_rows; /* rows of a batch one shard works on; part of the result, so recorded */

@@ -26,7 +26,7 @@ typedef struct training {
     keel_learner learner;
     keel_metrics *metrics;
     keel_loss_window window; /* since the last line of metrics, or the last full one if none is open */
-    double q_bound;          /* |Q| of logged actions beyond it is divergence; 0: no bound */
+    double q_bound;          /* |Q|, or logits, of logged actions beyond it is divergence */
     keel_arena arena;
 } training;
 
@@ -84,14 +84,16 @@ static keel_status open_learner(training *t, const keel_learner_config *config, 
                              err);
 }
 
+enum { LARGEST_LOGIT = 100, LARGEST_MULTIPLIER = 1000 }; /* times divergence_margin */
+
 /* No return can exceed the largest reward times the discounted horizon. The network's Q_w starts near 0 and
  * unseen actions are not bounded below by the conservative term, so only logged actions are watched, on both
- * sides. */
-static double return_bound(const training *t) {
+ * sides. Cloning has logits instead, and no log is worth a larger one. */
+static double value_bound(const training *t) {
     const keel_learner_config *config = &t->learner.config;
     const keel_sampler_summary *about = keel_sampler_about(t->sampler);
     double largest = 0, total = 0;
-    if (t->learner.kind->target == KEEL_TARGET_NONE) return 0;
+    if (t->learner.kind->target == KEEL_TARGET_NONE) return LARGEST_LOGIT * config->divergence_margin;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
         total += t->learner.weight[k];
         if (t->learner.weight[k] > 0)
@@ -139,7 +141,7 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
                   "expected base: an artefact has no room for a learned behaviour");
         return keel_hint(err, "the base's prior is fitted to the log");
     }
-    t->q_bound = return_bound(t);
+    t->q_bound = value_bound(t);
     /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
      * first checkpoint. */
     KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
@@ -202,17 +204,24 @@ static keel_status write_line(training *t, keel_err *err) {
 }
 
 static keel_status check_divergence(const training *t, const keel_loss_parts *parts, keel_err *err) {
+    double most = LARGEST_MULTIPLIER * t->learner.config.divergence_margin;
     bool finite = isfinite(parts->total) && isfinite(parts->gradient_norm);
-    bool bounded = t->q_bound == 0 || (fabs(parts->q_low) <= t->q_bound && fabs(parts->q_high) <= t->q_bound);
-    if (finite && bounded) return KEEL_OK;
+    bool bounded = fabs(parts->q_low) <= t->q_bound && fabs(parts->q_high) <= t->q_bound;
+    if (finite && bounded && parts->multiplier <= most) return KEEL_OK;
     char where[64];
     snprintf(where, sizeof where, "step %llu", (unsigned long long)t->learner.step);
     if (!finite)
         keel_fail(err, KEEL_E_DIVERGED, where, "the loss is %g with gradient norm %g", parts->total,
                   parts->gradient_norm);
+    else if (!bounded)
+        keel_fail(err, KEEL_E_DIVERGED, where, "%s of logged actions is in [%g, %g], expected within +-%g",
+                  t->learner.kind->target == KEEL_TARGET_NONE ? "the logit" : "Q", parts->q_low,
+                  parts->q_high, t->q_bound);
     else
-        keel_fail(err, KEEL_E_DIVERGED, where, "Q of logged actions is in [%g, %g], expected within +-%g",
-                  parts->q_low, parts->q_high, t->q_bound);
+        keel_fail(err, KEEL_E_DIVERGED, where,
+                  "the multiplier is %g, expected up to %g: the gap does not come down to "
+                  "lagrange_threshold",
+                  parts->multiplier, most);
     return keel_hint(err, "lower learning_rate or set clip_norm%s%.150s",
                      keel_file_exists(t->checkpoint) ? "; the last good checkpoint is " : "",
                      keel_file_exists(t->checkpoint) ? t->checkpoint : "");

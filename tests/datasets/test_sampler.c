@@ -4,6 +4,8 @@
 #include "fixture.h"
 #include "support/faults.h"
 
+#include <math.h>
+
 enum { STATE = 3, DIM = 2, BATCH = 16, CONVERSATIONS = 60, TURNS = 3 };
 
 static const char *const acts[] = {"A", "B"};
@@ -387,6 +389,72 @@ static void running_out_of_memory_is_an_error_without_a_leak(void **state) {
     }
 }
 
+/* ---- several steps, the best conversations ---- */
+
+static keel_sampler *open_acts(size_t n_step, double keep_top, size_t cache) {
+    keel_sampler *sampler;
+    keel_split split;
+    keel_sampler_config config = config_of(KEEL_SPACE_ACTS, cache);
+    config.n_step = n_step, config.gamma = 0.5, config.keep_top = keep_top;
+    config.weight[KEEL_ACCURACY] = 1;
+    assert_ok(keel_split_parse("train", &split, &err));
+    assert_ok(keel_sampler_open(&sampler, store, &split, &config, &err));
+    return sampler;
+}
+
+/* Item b of a batch against the conversation and turn that its state names. */
+static void check_steps(const keel_batch *batch, size_t b, int n_step) {
+    int c = (int)batch->state[b * STATE], t = (int)batch->state[b * STATE + 1];
+    bool cut = c % 7 == 0;
+    int end = cut ? TURNS - 1 : TURNS, steps = n_step < end - t ? n_step : end - t;
+    if (steps == 0) steps = 1; /* the decision at which it was cut off */
+    float sum = 0, factor = 1;
+    for (int i = 0; i < steps; i++, factor *= 0.5f) sum += factor * (float)c / 100;
+    bool goes_on = t + steps < TURNS;
+    assert_true(fabsf(batch->reward[b * KEEL_N_REWARDS] - sum) < 1e-6f);
+    assert_true(batch->present[b * KEEL_N_REWARDS + KEEL_SPEED] &&
+                !batch->present[b * KEEL_N_REWARDS + KEEL_SAFETY]);
+    assert_int_equal(batch->usable[b], !cut || t < TURNS - 1);
+    assert_true(batch->bootstrap[b] == (goes_on ? 2 * factor : 0));
+    if (goes_on) assert_true(batch->next_state[b * STATE + 1] == (float)(t + steps));
+}
+
+static void rewards_of_several_steps_end_where_their_conversation_does(void **state) {
+    (void)state;
+    fill(KEEL_SPACE_ACTS);
+    for (int n_step = 1; n_step <= 4; n_step++)
+        for (size_t cache = 0; cache < 2; cache++) {
+            keel_batch batch;
+            keel_sampler *sampler = open_acts((size_t)n_step, 0, cache << 20);
+            size_t n = keel_sampler_about(sampler)->transitions;
+            assert_int_equal(n, 48 * TURNS -
+                                    5); /* five of the split lack the features of their first decision */
+            for (size_t i = 0; i < n; i += BATCH) {
+                assert_ok(keel_sampler_read(sampler, i, &batch, &err));
+                for (size_t b = 0; b < batch.n; b++) check_steps(&batch, b, n_step);
+            }
+            keel_sampler_close(sampler);
+        }
+}
+
+static void only_the_conversations_of_the_highest_return_are_kept(void **state) {
+    (void)state;
+    static const int best[] = {53, 56, 57, 58, 59}; /* 54 lacks a third of its own */
+    fill(KEEL_SPACE_ACTS);
+    for (size_t cache = 0; cache < 2; cache++) {
+        keel_batch batch;
+        keel_sampler *sampler = open_acts(1, 10, cache << 20);
+        assert_int_equal(keel_sampler_about(sampler)->transitions, 5 * TURNS);
+        assert_true(keel_sampler_about(sampler)->mean_return_length == TURNS);
+        assert_ok(keel_sampler_read(sampler, 0, &batch, &err));
+        for (size_t b = 0; b < batch.n; b++) assert_int_equal((int)batch.state[b * STATE], best[b / TURNS]);
+        keel_sampler_close(sampler);
+        sampler = open_acts(1, 100, cache << 20);
+        assert_int_equal(keel_sampler_about(sampler)->transitions, 48 * TURNS - 5);
+        keel_sampler_close(sampler);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(batches_are_the_same_from_memory_and_from_the_store),
@@ -398,6 +466,8 @@ int main(void) {
         TEST(nothing_is_looked_at_after_a_terminal),
         TEST(a_transition_to_a_decision_without_features_is_left_out),
         TEST(reading_needs_no_right_to_write),
+        TEST(rewards_of_several_steps_end_where_their_conversation_does),
+        TEST(only_the_conversations_of_the_highest_return_are_kept),
         TEST(running_out_of_memory_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,8 +277,27 @@ static void the_d3rlpy_preset_has_its_defaults(void **state) {
     assert_true(config.target_interval == 8000 && config.tau == 1 && !config.vector_heads &&
                 config.critics == 1);
     assert_true(config.td_loss == KEEL_TD_HUBER && config.hidden.count == 2 && config.hidden.items[1] == 256);
+    assert_true(config.double_q && config.quantiles == 1 && config.n_step == 1);
     assert_int_equal(keel_learner_preset("d3", "cql", &config, NULL), KEEL_E_USAGE);
     assert_int_not_equal(keel_learner_preset("keel", "sac", &config, NULL), KEEL_OK);
+}
+
+static void the_presets_of_quantile_agents_have_their_settings(void **state) {
+    (void)state;
+    keel_learner_config config;
+    keel_err err = {0};
+    assert_int_equal(keel_learner_preset("tianshou", "cql", &config, NULL), KEEL_OK);
+    assert_true(config.alpha == 10 && config.quantiles == 200 && config.learning_rate == 1e-4 &&
+                config.batch == 32 && config.target_interval == 500 && config.tau == 1);
+    assert_true(config.double_q && !config.vector_heads && config.gamma == 0.99);
+    assert_int_equal(keel_learner_preset("atari", "cql", &config, NULL), KEEL_OK);
+    assert_true(config.alpha == 4 && config.quantiles == 200 && config.learning_rate == 5e-5 &&
+                config.adam_epsilon == 1e-2 / 32 && config.target_interval == 2000 && !config.double_q);
+    assert_int_equal(keel_learner_preset("tianshou", "iql", &config, &err), KEEL_E_USAGE);
+    assert_string_equal(err.message, "tianshou has no settings for iql");
+    assert_non_null(strstr(err.hint, "cql"));
+    assert_int_equal(keel_learner_preset("d3rlpy", "awac", &config, &err), KEEL_E_USAGE);
+    assert_string_equal(err.hint, "it has some for cql, dqn, bc");
 }
 
 /* ---- what the conservative term does ---- */
@@ -497,6 +516,7 @@ int main(void) {
         cmocka_unit_test(hard_copies_fall_right_after_step_1_and_each_interval_from_there),
         cmocka_unit_test(the_step_size_falls_to_nothing_over_the_steps),
         cmocka_unit_test(the_d3rlpy_preset_has_its_defaults),
+        cmocka_unit_test(the_presets_of_quantile_agents_have_their_settings),
         cmocka_unit_test(an_action_absent_from_the_data_falls_every_step),
         cmocka_unit_test(a_constant_added_to_every_q_leaves_the_conservative_term_alone),
         cmocka_unit_test(cql_finds_the_better_arm_where_dqn_believes_in_one_never_tried),

@@ -203,6 +203,71 @@ static void cloning_and_double_dqn_train_from_the_same_code(void **state) {
     close_world(&w);
 }
 
+/* Quantiles of the last layer are averaged, so that all artefacts are ordinary networks. */
+static void every_learner_makes_an_artefact_that_loads(void **state) {
+    (void)state;
+    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS + 1; ++algorithm) {
+        bool quantiles = algorithm == KEEL_N_ALGORITHMS;
+        const char *name = quantiles ? "cql" : keel_algorithms[algorithm];
+        world w = open_world("train-each", algorithm % 2 ? KEEL_SPACE_ACTS : KEEL_SPACE_CANDIDATES, name);
+        w.config.steps = 40;
+        w.config.keep_top = 50;
+        w.config.quantiles = quantiles ? 8 : 1;
+        MUST(train(&w, "one", "one.jsonl", 1, err));
+        MUST(train(&w, "two", "two.jsonl", 2, err));
+        assert_same_artefact(&w, "one", "two");
+        keel_policy *policy = load(&w, "one");
+        const keel_learner_kind *kind = keel_learner_kind_of(w.config.algorithm);
+        assert_string_equal(policy->algorithm, name);
+        assert_int_equal(policy->imitates, kind->imitates);
+        assert_int_equal(policy->net.shape.heads, kind->imitates ? 1 : KEEL_N_REWARDS);
+        assert_true(policy->support == (kind->supported ? w.config.support : 0));
+        keel_policy_close(policy);
+        close_world(&w);
+    }
+}
+
+/* Q_w of the acts at the first decision of the log. */
+static void first_values(world *w, int64_t quantiles, float q[3]) {
+    keel_conversation *conversation = NULL;
+    keel_arena arena = {0};
+    keel_features features;
+    keel_choice choice;
+    w->config.steps = 1500;
+    w->config.quantiles = quantiles;
+    MUST(train(w, "policy", NULL, 1, err));
+    keel_policy *policy = load(w, "policy");
+    MUST(keel_store_conversation(w->store, 1, &arena, &conversation, err));
+    MUST(keel_base_encode(&w->base, conversation, 0, &arena, &features, err));
+    MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
+    memcpy(q, choice.q_w, 3 * sizeof *q);
+    keel_policy_close(policy);
+    keel_arena_free(&arena);
+}
+
+static void the_quantiles_of_an_artefact_come_to_the_mean(void **state) {
+    (void)state;
+    float mean[3], quantiles[3];
+    world w = open_world("train-quantiles", KEEL_SPACE_ACTS, "dqn");
+    first_values(&w, 1, mean);
+    first_values(&w, 16, quantiles);
+    for (int a = 0; a < 3; ++a) {
+        assert_true(mean[a] > 0.1f);
+        if (fabsf(quantiles[a] - mean[a]) > 0.1f) fail_msg("act%d: %g, %g", a, quantiles[a], mean[a]);
+    }
+    close_world(&w);
+}
+
+static void a_learned_behaviour_makes_no_artefact(void **state) {
+    (void)state;
+    keel_err error = {0};
+    world w = open_world("train-learned", KEEL_SPACE_ACTS, "bcq");
+    w.config.support_by = KEEL_SUPPORT_LEARNED;
+    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_INVALID);
+    assert_string_equal(error.where, "support_by");
+    close_world(&w);
+}
+
 /* ---- the same bytes ---- */
 
 static void the_artefact_is_the_same_for_any_number_of_threads(void **state) {
@@ -334,6 +399,28 @@ static void divergence_stops_the_run_with_the_step_and_the_bounds(void **state) 
     close_world(&w);
 }
 
+static void every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint(void **state) {
+    (void)state;
+    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS; ++algorithm) {
+        keel_err error = {0};
+        world w = open_world("train-each-diverged", KEEL_SPACE_ACTS, keel_algorithms[algorithm]);
+        w.config.hidden = (keel_int_list){2, {256, 256}};
+        w.config.steps = 400;
+        w.config.gamma = 0.5; /* returns within 2 */
+        w.config.keep_top = 100;
+        w.config.checkpoint_every = 1;
+        w.config.lagrange_threshold = 0;
+        w.config.learning_rate *= 100;
+        w.config.divergence_margin = 1;
+        if (train(&w, "policy", NULL, 1, &error) != KEEL_E_DIVERGED)
+            fail_msg("%s: %s", keel_algorithms[algorithm], error.message);
+        assert_non_null(strstr(error.hint, "learning_rate"));
+        assert_false(keel_file_exists(scratch_path(w.folder, "policy")));
+        assert_true(keel_file_exists(scratch_path(w.folder, ".policy.checkpoint")));
+        close_world(&w);
+    }
+}
+
 static void features_of_another_base_are_asked_for(void **state) {
     (void)state;
     world w = open_world("train-features", KEEL_SPACE_ACTS, "cql");
@@ -375,6 +462,10 @@ int main(void) {
         cmocka_unit_test(a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to),
         cmocka_unit_test(a_policy_over_sets_stays_within_its_kl_budget),
         cmocka_unit_test(cloning_and_double_dqn_train_from_the_same_code),
+        cmocka_unit_test(every_learner_makes_an_artefact_that_loads),
+        cmocka_unit_test(the_quantiles_of_an_artefact_come_to_the_mean),
+        cmocka_unit_test(a_learned_behaviour_makes_no_artefact),
+        cmocka_unit_test(every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint),
         cmocka_unit_test(the_artefact_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
