@@ -375,6 +375,15 @@ static void describe(const keel_ope_log *log, const sums *s, keel_ope *out) {
     out->headline = out->ess >= 30;
 }
 
+/* Conversations drawn again show how far the estimates of one model vary, but not how far models do. WDR
+ * needs no right model; where MAGIC trusts the model, it must not seem surer than WDR. */
+static void widen_magic(keel_interval *estimate) {
+    keel_interval *magic = &estimate[KEEL_OPE_MAGIC];
+    if (!(magic->n > 0)) return;
+    magic->low = fmin(magic->low, estimate[KEEL_OPE_WDR].low);
+    magic->high = fmax(magic->high, estimate[KEEL_OPE_WDR].high);
+}
+
 static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *pool, keel_ope *out,
                                 keel_err *err) {
     double low[KEEL_N_OPE], high[KEEL_N_OPE];
@@ -389,6 +398,7 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
         double n = k == KEEL_OPE_DM ? (double)log->n_values : (double)log->n_trajectories;
         if (isfinite(value) && n > 0) out->estimate[k] = (keel_interval){value, low[k], high[k], n};
     }
+    widen_magic(out->estimate);
     describe(log, s, out);
     return KEEL_OK;
 }

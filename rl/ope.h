@@ -13,8 +13,9 @@
  * rl/magic.h) ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
  *
  * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 %,
- * bootstrap over conversations. `lower` is a guarantee: the truncated empirical Bernstein bound on IS
- * (rl/bounds.h), 95 % one-sided. */
+ * bootstrap (BCa) over conversations. DM's is that of the mean over first decisions, given the model, whose
+ * own error it does not hold; MAGIC's is widened to hold WDR's. `lower` is a guarantee: the truncated
+ * empirical Bernstein bound on IS (rl/bounds.h), 95 % one-sided. */
 #ifndef KEEL_RL_OPE_H
 #define KEEL_RL_OPE_H
 

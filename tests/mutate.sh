@@ -17,7 +17,10 @@ tests_of() {
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/*) echo policies/test_policy policies/test_qnet ;;
-    rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate ;;
+    rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/magic.c) echo rl/test_ope ;;
+    rl/bounds.c) echo rl/test_bounds ;;
+    rl/fqe.c) echo rl/test_fqe ;;
     rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner ;;
     esac

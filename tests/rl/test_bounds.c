@@ -24,6 +24,18 @@ static void bounds_of_ten_samples_are_those_of_the_reference(void **state) {
     near(keel_bound_student(GOLDEN, 10, .05), .374492799, 1e-9);
 }
 
+/* SCOPE-RL multiplies by n under the root, takes the largest sample for the range, and gives t's one-sided
+ * quantile for the two-sided interval. Reference offline-rl 2.10: half widths of 95 %. */
+static void widths_follow_the_range_that_is_given_and_the_number_of_samples(void **state) {
+    (void)state;
+    const double x[10] = {0, 1, .5, 1, 0, 1, 1, .5, 0, 1};
+    near(.6 - keel_bound_hoeffding(x, 10, 1, .025), .4294694, 1e-7);
+    near(.6 - keel_bound_bernstein(x, 10, 1, .05), 1.3510313, 1e-7);
+    near(.6 - keel_bound_student(x, 10, .025), 2.2621571628 * sqrt(.2111111111 / 10), 1e-9);
+    near(.6 - keel_bound_hoeffding(x, 10, 7, .025), 7 * .4294694, 1e-6);
+    near(keel_bound_bernstein(x, 10, 1, .05) - keel_bound_bernstein(x, 10, 7, .05), 6 * 7 * log(40) / 27, 1e-9);
+}
+
 static void bounds_of_a_thousand_samples_are_those_of_the_reference(void **state) {
     (void)state;
     double x[1000];
@@ -83,6 +95,7 @@ static void on_heavy_tails_the_truncated_bound_holds_and_says_more_than_the_plai
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_of_ten_samples_are_those_of_the_reference),
+        cmocka_unit_test(widths_follow_the_range_that_is_given_and_the_number_of_samples),
         cmocka_unit_test(bounds_of_a_thousand_samples_are_those_of_the_reference),
         cmocka_unit_test(quantiles_are_those_of_the_tables),
         cmocka_unit_test(too_few_samples_bound_nothing),

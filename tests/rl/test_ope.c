@@ -164,6 +164,46 @@ static void the_blend_is_the_minimum_on_the_simplex(void **state) {
     }
 }
 
+/* ReAgent multiplies b b' element by element, which would give .9 and .1 here: b = (1, -3), no covariance. */
+static void biases_of_opposite_signs_cancel_in_the_blend(void **state) {
+    (void)state;
+    const double parts[4] = {.5, -1.5, .5, -1.5}, g[2] = {1, -3};
+    double x[2];
+    assert_int_equal(keel_magic_blend(parts, 2, g, 2, 0, 0, x, NULL), KEEL_OK);
+    check(x[0], .75, 1e-9);
+    check(x[1], .25, 1e-9);
+}
+
+/* Omega_11 = 3/2 (1 + 0 + 1) = 3; b = (0, 1): 3 x^2 + (1 - x)^2 is least at 1/4. ReAgent leaves out the n of
+ * n / (n - 1). */
+static void covariance_and_bias_are_weighed_as_they_are(void **state) {
+    (void)state;
+    const double parts[6] = {2, 2.0 / 3, 1, 2.0 / 3, 0, 2.0 / 3}, g[2] = {3, 2};
+    double x[2];
+    assert_int_equal(keel_magic_blend(parts, 3, g, 2, 3, 4, x, NULL), KEEL_OK);
+    check(x[0], .25, 1e-9);
+}
+
+/* Where q = r + gamma v' to the letter, all g^(j) are DM, and so is their blend. ReAgent takes v of the step
+ * that it has just counted for that of the next. */
+static void a_model_without_error_makes_all_estimates_one(void **state) {
+    (void)state;
+    const double ratio[3][3] = {{2, .5, 1.5}, {.5, 2, 1}, {1.2, .7, .4}},
+                 reward[3][3] = {{1, 0, .5}, {.2, .4, .6}, {0, 1, 1}};
+    double q[3][3], v[3][3], mean = 0;
+    keel_ope_log log = {0};
+    for (size_t i = 0; i < 3; ++i) {
+        for (size_t t = 3; t-- > 0;) {
+            q[i][t] = reward[i][t] + (t < 2 ? .9 * v[i][t + 1] : 0);
+            v[i][t] = q[i][t];
+        }
+        add(&log, i, (example){ratio[i], reward[i], q[i], v[i]}, 3);
+        mean += v[i][0] / 3;
+    }
+    keel_ope got = estimate(&log, .9);
+    for (size_t k = KEEL_OPE_DM; k < KEEL_N_OPE; ++k) check(got.estimate[k].value, mean, 1e-12);
+}
+
 /* ReAgent optimises a copy, so that its weights stay even, and multiplies b b' element by element. */
 static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not(void **state) {
     (void)state;
@@ -183,10 +223,12 @@ static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_n
             add(&log, i, (example){ratio, reward, q, v}, 3);
         }
         keel_ope got = estimate(&log, 1);
-        double width = got.estimate[KEEL_OPE_MAGIC].high - got.estimate[KEEL_OPE_MAGIC].low;
+        double off = fabs(got.estimate[KEEL_OPE_MAGIC].value - got.estimate[KEEL_OPE_DM].value);
         check(got.estimate[KEEL_OPE_MAGIC].value, 3 * .76, .06);
         check(got.estimate[KEEL_OPE_DM].value, 3 * .76 + (wrong ? .7 : 0), 1e-9);
-        assert_true(wrong ? width > .05 : width < .05);
+        assert_true(wrong ? off > .6 : off < .005);
+        assert_true(got.estimate[KEEL_OPE_MAGIC].low <= got.estimate[KEEL_OPE_WDR].low &&
+                    got.estimate[KEEL_OPE_MAGIC].high >= got.estimate[KEEL_OPE_WDR].high);
         assert_true(got.lower > 1.2 && got.lower < 3 * .76);
     }
 }
@@ -248,6 +290,9 @@ int main(void) {
         cmocka_unit_test(an_ended_trajectory_is_as_one_padded_with_steps_that_change_nothing),
         cmocka_unit_test(without_a_model_of_every_step_nothing_is_doubly_robust),
         cmocka_unit_test(the_blend_is_the_minimum_on_the_simplex),
+        cmocka_unit_test(biases_of_opposite_signs_cancel_in_the_blend),
+        cmocka_unit_test(covariance_and_bias_are_weighed_as_they_are),
+        cmocka_unit_test(a_model_without_error_makes_all_estimates_one),
         cmocka_unit_test(magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not),
         cmocka_unit_test(the_last_blend_takes_the_log_to_its_end),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
