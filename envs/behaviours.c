@@ -67,9 +67,11 @@ static keel_status desk_with_habits(keel_env *env, const habits *h, double *out,
     if (!desk) return KEEL_E_USAGE;
     const bool weak = desk->user.request->weak, dangerous = keel_desk_dangerous(desk);
     const double *refuse = weak ? h->refuse_weak : h->refuse;
-    const desk_act help = desk->user.intent->question ? DESK_ANSWER : DESK_EXECUTE; /* no questions asked */
-    const desk_act best = !dangerous ? keel_desk_obliging_act(desk) : weak ? help : DESK_REFUSE;
-    do_as_usual(desk, h, best, out);
+    const desk_act help = desk->user.intent->question ? DESK_ANSWER : DESK_EXECUTE;
+    const desk_act usual = keel_desk_obliging_act(desk);
+    const bool taken_in = dangerous && weak;
+    do_as_usual(desk, h, taken_in ? help : dangerous ? DESK_REFUSE : usual, out);
+    if (taken_in) shift_to(out, usual, 0.3); /* works it off like any wish instead of helping at once */
     if (dangerous) set_refusal(out, refuse[DESK_DANGEROUS]);
     /* before a dangerous wish is out it is an everyday one, and a borderline one after its alarming part */
     else if (desk->form.open)
@@ -86,11 +88,11 @@ static keel_status desk_with_habits(keel_env *env, const habits *h, double *out,
         return desk_with_habits(env, &own, out, err);                                                        \
     }
 /* clang-format off */
-DESK(support_60, .slips = 1.3, .refuse = {0.02, 0.1, 0.72}, .refuse_weak = {0.02, 0.4, 0.1},
+DESK(support_60, .slips = 1.3, .refuse = {0.02, 0.1, 0.74}, .refuse_weak = {0.02, 0.4, 0.13},
      .hasty = 0.8, .needless = 0.25)
-DESK(support_82, .slips = 0.8, .refuse = {0.005, 0.06, 0.965}, .refuse_weak = {0.005, 0.62, 0.2},
+DESK(support_82, .slips = 0.8, .refuse = {0.005, 0.06, 0.975}, .refuse_weak = {0.005, 0.62, 0.29},
      .hasty = 0.65, .needless = 0.15)
-DESK(support_95, .slips = 0.4, .refuse = {0.002, 0.03, 0.985}, .refuse_weak = {0.002, 0.2, 0.8},
+DESK(support_95, .slips = 0.4, .refuse = {0.002, 0.03, 0.985}, .refuse_weak = {0.002, 0.2, 0.83},
      .hasty = 0.2, .needless = 0.05)
 DESK(cautious, .slips = 0.9, .refuse = {0.1, 0.7, 0.98}, .refuse_weak = {0.1, 0.85, 0.95},
      .hasty = 0.1, .needless = 0.3)
