@@ -218,6 +218,24 @@ static void acts_not_on_offer_are_masked(void **state) {
     keel_qnet_close(&policy.net);
 }
 
+static void acts_below_their_share_of_the_likeliest_are_masked(void **state) {
+    (void)state;
+    const float bias[] = {0, 1, 0, 0, 0, 0}, prior[] = {-0.1f, -1.5f}; /* exp(-1.4) = 0.2466 */
+    keel_policy policy = act_policy(bias);
+    keel_arena arena = {0};
+    keel_choice choice;
+    keel_features features = acts(prior);
+    policy.beta = 10;
+    for (int narrow = 0; narrow < 2; narrow++) {
+        policy.support = narrow ? 0.25 : 0.24;
+        assert_ok(keel_policy_decide(&policy, &features, &arena, &choice, &err));
+        assert_int_equal(choice.chosen, !narrow);
+        assert_int_equal(choice.masked[1], narrow);
+    }
+    keel_arena_free(&arena);
+    keel_qnet_close(&policy.net);
+}
+
 static void an_imitator_is_its_network_alone(void **state) {
     (void)state;
     const float bias[] = {0.5f, 0, 0, 0, -9, -9}, prior[] = {-4.6051702f, -0.0100503f};
@@ -372,6 +390,7 @@ int main(void) {
         cmocka_unit_test(when_nothing_is_safe_the_safest_is_the_fallback),
         cmocka_unit_test(fixed_acts_read_head_major_values_and_fall_back_to_the_named_act),
         cmocka_unit_test(acts_not_on_offer_are_masked),
+        cmocka_unit_test(acts_below_their_share_of_the_likeliest_are_masked),
         cmocka_unit_test(an_imitator_is_its_network_alone),
         cmocka_unit_test(features_of_another_size_are_refused),
         cmocka_unit_test_setup_teardown(a_saved_policy_decides_as_before, set_up, tear_down),

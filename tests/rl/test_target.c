@@ -115,6 +115,8 @@ static void check_expectation(bool sets) {
         f.own.batch.next_pi = one;
         make_targets(16, &y, &weight);
         for (size_t i = 0; i < 16 * KEEL_N_REWARDS; ++i) mean[i] += y[i] - f.own.reward[i];
+        if (!sets && a < 4)
+            assert_true(y[KEEL_N_REWARDS] != f.own.reward[KEEL_N_REWARDS]); /* row 1 goes on */
     }
     f.own.batch.next_pi = pi;
     make_targets(16, &y, &weight);

@@ -421,6 +421,16 @@ static void every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint(
     }
 }
 
+static void a_multiplier_out_of_hand_stops_the_run(void **state) {
+    (void)state;
+    keel_err error = {0};
+    world w = open_world("train-multiplier", KEEL_SPACE_ACTS, "cql-lagrange");
+    w.config.lagrange_start = 8; /* e^8 = 2981 */
+    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_DIVERGED);
+    assert_non_null(strstr(error.message, "the multiplier is 2980.96, expected up to 2000"));
+    close_world(&w);
+}
+
 static void features_of_another_base_are_asked_for(void **state) {
     (void)state;
     world w = open_world("train-features", KEEL_SPACE_ACTS, "cql");
@@ -466,6 +476,7 @@ int main(void) {
         cmocka_unit_test(the_quantiles_of_an_artefact_come_to_the_mean),
         cmocka_unit_test(a_learned_behaviour_makes_no_artefact),
         cmocka_unit_test(every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint),
+        cmocka_unit_test(a_multiplier_out_of_hand_stops_the_run),
         cmocka_unit_test(the_artefact_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
