@@ -212,20 +212,24 @@ keel_status keel_metrics_close(keel_metrics *metrics, keel_err *err) {
 
 static atomic_bool interrupted;
 
-/* The first signal asks; either signal after it kills as usual. */
+enum { N_ASKING = 3 };
+static const int asking[N_ASKING] = {SIGINT, SIGTERM, SIGHUP};
+
+/* The first signal asks; any of them after it kills as usual. */
 static void on_signal(int number) {
     (void)number;
     struct sigaction usual = {.sa_handler = SIG_DFL};
     atomic_store(&interrupted, true);
-    sigaction(SIGINT, &usual, NULL);
-    sigaction(SIGTERM, &usual, NULL);
+    for (int i = 0; i < N_ASKING; i++) sigaction(asking[i], &usual, NULL);
 }
 
+/* A SIGHUP that is ignored stays ignored: that is what nohup is for. */
 void keel_interrupt_install(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < N_ASKING; i++)
+        if (asking[i] != SIGHUP || (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN))
+            sigaction(asking[i], &action, NULL);
 }
 
 bool keel_interrupted(void) {

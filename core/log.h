@@ -41,8 +41,8 @@ keel_status keel_metrics_write(keel_metrics *metrics, uint64_t step, const char 
                                const double *values, size_t count, keel_err *err);
 keel_status keel_metrics_close(keel_metrics *metrics, keel_err *err); /* NULL is harmless */
 
-/* SIGINT and SIGTERM set a flag that long loops poll; they then save a resumable state and return
- * KEEL_E_INTERRUPTED. */
+/* SIGINT, SIGTERM and SIGHUP (unless ignored) set a flag that long loops poll; they then save a resumable
+ * state and return KEEL_E_INTERRUPTED. */
 void keel_interrupt_install(void);
 bool keel_interrupted(void);
 void keel_interrupt_set(bool value); /* for tests */

@@ -24,7 +24,7 @@ void keel_run_folder_free(keel_run_folder *folder);
 
 /* The rates that were measured, by table: [{"title", "rows": [{"name", "kind", "metrics": {...}}]}].
  * Evaluations on the same ground share a table: the log, its source models and the base once, then each
- * policy. The caller deletes. */
+ * policy. The caller deletes. What memory did not suffice for is missing: keel_json_lost tells. */
 cJSON *keel_report_tables(const keel_run_folder *folder);
 
 /* Curves of a verb ("sft", "train"), by what is measured: [{"name", "lines": [{"name", "place", "points":

@@ -43,7 +43,8 @@ static keel_status read_steps(keel_run_folder *folder, keel_err *err) {
         if (!keel_file_exists(path)) continue;
         cJSON *step = NULL;
         KEEL_TRY(read_json(folder->dir, file, &step, err));
-        cJSON_AddItemToArray(folder->steps, step);
+        if (!keel_json_add(folder->steps, NULL, step))
+            return keel_fail(err, KEEL_E_NOMEM, folder->dir, "for the steps of the run");
     }
     return KEEL_OK;
 }
@@ -76,8 +77,7 @@ static cJSON *find_table(cJSON *tables, const char *title) {
     table = cJSON_CreateObject();
     cJSON_AddStringToObject(table, "title", title);
     cJSON_AddArrayToObject(table, "rows");
-    cJSON_AddItemToArray(tables, table);
-    return table;
+    return keel_json_add(tables, NULL, table) ? table : NULL;
 }
 
 static void add_row(cJSON *table, const char *name, const char *kind, const cJSON *metrics) {
@@ -88,8 +88,8 @@ static void add_row(cJSON *table, const char *name, const char *kind, const cJSO
     }
     cJSON_AddStringToObject(row, "name", name);
     cJSON_AddStringToObject(row, "kind", kind);
-    cJSON_AddItemToObject(row, "metrics", cJSON_Duplicate(metrics, 1));
-    cJSON_AddItemToArray(cJSON_GetObjectItemCaseSensitive(table, "rows"), row);
+    keel_json_add(row, "metrics", cJSON_Duplicate(metrics, 1));
+    keel_json_add(cJSON_GetObjectItemCaseSensitive(table, "rows"), NULL, row);
 }
 
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
@@ -129,8 +129,7 @@ static cJSON *find_named(cJSON *list, const char *name, const char *inner) {
     item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "name", name);
     cJSON_AddArrayToObject(item, inner);
-    cJSON_AddItemToArray(list, item);
-    return item;
+    return keel_json_add(list, NULL, item) ? item : NULL;
 }
 
 /* Adds a value to the running mean at that step: a point is [step, mean, how many]. Steps come in rising
@@ -147,11 +146,13 @@ static void add_point(cJSON *points, double step, double value, cJSON **hint) {
         return;
     }
     cJSON *point = cJSON_CreateArray();
-    cJSON_AddItemToArray(point, cJSON_CreateNumber(step));
-    cJSON_AddItemToArray(point, cJSON_CreateNumber(value));
-    cJSON_AddItemToArray(point, cJSON_CreateNumber(1));
-    cJSON_AddItemToArray(points, point);
     *hint = NULL;
+    if (keel_json_add(point, NULL, cJSON_CreateNumber(step)) &&
+        keel_json_add(point, NULL, cJSON_CreateNumber(value)) &&
+        keel_json_add(point, NULL, cJSON_CreateNumber(1)))
+        keel_json_add(points, NULL, point);
+    else
+        cJSON_Delete(point); /* no memory: keel_json_lost tells whoever wanted the curves */
 }
 
 /* One line of metrics: {"step": n, name: value, ...}. */
@@ -163,6 +164,7 @@ static void add_metrics_line(cJSON *curves, const char *title, int place, const 
         cJSON *curve = find_named(curves, item->string, "lines");
         cJSON *of = find_named(cJSON_GetObjectItemCaseSensitive(curve, "lines"), title, "points");
         cJSON *points = cJSON_GetObjectItemCaseSensitive(of, "points"), *hint = NULL;
+        if (!points) continue; /* no memory, as in add_point */
         if (!member(of, "place")) cJSON_AddNumberToObject(of, "place", place);
         cJSON *last = points->child ? points->child->prev : NULL;
         if (last && last->child->valuedouble <= step->valuedouble) hint = last;
@@ -176,16 +178,18 @@ static keel_status add_metrics_file(cJSON *curves, const char *title, int place,
     keel_line_reader *reader = NULL;
     char *text = NULL;
     size_t length = 0, number = 0;
+    keel_status status;
     if (!keel_file_exists(path)) return KEEL_OK;
     KEEL_TRY(keel_line_reader_open(&reader, path, err));
-    while (keel_line_reader_next(reader, &text, &length, &number, NULL) == KEEL_OK && text) {
+    while ((status = keel_line_reader_next(reader, &text, &length, &number, err)) == KEEL_OK && text) {
         cJSON *line = NULL;
-        if (keel_json_parse(text, length, path, &line, NULL) != KEEL_OK) break;
+        status = keel_json_parse(text, length, path, &line, err);
+        if (status != KEEL_OK) break;
         add_metrics_line(curves, title, place, line);
         cJSON_Delete(line);
     }
     keel_line_reader_close(reader);
-    return KEEL_OK;
+    return status == KEEL_E_NOMEM ? status : KEEL_OK;
 }
 
 /* The path that was recorded, or the same below the folder when that was moved. */
@@ -206,11 +210,12 @@ static int place_of(cJSON *titles, const char *title) {
         if (strcmp(item->valuestring, title) == 0) return place;
         place++;
     }
-    cJSON_AddItemToArray(titles, cJSON_CreateString(title));
+    keel_json_add(titles, NULL, cJSON_CreateString(title));
     return place;
 }
 
 keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err) {
+    const size_t lost = keel_json_lost();
     cJSON *curves = cJSON_CreateArray(), *titles = cJSON_CreateArray();
     const cJSON *step;
     keel_status status = KEEL_OK;
@@ -223,6 +228,8 @@ keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, 
         status = add_metrics_file(curves, title, place_of(titles, title), path, err);
     }
     cJSON_Delete(titles);
+    if (status == KEEL_OK && keel_json_lost() != lost)
+        status = keel_fail(err, KEEL_E_NOMEM, folder->dir, "for the curves of the report");
     if (status == KEEL_OK)
         *out = curves;
     else

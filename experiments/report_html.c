@@ -213,8 +213,10 @@ static keel_status put_table(const cJSON *rows, keel_plotter *plotter, keel_buf 
 
 static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plotter, keel_buf *html,
                               keel_err *err) {
+    const size_t lost = keel_json_lost();
     cJSON *tables = keel_report_tables(folder), *table;
     keel_status status = KEEL_OK;
+    if (keel_json_lost() != lost) status = keel_fail(err, KEEL_E_NOMEM, NULL, "for the tables of the report");
     keel_buf_text(html, "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals: Wilson for rates, a bootstrap over "
                         "conversations for means. "
                         "n is what an estimate rests on.</p>\n");

@@ -103,6 +103,7 @@ static keel_status draw(keel_plotter *plotter, keel_buf *script, keel_buf *html,
     if (start) {
         plotter->count++;
         put_svg(plotter, start, html);
+        if (html->failed) status = keel_fail(err, KEEL_E_NOMEM, NULL, "for a plot");
     }
     *drawn = start != NULL;
     keel_buf_free(&svg);

@@ -206,6 +206,7 @@ static void the_first_signal_asks_and_the_second_kills(void **state) {
     (void)state;
     assert_int_equal(child_with(SIGINT, 0), 0);
     assert_int_equal(child_with(SIGTERM, 0), 0);
+    assert_int_equal(child_with(SIGHUP, 0), 0);
     assert_int_equal(child_with(SIGINT, SIGINT), -SIGINT);
     assert_int_equal(child_with(SIGINT, SIGTERM), -SIGTERM);
     keel_interrupt_set(true);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -173,6 +174,58 @@ static void streams_differ_by_seed_purpose_and_index(void **state) {
     }
 }
 
+/* Every purpose that Keel draws for: the text in each call of keel_rng_stream. */
+enum { MOST_PURPOSES = 64, MIXED = 64 };
+static char purposes[MOST_PURPOSES][64];
+static int n_purposes;
+
+static int read_purposes(void **state) {
+    (void)state;
+    FILE *found = popen("grep -rhoE 'keel_rng_stream\\([^\"]*\"[^\"]+\"' --include='*.c' --exclude-dir=tests "
+                        "--exclude-dir=bench " KEEL_SOURCE_DIR " | grep -oE '\"[^\"]+\"' | sort -u",
+                        "r");
+    if (!found) return -1;
+    while (n_purposes < MOST_PURPOSES && fscanf(found, " \"%63[^\"]\"", purposes[n_purposes]) == 1)
+        n_purposes++;
+    return pclose(found) == 0 && n_purposes >= 10 && n_purposes < MOST_PURPOSES ? 0 : -1;
+}
+
+static void draw_some(uint64_t seed, const char *purpose, uint64_t draws[MIXED]) {
+    keel_rng rng = keel_rng_stream(seed, purpose, 0);
+    for (int i = 0; i < MIXED; i++) draws[i] = keel_rng_u64(&rng);
+}
+
+/* In whatever order streams are made and however their draws are mixed, each gives its own numbers. */
+static void another_seed_of_one_purpose_moves_no_other(void **state) {
+    (void)state;
+    static uint64_t alone[MOST_PURPOSES][MIXED];
+    for (int p = 0; p < n_purposes; p++) draw_some(1, purposes[p], alone[p]);
+    for (int moved = 0; moved < n_purposes; moved++) {
+        keel_rng rng[MOST_PURPOSES];
+        size_t same = 0;
+        for (int p = n_purposes - 1; p >= 0; p--)
+            rng[p] = keel_rng_stream(p == moved ? 2 : 1, purposes[p], 0);
+        for (int i = 0; i < MIXED; i++) {
+            for (int p = 0; p < n_purposes; p++) {
+                bool is = keel_rng_u64(&rng[p]) == alone[p][i];
+                if (p != moved) assert_true(is);
+                same += p == moved && is;
+            }
+        }
+        assert_int_equal(same, 0);
+    }
+}
+
+static void purposes_share_no_number(void **state) {
+    (void)state;
+    static uint64_t draws[MOST_PURPOSES][MIXED];
+    for (int p = 0; p < n_purposes; p++) draw_some(7, purposes[p], draws[p]);
+    for (int p = 0; p < n_purposes; p++)
+        for (int q = 0; q < p; q++)
+            for (int i = 0; i < MIXED; i++)
+                for (int j = 0; j < MIXED; j++) assert_int_not_equal(draws[p][i], draws[q][j]);
+}
+
 static void neighbouring_streams_are_uncorrelated(void **state) {
     (void)state;
     enum { DRAWS = 20000 };
@@ -214,9 +267,11 @@ int main(void) {
         cmocka_unit_test(jumps_ahead_equal_single_steps),
         cmocka_unit_test(bounded_draws_are_unbiased_where_a_modulus_is_not),
         cmocka_unit_test(streams_differ_by_seed_purpose_and_index),
+        cmocka_unit_test(another_seed_of_one_purpose_moves_no_other),
+        cmocka_unit_test(purposes_share_no_number),
         cmocka_unit_test(neighbouring_streams_are_uncorrelated),
         cmocka_unit_test(uniform_and_normal_draws_have_their_moments),
         cmocka_unit_test(a_normal_draw_uses_exactly_two_numbers),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, read_purposes, NULL);
 }

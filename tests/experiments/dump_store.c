@@ -1,8 +1,10 @@
-/* dump_store FILE [SQL]: after running the SQL, which may make the file, every table of a store on stdout, in
+/* dump_store FILE hold: holds the store as a writer does until its standard input ends.
+ * dump_store FILE [SQL]: after running the SQL, which may make the file, every table of a store on stdout, in
  * the order of names and then of all columns, one row a line: two stores hold the same if and only if their
  * dumps are the same. */
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 
 static void put_column(sqlite3_stmt *row, int column) {
     const unsigned char *bytes = sqlite3_column_blob(row, column);
@@ -40,12 +42,25 @@ static int dump_table(sqlite3 *db, const char *name) {
     return code == SQLITE_DONE ? 0 : 1;
 }
 
+static int hold(sqlite3 *db) {
+    if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) return 1;
+    puts("held");
+    fflush(stdout);
+    while (getchar() != EOF) continue;
+    return sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK;
+}
+
 int main(int argc, char **argv) {
     sqlite3 *db = NULL;
     sqlite3_stmt *table = NULL;
     int flags = SQLITE_OPEN_READWRITE | (argc == 3 ? SQLITE_OPEN_CREATE : 0);
     int failed = (argc != 2 && argc != 3) || sqlite3_open_v2(argv[1], &db, flags, NULL) != SQLITE_OK;
     const char *list = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+    if (!failed && argc == 3 && strcmp(argv[2], "hold") == 0) {
+        failed = hold(db);
+        sqlite3_close(db);
+        return failed;
+    }
     failed = failed || (argc == 3 && sqlite3_exec(db, argv[2], NULL, NULL, NULL) != SQLITE_OK);
     failed = failed || sqlite3_prepare_v2(db, list, -1, &table, NULL) != SQLITE_OK;
     while (!failed && sqlite3_step(table) == SQLITE_ROW)

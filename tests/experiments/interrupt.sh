@@ -36,7 +36,9 @@ through() {
 
 chat 1500 en >log.jsonl
 through simulate --store s.db --env support-desk --behaviour support-82 --episodes 800
-through import --store s.db --format chat log.jsonl
+chat 40000 en >big.jsonl
+through import --store big.db --format chat big.jsonl
+"$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
 through label --store s.db
 through stats --store s.db
 through sft --store s.db --base builtin --out base --set epochs=1
@@ -53,25 +55,19 @@ rows() {
     "$DUMP_STORE" "$2" | awk -v want="$1" '/^== /{ table = $2; next } table == want { n++ } END { print n + 0 }'
 }
 
-# A log that comes through a pipe holds the store for as long as nothing comes. It is read twice: once for its hash.
+# Somebody writes to the store.
 chat 40 en >one.jsonl
 chat 40 zh | sed 's/"id": "c/"id": "z/' >two.jsonl
-mkfifo pipe.jsonl
-"$KEEL" import --store t.db --format chat pipe.jsonl --quiet >/dev/null 2>&1 &
-holder=$!
-exec 9>pipe.jsonl # returns when the holder opens its end
-stop TERM 0.5 import --store t.db --format chat two.jsonl
+"$KEEL" import --store t.db --format chat one.jsonl --quiet >/dev/null
+hold t.db
+stop TERM 0.5 import --store t.db --format chat two.jsonl 9>&-
 grep -q "waiting for another process" err.txt || fail "who waits for the store stops too: $(cat err.txt)"
 expect "after five seconds the second says that the store is in use" 1 "in use by another process" import --store t.db --format chat two.jsonl --quiet
 if [ -r /proc/locks ]; then grep -q "($holder)" err.txt || fail "it names process $holder: $(cat err.txt)"; fi
 "$KEEL" import --store t.db --format chat two.jsonl --quiet >out.txt 2>err.txt 9>&- &
 second=$!
 sleep 0.5
-cat one.jsonl >&9
-exec 9>&-
-sleep 0.5
-cat one.jsonl >pipe.jsonl
-wait $holder || fail "the first import comes to its end"
+let_go || fail "the first writer comes to its end"
 wait $second || fail "the second waited: $(cat err.txt)"
 [ "$(rows conversations t.db) $(rows transitions t.db)" = "80 80" ] || fail "80 conversations with their transitions are in the store"
 
@@ -108,4 +104,16 @@ for i in 1 2 3 4; do
     eval "wait \$child$i" || fail "import $i of four at once: $(cat many$i.txt)"
 done
 [ "$(rows conversations many.db) $(rows transitions many.db)" = "160 160" ] || fail "four imports at once lose nothing"
+
+# A reader that goes away, and a terminal that does.
+"$KEEL" replay --store s.db --policy policy --split all --limit 100000 --json --quiet 2>err.txt | head -n 1 >/dev/null
+[ ! -s err.txt ] || grep -q "could not be written" err.txt || fail "a closed pipe is no crash: $(cat err.txt)"
+# A test may run where SIGHUP is ignored, as under nohup; then Keel ignores it too.
+env --default-signal=HUP "$KEEL" sft --store s.db --base builtin --out hung --quiet --set epochs=500 --set buckets=512 2>err.txt &
+child=$!
+while [ ! -e .hung.checkpoint.lock ]; do sleep 0.05; done
+kill -HUP $child
+status=0
+wait $child || status=$?
+[ $status = 1 ] && grep -q "same command" err.txt || fail "SIGHUP stops a command as SIGTERM does: $status $(cat err.txt)"
 finish

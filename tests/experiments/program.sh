@@ -66,6 +66,21 @@ chat() {
     }'
 }
 
+# hold STORE: somebody writes to the store, until `let_go`; $holder is who.
+hold() {
+    rm -f hold.in hold.out
+    mkfifo hold.in
+    "$DUMP_STORE" "$1" hold <hold.in >hold.out &
+    holder=$!
+    exec 9>hold.in
+    while [ ! -s hold.out ]; do sleep 0.05; done
+}
+let_go() {
+    exec 9>&-
+    wait $holder
+    rm -f hold.in hold.out
+}
+
 finish() {
     [ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
     echo "all passed"

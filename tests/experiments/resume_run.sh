@@ -55,12 +55,14 @@ mkdir -p mine && echo x >mine/file
 expect "--fresh removes nothing that is no run" 0 "" run recipe.json --out mine --quiet --fresh
 [ -e mine/file ] || fail "--fresh leaves a folder that holds no run alone"
 
-# One run at a time in a folder. The first one waits for a log that comes through a pipe.
-mkfifo pipe.jsonl
+# One run at a time in a folder. The first one waits for a store that somebody writes to.
+echo '{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]}' >log.jsonl
+"$KEEL" import --store held.db --format chat log.jsonl --quiet >/dev/null
 cat >waits.json <<'END'
-{"name": "waits", "steps": [{"name": "import", "verb": "import", "args": {"store": "${out}/s.db", "format": "chat"}, "positional": ["pipe.jsonl"]}]}
+{"name": "waits", "steps": [{"name": "label", "verb": "label", "args": {"store": "held.db"}}]}
 END
-"$KEEL" run waits.json --out shared --quiet >/dev/null 2>&1 &
+hold held.db
+"$KEEL" run waits.json --out shared --quiet >/dev/null 2>&1 9>&- &
 child=$!
 while [ ! -e shared/.lock ]; do sleep 0.05; done
 expect "a second run in the same folder is refused" 1 "another process ($child) is at work here" run recipe.json --out shared --quiet
@@ -68,6 +70,7 @@ expect "so is one that starts over" 1 "is at work here" run recipe.json --out sh
 [ -e shared/.lock ] || fail "a refused run removes nothing"
 kill -KILL $child
 wait $child 2>/dev/null || true
+let_go
 expect "when the first is gone the folder is free" 0 "" run recipe.json --out shared --quiet --fresh
 
 expect "report writes the page anew" 0 "" report --run whole --out page.html

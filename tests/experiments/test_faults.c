@@ -1,7 +1,8 @@
 /* Whole verbs, in this process, with faults injected: an allocation that fails, a write that fails. Each time
  * a clean error, no leak, no part of an artefact; and the same command again comes to the undisturbed end.
  *
- *   test_faults [STRIDE]   tries every STRIDE-th allocation (default: a few hundred a verb); 1: each */
+ *   test_faults [STRIDE [VERB]]   tries every STRIDE-th allocation (default: some dozens a verb); 1: each,
+ * and each write; VERB: of that one alone */
 #define _DEFAULT_SOURCE /* syscall */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@
 #include "experiments/cli.h"
 #include "support/faults.h"
 
-static size_t stride; /* 0: chosen by verb */
+static size_t stride;    /* 0: chosen by verb */
+static const char *only; /* NULL: each verb */
 
 /* ---- one call of a verb ---- */
 
@@ -74,19 +76,24 @@ typedef struct step {
     size_t tries;     /* allocations to fail, by default */
 } step;
 
+#define SMALL_BASE                                                                                           \
+    "--set epochs=1 --set buckets=64 --set dim=4 --set min_updates=3 --set batch=4 --set checkpoint_every=2"
+#define SMALL_POLICY "--set steps=4 --set hidden=4 --set batch=4 --set checkpoint_every=2"
+
 static const step steps[] = {
+    {"simulate --store d.db --env support-desk --behaviour support-82 --episodes 4 --quiet", NULL, 24},
     {"import --store s.db --format chat log.jsonl --quiet", NULL, 60},
     {"label --store s.db --quiet", NULL, 60},
-    {"sft --store s.db --base builtin --out base --quiet --threads 1 --set epochs=1 --set buckets=64 --set "
-     "dim=4 "
-     "--set min_updates=3 --set batch=4 --set checkpoint_every=2",
-     "base", 100},
-    {"train --store s.db --base base --algo cql --out policy --quiet --threads 1 --set steps=4 --set "
-     "hidden=4 --set batch=4 "
-     "--set checkpoint_every=2",
-     "policy", 100},
+    {"stats --store s.db --quiet", NULL, 24},
+    {"sft --store s.db --base builtin --out base --quiet --threads 1 " SMALL_BASE, "base", 100},
+    {"train --store s.db --base base --algo cql --out policy --quiet --threads 1 " SMALL_POLICY, "policy",
+     100},
     {"eval --store s.db --policy policy --out eval.json --quiet --threads 1 --set resamples=100", "eval.json",
      100},
+    {"stats --store s.db --metric refusal_rate.value --quiet", NULL, 20},
+    {"replay --store s.db --policy policy --quiet", NULL, 24},
+    {"run recipe.json --out run --threads 1 --quiet", NULL, 16},
+    {"report --run run --out page.html --quiet", "page.html", 16},
 };
 enum { N_STEPS = sizeof steps / sizeof steps[0] };
 
@@ -106,25 +113,52 @@ static void write_log(void) {
     fclose(file);
 }
 
+/* The same verbs again, as the steps of a run. */
+static void write_recipe(void) {
+    FILE *file = fopen("recipe.json", "w");
+    assert_non_null(file);
+    fputs(
+        "{\"name\": \"small\", \"steps\": ["
+        "{\"name\": \"import\", \"verb\": \"import\", \"positional\": [\"log.jsonl\"],"
+        " \"args\": {\"store\": \"${out}/s.db\", \"format\": \"chat\"}},"
+        "{\"name\": \"sft\", \"verb\": \"sft\", \"args\": {\"store\": \"${out}/s.db\", \"base\": \"builtin\","
+        " \"out\": \"${out}/base\", \"set\": [\"epochs=1\", \"buckets=64\", \"dim=4\", \"min_updates=3\"]}},"
+        "{\"name\": \"train\", \"verb\": \"train\", \"args\": {\"store\": \"${out}/s.db\", \"base\": "
+        "\"${out}/base\","
+        " \"algo\": \"cql\", \"out\": \"${out}/policy\", \"metrics\": \"${out}/policy.jsonl\","
+        " \"set\": [\"steps=4\", \"hidden=4\", \"batch=4\", \"log_every=2\"]}},"
+        "{\"name\": \"eval\", \"verb\": \"eval\", \"args\": {\"store\": \"${out}/s.db\","
+        " \"policy\": \"${out}/policy\", \"set\": [\"resamples=100\"]}}]}\n",
+        file);
+    fclose(file);
+}
+
 /* Folder N is what step N finds; folder "now" is where it is tried. */
 static int set_up(void **state) {
     (void)state;
     shell("rm -rf scratch-faults && mkdir -p scratch-faults/now");
     if (chdir("scratch-faults/now") != 0) return -1;
     write_log();
+    write_recipe();
     for (int i = 0; i < N_STEPS; i++) {
         char line[64];
         snprintf(line, sizeof line, "cp -r ../now ../%d", i);
         shell(line);
         must(steps[i].line);
     }
-    shell("cp -r ../now ../5");
+    char line[64];
+    snprintf(line, sizeof line, "cp -r ../now ../%d", N_STEPS);
+    shell(line);
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
     return chdir("../..") == 0 && keel_folder_remove("scratch-faults", NULL) == KEEL_OK ? 0 : -1;
+}
+
+static bool is_asked_for(int i) {
+    return !only || strncmp(steps[i].line, only, strlen(only)) == 0;
 }
 
 /* "now" again as the step finds it. */
@@ -210,12 +244,14 @@ static void fail_allocations(int i, bool alone) {
 
 static void a_verb_without_memory_fails_cleanly_and_can_be_given_again(void **state) {
     (void)state;
-    for (int i = 0; i < N_STEPS; i++) fail_allocations(i, false);
+    for (int i = 0; i < N_STEPS; i++)
+        if (is_asked_for(i)) fail_allocations(i, false);
 }
 
 static void one_missing_block_never_passes_in_silence(void **state) {
     (void)state;
-    for (int i = 0; i < N_STEPS; i++) fail_allocations(i, true);
+    for (int i = 0; i < N_STEPS; i++)
+        if (is_asked_for(i)) fail_allocations(i, true);
 }
 
 /* ---- disk: writes of this process go through here, SQLite's too ---- */
@@ -239,12 +275,14 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
     return no_room() ? -1 : (ssize_t)syscall(SYS_pwrite64, fd, bytes, length, at);
 }
 
+/* Nothing here outlives the machine: to wait for the disk would only take time. */
 int fsync(int fd) {
-    return no_room() ? -1 : (int)syscall(SYS_fsync, fd);
+    (void)fd;
+    return no_room() ? -1 : 0;
 }
 
 int fdatasync(int fd) {
-    return no_room() ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return fsync(fd);
 }
 
 int rename(const char *from, const char *to) {
@@ -265,11 +303,12 @@ static void a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial
     for (int i = 0; i < N_STEPS; i++) {
         char result[65], what[64];
         keel_err err = {0};
+        if (!is_asked_for(i)) continue;
         restore(i);
         assert_int_equal(give_full(steps[i].line, SIZE_MAX, result, &err), KEEL_OK);
-        size_t total = writes, by = stride ? 1 : total / 60 + 1;
+        size_t total = writes, by = stride ? 1 : total / 24 + 1;
         print_message("%.5s: %zu writes, every %zu. finds the disk full\n", steps[i].line, total, by);
-        assert_true(total > 5);
+        if (total == 0) continue; /* what only reads */
         for (size_t at = 1; at <= total; at += by) {
             restore(i);
             keel_status status = give_full(steps[i].line, at, result, &err);
@@ -289,6 +328,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial),
     };
     if (argc > 1) stride = strtoul(argv[1], NULL, 10);
+    if (argc > 2) only = argv[2];
     keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
