@@ -1,0 +1,270 @@
+/* Learners against exact values: random processes of 30 states and 6 actions, logs of a behaviour that has a
+ * habit in every second state, is right in the others, and errs now and then. Behaviour cloning, Q-learning
+ * (alpha = 0) and conservative Q-learning are asked two things:
+ *
+ *     ample     1500 episodes, errs half of the time: does CQL promise more of its policy than it keeps?
+ *     narrow    20 episodes, errs one time in five: who gets something better out of it?
+ *
+ *     bench_truth [SEEDS [STEPS]]      10 seeds, 6000 optimizer steps
+ *
+ * score: the learned policy's exact value, 0 that of the behaviour and 1 the best. own - truth: what the
+ * learner says of its policy less the policy's exact value, as a share of the best value. A policy is the
+ * softmax of Q at the temperature of the conservative term, for which alone the term is known to bound the
+ * policy's value (Kumar et al. 2020, Theorem 3.2). Intervals are Student's, 95 %, over seeds. Exit status 1
+ * unless CQL's own value is at or below the truth in 90 % of the seeds of the ample logs, and its scores'
+ * interval above the others' on the narrow ones.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "envs/mdp.h"
+#include "rl/bounds.h"
+#include "rl/learner.h"
+
+enum { STATES = 30, ACTIONS = 6, PAIRS = STATES * ACTIONS, LONGEST = 200, BATCH = 64, MOST_SEEDS = 100 };
+static const double GAMMA = 0.9, ENDING = 0.05;
+/* Of rewards, so that the term's temperature of 1 is a tenth of a reward. */
+static const double SCALE = 10;
+
+static void need(keel_status status, const keel_err *err) {
+    if (status == KEEL_OK) return;
+    fprintf(stderr, "%s: %s\n", err->where, err->message);
+    exit(1);
+}
+
+typedef struct setting {
+    const char *name;
+    size_t episodes;
+    double errs;
+} setting;
+static const setting ample = {"ample", 1500, 0.5}, narrow = {"narrow", 20, 0.2};
+
+/* ---- a process and its log ---- */
+
+typedef struct world {
+    keel_mdp mdp;
+    double behaviour[PAIRS], best, logged; /* values of the best policy and of the behaviour */
+    keel_mdp_step *steps;
+    size_t n;
+} world;
+
+static double value_of(const keel_mdp *mdp, const double *policy) {
+    keel_err err = {0};
+    double v[STATES];
+    need(keel_mdp_evaluate(mdp, policy, v, NULL, &err), &err);
+    return keel_mdp_start_value(mdp, v);
+}
+
+static void open_world(world *w, uint64_t seed, const setting *of) {
+    keel_err err = {0};
+    double v[STATES];
+    need(keel_mdp_random(&w->mdp, STATES, ACTIONS, 3, ENDING, GAMMA, seed, &err), &err);
+    need(keel_mdp_solve(&w->mdp, v, NULL, w->behaviour, &err), &err);
+    w->best = keel_mdp_start_value(&w->mdp, v);
+    keel_rng rng = keel_rng_stream(seed, "habit", 0);
+    for (size_t s = 0; s < STATES; s += 2) { /* a habit that is as good as any */
+        memset(w->behaviour + s * ACTIONS, 0, ACTIONS * sizeof *w->behaviour);
+        w->behaviour[s * ACTIONS + keel_rng_below(&rng, ACTIONS)] = 1;
+    }
+    keel_mdp_soften(&w->mdp, w->behaviour, of->errs, w->behaviour);
+    w->logged = value_of(&w->mdp, w->behaviour);
+    w->steps = calloc(of->episodes * LONGEST, sizeof *w->steps);
+    if (!w->steps) exit(1);
+    for (size_t i = 0; i < of->episodes; ++i) {
+        keel_rng play = keel_rng_stream(seed, "episode", i);
+        w->n += keel_mdp_episode(&w->mdp, w->behaviour, &play, w->steps + w->n, LONGEST);
+    }
+}
+
+static void close_world(world *w) {
+    keel_mdp_close(&w->mdp);
+    free(w->steps);
+}
+
+/* ---- learning ---- */
+
+typedef struct minibatch {
+    float state[BATCH * STATES], next[BATCH * STATES], reward[BATCH * KEEL_N_REWARDS], bootstrap[BATCH];
+    int32_t action[BATCH];
+    uint8_t present[BATCH * KEEL_N_REWARDS], usable[BATCH];
+} minibatch;
+
+static keel_batch draw(const world *w, uint64_t seed, uint64_t number, minibatch *m) {
+    keel_rng rng = keel_rng_stream(seed, "draw", number);
+    memset(m, 0, sizeof *m);
+    for (size_t i = 0; i < BATCH; ++i) {
+        const keel_mdp_step *step = &w->steps[keel_rng_below(&rng, w->n)];
+        m->state[i * STATES + step->state] = 1;
+        if (!step->end) m->next[i * STATES + step->next] = 1;
+        m->reward[i * KEEL_N_REWARDS + KEEL_ACCURACY] = (float)(SCALE * step->reward);
+        m->present[i * KEEL_N_REWARDS + KEEL_ACCURACY] = 1;
+        m->bootstrap[i] = step->end ? 0 : 1;
+        m->usable[i] = 1;
+        m->action[i] = (int32_t)step->action;
+    }
+    return (keel_batch){.n = BATCH,
+                        .state = m->state,
+                        .action = m->action,
+                        .reward = m->reward,
+                        .present = m->present,
+                        .bootstrap = m->bootstrap,
+                        .usable = m->usable,
+                        .next_state = m->next};
+}
+
+typedef struct method {
+    const char *label, *algorithm;
+    double alpha;
+} method;
+static const method methods[] = {{"BC", "bc", 1}, {"alpha = 0", "dqn", 0}, {"CQL", "cql", 3}};
+enum { N_METHODS = 3, CQL = N_METHODS - 1 };
+
+static keel_learner_config settings(const method *of, uint64_t seed, int64_t steps) {
+    keel_learner_config config;
+    keel_err err = {0};
+    need(keel_learner_preset("keel", of->algorithm, &config, &err), &err);
+    config.alpha = of->alpha;
+    config.seed = (int64_t)seed;
+    config.steps = steps;
+    config.batch = BATCH;
+    config.learning_rate = 3e-3;
+    config.gamma = GAMMA;
+    config.vector_heads = false;
+    config.hidden = (keel_int_list){1, {64}};
+    config.td_loss = KEEL_TD_HALF_SQUARE;
+    config.tau = 1;
+    config.target_interval = 50;
+    config.dropout = config.weight_decay = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) config.weight[k] = k == KEEL_ACCURACY;
+    return config;
+}
+
+/* Outputs of the network at every state, [S, A]. */
+static void outputs_of(const keel_learner *learner, double *out) {
+    keel_arena scratch = {0};
+    keel_err err = {0};
+    float x[STATES * STATES] = {0}, q[PAIRS];
+    for (size_t s = 0; s < STATES; ++s) x[s * STATES + s] = 1;
+    need(keel_qnet_infer(&learner->net, x, STATES, q, NULL, &scratch, &err), &err);
+    for (size_t p = 0; p < PAIRS; ++p) out[p] = (double)q[p] / SCALE;
+    keel_arena_free(&scratch);
+}
+
+static void softmax(const double *q, double temperature, double *policy) {
+    for (size_t s = 0; s < STATES; ++s) {
+        double most = -INFINITY, sum = 0, *row = policy + s * ACTIONS;
+        for (size_t a = 0; a < ACTIONS; ++a) most = fmax(most, q[s * ACTIONS + a]);
+        for (size_t a = 0; a < ACTIONS; ++a) sum += row[a] = exp((q[s * ACTIONS + a] - most) / temperature);
+        for (size_t a = 0; a < ACTIONS; ++a) row[a] /= sum;
+    }
+}
+
+/* ---- results ---- */
+
+typedef struct result {
+    double score[MOST_SEEDS], gap[MOST_SEEDS];
+} result;
+
+static void run(const world *w, const method *of, uint64_t seed, int64_t steps, keel_pool *pool,
+                result *out) {
+    const keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
+                                   .state_dim = STATES,
+                                   .n_acts = ACTIONS,
+                                   .heads = 1,
+                                   .critics = 1,
+                                   .hidden = {1, {64}}};
+    const keel_learner_config config = settings(of, seed, steps);
+    keel_learner learner;
+    keel_err err = {0};
+    double q[PAIRS], policy[PAIRS], own = 0;
+    need(keel_learner_open(&learner, &config, &shape, NULL, pool, &err), &err);
+    while (learner.step < (uint64_t)steps) {
+        minibatch m;
+        keel_loss_parts parts;
+        const keel_batch batch = draw(w, seed, learner.step, &m);
+        need(keel_learner_step(&learner, &batch, &parts, &err), &err);
+    }
+    outputs_of(&learner, q);
+    softmax(q, 1 / SCALE, policy);
+    double value = value_of(&w->mdp, policy);
+    for (size_t p = 0; p < PAIRS; ++p) own += w->mdp.start[p / ACTIONS] * policy[p] * q[p];
+    out->score[seed] = (value - w->logged) / (w->best - w->logged);
+    out->gap[seed] = learner.kind->imitates ? NAN : (own - value) / w->best;
+    keel_learner_close(&learner);
+}
+
+typedef struct interval {
+    double mean, half;
+} interval;
+
+static interval of_seeds(const double *x, size_t n) {
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < n; ++i) mean += x[i] / (double)n;
+    for (size_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+    double deviation = sqrt(squares / (double)(n - 1) / (double)n);
+    return (interval){mean, keel_student_quantile(0.975, (double)n - 1) * deviation};
+}
+
+static size_t at_or_below(const double *gap, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; ++i) count += gap[i] <= 0;
+    return count;
+}
+
+static void print(const setting *of, const result *results, size_t seeds) {
+    printf("%-10s  %-22s  %-24s  own <= truth\n", of->name, "score", "own - truth");
+    for (int m = 0; m < N_METHODS; ++m) {
+        const interval score = of_seeds(results[m].score, seeds), gap = of_seeds(results[m].gap, seeds);
+        printf("%-10s  %6.3f [%6.3f, %6.3f]", methods[m].label, score.mean, score.mean - score.half,
+               score.mean + score.half);
+        if (isnan(gap.mean))
+            printf("  %-24s  -\n", "-");
+        else
+            printf("  %+.3f [%+.3f, %+.3f]  %zu of %zu\n", gap.mean, gap.mean - gap.half, gap.mean + gap.half,
+                   at_or_below(results[m].gap, seeds), seeds);
+    }
+    putchar('\n');
+}
+
+static bool is_above_others(const result *results, size_t seeds) {
+    const interval best = of_seeds(results[CQL].score, seeds);
+    for (int m = 0; m < CQL; ++m) {
+        const interval other = of_seeds(results[m].score, seeds);
+        if (other.mean + other.half >= best.mean - best.half) return false;
+    }
+    return true;
+}
+
+static void run_all(const setting *of, size_t seeds, int64_t steps, keel_pool *pool, result *results) {
+    for (uint64_t seed = 0; seed < seeds; ++seed) {
+        world w = {0};
+        open_world(&w, seed, of);
+        for (int m = 0; m < N_METHODS; ++m) run(&w, &methods[m], seed, steps, pool, &results[m]);
+        close_world(&w);
+    }
+    print(of, results, seeds);
+}
+
+int main(int argc, char **argv) {
+    static result results[N_METHODS];
+    size_t seeds = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 10;
+    int64_t steps = argc > 2 ? (int64_t)strtol(argv[2], NULL, 10) : 6000;
+    keel_err err = {0};
+    keel_pool *pool;
+    if (seeds < 2 || seeds > MOST_SEEDS || steps < 1) {
+        fprintf(stderr, "usage: %s [SEEDS (2 to %d) [STEPS]]\n", argv[0], MOST_SEEDS);
+        return 2;
+    }
+    need(keel_pool_open(&pool, 1, &err), &err);
+    run_all(&ample, seeds, steps, pool, results);
+    bool promises = 10 * at_or_below(results[CQL].gap, seeds) >= 9 * seeds;
+    run_all(&narrow, seeds, steps, pool, results);
+    bool above = is_above_others(results, seeds);
+    keel_pool_close(pool);
+    printf("ample: CQL's own value is at or below the truth in 90 %% of the seeds: %s\n",
+           promises ? "yes" : "NO");
+    printf("narrow: CQL's interval lies above the others': %s\n", above ? "yes" : "NO");
+    return promises && above ? 0 : 1;
+}
