@@ -17,7 +17,12 @@ const keel_option keel_measure_options[] = {
      "bootstrap resamples of the means per conversation"},
     {"gamma", KEEL_OPT_REAL, offsetof(keel_measure, gamma), "0.99", 0, 1, NULL,
      "discount of the off-policy estimates"},
-    {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9e15, NULL, "of the bootstrap"},
+    {"ope", KEEL_OPT_CHOICE, offsetof(keel_measure, ope), "critic", 0, 0, keel_ope_models,
+     "where the model of the off-policy estimates comes from"},
+    {"fqe_steps", KEEL_OPT_INT, offsetof(keel_measure, fqe_steps), "0", 0, 1e9, NULL,
+     "optimizer steps of a fold's fit; 0: by the size of the split"},
+    {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9e15, NULL,
+     "of the bootstrap and of the fit"},
     {0},
 };
 
@@ -25,6 +30,8 @@ keel_evaluate_config keel_measure_config(const keel_measure *measure, const keel
     keel_evaluate_config config = {.resamples = (size_t)measure->resamples,
                                    .seed = (uint64_t)measure->seed,
                                    .gamma = measure->gamma,
+                                   .model = measure->ope,
+                                   .fqe_steps = measure->fqe_steps,
                                    .reward = reward};
     for (int k = 0; k < KEEL_N_REWARDS; k++) config.weight[k] = measure->weight[k];
     return config;

@@ -8,7 +8,8 @@
 
 typedef struct keel_measure {
     double weight[KEEL_N_REWARDS]; /* of the composite reward */
-    int64_t resamples, seed;
+    int64_t resamples, seed, fqe_steps;
+    int ope; /* keel_ope_model */
     double gamma;
 } keel_measure;
 extern const keel_option keel_measure_options[];

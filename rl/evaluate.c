@@ -6,7 +6,10 @@
 
 #include "core/log.h"
 #include "rl/answer.h"
+#include "rl/fqe.h"
 #include "rl/tally.h"
+
+const char *const keel_ope_models[] = {"critic", "fqe", "none", NULL};
 
 enum { BLOCK = 64 }; /* conversations decided in parallel between two reads of the store */
 
@@ -39,6 +42,8 @@ typedef struct evaluation {
     actor *models;
     size_t n_models, model_capacity;
     keel_ope_log ope;
+    keel_fqe *fqe;   /* of the item at hand; NULL: the model is another */
+    bool collecting; /* steps for the fit, on a first walk; nothing is counted then */
     keel_arena names;
     slot slots[BLOCK];
 } evaluation;
@@ -196,10 +201,17 @@ static double value_of(const keel_choice *choice) {
     return value;
 }
 
+typedef struct step {
+    keel_ope_step ope;
+    keel_fqe_step fit;
+    size_t decision;
+} step;
+
 /* Ratio and reward of a taken candidate; false if the policy's space does not hold it. The behaviour's
  * probability is the logged one; several answers taken at one decision were deployed side by side, each
  * equally; else pi_base stands in. */
-static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, keel_ope_step *out, bool *rewarded) {
+static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *made, bool *rewarded) {
+    keel_ope_step *out = &made->ope;
     const keel_decision *decision = &s->conversation->decisions[d];
     const keel_candidate *candidate = &decision->candidates[c];
     int32_t action = keel_answer_action(e->item->base, decision, c);
@@ -221,16 +233,57 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, keel_ope
     out->q = has_critic(e) ? (double)s->policy[d].q_w[action] : NAN;
     out->v = has_critic(e) ? value_of(&s->policy[d]) : NAN;
     *rewarded = *rewarded || present;
+    made->fit = (keel_fqe_step){.action = action, .reward = (float)out->reward};
+    made->decision = d;
     return true;
 }
 
-static keel_status add_single_steps(evaluation *e, const slot *s, keel_err *err) {
+/* ---- fitted Q evaluation ---- */
+
+static uint64_t unit_of(const keel_conversation *conversation) {
+    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    return (uint64_t)keel_split_group_hash(conversation->source, group);
+}
+
+/* What is seen at a decision, and what the policy would do; the action taken and its reward stay as they are.
+ */
+static keel_status look(slot *s, size_t d, keel_fqe_step *fit, keel_err *err) {
+    const keel_features *features = &s->features[d];
+    float *pi = keel_arena_alloc(&s->arena, (features->n_actions + 1) * sizeof *pi);
+    if (!pi) return no_memory(err);
+    for (size_t a = 0; a < features->n_actions; ++a) pi[a] = (float)exp((double)s->policy[d].log_pi[a]);
+    fit->state = features->state;
+    fit->candidates = features->candidates;
+    fit->pi = pi;
+    fit->n_actions = features->n_actions;
+    return KEEL_OK;
+}
+
+/* A trajectory goes to the fit, and on the second walk, with the values found, to the estimates. */
+static keel_status add_steps(evaluation *e, slot *s, step *steps, size_t count, keel_err *err) {
+    keel_ope_step *ope = keel_arena_alloc(&s->arena, (count + 1) * sizeof *ope);
+    keel_fqe_step *fit = keel_arena_alloc(&s->arena, (count + 1) * sizeof *fit);
+    uint64_t unit = unit_of(s->conversation);
+    if (!ope || !fit) return no_memory(err);
+    for (size_t t = 0; t < count; ++t) {
+        ope[t] = steps[t].ope;
+        fit[t] = steps[t].fit;
+        if (!e->fqe) continue;
+        KEEL_TRY(look(s, steps[t].decision, &fit[t], err));
+        if (e->collecting) continue;
+        KEEL_TRY(keel_fqe_value(e->fqe, unit, &fit[t], &s->arena, &ope[t].q, &ope[t].v, err));
+    }
+    if (e->collecting) return keel_fqe_add(e->fqe, unit, fit, count, s->conversation->truncated, err);
+    return keel_ope_add(&e->ope, e->number, ope, count, err);
+}
+
+static keel_status add_single_steps(evaluation *e, slot *s, keel_err *err) {
     const keel_decision *decision = &s->conversation->decisions[0];
     for (size_t c = 0; c < decision->n_candidates; ++c) {
-        keel_ope_step step;
+        step only;
         bool rewarded = false;
-        if (!decision->candidates[c].taken || !make_step(e, s, 0, c, &step, &rewarded) || !rewarded) continue;
-        KEEL_TRY(keel_ope_add(&e->ope, e->number, &step, 1, err));
+        if (!decision->candidates[c].taken || !make_step(e, s, 0, c, &only, &rewarded) || !rewarded) continue;
+        KEEL_TRY(add_steps(e, s, &only, 1, err));
     }
     return KEEL_OK;
 }
@@ -239,7 +292,7 @@ static keel_status add_single_steps(evaluation *e, const slot *s, keel_err *err)
  * policy's space. */
 static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
-    keel_ope_step *steps = keel_arena_alloc(&s->arena, (conversation->n_decisions + 1) * sizeof *steps);
+    step *steps = keel_arena_alloc(&s->arena, (conversation->n_decisions + 1) * sizeof *steps);
     if (!steps) return no_memory(err);
     size_t length = 0;
     bool rewarded = false;
@@ -250,13 +303,25 @@ static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
         if (c == decision->n_candidates) continue;
         if (!make_step(e, s, d, c, &steps[length++], &rewarded)) return KEEL_OK;
     }
-    return rewarded ? keel_ope_add(&e->ope, e->number, steps, length, err) : KEEL_OK;
+    return rewarded ? add_steps(e, s, steps, length, err) : KEEL_OK;
 }
 
-static keel_status add_value(evaluation *e, const slot *s, keel_err *err) {
+static keel_status add_value(evaluation *e, slot *s, keel_err *err) {
     const keel_choice *first = s->conversation->n_decisions ? &s->policy[0] : NULL;
-    if (!has_critic(e) || !first || !first->n) return KEEL_OK;
-    return keel_ope_add_value(&e->ope, e->number, value_of(first), err);
+    if (!first || !first->n || (!has_critic(e) && !e->fqe)) return KEEL_OK;
+    double own = has_critic(e) ? value_of(first) : NAN, v = own, q;
+    if (e->fqe) {
+        keel_fqe_step fit = {0};
+        KEEL_TRY(look(s, 0, &fit, err));
+        KEEL_TRY(keel_fqe_value(e->fqe, unit_of(s->conversation), &fit, &s->arena, &q, &v, err));
+    }
+    return keel_ope_add_value(&e->ope, e->number, v, own, err);
+}
+
+static keel_status add_trajectories(evaluation *e, slot *s, keel_err *err) {
+    if (e->config->model == KEEL_MODEL_NONE) return KEEL_OK;
+    KEEL_TRY(s->conversation->n_decisions == 1 ? add_single_steps(e, s, err) : add_trajectory(e, s, err));
+    return e->collecting ? KEEL_OK : add_value(e, s, err);
 }
 
 /* ---- one conversation ---- */
@@ -299,16 +364,14 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     size_t answered = 0;
     s->log = keel_reward_look(&e->reward, conversation);
+    if (e->collecting) return add_trajectories(e, s, err);
     KEEL_TRY(read_silence(e, s, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
     close_conversation(&e->logged, conversation, answered);
     close_conversation(&e->policy, conversation, answered);
     close_conversation(&e->base, conversation, answered);
     for (size_t i = 0; i < e->n_models; ++i) close_conversation(&e->models[i], conversation, answered);
-    if (e->item) {
-        KEEL_TRY(conversation->n_decisions == 1 ? add_single_steps(e, s, err) : add_trajectory(e, s, err));
-        KEEL_TRY(add_value(e, s, err));
-    }
+    if (e->item) KEEL_TRY(add_trajectories(e, s, err));
     e->number++;
     return KEEL_OK;
 }
@@ -338,7 +401,7 @@ static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
     keel_cursor *cursor;
     keel_progress progress;
     KEEL_TRY(keel_cursor_open(&cursor, e->store, split, err));
-    keel_progress_start(&progress, "evaluate", 0);
+    keel_progress_start(&progress, e->collecting ? "collect" : "evaluate", 0);
     bool held = false;
     keel_status status = keel_store_hold(e->store, &held, err);
     size_t count = 0, done = 0;
@@ -367,6 +430,7 @@ static void end(evaluation *e) {
     for (size_t i = 0; i < e->n_models; ++i) keel_tally_free(&e->models[i].tally);
     keel_free(e->models);
     keel_ope_log_free(&e->ope);
+    keel_fqe_close(e->fqe);
     keel_arena_free(&e->names);
     for (size_t i = 0; i < BLOCK; ++i) keel_arena_free(&e->slots[i].arena);
 }
@@ -416,6 +480,27 @@ static keel_status check_apart(const keel_evaluate_item *items, size_t count, ke
     return KEEL_OK;
 }
 
+/* A first walk over the item's split collects what the fit learns from. */
+static keel_status fit(evaluation *e, keel_err *err) {
+    const keel_base *base = e->item->base;
+    const keel_qnet_shape shape = {.space = base->space,
+                                   .state_dim = base->state_dim,
+                                   .candidate_dim = base->candidate_dim,
+                                   .n_acts = base->n_acts};
+    keel_fqe_config config;
+    keel_fqe_close(e->fqe);
+    e->fqe = NULL;
+    KEEL_TRY(keel_fqe_standard(&config, err));
+    config.learner.gamma = e->config->gamma;
+    config.learner.seed = (int64_t)e->config->seed;
+    config.learner.steps = e->config->fqe_steps;
+    KEEL_TRY(keel_fqe_open(&e->fqe, &config, &shape, err));
+    e->collecting = true;
+    KEEL_TRY(walk(e, &e->item->split, err));
+    e->collecting = false;
+    return keel_fqe_fit(e->fqe, e->pool, err);
+}
+
 static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items, size_t count,
                                   keel_err *err) {
     KEEL_TRY(check_apart(items, count, err));
@@ -423,6 +508,7 @@ static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items
         if (items[i].policy) KEEL_TRY(keel_policy_check_base(items[i].policy, items[i].base, err));
     for (size_t i = 0; i < count; ++i) {
         e->item = &items[i];
+        if (e->config->model == KEEL_MODEL_FQE) KEEL_TRY(fit(e, err));
         KEEL_TRY(walk(e, &items[i].split, err));
     }
     return KEEL_OK;

@@ -61,11 +61,22 @@ typedef struct keel_evaluation {
     double mean_kl;                         /* KL(pi || pi_base); 0 for others */
 } keel_evaluation;
 
+/* Where q and v of the off-policy estimates come from. */
+typedef enum keel_ope_model {
+    KEEL_MODEL_CRITIC, /* the policy's own critic, which was trained on other conversations */
+    KEEL_MODEL_FQE,    /* fitted Q evaluation of the policy on the judged split, cross-fitted (rl/fqe.h) */
+    KEEL_MODEL_NONE,   /* no off-policy estimates at all */
+    KEEL_N_MODELS
+} keel_ope_model;
+extern const char *const keel_ope_models[]; /* "critic", "fqe", "none", NULL */
+
 typedef struct keel_evaluate_config {
     double weight[KEEL_N_REWARDS];
     size_t resamples; /* bootstrap, default 2000 */
     uint64_t seed;
     double gamma;
+    int model;                        /* keel_ope_model */
+    int64_t fqe_steps;                /* optimizer steps a fold; 0: by the size of the split */
     const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
 } keel_evaluate_config;
 

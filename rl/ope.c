@@ -9,7 +9,8 @@
 #include "rl/bounds.h"
 #include "rl/magic.h"
 
-const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis", "wpdis", "dm", "dr", "wdr", "magic"};
+const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis",  "wpdis",          "dm",
+                                                "dr", "wdr", "magic", "self_prediction"};
 
 static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "off-policy estimation", "no memory for the trajectories");
@@ -25,7 +26,7 @@ typedef struct trajectory {
 } trajectory;
 
 typedef struct first_value {
-    double value; /* v(s_0) */
+    double value, own; /* v(s_0) by the model, by the policy's critic; NAN: not known */
     size_t conversation;
 } first_value;
 
@@ -55,11 +56,13 @@ keel_status keel_ope_add(keel_ope_log *log, size_t conversation, const keel_ope_
     return KEEL_OK;
 }
 
-keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, keel_err *err) {
-    const first_value made = {value, conversation};
+keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, double own,
+                               keel_err *err) {
+    const first_value made = {value, own, conversation};
     KEEL_TRY(add_to(&log->values, &made, sizeof made, err));
     count_conversation(log, conversation);
-    log->n_values++;
+    log->n_values += isfinite(value) != 0;
+    log->n_own += isfinite(own) != 0;
     return KEEL_OK;
 }
 
@@ -94,7 +97,7 @@ done:
 /* Columns of a row: what a conversation adds to each sum. Then, for each t, those of enum by_step. Weights
  * are scaled by the largest at that t, so that products of many ratios neither overflow nor vanish together;
  * the estimates that are not self-normalised scale back. */
-enum { TRAJECTORIES, WEIGHTED_RETURN, VALUE, VALUES, FIXED_COLUMNS };
+enum { TRAJECTORIES, WEIGHTED_RETURN, VALUE, VALUES, OWN, OWNS, FIXED_COLUMNS };
 enum by_step {
     WEIGHT,
     REWARD, /* rho_{0:t} r_t */
@@ -158,13 +161,19 @@ static void add_trajectory(const trajectory *at, const keel_ope_step *steps, voi
     s->top = fmax(s->top, weight);
 }
 
+static void add_known(double *sum_and_count, double value) {
+    if (!isfinite(value)) return;
+    sum_and_count[0] += value;
+    sum_and_count[1] += 1;
+}
+
 static keel_status add_values(const keel_ope_log *log, sums *s, keel_err *err) {
-    for (size_t i = 0; i < log->n_values; ++i) {
+    for (size_t i = 0; log->values && i < keel_spool_count(log->values); ++i) {
         first_value at;
         KEEL_TRY(keel_spool_get(log->values, i, &at, err));
         double *row = s->rows + at.conversation % s->n_rows * s->width;
-        row[VALUE] += at.value;
-        row[VALUES] += 1;
+        add_known(row + VALUE, at.value);
+        add_known(row + OWN, at.own);
     }
     return KEEL_OK;
 }
@@ -261,6 +270,8 @@ static double estimate(const void *context, size_t index, const double *total) {
         return per_decision(s, total, index == KEEL_OPE_WPDIS);
     case KEEL_OPE_DM:
         return total[VALUE] / total[VALUES];
+    case KEEL_OPE_SELF:
+        return total[OWN] / total[OWNS];
     case KEEL_OPE_DR:
     case KEEL_OPE_WDR:
         return s->modelled ? doubly_robust(s, total, total, s->horizon, index == KEEL_OPE_WDR) : NAN;
@@ -396,6 +407,7 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
     for (size_t k = 0; k < KEEL_N_OPE; ++k) {
         double value = estimate(s, k, s->total);
         double n = k == KEEL_OPE_DM ? (double)log->n_values : (double)log->n_trajectories;
+        if (k == KEEL_OPE_SELF) n = (double)log->n_own;
         if (isfinite(value) && n > 0) out->estimate[k] = (keel_interval){value, low[k], high[k], n};
     }
     widen_magic(out->estimate);
@@ -407,7 +419,7 @@ keel_status keel_ope_estimate(const keel_ope_log *log, const keel_ope_config *co
                               keel_ope *out, keel_err *err) {
     keel_ope made = {.lower = -INFINITY, .propensities_estimated = log->estimated};
     keel_status status = KEEL_OK;
-    if (log->n_trajectories || log->n_values) {
+    if (log->n_trajectories || log->values) {
         sums s;
         status = make_sums(log, config, &s, err);
         if (status == KEEL_OK) status = estimate_all(log, &s, pool, &made, err);

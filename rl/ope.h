@@ -8,9 +8,10 @@
  *   WPDIS  sum_t gamma^t [ sum_i rho^i_{0:t} r^i_t / sum_i rho^i_{0:t} ]
  *   DM     mean_i v(s_0^i)
  *   DR     mean_i sum_t gamma^t [ rho_{0:t} (r_t - q_t) + rho_{0:t-1} v_t ]            (Jiang & Li 2016)
- *   WDR    the same with rho^i_{0:t} / sum_k rho^k_{0:t} for rho / n                  (Thomas & Brunskill
- * 2016) MAGIC  the blend of WDR after j steps and v that has the least estimated error    (the same; see
- * rl/magic.h) ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
+ *   WDR    the same with rho^i_{0:t} / sum_k rho^k_{0:t} for rho / n     (Thomas & Brunskill 2016)
+ *   MAGIC  the blend of WDR after j steps and v of least estimated error (the same; see rl/magic.h)
+ *   ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
+ *   and the self-prediction: DM with the critic that the policy was trained with, whoever made q and v
  *
  * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 %,
  * bootstrap (BCa) over conversations. DM's is that of the mean over first decisions, given the model, whose
@@ -35,6 +36,7 @@ typedef enum keel_ope_estimator {
     KEEL_OPE_DR,
     KEEL_OPE_WDR,
     KEEL_OPE_MAGIC,
+    KEEL_OPE_SELF,
     KEEL_N_OPE
 } keel_ope_estimator;
 extern const char *const keel_ope_names[KEEL_N_OPE]; /* "is", "wis", ... */
@@ -61,7 +63,7 @@ typedef struct keel_ope_step {
 /* Trajectories as they are collected: as many as there are, in little memory (core/spool.h). Zero-initialise;
  * free at the end. */
 typedef struct keel_ope_log {
-    size_t n_steps, n_trajectories, n_values;
+    size_t n_steps, n_trajectories, n_values, n_own;
     size_t longest, n_conversations; /* largest number of one, and one more */
     bool unmodelled;                 /* q or v of some step is not known */
     bool estimated;                  /* pi_base stood in for missing propensities */
@@ -71,7 +73,9 @@ typedef struct keel_ope_log {
 
 keel_status keel_ope_add(keel_ope_log *log, size_t conversation, const keel_ope_step *steps, size_t count,
                          keel_err *err);
-keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, keel_err *err);
+/* v(s_0) of a conversation by the model, and by the policy's own critic; NAN: not known. */
+keel_status keel_ope_add_value(keel_ope_log *log, size_t conversation, double value, double own,
+                               keel_err *err);
 void keel_ope_log_free(keel_ope_log *log);
 
 typedef struct keel_ope_config {

@@ -7,16 +7,21 @@
 static const keel_evaluate_config config = {
     .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};
 
-static keel_evaluation_set evaluate(keel_store *store, const keel_policy *policy, const keel_base *base,
-                                    size_t threads) {
+static keel_evaluation_set evaluate_with(const keel_evaluate_config *with, keel_store *store,
+                                         const keel_policy *policy, const keel_base *base, size_t threads) {
     keel_evaluation_set out;
     keel_pool *pool = NULL;
     keel_evaluate_item item = {.policy = policy, .base = base};
     MUST(keel_split_parse("all", &item.split, err));
     MUST(keel_pool_open(&pool, threads, err));
-    MUST(keel_evaluate(store, &item, 1, &config, pool, &out, err));
+    MUST(keel_evaluate(store, &item, 1, with, pool, &out, err));
     keel_pool_close(pool);
     return out;
+}
+
+static keel_evaluation_set evaluate(keel_store *store, const keel_policy *policy, const keel_base *base,
+                                    size_t threads) {
+    return evaluate_with(&config, store, policy, base, threads);
 }
 
 static void check_rate(const keel_evaluation *of, keel_metric metric, double successes, double n) {
@@ -245,6 +250,73 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     keel_store_close(store);
 }
 
+/* Two decisions each; the task is done where the second act is act1. */
+static keel_store *seconds_count(const char *name) {
+    keel_store *store = fixture_store(name);
+    const char *const users[] = {"u1", "u2"};
+    for (int i = 0; i < 60; ++i) {
+        bool done = i % 3 == 0;
+        char id[8];
+        keel_candidate candidates[2] = {
+            {.act = i % 2 ? "act1" : "act0", .taken = true, .propensity = {true, 0.5}},
+            {.act = done ? "act1" : "act2", .taken = true, .propensity = {true, done ? 1.0 / 3 : 2.0 / 3}}};
+        snprintf(id, sizeof id, "s%d", i);
+        fixture_add(store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
+    }
+    return store;
+}
+
+static void a_model_fitted_to_the_split_is_right_where_the_critic_is_not(void **state) {
+    (void)state;
+    keel_store *store = seconds_count("evaluate-fqe");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const float prefer_1[FIXTURE_DIM] = {0, 5, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_1, 50);
+    keel_evaluate_config with = config;
+    with.model = KEEL_MODEL_FQE;
+    with.fqe_steps = 400;
+    keel_evaluation_set fitted = evaluate_with(&with, store, &policy, &base, 2),
+                        again = evaluate_with(&with, store, &policy, &base, 1),
+                        critic = evaluate(store, &policy, &base, 1);
+    const keel_interval *got = fitted.ope.estimate;
+    double truth = got[KEEL_OPE_WIS].value; /* all that act so earn the same */
+    assert_true(truth > .5 && got[KEEL_OPE_WIS].n == 60);
+    for (size_t k = KEEL_OPE_DM; k <= KEEL_OPE_MAGIC; ++k)
+        if (!(fabs(got[k].value - truth) < .05 * truth))
+            fail_msg("%s is %g, expected %g", keel_ope_names[k], got[k].value, truth);
+    assert_true(got[KEEL_OPE_DM].n == 60 && got[KEEL_OPE_SELF].n == 60);
+    assert_true(fabs(got[KEEL_OPE_SELF].value - 5) < 1e-6);
+    assert_true(fabs(critic.ope.estimate[KEEL_OPE_DM].value - 5) < 1e-6);
+    assert_true(got[KEEL_OPE_DM].value == again.ope.estimate[KEEL_OPE_DM].value);
+    assert_true(fitted.ope.ess == critic.ope.ess);
+    keel_evaluation_set_free(&fitted);
+    keel_evaluation_set_free(&again);
+    keel_evaluation_set_free(&critic);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+/* A base has no critic, and can be judged by a fit all the same; who wants no estimates gets none. */
+static void a_base_is_judged_by_a_fit_and_nobody_by_none(void **state) {
+    (void)state;
+    keel_store *store = seconds_count("evaluate-none");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    keel_evaluate_config with = config;
+    with.model = KEEL_MODEL_FQE;
+    with.fqe_steps = 20;
+    keel_evaluation_set fitted = evaluate_with(&with, store, NULL, &base, 1);
+    assert_true(fitted.ope.estimate[KEEL_OPE_DR].n == 60 && fitted.ope.estimate[KEEL_OPE_SELF].n == 0);
+    with.model = KEEL_MODEL_NONE;
+    keel_evaluation_set none = evaluate_with(&with, store, NULL, &base, 1);
+    for (size_t k = 0; k < KEEL_N_OPE; ++k) assert_true(none.ope.estimate[k].n == 0);
+    assert_true(none.policy.metric[KEEL_METRIC_AGREEMENT].value ==
+                fitted.policy.metric[KEEL_METRIC_AGREEMENT].value);
+    keel_evaluation_set_free(&fitted);
+    keel_evaluation_set_free(&none);
+    keel_store_close(store);
+}
+
 static void knowing_the_last_answers_best_does_not_raise_what_a_task_earns(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-last");
@@ -442,6 +514,8 @@ int main(void) {
         cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
+        cmocka_unit_test(a_model_fitted_to_the_split_is_right_where_the_critic_is_not),
+        cmocka_unit_test(a_base_is_judged_by_a_fit_and_nobody_by_none),
         cmocka_unit_test(knowing_the_last_answers_best_does_not_raise_what_a_task_earns),
         cmocka_unit_test(what_the_log_does_not_tell_adds_nothing_to_a_total),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),

@@ -24,7 +24,7 @@ static void add(keel_ope_log *to, size_t conversation, example e, size_t n) {
     for (size_t t = 0; t < n; ++t)
         steps[t] = (keel_ope_step){log(e.ratio[t]), 0.5, e.reward[t], e.q ? e.q[t] : NAN, e.v ? e.v[t] : NAN};
     assert_int_equal(keel_ope_add(to, conversation, steps, n, NULL), KEEL_OK);
-    if (e.v) assert_int_equal(keel_ope_add_value(to, conversation, e.v[0], NULL), KEEL_OK);
+    if (e.v) assert_int_equal(keel_ope_add_value(to, conversation, e.v[0], e.v[0], NULL), KEEL_OK);
 }
 
 static keel_ope estimate(keel_ope_log *log, double gamma) {
@@ -272,10 +272,12 @@ static void the_headline_takes_an_effective_sample_of_thirty(void **state) {
     for (size_t n = 29; n <= 30; ++n) {
         keel_ope_log log = {0};
         for (size_t i = 0; i < n; ++i) add(&log, i, (example){ratio, reward, NULL, NULL}, 1);
-        for (size_t i = 0; i < 7; ++i) assert_int_equal(keel_ope_add_value(&log, i, 2, NULL), KEEL_OK);
+        for (size_t i = 0; i < 7; ++i)
+            assert_int_equal(keel_ope_add_value(&log, i, i ? 2 : NAN, i < 3 ? 4 : NAN, NULL), KEEL_OK);
         keel_ope got = estimate(&log, 1);
         assert_int_equal(got.headline, n == 30);
-        assert_true(got.ess == (double)n && got.estimate[KEEL_OPE_DM].n == 7 &&
+        assert_true(got.ess == (double)n && got.estimate[KEEL_OPE_DM].n == 6 &&
+                    got.estimate[KEEL_OPE_SELF].n == 3 && got.estimate[KEEL_OPE_SELF].value == 4 &&
                     got.estimate[KEEL_OPE_DM].value == 2);
     }
 }
