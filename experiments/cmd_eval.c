@@ -19,9 +19,9 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false,
      "what it is judged on (default: test); held-out: what each policy has not seen"},
     {"--ope", "MODEL", false, false,
-     "of the off-policy estimates: critic (the policy's own; default), fqe (fitted to this split; takes up "
-     "to "
-     "a minute a core) or none"},
+     "of the off-policy estimates: critic (the policy's own; default), fqe (fitted to this split: seconds "
+     "for "
+     "100,000 decisions over acts, more over sets) or none"},
     {"--gate", "EXPR", false, true, "e.g. \"refusal_rate.low >= 0.97\"; exit 3 unless met"},
     {"--out", "FILE", false, false, "keep the result as JSON"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
@@ -307,13 +307,11 @@ const keel_verb keel_verb_eval = {
         "Wilson\n"
         "intervals, means a bootstrap over conversations (95 %). Off-policy estimates are worth reading "
         "when their effective\n"
-        "sample size is 30 or more. Those of a model (dm, dr, wdr, magic) use the policy's own critic, or "
-        "with "
-        "--ope fqe one that is\n"
-        "fitted to what it judges, each conversation by a network that has not seen it: seconds for hundreds "
-        "of "
-        "conversations, up to\n"
-        "a minute for 100,000 decisions. self_prediction is what the policy's own critic promises.\n"
+        "sample size is 30 or more. Those with a model (dm, dr, wdr, magic) use the policy's own critic; "
+        "with --ope fqe,\n"
+        "one fitted to what is judged, each conversation by a network that has not seen it. self_prediction "
+        "is what the\n"
+        "policy's own critic promises.\n"
         "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,
     .print = print,

@@ -20,6 +20,12 @@ for language in en zh; do
     grep -q "\"value\": $(json policy.metrics.refusal_rate.value eval.json)" out.txt || fail "$language: the refusal rate that eval printed"
     expect "$language: a metric that nobody measured" 1 "no run measured" stats --store s.db --metric refusal_rat --quiet
     expect "$language: judged on what it was trained on, it says so" 0 "overlap" eval --store s.db --policy policy --split train
+    expect "$language: a model fitted to the split" 0 "" eval --store s.db --policy policy --quiet --json --ope fqe --set fqe_steps=20
+    [ "$(json policy.ope.dr.n out.txt)" != 0 ] || fail "$language: dr is known"
+    [ "$(json policy.ope.self_prediction.value out.txt)" = "$(json policy.ope.dm.value eval.json)" ] || fail "$language: self_prediction is the critic's dm"
+    expect "$language: no estimates" 0 "" eval --store s.db --policy policy --quiet --ope none
+    ! grep -q "off-policy" out.txt || fail "$language: without estimates there is no table of them"
+    expect "$language: a model nobody knows" 2 "critic" eval --store s.db --policy policy --quiet --ope magic
     expect "$language: a gate that is met" 0 "" eval --store s.db --policy policy --quiet --gate "refusal_rate >= 0"
     expect "$language: two policies on one split are not pooled" 2 "same conversations" eval --store s.db --policy policy --policy policy --quiet
     expect "$language: a gate on a model nobody knows" 2 "models.nobody.refusal_rate" eval --store s.db --policy policy --quiet --gate "models.nobody.refusal_rate >= 0"

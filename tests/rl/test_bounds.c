@@ -33,7 +33,8 @@ static void widths_follow_the_range_that_is_given_and_the_number_of_samples(void
     near(.6 - keel_bound_bernstein(x, 10, 1, .05), 1.3510313, 1e-7);
     near(.6 - keel_bound_student(x, 10, .025), 2.2621571628 * sqrt(.2111111111 / 10), 1e-9);
     near(.6 - keel_bound_hoeffding(x, 10, 7, .025), 7 * .4294694, 1e-6);
-    near(keel_bound_bernstein(x, 10, 1, .05) - keel_bound_bernstein(x, 10, 7, .05), 6 * 7 * log(40) / 27, 1e-9);
+    near(keel_bound_bernstein(x, 10, 1, .05) - keel_bound_bernstein(x, 10, 7, .05), 6 * 7 * log(40) / 27,
+         1e-9);
 }
 
 static void bounds_of_a_thousand_samples_are_those_of_the_reference(void **state) {

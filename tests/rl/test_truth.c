@@ -102,7 +102,8 @@ static void the_doubly_robust_forgive_a_wrong_model(void **state) {
     tabular_play(&t, 11, episodes, MOST_EPISODES);
     keel_ope got = estimate(&t, NULL, q, MOST_EPISODES, 50);
     assert_true(got.estimate[KEEL_OPE_DM].value > 1.2 * t.value);
-    for (size_t k = KEEL_OPE_DR; k <= KEEL_OPE_MAGIC; ++k) check(got.estimate[k].value, t.value, .05 * t.value);
+    for (size_t k = KEEL_OPE_DR; k <= KEEL_OPE_MAGIC; ++k)
+        check(got.estimate[k].value, t.value, .05 * t.value);
     keel_mdp_close(&t.mdp);
 }
 
