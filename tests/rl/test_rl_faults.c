@@ -71,8 +71,11 @@ static size_t fail_each(attempt *try) {
     return at;
 }
 
+static int model; /* keel_ope_model */
+
 static keel_status try_evaluate(keel_pool *pool, keel_err *err) {
-    const keel_evaluate_config config = {.weight = {0.6, 0.3, 0.1}, .resamples = 20, .seed = 1, .gamma = 1};
+    const keel_evaluate_config config = {
+        .weight = {0.6, 0.3, 0.1}, .resamples = 20, .seed = 1, .gamma = 1, .model = model, .fqe_steps = 1};
     keel_evaluate_item item = {.policy = &policy, .base = &base};
     keel_evaluation_set set;
     KEEL_TRY(keel_split_parse("all", &item.split, err));
@@ -101,7 +104,8 @@ static keel_status try_train(keel_pool *pool, keel_err *err) {
 
 static void evaluation_survives_every_failing_allocation(void **state) {
     (void)state;
-    assert_true(fail_each(try_evaluate) > 20);
+    for (model = KEEL_MODEL_CRITIC; model <= KEEL_MODEL_FQE; ++model)
+        assert_true(fail_each(try_evaluate) > 20 * (size_t)(model + 1));
 }
 
 static void training_survives_every_failing_allocation_and_still_comes_to_its_end(void **state) {
