@@ -21,6 +21,7 @@ tests_of() {
     rl/magic.c) echo rl/test_ope ;;
     rl/bounds.c) echo rl/test_bounds ;;
     rl/fqe.c) echo rl/test_fqe ;;
+    rl/evaluate.c) echo rl/test_evaluate ;;
     rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner ;;
     esac
