@@ -13,6 +13,11 @@
  * policy's value (Kumar et al. 2020, Theorem 3.2). Intervals are Student's, 95 %, over seeds. Exit status 1
  * unless CQL's own value is at or below the truth in 90 % of the seeds of the ample logs, and its scores'
  * interval above the others' on the narrow ones.
+ *
+ * The settings (alpha 3, scale, errors, lengths) were chosen among some twenty on seeds 0 to 9 so that both
+ * hold; run once as they are on 40 seeds both held. They hold on different logs, not together: on ample logs
+ * alpha = 0 is the better policy, and on narrow ones CQL promises too much in most seeds. So this shows that
+ * the code does what the theorem says, not that CQL is best.
  */
 #include <math.h>
 #include <stdio.h>
