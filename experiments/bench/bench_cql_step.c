@@ -25,7 +25,7 @@
 #include <cblas.h>
 
 #include "core/file.h"
-#include "core/log.h"
+#include "made_store.h"
 #include "rl/learner.h"
 
 enum { MAX_WINDOWS = 99, MAX_THREADS = 64, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };
@@ -46,85 +46,6 @@ typedef struct bench {
     const char *acts[MAX_ACTS];
 } bench;
 
-static void need(keel_status status, const keel_err *err) {
-    if (status == KEEL_OK) return;
-    fprintf(stderr, "%s: %s\n", err->where, err->message);
-    exit(1);
-}
-
-/* ---- a store of made-up conversations ---- */
-
-static void add_conversation(bench *b, int index, keel_rng *rng, size_t acts) {
-    static keel_turn turns[2 * TURNS];
-    static keel_decision decisions[TURNS];
-    static keel_candidate taken[TURNS];
-    keel_err err = {0};
-    keel_added added;
-    char id[16];
-    snprintf(id, sizeof id, "%d", index);
-    for (size_t t = 0; t < TURNS; ++t) {
-        const char *act = b->acts[keel_rng_below(rng, acts)];
-        turns[2 * t] = (keel_turn){.role = KEEL_ROLE_USER, .text = ""};
-        turns[2 * t + 1] = (keel_turn){.role = KEEL_ROLE_ASSISTANT, .text = "", .act = act};
-        taken[t] = (keel_candidate){.act = act, .taken = true};
-        decisions[t] = (keel_decision){.turn = 2 * t + 1, .n_candidates = 1, .candidates = &taken[t]};
-    }
-    keel_conversation made = {.source = "bench",
-                              .external_id = id,
-                              .completed = KEEL_UNKNOWN,
-                              .n_turns = 2 * TURNS,
-                              .turns = turns,
-                              .n_decisions = TURNS,
-                              .decisions = decisions};
-    need(keel_store_add_conversation(b->store, &made, false, "bench", &added, &err), &err);
-}
-
-static void add_features(bench *b, int64_t decision, keel_rng *rng, const shape *s) {
-    static float state[1 << 16], prior[MAX_ACTS];
-    keel_err err = {0};
-    keel_features made = {.state_dim = s->features, .n_actions = s->acts, .state = state, .log_prior = prior};
-    for (size_t i = 0; i < s->features; ++i) state[i] = (float)keel_rng_normal(rng);
-    need(keel_store_put_features(b->store, "bench", decision, &made, &err), &err);
-}
-
-static void add_transitions(bench *b, const keel_conversation *stored, keel_rng *rng, const shape *s) {
-    keel_transition made[TURNS];
-    keel_err err = {0};
-    for (size_t t = 0; t < TURNS; ++t) {
-        const keel_decision *at = &stored->decisions[t];
-        made[t] = (keel_transition){.decision_id = at->id,
-                                    .candidate_id = at->candidates[0].id,
-                                    .next_decision_id = t + 1 < TURNS ? at[1].id : 0,
-                                    .terminal = t + 1 == TURNS};
-        for (int k = 0; k < KEEL_N_REWARDS; ++k) {
-            made[t].reward.value[k] = (float)(2 * keel_rng_uniform(rng) - 1);
-            made[t].reward.present[k] = true;
-        }
-        add_features(b, at->id, rng, s);
-    }
-    need(keel_store_put_transitions(b->store, stored->id, made, TURNS, &err), &err);
-}
-
-static void fill_store(bench *b, const shape *s) {
-    keel_rng rng = keel_rng_stream(1, "bench", 0);
-    keel_arena arena = {0};
-    keel_err err = {0};
-    need(keel_store_begin(b->store, &err), &err);
-    for (int c = 0; c < CONVERSATIONS; ++c) {
-        keel_conversation *stored;
-        int64_t id;
-        char name[16];
-        snprintf(name, sizeof name, "%d", c);
-        add_conversation(b, c, &rng, s->acts);
-        need(keel_store_find_conversation(b->store, name, &id, &err), &err);
-        need(keel_store_conversation(b->store, id, &arena, &stored, &err), &err);
-        add_transitions(b, stored, &rng, s);
-        keel_arena_reset(&arena);
-    }
-    need(keel_store_commit(b->store, &err), &err);
-    keel_arena_free(&arena);
-}
-
 /* ---- life ---- */
 
 static void open_store(bench *b, const shape *s) {
@@ -140,15 +61,15 @@ static void open_store(bench *b, const shape *s) {
         snprintf(b->names[i], sizeof b->names[i], "act%zu", i);
         b->acts[i] = b->names[i];
     }
-    need(keel_store_open(&b->store, path, KEEL_STORE_CREATE, &err), &err);
-    fill_store(b, s);
+    bench_need(keel_store_open(&b->store, path, KEEL_STORE_CREATE, &err), &err);
+    bench_fill_store(b->store, CONVERSATIONS, TURNS, s->features, b->acts, s->acts);
 }
 
 static void open_bench(bench *b, const shape *s, const char *kind, size_t threads) {
     keel_err err = {0};
     keel_learner_config config;
     *b = (bench){0};
-    need(keel_learner_preset("keel", "cql", &config, &err), &err);
+    bench_need(keel_learner_preset("keel", "cql", &config, &err), &err);
     if (strcmp(kind, "scalar") == 0) {
         config.vector_heads = false;
         config.dropout = config.weight_decay = 0;
@@ -169,9 +90,9 @@ static void open_bench(bench *b, const shape *s, const char *kind, size_t thread
                                     .batch = s->batch,
                                     .cache_bytes = KEEL_SAMPLER_CACHE,
                                     .seed = 1};
-    need(keel_sampler_open(&b->sampler, b->store, NULL, &sampling, &err), &err);
-    need(keel_pool_open(&b->pool, threads, &err), &err);
-    need(keel_learner_open(&b->learner, &config, &net, NULL, b->pool, &err), &err);
+    bench_need(keel_sampler_open(&b->sampler, b->store, NULL, &sampling, &err), &err);
+    bench_need(keel_pool_open(&b->pool, threads, &err), &err);
+    bench_need(keel_learner_open(&b->learner, &config, &net, NULL, b->pool, &err), &err);
 }
 
 static void close_bench(bench *b) {
@@ -199,8 +120,8 @@ static double steps_per_second(bench *b, double seconds) {
     double start = clock_of(alone), now;
     do {
         for (int i = 0; i < 8; ++i, ++steps) {
-            need(keel_sampler_draw(b->sampler, b->learner.step, &batch, &err), &err);
-            need(keel_learner_step(&b->learner, &batch, &parts, &err), &err);
+            bench_need(keel_sampler_draw(b->sampler, b->learner.step, &batch, &err), &err);
+            bench_need(keel_learner_step(&b->learner, &batch, &parts, &err), &err);
         }
         now = clock_of(alone);
     } while (now - start < seconds);
