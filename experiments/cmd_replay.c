@@ -8,6 +8,7 @@
 #include "experiments/open.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "rl/answer.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -16,34 +17,27 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
-    {"--limit", "N", false, false, "how many decisions are shown (default: 20)"},
+    {"--limit", "N", false, false, "how many decisions are shown (default: 20); all are counted"},
     KEEL_FLAG_END,
 };
 
 typedef struct replaying {
-    const keel_cli *cli;
     keel_store *store;
     const keel_policy *policy;
     const keel_base *base;
     keel_env *env;
     bool disagree_only;
     int64_t limit, seen, differing, shown;
-    cJSON *decisions; /* in cli->result */
+    cJSON *decisions; /* shown; in cli->result */
+    int64_t *ids;     /* [shown] of theirs, room for limit */
 } replaying;
 
 /* ---- which action is which ---- */
 
-/* Place of a candidate among the policy's actions: its own, its act's or its outcome's; -1 if it has none. */
-static int64_t action_of(const replaying *work, const keel_decision *decision, size_t candidate) {
-    const keel_candidate *c = &decision->candidates[candidate];
-    if (work->base->space == KEEL_SPACE_CANDIDATES) return (int64_t)candidate;
-    if (work->base->space == KEEL_SPACE_ACTS) return c->act ? keel_base_act_index(work->base, c->act) : -1;
-    return c->outcome == KEEL_OUTCOME_NONE ? -1 : (int64_t)c->outcome - 1;
-}
-
 static bool was_taken(const replaying *work, const keel_decision *decision, size_t action) {
     for (size_t c = 0; c < decision->n_candidates; c++)
-        if (decision->candidates[c].taken && action_of(work, decision, c) == (int64_t)action) return true;
+        if (decision->candidates[c].taken && keel_answer_action(work->base, decision, c) == (int64_t)action)
+            return true;
     return false;
 }
 
@@ -53,7 +47,7 @@ static int64_t logged_action(const replaying *work, const keel_decision *decisio
                              const keel_choice *choice) {
     int64_t best = -1;
     for (size_t c = 0; c < decision->n_candidates; c++) {
-        int64_t action = decision->candidates[c].taken ? action_of(work, decision, c) : -1;
+        int64_t action = decision->candidates[c].taken ? keel_answer_action(work->base, decision, c) : -1;
         if (action < 0 || (size_t)action >= choice->n) continue;
         if (best < 0 || choice->log_pi[action] > choice->log_pi[best]) best = action;
     }
@@ -146,21 +140,33 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
 
 /* ---- replaying ---- */
 
-static keel_status keep_replay(replaying *work, const keel_decision *decision, const cJSON *json,
-                               keel_err *err) {
+static keel_status keep_decision(const replaying *work, int64_t id, const cJSON *json, keel_err *err) {
     keel_buf text = {0};
     const char *chosen = "";
     const cJSON *action;
-    KEEL_TRY(keel_cli_check_result(work->cli, err));
-    if (!keel_store_writable(work->store)) return KEEL_OK;
     cJSON_ArrayForEach(action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
             chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
     }
     keel_status status = keel_json_print(json, false, &text, err);
     if (status == KEEL_OK)
-        status = keel_store_put_replay(work->store, work->policy->hash, decision->id, chosen, text.data, err);
+        status = keel_store_put_replay(work->store, work->policy->hash, id, chosen, text.data, err);
     keel_buf_free(&text);
+    return status;
+}
+
+/* All that is shown, when the walk is over: nobody waits for the store during it. */
+static keel_status keep_replays(const replaying *work, keel_err *err) {
+    const cJSON *json;
+    size_t i = 0;
+    if (!keel_store_writable(work->store)) return KEEL_OK;
+    KEEL_TRY(keel_store_begin(work->store, err));
+    keel_status status = KEEL_OK;
+    cJSON_ArrayForEach(json, work->decisions) {
+        if (status == KEEL_OK) status = keep_decision(work, work->ids[i++], json, err);
+    }
+    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
+    if (status != KEEL_OK) keel_store_rollback(work->store);
     return status;
 }
 
@@ -168,10 +174,18 @@ static keel_status keep_replay(replaying *work, const keel_decision *decision, c
 static size_t candidate_for(const replaying *work, const keel_decision *decision, size_t action) {
     size_t taken = 0;
     for (size_t c = 0; c < decision->n_candidates; c++) {
-        if (action_of(work, decision, c) == (int64_t)action) return c;
+        if (keel_answer_action(work->base, decision, c) == (int64_t)action) return c;
         if (decision->candidates[c].taken) taken = c;
     }
     return taken;
+}
+
+static keel_status find_features(const replaying *work, const keel_conversation *conversation, size_t place,
+                                 keel_arena *scratch, keel_features *out, keel_err *err) {
+    bool found;
+    KEEL_TRY(keel_base_stored(work->base, work->store, &conversation->decisions[place], scratch, out, &found,
+                              err));
+    return found ? KEEL_OK : keel_base_encode(work->base, conversation, place, scratch, out, err);
 }
 
 static keel_status replay_decision(replaying *work, const keel_conversation *conversation, size_t place,
@@ -179,30 +193,25 @@ static keel_status replay_decision(replaying *work, const keel_conversation *con
     const keel_decision *decision = &conversation->decisions[place];
     keel_features features;
     keel_choice choice;
-    KEEL_TRY(keel_base_encode(work->base, conversation, place, scratch, &features, err));
+    KEEL_TRY(find_features(work, conversation, place, scratch, &features, err));
     KEEL_TRY(keel_policy_decide(work->policy, &features, scratch, &choice, err));
     bool agrees = was_taken(work, decision, choice.chosen);
     *candidate = candidate_for(work, decision, choice.chosen);
     work->seen++;
     work->differing += !agrees;
     if ((work->disagree_only && agrees) || work->shown >= work->limit) return KEEL_OK;
-    work->shown++;
-    cJSON *json = decision_json(work, conversation, decision, &choice, agrees);
-    keel_status status = keep_replay(work, decision, json, err);
-    keel_json_add(work->decisions, NULL, json);
-    return status;
+    work->ids[work->shown++] = decision->id;
+    keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, agrees));
+    return KEEL_OK;
 }
 
-static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *arena, keel_arena *scratch,
-                                       keel_err *err) {
-    keel_conversation *conversation;
-    if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, NULL, "while replaying");
-    keel_arena_reset(arena);
-    KEEL_TRY(keel_store_conversation(work->store, id, arena, &conversation, err));
+static keel_status replay_conversation(replaying *work, const keel_conversation *conversation,
+                                       keel_arena *scratch, keel_err *err) {
     keel_replay_load(work->env, conversation);
     KEEL_TRY(keel_env_reset(work->env, 0, err));
-    for (size_t place = 0; !work->env->done && place < conversation->n_decisions; place++) {
+    for (size_t place = 0; !work->env->done; place++) {
         size_t candidate = 0;
+        if (!conversation->decisions[place].n_candidates) continue; /* the environment leaves it out too */
         keel_arena_reset(scratch);
         KEEL_TRY(replay_decision(work, conversation, place, scratch, &candidate, err));
         KEEL_TRY(keel_env_step(work->env, candidate, err));
@@ -210,58 +219,69 @@ static keel_status replay_conversation(replaying *work, int64_t id, keel_arena *
     return KEEL_OK;
 }
 
-static keel_status replay_ids(replaying *work, const int64_t *ids, size_t count, keel_err *err) {
+static keel_status replay_split(replaying *work, const keel_split *split, keel_err *err) {
     keel_arena arena = {0}, scratch = {0};
-    bool keeps = keel_store_writable(work->store);
-    if (keeps) KEEL_TRY(keel_store_begin(work->store, err));
-    keel_status status = KEEL_OK;
-    for (size_t i = 0; i < count && work->shown < work->limit && status == KEEL_OK; i++)
-        status = replay_conversation(work, ids[i], &arena, &scratch, err);
-    if (status == KEEL_OK && keeps) status = keel_store_commit(work->store, err);
-    if (status != KEEL_OK && keeps) keel_store_rollback(work->store);
+    keel_conversation *conversation = NULL;
+    keel_cursor *cursor;
+    keel_progress progress;
+    size_t done = 0;
+    bool held = false;
+    KEEL_TRY(keel_cursor_open(&cursor, work->store, split, err));
+    keel_progress_start(&progress, "replay", 0);
+    keel_status status = keel_store_hold(work->store, &held, err);
+    while (status == KEEL_OK) {
+        keel_arena_reset(&arena);
+        status = keel_cursor_next(cursor, &arena, &conversation, err);
+        if (status != KEEL_OK || !conversation) break;
+        status = replay_conversation(work, conversation, &scratch, err);
+        keel_progress_step(&progress, ++done, NULL);
+    }
+    keel_cursor_close(cursor);
+    keel_store_release(work->store, held);
     keel_arena_free(&arena);
     keel_arena_free(&scratch);
     return status;
 }
 
-static keel_status choose_ids(const keel_cli *cli, keel_store *store, int64_t **ids, size_t *count,
-                              keel_err *err) {
-    const char *name = keel_cli_value(cli, "--conversation");
-    if (!name) {
-        keel_split split;
-        KEEL_TRY(keel_open_split(cli, store, "test", &split, err));
-        return keel_store_conversation_ids(store, &split, ids, count, err);
-    }
-    if (keel_cli_has(cli, "--split"))
-        return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
-    int64_t *one = keel_alloc(sizeof *one);
-    if (!one) return keel_fail(err, KEEL_E_NOMEM, NULL, "for an id");
-    keel_status status = keel_store_find_conversation(store, name, one, err);
-    if (status != KEEL_OK) {
-        keel_free(one);
-        return status;
-    }
-    *ids = one;
-    *count = 1;
-    return KEEL_OK;
-}
-
-static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
-    int64_t *ids = NULL;
-    size_t count = 0;
-    KEEL_TRY(choose_ids(cli, work->store, &ids, &count, err));
-    cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(cli->result, "policy", work->policy->hash);
-    work->decisions = cJSON_AddArrayToObject(cli->result, "decisions");
-    keel_status status = replay_ids(work, ids, count, err);
-    keel_free(ids);
-    cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
-    cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
+static keel_status replay_one(replaying *work, const char *name, keel_err *err) {
+    keel_arena arena = {0}, scratch = {0};
+    keel_conversation *conversation;
+    int64_t id;
+    KEEL_TRY(keel_store_find_conversation(work->store, name, &id, err));
+    keel_status status = keel_store_conversation(work->store, id, &arena, &conversation, err);
+    if (status == KEEL_OK) status = replay_conversation(work, conversation, &scratch, err);
+    keel_arena_free(&arena);
+    keel_arena_free(&scratch);
     return status;
 }
 
+static keel_status replay_chosen(keel_cli *cli, replaying *work, keel_err *err) {
+    const char *name = keel_cli_value(cli, "--conversation");
+    keel_split split;
+    if (name && keel_cli_has(cli, "--split"))
+        return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
+    if (name) return replay_one(work, name, err);
+    KEEL_TRY(keel_open_split(cli, work->store, "test", &split, err));
+    return replay_split(work, &split, err);
+}
+
+static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
+    work->ids = keel_arena_alloc(&cli->arena, (size_t)work->limit * sizeof *work->ids);
+    if (!work->ids)
+        return keel_fail(err, KEEL_E_NOMEM, "--limit", "no memory for %lld decisions",
+                         (long long)work->limit);
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "policy", work->policy->hash);
+    work->decisions = cJSON_AddArrayToObject(cli->result, "decisions");
+    KEEL_TRY(replay_chosen(cli, work, err));
+    cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
+    cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
+    KEEL_TRY(keel_cli_check_result(cli, err));
+    return keep_replays(work, err);
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
-    replaying work = {.cli = cli, .limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
+    replaying work = {.limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
     keel_policy *policy = NULL;
     keel_base *base = NULL;
     keel_status status;

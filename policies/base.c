@@ -46,6 +46,26 @@ keel_status keel_base_encode(const keel_base *base, const keel_conversation *con
     return base->kind->encode(base, conversation, decision, scratch, out, err);
 }
 
+keel_status keel_base_stored(const keel_base *base, keel_store *store, const keel_decision *decision,
+                             keel_arena *arena, keel_features *out, bool *found, keel_err *err) {
+    bool sets = base->space == KEEL_SPACE_CANDIDATES;
+    size_t n_actions = sets ? decision->n_candidates : base->n_acts;
+    keel_features read = {0};
+    bool there;
+    KEEL_TRY(keel_store_get_features(store, base->hash, decision->id, arena, &read, &there, err));
+    if (there && (read.state_dim != base->state_dim || read.n_actions != n_actions ||
+                  (sets && (read.n_candidates != n_actions || read.candidate_dim != base->candidate_dim))))
+        return keel_fail(
+            err, KEEL_E_STORE, keel_store_path(store),
+            "features of decision %lld are %zu + %zu x %zu + %zu floats, expected %zu + %zu x %zu "
+            "+ %zu: the store is damaged",
+            (long long)decision->id, read.state_dim, read.n_candidates, read.candidate_dim, read.n_actions,
+            base->state_dim, sets ? n_actions : 0, base->candidate_dim, n_actions);
+    *out = read;
+    *found = there;
+    return KEEL_OK;
+}
+
 int32_t keel_base_act_index(const keel_base *base, const char *act) {
     for (size_t i = 0; act && i < base->n_acts; i++)
         if (strcmp(base->acts[i], act) == 0) return (int32_t)i;

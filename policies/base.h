@@ -39,6 +39,11 @@ void keel_base_close(keel_base *base); /* NULL is harmless */
 keel_status keel_base_encode(const keel_base *base, const keel_conversation *conversation, size_t decision,
                              keel_arena *scratch, keel_features *out, keel_err *err);
 
+/* The same as the store has it, into the arena; *found false where it has none. Features that fit neither the
+ * base nor the decision's candidates are damage (KEEL_E_STORE). */
+keel_status keel_base_stored(const keel_base *base, keel_store *store, const keel_decision *decision,
+                             keel_arena *arena, keel_features *out, bool *found, keel_err *err);
+
 /* Encodes what a split has not yet got under this base into the store's features; *encoded (may be NULL) gets
  * the number of decisions. Interruptible and resumable: done work stays. */
 keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base,

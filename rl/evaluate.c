@@ -64,8 +64,7 @@ static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
     const keel_base *base = e->item ? e->item->base : NULL;
     for (size_t d = 0; base && d < n; ++d) {
         const keel_decision *decision = &s->conversation->decisions[d];
-        KEEL_TRY(keel_store_get_features(e->store, base->hash, decision->id, &s->arena, &s->features[d],
-                                         &s->found[d], err));
+        KEEL_TRY(keel_base_stored(base, e->store, decision, &s->arena, &s->features[d], &s->found[d], err));
     }
     return KEEL_OK;
 }

@@ -58,6 +58,15 @@ expect "an algorithm set twice, otherwise" 2 "the configuration says bc" train -
 # shellcheck disable=SC2086
 "$KEEL" sft --store s.db --base builtin --out sbase $tune >/dev/null
 expect "a policy on acts" 0 "" train --store s.db --base sbase --algo cql --out policy --quiet --set steps=200 --set hidden=16 --set batch=32
+"$KEEL" simulate --store bare.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null
+expect "a replay of all" 0 "" replay --store s.db --policy policy --quiet --split train --limit 100000 --json
+cp out.txt whole.json
+expect "a replay of all, encoding anew" 0 "" replay --store bare.db --policy policy --quiet --split train --limit 100000 --json
+cmp -s out.txt whole.json || fail "features of the store and encoded ones give the same replay"
+expect "a replay of which two are shown" 0 "" replay --store s.db --policy policy --quiet --split train --limit 2 --disagree --json
+[ "$(grep -c '"agrees": false' out.txt)" = 2 ] && [ "$(grep -c '"agrees"' out.txt)" = 2 ] || fail "two that differ are shown"
+[ "$(json seen out.txt)" = "$(grep -c '"agrees"' whole.json)" ] || fail "all decisions are counted, shown or not"
+[ "$(json differing out.txt)" = "$(grep -c '"agrees": false' whole.json)" ] || fail "all that differ are counted, shown or not"
 echo '{"env": "support-desk", "dangerous": 0}' >kind.json
 expect "a policy plays on" 0 "" simulate --store played.db --env support-desk --policy policy --episodes 30 --quiet
 says "who plays" "policy-"

@@ -368,6 +368,38 @@ static void encoding_fills_the_store_once(void **state) {
     keel_base_close(base);
 }
 
+static void stored_features_must_fit_the_decision(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    keel_pool *pool;
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    keel_features stored;
+    bool found = true;
+    add_sets(store, 70, "train");
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_ok(keel_store_conversation(store, 1, &arena, &conversation, &err));
+    keel_decision *decision = &conversation->decisions[0];
+    assert_ok(keel_base_stored(base, store, decision, &arena, &stored, &found, &err));
+    assert_false(found);
+    assert_ok(keel_pool_open(&pool, 1, &err));
+    assert_ok(keel_encode_store(store, &split, base, pool, NULL, &err));
+    assert_ok(keel_base_stored(base, store, decision, &arena, &stored, &found, &err));
+    assert_true(found);
+    assert_int_equal(stored.n_actions, decision->n_candidates);
+    decision->n_candidates--; /* as if a candidate had been taken out of the file */
+    assert_int_equal(keel_base_stored(base, store, decision, &arena, &stored, &found, &err), KEEL_E_STORE);
+    assert_non_null(strstr(err.message, "the store is damaged"));
+    decision->n_candidates++;
+    base->state_dim++;
+    assert_int_equal(keel_base_stored(base, store, decision, &arena, &stored, &found, &err), KEEL_E_STORE);
+    base->state_dim--;
+    keel_pool_close(pool);
+    keel_base_close(base);
+    keel_arena_free(&arena);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -385,6 +417,7 @@ int main(void) {
         TEST(features_depend_on_nothing_but_what_was_said_before),
         TEST(a_late_decision_takes_no_more_memory_than_an_early_one),
         TEST(encoding_fills_the_store_once),
+        TEST(stored_features_must_fit_the_decision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
