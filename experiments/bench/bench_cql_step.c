@@ -25,7 +25,7 @@
 #include <cblas.h>
 
 #include "core/file.h"
-#include "made_store.h"
+#include "experiments/bench/made_store.h"
 #include "rl/learner.h"
 
 enum { MAX_WINDOWS = 99, MAX_THREADS = 64, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };

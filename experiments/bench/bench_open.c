@@ -13,7 +13,7 @@
 #include "core/file.h"
 #include "core/memory.h"
 #include "datasets/sampler.h"
-#include "made_store.h"
+#include "experiments/bench/made_store.h"
 
 enum { FEATURES = 64, ACTS = 12, BATCH = 256, DRAWS = 100, MAX_ROUNDS = 99 };
 

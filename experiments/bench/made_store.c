@@ -1,4 +1,4 @@
-#include "made_store.h"
+#include "experiments/bench/made_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
