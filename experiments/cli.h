@@ -72,7 +72,8 @@ keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, co
                            bool *help, keel_err *err);
 void keel_cli_free(keel_cli *cli);
 
-/* Runs the verb, within --memory if that is given. A result that lacks a part for want of memory is KEEL_E_NOMEM, not KEEL_OK. */
+/* Runs the verb, within --memory if that is given. A result that lacks a part for want of memory is
+ * KEEL_E_NOMEM, not KEEL_OK. */
 keel_status keel_cli_run(keel_cli *cli, keel_err *err);
 /* The same check, before a result is kept somewhere. */
 keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err);
