@@ -226,7 +226,7 @@ static void missing_data_is_named_with_what_to_do(void **state) {
 
 static void the_recipes_that_come_along_load(void **state) {
     (void)state;
-    static const char *const names[] = {"quickstart", "xstest", "hh-rlhf", "sgd"};
+    static const char *const names[] = {"quickstart", "simulator", "xstest", "hh-rlhf", "sgd"};
     static const char *const needed[] = {"xstest", "hh-rlhf", "sgd/train", "sgd/dev"};
     char path[512], data[512];
     for (size_t i = 0; i < 4; i++) {
@@ -235,7 +235,7 @@ static void the_recipes_that_come_along_load(void **state) {
     }
     snprintf(data, sizeof data, "%s/data", folder);
     keel_recipe_places places = {.data = data, .out = "O"};
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         keel_recipe recipe;
         keel_err err = {0};
         snprintf(path, sizeof path, KEEL_SOURCE_DIR "/experiments/recipes/%s.json", names[i]);
