@@ -110,10 +110,10 @@ static void put_filled(line *out, const char *name, size_t length, const filling
     } else if (is("value", name, length)) {
         if (with->text)
             put(out, with->text);
-        else
+        else if (with->slot)
             put_value(out, with->slot, with->value);
     } else if (is("label", name, length)) {
-        put(out, with->label);
+        if (with->label) put(out, with->label);
     } else if (is("task", name, length)) {
         put(out, desk->user.intent->task);
     } else if (is("summary", name, length)) {

@@ -36,7 +36,7 @@ static double regress_all(const keel_loss *l, const keel_tensor *taken, size_t a
     const float *theta = taken->data + at * n, *y = l->y + at * n;
     double sum = 0;
     for (size_t j = 0; j < n; ++j) {
-        float loss, slope;
+        float loss = 0, slope = 0; /* no analyser sees through the clones of KEEL_WIDE */
         regress(theta[j], ((float)j + 0.5f) / (float)n, y, n, &loss, &slope);
         sum += (double)loss / (double)n;
         slopes[j] = slope / ((float)n * (float)l->batch->n);
