@@ -179,7 +179,7 @@ static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *s
     if (!table) status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for its networks' table");
     for (size_t i = 0; status == KEEL_OK && i < n; ++i)
         status = keel_qnet_list(&nets[i].shape, nets[i].name, &arena, table + nets[i].first, err);
-    if (learner->kind->multiplier)
+    if (status == KEEL_OK && learner->kind->multiplier)
         table[used] = (keel_param){"log_multiplier", 1, 1, KEEL_INIT_ZERO, 1, false};
     if (status == KEEL_OK)
         status = keel_params_make(&learner->params, table, used + learner->kind->multiplier, err);
