@@ -110,8 +110,8 @@ static void evaluation_survives_every_failing_allocation(void **state) {
 
 static void training_survives_every_failing_allocation_and_still_comes_to_its_end(void **state) {
     (void)state;
-    static const char *const algorithms[] = {"cql", "ilql", "awac"};
-    for (size_t i = 0; i < 3; ++i) {
+    static const char *const algorithms[] = {"cql", "cql-lagrange", "ilql", "awac"};
+    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; ++i) {
         algorithm = algorithms[i];
         assert_true(fail_each(try_train) > 50);
         assert_true(keel_file_exists("scratch-rl-faults/policy/keel.json"));
