@@ -12,9 +12,10 @@
 
 static const char *const conversation_keys[] = {"id",    "messages", "risk",      "completed", "split",
                                                 "group", "meta",     "truncated", NULL};
-static const char *const message_keys[] = {"role",   "content",    "latency_ms", "model",
-                                           "act",    "propensity", "candidates", "feedback",
-                                           "reward", "outcome",    NULL};
+/* "content" comes first: where it holds more than text, the list from its second key on keeps it in meta. */
+static const char *const message_keys[] = {"content", "role",       "latency_ms", "model",
+                                           "act",     "propensity", "candidates", "feedback",
+                                           "reward",  "outcome",    NULL};
 static const char *const candidate_keys[] = {"content", "model",    "act",        "propensity", "outcome",
                                              "reward",  "feedback", "latency_ms", "taken",      NULL};
 
@@ -46,6 +47,31 @@ static bool has(const cJSON *object, const char *key) {
 
 static keel_status read_text(reader *in, const cJSON *object, const char *key, const char **out) {
     return keel_json_string(object, key, false, out, in->place, in->err);
+}
+
+/* Content is a text, or the list of parts that chat services log, {"type": "text", "text": ...} among images
+ * and the like: the texts, one below the other. *whole: there was nothing else in it. */
+static keel_status read_content(reader *in, const cJSON *object, const char **out, bool *whole) {
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "content");
+    *whole = true;
+    if (!cJSON_IsArray(list)) return read_text(in, object, "content", out);
+    keel_buf joined = {0};
+    keel_status status = KEEL_OK;
+    for (const cJSON *part = list->child; part && status == KEEL_OK; part = part->next) {
+        const char *text = cJSON_IsString(part) ? part->valuestring : NULL;
+        if (!text && !cJSON_IsObject(part))
+            status = keel_fail(in->err, KEEL_E_PARSE, in->place,
+                               "content: expected its parts to be texts or objects");
+        else if (!text)
+            status = read_text(in, part, "text", &text);
+        if (!text) *whole = false;
+        if (text && joined.length) keel_buf_text(&joined, "\n");
+        if (text) keel_buf_text(&joined, text);
+    }
+    if (status == KEEL_OK)
+        *out = joined.failed ? NULL : keel_arena_strdup(in->import->arena, joined.length ? joined.data : "");
+    keel_buf_free(&joined);
+    return status == KEEL_OK && !*out ? nomem(in) : status;
 }
 
 static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
@@ -175,6 +201,7 @@ static keel_status read_judgements(reader *in, const cJSON *object, keel_candida
 
 static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, int index,
                                   keel_candidate *out) {
+    bool whole;
     *out = (keel_candidate){0};
     if (cJSON_IsString(item)) {
         out->text = item->valuestring;
@@ -183,14 +210,14 @@ static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, in
     if (!cJSON_IsObject(item))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
                          index);
-    KEEL_TRY(read_text(in, item, "content", &out->text));
+    KEEL_TRY(read_content(in, item, &out->text, &whole));
     KEEL_TRY(read_judgements(in, item, out));
     KEEL_TRY(keel_json_bool(item, "taken", false, &out->taken, in->place, in->err));
     if (!out->text && !out->act)
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected content or an act",
                          index);
     if (!out->text) out->text = "";
-    return keep_message_extra(in, item, candidate_keys, turn, index);
+    return keep_message_extra(in, item, candidate_keys + !whole, turn, index);
 }
 
 static bool agree(const char *a, const char *b) {
@@ -278,9 +305,14 @@ static keel_status check_not_judged(reader *in, const cJSON *message, keel_role 
 static keel_status read_role(reader *in, const cJSON *message, keel_role *out) {
     const char *role = NULL;
     KEEL_TRY(keel_json_string(message, "role", true, &role, in->place, in->err));
+    if (strcmp(role, "developer") == 0) role = "system"; /* what newer chat services call it */
     if (keel_role_parse(role, out)) return KEEL_OK;
-    return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                     "role: expected system, user, assistant or tool, got \"%s\"", role);
+    keel_fail(in->err, KEEL_E_INVALID, in->place,
+              "role: expected system (or developer), user, assistant or tool, got \"%s\"", role);
+    if (strcmp(role, "human") == 0) keel_hint(in->err, "call the human \"user\"");
+    if (strcmp(role, "gpt") == 0 || strcmp(role, "model") == 0)
+        keel_hint(in->err, "call the model \"assistant\"");
+    return KEEL_E_INVALID;
 }
 
 /* Turn and, for an assistant, decision. A message without content but with candidates is a decision never
@@ -288,12 +320,15 @@ static keel_status read_role(reader *in, const cJSON *message, keel_role *out) {
 static keel_status read_message(reader *in, const cJSON *message, bool last) {
     keel_candidate said = {.taken = true};
     keel_role role;
+    bool whole;
     size_t turn = in->out->n_turns;
     KEEL_TRY(read_role(in, message, &role));
-    KEEL_TRY(read_text(in, message, "content", &said.text));
+    KEEL_TRY(read_content(in, message, &said.text, &whole));
+    /* Chat services log a refusal of the model's own beside a content of null. */
+    if (!said.text && role == KEEL_ROLE_ASSISTANT) KEEL_TRY(read_text(in, message, "refusal", &said.text));
     if (role != KEEL_ROLE_ASSISTANT) KEEL_TRY(check_not_judged(in, message, role));
     KEEL_TRY(read_judgements(in, message, &said));
-    KEEL_TRY(keep_message_extra(in, message, message_keys, turn, -1));
+    KEEL_TRY(keep_message_extra(in, message, message_keys + !whole, turn, -1));
     bool silent = !said.text && !said.act && !has(message, "tool_calls");
     if (silent && !has(message, "candidates"))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: expected a text, got nothing");
@@ -319,7 +354,10 @@ static void add_open_decision(keel_conversation *out) {
 
 static keel_status read_messages(reader *in, const cJSON *object) {
     const cJSON *list = NULL;
-    KEEL_TRY(keel_json_array(object, "messages", true, &list, in->where, in->err));
+    keel_status status = keel_json_array(object, "messages", true, &list, in->where, in->err);
+    if (status != KEEL_OK && has(object, "conversations"))
+        keel_hint(in->err, "rename conversations, from and value to messages, role and content");
+    KEEL_TRY(status);
     size_t count = (size_t)cJSON_GetArraySize(list), index = 0;
     if (!count) return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
     in->out->turns = keel_arena_calloc(in->import->arena, count, sizeof *in->out->turns);

@@ -84,6 +84,37 @@ static void a_decision_may_never_have_been_taken(void **state) {
     assert_true(a->decisions[0].candidates[1].taken); /* said at its second mention: somewhere it was */
 }
 
+/* As OpenAI's chat API logs them. */
+static void content_in_parts_is_their_texts_and_the_rest_is_kept(void **state) {
+    (void)state;
+    import_chat(
+        "{\"id\":\"a\",\"messages\":[{\"role\":\"developer\",\"content\":\"S\"},"
+        "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"What\"},{\"type\":\"image_url\"},"
+        "\"is it?\"]},{\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"A cat\"}],"
+        "\"candidates\":[{\"content\":[\"A\",\"dog\"]}]},{\"role\":\"user\",\"content\":[]},"
+        "{\"role\":\"assistant\",\"content\":null,\"refusal\":\"I can't\"}]}\n");
+    keel_conversation *a = get("a");
+    assert_int_equal(a->turns[0].role, KEEL_ROLE_SYSTEM);
+    assert_string_equal(a->turns[1].text, "What\nis it?");
+    assert_string_equal(a->decisions[0].candidates[0].text, "A cat");
+    assert_string_equal(a->decisions[0].candidates[1].text, "A\ndog");
+    assert_string_equal(a->turns[3].text, "");
+    assert_string_equal(a->turns[4].text, "I can't");
+    contains(a->meta,
+             "{\"turn\":1,\"content\":[{\"type\":\"text\",\"text\":\"What\"},{\"type\":\"image_url\"}");
+    assert_null(strstr(a->meta, "A cat"));
+}
+
+static void other_tools_names_get_a_hint(void **state) {
+    (void)state;
+    assert_int_equal(import_as("chat", NULL, put("s.jsonl", "{\"conversations\":[{\"from\":\"human\"}]}")),
+                     KEEL_E_PARSE);
+    contains(err.hint, "rename conversations");
+    assert_int_equal(import_as("chat", NULL, put("s.jsonl", "{\"messages\":[{\"role\":\"gpt\"}]}")),
+                     KEEL_E_INVALID);
+    contains(err.hint, "assistant");
+}
+
 static void any_language_passes_unharmed(void **state) {
     (void)state;
     import_chat("{\"id\":\"\xe4\xb8\x80\",\"messages\":[{\"role\":\"user\",\"content\":"
@@ -149,6 +180,8 @@ static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
         {"{\"messages\":[{\"content\":\"x\"}]}", KEEL_E_PARSE, "role"},
         {"{\"messages\":[{\"role\":\"user\"}]}", KEEL_E_PARSE, "content"},
         {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", KEEL_E_PARSE, "content"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":[5]}]}", KEEL_E_PARSE, "content"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":5}]}]}", KEEL_E_PARSE, "text"},
         {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"feedback\":1}]}", KEEL_E_INVALID, "feedback"},
         {"{\"id\":true,\"messages\":[" USER "]}", KEEL_E_PARSE, "id"},
         {"{\"id\":\"\",\"messages\":[" USER "]}", KEEL_E_INVALID, "id"},
@@ -254,6 +287,8 @@ int main(void) {
         TEST(a_plain_conversation_is_turns_and_decisions),
         TEST(every_optional_key_finds_its_place),
         TEST(a_decision_may_never_have_been_taken),
+        TEST(content_in_parts_is_their_texts_and_the_rest_is_kept),
+        TEST(other_tools_names_get_a_hint),
         TEST(any_language_passes_unharmed),
         TEST(the_same_file_twice_changes_nothing),
         TEST(gzipped_lines_and_arrays_read_as_plain_lines),
