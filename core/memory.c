@@ -42,7 +42,7 @@ void keel_allocator_set(const keel_allocator *allocator) {
 
 /* Signed: a block that came from elsewhere (cJSON before its memory was routed here) may be given back here.
  */
-static atomic_llong used, peak;
+static atomic_llong used;
 static size_t limit = SIZE_MAX;
 
 void keel_memory_limit(size_t bytes) {
@@ -59,13 +59,8 @@ size_t keel_memory_left(void) {
     return limit == SIZE_MAX ? SIZE_MAX : taken < limit ? limit - taken : 0;
 }
 
-size_t keel_memory_peak(void) {
-    return (size_t)atomic_load(&peak);
-}
-
 static void count(long long bytes) {
-    long long now = atomic_fetch_add(&used, bytes) + bytes, most = atomic_load(&peak);
-    while (now > most && !atomic_compare_exchange_weak(&peak, &most, now)) continue;
+    atomic_fetch_add(&used, bytes);
 }
 
 static long long size_of(void *block) {

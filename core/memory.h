@@ -36,7 +36,6 @@ bool keel_size_add(size_t a, size_t b, size_t *sum);
 void keel_memory_limit(size_t bytes); /* SIZE_MAX: none, as at the start. From one thread */
 bool keel_memory_limited(void);
 size_t keel_memory_left(void); /* within the limit; SIZE_MAX where there is none */
-size_t keel_memory_peak(void); /* the most that was ever handed out */
 
 /* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live
  * until the next reset or free. After a reset all memory of the round before is one block, so a loop that

@@ -27,10 +27,6 @@ keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, k
     return shift + (keel_real)log(sum);
 }
 
-keel_real keel_logsumexp(const keel_real *x, size_t count) {
-    return keel__softmax(x, NULL, count, NULL);
-}
-
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out) {
     keel_real shift = shift_of(x, NULL, count);
     double sum = 0;

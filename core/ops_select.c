@@ -94,10 +94,6 @@ keel_tensor *keel_op_pick_heads(keel_tape *tape, keel_tensor *x, const int32_t *
         (keel_node){.backward = pick_heads_backward, .out = out, .x = x, .index = column, .count = heads});
 }
 
-keel_tensor *keel_op_pick(keel_tape *tape, keel_tensor *x, const int32_t *column) {
-    return keel_op_pick_heads(tape, x, column, 1);
-}
-
 static void mix_heads_backward(const keel_node *node) {
     const keel_tensor *out = node->out;
     size_t actions = out->cols;

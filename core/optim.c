@@ -107,22 +107,6 @@ void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_r
     }
 }
 
-double keel_clip_norm(keel_real *grads, size_t size, double limit) {
-    /* Eight running sums, so that additions need not wait for each other; their order is fixed. */
-    double sums[8] = {0}, total = 0;
-    size_t whole = size - size % 8;
-    for (size_t i = 0; i < whole; i += 8)
-        for (size_t j = 0; j < 8; ++j) sums[j] += (double)grads[i + j] * (double)grads[i + j];
-    for (size_t i = whole; i < size; ++i) total += (double)grads[i] * (double)grads[i];
-    for (size_t j = 0; j < 8; ++j) total += sums[j];
-    double norm = sqrt(total);
-    if (limit > 0 && norm > limit) {
-        keel_real factor = (keel_real)(limit / norm);
-        for (size_t i = 0; i < size; ++i) grads[i] *= factor;
-    }
-    return norm;
-}
-
 KEEL_WIDE static void blend(keel_real *restrict to, const keel_real *from, size_t size, keel_real keep,
                             keel_real take) {
     for (size_t i = 0; i < size; ++i) to[i] = keep * to[i] + take * from[i];

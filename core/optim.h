@@ -38,8 +38,6 @@ void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params
 void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table,
                          keel_sparse_grad *const *grads, size_t n, double rate_factor, size_t part,
                          size_t parts);
-/* Scales grads so that their L2 norm is at most limit (limit 0: no clipping); returns the norm before. */
-double keel_clip_norm(keel_real *grads, size_t size, double limit);
 /* target <- (1 - tau) target + tau online */
 void keel_polyak(keel_real *target, const keel_real *online, size_t size, double tau);
 

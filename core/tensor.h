@@ -117,9 +117,7 @@ keel_tensor *keel_op_min(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t count);
 /* y[R, cols] = x[index[r], :]; index is borrowed until backward. */
 keel_tensor *keel_op_rows(keel_tape *tape, keel_tensor *x, const int32_t *index, size_t n_rows);
-/* y[B,1] = x[b, column[b]]; column borrowed. */
-keel_tensor *keel_op_pick(keel_tape *tape, keel_tensor *x, const int32_t *column);
-/* y[B,K]: y[b,k] = x[b, k*A + column[b]], x [B, K*A]: one action out of each of K heads. */
+/* y[B,K]: y[b,k] = x[b, k*A + column[b]], x [B, K*A]: one action out of each of K heads; column borrowed. */
 keel_tensor *keel_op_pick_heads(keel_tape *tape, keel_tensor *x, const int32_t *column, size_t heads);
 /* y[B,A] = sum_k weight[k] x[b, k*A + a], x [B, K*A]; weight [K] borrowed. */
 keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t heads);
@@ -167,7 +165,6 @@ keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor); /* 
 
 /* ---- plain numerics shared by losses, samplers and policies ---- */
 
-keel_real keel_logsumexp(const keel_real *x, size_t count);              /* -INFINITY for count 0 */
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
 
@@ -182,17 +179,11 @@ void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
 
 /* ---- sparse gradients of embedding tables ---- */
 
-/* Collects (row, gradient) contributions; merged over shards in shard order, row by row, so sums do not
- * depend on threads. Rows come out ascending. */
+/* Collects (row, gradient) contributions of one shard of a batch. An optimizer adds shards up row by row, in
+ * shard order (keel_adam_step_rows), so sums do not depend on threads. */
 keel_status keel_sparse_grad_open(keel_sparse_grad **out, size_t table_rows, size_t cols, keel_err *err);
 void keel_sparse_grad_close(keel_sparse_grad *grad);
 void keel_sparse_grad_clear(keel_sparse_grad *grad);
-/* Adds. After KEEL_E_NOMEM `into` holds a part; clear it. */
-keel_status keel_sparse_grad_merge(keel_sparse_grad *into, const keel_sparse_grad *from, keel_err *err);
 size_t keel_sparse_grad_count(const keel_sparse_grad *grad); /* rows touched */
-/* [count] ascending, and [count, cols] in the same order; valid until the gradient changes. Sorts on the
- * first call after a change, so two threads must not make it at once. */
-const uint32_t *keel_sparse_grad_rows(const keel_sparse_grad *grad);
-const keel_real *keel_sparse_grad_values(const keel_sparse_grad *grad);
 
 #endif

@@ -51,12 +51,6 @@ size_t keel_utf8_valid_prefix(const char *text, size_t length) {
     }
 }
 
-size_t keel_utf8_count(const char *text, size_t length) {
-    size_t count = 0;
-    for (size_t i = 0; i < length; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return count;
-}
-
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
     if (length <= max_bytes) return length;
     size_t cut = max_bytes;

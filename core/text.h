@@ -14,9 +14,6 @@
  * valid. */
 size_t keel_utf8_valid_prefix(const char *text, size_t length);
 
-/* Number of code points of valid UTF-8. */
-size_t keel_utf8_count(const char *text, size_t length);
-
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 

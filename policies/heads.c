@@ -194,10 +194,6 @@ void keel_heads_close(keel_heads *heads) {
     keel_free(heads);
 }
 
-bool keel_heads_fitted(const keel_heads *heads, size_t head) {
-    return head < heads->n_heads && heads->fitted[head];
-}
-
 static int by_number(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);

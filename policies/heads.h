@@ -71,7 +71,6 @@ keel_status keel_heads_fit(const keel_heads_builder *builder, keel_pool *pool, k
                            keel_err *err);
 void keel_heads_close(keel_heads *heads); /* NULL is harmless */
 
-bool keel_heads_fitted(const keel_heads *heads, size_t head); /* false: absent */
 /* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The
  * weights are those that did not see the group. Thread-safe. */
 void keel_heads_logits(const keel_heads *heads, const keel_heads_row *row, int64_t group, float *logits);

@@ -291,8 +291,8 @@ static void misfits_are_refused_and_told_by_name(void **state) {
     expect_refused(w, keel_op_concat(t, (keel_tensor *const[]){X, keel_tape_input(t, INPUT, 1, 1)}, 2),
                    "keel_op_concat");
     expect_refused(w, keel_op_rows(t, X, (const int32_t[]){B}, 1), "keel_op_rows");
-    expect_refused(w, keel_op_pick(t, X, outside), "keel_op_pick_heads");
-    expect_refused(w, keel_op_pick(t, X, negative), "keel_op_pick_heads");
+    expect_refused(w, keel_op_pick_heads(t, X, outside, 1), "keel_op_pick_heads");
+    expect_refused(w, keel_op_pick_heads(t, X, negative, 1), "keel_op_pick_heads");
     expect_refused(w, keel_op_pick_heads(t, X, outside, 2), "keel_op_pick_heads");
     expect_refused(w, keel_op_mix_heads(t, X, INPUT, 2), "keel_op_mix_heads");
     expect_refused(w, keel_op_logsumexp(t, X, none), "keel_op_logsumexp");

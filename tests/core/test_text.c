@@ -73,10 +73,9 @@ static void a_nul_byte_is_not_valid_text(void **state) {
     }
 }
 
-static void counting_and_cutting_go_by_code_points(void **state) {
+static void cuts_never_part_a_code_point(void **state) {
     (void)state;
     const char *text = "a\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80";
-    assert_int_equal(keel_utf8_count(text, strlen(text)), 4);
     const size_t cuts[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
     for (size_t max = 0; max < 12; max++) assert_int_equal(keel_utf8_cut(text, 10, max), cuts[max]);
 }
@@ -117,7 +116,7 @@ static void folding_makes_room_for_code_points_that_grow(void **state) {
     keel_arena arena = {0};
     char *folded = keel_text_fold(&arena, text, strlen(text));
     assert_non_null(folded);
-    assert_int_equal(keel_utf8_count(folded, strlen(folded)), 50 * 18);
+    assert_int_equal(strlen(folded), 50 * (15 * 2 + 3)); /* 15 letters and 3 spaces each */
     keel_arena_free(&arena);
 }
 
@@ -142,7 +141,7 @@ static void hostile_runs_of_marks_fold_in_linear_time(void **state) {
     for (size_t i = 0; i < PAIRS; i++) memcpy(text + 2 * i, i < PAIRS / 2 ? "\xcc\x81" : "\xcc\xa3", 2);
     char *folded = keel_text_fold(&arena, text, 2 * PAIRS);
     assert_non_null(folded);
-    assert_int_equal(keel_utf8_count(folded, strlen(folded)), PAIRS);
+    assert_int_equal(strlen(folded), 2 * PAIRS);
     keel_arena_free(&arena);
 }
 
@@ -271,7 +270,7 @@ int main(void) {
         cmocka_unit_test(valid_utf8_is_accepted_up_to_the_largest_code_point),
         cmocka_unit_test(invalid_utf8_ends_the_valid_prefix_where_it_starts),
         cmocka_unit_test(a_nul_byte_is_not_valid_text),
-        cmocka_unit_test(counting_and_cutting_go_by_code_points),
+        cmocka_unit_test(cuts_never_part_a_code_point),
         cmocka_unit_test(folding_lowers_normalises_and_straightens_apostrophes),
         cmocka_unit_test(folding_makes_room_for_code_points_that_grow),
         cmocka_unit_test(folding_ends_at_bytes_that_are_not_utf8),
