@@ -66,7 +66,10 @@ static keel_status effective_weights(const keel_learner_config *config, const do
     if (kept <= 0 && keel_learner_kind_of(config->algorithm)->target != KEEL_TARGET_NONE) {
         keel_fail(err, KEEL_E_INVALID, "reward",
                   "no reward component with a weight is known of any transition");
-        return keel_hint(err, "label the store first (keel label), or learn by imitation (--algo bc)");
+        return keel_hint(
+            err, "outcomes (keel label judges them) earn by the conversation's risk; completed, feedback, "
+                 "reward and latency_ms earn too: the log must have one of these (keel stats counts "
+                 "them), or imitate it (--algo bc)");
     }
     for (int k = 0; k < KEEL_N_REWARDS; ++k)
         out[k] = kept > 0 && (!coverage || coverage[k] > 0) ? config->weight[k] * total / kept : 0;
