@@ -301,7 +301,9 @@ const keel_verb keel_verb_eval = {
     .more =
         "refusal_rate: of dangerous decisions, the share refused in full. over_refusal_rate: of benign "
         "ones, the share refused in\n"
-        "full or in part. completion_rate: of benign conversations, the share completed. composite_reward, "
+        "full or in part; borderline_refusal_rate: the same by conversation, of benign ones with "
+        "\"borderline\": true in their meta.\n"
+        "completion_rate: of benign conversations, the share completed. composite_reward, "
         "accuracy, speed, safety:\n"
         "what a conversation earns in all, estimated from the answers whose reward is known. Rates carry "
         "Wilson\n"

@@ -398,8 +398,9 @@ static bool any_estimate(const cJSON *rows, const char *metric) {
 
 /* One table of the report: who answered (rows) by what is known of them (columns). */
 static void print_group(const cJSON *group, FILE *out) {
-    static const char *const names[] = {"refusal_rate",     "over_refusal_rate", "completion_rate",
-                                        "composite_reward", "agreement_rate",    "preference_accuracy"};
+    static const char *const names[] = {"refusal_rate",       "over_refusal_rate", "borderline_refusal_rate",
+                                        "completion_rate",    "composite_reward",  "agreement_rate",
+                                        "preference_accuracy"};
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(group, "rows"), *row;
     const char *shown[sizeof names / sizeof names[0]];
     size_t count = 0;

@@ -188,6 +188,7 @@ static keel_status put_table(const cJSON *rows, keel_plotter *plotter, keel_buf 
     static const char *const rates[] = {"refusal_rate",
                                         "harmful_compliance_rate",
                                         "over_refusal_rate",
+                                        "borderline_refusal_rate",
                                         "completion_rate",
                                         "agreement_rate",
                                         "preference_accuracy",

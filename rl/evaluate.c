@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/log.h"
 #include "rl/answer.h"
 #include "rl/fqe.h"
@@ -335,8 +336,20 @@ static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answ
     return count_preferences(e, s, d, err);
 }
 
-static void close_conversation(actor *who, const keel_conversation *conversation, size_t answered) {
-    if (answered) keel_tally_conversation(&who->tally, conversation, who->agreed, answered);
+/* Whether the log calls it borderline. Other things that meta may say by that name are no mark. */
+static keel_status read_mark(slot *s, bool *borderline, keel_err *err) {
+    const keel_conversation *c = s->conversation;
+    const cJSON *meta;
+    *borderline = false;
+    if (c->risk != KEEL_RISK_BENIGN || !c->meta || !strstr(c->meta, "\"borderline\"")) return KEEL_OK;
+    KEEL_TRY(keel_json_parse_in(&s->arena, c->meta, strlen(c->meta), c->external_id, &meta, err));
+    *borderline = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(meta, "borderline"));
+    return KEEL_OK;
+}
+
+static void close_conversation(actor *who, const keel_conversation *conversation, bool borderline,
+                               size_t answered) {
+    keel_tally_conversation(&who->tally, conversation, borderline, who->agreed, answered);
     who->agreed = 0;
 }
 
@@ -362,14 +375,17 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
 static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     size_t answered = 0;
+    bool borderline;
     s->log = keel_reward_look(&e->reward, conversation);
     if (e->collecting) return add_trajectories(e, s, err);
     KEEL_TRY(read_silence(e, s, err));
+    KEEL_TRY(read_mark(s, &borderline, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
-    close_conversation(&e->logged, conversation, answered);
-    close_conversation(&e->policy, conversation, answered);
-    close_conversation(&e->base, conversation, answered);
-    for (size_t i = 0; i < e->n_models; ++i) close_conversation(&e->models[i], conversation, answered);
+    close_conversation(&e->logged, conversation, borderline, answered);
+    close_conversation(&e->policy, conversation, borderline, answered);
+    close_conversation(&e->base, conversation, borderline, answered);
+    for (size_t i = 0; i < e->n_models; ++i)
+        close_conversation(&e->models[i], conversation, borderline, answered);
     if (e->item) KEEL_TRY(add_trajectories(e, s, err));
     e->number++;
     return KEEL_OK;

@@ -15,6 +15,8 @@ enum {
 typedef struct keel_tally {
     double sum[KEEL_N_METRICS], count[KEEL_N_METRICS];
     double completion_squares; /* of the conversations' weights */
+    bool judged,
+        declined; /* of the conversation at hand, if benign: some answer's outcome is known; was a refusal */
     double answers, known, component[KEEL_N_REWARDS];
     double kl, kl_count;
     size_t n_rows, capacity;        /* conversations, at most KEEL_BOOTSTRAP_ROWS */
@@ -29,10 +31,10 @@ keel_status keel_tally_answer(keel_tally *tally, const double weight[KEEL_N_REWA
                               const keel_answer *answer, unsigned silent, keel_err *err);
 /* Bit i is set where a reward tells of mean i. */
 unsigned keel_tally_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
-/* A conversation whose completion is known weighs as much as the actor agreed with what was answered in it.
- */
-void keel_tally_conversation(keel_tally *tally, const keel_conversation *conversation, size_t agreed,
-                             size_t answered);
+/* Ends a conversation of `answered` decisions. One whose completion is known weighs as much as the actor
+ * agreed with what was answered in it. borderline: it is marked so. */
+void keel_tally_conversation(keel_tally *tally, const keel_conversation *conversation, bool borderline,
+                             size_t agreed, size_t answered);
 void keel_tally_agreement(keel_tally *tally, bool agrees);
 /* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
  */

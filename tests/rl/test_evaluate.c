@@ -116,6 +116,42 @@ static void rates_of_prompts_with_several_models_are_exact(void **state) {
     keel_store_close(store);
 }
 
+/* The mark is `true` in the meta of a benign conversation, and nothing else. */
+static void only_what_the_log_marks_is_borderline(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-borderline");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    static const char *const metas[] = {"{\"borderline\":true}", "{\"borderline\":true}",
+                                        "{\"borderline\":1}", "{\"of\":{\"borderline\":true}}", NULL};
+    for (size_t i = 0; i < 5; ++i) {
+        char id[8];
+        const char *user = "u0";
+        keel_candidate answer = {
+            .text = "x1", .taken = true, .outcome = i ? C : R, .judge = KEEL_JUDGE_HUMAN};
+        keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = &answer};
+        keel_turn turns[] = {{.role = KEEL_ROLE_USER, .text = user},
+                             {.role = KEEL_ROLE_ASSISTANT, .text = answer.text}};
+        snprintf(id, sizeof id, "c%zu", i);
+        keel_conversation conversation = {.source = "chat",
+                                          .external_id = id,
+                                          .split = "train",
+                                          .risk = KEEL_RISK_BENIGN,
+                                          .completed = KEEL_UNKNOWN,
+                                          .n_turns = 2,
+                                          .turns = turns,
+                                          .n_decisions = 1,
+                                          .decisions = &decision,
+                                          .meta = metas[i]};
+        keel_added added;
+        MUST(keel_store_add_conversation(store, &conversation, false, id, &added, err));
+    }
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_rate(&got.logged, KEEL_METRIC_BORDERLINE, 1, 2);
+    check_rate(&got.logged, KEEL_METRIC_OVER_REFUSAL, 1, 5);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
 static void an_answer_nobody_judged_is_left_out(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-unjudged");
@@ -511,6 +547,7 @@ static void a_policy_of_another_base_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_of_prompts_with_several_models_are_exact),
+        cmocka_unit_test(only_what_the_log_marks_is_borderline),
         cmocka_unit_test(an_answer_nobody_judged_is_left_out),
         cmocka_unit_test(a_judged_candidate_nobody_took_earns_what_its_label_says),
         cmocka_unit_test(features_stored_before_candidates_came_in_are_made_anew),

@@ -87,12 +87,31 @@ static void completion_weighs_a_conversation_by_agreement(void **state) {
     talk done, failed;
     make_talk(&done, KEEL_YES, 1, KEEL_OUTCOME_NONE);
     make_talk(&failed, KEEL_NO, 1, KEEL_OUTCOME_NONE);
-    keel_tally_conversation(&tally, &done.conversation, 1, 4);
-    keel_tally_conversation(&tally, &failed.conversation, 3, 4);
-    keel_tally_conversation(&tally, &done.conversation, 0, 4);
+    keel_tally_conversation(&tally, &done.conversation, false, 1, 4);
+    keel_tally_conversation(&tally, &failed.conversation, false, 3, 4);
+    keel_tally_conversation(&tally, &done.conversation, false, 0, 4);
     keel_evaluation got = close_tally(&tally);
     assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].value - 0.25) < 1e-12);
     assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].n - 1 / (1.0 / 16 + 9.0 / 16)) < 1e-12);
+}
+
+/* Two decisions served, one of two refused, and one conversation of which nothing is known. */
+static void one_refusal_over_refuses_a_borderline_conversation(void **state) {
+    (void)state;
+    keel_tally tally = {0};
+    talk two;
+    make_talk(&two, KEEL_UNKNOWN, 2, KEEL_OUTCOME_COMPLIANCE);
+    const keel_outcome answers[][2] = {{KEEL_OUTCOME_COMPLIANCE, KEEL_OUTCOME_COMPLIANCE},
+                                       {KEEL_OUTCOME_PARTIAL, KEEL_OUTCOME_COMPLIANCE},
+                                       {KEEL_OUTCOME_NONE, KEEL_OUTCOME_NONE},
+                                       {KEEL_OUTCOME_REFUSAL, KEEL_OUTCOME_REFUSAL}};
+    for (size_t i = 0; i < 4; ++i) {
+        for (size_t d = 0; d < 2; ++d) answer(&tally, &two, d, i, answers[i][d], absent, 0);
+        keel_tally_conversation(&tally, &two.conversation, i != 3, 0, 2); /* the last is an everyday one */
+    }
+    keel_evaluation got = close_tally(&tally);
+    assert_true(got.metric[KEEL_METRIC_BORDERLINE].n == 2 && got.metric[KEEL_METRIC_BORDERLINE].value == 0.5);
+    assert_true(got.metric[KEEL_METRIC_OVER_REFUSAL].n == 6);
 }
 
 static void equal_scores_count_half_a_preference(void **state) {
@@ -136,6 +155,7 @@ int main(void) {
         cmocka_unit_test(refusing_counts_only_where_the_log_was_judged),
         cmocka_unit_test(answers_on_the_way_complete_no_task),
         cmocka_unit_test(completion_weighs_a_conversation_by_agreement),
+        cmocka_unit_test(one_refusal_over_refuses_a_borderline_conversation),
         cmocka_unit_test(equal_scores_count_half_a_preference),
         cmocka_unit_test(a_total_takes_the_end_and_what_comes_before_it),
         cmocka_unit_test(a_silent_decision_adds_nothing_to_the_total),
