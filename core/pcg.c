@@ -4,60 +4,11 @@
 
 #include "core/hash.h"
 
-/* The multipliers of O'Neill 2014, the reference implementation's defaults. */
-static const uint64_t MULTIPLIER_64 = 6364136223846793005u;
-static const keel_u128 MULTIPLIER_128 = (keel_u128)2549297995355413924u << 64 | 4865540595714422341u;
-
-/* ---- PCG32: XSH-RR 64/32 ---- */
-
-static void pcg32_step(keel_pcg32 *rng) {
-    rng->state = rng->state * MULTIPLIER_64 + rng->increment;
-}
-
-void keel_pcg32_seed(keel_pcg32 *rng, uint64_t seed, uint64_t stream) {
-    *rng = (keel_pcg32){0, stream << 1 | 1};
-    pcg32_step(rng);
-    rng->state += seed;
-    pcg32_step(rng);
-}
-
-uint32_t keel_pcg32_next(keel_pcg32 *rng) {
-    uint64_t old =
-        rng->state; /* the 64-bit generator puts out the state before the step, the 128-bit one after */
-    pcg32_step(rng);
-    uint32_t shifted = (uint32_t)((old >> 18 ^ old) >> 27);
-    unsigned rotation = (unsigned)(old >> 59);
-    return shifted >> rotation | shifted << (-rotation & 31);
-}
-
-uint32_t keel_pcg32_below(keel_pcg32 *rng, uint32_t bound) {
-    /* 2^32 mod bound: draws below it would make the small results too likely. */
-    uint32_t threshold = -bound % bound, draw;
-    do draw = keel_pcg32_next(rng);
-    while (draw < threshold);
-    return draw % bound;
-}
-
-/* Brown 1994, "Random number generation with arbitrary strides": composes x -> multiplier x + increment with
- * itself by squaring. Unsigned wrap-around makes -n a jump back, because the period is the modulus. */
-void keel_pcg32_advance(keel_pcg32 *rng, uint64_t delta) {
-    uint64_t multiplier = MULTIPLIER_64, increment = rng->increment;
-    uint64_t all_multiplier = 1, all_increment = 0;
-    for (; delta; delta >>= 1) {
-        if (delta & 1) {
-            all_multiplier *= multiplier;
-            all_increment = all_increment * multiplier + increment;
-        }
-        increment *= multiplier + 1;
-        multiplier *= multiplier;
-    }
-    rng->state = rng->state * all_multiplier + all_increment;
-}
-
-/* ---- PCG64: XSL-RR 128/64 ---- */
+/* The multiplier of O'Neill 2014, the reference implementation's default. */
+static const keel_u128 MULTIPLIER = (keel_u128)2549297995355413924u << 64 | 4865540595714422341u;
 
 static void pcg64_step(keel_pcg64 *rng) {
-    rng->state = rng->state * MULTIPLIER_128 + rng->increment;
+    rng->state = rng->state * MULTIPLIER + rng->increment;
 }
 
 void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream) {
@@ -75,24 +26,11 @@ uint64_t keel_pcg64_next(keel_pcg64 *rng) {
 }
 
 uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound) {
+    /* 2^64 mod bound: draws below it would make the small results too likely. */
     uint64_t threshold = -bound % bound, draw;
     do draw = keel_pcg64_next(rng);
     while (draw < threshold);
     return draw % bound;
-}
-
-void keel_pcg64_advance(keel_pcg64 *rng, keel_u128 delta) {
-    keel_u128 multiplier = MULTIPLIER_128, increment = rng->increment;
-    keel_u128 all_multiplier = 1, all_increment = 0;
-    for (; delta; delta >>= 1) {
-        if (delta & 1) {
-            all_multiplier *= multiplier;
-            all_increment = all_increment * multiplier + increment;
-        }
-        increment *= multiplier + 1;
-        multiplier *= multiplier;
-    }
-    rng->state = rng->state * all_multiplier + all_increment;
 }
 
 /* ---- named streams and draws ---- */

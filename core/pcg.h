@@ -1,7 +1,6 @@
-/* Permuted congruential generators (O'Neill 2014, HMC-CS-2014-0905): PCG32 (XSH-RR 64/32) and PCG64 (XSL-RR
- * 128/64), with independent streams, jump-ahead and unbiased bounded draws. State is a visible struct passed
- * by pointer; there is no global generator and no clock. Keel draws from keel_rng (PCG64), one named stream
- * per purpose. */
+/* The permuted congruential generator PCG64 (XSL-RR 128/64; O'Neill 2014, HMC-CS-2014-0905), with independent
+ * streams and unbiased bounded draws. State is a visible struct passed by pointer; there is no global
+ * generator and no clock. Keel draws from one named stream per purpose. */
 #ifndef KEEL_CORE_PCG_H
 #define KEEL_CORE_PCG_H
 
@@ -10,28 +9,16 @@
 
 __extension__ typedef unsigned __int128 keel_u128;
 
-typedef struct keel_pcg32 {
-    uint64_t state;
-    uint64_t increment; /* odd: selects the stream */
-} keel_pcg32;
-
 typedef struct keel_pcg64 {
     keel_u128 state;
     keel_u128 increment; /* odd: selects the stream */
 } keel_pcg64;
 
-/* Seeding as in the reference implementation's pcg32_srandom / pcg64_srandom. */
-void keel_pcg32_seed(keel_pcg32 *rng, uint64_t seed, uint64_t stream);
-uint32_t keel_pcg32_next(keel_pcg32 *rng);
-/* Uniform in [0, bound), by rejection; bound > 0. */
-uint32_t keel_pcg32_below(keel_pcg32 *rng, uint32_t bound);
-/* As delta calls of next, in log time. Wraps, so that -1 goes back by one. */
-void keel_pcg32_advance(keel_pcg32 *rng, uint64_t delta);
-
+/* Seeding as in the reference implementation's pcg64_srandom. */
 void keel_pcg64_seed(keel_pcg64 *rng, keel_u128 seed, keel_u128 stream);
 uint64_t keel_pcg64_next(keel_pcg64 *rng);
+/* Uniform in [0, bound), by rejection; bound > 0. */
 uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound);
-void keel_pcg64_advance(keel_pcg64 *rng, keel_u128 delta);
 
 /* The generator that everything draws from. */
 typedef keel_pcg64 keel_rng;
