@@ -147,12 +147,13 @@ static keel_status read_shape(const cJSON *json, keel_qnet_shape *shape, const c
     KEEL_TRY(read_size(json, "critics", &shape->critics, where, err));
     KEEL_TRY(keel_json_array(json, "hidden_sizes", true, &hidden, where, err));
     cJSON_ArrayForEach(item, hidden) {
-        bool fits = cJSON_IsNumber(item) && item->valuedouble >= 1 && item->valuedouble <= 1 << 20;
+        double size = cJSON_IsNumber(item) ? item->valuedouble : 0;
+        bool fits = size >= 1 && size <= 1 << 20 && size == floor(size);
         if (!fits || shape->hidden.count == KEEL_INT_LIST_MAX)
             return keel_fail(err, KEEL_E_INVALID, where,
-                             "\"hidden_sizes\": expected at most %d sizes of 1 to %d", (int)KEEL_INT_LIST_MAX,
-                             1 << 20);
-        shape->hidden.items[shape->hidden.count++] = (int64_t)item->valuedouble;
+                             "\"hidden_sizes\": expected at most %d whole numbers of 1 to %d",
+                             (int)KEEL_INT_LIST_MAX, 1 << 20);
+        shape->hidden.items[shape->hidden.count++] = (int64_t)size;
     }
     return KEEL_OK;
 }

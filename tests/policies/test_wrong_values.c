@@ -89,6 +89,7 @@ static void a_policy_with_a_wrong_value_is_refused_by_its_key(void **state) {
         {config, "\"heads\": 3", "\"heads\": -3", KEEL_E_INVALID, "heads"},
         {config, "\"critics\": 1", "\"critics\": 1e9", KEEL_E_INVALID, "critics"},
         {config, "    4\n", "0", KEEL_E_INVALID, "hidden_sizes"},
+        {config, "    4\n", "4.5", KEEL_E_INVALID, "hidden_sizes"},
         {config, "    4\n", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", KEEL_E_INVALID, "hidden_sizes"},
         {config, "\"answer\"", "7", KEEL_E_PARSE, "acts"},
         {config, "\"fallback_act\": 0", "\"fallback_act\": 2", KEEL_E_INVALID, "fallback_act"},
