@@ -90,7 +90,7 @@ static keel_status desk_with_habits(keel_env *env, const habits *h, double *out,
 /* clang-format off */
 DESK(support_60, .slips = 1.3, .refuse = {0.02, 0.1, 0.74}, .refuse_weak = {0.02, 0.4, 0.13},
      .hasty = 0.8, .needless = 0.25)
-DESK(support_82, .slips = 0.8, .refuse = {0.005, 0.06, 0.975}, .refuse_weak = {0.005, 0.62, 0.29},
+DESK(support_82, .slips = 0.8, .refuse = {0.005, 0.06, 0.975}, .refuse_weak = {0.005, 0.62, 0.27},
      .hasty = 0.65, .needless = 0.15)
 DESK(support_95, .slips = 0.4, .refuse = {0.002, 0.03, 0.985}, .refuse_weak = {0.002, 0.2, 0.83},
      .hasty = 0.2, .needless = 0.05)
