@@ -477,7 +477,8 @@ static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *
     KEEL_TRY(keel_tally_close(&e->policy.tally, "policy", config, e->pool, &out->policy, err));
     KEEL_TRY(keel_tally_close(&e->logged.tally, "logged", config, e->pool, &out->logged, err));
     KEEL_TRY(keel_tally_close(&e->base.tally, "base", config, e->pool, &out->base, err));
-    const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed};
+    const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
+                                 config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
     return close_models(e, out, err);
 }
@@ -495,7 +496,7 @@ static keel_status check_apart(const keel_evaluate_item *items, size_t count, ke
     return KEEL_OK;
 }
 
-/* A first walk over the item's split collects what the fit learns from. */
+/* A first walk collects what the fit learns from: the item's split, or the one that it is fitted on. */
 static keel_status fit(evaluation *e, keel_err *err) {
     const keel_base *base = e->item->base;
     const keel_qnet_shape shape = {.space = base->space,
@@ -509,9 +510,10 @@ static keel_status fit(evaluation *e, keel_err *err) {
     config.learner.gamma = e->config->gamma;
     config.learner.seed = (int64_t)e->config->seed;
     config.learner.steps = e->config->fqe_steps;
+    if (e->item->fitted_on) config.folds = 1;
     KEEL_TRY(keel_fqe_open(&e->fqe, &config, &shape, err));
     e->collecting = true;
-    KEEL_TRY(walk(e, &e->item->split, err));
+    KEEL_TRY(walk(e, e->item->fitted_on ? e->item->fitted_on : &e->item->split, err));
     e->collecting = false;
     return keel_fqe_fit(e->fqe, e->pool, err);
 }

@@ -68,7 +68,7 @@ typedef struct keel_evaluation {
 /* Where q and v of the off-policy estimates come from. */
 typedef enum keel_ope_model {
     KEEL_MODEL_CRITIC, /* the policy's own critic, which was trained on other conversations */
-    KEEL_MODEL_FQE,    /* fitted Q evaluation of the policy on the judged split, cross-fitted (rl/fqe.h) */
+    KEEL_MODEL_FQE,    /* fitted Q evaluation of the policy (rl/fqe.h), see keel_evaluate_item */
     KEEL_MODEL_NONE,   /* no off-policy estimates at all */
     KEEL_N_MODELS
 } keel_ope_model;
@@ -81,6 +81,7 @@ typedef struct keel_evaluate_config {
     double gamma;
     int model;                        /* keel_ope_model */
     int64_t fqe_steps;                /* optimizer steps a fold; 0: by the size of the split */
+    double confidence;                /* of the off-policy intervals, two-sided; 0: 0.95 */
     const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
 } keel_evaluate_config;
 
@@ -90,6 +91,8 @@ typedef struct keel_evaluate_item {
     const keel_policy *policy; /* NULL: the base alone is the policy */
     const keel_base *base;
     keel_split split;
+    const keel_split *fitted_on; /* KEEL_MODEL_FQE: another split, which lies apart; NULL: the judged one,
+                                    cross-fitted */
 } keel_evaluate_item;
 
 typedef struct keel_evaluation_set {

@@ -9,8 +9,8 @@
 #include "rl/bounds.h"
 #include "rl/magic.h"
 
-const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis",  "wpdis",          "dm",
-                                                "dr", "wdr", "magic", "self_prediction"};
+const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis",  "wpdis",           "dm",
+                                                "dr", "wdr", "magic", "self_prediction", "logged"};
 
 static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "off-policy estimation", "no memory for the trajectories");
@@ -97,7 +97,7 @@ done:
 /* Columns of a row: what a conversation adds to each sum. Then, for each t, those of enum by_step. Weights
  * are scaled by the largest at that t, so that products of many ratios neither overflow nor vanish together;
  * the estimates that are not self-normalised scale back. */
-enum { TRAJECTORIES, WEIGHTED_RETURN, VALUE, VALUES, OWN, OWNS, FIXED_COLUMNS };
+enum { TRAJECTORIES, WEIGHTED_RETURN, RETURN, VALUE, VALUES, OWN, OWNS, FIXED_COLUMNS };
 enum by_step {
     WEIGHT,
     REWARD, /* rho_{0:t} r_t */
@@ -158,6 +158,7 @@ static void add_trajectory(const trajectory *at, const keel_ope_step *steps, voi
     }
     row[TRAJECTORIES] += 1;
     row[WEIGHTED_RETURN] += weight * gain;
+    row[RETURN] += gain;
     s->top = fmax(s->top, weight);
 }
 
@@ -272,6 +273,8 @@ static double estimate(const void *context, size_t index, const double *total) {
         return total[VALUE] / total[VALUES];
     case KEEL_OPE_SELF:
         return total[OWN] / total[OWNS];
+    case KEEL_OPE_LOGGED:
+        return total[RETURN] / total[TRAJECTORIES];
     case KEEL_OPE_DR:
     case KEEL_OPE_WDR:
         return s->modelled ? doubly_robust(s, total, total, s->horizon, index == KEEL_OPE_WDR) : NAN;
@@ -400,7 +403,8 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
     double low[KEEL_N_OPE], high[KEEL_N_OPE];
     const keel_ope_config *config = s->config;
     KEEL_TRY(find_blend(s, pool, err));
-    const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, true};
+    const double confidence = config->confidence > 0 ? config->confidence : 0.95;
+    const keel_bootstrap_plan plan = {config->resamples, config->seed, confidence, true};
     KEEL_TRY(
         keel_bootstrap(s->rows, s->width, s->n_rows, &plan, estimate, s, KEEL_N_OPE, pool, low, high, err));
     KEEL_TRY(find_lower(log, s, &out->lower, err));

@@ -11,12 +11,13 @@
  *   WDR    the same with rho^i_{0:t} / sum_k rho^k_{0:t} for rho / n     (Thomas & Brunskill 2016)
  *   MAGIC  the blend of WDR after j steps and v of least estimated error (the same; see rl/magic.h)
  *   ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
- *   and the self-prediction: DM with the critic that the policy was trained with, whoever made q and v
+ *   and the self-prediction: DM with the critic that the policy was trained with, whoever made q and v;
+ *   and what the log itself returned, mean_i G_i: what the behaviour is worth
  *
- * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 %,
- * bootstrap (BCa) over conversations. DM's is that of the mean over first decisions, given the model, whose
- * own error it does not hold; MAGIC's is widened to hold WDR's. `lower` is a guarantee: the truncated
- * empirical Bernstein bound on IS (rl/bounds.h), 95 % one-sided. */
+ * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 % if no
+ * other confidence is asked for, bootstrap (BCa) over conversations. DM's is that of the mean over first
+ * decisions, given the model, whose own error it does not hold; MAGIC's is widened to hold WDR's. `lower` is
+ * a guarantee: the truncated empirical Bernstein bound on IS (rl/bounds.h), 95 % one-sided. */
 #ifndef KEEL_RL_OPE_H
 #define KEEL_RL_OPE_H
 
@@ -37,6 +38,7 @@ typedef enum keel_ope_estimator {
     KEEL_OPE_WDR,
     KEEL_OPE_MAGIC,
     KEEL_OPE_SELF,
+    KEEL_OPE_LOGGED,
     KEEL_N_OPE
 } keel_ope_estimator;
 extern const char *const keel_ope_names[KEEL_N_OPE]; /* "is", "wis", ... */
@@ -83,6 +85,7 @@ typedef struct keel_ope_config {
     double reward_low; /* no step pays less: what `lower` is measured from; -INFINITY: not known, no bound */
     size_t resamples;  /* of the bootstrap */
     uint64_t seed;
+    double confidence; /* of the intervals, two-sided; 0: 0.95 */
 } keel_ope_config;
 
 /* pool may be NULL. */

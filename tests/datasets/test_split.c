@@ -12,16 +12,19 @@ static void every_form_of_the_grammar_parses(void **state) {
     (void)state;
     keel_split split = parsed("all");
     assert_string_equal(split.name, "");
-    assert_int_equal(split.kind, KEEL_FOLD_NONE);
+    assert_int_equal(split.folds[0].kind, KEEL_FOLD_NONE);
     assert_string_equal(parsed("train").name, "train");
     split = parsed("fold:2/5");
-    assert_int_equal(split.kind, KEEL_FOLD_IN);
-    assert_int_equal(split.fold, 2);
-    assert_int_equal(split.folds, 5);
+    assert_int_equal(split.folds[0].kind, KEEL_FOLD_IN);
+    assert_int_equal(split.folds[0].fold, 2);
+    assert_int_equal(split.folds[0].folds, 5);
     split = parsed("dev,rest:0/10");
     assert_string_equal(split.name, "dev");
-    assert_int_equal(split.kind, KEEL_FOLD_REST);
-    assert_int_equal(parsed("all,fold:1/2").folds, 2);
+    assert_int_equal(split.folds[0].kind, KEEL_FOLD_REST);
+    assert_int_equal(parsed("all,fold:1/2").folds[0].folds, 2);
+    split = parsed("dev,rest:0/10,fold:3/4");
+    assert_int_equal(split.folds[1].kind, KEEL_FOLD_IN);
+    assert_true(split.folds[1].fold == 3 && split.folds[1].folds == 4);
 }
 
 static void what_is_not_in_the_grammar_is_refused_with_the_grammar(void **state) {
@@ -37,14 +40,16 @@ static void what_is_not_in_the_grammar_is_refused_with_the_grammar(void **state)
                                       "fold:0/2,train",
                                       "a b",
                                       "rest:/3",
+                                      "train,fold:0/2,fold:1/3,fold:0/5",
+                                      "fold:0/2,,fold:1/3",
                                       "train,fold:3",
                                       "fold:1/999999999999999999999",
                                       "a'b"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        keel_split split = {.folds = 77};
+        keel_split split = {.name = "kept"};
         if (keel_split_parse(bad[i], &split, &err) != KEEL_E_INVALID) fail_msg("\"%s\" was taken", bad[i]);
         contains(err.hint, "fold:K/N");
-        assert_int_equal(split.folds, 77);
+        assert_string_equal(split.name, "kept");
     }
 }
 
@@ -53,8 +58,32 @@ static void what_is_held_out_of_a_rest_is_its_fold(void **state) {
     keel_split rest = parsed("dev,rest:3/5"), all = parsed("all"), held;
     assert_ok(keel_split_held_out(&rest, &held, &err));
     assert_string_equal(held.text, "dev,fold:3/5");
-    assert_int_equal(held.kind, KEEL_FOLD_IN);
+    assert_int_equal(held.folds[0].kind, KEEL_FOLD_IN);
     assert_int_equal(keel_split_held_out(&all, &held, &err), KEEL_E_INVALID);
+    rest = parsed("rest:3/5,rest:1/2"); /* what is not in it is no fold */
+    assert_int_equal(keel_split_held_out(&rest, &held, &err), KEEL_E_INVALID);
+}
+
+static void a_cut_is_a_fold_of_the_split_and_what_is_left(void **state) {
+    (void)state;
+    keel_split train = parsed("train,rest:3/5"), part, left;
+    assert_ok(keel_split_cut(&train, "1/4", &part, &left, &err));
+    assert_string_equal(part.text, "train,rest:3/5,fold:1/4");
+    assert_string_equal(left.text, "train,rest:3/5,rest:1/4");
+    assert_true(keel_split_disjoint(&part, &left));
+    train = parsed("all");
+    assert_ok(keel_split_cut(&train, "0/2", &part, &left, &err));
+    assert_string_equal(part.text, "fold:0/2");
+    static const char *const bad[][2] = {
+        {"train", "4/4"},     {"train", "1"},      {"train", "fold:1/4"}, {"rest:3/5", "3/5"},
+        {"rest:3/5", "8/10"}, {"fold:1/4", "1/2"}, {"fold:1/4", "0/2"},   {"rest:0/3,rest:1/5", "1/4"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        train = parsed(bad[i][0]);
+        part = left = (keel_split){.name = "kept"};
+        if (keel_split_cut(&train, bad[i][1], &part, &left, &err) != KEEL_E_INVALID)
+            fail_msg("%s of %s", bad[i][1], bad[i][0]);
+        assert_string_equal(part.name, "kept");
+    }
 }
 
 static void splits_that_share_no_conversation_are_told_from_those_that_may(void **state) {
@@ -77,6 +106,9 @@ static void splits_that_share_no_conversation_are_told_from_those_that_may(void 
                  {"rest:2/5", "fold:12/15", true},
                  {"rest:2/5", "fold:7/10", true},
                  {"rest:2/5", "fold:3/5", false},
+                 {"train,rest:2/5,rest:1/3", "train,fold:1/3", true},
+                 {"train,rest:2/5,fold:1/3", "train,rest:2/5,rest:1/3", true},
+                 {"rest:2/5,fold:1/3", "fold:3/5", false},
                  {"rest:2/5", "rest:3/5", false},
                  {"rest:0/2", "rest:1/2", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -139,6 +171,9 @@ static void groups_never_straddle_splits_or_folds(void **state) {
         assert_int_equal(folds, 1);
     }
     assert_int_equal(count("fold:1/5", NULL, 0) + count("rest:1/5", NULL, 0), GROUPS * EACH);
+    assert_int_equal(count("rest:2/5,fold:1/4", NULL, 0) + count("rest:2/5,rest:1/4", NULL, 0),
+                     count("rest:2/5", NULL, 0));
+    assert_true(count("rest:2/5,fold:1/4", NULL, 0) > 0 && count("rest:2/5,rest:1/4", NULL, 0) > 0);
     size_t train = count("train", NULL, 0);
     assert_in_range(train, GROUPS * EACH * 7 / 10, GROUPS * EACH * 9 / 10);
     assert_int_equal(count("train,fold:1/5", NULL, 0) + count("train,rest:1/5", NULL, 0), train);
@@ -195,6 +230,7 @@ int main(void) {
         TEST(every_form_of_the_grammar_parses),
         TEST(what_is_not_in_the_grammar_is_refused_with_the_grammar),
         TEST(what_is_held_out_of_a_rest_is_its_fold),
+        TEST(a_cut_is_a_fold_of_the_split_and_what_is_left),
         TEST(splits_that_share_no_conversation_are_told_from_those_that_may),
         TEST(groups_never_straddle_splits_or_folds),
         TEST(a_group_follows_its_first_split_and_refuses_another),

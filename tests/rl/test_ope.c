@@ -47,6 +47,7 @@ static void the_worked_example_of_three_trajectories_comes_out(void **state) {
     check(got.estimate[KEEL_OPE_IS].value, 1.266666667, 1e-9);
     check(got.estimate[KEEL_OPE_PDIS].value, 1.433333333, 1e-9);
     check(got.estimate[KEEL_OPE_WIS].value, 1.266666667, 1e-9);
+    check(got.estimate[KEEL_OPE_LOGGED].value, 3.8 / 3, 1e-9);
     check(got.estimate[KEEL_OPE_WPDIS].value, 1.314285714, 1e-9);
     check(got.estimate[KEEL_OPE_DR].value, 1.298333333, 1e-9);
     check(got.estimate[KEEL_OPE_WDR].value, 1.215714286, 1e-9);
@@ -201,7 +202,7 @@ static void a_model_without_error_makes_all_estimates_one(void **state) {
         mean += v[i][0] / 3;
     }
     keel_ope got = estimate(&log, .9);
-    for (size_t k = KEEL_OPE_DM; k < KEEL_N_OPE; ++k) check(got.estimate[k].value, mean, 1e-12);
+    for (size_t k = KEEL_OPE_DM; k < KEEL_OPE_LOGGED; ++k) check(got.estimate[k].value, mean, 1e-12);
 }
 
 /* ReAgent optimises a copy, so that its weights stay even, and multiplies b b' element by element. */

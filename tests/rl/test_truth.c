@@ -67,7 +67,7 @@ static void count_both(const tabular *t, size_t n, double (*q)[PAIRS]) {
 /* ---- with ample data, near the truth ---- */
 
 static void check_near(const keel_ope *got, const char *what, uint64_t seed, double value) {
-    for (size_t k = KEEL_OPE_PDIS; k < KEEL_N_OPE; ++k)
+    for (size_t k = KEEL_OPE_PDIS; k < KEEL_OPE_LOGGED; ++k)
         if (!(fabs(got->estimate[k].value - value) <= .05 * value))
             fail_msg("%s, seed %d: %s is %g, expected %g", what, (int)seed, keel_ope_names[k],
                      got->estimate[k].value, value);
@@ -136,7 +136,7 @@ static void add_log(coverage *c, const tabular *t, uint64_t seed, size_t n) {
     tabular_play(t, seed, episodes, n);
     count_both(t, n, q);
     keel_ope got = estimate(t, NULL, q, n, 300);
-    for (size_t k = 0; k < KEEL_N_OPE; ++k)
+    for (size_t k = 0; k < KEEL_OPE_LOGGED; ++k)
         c->covered[k] += got.estimate[k].low <= t->value && t->value <= got.estimate[k].high;
     c->low += got.lower <= t->value;
     c->plain += plain_covers(t, n);
@@ -148,7 +148,7 @@ static void nominal_intervals_of_95_percent_cover_90_to_99(void **state) {
     tabular t = tabular_make(21, .9, .6);
     coverage c = {0};
     for (uint64_t seed = 0; seed < 200; ++seed) add_log(&c, &t, 100 + seed, 250);
-    for (size_t k = 0; k < KEEL_N_OPE; ++k)
+    for (size_t k = 0; k < KEEL_OPE_LOGGED; ++k)
         if (k != KEEL_OPE_DM && k != KEEL_OPE_SELF && (c.covered[k] < 180 || c.covered[k] > 198))
             fail_msg("%s: %zu of %zu", keel_ope_names[k], c.covered[k], c.logs);
     assert_in_range(c.plain, 180, 198);
