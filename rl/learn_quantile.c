@@ -4,52 +4,47 @@
  *   TD = sum_j mean_j' |tau_j - 1[u < 0]| Huber(u),  u = y_j' - theta_j   (reference offline-rl 2.1b)
  *
  * Q is the mean of the quantiles. */
-#include <math.h>
-
 #include "core/wide.h"
 #include "rl/loss.h"
 
-enum { LANES = 16 }; /* sums side by side, because one chain of additions would cost more than the rest */
+enum { LANES = 16 }; /* quantiles side by side, each with sums of its own */
 
-/* One quantile's loss summed over the targets, and its derivative by theta. */
-KEEL_WIDE static void regress(float theta, float tau, const float *restrict y, size_t n, float *restrict loss,
-                              float *restrict slope) {
-    float losses[LANES] = {0}, slopes[LANES] = {0};
-    for (size_t first = 0; first < n; first += LANES)
+/* The losses of n quantiles, each a mean over the n targets and all added up, and their derivatives by theta
+ * times `scale`. */
+KEEL_WIDE static void regress(const float *restrict theta, const float *restrict y, size_t n, float scale,
+                              float *restrict slopes, double *restrict loss) {
+    *loss = 0;
+    for (size_t first = 0; first < n; first += LANES) {
+        size_t width = n - first < LANES ? n - first : LANES;
+        float at[LANES], tau[LANES], sum[LANES] = {0}, slope[LANES] = {0};
         for (size_t j = 0; j < LANES; ++j) {
-            size_t at = first + j < n ? first + j : n - 1;
-            float u = y[at] - theta, size = fabsf(u), clipped = size < 1 ? u : copysignf(1, u);
-            float weight = (first + j < n ? 1.0f : 0.0f) * (u < 0 ? 1 - tau : tau);
-            losses[j] += weight * clipped * (u - 0.5f * clipped);
-            slopes[j] -= weight * clipped;
+            at[j] = theta[first + (j < width ? j : 0)];
+            tau[j] = ((float)(first + j) + 0.5f) / (float)n;
         }
-    *loss = *slope = 0;
-    for (size_t j = 0; j < LANES; ++j) {
-        *loss += losses[j];
-        *slope += slopes[j];
+        for (size_t i = 0; i < n; ++i)
+            for (size_t j = 0; j < LANES; ++j) {
+                float u = y[i] - at[j], clipped = u > 1 ? 1 : u < -1 ? -1 : u;
+                float weighted = (u < 0 ? 1 - tau[j] : tau[j]) * clipped;
+                sum[j] += weighted * (u - 0.5f * clipped);
+                slope[j] -= weighted;
+            }
+        for (size_t j = 0; j < width; ++j) {
+            *loss += (double)sum[j] / (double)n;
+            slopes[first + j] = scale * slope[j];
+        }
     }
-}
-
-/* Row and head `at` of [n, K]; slopes [N] of a batch's mean. Returns the loss. */
-static double regress_all(const keel_loss *l, const keel_tensor *taken, size_t at, float *slopes) {
-    size_t n = l->learner->net.shape.quantiles;
-    const float *theta = taken->data + at * n, *y = l->y + at * n;
-    double sum = 0;
-    for (size_t j = 0; j < n; ++j) {
-        float loss = 0, slope = 0; /* no analyser sees through the clones of KEEL_WIDE */
-        regress(theta[j], ((float)j + 0.5f) / (float)n, y, n, &loss, &slope);
-        sum += (double)loss / (double)n;
-        slopes[j] = slope / ((float)n * (float)l->batch->n);
-    }
-    return sum;
 }
 
 keel_tensor *keel_loss_quantiles(keel_loss *l, keel_tensor *taken) {
     size_t heads = l->learner->net.shape.heads, n = l->learner->net.shape.quantiles;
     float *slopes = taken ? keel_arena_calloc(&l->shard->arena, l->n * taken->cols, sizeof *slopes) : NULL;
     if (!slopes) return NULL;
-    for (size_t at = 0; at < l->n * heads; ++at)
-        if (l->weight[at] != 0.0f)
-            l->shard->sums.td_head[at % heads] += regress_all(l, taken, at, slopes + at * n);
+    const float scale = 1 / ((float)n * (float)l->batch->n);
+    for (size_t at = 0; at < l->n * heads; ++at) {
+        double loss = 0; /* no analyser sees through the clones of KEEL_WIDE */
+        if (l->weight[at] == 0.0f) continue;
+        regress(taken->data + at * n, l->y + at * n, n, scale, slopes + at * n, &loss);
+        l->shard->sums.td_head[at % heads] += loss;
+    }
     return keel_loss_given(l, taken, slopes);
 }
