@@ -46,20 +46,23 @@ static size_t state_texts(const keel_decision_view *view, int field, size_t cont
     return n;
 }
 
-enum { OFTEN = 3 }; /* times an act came are told up to this */
+enum {
+    OFTEN = 3,        /* times an act came are told up to this */
+    REMEMBERED = 1024 /* turns whose acts are: all of them would cost a long conversation the square of it */
+};
 
 typedef struct act_count {
     const char *act;
     unsigned char times;
 } act_count;
 
-/* times [end]: how often a turn's act has come with it, 0 where it has none or it came often enough before.
- * By a table with open addressing: conversations may be long, and acts many. */
-static bool count_acts(const keel_turn *turns, size_t end, unsigned char *times) {
+/* times [n]: how often a turn's act has come with it, 0 where it has none or it came often enough before.
+ * By a table with open addressing: acts may be many. */
+static bool count_acts(const keel_turn *turns, size_t n, unsigned char *times) {
     size_t room = 1;
-    for (size_t i = 0; i < end; i++) room += turns[i].act ? 2 : 0;
+    for (size_t i = 0; i < n; i++) room += turns[i].act ? 2 : 0;
     act_count *table = keel_calloc(room, sizeof *table);
-    for (size_t i = 0; table && i < end; i++) {
+    for (size_t i = 0; table && i < n; i++) {
         const char *act = turns[i].act;
         times[i] = 0;
         if (!act) continue;
@@ -72,12 +75,11 @@ static bool count_acts(const keel_turn *turns, size_t end, unsigned char *times)
     return table != NULL;
 }
 
-/* Acts by place ("-1:request"), all of them with how often they came (at most 3), and how many turns there
- * were, by doubling. */
-static keel_status act_tokens(const keel_builtin *model, const keel_decision_view *view,
+/* Acts by place ("-1:request"), all that are remembered with how often they came (at most 3), and how many
+ * turns there were, by doubling. turns [end] are the remembered ones before the decision, times theirs. */
+static keel_status act_tokens(const keel_builtin *model, size_t n_before, const keel_turn *turns, size_t end,
                               const unsigned char *times, keel_arena *arena, keel_grams *out, keel_err *err) {
-    const keel_turn *turns = view->conversation->turns;
-    size_t end = before(view), context = (size_t)model->config.context_turns, n = 0, n_tokens = 1, room = 64;
+    size_t context = (size_t)model->config.context_turns, n = 0, n_tokens = 1, room = 64;
     size_t first = end > context ? end - context : 0;
     for (size_t i = 0; i < end; i++) {
         size_t said = turns[i].act ? (size_t)(times[i] > 0) + (i >= first) : 0;
@@ -93,16 +95,17 @@ static keel_status act_tokens(const keel_builtin *model, const keel_decision_vie
             tokens[n++] = at, at += sprintf(at, "-%zu:%s", end - i, turns[i].act) + 1;
     }
     tokens[n++] = at;
-    sprintf(at, "turns:%d", ilogb((double)end + 1));
+    sprintf(at, "turns:%d", ilogb((double)n_before + 1));
     return keel_ngram_tokens(&model->rules, tokens, n, KEEL_FIELD_ACTS, arena, out, err);
 }
 
 static keel_status act_grams(const keel_builtin *model, const keel_decision_view *view, keel_arena *arena,
                              keel_grams *out, keel_err *err) {
-    size_t end = before(view);
+    size_t n_before = before(view), end = n_before < REMEMBERED ? n_before : REMEMBERED;
+    const keel_turn *turns = view->conversation->turns + (n_before - end);
     unsigned char *times = keel_alloc(end);
-    keel_status status = times && count_acts(view->conversation->turns, end, times)
-                             ? act_tokens(model, view, times, arena, out, err)
+    keel_status status = times && count_acts(turns, end, times)
+                             ? act_tokens(model, n_before, turns, end, times, arena, out, err)
                              : no_memory(err);
     keel_free(times);
     return status;

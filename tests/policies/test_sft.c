@@ -346,6 +346,39 @@ static void a_late_decision_takes_no_more_memory_than_an_early_one(void **state)
     keel_base_close(base);
 }
 
+/* The likelihood of acts after TURNS turns, the only one with an act being `turn`. */
+static void prior_after(const keel_base *base, size_t turn, float out[3]) {
+    enum { TURNS = 3000 };
+    static keel_turn turns[TURNS];
+    keel_arena arena = {0};
+    keel_features features;
+    keel_decision decision = {.turn = TURNS};
+    keel_conversation conversation = {
+        .n_turns = TURNS, .turns = turns, .n_decisions = 1, .decisions = &decision};
+    for (size_t i = 0; i < TURNS; i++)
+        turns[i] = (keel_turn){.role = i % 2 ? KEEL_ROLE_USER : KEEL_ROLE_ASSISTANT, .text = "And then?"};
+    turns[turn].act = "greet";
+    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &features, &err));
+    memcpy(out, features.log_prior, 3 * sizeof *out);
+    keel_arena_free(&arena);
+}
+
+/* Else a decision's cost would grow with its place in the conversation. */
+static void acts_of_long_ago_are_forgotten(void **state) {
+    (void)state;
+    float now[3], first[3];
+    keel_base *base = NULL;
+    add_acts(store, 24, "train", true);
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    prior_after(base, 0, first);
+    prior_after(base, 1975, now);
+    assert_memory_equal(now, first, sizeof first);
+    prior_after(base, 1976, now);
+    assert_memory_not_equal(now, first, sizeof first);
+    keel_base_close(base);
+}
+
 static void encoding_fills_the_store_once(void **state) {
     (void)state;
     keel_base *base = NULL;
@@ -416,6 +449,7 @@ int main(void) {
         TEST(what_a_base_reads_cannot_be_changed_when_it_is_tuned_further),
         TEST(features_depend_on_nothing_but_what_was_said_before),
         TEST(a_late_decision_takes_no_more_memory_than_an_early_one),
+        TEST(acts_of_long_ago_are_forgotten),
         TEST(encoding_fills_the_store_once),
         TEST(stored_features_must_fit_the_decision),
     };
