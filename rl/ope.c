@@ -389,13 +389,12 @@ static void describe(const keel_ope_log *log, const sums *s, keel_ope *out) {
     out->headline = out->ess >= 30;
 }
 
-/* Conversations drawn again show how far the estimates of one model vary, but not how far models do. WDR
- * needs no right model; where MAGIC trusts the model, it must not seem surer than WDR. */
-static void widen_magic(keel_interval *estimate) {
-    keel_interval *magic = &estimate[KEEL_OPE_MAGIC];
-    if (!(magic->n > 0)) return;
-    magic->low = fmin(magic->low, estimate[KEEL_OPE_WDR].low);
-    magic->high = fmax(magic->high, estimate[KEEL_OPE_WDR].high);
+/* Conversations drawn again show how far the estimates of one model vary, but not how far models do. DR and
+ * WDR need no right model: what rests on the model must not seem surer than they are. */
+static void widen(keel_interval *estimate, keel_ope_estimator which, keel_ope_estimator to) {
+    if (!(estimate[which].n > 0) || !(estimate[to].n > 0)) return;
+    estimate[which].low = fmin(estimate[which].low, estimate[to].low);
+    estimate[which].high = fmax(estimate[which].high, estimate[to].high);
 }
 
 static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *pool, keel_ope *out,
@@ -414,7 +413,8 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
         if (k == KEEL_OPE_SELF) n = (double)log->n_own;
         if (isfinite(value) && n > 0) out->estimate[k] = (keel_interval){value, low[k], high[k], n};
     }
-    widen_magic(out->estimate);
+    widen(out->estimate, KEEL_OPE_DM, KEEL_OPE_DR);
+    widen(out->estimate, KEEL_OPE_MAGIC, KEEL_OPE_WDR);
     describe(log, s, out);
     return KEEL_OK;
 }

@@ -15,9 +15,11 @@
  *   and what the log itself returned, mean_i G_i: what the behaviour is worth
  *
  * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 % if no
- * other confidence is asked for, bootstrap (BCa) over conversations. DM's is that of the mean over first
- * decisions, given the model, whose own error it does not hold; MAGIC's is widened to hold WDR's. `lower` is
- * a guarantee: the truncated empirical Bernstein bound on IS (rl/bounds.h), 95 % one-sided. */
+ * other confidence is asked for, bootstrap (BCa) over conversations. That holds no error of the model itself,
+ * so DM's is widened to hold DR's, and MAGIC's to hold WDR's. (Refitting the model to conversations drawn
+ * again costs a fit each and covers less on small logs.) Where there is no DR, DM's is given the model, and
+ * the self-prediction's always is. `lower` is a guarantee: the truncated empirical Bernstein bound on IS
+ * (rl/bounds.h), 95 % one-sided. */
 #ifndef KEEL_RL_OPE_H
 #define KEEL_RL_OPE_H
 
