@@ -1,11 +1,15 @@
 #!/bin/sh
-# Are the tests able to fail? Breaks a copy of the code in one place at a time (mutations.txt: file, what
-# stands there, what stands there instead), and runs the tests of that file: killed (one failed) or survived.
-# A line whose text is not in its file once exactly is stale. Exit status 0 only if all were killed.
+# Are the tests able to fail? Breaks a copy of the code in one place at a time (mutations.txt, and defects.txt
+# with what is wrong elsewhere: file, what stands there, what stands there instead), and runs the tests of that
+# file: killed (one failed) or survived. A line whose text is not in its file once exactly is stale. Exit status 0
+# only if all were killed.
 #
-#   tests/mutate.sh [PATTERN]     only lines that match
+#   tests/mutate.sh [PATTERN [LIST...]]     only lines that match; only those of these lists
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
+[ $# -gt 1 ] || set -- "${1:-.}" "$here/tests/mutations.txt" "$here/tests/defects.txt"
+pattern=$1
+shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
@@ -13,9 +17,11 @@ trap 'exit 1' INT TERM
 # The tests that a mutation of this file is shown, those of its own first.
 tests_of() {
     case $1 in
+    core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/*) echo core/test_optim ;;
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
+    policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet ;;
     rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
     rl/magic.c) echo rl/test_ope ;;
@@ -23,14 +29,15 @@ tests_of() {
     rl/fqe.c) echo rl/test_fqe ;;
     rl/evaluate.c) echo rl/test_evaluate ;;
     rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
-    rl/*) echo rl/test_golden rl/test_target rl/test_learner ;;
+    rl/config.c | rl/finish.c | rl/checkpoint.c) echo rl/test_learner rl/test_train ;;
+    rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners ;;
     esac
 }
 
 # First that fails, if any.
 first_failing() {
     for test in $(tests_of "$1"); do
-        timeout 120 "$work/build/tests/$test" >"$work/test.log" 2>&1 || { echo "$test"; return; }
+        (cd "$work/build" && timeout 120 "tests/$test") >"$work/test.log" 2>&1 || { echo "$test"; return; }
     done
 }
 
@@ -44,7 +51,7 @@ build() {
 cmake -S "$work" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Debug >/dev/null
 status=0 killed=0 survived=0 previous=none
 while IFS='	' read -r file old new; do
-    case $file in '' | '#'*) continue ;; esac
+    [ -n "$file" ] || continue
     if [ "$file" != "$previous" ]; then
         build "$file" || { tail -n 20 "$work/build.log"; exit 1; }
         failing=$(first_failing "$file")
@@ -67,7 +74,7 @@ while IFS='	' read -r file old new; do
     fi
     cp "$work/kept" "$work/$file"
 done <<END
-$(grep -e "${1:-.}" "$here/tests/mutations.txt")
+$(grep -h -v '^#' "$@" | grep -e "$pattern" | sort -s -t '	' -k 1,1)
 END
 echo "$killed killed, $survived survived"
 exit "$status"

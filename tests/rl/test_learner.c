@@ -300,6 +300,16 @@ static void the_presets_of_quantile_agents_have_their_settings(void **state) {
     assert_string_equal(err.hint, "it has some for cql, dqn, bc");
 }
 
+/* ILQL's and trlx's beta is 0 unless somebody sets it: the policy is the prior then. */
+static void by_default_what_was_learned_counts(void **state) {
+    (void)state;
+    for (int a = 0; a < KEEL_N_ALGORITHMS; ++a) {
+        keel_learner_config config;
+        assert_int_equal(keel_learner_preset("keel", keel_algorithms[a], &config, NULL), KEEL_OK);
+        assert_true(config.kl_budget > 0 && config.beta > 0 && config.beta_limit > 0);
+    }
+}
+
 /* ---- what the conservative term does ---- */
 
 /* No hidden layer, one-hot states: the weights are the table Q(s, a). */
@@ -517,6 +527,7 @@ int main(void) {
         cmocka_unit_test(the_step_size_falls_to_nothing_over_the_steps),
         cmocka_unit_test(the_d3rlpy_preset_has_its_defaults),
         cmocka_unit_test(the_presets_of_quantile_agents_have_their_settings),
+        cmocka_unit_test(by_default_what_was_learned_counts),
         cmocka_unit_test(an_action_absent_from_the_data_falls_every_step),
         cmocka_unit_test(a_constant_added_to_every_q_leaves_the_conservative_term_alone),
         cmocka_unit_test(cql_finds_the_better_arm_where_dqn_believes_in_one_never_tried),

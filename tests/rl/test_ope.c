@@ -101,6 +101,21 @@ static void an_ended_trajectory_is_as_one_padded_with_steps_that_change_nothing(
     for (size_t k = 0; k < KEEL_N_OPE; ++k) check(a.estimate[k].value, b.estimate[k].value, 1e-12);
 }
 
+/* d3rlpy's evaluators cut episodes into windows of 1024 steps. */
+static void an_episode_of_thousands_of_steps_is_one(void **state) {
+    (void)state;
+    enum { LONG = 3000 };
+    static keel_ope_step steps[LONG];
+    keel_ope_log log = {0};
+    for (size_t t = 0; t < LONG; ++t)
+        steps[t] = (keel_ope_step){0, 1, 1, (double)(LONG - t), (double)(LONG - t)};
+    assert_int_equal(keel_ope_add(&log, 0, steps, LONG, NULL), KEEL_OK);
+    assert_int_equal(keel_ope_add_value(&log, 0, steps[0].v, steps[0].v, NULL), KEEL_OK);
+    keel_ope got = estimate(&log, 1);
+    for (size_t k = 0; k < KEEL_OPE_MAGIC; ++k) check(got.estimate[k].value, LONG, 1e-9);
+    assert_true(got.estimate[KEEL_OPE_DM].n == 1 && got.estimate[KEEL_OPE_PDIS].n == 1);
+}
+
 static void products_of_many_large_ratios_do_not_overflow(void **state) {
     (void)state;
     double large[64], small[64], reward[64];
@@ -237,6 +252,17 @@ static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_n
 /* A bandit of known value: the interval covers it, and the estimate is near it. */
 /* More steps than are blended: the last of the blends is still the whole log, which is right to the bit here,
  * where the model is wrong by far. */
+/* A step of the log, then the model: 0.5 + 0.9 times 1 without any error, where the log goes on with noise
+ * and the model of the first step is wrong. */
+static void what_the_model_adds_is_discounted_by_the_steps_before_it(void **state) {
+    (void)state;
+    const double ratio[4][2] = {{1, .5}, {1, .5}, {1, 1.5}, {1, 1.5}},
+                 reward[4][2] = {{.5, 0}, {.5, 2}, {.5, 0}, {.5, 2}}, q[2] = {5, 1};
+    keel_ope_log log = {0};
+    for (size_t i = 0; i < 40; ++i) add(&log, i, (example){ratio[i % 4], reward[i % 4], q, q}, 2);
+    check(estimate(&log, .9).estimate[KEEL_OPE_MAGIC].value, 1.4, 1e-9);
+}
+
 static void the_last_blend_takes_the_log_to_its_end(void **state) {
     (void)state;
     enum { STEPS = 60 };
@@ -288,6 +314,7 @@ int main(void) {
         cmocka_unit_test(the_worked_example_of_three_trajectories_comes_out),
         cmocka_unit_test(g5_comes_out),
         cmocka_unit_test(an_ended_trajectory_keeps_its_weight),
+        cmocka_unit_test(an_episode_of_thousands_of_steps_is_one),
         cmocka_unit_test(products_of_many_large_ratios_do_not_overflow),
         cmocka_unit_test(a_policy_that_would_never_act_as_logged_has_no_estimate),
         cmocka_unit_test(an_ended_trajectory_is_as_one_padded_with_steps_that_change_nothing),
@@ -297,6 +324,7 @@ int main(void) {
         cmocka_unit_test(covariance_and_bias_are_weighed_as_they_are),
         cmocka_unit_test(a_model_without_error_makes_all_estimates_one),
         cmocka_unit_test(magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not),
+        cmocka_unit_test(what_the_model_adds_is_discounted_by_the_steps_before_it),
         cmocka_unit_test(the_last_blend_takes_the_log_to_its_end),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
         cmocka_unit_test(the_headline_takes_an_effective_sample_of_thirty),
