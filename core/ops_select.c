@@ -99,25 +99,32 @@ static void mix_heads_backward(const keel_node *node) {
     size_t actions = out->cols;
     keel_real *dx = keel__grad_to_add(node->x);
     for (size_t b = 0; b < out->rows; ++b)
-        for (size_t k = 0; k < node->count; ++k, dx += actions)
-            for (size_t a = 0; a < actions; ++a) dx[a] += node->weight[k] * out->grad[b * actions + a];
+        for (size_t k = 0; k < node->count; ++k, dx += actions) {
+            const keel_real weight = node->weight[b * node->stride + k];
+            for (size_t a = 0; a < actions; ++a) dx[a] += weight * out->grad[b * actions + a];
+        }
 }
 
-keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t heads) {
+keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t stride,
+                               size_t heads) {
     if (!x) return NULL;
     if (!heads || x->cols % heads)
         return keel__tape_refuse(tape, "keel_op_mix_heads", "the columns do not divide into heads");
     size_t actions = x->cols / heads;
     keel_tensor *out = keel__tape_output(tape, x->rows, actions, x->grad);
+    const keel_real *first = weight;
     if (!out) return NULL;
-    for (size_t b = 0; b < x->rows; ++b) {
+    for (size_t b = 0; b < x->rows; ++b, weight += stride) {
         const keel_real *from = x->data + b * x->cols;
         keel_real *to = out->data + b * actions;
         for (size_t a = 0; a < actions; ++a) to[a] = weight[0] * from[a];
         for (size_t k = 1; k < heads; ++k)
             for (size_t a = 0; a < actions; ++a) to[a] += weight[k] * from[k * actions + a];
     }
-    return keel__tape_push(
-        tape,
-        (keel_node){.backward = mix_heads_backward, .out = out, .x = x, .weight = weight, .count = heads});
+    return keel__tape_push(tape, (keel_node){.backward = mix_heads_backward,
+                                             .out = out,
+                                             .x = x,
+                                             .weight = first,
+                                             .stride = stride,
+                                             .count = heads});
 }

@@ -78,6 +78,20 @@ double keel_rng_normal(keel_rng *rng) {
     return radius * cos(angle);
 }
 
+double keel_rng_gamma(keel_rng *rng, double shape) {
+    if (shape < 1) {
+        double boost = pow(1.0 - keel_rng_uniform(rng), 1 / shape); /* at least 2^-530 */
+        return keel_rng_gamma(rng, shape + 1) * boost;
+    }
+    double d = shape - 1.0 / 3, c = 1 / sqrt(9 * d);
+    for (;;) {
+        double x = keel_rng_normal(rng), v = 1 + c * x;
+        if (v <= 0) continue;
+        v = v * v * v;
+        if (log(1.0 - keel_rng_uniform(rng)) < 0.5 * x * x + d - d * v + d * log(v)) return d * v;
+    }
+}
+
 void keel_rng_shuffle(keel_rng *rng, size_t *items, size_t count) {
     for (size_t left = count; left > 1; --left) {
         size_t chosen = (size_t)keel_pcg64_below(rng, left), item = items[chosen];

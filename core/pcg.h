@@ -31,6 +31,9 @@ uint64_t keel_rng_u64(keel_rng *rng);
 uint64_t keel_rng_below(keel_rng *rng, uint64_t bound);
 double keel_rng_uniform(keel_rng *rng); /* in [0, 1), 53 bits */
 double keel_rng_normal(keel_rng *rng);  /* standard normal; always two draws, nothing cached */
+/* Gamma(shape, 1), shape >= 0.1, above 0: Marsaglia & Tsang 2000, and for shapes below 1 their boost. A share
+ * of the sum of several is a draw from a Dirichlet distribution. */
+double keel_rng_gamma(keel_rng *rng, double shape);
 void keel_rng_shuffle(keel_rng *rng, size_t *items, size_t count); /* Fisher-Yates */
 
 #endif

@@ -18,6 +18,7 @@ struct keel_node {
     keel_tensor *x, *y, *b;  /* inputs; y also the weights of a linear operation */
     keel_tensor **list;      /* inputs of an operation over many; in the arena */
     size_t count;            /* of list, index, heads or segments */
+    size_t stride;           /* of weight from row to row */
     const int32_t *index;    /* borrowed: rows, columns or offsets */
     const uint32_t *id;      /* borrowed */
     const keel_real *weight; /* borrowed */

@@ -119,8 +119,10 @@ keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t 
 keel_tensor *keel_op_rows(keel_tape *tape, keel_tensor *x, const int32_t *index, size_t n_rows);
 /* y[B,K]: y[b,k] = x[b, k*A + column[b]], x [B, K*A]: one action out of each of K heads; column borrowed. */
 keel_tensor *keel_op_pick_heads(keel_tape *tape, keel_tensor *x, const int32_t *column, size_t heads);
-/* y[B,A] = sum_k weight[k] x[b, k*A + a], x [B, K*A]; weight [K] borrowed. */
-keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t heads);
+/* y[B,A] = sum_k weight[b*stride + k] x[b, k*A + a], x [B, K*A]; weight borrowed: [K] for all rows alike with
+ * stride 0, [B, K] with stride K. */
+keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t stride,
+                               size_t heads);
 /* y[B,1] = log sum_a exp x[b,a] (maximum subtracted). mask [B,A] of 0/1 bytes or NULL; a row with no allowed
  * action is an input error and gives NULL. */
 keel_tensor *keel_op_logsumexp(keel_tape *tape, keel_tensor *x, const uint8_t *mask);

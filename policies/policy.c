@@ -107,16 +107,27 @@ static size_t argmax(const float *x, size_t n) {
 static keel_status check_features(const keel_policy *policy, const keel_features *features, keel_err *err) {
     const keel_qnet_shape *shape = &policy->net.shape;
     bool sets = shape->space == KEEL_SPACE_CANDIDATES;
+    size_t state_dim = shape->state_dim - (policy->conditioned ? KEEL_N_REWARDS : 0);
     if (features->n_actions == 0)
         return keel_fail(err, KEEL_E_INVALID, "policy", "a decision without any candidate");
-    if (features->state_dim != shape->state_dim ||
-        (sets && features->candidate_dim != shape->candidate_dim) ||
+    if (features->state_dim != state_dim || (sets && features->candidate_dim != shape->candidate_dim) ||
         (!sets && features->n_actions != shape->n_acts) || (sets && !features->candidates))
         return keel_fail(err, KEEL_E_CONFLICT, "policy",
                          "expected features of state %zu, candidate %zu, acts %zu, got %zu, %zu, %zu",
-                         shape->state_dim, shape->candidate_dim, shape->n_acts, features->state_dim,
+                         state_dim, shape->candidate_dim, shape->n_acts, features->state_dim,
                          features->candidate_dim, features->n_actions);
     return KEEL_OK;
+}
+
+/* What the network sees of the state: the weights too, where those are an input. NULL when out of memory. */
+static const float *state_seen(const keel_policy *policy, const keel_features *features,
+                               keel_arena *scratch) {
+    float weight[KEEL_N_REWARDS];
+    if (!policy->conditioned) return features->state;
+    float *state = keel_arena_alloc(scratch, policy->net.shape.state_dim * sizeof *state);
+    for (size_t k = 0; k < KEEL_N_REWARDS; k++) weight[k] = (float)policy->weight[k];
+    if (state) keel_weighting_extend(features->state, weight, features->state_dim, state);
+    return state;
 }
 
 /* q [n, heads] of one decision. */
@@ -126,16 +137,18 @@ static keel_status judge(const keel_policy *policy, const keel_features *feature
     size_t n = features->n_actions, heads = net->shape.heads;
     bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
     const int32_t offsets[2] = {0, (int32_t)n};
+    const float *state = state_seen(policy, features, scratch);
+    if (!state) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
     if (!sets) { /* head-major: turn round */
         float *by_head = keel_arena_alloc(scratch, n * heads * sizeof *by_head);
         if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-        KEEL_TRY(keel_qnet_infer(net, features->state, 1, by_head, NULL, scratch, err));
+        KEEL_TRY(keel_qnet_infer(net, state, 1, by_head, NULL, scratch, err));
         for (size_t i = 0; i < n * heads; i++) q[(i % n) * heads + i / n] = by_head[i];
         return KEEL_OK;
     }
     float *x = keel_arena_alloc(scratch, n * net->input_dim * sizeof *x);
     if (!x) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-    keel_qnet_rows(net, features->state, features->candidates, offsets, 1, x);
+    keel_qnet_rows(net, state, features->candidates, offsets, 1, x);
     return keel_qnet_infer(net, x, n, q, NULL, scratch, err);
 }
 
@@ -219,6 +232,23 @@ static void choose(const keel_policy *policy, const float *log_prior, const choi
         keel_policy_tilt(log_prior, work->advantage, work->masked, out->n, policy->beta, work->log_pi,
                          &out->kl);
     out->chosen = argmax(work->log_pi, out->n);
+}
+
+keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_REWARDS], keel_err *err) {
+    if (!policy->conditioned) {
+        keel_fail(err, KEEL_E_INVALID, "weights",
+                  "the policy was trained for one weighting and decides by no other");
+        return keel_hint(err, "train one for all with --set conditioned=true");
+    }
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        if (weight[k] > 0 && !policy->covered[k])
+            return keel_fail(err, KEEL_E_INVALID, "weights",
+                             "%s: expected 0, since its log never had it, got %g", keel_reward_name(k),
+                             weight[k]);
+    bool own = memcmp(weight, policy->own_weight, sizeof policy->own_weight) == 0;
+    policy->beta = own ? policy->own_beta : keel_weighting_beta(policy->lattice_beta, weight);
+    memcpy(policy->weight, weight, sizeof policy->weight);
+    return KEEL_OK;
 }
 
 keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,

@@ -6,6 +6,7 @@
 
 #include "policies/base.h"
 #include "policies/qnet.h"
+#include "policies/weighting.h"
 
 typedef struct keel_policy {
     char hash[65];
@@ -19,6 +20,11 @@ typedef struct keel_policy {
                                       NONE if it never did */
     double weight[KEEL_N_REWARDS]; /* w; 0 for components without coverage; for one head: unused */
     double beta;
+    bool conditioned; /* w is an input of the network, so that another may be chosen: keel_policy_weigh */
+    /* Conditioned alone: components that were logged, and so may have weight; the standard w and its beta;
+     * the lattice's betas. */
+    bool covered[KEEL_N_REWARDS];
+    double own_weight[KEEL_N_REWARDS], own_beta, lattice_beta[KEEL_N_LATTICE];
     double safety_floor; /* Q_safety below it is masked; used only with a safety head */
     double support;      /* actions whose prior is below this share of the largest are masked; 0: none */
     bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
@@ -47,6 +53,9 @@ keel_status keel_policy_load(keel_policy **out, const char *dir, keel_err *err);
 void keel_policy_close(keel_policy *policy);
 /* KEEL_E_CONFLICT, naming both hashes, unless the policy was trained on this base. */
 keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *base, keel_err *err);
+/* Decides by these weights from now on, with the beta that is theirs. KEEL_E_INVALID unless it is
+ * conditioned, and for weight on a component that was never logged. */
+keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_REWARDS], keel_err *err);
 keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
                                keel_choice *out, keel_err *err);
 /* pi_base alone, in the same form (q and advantage zero). */

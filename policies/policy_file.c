@@ -64,6 +64,20 @@ static bool add_acts(cJSON *config, const keel_policy *policy) {
     return complete;
 }
 
+static bool add_conditioned(cJSON *config, const keel_policy *policy) {
+    if (!policy->conditioned) return true;
+    cJSON *conditioned = cJSON_AddObjectToObject(config, "conditioned");
+    cJSON *components = conditioned ? cJSON_AddArrayToObject(conditioned, "components") : NULL;
+    cJSON *beta = conditioned ? cJSON_AddArrayToObject(conditioned, "beta") : NULL;
+    bool complete = components && beta;
+    for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
+        complete =
+            !policy->covered[k] || cJSON_AddItemToArray(components, cJSON_CreateString(keel_reward_name(k)));
+    for (size_t i = 0; complete && i < KEEL_N_LATTICE; i++)
+        complete = cJSON_AddItemToArray(beta, cJSON_CreateNumber(policy->lattice_beta[i]));
+    return complete;
+}
+
 static cJSON *config_json(const keel_policy *policy) {
     cJSON *config = cJSON_CreateObject(),
           *architectures = config ? cJSON_AddArrayToObject(config, "architectures") : NULL;
@@ -82,7 +96,7 @@ static cJSON *config_json(const keel_policy *policy) {
     complete = complete && weights;
     for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
         complete = cJSON_AddNumberToObject(weights, keel_reward_name(k), policy->weight[k]);
-    if (complete && add_acts(config, policy)) return config;
+    if (complete && add_conditioned(config, policy) && add_acts(config, policy)) return config;
     cJSON_Delete(config);
     return NULL;
 }
@@ -206,6 +220,45 @@ static keel_status read_within(const cJSON *json, const char *key, double low, d
     return KEEL_OK;
 }
 
+static keel_status read_components(const cJSON *conditioned, keel_policy *policy, const char *where,
+                                   keel_err *err) {
+    const cJSON *components = NULL, *item;
+    KEEL_TRY(keel_json_array(conditioned, "components", true, &components, where, err));
+    cJSON_ArrayForEach(item, components) {
+        int k = 0;
+        while (k < KEEL_N_REWARDS &&
+               !(cJSON_IsString(item) && strcmp(item->valuestring, keel_reward_name(k)) == 0))
+            k++;
+        if (k == KEEL_N_REWARDS)
+            return keel_fail(err, KEEL_E_INVALID, where,
+                             "\"conditioned.components\": expected names of components");
+        policy->covered[k] = true;
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_conditioned(const cJSON *json, keel_policy *policy, const char *where,
+                                    keel_err *err) {
+    const cJSON *conditioned = NULL, *beta = NULL, *item;
+    size_t count = 0;
+    KEEL_TRY(keel_json_object(json, "conditioned", false, &conditioned, where, err));
+    if (!conditioned) return KEEL_OK;
+    policy->conditioned = true;
+    KEEL_TRY(read_components(conditioned, policy, where, err));
+    KEEL_TRY(keel_json_array(conditioned, "beta", true, &beta, where, err));
+    cJSON_ArrayForEach(item, beta) {
+        bool fits = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= 1e6;
+        if (!fits || count == KEEL_N_LATTICE) break;
+        policy->lattice_beta[count++] = item->valuedouble;
+    }
+    if (count < KEEL_N_LATTICE || cJSON_GetArraySize(beta) != KEEL_N_LATTICE)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"conditioned.beta\": expected %d numbers of 0 to 1e6",
+                         (int)KEEL_N_LATTICE);
+    memcpy(policy->own_weight, policy->weight, sizeof policy->weight);
+    policy->own_beta = policy->beta;
+    return KEEL_OK;
+}
+
 static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
     const cJSON *weights = NULL;
     double fallback = -1;
@@ -234,7 +287,13 @@ static keel_status read_config(const cJSON *json, keel_policy *policy, keel_qnet
     KEEL_TRY(read_acts(json, policy, where, err));
     KEEL_TRY(read_act_outcomes(json, policy, where, err));
     shape->n_acts = policy->n_acts;
-    return read_knobs(json, policy, where, err);
+    KEEL_TRY(read_knobs(json, policy, where, err));
+    KEEL_TRY(read_conditioned(json, policy, where, err));
+    if (policy->conditioned && shape->state_dim < KEEL_N_REWARDS)
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "\"state_dim\": a conditioned policy sees %d weights, got %zu", (int)KEEL_N_REWARDS,
+                         shape->state_dim);
+    return KEEL_OK;
 }
 
 /* The file's size is checked against the shape before anything of that shape is allocated. */

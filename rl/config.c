@@ -18,6 +18,8 @@ static const char *const ensembles[] = {"min", "mean", NULL};
     ROW(#field, KEEL_OPT_REAL, field, standard, low, high, NULL, help)
 #define WEIGHT(key, index, standard, help)                                                                   \
     ROW(key, KEEL_OPT_REAL, weight[index], standard, 0, 1e6, NULL, help)
+#define CONCENTRATION(key, index, help)                                                                      \
+    ROW(key, KEEL_OPT_REAL, concentration[index], "1", 0.1, 1e3, NULL, help)
 
 const keel_option keel_learner_options[] = {
     ROW("algorithm", KEEL_OPT_CHOICE, algorithm, "cql", 0, 0, keel_algorithms, "what is learned"),
@@ -47,6 +49,12 @@ const keel_option keel_learner_options[] = {
     WEIGHT("weight_accuracy", KEEL_ACCURACY, "0.6", "composite weight of accuracy"),
     WEIGHT("weight_speed", KEEL_SPEED, "0.3", "composite weight of speed"),
     WEIGHT("weight_safety", KEEL_SAFETY, "0.1", "composite weight of safety"),
+    ROW("conditioned", KEEL_OPT_BOOL, conditioned, "false", 0, 0, NULL,
+        "one policy for many weightings: weights are drawn for each transition (not for cloning)"),
+    CONCENTRATION("concentration_accuracy", KEEL_ACCURACY,
+                  "conditioned: Dirichlet parameter of accuracy's weight"),
+    CONCENTRATION("concentration_speed", KEEL_SPEED, "of speed's"),
+    CONCENTRATION("concentration_safety", KEEL_SAFETY, "of safety's"),
     INT(batch, "256", 1, 65536, "transitions a step"),
     INT(steps, "0", 0, 1e9, "optimizer steps; 0: by the size of the log (rl/train.h)"),
     INT(critics, "1", 1, 16, "independent networks"),

@@ -99,6 +99,18 @@ static void add_decision(decisions *all, size_t size, double support) {
     all->n++;
 }
 
+/* The states as the network sees them under the policy's weights. NULL when out of memory. */
+static const float *states_seen(const keel_policy *policy, const keel_batch *batch, keel_arena *arena) {
+    size_t wide = policy->net.shape.state_dim, dim = wide - KEEL_N_REWARDS;
+    float weight[KEEL_N_REWARDS], *state;
+    if (!policy->conditioned) return batch->state;
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) weight[k] = (float)policy->weight[k];
+    state = keel_arena_alloc(arena, batch->n * wide * sizeof *state);
+    for (size_t i = 0; state && i < batch->n; ++i)
+        keel_weighting_extend(batch->state + i * dim, weight, dim, state + i * wide);
+    return state;
+}
+
 static keel_status add_batch(decisions *all, const keel_policy *policy, const keel_batch *batch,
                              keel_arena *arena, keel_err *err) {
     const keel_qnet *net = &policy->net;
@@ -107,8 +119,9 @@ static keel_status add_batch(decisions *all, const keel_policy *policy, const ke
     size_t rows = sets ? inputs : batch->n * acts;
     float *x = keel_arena_alloc(arena, inputs * net->input_dim * sizeof *x);
     float *q = keel_arena_alloc(arena, rows * net->shape.heads * sizeof *q);
-    if (!x || !q || !reserve(all, batch->n, rows)) return no_memory(err);
-    keel_qnet_rows(net, batch->state, batch->candidates, batch->offsets, batch->n, x);
+    const float *state = states_seen(policy, batch, arena);
+    if (!x || !q || !state || !reserve(all, batch->n, rows)) return no_memory(err);
+    keel_qnet_rows(net, state, batch->candidates, batch->offsets, batch->n, x);
     KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
     mix(policy, q, batch->n, rows, all->q_w + all->rows);
     if (rows) memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);
@@ -137,6 +150,7 @@ static keel_status collect(const keel_finish *with, const keel_policy *policy, d
     return KEEL_OK;
 }
 
+/* For the policy's weights as they are. */
 static keel_status find_beta(const keel_finish *with, keel_policy *policy, keel_err *err) {
     const keel_learner_config *config = &with->learner->config;
     if (config->kl_budget == 0 || with->learner->kind->imitates) {
@@ -154,6 +168,22 @@ static keel_status find_beta(const keel_finish *with, keel_policy *policy, keel_
     keel_free(all.q_w);
     keel_free(all.offsets);
     return status;
+}
+
+/* At each point of the lattice; where there is weight on what was never logged, what the rest of it gives. */
+static keel_status find_lattice(const keel_finish *with, keel_policy *policy, keel_err *err) {
+    const keel_learner *learner = with->learner;
+    if (!learner->config.conditioned) return KEEL_OK;
+    policy->conditioned = true;
+    memcpy(policy->covered, learner->covered, sizeof policy->covered);
+    for (size_t i = 0; i < KEEL_N_LATTICE; ++i) {
+        keel_weighting_point(i, policy->weight);
+        for (int k = 0; k < KEEL_N_REWARDS; ++k) policy->weight[k] *= policy->covered[k];
+        KEEL_TRY(find_beta(with, policy, err));
+        policy->lattice_beta[i] = policy->beta;
+    }
+    memcpy(policy->weight, learner->weight, sizeof policy->weight);
+    return KEEL_OK;
 }
 
 /* ---- what acts amount to ---- */
@@ -309,6 +339,7 @@ keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, kee
     snprintf(policy.algorithm, sizeof policy.algorithm, "%s", keel_algorithms[learner->config.algorithm]);
     snprintf(policy.split, sizeof policy.split, "%s", with->split ? with->split->text : "all");
     keel_status status = make_net(learner, &policy.net, err);
+    if (status == KEEL_OK) status = find_lattice(with, &policy, err);
     if (status == KEEL_OK) status = find_beta(with, &policy, err);
     if (status == KEEL_OK) status = fill_acts(with, &policy, err);
     if (status == KEEL_OK) status = save(with, &policy, out_dir, err);

@@ -40,13 +40,13 @@ static float *judge_taken(keel_loss *l) {
     return out;
 }
 
-/* One row of L_V; slopes by V [K] of a batch's mean. */
-static double value_row(const keel_loss *l, const float *q, const float *v, float *slopes) {
+/* Row i of L_V; slopes by V [K] of a batch's mean. */
+static double value_row(const keel_loss *l, size_t i, const float *q, const float *v, float *slopes) {
     const keel_learner *learner = l->learner;
     size_t heads = learner->net.shape.heads;
     double advantage = 0, squares = 0;
     for (size_t k = 0; k < heads; ++k)
-        advantage += keel_learner_mix(learner, k) * ((double)q[k] - (double)v[k]);
+        advantage += keel_learner_mix(learner, l->batch, l->first + i, k) * ((double)q[k] - (double)v[k]);
     double side = advantage >= 0 ? learner->config.expectile : 1 - learner->config.expectile;
     for (size_t k = 0; k < heads; ++k) {
         double u = (double)q[k] - (double)v[k];
@@ -68,7 +68,7 @@ static keel_tensor *value_loss(keel_loss *l) {
                                        (float)learner->config.dropout, l->rng);
     if (!v) return NULL;
     for (size_t i = 0; i < l->n; ++i)
-        l->shard->sums.value += value_row(l, q + i * heads, v->data + i * heads, slopes + i * heads);
+        l->shard->sums.value += value_row(l, i, q + i * heads, v->data + i * heads, slopes + i * heads);
     return keel_loss_given(l, v, slopes);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/wide.h"
+#include "rl/condition.h"
 #include "rl/loss.h"
 
 enum {
@@ -27,6 +28,8 @@ struct keel_learner_work {
     /* this step's */
     const keel_learner *learner;
     const keel_batch *batch;
+    keel_batch weighted; /* the same with weights drawn, where those are an input; in the arena */
+    keel_arena arena;
     size_t n_shards;
     double multiplier; /* before the step */
     double clip;       /* factor on the gradient */
@@ -53,17 +56,18 @@ static keel_status check_config(const keel_learner_config *config, const keel_qn
     }
     if (config->quantiles > 1 && config->td_loss != KEEL_TD_HUBER)
         return keel_fail(err, KEEL_E_INVALID, where, "td_loss: quantiles are learned by huber alone");
-    return KEEL_OK;
+    return config->conditioned ? keel_condition_check(config, err) : KEEL_OK;
 }
 
-static keel_status effective_weights(const keel_learner_config *config, const double *coverage,
-                                     double out[KEEL_N_REWARDS], keel_err *err) {
+static keel_status effective_weights(keel_learner *learner, const double *coverage, keel_err *err) {
+    const keel_learner_config *config = &learner->config;
     double total = 0, kept = 0;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        learner->covered[k] = !coverage || coverage[k] > 0;
         total += config->weight[k];
-        if (!coverage || coverage[k] > 0) kept += config->weight[k];
+        if (learner->covered[k]) kept += config->weight[k];
     }
-    if (kept <= 0 && keel_learner_kind_of(config->algorithm)->target != KEEL_TARGET_NONE) {
+    if (kept <= 0 && learner->kind->target != KEEL_TARGET_NONE) {
         keel_fail(err, KEEL_E_INVALID, "reward",
                   "no reward component with a weight is known of any transition");
         return keel_hint(
@@ -72,7 +76,7 @@ static keel_status effective_weights(const keel_learner_config *config, const do
                  "them), or imitate it (--algo bc)");
     }
     for (int k = 0; k < KEEL_N_REWARDS; ++k)
-        out[k] = kept > 0 && (!coverage || coverage[k] > 0) ? config->weight[k] * total / kept : 0;
+        learner->weight[k] = kept > 0 && learner->covered[k] ? config->weight[k] * total / kept : 0;
     return KEEL_OK;
 }
 
@@ -204,8 +208,9 @@ keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *
     keel_learner made = {.config = *config, .kind = keel_learner_kind_of(config->algorithm)};
     keel_qnet_shape resolved = *shape;
     resolved.quantiles = (size_t)config->quantiles;
+    if (config->conditioned) resolved.state_dim += KEEL_N_REWARDS;
     keel_status status = check_config(config, shape, err);
-    if (status == KEEL_OK) status = effective_weights(config, coverage, made.weight, err);
+    if (status == KEEL_OK) status = effective_weights(&made, coverage, err);
     if (status != KEEL_OK) return status;
     KEEL_TRY(open_networks(&made, &resolved, err));
     size_t size = made.params.size;
@@ -232,6 +237,7 @@ void keel_learner_close(keel_learner *learner) {
         if (i) keel_free(work->shards[i].grads);
     }
     if (work) {
+        keel_arena_free(&work->arena);
         keel_free(work->shards);
         keel_free(work->pieces);
     }
@@ -252,10 +258,12 @@ double keel_learner_multiplier(const keel_learner *learner) {
     return fmin(exp((double)learner->params.data[learner->multiplier]), 1e6);
 }
 
-double keel_learner_mix(const keel_learner *learner, size_t h) {
+double keel_learner_mix(const keel_learner *learner, const keel_batch *batch, size_t row, size_t h) {
     const keel_qnet_shape *shape = &learner->net.shape;
-    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
-    return (shape->heads > 1 ? learner->weight[h / quantiles] : 1) / (double)quantiles;
+    size_t quantiles = keel_qnet_outputs(shape) / shape->heads, k = h / quantiles;
+    if (shape->heads == 1) return 1 / (double)quantiles;
+    double weight = batch->weight ? (double)batch->weight[row * KEEL_N_REWARDS + k] : learner->weight[k];
+    return weight / (double)quantiles;
 }
 
 /* ---- loss and gradient ---- */
@@ -339,6 +347,10 @@ static keel_status run_shards(keel_learner *learner, const keel_batch *batch, ke
     }
     work->learner = learner;
     work->batch = batch;
+    if (learner->config.conditioned) {
+        KEEL_TRY(keel_condition_batch(learner, batch, &work->arena, &work->weighted, err));
+        work->batch = &work->weighted;
+    }
     work->n_shards = (batch->n + rows - 1) / rows;
     work->multiplier = keel_learner_multiplier(learner);
     return keel_pool_run(work->pool, work->n_shards, run_shard, work, err);

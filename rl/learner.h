@@ -42,6 +42,9 @@ typedef struct keel_learner_config {
     int td_loss;             /* keel_td_loss */
     bool vector_heads;       /* one head per reward component, or one for the composite */
     double weight[KEEL_N_REWARDS]; /* composite weights */
+    bool conditioned; /* one policy for many weightings: weights are drawn for each transition, and an
+                         input (rl/condition.h) */
+    double concentration[KEEL_N_REWARDS]; /* of the Dirichlet distribution that they are drawn from */
     int64_t batch, steps;
     int64_t critics; /* networks */
     keel_int_list hidden;
@@ -88,10 +91,12 @@ typedef struct keel_learner {
     keel_adam adam;
     uint64_t step;                  /* steps done */
     double weight[KEEL_N_REWARDS];  /* effective: components without coverage dropped, the rest rescaled */
+    bool covered[KEEL_N_REWARDS];   /* components that were ever logged */
     struct keel_learner_work *work; /* per-shard tapes and gradient blocks, planned once */
 } keel_learner;
 
-/* coverage [KEEL_N_REWARDS] (NULL: all present) decides the effective weights. */
+/* coverage [KEEL_N_REWARDS] (NULL: all present) decides the effective weights. shape is that of a network
+ * that is not conditioned: what a conditioned one sees besides is added. */
 keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *config,
                               const keel_qnet_shape *shape, const double *coverage, keel_pool *pool,
                               keel_err *err);
@@ -100,8 +105,8 @@ void keel_learner_close(keel_learner *learner);
 const keel_qnet *keel_learner_acting(const keel_learner *learner);
 /* What the conservative term is multiplied by: exp of the parameter, at most 1e6 (cql-lagrange); else 1. */
 double keel_learner_multiplier(const keel_learner *learner);
-/* Share of output h (of K heads of N quantiles) in Q_w. */
-double keel_learner_mix(const keel_learner *learner, size_t h);
+/* Share of output h (of K heads of N quantiles) in Q_w of a row of the batch. */
+double keel_learner_mix(const keel_learner *learner, const keel_batch *batch, size_t row, size_t h);
 /* Loss and gradient of one batch into learner->grads, no update. */
 keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                                   keel_err *err);

@@ -54,13 +54,25 @@ static keel_tensor *run_critics(keel_loss *l) {
     return net->shape.critics > 1 ? keel_op_scale(tape, mean, 1 / (keel_real)net->shape.critics) : mean;
 }
 
+/* Each output's share in Q_w: of all rows alike, or of each row of q, where transitions have weights of their
+ * own.
+ */
+static keel_real *shares(const keel_loss *l, size_t heads) {
+    const bool own = l->batch->weight != NULL;
+    keel_real *share = keel_arena_alloc(&l->shard->arena, (own ? l->here.rows : 1) * heads * sizeof *share);
+    for (size_t i = 0, r = 0; share && i < (own ? l->n : 1); ++i)
+        for (size_t end = own && l->here.offsets ? (size_t)l->here.offsets[i + 1] : r + 1; r < end; ++r)
+            for (size_t h = 0; h < heads; ++h)
+                share[r * heads + h] = (keel_real)keel_learner_mix(l->learner, l->batch, l->first + i, h);
+    return share;
+}
+
 /* Q_w of [n, K*A] or [R, K]. */
 static keel_tensor *mix(const keel_loss *l, keel_tensor *q) {
     size_t heads = keel_qnet_outputs(&l->learner->net.shape);
-    keel_real *share = keel_arena_alloc(&l->shard->arena, heads * sizeof *share);
-    for (size_t h = 0; share && h < heads; ++h) share[h] = (keel_real)keel_learner_mix(l->learner, h);
-    if (heads == 1 || !share) return share ? q : NULL;
-    return keel_op_mix_heads(l->shard->tape, q, share, heads);
+    if (heads == 1) return q;
+    keel_real *share = shares(l, heads);
+    return share ? keel_op_mix_heads(l->shard->tape, q, share, l->batch->weight ? heads : 0, heads) : NULL;
 }
 
 static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {

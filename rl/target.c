@@ -116,14 +116,15 @@ static q_layout layout_of(const keel_qnet_shape *shape, const keel_loss_input *i
     return (q_layout){low * heads, high - low, heads, 1};
 }
 
-static double composite_q(const keel_learner *learner, const float *q, q_layout at, size_t action) {
+static double composite_q(const keel_learner *learner, const keel_batch *batch, size_t row, const float *q,
+                          q_layout at, size_t action) {
     const float *first = q + at.base + action * at.action_stride;
     size_t heads = learner->net.shape.heads, quantiles = keel_qnet_outputs(&learner->net.shape) / heads;
     double sum = 0;
     for (size_t k = 0; k < heads; ++k) {
         double of_head = 0;
         for (size_t j = 0; j < quantiles; ++j) of_head += (double)first[(k * quantiles + j) * at.head_stride];
-        sum += keel_learner_mix(learner, k * quantiles) * of_head;
+        sum += keel_learner_mix(learner, batch, row, k * quantiles) * of_head;
     }
     return sum;
 }
@@ -151,8 +152,8 @@ static const float *next_behaviour(const keel_learner *learner, const keel_batch
 }
 
 /* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
-static size_t best_action(const keel_learner *learner, keel_tensor *const *q, q_layout at,
-                          const float *behaviour) {
+static size_t best_action(const keel_learner *learner, const keel_batch *batch, size_t row,
+                          keel_tensor *const *q, q_layout at, const float *behaviour) {
     size_t best = 0;
     double best_value = -INFINITY, least = -INFINITY;
     if (behaviour) least = keel_policy_least_prior(behaviour, at.actions, learner->config.support);
@@ -160,7 +161,7 @@ static size_t best_action(const keel_learner *learner, keel_tensor *const *q, q_
         double value = 0;
         if (behaviour && !((double)behaviour[action] >= least)) continue;
         for (size_t c = 0; c < learner->net.shape.critics; ++c)
-            value += composite_q(learner, q[c]->data, at, action);
+            value += composite_q(learner, batch, row, q[c]->data, at, action);
         if (value > best_value) {
             best_value = value;
             best = action;
@@ -214,7 +215,7 @@ static keel_status add_bootstrap(const keel_learner *learner, const keel_batch *
     } else {
         const float *behaviour = next_behaviour(learner, batch, next, row, decision);
         keel_tensor *const *judge = learner->config.double_q ? next->online : next->target;
-        add_action(learner, next, at, best_action(learner, judge, at, behaviour), factor, y);
+        add_action(learner, next, at, best_action(learner, batch, row, judge, at, behaviour), factor, y);
     }
     return KEEL_OK;
 }

@@ -96,7 +96,7 @@ static double value_bound(const training *t) {
     if (t->learner.kind->target == KEEL_TARGET_NONE) return LARGEST_LOGIT * config->divergence_margin;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
         total += t->learner.weight[k];
-        if (t->learner.weight[k] > 0)
+        if (t->learner.weight[k] > 0 || (config->conditioned && t->learner.covered[k]))
             largest = fmax(largest, fmax(fabs(about->reward_low[k]), fabs(about->reward_high[k])));
     }
     return config->divergence_margin * total * fmax(largest, 1) / (1 - config->gamma);

@@ -22,7 +22,7 @@ tests_of() {
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
-    policies/*) echo policies/test_policy policies/test_qnet ;;
+    policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
     rl/magic.c) echo rl/test_ope ;;
     rl/bounds.c) echo rl/test_bounds ;;
@@ -30,7 +30,7 @@ tests_of() {
     rl/evaluate.c) echo rl/test_evaluate ;;
     rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
     rl/config.c | rl/finish.c | rl/checkpoint.c) echo rl/test_learner rl/test_train ;;
-    rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners ;;
+    rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_condition ;;
     esac
 }
 

@@ -56,7 +56,8 @@ OP(concat, keel_op_concat(tape, (keel_tensor *const[]){in[0], in[1], in[0], in[2
 OP(rows, keel_op_rows(tape, in[0], ROWS, 5))
 OP(pick, keel_op_pick_heads(tape, in[0], COLUMNS, 1))
 OP(pick_heads, keel_op_pick_heads(tape, in[0], COLUMNS, 3))
-OP(mix_heads, keel_op_mix_heads(tape, in[0], HEADS, 3))
+OP(mix_heads, keel_op_mix_heads(tape, in[0], HEADS, 0, 3))
+OP(mix_heads_by_row, keel_op_mix_heads(tape, in[0], WEIGHT, 3, 3))
 OP(logsumexp, keel_op_logsumexp(tape, in[0], NULL))
 OP(masked_logsumexp, keel_op_logsumexp(tape, in[0], MASK))
 OP(segment_logsumexp, keel_op_segment_logsumexp(tape, in[0], OFFSETS, 3))
@@ -116,6 +117,7 @@ static const op_case CASES[] = {
     CASE(pick, {5, 3}),
     CASE(pick_heads, {5, 9}),
     CASE(mix_heads, {5, 9}),
+    CASE(mix_heads_by_row, {5, 9}),
     CASE(logsumexp, {5, 3}),
     CASE(masked_logsumexp, {5, 3}),
     CASE(segment_logsumexp, {7, 1}),

@@ -183,6 +183,25 @@ static void uniform_and_normal_draws_have_their_moments(void **state) {
     assert_true(fabs(fourth / n - 3) < 4 * sqrt(96 / n));
 }
 
+/* Mean and variance of Gamma(shape, 1) are the shape; below 1 it is skewed the most. */
+static void gamma_draws_have_their_moments(void **state) {
+    (void)state;
+    enum { DRAWS = 40000 };
+    static const double shapes[] = {0.1, 0.5, 1, 2.5, 40};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s) {
+        keel_rng rng = keel_rng_stream(3, "gamma", s);
+        double shape = shapes[s], sum = 0, squares = 0, n = DRAWS;
+        for (size_t i = 0; i < DRAWS; ++i) {
+            double x = keel_rng_gamma(&rng, shape);
+            assert_true(x > 0);
+            sum += x, squares += (x - shape) * (x - shape);
+        }
+        assert_true(fabs(sum / n - shape) < 4 * sqrt(shape / n));
+        double fourth = 3 * shape * shape + 6 * shape; /* central moment */
+        assert_true(fabs(squares / n - shape) < 4 * sqrt((fourth - shape * shape) / n));
+    }
+}
+
 static void a_normal_draw_uses_exactly_two_numbers(void **state) {
     (void)state;
     keel_rng rng = keel_rng_stream(5, "two", 0), walked = rng;
@@ -200,6 +219,7 @@ int main(void) {
         cmocka_unit_test(purposes_share_no_number),
         cmocka_unit_test(neighbouring_streams_are_uncorrelated),
         cmocka_unit_test(uniform_and_normal_draws_have_their_moments),
+        cmocka_unit_test(gamma_draws_have_their_moments),
         cmocka_unit_test(a_normal_draw_uses_exactly_two_numbers),
     };
     return cmocka_run_group_tests(tests, read_purposes, NULL);

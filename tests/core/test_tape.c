@@ -294,7 +294,7 @@ static void misfits_are_refused_and_told_by_name(void **state) {
     expect_refused(w, keel_op_pick_heads(t, X, outside, 1), "keel_op_pick_heads");
     expect_refused(w, keel_op_pick_heads(t, X, negative, 1), "keel_op_pick_heads");
     expect_refused(w, keel_op_pick_heads(t, X, outside, 2), "keel_op_pick_heads");
-    expect_refused(w, keel_op_mix_heads(t, X, INPUT, 2), "keel_op_mix_heads");
+    expect_refused(w, keel_op_mix_heads(t, X, INPUT, 0, 2), "keel_op_mix_heads");
     expect_refused(w, keel_op_logsumexp(t, X, none), "keel_op_logsumexp");
     expect_refused(w, keel_op_segment_logsumexp(t, COLUMN, gap, 2), "keel_op_segment_logsumexp");
     expect_refused(w, keel_op_segment_mean(t, X, falls, 2), "keel_op_segment_mean");

@@ -60,6 +60,9 @@ for space in acts candidates outcomes; do
             "$KEEL" train --store $space.db --base $space.$threads/base --algo $algo --out $space.$threads/$algo --quiet \
                 --threads $threads --set steps=30 --set hidden=16,8 --set batch=24 >/dev/null || fail "$algo over $space"
         done
+        "$KEEL" train --store $space.db --base $space.$threads/base --algo cql --out $space.$threads/conditioned --quiet \
+            --threads $threads --set steps=30 --set hidden=16,8 --set batch=24 --set conditioned=true >/dev/null ||
+            fail "conditioned over $space"
     done
     same $space.1 $space.2 "$space: two threads give the bytes of one"
     same $space.1 $space.8 "$space: eight threads give the bytes of one"

@@ -63,7 +63,7 @@ static void expect(keel_status got, const wrong *change) {
 
 /* ---- policies ---- */
 
-static void save_policy(void) {
+static void save_policy(bool conditioned) {
     static const char *acts[] = {"answer", "refuse"};
     keel_policy policy = {.algorithm = "cql", .split = "train", .weight = {1, 0, 0}, .beta = 1, .n_acts = 2};
     keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS, .state_dim = 1, .n_acts = 2, .heads = 3, .critics = 1};
@@ -71,6 +71,9 @@ static void save_policy(void) {
     policy.acts = acts;
     shape.hidden = (keel_int_list){1, {4}};
     for (int i = 0; i < 3; i++) policy.act_outcome[i] = row;
+    policy.conditioned = policy.covered[0] = conditioned;
+    for (size_t i = 0; i < KEEL_N_LATTICE; i++) policy.lattice_beta[i] = 2;
+    if (conditioned) shape.state_dim += KEEL_N_REWARDS;
     memset(policy.base_hash, 'a', 64);
     assert_ok(keel_qnet_open(&policy.net, &shape, &err));
     keel_qnet_init(&policy.net, 1);
@@ -78,33 +81,52 @@ static void save_policy(void) {
     keel_qnet_close(&policy.net);
 }
 
-static void a_policy_with_a_wrong_value_is_refused_by_its_key(void **state) {
-    (void)state;
+static const char config_file[] = "config.json";
+
+static void expect_refused(const wrong *list, size_t count) {
     static const char *const files[] = {"config.json", "model.safetensors", NULL};
-    static const char config[] = "config.json";
-    static const wrong list[] = {
-        {config, "\"action_space\": \"acts\"", "\"action_space\": \"words\"", KEEL_E_INVALID, "words"},
-        {config, "\"state_dim\": 1", "\"state_dim\": 1.5", KEEL_E_INVALID, "state_dim"},
-        {config, "\"state_dim\": 1", "\"state_dim\": \"1\"", KEEL_E_PARSE, "state_dim"},
-        {config, "\"heads\": 3", "\"heads\": -3", KEEL_E_INVALID, "heads"},
-        {config, "\"critics\": 1", "\"critics\": 1e9", KEEL_E_INVALID, "critics"},
-        {config, "    4\n", "0", KEEL_E_INVALID, "hidden_sizes"},
-        {config, "    4\n", "4.5", KEEL_E_INVALID, "hidden_sizes"},
-        {config, "    4\n", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", KEEL_E_INVALID, "hidden_sizes"},
-        {config, "\"answer\"", "7", KEEL_E_PARSE, "acts"},
-        {config, "\"fallback_act\": 0", "\"fallback_act\": 2", KEEL_E_INVALID, "fallback_act"},
-        {config, "\"fallback_act\": 0", "\"fallback_act\": 0.5", KEEL_E_INVALID, "fallback_act"},
-        {config, "\"imitates\": false", "\"imitates\": 0", KEEL_E_PARSE, "imitates"},
-        {config, "\"compliance\"", "\"applause\"", KEEL_E_INVALID, "act_outcome"},
-        {config, "\"compliance\",\n", "", KEEL_E_INVALID, "expected 2 outcomes, got 1"},
-    };
-    save_policy();
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+    for (size_t i = 0; i < count; i++) {
         keel_policy *loaded = NULL;
         spoil("policy", "cql", files, &list[i]);
         expect(keel_policy_load(&loaded, scratch_path(folder, "bad"), &err), &list[i]);
         assert_null(loaded);
     }
+}
+
+static void a_policy_with_a_wrong_value_is_refused_by_its_key(void **state) {
+    (void)state;
+    static const wrong list[] = {
+        {config_file, "\"action_space\": \"acts\"", "\"action_space\": \"words\"", KEEL_E_INVALID, "words"},
+        {config_file, "\"state_dim\": 1", "\"state_dim\": 1.5", KEEL_E_INVALID, "state_dim"},
+        {config_file, "\"state_dim\": 1", "\"state_dim\": \"1\"", KEEL_E_PARSE, "state_dim"},
+        {config_file, "\"heads\": 3", "\"heads\": -3", KEEL_E_INVALID, "heads"},
+        {config_file, "\"critics\": 1", "\"critics\": 1e9", KEEL_E_INVALID, "critics"},
+        {config_file, "    4\n", "0", KEEL_E_INVALID, "hidden_sizes"},
+        {config_file, "    4\n", "4.5", KEEL_E_INVALID, "hidden_sizes"},
+        {config_file, "    4\n", "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", KEEL_E_INVALID, "hidden_sizes"},
+        {config_file, "\"answer\"", "7", KEEL_E_PARSE, "acts"},
+        {config_file, "\"fallback_act\": 0", "\"fallback_act\": 2", KEEL_E_INVALID, "fallback_act"},
+        {config_file, "\"fallback_act\": 0", "\"fallback_act\": 0.5", KEEL_E_INVALID, "fallback_act"},
+        {config_file, "\"imitates\": false", "\"imitates\": 0", KEEL_E_PARSE, "imitates"},
+        {config_file, "\"compliance\"", "\"applause\"", KEEL_E_INVALID, "act_outcome"},
+        {config_file, "\"compliance\",\n", "", KEEL_E_INVALID, "expected 2 outcomes, got 1"},
+    };
+    save_policy(false);
+    expect_refused(list, sizeof list / sizeof *list);
+}
+
+static void a_conditioned_policy_with_a_wrong_value_is_refused_by_its_key(void **state) {
+    (void)state;
+    static const wrong list[] = {
+        {config_file, "\"conditioned\": {", "\"conditioned\": 3, \"other\": {", KEEL_E_PARSE, "conditioned"},
+        {config_file, "\"accuracy\"\n", "\"wisdom\"\n", KEEL_E_INVALID, "conditioned.components"},
+        {config_file, "      2,\n", "", KEEL_E_INVALID, "conditioned.beta"},
+        {config_file, "      2,\n", "2, 2,\n", KEEL_E_INVALID, "conditioned.beta"},
+        {config_file, "      2,\n", "-2,\n", KEEL_E_INVALID, "conditioned.beta"},
+        {config_file, "\"state_dim\": 4", "\"state_dim\": 2", KEEL_E_INVALID, "state_dim"},
+    };
+    save_policy(true);
+    expect_refused(list, sizeof list / sizeof *list);
 }
 
 /* ---- the built-in base ---- */
@@ -160,6 +182,8 @@ static void a_base_with_a_wrong_value_is_refused_by_its_key(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_policy_with_a_wrong_value_is_refused_by_its_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_conditioned_policy_with_a_wrong_value_is_refused_by_its_key, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_base_with_a_wrong_value_is_refused_by_its_key, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
