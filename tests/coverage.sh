@@ -5,19 +5,17 @@
 #
 #   tests/coverage.sh [PERCENT]     enough is 90 % of all lines, if not told otherwise
 set -eu
-here=$(cd "$(dirname "$0")/.." && pwd)
+. "$(dirname "$0")/steps.sh"
 build=${KEEL_BUILD:-$here/build-coverage}
 enough=${1:-90}
 rooms="core datasets rewards envs policies rl experiments"
 
 "$here/experiments/install.sh"
-cmake -S "$here" -B "$build" -G Ninja -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug \
-    -DCMAKE_C_FLAGS="--coverage -fprofile-update=atomic" >/dev/null
-cmake --build "$build" -- -j "$(nproc)" >"$build/build.log" || { tail -n 30 "$build/build.log"; exit 1; }
+built "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="--coverage -fprofile-update=atomic"
 find "$build" -name '*.gcda' -delete
 # link_library links a program without --coverage, and runs nothing of ours.
 status=0
-(cd "$build" && ctest -j "$(nproc)" --output-on-failure -E '^link_library$' >ctest.log 2>&1) || status=$?
+tested "$build" -E '^link_library$' >/dev/null || status=$?
 sed -n '/tests passed/,$ { /tests passed/p; /(Failed)\|(Timeout)/p }' "$build/ctest.log"
 
 # Notes, not counters, are listed: a file that never ran counts too. What is compiled twice (test_gradient builds half of
