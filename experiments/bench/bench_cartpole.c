@@ -1,9 +1,10 @@
 /* Learners on logs of the pole on a cart, to be held against those of others on the same logs
  * (peers/cartpole.py).
  *
- *     bench_cartpole log KIND SEED FILE          20,000 transitions as CSV: the state, action, reward,
- * terminal, timeout bench_cartpole train FILE ALGO SEED STEPS  learns from such a file; prints the mean
- * return of 100 fresh episodes
+ *     bench_cartpole log KIND SEED FILE
+ *         20,000 transitions as CSV: the state, action, reward, terminal, timeout
+ *     bench_cartpole train FILE ALGO SEED STEPS
+ *         learns from such a file; prints the mean return of 100 fresh episodes
  *
  * KIND: random; medium (three of four actions at random, else balancing); mixed (half of the episodes each of
  * random and of one action in four at random). ALGO: cql, dqn, bc. Settings are those of the peer's default

@@ -2,39 +2,22 @@
 """Keel's learners and d3rlpy's on the same logs of the pole on a cart: same data, same number of steps, same settings.
 
     pip install d3rlpy gymnasium
-    cartpole.py BENCH_CARTPOLE [SEEDS [STEPS]]
+    cartpole.py BENCH_CARTPOLE CELLS [SEEDS [STEPS]]     CELLS: a file of what is known so far
 
-Mean return of 100 fresh episodes (at most 500 each), mean over seeds with the 95 % t-interval. Settings of both: two hidden
-layers of 256, Adam at 1e-3, batches of 64, target copied every 500 steps, discount 0.99, alpha 1.
+Mean return of 100 fresh episodes (at most 500 each), mean over seeds with the 95 % t-interval. Settings: returns.py and
+bench_cartpole.c. d3rlpy's BC keeps its default penalty on logits, which Keel's has not.
 """
 import os
 import subprocess
 import sys
 import tempfile
 
-import d3rlpy
 import gymnasium
 import numpy as np
-import scipy.stats
-import torch
 
-JUDGED, BATCH, RATE, INTERVAL = 100, 64, 1e-3, 500
+import returns
 
-
-def learner(name):
-    common = {"batch_size": BATCH, "learning_rate": RATE}
-    if name == "bc":
-        return d3rlpy.algos.DiscreteBCConfig(**common).create(device="cpu:0")
-    common |= {"gamma": 0.99, "target_update_interval": INTERVAL}
-    if name == "dqn":
-        return d3rlpy.algos.DoubleDQNConfig(**common).create(device="cpu:0")
-    return d3rlpy.algos.DiscreteCQLConfig(alpha=1.0, **common).create(device="cpu:0")
-
-
-def dataset(path):
-    rows = np.loadtxt(path, delimiter=",")
-    return d3rlpy.dataset.MDPDataset(rows[:, :4].astype(np.float32), rows[:, 4].astype(np.int32), rows[:, 5].astype(np.float32),
-                                     terminals=rows[:, 6].astype(np.float32), timeouts=rows[:, 7].astype(np.float32))
+JUDGED = 100
 
 
 def judge(algo, seed):
@@ -51,41 +34,32 @@ def judge(algo, seed):
     return total.mean()
 
 
-def peer(path, name, seed, steps):
-    d3rlpy.seed(seed)
-    algo = learner(name)
-    algo.fit(dataset(path), n_steps=steps, n_steps_per_epoch=steps, show_progress=False,
-             logger_adapter=d3rlpy.logging.NoopAdapterFactory())
-    return judge(algo, seed)
+def theirs(path, name, seed, steps):
+    rows = np.loadtxt(path, delimiter=",")
+    data = returns.dataset(rows[:, :4], rows[:, 4], rows[:, 5], rows[:, 6], rows[:, 7])
+    return {"return": judge(returns.train(name, data, seed, steps), seed)}
 
 
 def ours(bench, path, name, seed, steps):
-    return float(subprocess.run([bench, "train", path, name, str(seed), str(steps)], check=True, capture_output=True).stdout)
-
-
-def interval(values):
-    values = np.array(values)
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():6.1f} [{values.mean() - half:6.1f}, {values.mean() + half:6.1f}]"
+    return {"return": float(subprocess.run([bench, "train", path, name, str(seed), str(steps)], check=True,
+                                           capture_output=True).stdout)}
 
 
 def main():
-    bench = sys.argv[1]
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    steps = int(sys.argv[3]) if len(sys.argv) > 3 else 5000
-    torch.set_num_threads(1)
-    print(f"{'log':8} {'learner':8} {'Keel':>24} {'d3rlpy':>24}   ({seeds} seeds, {steps} steps)")
+    bench, cells = sys.argv[1], returns.Cells(sys.argv[2])
+    seeds, steps = (int(x) for x in (sys.argv[3:] + ["5", "5000"][len(sys.argv) - 3:]))
+    returns.heading()
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("random", "medium", "mixed"):
-            for name in ("cql", "dqn", "bc"):
-                mine, theirs = [], []
+            for seed in range(1, seeds + 1):
+                subprocess.run([bench, "log", kind, str(seed), os.path.join(folder, f"{kind}-{seed}")], check=True)
+            for name in returns.LEARNERS:
+                pairs = []
                 for seed in range(1, seeds + 1):
-                    path = os.path.join(folder, f"{kind}-{seed}.csv")
-                    if not os.path.exists(path):
-                        subprocess.run([bench, "log", kind, str(seed), path], check=True)
-                    mine.append(ours(bench, path, name, seed, steps))
-                    theirs.append(peer(path, name, seed, steps))
-                print(f"{kind:8} {name:8} {interval(mine):>24} {interval(theirs):>24}", flush=True)
+                    case = os.path.join(folder, f"{kind}-{seed}"), name, seed, steps
+                    pairs.append((cells.get(kind, name, seed, "keel", lambda: ours(bench, *case)),
+                                  cells.get(kind, name, seed, "d3rlpy", lambda: theirs(*case))))
+                returns.row(kind, name, pairs)
 
 
 main()
