@@ -37,6 +37,9 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
 
 /* ---- plots (report_plot.c) ---- */
 
+/* Runs gnuplot on a script's file, without a shell; false if it cannot be started or fails. */
+bool keel_gnuplot(const char *script);
+
 enum { KEEL_PLOT_COLOURS = 7 };
 
 typedef struct keel_plotter {

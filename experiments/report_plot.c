@@ -34,9 +34,8 @@ static double number_of(const cJSON *object, const char *key) {
 
 /* ---- running gnuplot ---- */
 
-/* Runs gnuplot on a script; false if it cannot be started or fails. */
-static bool run_gnuplot(const char *script) {
-    char program[] = "gnuplot", quiet[] = "-d", path[96];
+bool keel_gnuplot(const char *script) {
+    char program[] = "gnuplot", quiet[] = "-d", path[4096];
     snprintf(path, sizeof path, "%s", script);
     char *argv[] = {program, quiet, path, NULL};
     posix_spawn_file_actions_t actions;
@@ -60,7 +59,7 @@ void keel_plotter_open(keel_plotter *plotter) {
     }
     char script[96];
     snprintf(script, sizeof script, "%s/try.gp", plotter->folder);
-    plotter->available = keel_file_write(script, "exit\n", 5, NULL) == KEEL_OK && run_gnuplot(script);
+    plotter->available = keel_file_write(script, "exit\n", 5, NULL) == KEEL_OK && keel_gnuplot(script);
 }
 
 void keel_plotter_close(keel_plotter *plotter) {
@@ -97,7 +96,7 @@ static keel_status draw(keel_plotter *plotter, keel_buf *script, keel_buf *html,
     snprintf(svg_path, sizeof svg_path, "%s/plot.svg", plotter->folder);
     KEEL_TRY(keel_file_write(script_path, script->data, script->length, err));
     keel_status status = KEEL_OK;
-    *drawn = run_gnuplot(script_path) && keel_file_exists(svg_path);
+    *drawn = keel_gnuplot(script_path) && keel_file_exists(svg_path);
     if (*drawn) status = keel_file_read(svg_path, 0, &svg, err);
     const char *start = status == KEEL_OK && svg.data ? strstr(svg.data, "<svg") : NULL;
     if (start) {
