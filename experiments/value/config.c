@@ -18,10 +18,10 @@ const keel_option value_options[] = {
     ROW("eps", KEEL_OPT_INTS, eps, "30,60,90", 0, 100, "percent of the behaviour's acts that are random"),
     ROW("headline_n", KEEL_OPT_INT, headline_n, "1000", 2, 1e6, "the cell that is quoted"),
     ROW("headline_eps", KEEL_OPT_INT, headline_eps, "60", 0, 100, "the cell that is quoted"),
-    ROW("steps", KEEL_OPT_INT, settings.steps, "2000", 1, 1e6, "optimizer steps of every fit"),
+    ROW("steps", KEEL_OPT_INT, settings.steps, "1000", 1, 1e6, "optimizer steps of every fit"),
     ROW("batch", KEEL_OPT_INT, settings.batch, "64", 1, 65536, "transitions a step"),
     ROW("hidden", KEEL_OPT_INT, settings.hidden, "64", 1, 4096, "width of the one hidden layer"),
-    ROW("target_interval", KEEL_OPT_INT, settings.target_interval, "50", 1, 1e6,
+    ROW("target_interval", KEEL_OPT_INT, settings.target_interval, "25", 1, 1e6,
         "steps between copies to the target network"),
     ROW("learning_rate", KEEL_OPT_REAL, settings.learning_rate, "0.01", 1e-9, 1, "Adam's, falling to 0"),
     ROW("dropout", KEEL_OPT_REAL, settings.dropout, "0.1", 0, 0.9,
@@ -36,9 +36,9 @@ const keel_option value_options[] = {
 };
 
 /* Nearer to the pilot's: nothing to be regularised, values are ten times larger. */
-static const char *const tabular[] = {"n=30,60,200", "eps=50,90", "headline_n=60",  "headline_eps=50",
-                                      "scale=10",    "dropout=0", "weight_decay=0", "learning_rate=0.003",
-                                      NULL};
+static const char *const tabular[] = {
+    "n=30,60,200",        "eps=50,90",           "headline_n=60", "headline_eps=50", "scale=10", "steps=2000",
+    "target_interval=50", "learning_rate=0.003", "dropout=0",     "weight_decay=0",  NULL};
 
 static bool has(const keel_int_list *list, int64_t item) {
     for (size_t i = 0; i < list->count; ++i)
