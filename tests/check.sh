@@ -5,6 +5,7 @@
 #   tests/check.sh asan [CTEST ARGS]        AddressSanitizer, UndefinedBehaviorSanitizer
 #   tests/check.sh tsan [CTEST ARGS]        ThreadSanitizer
 #   tests/check.sh valgrind [CTEST ARGS]    memcheck, leaks included, of the tests and of every process they start
+#   tests/check.sh compilers                gcc and clang: does the quickstart, made small, give the same weights and metrics?
 #   tests/check.sh analyzer                 gcc -fanalyzer
 #   tests/check.sh tidy [FILES]             clang-tidy, with what .clang-tidy says
 set -eu
@@ -37,6 +38,20 @@ valgrind_tested() {
     [ -z "$found" ] || { cat $found; status=1; }
 }
 
+# What depends on the compiler: keel.json names it, and with its hash so do the results that name an artefact.
+compilers_compared() {
+    for compiler in gcc clang; do
+        targets=keel built "$build/$compiler" -DCMAKE_C_COMPILER=$compiler -DCMAKE_BUILD_TYPE=Release --fresh || return 1
+        rm -rf "$build/$compiler.out"
+        mkdir "$build/$compiler.out"
+        (cd "$build/$compiler.out" && "$build/$compiler/experiments/keel" run "$here/experiments/recipes/quickstart.json" --out run \
+            --set simulate.episodes=400 --quiet >run.txt && find run -name '*.safetensors' -o -name config.json -o -name '*.jsonl' |
+            LC_ALL=C sort | xargs sha256sum >bytes.txt) || return 1
+    done
+    diff "$build/gcc.out/bytes.txt" "$build/clang.out/bytes.txt" || return 1
+    echo "compilers: $(wc -l <"$build/gcc.out/bytes.txt") files, the same bytes"
+}
+
 # Warnings of LOG, each once, and how many.
 judged() {
     grep -E '(warning|error):' "$1" | sort -u | sed "s|^$here/||" || true
@@ -60,6 +75,9 @@ tsan)
 valgrind)
     valgrind_tested "$@" || status=$?
     finished "$status" "$build"
+    ;;
+compilers)
+    compilers_compared
     ;;
 analyzer)
     built "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Release -DKEEL_TESTS=OFF -DCMAKE_C_FLAGS="-fanalyzer $flags" --fresh || status=$?
