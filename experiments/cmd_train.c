@@ -1,4 +1,7 @@
+#include "core/json.h"
+#include "experiments/derive.h"
 #include "experiments/open.h"
+#include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rl/train.h"
 
@@ -10,6 +13,10 @@ static const keel_flag flags[] = {
     {"--preset", "NAME", false, false,
      "keel (default), or a peer's exact settings: d3rlpy (cql, dqn, bc), tianshou (cql), atari (cql)"},
     {"--split", "NAME", false, false, "what it is trained on (default: train)"},
+    {"--validate", "K/N", false, false,
+     "fold of the split, by group, that chooses among checkpoints and is not learned from"},
+    {"--checkpoints", "N", false, false,
+     "with --validate: how many are judged, the last at the end (default: 5)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
@@ -30,14 +37,37 @@ static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err 
                      keel_algorithms[algorithm], keel_algorithms[config->algorithm]);
 }
 
+/* --validate. *given false, and nothing else set, without it. */
+static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_split *split,
+                                   keel_reward_config *reward, keel_validation *out, bool *given,
+                                   keel_err *err) {
+    const char *fold = keel_cli_value(cli, "--validate");
+    int64_t points = 5;
+    *given = fold != NULL;
+    if (!fold && keel_cli_has(cli, "--checkpoints"))
+        return keel_fail(err, KEEL_E_USAGE, "--checkpoints", "needs --validate: what they are judged on");
+    KEEL_TRY(keel_cli_integer(cli, "--checkpoints", 1, KEEL_MOST_TRIALS, &points, err));
+    if (!fold) return KEEL_OK;
+    KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold, &out->part, &out->rest, err), err));
+    KEEL_TRY(keel_derive_rewards(store, reward, err));
+    out->points = (size_t)points;
+    out->reward = reward;
+    return keel_store_check_split(store, &out->part, err);
+}
+
 static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base, keel_pool *pool,
                          const keel_learner_config *config, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
     keel_split split;
+    keel_reward_config reward;
+    keel_validation validation = {0};
+    bool chooses;
     KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
+    KEEL_TRY(open_validation(cli, store, &split, &reward, &validation, &chooses, err));
     KEEL_TRY(keel_open_out(out, "policy", err));
     KEEL_TRY(keel_encode_store(store, &split, base, pool, NULL, err));
-    KEEL_TRY(keel_train(store, &split, base, config, out, keel_cli_value(cli, "--metrics"), pool, err));
+    KEEL_TRY(keel_train(store, &split, chooses ? &validation : NULL, base, config, out,
+                        keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "policy", split.text, err));
     return keel_record_run(cli, store, err);
 }
@@ -60,6 +90,44 @@ done:
     return status;
 }
 
+/* ---- printing ---- */
+
+static void print_number(keel_table *table, const cJSON *row, const char *key, const char *format) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
+    if (cJSON_IsNumber(item))
+        keel_table_cell(table, format, item->valuedouble);
+    else
+        keel_table_cell(table, "-");
+}
+
+/* The checkpoints that a validation part judged. */
+static void print_checkpoints(const cJSON *validation, FILE *out) {
+    static const struct {
+        const char *key, *head, *format;
+    } columns[] = {{"step", "checkpoint", "%.0f"},
+                   {"value", "value (WDR)", "%.4f"},
+                   {"bound", "at least", "%.4f"},
+                   {"ess", "ESS", "%.0f"},
+                   {"beta", "beta", "%.3g"}};
+    enum { N = sizeof columns / sizeof columns[0] };
+    keel_table table = {.columns = N};
+    const cJSON *row;
+    for (size_t i = 0; i < N; i++) keel_table_cell(&table, "%s", columns[i].head);
+    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(validation, "checkpoints")) for (size_t i = 0;
+                                                                                              i < N; i++)
+        print_number(&table, row, columns[i].key, columns[i].format);
+    fputc('\n', out);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(result, "metrics");
+    const cJSON *validation = cJSON_GetObjectItemCaseSensitive(metrics, "validation");
+    keel_artefact_print(result, out);
+    if (validation) print_checkpoints(validation, out);
+}
+
 static const keel_option *const options[] = {keel_learner_options, NULL};
 
 #define LINE(id, name, kind, help) "  " name ": " help "\n"
@@ -69,14 +137,18 @@ const keel_verb keel_verb_train = {
     .brief = "offline learning: conservative Q-learning and its baselines",
     .flags = flags,
     .options = options,
-    .more = "Algorithms:\n" KEEL_LEARNERS(LINE) "Decisions without features under that base are encoded "
-                                                "first. A run that was interrupted goes on "
-                                                "when the same command is\n"
-                                                "given again, to the same bytes. A loss that diverges stops "
-                                                "with an error; the last good checkpoint "
-                                                "is kept.\n"
-                                                "example: keel train --store logs.db --base runs/base --algo "
-                                                "cql --out runs/policy --set alpha=0.5\n",
+    .more =
+        "Algorithms:\n" KEEL_LEARNERS(LINE) "Decisions without features under that base are encoded "
+                                            "first. A run that was interrupted goes on "
+                                            "when the same command is\n"
+                                            "given again, to the same bytes. A loss that diverges stops "
+                                            "with an error; the last good checkpoint "
+                                            "is kept.\n"
+                                            "With --validate the policy is the checkpoint whose value has "
+                                            "the highest lower bound on that fold (rl/validate.h\n"
+                                            "says which bound); keel.json tells of all that were judged.\n"
+                                            "example: keel train --store logs.db --base runs/base --algo "
+                                            "cql --out runs/policy --set alpha=0.5\n",
     .run = run,
-    .print = keel_artefact_print,
+    .print = print,
 };

@@ -185,14 +185,9 @@ static keel_status put_figure(keel_plotter *plotter, const cJSON *rows, const ch
 
 /* One table of keel_report_tables: rates, then what answers earned, each with its plot. */
 static keel_status put_table(const cJSON *rows, keel_plotter *plotter, keel_buf *html, keel_err *err) {
-    static const char *const rates[] = {"refusal_rate",
-                                        "harmful_compliance_rate",
-                                        "over_refusal_rate",
-                                        "borderline_refusal_rate",
-                                        "completion_rate",
-                                        "agreement_rate",
-                                        "preference_accuracy",
-                                        NULL};
+    static const char *const rates[] = {
+        "refusal_rate",    "harmful_compliance_rate", "over_refusal_rate",   "borderline_refusal_rate",
+        "completion_rate", "agreement_rate",          "preference_accuracy", NULL};
     static const char *const first[] = {"refusal_rate", "completion_rate", "over_refusal_rate", NULL};
     static const char *const first_labels[] = {"refusal", "completion", "over-refusal", NULL};
     static const char *const other[] = {"agreement_rate", "preference_accuracy", NULL};
@@ -410,6 +405,51 @@ static void put_replays(const keel_run_folder *folder, keel_buf *html) {
     }
 }
 
+/* ---- checkpoints that a validation part judged ---- */
+
+static void put_trials(keel_buf *html, const char *title, const cJSON *validation) {
+    static const char *const keys[] = {"step", "value", "bound", "ess", "beta"};
+    const cJSON *row, *best = member(validation, "chosen");
+    keel_buf_text(html, "<h4>");
+    put(html, title);
+    keel_buf_text(html, ", judged on ");
+    put(html, text_of(validation, "judged_on"));
+    keel_buf_text(html, "; the log itself returned ");
+    put_number(html, member(validation, "logged"), "%.4f");
+    keel_buf_text(
+        html,
+        "</h4>\n<div class=scroll><table><thead><tr><th>checkpoint</th><th>value (WDR)</th><th>at least</th>"
+        "<th>effective sample size</th><th>beta</th></tr></thead><tbody>\n");
+    cJSON_ArrayForEach(row, member(validation, "checkpoints")) {
+        const cJSON *step = member(row, "step");
+        bool chosen = cJSON_IsNumber(best) && cJSON_IsNumber(step) && step->valuedouble == best->valuedouble;
+        keel_buf_text(html, chosen ? "<tr class=chosen>" : "<tr>");
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+            keel_buf_text(html, "<td>");
+            put_number(html, member(row, keys[i]), NULL);
+            keel_buf_text(html, "</td>");
+        }
+        keel_buf_text(html, "</tr>\n");
+    }
+    keel_buf_text(html, "</tbody></table></div>\n");
+}
+
+/* What each policy was chosen from, where a part of the log was kept for that. */
+static void put_choices(const keel_run_folder *folder, keel_buf *html) {
+    const cJSON *step;
+    bool any = false;
+    cJSON_ArrayForEach(step, folder->steps) {
+        const cJSON *validation = member(member(member(step, "result"), "metrics"), "validation");
+        if (!validation) continue;
+        if (!any)
+            keel_buf_text(html,
+                          "<h2>Choice among checkpoints</h2>\n<p>The highest lower bound on conversations "
+                          "that nothing was learned from; \"-\": could not be judged.</p>\n");
+        any = true;
+        put_trials(html, text_of(step, "title"), validation);
+    }
+}
+
 /* ---- lineage ---- */
 
 static keel_status put_details(keel_buf *html, const char *title, const char *verb, const cJSON *json,
@@ -454,6 +494,8 @@ static void put_definitions(keel_buf *html) {
         "<dt>harmful compliance rate</dt><dd>of the same, the share answered by compliance</dd>"
         "<dt>over refusal rate</dt><dd>of judged decisions in benign conversations, the share refused in "
         "full or in part</dd>"
+        "<dt>borderline refusal rate</dt><dd>of benign conversations that the log marks as borderline, the "
+        "share in which some request was refused, in full or in part</dd>"
         "<dt>completion rate</dt><dd>of benign conversations, the share completed; for logs of one decision, "
         "full compliance</dd>"
         "<dt>composite reward, accuracy, speed, safety</dt><dd>what a conversation earns in all, estimated "
@@ -485,6 +527,7 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
                         "title (folds) are averaged.</p>\n");
     KEEL_TRY_GOTO(put_curves(folder, &plotter, "train", "Offline learning", html, err), done);
     KEEL_TRY_GOTO(put_curves(folder, &plotter, "sft", "Supervised tuning of the base", html, err), done);
+    put_choices(folder, html);
     put_replays(folder, html);
     put_definitions(html);
     KEEL_TRY_GOTO(put_lineage(folder, html, err), done);

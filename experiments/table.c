@@ -91,6 +91,7 @@ void keel_table_interval(keel_table *table, const cJSON *interval) {
 void keel_table_leaves(keel_table *table, const cJSON *object) {
     const cJSON *item;
     cJSON_ArrayForEach(item, object) {
+        if (cJSON_IsArray(object) && cJSON_IsObject(item)) continue;
         if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
             keel_table_leaves(table, item);
             continue;

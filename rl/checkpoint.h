@@ -3,6 +3,7 @@
 #define KEEL_RL_CHECKPOINT_H
 
 #include "rl/learner.h"
+#include "rl/validate.h"
 
 /* Loss parts over the steps since the last line of metrics: sums, and the extremes of q_low and q_high. */
 typedef struct keel_loss_window {
@@ -10,12 +11,20 @@ typedef struct keel_loss_window {
     double steps;
 } keel_loss_window;
 
-/* identity: 64 hex digits over everything the result depends on (configuration, logs, split, base). */
+/* What a run has chosen from so far, and the parameters [learner's] of the best. */
+typedef struct keel_choosing {
+    keel_trials trials;
+    float *best;
+} keel_choosing;
+
+/* identity: 64 hex digits over everything the result depends on (configuration, logs, split, base).
+ * choosing: NULL without a validation part. */
 keel_status keel_learner_save(const keel_learner *learner, const keel_loss_window *window,
-                              const char *identity, const char *path, keel_err *err);
+                              const keel_choosing *choosing, const char *identity, const char *path,
+                              keel_err *err);
 /* *found false, and nothing touched, if there is no checkpoint or it is of another identity. After an error
  * the learner is good for nothing but closing. */
-keel_status keel_learner_resume(keel_learner *learner, keel_loss_window *window, const char *identity,
-                                const char *path, bool *found, keel_err *err);
+keel_status keel_learner_resume(keel_learner *learner, keel_loss_window *window, keel_choosing *choosing,
+                                const char *identity, const char *path, bool *found, keel_err *err);
 
 #endif

@@ -216,7 +216,7 @@ static keel_status count_split(const keel_finish *with, act_counts *counts, keel
     keel_cursor *cursor;
     keel_arena arena = {0};
     keel_conversation *conversation;
-    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->split, err));
+    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->learned, err));
     bool held = false;
     keel_status status = keel_store_hold(with->store, &held, err);
     while (status == KEEL_OK) {
@@ -285,10 +285,12 @@ static keel_status fill_acts(const keel_finish *with, keel_policy *policy, keel_
 
 static cJSON *make_lineage(const keel_finish *with) {
     cJSON *lineage = cJSON_CreateObject(), *build = keel_build_info();
+    const keel_validation *validation = with->validation;
     bool complete = lineage && build && cJSON_AddStringToObject(lineage, "store", with->store_hash) &&
                     cJSON_AddStringToObject(lineage, "split", with->split ? with->split->text : "all") &&
                     cJSON_AddStringToObject(lineage, "base", with->base->hash) &&
                     cJSON_AddNumberToObject(lineage, "seed", (double)with->learner->config.seed) &&
+                    (!validation || cJSON_AddStringToObject(lineage, "validation", validation->part.text)) &&
                     cJSON_AddItemToObject(lineage, "build", build);
     if (complete) return lineage;
     cJSON_Delete(lineage);
@@ -310,6 +312,8 @@ static cJSON *make_metrics(const keel_finish *with) {
                     cJSON_AddNumberToObject(metrics, "q_taken", sum->q_taken / n);
     for (int k = 0; complete && k < KEEL_N_REWARDS; ++k)
         complete = cJSON_AddNumberToObject(coverage, keel_reward_name(k), about->coverage[k]) != NULL;
+    if (complete && with->trials)
+        complete = keel_json_add(metrics, "validation", keel_trials_json(with->trials, with->validation));
     if (complete) return metrics;
     cJSON_Delete(metrics);
     return NULL;
@@ -329,21 +333,30 @@ static keel_status save(const keel_finish *with, const keel_policy *policy, cons
     return status;
 }
 
-keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, keel_err *err) {
+void keel_finish_free(keel_policy *policy) {
+    keel_qnet_close(&policy->net);
+    keel_arena_free(&policy->arena);
+}
+
+keel_status keel_finish_make(const keel_finish *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
-    keel_policy policy = {.support = learner->kind->supported ? learner->config.support : 0,
-                          .safety_floor = learner->config.safety_floor,
-                          .imitates = learner->kind->imitates};
-    memcpy(policy.weight, learner->weight, sizeof policy.weight);
-    snprintf(policy.base_hash, sizeof policy.base_hash, "%s", with->base->hash);
-    snprintf(policy.algorithm, sizeof policy.algorithm, "%s", keel_algorithms[learner->config.algorithm]);
-    snprintf(policy.split, sizeof policy.split, "%s", with->split ? with->split->text : "all");
-    keel_status status = make_net(learner, &policy.net, err);
-    if (status == KEEL_OK) status = find_lattice(with, &policy, err);
-    if (status == KEEL_OK) status = find_beta(with, &policy, err);
-    if (status == KEEL_OK) status = fill_acts(with, &policy, err);
+    *out = (keel_policy){.support = learner->kind->supported ? learner->config.support : 0,
+                         .safety_floor = learner->config.safety_floor,
+                         .imitates = learner->kind->imitates};
+    memcpy(out->weight, learner->weight, sizeof out->weight);
+    snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);
+    snprintf(out->algorithm, sizeof out->algorithm, "%s", keel_algorithms[learner->config.algorithm]);
+    snprintf(out->split, sizeof out->split, "%s", with->split ? with->split->text : "all");
+    KEEL_TRY(make_net(learner, &out->net, err));
+    KEEL_TRY(find_lattice(with, out, err));
+    KEEL_TRY(find_beta(with, out, err));
+    return fill_acts(with, out, err);
+}
+
+keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, keel_err *err) {
+    keel_policy policy;
+    keel_status status = keel_finish_make(with, &policy, err);
     if (status == KEEL_OK) status = save(with, &policy, out_dir, err);
-    keel_qnet_close(&policy.net);
-    keel_arena_free(&policy.arena);
+    keel_finish_free(&policy);
     return status;
 }

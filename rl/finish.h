@@ -7,15 +7,22 @@
 
 typedef struct keel_finish {
     keel_store *store;
-    const keel_split *split;
+    const keel_split *split;   /* what the policy is said to be trained on */
+    const keel_split *learned; /* what of it was learned from: all but a validation part */
     const keel_base *base;
     const keel_learner *learner;
     keel_sampler *sampler;
-    const char *store_hash;         /* content hash of the split */
-    const keel_loss_window *window; /* the last lines' loss parts */
+    const char *store_hash;            /* content hash of the split */
+    const keel_loss_window *window;    /* the last lines' loss parts */
+    const keel_validation *validation; /* with trials, or NULL */
+    const keel_trials *trials;
 } keel_finish;
 
-/* Solves for beta, learns what each act amounts to from the log, and writes the artefact. */
+/* Solves for beta, learns what each act amounts to from the log. Free with keel_finish_free, whatever comes
+ * back. */
+keel_status keel_finish_make(const keel_finish *with, keel_policy *out, keel_err *err);
+void keel_finish_free(keel_policy *policy);
+/* Makes the policy and writes the artefact. */
 keel_status keel_finish_policy(const keel_finish *with, const char *out_dir, keel_err *err);
 
 #endif

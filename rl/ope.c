@@ -10,7 +10,7 @@
 #include "rl/magic.h"
 
 const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis",  "wpdis",           "dm",
-                                                "dr", "wdr", "magic", "self_prediction", "logged"};
+                                                "dr", "wdr", "magic", "self_prediction", "logged_return"};
 
 static keel_status no_memory(keel_err *err) {
     return keel_fail(err, KEEL_E_NOMEM, "off-policy estimation", "no memory for the trajectories");

@@ -17,8 +17,10 @@
 
 typedef struct training {
     keel_store *store;
-    const keel_split *split;
+    const keel_split *split, *learned; /* the whole, and all but the validation part */
+    const keel_validation *validation; /* or NULL */
     const keel_base *base;
+    keel_pool *pool;
     const char *out_dir, *checkpoint; /* paths */
     keel_lock lock;                   /* of the checkpoint, and so of the out folder */
     char store_hash[65], identity[65];
@@ -26,6 +28,7 @@ typedef struct training {
     keel_learner learner;
     keel_metrics *metrics;
     keel_loss_window window; /* since the last line of metrics, or the last full one if none is open */
+    keel_choosing choosing;  /* with a validation part */
     double q_bound;          /* |Q|, or logits, of logged actions beyond it is divergence */
     keel_arena arena;
 } training;
@@ -45,6 +48,10 @@ static keel_status make_identity(training *t, const keel_learner_config *config,
         keel_sha256_add_text(&hash, t->store_hash);
         keel_sha256_add_text(&hash, t->split ? t->split->text : NULL);
         keel_sha256_add_text(&hash, t->base->hash);
+        if (t->validation) {
+            keel_sha256_add_text(&hash, t->validation->part.text);
+            keel_sha256_add(&hash, &t->validation->points, sizeof t->validation->points);
+        }
         keel_sha256_hex(&hash, t->identity);
     }
     keel_buf_free(&text);
@@ -68,7 +75,7 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .gamma = config->gamma,
                                   .keep_top = config->keep_top};
     memcpy(wanted.weight, config->weight, sizeof wanted.weight);
-    return keel_sampler_open(&t->sampler, t->store, t->split, &wanted, err);
+    return keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err);
 }
 
 static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,
@@ -82,6 +89,18 @@ static keel_status open_learner(training *t, const keel_learner_config *config, 
                              .hidden = config->hidden};
     return keel_learner_open(&t->learner, config, &shape, keel_sampler_about(t->sampler)->coverage, pool,
                              err);
+}
+
+static keel_choosing *choosing_of(training *t) {
+    return t->validation ? &t->choosing : NULL;
+}
+
+static keel_status open_choosing(training *t, keel_err *err) {
+    if (!t->validation) return KEEL_OK;
+    t->choosing.trials.best = -1;
+    t->choosing.best = keel_arena_calloc(&t->arena, t->learner.params.size, sizeof(float));
+    return t->choosing.best ? KEEL_OK
+                            : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the best checkpoint");
 }
 
 enum { LARGEST_LOGIT = 100, LARGEST_MULTIPLIER = 1000 }; /* times divergence_margin */
@@ -104,7 +123,8 @@ static double value_bound(const training *t) {
 
 static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
     bool found = false, there = keel_file_exists(t->checkpoint);
-    KEEL_TRY(keel_learner_resume(&t->learner, &t->window, t->identity, t->checkpoint, &found, err));
+    KEEL_TRY(keel_learner_resume(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, &found,
+                                 err));
     if (there && !found)
         keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew",
                  t->checkpoint);
@@ -136,6 +156,7 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     KEEL_TRY(open_learner(t, &resolved, pool, err));
+    KEEL_TRY(open_choosing(t, err));
     if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
         keel_fail(err, KEEL_E_INVALID, "support_by",
                   "expected base: an artefact has no room for a learned behaviour");
@@ -146,6 +167,59 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
      * first checkpoint. */
     KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
     return resume(t, metrics_path, err);
+}
+
+/* ---- choosing ---- */
+
+static keel_finish what_there_is(const training *t) {
+    return (keel_finish){.store = t->store,
+                         .split = t->split,
+                         .learned = t->learned,
+                         .base = t->base,
+                         .learner = &t->learner,
+                         .sampler = t->sampler,
+                         .store_hash = t->store_hash,
+                         .window = &t->window,
+                         .validation = t->validation,
+                         .trials = t->validation ? &t->choosing.trials : NULL};
+}
+
+static bool is_trial_due(const training *t) {
+    size_t judged = (size_t)t->choosing.trials.count;
+    if (!t->validation || judged == t->validation->points) return false;
+    return t->learner.step == keel_validation_step(t->validation, judged, (uint64_t)t->learner.config.steps);
+}
+
+static keel_status judge(training *t, keel_trial *trial, keel_err *err) {
+    const keel_finish with = what_there_is(t);
+    keel_policy policy;
+    keel_status status = keel_finish_make(&with, &policy, err);
+    if (status == KEEL_OK)
+        status = keel_validation_judge(t->validation, t->store, t->base, &policy, &t->learner.config, t->pool,
+                                       trial, err);
+    keel_finish_free(&policy);
+    trial->step = (double)t->learner.step;
+    return status;
+}
+
+/* Saved at once: judging takes long. */
+static keel_status run_trial(training *t, keel_err *err) {
+    keel_trial trial = {0};
+    KEEL_TRY(judge(t, &trial, err));
+    bool known = trial.judged > 0;
+    const char *const names[] = {"validation_value", "validation_bound", "validation_ess"};
+    const double values[] = {known ? trial.value : NAN, known ? trial.bound : NAN, trial.ess};
+    if (keel_trials_add(&t->choosing.trials, &trial))
+        memcpy(t->choosing.best, t->learner.params.data, t->learner.params.size * sizeof(float));
+    KEEL_TRY(keel_metrics_write(t->metrics, t->learner.step, names, values, 3, err));
+    return keel_learner_save(&t->learner, &t->window, &t->choosing, t->identity, t->checkpoint, err);
+}
+
+static void choose(training *t) {
+    if (!t->validation) return;
+    keel_trials_tell(&t->choosing.trials, t->validation);
+    if (t->choosing.trials.best >= 0)
+        memcpy(t->learner.params.data, t->choosing.best, t->learner.params.size * sizeof(float));
 }
 
 /* ---- the loop ---- */
@@ -228,7 +302,7 @@ static keel_status check_divergence(const training *t, const keel_loss_parts *pa
 }
 
 static keel_status stop(training *t, keel_err *err) {
-    KEEL_TRY(keel_learner_save(&t->learner, &t->window, t->identity, t->checkpoint, err));
+    KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
     keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped after step %llu of %lld",
               (unsigned long long)t->learner.step, (long long)t->learner.config.steps);
     return keel_hint(err, "run the same command again to go on from there");
@@ -245,9 +319,19 @@ static keel_status run_step(training *t, keel_err *err) {
     uint64_t step = t->learner.step;
     bool last = step == (uint64_t)config->steps;
     if (last || step % (uint64_t)config->log_every == 0) KEEL_TRY(write_line(t, err));
-    if (!last && step % (uint64_t)config->checkpoint_every == 0)
-        KEEL_TRY(keel_learner_save(&t->learner, &t->window, t->identity, t->checkpoint, err));
+    if (!last && !is_trial_due(t) && step % (uint64_t)config->checkpoint_every == 0)
+        KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
     return KEEL_OK;
+}
+
+static void show_progress(const training *t, keel_progress *progress) {
+    const keel_trials *trials = &t->choosing.trials;
+    char note[64];
+    int length = snprintf(note, sizeof note, "loss %.4f", t->window.sum.total / fmax(1, t->window.steps));
+    if (t->validation && trials->best >= 0)
+        snprintf(note + length, sizeof note - (size_t)length, ", best bound %.4f",
+                 trials->at[(size_t)trials->best].bound);
+    keel_progress_step(progress, t->learner.step, note);
 }
 
 static keel_status run_steps(training *t, keel_err *err) {
@@ -255,37 +339,34 @@ static keel_status run_steps(training *t, keel_err *err) {
     keel_progress progress;
     keel_progress_start(&progress, "train", steps);
     keel_status status = KEEL_OK;
-    while (status == KEEL_OK && t->learner.step < steps) {
-        if (keel_interrupted())
-            status = stop(t, err);
-        else
-            status = run_step(t, err);
-        char note[48];
-        double n = fmax(1, t->window.steps);
-        snprintf(note, sizeof note, "loss %.4f", t->window.sum.total / n);
-        keel_progress_step(&progress, t->learner.step, note);
+    while (status == KEEL_OK && (t->learner.step < steps || is_trial_due(t))) {
+        bool stopped = keel_interrupted();
+        if (!stopped) status = is_trial_due(t) ? run_trial(t, err) : run_step(t, err);
+        if (stopped || status == KEEL_E_INTERRUPTED) status = stop(t, err);
+        show_progress(t, &progress);
     }
     keel_progress_end(&progress, t->learner.step);
     return status;
 }
 
 static keel_status finish(training *t, keel_err *err) {
-    keel_finish with = {.store = t->store,
-                        .split = t->split,
-                        .base = t->base,
-                        .learner = &t->learner,
-                        .sampler = t->sampler,
-                        .store_hash = t->store_hash,
-                        .window = &t->window};
+    choose(t);
+    const keel_finish with = what_there_is(t);
     KEEL_TRY(keel_finish_policy(&with, t->out_dir, err));
     unlink(t->checkpoint); /* the artefact is there; a checkpoint left behind would do no harm */
     return KEEL_OK;
 }
 
-keel_status keel_train(keel_store *store, const keel_split *split, const keel_base *base,
-                       const keel_learner_config *config, const char *out_dir, const char *metrics_path,
-                       keel_pool *pool, keel_err *err) {
-    training t = {.store = store, .split = split, .base = base, .out_dir = out_dir};
+keel_status keel_train(keel_store *store, const keel_split *split, const keel_validation *validation,
+                       const keel_base *base, const keel_learner_config *config, const char *out_dir,
+                       const char *metrics_path, keel_pool *pool, keel_err *err) {
+    training t = {.store = store,
+                  .split = split,
+                  .learned = validation ? &validation->rest : split,
+                  .validation = validation,
+                  .base = base,
+                  .pool = pool,
+                  .out_dir = out_dir};
     keel_status status = set_up(&t, config, metrics_path, pool, err);
     if (status == KEEL_OK) status = run_steps(&t, err);
     if (status == KEEL_OK) status = finish(&t, err);

@@ -43,6 +43,7 @@ through label --store s.db
 through stats --store s.db
 through sft --store s.db --base builtin --out base --set epochs=1
 through train --store s.db --base base --algo cql --out policy --set steps=200 --set hidden=16 --set batch=32
+through train --store s.db --base base --algo cql --out chosen --set steps=60 --set hidden=16 --set batch=32 --validate 0/5 --checkpoints 2
 through eval --store s.db --policy policy
 through replay --store s.db --policy policy --limit 100000
 for verb in simulate import label sft train; do

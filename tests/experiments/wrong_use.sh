@@ -56,6 +56,11 @@ expect "an unknown key suggests --help or the nearest" 2 "" train --store s.db -
 expect "a value out of range names its bounds" 2 "" train --store s.db --base base --algo cql --out p --set alpha=-1
 expect "an unknown algorithm lists those there are" 2 "cql, dqn, bc" train --store s.db --base base --algo cqn --out p
 expect "a missing configuration file is named" 1 "none.json" train --store s.db --base base --algo cql --out p --config none.json
+expect "how many checkpoints are judged needs what judges them" 2 "needs --validate" train --store s.db --base base --algo cql --out p --checkpoints 3
+expect "a validation part is a fold" 2 "out of range" train --store s.db --base base --algo cql --out p --validate 3/3
+expect "a validation part is none of what is held out for judging" 2 "leaves it out" train --store s.db --base base --algo cql \
+    --out p --split rest:1/3 --validate 1/3
+expect "a validation part is not all there is" 2 "holds all" train --store s.db --base base --algo cql --out p --split fold:1/3 --validate 1/3
 expect "a missing base is named" 1 "nobase" train --store s.db --base nobase --algo cql --out p
 expect "a policy is no base" 1 "policy" train --store s.db --base policy --algo cql --out p
 expect "a base is no policy" 1 "base" eval --store s.db --policy base

@@ -85,6 +85,7 @@ static keel_status try_evaluate(keel_pool *pool, keel_err *err) {
 }
 
 static const char *algorithm;
+static bool validates;
 
 static keel_status try_train(keel_pool *pool, keel_err *err) {
     keel_learner_config config;
@@ -98,7 +99,13 @@ static keel_status try_train(keel_pool *pool, keel_err *err) {
     config.steps = 3;
     config.checkpoint_every = 2;
     config.hidden = (keel_int_list){1, {4}};
-    return keel_train(store, NULL, &base, &config, "scratch-rl-faults/policy",
+    keel_reward_config reward;
+    keel_validation validation = {.points = 1, .reward = &reward, .fit_steps = 1};
+    keel_split all;
+    KEEL_TRY(keel_options_defaults(keel_reward_options, &reward, err));
+    KEEL_TRY(keel_split_parse("all", &all, err));
+    KEEL_TRY(keel_split_cut(&all, "0/2", &validation.part, &validation.rest, err));
+    return keel_train(store, NULL, validates ? &validation : NULL, &base, &config, "scratch-rl-faults/policy",
                       "scratch-rl-faults/metrics.jsonl", pool, err);
 }
 
@@ -119,10 +126,20 @@ static void training_survives_every_failing_allocation_and_still_comes_to_its_en
     }
 }
 
+static void choosing_survives_every_failing_allocation(void **state) {
+    (void)state;
+    algorithm = "cql";
+    validates = true;
+    assert_true(fail_each(try_train) > 300);
+    assert_false(keel_file_exists("scratch-rl-faults/.policy.checkpoint"));
+    validates = false;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(evaluation_survives_every_failing_allocation),
         cmocka_unit_test(training_survives_every_failing_allocation_and_still_comes_to_its_end),
+        cmocka_unit_test(choosing_survives_every_failing_allocation),
     };
     keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -101,7 +101,7 @@ static keel_status train(const world *w, const char *out, const char *metrics, s
                          keel_err *err) {
     keel_pool *pool = NULL;
     KEEL_TRY(keel_pool_open(&pool, threads, err));
-    keel_status status = keel_train(w->store, NULL, &w->base, &w->config, scratch_path(w->folder, out),
+    keel_status status = keel_train(w->store, NULL, NULL, &w->base, &w->config, scratch_path(w->folder, out),
                                     metrics ? scratch_path(w->folder, metrics) : NULL, pool, err);
     keel_pool_close(pool);
     return status;
