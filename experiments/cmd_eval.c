@@ -4,6 +4,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "experiments/derive.h"
+#include "experiments/front.h"
 #include "experiments/measure.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -16,6 +17,8 @@ static const keel_flag flags[] = {
      "a trained policy; several are pooled, each judged on its split (cross-validation)"},
     {"--base", "DIR", false, false,
      "the policy's base (default: the folder beside it that holds it); alone: judge the base"},
+    {"--weights", "A,S,S", false, true,
+     KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
     {"--split", "NAME", false, false,
      "what it is judged on (default: test); held-out: what each policy has not seen"},
     {"--ope", "MODEL", false, false,
@@ -34,9 +37,12 @@ static const keel_flag flags[] = {
 /* Policies with their bases and splits; one item with a base alone when no policy is given. */
 typedef struct judged {
     keel_evaluate_item *items;
+    const char *const *dirs;
     keel_policy **policies;
     keel_base **bases;
     size_t count;
+    double (*weights)[KEEL_N_REWARDS]; /* that the policies are asked to decide by, one after the other */
+    size_t n_weights;
 } judged;
 
 static void judged_close(judged *all) {
@@ -73,13 +79,21 @@ static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
              trained.text, judged_on->text);
 }
 
+static keel_status judged_weigh(const judged *all, size_t which, keel_err *err) {
+    for (size_t i = 0; i < all->count; i++)
+        KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], all->weights[which], err), err));
+    return KEEL_OK;
+}
+
 static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, keel_err *err) {
-    const char *const *dirs;
     const char *base = keel_cli_value(cli, "--base");
     size_t policies;
-    KEEL_TRY(keel_cli_values(cli, "--policy", &dirs, &policies, err));
+    KEEL_TRY(keel_cli_values(cli, "--policy", &all->dirs, &policies, err));
+    KEEL_TRY(keel_open_weights(cli, &all->weights, &all->n_weights, err));
     if (policies == 0 && !base)
         return keel_fail(err, KEEL_E_USAGE, NULL, "nothing to judge: give --policy DIR or --base DIR");
+    if (policies == 0 && all->n_weights)
+        return keel_fail(err, KEEL_E_USAGE, "--weights", "expected --policy: a base decides by no weights");
     size_t count = policies ? policies : 1;
     all->items = keel_arena_calloc(&cli->arena, count, sizeof *all->items);
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
@@ -89,7 +103,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
     for (size_t i = 0; i < count; i++) {
         all->count = i + 1;
         if (policies)
-            KEEL_TRY(keel_open_policy(dirs[i], base, &all->policies[i], &all->bases[i], err));
+            KEEL_TRY(keel_open_policy(all->dirs[i], base, &all->policies[i], &all->bases[i], err));
         else
             KEEL_TRY(keel_base_load(&all->bases[i], base, err));
         all->items[i].policy = all->policies[i];
@@ -97,7 +111,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
         if (policies) note_seen(all->policies[i], &all->items[i].split);
     }
-    return KEEL_OK;
+    return all->n_weights ? judged_weigh(all, 0, err) : KEEL_OK;
 }
 
 /* ---- gates ---- */
@@ -150,9 +164,29 @@ static cJSON *about_json(const judged *all) {
         cJSON_AddStringToObject(row, "judged_on", all->items[i].split.text);
         cJSON_AddStringToObject(row, "base", all->bases[i]->hash);
         if (policy) cJSON_AddNumberToObject(row, "beta", policy->beta);
+        if (policy && policy->conditioned)
+            keel_json_add(row, "weights", cJSON_CreateDoubleArray(policy->weight, KEEL_N_REWARDS));
         keel_json_add(list, NULL, row);
     }
     return list;
+}
+
+/* All weightings: the first is judged already, the others are without off-policy estimates. */
+static keel_status add_front(cJSON *result, keel_store *store, const judged *all, keel_evaluate_config config,
+                             const keel_evaluation *first, keel_pool *pool, keel_err *err) {
+    cJSON *front = cJSON_AddObjectToObject(result, "front");
+    KEEL_TRY(keel_front_begin(front, all->dirs, all->count, err));
+    keel_front_add(front, all->policies[0], keel_measure_json(first));
+    config.model = KEEL_MODEL_NONE;
+    for (size_t i = 1; i < all->n_weights; i++) {
+        keel_evaluation_set set = {0};
+        KEEL_TRY(judged_weigh(all, i, err));
+        memcpy(config.weight, all->weights[i], sizeof config.weight);
+        KEEL_TRY(keel_evaluate(store, all->items, all->count, &config, pool, &set, err));
+        keel_front_add(front, all->policies[0], keel_measure_json(&set.policy));
+        keel_evaluation_set_free(&set);
+    }
+    return keel_front_end(front, err);
 }
 
 static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all, keel_err *err) {
@@ -162,6 +196,7 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     keel_pool *pool = NULL;
     keel_status status;
     KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
+    if (all->n_weights) memcpy(measure.weight, all->weights[0], sizeof measure.weight);
     KEEL_TRY(keel_cli_options(cli, keel_measure_options, &measure, err));
     const char *ope = keel_cli_value(cli, "--ope");
     if (ope)
@@ -174,6 +209,8 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     cli->result = keel_evaluation_json(&set);
     keel_json_add(cli->result, "policies", about_json(all));
     keel_json_add(cli->result, "config", keel_options_to_json(keel_measure_options, &measure));
+    if (all->n_weights > 1)
+        KEEL_TRY_GOTO(add_front(cli->result, store, all, config, &set.policy, pool, err), done);
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
     status = check_gates(cli, cli->result, gates, err);
 done:
@@ -280,6 +317,10 @@ static void print(const cJSON *result, FILE *out) {
     print_models(member(result, "models"), out);
     if (strcmp(member(member(result, "config"), "ope")->valuestring, "none") != 0)
         print_ope(member(columns[0], "ope"), out);
+    if (member(result, "front")) {
+        fputs("\nthe policy under each weighting; the first is the one above\n", out);
+        keel_front_print(member(result, "front"), out);
+    }
     cJSON_ArrayForEach(gate, member(result, "gates")) {
         const cJSON *measured = member(gate, "measured");
         fprintf(out, "%sgate %s: %s, ", gate->prev->next ? "" : "\n", member(gate, "gate")->valuestring,

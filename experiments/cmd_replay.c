@@ -14,6 +14,7 @@ static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--policy", "DIR", true, false, "the policy that is asked"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
@@ -280,6 +281,13 @@ static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
     return keep_replays(work, err);
 }
 
+static keel_status weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
+    double(*weights)[KEEL_N_REWARDS];
+    size_t count;
+    KEEL_TRY(keel_open_weights(cli, &weights, &count, err));
+    return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
     replaying work = {.limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
     keel_policy *policy = NULL;
@@ -291,6 +299,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
         keel_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"), &policy, &base, err),
         done);
     KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
+    KEEL_TRY_GOTO(weigh(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
     status = replay(cli, &work, err);

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/lock.h"
 #include "core/log.h"
+#include "experiments/front.h"
 #include "experiments/recipe.h"
 #include "experiments/report.h"
 #include "experiments/table.h"
@@ -341,6 +342,7 @@ static keel_status finish(running *work, keel_err *err) {
     cJSON_AddNumberToObject(result, "steps", (double)work->recipe.n_steps);
     cJSON_AddNumberToObject(result, "steps_kept", (double)work->kept);
     keel_json_add(result, "tables", keel_report_tables(&folder));
+    keel_json_add(result, "fronts", keel_report_fronts(&folder));
     if (work->gate.code != KEEL_OK)
         status = keel_fail(err, KEEL_E_GATE, work->gate.where, "%s", work->gate.message);
 done:
@@ -423,8 +425,9 @@ static void print_group(const cJSON *group, FILE *out) {
 }
 
 static void print(const cJSON *result, FILE *out) {
-    const cJSON *group;
+    const cJSON *group, *fronts = cJSON_GetObjectItemCaseSensitive(result, "fronts");
     cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(result, "tables")) print_group(group, out);
+    keel_front_compare(fronts, out);
     fprintf(out, "report: %s\n", cJSON_GetObjectItemCaseSensitive(result, "report")->valuestring);
 }
 

@@ -1,8 +1,11 @@
+#include <string.h>
+
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "envs/env.h"
 #include "experiments/derive.h"
+#include "experiments/front.h"
 #include "experiments/measure.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -15,7 +18,9 @@ static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--env", "NAME|FILE", true, false, "support-desk, or a JSON file {\"env\": name, ...options}"},
     {"--behaviour", "NAME", false, false, "a logging behaviour answers (listed below)"},
-    {"--policy", "DIR", false, false, "a trained policy answers"},
+    {"--policy", "DIR", false, true,
+     "a trained policy answers; several, one after the other: a front of them"},
+    {"--weights", "A,S,S", false, true, KEEL_WEIGHTS_HELP "; several: a front of them"},
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
     {"--trials", "N", false, false,
@@ -25,17 +30,29 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
-/* Who answers: a behaviour, or a base with or without a policy on it. */
+/* Who answers: a behaviour, or a base with or without a policy on it, by weights of its own if some are
+ * given. */
 typedef struct actor {
     const keel_behaviour *behaviour;
     keel_policy *policy;
-    keel_base *base;
-    char name[80]; /* in external ids: the behaviour's name, or the artefact's short hash */
+    const keel_base *base;
+    const double *weights; /* or NULL */
+    char name[120];        /* in external ids and as model: the behaviour's, or by the artefact's hash */
 } actor;
 
-static void actor_close(actor *who) {
-    keel_policy_close(who->policy);
-    keel_base_close(who->base);
+/* All who answer, one after the other: each policy under each weighting. */
+typedef struct cast {
+    actor *actors;
+    size_t n_actors;
+    const char *const *dirs;
+    keel_policy **policies;
+    keel_base **bases;
+    size_t n_policies, n_bases;
+} cast;
+
+static void cast_close(cast *all) {
+    for (size_t i = 0; i < all->n_policies; i++) keel_policy_close(all->policies[i]);
+    for (size_t i = 0; i < all->n_bases; i++) keel_base_close(all->bases[i]);
 }
 
 static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
@@ -57,25 +74,64 @@ static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
     return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
 }
 
-static keel_status actor_open(const keel_cli *cli, actor *who, keel_err *err) {
-    const char *behaviour = keel_cli_value(cli, "--behaviour");
-    const char *policy = keel_cli_value(cli, "--policy"), *base = keel_cli_value(cli, "--base");
-    if (behaviour && (policy || base))
+static void add_policy(cast *all, keel_policy *policy, const keel_base *base, const double *weights) {
+    actor *who = &all->actors[all->n_actors++];
+    *who = (actor){.policy = policy, .base = base, .weights = weights};
+    snprintf(who->name, sizeof who->name, "policy-%.12s", policy->hash);
+    if (weights)
+        snprintf(who->name, sizeof who->name, "policy-%.12s-%.6g-%.6g-%.6g", policy->hash, weights[0],
+                 weights[1], weights[2]);
+}
+
+static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_err *err) {
+    double(*weights)[KEEL_N_REWARDS];
+    size_t weightings;
+    KEEL_TRY(keel_open_weights(cli, &weights, &weightings, err));
+    all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
+    all->bases = keel_arena_calloc(&cli->arena, count, sizeof *all->bases);
+    all->actors = keel_arena_calloc(&cli->arena, count * (weightings + 1), sizeof *all->actors);
+    if (!all->policies || !all->bases || !all->actors)
+        return keel_fail(err, KEEL_E_NOMEM, "--policy", "for %zu policies", count);
+    for (size_t i = 0; i < count; i++) {
+        KEEL_TRY(keel_open_policy(all->dirs[i], keel_cli_value(cli, "--base"), &all->policies[i],
+                                  &all->bases[i], err));
+        all->n_policies = all->n_bases = i + 1;
+        if (!weightings) add_policy(all, all->policies[i], all->bases[i], NULL);
+        for (size_t w = 0; w < weightings; w++) {
+            KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], weights[w], err), err));
+            add_policy(all, all->policies[i], all->bases[i], weights[w]);
+        }
+    }
+    return KEEL_OK;
+}
+
+static keel_status open_base(keel_cli *cli, const char *dir, cast *all, keel_err *err) {
+    all->bases = keel_arena_calloc(&cli->arena, 1, sizeof *all->bases);
+    if (!all->bases) return keel_fail(err, KEEL_E_NOMEM, "--base", "for one base");
+    KEEL_TRY(keel_base_load(all->bases, dir, err));
+    all->n_bases = 1;
+    all->actors->base = all->bases[0];
+    snprintf(all->actors->name, sizeof all->actors->name, "base-%.12s", all->bases[0]->hash);
+    return KEEL_OK;
+}
+
+static keel_status cast_open(keel_cli *cli, cast *all, keel_err *err) {
+    const char *behaviour = keel_cli_value(cli, "--behaviour"), *base = keel_cli_value(cli, "--base");
+    size_t policies;
+    KEEL_TRY(keel_cli_values(cli, "--policy", &all->dirs, &policies, err));
+    if (behaviour && (policies || base))
         return keel_fail(err, KEEL_E_USAGE, "--behaviour",
                          "excludes --policy and --base: one of them answers");
-    if (behaviour) return find_behaviour(behaviour, who, err);
-    if (policy) {
-        KEEL_TRY(keel_open_policy(policy, base, &who->policy, &who->base, err));
-        snprintf(who->name, sizeof who->name, "policy-%.12s", who->policy->hash);
-        return KEEL_OK;
-    }
-    if (!base) {
-        keel_fail(err, KEEL_E_USAGE, NULL, "nobody answers");
-        return keel_hint(err, "give --behaviour NAME, --policy DIR or --base DIR");
-    }
-    KEEL_TRY(keel_base_load(&who->base, base, err));
-    snprintf(who->name, sizeof who->name, "base-%.12s", who->base->hash);
-    return KEEL_OK;
+    if (policies) return open_policies(cli, all, policies, err);
+    if (keel_cli_has(cli, "--weights"))
+        return keel_fail(err, KEEL_E_USAGE, "--weights", "expected --policy: nobody else decides by weights");
+    all->actors = keel_arena_calloc(&cli->arena, 1, sizeof *all->actors);
+    if (!all->actors) return keel_fail(err, KEEL_E_NOMEM, NULL, "for one who answers");
+    all->n_actors = 1;
+    if (behaviour) return find_behaviour(behaviour, all->actors, err);
+    if (base) return open_base(cli, base, all, err);
+    keel_fail(err, KEEL_E_USAGE, NULL, "nobody answers");
+    return keel_hint(err, "give --behaviour NAME, --policy DIR or --base DIR");
 }
 
 /* ---- episodes ---- */
@@ -96,7 +152,8 @@ static keel_status play(const simulation *sim, uint64_t episode, keel_arena *scr
                         const keel_conversation **out, keel_err *err) {
     if (sim->who->behaviour)
         return keel_env_episode(sim->env, sim->who->behaviour, sim->seed, episode, out, err);
-    return keel_rollout_episode(sim->env, sim->who->policy, sim->who->base, episode, scratch, out, err);
+    return keel_rollout_episode(sim->env, sim->who->name, sim->who->policy, sim->who->base, episode, scratch,
+                                out, err);
 }
 
 static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *scratch, keel_err *err) {
@@ -136,16 +193,29 @@ static keel_status add_episodes(simulation *sim, uint64_t first, uint64_t last, 
     return status;
 }
 
-static keel_status simulate(simulation *sim, keel_err *err) {
-    keel_progress progress;
+static keel_status simulate(simulation *sim, keel_progress *progress, uint64_t before, keel_err *err) {
     keel_status status = KEEL_OK;
-    uint64_t done = 0;
-    keel_progress_start(&progress, "episodes", sim->episodes);
+    if (sim->who->weights) KEEL_TRY(keel_policy_weigh(sim->who->policy, sim->who->weights, err));
     for (uint64_t first = 0; first < sim->episodes && status == KEEL_OK; first += EPISODES_A_TRANSACTION) {
         uint64_t last = first + EPISODES_A_TRANSACTION;
         if (last > sim->episodes) last = sim->episodes;
         status = add_episodes(sim, first, last, err);
-        if (status == KEEL_OK) keel_progress_step(&progress, done = last, NULL);
+        if (status == KEEL_OK) keel_progress_step(progress, before + last, NULL);
+    }
+    return status;
+}
+
+/* The same episodes for everybody: they are compared on common random numbers. */
+static keel_status simulate_all(simulation *sim, const cast *all, keel_err *err) {
+    keel_progress progress;
+    keel_status status = KEEL_OK;
+    uint64_t done = 0;
+    keel_progress_start(&progress, "episodes", all->n_actors * sim->episodes);
+    for (size_t i = 0; i < all->n_actors && status == KEEL_OK; i++) {
+        sim->who = &all->actors[i];
+        memset(sim->successes, 0, (size_t)(sim->episodes / sim->trials) * sizeof *sim->successes);
+        status = simulate(sim, &progress, done, err);
+        if (status == KEEL_OK) done += sim->episodes;
     }
     keel_progress_end(&progress, done);
     return status;
@@ -178,26 +248,51 @@ static void report_pass(cJSON *result, const simulation *sim) {
     }
 }
 
-static keel_status report(keel_cli *cli, const simulation *sim, keel_err *err) {
+static const keel_evaluation *find_measured(const keel_evaluation_set *set, const char *name) {
+    for (size_t i = 0; i < set->n_models; i++)
+        if (strcmp(set->models[i].name, name) == 0) return &set->models[i];
+    return &set->logged; /* nobody else answers in the store */
+}
+
+/* Each one's answers in the whole split. */
+static keel_status report_front(cJSON *result, const cast *all, const keel_evaluation_set *set,
+                                keel_err *err) {
+    cJSON *front = cJSON_AddObjectToObject(result, "front");
+    KEEL_TRY(keel_front_begin(front, all->dirs, all->n_policies, err));
+    for (size_t i = 0; i < all->n_actors; i++) {
+        const actor *who = &all->actors[i];
+        if (who->weights) KEEL_TRY(keel_policy_weigh(who->policy, who->weights, err));
+        keel_front_add(front, who->policy, keel_measure_json(find_measured(set, who->name)));
+    }
+    return keel_front_end(front, err);
+}
+
+static keel_status report(keel_cli *cli, const simulation *sim, const cast *all, keel_err *err) {
     keel_split split;
-    cJSON *metrics = NULL;
+    keel_evaluation_set set = {0};
+    keel_status status = KEEL_OK;
     KEEL_TRY(keel_split_parse(sim->split ? sim->split : "all", &split, err));
-    KEEL_TRY(keel_measure_logged(sim->store, &split, &metrics, err));
+    KEEL_TRY(keel_measure_logged(sim->store, &split, &set, err));
     cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
+    if (all->n_actors == 1) cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
-    report_pass(cli->result, sim);
-    keel_json_add(cli->result, "metrics", metrics);
+    if (all->n_actors == 1) {
+        report_pass(cli->result, sim);
+        keel_json_add(cli->result, "metrics", keel_measure_json(&set.logged));
+    } else {
+        status = report_front(cli->result, all, &set, err);
+    }
+    keel_evaluation_set_free(&set);
     cli->told = cJSON_CreateObject();
     cJSON_AddNumberToObject(cli->told, "added", (double)sim->added);
     cJSON_AddNumberToObject(cli->told, "known", (double)sim->known);
     cJSON_AddNumberToObject(cli->told, "transitions", (double)sim->transitions);
-    return keel_record_run(cli, sim->store, err);
+    return status == KEEL_OK ? keel_record_run(cli, sim->store, err) : status;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    actor who = {0};
-    simulation sim = {.who = &who, .split = keel_cli_value(cli, "--split")};
+    cast all = {0};
+    simulation sim = {.split = keel_cli_value(cli, "--split")};
     int64_t seed = 1, episodes = 0, trials = 1;
     const char *env = keel_cli_value(cli, "--env");
     keel_status status;
@@ -211,7 +306,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     sim.seed = (uint64_t)seed;
     sim.episodes = (uint64_t)episodes;
     sim.trials = (uint64_t)trials;
-    KEEL_TRY_GOTO(actor_open(cli, &who, err), done);
+    KEEL_TRY_GOTO(cast_open(cli, &all, err), done);
     KEEL_TRY_GOTO(keel_env_open(&sim.env, env, sim.seed, err), done);
     sim.env->trials = sim.trials;
     sim.successes = keel_calloc((size_t)(sim.episodes / sim.trials), sizeof *sim.successes);
@@ -222,13 +317,13 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY_GOTO(name_env(&sim, env, err), done);
     KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
     KEEL_TRY_GOTO(keel_derive_rewards(sim.store, &sim.rewards, err), done);
-    KEEL_TRY_GOTO(simulate(&sim, err), done);
-    status = report(cli, &sim, err);
+    KEEL_TRY_GOTO(simulate_all(&sim, &all, err), done);
+    status = report(cli, &sim, &all, err);
 done:
     keel_free(sim.successes);
     keel_store_close(sim.store);
     keel_env_close(sim.env);
-    actor_close(&who);
+    cast_close(&all);
     return status;
 }
 
@@ -255,6 +350,8 @@ static void print(const cJSON *result, FILE *out) {
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
+    const cJSON *front = cJSON_GetObjectItemCaseSensitive(result, "front");
+    if (front) fputc('\n', out), keel_front_print(front, out);
 }
 
 static void list_behaviours(FILE *out) {

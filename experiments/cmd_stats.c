@@ -47,11 +47,14 @@ static cJSON *counts_json(const keel_split_count *count) {
 
 static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *text, keel_err *err) {
     keel_split split;
-    cJSON *json = NULL;
+    keel_evaluation_set measured = {0};
     KEEL_TRY(keel_cli_blame(keel_split_parse(text, &split, err), err));
     KEEL_TRY(keel_store_check_split(store, &split, err));
-    KEEL_TRY(keel_measure_logged(store, &split, &json, err));
-    keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text, json);
+    KEEL_TRY(keel_measure_logged(store, &split, &measured, err));
+
+    keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text,
+                  keel_measure_json(&measured.logged));
+    keel_evaluation_set_free(&measured);
     return KEEL_OK;
 }
 

@@ -37,17 +37,19 @@ keel_evaluate_config keel_measure_config(const keel_measure *measure, const keel
     return config;
 }
 
-keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSON **out, keel_err *err) {
+cJSON *keel_measure_json(const keel_evaluation *evaluation) {
+    cJSON *json = cJSON_CreateObject();
+    for (int i = 0; i < KEEL_N_METRICS; i++)
+        keel_json_add(json, keel_metric_names[i], keel_interval_json(&evaluation->metric[i]));
+    return json;
+}
+
+keel_status keel_measure_logged(keel_store *store, const keel_split *split, keel_evaluation_set *out,
+                                keel_err *err) {
     keel_measure measure;
     keel_reward_config reward;
-    keel_evaluation logged = {0};
     KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
     KEEL_TRY(keel_derive_rewards(store, &reward, err));
     keel_evaluate_config config = keel_measure_config(&measure, &reward);
-    KEEL_TRY(keel_evaluate_logged(store, split, &config, &logged, err));
-    cJSON *json = cJSON_CreateObject();
-    for (int i = 0; i < KEEL_N_METRICS; i++)
-        keel_json_add(json, keel_metric_names[i], keel_interval_json(&logged.metric[i]));
-    *out = json;
-    return KEEL_OK;
+    return keel_evaluate_logged(store, split, &config, out, err);
 }

@@ -17,8 +17,10 @@ extern const keel_option keel_measure_options[];
 /* The config points to reward: how the store's rewards are computed (keel_derive_rewards). */
 keel_evaluate_config keel_measure_config(const keel_measure *measure, const keel_reward_config *reward);
 
-/* {metric name: interval} of the logged behaviour over one split, with the default knobs. The caller deletes.
- */
-keel_status keel_measure_logged(keel_store *store, const keel_split *split, cJSON **out, keel_err *err);
+/* {metric name: interval} */
+cJSON *keel_measure_json(const keel_evaluation *evaluation);
+/* The logged behaviour and its source models over one split, with the default knobs. The caller frees. */
+keel_status keel_measure_logged(keel_store *store, const keel_split *split, keel_evaluation_set *out,
+                                keel_err *err);
 
 #endif

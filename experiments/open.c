@@ -102,6 +102,19 @@ fail:
     return status;
 }
 
+keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count, keel_err *err) {
+    const char *const *texts;
+    size_t n;
+    KEEL_TRY(keel_cli_values(cli, "--weights", &texts, &n, err));
+    double(*weights)[KEEL_N_REWARDS] = keel_arena_calloc(&cli->arena, n + 1, sizeof *weights);
+    if (!weights) return keel_fail(err, KEEL_E_NOMEM, "--weights", "for %zu weightings", n);
+    for (size_t i = 0; i < n; i++)
+        KEEL_TRY(keel_cli_blame(keel_weighting_parse(texts[i], "--weights", weights[i], err), err));
+    *out = weights;
+    *count = n;
+    return KEEL_OK;
+}
+
 keel_status keel_open_out(const char *dir, const char *kind, keel_err *err) {
     if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
     cJSON *manifest = NULL;

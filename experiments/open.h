@@ -23,6 +23,11 @@ keel_status keel_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err);
 keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
                              keel_base **base, keel_err *err);
 
+#define KEEL_WEIGHTS_HELP                                                                                    \
+    "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
+/* All values of --weights (policies/weighting.h), in the cli's arena; malformed ones are KEEL_E_USAGE. */
+keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count, keel_err *err);
+
 /* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */
 keel_status keel_open_out(const char *dir, const char *kind, keel_err *err);
 

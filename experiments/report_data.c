@@ -112,11 +112,25 @@ cJSON *keel_report_tables(const keel_run_folder *folder) {
         const char *verb = text_of(step, "verb", "");
         const cJSON *result = member(step, "result");
         if (strcmp(verb, "eval") == 0) add_evaluation(tables, step, result);
-        if (strcmp(verb, "simulate") == 0 && member(step, "group"))
+        if (strcmp(verb, "simulate") == 0 && member(step, "group") && member(result, "metrics"))
             add_row(find_table(tables, text_of(step, "group", "")), text_of(step, "title", ""), "rollout",
                     member(result, "metrics"));
     }
     return tables;
+}
+
+cJSON *keel_report_fronts(const keel_run_folder *folder) {
+    cJSON *fronts = cJSON_CreateArray();
+    const cJSON *step;
+    cJSON_ArrayForEach(step, folder->steps) {
+        const cJSON *front = member(member(step, "result"), "front");
+        if (!cJSON_IsArray(member(front, "points"))) continue;
+        cJSON *row = cJSON_CreateObject();
+        cJSON_AddStringToObject(row, "title", text_of(step, "title", ""));
+        keel_json_add(row, "front", cJSON_Duplicate(front, 1));
+        keel_json_add(fronts, NULL, row);
+    }
+    return fronts;
 }
 
 /* ---- curves ---- */

@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "core/text.h"
+#include "experiments/front.h"
 #include "experiments/report.h"
 #include "rl/evaluate.h"
 
@@ -225,6 +226,53 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
     }
     cJSON_Delete(tables);
     return status;
+}
+
+/* ---- fronts ---- */
+
+static void put_front(const cJSON *front, keel_buf *html) {
+    static const char *const shown[] = {"completion_rate", "speed", "safety", "refusal_rate"};
+    const cJSON *point;
+    keel_buf_text(html, "<div class=scroll><table class=rates><thead><tr><th></th>");
+    for (size_t m = 0; m < sizeof shown / sizeof *shown; m++) {
+        keel_buf_text(html, "<th>");
+        put_words(html, shown[m]);
+        keel_buf_text(html, "</th>");
+    }
+    keel_buf_text(html, "<th>front</th></tr></thead><tbody>\n");
+    cJSON_ArrayForEach(point, member(front, "points")) {
+        const bool on = cJSON_IsTrue(member(point, "on_front"));
+        char name[96];
+        keel_front_name(point, name, sizeof name);
+        keel_buf_format(html, "<tr%s><td>%s</td>", on ? " class=policy" : "", name);
+        for (size_t m = 0; m < sizeof shown / sizeof *shown; m++)
+            put_interval(html, member(member(point, "metrics"), shown[m]));
+        keel_buf_format(html, "<td>%s</td></tr>\n", on ? "*" : "");
+    }
+    keel_buf_text(html, "</tbody></table></div>\n<p>Hypervolume ");
+    put_number(html, member(front, "hypervolume"), "%.4f");
+    keel_buf_text(html, "; training took ");
+    put_number(html, member(member(front, "trained"), "updates"), "%.0f");
+    keel_buf_text(html, " updates, ");
+    put_number(html, member(member(front, "trained"), "transitions"), "%.0f");
+    keel_buf_text(html, " transitions seen.</p>\n");
+}
+
+static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
+    cJSON *fronts = keel_report_fronts(folder), *row;
+    if (cJSON_GetArraySize(fronts))
+        keel_buf_text(
+            html,
+            "<h2>Fronts</h2>\n<p>What policies come to by the weights of accuracy, speed and safety that "
+            "they decide by. A star: no other is as good in completion, speed and safety and better in "
+            "one. The hypervolume is that above completion 0, speed 0 and safety -1.</p>\n");
+    cJSON_ArrayForEach(row, fronts) {
+        keel_buf_text(html, "<h3>");
+        put(html, text_of(row, "title"));
+        keel_buf_text(html, "</h3>\n");
+        put_front(member(row, "front"), html);
+    }
+    cJSON_Delete(fronts);
 }
 
 /* ---- curves ---- */
@@ -523,6 +571,7 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
         keel_buf_text(html, "<p><b>gnuplot was not found: there are no plots; the same numbers stand in the "
                             "tables.</b></p>\n");
     KEEL_TRY_GOTO(put_tables(folder, &plotter, html, err), done);
+    put_fronts(folder, html);
     keel_buf_text(html, "<h2>Learning curves</h2>\n<p>Each part of the loss against the step; runs of one "
                         "title (folds) are averaged.</p>\n");
     KEEL_TRY_GOTO(put_curves(folder, &plotter, "train", "Offline learning", html, err), done);

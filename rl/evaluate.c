@@ -531,6 +531,17 @@ static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items
     return KEEL_OK;
 }
 
+static keel_status finish(evaluation *e, keel_status status, keel_evaluation_set *made,
+                          keel_evaluation_set *out) {
+    end(e);
+    keel_free(e);
+    if (status == KEEL_OK)
+        *out = *made;
+    else
+        keel_evaluation_set_free(made);
+    return status;
+}
+
 keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err) {
@@ -540,13 +551,7 @@ keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, si
     keel_status status = begin(e, store, config, pool, err);
     if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
     if (status == KEEL_OK) status = close_all(e, &made, err);
-    end(e);
-    keel_free(e);
-    if (status == KEEL_OK)
-        *out = made;
-    else
-        keel_evaluation_set_free(&made);
-    return status;
+    return finish(e, status, &made, out);
 }
 
 void keel_evaluation_set_free(keel_evaluation_set *set) {
@@ -555,13 +560,15 @@ void keel_evaluation_set_free(keel_evaluation_set *set) {
 }
 
 keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
-                                 const keel_evaluate_config *config, keel_evaluation *out, keel_err *err) {
+                                 const keel_evaluate_config *config, keel_evaluation_set *out,
+                                 keel_err *err) {
     evaluation *e = keel_alloc(sizeof *e);
+    keel_evaluation_set made = {0};
     if (!e) return no_memory(err);
     keel_status status = begin(e, store, config, NULL, err);
     if (status == KEEL_OK) status = walk(e, split, err);
-    if (status == KEEL_OK) status = keel_tally_close(&e->logged.tally, "logged", config, NULL, out, err);
-    end(e);
-    keel_free(e);
-    return status;
+    if (status == KEEL_OK)
+        status = keel_tally_close(&e->logged.tally, "logged", config, NULL, &made.logged, err);
+    if (status == KEEL_OK) status = close_models(e, &made, err);
+    return finish(e, status, &made, out);
 }

@@ -111,8 +111,8 @@ void keel_evaluation_set_free(keel_evaluation_set *set);
  * deletes. */
 cJSON *keel_evaluation_json(const keel_evaluation_set *set);
 
-/* The logged behaviour alone: needs no base (for `stats`). */
+/* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */
 keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
-                                 const keel_evaluate_config *config, keel_evaluation *out, keel_err *err);
+                                 const keel_evaluate_config *config, keel_evaluation_set *out, keel_err *err);
 
 #endif

@@ -43,7 +43,7 @@ static bool view_open_decision(const keel_env *env, keel_arena *scratch, keel_co
     return true;
 }
 
-static keel_status answer(keel_env *env, const keel_policy *policy, const keel_base *base,
+static keel_status answer(keel_env *env, const char *name, const keel_policy *policy, const keel_base *base,
                           keel_arena *scratch, keel_err *err) {
     keel_conversation conversation;
     keel_features features;
@@ -58,18 +58,20 @@ static keel_status answer(keel_env *env, const keel_policy *policy, const keel_b
         KEEL_TRY(keel_policy_decide(policy, &features, scratch, &choice, err));
     else
         KEEL_TRY(keel_base_decide(&features, scratch, &choice, err));
-    return keel_env_step(env, choose(base, env->decision, &choice), err);
+    size_t chosen = choose(base, env->decision, &choice);
+    env->decision->candidates[chosen].model = name;
+    return keel_env_step(env, chosen, err);
 }
 
-keel_status keel_rollout_episode(keel_env *env, const keel_policy *policy, const keel_base *base,
-                                 uint64_t episode, keel_arena *scratch, const keel_conversation **out,
-                                 keel_err *err) {
+keel_status keel_rollout_episode(keel_env *env, const char *name, const keel_policy *policy,
+                                 const keel_base *base, uint64_t episode, keel_arena *scratch,
+                                 const keel_conversation **out, keel_err *err) {
     if (policy) KEEL_TRY(keel_policy_check_base(policy, base, err));
     if (base->space == KEEL_SPACE_OUTCOMES)
         return keel_fail(err, KEEL_E_UNSUPPORTED, "rollout",
                          "a policy over outcomes judges answers but cannot give one");
     KEEL_TRY(keel_env_reset(env, episode, err));
-    while (!env->done) KEEL_TRY(answer(env, policy, base, scratch, err));
+    while (!env->done) KEEL_TRY(answer(env, name, policy, base, scratch, err));
     *out = env->conversation;
     return KEEL_OK;
 }

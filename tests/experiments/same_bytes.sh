@@ -42,7 +42,7 @@ way sft 2 2 1 1
 tables threads1 >logs1
 tables sft | cmp -s - logs1 || fail "the seed of sft does not move the log"
 differs threads1/base/model.safetensors sft/base/model.safetensors "the seed of sft moves the base"
-logged() { sed -n '/"logged"/,/"base"/p' "$1/eval.json"; }
+logged() { sed -n '/"baselines"/,/"base"/p' "$1/eval.json"; }
 logged threads1 >log1
 logged sft | cmp -s - log1 || fail "no other seed moves what eval says of the log"
 

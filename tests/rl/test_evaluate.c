@@ -521,10 +521,13 @@ static void json_has_the_documented_shape_and_null_where_nothing_is_known(void *
 static void the_logged_behaviour_alone_needs_no_base(void **state) {
     (void)state;
     keel_store *store = prompts("evaluate-logged");
-    keel_evaluation got;
+    keel_evaluation_set got;
     MUST(keel_evaluate_logged(store, NULL, &config, &got, err));
-    check_rate(&got, KEEL_METRIC_REFUSAL, 3, 6);
-    check_rate(&got, KEEL_METRIC_COMPLETION, 5, 8);
+    check_rate(&got.logged, KEEL_METRIC_REFUSAL, 3, 6);
+    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 5, 8);
+    assert_int_equal(got.n_models, 2);
+    check_rate(&got.models[1], KEEL_METRIC_REFUSAL, 1, 3);
+    keel_evaluation_set_free(&got);
     keel_store_close(store);
 }
 

@@ -52,7 +52,7 @@ static size_t act_named(const desk *d, const char *part) {
 static const keel_conversation *play(desk *d, const keel_policy *policy, uint64_t episode) {
     const keel_conversation *out = NULL;
     keel_arena scratch = {0};
-    MUST(keel_rollout_episode(d->env, policy, &d->base, episode, &scratch, &out, err));
+    MUST(keel_rollout_episode(d->env, "somebody", policy, &d->base, episode, &scratch, &out, err));
     keel_arena_free(&scratch);
     assert_true(d->env->done);
     return out;
@@ -113,7 +113,9 @@ static void acts_that_are_not_offered_are_passed_over(void **state) {
     bias[0] = 5;
     bias[refuse] = 4;
     fixture_policy(&policy, &d.base, bias, 50);
-    assert_string_equal(play(&d, &policy, 1)->decisions[0].candidates[0].act, d.acts[refuse]);
+    const keel_candidate *given = play(&d, &policy, 1)->decisions[0].candidates;
+    assert_string_equal(given->act, d.acts[refuse]);
+    assert_string_equal(given->model, "somebody");
     fixture_policy_free(&policy);
     keel_env_close(d.env);
 }
@@ -136,7 +138,7 @@ static void a_base_over_outcomes_cannot_answer(void **state) {
     const keel_conversation *out;
     open_desk(&d);
     d.base.space = KEEL_SPACE_OUTCOMES;
-    assert_int_equal(keel_rollout_episode(d.env, NULL, &d.base, 0, &scratch, &out, &error),
+    assert_int_equal(keel_rollout_episode(d.env, NULL, NULL, &d.base, 0, &scratch, &out, &error),
                      KEEL_E_UNSUPPORTED);
     keel_env_close(d.env);
 }

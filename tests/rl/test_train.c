@@ -187,6 +187,54 @@ static void a_policy_over_sets_stays_within_its_kl_budget(void **state) {
     close_world(&w);
 }
 
+/* Mean KL from the base over the log's decisions, under weights. */
+static double kl_under(const world *w, keel_policy *policy, const double weight[KEEL_N_REWARDS]) {
+    keel_cursor *cursor = NULL;
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    double kl = 0, n = 0;
+    MUST(keel_policy_weigh(policy, weight, err));
+    MUST(keel_cursor_open(&cursor, w->store, NULL, err));
+    for (;;) {
+        keel_features features;
+        keel_choice choice;
+        keel_arena_reset(&arena);
+        MUST(keel_cursor_next(cursor, &arena, &conversation, err));
+        if (!conversation) break;
+        for (size_t d = 0; d < conversation->n_decisions; ++d, ++n) {
+            MUST(keel_base_encode(&w->base, conversation, d, &arena, &features, err));
+            MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
+            kl += choice.kl;
+        }
+    }
+    keel_cursor_close(cursor);
+    keel_arena_free(&arena);
+    return kl / n;
+}
+
+static void a_conditioned_policy_spends_its_budget_under_every_weighting(void **state) {
+    (void)state;
+    static const double uneven[] = {0.55, 0.1, 0.35};
+    world w = open_world("train-conditioned", KEEL_SPACE_ACTS, "cql");
+    w.config.conditioned = true;
+    w.config.kl_budget = 0.1;
+    w.config.safety_floor = -1e3; /* masked actions would cost KL of their own */
+    MUST(train(&w, "policy", NULL, 2, err));
+    keel_policy *policy = load(&w, "policy");
+    assert_true(policy->conditioned);
+    for (size_t i = 0; i < KEEL_N_LATTICE; ++i) {
+        double weight[KEEL_N_REWARDS], kl;
+        keel_weighting_point(i, weight);
+        kl = kl_under(&w, policy, weight);
+        if (policy->beta < w.config.beta_limit && fabs(kl - 0.1) > 1e-3) fail_msg("point %zu: %g", i, kl);
+        assert_true(kl < 0.1 + 1e-3);
+    }
+    double kl = kl_under(&w, policy, uneven);
+    assert_true(kl > 0.02 && kl < 0.13);
+    keel_policy_close(policy);
+    close_world(&w);
+}
+
 static void cloning_and_double_dqn_train_from_the_same_code(void **state) {
     (void)state;
     world w = open_world("train-bc", KEEL_SPACE_ACTS, "bc");
@@ -313,9 +361,9 @@ static void interrupt_run(const world *w, const char *out, const char *metrics) 
     assert_non_null(strstr(error.hint, "again"));
 }
 
-static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
-    (void)state;
+static void check_interrupted(bool conditioned) {
     world w = open_world("train-resume", KEEL_SPACE_ACTS, "cql");
+    w.config.conditioned = conditioned;
     w.config.steps = 6000;
     w.config.log_every = 70;
     MUST(train(&w, "whole", "whole.jsonl", 2, err));
@@ -327,6 +375,12 @@ static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
     assert_same_file(w.folder, "whole.jsonl", "parts.jsonl", "");
     assert_false(keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")));
     close_world(&w);
+}
+
+static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    check_interrupted(false);
+    check_interrupted(true);
 }
 
 static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
@@ -471,6 +525,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to),
         cmocka_unit_test(a_policy_over_sets_stays_within_its_kl_budget),
+        cmocka_unit_test(a_conditioned_policy_spends_its_budget_under_every_weighting),
         cmocka_unit_test(cloning_and_double_dqn_train_from_the_same_code),
         cmocka_unit_test(every_learner_makes_an_artefact_that_loads),
         cmocka_unit_test(the_quantiles_of_an_artefact_come_to_the_mean),

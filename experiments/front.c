@@ -1,0 +1,162 @@
+#include "experiments/front.h"
+
+#include <math.h>
+
+#include "core/json.h"
+#include "experiments/open.h"
+#include "experiments/table.h"
+#include "rl/pareto.h"
+
+enum { OBJECTIVES = 3 };
+static const char *const objectives[OBJECTIVES] = {"completion_rate", "speed", "safety"};
+static const double reference[OBJECTIVES] = {0, 0, -1};
+
+static const cJSON *member(const cJSON *object, const char *key) {
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static double number(const cJSON *object, const char *key) {
+    const cJSON *item = member(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+/* ---- making one ---- */
+
+/* What a policy's manifest says of its training. */
+static keel_status add_training(const char *dir, double *updates, double *transitions, keel_err *err) {
+    cJSON *manifest = NULL;
+    KEEL_TRY(keel_manifest_read(dir, &manifest, err));
+    const double steps = number(member(manifest, "metrics"), "steps");
+    *updates += steps;
+    *transitions += steps * number(member(manifest, "config"), "batch");
+    cJSON_Delete(manifest);
+    return KEEL_OK;
+}
+
+keel_status keel_front_begin(cJSON *front, const char *const *policy_dirs, size_t count, keel_err *err) {
+    double updates = 0, transitions = 0;
+    for (size_t i = 0; i < count; i++) KEEL_TRY(add_training(policy_dirs[i], &updates, &transitions, err));
+    keel_json_add(front, "objectives", cJSON_CreateStringArray(objectives, OBJECTIVES));
+    keel_json_add(front, "reference", cJSON_CreateDoubleArray(reference, OBJECTIVES));
+    cJSON *trained = cJSON_AddObjectToObject(front, "trained");
+    cJSON_AddNumberToObject(trained, "runs", (double)count);
+    cJSON_AddNumberToObject(trained, "updates", updates);
+    cJSON_AddNumberToObject(trained, "transitions", transitions);
+    cJSON_AddArrayToObject(front, "points");
+    return KEEL_OK;
+}
+
+void keel_front_add(cJSON *front, const keel_policy *policy, cJSON *metrics) {
+    cJSON *point = cJSON_CreateObject(), *weights = cJSON_AddObjectToObject(point, "weights");
+    cJSON_AddStringToObject(point, "policy", policy->hash);
+    for (int k = 0; k < KEEL_N_REWARDS; k++)
+        cJSON_AddNumberToObject(weights, keel_reward_name(k), policy->weight[k]);
+    keel_json_add(point, "metrics", metrics);
+    keel_json_add(cJSON_GetObjectItemCaseSensitive(front, "points"), NULL, point);
+}
+
+/* What is known in all objectives, row by row; *count of them, and each one's point. */
+static void list_known(const cJSON *points, double *rows, cJSON **of, size_t *count) {
+    cJSON *point;
+    *count = 0;
+    cJSON_ArrayForEach(point, points) {
+        bool known = true;
+        for (size_t k = 0; k < OBJECTIVES; k++) {
+            const cJSON *value = member(member(member(point, "metrics"), objectives[k]), "value");
+            known = known && cJSON_IsNumber(value);
+            rows[*count * OBJECTIVES + k] = cJSON_IsNumber(value) ? value->valuedouble : 0;
+        }
+        of[*count] = point;
+        *count += known;
+    }
+}
+
+keel_status keel_front_end(cJSON *front, keel_err *err) {
+    const cJSON *points = member(front, "points");
+    size_t n = (size_t)cJSON_GetArraySize(points), known;
+    keel_arena arena = {0};
+    double *rows = keel_arena_alloc(&arena, (n + 1) * OBJECTIVES * sizeof *rows), volume = 0;
+    cJSON **of = keel_arena_alloc(&arena, (n + 1) * sizeof *of), *point;
+    bool *on = keel_arena_alloc(&arena, (n + 1) * sizeof *on);
+    keel_status status = rows && of && on ? KEEL_OK : keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu points", n);
+    if (status == KEEL_OK) {
+        list_known(points, rows, of, &known);
+        keel_pareto_front(rows, known, OBJECTIVES, on);
+        status = keel_pareto_volume(rows, known, OBJECTIVES, reference, &volume, err);
+    }
+    if (status == KEEL_OK) {
+        for (size_t i = 0; i < known; i++) cJSON_AddBoolToObject(of[i], "on_front", on[i]);
+        cJSON_ArrayForEach(point, points) {
+            if (!member(point, "on_front")) cJSON_AddBoolToObject(point, "on_front", false);
+        }
+        cJSON_AddNumberToObject(front, "hypervolume", volume);
+    }
+    keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- for people ---- */
+
+void keel_front_name(const cJSON *point, char *out, size_t size) {
+    const cJSON *weights = member(point, "weights");
+    snprintf(out, size, "accuracy %.4g, speed %.4g, safety %.4g", number(weights, "accuracy"),
+             number(weights, "speed"), number(weights, "safety"));
+}
+
+void keel_front_print(const cJSON *front, FILE *out) {
+    static const char *const shown[] = {"completion_rate", "speed", "safety", "refusal_rate"};
+    enum { SHOWN = sizeof shown / sizeof *shown };
+    const cJSON *point;
+    keel_table table = {.columns = SHOWN + 2};
+    keel_table_cell(&table, "weights");
+    for (size_t i = 0; i < SHOWN; i++) keel_table_cell(&table, "%s", shown[i]);
+    keel_table_cell(&table, "front");
+    cJSON_ArrayForEach(point, member(front, "points")) {
+        char name[96];
+        keel_front_name(point, name, sizeof name);
+        keel_table_cell(&table, "%s", name);
+        for (size_t i = 0; i < SHOWN; i++)
+            keel_table_interval(&table, member(member(point, "metrics"), shown[i]));
+        keel_table_cell(&table, "%s", cJSON_IsTrue(member(point, "on_front")) ? "*" : "");
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+    fprintf(out, "\nhypervolume above completion %g, speed %g, safety %g: %.4f\n", reference[0], reference[1],
+            reference[2], number(front, "hypervolume"));
+}
+
+static int count_on(const cJSON *front) {
+    int count = 0;
+    const cJSON *point;
+    cJSON_ArrayForEach(point, member(front, "points")) count += cJSON_IsTrue(member(point, "on_front"));
+    return count;
+}
+
+void keel_front_compare(const cJSON *fronts, FILE *out) {
+    const cJSON *row;
+    double most = 0;
+    keel_table table = {.columns = 7};
+    static const char *const heads[] = {"front",          "points",  "on it",           "hypervolume",
+                                        "of the largest", "updates", "transitions seen"};
+    for (size_t i = 0; i < table.columns; i++) keel_table_cell(&table, "%s", heads[i]);
+    cJSON_ArrayForEach(row, fronts) {
+        const cJSON *front = member(row, "front");
+        fprintf(out, "%s\n\n", member(row, "title")->valuestring);
+        keel_front_print(front, out);
+        fputc('\n', out);
+        most = fmax(most, number(front, "hypervolume"));
+    }
+    cJSON_ArrayForEach(row, fronts) {
+        const cJSON *front = member(row, "front"), *trained = member(front, "trained");
+        const double volume = number(front, "hypervolume");
+        keel_table_cell(&table, "%s", member(row, "title")->valuestring);
+        keel_table_cell(&table, "%d", cJSON_GetArraySize(member(front, "points")));
+        keel_table_cell(&table, "%d", count_on(front));
+        keel_table_cell(&table, "%.4f", volume);
+        keel_table_cell(&table, "%.3f", most > 0 ? volume / most : 1);
+        keel_table_cell(&table, "%.0f", number(trained, "updates"));
+        keel_table_cell(&table, "%.0f", number(trained, "transitions"));
+    }
+    if (cJSON_GetArraySize(fronts)) keel_table_print(&table, out), fputc('\n', out);
+    keel_table_free(&table);
+}

@@ -1,0 +1,35 @@
+/* Fronts: what several policies, or one policy under several weightings, come to in completion, speed and
+ * safety, and which of them no other beats in all three. `eval` and `simulate` make one where several answer.
+ *
+ *   {"objectives": [...], "reference": [...], "hypervolume": number,
+ *    "trained": {"runs", "updates", "transitions"},
+ *    "points": [{"policy": hash, "weights": {...}, "on_front": bool, "metrics": {name: interval}}]}
+ *
+ * The hypervolume (rl/pareto.h) is that above completion 0, speed 0 and safety -1: no task done, answers no
+ * faster than target_ms, harm in every conversation. trained: what the policies took together, in optimizer
+ * updates and in transitions seen (updates times batch). A point of which an objective is not known is not on
+ * the front. */
+#ifndef KEEL_EXPERIMENTS_FRONT_H
+#define KEEL_EXPERIMENTS_FRONT_H
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+#include "policies/policy.h"
+
+/* Into an empty object: no points yet, and what the training of the policies in these folders took. Parts
+ * that memory did not suffice for are missing: keel_json_lost tells. */
+keel_status keel_front_begin(cJSON *front, const char *const *policy_dirs, size_t count, keel_err *err);
+/* Adds a point: the policy under its weights as they are. Takes metrics over. */
+void keel_front_add(cJSON *front, const keel_policy *policy, cJSON *metrics);
+/* When all points are there: which are on the front, and the hypervolume. */
+keel_status keel_front_end(cJSON *front, keel_err *err);
+
+/* For people: a row for each point, and the hypervolume. */
+void keel_front_print(const cJSON *front, FILE *out);
+/* Fronts of a run (keel_report_fronts): each, then a table of their hypervolumes and of what they took. */
+void keel_front_compare(const cJSON *fronts, FILE *out);
+/* "accuracy 0.5, speed 0.25, safety 0.25" into out, cut to fit. */
+void keel_front_name(const cJSON *point, char *out, size_t size);
+
+#endif
