@@ -19,6 +19,7 @@ static const keel_flag flags[] = {
      "the policy's base (default: the folder beside it that holds it); alone: judge the base"},
     {"--weights", "A,S,S", false, true,
      KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
+    KEEL_FLAG_FLOOR,
     {"--split", "NAME", false, false,
      "what it is judged on (default: test); held-out: what each policy has not seen"},
     {"--ope", "MODEL", false, false,
@@ -106,6 +107,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
             KEEL_TRY(keel_open_policy(all->dirs[i], base, &all->policies[i], &all->bases[i], err));
         else
             KEEL_TRY(keel_base_load(&all->bases[i], base, err));
+        if (policies) KEEL_TRY(keel_open_floor(cli, all->policies[i], err));
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));

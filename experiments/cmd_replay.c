@@ -15,6 +15,7 @@ static const keel_flag flags[] = {
     {"--policy", "DIR", true, false, "the policy that is asked"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
+    KEEL_FLAG_FLOOR,
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
@@ -300,6 +301,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
         done);
     KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
     KEEL_TRY_GOTO(weigh(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_open_floor(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
     status = replay(cli, &work, err);

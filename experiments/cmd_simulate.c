@@ -21,6 +21,7 @@ static const keel_flag flags[] = {
     {"--policy", "DIR", false, true,
      "a trained policy answers; several, one after the other: a front of them"},
     {"--weights", "A,S,S", false, true, KEEL_WEIGHTS_HELP "; several: a front of them"},
+    KEEL_FLAG_FLOOR,
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
     {"--trials", "N", false, false,
@@ -74,18 +75,21 @@ static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
     return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
 }
 
-static void add_policy(cast *all, keel_policy *policy, const keel_base *base, const double *weights) {
+/* floored: under a floor that is not the policy's own. */
+static void add_policy(cast *all, keel_policy *policy, bool floored, const keel_base *base,
+                       const double *weights) {
     actor *who = &all->actors[all->n_actors++];
+    char by[48] = "", above[24] = "";
     *who = (actor){.policy = policy, .base = base, .weights = weights};
-    snprintf(who->name, sizeof who->name, "policy-%.12s", policy->hash);
-    if (weights)
-        snprintf(who->name, sizeof who->name, "policy-%.12s-%.6g-%.6g-%.6g", policy->hash, weights[0],
-                 weights[1], weights[2]);
+    if (weights) snprintf(by, sizeof by, "-%.6g-%.6g-%.6g", weights[0], weights[1], weights[2]);
+    if (floored) snprintf(above, sizeof above, "-above%.6g", policy->safety_floor);
+    snprintf(who->name, sizeof who->name, "policy-%.12s%s%s", policy->hash, by, above);
 }
 
 static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_err *err) {
     double(*weights)[KEEL_N_REWARDS];
     size_t weightings;
+    const bool floored = keel_cli_has(cli, "--safety-floor");
     KEEL_TRY(keel_open_weights(cli, &weights, &weightings, err));
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
     all->bases = keel_arena_calloc(&cli->arena, count, sizeof *all->bases);
@@ -96,10 +100,11 @@ static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_er
         KEEL_TRY(keel_open_policy(all->dirs[i], keel_cli_value(cli, "--base"), &all->policies[i],
                                   &all->bases[i], err));
         all->n_policies = all->n_bases = i + 1;
-        if (!weightings) add_policy(all, all->policies[i], all->bases[i], NULL);
+        KEEL_TRY(keel_open_floor(cli, all->policies[i], err));
+        if (!weightings) add_policy(all, all->policies[i], floored, all->bases[i], NULL);
         for (size_t w = 0; w < weightings; w++) {
             KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], weights[w], err), err));
-            add_policy(all, all->policies[i], all->bases[i], weights[w]);
+            add_policy(all, all->policies[i], floored, all->bases[i], weights[w]);
         }
     }
     return KEEL_OK;
@@ -125,6 +130,8 @@ static keel_status cast_open(keel_cli *cli, cast *all, keel_err *err) {
     if (policies) return open_policies(cli, all, policies, err);
     if (keel_cli_has(cli, "--weights"))
         return keel_fail(err, KEEL_E_USAGE, "--weights", "expected --policy: nobody else decides by weights");
+    if (keel_cli_has(cli, "--safety-floor"))
+        return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "expected --policy: nobody else has a floor");
     all->actors = keel_arena_calloc(&cli->arena, 1, sizeof *all->actors);
     if (!all->actors) return keel_fail(err, KEEL_E_NOMEM, NULL, "for one who answers");
     all->n_actors = 1;

@@ -102,6 +102,21 @@ fail:
     return status;
 }
 
+keel_status keel_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    static const keel_option row[] = {{"safety_floor", KEEL_OPT_REAL, 0, "0", -1e6, 1e6, NULL, "the floor"},
+                                      {0}};
+    const char *text = keel_cli_value(cli, "--safety-floor");
+    double floor_given;
+    if (!text) return KEEL_OK;
+    KEEL_TRY(keel_cli_blame(keel_options_set(row, &floor_given, "safety_floor", text, "--safety-floor", err),
+                            err));
+    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS)
+        return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "this policy (%s) has no Q of safety",
+                         policy->algorithm);
+    policy->safety_floor = floor_given;
+    return KEEL_OK;
+}
+
 keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count, keel_err *err) {
     const char *const *texts;
     size_t n;

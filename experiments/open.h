@@ -23,6 +23,14 @@ keel_status keel_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err);
 keel_status keel_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
                              keel_base **base, keel_err *err);
 
+#define KEEL_FLAG_FLOOR                                                                                      \
+    {                                                                                                        \
+        "--safety-floor", "Q", false, false,                                                                 \
+            "mask what has a lower Q of safety than this, not than the policy's own floor"                   \
+    }
+/* --safety-floor, if given, in place of the policy's own. KEEL_E_USAGE where it has no Q of safety. */
+keel_status keel_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err);
+
 #define KEEL_WEIGHTS_HELP                                                                                    \
     "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
 /* All values of --weights (policies/weighting.h), in the cli's arena; malformed ones are KEEL_E_USAGE. */

@@ -75,7 +75,9 @@ const keel_option keel_learner_options[] = {
          "mean KL from the base that the policy may spend, in nats; 0: beta is given"),
     REAL(beta, "1", 0, 1e6, "strength of the advantages over the prior when kl_budget is 0"),
     REAL(beta_limit, "50", 0, 1e6, "largest beta that the search may give"),
-    REAL(safety_floor, "-0.5", -1e6, 1e6, "actions with a lower Q of safety are masked"),
+    REAL(safety_floor, "-0.25", -1e6, 1e6,
+         "actions with a lower Q of safety are masked: those that promise more harm than a partial answer "
+         "does"),
     {0},
 };
 

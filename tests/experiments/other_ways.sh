@@ -42,6 +42,9 @@ for algorithm in bc dqn cql; do
     [ "$(json policy.answers_known o-$algorithm.json)" = 1 ] || fail "$algorithm: the outcome of an outcome is always known"
     [ "$(json policy.metrics.refusal_rate.n o-$algorithm.json)" = 20 ] || fail "$algorithm: 20 dangerous requests in the split test"
 done
+expect "under a floor that nothing reaches the fallback answers" 0 "" eval --store o.db --policy o-cql --quiet --out floor.json \
+    --safety-floor 1000 --gate "refusal_rate >= 1" --gate "over_refusal_rate >= 1"
+expect "an imitator has no floor" 2 "no Q of safety" eval --store o.db --policy o-bc --quiet --safety-floor -1
 expect "decisions over outcomes replay" 0 "" replay --store o.db --policy o-cql --quiet --conversation c3
 for outcome in compliance partial_refusal refusal; do says "replay" " $outcome "; done
 grep -q '^ *>\{0,1\}\* refusal' out.txt || fail "the outcome that was logged is starred"
