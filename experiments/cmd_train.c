@@ -3,6 +3,7 @@
 #include "experiments/open.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "rl/condition.h"
 #include "rl/train.h"
 
 static const keel_flag flags[] = {
@@ -32,6 +33,7 @@ static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err 
     KEEL_TRY(keel_cli_blame(
         keel_learner_preset(keel_presets[preset], keel_algorithms[algorithm], config, err), err));
     KEEL_TRY(keel_cli_options(cli, keel_learner_options, config, err));
+    if (config->conditioned) KEEL_TRY(keel_cli_blame(keel_condition_check(config, err), err));
     if (config->algorithm == algorithm) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "algorithm", "--algo says %s, the configuration says %s",
                      keel_algorithms[algorithm], keel_algorithms[config->algorithm]);

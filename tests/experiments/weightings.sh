@@ -18,6 +18,16 @@ for verb in "eval --store s.db" "replay --store s.db" "simulate --store p.db --e
         expect "$verb: by weights" 0 "" $verb --policy all --weights 0.2,0.7,0.1 --quiet
     }
 done
+for case in "bc:looks at no reward" "cql:sum of 1:weight_speed=0.5" "cql:keep_top:keep_top=50" "cql:vector_heads:vector_heads=false"; do
+    IFS=: read -r algo text key <<END
+$case
+END
+    expect "$algo $key, said before anything is read" 2 "$text" train --store nowhere.db --base nowhere --algo "$algo" --out x \
+        --set conditioned=true --set "${key:-seed=1}"
+done
+expect "the checkpoint is chosen under the standard weights" 0 "" train --store s.db --base base --algo cql --out chosen --quiet \
+    --set steps=40 --set hidden=16 --set batch=24 --set conditioned=true --validate 0/4 --checkpoints 2
+expect "and is asked for others" 0 "" eval --store s.db --policy chosen --weights 0,1,0 --quiet
 expect "a base has no weights" 2 "expected --policy" eval --store s.db --base base --weights 1,0,0 --quiet
 expect "a behaviour has no weights" 2 "expected --policy" simulate --store p.db --env support-desk --episodes 1 --behaviour random --weights 1,0,0
 

@@ -455,9 +455,11 @@ static void divergence_stops_the_run_with_the_step_and_the_bounds(void **state) 
 
 static void every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint(void **state) {
     (void)state;
-    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS; ++algorithm) {
+    for (int which = 0; which < KEEL_N_ALGORITHMS + 1; ++which) { /* the last: cql, conditioned */
+        int algorithm = which == KEEL_N_ALGORITHMS ? KEEL_ALGO_CQL : which;
         keel_err error = {0};
         world w = open_world("train-each-diverged", KEEL_SPACE_ACTS, keel_algorithms[algorithm]);
+        w.config.conditioned = which == KEEL_N_ALGORITHMS;
         w.config.hidden = (keel_int_list){2, {256, 256}};
         w.config.steps = 400;
         w.config.gamma = 0.5; /* returns within 2 */
