@@ -4,12 +4,12 @@
  *   L  = TD + e^m alpha (gap - threshold),  gap = mean[ logsumexp_a Q_w(s, a) - Q_w(s, a_taken) ]
  *   Lm =    - e^m alpha (gap - threshold),  the gap taken as given
  *
- * m is a parameter like any other: one Adam moves all; e^m is at most 1e6. */
+ * m is a parameter like any other: one Adam moves all; e^m is at most 1e6.
+ *
+ * The paper's thresholds of 5 and 10 are of continuous actions. Over n actions the gap is log n where all are
+ * valued alike, so a threshold above that lets go of the term, and one below what the log's randomness allows
+ * drives the multiplier up without end: then this is cloning. */
 #include "rl/loss.h"
-
-static void standard(keel_learner_config *config) {
-    config->alpha = 1;
-}
 
 static keel_status check(const keel_learner_config *config, keel_err *err) {
     if (config->alpha > 0) return KEEL_OK;
@@ -30,4 +30,4 @@ static keel_tensor *loss(keel_loss *l) {
 }
 
 const keel_learner_kind keel_learn_lagrange = {
-    .target = KEEL_TARGET_BEST, .multiplier = true, .standard = standard, .check = check, .loss = loss};
+    .target = KEEL_TARGET_BEST, .multiplier = true, .check = check, .loss = loss};
