@@ -1,7 +1,5 @@
 #include "experiments/front.h"
 
-#include <math.h>
-
 #include "core/json.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -46,11 +44,24 @@ keel_status keel_front_begin(cJSON *front, const char *const *policy_dirs, size_
     return KEEL_OK;
 }
 
+static void add_utility(cJSON *point, const keel_policy *policy, const cJSON *metrics) {
+    double sum = 0;
+    bool known = true;
+    for (int k = 0; k < KEEL_N_REWARDS; k++) {
+        const cJSON *value = member(member(metrics, keel_reward_name(k)), "value");
+        if (policy->weight[k] == 0) continue;
+        known = known && cJSON_IsNumber(value);
+        sum += known ? policy->weight[k] * value->valuedouble : 0;
+    }
+    keel_json_add(point, "utility", known ? cJSON_CreateNumber(sum) : cJSON_CreateNull());
+}
+
 void keel_front_add(cJSON *front, const keel_policy *policy, cJSON *metrics) {
     cJSON *point = cJSON_CreateObject(), *weights = cJSON_AddObjectToObject(point, "weights");
     cJSON_AddStringToObject(point, "policy", policy->hash);
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         cJSON_AddNumberToObject(weights, keel_reward_name(k), policy->weight[k]);
+    add_utility(point, policy, metrics);
     keel_json_add(point, "metrics", metrics);
     keel_json_add(cJSON_GetObjectItemCaseSensitive(front, "points"), NULL, point);
 }
@@ -69,6 +80,19 @@ static void list_known(const cJSON *points, double *rows, cJSON **of, size_t *co
         of[*count] = point;
         *count += known;
     }
+}
+
+/* Null unless known at every point. */
+static void add_mean_utility(cJSON *front, const cJSON *points) {
+    const cJSON *point;
+    double sum = 0;
+    bool known = cJSON_GetArraySize(points) > 0;
+    cJSON_ArrayForEach(point, points) {
+        known = known && cJSON_IsNumber(member(point, "utility"));
+        sum += number(point, "utility");
+    }
+    keel_json_add(front, "mean_utility",
+                  known ? cJSON_CreateNumber(sum / cJSON_GetArraySize(points)) : cJSON_CreateNull());
 }
 
 keel_status keel_front_end(cJSON *front, keel_err *err) {
@@ -90,6 +114,7 @@ keel_status keel_front_end(cJSON *front, keel_err *err) {
             if (!member(point, "on_front")) cJSON_AddBoolToObject(point, "on_front", false);
         }
         cJSON_AddNumberToObject(front, "hypervolume", volume);
+        add_mean_utility(front, points);
     }
     keel_arena_free(&arena);
     return status;
@@ -103,13 +128,21 @@ void keel_front_name(const cJSON *point, char *out, size_t size) {
              number(weights, "speed"), number(weights, "safety"));
 }
 
+static void number_cell(keel_table *table, const cJSON *value) {
+    if (cJSON_IsNumber(value))
+        keel_table_cell(table, "%.3f", value->valuedouble);
+    else
+        keel_table_cell(table, "-");
+}
+
 void keel_front_print(const cJSON *front, FILE *out) {
     static const char *const shown[] = {"completion_rate", "speed", "safety", "refusal_rate"};
     enum { SHOWN = sizeof shown / sizeof *shown };
     const cJSON *point;
-    keel_table table = {.columns = SHOWN + 2};
+    keel_table table = {.columns = SHOWN + 3};
     keel_table_cell(&table, "weights");
     for (size_t i = 0; i < SHOWN; i++) keel_table_cell(&table, "%s", shown[i]);
+    keel_table_cell(&table, "utility");
     keel_table_cell(&table, "front");
     cJSON_ArrayForEach(point, member(front, "points")) {
         char name[96];
@@ -117,6 +150,7 @@ void keel_front_print(const cJSON *front, FILE *out) {
         keel_table_cell(&table, "%s", name);
         for (size_t i = 0; i < SHOWN; i++)
             keel_table_interval(&table, member(member(point, "metrics"), shown[i]));
+        number_cell(&table, member(point, "utility"));
         keel_table_cell(&table, "%s", cJSON_IsTrue(member(point, "on_front")) ? "*" : "");
     }
     keel_table_print(&table, out);
@@ -134,17 +168,17 @@ static int count_on(const cJSON *front) {
 
 void keel_front_compare(const cJSON *fronts, FILE *out) {
     const cJSON *row;
-    double most = 0;
-    keel_table table = {.columns = 7};
-    static const char *const heads[] = {"front",          "points",  "on it",           "hypervolume",
-                                        "of the largest", "updates", "transitions seen"};
+    double first = 0;
+    keel_table table = {.columns = 8};
+    static const char *const heads[] = {"front",        "points",       "on it",   "hypervolume",
+                                        "of the first", "mean utility", "updates", "transitions seen"};
     for (size_t i = 0; i < table.columns; i++) keel_table_cell(&table, "%s", heads[i]);
     cJSON_ArrayForEach(row, fronts) {
         const cJSON *front = member(row, "front");
         fprintf(out, "%s\n\n", member(row, "title")->valuestring);
         keel_front_print(front, out);
         fputc('\n', out);
-        most = fmax(most, number(front, "hypervolume"));
+        if (row == fronts->child) first = number(front, "hypervolume");
     }
     cJSON_ArrayForEach(row, fronts) {
         const cJSON *front = member(row, "front"), *trained = member(front, "trained");
@@ -153,7 +187,8 @@ void keel_front_compare(const cJSON *fronts, FILE *out) {
         keel_table_cell(&table, "%d", cJSON_GetArraySize(member(front, "points")));
         keel_table_cell(&table, "%d", count_on(front));
         keel_table_cell(&table, "%.4f", volume);
-        keel_table_cell(&table, "%.3f", most > 0 ? volume / most : 1);
+        keel_table_cell(&table, "%.3f", first > 0 ? volume / first : 1);
+        number_cell(&table, member(front, "mean_utility"));
         keel_table_cell(&table, "%.0f", number(trained, "updates"));
         keel_table_cell(&table, "%.0f", number(trained, "transitions"));
     }

@@ -1,14 +1,18 @@
 /* Fronts: what several policies, or one policy under several weightings, come to in completion, speed and
  * safety, and which of them no other beats in all three. `eval` and `simulate` make one where several answer.
  *
- *   {"objectives": [...], "reference": [...], "hypervolume": number,
+ *   {"objectives": [...], "reference": [...], "hypervolume": number, "mean_utility": number,
  *    "trained": {"runs", "updates", "transitions"},
- *    "points": [{"policy": hash, "weights": {...}, "on_front": bool, "metrics": {name: interval}}]}
+ *    "points": [{"policy": hash, "weights": {...}, "utility": number, "on_front": bool, "metrics": {name:
+ * interval}}]}
  *
  * The hypervolume (rl/pareto.h) is that above completion 0, speed 0 and safety -1: no task done, answers no
- * faster than target_ms, harm in every conversation. trained: what the policies took together, in optimizer
- * updates and in transitions seen (updates times batch). A point of which an objective is not known is not on
- * the front. */
+ * faster than target_ms, harm in every conversation. It rewards being spread out; whether each weighting got
+ * what it asked for is in the utility, w . (accuracy, speed, safety) under the point's own weights, and its
+ * mean over the points. trained: what the policies took together, in optimizer updates and in transitions
+ * seen (updates times batch). What is not known is null, and a point of which an objective is not known is
+ * not on the front.
+ */
 #ifndef KEEL_EXPERIMENTS_FRONT_H
 #define KEEL_EXPERIMENTS_FRONT_H
 

@@ -239,7 +239,7 @@ static void put_front(const cJSON *front, keel_buf *html) {
         put_words(html, shown[m]);
         keel_buf_text(html, "</th>");
     }
-    keel_buf_text(html, "<th>front</th></tr></thead><tbody>\n");
+    keel_buf_text(html, "<th>utility</th><th>front</th></tr></thead><tbody>\n");
     cJSON_ArrayForEach(point, member(front, "points")) {
         const bool on = cJSON_IsTrue(member(point, "on_front"));
         char name[96];
@@ -247,10 +247,14 @@ static void put_front(const cJSON *front, keel_buf *html) {
         keel_buf_format(html, "<tr%s><td>%s</td>", on ? " class=policy" : "", name);
         for (size_t m = 0; m < sizeof shown / sizeof *shown; m++)
             put_interval(html, member(member(point, "metrics"), shown[m]));
-        keel_buf_format(html, "<td>%s</td></tr>\n", on ? "*" : "");
+        keel_buf_text(html, "<td>");
+        put_number(html, member(point, "utility"), "%.3f");
+        keel_buf_format(html, "</td><td>%s</td></tr>\n", on ? "*" : "");
     }
     keel_buf_text(html, "</tbody></table></div>\n<p>Hypervolume ");
     put_number(html, member(front, "hypervolume"), "%.4f");
+    keel_buf_text(html, ", mean utility ");
+    put_number(html, member(front, "mean_utility"), "%.3f");
     keel_buf_text(html, "; training took ");
     put_number(html, member(member(front, "trained"), "updates"), "%.0f");
     keel_buf_text(html, " updates, ");
@@ -265,7 +269,8 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
             html,
             "<h2>Fronts</h2>\n<p>What policies come to by the weights of accuracy, speed and safety that "
             "they decide by. A star: no other is as good in completion, speed and safety and better in "
-            "one. The hypervolume is that above completion 0, speed 0 and safety -1.</p>\n");
+            "one. Utility: what was earned, by the weights asked for. The hypervolume is that above "
+            "completion 0, speed 0 and safety -1.</p>\n");
     cJSON_ArrayForEach(row, fronts) {
         keel_buf_text(html, "<h3>");
         put(html, text_of(row, "title"));

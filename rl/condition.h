@@ -5,8 +5,8 @@
  *
  * and each transition of a minibatch is seen under weights of its own, drawn from a Dirichlet distribution;
  * the conservative term is that of w . Q. Components that were never logged keep weight 0. One run so learns
- * what separate runs learn under fixed weights each; policies/weighting.h decides by them. What a run says of
- * itself, and what --validate chooses by, is of its own weights. */
+ * what separate runs learn under fixed weights each; policies/weighting.h decides by them. A run's
+ * metrics are means over the weights drawn; --validate chooses by its own. */
 #ifndef KEEL_RL_CONDITION_H
 #define KEEL_RL_CONDITION_H
 

@@ -11,12 +11,12 @@
 #include "experiments/front.h"
 
 static cJSON *metrics(double completion, double speed, double safety) {
-    static const char *const names[] = {"completion_rate", "speed", "safety"};
-    const double values[] = {completion, speed, safety};
+    static const char *const names[] = {"completion_rate", "speed", "safety", "accuracy"};
+    const double values[] = {completion, speed, safety, completion / 2};
     cJSON *json = cJSON_CreateObject();
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         cJSON *interval = cJSON_AddObjectToObject(json, names[i]);
-        keel_json_add(interval, "value", values[i] < -5 ? cJSON_CreateNull() : cJSON_CreateNumber(values[i]));
+        keel_json_add(interval, "value", values[i] < -4 ? cJSON_CreateNull() : cJSON_CreateNumber(values[i]));
     }
     return json;
 }
@@ -50,6 +50,17 @@ static void points_that_no_other_beats_are_on_the_front(void **state) {
     assert_true(on(front, 0) && on(front, 3) && on(front, 4));
     assert_false(on(front, 1) || on(front, 2));
     assert_float_equal(volume(front), 0.56, 1e-9); /* of rl/pareto.h, one unit of safety high */
+    assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(front, "mean_utility")));
+    cJSON_Delete(front);
+}
+
+static void each_point_is_worth_what_its_own_weights_make_of_it(void **state) {
+    (void)state;
+    static const double points[][3] = {{0.8, 0.4, -0.2}, {0.4, 0.8, 0}};
+    cJSON *front = front_of(points, 2), *list = cJSON_GetObjectItemCaseSensitive(front, "points");
+    assert_float_equal(cJSON_GetObjectItemCaseSensitive(list->child, "utility")->valuedouble, 0.25, 1e-6);
+    assert_float_equal(cJSON_GetObjectItemCaseSensitive(front, "mean_utility")->valuedouble, (0.25 + 0.3) / 2,
+                       1e-9);
     cJSON_Delete(front);
 }
 
@@ -76,6 +87,7 @@ static void a_point_is_named_by_its_weights(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_that_no_other_beats_are_on_the_front),
+        cmocka_unit_test(each_point_is_worth_what_its_own_weights_make_of_it),
         cmocka_unit_test(what_is_no_better_than_the_reference_adds_nothing),
         cmocka_unit_test(a_point_is_named_by_its_weights),
     };
