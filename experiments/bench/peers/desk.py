@@ -6,7 +6,7 @@
 
 Each seed has 12,000 logged conversations, a base tuned on them whose features both sides learn from, and composite rewards
 in one head. d3rlpy's weights are put into the artefact that Keel's learner of that name wrote, so that the same program
-plays both, greedily by Q (BC: by probability), in the same 2,000 fresh conversations. Settings: returns.py, as flags below.
+plays both, greedily by Q (BC: by probability), in the same 1,000 fresh conversations. Settings: returns.py, as flags below.
 """
 import hashlib
 import json
@@ -22,7 +22,7 @@ import numpy as np
 
 import returns
 
-LOGGED, JUDGED = 12000, 2000
+LOGGED, JUDGED = 12000, 1000
 WEIGHTS = np.array([0.6, 0.3, 0.1])
 METRICS = ("composite_reward", "refusal_rate", "over_refusal_rate", "completion_rate")
 
@@ -125,7 +125,7 @@ def sides(program, place, name, seed, steps, cells):
 
 def main():
     program, folder = sys.argv[1:3]
-    seeds, steps = (int(x) for x in (sys.argv[3:] + ["5", "5000"][len(sys.argv) - 3:]))
+    seeds, steps = (int(x) for x in (sys.argv[3:] + ["5", "3000"][len(sys.argv) - 3:]))
     os.makedirs(folder, exist_ok=True)
     cells = returns.Cells(folder + "/cells")
     returns.heading()
