@@ -9,13 +9,14 @@ static void decide(const keel_policy *policy, keel_arena *arena) {
     const keel_qnet_shape *shape = &policy->net.shape;
     bool sets = shape->space == KEEL_SPACE_CANDIDATES;
     size_t n = sets ? 2 : shape->n_acts, rows = sets ? 2 : 0;
-    float *state = keel_arena_calloc(arena, shape->state_dim, sizeof *state);
+    size_t state_dim = shape->state_dim - (policy->conditioned ? KEEL_N_REWARDS : 0);
+    float *state = keel_arena_calloc(arena, state_dim, sizeof *state);
     float *candidates = keel_arena_calloc(arena, rows * shape->candidate_dim, sizeof *candidates);
     float *prior = keel_arena_alloc(arena, n * sizeof *prior);
     FUZZ_CHECK(state && candidates && prior);
     for (size_t i = 0; i < n; i++) prior[i] = logf(1 / (float)n);
-    keel_features features = {
-        shape->state_dim, sets ? shape->candidate_dim : 0, rows, n, state, sets ? candidates : NULL, prior};
+    keel_features features = {state_dim, sets ? shape->candidate_dim : 0, rows, n,
+                              state,     sets ? candidates : NULL,        prior};
     keel_choice choice;
     if (!fuzz_ok(keel_policy_decide(policy, &features, arena, &choice, &fuzz_err))) return;
     FUZZ_CHECK(choice.n == n && choice.chosen < n && !isnan(choice.log_pi[choice.chosen]));
@@ -29,6 +30,17 @@ static void check_numbers(const keel_policy *policy) {
     for (int k = 0; k < KEEL_N_REWARDS; k++) FUZZ_CHECK(policy->weight[k] >= 0);
 }
 
+/* Under every weighting of the lattice that it takes. */
+static void decide_weighed(keel_policy *policy, keel_arena *arena) {
+    for (size_t i = 0; policy->conditioned && i < KEEL_N_LATTICE; i++) {
+        double weight[KEEL_N_REWARDS];
+        keel_weighting_point(i, weight);
+        if (!fuzz_ok(keel_policy_weigh(policy, weight, &fuzz_err))) continue;
+        check_numbers(policy);
+        decide(policy, arena);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const names[] = {"config.json", "model.safetensors"};
     keel_policy *policy = NULL;
@@ -37,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (fuzz_ok(keel_policy_load(&policy, dir, &fuzz_err))) {
         check_numbers(policy);
         decide(policy, &arena);
+        decide_weighed(policy, &arena);
     }
     keel_policy_close(policy);
     keel_arena_free(&arena);
