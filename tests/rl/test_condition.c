@@ -74,7 +74,7 @@ static void check_rows(const keel_learner_config *config, bool sets, keel_pool *
     random_batch(&own, 9, 24, 4, sets);
     for (size_t i = 0; i < MAX_ROWS * MAX_SET; ++i) prior[i] = -0.1f * (float)(i % 3);
     own.batch.next_log_prior = prior;
-    for (size_t i = 0; i < many.params.size; ++i) many.target[i] += 0.05f * (float)keel_rng_normal(&rng);
+    for (size_t i = 0; i < many.params.size; ++i) many.target[i] += 0.3f * (float)keel_rng_normal(&rng);
     for (size_t i = 0; i < 24; ++i) {
         float *w = weight + i * KEEL_N_REWARDS;
         w[0] = 0.25f * (float)(i % 5);
