@@ -54,6 +54,20 @@ cmp -s front.db.json.0 front.db.json.1 || fail "playing again adds nothing"
 "$KEEL" simulate --store one.db --env support-desk --policy all --weights 0.5,0.5,0 --episodes 12 --quiet --json >one.json
 grep -q "$(json metrics.speed.value one.json)" out.txt || fail "each weighting's rates are those of its own answers"
 
+# Over candidates and over outcomes.
+chat 40 en >candidates.jsonl
+sed 's/"candidates": [^]]*\]}/"model": "m"}/' candidates.jsonl >outcomes.jsonl
+for space in candidates outcomes; do
+    "$KEEL" import --store $space.db --format chat $space.jsonl --quiet >/dev/null
+    "$KEEL" sft --store $space.db --base builtin --out $space.base --quiet --set epochs=1 --set buckets=1024 --set min_updates=10 --set action_space=$space >/dev/null
+    "$KEEL" train --store $space.db --base $space.base --algo cql --out $space.all --quiet --set steps=40 --set hidden=16 --set batch=24 --set conditioned=true >/dev/null
+    for weights in 1,0,0 0,1,0; do
+        expect "$space by $weights" 0 "" replay --store $space.db --policy $space.all --weights $weights --limit 2 --quiet --json
+        cp out.txt $weights.json
+    done
+    if cmp -s 1,0,0.json 0,1,0.json; then fail "$space: other weights, other values"; fi
+done
+
 cat >two.json <<'END'
 {"name": "two", "about": "fronts", "steps": [
   {"for": {"p": ["plain", "all"]}, "steps": [
