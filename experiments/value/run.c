@@ -65,20 +65,17 @@ static keel_status run_all(bench *b, const value_run *named, value_run *out, kee
     return KEEL_OK;
 }
 
-keel_status value_run_make(const value_config *config, size_t number, value_run *out, keel_err *err) {
+keel_status value_run_make(const value_config *config, size_t number, keel_pool *pool, value_run *out,
+                           keel_err *err) {
     value_run named;
     value_run_name(config, number, &named);
-    bench b = {.settings = &config->settings, .seed = (uint64_t)named.seed};
-    keel_status status;
-    KEEL_TRY(keel_pool_open(&b.pool, 1, err));
-    KEEL_TRY_GOTO(value_world_open(&b.world, value_config_world(config), b.seed, config->precision, err),
-                  done);
-    status = run_all(&b, &named, out, err);
-done:
+    bench b = {.settings = &config->settings, .seed = (uint64_t)named.seed, .pool = pool};
+    keel_status status =
+        value_world_open(&b.world, value_config_world(config), b.seed, config->precision, err);
+    if (status == KEEL_OK) status = run_all(&b, &named, out, err);
     value_log_free(&b.log);
     value_log_free(&b.held_out);
     value_world_close(&b.world);
-    keel_pool_close(b.pool);
     return status;
 }
 

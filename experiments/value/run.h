@@ -46,7 +46,9 @@ typedef struct value_run {
 size_t value_run_count(const value_config *config);
 void value_run_name(const value_config *config, size_t number, value_run *out); /* n, eps, seed alone */
 
-keel_status value_run_make(const value_config *config, size_t number, value_run *out, keel_err *err);
+/* pool: of one thread, for the learners. */
+keel_status value_run_make(const value_config *config, size_t number, keel_pool *pool, value_run *out,
+                           keel_err *err);
 keel_status value_run_write(const char *path, const value_run *run, keel_err *err);
 keel_status value_run_read(const char *path, value_run *out, keel_err *err);
 

@@ -40,6 +40,7 @@ typedef struct job {
     const value_config *config;
     const char *folder;
     size_t count;
+    keel_pool **own; /* [threads], of one thread each: for the learners of the run at hand */
 } job;
 
 static void path_of(const job *j, size_t number, char *path, size_t size) {
@@ -54,11 +55,10 @@ static keel_status make_run(void *context, size_t number, size_t thread, keel_er
     const job *j = context;
     char path[4096];
     value_run run;
-    (void)thread;
     path_of(j, number, path, sizeof path);
     if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, j->folder, "stopped");
     if (keel_file_exists(path)) return KEEL_OK;
-    KEEL_TRY(value_run_make(j->config, number, &run, err));
+    KEEL_TRY(value_run_make(j->config, number, j->own[thread], &run, err));
     KEEL_TRY(value_run_write(path, &run, err));
     fprintf(stderr, "run %zu of %zu: n %.0f, eps %.2g, seed %.0f\n", number + 1, j->count, run.n, run.eps,
             run.seed);
@@ -116,13 +116,26 @@ static keel_status report(const job *j, keel_err *err) {
     return status;
 }
 
+/* Runs that are missing, some at a time. */
+static keel_status make_all(job *j, keel_err *err) {
+    const size_t threads = (size_t)j->config->threads;
+    keel_pool *pool = NULL;
+    keel_status status = KEEL_OK;
+    j->own = keel_calloc(threads, sizeof *j->own);
+    if (!j->own) return keel_fail(err, KEEL_E_NOMEM, j->folder, "no memory for %zu threads", threads);
+    for (size_t i = 0; status == KEEL_OK && i < threads; ++i) status = keel_pool_open(&j->own[i], 1, err);
+    if (status == KEEL_OK) status = keel_pool_open(&pool, threads, err);
+    if (status == KEEL_OK) status = keel_pool_run(pool, j->count, make_run, j, err);
+    keel_pool_close(pool);
+    for (size_t i = 0; i < threads; ++i) keel_pool_close(j->own[i]);
+    keel_free(j->own);
+    return status;
+}
+
 static keel_status run(const char *folder, const value_config *config, keel_err *err) {
     job j = {.config = config, .folder = folder, .count = value_run_count(config)};
-    keel_pool *pool;
     KEEL_TRY(claim_folder(&j, err));
-    KEEL_TRY(keel_pool_open(&pool, (size_t)config->threads, err));
-    const keel_status status = keel_pool_run(pool, j.count, make_run, &j, err);
-    keel_pool_close(pool);
+    const keel_status status = make_all(&j, err);
     if (status == KEEL_OK) return report(&j, err);
     if (status == KEEL_E_INTERRUPTED) keel_hint(err, "the same command goes on from here");
     return status;
