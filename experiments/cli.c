@@ -1,6 +1,7 @@
 #include "experiments/cli.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,6 +238,22 @@ keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low,
                          (long long)high, value);
     *out = value;
     return KEEL_OK;
+}
+
+keel_status keel_cli_numbers(const char *flag, const char *text, double *out, size_t count, keel_err *err) {
+    const char *at = text;
+    bool good = true;
+    for (size_t i = 0; good && i < count; i++) {
+        char *end;
+        good = i == 0 || *at++ == ',';
+        if (!good) break;
+        out[i] = strtod(at, &end);
+        good = end != at && isfinite(out[i]);
+        at = end;
+    }
+    if (good && !*at) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, flag, "expected %zu numbers with commas between, got \"%s\"", count,
+                     text);
 }
 
 keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,

@@ -20,6 +20,7 @@ static const keel_flag flags[] = {
     {"--weights", "A,S,S", false, true,
      KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
     KEEL_FLAG_FLOOR,
+    KEEL_FLAG_REFERENCE,
     {"--split", "NAME", false, false,
      "what it is judged on (default: test); held-out: what each policy has not seen"},
     {"--ope", "MODEL", false, false,
@@ -113,7 +114,8 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
         if (policies) note_seen(all->policies[i], &all->items[i].split);
     }
-    return all->n_weights ? judged_weigh(all, 0, err) : KEEL_OK;
+    for (size_t i = all->n_weights; i-- > 0;) KEEL_TRY(judged_weigh(all, i, err)); /* the first in the end */
+    return KEEL_OK;
 }
 
 /* ---- gates ---- */
@@ -174,10 +176,8 @@ static cJSON *about_json(const judged *all) {
 }
 
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
-static keel_status add_front(cJSON *result, keel_store *store, const judged *all, keel_evaluate_config config,
+static keel_status add_front(cJSON *front, keel_store *store, const judged *all, keel_evaluate_config config,
                              const keel_evaluation *first, keel_pool *pool, keel_err *err) {
-    cJSON *front = cJSON_AddObjectToObject(result, "front");
-    KEEL_TRY(keel_front_begin(front, all->dirs, all->count, err));
     keel_front_add(front, all->policies[0], keel_measure_json(first));
     config.model = KEEL_MODEL_NONE;
     for (size_t i = 1; i < all->n_weights; i++) {
@@ -211,8 +211,11 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     cli->result = keel_evaluation_json(&set);
     keel_json_add(cli->result, "policies", about_json(all));
     keel_json_add(cli->result, "config", keel_options_to_json(keel_measure_options, &measure));
-    if (all->n_weights > 1)
-        KEEL_TRY_GOTO(add_front(cli->result, store, all, config, &set.policy, pool, err), done);
+    if (all->n_weights > 1) {
+        cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
+        KEEL_TRY_GOTO(keel_front_begin(cli, front, all->dirs, all->count, err), done);
+        KEEL_TRY_GOTO(add_front(front, store, all, config, &set.policy, pool, err), done);
+    }
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
     status = check_gates(cli, cli->result, gates, err);
 done:

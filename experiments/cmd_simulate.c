@@ -22,6 +22,7 @@ static const keel_flag flags[] = {
      "a trained policy answers; several, one after the other: a front of them"},
     {"--weights", "A,S,S", false, true, KEEL_WEIGHTS_HELP "; several: a front of them"},
     KEEL_FLAG_FLOOR,
+    KEEL_FLAG_REFERENCE,
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
     {"--trials", "N", false, false,
@@ -262,10 +263,10 @@ static const keel_evaluation *find_measured(const keel_evaluation_set *set, cons
 }
 
 /* Each one's answers in the whole split. */
-static keel_status report_front(cJSON *result, const cast *all, const keel_evaluation_set *set,
+static keel_status report_front(keel_cli *cli, const cast *all, const keel_evaluation_set *set,
                                 keel_err *err) {
-    cJSON *front = cJSON_AddObjectToObject(result, "front");
-    KEEL_TRY(keel_front_begin(front, all->dirs, all->n_policies, err));
+    cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
+    KEEL_TRY(keel_front_begin(cli, front, all->dirs, all->n_policies, err));
     for (size_t i = 0; i < all->n_actors; i++) {
         const actor *who = &all->actors[i];
         if (who->weights) KEEL_TRY(keel_policy_weigh(who->policy, who->weights, err));
@@ -287,7 +288,7 @@ static keel_status report(keel_cli *cli, const simulation *sim, const cast *all,
         report_pass(cli->result, sim);
         keel_json_add(cli->result, "metrics", keel_measure_json(&set.logged));
     } else {
-        status = report_front(cli->result, all, &set, err);
+        status = report_front(cli, all, &set, err);
     }
     keel_evaluation_set_free(&set);
     cli->told = cJSON_CreateObject();

@@ -1,5 +1,7 @@
 #include "experiments/front.h"
 
+#include <string.h>
+
 #include "core/json.h"
 #include "experiments/open.h"
 #include "experiments/table.h"
@@ -7,7 +9,7 @@
 
 enum { OBJECTIVES = 3 };
 static const char *const objectives[OBJECTIVES] = {"completion_rate", "speed", "safety"};
-static const double reference[OBJECTIVES] = {0, 0, -1};
+static const double standard[OBJECTIVES] = {0, 0, -1}; /* reference */
 
 static const cJSON *member(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -31,8 +33,12 @@ static keel_status add_training(const char *dir, double *updates, double *transi
     return KEEL_OK;
 }
 
-keel_status keel_front_begin(cJSON *front, const char *const *policy_dirs, size_t count, keel_err *err) {
-    double updates = 0, transitions = 0;
+keel_status keel_front_begin(const keel_cli *cli, cJSON *front, const char *const *policy_dirs, size_t count,
+                             keel_err *err) {
+    const char *given = cli ? keel_cli_value(cli, "--reference") : NULL;
+    double updates = 0, transitions = 0, reference[OBJECTIVES];
+    memcpy(reference, standard, sizeof reference);
+    if (given) KEEL_TRY(keel_cli_numbers("--reference", given, reference, OBJECTIVES, err));
     for (size_t i = 0; i < count; i++) KEEL_TRY(add_training(policy_dirs[i], &updates, &transitions, err));
     keel_json_add(front, "objectives", cJSON_CreateStringArray(objectives, OBJECTIVES));
     keel_json_add(front, "reference", cJSON_CreateDoubleArray(reference, OBJECTIVES));
@@ -95,25 +101,48 @@ static void add_mean_utility(cJSON *front, const cJSON *points) {
                   known ? cJSON_CreateNumber(sum / cJSON_GetArraySize(points)) : cJSON_CreateNull());
 }
 
+static void read_reference(const cJSON *front, double out[OBJECTIVES]) {
+    const cJSON *item;
+    size_t k = 0;
+    memcpy(out, standard, sizeof standard);
+    cJSON_ArrayForEach(item, member(front, "reference")) {
+        if (k < OBJECTIVES) out[k++] = item->valuedouble;
+    }
+}
+
+/* Of the points that are known, and of the best of them alone. */
+static keel_status add_volumes(cJSON *front, const double *rows, size_t known, keel_err *err) {
+    double reference[OBJECTIVES], all = 0, best = 0;
+    read_reference(front, reference);
+    KEEL_TRY(keel_pareto_volume(rows, known, OBJECTIVES, reference, &all, err));
+    for (size_t i = 0; i < known; i++) {
+        double alone = 0;
+        KEEL_TRY(keel_pareto_volume(rows + i * OBJECTIVES, 1, OBJECTIVES, reference, &alone, err));
+        best = alone > best ? alone : best;
+    }
+    cJSON_AddNumberToObject(front, "hypervolume", all);
+    cJSON_AddNumberToObject(front, "best_alone", best);
+    return KEEL_OK;
+}
+
 keel_status keel_front_end(cJSON *front, keel_err *err) {
     const cJSON *points = member(front, "points");
     size_t n = (size_t)cJSON_GetArraySize(points), known;
     keel_arena arena = {0};
-    double *rows = keel_arena_alloc(&arena, (n + 1) * OBJECTIVES * sizeof *rows), volume = 0;
+    double *rows = keel_arena_alloc(&arena, (n + 1) * OBJECTIVES * sizeof *rows);
     cJSON **of = keel_arena_alloc(&arena, (n + 1) * sizeof *of), *point;
     bool *on = keel_arena_alloc(&arena, (n + 1) * sizeof *on);
     keel_status status = rows && of && on ? KEEL_OK : keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu points", n);
     if (status == KEEL_OK) {
         list_known(points, rows, of, &known);
         keel_pareto_front(rows, known, OBJECTIVES, on);
-        status = keel_pareto_volume(rows, known, OBJECTIVES, reference, &volume, err);
+        status = add_volumes(front, rows, known, err);
     }
     if (status == KEEL_OK) {
         for (size_t i = 0; i < known; i++) cJSON_AddBoolToObject(of[i], "on_front", on[i]);
         cJSON_ArrayForEach(point, points) {
             if (!member(point, "on_front")) cJSON_AddBoolToObject(point, "on_front", false);
         }
-        cJSON_AddNumberToObject(front, "hypervolume", volume);
         add_mean_utility(front, points);
     }
     keel_arena_free(&arena);
@@ -155,8 +184,11 @@ void keel_front_print(const cJSON *front, FILE *out) {
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
-    fprintf(out, "\nhypervolume above completion %g, speed %g, safety %g: %.4f\n", reference[0], reference[1],
-            reference[2], number(front, "hypervolume"));
+    double reference[OBJECTIVES];
+    read_reference(front, reference);
+    fprintf(
+        out, "\nhypervolume above completion %g, speed %g, safety %g: %.4g (of the best point alone: %.4g)\n",
+        reference[0], reference[1], reference[2], number(front, "hypervolume"), number(front, "best_alone"));
 }
 
 static int count_on(const cJSON *front) {
@@ -186,7 +218,7 @@ void keel_front_compare(const cJSON *fronts, FILE *out) {
         keel_table_cell(&table, "%s", member(row, "title")->valuestring);
         keel_table_cell(&table, "%d", cJSON_GetArraySize(member(front, "points")));
         keel_table_cell(&table, "%d", count_on(front));
-        keel_table_cell(&table, "%.4f", volume);
+        keel_table_cell(&table, "%.4g", volume);
         keel_table_cell(&table, "%.3f", first > 0 ? volume / first : 1);
         number_cell(&table, member(front, "mean_utility"));
         keel_table_cell(&table, "%.0f", number(trained, "updates"));

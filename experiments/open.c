@@ -124,7 +124,7 @@ keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], siz
     double(*weights)[KEEL_N_REWARDS] = keel_arena_calloc(&cli->arena, n + 1, sizeof *weights);
     if (!weights) return keel_fail(err, KEEL_E_NOMEM, "--weights", "for %zu weightings", n);
     for (size_t i = 0; i < n; i++)
-        KEEL_TRY(keel_cli_blame(keel_weighting_parse(texts[i], "--weights", weights[i], err), err));
+        KEEL_TRY(keel_cli_numbers("--weights", texts[i], weights[i], KEEL_N_REWARDS, err));
     *out = weights;
     *count = n;
     return KEEL_OK;

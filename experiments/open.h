@@ -33,7 +33,7 @@ keel_status keel_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *
 
 #define KEEL_WEIGHTS_HELP                                                                                    \
     "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
-/* All values of --weights (policies/weighting.h), in the cli's arena; malformed ones are KEEL_E_USAGE. */
+/* All values of --weights (policies/weighting.h), in the cli's arena. */
 keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count, keel_err *err);
 
 /* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */

@@ -232,7 +232,7 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
 
 static void put_front(const cJSON *front, keel_buf *html) {
     static const char *const shown[] = {"completion_rate", "speed", "safety", "refusal_rate"};
-    const cJSON *point;
+    const cJSON *point, *number;
     keel_buf_text(html, "<div class=scroll><table class=rates><thead><tr><th></th>");
     for (size_t m = 0; m < sizeof shown / sizeof *shown; m++) {
         keel_buf_text(html, "<th>");
@@ -252,7 +252,15 @@ static void put_front(const cJSON *front, keel_buf *html) {
         keel_buf_format(html, "</td><td>%s</td></tr>\n", on ? "*" : "");
     }
     keel_buf_text(html, "</tbody></table></div>\n<p>Hypervolume ");
-    put_number(html, member(front, "hypervolume"), "%.4f");
+    put_number(html, member(front, "hypervolume"), "%.4g");
+    keel_buf_text(html, " above");
+    cJSON_ArrayForEach(number, member(front, "reference")) {
+        keel_buf_text(html, " ");
+        put_number(html, number, "%g");
+    }
+    keel_buf_text(html, " (of the best point alone ");
+    put_number(html, member(front, "best_alone"), "%.4g");
+    keel_buf_text(html, ")");
     keel_buf_text(html, ", mean utility ");
     put_number(html, member(front, "mean_utility"), "%.3f");
     keel_buf_text(html, "; training took ");
@@ -269,8 +277,9 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
             html,
             "<h2>Fronts</h2>\n<p>What policies come to by the weights of accuracy, speed and safety that "
             "they decide by. A star: no other is as good in completion, speed and safety and better in "
-            "one. Utility: what was earned, by the weights asked for. The hypervolume is that above "
-            "completion 0, speed 0 and safety -1.</p>\n");
+            "one. Utility: what was earned, by the weights asked for. A hypervolume is that of what the "
+            "points "
+            "dominate above the reference in completion, speed and safety.</p>\n");
     cJSON_ArrayForEach(row, fronts) {
         keel_buf_text(html, "<h3>");
         put(html, text_of(row, "title"));

@@ -240,6 +240,7 @@ keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_RE
                   "the policy was trained for one weighting and decides by no other");
         return keel_hint(err, "train one for all with --set conditioned=true");
     }
+    KEEL_TRY(keel_weighting_check(weight, err));
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         if (weight[k] > 0 && !policy->covered[k])
             return keel_fail(err, KEEL_E_INVALID, "weights",

@@ -53,8 +53,8 @@ keel_status keel_policy_load(keel_policy **out, const char *dir, keel_err *err);
 void keel_policy_close(keel_policy *policy);
 /* KEEL_E_CONFLICT, naming both hashes, unless the policy was trained on this base. */
 keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *base, keel_err *err);
-/* Decides by these weights from now on, with the beta that is theirs. KEEL_E_INVALID unless it is
- * conditioned, and for weight on a component that was never logged. */
+/* Decides by these weights from now on, with the beta that is theirs. KEEL_E_INVALID unless they are shares
+ * and it is conditioned, and for weight on a component that was never logged. */
 keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_REWARDS], keel_err *err);
 keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
                                keel_choice *out, keel_err *err);

@@ -1,7 +1,6 @@
 #include "policies/weighting.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- the lattice ---- */
@@ -42,29 +41,19 @@ double keel_weighting_beta(const double beta[KEEL_N_LATTICE], const double weigh
     return 1 / inverse;
 }
 
-/* ---- reading and showing ---- */
+/* ---- weights ---- */
 
-static keel_status refuse(const char *text, const char *where, keel_err *err) {
-    keel_fail(err, KEEL_E_INVALID, where, "expected three weights of at least 0 that sum to 1, got \"%s\"",
-              text);
-    return keel_hint(err, "weights of accuracy, speed and safety, like 0.6,0.3,0.1");
-}
-
-keel_status keel_weighting_parse(const char *text, const char *where, double weight[KEEL_N_REWARDS],
-                                 keel_err *err) {
-    double made[KEEL_N_REWARDS], total = 0;
-    const char *at = text;
+keel_status keel_weighting_check(const double weight[KEEL_N_REWARDS], keel_err *err) {
+    double total = 0;
+    bool good = true;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
-        char *end;
-        if (k > 0 && *at++ != ',') return refuse(text, where, err);
-        made[k] = strtod(at, &end);
-        if (end == at || !(made[k] >= 0 && made[k] <= 1)) return refuse(text, where, err);
-        total += made[k];
-        at = end;
+        good = good && weight[k] >= 0;
+        total += weight[k];
     }
-    if (*at || fabs(total - 1) > 1e-6) return refuse(text, where, err);
-    memcpy(weight, made, sizeof made);
-    return KEEL_OK;
+    if (good && fabs(total - 1) <= 1e-6) return KEEL_OK;
+    keel_fail(err, KEEL_E_INVALID, "weights", "expected shares of at least 0 that sum to 1, got %g, %g, %g",
+              weight[0], weight[1], weight[2]);
+    return keel_hint(err, "weights of accuracy, speed and safety, like 0.6,0.3,0.1");
 }
 
 void keel_weighting_extend(const float *state, const float *weight, size_t dim, float *to) {

@@ -26,10 +26,8 @@ void keel_weighting_point(size_t i, double weight[KEEL_N_REWARDS]); /* i < KEEL_
 /* 1 / beta linear within each triangle of neighbouring points; at a point, its own. */
 double keel_weighting_beta(const double beta[KEEL_N_LATTICE], const double weight[KEEL_N_REWARDS]);
 
-/* "0.2,0.7,0.1": accuracy, speed, safety. KEEL_E_INVALID, naming `where`, for another count, a negative one,
- * or a sum that is not one (within 1e-6). */
-keel_status keel_weighting_parse(const char *text, const char *where, double weight[KEEL_N_REWARDS],
-                                 keel_err *err);
+/* KEEL_E_INVALID unless they are shares (their sum within 1e-6 of one). */
+keel_status keel_weighting_check(const double weight[KEEL_N_REWARDS], keel_err *err);
 
 /* to [dim + KEEL_N_REWARDS]: a state and behind it the weights. */
 void keel_weighting_extend(const float *state, const float *weight, size_t dim, float *to);

@@ -125,6 +125,21 @@ static void numbers_are_whole_and_within_bounds(void **state) {
     }
 }
 
+static void several_numbers_stand_with_commas_between(void **state) {
+    (void)state;
+    static const char *const bad[] = {"",      "1",     "1,2",  "1,2,3,4", "1,2,3,",
+                                      "a,b,c", "1;2;3", "1,,3", "nan,0,1", "inf,0,0"};
+    double got[3];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        keel_err err = {0};
+        assert_int_equal(keel_cli_numbers("--weights", bad[i], got, 3, &err), KEEL_E_USAGE);
+        assert_string_equal(err.where, "--weights");
+        assert_non_null(strstr(err.message, bad[i]));
+    }
+    assert_int_equal(keel_cli_numbers("--weights", "0.5,-2,1e3", got, 3, NULL), KEEL_OK);
+    assert_true(got[0] == 0.5 && got[1] == -2 && got[2] == 1e3);
+}
+
 static void every_verb_is_listed_once_with_help_and_print(void **state) {
     (void)state;
     for (size_t i = 0; keel_verbs[i]; i++) {
@@ -145,6 +160,7 @@ int main(void) {
         cmocka_unit_test(a_misspelt_flag_is_answered_with_the_nearest),
         cmocka_unit_test(nearest_names_are_near),
         cmocka_unit_test(numbers_are_whole_and_within_bounds),
+        cmocka_unit_test(several_numbers_stand_with_commas_between),
         cmocka_unit_test(every_verb_is_listed_once_with_help_and_print),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

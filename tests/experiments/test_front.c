@@ -23,7 +23,7 @@ static cJSON *metrics(double completion, double speed, double safety) {
 
 static cJSON *front_of(const double (*points)[3], size_t count) {
     cJSON *front = cJSON_CreateObject();
-    assert_int_equal(keel_front_begin(front, NULL, 0, NULL), KEEL_OK);
+    assert_int_equal(keel_front_begin(NULL, front, NULL, 0, NULL), KEEL_OK);
     for (size_t i = 0; i < count; i++) {
         keel_policy policy = {.weight = {0.5, 0.25, 0.25}};
         keel_front_add(front, &policy, metrics(points[i][0], points[i][1], points[i][2]));
@@ -50,6 +50,7 @@ static void points_that_no_other_beats_are_on_the_front(void **state) {
     assert_true(on(front, 0) && on(front, 3) && on(front, 4));
     assert_false(on(front, 1) || on(front, 2));
     assert_float_equal(volume(front), 0.56, 1e-9); /* of rl/pareto.h, one unit of safety high */
+    assert_float_equal(cJSON_GetObjectItemCaseSensitive(front, "best_alone")->valuedouble, 0.42, 1e-6);
     assert_true(cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(front, "mean_utility")));
     cJSON_Delete(front);
 }

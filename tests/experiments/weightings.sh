@@ -43,7 +43,10 @@ expect "several weightings on logs are a front" 0 "" eval --store s.db --policy 
 [ "$(json policy.metrics.speed.value out.txt)" = "$(json policy.metrics.speed.value own.json)" ] || fail "the first weighting is judged in full"
 [ "$(json front.trained.updates out.txt)" = 40 ] || fail "the front says what training took"
 expect "and for people" 0 "" eval --store s.db --policy all --weights 1,0,0 --weights 0,1,0 --quiet
-grep -q "hypervolume above" out.txt || fail "the hypervolume is printed with its reference"
+grep -q "hypervolume above completion 0, speed 0, safety -1" out.txt || fail "the hypervolume is printed with its reference"
+expect "above another reference" 0 "" eval --store s.db --policy all --weights 1,0,0 --weights 0,1,0 --reference -0.1,0.2,-0.5 --quiet
+grep -q "hypervolume above completion -0.1, speed 0.2, safety -0.5" out.txt || fail "which is printed"
+expect "a reference is three numbers" 2 "expected 3 numbers" eval --store s.db --policy all --weights 1,0,0 --weights 0,1,0 --reference 0,0 --quiet
 
 for way in front.db again.db front.db; do # the third adds nothing
     expect "several weightings in the simulator" 0 "" simulate --store $way --env support-desk --policy all --weights 1,0,0 --weights 0.5,0.5,0 --episodes 12 --quiet --json
