@@ -89,9 +89,11 @@ static keel_status judged_weigh(const judged *all, size_t which, keel_err *err) 
 
 static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, keel_err *err) {
     const char *base = keel_cli_value(cli, "--base");
+    double reference[KEEL_N_OBJECTIVES]; /* said to be wrong before anything is judged */
     size_t policies;
     KEEL_TRY(keel_cli_values(cli, "--policy", &all->dirs, &policies, err));
     KEEL_TRY(keel_open_weights(cli, &all->weights, &all->n_weights, err));
+    KEEL_TRY(keel_front_reference(cli, reference, err));
     if (policies == 0 && !base)
         return keel_fail(err, KEEL_E_USAGE, NULL, "nothing to judge: give --policy DIR or --base DIR");
     if (policies == 0 && all->n_weights)

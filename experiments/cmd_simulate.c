@@ -90,8 +90,10 @@ static void add_policy(cast *all, keel_policy *policy, bool floored, const keel_
 static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_err *err) {
     double(*weights)[KEEL_N_REWARDS];
     size_t weightings;
+    double reference[KEEL_N_OBJECTIVES]; /* said to be wrong before anything is played */
     const bool floored = keel_cli_has(cli, "--safety-floor");
     KEEL_TRY(keel_open_weights(cli, &weights, &weightings, err));
+    KEEL_TRY(keel_front_reference(cli, reference, err));
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
     all->bases = keel_arena_calloc(&cli->arena, count, sizeof *all->bases);
     all->actors = keel_arena_calloc(&cli->arena, count * (weightings + 1), sizeof *all->actors);

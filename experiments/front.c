@@ -7,7 +7,7 @@
 #include "experiments/table.h"
 #include "rl/pareto.h"
 
-enum { OBJECTIVES = 3 };
+enum { OBJECTIVES = KEEL_N_OBJECTIVES };
 static const char *const objectives[OBJECTIVES] = {"completion_rate", "speed", "safety"};
 static const double standard[OBJECTIVES] = {0, 0, -1}; /* reference */
 
@@ -33,12 +33,16 @@ static keel_status add_training(const char *dir, double *updates, double *transi
     return KEEL_OK;
 }
 
+keel_status keel_front_reference(const keel_cli *cli, double out[OBJECTIVES], keel_err *err) {
+    const char *given = cli ? keel_cli_value(cli, "--reference") : NULL;
+    memcpy(out, standard, sizeof standard);
+    return given ? keel_cli_numbers("--reference", given, out, OBJECTIVES, err) : KEEL_OK;
+}
+
 keel_status keel_front_begin(const keel_cli *cli, cJSON *front, const char *const *policy_dirs, size_t count,
                              keel_err *err) {
-    const char *given = cli ? keel_cli_value(cli, "--reference") : NULL;
     double updates = 0, transitions = 0, reference[OBJECTIVES];
-    memcpy(reference, standard, sizeof reference);
-    if (given) KEEL_TRY(keel_cli_numbers("--reference", given, reference, OBJECTIVES, err));
+    KEEL_TRY(keel_front_reference(cli, reference, err));
     for (size_t i = 0; i < count; i++) KEEL_TRY(add_training(policy_dirs[i], &updates, &transitions, err));
     keel_json_add(front, "objectives", cJSON_CreateStringArray(objectives, OBJECTIVES));
     keel_json_add(front, "reference", cJSON_CreateDoubleArray(reference, OBJECTIVES));

@@ -25,12 +25,15 @@
 #include "experiments/cli.h"
 #include "policies/policy.h"
 
-/* For the verbs that make fronts. */
+/* For the verbs that make fronts: the flag, and its value or the default. */
+enum { KEEL_N_OBJECTIVES = 3 };
 #define KEEL_FLAG_REFERENCE                                                                                  \
     {                                                                                                        \
         "--reference", "C,S,S", false, false,                                                                \
             "of the front's hypervolume: completion, speed, safety (default: 0,0,-1)"                        \
     }
+
+keel_status keel_front_reference(const keel_cli *cli, double out[KEEL_N_OBJECTIVES], keel_err *err);
 
 /* Into an empty object: no points yet, the reference given, and what the training of the policies in these
  * folders took. Parts that memory did not suffice for are missing: keel_json_lost tells. */
