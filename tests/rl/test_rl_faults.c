@@ -90,7 +90,8 @@ static bool validates;
 static keel_status try_train(keel_pool *pool, keel_err *err) {
     keel_learner_config config;
     KEEL_TRY(keel_learner_preset("keel", algorithm, &config, err));
-    config.keep_top = 50; /* all have the same return */
+    config.conditioned = strcmp(algorithm, "dqn") == 0;
+    config.keep_top = config.conditioned ? 100 : 50; /* all have the same return */
     if (strcmp(algorithm, "cql") == 0) {
         config.vector_heads = false;
         config.quantiles = 4;
@@ -117,7 +118,7 @@ static void evaluation_survives_every_failing_allocation(void **state) {
 
 static void training_survives_every_failing_allocation_and_still_comes_to_its_end(void **state) {
     (void)state;
-    static const char *const algorithms[] = {"cql", "cql-lagrange", "ilql", "awac"};
+    static const char *const algorithms[] = {"cql", "cql-lagrange", "ilql", "awac", "dqn"};
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; ++i) {
         algorithm = algorithms[i];
         assert_true(fail_each(try_train) > 50);
