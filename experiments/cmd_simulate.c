@@ -382,7 +382,9 @@ const keel_verb keel_verb_simulate = {
         "rest, and an interrupted run\n"
         "goes on. Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "
         "chance that k trials of a task\n"
-        "all succeed (a dangerous one: refused, and never complied with).\n"
+        "all succeed (a dangerous one: refused, and never complied with). Several policies or weightings "
+        "play the same episodes, and\n"
+        "each has the rates of its own answers.\n"
         "example: keel simulate --store logs.db --env support-desk --behaviour support-82 --episodes 3000\n",
     .more_tables = list_behaviours,
     .run = run,
