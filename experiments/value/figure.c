@@ -44,7 +44,8 @@ static void put_sweep(const value_config *config, const value_cell *cells, size_
     for (size_t m = VALUE_QL; m < VALUE_N_METHODS; ++m)
         keel_buf_format(script, ", '%g' %zu", value_methods[m].alpha * (m != VALUE_QL), m);
     keel_buf_format(
-        script, ")\nunset arrow\nset yrange [*:*]\nset ylabel '%s'\nset key bmargin center horizontal\nplot ",
+        script,
+        ")\nunset arrow\nset yrange [0.005:100]\nset ylabel '%s'\nset key bmargin center horizontal\nplot ",
         e ? "" : "RMSE, shares of the range");
     for (size_t i = 0; i < config->n.count; ++i)
         keel_buf_format(script,
@@ -76,8 +77,8 @@ static void put_ratios(const value_config *config, const value_cell *cells, size
         script,
         ")\nset arrow 1 from graph 0, first 1 to graph 1, first 1 nohead lc rgb '#444444'\n"
         "set arrow 2 from graph 0, first 0.37 to graph 1, first 0.37 nohead dt 2 lc rgb '#444444'\n"
-        "set yrange [0.02:50]\nset ylabel '%s'\nunset key\nplot ",
-        e ? "" : "RMSE over the base (dashed: 63 % less)");
+        "set yrange [0.002:50]\nset ylabel '%s'\nunset key\nplot ",
+        e ? "" : "RMSE over the base (dashes: 0.37)");
     for (size_t i = 0; i < rows; ++i)
         keel_buf_format(script, "%s$r%zu using 1:2:3:4 with yerrorbars lc rgb '%s' pt %d ps 0.7 lw 1.6",
                         i ? ", " : "", i, colours[i], marks[i]);

@@ -148,7 +148,7 @@ static void print_errors(const value_config *config, const value_cell *cells, FI
 static const char *verdict(const keel_value_comparison *of) {
     if (of->low >= CLAIM) return "yes";
     if (of->high < 0) return "no: the error is larger";
-    if (of->high < CLAIM) return of->low > 0 ? "no: less" : "no";
+    if (of->high < CLAIM) return of->low > 0 ? "no: lower, but by less" : "no";
     return of->low > 0 ? "not shown: lower, by how much is open" : "not shown";
 }
 
