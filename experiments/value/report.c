@@ -154,16 +154,17 @@ static const char *verdict(const keel_value_comparison *of) {
 
 typedef struct span {
     double least, most;
-    size_t lower, claimed;
+    size_t lower, higher, claimed; /* cells whose interval lies above 0, below 0, at or above the claim */
 } span;
 
 static span span_of(const value_config *config, const value_cell *cells, keel_estimand e) {
-    span s = {INFINITY, -INFINITY, 0, 0};
+    span s = {.least = INFINITY, .most = -INFINITY};
     for (size_t c = 0; c < n_cells(config); ++c) {
         const keel_value_comparison *of = &cells[c].of[VALUE_CHOSEN][e];
         s.least = fmin(s.least, of->reduction);
         s.most = fmax(s.most, of->reduction);
         s.lower += of->low > 0;
+        s.higher += of->high < 0;
         s.claimed += of->low >= CLAIM;
     }
     return s;
@@ -173,8 +174,8 @@ static void print_headline(const value_config *config, const value_cell *cells, 
     const value_cell *at = headline(config, cells);
     char title[160];
     keel_table table = {.columns = 10};
-    static const char *const head[] = {"",        "lower by",  "RMSE",    "base's",      "bias",
-                                       "V^ <= V", "all cells", "low > 0", "low >= 63 %", "63 % lower?"};
+    static const char *const head[] = {"",        "lower by",  "RMSE",          "base's",  "bias",
+                                       "V^ <= V", "all cells", "lower, higher", ">= 63 %", "63 % lower?"};
     for (size_t i = 0; i < table.columns; ++i) keel_table_cell(&table, "%s", head[i]);
     for (keel_estimand e = 0; e < KEEL_N_ESTIMANDS; ++e) {
         const keel_value_comparison *of = &at->of[VALUE_CHOSEN][e];
@@ -186,7 +187,7 @@ static void print_headline(const value_config *config, const value_cell *cells, 
         keel_table_cell(&table, "%+.3f", of->method.bias);
         keel_table_cell(&table, "%zu of %zu", of->method.at_most, of->method.n);
         keel_table_cell(&table, "%.0f to %.0f %%", 100 * all.least, 100 * all.most);
-        keel_table_cell(&table, "%zu of %zu", all.lower, n_cells(config));
+        keel_table_cell(&table, "%zu, %zu of %zu", all.lower, all.higher, n_cells(config));
         keel_table_cell(&table, "%zu of %zu", all.claimed, n_cells(config));
         keel_table_cell(&table, "%s", verdict(of));
     }
