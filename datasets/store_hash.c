@@ -96,8 +96,8 @@ static void add_digest(digest *sum, const digest *one) {
     }
 }
 
-static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, digest *sum, uint64_t *count,
-                            keel_err *err) {
+static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, keel_store_look *look, void *context,
+                            digest *sum, uint64_t *count, keel_err *err) {
     for (;; ++*count) {
         keel_conversation *conversation;
         digest one;
@@ -106,10 +106,12 @@ static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, digest *sum,
         if (!conversation) return KEEL_OK;
         KEEL_TRY(hash_conversation(conversation, arena, &one, err));
         add_digest(sum, &one);
+        if (look) look(context, conversation);
     }
 }
 
-keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err) {
+keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_store_look *look, void *context,
+                            char hex[65], keel_err *err) {
     keel_cursor *cursor;
     keel_arena arena = {0};
     digest sum = {0};
@@ -117,7 +119,7 @@ keel_status keel_store_content_hash(keel_store *store, const keel_split *split, 
     KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
     bool held = false;
     keel_status status = keel_store_hold(store, &held, err);
-    if (status == KEEL_OK) status = hash_all(cursor, &arena, &sum, &count, err);
+    if (status == KEEL_OK) status = hash_all(cursor, &arena, look, context, &sum, &count, err);
     keel_cursor_close(cursor);
     keel_store_release(store, held);
     keel_arena_free(&arena);
@@ -128,4 +130,8 @@ keel_status keel_store_content_hash(keel_store *store, const keel_split *split, 
     keel_sha256_add(&hash, sum.bytes, sizeof sum.bytes);
     keel_sha256_hex(&hash, hex);
     return KEEL_OK;
+}
+
+keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err) {
+    return keel_store_walk(store, split, NULL, NULL, hex, err);
 }

@@ -31,9 +31,10 @@
                     " FROM conversations WHERE id = ?1")                                                     \
     X(TURNS, "SELECT role, text, model, act, latency_ms FROM turns WHERE conversation_id = ?1"               \
              " ORDER BY position")                                                                           \
-    X(DECISIONS, "SELECT id, turn FROM decisions WHERE conversation_id = ?1 ORDER BY turn")                  \
-    X(CANDIDATES, "SELECT id, text, act, model, taken, propensity, latency_ms, feedback, accuracy, speed,"   \
-                  " safety, outcome, judge FROM candidates WHERE decision_id = ?1 ORDER BY id")              \
+    X(DECISIONS, "SELECT d.id, d.turn, c.id, c.text, c.act, c.model, c.taken, c.propensity, c.latency_ms,"   \
+                 " c.feedback, c.accuracy, c.speed, c.safety, c.outcome, c.judge FROM decisions d"           \
+                 " LEFT JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1"              \
+                 " ORDER BY d.turn, c.id")                                                                   \
     X(PUT_LABEL, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                  \
                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
                  " DO UPDATE SET outcome = excluded.outcome, confidence = excluded.confidence")              \

@@ -63,68 +63,68 @@ static keel_status read_turns(keel_store *store, keel_arena *arena, keel_convers
     }
 }
 
+static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, const char *said,
+                                  keel_candidate *out, keel_err *err) {
+    *out = (keel_candidate){.id = sqlite3_column_int64(statement, 2)};
+    KEEL_TRY(keel__column_text(statement, 3, arena, &out->text, err));
+    if (!out->text) out->text = said;
+    KEEL_TRY(keel__column_text(statement, 4, arena, &out->act, err));
+    KEEL_TRY(keel__column_text(statement, 5, arena, &out->model, err));
+    out->taken = sqlite3_column_int(statement, 6) != 0;
+    out->propensity = keel__column_optional(statement, 7);
+    out->latency_ms = keel__column_optional(statement, 8);
+    out->feedback = keel__column_optional(statement, 9);
+    out->logged_reward = keel__column_reward(statement, 10);
+    out->outcome = (keel_outcome)sqlite3_column_int(statement, 13);
+    out->judge = (keel_judge_kind)sqlite3_column_int(statement, 14);
+    return KEEL_OK;
+}
+
+typedef struct capacities {
+    size_t decisions, candidates; /* candidates: of the last decision */
+} capacities;
+
+/* A row is a candidate of the last decision or of a new one, or a decision that has none. */
+static keel_status read_decision_row(sqlite3_stmt *statement, keel_arena *arena, keel_conversation *out,
+                                     capacities *room, keel_err *err) {
+    int64_t id = sqlite3_column_int64(statement, 0);
+    if (out->n_decisions == 0 || out->decisions[out->n_decisions - 1].id != id) {
+        keel_decision *decisions =
+            keel__grow(arena, out->decisions, out->n_decisions, &room->decisions, sizeof *decisions);
+        if (!decisions) return keel__nomem("store", err);
+        out->decisions = decisions;
+        decisions[out->n_decisions++] =
+            (keel_decision){.id = id, .turn = (size_t)sqlite3_column_int64(statement, 1)};
+        room->candidates = 0;
+    }
+    if (sqlite3_column_type(statement, 2) == SQLITE_NULL) return KEEL_OK;
+    keel_decision *decision = &out->decisions[out->n_decisions - 1];
+    size_t n = decision->n_candidates;
+    const char *said = decision->turn < out->n_turns ? out->turns[decision->turn].text : "";
+    keel_candidate *candidates =
+        keel__grow(arena, decision->candidates, n, &room->candidates, sizeof *candidates);
+    if (!candidates) return keel__nomem("store", err);
+    KEEL_TRY(read_candidate(statement, arena, said, &candidates[n], err));
+    decision->candidates = candidates;
+    decision->n_candidates++;
+    return KEEL_OK;
+}
+
 static keel_status read_decisions(keel_store *store, keel_arena *arena, keel_conversation *out,
                                   keel_err *err) {
     sqlite3_stmt *statement;
-    size_t capacity = 0;
+    capacities room = {0};
     bool row;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_DECISIONS, &statement, err));
     sqlite3_bind_int64(statement, 1, out->id);
     for (;;) {
         KEEL_TRY(keel__store_step(store, statement, &row, "reading decisions", err));
         if (!row) return KEEL_OK;
-        keel_decision *decisions =
-            keel__grow(arena, out->decisions, out->n_decisions, &capacity, sizeof *decisions);
-        if (!decisions) {
-            sqlite3_reset(statement);
-            return keel__nomem("store", err);
-        }
-        decisions[out->n_decisions++] = (keel_decision){.id = sqlite3_column_int64(statement, 0),
-                                                        .turn = (size_t)sqlite3_column_int64(statement, 1)};
-        out->decisions = decisions;
-    }
-}
-
-static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, const char *said,
-                                  keel_candidate *out, keel_err *err) {
-    *out = (keel_candidate){.id = sqlite3_column_int64(statement, 0)};
-    KEEL_TRY(keel__column_text(statement, 1, arena, &out->text, err));
-    if (!out->text) out->text = said;
-    KEEL_TRY(keel__column_text(statement, 2, arena, &out->act, err));
-    KEEL_TRY(keel__column_text(statement, 3, arena, &out->model, err));
-    out->taken = sqlite3_column_int(statement, 4) != 0;
-    out->propensity = keel__column_optional(statement, 5);
-    out->latency_ms = keel__column_optional(statement, 6);
-    out->feedback = keel__column_optional(statement, 7);
-    out->logged_reward = keel__column_reward(statement, 8);
-    out->outcome = (keel_outcome)sqlite3_column_int(statement, 11);
-    out->judge = (keel_judge_kind)sqlite3_column_int(statement, 12);
-    return KEEL_OK;
-}
-
-static keel_status read_candidates(keel_store *store, keel_arena *arena,
-                                   const keel_conversation *conversation, keel_decision *decision,
-                                   keel_err *err) {
-    sqlite3_stmt *statement;
-    size_t capacity = 0;
-    bool row;
-    const char *said = decision->turn < conversation->n_turns ? conversation->turns[decision->turn].text : "";
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_CANDIDATES, &statement, err));
-    sqlite3_bind_int64(statement, 1, decision->id);
-    for (;;) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading candidates", err));
-        if (!row) return KEEL_OK;
-        size_t n = decision->n_candidates;
-        keel_candidate *candidates =
-            keel__grow(arena, decision->candidates, n, &capacity, sizeof *candidates);
-        keel_status status = candidates ? read_candidate(statement, arena, said, &candidates[n], err)
-                                        : keel__nomem("store", err);
+        keel_status status = read_decision_row(statement, arena, out, &room, err);
         if (status != KEEL_OK) {
             sqlite3_reset(statement);
             return status;
         }
-        decision->candidates = candidates;
-        decision->n_candidates++;
     }
 }
 
@@ -135,8 +135,6 @@ keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *a
     KEEL_TRY(read_header(store, id, arena, conversation, err));
     KEEL_TRY(read_turns(store, arena, conversation, err));
     KEEL_TRY(read_decisions(store, arena, conversation, err));
-    for (size_t i = 0; i < conversation->n_decisions; i++)
-        KEEL_TRY(read_candidates(store, arena, conversation, &conversation->decisions[i], err));
     KEEL_TRY(keel__store_check(store, conversation, err));
     *out = conversation;
     return KEEL_OK;
