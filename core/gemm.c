@@ -76,3 +76,13 @@ void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
             multiply(&p, m - i < rows ? m - i : rows, n - j < cols ? n - j : cols,
                      a + (transpose_a ? i : i * lda), b + (transpose_b ? j * ldb : j), y + i * ldy + j);
 }
+
+void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
+               keel_real *y) {
+    assert(m <= INT_MAX && k <= INT_MAX && lda <= INT_MAX);
+#ifdef KEEL_REAL_DOUBLE
+    cblas_dgemv(CblasRowMajor, CblasNoTrans, (blasint)m, (blasint)k, 1, a, (blasint)lda, x, 1, beta, y, 1);
+#else
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, (blasint)m, (blasint)k, 1, a, (blasint)lda, x, 1, beta, y, 1);
+#endif
+}

@@ -2,6 +2,7 @@
 
 #include "core/tape.h"
 #include "core/tensor.h"
+#include "core/wide.h"
 
 /* The largest allowed entry. Nothing allowed, or only -INFINITY: 0, because subtracting -INFINITY would make
  * NaN out of what is an empty sum. */
@@ -38,3 +39,48 @@ void keel_log_softmax(const keel_real *x, size_t count, keel_real *out) {
 void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
     keel__softmax(x, NULL, count, out);
 }
+
+#ifdef KEEL_REAL_DOUBLE
+
+void keel_tanh(double *x, size_t count) {
+    for (size_t i = 0; i < count; ++i) x[i] = tanh(x[i]);
+}
+
+#else
+
+/* e^x = 2^n e^r with |r| <= log(2) / 2 and e^r by its series; 0 <= x <= 20. */
+static inline float power_of_e(float x) {
+    const float to_whole = 12582912.0f; /* 3 * 2^22: adding it rounds to a whole number */
+    float n = (x * 1.44269504f + to_whole) - to_whole;
+    float r =
+        (x - n * 0.693359375f) + n * 2.12194440e-4f; /* log(2) in two parts: n times the first is exact */
+    float tail = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)));
+    float series = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * tail)));
+    union {
+        uint32_t bits;
+        float value;
+    } power = {.bits = (uint32_t)((int32_t)n + 127) << 23};
+    return series * power.value;
+}
+
+/* Odd terms of the series, for x below 0.35. */
+static inline float small_tanh(float x) {
+    float q = x * x;
+    float tail = 2.0f / 15 + q * (-17.0f / 315 + q * (62.0f / 2835 + q * (-1382.0f / 155925)));
+    return x + x * q * (-1.0f / 3 + q * tail);
+}
+
+/* The series where 1 - 2 / (e^2x + 1) would cancel; 1 from 10 on; NaN stays. */
+KEEL_WIDE static void tanh_span(float *x, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+        float t = fabs(x[i]), limited = t < 10 ? t : 10;
+        float large = 1 - 2 / (power_of_e(2 * limited) + 1), y = t < 0.35f ? small_tanh(limited) : large;
+        x[i] = t <= INFINITY ? copysign(y, x[i]) : x[i];
+    }
+}
+
+void keel_tanh(float *x, size_t count) {
+    tanh_span(x, count);
+}
+
+#endif

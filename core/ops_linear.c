@@ -30,13 +30,6 @@ static keel_real gelu_slope(keel_real z) {
     return gaussian_cdf(z) + z * density;
 }
 
-static void activate(keel_activation act, keel_real *y, const keel_real *z, size_t size) {
-    if (act == KEEL_TANH)
-        for (size_t i = 0; i < size; ++i) y[i] = tanh(z[i]);
-    else
-        for (size_t i = 0; i < size; ++i) y[i] = z[i] * gaussian_cdf(z[i]);
-}
-
 /* dy <- dL/dz in place, and db[cols] += its column sums. The output of ReLU says where the input was
  * positive. */
 KEEL_WIDE static void relu_backward(keel_real *restrict dy, const keel_real *restrict y,
@@ -102,7 +95,8 @@ keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, kee
         bias_relu(z, bias, rows, cols);
     else
         bias_only(z, bias, rows, cols);
-    if (act == KEEL_TANH || act == KEEL_GELU) activate(act, y->data, z, rows * cols);
+    if (act == KEEL_TANH) keel_tanh(y->data, rows * cols);
+    for (size_t i = 0; act == KEEL_GELU && i < rows * cols; ++i) y->data[i] = z[i] * gaussian_cdf(z[i]);
     return keel__tape_push(
         tape,
         (keel_node){

@@ -135,20 +135,15 @@ void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, cons
 }
 
 static void bag_backward(const keel_node *node) {
-    const keel_real *d = node->out->grad;
-    for (size_t s = 0; s < node->count; ++s, d += node->out->cols)
-        for (int32_t j = node->index[s]; j < node->index[s + 1]; ++j)
-            if (!keel__sparse_grad_add(node->sparse, node->id[j], node->weight[j], d)) {
-                keel__tape_out_of_memory(node->tape);
-                return;
-            }
+    keel_owed_bags owed = {node->count, node->index, node->id, node->weight, node->out->grad};
+    if (!keel__sparse_grad_owe(node->sparse, owed)) keel__tape_out_of_memory(node->tape);
 }
 
 keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size_t table_rows, size_t cols,
                                    const uint32_t *id, const keel_real *weight, const int32_t *offsets,
                                    size_t n_segments, keel_sparse_grad *grad) {
     if (!keel__offsets_fit(offsets, n_segments, INT32_MAX, 0) ||
-        (grad && !keel__sparse_grad_fits(grad, table_rows, cols)))
+        (grad && (grad->table_rows != table_rows || grad->cols != cols)))
         return keel__tape_refuse(tape, "keel_op_embedding_bag",
                                  "the offsets fall or the gradient has another shape");
     for (int32_t j = offsets[0]; j < offsets[n_segments]; ++j)

@@ -2,7 +2,6 @@
 
 #include <tgmath.h>
 
-#include "core/tape.h"
 #include "core/wide.h"
 
 keel_adam_config keel_adam_defaults(void) {
@@ -71,39 +70,6 @@ void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params
         size_t at = params->offset[i];
         adam_span(&plan, param->decay ? plan.shrink : 1, param->rows * param->cols, params->data + at,
                   adam->first + at, adam->second + at, grads + at);
-    }
-}
-
-/* The sum of a row's gradients into that of the first that holds it, which is grads[0]. */
-static keel_real *sum_row(keel_sparse_grad *const *grads, size_t n, uint32_t row, keel_real *sum) {
-    size_t cols = keel__sparse_grad_cols(grads[0]);
-    for (size_t s = 1; s < n; ++s) {
-        const keel_real *more = keel__sparse_grad_find(grads[s], row);
-        for (size_t c = 0; more && c < cols; ++c) sum[c] += more[c];
-    }
-    return sum;
-}
-
-static bool held_before(keel_sparse_grad *const *grads, size_t s, uint32_t row) {
-    for (size_t i = 0; i < s; ++i)
-        if (keel__sparse_grad_find(grads[i], row)) return true;
-    return false;
-}
-
-void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table,
-                         keel_sparse_grad *const *grads, size_t n, double rate_factor, size_t part,
-                         size_t parts) {
-    adam_step plan = plan_step(adam, config, rate_factor);
-    for (size_t s = 0; s < n; ++s) {
-        size_t cols = keel__sparse_grad_cols(grads[s]), count = keel_sparse_grad_count(grads[s]);
-        size_t first = adam->size / cols * part / parts, end = adam->size / cols * (part + 1) / parts;
-        const uint32_t *row = keel__sparse_grad_rows(grads[s]);
-        for (size_t i = 0; i < count; ++i) {
-            if (row[i] < first || row[i] >= end || held_before(grads, s, row[i])) continue;
-            keel_real *sum = sum_row(grads + s, n - s, row[i], keel__sparse_grad_find(grads[s], row[i]));
-            size_t at = row[i] * cols;
-            adam_span(&plan, plan.shrink, cols, table + at, adam->first + at, adam->second + at, sum);
-        }
     }
 }
 

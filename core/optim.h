@@ -1,5 +1,5 @@
 /* Optimizers: Adam (Kingma & Ba 2015, Algorithm 1) and AdamW (Loshchilov & Hutter 2019, Algorithm 2), and
- * Polyak averaging. */
+ * Polyak averaging. Embedding tables have keel_sparse_grad_descend (tensor.h). */
 #ifndef KEEL_CORE_OPTIM_H
 #define KEEL_CORE_OPTIM_H
 
@@ -30,14 +30,6 @@ void keel_adam_close(keel_adam *adam);
  * (schedules). */
 void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params,
                     const keel_real *grads, double rate_factor);
-/* The sparse form for a table [rows, cols]: only touched rows move and decay, with the step count of the
- * whole table for bias correction ("lazy Adam"). The gradient is the sum of grads [n], shards of a batch, in
- * their order; it is used up. Part `part` of `parts` (ranges of rows that together are the table) moves:
- * threads may take a part each, and the result does not depend on how many there are. The caller counts
- * adam->steps up before the first part. */
-void keel_adam_step_rows(keel_adam *adam, const keel_adam_config *config, keel_real *table,
-                         keel_sparse_grad *const *grads, size_t n, double rate_factor, size_t part,
-                         size_t parts);
 /* target <- (1 - tau) target + tau online */
 void keel_polyak(keel_real *target, const keel_real *online, size_t size, double tau);
 

@@ -83,13 +83,7 @@ keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, k
 /* offsets rise, every segment has at least `shortest` rows, and all lie within rows. */
 bool keel__offsets_fit(const int32_t *offsets, size_t n_segments, size_t rows, size_t shortest);
 
-/* Adds factor * values[cols] to a row of the gradient; false when out of memory. */
-bool keel__sparse_grad_add(keel_sparse_grad *grad, uint32_t row, keel_real factor, const keel_real *values);
-/* The touched rows in the order of arrival, for uses that do not depend on order. */
-const uint32_t *keel__sparse_grad_rows(const keel_sparse_grad *grad);
-/* Values [cols] of a row, NULL if it is not touched. */
-keel_real *keel__sparse_grad_find(keel_sparse_grad *grad, uint32_t row);
-size_t keel__sparse_grad_cols(const keel_sparse_grad *grad);
-bool keel__sparse_grad_fits(const keel_sparse_grad *grad, size_t table_rows, size_t cols);
+/* Adds to the list; false when out of memory. */
+bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed);
 
 #endif

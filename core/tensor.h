@@ -133,8 +133,8 @@ keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const in
 /* y[S, cols] = mean over the rows of each segment; an empty segment gives zero. */
 keel_tensor *keel_op_segment_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, size_t n_segments);
 /* Bags of weighted table rows: y[S, cols] = sum_j weight[j] table[id[j], :] over j in offsets[s] ..
- * offsets[s+1]-1. The gradient of the table is sparse: see keel_sparse_grad. ids, weights, offsets borrowed.
- */
+ * offsets[s+1]-1. The gradient of the table is sparse: see keel_sparse_grad; NULL: frozen. ids, weights,
+ * offsets borrowed for as long as that. */
 typedef struct keel_sparse_grad keel_sparse_grad;
 keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size_t table_rows, size_t cols,
                                    const uint32_t *id, const keel_real *weight, const int32_t *offsets,
@@ -169,6 +169,8 @@ keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor); /* 
 
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
+/* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
+void keel_tanh(keel_real *x, size_t count);
 
 /* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
 void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,
@@ -178,14 +180,36 @@ void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, cons
 void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
                const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
                size_t ldy);
+/* y[M] = a[M,K] x + beta * y: a row alone, for which a product of matrices would first copy all of a. */
+void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
+               keel_real *y);
 
 /* ---- sparse gradients of embedding tables ---- */
 
-/* Collects (row, gradient) contributions of one shard of a batch. An optimizer adds shards up row by row, in
- * shard order (keel_adam_step_rows), so sums do not depend on threads. */
-keel_status keel_sparse_grad_open(keel_sparse_grad **out, size_t table_rows, size_t cols, keel_err *err);
-void keel_sparse_grad_close(keel_sparse_grad *grad);
+/* The bags of one operation: s owes weight[j] * slope[s, :] to row id[j], j in offsets[s] ..
+ * offsets[s+1]-1. */
+typedef struct keel_owed_bags {
+    size_t n_bags;
+    const int32_t *offsets; /* [n_bags + 1] */
+    const uint32_t *id;
+    const keel_real *weight;
+    const keel_real *slope; /* [n_bags, cols] the gradient of what the operation gave */
+} keel_owed_bags;
+
+/* What is owed to a table, in the order in which backward met it, and not added up: a step hands it out as it
+ * lies. All is borrowed, until the tape's next reset. Start with the shape and zeros. */
+struct keel_sparse_grad {
+    size_t table_rows, cols;
+    size_t count, room;
+    keel_owed_bags *owed; /* [count] */
+};
 void keel_sparse_grad_clear(keel_sparse_grad *grad);
-size_t keel_sparse_grad_count(const keel_sparse_grad *grad); /* rows touched */
+void keel_sparse_grad_free(keel_sparse_grad *grad);
+/* Stochastic gradient descent on the table: what it is owed, times rate, is taken off its rows one after the
+ * other. It keeps no state and moves no row but those, once a term; an optimizer with moments moves three
+ * numbers a weight. Part `part` of `parts` moves, ranges of rows that together are the table: threads may
+ * take a part each, and the result does not depend on how many there are. */
+void keel_sparse_grad_descend(const keel_sparse_grad *grad, keel_real *table, double rate, size_t part,
+                              size_t parts);
 
 #endif

@@ -24,7 +24,7 @@ struct keel_builtin_config {
     int64_t buckets, dim, features;
     int64_t word_high, char_low, char_high, max_words, context_turns;
     int64_t batch, shard, epochs, min_updates, negatives, checkpoint_every;
-    double learning_rate, weight_decay, dropout;
+    double learning_rate, weight_decay, embedding_rate, dropout;
     double rank_weight, act_weight, outcome_weight, risk_weight;
     int64_t head_folds;
     double label_l2, risk_l2;

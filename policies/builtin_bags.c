@@ -13,25 +13,30 @@ static keel_status no_memory(keel_err *err) {
 
 /* ---- which texts a field holds ---- */
 
-keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision) {
+typedef struct decision_view {
+    const keel_conversation *conversation;
+    size_t decision;
+    size_t last_user; /* index of the last user turn before the decision, n_turns if there is none */
+} decision_view;
+
+static decision_view view_of(const keel_conversation *conversation, size_t decision) {
     size_t before = conversation->decisions[decision].turn, last = conversation->n_turns;
     for (size_t i = before; i > 0 && last == conversation->n_turns; i--)
         if (conversation->turns[i - 1].role == KEEL_ROLE_USER) last = i - 1;
-    return (keel_decision_view){conversation, decision, last};
+    return (decision_view){conversation, decision, last};
 }
 
-static size_t before(const keel_decision_view *view) {
+static size_t before(const decision_view *view) {
     return view->conversation->decisions[view->decision].turn;
 }
 
 /* The first of the turns whose texts are read. */
-static size_t first_read(const keel_decision_view *view, size_t context_turns) {
+static size_t first_read(const decision_view *view, size_t context_turns) {
     return before(view) > context_turns + 1 ? before(view) - context_turns - 1 : 0;
 }
 
 /* Texts of the field's turns, newest first, into texts (room for all turns that are read). */
-static size_t state_texts(const keel_decision_view *view, int field, size_t context_turns,
-                          const char **texts) {
+static size_t state_texts(const decision_view *view, int field, size_t context_turns, const char **texts) {
     size_t end = before(view), first = first_read(view, context_turns), n = 0;
     if (field == KEEL_FIELD_LAST) {
         if (view->last_user < view->conversation->n_turns)
@@ -99,7 +104,7 @@ static keel_status act_tokens(const keel_builtin *model, size_t n_before, const 
     return keel_ngram_tokens(&model->rules, tokens, n, KEEL_FIELD_ACTS, arena, out, err);
 }
 
-static keel_status act_grams(const keel_builtin *model, const keel_decision_view *view, keel_arena *arena,
+static keel_status act_grams(const keel_builtin *model, const decision_view *view, keel_arena *arena,
                              keel_grams *out, keel_err *err) {
     size_t n_before = before(view), end = n_before < REMEMBERED ? n_before : REMEMBERED;
     const keel_turn *turns = view->conversation->turns + (n_before - end);
@@ -111,9 +116,10 @@ static keel_status act_grams(const keel_builtin *model, const keel_decision_view
     return status;
 }
 
-keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
-                                const keel_candidate *candidate, int field, keel_arena *arena,
-                                keel_grams *out, keel_err *err) {
+/* The n-grams of one field; for KEEL_FIELD_TEXT and ACT of the candidate. */
+static keel_status field_grams(const keel_builtin *model, const decision_view *view,
+                               const keel_candidate *candidate, int field, keel_arena *arena, keel_grams *out,
+                               keel_err *err) {
     uint64_t salt = (uint64_t)field;
     bool characters = field == KEEL_FIELD_LAST || field == KEEL_FIELD_TEXT;
     if (field == KEEL_FIELD_ACTS) return act_grams(model, view, arena, out, err);
@@ -135,32 +141,35 @@ keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_v
 
 /* idf = log((1 + documents) / (1 + documents with it)) + 1, over the L2 norm of the text, unseen n-grams
  * included: a text that is mostly unknown is far from everything known. */
-static keel_status weigh(const keel_builtin *model, int field, const keel_grams *grams, keel_arena *arena,
-                         keel_bag *out, keel_err *err) {
+static void weigh(const keel_builtin *model, int field, keel_bag *bag) {
     double log_documents = log1p((double)model->documents[field]), square = 0;
-    keel_bag bag = {.row = keel_arena_alloc(arena, grams->count * sizeof *bag.row),
-                    .weight = keel_arena_alloc(arena, grams->count * sizeof *bag.weight)};
-    if (!bag.row || !bag.weight) return no_memory(err);
-    for (size_t i = 0; i < grams->count; i++) {
-        int32_t row = model->row_of[grams->bucket[i]];
+    size_t known = 0;
+    for (size_t i = 0; i < bag->count; i++) {
+        int32_t row = model->row_of[bag->row[i]];
         double idf = log_documents - (row >= 0 ? model->log_frequency[row] : 0) + 1;
         idf = idf > 0.1 ? idf : 0.1; /* a bucket of several fields may occur oftener than this has texts */
         square += idf * idf;
         if (row < 0) continue;
-        bag.row[bag.count] = (uint32_t)row;
-        bag.weight[bag.count++] = (float)idf;
+        bag->row[known] = (uint32_t)row;
+        bag->weight[known++] = (float)idf;
     }
     float scale = square > 0 ? (float)(1 / sqrt(square)) : 0;
-    for (size_t i = 0; i < bag.count; i++) bag.weight[i] *= scale;
-    *out = bag;
-    return KEEL_OK;
+    for (size_t i = 0; i < known; i++) bag->weight[i] *= scale;
+    bag->count = known;
+}
+
+void keel__builtin_weigh(const keel_builtin *model, keel_sample *sample) {
+    for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) weigh(model, field, &sample->field[field]);
+    for (size_t i = 0; i < sample->n_candidates; i++)
+        for (int k = 0; k < KEEL_N_CANDIDATE_FIELDS; k++)
+            weigh(model, KEEL_FIELD_TEXT + k, &sample->candidate[i].field[k]);
 }
 
 /* ---- samples ---- */
 
 /* Share of the user's words that the candidate takes up, and the candidate's share of distinct words: both
  * texts hashed with the same salt. */
-static keel_status compare_words(const keel_builtin *model, const keel_decision_view *view, const char *text,
+static keel_status compare_words(const keel_builtin *model, const decision_view *view, const char *text,
                                  keel_arena *arena, float *extra, keel_err *err) {
     const char *user = "";
     keel_grams asked, said;
@@ -197,7 +206,7 @@ static size_t occurrences(const char *text, const char *mark) {
     return n;
 }
 
-static keel_status read_surface(const keel_builtin *model, const keel_decision_view *view, const char *text,
+static keel_status read_surface(const keel_builtin *model, const decision_view *view, const char *text,
                                 keel_arena *arena, float *extra, keel_err *err) {
     extra[KEEL_EXTRA_ASKS] = ends_as_question(text);
     extra[KEEL_EXTRA_QUESTIONS] = log1pf((float)(occurrences(text, "?") + occurrences(text, wide_question)));
@@ -206,37 +215,38 @@ static keel_status read_surface(const keel_builtin *model, const keel_decision_v
     return compare_words(model, view, text, arena, extra, err);
 }
 
-static keel_status sample_candidate(const keel_builtin *model, const keel_decision_view *view,
-                                    const keel_candidate *candidate, bool bags, keel_arena *arena,
+/* A bag of the field's n-grams, yet to be weighed. */
+static keel_status fill_bag(const keel_builtin *model, const decision_view *view,
+                            const keel_candidate *candidate, int field, keel_arena *arena, keel_bag *out,
+                            keel_err *err) {
+    keel_grams grams;
+    KEEL_TRY(field_grams(model, view, candidate, field, arena, &grams, err));
+    *out = (keel_bag){grams.count, grams.bucket, keel_arena_alloc(arena, grams.count * sizeof *out->weight)};
+    return out->weight ? KEEL_OK : no_memory(err);
+}
+
+static keel_status sample_candidate(const keel_builtin *model, const decision_view *view,
+                                    const keel_candidate *candidate, keel_arena *arena,
                                     keel_sample_candidate *out, keel_err *err) {
-    keel_grams act;
-    KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_TEXT, arena, &out->text, err));
-    KEEL_TRY(read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err));
-    if (!bags) return KEEL_OK;
-    KEEL_TRY(weigh(model, KEEL_FIELD_TEXT, &out->text, arena, &out->field[0], err));
-    KEEL_TRY(keel__builtin_grams(model, view, candidate, KEEL_FIELD_ACT, arena, &act, err));
-    return weigh(model, KEEL_FIELD_ACT, &act, arena, &out->field[1], err);
+    for (int k = 0; k < KEEL_N_CANDIDATE_FIELDS; k++)
+        KEEL_TRY(fill_bag(model, view, candidate, KEEL_FIELD_TEXT + k, arena, &out->field[k], err));
+    return read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err);
 }
 
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
-                                 size_t decision, bool bags, keel_arena *arena, keel_sample *out,
-                                 keel_err *err) {
+                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
-    keel_decision_view view = keel__builtin_view(conversation, decision);
+    decision_view view = view_of(conversation, decision);
     keel_sample sample = {.log_turns = log1pf((float)at->turn)};
-    keel_grams grams;
-    for (int field = 0; field < (bags ? KEEL_N_STATE_FIELDS : KEEL_FIELD_LAST + 1); field++) {
-        KEEL_TRY(keel__builtin_grams(model, &view, NULL, field, arena, &grams, err));
-        if (field == KEEL_FIELD_LAST) sample.last = grams;
-        if (bags) KEEL_TRY(weigh(model, field, &grams, arena, &sample.field[field], err));
-    }
+    for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
+        KEEL_TRY(fill_bag(model, &view, NULL, field, arena, &sample.field[field], err));
     if (model->base.space == KEEL_SPACE_CANDIDATES) {
         sample.n_candidates = at->n_candidates;
         sample.candidate = keel_arena_calloc(arena, at->n_candidates, sizeof *sample.candidate);
         if (!sample.candidate) return no_memory(err);
     }
     for (size_t i = 0; i < sample.n_candidates; i++)
-        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], bags, arena, &sample.candidate[i], err));
+        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], arena, &sample.candidate[i], err));
     *out = sample;
     return KEEL_OK;
 }

@@ -5,29 +5,23 @@
 
 #include "policies/builtin_model.h"
 
-static void pool(const keel_builtin *model, const keel_bag *bag, float *out) {
-    size_t dim = (size_t)model->config.dim;
-    memset(out, 0, dim * sizeof *out);
-    keel_add_rows(model->table, dim, bag->row, bag->weight, bag->count, out);
-}
-
 /* out [rows of the layer] = weight x + bias */
 static void layer(const keel_builtin *model, size_t index, const float *x, float *out) {
     const keel_param *weight = &model->params.table[index];
     memcpy(out, keel_params_at(&model->params, index + 1), weight->rows * sizeof *out);
-    keel_gemm(false, true, 1, weight->rows, weight->cols, 1, x, weight->cols,
-              keel_params_at(&model->params, index), weight->cols, 1, out, weight->rows);
+    keel_gemv(weight->rows, weight->cols, keel_params_at(&model->params, index), weight->cols, x, 1, out);
 }
 
 /* ---- scalar features ---- */
 
 keel_heads_row keel__builtin_state_row(const keel_sample *sample) {
-    return (keel_heads_row){.id = sample->last.bucket, .n_ids = sample->last.count};
+    return (keel_heads_row){.id = sample->field[KEEL_FIELD_LAST].row,
+                            .n_ids = sample->field[KEEL_FIELD_LAST].count};
 }
 
 keel_heads_row keel__builtin_candidate_row(const keel_sample_candidate *candidate) {
-    return (keel_heads_row){
-        .id = candidate->text.bucket, .n_ids = candidate->text.count, .dense = candidate->extra};
+    const keel_bag *text = &candidate->field[KEEL_FIELD_TEXT - KEEL_FIELD_TEXT];
+    return (keel_heads_row){.id = text->row, .n_ids = text->count, .dense = candidate->extra};
 }
 
 void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, int64_t group,
@@ -56,13 +50,19 @@ static void standardise(float *x, const float *mean, const float *scale, size_t 
 
 /* ---- the encoder ---- */
 
-/* hidden [features] = tanh(layer(pooled fields)) */
+/* hidden [features] = tanh(layer(pooled fields)). A field without n-grams adds nothing, and is left out. */
 static void encode_bags(const keel_builtin *model, const keel_bag *bags, size_t n, size_t index,
                         float *pooled, float *hidden) {
     size_t dim = (size_t)model->config.dim, width = (size_t)model->config.features;
-    for (size_t i = 0; i < n; i++) pool(model, &bags[i], pooled + i * dim);
-    layer(model, index, pooled, hidden);
-    for (size_t i = 0; i < width; i++) hidden[i] = tanhf(hidden[i]);
+    const float *weight = keel_params_at(&model->params, index);
+    memcpy(hidden, keel_params_at(&model->params, index + 1), width * sizeof *hidden);
+    for (size_t i = 0; i < n; i++) {
+        if (bags[i].count == 0) continue;
+        memset(pooled, 0, dim * sizeof *pooled);
+        keel_add_rows(model->table, dim, bags[i].row, bags[i].weight, bags[i].count, pooled);
+        keel_gemv(width, dim, weight + i * dim, n * dim, pooled, 1, hidden);
+    }
+    keel_tanh(hidden, width);
 }
 
 /* score(s, c) = s . c / sqrt(features) + r . c, r how likely a response is anywhere: the logit of pi_base
@@ -79,14 +79,14 @@ static float rank_score(const keel_builtin *model, const float *state, const flo
 }
 
 typedef struct encode_work {        /* room for one decision */
-    float *pooled, *hidden, *other; /* [4 dim], [features], [features] */
+    float *pooled, *hidden, *other; /* [dim], [features], [features] */
     float *state, *candidates, *log_prior;
 } encode_work;
 
 static bool make_room(const keel_builtin *model, size_t n_candidates, size_t n_actions, keel_arena *arena,
                       encode_work *work) {
     size_t width = (size_t)model->config.features, dim = (size_t)model->config.dim;
-    work->pooled = keel_arena_alloc(arena, KEEL_N_STATE_FIELDS * dim * sizeof(float));
+    work->pooled = keel_arena_alloc(arena, dim * sizeof(float));
     work->hidden = keel_arena_alloc(arena, width * sizeof(float));
     work->other = keel_arena_alloc(arena, width * sizeof(float));
     work->state = keel_arena_alloc(arena, model->base.state_dim * sizeof(float));
@@ -95,30 +95,34 @@ static bool make_room(const keel_builtin *model, size_t n_candidates, size_t n_a
     return work->pooled && work->hidden && work->other && work->state && work->candidates && work->log_prior;
 }
 
-static void encode_state(const keel_builtin *model, const keel_sample *sample, int64_t group,
-                         const encode_work *work) {
-    size_t width = (size_t)model->config.features;
+/* What is read off the sample before it is weighed. Candidate sets have one scalar of the state, and it is
+ * all their state; in fixed spaces both follow on the hidden features. */
+static void encode_scalars(const keel_builtin *model, const keel_sample *sample, int64_t group,
+                           const encode_work *work) {
+    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     float scalars[KEEL_STATE_SCALARS];
-    encode_bags(model, sample->field, KEEL_N_STATE_FIELDS, KEEL_PARAM_STATE, work->pooled, work->hidden);
     keel__builtin_state_scalars(model, sample, group, scalars);
     standardise(scalars, model->state_mean, model->state_scale, KEEL_STATE_SCALARS);
-    if (model->base.space == KEEL_SPACE_CANDIDATES) {
-        work->state[0] = scalars[0];
-        return;
+    memcpy(work->state + (sets ? 0 : model->config.features), scalars,
+           sets ? sizeof *scalars : sizeof scalars);
+    for (size_t i = 0; i < sample->n_candidates; i++) {
+        float *candidate = work->candidates + i * KEEL_CANDIDATE_SCALARS;
+        keel__builtin_candidate_scalars(model, &sample->candidate[i], group, candidate);
+        standardise(candidate, model->candidate_mean, model->candidate_scale, KEEL_CANDIDATE_SCALARS);
     }
-    memcpy(work->state, work->hidden, width * sizeof(float));
-    memcpy(work->state + width, scalars, sizeof scalars);
 }
 
-static void encode_candidates(const keel_builtin *model, const keel_sample *sample, int64_t group,
-                              const encode_work *work) {
+static void encode_prior(const keel_builtin *model, const keel_sample *sample, const encode_work *work) {
+    encode_bags(model, sample->field, KEEL_N_STATE_FIELDS, KEEL_PARAM_STATE, work->pooled, work->hidden);
+    if (model->base.space != KEEL_SPACE_CANDIDATES) {
+        memcpy(work->state, work->hidden, (size_t)model->config.features * sizeof(float));
+        layer(model, KEEL_PARAM_ACT, work->hidden, work->log_prior);
+        return;
+    }
     for (size_t i = 0; i < sample->n_candidates; i++) {
-        float *scalars = work->candidates + i * KEEL_CANDIDATE_SCALARS;
         encode_bags(model, sample->candidate[i].field, KEEL_N_CANDIDATE_FIELDS, KEEL_PARAM_CANDIDATE,
                     work->pooled, work->other);
         work->log_prior[i] = rank_score(model, work->hidden, work->other);
-        keel__builtin_candidate_scalars(model, &sample->candidate[i], group, scalars);
-        standardise(scalars, model->candidate_mean, model->candidate_scale, KEEL_CANDIDATE_SCALARS);
     }
 }
 
@@ -142,17 +146,14 @@ keel_status keel__builtin_encode(const keel_base *base, const keel_conversation 
     const keel_builtin *model = (const keel_builtin *)base;
     keel_sample sample;
     encode_work work;
-    KEEL_TRY(keel__builtin_sample(model, conversation, decision, true, scratch, &sample, err));
+    KEEL_TRY(keel__builtin_sample(model, conversation, decision, scratch, &sample, err));
     bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    int64_t group = keel__builtin_group(conversation);
     size_t n_actions = sets ? sample.n_candidates : base->n_acts;
     if (!make_room(model, sample.n_candidates, n_actions, scratch, &work))
         return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to encode");
-    encode_state(model, &sample, group, &work);
-    if (sets)
-        encode_candidates(model, &sample, group, &work);
-    else
-        layer(model, KEEL_PARAM_ACT, work.hidden, work.log_prior);
+    encode_scalars(model, &sample, keel__builtin_group(conversation), &work);
+    keel__builtin_weigh(model, &sample);
+    encode_prior(model, &sample, &work);
     keel_log_softmax(work.log_prior, n_actions, work.log_prior);
     keel_features made = {.state_dim = base->state_dim,
                           .candidate_dim = base->candidate_dim,

@@ -23,22 +23,27 @@ static int32_t taken_act(const keel_builtin *model, const keel_decision *decisio
 static keel_status read_lesson(const keel_builtin *model, const keel_conversation *conversation,
                                size_t decision, keel_arena *arena, keel_lesson *out, keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
-    KEEL_TRY(keel__builtin_sample(model, conversation, decision, true, arena, &out->sample, err));
+    KEEL_TRY(keel__builtin_sample(model, conversation, decision, arena, &out->sample, err));
     out->act = taken_act(model, at);
-    out->taken = keel_arena_calloc(arena, at->n_candidates, sizeof *out->taken);
-    out->outcome = keel_arena_calloc(arena, at->n_candidates, sizeof *out->outcome);
-    if (!out->taken || !out->outcome) return no_memory(err);
-    for (size_t i = 0; i < at->n_candidates; i++) {
+    size_t n = out->sample.n_candidates;
+    out->taken = keel_arena_alloc(arena, n * sizeof *out->taken);
+    out->outcome = keel_arena_alloc(arena, n * sizeof *out->outcome);
+    out->feedback = keel_arena_alloc(arena, n * sizeof *out->feedback);
+    if (!out->taken || !out->outcome || !out->feedback) return no_memory(err);
+    for (size_t i = 0; i < n; i++) {
         out->taken[i] = at->candidates[i].taken;
         out->outcome[i] = (int8_t)at->candidates[i].outcome;
+        out->feedback[i] = at->candidates[i].feedback;
         out->n_taken += at->candidates[i].taken;
     }
     return KEEL_OK;
 }
 
-keel_status keel__builtin_example(const keel_builtin *model, const keel_conversation *conversation,
-                                  keel_arena *arena, keel_example *out, keel_err *err) {
-    keel_example example = {.n_lessons = conversation->n_decisions, .risk = conversation->risk};
+static keel_status make_example(const keel_builtin *model, const keel_conversation *conversation,
+                                keel_arena *arena, keel_example *out, keel_err *err) {
+    keel_example example = {.n_lessons = conversation->n_decisions,
+                            .risk = conversation->risk,
+                            .group = keel__builtin_group(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
     if (!example.lesson) return no_memory(err);
     for (size_t i = 0; i < example.n_lessons; i++)
@@ -47,7 +52,13 @@ keel_status keel__builtin_example(const keel_builtin *model, const keel_conversa
     return KEEL_OK;
 }
 
-/* ---- a compact copy ---- */
+void keel__builtin_weigh_example(const keel_builtin *model, keel_example *example) {
+    for (size_t i = 0; i < example->n_lessons && !example->weighed; i++)
+        keel__builtin_weigh(model, &example->lesson[i].sample);
+    example->weighed = true;
+}
+
+/* ---- a compact copy: bags and labels, not what reading them left behind ---- */
 
 static void *copy(keel_arena *arena, const void *from, size_t bytes) {
     void *to = keel_arena_alloc(arena, bytes);
@@ -58,7 +69,7 @@ static void *copy(keel_arena *arena, const void *from, size_t bytes) {
 static bool keep_bags(keel_bag *bags, size_t n, keel_arena *arena) {
     for (size_t i = 0; i < n; i++) {
         bags[i].row = copy(arena, bags[i].row, bags[i].count * sizeof *bags[i].row);
-        bags[i].weight = copy(arena, bags[i].weight, bags[i].count * sizeof *bags[i].weight);
+        bags[i].weight = keel_arena_alloc(arena, bags[i].count * sizeof *bags[i].weight);
         if (!bags[i].row || !bags[i].weight) return false;
     }
     return true;
@@ -66,24 +77,92 @@ static bool keep_bags(keel_bag *bags, size_t n, keel_arena *arena) {
 
 static bool keep_lesson(keel_lesson *lesson, keel_arena *arena) {
     size_t n = lesson->sample.n_candidates;
+    bool good = keep_bags(lesson->sample.field, KEEL_N_STATE_FIELDS, arena);
+    if (n == 0) return good;
     lesson->taken = copy(arena, lesson->taken, n * sizeof *lesson->taken);
     lesson->outcome = copy(arena, lesson->outcome, n * sizeof *lesson->outcome);
+    lesson->feedback = copy(arena, lesson->feedback, n * sizeof *lesson->feedback);
     lesson->sample.candidate = copy(arena, lesson->sample.candidate, n * sizeof *lesson->sample.candidate);
-    lesson->sample.last = (keel_grams){0}; /* the heads have read theirs */
-    bool good = lesson->taken && lesson->outcome && lesson->sample.candidate &&
-                keep_bags(lesson->sample.field, KEEL_N_STATE_FIELDS, arena);
-    for (size_t i = 0; good && i < n; i++) {
-        lesson->sample.candidate[i].text = (keel_grams){0};
+    good = good && lesson->taken && lesson->outcome && lesson->feedback && lesson->sample.candidate;
+    for (size_t i = 0; good && i < n; i++)
         good = keep_bags(lesson->sample.candidate[i].field, KEEL_N_CANDIDATE_FIELDS, arena);
-    }
     return good;
 }
 
-keel_example *keel__builtin_keep(const keel_example *example, keel_arena *arena) {
+static keel_example *keep_example(const keel_example *example, keel_arena *arena) {
     keel_example *kept = copy(arena, example, sizeof *example);
     if (!kept) return NULL;
     kept->lesson = copy(arena, example->lesson, example->n_lessons * sizeof *example->lesson);
     bool good = kept->lesson != NULL;
     for (size_t i = 0; good && i < kept->n_lessons; i++) good = keep_lesson(&kept->lesson[i], arena);
     return good ? kept : NULL;
+}
+
+/* ---- the reader ---- */
+
+keel_status keel__builtin_reader_open(keel_reader *reader, keel_tuning *tuning, size_t room, keel_err *err) {
+    keel_reader made = {.tuning = tuning, .room = room};
+    made.arena = keel_calloc(room, sizeof *made.arena);
+    made.read = keel_calloc(room, sizeof *made.read);
+    made.fresh = keel_calloc(room, sizeof *made.fresh);
+    made.example = keel_calloc(room, sizeof *made.example);
+    if (made.arena && made.read && made.fresh && made.example) {
+        *reader = made;
+        return KEEL_OK;
+    }
+    keel__builtin_reader_close(&made);
+    return no_memory(err);
+}
+
+void keel__builtin_reader_close(keel_reader *reader) {
+    for (size_t i = 0; reader->arena && i < reader->room; i++) keel_arena_free(&reader->arena[i]);
+    keel_free(reader->example);
+    keel_free(reader->fresh);
+    keel_free(reader->read);
+    keel_free(reader->arena);
+    *reader = (keel_reader){0};
+}
+
+/* Out of the store, one after the other, the conversations that are not kept. */
+static keel_status read_slots(keel_reader *reader, const size_t *place, size_t n, size_t *n_read,
+                              keel_err *err) {
+    keel_tuning *tuning = reader->tuning;
+    bool held = false;
+    keel_status status = KEEL_OK;
+    *n_read = 0;
+    for (size_t i = 0; i < n && status == KEEL_OK; i++) {
+        reader->read[i] = NULL;
+        reader->example[i] = tuning->kept[place[i]];
+        if (reader->example[i]) continue;
+        if (++*n_read == 1) KEEL_TRY(keel_store_hold(tuning->store, &held, err));
+        keel_arena_reset(&reader->arena[i]);
+        reader->example[i] = &reader->fresh[i];
+        status = keel_store_conversation(tuning->store, tuning->ids[place[i]], &reader->arena[i],
+                                         &reader->read[i], err);
+    }
+    keel_store_release(tuning->store, held);
+    return status;
+}
+
+static keel_status make_slot(void *context, size_t slot, size_t thread, keel_err *err) {
+    keel_reader *reader = context;
+    (void)thread;
+    if (!reader->read[slot]) return KEEL_OK;
+    return make_example(reader->tuning->model, reader->read[slot], &reader->arena[slot], &reader->fresh[slot],
+                        err);
+}
+
+keel_status keel__builtin_fetch(keel_reader *reader, const size_t *place, size_t n, keel_err *err) {
+    keel_tuning *tuning = reader->tuning;
+    size_t budget = (size_t)tuning->model->config.memory_mb << 20, n_read;
+    KEEL_TRY(read_slots(reader, place, n, &n_read, err));
+    if (n_read == 0) return KEEL_OK;
+    KEEL_TRY(keel_pool_run(tuning->pool, n, make_slot, reader, err));
+    for (size_t i = 0; i < n && tuning->memory.used < budget; i++) {
+        if (!reader->read[i]) continue;
+        keel_example *kept = keep_example(&reader->fresh[i], &tuning->memory);
+        if (!kept) return no_memory(err);
+        reader->example[i] = tuning->kept[place[i]] = kept;
+    }
+    return KEEL_OK;
 }

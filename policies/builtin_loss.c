@@ -124,7 +124,7 @@ static keel_tensor *pool_field(shard_rows *rows, int field, size_t n) {
         bags.offsets[i + 1] = (int32_t)at;
     }
     return keel_op_embedding_bag(rows->tape, model->table, model->rows, (size_t)model->config.dim, bags.id,
-                                 bags.weight, bags.offsets, n, rows->work->sparse);
+                                 bags.weight, bags.offsets, n, &rows->work->sparse);
 }
 
 static keel_tensor *linear(shard_rows *rows, keel_tensor *x, size_t index, keel_activation activation) {
@@ -274,7 +274,7 @@ keel_status keel__builtin_loss(const keel_loss_batch *batch, size_t first, size_
     rows.rng = keel_rng_stream(seed, "update", batch->update * 65536 + shard); /* shards < 65536 */
     keel_arena_reset(&work->arena);
     keel_tape_reset(work->tape);
-    keel_sparse_grad_clear(work->sparse);
+    keel_sparse_grad_clear(&work->sparse);
     memset(work->grads, 0, model->params.size * sizeof *work->grads);
     memset(work->part, 0, sizeof work->part);
     if (!lay_out(&rows, first, last, &work->arena)) return no_memory(err);

@@ -97,7 +97,8 @@ int64_t keel__builtin_group(const keel_conversation *conversation);
 
 /* ---- builtin_bags.c ---- */
 
-/* Weighted rows of one text: tf-idf of what occurs, over the L2 norm with unseen n-grams included. */
+/* The n-grams of one text: first buckets, each once; weighed, rows of the table instead, with tf-idf over the
+ * L2 norm, unseen n-grams included, which themselves are left out. */
 typedef struct keel_bag {
     size_t count;
     uint32_t *row;
@@ -105,40 +106,29 @@ typedef struct keel_bag {
 } keel_bag;
 
 typedef struct keel_sample_candidate {
-    keel_grams text; /* n-grams of the text, for the heads */
     keel_bag field[KEEL_N_CANDIDATE_FIELDS];
     float extra[KEEL_N_EXTRAS];
 } keel_sample_candidate;
 
 /* One decision as the model sees it. */
 typedef struct keel_sample {
-    keel_grams last; /* n-grams of the last user turn, for the heads */
     keel_bag field[KEEL_N_STATE_FIELDS];
     float log_turns;
     size_t n_candidates; /* 0 in fixed spaces */
     keel_sample_candidate *candidate;
 } keel_sample;
 
-/* The n-grams of one field; for KEEL_FIELD_TEXT and ACT of the candidate. */
-typedef struct keel_decision_view {
-    const keel_conversation *conversation;
-    size_t decision;
-    size_t last_user; /* index of the last user turn before the decision, n_turns if there is none */
-} keel_decision_view;
-keel_decision_view keel__builtin_view(const keel_conversation *conversation, size_t decision);
-keel_status keel__builtin_grams(const keel_builtin *model, const keel_decision_view *view,
-                                const keel_candidate *candidate, int field, keel_arena *arena,
-                                keel_grams *out, keel_err *err);
-/* bags false: without them, only what the linear heads and scalars read. */
+/* Reads a decision into bags of buckets, all in the arena. It needs nothing that is learned. */
 keel_status keel__builtin_sample(const keel_builtin *model, const keel_conversation *conversation,
-                                 size_t decision, bool bags, keel_arena *arena, keel_sample *out,
-                                 keel_err *err);
+                                 size_t decision, keel_arena *arena, keel_sample *out, keel_err *err);
+/* Buckets to weighted rows, in place, once; the linear heads read buckets, so before this. */
+void keel__builtin_weigh(const keel_builtin *model, keel_sample *sample);
 
 /* ---- builtin_encode.c ---- */
 
 keel_heads_row keel__builtin_state_row(const keel_sample *sample);
 keel_heads_row keel__builtin_candidate_row(const keel_sample_candidate *candidate);
-/* Scalar features before standardisation. */
+/* Scalar features before standardisation; of samples yet to be weighed, as these rows are. */
 void keel__builtin_state_scalars(const keel_builtin *model, const keel_sample *sample, int64_t group,
                                  float out[KEEL_STATE_SCALARS]);
 void keel__builtin_candidate_scalars(const keel_builtin *model, const keel_sample_candidate *candidate,

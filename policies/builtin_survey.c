@@ -17,28 +17,22 @@ static bool survey_decision(const keel_decision *decision, keel_survey *out) {
     return taken && decision->n_candidates >= 2;
 }
 
+static void survey_conversation(void *context, const keel_conversation *conversation) {
+    keel_survey *out = context;
+    bool choice = false;
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        choice = survey_decision(&conversation->decisions[i], out) || choice;
+    out->conversations++;
+    out->with_risk += conversation->risk != KEEL_RISK_UNKNOWN;
+    out->choices += choice;
+}
+
 keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
-                                 keel_err *err) {
-    keel_cursor *cursor = NULL;
-    keel_arena arena = {0};
+                                 char content[65], keel_err *err) {
     keel_survey survey = {0};
-    keel_conversation *conversation = NULL;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
-    keel_status status = keel_cursor_next(cursor, &arena, &conversation, err);
-    while (status == KEEL_OK && conversation) {
-        bool choice = false;
-        for (size_t i = 0; i < conversation->n_decisions; i++)
-            choice = survey_decision(&conversation->decisions[i], &survey) || choice;
-        survey.conversations++;
-        survey.with_risk += conversation->risk != KEEL_RISK_UNKNOWN;
-        survey.choices += choice;
-        keel_arena_reset(&arena);
-        status = keel_cursor_next(cursor, &arena, &conversation, err);
-    }
-    keel_cursor_close(cursor);
-    keel_arena_free(&arena);
-    if (status == KEEL_OK) *out = survey;
-    return status;
+    KEEL_TRY(keel_store_walk(store, split, survey_conversation, &survey, content, err));
+    *out = survey;
+    return KEEL_OK;
 }
 
 /* Choices are counted by conversation: preference logs offer one only at the last of many turns. */

@@ -1,5 +1,5 @@
-/* Tuning the encoder: minibatches of conversations, sharded; AdamW on the layers, lazily on the touched
- * embeddings. The order of an epoch and all that is drawn in an update depend on the seed and its number
+/* Tuning the encoder: minibatches of conversations, sharded; AdamW on the layers, plain gradient descent on
+ * the embeddings. The order of an epoch and all that is drawn in an update depend on the seed and its number
  * alone, so that a checkpoint is parameters, moments and the number of updates done. */
 #include <math.h>
 #include <string.h>
@@ -10,27 +10,19 @@
 #include "core/optim.h"
 #include "policies/builtin_tune.h"
 
-enum { TABLE_PARTS = 4 }; /* that threads take in an update; no part of the result */
-
 typedef struct training {
     keel_tuning *tuning;
     keel_builtin *model;
     size_t batch, shard, n_shards; /* conversations of a batch and a shard; shards of a full batch */
     uint64_t updates, total, per_epoch;
-    size_t *order;            /* [count] of the current epoch */
-    uint64_t order_epoch;     /* + 1; 0: none yet */
-    keel_example **kept;      /* [count] in memory, or NULL */
-    keel_arena memory;        /* of kept */
-    keel_arena *slots;        /* [batch] conversations read for this update */
-    keel_conversation **read; /* [batch] NULL: kept */
-    keel_example *fresh;      /* [batch] */
-    keel_example **examples;  /* [batch] */
-    keel_loss_shard *shards;  /* [n_shards] */
+    size_t *order;        /* [count] of the current epoch */
+    uint64_t order_epoch; /* + 1; 0: none yet */
+    keel_reader reader;
+    keel_loss_shard *shards; /* [n_shards] */
     keel_loss_batch current;
     size_t current_shards;
-    keel_sparse_grad **sparse; /* [n_shards] those of the shards */
     float *grads;
-    keel_adam layers, table;
+    keel_adam layers;
     float mean[KEEL_N_LOSSES]; /* running means */
 } training;
 
@@ -42,31 +34,23 @@ static keel_status no_memory(keel_err *err) {
 
 static void close_shard(keel_loss_shard *shard) {
     keel_tape_close(shard->tape);
-    keel_sparse_grad_close(shard->sparse);
+    keel_sparse_grad_free(&shard->sparse);
     keel_arena_free(&shard->arena);
     keel_free(shard->grads);
 }
 
 static void close_training(training *run) {
     for (size_t i = 0; run->shards && i < run->n_shards; i++) close_shard(&run->shards[i]);
-    for (size_t i = 0; run->slots && i < run->batch; i++) keel_arena_free(&run->slots[i]);
+    keel__builtin_reader_close(&run->reader);
     keel_adam_close(&run->layers);
-    keel_adam_close(&run->table);
-    keel_free(run->sparse);
-    keel_arena_free(&run->memory);
     keel_free(run->grads);
     keel_free(run->shards);
-    keel_free(run->examples);
-    keel_free(run->fresh);
-    keel_free(run->read);
-    keel_free(run->slots);
-    keel_free(run->kept);
     keel_free(run->order);
 }
 
 static keel_status open_shard(const keel_builtin *model, keel_loss_shard *shard, keel_err *err) {
     KEEL_TRY(keel_tape_open(&shard->tape, err));
-    KEEL_TRY(keel_sparse_grad_open(&shard->sparse, model->rows, (size_t)model->config.dim, err));
+    shard->sparse = (keel_sparse_grad){.table_rows = model->rows, .cols = (size_t)model->config.dim};
     shard->grads = keel_calloc(model->params.size, sizeof *shard->grads);
     return shard->grads ? KEEL_OK : no_memory(err);
 }
@@ -87,23 +71,12 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
     run->per_epoch = (tuning->count + run->batch - 1) / run->batch;
     run->total = updates_of(config, run->per_epoch);
     run->order = keel_calloc(tuning->count, sizeof *run->order);
-    run->kept = keel_calloc(tuning->count, sizeof *run->kept);
-    run->slots = keel_calloc(run->batch, sizeof *run->slots);
-    run->read = keel_calloc(run->batch, sizeof *run->read);
-    run->fresh = keel_calloc(run->batch, sizeof *run->fresh);
-    run->examples = keel_calloc(run->batch, sizeof *run->examples);
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
-    run->sparse = keel_calloc(run->n_shards, sizeof(keel_sparse_grad *));
     run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
-    if (!run->sparse || !run->order || !run->kept || !run->slots || !run->read || !run->fresh ||
-        !run->examples || !run->shards || !run->grads)
-        return no_memory(err);
-    for (size_t i = 0; i < run->n_shards; i++) {
-        KEEL_TRY(open_shard(run->model, &run->shards[i], err));
-        run->sparse[i] = run->shards[i].sparse;
-    }
-    KEEL_TRY(keel_adam_open(&run->layers, run->model->params.size, err));
-    return keel_adam_open(&run->table, run->model->rows * (size_t)config->dim, err);
+    if (!run->order || !run->shards || !run->grads) return no_memory(err);
+    for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
+    KEEL_TRY(keel__builtin_reader_open(&run->reader, tuning, run->batch, err));
+    return keel_adam_open(&run->layers, run->model->params.size, err);
 }
 
 /* ---- a batch ---- */
@@ -117,56 +90,13 @@ static void order_epoch(training *run) {
     run->order_epoch = epoch + 1;
 }
 
-/* Conversations that are not kept are read from the store into their slot. */
-static keel_status read_slots(training *run, size_t first, size_t n, keel_err *err) {
-    for (size_t i = 0; i < n; i++) {
-        size_t place = run->order[first + i];
-        run->read[i] = NULL;
-        run->examples[i] = run->kept[place] ? run->kept[place] : &run->fresh[i];
-        if (run->kept[place]) continue;
-        keel_arena_reset(&run->slots[i]);
-        KEEL_TRY(keel_store_conversation(run->tuning->store, run->tuning->ids[place], &run->slots[i],
-                                         &run->read[i], err));
-    }
-    return KEEL_OK;
-}
-
-static keel_status fetch(training *run, size_t *first, size_t *n, keel_err *err) {
-    bool held;
-    order_epoch(run);
-    *first = (size_t)(run->updates % run->per_epoch) * run->batch;
-    *n = run->tuning->count - *first < run->batch ? run->tuning->count - *first : run->batch;
-    KEEL_TRY(keel_store_hold(run->tuning->store, &held, err));
-    keel_status status = read_slots(run, *first, *n, err);
-    keel_store_release(run->tuning->store, held);
-    return status;
-}
-
-static keel_status make_example(void *context, size_t shard, size_t thread, keel_err *err) {
-    training *run = context;
-    (void)thread;
-    if (!run->read[shard]) return KEEL_OK;
-    return keel__builtin_example(run->model, run->read[shard], &run->slots[shard], &run->fresh[shard], err);
-}
-
 static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
     training *run = context;
     size_t first = shard * run->shard, last = first + run->shard;
     (void)thread;
-    return keel__builtin_loss(&run->current, first, last < run->current.n ? last : run->current.n, shard,
-                              &run->shards[shard], err);
-}
-
-/* Keeps what was read, as long as it fits the budget. */
-static keel_status keep(training *run, size_t first, size_t n, keel_err *err) {
-    size_t budget = (size_t)run->model->config.memory_mb << 20;
-    for (size_t i = 0; i < n && run->memory.used < budget; i++) {
-        if (!run->read[i]) continue;
-        keel_example *kept = keel__builtin_keep(run->examples[i], &run->memory);
-        if (!kept) return no_memory(err);
-        run->kept[run->order[first + i]] = kept;
-    }
-    return KEEL_OK;
+    if (last > run->current.n) last = run->current.n;
+    for (size_t i = first; i < last; i++) keel__builtin_weigh_example(run->model, run->current.examples[i]);
+    return keel__builtin_loss(&run->current, first, last, shard, &run->shards[shard], err);
 }
 
 /* Sums in shard order: the result does not depend on which thread did what. */
@@ -177,19 +107,22 @@ static void step_layers(training *run, const keel_adam_config *adam, double fact
     keel_adam_step(&run->layers, adam, &run->model->params, run->grads, factor);
 }
 
-/* Shard 0 takes the layers, each other one a part of the table. */
+/* Shard 0 takes the layers, each other one a part of the table: a thread each. */
 static keel_status step_part(void *context, size_t shard, size_t thread, keel_err *err) {
     training *run = context;
-    keel_adam_config adam = keel_adam_defaults();
+    const struct keel_builtin_config *config = &run->model->config;
     double factor = 1 - (double)run->updates / (double)run->total;
     (void)thread, (void)err;
-    adam.learning_rate = run->model->config.learning_rate;
-    adam.weight_decay = run->model->config.weight_decay;
-    if (shard == 0)
+    if (shard == 0) {
+        keel_adam_config adam = keel_adam_defaults();
+        adam.learning_rate = config->learning_rate;
+        adam.weight_decay = config->weight_decay;
         step_layers(run, &adam, factor);
-    else
-        keel_adam_step_rows(&run->table, &adam, run->model->table, run->sparse, run->current_shards, factor,
-                            shard - 1, TABLE_PARTS);
+        return KEEL_OK;
+    }
+    for (size_t s = 0; s < run->current_shards; s++)
+        keel_sparse_grad_descend(&run->shards[s].sparse, run->model->table, config->embedding_rate * factor,
+                                 shard - 1, keel_pool_threads(run->tuning->pool));
     return KEEL_OK;
 }
 
@@ -203,27 +136,27 @@ static void note_losses(training *run, double part[KEEL_N_LOSSES]) {
 }
 
 static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *err) {
-    size_t first, n;
-    KEEL_TRY(fetch(run, &first, &n, err));
-    KEEL_TRY(keel_pool_run(run->tuning->pool, n, make_example, run, err));
-    run->current =
-        (keel_loss_batch){.model = run->model, .examples = run->examples, .n = n, .update = run->updates};
+    size_t first = (size_t)(run->updates % run->per_epoch) * run->batch, n = run->tuning->count - first;
+    if (n > run->batch) n = run->batch;
+    order_epoch(run);
+    KEEL_TRY(keel__builtin_fetch(&run->reader, run->order + first, n, err));
+    run->current = (keel_loss_batch){
+        .model = run->model, .examples = run->reader.example, .n = n, .update = run->updates};
     keel__builtin_divisors(&run->current);
     run->current_shards = (n + run->shard - 1) / run->shard;
     KEEL_TRY(keel_pool_run(run->tuning->pool, run->current_shards, run_shard, run, err));
-    run->table.steps++;
-    KEEL_TRY(keel_pool_run(run->tuning->pool, 1 + TABLE_PARTS, step_part, run, err));
+    KEEL_TRY(keel_pool_run(run->tuning->pool, 1 + keel_pool_threads(run->tuning->pool), step_part, run, err));
     note_losses(run, part);
     run->updates++;
-    return keep(run, first, n, err);
+    return KEEL_OK;
 }
 
 /* ---- checkpoints ---- */
 
-enum { N_CHECKPOINT = 8 };
+enum { N_CHECKPOINT = 6 };
 
-/* progress: updates, then the step counts of both optimizers. */
-static void list_checkpoint(const training *run, const int64_t progress[3],
+/* progress: updates, then AdamW's step count. */
+static void list_checkpoint(const training *run, const int64_t progress[2],
                             keel_named_tensor out[N_CHECKPOINT]) {
     size_t layers = run->model->params.size, table = run->model->rows * (size_t)run->model->config.dim;
     const struct {
@@ -231,14 +164,12 @@ static void list_checkpoint(const training *run, const int64_t progress[3],
         keel_dtype dtype;
         size_t count, size;
         const void *data;
-    } row[N_CHECKPOINT] = {{"progress", KEEL_I64, 3, 8, progress},
+    } row[N_CHECKPOINT] = {{"progress", KEEL_I64, 2, 8, progress},
                            {"losses", KEEL_F32, KEEL_N_LOSSES, 4, run->mean},
                            {"layers", KEEL_F32, layers, 4, run->model->params.data},
                            {"layers.first", KEEL_F32, layers, 4, run->layers.first},
                            {"layers.second", KEEL_F32, layers, 4, run->layers.second},
-                           {"table", KEEL_F32, table, 4, run->model->table},
-                           {"table.first", KEEL_F32, table, 4, run->table.first},
-                           {"table.second", KEEL_F32, table, 4, run->table.second}};
+                           {"table", KEEL_F32, table, 4, run->model->table}};
     for (int i = 0; i < N_CHECKPOINT; i++)
         out[i] = (keel_named_tensor){.name = row[i].name,
                                      .dtype = row[i].dtype,
@@ -250,8 +181,7 @@ static void list_checkpoint(const training *run, const int64_t progress[3],
 
 static keel_status save_checkpoint(const training *run, const char identity[65], const char *path,
                                    keel_err *err) {
-    const int64_t progress[3] = {(int64_t)run->updates, (int64_t)run->layers.steps,
-                                 (int64_t)run->table.steps};
+    const int64_t progress[2] = {(int64_t)run->updates, (int64_t)run->layers.steps};
     keel_named_tensor tensors[N_CHECKPOINT];
     list_checkpoint(run, progress, tensors);
     return keel_checkpoint_save(path, identity, tensors, N_CHECKPOINT, err);
@@ -259,17 +189,16 @@ static keel_status save_checkpoint(const training *run, const char identity[65],
 
 /* A checkpoint of anything else than this very run is passed over. */
 static keel_status resume(training *run, const char identity[65], const char *path, keel_err *err) {
-    int64_t progress[3] = {0};
+    int64_t progress[2] = {0};
     keel_named_tensor tensors[N_CHECKPOINT];
     bool found = false, there = keel_file_exists(path);
     list_checkpoint(run, progress, tensors);
     KEEL_TRY(keel_checkpoint_load(path, identity, tensors, N_CHECKPOINT, &found, err));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         if (progress[i] < 0 || (uint64_t)progress[i] > run->total)
             return keel_fail(err, KEEL_E_INVALID, path, "the checkpoint holds impossible counts of updates");
     run->updates = (uint64_t)progress[0];
     run->layers.steps = (uint64_t)progress[1];
-    run->table.steps = (uint64_t)progress[2];
     if (there)
         keel_log(KEEL_LOG_INFO,
                  found ? "sft: going on after %llu updates" : "sft: the checkpoint is of another run (%llu)",

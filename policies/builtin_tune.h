@@ -1,5 +1,5 @@
 /* Inside of tuning the built-in base, shared by its files. keel_sft goes through these in order: survey,
- * count, heads, encoder, scaling. Nothing outside policies/ includes this. */
+ * count, heads, scaling, encoder. Nothing outside policies/ includes this. */
 #ifndef KEEL_POLICIES_BUILTIN_TUNE_H
 #define KEEL_POLICIES_BUILTIN_TUNE_H
 
@@ -18,13 +18,13 @@ typedef struct keel_survey {
     size_t candidates; /* of all decisions */
     size_t with_risk;  /* conversations whose risk is known */
 } keel_survey;
-keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out, keel_err *err);
+/* In one pass with the split's content hash. */
+keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
+                                 char content[65], keel_err *err);
 /* The space asked for, or the one that fits the split; KEEL_E_NOT_FOUND with a hint when nothing there
  * supervises it. */
 keel_status keel__builtin_choose_space(const keel_survey *survey, const struct keel_builtin_config *config,
                                        const keel_split *split, keel_action_space *space, keel_err *err);
-
-/* ---- passes over the split (builtin_passes.c) ---- */
 
 typedef struct keel_tuning {
     keel_store *store;
@@ -33,7 +33,49 @@ typedef struct keel_tuning {
     size_t count;
     const keel_survey *survey;
     keel_builtin *model;
+    struct keel_example *
+        *kept;         /* [count] those in memory, up to memory_mb; NULL: read again from the store */
+    keel_arena memory; /* of these */
 } keel_tuning;
+
+/* ---- examples (builtin_example.c) ---- */
+
+/* One decision with what it teaches. */
+typedef struct keel_lesson {
+    keel_sample sample;
+    int32_t act;    /* fixed spaces: index of the taken act or outcome, or -1 */
+    size_t n_taken; /* candidate sets, as are those below: [n_candidates] */
+    bool *taken;
+    int8_t *outcome; /* keel_outcome */
+    keel_optional *feedback;
+} keel_lesson;
+
+typedef struct keel_example { /* one conversation */
+    size_t n_lessons;
+    keel_lesson *lesson;
+    keel_risk risk;
+    int64_t group; /* what heads know it by */
+    bool weighed;  /* its samples are */
+} keel_example;
+
+/* Once for an example, from the thread that has it. */
+void keel__builtin_weigh_example(const keel_builtin *model, keel_example *example);
+
+/* Examples, up to `room` of them at a time: out of memory, or out of the store. */
+typedef struct keel_reader {
+    keel_tuning *tuning;
+    size_t room;
+    keel_arena *arena;        /* [room] of what was read */
+    keel_conversation **read; /* [room] NULL: out of memory */
+    keel_example *fresh;      /* [room] */
+    keel_example **example;   /* [room] what the last fetch got, good until the next */
+} keel_reader;
+keel_status keel__builtin_reader_open(keel_reader *reader, keel_tuning *tuning, size_t room, keel_err *err);
+void keel__builtin_reader_close(keel_reader *reader);
+/* example[i] is that of conversation ids[place[i]]. What is read is kept while memory_mb lasts. */
+keel_status keel__builtin_fetch(keel_reader *reader, const size_t *place, size_t n, keel_err *err);
+
+/* ---- passes over the split (builtin_passes.c), before examples are weighed ---- */
 
 /* Counts in how many texts each bucket occurs, on top of what `from` (may be NULL) has seen, makes room for
  * those that do, and copies from's embeddings. */
@@ -41,29 +83,6 @@ keel_status keel__builtin_count(keel_tuning *tuning, const keel_builtin *from, k
 keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err);
 /* Mean and deviation of the scalar features. */
 keel_status keel__builtin_scale(keel_tuning *tuning, keel_err *err);
-
-/* ---- examples (builtin_example.c) ---- */
-
-/* One decision with what it teaches. */
-typedef struct keel_lesson {
-    keel_sample sample;
-    int32_t act;     /* fixed spaces: index of the taken act or outcome, or -1 */
-    size_t n_taken;  /* candidate sets */
-    bool *taken;     /* [n_candidates] */
-    int8_t *outcome; /* [n_candidates] keel_outcome */
-} keel_lesson;
-
-typedef struct keel_example { /* one conversation */
-    size_t n_lessons;
-    keel_lesson *lesson;
-    keel_risk risk;
-} keel_example;
-
-keel_status keel__builtin_example(const keel_builtin *model, const keel_conversation *conversation,
-                                  keel_arena *arena, keel_example *out, keel_err *err);
-/* A compact copy in the arena: bags and labels, not what reading them left behind. NULL when out of memory.
- */
-keel_example *keel__builtin_keep(const keel_example *example, keel_arena *arena);
 
 /* ---- loss (builtin_loss.c) ---- */
 
@@ -73,8 +92,8 @@ extern const char *const keel__builtin_losses[KEEL_N_LOSSES];
 /* What one shard works with; its memory is reused from update to update. */
 typedef struct keel_loss_shard {
     keel_tape *tape;
-    keel_sparse_grad *sparse; /* of the table */
-    float *grads;             /* laid out as model->params.data */
+    keel_sparse_grad sparse; /* of the table */
+    float *grads;            /* laid out as model->params.data */
     keel_arena arena;
     double part[KEEL_N_LOSSES]; /* each a share of the batch's mean */
 } keel_loss_shard;

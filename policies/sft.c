@@ -131,10 +131,9 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     keel_builtin *model = NULL;
     KEEL_TRY(load_spec(run, err));
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
-    KEEL_TRY(keel__builtin_survey(run->store, run->split, &run->survey, err));
+    KEEL_TRY(keel__builtin_survey(run->store, run->split, &run->survey, run->content, err));
     KEEL_TRY(keel__builtin_choose_space(&run->survey, &run->config, run->split, &space, err));
     KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
-    KEEL_TRY(keel_store_content_hash(run->store, run->split, run->content, err));
     KEEL_TRY(identify(run, err));
     KEEL_TRY(hold_out(run, err));
     KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
@@ -142,7 +141,8 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     run->tuning = (keel_tuning){.store = run->store, .pool = pool, .survey = &run->survey, .model = model};
     KEEL_TRY(keel_store_conversation_ids(run->store, run->split, &run->ids, &run->tuning.count, err));
     run->tuning.ids = run->ids;
-    return KEEL_OK;
+    run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
+    return run->tuning.kept ? KEEL_OK : no_memory(err);
 }
 
 /* ---- tuning ---- */
@@ -160,9 +160,9 @@ static keel_status tune(sft *run, const char *metrics_path, keel_err *err) {
     KEEL_TRY(keel__builtin_count(&run->tuning, (const keel_builtin *)run->from, err));
     start_layers(run);
     KEEL_TRY(keel__builtin_fit_heads(&run->tuning, err));
-    KEEL_TRY(keel__builtin_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
-                                 &run->updates, err));
-    return keel__builtin_scale(&run->tuning, err);
+    KEEL_TRY(keel__builtin_scale(&run->tuning, err));
+    return keel__builtin_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
+                               &run->updates, err);
 }
 
 /* ---- what comes out ---- */
@@ -215,6 +215,7 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
     keel_lock_release(&run.lock);
     keel_base_close(run.from);
     if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
+    keel_arena_free(&run.tuning.memory);
     keel_free(run.ids);
     keel_arena_free(&run.arena);
     return status;

@@ -314,6 +314,38 @@ static void matrix_products_take_all_transpositions_and_empty_sums(void **state)
     assert_true(kept[0] == 2);
 }
 
+static void tanh_is_within_four_units_in_the_last_place(void **state) {
+    (void)state;
+    for (double x = 1e-30; x < 100; x *= 1.001)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            float got = (float)(sign * x);
+            double expected = tanh((double)got);
+            keel_tanh(&got, 1);
+            if (fabs((double)got - expected) > 4 * ldexp(1, ilogb(expected) - 23))
+                fail_msg("tanh of %.9g: %.9g, expected %.9g", sign * x, (double)got, expected);
+        }
+    float odd[] = {0, -0.0f, INFINITY, -INFINITY, NAN};
+    keel_tanh(odd, 5);
+    assert_true(odd[0] == 0 && !signbit(odd[0]) && odd[1] == 0 && signbit(odd[1]));
+    assert_true(odd[2] == 1 && odd[3] == -1 && isnan(odd[4]));
+}
+
+static void a_matrix_times_a_vector_is_the_product_with_one_column(void **state) {
+    (void)state;
+    enum { ROWS = 9, COLS = 21, LDA = 23 };
+    static const float betas[] = {0, 1, 2};
+    float a[ROWS * LDA], x[COLS], y[ROWS], got[ROWS];
+    keel_rng rng = keel_rng_stream(1, "vector", 0);
+    for (size_t i = 0; i < ROWS * LDA; ++i) a[i] = (float)keel_rng_normal(&rng);
+    for (size_t i = 0; i < COLS; ++i) x[i] = (float)keel_rng_normal(&rng);
+    for (size_t b = 0; b < 3; ++b) {
+        for (size_t m = 0; m < ROWS; ++m) y[m] = got[m] = (float)m;
+        keel_gemm(false, false, ROWS, 1, COLS, 1, a, LDA, x, 1, betas[b], y, 1);
+        keel_gemv(ROWS, COLS, a, LDA, x, betas[b], got);
+        for (size_t m = 0; m < ROWS; ++m) assert_true(fabs((double)got[m] - (double)y[m]) < 1e-4);
+    }
+}
+
 /* One of y = op(a) op(b) / 2 + 2 y, each with room between its rows, where element i of y was i. */
 static void check_product(keel_rng *rng, bool ta, bool tb, size_t m, size_t n, size_t k) {
     static float a[1 << 18], b[1 << 18], y[1 << 18];
@@ -375,6 +407,8 @@ int main(void) {
         TEST(cross_entropies_follow_their_formulas),
         TEST(losses_stay_finite_at_extreme_logits),
         TEST(matrix_products_take_all_transpositions_and_empty_sums),
+        TEST(a_matrix_times_a_vector_is_the_product_with_one_column),
+        TEST(tanh_is_within_four_units_in_the_last_place),
         TEST(matrix_products_beyond_a_tile_are_their_sums),
         TEST(operations_on_no_rows_give_no_rows),
     };

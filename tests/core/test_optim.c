@@ -86,59 +86,6 @@ static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **st
     keel_params_free(&params);
 }
 
-static keel_sparse_grad *sparse_gradient(keel_tape *tape, size_t rows, size_t cols, const uint32_t *id,
-                                         size_t count) {
-    static const float weight[] = {1, 0.5f, -2};
-    static const int32_t offsets[] = {0, 3};
-    assert_int_equal(count, 3);
-    static float table[1000];
-    keel_tape_reset(tape);
-    keel_sparse_grad *grad;
-    assert_int_equal(keel_sparse_grad_open(&grad, rows, cols, NULL), KEEL_OK);
-    keel_tensor *bag = keel_op_embedding_bag(tape, table, rows, cols, id, weight, offsets, 1, grad);
-    assert_int_equal(keel_tape_backward(tape, keel_op_sum(tape, bag, 1), NULL), KEEL_OK);
-    return grad;
-}
-
-static void lazy_adam_moves_touched_rows_as_adam_would_and_no_others(void **state) {
-    (void)state;
-    enum { ROWS = 9, COLS = 5 };
-    static const uint32_t id[] = {8, 2, 5};
-    keel_tape *tape;
-    assert_int_equal(keel_tape_open(&tape, NULL), KEEL_OK);
-    keel_params dense;
-    keel_adam adam, lazy;
-    keel_adam_config config = keel_adam_defaults();
-    config.weight_decay = 0.01;
-    keel_param table[] = {{"table", ROWS, COLS, KEEL_INIT_NORMAL, 1, true}};
-    assert_int_equal(keel_params_make(&dense, table, 1, NULL), KEEL_OK);
-    assert_int_equal(keel_adam_open(&adam, dense.size, NULL), KEEL_OK);
-    assert_int_equal(keel_adam_open(&lazy, ROWS * COLS, NULL), KEEL_OK);
-    keel_rng rng = keel_rng_stream(1, "table", 0);
-    keel_params_init(&dense, &rng);
-    float moved[ROWS * COLS], before[ROWS * COLS], grads[48] = {0};
-    memcpy(moved, dense.data, sizeof moved), memcpy(before, dense.data, sizeof before);
-    for (size_t c = 0; c < COLS; ++c)
-        grads[8 * COLS + c] = 2, grads[2 * COLS + c] = 1, grads[5 * COLS + c] = -4; /* of two shards */
-    for (size_t step = 0; step < 3; ++step) {
-        keel_adam_step(&adam, &config, &dense, grads, 1);
-        keel_sparse_grad *grad[2] = {sparse_gradient(tape, ROWS, COLS, id, 3),
-                                     sparse_gradient(tape, ROWS, COLS, id, 3)};
-        lazy.steps++;
-        for (size_t part = 0; part < 4; ++part) /* more parts than two rows each */
-            keel_adam_step_rows(&lazy, &config, moved, grad, 2, 1, part, 4);
-        for (size_t s = 0; s < 2; ++s) keel_sparse_grad_close(grad[s]);
-    }
-    assert_int_equal(lazy.steps, 3);
-    for (size_t r = 0; r < ROWS; ++r) {
-        const float *expected = r == 2 || r == 5 || r == 8 ? dense.data : before;
-        assert_memory_equal(moved + r * COLS, expected + r * COLS, COLS * sizeof *moved);
-    }
-    keel_adam_close(&adam), keel_adam_close(&lazy);
-    keel_params_free(&dense);
-    keel_tape_close(tape);
-}
-
 static void polyak_moves_the_target_by_tau(void **state) {
     (void)state;
     float target[3] = {1, 2, 3}, online[3] = {3, 2, -1};
@@ -183,7 +130,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_takes_the_steps_worked_out_by_hand),
         cmocka_unit_test(adamw_follows_its_twin_and_decays_only_what_the_table_says),
-        cmocka_unit_test(lazy_adam_moves_touched_rows_as_adam_would_and_no_others),
         cmocka_unit_test(polyak_moves_the_target_by_tau),
         cmocka_unit_test(an_updates_bits_do_not_depend_on_the_width_of_vectors),
     };

@@ -24,7 +24,7 @@ static int set_up(void **state) {
     if (!scratch_make(folder, "sft")) return -1;
     if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     if (keel_options_defaults(keel_builtin_options, &config, &err) != KEEL_OK) return -1;
-    config.min_updates = 200;
+    config.min_updates = 300;
     config.buckets = 4096;
     config.dim = config.features = 16;
     return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;

@@ -11,7 +11,8 @@ Per text, fastText splits at white space, takes each word's n-grams from its dic
 anew) and averages rows. Keel folds case and compatibility forms, splits at Unicode word boundaries, hashes all n-grams,
 drops repeated ones, weighs them by tf-idf, adds up rows and applies a layer and the head. Beside get_sentence_vector
 (an average alone) stands fastText's predict over all lines at once in C++ (average, head, probabilities).
-Tuning: fastText goes down the gradient of each text at once, without moments; Keel takes AdamW steps on batches of 32.
+Tuning: fastText goes down the gradient of each text at once; Keel down that of a batch of 32, through
+a layer of 64 x 256 between embeddings and labels (AdamW), and it hashes its store's content.
 Both include counting n-grams and saving the model; Keel reads its texts from its store, fastText from the file.
 
 One thread: processor time; two threads: wall time (fastText encodes in two processes). Rounds are interleaved.
