@@ -16,7 +16,10 @@
  *
  * A checkpoint whose effective sample size is under 30 (whole conversations), or whose Q diverges, cannot be
  * chosen; if none can, the last is kept. The base has seen the held-out part where it was tuned on the whole
- * split: tune it on the rest alone to be strict. */
+ * split: tune it on the rest alone to be strict.
+ *
+ * It is there for runs that go wrong. One that goes well loses what the part could have taught, and may lose
+ * a better checkpoint that strays too far from the log to be vouched for. */
 #ifndef KEEL_RL_VALIDATE_H
 #define KEEL_RL_VALIDATE_H
 
