@@ -80,15 +80,15 @@ keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_con
 }
 
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err) {
-    size_t cells;
+    size_t bytes;
     keel_arena *arena = &model->arena;
-    if (!keel_size_mul(rows, (size_t)model->config.dim, &cells)) return no_memory(err);
+    if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes)) return no_memory(err);
     model->rows = rows;
     model->row_of = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->row_of);
     model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
     model->log_frequency = keel_arena_calloc(arena, rows, sizeof *model->log_frequency);
-    model->table = keel_arena_calloc(arena, cells, sizeof *model->table);
+    model->table = keel_arena_alloc(arena, bytes);
     bool good = model->row_of && model->bucket_of && model->frequency && model->log_frequency && model->table;
     return good ? KEEL_OK : no_memory(err);
 }

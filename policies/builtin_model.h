@@ -86,7 +86,7 @@ extern const keel_base_kind keel__builtin_kind;
 keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_config *config,
                                keel_action_space space, const char *const *acts, size_t n_acts,
                                keel_err *err);
-/* Room for `rows` rows of table, and maps; bucket_of and frequency are to be filled, then
+/* Room for `rows` rows of table, and maps; bucket_of, frequency and table are to be filled, then
  * keel__builtin_index. */
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
 void keel__builtin_index(keel_builtin *model); /* row_of and log_frequency from these */

@@ -213,9 +213,9 @@ static void add_product(double *sum, double x, const float *weight, size_t n_hea
 
 void keel_heads_logits(const keel_heads *heads, const keel_heads_row *row, int64_t group, float *logits) {
     const float *weight = weights_for(heads, group);
-    size_t n = heads->n_heads;
+    size_t n = heads->n_heads, n_ids = heads->used > 0 ? row->n_ids : 0; /* unfitted heads know none */
     double square = 0, sum[KEEL_HEADS_MAX] = {0};
-    for (size_t i = 0; i < row->n_ids; i++) {
+    for (size_t i = 0; i < n_ids; i++) {
         int32_t column = row->id[i] < heads->n_ids ? heads->column_of[row->id[i]] : -1;
         double idf = (double)heads->idf[column >= 0 ? (size_t)column : heads->used];
         square += idf * idf;

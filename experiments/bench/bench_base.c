@@ -7,9 +7,9 @@
  * One line: texts, MB and words of FILE, seconds, passes over FILE (epochs, or what fitted into SECONDS),
  * n-grams a text, and the share of the floor: embedding rows that must be read (tuning: read for the forward
  * pass, read and written for the step, as if no two texts of a batch shared one), over the rate at which this
- * thread reads rows of a table of that size. Alone a thread is timed by its own processor
- * time, so that others on the machine count for little, nor what OpenBLAS's idle threads spin away in the
- * first tenth of a second of any process. */
+ * thread reads rows of a table of that size. Alone a thread is timed by its own processor time, so that
+ * others on the machine count for little, nor what OpenBLAS's idle threads spin away in the first tenth of a
+ * second of any process. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
