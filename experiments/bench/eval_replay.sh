@@ -3,13 +3,13 @@
 #
 #     eval_replay.sh KEEL [DECISIONS]      KEEL is the program, with bench_cql_step beside it; default: 100,000
 #
-# The log is simulated (4.3 decisions a conversation), encoded to 64 features, and judged by a policy of MLP(256, 256); some
+# The log is simulated (4.6 decisions a conversation), encoded to 64 features, and judged by a policy of MLP(256, 256); some
 # 1 KB of disk a decision, in a folder below TMPDIR that is removed again. The floor: the bytes of the features over the rate
 # at which the store's file is read, and the multiply-adds of the policy's network over the rate of SGEMM that bench_cql_step
 # prints, as if nothing else were to be done. Seconds are of the processor; files are in the system's cache.
 set -eu
 keel=$(realpath "$1")
-episodes=$((${2:-100000} * 10 / 43))
+episodes=$((${2:-100000} * 10 / 46))
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT INT TERM
 cd "$folder"

@@ -3,10 +3,10 @@
 #
 #   larger_than_memory.sh KEEL                          a quick one, in a folder that is removed again (half a minute)
 #   larger_than_memory.sh KEEL make FOLDER EPISODES     FOLDER/s.db: splits x1, x10, x100 of EPISODES, 10 and 100 times as
-#                                                       many conversations (4.3 transitions each), encoded to 384 features
+#                                                       many conversations (4.6 transitions each), encoded to 384 features
 #   larger_than_memory.sh KEEL measure FOLDER MB SPLIT...
 #
-# 5 million transitions: make FOLDER 10600, then measure FOLDER 256 x1 x10 x100; 15 GB of disk, some ten minutes alone.
+# 5 million transitions: make FOLDER 11000, then measure FOLDER 128 x1 x10 x100; 15 GB of disk, some ten minutes alone.
 set -eu
 keel=$(realpath "$1")
 
