@@ -1,6 +1,7 @@
 /* Tuning the encoder: minibatches of conversations, sharded; AdamW on the layers, plain gradient descent on
- * the embeddings. The order of an epoch and all that is drawn in an update depend on the seed and its number
- * alone, so that a checkpoint is parameters, moments and the number of updates done. */
+ * the embeddings, as fastText has it (Joulin et al. 2017). The order of an epoch and all that is drawn in an
+ * update depend on the seed and its number alone, so that a checkpoint is parameters, moments and the number
+ * of updates done. */
 #include <math.h>
 #include <string.h>
 

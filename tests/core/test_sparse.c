@@ -72,11 +72,12 @@ static void what_is_owed_adds_up_to_the_dense_gradient(void **state) {
 /* The table in parts, in any order, moves as a plain loop in double precision moves it as a whole. */
 static void what_is_owed_is_taken_off_the_rows_however_the_table_is_parted(void **state) {
     (void)state;
-    enum { WAYS = 4 };
+    enum { WAYS = 4, BAGS = 3, TERMS = 30 };
     static const size_t parts[WAYS] = {1, 2, 5, ROWS + 4};
-    static float table[WAYS][ROWS * COLS];
+    static const int32_t offsets[BAGS + 1] = {0, 11, 11, TERMS};
+    static float table[WAYS][ROWS * COLS], weight[MOST][TERMS], slope[MOST][BAGS * COLS];
+    static uint32_t id[MOST][TERMS];
     static double expected[ROWS * COLS];
-    operation one[MOST];
     keel_owed_bags owed[MOST];
     keel_rng rng = keel_rng_stream(3, "programs", 0);
     const keel_sparse_grad grad = {ROWS, COLS, MOST, MOST, owed};
@@ -85,12 +86,16 @@ static void what_is_owed_is_taken_off_the_rows_however_the_table_is_parted(void 
         expected[i] = (double)table[0][i];
     }
     for (size_t i = 0; i < MOST; ++i) {
-        draw(&one[i], &rng);
-        for (size_t j = 0; j < BAG; ++j) one[i].weight[j] = (float)keel_rng_normal(&rng);
-        owed[i] = (keel_owed_bags){1, one[i].offsets, one[i].id, one[i].weight, one[i].slope};
-        for (int32_t j = 0; j < one[i].offsets[1]; ++j)
+        owed[i] = (keel_owed_bags){BAGS, offsets, id[i], weight[i], slope[i]};
+        for (size_t k = 0; k < BAGS * COLS; ++k) slope[i][k] = (float)keel_rng_normal(&rng);
+        for (size_t j = 0; j < TERMS; ++j) {
+            id[i][j] = (uint32_t)keel_rng_below(&rng, ROWS);
+            weight[i][j] = (float)keel_rng_normal(&rng);
+            size_t bag = j < 11 ? 0 : 2;
             for (size_t c = 0; c < COLS; ++c)
-                expected[one[i].id[j] * COLS + c] -= 0.3 * (double)one[i].weight[j] * (double)one[i].slope[c];
+                expected[id[i][j] * COLS + c] -=
+                    0.3 * (double)weight[i][j] * (double)slope[i][bag * COLS + c];
+        }
     }
     for (size_t w = 0; w < WAYS; ++w)
         for (size_t part = parts[w]; part-- > 0;)

@@ -316,6 +316,41 @@ static void decisions_out_of_order_are_refused(void **state) {
     assert_int_equal(keel_store_add_conversation(store, &rich, false, "f", NULL, &err), KEEL_E_INVALID);
 }
 
+/* Decisions and candidates come by one query: none of them may take another's. */
+static void decisions_keep_their_own_candidates_be_they_none_or_many(void **state) {
+    (void)state;
+    enum { DECISIONS = 4, MOST = 20 };
+    static const size_t count[DECISIONS] = {2, 0, MOST, 1};
+    keel_turn turns[DECISIONS + 1];
+    keel_decision decisions[DECISIONS];
+    keel_candidate candidates[DECISIONS][MOST] = {{{0}}};
+    char text[DECISIONS][MOST][16];
+    keel_conversation conversation = {.source = "chat",
+                                      .external_id = "c",
+                                      .n_turns = DECISIONS + 1,
+                                      .turns = turns,
+                                      .n_decisions = DECISIONS,
+                                      .decisions = decisions};
+    for (size_t i = 0; i <= DECISIONS; i++)
+        turns[i] = (keel_turn){.role = i ? KEEL_ROLE_ASSISTANT : KEEL_ROLE_USER, .text = "said"};
+    for (size_t i = 0; i < DECISIONS; i++) {
+        decisions[i] = (keel_decision){.turn = i + 1, .n_candidates = count[i], .candidates = candidates[i]};
+        for (size_t k = 0; k < count[i]; k++) {
+            snprintf(text[i][k], sizeof text[i][k], "%zu of %zu", k, i);
+            candidates[i][k] = (keel_candidate){.text = text[i][k], .taken = k == 0};
+        }
+    }
+    add(&conversation);
+    const keel_conversation *there = get("c");
+    assert_int_equal(there->n_decisions, DECISIONS);
+    for (size_t i = 0; i < DECISIONS; i++) {
+        assert_int_equal(there->decisions[i].turn, i + 1);
+        assert_int_equal(there->decisions[i].n_candidates, count[i]);
+        for (size_t k = 0; k < count[i]; k++)
+            assert_string_equal(there->decisions[i].candidates[k].text, text[i][k]);
+    }
+}
+
 static void the_content_hash_ignores_order_and_split_but_no_content(void **state) {
     (void)state;
     char hashes[3][65];
@@ -601,6 +636,7 @@ int main(void) {
         TEST(merging_adds_candidates_and_drops_features_that_no_longer_fit),
         TEST(a_name_that_two_sources_share_must_say_which),
         TEST(decisions_out_of_order_are_refused),
+        TEST(decisions_keep_their_own_candidates_be_they_none_or_many),
         TEST(the_content_hash_ignores_order_and_split_but_no_content),
         TEST(a_label_never_replaces_one_of_higher_authority),
         TEST(what_is_no_judgement_is_refused),

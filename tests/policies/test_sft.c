@@ -6,7 +6,7 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "policies/base.h"
-#include "policies/builtin.h"
+#include "policies/builtin_model.h"
 #include "policies/sft.h"
 
 static char folder[256];
@@ -270,6 +270,43 @@ static void what_a_base_reads_cannot_be_changed_when_it_is_tuned_further(void **
     assert_ok(tune_from(scratch_path(folder, "first"), in("second"), 1));
 }
 
+/* The preference head is taught by feedback where both responses have it, whichever was taken. */
+static void better_feedback_is_preferred_to_what_was_taken(void **state) {
+    (void)state;
+    enum { PAIRS = 40 };
+    keel_base *base = NULL;
+    keel_arena arena = {0};
+    keel_features features;
+    keel_turn turn = {.role = KEEL_ROLE_USER, .text = "How do I bake bread?"};
+    keel_candidate candidates[2] = {{.text = "Mix flour and water, then wait.", .feedback = {true, 1}},
+                                    {.text = "No idea whatsoever.", .feedback = {true, -1}, .taken = true}};
+    keel_decision decision = {.turn = 1, .n_candidates = 2, .candidates = candidates};
+    keel_conversation conversation = {.source = "chat",
+                                      .split = "train",
+                                      .n_turns = 1,
+                                      .turns = &turn,
+                                      .n_decisions = 1,
+                                      .decisions = &decision};
+    assert_ok(keel_store_begin(store, &err));
+    for (size_t i = 0; i < PAIRS; i++) {
+        char id[16];
+        keel_added added;
+        snprintf(id, sizeof id, "f%zu", i);
+        conversation.external_id = id;
+        assert_ok(keel_store_add_conversation(store, &conversation, false, "test", &added, &err));
+    }
+    assert_ok(keel_store_commit(store, &err));
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    conversation.external_id = "new";
+    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &features, &err));
+    const float *good = features.candidates + KEEL_HEAD_PREFERENCE, *bad = good + base->candidate_dim;
+    if (*good <= *bad)
+        fail_msg("preference %g of what was liked, %g of what was not", (double)*good, (double)*bad);
+    keel_arena_free(&arena);
+    keel_base_close(base);
+}
+
 /* Labels, models, risk and what comes later are not inputs. */
 static void features_depend_on_nothing_but_what_was_said_before(void **state) {
     (void)state;
@@ -447,6 +484,7 @@ int main(void) {
         TEST(too_many_acts_are_an_error_with_a_way_out),
         TEST(a_base_can_be_tuned_further),
         TEST(what_a_base_reads_cannot_be_changed_when_it_is_tuned_further),
+        TEST(better_feedback_is_preferred_to_what_was_taken),
         TEST(features_depend_on_nothing_but_what_was_said_before),
         TEST(a_late_decision_takes_no_more_memory_than_an_early_one),
         TEST(acts_of_long_ago_are_forgotten),
