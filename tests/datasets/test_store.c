@@ -324,7 +324,7 @@ static void decisions_keep_their_own_candidates_be_they_none_or_many(void **stat
     keel_turn turns[DECISIONS + 1];
     keel_decision decisions[DECISIONS];
     keel_candidate candidates[DECISIONS][MOST] = {{{0}}};
-    char text[DECISIONS][MOST][16];
+    char text[DECISIONS][MOST][48];
     keel_conversation conversation = {.source = "chat",
                                       .external_id = "c",
                                       .n_turns = DECISIONS + 1,
