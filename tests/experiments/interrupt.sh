@@ -4,14 +4,19 @@
 # is given, as in STOP_WITHIN=1000: the tests of every day do not depend on how busy a machine is.
 . "$(dirname "$0")/program.sh"
 limit=${STOP_WITHIN:-60000}
+slower=${SLOWER:-1} # times as slowly as usual the program begins: a signal that comes before is not its to answer
 
-# stop SIGNAL SECONDS ARGS...: keel ARGS, asked to stop after so long. It may have been done by then.
+# When it is asked to stop.
+after() { sleep "$(awk "BEGIN { print $1 * $slower }")"; }
+while_it_waits() { sleep "${SLOWER:+2}.5"; } # it does for five seconds
+
+# stop SIGNAL MOMENT ARGS...: keel ARGS, asked to stop at that moment. It may have been done by then.
 stop() {
-    signal=$1 seconds=$2
+    signal=$1 moment=$2
     shift 2
     "$KEEL" "$@" --quiet >out.txt 2>err.txt &
     child=$!
-    sleep "$seconds"
+    $moment
     began=$(date +%s%N)
     kill -"$signal" $child 2>/dev/null || true
     status=0
@@ -28,8 +33,8 @@ stop() {
 stopped=
 through() {
     for when in 0.03 0.15; do
-        stop INT $when "$@"
-        stop TERM $when "$@"
+        stop INT "after $when" "$@"
+        stop TERM "after $when" "$@"
     done
     expect "$1 goes on after it was stopped" 0 "" "$@" --quiet
 }
@@ -61,7 +66,7 @@ chat 40 en >one.jsonl
 chat 40 zh | sed 's/"id": "c/"id": "z/' >two.jsonl
 "$KEEL" import --store t.db --format chat one.jsonl --quiet >/dev/null
 hold t.db
-stop TERM 0.5 import --store t.db --format chat two.jsonl 9>&-
+stop TERM while_it_waits import --store t.db --format chat two.jsonl 9>&-
 grep -q "waiting for another process" err.txt || fail "who waits for the store stops too: $(cat err.txt)"
 expect "after five seconds the second says that the store is in use" 1 "in use by another process" import --store t.db --format chat two.jsonl --quiet
 if [ -r /proc/locks ]; then grep -q "($holder)" err.txt || fail "it names process $holder: $(cat err.txt)"; fi
