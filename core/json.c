@@ -213,6 +213,7 @@ static keel_status print_value(const printer *p, const cJSON *value, int depth) 
 
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err) {
     printer p = {buf, pretty, err};
+    if (!value) return keel_fail(err, KEEL_E_NOMEM, "keel_json_print", "no memory for the JSON value");
     KEEL_TRY(print_value(&p, value, 0));
     if (pretty) keel_buf_append(buf, "\n", 1);
     return buf->failed ? keel_fail(err, KEEL_E_NOMEM, "keel_json_print", "no memory for the JSON text")

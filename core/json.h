@@ -45,7 +45,8 @@ keel_status keel_json_object(const cJSON *object, const char *key, bool required
                              const char *where, keel_err *err);
 
 /* Prints into buf (appended); numbers in the shortest form that reads back to the same double, non-finite
- * ones as null. pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID. */
+ * ones as null. pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID, a
+ * value that could not be made (NULL) KEEL_E_NOMEM. */
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err);
 keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err *err); /* pretty, atomic */
 

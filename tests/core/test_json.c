@@ -247,6 +247,13 @@ static void numbers_print_in_the_shortest_form_that_reads_back(void **state) {
     }
 }
 
+static void a_value_that_could_not_be_made_is_not_printed(void **state) {
+    (void)state;
+    keel_buf buf = {0};
+    assert_int_equal(keel_json_print(NULL, false, &buf, NULL), KEEL_E_NOMEM);
+    assert_null(buf.data);
+}
+
 static void what_is_printed_reads_back_the_same(void **state) {
     (void)state;
     const char *text =
@@ -366,6 +373,7 @@ int main(void) {
         cmocka_unit_test(every_prefix_and_every_changed_byte_is_survived),
         cmocka_unit_test(look_ups_are_typed_and_case_sensitive),
         cmocka_unit_test(numbers_print_in_the_shortest_form_that_reads_back),
+        cmocka_unit_test(a_value_that_could_not_be_made_is_not_printed),
         cmocka_unit_test(what_is_printed_reads_back_the_same),
         cmocka_unit_test(values_in_an_arena_are_the_same_and_need_no_freeing),
         cmocka_unit_test(an_array_is_read_item_by_item_as_strictly_as_at_once),
