@@ -24,6 +24,9 @@ stop() {
     took=$((($(date +%s%N) - began) / 1000000))
     [ $took -le "$limit" ] || fail "$1 stops within $limit ms of SIG$signal, not after $took ms"
     [ $status != 0 ] || return 0
+    # On a busy machine the signal may come before the program itself has begun, and then kills it, as it should.
+    # That this is not all that ever happens is checked below.
+    [ "$status" != 143 ] || [ -s err.txt ] || return 0
     stopped="$stopped $1"
     [ $status = 1 ] || fail "$1 exits with 1 on SIG$signal, not $status: $(cat err.txt)"
     grep -q "same command" err.txt || fail "$1 says how to go on after SIG$signal: $(cat err.txt)"
