@@ -200,7 +200,8 @@ static keel_status write_marker(const keel_step *step, keel_cli *cli, const char
     keel_json_add(marker, "argv", argv);
     cJSON_AddStringToObject(marker, "key", key);
     if (gate) cJSON_AddStringToObject(marker, "gate", gate);
-    if (cli->result) cJSON_AddItemReferenceToObject(marker, "result", cli->result);
+    /* Not cJSON_AddItemReferenceToObject, which without memory for the key loses the reference. */
+    if (cli->result) keel_json_add(marker, "result", cJSON_CreateObjectReference(cli->result->child));
     keel_status status = keel_cli_check_result(cli, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, marker, err);
     cJSON_Delete(marker);
