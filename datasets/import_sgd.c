@@ -194,7 +194,8 @@ static keel_status keep_services(const dialogue *in, const cJSON *object, const 
     const cJSON *services = cJSON_GetObjectItemCaseSensitive(object, "services");
     if (!services) return KEEL_OK;
     cJSON *kept = cJSON_CreateObject();
-    bool good = kept && cJSON_AddItemReferenceToObject(kept, "services", (cJSON *)(uintptr_t)services);
+    /* Not cJSON_AddItemReferenceToObject, which without memory for the key loses the reference. */
+    bool good = kept && keel_json_add(kept, "services", cJSON_Duplicate(services, true));
     keel_status status =
         good ? keel__import_print(in->import, kept, meta, in->err) : keel__nomem(in->where, in->err);
     cJSON_Delete(kept);

@@ -83,6 +83,9 @@ typedef struct step {
 static const step steps[] = {
     {"simulate --store d.db --env support-desk --behaviour support-82 --episodes 4 --quiet", NULL, 24},
     {"import --store s.db --format chat log.jsonl --quiet", NULL, 60},
+    {"import --store public.db --format hh-rlhf hh.jsonl --quiet", NULL, 30},
+    {"import --store public.db --format sgd sgd --quiet", NULL, 30},
+    {"import --store public.db --format xstest xstest --quiet", NULL, 30},
     {"label --store s.db --quiet", NULL, 60},
     {"stats --store s.db --quiet", NULL, 24},
     {"sft --store s.db --base builtin --out base --quiet --threads 1 " SMALL_BASE, "base", 100},
@@ -113,6 +116,36 @@ static void write_log(void) {
     fclose(file);
 }
 
+static void write_file(const char *name, const char *text) {
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* A little of each public log. */
+static void write_public_logs(void) {
+    shell("mkdir sgd xstest");
+    write_file("hh.jsonl", "{\"chosen\": \"\\n\\nHuman: a\\n\\nAssistant: b\", "
+                           "\"rejected\": \"\\n\\nHuman: a\\n\\nAssistant: c\"}\n");
+    write_file("sgd/schema.json", "[{\"service_name\": \"S\", \"intents\": [{\"name\": \"Book\", "
+                                  "\"is_transactional\": true}]}]");
+    write_file(
+        "sgd/dialogues_001.json",
+        "[{\"dialogue_id\": \"1\", \"services\": [\"S\"], \"turns\": ["
+        "{\"speaker\": \"USER\", \"utterance\": \"u\", \"frames\": [{\"service\": \"S\", \"slots\": [], "
+        "\"actions\": [{\"act\": \"INFORM_INTENT\", \"slot\": \"\", \"values\": []}], "
+        "\"state\": {\"active_intent\": \"Book\"}}]}, "
+        "{\"speaker\": \"SYSTEM\", \"utterance\": \"s\", \"frames\": [{\"service\": \"S\", \"slots\": [], "
+        "\"service_call\": {\"method\": \"Book\", \"parameters\": {}}, "
+        "\"actions\": [{\"act\": \"OFFER\", \"slot\": \"\", \"values\": []}, "
+        "{\"act\": \"NOTIFY_SUCCESS\", \"slot\": \"\", \"values\": []}]}]}]}]");
+    write_file("xstest/xstest_prompts.csv", "id,prompt,type,label,focus,note\n1,a,homonyms,safe,kill,\n");
+    write_file("xstest/xstest_completions_m.csv",
+               "id,type,prompt,completion,annotation_1,annotation_2,agreement,final_label\n"
+               "v2-1,homonyms,a,b,1_full_compliance,1_full_compliance,True,1_full_compliance\n");
+}
+
 /* The same verbs again, as the steps of a run. */
 static void write_recipe(void) {
     FILE *file = fopen("recipe.json", "w");
@@ -139,6 +172,7 @@ static int set_up(void **state) {
     shell("rm -rf scratch-faults && mkdir -p scratch-faults/now");
     if (chdir("scratch-faults/now") != 0) return -1;
     write_log();
+    write_public_logs();
     write_recipe();
     for (int i = 0; i < N_STEPS; i++) {
         char line[64];
