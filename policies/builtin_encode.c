@@ -20,7 +20,7 @@ keel_heads_row keel__builtin_state_row(const keel_sample *sample) {
 }
 
 keel_heads_row keel__builtin_candidate_row(const keel_sample_candidate *candidate) {
-    const keel_bag *text = &candidate->field[KEEL_FIELD_TEXT - KEEL_FIELD_TEXT];
+    const keel_bag *text = &candidate->field[0]; /* KEEL_FIELD_TEXT, the first of its own */
     return (keel_heads_row){.id = text->row, .n_ids = text->count, .dense = candidate->extra};
 }
 

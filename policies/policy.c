@@ -246,7 +246,8 @@ keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_RE
             return keel_fail(err, KEEL_E_INVALID, "weights",
                              "%s: expected 0, since its log never had it, got %g", keel_reward_name(k),
                              weight[k]);
-    bool own = memcmp(weight, policy->own_weight, sizeof policy->own_weight) == 0;
+    bool own = true;
+    for (int k = 0; k < KEEL_N_REWARDS; k++) own = own && weight[k] == policy->own_weight[k];
     policy->beta = own ? policy->own_beta : keel_weighting_beta(policy->lattice_beta, weight);
     memcpy(policy->weight, weight, sizeof policy->weight);
     return KEEL_OK;

@@ -62,7 +62,10 @@ static double log_gamma(double x) {
     static const double series[] = {1. / 156,  -691. / 360360, 1. / 1188, -1. / 1680,
                                     1. / 1260, -1. / 360,      1. / 12};
     double steps = 1, sum = 0;
-    for (; x < 10; ++x) steps *= x;
+    while (x < 10) {
+        steps *= x;
+        x += 1;
+    }
     for (size_t i = 0; i < sizeof series / sizeof *series; ++i) sum = sum / (x * x) + series[i];
     return (x - 0.5) * log(x) - x + 0.9189385332046727418 /* ln sqrt(2 pi) */ + sum / x - log(steps);
 }

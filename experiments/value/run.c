@@ -13,8 +13,9 @@ size_t value_run_count(const value_config *config) {
 
 void value_run_name(const value_config *config, size_t number, value_run *out) {
     const size_t seeds = (size_t)config->seeds, cell = number / seeds;
-    *out = (value_run){.n = (double)config->n.items[cell / config->eps.count],
-                       .eps = (double)config->eps.items[cell % config->eps.count] / 100,
+    const size_t size = cell / config->eps.count, behaviour = cell % config->eps.count;
+    *out = (value_run){.n = (double)config->n.items[size],
+                       .eps = (double)config->eps.items[behaviour] / 100,
                        .seed = (double)config->first_seed + (double)(number % seeds)};
 }
 
