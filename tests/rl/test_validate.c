@@ -31,7 +31,7 @@ static void add_tasks(keel_store *store, size_t count) {
         const char *const users[] = {i % 2 ? "u1" : "u2", "u3"};
         keel_candidate candidates[2];
         bool done = false;
-        char id[16];
+        char id[32];
         for (size_t d = 0; d < 2; ++d) {
             size_t act = (size_t)keel_rng_below(&rng, 3);
             done = done || act == 2;
@@ -236,20 +236,24 @@ static keel_status interrupt_run(world *w, size_t lines, keel_err *err) {
     return status;
 }
 
-/* Stopped after each of the first lines in turn: between points, while one is judged, after the last step. */
+/* Stopped after each of the first lines in turn: between points, while one is judged, after the last step;
+ * or, where the lines are there from the time before, even while the log is read, which has no step to tell
+ * of. */
 static void an_interrupted_choice_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     world w = open_world("validate-resume", 400);
-    size_t stopped = 0;
+    size_t stopped = 0, told_how = 0;
     MUST(train(&w, "a", 2, err));
     keel_status status = KEEL_E_INTERRUPTED;
     for (size_t lines = 1; lines < 14 && status == KEEL_E_INTERRUPTED; ++lines) {
         keel_err error = {0};
         status = interrupt_run(&w, lines, &error);
         stopped += status == KEEL_E_INTERRUPTED;
-        if (status == KEEL_E_INTERRUPTED) assert_non_null(strstr(error.hint, "again"));
+        if (status != KEEL_E_INTERRUPTED || !strstr(error.message, "training stopped")) continue;
+        assert_non_null(strstr(error.hint, "again"));
+        told_how++;
     }
-    assert_true(stopped > 4);
+    assert_true(stopped > 4 && told_how > 0);
     if (status != KEEL_OK) MUST(train(&w, "b", 1, err));
     assert_same_run(&w, "a", "b");
     close_world(&w);
