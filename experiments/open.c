@@ -113,6 +113,9 @@ keel_status keel_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *
     if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS)
         return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "this policy (%s) has no Q of safety",
                          policy->algorithm);
+    if (!(policy->safety_floor > -INFINITY))
+        return keel_fail(err, KEEL_E_USAGE, "--safety-floor",
+                         "this policy's log told nothing of safety, so its Q of safety means nothing");
     policy->safety_floor = floor_given;
     return KEEL_OK;
 }

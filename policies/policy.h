@@ -25,7 +25,8 @@ typedef struct keel_policy {
      * the lattice's betas. */
     bool covered[KEEL_N_REWARDS];
     double own_weight[KEEL_N_REWARDS], own_beta, lattice_beta[KEEL_N_LATTICE];
-    double safety_floor; /* Q_safety below it is masked; used only with a safety head */
+    double safety_floor; /* Q_safety below it is masked; used only with a safety head. -INFINITY: none, as
+                            where the log told nothing of safety and that head has learned nothing */
     double support;      /* actions whose prior is below this share of the largest are masked; 0: none */
     bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
                       used */

@@ -78,20 +78,25 @@ static bool add_conditioned(cJSON *config, const keel_policy *policy) {
     return complete;
 }
 
+/* null: there is none. */
+static bool add_floor(cJSON *config, double floor) {
+    return keel_json_add(config, "safety_floor",
+                         floor > -INFINITY ? cJSON_CreateNumber(floor) : cJSON_CreateNull());
+}
+
 static cJSON *config_json(const keel_policy *policy) {
     cJSON *config = cJSON_CreateObject(),
           *architectures = config ? cJSON_AddArrayToObject(config, "architectures") : NULL;
-    bool complete = architectures && cJSON_AddItemToArray(architectures, cJSON_CreateString("KeelPolicy")) &&
-                    cJSON_AddStringToObject(config, "model_type", "keel-policy") &&
-                    cJSON_AddStringToObject(config, "base_hash", policy->base_hash) &&
-                    cJSON_AddStringToObject(config, "algorithm", policy->algorithm) &&
-                    cJSON_AddStringToObject(config, "split", policy->split) &&
-                    add_shape(config, &policy->net.shape) &&
-                    cJSON_AddNumberToObject(config, "beta", policy->beta) &&
-                    cJSON_AddNumberToObject(config, "safety_floor", policy->safety_floor) &&
-                    (policy->support == 0 || cJSON_AddNumberToObject(config, "support", policy->support)) &&
-                    cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
-                    cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
+    bool complete =
+        architectures && cJSON_AddItemToArray(architectures, cJSON_CreateString("KeelPolicy")) &&
+        cJSON_AddStringToObject(config, "model_type", "keel-policy") &&
+        cJSON_AddStringToObject(config, "base_hash", policy->base_hash) &&
+        cJSON_AddStringToObject(config, "algorithm", policy->algorithm) &&
+        cJSON_AddStringToObject(config, "split", policy->split) && add_shape(config, &policy->net.shape) &&
+        cJSON_AddNumberToObject(config, "beta", policy->beta) && add_floor(config, policy->safety_floor) &&
+        (policy->support == 0 || cJSON_AddNumberToObject(config, "support", policy->support)) &&
+        cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
+        cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
     cJSON *weights = complete ? cJSON_AddObjectToObject(config, "reward_weights") : NULL;
     complete = complete && weights;
     for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
@@ -263,7 +268,9 @@ static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char
     const cJSON *weights = NULL;
     double fallback = -1;
     KEEL_TRY(read_within(json, "beta", 0, 1e6, &policy->beta, where, err));
-    KEEL_TRY(read_within(json, "safety_floor", -1e6, 1e6, &policy->safety_floor, where, err));
+    policy->safety_floor = -INFINITY;
+    if (!cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(json, "safety_floor")))
+        KEEL_TRY(read_within(json, "safety_floor", -1e6, 1e6, &policy->safety_floor, where, err));
     if (cJSON_HasObjectItem(json, "support"))
         KEEL_TRY(read_within(json, "support", 1e-9, 1, &policy->support, where, err));
     KEEL_TRY(keel_json_bool(json, "imitates", true, &policy->imitates, where, err));

@@ -78,7 +78,7 @@ const keel_option keel_learner_options[] = {
     REAL(beta_limit, "50", 0, 1e6, "largest beta that the search may give"),
     REAL(safety_floor, "-0.25", -1e6, 1e6,
          "actions with a lower Q of safety are masked: those that promise more harm than a partial answer "
-         "does"),
+         "does; none where the log tells nothing of safety"),
     {0},
 };
 

@@ -341,7 +341,8 @@ void keel_finish_free(keel_policy *policy) {
 keel_status keel_finish_make(const keel_finish *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
     *out = (keel_policy){.support = learner->kind->supported ? learner->config.support : 0,
-                         .safety_floor = learner->config.safety_floor,
+                         .safety_floor =
+                             learner->covered[KEEL_SAFETY] ? learner->config.safety_floor : -INFINITY,
                          .imitates = learner->kind->imitates};
     memcpy(out->weight, learner->weight, sizeof out->weight);
     snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);

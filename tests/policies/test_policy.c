@@ -126,6 +126,25 @@ static void what_is_below_the_floor_is_never_chosen(void **state) {
     keel_qnet_close(&policy.net);
 }
 
+/* Where the log told nothing of safety, that head is as it was drawn. */
+static void without_a_floor_nothing_is_masked(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(2, -INFINITY), *loaded = NULL;
+    keel_arena arena = {0};
+    keel_choice choice;
+    const float candidates[] = {1, 0, -1e9f, 0, 1, -1e9f};
+    keel_features features = two(candidates, half);
+    policy.weight[KEEL_SAFETY] = 0;
+    assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+    assert_ok(keel_policy_load(&loaded, scratch_path(folder, "p"), &err));
+    assert_ok(keel_policy_decide(loaded, &features, &arena, &choice, &err));
+    assert_int_equal(choice.chosen, 0);
+    assert_false(choice.masked[0] || choice.masked[1] || choice.fallback);
+    keel_policy_close(loaded);
+    keel_arena_free(&arena);
+    keel_qnet_close(&policy.net);
+}
+
 static void what_is_at_the_floor_is_not_below_it_and_ties_go_to_the_first(void **state) {
     (void)state;
     keel_policy policy = set_policy(2, -0.5);
@@ -386,6 +405,7 @@ int main(void) {
         cmocka_unit_test(beta_is_the_largest_within_the_budget),
         cmocka_unit_test(the_better_candidate_is_chosen_by_the_composite),
         cmocka_unit_test(what_is_below_the_floor_is_never_chosen),
+        cmocka_unit_test_setup_teardown(without_a_floor_nothing_is_masked, set_up, tear_down),
         cmocka_unit_test(what_is_at_the_floor_is_not_below_it_and_ties_go_to_the_first),
         cmocka_unit_test(when_nothing_is_safe_the_safest_is_the_fallback),
         cmocka_unit_test(fixed_acts_read_head_major_values_and_fall_back_to_the_named_act),

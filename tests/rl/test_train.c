@@ -43,7 +43,7 @@ static void add_tasks(keel_store *store, size_t count) {
 }
 
 /* Prompts with three candidates each, all taken once or not at all; the best ends in 3. */
-static void add_prompts(keel_store *store, size_t count) {
+static void add_prompts(keel_store *store, size_t count, keel_risk risk) {
     keel_rng rng = keel_rng_stream(2, "prompts", 0);
     for (size_t i = 0; i < count; ++i) {
         const char *user = i % 2 ? "u1" : "u2";
@@ -58,7 +58,7 @@ static void add_prompts(keel_store *store, size_t count) {
         }
         candidates[0].taken = true;
         snprintf(id, sizeof id, "p%03zu", i);
-        fixture_add(store, id, KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 3);
+        fixture_add(store, id, risk, KEEL_UNKNOWN, &user, 1, candidates, 3);
     }
 }
 
@@ -69,13 +69,14 @@ typedef struct world {
     keel_learner_config config;
 } world;
 
-static world open_world(const char *name, keel_action_space space, const char *algorithm) {
+/* risk: of prompts; tasks have each their own. */
+static world open_world_of(const char *name, keel_action_space space, const char *algorithm, keel_risk risk) {
     world w = {.base = fixture_base(space)};
     keel_pool *pool = NULL;
     w.store = fixture_store(name);
     snprintf(w.folder, sizeof w.folder, "scratch-%s", name);
     if (space == KEEL_SPACE_CANDIDATES)
-        add_prompts(w.store, 60);
+        add_prompts(w.store, 60, risk);
     else
         add_tasks(w.store, 60);
     fixture_derive(w.store);
@@ -91,6 +92,10 @@ static world open_world(const char *name, keel_action_space space, const char *a
     w.config.log_every = 40;
     w.config.checkpoint_every = 50;
     return w;
+}
+
+static world open_world(const char *name, keel_action_space space, const char *algorithm) {
+    return open_world_of(name, space, algorithm, KEEL_RISK_BENIGN);
 }
 
 static void close_world(world *w) {
@@ -151,6 +156,25 @@ static void a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to(v
     assert_int_equal(policy->fallback_act, 1);
     keel_policy_close(policy);
     keel_arena_free(&arena);
+    close_world(&w);
+}
+
+/* Feedback tells of accuracy alone; the floor is for a Q of safety that was learned. */
+static void a_log_that_tells_nothing_of_safety_gives_no_floor(void **state) {
+    (void)state;
+    world w = open_world_of("train-floor", KEEL_SPACE_CANDIDATES, "cql", KEEL_RISK_UNKNOWN);
+    w.config.steps = 20;
+    MUST(train(&w, "policy", NULL, 1, err));
+    keel_policy *policy = load(&w, "policy");
+    assert_true(policy->safety_floor == -INFINITY && policy->weight[KEEL_SAFETY] == 0);
+    keel_policy_close(policy);
+    close_world(&w);
+    w = open_world("train-floor-acts", KEEL_SPACE_ACTS, "cql"); /* outcomes and risks are known */
+    w.config.steps = 20;
+    MUST(train(&w, "policy", NULL, 1, err));
+    policy = load(&w, "policy");
+    assert_true(policy->safety_floor == w.config.safety_floor);
+    keel_policy_close(policy);
     close_world(&w);
 }
 
@@ -526,6 +550,7 @@ static void metrics_name_every_part_of_the_loss(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to),
+        cmocka_unit_test(a_log_that_tells_nothing_of_safety_gives_no_floor),
         cmocka_unit_test(a_policy_over_sets_stays_within_its_kl_budget),
         cmocka_unit_test(a_conditioned_policy_spends_its_budget_under_every_weighting),
         cmocka_unit_test(cloning_and_double_dqn_train_from_the_same_code),
