@@ -29,7 +29,7 @@ typedef struct replaying {
     const keel_base *base;
     keel_env *env;
     bool disagree_only;
-    int64_t limit, seen, differing, shown;
+    int64_t limit, seen, differing, untold, shown;
     cJSON *decisions; /* shown; in cli->result */
     int64_t *ids;     /* [shown] of theirs, room for limit */
 } replaying;
@@ -56,7 +56,15 @@ static int64_t logged_action(const replaying *work, const keel_decision *decisio
     return best;
 }
 
-/* The action the chosen one won against when log and policy agree: the next best. */
+/* Does the policy do as the log did? UNTOLD: the log does not say, in the policy's terms, what it did. */
+typedef enum verdict { DIFFERS, AGREES, UNTOLD } verdict;
+
+static verdict compare(const replaying *work, const keel_decision *decision, const keel_choice *choice) {
+    if (!keel_answer_told(work->base, decision)) return UNTOLD;
+    return was_taken(work, decision, choice->chosen) ? AGREES : DIFFERS;
+}
+
+/* The action the chosen one won against when the log is no rival: the next best. */
 static int64_t runner_up(const keel_choice *choice) {
     int64_t best = -1;
     for (size_t a = 0; a < choice->n; a++)
@@ -89,6 +97,13 @@ static cJSON *why_json(const keel_policy *policy, const keel_choice *choice, siz
     return why;
 }
 
+/* A head of a component that was never logged has learned nothing, and its Q says nothing. */
+static bool learned(const keel_policy *policy, size_t head) {
+    if (policy->net.shape.heads != KEEL_N_REWARDS || policy->imitates) return true;
+    bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
+    return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
+}
+
 static void add_finite(cJSON *object, const char *key, float value) {
     keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
 }
@@ -112,7 +127,8 @@ static cJSON *action_json(const replaying *work, const keel_decision *decision, 
     cJSON_AddBoolToObject(row, "masked", choice->masked[a]);
     cJSON *q = cJSON_AddObjectToObject(row, "q");
     for (size_t k = 0; k < heads; k++)
-        add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value", choice->q[a * heads + k]);
+        add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
+                   learned(work->policy, k) ? choice->q[a * heads + k] : NAN);
     add_finite(row, "advantage", choice->advantage[a]);
     add_finite(row, "log_prior", choice->log_prior[a]);
     add_finite(row, "log_pi", choice->log_pi[a]);
@@ -120,7 +136,7 @@ static cJSON *action_json(const replaying *work, const keel_decision *decision, 
 }
 
 static cJSON *decision_json(const replaying *work, const keel_conversation *conversation,
-                            const keel_decision *decision, const keel_choice *choice, bool agrees) {
+                            const keel_decision *decision, const keel_choice *choice, verdict found) {
     cJSON *json = cJSON_CreateObject();
     const char *user = "";
     for (size_t t = 0; t < decision->turn && t < conversation->n_turns; t++)
@@ -129,10 +145,10 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
     cJSON_AddStringToObject(json, "risk", keel_risk_name(conversation->risk));
     cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
     cJSON_AddStringToObject(json, "user", user);
-    cJSON_AddBoolToObject(json, "agrees", agrees);
+    keel_json_add(json, "agrees", found == UNTOLD ? cJSON_CreateNull() : cJSON_CreateBool(found == AGREES));
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
-    int64_t other = agrees ? runner_up(choice) : logged_action(work, decision, choice);
+    int64_t other = found == DIFFERS ? logged_action(work, decision, choice) : runner_up(choice);
     if (other >= 0) keel_json_add(json, "why", why_json(work->policy, choice, (size_t)other));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++)
@@ -197,13 +213,14 @@ static keel_status replay_decision(replaying *work, const keel_conversation *con
     keel_choice choice;
     KEEL_TRY(find_features(work, conversation, place, scratch, &features, err));
     KEEL_TRY(keel_policy_decide(work->policy, &features, scratch, &choice, err));
-    bool agrees = was_taken(work, decision, choice.chosen);
+    verdict found = compare(work, decision, &choice);
     *candidate = candidate_for(work, decision, choice.chosen);
     work->seen++;
-    work->differing += !agrees;
-    if ((work->disagree_only && agrees) || work->shown >= work->limit) return KEEL_OK;
+    work->differing += found == DIFFERS;
+    work->untold += found == UNTOLD;
+    if ((work->disagree_only && found != DIFFERS) || work->shown >= work->limit) return KEEL_OK;
     work->ids[work->shown++] = decision->id;
-    keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, agrees));
+    keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, found));
     return KEEL_OK;
 }
 
@@ -278,6 +295,7 @@ static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
     KEEL_TRY(replay_chosen(cli, work, err));
     cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
     cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
+    cJSON_AddNumberToObject(cli->result, "untold", (double)work->untold);
     KEEL_TRY(keel_cli_check_result(cli, err));
     return keep_replays(work, err);
 }
@@ -329,12 +347,14 @@ static void number_cell(keel_table *table, const cJSON *value) {
 static void print_actions(const cJSON *actions, FILE *out) {
     const cJSON *first = actions->child, *action, *q;
     if (!first) return;
-    keel_table table = {.columns = (size_t)cJSON_GetArraySize(member(first, "q")) + 6};
+    bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
+    cJSON_ArrayForEach(action, actions) judged = judged || member(action, "outcome");
+    keel_table table = {.columns = (size_t)cJSON_GetArraySize(member(first, "q")) + 5 + judged};
     keel_table_cell(&table, "   response");
     cJSON_ArrayForEach(q, member(first, "q")) keel_table_cell(&table, "Q %s", q->string);
     static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
     for (size_t i = 0; i < 3; i++) keel_table_cell(&table, "%s", numbers[i]);
-    keel_table_cell(&table, "outcome");
+    if (judged) keel_table_cell(&table, "outcome");
     keel_table_cell(&table, "masked");
     cJSON_ArrayForEach(action, actions) {
         const cJSON *outcome = member(action, "outcome");
@@ -344,17 +364,17 @@ static void print_actions(const cJSON *actions, FILE *out) {
                         (int)keel_utf8_cut(says, strlen(says), 60), says);
         cJSON_ArrayForEach(q, member(action, "q")) number_cell(&table, q);
         for (size_t i = 0; i < 3; i++) number_cell(&table, member(action, numbers[i]));
-        keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
+        if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
         keel_table_cell(&table, "%s", cJSON_IsTrue(member(action, "masked")) ? "yes" : "");
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
 }
 
-static void print_why(const cJSON *why, bool agrees, FILE *out) {
+static void print_why(const cJSON *why, bool differs, FILE *out) {
     const cJSON *part;
     if (!why) return;
-    fprintf(out, "why, against %s:", agrees ? "the next best" : "what was logged");
+    fprintf(out, "why, against %s:", differs ? "what was logged" : "the next best");
     if (cJSON_IsTrue(member(why, "fallback"))) fputs(" all responses are below the safety floor;", out);
     if (cJSON_IsTrue(member(why, "below_safety_floor"))) fputs(" that one is below the safety floor;", out);
     cJSON_ArrayForEach(part, member(why, "parts")) {
@@ -366,19 +386,25 @@ static void print_why(const cJSON *why, bool agrees, FILE *out) {
 static void print(const cJSON *result, FILE *out) {
     const cJSON *decision;
     cJSON_ArrayForEach(decision, member(result, "decisions")) {
-        bool agrees = cJSON_IsTrue(member(decision, "agrees"));
+        const cJSON *agrees = member(decision, "agrees");
         fputs("conversation ", out);
         keel_print_line(out, member(decision, "conversation")->valuestring, 60);
-        fprintf(out, ", turn %.0f, %s: the policy %s\nuser: ", member(decision, "turn")->valuedouble,
-                member(decision, "risk")->valuestring, agrees ? "does as logged" : "acts differently");
+        fprintf(out, ", turn %.0f, %s: the %s\nuser: ", member(decision, "turn")->valuedouble,
+                member(decision, "risk")->valuestring,
+                cJSON_IsTrue(agrees)    ? "policy does as logged"
+                : cJSON_IsFalse(agrees) ? "policy acts differently"
+                                        : "log does not tell what was done");
         keel_print_line(out, member(decision, "user")->valuestring, 200);
         fputc('\n', out);
         print_actions(member(decision, "actions"), out);
-        print_why(member(decision, "why"), agrees, out);
+        print_why(member(decision, "why"), cJSON_IsFalse(agrees), out);
         fputc('\n', out);
     }
     fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",
             member(result, "differing")->valuedouble, member(result, "seen")->valuedouble);
+    double untold = member(result, "untold")->valuedouble;
+    if (untold > 0)
+        fprintf(out, "of %.0f of them the log does not tell what was done: no act, or not judged\n", untold);
 }
 
 const keel_verb keel_verb_replay = {

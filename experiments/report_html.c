@@ -405,10 +405,10 @@ static void put_action(keel_buf *html, const cJSON *action) {
     keel_buf_text(html, "</tr>\n");
 }
 
-static void put_why(keel_buf *html, const cJSON *why, bool agrees) {
+static void put_why(keel_buf *html, const cJSON *why, bool differs) {
     const cJSON *part;
     if (!why) return;
-    keel_buf_format(html, "<p>Why, against %s:", agrees ? "the next best" : "what was logged");
+    keel_buf_format(html, "<p>Why, against %s:", differs ? "what was logged" : "the next best");
     if (cJSON_IsTrue(member(why, "fallback")))
         keel_buf_text(html, " all responses are below the safety floor;");
     if (cJSON_IsTrue(member(why, "below_safety_floor")))
@@ -424,15 +424,17 @@ static void put_why(keel_buf *html, const cJSON *why, bool agrees) {
 
 static void put_decision(keel_buf *html, const cJSON *decision) {
     const cJSON *actions = member(decision, "actions"), *action, *q;
-    bool agrees = cJSON_IsTrue(member(decision, "agrees"));
+    const cJSON *agrees = member(decision, "agrees");
     keel_buf_text(html, "<div class=card><b>");
     put_cut(html, text_of(decision, "conversation"), 100);
     keel_buf_text(html, "</b>, turn ");
     put_number(html, member(decision, "turn"), NULL);
     keel_buf_text(html, ", ");
     put(html, text_of(decision, "risk"));
-    keel_buf_text(html, agrees ? ": the policy does as logged\n<div class=user>"
-                               : ": the policy acts differently\n<div class=user>");
+    keel_buf_text(html, cJSON_IsTrue(agrees)    ? ": the policy does as logged"
+                        : cJSON_IsFalse(agrees) ? ": the policy acts differently"
+                                                : ": the log does not tell what was done");
+    keel_buf_text(html, "\n<div class=user>");
     put_cut(html, text_of(decision, "user"), 600);
     keel_buf_text(html, "</div>\n<div class=scroll><table><thead><tr><th>response</th><th></th>");
     cJSON_ArrayForEach(q, named_parts(actions->child, "q")) {
@@ -443,7 +445,7 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
     keel_buf_text(html, "<th>advantage</th><th>log base</th><th>log policy</th></tr></thead><tbody>\n");
     cJSON_ArrayForEach(action, actions) put_action(html, action);
     keel_buf_text(html, "</tbody></table></div>\n");
-    put_why(html, member(decision, "why"), agrees);
+    put_why(html, member(decision, "why"), cJSON_IsFalse(agrees));
     keel_buf_text(html, "</div>\n");
 }
 

@@ -28,6 +28,17 @@ int32_t keel_answer_action(const keel_base *base, const keel_decision *decision,
     return -1;
 }
 
+bool keel_answer_told(const keel_base *base, const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        const keel_candidate *one = &decision->candidates[c];
+        if (!one->taken) continue;
+        if (base->space == KEEL_SPACE_CANDIDATES) return true;
+        if (base->space == KEEL_SPACE_ACTS ? one->act != NULL : one->outcome != KEEL_OUTCOME_NONE)
+            return true;
+    }
+    return false;
+}
+
 /* The candidate that stands for an action: taken and judged, else taken, else judged, else any; n_candidates
  * if none. */
 static size_t find_candidate(const keel_base *base, const keel_decision *decision, size_t chosen) {

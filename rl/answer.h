@@ -29,6 +29,11 @@ keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *
 /* Which action of the base's space a candidate is; -1 if it is none (an unknown act, an unjudged outcome). */
 int32_t keel_answer_action(const keel_base *base, const keel_decision *decision, size_t candidate);
 
+/* Whether the log says what was answered there, in the terms of the base's space: some taken candidate has an
+ * act (known to the base or not), or a judged outcome; of candidate sets it always does. Where it does not,
+ * nobody can agree or disagree with it. */
+bool keel_answer_told(const keel_base *base, const keel_decision *decision);
+
 bool keel_answer_known(const keel_answer *answer); /* outcome or some reward component */
 
 #endif

@@ -141,12 +141,12 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
 }
 
 static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t d, const keel_choice *choice,
-                                bool answered, keel_err *err) {
+                                bool told, keel_err *err) {
     const keel_evaluate_item *item = e->item;
     keel_answer answer = keel_answer_of_action(&s->log, item->base, item->policy, d, choice->chosen);
     KEEL_TRY(
         keel_tally_answer(&who->tally, e->config->weight, &s->log, d, e->number, &answer, s->silent[d], err));
-    if (answered) {
+    if (told) {
         keel_tally_agreement(&who->tally, answer.agrees);
         who->agreed += answer.agrees;
     }
@@ -326,13 +326,18 @@ static keel_status add_trajectories(evaluation *e, slot *s, keel_err *err) {
 
 /* ---- one conversation ---- */
 
-static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answered, keel_err *err) {
+/* answered: decisions where the log took an answer; told: those of them where policy and base can be compared
+ * with it. */
+static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answered, size_t *told,
+                                  keel_err *err) {
     bool taken;
     KEEL_TRY(count_logged(e, s, d, &taken, err));
     *answered += taken;
     if (!e->item || !s->policy[d].n) return KEEL_OK;
-    KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], taken, err));
-    KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], taken, err));
+    const bool comparable = keel_answer_told(e->item->base, &s->conversation->decisions[d]);
+    *told += comparable;
+    KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], comparable, err));
+    KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], comparable, err));
     return count_preferences(e, s, d, err);
 }
 
@@ -374,16 +379,17 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
 
 static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
-    size_t answered = 0;
+    size_t answered = 0, told = 0;
     bool borderline;
     s->log = keel_reward_look(&e->reward, conversation);
     if (e->collecting) return add_trajectories(e, s, err);
     KEEL_TRY(read_silence(e, s, err));
     KEEL_TRY(read_mark(s, &borderline, err));
-    for (size_t d = 0; d < conversation->n_decisions; ++d) KEEL_TRY(count_decision(e, s, d, &answered, err));
+    for (size_t d = 0; d < conversation->n_decisions; ++d)
+        KEEL_TRY(count_decision(e, s, d, &answered, &told, err));
     close_conversation(&e->logged, conversation, borderline, answered);
-    close_conversation(&e->policy, conversation, borderline, answered);
-    close_conversation(&e->base, conversation, borderline, answered);
+    close_conversation(&e->policy, conversation, borderline, told);
+    close_conversation(&e->base, conversation, borderline, told);
     for (size_t i = 0; i < e->n_models; ++i)
         close_conversation(&e->models[i], conversation, borderline, answered);
     if (e->item) KEEL_TRY(add_trajectories(e, s, err));

@@ -18,14 +18,15 @@
  * answer is known
  * - completion_rate: conversations of one decision and no verdict: of the benign ones, the share answered by
  * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
- *   weighing as much as the actor agrees with the answers logged in it; n is the effective number,
+ *   weighing as much as the actor agrees with the answers told in it; n is the effective number,
  *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
  * - composite_reward, accuracy, speed, safety: what a conversation earned in total. Of conversations with
  * several answered decisions, the last and those before it are averaged apart, each over the answers known,
  * and added up: with all answers known this is the mean total, and an actor that the log knows best at the
  * end, where verdicts are given, gains nothing by it. What the log does not tell of a decision, though of
  * others in the conversation, adds nothing. n: how many conversations' worth of answers are known
- * - agreement_rate: share of decisions with a logged answer where the choice is one of those taken
+ * - agreement_rate: share of decisions where the choice is one of the answers taken, of those where the log
+ *   tells, in the policy's terms, what was answered (a response that nobody judged has no outcome)
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
  * half

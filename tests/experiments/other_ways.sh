@@ -56,6 +56,26 @@ expect "and its replay shows one value" 0 "" replay --store o.db --policy o-scal
 says "one head" "Q value"
 expect "an algorithm set twice, otherwise" 2 "the configuration says bc" train --store o.db --base obase --algo cql --out none --set algorithm=bc
 
+head -n 4 unjudged.jsonl | sed 's/"id": "/"id": "new-/' >new.jsonl
+"$KEEL" import --store o.db --format chat --split new new.jsonl --quiet >/dev/null
+expect "what nobody judged neither agrees nor differs" 0 "" replay --store o.db --policy o-cql --quiet --split new --json
+[ "$(grep -c '"agrees": null' out.txt)" = 4 ] && [ "$(json untold out.txt)" = 4 ] && [ "$(json differing out.txt)" = 0 ] ||
+    fail "four answers that nobody judged: $(cat out.txt)"
+expect "and is not shown as different" 0 "" replay --store o.db --policy o-cql --quiet --split new --disagree
+says "what nobody judged is told of" "of 4 of them the log does not tell what was done"
+expect "nor is it a disagreement" 0 "" eval --store o.db --policy o-cql --quiet --split new --json
+grep -A 5 '"agreement_rate"' out.txt | grep -q '"n": *0' || fail "agreement with nothing: $(cat out.txt)"
+sed 's/"risk": "[a-z]*", //; s/"outcome": "[a-z]*", /"feedback": "up", /' log.jsonl >feedback.jsonl
+"$KEEL" import --store f.db --format chat feedback.jsonl --quiet >/dev/null
+"$KEEL" label --store f.db --quiet >/dev/null
+# shellcheck disable=SC2086
+"$KEEL" sft --store f.db --base builtin --out fbase $tune >/dev/null
+expect "feedback alone trains" 0 "" train --store f.db --base fbase --algo cql --out f-cql --quiet --set steps=50 --set hidden=8
+grep -q '"safety_floor": *null' f-cql/config.json || fail "nothing is known of safety, so there is no floor"
+expect "what was never learned is no Q" 0 "" replay --store f.db --policy f-cql --quiet --limit 1 --json
+[ "$(grep -c '"safety": *null' out.txt)" = 3 ] || fail "Q of safety is null: $(cat out.txt)"
+expect "and no floor is set on it" 2 "told nothing of safety" eval --store f.db --policy f-cql --quiet --safety-floor -1
+
 # ---- acts: a base and a policy answer in the simulator ----
 "$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null
 # shellcheck disable=SC2086

@@ -286,6 +286,26 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     keel_store_close(store);
 }
 
+/* t1's second answer has no act, t2's has one that the base does not know: the one is no disagreement, the
+ * other is. */
+static void what_the_log_does_not_tell_is_no_disagreement(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-untold");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const float prefer_1[FIXTURE_DIM] = {0, 1, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_1, 50);
+    add_task(store, "t1", KEEL_RISK_BENIGN, KEEL_YES, "act1", NULL, KEEL_OUTCOME_NONE);
+    add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act9", KEEL_OUTCOME_NONE);
+    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 2, 3);
+    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1.2, 1.8); /* weights 1 and a half */
+    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 1, 2);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
 /* Two decisions each; the task is done where the second act is act1. */
 static keel_store *seconds_count(const char *name) {
     keel_store *store = fixture_store(name);
@@ -557,6 +577,7 @@ int main(void) {
         cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
+        cmocka_unit_test(what_the_log_does_not_tell_is_no_disagreement),
         cmocka_unit_test(a_model_fitted_to_the_split_is_right_where_the_critic_is_not),
         cmocka_unit_test(a_base_is_judged_by_a_fit_and_nobody_by_none),
         cmocka_unit_test(knowing_the_last_answers_best_does_not_raise_what_a_task_earns),
