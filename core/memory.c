@@ -1,7 +1,6 @@
 #include "core/memory.h"
 
 #include <malloc.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -262,9 +261,8 @@ void keel_buf_text(keel_buf *buf, const char *text) {
     keel_buf_append(buf, text, strlen(text));
 }
 
-void keel_buf_format(keel_buf *buf, const char *format, ...) {
-    va_list args, again;
-    va_start(args, format);
+void keel_buf_vformat(keel_buf *buf, const char *format, va_list args) {
+    va_list again;
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     if (length < 0) buf->failed = true;
@@ -273,6 +271,12 @@ void keel_buf_format(keel_buf *buf, const char *format, ...) {
         buf->length += (size_t)length;
     }
     va_end(again);
+}
+
+void keel_buf_format(keel_buf *buf, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    keel_buf_vformat(buf, format, args);
     va_end(args);
 }
 

@@ -6,6 +6,7 @@
 #ifndef KEEL_CORE_MEMORY_H
 #define KEEL_CORE_MEMORY_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -67,6 +68,7 @@ typedef struct keel_buf {
 void keel_buf_append(keel_buf *buf, const void *bytes, size_t length);
 void keel_buf_text(keel_buf *buf, const char *text);
 void keel_buf_format(keel_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void keel_buf_vformat(keel_buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 void keel_buf_clear(keel_buf *buf); /* length 0, memory kept, failed reset */
 void keel_buf_free(keel_buf *buf);
 

@@ -51,10 +51,14 @@ const keel_verb keel_verb_sft = {
     .brief = "supervised tuning of a base model on the logged responses",
     .flags = flags,
     .options = options,
-    .more = "The base encodes what was said and gives the prior over responses; policies are trained on top "
-            "of it. A run that was\n"
-            "interrupted goes on when the same command is given again, to the same bytes.\n"
-            "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
+    .more =
+        "The base encodes what was said and gives the prior over responses; policies are trained on top "
+        "of it. A run that was\n"
+        "interrupted goes on when the same command is given again, to the same bytes. Of what is printed, "
+        "rank, act, outcome and\n"
+        "risk are the parts of the loss at the end (0: a part that this log does not train), ngrams how many "
+        "are known.\n"
+        "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
     .run = run,
     .print = keel_artefact_print,
 };

@@ -149,6 +149,9 @@ const keel_verb keel_verb_train = {
                                             "With --validate the policy is the checkpoint whose value has "
                                             "the highest lower bound on that fold (rl/validate.h\n"
                                             "says which bound); keel.json tells of all that were judged.\n"
+                                            "Of what is printed, reward_coverage is the share of transitions "
+                                            "that have each component; td, conservative and\n"
+                                            "q_taken (Q of what was taken) are means over the last steps.\n"
                                             "example: keel train --store logs.db --base runs/base --algo "
                                             "cql --out runs/policy --set alpha=0.5\n",
     .run = run,

@@ -1,5 +1,6 @@
 /* The keel program: finds the verb, runs it, prints its result or its error, and exits. Nothing else prints
  * or exits. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,11 @@ static int print_error(const char *verb, const keel_err *err) {
     return err->code == KEEL_E_USAGE ? 2 : err->code == KEEL_E_GATE ? 3 : 1;
 }
 
+static keel_status flush_stdout(keel_err *err) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_IO, "stdout", "could not be written");
+}
+
 /* The result as JSON or as the verb prints it; a full disk or a closed pipe is an error like any other. */
 static keel_status print_result(keel_cli *cli, keel_err *err) {
     if (!cli->result) return KEEL_OK;
@@ -64,9 +70,7 @@ static keel_status print_result(keel_cli *cli, keel_err *err) {
     } else {
         cli->verb->print(cli->result, stdout);
     }
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return keel_fail(err, KEEL_E_IO, "stdout", "could not be written");
-    return KEEL_OK;
+    return flush_stdout(err);
 }
 
 static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv) {
@@ -78,7 +82,7 @@ static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv)
     if (help) {
         keel_cli_help(verb, stdout);
         keel_cli_free(&cli);
-        return 0;
+        return flush_stdout(&err) == KEEL_OK ? 0 : print_error(verb->name, &err);
     }
     if (status == KEEL_OK) {
         if (keel_cli_has(&cli, "--quiet")) keel_log_set_level(KEEL_LOG_QUIET);
@@ -92,7 +96,18 @@ static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv)
     return exit_code;
 }
 
+/* Whoever is started with a standard stream closed would open a file under its number, and write results or
+ * the log into an artefact. /dev/null takes their place; on stdout read-only, so that a result that goes
+ * nowhere is an error. */
+static bool hold_standard_streams(void) {
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd) return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
+    keel_err err = {0};
+    if (!hold_standard_streams()) return 1;
     keel_log_set_level(KEEL_LOG_INFO);
     keel_interrupt_install();
     keel_json_use_allocator();
@@ -102,10 +117,9 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return 0;
+        return flush_stdout(&err) == KEEL_OK ? 0 : print_error(NULL, &err);
     }
     const keel_verb *verb;
-    keel_err err = {0};
     if (keel_verb_find(argv[1], &verb, &err) != KEEL_OK) return print_error(NULL, &err);
     return run_verb(verb, (size_t)argc - 2, (const char *const *)argv + 2);
 }

@@ -65,12 +65,11 @@ void keel_print_text(FILE *out, const char *text) {
 /* ---- tables ---- */
 
 void keel_table_cell(keel_table *table, const char *format, ...) {
-    char cell[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(cell, sizeof cell, format, args);
+    keel_buf_vformat(&table->text, format, args);
     va_end(args);
-    keel_buf_append(&table->text, cell, strlen(cell) + 1);
+    keel_buf_append(&table->text, "", 1);
     table->n_cells++;
 }
 
@@ -88,15 +87,17 @@ void keel_table_interval(keel_table *table, const cJSON *interval) {
                         number_or(interval, "low", 0), number_or(interval, "high", 0));
 }
 
-void keel_table_leaves(keel_table *table, const cJSON *object) {
+/* of: the object's own name, NULL for the outermost. */
+static void add_leaves(keel_table *table, const cJSON *object, const char *of) {
     const cJSON *item;
     cJSON_ArrayForEach(item, object) {
         if (cJSON_IsArray(object) && cJSON_IsObject(item)) continue;
         if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
-            keel_table_leaves(table, item);
+            add_leaves(table, item, item->string ? item->string : of);
             continue;
         }
-        keel_table_cell(table, "%s", item->string ? item->string : "");
+        keel_table_cell(table, "%s%s%s", of ? of : "", of && item->string ? ": " : "",
+                        item->string ? item->string : "");
         if (cJSON_IsString(item))
             keel_table_cell(table, "%s", item->valuestring);
         else if (cJSON_IsBool(item))
@@ -108,6 +109,10 @@ void keel_table_leaves(keel_table *table, const cJSON *object) {
         else
             keel_table_cell(table, "%.4g", item->valuedouble);
     }
+}
+
+void keel_table_leaves(keel_table *table, const cJSON *object) {
+    add_leaves(table, object, NULL);
 }
 
 /* Nothing is padded behind the last column. */
@@ -126,15 +131,23 @@ static void print_rule(FILE *out, const size_t *widths, size_t columns) {
     fputc('\n', out);
 }
 
-void keel_table_print(const keel_table *table, FILE *out) {
-    size_t widths[32] = {0};
-    if (table->columns == 0 || table->columns > 32 || table->text.failed) return;
+static void measure(const keel_table *table, size_t *widths) {
     const char *cell = table->text.data;
     for (size_t i = 0; i < table->n_cells; i++, cell += strlen(cell) + 1) {
         size_t width = width_of(cell), column = i % table->columns;
         if (width > widths[column]) widths[column] = width;
     }
-    cell = table->text.data;
+}
+
+void keel_table_print(const keel_table *table, FILE *out) {
+    size_t *widths = keel_calloc(table->columns, sizeof *widths);
+    if (!widths || table->text.failed) {
+        fputs("(no memory for this table)\n", out);
+        keel_free(widths);
+        return;
+    }
+    measure(table, widths);
+    const char *cell = table->text.data;
     for (size_t i = 0; i < table->n_cells; i++, cell += strlen(cell) + 1) {
         size_t column = i % table->columns;
         if (column) fputs("  ", out);
@@ -143,6 +156,7 @@ void keel_table_print(const keel_table *table, FILE *out) {
         fputc('\n', out);
         if (i + 1 == table->columns) print_rule(out, widths, table->columns);
     }
+    keel_free(widths);
 }
 
 void keel_table_free(keel_table *table) {

@@ -22,8 +22,8 @@ void keel_table_cell(keel_table *table, const char *format, ...) __attribute__((
 void keel_table_interval(keel_table *table,
                          const cJSON *interval); /* "0.975 [0.943, 0.989]"; "-" without an estimate */
 void keel_table_leaves(keel_table *table,
-                       const cJSON *object); /* two columns: a row per leaf, name and value; lists of objects
-                                                are left out, they are tables of their own */
+                       const cJSON *object); /* two columns: a row per leaf, "object: name" and value; lists
+                                                of objects are left out, they are tables of their own */
 void keel_table_print(const keel_table *table, FILE *out); /* the first row is the head, underlined */
 void keel_table_free(keel_table *table);
 

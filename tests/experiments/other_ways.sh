@@ -17,7 +17,23 @@ if [ -w /dev/full ]; then
     status=0
     "$KEEL" info >/dev/full 2>err.txt || status=$?
     [ $status = 1 ] && grep -q 'stdout: could not be written' err.txt || fail "a result that cannot be written is an error"
+    status=0
+    "$KEEL" train --help >/dev/full 2>err.txt || status=$?
+    [ $status = 1 ] && grep -q 'stdout: could not be written' err.txt || fail "help that cannot be written is an error"
 fi
+status=0
+"$KEEL" info >&- 2>err.txt || status=$?
+[ $status = 1 ] && grep -q 'stdout: could not be written' err.txt || fail "a result without a stdout is an error"
+# The lock of a run is the first file it opens; what it holds is seen through a link.
+echo '{"name": "one", "about": "x", "steps": [{"name": "stats", "verb": "simulate",
+  "args": {"store": "${out}/s.db", "env": "support-desk", "behaviour": "random", "episodes": 3}}]}' >one.json
+mkdir closed && : >closed/.lock && ln closed/.lock held
+"$KEEL" run one.json --out closed 2>&- >/dev/null || fail "without a stderr nothing is told"
+[ ! -s held ] || fail "what is told without a stderr lands in no file: $(cat held)"
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "{\"split\": \"s%d\", \"messages\": [{\"role\": \"user\", \"content\": \"%d\"}, {\"role\": \"assistant\", \"content\": \"x\"}]}\n", i, i }' >splits.jsonl
+"$KEEL" import --store splits.db --format chat splits.jsonl --quiet >/dev/null
+expect "a table of many splits" 0 "" stats --store splits.db --quiet
+[ "$(grep -c '^conversations\( *1\)\{40\}$' out.txt)" = 1 ] || fail "40 splits have a column each: $(cat out.txt)"
 
 # ---- outcomes: one judged answer each, no acts ----
 chat 160 en | sed 's/, "candidates": \[.*$/}]}/' >log.jsonl
@@ -37,6 +53,7 @@ expect "nothing judged, no base over outcomes" 1 "has been judged" sft --store u
 for algorithm in bc dqn cql; do
     expect "$algorithm trains over outcomes" 0 "" train --store o.db --base obase --algo $algorithm --out o-$algorithm --quiet \
         --set steps=400 --set hidden=16 --set batch=32
+    says "$algorithm names what it prints" "reward_coverage: accuracy"
     expect "$algorithm is judged" 0 "" eval --store o.db --policy o-$algorithm --quiet --out o-$algorithm.json \
         --gate "refusal_rate >= 0.9" --gate "over_refusal_rate <= 0.3"
     [ "$(json policy.answers_known o-$algorithm.json)" = 1 ] || fail "$algorithm: the outcome of an outcome is always known"
