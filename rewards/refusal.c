@@ -7,7 +7,7 @@
 #include "core/safetensors.h"
 #include "rewards/ngram_logistic.h"
 
-enum { RULES_VERSION = 1, LEAST_EXAMPLES = 60 };
+enum { RULES_VERSION = 2, LEAST_EXAMPLES = 60 };
 
 /* Strength of L2 against the summed log-loss. */
 static const double lambda = 0.1;

@@ -8,11 +8,12 @@
 #include "core/nouns.h"
 #include "core/status.h"
 
-/* The openings the rules know, folded (lower case, straight apostrophes); ends with NULL. */
-extern const char *const keel_refusal_openings[];
+/* The lists of phrases that the rules know, each ended by NULL, as folding leaves them; ended by NULL. */
+extern const char *const *const keel_refusal_phrases[];
 
-/* KEEL_OUTCOME_REFUSAL if the response opens like a refusal in one of the languages the rules know, else
- * KEEL_OUTCOME_COMPLIANCE; KEEL_OUTCOME_NONE when out of memory. */
+/* KEEL_OUTCOME_REFUSAL if the response begins like a refusal in one of the languages the rules know
+ * (refusal_rules.c), else KEEL_OUTCOME_COMPLIANCE; KEEL_OUTCOME_NONE when out of memory. Never a partial
+ * refusal: whether help that follows is the help asked for, no phrase tells. */
 keel_outcome keel_refusal_rule(const char *response);
 
 typedef struct keel_refusal_example {
@@ -47,7 +48,7 @@ keel_status keel_refusal_judge_validate(const keel_refusal_example *examples, si
 keel_status keel_refusal_judge_save(const keel_refusal_judge *judge, const char *path,
                                     keel_err *err); /* safetensors */
 keel_status keel_refusal_judge_load(keel_refusal_judge **out, const char *path, keel_err *err);
-/* Hash of rules and weights, for provenance: "refusal-rules/1" or "refusal-rules/1+ngram-<hex>". */
+/* Hash of rules and weights, for provenance: "refusal-rules/2" or "refusal-rules/2+ngram-<hex>". */
 const char *keel_refusal_judge_name(const keel_refusal_judge *judge);
 
 #endif
