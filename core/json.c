@@ -1,10 +1,9 @@
 #include "core/json.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/file.h"
 #include "core/text.h"
 
@@ -115,19 +114,8 @@ keel_status keel_json_object(const cJSON *object, const char *key, bool required
 /* ---- printing ---- */
 
 void keel_json_put_number(keel_buf *buf, double value) {
-    char text[40];
-    if (!isfinite(value)) {
-        keel_buf_text(buf, "null");
-        return;
-    }
-    if (value == floor(value) && fabs(value) < 1e15) {
-        snprintf(text, sizeof text, "%.0f", value);
-    } else {
-        for (int digits = 15; digits <= 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, value);
-            if (strtod(text, NULL) == value) break;
-        }
-    }
+    char text[KEEL_DECIMAL_SIZE] = "null";
+    if (isfinite(value)) keel_decimal_print(text, value);
     keel_buf_text(buf, text);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -249,7 +250,7 @@ static keel_status read_number(reader *r, cJSON *value) {
         char copy[MAX_NUMBER + 1];
         memcpy(copy, start, (size_t)(r->at - start));
         copy[r->at - start] = '\0';
-        value->valuedouble = strtod(copy, NULL);
+        value->valuedouble = keel_decimal_read(copy, NULL);
         if (!isfinite(value->valuedouble)) return bad(r, start, "a number too large for a double");
     }
     value->valueint = value->valuedouble >= INT32_MAX   ? INT32_MAX

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/json.h"
 #include "core/memory.h"
 
@@ -138,7 +139,7 @@ static bool read_number(const char *text, const char **end, double *out) {
     char *stop;
     if (!strchr("+-.0123456789", *text) || !*text) return false; /* no spaces, nan, inf or hexadecimal */
     if (strpbrk(text, "xX")) return false;
-    *out = strtod(text, &stop);
+    *out = keel_decimal_read(text, &stop);
     *end = stop;
     return stop != text && isfinite(*out);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/json.h"
 
 static const keel_flag common_flags[] = {
@@ -247,7 +248,7 @@ keel_status keel_cli_numbers(const char *flag, const char *text, double *out, si
         char *end;
         good = i == 0 || *at++ == ',';
         if (!good) break;
-        out[i] = strtod(at, &end);
+        out[i] = keel_decimal_read(at, &end);
         good = end != at && isfinite(out[i]);
         at = end;
     }

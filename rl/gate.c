@@ -1,9 +1,9 @@
 #include "rl/gate.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/memory.h"
 
 typedef enum comparison { AT_LEAST, AT_MOST, ABOVE, BELOW } comparison;
@@ -42,7 +42,7 @@ static keel_status parse(const char *expression, gate *out, keel_err *err) {
     bool equal = sign[1] == '=';
     const char *number = sign + 1 + equal;
     char *end;
-    out->number = strtod(number, &end);
+    out->number = keel_decimal_read(number, &end);
     if (end == number || end[strspn(end, " \t")] || !isfinite(out->number)) return malformed(expression, err);
     out->how = *sign == '>' ? (equal ? AT_LEAST : ABOVE) : (equal ? AT_MOST : BELOW);
     memcpy(out->name, text, length);
