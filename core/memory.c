@@ -39,8 +39,7 @@ void keel_allocator_set(const keel_allocator *allocator) {
 
 /* ---- counting ---- */
 
-/* Signed: a block that came from elsewhere (cJSON before its memory was routed here) may be given back here.
- */
+/* Signed: a block that came from elsewhere, or before there was a limit, may be given back here. */
 static atomic_llong used;
 static size_t limit = SIZE_MAX;
 
@@ -59,11 +58,12 @@ size_t keel_memory_left(void) {
 }
 
 static void count(long long bytes) {
-    atomic_fetch_add(&used, bytes);
+    if (bytes) atomic_fetch_add(&used, bytes);
 }
 
+/* 0 where nothing is counted: SQLite asks for blocks so often that counting them was a tenth of an import. */
 static long long size_of(void *block) {
-    return block && current.size ? (long long)current.size(current.user, block) : 0;
+    return keel_memory_limited() && block && current.size ? (long long)current.size(current.user, block) : 0;
 }
 
 void *keel_alloc(size_t bytes) {

@@ -31,7 +31,7 @@ void keel_free(void *pointer);                /* NULL is harmless */
 bool keel_size_mul(size_t a, size_t b, size_t *product); /* false on overflow, product untouched */
 bool keel_size_add(size_t a, size_t b, size_t *sum);
 
-/* What is handed out is counted, over all threads, and may be limited: an allocation that would exceed the
+/* What is handed out while there is a limit is counted, over all threads: an allocation that would exceed the
  * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
  * than SQLite and cJSON take (OpenBLAS: some 32 MB a thread). */
 void keel_memory_limit(size_t bytes); /* SIZE_MAX: none, as at the start. From one thread */

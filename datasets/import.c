@@ -301,7 +301,9 @@ static keel_status import_file(const keel__import *common, const format *form, c
     keel_status status = name_file(&import, path, &names, err);
     if (status == KEEL_OK) status = keel_store_begin(import.store, err);
     if (status == KEEL_OK) {
+        import.store->gathering = true;
         status = import_in_transaction(&import, form, err);
+        import.store->gathering = false;
         if (status == KEEL_OK) status = keel_store_commit(import.store, err);
         if (status != KEEL_OK) keel_store_rollback(import.store);
     }

@@ -191,12 +191,6 @@ void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value
         sqlite3_bind_null(statement, place);
 }
 
-void keel__bind_reward(sqlite3_stmt *statement, int place, const keel_reward *reward) {
-    for (int k = 0; k < KEEL_N_REWARDS; k++)
-        keel__bind_optional(statement, place + k,
-                            (keel_optional){reward->present[k], (double)reward->value[k]});
-}
-
 keel_optional keel__column_optional(sqlite3_stmt *statement, int column) {
     if (sqlite3_column_type(statement, column) == SQLITE_NULL) return (keel_optional){0};
     return (keel_optional){true, sqlite3_column_double(statement, column)};
@@ -305,6 +299,7 @@ static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *
                      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
                      " PRAGMA cache_size = -16000;",
                      "opening", err));
+    if (keel__rows_install(store->db)) return keel__store_fail(store, "opening", err);
     KEEL_TRY(check_schema(store, mode, err));
     /* Set once the file is known to be ours: the journal mode is written into the file. */
     if (mode == KEEL_STORE_READ) return KEEL_OK;
@@ -396,6 +391,7 @@ void keel_store_close(keel_store *store) {
     for (int i = 0; i < KEEL__N_SQL; i++) sqlite3_finalize(store->statements[i]);
     sqlite3_close_v2(store->db); /* rolls back an open transaction */
     keel_arena_free(&store->scratch);
+    keel__rows_free(store);
     keel_free(store->path);
     keel_free(store);
 }
@@ -424,17 +420,20 @@ keel_status keel_store_begin(keel_store *store, keel_err *err) {
         return keel_fail(err, KEEL_E_USAGE, store->path, "a transaction is open already");
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ROLLBACK, &rollback, err));
     keel_status status = run_cached(store, KEEL__SQL_BEGIN, "beginning to write", err);
+    store->knows_ids = false;
     if (status != KEEL_OK) keel_store_rollback(store);
     return status;
 }
 
 keel_status keel_store_commit(keel_store *store, keel_err *err) {
+    KEEL_TRY(keel__rows_insert(store, err));
     return run_cached(store, KEEL__SQL_COMMIT, "committing", err);
 }
 
 /* Out of memory, even going back may fail; it is tried again before the handle does anything else. */
 void keel_store_rollback(keel_store *store) {
     store->rollback_due = false;
+    keel__rows_forget(store);
     if (!sqlite3_get_autocommit(store->db)) run_cached(store, KEEL__SQL_ROLLBACK, "rolling back", NULL);
     store->rollback_due = !sqlite3_get_autocommit(store->db);
 }

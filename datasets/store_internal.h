@@ -20,13 +20,17 @@
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
     X(SET_META, "UPDATE conversations SET meta = ?2 WHERE id = ?1")                                          \
-    X(ADD_TURN, "INSERT INTO turns(conversation_id, position, role, text, model, act, latency_ms)"           \
-                " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                       \
-    X(ADD_DECISION, "INSERT INTO decisions(conversation_id, turn) VALUES(?1, ?2)")                           \
-    X(ADD_CANDIDATE,                                                                                         \
-      "INSERT INTO candidates(decision_id, text, act, model, taken, propensity, latency_ms, feedback,"       \
-      " accuracy, speed, safety, outcome, judge) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"  \
-      " ?13)")                                                                                               \
+    X(ADD_TURNS, "INSERT INTO turns(conversation_id, position, role, text, model, act, latency_ms)"          \
+                 " SELECT c0, c1, c2, c3, c4, c5, c6 FROM keel_rows(?1)")                                    \
+    X(LAST_IDS, "SELECT (SELECT max(id) FROM decisions), (SELECT max(id) FROM candidates)")                  \
+    X(ADD_DECISIONS,                                                                                         \
+      "INSERT INTO decisions(id, conversation_id, turn) SELECT c0, c1, c2 FROM keel_rows(?1)")               \
+    X(ADD_CANDIDATES,                                                                                        \
+      "INSERT INTO candidates(id, decision_id, text, act, model, taken, propensity, latency_ms, feedback,"   \
+      " accuracy, speed, safety, outcome, judge) SELECT c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11,"   \
+      " c12, c13 FROM keel_rows(?1)")                                                                        \
+    X(ADD_LABELS, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                 \
+                  " SELECT c0, c1, c2, c3, c4 FROM keel_rows(?1)")                                           \
     X(CONVERSATION, "SELECT id, source, external_id, split, group_name, risk, completed, truncated, meta"    \
                     " FROM conversations WHERE id = ?1")                                                     \
     X(TURNS, "SELECT role, text, model, act, latency_ms FROM turns WHERE conversation_id = ?1"               \
@@ -41,8 +45,9 @@
     X(WIN_LABEL, "UPDATE candidates SET outcome = ?2, judge = ?3 WHERE id = ?1 AND judge <= ?3")             \
     X(DROP_TRANSITIONS, "DELETE FROM transitions WHERE candidate_id IN (SELECT c.id FROM decisions d"        \
                         " JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1)")          \
-    X(ADD_TRANSITION, "INSERT INTO transitions(candidate_id, decision_id, next_decision_id, accuracy,"       \
-                      " speed, safety, terminal, truncated) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")         \
+    X(ADD_TRANSITIONS,                                                                                       \
+      "INSERT INTO transitions(candidate_id, decision_id, next_decision_id, accuracy, speed, safety,"        \
+      " terminal, truncated) SELECT c0, c1, c2, c3, c4, c5, c6, c7 FROM keel_rows(?1)")                      \
     X(PUT_FEATURES,                                                                                          \
       "INSERT INTO features(decision_id, base_hash, state_dim, candidate_dim, n_candidates, n_actions,"      \
       " data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(decision_id, base_hash) DO UPDATE SET"          \
@@ -74,9 +79,29 @@ typedef enum keel__sql {
         KEEL__N_SQL
 } keel__sql;
 
+/* Tables whose rows are inserted many at once, each after those it refers to. */
+typedef enum keel__table {
+    KEEL__TURNS,
+    KEEL__DECISIONS,
+    KEEL__CANDIDATES,
+    KEEL__LABELS,
+    KEEL__TRANSITIONS,
+    KEEL__N_TABLES
+} keel__table;
+
+/* Rows that are not in the file yet. */
+typedef struct keel__waiting {
+    keel_buf cells[KEEL__N_TABLES], texts;
+    int64_t first, last; /* conversations that they belong to lie in here */
+} keel__waiting;
+
 struct keel_store {
     sqlite3 *db;
     char *path;
+    bool gathering; /* rows may wait until the transaction is committed */
+    keel__waiting waiting;
+    bool knows_ids;                        /* of this transaction: */
+    int64_t last_decision, last_candidate; /* ids given so far, to waiting rows too */
     bool rollback_due;                     /* a rollback failed and must be tried again */
     sqlite3_stmt *statements[KEEL__N_SQL]; /* prepared at first use */
     keel_arena scratch;                    /* for the length of one call */
@@ -109,10 +134,22 @@ keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *r
 /* Runs a statement that gives no rows. */
 keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const char *doing, keel_err *err);
 
+/* Adding a row to those that wait for a table: its cells from left to right, texts copied; NULL and absent
+ * become SQL NULL. Out of memory is told by keel__rows_added, which ends whatever adds rows: inserts them
+ * all, or lets them wait for more where the store gathers. What reads them calls keel__rows_insert before. */
+void keel__add_integer(keel_store *store, keel__table table, int64_t value);
+void keel__add_text(keel_store *store, keel__table table, const char *text);
+void keel__add_optional(keel_store *store, keel__table table, keel_optional value);
+void keel__add_reward(keel_store *store, keel__table table, const keel_reward *reward); /* three cells */
+keel_status keel__rows_added(keel_store *store, keel_err *err);
+keel_status keel__rows_insert(keel_store *store, keel_err *err);
+void keel__rows_forget(keel_store *store);
+void keel__rows_free(keel_store *store);
+int keel__rows_install(sqlite3 *db); /* SQLite's code */
+
 /* Binding: texts must outlive the step; NULL and absent become SQL NULL. */
 void keel__bind_text(sqlite3_stmt *statement, int place, const char *text);
 void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value);
-void keel__bind_reward(sqlite3_stmt *statement, int place, const keel_reward *reward); /* three places */
 keel_optional keel__column_optional(sqlite3_stmt *statement, int column);
 keel_reward keel__column_reward(sqlite3_stmt *statement, int column); /* three columns */
 /* Arena copy of a text; *out NULL for SQL NULL. Text that is not UTF-8, or holds NUL, is damage. */

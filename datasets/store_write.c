@@ -72,18 +72,14 @@ static keel_status insert_header(keel_store *store, const keel_conversation *con
     return KEEL_OK;
 }
 
-static keel_status insert_turn(keel_store *store, int64_t conversation_id, size_t position,
-                               const keel_turn *turn, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_TURN, &statement, err));
-    sqlite3_bind_int64(statement, 1, conversation_id);
-    sqlite3_bind_int64(statement, 2, (int64_t)position);
-    sqlite3_bind_int(statement, 3, (int)turn->role);
-    keel__bind_text(statement, 4, turn->text ? turn->text : "");
-    keel__bind_text(statement, 5, turn->model);
-    keel__bind_text(statement, 6, turn->act);
-    keel__bind_optional(statement, 7, turn->latency_ms);
-    return keel__store_run(store, statement, "adding a turn", err);
+static void add_turn(keel_store *store, int64_t conversation_id, size_t position, const keel_turn *turn) {
+    keel__add_integer(store, KEEL__TURNS, conversation_id);
+    keel__add_integer(store, KEEL__TURNS, (int64_t)position);
+    keel__add_integer(store, KEEL__TURNS, (int64_t)turn->role);
+    keel__add_text(store, KEEL__TURNS, turn->text ? turn->text : "");
+    keel__add_text(store, KEEL__TURNS, turn->model);
+    keel__add_text(store, KEEL__TURNS, turn->act);
+    keel__add_optional(store, KEEL__TURNS, turn->latency_ms);
 }
 
 static const char *candidate_text(const keel_candidate *candidate) {
@@ -95,42 +91,31 @@ static keel_judge_kind candidate_judge(const keel_candidate *candidate) {
     return candidate->judge == KEEL_JUDGE_NONE ? KEEL_JUDGE_HUMAN : candidate->judge;
 }
 
-static keel_status insert_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
-                                keel_judge_kind judge, const char *judge_name, double confidence,
-                                keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
-    sqlite3_bind_int64(statement, 1, candidate_id);
-    sqlite3_bind_int(statement, 2, (int)outcome);
-    sqlite3_bind_int(statement, 3, (int)judge);
-    keel__bind_text(statement, 4, judge_name);
-    sqlite3_bind_double(statement, 5, confidence);
-    return keel__store_run(store, statement, "adding a label", err);
-}
-
 /* said: the text of the turn after the decision, or NULL; a candidate that says the same stores it only once.
  */
-static keel_status insert_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate,
-                                    const char *said, const char *source, keel_err *err) {
-    sqlite3_stmt *statement;
+static void add_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate, const char *said,
+                          const char *source) {
     const char *text = candidate_text(candidate);
-    keel_judge_kind judge = candidate_judge(candidate);
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CANDIDATE, &statement, err));
-    sqlite3_bind_int64(statement, 1, decision_id);
-    keel__bind_text(statement, 2, said && strcmp(said, text) == 0 ? NULL : text);
-    keel__bind_text(statement, 3, candidate->act);
-    keel__bind_text(statement, 4, candidate->model);
-    sqlite3_bind_int(statement, 5, candidate->taken);
-    keel__bind_optional(statement, 6, candidate->propensity);
-    keel__bind_optional(statement, 7, candidate->latency_ms);
-    keel__bind_optional(statement, 8, candidate->feedback);
-    keel__bind_reward(statement, 9, &candidate->logged_reward);
-    sqlite3_bind_int(statement, 12, (int)candidate->outcome);
-    sqlite3_bind_int(statement, 13, (int)judge);
-    KEEL_TRY(keel__store_run(store, statement, "adding a candidate", err));
-    candidate->id = sqlite3_last_insert_rowid(store->db);
-    if (judge == KEEL_JUDGE_NONE) return KEEL_OK;
-    return insert_label(store, candidate->id, candidate->outcome, judge, source, 1.0, err);
+    const keel_judge_kind judge = candidate_judge(candidate);
+    candidate->id = ++store->last_candidate;
+    keel__add_integer(store, KEEL__CANDIDATES, candidate->id);
+    keel__add_integer(store, KEEL__CANDIDATES, decision_id);
+    keel__add_text(store, KEEL__CANDIDATES, said && strcmp(said, text) == 0 ? NULL : text);
+    keel__add_text(store, KEEL__CANDIDATES, candidate->act);
+    keel__add_text(store, KEEL__CANDIDATES, candidate->model);
+    keel__add_integer(store, KEEL__CANDIDATES, candidate->taken);
+    keel__add_optional(store, KEEL__CANDIDATES, candidate->propensity);
+    keel__add_optional(store, KEEL__CANDIDATES, candidate->latency_ms);
+    keel__add_optional(store, KEEL__CANDIDATES, candidate->feedback);
+    keel__add_reward(store, KEEL__CANDIDATES, &candidate->logged_reward);
+    keel__add_integer(store, KEEL__CANDIDATES, (int64_t)candidate->outcome);
+    keel__add_integer(store, KEEL__CANDIDATES, (int64_t)judge);
+    if (judge == KEEL_JUDGE_NONE) return;
+    keel__add_integer(store, KEEL__LABELS, candidate->id);
+    keel__add_integer(store, KEEL__LABELS, (int64_t)candidate->outcome);
+    keel__add_integer(store, KEEL__LABELS, (int64_t)judge);
+    keel__add_text(store, KEEL__LABELS, source);
+    keel__add_optional(store, KEEL__LABELS, (keel_optional){true, 1.0});
 }
 
 static const char *said_after(const keel_conversation *conversation, const keel_decision *decision) {
@@ -139,33 +124,32 @@ static const char *said_after(const keel_conversation *conversation, const keel_
     return text ? text : "";
 }
 
-static keel_status insert_decision(keel_store *store, int64_t conversation_id,
-                                   const keel_conversation *conversation, keel_decision *decision,
-                                   keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_DECISION, &statement, err));
-    sqlite3_bind_int64(statement, 1, conversation_id);
-    sqlite3_bind_int64(statement, 2, (int64_t)decision->turn);
-    KEEL_TRY(keel__store_run(store, statement, "adding a decision", err));
-    decision->id = sqlite3_last_insert_rowid(store->db);
+static void add_decision(keel_store *store, const keel_conversation *conversation, keel_decision *decision) {
+    decision->id = ++store->last_decision;
+    keel__add_integer(store, KEEL__DECISIONS, decision->id);
+    keel__add_integer(store, KEEL__DECISIONS, conversation->id);
+    keel__add_integer(store, KEEL__DECISIONS, (int64_t)decision->turn);
     for (size_t i = 0; i < decision->n_candidates; i++)
-        KEEL_TRY(insert_candidate(store, decision->id, &decision->candidates[i],
-                                  said_after(conversation, decision), conversation->source, err));
-    return KEEL_OK;
+        add_candidate(store, decision->id, &decision->candidates[i], said_after(conversation, decision),
+                      conversation->source);
+}
+
+/* Until its rows are inserted, this conversation is not to be read. */
+static void note_waiting(keel_store *store, int64_t id) {
+    if (id < store->waiting.first) store->waiting.first = id;
+    if (id > store->waiting.last) store->waiting.last = id;
 }
 
 static keel_status insert_conversation(keel_store *store, keel_conversation *conversation, const char *where,
                                        int64_t *new_candidates, keel_err *err) {
-    int64_t id, candidates = 0;
-    KEEL_TRY(insert_header(store, conversation, where, &id, err));
-    conversation->id = id;
+    const int64_t before = store->last_candidate;
+    KEEL_TRY(insert_header(store, conversation, where, &conversation->id, err));
     for (size_t i = 0; i < conversation->n_turns; i++)
-        KEEL_TRY(insert_turn(store, id, i, &conversation->turns[i], err));
-    for (size_t i = 0; i < conversation->n_decisions; i++) {
-        KEEL_TRY(insert_decision(store, id, conversation, &conversation->decisions[i], err));
-        candidates += (int64_t)conversation->decisions[i].n_candidates;
-    }
-    *new_candidates = candidates;
+        add_turn(store, conversation->id, i, &conversation->turns[i]);
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        add_decision(store, conversation, &conversation->decisions[i]);
+    note_waiting(store, conversation->id);
+    *new_candidates = store->last_candidate - before;
     return KEEL_OK;
 }
 
@@ -251,8 +235,7 @@ static keel_status merge_decision(keel_store *store, const keel_conversation *co
             return conflict(conversation, where, "what is known of a candidate", err);
         if (k < there->n_candidates) continue;
         if (!merge) return conflict(conversation, where, "a candidate", err);
-        KEEL_TRY(insert_candidate(store, there->id, candidate, said_after(conversation, decision),
-                                  conversation->source, err));
+        add_candidate(store, there->id, candidate, said_after(conversation, decision), conversation->source);
         count++;
     }
     *added += count;
@@ -300,12 +283,14 @@ static keel_status meet_conversation(keel_store *store, int64_t id, const keel_c
                                      bool merge, const char *where, int64_t *new_candidates, keel_err *err) {
     keel_conversation *there;
     int64_t added = 0;
+    if (id >= store->waiting.first && id <= store->waiting.last) KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(keel_store_conversation(store, id, &store->scratch, &there, err));
     const char *differs = differing_part(there, conversation, merge);
     if (differs) return conflict(conversation, where, differs, err);
     for (size_t i = 0; i < conversation->n_decisions; i++)
         KEEL_TRY(merge_decision(store, conversation, i, &there->decisions[i], merge, where, &added, err));
     if (merge) KEEL_TRY(merge_meta(store, there, conversation->meta, err));
+    if (added) note_waiting(store, id);
     *new_candidates = added;
     return KEEL_OK;
 }
@@ -339,16 +324,35 @@ static keel_status check_shape(const keel_conversation *conversation, const char
     return KEEL_OK;
 }
 
+/* Another process may have given ids since: they are read anew for each transaction, and outside of any. */
+static keel_status know_ids(keel_store *store, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    if (store->knows_ids && !sqlite3_get_autocommit(store->db)) return KEEL_OK;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_LAST_IDS, &statement, err));
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking up the last rows", err));
+    store->last_decision = row ? sqlite3_column_int64(statement, 0) : 0;
+    store->last_candidate = row ? sqlite3_column_int64(statement, 1) : 0;
+    sqlite3_reset(statement);
+    if (store->last_decision < 0 || store->last_decision > INT64_MAX / 2 || store->last_candidate < 0 ||
+        store->last_candidate > INT64_MAX / 2)
+        return keel__store_damaged(store, "impossible row ids", err);
+    store->knows_ids = true;
+    return KEEL_OK;
+}
+
 keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,
                             keel_added *added, int64_t *new_candidates, keel_err *err) {
     int64_t id, candidates = 0;
     KEEL_TRY(check_shape(conversation, where, err));
     keel_arena_reset(&store->scratch);
+    KEEL_TRY(know_ids(store, err));
     KEEL_TRY(find_exact(store, conversation, &id, err));
     if (id)
         KEEL_TRY(meet_conversation(store, id, conversation, merge, where, &candidates, err));
     else
         KEEL_TRY(insert_conversation(store, conversation, where, &candidates, err));
+    KEEL_TRY(keel__rows_added(store, err));
     *added = !id ? KEEL_ADDED_NEW : candidates ? KEEL_ADDED_CANDIDATES : KEEL_ADDED_NOTHING;
     *new_candidates = candidates;
     return KEEL_OK;
@@ -365,6 +369,19 @@ keel_status keel_store_add_conversation(keel_store *store, keel_conversation *co
 
 /* ---- labels ---- */
 
+static keel_status put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                             keel_judge_kind judge, const char *judge_name, double confidence,
+                             keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
+    sqlite3_bind_int64(statement, 1, candidate_id);
+    sqlite3_bind_int(statement, 2, (int)outcome);
+    sqlite3_bind_int(statement, 3, (int)judge);
+    keel__bind_text(statement, 4, judge_name);
+    sqlite3_bind_double(statement, 5, confidence);
+    return keel__store_run(store, statement, "adding a label", err);
+}
+
 keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
                                  keel_judge_kind judge, const char *judge_name, double confidence,
                                  keel_err *err) {
@@ -374,7 +391,7 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
         return keel_fail(err, KEEL_E_INVALID, "keel_store_put_label",
                          "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
                          (int)judge, confidence);
-    KEEL_TRY(insert_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
+    KEEL_TRY(put_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_WIN_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
     sqlite3_bind_int(statement, 2, (int)outcome);
@@ -384,25 +401,22 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
 
 /* ---- transitions ---- */
 
-static keel_status insert_transition(keel_store *store, const keel_transition *transition, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_TRANSITION, &statement, err));
-    sqlite3_bind_int64(statement, 1, transition->candidate_id);
-    sqlite3_bind_int64(statement, 2, transition->decision_id);
+static void add_transition(keel_store *store, const keel_transition *transition) {
+    keel__add_integer(store, KEEL__TRANSITIONS, transition->candidate_id);
+    keel__add_integer(store, KEEL__TRANSITIONS, transition->decision_id);
     if (transition->next_decision_id)
-        sqlite3_bind_int64(statement, 3, transition->next_decision_id);
+        keel__add_integer(store, KEEL__TRANSITIONS, transition->next_decision_id);
     else
-        sqlite3_bind_null(statement, 3);
-    keel__bind_reward(statement, 4, &transition->reward);
-    sqlite3_bind_int(statement, 7, transition->terminal);
-    sqlite3_bind_int(statement, 8, transition->truncated);
-    return keel__store_run(store, statement, "adding a transition", err);
+        keel__add_text(store, KEEL__TRANSITIONS, NULL);
+    keel__add_reward(store, KEEL__TRANSITIONS, &transition->reward);
+    keel__add_integer(store, KEEL__TRANSITIONS, transition->terminal);
+    keel__add_integer(store, KEEL__TRANSITIONS, transition->truncated);
 }
 
 keel_status keel_store_add_transitions(keel_store *store, const keel_transition *transitions, size_t count,
                                        keel_err *err) {
-    for (size_t i = 0; i < count; i++) KEEL_TRY(insert_transition(store, &transitions[i], err));
-    return KEEL_OK;
+    for (size_t i = 0; i < count; i++) add_transition(store, &transitions[i]);
+    return keel__rows_added(store, err);
 }
 
 keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,

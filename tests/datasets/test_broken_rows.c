@@ -63,6 +63,16 @@ static void conversations_out_of_the_contract_are_refused(void **state) {
     }
 }
 
+static void nothing_follows_the_last_possible_row(void **state) {
+    (void)state;
+    keel_conversation next;
+    fill();
+    change("UPDATE candidates SET id = 9223372036854775807");
+    make(&next, "b", NULL, "train", "Hi", "Hello");
+    assert_int_equal(keel_store_add_conversation(store, &next, false, "test", NULL, &err), KEEL_E_STORE);
+    contains(err.message, "damaged: impossible row ids");
+}
+
 static void transitions_that_lead_out_of_their_set_are_not_sampled(void **state) {
     (void)state;
     static const struct {
@@ -98,6 +108,7 @@ static void transitions_that_lead_out_of_their_set_are_not_sampled(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(conversations_out_of_the_contract_are_refused),
+        TEST(nothing_follows_the_last_possible_row),
         TEST(transitions_that_lead_out_of_their_set_are_not_sampled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,6 +143,21 @@ static void the_same_file_twice_changes_nothing(void **state) {
     assert_string_equal(before, after);
 }
 
+/* The second mention is compared with rows that may not be in the file of the store yet. */
+static void what_one_file_says_twice_is_taken_once(void **state) {
+    (void)state;
+#define SAID "{\"id\":\"a\",\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"Yes\"}]}\n"
+    import_chat(SAID "{\"id\":\"b\",\"messages\":[" USER "]}\n" SAID);
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.unchanged, 1);
+    assert_int_equal(get("a")->decisions[0].n_candidates, 1);
+    import_fails("chat",
+                 put("other.jsonl", "{\"id\":\"c\",\"messages\":[" USER "]}\n"
+                                    "{\"id\":\"c\",\"messages\":[" USER "," USER "]}\n"),
+                 KEEL_E_CONFLICT, "other.jsonl:2", "number of turns");
+#undef SAID
+}
+
 static void gzipped_lines_and_arrays_read_as_plain_lines(void **state) {
     (void)state;
     gzFile file = gzopen(in("log.jsonl.gz"), "wb");
@@ -291,6 +306,7 @@ int main(void) {
         TEST(other_tools_names_get_a_hint),
         TEST(any_language_passes_unharmed),
         TEST(the_same_file_twice_changes_nothing),
+        TEST(what_one_file_says_twice_is_taken_once),
         TEST(gzipped_lines_and_arrays_read_as_plain_lines),
         TEST(an_explicit_split_wins_over_the_logs_own),
         TEST(bad_lines_are_named_and_nothing_of_the_file_is_kept),

@@ -48,6 +48,19 @@ static void completions_of_one_prompt_are_candidates_of_one_decision(void **stat
     assert_int_equal(get("v2-30")->decisions[0].n_candidates, 0);
 }
 
+static void one_file_may_answer_a_prompt_twice(void **state) {
+    (void)state;
+    put("completions_m.csv", COMPLETIONS "1,homonyms,How?,Never,a,a,c,2_full_refusal\n"
+                                         "2,homonyms,Why?,Because,a,a,c,1_full_compliance\n"
+                                         "1,homonyms,How?,Thus,a,a,c,1_full_compliance\n"
+                                         "1,homonyms,How?,Never,a,a,c,2_full_refusal\n");
+    assert_ok(import_as("xstest", NULL, in("completions_m.csv")));
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.extended, 1);
+    assert_int_equal(report.unchanged, 1);
+    assert_int_equal(get("v2-1")->decisions[0].n_candidates, 2);
+}
+
 static void the_order_of_files_does_not_matter(void **state) {
     (void)state;
     static const char *const names[] = {"xstest_prompts.csv", "xstest_v2_completions_one.csv",
@@ -376,6 +389,7 @@ static void running_out_of_memory_keeps_nothing_of_the_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(completions_of_one_prompt_are_candidates_of_one_decision),
+        TEST(one_file_may_answer_a_prompt_twice),
         TEST(the_order_of_files_does_not_matter),
         TEST(contrast_groups_go_by_family_and_position),
         TEST(bad_rows_of_csv_are_named_and_nothing_of_the_file_is_kept),
