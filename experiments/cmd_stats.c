@@ -184,7 +184,8 @@ const keel_verb keel_verb_stats = {
     .name = "stats",
     .brief = "what is in the store: counts, labels, rewards, the behaviour's rates",
     .flags = flags,
-    .more = "Rates carry 95 % intervals (Wilson); rewards are means per conversation, bootstrapped. '-' "
+    .more = "Rates carry 95 % intervals (Wilson, answers of one conversation hang together); rewards are "
+            "means per conversation, bootstrapped. '-' "
             "where nothing is known.\n"
             "example: keel stats --store logs.db --split train\n",
     .run = run,

@@ -31,8 +31,8 @@
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
  * half
  *
- * Rates have Wilson intervals, means the bootstrap's over conversations. What nothing is known of has n 0
- * (null in JSON). */
+ * Rates have Wilson intervals for as many independent answers as they come to (rl/tally.h), means the
+ * bootstrap's over conversations. What nothing is known of has n 0 (null in JSON). */
 #ifndef KEEL_RL_EVALUATE_H
 #define KEEL_RL_EVALUATE_H
 

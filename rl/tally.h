@@ -12,9 +12,16 @@ enum {
     KEEL_TALLY_ROW = 2 * KEEL_TALLY_MEANS * KEEL_TALLY_PLACES
 };
 
+/* The sums behind one rate. An observation is an answer, a pair, or a conversation, and weighs 1 or less. */
+typedef struct keel_rate {
+    double hits, weight, squares; /* squares: of the observations' weights */
+    double here[2];               /* hits and weight of the conversation at hand */
+    double conversations;         /* that had any, and sums over them: */
+    double hits_hits, hits_weight, weight_weight;
+} keel_rate;
+
 typedef struct keel_tally {
-    double sum[KEEL_N_METRICS], count[KEEL_N_METRICS];
-    double completion_squares; /* of the conversations' weights */
+    keel_rate rate[KEEL_N_METRICS]; /* of the means: unused */
     bool judged,
         declined; /* of the conversation at hand, if benign: some answer's outcome is known; was a refusal */
     double answers, known, component[KEEL_N_REWARDS];
@@ -39,6 +46,14 @@ void keel_tally_agreement(keel_tally *tally, bool agrees);
 /* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
  */
 void keel_tally_preferences(keel_tally *tally, const double *composite, const double *score, size_t n);
+/* The share of hits with Wilson's interval for as many independent observations as these come to. Answers of
+ * one conversation are alike more often than not, so the number is p (1 - p) over the variance of the ratio
+ * between conversations (linearised: sum (hits - p weight)^2 / (sum weight)^2, Cochran 1977, 6.11), and lies
+ * between (sum w)^2 / sum w^2 over conversations, as if all of one were alike, and the same over
+ * observations, as if none were. Where all are hits or none is, nothing tells them apart: the former. n is
+ * the latter: how many observations there are. */
+keel_interval keel_rate_interval(const keel_rate *rate);
+
 /* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */
 keel_status keel_tally_close(const keel_tally *tally, const char *name, const keel_evaluate_config *config,
                              keel_pool *pool, keel_evaluation *out, keel_err *err);
