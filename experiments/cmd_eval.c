@@ -363,7 +363,10 @@ const keel_verb keel_verb_eval = {
         "with --ope fqe,\n"
         "one fitted to what is judged, each conversation by a network that has not seen it. self_prediction "
         "is what the\n"
-        "policy's own critic promises; logged_return is what the log itself returned.\n"
+        "policy's own critic promises; logged_return is what the log itself returned; lower is guaranteed "
+        "(95 "
+        "%) where the log\n"
+        "has propensities; support is the mean probability that the policy gives to what the log did.\n"
         "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,
     .print = print,

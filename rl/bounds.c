@@ -106,34 +106,14 @@ static moments of(const double *x, size_t n, double cut) {
     return m;
 }
 
-double keel_bound_hoeffding(const double *x, size_t n, double range, double delta) {
-    if (n < 2) return -INFINITY;
-    return of(x, n, INFINITY).mean - range * sqrt(log(1 / delta) / (2 * (double)n));
-}
-
 static double bernstein(moments m, size_t n, double range, double delta) {
     double size = (double)n, log_term = log(2 / delta);
     return m.mean - 7 * range * log_term / (3 * (size - 1)) - sqrt(2 * m.variance * log_term / size);
 }
 
-double keel_bound_bernstein(const double *x, size_t n, double range, double delta) {
-    return n < 2 ? -INFINITY : bernstein(of(x, n, INFINITY), n, range, delta);
-}
-
-double keel_bound_student(const double *x, size_t n, double delta) {
-    if (n < 2) return -INFINITY;
-    moments m = of(x, n, INFINITY);
-    return m.mean - keel_student_quantile(1 - delta, (double)n - 1) * sqrt(m.variance / (double)n);
-}
-
-double keel_bound_truncated_moments(double mean, double variance, size_t n, double threshold, double delta) {
+double keel_bound_truncated(double mean, double variance, size_t n, double threshold, double delta) {
     if (n < 2 || !isfinite(threshold)) return -INFINITY;
     return bernstein((moments){mean, variance}, n, threshold, delta);
-}
-
-double keel_bound_truncated(const double *x, size_t n, double threshold, double delta) {
-    moments m = of(x, n, threshold);
-    return keel_bound_truncated_moments(m.mean, m.variance, n, threshold, delta);
 }
 
 /* The prediction is smooth in log c with one hump for the samples met in practice; a fine grid cannot be

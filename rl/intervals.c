@@ -100,8 +100,9 @@ static double acceleration(const bootstrap_work *work, size_t index, double *tot
 
 /* Which quantile of the resamples stands for quantile p: p itself, or Efron's correction of it. */
 static double corrected(double p, double bias, double speed) {
-    double z = bias + keel_normal_quantile(p);
-    return keel_normal_cdf(bias + z / (1 - speed * z));
+    double z = bias + keel_normal_quantile(p), rest = 1 - speed * z;
+    if (rest <= 0) return z > 0 ? 1 : 0; /* beyond the pole of the correction: as far as it goes */
+    return keel_normal_cdf(bias + z / rest);
 }
 
 static void bounds(const bootstrap_work *work, size_t index, double *low, double *high) {
@@ -158,37 +159,5 @@ keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, co
     keel_free(work.values);
     keel_free(work.whole);
     keel_free(work.totals);
-    return status;
-}
-
-/* ---- one mean ---- */
-
-static double ratio(const void *context, size_t index, const double *total) {
-    (void)context, (void)index;
-    return total[1] > 0 ? total[0] / total[1] : NAN;
-}
-
-keel_status keel_bootstrap_mean(const double *sum, const double *count, size_t clusters, size_t resamples,
-                                uint64_t seed, keel_interval *out, keel_err *err) {
-    double total[2] = {0, 0};
-    for (size_t c = 0; c < clusters; ++c) {
-        total[0] += sum[c];
-        total[1] += count[c];
-    }
-    if (total[1] <= 0) {
-        *out = (keel_interval){0};
-        return KEEL_OK;
-    }
-    double *rows = keel_calloc(clusters, 2 * sizeof *rows), low, high;
-    if (!rows)
-        return keel_fail(err, KEEL_E_NOMEM, "keel_bootstrap_mean", "no memory for %zu clusters", clusters);
-    for (size_t c = 0; c < clusters; ++c) {
-        rows[2 * c] = sum[c];
-        rows[2 * c + 1] = count[c];
-    }
-    const keel_bootstrap_plan plan = {.resamples = resamples, .seed = seed, .confidence = 0.95};
-    keel_status status = keel_bootstrap(rows, 2, clusters, &plan, ratio, NULL, 1, NULL, &low, &high, err);
-    keel_free(rows);
-    if (status == KEEL_OK) *out = (keel_interval){total[0] / total[1], low, high, total[1]};
     return status;
 }

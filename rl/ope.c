@@ -325,6 +325,8 @@ typedef struct surplus {
     double least, *aside, cut; /* aside NULL: the others' turn */
     size_t n_aside, n;
     double mean, squares;
+    size_t last; /* conversation seen last, and one more */
+    bool shared; /* some conversation has several trajectories */
 } surplus;
 
 static void find_surplus(const trajectory *at, const keel_ope_step *steps, void *context) {
@@ -332,6 +334,8 @@ static void find_surplus(const trajectory *at, const keel_ope_step *steps, void 
     surplus *all = context;
     double weight = 0, gain = 0, discount = 1;
     if ((at->conversation % ASIDE == 0) != (all->aside != NULL)) return;
+    all->shared = all->shared || all->last == at->conversation + 1;
+    all->last = at->conversation + 1;
     for (size_t t = 0; t < at->length; ++t, discount *= all->config->gamma) {
         weight += steps[t].log_ratio;
         gain += discount * steps[t].reward;
@@ -358,20 +362,22 @@ static keel_status find_cut(const keel_ope_log *log, surplus *all, size_t later,
     return status;
 }
 
-/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. */
+/* A guarantee on IS, since every weight has mean 1: E[rho G] = least + E[rho (G - least)]. Weights over
+ * propensities that are a model's have not, and trajectories of one conversation are not independent: then
+ * nothing is promised. */
 static keel_status find_lower(const keel_ope_log *log, const sums *s, double *out, keel_err *err) {
     const double delta = 0.05;
     surplus all = {.config = s->config};
     double discount = 1;
-    if (!log->n_trajectories || !isfinite(s->config->reward_low)) return KEEL_OK;
+    if (!log->n_trajectories || log->estimated || !isfinite(s->config->reward_low)) return KEEL_OK;
     for (size_t t = 0; t < s->horizon; ++t, discount *= s->config->gamma)
         all.least += discount * s->config->reward_low;
     if (all.least > 0) all.least = 0; /* an ended trajectory pays nothing */
     KEEL_TRY(find_cut(log, &all, log->n_trajectories - log->n_trajectories / 20, delta, err));
     KEEL_TRY(visit(log, find_surplus, &all, err));
     double variance = all.n > 1 ? all.squares / ((double)all.n - 1) : 0;
-    double bound = keel_bound_truncated_moments(all.mean, variance, all.n, all.cut, delta);
-    *out = bound > 0 ? all.least + bound : -INFINITY;
+    double bound = keel_bound_truncated(all.mean, variance, all.n, all.cut, delta);
+    *out = bound > 0 && !all.shared ? all.least + bound : -INFINITY;
     return KEEL_OK;
 }
 

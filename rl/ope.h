@@ -19,7 +19,8 @@
  * so DM's is widened to hold DR's, and MAGIC's to hold WDR's. (Refitting the model to conversations drawn
  * again costs a fit each and covers less on small logs.) Where there is no DR, DM's is given the model, and
  * the self-prediction's always is. `lower` is a guarantee: the truncated empirical Bernstein bound on IS
- * (rl/bounds.h), 95 % one-sided. */
+ * (rl/bounds.h), 95 % one-sided; none where propensities are estimated or a conversation has several
+ * trajectories. */
 #ifndef KEEL_RL_OPE_H
 #define KEEL_RL_OPE_H
 

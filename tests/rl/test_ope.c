@@ -249,6 +249,19 @@ static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_n
     }
 }
 
+/* Weights over a model's propensities have no known mean, and answers of one conversation hang together. */
+static void nothing_is_guaranteed_without_logged_propensities_and_independent_trajectories(void **state) {
+    (void)state;
+    const double ratio[1] = {1}, reward[1] = {1};
+    for (int how = 0; how < 3; ++how) {
+        keel_ope_log log = {.estimated = how == 1};
+        for (size_t i = 0; i < 400; ++i)
+            add(&log, how == 2 ? i / 2 : i, (example){ratio, reward, NULL, NULL}, 1);
+        keel_ope got = estimate(&log, 1);
+        assert_true(how ? got.lower == -INFINITY : got.lower > .8);
+    }
+}
+
 /* A bandit of known value: the interval covers it, and the estimate is near it. */
 /* More steps than are blended: the last of the blends is still the whole log, which is right to the bit here,
  * where the model is wrong by far. */
@@ -326,6 +339,7 @@ int main(void) {
         cmocka_unit_test(magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not),
         cmocka_unit_test(what_the_model_adds_is_discounted_by_the_steps_before_it),
         cmocka_unit_test(the_last_blend_takes_the_log_to_its_end),
+        cmocka_unit_test(nothing_is_guaranteed_without_logged_propensities_and_independent_trajectories),
         cmocka_unit_test(weighted_importance_sampling_finds_the_value_of_another_policy),
         cmocka_unit_test(the_headline_takes_an_effective_sample_of_thirty),
     };
