@@ -328,12 +328,13 @@ keel_status keel_import(keel_store *store, const char *format_name, const char *
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, form, paths[i], err);
     if (status == KEEL_OK) {
         keel__store_check_references(store, false);
+        size_t done = 0;
         keel_progress_start(&progress, "import", list.count);
-        for (size_t i = 0; i < list.count && status == KEEL_OK; i++) {
-            status = import_file(&common, form, list.paths[i], err);
-            keel_progress_step(&progress, i + 1, NULL);
+        while (done < list.count && status == KEEL_OK) {
+            status = import_file(&common, form, list.paths[done], err);
+            if (status == KEEL_OK) keel_progress_step(&progress, ++done, NULL);
         }
-        keel_progress_end(&progress, list.count);
+        keel_progress_end(&progress, done);
         keel__store_check_references(store, true);
     }
     keel_arena_free(&list.arena);

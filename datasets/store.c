@@ -275,7 +275,11 @@ static keel_status check_schema(keel_store *store, keel_store_mode mode, keel_er
         return KEEL_E_UNSUPPORTED;
     }
     if (version == latest) return KEEL_OK;
-    if (mode != KEEL_STORE_READ) return keel__store_migrate(store, keel__store_migrations, err);
+    if (mode != KEEL_STORE_READ) {
+        KEEL_TRY(keel__store_migrate(store, keel__store_migrations, err));
+        store->fresh = blank;
+        return KEEL_OK;
+    }
     keel_fail(err, KEEL_E_STORE, store->path, "schema version %lld is older than %lld", (long long)version,
               (long long)latest);
     keel_hint(err, "run a verb that writes (keel label) once: it brings the store forward");
@@ -291,6 +295,17 @@ static void distrust(sqlite3 *db) {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 }
 
+/* Set once the file is known to be ours: the journal mode is written into the file. Whoever made the file may
+ * have taken it away again while we waited for the lock. */
+static keel_status write_ahead(keel_store *store, keel_err *err) {
+    int moved = 0;
+    KEEL_TRY(execute(store, "PRAGMA journal_mode = WAL", "opening", err));
+    sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (!moved) return KEEL_OK;
+    keel_fail(err, KEEL_E_STORE, store->path, "the store was taken away while it was opened");
+    return keel_hint(err, "give the command again");
+}
+
 static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *err) {
     keel__store_wait_install(store);
     sqlite3_extended_result_codes(store->db, 0);
@@ -301,9 +316,9 @@ static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *
                      "opening", err));
     if (keel__rows_install(store->db)) return keel__store_fail(store, "opening", err);
     KEEL_TRY(check_schema(store, mode, err));
-    /* Set once the file is known to be ours: the journal mode is written into the file. */
     if (mode == KEEL_STORE_READ) return KEEL_OK;
-    return execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", "opening", err);
+    KEEL_TRY(execute(store, "PRAGMA synchronous = NORMAL", "opening", err));
+    return store->fresh ? KEEL_OK : write_ahead(store, err);
 }
 
 /* What a full disk left of a new store. Only then: after any other failure somebody else may be about to fill
@@ -322,8 +337,8 @@ static bool may_write(const char *path) {
            faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0;
 }
 
-/* Where no log can be made beside the store and none is there, nobody else writes either: SQLite is told that
- * the file does not change, else it would insist on the log. */
+/* Where no log can be made beside the store and neither log nor journal is there, nobody else writes either:
+ * SQLite is told that the file does not change, else it would insist on the log. */
 static keel_status open_unchanging(keel_store *store, keel_err *err) {
     static const char hex[] = "0123456789abcdef";
     keel_buf uri = {0};
@@ -347,9 +362,11 @@ static keel_status open_unchanging(keel_store *store, keel_err *err) {
 static keel_status open_file(keel_store *store, keel_store_mode mode, bool writable, keel_err *err) {
     static const int flags[] = {SQLITE_OPEN_READONLY, SQLITE_OPEN_READWRITE,
                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
-    char log[4200];
+    char log[4200], journal[4200];
     snprintf(log, sizeof log, "%s-wal", store->path);
-    if (!writable && mode == KEEL_STORE_READ && !keel_file_exists(log)) return open_unchanging(store, err);
+    snprintf(journal, sizeof journal, "%s-journal", store->path);
+    if (!writable && mode == KEEL_STORE_READ && !keel_file_exists(log) && !keel_file_exists(journal))
+        return open_unchanging(store, err);
     if (!writable && mode != KEEL_STORE_READ)
         return keel_fail(err, KEEL_E_IO, store->path, "the store or its folder may not be written");
     if (sqlite3_open_v2(store->path, &store->db, flags[mode] | SQLITE_OPEN_NOMUTEX, NULL))
@@ -427,7 +444,10 @@ keel_status keel_store_begin(keel_store *store, keel_err *err) {
 
 keel_status keel_store_commit(keel_store *store, keel_err *err) {
     KEEL_TRY(keel__rows_insert(store, err));
-    return run_cached(store, KEEL__SQL_COMMIT, "committing", err);
+    KEEL_TRY(run_cached(store, KEEL__SQL_COMMIT, "committing", err));
+    if (store->fresh) write_ahead(store, NULL); /* or whoever opens it next */
+    store->fresh = false;
+    return KEEL_OK;
 }
 
 /* Out of memory, even going back may fail; it is tried again before the handle does anything else. */

@@ -102,6 +102,9 @@ struct keel_store {
     keel__waiting waiting;
     bool knows_ids;                        /* of this transaction: */
     int64_t last_decision, last_candidate; /* ids given so far, to waiting rows too */
+    /* Nothing is in it yet. Its first transaction is written under a rollback journal, each page once;
+     * readers find no more than they would without it. All others go through the write-ahead log. */
+    bool fresh;
     bool rollback_due;                     /* a rollback failed and must be tried again */
     sqlite3_stmt *statements[KEEL__N_SQL]; /* prepared at first use */
     keel_arena scratch;                    /* for the length of one call */

@@ -29,6 +29,8 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
         "SELECT foreign_keys FROM pragma_foreign_keys",
         "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
     };
+    assert_ok(keel_store_begin(store, &err)); /* its log is written ahead from the second transaction on */
+    assert_ok(keel_store_commit(store, &err));
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) expect_sql(facts[i]);
 }
 
@@ -133,6 +135,21 @@ static void a_second_writer_is_told_that_the_store_is_in_use(void **state) {
     contains(err.message, "in use by another process");
     assert_ok(keel_store_commit(store, &err));
     assert_ok(keel_store_begin(other, &err));
+    keel_store_close(other);
+}
+
+/* The maker of a store takes it away when its first import fails. */
+static void a_store_that_is_taken_away_is_not_written_to(void **state) {
+    (void)state;
+    keel_store *other;
+    keel_conversation conversation;
+    make(&conversation, "one", NULL, NULL, "a", "b");
+    assert_ok(keel_store_open(&other, in("new.db"), KEEL_STORE_CREATE, &err));
+    assert_int_equal(unlink(in("new.db")), 0);
+    assert_ok(keel_store_begin(other, &err));
+    keel_status status = keel_store_add_conversation(other, &conversation, false, "f", NULL, &err);
+    if (status == KEEL_OK) status = keel_store_commit(other, &err);
+    assert_int_equal(status, KEEL_E_IO);
     keel_store_close(other);
 }
 
@@ -630,6 +647,7 @@ int main(void) {
         TEST(a_failing_migration_changes_nothing),
         TEST(a_damaged_store_is_called_damaged),
         TEST(a_second_writer_is_told_that_the_store_is_in_use),
+        TEST(a_store_that_is_taken_away_is_not_written_to),
         TEST(a_rollback_leaves_the_file_as_it_was),
         TEST(what_goes_in_comes_out),
         TEST(the_same_again_changes_nothing_and_other_content_is_a_conflict),
