@@ -238,6 +238,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     judged all = {0};
     keel_status status;
     KEEL_TRY(check_gates_early(cli, err));
+    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--out"), 0, "{\n  \"policy\": {", err));
     KEEL_TRY(keel_open_store(cli, KEEL_STORE_EITHER, &store, err));
     KEEL_TRY_GOTO(judged_open(cli, store, &all, err), done);
     status = evaluate(cli, store, &all, err);

@@ -200,10 +200,12 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_co
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
                          keel_refusal_judge **judge, keel_err *err) {
     judging work = {.store = store};
+    const char *save = keel_cli_value(cli, "--save-judge");
+    /* A judge is a safetensors file: the size of its header, then this. */
+    KEEL_TRY(keel_open_out_file(save, 8, "{\"__metadata__\":{\"judge\":", err));
     KEEL_TRY(make_judge(cli, store, judge, err));
     work.judge = *judge;
     KEEL_TRY(judge_all(&work, err));
-    const char *save = keel_cli_value(cli, "--save-judge");
     if (save) KEEL_TRY(keel_refusal_judge_save(*judge, save, err));
     cJSON_AddStringToObject(cli->result, "judge", keel_refusal_judge_name(*judge));
     cJSON_AddNumberToObject(cli->result, "candidates", (double)work.candidates);

@@ -73,6 +73,9 @@ static keel_status find_out(keel_cli *cli, const char *recipe, const char **out,
     const char *name = NULL;
     KEEL_TRY(keel_json_parse_file(recipe, &json, err));
     keel_status status = keel_json_string(json, "name", true, &name, recipe, err);
+    if (status == KEEL_OK && (strchr(name, '/') || *name == '.'))
+        status =
+            keel_fail(err, KEEL_E_PARSE, recipe, "key \"name\": expected a name, got the path \"%s\"", name);
     if (status == KEEL_OK) status = join(cli, "runs", name, out, err);
     cJSON_Delete(json);
     return status;
@@ -362,6 +365,25 @@ static keel_status start_over(running *work, keel_err *err) {
     return lock_folder(work, err);
 }
 
+/* A run goes into a folder of its own: --fresh will remove what is there. "steps" is what a run killed at its
+ * very beginning leaves. */
+static keel_status check_folder(const running *work, keel_err *err) {
+    struct dirent **entries = NULL;
+    const char *path;
+    bool other = false;
+    KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
+    if (keel_file_exists(path)) return KEEL_OK;
+    int count = scandir(work->out, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        if (entries[i]->d_name[0] != '.' && strcmp(entries[i]->d_name, "steps") != 0) other = true;
+        free(entries[i]); /* scandir's own allocation */
+    }
+    free(entries);
+    if (!other) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, work->out, "holds other things and no run");
+    return keel_hint(err, "choose another --out: a run has a folder of its own");
+}
+
 static keel_status run_recipe(running *work, keel_err *err) {
     keel_cli *cli = work->cli;
     const char *const *words;
@@ -373,6 +395,7 @@ static keel_status run_recipe(running *work, keel_err *err) {
     KEEL_TRY(find_out(cli, words[0], &places.out, err));
     work->out = places.out;
     KEEL_TRY(keel_recipe_load(&work->recipe, words[0], &places, err));
+    KEEL_TRY(check_folder(work, err));
     KEEL_TRY(lock_folder(work, err));
     if (keel_cli_has(cli, "--fresh")) KEEL_TRY(start_over(work, err));
     KEEL_TRY(begin(work, err));

@@ -22,6 +22,7 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
     keel_split split;
     KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
     KEEL_TRY(keel_open_out(out, "base", err));
+    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
     KEEL_TRY(keel_sft(store, &split, keel_cli_value(cli, "--base"), config, out,
                       keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));

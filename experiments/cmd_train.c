@@ -67,6 +67,7 @@ static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base
     KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
     KEEL_TRY(open_validation(cli, store, &split, &reward, &validation, &chooses, err));
     KEEL_TRY(keel_open_out(out, "policy", err));
+    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
     KEEL_TRY(keel_encode_store(store, &split, base, pool, NULL, err));
     KEEL_TRY(keel_train(store, &split, chooses ? &validation : NULL, base, config, out,
                         keel_cli_value(cli, "--metrics"), pool, err));

@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -145,6 +147,20 @@ keel_status keel_open_out(const char *dir, const char *kind, keel_err *err) {
     if (ours) return KEEL_OK;
     keel_fail(err, KEEL_E_CONFLICT, dir, "exists and is not a %s that could be replaced", kind);
     return keel_hint(err, "choose another --out, or remove it");
+}
+
+keel_status keel_open_out_file(const char *path, size_t at, const char *begins, keel_err *err) {
+    char found[64];
+    int fd;
+    struct stat about;
+    if (!path || stat(path, &about) != 0 || !S_ISREG(about.st_mode) || about.st_size == 0) return KEEL_OK;
+    KEEL_TRY(keel_file_open(path, &fd, err));
+    const ssize_t got = read(fd, found, sizeof found);
+    close(fd);
+    const size_t length = strlen(begins);
+    if (got >= (ssize_t)(at + length) && memcmp(found + at, begins, length) == 0) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, path, "exists and is nothing that this command wrote");
+    return keel_hint(err, "choose another name, or remove it");
 }
 
 keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err) {

@@ -36,6 +36,7 @@ cJSON *keel_report_fronts(const keel_run_folder *folder);
  * all curves. The caller deletes. */
 keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, cJSON **out, keel_err *err);
 
+#define KEEL_REPORT_BEGIN "<!doctype html>\n"
 /* The page, appended to html. */
 keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel_err *err);
 

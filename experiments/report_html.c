@@ -574,9 +574,9 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
     keel_plotter plotter;
     keel_status status;
     keel_plotter_open(&plotter);
-    keel_buf_text(html, "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
-                        "content=\"width=device-width, "
-                        "initial-scale=1\"><title>keel: ");
+    keel_buf_text(html, KEEL_REPORT_BEGIN "<html lang=en><head><meta charset=utf-8><meta name=viewport "
+                                          "content=\"width=device-width, "
+                                          "initial-scale=1\"><title>keel: ");
     put(html, text_of(folder->run, "recipe"));
     keel_buf_format(html, "</title><style>%s</style></head><body>\n<h1>", style);
     put(html, text_of(folder->run, "recipe"));

@@ -67,6 +67,22 @@ expect "a base is no policy" 1 "base" eval --store s.db --policy base
 mkdir full && echo mine >full/file
 expect "an out folder with other things in it is left alone" 1 "full" sft --store s.db --base builtin --out full
 [ "$(cat full/file)" = mine ] || fail "what was in the out folder is still there"
+# What somebody has there is not written over, whatever it is.
+mkdir mine && echo '{"mine": 1}' >mine/notes.json && cp s.db mine/s.db
+notes=$(sha256sum mine/*)
+for file in notes.json s.db; do
+    expect "metrics over $file" 1 "nothing that this command wrote" train --store s.db --base base --algo cql --out p --metrics mine/$file
+    expect "sft's metrics over $file" 1 "nothing that this command wrote" sft --store s.db --base builtin --out p --metrics mine/$file
+    expect "an evaluation over $file" 1 "nothing that this command wrote" eval --store s.db --policy policy --out mine/$file
+    expect "a judge over $file" 1 "nothing that this command wrote" label --store mine/s.db --save-judge mine/$file
+    expect "a report over $file" 1 "nothing that this command wrote" report --run mine --out mine/$file
+done
+echo '{"name": "x", "steps": [{"name": "stats", "verb": "stats", "args": {"store": "s.db"}}]}' >recipe.json
+expect "a run among other things" 1 "holds other things" run recipe.json --out mine
+expect "a run among other things, afresh" 1 "holds other things" run recipe.json --out mine --fresh
+[ "$(sha256sum mine/*)" = "$notes" ] || fail "what was there is still there"
+echo '{"name": "../x", "steps": [{"name": "stats", "verb": "stats", "args": {"store": "s.db"}}]}' >path.json
+expect "a recipe's name is no path" 1 "got the path" run path.json
 expect "a policy made for another base is refused" 1 "base" eval --store s.db --policy policy --base other/base
 expect "the same for replay" 1 "base" replay --store s.db --policy policy --base other/base
 cp -r policy stray && mkdir alone && mv stray alone/
