@@ -35,7 +35,6 @@ static void close_rate(keel_rate *rate) {
     rate->hits_hits += hits * hits;
     rate->hits_weight += hits * weight;
     rate->weight_weight += weight * weight;
-    rate->conversations++;
     rate->here[0] = rate->here[1] = 0;
 }
 
@@ -45,13 +44,12 @@ keel_interval keel_rate_interval(const keel_rate *rate) {
     if (!(r.weight > 0)) return (keel_interval){0};
     const double p = r.hits / r.weight, apart = r.weight * r.weight / r.squares,
                  alike = r.weight * r.weight / r.weight_weight;
-    /* sum (hits - p weight)^2; below 0 by rounding alone. */
-    double spread = fmax(0, r.hits_hits - 2 * p * r.hits_weight + p * p * r.weight_weight), number = alike;
-    if (p > 0 && p < 1 && r.conversations > 1) {
-        double variance = spread / (r.weight * r.weight) * r.conversations / (r.conversations - 1);
-        number = variance * apart > p * (1 - p) ? p * (1 - p) / variance : apart;
-        number = fmax(number, alike);
-    }
+    const double size = r.weight_weight / r.weight, more = size * size; /* two more conversations */
+    const double q = (r.hits + size) / (r.weight + 2 * size);
+    const double spread = r.hits_hits + more - 2 * q * (r.hits_weight + more) + /* sum (hits - q weight)^2 */
+                          q * q * (r.weight_weight + 2 * more);
+    const double independent = q * (1 - q) * r.squares * (1 + 2 * size / r.weight);
+    const double number = fmin(apart, fmax(alike, apart * independent / spread));
     keel_interval found = keel_wilson(p * number, number);
     found.n = apart;
     return found;

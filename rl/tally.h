@@ -14,10 +14,9 @@ enum {
 
 /* The sums behind one rate. An observation is an answer, a pair, or a conversation, and weighs 1 or less. */
 typedef struct keel_rate {
-    double hits, weight, squares; /* squares: of the observations' weights */
-    double here[2];               /* hits and weight of the conversation at hand */
-    double conversations;         /* that had any, and sums over them: */
-    double hits_hits, hits_weight, weight_weight;
+    double hits, weight, squares;                 /* squares: of the observations' weights */
+    double here[2];                               /* hits and weight of the conversation at hand */
+    double hits_hits, hits_weight, weight_weight; /* sums over conversations */
 } keel_rate;
 
 typedef struct keel_tally {
@@ -47,11 +46,12 @@ void keel_tally_agreement(keel_tally *tally, bool agrees);
  */
 void keel_tally_preferences(keel_tally *tally, const double *composite, const double *score, size_t n);
 /* The share of hits with Wilson's interval for as many independent observations as these come to. Answers of
- * one conversation are alike more often than not, so the number is p (1 - p) over the variance of the ratio
- * between conversations (linearised: sum (hits - p weight)^2 / (sum weight)^2, Cochran 1977, 6.11), and lies
- * between (sum w)^2 / sum w^2 over conversations, as if all of one were alike, and the same over
- * observations, as if none were. Where all are hits or none is, nothing tells them apart: the former. n is
- * the latter: how many observations there are. */
+ * one conversation are alike more often than not, so the number is that of the observations over the design
+ * effect, the variance of the ratio between conversations (linearised: sum (hits - p weight)^2, Cochran 1977,
+ * 6.11) over that of independent observations. So that few misses, or none, do not pass for independent ones
+ * (and none for less sure than one), two conversations of the mean size of an observation's are thought in,
+ * one all hits and one none. The number lies between (sum w)^2 / sum w^2 over conversations, as if all of one
+ * were alike, and the same over observations, as if none were; n is the latter: how many there are. */
 keel_interval keel_rate_interval(const keel_rate *rate);
 
 /* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */

@@ -144,6 +144,28 @@ static void answers_that_are_alike_count_as_one(void **state) {
     assert_true(got.low == of_one.low && got.high == of_one.high && got.n == 60);
 }
 
+/* 100 conversations of two answers, with misses in ever more of them, one or both of their answers. */
+static void every_miss_makes_less_sure(void **state) {
+    (void)state;
+    for (size_t missed = 1; missed <= 2; ++missed) {
+        double before = 1;
+        for (size_t misses = 0; misses <= 100; ++misses) {
+            keel_tally tally = {0};
+            talk none;
+            make_talk(&none, KEEL_UNKNOWN, 2, KEEL_OUTCOME_NONE);
+            for (size_t c = 0; c < 100; ++c) {
+                for (size_t i = 0; i < 2; ++i) keel_tally_agreement(&tally, c >= misses || i >= missed);
+                keel_tally_conversation(&tally, &none.conversation, false, 0, 2);
+            }
+            const keel_interval got = keel_rate_interval(&tally.rate[KEEL_METRIC_AGREEMENT]);
+            if (!(got.low < before))
+                fail_msg("%zu conversations with %zu misses: low %g after %g", misses, missed, got.low,
+                         before);
+            before = got.low;
+        }
+    }
+}
+
 /* Of 95 % intervals 95 % hold the truth, whether or not the answers of a conversation hang together. Taken
  * for independent, those of 2, 3 and 4 alike hold it in 87, 75 and 61 %. */
 static void intervals_hold_as_often_as_they_say_when_answers_hang_together(void **state) {
@@ -203,6 +225,7 @@ int main(void) {
         cmocka_unit_test(completion_weighs_a_conversation_by_agreement),
         cmocka_unit_test(one_refusal_over_refuses_a_borderline_conversation),
         cmocka_unit_test(answers_that_are_alike_count_as_one),
+        cmocka_unit_test(every_miss_makes_less_sure),
         cmocka_unit_test(intervals_hold_as_often_as_they_say_when_answers_hang_together),
         cmocka_unit_test(equal_scores_count_half_a_preference),
         cmocka_unit_test(a_total_takes_the_end_and_what_comes_before_it),
