@@ -1,6 +1,7 @@
 #include "experiments/open.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -149,11 +150,24 @@ keel_status keel_open_out(const char *dir, const char *kind, keel_err *err) {
     return keel_hint(err, "choose another --out, or remove it");
 }
 
+/* Better now than at the end of the work. */
+static keel_status check_parent(const char *path, keel_err *err) {
+    char folder[4096];
+    parent_of(path, folder, sizeof folder);
+    if (!keel_file_is_folder(folder))
+        return keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no folder \"%s\" to write it into", folder);
+    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+        return keel_fail(err, KEEL_E_IO, path, "the folder \"%s\" may not be written", folder);
+    return KEEL_OK;
+}
+
 keel_status keel_open_out_file(const char *path, size_t at, const char *begins, keel_err *err) {
     char found[64];
     int fd;
     struct stat about;
-    if (!path || stat(path, &about) != 0 || !S_ISREG(about.st_mode) || about.st_size == 0) return KEEL_OK;
+    if (!path) return KEEL_OK;
+    if (stat(path, &about) != 0) return check_parent(path, err);
+    if (!S_ISREG(about.st_mode) || about.st_size == 0) return KEEL_OK;
     KEEL_TRY(keel_file_open(path, &fd, err));
     const ssize_t got = read(fd, found, sizeof found);
     close(fd);

@@ -39,9 +39,9 @@ keel_status keel_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], siz
 /* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */
 keel_status keel_open_out(const char *dir, const char *kind, keel_err *err);
 
-/* A file that a flag names for a result may be new, empty, no regular file (a pipe, a terminal), or hold from
- * byte `at` on what the program writes there. Anything else is somebody's and not written over:
- * KEEL_E_CONFLICT. NULL path: the flag was not given. */
+/* A file that a flag names for a result may be new (in a folder that is there and may be written), empty, no
+ * regular file (a pipe, a terminal), or hold from byte `at` on what the program writes there. Anything else
+ * is somebody's and not written over: KEEL_E_CONFLICT. NULL path: the flag was not given. */
 keel_status keel_open_out_file(const char *path, size_t at, const char *begins, keel_err *err);
 #define KEEL_METRICS_BEGIN "{\"step\": "
 

@@ -13,6 +13,8 @@ chat 40 en >log.jsonl
 "$KEEL" import --store empty.db --format chat empty.jsonl --quiet >/dev/null 2>&1 || true
 before=$(sha256sum s.db base/* policy/*)
 
+expect "stats reads" 0 "" stats --store s.db --quiet
+[ ! -e s.db-wal ] && [ ! -e s.db-shm ] || fail "stats leaves nothing beside the store: $(ls s.db*)"
 expect "no verb" 2 "" ""
 expect "an unknown verb suggests the nearest" 2 "did you mean 'train'?" trian
 for verb in import stats label sft train eval replay simulate run report info; do
@@ -77,6 +79,8 @@ for file in notes.json s.db; do
     expect "a judge over $file" 1 "nothing that this command wrote" label --store mine/s.db --save-judge mine/$file
     expect "a report over $file" 1 "nothing that this command wrote" report --run mine --out mine/$file
 done
+expect "metrics into no folder" 1 'no folder "nowhere/"' train --store s.db --base base --algo cql --out p --metrics nowhere/m.jsonl
+expect "an evaluation into no folder" 1 'no folder "nowhere/"' eval --store s.db --policy policy --out nowhere/e.json
 echo '{"name": "x", "steps": [{"name": "stats", "verb": "stats", "args": {"store": "s.db"}}]}' >recipe.json
 expect "a run among other things" 1 "holds other things" run recipe.json --out mine
 expect "a run among other things, afresh" 1 "holds other things" run recipe.json --out mine --fresh
