@@ -79,7 +79,8 @@ typedef struct keel_decision {
     int64_t id;
     size_t turn; /* index of the assistant turn it precedes; n_turns for a decision still to be taken */
     size_t n_candidates;
-    keel_candidate *candidates; /* in store order; several taken when several models answered */
+    keel_candidate *candidates; /* what was said next, then by model, then as they came; several
+                                   are taken when several models answered */
 } keel_decision;
 
 typedef struct keel_conversation {

@@ -71,8 +71,8 @@ void keel_sampler_close(keel_sampler *sampler);
 const keel_sampler_summary *keel_sampler_about(const keel_sampler *sampler);
 /* The batch points into the sampler and is valid until the next draw. */
 keel_status keel_sampler_draw(keel_sampler *sampler, uint64_t step, keel_batch *batch, keel_err *err);
-/* Transition `index` (0 .. transitions-1, in store order) and the following ones, at most config.batch: for
- * passes over all. */
+/* Transition `index` (0 .. transitions-1, conversations by the hash of source and name) and the following
+ * ones, at most config.batch: for passes over all. */
 keel_status keel_sampler_read(keel_sampler *sampler, size_t index, keel_batch *batch, keel_err *err);
 
 #endif

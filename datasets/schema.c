@@ -62,4 +62,8 @@ static const char schema_1[] =
     "  chosen TEXT NOT NULL, detail TEXT,"
     "  PRIMARY KEY(policy_hash, decision_id)) STRICT, WITHOUT ROWID;";
 
-const char *const keel__store_migrations[] = {schema_1, NULL};
+/* Candidates came in the order of their rows before, and do not any more (KEEL__SQL_CANDIDATE): features,
+ * which hold them in the order of their day, are made anew. */
+static const char schema_2[] = "DELETE FROM features;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, NULL};

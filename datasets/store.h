@@ -49,11 +49,22 @@ typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_CANDIDA
 keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err);
 
-/* Walks the conversations of a split in ascending id; NULL split: all. Each is read into the arena (the
- * caller resets it between conversations). Writing labels, transitions and features while a cursor is open is
- * allowed. A walk ends with KEEL_E_INTERRUPTED when the program is asked to stop. */
+/* The order in which conversations come. */
+typedef enum keel_order {
+    KEEL_ORDER_STORED, /* by row id: as they were imported, and as they lie in the file */
+    KEEL_ORDER_NAMED /* by what they are called: the hash of source and group, then the names themselves. The
+                        same whatever order they were imported in, so numbers that are drawn or added up go by
+                        it and do not tell one import from another; neighbours in it lie anywhere in the file.
+                      */
+} keel_order;
+
+/* Walks the conversations of a split; NULL split: all. Each is read into the arena (the caller resets it
+ * between conversations). Writing labels, transitions and features while a cursor is open is allowed.
+ * KEEL_ORDER_NAMED takes 8 bytes of memory a conversation. A walk ends with KEEL_E_INTERRUPTED when the
+ * program is asked to stop. */
 typedef struct keel_cursor keel_cursor;
-keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_err *err);
+keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_order order,
+                             keel_err *err);
 keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,
                              keel_err *err); /* NULL at the end */
 void keel_cursor_close(keel_cursor *cursor);
@@ -67,9 +78,9 @@ keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *a
 keel_status keel_store_hold(keel_store *store, bool *held, keel_err *err);
 void keel_store_release(keel_store *store, bool held);
 keel_status keel_store_find_conversation(keel_store *store, const char *name, int64_t *id, keel_err *err);
-/* Ascending row ids of a split's conversations; the caller frees *ids with keel_free. */
-keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,
-                                        size_t *count, keel_err *err);
+/* Row ids of a split's conversations; the caller frees *ids with keel_free. */
+keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, keel_order order,
+                                        int64_t **ids, size_t *count, keel_err *err);
 
 keel_status keel_store_count_conversations(keel_store *store, const keel_split *split, size_t *count,
                                            keel_err *err);
@@ -109,7 +120,7 @@ keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_i
 /* ---- features ---- */
 
 /* Features of one decision under one base. state [state_dim]; candidates [n_candidates, candidate_dim] in the
- * candidates' store order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =
+ * decision's order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =
  * n_candidates or the number of acts. */
 typedef struct keel_features {
     size_t state_dim, candidate_dim, n_candidates, n_actions;

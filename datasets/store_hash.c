@@ -116,7 +116,7 @@ keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_sto
     keel_arena arena = {0};
     digest sum = {0};
     uint64_t count = 0;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
+    KEEL_TRY(keel_cursor_open(&cursor, store, split, KEEL_ORDER_STORED, err));
     bool held = false;
     keel_status status = keel_store_hold(store, &held, err);
     if (status == KEEL_OK) status = hash_all(cursor, &arena, look, context, &sum, &count, err);

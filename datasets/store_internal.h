@@ -7,6 +7,12 @@
 
 #include "datasets/store.h"
 
+/* The order of a decision's candidates, of a table or alias: what was said there, which has no text of its
+ * own, then the others, each by model, then by row. Files of several models' answers may be imported in any
+ * order. Conversations are read so too. */
+#define KEEL__SQL_CANDIDATE(a)                                                                               \
+#a ".text IS NOT NULL, " #a ".model IS NOT NULL, ifnull(" #a ".model, ''), " #a ".id"
+
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \

@@ -80,6 +80,13 @@ static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, co
     return KEEL_OK;
 }
 
+/* As KEEL__SQL_CANDIDATE has it, of rows that come by id: what was said shares its text with the turn. */
+static bool comes_before(const keel_candidate *a, const keel_candidate *b, const char *said) {
+    if ((a->text == said) != (b->text == said)) return a->text == said;
+    if (!a->model || !b->model) return !a->model && b->model;
+    return strcmp(a->model, b->model) < 0;
+}
+
 typedef struct capacities {
     size_t decisions, candidates; /* candidates: of the last decision */
 } capacities;
@@ -104,7 +111,10 @@ static keel_status read_decision_row(sqlite3_stmt *statement, keel_arena *arena,
     keel_candidate *candidates =
         keel__grow(arena, decision->candidates, n, &room->candidates, sizeof *candidates);
     if (!candidates) return keel__nomem("store", err);
-    KEEL_TRY(read_candidate(statement, arena, said, &candidates[n], err));
+    keel_candidate one;
+    KEEL_TRY(read_candidate(statement, arena, said, &one, err));
+    for (; n > 0 && comes_before(&one, &candidates[n - 1], said); n--) candidates[n] = candidates[n - 1];
+    candidates[n] = one;
     decision->candidates = candidates;
     decision->n_candidates++;
     return KEEL_OK;
@@ -218,11 +228,14 @@ static keel_status prepare_split(keel_store *store, const char *head, const keel
     return status;
 }
 
-keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, int64_t **ids,
-                                        size_t *count, keel_err *err) {
+keel_status keel_store_conversation_ids(keel_store *store, const keel_split *split, keel_order order,
+                                        int64_t **ids, size_t *count, keel_err *err) {
+    static const char *const tails[] = {[KEEL_ORDER_STORED] = " ORDER BY c.id",
+                                        [KEEL_ORDER_NAMED] =
+                                            " ORDER BY c.group_hash, c.external_id, c.source"};
     sqlite3_stmt *statement;
-    KEEL_TRY(prepare_split(store, "SELECT c.id FROM conversations c WHERE 1", split, " ORDER BY c.id",
-                           &statement, err));
+    KEEL_TRY(prepare_split(store, "SELECT c.id FROM conversations c WHERE 1", split, tails[order], &statement,
+                           err));
     keel_buf found = {0};
     keel_status status;
     bool row = true;
@@ -285,25 +298,32 @@ keel_status keel_store_check_split(keel_store *store, const keel_split *split, k
 
 /* ---- the cursor ---- */
 
-/* It seeks anew after the last id for each conversation, so that no read stays open across the caller's
- * writes. */
+/* No read stays open across the caller's writes: in stored order it seeks anew after the last id for each
+ * conversation, by name it has the ids listed. */
 struct keel_cursor {
     keel_store *store;
     keel_split split;
     bool any;
-    sqlite3_stmt *next;
+    sqlite3_stmt *next; /* stored order */
     int64_t last;
+    int64_t *ids; /* [count] by name */
+    size_t count, at;
 };
 
-keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_err *err) {
+keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_split *split, keel_order order,
+                             keel_err *err) {
     keel_cursor *cursor = keel_calloc(1, sizeof *cursor);
+    keel_status status;
     if (!cursor) return keel__nomem(store->path, err);
     cursor->store = store;
     cursor->any = !split;
     if (split) cursor->split = *split;
-    keel_status status =
-        prepare_split(store, "SELECT c.id FROM conversations c WHERE c.id > :last",
-                      cursor->any ? NULL : &cursor->split, " ORDER BY c.id LIMIT 1", &cursor->next, err);
+    if (order == KEEL_ORDER_NAMED)
+        status = keel_store_conversation_ids(store, split, order, &cursor->ids, &cursor->count, err);
+    else
+        status =
+            prepare_split(store, "SELECT c.id FROM conversations c WHERE c.id > :last",
+                          cursor->any ? NULL : &cursor->split, " ORDER BY c.id LIMIT 1", &cursor->next, err);
     if (status != KEEL_OK)
         keel_cursor_close(cursor);
     else
@@ -311,27 +331,40 @@ keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_sp
     return status;
 }
 
+static keel_status next_id(keel_cursor *cursor, bool *found, int64_t *id, keel_err *err) {
+    if (!cursor->next) {
+        *found = cursor->at < cursor->count;
+        if (*found) *id = cursor->ids[cursor->at];
+        return KEEL_OK;
+    }
+    sqlite3_bind_int64(cursor->next, sqlite3_bind_parameter_index(cursor->next, ":last"), cursor->last);
+    KEEL_TRY(keel__store_step(cursor->store, cursor->next, found, "walking conversations", err));
+    if (*found) *id = sqlite3_column_int64(cursor->next, 0);
+    if (*found) sqlite3_reset(cursor->next);
+    return KEEL_OK;
+}
+
 keel_status keel_cursor_next(keel_cursor *cursor, keel_arena *arena, keel_conversation **conversation,
                              keel_err *err) {
-    bool row;
+    bool found;
+    int64_t id = 0;
     if (keel_interrupted())
         return keel_fail(err, KEEL_E_INTERRUPTED, keel_store_path(cursor->store), "walking conversations");
-    sqlite3_bind_int64(cursor->next, sqlite3_bind_parameter_index(cursor->next, ":last"), cursor->last);
-    KEEL_TRY(keel__store_step(cursor->store, cursor->next, &row, "walking conversations", err));
-    if (!row) {
+    KEEL_TRY(next_id(cursor, &found, &id, err));
+    if (!found) {
         *conversation = NULL;
         return KEEL_OK;
     }
-    int64_t id = sqlite3_column_int64(cursor->next, 0);
-    sqlite3_reset(cursor->next);
     KEEL_TRY(keel_store_conversation(cursor->store, id, arena, conversation, err));
     cursor->last = id;
+    cursor->at++;
     return KEEL_OK;
 }
 
 void keel_cursor_close(keel_cursor *cursor) {
     if (!cursor) return;
     sqlite3_finalize(cursor->next);
+    keel_free(cursor->ids);
     keel_free(cursor);
 }
 

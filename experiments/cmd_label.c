@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
@@ -63,18 +64,27 @@ static keel_status add_human_labels(examples *all, const keel_conversation *conv
     return KEEL_OK;
 }
 
+/* By what they are, so that the judge does not depend on the order of imports. */
+static int by_content(const void *a, const void *b) {
+    const keel_refusal_example *x = a, *y = b;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    int order = strcmp(x->response, y->response);
+    return order ? order : (int)x->outcome - (int)y->outcome;
+}
+
 static keel_status gather(keel_store *store, const keel_split *split, examples *all, keel_err *err) {
     keel_cursor *cursor = NULL;
     keel_arena arena = {0};
     keel_conversation *conversation = NULL;
     keel_status status;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, err));
+    KEEL_TRY(keel_cursor_open(&cursor, store, split, KEEL_ORDER_STORED, err));
     for (;;) {
         keel_arena_reset(&arena);
         KEEL_TRY_GOTO(keel_cursor_next(cursor, &arena, &conversation, err), done);
         if (!conversation) break;
         KEEL_TRY_GOTO(add_human_labels(all, conversation, err), done);
     }
+    if (all->count > 0) qsort(all->items, all->count, sizeof *all->items, by_content);
 done:
     keel_cursor_close(cursor);
     keel_arena_free(&arena);
@@ -122,7 +132,7 @@ static keel_status judge_all(judging *work, keel_err *err) {
     keel_status status;
     keel_progress_start(&progress, "judging", 0);
     KEEL_TRY(keel_store_begin(work->store, err));
-    KEEL_TRY_GOTO(keel_cursor_open(&cursor, work->store, NULL, err), done);
+    KEEL_TRY_GOTO(keel_cursor_open(&cursor, work->store, NULL, KEEL_ORDER_STORED, err), done);
     for (;;) {
         keel_arena_reset(&arena);
         KEEL_TRY_GOTO(keel_cursor_next(cursor, &arena, &conversation, err), done);

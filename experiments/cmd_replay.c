@@ -245,7 +245,7 @@ static keel_status replay_split(replaying *work, const keel_split *split, keel_e
     keel_progress progress;
     size_t done = 0;
     bool held = false;
-    KEEL_TRY(keel_cursor_open(&cursor, work->store, split, err));
+    KEEL_TRY(keel_cursor_open(&cursor, work->store, split, KEEL_ORDER_STORED, err));
     keel_progress_start(&progress, "replay", 0);
     keel_status status = keel_store_hold(work->store, &held, err);
     while (status == KEEL_OK) {

@@ -75,7 +75,7 @@ keel_status keel_derive(keel_store *store, const keel_split *split, const keel_r
                         int64_t after, int64_t *transitions, keel_err *err) {
     int64_t *ids = NULL, derived = 0;
     size_t count = 0, first = 0;
-    KEEL_TRY(keel_store_conversation_ids(store, split, &ids, &count, err));
+    KEEL_TRY(keel_store_conversation_ids(store, split, KEEL_ORDER_STORED, &ids, &count, err));
     while (first < count && ids[first] <= after) first++;
     keel_status status =
         first < count ? derive_ids(store, ids + first, count - first, config, &derived, err) : KEEL_OK;
@@ -92,7 +92,7 @@ keel_status keel_derive_state(keel_store *store, int64_t *missing, int64_t *last
     keel_status status;
     KEEL_TRY_GOTO(keel_store_counts(store, &arena, &counts, &n, err), done);
     for (size_t i = 0; i < n; i++) without += counts[i].taken - counts[i].transitions;
-    KEEL_TRY_GOTO(keel_store_conversation_ids(store, NULL, &ids, &n_ids, err), done);
+    KEEL_TRY_GOTO(keel_store_conversation_ids(store, NULL, KEEL_ORDER_STORED, &ids, &n_ids, err), done);
     *missing = without;
     *last_id = n_ids ? ids[n_ids - 1] : 0;
 done:

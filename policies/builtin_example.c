@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "core/hash.h"
 #include "policies/builtin_tune.h"
 
 static keel_status no_memory(keel_err *err) {
@@ -41,8 +42,10 @@ static keel_status read_lesson(const keel_builtin *model, const keel_conversatio
 
 static keel_status make_example(const keel_builtin *model, const keel_conversation *conversation,
                                 keel_arena *arena, keel_example *out, keel_err *err) {
+    const char *source = conversation->source, *name = conversation->external_id;
     keel_example example = {.n_lessons = conversation->n_decisions,
                             .risk = conversation->risk,
+                            .name = keel_hash64(name, strlen(name), keel_hash64(source, strlen(source), 0)),
                             .group = keel__builtin_group(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
     if (!example.lesson) return no_memory(err);

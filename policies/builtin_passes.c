@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/log.h"
 #include "policies/builtin_tune.h"
 
@@ -13,7 +14,8 @@ enum { AT_ONCE = 64 }; /* examples in flight; no part of the result */
 
 typedef keel_status keel_look(void *context, const keel_example *example, keel_err *err);
 
-/* Looks at each example of the split, in the order of the ids. */
+/* Looks at each example of the split, in the order in which they are stored: what a pass makes of them must
+ * not depend on it. */
 static keel_status look_at_all(keel_tuning *tuning, const char *what, keel_look *look, void *context,
                                keel_err *err) {
     keel_reader reader;
@@ -124,11 +126,15 @@ static keel_tri outcome_label(keel_outcome outcome, keel_outcome asked) {
     return outcome == KEEL_OUTCOME_NONE ? KEEL_UNKNOWN : outcome == asked ? KEEL_YES : KEEL_NO;
 }
 
+static uint64_t lesson_name(const keel_example *example, size_t lesson) {
+    return keel_hash64_mix(example->name, lesson);
+}
+
 static keel_status add_state_rows(void *context, const keel_example *example, keel_err *err) {
     for (size_t i = 0; i < example->n_lessons; i++) {
         keel_heads_row row = keel__builtin_state_row(&example->lesson[i].sample);
         row.label[0] = risk_label(example->risk);
-        KEEL_TRY(keel_heads_add(context, example->group, &row, 1, NULL, 0, err));
+        KEEL_TRY(keel_heads_add(context, lesson_name(example, i), example->group, &row, 1, NULL, 0, err));
     }
     return KEEL_OK;
 }
@@ -150,8 +156,9 @@ static size_t list_pairs(const keel_lesson *lesson, keel_heads_pair *out) {
     return n;
 }
 
-static keel_status add_lesson(keel_heads_builder *builder, const keel_example *example,
-                              const keel_lesson *lesson, keel_err *err) {
+static keel_status add_lesson(keel_heads_builder *builder, const keel_example *example, size_t at,
+                              keel_err *err) {
+    const keel_lesson *lesson = &example->lesson[at];
     size_t n = lesson->sample.n_candidates;
     keel_heads_row *rows = keel_calloc(n, sizeof *rows);
     keel_heads_pair *pairs = keel_calloc(n * n, sizeof *pairs);
@@ -164,15 +171,15 @@ static keel_status add_lesson(keel_heads_builder *builder, const keel_example *e
         rows[i].label[KEEL_HEAD_RISK] = risk_label(example->risk);
     }
     if (status == KEEL_OK)
-        status = keel_heads_add(builder, example->group, rows, n, pairs, list_pairs(lesson, pairs), err);
+        status = keel_heads_add(builder, lesson_name(example, at), example->group, rows, n, pairs,
+                                list_pairs(lesson, pairs), err);
     keel_free(pairs);
     keel_free(rows);
     return status;
 }
 
 static keel_status add_candidate_rows(void *context, const keel_example *example, keel_err *err) {
-    for (size_t i = 0; i < example->n_lessons; i++)
-        KEEL_TRY(add_lesson(context, example, &example->lesson[i], err));
+    for (size_t i = 0; i < example->n_lessons; i++) KEEL_TRY(add_lesson(context, example, i, err));
     return KEEL_OK;
 }
 
@@ -216,10 +223,12 @@ typedef struct scaling {
     double n_states, n_candidates;
 } scaling;
 
+/* Of numbers rounded to 2^-14: such sums are exact, in whatever order, up to some millions of them. */
 static void add_moments(double *sum, double *square, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        sum[i] += x[i];
-        square[i] += (double)x[i] * x[i];
+        double rounded = rint((double)x[i] * 0x1p14) * 0x1p-14;
+        sum[i] += rounded;
+        square[i] += rounded * rounded;
     }
 }
 

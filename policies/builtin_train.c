@@ -86,7 +86,7 @@ static void order_epoch(training *run) {
     uint64_t epoch = run->updates / run->per_epoch;
     if (run->order_epoch == epoch + 1) return;
     keel_rng rng = keel_rng_stream((uint64_t)run->model->config.seed, "order", epoch);
-    for (size_t i = 0; i < run->tuning->count; i++) run->order[i] = i;
+    memcpy(run->order, run->tuning->by_name, run->tuning->count * sizeof *run->order);
     keel_rng_shuffle(&rng, run->order, run->tuning->count);
     run->order_epoch = epoch + 1;
 }

@@ -29,7 +29,8 @@ keel_status keel__builtin_choose_space(const keel_survey *survey, const struct k
 typedef struct keel_tuning {
     keel_store *store;
     keel_pool *pool;
-    const int64_t *ids; /* [count] conversations of the split, ascending */
+    const int64_t *ids;    /* [count] conversations of the split, as stored: passes read them so */
+    const size_t *by_name; /* [count] their places by name (keel_order), which is what is shuffled */
     size_t count;
     const keel_survey *survey;
     keel_builtin *model;
@@ -55,6 +56,7 @@ typedef struct keel_example { /* one conversation */
     keel_lesson *lesson;
     keel_risk risk;
     int64_t group; /* what heads know it by */
+    uint64_t name; /* hash of what it is called */
     bool weighed;  /* its samples are */
 } keel_example;
 

@@ -144,12 +144,13 @@ static void drop_over_limit(keel_heads_builder *builder) {
     }
 }
 
-keel_status keel_heads_add(keel_heads_builder *builder, int64_t group, const keel_heads_row *rows,
-                           size_t n_rows, const keel_heads_pair *pairs, size_t n_pairs, keel_err *err) {
+keel_status keel_heads_add(keel_heads_builder *builder, uint64_t name, int64_t group,
+                           const keel_heads_row *rows, size_t n_rows, const keel_heads_pair *pairs,
+                           size_t n_pairs, keel_err *err) {
     KEEL_TRY(check_unit(&builder->config, rows, n_rows, pairs, n_pairs, err));
     if (!says_something(&builder->config, rows, n_rows, n_pairs)) return KEEL_OK;
-    uint64_t draw = keel_hash64_mix(builder->config.seed, builder->added);
-    if (draw >= builder->limit) return builder->added++, KEEL_OK;
+    uint64_t draw = keel_hash64_mix(builder->config.seed, name);
+    if (draw >= builder->limit) return KEEL_OK;
     keel__heads_unit *unit =
         make_room(builder) ? copy_unit(&builder->config, rows, n_rows, pairs, n_pairs) : NULL;
     if (!unit) return keel__heads_no_memory(err);
@@ -157,7 +158,6 @@ keel_status keel_heads_add(keel_heads_builder *builder, int64_t group, const kee
     unit->group = group;
     builder->unit[builder->count++] = unit;
     builder->entries += unit->entries + n_rows;
-    builder->added++;
     drop_over_limit(builder);
     return KEEL_OK;
 }

@@ -11,7 +11,8 @@
  * feature learned from labels is then as honest on the tuning split as on new text.
  *
  * Call order: builder_open, add for every decision, fit, builder_close; then logits from any thread.
- * The same adds, configuration and seed give the same bits, whatever the pool's size. */
+ * The same decisions, configuration and seed give the same bits, whatever the order of adds and the pool's
+ * size. */
 #ifndef KEEL_POLICIES_HEADS_H
 #define KEEL_POLICIES_HEADS_H
 
@@ -60,15 +61,17 @@ typedef struct keel_heads keel_heads;
 
 keel_status keel_heads_builder_open(keel_heads_builder **out, const keel_heads_config *config, keel_err *err);
 void keel_heads_builder_close(keel_heads_builder *builder); /* NULL is harmless */
-/* The rows of one decision with their pairs. group: keel_split_group_hash of its conversation. A decision
- * without any label or pair says nothing and is left out. Ids out of range are KEEL_E_INVALID. */
-keel_status keel_heads_add(keel_heads_builder *builder, int64_t group, const keel_heads_row *rows,
-                           size_t n_rows, const keel_heads_pair *pairs, size_t n_pairs, keel_err *err);
+/* The rows of one decision with their pairs. name: a hash of what the decision is called, by which rows are
+ * put in order and dropped, so that they may be added in any; group: keel_split_group_hash of its
+ * conversation. A decision without any label or pair says nothing and is left out. Ids out of range are
+ * KEEL_E_INVALID. */
+keel_status keel_heads_add(keel_heads_builder *builder, uint64_t name, int64_t group,
+                           const keel_heads_row *rows, size_t n_rows, const keel_heads_pair *pairs,
+                           size_t n_pairs, keel_err *err);
 
 /* Fits all sets of weights, folds + 1 shards of the pool. A head without rows of both labels (without pairs)
  * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. */
-keel_status keel_heads_fit(const keel_heads_builder *builder, keel_pool *pool, keel_heads **out,
-                           keel_err *err);
+keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, keel_heads **out, keel_err *err);
 void keel_heads_close(keel_heads *heads); /* NULL is harmless */
 
 /* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The

@@ -408,11 +408,16 @@ static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err 
     return status;
 }
 
-keel_status keel_heads_fit(const keel_heads_builder *builder, keel_pool *pool, keel_heads **out,
-                           keel_err *err) {
+static int by_draw(const void *a, const void *b) {
+    const keel__heads_unit *x = *(keel__heads_unit *const *)a, *y = *(keel__heads_unit *const *)b;
+    return (x->draw > y->draw) - (x->draw < y->draw);
+}
+
+keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, keel_heads **out, keel_err *err) {
     matrix m = {0};
     keel_heads *heads = NULL;
     keel_status status = KEEL_OK;
+    if (builder->count > 0) qsort(builder->unit, builder->count, sizeof *builder->unit, by_draw);
     KEEL_TRY_GOTO(build(builder, &m, &heads, err), done);
     find_fitted(&m, heads);
     fitting all = {&m, heads};

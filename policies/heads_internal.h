@@ -6,7 +6,7 @@
 
 /* One decision as it was added; a single allocation holds it all. */
 typedef struct keel__heads_unit {
-    uint64_t draw; /* units of the smallest draws are kept */
+    uint64_t draw; /* units of the smallest draws are kept, and fitted in the order of them */
     int64_t group;
     size_t n_rows, n_pairs, entries;
     size_t *end;           /* [n_rows] of each row's ids */
@@ -18,9 +18,8 @@ typedef struct keel__heads_unit {
 
 struct keel_heads_builder {
     keel_heads_config config;
-    keel__heads_unit **unit; /* [count], in order of adding */
+    keel__heads_unit **unit; /* [count] */
     size_t count, room;
-    size_t added;   /* decisions that said something */
     size_t entries; /* of all units, rows counted too */
     uint64_t limit; /* draws below it are kept */
 };

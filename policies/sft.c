@@ -1,5 +1,6 @@
 #include "policies/sft.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/checkpoint.h"
@@ -19,7 +20,6 @@ typedef struct sft { /* what a tuning run is made of */
     char content[65], identity[65];
     char *checkpoint;
     keel_lock lock; /* of the checkpoint, and so of the out folder */
-    int64_t *ids;
     keel_tuning tuning;
     double losses[KEEL_N_LOSSES];
     uint64_t updates;
@@ -124,6 +124,32 @@ static keel_status hold_out(sft *run, keel_err *err) {
     return run->checkpoint ? keel_lock_take(&run->lock, run->checkpoint, err) : no_memory(err);
 }
 
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* As stored, and the places there of those by name. */
+static keel_status list_conversations(sft *run, keel_err *err) {
+    int64_t *named;
+    size_t n;
+    KEEL_TRY(keel_store_conversation_ids(run->store, run->split, KEEL_ORDER_NAMED, &named, &n, err));
+    int64_t *stored = keel_arena_calloc(&run->arena, n, sizeof *stored);
+    size_t *by_name = keel_arena_calloc(&run->arena, n, sizeof *by_name);
+    bool good = stored && by_name;
+    if (good) memcpy(stored, named, n * sizeof *stored);
+    if (good) qsort(stored, n, sizeof *stored, by_number);
+    for (size_t i = 0; good && i < n; i++) {
+        const int64_t *at = bsearch(&named[i], stored, n, sizeof *stored, by_number);
+        by_name[i] = (size_t)(at - stored);
+    }
+    keel_free(named);
+    run->tuning.ids = stored;
+    run->tuning.by_name = by_name;
+    run->tuning.count = n;
+    return good ? KEEL_OK : no_memory(err);
+}
+
 static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     keel_action_space space;
     const char **acts = NULL;
@@ -139,8 +165,7 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
     memcpy(model->split, run->split->text, sizeof model->split);
     run->tuning = (keel_tuning){.store = run->store, .pool = pool, .survey = &run->survey, .model = model};
-    KEEL_TRY(keel_store_conversation_ids(run->store, run->split, &run->ids, &run->tuning.count, err));
-    run->tuning.ids = run->ids;
+    KEEL_TRY(list_conversations(run, err));
     run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
     return run->tuning.kept ? KEEL_OK : no_memory(err);
 }
@@ -216,7 +241,6 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
     keel_base_close(run.from);
     if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
     keel_arena_free(&run.tuning.memory);
-    keel_free(run.ids);
     keel_arena_free(&run.arena);
     return status;
 }

@@ -65,7 +65,8 @@ keel_status keel_sweep_run(const keel_sweep *sweep, keel_err *err) {
     round_state *round = keel_calloc(1, sizeof *round);
     if (!round) return keel_fail(err, KEEL_E_NOMEM, sweep->what, "no memory for a pass");
     round->sweep = sweep;
-    if (!sweep->ids) status = keel_cursor_open(&round->cursor, sweep->store, sweep->split, err);
+    if (!sweep->ids)
+        status = keel_cursor_open(&round->cursor, sweep->store, sweep->split, KEEL_ORDER_STORED, err);
     keel_progress_start(&progress, sweep->what, sweep->count);
     while (status == KEEL_OK && !stop) {
         status = run_round(round, &stop, err);

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "rl/answer.h"
+#include "rl/bootstrap.h"
 #include "rl/fqe.h"
 #include "rl/tally.h"
 
@@ -418,11 +419,16 @@ static keel_status run_block(evaluation *e, size_t count, keel_err *err) {
     return KEEL_OK;
 }
 
+/* By name as long as each conversation has a row of its own in the bootstrap; more of them share rows anyway,
+ * and would be read from all over a file that may not fit memory. */
 static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
     keel_cursor *cursor;
     keel_progress progress;
-    KEEL_TRY(keel_cursor_open(&cursor, e->store, split, err));
-    keel_progress_start(&progress, e->collecting ? "collect" : "evaluate", 0);
+    size_t total;
+    KEEL_TRY(keel_store_count_conversations(e->store, split, &total, err));
+    keel_order order = total <= KEEL_BOOTSTRAP_ROWS ? KEEL_ORDER_NAMED : KEEL_ORDER_STORED;
+    KEEL_TRY(keel_cursor_open(&cursor, e->store, split, order, err));
+    keel_progress_start(&progress, e->collecting ? "collect" : "evaluate", total);
     bool held = false;
     keel_status status = keel_store_hold(e->store, &held, err);
     size_t count = 0, done = 0;

@@ -216,7 +216,7 @@ static keel_status count_split(const keel_finish *with, act_counts *counts, keel
     keel_cursor *cursor;
     keel_arena arena = {0};
     keel_conversation *conversation;
-    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->learned, err));
+    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->learned, KEEL_ORDER_STORED, err));
     bool held = false;
     keel_status status = keel_store_hold(with->store, &held, err);
     while (status == KEEL_OK) {

@@ -27,7 +27,7 @@ static void count_labels(const char *model, keel_risk risk, keel_outcome wanted,
     keel_cursor *cursor;
     keel_conversation *c;
     *hits = *total = 0;
-    assert_ok(keel_cursor_open(&cursor, store, NULL, &err));
+    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
     for (;;) {
         keel_arena_reset(&arena);
         assert_ok(keel_cursor_next(cursor, &arena, &c, &err));

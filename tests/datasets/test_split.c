@@ -138,7 +138,7 @@ static size_t count(const char *text, char (*groups)[16], size_t room) {
     keel_cursor *cursor;
     keel_conversation *conversation;
     size_t n = 0;
-    assert_ok(keel_cursor_open(&cursor, store, &split, &err));
+    assert_ok(keel_cursor_open(&cursor, store, &split, KEEL_ORDER_STORED, &err));
     for (;; n++) {
         assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
         if (!conversation) break;

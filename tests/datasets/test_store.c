@@ -24,7 +24,7 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
-        "SELECT user_version = 1 FROM pragma_user_version",
+        "SELECT user_version = 2 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
         "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
@@ -88,17 +88,39 @@ static void an_older_schema_is_brought_forward_by_a_writer(void **state) {
     add(&conversation);
 }
 
+static void a_store_of_the_first_schema_loses_its_features_alone(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    close_store();
+    run_sql(in("first.db"), keel__store_migrations[0]);
+    run_sql(in("first.db"),
+            "PRAGMA application_id = 0x4b45454c; PRAGMA user_version = 1;"
+            "INSERT INTO conversations VALUES(1, 's', 'one', 'train', 'one', 7, 0, -1, 0, NULL);"
+            "INSERT INTO turns VALUES(1, 0, 0, 'a', NULL, NULL, NULL);"
+            "INSERT INTO decisions VALUES(1, 1, 1);"
+            "INSERT INTO candidates(id, decision_id, text, model, taken, outcome, judge)"
+            " VALUES(1, 1, 'y', 'later', 1, 0, 0), (2, 1, 'x', 'early', 0, 0, 0), (3, 1, 'z', NULL, 0, 0, 0);"
+            "INSERT INTO features VALUES(1, 1, 'base', 1, 1, 3, 3, x'00')");
+    assert_ok(keel_store_open(&store, in("first.db"), KEEL_STORE_WRITE, &err));
+    conversation = *get("one");
+    assert_string_equal(conversation.decisions[0].candidates[0].text, "z");
+    assert_string_equal(conversation.decisions[0].candidates[1].text, "x");
+    assert_string_equal(conversation.decisions[0].candidates[2].text, "y");
+    expect_sql("SELECT count(*) = 0 FROM features");
+    expect_sql("SELECT count(*) = 3 FROM candidates");
+}
+
 static void a_failing_migration_changes_nothing(void **state) {
     (void)state;
     sqlite3_stmt *statement;
-    const char *scripts[] = {keel__store_migrations[0], "CREATE TABLE more(x INTEGER) STRICT",
-                             "CREATE TABLE more(y)", NULL};
+    const char *scripts[] = {keel__store_migrations[0], keel__store_migrations[1],
+                             "CREATE TABLE more(x INTEGER) STRICT", "CREATE TABLE more(y)", NULL};
     assert_int_equal(keel__store_migrate(store, scripts, &err), KEEL_E_STORE);
-    scripts[2] = "CREATE TABLE most(x INTEGER) STRICT";
+    scripts[3] = "CREATE TABLE most(x INTEGER) STRICT";
     assert_ok(keel__store_migrate(store, scripts, &err));
     assert_ok(keel__store_prepare(store, "SELECT user_version FROM pragma_user_version", &statement, &err));
     sqlite3_step(statement);
-    assert_int_equal(sqlite3_column_int(statement, 0), 3);
+    assert_int_equal(sqlite3_column_int(statement, 0), 4);
     sqlite3_finalize(statement);
 }
 
@@ -445,7 +467,7 @@ static void a_cursor_may_be_written_under(void **state) {
     }
     keel_split split;
     assert_ok(keel_split_parse("train", &split, &err));
-    assert_ok(keel_cursor_open(&cursor, store, &split, &err));
+    assert_ok(keel_cursor_open(&cursor, store, &split, KEEL_ORDER_STORED, &err));
     for (;; walked++) {
         assert_ok(keel_store_begin(store, &err));
         assert_ok(keel_cursor_next(cursor, &arena, &out, &err));
@@ -644,6 +666,7 @@ int main(void) {
         TEST(files_of_others_are_refused_and_left_alone),
         TEST(a_newer_schema_is_refused),
         TEST(an_older_schema_is_brought_forward_by_a_writer),
+        TEST(a_store_of_the_first_schema_loses_its_features_alone),
         TEST(a_failing_migration_changes_nothing),
         TEST(a_damaged_store_is_called_damaged),
         TEST(a_second_writer_is_told_that_the_store_is_in_use),

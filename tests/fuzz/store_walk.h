@@ -65,7 +65,7 @@ static inline size_t fuzz_walk_store(keel_store *store, void (*each)(const keel_
     keel_cursor *cursor = NULL;
     keel_conversation *conversation = NULL;
     size_t count = 0;
-    if (!fuzz_ok(keel_cursor_open(&cursor, store, NULL, &fuzz_err))) return 0;
+    if (!fuzz_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &fuzz_err))) return 0;
     while (fuzz_ok(keel_cursor_next(cursor, &arena, &conversation, &fuzz_err)) && conversation) {
         fuzz_check_conversation(conversation);
         if (each) each(conversation);

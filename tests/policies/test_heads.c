@@ -62,7 +62,7 @@ static keel_status add_all(keel_heads_builder *builder, const toy_row *rows, siz
         uint32_t better = rows[r].label ? 0 : 1;
         keel_heads_pair pair = {2, better, 1 - better};
         for (size_t i = 0; i < 2 && r < n / 2; i++) pair_rows[i].label[1] = pair_rows[i].label[0];
-        KEEL_TRY(keel_heads_add(builder, rows[r].group, pair_rows, 2, &pair,
+        KEEL_TRY(keel_heads_add(builder, r, rows[r].group, pair_rows, 2, &pair,
                                 rows[r].label != rows[r + 1].label, err));
     }
     return KEEL_OK;
@@ -309,14 +309,14 @@ static void what_cannot_be_a_row_or_pair_is_refused(void **state) {
     config.folds = 5;
     assert_int_equal(keel_heads_builder_open(&builder, &config, &err), KEEL_OK);
     keel_heads_row both[2] = {as_row(&rows[0]), as_row(&rows[1])};
-    assert_int_equal(keel_heads_add(builder, 1, both, 2, &(keel_heads_pair){0, 0, 1}, 1, &err),
+    assert_int_equal(keel_heads_add(builder, 0, 1, both, 2, &(keel_heads_pair){0, 0, 1}, 1, &err),
                      KEEL_E_INVALID);
-    assert_int_equal(keel_heads_add(builder, 1, both, 2, &(keel_heads_pair){2, 0, 2}, 1, &err),
+    assert_int_equal(keel_heads_add(builder, 0, 1, both, 2, &(keel_heads_pair){2, 0, 2}, 1, &err),
                      KEEL_E_INVALID);
-    assert_int_equal(keel_heads_add(builder, 1, both, 2, &(keel_heads_pair){2, 1, 1}, 1, &err),
+    assert_int_equal(keel_heads_add(builder, 0, 1, both, 2, &(keel_heads_pair){2, 1, 1}, 1, &err),
                      KEEL_E_INVALID);
     rows[1].id[3] = IDS;
-    assert_int_equal(keel_heads_add(builder, 1, both, 2, NULL, 0, &err), KEEL_E_INVALID);
+    assert_int_equal(keel_heads_add(builder, 0, 1, both, 2, NULL, 0, &err), KEEL_E_INVALID);
     assert_non_null(strstr(err.message, "500"));
     keel_heads_builder_close(builder);
 }

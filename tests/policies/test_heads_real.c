@@ -55,7 +55,7 @@ static void for_each(keel_store *store, visit *call, void *context) {
     keel_cursor *cursor = NULL;
     keel_conversation *conversation = NULL;
     keel_arena arena = {0};
-    assert_int_equal(keel_cursor_open(&cursor, store, NULL, NULL), KEEL_OK);
+    assert_int_equal(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, NULL), KEEL_OK);
     do {
         keel_arena_reset(&arena);
         assert_int_equal(keel_cursor_next(cursor, &arena, &conversation, NULL), KEEL_OK);
@@ -68,7 +68,9 @@ static void for_each(keel_store *store, visit *call, void *context) {
 static void add(void *context, const keel_conversation *conversation, keel_arena *arena) {
     keel_heads_row rows[MAX_SET];
     size_t n = read_rows(conversation, arena, rows);
-    assert_int_equal(keel_heads_add(context, group_of(conversation), rows, n, NULL, 0, NULL), KEEL_OK);
+    assert_int_equal(
+        keel_heads_add(context, (uint64_t)conversation->id, group_of(conversation), rows, n, NULL, 0, NULL),
+        KEEL_OK);
 }
 
 typedef struct tally {

@@ -73,7 +73,7 @@ static double agreement(const keel_base *base) {
     keel_arena arena = {0};
     keel_conversation *conversation;
     double right = 0, n = 0;
-    assert_ok(keel_cursor_open(&cursor, store, &split, &err));
+    assert_ok(keel_cursor_open(&cursor, store, &split, KEEL_ORDER_STORED, &err));
     for (;;) {
         keel_arena_reset(&arena);
         assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
@@ -106,6 +106,7 @@ static void logged_responses_are_ranked_above_others_in_both_languages(void **st
     (void)state;
     keel_base *base = NULL;
     add_sets(store, 60, "train");
+    config.min_updates = 1000;
     assert_ok(tune(in("base"), 1));
     assert_ok(keel_base_load(&base, in("base"), &err));
     assert_int_equal(base->space, KEEL_SPACE_CANDIDATES);

@@ -153,7 +153,7 @@ static inline void fixture_derive(keel_store *store) {
     keel_conversation *conversation;
     MUST(keel_options_defaults(keel_reward_options, &config, err));
     MUST(keel_store_begin(store, err));
-    MUST(keel_cursor_open(&cursor, store, NULL, err));
+    MUST(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, err));
     for (;;) {
         keel_transition transitions[64];
         MUST(keel_cursor_next(cursor, &arena, &conversation, err));

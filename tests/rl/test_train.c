@@ -189,7 +189,7 @@ static void a_policy_over_sets_stays_within_its_kl_budget(void **state) {
     keel_arena arena = {0};
     keel_conversation *conversation;
     double kl = 0, n = 0, best = 0;
-    MUST(keel_cursor_open(&cursor, w.store, NULL, err));
+    MUST(keel_cursor_open(&cursor, w.store, NULL, KEEL_ORDER_STORED, err));
     for (;;) {
         keel_features features;
         keel_choice choice;
@@ -218,7 +218,7 @@ static double kl_under(const world *w, keel_policy *policy, const double weight[
     keel_conversation *conversation;
     double kl = 0, n = 0;
     MUST(keel_policy_weigh(policy, weight, err));
-    MUST(keel_cursor_open(&cursor, w->store, NULL, err));
+    MUST(keel_cursor_open(&cursor, w->store, NULL, KEEL_ORDER_STORED, err));
     for (;;) {
         keel_features features;
         keel_choice choice;

@@ -128,8 +128,8 @@ static void the_highest_bound_is_chosen_and_its_parameters_are_kept(void **state
     world w = open_world("validate-chosen", 400);
     const cJSON *row;
     double highest = -INFINITY, at = 0, last = 0;
-    w.config.rate_decay = false; /* so that a shorter run is the longer one's beginning */
-    w.config.learning_rate = 0.02;
+    w.config.rate_decay = false;   /* so that a shorter run is the longer one's beginning */
+    w.config.learning_rate = 0.05; /* more steps do not always help */
     MUST(train(&w, "long", 1, err));
     cJSON *validation = told(&w, "long");
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(validation, "checkpoints");

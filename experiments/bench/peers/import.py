@@ -171,7 +171,7 @@ def run_floor(floor, source, store):
 def schema_of(store):
     db = sqlite3.connect(store)
     rows = db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'").fetchall()
-    return [row[0] for row in rows] + ["PRAGMA user_version = 1"]
+    return [row[0] for row in rows] + ["PRAGMA user_version = 2"]
 
 
 def equal(x, y):
