@@ -192,7 +192,7 @@ keel_status keel_options_set(const keel_option *table, void *config, const char 
         snprintf(got, sizeof got, "\"%s\"", text);
         return refuse(row, got, where, err);
     }
-    store(row, config, &parsed);
+    if (config) store(row, config, &parsed);
     return KEEL_OK;
 }
 

@@ -244,6 +244,16 @@ static keel_status push_settings(loading *load, const keel_step *step, argument_
     return KEEL_OK;
 }
 
+/* The values of --set against the verb's table of keys. */
+static keel_status check_keys_set(keel_cli *cli, keel_err *err) {
+    const char *const *settings;
+    size_t count;
+    KEEL_TRY(keel_cli_values(cli, "--set", &settings, &count, err));
+    for (size_t i = 0; cli->verb->options && i < count; i++)
+        KEEL_TRY(keel_cli_blame(keel_options_assign(cli->verb->options[0], NULL, settings[i], err), err));
+    return KEEL_OK;
+}
+
 /* Parses the step's command line as the program would, so that a bad recipe fails before its first step runs.
  */
 static keel_status check_step(const keel_step *step, const char *where, keel_err *err) {
@@ -251,6 +261,7 @@ static keel_status check_step(const keel_step *step, const char *where, keel_err
     keel_err inner = {0};
     bool help = false;
     keel_status status = keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, &inner);
+    if (status == KEEL_OK) status = check_keys_set(&cli, &inner);
     keel_cli_free(&cli);
     if (status == KEEL_OK) return KEEL_OK;
     keel_fail(err, status, where, "%s%s%s", inner.where, inner.where[0] ? ": " : "", inner.message);

@@ -49,6 +49,10 @@ expect "--fresh starts over" 0 "" run recipe.json --out whole --quiet --fresh --
 expect "a setting for no step is refused" 2 "no step" run recipe.json --out other --quiet --set trian.steps=1
 sed 's/"episodes"/"episode"/' recipe.json >bad.json
 expect "a recipe with an unknown flag fails before its first step" 2 "--episode" run bad.json --out other --quiet
+sed 's/"hidden=16"/"hiden=16"/' recipe.json >bad.json
+expect "so does one with an unknown key" 2 'did you mean "hidden"' run bad.json --out other --quiet
+expect "and one whose setting is out of range" 2 'expected a number from 0 to 10000, got "-1"' run recipe.json --out other --quiet \
+    --set 'train*.alpha=-1'
 [ ! -e other/s.db ] || fail "a bad recipe does nothing"
 expect "data that is not there is named" 1 "KEEL_DATA" run "$SOURCE/experiments/recipes/xstest.json" --data nowhere --out other
 mkdir -p mine && echo x >mine/file
