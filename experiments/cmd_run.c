@@ -31,6 +31,7 @@ typedef struct running {
     keel_recipe recipe;
     char key[65]; /* of the step before: each key contains all that led to it */
     bool redo;    /* a step was run anew, so all after it are */
+    bool alone;   /* `out` held nothing when its run began */
     size_t kept;
     keel_err gate; /* the first gate that was not met */
 } running;
@@ -304,6 +305,30 @@ static keel_status lock_folder(running *work, keel_err *err) {
     return keel_lock_take(&work->lock, inside, err);
 }
 
+/* Whether the run has the folder for itself: as its run.json says, or, where it only begins, as it looks.
+ * "steps" is what a run killed at its very beginning leaves. */
+static keel_status look_around(running *work, keel_err *err) {
+    const char *path;
+    cJSON *run = NULL;
+    KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
+    if (keel_file_exists(path)) {
+        KEEL_TRY(keel_json_parse_file(path, &run, err));
+        work->alone = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(run, "alone"));
+        cJSON_Delete(run);
+        return KEEL_OK;
+    }
+    struct dirent **entries = NULL;
+    int count = scandir(work->out, &entries, NULL, alphasort);
+    work->alone = true;
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name;
+        if (name[0] != '.' && strcmp(name, "steps") != 0) work->alone = false;
+        free(entries[i]); /* scandir's own allocation */
+    }
+    free(entries);
+    return KEEL_OK;
+}
+
 /* Starts the chain of keys with the build, and writes run.json. */
 static keel_status begin(running *work, keel_err *err) {
     const char *path, *steps;
@@ -317,6 +342,7 @@ static keel_status begin(running *work, keel_err *err) {
     cJSON_AddStringToObject(run, "recipe", work->recipe.name);
     cJSON_AddStringToObject(run, "about", work->recipe.about);
     cJSON_AddStringToObject(run, "out", work->out);
+    cJSON_AddBoolToObject(run, "alone", work->alone);
     keel_json_add(run, "build", build);
     for (size_t i = 0; i < work->recipe.n_steps; i++)
         keel_json_add(names, NULL, cJSON_CreateString(work->recipe.steps[i].name));
@@ -355,33 +381,18 @@ done:
     return status;
 }
 
-/* Removes an older run, but nothing that is not one. */
+/* Removes an older run with its folder, but no folder that held anything before the run. */
 static keel_status start_over(running *work, keel_err *err) {
     const char *path;
     KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
     if (!keel_file_exists(path)) return KEEL_OK;
+    if (!work->alone) {
+        keel_fail(err, KEEL_E_CONFLICT, work->out, "held other things when the run began");
+        return keel_hint(err, "remove what the run wrote yourself, or choose another --out");
+    }
     KEEL_TRY(keel_folder_remove(work->out, err));
     keel_lock_release(&work->lock); /* its file went too */
     return lock_folder(work, err);
-}
-
-/* A run goes into a folder of its own: --fresh will remove what is there. "steps" is what a run killed at its
- * very beginning leaves. */
-static keel_status check_folder(const running *work, keel_err *err) {
-    struct dirent **entries = NULL;
-    const char *path;
-    bool other = false;
-    KEEL_TRY(join(work->cli, work->out, "run.json", &path, err));
-    if (keel_file_exists(path)) return KEEL_OK;
-    int count = scandir(work->out, &entries, NULL, alphasort);
-    for (int i = 0; i < count; i++) {
-        if (entries[i]->d_name[0] != '.' && strcmp(entries[i]->d_name, "steps") != 0) other = true;
-        free(entries[i]); /* scandir's own allocation */
-    }
-    free(entries);
-    if (!other) return KEEL_OK;
-    keel_fail(err, KEEL_E_CONFLICT, work->out, "holds other things and no run");
-    return keel_hint(err, "choose another --out: a run has a folder of its own");
 }
 
 static keel_status run_recipe(running *work, keel_err *err) {
@@ -395,8 +406,8 @@ static keel_status run_recipe(running *work, keel_err *err) {
     KEEL_TRY(find_out(cli, words[0], &places.out, err));
     work->out = places.out;
     KEEL_TRY(keel_recipe_load(&work->recipe, words[0], &places, err));
-    KEEL_TRY(check_folder(work, err));
     KEEL_TRY(lock_folder(work, err));
+    KEEL_TRY(look_around(work, err));
     if (keel_cli_has(cli, "--fresh")) KEEL_TRY(start_over(work, err));
     KEEL_TRY(begin(work, err));
     KEEL_TRY(run_steps(work, err));

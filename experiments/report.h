@@ -1,6 +1,6 @@
 /* What a run folder tells: `keel run` writes it, the report reads it.
  *
- *   run.json          {"recipe", "about", "build", "steps": [names in order]}
+ *   run.json          {"recipe", "about", "out", "alone", "build", "steps": [names in order]}
  *   steps/NAME.json   {"name", "title", "group", "verb", "argv", "key", "result", "gate"}: a finished step
  *   report.html       self-contained */
 #ifndef KEEL_EXPERIMENTS_REPORT_H

@@ -82,9 +82,13 @@ done
 expect "metrics into no folder" 1 'no folder "nowhere/"' train --store s.db --base base --algo cql --out p --metrics nowhere/m.jsonl
 expect "an evaluation into no folder" 1 'no folder "nowhere/"' eval --store s.db --policy policy --out nowhere/e.json
 echo '{"name": "x", "steps": [{"name": "stats", "verb": "stats", "args": {"store": "s.db"}}]}' >recipe.json
-expect "a run among other things" 1 "holds other things" run recipe.json --out mine
-expect "a run among other things, afresh" 1 "holds other things" run recipe.json --out mine --fresh
-[ "$(sha256sum mine/*)" = "$notes" ] || fail "what was there is still there"
+expect "a run among other things" 0 "" run recipe.json --out mine --quiet
+expect "is not removed with them" 1 "held other things when the run began" run recipe.json --out mine --fresh
+[ "$(sha256sum mine/notes.json mine/s.db)" = "$notes" ] || fail "what was there is still there"
+expect "a run by itself" 0 "" run recipe.json --out own --quiet
+echo x >own/later
+expect "is removed" 0 "" run recipe.json --out own --quiet --fresh
+[ ! -e own/later ] && [ -e own/run.json ] || fail "--fresh takes the run's own folder"
 echo '{"name": "../x", "steps": [{"name": "stats", "verb": "stats", "args": {"store": "s.db"}}]}' >path.json
 expect "a recipe's name is no path" 1 "got the path" run path.json
 expect "a policy made for another base is refused" 1 "base" eval --store s.db --policy policy --base other/base
