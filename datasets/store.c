@@ -316,7 +316,7 @@ static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *
                      "opening", err));
     if (keel__rows_install(store->db)) return keel__store_fail(store, "opening", err);
     KEEL_TRY(check_schema(store, mode, err));
-    if (mode == KEEL_STORE_READ) return execute(store, "PRAGMA query_only = ON", "opening", err);
+    if (mode == KEEL_STORE_READ) return KEEL_OK;
     KEEL_TRY(execute(store, "PRAGMA synchronous = NORMAL", "opening", err));
     return store->fresh ? KEEL_OK : write_ahead(store, err);
 }
@@ -359,11 +359,9 @@ static keel_status open_unchanging(keel_store *store, keel_err *err) {
     return status;
 }
 
-/* Who only reads opens for writing too where that is allowed, and then forbids it: SQLite's own read-only
- * handle leaves its empty log beside the store. */
 static keel_status open_file(keel_store *store, keel_store_mode mode, bool writable, keel_err *err) {
-    const int flags = (writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
-                      (mode == KEEL_STORE_CREATE ? SQLITE_OPEN_CREATE : 0);
+    static const int flags[] = {SQLITE_OPEN_READONLY, SQLITE_OPEN_READWRITE,
+                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE};
     char log[4200], journal[4200];
     snprintf(log, sizeof log, "%s-wal", store->path);
     snprintf(journal, sizeof journal, "%s-journal", store->path);
@@ -371,7 +369,7 @@ static keel_status open_file(keel_store *store, keel_store_mode mode, bool writa
         return open_unchanging(store, err);
     if (!writable && mode != KEEL_STORE_READ)
         return keel_fail(err, KEEL_E_IO, store->path, "the store or its folder may not be written");
-    if (sqlite3_open_v2(store->path, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL))
+    if (sqlite3_open_v2(store->path, &store->db, flags[mode] | SQLITE_OPEN_NOMUTEX, NULL))
         return keel__store_fail(store, "opening", err);
     return KEEL_OK;
 }
@@ -393,7 +391,6 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
     keel_store *store = keel_calloc(1, sizeof *store);
     if (!store) return keel__nomem(path, err);
     keel_status status = KEEL_OK;
-    store->reads = mode == KEEL_STORE_READ;
     store->path = keel_strdup(path);
     if (!store->path) status = keel__nomem(path, err);
     if (status == KEEL_OK) status = open_file(store, mode, writable, err);
@@ -421,7 +418,7 @@ const char *keel_store_path(const keel_store *store) {
 }
 
 bool keel_store_writable(const keel_store *store) {
-    return !store->reads && sqlite3_db_readonly(store->db, "main") == 0;
+    return sqlite3_db_readonly(store->db, "main") == 0;
 }
 
 /* ---- transactions ---- */

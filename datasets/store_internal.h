@@ -104,7 +104,6 @@ typedef struct keel__waiting {
 struct keel_store {
     sqlite3 *db;
     char *path;
-    bool reads;     /* opened to be read only */
     bool gathering; /* rows may wait until the transaction is committed */
     keel__waiting waiting;
     bool knows_ids;                        /* of this transaction: */

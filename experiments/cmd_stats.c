@@ -102,7 +102,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     const char *metric = keel_cli_value(cli, "--metric");
     keel_store *store = NULL;
     keel_arena arena = {0};
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_READ, &store, err));
+    KEEL_TRY(keel_open_store(cli, KEEL_STORE_EITHER, &store, err));
     keel_status status =
         metric ? list_measured(cli, store, metric, &arena, err) : fill(cli, store, &arena, err);
     keel_arena_free(&arena);
