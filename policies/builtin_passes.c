@@ -197,7 +197,8 @@ static keel_heads_config heads_config(const keel_builtin *model) {
     return config;
 }
 
-keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err) {
+keel_status keel__builtin_fit_heads(keel_tuning *tuning, const char identity[65], const char *checkpoint,
+                                    keel_err *err) {
     keel_builtin *model = tuning->model;
     keel_heads_config config = heads_config(model);
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
@@ -207,8 +208,8 @@ keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err) {
     if (sets || tuning->survey->with_risk > 0)
         status = look_at_all(tuning, "read labels", sets ? add_candidate_rows : add_state_rows, builder, err);
     if (status == KEEL_OK)
-        status =
-            keel_heads_fit(builder, tuning->pool, sets ? &model->candidate_heads : &model->state_heads, err);
+        status = keel_heads_fit(builder, tuning->pool, checkpoint, identity,
+                                sets ? &model->candidate_heads : &model->state_heads, err);
     keel_heads_builder_close(builder);
     return status;
 }

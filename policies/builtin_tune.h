@@ -82,7 +82,9 @@ keel_status keel__builtin_fetch(keel_reader *reader, const size_t *place, size_t
 /* Counts in how many texts each bucket occurs, on top of what `from` (may be NULL) has seen, makes room for
  * those that do, and copies from's embeddings. */
 keel_status keel__builtin_count(keel_tuning *tuning, const keel_builtin *from, keel_err *err);
-keel_status keel__builtin_fit_heads(keel_tuning *tuning, keel_err *err);
+/* Goes on from the checkpoint if its identity is this one, and leaves it there. */
+keel_status keel__builtin_fit_heads(keel_tuning *tuning, const char identity[65], const char *checkpoint,
+                                    keel_err *err);
 /* Mean and deviation of the scalar features. */
 keel_status keel__builtin_scale(keel_tuning *tuning, keel_err *err);
 

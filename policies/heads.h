@@ -70,8 +70,11 @@ keel_status keel_heads_add(keel_heads_builder *builder, uint64_t name, int64_t g
                            size_t n_pairs, keel_err *err);
 
 /* Fits all sets of weights, folds + 1 shards of the pool. A head without rows of both labels (without pairs)
- * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. */
-keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, keel_heads **out, keel_err *err);
+ * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. Sets
+ * that are done are kept in the file `checkpoint` (NULL: nowhere), which stays, and are not fitted again by
+ * who gives the same identity: 64 hex digits over all that the rows and the configuration come from. */
+keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, const char *checkpoint,
+                           const char *identity, keel_heads **out, keel_err *err);
 void keel_heads_close(keel_heads *heads); /* NULL is harmless */
 
 /* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The

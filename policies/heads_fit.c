@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/checkpoint.h"
 #include "core/hash.h"
 #include "core/log.h"
 #include "policies/heads_internal.h"
@@ -385,13 +386,15 @@ static keel_status descend_all(set_fit *fit, keel_err *err) {
 typedef struct fitting {
     const matrix *m;
     keel_heads *heads;
+    int64_t done[KEEL_HEADS_MAX_FOLDS + 1]; /* sets of weights that are fitted */
+    size_t turn[KEEL_HEADS_MAX_FOLDS + 1];  /* those that are being fitted */
 } fitting;
 
 static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err *err) {
     const fitting *all = context;
     const matrix *m = all->m;
-    set_fit fit = {.m = m, .heads = all->heads, .left_out = shard};
-    size_t n = all->heads->n_heads;
+    size_t set = all->turn[shard], n = all->heads->n_heads;
+    set_fit fit = {.m = m, .heads = all->heads, .left_out = set};
     (void)thread;
     fit.x = keel_arena_calloc(&fit.arena, m->columns, sizeof *fit.x);
     fit.y = keel_arena_calloc(&fit.arena, m->columns, sizeof *fit.y);
@@ -401,11 +404,32 @@ static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err 
     fit.told = keel_arena_calloc(&fit.arena, m->rows, sizeof *fit.told);
     bool good = fit.x && fit.y && fit.slope && fit.scaled && fit.z && fit.told;
     keel_status status = good ? descend_all(&fit, err) : keel__heads_no_memory(err);
-    float *weight = all->heads->weight + shard * m->columns * n;
+    float *weight = all->heads->weight + set * m->columns * n;
     for (size_t c = 0; c < m->columns && status == KEEL_OK; c++)
         memcpy(weight + c * n, fit.x[c].of, n * sizeof *weight);
     keel_arena_free(&fit.arena);
     return status;
+}
+
+/* As many at a time as there are threads; what is done by then is kept. */
+static keel_status fit_sets(fitting *all, keel_pool *pool, const char *checkpoint, const char *identity,
+                            keel_err *err) {
+    const keel_heads *heads = all->heads;
+    size_t cells = heads->sets * all->m->columns * heads->n_heads, n = heads->sets;
+    const keel_named_tensor kept[] = {
+        {"done", KEEL_I64, 1, {n}, all->done, n * sizeof *all->done},
+        {"weight", KEEL_F32, 1, {cells}, heads->weight, cells * sizeof *heads->weight}};
+    bool found;
+    if (checkpoint) KEEL_TRY(keel_checkpoint_load(checkpoint, identity, kept, 2, &found, err));
+    for (;;) {
+        size_t count = 0;
+        for (size_t s = 0; s < n && count < keel_pool_threads(pool); s++)
+            if (!all->done[s]) all->turn[count++] = s;
+        if (count == 0) return KEEL_OK;
+        KEEL_TRY(keel_pool_run(pool, count, fit_set, all, err));
+        for (size_t i = 0; i < count; i++) all->done[all->turn[i]] = 1;
+        if (checkpoint) KEEL_TRY(keel_checkpoint_save(checkpoint, identity, kept, 2, err));
+    }
 }
 
 static int by_draw(const void *a, const void *b) {
@@ -413,15 +437,18 @@ static int by_draw(const void *a, const void *b) {
     return (x->draw > y->draw) - (x->draw < y->draw);
 }
 
-keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, keel_heads **out, keel_err *err) {
+keel_status keel_heads_fit(keel_heads_builder *builder, keel_pool *pool, const char *checkpoint,
+                           const char *identity, keel_heads **out, keel_err *err) {
     matrix m = {0};
     keel_heads *heads = NULL;
     keel_status status = KEEL_OK;
+    bool any = false;
     if (builder->count > 0) qsort(builder->unit, builder->count, sizeof *builder->unit, by_draw);
     KEEL_TRY_GOTO(build(builder, &m, &heads, err), done);
     find_fitted(&m, heads);
-    fitting all = {&m, heads};
-    KEEL_TRY_GOTO(keel_pool_run(pool, heads->sets, fit_set, &all, err), done);
+    for (size_t h = 0; h < heads->n_heads; h++) any = any || heads->fitted[h];
+    fitting all = {.m = &m, .heads = heads};
+    if (any) KEEL_TRY_GOTO(fit_sets(&all, pool, checkpoint, identity, err), done);
     *out = heads;
     heads = NULL;
 done:

@@ -18,8 +18,8 @@ typedef struct sft { /* what a tuning run is made of */
     keel_base *from; /* the base to go on from, or NULL */
     keel_survey survey;
     char content[65], identity[65];
-    char *checkpoint;
-    keel_lock lock; /* of the checkpoint, and so of the out folder */
+    char *checkpoint, *heads; /* the heads' own, beside it, kept until the artefact is there */
+    keel_lock lock;           /* of the checkpoint, and so of the out folder */
     keel_tuning tuning;
     double losses[KEEL_N_LOSSES];
     uint64_t updates;
@@ -120,8 +120,14 @@ static keel_status identify(sft *run, keel_err *err) {
 /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the first
  * checkpoint. */
 static keel_status hold_out(sft *run, keel_err *err) {
+    static const char suffix[] = ".heads";
     run->checkpoint = keel_checkpoint_path(&run->arena, run->out_dir);
-    return run->checkpoint ? keel_lock_take(&run->lock, run->checkpoint, err) : no_memory(err);
+    size_t length = run->checkpoint ? strlen(run->checkpoint) : 0;
+    run->heads = keel_arena_alloc(&run->arena, length + sizeof suffix);
+    if (!run->checkpoint || !run->heads) return no_memory(err);
+    memcpy(run->heads, run->checkpoint, length);
+    memcpy(run->heads + length, suffix, sizeof suffix);
+    return keel_lock_take(&run->lock, run->checkpoint, err);
 }
 
 static int by_number(const void *a, const void *b) {
@@ -184,7 +190,7 @@ static void start_layers(sft *run) {
 static keel_status tune(sft *run, const char *metrics_path, keel_err *err) {
     KEEL_TRY(keel__builtin_count(&run->tuning, (const keel_builtin *)run->from, err));
     start_layers(run);
-    KEEL_TRY(keel__builtin_fit_heads(&run->tuning, err));
+    KEEL_TRY(keel__builtin_fit_heads(&run->tuning, run->identity, run->heads, err));
     KEEL_TRY(keel__builtin_scale(&run->tuning, err));
     return keel__builtin_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
                                &run->updates, err);
@@ -224,7 +230,7 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
     keel_status status = lineage && metrics ? KEEL_OK : no_memory(err);
     if (status == KEEL_OK)
         status = keel__builtin_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
-    if (status == KEEL_OK) remove(run->checkpoint); /* missing is fine */
+    if (status == KEEL_OK) remove(run->checkpoint), remove(run->heads); /* missing is fine */
     cJSON_Delete(lineage);
     cJSON_Delete(metrics);
     return status;

@@ -10,8 +10,9 @@
 struct keel_builtin_config;
 
 /* Tunes `spec` ("builtin", or an artefact folder to go on from) on the split and writes the artefact to
- * out_dir. Resumes from its checkpoint when interrupted before. Same inputs and seed give the same bytes,
- * whatever the pool's size. metrics_path (JSON Lines of each loss part) may be NULL. */
+ * out_dir. Resumes from its checkpoints (of fitted heads, of the encoder) when interrupted before. Same
+ * inputs and seed give the same bytes, whatever the pool's size. metrics_path (JSON Lines of each loss part)
+ * may be NULL. */
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
                      const struct keel_builtin_config *config, const char *out_dir, const char *metrics_path,
                      keel_pool *pool, keel_err *err);

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "core/file.h"
+#include "core/log.h"
 #include "core/pcg.h"
 #include "policies/heads.h"
 #include "support/faults.h"
@@ -21,6 +23,8 @@ typedef struct toy_row {
 } toy_row;
 
 static keel_pool *pool;
+static const char *kept_at, *identity; /* where fits keep what is done; NULL: nowhere */
+static bool backwards;                 /* rows are added the last first */
 
 /* Ids 0 .. 3 go with yes, 10 .. 13 with no, 20 .. 99 with neither; each group of four rows has an id of its
  * own. */
@@ -57,11 +61,12 @@ static keel_heads_row as_row(const toy_row *row) {
 /* Rows two by two; where their labels differ, the one of yes is the better. Head 1 knows the first half only.
  */
 static keel_status add_all(keel_heads_builder *builder, const toy_row *rows, size_t n, keel_err *err) {
-    for (size_t r = 0; r + 1 < n; r += 2) {
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        size_t r = backwards ? n - 2 - i : i;
         keel_heads_row pair_rows[2] = {as_row(&rows[r]), as_row(&rows[r + 1])};
         uint32_t better = rows[r].label ? 0 : 1;
         keel_heads_pair pair = {2, better, 1 - better};
-        for (size_t i = 0; i < 2 && r < n / 2; i++) pair_rows[i].label[1] = pair_rows[i].label[0];
+        for (size_t k = 0; k < 2 && r < n / 2; k++) pair_rows[k].label[1] = pair_rows[k].label[0];
         KEEL_TRY(keel_heads_add(builder, r, rows[r].group, pair_rows, 2, &pair,
                                 rows[r].label != rows[r + 1].label, err));
     }
@@ -73,7 +78,7 @@ static keel_status fit_rows(const keel_heads_config *config, const toy_row *rows
     keel_heads_builder *builder = NULL;
     keel_status status = keel_heads_builder_open(&builder, config, err);
     if (status == KEEL_OK) status = add_all(builder, rows, n, err);
-    if (status == KEEL_OK) status = keel_heads_fit(builder, threads, out, err);
+    if (status == KEEL_OK) status = keel_heads_fit(builder, threads, kept_at, identity, out, err);
     keel_heads_builder_close(builder);
     return status;
 }
@@ -239,6 +244,58 @@ static void the_number_of_threads_changes_no_bit(void **state) {
     keel_pool_close(threads);
     keel_heads_close(one);
     keel_heads_close(three);
+}
+
+static void the_order_in_which_rows_are_added_changes_no_bit(void **state) {
+    (void)state;
+    static toy_row rows[N_ROWS];
+    keel_heads_config config = toy_config();
+    make_rows(rows, 7);
+    for (size_t limit = 0; limit < 2; limit++) { /* all of them, or a sample */
+        keel_heads *forwards = NULL, *reversed = NULL;
+        config.max_entries = (size_t)N_ROWS * (ROW_IDS + 1) / (limit ? 4 : 1);
+        assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &forwards, NULL), KEEL_OK);
+        backwards = true;
+        assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &reversed, NULL), KEEL_OK);
+        backwards = false;
+        assert_same_heads(forwards, reversed);
+        keel_heads_close(forwards);
+        keel_heads_close(reversed);
+    }
+}
+
+static void what_was_fitted_before_a_stop_is_not_fitted_again(void **state) {
+    (void)state;
+    static toy_row rows[N_ROWS];
+    static const char one[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+                      other[] = "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    char folder[256];
+    keel_heads *whole = fitted_toy(rows), *made = NULL;
+    keel_heads_config config = toy_config();
+    assert_non_null(scratch_make(folder, "heads-kept"));
+    kept_at = scratch_path(folder, "kept");
+    identity = one;
+    keel_status status = KEEL_E_NOMEM;
+    for (size_t n = 1; !keel_file_exists(kept_at); n++) { /* until a first set is done */
+        faults counted;
+        faults_begin(&counted, n);
+        status = fit_rows(&config, rows, N_ROWS, pool, &made, NULL);
+        faults_end();
+    }
+    assert_int_equal(status, KEEL_E_NOMEM);
+    for (size_t again = 0; again < 2;
+         again++) { /* the second time there is nothing left to do, and to stop */
+        assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &made, NULL), KEEL_OK);
+        assert_same_heads(whole, made);
+        keel_heads_close(made);
+        keel_interrupt_set(true);
+    }
+    identity = other;
+    assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &made, NULL), KEEL_E_INTERRUPTED);
+    keel_interrupt_set(false);
+    kept_at = identity = NULL;
+    keel_heads_close(whole);
+    keel_folder_remove(folder, NULL);
 }
 
 static void a_head_without_both_labels_everywhere_is_absent(void **state) {
@@ -472,6 +529,8 @@ int main(void) {
         cmocka_unit_test(a_group_is_judged_by_weights_that_never_saw_it),
         cmocka_unit_test(logits_are_those_of_plain_descent_in_double_precision),
         cmocka_unit_test(the_number_of_threads_changes_no_bit),
+        cmocka_unit_test(the_order_in_which_rows_are_added_changes_no_bit),
+        cmocka_unit_test(what_was_fitted_before_a_stop_is_not_fitted_again),
         cmocka_unit_test(a_head_without_both_labels_everywhere_is_absent),
         cmocka_unit_test(no_rows_at_all_give_absent_heads),
         cmocka_unit_test(rows_beyond_the_limit_are_dropped_by_decision),

@@ -129,7 +129,7 @@ static void xstest_sets_show_their_risk_to_heads_that_never_saw_them(void **stat
     assert_int_equal(keel_heads_builder_open(&builder, &config, NULL), KEEL_OK);
     for_each(store, add, builder);
     assert_int_equal(keel_pool_open(&pool, 0, NULL), KEEL_OK);
-    assert_int_equal(keel_heads_fit(builder, pool, &heads, NULL), KEEL_OK);
+    assert_int_equal(keel_heads_fit(builder, pool, NULL, NULL, &heads, NULL), KEEL_OK);
     tally crossed = {.heads = heads}, fitted = {.heads = heads, .unseen = true};
     for_each(store, judge, &crossed);
     for_each(store, judge, &fitted);
