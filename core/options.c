@@ -8,6 +8,7 @@
 #include "core/decimal.h"
 #include "core/json.h"
 #include "core/memory.h"
+#include "core/text.h"
 
 /* A value of any row before it is stored, so that nothing is half applied. */
 typedef union value {
@@ -83,32 +84,11 @@ static keel_status refuse(const keel_option *row, const char *got, const char *w
 
 enum { LONGEST_KEY = 63 };
 
-/* Levenshtein distance; keys longer than LONGEST_KEY are far from everything. */
-static size_t distance(const char *a, const char *b) {
-    size_t n = strlen(a), m = strlen(b), row[LONGEST_KEY + 1];
-    if (n > LONGEST_KEY || m > LONGEST_KEY) return LONGEST_KEY;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            size_t insert = row[j - 1] + 1, drop = row[j] + 1;
-            diagonal = row[j];
-            row[j] = insert < drop ? insert : drop;
-            if (change < row[j]) row[j] = change;
-        }
-    }
-    return row[m];
-}
-
 static keel_status fail_unknown(const keel_option *table, const char *key, const char *where, keel_err *err) {
     const char *nearest = NULL;
-    size_t best = strlen(key) / 3 + 2;
-    for (const keel_option *row = table; row->key; row++) {
-        size_t apart = distance(key, row->key);
-        if (apart < best) best = apart, nearest = row->key;
-    }
+    size_t fewest = 0;
+    for (const keel_option *row = table; row->key; row++)
+        if (keel_text_nearer(key, row->key, &fewest)) nearest = row->key;
     keel_status status = keel_fail(err, KEEL_E_INVALID, where, "unknown key \"%s\"", key);
     if (nearest)
         keel_hint(err, "did you mean \"%s\"?", nearest);

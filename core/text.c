@@ -58,6 +58,38 @@ size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
     return cut;
 }
 
+/* ---- misspelt names ---- */
+
+enum { LONGEST_NAME = 63 };
+
+/* One row of the table at a time. */
+static size_t edits(const char *a, size_t n, const char *b, size_t m) {
+    size_t row[LONGEST_NAME + 1];
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[m];
+}
+
+bool keel_text_nearer(const char *misspelt, const char *known, size_t *fewest) {
+    const size_t n = strlen(misspelt), m = strlen(known);
+    if (!*fewest) *fewest = n / 3 + 2; /* farther than that is no misspelling */
+    if (n > LONGEST_NAME || m > LONGEST_NAME) return false;
+    const size_t apart = edits(misspelt, n, known, m);
+    if (apart >= *fewest) return false;
+    *fewest = apart;
+    return true;
+}
+
 /* ---- folding ---- */
 
 /* Text other than ASCII is folded in chunks: SOFT bytes and on to a good place to cut, HARD at the most,

@@ -17,6 +17,10 @@ size_t keel_utf8_valid_prefix(const char *text, size_t length);
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 
+/* Whether a known name is nearer to a misspelt one than those before it, by edits (Levenshtein 1966). *fewest
+ * begins at 0, for as many as a misspelling may have; names of 64 bytes and more are near nothing. */
+bool keel_text_nearer(const char *misspelt, const char *known, size_t *fewest);
+
 /* Case-folded, NFKC-normalised copy in the arena (Unicode's NFKC_Casefold, which also drops invisible code
  * points; typographic apostrophes become '\''). The text ends at its first byte that is not valid. NULL when
  * out of memory. */

@@ -7,6 +7,7 @@
 
 #include "core/decimal.h"
 #include "core/json.h"
+#include "core/text.h"
 
 static const keel_flag common_flags[] = {
     {"--quiet", NULL, false, false, "no log and no progress on stderr"},
@@ -19,36 +20,11 @@ static const keel_flag common_flags[] = {
 
 /* ---- nearest names ---- */
 
-/* Edits between two short names (Levenshtein 1966), one row of the table at a time. */
-static size_t edits(const char *a, const char *b) {
-    enum { LONGEST = 63 };
-    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
-    if (n > LONGEST || m > LONGEST) return SIZE_MAX;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[m];
-}
-
 const char *keel_nearest(const char *name, const char *const *names) {
     const char *nearest = NULL;
-    size_t fewest = strlen(name) / 3 + 2; /* farther than that is no misspelling */
-    for (; *names; names++) {
-        size_t distance = edits(name, *names);
-        if (distance < fewest) {
-            fewest = distance;
-            nearest = *names;
-        }
-    }
+    size_t fewest = 0;
+    for (; *names; names++)
+        if (keel_text_nearer(name, *names, &fewest)) nearest = *names;
     return nearest;
 }
 

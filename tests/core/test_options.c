@@ -126,6 +126,11 @@ static void an_unknown_key_suggests_the_nearest_one(void **state) {
     assert_string_equal(err.hint, "did you mean \"steps\"?");
     assert_int_equal(keel_options_assign(table, &config, "temperature=1", &err), KEEL_E_INVALID);
     assert_null(strstr(err.hint, "did you mean"));
+    char of_a_file[256]; /* longer than any name: near to nothing */
+    memset(of_a_file, 'x', sizeof of_a_file - 1);
+    of_a_file[sizeof of_a_file - 1] = '\0';
+    assert_int_equal(keel_options_set(table, &config, of_a_file, "1", "test", &err), KEEL_E_INVALID);
+    assert_null(strstr(err.hint, "did you mean"));
 }
 
 static keel_status set_json(settings *config, const char *text, keel_err *err) {
