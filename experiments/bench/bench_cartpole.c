@@ -17,7 +17,7 @@
 
 #include "core/file.h"
 #include "envs/cartpole.h"
-#include "rl/learner.h"
+#include "experiments/bench/plain_batch.h"
 
 enum { TRANSITIONS = 20000, BATCH = 64, TARGET_INTERVAL = 500, JUDGED = 100, DIM = KEEL_CARTPOLE_STATE };
 static const double LEARNING_RATE = 1e-3, ALPHA = 1, GAMMA = 0.99;
@@ -25,13 +25,6 @@ static const double LEARNING_RATE = 1e-3, ALPHA = 1, GAMMA = 0.99;
 static void need(keel_status status, const keel_err *err) {
     if (status == KEEL_OK) return;
     fprintf(stderr, "%s: %s\n", err->where, err->message);
-    exit(1);
-}
-
-static void *room(size_t count, size_t size) {
-    void *made = calloc(count, size);
-    if (made) return made;
-    fputs("out of memory\n", stderr);
     exit(1);
 }
 
@@ -92,33 +85,14 @@ static size_t read_log(const char *path, step *steps) {
 
 /* ---- learning ---- */
 
-typedef struct minibatch {
-    float state[BATCH * DIM], next[BATCH * DIM], reward[BATCH * KEEL_N_REWARDS], bootstrap[BATCH];
-    int32_t action[BATCH];
-    uint8_t present[BATCH * KEEL_N_REWARDS], usable[BATCH];
-} minibatch;
-
 /* A step cut off by the limit has no next state in the log and is left out of the temporal difference. */
-static keel_batch draw(minibatch *room, const step *steps, size_t n, keel_rng *rng) {
+static keel_batch draw(plain_batch *batch, const step *steps, size_t n, keel_rng *rng) {
     for (size_t b = 0; b < BATCH; ++b) {
         const step *s = &steps[keel_rng_below(rng, n)];
-        bool next = !s->terminal && !s->timeout;
-        memcpy(room->state + b * DIM, s->state, sizeof s->state);
-        if (next) memcpy(room->next + b * DIM, s[1].state, sizeof s->state);
-        room->action[b] = s->action;
-        room->reward[b * KEEL_N_REWARDS] = 1;
-        room->present[b * KEEL_N_REWARDS] = 1;
-        room->bootstrap[b] = next;
-        room->usable[b] = next || s->terminal;
+        plain_batch_put(batch, b, s->state, s->action, 1, s->terminal || s->timeout ? NULL : s[1].state,
+                        s->timeout && !s->terminal);
     }
-    return (keel_batch){.n = BATCH,
-                        .state = room->state,
-                        .action = room->action,
-                        .reward = room->reward,
-                        .present = room->present,
-                        .bootstrap = room->bootstrap,
-                        .usable = room->usable,
-                        .next_state = room->next};
+    return plain_batch_view(batch);
 }
 
 static double mean_return(const keel_qnet *net, uint64_t seed) {
@@ -144,7 +118,8 @@ static double mean_return(const keel_qnet *net, uint64_t seed) {
 
 static int train(const char *path, const char *algorithm, int64_t seed, int64_t steps) {
     static step log[TRANSITIONS];
-    minibatch *room_for_batch = room(1, sizeof *room_for_batch);
+    keel_arena arena = {0};
+    plain_batch room_for_batch;
     size_t n = read_log(path, log);
     keel_learner_config config;
     keel_learner learner;
@@ -168,17 +143,18 @@ static int train(const char *path, const char *algorithm, int64_t seed, int64_t 
                                              0}; /* one reward: it stands in the first component, weight 1 */
     config.weight[0] = 1;
     config.weight[1] = config.weight[2] = 0;
+    if (!plain_batch_open(&room_for_batch, BATCH, DIM, &arena)) exit(1);
     need(keel_pool_open(&pool, 1, &err), &err);
     need(keel_learner_open(&learner, &config, &shape, coverage, pool, &err), &err);
     for (int64_t i = 0; i < steps; ++i) {
         keel_rng rng = keel_rng_stream((uint64_t)seed, "sampler", (uint64_t)i);
-        keel_batch batch = draw(room_for_batch, log, n, &rng);
+        keel_batch batch = draw(&room_for_batch, log, n, &rng);
         need(keel_learner_step(&learner, &batch, &parts, &err), &err);
     }
     printf("%.2f\n", mean_return(&learner.net, (uint64_t)seed));
     keel_learner_close(&learner);
     keel_pool_close(pool);
-    free(room_for_batch);
+    keel_arena_free(&arena);
     return 0;
 }
 

@@ -26,8 +26,8 @@
 #include <string.h>
 
 #include "envs/mdp.h"
+#include "experiments/bench/plain_batch.h"
 #include "rl/bounds.h"
-#include "rl/learner.h"
 
 enum { STATES = 30, ACTIONS = 6, PAIRS = STATES * ACTIONS, LONGEST = 200, BATCH = 64, MOST_SEEDS = 100 };
 static const double GAMMA = 0.9, ENDING = 0.05;
@@ -91,33 +91,21 @@ static void close_world(world *w) {
 
 /* ---- learning ---- */
 
-typedef struct minibatch {
-    float state[BATCH * STATES], next[BATCH * STATES], reward[BATCH * KEEL_N_REWARDS], bootstrap[BATCH];
-    int32_t action[BATCH];
-    uint8_t present[BATCH * KEEL_N_REWARDS], usable[BATCH];
-} minibatch;
+static const float *one_hot(size_t state, float *x) {
+    memset(x, 0, STATES * sizeof *x);
+    x[state] = 1;
+    return x;
+}
 
-static keel_batch draw(const world *w, uint64_t seed, uint64_t number, minibatch *m) {
+static keel_batch draw(const world *w, uint64_t seed, uint64_t number, plain_batch *batch) {
     keel_rng rng = keel_rng_stream(seed, "draw", number);
-    memset(m, 0, sizeof *m);
     for (size_t i = 0; i < BATCH; ++i) {
         const keel_mdp_step *step = &w->steps[keel_rng_below(&rng, w->n)];
-        m->state[i * STATES + step->state] = 1;
-        if (!step->end) m->next[i * STATES + step->next] = 1;
-        m->reward[i * KEEL_N_REWARDS + KEEL_ACCURACY] = (float)(SCALE * step->reward);
-        m->present[i * KEEL_N_REWARDS + KEEL_ACCURACY] = 1;
-        m->bootstrap[i] = step->end ? 0 : 1;
-        m->usable[i] = 1;
-        m->action[i] = (int32_t)step->action;
+        float here[STATES], next[STATES];
+        plain_batch_put(batch, i, one_hot(step->state, here), (int32_t)step->action,
+                        (float)(SCALE * step->reward), step->end ? NULL : one_hot(step->next, next), false);
     }
-    return (keel_batch){.n = BATCH,
-                        .state = m->state,
-                        .action = m->action,
-                        .reward = m->reward,
-                        .present = m->present,
-                        .bootstrap = m->bootstrap,
-                        .usable = m->usable,
-                        .next_state = m->next};
+    return plain_batch_view(batch);
 }
 
 typedef struct method {
@@ -185,12 +173,14 @@ static void run(const world *w, const method *of, uint64_t seed, int64_t steps, 
     const keel_learner_config config = settings(of, seed, steps);
     keel_learner learner;
     keel_err err = {0};
+    keel_arena arena = {0};
+    plain_batch room;
     double q[PAIRS], policy[PAIRS], own = 0;
+    if (!plain_batch_open(&room, BATCH, STATES, &arena)) exit(1);
     need(keel_learner_open(&learner, &config, &shape, NULL, pool, &err), &err);
     while (learner.step < (uint64_t)steps) {
-        minibatch m;
         keel_loss_parts parts;
-        const keel_batch batch = draw(w, seed, learner.step, &m);
+        const keel_batch batch = draw(w, seed, learner.step, &room);
         need(keel_learner_step(&learner, &batch, &parts, &err), &err);
     }
     outputs_of(&learner, q);
@@ -200,6 +190,7 @@ static void run(const world *w, const method *of, uint64_t seed, int64_t steps, 
     out->score[i] = (value - w->logged) / (w->best - w->logged);
     out->gap[i] = learner.kind->imitates ? NAN : (own - value) / w->best;
     keel_learner_close(&learner);
+    keel_arena_free(&arena);
 }
 
 typedef struct interval {

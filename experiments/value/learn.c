@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "experiments/bench/plain_batch.h"
 #include "rl/fqe.h"
 
 enum { MOST_ACTS = 16, LONGEST = 512 };
@@ -38,49 +39,17 @@ static keel_qnet_shape shape_of(const value_world *world, const keel_learner_con
 
 /* ---- minibatches ---- */
 
-typedef struct minibatch {
-    float *state, *next, *reward, *bootstrap;
-    int32_t *action;
-    uint8_t *present, *usable;
-} minibatch;
-
-static bool make_room(keel_arena *arena, size_t batch, size_t dim, minibatch *m) {
-    m->state = keel_arena_calloc(arena, batch * dim, sizeof(float));
-    m->next = keel_arena_calloc(arena, batch * dim, sizeof(float));
-    m->reward = keel_arena_calloc(arena, batch * KEEL_N_REWARDS, sizeof(float));
-    m->bootstrap = keel_arena_calloc(arena, batch, sizeof(float));
-    m->action = keel_arena_calloc(arena, batch, sizeof(int32_t));
-    m->present = keel_arena_calloc(arena, batch * KEEL_N_REWARDS, sizeof(uint8_t));
-    m->usable = keel_arena_calloc(arena, batch, sizeof(uint8_t));
-    return m->state && m->next && m->reward && m->bootstrap && m->action && m->present && m->usable;
-}
-
 /* Steps of the log, uniform with replacement: the same for every method of a seed. */
 static keel_batch draw(const value_log *log, size_t dim, const value_settings *settings, uint64_t seed,
-                       uint64_t number, const minibatch *m) {
-    const size_t n = (size_t)settings->batch;
+                       uint64_t number, plain_batch *batch) {
     keel_rng rng = keel_rng_stream(seed, "draw", number);
-    for (size_t i = 0; i < n; ++i) {
+    for (size_t i = 0; i < batch->n; ++i) {
         const size_t step = (size_t)keel_rng_below(&rng, log->n);
-        const bool last = log->last[step];
-        memcpy(m->state + i * dim, log->state + step * dim, dim * sizeof(float));
-        if (last)
-            memset(m->next + i * dim, 0, dim * sizeof(float));
-        else
-            memcpy(m->next + i * dim, log->state + (step + 1) * dim, dim * sizeof(float));
-        m->reward[i * KEEL_N_REWARDS + KEEL_ACCURACY] = (float)settings->scale * log->reward[step];
-        m->present[i * KEEL_N_REWARDS + KEEL_ACCURACY] = m->usable[i] = 1;
-        m->bootstrap[i] = last ? 0 : 1;
-        m->action[i] = log->action[step];
+        const float *state = log->state + step * dim;
+        plain_batch_put(batch, i, state, log->action[step], (float)settings->scale * log->reward[step],
+                        log->last[step] ? NULL : state + dim, false);
     }
-    return (keel_batch){.n = n,
-                        .state = m->state,
-                        .action = m->action,
-                        .reward = m->reward,
-                        .present = m->present,
-                        .bootstrap = m->bootstrap,
-                        .usable = m->usable,
-                        .next_state = m->next};
+    return plain_batch_view(batch);
 }
 
 /* ---- learning ---- */
@@ -88,13 +57,13 @@ static keel_batch draw(const value_log *log, size_t dim, const value_settings *s
 static keel_status take_steps(const value_world *world, const value_log *log, const value_settings *settings,
                               uint64_t seed, keel_learner *learner, keel_err *err) {
     keel_arena arena = {0};
-    minibatch m;
+    plain_batch room;
     keel_loss_parts parts = {0};
     keel_status status = KEEL_OK;
-    if (!make_room(&arena, (size_t)settings->batch, world->dim, &m))
+    if (!plain_batch_open(&room, (size_t)settings->batch, world->dim, &arena))
         status = keel_fail(err, KEEL_E_NOMEM, "learning", "no memory for a batch");
     while (status == KEEL_OK && learner->step < (uint64_t)settings->steps) {
-        const keel_batch batch = draw(log, world->dim, settings, seed, learner->step, &m);
+        const keel_batch batch = draw(log, world->dim, settings, seed, learner->step, &room);
         status = keel_learner_step(learner, &batch, &parts, err);
         if (status == KEEL_OK && !isfinite(parts.total))
             status = keel_fail(err, KEEL_E_DIVERGED, "learning", "the loss is %g after step %llu",
