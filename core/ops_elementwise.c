@@ -56,20 +56,6 @@ keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
     return keel__tape_push(tape, (keel_node){.backward = mul_backward, .out = out, .x = x, .y = y});
 }
 
-static void min_backward(const keel_node *node) {
-    const keel_real *d = node->out->grad, *x = node->x->data, *y = node->y->data;
-    KEEL_FLOW(node->x, keel__size(node->out), i, y[i] < x[i] ? 0 : d[i]);
-    KEEL_FLOW(node->y, keel__size(node->out), i, y[i] < x[i] ? d[i] : 0);
-}
-
-keel_tensor *keel_op_min(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
-    keel_tensor *out = pair_output(tape, "keel_op_min", x, y);
-    if (!out) return NULL;
-    keel_real *restrict smaller = out->data;
-    for (size_t i = 0; i < keel__size(x); ++i) smaller[i] = y->data[i] < x->data[i] ? y->data[i] : x->data[i];
-    return keel__tape_push(tape, (keel_node){.backward = min_backward, .out = out, .x = x, .y = y});
-}
-
 static void dot_backward(const keel_node *node) {
     const keel_real *d = node->out->grad, *x = node->x->data, *y = node->y->data;
     size_t cols = node->x->cols, size = keel__size(node->x);
@@ -121,43 +107,6 @@ keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor) {
     for (size_t i = 0; i < keel__size(x); ++i) sum += (double)x->data[i];
     out->data[0] = (keel_real)((double)factor * sum);
     return keel__tape_push(tape, (keel_node){.backward = sum_backward, .out = out, .x = x, .factor = factor});
-}
-
-/* saved: [rows] one over the divisor, negative where the divisor was the floor and so did not depend on x. */
-static void normalize_backward(const keel_node *node) {
-    const keel_tensor *out = node->out;
-    size_t cols = out->cols;
-    keel_real *dx = keel__grad_to_add(node->x);
-    for (size_t r = 0; r < out->rows; ++r, dx += cols) {
-        const keel_real *y = out->data + r * cols, *dy = out->grad + r * cols;
-        keel_real inverse = fabs(node->saved[r]);
-        double along = 0; /* the part of dy along y changes only the length, which is fixed */
-        if (node->saved[r] > 0)
-            for (size_t c = 0; c < cols; ++c) along += (double)y[c] * (double)dy[c];
-        for (size_t c = 0; c < cols; ++c) dx[c] += (dy[c] - y[c] * (keel_real)along) * inverse;
-    }
-}
-
-keel_tensor *keel_op_normalize(keel_tape *tape, keel_tensor *x, keel_real floor_length) {
-    if (!x) return NULL;
-    if (!(floor_length > 0))
-        return keel__tape_refuse(tape, "keel_op_normalize", "the floor must be positive");
-    keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
-    keel_real *inverse = out ? keel__tape_reals(tape, x->rows) : NULL;
-    if (!inverse) return NULL;
-    for (size_t r = 0; r < x->rows; ++r) {
-        const keel_real *from = x->data + r * x->cols;
-        keel_real *to = out->data + r * x->cols;
-        double squares = 0;
-        for (size_t c = 0; c < x->cols; ++c) squares += (double)from[c] * (double)from[c];
-        double length = sqrt(squares);
-        bool floored = length < (double)floor_length;
-        keel_real factor = (keel_real)(1 / (floored ? (double)floor_length : length));
-        for (size_t c = 0; c < x->cols; ++c) to[c] = from[c] * factor;
-        inverse[r] = floored ? -factor : factor;
-    }
-    return keel__tape_push(tape,
-                           (keel_node){.backward = normalize_backward, .out = out, .x = x, .saved = inverse});
 }
 
 KEEL_WIDE static void dropout_backward(const keel_node *node) {

@@ -74,43 +74,6 @@ keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const in
                                              .saved = p});
 }
 
-/* ---- means ---- */
-
-static void segment_mean_backward(const keel_node *node) {
-    size_t cols = node->x->cols;
-    const keel_real *d = node->out->grad;
-    keel_real *dx = keel__grad_to_add(node->x);
-    for (size_t s = 0; s < node->count; ++s, d += cols) {
-        int32_t first = node->index[s], end = node->index[s + 1];
-        keel_real share = end > first ? 1 / (keel_real)(end - first) : 0;
-        for (size_t r = (size_t)first; r < (size_t)end; ++r)
-            for (size_t c = 0; c < cols; ++c) dx[r * cols + c] += share * d[c];
-    }
-}
-
-keel_tensor *keel_op_segment_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
-                                  size_t n_segments) {
-    if (!x) return NULL;
-    if (!keel__offsets_fit(offsets, n_segments, x->rows, 0))
-        return keel__tape_refuse(tape, "keel_op_segment_mean", "a segment is outside x");
-    size_t cols = x->cols;
-    keel_tensor *out = keel__tape_output(tape, n_segments, cols, x->grad);
-    if (!out) return NULL;
-    keel_real *mean = out->data;
-    for (size_t s = 0; s < n_segments; ++s, mean += cols) {
-        int32_t first = offsets[s], end = offsets[s + 1];
-        keel_real share = end > first ? 1 / (keel_real)(end - first) : 0;
-        for (size_t c = 0; c < cols; ++c) mean[c] = 0;
-        for (size_t r = (size_t)first; r < (size_t)end; ++r)
-            for (size_t c = 0; c < cols; ++c) mean[c] += x->data[r * cols + c];
-        for (size_t c = 0; c < cols; ++c) mean[c] *= share;
-    }
-    return keel__tape_push(
-        tape,
-        (keel_node){
-            .backward = segment_mean_backward, .out = out, .x = x, .index = offsets, .count = n_segments});
-}
-
 /* ---- bags of embeddings ---- */
 
 /* Four rows at a time, added one after the other: the sum passes through memory once for all four, and their

@@ -111,8 +111,6 @@ keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* sa
 keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor);
-/* Elementwise; the gradient goes to the smaller, to x on ties. */
-keel_tensor *keel_op_min(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 /* y[B, sum of cols] = [x0 | x1 | ...] */
 keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t count);
 /* y[R, cols] = x[index[r], :]; index is borrowed until backward. */
@@ -130,8 +128,6 @@ keel_tensor *keel_op_logsumexp(keel_tape *tape, keel_tensor *x, const uint8_t *m
  * segment. */
 keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
                                        size_t n_segments);
-/* y[S, cols] = mean over the rows of each segment; an empty segment gives zero. */
-keel_tensor *keel_op_segment_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, size_t n_segments);
 /* Bags of weighted table rows: y[S, cols] = sum_j weight[j] table[id[j], :] over j in offsets[s] ..
  * offsets[s+1]-1. The gradient of the table is sparse: see keel_sparse_grad; NULL: frozen. ids, weights,
  * offsets borrowed for as long as that. */
@@ -141,8 +137,6 @@ keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size
                                    size_t n_segments, keel_sparse_grad *grad);
 /* y[B,1] = sum_c x[b,c] y[b,c] */
 keel_tensor *keel_op_dot(keel_tape *tape, keel_tensor *x, keel_tensor *y);
-/* Rows over max(their L2 norm, floor); floor > 0. */
-keel_tensor *keel_op_normalize(keel_tape *tape, keel_tensor *x, keel_real floor);
 /* Inverted dropout, rate in [0, 1), rounded to a multiple of 2^-16 (not to 0 or 1); rate 0 is x itself and
  * draws nothing. */
 keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng);
