@@ -164,6 +164,38 @@ static void print_measured(const cJSON *result, FILE *out) {
     keel_table_free(&table);
 }
 
+/* Over all splits. */
+static double total(const cJSON *splits, const char *group, const char *key) {
+    double sum = 0;
+    const cJSON *split;
+    cJSON_ArrayForEach(split, splits) {
+        const cJSON *object = group ? cJSON_GetObjectItemCaseSensitive(split, group) : split;
+        sum += cJSON_GetObjectItemCaseSensitive(object, key)->valuedouble;
+    }
+    return sum;
+}
+
+/* What a log without labels lacks, and what would help. */
+static void print_missing(const cJSON *splits, FILE *out) {
+    const double taken = total(splits, NULL, "taken");
+    double rewards = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; k++) rewards += total(splits, "reward_present", keel_reward_name(k));
+    const struct {
+        bool lacks;
+        const char *text;
+    } notes[] = {
+        {total(splits, "outcome", "unjudged") == taken,
+         "No response is judged a refusal or none: `keel label` does it."},
+        {total(splits, NULL, "risk_unknown") == total(splits, NULL, "conversations"),
+         "No conversation has a \"risk\": what it refuses or should is not counted."},
+        {rewards == 0,
+         "Nothing earns a reward: risk and outcome, completed, feedback, reward or latency_ms would; "
+         "without them logs can be imitated (train --algo bc)."},
+    };
+    for (size_t i = 0, n = 0; taken > 0 && i < sizeof notes / sizeof *notes; i++)
+        if (notes[i].lacks) fprintf(out, "%s%s\n", n++ ? "" : "\n", notes[i].text);
+}
+
 static void print(const cJSON *result, FILE *out) {
     if (cJSON_HasObjectItem(result, "measured")) {
         print_measured(result, out);
@@ -178,6 +210,7 @@ static void print(const cJSON *result, FILE *out) {
     print_columns(splits, "split", out, false);
     fputc('\n', out);
     print_columns(behaviour, "logged behaviour", out, true);
+    print_missing(splits, out);
 }
 
 const keel_verb keel_verb_stats = {

@@ -33,6 +33,7 @@ mkdir closed && : >closed/.lock && ln closed/.lock held
 awk 'BEGIN { for (i = 0; i < 40; i++) printf "{\"split\": \"s%d\", \"messages\": [{\"role\": \"user\", \"content\": \"%d\"}, {\"role\": \"assistant\", \"content\": \"x\"}]}\n", i, i }' >splits.jsonl
 "$KEEL" import --store splits.db --format chat splits.jsonl --quiet >/dev/null
 expect "a table of many splits" 0 "" stats --store splits.db --quiet
+for lack in 'keel label' 'No conversation has a "risk"' 'Nothing earns a reward'; do says "stats of a bare log" "$lack"; done
 [ "$(grep -c '^conversations\( *1\)\{40\}$' out.txt)" = 1 ] || fail "40 splits have a column each: $(cat out.txt)"
 
 # ---- outcomes: one judged answer each, no acts ----
@@ -127,6 +128,7 @@ expect "a policy of acts on logs that have none" 1 "none of the 120 transitions"
 # ---- splits, gates, tables ----
 expect "stats as tables" 0 "" stats --store s.db --quiet
 grep -q '^split  *test  *train$' out.txt && grep -q '^logged behaviour  *test  *train  *all$' out.txt || fail "a column for each split: $(cat out.txt)"
+! grep -q 'keel label\|No conversation\|Nothing earns' out.txt || fail "a log that tells all lacks nothing: $(cat out.txt)"
 "$DUMP_STORE" s.db "PRAGMA user_version = 1" >/dev/null
 expect "stats brings an older store forward" 0 "" stats --store s.db --quiet
 total=$(awk '$1 == "conversations" { print $2 + $3 }' out.txt)
