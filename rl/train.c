@@ -75,7 +75,15 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .gamma = config->gamma,
                                   .keep_top = config->keep_top};
     memcpy(wanted.weight, config->weight, sizeof wanted.weight);
-    return keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err);
+    KEEL_TRY(keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err));
+    static const char *const why[] = {[KEEL_SPACE_CANDIDATES] = "the base did not encode them",
+                                      [KEEL_SPACE_ACTS] = "their act is none of the base's",
+                                      [KEEL_SPACE_OUTCOMES] = "nobody judged the response (keel label)"};
+    const keel_sampler_summary *about = keel_sampler_about(t->sampler);
+    if (about->left_out)
+        keel_log(KEEL_LOG_INFO, "note: %zu of %zu transitions are left out: %s", about->left_out,
+                 about->left_out + about->transitions, why[t->base->space]);
+    return KEEL_OK;
 }
 
 static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,

@@ -88,6 +88,8 @@ sed 's/"risk": "[a-z]*", //; s/"outcome": "[a-z]*", /"feedback": "up", /' log.js
 "$KEEL" label --store f.db --quiet >/dev/null
 # shellcheck disable=SC2086
 "$KEEL" sft --store f.db --base builtin --out fbase $tune >/dev/null
+expect "what is not judged is not learned from, and that is told" 0 "4 of 164 transitions are left out: nobody judged" train --store o.db \
+    --base obase --algo bc --out o-all --split all --set steps=3
 expect "feedback alone trains" 0 "" train --store f.db --base fbase --algo cql --out f-cql --quiet --set steps=50 --set hidden=8
 grep -q '"safety_floor": *null' f-cql/config.json || fail "nothing is known of safety, so there is no floor"
 expect "what was never learned is no Q" 0 "" replay --store f.db --policy f-cql --quiet --limit 1 --json
