@@ -295,11 +295,18 @@ static void distrust(sqlite3 *db) {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 }
 
-/* Set once the file is known to be ours: the journal mode is written into the file. Whoever made the file may
- * have taken it away again while we waited for the lock. */
+/* Set once the file is known to be ours: the journal mode is written into the file. Where a new store is
+ * being filled the mode cannot be changed, nor does SQLite wait for it; but it does for a lock. Whoever made
+ * the file may have taken it away again meanwhile. */
 static keel_status write_ahead(keel_store *store, keel_err *err) {
+    static const char change[] = "PRAGMA journal_mode = WAL";
     int moved = 0;
-    KEEL_TRY(execute(store, "PRAGMA journal_mode = WAL", "opening", err));
+    int code = sqlite3_exec(store->db, change, NULL, NULL, NULL);
+    if (code == SQLITE_BUSY) {
+        KEEL_TRY(execute(store, "BEGIN IMMEDIATE; ROLLBACK", "opening", err));
+        code = sqlite3_exec(store->db, change, NULL, NULL, NULL);
+    }
+    if (code != SQLITE_OK) return keel__store_fail(store, "opening", err);
     sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
     if (!moved) return KEEL_OK;
     keel_fail(err, KEEL_E_STORE, store->path, "the store was taken away while it was opened");

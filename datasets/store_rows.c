@@ -30,8 +30,15 @@ static const struct {
 
 /* ---- waiting ---- */
 
+/* In place: a copy by memcpy of what was only just written stalls the processor, some millions of times. */
 static void add_cell(keel_store *store, keel__table table, cell one) {
-    keel_buf_append(&store->waiting.cells[table], &one, sizeof one);
+    keel_buf *cells = &store->waiting.cells[table];
+    if (cells->failed || cells->capacity - cells->length <= sizeof one) {
+        keel_buf_append(cells, &one, sizeof one);
+        return;
+    }
+    *(cell *)(void *)(cells->data + cells->length) = one;
+    cells->length += sizeof one;
 }
 
 void keel__add_integer(keel_store *store, keel__table table, int64_t value) {

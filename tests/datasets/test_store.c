@@ -3,6 +3,9 @@
 #include "fixture.h"
 #include "support/faults.h"
 
+#include <pthread.h>
+#include <time.h>
+
 /* ---- the file ---- */
 
 static void run_sql(const char *path, const char *sql) {
@@ -158,6 +161,29 @@ static void a_second_writer_is_told_that_the_store_is_in_use(void **state) {
     assert_ok(keel_store_commit(store, &err));
     assert_ok(keel_store_begin(other, &err));
     keel_store_close(other);
+}
+
+static void *open_and_close(void *unused) {
+    keel_store *other = NULL;
+    (void)unused;
+    keel_status status = keel_store_open(&other, in("store.db"), KEEL_STORE_WRITE, NULL);
+    keel_store_close(other);
+    return status == KEEL_OK ? folder : NULL;
+}
+
+static void who_opens_a_store_that_is_first_filled_waits(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    pthread_t waiting;
+    void *opened = NULL;
+    make(&conversation, "one", NULL, NULL, "a", "b");
+    assert_ok(keel_store_begin(store, &err));
+    add(&conversation);
+    assert_int_equal(pthread_create(&waiting, NULL, open_and_close, NULL), 0);
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    assert_ok(keel_store_commit(store, &err));
+    pthread_join(waiting, &opened);
+    assert_non_null(opened);
 }
 
 /* The maker of a store takes it away when its first import fails. */
@@ -670,6 +696,7 @@ int main(void) {
         TEST(a_failing_migration_changes_nothing),
         TEST(a_damaged_store_is_called_damaged),
         TEST(a_second_writer_is_told_that_the_store_is_in_use),
+        TEST(who_opens_a_store_that_is_first_filled_waits),
         TEST(a_store_that_is_taken_away_is_not_written_to),
         TEST(a_rollback_leaves_the_file_as_it_was),
         TEST(what_goes_in_comes_out),
