@@ -134,27 +134,6 @@ static keel_status list_path(file_list *list, const format *form, const char *pa
 
 /* ---- shared by the importers ---- */
 
-keel_status keel__import_add(keel__import *import, keel_conversation *conversation, bool merge,
-                             const char *where, keel_err *err) {
-    keel_added added;
-    int64_t candidates;
-    keel_import_report *report = import->report;
-    if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, where, "nothing of this file was kept");
-    if (import->split) conversation->split = import->split;
-    KEEL_TRY(keel__store_add(import->store, conversation, merge, where, &added, &candidates, err));
-    report->candidates += candidates;
-    report->unchanged += added == KEEL_ADDED_NOTHING;
-    report->extended += added == KEEL_ADDED_CANDIDATES;
-    const bool seen = added == KEEL_ADDED_NEW && !merge && import->each;
-    report->unseen += added != KEEL_ADDED_NOTHING && !seen;
-    if (added != KEEL_ADDED_NEW) return KEEL_OK;
-    report->conversations++;
-    report->turns += (int64_t)conversation->n_turns;
-    report->decisions += (int64_t)conversation->n_decisions;
-    report->completed += conversation->completed == KEEL_YES;
-    return seen ? import->each(import->user, conversation, err) : KEEL_OK;
-}
-
 static bool is_blank(const char *line) {
     return line[strspn(line, " \t\r")] == '\0';
 }
@@ -162,7 +141,7 @@ static bool is_blank(const char *line) {
 static keel_status import_line(keel__import *import, keel__import_object *each, const char *line,
                                size_t length, const char *where, keel_err *err) {
     const cJSON *object = NULL;
-    keel_arena_reset(import->arena);
+    KEEL_TRY(keel__import_next(import, err));
     KEEL_TRY(keel_json_parse_in(import->arena, line, length, where, &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
     return each(import, object, where, err);
@@ -193,8 +172,8 @@ keel_status keel__import_items(keel__import *import, const char *of, keel__impor
     if (status == KEEL_OK)
         status = keel_json_items_open(&items, text.data, text.length, import->path, of, err);
     while (status == KEEL_OK) {
-        keel_arena_reset(import->arena);
-        status = keel_json_items_next(&items, import->arena, &item, err);
+        status = keel__import_next(import, err);
+        if (status == KEEL_OK) status = keel_json_items_next(&items, import->arena, &item, err);
         if (status != KEEL_OK || !item) break;
         status = each(import, item, items.count - 1, user, err);
     }
@@ -263,23 +242,21 @@ static keel_status record_import(keel__import *import, const char *hash, const c
     return keel__store_run(import->store, statement, "recording an import", err);
 }
 
-static keel_status import_in_transaction(keel__import *import, const format *form, keel_err *err) {
+static keel_status import_in_transaction(keel__import *import, const keel__files *files, size_t file,
+                                         keel_err *err) {
     char hash[65];
     bool known;
     int64_t before = import->report->conversations;
-    KEEL_TRY(keel_file_hash(import->path, hash, err));
-    KEEL_TRY(is_known(import, hash, form->name, &known, err));
+    KEEL_TRY(keel__ahead_begin(import->ahead, hash, err));
+    KEEL_TRY(is_known(import, hash, files->format, &known, err));
     import->report->files++;
-    if (known) {
-        import->report->files_known++;
-        return KEEL_OK;
-    }
-    KEEL_TRY(form->read(import, err));
-    return record_import(import, hash, form->name, import->report->conversations - before, err);
+    import->report->files_known += known;
+    KEEL_TRY(keel__ahead_add(import->ahead, import, file, known, err));
+    if (known) return KEEL_OK;
+    return record_import(import, hash, files->format, import->report->conversations - before, err);
 }
 
-/* Fills in what the path tells: name, and name of the folder. */
-static keel_status name_file(keel__import *import, const char *path, keel_arena *arena, keel_err *err) {
+keel_status keel__import_name(keel__import *import, const char *path, keel_arena *arena, keel_err *err) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *folder = slash ? slash : path;
     while (folder > path && folder[-1] != '/') folder--;
     char *plain = keel_arena_strndup(arena, name, plain_length(name));
@@ -292,51 +269,55 @@ static keel_status name_file(keel__import *import, const char *path, keel_arena 
 }
 
 /* common: what all files share. */
-static keel_status import_file(const keel__import *common, const format *form, const char *path,
+static keel_status import_file(const keel__import *common, const keel__files *files, size_t file,
                                keel_err *err) {
-    keel_arena arena = {0}, names = {0};
+    keel_arena names = {0};
     keel_import_report before = *common->report;
     keel__import import = *common;
-    import.arena = &arena;
-    keel_status status = name_file(&import, path, &names, err);
+    keel_status status = keel__import_name(&import, files->paths[file], &names, err);
     if (status == KEEL_OK) status = keel_store_begin(import.store, err);
     if (status == KEEL_OK) {
         import.store->gathering = true;
-        status = import_in_transaction(&import, form, err);
+        status = import_in_transaction(&import, files, file, err);
         import.store->gathering = false;
         if (status == KEEL_OK) status = keel_store_commit(import.store, err);
         if (status != KEEL_OK) keel_store_rollback(import.store);
     }
     if (status != KEEL_OK) *import.report = before;
-    keel_arena_free(&arena);
     keel_arena_free(&names);
+    return status;
+}
+
+static keel_status import_files(keel__import *common, const keel__files *files, keel_err *err) {
+    keel_progress progress;
+    keel_status status = KEEL_OK;
+    size_t done = 0;
+    KEEL_TRY(keel__ahead_open(&common->ahead, files, err));
+    keel__store_check_references(common->store, false);
+    keel_progress_start(&progress, "import", files->count);
+    while (done < files->count && status == KEEL_OK) {
+        status = import_file(common, files, done, err);
+        if (status == KEEL_OK) keel_progress_step(&progress, ++done, NULL);
+    }
+    keel_progress_end(&progress, done);
+    keel__store_check_references(common->store, true);
+    keel__ahead_close(common->ahead);
     return status;
 }
 
 keel_status keel_import(keel_store *store, const char *format_name, const char *split,
                         const char *const *paths, size_t count, keel_import_each *each, void *user,
                         keel_import_report *report, keel_err *err) {
-    const keel__import common = {
-        .store = store, .split = split, .each = each, .user = user, .report = report};
+    keel__import common = {.store = store, .split = split, .each = each, .user = user, .report = report};
     file_list list = {0};
-    keel_progress progress;
     const format *form = find_format(format_name, err);
     if (!form) return KEEL_E_USAGE;
     if (split) KEEL_TRY(keel_split_check_name(split, "split", err));
     keel_status status = KEEL_OK;
     *report = (keel_import_report){0};
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, form, paths[i], err);
-    if (status == KEEL_OK) {
-        keel__store_check_references(store, false);
-        size_t done = 0;
-        keel_progress_start(&progress, "import", list.count);
-        while (done < list.count && status == KEEL_OK) {
-            status = import_file(&common, form, list.paths[done], err);
-            if (status == KEEL_OK) keel_progress_step(&progress, ++done, NULL);
-        }
-        keel_progress_end(&progress, done);
-        keel__store_check_references(store, true);
-    }
+    const keel__files files = {form->name, form->read, list.paths, list.count};
+    if (status == KEEL_OK) status = import_files(&common, &files, err);
     keel_arena_free(&list.arena);
     return status;
 }

@@ -143,10 +143,10 @@ static keel_status keep_rest(keel__import *import, const transcript *chosen, con
 static keel_status add_pair(keel__import *import, const transcript *chosen, const transcript *rejected,
                             size_t at, char *id, const char *where, keel_err *err) {
     keel_conversation conversation;
-    keel_candidate both[] = {
-        {.text = chosen->turns[at].text, .taken = true, .feedback = {true, 1}},
-        {.text = rejected->turns[at].text, .taken = true, .feedback = {true, -1}},
-    };
+    keel_candidate *both = keel_arena_alloc(import->arena, 2 * sizeof *both);
+    if (!both) return keel__nomem(where, err);
+    both[0] = (keel_candidate){.text = chosen->turns[at].text, .taken = true, .feedback = {true, 1}};
+    both[1] = (keel_candidate){.text = rejected->turns[at].text, .taken = true, .feedback = {true, -1}};
     KEEL_TRY(begin(import, chosen, at, id, where, &conversation, err));
     conversation.decisions[conversation.n_decisions++] =
         (keel_decision){.turn = at, .n_candidates = 2, .candidates = both};

@@ -6,14 +6,18 @@
 #include "core/json.h"
 #include "datasets/import.h"
 
-/* One file being imported, inside its transaction. */
+typedef struct keel__ahead keel__ahead;
+
+/* One file being imported: the reader has one of these without store, the one that adds has one without
+ * arena. */
 typedef struct keel__import {
     keel_store *store;
     const char *path;
-    const char *name;       /* file name without folder and ".gz" */
-    const char *folder;     /* name of the folder it lies in; "" if the path names none */
-    const char *split;      /* asked for, or NULL */
-    keel_arena *arena;      /* emptied before each conversation */
+    const char *name;   /* file name without folder and ".gz" */
+    const char *folder; /* name of the folder it lies in; "" if the path names none */
+    const char *split;  /* asked for, or NULL */
+    struct keel__ahead *ahead;
+    keel_arena *arena;      /* of what is read: keeps each conversation until it is in the store */
     keel_import_each *each; /* may be NULL */
     void *user;
     keel_import_report *report;
@@ -22,8 +26,26 @@ typedef struct keel__import {
 typedef keel_status keel__import_file(keel__import *import, keel_err *err);
 keel__import_file keel__import_chat, keel__import_hh, keel__import_sgd, keel__import_xstest;
 
-/* Adds the conversation to the store and counts what was new in it. The split asked for wins over its own. */
-keel_status keel__import_add(keel__import *import, keel_conversation *conversation, bool merge,
+/* Fills in what the path tells; path must stay, names are in the arena. */
+keel_status keel__import_name(keel__import *import, const char *path, keel_arena *arena, keel_err *err);
+
+/* The files of one import, which a thread reads ahead. For who adds them, file by file: begin gives the hash
+ * of the next file, add adds its conversations, or lets them go by. After an error there is only close. */
+typedef struct keel__files {
+    const char *format;
+    keel__import_file *read;
+    const char *const *paths;
+    size_t count;
+} keel__files;
+keel_status keel__ahead_open(keel__ahead **out, const keel__files *files, keel_err *err);
+void keel__ahead_close(keel__ahead *ahead);
+keel_status keel__ahead_begin(keel__ahead *ahead, char hash[65], keel_err *err);
+keel_status keel__ahead_add(keel__ahead *ahead, keel__import *import, size_t file, bool skip, keel_err *err);
+
+/* For who reads. Next: a conversation begins; all of it lies in import->arena. Add: puts it in line for the
+ * store. The split asked for wins over its own. */
+keel_status keel__import_next(keel__import *import, keel_err *err);
+keel_status keel__import_add(keel__import *import, const keel_conversation *conversation, bool merge,
                              const char *where, keel_err *err);
 
 /* One whole conversation per line: calls `each` with the line's JSON object, which lives in the import's

@@ -208,9 +208,9 @@ static keel_status name_dialogue(const dialogue *in, const char *id, keel_conver
     out->external_id = import->folder[0] ? keel_path_join(import->arena, import->folder, id)
                                          : keel_arena_strdup(import->arena, id);
     if (!out->external_id) return keel__nomem(in->where, in->err);
-    bool split = strcmp(import->folder, "train") == 0 || strcmp(import->folder, "dev") == 0 ||
-                 strcmp(import->folder, "test") == 0;
-    out->split = split ? import->folder : NULL;
+    static const char *const splits[] = {"train", "dev", "test"};
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
+        if (strcmp(import->folder, splits[i]) == 0) out->split = splits[i];
     return KEEL_OK;
 }
 

@@ -108,19 +108,27 @@ static keel_status name_conversation(keel__import *import, const keel__csv *csv,
 
 static keel_status import_row(keel__import *import, const keel__csv *csv, const columns *at,
                               const char *model, const char *where, keel_err *err) {
-    keel_turn turn = {.role = KEEL_ROLE_USER, .text = field(csv, at->prompt)};
-    keel_candidate candidate = {.text = field(csv, at->completion), .model = model, .taken = true};
-    keel_decision decision = {.turn = 1, .n_candidates = at->completion >= 0, .candidates = &candidate};
+    keel_turn *turn = keel_arena_alloc(import->arena, sizeof *turn);
+    keel_candidate *candidate = keel_arena_alloc(import->arena, sizeof *candidate);
+    keel_decision *decision = keel_arena_alloc(import->arena, sizeof *decision);
     keel_conversation conversation = {.source = "xstest",
                                       .completed = KEEL_UNKNOWN,
                                       .n_turns = 1,
-                                      .turns = &turn,
+                                      .turns = turn,
                                       .n_decisions = 1,
-                                      .decisions = &decision};
-    if (!turn.text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
+                                      .decisions = decision};
+    if (!turn || !candidate || !decision) return keel__nomem(where, err);
+    *turn =
+        (keel_turn){.role = KEEL_ROLE_USER, .text = keel_arena_strdup(import->arena, field(csv, at->prompt))};
+    *candidate = (keel_candidate){.text = keel_arena_strdup(import->arena, field(csv, at->completion)),
+                                  .model = keel_arena_strdup(import->arena, model),
+                                  .taken = true};
+    *decision = (keel_decision){.turn = 1, .n_candidates = at->completion >= 0, .candidates = candidate};
+    if (!turn->text || !candidate->text || !candidate->model) return keel__nomem(where, err);
+    if (!turn->text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
     KEEL_TRY(name_conversation(import, csv, at, where, &conversation, err));
-    KEEL_TRY(read_outcome(csv, at, where, &candidate.outcome, err));
-    if (candidate.outcome != KEEL_OUTCOME_NONE) candidate.judge = KEEL_JUDGE_HUMAN;
+    KEEL_TRY(read_outcome(csv, at, where, &candidate->outcome, err));
+    if (candidate->outcome != KEEL_OUTCOME_NONE) candidate->judge = KEEL_JUDGE_HUMAN;
     KEEL_TRY(read_meta(import, csv, at, &conversation.meta, err));
     return keel__import_add(import, &conversation, true, where, err);
 }
@@ -152,7 +160,7 @@ static keel_status import_rows(keel__import *import, keel__csv *csv, const char 
         KEEL_TRY(keel__csv_next(csv, &line, err));
         if (!line) return KEEL_OK;
         snprintf(where, sizeof where, "%s:%zu", import->path, line);
-        keel_arena_reset(import->arena);
+        KEEL_TRY(keel__import_next(import, err));
         KEEL_TRY(import_row(import, csv, &at, model, where, err));
     }
 }

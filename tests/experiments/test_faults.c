@@ -225,49 +225,30 @@ static void check_failure(int i, const char *what, bool again) {
 
 /* ---- memory ---- */
 
-typedef struct one_fault {
-    faults counted;
-    size_t only; /* this call alone fails; 0: by faults.fail_at */
-} one_fault;
-
-static void *resize_but_once(void *user, void *old, size_t bytes) {
-    one_fault *state = user;
-    if (state->only && state->counted.calls + 1 == state->only) {
-        state->counted.calls++;
-        return NULL;
-    }
-    return faults_resize(&state->counted, old, bytes);
-}
-
-static void release(void *user, void *old) {
-    faults_release(&((one_fault *)user)->counted, old);
-}
-
 /* Fails the at-th allocation, alone or with all after it; 0: none. */
-static keel_status give_without(const char *line, size_t at, bool alone, one_fault *state, char result[65],
+static keel_status give_without(const char *line, size_t at, bool alone, faults *state, char result[65],
                                 keel_err *err) {
-    *state = (one_fault){.counted = {.fail_at = alone ? 0 : at}, .only = alone ? at : 0};
-    keel_allocator_set(&(keel_allocator){resize_but_once, release, state, NULL});
+    faults_begin(state, at);
+    state->alone = alone;
     keel_status status = give(line, result, err);
-    keel_allocator_set(NULL);
+    faults_end();
     return status;
 }
 
 static void fail_allocations(int i, bool alone) {
-    one_fault state;
+    faults state;
     keel_err err = {0};
     char whole[65], result[65], what[64];
     restore(i);
     assert_int_equal(give_without(steps[i].line, 0, alone, &state, whole, &err), KEEL_OK);
-    size_t total = state.counted.calls, by = stride ? stride : total / steps[i].tries + 1, tried = 0;
+    size_t total = state.calls, by = stride ? stride : total / steps[i].tries + 1, tried = 0;
     print_message("%.5s: %zu allocations, every %zu. fails%s\n", steps[i].line, total, by,
                   alone ? " alone" : " with all after it");
     for (size_t at = 1 + by / 3; at <= total; at += by) {
         restore(i);
         keel_status status = give_without(steps[i].line, at, alone, &state, result, &err);
         snprintf(what, sizeof what, "allocation %zu failing%s", at, alone ? " alone" : "");
-        if (state.counted.live != 0)
-            fail_msg("%s: %s leaks %zu blocks", steps[i].line, what, state.counted.live);
+        if (state.live != 0) fail_msg("%s: %s leaks %zu blocks", steps[i].line, what, state.live);
         if (status == KEEL_OK && strcmp(result, whole) != 0)
             fail_msg("%s: %s passes in silence with another result", steps[i].line, what);
         if (status != KEEL_OK && status != KEEL_E_NOMEM)

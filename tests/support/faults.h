@@ -2,19 +2,22 @@
 #ifndef KEEL_TESTS_FAULTS_H
 #define KEEL_TESTS_FAULTS_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "core/memory.h"
 
 typedef struct faults {
-    size_t calls, live;
-    size_t fail_at; /* this call and all after it fail; 0: none does */
+    atomic_size_t calls, live; /* of all threads */
+    size_t fail_at;            /* this call and all after it fail; 0: none does */
+    bool alone;                /* this call, and none after it */
 } faults;
 
 static inline void *faults_resize(void *user, void *old, size_t bytes) {
     faults *state = user;
-    state->calls++;
-    if (state->fail_at && state->calls >= state->fail_at) return NULL;
+    const size_t call = atomic_fetch_add(&state->calls, 1) + 1;
+    if (state->fail_at && (state->alone ? call == state->fail_at : call >= state->fail_at)) return NULL;
     void *memory = realloc(old, bytes);
     if (memory && !old) state->live++;
     return memory;
