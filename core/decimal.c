@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The C locale for this thread until `leave`. Without memory for it the host's stays. */
 static locale_t enter(locale_t *c) {
@@ -25,14 +26,16 @@ double keel_decimal_read(const char *text, char **end) {
 }
 
 void keel_decimal_print(char out[KEEL_DECIMAL_SIZE], double value) {
+    char text[KEEL_DECIMAL_SIZE];
     if (value == floor(value) && fabs(value) < 1e15) {
-        snprintf(out, KEEL_DECIMAL_SIZE, "%.0f", value);
-        return;
+        snprintf(text, sizeof text, "%.0f", value);
+    } else {
+        locale_t c, before = enter(&c);
+        for (int digits = 15; digits <= 17; digits++) {
+            snprintf(text, sizeof text, "%.*g", digits, value);
+            if (strtod(text, NULL) == value) break;
+        }
+        leave(before, c);
     }
-    locale_t c, before = enter(&c);
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(out, KEEL_DECIMAL_SIZE, "%.*g", digits, value);
-        if (strtod(out, NULL) == value) break;
-    }
-    leave(before, c);
+    memcpy(out, text, strlen(text) + 1);
 }
