@@ -170,7 +170,8 @@ static double total(const cJSON *splits, const char *group, const char *key) {
     const cJSON *split;
     cJSON_ArrayForEach(split, splits) {
         const cJSON *object = group ? cJSON_GetObjectItemCaseSensitive(split, group) : split;
-        sum += cJSON_GetObjectItemCaseSensitive(object, key)->valuedouble;
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
+        sum += cJSON_IsNumber(value) ? value->valuedouble : 0;
     }
     return sum;
 }
