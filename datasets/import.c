@@ -277,9 +277,8 @@ static keel_status import_file(const keel__import *common, const keel__files *fi
     keel_status status = keel__import_name(&import, files->paths[file], &names, err);
     if (status == KEEL_OK) status = keel_store_begin(import.store, err);
     if (status == KEEL_OK) {
-        import.store->gathering = true;
+        keel_store_gather(import.store);
         status = import_in_transaction(&import, files, file, err);
-        import.store->gathering = false;
         if (status == KEEL_OK) status = keel_store_commit(import.store, err);
         if (status != KEEL_OK) keel_store_rollback(import.store);
     }

@@ -444,7 +444,7 @@ keel_status keel_store_begin(keel_store *store, keel_err *err) {
         return keel_fail(err, KEEL_E_USAGE, store->path, "a transaction is open already");
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ROLLBACK, &rollback, err));
     keel_status status = run_cached(store, KEEL__SQL_BEGIN, "beginning to write", err);
-    store->knows_ids = false;
+    store->knows_ids = store->gathering = false;
     if (status != KEEL_OK) keel_store_rollback(store);
     return status;
 }
@@ -452,14 +452,19 @@ keel_status keel_store_begin(keel_store *store, keel_err *err) {
 keel_status keel_store_commit(keel_store *store, keel_err *err) {
     KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(run_cached(store, KEEL__SQL_COMMIT, "committing", err));
+    store->gathering = false;
     if (store->fresh) write_ahead(store, NULL); /* or whoever opens it next */
     store->fresh = false;
     return KEEL_OK;
 }
 
+void keel_store_gather(keel_store *store) {
+    store->gathering = !sqlite3_get_autocommit(store->db);
+}
+
 /* Out of memory, even going back may fail; it is tried again before the handle does anything else. */
 void keel_store_rollback(keel_store *store) {
-    store->rollback_due = false;
+    store->rollback_due = store->gathering = false;
     keel__rows_forget(store);
     if (!sqlite3_get_autocommit(store->db)) run_cached(store, KEEL__SQL_ROLLBACK, "rolling back", NULL);
     store->rollback_due = !sqlite3_get_autocommit(store->db);

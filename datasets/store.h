@@ -35,6 +35,9 @@ keel_status keel_store_begin(keel_store *store,
                              keel_err *err); /* BEGIN IMMEDIATE; waits for another writer, then says who */
 keel_status keel_store_commit(keel_store *store, keel_err *err);
 void keel_store_rollback(keel_store *store);
+/* From here to the end of the transaction, what is added may wait for more, which is much quicker; it is not
+ * to be read before. */
+void keel_store_gather(keel_store *store);
 
 /* ---- conversations ---- */
 

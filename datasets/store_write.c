@@ -134,10 +134,14 @@ static void add_decision(keel_store *store, const keel_conversation *conversatio
                       conversation->source);
 }
 
-/* Until its rows are inserted, this conversation is not to be read. */
+/* Until its rows are inserted, nothing of this conversation is to be read. */
 static void note_waiting(keel_store *store, int64_t id) {
     if (id < store->waiting.first) store->waiting.first = id;
     if (id > store->waiting.last) store->waiting.last = id;
+}
+
+static bool is_waiting(const keel_store *store, int64_t id) {
+    return id >= store->waiting.first && id <= store->waiting.last;
 }
 
 static keel_status insert_conversation(keel_store *store, keel_conversation *conversation, const char *where,
@@ -283,7 +287,7 @@ static keel_status meet_conversation(keel_store *store, int64_t id, const keel_c
                                      bool merge, const char *where, int64_t *new_candidates, keel_err *err) {
     keel_conversation *there;
     int64_t added = 0;
-    if (id >= store->waiting.first && id <= store->waiting.last) KEEL_TRY(keel__rows_insert(store, err));
+    if (is_waiting(store, id)) KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(keel_store_conversation(store, id, &store->scratch, &there, err));
     const char *differs = differing_part(there, conversation, merge);
     if (differs) return conflict(conversation, where, differs, err);
@@ -422,9 +426,11 @@ keel_status keel_store_add_transitions(keel_store *store, const keel_transition 
 keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
                                        const keel_transition *transitions, size_t count, keel_err *err) {
     sqlite3_stmt *statement;
+    if (is_waiting(store, conversation_id)) KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_TRANSITIONS, &statement, err));
     sqlite3_bind_int64(statement, 1, conversation_id);
     KEEL_TRY(keel__store_run(store, statement, "dropping transitions", err));
+    note_waiting(store, conversation_id);
     return keel_store_add_transitions(store, transitions, count, err);
 }
 

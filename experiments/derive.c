@@ -58,6 +58,7 @@ static keel_status derive_ids(keel_store *store, const int64_t *ids, size_t coun
     keel_arena arena = {0};
     keel_progress progress;
     keel_status status = KEEL_OK;
+    keel_store_gather(store);
     keel_progress_start(&progress, "transitions", count);
     for (size_t i = 0; i < count && status == KEEL_OK; i++) {
         keel_arena_reset(&arena);

@@ -505,6 +505,7 @@ static void a_cursor_may_be_written_under(void **state) {
                                       .terminal = true};
         assert_ok(keel_store_put_label(store, transition.candidate_id, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE,
                                        "r", 1, &err));
+        if (walked % 2) keel_store_gather(store);
         assert_ok(keel_store_put_transitions(store, out->id, &transition, 1, &err));
         assert_ok(keel_store_put_transitions(store, out->id, &transition, 1, &err));
         if (walked % 3)
