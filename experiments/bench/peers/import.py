@@ -5,8 +5,11 @@
 
 Formats: synthetic (a chat log of made-up words), chat, hh-rlhf, sgd, xstest (public logs, said anew as chat, or repeated
 under fresh names). Each writes the same rows into a new store: that is checked, table by table. Keel is the program as
-it stands, from start to exit, with everything that it checks; Python is python_import.py, from its first open to its
-last close, interpreter already up; the floor is bench_import_floor: prepared statements fed from memory, no log read.
+it stands, from start to exit, with everything that it checks, on two processors if there are; Python is python_import.py,
+from its first open to its last close, interpreter already up, in one transaction. The floor is bench_import_floor: SQLite
+writes the rows of a finished store into a new one, an INSERT ... SELECT for each table in one transaction, no log read.
+That is what inserting these rows into these tables and their indexes takes. Keel takes a transaction for each file besides,
+and where files add to each other's conversations (xstest) reads what is there, so that its own floor lies higher.
 Rounds are interleaved; medians with the least and the most. A message is a stored turn, or another response's text.
 """
 import csv
