@@ -296,6 +296,12 @@ static void print_ope(const cJSON *ope, FILE *out) {
     const cJSON *item;
     keel_table table = {.columns = 2};
     if (!ope || !ope->child) return;
+    if (!(cJSON_GetNumberValue(member(ope, "ess")) > 0)) {
+        fputs("\nNo off-policy estimate: nothing that the log did has a reward, or the policy would never do "
+              "it.\n",
+              out);
+        return;
+    }
     keel_table_cell(&table, "off-policy estimate of the return");
     keel_table_cell(&table, "value");
     cJSON_ArrayForEach(item, ope) {

@@ -97,9 +97,10 @@ static cJSON *why_json(const keel_policy *policy, const keel_choice *choice, siz
     return why;
 }
 
-/* A head of a component that was never logged has learned nothing, and its Q says nothing. */
-static bool learned(const keel_policy *policy, size_t head) {
-    if (policy->net.shape.heads != KEEL_N_REWARDS || policy->imitates) return true;
+/* A head of a component that was never logged has learned nothing, and its Q says nothing; an imitator's
+ * output is log pi and no Q. */
+static bool is_q(const keel_policy *policy, size_t head) {
+    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS) return !policy->imitates;
     bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
     return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
 }
@@ -128,8 +129,8 @@ static cJSON *action_json(const replaying *work, const keel_decision *decision, 
     cJSON *q = cJSON_AddObjectToObject(row, "q");
     for (size_t k = 0; k < heads; k++)
         add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
-                   learned(work->policy, k) ? choice->q[a * heads + k] : NAN);
-    add_finite(row, "advantage", choice->advantage[a]);
+                   is_q(work->policy, k) ? choice->q[a * heads + k] : NAN);
+    add_finite(row, "advantage", work->policy->imitates ? NAN : choice->advantage[a]);
     add_finite(row, "log_prior", choice->log_prior[a]);
     add_finite(row, "log_pi", choice->log_pi[a]);
     return row;

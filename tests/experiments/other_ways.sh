@@ -68,6 +68,12 @@ for outcome in compliance partial_refusal refusal; do says "replay" " $outcome "
 grep -q '^ *>\{0,1\}\* refusal' out.txt || fail "the outcome that was logged is starred"
 expect "an imitator replays" 0 "" replay --store o.db --policy o-bc --quiet --limit 3
 says "an imitator has its reasons" "imitation"
+expect "an imitator has no Q" 0 "" replay --store o.db --policy o-bc --quiet --limit 1 --json
+[ "$(grep -c '"advantage": null' out.txt)" = 3 ] && [ "$(grep -c '"value": null' out.txt)" = 3 ] || fail "an imitator's output is no Q: $(cat out.txt)"
+sed 's/"risk": "[a-z]*", //; s/, "latency_ms": [0-9]*//' log.jsonl >bare.jsonl
+"$KEEL" import --store bare.db --format chat bare.jsonl --quiet >/dev/null
+expect "without a reward nothing is estimated" 0 "" eval --store bare.db --policy o-bc --quiet
+says "why nothing is estimated" "nothing that the log did has a reward"
 expect "an outcome answers nobody" 1 "cannot give one" simulate --store n.db --env support-desk --policy o-cql --episodes 1 --quiet
 expect "scalar heads, the preset of d3rlpy" 0 "" train --store o.db --base obase --algo cql --preset d3rlpy --out o-scalar --quiet --set steps=50
 expect "and its replay shows one value" 0 "" replay --store o.db --policy o-scalar --quiet --limit 1
@@ -101,10 +107,10 @@ expect "and no floor is set on it" 2 "told nothing of safety" eval --store f.db 
 # shellcheck disable=SC2086
 "$KEEL" sft --store s.db --base builtin --out sbase $tune >/dev/null
 expect "a policy on acts" 0 "" train --store s.db --base sbase --algo cql --out policy --quiet --set steps=200 --set hidden=16 --set batch=32
-"$KEEL" simulate --store bare.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null
+"$KEEL" simulate --store anew.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null
 expect "a replay of all" 0 "" replay --store s.db --policy policy --quiet --split train --limit 100000 --json
 cp out.txt whole.json
-expect "a replay of all, encoding anew" 0 "" replay --store bare.db --policy policy --quiet --split train --limit 100000 --json
+expect "a replay of all, encoding anew" 0 "" replay --store anew.db --policy policy --quiet --split train --limit 100000 --json
 cmp -s out.txt whole.json || fail "features of the store and encoded ones give the same replay"
 expect "a replay of which two are shown" 0 "" replay --store s.db --policy policy --quiet --split train --limit 2 --disagree --json
 [ "$(grep -c '"agrees": false' out.txt)" = 2 ] && [ "$(grep -c '"agrees"' out.txt)" = 2 ] || fail "two that differ are shown"
