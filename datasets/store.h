@@ -94,10 +94,11 @@ keel_status keel_store_check_split(keel_store *store, const keel_split *split, k
 /* SHA-256 over the sum modulo 2^256 of the SHA-256 of the split's conversations (content and winning labels):
  * the same logs give the same hash whatever order they were imported in. */
 keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err);
-/* The same, for who wants to see the conversations too: look gets each, in ascending id. */
-typedef void keel_store_look(void *context, const keel_conversation *conversation);
-keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_store_look *look, void *context,
-                            char hex[65], keel_err *err);
+/* The same, for who wants to see the conversations too: look gets each, as stored. Up to the first for which
+ * it returns false they lie in `keep` and stay. */
+typedef bool keel_store_look(void *context, keel_conversation *conversation);
+keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_arena *keep,
+                            keel_store_look *look, void *context, char hex[65], keel_err *err);
 
 /* Distinct dialogue acts of taken candidates in a split, sorted; in the arena. */
 keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_arena *arena, const char ***acts,

@@ -96,42 +96,48 @@ static void add_digest(digest *sum, const digest *one) {
     }
 }
 
-static keel_status hash_all(keel_cursor *cursor, keel_arena *arena, keel_store_look *look, void *context,
-                            digest *sum, uint64_t *count, keel_err *err) {
-    for (;; ++*count) {
+typedef struct walk {
+    keel_cursor *cursor;
+    keel_arena *keep; /* NULL once nothing more is kept */
+    keel_store_look *look;
+    void *context;
+    keel_arena arena;
+    digest sum;
+    uint64_t count;
+} walk;
+
+static keel_status hash_all(walk *w, keel_err *err) {
+    for (;; ++w->count) {
         keel_conversation *conversation;
         digest one;
-        keel_arena_reset(arena);
-        KEEL_TRY(keel_cursor_next(cursor, arena, &conversation, err));
+        keel_arena_reset(&w->arena);
+        KEEL_TRY(keel_cursor_next(w->cursor, w->keep ? w->keep : &w->arena, &conversation, err));
         if (!conversation) return KEEL_OK;
-        KEEL_TRY(hash_conversation(conversation, arena, &one, err));
-        add_digest(sum, &one);
-        if (look) look(context, conversation);
+        KEEL_TRY(hash_conversation(conversation, &w->arena, &one, err));
+        add_digest(&w->sum, &one);
+        if (w->look && !w->look(w->context, conversation)) w->keep = NULL;
     }
 }
 
-keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_store_look *look, void *context,
-                            char hex[65], keel_err *err) {
-    keel_cursor *cursor;
-    keel_arena arena = {0};
-    digest sum = {0};
-    uint64_t count = 0;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, KEEL_ORDER_STORED, err));
+keel_status keel_store_walk(keel_store *store, const keel_split *split, keel_arena *keep,
+                            keel_store_look *look, void *context, char hex[65], keel_err *err) {
+    walk w = {.keep = keep, .look = look, .context = context};
+    KEEL_TRY(keel_cursor_open(&w.cursor, store, split, KEEL_ORDER_STORED, err));
     bool held = false;
     keel_status status = keel_store_hold(store, &held, err);
-    if (status == KEEL_OK) status = hash_all(cursor, &arena, look, context, &sum, &count, err);
-    keel_cursor_close(cursor);
+    if (status == KEEL_OK) status = hash_all(&w, err);
+    keel_cursor_close(w.cursor);
     keel_store_release(store, held);
-    keel_arena_free(&arena);
+    keel_arena_free(&w.arena);
     if (status != KEEL_OK) return status;
     keel_sha256 hash;
     keel_sha256_init(&hash);
-    add_bits(&hash, count);
-    keel_sha256_add(&hash, sum.bytes, sizeof sum.bytes);
+    add_bits(&hash, w.count);
+    keel_sha256_add(&hash, w.sum.bytes, sizeof w.sum.bytes);
     keel_sha256_hex(&hash, hex);
     return KEEL_OK;
 }
 
 keel_status keel_store_content_hash(keel_store *store, const keel_split *split, char hex[65], keel_err *err) {
-    return keel_store_walk(store, split, NULL, NULL, hex, err);
+    return keel_store_walk(store, split, NULL, NULL, NULL, hex, err);
 }

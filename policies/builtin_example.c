@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "core/hash.h"
 #include "policies/builtin_tune.h"
 
 static keel_status no_memory(keel_err *err) {
@@ -42,10 +41,9 @@ static keel_status read_lesson(const keel_builtin *model, const keel_conversatio
 
 static keel_status make_example(const keel_builtin *model, const keel_conversation *conversation,
                                 keel_arena *arena, keel_example *out, keel_err *err) {
-    const char *source = conversation->source, *name = conversation->external_id;
     keel_example example = {.n_lessons = conversation->n_decisions,
                             .risk = conversation->risk,
-                            .name = keel_hash64(name, strlen(name), keel_hash64(source, strlen(source), 0)),
+                            .name = keel__builtin_name(conversation),
                             .group = keel__builtin_group(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
     if (!example.lesson) return no_memory(err);
@@ -137,9 +135,14 @@ static keel_status read_slots(keel_reader *reader, const size_t *place, size_t n
         reader->read[i] = NULL;
         reader->example[i] = tuning->kept[place[i]];
         if (reader->example[i]) continue;
-        if (++*n_read == 1) KEEL_TRY(keel_store_hold(tuning->store, &held, err));
         keel_arena_reset(&reader->arena[i]);
         reader->example[i] = &reader->fresh[i];
+        ++*n_read;
+        if (place[i] < tuning->n_surveyed) {
+            reader->read[i] = tuning->surveyed[place[i]];
+            continue;
+        }
+        if (!held) KEEL_TRY(keel_store_hold(tuning->store, &held, err));
         status = keel_store_conversation(tuning->store, tuning->ids[place[i]], &reader->arena[i],
                                          &reader->read[i], err);
     }
@@ -161,7 +164,7 @@ keel_status keel__builtin_fetch(keel_reader *reader, const size_t *place, size_t
     KEEL_TRY(read_slots(reader, place, n, &n_read, err));
     if (n_read == 0) return KEEL_OK;
     KEEL_TRY(keel_pool_run(tuning->pool, n, make_slot, reader, err));
-    for (size_t i = 0; i < n && tuning->memory.used < budget; i++) {
+    for (size_t i = 0; i < n && tuning->memory.used + tuning->texts.used < budget; i++) {
         if (!reader->read[i]) continue;
         keel_example *kept = keep_example(&reader->fresh[i], &tuning->memory);
         if (!kept) return no_memory(err);

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "policies/builtin_model.h"
 
 const keel_base_kind keel__builtin_kind = {"builtin", keel__builtin_load, keel__builtin_encode,
@@ -114,4 +115,9 @@ void keel__builtin_close(keel_base *base) {
 int64_t keel__builtin_group(const keel_conversation *conversation) {
     const char *group = conversation->group ? conversation->group : conversation->external_id;
     return keel_split_group_hash(conversation->source ? conversation->source : "", group ? group : "");
+}
+
+uint64_t keel__builtin_name(const keel_conversation *conversation) {
+    const char *source = conversation->source ? conversation->source : "", *name = conversation->external_id;
+    return keel_hash64(name, strlen(name), keel_hash64(source, strlen(source), 0));
 }

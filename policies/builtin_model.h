@@ -92,8 +92,9 @@ keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
 void keel__builtin_index(keel_builtin *model); /* row_of and log_frequency from these */
 void keel__builtin_close(keel_base *base);
 bool keel__builtin_has_param(const keel_builtin *model, size_t index);
-/* What heads know a conversation by. */
+/* What heads know a conversation by, and a hash of what it is called. */
 int64_t keel__builtin_group(const keel_conversation *conversation);
+uint64_t keel__builtin_name(const keel_conversation *conversation);
 
 /* ---- builtin_bags.c ---- */
 

@@ -108,6 +108,7 @@ keel_status keel__builtin_count(keel_tuning *tuning, const keel_builtin *from, k
     if (counts) counts->frequency = keel_calloc(model->rules.buckets, sizeof *counts->frequency);
     keel_status status = counts && counts->frequency ? KEEL_OK : no_memory(err);
     if (status == KEEL_OK) status = look_at_all(tuning, "count n-grams", count_example, counts, err);
+    keel__builtin_forget_texts(tuning);
     if (status == KEEL_OK && from) add_earlier(counts, from);
     if (status == KEEL_OK) status = make_rows(model, counts, err);
     if (status == KEEL_OK) fill_table(model, from);
@@ -205,7 +206,7 @@ keel_status keel__builtin_fit_heads(keel_tuning *tuning, const char identity[65]
     keel_heads_builder *builder;
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_heads_builder_open(&builder, &config, err));
-    if (sets || tuning->survey->with_risk > 0)
+    if (sets || tuning->survey.with_risk > 0)
         status = look_at_all(tuning, "read labels", sets ? add_candidate_rows : add_state_rows, builder, err);
     if (status == KEEL_OK)
         status = keel_heads_fit(builder, tuning->pool, checkpoint, identity,

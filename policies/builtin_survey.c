@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "policies/builtin_tune.h"
 
 /* True when the decision was a choice: one response taken out of several. */
@@ -17,8 +19,19 @@ static bool survey_decision(const keel_decision *decision, keel_survey *out) {
     return taken && decision->n_candidates >= 2;
 }
 
-static void survey_conversation(void *context, const keel_conversation *conversation) {
-    keel_survey *out = context;
+/* What one pass collects. */
+typedef struct walk {
+    keel_tuning *tuning;
+    size_t room;
+    keel_buf ids, names, surveyed; /* int64_t, called, keel_conversation * */
+} walk;
+
+typedef struct called {
+    uint64_t name;
+    size_t place;
+} called;
+
+static void count_conversation(keel_survey *out, const keel_conversation *conversation) {
     bool choice = false;
     for (size_t i = 0; i < conversation->n_decisions; i++)
         choice = survey_decision(&conversation->decisions[i], out) || choice;
@@ -27,12 +40,65 @@ static void survey_conversation(void *context, const keel_conversation *conversa
     out->choices += choice;
 }
 
-keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
-                                 char content[65], keel_err *err) {
-    keel_survey survey = {0};
-    KEEL_TRY(keel_store_walk(store, split, survey_conversation, &survey, content, err));
-    *out = survey;
+static bool look(void *context, keel_conversation *conversation) {
+    walk *w = context;
+    keel_tuning *tuning = w->tuning;
+    const called one = {keel__builtin_name(conversation), tuning->count};
+    keel_buf_append(&w->ids, &conversation->id, sizeof conversation->id);
+    keel_buf_append(&w->names, &one, sizeof one);
+    count_conversation(&tuning->survey, conversation);
+    if (tuning->count++ == tuning->n_surveyed && tuning->texts.used < w->room) {
+        keel_buf_append(&w->surveyed, &conversation, sizeof conversation);
+        tuning->n_surveyed++;
+        return true;
+    }
+    return false;
+}
+
+static int by_name(const void *a, const void *b) {
+    const called *x = a, *y = b;
+    if (x->name != y->name) return x->name < y->name ? -1 : 1;
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+/* Takes over what was collected. */
+static keel_status list(keel_tuning *tuning, walk *w, keel_err *err) {
+    called *names = (called *)(void *)w->names.data;
+    size_t n = tuning->count;
+    tuning->by_name = keel_calloc(n, sizeof *tuning->by_name);
+    if (w->ids.failed || w->names.failed || w->surveyed.failed || !tuning->by_name)
+        return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to list %zu conversations", n);
+    if (n > 0) qsort(names, n, sizeof *names, by_name);
+    for (size_t i = 0; i < n; i++) tuning->by_name[i] = names[i].place;
+    tuning->ids = (int64_t *)(void *)w->ids.data;
+    tuning->surveyed = (keel_conversation **)(void *)w->surveyed.data;
+    w->ids = w->surveyed = (keel_buf){0};
     return KEEL_OK;
+}
+
+keel_status keel__builtin_survey(keel_tuning *tuning, const keel_split *split, size_t room, char content[65],
+                                 keel_err *err) {
+    walk w = {.tuning = tuning, .room = room / 2};
+    keel_status status = keel_store_walk(tuning->store, split, &tuning->texts, look, &w, content, err);
+    if (status == KEEL_OK) status = list(tuning, &w, err);
+    keel_buf_free(&w.surveyed);
+    keel_buf_free(&w.names);
+    keel_buf_free(&w.ids);
+    return status;
+}
+
+void keel__builtin_forget_texts(keel_tuning *tuning) {
+    keel_free(tuning->surveyed);
+    tuning->surveyed = NULL;
+    tuning->n_surveyed = 0;
+    keel_arena_free(&tuning->texts);
+}
+
+void keel__builtin_tuning_free(keel_tuning *tuning) {
+    keel__builtin_forget_texts(tuning);
+    keel_arena_free(&tuning->memory);
+    keel_free(tuning->by_name);
+    keel_free(tuning->ids);
 }
 
 /* Choices are counted by conversation: preference logs offer one only at the last of many turns. */

@@ -18,9 +18,6 @@ typedef struct keel_survey {
     size_t candidates; /* of all decisions */
     size_t with_risk;  /* conversations whose risk is known */
 } keel_survey;
-/* In one pass with the split's content hash. */
-keel_status keel__builtin_survey(keel_store *store, const keel_split *split, keel_survey *out,
-                                 char content[65], keel_err *err);
 /* The space asked for, or the one that fits the split; KEEL_E_NOT_FOUND with a hint when nothing there
  * supervises it. */
 keel_status keel__builtin_choose_space(const keel_survey *survey, const struct keel_builtin_config *config,
@@ -29,15 +26,25 @@ keel_status keel__builtin_choose_space(const keel_survey *survey, const struct k
 typedef struct keel_tuning {
     keel_store *store;
     keel_pool *pool;
-    const int64_t *ids;    /* [count] conversations of the split, as stored: passes read them so */
-    const size_t *by_name; /* [count] their places by name (keel_order), which is what is shuffled */
+    keel_survey survey;
     size_t count;
-    const keel_survey *survey;
+    int64_t *ids;    /* [count] conversations of the split, as stored: passes read them so */
+    size_t *by_name; /* [count] their places by a hash of what they are called, which is what is shuffled */
+    keel_conversation **surveyed; /* [n_surveyed] the first of them, in memory until n-grams are counted */
+    size_t n_surveyed;
+    keel_arena texts; /* of these */
     keel_builtin *model;
     struct keel_example *
         *kept;         /* [count] those in memory, up to memory_mb; NULL: read again from the store */
     keel_arena memory; /* of these */
 } keel_tuning;
+
+/* Fills survey, conversations and what of them fits half of `room` bytes, in one pass with the split's
+ * content hash. */
+keel_status keel__builtin_survey(keel_tuning *tuning, const keel_split *split, size_t room, char content[65],
+                                 keel_err *err);
+void keel__builtin_forget_texts(keel_tuning *tuning);
+void keel__builtin_tuning_free(keel_tuning *tuning); /* all but store, pool and model */
 
 /* ---- examples (builtin_example.c) ---- */
 

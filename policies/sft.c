@@ -1,6 +1,5 @@
 #include "policies/sft.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/checkpoint.h"
@@ -16,7 +15,6 @@ typedef struct sft { /* what a tuning run is made of */
     const char *spec, *out_dir;
     struct keel_builtin_config config;
     keel_base *from; /* the base to go on from, or NULL */
-    keel_survey survey;
     char content[65], identity[65];
     char *checkpoint, *heads; /* the heads' own, beside it, kept until the artefact is there */
     keel_lock lock;           /* of the checkpoint, and so of the out folder */
@@ -130,32 +128,6 @@ static keel_status hold_out(sft *run, keel_err *err) {
     return keel_lock_take(&run->lock, run->checkpoint, err);
 }
 
-static int by_number(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* As stored, and the places there of those by name. */
-static keel_status list_conversations(sft *run, keel_err *err) {
-    int64_t *named;
-    size_t n;
-    KEEL_TRY(keel_store_conversation_ids(run->store, run->split, KEEL_ORDER_NAMED, &named, &n, err));
-    int64_t *stored = keel_arena_calloc(&run->arena, n, sizeof *stored);
-    size_t *by_name = keel_arena_calloc(&run->arena, n, sizeof *by_name);
-    bool good = stored && by_name;
-    if (good) memcpy(stored, named, n * sizeof *stored);
-    if (good) qsort(stored, n, sizeof *stored, by_number);
-    for (size_t i = 0; good && i < n; i++) {
-        const int64_t *at = bsearch(&named[i], stored, n, sizeof *stored, by_number);
-        by_name[i] = (size_t)(at - stored);
-    }
-    keel_free(named);
-    run->tuning.ids = stored;
-    run->tuning.by_name = by_name;
-    run->tuning.count = n;
-    return good ? KEEL_OK : no_memory(err);
-}
-
 static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     keel_action_space space;
     const char **acts = NULL;
@@ -163,15 +135,16 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     keel_builtin *model = NULL;
     KEEL_TRY(load_spec(run, err));
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
-    KEEL_TRY(keel__builtin_survey(run->store, run->split, &run->survey, run->content, err));
-    KEEL_TRY(keel__builtin_choose_space(&run->survey, &run->config, run->split, &space, err));
+    run->tuning = (keel_tuning){.store = run->store, .pool = pool};
+    KEEL_TRY(keel__builtin_survey(&run->tuning, run->split, (size_t)run->config.memory_mb << 20, run->content,
+                                  err));
+    KEEL_TRY(keel__builtin_choose_space(&run->tuning.survey, &run->config, run->split, &space, err));
     KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
     KEEL_TRY(identify(run, err));
     KEEL_TRY(hold_out(run, err));
     KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
     memcpy(model->split, run->split->text, sizeof model->split);
-    run->tuning = (keel_tuning){.store = run->store, .pool = pool, .survey = &run->survey, .model = model};
-    KEEL_TRY(list_conversations(run, err));
+    run->tuning.model = model;
     run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
     return run->tuning.kept ? KEEL_OK : no_memory(err);
 }
@@ -212,7 +185,7 @@ static cJSON *lineage_json(const sft *run) {
 }
 
 static cJSON *metrics_json(const sft *run) {
-    const keel_survey *survey = &run->survey;
+    const keel_survey *survey = &run->tuning.survey;
     cJSON *json = cJSON_CreateObject(), *losses = json ? cJSON_AddObjectToObject(json, "losses") : NULL;
     bool good = losses && cJSON_AddNumberToObject(json, "conversations", (double)survey->conversations) &&
                 cJSON_AddNumberToObject(json, "decisions", (double)survey->decisions) &&
@@ -246,7 +219,7 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
     keel_lock_release(&run.lock);
     keel_base_close(run.from);
     if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
-    keel_arena_free(&run.tuning.memory);
+    keel__builtin_tuning_free(&run.tuning);
     keel_arena_free(&run.arena);
     return status;
 }

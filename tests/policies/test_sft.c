@@ -185,7 +185,7 @@ static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **stat
     add_sets(store, 40, "train");
     config.checkpoint_every = 7;
     assert_ok(tune_until(in("whole"), 0, &calls));
-    for (size_t cut_at = calls / 2;; cut_at += calls / 12, cuts++) {
+    for (size_t cut_at = calls / 4;; cut_at += calls / 12, cuts++) {
         keel_status status = tune_until(in("cut"), cut_at, NULL);
         if (status == KEEL_OK) break;
         assert_int_equal(status, KEEL_E_INTERRUPTED);
