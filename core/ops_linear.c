@@ -58,9 +58,36 @@ static void activation_backward(keel_activation act, keel_real *restrict dy, con
         for (size_t i = 0; i < size; ++i) dy[i] = y[i] > 0 ? dy[i] : 0;
 }
 
+/* ---- columns that are read: runs [n, 2] of first and end, or NULL for all ---- */
+
+static bool runs_fit(const int32_t *runs, size_t n, size_t cols) {
+    int32_t at = 0;
+    for (size_t k = 0; runs && k < 2 * n; ++k) {
+        if (runs[k] < at) return false;
+        at = runs[k];
+    }
+    return (size_t)at <= cols;
+}
+
+/* The gradient of columns that are not read is zero. */
+static void clear_gaps(keel_tensor *x, const int32_t *runs, size_t n) {
+    for (size_t r = 0; r < x->rows; ++r)
+        for (size_t k = 0, at = 0; k <= n; ++k) {
+            size_t end = k < n ? (size_t)runs[2 * k] : x->cols;
+            memset(x->grad + r * x->cols + at, 0, (end - at) * sizeof *x->grad);
+            at = k < n ? (size_t)runs[2 * k + 1] : at;
+        }
+}
+
+static keel_real flow_beta(keel_tensor *x, const keel_node *node) {
+    if (node->index && !x->grad_ready) clear_gaps(x, node->index, node->count);
+    return keel__grad_beta(x);
+}
+
 static void linear_backward(const keel_node *node) {
     keel_tensor *x = node->x, *w = node->y, *b = node->b, *out = node->out;
     size_t rows = out->rows, cols = out->cols, inputs = x->cols;
+    const int32_t all[] = {0, (int32_t)inputs}, *runs = node->index ? node->index : all;
     keel_real *dz = out->grad, *db = b ? keel__grad_to_add(b) : NULL;
     if (db && node->activation == KEEL_RELU) {
         relu_backward(dz, out->data, db, rows, cols);
@@ -68,20 +95,27 @@ static void linear_backward(const keel_node *node) {
         activation_backward(node->activation, dz, out->data, node->saved, rows * cols);
         if (db) add_columns(dz, db, rows, cols);
     }
-    if (w->grad) {
-        keel_real beta = keel__grad_beta(w);
-        keel_gemm(true, false, cols, inputs, rows, 1, dz, cols, x->data, inputs, beta, w->grad, inputs);
-    }
-    if (x->grad) {
-        keel_real beta = keel__grad_beta(x);
-        keel_gemm(false, false, rows, inputs, cols, 1, dz, cols, w->data, inputs, beta, x->grad, inputs);
+    keel_real w_beta = w->grad ? flow_beta(w, node) : 0, x_beta = x->grad ? flow_beta(x, node) : 0;
+    for (size_t k = 0; k < node->count; ++k) {
+        size_t first = (size_t)runs[2 * k], n = (size_t)runs[2 * k + 1] - first;
+        if (w->grad)
+            keel_gemm(true, false, cols, n, rows, 1, dz, cols, x->data + first, inputs, w_beta,
+                      w->grad + first, inputs);
+        if (x->grad)
+            keel_gemm(false, false, rows, n, cols, 1, dz, cols, w->data + first, inputs, x_beta,
+                      x->grad + first, inputs);
     }
 }
 
 keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                             keel_activation act) {
+    return keel_op_linear_runs(tape, x, w, b, act, NULL, 1);
+}
+
+keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                                 keel_activation act, const int32_t *runs, size_t n_runs) {
     if (!x || !w) return NULL;
-    if (w->cols != x->cols || (b && keel__size(b) != w->rows))
+    if (w->cols != x->cols || (b && keel__size(b) != w->rows) || !runs_fit(runs, n_runs, x->cols))
         return keel__tape_refuse(tape, "keel_op_linear", "x [B, I], w [O, I], b [1, O] do not fit");
     size_t rows = x->rows, cols = w->rows, inputs = x->cols;
     keel_tensor *y = keel__tape_output(tape, rows, cols, x->grad || w->grad || (b && b->grad));
@@ -89,7 +123,12 @@ keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, kee
     /* GELU's slope needs its input; tanh and ReLU can tell theirs from the output. */
     keel_real *z = act == KEEL_GELU ? keel__tape_reals(tape, rows * cols) : y->data;
     if (!z) return NULL;
-    keel_gemm(false, true, rows, cols, inputs, 1, x->data, inputs, w->data, inputs, 0, z, cols);
+    if (n_runs == 0) memset(z, 0, rows * cols * sizeof *z);
+    for (size_t k = 0; k < n_runs; ++k) {
+        size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
+        keel_gemm(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs, k ? 1 : 0,
+                  z, cols);
+    }
     const keel_real *bias = b ? b->data : NULL;
     if (act == KEEL_RELU)
         bias_relu(z, bias, rows, cols);
@@ -97,8 +136,13 @@ keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, kee
         bias_only(z, bias, rows, cols);
     if (act == KEEL_TANH) keel_tanh(y->data, rows * cols);
     for (size_t i = 0; act == KEEL_GELU && i < rows * cols; ++i) y->data[i] = z[i] * gaussian_cdf(z[i]);
-    return keel__tape_push(
-        tape,
-        (keel_node){
-            .backward = linear_backward, .out = y, .x = x, .y = w, .b = b, .saved = z, .activation = act});
+    return keel__tape_push(tape, (keel_node){.backward = linear_backward,
+                                             .out = y,
+                                             .x = x,
+                                             .y = w,
+                                             .b = b,
+                                             .saved = z,
+                                             .activation = act,
+                                             .index = runs,
+                                             .count = n_runs});
 }

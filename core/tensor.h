@@ -107,6 +107,10 @@ typedef enum keel_activation {
 /* y[B,O] = act(x[B,I] w[O,I]^T + b[1,O]); b may be NULL. One SGEMM forward, two backward. */
 keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                             keel_activation act);
+/* The same where x is zero but for the columns runs[2k] .. runs[2k+1]-1, ascending, k < n_runs: no others are
+ * read, nor is their gradient worked out. runs NULL: all; borrowed until backward. */
+keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                                 keel_activation act, const int32_t *runs, size_t n_runs);
 keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* same shape */
 keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);

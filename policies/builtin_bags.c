@@ -145,12 +145,12 @@ static void weigh(const keel_builtin *model, int field, keel_bag *bag) {
     double log_documents = log1p((double)model->documents[field]), square = 0;
     size_t known = 0;
     for (size_t i = 0; i < bag->count; i++) {
-        int32_t row = model->row_of[bag->row[i]];
-        double idf = log_documents - (row >= 0 ? model->log_frequency[row] : 0) + 1;
+        const keel_bucket *bucket = &model->bucket[bag->row[i]];
+        double idf = log_documents - (double)bucket->log_frequency + 1;
         idf = idf > 0.1 ? idf : 0.1; /* a bucket of several fields may occur oftener than this has texts */
         square += idf * idf;
-        if (row < 0) continue;
-        bag->row[known] = (uint32_t)row;
+        if (bucket->row < 0) continue;
+        bag->row[known] = (uint32_t)bucket->row;
         bag->weight[known++] = (float)idf;
     }
     float scale = square > 0 ? (float)(1 / sqrt(square)) : 0;

@@ -127,21 +127,43 @@ static keel_tensor *pool_field(shard_rows *rows, int field, size_t n) {
                                  bags.weight, bags.offsets, n, &rows->work->sparse);
 }
 
-static keel_tensor *linear(shard_rows *rows, keel_tensor *x, size_t index, keel_activation activation) {
+static keel_tensor *linear_runs(shard_rows *rows, keel_tensor *x, size_t index, keel_activation activation,
+                                const int32_t *runs, size_t n_runs) {
     const keel_builtin *model = rows->batch->model;
     keel_tensor *weight = keel_tape_param(rows->tape, &model->params, index, rows->work->grads), *bias = NULL;
     if (keel__builtin_has_param(model, index + 1))
         bias = keel_tape_param(rows->tape, &model->params, index + 1, rows->work->grads);
-    return keel_op_linear(rows->tape, x, weight, bias, activation);
+    return keel_op_linear_runs(rows->tape, x, weight, bias, activation, runs, n_runs);
+}
+
+static keel_tensor *linear(shard_rows *rows, keel_tensor *x, size_t index, keel_activation activation) {
+    return linear_runs(rows, x, index, activation, NULL, 1);
+}
+
+/* The columns of the fields that say something in this shard, as runs; of texts without a history half do. */
+static size_t list_runs(const shard_rows *rows, int first_field, size_t n_fields, size_t n, int32_t *runs) {
+    int32_t dim = (int32_t)rows->batch->model->config.dim;
+    size_t n_runs = 0;
+    for (size_t k = 0; k < n_fields; k++) {
+        size_t i = 0;
+        while (i < n && bag_at(rows, first_field + (int)k, i)->count == 0) i++;
+        if (i == n) continue;
+        int32_t first = (int32_t)k * dim;
+        if (n_runs == 0 || runs[2 * n_runs - 1] != first) runs[2 * n_runs++] = first;
+        runs[2 * n_runs - 1] = first + dim;
+    }
+    return n_runs;
 }
 
 /* Hidden features [n, features] of states or candidates. */
 static keel_tensor *hidden(shard_rows *rows, int first_field, size_t n_fields, size_t n, size_t index) {
     keel_tensor *pooled[KEEL_N_STATE_FIELDS];
+    int32_t *runs = keel_arena_alloc(&rows->work->arena, 2 * n_fields * sizeof *runs);
+    if (!runs) return NULL;
     for (size_t i = 0; i < n_fields; i++) pooled[i] = pool_field(rows, first_field + (int)i, n);
     keel_tensor *x = keel_op_concat(rows->tape, pooled, n_fields);
     x = keel_op_dropout(rows->tape, x, (float)rows->batch->model->config.dropout, &rows->rng);
-    return linear(rows, x, index, KEEL_TANH);
+    return linear_runs(rows, x, index, KEEL_TANH, runs, list_runs(rows, first_field, n_fields, n, runs));
 }
 
 /* ---- ranking ---- */
@@ -275,9 +297,10 @@ keel_status keel__builtin_loss(const keel_loss_batch *batch, size_t first, size_
     keel_arena_reset(&work->arena);
     keel_tape_reset(work->tape);
     keel_sparse_grad_clear(&work->sparse);
-    memset(work->grads, 0, model->params.size * sizeof *work->grads);
     memset(work->part, 0, sizeof work->part);
     if (!lay_out(&rows, first, last, &work->arena)) return no_memory(err);
+    if (rows.n == 0 || has_sets(model)) /* else backward writes to each layer */
+        memset(work->grads, 0, model->params.size * sizeof *work->grads);
     if (rows.n == 0) return KEEL_OK;
     keel_tensor *total = forward(&rows);
     if (!total) return no_memory(err);

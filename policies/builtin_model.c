@@ -85,21 +85,19 @@ keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err) 
     keel_arena *arena = &model->arena;
     if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes)) return no_memory(err);
     model->rows = rows;
-    model->row_of = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->row_of);
+    model->bucket = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->bucket);
     model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
-    model->log_frequency = keel_arena_calloc(arena, rows, sizeof *model->log_frequency);
     model->table = keel_arena_alloc(arena, bytes);
-    bool good = model->row_of && model->bucket_of && model->frequency && model->log_frequency && model->table;
+    bool good = model->bucket && model->bucket_of && model->frequency && model->table;
     return good ? KEEL_OK : no_memory(err);
 }
 
 void keel__builtin_index(keel_builtin *model) {
-    for (size_t i = 0; i < model->rules.buckets; i++) model->row_of[i] = -1;
-    for (size_t i = 0; i < model->rows; i++) {
-        model->row_of[model->bucket_of[i]] = (int32_t)i;
-        model->log_frequency[i] = log1p((double)model->frequency[i]);
-    }
+    for (size_t i = 0; i < model->rules.buckets; i++) model->bucket[i] = (keel_bucket){.row = -1};
+    for (size_t i = 0; i < model->rows; i++)
+        model->bucket[model->bucket_of[i]] =
+            (keel_bucket){(int32_t)i, (float)log1p((double)model->frequency[i])};
 }
 
 void keel__builtin_close(keel_base *base) {

@@ -60,6 +60,11 @@ enum {
     KEEL_N_BUILTIN_PARAMS = 12
 };
 
+typedef struct keel_bucket {
+    int32_t row;         /* or -1 */
+    float log_frequency; /* log(1 + frequency) */
+} keel_bucket;
+
 typedef struct keel_builtin {
     keel_base base; /* first: what callers see */
     struct keel_builtin_config config;
@@ -67,10 +72,9 @@ typedef struct keel_builtin {
     char split[160];                           /* it was tuned on */
     int64_t documents[KEEL_N_FIELDS];          /* texts of each field in the tuning split */
     size_t rows;                               /* buckets that occurred */
-    int32_t *row_of;                           /* [buckets] row, or -1 */
+    keel_bucket *bucket;                       /* [buckets] what there is of each */
     int32_t *bucket_of;                        /* [rows] */
     int32_t *frequency;                        /* [rows] texts it occurred in */
-    double *log_frequency;                     /* [rows] log(1 + frequency) */
     float *table;                              /* [rows, dim] embeddings */
     keel_params params;                        /* indices as above */
     keel_heads *candidate_heads, *state_heads; /* NULL where the space has no use for them */
@@ -89,7 +93,7 @@ keel_status keel__builtin_make(keel_builtin **out, const struct keel_builtin_con
 /* Room for `rows` rows of table, and maps; bucket_of, frequency and table are to be filled, then
  * keel__builtin_index. */
 keel_status keel__builtin_room(keel_builtin *model, size_t rows, keel_err *err);
-void keel__builtin_index(keel_builtin *model); /* row_of and log_frequency from these */
+void keel__builtin_index(keel_builtin *model); /* bucket from these */
 void keel__builtin_close(keel_base *base);
 bool keel__builtin_has_param(const keel_builtin *model, size_t index);
 /* What heads know a conversation by, and a hash of what it is called. */

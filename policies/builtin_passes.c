@@ -94,7 +94,7 @@ static void fill_table(keel_builtin *model, const keel_builtin *from) {
     size_t dim = (size_t)model->config.dim;
     keel_rng rng = keel_rng_stream((uint64_t)model->config.seed, "embedding", 0);
     for (size_t i = 0; i < model->rows; i++) {
-        int32_t known = from ? from->row_of[model->bucket_of[i]] : -1;
+        int32_t known = from ? from->bucket[model->bucket_of[i]].row : -1;
         for (size_t d = 0; d < dim; d++)
             model->table[i * dim + d] = (float)(0.2 * keel_rng_uniform(&rng) - 0.1);
         if (known >= 0)

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/optim.h"
+#include "core/wide.h"
 #include "policies/builtin_tune.h"
 
 typedef struct training {
@@ -100,11 +101,15 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
     return keel__builtin_loss(&run->current, first, last, shard, &run->shards[shard], err);
 }
 
+KEEL_WIDE static void add(float *restrict to, const float *restrict x, size_t size) {
+    for (size_t i = 0; i < size; i++) to[i] += x[i];
+}
+
 /* Sums in shard order: the result does not depend on which thread did what. */
 static void step_layers(training *run, const keel_adam_config *adam, double factor) {
-    memset(run->grads, 0, run->model->params.size * sizeof *run->grads);
-    for (size_t s = 0; s < run->current_shards; s++)
-        for (size_t i = 0; i < run->model->params.size; i++) run->grads[i] += run->shards[s].grads[i];
+    size_t size = run->model->params.size;
+    memcpy(run->grads, run->shards[0].grads, size * sizeof *run->grads);
+    for (size_t s = 1; s < run->current_shards; s++) add(run->grads, run->shards[s].grads, size);
     keel_adam_step(&run->layers, adam, &run->model->params, run->grads, factor);
 }
 

@@ -9,8 +9,9 @@ enum {
     MAX_WORD = 256
 }; /* bytes of a word that get character n-grams: longer ones are no words of a language */
 
-/* Few are sorted by insertion, more by counting digits of nine bits, the lowest first. */
-enum { FEW = 32, DIGIT = 9, DIGITS = 1 << DIGIT };
+/* Few are sorted by insertion, more by counting digits, the lowest first: of nine bits where there are many,
+ * else of six. */
+enum { FEW = 32, MANY = 512, DIGIT = 9, SHORT_DIGIT = 6 };
 
 static void sort_few(uint32_t *x, size_t n) {
     for (size_t i = 1; i < n; i++) {
@@ -21,11 +22,13 @@ static void sort_few(uint32_t *x, size_t n) {
     }
 }
 
-static void sort_digit(const uint32_t *restrict from, uint32_t *restrict to, size_t n, unsigned shift) {
-    size_t start[DIGITS + 1] = {0};
-    for (size_t i = 0; i < n; i++) start[(from[i] >> shift) % DIGITS + 1]++;
-    for (size_t d = 1; d < DIGITS; d++) start[d] += start[d - 1];
-    for (size_t i = 0; i < n; i++) to[start[(from[i] >> shift) % DIGITS]++] = from[i];
+static void sort_digit(const uint32_t *restrict from, uint32_t *restrict to, size_t n, unsigned shift,
+                       unsigned digit) {
+    uint32_t start[(1 << DIGIT) + 1], last = (1u << digit) - 1;
+    memset(start, 0, ((size_t)last + 2) * sizeof *start);
+    for (size_t i = 0; i < n; i++) start[(from[i] >> shift & last) + 1]++;
+    for (size_t d = 1; d <= last; d++) start[d] += start[d - 1];
+    for (size_t i = 0; i < n; i++) to[start[from[i] >> shift & last]++] = from[i];
 }
 
 /* Sorts and drops what is there already; false when out of memory. */
@@ -36,8 +39,9 @@ static bool sort_unique(keel_grams *grams, uint32_t buckets, keel_arena *arena) 
         sort_few(x, n);
     else if (!(spare = keel_arena_alloc(arena, n * sizeof *spare)))
         return false;
-    for (unsigned shift = 0; spare && shift < 32 && (buckets - 1) >> shift; shift += DIGIT) {
-        sort_digit(x, spare, n, shift);
+    unsigned digit = n < MANY ? SHORT_DIGIT : DIGIT;
+    for (unsigned shift = 0; spare && shift < 32 && (buckets - 1) >> shift; shift += digit) {
+        sort_digit(x, spare, n, shift, digit);
         uint32_t *sorted = spare;
         spare = x;
         x = sorted;

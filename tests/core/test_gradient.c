@@ -26,6 +26,7 @@ typedef struct op_case {
 /* ---- the operations, on inputs of odd sizes ---- */
 
 static const int32_t OFFSETS[] = {0, 2, 3, 7}, ROWS[] = {4, 0, 4, 2, 4};
+static const int32_t RUNS[] = {1, 3, 4, 5};
 static const int32_t COLUMNS[] = {1, 0, 2, 2, 1};
 static const uint8_t MASK[] = {1, 0, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1, 1, 1};
 static const keel_real HEADS[] = {0.6, 0.3, -0.1};
@@ -45,6 +46,10 @@ OP(linear_gelu, keel_op_linear(tape, in[0], in[1], in[2], KEEL_GELU))
 OP(linear_no_bias, keel_op_linear(tape, in[0], in[1], NULL, KEEL_LINEAR))
 OP(relu_no_bias, keel_op_linear(tape, in[0], in[1], NULL, KEEL_RELU))
 OP(gelu_no_bias, keel_op_linear(tape, in[0], in[1], NULL, KEEL_GELU))
+OP(linear_runs, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 2))
+OP(linear_nothing, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 0))
+OP(linear_twice, keel_op_add(tape, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 1),
+                             keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_RELU, RUNS + 2, 1)))
 OP(add, keel_op_add(tape, in[0], in[1]))
 OP(add_to_itself, keel_op_add(tape, in[0], in[0]))
 OP(sub, keel_op_sub(tape, in[0], in[1]))
@@ -96,6 +101,9 @@ static const op_case CASES[] = {
     CASE(linear, {5, 3}, {7, 3}, {1, 7}),
     CASE(linear, {1, 1}, {1, 1}, {1, 1}),
     CASE(linear_relu, {5, 3}, {7, 3}, {1, 7}),
+    CASE(linear_runs, {5, 6}, {7, 6}, {1, 7}),
+    CASE(linear_nothing, {5, 6}, {7, 6}, {1, 7}),
+    CASE(linear_twice, {5, 6}, {7, 6}, {1, 7}),
     CASE(linear_tanh, {5, 3}, {7, 3}, {1, 7}),
     CASE(linear_gelu, {5, 3}, {7, 3}, {1, 7}),
     CASE(linear_no_bias, {3, 17}, {2, 17}),

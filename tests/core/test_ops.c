@@ -71,6 +71,33 @@ static void a_linear_layer_is_its_sums_bias_and_activation(void **state) {
     }
 }
 
+static void columns_outside_of_its_runs_are_nothing_to_a_linear_layer(void **state) {
+    fixture *f = *state;
+    static const int32_t runs[] = {0, 2, 5, 9, 9, 12}, falling[] = {5, 9, 2, 3}, beyond[] = {5, I + 1};
+    static float x[B * I];
+    for (size_t i = 0; i < B * I; ++i) x[i] = i % I < 2 || (i % I >= 5 && i % I < 12) ? f->x[i] : NAN;
+    for (size_t n = 0; n <= 3; ++n) {
+        for (size_t r = 0; r < B; ++r)
+            for (size_t o = 0; o < O; ++o) {
+                double z = (double)f->y[o];
+                for (size_t k = 0; k < n; ++k)
+                    for (int32_t i = runs[2 * k]; i < runs[2 * k + 1]; ++i)
+                        z += (double)f->x[r * I + (size_t)i] * (double)f->w[o * I + (size_t)i];
+                f->expected[r * O + o] = fmax(z, 0);
+            }
+        expect(f,
+               keel_op_linear_runs(f->tape, input(f, x, B, I), input(f, f->w, O, I), input(f, f->y, 1, O),
+                                   KEEL_RELU, runs, n),
+               B, O);
+    }
+    keel_tensor *in = input(f, f->x, B, I), *w = input(f, f->w, O, I);
+    assert_null(keel_op_linear_runs(f->tape, in, w, NULL, KEEL_RELU, falling, 2));
+    keel_tape_reset(f->tape);
+    in = input(f, f->x, B, I), w = input(f, f->w, O, I);
+    assert_null(keel_op_linear_runs(f->tape, in, w, NULL, KEEL_RELU, beyond, 1));
+    keel_tape_reset(f->tape);
+}
+
 static void a_linear_layer_lets_nan_through(void **state) {
     fixture *f = *state;
     float one[1] = {1}, bad[1] = {NAN};
@@ -378,6 +405,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_linear_layer_is_its_sums_bias_and_activation),
+        TEST(columns_outside_of_its_runs_are_nothing_to_a_linear_layer),
         TEST(a_linear_layer_lets_nan_through),
         TEST(elementwise_operations_follow_their_formulas),
         TEST(row_operations_follow_their_formulas),
