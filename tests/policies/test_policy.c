@@ -30,7 +30,7 @@ static void the_tilt_gives_the_golden_numbers(void **state) {
     double kl = -1;
     for (int i = 0; i < 2; i++) {
         keel_policy_tilt(log_prior, advantage, NULL, 3, beta[i], log_pi, &kl);
-        for (int a = 0; a < 3; a++) assert_float_equal(exp(log_pi[a]), expected[i][a], 1e-6);
+        for (int a = 0; a < 3; a++) assert_float_equal(exp((double)log_pi[a]), expected[i][a], 1e-6);
         assert_float_equal(kl, divergence[i], 1e-6);
     }
     keel_policy_tilt(log_prior, advantage, NULL, 3, 0, log_pi, &kl);
@@ -46,7 +46,7 @@ static void masked_actions_get_nothing_and_the_rest_shares_it(void **state) {
     double kl;
     keel_policy_tilt(log_prior, advantage, masked, 3, 1, log_pi, &kl);
     assert_true(isinf(log_pi[0]) && log_pi[0] < 0);
-    assert_float_equal(exp(log_pi[1]), 0.6, 1e-6);
+    assert_float_equal(exp((double)log_pi[1]), 0.6, 1e-6);
     assert_float_equal(kl, -log(0.5), 1e-6);
 }
 
@@ -105,7 +105,7 @@ static void the_better_candidate_is_chosen_by_the_composite(void **state) {
     assert_float_equal(choice.q_w[1], 0.3, 1e-6);
     assert_float_equal(choice.value, 0.4, 1e-6);
     assert_float_equal(choice.advantage[1], -0.1, 1e-6);
-    assert_float_equal(exp(choice.log_pi[0]), 1 / (1 + expf(-0.4f)), 1e-6);
+    assert_float_equal(exp((double)choice.log_pi[0]), 1 / (1 + expf(-0.4f)), 1e-6);
     assert_false(choice.fallback);
     keel_arena_free(&arena);
     keel_qnet_close(&policy.net);

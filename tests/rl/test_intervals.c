@@ -97,7 +97,8 @@ static double counted(const void *context, size_t index, const double *total) {
     size_t *left = *(size_t *const *)context;
     (void)index, (void)total;
     --*left;
-    return *left % 2 ? NAN : (double)(*left / 2);
+    const size_t half = *left / 2;
+    return *left % 2 ? NAN : (double)half;
 }
 
 static void bounds_lie_between_the_defined_resamples_by_rank(void **state) {
