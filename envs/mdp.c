@@ -43,67 +43,7 @@ static double *next_row(const keel_mdp *mdp, size_t state, size_t action) {
     return mdp->next + pair(mdp, state, action) * mdp->n_states;
 }
 
-/* ---- the processes ---- */
-
-keel_status keel_mdp_chain(keel_mdp *out, size_t n, double way_out, double gamma, keel_err *err) {
-    enum { ON, OUT, ACTIONS };
-    KEEL_TRY(keel_mdp_open(out, n, ACTIONS, gamma, err));
-    out->start[0] = 1;
-    for (size_t s = 0; s < n; ++s) {
-        out->reward[pair(out, s, OUT)] = way_out;
-        if (s + 1 < n)
-            next_row(out, s, ON)[s + 1] = 1;
-        else
-            out->reward[pair(out, s, ON)] = 1;
-    }
-    return KEEL_OK;
-}
-
-/* The cell after a move, the same one at a wall. */
-static size_t move(size_t side, size_t cell, size_t direction) {
-    size_t row = cell / side, column = cell % side;
-    if (direction == 0 && row > 0) row--;
-    if (direction == 1 && row + 1 < side) row++;
-    if (direction == 2 && column > 0) column--;
-    if (direction == 3 && column + 1 < side) column++;
-    return row * side + column;
-}
-
-/* Arrives with probability p: the goal and hazards pay and end, other cells go on. */
-static void arrive(keel_mdp *mdp, size_t side, size_t from, size_t action, size_t cell, double p) {
-    size_t row = cell / side, column = cell % side;
-    bool goal = cell == side * side - 1;
-    bool hazard = row + column == side - 1 && row != 0 && column != 0; /* two ways around */
-    if (goal || hazard)
-        mdp->reward[pair(mdp, from, action)] += goal ? p : -p;
-    else
-        next_row(mdp, from, action)[cell] += p;
-}
-
-keel_status keel_mdp_gridworld(keel_mdp *out, size_t side, double slip, double gamma, keel_err *err) {
-    enum { DIRECTIONS = 4 };
-    if (side < 2 || side > 100 || !(slip >= 0 && slip < 1))
-        return keel_fail(err, KEEL_E_INVALID, "gridworld",
-                         "expected a side in [2, 100] and a slip in [0, 1), got %zu, %g", side, slip);
-    KEEL_TRY(keel_mdp_open(out, side * side, DIRECTIONS, gamma, err));
-    out->start[0] = 1;
-    for (size_t s = 0; s < side * side; ++s)
-        for (size_t a = 0; a < DIRECTIONS; ++a) {
-            size_t aside = a < 2 ? 2 : 0; /* the two directions across */
-            out->reward[pair(out, s, a)] = -0.01;
-            arrive(out, side, s, a, move(side, s, a), 1 - slip);
-            arrive(out, side, s, a, move(side, s, aside), slip / 2);
-            arrive(out, side, s, a, move(side, s, aside + 1), slip / 2);
-        }
-    return KEEL_OK;
-}
-
-keel_status keel_mdp_bandit(keel_mdp *out, size_t n, keel_err *err) {
-    KEEL_TRY(keel_mdp_open(out, 1, n, 1, err));
-    out->start[0] = 1;
-    for (size_t a = 0; a < n; ++a) out->reward[a] = n > 1 ? (double)a / (double)(n - 1) : 1;
-    return KEEL_OK;
-}
+/* ---- random processes ---- */
 
 keel_status keel_mdp_random(keel_mdp *out, size_t n_states, size_t n_actions, size_t branching, double ending,
                             double gamma, uint64_t seed, keel_err *err) {

@@ -26,15 +26,6 @@ typedef struct keel_mdp {
 keel_status keel_mdp_open(keel_mdp *out, size_t n_states, size_t n_actions, double gamma, keel_err *err);
 void keel_mdp_close(keel_mdp *mdp); /* a zeroed one is harmless */
 
-/* n states in a row, two actions: on (right; reward 1 and the end after the last state) and out (the end,
- * reward `out`). Who is short-sighted leaves. */
-keel_status keel_mdp_chain(keel_mdp *out, size_t n, double way_out, double gamma, keel_err *err);
-/* side x side cells, moves up, down, left, right that slip sideways with probability `slip`; start in one
- * corner, goal (+1, the end) in the opposite one, hazards (-1, the end) on the diagonal between, a cost of
- * 0.01 a move. */
-keel_status keel_mdp_gridworld(keel_mdp *out, size_t side, double slip, double gamma, keel_err *err);
-/* One state, n arms whose rewards are spread evenly over [0, 1]; each pull ends the episode. */
-keel_status keel_mdp_bandit(keel_mdp *out, size_t n, keel_err *err);
 /* Each (state, action) leads to `branching` states drawn at random with Dirichlet(1) weights and ends with
  * probability `ending`; rewards uniform in [0, 1]; starts uniform over the states. */
 keel_status keel_mdp_random(keel_mdp *out, size_t n_states, size_t n_actions, size_t branching, double ending,
