@@ -266,8 +266,11 @@ static keel_status merge_meta(keel_store *store, const keel_conversation *there,
     for (cJSON *item = more->child, *next; item; item = next) {
         next = item->next;
         if (cJSON_GetObjectItemCaseSensitive(ours, item->string)) continue;
-        cJSON_AddItemToObject(ours, item->string, cJSON_DetachItemViaPointer(more, item));
-        changed = true;
+        changed = keel_json_add(ours, item->string, cJSON_DetachItemViaPointer(more, item));
+        if (!changed) {
+            status = keel__nomem("meta", err);
+            goto done;
+        }
     }
     if (!changed) goto done;
     KEEL_TRY_GOTO(keel_json_print(ours, false, &text, err), done);
