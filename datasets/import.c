@@ -138,19 +138,30 @@ static bool is_blank(const char *line) {
     return line[strspn(line, " \t\r")] == '\0';
 }
 
+static void note_empty(const char *path) {
+    keel_log(KEEL_LOG_INFO, "note: %s holds no conversation", path);
+}
+
 static keel_status import_line(keel__import *import, keel__import_object *each, const char *line,
                                size_t length, const char *where, keel_err *err) {
     const cJSON *object = NULL;
     KEEL_TRY(keel__import_next(import, err));
-    KEEL_TRY(keel_json_parse_in(import->arena, line, length, where, &object, err));
-    if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
-    return each(import, object, where, err);
+    keel_status status = keel_json_parse_in(import->arena, line, length, where, &object, err);
+    if (status == KEEL_OK && !cJSON_IsObject(object))
+        status = keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
+    if (status == KEEL_E_PARSE && err)
+        keel_hint(err, strstr(err->message, "UTF-8")
+                           ? "convert the file to UTF-8, for example with iconv"
+                           : "in JSON Lines a line is one whole object; a chat log that "
+                             "is one array is named *.json");
+    return status == KEEL_OK ? each(import, object, where, err) : status;
 }
 
 keel_status keel__import_lines(keel__import *import, keel__import_object *each, keel_err *err) {
     keel_line_reader *reader;
     char *line, where[400];
     size_t length, number;
+    bool empty = true;
     KEEL_TRY(keel_line_reader_open(&reader, import->path, err));
     keel_status status;
     while ((status = keel_line_reader_next(reader, &line, &length, &number, err)) == KEEL_OK && line) {
@@ -158,8 +169,10 @@ keel_status keel__import_lines(keel__import *import, keel__import_object *each, 
         snprintf(where, sizeof where, "%s:%zu", import->path, number);
         status = import_line(import, each, line, length, where, err);
         if (status != KEEL_OK) break;
+        empty = false;
     }
     keel_line_reader_close(reader);
+    if (status == KEEL_OK && empty) note_empty(import->path);
     return status;
 }
 
@@ -177,6 +190,7 @@ keel_status keel__import_items(keel__import *import, const char *of, keel__impor
         if (status != KEEL_OK || !item) break;
         status = each(import, item, items.count - 1, user, err);
     }
+    if (status == KEEL_OK && items.count == 0) note_empty(import->path);
     keel_buf_free(&text);
     return status;
 }

@@ -355,8 +355,12 @@ static void add_open_decision(keel_conversation *out) {
 static keel_status read_messages(reader *in, const cJSON *object) {
     const cJSON *list = NULL;
     keel_status status = keel_json_array(object, "messages", true, &list, in->where, in->err);
-    if (status != KEEL_OK && has(object, "conversations"))
-        keel_hint(in->err, "rename conversations, from and value to messages, role and content");
+    if (status != KEEL_OK)
+        keel_hint(in->err,
+                  has(object, "conversations")
+                      ? "rename conversations, from and value to messages, role and content"
+                      : "a conversation is {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, "
+                        "{\"role\": \"assistant\", ...}, ...]}");
     KEEL_TRY(status);
     size_t count = (size_t)cJSON_GetArraySize(list), index = 0;
     if (!count) return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
@@ -446,9 +450,16 @@ static keel_status import_item(keel__import *import, const cJSON *item, size_t i
     return import_object(import, item, where, err);
 }
 
+static keel_status import_array(keel__import *import, keel_err *err) {
+    keel_status status = keel__import_items(import, "conversations", import_item, NULL, err);
+    if (status == KEEL_E_PARSE && err && !err->hint[0])
+        keel_hint(err,
+                  "a .json file is one array of conversations; one conversation a line goes into *.jsonl");
+    return status;
+}
+
 keel_status keel__import_chat(keel__import *import, keel_err *err) {
     const char *suffix = strrchr(import->name, '.');
-    if (suffix && strcmp(suffix, ".json") == 0)
-        return keel__import_items(import, "conversations", import_item, NULL, err);
+    if (suffix && strcmp(suffix, ".json") == 0) return import_array(import, err);
     return keel__import_lines(import, import_object, err);
 }

@@ -52,4 +52,18 @@ learn once.db again
 cmp -s again/model.safetensors once/model.safetensors && fail "reward keys of label change what is learnt"
 
 expect "a file that is no store is refused" 1 "good.jsonl" stats --store good.jsonl
+
+# ---- logs of other shapes say what shape is wanted ----
+echo '{"prompt": "hi", "response": "yo"}' >pairs.jsonl
+expect "prompt and response" 1 'a conversation is {"messages"' import --store shapes.db --format chat pairs.jsonl
+printf '[{"messages": [{"role": "user", "content": "hi"}]}]\n' >array.jsonl
+expect "an array in JSON Lines" 1 "a line is one whole object" import --store shapes.db --format chat array.jsonl
+printf '{\n "messages": []}\n' >pretty.jsonl
+expect "an object over several lines" 1 "a line is one whole object" import --store shapes.db --format chat pretty.jsonl
+cp pairs.jsonl lines.json
+expect "lines in a .json file" 1 "goes into *.jsonl" import --store shapes.db --format chat lines.json
+printf '{"messages": [{"role": "user", "content": "Gr\\374sse"}]}\n' >latin.jsonl
+expect "text in Latin-1" 1 "convert the file to UTF-8" import --store shapes.db --format chat latin.jsonl
+: >nothing.jsonl
+expect "an empty log is noted" 0 "note: nothing.jsonl holds no conversation" import --store shapes.db --format chat nothing.jsonl
 finish
