@@ -62,7 +62,7 @@ printf '{\n "messages": []}\n' >pretty.jsonl
 expect "an object over several lines" 1 "a line is one whole object" import --store shapes.db --format chat pretty.jsonl
 cp pairs.jsonl lines.json
 expect "lines in a .json file" 1 "goes into *.jsonl" import --store shapes.db --format chat lines.json
-printf '{"messages": [{"role": "user", "content": "Gr\\374sse"}]}\n' >latin.jsonl
+printf '{"messages": [{"role": "user", "content": "Gr\374sse"}]}\n' >latin.jsonl
 expect "text in Latin-1" 1 "convert the file to UTF-8" import --store shapes.db --format chat latin.jsonl
 : >nothing.jsonl
 expect "an empty log is noted" 0 "note: nothing.jsonl holds no conversation" import --store shapes.db --format chat nothing.jsonl
