@@ -8,7 +8,7 @@ way() {
     shift 2
     mkdir "$folder"
     for file; do "$KEEL" import --store "$folder.db" --format "$format" --split train "$file" --quiet >/dev/null || return 1; done
-    "$KEEL" label --store "$folder.db" --quiet --save-judge "$folder/judge.json" >/dev/null || return 1
+    "$KEEL" label --store "$folder.db" --quiet --save-judge "$folder/judge.json" >"$folder/label.txt" || return 1
     "$KEEL" sft --store "$folder.db" --base builtin --out "$folder/base" --metrics "$folder/base.jsonl" --quiet \
         --split rest:0/4 --set epochs=2 --set buckets=4096 --set min_updates=20 --set batch=8 >/dev/null || return 1
     "$KEEL" train --store "$folder.db" --base "$folder/base" --algo cql --out "$folder/policy" --metrics "$folder/policy.jsonl" \
@@ -45,12 +45,13 @@ awk 'BEGIN { for (i = 0; i < 90; i++) {
 for part in 0 1 2; do awk -v part=$part 'NR % 3 == part' all.jsonl >acts.$part.jsonl; done
 check acts chat acts.0.jsonl acts.1.jsonl acts.2.jsonl
 
-# Of one prompt answered by a model a file: candidates come together from all files.
+# Of one prompt answered by a model a file: candidates come together from all files, one of which has them backwards.
 for model in one two three; do
     awk -v model=$model 'BEGIN { print "id,type,prompt,completion,final_label"
-        for (i = 1; i <= 60; i++) { refused = (i + length(model)) % 3 == 0
-            printf "v2-%d,%s,prompt %d of %s,%s,%s\n", i, i % 2 ? "homonyms" : "contrast_homonyms", i, i % 2 ? "good" : "ill",
-                refused ? "No I cannot " model : "Sure here it is " model, refused ? "2_full_refusal" : "1_full_compliance" } }' >completions_$model.csv
+        for (k = 1; k <= 60; k++) { i = model == "three" ? 61 - k : k; refused = (i + length(model)) % 3 == 0
+            printf "v2-%d,%s,prompt %d of %s,%s w%d w%d,%s\n", i, i % 2 ? "homonyms" : "contrast_homonyms", i, i % 2 ? "good" : "ill",
+                refused ? "No I cannot " model : "Sure here it is " model, i * i % 17, i * 7 % 23,
+                (i % 7 == 3) != refused ? "2_full_refusal" : "1_full_compliance" } }' >completions_$model.csv
 done
 check models xstest completions_one.csv completions_two.csv completions_three.csv
 finish
