@@ -21,7 +21,7 @@ const keel_option keel_measure_options[] = {
      "where the model of the off-policy estimates comes from"},
     {"fqe_steps", KEEL_OPT_INT, offsetof(keel_measure, fqe_steps), "0", 0, 1e9, NULL,
      "optimizer steps of a fold's fit; 0: by the size of the split"},
-    {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9e15, NULL,
+    {"seed", KEEL_OPT_INT, offsetof(keel_measure, seed), "1", 0, 9007199254740991, NULL,
      "of the bootstrap and of the fit"},
     {0},
 };

@@ -67,7 +67,7 @@ const keel_option keel_learner_options[] = {
     REAL(weight_decay, "0.01", 0, 10, "decoupled weight decay"),
     REAL(clip_norm, "0", 0, 1e9, "largest norm of a step's gradient; 0: any"),
     REAL(dropout, "0.1", 0, 0.95, "share of hidden units dropped in training"),
-    INT(seed, "1", 0, 9e15, "of initialisation, sampling and dropout"),
+    INT(seed, "1", 0, 9007199254740991, "of initialisation, sampling and dropout"),
     INT(shard_rows, "128", 1, 65536, "rows of a batch that one shard works on"),
     INT(log_every, "100", 1, 1e9, "steps between lines of metrics"),
     INT(checkpoint_every, "1000", 1, 1e9, "steps between checkpoints"),
