@@ -45,7 +45,7 @@ enum {
 };
 
 /* Features. Candidate sets: few numbers and no embedding, which on small logs only drown what the heads know.
- *   state [log(1 + turns)], candidate [4 logits, refusal rule, log words]
+ *   state [log(1 + turns)], candidate [4 logits, log words]
  * Fixed spaces: state [hidden features, risk logit, log(1 + turns)]. */
 enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_HEADS + 1 };
 

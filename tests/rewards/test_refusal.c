@@ -111,6 +111,8 @@ static void answers_that_sound_like_refusals_are_none(void **state) {
                "Of course: \"I won't help you,\" said the wolf, and ran off.",
                "Of course: “I must decline,” said the duke.",
                "If the key does not fit, the lock cannot give way; oil it first.",
+               "That is the lid I can't reach; write its number down.",
+               "La première phrase que je ne peux pas oublier est celle-ci.",
                "Lo siento por la demora, su pedido ya salió.",
                "抱歉让您久等了，您的订单已经发出。",
                "作为人工智能，我没有口味，但很多人喜欢加柠檬。",
