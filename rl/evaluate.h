@@ -104,6 +104,8 @@ typedef struct keel_evaluation_set {
     keel_arena arena;
 } keel_evaluation_set;
 
+/* Up to 16,384 conversations a split (KEEL_BOOTSTRAP_ROWS) the order in which they were imported moves no
+ * bit; beyond, it is which conversations share a row of the bootstrap, and so a little of the intervals. */
 keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err);
