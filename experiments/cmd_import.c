@@ -69,10 +69,10 @@ static cJSON *told_json(const keel_import_report *report) {
     return json;
 }
 
-/* What follows from the files: the last transitions and the record, in one transaction. */
+/* What follows from the files: the last transitions and the record, in one transaction. If all files were
+ * known the record may still be missing: an earlier call was killed right before it. */
 static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_report *report,
                           int64_t missing_before, int64_t last_before, keel_err *err) {
-    if (report->files == report->files_known && missing_before == 0) return KEEL_OK;
     KEEL_TRY(keel_store_begin(store, err));
     keel_status status = derive_rest(store, report, missing_before, last_before, err);
     if (status == KEEL_OK) status = keel_record_run(cli, store, err);
