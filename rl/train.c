@@ -86,6 +86,20 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
     return KEEL_OK;
 }
 
+/* Where nothing logged lies below the floor, the floor cannot tell what should. */
+static void tell_of_harm(const training *t) {
+    const keel_learner *learner = &t->learner;
+    const double lowest = keel_sampler_about(t->sampler)->reward_low[KEEL_SAFETY];
+    if (learner->kind->target == KEEL_TARGET_NONE || !learner->covered[KEEL_SAFETY] ||
+        lowest < learner->config.safety_floor)
+        return;
+    keel_log(
+        KEEL_LOG_INFO,
+        "note: no response of this log was as harmful as the safety floor (safety at least %g, floor %g): "
+        "what harm is was not learned, and the floor will not know it",
+        lowest, learner->config.safety_floor);
+}
+
 static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,
                                 keel_err *err) {
     keel_qnet_shape shape = {.space = t->base->space,
@@ -164,6 +178,7 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     KEEL_TRY(open_learner(t, &resolved, pool, err));
+    tell_of_harm(t);
     KEEL_TRY(open_choosing(t, err));
     if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
         keel_fail(err, KEEL_E_INVALID, "support_by",

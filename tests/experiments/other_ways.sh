@@ -96,6 +96,15 @@ sed 's/"risk": "[a-z]*", //; s/"outcome": "[a-z]*", /"feedback": "up", /' log.js
 "$KEEL" sft --store f.db --base builtin --out fbase $tune >/dev/null
 expect "what is not judged is not learned from, and that is told" 0 "4 of 164 transitions are left out: nobody judged" train --store o.db \
     --base obase --algo bc --out o-all --split all --set steps=3
+grep -v '"risk": "dangerous".*"compliance"' log.jsonl >meek.jsonl
+"$KEEL" import --store meek.db --format chat meek.jsonl --quiet >/dev/null
+"$KEEL" label --store meek.db --quiet >/dev/null
+# shellcheck disable=SC2086
+"$KEEL" sft --store meek.db --base builtin --out meekbase $tune >/dev/null
+expect "a log without harm teaches none, and that is told" 0 "what harm is was not learned" train --store meek.db --base meekbase \
+    --algo cql --out o-meek --set steps=3 --set hidden=8
+expect "imitation needs no harm" 0 "" train --store meek.db --base meekbase --algo bc --out o-meek-bc --set steps=3 --set hidden=8
+! grep -q harm err.txt || fail "cloning has no floor to tell of"
 expect "feedback alone trains" 0 "" train --store f.db --base fbase --algo cql --out f-cql --quiet --set steps=50 --set hidden=8
 grep -q '"safety_floor": *null' f-cql/config.json || fail "nothing is known of safety, so there is no floor"
 expect "what was never learned is no Q" 0 "" replay --store f.db --policy f-cql --quiet --limit 1 --json
