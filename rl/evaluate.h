@@ -6,8 +6,9 @@
  * action spaces: the logged ones where the choice is the logged act; of another act the outcome is what it
  * amounts to in the training log (policy.h, act_outcome; for the base too, from the policy beside it) and the
  * reward is unknown. An answer of unknown outcome is left out of the rates below, never counted as either.
- * The logged behaviour answers with every candidate it took; a source model is a policy that answers with its
- * own.
+ * All are over the decisions that the log met. Over several turns another policy meets others, so that what
+ * it refuses, completes and earns when it is played (rl/rollout.h) may lie outside the intervals. The logged
+ * behaviour answers with every candidate it took; a source model is a policy that answers with its own.
  *
  * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
  * by a full refusal
