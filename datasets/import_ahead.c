@@ -9,7 +9,7 @@
 #include "datasets/import_internal.h"
 #include "datasets/store_internal.h"
 
-enum { N_BATCHES = 4, BATCH_BYTES = 1 << 18 };
+enum { N_BATCHES = 4, BATCH_BYTES = 1 << 18, HUGE_BYTES = 1 << 24 };
 
 typedef struct item {
     struct item *next;
@@ -53,17 +53,21 @@ static void use_batch(keel__ahead *ahead) {
     ahead->import.report = &next->report;
 }
 
-/* Gives the batch away and waits for a free one. The first of a file is waited for if that is all there is to
- * do: a file that is known already need not be read. */
+/* Gives the batch away and waits for a free one; where conversations are huge, for all, so that not many of
+ * them are in memory. The first batch of a file is waited for if that is all there is to do: a file that is
+ * known already need not be read. */
 static keel_status hand_over(keel__ahead *ahead, bool first, keel_err *err) {
+    keel_arena *given = ahead->import.arena;
+    const bool huge = given->used > HUGE_BYTES;
     pthread_mutex_lock(&ahead->lock);
     ahead->filled++;
     pthread_cond_broadcast(&ahead->changed);
-    const size_t most = first && ahead->filled - ahead->added == 1 ? 0 : N_BATCHES - 1;
+    const size_t most = huge || (first && ahead->filled - ahead->added == 1) ? 0 : N_BATCHES - 1;
     while (!ahead->stopped && ahead->filled - ahead->added > most)
         pthread_cond_wait(&ahead->changed, &ahead->lock);
     const bool stopped = ahead->stopped, wanted = !stopped && ahead->skipped != ahead->file;
     pthread_mutex_unlock(&ahead->lock);
+    if (huge && !stopped) keel_arena_free(given);
     if (!stopped) use_batch(ahead);
     return wanted ? KEEL_OK : keel_fail(err, KEEL_E_INTERRUPTED, ahead->import.path, "no more is wanted");
 }
