@@ -295,18 +295,27 @@ static void distrust(sqlite3 *db) {
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 }
 
+static int read_mode(void *is_wal, int columns, char **values, char **names) {
+    (void)names;
+    *(bool *)is_wal = columns == 1 && values[0] && strcmp(values[0], "wal") == 0;
+    return SQLITE_OK;
+}
+
 /* Set once the file is known to be ours: the journal mode is written into the file. Where a new store is
  * being filled the mode cannot be changed, nor does SQLite wait for it; but it does for a lock. Whoever made
- * the file may have taken it away again meanwhile. */
+ * the file may have taken it away again meanwhile. A disk that takes no such log keeps the journal, and the
+ * full synchronizing which that needs to outlast a power cut. */
 static keel_status write_ahead(keel_store *store, keel_err *err) {
     static const char change[] = "PRAGMA journal_mode = WAL";
+    bool is_wal = false;
     int moved = 0;
-    int code = sqlite3_exec(store->db, change, NULL, NULL, NULL);
+    int code = sqlite3_exec(store->db, change, read_mode, &is_wal, NULL);
     if (code == SQLITE_BUSY) {
         KEEL_TRY(execute(store, "BEGIN IMMEDIATE; ROLLBACK", "opening", err));
-        code = sqlite3_exec(store->db, change, NULL, NULL, NULL);
+        code = sqlite3_exec(store->db, change, read_mode, &is_wal, NULL);
     }
     if (code != SQLITE_OK) return keel__store_fail(store, "opening", err);
+    if (is_wal) KEEL_TRY(execute(store, "PRAGMA synchronous = NORMAL", "opening", err));
     sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
     if (!moved) return KEEL_OK;
     keel_fail(err, KEEL_E_STORE, store->path, "the store was taken away while it was opened");
@@ -319,13 +328,11 @@ static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *
     distrust(store->db);
     KEEL_TRY(execute(store,
                      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
-                     " PRAGMA cache_size = -16000;",
+                     " PRAGMA cache_size = -16000; PRAGMA synchronous = FULL;",
                      "opening", err));
     if (keel__rows_install(store->db)) return keel__store_fail(store, "opening", err);
     KEEL_TRY(check_schema(store, mode, err));
-    if (mode == KEEL_STORE_READ) return KEEL_OK;
-    KEEL_TRY(execute(store, "PRAGMA synchronous = NORMAL", "opening", err));
-    return store->fresh ? KEEL_OK : write_ahead(store, err);
+    return mode == KEEL_STORE_READ || store->fresh ? KEEL_OK : write_ahead(store, err);
 }
 
 /* What a full disk left of a new store. Only then: after any other failure somebody else may be about to fill
