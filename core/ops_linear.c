@@ -88,6 +88,7 @@ static void linear_backward(const keel_node *node) {
     keel_tensor *x = node->x, *w = node->y, *b = node->b, *out = node->out;
     size_t rows = out->rows, cols = out->cols, inputs = x->cols;
     const int32_t all[] = {0, (int32_t)inputs}, *runs = node->index ? node->index : all;
+    const size_t n_runs = node->index ? node->count : 1;
     keel_real *dz = out->grad, *db = b ? keel__grad_to_add(b) : NULL;
     if (db && node->activation == KEEL_RELU) {
         relu_backward(dz, out->data, db, rows, cols);
@@ -96,7 +97,7 @@ static void linear_backward(const keel_node *node) {
         if (db) add_columns(dz, db, rows, cols);
     }
     keel_real w_beta = w->grad ? flow_beta(w, node) : 0, x_beta = x->grad ? flow_beta(x, node) : 0;
-    for (size_t k = 0; k < node->count; ++k) {
+    for (size_t k = 0; k < n_runs; ++k) {
         size_t first = (size_t)runs[2 * k], n = (size_t)runs[2 * k + 1] - first;
         if (w->grad)
             keel_gemm(true, false, cols, n, rows, 1, dz, cols, x->data + first, inputs, w_beta,
