@@ -1,7 +1,7 @@
 /* Minibatches. What a draw needs to know of a transition is a record; where its features lie is a row of the
  * features table. If records and features fit the cache, both are held in flat arrays; else records go to a
- * temporary file and each draw fetches its own rows in ascending order; 24 bytes a conversation stay in
- * memory. Either way the same code fills the batch. */
+ * temporary file and each draw fetches its own rows in ascending order. Either way the same code fills the
+ * batch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +26,8 @@ struct keel_sampler {
     keel_arena arena;      /* what lives as long as the sampler */
     keel_arena drawn;      /* features fetched for one draw */
     keel__record *records; /* in memory: [transitions], by ordinal */
-    keel_spool *spool;     /* else: as they are stored, and */
-    keel__run *runs;       /* [n_runs] where ordinals lie there */
-    size_t n_runs;
-    view *views; /* in memory: all, ascending by row; else those of the draw */
+    keel_spool *spool;     /* else */
+    view *views;           /* in memory: all, ascending by row; else those of the draw */
     size_t n_views;
     keel__record *chosen; /* [batch] */
     uint64_t *ordinals;   /* [batch] */
@@ -235,33 +233,13 @@ static void fill_batch(keel_sampler *sampler, size_t n) {
     sampler->batch.n = n;
 }
 
-/* Where on the spool the record of an ordinal lies: its run is looked for around where it would be if all
- * were of one length. */
-static size_t place_of(const keel_sampler *sampler, size_t ordinal) {
-    const keel__run *runs = sampler->runs;
-    size_t n = sampler->n_runs, step = 1, high;
-    size_t low = (size_t)((double)ordinal / (double)sampler->summary.transitions * (double)(n - 1));
-    for (; runs[low].start > ordinal; step *= 2) low = low > step ? low - step : 0;
-    for (high = low + 1, step = 1; high < n && runs[high].start <= ordinal; step *= 2) high += step;
-    if (high > n) high = n;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (runs[middle].start <= ordinal)
-            low = middle;
-        else
-            high = middle;
-    }
-    return runs[low].first + (ordinal - runs[low].start);
-}
-
 /* The batch of the n ordinals that were chosen. */
 static keel_status gather(keel_sampler *sampler, size_t n, keel_batch *batch, keel_err *err) {
     for (size_t b = 0; b < n; b++) {
         if (sampler->in_memory)
             sampler->chosen[b] = sampler->records[sampler->ordinals[b]];
         else
-            KEEL_TRY(keel_spool_get(sampler->spool, place_of(sampler, sampler->ordinals[b]),
-                                    &sampler->chosen[b], err));
+            KEEL_TRY(keel_spool_get(sampler->spool, sampler->ordinals[b], &sampler->chosen[b], err));
     }
     if (!sampler->in_memory) {
         bool held;
@@ -375,27 +353,6 @@ static void point_batch(keel_sampler *sampler) {
                                   .next_log_prior = sampler->room.next_log_prior};
 }
 
-/* The records in memory, by ordinal. */
-static keel_status list_records(keel_sampler *sampler, const keel__records_of *of, size_t room,
-                                keel_err *err) {
-    keel__record *stored = keel_calloc(room, sizeof *stored);
-    if (!stored) return nomem(sampler, err);
-    keel_status status =
-        keel__records_list(of, stored, room, NULL, &sampler->summary, &sampler->runs, &sampler->n_runs, err);
-    size_t n = sampler->summary.transitions;
-    if (status == KEEL_OK && !(sampler->records = keel_arena_calloc(&sampler->arena, n, sizeof *stored)))
-        status = nomem(sampler, err);
-    for (size_t i = 0; status == KEEL_OK && i < sampler->n_runs; i++) {
-        const keel__run *run = &sampler->runs[i];
-        size_t end = i + 1 < sampler->n_runs ? run[1].start : n;
-        memcpy(sampler->records + run->start, stored + run->first, (end - run->start) * sizeof *stored);
-    }
-    keel_free(stored);
-    keel_free(sampler->runs);
-    sampler->runs = NULL;
-    return status;
-}
-
 static keel_status load(keel_sampler *sampler, keel_err *err) {
     const keel__records_of of = {sampler->store, &sampler->split, &sampler->config, sampler->n_actions};
     keel__records_sizes split = {0};
@@ -404,10 +361,11 @@ static keel_status load(keel_sampler *sampler, keel_err *err) {
     if (!sampler->in_memory) {
         enum { PAGE = 4096 }; /* what a read of a random place brings anyway */
         KEEL_TRY(keel_spool_open(&sampler->spool, sizeof(keel__record), PAGE, err));
-        return keel__records_list(&of, NULL, 0, sampler->spool, &sampler->summary, &sampler->runs,
-                                  &sampler->n_runs, err);
+        return keel__records_list(&of, NULL, 0, sampler->spool, &sampler->summary, err);
     }
-    KEEL_TRY(list_records(sampler, &of, split.transitions, err));
+    sampler->records = keel_arena_calloc(&sampler->arena, split.transitions, sizeof(keel__record));
+    if (!sampler->records) return nomem(sampler, err);
+    KEEL_TRY(keel__records_list(&of, sampler->records, split.transitions, NULL, &sampler->summary, err));
     KEEL_TRY(load_views(sampler, &of, split.decisions, err));
     return resolve_records(sampler, err);
 }
@@ -448,7 +406,6 @@ keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_
 void keel_sampler_close(keel_sampler *sampler) {
     if (!sampler) return;
     keel_spool_close(sampler->spool);
-    keel_free(sampler->runs);
     keel_arena_free(&sampler->drawn);
     keel_arena_free(&sampler->arena);
     keel_free(sampler);

@@ -1,7 +1,6 @@
 /* The sampler: minibatches of transitions with their features, uniform with replacement, never more of the
- * store in memory than the cache allows, and 24 bytes a conversation. Draw number `step` of seed `seed` is
- * the same whatever the cache size, whatever was drawn before and in whatever order logs were imported, so
- * training resumes anywhere. */
+ * store in memory than the cache allows. Draw number `step` of seed `seed` is the same whatever the cache
+ * size, whatever was drawn before and in whatever order logs were imported, so training resumes anywhere. */
 #ifndef KEEL_DATASETS_SAMPLER_H
 #define KEEL_DATASETS_SAMPLER_H
 

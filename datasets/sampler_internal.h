@@ -18,15 +18,6 @@ typedef struct keel__record {
     float bootstrap;
 } keel__record;
 
-/* The records of one conversation, listed one after the other. Drawn are ordinals, which count the records of
- * the conversations by key: the hash of source and name, which does not tell one order of imports from
- * another. */
-typedef struct keel__run {
-    uint64_t key;
-    size_t first; /* of them in the list */
-    size_t start; /* its ordinal */
-} keel__run;
-
 /* What records are listed of. All borrowed. */
 typedef struct keel__records_of {
     keel_store *store;
@@ -45,10 +36,11 @@ typedef struct keel__records_sizes {
 } keel__records_sizes;
 keel_status keel__records_measure(const keel__records_of *of, keel__records_sizes *out, keel_err *err);
 
-/* Lists them in store order into list, which has room for `room`, or, where list is NULL, onto the spool; and
- * their runs [*n_runs], by key, which the caller frees. KEEL_E_NOT_FOUND with a hint when there are none. */
+/* Lists them into list, which has room for `room`, or, where list is NULL, onto the spool: conversations by
+ * the hash of source and name, so that the order of imports does not matter. Where they go to a spool memory
+ * does not grow with the store; else they are held twice on the way. KEEL_E_NOT_FOUND with a hint when there
+ * are none. */
 keel_status keel__records_list(const keel__records_of *of, keel__record *list, size_t room, keel_spool *spool,
-                               keel_sampler_summary *summary, keel__run **runs, size_t *n_runs,
-                               keel_err *err);
+                               keel_sampler_summary *summary, keel_err *err);
 
 #endif

@@ -1,10 +1,12 @@
 /* Which transitions a sampler can draw, and what it needs to know of each: listed from the indices of the
- * tables, conversation by conversation, summed over several decisions and kept by return if so configured. */
+ * tables, conversation by conversation, summed over several decisions and kept by return if so configured,
+ * and put in an order that imports do not move. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/log.h"
 #include "datasets/sampler_internal.h"
 
 static bool ragged(const keel__records_of *of) {
@@ -148,28 +150,24 @@ typedef struct link {
     size_t set; /* the larger of its own set and the next */
 } link;
 
+/* The records of one conversation, one after the other. */
+typedef struct run {
+    uint64_t key; /* the hash of source and name, which does not tell one order of imports from another */
+    size_t first, n;
+} run;
+
 typedef struct walk {
     const keel__records_of *of;
-    keel__record *list; /* [room], or NULL: */
-    size_t room;
-    keel_spool *spool;
+    keel_spool *stored; /* keel__record, as they are stored */
+    keel_spool *runs;   /* run, one a conversation */
     keel_sampler_summary *summary;
     keel_buf links;   /* link [n] of the conversation at hand */
     uint64_t key;     /* its own */
-    keel_buf runs;    /* keel__run [conversations] */
     bool measuring;   /* returns are listed, and nothing else is done */
     keel_buf returns; /* double [conversations] */
     double least;     /* a conversation of a lower return is left out */
     double decisions, conversations;
 } walk;
-
-static keel_status keep_record(walk *w, const keel__record *item, keel_err *err) {
-    if (!w->list) return keel_spool_add(w->spool, item, err);
-    if (w->summary->transitions == w->room)
-        return keel_fail(err, KEEL_E_STORE, w->of->store->path, "the store changed while it was being read");
-    w->list[w->summary->transitions] = *item;
-    return KEEL_OK;
-}
 
 static double return_of(const keel__records_of *of, const link *links, size_t n) {
     double sum = 0;
@@ -218,12 +216,10 @@ static keel_status end_conversation(walk *w, keel_err *err) {
         return w->returns.failed ? nomem(of, err) : KEEL_OK;
     }
     if (n == 0 || sum < w->least) return KEEL_OK;
-    const keel__run run = {w->key, w->summary->transitions, n};
-    keel_buf_append(&w->runs, &run, sizeof run);
-    if (w->runs.failed) return nomem(of, err);
+    KEEL_TRY(keel_spool_add(w->runs, &(run){w->key, keel_spool_count(w->stored), n}, err));
     for (size_t i = 0; i < n; i++) {
         keel__record item = sum_steps(of, links, n, i);
-        KEEL_TRY(keep_record(w, &item, err));
+        KEEL_TRY(keel_spool_add(w->stored, &item, err));
         sum_up(w->summary, &links[i].item, links[i].set);
         w->decisions += i == 0 || links[i].item.features != links[i - 1].item.features;
     }
@@ -320,30 +316,79 @@ static keel_status walk_all(walk *w, sqlite3_stmt *statement, keel_err *err) {
     return status;
 }
 
-static void sort_digit(const keel__run *restrict from, keel__run *restrict to, size_t n, unsigned shift) {
+/* ---- by key ---- */
+
+static void sort_digit(const run *restrict from, run *restrict to, size_t n, unsigned shift) {
     size_t start[257] = {0};
     for (size_t i = 0; i < n; i++) start[(from[i].key >> shift & 255) + 1]++;
     for (size_t d = 1; d < 256; d++) start[d] += start[d - 1];
     for (size_t i = 0; i < n; i++) to[start[from[i].key >> shift & 255]++] = from[i];
 }
 
-/* By key, digit after digit, the lowest first: a fifth of what qsort takes of opening. Counts become
- * ordinals. */
-static keel_status order_runs(const keel__records_of *of, keel__run *runs, size_t n, keel_err *err) {
-    size_t ordinal = 0;
-    keel__run *spare = keel_calloc(n, sizeof *spare);
+/* Digit after digit, the lowest first: a fifth of what qsort takes of opening. */
+static keel_status sort_runs(const keel__records_of *of, run *runs, size_t n, keel_err *err) {
+    run *spare = keel_calloc(n, sizeof *spare);
     if (!spare) return nomem(of, err);
     for (unsigned shift = 0; shift < 64; shift += 16) {
         sort_digit(runs, spare, n, shift);
         sort_digit(spare, runs, n, shift + 8);
     }
     keel_free(spare);
-    for (size_t i = 0; i < n; i++) {
-        size_t count = runs[i].start;
-        runs[i].start = ordinal;
-        ordinal += count;
+    return KEEL_OK;
+}
+
+/* Runs of one part of all keys. Keys are hashes: parts are about alike. */
+static keel_status read_part(walk *w, size_t part, size_t parts, keel_buf *out, keel_err *err) {
+    run one;
+    keel_buf_clear(out);
+    for (size_t i = 0; i < keel_spool_count(w->runs); i++) {
+        KEEL_TRY(keel_spool_get(w->runs, i, &one, err));
+        if ((one.key >> 32) * parts >> 32 == part) keel_buf_append(out, &one, sizeof one);
+    }
+    return out->failed ? nomem(w->of, err) : KEEL_OK;
+}
+
+/* Where records go: list [room], or, where that is NULL, the spool. */
+typedef struct place {
+    keel__record *list;
+    size_t room;
+    keel_spool *spool;
+    size_t n; /* so far */
+} place;
+
+static keel_status copy_run(walk *w, const run *from, place *to, keel_err *err) {
+    keel__record item;
+    const char *path = w->of->store->path;
+    if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, path, "listing transitions: stopped");
+    if (to->list && from->n > to->room - to->n)
+        return keel_fail(err, KEEL_E_STORE, path, "the store changed while it was being read");
+    for (size_t i = 0; i < from->n; i++) {
+        KEEL_TRY(keel_spool_get(w->stored, from->first + i, &item, err));
+        if (to->list)
+            to->list[to->n++] = item;
+        else
+            KEEL_TRY(keel_spool_add(to->spool, &item, err));
     }
     return KEEL_OK;
+}
+
+/* Part by part, of which each takes a quarter of the cache, or little: memory does not grow with the store.
+ */
+static keel_status order_runs(walk *w, place *to, keel_err *err) {
+    enum { LEAST = 16 };
+    size_t at_once = w->of->config->cache_bytes / 4 / (2 * sizeof(run));
+    size_t parts = 1 + keel_spool_count(w->runs) / (at_once > LEAST ? at_once : LEAST);
+    keel_buf part = {0};
+    keel_status status = KEEL_OK;
+    for (size_t p = 0; p < parts && status == KEEL_OK; p++) {
+        status = read_part(w, p, parts, &part, err);
+        run *runs = (run *)(void *)part.data;
+        size_t n = part.length / sizeof *runs;
+        if (status == KEEL_OK && n) status = sort_runs(w->of, runs, n, err);
+        for (size_t i = 0; i < n && status == KEEL_OK; i++) status = copy_run(w, &runs[i], to, err);
+    }
+    keel_buf_free(&part);
+    return status;
 }
 
 static keel_status none_found(const keel__records_of *of, size_t left_out, keel_err *err) {
@@ -359,29 +404,29 @@ static keel_status none_found(const keel__records_of *of, size_t left_out, keel_
     return keel_hint(err, "run: keel label --store %s", path);
 }
 
-keel_status keel__records_list(const keel__records_of *of, keel__record *list, size_t room, keel_spool *spool,
-                               keel_sampler_summary *summary, keel__run **runs, size_t *n_runs,
-                               keel_err *err) {
+static keel_status list_all(walk *w, place *to, keel_err *err) {
+    enum { PAGE = 4096 }; /* what a read of a random place brings anyway */
     sqlite3_stmt *statement;
-    walk w = {.of = of, .list = list, .room = room, .spool = spool, .summary = summary, .least = -INFINITY};
-    KEEL_TRY(keel__records_prepare(of, records_sql, " ORDER BY c.id, d.turn, a.id", &statement, err));
-    sqlite3_bind_int(statement, sqlite3_bind_parameter_index(statement, ":sets"), ragged(of));
-    keel_status status = walk_all(&w, statement, err);
+    KEEL_TRY(keel_spool_open(&w->stored, sizeof(keel__record),
+                             to->list ? to->room * sizeof(keel__record) : PAGE, err));
+    KEEL_TRY(keel_spool_open(&w->runs, sizeof(run), 16 * PAGE, err));
+    KEEL_TRY(keel__records_prepare(w->of, records_sql, " ORDER BY c.id, d.turn, a.id", &statement, err));
+    sqlite3_bind_int(statement, sqlite3_bind_parameter_index(statement, ":sets"), ragged(w->of));
+    keel_status status = walk_all(w, statement, err);
     sqlite3_finalize(statement);
+    if (status != KEEL_OK) return status;
+    if (w->summary->transitions) return order_runs(w, to, err);
+    (void)none_found(w->of, w->summary->left_out, err);
+    return KEEL_E_NOT_FOUND;
+}
+
+keel_status keel__records_list(const keel__records_of *of, keel__record *list, size_t room, keel_spool *spool,
+                               keel_sampler_summary *summary, keel_err *err) {
+    walk w = {.of = of, .summary = summary, .least = -INFINITY};
+    keel_status status = list_all(&w, &(place){list, room, spool, 0}, err);
+    keel_spool_close(w.stored);
+    keel_spool_close(w.runs);
     keel_buf_free(&w.links);
     keel_buf_free(&w.returns);
-    keel__run *made = (keel__run *)(void *)w.runs.data;
-    size_t n = w.runs.length / sizeof *made;
-    if (status == KEEL_OK && n == 0) {
-        (void)none_found(of, summary->left_out, err);
-        status = KEEL_E_NOT_FOUND;
-    }
-    if (status == KEEL_OK) status = order_runs(of, made, n, err);
-    if (status != KEEL_OK) {
-        keel_buf_free(&w.runs);
-        return status;
-    }
-    *runs = made;
-    *n_runs = n;
-    return KEEL_OK;
+    return status;
 }
