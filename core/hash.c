@@ -177,6 +177,10 @@ uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed) {
     return keel_hash64_end(running);
 }
 
+uint64_t keel_hash64_texts(const char *first, const char *second, uint64_t seed) {
+    return keel_hash64(second, strlen(second), keel_hash64(first, strlen(first), seed));
+}
+
 uint64_t keel_hash64_mix(uint64_t a, uint64_t b) {
     return keel_hash64_end(keel_hash64_end(a + 0x9e3779b97f4a7c15u) ^ b);
 }

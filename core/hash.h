@@ -24,6 +24,8 @@ void keel__sha256_plain(uint32_t state[8], const unsigned char *blocks, size_t c
 
 /* 64-bit non-cryptographic hash of bytes under a seed. Same on every machine. */
 uint64_t keel_hash64(const void *bytes, size_t length, uint64_t seed);
+/* Of a name within another: what is called `second` in `first`. */
+uint64_t keel_hash64_texts(const char *first, const char *second, uint64_t seed);
 /* The same byte by byte: end(add(add(begin(seed), a), b)) is the hash of "ab". */
 static inline uint64_t keel_hash64_begin(uint64_t seed) {
     return 0xcbf29ce484222325u ^ seed;

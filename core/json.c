@@ -53,21 +53,13 @@ static const char *type_name(const cJSON *value) {
     }
 }
 
-/* As cJSON_GetObjectItemCaseSensitive, which calls strcmp for every key that is not it. */
-static const cJSON *find(const cJSON *object, const char *key) {
-    const cJSON *item = object->child;
-    while (item && !(item->string && *item->string == *key && strcmp(item->string, key) == 0))
-        item = item->next;
-    return item;
-}
-
 /* The value of a key that has one of the types (bits of cJSON); *found NULL when it is missing or null. */
 static keel_status look_up(const cJSON *object, const char *key, bool required, int types, const char *wanted,
                            const cJSON **found, const char *where, keel_err *err) {
     if (!cJSON_IsObject(object))
         return keel_fail(err, KEEL_E_PARSE, where, "key \"%s\": expected an object that holds it, got %s",
                          key, type_name(object));
-    const cJSON *value = find(object, key);
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
     bool absent = !value || cJSON_IsNull(value);
     if (absent && required)
         return keel_fail(err, KEEL_E_PARSE, where, "key \"%s\": expected %s, got %s", key, wanted,

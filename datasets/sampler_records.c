@@ -227,13 +227,12 @@ static keel_status end_conversation(walk *w, keel_err *err) {
     return KEEL_OK;
 }
 
-static uint64_t key_of(sqlite3_stmt *row) {
-    uint64_t hash = 0;
-    for (int column = COL_SOURCE; column <= COL_NAME; column++) {
-        const void *bytes = sqlite3_column_blob(row, column);
-        hash = keel_hash64(bytes, (size_t)sqlite3_column_bytes(row, column), hash);
-    }
-    return hash;
+static keel_status read_key(const keel__records_of *of, sqlite3_stmt *row, uint64_t *key, keel_err *err) {
+    const char *source = (const char *)sqlite3_column_text(row, COL_SOURCE),
+               *name = (const char *)sqlite3_column_text(row, COL_NAME);
+    if (!source || !name) return nomem(of, err);
+    *key = keel_hash64_texts(source, name, 0);
+    return KEEL_OK;
 }
 
 /* Answers to one decision, by what they are and not by their rows; what is left equal is the same. */
@@ -275,7 +274,7 @@ static keel_status walk_rows(walk *w, sqlite3_stmt *statement, keel_err *err) {
         if (!kept) continue;
         if (sqlite3_column_int64(statement, COL_CONVERSATION) != conversation) {
             KEEL_TRY(end_conversation(w, err));
-            w->key = key_of(statement);
+            KEEL_TRY(read_key(of, statement, &w->key, err));
             conversation = sqlite3_column_int64(statement, COL_CONVERSATION);
         }
         add_link(w, statement, &item);

@@ -171,8 +171,7 @@ keel_status keel_split_cut(const keel_split *split, const char *fold, keel_split
 }
 
 int64_t keel_split_group_hash(const char *source, const char *group) {
-    uint64_t hash = keel_hash64(group, strlen(group), keel_hash64(source, strlen(source), 0));
-    return (int64_t)(hash & INT64_MAX);
+    return (int64_t)(keel_hash64_texts(source, group, 0) & INT64_MAX);
 }
 
 /* ---- as SQL ---- */

@@ -12,8 +12,7 @@ enum { TRAIN_PERCENT = 80 };
 
 /* Its seed differs from that of the fold hash, so that folds cut every split alike. */
 static const char *default_split(const char *source, const char *group) {
-    uint64_t hash = keel_hash64(group, strlen(group), keel_hash64(source, strlen(source), 0x73706c6974));
-    return hash % 100 < TRAIN_PERCENT ? "train" : "test";
+    return keel_hash64_texts(source, group, 0x73706c6974) % 100 < TRAIN_PERCENT ? "train" : "test";
 }
 
 /* The split of a new conversation: the one asked for, or its group's, or by hash. Groups never straddle

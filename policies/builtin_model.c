@@ -116,6 +116,5 @@ int64_t keel__builtin_group(const keel_conversation *conversation) {
 }
 
 uint64_t keel__builtin_name(const keel_conversation *conversation) {
-    const char *source = conversation->source ? conversation->source : "", *name = conversation->external_id;
-    return keel_hash64(name, strlen(name), keel_hash64(source, strlen(source), 0));
+    return keel_hash64_texts(conversation->source ? conversation->source : "", conversation->external_id, 0);
 }

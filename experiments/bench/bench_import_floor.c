@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
     const double begin = now();
     need(NULL, sqlite3_open_v2(argv[2], &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                                NULL));
-    run(db, "PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA synchronous = NORMAL");
+    run(db, "PRAGMA foreign_keys = OFF; PRAGMA cache_size = -16000; PRAGMA synchronous = FULL");
     char *attach = sqlite3_mprintf("ATTACH %Q AS old", argv[1]);
     run(db, attach);
     sqlite3_free(attach);
