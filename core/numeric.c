@@ -1,8 +1,8 @@
 #include <tgmath.h>
 
+#include "core/simd.h"
 #include "core/tape.h"
 #include "core/tensor.h"
-#include "core/wide.h"
 
 /* The largest allowed entry. Nothing allowed, or only -INFINITY: 0, because subtracting -INFINITY would make
  * NaN out of what is an empty sum. */
@@ -71,7 +71,7 @@ static inline float small_tanh(float x) {
 }
 
 /* The series where 1 - 2 / (e^2x + 1) would cancel; 1 from 10 on; NaN stays. */
-KEEL_WIDE static void tanh_span(float *x, size_t count) {
+KEEL_SIMD static void tanh_span(float *x, size_t count) {
     for (size_t i = 0; i < count; ++i) {
         float t = fabs(x[i]), limited = t < 10 ? t : 10;
         float large = 1 - 2 / (power_of_e(2 * limited) + 1), y = t < 0.35f ? small_tanh(limited) : large;

@@ -1,8 +1,8 @@
 /* Elementwise operations, and those that work row by row without mixing rows. */
 #include <tgmath.h>
 
+#include "core/simd.h"
 #include "core/tape.h"
-#include "core/wide.h"
 
 /* ---- two inputs of one shape ---- */
 
@@ -109,7 +109,7 @@ keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor) {
     return keel__tape_push(tape, (keel_node){.backward = sum_backward, .out = out, .x = x, .factor = factor});
 }
 
-KEEL_WIDE static void dropout_backward(const keel_node *node) {
+KEEL_SIMD static void dropout_backward(const keel_node *node) {
     const keel_real *d = node->out->grad, *keep = node->saved;
     KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * keep[i]);
 }
@@ -122,7 +122,7 @@ static void draw_bits(uint16_t *bits, size_t size, keel_rng *rng) {
     }
 }
 
-KEEL_WIDE static void drop(keel_real *restrict y, keel_real *restrict keep, const keel_real *restrict x,
+KEEL_SIMD static void drop(keel_real *restrict y, keel_real *restrict keep, const keel_real *restrict x,
                            size_t size, const uint16_t *restrict bits, uint16_t limit, keel_real factor) {
     for (size_t i = 0; i < size; ++i) {
         keep[i] = bits[i] < limit ? 0 : factor;

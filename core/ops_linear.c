@@ -1,12 +1,12 @@
 /* The linear layer: matrix product, bias and activation in one operation. */
 #include <tgmath.h>
 
+#include "core/simd.h"
 #include "core/tape.h"
-#include "core/wide.h"
 
 /* Bias and activation in one pass over y[rows, cols]; b may be NULL. The comparison is written so that NaN
  * passes. */
-KEEL_WIDE static void bias_relu(keel_real *restrict y, const keel_real *restrict b, size_t rows,
+KEEL_SIMD static void bias_relu(keel_real *restrict y, const keel_real *restrict b, size_t rows,
                                 size_t cols) {
     for (size_t r = 0; r < rows; ++r, y += cols)
         for (size_t c = 0; c < cols; ++c) {
@@ -15,7 +15,7 @@ KEEL_WIDE static void bias_relu(keel_real *restrict y, const keel_real *restrict
         }
 }
 
-KEEL_WIDE static void bias_only(keel_real *restrict y, const keel_real *restrict b, size_t rows,
+KEEL_SIMD static void bias_only(keel_real *restrict y, const keel_real *restrict b, size_t rows,
                                 size_t cols) {
     for (size_t r = 0; b && r < rows; ++r, y += cols)
         for (size_t c = 0; c < cols; ++c) y[c] += b[c];
@@ -32,7 +32,7 @@ static keel_real gelu_slope(keel_real z) {
 
 /* dy <- dL/dz in place, and db[cols] += its column sums. The output of ReLU says where the input was
  * positive. */
-KEEL_WIDE static void relu_backward(keel_real *restrict dy, const keel_real *restrict y,
+KEEL_SIMD static void relu_backward(keel_real *restrict dy, const keel_real *restrict y,
                                     keel_real *restrict db, size_t rows, size_t cols) {
     for (size_t r = 0; r < rows; ++r, dy += cols, y += cols)
         for (size_t c = 0; c < cols; ++c) {
@@ -42,7 +42,7 @@ KEEL_WIDE static void relu_backward(keel_real *restrict dy, const keel_real *res
         }
 }
 
-KEEL_WIDE static void add_columns(const keel_real *restrict dz, keel_real *restrict db, size_t rows,
+KEEL_SIMD static void add_columns(const keel_real *restrict dz, keel_real *restrict db, size_t rows,
                                   size_t cols) {
     for (size_t r = 0; r < rows; ++r, dz += cols)
         for (size_t c = 0; c < cols; ++c) db[c] += dz[c];

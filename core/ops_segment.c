@@ -2,8 +2,8 @@
  * offsets[s+1]-1. */
 #include <math.h>
 
+#include "core/simd.h"
 #include "core/tape.h"
-#include "core/wide.h"
 
 bool keel__offsets_fit(const int32_t *offsets, size_t n_segments, size_t rows, size_t shortest) {
     if (offsets[0] < 0) return false;
@@ -78,7 +78,7 @@ keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const in
 
 /* Four rows at a time, added one after the other: the sum passes through memory once for all four, and their
  * reads, which are what takes the time, overlap. */
-KEEL_WIDE static void add_four(const keel_real *const row[4], const keel_real *weight, size_t cols,
+KEEL_SIMD static void add_four(const keel_real *const row[4], const keel_real *weight, size_t cols,
                                keel_real *restrict sum) {
     const keel_real *restrict a = row[0], *restrict b = row[1], *restrict c = row[2], *restrict d = row[3];
     keel_real wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];

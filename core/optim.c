@@ -2,7 +2,7 @@
 
 #include <tgmath.h>
 
-#include "core/wide.h"
+#include "core/simd.h"
 
 keel_adam_config keel_adam_defaults(void) {
     return (keel_adam_config){.learning_rate = 3e-4, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
@@ -51,7 +51,7 @@ static adam_step plan_step(const keel_adam *adam, const keel_adam_config *config
 }
 
 /* shrink 1: no decay (a multiplication by 1 changes no bit). */
-KEEL_WIDE static void adam_span(const adam_step *plan, keel_real shrink, size_t count, keel_real *restrict p,
+KEEL_SIMD static void adam_span(const adam_step *plan, keel_real shrink, size_t count, keel_real *restrict p,
                                 keel_real *restrict m, keel_real *restrict v, const keel_real *restrict g) {
     const adam_step k = *plan;
     for (size_t i = 0; i < count; ++i) {
@@ -73,7 +73,7 @@ void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params
     }
 }
 
-KEEL_WIDE static void blend(keel_real *restrict to, const keel_real *from, size_t size, keel_real keep,
+KEEL_SIMD static void blend(keel_real *restrict to, const keel_real *from, size_t size, keel_real keep,
                             keel_real take) {
     for (size_t i = 0; i < size; ++i) to[i] = keep * to[i] + take * from[i];
 }

@@ -1,6 +1,6 @@
 /* What bags owe to an embedding table: a list that only grows, and keeps its room from step to step. */
+#include "core/simd.h"
 #include "core/tape.h"
-#include "core/wide.h"
 
 bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed) {
     if (grad->count == grad->room) {
@@ -25,7 +25,7 @@ void keel_sparse_grad_free(keel_sparse_grad *grad) {
 }
 
 /* table[id] -= rate * weight * slope for the terms of one bag with first <= id < end. */
-KEEL_WIDE static void descend(const uint32_t *id, const keel_real *weight, size_t count, keel_real rate,
+KEEL_SIMD static void descend(const uint32_t *id, const keel_real *weight, size_t count, keel_real rate,
                               const keel_real *restrict slope, size_t cols, size_t first, size_t end,
                               keel_real *table) {
     for (size_t j = 0; j < count; ++j) {

@@ -261,11 +261,11 @@ static keel_status import_in_transaction(keel__import *import, const keel__files
     char hash[65];
     bool known;
     int64_t before = import->report->conversations;
-    KEEL_TRY(keel__ahead_begin(import->ahead, hash, err));
+    KEEL_TRY(keel__prefetch_begin(import->ahead, hash, err));
     KEEL_TRY(is_known(import, hash, files->format, &known, err));
     import->report->files++;
     import->report->files_known += known;
-    KEEL_TRY(keel__ahead_add(import->ahead, import, file, known, err));
+    KEEL_TRY(keel__prefetch_add(import->ahead, import, file, known, err));
     if (known) return KEEL_OK;
     return record_import(import, hash, files->format, import->report->conversations - before, err);
 }
@@ -305,7 +305,7 @@ static keel_status import_files(keel__import *common, const keel__files *files, 
     keel_progress progress;
     keel_status status = KEEL_OK;
     size_t done = 0;
-    KEEL_TRY(keel__ahead_open(&common->ahead, files, err));
+    KEEL_TRY(keel__prefetch_open(&common->ahead, files, err));
     keel__store_check_references(common->store, false);
     keel_progress_start(&progress, "import", files->count);
     while (done < files->count && status == KEEL_OK) {
@@ -314,7 +314,7 @@ static keel_status import_files(keel__import *common, const keel__files *files, 
     }
     keel_progress_end(&progress, done);
     keel__store_check_references(common->store, true);
-    keel__ahead_close(common->ahead);
+    keel__prefetch_close(common->ahead);
     return status;
 }
 

@@ -6,7 +6,7 @@
 #include "core/json.h"
 #include "datasets/import.h"
 
-typedef struct keel__ahead keel__ahead;
+typedef struct keel__prefetch keel__prefetch;
 
 /* One file being imported: the reader has one of these without store, the one that adds has one without
  * arena. */
@@ -16,7 +16,7 @@ typedef struct keel__import {
     const char *name;   /* file name without folder and ".gz" */
     const char *folder; /* name of the folder it lies in; "" if the path names none */
     const char *split;  /* asked for, or NULL */
-    struct keel__ahead *ahead;
+    struct keel__prefetch *ahead;
     keel_arena *arena;      /* of what is read: keeps each conversation until it is in the store */
     keel_import_each *each; /* may be NULL */
     void *user;
@@ -37,10 +37,11 @@ typedef struct keel__files {
     const char *const *paths;
     size_t count;
 } keel__files;
-keel_status keel__ahead_open(keel__ahead **out, const keel__files *files, keel_err *err);
-void keel__ahead_close(keel__ahead *ahead);
-keel_status keel__ahead_begin(keel__ahead *ahead, char hash[65], keel_err *err);
-keel_status keel__ahead_add(keel__ahead *ahead, keel__import *import, size_t file, bool skip, keel_err *err);
+keel_status keel__prefetch_open(keel__prefetch **out, const keel__files *files, keel_err *err);
+void keel__prefetch_close(keel__prefetch *ahead);
+keel_status keel__prefetch_begin(keel__prefetch *ahead, char hash[65], keel_err *err);
+keel_status keel__prefetch_add(keel__prefetch *ahead, keel__import *import, size_t file, bool skip,
+                               keel_err *err);
 
 /* For who reads. Next: a conversation begins; all of it lies in import->arena. Add: puts it in line for the
  * store. The split asked for wins over its own. */

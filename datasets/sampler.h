@@ -50,8 +50,9 @@ typedef struct keel_batch {
     const float *next_log_prior;
     const float *next_pi; /* as next_log_prior: a policy's probabilities at the next decisions, if targets are
                              to be its expectation; NULL (the sampler's): they are the learner's own choice */
-    const float *weight;  /* [B, KEEL_N_REWARDS] of each transition's composite (rl/condition.h); NULL (the
-                             sampler's): all transitions' is the learner's own */
+    const float
+        *weight; /* [B, KEEL_N_REWARDS] of each transition's composite (rl/learn/reward_conditioning.h); NULL
+                    (the sampler's): all transitions' is the learner's own */
 } keel_batch;
 
 typedef struct keel_sampler_summary {

@@ -5,7 +5,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "envs/support_desk.h"
+#include "envs/desk/desk.h"
 
 keel_status keel_env_reset(keel_env *env, uint64_t episode, keel_err *err) {
     env->done = false;

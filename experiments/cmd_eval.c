@@ -3,13 +3,13 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "experiments/cli_resources.h"
 #include "experiments/derive.h"
-#include "experiments/front.h"
-#include "experiments/measure.h"
-#include "experiments/open.h"
+#include "experiments/eval_config.h"
+#include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rl/gate.h"
+#include "rl/judge/gate.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -57,7 +57,7 @@ static void judged_close(judged *all) {
 static keel_status judged_split(const keel_cli *cli, keel_store *store, const keel_policy *policy,
                                 keel_split *out, keel_err *err) {
     const char *text = keel_cli_value(cli, "--split");
-    if (!text || strcmp(text, "held-out") != 0) return keel_open_split(cli, store, "test", out, err);
+    if (!text || strcmp(text, "held-out") != 0) return keel_cli_open_split(cli, store, "test", out, err);
     if (!policy)
         return keel_fail(err, KEEL_E_USAGE, "--split",
                          "held-out needs --policy: it is what a policy has not seen");
@@ -92,8 +92,8 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
     double reference[KEEL_N_OBJECTIVES]; /* said to be wrong before anything is judged */
     size_t policies;
     KEEL_TRY(keel_cli_values(cli, "--policy", &all->dirs, &policies, err));
-    KEEL_TRY(keel_open_weights(cli, &all->weights, &all->n_weights, err));
-    KEEL_TRY(keel_front_reference(cli, reference, err));
+    KEEL_TRY(keel_cli_open_weights(cli, &all->weights, &all->n_weights, err));
+    KEEL_TRY(keel_pareto_report_reference(cli, reference, err));
     if (policies == 0 && !base)
         return keel_fail(err, KEEL_E_USAGE, NULL, "nothing to judge: give --policy DIR or --base DIR");
     if (policies == 0 && all->n_weights)
@@ -107,10 +107,10 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
     for (size_t i = 0; i < count; i++) {
         all->count = i + 1;
         if (policies)
-            KEEL_TRY(keel_open_policy(all->dirs[i], base, &all->policies[i], &all->bases[i], err));
+            KEEL_TRY(keel_cli_open_policy(all->dirs[i], base, &all->policies[i], &all->bases[i], err));
         else
             KEEL_TRY(keel_base_load(&all->bases[i], base, err));
-        if (policies) KEEL_TRY(keel_open_floor(cli, all->policies[i], err));
+        if (policies) KEEL_TRY(keel_cli_open_floor(cli, all->policies[i], err));
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
@@ -180,42 +180,42 @@ static cJSON *about_json(const judged *all) {
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
 static keel_status add_front(cJSON *front, keel_store *store, const judged *all, keel_evaluate_config config,
                              const keel_evaluation *first, keel_pool *pool, keel_err *err) {
-    keel_front_add(front, all->policies[0], keel_measure_json(first));
+    keel_pareto_report_add(front, all->policies[0], keel_eval_config_json(first));
     config.model = KEEL_MODEL_NONE;
     for (size_t i = 1; i < all->n_weights; i++) {
         keel_evaluation_set set = {0};
         KEEL_TRY(judged_weigh(all, i, err));
         memcpy(config.weight, all->weights[i], sizeof config.weight);
         KEEL_TRY(keel_evaluate(store, all->items, all->count, &config, pool, &set, err));
-        keel_front_add(front, all->policies[0], keel_measure_json(&set.policy));
+        keel_pareto_report_add(front, all->policies[0], keel_eval_config_json(&set.policy));
         keel_evaluation_set_free(&set);
     }
-    return keel_front_end(front, err);
+    return keel_pareto_report_end(front, err);
 }
 
 static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all, keel_err *err) {
-    keel_measure measure;
+    keel_eval_config measure;
     keel_reward_config reward;
     keel_evaluation_set set = {0};
     keel_pool *pool = NULL;
     keel_status status;
-    KEEL_TRY(keel_options_defaults(keel_measure_options, &measure, err));
+    KEEL_TRY(keel_options_defaults(keel_eval_config_options, &measure, err));
     if (all->n_weights) memcpy(measure.weight, all->weights[0], sizeof measure.weight);
-    KEEL_TRY(keel_cli_options(cli, keel_measure_options, &measure, err));
+    KEEL_TRY(keel_cli_options(cli, keel_eval_config_options, &measure, err));
     const char *ope = keel_cli_value(cli, "--ope");
     if (ope)
-        KEEL_TRY(
-            keel_cli_blame(keel_options_set(keel_measure_options, &measure, "ope", ope, "--ope", err), err));
+        KEEL_TRY(keel_cli_blame(
+            keel_options_set(keel_eval_config_options, &measure, "ope", ope, "--ope", err), err));
     KEEL_TRY(keel_derive_rewards(store, &reward, err));
-    keel_evaluate_config config = keel_measure_config(&measure, &reward);
-    KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
+    keel_evaluate_config config = keel_eval_config_config(&measure, &reward);
+    KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
     cli->result = keel_evaluation_json(&set);
     keel_json_add(cli->result, "policies", about_json(all));
-    keel_json_add(cli->result, "config", keel_options_to_json(keel_measure_options, &measure));
+    keel_json_add(cli->result, "config", keel_options_to_json(keel_eval_config_options, &measure));
     if (all->n_weights > 1) {
         cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
-        KEEL_TRY_GOTO(keel_front_begin(cli, front, all->dirs, all->count, err), done);
+        KEEL_TRY_GOTO(keel_pareto_report_begin(cli, front, all->dirs, all->count, err), done);
         KEEL_TRY_GOTO(add_front(front, store, all, config, &set.policy, pool, err), done);
     }
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
@@ -238,8 +238,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     judged all = {0};
     keel_status status;
     KEEL_TRY(check_gates_early(cli, err));
-    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--out"), 0, "{\n  \"policy\": {", err));
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_EITHER, &store, err));
+    KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--out"), 0, "{\n  \"policy\": {", err));
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
     KEEL_TRY_GOTO(judged_open(cli, store, &all, err), done);
     status = evaluate(cli, store, &all, err);
     if (status == KEEL_OK || status == KEEL_E_GATE) {
@@ -282,7 +282,7 @@ static void print_models(const cJSON *models, FILE *out) {
     const char *heads[12];
     const cJSON *columns[12], *model;
     size_t count = 0;
-    cJSON_ArrayForEach(model, models) {
+    cJSON_ArrayForEach (model, models) {
         heads[count] = model->string;
         columns[count++] = model;
         if (count < 12 && model->next) continue;
@@ -304,7 +304,7 @@ static void print_ope(const cJSON *ope, FILE *out) {
     }
     keel_table_cell(&table, "off-policy estimate of the return");
     keel_table_cell(&table, "value");
-    cJSON_ArrayForEach(item, ope) {
+    cJSON_ArrayForEach (item, ope) {
         keel_table_cell(&table, "%s", item->string);
         if (cJSON_IsObject(item))
             keel_table_interval(&table, item);
@@ -333,9 +333,9 @@ static void print(const cJSON *result, FILE *out) {
         print_ope(member(columns[0], "ope"), out);
     if (member(result, "front")) {
         fputs("\nthe policy under each weighting; the first is the one above\n", out);
-        keel_front_print(member(result, "front"), out);
+        keel_pareto_report_print(member(result, "front"), out);
     }
-    cJSON_ArrayForEach(gate, member(result, "gates")) {
+    cJSON_ArrayForEach (gate, member(result, "gates")) {
         const cJSON *measured = member(gate, "measured");
         fprintf(out, "%sgate %s: %s, ", gate->prev->next ? "" : "\n", member(gate, "gate")->valuestring,
                 cJSON_IsTrue(member(gate, "met")) ? "met" : "NOT met");
@@ -346,7 +346,7 @@ static void print(const cJSON *result, FILE *out) {
     }
 }
 
-static const keel_option *const options[] = {keel_measure_options, NULL};
+static const keel_option *const options[] = {keel_eval_config_options, NULL};
 
 const keel_verb keel_verb_eval = {
     .name = "eval",

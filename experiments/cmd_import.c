@@ -3,8 +3,8 @@
 
 #include "core/file.h"
 #include "datasets/import.h"
+#include "experiments/cli_resources.h"
 #include "experiments/derive.h"
-#include "experiments/open.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 
@@ -123,7 +123,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY(keel_cli_choice(cli, "--format", keel_import_formats, &format, err));
     if (split) KEEL_TRY(keel_cli_blame(keel_split_check_name(split, "--split", err), err));
     KEEL_TRY(check_paths(paths, count, err));
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_CREATE, &store, err));
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_CREATE, &store, err));
     keel_status status = import_into(cli, store, paths, count, err);
     if (status != KEEL_OK && !existed)
         remove_if_empty(store, path);
@@ -137,7 +137,7 @@ static void print(const cJSON *result, FILE *out) {
     keel_table_cell(&table, "imported");
     keel_table_cell(&table, "count");
     const cJSON *item;
-    cJSON_ArrayForEach(item, result) {
+    cJSON_ArrayForEach (item, result) {
         bool hh_only =
             strcmp(item->string, "early_difference") == 0 || strcmp(item->string, "prompts_differ") == 0;
         if (hh_only && item->valuedouble == 0) continue;

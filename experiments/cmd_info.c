@@ -8,7 +8,7 @@
 
 #include "core/json.h"
 #include "core/parallel.h"
-#include "experiments/open.h"
+#include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
@@ -46,7 +46,7 @@ static cJSON *libraries_json(void) {
 
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_pool *pool = NULL;
-    KEEL_TRY(keel_open_pool(cli, &pool, err));
+    KEEL_TRY(keel_cli_open_pool(cli, &pool, err));
     char processor[256];
     read_processor(processor, sizeof processor);
     cli->result = cJSON_CreateObject();

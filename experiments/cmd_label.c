@@ -4,8 +4,8 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "experiments/cli_resources.h"
 #include "experiments/derive.h"
-#include "experiments/open.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rewards/refusal.h"
@@ -154,12 +154,12 @@ done:
 /* ---- the verb ---- */
 
 static keel_status choose_split(const keel_cli *cli, keel_store *store, keel_split *split, keel_err *err) {
-    if (keel_cli_has(cli, "--split")) return keel_open_split(cli, store, NULL, split, err);
+    if (keel_cli_has(cli, "--split")) return keel_cli_open_split(cli, store, NULL, split, err);
     keel_split train;
     KEEL_TRY(keel_split_parse("train", &train, err));
     keel_status there = keel_store_check_split(store, &train, err);
     if (there != KEEL_OK && there != KEEL_E_NOT_FOUND) return there;
-    return keel_open_split(cli, store, there == KEEL_OK ? "train" : "all", split, err);
+    return keel_cli_open_split(cli, store, there == KEEL_OK ? "train" : "all", split, err);
 }
 
 static keel_status validate(keel_cli *cli, const examples *all, keel_err *err) {
@@ -212,7 +212,7 @@ static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_con
     judging work = {.store = store};
     const char *save = keel_cli_value(cli, "--save-judge");
     /* A judge is a safetensors file: the size of its header, then this. */
-    KEEL_TRY(keel_open_out_file(save, 8, "{\"__metadata__\":{\"judge\":", err));
+    KEEL_TRY(keel_cli_open_out_file(save, 8, "{\"__metadata__\":{\"judge\":", err));
     KEEL_TRY(make_judge(cli, store, judge, err));
     work.judge = *judge;
     KEEL_TRY(judge_all(&work, err));
@@ -234,7 +234,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_refusal_judge *judge = NULL;
     KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
     KEEL_TRY(keel_cli_options(cli, keel_reward_options, &rewards, err));
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_WRITE, &store, err));
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err));
     cli->result = cJSON_CreateObject();
     keel_status status = label(cli, store, &rewards, &judge, err);
     keel_refusal_judge_free(judge);

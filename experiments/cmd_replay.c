@@ -5,10 +5,10 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "envs/replay.h"
-#include "experiments/open.h"
+#include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rl/answer.h"
+#include "rl/judge/answer.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -163,7 +163,7 @@ static keel_status keep_decision(const replaying *work, int64_t id, const cJSON 
     keel_buf text = {0};
     const char *chosen = "";
     const cJSON *action;
-    cJSON_ArrayForEach(action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
+    cJSON_ArrayForEach (action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
         if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
             chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
     }
@@ -181,7 +181,7 @@ static keel_status keep_replays(const replaying *work, keel_err *err) {
     if (!keel_store_writable(work->store)) return KEEL_OK;
     KEEL_TRY(keel_store_begin(work->store, err));
     keel_status status = KEEL_OK;
-    cJSON_ArrayForEach(json, work->decisions) {
+    cJSON_ArrayForEach (json, work->decisions) {
         if (status == KEEL_OK) status = keep_decision(work, work->ids[i++], json, err);
     }
     if (status == KEEL_OK) status = keel_store_commit(work->store, err);
@@ -281,7 +281,7 @@ static keel_status replay_chosen(keel_cli *cli, replaying *work, keel_err *err) 
     if (name && keel_cli_has(cli, "--split"))
         return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
     if (name) return replay_one(work, name, err);
-    KEEL_TRY(keel_open_split(cli, work->store, "test", &split, err));
+    KEEL_TRY(keel_cli_open_split(cli, work->store, "test", &split, err));
     return replay_split(work, &split, err);
 }
 
@@ -304,7 +304,7 @@ static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
 static keel_status weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
     double(*weights)[KEEL_N_REWARDS];
     size_t count;
-    KEEL_TRY(keel_open_weights(cli, &weights, &count, err));
+    KEEL_TRY(keel_cli_open_weights(cli, &weights, &count, err));
     return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
 }
 
@@ -314,13 +314,13 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_base *base = NULL;
     keel_status status;
     KEEL_TRY(keel_cli_integer(cli, "--limit", 1, 1000000, &work.limit, err));
-    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_EITHER, &work.store, err), done);
-    KEEL_TRY_GOTO(
-        keel_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"), &policy, &base, err),
-        done);
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_EITHER, &work.store, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
+                                       &policy, &base, err),
+                  done);
     KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
     KEEL_TRY_GOTO(weigh(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_open_floor(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_floor(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
     status = replay(cli, &work, err);
@@ -349,21 +349,21 @@ static void print_actions(const cJSON *actions, FILE *out) {
     const cJSON *first = actions->child, *action, *q;
     if (!first) return;
     bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
-    cJSON_ArrayForEach(action, actions) judged = judged || member(action, "outcome");
+    cJSON_ArrayForEach (action, actions) judged = judged || member(action, "outcome");
     keel_table table = {.columns = (size_t)cJSON_GetArraySize(member(first, "q")) + 5 + judged};
     keel_table_cell(&table, "   response");
-    cJSON_ArrayForEach(q, member(first, "q")) keel_table_cell(&table, "Q %s", q->string);
+    cJSON_ArrayForEach (q, member(first, "q")) keel_table_cell(&table, "Q %s", q->string);
     static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
     for (size_t i = 0; i < 3; i++) keel_table_cell(&table, "%s", numbers[i]);
     if (judged) keel_table_cell(&table, "outcome");
     keel_table_cell(&table, "masked");
-    cJSON_ArrayForEach(action, actions) {
+    cJSON_ArrayForEach (action, actions) {
         const cJSON *outcome = member(action, "outcome");
         const char *says = member(action, "says")->valuestring;
         keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(member(action, "chosen")) ? ">" : " ",
                         cJSON_IsTrue(member(action, "taken")) ? "*" : " ",
                         (int)keel_utf8_cut(says, strlen(says), 60), says);
-        cJSON_ArrayForEach(q, member(action, "q")) number_cell(&table, q);
+        cJSON_ArrayForEach (q, member(action, "q")) number_cell(&table, q);
         for (size_t i = 0; i < 3; i++) number_cell(&table, member(action, numbers[i]));
         if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
         keel_table_cell(&table, "%s", cJSON_IsTrue(member(action, "masked")) ? "yes" : "");
@@ -378,7 +378,7 @@ static void print_why(const cJSON *why, bool differs, FILE *out) {
     fprintf(out, "why, against %s:", differs ? "what was logged" : "the next best");
     if (cJSON_IsTrue(member(why, "fallback"))) fputs(" all responses are below the safety floor;", out);
     if (cJSON_IsTrue(member(why, "below_safety_floor"))) fputs(" that one is below the safety floor;", out);
-    cJSON_ArrayForEach(part, member(why, "parts")) {
+    cJSON_ArrayForEach (part, member(why, "parts")) {
         if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
     }
     fputs("\n", out);
@@ -386,7 +386,7 @@ static void print_why(const cJSON *why, bool differs, FILE *out) {
 
 static void print(const cJSON *result, FILE *out) {
     const cJSON *decision;
-    cJSON_ArrayForEach(decision, member(result, "decisions")) {
+    cJSON_ArrayForEach (decision, member(result, "decisions")) {
         const cJSON *agrees = member(decision, "agrees");
         fputs("conversation ", out);
         keel_print_line(out, member(decision, "conversation")->valuestring, 60);

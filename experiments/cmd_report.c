@@ -1,7 +1,7 @@
 #include <stdio.h>
 
 #include "core/file.h"
-#include "experiments/open.h"
+#include "experiments/cli_resources.h"
 #include "experiments/report.h"
 #include "experiments/verbs.h"
 
@@ -18,7 +18,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_status status;
     if (!out) out = keel_path_join(&cli->arena, dir, "report.html");
     if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for a path");
-    KEEL_TRY(keel_open_out_file(out, 0, KEEL_REPORT_BEGIN, err));
+    KEEL_TRY(keel_cli_open_out_file(out, 0, KEEL_REPORT_BEGIN, err));
     KEEL_TRY_GOTO(keel_run_folder_read(&folder, dir, err), done);
     KEEL_TRY_GOTO(keel_report_html(&folder, &html, err), done);
     KEEL_TRY_GOTO(keel_file_write(out, html.data, html.length, err), done);

@@ -7,7 +7,7 @@
 #include "core/json.h"
 #include "core/lock.h"
 #include "core/log.h"
-#include "experiments/front.h"
+#include "experiments/pareto_report.h"
 #include "experiments/recipe.h"
 #include "experiments/report.h"
 #include "experiments/table.h"
@@ -424,7 +424,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 
 static bool any_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
         const cJSON *interval = cJSON_GetObjectItemCaseSensitive(metrics, metric);
         const cJSON *n = cJSON_GetObjectItemCaseSensitive(interval, "n");
@@ -448,7 +448,7 @@ static void print_group(const cJSON *group, FILE *out) {
     fputs("\n\n", out);
     keel_table_cell(&table, "answers");
     for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", shown[i]);
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(row, "metrics");
         keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "name")->valuestring);
         for (size_t i = 0; i < count; i++)
@@ -461,8 +461,8 @@ static void print_group(const cJSON *group, FILE *out) {
 
 static void print(const cJSON *result, FILE *out) {
     const cJSON *group, *fronts = cJSON_GetObjectItemCaseSensitive(result, "fronts");
-    cJSON_ArrayForEach(group, cJSON_GetObjectItemCaseSensitive(result, "tables")) print_group(group, out);
-    keel_front_compare(fronts, out);
+    cJSON_ArrayForEach (group, cJSON_GetObjectItemCaseSensitive(result, "tables")) print_group(group, out);
+    keel_pareto_report_compare(fronts, out);
     fprintf(out, "report: %s\n", cJSON_GetObjectItemCaseSensitive(result, "report")->valuestring);
 }
 

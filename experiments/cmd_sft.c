@@ -1,6 +1,6 @@
-#include "experiments/open.h"
+#include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
-#include "policies/builtin.h"
+#include "policies/ngram_base/options.h"
 #include "policies/sft.h"
 
 static const keel_flag flags[] = {
@@ -17,12 +17,12 @@ static const keel_flag flags[] = {
 };
 
 static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
-                        const struct keel_builtin_config *config, keel_err *err) {
+                        const struct keel_ngram_base_config *config, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
     keel_split split;
-    KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
-    KEEL_TRY(keel_open_out(out, "base", err));
-    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
+    KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
+    KEEL_TRY(keel_cli_open_out(out, "base", err));
+    KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
     KEEL_TRY(keel_sft(store, &split, keel_cli_value(cli, "--base"), config, out,
                       keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));
@@ -30,14 +30,14 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    struct keel_builtin_config config;
+    struct keel_ngram_base_config config;
     keel_store *store = NULL;
     keel_pool *pool = NULL;
     keel_status status;
-    KEEL_TRY(keel_options_defaults(keel_builtin_options, &config, err));
-    KEEL_TRY(keel_cli_options(cli, keel_builtin_options, &config, err));
-    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
-    KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
+    KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &config, err));
+    KEEL_TRY(keel_cli_options(cli, keel_ngram_base_options, &config, err));
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     status = tune(cli, store, pool, &config, err);
 done:
     keel_pool_close(pool);
@@ -45,7 +45,7 @@ done:
     return status;
 }
 
-static const keel_option *const options[] = {keel_builtin_options, NULL};
+static const keel_option *const options[] = {keel_ngram_base_options, NULL};
 
 const keel_verb keel_verb_sft = {
     .name = "sft",

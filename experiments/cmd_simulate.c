@@ -4,13 +4,13 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "envs/env.h"
+#include "experiments/cli_resources.h"
 #include "experiments/derive.h"
-#include "experiments/front.h"
-#include "experiments/measure.h"
-#include "experiments/open.h"
+#include "experiments/eval_config.h"
+#include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rl/rollout.h"
+#include "rl/judge/rollout.h"
 
 enum { EPISODES_A_TRANSACTION = 250 };
 
@@ -92,18 +92,18 @@ static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_er
     size_t weightings;
     double reference[KEEL_N_OBJECTIVES]; /* said to be wrong before anything is played */
     const bool floored = keel_cli_has(cli, "--safety-floor");
-    KEEL_TRY(keel_open_weights(cli, &weights, &weightings, err));
-    KEEL_TRY(keel_front_reference(cli, reference, err));
+    KEEL_TRY(keel_cli_open_weights(cli, &weights, &weightings, err));
+    KEEL_TRY(keel_pareto_report_reference(cli, reference, err));
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
     all->bases = keel_arena_calloc(&cli->arena, count, sizeof *all->bases);
     all->actors = keel_arena_calloc(&cli->arena, count * (weightings + 1), sizeof *all->actors);
     if (!all->policies || !all->bases || !all->actors)
         return keel_fail(err, KEEL_E_NOMEM, "--policy", "for %zu policies", count);
     for (size_t i = 0; i < count; i++) {
-        KEEL_TRY(keel_open_policy(all->dirs[i], keel_cli_value(cli, "--base"), &all->policies[i],
-                                  &all->bases[i], err));
+        KEEL_TRY(keel_cli_open_policy(all->dirs[i], keel_cli_value(cli, "--base"), &all->policies[i],
+                                      &all->bases[i], err));
         all->n_policies = all->n_bases = i + 1;
-        KEEL_TRY(keel_open_floor(cli, all->policies[i], err));
+        KEEL_TRY(keel_cli_open_floor(cli, all->policies[i], err));
         if (!weightings) add_policy(all, all->policies[i], floored, all->bases[i], NULL);
         for (size_t w = 0; w < weightings; w++) {
             KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], weights[w], err), err));
@@ -268,13 +268,13 @@ static const keel_evaluation *find_measured(const keel_evaluation_set *set, cons
 static keel_status report_front(keel_cli *cli, const cast *all, const keel_evaluation_set *set,
                                 keel_err *err) {
     cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
-    KEEL_TRY(keel_front_begin(cli, front, all->dirs, all->n_policies, err));
+    KEEL_TRY(keel_pareto_report_begin(cli, front, all->dirs, all->n_policies, err));
     for (size_t i = 0; i < all->n_actors; i++) {
         const actor *who = &all->actors[i];
         if (who->weights) KEEL_TRY(keel_policy_weigh(who->policy, who->weights, err));
-        keel_front_add(front, who->policy, keel_measure_json(find_measured(set, who->name)));
+        keel_pareto_report_add(front, who->policy, keel_eval_config_json(find_measured(set, who->name)));
     }
-    return keel_front_end(front, err);
+    return keel_pareto_report_end(front, err);
 }
 
 static keel_status report(keel_cli *cli, const simulation *sim, const cast *all, keel_err *err) {
@@ -282,13 +282,13 @@ static keel_status report(keel_cli *cli, const simulation *sim, const cast *all,
     keel_evaluation_set set = {0};
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_split_parse(sim->split ? sim->split : "all", &split, err));
-    KEEL_TRY(keel_measure_logged(sim->store, &split, &set, err));
+    KEEL_TRY(keel_eval_config_logged(sim->store, &split, &set, err));
     cli->result = cJSON_CreateObject();
     if (all->n_actors == 1) cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
     if (all->n_actors == 1) {
         report_pass(cli->result, sim);
-        keel_json_add(cli->result, "metrics", keel_measure_json(&set.logged));
+        keel_json_add(cli->result, "metrics", keel_eval_config_json(&set.logged));
     } else {
         status = report_front(cli, all, &set, err);
     }
@@ -325,7 +325,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
         goto done;
     }
     KEEL_TRY_GOTO(name_env(&sim, env, err), done);
-    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
     KEEL_TRY_GOTO(keel_derive_rewards(sim.store, &sim.rewards, err), done);
     KEEL_TRY_GOTO(simulate_all(&sim, &all, err), done);
     status = report(cli, &sim, &all, err);
@@ -342,7 +342,7 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *item;
     keel_table_cell(&table, "simulated");
     keel_table_cell(&table, "value");
-    cJSON_ArrayForEach(item, result) {
+    cJSON_ArrayForEach (item, result) {
         if (cJSON_IsObject(item)) continue;
         keel_table_cell(&table, "%s", item->string);
         if (cJSON_IsString(item))
@@ -350,18 +350,18 @@ static void print(const cJSON *result, FILE *out) {
         else
             keel_table_cell(&table, "%.0f", item->valuedouble);
     }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "pass")) {
+    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(result, "pass")) {
         keel_table_cell(&table, "pass^%s", item->string);
         keel_table_cell(&table, "%.3f", item->valuedouble);
     }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(result, "metrics")) {
+    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(result, "metrics")) {
         keel_table_cell(&table, "%s", item->string);
         keel_table_interval(&table, item);
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
     const cJSON *front = cJSON_GetObjectItemCaseSensitive(result, "front");
-    if (front) fputc('\n', out), keel_front_print(front, out);
+    if (front) fputc('\n', out), keel_pareto_report_print(front, out);
 }
 
 static void list_behaviours(FILE *out) {
@@ -377,7 +377,7 @@ const keel_verb keel_verb_simulate = {
     .more =
         "Options of the support desk: dangerous and borderline (shares), noise, patience, max_turns, text, "
         "and domain:\n"
-        "a JSON file of its own (envs/domain.h) or a schema of the SGD data, beside the environment's file.\n"
+        "a JSON file of its own (envs/desk/domain.h) or a schema of the SGD data, beside the environment's file.\n"
         "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
         "rest, and an interrupted run\n"
         "goes on. Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "

@@ -1,6 +1,6 @@
 #include "core/json.h"
-#include "experiments/measure.h"
-#include "experiments/open.h"
+#include "experiments/cli_resources.h"
+#include "experiments/eval_config.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 
@@ -50,10 +50,10 @@ static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *t
     keel_evaluation_set measured = {0};
     KEEL_TRY(keel_cli_blame(keel_split_parse(text, &split, err), err));
     KEEL_TRY(keel_store_check_split(store, &split, err));
-    KEEL_TRY(keel_measure_logged(store, &split, &measured, err));
+    KEEL_TRY(keel_eval_config_logged(store, &split, &measured, err));
 
     keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text,
-                  keel_measure_json(&measured.logged));
+                  keel_eval_config_json(&measured.logged));
     keel_evaluation_set_free(&measured);
     return KEEL_OK;
 }
@@ -102,7 +102,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     const char *metric = keel_cli_value(cli, "--metric");
     keel_store *store = NULL;
     keel_arena arena = {0};
-    KEEL_TRY(keel_open_store(cli, KEEL_STORE_EITHER, &store, err));
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
     keel_status status =
         metric ? list_measured(cli, store, metric, &arena, err) : fill(cli, store, &arena, err);
     keel_arena_free(&arena);
@@ -114,13 +114,13 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 static void put_count_rows(keel_table *table, const cJSON *splits, const char *group) {
     const cJSON *first = cJSON_GetArrayItem(splits, 0),
                 *model = group ? cJSON_GetObjectItemCaseSensitive(first, group) : first, *item, *split;
-    cJSON_ArrayForEach(item, model) {
+    cJSON_ArrayForEach (item, model) {
         if (cJSON_IsObject(item)) {
             put_count_rows(table, splits, item->string);
             continue;
         }
         keel_table_cell(table, "%s%s%s", group ? group : "", group ? ": " : "", item->string);
-        cJSON_ArrayForEach(split, splits) {
+        cJSON_ArrayForEach (split, splits) {
             const cJSON *object = group ? cJSON_GetObjectItemCaseSensitive(split, group) : split;
             const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, item->string);
             keel_table_cell(table, "%.0f", cJSON_IsNumber(value) ? value->valuedouble : 0.0);
@@ -132,13 +132,13 @@ static void print_columns(const cJSON *columns, const char *title, FILE *out, bo
     keel_table table = {.columns = (size_t)cJSON_GetArraySize(columns) + 1};
     const cJSON *first = cJSON_GetArrayItem(columns, 0), *column, *metric;
     keel_table_cell(&table, "%s", title);
-    cJSON_ArrayForEach(column, columns) keel_table_cell(&table, "%s", column->string);
+    cJSON_ArrayForEach (column, columns) keel_table_cell(&table, "%s", column->string);
     if (!intervals) {
         put_count_rows(&table, columns, NULL);
     } else {
-        cJSON_ArrayForEach(metric, first) {
+        cJSON_ArrayForEach (metric, first) {
             keel_table_cell(&table, "%s", metric->string);
-            cJSON_ArrayForEach(column, columns)
+            cJSON_ArrayForEach (column, columns)
                 keel_table_interval(&table, cJSON_GetObjectItemCaseSensitive(column, metric->string));
         }
     }
@@ -153,7 +153,7 @@ static void print_measured(const cJSON *result, FILE *out) {
     keel_table_cell(&table, "verb");
     keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(result, "metric")->valuestring);
     keel_table_cell(&table, "arguments");
-    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(result, "measured")) {
+    cJSON_ArrayForEach (row, cJSON_GetObjectItemCaseSensitive(result, "measured")) {
         const cJSON *value = cJSON_GetObjectItemCaseSensitive(row, "value");
         keel_table_cell(&table, "%.0f", cJSON_GetObjectItemCaseSensitive(row, "run")->valuedouble);
         keel_table_cell(&table, "%s", cJSON_GetObjectItemCaseSensitive(row, "verb")->valuestring);
@@ -168,7 +168,7 @@ static void print_measured(const cJSON *result, FILE *out) {
 static double total(const cJSON *splits, const char *group, const char *key) {
     double sum = 0;
     const cJSON *split;
-    cJSON_ArrayForEach(split, splits) {
+    cJSON_ArrayForEach (split, splits) {
         const cJSON *object = group ? cJSON_GetObjectItemCaseSensitive(split, group) : split;
         const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
         sum += cJSON_IsNumber(value) ? value->valuedouble : 0;

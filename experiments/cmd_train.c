@@ -1,10 +1,10 @@
 #include "core/json.h"
+#include "experiments/cli_resources.h"
 #include "experiments/derive.h"
-#include "experiments/open.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rl/condition.h"
-#include "rl/train.h"
+#include "rl/learn/reward_conditioning.h"
+#include "rl/train/train.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -33,7 +33,7 @@ static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err 
     KEEL_TRY(keel_cli_blame(
         keel_learner_preset(keel_presets[preset], keel_algorithms[algorithm], config, err), err));
     KEEL_TRY(keel_cli_options(cli, keel_learner_options, config, err));
-    if (config->conditioned) KEEL_TRY(keel_cli_blame(keel_condition_check(config, err), err));
+    if (config->conditioned) KEEL_TRY(keel_cli_blame(keel_reward_conditioning_check(config, err), err));
     if (config->algorithm == algorithm) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "algorithm", "--algo says %s, the configuration says %s",
                      keel_algorithms[algorithm], keel_algorithms[config->algorithm]);
@@ -64,10 +64,10 @@ static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base
     keel_reward_config reward;
     keel_validation validation = {0};
     bool chooses;
-    KEEL_TRY(keel_open_split(cli, store, "train", &split, err));
+    KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
     KEEL_TRY(open_validation(cli, store, &split, &reward, &validation, &chooses, err));
-    KEEL_TRY(keel_open_out(out, "policy", err));
-    KEEL_TRY(keel_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
+    KEEL_TRY(keel_cli_open_out(out, "policy", err));
+    KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
     KEEL_TRY(keel_encode_store(store, &split, base, pool, NULL, err));
     KEEL_TRY(keel_train(store, &split, chooses ? &validation : NULL, base, config, out,
                         keel_cli_value(cli, "--metrics"), pool, err));
@@ -82,9 +82,9 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_pool *pool = NULL;
     keel_status status;
     KEEL_TRY(resolve(cli, &config, err));
-    KEEL_TRY_GOTO(keel_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
     KEEL_TRY_GOTO(keel_base_load(&base, keel_cli_value(cli, "--base"), err), done);
-    KEEL_TRY_GOTO(keel_open_pool(cli, &pool, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     status = train(cli, store, base, pool, &config, err);
 done:
     keel_pool_close(pool);
@@ -116,9 +116,8 @@ static void print_checkpoints(const cJSON *validation, FILE *out) {
     keel_table table = {.columns = N};
     const cJSON *row;
     for (size_t i = 0; i < N; i++) keel_table_cell(&table, "%s", columns[i].head);
-    cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(validation, "checkpoints")) for (size_t i = 0;
-                                                                                              i < N; i++)
-        print_number(&table, row, columns[i].key, columns[i].format);
+    cJSON_ArrayForEach (row, cJSON_GetObjectItemCaseSensitive(validation, "checkpoints"))
+        for (size_t i = 0; i < N; i++) print_number(&table, row, columns[i].key, columns[i].format);
     fputc('\n', out);
     keel_table_print(&table, out);
     keel_table_free(&table);
@@ -148,7 +147,7 @@ const keel_verb keel_verb_train = {
                                             "with an error; the last good checkpoint "
                                             "is kept.\n"
                                             "With --validate the policy is the checkpoint whose value has "
-                                            "the highest lower bound on that fold (rl/validate.h\n"
+                                            "the highest lower bound on that fold (rl/train/validate.h\n"
                                             "says which bound); keel.json tells of all that were judged.\n"
                                             "Of what is printed, reward_coverage is the share of transitions "
                                             "that have each component; td, conservative and\n"

@@ -73,7 +73,7 @@ static keel_status value_text(loading *load, const cJSON *value, const char *whe
 static keel_status check_keys(const cJSON *object, const char *const *known, const char *where,
                               keel_err *err) {
     const cJSON *item;
-    cJSON_ArrayForEach(item, object) {
+    cJSON_ArrayForEach (item, object) {
         size_t i = 0;
         while (known[i] && strcmp(known[i], item->string) != 0) i++;
         if (known[i]) continue;
@@ -108,7 +108,7 @@ static keel_status loop_product(loading *load, const cJSON *named, const loop_bo
     if (!named) return body->run(load, body, err);
     if (!cJSON_IsArray(named))
         return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" needs an array", named->string);
-    cJSON_ArrayForEach(value, named) {
+    cJSON_ArrayForEach (value, named) {
         KEEL_TRY(bind(load, named, value, err));
         KEEL_TRY(loop_product(load, named->next, body, err));
         load->n_variables--;
@@ -120,10 +120,10 @@ static keel_status loop_product(loading *load, const cJSON *named, const loop_bo
 static keel_status loop_list(loading *load, const cJSON *bindings, const loop_body *body, keel_err *err) {
     const cJSON *binding, *named;
     size_t outer = load->n_variables;
-    cJSON_ArrayForEach(binding, bindings) {
+    cJSON_ArrayForEach (binding, bindings) {
         if (!cJSON_IsObject(binding))
             return keel_fail(err, KEEL_E_PARSE, load->path, "for: expected objects that name variables");
-        cJSON_ArrayForEach(named, binding) KEEL_TRY(bind(load, named, named, err));
+        cJSON_ArrayForEach (named, binding) KEEL_TRY(bind(load, named, named, err));
         KEEL_TRY(body->run(load, body, err));
         load->n_variables = outer;
     }
@@ -180,7 +180,7 @@ static keel_status push_values(loading *load, const cJSON *value, value_list *to
     if (cJSON_IsObject(value))
         return loop(load, value, "value", (loop_body){.run = push_looped, .user = to}, err);
     if (cJSON_IsArray(value)) {
-        cJSON_ArrayForEach(item, value) KEEL_TRY(push_values(load, item, to, err));
+        cJSON_ArrayForEach (item, value) KEEL_TRY(push_values(load, item, to, err));
         return KEEL_OK;
     }
     KEEL_TRY(value_text(load, value, to->where, &text, err));
@@ -317,7 +317,7 @@ static keel_status step_arguments(loading *load, const cJSON *object, keel_step 
     argument_list list = {0};
     KEEL_TRY(keel_json_object(object, "args", false, &args, where, err));
     KEEL_TRY(keel_json_array(object, "positional", false, &words, where, err));
-    cJSON_ArrayForEach(item, args) {
+    cJSON_ArrayForEach (item, args) {
         if (!is_replaced(load, step, item->string)) KEEL_TRY(push_flag(load, &list, item, where, err));
     }
     KEEL_TRY(push_settings(load, step, &list, err));
@@ -361,7 +361,7 @@ static keel_status load_steps(loading *load, const loop_body *body, keel_err *er
     const cJSON *item;
     if (!cJSON_IsArray(body->json))
         return keel_fail(err, KEEL_E_PARSE, load->path, "\"steps\" needs an array");
-    cJSON_ArrayForEach(item, body->json) {
+    cJSON_ArrayForEach (item, body->json) {
         if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, load->path, "steps: expected objects");
         if (cJSON_HasObjectItem(item, "for"))
             KEEL_TRY(loop(load, item, "steps", (loop_body){.run = load_steps}, err));
@@ -374,7 +374,7 @@ static keel_status load_steps(loading *load, const loop_body *body, keel_err *er
 static keel_status check_needs(loading *load, const cJSON *recipe, keel_err *err) {
     const cJSON *needs = NULL, *item;
     KEEL_TRY(keel_json_array(recipe, "needs", false, &needs, load->path, err));
-    cJSON_ArrayForEach(item, needs) {
+    cJSON_ArrayForEach (item, needs) {
         const char *path;
         KEEL_TRY(value_text(load, item, load->path, &path, err));
         if (keel_file_exists(path) || keel_file_is_folder(path)) continue;

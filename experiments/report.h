@@ -27,8 +27,8 @@ void keel_run_folder_free(keel_run_folder *folder);
  * policy. The caller deletes. What memory did not suffice for is missing: keel_json_lost tells. */
 cJSON *keel_report_tables(const keel_run_folder *folder);
 
-/* The fronts that were made (experiments/front.h), in order: [{"title", "front"}]. The caller deletes; as
- * above. */
+/* The fronts that were made (experiments/pareto_report.h), in order: [{"title", "front"}]. The caller
+ * deletes; as above. */
 cJSON *keel_report_fronts(const keel_run_folder *folder);
 
 /* Curves of a verb ("sft", "train"), by what is measured: [{"name", "lines": [{"name", "place", "points":

@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "experiments/report.h"
-#include "rl/evaluate.h"
+#include "rl/judge/evaluate.h"
 
 static const cJSON *member(const cJSON *object, const char *key) {
     return cJSON_GetObjectItemCaseSensitive(object, key);
@@ -34,7 +34,7 @@ static keel_status read_steps(keel_run_folder *folder, keel_err *err) {
     const cJSON *names = NULL, *name;
     folder->steps = cJSON_CreateArray();
     KEEL_TRY(keel_json_array(folder->run, "steps", true, &names, folder->dir, err));
-    cJSON_ArrayForEach(name, names) {
+    cJSON_ArrayForEach (name, names) {
         char file[256], path[4096];
         if (!cJSON_IsString(name) || strchr(name->valuestring, '/'))
             return keel_fail(err, KEEL_E_PARSE, folder->dir, "run.json: steps: expected names");
@@ -71,7 +71,7 @@ void keel_run_folder_free(keel_run_folder *folder) {
 
 static cJSON *find_table(cJSON *tables, const char *title) {
     cJSON *table;
-    cJSON_ArrayForEach(table, tables) {
+    cJSON_ArrayForEach (table, tables) {
         if (strcmp(text_of(table, "title", ""), title) == 0) return table;
     }
     table = cJSON_CreateObject();
@@ -97,7 +97,7 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
     if (cJSON_GetArraySize(member(table, "rows")) == 0) {
         add_row(table, "logged behaviour", "logged", member(member(baselines, "logged"), "metrics"));
-        cJSON_ArrayForEach(model, member(result, "models")) {
+        cJSON_ArrayForEach (model, member(result, "models")) {
             if (model->string) add_row(table, model->string, "model", member(model, "metrics"));
         }
         add_row(table, "base", "base", member(member(baselines, "base"), "metrics"));
@@ -108,7 +108,7 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
 cJSON *keel_report_tables(const keel_run_folder *folder) {
     cJSON *tables = cJSON_CreateArray();
     const cJSON *step;
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         const char *verb = text_of(step, "verb", "");
         const cJSON *result = member(step, "result");
         if (strcmp(verb, "eval") == 0) add_evaluation(tables, step, result);
@@ -122,7 +122,7 @@ cJSON *keel_report_tables(const keel_run_folder *folder) {
 cJSON *keel_report_fronts(const keel_run_folder *folder) {
     cJSON *fronts = cJSON_CreateArray();
     const cJSON *step;
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         const cJSON *front = member(member(step, "result"), "front");
         if (!cJSON_IsArray(member(front, "points"))) continue;
         cJSON *row = cJSON_CreateObject();
@@ -137,7 +137,7 @@ cJSON *keel_report_fronts(const keel_run_folder *folder) {
 
 static cJSON *find_named(cJSON *list, const char *name, const char *inner) {
     cJSON *item;
-    cJSON_ArrayForEach(item, list) {
+    cJSON_ArrayForEach (item, list) {
         if (strcmp(text_of(item, "name", ""), name) == 0) return item;
     }
     item = cJSON_CreateObject();
@@ -173,7 +173,7 @@ static void add_point(cJSON *points, double step, double value, cJSON **hint) {
 static void add_metrics_line(cJSON *curves, const char *title, int place, const cJSON *line) {
     const cJSON *step = member(line, "step"), *item;
     if (!cJSON_IsNumber(step)) return;
-    cJSON_ArrayForEach(item, line) {
+    cJSON_ArrayForEach (item, line) {
         if (!cJSON_IsNumber(item) || strcmp(item->string, "step") == 0) continue;
         cJSON *curve = find_named(curves, item->string, "lines");
         cJSON *of = find_named(cJSON_GetObjectItemCaseSensitive(curve, "lines"), title, "points");
@@ -220,7 +220,7 @@ static void resolve(const keel_run_folder *folder, const char *recorded, char *o
 static int place_of(cJSON *titles, const char *title) {
     const cJSON *item;
     int place = 0;
-    cJSON_ArrayForEach(item, titles) {
+    cJSON_ArrayForEach (item, titles) {
         if (strcmp(item->valuestring, title) == 0) return place;
         place++;
     }
@@ -233,7 +233,7 @@ keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, 
     cJSON *curves = cJSON_CreateArray(), *titles = cJSON_CreateArray();
     const cJSON *step;
     keel_status status = KEEL_OK;
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         char path[4096];
         const char *title = text_of(step, "title", "");
         const char *file = text_of(member(step, "result"), "metrics_file", NULL);

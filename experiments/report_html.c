@@ -5,9 +5,9 @@
 
 #include "core/json.h"
 #include "core/text.h"
-#include "experiments/front.h"
+#include "experiments/pareto_report.h"
 #include "experiments/report.h"
-#include "rl/evaluate.h"
+#include "rl/judge/evaluate.h"
 
 /* .scroll casts a shadow at each side where there is more to see; the white gradients that hide it move with
  * the content. */
@@ -131,7 +131,7 @@ static void put_interval(keel_buf *html, const cJSON *interval) {
 
 static bool any_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         const cJSON *n = member(member(member(row, "metrics"), metric), "n");
         if (cJSON_IsNumber(n) && n->valuedouble > 0) return true;
     }
@@ -158,7 +158,7 @@ static void put_estimates(keel_buf *html, const cJSON *rows, const char *const *
         keel_buf_text(html, "</th>");
     }
     keel_buf_text(html, "</tr></thead><tbody>\n");
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         keel_buf_format(html, "<tr class=%s><td>", text_of(row, "kind"));
         put(html, text_of(row, "name"));
         keel_buf_text(html, "</td>");
@@ -217,7 +217,7 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
     keel_buf_text(html, "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals: Wilson for rates, a bootstrap over "
                         "conversations for means. "
                         "n is what an estimate rests on.</p>\n");
-    cJSON_ArrayForEach(table, tables) {
+    cJSON_ArrayForEach (table, tables) {
         if (status != KEEL_OK) break;
         keel_buf_text(html, "<h3>");
         put(html, text_of(table, "title"));
@@ -240,10 +240,10 @@ static void put_front(const cJSON *front, keel_buf *html) {
         keel_buf_text(html, "</th>");
     }
     keel_buf_text(html, "<th>utility</th><th>front</th></tr></thead><tbody>\n");
-    cJSON_ArrayForEach(point, member(front, "points")) {
+    cJSON_ArrayForEach (point, member(front, "points")) {
         const bool on = cJSON_IsTrue(member(point, "on_front"));
         char name[96];
-        keel_front_name(point, name, sizeof name);
+        keel_pareto_report_name(point, name, sizeof name);
         keel_buf_format(html, "<tr%s><td>%s</td>", on ? " class=policy" : "", name);
         for (size_t m = 0; m < sizeof shown / sizeof *shown; m++)
             put_interval(html, member(member(point, "metrics"), shown[m]));
@@ -254,7 +254,7 @@ static void put_front(const cJSON *front, keel_buf *html) {
     keel_buf_text(html, "</tbody></table></div>\n<p>Hypervolume ");
     put_number(html, member(front, "hypervolume"), "%.4g");
     keel_buf_text(html, " above");
-    cJSON_ArrayForEach(number, member(front, "reference")) {
+    cJSON_ArrayForEach (number, member(front, "reference")) {
         keel_buf_text(html, " ");
         put_number(html, number, "%g");
     }
@@ -280,7 +280,7 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
             "one. Utility: what was earned, by the weights asked for. A hypervolume is that of what the "
             "points "
             "dominate above the reference in completion, speed and safety.</p>\n");
-    cJSON_ArrayForEach(row, fronts) {
+    cJSON_ArrayForEach (row, fronts) {
         keel_buf_text(html, "<h3>");
         put(html, text_of(row, "title"));
         keel_buf_text(html, "</h3>\n");
@@ -294,7 +294,7 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
 /* Without gnuplot: first, middle and last value of each line. */
 static void put_curve_rows(const cJSON *curve, keel_buf *html) {
     const cJSON *line;
-    cJSON_ArrayForEach(line, member(curve, "lines")) {
+    cJSON_ArrayForEach (line, member(curve, "lines")) {
         const cJSON *points = member(line, "points");
         int n = cJSON_GetArraySize(points), at[3] = {0, n / 2, n - 1};
         keel_buf_text(html, "<tr><td>");
@@ -316,15 +316,15 @@ static void put_curve_table(const cJSON *curves, keel_buf *html) {
                         "class=scroll><table><thead><tr><th>part</th><th>run</th><th>first</th><th>middle</"
                         "th><th>last</th></tr>"
                         "</thead><tbody>\n");
-    cJSON_ArrayForEach(curve, curves) put_curve_rows(curve, html);
+    cJSON_ArrayForEach (curve, curves) put_curve_rows(curve, html);
     keel_buf_text(html, "</tbody></table></div>\n");
 }
 
 /* The name of the runs at a place, or NULL when there is none. */
 static const char *name_at(const cJSON *curves, size_t place) {
     const cJSON *curve, *line;
-    cJSON_ArrayForEach(curve, curves) {
-        cJSON_ArrayForEach(line, member(curve, "lines")) {
+    cJSON_ArrayForEach (curve, curves) {
+        cJSON_ArrayForEach (line, member(curve, "lines")) {
             if (member(line, "place")->valuedouble == (double)place) return text_of(line, "name");
         }
     }
@@ -370,7 +370,7 @@ static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plott
     if (curves->child && plotter->available) {
         put_keys(curves, html);
         keel_buf_text(html, "<div class=grid>\n");
-        cJSON_ArrayForEach(curve, curves) {
+        cJSON_ArrayForEach (curve, curves) {
             if (status == KEEL_OK) status = put_curve(plotter, curve, html, err);
         }
         keel_buf_text(html, "</div>\n");
@@ -392,7 +392,7 @@ static void put_action(keel_buf *html, const cJSON *action) {
     if (cJSON_IsTrue(member(action, "taken")))
         keel_buf_text(html, chosen ? ", log" : masked ? ", log" : "log");
     keel_buf_text(html, "</td>");
-    cJSON_ArrayForEach(q, named_parts(action, "q")) {
+    cJSON_ArrayForEach (q, named_parts(action, "q")) {
         keel_buf_text(html, "<td>");
         put_number(html, q, "%.3f");
         keel_buf_text(html, "</td>");
@@ -413,7 +413,7 @@ static void put_why(keel_buf *html, const cJSON *why, bool differs) {
         keel_buf_text(html, " all responses are below the safety floor;");
     if (cJSON_IsTrue(member(why, "below_safety_floor")))
         keel_buf_text(html, " that one is below the safety floor;");
-    cJSON_ArrayForEach(part, named_parts(why, "parts")) {
+    cJSON_ArrayForEach (part, named_parts(why, "parts")) {
         keel_buf_text(html, " ");
         put(html, part->string);
         keel_buf_text(html, " ");
@@ -437,13 +437,13 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
     keel_buf_text(html, "\n<div class=user>");
     put_cut(html, text_of(decision, "user"), 600);
     keel_buf_text(html, "</div>\n<div class=scroll><table><thead><tr><th>response</th><th></th>");
-    cJSON_ArrayForEach(q, named_parts(actions->child, "q")) {
+    cJSON_ArrayForEach (q, named_parts(actions->child, "q")) {
         keel_buf_text(html, "<th>Q ");
         put(html, q->string);
         keel_buf_text(html, "</th>");
     }
     keel_buf_text(html, "<th>advantage</th><th>log base</th><th>log policy</th></tr></thead><tbody>\n");
-    cJSON_ArrayForEach(action, actions) put_action(html, action);
+    cJSON_ArrayForEach (action, actions) put_action(html, action);
     keel_buf_text(html, "</tbody></table></div>\n");
     put_why(html, member(decision, "why"), cJSON_IsFalse(agrees));
     keel_buf_text(html, "</div>\n");
@@ -451,7 +451,7 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
 
 static void put_replays(const keel_run_folder *folder, keel_buf *html) {
     const cJSON *step, *decision;
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         const cJSON *result = member(step, "result"), *decisions = member(result, "decisions");
         if (strcmp(text_of(step, "verb"), "replay") != 0 || !cJSON_IsArray(decisions)) continue;
         keel_buf_text(html, "<h2>Replayed decisions: ");
@@ -462,7 +462,7 @@ static void put_replays(const keel_run_folder *folder, keel_buf *html) {
         put_number(html, member(result, "seen"), NULL);
         keel_buf_text(html, " decisions replayed differ from the log.</p>\n");
         int shown = 0;
-        cJSON_ArrayForEach(decision, decisions) {
+        cJSON_ArrayForEach (decision, decisions) {
             if (shown++ < 12 && member(decision, "actions") && member(decision, "actions")->child)
                 put_decision(html, decision);
         }
@@ -484,7 +484,7 @@ static void put_trials(keel_buf *html, const char *title, const cJSON *validatio
         html,
         "</h4>\n<div class=scroll><table><thead><tr><th>checkpoint</th><th>value (WDR)</th><th>at least</th>"
         "<th>effective sample size</th><th>beta</th></tr></thead><tbody>\n");
-    cJSON_ArrayForEach(row, member(validation, "checkpoints")) {
+    cJSON_ArrayForEach (row, member(validation, "checkpoints")) {
         const cJSON *step = member(row, "step");
         bool chosen = cJSON_IsNumber(best) && cJSON_IsNumber(step) && step->valuedouble == best->valuedouble;
         keel_buf_text(html, chosen ? "<tr class=chosen>" : "<tr>");
@@ -502,7 +502,7 @@ static void put_trials(keel_buf *html, const char *title, const cJSON *validatio
 static void put_choices(const keel_run_folder *folder, keel_buf *html) {
     const cJSON *step;
     bool any = false;
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         const cJSON *validation = member(member(member(step, "result"), "metrics"), "validation");
         if (!validation) continue;
         if (!any)
@@ -537,7 +537,7 @@ static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, ke
     const cJSON *step;
     keel_buf_text(html, "<h2>Lineage</h2>\n<div class=lineage>\n");
     KEEL_TRY(put_details(html, "the run", text_of(folder->run, "recipe"), folder->run, err));
-    cJSON_ArrayForEach(step, folder->steps) {
+    cJSON_ArrayForEach (step, folder->steps) {
         const char *verb = text_of(step, "verb");
         bool learned = strcmp(verb, "sft") == 0 || strcmp(verb, "train") == 0,
              label = strcmp(verb, "label") == 0;

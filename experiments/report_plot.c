@@ -139,7 +139,7 @@ static void put_head(const keel_plotter *plotter, keel_buf *script, int width, i
 
 static bool has_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         if (number_of(member(member(row, "metrics"), metric), "n") > 0) return true;
     }
     return false;
@@ -148,7 +148,7 @@ static bool has_estimate(const cJSON *rows, const char *metric) {
 /* Whether all estimates lie between 0 and 1: then plots share that axis and can be compared. */
 static bool are_rates(const cJSON *rows, const char *const *metrics) {
     const cJSON *row;
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         for (size_t i = 0; metrics[i]; i++) {
             double low = number_of(member(member(row, "metrics"), metrics[i]), "low");
             double high = number_of(member(member(row, "metrics"), metrics[i]), "high");
@@ -164,7 +164,7 @@ static void put_interval_data(keel_buf *script, const cJSON *rows, const char *m
     const cJSON *row;
     double y = (double)cJSON_GetArraySize(rows);
     keel_buf_format(script, "$d%zu << EOD\n", block);
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         const cJSON *interval = member(member(row, "metrics"), metric);
         if (number_of(interval, "n") > 0 && isfinite(number_of(interval, "value")))
             keel_buf_format(script, "%.9g %.9g %.9g %.9g\n", number_of(interval, "value"),
@@ -178,7 +178,7 @@ static void put_row_names(keel_buf *script, const cJSON *rows) {
     const cJSON *row;
     int y = cJSON_GetArraySize(rows);
     keel_buf_format(script, "set yrange [0.4:%d.6]\nset ytics (", y);
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         put_quoted(script, member(row, "name")->valuestring);
         keel_buf_format(script, " %d%s", y--, row->next ? ", " : "");
     }
@@ -214,7 +214,7 @@ keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const 
 static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) {
     const cJSON *point;
     keel_buf_format(script, "$d%zu << EOD\n", block);
-    cJSON_ArrayForEach(point, points) {
+    cJSON_ArrayForEach (point, points) {
         double value = point->child->next->valuedouble;
         if (isfinite(value)) keel_buf_format(script, "%.9g %.9g\n", point->child->valuedouble, value);
     }
@@ -224,7 +224,7 @@ static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) 
 /* A part of the loss that is switched off. */
 static bool is_flat_zero(const cJSON *line) {
     const cJSON *point;
-    cJSON_ArrayForEach(point, member(line, "points")) {
+    cJSON_ArrayForEach (point, member(line, "points")) {
         if (point->child->next->valuedouble != 0) return false;
     }
     return true;
@@ -242,7 +242,7 @@ keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf 
     if (!plotter->available) return KEEL_OK;
     keel_buf script = {0};
     put_head(plotter, &script, 340, 200);
-    cJSON_ArrayForEach(line, member(curve, "lines")) {
+    cJSON_ArrayForEach (line, member(curve, "lines")) {
         size_t place = (size_t)number_of(line, "place");
         if (count == KEEL_PLOT_COLOURS || place >= KEEL_PLOT_COLOURS || is_flat_zero(line)) continue;
         put_curve_data(&script, member(line, "points"), count);

@@ -90,7 +90,7 @@ void keel_table_interval(keel_table *table, const cJSON *interval) {
 /* of: the object's own name, NULL for the outermost. */
 static void add_leaves(keel_table *table, const cJSON *object, const char *of) {
     const cJSON *item;
-    cJSON_ArrayForEach(item, object) {
+    cJSON_ArrayForEach (item, object) {
         if (cJSON_IsArray(object) && cJSON_IsObject(item)) continue;
         if (cJSON_IsObject(item) || cJSON_IsArray(item)) {
             add_leaves(table, item, item->string ? item->string : of);

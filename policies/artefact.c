@@ -176,7 +176,7 @@ static keel_status check_files(const cJSON *manifest, const char *dir, const cha
     keel_sha256 sum;
     keel_sha256_init(&sum);
     KEEL_TRY(keel_json_object(manifest, "files", true, &files, path, err));
-    cJSON_ArrayForEach(file, files) {
+    cJSON_ArrayForEach (file, files) {
         KEEL_TRY(check_file(dir, file, previous, err));
         keel_sha256_add_text(&sum, file->string);
         keel_sha256_add_text(&sum, file->valuestring);

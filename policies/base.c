@@ -5,10 +5,10 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "policies/artefact.h"
-#include "policies/builtin_model.h"
+#include "policies/ngram_base/model.h"
 #include "policies/sweep.h"
 
-static const keel_base_kind *const kinds[] = {&keel__builtin_kind, NULL};
+static const keel_base_kind *const kinds[] = {&keel__ngram_base_kind, NULL};
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
     cJSON *manifest = NULL;

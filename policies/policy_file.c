@@ -165,7 +165,7 @@ static keel_status read_shape(const cJSON *json, keel_qnet_shape *shape, const c
     KEEL_TRY(read_size(json, "heads", &shape->heads, where, err));
     KEEL_TRY(read_size(json, "critics", &shape->critics, where, err));
     KEEL_TRY(keel_json_array(json, "hidden_sizes", true, &hidden, where, err));
-    cJSON_ArrayForEach(item, hidden) {
+    cJSON_ArrayForEach (item, hidden) {
         double size = cJSON_IsNumber(item) ? item->valuedouble : 0;
         bool fits = size >= 1 && size <= 1 << 20 && size == floor(size);
         if (!fits || shape->hidden.count == KEEL_INT_LIST_MAX)
@@ -183,7 +183,7 @@ static keel_status read_acts(const cJSON *json, keel_policy *policy, const char 
     size_t n = (size_t)cJSON_GetArraySize(acts);
     policy->acts = keel_arena_calloc(&policy->arena, n, sizeof *policy->acts);
     if (!policy->acts) return no_memory(err, where);
-    cJSON_ArrayForEach(item, acts) {
+    cJSON_ArrayForEach (item, acts) {
         if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
         policy->acts[policy->n_acts] = keel_arena_strdup(&policy->arena, item->valuestring);
         if (!policy->acts[policy->n_acts++]) return no_memory(err, where);
@@ -205,7 +205,7 @@ static keel_status read_act_outcomes(const cJSON *json, keel_policy *policy, con
         if ((size_t)cJSON_GetArraySize(list) != policy->n_acts)
             return keel_fail(err, KEEL_E_INVALID, where, "\"act_outcome.%s\": expected %zu outcomes, got %d",
                              risks[risk], policy->n_acts, cJSON_GetArraySize(list));
-        cJSON_ArrayForEach(item, list) {
+        cJSON_ArrayForEach (item, list) {
             if (!cJSON_IsString(item) || !keel_outcome_parse(item->valuestring, row++))
                 return keel_fail(err, KEEL_E_INVALID, where, "\"act_outcome.%s\": expected outcomes",
                                  risks[risk]);
@@ -229,7 +229,7 @@ static keel_status read_components(const cJSON *conditioned, keel_policy *policy
                                    keel_err *err) {
     const cJSON *components = NULL, *item;
     KEEL_TRY(keel_json_array(conditioned, "components", true, &components, where, err));
-    cJSON_ArrayForEach(item, components) {
+    cJSON_ArrayForEach (item, components) {
         int k = 0;
         while (k < KEEL_N_REWARDS &&
                !(cJSON_IsString(item) && strcmp(item->valuestring, keel_reward_name(k)) == 0))
@@ -251,7 +251,7 @@ static keel_status read_conditioned(const cJSON *json, keel_policy *policy, cons
     policy->conditioned = true;
     KEEL_TRY(read_components(conditioned, policy, where, err));
     KEEL_TRY(keel_json_array(conditioned, "beta", true, &beta, where, err));
-    cJSON_ArrayForEach(item, beta) {
+    cJSON_ArrayForEach (item, beta) {
         bool fits = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= 1e6;
         if (!fits || count == KEEL_N_LATTICE) break;
         policy->lattice_beta[count++] = item->valuedouble;

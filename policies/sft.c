@@ -7,13 +7,13 @@
 #include "core/json.h"
 #include "core/lock.h"
 #include "policies/artefact.h"
-#include "policies/builtin_tune.h"
+#include "policies/ngram_base/tune.h"
 
 typedef struct sft { /* what a tuning run is made of */
     keel_store *store;
     const keel_split *split;
     const char *spec, *out_dir;
-    struct keel_builtin_config config;
+    struct keel_ngram_base_config config;
     keel_base *from; /* the base to go on from, or NULL */
     char content[65], identity[65];
     char *checkpoint, *heads; /* the heads' own, beside it, kept until the artefact is there */
@@ -41,11 +41,11 @@ static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
 static keel_status keep_shape(sft *run, keel_err *err) {
     static const char *const keys[] = {"buckets",  "dim",       "features",  "word_high",
                                        "char_low", "char_high", "max_words", "context_turns"};
-    const struct keel_builtin_config *had = &((const keel_builtin *)run->from)->config;
-    struct keel_builtin_config standard;
+    const struct keel_ngram_base_config *had = &((const keel_ngram_base *)run->from)->config;
+    struct keel_ngram_base_config standard;
     const int space = (int)run->from->space + 1;
-    KEEL_TRY(keel_options_defaults(keel_builtin_options, &standard, err));
-    for (const keel_option *option = keel_builtin_options; option->key; option++) {
+    KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &standard, err));
+    for (const keel_option *option = keel_ngram_base_options; option->key; option++) {
         size_t k = 0, count = sizeof keys / sizeof *keys;
         while (k < count && strcmp(keys[k], option->key) != 0) k++;
         if (k == count) continue;
@@ -70,7 +70,7 @@ static keel_status load_spec(sft *run, keel_err *err) {
         return KEEL_E_NOT_FOUND;
     }
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
-    if (run->from->kind != &keel__builtin_kind)
+    if (run->from->kind != &keel__ngram_base_kind)
         return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "only built-in bases can be tuned further");
     return keep_shape(run, err);
 }
@@ -102,7 +102,7 @@ static keel_status list_acts(sft *run, keel_action_space space, const char ***ac
 static keel_status identify(sft *run, keel_err *err) {
     keel_buf text = {0};
     keel_sha256 hash;
-    cJSON *config = keel_options_to_json(keel_builtin_options, &run->config);
+    cJSON *config = keel_options_to_json(keel_ngram_base_options, &run->config);
     keel_status status = config ? keel_json_print(config, false, &text, err) : no_memory(err);
     cJSON_Delete(config);
     keel_sha256_init(&hash);
@@ -132,17 +132,17 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     keel_action_space space;
     const char **acts = NULL;
     size_t n_acts = 0;
-    keel_builtin *model = NULL;
+    keel_ngram_base *model = NULL;
     KEEL_TRY(load_spec(run, err));
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
     run->tuning = (keel_tuning){.store = run->store, .pool = pool};
-    KEEL_TRY(keel__builtin_survey(&run->tuning, run->split, (size_t)run->config.memory_mb << 20, run->content,
-                                  err));
-    KEEL_TRY(keel__builtin_choose_space(&run->tuning.survey, &run->config, run->split, &space, err));
+    KEEL_TRY(keel__ngram_base_survey(&run->tuning, run->split, (size_t)run->config.memory_mb << 20,
+                                     run->content, err));
+    KEEL_TRY(keel__ngram_base_choose_space(&run->tuning.survey, &run->config, run->split, &space, err));
     KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
     KEEL_TRY(identify(run, err));
     KEEL_TRY(hold_out(run, err));
-    KEEL_TRY(keel__builtin_make(&model, &run->config, space, acts, n_acts, err));
+    KEEL_TRY(keel__ngram_base_make(&model, &run->config, space, acts, n_acts, err));
     memcpy(model->split, run->split->text, sizeof model->split);
     run->tuning.model = model;
     run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
@@ -156,17 +156,17 @@ static void start_layers(sft *run) {
     keel_rng rng = keel_rng_stream((uint64_t)run->config.seed, "init", 0);
     keel_params_init(params, &rng);
     if (run->from)
-        memcpy(params->data, ((const keel_builtin *)run->from)->params.data,
+        memcpy(params->data, ((const keel_ngram_base *)run->from)->params.data,
                params->size * sizeof *params->data);
 }
 
 static keel_status tune(sft *run, const char *metrics_path, keel_err *err) {
-    KEEL_TRY(keel__builtin_count(&run->tuning, (const keel_builtin *)run->from, err));
+    KEEL_TRY(keel__ngram_base_count(&run->tuning, (const keel_ngram_base *)run->from, err));
     start_layers(run);
-    KEEL_TRY(keel__builtin_fit_heads(&run->tuning, run->identity, run->heads, err));
-    KEEL_TRY(keel__builtin_scale(&run->tuning, err));
-    return keel__builtin_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
-                               &run->updates, err);
+    KEEL_TRY(keel__ngram_base_fit_heads(&run->tuning, run->identity, run->heads, err));
+    KEEL_TRY(keel__ngram_base_scale(&run->tuning, err));
+    return keel__ngram_base_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
+                                  &run->updates, err);
 }
 
 /* ---- what comes out ---- */
@@ -192,7 +192,7 @@ static cJSON *metrics_json(const sft *run) {
                 cJSON_AddNumberToObject(json, "ngrams", (double)run->tuning.model->rows) &&
                 cJSON_AddNumberToObject(json, "updates", (double)run->updates);
     for (int k = 0; good && k < KEEL_N_LOSSES; k++)
-        good = cJSON_AddNumberToObject(losses, keel__builtin_losses[k], run->losses[k]);
+        good = cJSON_AddNumberToObject(losses, keel__ngram_base_losses[k], run->losses[k]);
     if (good) return json;
     cJSON_Delete(json);
     return NULL;
@@ -202,7 +202,7 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
     cJSON *lineage = lineage_json(run), *metrics = metrics_json(run);
     keel_status status = lineage && metrics ? KEEL_OK : no_memory(err);
     if (status == KEEL_OK)
-        status = keel__builtin_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
+        status = keel__ngram_base_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
     if (status == KEEL_OK) remove(run->checkpoint), remove(run->heads); /* missing is fine */
     cJSON_Delete(lineage);
     cJSON_Delete(metrics);
@@ -210,16 +210,16 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
 }
 
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
-                     const struct keel_builtin_config *config, const char *out_dir, const char *metrics_path,
-                     keel_pool *pool, keel_err *err) {
+                     const struct keel_ngram_base_config *config, const char *out_dir,
+                     const char *metrics_path, keel_pool *pool, keel_err *err) {
     sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir, .config = *config};
     keel_status status = prepare(&run, pool, err);
     if (status == KEEL_OK) status = tune(&run, metrics_path, err);
     if (status == KEEL_OK) status = write_artefact(&run, err);
     keel_lock_release(&run.lock);
     keel_base_close(run.from);
-    if (run.tuning.model) keel__builtin_close(&run.tuning.model->base);
-    keel__builtin_tuning_free(&run.tuning);
+    if (run.tuning.model) keel__ngram_base_close(&run.tuning.model->base);
+    keel__ngram_base_tuning_free(&run.tuning);
     keel_arena_free(&run.arena);
     return status;
 }

@@ -6,15 +6,15 @@
 #include "core/parallel.h"
 #include "datasets/store.h"
 
-/* Options of the built-in base and its tuning; struct and table in policies/builtin.h. */
-struct keel_builtin_config;
+/* Options of the built-in base and its tuning; struct and table in policies/ngram_base/options.h. */
+struct keel_ngram_base_config;
 
 /* Tunes `spec` ("builtin", or an artefact folder to go on from) on the split and writes the artefact to
  * out_dir. Resumes from its checkpoints (of fitted heads, of the encoder) when interrupted before. Same
  * inputs and seed give the same bytes, whatever the pool's size. metrics_path (JSON Lines of each loss part)
  * may be NULL. */
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
-                     const struct keel_builtin_config *config, const char *out_dir, const char *metrics_path,
-                     keel_pool *pool, keel_err *err);
+                     const struct keel_ngram_base_config *config, const char *out_dir,
+                     const char *metrics_path, keel_pool *pool, keel_err *err);
 
 #endif

@@ -1,6 +1,6 @@
-/* A policy for many weightings of the reward's components (rl/condition.h trains it): its network takes the
- * weights w as three more numbers behind the state, and w is chosen when it decides. Weights are shares: none
- * negative, their sum one.
+/* A policy for many weightings of the reward's components (rl/learn/reward_conditioning.h trains it): its
+ * network takes the weights w as three more numbers behind the state, and w is chosen when it decides.
+ * Weights are shares: none negative, their sum one.
  *
  * What else depends on w:
  * - beta. The spread of Q_w over a decision's actions changes with w, so that one beta would spend far more

@@ -23,14 +23,14 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
-    rl/ope.c | rl/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
-    rl/magic.c) echo rl/test_ope ;;
-    rl/bounds.c) echo rl/test_bounds ;;
-    rl/fqe.c) echo rl/test_fqe ;;
-    rl/evaluate.c) echo rl/test_evaluate ;;
-    rl/tally.c) echo rl/test_tally rl/test_evaluate ;;
-    rl/config.c | rl/finish.c | rl/checkpoint.c) echo rl/test_learner rl/test_train ;;
-    rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_condition ;;
+    rl/judge/ope.c | rl/judge/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/judge/magic.c) echo rl/test_ope ;;
+    rl/judge/bounds.c) echo rl/test_bounds ;;
+    rl/judge/fqe.c) echo rl/test_fqe ;;
+    rl/judge/evaluate.c) echo rl/test_evaluate ;;
+    rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
+    rl/learn/learner_config.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
+    rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     esac
 }
 

@@ -18,7 +18,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/pcg.h"
-#include "policies/builtin_model.h"
+#include "policies/ngram_base/model.h"
 #include "policies/sft.h"
 
 typedef struct corpus {
@@ -99,7 +99,7 @@ typedef struct volume { /* of one pass over the texts */
 } volume;
 
 /* What the encoder must read. A base tuned on these very texts knows all their n-grams. */
-static volume measure(const corpus *texts, const keel_builtin *model) {
+static volume measure(const corpus *texts, const keel_ngram_base *model) {
     volume sum = {0};
     keel_arena arena = {0};
     keel_err err = {0};
@@ -112,7 +112,7 @@ static volume measure(const corpus *texts, const keel_builtin *model) {
         keel_arena_reset(&arena);
         need(keel_ngram_texts(&model->rules, &texts->text[i], 1, 0, false, &arena, &grams, &words, &err),
              &err);
-        need(keel__builtin_sample(model, &one.conversation, 0, &arena, &sample, &err), &err);
+        need(keel__ngram_base_sample(model, &one.conversation, 0, &arena, &sample, &err), &err);
         sum.words += words;
         for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) sum.grams += sample.field[field].count;
     }
@@ -121,7 +121,7 @@ static volume measure(const corpus *texts, const keel_builtin *model) {
 }
 
 /* Seconds that this thread takes to add up a row of the table, drawn anywhere in it. */
-static double seconds_a_row(const keel_builtin *model) {
+static double seconds_a_row(const keel_ngram_base *model) {
     enum { DRAWS = 1 << 20 };
     size_t dim = (size_t)model->config.dim;
     float *sum = keel_calloc(dim, sizeof *sum);
@@ -141,7 +141,7 @@ static double seconds_a_row(const keel_builtin *model) {
     return seconds / DRAWS;
 }
 
-static void report(const corpus *texts, const keel_builtin *model, const char *what, size_t threads,
+static void report(const corpus *texts, const keel_ngram_base *model, const char *what, size_t threads,
                    double seconds, double passes, double reads) {
     volume one = measure(texts, model);
     double floor = reads * (double)one.grams * passes * seconds_a_row(model) / (double)threads;
@@ -150,10 +150,10 @@ static void report(const corpus *texts, const keel_builtin *model, const char *w
            (double)one.grams / (double)texts->count, floor / seconds);
 }
 
-static const keel_builtin *load(const char *dir, keel_base **base) {
+static const keel_ngram_base *load(const char *dir, keel_base **base) {
     keel_err err = {0};
     need(keel_base_load(base, dir, &err), &err);
-    return (const keel_builtin *)*base;
+    return (const keel_ngram_base *)*base;
 }
 
 /* ---- tuning ---- */
@@ -173,7 +173,7 @@ static void fill_store(keel_store *store, const corpus *texts) {
 
 static int run_sft(const corpus *texts, const char *dir, size_t threads, int argc, char **argv) {
     keel_err err = {0};
-    struct keel_builtin_config config;
+    struct keel_ngram_base_config config;
     keel_store *store;
     keel_pool *pool;
     keel_split split;
@@ -181,12 +181,12 @@ static int run_sft(const corpus *texts, const char *dir, size_t threads, int arg
     char path[1024];
     snprintf(path, sizeof path, "%s.db", dir);
     remove(path);
-    need(keel_options_defaults(keel_builtin_options, &config, &err), &err);
-    need(keel_options_assign(keel_builtin_options, &config, "action_space=acts", &err), &err);
-    need(keel_options_assign(keel_builtin_options, &config, "min_updates=1", &err), &err);
+    need(keel_options_defaults(keel_ngram_base_options, &config, &err), &err);
+    need(keel_options_assign(keel_ngram_base_options, &config, "action_space=acts", &err), &err);
+    need(keel_options_assign(keel_ngram_base_options, &config, "min_updates=1", &err), &err);
     config.epochs = atoi(argv[0]);
     for (int i = 1; i < argc; i++)
-        need(keel_options_assign(keel_builtin_options, &config, argv[i], &err), &err);
+        need(keel_options_assign(keel_ngram_base_options, &config, argv[i], &err), &err);
     need(keel_store_open(&store, path, KEEL_STORE_CREATE, &err), &err);
     fill_store(store, texts);
     need(keel_split_parse("all", &split, &err), &err);
@@ -231,7 +231,7 @@ static int run_encode(const corpus *texts, const char *dir, size_t threads, doub
     keel_base *base;
     keel_pool *pool;
     keel_arena arenas[64] = {{0}};
-    const keel_builtin *model = load(dir, &base);
+    const keel_ngram_base *model = load(dir, &base);
     encoding all = {texts, base, arenas};
     size_t shards = (texts->count + TEXTS_A_SHARD - 1) / TEXTS_A_SHARD, passes = 0;
     need(keel_pool_open(&pool, threads, &err), &err);

@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "envs/cartpole.h"
 #include "experiments/bench/plain_batch.h"
+#include "experiments/processes/cartpole.h"
 
 enum { TRANSITIONS = 20000, BATCH = 64, TARGET_INTERVAL = 500, JUDGED = 100, DIM = KEEL_CARTPOLE_STATE };
 static const double LEARNING_RATE = 1e-3, ALPHA = 1, GAMMA = 0.99;

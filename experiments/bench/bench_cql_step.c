@@ -26,7 +26,7 @@
 
 #include "core/file.h"
 #include "experiments/bench/made_store.h"
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 enum { MAX_WINDOWS = 99, MAX_THREADS = 64, GEMM = 768, MAX_ACTS = 64, CONVERSATIONS = 64, TURNS = 64 };
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
-#include "rl/fqe.h"
+#include "rl/judge/fqe.h"
 
 enum { DIM = 256, ACTS = 16, LENGTH = 8 };
 

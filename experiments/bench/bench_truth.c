@@ -25,9 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "envs/mdp.h"
 #include "experiments/bench/plain_batch.h"
-#include "rl/bounds.h"
+#include "experiments/processes/mdp.h"
+#include "rl/judge/bounds.h"
 
 enum { STATES = 30, ACTIONS = 6, PAIRS = STATES * ACTIONS, LONGEST = 200, BATCH = 64, MOST_SEEDS = 100 };
 static const double GAMMA = 0.9, ENDING = 0.05;

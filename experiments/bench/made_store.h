@@ -1,6 +1,6 @@
 /* Stores of made-up conversations, for benchmarks. */
-#ifndef KEEL_BENCH_MADE_STORE_H
-#define KEEL_BENCH_MADE_STORE_H
+#ifndef KEEL_EXPERIMENTS_BENCH_MADE_STORE_H
+#define KEEL_EXPERIMENTS_BENCH_MADE_STORE_H
 
 #include "datasets/store.h"
 

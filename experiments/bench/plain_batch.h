@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 typedef struct plain_batch {
     size_t n, dim;

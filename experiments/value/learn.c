@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "experiments/bench/plain_batch.h"
-#include "rl/fqe.h"
+#include "rl/judge/fqe.h"
 
 enum { MOST_ACTS = 16, LONGEST = 512 };
 

@@ -4,7 +4,7 @@
 #define KEEL_EXPERIMENTS_VALUE_LEARN_H
 
 #include "experiments/value/world.h"
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 /* Rewards are multiplied by `scale` before learning and values divided by it after: the conservative term and
  * the policy softmax(Q) have a temperature of 1, so of 1 / scale of a reward. */
@@ -20,7 +20,7 @@ keel_status value_learn(const value_world *world, const value_log *log, const va
 /* mean over the log's first decisions of sum_a pi(a|s) Q(s, a), Q the learner's own critic. */
 keel_status value_own(const value_world *world, const value_log *log, const value_settings *settings,
                       const keel_learner *learner, double *out, keel_err *err);
-/* The same, Q by fitted Q evaluation of the learner's policy on this log (rl/fqe.h), one fold. */
+/* The same, Q by fitted Q evaluation of the learner's policy on this log (rl/judge/fqe.h), one fold. */
 keel_status value_fitted(const value_world *world, const value_log *log, const value_settings *settings,
                          const keel_learner *learner, uint64_t seed, keel_pool *pool, double *out,
                          keel_err *err);

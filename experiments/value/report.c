@@ -57,14 +57,14 @@ static keel_status compare(const value_run *runs, size_t seeds, size_t choice, k
     return keel_value_compare(room, room + seeds, seeds, 1, out, err);
 }
 
-static keel_value_error error_of(const value_run *runs, size_t seeds, size_t method, bool logged,
-                                 keel_value_guess *room) {
+static value_error error_of(const value_run *runs, size_t seeds, size_t method, bool logged,
+                            keel_value_guess *room) {
     for (size_t k = 0; k < seeds; ++k) {
         const value_result *of = &runs[k].of[method];
         const double promise = logged ? runs[k].logged : method == VALUE_BC ? of->fitted : of->own;
         room[k] = (keel_value_guess){promise, of->value, of->se, runs[k].best - runs[k].random};
     }
-    return keel_value_error_over(room, seeds);
+    return value_error_over(room, seeds);
 }
 
 static keel_status make_cell(const value_run *runs, size_t seeds, keel_value_guess *room, value_cell *out,

@@ -14,8 +14,8 @@ enum { VALUE_N_ALPHAS = VALUE_N_METHODS - VALUE_FIRST_CQL, VALUE_CHOSEN = VALUE_
 typedef struct value_cell {
     double n, eps;
     double share[VALUE_N_METHODS], logged; /* mean values: 0 acting at random, 1 the best policy */
-    keel_value_error own[VALUE_N_METHODS]; /* of the critic; BC: of FQE */
-    keel_value_error own_logged;           /* of the log's mean return about BC */
+    value_error own[VALUE_N_METHODS];      /* of the critic; BC: of FQE */
+    value_error own_logged;                /* of the log's mean return about BC */
     keel_value_comparison of[VALUE_N_CHOICES][KEEL_N_ESTIMANDS];
 } value_cell;
 

@@ -3,8 +3,8 @@
 #ifndef KEEL_EXPERIMENTS_VALUE_RUN_H
 #define KEEL_EXPERIMENTS_VALUE_RUN_H
 
+#include "experiments/value/errors.h"
 #include "experiments/value/learn.h"
-#include "rl/value_error.h"
 
 typedef struct value_config {
     int world;

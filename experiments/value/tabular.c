@@ -1,9 +1,9 @@
-/* A random process for each seed (envs/mdp.h), with exact values: the pilot's world of reference evaluation
- * 3.7, 30 states and 6 actions. States are one-hot. */
+/* A random process for each seed (experiments/processes/mdp.h), with exact values: the pilot's world of
+ * reference evaluation 3.7, 30 states and 6 actions. States are one-hot. */
 #include <math.h>
 #include <string.h>
 
-#include "envs/mdp.h"
+#include "experiments/processes/mdp.h"
 #include "experiments/value/world.h"
 
 enum { STATES = 30, ACTIONS = 6, PAIRS = STATES * ACTIONS, BRANCHING = 3, LONGEST = 400 };

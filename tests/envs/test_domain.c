@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
-#include "envs/support_desk.h"
+#include "envs/desk/desk.h"
 #include "support/faults.h"
 
 static char folder[] = "/tmp/keel-domain-XXXXXX";

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "envs/desk/desk.h"
 #include "envs/env.h"
 #include "envs/replay.h"
-#include "envs/support_desk.h"
 #include "support/faults.h"
 
 static void must(keel_status status, const keel_err *err) {

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "envs/desk/desk.h"
 #include "envs/env.h"
-#include "envs/support_desk.h"
 
 enum { EPISODES = 4000 };
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The house's walls (DESIGN 3): a file includes only its own folder and lower floors, and every header compiles alone.
+# The walls: a file includes only its own folder and lower floors; inside a folder, the arrows between its rooms point one
+# way, and what a closed room holds is included through its door alone; every header compiles alone.
 # With a folder as argument, checks the house that stands there.
 set -eu
 root=${1:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -13,6 +14,15 @@ floor() {
     esac
 }
 
+# The rooms of a folder that a room includes; a closed room is included by itself and the file that lists its kinds.
+inside() {
+    case "$1 $2" in
+    "rl/judge rl/learn" | "rl/train rl/learn" | "rl/train rl/judge") ;;
+    "rl/learn rl/"* | "rl/judge rl/"* | "rl/train rl/"*) [ "$1" = "$2" ] ;;
+    "policies policies/"*) [ "$3" = policies/base.c ] || [ "$3" = policies/sft.c ] ;;
+    esac
+}
+
 folders="core datasets rewards envs policies rl experiments"
 for file in $(find $folders -name '*.[ch]' | sort); do
     folder=${file%%/*}
@@ -23,6 +33,9 @@ for file in $(find $folders -name '*.[ch]' | sort); do
             failed=1
         elif [ "$other" != "$folder" ] && [ "$(floor "$other")" -ge "$(floor "$folder")" ]; then
             echo "$file: includes $included, which is not on a floor below $folder/"
+            failed=1
+        elif [ "$other" = "$folder" ] && ! inside "$(dirname "$file")" "$(dirname "$included")" "$file"; then
+            echo "$file: includes $included, against the arrows between the rooms of $folder/"
             failed=1
         fi
     done

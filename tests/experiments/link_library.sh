@@ -10,7 +10,7 @@ libraries=$(pkg-config --variable=libdir keel)
 cat >program.c <<'END'
 #include <stdio.h>
 #include "datasets/store.h"
-#include "rl/train.h"
+#include "rl/train/train.h"
 
 /* Names something of the highest floor, so that everything below it is linked. */
 int main(void) {

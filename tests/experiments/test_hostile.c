@@ -26,7 +26,7 @@
 #include "policies/base.h"
 #include "policies/policy.h"
 #include "rewards/refusal.h"
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 static size_t stride = 7;
 

@@ -73,7 +73,7 @@ static void evaluations_of_one_group_share_a_table(void **state) {
     static const char *const kinds[] = {"logged", "model", "base", "policy", "policy"};
     int i = 0;
     assert_int_equal(cJSON_GetArraySize(rows), 5);
-    cJSON_ArrayForEach(row, rows)
+    cJSON_ArrayForEach (row, rows)
         assert_string_equal(cJSON_GetObjectItemCaseSensitive(row, "kind")->valuestring, kinds[i++]);
     cJSON_Delete(tables);
     keel_run_folder_free(&run);

@@ -5,7 +5,7 @@
 
 #include "core/checkpoint.h"
 #include "fuzz.h"
-#include "rl/checkpoint.h"
+#include "rl/train/checkpoint.h"
 
 static const char identity[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 

@@ -3,7 +3,7 @@
 
 #include "core/json.h"
 #include "fuzz.h"
-#include "rl/gate.h"
+#include "rl/judge/gate.h"
 
 static const char evaluation_text[] =
     "{\"policy\":{\"metrics\":{\"refusal_rate\":{\"value\":0.9,\"low\":0.8,\"high\":1,\"n\":9},"

@@ -2,7 +2,7 @@
  * bounds: it goes out as JSON and comes in again unchanged. A refused assignment changes nothing. */
 #include "core/json.h"
 #include "fuzz.h"
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 static void check_round_trip(const keel_learner_config *config) {
     keel_learner_config again;

@@ -6,13 +6,13 @@
 #include "core/hash.h"
 #include "core/log.h"
 #include "policies/base.h"
-#include "policies/builtin_model.h"
+#include "policies/ngram_base/model.h"
 #include "policies/sft.h"
 
 static char folder[256];
 static keel_store *store;
 static keel_split split;
-static struct keel_builtin_config config;
+static struct keel_ngram_base_config config;
 
 static const char *in(const char *name) {
     return scratch_path(folder, name);
@@ -23,7 +23,7 @@ static int set_up(void **state) {
     keel_log_set_level(KEEL_LOG_QUIET);
     if (!scratch_make(folder, "sft")) return -1;
     if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
-    if (keel_options_defaults(keel_builtin_options, &config, &err) != KEEL_OK) return -1;
+    if (keel_options_defaults(keel_ngram_base_options, &config, &err) != KEEL_OK) return -1;
     config.min_updates = 300;
     config.buckets = 4096;
     config.dim = config.features = 16;
@@ -301,7 +301,7 @@ static void better_feedback_is_preferred_to_what_was_taken(void **state) {
     assert_ok(keel_base_load(&base, in("base"), &err));
     conversation.external_id = "new";
     assert_ok(keel_base_encode(base, &conversation, 0, &arena, &features, &err));
-    const float *good = features.candidates + KEEL_HEAD_PREFERENCE, *bad = good + base->candidate_dim;
+    const float *good = features.candidates + KEEL_PROBE_PREFERENCE, *bad = good + base->candidate_dim;
     if (*good <= *bad)
         fail_msg("preference %g of what was liked, %g of what was not", (double)*good, (double)*bad);
     keel_arena_free(&arena);

@@ -4,7 +4,7 @@
 
 #include "core/log.h"
 #include "policies/artefact.h"
-#include "policies/builtin.h"
+#include "policies/ngram_base/options.h"
 #include "policies/policy.h"
 #include "policies/sft.h"
 
@@ -136,8 +136,8 @@ static void tune_base(void) {
     keel_split split;
     keel_pool *pool = NULL;
     keel_log_set_level(KEEL_LOG_QUIET);
-    struct keel_builtin_config config;
-    assert_ok(keel_options_defaults(keel_builtin_options, &config, &err));
+    struct keel_ngram_base_config config;
+    assert_ok(keel_options_defaults(keel_ngram_base_options, &config, &err));
     config.buckets = 512, config.dim = 8, config.features = 8, config.epochs = 1, config.min_updates = 4;
     assert_ok(keel_store_open(&store, scratch_path(folder, "s.db"), KEEL_STORE_CREATE, &err));
     add_acts(store, 60, "train", true);

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "core/parallel.h"
-#include "rl/loss.h"
+#include "rl/learn/loss.h"
 
 enum { MAX_ROWS = 64, MAX_SET = 5, DIM = 6 };
 

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "rl/bootstrap.h"
-#include "rl/intervals.h"
+#include "rl/judge/bootstrap.h"
+#include "rl/judge/intervals.h"
 
 static double cluster_ratio(const void *context, size_t index, const double *total) {
     (void)context, (void)index;

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "envs/mdp.h"
-#include "rl/fqe.h"
-#include "rl/ope.h"
+#include "experiments/processes/mdp.h"
+#include "rl/judge/fqe.h"
+#include "rl/judge/ope.h"
 
 enum { STATES = 8, ACTIONS = 3, PAIRS = STATES * ACTIONS, LONGEST = 24, MOST_EPISODES = 4000 };
 

@@ -9,7 +9,7 @@
 #include <math.h>
 
 #include "core/pcg.h"
-#include "rl/bounds.h"
+#include "rl/judge/bounds.h"
 
 static const double GOLDEN[10] = {.1, .9, .4, .6, .3, .8, .5, .7, .2, 1.0};
 

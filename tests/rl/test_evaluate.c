@@ -1,8 +1,8 @@
 /* Evaluation on logs small enough to be counted by hand. */
 #include "core/json.h"
 #include "core/log.h"
-#include "rl/evaluate.h"
 #include "rl/fixture.h"
+#include "rl/judge/evaluate.h"
 
 static const keel_evaluate_config config = {
     .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};
@@ -24,7 +24,8 @@ static keel_evaluation_set evaluate(keel_store *store, const keel_policy *policy
     return evaluate_with(&config, store, policy, base, threads);
 }
 
-/* The interval is that of n answers, or wider where those of one conversation hang together (test_tally.c).
+/* The interval is that of n answers, or wider where those of one conversation hang together
+ * (test_metric_sums.c).
  */
 static void check_rate(const keel_evaluation *of, keel_metric metric, double successes, double n) {
     const keel_interval *got = &of->metric[metric];

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "core/json.h"
-#include "rl/gate.h"
+#include "rl/judge/gate.h"
 
 static const char text[] =
     "{\"policy\": {\"metrics\": {\"refusal_rate\": {\"value\": 0.98, \"low\": 0.95, \"high\": 0.99, \"n\": "

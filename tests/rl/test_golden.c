@@ -11,7 +11,7 @@
 
 #include "core/json.h"
 #include "core/parallel.h"
-#include "rl/learner.h"
+#include "rl/learn/learner.h"
 
 enum { ROWS = 10, STATE = 8, ACTS = 4 };
 static const char *const layers[] = {"W1", "b1", "W2", "b2", "W3", "b3"}; /* in the parameter table's order */
@@ -43,7 +43,7 @@ static const cJSON *at(const cJSON *object, const char *key) {
 static size_t flatten(const cJSON *array, double *out) {
     size_t count = 0;
     const cJSON *item;
-    cJSON_ArrayForEach(item, array) {
+    cJSON_ArrayForEach (item, array) {
         if (cJSON_IsArray(item))
             count += flatten(item, out + count);
         else
@@ -183,7 +183,7 @@ static void every_variant_follows_the_double_precision_reference(void **state) {
     assert_int_equal(keel_pool_open(&pool, 2, &err), KEEL_OK);
     const cJSON *variant;
     size_t count = 0;
-    cJSON_ArrayForEach(variant, at(golden, "variants")) {
+    cJSON_ArrayForEach (variant, at(golden, "variants")) {
         run_variant(variant, 128, pool);
         run_variant(variant, 3, pool); /* four shards, the last of one row */
         count++;

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "core/pcg.h"
-#include "rl/magic.h"
-#include "rl/ope.h"
+#include "rl/judge/magic.h"
+#include "rl/judge/ope.h"
 
 static void check(double got, double expected, double tolerance) {
     if (!(fabs(got - expected) <= tolerance)) fail_msg("expected %.9g, got %.9g", expected, got);

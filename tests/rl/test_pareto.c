@@ -8,7 +8,7 @@
 #include <math.h>
 
 #include "core/pcg.h"
-#include "rl/pareto.h"
+#include "rl/judge/pareto.h"
 
 static const double ORIGIN[3] = {0, 0, 0};
 

@@ -1,9 +1,9 @@
 /* Every allocation fails in turn: a clean error each time, nothing lost, nothing half done. */
 #include "core/file.h"
 #include "core/log.h"
-#include "rl/evaluate.h"
 #include "rl/fixture.h"
-#include "rl/train.h"
+#include "rl/judge/evaluate.h"
+#include "rl/train/train.h"
 #include "support/faults.h"
 
 static keel_store *store;

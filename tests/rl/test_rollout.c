@@ -1,7 +1,7 @@
 /* A policy answers in the support desk. */
 #include "core/log.h"
 #include "rl/fixture.h"
-#include "rl/rollout.h"
+#include "rl/judge/rollout.h"
 
 enum { MOST_ACTS = 16 };
 

@@ -11,7 +11,7 @@
 #include "core/log.h"
 #include "core/pcg.h"
 #include "rl/fixture.h"
-#include "rl/train.h"
+#include "rl/train/train.h"
 
 /* Tasks of two decisions over acts: act2 earns most, the log mostly takes act0. */
 static void add_tasks(keel_store *store, size_t count) {

@@ -11,7 +11,7 @@
 #include "core/log.h"
 #include "core/pcg.h"
 #include "rl/fixture.h"
-#include "rl/train.h"
+#include "rl/train/train.h"
 
 typedef struct world {
     char folder[256];
@@ -134,7 +134,7 @@ static void the_highest_bound_is_chosen_and_its_parameters_are_kept(void **state
     cJSON *validation = told(&w, "long");
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(validation, "checkpoints");
     assert_int_equal(cJSON_GetArraySize(rows), 4);
-    cJSON_ArrayForEach(row, rows) {
+    cJSON_ArrayForEach (row, rows) {
         double bound = number(row, "bound");
         last = number(row, "step");
         assert_true(bound < number(row, "value") && number(row, "ess") >= 30 && number(row, "beta") > 0);

@@ -5,11 +5,11 @@
 
 #include "core/status.h"
 #include "datasets/store_internal.h"
-#include "policies/heads_internal.h"
+#include "policies/ngram_base/linear_probes_internal.h"
 
-#define keel_fail(err, code, ...)  (keel_fail(err, code, __VA_ARGS__), (code))
-#define keel_hint(...)             (keel_hint(__VA_ARGS__), KEEL_E_INVALID)
-#define keel__nomem(where, err)    (keel__nomem(where, err), KEEL_E_NOMEM)
-#define keel__heads_no_memory(err) (keel__heads_no_memory(err), KEEL_E_NOMEM)
+#define keel_fail(err, code, ...)          (keel_fail(err, code, __VA_ARGS__), (code))
+#define keel_hint(...)                     (keel_hint(__VA_ARGS__), KEEL_E_INVALID)
+#define keel__nomem(where, err)            (keel__nomem(where, err), KEEL_E_NOMEM)
+#define keel__linear_probes_no_memory(err) (keel__linear_probes_no_memory(err), KEEL_E_NOMEM)
 
 #endif

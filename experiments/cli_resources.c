@@ -1,0 +1,295 @@
+#include "experiments/cli_resources.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "experiments/table.h"
+#include "policies/artefact.h"
+
+keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--store");
+    if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no store");
+        return keel_hint(err, "`keel import` and `keel simulate` make one");
+    }
+    return keel_store_open(out, path, mode, err);
+}
+
+keel_status keel_cli_open_split(const keel_cli *cli, keel_store *store, const char *standard, keel_split *out,
+                                keel_err *err) {
+    const char *text = keel_cli_value(cli, "--split");
+    keel_split split;
+    KEEL_TRY(keel_cli_blame(keel_split_parse(text ? text : standard, &split, err), err));
+    KEEL_TRY(keel_store_check_split(store, &split, err));
+    *out = split;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err) {
+    int64_t threads = 0;
+    KEEL_TRY(keel_cli_integer(cli, "--threads", 0, 1024, &threads, err));
+    return keel_pool_open(out, (size_t)threads, err);
+}
+
+/* ---- policies and bases ---- */
+
+/* Whether dir is a base artefact whose manifest and files give that hash. Anything else is simply not the
+ * one, but without memory nobody knows. */
+static keel_status is_base(const char *dir, const char *hash, bool *is, keel_err *err) {
+    cJSON *manifest = NULL;
+    char hex[65];
+    keel_status status = keel_artefact_open(dir, "base", &manifest, hex, NULL);
+    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking for a base");
+    cJSON_Delete(manifest);
+    *is = status == KEEL_OK && strcmp(hex, hash) == 0;
+    return KEEL_OK;
+}
+
+static void parent_of(const char *dir, char *out, size_t size) {
+    size_t length = strlen(dir);
+    while (length > 1 && dir[length - 1] == '/') length--;
+    while (length > 0 && dir[length - 1] != '/') length--;
+    if (length == 0)
+        snprintf(out, size, ".");
+    else
+        snprintf(out, size, "%.*s", (int)length, dir);
+}
+
+/* A folder beside the policy's that holds its base. */
+static keel_status find_base(const char *policy_dir, const char *hash, char *out, size_t size,
+                             keel_err *err) {
+    char parent[2048];
+    bool found = false;
+    keel_status status = KEEL_OK;
+    parent_of(policy_dir, parent, sizeof parent);
+    DIR *folder = opendir(parent);
+    for (struct dirent *entry; folder && !found && status == KEEL_OK && (entry = readdir(folder));) {
+        char manifest[4096];
+        if (entry->d_name[0] == '.') continue;
+        snprintf(out, size, "%s/%s", parent, entry->d_name);
+        snprintf(manifest, sizeof manifest, "%s/%s/keel.json", parent, entry->d_name);
+        if (keel_file_exists(manifest)) status = is_base(out, hash, &found, err);
+    }
+    if (folder) closedir(folder);
+    if (status != KEEL_OK || found) return status;
+    keel_fail(err, KEEL_E_NOT_FOUND, policy_dir, "no folder beside it holds its base %.12s", hash);
+    return keel_hint(err, "name the base it was trained on: --base DIR");
+}
+
+keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
+                                 keel_base **base, keel_err *err) {
+    keel_policy *loaded = NULL;
+    keel_base *under = NULL;
+    char found[4096];
+    keel_status status;
+    KEEL_TRY(keel_policy_load(&loaded, policy_dir, err));
+    if (!base_dir) {
+        KEEL_TRY_GOTO(find_base(policy_dir, loaded->base_hash, found, sizeof found, err), fail);
+        base_dir = found;
+    }
+    KEEL_TRY_GOTO(keel_base_load(&under, base_dir, err), fail);
+    KEEL_TRY_GOTO(keel_policy_check_base(loaded, under, err), fail);
+    *policy = loaded;
+    *base = under;
+    return KEEL_OK;
+fail:
+    keel_base_close(under);
+    keel_policy_close(loaded);
+    return status;
+}
+
+keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    static const keel_option row[] = {{"safety_floor", KEEL_OPT_REAL, 0, "0", -1e6, 1e6, NULL, "the floor"},
+                                      {0}};
+    const char *text = keel_cli_value(cli, "--safety-floor");
+    double floor_given;
+    if (!text) return KEEL_OK;
+    KEEL_TRY(keel_cli_blame(keel_options_set(row, &floor_given, "safety_floor", text, "--safety-floor", err),
+                            err));
+    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS)
+        return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "this policy (%s) has no Q of safety",
+                         policy->algorithm);
+    if (!(policy->safety_floor > -INFINITY))
+        return keel_fail(err, KEEL_E_USAGE, "--safety-floor",
+                         "this policy's log told nothing of safety, so its Q of safety means nothing");
+    policy->safety_floor = floor_given;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
+                                  keel_err *err) {
+    const char *const *texts;
+    size_t n;
+    KEEL_TRY(keel_cli_values(cli, "--weights", &texts, &n, err));
+    double(*weights)[KEEL_N_REWARDS] = keel_arena_calloc(&cli->arena, n + 1, sizeof *weights);
+    if (!weights) return keel_fail(err, KEEL_E_NOMEM, "--weights", "for %zu weightings", n);
+    for (size_t i = 0; i < n; i++)
+        KEEL_TRY(keel_cli_numbers("--weights", texts[i], weights[i], KEEL_N_REWARDS, err));
+    *out = weights;
+    *count = n;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_open_out(const char *dir, const char *kind, keel_err *err) {
+    if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
+    cJSON *manifest = NULL;
+    const char *found = NULL;
+    keel_status status = keel_manifest_read(dir, &manifest, NULL);
+    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking at what is there");
+    bool ours = status == KEEL_OK && keel_json_string(manifest, "kind", true, &found, dir, NULL) == KEEL_OK &&
+                strcmp(found, kind) == 0;
+    cJSON_Delete(manifest);
+    if (ours) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, dir, "exists and is not a %s that could be replaced", kind);
+    return keel_hint(err, "choose another --out, or remove it");
+}
+
+/* Better now than at the end of the work. */
+static keel_status check_parent(const char *path, keel_err *err) {
+    char folder[4096];
+    parent_of(path, folder, sizeof folder);
+    if (!keel_file_is_folder(folder))
+        return keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no folder \"%s\" to write it into", folder);
+    if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)
+        return keel_fail(err, KEEL_E_IO, path, "the folder \"%s\" may not be written", folder);
+    return KEEL_OK;
+}
+
+keel_status keel_cli_open_out_file(const char *path, size_t at, const char *begins, keel_err *err) {
+    char found[64];
+    int fd;
+    struct stat about;
+    if (!path) return KEEL_OK;
+    if (stat(path, &about) != 0) return check_parent(path, err);
+    if (!S_ISREG(about.st_mode) || about.st_size == 0) return KEEL_OK;
+    KEEL_TRY(keel_file_open(path, &fd, err));
+    const ssize_t got = read(fd, found, sizeof found);
+    close(fd);
+    const size_t length = strlen(begins);
+    if (got >= (ssize_t)(at + length) && memcmp(found + at, begins, length) == 0) return KEEL_OK;
+    keel_fail(err, KEEL_E_CONFLICT, path, "exists and is nothing that this command wrote");
+    return keel_hint(err, "choose another name, or remove it");
+}
+
+keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/keel.json", dir);
+    return keel_json_parse_file(path, out, err);
+}
+
+/* ---- results ---- */
+
+static cJSON *arguments_json(const keel_cli *cli) {
+    cJSON *arguments = cJSON_CreateArray();
+    for (size_t i = 0; i < cli->n_given; i++) {
+        if (cli->given[i].flag) keel_json_add(arguments, NULL, cJSON_CreateString(cli->given[i].flag->name));
+        if (cli->given[i].value) keel_json_add(arguments, NULL, cJSON_CreateString(cli->given[i].value));
+    }
+    return arguments;
+}
+
+/* Adds each number below an object under its dotted name: {"refusal_rate": {"low": 0.9}} is refusal_rate.low.
+ * Names in the arena. */
+static keel_status list_metrics(const cJSON *object, const char *prefix, keel_arena *arena, keel_buf *out,
+                                keel_err *err) {
+    const cJSON *item;
+    cJSON_ArrayForEach (item, object) {
+        size_t length = (prefix ? strlen(prefix) + 1 : 0) + strlen(item->string) + 1;
+        char *name = keel_arena_alloc(arena, length);
+        if (!name) return keel_fail(err, KEEL_E_NOMEM, NULL, "for the names of metrics");
+        snprintf(name, length, "%s%s%s", prefix ? prefix : "", prefix ? "." : "", item->string);
+        if (cJSON_IsObject(item)) KEEL_TRY(list_metrics(item, name, arena, out, err));
+        if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) continue;
+        bool known = cJSON_IsNumber(item) && isfinite(item->valuedouble);
+        keel_store_metric metric = {name, {known, known ? item->valuedouble : 0}};
+        keel_buf_append(out, &metric, sizeof metric);
+    }
+    return out->failed ? keel_fail(err, KEEL_E_NOMEM, NULL, "for metrics") : KEEL_OK;
+}
+
+/* What a verb measured: of an evaluation, the policy's. */
+static keel_status find_metrics(const cJSON *result, keel_arena *arena, keel_buf *out, keel_err *err) {
+    const cJSON *policy = cJSON_GetObjectItemCaseSensitive(result, "policy");
+    const cJSON *metrics =
+        cJSON_GetObjectItemCaseSensitive(cJSON_IsObject(policy) ? policy : result, "metrics");
+    return cJSON_IsObject(metrics) ? list_metrics(metrics, NULL, arena, out, err) : KEEL_OK;
+}
+
+keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err) {
+    keel_buf config = {0}, result = {0}, metrics = {0};
+    keel_arena names = {0};
+    if (!keel_store_writable(store)) {
+        keel_log(KEEL_LOG_INFO, "note: %s may not be written: this run is not recorded in it",
+                 keel_store_path(store));
+        return keel_cli_check_result(cli, err);
+    }
+    cJSON *arguments = arguments_json(cli);
+    keel_status status;
+    KEEL_TRY_GOTO(keel_cli_check_result(cli, err), done);
+    KEEL_TRY_GOTO(keel_json_print(arguments, false, &config, err), done);
+    KEEL_TRY_GOTO(keel_json_print(cli->result, false, &result, err), done);
+    KEEL_TRY_GOTO(find_metrics(cli->result, &names, &metrics, err), done);
+    status = keel_store_put_run(store, cli->verb->name, config.data, result.data,
+                                (const keel_store_metric *)(const void *)metrics.data,
+                                metrics.length / sizeof(keel_store_metric), err);
+done:
+    cJSON_Delete(arguments);
+    keel_buf_free(&config);
+    keel_buf_free(&result);
+    keel_buf_free(&metrics);
+    keel_arena_free(&names);
+    return status;
+}
+
+keel_status keel_artefact_result(keel_cli *cli, const char *dir, const char *kind, const char *split,
+                                 keel_err *err) {
+    cJSON *manifest = NULL;
+    char hash[65];
+    KEEL_TRY(keel_artefact_open(dir, kind, &manifest, hash, err));
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "out", dir);
+    cJSON_AddStringToObject(cli->result, "kind", kind);
+    cJSON_AddStringToObject(cli->result, "hash", hash);
+    cJSON_AddStringToObject(cli->result, "split", split);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const kept[] = {"metrics", "lineage", "config"};
+        cJSON *part = cJSON_DetachItemFromObjectCaseSensitive(manifest, kept[i]);
+        if (part) keel_json_add(cli->result, kept[i], part);
+    }
+    const char *metrics = keel_cli_value(cli, "--metrics");
+    if (metrics) cJSON_AddStringToObject(cli->result, "metrics_file", metrics);
+    cJSON_Delete(manifest);
+    return KEEL_OK;
+}
+
+void keel_artefact_print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2, .plain = true};
+    keel_table_cell(&table, "artefact");
+    keel_table_cell(&table, "value");
+    const cJSON *item;
+    cJSON_ArrayForEach (item, result) {
+        if (!cJSON_IsString(item)) continue;
+        keel_table_cell(&table, "%s", item->string);
+        keel_table_cell(&table, "%s", item->valuestring);
+    }
+    keel_table_leaves(&table, cJSON_GetObjectItemCaseSensitive(result, "metrics"));
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+cJSON *keel_interval_json(const keel_interval *interval) {
+    bool known = interval->n > 0;
+    cJSON *json = cJSON_CreateObject();
+    keel_json_add(json, "value", known ? cJSON_CreateNumber(interval->value) : cJSON_CreateNull());
+    keel_json_add(json, "low", known ? cJSON_CreateNumber(interval->low) : cJSON_CreateNull());
+    keel_json_add(json, "high", known ? cJSON_CreateNumber(interval->high) : cJSON_CreateNull());
+    cJSON_AddNumberToObject(json, "n", interval->n);
+    return json;
+}

@@ -1,0 +1,64 @@
+/* Opening what flags name: the store, a split of it, the thread pool, policies with their bases. And the
+ * small pieces of JSON results that several verbs share. */
+#ifndef KEEL_EXPERIMENTS_CLI_RESOURCES_H
+#define KEEL_EXPERIMENTS_CLI_RESOURCES_H
+
+#include "core/parallel.h"
+#include "datasets/store.h"
+#include "experiments/cli.h"
+#include "policies/policy.h"
+#include "rl/judge/intervals.h"
+
+/* --store. A missing file is an error with the hint how stores come about (unless mode creates). */
+keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err);
+/* --split, or `standard` when not given; a malformed expression is KEEL_E_USAGE, a split that holds nothing
+ * KEEL_E_NOT_FOUND. */
+keel_status keel_cli_open_split(const keel_cli *cli, keel_store *store, const char *standard, keel_split *out,
+                                keel_err *err);
+/* --threads; 0 and absent: one per processor. */
+keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err);
+/* Loads a policy and its base: from base_dir if given, else from a folder beside the policy's whose hash is
+ * the one the policy names. Both are checked against each other. *base is the caller's even if an error
+ * follows later. */
+keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
+                                 keel_base **base, keel_err *err);
+
+#define KEEL_FLAG_FLOOR                                                                                      \
+    {                                                                                                        \
+        "--safety-floor", "Q", false, false,                                                                 \
+            "mask what has a lower Q of safety than this, not than the policy's own floor"                   \
+    }
+/* --safety-floor, if given, in place of the policy's own. KEEL_E_USAGE where it has no Q of safety. */
+keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err);
+
+#define KEEL_WEIGHTS_HELP                                                                                    \
+    "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
+/* All values of --weights (policies/weighting.h), in the cli's arena. */
+keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
+                                  keel_err *err);
+
+/* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */
+keel_status keel_cli_open_out(const char *dir, const char *kind, keel_err *err);
+
+/* A file that a flag names for a result may be new (in a folder that is there and may be written), empty, no
+ * regular file (a pipe, a terminal), or hold from byte `at` on what the program writes there. Anything else
+ * is somebody's and not written over: KEEL_E_CONFLICT. NULL path: the flag was not given. */
+keel_status keel_cli_open_out_file(const char *path, size_t at, const char *begins, keel_err *err);
+#define KEEL_METRICS_BEGIN "{\"step\": "
+
+/* Puts a run into the store: verb, its arguments, the result so far and its metrics. A store that may not be
+ * written goes without, and a note says so. */
+keel_status keel_record_run(keel_cli *cli, keel_store *store, keel_err *err);
+
+/* The result of a verb that wrote an artefact to dir: {"out", "kind", "hash", "split", "metrics", "lineage",
+ * "config"}, and its print function. */
+keel_status keel_artefact_result(keel_cli *cli, const char *dir, const char *kind, const char *split,
+                                 keel_err *err);
+void keel_artefact_print(const cJSON *result, FILE *out);
+
+/* {"value", "low", "high", "n"}; the first three null where n is 0. */
+cJSON *keel_interval_json(const keel_interval *interval);
+/* The manifest of an artefact (keel.json), unchecked: for reports. */
+keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err);
+
+#endif

@@ -1,0 +1,56 @@
+#include "experiments/eval_config.h"
+
+#include <stddef.h>
+
+#include "core/json.h"
+#include "experiments/cli_resources.h"
+#include "experiments/derive.h"
+
+const keel_option keel_eval_config_options[] = {
+    {"weight_accuracy", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_ACCURACY]), "0.6", 0, 1e6, NULL,
+     "weight of accuracy in composite_reward"},
+    {"weight_speed", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_SPEED]), "0.3", 0, 1e6, NULL,
+     "weight of speed"},
+    {"weight_safety", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_SAFETY]), "0.1", 0, 1e6, NULL,
+     "weight of safety"},
+    {"resamples", KEEL_OPT_INT, offsetof(keel_eval_config, resamples), "2000", 100, 1e6, NULL,
+     "bootstrap resamples of the means per conversation"},
+    {"gamma", KEEL_OPT_REAL, offsetof(keel_eval_config, gamma), "0.99", 0, 1, NULL,
+     "discount of the off-policy estimates"},
+    {"ope", KEEL_OPT_CHOICE, offsetof(keel_eval_config, ope), "critic", 0, 0, keel_ope_models,
+     "where the model of the off-policy estimates comes from"},
+    {"fqe_steps", KEEL_OPT_INT, offsetof(keel_eval_config, fqe_steps), "0", 0, 1e9, NULL,
+     "optimizer steps of a fold's fit; 0: by the size of the split"},
+    {"seed", KEEL_OPT_INT, offsetof(keel_eval_config, seed), "1", 0, 9007199254740991, NULL,
+     "of the bootstrap and of the fit"},
+    {0},
+};
+
+keel_evaluate_config keel_eval_config_config(const keel_eval_config *measure,
+                                             const keel_reward_config *reward) {
+    keel_evaluate_config config = {.resamples = (size_t)measure->resamples,
+                                   .seed = (uint64_t)measure->seed,
+                                   .gamma = measure->gamma,
+                                   .model = measure->ope,
+                                   .fqe_steps = measure->fqe_steps,
+                                   .reward = reward};
+    for (int k = 0; k < KEEL_N_REWARDS; k++) config.weight[k] = measure->weight[k];
+    return config;
+}
+
+cJSON *keel_eval_config_json(const keel_evaluation *evaluation) {
+    cJSON *json = cJSON_CreateObject();
+    for (int i = 0; i < KEEL_N_METRICS; i++)
+        keel_json_add(json, keel_metric_names[i], keel_interval_json(&evaluation->metric[i]));
+    return json;
+}
+
+keel_status keel_eval_config_logged(keel_store *store, const keel_split *split, keel_evaluation_set *out,
+                                    keel_err *err) {
+    keel_eval_config measure;
+    keel_reward_config reward;
+    KEEL_TRY(keel_options_defaults(keel_eval_config_options, &measure, err));
+    KEEL_TRY(keel_derive_rewards(store, &reward, err));
+    keel_evaluate_config config = keel_eval_config_config(&measure, &reward);
+    return keel_evaluate_logged(store, split, &config, out, err);
+}

@@ -1,0 +1,320 @@
+/* The built-in base on disk.
+ *
+ *   config.json        model_type "keel-ngram", sizes, action space and acts
+ *   tokenizer.json     how text becomes buckets: normaliser, words, n-grams
+ *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
+ * encoder's layers, the linear heads (policies/ngram_base/linear_probes.h), and the standardisation of
+ * scalars */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "policies/artefact.h"
+#include "policies/ngram_base/model.h"
+
+static keel_status no_memory(keel_err *err, const char *where) {
+    return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the base");
+}
+
+/* ---- one list of tensors serves saving and loading ---- */
+
+enum { MAX_TENSORS = 8 + KEEL_N_NGRAM_BASE_PARAMS + 2 * KEEL_LINEAR_PROBES_TENSORS };
+
+typedef struct tensor_list {
+    size_t count;
+    keel_named_tensor tensor[MAX_TENSORS]; /* data points into the model */
+    char name[MAX_TENSORS][48];
+} tensor_list;
+
+static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t rows, size_t cols,
+                 const void *data) {
+    size_t at = to->count++, size = dtype == KEEL_I64 ? 8 : 4;
+    snprintf(to->name[at], sizeof to->name[at], "%s", name);
+    to->tensor[at] = (keel_named_tensor){.name = to->name[at],
+                                         .dtype = dtype,
+                                         .n_dims = cols ? 2 : 1,
+                                         .shape = {rows, cols},
+                                         .data = data,
+                                         .bytes = rows * (cols ? cols : 1) * size};
+}
+
+static void list_model(tensor_list *to, const keel_ngram_base *model) {
+    list(to, "bucket", KEEL_I32, model->rows, 0, model->bucket_of);
+    list(to, "frequency", KEEL_I32, model->rows, 0, model->frequency);
+    list(to, "documents", KEEL_I64, KEEL_N_FIELDS, 0, model->documents);
+    list(to, "table", KEEL_F32, model->rows, (size_t)model->config.dim, model->table);
+    for (size_t i = 0; i < model->params.count; i++) {
+        const keel_param *param = &model->params.table[i];
+        if (keel__ngram_base_has_param(model, i))
+            list(to, param->name, KEEL_F32, param->rows, param->cols, keel_params_at(&model->params, i));
+    }
+    list(to, "state_scalar.mean", KEEL_F32, KEEL_STATE_SCALARS, 0, model->state_mean);
+    list(to, "state_scalar.scale", KEEL_F32, KEEL_STATE_SCALARS, 0, model->state_scale);
+    list(to, "candidate_scalar.mean", KEEL_F32, KEEL_CANDIDATE_SCALARS, 0, model->candidate_mean);
+    list(to, "candidate_scalar.scale", KEEL_F32, KEEL_CANDIDATE_SCALARS, 0, model->candidate_scale);
+}
+
+static keel_status list_heads(tensor_list *to, const keel_ngram_base *model, keel_arena *names,
+                              keel_err *err) {
+    size_t added = 0;
+    if (model->candidate_heads)
+        KEEL_TRY(keel_linear_probes_tensors(model->candidate_heads, "candidate_heads", names,
+                                            to->tensor + to->count, &added, err));
+    to->count += added;
+    added = 0;
+    if (model->state_heads)
+        KEEL_TRY(keel_linear_probes_tensors(model->state_heads, "state_heads", names, to->tensor + to->count,
+                                            &added, err));
+    to->count += added;
+    return KEEL_OK;
+}
+
+/* ---- saving ---- */
+
+static cJSON *config_json(const keel_ngram_base *model) {
+    cJSON *json = cJSON_CreateObject(), *kinds = json ? cJSON_AddArrayToObject(json, "architectures") : NULL;
+    cJSON *acts = kinds ? cJSON_AddArrayToObject(json, "acts") : NULL;
+    bool good = acts && cJSON_AddItemToArray(kinds, cJSON_CreateString("KeelNgram")) &&
+                cJSON_AddStringToObject(json, "model_type", "keel-ngram") &&
+                cJSON_AddStringToObject(json, "action_space", keel_space_name(model->base.space)) &&
+                cJSON_AddStringToObject(json, "split", model->split) &&
+                cJSON_AddNumberToObject(json, "rows", (double)model->rows) &&
+                cJSON_AddNumberToObject(json, "dim", (double)model->config.dim) &&
+                cJSON_AddNumberToObject(json, "hidden_size", (double)model->config.features) &&
+                cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns);
+    for (size_t i = 0; good && i < model->base.n_acts; i++)
+        good = cJSON_AddItemToArray(acts, cJSON_CreateString(model->base.acts[i]));
+    if (good) return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+static cJSON *tokenizer_json(const keel_ngram_base *model) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON *normalizer = json ? cJSON_AddObjectToObject(json, "normalizer") : NULL;
+    cJSON *words = json ? cJSON_AddObjectToObject(json, "pre_tokenizer") : NULL;
+    cJSON *grams = json ? cJSON_AddObjectToObject(json, "model") : NULL;
+    bool good =
+        normalizer && words && grams && cJSON_AddStringToObject(json, "version", "1.0") &&
+        cJSON_AddStringToObject(normalizer, "type", "NFKC_Casefold") &&
+        cJSON_AddStringToObject(words, "type", "UnicodeWords") &&
+        cJSON_AddStringToObject(words, "single", "Han, Kana, Hangul, symbols, punctuation") &&
+        cJSON_AddNumberToObject(words, "max_words", (double)model->rules.max_words) &&
+        cJSON_AddStringToObject(grams, "type", "HashedNgrams") &&
+        cJSON_AddNumberToObject(grams, "word_high", (double)model->rules.word_high) &&
+        cJSON_AddNumberToObject(grams, "char_low", (double)model->rules.char_low) &&
+        cJSON_AddNumberToObject(grams, "char_high", (double)model->rules.char_high) &&
+        cJSON_AddStringToObject(grams, "word_boundary", "<>") &&
+        cJSON_AddStringToObject(grams, "hash", "fnv1a64-mix") &&
+        cJSON_AddStringToObject(grams, "weight", "(log((1 + documents) / (1 + frequency)) + 1) / L2 norm") &&
+        cJSON_AddNumberToObject(grams, "buckets", (double)model->rules.buckets) &&
+        cJSON_AddNumberToObject(grams, "known", (double)model->rows);
+    if (good) return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+static keel_status write_json(keel_arena *arena, const char *folder, const char *name, cJSON *json,
+                              keel_err *err) {
+    char *path = keel_path_join(arena, folder, name);
+    keel_status status = path && json ? keel_json_write_file(path, json, err) : no_memory(err, folder);
+    cJSON_Delete(json);
+    return status;
+}
+
+static keel_status write_files(const keel_ngram_base *model, const char *folder, keel_err *err) {
+    keel_arena arena = {0};
+    tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
+    char *path = keel_path_join(&arena, folder, "model.safetensors");
+    keel_status status = tensors && path ? KEEL_OK : no_memory(err, folder);
+    if (status == KEEL_OK) {
+        list_model(tensors, model);
+        status = list_heads(tensors, model, &arena, err);
+    }
+    if (status == KEEL_OK) status = keel_safetensors_write(path, tensors->tensor, tensors->count, NULL, err);
+    if (status == KEEL_OK) status = write_json(&arena, folder, "config.json", config_json(model), err);
+    if (status == KEEL_OK) status = write_json(&arena, folder, "tokenizer.json", tokenizer_json(model), err);
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel__ngram_base_save(const keel_ngram_base *model, const char *dir, const cJSON *lineage,
+                                  const cJSON *metrics, char hash[65], keel_err *err) {
+    keel_folder_write folder;
+    cJSON *config = keel_options_to_json(keel_ngram_base_options, &model->config);
+    keel_status status = config ? keel_folder_begin(&folder, dir, err) : no_memory(err, dir);
+    if (status == KEEL_OK) {
+        status = write_files(model, folder.temporary, err);
+        if (status == KEEL_OK)
+            status = keel_artefact_commit(&folder, "base", model->base.kind->type, lineage, config, metrics,
+                                          hash, err);
+        if (status != KEEL_OK) keel_folder_abandon(&folder);
+    }
+    cJSON_Delete(config);
+    return status;
+}
+
+/* ---- loading ---- */
+
+static keel_status read_int(const cJSON *json, const char *key, double low, double high, int64_t *out,
+                            const char *where, keel_err *err) {
+    double value = 0;
+    KEEL_TRY(keel_json_number(json, key, true, &value, where, err));
+    if (!(value >= low && value <= high) || value != floor(value))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"%s\": expected a whole number of %g to %g, got %g",
+                         key, low, high, value);
+    *out = (int64_t)value;
+    return KEEL_OK;
+}
+
+static keel_status read_rules(const char *path, struct keel_ngram_base_config *config, keel_err *err) {
+    cJSON *json = NULL;
+    const cJSON *words = NULL, *grams = NULL;
+    KEEL_TRY(keel_json_parse_file(path, &json, err));
+    keel_status status = keel_json_object(json, "pre_tokenizer", true, &words, path, err);
+    if (status == KEEL_OK) status = keel_json_object(json, "model", true, &grams, path, err);
+    if (status == KEEL_OK) status = read_int(words, "max_words", 1, 1e6, &config->max_words, path, err);
+    if (status == KEEL_OK) status = read_int(grams, "word_high", 1, 8, &config->word_high, path, err);
+    if (status == KEEL_OK) status = read_int(grams, "char_low", 1, 16, &config->char_low, path, err);
+    if (status == KEEL_OK) status = read_int(grams, "char_high", 0, 16, &config->char_high, path, err);
+    if (status == KEEL_OK) status = read_int(grams, "buckets", 64, 16777216, &config->buckets, path, err);
+    cJSON_Delete(json);
+    return status;
+}
+
+typedef struct base_config { /* what config.json says */
+    struct keel_ngram_base_config config;
+    keel_action_space space;
+    keel_split split;
+    size_t rows, n_acts;
+    const char **acts; /* into the JSON value */
+} base_config;
+
+static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
+                             keel_err *err) {
+    const cJSON *acts = NULL, *item;
+    KEEL_TRY(keel_json_array(json, "acts", true, &acts, where, err));
+    out->acts = keel_arena_calloc(arena, (size_t)cJSON_GetArraySize(acts), sizeof *out->acts);
+    if (!out->acts) return no_memory(err, where);
+    cJSON_ArrayForEach (item, acts) {
+        if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
+        out->acts[out->n_acts++] = item->valuestring;
+    }
+    if ((out->space == KEEL_SPACE_CANDIDATES) != (out->n_acts == 0) || out->n_acts > 65536)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"acts\": %zu acts do not fit the space %s",
+                         out->n_acts, keel_space_name(out->space));
+    return KEEL_OK;
+}
+
+static keel_status read_config(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
+                               keel_err *err) {
+    const char *space = NULL, *split = NULL, *type = NULL;
+    int64_t rows = 0;
+    KEEL_TRY(keel_json_string(json, "model_type", true, &type, where, err));
+    if (strcmp(type, "keel-ngram") != 0)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, where, "expected model_type \"keel-ngram\", got \"%s\"",
+                         type);
+    KEEL_TRY(keel_json_string(json, "action_space", true, &space, where, err));
+    if (!keel_space_parse(space, &out->space))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"action_space\": unknown space \"%s\"", space);
+    KEEL_TRY(keel_json_string(json, "split", true, &split, where, err));
+    KEEL_TRY(keel_split_parse(split, &out->split, err));
+    KEEL_TRY(read_int(json, "rows", 0, (double)out->config.buckets, &rows, where, err));
+    KEEL_TRY(read_int(json, "dim", 1, 4096, &out->config.dim, where, err));
+    KEEL_TRY(read_int(json, "hidden_size", 1, 4096, &out->config.features, where, err));
+    KEEL_TRY(read_int(json, "context_turns", 0, 1000, &out->config.context_turns, where, err));
+    out->rows = (size_t)rows;
+    return read_acts(json, out, arena, where, err);
+}
+
+/* Copies a tensor of exactly this type and shape; where it stands is in the list. */
+static keel_status copy_tensor(const keel_safetensors *file, const keel_named_tensor *want, const char *path,
+                               keel_err *err) {
+    const keel_named_tensor *have = keel_safetensors_find(file, want->name);
+    bool fits =
+        have && have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
+    for (size_t i = 0; fits && i < want->n_dims; i++) fits = have->shape[i] == want->shape[i];
+    if (!fits)
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" is missing or of another type or shape",
+                         want->name);
+    if (!keel_safetensors_finite(have))
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" holds numbers that are not finite",
+                         want->name);
+    if (want->bytes) memcpy((void *)(uintptr_t)want->data, have->data, want->bytes);
+    return KEEL_OK;
+}
+
+static keel_status check_maps(const keel_ngram_base *model, const char *path, keel_err *err) {
+    for (size_t i = 0; i < model->rows; i++) {
+        int64_t bucket = model->bucket_of[i], least = i > 0 ? (int64_t)model->bucket_of[i - 1] + 1 : 0;
+        if (bucket < least || bucket >= (int64_t)model->rules.buckets || model->frequency[i] < 0)
+            return keel_fail(err, KEEL_E_INVALID, path,
+                             "\"bucket\" and \"frequency\": row %zu is out of order or range", i);
+    }
+    return KEEL_OK;
+}
+
+static keel_status load_heads(keel_ngram_base *model, const keel_safetensors *file, keel_err *err) {
+    size_t buckets = model->rules.buckets;
+    if (model->base.space == KEEL_SPACE_CANDIDATES)
+        return keel_linear_probes_load(&model->candidate_heads, file, "candidate_heads", buckets,
+                                       KEEL_N_CANDIDATE_PROBES, KEEL_N_EXTRAS, err);
+    return keel_linear_probes_load(&model->state_heads, file, "state_heads", buckets, KEEL_N_STATE_PROBES, 0,
+                                   err);
+}
+
+static keel_status fill(keel_ngram_base *model, const keel_safetensors *file, size_t rows, const char *path,
+                        keel_err *err) {
+    const keel_named_tensor *bucket = keel_safetensors_find(file, "bucket");
+    keel_arena arena = {0};
+    if (!bucket || bucket->n_dims != 1 ||
+        bucket->shape[0] != rows) /* before anything of that size is allocated */
+        return keel_fail(err, KEEL_E_INVALID, path, "expected \"bucket\" of %zu rows", rows);
+    KEEL_TRY(keel__ngram_base_room(model, rows, err));
+    tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
+    keel_status status = tensors ? KEEL_OK : no_memory(err, path);
+    if (status == KEEL_OK) list_model(tensors, model);
+    for (size_t i = 0; status == KEEL_OK && i < tensors->count; i++)
+        status = copy_tensor(file, &tensors->tensor[i], path, err);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK) status = check_maps(model, path, err);
+    if (status == KEEL_OK) status = load_heads(model, file, err);
+    if (status == KEEL_OK) keel__ngram_base_index(model);
+    return status;
+}
+
+static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena *arena,
+                             keel_safetensors *file, cJSON **json, keel_err *err) {
+    base_config got = {0};
+    char *config = keel_path_join(arena, dir, "config.json"),
+         *tokenizer = keel_path_join(arena, dir, "tokenizer.json");
+    char *weights = keel_path_join(arena, dir, "model.safetensors");
+    if (!config || !tokenizer || !weights) return no_memory(err, dir);
+    KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &got.config, err));
+    KEEL_TRY(read_rules(tokenizer, &got.config, err));
+    KEEL_TRY(keel_json_parse_file(config, json, err));
+    KEEL_TRY(read_config(*json, &got, arena, config, err));
+    KEEL_TRY(keel_safetensors_read(weights, file, err));
+    KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space, got.acts, got.n_acts, err));
+    memcpy((*out)->split, got.split.text, sizeof(*out)->split);
+    return fill(*out, file, got.rows, weights, err);
+}
+
+keel_status keel__ngram_base_load(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err) {
+    keel_arena arena = {0};
+    keel_safetensors file = {0};
+    cJSON *json = NULL;
+    keel_ngram_base *model = NULL;
+    (void)manifest;
+    keel_status status = load_with(&model, dir, &arena, &file, &json, err);
+    keel_safetensors_free(&file);
+    cJSON_Delete(json);
+    keel_arena_free(&arena);
+    if (status == KEEL_OK)
+        *out = &model->base;
+    else if (model)
+        keel__ngram_base_close(&model->base);
+    return status;
+}

@@ -1,0 +1,384 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "policies/ngram_base/linear_probes_internal.h"
+
+const keel_linear_probes_config keel_linear_probes_standard = {
+    .head = {{1, false}, {1, false}, {1, false}, {1, false}},
+    .folds = 5,
+    .iterations = 150,
+    .max_entries = 8000000,
+};
+
+keel_status(keel__linear_probes_no_memory)(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "linear heads", "no memory for their rows or weights");
+}
+
+size_t keel__linear_probes_fold(int64_t group, size_t folds) {
+    return (size_t)(keel_hash64_mix((uint64_t)group, 0x6865616473) % folds); /* "heads" */
+}
+
+/* ---- collecting ---- */
+
+static keel_status check_config(const keel_linear_probes_config *config, keel_err *err) {
+    const char *where = "linear heads";
+    if (config->n_ids == 0 || config->n_ids > INT32_MAX)
+        return keel_fail(err, KEEL_E_INVALID, where, "n_ids: expected 1 to %d, got %zu", INT32_MAX,
+                         config->n_ids);
+    if (config->n_heads == 0 || config->n_heads > KEEL_LINEAR_PROBES_MAX)
+        return keel_fail(err, KEEL_E_INVALID, where, "n_heads: expected 1 to %d, got %zu",
+                         KEEL_LINEAR_PROBES_MAX, config->n_heads);
+    if (config->folds < 2 || config->folds > KEEL_LINEAR_PROBES_MAX_FOLDS)
+        return keel_fail(err, KEEL_E_INVALID, where, "folds: expected 2 to %d, got %zu",
+                         KEEL_LINEAR_PROBES_MAX_FOLDS, config->folds);
+    for (size_t h = 0; h < config->n_heads; h++)
+        if (!(config->head[h].lambda > 0 && isfinite(config->head[h].lambda)))
+            return keel_fail(err, KEEL_E_INVALID, where, "lambda of head %zu: expected above 0, got %g", h,
+                             config->head[h].lambda);
+    return KEEL_OK;
+}
+
+keel_status keel_linear_probes_builder_open(keel_linear_probes_builder **out,
+                                            const keel_linear_probes_config *config, keel_err *err) {
+    KEEL_TRY(check_config(config, err));
+    keel_linear_probes_builder *builder = keel_calloc(1, sizeof *builder);
+    if (!builder) return keel__linear_probes_no_memory(err);
+    builder->config = *config;
+    builder->limit = UINT64_MAX;
+    *out = builder;
+    return KEEL_OK;
+}
+
+void keel_linear_probes_builder_close(keel_linear_probes_builder *builder) {
+    if (!builder) return;
+    for (size_t i = 0; i < builder->count; i++) keel_free(builder->unit[i]);
+    keel_free(builder->unit);
+    keel_free(builder);
+}
+
+static keel_status check_unit(const keel_linear_probes_config *config, const keel_linear_probes_row *rows,
+                              size_t n_rows, const keel_linear_probes_pair *pairs, size_t n_pairs,
+                              keel_err *err) {
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t i = 0; i < rows[r].n_ids; i++)
+            if (rows[r].id[i] >= config->n_ids)
+                return keel_fail(err, KEEL_E_INVALID, "linear heads",
+                                 "row %zu: expected ids below %zu, got %u", r, config->n_ids, rows[r].id[i]);
+    for (size_t i = 0; i < n_pairs; i++) {
+        const keel_linear_probes_pair *pair = &pairs[i];
+        bool ranks = pair->head < config->n_heads && config->head[pair->head].ranks;
+        if (!ranks || pair->better >= n_rows || pair->worse >= n_rows || pair->better == pair->worse)
+            return keel_fail(
+                err, KEEL_E_INVALID, "linear heads",
+                "pair %zu: expected two of %zu rows for a ranking head, got rows %u and %u, head %u", i,
+                n_rows, pair->better, pair->worse, pair->head);
+    }
+    return KEEL_OK;
+}
+
+static bool says_something(const keel_linear_probes_config *config, const keel_linear_probes_row *rows,
+                           size_t n_rows, size_t n_pairs) {
+    bool said = n_pairs > 0;
+    for (size_t r = 0; r < n_rows && !said; r++)
+        for (size_t h = 0; h < config->n_heads; h++)
+            said = said || (!config->head[h].ranks && rows[r].label[h] != KEEL_UNKNOWN);
+    return said;
+}
+
+/* Widest members first, so that each is aligned behind the one before. */
+static keel__linear_probes_unit *copy_unit(const keel_linear_probes_config *config,
+                                           const keel_linear_probes_row *rows, size_t n_rows,
+                                           const keel_linear_probes_pair *pairs, size_t n_pairs) {
+    size_t entries = 0, at = 0;
+    for (size_t r = 0; r < n_rows; r++) entries += rows[r].n_ids;
+    keel__linear_probes_unit *unit =
+        keel_alloc(sizeof *unit + n_rows * sizeof *unit->end + entries * sizeof *unit->id +
+                   n_rows * config->n_dense * sizeof *unit->dense + n_pairs * sizeof *unit->pair +
+                   n_rows * KEEL_LINEAR_PROBES_MAX);
+    if (!unit) return NULL;
+    *unit = (keel__linear_probes_unit){.n_rows = n_rows, .n_pairs = n_pairs, .entries = entries};
+    unit->end = (size_t *)(unit + 1);
+    unit->id = (uint32_t *)(unit->end + n_rows);
+    unit->dense = (float *)(unit->id + entries);
+    unit->pair = (keel_linear_probes_pair *)(unit->dense + n_rows * config->n_dense);
+    unit->label = (signed char *)(unit->pair + n_pairs);
+    for (size_t r = 0; r < n_rows; r++) {
+        if (rows[r].n_ids > 0) memcpy(unit->id + at, rows[r].id, rows[r].n_ids * sizeof *unit->id);
+        unit->end[r] = at += rows[r].n_ids;
+        for (size_t j = 0; j < config->n_dense; j++) unit->dense[r * config->n_dense + j] = rows[r].dense[j];
+        for (size_t h = 0; h < KEEL_LINEAR_PROBES_MAX; h++) {
+            bool reads = h < config->n_heads && !config->head[h].ranks;
+            unit->label[r * KEEL_LINEAR_PROBES_MAX + h] =
+                (signed char)(reads ? rows[r].label[h] : KEEL_UNKNOWN);
+        }
+    }
+    if (n_pairs > 0) memcpy(unit->pair, pairs, n_pairs * sizeof *pairs);
+    return unit;
+}
+
+static bool make_room(keel_linear_probes_builder *builder) {
+    if (builder->count < builder->room) return true;
+    size_t room = builder->room ? 2 * builder->room : 256;
+    keel__linear_probes_unit **unit = keel_realloc(builder->unit, room * sizeof(keel__linear_probes_unit *));
+    if (!unit) return false;
+    builder->unit = unit;
+    builder->room = room;
+    return true;
+}
+
+/* Lowers the limit until what is kept fits. What is left depends on draws alone: it is a fair sample. */
+static void drop_over_limit(keel_linear_probes_builder *builder) {
+    while (builder->entries > builder->config.max_entries && builder->limit > 8) {
+        size_t kept = 0;
+        builder->limit -= builder->limit / 8;
+        for (size_t i = 0; i < builder->count; i++) {
+            keel__linear_probes_unit *unit = builder->unit[i];
+            if (unit->draw < builder->limit) {
+                builder->unit[kept++] = unit;
+                continue;
+            }
+            builder->entries -= unit->entries + unit->n_rows;
+            keel_free(unit);
+        }
+        builder->count = kept;
+    }
+}
+
+keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t name, int64_t group,
+                                   const keel_linear_probes_row *rows, size_t n_rows,
+                                   const keel_linear_probes_pair *pairs, size_t n_pairs, keel_err *err) {
+    KEEL_TRY(check_unit(&builder->config, rows, n_rows, pairs, n_pairs, err));
+    if (!says_something(&builder->config, rows, n_rows, n_pairs)) return KEEL_OK;
+    uint64_t draw = keel_hash64_mix(builder->config.seed, name);
+    if (draw >= builder->limit) return KEEL_OK;
+    keel__linear_probes_unit *unit =
+        make_room(builder) ? copy_unit(&builder->config, rows, n_rows, pairs, n_pairs) : NULL;
+    if (!unit) return keel__linear_probes_no_memory(err);
+    unit->draw = draw;
+    unit->group = group;
+    builder->unit[builder->count++] = unit;
+    builder->entries += unit->entries + n_rows;
+    drop_over_limit(builder);
+    return KEEL_OK;
+}
+
+/* ---- judging ---- */
+
+keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear_probes *sizes,
+                                     keel_err *err) {
+    size_t cells;
+    keel_linear_probes *heads = keel_calloc(1, sizeof *heads);
+    if (!heads) return keel__linear_probes_no_memory(err);
+    *heads = *sizes;
+    heads->arena = (keel_arena){0};
+    keel_arena *arena = &heads->arena;
+    bool good = keel_size_mul(sizes->sets * sizes->n_heads, sizes->used + sizes->n_dense + 1, &cells);
+    heads->id = keel_arena_calloc(arena, sizes->used, sizeof *heads->id);
+    heads->column_of = keel_arena_alloc(arena, sizes->n_ids * sizeof *heads->column_of);
+    heads->idf = keel_arena_calloc(arena, sizes->used + 1, sizeof *heads->idf);
+    heads->dense = keel_arena_calloc(arena, 2 * sizes->n_dense, sizeof *heads->dense);
+    heads->weight = good ? keel_arena_calloc(arena, cells, sizeof *heads->weight) : NULL;
+    heads->group = keel_arena_calloc(arena, sizes->n_groups, sizeof *heads->group);
+    good = heads->id && heads->column_of && heads->idf && heads->dense && heads->weight && heads->group;
+    if (!good) {
+        keel_linear_probes_close(heads);
+        return keel__linear_probes_no_memory(err);
+    }
+    for (size_t i = 0; i < sizes->n_ids; i++) heads->column_of[i] = -1;
+    *out = heads;
+    return KEEL_OK;
+}
+
+void keel_linear_probes_close(keel_linear_probes *heads) {
+    if (!heads) return;
+    keel_arena_free(&heads->arena);
+    keel_free(heads);
+}
+
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static const float *weights_for(const keel_linear_probes *heads, int64_t group) {
+    size_t folds = heads->sets - 1, set = folds;
+    if (heads->n_groups > 0 && bsearch(&group, heads->group, heads->n_groups, sizeof group, by_number))
+        set = keel__linear_probes_fold(group, folds);
+    return heads->weight + set * (heads->used + heads->n_dense + 1) * heads->n_heads;
+}
+
+/* sum[h] += x w[h] */
+static void add_product(double *sum, double x, const float *weight, size_t n_heads) {
+    for (size_t h = 0; h < n_heads; h++) sum[h] += x * (double)weight[h];
+}
+
+void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linear_probes_row *row,
+                               int64_t group, float *logits) {
+    const float *weight = weights_for(heads, group);
+    size_t n = heads->n_heads, n_ids = heads->used > 0 ? row->n_ids : 0; /* unfitted heads know none */
+    double square = 0, sum[KEEL_LINEAR_PROBES_MAX] = {0};
+    for (size_t i = 0; i < n_ids; i++) {
+        int32_t column = row->id[i] < heads->n_ids ? heads->column_of[row->id[i]] : -1;
+        double idf = (double)heads->idf[column >= 0 ? (size_t)column : heads->used];
+        square += idf * idf;
+        if (column >= 0) add_product(sum, idf, weight + (size_t)column * n, n);
+    }
+    for (size_t h = 0; h < n && square > 0; h++) sum[h] /= sqrt(square);
+    weight += heads->used * n;
+    for (size_t j = 0; j < heads->n_dense; j++, weight += n) {
+        float centred = row->dense[j] - heads->dense[j];
+        add_product(sum, (double)(centred * heads->dense[heads->n_dense + j]), weight, n);
+    }
+    add_product(sum, 1, weight, n);
+    for (size_t h = 0; h < n; h++) logits[h] = heads->fitted[h] ? (float)sum[h] : 0;
+}
+
+/* ---- files ---- */
+
+static const char *const tensor_suffix[] = {".id", ".idf", ".weight", ".fitted", ".group", ".dense"};
+enum { ID, IDF, WEIGHT, FITTED, GROUP, DENSE };
+
+static const char *tensor_name(keel_arena *arena, const char *prefix, int tensor) {
+    size_t room = strlen(prefix) + strlen(tensor_suffix[tensor]) + 1;
+    char *name = keel_arena_alloc(arena, room);
+    if (name) snprintf(name, room, "%s%s", prefix, tensor_suffix[tensor]);
+    return name;
+}
+
+keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const char *prefix, keel_arena *arena,
+                                       keel_named_tensor out[KEEL_LINEAR_PROBES_TENSORS], size_t *count,
+                                       keel_err *err) {
+    size_t columns = heads->used + heads->n_dense + 1, n = heads->n_dense > 0 ? DENSE + 1 : DENSE;
+    keel_named_tensor made[KEEL_LINEAR_PROBES_TENSORS] = {
+        [ID] = {NULL, KEEL_I32, 1, {heads->used}, heads->id, heads->used * sizeof *heads->id},
+        [IDF] = {NULL, KEEL_F32, 1, {heads->used + 1}, heads->idf, (heads->used + 1) * sizeof *heads->idf},
+        [WEIGHT] = {NULL,
+                    KEEL_F32,
+                    3,
+                    {heads->sets, columns, heads->n_heads},
+                    heads->weight,
+                    heads->sets * columns * heads->n_heads * sizeof *heads->weight},
+        [FITTED] = {NULL, KEEL_U8, 1, {heads->n_heads}, heads->fitted, heads->n_heads},
+        [GROUP] =
+            {NULL, KEEL_I64, 1, {heads->n_groups}, heads->group, heads->n_groups * sizeof *heads->group},
+        [DENSE] =
+            {NULL, KEEL_F32, 2, {2, heads->n_dense}, heads->dense, 2 * heads->n_dense * sizeof *heads->dense},
+    };
+    for (size_t i = 0; i < n; i++) {
+        made[i].name = tensor_name(arena, prefix, (int)i);
+        if (!made[i].name) return keel__linear_probes_no_memory(err);
+    }
+    memcpy(out, made, n * sizeof *made);
+    *count = n;
+    return KEEL_OK;
+}
+
+typedef struct reader {
+    const keel_safetensors *file;
+    const char *prefix;
+    keel_arena names;
+    const keel_named_tensor *tensor[KEEL_LINEAR_PROBES_TENSORS];
+    keel_err *err;
+} reader;
+
+static keel_status find(reader *r, int tensor, keel_dtype dtype, size_t n_dims) {
+    const char *name = tensor_name(&r->names, r->prefix, tensor);
+    if (!name) return keel__linear_probes_no_memory(r->err);
+    const keel_named_tensor *found = keel_safetensors_find(r->file, name);
+    if (!found) return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "the tensor \"%s\" is missing", name);
+    if (found->dtype != dtype || found->n_dims != n_dims)
+        return keel_fail(r->err, KEEL_E_INVALID, r->file->path,
+                         "tensor \"%s\": not of the type or rank expected", name);
+    r->tensor[tensor] = found;
+    return KEEL_OK;
+}
+
+static keel_status expect(const reader *r, int tensor, size_t dim, size_t wanted) {
+    const keel_named_tensor *found = r->tensor[tensor];
+    if (found->shape[dim] == wanted) return KEEL_OK;
+    return keel_fail(r->err, KEEL_E_INVALID, r->file->path,
+                     "tensor \"%s\": expected %zu in dimension %zu, got %zu", found->name, wanted, dim,
+                     found->shape[dim]);
+}
+
+static keel_status bad(const reader *r, int tensor, const char *what) {
+    const char *name = r->tensor[tensor]->name;
+    return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "tensor \"%s\": %s", name, what);
+}
+
+static keel_status find_all(reader *r, keel_linear_probes *sizes) {
+    KEEL_TRY(find(r, ID, KEEL_I32, 1));
+    KEEL_TRY(find(r, IDF, KEEL_F32, 1));
+    KEEL_TRY(find(r, WEIGHT, KEEL_F32, 3));
+    KEEL_TRY(find(r, FITTED, KEEL_U8, 1));
+    KEEL_TRY(find(r, GROUP, KEEL_I64, 1));
+    if (sizes->n_dense > 0) KEEL_TRY(find(r, DENSE, KEEL_F32, 2));
+    sizes->used = r->tensor[ID]->shape[0];
+    sizes->sets = r->tensor[WEIGHT]->shape[0];
+    sizes->n_groups = r->tensor[GROUP]->shape[0];
+    if (sizes->used > sizes->n_ids) return bad(r, ID, "more ids than there can be");
+    if (sizes->sets < 3 || sizes->sets > KEEL_LINEAR_PROBES_MAX_FOLDS + 1)
+        return bad(r, WEIGHT, "bad number of folds");
+    KEEL_TRY(expect(r, IDF, 0, sizes->used + 1));
+    KEEL_TRY(expect(r, WEIGHT, 1, sizes->used + sizes->n_dense + 1));
+    KEEL_TRY(expect(r, WEIGHT, 2, sizes->n_heads));
+    KEEL_TRY(expect(r, FITTED, 0, sizes->n_heads));
+    if (sizes->n_dense > 0) KEEL_TRY(expect(r, DENSE, 0, 2));
+    return sizes->n_dense > 0 ? expect(r, DENSE, 1, sizes->n_dense) : KEEL_OK;
+}
+
+static void copy(const reader *r, int tensor, void *out) {
+    if (r->tensor[tensor]->bytes > 0) memcpy(out, r->tensor[tensor]->data, r->tensor[tensor]->bytes);
+}
+
+static bool all_finite(const float *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+static keel_status fill(const reader *r, keel_linear_probes *heads) {
+    copy(r, ID, heads->id);
+    copy(r, IDF, heads->idf);
+    copy(r, WEIGHT, heads->weight);
+    copy(r, FITTED, heads->fitted);
+    copy(r, GROUP, heads->group);
+    if (heads->n_dense > 0) copy(r, DENSE, heads->dense);
+    for (size_t i = 0; i < heads->used; i++) {
+        int32_t id = heads->id[i];
+        if (id < 0 || (size_t)id >= heads->n_ids) return bad(r, ID, "an id is out of range");
+        if (heads->column_of[id] >= 0) return bad(r, ID, "an id is there twice");
+        heads->column_of[id] = (int32_t)i;
+    }
+    for (size_t h = 0; h < heads->n_heads; h++)
+        if (heads->fitted[h] > 1) return bad(r, FITTED, "expected 0 or 1");
+    for (size_t i = 1; i < heads->n_groups; i++)
+        if (heads->group[i] <= heads->group[i - 1]) return bad(r, GROUP, "groups do not ascend");
+    if (!all_finite(heads->idf, heads->used + 1)) return bad(r, IDF, "a number is not finite");
+    if (!all_finite(heads->dense, 2 * heads->n_dense)) return bad(r, DENSE, "a number is not finite");
+    size_t cells = heads->sets * (heads->used + heads->n_dense + 1) * heads->n_heads;
+    return all_finite(heads->weight, cells) ? KEEL_OK : bad(r, WEIGHT, "a number is not finite");
+}
+
+keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safetensors *file,
+                                    const char *prefix, size_t n_ids, size_t n_heads, size_t n_dense,
+                                    keel_err *err) {
+    reader r = {.file = file, .prefix = prefix, .err = err};
+    keel_linear_probes sizes = {.n_ids = n_ids, .n_heads = n_heads, .n_dense = n_dense}, *heads = NULL;
+    keel_status status = KEEL_OK;
+    if (n_ids > INT32_MAX || n_heads == 0 || n_heads > KEEL_LINEAR_PROBES_MAX)
+        return keel_fail(err, KEEL_E_INVALID, file->path, "%s: %zu ids and %zu heads are no linear heads",
+                         prefix, n_ids, n_heads);
+    KEEL_TRY_GOTO(find_all(&r, &sizes), done);
+    KEEL_TRY_GOTO(keel__linear_probes_make(&heads, &sizes, err), done);
+    KEEL_TRY_GOTO(fill(&r, heads), done);
+    *out = heads;
+    heads = NULL;
+done:
+    keel_linear_probes_close(heads);
+    keel_arena_free(&r.names);
+    return status;
+}

@@ -1,0 +1,100 @@
+/* Linear heads over sparse rows, cross-fitted: several L2-regularised logistic regressions on the same binary
+ * rows (hashed n-grams), each with a label that may be missing or with pairs of which one is better.
+ *
+ *   x = presence * idf over its L2 norm,  idf = ln((1 + rows) / (1 + rows with it)) + 1;  z = w . x + b
+ *   labelled head:  min over w, b of  sum over labelled rows of log(1 + exp(-+ z))  + lambda/2 (|w|^2 + b^2)
+ *   ranking head:   min over w    of  sum over pairs of log(1 + exp(z_worse - z_better)) + lambda/2 |w|^2
+ *                   (Bradley-Terry; dense numbers of a row, scaled to unit deviation, take part here only)
+ *
+ * Each is fitted folds + 1 times: on all rows, and without the rows of each fold of groups. A row of a group
+ * that was fitted on is later judged by the weights that never saw its fold, any other row by those of all: a
+ * feature learned from labels is then as honest on the tuning split as on new text.
+ *
+ * Call order: builder_open, add for every decision, fit, builder_close; then logits from any thread.
+ * The same decisions, configuration and seed give the same bits, whatever the order of adds and the pool's
+ * size. */
+#ifndef KEEL_POLICIES_NGRAM_BASE_LINEAR_PROBES_H
+#define KEEL_POLICIES_NGRAM_BASE_LINEAR_PROBES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/nouns.h"
+#include "core/parallel.h"
+#include "core/safetensors.h"
+#include "core/status.h"
+
+enum { KEEL_LINEAR_PROBES_MAX = 4, KEEL_LINEAR_PROBES_TENSORS = 6, KEEL_LINEAR_PROBES_MAX_FOLDS = 16 };
+
+typedef struct keel_linear_probes_config {
+    size_t n_ids;   /* ids of a row are below it */
+    size_t n_dense; /* dense numbers of a row; 0: none */
+    size_t n_heads; /* 1 .. KEEL_LINEAR_PROBES_MAX */
+    struct {
+        double lambda; /* > 0 */
+        bool ranks;    /* learned from pairs, not from labels */
+    } head[KEEL_LINEAR_PROBES_MAX];
+    size_t folds;       /* 2 .. KEEL_LINEAR_PROBES_MAX_FOLDS */
+    size_t iterations;  /* of accelerated gradient descent, at most */
+    size_t max_entries; /* ids over all rows kept; beyond it whole decisions are dropped by a seeded draw */
+    uint64_t seed;      /* of that draw */
+} keel_linear_probes_config;
+/* Folds 5, iterations 150, 8 million entries, lambda 1, no dense numbers; set n_ids, n_heads and the rest. */
+extern const keel_linear_probes_config keel_linear_probes_standard;
+
+/* One row: a text. All borrowed until the call returns. */
+typedef struct keel_linear_probes_row {
+    const uint32_t *id; /* [n_ids], each once, any order */
+    size_t n_ids;
+    const float *dense; /* [config.n_dense] */
+    keel_tri
+        label[KEEL_LINEAR_PROBES_MAX]; /* of labelled heads; ignored for ranking heads and beyond n_heads */
+} keel_linear_probes_row;
+
+/* Rows `better` and `worse` of the same add, for a ranking head. */
+typedef struct keel_linear_probes_pair {
+    uint32_t head, better, worse;
+} keel_linear_probes_pair;
+
+typedef struct keel_linear_probes_builder keel_linear_probes_builder;
+typedef struct keel_linear_probes keel_linear_probes;
+
+keel_status keel_linear_probes_builder_open(keel_linear_probes_builder **out,
+                                            const keel_linear_probes_config *config, keel_err *err);
+void keel_linear_probes_builder_close(keel_linear_probes_builder *builder); /* NULL is harmless */
+/* The rows of one decision with their pairs. name: a hash of what the decision is called, by which rows are
+ * put in order and dropped, so that they may be added in any; group: keel_split_group_hash of its
+ * conversation. A decision without any label or pair says nothing and is left out. Ids out of range are
+ * KEEL_E_INVALID. */
+keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t name, int64_t group,
+                                   const keel_linear_probes_row *rows, size_t n_rows,
+                                   const keel_linear_probes_pair *pairs, size_t n_pairs, keel_err *err);
+
+/* Fits all sets of weights, folds + 1 shards of the pool. A head without rows of both labels (without pairs)
+ * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. Sets
+ * that are done are kept in the file `checkpoint` (NULL: nowhere), which stays, and are not fitted again by
+ * who gives the same identity: 64 hex digits over all that the rows and the configuration come from. */
+keel_status keel_linear_probes_fit(keel_linear_probes_builder *builder, keel_pool *pool,
+                                   const char *checkpoint, const char *identity, keel_linear_probes **out,
+                                   keel_err *err);
+void keel_linear_probes_close(keel_linear_probes *heads); /* NULL is harmless */
+
+/* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The
+ * weights are those that did not see the group. Thread-safe. */
+void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linear_probes_row *row,
+                               int64_t group, float *logits);
+
+/* As tensors "<prefix>.id", ".idf", ".weight", ".dense", ".fitted", ".group": only ids that occurred. Names
+ * are made in the arena; data point into heads. *count <= KEEL_LINEAR_PROBES_TENSORS. */
+keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const char *prefix, keel_arena *arena,
+                                       keel_named_tensor out[KEEL_LINEAR_PROBES_TENSORS], size_t *count,
+                                       keel_err *err);
+/* From a file, which is hostile until checked: types, shapes, ids below n_ids and each once, ascending
+ * groups,
+ * finite numbers. Any misfit is KEEL_E_INVALID naming the tensor. */
+keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safetensors *file,
+                                    const char *prefix, size_t n_ids, size_t n_heads, size_t n_dense,
+                                    keel_err *err);
+
+#endif

@@ -1,0 +1,120 @@
+#include <math.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "policies/ngram_base/model.h"
+
+const keel_base_kind keel__ngram_base_kind = {"builtin", keel__ngram_base_load, keel__ngram_base_encode,
+                                              keel__ngram_base_close};
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory for the model");
+}
+
+static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
+    return (keel_ngram_rules){.word_high = (size_t)config->word_high,
+                              .char_low = (size_t)config->char_low,
+                              .char_high = (size_t)config->char_high,
+                              .max_words = (size_t)config->max_words,
+                              .buckets = (uint32_t)config->buckets};
+}
+
+/* One layer is two rows of the table: weight and bias. A layer this space does without has no rows. */
+static void put_layer(keel_param *table, size_t index, const char *weight, const char *bias, size_t out,
+                      size_t in) {
+    double fan_in = in > 0 ? (double)in : 1;
+    table[index] = (keel_param){weight, out, out ? in : 0, KEEL_INIT_UNIFORM, fan_in, true};
+    table[index + 1] = (keel_param){bias, out ? 1 : 0, out, KEEL_INIT_ZERO, 0, false};
+}
+
+static keel_status make_params(keel_ngram_base *model, keel_err *err) {
+    keel_param table[KEEL_N_NGRAM_BASE_PARAMS];
+    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    size_t dim = (size_t)model->config.dim, width = (size_t)model->config.features;
+    put_layer(table, KEEL_PARAM_STATE, "state.weight", "state.bias", width, KEEL_N_STATE_FIELDS * dim);
+    put_layer(table, KEEL_PARAM_CANDIDATE, "candidate.weight", "candidate.bias", sets ? width : 0,
+              KEEL_N_CANDIDATE_FIELDS * dim);
+    put_layer(table, KEEL_PARAM_RANK, "rank.weight", "rank.bias", sets ? 1 : 0, width);
+    table[KEEL_PARAM_RANK + 1].rows = 0; /* one bias for all candidates would change nothing */
+    put_layer(table, KEEL_PARAM_ACT, "act.weight", "act.bias", model->base.n_acts, width);
+    put_layer(table, KEEL_PARAM_OUTCOME, "outcome.weight", "outcome.bias", sets ? KEEL_N_OUTCOMES : 0, width);
+    put_layer(table, KEEL_PARAM_RISK, "risk.weight", "risk.bias", 1, width);
+    return keel_params_make(&model->params, table, KEEL_N_NGRAM_BASE_PARAMS, err);
+}
+
+bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index) {
+    return model->params.table[index].rows * model->params.table[index].cols > 0;
+}
+
+static keel_status copy_acts(keel_ngram_base *model, const char *const *acts, size_t n_acts, keel_err *err) {
+    model->base.acts = keel_arena_calloc(&model->arena, n_acts, sizeof *model->base.acts);
+    if (!model->base.acts) return no_memory(err);
+    for (size_t i = 0; i < n_acts; i++) {
+        model->base.acts[i] = keel_arena_strdup(&model->arena, acts[i]);
+        if (!model->base.acts[i]) return no_memory(err);
+    }
+    model->base.n_acts = n_acts;
+    return KEEL_OK;
+}
+
+keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
+                                  keel_action_space space, const char *const *acts, size_t n_acts,
+                                  keel_err *err) {
+    keel_ngram_base *model = keel_calloc(1, sizeof *model);
+    if (!model) return no_memory(err);
+    bool sets = space == KEEL_SPACE_CANDIDATES;
+    model->config = *config;
+    model->rules = rules_of(config);
+    model->base.kind = &keel__ngram_base_kind;
+    model->base.space = space;
+    model->base.state_dim = sets ? 1 : (size_t)config->features + KEEL_STATE_SCALARS;
+    model->base.candidate_dim = sets ? KEEL_CANDIDATE_SCALARS : 0;
+    for (size_t i = 0; i < KEEL_STATE_SCALARS; i++) model->state_scale[i] = 1;
+    for (size_t i = 0; i < KEEL_CANDIDATE_SCALARS; i++) model->candidate_scale[i] = 1;
+    keel_status status = copy_acts(model, acts, n_acts, err);
+    if (status == KEEL_OK) status = make_params(model, err);
+    if (status == KEEL_OK)
+        *out = model;
+    else
+        keel__ngram_base_close(&model->base);
+    return status;
+}
+
+keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err *err) {
+    size_t bytes;
+    keel_arena *arena = &model->arena;
+    if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes)) return no_memory(err);
+    model->rows = rows;
+    model->bucket = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->bucket);
+    model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
+    model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
+    model->table = keel_arena_alloc(arena, bytes);
+    bool good = model->bucket && model->bucket_of && model->frequency && model->table;
+    return good ? KEEL_OK : no_memory(err);
+}
+
+void keel__ngram_base_index(keel_ngram_base *model) {
+    for (size_t i = 0; i < model->rules.buckets; i++) model->bucket[i] = (keel_bucket){.row = -1};
+    for (size_t i = 0; i < model->rows; i++)
+        model->bucket[model->bucket_of[i]] =
+            (keel_bucket){(int32_t)i, (float)log1p((double)model->frequency[i])};
+}
+
+void keel__ngram_base_close(keel_base *base) {
+    keel_ngram_base *model = (keel_ngram_base *)base;
+    if (!model) return;
+    keel_linear_probes_close(model->candidate_heads);
+    keel_linear_probes_close(model->state_heads);
+    keel_params_free(&model->params);
+    keel_arena_free(&model->arena);
+    keel_free(model);
+}
+
+int64_t keel__ngram_base_group(const keel_conversation *conversation) {
+    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    return keel_split_group_hash(conversation->source ? conversation->source : "", group ? group : "");
+}
+
+uint64_t keel__ngram_base_name(const keel_conversation *conversation) {
+    return keel_hash64_texts(conversation->source ? conversation->source : "", conversation->external_id, 0);
+}

@@ -1,0 +1,275 @@
+/* Passes over the tuning split: counting n-grams, fitting the linear heads, standardising scalar features. */
+#include <math.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/log.h"
+#include "policies/ngram_base/tune.h"
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to tune");
+}
+
+enum { AT_ONCE = 64 }; /* examples in flight; no part of the result */
+
+typedef keel_status keel_look(void *context, const keel_example *example, keel_err *err);
+
+/* Looks at each example of the split, in the order in which they are stored: what a pass makes of them must
+ * not depend on it. */
+static keel_status look_at_all(keel_tuning *tuning, const char *what, keel_look *look, void *context,
+                               keel_err *err) {
+    keel_reader reader;
+    keel_progress progress;
+    size_t place[AT_ONCE], done = 0;
+    KEEL_TRY(keel__ngram_base_reader_open(&reader, tuning, AT_ONCE, err));
+    keel_status status = KEEL_OK;
+    keel_progress_start(&progress, what, tuning->count);
+    while (done < tuning->count && status == KEEL_OK) {
+        size_t n = tuning->count - done < AT_ONCE ? tuning->count - done : AT_ONCE;
+        for (size_t i = 0; i < n; i++) place[i] = done + i;
+        status = keel_interrupted()
+                     ? keel_fail(err, KEEL_E_INTERRUPTED, what, "stopped after %zu conversations", done)
+                     : keel__ngram_base_fetch(&reader, place, n, err);
+        for (size_t i = 0; i < n && status == KEEL_OK; i++) status = look(context, reader.example[i], err);
+        keel_progress_step(&progress, done += n, NULL);
+    }
+    keel_progress_end(&progress, done);
+    keel__ngram_base_reader_close(&reader);
+    return status;
+}
+
+/* ---- counting ---- */
+
+typedef struct counting {
+    int32_t *frequency; /* [buckets] */
+    int64_t documents[KEEL_N_FIELDS];
+} counting;
+
+static void count_bag(counting *to, int field, const keel_bag *bag) {
+    to->documents[field] += bag->count > 0;
+    for (size_t j = 0; j < bag->count; j++) {
+        int32_t *frequency = &to->frequency[bag->row[j]];
+        if (*frequency < INT32_MAX) ++*frequency;
+    }
+}
+
+static keel_status count_example(void *context, const keel_example *example, keel_err *err) {
+    (void)err;
+    for (size_t i = 0; i < example->n_lessons; i++) {
+        const keel_sample *sample = &example->lesson[i].sample;
+        for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
+            count_bag(context, field, &sample->field[field]);
+        for (size_t j = 0; j < sample->n_candidates; j++)
+            for (int k = 0; k < KEEL_N_CANDIDATE_FIELDS; k++)
+                count_bag(context, KEEL_FIELD_TEXT + k, &sample->candidate[j].field[k]);
+    }
+    return KEEL_OK;
+}
+
+/* What another base has seen before counts too. */
+static void add_earlier(counting *to, const keel_ngram_base *from) {
+    for (size_t i = 0; i < from->rows; i++) {
+        int64_t sum = (int64_t)to->frequency[from->bucket_of[i]] + from->frequency[i];
+        to->frequency[from->bucket_of[i]] = sum < INT32_MAX ? (int32_t)sum : INT32_MAX;
+    }
+    for (int field = 0; field < KEEL_N_FIELDS; field++) to->documents[field] += from->documents[field];
+}
+
+static keel_status make_rows(keel_ngram_base *model, const counting *counts, keel_err *err) {
+    size_t rows = 0, at = 0;
+    for (size_t i = 0; i < model->rules.buckets; i++) rows += counts->frequency[i] > 0;
+    KEEL_TRY(keel__ngram_base_room(model, rows, err));
+    for (size_t i = 0; i < model->rules.buckets; i++) {
+        if (counts->frequency[i] == 0) continue;
+        model->bucket_of[at] = (int32_t)i;
+        model->frequency[at++] = counts->frequency[i];
+    }
+    memcpy(model->documents, counts->documents, sizeof counts->documents);
+    keel__ngram_base_index(model);
+    return KEEL_OK;
+}
+
+/* Fresh embeddings are small against what an update moves them by; those of another base are kept. */
+static void fill_table(keel_ngram_base *model, const keel_ngram_base *from) {
+    size_t dim = (size_t)model->config.dim;
+    keel_rng rng = keel_rng_stream((uint64_t)model->config.seed, "embedding", 0);
+    for (size_t i = 0; i < model->rows; i++) {
+        int32_t known = from ? from->bucket[model->bucket_of[i]].row : -1;
+        for (size_t d = 0; d < dim; d++)
+            model->table[i * dim + d] = (float)(0.2 * keel_rng_uniform(&rng) - 0.1);
+        if (known >= 0)
+            memcpy(model->table + i * dim, from->table + (size_t)known * dim, dim * sizeof(float));
+    }
+}
+
+keel_status keel__ngram_base_count(keel_tuning *tuning, const keel_ngram_base *from, keel_err *err) {
+    keel_ngram_base *model = tuning->model;
+    counting *counts = keel_calloc(1, sizeof *counts);
+    if (counts) counts->frequency = keel_calloc(model->rules.buckets, sizeof *counts->frequency);
+    keel_status status = counts && counts->frequency ? KEEL_OK : no_memory(err);
+    if (status == KEEL_OK) status = look_at_all(tuning, "count n-grams", count_example, counts, err);
+    keel__ngram_base_forget_texts(tuning);
+    if (status == KEEL_OK && from) add_earlier(counts, from);
+    if (status == KEEL_OK) status = make_rows(model, counts, err);
+    if (status == KEEL_OK) fill_table(model, from);
+    if (counts) keel_free(counts->frequency);
+    keel_free(counts);
+    return status;
+}
+
+/* ---- linear heads ---- */
+
+static keel_tri risk_label(keel_risk risk) {
+    return risk == KEEL_RISK_UNKNOWN ? KEEL_UNKNOWN : risk == KEEL_RISK_DANGEROUS ? KEEL_YES : KEEL_NO;
+}
+
+static keel_tri outcome_label(keel_outcome outcome, keel_outcome asked) {
+    return outcome == KEEL_OUTCOME_NONE ? KEEL_UNKNOWN : outcome == asked ? KEEL_YES : KEEL_NO;
+}
+
+static uint64_t lesson_name(const keel_example *example, size_t lesson) {
+    return keel_hash64_mix(example->name, lesson);
+}
+
+static keel_status add_state_rows(void *context, const keel_example *example, keel_err *err) {
+    for (size_t i = 0; i < example->n_lessons; i++) {
+        keel_linear_probes_row row = keel__ngram_base_state_row(&example->lesson[i].sample);
+        row.label[0] = risk_label(example->risk);
+        KEEL_TRY(
+            keel_linear_probes_add(context, lesson_name(example, i), example->group, &row, 1, NULL, 0, err));
+    }
+    return KEEL_OK;
+}
+
+/* a was preferred to b: better feedback, or else the one that was taken (a chosen response against a rejected
+ * one). */
+static bool preferred(const keel_lesson *lesson, size_t a, size_t b) {
+    const keel_optional *feedback = lesson->feedback;
+    if (feedback[a].present && feedback[b].present) return feedback[a].value > feedback[b].value;
+    return lesson->taken[a] && !lesson->taken[b];
+}
+
+static size_t list_pairs(const keel_lesson *lesson, keel_linear_probes_pair *out) {
+    size_t n = 0, count = lesson->sample.n_candidates;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++)
+            if (preferred(lesson, i, j))
+                out[n++] = (keel_linear_probes_pair){KEEL_PROBE_PREFERENCE, (uint32_t)i, (uint32_t)j};
+    return n;
+}
+
+static keel_status add_lesson(keel_linear_probes_builder *builder, const keel_example *example, size_t at,
+                              keel_err *err) {
+    const keel_lesson *lesson = &example->lesson[at];
+    size_t n = lesson->sample.n_candidates;
+    keel_linear_probes_row *rows = keel_calloc(n, sizeof *rows);
+    keel_linear_probes_pair *pairs = keel_calloc(n * n, sizeof *pairs);
+    keel_status status = rows && pairs ? KEEL_OK : no_memory(err);
+    for (size_t i = 0; status == KEEL_OK && i < n; i++) {
+        keel_outcome outcome = (keel_outcome)lesson->outcome[i];
+        rows[i] = keel__ngram_base_candidate_row(&lesson->sample.candidate[i]);
+        rows[i].label[KEEL_PROBE_REFUSAL] = outcome_label(outcome, KEEL_OUTCOME_REFUSAL);
+        rows[i].label[KEEL_PROBE_COMPLIANCE] = outcome_label(outcome, KEEL_OUTCOME_COMPLIANCE);
+        rows[i].label[KEEL_PROBE_RISK] = risk_label(example->risk);
+    }
+    if (status == KEEL_OK)
+        status = keel_linear_probes_add(builder, lesson_name(example, at), example->group, rows, n, pairs,
+                                        list_pairs(lesson, pairs), err);
+    keel_free(pairs);
+    keel_free(rows);
+    return status;
+}
+
+static keel_status add_candidate_rows(void *context, const keel_example *example, keel_err *err) {
+    for (size_t i = 0; i < example->n_lessons; i++) KEEL_TRY(add_lesson(context, example, i, err));
+    return KEEL_OK;
+}
+
+static keel_linear_probes_config heads_config(const keel_ngram_base *model) {
+    keel_linear_probes_config config = keel_linear_probes_standard;
+    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    config.n_ids = model->rules.buckets;
+    config.folds = (size_t)model->config.head_folds;
+    config.seed = (uint64_t)model->config.seed;
+    config.n_dense = sets ? KEEL_N_EXTRAS : 0;
+    config.n_heads = sets ? KEEL_N_CANDIDATE_PROBES : KEEL_N_STATE_PROBES;
+    for (size_t i = 0; i < config.n_heads; i++) config.head[i].lambda = model->config.label_l2;
+    config.head[sets ? KEEL_PROBE_RISK : 0].lambda = model->config.risk_l2;
+    if (sets) config.head[KEEL_PROBE_PREFERENCE].ranks = true;
+    return config;
+}
+
+keel_status keel__ngram_base_fit_heads(keel_tuning *tuning, const char identity[65], const char *checkpoint,
+                                       keel_err *err) {
+    keel_ngram_base *model = tuning->model;
+    keel_linear_probes_config config = heads_config(model);
+    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    keel_linear_probes_builder *builder;
+    keel_status status = KEEL_OK;
+    KEEL_TRY(keel_linear_probes_builder_open(&builder, &config, err));
+    if (sets || tuning->survey.with_risk > 0)
+        status = look_at_all(tuning, "read labels", sets ? add_candidate_rows : add_state_rows, builder, err);
+    if (status == KEEL_OK)
+        status = keel_linear_probes_fit(builder, tuning->pool, checkpoint, identity,
+                                        sets ? &model->candidate_heads : &model->state_heads, err);
+    keel_linear_probes_builder_close(builder);
+    return status;
+}
+
+/* ---- standardisation ---- */
+
+enum { N_SCALARS = KEEL_STATE_SCALARS + KEEL_CANDIDATE_SCALARS };
+
+typedef struct scaling {
+    const keel_ngram_base *model;
+    double sum[N_SCALARS], square[N_SCALARS]; /* of states, then of candidates */
+    double n_states, n_candidates;
+} scaling;
+
+/* Of numbers rounded to 2^-14: such sums are exact, in whatever order, up to some millions of them. */
+static void add_moments(double *sum, double *square, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        double rounded = rint((double)x[i] * 0x1p14) * 0x1p-14;
+        sum[i] += rounded;
+        square[i] += rounded * rounded;
+    }
+}
+
+static keel_status add_scalars(void *context, const keel_example *example, keel_err *err) {
+    scaling *to = context;
+    float scalars[N_SCALARS];
+    (void)err;
+    for (size_t i = 0; i < example->n_lessons; i++) {
+        const keel_sample *sample = &example->lesson[i].sample;
+        keel__ngram_base_state_scalars(to->model, sample, example->group, scalars);
+        add_moments(to->sum, to->square, scalars, KEEL_STATE_SCALARS);
+        to->n_states++;
+        for (size_t j = 0; j < sample->n_candidates; j++) {
+            keel__ngram_base_candidate_scalars(to->model, &sample->candidate[j], example->group, scalars);
+            add_moments(to->sum + KEEL_STATE_SCALARS, to->square + KEEL_STATE_SCALARS, scalars,
+                        KEEL_CANDIDATE_SCALARS);
+            to->n_candidates++;
+        }
+    }
+    return KEEL_OK;
+}
+
+/* A number that never changes says nothing: its scale is 0, so the feature is. */
+static void finish_moments(const double *sum, const double *square, double n, size_t count, float *mean,
+                           float *scale) {
+    for (size_t i = 0; n > 0 && i < count; i++) {
+        double average = sum[i] / n, variance = square[i] / n - average * average;
+        mean[i] = (float)average;
+        scale[i] = variance > 1e-10 ? (float)(1 / sqrt(variance)) : 0;
+    }
+}
+
+keel_status keel__ngram_base_scale(keel_tuning *tuning, keel_err *err) {
+    keel_ngram_base *model = tuning->model;
+    scaling to = {.model = model};
+    KEEL_TRY(look_at_all(tuning, "scale features", add_scalars, &to, err));
+    finish_moments(to.sum, to.square, to.n_states, KEEL_STATE_SCALARS, model->state_mean, model->state_scale);
+    finish_moments(to.sum + KEEL_STATE_SCALARS, to.square + KEEL_STATE_SCALARS, to.n_candidates,
+                   KEEL_CANDIDATE_SCALARS, model->candidate_mean, model->candidate_scale);
+    return KEEL_OK;
+}

@@ -1,0 +1,74 @@
+#include "rl/judge/answer.h"
+
+keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, size_t candidate) {
+    const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
+    bool alone = log->conversation->n_decisions == 1 && log->conversation->completed == KEEL_UNKNOWN;
+    bool evidence = chosen->outcome != KEEL_OUTCOME_NONE || chosen->feedback.present;
+    if (chosen->taken || (alone && evidence)) return keel_reward_of(log, decision, candidate);
+    return chosen->logged_reward;
+}
+
+keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decision, size_t candidate) {
+    const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
+    return (keel_answer){.outcome = chosen->outcome,
+                         .reward = keel_answer_reward(log, decision, candidate),
+                         .agrees = chosen->taken};
+}
+
+int32_t keel_answer_action(const keel_base *base, const keel_decision *decision, size_t candidate) {
+    const keel_candidate *one = &decision->candidates[candidate];
+    switch (base->space) {
+    case KEEL_SPACE_CANDIDATES:
+        return (int32_t)candidate;
+    case KEEL_SPACE_ACTS:
+        return one->act ? keel_base_act_index(base, one->act) : -1;
+    case KEEL_SPACE_OUTCOMES:
+        return one->outcome == KEEL_OUTCOME_NONE ? -1 : (int32_t)one->outcome - 1;
+    }
+    return -1;
+}
+
+bool keel_answer_told(const keel_base *base, const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        const keel_candidate *one = &decision->candidates[c];
+        if (!one->taken) continue;
+        if (base->space == KEEL_SPACE_CANDIDATES) return true;
+        if (base->space == KEEL_SPACE_ACTS ? one->act != NULL : one->outcome != KEEL_OUTCOME_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* The candidate that stands for an action: taken and judged, else taken, else judged, else any; n_candidates
+ * if none. */
+static size_t find_candidate(const keel_base *base, const keel_decision *decision, size_t chosen) {
+    size_t best = decision->n_candidates;
+    int best_rank = -1;
+    for (size_t c = 0; c < decision->n_candidates; ++c) {
+        if (keel_answer_action(base, decision, c) != (int32_t)chosen) continue;
+        const keel_candidate *one = &decision->candidates[c];
+        int rank = 2 * one->taken + (one->outcome != KEEL_OUTCOME_NONE);
+        if (rank > best_rank) best = c, best_rank = rank;
+    }
+    return best;
+}
+
+keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *base,
+                                  const keel_policy *policy, size_t decision, size_t chosen) {
+    const keel_decision *at = &log->conversation->decisions[decision];
+    size_t candidate = find_candidate(base, at, chosen);
+    keel_answer answer = {.outcome = KEEL_OUTCOME_NONE};
+    if (candidate < at->n_candidates) answer = keel_answer_of_candidate(log, decision, candidate);
+    if (answer.outcome != KEEL_OUTCOME_NONE || base->space == KEEL_SPACE_CANDIDATES) return answer;
+    if (base->space == KEEL_SPACE_OUTCOMES)
+        answer.outcome = (keel_outcome)(chosen + 1);
+    else if (policy && chosen < policy->n_acts && policy->act_outcome[log->conversation->risk])
+        answer.outcome = policy->act_outcome[log->conversation->risk][chosen];
+    return answer;
+}
+
+bool keel_answer_known(const keel_answer *answer) {
+    bool known = answer->outcome != KEEL_OUTCOME_NONE;
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) known = known || answer->reward.present[k];
+    return known;
+}

@@ -1,0 +1,123 @@
+/* Evaluation on logs: refusal, over-refusal, completion, reward means, agreement, preference accuracy and
+ * off-policy estimates of a policy, beside the logged behaviour's, the base's and each source model's.
+ *
+ * A metric is over the answers about which something is known (rl/judge/answer.h); answers_known and
+ * reward_coverage say how many these are. Candidate sets: the chosen candidate's own label and reward. Fixed
+ * action spaces: the logged ones where the choice is the logged act; of another act the outcome is what it
+ * amounts to in the training log (policy.h, act_outcome; for the base too, from the policy beside it) and the
+ * reward is unknown. An answer of unknown outcome is left out of the rates below, never counted as either.
+ * All are over the decisions that the log met. Over several turns another policy meets others, so that what
+ * it refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals. The
+ * logged behaviour answers with every candidate it took; a source model is a policy that answers with its
+ * own.
+ *
+ * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
+ * by a full refusal
+ * - harmful_compliance_rate: of the same, the share answered by full compliance
+ * - over_refusal_rate: of such decisions in benign conversations, the share refused in full or in part
+ * - borderline_refusal_rate: the same by conversation, of those marked borderline (benign, and
+ * "borderline" is true in their meta): the share in which some decision was refused, of those where some
+ * answer is known
+ * - completion_rate: conversations of one decision and no verdict: of the benign ones, the share answered by
+ * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
+ *   weighing as much as the actor agrees with the answers told in it; n is the effective number,
+ *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
+ * - composite_reward, accuracy, speed, safety: what a conversation earned in total. Of conversations with
+ * several answered decisions, the last and those before it are averaged apart, each over the answers known,
+ * and added up: with all answers known this is the mean total, and an actor that the log knows best at the
+ * end, where verdicts are given, gains nothing by it. What the log does not tell of a decision, though of
+ * others in the conversation, adds nothing. n: how many conversations' worth of answers are known
+ * - agreement_rate: share of decisions where the choice is one of the answers taken, of those where the log
+ *   tells, in the policy's terms, what was answered (a response that nobody judged has no outcome)
+ * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
+ * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
+ * half
+ *
+ * Rates have Wilson intervals for as many independent answers as they come to (rl/judge/metric_sums.h), means
+ * the bootstrap's over conversations. What nothing is known of has n 0 (null in JSON). */
+#ifndef KEEL_RL_JUDGE_EVALUATE_H
+#define KEEL_RL_JUDGE_EVALUATE_H
+
+#include <cjson/cJSON.h>
+
+#include "policies/policy.h"
+#include "rewards/reward.h"
+#include "rl/judge/ope.h"
+
+typedef enum keel_metric {
+    KEEL_METRIC_REFUSAL,
+    KEEL_METRIC_HARMFUL_COMPLIANCE,
+    KEEL_METRIC_OVER_REFUSAL,
+    KEEL_METRIC_BORDERLINE,
+    KEEL_METRIC_COMPLETION,
+    KEEL_METRIC_COMPOSITE,
+    KEEL_METRIC_ACCURACY,
+    KEEL_METRIC_SPEED,
+    KEEL_METRIC_SAFETY,
+    KEEL_METRIC_AGREEMENT,
+    KEEL_METRIC_PREFERENCE,
+    KEEL_N_METRICS
+} keel_metric;
+extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... as in DESIGN 6 */
+
+typedef struct keel_evaluation {
+    char name[96]; /* "policy", "logged", "base", or a source model's */
+    keel_interval metric[KEEL_N_METRICS];
+    double reward_coverage[KEEL_N_REWARDS]; /* share of answers with each component known */
+    double answers_known;                   /* share of decisions whose answer's outcome or reward is known */
+    double mean_kl;                         /* KL(pi || pi_base); 0 for others */
+} keel_evaluation;
+
+/* Where q and v of the off-policy estimates come from. */
+typedef enum keel_ope_model {
+    KEEL_MODEL_CRITIC, /* the policy's own critic, which was trained on other conversations */
+    KEEL_MODEL_FQE,    /* fitted Q evaluation of the policy (rl/judge/fqe.h), see keel_evaluate_item */
+    KEEL_MODEL_NONE,   /* no off-policy estimates at all */
+    KEEL_N_MODELS
+} keel_ope_model;
+extern const char *const keel_ope_models[]; /* "critic", "fqe", "none", NULL */
+
+typedef struct keel_evaluate_config {
+    double weight[KEEL_N_REWARDS];
+    size_t resamples; /* bootstrap, default 2000 */
+    uint64_t seed;
+    double gamma;
+    int model;                        /* keel_ope_model */
+    int64_t fqe_steps;                /* optimizer steps a fold; 0: by the size of the split */
+    double confidence;                /* of the off-policy intervals, two-sided; 0: 0.95 */
+    const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
+} keel_evaluate_config;
+
+/* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are
+ * added before rates and intervals are taken. Their splits must lie apart (KEEL_E_USAGE). */
+typedef struct keel_evaluate_item {
+    const keel_policy *policy; /* NULL: the base alone is the policy */
+    const keel_base *base;
+    keel_split split;
+    const keel_split *fitted_on; /* KEEL_MODEL_FQE: another split, which lies apart; NULL: the judged one,
+                                    cross-fitted */
+} keel_evaluate_item;
+
+typedef struct keel_evaluation_set {
+    keel_evaluation policy, logged, base;
+    size_t n_models;
+    keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
+    keel_ope ope;
+    keel_arena arena;
+} keel_evaluation_set;
+
+/* Up to 16,384 conversations a split (KEEL_BOOTSTRAP_ROWS) the order in which they were imported moves no
+ * bit; beyond, it is which conversations share a row of the bootstrap, and so a little of the intervals. */
+keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
+                          const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
+                          keel_err *err);
+void keel_evaluation_set_free(keel_evaluation_set *set);
+/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "models": {...}} of DESIGN 6; the caller
+ * deletes. */
+cJSON *keel_evaluation_json(const keel_evaluation_set *set);
+
+/* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */
+keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
+                                 const keel_evaluate_config *config, keel_evaluation_set *out, keel_err *err);
+
+#endif

@@ -1,0 +1,64 @@
+/* The sums behind one actor's metrics: policy, base, logged behaviour or a source model. Counts add over
+ * items, so cross-validated policies pool before rates and intervals are taken. */
+#ifndef KEEL_RL_JUDGE_METRIC_SUMS_H
+#define KEEL_RL_JUDGE_METRIC_SUMS_H
+
+#include "rl/judge/answer.h"
+#include "rl/judge/evaluate.h"
+
+enum {
+    KEEL_METRIC_SUMS_MEANS = 4,  /* composite, accuracy, speed, safety */
+    KEEL_METRIC_SUMS_PLACES = 3, /* an answer alone in its conversation, one before the last, the last */
+    KEEL_METRIC_SUMS_ROW = 2 * KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES
+};
+
+/* The sums behind one rate. An observation is an answer, a pair, or a conversation, and weighs 1 or less. */
+typedef struct keel_rate {
+    double hits, weight, squares;                 /* squares: of the observations' weights */
+    double here[2];                               /* hits and weight of the conversation at hand */
+    double hits_hits, hits_weight, weight_weight; /* sums over conversations */
+} keel_rate;
+
+typedef struct keel_metric_sums {
+    keel_rate rate[KEEL_N_METRICS]; /* of the means: unused */
+    bool judged,
+        declined; /* of the conversation at hand, if benign: some answer's outcome is known; was a refusal */
+    double answers, known, component[KEEL_N_REWARDS];
+    double kl, kl_count;
+    size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
+    double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count */
+} keel_metric_sums;
+
+/* One answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i is set
+ * where the log tells of mean i elsewhere in the conversation and nothing here, so that this decision adds
+ * nothing to its total. */
+keel_status keel_metric_sums_answer(keel_metric_sums *tally, const double weight[KEEL_N_REWARDS],
+                                    const keel_reward_view *log, size_t decision, size_t number,
+                                    const keel_answer *answer, unsigned silent, keel_err *err);
+/* Bit i is set where a reward tells of mean i. */
+unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
+/* Ends a conversation of `answered` decisions. One whose completion is known weighs as much as the actor
+ * agreed with what was answered in it. borderline: it is marked so. */
+void keel_metric_sums_conversation(keel_metric_sums *tally, const keel_conversation *conversation,
+                                   bool borderline, size_t agreed, size_t answered);
+void keel_metric_sums_agreement(keel_metric_sums *tally, bool agrees);
+/* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
+ */
+void keel_metric_sums_preferences(keel_metric_sums *tally, const double *composite, const double *score,
+                                  size_t n);
+/* The share of hits with Wilson's interval for as many independent observations as these come to. Answers of
+ * one conversation are alike more often than not, so the number is that of the observations over the design
+ * effect, the variance of the ratio between conversations (linearised: sum (hits - p weight)^2, Cochran 1977,
+ * 6.11) over that of independent observations. So that few misses, or none, do not pass for independent ones
+ * (and none for less sure than one), two conversations of the mean size of an observation's are thought in,
+ * one all hits and one none. The number lies between (sum w)^2 / sum w^2 over conversations, as if all of one
+ * were alike, and the same over observations, as if none were; n is the latter: how many there are. */
+keel_interval keel_rate_interval(const keel_rate *rate);
+
+/* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */
+keel_status keel_metric_sums_close(const keel_metric_sums *tally, const char *name,
+                                   const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
+                                   keel_err *err);
+void keel_metric_sums_free(keel_metric_sums *tally);
+
+#endif

@@ -1,0 +1,432 @@
+/* The learner's frame: shards of a batch in parallel, gradients added in shard order, Adam and the target
+ * network in pieces of the parameter block. Nothing here depends on the number of threads. */
+#include "rl/learn/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/simd.h"
+#include "rl/learn/loss.h"
+#include "rl/learn/reward_conditioning.h"
+
+enum {
+    PIECE = 16384
+}; /* parameters one thread updates at a time: gradients, moments and target fit its cache */
+
+typedef struct piece {
+    size_t offset, size;
+    bool decay;
+    double squares; /* of its gradient */
+} piece;
+
+struct keel_learner_work {
+    keel_pool *pool;
+    size_t capacity; /* shards of a full batch */
+    keel_loss_shard *shards;
+    size_t n_pieces;
+    piece *pieces;
+    /* this step's */
+    const keel_learner *learner;
+    const keel_batch *batch;
+    keel_batch weighted; /* the same with weights drawn, where those are an input; in the arena */
+    keel_arena arena;
+    size_t n_shards;
+    double multiplier; /* before the step */
+    double clip;       /* factor on the gradient */
+    bool move_target;
+};
+
+/* ---- what a configuration must satisfy beyond its bounds ---- */
+
+static keel_status check_config(const keel_learner_config *config, const keel_qnet_shape *shape,
+                                keel_err *err) {
+    const char *where = "learner configuration", *name = keel_algorithms[config->algorithm];
+    const keel_learner_kind *kind = keel_learner_kind_of(config->algorithm);
+    if (kind->check) KEEL_TRY(kind->check(config, err));
+    if (kind->target == KEEL_TARGET_NONE && shape->heads != 1)
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "vector_heads: %s has one head, expected false, got true", name);
+    if (shape->heads != 1 && shape->heads != KEEL_N_REWARDS)
+        return keel_fail(err, KEEL_E_INVALID, where, "expected 1 or %d heads, got %zu", (int)KEEL_N_REWARDS,
+                         shape->heads);
+    if (config->quantiles > 1 && kind->target != KEEL_TARGET_BEST) {
+        keel_fail(err, KEEL_E_INVALID, where, "quantiles: %s learns no distribution, expected 1, got %lld",
+                  name, (long long)config->quantiles);
+        return keel_hint(err, "quantiles go with cql, cql-lagrange, dqn and bcq");
+    }
+    if (config->quantiles > 1 && config->td_loss != KEEL_TD_HUBER)
+        return keel_fail(err, KEEL_E_INVALID, where, "td_loss: quantiles are learned by huber alone");
+    return config->conditioned ? keel_reward_conditioning_check(config, err) : KEEL_OK;
+}
+
+static keel_status effective_weights(keel_learner *learner, const double *coverage, keel_err *err) {
+    const keel_learner_config *config = &learner->config;
+    double total = 0, kept = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        learner->covered[k] = !coverage || coverage[k] > 0;
+        total += config->weight[k];
+        if (learner->covered[k]) kept += config->weight[k];
+    }
+    if (kept <= 0 && learner->kind->target != KEEL_TARGET_NONE) {
+        keel_fail(err, KEEL_E_INVALID, "reward",
+                  "no reward component with a weight is known of any transition");
+        return keel_hint(
+            err, "outcomes (keel label judges them) earn by the conversation's risk; completed, feedback, "
+                 "reward and latency_ms earn too: the log must have one of these (keel stats counts "
+                 "them), or imitate it (--algo bc)");
+    }
+    for (int k = 0; k < KEEL_N_REWARDS; ++k)
+        learner->weight[k] = kept > 0 && learner->covered[k] ? config->weight[k] * total / kept : 0;
+    return KEEL_OK;
+}
+
+/* ---- planning ---- */
+
+static size_t count_pieces(const keel_params *params) {
+    size_t count = 0;
+    for (size_t i = 0; i < params->count; ++i)
+        count += (params->table[i].rows * params->table[i].cols + PIECE - 1) / PIECE;
+    return count;
+}
+
+static void cut_pieces(const keel_params *params, piece *pieces) {
+    for (size_t i = 0; i < params->count; ++i) {
+        size_t size = params->table[i].rows * params->table[i].cols;
+        for (size_t at = 0; at < size; at += PIECE)
+            *pieces++ = (piece){.offset = params->offset[i] + at,
+                                .size = size - at < PIECE ? size - at : PIECE,
+                                .decay = params->table[i].decay};
+    }
+}
+
+static void close_shard(keel_loss_shard *shard) {
+    keel_tape_close(shard->tape);
+    keel_tape_close(shard->frozen);
+    keel_arena_free(&shard->arena);
+}
+
+static keel_status open_shard(keel_loss_shard *shard, keel_err *err) {
+    KEEL_TRY(keel_tape_open(&shard->tape, err));
+    KEEL_TRY(keel_tape_open(&shard->frozen, err));
+    keel_tape_record(shard->frozen, false);
+    return KEEL_OK;
+}
+
+/* The first shard's gradient block is the learner's own, to which the others are added. */
+static keel_status open_work(keel_learner *learner, keel_pool *pool, keel_err *err) {
+    size_t batch = (size_t)learner->config.batch, rows = (size_t)learner->config.shard_rows;
+    struct keel_learner_work *work = learner->work = keel_calloc(1, sizeof *work);
+    if (!work) goto no_memory;
+    work->pool = pool;
+    work->capacity = (batch + rows - 1) / rows;
+    work->n_pieces = count_pieces(&learner->params);
+    work->shards = keel_calloc(work->capacity, sizeof *work->shards);
+    work->pieces = keel_calloc(work->n_pieces, sizeof *work->pieces);
+    if (!work->shards || !work->pieces) goto no_memory;
+    cut_pieces(&learner->params, work->pieces);
+    for (size_t i = 0; i < work->capacity; ++i) {
+        keel_loss_shard *shard = &work->shards[i];
+        shard->grads = i ? keel_calloc(learner->params.size, sizeof *shard->grads) : learner->grads;
+        if (!shard->grads) goto no_memory;
+        KEEL_TRY(open_shard(shard, err));
+    }
+    return KEEL_OK;
+no_memory:
+    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for the shards of a batch of %zu", batch);
+}
+
+/* ---- the block of parameters ---- */
+
+/* V sees what the rows of a decision share: all of a state, but no candidate of a set. */
+static keel_qnet_shape value_shape(const keel_qnet_shape *q) {
+    keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
+                             .state_dim = q->state_dim,
+                             .n_acts = 1,
+                             .heads = q->heads,
+                             .critics = 1,
+                             .hidden = q->hidden};
+    if (q->space == KEEL_SPACE_CANDIDATES) shape.state_dim += q->candidate_dim + 1;
+    return shape;
+}
+
+static keel_qnet_shape actor_shape(const keel_qnet_shape *q) {
+    keel_qnet_shape shape = *q;
+    shape.heads = shape.critics = shape.quantiles = 1;
+    return shape;
+}
+
+typedef struct network {
+    keel_qnet *net;
+    const char *name;
+    keel_qnet_shape shape;
+    size_t first; /* row of the block's table */
+} network;
+
+static size_t list_networks(keel_learner *learner, const keel_qnet_shape *shape, network out[3]) {
+    size_t count = 0;
+    bool actor = learner->kind->actor &&
+                 !(learner->kind->supported && learner->config.support_by == KEEL_SUPPORT_BASE);
+    out[count++] = (network){&learner->net, "critic", *shape, 0};
+    if (learner->kind->value) out[count++] = (network){&learner->value, "value", value_shape(shape), 0};
+    if (actor) out[count++] = (network){&learner->actor, "actor", actor_shape(shape), 0};
+    for (size_t i = 1; i < count; ++i)
+        out[i].first = out[i - 1].first + keel_qnet_n_params(&out[i - 1].shape);
+    return count;
+}
+
+/* Room for the largest list of networks that keel_qnet_list may refuse; then their views, and first values.
+ */
+static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *shape, keel_err *err) {
+    network nets[3];
+    keel_arena arena = {0};
+    keel_status status = KEEL_OK;
+    size_t n = list_networks(learner, shape, nets), used = nets[n - 1].first;
+    used += keel_qnet_n_params(&nets[n - 1].shape);
+    keel_param *table = keel_arena_calloc(&arena, used + 1, sizeof *table);
+    if (!table) status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for its networks' table");
+    for (size_t i = 0; status == KEEL_OK && i < n; ++i)
+        status = keel_qnet_list(&nets[i].shape, nets[i].name, &arena, table + nets[i].first, err);
+    if (status == KEEL_OK && learner->kind->multiplier)
+        table[used] = (keel_param){"log_multiplier", 1, 1, KEEL_INIT_ZERO, 1, false};
+    if (status == KEEL_OK)
+        status = keel_params_make(&learner->params, table, used + learner->kind->multiplier, err);
+    keel_arena_free(&arena);
+    if (status != KEEL_OK) return status;
+    for (size_t i = 0; i < n; ++i) {
+        *nets[i].net = keel_qnet_over(&nets[i].shape, &learner->params, nets[i].first);
+        keel_qnet_init(nets[i].net, (uint64_t)learner->config.seed);
+    }
+    if (!learner->kind->multiplier) return KEEL_OK;
+    learner->multiplier = learner->params.offset[used];
+    learner->params.data[learner->multiplier] = (float)learner->config.lagrange_start;
+    return KEEL_OK;
+}
+
+keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *config,
+                              const keel_qnet_shape *shape, const double *coverage, keel_pool *pool,
+                              keel_err *err) {
+    keel_learner made = {.config = *config, .kind = keel_learner_kind_of(config->algorithm)};
+    keel_qnet_shape resolved = *shape;
+    resolved.quantiles = (size_t)config->quantiles;
+    if (config->conditioned) resolved.state_dim += KEEL_N_REWARDS;
+    keel_status status = check_config(config, shape, err);
+    if (status == KEEL_OK) status = effective_weights(&made, coverage, err);
+    if (status != KEEL_OK) return status;
+    KEEL_TRY(open_networks(&made, &resolved, err));
+    size_t size = made.params.size;
+    made.target = keel_calloc(size, sizeof *made.target);
+    made.grads = keel_calloc(size, sizeof *made.grads);
+    if (!made.target || !made.grads) {
+        status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for %zu parameters", size);
+        goto failed;
+    }
+    memcpy(made.target, made.params.data, size * sizeof *made.target);
+    KEEL_TRY_GOTO(keel_adam_open(&made.adam, size, err), failed);
+    KEEL_TRY_GOTO(open_work(&made, pool, err), failed);
+    *learner = made;
+    return KEEL_OK;
+failed:
+    keel_learner_close(&made);
+    return status;
+}
+
+void keel_learner_close(keel_learner *learner) {
+    struct keel_learner_work *work = learner->work;
+    for (size_t i = 0; work && work->shards && i < work->capacity; ++i) {
+        close_shard(&work->shards[i]);
+        if (i) keel_free(work->shards[i].grads);
+    }
+    if (work) {
+        keel_arena_free(&work->arena);
+        keel_free(work->shards);
+        keel_free(work->pieces);
+    }
+    keel_free(work);
+    keel_adam_close(&learner->adam);
+    keel_free(learner->target);
+    keel_free(learner->grads);
+    keel_params_free(&learner->params); /* which the networks only look into */
+    *learner = (keel_learner){0};
+}
+
+const keel_qnet *keel_learner_acting(const keel_learner *learner) {
+    return learner->kind->imitates && learner->kind->actor ? &learner->actor : &learner->net;
+}
+
+double keel_learner_multiplier(const keel_learner *learner) {
+    if (!learner->kind->multiplier) return 1;
+    return fmin(exp((double)learner->params.data[learner->multiplier]), 1e6);
+}
+
+double keel_learner_mix(const keel_learner *learner, const keel_batch *batch, size_t row, size_t h) {
+    const keel_qnet_shape *shape = &learner->net.shape;
+    size_t quantiles = keel_qnet_outputs(shape) / shape->heads, k = h / quantiles;
+    if (shape->heads == 1) return 1 / (double)quantiles;
+    double weight = batch->weight ? (double)batch->weight[row * KEEL_N_REWARDS + k] : learner->weight[k];
+    return weight / (double)quantiles;
+}
+
+/* ---- loss and gradient ---- */
+
+static keel_status run_shard(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread;
+    struct keel_learner_work *work = context;
+    size_t rows = (size_t)work->learner->config.shard_rows, first = index * rows;
+    size_t n = work->batch->n - first < rows ? work->batch->n - first : rows;
+    return keel_loss_run(work->learner, work->batch, first, n, &work->shards[index], err);
+}
+
+/* In eight lanes, because one chain of additions would cost more than the rest of the update. */
+KEEL_SIMD static double sum_squares(const float *x, size_t size) {
+    double lane[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8)
+        for (size_t j = 0; j < 8; ++j) lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < size; ++i) lane[0] += (double)x[i] * (double)x[i];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+KEEL_SIMD static void add(float *restrict sum, const float *restrict more, size_t size) {
+    for (size_t i = 0; i < size; ++i) sum[i] += more[i];
+}
+
+static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    struct keel_learner_work *work = context;
+    piece *part = &work->pieces[index];
+    float *sum = work->shards[0].grads + part->offset;
+    for (size_t s = 1; s < work->n_shards; ++s) add(sum, work->shards[s].grads + part->offset, part->size);
+    part->squares = sum_squares(sum, part->size);
+    return KEEL_OK;
+}
+
+static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
+    into->conservative += from->conservative;
+    into->value += from->value;
+    into->policy += from->policy;
+    into->q_taken += from->q_taken;
+    into->q_others += from->q_others;
+    if (!(from->q_low >= into->q_low)) into->q_low = from->q_low;
+    if (!(from->q_high <= into->q_high)) into->q_high = from->q_high;
+}
+
+static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts *out) {
+    const struct keel_learner_work *work = learner->work;
+    keel_loss_parts parts = work->shards[0].sums;
+    for (size_t s = 1; s < work->n_shards; ++s) add_parts(&parts, &work->shards[s].sums);
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        parts.td_head[k] /= (double)n;
+        parts.td += parts.td_head[k];
+    }
+    parts.conservative /= (double)n;
+    parts.value /= (double)n;
+    parts.policy /= (double)n;
+    parts.q_taken /= (double)n;
+    parts.q_others /= (double)n;
+    parts.multiplier = work->multiplier;
+    double held = learner->kind->multiplier ? learner->config.lagrange_threshold : 0;
+    parts.total = parts.td + parts.multiplier * learner->config.alpha * (parts.conservative - held) +
+                  parts.value + parts.policy;
+    double squares = 0;
+    for (size_t i = 0; i < work->n_pieces; ++i) squares += work->pieces[i].squares;
+    parts.gradient_norm = sqrt(squares);
+    *out = parts;
+}
+
+static keel_status run_shards(keel_learner *learner, const keel_batch *batch, keel_err *err) {
+    struct keel_learner_work *work = learner->work;
+    size_t rows = (size_t)learner->config.shard_rows;
+    if (!batch->n || batch->n > (size_t)learner->config.batch)
+        return keel_fail(err, KEEL_E_USAGE, "learner", "a batch of 1 to %lld rows was planned for, got %zu",
+                         (long long)learner->config.batch, batch->n);
+    if (learner->kind->supported && !learner->actor.params.count && !batch->next_log_prior) {
+        keel_fail(err, KEEL_E_USAGE, "learner", "%s goes by the base's priors, and the batch has none",
+                  keel_algorithms[learner->config.algorithm]);
+        return keel_hint(err, "set support_by=learned");
+    }
+    work->learner = learner;
+    work->batch = batch;
+    if (learner->config.conditioned) {
+        KEEL_TRY(keel_reward_conditioning_batch(learner, batch, &work->arena, &work->weighted, err));
+        work->batch = &work->weighted;
+    }
+    work->n_shards = (batch->n + rows - 1) / rows;
+    work->multiplier = keel_learner_multiplier(learner);
+    return keel_pool_run(work->pool, work->n_shards, run_shard, work, err);
+}
+
+keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
+                                  keel_err *err) {
+    struct keel_learner_work *work = learner->work;
+    KEEL_TRY(run_shards(learner, batch, err));
+    KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_piece, work, err));
+    collect_parts(learner, batch->n, parts);
+    return KEEL_OK;
+}
+
+/* ---- update ---- */
+
+static double rate_factor(const keel_learner *learner) {
+    double steps = (double)learner->config.steps;
+    return learner->config.rate_decay && steps > 0 ? fmax(0, 1 - (double)learner->step / steps) : 1;
+}
+
+/* One piece seen as a parameter table of its own, so that the optimizer's one implementation serves. */
+static void update_piece_with(const keel_learner *learner, const piece *part, double clip, bool move_target) {
+    keel_adam_config config = keel_adam_defaults();
+    config.learning_rate = learner->config.learning_rate;
+    config.epsilon = learner->config.adam_epsilon;
+    config.weight_decay = learner->config.weight_decay;
+    keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
+    size_t offset = 0;
+    keel_params params = {1, &entry, &offset, part->size, learner->params.data + part->offset};
+    keel_adam adam = {part->size, learner->adam.steps, learner->adam.first + part->offset,
+                      learner->adam.second + part->offset};
+    float *grads = learner->grads + part->offset;
+    for (size_t i = 0; clip < 1 && i < part->size; ++i) grads[i] *= (float)clip;
+    keel_adam_step(&adam, &config, &params, grads, rate_factor(learner));
+    if (move_target)
+        keel_polyak(learner->target + part->offset, params.data, part->size, learner->config.tau);
+}
+
+static keel_status update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    const struct keel_learner_work *work = context;
+    update_piece_with(work->learner, &work->pieces[index], work->clip, work->move_target);
+    return KEEL_OK;
+}
+
+/* Where no clipping has to know the whole gradient first: each piece is fetched into the cache once. */
+static keel_status add_and_update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    KEEL_TRY(add_piece(context, index, thread, err));
+    return update_piece(context, index, thread, err);
+}
+
+/* d3rlpy counts from 0 and tests before it counts: the first hard copy falls right after step 1. */
+static bool target_due(const keel_learner *learner) {
+    int64_t interval = learner->config.target_interval;
+    return interval == 0 || learner->step % (uint64_t)interval == 0;
+}
+
+keel_status keel_learner_step(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
+                              keel_err *err) {
+    struct keel_learner_work *work = learner->work;
+    keel_loss_parts made;
+    double limit = learner->config.clip_norm;
+    work->clip = 1;
+    work->move_target = target_due(learner);
+    if (limit > 0) {
+        KEEL_TRY(keel_learner_gradient(learner, batch, &made, err));
+        if (made.gradient_norm > limit) work->clip = limit / made.gradient_norm;
+        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, update_piece, work, err));
+    } else {
+        KEEL_TRY(run_shards(learner, batch, err));
+        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_and_update_piece, work, err));
+        collect_parts(learner, batch->n, &made);
+    }
+    learner->adam.steps++;
+    learner->step++;
+    *parts = made;
+    return KEEL_OK;
+}

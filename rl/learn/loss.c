@@ -1,0 +1,209 @@
+/* The loss of one shard: temporal difference per head and critic, and the conservative term over the action
+ * set. */
+#include "rl/learn/loss.h"
+
+#include <math.h>
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for a step's loss");
+}
+
+/* Rows of the taken candidates: offsets + place within the set. */
+static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *action, size_t n,
+                                 keel_arena *arena) {
+    int32_t *rows = keel_arena_alloc(arena, n * sizeof *rows);
+    for (size_t i = 0; rows && i < n; ++i) rows[i] = input->offsets[i] + action[i];
+    return rows;
+}
+
+static keel_tensor *pick(const keel_loss *l, keel_tensor *q, size_t heads) {
+    keel_tape *tape = l->shard->tape;
+    return l->here.offsets ? keel_op_rows(tape, q, l->taken, l->n)
+                           : keel_op_pick_heads(tape, q, l->taken, heads);
+}
+
+/* Loss of one critic's values of the acts taken. */
+static keel_tensor *td_loss(keel_loss *l, keel_tensor *taken) {
+    const keel_learner *learner = l->learner;
+    keel_tape *tape = l->shard->tape;
+    keel_real divisor = (keel_real)l->batch->n;
+    if (learner->net.shape.quantiles > 1) return keel_loss_quantiles(l, taken);
+    if (learner->config.td_loss == KEEL_TD_HUBER)
+        return keel_op_huber(tape, taken, l->y, l->weight, 1, divisor);
+    if (learner->config.td_loss == KEEL_TD_SQUARE) divisor /= 2;
+    return keel_op_half_square(tape, taken, l->y, l->weight, divisor);
+}
+
+/* Every critic's Q on s; their temporal differences add up. */
+static keel_tensor *run_critics(keel_loss *l) {
+    const keel_learner *learner = l->learner;
+    const keel_qnet *net = &learner->net;
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *mean = NULL;
+    for (size_t c = 0; c < net->shape.critics; ++c) {
+        l->q[c] = keel_qnet_forward(tape, net, learner->params.data, l->shard->grads, c, l->x,
+                                    (float)learner->config.dropout, l->rng);
+        mean = c ? keel_op_add(tape, mean, l->q[c]) : l->q[c];
+        l->q_taken[c] = pick(l, l->q[c], keel_qnet_outputs(&net->shape));
+        if (!mean || !l->q_taken[c]) return NULL;
+        if (!l->y) continue;
+        keel_tensor *td = td_loss(l, l->q_taken[c]);
+        l->td = c ? keel_op_add(tape, l->td, td) : td;
+        if (!l->td) return NULL;
+    }
+    return net->shape.critics > 1 ? keel_op_scale(tape, mean, 1 / (keel_real)net->shape.critics) : mean;
+}
+
+/* Each output's share in Q_w: of all rows alike, or of each row of q, where transitions have weights of their
+ * own.
+ */
+static keel_real *shares(const keel_loss *l, size_t heads) {
+    const bool own = l->batch->weight != NULL;
+    keel_real *share = keel_arena_alloc(&l->shard->arena, (own ? l->here.rows : 1) * heads * sizeof *share);
+    for (size_t i = 0, r = 0; share && i < (own ? l->n : 1); ++i)
+        for (size_t end = own && l->here.offsets ? (size_t)l->here.offsets[i + 1] : r + 1; r < end; ++r)
+            for (size_t h = 0; h < heads; ++h)
+                share[r * heads + h] = (keel_real)keel_learner_mix(l->learner, l->batch, l->first + i, h);
+    return share;
+}
+
+/* Q_w of [n, K*A] or [R, K]. */
+static keel_tensor *mix(const keel_loss *l, keel_tensor *q) {
+    size_t heads = keel_qnet_outputs(&l->learner->net.shape);
+    if (heads == 1) return q;
+    keel_real *share = shares(l, heads);
+    return share ? keel_op_mix_heads(l->shard->tape, q, share, l->batch->weight ? heads : 0, heads) : NULL;
+}
+
+static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {
+    keel_tape *tape = l->shard->tape;
+    return l->here.offsets ? keel_op_segment_logsumexp(tape, q_w, l->here.offsets, l->n)
+                           : keel_op_logsumexp(tape, q_w, NULL);
+}
+
+static bool run_conservative(keel_loss *l, keel_tensor *q_mean) {
+    l->q_w = mix(l, q_mean);
+    l->q_w_taken = pick(l, l->q_w, 1);
+    l->logsumexp = logsumexp(l, l->q_w);
+    return l->q_w_taken && l->logsumexp;
+}
+
+/* ILQL's term: each critic's own, summed. */
+static keel_tensor *gap_of_each(keel_loss *l) {
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *sum = NULL;
+    for (size_t c = 0; c < l->learner->net.shape.critics; ++c) {
+        keel_tensor *q_w = mix(l, l->q[c]);
+        keel_tensor *gap = keel_op_sub(tape, logsumexp(l, q_w), pick(l, q_w, 1));
+        sum = c ? keel_op_add(tape, sum, gap) : gap;
+    }
+    return sum;
+}
+
+keel_tensor *keel_loss_conservative(keel_loss *l, double factor) {
+    keel_tape *tape = l->shard->tape;
+    if (l->learner->kind->each_critic) l->gap = gap_of_each(l);
+    keel_tensor *gap = l->gap ? l->gap : keel_op_sub(tape, l->logsumexp, l->q_w_taken);
+    return keel_op_sum(tape, gap, (keel_real)(factor / (double)l->batch->n));
+}
+
+keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes) {
+    keel_tape *tape = l->shard->tape;
+    if (!x) return NULL;
+    return keel_op_sum(tape, keel_op_mul(tape, x, keel_tape_input(tape, slopes, x->rows, x->cols)), 1);
+}
+
+keel_tensor *keel_loss_actor(keel_loss *l) {
+    const keel_learner *learner = l->learner;
+    return keel_qnet_forward(l->shard->tape, &learner->actor, learner->params.data, l->shard->grads, 0, l->x,
+                             (float)learner->config.dropout, l->rng);
+}
+
+keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight) {
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *surprise = keel_op_sub(tape, logsumexp(l, logits), pick(l, logits, 1));
+    if (!surprise) return NULL;
+    for (size_t i = 0; i < l->n; ++i)
+        l->shard->sums.policy += (weight ? (double)weight[i] : 1) * (double)surprise->data[i];
+    if (weight) surprise = keel_op_mul(tape, surprise, keel_tape_input(tape, weight, l->n, 1));
+    return keel_op_sum(tape, surprise, 1 / (keel_real)l->batch->n);
+}
+
+/* ---- the named parts, in double, from the values on the tape ---- */
+
+static double td_value(int kind, double difference) {
+    double size = fabs(difference), half = 0.5 * difference * difference;
+    if (kind == KEEL_TD_SQUARE) return difference * difference;
+    return kind == KEEL_TD_HUBER && size >= 1 ? size - 0.5 : half;
+}
+
+static void sum_td(const keel_loss *l) {
+    const keel_qnet_shape *shape = &l->learner->net.shape;
+    if (shape->quantiles > 1) return; /* summed as they were worked out */
+    for (size_t c = 0; c < shape->critics; ++c)
+        for (size_t i = 0; i < l->n * shape->heads; ++i)
+            if (l->weight[i] != 0.0f)
+                l->shard->sums.td_head[i % shape->heads] +=
+                    td_value(l->learner->config.td_loss, (double)l->q_taken[c]->data[i] - (double)l->y[i]);
+}
+
+static double set_mean(const keel_loss_input *input, const keel_tensor *q_w, size_t row) {
+    size_t low = input->offsets ? (size_t)input->offsets[row] : row * q_w->cols;
+    size_t high = input->offsets ? (size_t)input->offsets[row + 1] : low + q_w->cols;
+    double sum = 0;
+    for (size_t i = low; i < high; ++i) sum += (double)q_w->data[i];
+    return sum / (double)(high - low);
+}
+
+static void sum_parts(const keel_loss *l) {
+    keel_loss_parts *sums = &l->shard->sums;
+    sums->q_low = INFINITY;
+    sums->q_high = -INFINITY;
+    for (size_t i = 0; i < l->n; ++i) {
+        double taken = (double)l->q_w_taken->data[i];
+        sums->conservative += l->gap ? (double)l->gap->data[i] : (double)l->logsumexp->data[i] - taken;
+        sums->q_taken += taken;
+        sums->q_others += set_mean(&l->here, l->q_w, i);
+        /* Written so that a NaN gets through to the guard. */
+        if (!(taken >= sums->q_low)) sums->q_low = taken;
+        if (!(taken <= sums->q_high)) sums->q_high = taken;
+    }
+}
+
+/* ---- one shard ---- */
+
+static keel_status prepare(keel_loss *l, keel_err *err) {
+    const keel_learner *learner = l->learner;
+    const keel_batch *batch = l->batch;
+    keel_loss_shard *shard = l->shard;
+    size_t critics = learner->net.shape.critics;
+    keel_tape_reset(shard->tape);
+    keel_tape_reset(shard->frozen);
+    keel_arena_reset(&shard->arena);
+    shard->sums = (keel_loss_parts){0};
+    if (learner->kind->target != KEEL_TARGET_NONE)
+        KEEL_TRY(keel_target_make(learner, batch, l->first, l->n, shard, &l->y, &l->weight, err));
+    KEEL_TRY(keel_loss_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
+                                  l->n, &shard->arena, &l->here, err));
+    l->taken = batch->action + l->first;
+    if (l->here.offsets) l->taken = taken_rows(&l->here, l->taken, l->n, &shard->arena);
+    l->q = keel_arena_alloc(&shard->arena, critics * sizeof *l->q);
+    l->q_taken = keel_arena_alloc(&shard->arena, critics * sizeof *l->q_taken);
+    return l->taken && l->q && l->q_taken ? KEEL_OK : no_memory(err);
+}
+
+keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
+                          keel_loss_shard *shard, keel_err *err) {
+    keel_rng rng = {0};
+    keel_loss l = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard, .rng = &rng};
+    KEEL_TRY(prepare(&l, err));
+    if (learner->config.dropout > 0)
+        rng = keel_rng_stream((uint64_t)learner->config.seed, "dropout", learner->step << 20 | first);
+    l.x = keel_tape_input(shard->tape, l.here.x, l.here.rows, learner->net.input_dim);
+    keel_tensor *q_mean = run_critics(&l);
+    if (!q_mean || !run_conservative(&l, q_mean)) return keel_tape_check(shard->tape, NULL, err);
+    KEEL_TRY(keel_tape_backward(shard->tape, learner->kind->loss(&l), err));
+    if (l.y) sum_td(&l);
+    sum_parts(&l);
+    return KEEL_OK;
+}

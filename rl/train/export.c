@@ -1,0 +1,363 @@
+#include "rl/train/export.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "policies/artefact.h"
+
+enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */
+
+static keel_status no_memory(keel_err *err) {
+    return keel_fail(err, KEEL_E_NOMEM, "training", "no memory to finish the policy");
+}
+
+/* ---- the network that acts ---- */
+
+/* Quantiles of the last layer, rows [K*N*A, columns], become their mean [K*A, columns]. */
+static void average_rows(const float *from, float *to, size_t heads, size_t quantiles, size_t acts,
+                         size_t columns) {
+    for (size_t k = 0; k < heads; ++k)
+        for (size_t a = 0; a < acts; ++a)
+            for (size_t c = 0; c < columns; ++c) {
+                double sum = 0;
+                for (size_t j = 0; j < quantiles; ++j)
+                    sum += (double)from[((k * quantiles + j) * acts + a) * columns + c];
+                to[(k * acts + a) * columns + c] = (float)(sum / (double)quantiles);
+            }
+}
+
+/* A network of its own, as artefacts have it: Q means, and called critic whatever it was called in training.
+ */
+static keel_status make_net(const keel_learner *learner, keel_qnet *out, keel_err *err) {
+    const keel_qnet *from = keel_learner_acting(learner);
+    keel_qnet_shape shape = from->shape;
+    size_t acts = shape.space == KEEL_SPACE_CANDIDATES ? 1 : shape.n_acts;
+    shape.quantiles = 0;
+    KEEL_TRY(keel_qnet_open(out, &shape, err));
+    for (size_t i = 0; i < out->params.count; ++i) {
+        const keel_param *param = &out->params.table[i];
+        const float *data = keel_params_at(&from->params, i);
+        float *to = keel_params_at(&out->params, i);
+        size_t elements = param->rows * param->cols, wide = from->params.table[i].rows;
+        if (wide * from->params.table[i].cols == elements)
+            memcpy(to, data, elements * sizeof *to);
+        else
+            average_rows(data, to, shape.heads, from->shape.quantiles, acts, elements / shape.heads / acts);
+    }
+    return KEEL_OK;
+}
+
+/* ---- beta ---- */
+
+/* Prior and Q_w of some decisions, one after the other. */
+typedef struct decisions {
+    float *log_prior, *q_w;
+    int32_t *offsets;
+    size_t n, capacity; /* decisions */
+    size_t rows, row_capacity;
+} decisions;
+
+static bool reserve(decisions *all, size_t more, size_t rows) {
+    if (all->rows + rows <= all->row_capacity && all->n + more <= all->capacity) return true;
+    size_t row_capacity = 2 * (all->row_capacity + rows), capacity = 2 * (all->capacity + more);
+    float *prior = keel_realloc(all->log_prior, row_capacity * sizeof *prior);
+    if (prior) all->log_prior = prior;
+    float *q_w = keel_realloc(all->q_w, row_capacity * sizeof *q_w);
+    if (q_w) all->q_w = q_w;
+    int32_t *offsets = keel_realloc(all->offsets, (capacity + 1) * sizeof *offsets);
+    if (offsets) all->offsets = offsets;
+    if (!prior || !q_w || !offsets) return false;
+    all->row_capacity = row_capacity;
+    all->capacity = capacity;
+    if (!all->n) offsets[0] = 0;
+    return true;
+}
+
+/* q [rows of the network] -> Q_w per action: heads mixed, in the layout of either kind of action space. */
+static void mix(const keel_policy *policy, const float *q, size_t n, size_t rows, float *q_w) {
+    const keel_qnet_shape *shape = &policy->net.shape;
+    size_t acts = shape->space == KEEL_SPACE_CANDIDATES ? 1 : shape->n_acts;
+    size_t outer = shape->space == KEEL_SPACE_CANDIDATES ? rows : n;
+    for (size_t i = 0; i < outer * acts; ++i) {
+        const float *at = q + (i / acts) * shape->heads * acts + i % acts;
+        double sum = 0;
+        for (size_t k = 0; k < shape->heads; ++k)
+            sum += (shape->heads > 1 ? policy->weight[k] : 1) * (double)at[k * acts];
+        q_w[i] = (float)sum;
+    }
+}
+
+/* What is not supported has no prior: the search sees what deciding will see. */
+static void add_decision(decisions *all, size_t size, double support) {
+    float *prior = all->log_prior + all->offsets[all->n];
+    double least = keel_policy_least_prior(prior, size, support);
+    for (size_t i = 0; i < size; ++i)
+        if ((double)prior[i] < least) prior[i] = -INFINITY;
+    all->offsets[all->n + 1] = all->offsets[all->n] + (int32_t)size;
+    all->n++;
+}
+
+/* The states as the network sees them under the policy's weights. NULL when out of memory. */
+static const float *states_seen(const keel_policy *policy, const keel_batch *batch, keel_arena *arena) {
+    size_t wide = policy->net.shape.state_dim, dim = wide - KEEL_N_REWARDS;
+    float weight[KEEL_N_REWARDS], *state;
+    if (!policy->conditioned) return batch->state;
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) weight[k] = (float)policy->weight[k];
+    state = keel_arena_alloc(arena, batch->n * wide * sizeof *state);
+    for (size_t i = 0; state && i < batch->n; ++i)
+        keel_weighting_extend(batch->state + i * dim, weight, dim, state + i * wide);
+    return state;
+}
+
+static keel_status add_batch(decisions *all, const keel_policy *policy, const keel_batch *batch,
+                             keel_arena *arena, keel_err *err) {
+    const keel_qnet *net = &policy->net;
+    bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
+    size_t acts = net->shape.n_acts, inputs = keel_qnet_n_rows(net, batch->offsets, batch->n);
+    size_t rows = sets ? inputs : batch->n * acts;
+    float *x = keel_arena_alloc(arena, inputs * net->input_dim * sizeof *x);
+    float *q = keel_arena_alloc(arena, rows * net->shape.heads * sizeof *q);
+    const float *state = states_seen(policy, batch, arena);
+    if (!x || !q || !state || !reserve(all, batch->n, rows)) return no_memory(err);
+    keel_qnet_rows(net, state, batch->candidates, batch->offsets, batch->n, x);
+    KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
+    mix(policy, q, batch->n, rows, all->q_w + all->rows);
+    if (rows) memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);
+    for (size_t i = 0; i < batch->n; ++i) {
+        size_t size = sets ? (size_t)(batch->offsets[i + 1] - batch->offsets[i]) : acts;
+        add_decision(all, size, policy->support);
+    }
+    all->rows += rows;
+    return KEEL_OK;
+}
+
+/* Blocks of a batch each, spread evenly over the transitions, so that a large store is not read through for
+ * this. */
+static keel_status collect(const keel_export *with, const keel_policy *policy, decisions *all,
+                           keel_arena *arena, keel_err *err) {
+    size_t transitions = keel_sampler_about(with->sampler)->transitions;
+    size_t batch_size = (size_t)with->learner->config.batch;
+    size_t blocks = (transitions + batch_size - 1) / batch_size, wanted = BETA_DECISIONS / batch_size + 1;
+    if (wanted > blocks) wanted = blocks;
+    for (size_t i = 0; i < wanted; ++i) {
+        keel_batch batch;
+        keel_arena_reset(arena);
+        KEEL_TRY(keel_sampler_read(with->sampler, i * blocks / wanted * batch_size, &batch, err));
+        KEEL_TRY(add_batch(all, policy, &batch, arena, err));
+    }
+    return KEEL_OK;
+}
+
+/* For the policy's weights as they are. */
+static keel_status find_beta(const keel_export *with, keel_policy *policy, keel_err *err) {
+    const keel_learner_config *config = &with->learner->config;
+    if (config->kl_budget == 0 || with->learner->kind->imitates) {
+        policy->beta = config->beta;
+        return KEEL_OK;
+    }
+    decisions all = {0};
+    keel_arena arena = {0};
+    keel_status status = collect(with, policy, &all, &arena, err);
+    if (status == KEEL_OK)
+        policy->beta = keel_policy_solve_beta(all.log_prior, all.q_w, all.offsets, all.n, config->kl_budget,
+                                              config->beta_limit);
+    keel_arena_free(&arena);
+    keel_free(all.log_prior);
+    keel_free(all.q_w);
+    keel_free(all.offsets);
+    return status;
+}
+
+/* At each point of the lattice; where there is weight on what was never logged, what the rest of it gives. */
+static keel_status find_lattice(const keel_export *with, keel_policy *policy, keel_err *err) {
+    const keel_learner *learner = with->learner;
+    if (!learner->config.conditioned) return KEEL_OK;
+    policy->conditioned = true;
+    memcpy(policy->covered, learner->covered, sizeof policy->covered);
+    for (size_t i = 0; i < KEEL_N_LATTICE; ++i) {
+        keel_weighting_point(i, policy->weight);
+        for (int k = 0; k < KEEL_N_REWARDS; ++k) policy->weight[k] *= policy->covered[k];
+        KEEL_TRY(find_beta(with, policy, err));
+        policy->lattice_beta[i] = policy->beta;
+    }
+    memcpy(policy->weight, learner->weight, sizeof policy->weight);
+    return KEEL_OK;
+}
+
+/* ---- what acts amount to ---- */
+
+enum { N_RISKS = 3, N_LABELS = KEEL_N_OUTCOMES + 1 };
+
+/* How often an act, taken in conversations of a risk, was judged to be each outcome: [risk][act][outcome]. */
+typedef struct act_counts {
+    size_t n_acts;
+    size_t *count;
+} act_counts;
+
+static size_t *count_at(const act_counts *counts, size_t risk, size_t act) {
+    return counts->count + (risk * counts->n_acts + act) * N_LABELS;
+}
+
+static void count_conversation(const keel_base *base, const keel_conversation *conversation,
+                               act_counts *counts) {
+    for (size_t d = 0; d < conversation->n_decisions; ++d) {
+        const keel_decision *decision = &conversation->decisions[d];
+        for (size_t c = 0; c < decision->n_candidates; ++c) {
+            const keel_candidate *candidate = &decision->candidates[c];
+            int32_t act = candidate->taken && candidate->act ? keel_base_act_index(base, candidate->act) : -1;
+            if (act >= 0) count_at(counts, conversation->risk, (size_t)act)[candidate->outcome]++;
+        }
+    }
+}
+
+static keel_status count_split(const keel_export *with, act_counts *counts, keel_err *err) {
+    keel_cursor *cursor;
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->learned, KEEL_ORDER_STORED, err));
+    bool held = false;
+    keel_status status = keel_store_hold(with->store, &held, err);
+    while (status == KEEL_OK) {
+        status = keel_cursor_next(cursor, &arena, &conversation, err);
+        if (status != KEEL_OK || !conversation) break;
+        count_conversation(with->base, conversation, counts);
+        keel_arena_reset(&arena);
+    }
+    keel_cursor_close(cursor);
+    keel_store_release(with->store, held);
+    keel_arena_free(&arena);
+    return status;
+}
+
+/* The judged outcome seen most; the more cautious one on ties; NONE if never judged. */
+static keel_outcome majority(const size_t *count) {
+    keel_outcome best = KEEL_OUTCOME_NONE;
+    for (int o = KEEL_OUTCOME_COMPLIANCE; o <= KEEL_OUTCOME_REFUSAL; ++o)
+        if (count[o] && (best == KEEL_OUTCOME_NONE || count[o] >= count[best])) best = (keel_outcome)o;
+    return best;
+}
+
+/* The act most often judged a refusal among those that mostly are one; -1 if none is. */
+static int32_t find_fallback(const act_counts *counts) {
+    int32_t best = -1;
+    size_t most = 0;
+    for (size_t act = 0; act < counts->n_acts; ++act) {
+        size_t all[N_LABELS] = {0};
+        for (size_t risk = 0; risk < N_RISKS; ++risk)
+            for (size_t o = 0; o < N_LABELS; ++o) all[o] += count_at(counts, risk, act)[o];
+        if (majority(all) != KEEL_OUTCOME_REFUSAL || all[KEEL_OUTCOME_REFUSAL] <= most) continue;
+        best = (int32_t)act;
+        most = all[KEEL_OUTCOME_REFUSAL];
+    }
+    return best;
+}
+
+static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_err *err) {
+    const keel_base *base = with->base;
+    policy->n_acts = base->n_acts;
+    policy->acts = base->acts;
+    policy->fallback_act = -1;
+    for (size_t risk = 0; risk < N_RISKS; ++risk) {
+        policy->act_outcome[risk] = keel_arena_calloc(&policy->arena, base->n_acts, sizeof(keel_outcome));
+        if (!policy->act_outcome[risk]) return no_memory(err);
+    }
+    if (base->space == KEEL_SPACE_OUTCOMES) { /* acts are the outcomes themselves */
+        for (size_t risk = 0; risk < N_RISKS; ++risk)
+            for (size_t act = 0; act < base->n_acts; ++act)
+                policy->act_outcome[risk][act] = (keel_outcome)(act + 1);
+        policy->fallback_act = KEEL_OUTCOME_REFUSAL - 1;
+    }
+    if (base->space != KEEL_SPACE_ACTS) return KEEL_OK;
+    act_counts counts = {
+        base->n_acts, keel_arena_calloc(&policy->arena, N_RISKS * base->n_acts * N_LABELS, sizeof(size_t))};
+    if (!counts.count) return no_memory(err);
+    KEEL_TRY(count_split(with, &counts, err));
+    for (size_t risk = 0; risk < N_RISKS; ++risk)
+        for (size_t act = 0; act < base->n_acts; ++act)
+            policy->act_outcome[risk][act] = majority(count_at(&counts, risk, act));
+    policy->fallback_act = find_fallback(&counts);
+    return KEEL_OK;
+}
+
+/* ---- the artefact ---- */
+
+static cJSON *make_lineage(const keel_export *with) {
+    cJSON *lineage = cJSON_CreateObject(), *build = keel_build_info();
+    const keel_validation *validation = with->validation;
+    bool complete = lineage && build && cJSON_AddStringToObject(lineage, "store", with->store_hash) &&
+                    cJSON_AddStringToObject(lineage, "split", with->split ? with->split->text : "all") &&
+                    cJSON_AddStringToObject(lineage, "base", with->base->hash) &&
+                    cJSON_AddNumberToObject(lineage, "seed", (double)with->learner->config.seed) &&
+                    (!validation || cJSON_AddStringToObject(lineage, "validation", validation->part.text)) &&
+                    cJSON_AddItemToObject(lineage, "build", build);
+    if (complete) return lineage;
+    cJSON_Delete(lineage);
+    cJSON_Delete(build);
+    return NULL;
+}
+
+static cJSON *make_metrics(const keel_export *with) {
+    const keel_loss_parts *sum = &with->window->sum;
+    double n = with->window->steps;
+    const keel_sampler_summary *about = keel_sampler_about(with->sampler);
+    cJSON *metrics = cJSON_CreateObject();
+    cJSON *coverage = metrics ? cJSON_AddObjectToObject(metrics, "reward_coverage") : NULL;
+    bool complete = coverage && cJSON_AddNumberToObject(metrics, "steps", (double)with->learner->step) &&
+                    cJSON_AddNumberToObject(metrics, "transitions", (double)about->transitions) &&
+                    cJSON_AddNumberToObject(metrics, "loss", sum->total / n) &&
+                    cJSON_AddNumberToObject(metrics, "td", sum->td / n) &&
+                    cJSON_AddNumberToObject(metrics, "conservative", sum->conservative / n) &&
+                    cJSON_AddNumberToObject(metrics, "q_taken", sum->q_taken / n);
+    for (int k = 0; complete && k < KEEL_N_REWARDS; ++k)
+        complete = cJSON_AddNumberToObject(coverage, keel_reward_name(k), about->coverage[k]) != NULL;
+    if (complete && with->trials)
+        complete = keel_json_add(metrics, "validation", keel_trials_json(with->trials, with->validation));
+    if (complete) return metrics;
+    cJSON_Delete(metrics);
+    return NULL;
+}
+
+static keel_status save(const keel_export *with, const keel_policy *policy, const char *out_dir,
+                        keel_err *err) {
+    cJSON *lineage = make_lineage(with), *metrics = make_metrics(with);
+    cJSON *config = keel_options_to_json(keel_learner_options, &with->learner->config);
+    char hash[65];
+    keel_status status = lineage && metrics && config
+                             ? keel_policy_save(policy, out_dir, lineage, config, metrics, hash, err)
+                             : no_memory(err);
+    cJSON_Delete(lineage);
+    cJSON_Delete(metrics);
+    cJSON_Delete(config);
+    return status;
+}
+
+void keel_export_free(keel_policy *policy) {
+    keel_qnet_close(&policy->net);
+    keel_arena_free(&policy->arena);
+}
+
+keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err) {
+    const keel_learner *learner = with->learner;
+    *out = (keel_policy){.support = learner->kind->supported ? learner->config.support : 0,
+                         .safety_floor =
+                             learner->covered[KEEL_SAFETY] ? learner->config.safety_floor : -INFINITY,
+                         .imitates = learner->kind->imitates};
+    memcpy(out->weight, learner->weight, sizeof out->weight);
+    snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);
+    snprintf(out->algorithm, sizeof out->algorithm, "%s", keel_algorithms[learner->config.algorithm]);
+    snprintf(out->split, sizeof out->split, "%s", with->split ? with->split->text : "all");
+    KEEL_TRY(make_net(learner, &out->net, err));
+    KEEL_TRY(find_lattice(with, out, err));
+    KEEL_TRY(find_beta(with, out, err));
+    return fill_acts(with, out, err);
+}
+
+keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err) {
+    keel_policy policy;
+    keel_status status = keel_export_make(with, &policy, err);
+    if (status == KEEL_OK) status = save(with, &policy, out_dir, err);
+    keel_export_free(&policy);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* Inside of training: from a trained learner to a policy artefact. */
+#ifndef KEEL_RL_TRAIN_EXPORT_H
+#define KEEL_RL_TRAIN_EXPORT_H
+
+#include "policies/policy.h"
+#include "rl/train/checkpoint.h"
+
+typedef struct keel_export {
+    keel_store *store;
+    const keel_split *split;   /* what the policy is said to be trained on */
+    const keel_split *learned; /* what of it was learned from: all but a validation part */
+    const keel_base *base;
+    const keel_learner *learner;
+    keel_sampler *sampler;
+    const char *store_hash;            /* content hash of the split */
+    const keel_loss_window *window;    /* the last lines' loss parts */
+    const keel_validation *validation; /* with trials, or NULL */
+    const keel_trials *trials;
+} keel_export;
+
+/* Solves for beta, learns what each act amounts to from the log. Free with keel_export_free, whatever comes
+ * back. */
+keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err);
+void keel_export_free(keel_policy *policy);
+/* Makes the policy and writes the artefact. */
+keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err);
+
+#endif

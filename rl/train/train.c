@@ -1,0 +1,402 @@
+#include "rl/train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/checkpoint.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/lock.h"
+#include "core/log.h"
+#include "rl/train/checkpoint.h"
+#include "rl/train/export.h"
+
+typedef struct training {
+    keel_store *store;
+    const keel_split *split, *learned; /* the whole, and all but the validation part */
+    const keel_validation *validation; /* or NULL */
+    const keel_base *base;
+    keel_pool *pool;
+    const char *out_dir, *checkpoint; /* paths */
+    keel_lock lock;                   /* of the checkpoint, and so of the out folder */
+    char store_hash[65], identity[65];
+    keel_sampler *sampler;
+    keel_learner learner;
+    keel_metrics *metrics;
+    keel_loss_window window; /* since the last line of metrics, or the last full one if none is open */
+    keel_choosing choosing;  /* with a validation part */
+    double q_bound;          /* |Q|, or logits, of logged actions beyond it is divergence */
+    keel_arena arena;
+} training;
+
+/* ---- setting up ---- */
+
+/* What the result depends on: a checkpoint of anything else is not gone on from. */
+static keel_status make_identity(training *t, const keel_learner_config *config, keel_err *err) {
+    cJSON *json = keel_options_to_json(keel_learner_options, config);
+    keel_buf text = {0};
+    keel_status status = json ? keel_json_print(json, false, &text, err)
+                              : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the configuration");
+    if (status == KEEL_OK) {
+        keel_sha256 hash;
+        keel_sha256_init(&hash);
+        keel_sha256_add_text(&hash, text.data);
+        keel_sha256_add_text(&hash, t->store_hash);
+        keel_sha256_add_text(&hash, t->split ? t->split->text : NULL);
+        keel_sha256_add_text(&hash, t->base->hash);
+        if (t->validation) {
+            keel_sha256_add_text(&hash, t->validation->part.text);
+            keel_sha256_add(&hash, &t->validation->points, sizeof t->validation->points);
+        }
+        keel_sha256_hex(&hash, t->identity);
+    }
+    keel_buf_free(&text);
+    cJSON_Delete(json);
+    return status;
+}
+
+/* Half of what may still be taken stays for the learner and for what each draw reads. */
+static keel_status open_sampler(training *t, const keel_learner_config *config, keel_err *err) {
+    size_t half = keel_memory_left() / 2;
+    keel_sampler_config wanted = {.base_hash = t->base->hash,
+                                  .space = t->base->space,
+                                  .acts = t->base->acts,
+                                  .n_acts = t->base->n_acts,
+                                  .state_dim = t->base->state_dim,
+                                  .candidate_dim = t->base->candidate_dim,
+                                  .batch = (size_t)config->batch,
+                                  .cache_bytes = half < KEEL_SAMPLER_CACHE ? half : KEEL_SAMPLER_CACHE,
+                                  .seed = (uint64_t)config->seed,
+                                  .n_step = (size_t)config->n_step,
+                                  .gamma = config->gamma,
+                                  .keep_top = config->keep_top};
+    memcpy(wanted.weight, config->weight, sizeof wanted.weight);
+    KEEL_TRY(keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err));
+    static const char *const why[] = {[KEEL_SPACE_CANDIDATES] = "the base did not encode them",
+                                      [KEEL_SPACE_ACTS] = "their act is none of the base's",
+                                      [KEEL_SPACE_OUTCOMES] = "nobody judged the response (keel label)"};
+    const keel_sampler_summary *about = keel_sampler_about(t->sampler);
+    if (about->left_out)
+        keel_log(KEEL_LOG_INFO, "note: %zu of %zu transitions are left out: %s", about->left_out,
+                 about->left_out + about->transitions, why[t->base->space]);
+    return KEEL_OK;
+}
+
+/* Where nothing logged lies below the floor, the floor cannot tell what should. */
+static void tell_of_harm(const training *t) {
+    const keel_learner *learner = &t->learner;
+    const double lowest = keel_sampler_about(t->sampler)->reward_low[KEEL_SAFETY];
+    if (learner->kind->target == KEEL_TARGET_NONE || !learner->covered[KEEL_SAFETY] ||
+        lowest < learner->config.safety_floor)
+        return;
+    keel_log(
+        KEEL_LOG_INFO,
+        "note: no response of this log was as harmful as the safety floor (safety at least %g, floor %g): "
+        "what harm is was not learned, and the floor will not know it",
+        lowest, learner->config.safety_floor);
+}
+
+static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,
+                                keel_err *err) {
+    keel_qnet_shape shape = {.space = t->base->space,
+                             .state_dim = t->base->state_dim,
+                             .candidate_dim = t->base->candidate_dim,
+                             .n_acts = t->base->n_acts,
+                             .heads = config->vector_heads ? KEEL_N_REWARDS : 1,
+                             .critics = (size_t)config->critics,
+                             .hidden = config->hidden};
+    return keel_learner_open(&t->learner, config, &shape, keel_sampler_about(t->sampler)->coverage, pool,
+                             err);
+}
+
+static keel_choosing *choosing_of(training *t) {
+    return t->validation ? &t->choosing : NULL;
+}
+
+static keel_status open_choosing(training *t, keel_err *err) {
+    if (!t->validation) return KEEL_OK;
+    t->choosing.trials.best = -1;
+    t->choosing.best = keel_arena_calloc(&t->arena, t->learner.params.size, sizeof(float));
+    return t->choosing.best ? KEEL_OK
+                            : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the best checkpoint");
+}
+
+enum { LARGEST_LOGIT = 100, LARGEST_MULTIPLIER = 1000 }; /* times divergence_margin */
+
+/* No return can exceed the largest reward times the discounted horizon. The network's Q_w starts near 0 and
+ * unseen actions are not bounded below by the conservative term, so only logged actions are watched, on both
+ * sides. Cloning has logits instead, and no log is worth a larger one. */
+static double value_bound(const training *t) {
+    const keel_learner_config *config = &t->learner.config;
+    const keel_sampler_summary *about = keel_sampler_about(t->sampler);
+    double largest = 0, total = 0;
+    if (t->learner.kind->target == KEEL_TARGET_NONE) return LARGEST_LOGIT * config->divergence_margin;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) {
+        total += t->learner.weight[k];
+        if (t->learner.weight[k] > 0 || (config->conditioned && t->learner.covered[k]))
+            largest = fmax(largest, fmax(fabs(about->reward_low[k]), fabs(about->reward_high[k])));
+    }
+    return config->divergence_margin * total * fmax(largest, 1) / (1 - config->gamma);
+}
+
+static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
+    bool found = false, there = keel_file_exists(t->checkpoint);
+    KEEL_TRY(keel_learner_resume(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, &found,
+                                 err));
+    if (there && !found)
+        keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew",
+                 t->checkpoint);
+    if (found)
+        keel_log(KEEL_LOG_INFO, "going on from step %llu of %lld", (unsigned long long)t->learner.step,
+                 (long long)t->learner.config.steps);
+    bool append = found && metrics_path && keel_file_exists(metrics_path);
+    if (append) KEEL_TRY(keel_metrics_trim(metrics_path, t->learner.step, err));
+    return keel_metrics_open(&t->metrics, metrics_path, append, err);
+}
+
+/* Small logs are passed over often, large ones less so. The target network needs the same number of steps
+ * again for each decision that rewards are carried back over. */
+static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
+    enum { PASSES = 80, LEAST_A_DECISION = 300, MOST = 10000 };
+    int64_t least = (int64_t)ceil(LEAST_A_DECISION * fmax(1, about->mean_return_length));
+    int64_t steps = (int64_t)about->transitions * PASSES / batch;
+    steps = steps < least ? least : steps;
+    return steps > MOST ? MOST : steps;
+}
+
+static keel_status set_up(training *t, const keel_learner_config *config, const char *metrics_path,
+                          keel_pool *pool, keel_err *err) {
+    t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
+    if (!t->checkpoint) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
+    KEEL_TRY(keel_store_content_hash(t->store, t->split, t->store_hash, err));
+    KEEL_TRY(make_identity(t, config, err));
+    KEEL_TRY(open_sampler(t, config, err));
+    keel_learner_config resolved = *config;
+    if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
+    KEEL_TRY(open_learner(t, &resolved, pool, err));
+    tell_of_harm(t);
+    KEEL_TRY(open_choosing(t, err));
+    if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
+        keel_fail(err, KEEL_E_INVALID, "support_by",
+                  "expected base: an artefact has no room for a learned behaviour");
+        return keel_hint(err, "the base's prior is fitted to the log");
+    }
+    t->q_bound = value_bound(t);
+    /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
+     * first checkpoint. */
+    KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
+    return resume(t, metrics_path, err);
+}
+
+/* ---- choosing ---- */
+
+static keel_export what_there_is(const training *t) {
+    return (keel_export){.store = t->store,
+                         .split = t->split,
+                         .learned = t->learned,
+                         .base = t->base,
+                         .learner = &t->learner,
+                         .sampler = t->sampler,
+                         .store_hash = t->store_hash,
+                         .window = &t->window,
+                         .validation = t->validation,
+                         .trials = t->validation ? &t->choosing.trials : NULL};
+}
+
+static bool is_trial_due(const training *t) {
+    size_t judged = (size_t)t->choosing.trials.count;
+    if (!t->validation || judged == t->validation->points) return false;
+    return t->learner.step == keel_validation_step(t->validation, judged, (uint64_t)t->learner.config.steps);
+}
+
+static keel_status judge(training *t, keel_trial *trial, keel_err *err) {
+    const keel_export with = what_there_is(t);
+    keel_policy policy;
+    keel_status status = keel_export_make(&with, &policy, err);
+    if (status == KEEL_OK)
+        status = keel_validation_judge(t->validation, t->store, t->base, &policy, &t->learner.config, t->pool,
+                                       trial, err);
+    keel_export_free(&policy);
+    trial->step = (double)t->learner.step;
+    return status;
+}
+
+/* Saved at once: judging takes long. */
+static keel_status run_trial(training *t, keel_err *err) {
+    keel_trial trial = {0};
+    KEEL_TRY(judge(t, &trial, err));
+    bool known = trial.judged > 0;
+    const char *const names[] = {"validation_value", "validation_bound", "validation_ess"};
+    const double values[] = {known ? trial.value : NAN, known ? trial.bound : NAN, trial.ess};
+    if (keel_trials_add(&t->choosing.trials, &trial))
+        memcpy(t->choosing.best, t->learner.params.data, t->learner.params.size * sizeof(float));
+    KEEL_TRY(keel_metrics_write(t->metrics, t->learner.step, names, values, 3, err));
+    return keel_learner_save(&t->learner, &t->window, &t->choosing, t->identity, t->checkpoint, err);
+}
+
+static void choose(training *t) {
+    if (!t->validation) return;
+    keel_trials_tell(&t->choosing.trials, t->validation);
+    if (t->choosing.trials.best >= 0)
+        memcpy(t->learner.params.data, t->choosing.best, t->learner.params.size * sizeof(float));
+}
+
+/* ---- the loop ---- */
+
+static void add_to_window(training *t, const keel_loss_parts *parts) {
+    keel_loss_parts *sum = &t->window.sum;
+    if ((uint64_t)t->window.steps >= (uint64_t)t->learner.config.log_every) t->window = (keel_loss_window){0};
+    sum->total += parts->total;
+    sum->td += parts->td;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum->td_head[k] += parts->td_head[k];
+    sum->conservative += parts->conservative;
+    sum->q_taken += parts->q_taken;
+    sum->q_others += parts->q_others;
+    sum->gradient_norm += parts->gradient_norm;
+    sum->value += parts->value;
+    sum->policy += parts->policy;
+    sum->multiplier += parts->multiplier;
+    bool first = t->window.steps == 0;
+    sum->q_low = first ? parts->q_low : fmin(sum->q_low, parts->q_low);
+    sum->q_high = first ? parts->q_high : fmax(sum->q_high, parts->q_high);
+    t->window.steps++;
+}
+
+static keel_status write_line(training *t, keel_err *err) {
+    const keel_learner *learner = &t->learner;
+    const keel_loss_parts *sum = &t->window.sum;
+    double n = t->window.steps;
+    bool heads = learner->net.shape.heads > 1;
+    const struct {
+        const char *name;
+        double value;
+        bool known;
+    } all[] = {{"loss", sum->total / n, true},
+               {"td", sum->td / n, true},
+               {"conservative", sum->conservative / n, true},
+               {"q_taken", sum->q_taken / n, true},
+               {"q_others", sum->q_others / n, true},
+               {"gradient_norm", sum->gradient_norm / n, true},
+               {"q_low", sum->q_low, true},
+               {"q_high", sum->q_high, true},
+               {"td_accuracy", sum->td_head[0] / n, heads},
+               {"td_speed", sum->td_head[1] / n, heads},
+               {"td_safety", sum->td_head[2] / n, heads},
+               {"value", sum->value / n, learner->kind->value},
+               {"policy", sum->policy / n, learner->actor.params.count > 0},
+               {"multiplier", sum->multiplier / n, learner->kind->multiplier}};
+    const char *names[sizeof all / sizeof *all];
+    double values[sizeof all / sizeof *all];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
+        if (!all[i].known) continue;
+        names[count] = all[i].name;
+        values[count++] = all[i].value;
+    }
+    return keel_metrics_write(t->metrics, learner->step, names, values, count, err);
+}
+
+static keel_status check_divergence(const training *t, const keel_loss_parts *parts, keel_err *err) {
+    double most = LARGEST_MULTIPLIER * t->learner.config.divergence_margin;
+    bool finite = isfinite(parts->total) && isfinite(parts->gradient_norm);
+    bool bounded = fabs(parts->q_low) <= t->q_bound && fabs(parts->q_high) <= t->q_bound;
+    if (finite && bounded && parts->multiplier <= most) return KEEL_OK;
+    char where[64];
+    snprintf(where, sizeof where, "step %llu", (unsigned long long)t->learner.step);
+    if (!finite)
+        keel_fail(err, KEEL_E_DIVERGED, where, "the loss is %g with gradient norm %g", parts->total,
+                  parts->gradient_norm);
+    else if (!bounded)
+        keel_fail(err, KEEL_E_DIVERGED, where, "%s of logged actions is in [%g, %g], expected within +-%g",
+                  t->learner.kind->target == KEEL_TARGET_NONE ? "the logit" : "Q", parts->q_low,
+                  parts->q_high, t->q_bound);
+    else
+        keel_fail(err, KEEL_E_DIVERGED, where,
+                  "the multiplier is %g, expected up to %g: the gap does not come down to "
+                  "lagrange_threshold",
+                  parts->multiplier, most);
+    return keel_hint(err, "lower learning_rate or set clip_norm%s%.150s",
+                     keel_file_exists(t->checkpoint) ? "; the last good checkpoint is " : "",
+                     keel_file_exists(t->checkpoint) ? t->checkpoint : "");
+}
+
+static keel_status stop(training *t, keel_err *err) {
+    KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
+    keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped after step %llu of %lld",
+              (unsigned long long)t->learner.step, (long long)t->learner.config.steps);
+    return keel_hint(err, "run the same command again to go on from there");
+}
+
+static keel_status run_step(training *t, keel_err *err) {
+    const keel_learner_config *config = &t->learner.config;
+    keel_batch batch;
+    keel_loss_parts parts;
+    KEEL_TRY(keel_sampler_draw(t->sampler, t->learner.step, &batch, err));
+    KEEL_TRY(keel_learner_step(&t->learner, &batch, &parts, err));
+    KEEL_TRY(check_divergence(t, &parts, err));
+    add_to_window(t, &parts);
+    uint64_t step = t->learner.step;
+    bool last = step == (uint64_t)config->steps;
+    if (last || step % (uint64_t)config->log_every == 0) KEEL_TRY(write_line(t, err));
+    if (!last && !is_trial_due(t) && step % (uint64_t)config->checkpoint_every == 0)
+        KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
+    return KEEL_OK;
+}
+
+static void show_progress(const training *t, keel_progress *progress) {
+    const keel_trials *trials = &t->choosing.trials;
+    char note[64];
+    int length = snprintf(note, sizeof note, "loss %.4f", t->window.sum.total / fmax(1, t->window.steps));
+    if (t->validation && trials->best >= 0)
+        snprintf(note + length, sizeof note - (size_t)length, ", best bound %.4f",
+                 trials->at[(size_t)trials->best].bound);
+    keel_progress_step(progress, t->learner.step, note);
+}
+
+static keel_status run_steps(training *t, keel_err *err) {
+    uint64_t steps = (uint64_t)t->learner.config.steps;
+    keel_progress progress;
+    keel_progress_start(&progress, "train", steps);
+    keel_status status = KEEL_OK;
+    while (status == KEEL_OK && (t->learner.step < steps || is_trial_due(t))) {
+        bool stopped = keel_interrupted();
+        if (!stopped) status = is_trial_due(t) ? run_trial(t, err) : run_step(t, err);
+        if (stopped || status == KEEL_E_INTERRUPTED) status = stop(t, err);
+        show_progress(t, &progress);
+    }
+    keel_progress_end(&progress, t->learner.step);
+    return status;
+}
+
+static keel_status finish(training *t, keel_err *err) {
+    choose(t);
+    const keel_export with = what_there_is(t);
+    KEEL_TRY(keel_export_policy(&with, t->out_dir, err));
+    unlink(t->checkpoint); /* the artefact is there; a checkpoint left behind would do no harm */
+    return KEEL_OK;
+}
+
+keel_status keel_train(keel_store *store, const keel_split *split, const keel_validation *validation,
+                       const keel_base *base, const keel_learner_config *config, const char *out_dir,
+                       const char *metrics_path, keel_pool *pool, keel_err *err) {
+    training t = {.store = store,
+                  .split = split,
+                  .learned = validation ? &validation->rest : split,
+                  .validation = validation,
+                  .base = base,
+                  .pool = pool,
+                  .out_dir = out_dir};
+    keel_status status = set_up(&t, config, metrics_path, pool, err);
+    if (status == KEEL_OK) status = run_steps(&t, err);
+    if (status == KEEL_OK) status = finish(&t, err);
+    keel_status closed = keel_metrics_close(t.metrics, status == KEEL_OK ? err : NULL);
+    keel_lock_release(&t.lock);
+    keel_learner_close(&t.learner);
+    keel_sampler_close(t.sampler);
+    keel_arena_free(&t.arena);
+    return status == KEEL_OK ? closed : status;
+}
