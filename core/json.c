@@ -35,6 +35,10 @@ bool keel_json_add(cJSON *to, const char *key, cJSON *item) {
 
 /* ---- typed look-ups ---- */
 
+const cJSON *keel_json_get(const cJSON *object, const char *key) {
+    return object ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
+}
+
 static const char *type_name(const cJSON *value) {
     switch (value ? value->type & 0xFF : cJSON_NULL) {
     case cJSON_String:

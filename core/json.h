@@ -31,6 +31,8 @@ keel_status keel_json_items_open(keel_json_items *items, const char *text, size_
                                  const char *of, keel_err *err);
 keel_status keel_json_items_next(keel_json_items *items, keel_arena *arena, const cJSON **out, keel_err *err);
 
+/* The value of a key; NULL where the key, or the object itself, is missing. */
+const cJSON *keel_json_get(const cJSON *object, const char *key);
 /* Typed look-ups in an object. Missing (or JSON null): *out untouched and KEEL_OK unless `required`. A wrong
  * type is KEEL_E_PARSE with where and the key. Strings point into the JSON value. */
 keel_status keel_json_string(const cJSON *object, const char *key, bool required, const char **out,

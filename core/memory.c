@@ -112,6 +112,47 @@ bool keel_size_add(size_t a, size_t b, size_t *sum) {
     return true;
 }
 
+/* ---- growing arrays ---- */
+
+enum { FIRST_CAPACITY = 8 };
+
+/* All pointers to objects look alike here, so that those of callers can be read and set by memcpy. */
+static void *load(const void *items) {
+    void *held;
+    memcpy(&held, items, sizeof held);
+    return held;
+}
+
+/* Doubles *capacity until it holds `needed`. */
+static bool enough(size_t needed, size_t size, size_t *capacity, size_t *bytes) {
+    size_t more = *capacity ? *capacity : FIRST_CAPACITY;
+    while (more < needed)
+        if (!keel_size_mul(more, 2, &more)) return false;
+    *capacity = more;
+    return keel_size_mul(more, size, bytes);
+}
+
+bool keel_grow(void *items, size_t needed, size_t *capacity, size_t size) {
+    size_t more = *capacity, bytes;
+    if (needed <= *capacity) return true;
+    void *grown = enough(needed, size, &more, &bytes) ? keel_realloc(load(items), bytes) : NULL;
+    if (!grown) return false;
+    memcpy(items, &grown, sizeof grown);
+    *capacity = more;
+    return true;
+}
+
+bool keel_arena_grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size) {
+    size_t more = *capacity, bytes;
+    if (count < *capacity) return true;
+    void *grown = enough(count + 1, size, &more, &bytes) ? keel_arena_alloc(arena, bytes) : NULL;
+    if (!grown) return false;
+    if (count) memcpy(grown, load(items), count * size);
+    memcpy(items, &grown, sizeof grown);
+    *capacity = more;
+    return true;
+}
+
 /* ---- arenas ---- */
 
 /* AddressSanitizer knows nothing of arenas: it is told which bytes nobody was given, so that running over the

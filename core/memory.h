@@ -38,6 +38,10 @@ void keel_memory_limit(size_t bytes); /* SIZE_MAX: none, as at the start. From o
 bool keel_memory_limited(void);
 size_t keel_memory_left(void); /* within the limit; SIZE_MAX where there is none */
 
+/* Room for `needed` elements of `size` bytes in a growing array: items is the address of the pointer to it,
+ * *capacity what it has room for, which at least doubles. false when out of memory: nothing is lost. */
+bool keel_grow(void *items, size_t needed, size_t *capacity, size_t size);
+
 /* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live
  * until the next reset or free. After a reset all memory of the round before is one block, so a loop that
  * resets each round allocates nothing from its second round on. Not thread-safe. */
@@ -51,6 +55,8 @@ void *keel_arena_alloc(keel_arena *arena, size_t bytes); /* uninitialised; NULL 
 void *keel_arena_calloc(keel_arena *arena, size_t count, size_t size);
 char *keel_arena_strndup(keel_arena *arena, const char *text, size_t length); /* NUL-terminated copy */
 char *keel_arena_strdup(keel_arena *arena, const char *text);                 /* NULL text gives NULL */
+/* Room for one more element in an array of `count` in the arena. */
+bool keel_arena_grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size);
 /* One block with room for at least bytes. */
 keel_status keel_arena_reserve(keel_arena *arena, size_t bytes, keel_err *err);
 void keel_arena_reset(keel_arena *arena); /* forgets all, keeps (and merges) the memory */

@@ -61,3 +61,8 @@ bool keel_space_parse(const char *name, keel_action_space *out) {
     if (i != NOT_FOUND) *out = (keel_action_space)i;
     return i != NOT_FOUND;
 }
+
+const char *keel_conversation_group(const keel_conversation *conversation) {
+    if (conversation->group) return conversation->group;
+    return conversation->external_id ? conversation->external_id : "";
+}

@@ -100,6 +100,19 @@ typedef struct keel_conversation {
     const char *meta;         /* JSON object of everything else the log said, or NULL */
 } keel_conversation;
 
+/* The name of its group: the one it says, or its own; never NULL. */
+const char *keel_conversation_group(const keel_conversation *conversation);
+
+/* Features of one decision under one base. state [state_dim]; candidates [n_candidates, candidate_dim] in the
+ * decision's order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =
+ * n_candidates or the number of acts. */
+typedef struct keel_features {
+    size_t state_dim, candidate_dim, n_candidates, n_actions;
+    const float *state;
+    const float *candidates;
+    const float *log_prior;
+} keel_features;
+
 /* One taking of a candidate. */
 typedef struct keel_transition {
     int64_t id;

@@ -41,7 +41,17 @@ static keel_u128 read_u128(const unsigned char *bytes) {
     return value;
 }
 
-keel_rng keel_rng_stream(uint64_t seed, const char *purpose, uint64_t index) {
+const char *const keel_stream_names[] = {
+#define X(id, name) name,
+    KEEL_STREAMS(X)
+#undef X
+};
+
+keel_rng keel_rng_stream(uint64_t seed, keel_stream purpose, uint64_t index) {
+    return keel_rng_named(seed, keel_stream_names[purpose], index);
+}
+
+keel_rng keel_rng_named(uint64_t seed, const char *purpose, uint64_t index) {
     /* Both the start and the stream come from a cryptographic hash: sequences of a linear generator from
      * related starts or increments (index 0, 1, 2, ...) are correlated, those from unrelated ones are not. */
     unsigned char digest[32], numbers[16];

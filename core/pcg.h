@@ -23,10 +23,48 @@ uint64_t keel_pcg64_below(keel_pcg64 *rng, uint64_t bound);
 /* The generator that everything draws from. */
 typedef keel_pcg64 keel_rng;
 
-/* The stream `purpose` of `seed`, and within it the substream `index` (a fold, an episode, a critic: 0 if
- * there is but one). Different (purpose, index) never share a stream, so changing what one purpose draws
- * moves no other. */
-keel_rng keel_rng_stream(uint64_t seed, const char *purpose, uint64_t index);
+/* X(id, name): what random numbers are drawn for. Each purpose has its streams to itself, so that changing
+ * what one draws moves no other; a name is claimed once, here. */
+#define KEEL_STREAMS(X)                                                                                      \
+    X(BASE_INIT, "init")           /* layers of a base; index 0 */                                           \
+    X(BASE_EMBEDDING, "embedding") /* its table; index 0 */                                                  \
+    X(BASE_ORDER, "order")         /* of conversations; index: epoch */                                      \
+    X(BASE_UPDATE, "update")       /* dropout and negatives; index: update, shard */                         \
+    X(CRITIC_INIT, "critic")       /* networks of a learner; index: place in the block */                    \
+    X(SAMPLE, "sample")            /* minibatches; index: step */                                            \
+    X(DROPOUT, "dropout")          /* of a learner; index: step, first row */                                \
+    X(WEIGHTS, "weights")          /* of the reward's components; index: step */                             \
+    X(FQE_LEARNER, "fqe learner")  /* seeds of its learners; index: fold */                                  \
+    X(FQE_SAMPLE, "fqe")           /* its minibatches; index: fold, step */                                  \
+    X(BOOTSTRAP, "bootstrap")      /* index: resample */                                                     \
+    X(BEHAVIOUR, "behaviour")      /* of a simulated desk; index: episode, as those below */                 \
+    X(DESK_SCENE, "support-desk scene")                                                                      \
+    X(DESK_USER, "support-desk user")                                                                        \
+    X(DESK_NOISE, "support-desk noise")                                                                      \
+    X(DESK_TEXT, "support-desk text")                                                                        \
+    X(DESK_LATENCY, "support-desk latency")                                                                  \
+    X(PROCESS, "mdp")     /* small processes of benches and tests; index 0 */                                \
+    X(EPISODE, "episode") /* played in benches; index: episode */                                            \
+    X(DRAW, "draw")       /* of their minibatches; index: batch */                                           \
+    X(HABIT, "habit")     /* of their behaviours */                                                          \
+    X(ACT, "act")         /* actions of the value experiment; index: episode */                              \
+    X(JUDGED, "judged")   /* episodes that judge; index: episode */                                          \
+    X(SAMPLER, "sampler") /* seeds of samplers; index: run */                                                \
+    X(MADE, "bench")      /* made-up data of benches */
+
+typedef enum keel_stream {
+#define X(id, name) KEEL_STREAM_##id,
+    KEEL_STREAMS(X)
+#undef X
+        KEEL_N_STREAMS
+} keel_stream;
+extern const char *const keel_stream_names[KEEL_N_STREAMS];
+
+/* The stream of a purpose under `seed`, and within it the substream `index` (a fold, an episode, a critic: 0
+ * if there is but one). */
+keel_rng keel_rng_stream(uint64_t seed, keel_stream purpose, uint64_t index);
+/* The same for a purpose outside the list: for tests. */
+keel_rng keel_rng_named(uint64_t seed, const char *purpose, uint64_t index);
 uint64_t keel_rng_u64(keel_rng *rng);
 uint64_t keel_rng_below(keel_rng *rng, uint64_t bound);
 double keel_rng_uniform(keel_rng *rng); /* in [0, 1), 53 bits */

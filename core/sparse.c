@@ -3,14 +3,7 @@
 #include "core/tape.h"
 
 bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed) {
-    if (grad->count == grad->room) {
-        size_t room = grad->room ? 2 * grad->room : 8, bytes;
-        keel_owed_bags *list =
-            keel_size_mul(room, sizeof *list, &bytes) ? keel_realloc(grad->owed, bytes) : NULL;
-        if (!list) return false;
-        grad->owed = list;
-        grad->room = room;
-    }
+    if (!keel_grow(&grad->owed, grad->count + 1, &grad->room, sizeof *grad->owed)) return false;
     grad->owed[grad->count++] = owed;
     return true;
 }

@@ -40,3 +40,7 @@ keel_status(keel_hint)(keel_err *err, const char *format, ...) {
     va_end(args);
     return err->code;
 }
+
+keel_status(keel_nomem)(keel_err *err, const char *where) {
+    return keel_fail(err, KEEL_E_NOMEM, where, "out of memory");
+}

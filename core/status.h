@@ -46,6 +46,9 @@ keel_status keel_fail(keel_err *err, keel_status code, const char *where, const 
  */
 keel_status keel_hint(keel_err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* KEEL_E_NOMEM at `where`, in the same words everywhere. */
+keel_status keel_nomem(keel_err *err, const char *where);
+
 /* Leaves on the first failure: for calls whose cleanup is elsewhere. */
 #define KEEL_TRY(call)                                                                                       \
     do {                                                                                                     \

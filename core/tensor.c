@@ -191,17 +191,6 @@ keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows
     return wrap(tape, data, rows, cols, NULL);
 }
 
-/* Room for one more element in a list that is kept over resets. */
-static bool list_reserve(void **list, size_t *capacity, size_t count, size_t size) {
-    if (count < *capacity) return true;
-    size_t more = *capacity ? *capacity * 2 : 32;
-    void *grown = keel_realloc(*list, more * size);
-    if (!grown) return false;
-    *list = grown;
-    *capacity = more;
-    return true;
-}
-
 keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads) {
     const keel_param *param = &params->table[index];
     const keel_real *data = keel_params_at(params, index);
@@ -209,9 +198,7 @@ keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t 
     /* One tensor per parameter and gradient, however often it is used: the first-writer mark is shared. */
     for (size_t i = 0; i < tape->leaf_count; ++i)
         if (tape->leaves[i]->data == data && tape->leaves[i]->grad == grad) return tape->leaves[i];
-    void *leaves = tape->leaves;
-    bool room = list_reserve(&leaves, &tape->leaf_capacity, tape->leaf_count, sizeof *tape->leaves);
-    tape->leaves = leaves;
+    bool room = keel_grow(&tape->leaves, tape->leaf_count + 1, &tape->leaf_capacity, sizeof *tape->leaves);
     keel_tensor *x = room ? wrap(tape, data, param->rows, param->cols, grad) : NULL;
     if (x)
         tape->leaves[tape->leaf_count++] = x;
@@ -223,10 +210,7 @@ keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t 
 keel_tensor *keel__tape_push(keel_tape *tape, keel_node node) {
     bool flows = node.out->grad != NULL;
     if (!flows) return node.out;
-    void *nodes = tape->nodes;
-    bool room = list_reserve(&nodes, &tape->capacity, tape->count, sizeof *tape->nodes);
-    tape->nodes = nodes;
-    if (!room) {
+    if (!keel_grow(&tape->nodes, tape->count + 1, &tape->capacity, sizeof *tape->nodes)) {
         keel__tape_out_of_memory(tape);
         return NULL;
     }

@@ -77,10 +77,9 @@ typedef struct file_list {
 } file_list;
 
 static keel_status list_add(file_list *list, const char *path, keel_err *err) {
-    const char **paths = keel__grow(&list->arena, list->paths, list->count, &list->capacity, sizeof *paths);
-    if (!paths) return keel__nomem(path, err);
-    paths[list->count++] = path;
-    list->paths = paths;
+    if (!keel_arena_grow(&list->arena, &list->paths, list->count, &list->capacity, sizeof *list->paths))
+        return keel_nomem(err, path);
+    list->paths[list->count++] = path;
     return KEEL_OK;
 }
 
@@ -105,8 +104,8 @@ static keel_status list_folder(file_list *list, const format *form, const char *
     for (struct dirent *entry; status == KEEL_OK && (entry = readdir(entries));) {
         if (entry->d_name[0] == '.') continue;
         char *path = keel_path_join(&list->arena, folder, entry->d_name);
-        status = path ? list_entry(list, form, path, strrchr(path, '/') + 1, depth, err)
-                      : keel__nomem(folder, err);
+        status =
+            path ? list_entry(list, form, path, strrchr(path, '/') + 1, depth, err) : keel_nomem(err, folder);
     }
     closedir(entries);
     return status;
@@ -201,7 +200,7 @@ keel_status keel__import_print(keel__import *import, const cJSON *value, const c
     if (value && value->child) {
         keel_status status = keel_json_print(value, false, &text, err);
         if (status == KEEL_OK && !(copy = keel_arena_strndup(import->arena, text.data, text.length)))
-            status = keel__nomem(import->path, err);
+            status = keel_nomem(err, import->path);
         keel_buf_free(&text);
         if (status != KEEL_OK) return status;
     }
@@ -275,7 +274,7 @@ keel_status keel__import_name(keel__import *import, const char *path, keel_arena
     while (folder > path && folder[-1] != '/') folder--;
     char *plain = keel_arena_strndup(arena, name, plain_length(name));
     char *last = keel_arena_strndup(arena, folder, slash ? (size_t)(slash - folder) : 0);
-    if (!plain || !last) return keel__nomem(path, err);
+    if (!plain || !last) return keel_nomem(err, path);
     import->path = path;
     import->folder = last;
     import->name = plain;

@@ -29,10 +29,6 @@ typedef struct reader {
     cJSON *extra; /* what goes into meta */
 } reader;
 
-static keel_status nomem(reader *in) {
-    return keel__nomem(in->where, in->err);
-}
-
 static bool is_known(const char *key, const char *const *known) {
     while (*known && strcmp(*known, key) != 0) known++;
     return *known != NULL;
@@ -71,7 +67,7 @@ static keel_status read_content(reader *in, const cJSON *object, const char **ou
     if (status == KEEL_OK)
         *out = joined.failed ? NULL : keel_arena_strdup(in->import->arena, joined.length ? joined.data : "");
     keel_buf_free(&joined);
-    return status == KEEL_OK && !*out ? nomem(in) : status;
+    return status == KEEL_OK && !*out ? keel_nomem(in->err, in->where) : status;
 }
 
 static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
@@ -155,7 +151,7 @@ static keel_status keep_unknown(reader *in, const cJSON *object, const char *con
         cJSON *copy = cJSON_Duplicate(item, true);
         if (!copy || !cJSON_AddItemToObject(into, item->string, copy)) {
             cJSON_Delete(copy);
-            return nomem(in);
+            return keel_nomem(in->err, in->where);
         }
     }
     return KEEL_OK;
@@ -180,10 +176,11 @@ static keel_status keep_message_extra(reader *in, const cJSON *object, const cha
     cJSON *entry = cJSON_CreateObject();
     if (!list || !entry || !cJSON_AddItemToArray(list, entry)) {
         cJSON_Delete(entry);
-        return nomem(in);
+        return keel_nomem(in->err, in->where);
     }
-    if (!cJSON_AddNumberToObject(entry, "turn", (double)turn)) return nomem(in);
-    if (candidate >= 0 && !cJSON_AddNumberToObject(entry, "candidate", candidate)) return nomem(in);
+    if (!cJSON_AddNumberToObject(entry, "turn", (double)turn)) return keel_nomem(in->err, in->where);
+    if (candidate >= 0 && !cJSON_AddNumberToObject(entry, "candidate", candidate))
+        return keel_nomem(in->err, in->where);
     return keep_unknown(in, object, known, entry);
 }
 
@@ -278,7 +275,7 @@ static keel_status read_decision(reader *in, const cJSON *message, size_t turn, 
     size_t room = (list ? (size_t)cJSON_GetArraySize(list) : 0) + 1;
     *decision = (keel_decision){
         .turn = turn, .candidates = keel_arena_calloc(in->import->arena, room, sizeof(keel_candidate))};
-    if (!decision->candidates) return nomem(in);
+    if (!decision->candidates) return keel_nomem(in->err, in->where);
     if (said) decision->candidates[decision->n_candidates++] = *said;
     for (const cJSON *item = list ? list->child : NULL; item; item = item->next, index++) {
         keel_candidate candidate;
@@ -366,7 +363,7 @@ static keel_status read_messages(reader *in, const cJSON *object) {
     if (!count) return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
     in->out->turns = keel_arena_calloc(in->import->arena, count, sizeof *in->out->turns);
     in->out->decisions = keel_arena_calloc(in->import->arena, count + 1, sizeof *in->out->decisions);
-    if (!in->out->turns || !in->out->decisions) return nomem(in);
+    if (!in->out->turns || !in->out->decisions) return keel_nomem(in->err, in->where);
     for (const cJSON *message = list->child; message; message = message->next, index++) {
         snprintf(in->place, sizeof in->place, "%s: messages[%zu]", in->where, index);
         if (!cJSON_IsObject(message))
@@ -399,7 +396,7 @@ static keel_status read_id(reader *in, const cJSON *object, const char **out) {
         name[16] = '\0';
     }
     *out = keel_arena_strdup(in->import->arena, name);
-    return *out ? KEEL_OK : nomem(in);
+    return *out ? KEEL_OK : keel_nomem(in->err, in->where);
 }
 
 static keel_status read_facts(reader *in, const cJSON *object) {
@@ -425,7 +422,7 @@ static keel_status read_conversation(reader *in, const cJSON *object) {
     KEEL_TRY(read_facts(in, object));
     KEEL_TRY(keel_json_object(object, "meta", false, &meta, in->place, in->err));
     in->extra = meta ? cJSON_Duplicate(meta, true) : cJSON_CreateObject();
-    if (!in->extra) return nomem(in);
+    if (!in->extra) return keel_nomem(in->err, in->where);
     KEEL_TRY(keep_unknown(in, object, conversation_keys, in->extra));
     KEEL_TRY(read_messages(in, object));
     return keel__import_print(in->import, in->extra, &in->out->meta, in->err);

@@ -52,11 +52,11 @@ static keel_status parse_transcript(keel__import *import, const char *text, cons
                          "%s: expected a blank line and \"Human:\" at the beginning", key);
     do {
         const char *begin = text + strlen(mark->text), *end = next_marker(begin);
-        keel_turn *turns = keel__grow(import->arena, out->turns, out->count, &out->capacity, sizeof *turns);
         char *said = trimmed_copy(import->arena, begin, end);
-        if (!turns || !said) return keel__nomem(where, err);
-        turns[out->count++] = (keel_turn){.role = mark->role, .text = said};
-        out->turns = turns;
+        if (!said ||
+            !keel_arena_grow(import->arena, &out->turns, out->count, &out->capacity, sizeof *out->turns))
+            return keel_nomem(err, where);
+        out->turns[out->count++] = (keel_turn){.role = mark->role, .text = said};
         text = end;
     } while ((mark = marker_at(text)));
     if (out->turns[out->count - 1].role != KEEL_ROLE_ASSISTANT)
@@ -101,9 +101,9 @@ static keel_status begin(keel__import *import, const transcript *from, size_t n_
     out->external_id = id;
     out->group = group_name(import, from);
     out->decisions = keel_arena_calloc(import->arena, from->count + 1, sizeof *out->decisions);
-    if (!id || !out->group || !out->decisions) return keel__nomem(where, err);
+    if (!id || !out->group || !out->decisions) return keel_nomem(err, where);
     out->n_decisions = keel__import_decide_turns(import, from->turns, n_turns, out->decisions);
-    return out->n_decisions == SIZE_MAX ? keel__nomem(where, err) : KEEL_OK;
+    return out->n_decisions == SIZE_MAX ? keel_nomem(err, where) : KEEL_OK;
 }
 
 /* One transcript as it stands; feedback 0 leaves the last response unjudged. */
@@ -134,7 +134,7 @@ static keel_status keep_rest(keel__import *import, const transcript *chosen, con
     cJSON *rest = cJSON_CreateObject();
     bool good = rest && add_rest(rest, "chosen_rest", chosen, first) &&
                 add_rest(rest, "rejected_rest", rejected, first);
-    keel_status status = good ? keel__import_print(import, rest, meta, err) : keel__nomem(where, err);
+    keel_status status = good ? keel__import_print(import, rest, meta, err) : keel_nomem(err, where);
     cJSON_Delete(rest);
     return status;
 }
@@ -144,7 +144,7 @@ static keel_status add_pair(keel__import *import, const transcript *chosen, cons
                             size_t at, char *id, const char *where, keel_err *err) {
     keel_conversation conversation;
     keel_candidate *both = keel_arena_alloc(import->arena, 2 * sizeof *both);
-    if (!both) return keel__nomem(where, err);
+    if (!both) return keel_nomem(err, where);
     both[0] = (keel_candidate){.text = chosen->turns[at].text, .taken = true, .feedback = {true, 1}};
     both[1] = (keel_candidate){.text = rejected->turns[at].text, .taken = true, .feedback = {true, -1}};
     KEEL_TRY(begin(import, chosen, at, id, where, &conversation, err));

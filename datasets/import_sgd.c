@@ -36,7 +36,7 @@ static keel_status load_schema(keel__import *import, cJSON **out, keel_err *err)
     char *folder = keel_arena_strndup(&arena, slash ? import->path : ".", length);
     char *path = folder ? keel_path_join(&arena, folder, "schema.json") : NULL;
     char *packed = folder ? keel_path_join(&arena, folder, "schema.json.gz") : NULL;
-    keel_status status = path && packed ? KEEL_OK : keel__nomem(import->path, err);
+    keel_status status = path && packed ? KEEL_OK : keel_nomem(err, import->path);
     if (status == KEEL_OK && !keel_file_exists(path)) path = packed;
     if (status == KEEL_OK && !keel_file_exists(path)) {
         status = keel_fail(err, KEEL_E_NOT_FOUND, import->path,
@@ -150,7 +150,7 @@ static keel_status acts_join(const dialogue *in, const acts *set, const char **o
     }
     if (!text.failed) *out = keel_arena_strndup(in->import->arena, text.data, text.length);
     keel_buf_free(&text);
-    return *out ? KEEL_OK : keel__nomem(in->where, in->err);
+    return *out ? KEEL_OK : keel_nomem(in->err, in->where);
 }
 
 static keel_status read_frame(dialogue *in, const cJSON *frame, bool user, acts *set) {
@@ -197,7 +197,7 @@ static keel_status keep_services(const dialogue *in, const cJSON *object, const 
     /* Not cJSON_AddItemReferenceToObject, which without memory for the key loses the reference. */
     bool good = kept && keel_json_add(kept, "services", cJSON_Duplicate(services, true));
     keel_status status =
-        good ? keel__import_print(in->import, kept, meta, in->err) : keel__nomem(in->where, in->err);
+        good ? keel__import_print(in->import, kept, meta, in->err) : keel_nomem(in->err, in->where);
     cJSON_Delete(kept);
     return status;
 }
@@ -207,7 +207,7 @@ static keel_status name_dialogue(const dialogue *in, const char *id, keel_conver
     keel__import *import = in->import;
     out->external_id = import->folder[0] ? keel_path_join(import->arena, import->folder, id)
                                          : keel_arena_strdup(import->arena, id);
-    if (!out->external_id) return keel__nomem(in->where, in->err);
+    if (!out->external_id) return keel_nomem(in->err, in->where);
     static const char *const splits[] = {"train", "dev", "test"};
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
         if (strcmp(import->folder, splits[i]) == 0) out->split = splits[i];
@@ -221,11 +221,11 @@ static keel_status read_dialogue(dialogue *in, const cJSON *object, keel_convers
     size_t count = (size_t)cJSON_GetArraySize(turns);
     out->turns = keel_arena_calloc(arena, count, sizeof *out->turns);
     out->decisions = keel_arena_calloc(arena, count, sizeof *out->decisions);
-    if (!out->turns || !out->decisions) return keel__nomem(in->where, in->err);
+    if (!out->turns || !out->decisions) return keel_nomem(in->err, in->where);
     for (const cJSON *turn = turns->child; turn; turn = turn->next)
         KEEL_TRY(read_turn(in, turn, &out->turns[out->n_turns++]));
     out->n_decisions = keel__import_decide_turns(in->import, out->turns, out->n_turns, out->decisions);
-    if (out->n_decisions == SIZE_MAX) return keel__nomem(in->where, in->err);
+    if (out->n_decisions == SIZE_MAX) return keel_nomem(in->err, in->where);
     out->completed = verdict(in);
     return keep_services(in, object, &out->meta);
 }

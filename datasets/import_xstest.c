@@ -81,7 +81,7 @@ static keel_status read_meta(keel__import *import, const keel__csv *csv, const c
     bool good = meta != NULL;
     for (size_t i = 0; good && i < sizeof keys / sizeof *keys; i++)
         if (places[i] >= 0) good = cJSON_AddStringToObject(meta, keys[i], field(csv, places[i])) != NULL;
-    keel_status status = good ? keel__import_print(import, meta, out, err) : keel__nomem(import->path, err);
+    keel_status status = good ? keel__import_print(import, meta, out, err) : keel_nomem(err, import->path);
     cJSON_Delete(meta);
     return status;
 }
@@ -101,7 +101,7 @@ static keel_status name_conversation(keel__import *import, const keel__csv *csv,
     conversation->external_id = keel_arena_strdup(import->arena, name);
     conversation->group = group.failed ? NULL : keel_arena_strdup(import->arena, group.data);
     keel_buf_free(&group);
-    if (!conversation->external_id || !conversation->group) return keel__nomem(where, err);
+    if (!conversation->external_id || !conversation->group) return keel_nomem(err, where);
     conversation->risk = is_contrast(type) ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN;
     return KEEL_OK;
 }
@@ -117,14 +117,14 @@ static keel_status import_row(keel__import *import, const keel__csv *csv, const 
                                       .turns = turn,
                                       .n_decisions = 1,
                                       .decisions = decision};
-    if (!turn || !candidate || !decision) return keel__nomem(where, err);
+    if (!turn || !candidate || !decision) return keel_nomem(err, where);
     *turn =
         (keel_turn){.role = KEEL_ROLE_USER, .text = keel_arena_strdup(import->arena, field(csv, at->prompt))};
     *candidate = (keel_candidate){.text = keel_arena_strdup(import->arena, field(csv, at->completion)),
                                   .model = keel_arena_strdup(import->arena, model),
                                   .taken = true};
     *decision = (keel_decision){.turn = 1, .n_candidates = at->completion >= 0, .candidates = candidate};
-    if (!turn->text || !candidate->text || !candidate->model) return keel__nomem(where, err);
+    if (!turn->text || !candidate->text || !candidate->model) return keel_nomem(err, where);
     if (!turn->text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
     KEEL_TRY(name_conversation(import, csv, at, where, &conversation, err));
     KEEL_TRY(read_outcome(csv, at, where, &candidate->outcome, err));
@@ -177,7 +177,7 @@ keel_status keel__import_xstest(keel__import *import, keel_err *err) {
     keel_buf text = {0};
     keel__csv csv;
     char *model = model_name(import->name);
-    if (!model) return keel__nomem(import->path, err);
+    if (!model) return keel_nomem(err, import->path);
     keel_status status = keel_file_read(import->path, 0, &text, err);
     if (status == KEEL_OK) status = keel__csv_open(&csv, import->path, text.data, text.length, err);
     if (status == KEEL_OK) status = import_rows(import, &csv, model, err);

@@ -82,7 +82,7 @@ keel_status keel__import_add(keel__import *import, const keel_conversation *conv
     batch *to = &ahead->batches[ahead->filled % N_BATCHES];
     item *one = keel_arena_calloc(import->arena, 1, sizeof *one);
     if (one) one->where = keel_arena_strdup(import->arena, where);
-    if (!one || !one->where) return keel__nomem(where, err);
+    if (!one || !one->where) return keel_nomem(err, where);
     one->conversation = *conversation;
     one->merge = merge;
     if (to->last)
@@ -132,7 +132,7 @@ static void *read_files(void *argument) {
 
 keel_status keel__prefetch_open(keel__prefetch **out, const keel__files *files, keel_err *err) {
     keel__prefetch *ahead = keel_calloc(1, sizeof *ahead);
-    if (!ahead) return keel__nomem("import", err);
+    if (!ahead) return keel_nomem(err, "import");
     ahead->files = files;
     ahead->import.ahead = ahead;
     use_batch(ahead);

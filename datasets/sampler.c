@@ -44,10 +44,6 @@ static bool ragged(const keel_sampler *sampler) {
     return sampler->config.space == KEEL_SPACE_CANDIDATES;
 }
 
-static keel_status nomem(const keel_sampler *sampler, keel_err *err) {
-    return keel__nomem(sampler->store->path, err);
-}
-
 /* Bytes of records and features held in memory, blocks of the arena and all; records are put in order on the
  * way. */
 static double bytes_needed(const keel_sampler *sampler, const keel__records_sizes *split) {
@@ -114,7 +110,7 @@ static keel_status load_views(keel_sampler *sampler, const keel__records_of *of,
     keel_status status = KEEL_OK;
     bool row = true;
     sampler->views = keel_arena_calloc(&sampler->arena, count, sizeof *sampler->views);
-    if (!sampler->views) return nomem(sampler, err);
+    if (!sampler->views) return keel_nomem(err, sampler->store->path);
     KEEL_TRY(
         keel__records_prepare(of,
                               "SELECT f.state_dim, f.candidate_dim, f.n_candidates, f.n_actions, f.data, f.id"
@@ -254,7 +250,7 @@ static keel_status gather(keel_sampler *sampler, size_t n, keel_batch *batch, ke
 }
 
 keel_status keel_sampler_draw(keel_sampler *sampler, uint64_t step, keel_batch *batch, keel_err *err) {
-    keel_rng rng = keel_rng_stream(sampler->config.seed, "sample", step);
+    keel_rng rng = keel_rng_stream(sampler->config.seed, KEEL_STREAM_SAMPLE, step);
     for (size_t b = 0; b < sampler->config.batch; b++)
         sampler->ordinals[b] = keel_rng_below(&rng, sampler->summary.transitions);
     return gather(sampler, sampler->config.batch, batch, err);
@@ -289,12 +285,13 @@ static keel_status copy_config(keel_sampler *sampler, const keel_sampler_config 
     sampler->config.base_hash = keel_arena_strdup(&sampler->arena, config->base_hash);
     sampler->config.acts = NULL;
     sampler->n_actions = acts ? config->n_acts : config->space == KEEL_SPACE_OUTCOMES ? KEEL_N_OUTCOMES : 0;
-    if (!sampler->config.base_hash) return nomem(sampler, err);
+    if (!sampler->config.base_hash) return keel_nomem(err, sampler->store->path);
     if (!acts) return KEEL_OK;
     const char **names = keel_arena_calloc(&sampler->arena, config->n_acts, sizeof *names);
-    if (!names) return nomem(sampler, err);
+    if (!names) return keel_nomem(err, sampler->store->path);
     for (size_t i = 0; i < config->n_acts; i++)
-        if (!(names[i] = keel_arena_strdup(&sampler->arena, config->acts[i]))) return nomem(sampler, err);
+        if (!(names[i] = keel_arena_strdup(&sampler->arena, config->acts[i])))
+            return keel_nomem(err, sampler->store->path);
     sampler->config.acts = names;
     return KEEL_OK;
 }
@@ -316,7 +313,7 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
         sampler->room.next_offsets = keel_arena_calloc(arena, n + 1, sizeof(int32_t));
         if (!sampler->room.candidates || !sampler->room.next_candidates || !sampler->room.offsets ||
             !sampler->room.next_offsets)
-            return nomem(sampler, err);
+            return keel_nomem(err, sampler->store->path);
     }
     sampler->room.state = keel_arena_calloc(arena, states, sizeof(float));
     sampler->room.next_state = keel_arena_calloc(arena, states, sizeof(float));
@@ -334,7 +331,7 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
                  sampler->room.next_log_prior && sampler->room.action && sampler->room.reward &&
                  sampler->room.present && sampler->room.bootstrap && sampler->room.usable &&
                  sampler->chosen && sampler->ordinals && sampler->views;
-    return whole ? KEEL_OK : nomem(sampler, err);
+    return whole ? KEEL_OK : keel_nomem(err, sampler->store->path);
 }
 
 static void point_batch(keel_sampler *sampler) {
@@ -364,7 +361,7 @@ static keel_status load(keel_sampler *sampler, keel_err *err) {
         return keel__records_list(&of, NULL, 0, sampler->spool, &sampler->summary, err);
     }
     sampler->records = keel_arena_calloc(&sampler->arena, split.transitions, sizeof(keel__record));
-    if (!sampler->records) return nomem(sampler, err);
+    if (!sampler->records) return keel_nomem(err, sampler->store->path);
     KEEL_TRY(keel__records_list(&of, sampler->records, split.transitions, NULL, &sampler->summary, err));
     KEEL_TRY(load_views(sampler, &of, split.decisions, err));
     return resolve_records(sampler, err);
@@ -388,7 +385,7 @@ keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_
     KEEL_TRY(check_config(config, err));
     KEEL_TRY(keel_store_check_split(store, split, err));
     keel_sampler *sampler = keel_calloc(1, sizeof *sampler);
-    if (!sampler) return keel__nomem(store->path, err);
+    if (!sampler) return keel_nomem(err, store->path);
     sampler->store = store;
     if (split)
         sampler->split = *split;

@@ -13,17 +13,14 @@ static bool ragged(const keel__records_of *of) {
     return of->config->space == KEEL_SPACE_CANDIDATES;
 }
 
-static keel_status nomem(const keel__records_of *of, keel_err *err) {
-    return keel__nomem(of->store->path, err);
-}
-
 keel_status keel__records_prepare(const keel__records_of *of, const char *head, const char *tail,
                                   sqlite3_stmt **out, keel_err *err) {
     keel_buf sql = {0};
     keel_buf_text(&sql, head);
     keel__split_clause(of->split, &sql);
     keel_buf_text(&sql, tail);
-    keel_status status = sql.failed ? nomem(of, err) : keel__store_prepare(of->store, sql.data, out, err);
+    keel_status status =
+        sql.failed ? keel_nomem(err, of->store->path) : keel__store_prepare(of->store, sql.data, out, err);
     keel_buf_free(&sql);
     if (status != KEEL_OK) return status;
     keel__split_bind(of->split, *out);
@@ -210,10 +207,10 @@ static keel_status end_conversation(walk *w, keel_err *err) {
     size_t n = w->links.length / sizeof *links;
     double sum = return_of(of, links, n);
     w->links.length = 0;
-    if (w->links.failed) return nomem(of, err);
+    if (w->links.failed) return keel_nomem(err, of->store->path);
     if (n && w->measuring) {
         keel_buf_append(&w->returns, &sum, sizeof sum);
-        return w->returns.failed ? nomem(of, err) : KEEL_OK;
+        return w->returns.failed ? keel_nomem(err, of->store->path) : KEEL_OK;
     }
     if (n == 0 || sum < w->least) return KEEL_OK;
     KEEL_TRY(keel_spool_add(w->runs, &(run){w->key, keel_spool_count(w->stored), n}, err));
@@ -230,7 +227,7 @@ static keel_status end_conversation(walk *w, keel_err *err) {
 static keel_status read_key(const keel__records_of *of, sqlite3_stmt *row, uint64_t *key, keel_err *err) {
     const char *source = (const char *)sqlite3_column_text(row, COL_SOURCE),
                *name = (const char *)sqlite3_column_text(row, COL_NAME);
-    if (!source || !name) return nomem(of, err);
+    if (!source || !name) return keel_nomem(err, of->store->path);
     *key = keel_hash64_texts(source, name, 0);
     return KEEL_OK;
 }
@@ -327,7 +324,7 @@ static void sort_digit(const run *restrict from, run *restrict to, size_t n, uns
 /* Digit after digit, the lowest first: a fifth of what qsort takes of opening. */
 static keel_status sort_runs(const keel__records_of *of, run *runs, size_t n, keel_err *err) {
     run *spare = keel_calloc(n, sizeof *spare);
-    if (!spare) return nomem(of, err);
+    if (!spare) return keel_nomem(err, of->store->path);
     for (unsigned shift = 0; shift < 64; shift += 16) {
         sort_digit(runs, spare, n, shift);
         sort_digit(spare, runs, n, shift + 8);
@@ -344,7 +341,7 @@ static keel_status read_part(walk *w, size_t part, size_t parts, keel_buf *out, 
         KEEL_TRY(keel_spool_get(w->runs, i, &one, err));
         if ((one.key >> 32) * parts >> 32 == part) keel_buf_append(out, &one, sizeof one);
     }
-    return out->failed ? nomem(w->of, err) : KEEL_OK;
+    return out->failed ? keel_nomem(err, w->of->store->path) : KEEL_OK;
 }
 
 /* Where records go: list [room], or, where that is NULL, the spool. */

@@ -62,10 +62,6 @@ static void route_memory(void) {
 
 /* ---- failing ---- */
 
-keel_status(keel__nomem)(const char *where, keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, where, "out of memory");
-}
-
 static keel_status fail_busy(const keel_store *store, const char *doing, keel_err *err) {
     char who[32] = "";
     const long holder = keel__store_holder(store);
@@ -82,7 +78,7 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
     const char *text = store->db ? sqlite3_errmsg(store->db) : "no handle";
     switch (code & 0xff) {
     case SQLITE_NOMEM:
-        keel__nomem(store->path, err);
+        keel_nomem(err, store->path);
         keel_hint(err,
                   "with memory to spare the store is damaged: SQLite says the same of some broken files");
         return KEEL_E_NOMEM;
@@ -214,19 +210,9 @@ keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *a
         return keel_fail(err, KEEL_E_STORE, sqlite3_db_filename(sqlite3_db_handle(statement), "main"),
                          "damaged: a row's %s is not UTF-8", sqlite3_column_name(statement, column));
     char *copy = text ? keel_arena_strndup(arena, text, length) : NULL;
-    if (!copy && sqlite3_column_type(statement, column) != SQLITE_NULL) return keel__nomem("store", err);
+    if (!copy && sqlite3_column_type(statement, column) != SQLITE_NULL) return keel_nomem(err, "store");
     *out = copy;
     return KEEL_OK;
-}
-
-void *keel__grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size) {
-    if (count < *capacity) return items;
-    size_t more = *capacity ? *capacity * 2 : 8, bytes;
-    void *larger = keel_size_mul(more, size, &bytes) ? keel_arena_alloc(arena, bytes) : NULL;
-    if (!larger) return NULL;
-    if (count) memcpy(larger, items, count * size);
-    *capacity = more;
-    return larger;
 }
 
 /* ---- migrations ---- */
@@ -364,7 +350,7 @@ static keel_status open_unchanging(keel_store *store, keel_err *err) {
             keel_buf_append(&uri, c, 1);
     }
     keel_buf_text(&uri, "?immutable=1");
-    keel_status status = uri.failed ? keel__nomem(store->path, err) : KEEL_OK;
+    keel_status status = uri.failed ? keel_nomem(err, store->path) : KEEL_OK;
     if (status == KEEL_OK &&
         sqlite3_open_v2(uri.data, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
                         NULL))
@@ -403,10 +389,10 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
     bool new = !keel_file_exists(path), writable = new || may_write(path);
     if (mode == KEEL_STORE_EITHER) mode = writable ? KEEL_STORE_WRITE : KEEL_STORE_READ;
     keel_store *store = keel_calloc(1, sizeof *store);
-    if (!store) return keel__nomem(path, err);
+    if (!store) return keel_nomem(err, path);
     keel_status status = KEEL_OK;
     store->path = keel_strdup(path);
-    if (!store->path) status = keel__nomem(path, err);
+    if (!store->path) status = keel_nomem(err, path);
     if (status == KEEL_OK) status = open_file(store, mode, writable, err);
     if (status == KEEL_OK) status = configure(store, mode, err);
     if (status == KEEL_OK)

@@ -123,15 +123,6 @@ keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_i
 
 /* ---- features ---- */
 
-/* Features of one decision under one base. state [state_dim]; candidates [n_candidates, candidate_dim] in the
- * decision's order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =
- * n_candidates or the number of acts. */
-typedef struct keel_features {
-    size_t state_dim, candidate_dim, n_candidates, n_actions;
-    const float *state;
-    const float *candidates;
-    const float *log_prior;
-} keel_features;
 keel_status keel_store_put_features(keel_store *store, const char *base_hash, int64_t decision_id,
                                     const keel_features *features, keel_err *err);
 /* *found false when the decision has none under that base. Into the arena. */

@@ -22,7 +22,7 @@ keel_status keel_store_put_features(keel_store *store, const char *base_hash, in
     KEEL_TRY(count_floats(features, &floats, err));
     keel_arena_reset(&store->scratch);
     float *data = keel_arena_alloc(&store->scratch, floats * sizeof *data);
-    if (!data) return keel__nomem(store->path, err);
+    if (!data) return keel_nomem(err, store->path);
     memcpy(data, features->state, features->state_dim * sizeof *data);
     if (rows) memcpy(data + features->state_dim, features->candidates, rows * sizeof *data);
     memcpy(data + features->state_dim + rows, features->log_prior, features->n_actions * sizeof *data);
@@ -54,7 +54,7 @@ keel_status keel__features_read(keel_store *store, sqlite3_stmt *statement, keel
                          "features hold %zu bytes, expected %zu: the store is damaged", bytes,
                          floats * sizeof(float));
     float *data = keel_arena_alloc(arena, bytes);
-    if (!data) return keel__nomem(store->path, err);
+    if (!data) return keel_nomem(err, store->path);
     if (bytes) memcpy(data, blob, bytes);
     features.state = data;
     if (features.candidate_dim) features.candidates = data + features.state_dim;
@@ -87,7 +87,7 @@ keel_status keel_store_missing_features(keel_store *store, const char *base_hash
                         " AND f.base_hash = :base)");
     keel__split_clause(split, &sql);
     keel_status status =
-        sql.failed ? keel__nomem(store->path, err) : keel__store_prepare(store, sql.data, &statement, err);
+        sql.failed ? keel_nomem(err, store->path) : keel__store_prepare(store, sql.data, &statement, err);
     keel_buf_free(&sql);
     if (status != KEEL_OK) return status;
     keel__split_bind(split, statement);

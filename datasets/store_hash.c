@@ -50,7 +50,7 @@ static void hash_candidate(const keel_candidate *candidate, digest *out) {
 static keel_status hash_decision(keel_sha256 *hash, const keel_decision *decision, keel_arena *arena,
                                  keel_err *err) {
     digest *each = keel_arena_calloc(arena, decision->n_candidates + 1, sizeof *each);
-    if (!each) return keel__nomem("content hash", err);
+    if (!each) return keel_nomem(err, "content hash");
     for (size_t i = 0; i < decision->n_candidates; i++) hash_candidate(&decision->candidates[i], &each[i]);
     qsort(each, decision->n_candidates, sizeof *each, compare_digests);
     add_bits(hash, decision->turn);

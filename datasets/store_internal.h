@@ -185,8 +185,4 @@ keel_status keel__store_add(keel_store *store, keel_conversation *conversation, 
 keel_status keel__features_read(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
                                 keel_features *out, keel_err *err);
 
-/* Room for one more item in an arena array that grows by doubling. NULL when out of memory. */
-void *keel__grow(keel_arena *arena, void *items, size_t count, size_t *capacity, size_t size);
-keel_status keel__nomem(const char *where, keel_err *err);
-
 #endif

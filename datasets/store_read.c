@@ -51,14 +51,13 @@ static keel_status read_turns(keel_store *store, keel_arena *arena, keel_convers
     for (;;) {
         KEEL_TRY(keel__store_step(store, statement, &row, "reading turns", err));
         if (!row) return KEEL_OK;
-        keel_turn *turns = keel__grow(arena, out->turns, out->n_turns, &capacity, sizeof *turns);
+        bool room = keel_arena_grow(arena, &out->turns, out->n_turns, &capacity, sizeof *out->turns);
         keel_status status =
-            turns ? read_turn(statement, arena, &turns[out->n_turns], err) : keel__nomem("store", err);
+            room ? read_turn(statement, arena, &out->turns[out->n_turns], err) : keel_nomem(err, "store");
         if (status != KEEL_OK) {
             sqlite3_reset(statement);
             return status;
         }
-        out->turns = turns;
         out->n_turns++;
     }
 }
@@ -96,11 +95,10 @@ static keel_status read_decision_row(sqlite3_stmt *statement, keel_arena *arena,
                                      capacities *room, keel_err *err) {
     int64_t id = sqlite3_column_int64(statement, 0);
     if (out->n_decisions == 0 || out->decisions[out->n_decisions - 1].id != id) {
-        keel_decision *decisions =
-            keel__grow(arena, out->decisions, out->n_decisions, &room->decisions, sizeof *decisions);
-        if (!decisions) return keel__nomem("store", err);
-        out->decisions = decisions;
-        decisions[out->n_decisions++] =
+        if (!keel_arena_grow(arena, &out->decisions, out->n_decisions, &room->decisions,
+                             sizeof *out->decisions))
+            return keel_nomem(err, "store");
+        out->decisions[out->n_decisions++] =
             (keel_decision){.id = id, .turn = (size_t)sqlite3_column_int64(statement, 1)};
         room->candidates = 0;
     }
@@ -108,14 +106,13 @@ static keel_status read_decision_row(sqlite3_stmt *statement, keel_arena *arena,
     keel_decision *decision = &out->decisions[out->n_decisions - 1];
     size_t n = decision->n_candidates;
     const char *said = decision->turn < out->n_turns ? out->turns[decision->turn].text : "";
-    keel_candidate *candidates =
-        keel__grow(arena, decision->candidates, n, &room->candidates, sizeof *candidates);
-    if (!candidates) return keel__nomem("store", err);
     keel_candidate one;
+    if (!keel_arena_grow(arena, &decision->candidates, n, &room->candidates, sizeof one))
+        return keel_nomem(err, "store");
+    keel_candidate *candidates = decision->candidates;
     KEEL_TRY(read_candidate(statement, arena, said, &one, err));
     for (; n > 0 && comes_before(&one, &candidates[n - 1], said); n--) candidates[n] = candidates[n - 1];
     candidates[n] = one;
-    decision->candidates = candidates;
     decision->n_candidates++;
     return KEEL_OK;
 }
@@ -141,7 +138,7 @@ static keel_status read_decisions(keel_store *store, keel_arena *arena, keel_con
 keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *arena, keel_conversation **out,
                                     keel_err *err) {
     keel_conversation *conversation = keel_arena_calloc(arena, 1, sizeof *conversation);
-    if (!conversation) return keel__nomem(store->path, err);
+    if (!conversation) return keel_nomem(err, store->path);
     KEEL_TRY(read_header(store, id, arena, conversation, err));
     KEEL_TRY(read_turns(store, arena, conversation, err));
     KEEL_TRY(read_decisions(store, arena, conversation, err));
@@ -222,7 +219,7 @@ static keel_status prepare_split(keel_store *store, const char *head, const keel
     keel__split_clause(split, &sql);
     keel_buf_text(&sql, tail);
     keel_status status =
-        sql.failed ? keel__nomem(store->path, err) : keel__store_prepare(store, sql.data, out, err);
+        sql.failed ? keel_nomem(err, store->path) : keel__store_prepare(store, sql.data, out, err);
     keel_buf_free(&sql);
     if (status == KEEL_OK) keel__split_bind(split, *out);
     return status;
@@ -245,9 +242,9 @@ keel_status keel_store_conversation_ids(keel_store *store, const keel_split *spl
         keel_buf_append(&found, &id, sizeof id);
     }
     sqlite3_finalize(statement);
-    if (status == KEEL_OK && found.failed) status = keel__nomem(store->path, err);
+    if (status == KEEL_OK && found.failed) status = keel_nomem(err, store->path);
     if (status == KEEL_OK && !found.data && !(found.data = keel_alloc(sizeof **ids)))
-        status = keel__nomem(store->path, err);
+        status = keel_nomem(err, store->path);
     if (status != KEEL_OK) {
         keel_buf_free(&found);
         return status;
@@ -314,7 +311,7 @@ keel_status keel_cursor_open(keel_cursor **out, keel_store *store, const keel_sp
                              keel_err *err) {
     keel_cursor *cursor = keel_calloc(1, sizeof *cursor);
     keel_status status;
-    if (!cursor) return keel__nomem(store->path, err);
+    if (!cursor) return keel_nomem(err, store->path);
     cursor->store = store;
     cursor->any = !split;
     if (split) cursor->split = *split;
@@ -383,10 +380,10 @@ keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_are
         split, " ORDER BY a.act", &statement, err));
     keel_status status;
     while ((status = keel__store_step(store, statement, &row, "listing acts", err)) == KEEL_OK && row) {
-        const char **more = keel__grow(arena, names, n, &capacity, sizeof *names);
-        status = more ? keel__column_text(statement, 0, arena, &more[n], err) : keel__nomem(store->path, err);
+        status = keel_arena_grow(arena, &names, n, &capacity, sizeof *names)
+                     ? keel__column_text(statement, 0, arena, &names[n], err)
+                     : keel_nomem(err, store->path);
         if (status != KEEL_OK) break;
-        names = more;
         n++;
     }
     sqlite3_finalize(statement);
@@ -465,14 +462,13 @@ static keel_status count_names(keel_store *store, keel_arena *arena, keel_split_
     KEEL_TRY(keel__store_prepare(store, "SELECT DISTINCT split FROM conversations ORDER BY split", &statement,
                                  err));
     while ((status = keel__store_step(store, statement, &row, "listing splits", err)) == KEEL_OK && row) {
-        keel_split_count *more = keel__grow(arena, rows, n, &capacity, sizeof *rows);
-        if (more) more[n] = (keel_split_count){0};
+        bool room = keel_arena_grow(arena, &rows, n, &capacity, sizeof *rows);
+        if (room) rows[n] = (keel_split_count){0};
         status =
-            more ? keel__column_text(statement, 0, arena, &more[n].name, err) : keel__nomem(store->path, err);
-        if (status == KEEL_OK && !more[n].name)
+            room ? keel__column_text(statement, 0, arena, &rows[n].name, err) : keel_nomem(err, store->path);
+        if (status == KEEL_OK && !rows[n].name)
             status = keel__store_damaged(store, "a split without a name", err);
         if (status != KEEL_OK) break;
-        rows = more;
         n++;
     }
     sqlite3_finalize(statement);
@@ -527,10 +523,10 @@ keel_status keel_store_measured(keel_store *store, const char *metric, keel_aren
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_MEASURED, &statement, err));
     keel__bind_text(statement, 1, metric);
     while ((status = keel__store_step(store, statement, &row, "reading metrics", err)) == KEEL_OK && row) {
-        keel_measured *more = keel__grow(arena, rows, n, &capacity, sizeof *rows);
-        status = more ? read_measured(statement, arena, &more[n], err) : keel__nomem(store->path, err);
+        status = keel_arena_grow(arena, &rows, n, &capacity, sizeof *rows)
+                     ? read_measured(statement, arena, &rows[n], err)
+                     : keel_nomem(err, store->path);
         if (status != KEEL_OK) break;
-        rows = more;
         n++;
     }
     sqlite3_reset(statement);

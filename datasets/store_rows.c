@@ -217,7 +217,7 @@ void keel__rows_forget(keel_store *store) {
 
 /* Tables stand in the order of their references. */
 keel_status keel__rows_insert(keel_store *store, keel_err *err) {
-    keel_status status = has_failed(store) ? keel__nomem(store->path, err) : KEEL_OK;
+    keel_status status = has_failed(store) ? keel_nomem(err, store->path) : KEEL_OK;
     for (int t = 0; t < KEEL__N_TABLES && status == KEEL_OK; t++)
         status = insert_rows(store, (keel__table)t, err);
     keel__rows_forget(store);

@@ -42,7 +42,7 @@ static keel_status choose_split(keel_store *store, const keel_conversation *conv
         if (copy)
             *split = copy;
         else
-            status = keel__nomem(where, err);
+            status = keel_nomem(err, where);
     }
     sqlite3_reset(statement);
     return status;
@@ -53,7 +53,7 @@ static keel_status choose_split(keel_store *store, const keel_conversation *conv
 static keel_status insert_header(keel_store *store, const keel_conversation *conversation, const char *where,
                                  int64_t *id, keel_err *err) {
     sqlite3_stmt *statement;
-    const char *group = conversation->group ? conversation->group : conversation->external_id, *split;
+    const char *group = keel_conversation_group(conversation), *split;
     int64_t group_hash = keel_split_group_hash(conversation->source, group);
     KEEL_TRY(choose_split(store, conversation, group, group_hash, where, &split, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CONVERSATION, &statement, err));
@@ -199,7 +199,7 @@ static bool same_facts(const keel_candidate *there, const keel_candidate *candid
 /* NULL if the two are the same but for candidates; else what differs. */
 static const char *differing_part(const keel_conversation *there, const keel_conversation *conversation,
                                   bool merge) {
-    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    const char *group = keel_conversation_group(conversation);
     if (there->n_turns != conversation->n_turns) return "the number of turns";
     for (size_t i = 0; i < there->n_turns; i++)
         if (!same_turn(&there->turns[i], &conversation->turns[i])) return "a turn";
@@ -267,7 +267,7 @@ static keel_status merge_meta(keel_store *store, const keel_conversation *there,
         if (cJSON_GetObjectItemCaseSensitive(ours, item->string)) continue;
         changed = keel_json_add(ours, item->string, cJSON_DetachItemViaPointer(more, item));
         if (!changed) {
-            status = keel__nomem("meta", err);
+            status = keel_nomem(err, "meta");
             goto done;
         }
     }

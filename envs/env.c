@@ -126,13 +126,7 @@ static keel_status answer(keel_env *env, const keel_behaviour *behaviour, keel_r
                           size_t *capacity, keel_err *err) {
     const size_t n = env->decision->n_candidates;
     size_t chosen = 0;
-    if (n > *capacity || !*room) {
-        double *more = n <= SIZE_MAX / sizeof(double) ? keel_realloc(*room, n * sizeof(double)) : NULL;
-        if (!more)
-            return keel_fail(err, KEEL_E_NOMEM, env->kind->name, "out of memory for %zu candidates", n);
-        *room = more;
-        *capacity = n;
-    }
+    if (!keel_grow(room, n + 1, capacity, sizeof **room)) return keel_nomem(err, env->kind->name);
     KEEL_TRY(behaviour->probabilities(env, rng, *room, err));
     KEEL_TRY(draw_candidate(behaviour, *room, n, rng, &chosen, err));
     env->decision->candidates[chosen].propensity = (keel_optional){true, (*room)[chosen]};
@@ -142,7 +136,7 @@ static keel_status answer(keel_env *env, const keel_behaviour *behaviour, keel_r
 
 keel_status keel_env_episode(keel_env *env, const keel_behaviour *behaviour, uint64_t seed, uint64_t episode,
                              const keel_conversation **out, keel_err *err) {
-    keel_rng rng = keel_rng_stream(seed, "behaviour", episode);
+    keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_BEHAVIOUR, episode);
     double *room = NULL;
     size_t capacity = 0;
     keel_status status = keel_env_reset(env, episode, err);

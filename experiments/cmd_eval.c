@@ -254,10 +254,6 @@ done:
 
 /* ---- for people ---- */
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 /* A table of metrics (rows) by who answered (columns): pairs of heading and evaluation. */
 static void print_metrics(const char *const *heads, const cJSON *const *columns, size_t count, FILE *out) {
     keel_table table = {.columns = count + 1};
@@ -266,11 +262,12 @@ static void print_metrics(const char *const *heads, const cJSON *const *columns,
     for (int m = 0; m < KEEL_N_METRICS; m++) {
         keel_table_cell(&table, "%s", keel_metric_names[m]);
         for (size_t i = 0; i < count; i++)
-            keel_table_interval(&table, member(member(columns[i], "metrics"), keel_metric_names[m]));
+            keel_table_interval(&table,
+                                keel_json_get(keel_json_get(columns[i], "metrics"), keel_metric_names[m]));
     }
     keel_table_cell(&table, "decisions judged");
     for (size_t i = 0; i < count; i++) {
-        const cJSON *known = member(columns[i], "answers_known");
+        const cJSON *known = keel_json_get(columns[i], "answers_known");
         keel_table_cell(&table, cJSON_IsNumber(known) ? "%.1f %%" : "-",
                         cJSON_IsNumber(known) ? 100 * known->valuedouble : 0.0);
     }
@@ -296,7 +293,7 @@ static void print_ope(const cJSON *ope, FILE *out) {
     const cJSON *item;
     keel_table table = {.columns = 2};
     if (!ope || !ope->child) return;
-    if (!(cJSON_GetNumberValue(member(ope, "ess")) > 0)) {
+    if (!(cJSON_GetNumberValue(keel_json_get(ope, "ess")) > 0)) {
         fputs("\nNo off-policy estimate: nothing that the log did has a reward, or the policy would never do "
               "it.\n",
               out);
@@ -316,29 +313,30 @@ static void print_ope(const cJSON *ope, FILE *out) {
     fputc('\n', out);
     keel_table_print(&table, out);
     keel_table_free(&table);
-    if (cJSON_IsFalse(member(ope, "headline")))
+    if (cJSON_IsFalse(keel_json_get(ope, "headline")))
         fprintf(out,
                 "No estimate above is to be relied on: the effective sample size is %.1f, 30 are needed.\n",
-                cJSON_GetNumberValue(member(ope, "ess")));
+                cJSON_GetNumberValue(keel_json_get(ope, "ess")));
 }
 
 static void print(const cJSON *result, FILE *out) {
-    const cJSON *baselines = member(result, "baselines"), *gate;
+    const cJSON *baselines = keel_json_get(result, "baselines"), *gate;
     const char *heads[] = {"policy", "logged", "base"};
-    const cJSON *columns[] = {member(result, "policy"), member(baselines, "logged"),
-                              member(baselines, "base")};
+    const cJSON *columns[] = {keel_json_get(result, "policy"), keel_json_get(baselines, "logged"),
+                              keel_json_get(baselines, "base")};
     print_metrics(heads, columns, 3, out);
-    print_models(member(result, "models"), out);
-    if (strcmp(member(member(result, "config"), "ope")->valuestring, "none") != 0)
-        print_ope(member(columns[0], "ope"), out);
-    if (member(result, "front")) {
+    print_models(keel_json_get(result, "models"), out);
+    if (strcmp(keel_json_get(keel_json_get(result, "config"), "ope")->valuestring, "none") != 0)
+        print_ope(keel_json_get(columns[0], "ope"), out);
+    if (keel_json_get(result, "front")) {
         fputs("\nthe policy under each weighting; the first is the one above\n", out);
-        keel_pareto_report_print(member(result, "front"), out);
+        keel_pareto_report_print(keel_json_get(result, "front"), out);
     }
-    cJSON_ArrayForEach (gate, member(result, "gates")) {
-        const cJSON *measured = member(gate, "measured");
-        fprintf(out, "%sgate %s: %s, ", gate->prev->next ? "" : "\n", member(gate, "gate")->valuestring,
-                cJSON_IsTrue(member(gate, "met")) ? "met" : "NOT met");
+    cJSON_ArrayForEach (gate, keel_json_get(result, "gates")) {
+        const cJSON *measured = keel_json_get(gate, "measured");
+        fprintf(out, "%sgate %s: %s, ", gate->prev->next ? "" : "\n",
+                keel_json_get(gate, "gate")->valuestring,
+                cJSON_IsTrue(keel_json_get(gate, "met")) ? "met" : "NOT met");
         if (isnan(measured->valuedouble))
             fputs("nothing is known of it here\n", out);
         else

@@ -35,15 +35,8 @@ static void examples_free(examples *all) {
 
 static keel_status examples_add(examples *all, const char *response, keel_outcome outcome, uint64_t group,
                                 keel_err *err) {
-    if (all->count == all->capacity) {
-        size_t capacity = all->capacity ? 2 * all->capacity : 256, bytes;
-        if (!keel_size_mul(capacity, sizeof *all->items, &bytes))
-            return keel_fail(err, KEEL_E_NOMEM, NULL, "for examples");
-        keel_refusal_example *items = keel_realloc(all->items, bytes);
-        if (!items) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu examples", capacity);
-        all->items = items;
-        all->capacity = capacity;
-    }
+    if (!keel_grow(&all->items, all->count + 1, &all->capacity, sizeof *all->items))
+        return keel_nomem(err, "label");
     char *text = keel_arena_strdup(&all->texts, response);
     if (!text) return keel_fail(err, KEEL_E_NOMEM, NULL, "for an example's text");
     all->items[all->count++] = (keel_refusal_example){text, outcome, group};
@@ -51,7 +44,7 @@ static keel_status examples_add(examples *all, const char *response, keel_outcom
 }
 
 static keel_status add_human_labels(examples *all, const keel_conversation *conversation, keel_err *err) {
-    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    const char *group = keel_conversation_group(conversation);
     uint64_t hash = keel_hash64(group, strlen(group), 0);
     for (size_t d = 0; d < conversation->n_decisions; d++)
         for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++) {

@@ -334,10 +334,6 @@ done:
 
 /* ---- for people ---- */
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static void number_cell(keel_table *table, const cJSON *value) {
     if (cJSON_IsNumber(value))
         keel_table_cell(table, "%.3f", value->valuedouble);
@@ -349,24 +345,24 @@ static void print_actions(const cJSON *actions, FILE *out) {
     const cJSON *first = actions->child, *action, *q;
     if (!first) return;
     bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
-    cJSON_ArrayForEach (action, actions) judged = judged || member(action, "outcome");
-    keel_table table = {.columns = (size_t)cJSON_GetArraySize(member(first, "q")) + 5 + judged};
+    cJSON_ArrayForEach (action, actions) judged = judged || keel_json_get(action, "outcome");
+    keel_table table = {.columns = (size_t)cJSON_GetArraySize(keel_json_get(first, "q")) + 5 + judged};
     keel_table_cell(&table, "   response");
-    cJSON_ArrayForEach (q, member(first, "q")) keel_table_cell(&table, "Q %s", q->string);
+    cJSON_ArrayForEach (q, keel_json_get(first, "q")) keel_table_cell(&table, "Q %s", q->string);
     static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
     for (size_t i = 0; i < 3; i++) keel_table_cell(&table, "%s", numbers[i]);
     if (judged) keel_table_cell(&table, "outcome");
     keel_table_cell(&table, "masked");
     cJSON_ArrayForEach (action, actions) {
-        const cJSON *outcome = member(action, "outcome");
-        const char *says = member(action, "says")->valuestring;
-        keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(member(action, "chosen")) ? ">" : " ",
-                        cJSON_IsTrue(member(action, "taken")) ? "*" : " ",
+        const cJSON *outcome = keel_json_get(action, "outcome");
+        const char *says = keel_json_get(action, "says")->valuestring;
+        keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(keel_json_get(action, "chosen")) ? ">" : " ",
+                        cJSON_IsTrue(keel_json_get(action, "taken")) ? "*" : " ",
                         (int)keel_utf8_cut(says, strlen(says), 60), says);
-        cJSON_ArrayForEach (q, member(action, "q")) number_cell(&table, q);
-        for (size_t i = 0; i < 3; i++) number_cell(&table, member(action, numbers[i]));
+        cJSON_ArrayForEach (q, keel_json_get(action, "q")) number_cell(&table, q);
+        for (size_t i = 0; i < 3; i++) number_cell(&table, keel_json_get(action, numbers[i]));
         if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
-        keel_table_cell(&table, "%s", cJSON_IsTrue(member(action, "masked")) ? "yes" : "");
+        keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(action, "masked")) ? "yes" : "");
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
@@ -376,9 +372,11 @@ static void print_why(const cJSON *why, bool differs, FILE *out) {
     const cJSON *part;
     if (!why) return;
     fprintf(out, "why, against %s:", differs ? "what was logged" : "the next best");
-    if (cJSON_IsTrue(member(why, "fallback"))) fputs(" all responses are below the safety floor;", out);
-    if (cJSON_IsTrue(member(why, "below_safety_floor"))) fputs(" that one is below the safety floor;", out);
-    cJSON_ArrayForEach (part, member(why, "parts")) {
+    if (cJSON_IsTrue(keel_json_get(why, "fallback")))
+        fputs(" all responses are below the safety floor;", out);
+    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
+        fputs(" that one is below the safety floor;", out);
+    cJSON_ArrayForEach (part, keel_json_get(why, "parts")) {
         if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
     }
     fputs("\n", out);
@@ -386,24 +384,24 @@ static void print_why(const cJSON *why, bool differs, FILE *out) {
 
 static void print(const cJSON *result, FILE *out) {
     const cJSON *decision;
-    cJSON_ArrayForEach (decision, member(result, "decisions")) {
-        const cJSON *agrees = member(decision, "agrees");
+    cJSON_ArrayForEach (decision, keel_json_get(result, "decisions")) {
+        const cJSON *agrees = keel_json_get(decision, "agrees");
         fputs("conversation ", out);
-        keel_print_line(out, member(decision, "conversation")->valuestring, 60);
-        fprintf(out, ", turn %.0f, %s: the %s\nuser: ", member(decision, "turn")->valuedouble,
-                member(decision, "risk")->valuestring,
+        keel_print_line(out, keel_json_get(decision, "conversation")->valuestring, 60);
+        fprintf(out, ", turn %.0f, %s: the %s\nuser: ", keel_json_get(decision, "turn")->valuedouble,
+                keel_json_get(decision, "risk")->valuestring,
                 cJSON_IsTrue(agrees)    ? "policy does as logged"
                 : cJSON_IsFalse(agrees) ? "policy acts differently"
                                         : "log does not tell what was done");
-        keel_print_line(out, member(decision, "user")->valuestring, 200);
+        keel_print_line(out, keel_json_get(decision, "user")->valuestring, 200);
         fputc('\n', out);
-        print_actions(member(decision, "actions"), out);
-        print_why(member(decision, "why"), cJSON_IsFalse(agrees), out);
+        print_actions(keel_json_get(decision, "actions"), out);
+        print_why(keel_json_get(decision, "why"), cJSON_IsFalse(agrees), out);
         fputc('\n', out);
     }
     fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",
-            member(result, "differing")->valuedouble, member(result, "seen")->valuedouble);
-    double untold = member(result, "untold")->valuedouble;
+            keel_json_get(result, "differing")->valuedouble, keel_json_get(result, "seen")->valuedouble);
+    double untold = keel_json_get(result, "untold")->valuedouble;
     if (untold > 0)
         fprintf(out, "of %.0f of them the log does not tell what was done: no act, or not judged\n", untold);
 }

@@ -11,12 +11,8 @@ enum { OBJECTIVES = KEEL_N_OBJECTIVES };
 static const char *const objectives[OBJECTIVES] = {"completion_rate", "speed", "safety"};
 static const double standard[OBJECTIVES] = {0, 0, -1}; /* reference */
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static double number(const cJSON *object, const char *key) {
-    const cJSON *item = member(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return cJSON_IsNumber(item) ? item->valuedouble : 0;
 }
 
@@ -26,9 +22,9 @@ static double number(const cJSON *object, const char *key) {
 static keel_status add_training(const char *dir, double *updates, double *transitions, keel_err *err) {
     cJSON *manifest = NULL;
     KEEL_TRY(keel_manifest_read(dir, &manifest, err));
-    const double steps = number(member(manifest, "metrics"), "steps");
+    const double steps = number(keel_json_get(manifest, "metrics"), "steps");
     *updates += steps;
-    *transitions += steps * number(member(manifest, "config"), "batch");
+    *transitions += steps * number(keel_json_get(manifest, "config"), "batch");
     cJSON_Delete(manifest);
     return KEEL_OK;
 }
@@ -58,7 +54,7 @@ static void add_utility(cJSON *point, const keel_policy *policy, const cJSON *me
     double sum = 0;
     bool known = true;
     for (int k = 0; k < KEEL_N_REWARDS; k++) {
-        const cJSON *value = member(member(metrics, keel_reward_name(k)), "value");
+        const cJSON *value = keel_json_get(keel_json_get(metrics, keel_reward_name(k)), "value");
         if (policy->weight[k] == 0) continue;
         known = known && cJSON_IsNumber(value);
         sum += known ? policy->weight[k] * value->valuedouble : 0;
@@ -83,7 +79,8 @@ static void list_known(const cJSON *points, double *rows, cJSON **of, size_t *co
     cJSON_ArrayForEach (point, points) {
         bool known = true;
         for (size_t k = 0; k < OBJECTIVES; k++) {
-            const cJSON *value = member(member(member(point, "metrics"), objectives[k]), "value");
+            const cJSON *value =
+                keel_json_get(keel_json_get(keel_json_get(point, "metrics"), objectives[k]), "value");
             known = known && cJSON_IsNumber(value);
             rows[*count * OBJECTIVES + k] = cJSON_IsNumber(value) ? value->valuedouble : 0;
         }
@@ -98,7 +95,7 @@ static void add_mean_utility(cJSON *front, const cJSON *points) {
     double sum = 0;
     bool known = cJSON_GetArraySize(points) > 0;
     cJSON_ArrayForEach (point, points) {
-        known = known && cJSON_IsNumber(member(point, "utility"));
+        known = known && cJSON_IsNumber(keel_json_get(point, "utility"));
         sum += number(point, "utility");
     }
     keel_json_add(front, "mean_utility",
@@ -109,7 +106,7 @@ static void read_reference(const cJSON *front, double out[OBJECTIVES]) {
     const cJSON *item;
     size_t k = 0;
     memcpy(out, standard, sizeof standard);
-    cJSON_ArrayForEach (item, member(front, "reference")) {
+    cJSON_ArrayForEach (item, keel_json_get(front, "reference")) {
         if (k < OBJECTIVES) out[k++] = item->valuedouble;
     }
 }
@@ -130,7 +127,7 @@ static keel_status add_volumes(cJSON *front, const double *rows, size_t known, k
 }
 
 keel_status keel_pareto_report_end(cJSON *front, keel_err *err) {
-    const cJSON *points = member(front, "points");
+    const cJSON *points = keel_json_get(front, "points");
     size_t n = (size_t)cJSON_GetArraySize(points), known;
     keel_arena arena = {0};
     double *rows = keel_arena_alloc(&arena, (n + 1) * OBJECTIVES * sizeof *rows);
@@ -145,7 +142,7 @@ keel_status keel_pareto_report_end(cJSON *front, keel_err *err) {
     if (status == KEEL_OK) {
         for (size_t i = 0; i < known; i++) cJSON_AddBoolToObject(of[i], "on_front", on[i]);
         cJSON_ArrayForEach (point, points) {
-            if (!member(point, "on_front")) cJSON_AddBoolToObject(point, "on_front", false);
+            if (!keel_json_get(point, "on_front")) cJSON_AddBoolToObject(point, "on_front", false);
         }
         add_mean_utility(front, points);
     }
@@ -156,7 +153,7 @@ keel_status keel_pareto_report_end(cJSON *front, keel_err *err) {
 /* ---- for people ---- */
 
 void keel_pareto_report_name(const cJSON *point, char *out, size_t size) {
-    const cJSON *weights = member(point, "weights");
+    const cJSON *weights = keel_json_get(point, "weights");
     snprintf(out, size, "accuracy %.4g, speed %.4g, safety %.4g", number(weights, "accuracy"),
              number(weights, "speed"), number(weights, "safety"));
 }
@@ -177,14 +174,14 @@ void keel_pareto_report_print(const cJSON *front, FILE *out) {
     for (size_t i = 0; i < SHOWN; i++) keel_table_cell(&table, "%s", shown[i]);
     keel_table_cell(&table, "utility");
     keel_table_cell(&table, "front");
-    cJSON_ArrayForEach (point, member(front, "points")) {
+    cJSON_ArrayForEach (point, keel_json_get(front, "points")) {
         char name[96];
         keel_pareto_report_name(point, name, sizeof name);
         keel_table_cell(&table, "%s", name);
         for (size_t i = 0; i < SHOWN; i++)
-            keel_table_interval(&table, member(member(point, "metrics"), shown[i]));
-        number_cell(&table, member(point, "utility"));
-        keel_table_cell(&table, "%s", cJSON_IsTrue(member(point, "on_front")) ? "*" : "");
+            keel_table_interval(&table, keel_json_get(keel_json_get(point, "metrics"), shown[i]));
+        number_cell(&table, keel_json_get(point, "utility"));
+        keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(point, "on_front")) ? "*" : "");
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
@@ -198,7 +195,8 @@ void keel_pareto_report_print(const cJSON *front, FILE *out) {
 static int count_on(const cJSON *front) {
     int count = 0;
     const cJSON *point;
-    cJSON_ArrayForEach (point, member(front, "points")) count += cJSON_IsTrue(member(point, "on_front"));
+    cJSON_ArrayForEach (point, keel_json_get(front, "points"))
+        count += cJSON_IsTrue(keel_json_get(point, "on_front"));
     return count;
 }
 
@@ -210,21 +208,21 @@ void keel_pareto_report_compare(const cJSON *fronts, FILE *out) {
                                         "of the first", "mean utility", "updates", "transitions seen"};
     for (size_t i = 0; i < table.columns; i++) keel_table_cell(&table, "%s", heads[i]);
     cJSON_ArrayForEach (row, fronts) {
-        const cJSON *front = member(row, "front");
-        fprintf(out, "%s\n\n", member(row, "title")->valuestring);
+        const cJSON *front = keel_json_get(row, "front");
+        fprintf(out, "%s\n\n", keel_json_get(row, "title")->valuestring);
         keel_pareto_report_print(front, out);
         fputc('\n', out);
         if (row == fronts->child) first = number(front, "hypervolume");
     }
     cJSON_ArrayForEach (row, fronts) {
-        const cJSON *front = member(row, "front"), *trained = member(front, "trained");
+        const cJSON *front = keel_json_get(row, "front"), *trained = keel_json_get(front, "trained");
         const double volume = number(front, "hypervolume");
-        keel_table_cell(&table, "%s", member(row, "title")->valuestring);
-        keel_table_cell(&table, "%d", cJSON_GetArraySize(member(front, "points")));
+        keel_table_cell(&table, "%s", keel_json_get(row, "title")->valuestring);
+        keel_table_cell(&table, "%d", cJSON_GetArraySize(keel_json_get(front, "points")));
         keel_table_cell(&table, "%d", count_on(front));
         keel_table_cell(&table, "%.4g", volume);
         keel_table_cell(&table, "%.3f", first > 0 ? volume / first : 1);
-        number_cell(&table, member(front, "mean_utility"));
+        number_cell(&table, keel_json_get(front, "mean_utility"));
         keel_table_cell(&table, "%.0f", number(trained, "updates"));
         keel_table_cell(&table, "%.0f", number(trained, "transitions"));
     }

@@ -20,10 +20,6 @@ typedef struct loading {
     bool *used; /* by setting */
 } loading;
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, NULL, "for a recipe");
-}
-
 /* ---- text ---- */
 
 static const char *variable_value(const loading *load, const char *name, size_t length) {
@@ -53,7 +49,7 @@ static keel_status substitute(loading *load, const char *text, const char **out,
     keel_buf_text(&buf, text);
     const char *copy = buf.failed ? NULL : keel_arena_strdup(&load->recipe->arena, buf.data ? buf.data : "");
     keel_buf_free(&buf);
-    if (!copy) return no_memory(err);
+    if (!copy) return keel_nomem(err, NULL);
     *out = copy;
     return KEEL_OK;
 }
@@ -67,7 +63,7 @@ static keel_status value_text(loading *load, const cJSON *value, const char *whe
     keel_json_put_number(&buf, value->valuedouble);
     *out = buf.failed ? NULL : keel_arena_strdup(&load->recipe->arena, buf.data);
     keel_buf_free(&buf);
-    return *out ? KEEL_OK : no_memory(err);
+    return *out ? KEEL_OK : keel_nomem(err, NULL);
 }
 
 static keel_status check_keys(const cJSON *object, const char *const *known, const char *where,
@@ -153,7 +149,7 @@ static keel_status push(loading *load, argument_list *list, const char *text, ke
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 16;
         const char **items = keel_arena_calloc(&load->recipe->arena, capacity, sizeof *items);
-        if (!items) return no_memory(err);
+        if (!items) return keel_nomem(err, NULL);
         if (list->count) memcpy(items, list->items, list->count * sizeof *items);
         list->items = items;
         list->capacity = capacity;
@@ -193,7 +189,7 @@ static keel_status push_flag(loading *load, argument_list *list, const cJSON *va
     char flag[80];
     snprintf(flag, sizeof flag, "--%.70s", value->string);
     const char *name = keel_arena_strdup(&load->recipe->arena, flag);
-    if (!name) return no_memory(err);
+    if (!name) return keel_nomem(err, NULL);
     if (cJSON_IsTrue(value)) return push(load, list, name, err);
     return push_values(load, value, &(value_list){list, name, where}, err);
 }
@@ -237,7 +233,7 @@ static keel_status push_settings(loading *load, const keel_step *step, argument_
         keel_buf_format(&flag, "--%.*s", is_flag ? (int)(equals - rest) : 3, is_flag ? rest : "set");
         const char *name = flag.failed ? NULL : keel_arena_strdup(arena, flag.data);
         keel_buf_free(&flag);
-        if (!name) return no_memory(err);
+        if (!name) return keel_nomem(err, NULL);
         KEEL_TRY(push(load, list, name, err));
         KEEL_TRY(push(load, list, is_flag ? equals + 1 : rest, err));
     }
@@ -276,7 +272,7 @@ static keel_status add_step(loading *load, const keel_step *step, keel_err *err)
     if (recipe->n_steps == recipe->capacity) {
         size_t capacity = recipe->capacity ? 2 * recipe->capacity : 32;
         keel_step *steps = keel_arena_calloc(&recipe->arena, capacity, sizeof *steps);
-        if (!steps) return no_memory(err);
+        if (!steps) return keel_nomem(err, NULL);
         if (recipe->n_steps) memcpy(steps, recipe->steps, recipe->n_steps * sizeof *steps);
         recipe->steps = steps;
         recipe->capacity = capacity;
@@ -418,7 +414,7 @@ keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_r
     load.variables[0] = (variable){"data", places->data};
     load.variables[1] = (variable){"out", places->out};
     load.used = keel_arena_calloc(&recipe->arena, places->n_settings + 1, sizeof *load.used);
-    if (!load.used) return no_memory(err);
+    if (!load.used) return keel_nomem(err, NULL);
     KEEL_TRY(keel_json_parse_file(path, &json, err));
     keel_status status = cJSON_IsObject(json) ? load_recipe(&load, json, err)
                                               : keel_fail(err, KEEL_E_PARSE, path, "expected an object");

@@ -6,12 +6,8 @@
 #include "experiments/report.h"
 #include "rl/judge/evaluate.h"
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static const char *text_of(const cJSON *object, const char *key, const char *otherwise) {
-    const cJSON *item = member(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return cJSON_IsString(item) ? item->valuestring : otherwise;
 }
 
@@ -93,16 +89,18 @@ static void add_row(cJSON *table, const char *name, const char *kind, const cJSO
 }
 
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
-    const cJSON *baselines = member(result, "baselines"), *model;
+    const cJSON *baselines = keel_json_get(result, "baselines"), *model;
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
-    if (cJSON_GetArraySize(member(table, "rows")) == 0) {
-        add_row(table, "logged behaviour", "logged", member(member(baselines, "logged"), "metrics"));
-        cJSON_ArrayForEach (model, member(result, "models")) {
-            if (model->string) add_row(table, model->string, "model", member(model, "metrics"));
+    if (cJSON_GetArraySize(keel_json_get(table, "rows")) == 0) {
+        add_row(table, "logged behaviour", "logged",
+                keel_json_get(keel_json_get(baselines, "logged"), "metrics"));
+        cJSON_ArrayForEach (model, keel_json_get(result, "models")) {
+            if (model->string) add_row(table, model->string, "model", keel_json_get(model, "metrics"));
         }
-        add_row(table, "base", "base", member(member(baselines, "base"), "metrics"));
+        add_row(table, "base", "base", keel_json_get(keel_json_get(baselines, "base"), "metrics"));
     }
-    add_row(table, text_of(step, "title", "policy"), "policy", member(member(result, "policy"), "metrics"));
+    add_row(table, text_of(step, "title", "policy"), "policy",
+            keel_json_get(keel_json_get(result, "policy"), "metrics"));
 }
 
 cJSON *keel_report_tables(const keel_run_folder *folder) {
@@ -110,11 +108,11 @@ cJSON *keel_report_tables(const keel_run_folder *folder) {
     const cJSON *step;
     cJSON_ArrayForEach (step, folder->steps) {
         const char *verb = text_of(step, "verb", "");
-        const cJSON *result = member(step, "result");
+        const cJSON *result = keel_json_get(step, "result");
         if (strcmp(verb, "eval") == 0) add_evaluation(tables, step, result);
-        if (strcmp(verb, "simulate") == 0 && member(step, "group") && member(result, "metrics"))
+        if (strcmp(verb, "simulate") == 0 && keel_json_get(step, "group") && keel_json_get(result, "metrics"))
             add_row(find_table(tables, text_of(step, "group", "")), text_of(step, "title", ""), "rollout",
-                    member(result, "metrics"));
+                    keel_json_get(result, "metrics"));
     }
     return tables;
 }
@@ -123,8 +121,8 @@ cJSON *keel_report_fronts(const keel_run_folder *folder) {
     cJSON *fronts = cJSON_CreateArray();
     const cJSON *step;
     cJSON_ArrayForEach (step, folder->steps) {
-        const cJSON *front = member(member(step, "result"), "front");
-        if (!cJSON_IsArray(member(front, "points"))) continue;
+        const cJSON *front = keel_json_get(keel_json_get(step, "result"), "front");
+        if (!cJSON_IsArray(keel_json_get(front, "points"))) continue;
         cJSON *row = cJSON_CreateObject();
         cJSON_AddStringToObject(row, "title", text_of(step, "title", ""));
         keel_json_add(row, "front", cJSON_Duplicate(front, 1));
@@ -171,7 +169,7 @@ static void add_point(cJSON *points, double step, double value, cJSON **hint) {
 
 /* One line of metrics: {"step": n, name: value, ...}. */
 static void add_metrics_line(cJSON *curves, const char *title, int place, const cJSON *line) {
-    const cJSON *step = member(line, "step"), *item;
+    const cJSON *step = keel_json_get(line, "step"), *item;
     if (!cJSON_IsNumber(step)) return;
     cJSON_ArrayForEach (item, line) {
         if (!cJSON_IsNumber(item) || strcmp(item->string, "step") == 0) continue;
@@ -179,7 +177,7 @@ static void add_metrics_line(cJSON *curves, const char *title, int place, const 
         cJSON *of = find_named(cJSON_GetObjectItemCaseSensitive(curve, "lines"), title, "points");
         cJSON *points = cJSON_GetObjectItemCaseSensitive(of, "points"), *hint = NULL;
         if (!points) continue; /* no memory, as in add_point */
-        if (!member(of, "place")) cJSON_AddNumberToObject(of, "place", place);
+        if (!keel_json_get(of, "place")) cJSON_AddNumberToObject(of, "place", place);
         cJSON *last = points->child ? points->child->prev : NULL;
         if (last && last->child->valuedouble <= step->valuedouble) hint = last;
         add_point(points, step->valuedouble, item->valuedouble, &hint);
@@ -236,7 +234,7 @@ keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, 
     cJSON_ArrayForEach (step, folder->steps) {
         char path[4096];
         const char *title = text_of(step, "title", "");
-        const char *file = text_of(member(step, "result"), "metrics_file", NULL);
+        const char *file = text_of(keel_json_get(step, "result"), "metrics_file", NULL);
         if (status != KEEL_OK || !file || strcmp(text_of(step, "verb", ""), verb) != 0) continue;
         resolve(folder, file, path, sizeof path);
         status = add_metrics_file(curves, title, place_of(titles, title), path, err);

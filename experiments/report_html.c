@@ -46,18 +46,14 @@ static const char style[] =
     "@media(max-width:44rem){.rates td:first-child,.rates th:first-child{position:sticky;left:0;"
     "background:#fff;white-space:normal;max-width:40vw;overflow-wrap:break-word}}";
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static const char *text_of(const cJSON *object, const char *key) {
-    const cJSON *item = member(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
 /* A member whose own members have names; NULL when it is anything else. */
 static const cJSON *named_parts(const cJSON *object, const char *key) {
-    const cJSON *item = member(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return cJSON_IsObject(item) ? item : NULL;
 }
 
@@ -113,17 +109,17 @@ static void put_number(keel_buf *html, const cJSON *value, const char *format) {
 }
 
 static void put_interval(keel_buf *html, const cJSON *interval) {
-    const cJSON *n = member(interval, "n");
+    const cJSON *n = keel_json_get(interval, "n");
     keel_buf_text(html, "<td>");
     if (!cJSON_IsNumber(n) || !(n->valuedouble > 0)) {
         keel_buf_text(html, "<span class=none>-</span></td>");
         return;
     }
-    put_number(html, member(interval, "value"), "%.3f");
+    put_number(html, keel_json_get(interval, "value"), "%.3f");
     keel_buf_text(html, "<br><span class=i>[");
-    put_number(html, member(interval, "low"), "%.3f");
+    put_number(html, keel_json_get(interval, "low"), "%.3f");
     keel_buf_text(html, ", ");
-    put_number(html, member(interval, "high"), "%.3f");
+    put_number(html, keel_json_get(interval, "high"), "%.3f");
     keel_buf_format(html, "] <span class=n>n=%.0f</span></span></td>", n->valuedouble);
 }
 
@@ -132,7 +128,7 @@ static void put_interval(keel_buf *html, const cJSON *interval) {
 static bool any_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows) {
-        const cJSON *n = member(member(member(row, "metrics"), metric), "n");
+        const cJSON *n = keel_json_get(keel_json_get(keel_json_get(row, "metrics"), metric), "n");
         if (cJSON_IsNumber(n) && n->valuedouble > 0) return true;
     }
     return false;
@@ -164,7 +160,7 @@ static void put_estimates(keel_buf *html, const cJSON *rows, const char *const *
         keel_buf_text(html, "</td>");
         for (size_t m = 0; metrics[m]; m++)
             if (any_estimate(rows, metrics[m]))
-                put_interval(html, member(member(row, "metrics"), metrics[m]));
+                put_interval(html, keel_json_get(keel_json_get(row, "metrics"), metrics[m]));
         keel_buf_text(html, "</tr>\n");
     }
     keel_buf_text(html, "</tbody></table></div>\n");
@@ -222,7 +218,7 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
         keel_buf_text(html, "<h3>");
         put(html, text_of(table, "title"));
         keel_buf_text(html, "</h3>\n");
-        status = put_table(member(table, "rows"), plotter, html, err);
+        status = put_table(keel_json_get(table, "rows"), plotter, html, err);
     }
     cJSON_Delete(tables);
     return status;
@@ -240,33 +236,33 @@ static void put_front(const cJSON *front, keel_buf *html) {
         keel_buf_text(html, "</th>");
     }
     keel_buf_text(html, "<th>utility</th><th>front</th></tr></thead><tbody>\n");
-    cJSON_ArrayForEach (point, member(front, "points")) {
-        const bool on = cJSON_IsTrue(member(point, "on_front"));
+    cJSON_ArrayForEach (point, keel_json_get(front, "points")) {
+        const bool on = cJSON_IsTrue(keel_json_get(point, "on_front"));
         char name[96];
         keel_pareto_report_name(point, name, sizeof name);
         keel_buf_format(html, "<tr%s><td>%s</td>", on ? " class=policy" : "", name);
         for (size_t m = 0; m < sizeof shown / sizeof *shown; m++)
-            put_interval(html, member(member(point, "metrics"), shown[m]));
+            put_interval(html, keel_json_get(keel_json_get(point, "metrics"), shown[m]));
         keel_buf_text(html, "<td>");
-        put_number(html, member(point, "utility"), "%.3f");
+        put_number(html, keel_json_get(point, "utility"), "%.3f");
         keel_buf_format(html, "</td><td>%s</td></tr>\n", on ? "*" : "");
     }
     keel_buf_text(html, "</tbody></table></div>\n<p>Hypervolume ");
-    put_number(html, member(front, "hypervolume"), "%.4g");
+    put_number(html, keel_json_get(front, "hypervolume"), "%.4g");
     keel_buf_text(html, " above");
-    cJSON_ArrayForEach (number, member(front, "reference")) {
+    cJSON_ArrayForEach (number, keel_json_get(front, "reference")) {
         keel_buf_text(html, " ");
         put_number(html, number, "%g");
     }
     keel_buf_text(html, " (of the best point alone ");
-    put_number(html, member(front, "best_alone"), "%.4g");
+    put_number(html, keel_json_get(front, "best_alone"), "%.4g");
     keel_buf_text(html, ")");
     keel_buf_text(html, ", mean utility ");
-    put_number(html, member(front, "mean_utility"), "%.3f");
+    put_number(html, keel_json_get(front, "mean_utility"), "%.3f");
     keel_buf_text(html, "; training took ");
-    put_number(html, member(member(front, "trained"), "updates"), "%.0f");
+    put_number(html, keel_json_get(keel_json_get(front, "trained"), "updates"), "%.0f");
     keel_buf_text(html, " updates, ");
-    put_number(html, member(member(front, "trained"), "transitions"), "%.0f");
+    put_number(html, keel_json_get(keel_json_get(front, "trained"), "transitions"), "%.0f");
     keel_buf_text(html, " transitions seen.</p>\n");
 }
 
@@ -284,7 +280,7 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
         keel_buf_text(html, "<h3>");
         put(html, text_of(row, "title"));
         keel_buf_text(html, "</h3>\n");
-        put_front(member(row, "front"), html);
+        put_front(keel_json_get(row, "front"), html);
     }
     cJSON_Delete(fronts);
 }
@@ -294,8 +290,8 @@ static void put_fronts(const keel_run_folder *folder, keel_buf *html) {
 /* Without gnuplot: first, middle and last value of each line. */
 static void put_curve_rows(const cJSON *curve, keel_buf *html) {
     const cJSON *line;
-    cJSON_ArrayForEach (line, member(curve, "lines")) {
-        const cJSON *points = member(line, "points");
+    cJSON_ArrayForEach (line, keel_json_get(curve, "lines")) {
+        const cJSON *points = keel_json_get(line, "points");
         int n = cJSON_GetArraySize(points), at[3] = {0, n / 2, n - 1};
         keel_buf_text(html, "<tr><td>");
         put(html, text_of(curve, "name"));
@@ -324,8 +320,8 @@ static void put_curve_table(const cJSON *curves, keel_buf *html) {
 static const char *name_at(const cJSON *curves, size_t place) {
     const cJSON *curve, *line;
     cJSON_ArrayForEach (curve, curves) {
-        cJSON_ArrayForEach (line, member(curve, "lines")) {
-            if (member(line, "place")->valuedouble == (double)place) return text_of(line, "name");
+        cJSON_ArrayForEach (line, keel_json_get(curve, "lines")) {
+            if (keel_json_get(line, "place")->valuedouble == (double)place) return text_of(line, "name");
         }
     }
     return NULL;
@@ -384,12 +380,13 @@ static keel_status put_curves(const keel_run_folder *folder, keel_plotter *plott
 static void put_action(keel_buf *html, const cJSON *action) {
     static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
     const cJSON *q;
-    bool chosen = cJSON_IsTrue(member(action, "chosen")), masked = cJSON_IsTrue(member(action, "masked"));
+    bool chosen = cJSON_IsTrue(keel_json_get(action, "chosen")),
+         masked = cJSON_IsTrue(keel_json_get(action, "masked"));
     keel_buf_text(html, chosen ? "<tr class=chosen><td class=says>" : "<tr><td class=says>");
     put_cut(html, text_of(action, "says"), 240);
     keel_buf_text(html, "</td><td>");
     keel_buf_text(html, chosen ? "policy" : masked ? "masked" : "");
-    if (cJSON_IsTrue(member(action, "taken")))
+    if (cJSON_IsTrue(keel_json_get(action, "taken")))
         keel_buf_text(html, chosen ? ", log" : masked ? ", log" : "log");
     keel_buf_text(html, "</td>");
     cJSON_ArrayForEach (q, named_parts(action, "q")) {
@@ -399,7 +396,7 @@ static void put_action(keel_buf *html, const cJSON *action) {
     }
     for (size_t i = 0; i < 3; i++) {
         keel_buf_text(html, "<td>");
-        put_number(html, member(action, numbers[i]), "%.3f");
+        put_number(html, keel_json_get(action, numbers[i]), "%.3f");
         keel_buf_text(html, "</td>");
     }
     keel_buf_text(html, "</tr>\n");
@@ -409,9 +406,9 @@ static void put_why(keel_buf *html, const cJSON *why, bool differs) {
     const cJSON *part;
     if (!why) return;
     keel_buf_format(html, "<p>Why, against %s:", differs ? "what was logged" : "the next best");
-    if (cJSON_IsTrue(member(why, "fallback")))
+    if (cJSON_IsTrue(keel_json_get(why, "fallback")))
         keel_buf_text(html, " all responses are below the safety floor;");
-    if (cJSON_IsTrue(member(why, "below_safety_floor")))
+    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
         keel_buf_text(html, " that one is below the safety floor;");
     cJSON_ArrayForEach (part, named_parts(why, "parts")) {
         keel_buf_text(html, " ");
@@ -423,12 +420,12 @@ static void put_why(keel_buf *html, const cJSON *why, bool differs) {
 }
 
 static void put_decision(keel_buf *html, const cJSON *decision) {
-    const cJSON *actions = member(decision, "actions"), *action, *q;
-    const cJSON *agrees = member(decision, "agrees");
+    const cJSON *actions = keel_json_get(decision, "actions"), *action, *q;
+    const cJSON *agrees = keel_json_get(decision, "agrees");
     keel_buf_text(html, "<div class=card><b>");
     put_cut(html, text_of(decision, "conversation"), 100);
     keel_buf_text(html, "</b>, turn ");
-    put_number(html, member(decision, "turn"), NULL);
+    put_number(html, keel_json_get(decision, "turn"), NULL);
     keel_buf_text(html, ", ");
     put(html, text_of(decision, "risk"));
     keel_buf_text(html, cJSON_IsTrue(agrees)    ? ": the policy does as logged"
@@ -445,25 +442,26 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
     keel_buf_text(html, "<th>advantage</th><th>log base</th><th>log policy</th></tr></thead><tbody>\n");
     cJSON_ArrayForEach (action, actions) put_action(html, action);
     keel_buf_text(html, "</tbody></table></div>\n");
-    put_why(html, member(decision, "why"), cJSON_IsFalse(agrees));
+    put_why(html, keel_json_get(decision, "why"), cJSON_IsFalse(agrees));
     keel_buf_text(html, "</div>\n");
 }
 
 static void put_replays(const keel_run_folder *folder, keel_buf *html) {
     const cJSON *step, *decision;
     cJSON_ArrayForEach (step, folder->steps) {
-        const cJSON *result = member(step, "result"), *decisions = member(result, "decisions");
+        const cJSON *result = keel_json_get(step, "result"), *decisions = keel_json_get(result, "decisions");
         if (strcmp(text_of(step, "verb"), "replay") != 0 || !cJSON_IsArray(decisions)) continue;
         keel_buf_text(html, "<h2>Replayed decisions: ");
         put(html, text_of(step, "title"));
         keel_buf_text(html, "</h2>\n<p>");
-        put_number(html, member(result, "differing"), NULL);
+        put_number(html, keel_json_get(result, "differing"), NULL);
         keel_buf_text(html, " of ");
-        put_number(html, member(result, "seen"), NULL);
+        put_number(html, keel_json_get(result, "seen"), NULL);
         keel_buf_text(html, " decisions replayed differ from the log.</p>\n");
         int shown = 0;
         cJSON_ArrayForEach (decision, decisions) {
-            if (shown++ < 12 && member(decision, "actions") && member(decision, "actions")->child)
+            if (shown++ < 12 && keel_json_get(decision, "actions") &&
+                keel_json_get(decision, "actions")->child)
                 put_decision(html, decision);
         }
     }
@@ -473,24 +471,24 @@ static void put_replays(const keel_run_folder *folder, keel_buf *html) {
 
 static void put_trials(keel_buf *html, const char *title, const cJSON *validation) {
     static const char *const keys[] = {"step", "value", "bound", "ess", "beta"};
-    const cJSON *row, *best = member(validation, "chosen");
+    const cJSON *row, *best = keel_json_get(validation, "chosen");
     keel_buf_text(html, "<h4>");
     put(html, title);
     keel_buf_text(html, ", judged on ");
     put(html, text_of(validation, "judged_on"));
     keel_buf_text(html, "; the log itself returned ");
-    put_number(html, member(validation, "logged"), "%.4f");
+    put_number(html, keel_json_get(validation, "logged"), "%.4f");
     keel_buf_text(
         html,
         "</h4>\n<div class=scroll><table><thead><tr><th>checkpoint</th><th>value (WDR)</th><th>at least</th>"
         "<th>effective sample size</th><th>beta</th></tr></thead><tbody>\n");
-    cJSON_ArrayForEach (row, member(validation, "checkpoints")) {
-        const cJSON *step = member(row, "step");
+    cJSON_ArrayForEach (row, keel_json_get(validation, "checkpoints")) {
+        const cJSON *step = keel_json_get(row, "step");
         bool chosen = cJSON_IsNumber(best) && cJSON_IsNumber(step) && step->valuedouble == best->valuedouble;
         keel_buf_text(html, chosen ? "<tr class=chosen>" : "<tr>");
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
             keel_buf_text(html, "<td>");
-            put_number(html, member(row, keys[i]), NULL);
+            put_number(html, keel_json_get(row, keys[i]), NULL);
             keel_buf_text(html, "</td>");
         }
         keel_buf_text(html, "</tr>\n");
@@ -503,7 +501,8 @@ static void put_choices(const keel_run_folder *folder, keel_buf *html) {
     const cJSON *step;
     bool any = false;
     cJSON_ArrayForEach (step, folder->steps) {
-        const cJSON *validation = member(member(member(step, "result"), "metrics"), "validation");
+        const cJSON *validation =
+            keel_json_get(keel_json_get(keel_json_get(step, "result"), "metrics"), "validation");
         if (!validation) continue;
         if (!any)
             keel_buf_text(html,
@@ -542,8 +541,8 @@ static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, ke
         bool learned = strcmp(verb, "sft") == 0 || strcmp(verb, "train") == 0,
              label = strcmp(verb, "label") == 0;
         bool shown = learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0;
-        if (shown && member(step, "result"))
-            KEEL_TRY(put_details(html, text_of(step, "name"), verb, member(step, "result"), err));
+        if (shown && keel_json_get(step, "result"))
+            KEEL_TRY(put_details(html, text_of(step, "name"), verb, keel_json_get(step, "result"), err));
     }
     keel_buf_text(html, "</div>\n");
     return KEEL_OK;

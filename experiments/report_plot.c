@@ -23,12 +23,8 @@ static const char *const palette[KEEL_PLOT_COLOURS] = {"#0072B2", "#D55E00", "#0
 static const int marks[KEEL_PLOT_COLOURS] = {7, 5, 9, 11, 13, 6, 4};
 static const int characters[KEEL_PLOT_COLOURS] = {0x25CF, 0x25A0, 0x25B2, 0x25BC, 0x25C6, 0x25CB, 0x25A1};
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return cJSON_GetObjectItemCaseSensitive(object, key);
-}
-
 static double number_of(const cJSON *object, const char *key) {
-    const cJSON *item = member(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
 }
 
@@ -140,7 +136,7 @@ static void put_head(const keel_plotter *plotter, keel_buf *script, int width, i
 static bool has_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows) {
-        if (number_of(member(member(row, "metrics"), metric), "n") > 0) return true;
+        if (number_of(keel_json_get(keel_json_get(row, "metrics"), metric), "n") > 0) return true;
     }
     return false;
 }
@@ -150,8 +146,8 @@ static bool are_rates(const cJSON *rows, const char *const *metrics) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows) {
         for (size_t i = 0; metrics[i]; i++) {
-            double low = number_of(member(member(row, "metrics"), metrics[i]), "low");
-            double high = number_of(member(member(row, "metrics"), metrics[i]), "high");
+            double low = number_of(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "low");
+            double high = number_of(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "high");
             if (low < 0 || high > 1) return false;
         }
     }
@@ -165,7 +161,7 @@ static void put_interval_data(keel_buf *script, const cJSON *rows, const char *m
     double y = (double)cJSON_GetArraySize(rows);
     keel_buf_format(script, "$d%zu << EOD\n", block);
     cJSON_ArrayForEach (row, rows) {
-        const cJSON *interval = member(member(row, "metrics"), metric);
+        const cJSON *interval = keel_json_get(keel_json_get(row, "metrics"), metric);
         if (number_of(interval, "n") > 0 && isfinite(number_of(interval, "value")))
             keel_buf_format(script, "%.9g %.9g %.9g %.9g\n", number_of(interval, "value"),
                             number_of(interval, "low"), number_of(interval, "high"), y + shift);
@@ -179,7 +175,7 @@ static void put_row_names(keel_buf *script, const cJSON *rows) {
     int y = cJSON_GetArraySize(rows);
     keel_buf_format(script, "set yrange [0.4:%d.6]\nset ytics (", y);
     cJSON_ArrayForEach (row, rows) {
-        put_quoted(script, member(row, "name")->valuestring);
+        put_quoted(script, keel_json_get(row, "name")->valuestring);
         keel_buf_format(script, " %d%s", y--, row->next ? ", " : "");
     }
     keel_buf_text(script, ")\n");
@@ -224,7 +220,7 @@ static void put_curve_data(keel_buf *script, const cJSON *points, size_t block) 
 /* A part of the loss that is switched off. */
 static bool is_flat_zero(const cJSON *line) {
     const cJSON *point;
-    cJSON_ArrayForEach (point, member(line, "points")) {
+    cJSON_ArrayForEach (point, keel_json_get(line, "points")) {
         if (point->child->next->valuedouble != 0) return false;
     }
     return true;
@@ -242,10 +238,10 @@ keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf 
     if (!plotter->available) return KEEL_OK;
     keel_buf script = {0};
     put_head(plotter, &script, 340, 200);
-    cJSON_ArrayForEach (line, member(curve, "lines")) {
+    cJSON_ArrayForEach (line, keel_json_get(curve, "lines")) {
         size_t place = (size_t)number_of(line, "place");
         if (count == KEEL_PLOT_COLOURS || place >= KEEL_PLOT_COLOURS || is_flat_zero(line)) continue;
-        put_curve_data(&script, member(line, "points"), count);
+        put_curve_data(&script, keel_json_get(line, "points"), count);
         shown[count++] = place;
     }
     keel_buf_text(&script, "unset key\nset xlabel 'step'\nset format x '%g'\nset xtics autofreq\n");

@@ -8,10 +8,6 @@
 
 static const char manifest_name[] = "keel.json";
 
-static keel_status no_memory(keel_err *err, const char *where) {
-    return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the manifest");
-}
-
 cJSON *keel_build_info(void) {
     cJSON *info = cJSON_CreateObject();
     bool complete = info && cJSON_AddStringToObject(info, "keel", KEEL_VERSION) &&
@@ -44,7 +40,7 @@ static keel_status seal_of(const cJSON *unsealed, char hex[65], keel_err *err) {
 static keel_status put_seal(cJSON *manifest, const char *where, keel_err *err) {
     char hex[65];
     KEEL_TRY(seal_of(manifest, hex, err));
-    return cJSON_AddStringToObject(manifest, seal_key, hex) ? KEEL_OK : no_memory(err, where);
+    return cJSON_AddStringToObject(manifest, seal_key, hex) ? KEEL_OK : keel_nomem(err, where);
 }
 
 /* Takes the seal off. */
@@ -82,14 +78,14 @@ static keel_status add_files(cJSON *manifest, const char *folder, char hash[65],
     keel_sha256 sum;
     keel_sha256_init(&sum);
     cJSON *files = cJSON_AddObjectToObject(manifest, "files");
-    keel_status status = files ? KEEL_OK : no_memory(err, folder);
+    keel_status status = files ? KEEL_OK : keel_nomem(err, folder);
     if (status == KEEL_OK) status = keel_folder_list(folder, NULL, &arena, &names, &count, err);
     for (size_t i = 0; status == KEEL_OK && i < count; i++) {
         if (strcmp(names[i], manifest_name) == 0) continue;
         char hex[65], *path = keel_path_join(&arena, folder, names[i]);
-        status = path ? keel_file_hash(path, hex, err) : no_memory(err, folder);
+        status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, folder);
         if (status != KEEL_OK) break;
-        if (!cJSON_AddStringToObject(files, names[i], hex)) status = no_memory(err, folder);
+        if (!cJSON_AddStringToObject(files, names[i], hex)) status = keel_nomem(err, folder);
         keel_sha256_add_text(&sum, names[i]);
         keel_sha256_add_text(&sum, hex);
     }
@@ -110,7 +106,7 @@ keel_status keel_artefact_commit(keel_folder_write *folder, const char *kind, co
         !cJSON_AddStringToObject(manifest, "kind", kind) ||
         !cJSON_AddStringToObject(manifest, "type", type) || !add_borrowed(manifest, "lineage", lineage) ||
         !add_borrowed(manifest, "config", config) || !add_borrowed(manifest, "metrics", metrics))
-        status = no_memory(err, folder->path);
+        status = keel_nomem(err, folder->path);
     if (status == KEEL_OK) status = add_files(manifest, folder->temporary, sum, err);
     if (status == KEEL_OK) status = put_seal(manifest, path, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, manifest, err);
@@ -159,7 +155,7 @@ static keel_status check_file(const char *dir, const cJSON *file, const char *pr
                          manifest_name);
     keel_arena arena = {0};
     char hex[65], *path = keel_path_join(&arena, dir, file->string);
-    keel_status status = path ? keel_file_hash(path, hex, err) : no_memory(err, dir);
+    keel_status status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, dir);
     if (status == KEEL_OK && strcmp(hex, file->valuestring) != 0) {
         status = keel_fail(err, KEEL_E_INVALID, path, "damaged: expected SHA-256 %.64s, got %s",
                            file->valuestring, hex);
@@ -193,7 +189,7 @@ keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manife
     keel_arena arena = {0};
     cJSON *json = NULL;
     char *path = keel_path_join(&arena, dir, manifest_name);
-    keel_status status = path ? KEEL_OK : no_memory(err, dir);
+    keel_status status = path ? KEEL_OK : keel_nomem(err, dir);
     if (status == KEEL_OK && !keel_file_exists(path)) status = not_an_artefact(dir, err);
     if (status == KEEL_OK) status = keel_json_parse_file(path, &json, err);
     if (status == KEEL_OK) status = check_kind(json, dir, path, kind, err);

@@ -108,10 +108,6 @@ static bool split(const keel_ngram_rules *rules, const char *text, bool characte
     return true;
 }
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "n-grams", "no memory for the n-grams of a text");
-}
-
 keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err) {
@@ -121,7 +117,7 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
     for (size_t i = 0; good && i < n; i++)
         good = split(rules, texts[i], characters, arena, &parts[i], &bound);
     keel_grams grams = {.bucket = good ? keel_arena_alloc(arena, bound * sizeof(uint32_t)) : NULL};
-    if (!grams.bucket) return no_memory(err);
+    if (!grams.bucket) return keel_nomem(err, "n-grams");
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < parts[i].count; j++) {
             put_runs(rules, parts[i].words, j, salt, &grams);
@@ -129,7 +125,7 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
         }
         words += parts[i].count;
     }
-    if (!sort_unique(&grams, rules->buckets, arena)) return no_memory(err);
+    if (!sort_unique(&grams, rules->buckets, arena)) return keel_nomem(err, "n-grams");
     *out = grams;
     if (n_words) *n_words = words;
     return KEEL_OK;
@@ -138,9 +134,9 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
 keel_status keel_ngram_tokens(const keel_ngram_rules *rules, const char *const *tokens, size_t n,
                               uint64_t salt, keel_arena *arena, keel_grams *out, keel_err *err) {
     keel_grams grams = {.bucket = keel_arena_alloc(arena, n * sizeof(uint32_t))};
-    if (!grams.bucket) return no_memory(err);
+    if (!grams.bucket) return keel_nomem(err, "n-grams");
     for (size_t i = 0; i < n; i++) put(rules, &grams, keel_hash64(tokens[i], strlen(tokens[i]), salt));
-    if (!sort_unique(&grams, rules->buckets, arena)) return no_memory(err);
+    if (!sort_unique(&grams, rules->buckets, arena)) return keel_nomem(err, "n-grams");
     *out = grams;
     return KEEL_OK;
 }

@@ -12,14 +12,10 @@ static const char *const risks[] = {"unknown", "benign", "dangerous"}; /* by kee
 
 /* ---- saving ---- */
 
-static keel_status no_memory(keel_err *err, const char *where) {
-    return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the policy");
-}
-
 static keel_status save_weights(const keel_qnet *net, const char *path, keel_err *err) {
     keel_arena arena = {0};
     keel_named_tensor *tensors = keel_arena_calloc(&arena, net->params.count, sizeof *tensors);
-    keel_status status = tensors ? KEEL_OK : no_memory(err, path);
+    keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
     for (size_t i = 0; status == KEEL_OK && i < net->params.count; i++) {
         const keel_param *param = &net->params.table[i];
         tensors[i] = (keel_named_tensor){.name = param->name,
@@ -111,7 +107,7 @@ static keel_status write_files(const keel_policy *policy, const char *folder, ke
     char *weights = keel_path_join(&arena, folder, "model.safetensors");
     char *path = keel_path_join(&arena, folder, "config.json");
     cJSON *json = config_json(policy);
-    keel_status status = weights && path && json ? KEEL_OK : no_memory(err, folder);
+    keel_status status = weights && path && json ? KEEL_OK : keel_nomem(err, folder);
     if (status == KEEL_OK) status = save_weights(&policy->net, weights, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, json, err);
     cJSON_Delete(json);
@@ -182,11 +178,11 @@ static keel_status read_acts(const cJSON *json, keel_policy *policy, const char 
     KEEL_TRY(keel_json_array(json, "acts", true, &acts, where, err));
     size_t n = (size_t)cJSON_GetArraySize(acts);
     policy->acts = keel_arena_calloc(&policy->arena, n, sizeof *policy->acts);
-    if (!policy->acts) return no_memory(err, where);
+    if (!policy->acts) return keel_nomem(err, where);
     cJSON_ArrayForEach (item, acts) {
         if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
         policy->acts[policy->n_acts] = keel_arena_strdup(&policy->arena, item->valuestring);
-        if (!policy->acts[policy->n_acts++]) return no_memory(err, where);
+        if (!policy->acts[policy->n_acts++]) return keel_nomem(err, where);
     }
     return KEEL_OK;
 }
@@ -198,7 +194,7 @@ static keel_status read_act_outcomes(const cJSON *json, keel_policy *policy, con
     for (int risk = 0; risk < 3; risk++) {
         const cJSON *list = NULL, *item;
         keel_outcome *row = keel_arena_calloc(&policy->arena, policy->n_acts, sizeof *row);
-        if (!row) return no_memory(err, where);
+        if (!row) return keel_nomem(err, where);
         policy->act_outcome[risk] = row;
         KEEL_TRY(keel_json_array(outcomes, risks[risk], false, &list, where, err));
         if (!list) continue;
@@ -329,7 +325,7 @@ static keel_status load_files(keel_policy *policy, const char *dir, keel_err *er
     cJSON *json = NULL;
     char *weights = keel_path_join(&policy->arena, dir, "model.safetensors");
     char *path = keel_path_join(&policy->arena, dir, "config.json");
-    if (!weights || !path) return no_memory(err, dir);
+    if (!weights || !path) return keel_nomem(err, dir);
     KEEL_TRY(keel_json_parse_file(path, &json, err));
     keel_status status = read_config(json, policy, &shape, path, err);
     if (status == KEEL_OK) status = load_weights(policy, &shape, weights, err);
@@ -340,7 +336,7 @@ static keel_status load_files(keel_policy *policy, const char *dir, keel_err *er
 keel_status keel_policy_load(keel_policy **out, const char *dir, keel_err *err) {
     cJSON *manifest = NULL;
     keel_policy *policy = keel_calloc(1, sizeof *policy);
-    if (!policy) return no_memory(err, dir);
+    if (!policy) return keel_nomem(err, dir);
     keel_status status = keel_artefact_open(dir, "policy", &manifest, policy->hash, err);
     if (status == KEEL_OK) status = load_files(policy, dir, err);
     cJSON_Delete(manifest);

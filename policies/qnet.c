@@ -125,7 +125,7 @@ void keel_qnet_init(keel_qnet *net, uint64_t seed) {
         view.count = per_critic;
         view.table += critic * per_critic;
         view.offset += critic * per_critic;
-        keel_rng rng = keel_rng_stream(seed, "init", net->first + critic);
+        keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_CRITIC_INIT, net->first + critic);
         keel_params_init(&view, &rng);
     }
 }

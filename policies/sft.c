@@ -24,10 +24,6 @@ typedef struct sft { /* what a tuning run is made of */
     keel_arena arena;
 } sft;
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "sft", "no memory to tune");
-}
-
 /* ---- what to tune ---- */
 
 static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
@@ -103,7 +99,7 @@ static keel_status identify(sft *run, keel_err *err) {
     keel_buf text = {0};
     keel_sha256 hash;
     cJSON *config = keel_options_to_json(keel_ngram_base_options, &run->config);
-    keel_status status = config ? keel_json_print(config, false, &text, err) : no_memory(err);
+    keel_status status = config ? keel_json_print(config, false, &text, err) : keel_nomem(err, "sft");
     cJSON_Delete(config);
     keel_sha256_init(&hash);
     keel_sha256_add_text(&hash, text.data);
@@ -122,7 +118,7 @@ static keel_status hold_out(sft *run, keel_err *err) {
     run->checkpoint = keel_checkpoint_path(&run->arena, run->out_dir);
     size_t length = run->checkpoint ? strlen(run->checkpoint) : 0;
     run->heads = keel_arena_alloc(&run->arena, length + sizeof suffix);
-    if (!run->checkpoint || !run->heads) return no_memory(err);
+    if (!run->checkpoint || !run->heads) return keel_nomem(err, "sft");
     memcpy(run->heads, run->checkpoint, length);
     memcpy(run->heads + length, suffix, sizeof suffix);
     return keel_lock_take(&run->lock, run->checkpoint, err);
@@ -146,14 +142,14 @@ static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
     memcpy(model->split, run->split->text, sizeof model->split);
     run->tuning.model = model;
     run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
-    return run->tuning.kept ? KEEL_OK : no_memory(err);
+    return run->tuning.kept ? KEEL_OK : keel_nomem(err, "sft");
 }
 
 /* ---- tuning ---- */
 
 static void start_layers(sft *run) {
     keel_params *params = &run->tuning.model->params;
-    keel_rng rng = keel_rng_stream((uint64_t)run->config.seed, "init", 0);
+    keel_rng rng = keel_rng_stream((uint64_t)run->config.seed, KEEL_STREAM_BASE_INIT, 0);
     keel_params_init(params, &rng);
     if (run->from)
         memcpy(params->data, ((const keel_ngram_base *)run->from)->params.data,
@@ -200,7 +196,7 @@ static cJSON *metrics_json(const sft *run) {
 
 static keel_status write_artefact(const sft *run, keel_err *err) {
     cJSON *lineage = lineage_json(run), *metrics = metrics_json(run);
-    keel_status status = lineage && metrics ? KEEL_OK : no_memory(err);
+    keel_status status = lineage && metrics ? KEEL_OK : keel_nomem(err, "sft");
     if (status == KEEL_OK)
         status = keel__ngram_base_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
     if (status == KEEL_OK) remove(run->checkpoint), remove(run->heads); /* missing is fine */

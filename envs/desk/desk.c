@@ -137,12 +137,8 @@ static const char *understood_act(const keel_desk *desk) {
 
 /* ---- turns ---- */
 
-static keel_status out_of_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "support-desk", "out of memory for an episode");
-}
-
 static keel_status add_turn(keel_desk *desk, keel_turn turn, keel_err *err) {
-    if (!turn.text) return out_of_memory(err);
+    if (!turn.text) return keel_nomem(err, "support-desk");
     desk->conversation.turns[desk->conversation.n_turns++] = turn;
     return KEEL_OK;
 }
@@ -162,11 +158,11 @@ static keel_status user_turn(keel_desk *desk, keel_err *err) {
 /* Opens the next decision: every act is a candidate. */
 static keel_status offer(keel_desk *desk, keel_err *err) {
     keel_candidate *candidates = keel_arena_calloc(&desk->arena, DESK_N_ACTS, sizeof *candidates);
-    if (!candidates) return out_of_memory(err);
+    if (!candidates) return keel_nomem(err, "support-desk");
     for (int act = 0; act < DESK_N_ACTS; act++) {
         candidates[act].act = keel_desk_act_names[act];
         candidates[act].text = keel_desk_say_act(desk, (desk_act)act);
-        if (!candidates[act].text) return out_of_memory(err);
+        if (!candidates[act].text) return keel_nomem(err, "support-desk");
     }
     desk->open = (keel_decision){
         .turn = desk->conversation.n_turns, .n_candidates = DESK_N_ACTS, .candidates = candidates};
@@ -182,7 +178,7 @@ static double draw_latency(keel_desk *desk, desk_act act) {
 /* The log keeps the candidate that was given, and only that. */
 static keel_status record_answer(keel_desk *desk, desk_act act, keel_err *err) {
     keel_candidate *kept = keel_arena_alloc(&desk->arena, sizeof *kept);
-    if (!kept) return out_of_memory(err);
+    if (!kept) return keel_nomem(err, "support-desk");
     *kept = desk->open.candidates[act];
     kept->taken = true;
     kept->latency_ms = (keel_optional){true, draw_latency(desk, act)};
@@ -232,7 +228,7 @@ static keel_status finish(keel_desk *desk, bool truncated, keel_err *err) {
     snprintf(id, sizeof id, "%s-%llu-%llu", model ? model : "policy", (unsigned long long)desk->seed,
              (unsigned long long)desk->episode);
     c->external_id = keel_arena_strdup(&desk->arena, id);
-    if (!c->external_id) return out_of_memory(err);
+    if (!c->external_id) return keel_nomem(err, "support-desk");
     c->truncated = truncated;
     judge(desk);
     desk->env.decision = NULL;
@@ -279,13 +275,13 @@ static keel_status label_conversation(keel_desk *desk, uint64_t task, keel_err *
         .meta = meta.failed ? NULL : keel_arena_strndup(&desk->arena, meta.data, meta.length)};
     keel_buf_free(&meta);
     const keel_conversation *c = &desk->conversation;
-    return c->group && c->turns && c->decisions && c->meta ? KEEL_OK : out_of_memory(err);
+    return c->group && c->turns && c->decisions && c->meta ? KEEL_OK : keel_nomem(err, "support-desk");
 }
 
 static keel_status desk_reset(keel_env *env, uint64_t episode, keel_err *err) {
     keel_desk *old = (keel_desk *)env;
     const uint64_t trials = env->trials ? env->trials : 1, task = episode / trials;
-    keel_rng scene = keel_rng_stream(old->seed, "support-desk scene", task);
+    keel_rng scene = keel_rng_stream(old->seed, KEEL_STREAM_DESK_SCENE, task);
     keel_arena_reset(&old->arena);
     /* All state of the last episode goes; only what was given at the start stays. */
     *old = (keel_desk){.env = {.kind = old->env.kind,
@@ -298,10 +294,10 @@ static keel_status desk_reset(keel_env *env, uint64_t episode, keel_err *err) {
                        .episode = episode,
                        .arena = old->arena,
                        .revealed_at = SIZE_MAX,
-                       .user_rng = keel_rng_stream(old->seed, "support-desk user", episode),
-                       .noise_rng = keel_rng_stream(old->seed, "support-desk noise", episode),
-                       .text_rng = keel_rng_stream(old->seed, "support-desk text", episode),
-                       .latency_rng = keel_rng_stream(old->seed, "support-desk latency", episode),
+                       .user_rng = keel_rng_stream(old->seed, KEEL_STREAM_DESK_USER, episode),
+                       .noise_rng = keel_rng_stream(old->seed, KEEL_STREAM_DESK_NOISE, episode),
+                       .text_rng = keel_rng_stream(old->seed, KEEL_STREAM_DESK_TEXT, episode),
+                       .latency_rng = keel_rng_stream(old->seed, KEEL_STREAM_DESK_LATENCY, episode),
                        .scene = keel_rng_u64(&scene)};
     keel_desk_user_start(old);
     next_words(old);

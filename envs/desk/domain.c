@@ -35,10 +35,6 @@ typedef struct reader {
     keel_err *err;
 } reader;
 
-static keel_status no_memory(reader *r) {
-    return keel_fail(r->err, KEEL_E_NOMEM, r->file, "out of memory for a domain");
-}
-
 static const char *at(reader *r, const char *section, const char *name) {
     snprintf(r->place, sizeof r->place, "%.180s: %.60s%s%.60s", r->file, section, name ? "." : "",
              name ? name : "");
@@ -114,7 +110,7 @@ static keel_status read_texts(reader *r, const cJSON *object, const char *key, b
     const cJSON *list = NULL, *item;
     KEEL_TRY(keel_json_array(object, key, required, &list, r->place, r->err));
     out->items = room(r, count_items(list), sizeof *out->items);
-    if (!out->items) return no_memory(r);
+    if (!out->items) return keel_nomem(r->err, r->file);
     cJSON_ArrayForEach (item, list) {
         if (!cJSON_IsString(item)) return wrong(r, "expected only texts in", key);
         KEEL_TRY(check_text(r, item->valuestring, true));
@@ -168,7 +164,7 @@ static keel_status read_all_words(reader *r) {
     KEEL_TRY(section(r, "words", &words));
     KEEL_TRY(section(r, "synonyms", &synonyms));
     r->domain->words = room(r, count_items(words) + count_items(synonyms), sizeof *r->domain->words);
-    if (!r->domain->words) return no_memory(r);
+    if (!r->domain->words) return keel_nomem(r->err, r->file);
     KEEL_TRY(read_words(r, words, "words", false));
     return read_words(r, synonyms, "synonyms", true);
 }
@@ -218,7 +214,7 @@ static keel_status read_table(reader *r, const cJSON *item, desk_fact *fact) {
     const cJSON *table = NULL;
     KEEL_TRY(keel_json_object(item, "values", true, &table, r->place, r->err));
     fact->values.items = room(r, fact->by->values.count, sizeof *fact->values.items);
-    if (!fact->values.items) return no_memory(r);
+    if (!fact->values.items) return keel_nomem(r->err, r->file);
     for (size_t i = 0; i < fact->by->values.count; i++)
         KEEL_TRY(read_label(r, table, fact->by->values.items[i], &fact->values.items[i]));
     fact->values.count = fact->by->values.count;
@@ -396,7 +392,7 @@ static keel_status read_requests(reader *r) {
     KEEL_TRY(keel_json_array(r->root, "requests", true, &requests, r->file, r->err));
     domain->requests = room(r, count_items(requests), sizeof *domain->requests);
     desk_request *read = room(r, count_items(requests), sizeof *read);
-    if (!domain->requests || !read) return no_memory(r);
+    if (!domain->requests || !read) return keel_nomem(r->err, r->file);
     cJSON_ArrayForEach (item, requests)
         KEEL_TRY(read_request(r, requests, item, &read[domain->n_requests++]));
     size_t n = 0;
@@ -462,7 +458,7 @@ static keel_status read_tables(reader *r) {
     domain->slots = room(r, count_items(slots), sizeof *domain->slots);
     domain->facts = room(r, count_items(facts), sizeof *domain->facts);
     domain->intents = room(r, count_items(intents), sizeof *domain->intents);
-    if (!domain->slots || !domain->facts || !domain->intents) return no_memory(r);
+    if (!domain->slots || !domain->facts || !domain->intents) return keel_nomem(r->err, r->file);
     cJSON_ArrayForEach (item, slots) KEEL_TRY(read_slot(r, item));
     cJSON_ArrayForEach (item, facts) KEEL_TRY(read_fact(r, item));
     cJSON_ArrayForEach (item, intents) KEEL_TRY(read_intent(r, item));

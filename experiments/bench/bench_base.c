@@ -126,7 +126,7 @@ static double seconds_a_row(const keel_ngram_base *model) {
     size_t dim = (size_t)model->config.dim;
     float *sum = keel_calloc(dim, sizeof *sum);
     uint32_t *at = keel_calloc(DRAWS, sizeof *at);
-    keel_rng rng = keel_rng_stream(1, "rows", 0);
+    keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, 0);
     if (!sum || !at) exit(1);
     for (size_t i = 0; i < DRAWS; i++) at[i] = (uint32_t)keel_rng_below(&rng, model->rows);
     double start = clock_of(1);

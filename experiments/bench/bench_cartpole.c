@@ -43,7 +43,7 @@ static int write_log(const char *kind, uint64_t seed, const char *path) {
     if (!file) return perror(path), 1;
     int written = 0;
     for (uint64_t episode = 0; written < TRANSITIONS; ++episode) {
-        keel_rng rng = keel_rng_stream(seed, "episode", episode);
+        keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_EPISODE, episode);
         double random = randomness(kind, episode);
         keel_cartpole pole;
         keel_cartpole_reset(&pole, &rng);
@@ -100,7 +100,7 @@ static double mean_return(const keel_qnet *net, uint64_t seed) {
     keel_err err;
     double sum = 0;
     for (uint64_t e = 0; e < JUDGED; ++e) {
-        keel_rng rng = keel_rng_stream(seed, "judged", e);
+        keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_JUDGED, e);
         keel_cartpole pole;
         keel_cartpole_reset(&pole, &rng);
         while (!pole.fell && !pole.cut_off) {
@@ -147,7 +147,7 @@ static int train(const char *path, const char *algorithm, int64_t seed, int64_t 
     need(keel_pool_open(&pool, 1, &err), &err);
     need(keel_learner_open(&learner, &config, &shape, coverage, pool, &err), &err);
     for (int64_t i = 0; i < steps; ++i) {
-        keel_rng rng = keel_rng_stream((uint64_t)seed, "sampler", (uint64_t)i);
+        keel_rng rng = keel_rng_stream((uint64_t)seed, KEEL_STREAM_SAMPLER, (uint64_t)i);
         keel_batch batch = draw(&room_for_batch, log, n, &rng);
         need(keel_learner_step(&learner, &batch, &parts, &err), &err);
     }

@@ -27,7 +27,7 @@ typedef struct trajectory {
 
 /* The first features count the steps, the others are noise. */
 static void make(trajectory *out, uint64_t unit) {
-    keel_rng rng = keel_rng_stream(1, "trajectory", unit);
+    keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, unit);
     for (size_t a = 0; a < ACTS; ++a) out->pi[a] = 1.0f / ACTS;
     for (size_t t = 0; t < LENGTH; ++t) {
         for (size_t i = 0; i < DIM; ++i)

@@ -48,7 +48,7 @@ static float *normal(keel_rng *rng, size_t n) {
 
 /* Every transition goes on, so that nothing of the look-ahead is saved. */
 static keel_batch make_batch(const shape *s) {
-    keel_rng rng = keel_rng_stream(1, "order", 0);
+    keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, 0);
     size_t n = s->batch;
     int32_t *action = room(n * sizeof *action);
     uint8_t *ones = room(n * KEEL_N_REWARDS);

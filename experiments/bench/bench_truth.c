@@ -69,7 +69,7 @@ static void open_world(world *w, uint64_t seed, const setting *of) {
     need(keel_mdp_random(&w->mdp, STATES, ACTIONS, 3, ENDING, GAMMA, seed, &err), &err);
     need(keel_mdp_solve(&w->mdp, v, NULL, w->behaviour, &err), &err);
     w->best = keel_mdp_start_value(&w->mdp, v);
-    keel_rng rng = keel_rng_stream(seed, "habit", 0);
+    keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_HABIT, 0);
     for (size_t s = 0; s < STATES; s += 2) { /* a habit that is as good as any */
         memset(w->behaviour + s * ACTIONS, 0, ACTIONS * sizeof *w->behaviour);
         w->behaviour[s * ACTIONS + keel_rng_below(&rng, ACTIONS)] = 1;
@@ -79,7 +79,7 @@ static void open_world(world *w, uint64_t seed, const setting *of) {
     w->steps = calloc(of->episodes * LONGEST, sizeof *w->steps);
     if (!w->steps) exit(1);
     for (size_t i = 0; i < of->episodes; ++i) {
-        keel_rng play = keel_rng_stream(seed, "episode", i);
+        keel_rng play = keel_rng_stream(seed, KEEL_STREAM_EPISODE, i);
         w->n += keel_mdp_episode(&w->mdp, w->behaviour, &play, w->steps + w->n, LONGEST);
     }
 }
@@ -98,7 +98,7 @@ static const float *one_hot(size_t state, float *x) {
 }
 
 static keel_batch draw(const world *w, uint64_t seed, uint64_t number, plain_batch *batch) {
-    keel_rng rng = keel_rng_stream(seed, "draw", number);
+    keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_DRAW, number);
     for (size_t i = 0; i < BATCH; ++i) {
         const keel_mdp_step *step = &w->steps[keel_rng_below(&rng, w->n)];
         float here[STATES], next[STATES];

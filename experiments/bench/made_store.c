@@ -73,7 +73,7 @@ static void add_transitions(making *m, const keel_decision *decisions) {
 
 void bench_fill_store(keel_store *store, size_t conversations, size_t turns, size_t features,
                       const char *const *acts, size_t n_acts) {
-    making m = {store, keel_rng_stream(1, "bench", 0), turns, features, acts, n_acts};
+    making m = {store, keel_rng_stream(1, KEEL_STREAM_MADE, 0), turns, features, acts, n_acts};
     keel_decision decisions[BENCH_MAX_TURNS];
     keel_candidate taken[BENCH_MAX_TURNS];
     keel_err err = {0};

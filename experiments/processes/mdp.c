@@ -52,7 +52,7 @@ keel_status keel_mdp_random(keel_mdp *out, size_t n_states, size_t n_actions, si
                          "expected a branching above 0 and an ending in (0, 1], got %zu, %g", branching,
                          ending);
     KEEL_TRY(keel_mdp_open(out, n_states, n_actions, gamma, err));
-    keel_rng rng = keel_rng_stream(seed, "mdp", 0);
+    keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_PROCESS, 0);
     for (size_t s = 0; s < n_states; ++s) {
         out->start[s] = 1 / (double)n_states;
         for (size_t a = 0; a < n_actions; ++a) {

@@ -105,7 +105,7 @@ static void put_own_act(lane *l, size_t act) {
 /* ---- playing ---- */
 
 static keel_status start(lane *l, uint64_t seed, uint64_t episode, keel_err *err) {
-    *l = (lane){.env = l->env, .rng = keel_rng_stream(seed, "act", episode), .discount = 1};
+    *l = (lane){.env = l->env, .rng = keel_rng_stream(seed, KEEL_STREAM_ACT, episode), .discount = 1};
     KEEL_TRY(keel_env_reset(l->env, episode, err));
     return look(l, err);
 }

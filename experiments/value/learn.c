@@ -42,7 +42,7 @@ static keel_qnet_shape shape_of(const value_world *world, const keel_learner_con
 /* Steps of the log, uniform with replacement: the same for every method of a seed. */
 static keel_batch draw(const value_log *log, size_t dim, const value_settings *settings, uint64_t seed,
                        uint64_t number, plain_batch *batch) {
-    keel_rng rng = keel_rng_stream(seed, "draw", number);
+    keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_DRAW, number);
     for (size_t i = 0; i < batch->n; ++i) {
         const size_t step = (size_t)keel_rng_below(&rng, log->n);
         const float *state = log->state + step * dim;

@@ -71,7 +71,7 @@ static keel_status tabular_log(value_world *world, size_t n, double eps, int par
     value_log made = {0};
     keel_mdp_soften(&t->mdp, t->best, eps, behaviour);
     for (size_t e = 0; e < n; ++e) {
-        keel_rng rng = keel_rng_stream(2 * world->seed + (uint64_t)part, "episode", e);
+        keel_rng rng = keel_rng_stream(2 * world->seed + (uint64_t)part, KEEL_STREAM_EPISODE, e);
         const size_t length = keel_mdp_episode(&t->mdp, behaviour, &rng, steps, LONGEST);
         double sum = 0;
         const keel_status status = add_episode(t, steps, length, &made, &sum, err);

@@ -2,10 +2,6 @@
 
 #include "policies/ngram_base/tune.h"
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory for an example");
-}
-
 /* The first taken candidate that says what it is; a fixed space has one label a decision. */
 static int32_t taken_act(const keel_ngram_base *model, const keel_decision *decision) {
     for (size_t i = 0; i < decision->n_candidates; i++) {
@@ -29,7 +25,7 @@ static keel_status read_lesson(const keel_ngram_base *model, const keel_conversa
     out->taken = keel_arena_alloc(arena, n * sizeof *out->taken);
     out->outcome = keel_arena_alloc(arena, n * sizeof *out->outcome);
     out->feedback = keel_arena_alloc(arena, n * sizeof *out->feedback);
-    if (!out->taken || !out->outcome || !out->feedback) return no_memory(err);
+    if (!out->taken || !out->outcome || !out->feedback) return keel_nomem(err, "builtin base");
     for (size_t i = 0; i < n; i++) {
         out->taken[i] = at->candidates[i].taken;
         out->outcome[i] = (int8_t)at->candidates[i].outcome;
@@ -46,7 +42,7 @@ static keel_status make_example(const keel_ngram_base *model, const keel_convers
                             .name = keel__ngram_base_name(conversation),
                             .group = keel__ngram_base_group(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
-    if (!example.lesson) return no_memory(err);
+    if (!example.lesson) return keel_nomem(err, "builtin base");
     for (size_t i = 0; i < example.n_lessons; i++)
         KEEL_TRY(read_lesson(model, conversation, i, arena, &example.lesson[i], err));
     *out = example;
@@ -113,7 +109,7 @@ keel_status keel__ngram_base_reader_open(keel_reader *reader, keel_tuning *tunin
         return KEEL_OK;
     }
     keel__ngram_base_reader_close(&made);
-    return no_memory(err);
+    return keel_nomem(err, "builtin base");
 }
 
 void keel__ngram_base_reader_close(keel_reader *reader) {
@@ -168,7 +164,7 @@ keel_status keel__ngram_base_fetch(keel_reader *reader, const size_t *place, siz
     for (size_t i = 0; i < n && tuning->memory.used + tuning->texts.used < budget; i++) {
         if (!reader->read[i]) continue;
         keel_example *kept = keep_example(&reader->fresh[i], &tuning->memory);
-        if (!kept) return no_memory(err);
+        if (!kept) return keel_nomem(err, "builtin base");
         reader->example[i] = tuning->kept[place[i]] = kept;
     }
     return KEEL_OK;

@@ -14,10 +14,6 @@
 #include "policies/artefact.h"
 #include "policies/ngram_base/model.h"
 
-static keel_status no_memory(keel_err *err, const char *where) {
-    return keel_fail(err, KEEL_E_NOMEM, where, "no memory for the base");
-}
-
 /* ---- one list of tensors serves saving and loading ---- */
 
 enum { MAX_TENSORS = 8 + KEEL_N_NGRAM_BASE_PARAMS + 2 * KEEL_LINEAR_PROBES_TENSORS };
@@ -119,7 +115,7 @@ static cJSON *tokenizer_json(const keel_ngram_base *model) {
 static keel_status write_json(keel_arena *arena, const char *folder, const char *name, cJSON *json,
                               keel_err *err) {
     char *path = keel_path_join(arena, folder, name);
-    keel_status status = path && json ? keel_json_write_file(path, json, err) : no_memory(err, folder);
+    keel_status status = path && json ? keel_json_write_file(path, json, err) : keel_nomem(err, folder);
     cJSON_Delete(json);
     return status;
 }
@@ -128,7 +124,7 @@ static keel_status write_files(const keel_ngram_base *model, const char *folder,
     keel_arena arena = {0};
     tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
     char *path = keel_path_join(&arena, folder, "model.safetensors");
-    keel_status status = tensors && path ? KEEL_OK : no_memory(err, folder);
+    keel_status status = tensors && path ? KEEL_OK : keel_nomem(err, folder);
     if (status == KEEL_OK) {
         list_model(tensors, model);
         status = list_heads(tensors, model, &arena, err);
@@ -144,7 +140,7 @@ keel_status keel__ngram_base_save(const keel_ngram_base *model, const char *dir,
                                   const cJSON *metrics, char hash[65], keel_err *err) {
     keel_folder_write folder;
     cJSON *config = keel_options_to_json(keel_ngram_base_options, &model->config);
-    keel_status status = config ? keel_folder_begin(&folder, dir, err) : no_memory(err, dir);
+    keel_status status = config ? keel_folder_begin(&folder, dir, err) : keel_nomem(err, dir);
     if (status == KEEL_OK) {
         status = write_files(model, folder.temporary, err);
         if (status == KEEL_OK)
@@ -197,7 +193,7 @@ static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *ar
     const cJSON *acts = NULL, *item;
     KEEL_TRY(keel_json_array(json, "acts", true, &acts, where, err));
     out->acts = keel_arena_calloc(arena, (size_t)cJSON_GetArraySize(acts), sizeof *out->acts);
-    if (!out->acts) return no_memory(err, where);
+    if (!out->acts) return keel_nomem(err, where);
     cJSON_ArrayForEach (item, acts) {
         if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
         out->acts[out->n_acts++] = item->valuestring;
@@ -274,7 +270,7 @@ static keel_status fill(keel_ngram_base *model, const keel_safetensors *file, si
         return keel_fail(err, KEEL_E_INVALID, path, "expected \"bucket\" of %zu rows", rows);
     KEEL_TRY(keel__ngram_base_room(model, rows, err));
     tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
-    keel_status status = tensors ? KEEL_OK : no_memory(err, path);
+    keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
     if (status == KEEL_OK) list_model(tensors, model);
     for (size_t i = 0; status == KEEL_OK && i < tensors->count; i++)
         status = copy_tensor(file, &tensors->tensor[i], path, err);
@@ -291,7 +287,7 @@ static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena 
     char *config = keel_path_join(arena, dir, "config.json"),
          *tokenizer = keel_path_join(arena, dir, "tokenizer.json");
     char *weights = keel_path_join(arena, dir, "model.safetensors");
-    if (!config || !tokenizer || !weights) return no_memory(err, dir);
+    if (!config || !tokenizer || !weights) return keel_nomem(err, dir);
     KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &got.config, err));
     KEEL_TRY(read_rules(tokenizer, &got.config, err));
     KEEL_TRY(keel_json_parse_file(config, json, err));

@@ -120,13 +120,7 @@ static keel__linear_probes_unit *copy_unit(const keel_linear_probes_config *conf
 }
 
 static bool make_room(keel_linear_probes_builder *builder) {
-    if (builder->count < builder->room) return true;
-    size_t room = builder->room ? 2 * builder->room : 256;
-    keel__linear_probes_unit **unit = keel_realloc(builder->unit, room * sizeof(keel__linear_probes_unit *));
-    if (!unit) return false;
-    builder->unit = unit;
-    builder->room = room;
-    return true;
+    return keel_grow(&builder->unit, builder->count + 1, &builder->room, sizeof *builder->unit);
 }
 
 /* Lowers the limit until what is kept fits. What is left depends on draws alone: it is a fair sample. */

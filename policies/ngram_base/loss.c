@@ -13,10 +13,6 @@
 
 const char *const keel__ngram_base_losses[KEEL_N_LOSSES] = {"rank", "act", "outcome", "risk"};
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory for an update");
-}
-
 static bool has_sets(const keel_ngram_base *model) {
     return model->base.space == KEEL_SPACE_CANDIDATES;
 }
@@ -293,16 +289,17 @@ keel_status keel__ngram_base_loss(const keel_loss_batch *batch, size_t first, si
     const keel_ngram_base *model = batch->model;
     uint64_t seed = (uint64_t)model->config.seed;
     shard_rows rows = {.batch = batch, .tape = work->tape, .work = work};
-    rows.rng = keel_rng_stream(seed, "update", batch->update * 65536 + shard); /* shards < 65536 */
+    rows.rng =
+        keel_rng_stream(seed, KEEL_STREAM_BASE_UPDATE, batch->update * 65536 + shard); /* shards < 65536 */
     keel_arena_reset(&work->arena);
     keel_tape_reset(work->tape);
     keel_sparse_grad_clear(&work->sparse);
     memset(work->part, 0, sizeof work->part);
-    if (!lay_out(&rows, first, last, &work->arena)) return no_memory(err);
+    if (!lay_out(&rows, first, last, &work->arena)) return keel_nomem(err, "builtin base");
     if (rows.n == 0 || has_sets(model)) /* else backward writes to each layer */
         memset(work->grads, 0, model->params.size * sizeof *work->grads);
     if (rows.n == 0) return KEEL_OK;
     keel_tensor *total = forward(&rows);
-    if (!total) return no_memory(err);
+    if (!total) return keel_nomem(err, "builtin base");
     return keel_tape_backward(work->tape, total, err);
 }

@@ -7,10 +7,6 @@
 const keel_base_kind keel__ngram_base_kind = {"builtin", keel__ngram_base_load, keel__ngram_base_encode,
                                               keel__ngram_base_close};
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory for the model");
-}
-
 static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
     return (keel_ngram_rules){.word_high = (size_t)config->word_high,
                               .char_low = (size_t)config->char_low,
@@ -48,10 +44,10 @@ bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index) {
 
 static keel_status copy_acts(keel_ngram_base *model, const char *const *acts, size_t n_acts, keel_err *err) {
     model->base.acts = keel_arena_calloc(&model->arena, n_acts, sizeof *model->base.acts);
-    if (!model->base.acts) return no_memory(err);
+    if (!model->base.acts) return keel_nomem(err, "builtin base");
     for (size_t i = 0; i < n_acts; i++) {
         model->base.acts[i] = keel_arena_strdup(&model->arena, acts[i]);
-        if (!model->base.acts[i]) return no_memory(err);
+        if (!model->base.acts[i]) return keel_nomem(err, "builtin base");
     }
     model->base.n_acts = n_acts;
     return KEEL_OK;
@@ -61,7 +57,7 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
                                   keel_action_space space, const char *const *acts, size_t n_acts,
                                   keel_err *err) {
     keel_ngram_base *model = keel_calloc(1, sizeof *model);
-    if (!model) return no_memory(err);
+    if (!model) return keel_nomem(err, "builtin base");
     bool sets = space == KEEL_SPACE_CANDIDATES;
     model->config = *config;
     model->rules = rules_of(config);
@@ -83,14 +79,15 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
 keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err *err) {
     size_t bytes;
     keel_arena *arena = &model->arena;
-    if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes)) return no_memory(err);
+    if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes))
+        return keel_nomem(err, "builtin base");
     model->rows = rows;
     model->bucket = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->bucket);
     model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
     model->table = keel_arena_alloc(arena, bytes);
     bool good = model->bucket && model->bucket_of && model->frequency && model->table;
-    return good ? KEEL_OK : no_memory(err);
+    return good ? KEEL_OK : keel_nomem(err, "builtin base");
 }
 
 void keel__ngram_base_index(keel_ngram_base *model) {
@@ -111,8 +108,8 @@ void keel__ngram_base_close(keel_base *base) {
 }
 
 int64_t keel__ngram_base_group(const keel_conversation *conversation) {
-    const char *group = conversation->group ? conversation->group : conversation->external_id;
-    return keel_split_group_hash(conversation->source ? conversation->source : "", group ? group : "");
+    const char *group = keel_conversation_group(conversation);
+    return keel_split_group_hash(conversation->source ? conversation->source : "", group);
 }
 
 uint64_t keel__ngram_base_name(const keel_conversation *conversation) {

@@ -6,10 +6,6 @@
 #include "core/log.h"
 #include "policies/ngram_base/tune.h"
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to tune");
-}
-
 enum { AT_ONCE = 64 }; /* examples in flight; no part of the result */
 
 typedef keel_status keel_look(void *context, const keel_example *example, keel_err *err);
@@ -92,7 +88,7 @@ static keel_status make_rows(keel_ngram_base *model, const counting *counts, kee
 /* Fresh embeddings are small against what an update moves them by; those of another base are kept. */
 static void fill_table(keel_ngram_base *model, const keel_ngram_base *from) {
     size_t dim = (size_t)model->config.dim;
-    keel_rng rng = keel_rng_stream((uint64_t)model->config.seed, "embedding", 0);
+    keel_rng rng = keel_rng_stream((uint64_t)model->config.seed, KEEL_STREAM_BASE_EMBEDDING, 0);
     for (size_t i = 0; i < model->rows; i++) {
         int32_t known = from ? from->bucket[model->bucket_of[i]].row : -1;
         for (size_t d = 0; d < dim; d++)
@@ -106,7 +102,7 @@ keel_status keel__ngram_base_count(keel_tuning *tuning, const keel_ngram_base *f
     keel_ngram_base *model = tuning->model;
     counting *counts = keel_calloc(1, sizeof *counts);
     if (counts) counts->frequency = keel_calloc(model->rules.buckets, sizeof *counts->frequency);
-    keel_status status = counts && counts->frequency ? KEEL_OK : no_memory(err);
+    keel_status status = counts && counts->frequency ? KEEL_OK : keel_nomem(err, "builtin base");
     if (status == KEEL_OK) status = look_at_all(tuning, "count n-grams", count_example, counts, err);
     keel__ngram_base_forget_texts(tuning);
     if (status == KEEL_OK && from) add_earlier(counts, from);
@@ -164,7 +160,7 @@ static keel_status add_lesson(keel_linear_probes_builder *builder, const keel_ex
     size_t n = lesson->sample.n_candidates;
     keel_linear_probes_row *rows = keel_calloc(n, sizeof *rows);
     keel_linear_probes_pair *pairs = keel_calloc(n * n, sizeof *pairs);
-    keel_status status = rows && pairs ? KEEL_OK : no_memory(err);
+    keel_status status = rows && pairs ? KEEL_OK : keel_nomem(err, "builtin base");
     for (size_t i = 0; status == KEEL_OK && i < n; i++) {
         keel_outcome outcome = (keel_outcome)lesson->outcome[i];
         rows[i] = keel__ngram_base_candidate_row(&lesson->sample.candidate[i]);

@@ -28,10 +28,6 @@ typedef struct training {
     float mean[KEEL_N_LOSSES]; /* running means */
 } training;
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to tune the encoder");
-}
-
 /* ---- life ---- */
 
 static void close_shard(keel_loss_shard *shard) {
@@ -54,7 +50,7 @@ static keel_status open_shard(const keel_ngram_base *model, keel_loss_shard *sha
     KEEL_TRY(keel_tape_open(&shard->tape, err));
     shard->sparse = (keel_sparse_grad){.table_rows = model->rows, .cols = (size_t)model->config.dim};
     shard->grads = keel_calloc(model->params.size, sizeof *shard->grads);
-    return shard->grads ? KEEL_OK : no_memory(err);
+    return shard->grads ? KEEL_OK : keel_nomem(err, "builtin base");
 }
 
 static uint64_t updates_of(const struct keel_ngram_base_config *config, uint64_t per_epoch) {
@@ -75,7 +71,7 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
     run->order = keel_calloc(tuning->count, sizeof *run->order);
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
     run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
-    if (!run->order || !run->shards || !run->grads) return no_memory(err);
+    if (!run->order || !run->shards || !run->grads) return keel_nomem(err, "builtin base");
     for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
     KEEL_TRY(keel__ngram_base_reader_open(&run->reader, tuning, run->batch, err));
     return keel_adam_open(&run->layers, run->model->params.size, err);
@@ -86,7 +82,7 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
 static void order_epoch(training *run) {
     uint64_t epoch = run->updates / run->per_epoch;
     if (run->order_epoch == epoch + 1) return;
-    keel_rng rng = keel_rng_stream((uint64_t)run->model->config.seed, "order", epoch);
+    keel_rng rng = keel_rng_stream((uint64_t)run->model->config.seed, KEEL_STREAM_BASE_ORDER, epoch);
     memcpy(run->order, run->tuning->by_name, run->tuning->count * sizeof *run->order);
     keel_rng_shuffle(&rng, run->order, run->tuning->count);
     run->order_epoch = epoch + 1;

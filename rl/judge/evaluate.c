@@ -50,10 +50,6 @@ typedef struct evaluation {
     slot slots[BLOCK];
 } evaluation;
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for a conversation");
-}
-
 /* ---- reading and deciding ---- */
 
 static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
@@ -62,7 +58,7 @@ static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
     s->found = keel_arena_calloc(&s->arena, n, sizeof *s->found);
     s->policy = keel_arena_calloc(&s->arena, n, sizeof *s->policy);
     s->base = keel_arena_calloc(&s->arena, n, sizeof *s->base);
-    if (!s->features || !s->found || !s->policy || !s->base) return no_memory(err);
+    if (!s->features || !s->found || !s->policy || !s->base) return keel_nomem(err, "evaluation");
     const keel_base *base = e->item ? e->item->base : NULL;
     for (size_t d = 0; base && d < n; ++d) {
         const keel_decision *decision = &s->conversation->decisions[d];
@@ -97,13 +93,7 @@ static keel_status decide_slot(void *context, size_t index, size_t thread, keel_
 static actor *find_model(evaluation *e, const char *name) {
     for (size_t i = 0; i < e->n_models; ++i)
         if (strcmp(e->models[i].name, name) == 0) return &e->models[i];
-    if (e->n_models == e->model_capacity) {
-        size_t capacity = e->model_capacity ? 2 * e->model_capacity : 8;
-        actor *grown = keel_realloc(e->models, capacity * sizeof *grown);
-        if (!grown) return NULL;
-        e->models = grown;
-        e->model_capacity = capacity;
-    }
+    if (!keel_grow(&e->models, e->n_models + 1, &e->model_capacity, sizeof *e->models)) return NULL;
     char *copy = keel_arena_strdup(&e->names, name);
     if (!copy) return NULL;
     e->models[e->n_models] = (actor){.name = copy};
@@ -132,7 +122,7 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
                                          s->silent[d], err));
         if (!candidate->model) continue;
         actor *model = find_model(e, candidate->model);
-        if (!model) return no_memory(err);
+        if (!model) return keel_nomem(err, "evaluation");
         KEEL_TRY(keel_metric_sums_answer(&model->tally, e->config->weight, &s->log, d, e->number, &answer,
                                          s->silent[d], err));
         model->agreed += !model_answered_before(decision, c);
@@ -164,7 +154,7 @@ static keel_status count_preferences(evaluation *e, slot *s, size_t d, keel_err 
     size_t n = 0, room = decision->n_candidates;
     if (room < 2) return KEEL_OK;
     double *composite = keel_arena_alloc(&s->arena, 3 * room * sizeof *composite);
-    if (!composite) return no_memory(err);
+    if (!composite) return keel_nomem(err, "evaluation");
     double *by_policy = composite + room, *by_base = by_policy + room;
     const float *score = policy && !policy->imitates ? s->policy[d].q_w : s->policy[d].log_pi;
     for (size_t c = 0; c < room; ++c) {
@@ -242,7 +232,7 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *ma
 /* ---- fitted Q evaluation ---- */
 
 static uint64_t unit_of(const keel_conversation *conversation) {
-    const char *group = conversation->group ? conversation->group : conversation->external_id;
+    const char *group = keel_conversation_group(conversation);
     return (uint64_t)keel_split_group_hash(conversation->source, group);
 }
 
@@ -251,7 +241,7 @@ static uint64_t unit_of(const keel_conversation *conversation) {
 static keel_status look(slot *s, size_t d, keel_fqe_step *fit, keel_err *err) {
     const keel_features *features = &s->features[d];
     float *pi = keel_arena_alloc(&s->arena, (features->n_actions + 1) * sizeof *pi);
-    if (!pi) return no_memory(err);
+    if (!pi) return keel_nomem(err, "evaluation");
     for (size_t a = 0; a < features->n_actions; ++a) pi[a] = (float)exp((double)s->policy[d].log_pi[a]);
     fit->state = features->state;
     fit->candidates = features->candidates;
@@ -265,7 +255,7 @@ static keel_status add_steps(evaluation *e, slot *s, step *steps, size_t count, 
     keel_ope_step *ope = keel_arena_alloc(&s->arena, (count + 1) * sizeof *ope);
     keel_fqe_step *fit = keel_arena_alloc(&s->arena, (count + 1) * sizeof *fit);
     uint64_t unit = unit_of(s->conversation);
-    if (!ope || !fit) return no_memory(err);
+    if (!ope || !fit) return keel_nomem(err, "evaluation");
     for (size_t t = 0; t < count; ++t) {
         ope[t] = steps[t].ope;
         fit[t] = steps[t].fit;
@@ -294,7 +284,7 @@ static keel_status add_single_steps(evaluation *e, slot *s, keel_err *err) {
 static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     step *steps = keel_arena_alloc(&s->arena, (conversation->n_decisions + 1) * sizeof *steps);
-    if (!steps) return no_memory(err);
+    if (!steps) return keel_nomem(err, "evaluation");
     size_t length = 0;
     bool rewarded = false;
     for (size_t d = 0; d < conversation->n_decisions; ++d) {
@@ -364,7 +354,7 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     unsigned told = 0;
     s->silent = keel_arena_calloc(&s->arena, conversation->n_decisions, sizeof *s->silent);
-    if (!s->silent) return no_memory(err);
+    if (!s->silent) return keel_nomem(err, "evaluation");
     for (size_t d = 0; d < conversation->n_decisions; ++d) {
         const keel_decision *decision = &conversation->decisions[d];
         for (size_t c = 0; c < decision->n_candidates; ++c) {
@@ -468,7 +458,7 @@ static void end(evaluation *e) {
 static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_err *err) {
     if (e->n_models < 2) return KEEL_OK;
     out->models = keel_arena_calloc(&out->arena, e->n_models, sizeof *out->models);
-    if (!out->models) return no_memory(err);
+    if (!out->models) return keel_nomem(err, "evaluation");
     for (; out->n_models < e->n_models; ++out->n_models) {
         const actor *model = &e->models[out->n_models];
         KEEL_TRY(keel_metric_sums_close(&model->tally, model->name, e->config, e->pool,
@@ -559,7 +549,7 @@ keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, si
                           keel_err *err) {
     evaluation *e = keel_alloc(sizeof *e);
     keel_evaluation_set made = {0};
-    if (!e) return no_memory(err);
+    if (!e) return keel_nomem(err, "evaluation");
     keel_status status = begin(e, store, config, pool, err);
     if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
     if (status == KEEL_OK) status = close_all(e, &made, err);
@@ -576,7 +566,7 @@ keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
                                  keel_err *err) {
     evaluation *e = keel_alloc(sizeof *e);
     keel_evaluation_set made = {0};
-    if (!e) return no_memory(err);
+    if (!e) return keel_nomem(err, "evaluation");
     keel_status status = begin(e, store, config, NULL, err);
     if (status == KEEL_OK) status = walk(e, split, err);
     if (status == KEEL_OK)

@@ -30,10 +30,6 @@ struct keel_fqe {
     keel_arena arena, draws; /* of the networks' shapes; of one batch */
 };
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "fitted Q evaluation", "no memory for its steps");
-}
-
 keel_status keel_fqe_standard(keel_fqe_config *out, keel_err *err) {
     keel_fqe_config made = {.folds = 2};
     size_t half = keel_memory_left() / 2;
@@ -55,7 +51,7 @@ keel_status keel_fqe_open(keel_fqe **out, const keel_fqe_config *config, const k
     if (fqe && config->folds) fqe->learners = keel_calloc(config->folds, sizeof *fqe->learners);
     if (!fqe || !fqe->learners) {
         keel_free(fqe);
-        return config->folds ? no_memory(err)
+        return config->folds ? keel_nomem(err, "fitted Q evaluation")
                              : keel_fail(err, KEEL_E_INVALID, "fitted Q evaluation", "expected a fold");
     }
     fqe->config = *config;
@@ -126,25 +122,10 @@ static void thin(keel_fqe *fqe) {
     fqe->n_trajectories = trajectories;
 }
 
-static keel_status grow(void **block, size_t *room, size_t needed, size_t size, keel_err *err) {
-    size_t wanted = *room ? *room : 64, bytes;
-    while (wanted < needed) wanted *= 2;
-    if (wanted == *room) return KEEL_OK;
-    void *grown = keel_size_mul(wanted, size, &bytes) ? keel_realloc(*block, bytes) : NULL;
-    if (!grown) return no_memory(err);
-    *block = grown;
-    *room = wanted;
-    return KEEL_OK;
-}
-
 static keel_status make_room(keel_fqe *fqe, size_t steps, size_t numbers, keel_err *err) {
-    void *of_steps = fqe->steps, *of_numbers = fqe->numbers;
-    keel_status status = grow(&of_steps, &fqe->step_room, fqe->n_steps + steps, sizeof *fqe->steps, err);
-    fqe->steps = of_steps;
-    if (status == KEEL_OK)
-        status = grow(&of_numbers, &fqe->number_room, fqe->n_numbers + numbers, sizeof *fqe->numbers, err);
-    fqe->numbers = of_numbers;
-    return status;
+    bool room = keel_grow(&fqe->steps, fqe->n_steps + steps, &fqe->step_room, sizeof *fqe->steps) &&
+                keel_grow(&fqe->numbers, fqe->n_numbers + numbers, &fqe->number_room, sizeof *fqe->numbers);
+    return room ? KEEL_OK : keel_nomem(err, "fitted Q evaluation");
 }
 
 static void keep(keel_fqe *fqe, uint64_t unit, const keel_fqe_step *step, bool first, bool last,
@@ -252,14 +233,15 @@ static void put_step(const keel_fqe *fqe, const kept *step, minibatch *m, size_t
 static keel_status draw(keel_fqe *fqe, uint64_t number, keel_batch *out, keel_err *err) {
     const keel_learner_config *config = &fqe->config.learner;
     size_t n = (size_t)config->batch;
-    keel_rng rng = keel_rng_stream((uint64_t)config->seed, "fqe", (uint64_t)fqe->fold << 40 | number);
+    keel_rng rng =
+        keel_rng_stream((uint64_t)config->seed, KEEL_STREAM_FQE_SAMPLE, (uint64_t)fqe->fold << 40 | number);
     keel_arena_reset(&fqe->draws);
     size_t *drawn = keel_arena_alloc(&fqe->draws, n * sizeof *drawn);
     for (size_t i = 0; drawn && i < n; ++i) do
             drawn[i] = (size_t)keel_rng_below(&rng, fqe->n_steps);
         while (fqe->config.folds > 1 && fold_of(fqe, fqe->steps[drawn[i]].unit) == fqe->fold);
     minibatch m;
-    if (!drawn || !room_for(&fqe->draws, fqe, drawn, n, &m)) return no_memory(err);
+    if (!drawn || !room_for(&fqe->draws, fqe, drawn, n, &m)) return keel_nomem(err, "fitted Q evaluation");
     for (size_t i = 0; i < n; ++i) put_step(fqe, &fqe->steps[drawn[i]], &m, i);
     bool sets = fqe->shape.space == KEEL_SPACE_CANDIDATES;
     *out = (keel_batch){.n = n,
@@ -320,6 +302,9 @@ keel_status keel_fqe_fit(keel_fqe *fqe, keel_pool *pool, keel_err *err) {
         keel_learner *learner = &fqe->learners[fqe->fold];
         keel_learner_close(learner);
         if (!has_others(fqe, fqe->fold)) continue;
+        keel_rng seeds =
+            keel_rng_stream((uint64_t)fqe->config.learner.seed, KEEL_STREAM_FQE_LEARNER, fqe->fold);
+        config.seed = (int64_t)(keel_rng_u64(&seeds) >> 11); /* whole in JSON too */
         status = keel_learner_open(learner, &config, &fqe->shape, NULL, pool, err);
         while (status == KEEL_OK && learner->step < (uint64_t)config.steps) {
             status = run_step(fqe, learner, err);
@@ -342,7 +327,7 @@ keel_status keel_fqe_value(const keel_fqe *fqe, uint64_t unit, const keel_fqe_st
     if (!learner->params.size) return KEEL_OK;
     float *x = keel_arena_alloc(scratch, rows * learner->net.input_dim * sizeof *x);
     float *values = keel_arena_alloc(scratch, step->n_actions * sizeof *values);
-    if (!x || !values) return no_memory(err);
+    if (!x || !values) return keel_nomem(err, "fitted Q evaluation");
     keel_qnet_rows(&learner->net, step->state, step->candidates, offsets, 1, x);
     KEEL_TRY(keel_qnet_infer(&learner->net, x, rows, values, NULL, scratch, err));
     double sum = 0;

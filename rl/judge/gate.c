@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/decimal.h"
+#include "core/json.h"
 #include "core/memory.h"
 
 typedef enum comparison { AT_LEAST, AT_MOST, ABOVE, BELOW } comparison;
@@ -53,18 +54,14 @@ static keel_status parse(const char *expression, gate *out, keel_err *err) {
 
 /* ---- looking a name up ---- */
 
-static const cJSON *member(const cJSON *object, const char *key) {
-    return object ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
-}
-
 /* "refusal_rate" and "ope.wis" are the policy's; "baselines.logged.refusal_rate" and
  * "models.NAME.refusal_rate" are reached from the top. A model's name may hold dots, so the metric is what
  * follows the last one. Where the models are not known yet, any name may turn out to be one. */
 static const cJSON *find(const cJSON *evaluation, const char *name) {
-    const cJSON *policy = member(evaluation, "policy");
-    if (strncmp(name, "ope.", 4) == 0) return member(member(policy, "ope"), name + 4);
+    const cJSON *policy = keel_json_get(evaluation, "policy");
+    if (strncmp(name, "ope.", 4) == 0) return keel_json_get(keel_json_get(policy, "ope"), name + 4);
     const char *last = strrchr(name, '.');
-    if (!last) return member(member(policy, "metrics"), name);
+    if (!last) return keel_json_get(keel_json_get(policy, "metrics"), name);
     const char *first = strchr(name, '.');
     size_t group = (size_t)(first - name);
     if (first == last)
@@ -72,18 +69,19 @@ static const cJSON *find(const cJSON *evaluation, const char *name) {
     char key[160];
     memcpy(key, name, group);
     key[group] = '\0';
-    const cJSON *owners = member(evaluation, key);
-    if (!owners && strcmp(key, "models") == 0) return member(member(policy, "metrics"), last + 1);
+    const cJSON *owners = keel_json_get(evaluation, key);
+    if (!owners && strcmp(key, "models") == 0)
+        return keel_json_get(keel_json_get(policy, "metrics"), last + 1);
     size_t length = (size_t)(last - first - 1);
     memcpy(key, first + 1, length);
     key[length] = '\0';
-    return member(member(member(owners, key), "metrics"), last + 1);
+    return keel_json_get(keel_json_get(keel_json_get(owners, key), "metrics"), last + 1);
 }
 
 static keel_status unknown(const gate *wanted, const cJSON *evaluation, keel_err *err) {
     keel_buf names = {0};
     const cJSON *item;
-    cJSON_ArrayForEach (item, member(member(evaluation, "policy"), "metrics"))
+    cJSON_ArrayForEach (item, keel_json_get(keel_json_get(evaluation, "policy"), "metrics"))
         keel_buf_format(&names, "%s%s", names.length ? ", " : "", item->string);
     keel_fail(err, KEEL_E_USAGE, "--gate", "there is no metric \"%s\"; there are: %s", wanted->name,
               names.data ? names.data : "none");
@@ -111,7 +109,7 @@ keel_status keel_gate_check(const char *expression, const cJSON *evaluation, boo
     gate wanted;
     KEEL_TRY(parse(expression, &wanted, err));
     const cJSON *found = find(evaluation, wanted.name);
-    if (cJSON_IsObject(found)) found = member(found, wanted.bound);
+    if (cJSON_IsObject(found)) found = keel_json_get(found, wanted.bound);
     if (!found) return unknown(&wanted, evaluation, err);
     double value = cJSON_IsNumber(found) ? found->valuedouble : NAN; /* null: nothing was known */
     *met = cJSON_IsNumber(found) && compare(wanted.how, value, wanted.number);

@@ -65,7 +65,7 @@ static keel_status run_resample(void *context, size_t r, size_t thread, keel_err
     if (keel_interrupted())
         return keel_fail(err, KEEL_E_INTERRUPTED, "bootstrap", "stopped; nothing was changed");
     double *total = work->totals + thread * work->width;
-    keel_rng rng = keel_rng_stream(work->plan->seed, "bootstrap", r);
+    keel_rng rng = keel_rng_stream(work->plan->seed, KEEL_STREAM_BOOTSTRAP, r);
     resample(work->rows, work->width, work->clusters, &rng, total);
     for (size_t s = 0; s < work->n_statistics; ++s)
         work->values[s * work->plan->resamples + r] = work->statistic(work->context, s, total);

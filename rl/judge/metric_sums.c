@@ -105,14 +105,9 @@ void keel_metric_sums_conversation(keel_metric_sums *tally, const keel_conversat
 /* The row of a conversation, made (zeroed) when it is first needed. */
 static double *row_of(keel_metric_sums *tally, size_t number) {
     size_t row = number % KEEL_BOOTSTRAP_ROWS;
-    if (row >= tally->capacity) {
-        size_t capacity = 2 * row > 256 ? 2 * row : 256;
-        void *grown = keel_realloc(tally->rows, capacity * sizeof *tally->rows);
-        if (!grown) return NULL;
-        tally->rows = grown;
-        memset(tally->rows + tally->capacity, 0, (capacity - tally->capacity) * sizeof *tally->rows);
-        tally->capacity = capacity;
-    }
+    size_t had = tally->capacity;
+    if (!keel_grow(&tally->rows, row + 1, &tally->capacity, sizeof *tally->rows)) return NULL;
+    memset(tally->rows + had, 0, (tally->capacity - had) * sizeof *tally->rows);
     if (row >= tally->n_rows) tally->n_rows = row + 1;
     return tally->rows[row];
 }

@@ -12,10 +12,6 @@
 const char *const keel_ope_names[KEEL_N_OPE] = {"is", "wis", "pdis",  "wpdis",           "dm",
                                                 "dr", "wdr", "magic", "self_prediction", "logged_return"};
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "off-policy estimation", "no memory for the trajectories");
-}
-
 /* ---- collecting ---- */
 
 enum { WINDOW = 1 << 18 }; /* bytes of each list that are in memory */
@@ -80,7 +76,7 @@ static keel_status visit(const keel_ope_log *log, visitor *look, void *context, 
     size_t first = 0;
     keel_status status = KEEL_OK;
     keel_ope_step *steps = keel_calloc(log->longest + 1, sizeof *steps);
-    if (!steps) return no_memory(err);
+    if (!steps) return keel_nomem(err, "off-policy estimation");
     for (size_t i = 0; i < log->n_trajectories; ++i, first += at.length) {
         KEEL_TRY_GOTO(keel_spool_get(log->trajectories, i, &at, err), done);
         for (size_t t = 0; t < at.length; ++t)
@@ -193,13 +189,14 @@ static keel_status make_sums(const keel_ope_log *log, const keel_ope_config *con
     size_t cells;
     *s = (sums){.config = config};
     measure(log, s);
-    if (!keel_size_mul(s->n_rows, s->width, &cells)) return no_memory(err);
+    if (!keel_size_mul(s->n_rows, s->width, &cells)) return keel_nomem(err, "off-policy estimation");
     s->rows = keel_calloc(cells, sizeof *s->rows);
     s->largest = keel_calloc(s->horizon, sizeof *s->largest);
     s->squares = keel_calloc(s->horizon, sizeof *s->squares);
     s->total = keel_calloc(s->width, sizeof *s->total);
     s->blend = keel_calloc(s->n_blend, sizeof *s->blend);
-    if (!s->rows || !s->largest || !s->squares || !s->total || !s->blend) return no_memory(err);
+    if (!s->rows || !s->largest || !s->squares || !s->total || !s->blend)
+        return keel_nomem(err, "off-policy estimation");
     for (size_t t = 0; t < s->horizon; ++t) s->largest[t] = -INFINITY;
     KEEL_TRY(visit(log, find_largest, s, err));
     KEEL_TRY(visit(log, add_trajectory, s, err));
@@ -298,7 +295,7 @@ static keel_status find_blend(sums *s, keel_pool *pool, keel_err *err) {
     double low, high, wdr = estimate(s, KEEL_OPE_WDR, s->total), g[BLENDED];
     if (!s->modelled || !isfinite(wdr)) return KEEL_OK;
     double *parts = keel_calloc(s->n_rows * s->n_blend, sizeof *parts);
-    if (!parts) return no_memory(err);
+    if (!parts) return keel_nomem(err, "off-policy estimation");
     const keel_bootstrap_plan plan = {RESAMPLES, s->config->seed, 0.9, false};
     keel_status status =
         keel_bootstrap(s->rows, s->width, s->n_rows, &plan, only_wdr, s, 1, pool, &low, &high, err);
@@ -354,7 +351,7 @@ static void find_surplus(const trajectory *at, const keel_ope_step *steps, void 
 static keel_status find_cut(const keel_ope_log *log, surplus *all, size_t later, double delta,
                             keel_err *err) {
     all->aside = keel_calloc(MOST_ASIDE, sizeof *all->aside);
-    if (!all->aside) return no_memory(err);
+    if (!all->aside) return keel_nomem(err, "off-policy estimation");
     keel_status status = visit(log, find_surplus, all, err);
     if (status == KEEL_OK) all->cut = keel_bound_threshold(all->aside, all->n_aside, later, delta);
     keel_free(all->aside);

@@ -4,10 +4,6 @@
 
 #include <math.h>
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for a step's loss");
-}
-
 /* Rows of the taken candidates: offsets + place within the set. */
 static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *action, size_t n,
                                  keel_arena *arena) {
@@ -189,7 +185,7 @@ static keel_status prepare(keel_loss *l, keel_err *err) {
     if (l->here.offsets) l->taken = taken_rows(&l->here, l->taken, l->n, &shard->arena);
     l->q = keel_arena_alloc(&shard->arena, critics * sizeof *l->q);
     l->q_taken = keel_arena_alloc(&shard->arena, critics * sizeof *l->q_taken);
-    return l->taken && l->q && l->q_taken ? KEEL_OK : no_memory(err);
+    return l->taken && l->q && l->q_taken ? KEEL_OK : keel_nomem(err, "learner");
 }
 
 keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
@@ -198,7 +194,8 @@ keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, 
     keel_loss l = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard, .rng = &rng};
     KEEL_TRY(prepare(&l, err));
     if (learner->config.dropout > 0)
-        rng = keel_rng_stream((uint64_t)learner->config.seed, "dropout", learner->step << 20 | first);
+        rng =
+            keel_rng_stream((uint64_t)learner->config.seed, KEEL_STREAM_DROPOUT, learner->step << 20 | first);
     l.x = keel_tape_input(shard->tape, l.here.x, l.here.rows, learner->net.input_dim);
     keel_tensor *q_mean = run_critics(&l);
     if (!q_mean || !run_conservative(&l, q_mean)) return keel_tape_check(shard->tape, NULL, err);

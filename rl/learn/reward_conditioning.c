@@ -47,7 +47,7 @@ keel_status keel_reward_conditioning_batch(const keel_learner *learner, const ke
     float *drawn = keel_arena_alloc(arena, n * KEEL_N_REWARDS * sizeof *drawn);
     if (!state || !next_state || !drawn)
         return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for the weights of a step");
-    keel_rng rng = keel_rng_stream((uint64_t)learner->config.seed, "weights", learner->step);
+    keel_rng rng = keel_rng_stream((uint64_t)learner->config.seed, KEEL_STREAM_WEIGHTS, learner->step);
     for (size_t i = 0; !batch->weight && i < n; ++i) draw(learner, &rng, drawn + i * KEEL_N_REWARDS);
     const float *weight = batch->weight ? batch->weight : drawn;
     for (size_t i = 0; i < n; ++i) {

@@ -7,10 +7,6 @@
 #include "rewards/reward.h"
 #include "rl/learn/loss.h"
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for a step's targets");
-}
-
 keel_status keel_loss_input_make(const keel_qnet *net, const float *state, const float *candidates,
                                  const int32_t *offsets, size_t first, size_t n, keel_arena *arena,
                                  keel_loss_input *out, keel_err *err) {
@@ -23,7 +19,7 @@ keel_status keel_loss_input_make(const keel_qnet *net, const float *state, const
     size_t base = (size_t)offsets[first], rows = (size_t)offsets[first + n] - base;
     int32_t *local = keel_arena_alloc(arena, (n + 1) * sizeof *local);
     float *x = keel_arena_alloc(arena, rows * net->input_dim * sizeof *x);
-    if (!local || !x) return no_memory(err);
+    if (!local || !x) return keel_nomem(err, "learner");
     for (size_t i = 0; i <= n; ++i) local[i] = offsets[first + i] - offsets[first];
     keel_qnet_rows(net, own_state, candidates + base * shape->candidate_dim, local, n, x);
     *out = (keel_loss_input){x, rows, local};
@@ -84,7 +80,7 @@ static keel_status gather_next(const keel_learner *learner, const keel_batch *ba
     bool sets = learner->net.shape.space == KEEL_SPACE_CANDIDATES;
     int32_t *place = keel_arena_alloc(arena, n * sizeof *place);
     float *packed = sets ? NULL : keel_arena_alloc(arena, n * dim * sizeof *packed);
-    if (!place || (!sets && !packed)) return no_memory(err);
+    if (!place || (!sets && !packed)) return keel_nomem(err, "learner");
     *out = (next_side){.place = place};
     for (size_t i = 0; i < n; ++i) {
         place[i] = -1;
@@ -209,7 +205,7 @@ static keel_status add_bootstrap(const keel_learner *learner, const keel_batch *
             y[k] += (float)(factor * (double)next->value->data[decision * heads + k]);
     } else if (learner->kind->target == KEEL_TARGET_ACTOR) {
         float *pi = keel_arena_alloc(arena, at.actions * sizeof *pi);
-        if (!pi) return no_memory(err);
+        if (!pi) return keel_nomem(err, "learner");
         keel_softmax(actor_row(learner, next, decision), at.actions, pi);
         add_expectation(learner, next, at, pi, factor, y);
     } else {
@@ -274,7 +270,7 @@ keel_status keel_target_make(const keel_learner *learner, const keel_batch *batc
     float *values = keel_arena_alloc(&shard->arena, n * outputs * sizeof *values);
     float *weights = keel_arena_alloc(&shard->arena, n * shape->heads * sizeof *weights);
     keel_tensor **tensors = keel_arena_alloc(&shard->arena, 2 * critics * sizeof *tensors);
-    if (!values || !weights || !tensors) return no_memory(err);
+    if (!values || !weights || !tensors) return keel_nomem(err, "learner");
     for (size_t i = 0; i < n; ++i)
         put_rewards(learner, batch, first + i, values + i * outputs, weights + i * shape->heads);
 

@@ -9,10 +9,6 @@
 
 enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */
 
-static keel_status no_memory(keel_err *err) {
-    return keel_fail(err, KEEL_E_NOMEM, "training", "no memory to finish the policy");
-}
-
 /* ---- the network that acts ---- */
 
 /* Quantiles of the last layer, rows [K*N*A, columns], become their mean [K*A, columns]. */
@@ -120,7 +116,7 @@ static keel_status add_batch(decisions *all, const keel_policy *policy, const ke
     float *x = keel_arena_alloc(arena, inputs * net->input_dim * sizeof *x);
     float *q = keel_arena_alloc(arena, rows * net->shape.heads * sizeof *q);
     const float *state = states_seen(policy, batch, arena);
-    if (!x || !q || !state || !reserve(all, batch->n, rows)) return no_memory(err);
+    if (!x || !q || !state || !reserve(all, batch->n, rows)) return keel_nomem(err, "training");
     keel_qnet_rows(net, state, batch->candidates, batch->offsets, batch->n, x);
     KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
     mix(policy, q, batch->n, rows, all->q_w + all->rows);
@@ -261,7 +257,7 @@ static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_
     policy->fallback_act = -1;
     for (size_t risk = 0; risk < N_RISKS; ++risk) {
         policy->act_outcome[risk] = keel_arena_calloc(&policy->arena, base->n_acts, sizeof(keel_outcome));
-        if (!policy->act_outcome[risk]) return no_memory(err);
+        if (!policy->act_outcome[risk]) return keel_nomem(err, "training");
     }
     if (base->space == KEEL_SPACE_OUTCOMES) { /* acts are the outcomes themselves */
         for (size_t risk = 0; risk < N_RISKS; ++risk)
@@ -272,7 +268,7 @@ static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_
     if (base->space != KEEL_SPACE_ACTS) return KEEL_OK;
     act_counts counts = {
         base->n_acts, keel_arena_calloc(&policy->arena, N_RISKS * base->n_acts * N_LABELS, sizeof(size_t))};
-    if (!counts.count) return no_memory(err);
+    if (!counts.count) return keel_nomem(err, "training");
     KEEL_TRY(count_split(with, &counts, err));
     for (size_t risk = 0; risk < N_RISKS; ++risk)
         for (size_t act = 0; act < base->n_acts; ++act)
@@ -326,7 +322,7 @@ static keel_status save(const keel_export *with, const keel_policy *policy, cons
     char hash[65];
     keel_status status = lineage && metrics && config
                              ? keel_policy_save(policy, out_dir, lineage, config, metrics, hash, err)
-                             : no_memory(err);
+                             : keel_nomem(err, "training");
     cJSON_Delete(lineage);
     cJSON_Delete(metrics);
     cJSON_Delete(config);

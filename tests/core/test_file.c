@@ -55,7 +55,7 @@ static void plain_and_gzipped_files_read_alike(void **state) {
     (void)state;
     enum { LENGTH = 300000 };
     char *text = malloc(LENGTH + 1);
-    keel_rng rng = keel_rng_stream(1, "file", 0);
+    keel_rng rng = keel_rng_named(1, "file", 0);
     for (size_t i = 0; i < LENGTH; i++) text[i] = (char)('a' + keel_rng_below(&rng, 26));
     text[LENGTH] = '\0';
     keel_buf packed = {0}, got = {0};

@@ -77,7 +77,7 @@ OP(segment_cross_entropy, keel_op_segment_cross_entropy(tape, in[0], OFFSETS, 3,
 OP(sum, keel_op_sum(tape, in[0], 0.3))
 
 static keel_tensor *dropout(keel_tape *tape, keel_tensor *const *in) {
-    keel_rng rng = keel_rng_stream(1, "dropout", 0); /* the same mask at every evaluation */
+    keel_rng rng = keel_rng_named(1, "dropout", 0); /* the same mask at every evaluation */
     return keel_op_dropout(tape, in[0], 0.4, &rng);
 }
 
@@ -160,7 +160,7 @@ static keel_tensor *build_loss(keel_tape *tape, const op_case *test, other_use u
     assert_non_null(out);
     static keel_real proportion[256];
     assert_true(out->rows * out->cols <= 256);
-    keel_rng rng = keel_rng_stream(2, "proportions", 0);
+    keel_rng rng = keel_rng_named(2, "proportions", 0);
     for (size_t i = 0; i < 256; ++i) proportion[i] = keel_rng_normal(&rng);
     keel_tensor *mixed = keel_op_mul(tape, out, keel_tape_input(tape, proportion, out->rows, out->cols));
     keel_tensor *sum = keel_op_sum(tape, mixed, 1);
@@ -209,7 +209,7 @@ static void check_case(keel_tape *tape, const op_case *test) {
                                     .scale = 1};
     keel_params params;
     assert_int_equal(keel_params_make(&params, table, count, NULL), KEEL_OK);
-    keel_rng rng = keel_rng_stream(3, test->name, 0);
+    keel_rng rng = keel_rng_named(3, test->name, 0);
     keel_params_init(&params, &rng);
     /* What grads hold before the step must not matter. */
     keel_real *grads = keel_alloc(params.size * sizeof *grads);
@@ -262,7 +262,7 @@ static void add_up(const keel_sparse_grad *grad, keel_real *dense) {
 static void embedding_bags_agree_with_central_differences(void **state) {
     (void)state;
     static keel_real table[TABLE_ROWS * TABLE_COLS], dense[TABLE_ROWS * TABLE_COLS];
-    keel_rng rng = keel_rng_stream(4, "table", 0);
+    keel_rng rng = keel_rng_named(4, "table", 0);
     for (size_t i = 0; i < TABLE_ROWS * TABLE_COLS; ++i) table[i] = keel_rng_normal(&rng);
     keel_tape *tape;
     keel_sparse_grad grad = {.table_rows = TABLE_ROWS, .cols = TABLE_COLS};

@@ -230,7 +230,7 @@ static void numbers_print_in_the_shortest_form_that_reads_back(void **state) {
     assert_prints(1.0 / 3, "0.3333333333333333");
     assert_prints(NAN, "null");
     assert_prints(-INFINITY, "null");
-    keel_rng rng = keel_rng_stream(3, "json", 0);
+    keel_rng rng = keel_rng_named(3, "json", 0);
     for (int i = 0; i < 20000; i++) {
         uint64_t bits = keel_rng_u64(&rng);
         double value, back = 0;

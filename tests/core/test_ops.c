@@ -26,7 +26,7 @@ static void draw(keel_rng *rng, float *values) {
 
 static int set_up(void **state) {
     static fixture f;
-    f.rng = keel_rng_stream(1, "ops", 0);
+    f.rng = keel_rng_named(1, "ops", 0);
     draw(&f.rng, f.x), draw(&f.rng, f.y), draw(&f.rng, f.w);
     for (size_t i = 0; i < MOST; ++i) f.target[i] = (float)keel_rng_uniform(&f.rng);
     for (size_t i = 0; i < MOST; ++i) f.weight[i] = (float)keel_rng_below(&f.rng, 3);
@@ -346,7 +346,7 @@ static void a_matrix_times_a_vector_is_the_product_with_one_column(void **state)
     enum { ROWS = 9, COLS = 21, LDA = 23 };
     static const float betas[] = {0, 1, 2};
     float a[ROWS * LDA], x[COLS], y[ROWS], got[ROWS];
-    keel_rng rng = keel_rng_stream(1, "vector", 0);
+    keel_rng rng = keel_rng_named(1, "vector", 0);
     for (size_t i = 0; i < ROWS * LDA; ++i) a[i] = (float)keel_rng_normal(&rng);
     for (size_t i = 0; i < COLS; ++i) x[i] = (float)keel_rng_normal(&rng);
     for (size_t b = 0; b < 3; ++b) {

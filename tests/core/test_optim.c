@@ -66,7 +66,7 @@ static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **st
                           {"b", 1, COLS, KEEL_INIT_NORMAL, 1, false}};
     assert_int_equal(keel_params_make(&params, table, 2, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&adam, params.size, NULL), KEEL_OK);
-    keel_rng rng = keel_rng_stream(1, "adam", 0);
+    keel_rng rng = keel_rng_named(1, "adam", 0);
     keel_params_init(&params, &rng);
     float grads[64];
     plain_adam twin[64] = {{0}};
@@ -102,7 +102,7 @@ static void an_updates_bits_do_not_depend_on_the_width_of_vectors(void **state) 
     keel_param whole = {"all", N, 1, KEEL_INIT_ZERO, 0, true}, single[N];
     keel_params together, apart;
     keel_adam adam[2];
-    keel_rng rng = keel_rng_stream(1, "width", 0);
+    keel_rng rng = keel_rng_named(1, "width", 0);
     for (size_t i = 0; i < N; ++i) single[i] = (keel_param){"one", 1, 1, KEEL_INIT_ZERO, 0, true};
     assert_int_equal(keel_params_make(&together, &whole, 1, NULL), KEEL_OK);
     assert_int_equal(keel_params_make(&apart, single, N, NULL), KEEL_OK);

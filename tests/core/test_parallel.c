@@ -22,7 +22,7 @@ typedef struct sums {
 static keel_status add_up(void *context, size_t shard, size_t thread, keel_err *err) {
     sums *all = context;
     assert_true(thread < all->threads);
-    keel_rng rng = keel_rng_stream(1, "shard", shard);
+    keel_rng rng = keel_rng_named(1, "shard", shard);
     float sum = 0;
     for (size_t i = 0; i < 1000; ++i) sum += (float)keel_rng_normal(&rng);
     all->shard[shard] = sum;

@@ -40,7 +40,7 @@ static void what_is_owed_adds_up_to_the_dense_gradient(void **state) {
     (void)state;
     static float table[ROWS * COLS];
     static operation round[MOST];
-    keel_rng rng = keel_rng_stream(1, "programs", 0);
+    keel_rng rng = keel_rng_named(1, "programs", 0);
     keel_tape *tape;
     keel_sparse_grad grad = {.table_rows = ROWS, .cols = COLS};
     assert_int_equal(keel_tape_open(&tape, NULL), KEEL_OK);
@@ -79,7 +79,7 @@ static void what_is_owed_is_taken_off_the_rows_however_the_table_is_parted(void 
     static uint32_t id[MOST][TERMS];
     static double expected[ROWS * COLS];
     keel_owed_bags owed[MOST];
-    keel_rng rng = keel_rng_stream(3, "programs", 0);
+    keel_rng rng = keel_rng_named(3, "programs", 0);
     const keel_sparse_grad grad = {ROWS, COLS, MOST, MOST, owed};
     for (size_t i = 0; i < ROWS * COLS; ++i) {
         for (size_t w = 0; w < WAYS; ++w) table[w][i] = (float)i / 7;
@@ -109,7 +109,7 @@ static void gradients_of_another_shape_are_refused(void **state) {
     static float table[ROWS * COLS];
     operation one;
     keel_err err = {0};
-    keel_rng rng = keel_rng_stream(2, "programs", 0);
+    keel_rng rng = keel_rng_named(2, "programs", 0);
     keel_tape *tape;
     keel_sparse_grad grad = {.table_rows = ROWS, .cols = COLS + 1};
     draw(&one, &rng);

@@ -22,7 +22,7 @@ static const keel_param NETWORK[] = {
 
 static void make_network(keel_params *params, uint64_t seed) {
     assert_int_equal(keel_params_make(params, NETWORK, 4, NULL), KEEL_OK);
-    keel_rng rng = keel_rng_stream(seed, "init", 0);
+    keel_rng rng = keel_rng_named(seed, "init", 0);
     keel_params_init(params, &rng);
 }
 
@@ -55,7 +55,7 @@ static void a_parameter_table_drives_sizes_names_and_first_values(void **state) 
     assert_string_equal(params.table[0].name, "short lived");
     assert_int_equal(params.size, 32 + 2000 + 16 + 16);
     assert_int_equal((uintptr_t)params.data % 64, 0);
-    keel_rng rng = keel_rng_stream(1, "init", 0), same = rng;
+    keel_rng rng = keel_rng_named(1, "init", 0), same = rng;
     keel_params_init(&params, &rng);
     double squares = 0, largest = 0;
     for (size_t i = 0; i < 21; ++i) largest = fmax(largest, fabs((double)params.data[i]));
@@ -279,7 +279,7 @@ static void misfits_are_refused_and_told_by_name(void **state) {
     static const uint8_t none[B * I] = {1, 1, 1, 0, 0, 0, 1};
     static const uint32_t id[] = {0, 9};
     static const int32_t both[] = {0, 2};
-    keel_rng rng = keel_rng_stream(1, "x", 0);
+    keel_rng rng = keel_rng_named(1, "x", 0);
 #define X      keel_tape_input(t, INPUT, B, I)
 #define COLUMN keel_tape_input(t, INPUT, B, 1)
     expect_refused(w, keel_op_linear(t, X, X, keel_tape_input(t, INPUT, 1, B + 1), KEEL_RELU),

@@ -155,7 +155,7 @@ static void probabilities_must_sum_to_one(void **state) {
     assert_int_equal(keel_env_episode(env, &behaviour, 1, 0, &log, &err), KEEL_E_INVALID);
     assert_null(log);
     for (const keel_behaviour *b = keel_behaviours; b->name; b++) {
-        keel_rng rng = keel_rng_stream(1, "test", 0);
+        keel_rng rng = keel_rng_named(1, "test", 0);
         for (uint64_t e = 0; e < 50; e++) {
             double p[DESK_N_ACTS], sum = 0;
             must(keel_env_reset(env, e, &err), &err);

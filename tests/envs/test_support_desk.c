@@ -330,7 +330,7 @@ static void propensities_are_what_is_drawn_from(void **state) {
     keel_err err;
     double expected = 0, refused = 0;
     for (uint64_t e = 0; e < EPISODES; e++) {
-        keel_rng rng = keel_rng_stream(1, "behaviour", e);
+        keel_rng rng = keel_rng_named(1, "behaviour", e);
         const keel_behaviour *behaviour = keel_behaviour_find("support-60");
         must(keel_env_reset(env, e, &err), &err);
         double p[DESK_N_ACTS];

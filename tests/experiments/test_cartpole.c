@@ -41,7 +41,7 @@ static void one_push_on_the_move_is_what_the_peer_computes(void **state) {
 static double mean_steps(bool balanced) {
     double sum = 0;
     for (uint64_t e = 0; e < 200; ++e) {
-        keel_rng rng = keel_rng_stream(1, "episode", e);
+        keel_rng rng = keel_rng_named(1, "episode", e);
         keel_cartpole pole;
         keel_cartpole_reset(&pole, &rng);
         while (!pole.fell && !pole.cut_off)

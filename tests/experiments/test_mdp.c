@@ -93,7 +93,7 @@ static void mean_returns_of_episodes_agree_with_exact_values(void **state) {
     keel_mdp_soften(&mdp, policy, 0.3, policy);
     must(keel_mdp_evaluate(&mdp, policy, v, NULL, &err), &err);
     for (uint64_t e = 0; e < EPISODES; ++e) {
-        keel_rng rng = keel_rng_stream(3, "behaviour", e);
+        keel_rng rng = keel_rng_named(3, "behaviour", e);
         size_t n = keel_mdp_episode(&mdp, policy, &rng, steps, MOST_STEPS);
         double gain = 0, discount = 1;
         for (size_t t = 0; t < n; ++t, discount *= 0.9) gain += discount * steps[t].reward;
@@ -114,7 +114,7 @@ static void an_episode_is_linked_and_says_whether_it_ended_or_was_cut_off(void *
     make_chain(&mdp, 0.1, 1);
     size_t cut = 0;
     for (uint64_t e = 0; e < 200; ++e) {
-        keel_rng rng = keel_rng_stream(1, "behaviour", e);
+        keel_rng rng = keel_rng_named(1, "behaviour", e);
         size_t n = keel_mdp_episode(&mdp, policy, &rng, steps, 3);
         assert_in_range(n, 1, 3);
         for (size_t t = 0; t + 1 < n; ++t) {

@@ -55,7 +55,7 @@ static void the_interval_is_paired(void **state) {
     enum { N = 20 };
     keel_value_guess method[N], base[N];
     keel_value_comparison got;
-    keel_rng rng = keel_rng_stream(1, "test", 0);
+    keel_rng rng = keel_rng_named(1, "test", 0);
     for (size_t k = 0; k < N; ++k) {
         const double off = 0.1 + keel_rng_uniform(&rng);
         method[k] = (keel_value_guess){0.4 * off, 0, 0, 1};
@@ -91,7 +91,7 @@ static void the_interval_covers_the_reduction_and_narrows_with_seeds(void **stat
     enum { N = 200 };
     keel_value_guess method[N], base[N];
     keel_value_comparison few, many;
-    keel_rng rng = keel_rng_stream(2, "test", 0);
+    keel_rng rng = keel_rng_named(2, "test", 0);
     for (size_t k = 0; k < N; ++k) {
         method[k] = (keel_value_guess){0.3 * keel_rng_normal(&rng), 0, 0, 1};
         base[k] = (keel_value_guess){keel_rng_normal(&rng), 0, 0, 1};

@@ -44,7 +44,7 @@ static void the_points_are_all_weightings_in_quarters(void **state) {
 static void between_points_one_over_beta_is_linear(void **state) {
     (void)state;
     double beta[KEEL_N_LATTICE], w[KEEL_N_REWARDS];
-    keel_rng rng = keel_rng_stream(1, "weighting", 0);
+    keel_rng rng = keel_rng_named(1, "weighting", 0);
     for (size_t i = 0; i < KEEL_N_LATTICE; i++) {
         keel_weighting_point(i, w);
         beta[i] = 1 / (0.1 + 2 * w[0] + 0.7 * w[1]);
@@ -60,7 +60,7 @@ static void between_points_one_over_beta_is_linear(void **state) {
 static void at_a_point_beta_is_its_own_and_between_two_lies_between(void **state) {
     (void)state;
     double beta[KEEL_N_LATTICE], w[KEEL_N_REWARDS];
-    keel_rng rng = keel_rng_stream(2, "weighting", 0);
+    keel_rng rng = keel_rng_named(2, "weighting", 0);
     for (size_t i = 0; i < KEEL_N_LATTICE; i++) beta[i] = i == 3 ? 0 : 50 * keel_rng_uniform(&rng);
     for (size_t i = 0; i < KEEL_N_LATTICE; i++) {
         keel_weighting_point(i, w);

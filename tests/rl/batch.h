@@ -47,7 +47,7 @@ static inline void fill_normal(keel_rng *rng, float *out, size_t count) {
 /* Random transitions; sets of 1 to MAX_SET candidates, `acts` fixed acts. Every third ends its conversation.
  */
 static inline void random_batch(own_batch *own, uint64_t seed, size_t n, size_t acts, bool sets) {
-    keel_rng rng = keel_rng_stream(seed, "test batch", 0);
+    keel_rng rng = keel_rng_named(seed, "test batch", 0);
     memset(own, 0, sizeof *own);
     fill_normal(&rng, own->state, n * DIM);
     fill_normal(&rng, own->next_state, n * DIM);

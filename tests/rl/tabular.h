@@ -44,7 +44,7 @@ typedef struct episode {
 
 static inline void tabular_play(const tabular *t, uint64_t seed, episode *out, size_t n) {
     for (size_t i = 0; i < n; ++i) {
-        keel_rng rng = keel_rng_stream(seed, "episode", i);
+        keel_rng rng = keel_rng_named(seed, "episode", i);
         out[i].n = keel_mdp_episode(&t->mdp, t->behaviour, &rng, out[i].steps, LONGEST);
     }
 }

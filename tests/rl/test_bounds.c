@@ -75,7 +75,7 @@ static void on_heavy_tails_the_truncated_bound_holds_and_says_more_than_the_plai
     double x[N], y[ASIDE], range = pow(1.6, 10), truncated = 0, plain = 0; /* the mean is 1 */
     int held = 0;
     for (uint64_t trial = 0; trial < TRIALS; ++trial) {
-        keel_rng rng = keel_rng_stream(5, "trial", trial);
+        keel_rng rng = keel_rng_named(5, "trial", trial);
         for (size_t i = 0; i < ASIDE; ++i) y[i] = heavy(&rng);
         for (size_t i = 0; i < N; ++i) x[i] = heavy(&rng);
         double low = bound(x, N, keel_bound_threshold(y, ASIDE, N, .05), .05);

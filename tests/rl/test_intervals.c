@@ -41,7 +41,7 @@ static void wilson_of_nothing_is_zero(void **state) {
 enum { CLUSTERS = 400 };
 
 static void make_clusters(double *sum, double *count) {
-    keel_rng rng = keel_rng_stream(3, "test", 0);
+    keel_rng rng = keel_rng_named(3, "test", 0);
     for (size_t c = 0; c < CLUSTERS; ++c) {
         count[c] = 1 + (double)keel_rng_below(&rng, 4);
         sum[c] = 0;

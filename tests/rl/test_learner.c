@@ -367,7 +367,7 @@ static void a_constant_added_to_every_q_leaves_the_conservative_term_alone(void 
     keel_pool *pool = open_pool(1);
     keel_learner learner;
     open_table(&learner, "cql", 1e-2, 4, pool);
-    keel_rng rng = keel_rng_stream(1, "table", 0);
+    keel_rng rng = keel_rng_named(1, "table", 0);
     fill_normal(&rng, learner.net.params.data, 4 * DIM);
     random_batch(&own, 5, 30, 4, false);
     double before = gradient_of(&learner, &own).conservative;

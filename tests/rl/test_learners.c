@@ -301,7 +301,7 @@ static double plain_quantiles(const float *theta, const float *y) {
 static void quantiles_are_regressed_on_those_of_the_best_next_act(void **state) {
     (void)state;
     static float theta[3 * QUANTILES], next[3 * QUANTILES], y[QUANTILES];
-    keel_rng rng = keel_rng_stream(1, "quantiles", 0);
+    keel_rng rng = keel_rng_named(1, "quantiles", 0);
     keel_learner_config config = table_config("dqn", 0.9);
     config.quantiles = QUANTILES;
     for (int round = 0; round < 20; ++round) {

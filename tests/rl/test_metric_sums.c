@@ -132,7 +132,7 @@ static keel_rate draw_rate(keel_rng *rng, size_t conversations, size_t size, siz
 
 static void answers_that_are_alike_count_as_one(void **state) {
     (void)state;
-    keel_rng rng = keel_rng_stream(1, "alike", 0);
+    keel_rng rng = keel_rng_named(1, "alike", 0);
     keel_rate rate = draw_rate(&rng, 50, 4, 4, .5);
     keel_interval got = keel_rate_interval(&rate), of_one = keel_wilson(got.value * 50, 50);
     assert_true(got.n == 200 && fabs(got.low - of_one.low) < .01 && fabs(got.high - of_one.high) < .01);
@@ -174,7 +174,7 @@ static void intervals_hold_as_often_as_they_say_when_answers_hang_together(void 
     for (size_t alike = 1; alike <= 4; ++alike) {
         size_t held = 0;
         for (uint64_t trial = 0; trial < 1000; ++trial) {
-            keel_rng rng = keel_rng_stream(alike, "trial", trial);
+            keel_rng rng = keel_rng_named(alike, "trial", trial);
             keel_rate rate = draw_rate(&rng, 100, 4, alike, .8);
             keel_interval got = keel_rate_interval(&rate);
             held += got.low <= .8 && .8 <= got.high;

@@ -163,7 +163,7 @@ static void the_blend_is_the_minimum_on_the_simplex(void **state) {
     check(x[0], 1, 0);
     keel_magic_minimise(none, 2, x);
     check(x[0] + x[1], 1, 1e-12);
-    keel_rng rng = keel_rng_stream(8, "test", 0);
+    keel_rng rng = keel_rng_named(8, "test", 0);
     for (size_t i = 0; i < 25; ++i) b[i] = keel_rng_normal(&rng);
     for (size_t i = 0; i < 25; ++i) {
         a[i] = 0;
@@ -224,7 +224,7 @@ static void a_model_without_error_makes_all_estimates_one(void **state) {
 static void magic_trusts_the_model_when_it_is_right_and_the_weights_when_it_is_not(void **state) {
     (void)state;
     for (int wrong = 0; wrong < 2; ++wrong) {
-        keel_rng rng = keel_rng_stream(9, "test", 0);
+        keel_rng rng = keel_rng_named(9, "test", 0);
         keel_ope_log log = {0};
         for (size_t i = 0; i < 3000; ++i) { /* three pulls, each 0.8 / 0.2 against 0.5 / 0.5, paying 1 or 0 */
             double ratio[3], reward[3], q[3], v[3], shift = wrong ? .7 : 0;
@@ -291,7 +291,7 @@ static void the_last_blend_takes_the_log_to_its_end(void **state) {
 
 static void weighted_importance_sampling_finds_the_value_of_another_policy(void **state) {
     (void)state;
-    keel_rng rng = keel_rng_stream(4, "test", 0);
+    keel_rng rng = keel_rng_named(4, "test", 0);
     keel_ope_log log = {0};
     for (size_t i = 0; i < 4000; ++i) { /* behaviour 0.5 / 0.5, policy 0.8 / 0.2, rewards 0.9 / 0.2 */
         bool first = keel_rng_uniform(&rng) < 0.5;

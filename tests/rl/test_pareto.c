@@ -48,7 +48,7 @@ static void the_volume_is_the_share_of_random_points_that_are_dominated(void **s
     enum { N = 12, TRIALS = 200000 };
     double points[N][3];
     int inside = 0;
-    keel_rng rng = keel_rng_stream(2, "test", 0);
+    keel_rng rng = keel_rng_named(2, "test", 0);
     for (size_t i = 0; i < N * 3; ++i) points[i / 3][i % 3] = keel_rng_uniform(&rng);
     for (int trial = 0; trial < TRIALS; ++trial) {
         double at[3] = {keel_rng_uniform(&rng), keel_rng_uniform(&rng), keel_rng_uniform(&rng)};

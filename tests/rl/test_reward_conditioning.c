@@ -68,7 +68,7 @@ static void check_rows(const keel_learner_config *config, bool sets, keel_pool *
     static float prior[MAX_ROWS * MAX_SET];
     float weight[24 * KEEL_N_REWARDS];
     keel_qnet_shape shape = shape_of(config, sets, 4, (size_t)config->critics);
-    keel_rng rng = keel_rng_stream(4, "test weights", 0);
+    keel_rng rng = keel_rng_named(4, "test weights", 0);
     keel_learner many = open_learner(config, &shape, NULL, pool);
     double sum = 0;
     random_batch(&own, 9, 24, 4, sets);

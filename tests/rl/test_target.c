@@ -19,7 +19,7 @@ static void set_up(const keel_learner_config *config, bool sets, bool table) {
     keel_qnet_shape shape = shape_of(config, sets, 4, 1);
     if (table) shape.hidden.count = 0;
     assert_int_equal(keel_learner_open(&f.learner, config, &shape, NULL, f.pool, NULL), KEEL_OK);
-    keel_rng rng = keel_rng_stream(8, "test target", 0);
+    keel_rng rng = keel_rng_named(8, "test target", 0);
     fill_normal(&rng, f.learner.target, f.learner.net.params.size);
     assert_int_equal(keel_tape_open(&f.shard.frozen, NULL), KEEL_OK);
     keel_tape_record(f.shard.frozen, false);

@@ -15,7 +15,7 @@
 
 /* Tasks of two decisions over acts: act2 earns most, the log mostly takes act0. */
 static void add_tasks(keel_store *store, size_t count) {
-    keel_rng rng = keel_rng_stream(1, "tasks", 0);
+    keel_rng rng = keel_rng_named(1, "tasks", 0);
     for (size_t i = 0; i < count; ++i) {
         const char *const users[] = {i % 2 ? "u1" : "u2", "u3"};
         const char *act[2];
@@ -44,7 +44,7 @@ static void add_tasks(keel_store *store, size_t count) {
 
 /* Prompts with three candidates each, all taken once or not at all; the best ends in 3. */
 static void add_prompts(keel_store *store, size_t count, keel_risk risk) {
-    keel_rng rng = keel_rng_stream(2, "prompts", 0);
+    keel_rng rng = keel_rng_named(2, "prompts", 0);
     for (size_t i = 0; i < count; ++i) {
         const char *user = i % 2 ? "u1" : "u2";
         char id[16], text[3][16];

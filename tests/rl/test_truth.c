@@ -97,7 +97,7 @@ static void the_doubly_robust_forgive_a_wrong_model(void **state) {
     (void)state;
     tabular t = tabular_make(11, .9, .6);
     double q[2][PAIRS];
-    keel_rng rng = keel_rng_stream(11, "noise", 0);
+    keel_rng rng = keel_rng_named(11, "noise", 0);
     for (size_t p = 0; p < PAIRS; ++p) q[0][p] = q[1][p] = t.q[p] + .5 + .2 * keel_rng_normal(&rng);
     tabular_play(&t, 11, episodes, MOST_EPISODES);
     keel_ope got = estimate(&t, NULL, q, MOST_EPISODES, 50);

@@ -26,7 +26,7 @@ typedef struct world {
 
 /* Tasks of two decisions: act2 completes them, and the log takes any act alike. */
 static void add_tasks(keel_store *store, size_t count) {
-    keel_rng rng = keel_rng_stream(1, "tasks", 0);
+    keel_rng rng = keel_rng_named(1, "tasks", 0);
     for (size_t i = 0; i < count; ++i) {
         const char *const users[] = {i % 2 ? "u1" : "u2", "u3"};
         keel_candidate candidates[2];

@@ -9,7 +9,7 @@
 
 #define keel_fail(err, code, ...)          (keel_fail(err, code, __VA_ARGS__), (code))
 #define keel_hint(...)                     (keel_hint(__VA_ARGS__), KEEL_E_INVALID)
-#define keel__nomem(where, err)            (keel__nomem(where, err), KEEL_E_NOMEM)
+#define keel_nomem(err, where)             (keel_nomem(err, where), KEEL_E_NOMEM)
 #define keel__linear_probes_no_memory(err) (keel__linear_probes_no_memory(err), KEEL_E_NOMEM)
 
 #endif
