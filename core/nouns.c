@@ -5,7 +5,7 @@
 static const char *const risk_names[] = {"unknown", "benign", "dangerous"};
 static const char *const role_names[] = {"system", "user", "assistant", "tool"};
 static const char *const outcome_names[] = {"none", "compliance", "partial_refusal", "refusal"};
-static const char *const judge_names[] = {"none", "model", "rule", "human"};
+static const char *const authority_names[] = {"none", "model", "rule", "human"};
 static const char *const space_names[] = {"candidates", "acts", "outcomes"};
 static const char *const reward_names[] = {"accuracy", "speed", "safety"};
 
@@ -28,8 +28,8 @@ const char *keel_role_name(keel_role role) {
 const char *keel_outcome_name(keel_outcome outcome) {
     return NAME(outcome_names, outcome);
 }
-const char *keel_judge_name(keel_judge_kind judge) {
-    return NAME(judge_names, judge);
+const char *keel_authority_name(keel_authority authority) {
+    return NAME(authority_names, authority);
 }
 const char *keel_space_name(keel_action_space space) {
     return NAME(space_names, space);

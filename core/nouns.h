@@ -28,12 +28,12 @@ typedef enum keel_outcome {
 } keel_outcome;
 
 /* Who judged, in rising authority: a label never replaces one of higher authority. */
-typedef enum keel_judge_kind {
-    KEEL_JUDGE_NONE = 0,
-    KEEL_JUDGE_MODEL = 1,
-    KEEL_JUDGE_RULE = 2,
-    KEEL_JUDGE_HUMAN = 3
-} keel_judge_kind;
+typedef enum keel_authority {
+    KEEL_AUTHORITY_NONE = 0,
+    KEEL_AUTHORITY_MODEL = 1,
+    KEEL_AUTHORITY_RULE = 2,
+    KEEL_AUTHORITY_HUMAN = 3
+} keel_authority;
 
 typedef enum keel_tri { KEEL_UNKNOWN = -1, KEEL_NO = 0, KEEL_YES = 1 } keel_tri;
 
@@ -69,9 +69,9 @@ typedef struct keel_candidate {
     keel_optional latency_ms; /* >= 0 */
     keel_optional feedback;   /* in [-1, 1]: thumbs, preference, task success of this response */
     keel_reward
-        logged_reward;     /* reward components given by the log itself; they override the computed ones */
-    keel_outcome outcome;  /* the winning label */
-    keel_judge_kind judge; /* who gave it */
+        logged_reward;    /* reward components given by the log itself; they override the computed ones */
+    keel_outcome outcome; /* the winning label */
+    keel_authority judge; /* who gave it */
 } keel_candidate;
 
 /* The point before an assistant turn. Its state is turns[0 .. turn) of the conversation. */
@@ -135,7 +135,7 @@ typedef enum keel_action_space {
 const char *keel_risk_name(keel_risk risk);
 const char *keel_role_name(keel_role role);
 const char *keel_outcome_name(keel_outcome outcome);
-const char *keel_judge_name(keel_judge_kind judge);
+const char *keel_authority_name(keel_authority authority);
 const char *keel_space_name(keel_action_space space);
 const char *keel_reward_name(int component); /* "accuracy", "speed", "safety" */
 bool keel_risk_parse(const char *name, keel_risk *out);

@@ -135,7 +135,7 @@ static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate 
     if (!keel_outcome_parse(name, &out->outcome) || out->outcome == KEEL_OUTCOME_NONE)
         return keel_fail(in->err, KEEL_E_INVALID, in->place,
                          "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
-    out->judge = KEEL_JUDGE_HUMAN;
+    out->judge = KEEL_AUTHORITY_HUMAN;
     return KEEL_OK;
 }
 
@@ -251,7 +251,7 @@ static keel_status join_candidate(reader *in, keel_candidate *into, const keel_c
                          "outcome: given twice for one candidate, as %s and %s",
                          keel_outcome_name(into->outcome), keel_outcome_name(from->outcome));
     if (into->outcome == KEEL_OUTCOME_NONE) into->outcome = from->outcome;
-    if (into->judge == KEEL_JUDGE_NONE) into->judge = from->judge;
+    if (into->judge == KEEL_AUTHORITY_NONE) into->judge = from->judge;
     return KEEL_OK;
 }
 

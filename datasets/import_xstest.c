@@ -128,7 +128,7 @@ static keel_status import_row(keel__import *import, const keel__csv *csv, const 
     if (!turn->text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
     KEEL_TRY(name_conversation(import, csv, at, where, &conversation, err));
     KEEL_TRY(read_outcome(csv, at, where, &candidate->outcome, err));
-    if (candidate->outcome != KEEL_OUTCOME_NONE) candidate->judge = KEEL_JUDGE_HUMAN;
+    if (candidate->outcome != KEEL_OUTCOME_NONE) candidate->judge = KEEL_AUTHORITY_HUMAN;
     KEEL_TRY(read_meta(import, csv, at, &conversation.meta, err));
     return keel__import_add(import, &conversation, true, where, err);
 }

@@ -109,7 +109,7 @@ keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_are
 /* Records a judgement; the candidate's winning label is the one of highest authority, the latest among
  * equals. */
 keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
-                                 keel_judge_kind judge, const char *judge_name, double confidence,
+                                 keel_authority judge, const char *judge_name, double confidence,
                                  keel_err *err);
 
 /* ---- transitions ---- */
@@ -139,7 +139,7 @@ typedef struct keel_split_count {
     int64_t conversations, turns, decisions, candidates, taken, transitions;
     int64_t benign, dangerous, risk_unknown, completed, completion_known;
     int64_t outcome[KEEL_N_OUTCOMES + 1];   /* of taken candidates, by keel_outcome */
-    int64_t judged_by[4];                   /* of taken candidates, by keel_judge_kind */
+    int64_t judged_by[4];                   /* of taken candidates, by keel_authority */
     int64_t reward_present[KEEL_N_REWARDS]; /* of transitions */
 } keel_split_count;
 /* One row per split name, sorted; in the arena. */

@@ -26,7 +26,7 @@ static const char *wrong_turn(const keel_turn *turn) {
 static const char *wrong_candidate(const keel_candidate *candidate) {
     if (!candidate->text) return "text of a candidate";
     if ((unsigned)candidate->outcome > KEEL_N_OUTCOMES) return "outcome of a candidate";
-    if ((unsigned)candidate->judge > KEEL_JUDGE_HUMAN) return "judge of a candidate";
+    if ((unsigned)candidate->judge > KEEL_AUTHORITY_HUMAN) return "judge of a candidate";
     if (!is_within(candidate->propensity, DBL_TRUE_MIN, 1)) return "propensity of a candidate";
     if (!is_within(candidate->latency_ms, 0, DBL_MAX)) return "latency of a candidate";
     if (!is_within(candidate->feedback, -1, 1)) return "feedback of a candidate";

@@ -75,7 +75,7 @@ static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, co
     out->feedback = keel__column_optional(statement, 9);
     out->logged_reward = keel__column_reward(statement, 10);
     out->outcome = (keel_outcome)sqlite3_column_int(statement, 13);
-    out->judge = (keel_judge_kind)sqlite3_column_int(statement, 14);
+    out->judge = (keel_authority)sqlite3_column_int(statement, 14);
     return KEEL_OK;
 }
 

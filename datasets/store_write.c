@@ -85,9 +85,9 @@ static const char *candidate_text(const keel_candidate *candidate) {
     return candidate->text ? candidate->text : "";
 }
 
-static keel_judge_kind candidate_judge(const keel_candidate *candidate) {
-    if (candidate->outcome == KEEL_OUTCOME_NONE) return KEEL_JUDGE_NONE;
-    return candidate->judge == KEEL_JUDGE_NONE ? KEEL_JUDGE_HUMAN : candidate->judge;
+static keel_authority candidate_judge(const keel_candidate *candidate) {
+    if (candidate->outcome == KEEL_OUTCOME_NONE) return KEEL_AUTHORITY_NONE;
+    return candidate->judge == KEEL_AUTHORITY_NONE ? KEEL_AUTHORITY_HUMAN : candidate->judge;
 }
 
 /* said: the text of the turn after the decision, or NULL; a candidate that says the same stores it only once.
@@ -95,7 +95,7 @@ static keel_judge_kind candidate_judge(const keel_candidate *candidate) {
 static void add_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate, const char *said,
                           const char *source) {
     const char *text = candidate_text(candidate);
-    const keel_judge_kind judge = candidate_judge(candidate);
+    const keel_authority judge = candidate_judge(candidate);
     candidate->id = ++store->last_candidate;
     keel__add_integer(store, KEEL__CANDIDATES, candidate->id);
     keel__add_integer(store, KEEL__CANDIDATES, decision_id);
@@ -109,7 +109,7 @@ static void add_candidate(keel_store *store, int64_t decision_id, keel_candidate
     keel__add_reward(store, KEEL__CANDIDATES, &candidate->logged_reward);
     keel__add_integer(store, KEEL__CANDIDATES, (int64_t)candidate->outcome);
     keel__add_integer(store, KEEL__CANDIDATES, (int64_t)judge);
-    if (judge == KEEL_JUDGE_NONE) return;
+    if (judge == KEEL_AUTHORITY_NONE) return;
     keel__add_integer(store, KEEL__LABELS, candidate->id);
     keel__add_integer(store, KEEL__LABELS, (int64_t)candidate->outcome);
     keel__add_integer(store, KEEL__LABELS, (int64_t)judge);
@@ -376,8 +376,7 @@ keel_status keel_store_add_conversation(keel_store *store, keel_conversation *co
 /* ---- labels ---- */
 
 static keel_status put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
-                             keel_judge_kind judge, const char *judge_name, double confidence,
-                             keel_err *err) {
+                             keel_authority judge, const char *judge_name, double confidence, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
@@ -389,11 +388,11 @@ static keel_status put_label(keel_store *store, int64_t candidate_id, keel_outco
 }
 
 keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
-                                 keel_judge_kind judge, const char *judge_name, double confidence,
+                                 keel_authority judge, const char *judge_name, double confidence,
                                  keel_err *err) {
     sqlite3_stmt *statement;
-    if (outcome <= KEEL_OUTCOME_NONE || outcome > KEEL_N_OUTCOMES || judge <= KEEL_JUDGE_NONE ||
-        judge > KEEL_JUDGE_HUMAN || !(confidence >= 0 && confidence <= 1))
+    if (outcome <= KEEL_OUTCOME_NONE || outcome > KEEL_N_OUTCOMES || judge <= KEEL_AUTHORITY_NONE ||
+        judge > KEEL_AUTHORITY_HUMAN || !(confidence >= 0 && confidence <= 1))
         return keel_fail(err, KEEL_E_INVALID, "keel_store_put_label",
                          "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
                          (int)judge, confidence);

@@ -49,7 +49,7 @@ static keel_status add_human_labels(examples *all, const keel_conversation *conv
     for (size_t d = 0; d < conversation->n_decisions; d++)
         for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++) {
             const keel_candidate *candidate = &conversation->decisions[d].candidates[c];
-            if (candidate->judge != KEEL_JUDGE_HUMAN || candidate->outcome == KEEL_OUTCOME_NONE ||
+            if (candidate->judge != KEEL_AUTHORITY_HUMAN || candidate->outcome == KEEL_OUTCOME_NONE ||
                 !candidate->text)
                 continue;
             KEEL_TRY(examples_add(all, candidate->text, candidate->outcome, hash, err));
@@ -103,7 +103,8 @@ static keel_status judge_candidate(judging *work, const keel_candidate *candidat
     if (!candidate->text || candidate->text[0] == '\0')
         return KEEL_OK; /* an act alone says nothing of refusing */
     KEEL_TRY(keel_refusal_judge_predict(work->judge, candidate->text, chance, &outcome, err));
-    keel_judge_kind kind = keel_refusal_judge_learned(work->judge) ? KEEL_JUDGE_MODEL : KEEL_JUDGE_RULE;
+    keel_authority kind =
+        keel_refusal_judge_learned(work->judge) ? KEEL_AUTHORITY_MODEL : KEEL_AUTHORITY_RULE;
     work->filled++;
     return keel_store_put_label(work->store, candidate->id, outcome, kind,
                                 keel_refusal_judge_name(work->judge), (double)chance[outcome - 1], err);

@@ -38,7 +38,7 @@ static cJSON *counts_json(const keel_split_count *count) {
                                 (double)count->outcome[i]);
     cJSON *judged = cJSON_AddObjectToObject(json, "judged_by");
     for (int i = 1; i < 4; i++)
-        cJSON_AddNumberToObject(judged, keel_judge_name((keel_judge_kind)i), (double)count->judged_by[i]);
+        cJSON_AddNumberToObject(judged, keel_authority_name((keel_authority)i), (double)count->judged_by[i]);
     cJSON *rewards = cJSON_AddObjectToObject(json, "reward_present");
     for (int i = 0; i < KEEL_N_REWARDS; i++)
         cJSON_AddNumberToObject(rewards, keel_reward_name(i), (double)count->reward_present[i]);

@@ -214,7 +214,7 @@ static void judge(keel_desk *desk) {
         keel_candidate *kept = c->decisions[d].candidates;
         if (dangerous && d < desk->revealed_at) continue;
         kept->outcome = outcome_of(kept->act, dangerous);
-        kept->judge = kept->outcome == KEEL_OUTCOME_NONE ? KEEL_JUDGE_NONE : KEEL_JUDGE_HUMAN;
+        kept->judge = kept->outcome == KEEL_OUTCOME_NONE ? KEEL_AUTHORITY_NONE : KEEL_AUTHORITY_HUMAN;
     }
     c->risk = dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN;
     if (!dangerous)

@@ -261,7 +261,7 @@ static void names_of_nouns_read_back_and_unknown_ones_are_refused(void **state) 
     assert_false(keel_role_parse(NULL, &role));
     assert_int_equal(role, KEEL_ROLE_TOOL);
     assert_string_equal(keel_reward_name(KEEL_SAFETY), "safety");
-    assert_string_equal(keel_judge_name(KEEL_JUDGE_HUMAN), "human");
+    assert_string_equal(keel_authority_name(KEEL_AUTHORITY_HUMAN), "human");
     assert_string_equal(keel_outcome_name(KEEL_OUTCOME_PARTIAL), "partial_refusal");
 }
 

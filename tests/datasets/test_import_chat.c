@@ -63,7 +63,7 @@ static void every_optional_key_finds_its_place(void **state) {
     assert_string_equal(d->candidates[0].model, "m");
     assert_true(d->candidates[0].taken && d->candidates[0].feedback.value == -1);
     assert_int_equal(d->candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
-    assert_int_equal(d->candidates[0].judge, KEEL_JUDGE_HUMAN);
+    assert_int_equal(d->candidates[0].judge, KEEL_AUTHORITY_HUMAN);
     assert_false(d->candidates[0].logged_reward.present[KEEL_ACCURACY]);
     assert_true(d->candidates[0].logged_reward.value[KEEL_SAFETY] == -1);
     assert_false(d->candidates[1].taken);

@@ -43,7 +43,7 @@ static void completions_of_one_prompt_are_candidates_of_one_decision(void **stat
     assert_int_equal(one->outcome, KEEL_OUTCOME_COMPLIANCE);
     assert_string_equal(two->text, "");
     assert_int_equal(two->outcome, KEEL_OUTCOME_COMPLIANCE); /* both annotators said so */
-    assert_int_equal(two->judge, KEEL_JUDGE_HUMAN);
+    assert_int_equal(two->judge, KEEL_AUTHORITY_HUMAN);
     assert_int_equal(unsafe->decisions[0].candidates[1].outcome, KEEL_OUTCOME_PARTIAL);
     assert_int_equal(get("v2-30")->decisions[0].n_candidates, 0);
 }

@@ -35,7 +35,7 @@ static void count_labels(const char *model, keel_risk risk, keel_outcome wanted,
         for (size_t k = 0; k < c->decisions[0].n_candidates; k++) {
             const keel_candidate *candidate = &c->decisions[0].candidates[k];
             if (c->risk != risk || strcmp(model, candidate->model) != 0) continue;
-            assert_int_equal(candidate->judge, KEEL_JUDGE_HUMAN);
+            assert_int_equal(candidate->judge, KEEL_AUTHORITY_HUMAN);
             *hits += candidate->outcome == wanted;
             ++*total;
         }

@@ -252,7 +252,7 @@ static void make_rich(keel_conversation *out) {
          .feedback = {true, -1},
          .logged_reward = {{0.1f, 0, -0.3f}, {true, false, true}},
          .outcome = KEEL_OUTCOME_PARTIAL,
-         .judge = KEEL_JUDGE_HUMAN},
+         .judge = KEEL_AUTHORITY_HUMAN},
         {.text = "Go away", .model = "m2"},
     };
     static keel_candidate second[] = {{.text = "", .act = "REFUSE", .taken = false}};
@@ -297,7 +297,7 @@ static void what_goes_in_comes_out(void **state) {
     assert_true(taken->logged_reward.present[0] && !taken->logged_reward.present[1]);
     assert_true(taken->logged_reward.value[0] == 0.1f && taken->logged_reward.value[2] == -0.3f);
     assert_int_equal(taken->outcome, KEEL_OUTCOME_PARTIAL);
-    assert_int_equal(taken->judge, KEEL_JUDGE_HUMAN);
+    assert_int_equal(taken->judge, KEEL_AUTHORITY_HUMAN);
     assert_string_equal(out->decisions[0].candidates[1].text, "Go away");
     assert_string_equal(out->decisions[1].candidates[0].text, "");
     assert_string_equal(out->decisions[1].candidates[0].act, "REFUSE");
@@ -444,7 +444,7 @@ static void the_content_hash_ignores_order_and_split_but_no_content(void **state
 
 /* ---- labels ---- */
 
-static void expect_label(const char *name, keel_outcome outcome, keel_judge_kind judge) {
+static void expect_label(const char *name, keel_outcome outcome, keel_authority judge) {
     const keel_candidate *candidate = &get(name)->decisions[0].candidates[0];
     assert_int_equal(candidate->outcome, outcome);
     assert_int_equal(candidate->judge, judge);
@@ -456,16 +456,16 @@ static void a_label_never_replaces_one_of_higher_authority(void **state) {
     make(&conversation, "one", NULL, NULL, "a", "b");
     add(&conversation);
     int64_t id = get("one")->decisions[0].candidates[0].id;
-    expect_label("one", KEEL_OUTCOME_NONE, KEEL_JUDGE_NONE);
-    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "rules", 1, &err));
-    expect_label("one", KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE);
-    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_PARTIAL, KEEL_JUDGE_MODEL, "net", 0.7, &err));
-    expect_label("one", KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE);
-    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_COMPLIANCE, KEEL_JUDGE_HUMAN, "ann", 1, &err));
-    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "rules", 1, &err));
-    expect_label("one", KEEL_OUTCOME_COMPLIANCE, KEEL_JUDGE_HUMAN);
-    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_PARTIAL, KEEL_JUDGE_HUMAN, "bob", 1, &err));
-    expect_label("one", KEEL_OUTCOME_PARTIAL, KEEL_JUDGE_HUMAN); /* the latest among equals */
+    expect_label("one", KEEL_OUTCOME_NONE, KEEL_AUTHORITY_NONE);
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "rules", 1, &err));
+    expect_label("one", KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE);
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_MODEL, "net", 0.7, &err));
+    expect_label("one", KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE);
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_COMPLIANCE, KEEL_AUTHORITY_HUMAN, "ann", 1, &err));
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "rules", 1, &err));
+    expect_label("one", KEEL_OUTCOME_COMPLIANCE, KEEL_AUTHORITY_HUMAN);
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_HUMAN, "bob", 1, &err));
+    expect_label("one", KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_HUMAN); /* the latest among equals */
 }
 
 static void what_is_no_judgement_is_refused(void **state) {
@@ -473,13 +473,13 @@ static void what_is_no_judgement_is_refused(void **state) {
     keel_conversation conversation;
     make(&conversation, "one", NULL, NULL, "a", "b");
     add(&conversation);
-    assert_int_equal(keel_store_put_label(store, 1, KEEL_OUTCOME_NONE, KEEL_JUDGE_RULE, "r", 1, &err),
+    assert_int_equal(keel_store_put_label(store, 1, KEEL_OUTCOME_NONE, KEEL_AUTHORITY_RULE, "r", 1, &err),
                      KEEL_E_INVALID);
-    assert_int_equal(keel_store_put_label(store, 1, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "r", 2, &err),
+    assert_int_equal(keel_store_put_label(store, 1, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "r", 2, &err),
                      KEEL_E_INVALID);
-    assert_int_equal(keel_store_put_label(store, 99, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "r", 1, &err),
+    assert_int_equal(keel_store_put_label(store, 99, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "r", 1, &err),
                      KEEL_E_STORE);
-    expect_label("one", KEEL_OUTCOME_NONE, KEEL_JUDGE_NONE);
+    expect_label("one", KEEL_OUTCOME_NONE, KEEL_AUTHORITY_NONE);
 }
 
 /* ---- transitions, features, counts ---- */
@@ -507,8 +507,8 @@ static void a_cursor_may_be_written_under(void **state) {
                                       .candidate_id = decision->candidates[0].id,
                                       .reward = {{1, 0, 0}, {true, false, false}},
                                       .terminal = true};
-        assert_ok(keel_store_put_label(store, transition.candidate_id, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE,
-                                       "r", 1, &err));
+        assert_ok(keel_store_put_label(store, transition.candidate_id, KEEL_OUTCOME_REFUSAL,
+                                       KEEL_AUTHORITY_RULE, "r", 1, &err));
         if (walked % 2) keel_store_gather(store);
         assert_ok(keel_store_put_transitions(store, out->id, &transition, 1, &err));
         assert_ok(keel_store_put_transitions(store, out->id, &transition, 1, &err));
@@ -533,7 +533,7 @@ static void a_cursor_may_be_written_under(void **state) {
     assert_int_equal(counts[1].reward_present[KEEL_ACCURACY], 10);
     assert_int_equal(counts[1].reward_present[KEEL_SPEED], 0);
     assert_int_equal(counts[1].outcome[KEEL_OUTCOME_REFUSAL], 10);
-    assert_int_equal(counts[1].judged_by[KEEL_JUDGE_RULE], 10);
+    assert_int_equal(counts[1].judged_by[KEEL_AUTHORITY_RULE], 10);
     assert_int_equal(counts[1].risk_unknown, 15);
     assert_int_equal(counts[0].transitions, 0);
 }

@@ -58,7 +58,7 @@ static void add_learning(keel_store *store) {
         transition.reward.present[KEEL_SPEED] = true;
         FUZZ_CHECK(keel_store_put_transitions(store, i, &transition, 1, &fuzz_err) == KEEL_OK);
         FUZZ_CHECK(keel_store_put_features(store, FUZZ_BASE_HASH, i, &features, &fuzz_err) == KEEL_OK);
-        FUZZ_CHECK(keel_store_put_label(store, 2 * i, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "r", 1,
+        FUZZ_CHECK(keel_store_put_label(store, 2 * i, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "r", 1,
                                         &fuzz_err) == KEEL_OK);
     }
     FUZZ_CHECK(keel_store_put_run(store, "import", "{}", "{}", NULL, 0, &fuzz_err) == KEEL_OK);

@@ -64,7 +64,7 @@ static inline void fuzz_write(keel_store *store) {
     if (!fuzz_ok(keel_store_begin(store, &fuzz_err))) return;
     (void)fuzz_ok(keel_store_add_conversation(store, &conversation, true, "new:1", &added, &fuzz_err));
     (void)fuzz_ok(
-        keel_store_put_label(store, 1, KEEL_OUTCOME_REFUSAL, KEEL_JUDGE_RULE, "rule", 1, &fuzz_err));
+        keel_store_put_label(store, 1, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "rule", 1, &fuzz_err));
     if (!fuzz_ok(keel_store_commit(store, &fuzz_err))) keel_store_rollback(store);
 }
 

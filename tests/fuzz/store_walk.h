@@ -28,7 +28,7 @@ static inline void fuzz_check_candidate(const keel_candidate *candidate) {
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         if (candidate->logged_reward.present[k]) FUZZ_CHECK(fabsf(candidate->logged_reward.value[k]) <= 1);
     FUZZ_CHECK((unsigned)candidate->outcome <= KEEL_N_OUTCOMES);
-    FUZZ_CHECK((unsigned)candidate->judge <= KEEL_JUDGE_HUMAN);
+    FUZZ_CHECK((unsigned)candidate->judge <= KEEL_AUTHORITY_HUMAN);
 }
 
 static inline void fuzz_check_decisions(const keel_conversation *c) {

@@ -63,7 +63,7 @@ static inline void add_sets(keel_store *store, size_t n, const char *split) {
         for (int k = 0; k < 2; k++) {
             candidates[k].outcome =
                 (k ? at : other)->dangerous ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE;
-            candidates[k].judge = KEEL_JUDGE_HUMAN;
+            candidates[k].judge = KEEL_AUTHORITY_HUMAN;
         }
         keel_decision decision = {.turn = 1, .n_candidates = 2, .candidates = candidates};
         keel_conversation conversation = {.source = "chat",

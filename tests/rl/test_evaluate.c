@@ -56,8 +56,8 @@ static void add_prompt(keel_store *store, const char *id, keel_risk risk, keel_o
          .model = "careful",
          .taken = true,
          .outcome = careful,
-         .judge = KEEL_JUDGE_HUMAN},
-        {.text = "bold 2", .model = "bold", .taken = true, .outcome = bold, .judge = KEEL_JUDGE_HUMAN}};
+         .judge = KEEL_AUTHORITY_HUMAN},
+        {.text = "bold 2", .model = "bold", .taken = true, .outcome = bold, .judge = KEEL_AUTHORITY_HUMAN}};
     fixture_add(store, id, risk, KEEL_UNKNOWN, &user, 1, candidates, 2);
 }
 
@@ -130,7 +130,7 @@ static void only_what_the_log_marks_is_borderline(void **state) {
         char id[8];
         const char *user = "u0";
         keel_candidate answer = {
-            .text = "x1", .taken = true, .outcome = i ? C : R, .judge = KEEL_JUDGE_HUMAN};
+            .text = "x1", .taken = true, .outcome = i ? C : R, .judge = KEEL_AUTHORITY_HUMAN};
         keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = &answer};
         keel_turn turns[] = {{.role = KEEL_ROLE_USER, .text = user},
                              {.role = KEEL_ROLE_ASSISTANT, .text = answer.text}};
@@ -175,8 +175,8 @@ static void a_judged_candidate_nobody_took_earns_what_its_label_says(void **stat
     keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     const char *user = "u0";
     keel_candidate candidates[2] = {
-        {.text = "taken 1", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN},
-        {.text = "spare 2", .outcome = C, .judge = KEEL_JUDGE_HUMAN}};
+        {.text = "taken 1", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN},
+        {.text = "spare 2", .outcome = C, .judge = KEEL_AUTHORITY_HUMAN}};
     fixture_add(store, "b1", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, candidates, 2);
     keel_evaluation_set got = evaluate(store, NULL, &base, 1);
     check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1, 1);
@@ -196,8 +196,8 @@ static void features_stored_before_candidates_came_in_are_made_anew(void **state
     keel_turn turns[2] = {{.role = KEEL_ROLE_USER, .text = user},
                           {.role = KEEL_ROLE_ASSISTANT, .text = "first 1"}};
     keel_candidate candidates[2] = {
-        {.text = "first 1", .model = "a", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN},
-        {.text = "second 5", .model = "b", .taken = true, .outcome = C, .judge = KEEL_JUDGE_HUMAN}};
+        {.text = "first 1", .model = "a", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN},
+        {.text = "second 5", .model = "b", .taken = true, .outcome = C, .judge = KEEL_AUTHORITY_HUMAN}};
     keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = candidates};
     keel_conversation conversation = {.source = "chat",
                                       .external_id = "m",
@@ -232,8 +232,11 @@ static void answers_taken_side_by_side_share_the_behaviour_evenly(void **state) 
     const char *user = "u0";
     add_prompt(store, "b1", KEEL_RISK_BENIGN, C,
                R); /* prior 2/5 and 3/5 over 1/2 each: weights 0.8 and 1.2 */
-    keel_candidate single = {
-        .text = "only 1", .taken = true, .propensity = {true, 0.5}, .outcome = R, .judge = KEEL_JUDGE_HUMAN};
+    keel_candidate single = {.text = "only 1",
+                             .taken = true,
+                             .propensity = {true, 0.5},
+                             .outcome = R,
+                             .judge = KEEL_AUTHORITY_HUMAN};
     fixture_add(store, "b2", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &single, 1); /* weight 1 / 0.5 */
     keel_evaluation_set got = evaluate(store, NULL, &base, 1);
     assert_true(fabs(got.ope.estimate[KEEL_OPE_WIS].value - 0.8 / 4 * 0.6 / 0.7) < 1e-6);
@@ -248,9 +251,9 @@ static void add_task(keel_store *store, const char *id, keel_risk risk, keel_tri
                      const char *second, keel_outcome outcome) {
     const char *const users[] = {"u1", "u2"};
     keel_candidate candidates[2] = {
-        {.act = first, .taken = true, .outcome = outcome, .judge = KEEL_JUDGE_HUMAN},
-        {.act = second, .taken = true, .outcome = outcome, .judge = KEEL_JUDGE_HUMAN}};
-    if (outcome == KEEL_OUTCOME_NONE) candidates[0].judge = candidates[1].judge = KEEL_JUDGE_NONE;
+        {.act = first, .taken = true, .outcome = outcome, .judge = KEEL_AUTHORITY_HUMAN},
+        {.act = second, .taken = true, .outcome = outcome, .judge = KEEL_AUTHORITY_HUMAN}};
+    if (outcome == KEEL_OUTCOME_NONE) candidates[0].judge = candidates[1].judge = KEEL_AUTHORITY_NONE;
     fixture_add(store, id, risk, completed, users, 2, candidates, 1);
 }
 
@@ -425,8 +428,8 @@ static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
     keel_base base = fixture_base(KEEL_SPACE_ACTS);
     const char *user = "u0";
     keel_candidate candidates[2] = {
-        {.text = "spare", .act = "act0", .outcome = C, .judge = KEEL_JUDGE_HUMAN},
-        {.text = "taken", .act = "act0", .taken = true, .outcome = R, .judge = KEEL_JUDGE_HUMAN}};
+        {.text = "spare", .act = "act0", .outcome = C, .judge = KEEL_AUTHORITY_HUMAN},
+        {.text = "taken", .act = "act0", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN}};
     fixture_add(store, "d1", KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, 2);
     keel_evaluation_set got = evaluate(store, NULL, &base, 1);
     check_rate(&got.policy, KEEL_METRIC_REFUSAL, 1, 1);

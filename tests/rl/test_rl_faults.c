@@ -23,13 +23,13 @@ static int open_all(void **state) {
                                          .taken = true,
                                          .feedback = {true, 1},
                                          .outcome = KEEL_OUTCOME_REFUSAL,
-                                         .judge = KEEL_JUDGE_HUMAN},
+                                         .judge = KEEL_AUTHORITY_HUMAN},
                                         {.text = "b 2",
                                          .model = "m2",
                                          .taken = true,
                                          .feedback = {true, 0},
                                          .outcome = KEEL_OUTCOME_COMPLIANCE,
-                                         .judge = KEEL_JUDGE_HUMAN}};
+                                         .judge = KEEL_AUTHORITY_HUMAN}};
         snprintf(id, sizeof id, "f%d", i);
         fixture_add(store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, 2);
     }

@@ -31,7 +31,7 @@ static void add_tasks(keel_store *store, size_t count) {
                                              .taken = true,
                                              .outcome = refuses[act[d][3] - '0'] ? KEEL_OUTCOME_REFUSAL
                                                                                  : KEEL_OUTCOME_COMPLIANCE,
-                                             .judge = KEEL_JUDGE_HUMAN};
+                                             .judge = KEEL_AUTHORITY_HUMAN};
         snprintf(id, sizeof id, "t%03zu", i);
         bool done = act[0] == fixture_acts[2] || act[1] == fixture_acts[2];
         fixture_add(store, id, dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN,

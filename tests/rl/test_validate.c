@@ -39,7 +39,7 @@ static void add_tasks(keel_store *store, size_t count) {
                                              .taken = true,
                                              .propensity = {true, 1.0 / 3},
                                              .outcome = KEEL_OUTCOME_COMPLIANCE,
-                                             .judge = KEEL_JUDGE_HUMAN};
+                                             .judge = KEEL_AUTHORITY_HUMAN};
         }
         snprintf(id, sizeof id, "t%03zu", i);
         fixture_add(store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
