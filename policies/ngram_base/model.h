@@ -3,9 +3,9 @@
 #ifndef KEEL_POLICIES_NGRAM_BASE_MODEL_H
 #define KEEL_POLICIES_NGRAM_BASE_MODEL_H
 
+#include "core/ngram.h"
 #include "core/tensor.h"
 #include "policies/base.h"
-#include "policies/ngram.h"
 #include "policies/ngram_base/linear_probes.h"
 #include "policies/ngram_base/options.h"
 

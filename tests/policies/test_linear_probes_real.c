@@ -11,7 +11,7 @@
 
 #include "core/file.h"
 #include "datasets/import.h"
-#include "policies/ngram.h"
+#include "core/ngram.h"
 #include "policies/ngram_base/linear_probes.h"
 #include "support/scratch.h"
 

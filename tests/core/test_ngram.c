@@ -1,7 +1,17 @@
-#include "fixture.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
 
 #include "core/hash.h"
-#include "policies/ngram.h"
+#include "core/ngram.h"
+
+static keel_err err;
+
+#define assert_ok(call) assert_int_equal(call, KEEL_OK)
 
 static const keel_ngram_rules rules = {
     .word_high = 2, .char_low = 3, .char_high = 4, .max_words = 100, .buckets = 1u << 30};
@@ -104,6 +114,33 @@ static void empty_text_has_no_ngrams(void **state) {
     keel_arena_free(&arena);
 }
 
+static void windows_read_the_ends_of_a_text_each_under_its_own_salt(void **state) {
+    (void)state;
+    keel_arena arena = {0};
+    keel_grams grams;
+    enum { LENGTH_SALT = 9 };
+    const keel_ngram_window windows[] = {
+        {.rules = {.word_high = 2, .char_low = 1, .max_words = 2, .buckets = 1u << 30}, .salt = SALT},
+        {.rules = {.word_high = 1, .char_low = 1, .max_words = 2, .buckets = 1u << 30},
+         .salt = SALT + 1,
+         .ending = true}};
+    assert_ok(keel_ngram_windows(windows, 2, "red blue green grey", LENGTH_SALT, &arena, &grams, &err));
+    const uint64_t expected[] = {one("red"),
+                                 one("blue"),
+                                 two("red", "blue"),
+                                 keel_hash64_mix(SALT + 1, word("green")),
+                                 keel_hash64_mix(SALT + 1, word("grey")),
+                                 keel_hash64_mix(LENGTH_SALT, 3)};
+    for (size_t i = 0; i < 6; i++)
+        if (!has(&grams, expected[i])) fail_msg("n-gram %zu is missing", i);
+    assert_int_equal(grams.count, 6);
+    assert_ok(keel_ngram_windows(windows, 2, "red", LENGTH_SALT, &arena, &grams, &err));
+    assert_int_equal(grams.count, 3);
+    assert_ok(keel_ngram_windows(windows, 2, "", LENGTH_SALT, &arena, &grams, &err));
+    assert_int_equal(grams.count, 1);
+    keel_arena_free(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_runs_and_marked_character_ngrams_are_all_there_is),
@@ -112,6 +149,7 @@ int main(void) {
         cmocka_unit_test(very_long_words_are_cut_between_code_points),
         cmocka_unit_test(buckets_come_ascending_and_runs_do_not_cross_texts),
         cmocka_unit_test(empty_text_has_no_ngrams),
+        cmocka_unit_test(windows_read_the_ends_of_a_text_each_under_its_own_salt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* N-grams of texts, hashed into buckets: words, runs of words, and character n-grams over code points of each
  * word with boundary marks ("<w", "wor", "rd>"). A word of a single code point (as in Chinese or Japanese
  * text) has no character n-grams: it is one itself, and runs of such words are what longer n-grams are. */
-#ifndef KEEL_POLICIES_NGRAM_H
-#define KEEL_POLICIES_NGRAM_H
+#ifndef KEEL_CORE_NGRAM_H
+#define KEEL_CORE_NGRAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +30,18 @@ typedef struct keel_grams {
 keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err);
+
+/* A stretch of a text whose n-grams are told apart from those of the text's other stretches by its salt. */
+typedef struct keel_ngram_window {
+    keel_ngram_rules rules; /* max_words: its length; buckets: the same in all windows of a call */
+    bool ending;            /* the last words of the text instead of the first */
+    uint64_t salt;
+} keel_ngram_window;
+
+/* N-grams of all windows of one text, and one bucket for the number of bits of its number of words (salted by
+ * length_salt). */
+keel_status keel_ngram_windows(const keel_ngram_window *windows, size_t n, const char *text,
+                               uint64_t length_salt, keel_arena *arena, keel_grams *out, keel_err *err);
 
 /* Whole tokens (dialogue acts with their positions). */
 keel_status keel_ngram_tokens(const keel_ngram_rules *rules, const char *const *tokens, size_t n,

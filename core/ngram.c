@@ -1,4 +1,4 @@
-#include "policies/ngram.h"
+#include "core/ngram.h"
 
 #include <string.h>
 
@@ -74,6 +74,7 @@ static void put_characters(const keel_ngram_rules *rules, const keel_word *word,
     char marked[MAX_WORD + 2];
     uint16_t start[MAX_WORD + 3]; /* byte offset of each code point, and the end */
     size_t bytes = keel_utf8_cut(word->text, word->length, MAX_WORD), points = 0;
+    if (rules->char_high < rules->char_low) return;
     marked[0] = '<';
     memcpy(marked + 1, word->text, bytes);
     marked[bytes + 1] = '>';
@@ -90,44 +91,84 @@ static void put_characters(const keel_ngram_rules *rules, const keel_word *word,
     }
 }
 
+/* As many n-grams as these words can have at most. */
+static size_t count_most(const keel_ngram_rules *rules, const keel_word *words, size_t count,
+                         bool characters) {
+    size_t most = count * rules->word_high;
+    for (size_t i = 0; characters && rules->char_high >= rules->char_low && i < count; i++)
+        most += (words[i].length + 2) * (rules->char_high - rules->char_low + 1);
+    return most;
+}
+
+static void put_words(const keel_ngram_rules *rules, const keel_word *words, size_t count, uint64_t salt,
+                      bool characters, keel_grams *grams) {
+    for (size_t i = 0; i < count; i++) {
+        put_runs(rules, words, i, salt, grams);
+        if (characters) put_characters(rules, &words[i], salt, grams);
+    }
+}
+
+/* ---- what is read ---- */
+
 typedef struct split_text {
     keel_word *words;
     size_t count;
 } split_text;
 
-static bool split(const keel_ngram_rules *rules, const char *text, bool characters, keel_arena *arena,
-                  split_text *out, size_t *bound) {
+static bool split(const char *text, size_t max_words, keel_arena *arena, split_text *out) {
     char *folded = keel_text_fold(arena, text, strlen(text));
     out->words = folded ? keel_text_words(arena, folded, &out->count) : NULL;
-    if (!out->words) return false;
-    if (out->count > rules->max_words) out->count = rules->max_words;
-    *bound += out->count * rules->word_high;
-    size_t lengths =
-        characters && rules->char_high >= rules->char_low ? rules->char_high - rules->char_low + 1 : 0;
-    for (size_t i = 0; lengths > 0 && i < out->count; i++) *bound += (out->words[i].length + 2) * lengths;
-    return true;
+    if (out->words && out->count > max_words) out->count = max_words;
+    return out->words != NULL;
 }
 
 keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err) {
-    size_t bound = 0, words = 0;
+    size_t most = 0, words = 0;
     split_text *parts = keel_arena_calloc(arena, n, sizeof *parts);
     bool good = parts != NULL;
-    for (size_t i = 0; good && i < n; i++)
-        good = split(rules, texts[i], characters, arena, &parts[i], &bound);
-    keel_grams grams = {.bucket = good ? keel_arena_alloc(arena, bound * sizeof(uint32_t)) : NULL};
+    for (size_t i = 0; good && i < n; i++) {
+        good = split(texts[i], rules->max_words, arena, &parts[i]);
+        if (good) most += count_most(rules, parts[i].words, parts[i].count, characters);
+    }
+    keel_grams grams = {.bucket = good ? keel_arena_alloc(arena, most * sizeof(uint32_t)) : NULL};
     if (!grams.bucket) return keel_nomem(err, "n-grams");
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < parts[i].count; j++) {
-            put_runs(rules, parts[i].words, j, salt, &grams);
-            if (characters) put_characters(rules, &parts[i].words[j], salt, &grams);
-        }
+        put_words(rules, parts[i].words, parts[i].count, salt, characters, &grams);
         words += parts[i].count;
     }
     if (!sort_unique(&grams, rules->buckets, arena)) return keel_nomem(err, "n-grams");
     *out = grams;
     if (n_words) *n_words = words;
+    return KEEL_OK;
+}
+
+static split_text part_of(const keel_ngram_window *window, const split_text *all) {
+    const size_t count = all->count < window->rules.max_words ? all->count : window->rules.max_words;
+    return (split_text){all->words + (window->ending ? all->count - count : 0), count};
+}
+
+keel_status keel_ngram_windows(const keel_ngram_window *windows, size_t n, const char *text,
+                               uint64_t length_salt, keel_arena *arena, keel_grams *out, keel_err *err) {
+    size_t most = 1;
+    split_text all = {0};
+    if (!split(text, SIZE_MAX, arena, &all)) return keel_nomem(err, "n-grams");
+    for (size_t w = 0; w < n; w++) {
+        const split_text part = part_of(&windows[w], &all);
+        most += count_most(&windows[w].rules, part.words, part.count, true);
+    }
+    keel_grams grams = {.bucket = keel_arena_alloc(arena, most * sizeof(uint32_t))};
+    if (!grams.bucket) return keel_nomem(err, "n-grams");
+    for (size_t w = 0; w < n; w++) {
+        const split_text part = part_of(&windows[w], &all);
+        put_words(&windows[w].rules, part.words, part.count, windows[w].salt, true, &grams);
+    }
+    uint64_t bits = 0;
+    while (bits < 64 && all.count >> bits) bits++;
+    put(&windows[0].rules, &grams, keel_hash64_mix(length_salt, bits));
+    if (!sort_unique(&grams, windows[0].rules.buckets, arena)) return keel_nomem(err, "n-grams");
+    *out = grams;
     return KEEL_OK;
 }
 
