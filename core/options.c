@@ -47,7 +47,7 @@ static void put_bounds(const keel_option *row, keel_buf *out) {
     keel_json_put_number(out, row->high);
 }
 
-static void put_wanted(const keel_option *row, keel_buf *out) {
+void keel_options_wanted(const keel_option *row, keel_buf *out) {
     switch (row->type) {
     case KEEL_OPT_INT:
         keel_buf_text(out, "a whole number from ");
@@ -73,7 +73,7 @@ static void put_wanted(const keel_option *row, keel_buf *out) {
 
 static keel_status refuse(const keel_option *row, const char *got, const char *where, keel_err *err) {
     keel_buf wanted = {0};
-    put_wanted(row, &wanted);
+    keel_options_wanted(row, &wanted);
     keel_status status = keel_fail(err, KEEL_E_INVALID, where, "key \"%s\": expected %s, got %s", row->key,
                                    wanted.data ? wanted.data : "another value", got);
     keel_buf_free(&wanted);
@@ -308,7 +308,7 @@ void keel_options_help(const keel_option *table, FILE *out) {
     }
     for (const keel_option *row = table; row->key; row++) {
         keel_buf wanted = {0};
-        put_wanted(row, &wanted);
+        keel_options_wanted(row, &wanted);
         fprintf(out, "  %-*s  %-*s  %s (%s)\n", key_width, row->key, default_width, row->standard, row->help,
                 wanted.data ? wanted.data : "");
         keel_buf_free(&wanted);

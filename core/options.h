@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "core/memory.h"
 #include "core/status.h"
 
 typedef enum keel_option_type {
@@ -47,5 +48,7 @@ keel_status keel_options_json(const keel_option *table, void *config, const cJSO
 /* Every key with its resolved value; the caller deletes. NULL when out of memory. */
 cJSON *keel_options_to_json(const keel_option *table, const void *config);
 void keel_options_help(const keel_option *table, FILE *out); /* key, default, bounds or choices, help */
+/* What a value of this row may be, in words: "a number from 0 to 1". */
+void keel_options_wanted(const keel_option *row, keel_buf *out);
 
 #endif

@@ -9,7 +9,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
-static const keel_flag common_flags[] = {
+const keel_flag keel_cli_common_flags[] = {
     {"--quiet", NULL, false, false, "no log and no progress on stderr"},
     {"--json", NULL, false, false, "the result as JSON"},
     {"--memory", "MB", false, false,
@@ -53,14 +53,15 @@ static const keel_flag *flag_in(const keel_flag *flags, const char *name, size_t
 
 static const keel_flag *flag_find(const keel_verb *verb, const char *name, size_t length) {
     const keel_flag *flag = flag_in(verb->flags, name, length);
-    return flag ? flag : flag_in(common_flags, name, length);
+    return flag ? flag : flag_in(keel_cli_common_flags, name, length);
 }
 
 static keel_status fail_unknown_flag(const keel_verb *verb, const char *name, size_t length, keel_err *err) {
     const char *names[64] = {0};
     size_t count = 0;
     for (const keel_flag *flag = verb->flags; flag->name && count < 60; flag++) names[count++] = flag->name;
-    for (const keel_flag *flag = common_flags; flag->name && count < 63; flag++) names[count++] = flag->name;
+    for (const keel_flag *flag = keel_cli_common_flags; flag->name && count < 63; flag++)
+        names[count++] = flag->name;
     char given[64];
     snprintf(given, sizeof given, "%.*s", (int)(length < sizeof given ? length : sizeof given - 1), name);
     keel_fail(err, KEEL_E_USAGE, NULL, "unknown flag %s", given);
@@ -295,7 +296,7 @@ void keel_cli_help(const keel_verb *verb, FILE *out) {
         if (flag->required) fprintf(out, " %s %s", flag->name, flag->placeholder);
     fprintf(out, " [flags]%s%s\n\n", verb->words ? " " : "", verb->words ? verb->words : "");
     help_flags(verb->flags, out);
-    help_flags(common_flags, out);
+    help_flags(keel_cli_common_flags, out);
     if (verb->more) fprintf(out, "\n%s", verb->more);
     if (verb->more_tables) verb->more_tables(out);
     for (size_t i = 0; verb->options && verb->options[i]; i++) {

@@ -20,6 +20,12 @@ typedef struct keel_flag {
     const char *help;
 } keel_flag;
 
+/* The names that a flag takes, for completion. A table ends with a row whose flag is NULL. */
+typedef struct keel_flag_choices {
+    const char *flag;
+    const char *const *names; /* NULL-terminated */
+} keel_flag_choices;
+
 /* Every verb takes --quiet, --json, --memory and --help; these rows are common to several. */
 #define KEEL_FLAG_STORE                                                                                      \
     { "--store", "FILE", true, false, "the store" }
@@ -34,9 +40,10 @@ typedef struct keel_cli keel_cli;
 
 typedef struct keel_verb {
     const char *name;
-    const char *brief;      /* one line for `keel --help` */
-    const keel_flag *flags; /* the verb's own, ended by KEEL_FLAG_END */
-    const char *words;      /* what stands without a flag ("PATH..."), or NULL */
+    const char *brief;                /* one line for `keel --help` */
+    const keel_flag *flags;           /* the verb's own, ended by KEEL_FLAG_END */
+    const keel_flag_choices *choices; /* or NULL */
+    const char *words;                /* what stands without a flag ("PATH..."), or NULL */
     size_t words_min, words_max;
     const keel_option *const
         *options;     /* tables of configuration keys that --help lists, NULL-terminated; or NULL */
@@ -100,6 +107,14 @@ keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *c
 keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *config, keel_err *err);
 
 void keel_cli_help(const keel_verb *verb, FILE *out);
+void keel_cli_overview(FILE *out);                  /* `keel --help` */
+void keel_cli_version(bool with_commit, FILE *out); /* "keel 0.2.0 (commit)", no newline */
+extern const char keel_cli_session[];               /* commands from logs to a judged policy, a line each */
+extern const keel_flag keel_cli_common_flags[];     /* of every verb */
+void keel_cli_manual(FILE *out);                    /* keel(1) in man(7) */
+/* A completion script; shell: an index into keel_cli_shells. */
+extern const char *const keel_cli_shells[]; /* "bash", "zsh"; NULL-terminated */
+void keel_cli_completion(int shell, FILE *out);
 
 /* The name of a NULL-terminated list that is nearest to the given one, or NULL when none is near. */
 const char *keel_nearest(const char *name, const char *const *names);

@@ -16,6 +16,8 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
+static const keel_flag_choices choices[] = {{"--format", keel_import_formats}, {NULL, NULL}};
+
 static keel_status check_paths(const char *const *paths, size_t count, keel_err *err) {
     for (size_t i = 0; i < count; i++)
         if (!keel_file_exists(paths[i]) && !keel_file_is_folder(paths[i]))
@@ -152,6 +154,7 @@ const keel_verb keel_verb_import = {
     .name = "import",
     .brief = "logs of conversations into the store",
     .flags = flags,
+    .choices = choices,
     .words = "PATH...",
     .words_min = 1,
     .words_max = 100000,

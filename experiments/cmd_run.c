@@ -473,12 +473,13 @@ const keel_verb keel_verb_run = {
     .words = "RECIPE.json",
     .words_min = 1,
     .words_max = 1,
-    .more = "A recipe is a list of calls of the other verbs (experiments/recipe.h says how it is written). "
-            "Each finished step leaves\n"
-            "steps/NAME.json in the run folder; the same command again does what is left and writes "
-            "report.html anew.\n"
-            "example: keel run experiments/recipes/quickstart.json --out runs/quickstart --set "
-            "'train*.steps=2000'\n",
+    .more =
+        "A recipe is a JSON file that lists calls of the other verbs; docs/format.md describes it. Each finished step "
+        "leaves\n"
+        "steps/NAME.json in the run folder; the same command again does what is left and writes "
+        "report.html anew.\n"
+        "example: keel run experiments/recipes/quickstart.json --out runs/quickstart --set "
+        "'train*.steps=2000'\n",
     .run = run,
     .print = print,
 };

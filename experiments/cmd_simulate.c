@@ -377,7 +377,7 @@ const keel_verb keel_verb_simulate = {
     .more =
         "Options of the support desk: dangerous and borderline (shares), noise, patience, max_turns, text, "
         "and domain:\n"
-        "a JSON file of its own (envs/desk/domain.h) or a schema of the SGD data, beside the environment's file.\n"
+        "a JSON file beside the environment's file, which describes another desk (docs/format.md), or a schema of the SGD data.\n"
         "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
         "rest, and an interrupted run\n"
         "goes on. Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "

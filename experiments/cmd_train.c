@@ -26,6 +26,9 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
+static const keel_flag_choices choices[] = {
+    {"--algo", keel_algorithms}, {"--preset", keel_presets}, {NULL, NULL}};
+
 static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err *err) {
     int algorithm = 0, preset = 0;
     KEEL_TRY(keel_cli_choice(cli, "--algo", keel_algorithms, &algorithm, err));
@@ -138,22 +141,25 @@ const keel_verb keel_verb_train = {
     .name = "train",
     .brief = "offline learning: conservative Q-learning and its baselines",
     .flags = flags,
+    .choices = choices,
     .options = options,
-    .more =
-        "Algorithms:\n" KEEL_LEARNERS(LINE) "Decisions without features under that base are encoded "
-                                            "first. A run that was interrupted goes on "
-                                            "when the same command is\n"
-                                            "given again, to the same bytes. A loss that diverges stops "
-                                            "with an error; the last good checkpoint "
-                                            "is kept.\n"
-                                            "With --validate the policy is the checkpoint whose value has "
-                                            "the highest lower bound on that fold (rl/train/validate.h\n"
-                                            "says which bound); keel.json tells of all that were judged.\n"
-                                            "Of what is printed, reward_coverage is the share of transitions "
-                                            "that have each component; td, conservative and\n"
-                                            "q_taken (Q of what was taken) are means over the last steps.\n"
-                                            "example: keel train --store logs.db --base runs/base --algo "
-                                            "cql --out runs/policy --set alpha=0.5\n",
+    .more = "Algorithms:\n" KEEL_LEARNERS(
+        LINE) "Decisions without features under that base are encoded "
+              "first. A run that was interrupted goes on "
+              "when the same command is\n"
+              "given again, to the same bytes. A loss that diverges stops "
+              "with an error; the last good checkpoint "
+              "is kept.\n"
+              "With --validate the policy is the checkpoint whose value has "
+              "the highest lower bound on that fold: the\n"
+              "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
+              "keel.json\n"
+              "lists every checkpoint that was judged.\n"
+              "Of what is printed, reward_coverage is the share of transitions "
+              "that have each component; td, conservative and\n"
+              "q_taken (Q of what was taken) are means over the last steps.\n"
+              "example: keel train --store logs.db --base runs/base --algo "
+              "cql --out runs/policy --set alpha=0.5\n",
     .run = run,
     .print = print,
 };

@@ -9,30 +9,6 @@
 #include "experiments/cli.h"
 #include "experiments/table.h"
 
-static void print_help(FILE *out) {
-    fputs("keel: safety-aligned dialogue policies from logged conversations\n\n"
-          "usage: keel VERB --store FILE [flags]\n\n",
-          out);
-    for (size_t i = 0; keel_verbs[i]; i++)
-        fprintf(out, "  %-9s %s\n", keel_verbs[i]->name, keel_verbs[i]->brief);
-    fputs("\nA first session, from logs to a judged policy:\n\n"
-          "  keel import --store logs.db --format chat conversations.jsonl.gz\n"
-          "  keel stats --store logs.db\n"
-          "  keel label --store logs.db\n"
-          "  keel sft --store logs.db --base builtin --out runs/base\n"
-          "  keel train --store logs.db --base runs/base --algo cql --out runs/policy\n"
-          "  keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n"
-          "  keel replay --store logs.db --policy runs/policy --disagree\n\n"
-          "Without logs of your own: keel simulate --store logs.db --env support-desk --behaviour support-82 "
-          "--episodes 3000\n\n"
-          "`keel VERB --help` lists a verb's flags; `keel sft --help` and `keel train --help` list every "
-          "configuration key\n"
-          "that --set KEY=VALUE and --config FILE take. Results go to stdout (--json for machines), log and "
-          "progress to stderr.\n"
-          "Exit: 0 done, 1 failed, 2 used wrongly, 3 a gate was not met.\n",
-          out);
-}
-
 static int print_error(const char *verb, const keel_err *err) {
     fprintf(stderr, "keel%s%s: ", verb ? " " : "", verb ? verb : "");
     if (err->where[0]) {
@@ -106,18 +82,26 @@ static bool hold_standard_streams(void) {
 }
 
 int main(int argc, char **argv) {
+    static char help[] = "help", help_flag[] = "--help";
     keel_err err = {0};
     if (!hold_standard_streams()) return 1;
     keel_log_set_level(KEEL_LOG_INFO);
     keel_interrupt_install();
     keel_json_use_allocator();
     if (argc < 2) {
-        print_help(stderr);
+        keel_cli_overview(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = help;
+    if (strcmp(argv[1], "--version") == 0) {
+        keel_cli_version(true, stdout);
+        fputc('\n', stdout);
         return flush_stdout(&err) == KEEL_OK ? 0 : print_error(NULL, &err);
+    }
+    /* `keel help VERB ...` is `keel VERB --help ...`. */
+    if (strcmp(argv[1], "help") == 0 && argc > 2 && argv[2][0] != '-') {
+        argv[1] = argv[2];
+        argv[2] = help_flag;
     }
     const keel_verb *verb;
     if (keel_verb_find(argv[1], &verb, &err) != KEEL_OK) return print_error(NULL, &err);

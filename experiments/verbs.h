@@ -15,5 +15,6 @@ extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_info;
+extern const keel_verb keel_verb_help;
 
 #endif

@@ -57,7 +57,7 @@ const keel_option keel_learner_options[] = {
     CONCENTRATION("concentration_speed", KEEL_SPEED, "of speed's"),
     CONCENTRATION("concentration_safety", KEEL_SAFETY, "of safety's"),
     INT(batch, "256", 1, 65536, "transitions a step"),
-    INT(steps, "0", 0, 1e9, "optimizer steps; 0: by the size of the log (rl/train/train.h)"),
+    INT(steps, "0", 0, 1e9, "optimizer steps; 0: by the size of the log"),
     INT(critics, "1", 1, 16, "independent networks"),
     ROW("hidden", KEEL_OPT_INTS, hidden, "256,256", 1, 65536, NULL, "widths of the hidden layers"),
     REAL(learning_rate, "0.001", 1e-9, 10, "Adam's step size"),
