@@ -180,14 +180,14 @@ static cJSON *about_json(const judged *all) {
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
 static keel_status add_front(cJSON *front, keel_store *store, const judged *all, keel_evaluate_config config,
                              const keel_evaluation *first, keel_pool *pool, keel_err *err) {
-    keel_pareto_report_add(front, all->policies[0], keel_eval_config_json(first));
+    keel_pareto_report_add(front, all->policies[0], keel_eval_config_metrics_json(first));
     config.model = KEEL_MODEL_NONE;
     for (size_t i = 1; i < all->n_weights; i++) {
         keel_evaluation_set set = {0};
         KEEL_TRY(judged_weigh(all, i, err));
         memcpy(config.weight, all->weights[i], sizeof config.weight);
         KEEL_TRY(keel_evaluate(store, all->items, all->count, &config, pool, &set, err));
-        keel_pareto_report_add(front, all->policies[0], keel_eval_config_json(&set.policy));
+        keel_pareto_report_add(front, all->policies[0], keel_eval_config_metrics_json(&set.policy));
         keel_evaluation_set_free(&set);
     }
     return keel_pareto_report_end(front, err);
@@ -207,7 +207,7 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
         KEEL_TRY(keel_cli_blame(
             keel_options_set(keel_eval_config_options, &measure, "ope", ope, "--ope", err), err));
     KEEL_TRY(keel_derive_rewards(store, &reward, err));
-    keel_evaluate_config config = keel_eval_config_config(&measure, &reward);
+    keel_evaluate_config config = keel_eval_config_resolve(&measure, &reward);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
     cli->result = keel_evaluation_json(&set);

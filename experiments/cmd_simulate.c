@@ -272,7 +272,8 @@ static keel_status report_front(keel_cli *cli, const cast *all, const keel_evalu
     for (size_t i = 0; i < all->n_actors; i++) {
         const actor *who = &all->actors[i];
         if (who->weights) KEEL_TRY(keel_policy_weigh(who->policy, who->weights, err));
-        keel_pareto_report_add(front, who->policy, keel_eval_config_json(find_measured(set, who->name)));
+        keel_pareto_report_add(front, who->policy,
+                               keel_eval_config_metrics_json(find_measured(set, who->name)));
     }
     return keel_pareto_report_end(front, err);
 }
@@ -282,13 +283,13 @@ static keel_status report(keel_cli *cli, const simulation *sim, const cast *all,
     keel_evaluation_set set = {0};
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_split_parse(sim->split ? sim->split : "all", &split, err));
-    KEEL_TRY(keel_eval_config_logged(sim->store, &split, &set, err));
+    KEEL_TRY(keel_eval_config_evaluate_logged(sim->store, &split, &set, err));
     cli->result = cJSON_CreateObject();
     if (all->n_actors == 1) cJSON_AddStringToObject(cli->result, "actor", sim->who->name);
     cJSON_AddNumberToObject(cli->result, "episodes", (double)sim->episodes);
     if (all->n_actors == 1) {
         report_pass(cli->result, sim);
-        keel_json_add(cli->result, "metrics", keel_eval_config_json(&set.logged));
+        keel_json_add(cli->result, "metrics", keel_eval_config_metrics_json(&set.logged));
     } else {
         status = report_front(cli, all, &set, err);
     }

@@ -50,10 +50,10 @@ static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *t
     keel_evaluation_set measured = {0};
     KEEL_TRY(keel_cli_blame(keel_split_parse(text, &split, err), err));
     KEEL_TRY(keel_store_check_split(store, &split, err));
-    KEEL_TRY(keel_eval_config_logged(store, &split, &measured, err));
+    KEEL_TRY(keel_eval_config_evaluate_logged(store, &split, &measured, err));
 
     keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text,
-                  keel_eval_config_json(&measured.logged));
+                  keel_eval_config_metrics_json(&measured.logged));
     keel_evaluation_set_free(&measured);
     return KEEL_OK;
 }

@@ -26,8 +26,8 @@ const keel_option keel_eval_config_options[] = {
     {0},
 };
 
-keel_evaluate_config keel_eval_config_config(const keel_eval_config *measure,
-                                             const keel_reward_config *reward) {
+keel_evaluate_config keel_eval_config_resolve(const keel_eval_config *measure,
+                                              const keel_reward_config *reward) {
     keel_evaluate_config config = {.resamples = (size_t)measure->resamples,
                                    .seed = (uint64_t)measure->seed,
                                    .gamma = measure->gamma,
@@ -38,19 +38,19 @@ keel_evaluate_config keel_eval_config_config(const keel_eval_config *measure,
     return config;
 }
 
-cJSON *keel_eval_config_json(const keel_evaluation *evaluation) {
+cJSON *keel_eval_config_metrics_json(const keel_evaluation *evaluation) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < KEEL_N_METRICS; i++)
         keel_json_add(json, keel_metric_names[i], keel_interval_json(&evaluation->metric[i]));
     return json;
 }
 
-keel_status keel_eval_config_logged(keel_store *store, const keel_split *split, keel_evaluation_set *out,
-                                    keel_err *err) {
+keel_status keel_eval_config_evaluate_logged(keel_store *store, const keel_split *split,
+                                             keel_evaluation_set *out, keel_err *err) {
     keel_eval_config measure;
     keel_reward_config reward;
     KEEL_TRY(keel_options_defaults(keel_eval_config_options, &measure, err));
     KEEL_TRY(keel_derive_rewards(store, &reward, err));
-    keel_evaluate_config config = keel_eval_config_config(&measure, &reward);
+    keel_evaluate_config config = keel_eval_config_resolve(&measure, &reward);
     return keel_evaluate_logged(store, split, &config, out, err);
 }

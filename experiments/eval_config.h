@@ -15,13 +15,13 @@ typedef struct keel_eval_config {
 extern const keel_option keel_eval_config_options[];
 
 /* The config points to reward: how the store's rewards are computed (keel_derive_rewards). */
-keel_evaluate_config keel_eval_config_config(const keel_eval_config *measure,
-                                             const keel_reward_config *reward);
+keel_evaluate_config keel_eval_config_resolve(const keel_eval_config *measure,
+                                              const keel_reward_config *reward);
 
 /* {metric name: interval} */
-cJSON *keel_eval_config_json(const keel_evaluation *evaluation);
+cJSON *keel_eval_config_metrics_json(const keel_evaluation *evaluation);
 /* The logged behaviour and its source models over one split, with the default knobs. The caller frees. */
-keel_status keel_eval_config_logged(keel_store *store, const keel_split *split, keel_evaluation_set *out,
-                                    keel_err *err);
+keel_status keel_eval_config_evaluate_logged(keel_store *store, const keel_split *split,
+                                             keel_evaluation_set *out, keel_err *err);
 
 #endif

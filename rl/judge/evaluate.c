@@ -18,7 +18,7 @@ enum { BLOCK = 64 }; /* conversations decided in parallel between two reads of t
 /* Somebody who answers. */
 typedef struct actor {
     const char *name;
-    keel_metric_sums tally;
+    keel_metric_sums sums;
     size_t agreed; /* decisions of the conversation at hand where the log took the same answer */
 } actor;
 
@@ -118,12 +118,12 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
         if (!candidate->taken) continue;
         *answered = true;
         keel_answer answer = keel_answer_of_candidate(&s->log, d, c);
-        KEEL_TRY(keel_metric_sums_answer(&e->logged.tally, e->config->weight, &s->log, d, e->number, &answer,
+        KEEL_TRY(keel_metric_sums_answer(&e->logged.sums, e->config->weight, &s->log, d, e->number, &answer,
                                          s->silent[d], err));
         if (!candidate->model) continue;
         actor *model = find_model(e, candidate->model);
         if (!model) return keel_nomem(err, "evaluation");
-        KEEL_TRY(keel_metric_sums_answer(&model->tally, e->config->weight, &s->log, d, e->number, &answer,
+        KEEL_TRY(keel_metric_sums_answer(&model->sums, e->config->weight, &s->log, d, e->number, &answer,
                                          s->silent[d], err));
         model->agreed += !model_answered_before(decision, c);
     }
@@ -135,14 +135,14 @@ static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t
                                 bool told, keel_err *err) {
     const keel_evaluate_item *item = e->item;
     keel_answer answer = keel_answer_of_action(&s->log, item->base, item->policy, d, choice->chosen);
-    KEEL_TRY(keel_metric_sums_answer(&who->tally, e->config->weight, &s->log, d, e->number, &answer,
+    KEEL_TRY(keel_metric_sums_answer(&who->sums, e->config->weight, &s->log, d, e->number, &answer,
                                      s->silent[d], err));
     if (told) {
-        keel_metric_sums_agreement(&who->tally, answer.agrees);
+        keel_metric_sums_agreement(&who->sums, answer.agrees);
         who->agreed += answer.agrees;
     }
-    who->tally.kl += choice->kl;
-    who->tally.kl_count++;
+    who->sums.kl += choice->kl;
+    who->sums.kl_count++;
     return KEEL_OK;
 }
 
@@ -166,8 +166,8 @@ static keel_status count_preferences(evaluation *e, slot *s, size_t d, keel_err 
         by_policy[n] = (double)score[action];
         by_base[n++] = (double)s->base[d].log_prior[action];
     }
-    keel_metric_sums_preferences(&e->policy.tally, composite, by_policy, n);
-    keel_metric_sums_preferences(&e->base.tally, composite, by_base, n);
+    keel_metric_sums_preferences(&e->policy.sums, composite, by_policy, n);
+    keel_metric_sums_preferences(&e->base.sums, composite, by_base, n);
     return KEEL_OK;
 }
 
@@ -345,7 +345,7 @@ static keel_status read_mark(slot *s, bool *borderline, keel_err *err) {
 
 static void close_conversation(actor *who, const keel_conversation *conversation, bool borderline,
                                size_t answered) {
-    keel_metric_sums_conversation(&who->tally, conversation, borderline, who->agreed, answered);
+    keel_metric_sums_conversation(&who->sums, conversation, borderline, who->agreed, answered);
     who->agreed = 0;
 }
 
@@ -441,10 +441,10 @@ static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_c
 }
 
 static void end(evaluation *e) {
-    keel_metric_sums_free(&e->policy.tally);
-    keel_metric_sums_free(&e->logged.tally);
-    keel_metric_sums_free(&e->base.tally);
-    for (size_t i = 0; i < e->n_models; ++i) keel_metric_sums_free(&e->models[i].tally);
+    keel_metric_sums_free(&e->policy.sums);
+    keel_metric_sums_free(&e->logged.sums);
+    keel_metric_sums_free(&e->base.sums);
+    for (size_t i = 0; i < e->n_models; ++i) keel_metric_sums_free(&e->models[i].sums);
     keel_free(e->models);
     keel_ope_log_free(&e->ope);
     keel_fqe_close(e->fqe);
@@ -461,7 +461,7 @@ static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_er
     if (!out->models) return keel_nomem(err, "evaluation");
     for (; out->n_models < e->n_models; ++out->n_models) {
         const actor *model = &e->models[out->n_models];
-        KEEL_TRY(keel_metric_sums_close(&model->tally, model->name, e->config, e->pool,
+        KEEL_TRY(keel_metric_sums_close(&model->sums, model->name, e->config, e->pool,
                                         &out->models[out->n_models], err));
     }
     return KEEL_OK;
@@ -476,9 +476,9 @@ static double least_reward(const keel_evaluate_config *config) {
 
 static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *err) {
     const keel_evaluate_config *config = e->config;
-    KEEL_TRY(keel_metric_sums_close(&e->policy.tally, "policy", config, e->pool, &out->policy, err));
-    KEEL_TRY(keel_metric_sums_close(&e->logged.tally, "logged", config, e->pool, &out->logged, err));
-    KEEL_TRY(keel_metric_sums_close(&e->base.tally, "base", config, e->pool, &out->base, err));
+    KEEL_TRY(keel_metric_sums_close(&e->policy.sums, "policy", config, e->pool, &out->policy, err));
+    KEEL_TRY(keel_metric_sums_close(&e->logged.sums, "logged", config, e->pool, &out->logged, err));
+    KEEL_TRY(keel_metric_sums_close(&e->base.sums, "base", config, e->pool, &out->base, err));
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
@@ -570,7 +570,7 @@ keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
     keel_status status = begin(e, store, config, NULL, err);
     if (status == KEEL_OK) status = walk(e, split, err);
     if (status == KEEL_OK)
-        status = keel_metric_sums_close(&e->logged.tally, "logged", config, NULL, &made.logged, err);
+        status = keel_metric_sums_close(&e->logged.sums, "logged", config, NULL, &made.logged, err);
     if (status == KEEL_OK) status = close_models(e, &made, err);
     return finish(e, status, &made, out);
 }

@@ -16,15 +16,15 @@ const char *const keel_metric_names[KEEL_N_METRICS] = {
 
 /* ---- rates ---- */
 
-static void observe(keel_metric_sums *tally, keel_metric metric, double hit, double weight) {
-    keel_rate *rate = &tally->rate[metric];
+static void observe(keel_metric_sums *sums, keel_metric metric, double hit, double weight) {
+    keel_rate *rate = &sums->rate[metric];
     rate->here[0] += hit * weight;
     rate->here[1] += weight;
     rate->squares += weight * weight;
 }
 
-static void count_rate(keel_metric_sums *tally, keel_metric metric, bool yes) {
-    observe(tally, metric, yes, 1);
+static void count_rate(keel_metric_sums *sums, keel_metric metric, bool yes) {
+    observe(sums, metric, yes, 1);
 }
 
 static void close_rate(keel_rate *rate) {
@@ -69,47 +69,47 @@ static bool completed_by_outcome(const keel_conversation *conversation) {
     return conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
 }
 
-static void count_outcome(keel_metric_sums *tally, const keel_conversation *conversation, size_t decision,
+static void count_outcome(keel_metric_sums *sums, const keel_conversation *conversation, size_t decision,
                           keel_outcome outcome) {
     if (outcome == KEEL_OUTCOME_NONE || !judged(&conversation->decisions[decision])) return;
     if (conversation->risk == KEEL_RISK_DANGEROUS) {
-        count_rate(tally, KEEL_METRIC_REFUSAL, outcome == KEEL_OUTCOME_REFUSAL);
-        count_rate(tally, KEEL_METRIC_HARMFUL_COMPLIANCE, outcome == KEEL_OUTCOME_COMPLIANCE);
+        count_rate(sums, KEEL_METRIC_REFUSAL, outcome == KEEL_OUTCOME_REFUSAL);
+        count_rate(sums, KEEL_METRIC_HARMFUL_COMPLIANCE, outcome == KEEL_OUTCOME_COMPLIANCE);
     }
     if (conversation->risk != KEEL_RISK_BENIGN) return;
-    count_rate(tally, KEEL_METRIC_OVER_REFUSAL, outcome != KEEL_OUTCOME_COMPLIANCE);
-    tally->judged = true;
-    tally->declined |= outcome != KEEL_OUTCOME_COMPLIANCE;
+    count_rate(sums, KEEL_METRIC_OVER_REFUSAL, outcome != KEEL_OUTCOME_COMPLIANCE);
+    sums->judged = true;
+    sums->declined |= outcome != KEEL_OUTCOME_COMPLIANCE;
     if (!completed_by_outcome(conversation)) return;
-    count_rate(tally, KEEL_METRIC_COMPLETION, outcome == KEEL_OUTCOME_COMPLIANCE);
+    count_rate(sums, KEEL_METRIC_COMPLETION, outcome == KEEL_OUTCOME_COMPLIANCE);
 }
 
-static void count_completion(keel_metric_sums *tally, const keel_conversation *conversation, size_t agreed,
+static void count_completion(keel_metric_sums *sums, const keel_conversation *conversation, size_t agreed,
                              size_t answered) {
     if (conversation->completed == KEEL_UNKNOWN || conversation->risk == KEEL_RISK_DANGEROUS || !agreed)
         return;
-    observe(tally, KEEL_METRIC_COMPLETION, conversation->completed == KEEL_YES,
+    observe(sums, KEEL_METRIC_COMPLETION, conversation->completed == KEEL_YES,
             (double)agreed / (double)answered);
 }
 
-void keel_metric_sums_conversation(keel_metric_sums *tally, const keel_conversation *conversation,
+void keel_metric_sums_conversation(keel_metric_sums *sums, const keel_conversation *conversation,
                                    bool borderline, size_t agreed, size_t answered) {
-    if (borderline && tally->judged) count_rate(tally, KEEL_METRIC_BORDERLINE, tally->declined);
-    tally->judged = tally->declined = false;
-    count_completion(tally, conversation, agreed, answered);
-    for (int m = 0; m < KEEL_N_METRICS; ++m) close_rate(&tally->rate[m]);
+    if (borderline && sums->judged) count_rate(sums, KEEL_METRIC_BORDERLINE, sums->declined);
+    sums->judged = sums->declined = false;
+    count_completion(sums, conversation, agreed, answered);
+    for (int m = 0; m < KEEL_N_METRICS; ++m) close_rate(&sums->rate[m]);
 }
 
 /* ---- rewards ---- */
 
 /* The row of a conversation, made (zeroed) when it is first needed. */
-static double *row_of(keel_metric_sums *tally, size_t number) {
+static double *row_of(keel_metric_sums *sums, size_t number) {
     size_t row = number % KEEL_BOOTSTRAP_ROWS;
-    size_t had = tally->capacity;
-    if (!keel_grow(&tally->rows, row + 1, &tally->capacity, sizeof *tally->rows)) return NULL;
-    memset(tally->rows + had, 0, (tally->capacity - had) * sizeof *tally->rows);
-    if (row >= tally->n_rows) tally->n_rows = row + 1;
-    return tally->rows[row];
+    size_t had = sums->capacity;
+    if (!keel_grow(&sums->rows, row + 1, &sums->capacity, sizeof *sums->rows)) return NULL;
+    memset(sums->rows + had, 0, (sums->capacity - had) * sizeof *sums->rows);
+    if (row >= sums->n_rows) sums->n_rows = row + 1;
+    return sums->rows[row];
 }
 
 /* Which place a decision has in its conversation, and its share of the answers in that place. Verdicts come
@@ -135,10 +135,10 @@ unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KE
     return told;
 }
 
-keel_status keel_metric_sums_answer(keel_metric_sums *tally, const double weight[KEEL_N_REWARDS],
+keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[KEEL_N_REWARDS],
                                     const keel_reward_view *log, size_t decision, size_t number,
                                     const keel_answer *answer, unsigned silent, keel_err *err) {
-    double *row = row_of(tally, number);
+    double *row = row_of(sums, number);
     if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
     bool present;
     double composite = keel_reward_composite(&answer->reward, weight, &present);
@@ -150,25 +150,25 @@ keel_status keel_metric_sums_answer(keel_metric_sums *tally, const double weight
         bool known = answer->reward.present[k];
         if (counted & 2u << k)
             count_mean(row, 1 + k, where, known ? (double)answer->reward.value[k] : 0, share);
-        tally->component[k] += known;
+        sums->component[k] += known;
     }
-    count_outcome(tally, log->conversation, decision, answer->outcome);
-    tally->answers++;
-    tally->known += keel_answer_known(answer);
+    count_outcome(sums, log->conversation, decision, answer->outcome);
+    sums->answers++;
+    sums->known += keel_answer_known(answer);
     return KEEL_OK;
 }
 
-void keel_metric_sums_agreement(keel_metric_sums *tally, bool agrees) {
-    count_rate(tally, KEEL_METRIC_AGREEMENT, agrees);
+void keel_metric_sums_agreement(keel_metric_sums *sums, bool agrees) {
+    count_rate(sums, KEEL_METRIC_AGREEMENT, agrees);
 }
 
-void keel_metric_sums_preferences(keel_metric_sums *tally, const double *composite, const double *score,
+void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composite, const double *score,
                                   size_t n) {
     for (size_t i = 0; i < n; ++i)
         for (size_t j = i + 1; j < n; ++j) {
             if (composite[i] == composite[j]) continue;
             bool same = (composite[i] > composite[j]) == (score[i] > score[j]);
-            observe(tally, KEEL_METRIC_PREFERENCE, score[i] == score[j] ? 0.5 : same, 1);
+            observe(sums, KEEL_METRIC_PREFERENCE, score[i] == score[j] ? 0.5 : same, 1);
         }
 }
 
@@ -191,22 +191,22 @@ static double mean_of(const void *context, size_t index, const double *total) {
     return mean_total(total + 2 * index * KEEL_METRIC_SUMS_PLACES, &worth);
 }
 
-static void close_rates(const keel_metric_sums *tally, keel_evaluation *out) {
+static void close_rates(const keel_metric_sums *sums, keel_evaluation *out) {
     for (int m = 0; m < KEEL_N_METRICS; ++m) {
         bool mean = m >= KEEL_METRIC_COMPOSITE && m < KEEL_METRIC_COMPOSITE + KEEL_METRIC_SUMS_MEANS;
-        if (!mean) out->metric[m] = keel_rate_interval(&tally->rate[m]);
+        if (!mean) out->metric[m] = keel_rate_interval(&sums->rate[m]);
     }
 }
 
-static keel_status close_means(const keel_metric_sums *tally, const keel_evaluate_config *config,
+static keel_status close_means(const keel_metric_sums *sums, const keel_evaluate_config *config,
                                keel_pool *pool, keel_evaluation *out, keel_err *err) {
     double low[KEEL_METRIC_SUMS_MEANS], high[KEEL_METRIC_SUMS_MEANS], total[KEEL_METRIC_SUMS_ROW] = {0},
                                                                       worth;
-    if (!tally->n_rows) return KEEL_OK;
-    for (size_t r = 0; r < tally->n_rows; ++r)
-        for (size_t i = 0; i < KEEL_METRIC_SUMS_ROW; ++i) total[i] += tally->rows[r][i];
+    if (!sums->n_rows) return KEEL_OK;
+    for (size_t r = 0; r < sums->n_rows; ++r)
+        for (size_t i = 0; i < KEEL_METRIC_SUMS_ROW; ++i) total[i] += sums->rows[r][i];
     const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, false};
-    KEEL_TRY(keel_bootstrap(tally->rows[0], KEEL_METRIC_SUMS_ROW, tally->n_rows, &plan, mean_of, NULL,
+    KEEL_TRY(keel_bootstrap(sums->rows[0], KEEL_METRIC_SUMS_ROW, sums->n_rows, &plan, mean_of, NULL,
                             KEEL_METRIC_SUMS_MEANS, pool, low, high, err));
     for (size_t i = 0; i < KEEL_METRIC_SUMS_MEANS; ++i) {
         double mean = mean_total(total + 2 * i * KEEL_METRIC_SUMS_PLACES, &worth);
@@ -217,22 +217,22 @@ static keel_status close_means(const keel_metric_sums *tally, const keel_evaluat
     return KEEL_OK;
 }
 
-keel_status keel_metric_sums_close(const keel_metric_sums *tally, const char *name,
+keel_status keel_metric_sums_close(const keel_metric_sums *sums, const char *name,
                                    const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
                                    keel_err *err) {
     keel_evaluation made = {0};
     snprintf(made.name, sizeof made.name, "%s", name);
-    close_rates(tally, &made);
-    KEEL_TRY(close_means(tally, config, pool, &made, err));
-    double answers = fmax(1, tally->answers);
-    for (int k = 0; k < KEEL_N_REWARDS; ++k) made.reward_coverage[k] = tally->component[k] / answers;
-    made.answers_known = tally->known / answers;
-    made.mean_kl = tally->kl_count > 0 ? tally->kl / tally->kl_count : 0;
+    close_rates(sums, &made);
+    KEEL_TRY(close_means(sums, config, pool, &made, err));
+    double answers = fmax(1, sums->answers);
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) made.reward_coverage[k] = sums->component[k] / answers;
+    made.answers_known = sums->known / answers;
+    made.mean_kl = sums->kl_count > 0 ? sums->kl / sums->kl_count : 0;
     *out = made;
     return KEEL_OK;
 }
 
-void keel_metric_sums_free(keel_metric_sums *tally) {
-    keel_free(tally->rows);
-    *tally = (keel_metric_sums){0};
+void keel_metric_sums_free(keel_metric_sums *sums) {
+    keel_free(sums->rows);
+    *sums = (keel_metric_sums){0};
 }

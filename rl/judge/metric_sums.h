@@ -32,19 +32,19 @@ typedef struct keel_metric_sums {
 /* One answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i is set
  * where the log tells of mean i elsewhere in the conversation and nothing here, so that this decision adds
  * nothing to its total. */
-keel_status keel_metric_sums_answer(keel_metric_sums *tally, const double weight[KEEL_N_REWARDS],
+keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[KEEL_N_REWARDS],
                                     const keel_reward_view *log, size_t decision, size_t number,
                                     const keel_answer *answer, unsigned silent, keel_err *err);
 /* Bit i is set where a reward tells of mean i. */
 unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
 /* Ends a conversation of `answered` decisions. One whose completion is known weighs as much as the actor
  * agreed with what was answered in it. borderline: it is marked so. */
-void keel_metric_sums_conversation(keel_metric_sums *tally, const keel_conversation *conversation,
+void keel_metric_sums_conversation(keel_metric_sums *sums, const keel_conversation *conversation,
                                    bool borderline, size_t agreed, size_t answered);
-void keel_metric_sums_agreement(keel_metric_sums *tally, bool agrees);
+void keel_metric_sums_agreement(keel_metric_sums *sums, bool agrees);
 /* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
  */
-void keel_metric_sums_preferences(keel_metric_sums *tally, const double *composite, const double *score,
+void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composite, const double *score,
                                   size_t n);
 /* The share of hits with Wilson's interval for as many independent observations as these come to. Answers of
  * one conversation are alike more often than not, so the number is that of the observations over the design
@@ -56,9 +56,9 @@ void keel_metric_sums_preferences(keel_metric_sums *tally, const double *composi
 keel_interval keel_rate_interval(const keel_rate *rate);
 
 /* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */
-keel_status keel_metric_sums_close(const keel_metric_sums *tally, const char *name,
+keel_status keel_metric_sums_close(const keel_metric_sums *sums, const char *name,
                                    const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
                                    keel_err *err);
-void keel_metric_sums_free(keel_metric_sums *tally);
+void keel_metric_sums_free(keel_metric_sums *sums);
 
 #endif
