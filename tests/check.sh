@@ -7,6 +7,7 @@
 #   tests/check.sh valgrind [CTEST ARGS]    memcheck, leaks included, of the tests and of every process they start
 #   tests/check.sh compilers                gcc and clang: does the quickstart, made small, give the same weights and metrics?
 #   tests/check.sh analyzer                 gcc -fanalyzer
+#   tests/check.sh format                   clang-format 14: every C file is as .clang-format has it
 #   tests/check.sh tidy [FILES]             clang-tidy, with what .clang-tidy says
 set -eu
 . "$(dirname "$0")/steps.sh"
@@ -61,6 +62,16 @@ judged() {
     exit "$status"
 }
 
+# Other versions of clang-format break lines elsewhere, so nothing is said with them (77: skipped).
+formatted() {
+    version=$(clang-format --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p')
+    [ "$version" = 14 ] || { echo "format: needs clang-format 14, found ${version:-none}"; exit 77; }
+    (cd "$here" && find . -name 'build*' -prune -o -name runs -prune -o -name '*.[ch]' -print | LC_ALL=C sort >"$1" &&
+        xargs clang-format --dry-run -Werror <"$1" 2>&1 | grep -E ' error: ' | cut -d: -f1 | sort | uniq -c >"$1.wrong") || true
+    [ -s "$1" ] && [ ! -s "$1.wrong" ] || { cat "$1.wrong"; echo "format: clang-format -i on these"; return 1; }
+    echo "format: $(wc -l <"$1") files, clang-format $version"
+}
+
 flags="-I$here -include $here/tests/support/analysis.h -Wno-unused-value"
 case $mode in
 asan)
@@ -82,6 +93,12 @@ compilers)
 analyzer)
     built "$build" -DCMAKE_C_COMPILER=gcc -DCMAKE_BUILD_TYPE=Release -DKEEL_TESTS=OFF -DCMAKE_C_FLAGS="-fanalyzer $flags" --fresh || status=$?
     judged "$build/build.log"
+    ;;
+format)
+    list=$(mktemp)
+    formatted "$list" || status=$?
+    rm -f "$list" "$list.wrong"
+    exit "$status"
     ;;
 tidy)
     built "$build" -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug --fresh || exit 1

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "core/file.h"
-#include "datasets/import.h"
 #include "core/ngram.h"
+#include "datasets/import.h"
 #include "policies/ngram_base/linear_probes.h"
 #include "support/scratch.h"
 
