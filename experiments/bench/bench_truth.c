@@ -1,6 +1,6 @@
 /* Learners against exact values: random processes of 30 states and 6 actions, logs of a behaviour that has a
  * habit in every second state, is right in the others, and errs now and then. Behaviour cloning, Q-learning
- * (alpha = 0) and conservative Q-learning are asked two things:
+ * (double DQN) and conservative Q-learning are asked two things:
  *
  *     ample     1500 episodes, errs half of the time: does CQL promise more of its policy than it keeps?
  *     narrow    20 episodes, errs one time in five: who gets something better out of it?
@@ -16,7 +16,7 @@
  *
  * The settings (alpha 3, scale, errors, lengths) were chosen among some twenty on seeds 0 to 9 so that both
  * hold; as they are, both hold on seeds that were never looked at before: bench_truth 10 6000 1000 and
- * bench_truth 40 6000 1010. They hold on different logs, not together: on ample logs alpha = 0 is the better
+ * bench_truth 40 6000 1010. They hold on different logs, not together: on ample logs double DQN is the better
  * policy, and on narrow ones CQL promises too much in most seeds. So this shows that the code does what the
  * theorem says, not that CQL is best.
  */
@@ -112,7 +112,7 @@ typedef struct method {
     const char *label, *algorithm;
     double alpha;
 } method;
-static const method methods[] = {{"BC", "bc", 1}, {"alpha = 0", "dqn", 0}, {"CQL", "cql", 3}};
+static const method methods[] = {{"BC", "bc", 1}, {"double DQN", "dqn", 0}, {"CQL", "cql", 3}};
 enum { N_METHODS = 3, CQL = N_METHODS - 1 };
 
 static keel_learner_config settings(const method *of, uint64_t seed, int64_t steps) {

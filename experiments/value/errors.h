@@ -49,7 +49,7 @@ typedef struct keel_value_run {
     double best, best_se;          /* V*, or the best that is known */
     double range;                  /* V* less the value of acting at random */
     double logged;                 /* mean discounted return of the log */
-    keel_value_policy bc, ql, cql; /* cloning; alpha = 0; alpha > 0, the same network */
+    keel_value_policy bc, ql, cql; /* cloning, double DQN, CQL: the same network */
 } keel_value_run;
 
 /* ROW(enumerator, name, method beside base) */
@@ -58,7 +58,7 @@ typedef struct keel_value_run {
     ROW(E1_LOGGED, "E1'", "CQL's critic about CQL, beside the log's mean return about BC")                   \
     ROW(E2, "E2", "FQE about CQL, beside FQE about BC")                                                      \
     ROW(E3, "E3", "CQL's shortfall from the best, beside BC's: no estimate, policy quality")                 \
-    ROW(E4, "E4", "CQL's critic about CQL, beside alpha = 0's critic about its own policy")                  \
+    ROW(E4, "E4", "CQL's critic about CQL, beside double DQN's critic about its own policy")                 \
     ROW(E5, "E5", "CQL's critic about CQL, beside the log's mean return about CQL")
 #define KEEL_ESTIMAND_ID(id, name, help) KEEL_ESTIMAND_##id,
 typedef enum keel_estimand { KEEL_ESTIMANDS(KEEL_ESTIMAND_ID) KEEL_N_ESTIMANDS } keel_estimand;

@@ -21,7 +21,7 @@ extern const keel_option value_options[];
 keel_status value_config_read(int count, char **assignments, value_config *out, keel_err *err);
 const value_world_kind *value_config_world(const value_config *config);
 
-/* BC, alpha = 0 and the sweep. */
+/* BC, double DQN and the sweep. */
 enum { VALUE_BC, VALUE_QL, VALUE_FIRST_CQL, VALUE_N_METHODS = 6 };
 typedef struct value_method {
     const char *name, *algorithm;
