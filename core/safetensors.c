@@ -149,13 +149,22 @@ static keel_status read_entry(const reader *r, const cJSON *entry, keel_arena *n
     return read_range(r, range, out);
 }
 
-static keel_status check_metadata(const reader *r, const cJSON *metadata) {
+static keel_status read_metadata(const reader *r, const cJSON *metadata, keel_safetensors *out) {
+    size_t count = 0;
     if (!cJSON_IsObject(metadata))
         return keel_fail(r->err, KEEL_E_PARSE, r->path, "%s: expected an object", metadata_key);
-    for (const cJSON *item = metadata->child; item; item = item->next)
+    for (const cJSON *item = metadata->child; item; item = item->next) count++;
+    out->metadata = keel_arena_calloc(&out->names, 2 * count + 1, sizeof *out->metadata);
+    if (!out->metadata) return keel_nomem(r->err, r->path);
+    count = 0;
+    for (const cJSON *item = metadata->child; item; item = item->next, count += 2) {
         if (!cJSON_IsString(item))
             return keel_fail(r->err, KEEL_E_PARSE, r->path, "%s: \"%s\" must be a string", metadata_key,
                              item->string);
+        out->metadata[count] = keel_arena_strdup(&out->names, item->string);
+        out->metadata[count + 1] = keel_arena_strdup(&out->names, item->valuestring);
+        if (!out->metadata[count] || !out->metadata[count + 1]) return keel_nomem(r->err, r->path);
+    }
     return KEEL_OK;
 }
 
@@ -192,7 +201,7 @@ static keel_status read_header(const reader *r, const cJSON *header, keel_safete
     if (!out->tensors) return keel_fail(r->err, KEEL_E_NOMEM, r->path, "no memory for %zu tensors", count);
     for (const cJSON *entry = header->child; entry; entry = entry->next) {
         if (strcmp(entry->string, metadata_key) == 0)
-            KEEL_TRY(check_metadata(r, entry));
+            KEEL_TRY(read_metadata(r, entry, out));
         else
             KEEL_TRY(read_entry(r, entry, &out->names, &out->tensors[out->count++]));
     }
@@ -250,6 +259,12 @@ void keel_safetensors_free(keel_safetensors *file) {
 const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, const char *name) {
     for (size_t i = 0; i < file->count; i++)
         if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
+    return NULL;
+}
+
+const char *keel_safetensors_metadata(const keel_safetensors *file, const char *key) {
+    for (const char **pair = file->metadata; pair && *pair; pair += 2)
+        if (strcmp(pair[0], key) == 0) return pair[1];
     return NULL;
 }
 

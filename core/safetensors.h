@@ -31,11 +31,14 @@ typedef struct keel_safetensors {
     const char *path; /* for errors; among the names */
     size_t count;
     keel_named_tensor *tensors; /* in file order */
+    const char **metadata;      /* pairs key, value, ..., NULL-terminated; among the names */
 } keel_safetensors;
 
 keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err);
 /* NULL when there is none of that name. */
 const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, const char *name);
+/* The value of a key of the metadata; NULL when there is none. */
+const char *keel_safetensors_metadata(const keel_safetensors *file, const char *key);
 /* False when an F32 tensor holds a number that is not finite. */
 bool keel_safetensors_finite(const keel_named_tensor *tensor);
 /* Copies an F32 tensor of exactly this shape and of finite numbers into out; any difference is KEEL_E_INVALID

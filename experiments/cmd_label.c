@@ -8,13 +8,16 @@
 #include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rewards/refusal.h"
+#include "rewards/judge.h"
+
+enum { FOLDS = 5 }; /* of the judge's validation */
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--split", "NAME", false, false,
      "whose human labels teach the judge (default: train if there is one, else all)"},
-    {"--judge", "FILE", false, false, "use this saved judge instead of fitting one"},
+    {"--judge", "FILE|KIND", false, false,
+     "use this saved judge instead of fitting one, or fit one of this kind (below)"},
     {"--save-judge", "FILE", false, false, "keep the judge"},
     {"--config", "FILE", false, false, "JSON object of reward keys"},
     {"--set", "KEY=VALUE", false, true, "one reward key"},
@@ -23,7 +26,7 @@ static const keel_flag flags[] = {
 
 /* Examples for the judge; their texts live in the arena. */
 typedef struct examples {
-    keel_refusal_example *items;
+    keel_judge_example *items;
     size_t count, capacity;
     keel_arena texts;
 } examples;
@@ -38,8 +41,9 @@ static keel_status examples_add(examples *all, const char *response, keel_outcom
     if (!keel_grow(&all->items, all->count + 1, &all->capacity, sizeof *all->items))
         return keel_nomem(err, "label");
     char *text = keel_arena_strdup(&all->texts, response);
-    if (!text) return keel_fail(err, KEEL_E_NOMEM, NULL, "for an example's text");
-    all->items[all->count++] = (keel_refusal_example){text, outcome, group};
+    if (!text) return keel_nomem(err, "label");
+    all->items[all->count++] = (keel_judge_example){
+        .input.response = text, .label = (int)outcome - KEEL_OUTCOME_COMPLIANCE, .group = group};
     return KEEL_OK;
 }
 
@@ -59,10 +63,10 @@ static keel_status add_human_labels(examples *all, const keel_conversation *conv
 
 /* By what they are, so that the judge does not depend on the order of imports. */
 static int by_content(const void *a, const void *b) {
-    const keel_refusal_example *x = a, *y = b;
+    const keel_judge_example *x = a, *y = b;
     if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    int order = strcmp(x->response, y->response);
-    return order ? order : (int)x->outcome - (int)y->outcome;
+    int order = strcmp(x->input.response, y->input.response);
+    return order ? order : x->label - y->label;
 }
 
 static keel_status gather(keel_store *store, const keel_split *split, examples *all, keel_err *err) {
@@ -88,32 +92,35 @@ done:
 
 typedef struct judging {
     keel_store *store;
-    const keel_refusal_judge *judge;
+    const keel_judge *judge;
     int64_t candidates, known, filled;
 } judging;
 
-static keel_status judge_candidate(judging *work, const keel_candidate *candidate, keel_err *err) {
-    float chance[KEEL_N_OUTCOMES];
-    keel_outcome outcome;
+static keel_status judge_candidate(judging *work, const keel_conversation *conversation,
+                                   const keel_decision *decision, const keel_candidate *candidate,
+                                   keel_err *err) {
+    keel_judge_verdict verdict;
     work->candidates++;
     if (candidate->outcome != KEEL_OUTCOME_NONE) {
         work->known++;
         return KEEL_OK;
     }
-    if (!candidate->text || candidate->text[0] == '\0')
-        return KEEL_OK; /* an act alone says nothing of refusing */
-    KEEL_TRY(keel_refusal_judge_predict(work->judge, candidate->text, chance, &outcome, err));
-    keel_authority kind =
-        keel_refusal_judge_learned(work->judge) ? KEEL_AUTHORITY_MODEL : KEEL_AUTHORITY_RULE;
+    if (!candidate->text || candidate->text[0] == '\0') return KEEL_OK; /* an act alone is not judged */
+    const keel_judge_input input = {candidate->text, conversation->turns, decision->turn};
+    KEEL_TRY(keel_judge_predict(work->judge, &input, &verdict, err));
+    if (verdict.label == KEEL_UNJUDGED) return KEEL_OK;
     work->filled++;
-    return keel_store_put_label(work->store, candidate->id, outcome, kind,
-                                keel_refusal_judge_name(work->judge), (double)chance[outcome - 1], err);
+    return keel_store_put_label(work->store, candidate->id,
+                                (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + verdict.label), verdict.authority,
+                                work->judge->name, (double)verdict.p[verdict.label], err);
 }
 
 static keel_status judge_conversation(judging *work, const keel_conversation *conversation, keel_err *err) {
-    for (size_t d = 0; d < conversation->n_decisions; d++)
-        for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++)
-            KEEL_TRY(judge_candidate(work, &conversation->decisions[d].candidates[c], err));
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        const keel_decision *decision = &conversation->decisions[d];
+        for (size_t c = 0; c < decision->n_candidates; c++)
+            KEEL_TRY(judge_candidate(work, conversation, decision, &decision->candidates[c], err));
+    }
     return KEEL_OK;
 }
 
@@ -156,34 +163,63 @@ static keel_status choose_split(const keel_cli *cli, keel_store *store, keel_spl
     return keel_cli_open_split(cli, store, there == KEEL_OK ? "train" : "all", split, err);
 }
 
-static keel_status validate(keel_cli *cli, const examples *all, keel_err *err) {
-    keel_refusal_agreement found = {0};
-    KEEL_TRY(keel_refusal_judge_validate(all->items, all->count, 5, &found, err));
-    cJSON *json = cJSON_AddObjectToObject(cli->result, "validation");
-    cJSON_AddNumberToObject(json, "n", (double)found.n);
-    cJSON_AddNumberToObject(json, "any_refusal_accuracy", found.any_refusal_accuracy);
-    cJSON_AddNumberToObject(json, "any_refusal_kappa", found.any_refusal_kappa);
-    cJSON_AddNumberToObject(json, "accuracy", found.accuracy);
-    cJSON_AddNumberToObject(json, "kappa", found.kappa);
-    return KEEL_OK;
+static void add_agreement(cJSON *json, const char *any, const char *what, double value) {
+    char key[64];
+    snprintf(key, sizeof key, "any_%s_%s", any, what);
+    cJSON_AddNumberToObject(json, key, value);
 }
 
-/* Loads the judge, or fits it on the split's human labels and says how well it agrees with those it did not
- * see. */
-static keel_status make_judge(keel_cli *cli, keel_store *store, keel_refusal_judge **judge, keel_err *err) {
-    const char *path = keel_cli_value(cli, "--judge");
-    if (path) return keel_refusal_judge_load(judge, path, err);
+static keel_status validate(keel_cli *cli, const keel_judge_kind *kind, const examples *all, keel_err *err) {
+    keel_judge_verdict *verdicts = keel_calloc(all->count, sizeof *verdicts);
+    keel_status status = verdicts
+                             ? keel_judge_cross_validate(kind, all->items, all->count, FOLDS, verdicts, err)
+                             : keel_nomem(err, "label");
+    if (status == KEEL_OK) {
+        const keel_judge_agreement found = keel_judge_agree(kind, all->items, verdicts, all->count);
+        cJSON *json = cJSON_AddObjectToObject(cli->result, "validation");
+        cJSON_AddNumberToObject(json, "n", (double)found.n);
+        add_agreement(json, kind->any, "accuracy", found.any_accuracy);
+        add_agreement(json, kind->any, "kappa", found.any_kappa);
+        cJSON_AddNumberToObject(json, "accuracy", found.accuracy);
+        cJSON_AddNumberToObject(json, "kappa", found.kappa);
+    }
+    keel_free(verdicts);
+    return status;
+}
+
+static keel_status fit_judge(keel_cli *cli, keel_store *store, const keel_judge_kind *kind,
+                             keel_judge **judge, keel_err *err) {
     keel_split split;
     examples all = {0};
     keel_status status;
     KEEL_TRY(choose_split(cli, store, &split, err));
     KEEL_TRY_GOTO(gather(store, &split, &all, err), done);
     cJSON_AddNumberToObject(cli->result, "human_labels", (double)all.count);
-    KEEL_TRY_GOTO(keel_refusal_judge_fit(judge, all.items, all.count, err), done);
-    if (keel_refusal_judge_learned(*judge)) status = validate(cli, &all, err);
+    KEEL_TRY_GOTO(keel_judge_fit(judge, kind, all.items, all.count, err), done);
+    if ((*judge)->learned) status = validate(cli, kind, &all, err);
 done:
     examples_free(&all);
     return status;
+}
+
+/* Labels of the store are outcomes of responses: judges of anything else have no place for theirs yet. */
+static keel_status check_kind(const keel_judge_kind *kind, keel_err *err) {
+    if (kind->judged == KEEL_JUDGED_OUTCOME && kind->n_classes == KEEL_N_OUTCOMES) return KEEL_OK;
+    return keel_fail(err, KEEL_E_UNSUPPORTED, "--judge",
+                     "\"%s\" does not judge outcomes of responses, which is what labels are", kind->name);
+}
+
+/* Loads the judge, or fits it on the split's human labels and says how well it agrees with those it did not
+ * see. */
+static keel_status make_judge(keel_cli *cli, keel_store *store, keel_judge **judge, keel_err *err) {
+    const char *given = keel_cli_value(cli, "--judge");
+    const keel_judge_kind *kind = given ? keel_judge_find(given) : keel_judge_kinds[0];
+    if (kind) {
+        KEEL_TRY(check_kind(kind, err));
+        return fit_judge(cli, store, kind, judge, err);
+    }
+    KEEL_TRY(keel_judge_load(judge, given, err));
+    return check_kind((*judge)->kind, err);
 }
 
 /* What follows from the labels: transitions, and the record of the reward keys that hold from now on, in one
@@ -202,16 +238,15 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_co
 }
 
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
-                         keel_refusal_judge **judge, keel_err *err) {
+                         keel_judge **judge, keel_err *err) {
     judging work = {.store = store};
     const char *save = keel_cli_value(cli, "--save-judge");
-    /* A judge is a safetensors file: the size of its header, then this. */
-    KEEL_TRY(keel_cli_open_out_file(save, 8, "{\"__metadata__\":{\"judge\":", err));
+    KEEL_TRY(keel_cli_open_out_file(save, 8, KEEL_JUDGE_FILE_BEGIN, err));
     KEEL_TRY(make_judge(cli, store, judge, err));
     work.judge = *judge;
     KEEL_TRY(judge_all(&work, err));
-    if (save) KEEL_TRY(keel_refusal_judge_save(*judge, save, err));
-    cJSON_AddStringToObject(cli->result, "judge", keel_refusal_judge_name(*judge));
+    if (save) KEEL_TRY(keel_judge_save(*judge, save, err));
+    cJSON_AddStringToObject(cli->result, "judge", (*judge)->name);
     cJSON_AddNumberToObject(cli->result, "candidates", (double)work.candidates);
     cJSON_AddNumberToObject(cli->result, "coverage",
                             work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
@@ -225,13 +260,13 @@ static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_con
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_reward_config rewards;
     keel_store *store = NULL;
-    keel_refusal_judge *judge = NULL;
+    keel_judge *judge = NULL;
     KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
     KEEL_TRY(keel_cli_options(cli, keel_reward_options, &rewards, err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err));
     cli->result = cJSON_CreateObject();
     keel_status status = label(cli, store, &rewards, &judge, err);
-    keel_refusal_judge_free(judge);
+    keel_judge_free(judge);
     keel_store_close(store);
     return status;
 }
@@ -247,18 +282,25 @@ static void print(const cJSON *result, FILE *out) {
 
 static const keel_option *const options[] = {keel_reward_options, NULL};
 
+static void list_judges(FILE *out) {
+    fprintf(out, "\njudges (--judge KIND; the first is the default):\n");
+    for (const keel_judge_kind *const *kind = keel_judge_kinds; *kind; kind++)
+        fprintf(out, "  %-12s %s\n", (*kind)->name, (*kind)->help);
+}
+
 const keel_verb keel_verb_label = {
     .name = "label",
     .brief = "a judge fills missing outcomes; rewards are derived anew",
     .flags = flags,
     .options = options,
-    .more = "The judge is a set of rules, united with a regression fitted on the human labels when there are "
-            "60 or more; it is\n"
-            "validated on labels it did not see (accuracy and kappa). A human label is never overridden, and "
-            "what is judged\n"
-            "already stays. Reward keys decide the reward vectors of all transitions, and of those that\n"
-            "come into the store until the next `label`.\n"
-            "example: keel label --store logs.db --set target_ms=4000\n",
+    .more =
+        "A judge is fitted on the human labels and validated on those it did not see (accuracy and kappa), "
+        "or loaded.\n"
+        "A human label is never overridden, and what is judged already stays. Reward keys decide the "
+        "reward vectors of all\n"
+        "transitions, and of those that come into the store until the next `label`.\n"
+        "example: keel label --store logs.db --set target_ms=4000\n",
+    .more_tables = list_judges,
     .run = run,
     .print = print,
 };

@@ -1,81 +1,33 @@
 #include "rewards/ngram_logistic.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/hash.h"
 #include "core/log.h"
-#include "core/text.h"
 
 /* ---- features ---- */
 
-typedef struct collector {
-    uint32_t *bucket;
-    size_t count;
-} collector;
+static const keel_ngram_window windows[] = {
+    {{.word_high = 3, .char_low = 1, .max_words = 12, .buckets = KEEL_NGRAM_BUCKETS}, false, 1},
+    {{.word_high = 3, .char_low = 1, .max_words = 60, .buckets = KEEL_NGRAM_BUCKETS}, false, 2},
+    {{.word_high = 3, .char_low = 1, .max_words = 25, .buckets = KEEL_NGRAM_BUCKETS}, true, 3},
+    {{.word_high = 2, .char_low = 1, .max_words = SIZE_MAX, .buckets = KEEL_NGRAM_BUCKETS}, false, 4},
+};
 
-static void collect(collector *into, uint64_t hash) {
-    into->bucket[into->count++] = (uint32_t)(hash % KEEL_NGRAM_BUCKETS);
-}
-
-/* All n-grams up to max_n of words [from, to) under a tag of their own. */
-static void collect_ngrams(collector *into, const keel_word *words, size_t from, size_t to, size_t max_n,
-                           uint64_t tag) {
-    for (size_t i = from; i < to; i++) {
-        uint64_t hash = tag;
-        for (size_t n = 0; n < max_n && i + n < to; n++) {
-            hash = keel_hash64_mix(hash, words[i + n].hash);
-            collect(into, keel_hash64_mix(hash, n));
-        }
-    }
-}
-
-static int ascending(const void *a, const void *b) {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void make_distinct(collector *into) {
-    size_t kept = 0;
-    qsort(into->bucket, into->count, sizeof into->bucket[0], ascending);
-    for (size_t i = 0; i < into->count; i++)
-        if (kept == 0 || into->bucket[kept - 1] != into->bucket[i]) into->bucket[kept++] = into->bucket[i];
-    into->count = kept;
-}
-
-keel_status keel_ngram_features(keel_arena *arena, const char *text, keel_ngram_row *out, keel_err *err) {
-    enum { OPENING = 12, BEGINNING = 60, ENDING = 25 };
-    size_t n = 0;
-    char *folded = keel_text_fold(arena, text, strlen(text));
-    keel_word *words = folded ? keel_text_words(arena, folded, &n) : NULL;
-    const size_t opening = n < OPENING ? n : OPENING, beginning = n < BEGINNING ? n : BEGINNING;
-    const size_t ending = n < ENDING ? n : ENDING;
-    const size_t most = 3 * (opening + beginning + ending) + 2 * n + 1;
-    collector all = {words ? keel_arena_alloc(arena, most * sizeof *all.bucket) : NULL, 0};
-    if (!all.bucket) return keel_fail(err, KEEL_E_NOMEM, "n-grams of a response", "out of memory");
-    collect_ngrams(&all, words, 0, opening, 3, 1);
-    collect_ngrams(&all, words, 0, beginning, 3, 2);
-    collect_ngrams(&all, words, n - ending, n, 3, 3);
-    collect_ngrams(&all, words, 0, n, 2, 4);
-    uint64_t log_length = 0;
-    while (n >> log_length) log_length++;
-    collect(&all, keel_hash64_mix(5, log_length));
-    make_distinct(&all);
-    *out = (keel_ngram_row){all.count, all.bucket};
-    return KEEL_OK;
+keel_status keel_ngram_features(keel_arena *arena, const char *text, keel_grams *out, keel_err *err) {
+    return keel_ngram_windows(windows, sizeof windows / sizeof *windows, text, 5, arena, out, err);
 }
 
 /* ---- the objective ---- */
 
 typedef struct problem {
-    const keel_ngram_row *rows;
+    const keel_grams *rows;
     const int *outcome;
     size_t count;
     double lambda;
 } problem;
 
-static double row_value(const keel_ngram_row *row) {
+static double row_value(const keel_grams *row) {
     return row->count ? 1 / sqrt((double)row->count) : 0;
 }
 
@@ -86,7 +38,7 @@ static void softmax_logits(double *x) {
     for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) x[k] /= sum;
 }
 
-static void probabilities(const double *weights, const keel_ngram_row *row, double *out) {
+static void probabilities(const double *weights, const keel_grams *row, double *out) {
     double sum[KEEL_N_OUTCOMES] = {0};
     for (size_t j = 0; j < row->count; j++)
         for (size_t k = 0; k < KEEL_N_OUTCOMES; k++) sum[k] += weights[row->bucket[j] * KEEL_N_OUTCOMES + k];
@@ -103,7 +55,7 @@ static double objective(const problem *p, const double *weights, double *gradien
         gradient[i] = p->lambda * weights[i];
     }
     for (size_t i = 0; i < p->count; i++) {
-        const keel_ngram_row *row = &p->rows[i];
+        const keel_grams *row = &p->rows[i];
         double error[KEEL_N_OUTCOMES];
         probabilities(weights, row, error);
         value -= log(fmax(error[p->outcome[i]], 1e-300));
@@ -206,7 +158,7 @@ static keel_status minimise(lbfgs *s, const problem *p, keel_err *err) {
     return KEEL_OK;
 }
 
-keel_status keel_ngram_logistic_fit(float *out, const keel_ngram_row *rows, const int *outcome, size_t count,
+keel_status keel_ngram_logistic_fit(float *out, const keel_grams *rows, const int *outcome, size_t count,
                                     double lambda, keel_err *err) {
     const problem p = {rows, outcome, count, lambda};
     double *block = keel_calloc((5 + 2 * HISTORY) * (size_t)KEEL_NGRAM_WEIGHTS, sizeof *block);
@@ -224,7 +176,7 @@ keel_status keel_ngram_logistic_fit(float *out, const keel_ngram_row *rows, cons
     return status;
 }
 
-void keel_ngram_logistic_predict(const float *weights, const keel_ngram_row *row, double *out) {
+void keel_ngram_logistic_predict(const float *weights, const keel_grams *row, double *out) {
     double sum[KEEL_N_OUTCOMES] = {0};
     for (size_t j = 0; j < row->count; j++)
         for (size_t k = 0; k < KEEL_N_OUTCOMES; k++)

@@ -25,7 +25,7 @@
 #include "policies/artefact.h"
 #include "policies/base.h"
 #include "policies/policy.h"
-#include "rewards/refusal.h"
+#include "rewards/judge.h"
 #include "rl/learn/learner.h"
 
 static size_t stride = 7;
@@ -281,9 +281,9 @@ static keel_status read_policy(const char *path, keel_err *err) {
 }
 
 static keel_status read_judge(const char *path, keel_err *err) {
-    keel_refusal_judge *judge = NULL;
-    keel_status status = keel_refusal_judge_load(&judge, path, err);
-    keel_refusal_judge_free(judge);
+    keel_judge *judge = NULL;
+    keel_status status = keel_judge_load(&judge, path, err);
+    keel_judge_free(judge);
     return status;
 }
 
