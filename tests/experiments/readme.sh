@@ -1,0 +1,37 @@
+#!/bin/sh
+# The README's own commands, as they stand there, on a small log, and its smallest line of a log.
+. "$(dirname "$0")/program.sh"
+readme=$SOURCE/README.md
+
+[ "$(wc -c <"$readme")" -le 8192 ] || fail "the README has at most 8 kB: $(wc -c <"$readme")"
+for file in $(grep -o '](\([^)#]*\)' "$readme" | sed 's/](//'); do
+    [ -e "$SOURCE/$file" ] || fail "the README links to $file, which is not there"
+done
+for page in "$SOURCE"/docs/*.md; do
+    for file in $(grep -o '](\([^)#]*\)' "$page" | sed 's/](//' | sort -u); do
+        [ -e "$SOURCE/docs/$file" ] || fail "$(basename "$page") links to $file, which is not there"
+    done
+done
+
+# block KIND TEXT: the fenced block of that kind that holds TEXT.
+block() { awk -v kind="$1" -v text="$2" '$0 == "```" kind && !on { on = 1; body = ""; next } on && /^```$/ { if (index(body, text)) printf "%s", body; on = 0; next } on { body = body $0 "\n" }' "$readme"; }
+block json '"messages"' >smallest.jsonl
+[ "$(wc -l <smallest.jsonl)" = 1 ] || fail "the smallest log is one line: $(cat smallest.jsonl)"
+expect "the smallest log" 0 "" import --store smallest.db --format chat smallest.jsonl --quiet
+expect "and what is missing" 0 "" stats --store smallest.db --quiet
+
+chat 120 en >conversations.jsonl
+gzip conversations.jsonl
+block sh 'keel import' | sed 's/#.*//' >commands.sh
+[ "$(grep -c '^keel' commands.sh)" -ge 7 ] || fail "the README's session: $(cat commands.sh)"
+while read -r line; do
+    status=0
+    eval "\"\$KEEL\" ${line#keel } --quiet" >out.txt 2>err.txt || status=$?
+    case $line in *--gate*) [ $status != 3 ] || status=0 ;; esac
+    [ $status = 0 ] || fail "$line: exit $status: $(cat err.txt)"
+done <commands.sh
+[ -f runs/policy/model.safetensors ] || fail "a policy is learned"
+
+# What the first two commands are.
+for script in $(block sh quickstart | sed 's/ .*//'); do [ -x "$SOURCE/$script" ] || fail "$script can be run"; done
+finish
