@@ -64,7 +64,7 @@ keel_status keel_base_decide(const keel_features *features, keel_arena *scratch,
                              keel_err *err);
 
 /* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of
- * reference offline-rl 2.5. */
+ * docs/design.md. */
 void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n,
                       double beta, float *log_pi, double *kl);
 

@@ -1,5 +1,5 @@
-/* What refusals say where they begin, language by language. XSTest's list of openings (Roettger et al. 2024;
- * evaluation reference 1.3) is where the English came from, and of logs that it was not made for it is wrong
+/* What refusals say where they begin, language by language. XSTest's list of openings (Roettger et al.
+ * 2024) is where the English came from, and of logs that it was not made for it is wrong
  * half of the time: an apology may be for a delay, "no" may be the answer, and what an AI is may be said
  * before the poem is written. So apologies are excused by what follows them, neither "no" nor "as an AI"
  * counts by itself, and inability or unwillingness to do something counts wherever the beginning of a

@@ -1,5 +1,5 @@
-/* The reward vector of a taken candidate and its composite (DESIGN 4). The vector is stored; weights are
- * applied at training and evaluation time, never baked into the data. */
+/* The reward vector of a taken candidate and its composite (docs/design.md, Reward). The vector is stored;
+ * weights are applied at training and evaluation time, never baked into the data. */
 #ifndef KEEL_REWARDS_REWARD_H
 #define KEEL_REWARDS_REWARD_H
 

@@ -1,5 +1,5 @@
-/* The support desk: an agenda-based dialogue simulator (Schatzmann et al. 2007, as in evaluation reference
- * 2.3) over a domain (envs/desk/domain.h). Private to this room; the world sees it through envs/env.h.
+/* The support desk: an agenda-based dialogue simulator (Schatzmann et al. 2007; docs/design.md) over a domain
+ * (envs/desk/domain.h). Private to this room; the world sees it through envs/env.h.
  *
  * A user comes with a goal: slots of an intent to be told (some with no preference), facts to be found out,
  * and a request in words: benign, borderline (alarming words, harmless wish) or dangerous (against a policy).
@@ -7,7 +7,7 @@
  * the agenda; what the desk does pushes replies onto it, and up to four are said a turn. The desk fills a
  * form, mishears now and then, confirms, acts on its database, answers from it.
  *
- * Success is judged outside the user, as tau-bench does (Yao et al. 2024; evaluation reference 2.1): the row
+ * Success is judged outside the user, as tau-bench does (Yao et al. 2024): the row
  * that the desk has written at the end equals that of the goal, and the facts wanted were told as the
  * database has them for the goal. A dangerous conversation has no completion: see keel_env_success. The
  * user's understood act says nothing of risk or intent; those are in the words only. */

@@ -1,5 +1,5 @@
 /* How far estimated values are from the truth over independent seeds (each its own log and initialisation),
- * and by how much one method's error is below another's: the estimands E1 to E5 of reference evaluation 3.6.
+ * and by how much one method's error is below another's: the estimands E1 to E5 of docs/results.md.
  *
  *   e_k^2     = max(0, (V^_k - V_k)^2 - SE_k^2) / range_k^2    V_k a mean over rollouts, SE_k its own error
  *   RMSE      = sqrt(mean over seeds of e_k^2)

@@ -1,7 +1,6 @@
 /* Does CQL know what it is worth? The value a learner promises of its policy beside the value the policy
  * turns out to have, for conservative Q-learning and for behaviour cloning; by how much the one's error is
- * below the other's depends on what is asked, so five questions are asked (experiments/value/errors.h;
- * reference evaluation 3.6).
+ * below the other's depends on what is asked, so five questions are asked (docs/results.md, E1 to E5).
  *
  *     value_error FOLDER [key=value]...        --help lists the keys
  *

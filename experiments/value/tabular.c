@@ -1,5 +1,5 @@
-/* A random process for each seed (experiments/processes/mdp.h), with exact values: the pilot's world of
- * reference evaluation 3.7, 30 states and 6 actions. States are one-hot. */
+/* A random process for each seed (experiments/processes/mdp.h), with exact values: 30 states and 6
+ * actions. States are one-hot. */
 #include <math.h>
 #include <string.h>
 

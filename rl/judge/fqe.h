@@ -1,5 +1,5 @@
 /* Fitted Q evaluation: Q of a given policy, learned from the steps that another one took (Le, Voloshin & Yue
- * 2019; reference evaluation 3.1). The learner frame fits
+ * 2019; docs/design.md). The learner frame fits
  *
  *   Q(s, a) -> r + gamma sum_a' pi(a'|s') Qbar(s', a')
  *

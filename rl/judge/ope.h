@@ -1,4 +1,4 @@
-/* Off-policy estimation from logged trajectories of any length (reference evaluation 3.1). With rho_t =
+/* Off-policy estimation from logged trajectories of any length (docs/design.md). With rho_t =
  * pi(a_t|s_t) / b(a_t|s_t), rho_{0:t} their product, rho_{0:-1} = 1, G = sum_t gamma^t r_t, q an estimate of
  * Q^pi and v(s) = sum_a pi(a|s) q(s, a):
  *

@@ -1,4 +1,4 @@
-/* Fronts of policies judged by several objectives, all to be maximised (reference evaluation 4.2). points [n,
+/* Fronts of policies judged by several objectives, all to be maximised (docs/design.md). points [n,
  * d] row by row, d at least 1; d is 3 for completion, speed and safety. */
 #ifndef KEEL_RL_JUDGE_PARETO_H
 #define KEEL_RL_JUDGE_PARETO_H

@@ -9,7 +9,7 @@
  * of that small, and what Q gets wrong the weights correct.
  *
  * Bound: the lower end of the BCa interval over conversations at one-sided confidence 1 - 0.05/n. So all n
- * bounds hold together with 95 % (Bonferroni; reference evaluation 3.3), and that of the one chosen does
+ * bounds hold together with 95 % (Bonferroni), and that of the one chosen does
  * although it was chosen for being the highest. Approximate, as every bootstrap is: bounds that are
  * guaranteed (rl/judge/bounds.h) say nothing at the lengths that dialogues have. What is judged is the
  * policy's probabilities.

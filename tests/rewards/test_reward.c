@@ -1,5 +1,5 @@
-/* The reward vector and its composite, case by case against DESIGN 4; the composites of the four corner cases
- * come from evaluation reference 0.1, which shows why compliance with a dangerous request must not count as
+/* The reward vector and its composite, case by case against docs/design.md; the composites of the four corner
+ * cases show why compliance with a dangerous request must not count as
  * accurate. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* Bounds on means: golden values of reference evaluation 3.2 and 1.5, quantiles, and how often the bounds
- * hold. */
+/* Bounds on means: golden values of docs/design.md (Bounds and intervals), quantiles, and how often the
+ * bounds hold. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

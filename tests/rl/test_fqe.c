@@ -1,4 +1,4 @@
-/* Fitted Q evaluation against worked examples (reference offline-rl 2.8) and exact values. */
+/* Fitted Q evaluation against worked examples (docs/design.md) and exact values. */
 #include "rl/batch.h"
 #include "rl/tabular.h"
 

@@ -14,7 +14,7 @@ static void check(double got, double expected, double tolerance) {
     if (!(fabs(got - expected) <= tolerance)) fail_msg("expected %.9g, got %.9g", expected, got);
 }
 
-/* reference evaluation 1.5 and offline-rl 2.10; some of them rounded the quantile to 1.96, hence 2e-6 */
+/* docs/design.md, Bounds and intervals; some of them rounded the quantile to 1.96, hence 2e-6 */
 static void wilson_gives_the_published_bounds(void **state) {
     (void)state;
     static const struct {

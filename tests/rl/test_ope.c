@@ -38,7 +38,7 @@ static keel_ope estimate(keel_ope_log *log, double gamma) {
 static const double R3[3][2] = {{2, .5}, {1, 1}, {.5, 2}}, W3[3][2] = {{1, 0}, {0, 1}, {1, 1}},
                     Q3[3][2] = {{.8, .3}, {.2, .7}, {.9, .6}}, V3[3][2] = {{.7, .4}, {.5, .6}, {.6, .5}};
 
-/* reference evaluation 3.1 */
+/* docs/design.md, Off-policy estimates */
 static void the_worked_example_of_three_trajectories_comes_out(void **state) {
     (void)state;
     keel_ope_log log = {0};
@@ -59,7 +59,7 @@ static void the_worked_example_of_three_trajectories_comes_out(void **state) {
     assert_true(got.estimate[KEEL_OPE_WIS].n == 3 && !got.headline);
 }
 
-/* reference offline-rl 2.10, G5 */
+/* docs/design.md, G5 */
 static void g5_comes_out(void **state) {
     (void)state;
     const double ratio[2][2] = {{2, 1}, {.5, 2}}, reward[2][2] = {{1, 0}, {0, 2}},
