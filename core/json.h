@@ -56,7 +56,8 @@ keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err 
 void keel_json_put_number(keel_buf *buf, double value);
 void keel_json_put_string(keel_buf *buf, const char *text);
 
-/* Sets up cJSON to allocate through core/memory. Called by keel_allocator_set and harmless to repeat. */
+/* For a program that owns its process (core/process.h): cJSON takes its memory from the context's allocator.
+ * Harmless to repeat. */
 void keel_json_use_allocator(void);
 /* Adds an item to an object, or, with key NULL, at the end of an array: it is theirs from now on. Without
  * memory for that the item is deleted and false comes back; so it does for a missing item. */

@@ -43,14 +43,14 @@ static keel_status no_memory(const reader *r) {
 /* ---- values ---- */
 
 static cJSON *new_value(reader *r, int type) {
-    cJSON *value = r->arena ? keel_arena_alloc(r->arena, sizeof *value) : keel_alloc(sizeof *value);
+    cJSON *value = r->arena ? keel_arena_alloc(r->arena, sizeof *value) : cJSON_malloc(sizeof *value);
     if (value) *value = (cJSON){.type = type};
     return value;
 }
 
 /* Room for a text of `length` bytes and its NUL. In an arena many share one piece of it. */
 static char *new_text(reader *r, size_t length) {
-    if (!r->arena) return keel_alloc(length + 1);
+    if (!r->arena) return cJSON_malloc(length + 1);
     if ((size_t)(r->pool_end - r->pool) <= length) {
         size_t bytes = length < POOL ? POOL : length + 1;
         char *piece = keel_arena_alloc(r->arena, bytes);

@@ -1,88 +1,36 @@
 #include "core/memory.h"
 
-#include <malloc.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/json.h"
+#include "core/context.h"
 
 enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 14, LARGEST_STEP = 1 << 26 };
 
 /* ---- the allocator ---- */
 
-static void *libc_resize(void *user, void *old, size_t bytes) {
-    (void)user;
-    return realloc(old, bytes);
-}
-
-static void libc_release(void *user, void *old) {
-    (void)user;
-    free(old);
-}
-
-static size_t libc_size(void *user, void *block) {
-    (void)user;
-    return malloc_usable_size(block);
-}
-
-#define LIBC                                                                                                 \
-    { libc_resize, libc_release, NULL, libc_size }
-static keel_allocator current = LIBC;
-
-void keel_allocator_set(const keel_allocator *allocator) {
-    current = allocator ? *allocator : (keel_allocator)LIBC;
-    keel_json_use_allocator();
-}
-
-/* ---- counting ---- */
-
-/* Signed: a block that came from elsewhere, or before there was a limit, may be given back here. */
-static atomic_llong used;
-static size_t limit = SIZE_MAX;
-
-void keel_memory_limit(size_t bytes) {
-    limit = bytes;
-}
-
-bool keel_memory_limited(void) {
-    return limit != SIZE_MAX;
+static const keel_allocator *allocator(void) {
+    return &keel_context_current()->allocator;
 }
 
 size_t keel_memory_left(void) {
-    long long now = atomic_load(&used);
-    size_t taken = now > 0 ? (size_t)now : 0;
-    return limit == SIZE_MAX ? SIZE_MAX : taken < limit ? limit - taken : 0;
-}
-
-static void count(long long bytes) {
-    if (bytes) atomic_fetch_add(&used, bytes);
-}
-
-/* 0 where nothing is counted: SQLite asks for blocks so often that counting them was a tenth of an import. */
-static long long size_of(void *block) {
-    return keel_memory_limited() && block && current.size ? (long long)current.size(current.user, block) : 0;
+    const keel_allocator *own = allocator();
+    return own->left ? own->left(own->user) : SIZE_MAX;
 }
 
 void *keel_alloc(size_t bytes) {
     return keel_realloc(NULL, bytes);
 }
 
-/* While a block moves, old and new are both there: so much must be left. */
 void *keel_realloc(void *old, size_t bytes) {
-    long long had = size_of(old);
-    if (bytes > keel_memory_left()) return NULL;
-    void *block = current.resize(current.user, old, bytes ? bytes : 1);
-    if (block) count(size_of(block) - had);
-    return block;
+    const keel_allocator *own = allocator();
+    return own->resize(own->user, old, bytes ? bytes : 1);
 }
 
 void keel_free(void *pointer) {
-    if (!pointer) return;
-    count(-size_of(pointer));
-    current.release(current.user, pointer);
+    const keel_allocator *own = allocator();
+    if (pointer) own->release(own->user, pointer);
 }
 
 void *keel_calloc(size_t count, size_t size) {

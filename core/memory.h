@@ -1,8 +1,8 @@
-/* Memory: the process's one allocator, overflow-checked sizes, arenas and growing byte buffers.
+/* Memory: the allocator of the context (core/context.h), overflow-checked sizes, arenas and growing byte
+ * buffers.
  *
- * Every allocation of Keel (and of SQLite and cJSON below it, see keel_allocator_set) goes through one
- * allocator, so that a test can count calls and fail the n-th one. Out of memory is an error like any other:
- * NULL or KEEL_E_NOMEM. */
+ * Every allocation of Keel goes through it, so that a test can count calls and fail the n-th one. Out of
+ * memory is an error like any other: NULL or KEEL_E_NOMEM. */
 #ifndef KEEL_CORE_MEMORY_H
 #define KEEL_CORE_MEMORY_H
 
@@ -17,11 +17,8 @@ typedef struct keel_allocator {
     void *(*resize)(void *user, void *old, size_t bytes);
     void (*release)(void *user, void *old); /* free contract; NULL is harmless */
     void *user;
-    size_t (*size)(void *user, void *block); /* bytes it takes; NULL: blocks are not counted */
+    size_t (*left)(void *user); /* bytes that it will still give out; NULL: no limit */
 } keel_allocator;
-
-/* Replaces the allocator; NULL restores the C library's. Call before any other Keel call, from one thread. */
-void keel_allocator_set(const keel_allocator *allocator);
 
 void *keel_alloc(size_t bytes);               /* uninitialised; NULL when out of memory; 0 bytes is 1 byte */
 void *keel_calloc(size_t count, size_t size); /* zeroed; NULL on overflow too */
@@ -31,12 +28,7 @@ void keel_free(void *pointer);                /* NULL is harmless */
 bool keel_size_mul(size_t a, size_t b, size_t *product); /* false on overflow, product untouched */
 bool keel_size_add(size_t a, size_t b, size_t *sum);
 
-/* What is handed out while there is a limit is counted, over all threads: an allocation that would exceed the
- * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
- * than SQLite and cJSON take (OpenBLAS: some 32 MB a thread). */
-void keel_memory_limit(size_t bytes); /* SIZE_MAX: none, as at the start. From one thread */
-bool keel_memory_limited(void);
-size_t keel_memory_left(void); /* within the limit; SIZE_MAX where there is none */
+size_t keel_memory_left(void); /* what the allocator says; SIZE_MAX where it has no limit */
 
 /* Room for `needed` elements of `size` bytes in a growing array: items is the address of the pointer to it,
  * *capacity what it has room for, which at least doubles. false when out of memory: nothing is lost. */

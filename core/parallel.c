@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#include "core/memory.h"
+#include "core/context.h"
 
 typedef struct worker {
     keel_pool *pool;
@@ -26,6 +26,7 @@ struct keel_pool {
     /* the round's work, all under the lock */
     keel_shard_work *work;
     void *context;
+    const keel_context *caller; /* under which the work is done */
     size_t shards;
     size_t *cursor; /* [threads] of each thread's own shards, the next that nobody has taken */
     size_t failed;  /* lowest failing shard; == shards: none */
@@ -82,6 +83,7 @@ static void *worker_main(void *argument) {
         while (pool->round == seen && !pool->closing) pthread_cond_wait(&pool->start, &pool->lock);
         if (pool->closing) break;
         seen = pool->round;
+        keel_context_use(pool->caller);
         pthread_mutex_unlock(&pool->lock);
         work_through(pool, self->thread);
         pthread_mutex_lock(&pool->lock);
@@ -92,6 +94,7 @@ static void *worker_main(void *argument) {
 }
 
 keel_status keel_pool_open(keel_pool **out, size_t threads, keel_err *err) {
+    if (!threads) threads = keel_context_current()->threads;
     if (!threads) {
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         threads = online > 0 ? (size_t)online : 1;
@@ -147,7 +150,7 @@ keel_status keel_pool_run(keel_pool *pool, size_t shards, keel_shard_work *work,
                           keel_err *err) {
     bool alone = pool->threads == 1 || shards <= 1; /* then nobody need be woken */
     pthread_mutex_lock(&pool->lock);
-    pool->work = work, pool->context = context;
+    pool->work = work, pool->context = context, pool->caller = keel_context_current();
     pool->shards = pool->failed = shards;
     for (size_t t = 0; t < pool->threads; ++t) pool->cursor[t] = first_own(pool, t);
     pool->status = KEEL_OK;

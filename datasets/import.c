@@ -9,6 +9,7 @@
 
 #include "core/file.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "datasets/import_internal.h"
 #include "datasets/store_internal.h"
 

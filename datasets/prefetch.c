@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "core/context.h"
 #include "core/file.h"
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "datasets/import_internal.h"
 #include "datasets/store_internal.h"
 
@@ -32,6 +33,7 @@ typedef struct batch {
 struct keel__prefetch {
     const keel__files *files;
     keel__import import; /* the reader's */
+    const keel_context *caller;
     batch batches[N_BATCHES];
     pthread_t reader;
     pthread_mutex_t lock;
@@ -107,6 +109,7 @@ static void *read_files(void *argument) {
     keel__prefetch *ahead = argument;
     keel_arena names = {0};
     bool wanted = true;
+    keel_context_use(ahead->caller);
     for (size_t i = 0; i < ahead->files->count && wanted; i++) {
         keel_err err = {0};
         keel_arena_reset(&names);
@@ -134,6 +137,7 @@ keel_status keel__prefetch_open(keel__prefetch **out, const keel__files *files, 
     keel__prefetch *ahead = keel_calloc(1, sizeof *ahead);
     if (!ahead) return keel_nomem(err, "import");
     ahead->files = files;
+    ahead->caller = keel_context_current();
     ahead->import.ahead = ahead;
     use_batch(ahead);
     pthread_mutex_init(&ahead->lock, NULL);

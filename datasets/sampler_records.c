@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "datasets/sampler_internal.h"
 
 static bool ragged(const keel__records_of *of) {

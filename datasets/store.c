@@ -1,19 +1,18 @@
 /* The store's handle: opening, migrating, transactions, cached statements, and SQLite's errors in words. */
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "core/text.h"
 #include "datasets/store_internal.h"
 
 enum { APPLICATION_ID = 0x4b45454c /* "KEEL" */ };
 
-/* ---- SQLite's memory comes from core/memory, behind a header that keeps the size ---- */
+/* ---- SQLite's memory from core/memory, behind a header that keeps the size ---- */
 
 enum { HEADER = 16 };
 
@@ -51,8 +50,8 @@ static void sqlite_memory_end(void *user) {
     (void)user;
 }
 
-/* A process that already uses SQLite keeps its own allocator: the refusal is harmless. */
-static void route_memory(void) {
+/* Once SQLite is in use it keeps its own allocator: the refusal is harmless. */
+void keel_store_use_allocator(void) {
     static const sqlite3_mem_methods methods = {
         sqlite_alloc,    sqlite_release,      sqlite_resize,     sqlite_size,
         sqlite_round_up, sqlite_memory_begin, sqlite_memory_end, NULL};
@@ -375,9 +374,7 @@ static keel_status open_file(keel_store *store, keel_store_mode mode, bool writa
 }
 
 keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct stat about;
-    pthread_once(&once, route_memory);
     if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
         return keel_fail(err, KEEL_E_STORE, path, "a %s, not a store",
                          S_ISDIR(about.st_mode) ? "folder" : "pipe or a device");

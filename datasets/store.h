@@ -31,6 +31,10 @@ void keel_store_close(keel_store *store); /* NULL is harmless; rolls back what w
 const char *keel_store_path(const keel_store *store);
 bool keel_store_writable(const keel_store *store);
 
+/* For a program that owns its process (core/process.h), before the first store is opened: SQLite takes its
+ * memory from the context's allocator. */
+void keel_store_use_allocator(void);
+
 keel_status keel_store_begin(keel_store *store,
                              keel_err *err); /* BEGIN IMMEDIATE; waits for another writer, then says who */
 keel_status keel_store_commit(keel_store *store, keel_err *err);

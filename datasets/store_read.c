@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "datasets/store_internal.h"
 
 /* ---- one conversation ---- */

@@ -4,7 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "datasets/store_internal.h"
 
 enum { WAIT_MS = 5000, PAUSE_MS = 20, STEPS_A_POLL = 1 << 20 };

@@ -7,6 +7,7 @@
 
 #include "core/decimal.h"
 #include "core/json.h"
+#include "core/process.h"
 #include "core/text.h"
 
 const keel_flag keel_cli_common_flags[] = {
@@ -150,10 +151,10 @@ keel_status keel_cli_check_result(const keel_cli *cli, keel_err *err) {
 keel_status keel_cli_run(keel_cli *cli, keel_err *err) {
     int64_t megabytes = 0;
     KEEL_TRY(keel_cli_integer(cli, "--memory", 1, 1 << 30, &megabytes, err));
-    if (megabytes) keel_memory_limit((size_t)megabytes << 20);
+    if (megabytes) keel_process_limit_memory((size_t)megabytes << 20);
     keel_status status = cli->verb->run(cli, err);
     if (status == KEEL_OK) status = keel_cli_check_result(cli, err);
-    if (status == KEEL_E_NOMEM && keel_memory_limited())
+    if (status == KEEL_E_NOMEM && keel_memory_left() != SIZE_MAX)
         keel_hint(err, "--memory allows no more: give it more");
     return status;
 }

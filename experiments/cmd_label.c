@@ -3,7 +3,8 @@
 
 #include "core/hash.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 #include "experiments/cli_resources.h"
 #include "experiments/derive.h"
 #include "experiments/table.h"

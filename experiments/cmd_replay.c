@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/log.h"
+#include "core/progress.h"
 #include "core/text.h"
 #include "envs/replay.h"
 #include "experiments/cli_resources.h"

@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "experiments/pareto_report.h"
 #include "experiments/recipe.h"

@@ -2,7 +2,8 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 #include "envs/env.h"
 #include "experiments/cli_resources.h"
 #include "experiments/derive.h"

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 
 static keel_status rewards_of_label(const keel_store *store, const char *result, keel_reward_config *out,
                                     keel_err *err) {

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/log.h"
+#include "core/process.h"
+#include "datasets/store.h"
 #include "experiments/cli.h"
 #include "experiments/table.h"
 
@@ -49,7 +50,7 @@ static keel_status print_result(keel_cli *cli, keel_err *err) {
     return flush_stdout(err);
 }
 
-static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv) {
+static int run_verb(const keel_verb *verb, keel_context *context, size_t argc, const char *const *argv) {
     keel_err err = {0}, print_err = {0};
     keel_cli cli;
     bool help = false;
@@ -61,7 +62,7 @@ static int run_verb(const keel_verb *verb, size_t argc, const char *const *argv)
         return flush_stdout(&err) == KEEL_OK ? 0 : print_error(verb->name, &err);
     }
     if (status == KEEL_OK) {
-        if (keel_cli_has(&cli, "--quiet")) keel_log_set_level(KEEL_LOG_QUIET);
+        if (keel_cli_has(&cli, "--quiet")) context->log_level = KEEL_LOG_QUIET;
         status = keel_cli_run(&cli, &err);
     }
     err.code = status;
@@ -85,9 +86,8 @@ int main(int argc, char **argv) {
     static char help[] = "help", help_flag[] = "--help";
     keel_err err = {0};
     if (!hold_standard_streams()) return 1;
-    keel_log_set_level(KEEL_LOG_INFO);
-    keel_interrupt_install();
-    keel_json_use_allocator();
+    keel_context *context = keel_process_own();
+    keel_store_use_allocator();
     if (argc < 2) {
         keel_cli_overview(stderr);
         return 2;
@@ -105,5 +105,5 @@ int main(int argc, char **argv) {
     }
     const keel_verb *verb;
     if (keel_verb_find(argv[1], &verb, &err) != KEEL_OK) return print_error(NULL, &err);
-    return run_verb(verb, (size_t)argc - 2, (const char *const *)argv + 2);
+    return run_verb(verb, context, (size_t)argc - 2, (const char *const *)argv + 2);
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/log.h"
 #include "policies/artefact.h"
 #include "policies/ngram_base/model.h"
 #include "policies/sweep.h"

@@ -1,6 +1,7 @@
 #include "policies/sweep.h"
 
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 
 typedef struct round {
     const keel_sweep *sweep;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/log.h"
+#include "core/interrupt.h"
 
 /* ---- features ---- */
 

@@ -16,7 +16,6 @@
 #include <time.h>
 
 #include "core/file.h"
-#include "core/log.h"
 #include "core/pcg.h"
 #include "policies/ngram_base/model.h"
 #include "policies/sft.h"
@@ -260,7 +259,6 @@ int main(int argc, char **argv) {
                         "       bench_base encode FILE DIR THREADS SECONDS\n");
         return status;
     }
-    keel_log_set_level(KEEL_LOG_QUIET);
     read_corpus(&texts, argv[2]);
     if (tunes)
         status = run_sft(&texts, argv[3], threads, argc - 5, argv + 5);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/log.h"
+#include "core/clock.h"
 #include "rl/judge/fqe.h"
 
 enum { DIM = 256, ACTS = 16, LENGTH = 8 };
@@ -51,7 +51,6 @@ int main(int argc, char **argv) {
     keel_pool *pool;
     keel_arena scratch = {0};
     double q, v, expected = 0;
-    keel_log_set_level(KEEL_LOG_QUIET);
     need(keel_fqe_standard(&config, &err), &err);
     need(keel_fqe_open(&fqe, &config, &shape, &err), &err);
     need(keel_pool_open(&pool, threads, &err), &err);

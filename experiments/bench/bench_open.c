@@ -12,6 +12,7 @@
 
 #include "core/file.h"
 #include "core/memory.h"
+#include "core/process.h"
 #include "datasets/sampler.h"
 #include "experiments/bench/made_store.h"
 
@@ -39,7 +40,7 @@ static size_t open_and_draw(const char *path, size_t limit, double seconds[2]) {
     keel_store *store;
     keel_sampler *sampler;
     keel_batch batch;
-    keel_memory_limit(limit);
+    keel_process_limit_memory(limit);
     double start = now();
     bench_need(keel_store_open(&store, path, KEEL_STORE_READ, &err), &err);
     size_t half = keel_memory_left() / 2;
@@ -90,6 +91,8 @@ static void measure(const char *path, const char *name, size_t limit, int rounds
 }
 
 int main(int argc, char **argv) {
+    keel_process_own();
+    keel_store_use_allocator();
     long transitions = argc > 1 ? atol(argv[1]) : 1000000, turns = argc > 2 ? atol(argv[2]) : 20,
          rounds = argc > 3 ? atol(argv[3]) : 3;
     const char *parent = getenv("TMPDIR");

@@ -32,7 +32,8 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/process.h"
 #include "experiments/value/report.h"
 
 typedef struct job {
@@ -150,8 +151,7 @@ int main(int argc, char **argv) {
         keel_options_help(value_options, out);
         return asked ? 0 : 2;
     }
-    keel_log_set_level(KEEL_LOG_QUIET);
-    keel_interrupt_install();
+    keel_process_own()->log_level = KEEL_LOG_QUIET;
     const bool usable = value_config_read(argc - 2, argv + 2, &config, &err) == KEEL_OK;
     if (usable && run(argv[1], &config, &err) == KEEL_OK) return 0;
     fprintf(stderr, "value_error: %s: %s\n%s%s", err.where, err.message, err.hint, err.hint[0] ? "\n" : "");

@@ -7,7 +7,7 @@
 
 #include "core/checkpoint.h"
 #include "core/hash.h"
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "policies/ngram_base/linear_probes_internal.h"
 
 enum { LANES = KEEL_LINEAR_PROBES_MAX, POWER_STEPS = 15 };

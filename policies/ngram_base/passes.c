@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 #include "policies/ngram_base/tune.h"
 
 enum { AT_ONCE = 64 }; /* examples in flight; no part of the result */

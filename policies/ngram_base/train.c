@@ -7,7 +7,10 @@
 
 #include "core/checkpoint.h"
 #include "core/file.h"
+#include "core/interrupt.h"
 #include "core/log.h"
+#include "core/metrics.h"
+#include "core/progress.h"
 #include "core/optim.h"
 #include "core/simd.h"
 #include "policies/ngram_base/tune.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/log.h"
+#include "core/interrupt.h"
 #include "core/memory.h"
 #include "core/pcg.h"
 #include "rl/judge/bounds.h"

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 #include "rl/judge/answer.h"
 #include "rl/judge/bootstrap.h"
 #include "rl/judge/fqe.h"

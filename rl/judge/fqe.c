@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/log.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
 
 /* A step as it is kept. Its numbers lie together: the state, pi, the candidates. */
 typedef struct kept {

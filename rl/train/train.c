@@ -11,7 +11,10 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
+#include "core/interrupt.h"
 #include "core/log.h"
+#include "core/metrics.h"
+#include "core/progress.h"
 #include "rl/train/checkpoint.h"
 #include "rl/train/export.h"
 

@@ -12,12 +12,16 @@
 
 #include <cmocka.h>
 
+#include "core/console.h"
+#include "core/interrupt.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "core/metrics.h"
+#include "core/process.h"
 #include "support/scratch.h"
 
 static char folder[256], said[4096];
 static int real_stderr;
+static keel_context context;
 
 /* What is told on stderr between the two calls stands in `said`. */
 static void listen(void) {
@@ -42,14 +46,14 @@ static void log_lines_follow_the_level(void **state) {
     (void)state;
     const char *wanted[] = {"", "info 1\n", "info 2\ndebug 2\n"};
     for (int level = KEEL_LOG_QUIET; level <= KEEL_LOG_DEBUG; level++) {
-        keel_log_set_level((keel_log_level)level);
+        context.log_level = (keel_log_level)level;
         listen();
         keel_log(KEEL_LOG_INFO, "info %d", level);
         keel_log(KEEL_LOG_DEBUG, "debug %d", level);
         stop_listening();
         assert_string_equal(said, wanted[level]);
     }
-    keel_log_set_level(KEEL_LOG_INFO);
+    context.log_level = KEEL_LOG_INFO;
 }
 
 static void progress_off_a_terminal_is_a_plain_line_now_and_then(void **state) {
@@ -59,7 +63,7 @@ static void progress_off_a_terminal_is_a_plain_line_now_and_then(void **state) {
     keel_progress_start(&progress, "import", 200);
     for (uint64_t i = 0; i < 100; i++) keel_progress_step(&progress, i, "early");
     progress.started -= 20; /* as if time had passed */
-    progress.shown -= 20;
+    progress.last_shown -= 20;
     keel_progress_step(&progress, 100, "loss 0.5");
     keel_progress_step(&progress, 101, "early");
     keel_progress_end(&progress, 200);
@@ -77,7 +81,7 @@ static void progress_on_a_terminal_is_a_bar_on_one_line(void **state) {
     keel_progress_start(&progress, "train", 4);
     progress.terminal = true;
     progress.started -= 7200;
-    progress.shown -= 1;
+    progress.last_shown -= 20;
     keel_progress_step(&progress, 1, NULL);
     keel_progress_end(&progress, 4);
     stop_listening();
@@ -95,14 +99,14 @@ static void progress_of_an_unknown_total_and_quiet_progress(void **state) {
     keel_progress_end(&progress, 12);
     stop_listening();
     assert_int_equal(strncmp(said, "read 12, ", 9), 0);
-    keel_log_set_level(KEEL_LOG_QUIET);
+    context.log_level = KEEL_LOG_QUIET;
     listen();
     keel_progress_start(&progress, "read", 0);
-    progress.shown -= 100;
+    progress.last_shown -= 100;
     keel_progress_step(&progress, 1, NULL);
     keel_progress_end(&progress, 12);
     stop_listening();
-    keel_log_set_level(KEEL_LOG_INFO);
+    context.log_level = KEEL_LOG_INFO;
     assert_string_equal(said, "");
 }
 
@@ -190,7 +194,7 @@ static void metrics_without_a_path_are_a_sink_and_bad_paths_are_errors(void **st
 static int child_with(int first, int second) {
     pid_t child = fork();
     if (child == 0) {
-        keel_interrupt_install();
+        keel_process_own();
         if (keel_interrupted()) _exit(1);
         raise(first);
         if (!keel_interrupted()) _exit(2);
@@ -209,14 +213,14 @@ static void the_first_signal_asks_and_the_second_kills(void **state) {
     assert_int_equal(child_with(SIGHUP, 0), 0);
     assert_int_equal(child_with(SIGINT, SIGINT), -SIGINT);
     assert_int_equal(child_with(SIGINT, SIGTERM), -SIGTERM);
-    keel_interrupt_set(true);
-    assert_true(keel_interrupted());
-    keel_interrupt_set(false);
     assert_false(keel_interrupted());
 }
 
 static int set_up(void **state) {
     (void)state;
+    keel_context_init(&context);
+    keel_console_attach(&context);
+    keel_context_use(&context);
     return scratch_make(folder, "log") ? 0 : -1;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/memory.h"
+#include "core/process.h"
 #include "support/faults.h"
 
 static void sizes_that_overflow_are_refused(void **state) {
@@ -157,12 +158,12 @@ static void what_an_arena_did_not_hand_out_is_poisoned(void **state) {
 static void beyond_the_limit_there_is_no_memory(void **state) {
     (void)state;
     enum { MORE = 100000 };
-    assert_false(keel_memory_limited());
+    assert_true(keel_memory_left() == SIZE_MAX);
+    keel_process_own();
     assert_true(keel_memory_left() == SIZE_MAX);
     char *held = keel_alloc(1000);
-    keel_memory_limit(SIZE_MAX - 1);
-    keel_memory_limit(SIZE_MAX - 1 - keel_memory_left() + MORE);
-    assert_true(keel_memory_limited());
+    keel_process_limit_memory(SIZE_MAX - 1);
+    keel_process_limit_memory(SIZE_MAX - 1 - keel_memory_left() + MORE);
     assert_int_equal(keel_memory_left(), MORE);
     assert_null(keel_alloc(MORE + 1));
     assert_null(keel_realloc(held, MORE + 1));
@@ -173,8 +174,8 @@ static void beyond_the_limit_there_is_no_memory(void **state) {
     assert_null(keel_calloc(MORE, 1));
     keel_free(half);
     assert_int_equal(keel_memory_left(), MORE);
-    keel_memory_limit(SIZE_MAX);
     keel_free(held);
+    keel_context_use(NULL);
 }
 
 int main(void) {

@@ -14,7 +14,6 @@
 
 #include <cmocka.h>
 
-#include "core/log.h"
 #include "datasets/import.h"
 #include "support/scratch.h"
 
@@ -47,7 +46,7 @@ static inline void close_store(void) {
 /* Each test begins with an empty store in an empty folder. */
 static inline int begin_test(void **state) {
     (void)state;
-    keel_log_set_level(KEEL_LOG_QUIET);
+    keel_store_use_allocator();
     if (!scratch_make(folder, SCRATCH)) return -1;
     open_store(KEEL_STORE_CREATE);
     return 0;

@@ -2,6 +2,7 @@
 #include <zlib.h>
 
 #include "fixture.h"
+#include "support/interrupt.h"
 
 #define USER "{\"role\":\"user\",\"content\":\"Hi\"}"
 
@@ -288,10 +289,10 @@ static void a_folder_stands_for_its_files_and_those_below(void **state) {
 
 static void an_interrupt_rolls_the_file_back(void **state) {
     (void)state;
-    keel_interrupt_set(true);
+    interrupt_set(true);
     keel_status status =
         import_as("chat", NULL, put("log.jsonl", "{\"id\":\"a\",\"messages\":[" USER "]}\n"));
-    keel_interrupt_set(false);
+    interrupt_set(false);
     assert_int_equal(status, KEEL_E_INTERRUPTED);
     int64_t id;
     assert_int_equal(keel_store_find_conversation(store, "a", &id, &err), KEEL_E_NOT_FOUND);
@@ -314,5 +315,6 @@ int main(void) {
         TEST(a_folder_stands_for_its_files_and_those_below),
         TEST(an_interrupt_rolls_the_file_back),
     };
+    interrupt_listen();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
-#include "core/log.h"
+#include "datasets/store.h"
 #include "experiments/cli.h"
 #include "support/faults.h"
 
@@ -344,6 +344,6 @@ int main(int argc, char **argv) {
     };
     if (argc > 1) stride = strtoul(argv[1], NULL, 10);
     if (argc > 2) only = argv[2];
-    keel_log_set_level(KEEL_LOG_QUIET);
+    keel_store_use_allocator();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -408,6 +408,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_damaged_store_is_used_without_harm),
     };
     if (argc > 1) stride = strtoul(argv[1], NULL, 10);
-    keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, begin, NULL);
 }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/log.h"
 #include "experiments/value/report.h"
 
 static void near(double got, double expected, double tolerance) {
@@ -208,6 +207,5 @@ int main(void) {
         cmocka_unit_test(a_cell_has_each_estimand_of_each_alpha),
         cmocka_unit_test(the_claim_is_made_where_the_interval_supports_it_and_nowhere_else),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "core/file.h"
-#include "core/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,7 +47,6 @@ static inline void fuzz_folder_remove(void) {
 /* One a process, in memory where there is such a place; gone when the process ends. */
 static inline const char *fuzz_folder(void) {
     if (fuzz_folder_path[0]) return fuzz_folder_path;
-    keel_log_set_level(KEEL_LOG_QUIET);
     snprintf(fuzz_folder_path, sizeof fuzz_folder_path, "%s/keel-fuzz-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (!mkdtemp(fuzz_folder_path)) abort();

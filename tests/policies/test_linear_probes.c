@@ -7,10 +7,10 @@
 #include <cmocka.h>
 
 #include "core/file.h"
-#include "core/log.h"
 #include "core/pcg.h"
 #include "policies/ngram_base/linear_probes.h"
 #include "support/faults.h"
+#include "support/interrupt.h"
 #include "support/scratch.h"
 
 enum { IDS = 500, UNIQUE = 100, N_ROWS = 240, ROW_IDS = 8 };
@@ -289,11 +289,11 @@ static void what_was_fitted_before_a_stop_is_not_fitted_again(void **state) {
         assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &made, NULL), KEEL_OK);
         assert_same_heads(whole, made);
         keel_linear_probes_close(made);
-        keel_interrupt_set(true);
+        interrupt_set(true);
     }
     identity = other;
     assert_int_equal(fit_rows(&config, rows, N_ROWS, pool, &made, NULL), KEEL_E_INTERRUPTED);
-    keel_interrupt_set(false);
+    interrupt_set(false);
     kept_at = identity = NULL;
     keel_linear_probes_close(whole);
     keel_folder_remove(folder, NULL);
@@ -543,5 +543,6 @@ int main(void) {
         cmocka_unit_test(hostile_files_are_refused_by_name),
         cmocka_unit_test(every_failing_allocation_is_reported_and_leaks_nothing),
     };
+    interrupt_listen();
     return cmocka_run_group_tests_name("heads", tests, open_pool, close_pool);
 }

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 
 #include "core/hash.h"
-#include "core/log.h"
 #include "policies/base.h"
 #include "policies/ngram_base/model.h"
 #include "policies/sft.h"
+#include "support/interrupt.h"
 
 static char folder[256];
 static keel_store *store;
@@ -20,7 +20,7 @@ static const char *in(const char *name) {
 
 static int set_up(void **state) {
     (void)state;
-    keel_log_set_level(KEEL_LOG_QUIET);
+    interrupt_listen();
     if (!scratch_make(folder, "sft")) return -1;
     if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     if (keel_options_defaults(keel_ngram_base_options, &config, &err) != KEEL_OK) return -1;
@@ -32,7 +32,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    keel_interrupt_set(false);
+    interrupt_set(false);
     keel_store_close(store);
     return keel_folder_remove(folder, &err);
 }
@@ -160,7 +160,7 @@ typedef struct cutter {
 
 static void *cutter_resize(void *user, void *old, size_t bytes) {
     cutter *state = user;
-    if (++state->calls == state->cut_at) keel_interrupt_set(true);
+    if (++state->calls == state->cut_at) interrupt_set(true);
     return realloc(old, bytes);
 }
 
@@ -171,10 +171,12 @@ static void cutter_release(void *user, void *old) {
 
 static keel_status tune_until(const char *out, size_t cut_at, size_t *calls) {
     cutter state = {.cut_at = cut_at};
-    keel_allocator_set(&(keel_allocator){cutter_resize, cutter_release, &state, NULL});
+    keel_context context = *keel_context_current();
+    context.allocator = (keel_allocator){cutter_resize, cutter_release, &state, NULL};
+    const keel_context *before = keel_context_use(&context);
     keel_status status = tune(out, 1);
-    keel_allocator_set(NULL);
-    keel_interrupt_set(false);
+    keel_context_use(before);
+    interrupt_set(false);
     if (calls) *calls = state.calls;
     return status;
 }

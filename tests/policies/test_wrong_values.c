@@ -2,7 +2,6 @@
  * is sealed anew around the wrong value, so that the seal is not what notices. */
 #include "fixture.h"
 
-#include "core/log.h"
 #include "policies/artefact.h"
 #include "policies/ngram_base/options.h"
 #include "policies/policy.h"
@@ -135,7 +134,6 @@ static void tune_base(void) {
     keel_store *store = NULL;
     keel_split split;
     keel_pool *pool = NULL;
-    keel_log_set_level(KEEL_LOG_QUIET);
     struct keel_ngram_base_config config;
     assert_ok(keel_options_defaults(keel_ngram_base_options, &config, &err));
     config.buckets = 512, config.dim = 8, config.features = 8, config.epochs = 1, config.min_updates = 4;

@@ -1,6 +1,5 @@
 /* Evaluation on logs small enough to be counted by hand. */
 #include "core/json.h"
-#include "core/log.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 
@@ -596,6 +595,5 @@ int main(void) {
         cmocka_unit_test(the_logged_behaviour_alone_needs_no_base),
         cmocka_unit_test(a_policy_of_another_base_is_refused),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/context.h"
+
 /* ---- the gradient is the loss's ---- */
 
 static void check_gradient(bool sets, size_t critics, const char *algorithm) {
@@ -191,11 +193,13 @@ static void check_allocations(bool sets) {
 
 static void a_step_allocates_nothing_once_the_sizes_are_known(void **state) {
     (void)state;
-    const keel_allocator counting = {counting_resize, counting_release, NULL, NULL};
-    keel_allocator_set(&counting);
+    keel_context counting;
+    keel_context_init(&counting);
+    counting.allocator = (keel_allocator){counting_resize, counting_release, NULL, NULL};
+    keel_context_use(&counting);
     check_allocations(false);
     check_allocations(true);
-    keel_allocator_set(NULL);
+    keel_context_use(NULL);
 }
 
 /* ---- targets ---- */

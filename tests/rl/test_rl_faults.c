@@ -1,6 +1,5 @@
 /* Every allocation fails in turn: a clean error each time, nothing lost, nothing half done. */
 #include "core/file.h"
-#include "core/log.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 #include "rl/train/train.h"
@@ -142,6 +141,6 @@ int main(void) {
         cmocka_unit_test(training_survives_every_failing_allocation_and_still_comes_to_its_end),
         cmocka_unit_test(choosing_survives_every_failing_allocation),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
+    keel_store_use_allocator();
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

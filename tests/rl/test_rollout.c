@@ -1,5 +1,4 @@
 /* A policy answers in the support desk. */
-#include "core/log.h"
 #include "rl/fixture.h"
 #include "rl/judge/rollout.h"
 
@@ -151,6 +150,5 @@ int main(void) {
         cmocka_unit_test(the_base_alone_and_a_policy_over_candidates_can_answer),
         cmocka_unit_test(a_base_over_outcomes_cannot_answer),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,10 +8,10 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/log.h"
 #include "core/pcg.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
+#include "support/interrupt.h"
 
 /* Tasks of two decisions over acts: act2 earns most, the log mostly takes act0. */
 static void add_tasks(keel_store *store, size_t count) {
@@ -369,7 +369,7 @@ static void *interrupt_soon(void *path) {
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
     keel_buf_free(&text);
-    keel_interrupt_set(true);
+    interrupt_set(true);
     return NULL;
 }
 
@@ -381,7 +381,7 @@ static void interrupt_run(const world *w, const char *out, const char *metrics) 
     assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, path), 0);
     assert_int_equal(train(w, out, metrics, 2, &error), KEEL_E_INTERRUPTED);
     pthread_join(thread, NULL);
-    keel_interrupt_set(false);
+    interrupt_set(false);
     assert_non_null(strstr(error.hint, "again"));
 }
 
@@ -568,6 +568,6 @@ int main(void) {
         cmocka_unit_test(features_of_another_base_are_asked_for),
         cmocka_unit_test(metrics_name_every_part_of_the_loss),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
+    interrupt_listen();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,10 +8,10 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "core/log.h"
 #include "core/pcg.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
+#include "support/interrupt.h"
 
 typedef struct world {
     char folder[256];
@@ -221,7 +221,7 @@ static void *interrupt_soon(void *context) {
         if (lines >= at->lines) break;
         nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
-    keel_interrupt_set(true);
+    interrupt_set(true);
     return NULL;
 }
 
@@ -232,7 +232,7 @@ static keel_status interrupt_run(world *w, size_t lines, keel_err *err) {
     assert_int_equal(pthread_create(&thread, NULL, interrupt_soon, &at), 0);
     keel_status status = train(w, "b", 2, err);
     pthread_join(thread, NULL);
-    keel_interrupt_set(false);
+    interrupt_set(false);
     return status;
 }
 
@@ -312,6 +312,6 @@ int main(void) {
         cmocka_unit_test(a_killed_choice_goes_on_to_the_same_bytes),
         cmocka_unit_test(another_validation_part_is_another_run),
     };
-    keel_log_set_level(KEEL_LOG_QUIET);
+    interrupt_listen();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,10 @@
+/* Log lines and a progress bar on stderr: sinks for the context of a program. */
+#ifndef KEEL_CORE_CONSOLE_H
+#define KEEL_CORE_CONSOLE_H
+
+#include "core/context.h"
+
+/* Progress is a bar with rate and time left on a terminal, one plain line every ten seconds elsewhere. */
+void keel_console_attach(keel_context *context);
+
+#endif

@@ -1,0 +1,19 @@
+/* For a program that owns its process: signal handlers, stderr, and where cJSON takes its memory. A program
+ * that embeds Keel among other things fills in a context of its own instead (core/context.h) and calls
+ * nothing of this. */
+#ifndef KEEL_CORE_PROCESS_H
+#define KEEL_CORE_PROCESS_H
+
+#include "core/context.h"
+
+/* Binds a context to the calling thread and returns it, to be changed before other threads start: log lines
+ * and progress go to stderr; the first SIGINT, SIGTERM or SIGHUP (unless ignored) interrupts and the next one
+ * kills. cJSON takes its memory from Keel's allocator. */
+keel_context *keel_process_own(void);
+
+/* What that context hands out from now on is counted, over all threads; an allocation that would exceed the
+ * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
+ * than cJSON (and SQLite, see keel_store_use_allocator) take, such as OpenBLAS's 32 MB a thread. */
+void keel_process_limit_memory(size_t bytes);
+
+#endif
