@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "core/tensor.h"
+#include "core/gemm.h"
 
 /* One product, row-major, as BLAS wants it. */
 typedef struct product {

@@ -1,8 +1,8 @@
+#include "core/numeric.h"
+
 #include <tgmath.h>
 
 #include "core/simd.h"
-#include "core/tape.h"
-#include "core/tensor.h"
 
 /* The largest allowed entry. Nothing allowed, or only -INFINITY: 0, because subtracting -INFINITY would make
  * NaN out of what is an empty sum. */

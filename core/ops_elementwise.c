@@ -2,7 +2,7 @@
 #include <tgmath.h>
 
 #include "core/simd.h"
-#include "core/tape.h"
+#include "core/tape_internal.h"
 
 /* ---- two inputs of one shape ---- */
 

@@ -1,8 +1,10 @@
 /* The linear layer: matrix product, bias and activation in one operation. */
 #include <tgmath.h>
 
+#include "core/gemm.h"
+#include "core/numeric.h"
 #include "core/simd.h"
-#include "core/tape.h"
+#include "core/tape_internal.h"
 
 /* Bias and activation in one pass over y[rows, cols]; b may be NULL. The comparison is written so that NaN
  * passes. */

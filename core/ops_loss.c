@@ -2,7 +2,8 @@
  * all share one backward. Sums are taken in double: a batch's worth of small terms. */
 #include <tgmath.h>
 
-#include "core/tape.h"
+#include "core/numeric.h"
+#include "core/tape_internal.h"
 
 typedef struct loss {
     keel_tensor *out;

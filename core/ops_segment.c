@@ -2,8 +2,9 @@
  * offsets[s+1]-1. */
 #include <math.h>
 
+#include "core/numeric.h"
 #include "core/simd.h"
-#include "core/tape.h"
+#include "core/tape_internal.h"
 
 bool keel__offsets_fit(const int32_t *offsets, size_t n_segments, size_t rows, size_t shortest) {
     if (offsets[0] < 0) return false;

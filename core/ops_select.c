@@ -1,5 +1,5 @@
 /* Operations that arrange: concatenation, row gathering, picking actions, and heads. */
-#include "core/tape.h"
+#include "core/tape_internal.h"
 
 static bool indices_fit(const int32_t *index, size_t count, size_t bound) {
     for (size_t i = 0; i < count; ++i)

@@ -2,6 +2,7 @@
 
 #include <tgmath.h>
 
+#include "core/memory.h"
 #include "core/simd.h"
 
 keel_adam_config keel_adam_defaults(void) {

@@ -1,11 +1,12 @@
 /* Optimizers: Adam (Kingma & Ba 2015, Algorithm 1) and AdamW (Loshchilov & Hutter 2019, Algorithm 2), and
- * Polyak averaging. Embedding tables have keel_sparse_grad_descend (tensor.h). */
+ * Polyak averaging. Embedding tables have keel_sparse_grad_descend (core/sparse.h). */
 #ifndef KEEL_CORE_OPTIM_H
 #define KEEL_CORE_OPTIM_H
 
 #include <stdint.h>
 
-#include "core/tensor.h"
+#include "core/params.h"
+#include "core/status.h"
 
 typedef struct keel_adam_config {
     double learning_rate; /* 3e-4 */

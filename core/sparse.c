@@ -1,6 +1,8 @@
 /* What bags owe to an embedding table: a list that only grows, and keeps its room from step to step. */
+#include "core/sparse.h"
+
+#include "core/memory.h"
 #include "core/simd.h"
-#include "core/tape.h"
 
 bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed) {
     if (!keel_grow(&grad->owed, grad->count + 1, &grad->room, sizeof *grad->owed)) return false;

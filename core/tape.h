@@ -1,89 +1,43 @@
-/* Inside of the tape, for the files that implement operations (core/ops_*.c) only.
- *
- * An operation checks its inputs, asks for an output, fills it and pushes a node. A node's backward reads the
- * output's gradient (complete by then) and flows it into the inputs with KEEL_FLOW; it may use the output's
- * gradient as scratch. */
+/* Reverse-mode differentiation. A tape is a flat list of fused operations (core/ops.h) over an arena:
+ * operations append a node as they run, keel_tape_backward walks the list in reverse. No closures, no
+ * reference counts, no allocation per step once the arena has its size. The first writer of a gradient
+ * overwrites, later ones add. */
 #ifndef KEEL_CORE_TAPE_H
 #define KEEL_CORE_TAPE_H
 
-#include <string.h>
+#include <stdbool.h>
+#include <stddef.h>
 
+#include "core/params.h"
+#include "core/status.h"
 #include "core/tensor.h"
 
-typedef struct keel_node keel_node;
-struct keel_node {
-    void (*backward)(const keel_node *node);
-    keel_tape *tape;
-    keel_tensor *out;
-    keel_tensor *x, *y, *b;  /* inputs; y also the weights of a linear operation */
-    keel_tensor **list;      /* inputs of an operation over many; in the arena */
-    size_t count;            /* of list, index, heads or segments */
-    size_t stride;           /* of weight from row to row */
-    const int32_t *index;    /* borrowed: rows, columns or offsets */
-    const uint32_t *id;      /* borrowed */
-    const keel_real *weight; /* borrowed */
-    keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */
-    keel_real factor;
-    keel_activation activation;
-    keel_sparse_grad *sparse;
-};
+/* For one thread. After a failed operation all later ones give NULL until the next reset. What an operation
+ * borrows must stay until backward; gradients of intermediate tensors are scratch afterwards, those of
+ * parameters are not. */
+typedef struct keel_tape keel_tape;
 
-/* An output of an operation; it carries a gradient if `flows` and the tape records. */
-keel_tensor *keel__tape_output(keel_tape *tape, size_t rows, size_t cols, bool flows);
-/* Appends the node if its output carries a gradient. Returns the output, or NULL when out of memory. */
-keel_tensor *keel__tape_push(keel_tape *tape, keel_node node);
-/* count reals in the arena; NULL when out of memory. */
-keel_real *keel__tape_reals(keel_tape *tape, size_t count);
-void *keel__tape_bytes(keel_tape *tape, size_t bytes);
-/* Notes the first thing that went wrong on this tape; returns NULL. what is static text. */
-keel_tensor *keel__tape_refuse(keel_tape *tape, const char *operation, const char *what);
-void keel__tape_out_of_memory(keel_tape *tape);
+keel_status keel_tape_open(keel_tape **out, keel_err *err);
+void keel_tape_close(keel_tape *tape);
+void keel_tape_reset(keel_tape *tape); /* forgets nodes and tensors, keeps memory */
+/* false: forward only, no gradients kept. A reset keeps the setting. */
+void keel_tape_record(keel_tape *tape, bool recording);
 
-static inline size_t keel__size(const keel_tensor *x) {
-    return x->rows * x->cols;
-}
-
-/* x's gradient gets expression(i) for i in 0..n-1: overwritten by the first writer, added to by later ones.
- * Nothing is computed where no gradient flows. g and whatever the expression reads must not overlap. */
-#define KEEL_FLOW(tensor, n, i, expression)                                                                  \
-    do {                                                                                                     \
-        keel_tensor *flow_to_ = (tensor);                                                                    \
-        keel_real *restrict flow_ = flow_to_->grad;                                                          \
-        size_t flow_n_ = (n);                                                                                \
-        if (flow_ && flow_to_->grad_ready) {                                                                 \
-            for (size_t i = 0; i < flow_n_; ++i) flow_[i] += (expression);                                   \
-        } else if (flow_) {                                                                                  \
-            for (size_t i = 0; i < flow_n_; ++i) flow_[i] = (expression);                                    \
-            flow_to_->grad_ready = true;                                                                     \
-        }                                                                                                    \
-    } while (0)
-
-/* For backward passes that scatter: the gradient, zeroed if nothing was written yet; NULL where none flows.
- */
-static inline keel_real *keel__grad_to_add(keel_tensor *x) {
-    if (x->grad && !x->grad_ready) {
-        if (keel__size(x)) memset(x->grad, 0, keel__size(x) * sizeof(keel_real));
-        x->grad_ready = true;
-    }
-    return x->grad;
-}
-
-/* beta of a matrix product into x's gradient; marks it written. */
-static inline keel_real keel__grad_beta(keel_tensor *x) {
-    keel_real beta = x->grad_ready ? 1 : 0;
-    x->grad_ready = true;
-    return beta;
-}
-
-/* log of the sum of exp over the allowed entries (mask NULL: all); p, if not NULL, gets the softmax, zero
- * where not allowed. p may be x. -INFINITY if nothing is allowed. The one place where a maximum is
- * subtracted. */
-keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, keel_real *p);
-
-/* offsets rise, every segment has at least `shortest` rows, and all lie within rows. */
-bool keel__offsets_fit(const int32_t *offsets, size_t n_segments, size_t rows, size_t shortest);
-
-/* Adds to the list; false when out of memory. */
-bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed);
+/* Every operation returns NULL when memory ran out, an input is NULL, or shapes or indices do not fit; so
+ * check the last result once: keel_tape_check (which keel_tape_backward calls too) tells what the first
+ * failure was. */
+keel_status keel_tape_check(const keel_tape *tape, const keel_tensor *result, keel_err *err);
+/* Borrowed data, no gradient. */
+keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows, size_t cols);
+/* Parameter `index` of params; its gradient goes to grads (a block laid out as params->data), overwritten by
+ * the first writer of this step and added to by later ones. grads NULL: frozen. Fill the block with zeros
+ * once when making it: the padding between parameters is never written. */
+keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads);
+/* Uninitialised, with room for a gradient when recording. */
+keel_tensor *keel_tape_new(keel_tape *tape, size_t rows, size_t cols);
+/* d(loss)/d(everything); loss is a scalar; once per reset. A parameter used on the tape that the loss does
+ * not depend on gets a zero gradient; one never put on the tape keeps whatever its grads held. */
+keel_status keel_tape_backward(keel_tape *tape, keel_tensor *loss, keel_err *err);
+size_t keel_tape_bytes(const keel_tape *tape); /* memory in use at the peak */
 
 #endif

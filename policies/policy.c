@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/numeric.h"
+
 /* ---- the tilt: pi proportional to prior * exp(beta * advantage) ---- */
 
 static bool allowed(const float *log_prior, const bool *masked, size_t i) {

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/gemm.h"
+#include "core/ops.h"
+
 /* ---- shape ---- */
 
 static size_t n_layers(const keel_qnet_shape *shape) {

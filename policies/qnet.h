@@ -10,7 +10,8 @@
 
 #include "core/nouns.h"
 #include "core/options.h"
-#include "core/tensor.h"
+#include "core/params.h"
+#include "core/tape.h"
 
 typedef struct keel_qnet_shape {
     keel_action_space space;

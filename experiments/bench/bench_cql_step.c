@@ -25,6 +25,7 @@
 #include <cblas.h>
 
 #include "core/file.h"
+#include "core/gemm.h"
 #include "experiments/bench/made_store.h"
 #include "rl/learn/learner.h"
 

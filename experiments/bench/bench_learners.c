@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/gemm.h"
 #include "rl/learn/learner.h"
 
 enum { MAX_WINDOWS = 99, GEMM = 512, HIDDEN = 256, N_LEARNERS = KEEL_N_ALGORITHMS + 2 };

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/numeric.h"
 #include "envs/env.h"
 #include "experiments/value/world.h"
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/numeric.h"
 #include "experiments/bench/plain_batch.h"
 #include "rl/judge/fqe.h"
 

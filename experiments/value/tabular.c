@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/numeric.h"
 #include "experiments/processes/mdp.h"
 #include "experiments/value/world.h"
 

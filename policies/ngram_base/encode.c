@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/gemm.h"
+#include "core/numeric.h"
 #include "policies/ngram_base/model.h"
 
 /* out [rows of the layer] = weight x + bias */

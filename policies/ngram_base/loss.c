@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/ops.h"
 #include "policies/ngram_base/tune.h"
 
 const char *const keel__ngram_base_losses[KEEL_N_LOSSES] = {"rank", "act", "outcome", "risk"};

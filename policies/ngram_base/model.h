@@ -4,7 +4,7 @@
 #define KEEL_POLICIES_NGRAM_BASE_MODEL_H
 
 #include "core/ngram.h"
-#include "core/tensor.h"
+#include "core/params.h"
 #include "policies/base.h"
 #include "policies/ngram_base/linear_probes.h"
 #include "policies/ngram_base/options.h"

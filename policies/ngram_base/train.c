@@ -10,8 +10,8 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "core/progress.h"
 #include "core/optim.h"
+#include "core/progress.h"
 #include "core/simd.h"
 #include "policies/ngram_base/tune.h"
 

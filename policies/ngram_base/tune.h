@@ -4,6 +4,8 @@
 #define KEEL_POLICIES_NGRAM_BASE_TUNE_H
 
 #include "core/parallel.h"
+#include "core/sparse.h"
+#include "core/tape.h"
 #include "policies/ngram_base/model.h"
 #include "policies/sft.h"
 

@@ -6,6 +6,8 @@
  *   L = TD + mean[ min(weight, limit) (-log pi(a_taken|s)) ] + alpha * the conservative term */
 #include <math.h>
 
+#include "core/numeric.h"
+#include "core/ops.h"
 #include "rl/learn/loss.h"
 
 static void standard(keel_learner_config *config) {

@@ -4,6 +4,8 @@
  * beside Q; only the first makes a policy, since an artefact holds one network. */
 #include "rl/learn/loss.h"
 
+#include "core/ops.h"
+
 static void standard(keel_learner_config *config) {
     config->alpha = 0;
 }

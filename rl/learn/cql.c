@@ -1,6 +1,8 @@
 /* Conservative Q-learning and, without its term, double Q-learning. */
 #include "rl/learn/loss.h"
 
+#include "core/ops.h"
+
 static keel_tensor *td_and_conservative(keel_loss *l) {
     if (l->learner->config.alpha == 0) return l->td; /* the term is still computed, to be logged */
     return keel_op_add(l->shard->tape, l->td, keel_loss_conservative(l, l->learner->config.alpha));

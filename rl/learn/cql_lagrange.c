@@ -11,6 +11,8 @@
  * drives the multiplier up without end: then this is cloning. */
 #include "rl/learn/loss.h"
 
+#include "core/ops.h"
+
 static keel_status check(const keel_learner_config *config, keel_err *err) {
     if (config->alpha > 0) return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, "learner configuration",

@@ -9,6 +9,8 @@
  * a transition is on, so that all components' values are those of one policy. */
 #include "rl/learn/loss.h"
 
+#include "core/ops.h"
+
 static void square_of_two(keel_learner_config *config) {
     config->alpha = 0;
     config->critics = 2;

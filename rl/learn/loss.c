@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "core/ops.h"
+
 /* Rows of the taken candidates: offsets + place within the set. */
 static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *action, size_t n,
                                  keel_arena *arena) {

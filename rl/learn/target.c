@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/numeric.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
 #include "rl/learn/loss.h"

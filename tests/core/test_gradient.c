@@ -10,6 +10,10 @@
 
 #include <cmocka.h>
 
+#include "core/memory.h"
+#include "core/ops.h"
+#include "core/params.h"
+#include "core/sparse.h"
 #include "core/tape.h"
 
 enum { MOST_INPUTS = 3 };

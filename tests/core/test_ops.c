@@ -1,5 +1,5 @@
 /* Every operation's forward pass against its plain-loop twin: double precision, one element at a time,
- * straight from the formula in core/tensor.h. (Backward passes: test_gradient.c.) */
+ * straight from the formula in core/ops.h. (Backward passes: test_gradient.c.) */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include "core/gemm.h"
+#include "core/numeric.h"
+#include "core/ops.h"
 #include "core/tape.h"
 
 enum { B = 7, I = 19, O = 33, A = 5, K = 3, MOST = 1024 };

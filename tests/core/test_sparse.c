@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-#include "core/tensor.h"
+#include "core/ops.h"
+#include "core/sparse.h"
+#include "core/tape.h"
 #include "support/faults.h"
 
 enum { ROWS = 193, COLS = 3, BAG = 12, MOST = 20 };

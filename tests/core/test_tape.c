@@ -7,8 +7,9 @@
 
 #include <cmocka.h>
 
+#include "core/ops.h"
 #include "core/optim.h"
-#include "core/tensor.h"
+#include "core/tape.h"
 #include "support/faults.h"
 
 enum { B = 5, I = 3, H = 4, A = 3, MANY = 100 };

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "core/ops.h"
 #include "policies/qnet.h"
 
 static const keel_qnet_shape sets = {.space = KEEL_SPACE_CANDIDATES,

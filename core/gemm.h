@@ -1,0 +1,18 @@
+/* The matrix product: the one door to BLAS. */
+#ifndef KEEL_CORE_GEMM_H
+#define KEEL_CORE_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/tensor.h"
+
+/* y[M,N] = alpha * op(a) op(b) + beta * y, row-major. */
+void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
+               const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
+               size_t ldy);
+/* y[M] = a[M,K] x + beta * y: a row alone, for which a product of matrices would first copy all of a. */
+void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
+               keel_real *y);
+
+#endif

@@ -1,0 +1,24 @@
+/* Plain numerics shared by losses, samplers and policies. */
+#ifndef KEEL_CORE_NUMERIC_H
+#define KEEL_CORE_NUMERIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/tensor.h"
+
+/* log of the sum of exp over the allowed entries (mask NULL: all); p, if not NULL, gets the softmax, zero
+ * where not allowed. p may be x. -INFINITY if nothing is allowed. The one place where a maximum is
+ * subtracted. */
+keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, keel_real *p);
+
+void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
+void keel_softmax(const keel_real *x, size_t count, keel_real *out);
+/* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
+void keel_tanh(keel_real *x, size_t count);
+
+/* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
+void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,
+                   size_t count, keel_real *sum);
+
+#endif

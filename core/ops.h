@@ -1,0 +1,79 @@
+/* The operations of a tape (ops_*.c). Each has a plain twin and a finite-difference test.
+ *
+ * Dimension letters: B rows (batch), I inputs, O outputs, A actions, S segments, V vocabulary rows. */
+#ifndef KEEL_CORE_OPS_H
+#define KEEL_CORE_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/pcg.h"
+#include "core/sparse.h"
+#include "core/tape.h"
+
+typedef enum keel_activation {
+    KEEL_LINEAR,
+    KEEL_RELU,
+    KEEL_TANH,
+    KEEL_GELU
+} keel_activation; /* GELU: the exact one, by erf */
+
+/* y[B,O] = act(x[B,I] w[O,I]^T + b[1,O]); b may be NULL. One SGEMM forward, two backward. */
+keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                            keel_activation act);
+/* The same where x is zero but for the columns runs[2k] .. runs[2k+1]-1, ascending, k < n_runs: no others are
+ * read, nor is their gradient worked out. runs NULL: all; borrowed until backward. */
+keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                                 keel_activation act, const int32_t *runs, size_t n_runs);
+keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* same shape */
+keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
+keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);
+keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor);
+/* y[B, sum of cols] = [x0 | x1 | ...] */
+keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t count);
+/* y[R, cols] = x[index[r], :]; index is borrowed until backward. */
+keel_tensor *keel_op_rows(keel_tape *tape, keel_tensor *x, const int32_t *index, size_t n_rows);
+/* y[B,K]: y[b,k] = x[b, k*A + column[b]], x [B, K*A]: one action out of each of K heads; column borrowed. */
+keel_tensor *keel_op_pick_heads(keel_tape *tape, keel_tensor *x, const int32_t *column, size_t heads);
+/* y[B,A] = sum_k weight[b*stride + k] x[b, k*A + a], x [B, K*A]; weight borrowed: [K] for all rows alike with
+ * stride 0, [B, K] with stride K. */
+keel_tensor *keel_op_mix_heads(keel_tape *tape, keel_tensor *x, const keel_real *weight, size_t stride,
+                               size_t heads);
+/* y[B,1] = log sum_a exp x[b,a] (maximum subtracted). mask [B,A] of 0/1 bytes or NULL; a row with no allowed
+ * action is an input error and gives NULL. */
+keel_tensor *keel_op_logsumexp(keel_tape *tape, keel_tensor *x, const uint8_t *mask);
+/* y[S,1] = log sum of exp over rows offsets[s] .. offsets[s+1]-1 of x[R,1]; offsets [S+1] borrowed, no empty
+ * segment. */
+keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
+                                       size_t n_segments);
+/* Bags of weighted table rows: y[S, cols] = sum_j weight[j] table[id[j], :] over j in offsets[s] ..
+ * offsets[s+1]-1. The gradient of the table is sparse: see keel_sparse_grad; NULL: frozen. ids, weights,
+ * offsets borrowed for as long as that. */
+keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size_t table_rows, size_t cols,
+                                   const uint32_t *id, const keel_real *weight, const int32_t *offsets,
+                                   size_t n_segments, keel_sparse_grad *grad);
+/* y[B,1] = sum_c x[b,c] y[b,c] */
+keel_tensor *keel_op_dot(keel_tape *tape, keel_tensor *x, keel_tensor *y);
+/* Inverted dropout, rate in [0, 1), rounded to a multiple of 2^-16 (not to 0 or 1); rate 0 is x itself and
+ * draws nothing. */
+keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng);
+/* Losses: scalars, sum over elements of weight * loss / divisor; target, weight borrowed (same shape as x);
+ * weight NULL: ones. */
+keel_tensor *keel_op_huber(keel_tape *tape, keel_tensor *x, const keel_real *target, const keel_real *weight,
+                           keel_real delta, keel_real divisor);
+keel_tensor *keel_op_half_square(keel_tape *tape, keel_tensor *x, const keel_real *target,
+                                 const keel_real *weight, keel_real divisor);
+/* Binary cross-entropy of logits x with targets in [0, 1]. */
+keel_tensor *keel_op_logistic(keel_tape *tape, keel_tensor *x, const keel_real *target,
+                              const keel_real *weight, keel_real divisor);
+/* Cross-entropy of rows of logits x[B,A] with distributions target[B,A]; weight [B] or NULL. */
+keel_tensor *keel_op_cross_entropy(keel_tape *tape, keel_tensor *x, const keel_real *target,
+                                   const keel_real *weight, keel_real divisor);
+/* Cross-entropy within segments of logits x[R,1] with target[R] summing to one in each segment; weight [S] or
+ * NULL. */
+keel_tensor *keel_op_segment_cross_entropy(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
+                                           size_t n_segments, const keel_real *target,
+                                           const keel_real *weight, keel_real divisor);
+keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor); /* scalar: factor * sum of all */
+
+#endif
