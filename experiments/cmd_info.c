@@ -1,3 +1,4 @@
+/* keel info: version and build, libraries, processor, BLAS kernel, threads. */
 #include <cblas.h>
 #include <sqlite3.h>
 #include <utf8proc.h>

@@ -1,3 +1,10 @@
+/* keel replay: logged conversations turn by turn, beside what the policy would do.
+ *
+ *  1. Opens the store, the policy with its base, and the split or one conversation.
+ *  2. At each decision asks the policy and compares its choice with the logged one.
+ *  3. Lists the decisions (with --disagree only those that differ), up to --limit; counts all.
+ *  4. Keeps the shown ones in the store's table `replays`, where it may be written.
+ */
 #include <math.h>
 #include <string.h>
 

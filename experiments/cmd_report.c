@@ -1,3 +1,9 @@
+/* keel report: the HTML page of a run folder.
+ *
+ *  1. Reads run.json and the results of the steps.
+ *  2. Draws the plots with gnuplot, or leaves tables where it is missing.
+ *  3. Writes one self-contained page.
+ */
 #include <stdio.h>
 
 #include "core/file.h"

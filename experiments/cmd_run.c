@@ -1,3 +1,10 @@
+/* keel run: a recipe, step by step.
+ *
+ *  1. Reads the recipe with --set and checks every step's command line before the first runs.
+ *  2. Locks the run folder. A folder of another recipe or other settings is refused.
+ *  3. Runs the steps from the first one on that has no valid marker in steps/; each leaves its result there.
+ *  4. Writes run.json and report.html, and prints the tables.
+ */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>

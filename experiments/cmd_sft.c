@@ -1,3 +1,10 @@
+/* keel sft: supervised tuning of a base.
+ *
+ *  1. Resolves the configuration: --config, then --set, then --seed.
+ *  2. Opens the store and the split, and checks that --out may be written.
+ *  3. Tunes the base on the logged responses, with checkpoints, so that an interrupted run goes on.
+ *  4. Writes the artefact, records the run, prints the result.
+ */
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
 #include "policies/ngram_base/options.h"

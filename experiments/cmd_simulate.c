@@ -1,3 +1,10 @@
+/* keel simulate: conversations of a simulated user with a behaviour, a policy or the base, into a store.
+ *
+ *  1. Opens who answers, the environment and the store.
+ *  2. Plays the episodes that the store does not have yet, each with its own seed.
+ *  3. Derives the rewards of the new conversations.
+ *  4. Measures the rates of the answers, pass^k and, for several policies, the Pareto front; records the run.
+ */
 #include <string.h>
 
 #include "core/file.h"

@@ -1,3 +1,10 @@
+/* keel stats: what is in the store.
+ *
+ *  1. Opens the store and the split, or all splits and their total.
+ *  2. Counts conversations, decisions, labels, reward coverage; evaluates the logged behaviour.
+ *  3. With --metric it lists the runs that measured this metric instead.
+ *  4. Prints a table with a column for each split, then what the log lacks.
+ */
 #include "core/json.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
