@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/hash.h"
+
 static const char *const risk_names[] = {"unknown", "benign", "dangerous"};
 static const char *const role_names[] = {"system", "user", "assistant", "tool"};
 static const char *const outcome_names[] = {"none", "compliance", "partial_refusal", "refusal"};
@@ -65,4 +67,17 @@ bool keel_space_parse(const char *name, keel_action_space *out) {
 const char *keel_conversation_group(const keel_conversation *conversation) {
     if (conversation->group) return conversation->group;
     return conversation->external_id ? conversation->external_id : "";
+}
+
+static const char *or_empty(const char *text) {
+    return text ? text : "";
+}
+
+int64_t keel_conversation_group_hash(const keel_conversation *conversation) {
+    const char *group = keel_conversation_group(conversation);
+    return (int64_t)(keel_hash64_texts(or_empty(conversation->source), group, 0) & INT64_MAX);
+}
+
+uint64_t keel_conversation_name_hash(const keel_conversation *conversation) {
+    return keel_hash64_texts(or_empty(conversation->source), or_empty(conversation->external_id), 0);
 }

@@ -102,6 +102,10 @@ typedef struct keel_conversation {
 
 /* The name of its group: the one it says, or its own; never NULL. */
 const char *keel_conversation_group(const keel_conversation *conversation);
+/* Hash of its source and group, >= 0: folds are hash % N. */
+int64_t keel_conversation_group_hash(const keel_conversation *conversation);
+/* Hash of its source and external_id. */
+uint64_t keel_conversation_name_hash(const keel_conversation *conversation);
 
 /* Features of one decision under one base. state [state_dim]; candidates [n_candidates, candidate_dim] in the
  * decision's order (NULL in fixed action spaces); log_prior [n_actions] = log pi_base, n_actions =

@@ -170,10 +170,6 @@ keel_status keel_split_cut(const keel_split *split, const char *fold, keel_split
     return KEEL_OK;
 }
 
-int64_t keel_split_group_hash(const char *source, const char *group) {
-    return (int64_t)(keel_hash64_texts(source, group, 0) & INT64_MAX);
-}
-
 /* ---- as SQL ---- */
 
 void keel__split_clause(const keel_split *split, keel_buf *sql) {

@@ -2,7 +2,7 @@
  *
  *   all            every conversation
  *   NAME           conversations imported (or assigned) to that split
- *   fold:K/N       fold K of N (K counts from 0), by the hash of the group
+ *   fold:K/N       fold K of N (K counts from 0), by keel_conversation_group_hash
  *   rest:K/N       everything but that fold
  *   NAME,fold:K/N  both; a second fold or rest may follow, and then that holds too
  *
@@ -43,6 +43,5 @@ keel_status keel_split_cut(const keel_split *split, const char *fold, keel_split
                            keel_err *err);
 /* Whether certainly no conversation is in both: true by their names or by a fold of each. */
 bool keel_split_disjoint(const keel_split *a, const keel_split *b);
-int64_t keel_split_group_hash(const char *source, const char *group); /* >= 0; fold = hash % N */
 
 #endif

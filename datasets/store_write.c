@@ -54,7 +54,7 @@ static keel_status insert_header(keel_store *store, const keel_conversation *con
                                  int64_t *id, keel_err *err) {
     sqlite3_stmt *statement;
     const char *group = keel_conversation_group(conversation), *split;
-    int64_t group_hash = keel_split_group_hash(conversation->source, group);
+    int64_t group_hash = keel_conversation_group_hash(conversation);
     KEEL_TRY(choose_split(store, conversation, group, group_hash, where, &split, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CONVERSATION, &statement, err));
     keel__bind_text(statement, 1, conversation->source);

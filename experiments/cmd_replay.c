@@ -15,6 +15,7 @@
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "policies/encode_store.h"
 #include "rl/judge/answer.h"
 
 static const keel_flag flags[] = {
@@ -209,9 +210,9 @@ static size_t candidate_for(const replaying *work, const keel_decision *decision
 static keel_status find_features(const replaying *work, const keel_conversation *conversation, size_t place,
                                  keel_arena *scratch, keel_features *out, keel_err *err) {
     bool found;
-    KEEL_TRY(keel_base_stored(work->base, work->store, &conversation->decisions[place], scratch, out, &found,
-                              err));
-    return found ? KEEL_OK : keel_base_encode(work->base, conversation, place, scratch, out, err);
+    KEEL_TRY(keel_encode_store_find(work->base, work->store, &conversation->decisions[place], scratch, out,
+                                    &found, err));
+    return found ? KEEL_OK : keel_base_encode_decision(work->base, conversation, place, scratch, out, err);
 }
 
 static keel_status replay_decision(replaying *work, const keel_conversation *conversation, size_t place,

@@ -7,7 +7,6 @@
  */
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
-#include "policies/ngram_base/options.h"
 #include "policies/sft.h"
 
 static const keel_flag flags[] = {
@@ -23,8 +22,8 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
-static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
-                        const struct keel_ngram_base_config *config, keel_err *err) {
+static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
+                        keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
     keel_split split;
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
@@ -36,29 +35,45 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool,
     return keel_record_run(cli, store, err);
 }
 
+/* The configuration of the kind that --base names, in the cli's arena. */
+static keel_status configure(keel_cli *cli, keel_base_config **out, keel_err *err) {
+    const keel_base_kind *kind;
+    KEEL_TRY(keel_base_find_kind(keel_cli_value(cli, "--base"), &kind, err));
+    *out = keel_arena_calloc(&cli->arena, 1, kind->config_size);
+    if (!*out) return keel_nomem(err, "sft");
+    if (!kind->tune) return KEEL_OK; /* keel_sft says so */
+    KEEL_TRY(keel_options_defaults(kind->options, *out, err));
+    return keel_cli_options(cli, kind->options, *out, err);
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
-    struct keel_ngram_base_config config;
+    keel_base_config *config;
     keel_store *store = NULL;
     keel_pool *pool = NULL;
     keel_status status;
-    KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &config, err));
-    KEEL_TRY(keel_cli_options(cli, keel_ngram_base_options, &config, err));
+    KEEL_TRY(configure(cli, &config, err));
     KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
-    status = tune(cli, store, pool, &config, err);
+    status = tune(cli, store, pool, config, err);
 done:
     keel_pool_close(pool);
     keel_store_close(store);
     return status;
 }
 
-static const keel_option *const options[] = {keel_ngram_base_options, NULL};
+/* The configuration keys of each kind of base that can be tuned. */
+static void print_options(FILE *out) {
+    for (size_t i = 0; keel_base_kinds[i]; i++) {
+        if (!keel_base_kinds[i]->tune) continue;
+        fprintf(out, "\nkeys of --set and --config with --base %s:\n", keel_base_kinds[i]->type);
+        keel_options_help(keel_base_kinds[i]->options, out);
+    }
+}
 
 const keel_verb keel_verb_sft = {
     .name = "sft",
     .brief = "supervised tuning of a base model on the logged responses",
     .flags = flags,
-    .options = options,
     .more =
         "The base encodes what was said and gives the prior over responses; policies are trained on top "
         "of it. A run that was\n"
@@ -67,6 +82,7 @@ const keel_verb keel_verb_sft = {
         "risk are the parts of the loss at the end (0: a part that this log does not train), ngrams how many "
         "are known.\n"
         "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
+    .more_tables = print_options,
     .run = run,
     .print = keel_artefact_print,
 };

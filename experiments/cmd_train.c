@@ -3,6 +3,7 @@
 #include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "policies/encode_store.h"
 #include "rl/learn/reward_conditioning.h"
 #include "rl/train/train.h"
 

@@ -1,29 +1,71 @@
 #include "policies/base.h"
 
+#include <cjson/cJSON.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/json.h"
 #include "policies/artefact.h"
-#include "policies/ngram_base/model.h"
-#include "policies/sweep.h"
 
-static const keel_base_kind *const kinds[] = {&keel__ngram_base_kind, NULL};
+const char *const keel_base_spaces[] = {"auto", "candidates", "acts", "outcomes", NULL};
 
-keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
+/* ---- kinds ---- */
+
+static const keel_base_kind *kind_of_type(const char *type) {
+    size_t i = 0;
+    while (keel_base_kinds[i] && strcmp(keel_base_kinds[i]->type, type) != 0) i++;
+    return keel_base_kinds[i];
+}
+
+static const keel_base_kind *kind_of_name(const char *name) {
+    for (size_t i = 0; keel_base_kinds[i]; i++)
+        if (keel_base_kinds[i]->alias && strcmp(keel_base_kinds[i]->alias, name) == 0)
+            return keel_base_kinds[i];
+    return kind_of_type(name);
+}
+
+bool keel_base_is_kind(const char *spec) {
+    return kind_of_name(spec) != NULL;
+}
+
+static keel_status no_such_base(const char *spec, keel_err *err) {
+    keel_buf names = {0};
+    for (size_t i = 0; keel_base_kinds[i]; i++)
+        keel_buf_format(&names, "%s\"%s\"", i ? ", " : "", keel_base_kinds[i]->type);
+    keel_fail(err, KEEL_E_NOT_FOUND, spec, "there is no such base");
+    keel_hint(err, "--base is %s or the folder of a base to go on from",
+              names.failed ? "a kind" : names.data);
+    keel_buf_free(&names);
+    return KEEL_E_NOT_FOUND;
+}
+
+/* The kind of the base in a folder, whose files have been checked against keel.json. */
+static keel_status open_folder(const char *dir, const keel_base_kind **out, char hash[65], keel_err *err) {
     cJSON *manifest = NULL;
-    char hash[65];
     const char *type = NULL;
-    keel_base *base = NULL;
     KEEL_TRY(keel_artefact_open(dir, "base", &manifest, hash, err));
     keel_status status = keel_json_string(manifest, "type", true, &type, dir, err);
-    size_t i = 0;
-    while (status == KEEL_OK && kinds[i] && strcmp(kinds[i]->type, type) != 0) i++;
-    if (status == KEEL_OK && !kinds[i])
+    if (status == KEEL_OK && !(*out = kind_of_type(type)))
         status =
             keel_fail(err, KEEL_E_UNSUPPORTED, dir, "a base of type \"%s\" is not known to this build", type);
-    if (status == KEEL_OK) status = kinds[i]->load(&base, dir, manifest, err);
     cJSON_Delete(manifest);
-    if (status != KEEL_OK) return status;
+    return status;
+}
+
+keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err) {
+    char hash[65];
+    *out = kind_of_name(spec);
+    if (*out) return KEEL_OK;
+    if (!keel_file_is_folder(spec)) return no_such_base(spec, err);
+    return open_folder(spec, out, hash, err);
+}
+
+keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
+    const keel_base_kind *kind = NULL;
+    char hash[65];
+    keel_base *base = NULL;
+    KEEL_TRY(open_folder(dir, &kind, hash, err));
+    KEEL_TRY(kind->load(&base, dir, err));
     memcpy(base->hash, hash, sizeof hash);
     *out = base;
     return KEEL_OK;
@@ -33,36 +75,66 @@ void keel_base_close(keel_base *base) {
     if (base) base->kind->close(base);
 }
 
-keel_status keel_base_encode(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                             keel_arena *scratch, keel_features *out, keel_err *err) {
-    const keel_decision *at = &conversation->decisions[decision];
-    if (decision >= conversation->n_decisions || at->turn > conversation->n_turns)
-        return keel_fail(err, KEEL_E_USAGE, "base", "decision %zu is not one of the conversation's",
-                         decision);
-    if (base->space == KEEL_SPACE_CANDIDATES && at->n_candidates == 0)
-        return keel_fail(err, KEEL_E_INVALID, "base", "decision %zu of conversation %lld has no candidates",
-                         decision, (long long)conversation->id);
-    return base->kind->encode(base, conversation, decision, scratch, out, err);
+/* ---- use ---- */
+
+bool keel_base_can_encode(const keel_base *base, const keel_decision *decision) {
+    return base->space != KEEL_SPACE_CANDIDATES || decision->n_candidates > 0;
 }
 
-keel_status keel_base_stored(const keel_base *base, keel_store *store, const keel_decision *decision,
-                             keel_arena *arena, keel_features *out, bool *found, keel_err *err) {
-    bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    size_t n_actions = sets ? decision->n_candidates : base->n_acts;
-    keel_features read = {0};
-    bool there;
-    KEEL_TRY(keel_store_get_features(store, base->hash, decision->id, arena, &read, &there, err));
-    if (there && (read.state_dim != base->state_dim || read.n_actions != n_actions ||
-                  (sets && (read.n_candidates != n_actions || read.candidate_dim != base->candidate_dim))))
-        return keel_fail(
-            err, KEEL_E_STORE, keel_store_path(store),
-            "features of decision %lld are %zu + %zu x %zu + %zu floats, expected %zu + %zu x %zu "
-            "+ %zu: the store is damaged",
-            (long long)decision->id, read.state_dim, read.n_candidates, read.candidate_dim, read.n_actions,
-            base->state_dim, sets ? n_actions : 0, base->candidate_dim, n_actions);
-    *out = read;
-    *found = there;
+static keel_status check_decision(const keel_conversation *conversation, size_t decision, keel_err *err) {
+    if (decision < conversation->n_decisions &&
+        conversation->decisions[decision].turn <= conversation->n_turns)
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "base", "decision %zu is not one of the conversation's", decision);
+}
+
+static keel_status check_item(const keel_base *base, const keel_base_item *item, keel_err *err) {
+    for (size_t i = 0; i < item->n; i++) {
+        size_t decision = item->decision ? item->decision[i] : i;
+        KEEL_TRY(check_decision(item->conversation, decision, err));
+        if (!keel_base_can_encode(base, &item->conversation->decisions[decision]))
+            return keel_fail(err, KEEL_E_INVALID, "base",
+                             "decision %zu of conversation %lld has no candidates", decision,
+                             (long long)item->conversation->id);
+    }
     return KEEL_OK;
+}
+
+keel_status keel_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                             keel_arena *scratch, keel_err *err) {
+    for (size_t i = 0; i < n; i++) KEEL_TRY(check_item(base, &items[i], err));
+    return base->kind->encode(base, items, n, scratch, err);
+}
+
+keel_status keel_base_encode_decision(const keel_base *base, const keel_conversation *conversation,
+                                      size_t decision, keel_arena *scratch, keel_features *out,
+                                      keel_err *err) {
+    const keel_base_item item = {conversation, &decision, 1, out};
+    return keel_base_encode(base, &item, 1, scratch, err);
+}
+
+static keel_status fail_unsupported(const keel_base *base, const char *what, keel_err *err) {
+    return keel_fail(err, KEEL_E_UNSUPPORTED, base->kind->type, "a base of this type %s", what);
+}
+
+keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *items, size_t n,
+                              const keel_proposal_config *config, keel_arena *scratch, keel_err *err) {
+    if (!base->kind->propose)
+        return fail_unsupported(base, "chooses among candidates and writes none itself", err);
+    for (size_t i = 0; i < n; i++) KEEL_TRY(check_decision(items[i].conversation, items[i].decision, err));
+    return base->kind->propose(base, items, n, config, scratch, err);
+}
+
+keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                               const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
+                               keel_err *err) {
+    if (!base->kind->log_prob) return fail_unsupported(base, "gives no probability of a given response", err);
+    KEEL_TRY(check_decision(conversation, decision, err));
+    for (size_t i = 0; i < n && base->space != KEEL_SPACE_CANDIDATES; i++)
+        if (keel_base_action_index(base, &candidates[i]) < 0)
+            return keel_fail(err, KEEL_E_INVALID, "base", "candidate %zu: %s is not one that the base knows",
+                             i, base->space == KEEL_SPACE_ACTS ? "its act" : "its outcome");
+    return base->kind->log_prob(base, conversation, decision, candidates, n, scratch, out, err);
 }
 
 int32_t keel_base_act_index(const keel_base *base, const char *act) {
@@ -71,86 +143,7 @@ int32_t keel_base_act_index(const keel_base *base, const char *act) {
     return -1;
 }
 
-/* ---- encoding a split into the store ---- */
-
-enum { DECISIONS_A_TRANSACTION = 4096 };
-
-typedef struct encoding {
-    keel_store *store;
-    const keel_base *base;
-    keel_features *features[KEEL_SWEEP_SLOTS]; /* [n_decisions] of the slot's conversation */
-    size_t pending, done;
-    keel_arena scratch;
-} encoding;
-
-static bool can_encode(const keel_base *base, const keel_decision *decision) {
-    return base->space != KEEL_SPACE_CANDIDATES || decision->n_candidates > 0;
-}
-
-static keel_status encode_slot(void *context, size_t slot, const keel_conversation *conversation,
-                               keel_arena *arena, keel_err *err) {
-    encoding *to = context;
-    keel_features *features = keel_arena_calloc(arena, conversation->n_decisions, sizeof *features);
-    if (!features) return keel_fail(err, KEEL_E_NOMEM, "base", "no memory to encode");
-    for (size_t i = 0; i < conversation->n_decisions; i++)
-        if (can_encode(to->base, &conversation->decisions[i]))
-            KEEL_TRY(keel_base_encode(to->base, conversation, i, arena, &features[i], err));
-    to->features[slot] = features;
-    return KEEL_OK;
-}
-
-static keel_status keep_slot(void *context, size_t slot, const keel_conversation *conversation, bool *stop,
-                             keel_err *err) {
-    encoding *to = context;
-    (void)stop;
-    for (size_t i = 0; i < conversation->n_decisions; i++) {
-        const keel_decision *decision = &conversation->decisions[i];
-        keel_features there;
-        bool found = false;
-        keel_arena_reset(&to->scratch);
-        KEEL_TRY(keel_store_get_features(to->store, to->base->hash, decision->id, &to->scratch, &there,
-                                         &found, err));
-        if (found || !can_encode(to->base, decision)) continue;
-        if (to->pending == 0) KEEL_TRY(keel_store_begin(to->store, err));
-        to->pending++;
-        KEEL_TRY(
-            keel_store_put_features(to->store, to->base->hash, decision->id, &to->features[slot][i], err));
-    }
-    if (to->pending < DECISIONS_A_TRANSACTION) return KEEL_OK;
-    to->done += to->pending;
-    to->pending = 0;
-    return keel_store_commit(to->store, err);
-}
-
-static keel_status encode_split(encoding *to, const keel_split *split, keel_pool *pool, keel_err *err) {
-    keel_sweep sweep = {.store = to->store,
-                        .pool = pool,
-                        .what = "encode",
-                        .split = split,
-                        .work = encode_slot,
-                        .merge = keep_slot,
-                        .context = to};
-    KEEL_TRY(keel_store_count_conversations(to->store, split, &sweep.count, err));
-    keel_status status = keel_sweep_run(&sweep, err);
-    if (to->pending == 0) return status;
-    if (status != KEEL_OK && status != KEEL_E_INTERRUPTED) {
-        keel_store_rollback(to->store);
-        return status;
-    }
-    KEEL_TRY(keel_store_commit(to->store,
-                               status == KEEL_OK ? err : NULL)); /* an interrupted pass keeps what it did */
-    to->done += to->pending;
-    return status;
-}
-
-keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base,
-                              keel_pool *pool, size_t *encoded, keel_err *err) {
-    size_t missing = 0;
-    encoding to = {.store = store, .base = base};
-    KEEL_TRY(keel_store_check_split(store, split, err));
-    KEEL_TRY(keel_store_missing_features(store, base->hash, split, &missing, err));
-    keel_status status = missing > 0 ? encode_split(&to, split, pool, err) : KEEL_OK;
-    keel_arena_free(&to.scratch);
-    if (status == KEEL_OK && encoded) *encoded = to.done;
-    return status;
+int32_t keel_base_action_index(const keel_base *base, const keel_candidate *candidate) {
+    if (base->space == KEEL_SPACE_OUTCOMES) return (int32_t)candidate->outcome - 1; /* -1: not judged */
+    return base->space == KEEL_SPACE_ACTS ? keel_base_act_index(base, candidate->act) : -1;
 }

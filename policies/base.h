@@ -1,30 +1,159 @@
-/* The base model under the policy: encodes a decision's state and candidates and gives the prior pi_base(a |
- * s). Behind this interface sits the built-in n-gram encoder today and a transformer next. */
+/* The base model under the policy: it encodes states and candidates, gives the prior pi_base(a | s), and may
+ * write candidates. A kind of base is one folder or file and one row of keel_base_kinds
+ * (policies/base_kinds.c); nothing else in Keel names a kind. A base knows neither the store nor where
+ * conversations come from. */
 #ifndef KEEL_POLICIES_BASE_H
 #define KEEL_POLICIES_BASE_H
 
-#include <cjson/cJSON.h>
+#include <stddef.h>
+#include <stdint.h>
 
+#include "core/corpus.h"
 #include "core/memory.h"
 #include "core/nouns.h"
+#include "core/options.h"
 #include "core/parallel.h"
 #include "core/status.h"
-#include "datasets/store.h"
 
 typedef struct keel_base keel_base;
+typedef struct keel_base_kind keel_base_kind;
 
-typedef struct keel_base_kind {
-    const char *type; /* as in keel.json: "builtin" */
-    keel_status (*load)(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err);
-    /* Thread-safe: everything mutable is in scratch; out points into it. */
-    keel_status (*encode)(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                          keel_arena *scratch, keel_features *out, keel_err *err);
+/* ---- configuration ---- */
+
+/* The options of every kind; first member of each kind's configuration struct. */
+typedef struct keel_base_config {
+    int action_space; /* index into keel_base_spaces: 0 for auto, else a keel_action_space + 1 */
+    int64_t max_acts;
+    int64_t memory_mb;
+    int64_t seed;
+} keel_base_config;
+
+extern const char *const keel_base_spaces[]; /* auto, candidates, acts, outcomes; NULL-terminated */
+
+/* Their rows in a kind's option table: the first two at its head, the others anywhere. */
+#define KEEL_BASE_OPTION_SPACE                                                                                  \
+    {                                                                                                           \
+        "action_space", KEEL_OPT_CHOICE, offsetof(keel_base_config, action_space), "auto", 0, 0,                \
+            keel_base_spaces,                                                                                   \
+            "what pi_base is over; auto: candidates if half of the conversations offer a choice, else acts if " \
+            "half of the responses carry one, else outcomes"                                                    \
+    }
+#define KEEL_BASE_OPTION_ACTS                                                                                \
+    {                                                                                                        \
+        "max_acts", KEEL_OPT_INT, offsetof(keel_base_config, max_acts), "256", 1, 65536, NULL,               \
+            "maximum number of distinct dialogue acts in a fixed space"                                      \
+    }
+#define KEEL_BASE_OPTION_MEMORY                                                                              \
+    {                                                                                                        \
+        "memory_mb", KEEL_OPT_INT, offsetof(keel_base_config, memory_mb), "256", 1, 1000000, NULL,           \
+            "what is read from the store is kept in memory up to this size, beyond it read again"            \
+    }
+#define KEEL_BASE_OPTION_SEED                                                                                \
+    {                                                                                                        \
+        "seed", KEEL_OPT_INT, offsetof(keel_base_config, seed), "1", 0, 9007199254740991, NULL,              \
+            "seed of every random draw"                                                                      \
+    }
+
+/* ---- tuning ---- */
+
+typedef struct keel_base_figure {
+    const char *name; /* static */
+    double value;
+} keel_base_figure;
+
+enum { KEEL_BASE_MAX_CHECKPOINTS = 4, KEEL_BASE_MAX_FIGURES = 16 };
+
+/* What keel_sft hands to a kind, all of it borrowed. The result must depend on corpus, config, from and space
+ * alone, not on the pool, nor on interruptions. */
+typedef struct keel_base_tuning {
+    keel_corpus *corpus;
+    const keel_base_config *config; /* the kind's own configuration, of which this is the first member */
+    const keel_base *from;          /* a base of this kind to go on from; NULL: start anew */
+    keel_action_space space;
+    const char *const *acts; /* [n_acts] of a fixed space */
+    size_t n_acts;
+    const char *identity; /* 64 hex digits over all that the result depends on, for checkpoints */
+    const char *checkpoint[KEEL_BASE_MAX_CHECKPOINTS]; /* a path for each of kind->checkpoints */
+    const char *metrics_path;                          /* JSON Lines; NULL: none */
+    keel_pool *pool;
+} keel_base_tuning;
+
+/* What a kind reports of its tuning: the parts of the loss at the end, and other figures. */
+typedef struct keel_base_report {
+    size_t n_losses, n_figures;
+    keel_base_figure loss[KEEL_BASE_MAX_FIGURES], figure[KEEL_BASE_MAX_FIGURES];
+} keel_base_report;
+
+/* ---- encoding, writing, judging ---- */
+
+/* Decisions of one conversation to be encoded. */
+typedef struct keel_base_item {
+    const keel_conversation *conversation;
+    const size_t *decision; /* [n] ascending places in conversation->decisions; NULL: the first n */
+    size_t n;
+    keel_features *features; /* [n] to be filled; what they point to lies in the scratch arena */
+} keel_base_item;
+
+typedef struct keel_proposal_config {
+    uint64_t seed;      /* the same request and seed give the same texts */
+    size_t max_tokens;  /* of one candidate */
+    double temperature; /* 1: sampled from pi_base; towards 0: its most likely text */
+    double top_p;       /* (0, 1]: sampled from the most likely tokens that hold so much probability */
+} keel_proposal_config;
+
+/* A candidate that a base wrote. */
+typedef struct keel_proposal {
+    const char *text; /* UTF-8, in the arena */
+    double log_prob;  /* natural logarithm of the probability with which it was drawn */
+    bool ended;       /* false: cut at max_tokens */
+} keel_proposal;
+
+/* Candidates to be written at one decision. */
+typedef struct keel_proposal_item {
+    const keel_conversation *conversation;
+    size_t decision;         /* its place in conversation->decisions */
+    size_t n;                /* how many are wanted */
+    keel_proposal *proposal; /* [n] to be filled */
+} keel_proposal_item;
+
+/* ---- kinds ---- */
+
+/* Calls from several threads at once must be safe for encode, propose and log_prob: everything mutable is in
+ * the scratch arena, which each thread has for itself. What a kind cannot do is NULL. */
+struct keel_base_kind {
+    const char *type;               /* its name in keel.json and for --base */
+    const char *alias;              /* another name for --base, or NULL */
+    const keel_option *options;     /* of tuning; table over the configuration struct */
+    size_t config_size;             /* of that struct */
+    const char *const *shape;       /* keys of options that weights depend on: fixed once a base is made;
+                                       NULL-terminated */
+    const char *const *checkpoints; /* suffixes of its checkpoint files, at most KEEL_BASE_MAX_CHECKPOINTS,
+                                       NULL-terminated */
+    /* Makes a base from a corpus; interruptible (KEEL_E_INTERRUPTED), and goes on from its checkpoints. */
+    keel_status (*tune)(const keel_base_tuning *tuning, keel_base **out, keel_base_report *report,
+                        keel_err *err);
+    /* Reads what save wrote. The files are as they were written, but hostile until checked. */
+    keel_status (*load)(keel_base **out, const char *dir, keel_err *err);
+    /* Writes the base's files into the folder, which is there; keel.json is not the kind's. */
+    keel_status (*save)(const keel_base *base, const char *dir, keel_err *err);
+    /* All decisions of all items, in one batch. The features of a decision must not depend on what else is in
+     * the batch. */
+    keel_status (*encode)(const keel_base *base, const keel_base_item *items, size_t n, keel_arena *scratch,
+                          keel_err *err);
+    keel_status (*propose)(const keel_base *base, const keel_proposal_item *items, size_t n,
+                           const keel_proposal_config *config, keel_arena *scratch, keel_err *err);
+    keel_status (*log_prob)(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                            const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
+                            keel_err *err);
     void (*close)(keel_base *base);
-} keel_base_kind;
+};
 
-/* What every base shows; embedded first in each implementation's struct. */
+extern const keel_base_kind *const keel_base_kinds[]; /* NULL-terminated */
+
+/* What every base shows; first member of each kind's struct. */
 struct keel_base {
     const keel_base_kind *kind;
+    const keel_base_config *config; /* it was tuned with, as far as its files say; of config_size bytes */
     char hash[65];
     keel_action_space space; /* what pi_base is a distribution over: fixed when the base was tuned */
     size_t n_acts;           /* fixed spaces: number of acts; 0 for candidate sets */
@@ -32,24 +161,42 @@ struct keel_base {
     size_t state_dim, candidate_dim;
 };
 
+/* spec: the name of a kind, or the folder of a base. KEEL_E_NOT_FOUND lists the names. */
+keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err);
+/* Whether spec is the name of a kind, so that tuning starts anew. */
+bool keel_base_is_kind(const char *spec);
+
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);
 void keel_base_close(keel_base *base); /* NULL is harmless */
-/* State and candidate features and log pi_base of one decision; reads only turns before the decision,
- * candidates' texts and acts, never labels, models, risk or rewards. */
-keel_status keel_base_encode(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                             keel_arena *scratch, keel_features *out, keel_err *err);
 
-/* The same as the store has it, into the arena; *found false where it has none. Features that fit neither the
- * base nor the decision's candidates are damage (KEEL_E_STORE). */
-keel_status keel_base_stored(const keel_base *base, keel_store *store, const keel_decision *decision,
-                             keel_arena *arena, keel_features *out, bool *found, keel_err *err);
+/* ---- use ---- */
 
-/* Encodes what a split has not yet got under this base into the store's features; *encoded (may be NULL) gets
- * the number of decisions. Interruptible and resumable: done work stays. */
-keel_status keel_encode_store(keel_store *store, const keel_split *split, const keel_base *base,
-                              keel_pool *pool, size_t *encoded, keel_err *err);
+/* State and candidate features and log pi_base of each decision. A base reads turns before the decision,
+ * candidates' texts and acts; never labels, models, risk or rewards. In candidate sets a decision without
+ * candidates is KEEL_E_INVALID. */
+keel_status keel_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                             keel_arena *scratch, keel_err *err);
+/* One decision of one conversation. */
+keel_status keel_base_encode_decision(const keel_base *base, const keel_conversation *conversation,
+                                      size_t decision, keel_arena *scratch, keel_features *out,
+                                      keel_err *err);
+/* Whether the base can encode the decision: in candidate sets, whether it has candidates. */
+bool keel_base_can_encode(const keel_base *base, const keel_decision *decision);
+
+/* Writes candidates at each item's decision. KEEL_E_UNSUPPORTED for a kind that writes none. */
+keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *items, size_t n,
+                              const keel_proposal_config *config, keel_arena *scratch, keel_err *err);
+
+/* out [n]: log pi_base of each candidate at the decision, whatever candidates the decision has itself. In
+ * candidate sets pi_base is over these n candidates; in fixed spaces over the acts or outcomes, and a
+ * candidate without a known one is KEEL_E_INVALID. */
+keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                               const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
+                               keel_err *err);
 
 /* Index of an act in a fixed space, or -1. */
 int32_t keel_base_act_index(const keel_base *base, const char *act);
+/* Index of the candidate's act or outcome in a fixed space, or -1. */
+int32_t keel_base_action_index(const keel_base *base, const keel_candidate *candidate);
 
 #endif

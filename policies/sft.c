@@ -1,221 +1,293 @@
+/* Supervised tuning, in this order: find the base to go on from, read the split through, choose the action
+ * space, lock the out folder, have the kind tune, write the artefact, remove the checkpoints. */
 #include "policies/sft.h"
 
+#include <cjson/cJSON.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/checkpoint.h"
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
+#include "datasets/store_corpus.h"
 #include "policies/artefact.h"
-#include "policies/ngram_base/tune.h"
 
 typedef struct sft { /* what a tuning run is made of */
     keel_store *store;
     const keel_split *split;
     const char *spec, *out_dir;
-    struct keel_ngram_base_config config;
-    keel_base *from; /* the base to go on from, or NULL */
-    char content[65], identity[65];
-    char *checkpoint, *heads; /* the heads' own, beside it, kept until the artefact is there */
-    keel_lock lock;           /* of the checkpoint, and so of the out folder */
-    keel_tuning tuning;
-    double losses[KEEL_N_LOSSES];
-    uint64_t updates;
+    const keel_base_kind *kind;
+    keel_base_config *config; /* of kind->config_size */
+    keel_base *from;          /* the base to go on from, or NULL */
+    keel_base *tuned;
+    keel_corpus *corpus;
+    char identity[65];
+    keel_base_tuning job;
+    keel_base_report report;
+    keel_lock lock; /* of the first checkpoint, and so of the out folder */
     keel_arena arena;
 } sft;
 
-/* ---- what to tune ---- */
+/* ---- the base to go on from ---- */
+
+static size_t target_size(const keel_option *option) {
+    switch (option->type) {
+    case KEEL_OPT_INT:
+        return sizeof(int64_t);
+    case KEEL_OPT_REAL:
+        return sizeof(double);
+    case KEEL_OPT_BOOL:
+        return sizeof(bool);
+    case KEEL_OPT_CHOICE:
+        return sizeof(int);
+    case KEEL_OPT_INTS:
+        return sizeof(keel_int_list);
+    }
+    return 0;
+}
 
 static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
     keel_fail(err, KEEL_E_CONFLICT, run->spec, "%s cannot be changed: the base has another", key);
-    keel_hint(err, "leave %s out to go on from this base, or start from --base builtin", key);
+    keel_hint(err, "leave %s out to go on from this base, or start from --base %s", key, run->kind->type);
     return KEEL_E_CONFLICT;
 }
 
-/* What a base reads and how wide it is stays as it is; the rest of the configuration is this run's. A key
- * that was set to something else (so it is neither the default nor what the base has) is an error. */
+static bool is_shape(const keel_base_kind *kind, const char *key) {
+    size_t i = 0;
+    while (kind->shape && kind->shape[i] && strcmp(kind->shape[i], key) != 0) i++;
+    return kind->shape && kind->shape[i];
+}
+
+/* Options that weights depend on keep the values of the base; the other ones are this run's. Such an option
+ * that was set to something else (neither the default nor the base's value) is an error. */
 static keel_status keep_shape(sft *run, keel_err *err) {
-    static const char *const keys[] = {"buckets",  "dim",       "features",  "word_high",
-                                       "char_low", "char_high", "max_words", "context_turns"};
-    const struct keel_ngram_base_config *had = &((const keel_ngram_base *)run->from)->config;
-    struct keel_ngram_base_config standard;
     const int space = (int)run->from->space + 1;
-    KEEL_TRY(keel_options_defaults(keel_ngram_base_options, &standard, err));
-    for (const keel_option *option = keel_ngram_base_options; option->key; option++) {
-        size_t k = 0, count = sizeof keys / sizeof *keys;
-        while (k < count && strcmp(keys[k], option->key) != 0) k++;
-        if (k == count) continue;
-        int64_t asked, usual, there;
-        memcpy(&asked, (const char *)&run->config + option->offset, sizeof asked);
-        memcpy(&usual, (const char *)&standard + option->offset, sizeof usual);
-        memcpy(&there, (const char *)had + option->offset, sizeof there);
-        if (asked != usual && asked != there) return fail_shape(run, option->key, err);
-        memcpy((char *)&run->config + option->offset, &there, sizeof there);
+    char *standard = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
+    if (!standard) return keel_nomem(err, "sft");
+    KEEL_TRY(keel_options_defaults(run->kind->options, standard, err));
+    for (const keel_option *option = run->kind->options; option->key; option++) {
+        if (!is_shape(run->kind, option->key)) continue;
+        size_t size = target_size(option);
+        char *asked = (char *)run->config + option->offset;
+        const char *there = (const char *)run->from->config + option->offset;
+        if (memcmp(asked, standard + option->offset, size) != 0 && memcmp(asked, there, size) != 0)
+            return fail_shape(run, option->key, err);
+        memcpy(asked, there, size);
     }
-    if (run->config.action_space && run->config.action_space != space)
+    if (run->config->action_space && run->config->action_space != space)
         return fail_shape(run, "action_space", err);
-    run->config.action_space = space;
+    run->config->action_space = space;
     return KEEL_OK;
 }
 
-static keel_status load_spec(sft *run, keel_err *err) {
-    if (strcmp(run->spec, "builtin") == 0) return KEEL_OK;
-    if (!keel_file_is_folder(run->spec)) {
-        keel_fail(err, KEEL_E_NOT_FOUND, run->spec, "there is no such base");
-        keel_hint(err, "--base is \"builtin\" or the folder of a base to go on from");
-        return KEEL_E_NOT_FOUND;
-    }
+static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
+    KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
+    if (!run->kind->tune)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "a base of type \"%s\" cannot be tuned",
+                         run->kind->type);
+    run->config = keel_arena_alloc(&run->arena, run->kind->config_size);
+    if (!run->config) return keel_nomem(err, "sft");
+    memcpy(run->config, config, run->kind->config_size);
+    if (keel_base_is_kind(run->spec)) return KEEL_OK;
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
-    if (run->from->kind != &keel__ngram_base_kind)
-        return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "only built-in bases can be tuned further");
     return keep_shape(run, err);
 }
 
-static keel_status list_acts(sft *run, keel_action_space space, const char ***acts, size_t *n,
-                             keel_err *err) {
+/* ---- the action space ---- */
+
+/* Choices are counted by conversation: preference logs offer one only at the last of many turns. */
+static keel_action_space fitting_space(const keel_corpus_counts *counts) {
+    if (2 * counts->choices >= counts->conversations) return KEEL_SPACE_CANDIDATES;
+    if (2 * counts->with_act >= counts->taken) return KEEL_SPACE_ACTS;
+    return KEEL_SPACE_OUTCOMES;
+}
+
+/* The space that was asked for, or the one that fits the split; KEEL_E_NOT_FOUND when the split has nothing
+ * to learn it from. */
+static keel_status choose_space(const sft *run, keel_action_space *out, keel_err *err) {
+    const keel_corpus_counts *counts = &run->corpus->counts;
+    const char *where = run->split->text;
+    int asked = run->config->action_space;
+    if (counts->taken == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, where,
+                  "nothing to learn from: none of %zu decisions has a logged response", counts->decisions);
+        keel_hint(err, "import logs in which an assistant answers");
+        return KEEL_E_NOT_FOUND;
+    }
+    keel_action_space chosen = asked == 0 ? fitting_space(counts) : (keel_action_space)(asked - 1);
+    if (chosen == KEEL_SPACE_ACTS && counts->with_act == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, where, "no logged response carries a dialogue act (%zu decisions)",
+                  counts->taken);
+        keel_hint(err, "log an \"act\" with each message, or use --set action_space=outcomes");
+        return KEEL_E_NOT_FOUND;
+    }
+    if (chosen == KEEL_SPACE_OUTCOMES && counts->judged == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, where, "no logged response has been judged (%zu decisions)",
+                  counts->taken);
+        keel_hint(err, "run `keel label` first, so that outcomes are known");
+        return KEEL_E_NOT_FOUND;
+    }
+    if (chosen == KEEL_SPACE_CANDIDATES && counts->candidates < 2) {
+        keel_fail(err, KEEL_E_NOT_FOUND, where, "a single response cannot be ranked against another");
+        keel_hint(err, "import more logs");
+        return KEEL_E_NOT_FOUND;
+    }
+    *out = chosen;
+    return KEEL_OK;
+}
+
+static keel_status list_acts(sft *run, keel_err *err) {
     static const char *outcomes[KEEL_N_OUTCOMES];
-    if (run->from || space == KEEL_SPACE_CANDIDATES) {
-        *acts = run->from ? run->from->acts : NULL;
-        *n = run->from ? run->from->n_acts : 0;
+    const char **acts;
+    if (run->from || run->job.space == KEEL_SPACE_CANDIDATES) {
+        run->job.acts = run->from ? run->from->acts : NULL;
+        run->job.n_acts = run->from ? run->from->n_acts : 0;
         return KEEL_OK;
     }
-    if (space == KEEL_SPACE_OUTCOMES) {
+    if (run->job.space == KEEL_SPACE_OUTCOMES) {
         for (int i = 0; i < KEEL_N_OUTCOMES; i++) outcomes[i] = keel_outcome_name((keel_outcome)(i + 1));
-        *acts = outcomes;
-        *n = KEEL_N_OUTCOMES;
+        run->job.acts = outcomes;
+        run->job.n_acts = KEEL_N_OUTCOMES;
         return KEEL_OK;
     }
-    KEEL_TRY(keel_store_acts(run->store, run->split, &run->arena, acts, n, err));
-    if (*n <= (size_t)run->config.max_acts) return KEEL_OK;
+    KEEL_TRY(run->corpus->acts(run->corpus, &run->arena, &acts, &run->job.n_acts, err));
+    run->job.acts = acts;
+    if (run->job.n_acts <= (size_t)run->config->max_acts) return KEEL_OK;
     keel_fail(err, KEEL_E_INVALID, run->split->text,
-              "%zu distinct dialogue acts, expected at most %lld (max_acts)", *n,
-              (long long)run->config.max_acts);
-    keel_hint(err, "use --set max_acts=%zu, or --set action_space=outcomes", *n);
+              "%zu distinct dialogue acts, expected at most %lld (max_acts)", run->job.n_acts,
+              (long long)run->config->max_acts);
+    keel_hint(err, "use --set max_acts=%zu, or --set action_space=outcomes", run->job.n_acts);
     return KEEL_E_INVALID;
+}
+
+/* ---- identity, checkpoints ---- */
+
+static const char *origin(const sft *run) {
+    return run->from ? run->from->hash : run->kind->type;
 }
 
 /* A checkpoint belongs to one configuration, one content, one starting point. */
 static keel_status identify(sft *run, keel_err *err) {
     keel_buf text = {0};
     keel_sha256 hash;
-    cJSON *config = keel_options_to_json(keel_ngram_base_options, &run->config);
+    cJSON *config = keel_options_to_json(run->kind->options, run->config);
     keel_status status = config ? keel_json_print(config, false, &text, err) : keel_nomem(err, "sft");
     cJSON_Delete(config);
     keel_sha256_init(&hash);
     keel_sha256_add_text(&hash, text.data);
-    keel_sha256_add_text(&hash, run->content);
+    keel_sha256_add_text(&hash, run->corpus->content);
     keel_sha256_add_text(&hash, run->split->text);
-    keel_sha256_add_text(&hash, run->from ? run->from->hash : "builtin");
+    keel_sha256_add_text(&hash, origin(run));
     keel_sha256_hex(&hash, run->identity);
     keel_buf_free(&text);
     return status;
 }
 
-/* Checkpoint and artefact are this process's alone; and better no right to write there now than at the first
- * checkpoint. */
-static keel_status hold_out(sft *run, keel_err *err) {
-    static const char suffix[] = ".heads";
-    run->checkpoint = keel_checkpoint_path(&run->arena, run->out_dir);
-    size_t length = run->checkpoint ? strlen(run->checkpoint) : 0;
-    run->heads = keel_arena_alloc(&run->arena, length + sizeof suffix);
-    if (!run->checkpoint || !run->heads) return keel_nomem(err, "sft");
-    memcpy(run->heads, run->checkpoint, length);
-    memcpy(run->heads + length, suffix, sizeof suffix);
-    return keel_lock_take(&run->lock, run->checkpoint, err);
+/* Names the checkpoints, and takes the out folder for this process alone: a folder that cannot be written is
+ * an error now, not at the first checkpoint. */
+static keel_status lock_out(sft *run, keel_err *err) {
+    const char *first = keel_checkpoint_path(&run->arena, run->out_dir);
+    if (!first) return keel_nomem(err, "sft");
+    const char *const *suffix = run->kind->checkpoints;
+    for (size_t i = 0; suffix && suffix[i] && i < KEEL_BASE_MAX_CHECKPOINTS; i++) {
+        size_t size = strlen(first) + strlen(suffix[i]) + 1;
+        char *path = keel_arena_alloc(&run->arena, size);
+        if (!path) return keel_nomem(err, "sft");
+        snprintf(path, size, "%s%s", first, suffix[i]);
+        run->job.checkpoint[i] = path;
+    }
+    return keel_lock_take(&run->lock, first, err);
 }
 
-static keel_status prepare(sft *run, keel_pool *pool, keel_err *err) {
-    keel_action_space space;
-    const char **acts = NULL;
-    size_t n_acts = 0;
-    keel_ngram_base *model = NULL;
-    KEEL_TRY(load_spec(run, err));
+static keel_status prepare(sft *run, keel_err *err) {
+    size_t memory = (size_t)run->config->memory_mb << 20;
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
-    run->tuning = (keel_tuning){.store = run->store, .pool = pool};
-    KEEL_TRY(keel__ngram_base_survey(&run->tuning, run->split, (size_t)run->config.memory_mb << 20,
-                                     run->content, err));
-    KEEL_TRY(keel__ngram_base_choose_space(&run->tuning.survey, &run->config, run->split, &space, err));
-    KEEL_TRY(list_acts(run, space, &acts, &n_acts, err));
+    KEEL_TRY(keel_store_corpus_open(&run->corpus, run->store, run->split, memory / 2, err));
+    KEEL_TRY(choose_space(run, &run->job.space, err));
+    KEEL_TRY(list_acts(run, err));
     KEEL_TRY(identify(run, err));
-    KEEL_TRY(hold_out(run, err));
-    KEEL_TRY(keel__ngram_base_make(&model, &run->config, space, acts, n_acts, err));
-    memcpy(model->split, run->split->text, sizeof model->split);
-    run->tuning.model = model;
-    run->tuning.kept = keel_arena_calloc(&run->arena, run->tuning.count, sizeof(keel_example *));
-    return run->tuning.kept ? KEEL_OK : keel_nomem(err, "sft");
+    KEEL_TRY(lock_out(run, err));
+    run->job.corpus = run->corpus;
+    run->job.config = run->config;
+    run->job.from = run->from;
+    run->job.identity = run->identity;
+    return KEEL_OK;
 }
 
-/* ---- tuning ---- */
-
-static void start_layers(sft *run) {
-    keel_params *params = &run->tuning.model->params;
-    keel_rng rng = keel_rng_stream((uint64_t)run->config.seed, KEEL_STREAM_BASE_INIT, 0);
-    keel_params_init(params, &rng);
-    if (run->from)
-        memcpy(params->data, ((const keel_ngram_base *)run->from)->params.data,
-               params->size * sizeof *params->data);
-}
-
-static keel_status tune(sft *run, const char *metrics_path, keel_err *err) {
-    KEEL_TRY(keel__ngram_base_count(&run->tuning, (const keel_ngram_base *)run->from, err));
-    start_layers(run);
-    KEEL_TRY(keel__ngram_base_fit_heads(&run->tuning, run->identity, run->heads, err));
-    KEEL_TRY(keel__ngram_base_scale(&run->tuning, err));
-    return keel__ngram_base_train(&run->tuning, run->identity, run->checkpoint, metrics_path, run->losses,
-                                  &run->updates, err);
-}
-
-/* ---- what comes out ---- */
+/* ---- the artefact ---- */
 
 static cJSON *lineage_json(const sft *run) {
     cJSON *json = cJSON_CreateObject(), *build = keel_build_info();
     bool good = json && build && cJSON_AddItemToObject(json, "build", build);
     if (!good) cJSON_Delete(build);
-    good = good && cJSON_AddNumberToObject(json, "seed", (double)run->config.seed) &&
-           cJSON_AddStringToObject(json, "content", run->content) &&
+    good = good && cJSON_AddNumberToObject(json, "seed", (double)run->config->seed) &&
+           cJSON_AddStringToObject(json, "content", run->corpus->content) &&
            cJSON_AddStringToObject(json, "split", run->split->text) &&
-           cJSON_AddStringToObject(json, "from", run->from ? run->from->hash : "builtin");
+           cJSON_AddStringToObject(json, "from", origin(run));
     if (good) return json;
     cJSON_Delete(json);
     return NULL;
 }
 
+static bool add_figures(cJSON *to, const keel_base_figure *figure, size_t n) {
+    bool good = to != NULL;
+    for (size_t i = 0; good && i < n; i++)
+        good = cJSON_AddNumberToObject(to, figure[i].name, figure[i].value) != NULL;
+    return good;
+}
+
 static cJSON *metrics_json(const sft *run) {
-    const keel_survey *survey = &run->tuning.survey;
+    const keel_corpus_counts *counts = &run->corpus->counts;
+    const keel_base_report *report = &run->report;
     cJSON *json = cJSON_CreateObject(), *losses = json ? cJSON_AddObjectToObject(json, "losses") : NULL;
-    bool good = losses && cJSON_AddNumberToObject(json, "conversations", (double)survey->conversations) &&
-                cJSON_AddNumberToObject(json, "decisions", (double)survey->decisions) &&
-                cJSON_AddNumberToObject(json, "ngrams", (double)run->tuning.model->rows) &&
-                cJSON_AddNumberToObject(json, "updates", (double)run->updates);
-    for (int k = 0; good && k < KEEL_N_LOSSES; k++)
-        good = cJSON_AddNumberToObject(losses, keel__ngram_base_losses[k], run->losses[k]);
+    bool good = add_figures(losses, report->loss, report->n_losses) &&
+                cJSON_AddNumberToObject(json, "conversations", (double)counts->conversations) &&
+                cJSON_AddNumberToObject(json, "decisions", (double)counts->decisions) &&
+                add_figures(json, report->figure, report->n_figures);
     if (good) return json;
     cJSON_Delete(json);
     return NULL;
+}
+
+static keel_status write_folder(const sft *run, const cJSON *lineage, const cJSON *config,
+                                const cJSON *metrics, keel_err *err) {
+    keel_folder_write folder;
+    KEEL_TRY(keel_folder_begin(&folder, run->out_dir, err));
+    keel_status status = run->kind->save(run->tuned, folder.temporary, err);
+    if (status == KEEL_OK)
+        status = keel_artefact_commit(&folder, "base", run->kind->type, lineage, config, metrics, NULL, err);
+    if (status != KEEL_OK) keel_folder_abandon(&folder);
+    return status;
 }
 
 static keel_status write_artefact(const sft *run, keel_err *err) {
     cJSON *lineage = lineage_json(run), *metrics = metrics_json(run);
-    keel_status status = lineage && metrics ? KEEL_OK : keel_nomem(err, "sft");
-    if (status == KEEL_OK)
-        status = keel__ngram_base_save(run->tuning.model, run->out_dir, lineage, metrics, NULL, err);
-    if (status == KEEL_OK) remove(run->checkpoint), remove(run->heads); /* missing is fine */
+    cJSON *config = keel_options_to_json(run->kind->options, run->config);
+    keel_status status = lineage && metrics && config ? write_folder(run, lineage, config, metrics, err)
+                                                      : keel_nomem(err, "sft");
+    for (size_t i = 0; status == KEEL_OK && i < KEEL_BASE_MAX_CHECKPOINTS && run->job.checkpoint[i]; i++)
+        remove(run->job.checkpoint[i]); /* one that is missing is fine */
     cJSON_Delete(lineage);
     cJSON_Delete(metrics);
+    cJSON_Delete(config);
     return status;
 }
 
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
-                     const struct keel_ngram_base_config *config, const char *out_dir,
-                     const char *metrics_path, keel_pool *pool, keel_err *err) {
-    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir, .config = *config};
-    keel_status status = prepare(&run, pool, err);
-    if (status == KEEL_OK) status = tune(&run, metrics_path, err);
+                     const keel_base_config *config, const char *out_dir, const char *metrics_path,
+                     keel_pool *pool, keel_err *err) {
+    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir};
+    run.job = (keel_base_tuning){.metrics_path = metrics_path, .pool = pool};
+    keel_status status = open_base(&run, config, err);
+    if (status == KEEL_OK) status = prepare(&run, err);
+    if (status == KEEL_OK) status = run.kind->tune(&run.job, &run.tuned, &run.report, err);
     if (status == KEEL_OK) status = write_artefact(&run, err);
     keel_lock_release(&run.lock);
+    keel_base_close(run.tuned);
     keel_base_close(run.from);
-    if (run.tuning.model) keel__ngram_base_close(&run.tuning.model->base);
-    keel__ngram_base_tuning_free(&run.tuning);
+    keel_store_corpus_close(run.corpus);
     keel_arena_free(&run.arena);
     return status;
 }

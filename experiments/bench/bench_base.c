@@ -191,7 +191,7 @@ static int run_sft(const corpus *texts, const char *dir, size_t threads, int arg
     need(keel_split_parse("all", &split, &err), &err);
     need(keel_pool_open(&pool, threads, &err), &err);
     double start = clock_of(threads);
-    need(keel_sft(store, &split, "builtin", &config, dir, NULL, pool, &err), &err);
+    need(keel_sft(store, &split, "builtin", &config.common, dir, NULL, pool, &err), &err);
     double seconds = clock_of(threads) - start;
     keel_pool_close(pool);
     keel_store_close(store);
@@ -220,7 +220,8 @@ static keel_status encode_shard(void *context, size_t shard, size_t thread, keel
         keel_features features;
         ask(all->texts, i, &one);
         keel_arena_reset(&all->arenas[thread]);
-        KEEL_TRY(keel_base_encode(all->base, &one.conversation, 0, &all->arenas[thread], &features, err));
+        KEEL_TRY(
+            keel_base_encode_decision(all->base, &one.conversation, 0, &all->arenas[thread], &features, err));
     }
     return KEEL_OK;
 }

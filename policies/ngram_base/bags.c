@@ -90,7 +90,7 @@ static keel_status act_tokens(const keel_ngram_base *model, size_t n_before, con
     }
     const char **tokens = keel_arena_alloc(arena, n_tokens * sizeof *tokens);
     char *at = keel_arena_alloc(arena, room);
-    if (!tokens || !at) return keel_nomem(err, "builtin base");
+    if (!tokens || !at) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < end; i++) {
         if (times[i]) tokens[n++] = at, at += sprintf(at, "%d*%s", times[i], turns[i].act) + 1;
         if (turns[i].act && i >= first)
@@ -108,7 +108,7 @@ static keel_status act_grams(const keel_ngram_base *model, const decision_view *
     unsigned char *times = keel_alloc(end);
     keel_status status = times && count_acts(turns, end, times)
                              ? act_tokens(model, n_before, turns, end, times, arena, out, err)
-                             : keel_nomem(err, "builtin base");
+                             : keel_nomem(err, "n-gram base");
     keel_free(times);
     return status;
 }
@@ -126,7 +126,7 @@ static keel_status field_grams(const keel_ngram_base *model, const decision_view
     size_t context = (size_t)model->config.context_turns, n = 1;
     const char **texts =
         keel_arena_alloc(arena, (before(view) - first_read(view, context) + 1) * sizeof *texts);
-    if (!texts) return keel_nomem(err, "builtin base");
+    if (!texts) return keel_nomem(err, "n-gram base");
     if (field == KEEL_FIELD_TEXT)
         texts[0] = candidate->text ? candidate->text : "";
     else
@@ -219,7 +219,7 @@ static keel_status fill_bag(const keel_ngram_base *model, const decision_view *v
     keel_grams grams;
     KEEL_TRY(field_grams(model, view, candidate, field, arena, &grams, err));
     *out = (keel_bag){grams.count, grams.bucket, keel_arena_alloc(arena, grams.count * sizeof *out->weight)};
-    return out->weight ? KEEL_OK : keel_nomem(err, "builtin base");
+    return out->weight ? KEEL_OK : keel_nomem(err, "n-gram base");
 }
 
 static keel_status sample_candidate(const keel_ngram_base *model, const decision_view *view,
@@ -240,7 +240,7 @@ keel_status keel__ngram_base_sample(const keel_ngram_base *model, const keel_con
     if (model->base.space == KEEL_SPACE_CANDIDATES) {
         sample.n_candidates = at->n_candidates;
         sample.candidate = keel_arena_calloc(arena, at->n_candidates, sizeof *sample.candidate);
-        if (!sample.candidate) return keel_nomem(err, "builtin base");
+        if (!sample.candidate) return keel_nomem(err, "n-gram base");
     }
     for (size_t i = 0; i < sample.n_candidates; i++)
         KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], arena, &sample.candidate[i], err));

@@ -140,25 +140,25 @@ static keel_status check_features(const keel_features *features, keel_err *err) 
     if (all_finite(features->state, features->state_dim) && all_finite(features->candidates, rows) &&
         all_finite(features->log_prior, features->n_actions))
         return KEEL_OK;
-    return keel_fail(err, KEEL_E_INVALID, "builtin base", "its weights give features that are not finite");
+    return keel_fail(err, KEEL_E_INVALID, "n-gram base", "its weights give features that are not finite");
 }
 
-keel_status keel__ngram_base_encode(const keel_base *base, const keel_conversation *conversation,
-                                    size_t decision, keel_arena *scratch, keel_features *out, keel_err *err) {
-    const keel_ngram_base *model = (const keel_ngram_base *)base;
+/* What the tuning split standardises is read from buckets, so before the sample is weighed. */
+static keel_status encode_decision(const keel_ngram_base *model, const keel_conversation *conversation,
+                                   size_t decision, keel_arena *scratch, keel_features *out, keel_err *err) {
     keel_sample sample;
     encode_work work;
     KEEL_TRY(keel__ngram_base_sample(model, conversation, decision, scratch, &sample, err));
-    bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    size_t n_actions = sets ? sample.n_candidates : base->n_acts;
+    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    size_t n_actions = sets ? sample.n_candidates : model->base.n_acts;
     if (!make_room(model, sample.n_candidates, n_actions, scratch, &work))
-        return keel_fail(err, KEEL_E_NOMEM, "builtin base", "no memory to encode");
-    encode_scalars(model, &sample, keel__ngram_base_group(conversation), &work);
+        return keel_nomem(err, "n-gram base");
+    encode_scalars(model, &sample, keel_conversation_group_hash(conversation), &work);
     keel__ngram_base_weigh(model, &sample);
     encode_prior(model, &sample, &work);
     keel_log_softmax(work.log_prior, n_actions, work.log_prior);
-    keel_features made = {.state_dim = base->state_dim,
-                          .candidate_dim = base->candidate_dim,
+    keel_features made = {.state_dim = model->base.state_dim,
+                          .candidate_dim = model->base.candidate_dim,
                           .n_candidates = sample.n_candidates,
                           .n_actions = n_actions,
                           .state = work.state,
@@ -166,5 +166,41 @@ keel_status keel__ngram_base_encode(const keel_base *base, const keel_conversati
                           .log_prior = work.log_prior};
     KEEL_TRY(check_features(&made, err));
     *out = made;
+    return KEEL_OK;
+}
+
+keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                                    keel_arena *scratch, keel_err *err) {
+    const keel_ngram_base *model = (const keel_ngram_base *)base;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < items[i].n; k++) {
+            size_t decision = items[i].decision ? items[i].decision[k] : k;
+            KEEL_TRY(
+                encode_decision(model, items[i].conversation, decision, scratch, &items[i].features[k], err));
+        }
+    return KEEL_OK;
+}
+
+/* By the ranking of the candidates that are given, as if they were the decision's own; in fixed spaces by the
+ * prior of their acts. */
+keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
+                                      size_t decision, const keel_candidate *candidates, size_t n,
+                                      keel_arena *scratch, double *out, keel_err *err) {
+    const keel_ngram_base *model = (const keel_ngram_base *)base;
+    keel_features features;
+    keel_candidate *given = keel_arena_alloc(scratch, n * sizeof *given);
+    if (!given) return keel_nomem(err, "n-gram base");
+    if (n > 0) memcpy(given, candidates, n * sizeof *given);
+    keel_decision asked = {
+        .turn = conversation->decisions[decision].turn, .n_candidates = n, .candidates = given};
+    keel_conversation view = *conversation;
+    view.decisions = &asked;
+    view.n_decisions = 1;
+    if (n > 0) KEEL_TRY(encode_decision(model, &view, 0, scratch, &features, err));
+    for (size_t i = 0; i < n; i++) {
+        bool sets = base->space == KEEL_SPACE_CANDIDATES;
+        size_t action = sets ? i : (size_t)keel_base_action_index(base, &candidates[i]);
+        out[i] = (double)features.log_prior[action];
+    }
     return KEEL_OK;
 }

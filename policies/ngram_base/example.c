@@ -2,18 +2,13 @@
 
 #include "policies/ngram_base/tune.h"
 
-/* The first taken candidate that says what it is; a fixed space has one label a decision. */
+/* Fixed spaces: the act or outcome of the first taken candidate that has one, or -1. */
 static int32_t taken_act(const keel_ngram_base *model, const keel_decision *decision) {
-    for (size_t i = 0; i < decision->n_candidates; i++) {
-        const keel_candidate *candidate = &decision->candidates[i];
-        if (!candidate->taken) continue;
-        if (model->base.space == KEEL_SPACE_OUTCOMES && candidate->outcome != KEEL_OUTCOME_NONE)
-            return (int32_t)candidate->outcome - 1;
-        int32_t act =
-            model->base.space == KEEL_SPACE_ACTS ? keel_base_act_index(&model->base, candidate->act) : -1;
-        if (act >= 0) return act;
-    }
-    return -1;
+    int32_t act = -1;
+    for (size_t i = 0; i < decision->n_candidates && act < 0; i++)
+        if (decision->candidates[i].taken)
+            act = keel_base_action_index(&model->base, &decision->candidates[i]);
+    return act;
 }
 
 static keel_status read_lesson(const keel_ngram_base *model, const keel_conversation *conversation,
@@ -25,7 +20,7 @@ static keel_status read_lesson(const keel_ngram_base *model, const keel_conversa
     out->taken = keel_arena_alloc(arena, n * sizeof *out->taken);
     out->outcome = keel_arena_alloc(arena, n * sizeof *out->outcome);
     out->feedback = keel_arena_alloc(arena, n * sizeof *out->feedback);
-    if (!out->taken || !out->outcome || !out->feedback) return keel_nomem(err, "builtin base");
+    if (!out->taken || !out->outcome || !out->feedback) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < n; i++) {
         out->taken[i] = at->candidates[i].taken;
         out->outcome[i] = (int8_t)at->candidates[i].outcome;
@@ -39,10 +34,10 @@ static keel_status make_example(const keel_ngram_base *model, const keel_convers
                                 keel_arena *arena, keel_example *out, keel_err *err) {
     keel_example example = {.n_lessons = conversation->n_decisions,
                             .risk = conversation->risk,
-                            .name = keel__ngram_base_name(conversation),
-                            .group = keel__ngram_base_group(conversation)};
+                            .name = keel_conversation_name_hash(conversation),
+                            .group = keel_conversation_group_hash(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
-    if (!example.lesson) return keel_nomem(err, "builtin base");
+    if (!example.lesson) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < example.n_lessons; i++)
         KEEL_TRY(read_lesson(model, conversation, i, arena, &example.lesson[i], err));
     *out = example;
@@ -101,15 +96,17 @@ keel_status keel__ngram_base_reader_open(keel_reader *reader, keel_tuning *tunin
                                          keel_err *err) {
     keel_reader made = {.tuning = tuning, .room = room};
     made.arena = keel_calloc(room, sizeof *made.arena);
+    made.slot = keel_calloc(room, sizeof *made.slot);
+    made.place = keel_calloc(room, sizeof *made.place);
     made.read = keel_calloc(room, sizeof *made.read);
     made.fresh = keel_calloc(room, sizeof *made.fresh);
     made.example = keel_calloc(room, sizeof *made.example);
-    if (made.arena && made.read && made.fresh && made.example) {
+    if (made.arena && made.slot && made.place && made.read && made.fresh && made.example) {
         *reader = made;
         return KEEL_OK;
     }
     keel__ngram_base_reader_close(&made);
-    return keel_nomem(err, "builtin base");
+    return keel_nomem(err, "n-gram base");
 }
 
 void keel__ngram_base_reader_close(keel_reader *reader) {
@@ -117,55 +114,43 @@ void keel__ngram_base_reader_close(keel_reader *reader) {
     keel_free(reader->example);
     keel_free(reader->fresh);
     keel_free(reader->read);
+    keel_free(reader->place);
+    keel_free(reader->slot);
     keel_free(reader->arena);
     *reader = (keel_reader){0};
 }
 
-/* Out of the store, one after the other, the conversations that are not kept. */
-static keel_status read_slots(keel_reader *reader, const size_t *place, size_t n, size_t *n_read,
-                              keel_err *err) {
-    keel_tuning *tuning = reader->tuning;
-    bool held = false;
-    keel_status status = KEEL_OK;
-    *n_read = 0;
-    for (size_t i = 0; i < n && status == KEEL_OK; i++) {
-        reader->read[i] = NULL;
-        reader->example[i] = tuning->kept[place[i]];
-        if (reader->example[i]) continue;
-        keel_arena_reset(&reader->arena[i]);
-        reader->example[i] = &reader->fresh[i];
-        ++*n_read;
-        if (place[i] < tuning->n_surveyed) {
-            reader->read[i] = tuning->surveyed[place[i]];
-            continue;
-        }
-        if (!held) KEEL_TRY(keel_store_hold(tuning->store, &held, err));
-        status = keel_store_conversation(tuning->store, tuning->ids[place[i]], &reader->arena[i],
-                                         &reader->read[i], err);
-    }
-    keel_store_release(tuning->store, held);
-    return status;
-}
-
-static keel_status make_slot(void *context, size_t slot, size_t thread, keel_err *err) {
+static keel_status make_read(void *context, size_t i, size_t thread, keel_err *err) {
     keel_reader *reader = context;
     (void)thread;
-    if (!reader->read[slot]) return KEEL_OK;
-    return make_example(reader->tuning->model, reader->read[slot], &reader->arena[slot], &reader->fresh[slot],
-                        err);
+    return make_example(reader->tuning->model, reader->read[i], &reader->arena[i], &reader->fresh[i], err);
+}
+
+/* Copies what was just read into memory, while there is room for it. */
+static keel_status keep_read(keel_reader *reader, keel_err *err) {
+    keel_tuning *tuning = reader->tuning;
+    size_t budget = (size_t)tuning->model->config.common.memory_mb << 20;
+    for (size_t i = 0; i < reader->n_read && tuning->memory.used + tuning->corpus->in_memory < budget; i++) {
+        keel_example *kept = keep_example(&reader->fresh[i], &tuning->memory);
+        if (!kept) return keel_nomem(err, "n-gram base");
+        reader->example[reader->slot[i]] = tuning->kept[reader->place[i]] = kept;
+    }
+    return KEEL_OK;
 }
 
 keel_status keel__ngram_base_fetch(keel_reader *reader, const size_t *place, size_t n, keel_err *err) {
     keel_tuning *tuning = reader->tuning;
-    size_t budget = (size_t)tuning->model->config.memory_mb << 20, n_read;
-    KEEL_TRY(read_slots(reader, place, n, &n_read, err));
-    if (n_read == 0) return KEEL_OK;
-    KEEL_TRY(keel_pool_run(tuning->pool, n, make_slot, reader, err));
-    for (size_t i = 0; i < n && tuning->memory.used + tuning->texts.used < budget; i++) {
-        if (!reader->read[i]) continue;
-        keel_example *kept = keep_example(&reader->fresh[i], &tuning->memory);
-        if (!kept) return keel_nomem(err, "builtin base");
-        reader->example[i] = tuning->kept[place[i]] = kept;
+    size_t n_read = 0;
+    for (size_t i = 0; i < n; i++) {
+        reader->example[i] = tuning->kept[place[i]];
+        if (reader->example[i]) continue;
+        reader->example[i] = &reader->fresh[n_read];
+        reader->slot[n_read] = i;
+        reader->place[n_read++] = place[i];
     }
-    return KEEL_OK;
+    reader->n_read = n_read;
+    if (n_read == 0) return KEEL_OK;
+    KEEL_TRY(tuning->corpus->read(tuning->corpus, reader->place, n_read, reader->arena, reader->read, err));
+    KEEL_TRY(keel_pool_run(tuning->job->pool, n_read, make_read, reader, err));
+    return keep_read(reader, err);
 }

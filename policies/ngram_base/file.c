@@ -5,13 +5,14 @@
  *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
  * encoder's layers, the linear heads (policies/ngram_base/linear_probes.h), and the standardisation of
  * scalars */
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "policies/artefact.h"
 #include "policies/ngram_base/model.h"
 
 /* ---- one list of tensors serves saving and loading ---- */
@@ -120,7 +121,8 @@ static keel_status write_json(keel_arena *arena, const char *folder, const char 
     return status;
 }
 
-static keel_status write_files(const keel_ngram_base *model, const char *folder, keel_err *err) {
+keel_status keel__ngram_base_save(const keel_base *base, const char *folder, keel_err *err) {
+    const keel_ngram_base *model = (const keel_ngram_base *)base;
     keel_arena arena = {0};
     tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
     char *path = keel_path_join(&arena, folder, "model.safetensors");
@@ -133,22 +135,6 @@ static keel_status write_files(const keel_ngram_base *model, const char *folder,
     if (status == KEEL_OK) status = write_json(&arena, folder, "config.json", config_json(model), err);
     if (status == KEEL_OK) status = write_json(&arena, folder, "tokenizer.json", tokenizer_json(model), err);
     keel_arena_free(&arena);
-    return status;
-}
-
-keel_status keel__ngram_base_save(const keel_ngram_base *model, const char *dir, const cJSON *lineage,
-                                  const cJSON *metrics, char hash[65], keel_err *err) {
-    keel_folder_write folder;
-    cJSON *config = keel_options_to_json(keel_ngram_base_options, &model->config);
-    keel_status status = config ? keel_folder_begin(&folder, dir, err) : keel_nomem(err, dir);
-    if (status == KEEL_OK) {
-        status = write_files(model, folder.temporary, err);
-        if (status == KEEL_OK)
-            status = keel_artefact_commit(&folder, "base", model->base.kind->type, lineage, config, metrics,
-                                          hash, err);
-        if (status != KEEL_OK) keel_folder_abandon(&folder);
-    }
-    cJSON_Delete(config);
     return status;
 }
 
@@ -183,9 +169,9 @@ static keel_status read_rules(const char *path, struct keel_ngram_base_config *c
 typedef struct base_config { /* what config.json says */
     struct keel_ngram_base_config config;
     keel_action_space space;
-    keel_split split;
+    const char *split; /* into the JSON value, as are acts */
     size_t rows, n_acts;
-    const char **acts; /* into the JSON value */
+    const char **acts;
 } base_config;
 
 static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
@@ -206,7 +192,7 @@ static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *ar
 
 static keel_status read_config(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
                                keel_err *err) {
-    const char *space = NULL, *split = NULL, *type = NULL;
+    const char *space = NULL, *type = NULL;
     int64_t rows = 0;
     KEEL_TRY(keel_json_string(json, "model_type", true, &type, where, err));
     if (strcmp(type, "keel-ngram") != 0)
@@ -215,8 +201,7 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     KEEL_TRY(keel_json_string(json, "action_space", true, &space, where, err));
     if (!keel_space_parse(space, &out->space))
         return keel_fail(err, KEEL_E_INVALID, where, "\"action_space\": unknown space \"%s\"", space);
-    KEEL_TRY(keel_json_string(json, "split", true, &split, where, err));
-    KEEL_TRY(keel_split_parse(split, &out->split, err));
+    KEEL_TRY(keel_json_string(json, "split", true, &out->split, where, err));
     KEEL_TRY(read_int(json, "rows", 0, (double)out->config.buckets, &rows, where, err));
     KEEL_TRY(read_int(json, "dim", 1, 4096, &out->config.dim, where, err));
     KEEL_TRY(read_int(json, "hidden_size", 1, 4096, &out->config.features, where, err));
@@ -294,16 +279,16 @@ static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena 
     KEEL_TRY(read_config(*json, &got, arena, config, err));
     KEEL_TRY(keel_safetensors_read(weights, file, err));
     KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space, got.acts, got.n_acts, err));
-    memcpy((*out)->split, got.split.text, sizeof(*out)->split);
+    (*out)->split = keel_arena_strdup(&(*out)->arena, got.split);
+    if (!(*out)->split) return keel_nomem(err, dir);
     return fill(*out, file, got.rows, weights, err);
 }
 
-keel_status keel__ngram_base_load(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err) {
+keel_status keel__ngram_base_load(keel_base **out, const char *dir, keel_err *err) {
     keel_arena arena = {0};
     keel_safetensors file = {0};
     cJSON *json = NULL;
     keel_ngram_base *model = NULL;
-    (void)manifest;
     keel_status status = load_with(&model, dir, &arena, &file, &json, err);
     keel_safetensors_free(&file);
     cJSON_Delete(json);

@@ -288,7 +288,7 @@ static keel_tensor *forward(shard_rows *rows) {
 keel_status keel__ngram_base_loss(const keel_loss_batch *batch, size_t first, size_t last, size_t shard,
                                   keel_loss_shard *work, keel_err *err) {
     const keel_ngram_base *model = batch->model;
-    uint64_t seed = (uint64_t)model->config.seed;
+    uint64_t seed = (uint64_t)model->config.common.seed;
     shard_rows rows = {.batch = batch, .tape = work->tape, .work = work};
     rows.rng =
         keel_rng_stream(seed, KEEL_STREAM_BASE_UPDATE, batch->update * 65536 + shard); /* shards < 65536 */
@@ -296,11 +296,11 @@ keel_status keel__ngram_base_loss(const keel_loss_batch *batch, size_t first, si
     keel_tape_reset(work->tape);
     keel_sparse_grad_clear(&work->sparse);
     memset(work->part, 0, sizeof work->part);
-    if (!lay_out(&rows, first, last, &work->arena)) return keel_nomem(err, "builtin base");
+    if (!lay_out(&rows, first, last, &work->arena)) return keel_nomem(err, "n-gram base");
     if (rows.n == 0 || has_sets(model)) /* else backward writes to each layer */
         memset(work->grads, 0, model->params.size * sizeof *work->grads);
     if (rows.n == 0) return KEEL_OK;
     keel_tensor *total = forward(&rows);
-    if (!total) return keel_nomem(err, "builtin base");
+    if (!total) return keel_nomem(err, "n-gram base");
     return keel_tape_backward(work->tape, total, err);
 }

@@ -1,11 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/hash.h"
 #include "policies/ngram_base/model.h"
-
-const keel_base_kind keel__ngram_base_kind = {"builtin", keel__ngram_base_load, keel__ngram_base_encode,
-                                              keel__ngram_base_close};
 
 static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
     return (keel_ngram_rules){.word_high = (size_t)config->word_high,
@@ -44,10 +40,10 @@ bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index) {
 
 static keel_status copy_acts(keel_ngram_base *model, const char *const *acts, size_t n_acts, keel_err *err) {
     model->base.acts = keel_arena_calloc(&model->arena, n_acts, sizeof *model->base.acts);
-    if (!model->base.acts) return keel_nomem(err, "builtin base");
+    if (!model->base.acts) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < n_acts; i++) {
         model->base.acts[i] = keel_arena_strdup(&model->arena, acts[i]);
-        if (!model->base.acts[i]) return keel_nomem(err, "builtin base");
+        if (!model->base.acts[i]) return keel_nomem(err, "n-gram base");
     }
     model->base.n_acts = n_acts;
     return KEEL_OK;
@@ -57,11 +53,12 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
                                   keel_action_space space, const char *const *acts, size_t n_acts,
                                   keel_err *err) {
     keel_ngram_base *model = keel_calloc(1, sizeof *model);
-    if (!model) return keel_nomem(err, "builtin base");
+    if (!model) return keel_nomem(err, "n-gram base");
     bool sets = space == KEEL_SPACE_CANDIDATES;
     model->config = *config;
     model->rules = rules_of(config);
-    model->base.kind = &keel__ngram_base_kind;
+    model->base.kind = &keel_ngram_base_kind;
+    model->base.config = &model->config.common;
     model->base.space = space;
     model->base.state_dim = sets ? 1 : (size_t)config->features + KEEL_STATE_SCALARS;
     model->base.candidate_dim = sets ? KEEL_CANDIDATE_SCALARS : 0;
@@ -80,14 +77,14 @@ keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err 
     size_t bytes;
     keel_arena *arena = &model->arena;
     if (!keel_size_mul(rows, (size_t)model->config.dim * sizeof *model->table, &bytes))
-        return keel_nomem(err, "builtin base");
+        return keel_nomem(err, "n-gram base");
     model->rows = rows;
     model->bucket = keel_arena_alloc(arena, model->rules.buckets * sizeof *model->bucket);
     model->bucket_of = keel_arena_calloc(arena, rows, sizeof *model->bucket_of);
     model->frequency = keel_arena_calloc(arena, rows, sizeof *model->frequency);
     model->table = keel_arena_alloc(arena, bytes);
     bool good = model->bucket && model->bucket_of && model->frequency && model->table;
-    return good ? KEEL_OK : keel_nomem(err, "builtin base");
+    return good ? KEEL_OK : keel_nomem(err, "n-gram base");
 }
 
 void keel__ngram_base_index(keel_ngram_base *model) {
@@ -105,13 +102,4 @@ void keel__ngram_base_close(keel_base *base) {
     keel_params_free(&model->params);
     keel_arena_free(&model->arena);
     keel_free(model);
-}
-
-int64_t keel__ngram_base_group(const keel_conversation *conversation) {
-    const char *group = keel_conversation_group(conversation);
-    return keel_split_group_hash(conversation->source ? conversation->source : "", group);
-}
-
-uint64_t keel__ngram_base_name(const keel_conversation *conversation) {
-    return keel_hash64_texts(conversation->source ? conversation->source : "", conversation->external_id, 0);
 }

@@ -6,8 +6,8 @@
 #include "core/ngram.h"
 #include "core/params.h"
 #include "policies/base.h"
+#include "policies/ngram_base/kind.h"
 #include "policies/ngram_base/linear_probes.h"
-#include "policies/ngram_base/options.h"
 
 /* Texts come in fields, each hashed with its own salt and pooled on its own. */
 enum {
@@ -70,7 +70,7 @@ typedef struct keel_ngram_base {
     keel_base base; /* first: what callers see */
     struct keel_ngram_base_config config;
     keel_ngram_rules rules;
-    char split[160];                                   /* it was tuned on */
+    const char *split;                                 /* it was tuned on */
     int64_t documents[KEEL_N_FIELDS];                  /* texts of each field in the tuning split */
     size_t rows;                                       /* buckets that occurred */
     keel_bucket *bucket;                               /* [buckets] what there is of each */
@@ -84,9 +84,8 @@ typedef struct keel_ngram_base {
     keel_arena arena; /* owns all of it but params */
 } keel_ngram_base;
 
-/* ---- builtin_model.c ---- */
+/* ---- model.c ---- */
 
-extern const keel_base_kind keel__ngram_base_kind;
 /* A model of this configuration in the arena of its own: names, sizes; no table yet. acts are copied. */
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
                                   keel_action_space space, const char *const *acts, size_t n_acts,
@@ -97,11 +96,8 @@ keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err 
 void keel__ngram_base_index(keel_ngram_base *model); /* bucket from these */
 void keel__ngram_base_close(keel_base *base);
 bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index);
-/* What heads know a conversation by, and a hash of what it is called. */
-int64_t keel__ngram_base_group(const keel_conversation *conversation);
-uint64_t keel__ngram_base_name(const keel_conversation *conversation);
 
-/* ---- builtin_bags.c ---- */
+/* ---- bags.c ---- */
 
 /* The n-grams of one text: first buckets, each once; weighed, rows of the table instead, with tf-idf over the
  * L2 norm, unseen n-grams included, which themselves are left out. */
@@ -130,7 +126,7 @@ keel_status keel__ngram_base_sample(const keel_ngram_base *model, const keel_con
 /* Buckets to weighted rows, in place, once; the linear heads read buckets, so before this. */
 void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample);
 
-/* ---- builtin_encode.c ---- */
+/* ---- encode.c ---- */
 
 keel_linear_probes_row keel__ngram_base_state_row(const keel_sample *sample);
 keel_linear_probes_row keel__ngram_base_candidate_row(const keel_sample_candidate *candidate);
@@ -139,13 +135,15 @@ void keel__ngram_base_state_scalars(const keel_ngram_base *model, const keel_sam
                                     float out[KEEL_STATE_SCALARS]);
 void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel_sample_candidate *candidate,
                                         int64_t group, float out[KEEL_CANDIDATE_SCALARS]);
-keel_status keel__ngram_base_encode(const keel_base *base, const keel_conversation *conversation,
-                                    size_t decision, keel_arena *scratch, keel_features *out, keel_err *err);
+keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                                    keel_arena *scratch, keel_err *err);
+keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
+                                      size_t decision, const keel_candidate *candidates, size_t n,
+                                      keel_arena *scratch, double *out, keel_err *err);
 
-/* ---- builtin_file.c ---- */
+/* ---- file.c ---- */
 
-keel_status keel__ngram_base_load(keel_base **out, const char *dir, const cJSON *manifest, keel_err *err);
-keel_status keel__ngram_base_save(const keel_ngram_base *model, const char *dir, const cJSON *lineage,
-                                  const cJSON *metrics, char hash[65], keel_err *err);
+keel_status keel__ngram_base_load(keel_base **out, const char *dir, keel_err *err);
+keel_status keel__ngram_base_save(const keel_base *base, const char *dir, keel_err *err);
 
 #endif

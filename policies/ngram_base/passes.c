@@ -20,9 +20,9 @@ static keel_status look_at_all(keel_tuning *tuning, const char *what, keel_look 
     size_t place[AT_ONCE], done = 0;
     KEEL_TRY(keel__ngram_base_reader_open(&reader, tuning, AT_ONCE, err));
     keel_status status = KEEL_OK;
-    keel_progress_start(&progress, what, tuning->count);
-    while (done < tuning->count && status == KEEL_OK) {
-        size_t n = tuning->count - done < AT_ONCE ? tuning->count - done : AT_ONCE;
+    keel_progress_start(&progress, what, tuning->corpus->count);
+    while (done < tuning->corpus->count && status == KEEL_OK) {
+        size_t n = tuning->corpus->count - done < AT_ONCE ? tuning->corpus->count - done : AT_ONCE;
         for (size_t i = 0; i < n; i++) place[i] = done + i;
         status = keel_interrupted()
                      ? keel_fail(err, KEEL_E_INTERRUPTED, what, "stopped after %zu conversations", done)
@@ -89,7 +89,7 @@ static keel_status make_rows(keel_ngram_base *model, const counting *counts, kee
 /* Fresh embeddings are small against what an update moves them by; those of another base are kept. */
 static void fill_table(keel_ngram_base *model, const keel_ngram_base *from) {
     size_t dim = (size_t)model->config.dim;
-    keel_rng rng = keel_rng_stream((uint64_t)model->config.seed, KEEL_STREAM_BASE_EMBEDDING, 0);
+    keel_rng rng = keel_rng_stream((uint64_t)model->config.common.seed, KEEL_STREAM_BASE_EMBEDDING, 0);
     for (size_t i = 0; i < model->rows; i++) {
         int32_t known = from ? from->bucket[model->bucket_of[i]].row : -1;
         for (size_t d = 0; d < dim; d++)
@@ -99,13 +99,14 @@ static void fill_table(keel_ngram_base *model, const keel_ngram_base *from) {
     }
 }
 
-keel_status keel__ngram_base_count(keel_tuning *tuning, const keel_ngram_base *from, keel_err *err) {
+keel_status keel__ngram_base_count(keel_tuning *tuning, keel_err *err) {
     keel_ngram_base *model = tuning->model;
+    const keel_ngram_base *from = tuning->from;
     counting *counts = keel_calloc(1, sizeof *counts);
     if (counts) counts->frequency = keel_calloc(model->rules.buckets, sizeof *counts->frequency);
-    keel_status status = counts && counts->frequency ? KEEL_OK : keel_nomem(err, "builtin base");
+    keel_status status = counts && counts->frequency ? KEEL_OK : keel_nomem(err, "n-gram base");
     if (status == KEEL_OK) status = look_at_all(tuning, "count n-grams", count_example, counts, err);
-    keel__ngram_base_forget_texts(tuning);
+    tuning->corpus->forget(tuning->corpus);
     if (status == KEEL_OK && from) add_earlier(counts, from);
     if (status == KEEL_OK) status = make_rows(model, counts, err);
     if (status == KEEL_OK) fill_table(model, from);
@@ -161,7 +162,7 @@ static keel_status add_lesson(keel_linear_probes_builder *builder, const keel_ex
     size_t n = lesson->sample.n_candidates;
     keel_linear_probes_row *rows = keel_calloc(n, sizeof *rows);
     keel_linear_probes_pair *pairs = keel_calloc(n * n, sizeof *pairs);
-    keel_status status = rows && pairs ? KEEL_OK : keel_nomem(err, "builtin base");
+    keel_status status = rows && pairs ? KEEL_OK : keel_nomem(err, "n-gram base");
     for (size_t i = 0; status == KEEL_OK && i < n; i++) {
         keel_outcome outcome = (keel_outcome)lesson->outcome[i];
         rows[i] = keel__ngram_base_candidate_row(&lesson->sample.candidate[i]);
@@ -187,7 +188,7 @@ static keel_linear_probes_config heads_config(const keel_ngram_base *model) {
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     config.n_ids = model->rules.buckets;
     config.folds = (size_t)model->config.head_folds;
-    config.seed = (uint64_t)model->config.seed;
+    config.seed = (uint64_t)model->config.common.seed;
     config.n_dense = sets ? KEEL_N_EXTRAS : 0;
     config.n_heads = sets ? KEEL_N_CANDIDATE_PROBES : KEEL_N_STATE_PROBES;
     for (size_t i = 0; i < config.n_heads; i++) config.head[i].lambda = model->config.label_l2;
@@ -196,19 +197,19 @@ static keel_linear_probes_config heads_config(const keel_ngram_base *model) {
     return config;
 }
 
-keel_status keel__ngram_base_fit_heads(keel_tuning *tuning, const char identity[65], const char *checkpoint,
-                                       keel_err *err) {
+keel_status keel__ngram_base_fit_heads(keel_tuning *tuning, keel_err *err) {
     keel_ngram_base *model = tuning->model;
     keel_linear_probes_config config = heads_config(model);
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     keel_linear_probes_builder *builder;
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_linear_probes_builder_open(&builder, &config, err));
-    if (sets || tuning->survey.with_risk > 0)
+    if (sets || tuning->corpus->counts.with_risk > 0)
         status = look_at_all(tuning, "read labels", sets ? add_candidate_rows : add_state_rows, builder, err);
     if (status == KEEL_OK)
-        status = keel_linear_probes_fit(builder, tuning->pool, checkpoint, identity,
-                                        sets ? &model->candidate_heads : &model->state_heads, err);
+        status = keel_linear_probes_fit(
+            builder, tuning->job->pool, tuning->job->checkpoint[KEEL_CHECKPOINT_PROBES],
+            tuning->job->identity, sets ? &model->candidate_heads : &model->state_heads, err);
     keel_linear_probes_builder_close(builder);
     return status;
 }

@@ -53,7 +53,7 @@ static keel_status open_shard(const keel_ngram_base *model, keel_loss_shard *sha
     KEEL_TRY(keel_tape_open(&shard->tape, err));
     shard->sparse = (keel_sparse_grad){.table_rows = model->rows, .cols = (size_t)model->config.dim};
     shard->grads = keel_calloc(model->params.size, sizeof *shard->grads);
-    return shard->grads ? KEEL_OK : keel_nomem(err, "builtin base");
+    return shard->grads ? KEEL_OK : keel_nomem(err, "n-gram base");
 }
 
 static uint64_t updates_of(const struct keel_ngram_base_config *config, uint64_t per_epoch) {
@@ -67,14 +67,14 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
                       .model = tuning->model,
                       .batch = (size_t)config->batch,
                       .shard = (size_t)config->shard};
-    if (run->batch > tuning->count) run->batch = tuning->count;
+    if (run->batch > tuning->corpus->count) run->batch = tuning->corpus->count;
     run->n_shards = (run->batch + run->shard - 1) / run->shard;
-    run->per_epoch = (tuning->count + run->batch - 1) / run->batch;
+    run->per_epoch = (tuning->corpus->count + run->batch - 1) / run->batch;
     run->total = updates_of(config, run->per_epoch);
-    run->order = keel_calloc(tuning->count, sizeof *run->order);
+    run->order = keel_calloc(tuning->corpus->count, sizeof *run->order);
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
     run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
-    if (!run->order || !run->shards || !run->grads) return keel_nomem(err, "builtin base");
+    if (!run->order || !run->shards || !run->grads) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
     KEEL_TRY(keel__ngram_base_reader_open(&run->reader, tuning, run->batch, err));
     return keel_adam_open(&run->layers, run->model->params.size, err);
@@ -85,9 +85,9 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
 static void order_epoch(training *run) {
     uint64_t epoch = run->updates / run->per_epoch;
     if (run->order_epoch == epoch + 1) return;
-    keel_rng rng = keel_rng_stream((uint64_t)run->model->config.seed, KEEL_STREAM_BASE_ORDER, epoch);
-    memcpy(run->order, run->tuning->by_name, run->tuning->count * sizeof *run->order);
-    keel_rng_shuffle(&rng, run->order, run->tuning->count);
+    keel_rng rng = keel_rng_stream((uint64_t)run->model->config.common.seed, KEEL_STREAM_BASE_ORDER, epoch);
+    memcpy(run->order, run->tuning->corpus->by_name, run->tuning->corpus->count * sizeof *run->order);
+    keel_rng_shuffle(&rng, run->order, run->tuning->corpus->count);
     run->order_epoch = epoch + 1;
 }
 
@@ -128,7 +128,7 @@ static keel_status step_part(void *context, size_t shard, size_t thread, keel_er
     }
     for (size_t s = 0; s < run->current_shards; s++)
         keel_sparse_grad_descend(&run->shards[s].sparse, run->model->table, config->embedding_rate * factor,
-                                 shard - 1, keel_pool_threads(run->tuning->pool));
+                                 shard - 1, keel_pool_threads(run->tuning->job->pool));
     return KEEL_OK;
 }
 
@@ -142,7 +142,8 @@ static void note_losses(training *run, double part[KEEL_N_LOSSES]) {
 }
 
 static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *err) {
-    size_t first = (size_t)(run->updates % run->per_epoch) * run->batch, n = run->tuning->count - first;
+    size_t first = (size_t)(run->updates % run->per_epoch) * run->batch,
+           n = run->tuning->corpus->count - first;
     if (n > run->batch) n = run->batch;
     order_epoch(run);
     KEEL_TRY(keel__ngram_base_fetch(&run->reader, run->order + first, n, err));
@@ -150,8 +151,9 @@ static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *e
         .model = run->model, .examples = run->reader.example, .n = n, .update = run->updates};
     keel__ngram_base_divisors(&run->current);
     run->current_shards = (n + run->shard - 1) / run->shard;
-    KEEL_TRY(keel_pool_run(run->tuning->pool, run->current_shards, run_shard, run, err));
-    KEEL_TRY(keel_pool_run(run->tuning->pool, 1 + keel_pool_threads(run->tuning->pool), step_part, run, err));
+    KEEL_TRY(keel_pool_run(run->tuning->job->pool, run->current_shards, run_shard, run, err));
+    KEEL_TRY(keel_pool_run(run->tuning->job->pool, 1 + keel_pool_threads(run->tuning->job->pool), step_part,
+                           run, err));
     note_losses(run, part);
     run->updates++;
     return KEEL_OK;
@@ -185,7 +187,7 @@ static void list_checkpoint(const training *run, const int64_t progress[2],
                                      .bytes = row[i].count * row[i].size};
 }
 
-static keel_status save_checkpoint(const training *run, const char identity[65], const char *path,
+static keel_status save_checkpoint(const training *run, const char *identity, const char *path,
                                    keel_err *err) {
     const int64_t progress[2] = {(int64_t)run->updates, (int64_t)run->layers.steps};
     keel_named_tensor tensors[N_CHECKPOINT];
@@ -194,7 +196,7 @@ static keel_status save_checkpoint(const training *run, const char identity[65],
 }
 
 /* A checkpoint of anything else than this very run is passed over. */
-static keel_status resume(training *run, const char identity[65], const char *path, keel_err *err) {
+static keel_status resume(training *run, const char *identity, const char *path, keel_err *err) {
     int64_t progress[2] = {0};
     keel_named_tensor tensors[N_CHECKPOINT];
     bool found = false, there = keel_file_exists(path);
@@ -230,7 +232,7 @@ static keel_status check_finite(const training *run, const double part[KEEL_N_LO
     return KEEL_OK;
 }
 
-static keel_status loop(training *run, const char identity[65], const char *checkpoint, keel_metrics *metrics,
+static keel_status loop(training *run, const char *identity, const char *checkpoint, keel_metrics *metrics,
                         keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
@@ -254,9 +256,10 @@ static keel_status loop(training *run, const char identity[65], const char *chec
     return status;
 }
 
-keel_status keel__ngram_base_train(keel_tuning *tuning, const char identity[65], const char *checkpoint,
-                                   const char *metrics_path, double last[KEEL_N_LOSSES], uint64_t *updates,
+keel_status keel__ngram_base_train(keel_tuning *tuning, double last[KEEL_N_LOSSES], uint64_t *updates,
                                    keel_err *err) {
+    const char *identity = tuning->job->identity, *metrics_path = tuning->job->metrics_path;
+    const char *checkpoint = tuning->job->checkpoint[KEEL_CHECKPOINT_ENCODER];
     training run;
     keel_metrics *metrics = NULL;
     keel_status status = open_training(&run, tuning, err);

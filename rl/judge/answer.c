@@ -17,15 +17,7 @@ keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decisio
 
 int32_t keel_answer_action(const keel_base *base, const keel_decision *decision, size_t candidate) {
     const keel_candidate *one = &decision->candidates[candidate];
-    switch (base->space) {
-    case KEEL_SPACE_CANDIDATES:
-        return (int32_t)candidate;
-    case KEEL_SPACE_ACTS:
-        return one->act ? keel_base_act_index(base, one->act) : -1;
-    case KEEL_SPACE_OUTCOMES:
-        return one->outcome == KEEL_OUTCOME_NONE ? -1 : (int32_t)one->outcome - 1;
-    }
-    return -1;
+    return base->space == KEEL_SPACE_CANDIDATES ? (int32_t)candidate : keel_base_action_index(base, one);
 }
 
 bool keel_answer_told(const keel_base *base, const keel_decision *decision) {

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
+#include "policies/encode_store.h"
 #include "rl/judge/answer.h"
 #include "rl/judge/bootstrap.h"
 #include "rl/judge/fqe.h"
@@ -63,18 +64,29 @@ static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
     const keel_base *base = e->item ? e->item->base : NULL;
     for (size_t d = 0; base && d < n; ++d) {
         const keel_decision *decision = &s->conversation->decisions[d];
-        KEEL_TRY(keel_base_stored(base, e->store, decision, &s->arena, &s->features[d], &s->found[d], err));
+        KEEL_TRY(
+            keel_encode_store_find(base, e->store, decision, &s->arena, &s->features[d], &s->found[d], err));
     }
+    return KEEL_OK;
+}
+
+/* Features that the store does not have, of all decisions that somebody answered. */
+static keel_status encode_missing(const evaluation *e, slot *s, keel_err *err) {
+    size_t n = s->conversation->n_decisions, *missing = keel_arena_alloc(&s->arena, n * sizeof *missing);
+    keel_base_item item = {.conversation = s->conversation, .decision = missing};
+    item.features = keel_arena_calloc(&s->arena, n, sizeof *item.features);
+    if (!missing || !item.features) return keel_nomem(err, "evaluation");
+    for (size_t d = 0; d < n; ++d)
+        if (!s->found[d] && s->conversation->decisions[d].n_candidates) missing[item.n++] = d;
+    if (item.n) KEEL_TRY(keel_base_encode(e->item->base, &item, 1, &s->arena, err));
+    for (size_t i = 0; i < item.n; ++i) s->features[missing[i]] = item.features[i];
     return KEEL_OK;
 }
 
 static keel_status decide(const evaluation *e, slot *s, size_t d, keel_err *err) {
     const keel_evaluate_item *item = e->item;
-    if (!s->conversation->decisions[d].n_candidates)
+    if (!s->conversation->decisions[d].n_candidates || !s->features[d].n_actions)
         return KEEL_OK; /* left open by the log: nobody answered */
-    if (!s->found[d])
-        KEEL_TRY(keel_base_encode(item->base, s->conversation, d, &s->arena, &s->features[d], err));
-    if (!s->features[d].n_actions) return KEEL_OK;
     KEEL_TRY(keel_base_decide(&s->features[d], &s->arena, &s->base[d], err));
     if (item->policy) return keel_policy_decide(item->policy, &s->features[d], &s->arena, &s->policy[d], err);
     s->policy[d] = s->base[d];
@@ -85,6 +97,7 @@ static keel_status decide_slot(void *context, size_t index, size_t thread, keel_
     (void)thread;
     evaluation *e = context;
     slot *s = &e->slots[index];
+    KEEL_TRY(encode_missing(e, s, err));
     for (size_t d = 0; d < s->conversation->n_decisions; ++d) KEEL_TRY(decide(e, s, d, err));
     return KEEL_OK;
 }
@@ -233,8 +246,7 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *ma
 /* ---- fitted Q evaluation ---- */
 
 static uint64_t unit_of(const keel_conversation *conversation) {
-    const char *group = keel_conversation_group(conversation);
-    return (uint64_t)keel_split_group_hash(conversation->source, group);
+    return (uint64_t)keel_conversation_group_hash(conversation);
 }
 
 /* What is seen at a decision, and what the policy would do; the action taken and its reward stay as they are.

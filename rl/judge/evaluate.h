@@ -40,6 +40,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "datasets/store.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
 #include "rl/judge/ope.h"

@@ -53,7 +53,8 @@ static keel_status answer(keel_env *env, const char *name, const keel_policy *po
         return keel_fail(err, KEEL_E_INVALID, "rollout", "the environment offers no candidate");
     if (!view_open_decision(env, scratch, &conversation))
         return keel_fail(err, KEEL_E_NOMEM, "rollout", "no memory for a decision");
-    KEEL_TRY(keel_base_encode(base, &conversation, conversation.n_decisions - 1, scratch, &features, err));
+    KEEL_TRY(keel_base_encode_decision(base, &conversation, conversation.n_decisions - 1, scratch, &features,
+                                       err));
     if (policy)
         KEEL_TRY(keel_policy_decide(policy, &features, scratch, &choice, err));
     else

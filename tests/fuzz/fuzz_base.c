@@ -20,7 +20,7 @@ static void encode(const keel_base *base, keel_arena *arena) {
                                       .decisions = &decision};
     keel_features features;
     double sum = 0;
-    if (!fuzz_ok(keel_base_encode(base, &conversation, 0, arena, &features, &fuzz_err))) return;
+    if (!fuzz_ok(keel_base_encode_decision(base, &conversation, 0, arena, &features, &fuzz_err))) return;
     for (size_t i = 0; i < features.state_dim; i++) FUZZ_CHECK(isfinite(features.state[i]));
     for (size_t i = 0; features.candidates && i < 2 * features.candidate_dim; i++)
         FUZZ_CHECK(isfinite(features.candidates[i]));

@@ -46,7 +46,7 @@ static size_t read_rows(const keel_conversation *conversation, keel_arena *arena
 }
 
 static int64_t group_of(const keel_conversation *conversation) {
-    return keel_split_group_hash(conversation->source, conversation->group);
+    return keel_conversation_group_hash(conversation);
 }
 
 typedef void visit(void *context, const keel_conversation *conversation, keel_arena *arena);

@@ -5,6 +5,7 @@
 
 #include "core/hash.h"
 #include "policies/base.h"
+#include "policies/encode_store.h"
 #include "policies/ngram_base/model.h"
 #include "policies/sft.h"
 #include "support/interrupt.h"
@@ -42,7 +43,7 @@ static keel_status tune_from(const char *spec, const char *out, size_t threads) 
     char dir[512];
     snprintf(dir, sizeof dir, "%s", out);
     assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, spec, &config, dir, NULL, pool, &err);
+    keel_status status = keel_sft(store, &split, spec, &config.common, dir, NULL, pool, &err);
     keel_pool_close(pool);
     return status;
 }
@@ -83,7 +84,7 @@ static double agreement(const keel_base *base) {
             keel_features features;
             size_t best = 0;
             double sum = 0;
-            assert_ok(keel_base_encode(base, conversation, d, &arena, &features, &err));
+            assert_ok(keel_base_encode_decision(base, conversation, d, &arena, &features, &err));
             assert_int_equal(features.state_dim, base->state_dim);
             for (size_t a = 0; a < features.n_actions; a++) {
                 if (features.log_prior[a] > features.log_prior[best]) best = a;
@@ -106,7 +107,7 @@ static void logged_responses_are_ranked_above_others_in_both_languages(void **st
     (void)state;
     keel_base *base = NULL;
     add_sets(store, 60, "train");
-    config.seed = 2; /* of seven seeds six rank all of them right, and the first 95 % */
+    config.common.seed = 2; /* of seven seeds six rank all of them right, and the first 95 % */
     assert_ok(tune(in("base"), 1));
     assert_ok(keel_base_load(&base, in("base"), &err));
     assert_int_equal(base->space, KEEL_SPACE_CANDIDATES);
@@ -136,7 +137,7 @@ static void the_bytes_do_not_depend_on_the_threads(void **state) {
     assert_ok(tune(in("one"), 1));
     assert_ok(tune(in("two"), 2));
     same_artefact("one", "two");
-    config.seed = 2;
+    config.common.seed = 2;
     assert_ok(tune(in("three"), 1));
     char a[65], b[65];
     assert_ok(keel_file_hash(in("one/model.safetensors"), a, &err));
@@ -148,7 +149,7 @@ static void a_small_memory_gives_the_same_bytes(void **state) {
     (void)state;
     add_sets(store, 40, "train");
     assert_ok(tune(in("one"), 1));
-    config.memory_mb = 1;
+    config.common.memory_mb = 1;
     assert_ok(tune(in("two"), 1));
     same_file("one", "two", "model.safetensors");
 }
@@ -205,7 +206,7 @@ static void a_split_without_supervision_says_what_is_missing(void **state) {
     add_acts(store, 6, "train", false);
     assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
     contains(err.hint, "keel label");
-    config.action_space = 2; /* acts */
+    config.common.action_space = 2; /* acts */
     assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
     contains(err.message, "dialogue act");
     assert_false(keel_file_is_folder(in("base")));
@@ -243,7 +244,7 @@ static void an_unknown_split_or_base_is_named(void **state) {
 static void too_many_acts_are_an_error_with_a_way_out(void **state) {
     (void)state;
     add_acts(store, 12, "train", true);
-    config.max_acts = 2;
+    config.common.max_acts = 2;
     assert_int_equal(tune(in("base"), 1), KEEL_E_INVALID);
     contains(err.hint, "max_acts=3");
 }
@@ -302,7 +303,7 @@ static void better_feedback_is_preferred_to_what_was_taken(void **state) {
     assert_ok(tune(in("base"), 1));
     assert_ok(keel_base_load(&base, in("base"), &err));
     conversation.external_id = "new";
-    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &features, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &arena, &features, &err));
     const float *good = features.candidates + KEEL_PROBE_PREFERENCE, *bad = good + base->candidate_dim;
     if (*good <= *bad)
         fail_msg("preference %g of what was liked, %g of what was not", (double)*good, (double)*bad);
@@ -331,7 +332,7 @@ static void features_depend_on_nothing_but_what_was_said_before(void **state) {
     add_sets(store, 30, "train");
     assert_ok(tune(in("base"), 1));
     assert_ok(keel_base_load(&base, in("base"), &err));
-    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &one, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &arena, &one, &err));
     conversation.risk = KEEL_RISK_DANGEROUS, conversation.completed = KEEL_YES, conversation.truncated = true;
     turns[1].text = "Something else.", turns[2].text = "", turns[0].model = "gpt",
     turns[0].latency_ms.present = true;
@@ -341,12 +342,12 @@ static void features_depend_on_nothing_but_what_was_said_before(void **state) {
         candidates[i].feedback = (keel_optional){true, 1},
         candidates[i].propensity = (keel_optional){true, 0.5};
     }
-    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &other, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &arena, &other, &err));
     assert_memory_equal(one.state, other.state, one.state_dim * sizeof(float));
     assert_memory_equal(one.candidates, other.candidates, 2 * one.candidate_dim * sizeof(float));
     assert_memory_equal(one.log_prior, other.log_prior, 2 * sizeof(float));
     candidates[0].text = "Mix flour and wine.";
-    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &other, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &arena, &other, &err));
     assert_memory_not_equal(one.candidates, other.candidates, one.candidate_dim * sizeof(float));
     keel_arena_free(&arena);
     keel_base_close(base);
@@ -378,8 +379,8 @@ static void a_late_decision_takes_no_more_memory_than_an_early_one(void **state)
     add_sets(store, 30, "train");
     assert_ok(tune(in("base"), 1));
     assert_ok(keel_base_load(&base, in("base"), &err));
-    assert_ok(keel_base_encode(base, &conversation, 0, &early, &features, &err));
-    assert_ok(keel_base_encode(base, &conversation, 1, &late, &features, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &early, &features, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 1, &late, &features, &err));
     assert_true(late.used <= 4 * early.used); /* each act may come up to three times, not once */
     keel_arena_free(&early);
     keel_arena_free(&late);
@@ -398,7 +399,7 @@ static void prior_after(const keel_base *base, size_t turn, float out[3]) {
     for (size_t i = 0; i < TURNS; i++)
         turns[i] = (keel_turn){.role = i % 2 ? KEEL_ROLE_USER : KEEL_ROLE_ASSISTANT, .text = "And then?"};
     turns[turn].act = "greet";
-    assert_ok(keel_base_encode(base, &conversation, 0, &arena, &features, &err));
+    assert_ok(keel_base_encode_decision(base, &conversation, 0, &arena, &features, &err));
     memcpy(out, features.log_prior, 3 * sizeof *out);
     keel_arena_free(&arena);
 }
@@ -454,19 +455,21 @@ static void stored_features_must_fit_the_decision(void **state) {
     assert_ok(keel_base_load(&base, in("base"), &err));
     assert_ok(keel_store_conversation(store, 1, &arena, &conversation, &err));
     keel_decision *decision = &conversation->decisions[0];
-    assert_ok(keel_base_stored(base, store, decision, &arena, &stored, &found, &err));
+    assert_ok(keel_encode_store_find(base, store, decision, &arena, &stored, &found, &err));
     assert_false(found);
     assert_ok(keel_pool_open(&pool, 1, &err));
     assert_ok(keel_encode_store(store, &split, base, pool, NULL, &err));
-    assert_ok(keel_base_stored(base, store, decision, &arena, &stored, &found, &err));
+    assert_ok(keel_encode_store_find(base, store, decision, &arena, &stored, &found, &err));
     assert_true(found);
     assert_int_equal(stored.n_actions, decision->n_candidates);
     decision->n_candidates--; /* as if a candidate had been taken out of the file */
-    assert_int_equal(keel_base_stored(base, store, decision, &arena, &stored, &found, &err), KEEL_E_STORE);
+    assert_int_equal(keel_encode_store_find(base, store, decision, &arena, &stored, &found, &err),
+                     KEEL_E_STORE);
     assert_non_null(strstr(err.message, "the store is damaged"));
     decision->n_candidates++;
     base->state_dim++;
-    assert_int_equal(keel_base_stored(base, store, decision, &arena, &stored, &found, &err), KEEL_E_STORE);
+    assert_int_equal(keel_encode_store_find(base, store, decision, &arena, &stored, &found, &err),
+                     KEEL_E_STORE);
     base->state_dim--;
     keel_pool_close(pool);
     keel_base_close(base);

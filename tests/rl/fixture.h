@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "datasets/store.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
 #include "support/scratch.h"
@@ -59,12 +60,31 @@ static keel_status fixture_encode(const keel_base *base, const keel_conversation
     return KEEL_OK;
 }
 
+typedef keel_status fixture_encoder(const keel_base *base, const keel_conversation *conversation,
+                                    size_t decision, keel_arena *scratch, keel_features *out, keel_err *err);
+
+static inline keel_status fixture_each(fixture_encoder *encode, const keel_base *base,
+                                       const keel_base_item *items, size_t n, keel_arena *scratch,
+                                       keel_err *err) {
+    for (size_t i = 0; i < n; ++i)
+        for (size_t k = 0; k < items[i].n; ++k) {
+            size_t decision = items[i].decision ? items[i].decision[k] : k;
+            KEEL_TRY(encode(base, items[i].conversation, decision, scratch, &items[i].features[k], err));
+        }
+    return KEEL_OK;
+}
+
+static keel_status fixture_encode_items(const keel_base *base, const keel_base_item *items, size_t n,
+                                        keel_arena *scratch, keel_err *err) {
+    return fixture_each(fixture_encode, base, items, n, scratch, err);
+}
+
 static void fixture_close(keel_base *base) {
     (void)base;
 }
 
 static const keel_base_kind fixture_kind = {
-    .type = "fixture", .encode = fixture_encode, .close = fixture_close};
+    .type = "fixture", .encode = fixture_encode_items, .close = fixture_close};
 static const char *fixture_acts[] = {"act0", "act1", "act2"};
 
 static inline keel_base fixture_base(keel_action_space space) {

@@ -1,5 +1,6 @@
 /* Evaluation on logs small enough to be counted by hand. */
 #include "core/json.h"
+#include "policies/encode_store.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 

@@ -1,5 +1,6 @@
 /* Every allocation fails in turn: a clean error each time, nothing lost, nothing half done. */
 #include "core/file.h"
+#include "policies/encode_store.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 #include "rl/train/train.h"

@@ -23,8 +23,13 @@ static keel_status encode_all_so_far(const keel_base *base, const keel_conversat
     return fixture_encode(base, conversation, decision, scratch, out, err);
 }
 
+static keel_status encode_items(const keel_base *base, const keel_base_item *items, size_t n,
+                                keel_arena *scratch, keel_err *err) {
+    return fixture_each(encode_all_so_far, base, items, n, scratch, err);
+}
+
 static const keel_base_kind careful_kind = {
-    .type = "careful", .encode = encode_all_so_far, .close = fixture_close};
+    .type = "careful", .encode = encode_items, .close = fixture_close};
 
 static void open_desk(desk *d) {
     *d = (desk){.base = fixture_base(KEEL_SPACE_ACTS)};

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/pcg.h"
+#include "policies/encode_store.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
 #include "support/interrupt.h"
@@ -146,7 +147,7 @@ static void a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to(v
     keel_policy *policy = load(&w, "policy");
     MUST(keel_policy_check_base(policy, &w.base, err));
     MUST(keel_store_conversation(w.store, 1, &arena, &conversation, err));
-    MUST(keel_base_encode(&w.base, conversation, 1, &arena, &features, err));
+    MUST(keel_base_encode_decision(&w.base, conversation, 1, &arena, &features, err));
     MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
     assert_true(choice.q_w[2] > choice.q_w[0]);
     assert_true(policy->beta > 0);
@@ -196,7 +197,7 @@ static void a_policy_over_sets_stays_within_its_kl_budget(void **state) {
         keel_arena_reset(&arena);
         MUST(keel_cursor_next(cursor, &arena, &conversation, err));
         if (!conversation) break;
-        MUST(keel_base_encode(&w.base, conversation, 0, &arena, &features, err));
+        MUST(keel_base_encode_decision(&w.base, conversation, 0, &arena, &features, err));
         MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
         kl += choice.kl;
         best += choice.q_w[2] > choice.q_w[0] && choice.q_w[2] > choice.q_w[1];
@@ -226,7 +227,7 @@ static double kl_under(const world *w, keel_policy *policy, const double weight[
         MUST(keel_cursor_next(cursor, &arena, &conversation, err));
         if (!conversation) break;
         for (size_t d = 0; d < conversation->n_decisions; ++d, ++n) {
-            MUST(keel_base_encode(&w->base, conversation, d, &arena, &features, err));
+            MUST(keel_base_encode_decision(&w->base, conversation, d, &arena, &features, err));
             MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
             kl += choice.kl;
         }
@@ -310,7 +311,7 @@ static void first_values(world *w, int64_t quantiles, float q[3]) {
     MUST(train(w, "policy", NULL, 1, err));
     keel_policy *policy = load(w, "policy");
     MUST(keel_store_conversation(w->store, 1, &arena, &conversation, err));
-    MUST(keel_base_encode(&w->base, conversation, 0, &arena, &features, err));
+    MUST(keel_base_encode_decision(&w->base, conversation, 0, &arena, &features, err));
     MUST(keel_policy_decide(policy, &features, &arena, &choice, err));
     memcpy(q, choice.q_w, 3 * sizeof *q);
     keel_policy_close(policy);

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/pcg.h"
+#include "policies/encode_store.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
 #include "support/interrupt.h"
