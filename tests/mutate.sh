@@ -18,7 +18,7 @@ trap 'exit 1' INT TERM
 tests_of() {
     case $1 in
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
-    core/*) echo core/test_optim ;;
+    core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;

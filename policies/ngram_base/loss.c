@@ -23,7 +23,7 @@ static bool teaches(const keel_ngram_base *model, const keel_example *example, c
     return example->risk != KEEL_RISK_UNKNOWN || (has_sets(model) ? lesson->n_taken > 0 : lesson->act >= 0);
 }
 
-void keel__ngram_base_divisors(keel_loss_batch *batch) {
+void keel__ngram_base_divisors(keel_ngram_base_batch *batch) {
     memset(batch->divisor, 0, sizeof batch->divisor);
     for (size_t i = 0; i < batch->n; i++)
         for (size_t j = 0; j < batch->examples[i]->n_lessons; j++) {
@@ -46,9 +46,9 @@ typedef struct bag_rows { /* bags of one field, one after the other */
 } bag_rows;
 
 typedef struct shard_rows {
-    const keel_loss_batch *batch;
+    const keel_ngram_base_batch *batch;
     keel_tape *tape;
-    keel_loss_shard *work;
+    keel_ngram_base_shard *work;
     size_t n, n_candidates;                  /* lessons (B), candidates (R) */
     const keel_lesson **lesson;              /* [B] */
     keel_risk *risk;                         /* [B] */
@@ -285,8 +285,8 @@ static keel_tensor *forward(shard_rows *rows) {
     return add_part(rows, total, rank_loss(rows, states, candidates), KEEL_LOSS_RANK, config->rank_weight);
 }
 
-keel_status keel__ngram_base_loss(const keel_loss_batch *batch, size_t first, size_t last, size_t shard,
-                                  keel_loss_shard *work, keel_err *err) {
+keel_status keel__ngram_base_loss(const keel_ngram_base_batch *batch, size_t first, size_t last, size_t shard,
+                                  keel_ngram_base_shard *work, keel_err *err) {
     const keel_ngram_base *model = batch->model;
     uint64_t seed = (uint64_t)model->config.common.seed;
     shard_rows rows = {.batch = batch, .tape = work->tape, .work = work};

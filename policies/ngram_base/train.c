@@ -10,9 +10,8 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "core/optim.h"
 #include "core/progress.h"
-#include "core/simd.h"
+#include "core/sharded_step.h"
 #include "policies/ngram_base/tune.h"
 
 typedef struct training {
@@ -23,37 +22,35 @@ typedef struct training {
     size_t *order;        /* [count] of the current epoch */
     uint64_t order_epoch; /* + 1; 0: none yet */
     keel_reader reader;
-    keel_loss_shard *shards; /* [n_shards] */
-    keel_loss_batch current;
+    keel_ngram_base_shard *shards; /* [n_shards] */
+    keel_ngram_base_batch current;
     size_t current_shards;
-    float *grads;
+    keel_sharded_step *step; /* of the layers */
     keel_adam layers;
     float mean[KEEL_N_LOSSES]; /* running means */
 } training;
 
 /* ---- life ---- */
 
-static void close_shard(keel_loss_shard *shard) {
+static void close_shard(keel_ngram_base_shard *shard) {
     keel_tape_close(shard->tape);
     keel_sparse_grad_free(&shard->sparse);
     keel_arena_free(&shard->arena);
-    keel_free(shard->grads);
 }
 
 static void close_training(training *run) {
     for (size_t i = 0; run->shards && i < run->n_shards; i++) close_shard(&run->shards[i]);
     keel__ngram_base_reader_close(&run->reader);
     keel_adam_close(&run->layers);
-    keel_free(run->grads);
+    keel_sharded_step_close(run->step);
     keel_free(run->shards);
     keel_free(run->order);
 }
 
-static keel_status open_shard(const keel_ngram_base *model, keel_loss_shard *shard, keel_err *err) {
+static keel_status open_shard(const keel_ngram_base *model, keel_ngram_base_shard *shard, keel_err *err) {
     KEEL_TRY(keel_tape_open(&shard->tape, err));
     shard->sparse = (keel_sparse_grad){.table_rows = model->rows, .cols = (size_t)model->config.dim};
-    shard->grads = keel_calloc(model->params.size, sizeof *shard->grads);
-    return shard->grads ? KEEL_OK : keel_nomem(err, "n-gram base");
+    return KEEL_OK;
 }
 
 static uint64_t updates_of(const struct keel_ngram_base_config *config, uint64_t per_epoch) {
@@ -73,9 +70,12 @@ static keel_status open_training(training *run, keel_tuning *tuning, keel_err *e
     run->total = updates_of(config, run->per_epoch);
     run->order = keel_calloc(tuning->corpus->count, sizeof *run->order);
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
-    run->grads = keel_calloc(run->model->params.size, sizeof *run->grads);
-    if (!run->order || !run->shards || !run->grads) return keel_nomem(err, "n-gram base");
-    for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(open_shard(run->model, &run->shards[i], err));
+    if (!run->order || !run->shards) return keel_nomem(err, "n-gram base");
+    KEEL_TRY(keel_sharded_step_open(&run->step, &run->model->params, run->n_shards, tuning->job->pool, err));
+    for (size_t i = 0; i < run->n_shards; i++) {
+        run->shards[i].grads = keel_sharded_step_gradient(run->step, i);
+        KEEL_TRY(open_shard(run->model, &run->shards[i], err));
+    }
     KEEL_TRY(keel__ngram_base_reader_open(&run->reader, tuning, run->batch, err));
     return keel_adam_open(&run->layers, run->model->params.size, err);
 }
@@ -101,35 +101,31 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
     return keel__ngram_base_loss(&run->current, first, last, shard, &run->shards[shard], err);
 }
 
-KEEL_SIMD static void add(float *restrict to, const float *restrict x, size_t size) {
-    for (size_t i = 0; i < size; i++) to[i] += x[i];
+static double rate_factor(const training *run) {
+    return 1 - (double)run->updates / (double)run->total;
 }
 
-/* Sums in shard order: the result does not depend on which thread did what. */
-static void step_layers(training *run, const keel_adam_config *adam, double factor) {
-    size_t size = run->model->params.size;
-    memcpy(run->grads, run->shards[0].grads, size * sizeof *run->grads);
-    for (size_t s = 1; s < run->current_shards; s++) add(run->grads, run->shards[s].grads, size);
-    keel_adam_step(&run->layers, adam, &run->model->params, run->grads, factor);
-}
-
-/* Shard 0 takes the layers, each other one a part of the table: a thread each. */
-static keel_status step_part(void *context, size_t shard, size_t thread, keel_err *err) {
+/* A part of the table for each thread, with the gradients of all shards in shard order. */
+static keel_status descend_part(void *context, size_t part, size_t thread, keel_err *err) {
     training *run = context;
-    const struct keel_ngram_base_config *config = &run->model->config;
-    double factor = 1 - (double)run->updates / (double)run->total;
+    double rate = run->model->config.embedding_rate * rate_factor(run);
     (void)thread, (void)err;
-    if (shard == 0) {
-        keel_adam_config adam = keel_adam_defaults();
-        adam.learning_rate = config->learning_rate;
-        adam.weight_decay = config->weight_decay;
-        step_layers(run, &adam, factor);
-        return KEEL_OK;
-    }
     for (size_t s = 0; s < run->current_shards; s++)
-        keel_sparse_grad_descend(&run->shards[s].sparse, run->model->table, config->embedding_rate * factor,
-                                 shard - 1, keel_pool_threads(run->tuning->job->pool));
+        keel_sparse_grad_descend(&run->shards[s].sparse, run->model->table, rate, part,
+                                 keel_pool_threads(run->tuning->job->pool));
     return KEEL_OK;
+}
+
+static keel_status step(training *run, keel_err *err) {
+    const struct keel_ngram_base_config *config = &run->model->config;
+    keel_step_rule rule = {.adam = keel_adam_defaults(), .rate_factor = rate_factor(run)};
+    double norm;
+    rule.adam.learning_rate = config->learning_rate;
+    rule.adam.weight_decay = config->weight_decay;
+    KEEL_TRY(keel_sharded_step_take(run->step, run->current_shards, run_shard, run, &rule,
+                                    &run->model->params, &run->layers, &norm, err));
+    return keel_pool_run(run->tuning->job->pool, keel_pool_threads(run->tuning->job->pool), descend_part, run,
+                         err);
 }
 
 static void note_losses(training *run, double part[KEEL_N_LOSSES]) {
@@ -147,13 +143,11 @@ static keel_status update(training *run, double part[KEEL_N_LOSSES], keel_err *e
     if (n > run->batch) n = run->batch;
     order_epoch(run);
     KEEL_TRY(keel__ngram_base_fetch(&run->reader, run->order + first, n, err));
-    run->current = (keel_loss_batch){
+    run->current = (keel_ngram_base_batch){
         .model = run->model, .examples = run->reader.example, .n = n, .update = run->updates};
     keel__ngram_base_divisors(&run->current);
     run->current_shards = (n + run->shard - 1) / run->shard;
-    KEEL_TRY(keel_pool_run(run->tuning->job->pool, run->current_shards, run_shard, run, err));
-    KEEL_TRY(keel_pool_run(run->tuning->job->pool, 1 + keel_pool_threads(run->tuning->job->pool), step_part,
-                           run, err));
+    KEEL_TRY(step(run, err));
     note_losses(run, part);
     run->updates++;
     return KEEL_OK;

@@ -1,30 +1,17 @@
-/* The learner's frame: shards of a batch in parallel, gradients added in shard order, Adam and the target
- * network in pieces of the parameter block. Nothing here depends on the number of threads. */
+/* The learner's frame: networks in one block of parameters, and a sharded step on it (core/sharded_step.h).
+ * Nothing here depends on the number of threads. */
 #include "rl/learn/learner.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "core/simd.h"
 #include "rl/learn/loss.h"
 #include "rl/learn/reward_conditioning.h"
 
-enum {
-    PIECE = 16384
-}; /* parameters one thread updates at a time: gradients, moments and target fit its cache */
-
-typedef struct piece {
-    size_t offset, size;
-    bool decay;
-    double squares; /* of its gradient */
-} piece;
-
 struct keel_learner_work {
-    keel_pool *pool;
+    keel_sharded_step *step;
     size_t capacity; /* shards of a full batch */
     keel_loss_shard *shards;
-    size_t n_pieces;
-    piece *pieces;
     /* this step's */
     const keel_learner *learner;
     const keel_batch *batch;
@@ -32,8 +19,6 @@ struct keel_learner_work {
     keel_arena arena;
     size_t n_shards;
     double multiplier; /* before the step */
-    double clip;       /* factor on the gradient */
-    bool move_target;
 };
 
 /* ---- what a configuration must satisfy beyond its bounds ---- */
@@ -82,23 +67,6 @@ static keel_status effective_weights(keel_learner *learner, const double *covera
 
 /* ---- planning ---- */
 
-static size_t count_pieces(const keel_params *params) {
-    size_t count = 0;
-    for (size_t i = 0; i < params->count; ++i)
-        count += (params->table[i].rows * params->table[i].cols + PIECE - 1) / PIECE;
-    return count;
-}
-
-static void cut_pieces(const keel_params *params, piece *pieces) {
-    for (size_t i = 0; i < params->count; ++i) {
-        size_t size = params->table[i].rows * params->table[i].cols;
-        for (size_t at = 0; at < size; at += PIECE)
-            *pieces++ = (piece){.offset = params->offset[i] + at,
-                                .size = size - at < PIECE ? size - at : PIECE,
-                                .decay = params->table[i].decay};
-    }
-}
-
 static void close_shard(keel_loss_shard *shard) {
     keel_tape_close(shard->tape);
     keel_tape_close(shard->frozen);
@@ -112,27 +80,20 @@ static keel_status open_shard(keel_loss_shard *shard, keel_err *err) {
     return KEEL_OK;
 }
 
-/* The first shard's gradient block is the learner's own, to which the others are added. */
 static keel_status open_work(keel_learner *learner, keel_pool *pool, keel_err *err) {
     size_t batch = (size_t)learner->config.batch, rows = (size_t)learner->config.shard_rows;
     struct keel_learner_work *work = learner->work = keel_calloc(1, sizeof *work);
-    if (!work) goto no_memory;
-    work->pool = pool;
+    if (!work) return keel_nomem(err, "learner");
     work->capacity = (batch + rows - 1) / rows;
-    work->n_pieces = count_pieces(&learner->params);
     work->shards = keel_calloc(work->capacity, sizeof *work->shards);
-    work->pieces = keel_calloc(work->n_pieces, sizeof *work->pieces);
-    if (!work->shards || !work->pieces) goto no_memory;
-    cut_pieces(&learner->params, work->pieces);
+    if (!work->shards) return keel_nomem(err, "learner");
+    KEEL_TRY(keel_sharded_step_open(&work->step, &learner->params, work->capacity, pool, err));
     for (size_t i = 0; i < work->capacity; ++i) {
-        keel_loss_shard *shard = &work->shards[i];
-        shard->grads = i ? keel_calloc(learner->params.size, sizeof *shard->grads) : learner->grads;
-        if (!shard->grads) goto no_memory;
-        KEEL_TRY(open_shard(shard, err));
+        work->shards[i].grads = keel_sharded_step_gradient(work->step, i);
+        KEEL_TRY(open_shard(&work->shards[i], err));
     }
+    learner->grads = keel_sharded_step_gradient(work->step, 0);
     return KEEL_OK;
-no_memory:
-    return keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for the shards of a batch of %zu", batch);
 }
 
 /* ---- the block of parameters ---- */
@@ -215,8 +176,7 @@ keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *
     KEEL_TRY(open_networks(&made, &resolved, err));
     size_t size = made.params.size;
     made.target = keel_calloc(size, sizeof *made.target);
-    made.grads = keel_calloc(size, sizeof *made.grads);
-    if (!made.target || !made.grads) {
+    if (!made.target) {
         status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for %zu parameters", size);
         goto failed;
     }
@@ -232,19 +192,15 @@ failed:
 
 void keel_learner_close(keel_learner *learner) {
     struct keel_learner_work *work = learner->work;
-    for (size_t i = 0; work && work->shards && i < work->capacity; ++i) {
-        close_shard(&work->shards[i]);
-        if (i) keel_free(work->shards[i].grads);
-    }
+    for (size_t i = 0; work && work->shards && i < work->capacity; ++i) close_shard(&work->shards[i]);
     if (work) {
+        keel_sharded_step_close(work->step);
         keel_arena_free(&work->arena);
         keel_free(work->shards);
-        keel_free(work->pieces);
     }
     keel_free(work);
     keel_adam_close(&learner->adam);
     keel_free(learner->target);
-    keel_free(learner->grads);
     keel_params_free(&learner->params); /* which the networks only look into */
     *learner = (keel_learner){0};
 }
@@ -276,30 +232,6 @@ static keel_status run_shard(void *context, size_t index, size_t thread, keel_er
     return keel_loss_run(work->learner, work->batch, first, n, &work->shards[index], err);
 }
 
-/* In eight lanes, because one chain of additions would cost more than the rest of the update. */
-KEEL_SIMD static double sum_squares(const float *x, size_t size) {
-    double lane[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= size; i += 8)
-        for (size_t j = 0; j < 8; ++j) lane[j] += (double)x[i + j] * (double)x[i + j];
-    for (; i < size; ++i) lane[0] += (double)x[i] * (double)x[i];
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
-KEEL_SIMD static void add(float *restrict sum, const float *restrict more, size_t size) {
-    for (size_t i = 0; i < size; ++i) sum[i] += more[i];
-}
-
-static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
-    (void)thread, (void)err;
-    struct keel_learner_work *work = context;
-    piece *part = &work->pieces[index];
-    float *sum = work->shards[0].grads + part->offset;
-    for (size_t s = 1; s < work->n_shards; ++s) add(sum, work->shards[s].grads + part->offset, part->size);
-    part->squares = sum_squares(sum, part->size);
-    return KEEL_OK;
-}
-
 static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
     for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
     into->conservative += from->conservative;
@@ -311,7 +243,7 @@ static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
     if (!(from->q_high <= into->q_high)) into->q_high = from->q_high;
 }
 
-static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts *out) {
+static void collect_parts(const keel_learner *learner, size_t n, double norm, keel_loss_parts *out) {
     const struct keel_learner_work *work = learner->work;
     keel_loss_parts parts = work->shards[0].sums;
     for (size_t s = 1; s < work->n_shards; ++s) add_parts(&parts, &work->shards[s].sums);
@@ -328,13 +260,11 @@ static void collect_parts(const keel_learner *learner, size_t n, keel_loss_parts
     double held = learner->kind->multiplier ? learner->config.lagrange_threshold : 0;
     parts.total = parts.td + parts.multiplier * learner->config.alpha * (parts.conservative - held) +
                   parts.value + parts.policy;
-    double squares = 0;
-    for (size_t i = 0; i < work->n_pieces; ++i) squares += work->pieces[i].squares;
-    parts.gradient_norm = sqrt(squares);
+    parts.gradient_norm = norm;
     *out = parts;
 }
 
-static keel_status run_shards(keel_learner *learner, const keel_batch *batch, keel_err *err) {
+static keel_status begin(keel_learner *learner, const keel_batch *batch, keel_err *err) {
     struct keel_learner_work *work = learner->work;
     size_t rows = (size_t)learner->config.shard_rows;
     if (!batch->n || batch->n > (size_t)learner->config.batch)
@@ -353,15 +283,16 @@ static keel_status run_shards(keel_learner *learner, const keel_batch *batch, ke
     }
     work->n_shards = (batch->n + rows - 1) / rows;
     work->multiplier = keel_learner_multiplier(learner);
-    return keel_pool_run(work->pool, work->n_shards, run_shard, work, err);
+    return KEEL_OK;
 }
 
 keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                                   keel_err *err) {
     struct keel_learner_work *work = learner->work;
-    KEEL_TRY(run_shards(learner, batch, err));
-    KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_piece, work, err));
-    collect_parts(learner, batch->n, parts);
+    double norm;
+    KEEL_TRY(begin(learner, batch, err));
+    KEEL_TRY(keel_sharded_step_sum(work->step, work->n_shards, run_shard, work, &norm, err));
+    collect_parts(learner, batch->n, norm, parts);
     return KEEL_OK;
 }
 
@@ -372,61 +303,38 @@ static double rate_factor(const keel_learner *learner) {
     return learner->config.rate_decay && steps > 0 ? fmax(0, 1 - (double)learner->step / steps) : 1;
 }
 
-/* One piece seen as a parameter table of its own, so that the optimizer's one implementation serves. */
-static void update_piece_with(const keel_learner *learner, const piece *part, double clip, bool move_target) {
-    keel_adam_config config = keel_adam_defaults();
-    config.learning_rate = learner->config.learning_rate;
-    config.epsilon = learner->config.adam_epsilon;
-    config.weight_decay = learner->config.weight_decay;
-    keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
-    size_t offset = 0;
-    keel_params params = {1, &entry, &offset, part->size, learner->params.data + part->offset};
-    keel_adam adam = {part->size, learner->adam.steps, learner->adam.first + part->offset,
-                      learner->adam.second + part->offset};
-    float *grads = learner->grads + part->offset;
-    for (size_t i = 0; clip < 1 && i < part->size; ++i) grads[i] *= (float)clip;
-    keel_adam_step(&adam, &config, &params, grads, rate_factor(learner));
-    if (move_target)
-        keel_polyak(learner->target + part->offset, params.data, part->size, learner->config.tau);
-}
-
-static keel_status update_piece(void *context, size_t index, size_t thread, keel_err *err) {
-    (void)thread, (void)err;
-    const struct keel_learner_work *work = context;
-    update_piece_with(work->learner, &work->pieces[index], work->clip, work->move_target);
-    return KEEL_OK;
-}
-
-/* Where no clipping has to know the whole gradient first: each piece is fetched into the cache once. */
-static keel_status add_and_update_piece(void *context, size_t index, size_t thread, keel_err *err) {
-    KEEL_TRY(add_piece(context, index, thread, err));
-    return update_piece(context, index, thread, err);
-}
-
 /* d3rlpy counts from 0 and tests before it counts: the first hard copy falls right after step 1. */
 static bool target_due(const keel_learner *learner) {
     int64_t interval = learner->config.target_interval;
     return interval == 0 || learner->step % (uint64_t)interval == 0;
 }
 
+static keel_step_rule rule_of(const keel_learner *learner) {
+    const keel_learner_config *config = &learner->config;
+    keel_step_rule rule = {.adam = keel_adam_defaults(),
+                           .rate_factor = rate_factor(learner),
+                           .clip_norm = config->clip_norm,
+                           .target = target_due(learner) ? learner->target : NULL,
+                           .tau = config->tau};
+    rule.adam.learning_rate = config->learning_rate;
+    rule.adam.epsilon = config->adam_epsilon;
+    rule.adam.weight_decay = config->weight_decay;
+    return rule;
+}
+
 keel_status keel_learner_step(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                               keel_err *err) {
     struct keel_learner_work *work = learner->work;
-    keel_loss_parts made;
-    double limit = learner->config.clip_norm;
-    work->clip = 1;
-    work->move_target = target_due(learner);
-    if (limit > 0) {
-        KEEL_TRY(keel_learner_gradient(learner, batch, &made, err));
-        if (made.gradient_norm > limit) work->clip = limit / made.gradient_norm;
-        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, update_piece, work, err));
-    } else {
-        KEEL_TRY(run_shards(learner, batch, err));
-        KEEL_TRY(keel_pool_run(work->pool, work->n_pieces, add_and_update_piece, work, err));
-        collect_parts(learner, batch->n, &made);
-    }
-    learner->adam.steps++;
+    keel_step_rule rule = rule_of(learner);
+    double norm;
+    KEEL_TRY(begin(learner, batch, err));
+    KEEL_TRY(keel_sharded_step_take(work->step, work->n_shards, run_shard, work, &rule, &learner->params,
+                                    &learner->adam, &norm, err));
     learner->step++;
-    *parts = made;
+    collect_parts(learner, batch->n, norm, parts);
     return KEEL_OK;
+}
+
+void keel_learner_filter(keel_learner *learner, keel_gradient_filter *filter, void *context) {
+    keel_sharded_step_filter(learner->work->step, filter, context);
 }

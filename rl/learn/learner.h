@@ -8,9 +8,8 @@
 #ifndef KEEL_RL_LEARN_LEARNER_H
 #define KEEL_RL_LEARN_LEARNER_H
 
-#include "core/optim.h"
 #include "core/options.h"
-#include "core/parallel.h"
+#include "core/sharded_step.h"
 #include "datasets/sampler.h"
 #include "policies/qnet.h"
 #include "rl/learn/learners.h"
@@ -87,7 +86,7 @@ typedef struct keel_learner {
     keel_qnet actor;    /* log pi, likewise */
     size_t multiplier;  /* place of log of the Lagrange multiplier in the block, likewise 0 */
     float *target;      /* target parameters, laid out as the block */
-    float *grads;
+    float *grads;       /* of the last batch, likewise; the work's own */
     keel_adam adam;
     uint64_t step;                  /* steps done */
     double weight[KEEL_N_REWARDS];  /* effective: components without coverage dropped, the rest rescaled */
@@ -113,5 +112,9 @@ keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch
 /* One optimizer step and target update. */
 keel_status keel_learner_step(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                               keel_err *err);
+/* A filter of each shard's gradient (core/sharded_step.h); with shard_rows=1, of each transition's. NULL:
+ * none.
+ */
+void keel_learner_filter(keel_learner *learner, keel_gradient_filter *filter, void *context);
 
 #endif

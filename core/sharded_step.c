@@ -1,0 +1,198 @@
+#include "core/sharded_step.h"
+
+#include <tgmath.h>
+
+#include "core/memory.h"
+#include "core/simd.h"
+
+enum {
+    PIECE = 16384
+}; /* parameters one thread updates at a time: gradients, moments and target fit its cache */
+
+typedef struct piece {
+    size_t offset, size;
+    bool decay;
+    double squares; /* of its gradient */
+} piece;
+
+struct keel_sharded_step {
+    keel_pool *pool;
+    size_t size, capacity; /* parameters, shards */
+    keel_real **gradient;  /* [capacity] of [size] */
+    size_t n_pieces;
+    piece *pieces;
+    keel_gradient_filter *filter;
+    void *filter_context;
+    /* of the step at hand */
+    size_t shards;
+    keel_shard_work *work;
+    void *context;
+    const keel_step_rule *rule;
+    keel_params *params;
+    const keel_adam *adam;
+    double clip; /* factor on the gradient */
+};
+
+/* ---- life ---- */
+
+static size_t count_pieces(const keel_params *params) {
+    size_t count = 0;
+    for (size_t i = 0; i < params->count; ++i)
+        count += (params->table[i].rows * params->table[i].cols + PIECE - 1) / PIECE;
+    return count;
+}
+
+static void cut_pieces(const keel_params *params, piece *pieces) {
+    for (size_t i = 0; i < params->count; ++i) {
+        size_t size = params->table[i].rows * params->table[i].cols;
+        for (size_t at = 0; at < size; at += PIECE)
+            *pieces++ = (piece){.offset = params->offset[i] + at,
+                                .size = size - at < PIECE ? size - at : PIECE,
+                                .decay = params->table[i].decay};
+    }
+}
+
+keel_status keel_sharded_step_open(keel_sharded_step **out, const keel_params *params, size_t shards,
+                                   keel_pool *pool, keel_err *err) {
+    keel_sharded_step *step = keel_calloc(1, sizeof *step);
+    bool whole = step != NULL;
+    if (whole) {
+        *step = (keel_sharded_step){
+            .pool = pool, .size = params->size, .capacity = shards, .n_pieces = count_pieces(params)};
+        step->gradient = keel_calloc(shards, sizeof(keel_real *));
+        step->pieces = keel_calloc(step->n_pieces, sizeof *step->pieces);
+        whole = step->gradient && step->pieces;
+    }
+    for (size_t i = 0; whole && i < shards; ++i) {
+        step->gradient[i] = keel_calloc(params->size, sizeof(keel_real));
+        whole = step->gradient[i] != NULL;
+    }
+    if (!whole) {
+        keel_sharded_step_close(step);
+        return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the gradients of %zu shards", shards);
+    }
+    cut_pieces(params, step->pieces);
+    *out = step;
+    return KEEL_OK;
+}
+
+void keel_sharded_step_close(keel_sharded_step *step) {
+    if (!step) return;
+    for (size_t i = 0; step->gradient && i < step->capacity; ++i) keel_free(step->gradient[i]);
+    keel_free(step->gradient);
+    keel_free(step->pieces);
+    keel_free(step);
+}
+
+keel_real *keel_sharded_step_gradient(const keel_sharded_step *step, size_t shard) {
+    return step->gradient[shard];
+}
+
+void keel_sharded_step_filter(keel_sharded_step *step, keel_gradient_filter *filter, void *context) {
+    step->filter = filter;
+    step->filter_context = context;
+}
+
+/* ---- the sum ---- */
+
+static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+    const keel_sharded_step *step = context;
+    KEEL_TRY(step->work(step->context, shard, thread, err));
+    if (!step->filter) return KEEL_OK;
+    return step->filter(step->filter_context, shard, step->gradient[shard], step->size, err);
+}
+
+/* In eight lanes, because one chain of additions would cost more than the rest of the update. */
+KEEL_SIMD static double sum_squares(const keel_real *x, size_t size) {
+    double lane[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8)
+        for (size_t j = 0; j < 8; ++j) lane[j] += (double)x[i + j] * (double)x[i + j];
+    for (; i < size; ++i) lane[0] += (double)x[i] * (double)x[i];
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+KEEL_SIMD static void add(keel_real *restrict sum, const keel_real *restrict more, size_t size) {
+    for (size_t i = 0; i < size; ++i) sum[i] += more[i];
+}
+
+static keel_status add_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    const keel_sharded_step *step = context;
+    piece *part = &step->pieces[index];
+    keel_real *sum = step->gradient[0] + part->offset;
+    for (size_t s = 1; s < step->shards; ++s) add(sum, step->gradient[s] + part->offset, part->size);
+    part->squares = sum_squares(sum, part->size);
+    return KEEL_OK;
+}
+
+static double norm_of(const keel_sharded_step *step) {
+    double squares = 0;
+    for (size_t i = 0; i < step->n_pieces; ++i) squares += step->pieces[i].squares;
+    return sqrt(squares);
+}
+
+static keel_status run_shards(keel_sharded_step *step, size_t shards, keel_shard_work *work, void *context,
+                              keel_err *err) {
+    if (!shards || shards > step->capacity)
+        return keel_fail(err, KEEL_E_USAGE, "training", "1 to %zu shards were planned for, got %zu",
+                         step->capacity, shards);
+    step->shards = shards;
+    step->work = work;
+    step->context = context;
+    return keel_pool_run(step->pool, shards, run_shard, step, err);
+}
+
+keel_status keel_sharded_step_sum(keel_sharded_step *step, size_t shards, keel_shard_work *work,
+                                  void *context, double *norm, keel_err *err) {
+    KEEL_TRY(run_shards(step, shards, work, context, err));
+    KEEL_TRY(keel_pool_run(step->pool, step->n_pieces, add_piece, step, err));
+    *norm = norm_of(step);
+    return KEEL_OK;
+}
+
+/* ---- the update ---- */
+
+/* One piece seen as a parameter table of its own, so that the optimizer's one implementation serves. */
+static keel_status update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    const keel_sharded_step *step = context;
+    const keel_step_rule *rule = step->rule;
+    const piece *part = &step->pieces[index];
+    keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
+    size_t offset = 0;
+    keel_params params = {1, &entry, &offset, part->size, step->params->data + part->offset};
+    keel_adam adam = {part->size, step->adam->steps, step->adam->first + part->offset,
+                      step->adam->second + part->offset};
+    keel_real *gradient = step->gradient[0] + part->offset;
+    for (size_t i = 0; step->clip < 1 && i < part->size; ++i) gradient[i] *= (keel_real)step->clip;
+    keel_adam_step(&adam, &rule->adam, &params, gradient, rule->rate_factor);
+    if (rule->target) keel_polyak(rule->target + part->offset, params.data, part->size, rule->tau);
+    return KEEL_OK;
+}
+
+/* Where no clipping has to know the whole gradient first: each piece is fetched into the cache once. */
+static keel_status add_and_update_piece(void *context, size_t index, size_t thread, keel_err *err) {
+    KEEL_TRY(add_piece(context, index, thread, err));
+    return update_piece(context, index, thread, err);
+}
+
+keel_status keel_sharded_step_take(keel_sharded_step *step, size_t shards, keel_shard_work *work,
+                                   void *context, const keel_step_rule *rule, keel_params *params,
+                                   keel_adam *adam, double *norm, keel_err *err) {
+    step->rule = rule;
+    step->params = params;
+    step->adam = adam;
+    step->clip = 1;
+    if (rule->clip_norm > 0) {
+        KEEL_TRY(keel_sharded_step_sum(step, shards, work, context, norm, err));
+        if (*norm > rule->clip_norm) step->clip = rule->clip_norm / *norm;
+        KEEL_TRY(keel_pool_run(step->pool, step->n_pieces, update_piece, step, err));
+    } else {
+        KEEL_TRY(run_shards(step, shards, work, context, err));
+        KEEL_TRY(keel_pool_run(step->pool, step->n_pieces, add_and_update_piece, step, err));
+        *norm = norm_of(step);
+    }
+    adam->steps++;
+    return KEEL_OK;
+}
