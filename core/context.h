@@ -18,9 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/progress.h"
+
+KEEL_BEGIN_DECLS
 
 /* All functions get `user`, and are called from several threads at once. */
 typedef struct keel_context {
@@ -43,5 +46,7 @@ const keel_context *keel_context_use(const keel_context *context);
 
 /* The context of the calling thread; never NULL. */
 const keel_context *keel_context_current(void);
+
+KEEL_END_DECLS
 
 #endif

@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/api.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_allocator {
     /* The contract of realloc: old NULL allocates; bytes > 0. */
@@ -69,5 +72,7 @@ void keel_buf_format(keel_buf *buf, const char *format, ...) __attribute__((form
 void keel_buf_vformat(keel_buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 void keel_buf_clear(keel_buf *buf); /* length 0, memory kept, failed reset */
 void keel_buf_free(keel_buf *buf);
+
+KEEL_END_DECLS
 
 #endif

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/api.h"
+
+KEEL_BEGIN_DECLS
+
 typedef enum keel_risk { KEEL_RISK_UNKNOWN = 0, KEEL_RISK_BENIGN = 1, KEEL_RISK_DANGEROUS = 2 } keel_risk;
 
 typedef enum keel_role {
@@ -146,5 +150,7 @@ bool keel_risk_parse(const char *name, keel_risk *out);
 bool keel_role_parse(const char *name, keel_role *out);
 bool keel_outcome_parse(const char *name, keel_outcome *out);
 bool keel_space_parse(const char *name, keel_action_space *out);
+
+KEEL_END_DECLS
 
 #endif

@@ -1,4 +1,4 @@
-#include "core/options.h"
+#include "core/options_internal.h"
 
 #include <errno.h>
 #include <math.h>

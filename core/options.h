@@ -4,14 +4,16 @@
 #ifndef KEEL_CORE_OPTIONS_H
 #define KEEL_CORE_OPTIONS_H
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_option_type {
     KEEL_OPT_INT,    /* target int64_t */
@@ -42,13 +44,11 @@ keel_status keel_options_defaults(const keel_option *table, void *config, keel_e
 keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *text,
                              const char *where, keel_err *err);
 keel_status keel_options_assign(const keel_option *table, void *config, const char *key_equals_value,
-                                keel_err *err); /* "--set" */
-keel_status keel_options_json(const keel_option *table, void *config, const cJSON *object, const char *where,
-                              keel_err *err);
-/* Every key with its resolved value; the caller deletes. NULL when out of memory. */
-cJSON *keel_options_to_json(const keel_option *table, const void *config);
+                                keel_err *err);              /* "--set" */
 void keel_options_help(const keel_option *table, FILE *out); /* key, default, bounds or choices, help */
 /* What a value of this row may be, in words: "a number from 0 to 1". */
 void keel_options_wanted(const keel_option *row, keel_buf *out);
+
+KEEL_END_DECLS
 
 #endif

@@ -6,7 +6,10 @@
 
 #include <stddef.h>
 
+#include "core/api.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_pool keel_pool;
 
@@ -23,5 +26,7 @@ size_t keel_pool_threads(const keel_pool *pool);
 typedef keel_status keel_shard_work(void *context, size_t shard, size_t thread, keel_err *err);
 keel_status keel_pool_run(keel_pool *pool, size_t shards, keel_shard_work *work, void *context,
                           keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

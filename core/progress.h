@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/api.h"
+
+KEEL_BEGIN_DECLS
+
 typedef struct keel_progress {
     const char *what;
     uint64_t total;           /* 0: unknown */
@@ -26,5 +30,7 @@ typedef void keel_progress_sink(void *user, keel_progress *progress, keel_progre
 void keel_progress_start(keel_progress *progress, const char *what, uint64_t total);
 void keel_progress_step(keel_progress *progress, uint64_t done, const char *note);
 void keel_progress_end(keel_progress *progress, uint64_t done);
+
+KEEL_END_DECLS
 
 #endif

@@ -4,6 +4,10 @@
 #ifndef KEEL_CORE_STATUS_H
 #define KEEL_CORE_STATUS_H
 
+#include "core/api.h"
+
+KEEL_BEGIN_DECLS
+
 /* X(name, code, text): the one list of codes. */
 #define KEEL_STATUS_LIST(X)                                                                                  \
     X(KEEL_OK, 0, "ok")                                                                                      \
@@ -62,5 +66,7 @@ keel_status keel_nomem(keel_err *err, const char *where);
         status = (call);                                                                                     \
         if (status != KEEL_OK) goto label;                                                                   \
     } while (0)
+
+KEEL_END_DECLS
 
 #endif

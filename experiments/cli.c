@@ -7,6 +7,7 @@
 
 #include "core/decimal.h"
 #include "core/json.h"
+#include "core/options_internal.h"
 #include "core/process.h"
 #include "core/text.h"
 

@@ -3,6 +3,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "core/options_internal.h"
 #include "experiments/cli_resources.h"
 #include "experiments/derive.h"
 #include "experiments/eval_config.h"

@@ -2,8 +2,9 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "core/json.h"
 #include "core/interrupt.h"
+#include "core/json.h"
+#include "core/options_internal.h"
 #include "core/progress.h"
 #include "experiments/cli_resources.h"
 #include "experiments/derive.h"

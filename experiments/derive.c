@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#include "core/json.h"
 #include "core/interrupt.h"
+#include "core/json.h"
+#include "core/options_internal.h"
 #include "core/progress.h"
 
 static keel_status rewards_of_label(const keel_store *store, const char *result, keel_reward_config *out,

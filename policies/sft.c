@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
+#include "core/options_internal.h"
 #include "datasets/store_corpus.h"
 #include "policies/artefact.h"
 

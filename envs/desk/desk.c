@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/options_internal.h"
 
 #define AT(field) offsetof(desk_config, field)
 const keel_option keel_desk_options[] = {

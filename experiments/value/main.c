@@ -31,8 +31,9 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "core/json.h"
 #include "core/interrupt.h"
+#include "core/json.h"
+#include "core/options_internal.h"
 #include "core/process.h"
 #include "experiments/value/report.h"
 

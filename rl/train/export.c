@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/options_internal.h"
 #include "policies/artefact.h"
 
 enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */

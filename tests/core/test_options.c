@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "core/json.h"
-#include "core/options.h"
+#include "core/options_internal.h"
 
 typedef struct settings {
     int64_t steps;

@@ -17,6 +17,7 @@
 
 #include "core/checkpoint.h"
 #include "core/json.h"
+#include "core/options_internal.h"
 #include "datasets/import.h"
 #include "envs/env.h"
 #include "experiments/recipe.h"

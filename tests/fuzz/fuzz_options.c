@@ -1,6 +1,7 @@
 /* core/options: a configuration as JSON and, on lines before it, as KEY=VALUE. What was taken lies within
  * bounds: it goes out as JSON and comes in again unchanged. A refused assignment changes nothing. */
 #include "core/json.h"
+#include "core/options_internal.h"
 #include "fuzz.h"
 #include "rl/learn/learner.h"
 
