@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "experiments/table.h"
 #include "policies/artefact.h"
+#include "policies/policy_internal.h"
 
 keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err) {
     const char *path = keel_cli_value(cli, "--store");

@@ -10,6 +10,7 @@
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/gate.h"
 
 static const keel_flag flags[] = {

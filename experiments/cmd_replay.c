@@ -16,6 +16,7 @@
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/encode_store.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 
 static const keel_flag flags[] = {

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "core/json.h"
 #include "core/interrupt.h"
+#include "core/json.h"
 #include "core/progress.h"
 #include "envs/env.h"
 #include "experiments/cli_resources.h"
@@ -18,6 +18,7 @@
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/rollout.h"
 
 enum { EPISODES_A_TRANSACTION = 250 };

@@ -5,6 +5,7 @@
 #include "core/json.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/pareto.h"
 
 enum { OBJECTIVES = KEEL_N_OBJECTIVES };

@@ -1,4 +1,4 @@
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,36 +4,12 @@
 #ifndef KEEL_POLICIES_POLICY_H
 #define KEEL_POLICIES_POLICY_H
 
+#include "core/memory.h"
+#include "core/nouns.h"
+#include "core/status.h"
 #include "policies/base.h"
-#include "policies/qnet.h"
-#include "policies/weighting.h"
 
-typedef struct keel_policy {
-    char hash[65];
-    char base_hash[65];
-    char algorithm[32]; /* "cql", "bc", "dqn", ... */
-    char split[160];    /* it was trained on */
-    keel_qnet net;
-    size_t n_acts;
-    const char **acts;             /* fixed spaces */
-    keel_outcome *act_outcome[3];  /* [keel_risk][act]: what an act amounts to, as the training log judged it;
-                                      NONE if it never did */
-    double weight[KEEL_N_REWARDS]; /* w; 0 for components without coverage; for one head: unused */
-    double beta;
-    bool conditioned; /* w is an input of the network, so that another may be chosen: keel_policy_weigh */
-    /* Conditioned alone: components that were logged, and so may have weight; the standard w and its beta;
-     * the lattice's betas. */
-    bool covered[KEEL_N_REWARDS];
-    double own_weight[KEEL_N_REWARDS], own_beta, lattice_beta[KEEL_N_LATTICE];
-    double safety_floor; /* Q_safety below it is masked; used only with a safety head. -INFINITY: none, as
-                            where the log told nothing of safety and that head has learned nothing */
-    double support;      /* actions whose prior is below this share of the largest are masked; 0: none */
-    bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
-                      used */
-    int32_t
-        fallback_act; /* fixed spaces: act taken when all are masked; -1: the one of the highest Q_safety */
-    keel_arena arena; /* owns names */
-} keel_policy;
+typedef struct keel_policy keel_policy;
 
 /* What the policy sees and does at one decision. Arrays [n] (q: [n, heads]) in the scratch arena. */
 typedef struct keel_choice {
@@ -62,22 +38,5 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
 /* pi_base alone, in the same form (q and advantage zero). */
 keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,
                              keel_err *err);
-
-/* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of
- * docs/design.md. */
-void keel_policy_tilt(const float *log_prior, const float *advantage, const bool *masked, size_t n,
-                      double beta, float *log_pi, double *kl);
-
-/* The least log prior that is supported (keel_policy.support); -INFINITY for support 0. */
-double keel_policy_least_prior(const float *log_prior, size_t n, double support);
-
-/* Largest beta <= limit whose mean KL over the given decisions is within budget (bisection; KL rises with
- * beta). Rows of all decisions one after the other: log_prior, q_w [offsets[n]]. */
-double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
-                              double budget, double limit);
-
-/* Writes the artefact. lineage and config and metrics as for keel_artefact_commit. */
-keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage,
-                             const cJSON *config, const cJSON *metrics, char hash[65], keel_err *err);
 
 #endif

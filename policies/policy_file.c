@@ -6,7 +6,7 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "policies/artefact.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 
 static const char *const risks[] = {"unknown", "benign", "dangerous"}; /* by keel_risk */
 

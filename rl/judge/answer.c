@@ -1,4 +1,5 @@
 #include "rl/judge/answer.h"
+#include "policies/policy_internal.h"
 
 keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, size_t candidate) {
     const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];

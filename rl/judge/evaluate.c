@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "core/interrupt.h"
+#include "core/json.h"
 #include "core/progress.h"
 #include "policies/encode_store.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 #include "rl/judge/bootstrap.h"
 #include "rl/judge/fqe.h"

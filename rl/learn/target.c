@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/numeric.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 #include "rewards/reward.h"
 #include "rl/learn/loss.h"
 

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/options_internal.h"
 #include "policies/artefact.h"
+#include "policies/policy_internal.h"
 
 enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */
 

@@ -16,6 +16,7 @@
 #include "core/metrics.h"
 #include "core/options_internal.h"
 #include "core/progress.h"
+#include "policies/policy_internal.h"
 #include "rl/train/checkpoint.h"
 #include "rl/train/export.h"
 

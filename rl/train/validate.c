@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "policies/policy_internal.h"
 #include "rl/judge/evaluate.h"
 
 enum { RESAMPLES = 4000 }; /* of which the least 0.05 / points are beyond the bound */

@@ -9,6 +9,7 @@
 
 #include "core/json.h"
 #include "experiments/pareto_report.h"
+#include "policies/policy_internal.h"
 
 static cJSON *metrics(double completion, double speed, double safety) {
     static const char *const names[] = {"completion_rate", "speed", "safety", "accuracy"};

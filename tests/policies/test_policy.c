@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "policies/artefact.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 
 static char folder[256];
 

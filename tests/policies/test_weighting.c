@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 
 static char folder[256];
 

@@ -4,7 +4,7 @@
 
 #include "policies/artefact.h"
 #include "policies/ngram_base/kind.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 #include "policies/sft.h"
 
 static char folder[256];

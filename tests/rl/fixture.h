@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "datasets/store.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 #include "rewards/reward.h"
 #include "support/scratch.h"
 

@@ -1,6 +1,7 @@
 /* Evaluation on logs small enough to be counted by hand. */
 #include "core/json.h"
 #include "policies/encode_store.h"
+#include "policies/policy_internal.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 

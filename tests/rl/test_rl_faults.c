@@ -1,6 +1,7 @@
 /* Every allocation fails in turn: a clean error each time, nothing lost, nothing half done. */
 #include "core/file.h"
 #include "policies/encode_store.h"
+#include "policies/policy_internal.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 #include "rl/train/train.h"

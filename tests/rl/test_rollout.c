@@ -1,4 +1,5 @@
 /* A policy answers in the support desk. */
+#include "policies/policy_internal.h"
 #include "rl/fixture.h"
 #include "rl/judge/rollout.h"
 

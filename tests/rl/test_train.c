@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "core/pcg.h"
 #include "policies/encode_store.h"
+#include "policies/policy_internal.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
 #include "support/interrupt.h"
