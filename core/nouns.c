@@ -9,7 +9,12 @@ static const char *const role_names[] = {"system", "user", "assistant", "tool"};
 static const char *const outcome_names[] = {"none", "compliance", "partial_refusal", "refusal"};
 static const char *const authority_names[] = {"none", "model", "rule", "human"};
 static const char *const space_names[] = {"candidates", "acts", "outcomes"};
-static const char *const reward_names[] = {"accuracy", "speed", "safety"};
+
+static const char *const reward_names[] = {KEEL_REWARD_NAMES};
+#define REWARD_NEXT(id, name, weight, low, high) ", " #name
+const char *const keel_reward_list = &KEEL_REWARDS(REWARD_NEXT)[2];
+#define REWARD_RANGE(id, name, weight, low, high) {low, high},
+static const double reward_range[][2] = {KEEL_REWARDS(REWARD_RANGE)};
 
 enum { NOT_FOUND = -1 };
 #define COUNT(names)       ((int)(sizeof(names) / sizeof *(names)))
@@ -38,6 +43,19 @@ const char *keel_space_name(keel_action_space space) {
 }
 const char *keel_reward_name(int component) {
     return NAME(reward_names, component);
+}
+
+int keel_reward_find(const char *name) {
+    const int found = find(reward_names, COUNT(reward_names), name);
+    return found == NOT_FOUND ? KEEL_N_REWARDS : found;
+}
+
+const double *keel_reward_range(int component) {
+    return reward_range[component];
+}
+
+bool keel_reward_within(int component, float value) {
+    return (double)value >= reward_range[component][0] && (double)value <= reward_range[component][1];
 }
 
 bool keel_risk_parse(const char *name, keel_risk *out) {

@@ -41,8 +41,21 @@ typedef enum keel_authority {
 
 typedef enum keel_tri { KEEL_UNKNOWN = -1, KEEL_NO = 0, KEEL_YES = 1 } keel_tri;
 
-/* The reward vector's components, each in [-1, 1]. */
-enum { KEEL_ACCURACY = 0, KEEL_SPEED = 1, KEEL_SAFETY = 2, KEEL_N_REWARDS = 3 };
+/* The reward vector's components: X(ID, name, default weight in the composite, lowest, highest value). The
+ * name is the key in logs and artefacts, the store's column, and the name of the metric; with "weight_"
+ * before it, that of the option. A new component is one row here, one migration that adds its column to
+ * candidates and transitions (datasets/schema.c), and its formula (rewards/reward.c). */
+#define KEEL_REWARDS(X)                                                                                      \
+    X(ACCURACY, accuracy, 0.6, -1, 1)                                                                        \
+    X(SPEED, speed, 0.3, -1, 1)                                                                              \
+    X(SAFETY, safety, 0.1, -1, 1)
+
+#define KEEL_REWARD_ID(id, name, weight, low, high) KEEL_##id,
+enum { KEEL_REWARDS(KEEL_REWARD_ID) KEEL_N_REWARDS };
+#undef KEEL_REWARD_ID
+/* "accuracy", "speed", "safety", for tables of names: with a comma after each. */
+#define KEEL_REWARD_NAME(id, name, weight, low, high) #name,
+#define KEEL_REWARD_NAMES                             KEEL_REWARDS(KEEL_REWARD_NAME)
 
 typedef struct keel_reward {
     float value[KEEL_N_REWARDS];
@@ -145,7 +158,11 @@ const char *keel_role_name(keel_role role);
 const char *keel_outcome_name(keel_outcome outcome);
 const char *keel_authority_name(keel_authority authority);
 const char *keel_space_name(keel_action_space space);
-const char *keel_reward_name(int component); /* "accuracy", "speed", "safety" */
+const char *keel_reward_name(int component);         /* "accuracy", "speed", "safety" */
+int keel_reward_find(const char *name);              /* component, or KEEL_N_REWARDS for an unknown name */
+const double *keel_reward_range(int component);      /* lowest and highest value */
+bool keel_reward_within(int component, float value); /* that range; false for NaN */
+extern const char *const keel_reward_list;           /* all names: "accuracy, speed, safety" */
 bool keel_risk_parse(const char *name, keel_risk *out);
 bool keel_role_parse(const char *name, keel_role *out);
 bool keel_outcome_parse(const char *name, keel_outcome *out);

@@ -112,16 +112,15 @@ static keel_status read_reward(reader *in, const cJSON *object, keel_reward *out
     if (!item || cJSON_IsNull(item)) return KEEL_OK;
     bool whole = !cJSON_IsObject(item);
     for (const cJSON *part = whole ? NULL : item->child; part; part = part->next) {
-        int k = 0;
-        while (k < KEEL_N_REWARDS && strcmp(part->string, keel_reward_name(k)) != 0) k++;
-        if (k == KEEL_N_REWARDS)
-            return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                             "reward: \"%s\" is none of accuracy, speed and safety", part->string);
+        if (keel_reward_find(part->string) == KEEL_N_REWARDS)
+            return keel_fail(in->err, KEEL_E_INVALID, in->place, "reward: \"%s\" is not one of %s",
+                             part->string, keel_reward_list);
     }
     for (int k = 0; k < (whole ? 1 : KEEL_N_REWARDS); k++) {
         keel_optional value = {0};
-        KEEL_TRY(
-            read_number(in, whole ? object : item, whole ? "reward" : keel_reward_name(k), -1, 1, &value));
+        const double *range = keel_reward_range(k);
+        KEEL_TRY(read_number(in, whole ? object : item, whole ? "reward" : keel_reward_name(k), range[0],
+                             range[1], &value));
         out->present[k] = value.present;
         out->value[k] = (float)value.value;
     }

@@ -57,7 +57,7 @@ enum {
     COL_OUTCOME,
     COL_PLACE,
     COL_REWARD,
-    COL_TERMINAL = 7,
+    COL_TERMINAL = COL_REWARD + KEEL_N_REWARDS,
     COL_HAS_NEXT,
     COL_FEATURES,
     COL_SET,
@@ -73,8 +73,7 @@ enum {
 static const char records_sql[] =
     "SELECT c.id, a.act, a.outcome, CASE WHEN :sets THEN"
     " (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id AND"
-    "  " BEFORE ") END,"
-    " t.accuracy, t.speed, t.safety, t.terminal, t.next_decision_id IS NOT NULL,"
+    "  " BEFORE ") END" KEEL__SQL_REWARDS_T ", t.terminal, t.next_decision_id IS NOT NULL,"
     " f.id, CASE WHEN :sets THEN (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id) END,"
     " g.id, CASE WHEN :sets THEN"
     " (SELECT count(*) FROM candidates b WHERE b.decision_id = t.next_decision_id) END,"
@@ -100,8 +99,8 @@ static keel_status check_record(const keel__records_of *of, const keel__record *
     if (!ragged(of) && item->action >= (int64_t)of->n_actions)
         return keel__store_damaged(of->store, "an action beyond its set", err);
     for (int k = 0; k < KEEL_N_REWARDS; k++)
-        if (item->present[k] && !(fabsf(item->reward[k]) <= 1))
-            return keel__store_damaged(of->store, "a transition's reward is not within -1 and 1", err);
+        if (item->present[k] && !keel_reward_within(k, item->reward[k]))
+            return keel__store_damaged(of->store, "a transition's reward is out of range", err);
     return KEEL_OK;
 }
 

@@ -403,6 +403,7 @@ keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode 
 void keel_store_close(keel_store *store) {
     if (!store) return;
     for (int i = 0; i < KEEL__N_SQL; i++) sqlite3_finalize(store->statements[i]);
+    for (int i = 0; i < KEEL__N_TABLES; i++) sqlite3_finalize(store->inserts[i]);
     sqlite3_close_v2(store->db); /* rolls back an open transaction */
     keel_arena_free(&store->scratch);
     keel__rows_free(store);

@@ -31,7 +31,7 @@ static const char *wrong_candidate(const keel_candidate *candidate) {
     if (!is_within(candidate->latency_ms, 0, DBL_MAX)) return "latency of a candidate";
     if (!is_within(candidate->feedback, -1, 1)) return "feedback of a candidate";
     for (int k = 0; k < KEEL_N_REWARDS; k++)
-        if (candidate->logged_reward.present[k] && !(fabsf(candidate->logged_reward.value[k]) <= 1))
+        if (candidate->logged_reward.present[k] && !keel_reward_within(k, candidate->logged_reward.value[k]))
             return "reward of a candidate";
     return NULL;
 }

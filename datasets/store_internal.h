@@ -13,6 +13,17 @@
 #define KEEL__SQL_CANDIDATE(a)                                                                               \
 #a ".text IS NOT NULL, " #a ".model IS NOT NULL, ifnull(" #a ".model, ''), " #a ".id"
 
+/* The columns of the reward's components in a list after others, ", accuracy, speed, safety": of a table, of
+ * the aliases c and t, and their counts. */
+#define KEEL__SQL_REWARD(id, name, weight, low, high)   ", " #name
+#define KEEL__SQL_REWARD_C(id, name, weight, low, high) ", c." #name
+#define KEEL__SQL_REWARD_T(id, name, weight, low, high) ", t." #name
+#define KEEL__SQL_REWARD_N(id, name, weight, low, high) ", count(t." #name ")"
+#define KEEL__SQL_REWARDS                               KEEL_REWARDS(KEEL__SQL_REWARD)
+#define KEEL__SQL_REWARDS_C                             KEEL_REWARDS(KEEL__SQL_REWARD_C)
+#define KEEL__SQL_REWARDS_T                             KEEL_REWARDS(KEEL__SQL_REWARD_T)
+#define KEEL__SQL_REWARDS_N                             KEEL_REWARDS(KEEL__SQL_REWARD_N)
+
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
@@ -26,23 +37,13 @@
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
     X(SET_META, "UPDATE conversations SET meta = ?2 WHERE id = ?1")                                          \
-    X(ADD_TURNS, "INSERT INTO turns(conversation_id, position, role, text, model, act, latency_ms)"          \
-                 " SELECT c0, c1, c2, c3, c4, c5, c6 FROM keel_rows(?1)")                                    \
     X(LAST_IDS, "SELECT (SELECT max(id) FROM decisions), (SELECT max(id) FROM candidates)")                  \
-    X(ADD_DECISIONS,                                                                                         \
-      "INSERT INTO decisions(id, conversation_id, turn) SELECT c0, c1, c2 FROM keel_rows(?1)")               \
-    X(ADD_CANDIDATES,                                                                                        \
-      "INSERT INTO candidates(id, decision_id, text, act, model, taken, propensity, latency_ms, feedback,"   \
-      " accuracy, speed, safety, outcome, judge) SELECT c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11,"   \
-      " c12, c13 FROM keel_rows(?1)")                                                                        \
-    X(ADD_LABELS, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                 \
-                  " SELECT c0, c1, c2, c3, c4 FROM keel_rows(?1)")                                           \
     X(CONVERSATION, "SELECT id, source, external_id, split, group_name, risk, completed, truncated, meta"    \
                     " FROM conversations WHERE id = ?1")                                                     \
     X(TURNS, "SELECT role, text, model, act, latency_ms FROM turns WHERE conversation_id = ?1"               \
              " ORDER BY position")                                                                           \
     X(DECISIONS, "SELECT d.id, d.turn, c.id, c.text, c.act, c.model, c.taken, c.propensity, c.latency_ms,"   \
-                 " c.feedback, c.accuracy, c.speed, c.safety, c.outcome, c.judge FROM decisions d"           \
+                 " c.feedback" KEEL__SQL_REWARDS_C ", c.outcome, c.judge FROM decisions d"                   \
                  " LEFT JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1"              \
                  " ORDER BY d.turn, c.id")                                                                   \
     X(PUT_LABEL, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                  \
@@ -51,9 +52,6 @@
     X(WIN_LABEL, "UPDATE candidates SET outcome = ?2, judge = ?3 WHERE id = ?1 AND judge <= ?3")             \
     X(DROP_TRANSITIONS, "DELETE FROM transitions WHERE candidate_id IN (SELECT c.id FROM decisions d"        \
                         " JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1)")          \
-    X(ADD_TRANSITIONS,                                                                                       \
-      "INSERT INTO transitions(candidate_id, decision_id, next_decision_id, accuracy, speed, safety,"        \
-      " terminal, truncated) SELECT c0, c1, c2, c3, c4, c5, c6, c7 FROM keel_rows(?1)")                      \
     X(PUT_FEATURES,                                                                                          \
       "INSERT INTO features(decision_id, base_hash, state_dim, candidate_dim, n_candidates, n_actions,"      \
       " data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(decision_id, base_hash) DO UPDATE SET"          \
@@ -106,6 +104,7 @@ struct keel_store {
     char *path;
     bool gathering; /* rows may wait until the transaction is committed */
     keel__waiting waiting;
+    sqlite3_stmt *inserts[KEEL__N_TABLES]; /* of the waiting rows; prepared at first use */
     bool knows_ids;                        /* of this transaction: */
     int64_t last_decision, last_candidate; /* ids given so far, to waiting rows too */
     /* Nothing is in it yet. Its first transaction is written under a rollback journal, each page once;
@@ -149,7 +148,7 @@ keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const ch
 void keel__add_integer(keel_store *store, keel__table table, int64_t value);
 void keel__add_text(keel_store *store, keel__table table, const char *text);
 void keel__add_optional(keel_store *store, keel__table table, keel_optional value);
-void keel__add_reward(keel_store *store, keel__table table, const keel_reward *reward); /* three cells */
+void keel__add_reward(keel_store *store, keel__table table, const keel_reward *reward); /* a cell each */
 keel_status keel__rows_added(keel_store *store, keel_err *err);
 keel_status keel__rows_insert(keel_store *store, keel_err *err);
 void keel__rows_forget(keel_store *store);
@@ -160,7 +159,7 @@ int keel__rows_install(sqlite3 *db); /* SQLite's code */
 void keel__bind_text(sqlite3_stmt *statement, int place, const char *text);
 void keel__bind_optional(sqlite3_stmt *statement, int place, keel_optional value);
 keel_optional keel__column_optional(sqlite3_stmt *statement, int column);
-keel_reward keel__column_reward(sqlite3_stmt *statement, int column); /* three columns */
+keel_reward keel__column_reward(sqlite3_stmt *statement, int column); /* and those after it */
 /* Arena copy of a text; *out NULL for SQL NULL. Text that is not UTF-8, or holds NUL, is damage. */
 keel_status keel__column_text(sqlite3_stmt *statement, int column, keel_arena *arena, const char **out,
                               keel_err *err);

@@ -74,8 +74,8 @@ static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, co
     out->latency_ms = keel__column_optional(statement, 8);
     out->feedback = keel__column_optional(statement, 9);
     out->logged_reward = keel__column_reward(statement, 10);
-    out->outcome = (keel_outcome)sqlite3_column_int(statement, 13);
-    out->judge = (keel_authority)sqlite3_column_int(statement, 14);
+    out->outcome = (keel_outcome)sqlite3_column_int(statement, 10 + KEEL_N_REWARDS);
+    out->judge = (keel_authority)sqlite3_column_int(statement, 11 + KEEL_N_REWARDS);
     return KEEL_OK;
 }
 
@@ -426,10 +426,10 @@ static const count_query count_queries[] = {
      "d.conversation_id"
      " WHERE a.taken GROUP BY c.split",
      offsetof(keel_split_count, outcome), 8},
-    {"SELECT c.split, count(t.accuracy), count(t.speed), count(t.safety) FROM transitions t"
+    {"SELECT c.split" KEEL__SQL_REWARDS_N " FROM transitions t"
      " JOIN decisions d ON d.id = t.decision_id JOIN conversations c ON c.id = d.conversation_id GROUP BY "
      "c.split",
-     offsetof(keel_split_count, reward_present), 3},
+     offsetof(keel_split_count, reward_present), KEEL_N_REWARDS},
 };
 
 static keel_status run_count(keel_store *store, const count_query *query, keel_split_count *rows,

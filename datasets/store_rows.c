@@ -16,17 +16,32 @@ typedef struct keel__cell {
     } is;
 } cell;
 
+/* Each with its columns, in the order in which their cells are added. */
 static const struct {
-    keel__sql insert;
-    size_t columns;
-    const char *doing;
+    const char *into, *doing;
 } tables[KEEL__N_TABLES] = {
-    [KEEL__TURNS] = {KEEL__SQL_ADD_TURNS, 7, "adding turns"},
-    [KEEL__DECISIONS] = {KEEL__SQL_ADD_DECISIONS, 3, "adding decisions"},
-    [KEEL__CANDIDATES] = {KEEL__SQL_ADD_CANDIDATES, 14, "adding candidates"},
-    [KEEL__LABELS] = {KEEL__SQL_ADD_LABELS, 5, "adding labels"},
-    [KEEL__TRANSITIONS] = {KEEL__SQL_ADD_TRANSITIONS, 8, "adding transitions"},
+    [KEEL__TURNS] = {"turns(conversation_id, position, role, text, model, act, latency_ms)", "adding turns"},
+    [KEEL__DECISIONS] = {"decisions(id, conversation_id, turn)", "adding decisions"},
+    [KEEL__CANDIDATES] = {"candidates(id, decision_id, text, act, model, taken, propensity, latency_ms,"
+                          " feedback" KEEL__SQL_REWARDS ", outcome, judge)",
+                          "adding candidates"},
+    [KEEL__LABELS] = {"labels(candidate_id, outcome, judge, judge_name, confidence)", "adding labels"},
+    [KEEL__TRANSITIONS] = {"transitions(candidate_id, decision_id, next_decision_id" KEEL__SQL_REWARDS
+                           ", terminal, truncated)",
+                           "adding transitions"},
 };
+enum { N_COLUMNS = 11 + KEEL_N_REWARDS }; /* of the widest, candidates */
+
+static size_t count_columns(keel__table table) {
+    size_t count = 1;
+    for (const char *at = tables[table].into; *at; at++) count += *at == ',';
+    return count;
+}
+
+/* "c0, c1, ...", the columns of the virtual table. */
+static void put_columns(keel_buf *sql, size_t count) {
+    for (size_t i = 0; i < count; i++) keel_buf_format(sql, "%sc%zu", i > 0 ? ", " : "", i);
+}
 
 /* ---- waiting ---- */
 
@@ -69,8 +84,6 @@ void keel__add_reward(keel_store *store, keel__table table, const keel_reward *r
 
 /* ---- the virtual table: keel_rows(pointer to what to show) ---- */
 
-enum { N_COLUMNS = 14 }; /* and after them the hidden one, the pointer */
-
 typedef struct shown {
     const cell *cells;
     const char *texts;
@@ -87,10 +100,12 @@ static int connect(sqlite3 *db, void *user, int argc, const char *const *argv, s
                    char **message) {
     (void)user, (void)argc, (void)argv, (void)message;
     sqlite3_vtab *table = keel_calloc(1, sizeof *table);
-    int code = table
-                   ? sqlite3_declare_vtab(db, "CREATE TABLE rows(c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10,"
-                                              " c11, c12, c13, pointer HIDDEN)")
-                   : SQLITE_NOMEM;
+    keel_buf sql = {0};
+    keel_buf_text(&sql, "CREATE TABLE rows(");
+    put_columns(&sql, N_COLUMNS);
+    keel_buf_text(&sql, ", pointer HIDDEN)");
+    int code = table && !sql.failed ? sqlite3_declare_vtab(db, sql.data) : SQLITE_NOMEM;
+    keel_buf_free(&sql);
     if (code == SQLITE_OK)
         *out = table;
     else
@@ -181,14 +196,32 @@ int keel__rows_install(sqlite3 *db) {
 
 /* ---- inserting ---- */
 
+static keel_status prepare_insert(keel_store *store, keel__table table, size_t columns, sqlite3_stmt **out,
+                                  keel_err *err) {
+    sqlite3_stmt **cached = &store->inserts[table];
+    keel_buf sql = {0};
+    keel_status status = KEEL_OK;
+    if (store->rollback_due) keel_store_rollback(store);
+    if (!*cached) {
+        keel_buf_format(&sql, "INSERT INTO %s SELECT ", tables[table].into);
+        put_columns(&sql, columns);
+        keel_buf_text(&sql, " FROM keel_rows(?1)");
+        status =
+            sql.failed ? keel_nomem(err, store->path) : keel__store_prepare(store, sql.data, cached, err);
+        keel_buf_free(&sql);
+    }
+    *out = *cached;
+    return status;
+}
+
 static keel_status insert_rows(keel_store *store, keel__table table, keel_err *err) {
     const keel_buf *cells = &store->waiting.cells[table];
     sqlite3_stmt *statement;
-    const size_t columns = tables[table].columns;
+    const size_t columns = count_columns(table);
     shown these = {(const cell *)(const void *)cells->data, store->waiting.texts.data,
                    cells->length / sizeof(cell) / columns, columns};
     if (!these.rows) return KEEL_OK;
-    KEEL_TRY(keel__store_statement(store, tables[table].insert, &statement, err));
+    KEEL_TRY(prepare_insert(store, table, columns, &statement, err));
     sqlite3_bind_pointer(statement, 1, &these, "keel_rows", NULL);
     keel_status status = keel__store_run(store, statement, tables[table].doing, err);
     sqlite3_bind_null(statement, 1);

@@ -89,9 +89,11 @@ static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
 static void add_policy(cast *all, keel_policy *policy, bool floored, const keel_base *base,
                        const double *weights) {
     actor *who = &all->actors[all->n_actors++];
-    char by[48] = "", above[24] = "";
+    char by[16 * KEEL_N_REWARDS] = "", above[24] = "";
+    size_t length = 0;
     *who = (actor){.policy = policy, .base = base, .weights = weights};
-    if (weights) snprintf(by, sizeof by, "-%.6g-%.6g-%.6g", weights[0], weights[1], weights[2]);
+    for (int k = 0; weights && k < KEEL_N_REWARDS; k++)
+        length += (size_t)snprintf(by + length, sizeof by - length, "-%.6g", weights[k]);
     if (floored) snprintf(above, sizeof above, "-above%.6g", policy->safety_floor);
     snprintf(who->name, sizeof who->name, "policy-%.12s%s%s", policy->hash, by, above);
 }

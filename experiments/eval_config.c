@@ -6,13 +6,20 @@
 #include "experiments/cli_resources.h"
 #include "experiments/derive.h"
 
+#define WEIGHT(id, name, standard, low, high)                                                                \
+    {"weight_" #name,                                                                                        \
+     KEEL_OPT_REAL,                                                                                          \
+     offsetof(keel_eval_config, weight[KEEL_##id]),                                                          \
+     #standard,                                                                                              \
+     0,                                                                                                      \
+     1e6,                                                                                                    \
+     NULL,                                                                                                   \
+     "weight of " #name " in composite_reward"},
+
 const keel_option keel_eval_config_options[] = {
-    {"weight_accuracy", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_ACCURACY]), "0.6", 0, 1e6, NULL,
-     "weight of accuracy in composite_reward"},
-    {"weight_speed", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_SPEED]), "0.3", 0, 1e6, NULL,
-     "weight of speed"},
-    {"weight_safety", KEEL_OPT_REAL, offsetof(keel_eval_config, weight[KEEL_SAFETY]), "0.1", 0, 1e6, NULL,
-     "weight of safety"},
+    /* clang-format off */
+    KEEL_REWARDS(WEIGHT)
+    /* clang-format on */
     {"resamples", KEEL_OPT_INT, offsetof(keel_eval_config, resamples), "2000", 100, 1e6, NULL,
      "bootstrap resamples of the means per conversation"},
     {"gamma", KEEL_OPT_REAL, offsetof(keel_eval_config, gamma), "0.99", 0, 1, NULL,

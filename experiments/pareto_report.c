@@ -155,8 +155,10 @@ keel_status keel_pareto_report_end(cJSON *front, keel_err *err) {
 
 void keel_pareto_report_name(const cJSON *point, char *out, size_t size) {
     const cJSON *weights = keel_json_get(point, "weights");
-    snprintf(out, size, "accuracy %.4g, speed %.4g, safety %.4g", number(weights, "accuracy"),
-             number(weights, "speed"), number(weights, "safety"));
+    size_t length = 0;
+    for (int k = 0; k < KEEL_N_REWARDS && length < size; k++)
+        length += (size_t)snprintf(out + length, size - length, "%s%s %.4g", k > 0 ? ", " : "",
+                                   keel_reward_name(k), number(weights, keel_reward_name(k)));
 }
 
 static void number_cell(keel_table *table, const cJSON *value) {

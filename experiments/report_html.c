@@ -189,8 +189,8 @@ static keel_status put_table(const cJSON *rows, keel_plotter *plotter, keel_buf 
     static const char *const first_labels[] = {"refusal", "completion", "over-refusal", NULL};
     static const char *const other[] = {"agreement_rate", "preference_accuracy", NULL};
     static const char *const other_labels[] = {"agreement with the log", "preference accuracy", NULL};
-    static const char *const rewards[] = {"composite_reward", "accuracy", "speed", "safety", NULL};
-    static const char *const reward_labels[] = {"composite", "accuracy", "speed", "safety", NULL};
+    static const char *const rewards[] = {"composite_reward", KEEL_REWARD_NAMES NULL};
+    static const char *const reward_labels[] = {"composite", KEEL_REWARD_NAMES NULL};
     if (any_of(rows, rates)) put_estimates(html, rows, rates);
     KEEL_TRY(put_figure(plotter, rows, first, first_labels,
                         "Refusal, completion and over-refusal with 95 % intervals", html, err));

@@ -1,24 +1,42 @@
 #include "policies/weighting.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- the lattice ---- */
 
-/* Points by p = quarters of the first two components together, and q = those of the first: 0 <= q <= p <=
- * LATTICE.
- */
-static size_t place_of(size_t p, size_t q) {
-    return p * (p + 1) / 2 + q;
+/* A point is told by D whole numbers, KEEL_LATTICE >= c[0] >= c[1] >= ... >= 0: the quarters of the first D
+ * components together, of the first D - 1, and so on. */
+enum { D = KEEL_N_REWARDS - 1 };
+
+static size_t choose(size_t n, size_t k) {
+    size_t ways = 1;
+    for (size_t i = 1; i <= k; ++i) ways = ways * (n + 1 - i) / i; /* 0 where k > n */
+    return ways;
+}
+
+/* How many points come before those with c[j] = c, among those with the same c[0 .. j). */
+static size_t points_before(size_t j, size_t c) {
+    return choose(c + D - 1 - j, D - j);
+}
+
+static size_t place_of(const size_t c[D]) {
+    size_t place = 0;
+    for (size_t j = 0; j < D; ++j) place += points_before(j, c[j]);
+    return place;
 }
 
 void keel_weighting_point(size_t i, double weight[KEEL_N_REWARDS]) {
-    size_t p = 0;
-    while (place_of(p + 1, 0) <= i) ++p;
-    double q = (double)(i - place_of(p, 0));
-    weight[0] = q / KEEL_LATTICE;
-    weight[1] = ((double)p - q) / KEEL_LATTICE;
-    weight[2] = (double)(KEEL_LATTICE - p) / KEEL_LATTICE;
+    double above = KEEL_LATTICE;
+    for (size_t j = 0; j < D; ++j) {
+        size_t c = 0;
+        while (points_before(j, c + 1) <= i) ++c;
+        i -= points_before(j, c);
+        weight[D - j] = (above - (double)c) / KEEL_LATTICE;
+        above = (double)c;
+    }
+    weight[0] = above / KEEL_LATTICE;
 }
 
 /* The whole steps before x, so that a step lies behind them. */
@@ -28,16 +46,26 @@ static size_t steps_before(double x, size_t most) {
 }
 
 double keel_weighting_beta(const double beta[KEEL_N_LATTICE], const double weight[KEEL_N_REWARDS]) {
-    double x = KEEL_LATTICE * (weight[0] + weight[1]), y = KEEL_LATTICE * weight[0];
-    size_t p = steps_before(x, KEEL_LATTICE - 1), q = steps_before(y, p);
-    double right = fmin(1, x - (double)p), up = fmin(1, y - (double)q);
-    /* From (p, q) to (p+1, q+1), round the corner that the point is nearer to. The diagonal is an edge. */
-    size_t corner = right >= up ? place_of(p + 1, q) : place_of(p, q + 1);
-    const size_t at[3] = {place_of(p, q), corner, place_of(p + 1, q + 1)};
-    const double share[3] = {1 - fmax(right, up), fabs(right - up), fmin(right, up)};
-    double inverse = 0;
-    for (size_t i = 0; i < 3; ++i)
-        if (share[i] > 1e-9) inverse += share[i] / beta[at[i]]; /* infinite where a beta is 0 */
+    size_t c[D], order[D];
+    double rest[D]; /* of a step, behind c */
+    for (size_t j = 0; j < D; ++j) {
+        double sum = 0;
+        for (size_t k = 0; k < D - j; ++k) sum += weight[k];
+        const double x = KEEL_LATTICE * sum;
+        c[j] = steps_before(x, j > 0 ? c[j - 1] : KEEL_LATTICE - 1);
+        rest[j] = fmin(1, x - (double)c[j]);
+        size_t at = j; /* the largest rest first */
+        for (; at > 0 && rest[order[at - 1]] < rest[j]; --at) order[at] = order[at - 1];
+        order[at] = j;
+    }
+    /* From c to c + 1, one step at a time: each corner's share is what its rest is above the next. */
+    double inverse = 0, left = 1;
+    for (size_t i = 0; i <= D; ++i) {
+        const double next = i < D ? rest[order[i]] : 0, share = left - next;
+        if (share > 1e-9) inverse += share / beta[place_of(c)]; /* infinite where a beta is 0 */
+        if (i < D) ++c[order[i]];
+        left = next;
+    }
     return 1 / inverse;
 }
 
@@ -51,9 +79,12 @@ keel_status keel_weighting_check(const double weight[KEEL_N_REWARDS], keel_err *
         total += weight[k];
     }
     if (good && fabs(total - 1) <= 1e-6) return KEEL_OK;
-    keel_fail(err, KEEL_E_INVALID, "weights", "expected shares of at least 0 that sum to 1, got %g, %g, %g",
-              weight[0], weight[1], weight[2]);
-    return keel_hint(err, "weights of accuracy, speed and safety, like 0.6,0.3,0.1");
+    char got[32 * KEEL_N_REWARDS];
+    size_t length = 0;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k)
+        length += (size_t)snprintf(got + length, sizeof got - length, "%s%g", k > 0 ? ", " : "", weight[k]);
+    keel_fail(err, KEEL_E_INVALID, "weights", "expected shares of at least 0 that sum to 1, got %s", got);
+    return keel_hint(err, "weights of %s, like 0.6,0.3,0.1", keel_reward_list);
 }
 
 void keel_weighting_extend(const float *state, const float *weight, size_t dim, float *to) {

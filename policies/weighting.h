@@ -1,5 +1,5 @@
 /* A policy for many weightings of the reward's components (rl/learn/reward_conditioning.h trains it): its
- * network takes the weights w as three more numbers behind the state, and w is chosen when it decides.
+ * network takes the weights w as more numbers behind the state, and w is chosen when it decides.
  * Weights are shares: none negative, their sum one.
  *
  * What else depends on w:
@@ -19,11 +19,16 @@
 #include "core/nouns.h"
 #include "core/status.h"
 
-/* Weightings in quarters: corners, edges, middles of edges, and three inside. */
-enum { KEEL_LATTICE = 4, KEEL_N_LATTICE = (KEEL_LATTICE + 1) * (KEEL_LATTICE + 2) / 2 };
+/* Weightings in quarters: all ways of giving KEEL_LATTICE of them to the components, (KEEL_N_REWARDS + 3 over
+ * 4) in number. */
+enum {
+    KEEL_LATTICE = 4,
+    KEEL_N_LATTICE = KEEL_N_REWARDS * (KEEL_N_REWARDS + 1) * (KEEL_N_REWARDS + 2) * (KEEL_N_REWARDS + 3) / 24
+};
 void keel_weighting_point(size_t i, double weight[KEEL_N_REWARDS]); /* i < KEEL_N_LATTICE */
 
-/* 1 / beta linear within each triangle of neighbouring points; at a point, its own. */
+/* 1 / beta linear within each simplex of neighbouring points (Freudenthal's triangulation); at a point, its
+ * own. */
 double keel_weighting_beta(const double beta[KEEL_N_LATTICE], const double weight[KEEL_N_REWARDS]);
 
 /* KEEL_E_INVALID unless they are shares (their sum within 1e-6 of one). */

@@ -27,8 +27,9 @@ const keel_option keel_reward_options[] = {
     {0},
 };
 
-static float clamped(double x) {
-    return (float)(x < -1 ? -1 : x > 1 ? 1 : x);
+static float clamped(int component, double x) {
+    const double *range = keel_reward_range(component);
+    return (float)(x < range[0] ? range[0] : x > range[1] ? range[1] : x);
 }
 
 static bool decision_taken(const keel_decision *decision) {
@@ -147,9 +148,9 @@ keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t
     present[KEEL_SAFETY] = safety_of(view->config, conversation->risk, chosen->outcome, &value[KEEL_SAFETY]);
 
     keel_reward reward = chosen->logged_reward;
-    for (size_t k = 0; k < KEEL_N_REWARDS; k++) {
-        if (!reward.present[k]) reward.value[k] = present[k] ? clamped(value[k]) : 0;
-        reward.value[k] = clamped(reward.value[k]);
+    for (int k = 0; k < KEEL_N_REWARDS; k++) {
+        if (!reward.present[k]) reward.value[k] = present[k] ? clamped(k, value[k]) : 0;
+        reward.value[k] = clamped(k, (double)reward.value[k]);
         reward.present[k] = reward.present[k] || present[k];
     }
     return reward;

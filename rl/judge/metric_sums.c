@@ -9,10 +9,14 @@
 /* Where in its conversation an answer stands; ALONE: there is no other. */
 typedef enum place { ALONE, EARLIER, LAST } place;
 
-const char *const keel_metric_names[KEEL_N_METRICS] = {
-    "refusal_rate",    "harmful_compliance_rate", "over_refusal_rate",  "borderline_refusal_rate",
-    "completion_rate", "composite_reward",        "accuracy",           "speed",
-    "safety",          "agreement_rate",          "preference_accuracy"};
+const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
+                                                       "harmful_compliance_rate",
+                                                       "over_refusal_rate",
+                                                       "borderline_refusal_rate",
+                                                       "completion_rate",
+                                                       "composite_reward",
+                                                       KEEL_REWARD_NAMES "agreement_rate",
+                                                       "preference_accuracy"};
 
 /* ---- rates ---- */
 

@@ -7,7 +7,7 @@
 #include "rl/judge/evaluate.h"
 
 enum {
-    KEEL_METRIC_SUMS_MEANS = 4,  /* composite, accuracy, speed, safety */
+    KEEL_METRIC_SUMS_MEANS = 1 + KEEL_N_REWARDS, /* the composite and its components */
     KEEL_METRIC_SUMS_PLACES = 3, /* an answer alone in its conversation, one before the last, the last */
     KEEL_METRIC_SUMS_ROW = 2 * KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES
 };

@@ -288,10 +288,10 @@ static keel_status write_line(training *t, keel_err *err) {
                {"gradient_norm", sum->gradient_norm / n, true},
                {"q_low", sum->q_low, true},
                {"q_high", sum->q_high, true},
-               {"td_accuracy", sum->td_head[0] / n, heads},
-               {"td_speed", sum->td_head[1] / n, heads},
-               {"td_safety", sum->td_head[2] / n, heads},
-               {"value", sum->value / n, learner->kind->value},
+#define TD(id, name, weight, low, high) {"td_" #name, sum->td_head[KEEL_##id] / n, heads},
+               KEEL_REWARDS(TD)
+#undef TD
+                   {"value", sum->value / n, learner->kind->value},
                {"policy", sum->policy / n, learner->actor.params.count > 0},
                {"multiplier", sum->multiplier / n, learner->kind->multiplier}};
     const char *names[sizeof all / sizeof *all];
