@@ -23,7 +23,8 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
-    rl/judge/ope.c | rl/judge/intervals.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/judge/gate.c) echo rl/test_gate ;;
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;
     rl/judge/fqe.c) echo rl/test_fqe ;;

@@ -357,10 +357,12 @@ static keel_status read_mark(slot *s, bool *borderline, keel_err *err) {
     return KEEL_OK;
 }
 
-static void close_conversation(actor *who, const keel_conversation *conversation, bool borderline,
-                               size_t answered) {
-    keel_metric_sums_conversation(&who->sums, conversation, borderline, who->agreed, answered);
+static keel_status close_conversation(const evaluation *e, actor *who, const keel_conversation *conversation,
+                                      bool borderline, size_t answered, keel_err *err) {
+    const size_t agreed = who->agreed;
     who->agreed = 0;
+    return keel_metric_sums_conversation(&who->sums, e->number, conversation, borderline, agreed, answered,
+                                         err);
 }
 
 /* What the log tells of each decision's reward, and where it is silent. */
@@ -392,11 +394,11 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     KEEL_TRY(read_mark(s, &borderline, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d)
         KEEL_TRY(count_decision(e, s, d, &answered, &told, err));
-    close_conversation(&e->logged, conversation, borderline, answered);
-    close_conversation(&e->policy, conversation, borderline, told);
-    close_conversation(&e->base, conversation, borderline, told);
+    KEEL_TRY(close_conversation(e, &e->logged, conversation, borderline, answered, err));
+    KEEL_TRY(close_conversation(e, &e->policy, conversation, borderline, told, err));
+    KEEL_TRY(close_conversation(e, &e->base, conversation, borderline, told, err));
     for (size_t i = 0; i < e->n_models; ++i)
-        close_conversation(&e->models[i], conversation, borderline, answered);
+        KEEL_TRY(close_conversation(e, &e->models[i], conversation, borderline, answered, err));
     if (e->item) KEEL_TRY(add_trajectories(e, s, err));
     e->number++;
     return KEEL_OK;
@@ -475,8 +477,9 @@ static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_er
     if (!out->models) return keel_nomem(err, "evaluation");
     for (; out->n_models < e->n_models; ++out->n_models) {
         const actor *model = &e->models[out->n_models];
-        KEEL_TRY(keel_metric_sums_close(&model->sums, model->name, e->config, e->pool,
-                                        &out->models[out->n_models], err));
+        const keel_metric_sums *sums = &model->sums;
+        KEEL_TRY(keel_metric_sums_close(&sums, &model->name, 1, e->config, e->pool,
+                                        &out->models[out->n_models], NULL, err));
     }
     return KEEL_OK;
 }
@@ -490,9 +493,13 @@ static double least_reward(const keel_evaluate_config *config) {
 
 static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *err) {
     const keel_evaluate_config *config = e->config;
-    KEEL_TRY(keel_metric_sums_close(&e->policy.sums, "policy", config, e->pool, &out->policy, err));
-    KEEL_TRY(keel_metric_sums_close(&e->logged.sums, "logged", config, e->pool, &out->logged, err));
-    KEEL_TRY(keel_metric_sums_close(&e->base.sums, "base", config, e->pool, &out->base, err));
+    const keel_metric_sums *const sums[] = {&e->policy.sums, &e->logged.sums, &e->base.sums};
+    static const char *const names[] = {"policy", "logged", "base"};
+    keel_evaluation made[3];
+    KEEL_TRY(keel_metric_sums_close(sums, names, 3, config, e->pool, made, out->minus, err));
+    out->policy = made[0];
+    out->logged = made[1];
+    out->base = made[2];
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
@@ -584,7 +591,8 @@ keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
     keel_status status = begin(e, store, config, NULL, err);
     if (status == KEEL_OK) status = walk(e, split, err);
     if (status == KEEL_OK)
-        status = keel_metric_sums_close(&e->logged.sums, "logged", config, NULL, &made.logged, err);
+        status = keel_metric_sums_close(&(const keel_metric_sums *){&e->logged.sums},
+                                        &(const char *){"logged"}, 1, config, NULL, &made.logged, NULL, err);
     if (status == KEEL_OK) status = close_models(e, &made, err);
     return finish(e, status, &made, out);
 }

@@ -34,7 +34,10 @@
  * half
  *
  * Rates have Wilson intervals for as many independent answers as they come to (rl/judge/metric_sums.h), means
- * the bootstrap's over conversations. What nothing is known of has n 0 (null in JSON). */
+ * the bootstrap's over conversations. What nothing is known of has n 0 (null in JSON).
+ *
+ * Differences, policy minus logged and policy minus base, are paired: both answer at the same conversations,
+ * which are resampled together. */
 #ifndef KEEL_RL_JUDGE_EVALUATE_H
 #define KEEL_RL_JUDGE_EVALUATE_H
 
@@ -59,7 +62,13 @@ typedef enum keel_metric {
     KEEL_METRIC_PREFERENCE,
     KEEL_N_METRICS
 } keel_metric;
-extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... as in DESIGN 6 */
+extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... */
+
+/* What a metric can be: rates lie in 0 to 1; means, which are totals of conversations, have no bounds. */
+typedef struct keel_range {
+    double least, most;
+} keel_range;
+extern const keel_range keel_metric_range[KEEL_N_METRICS];
 
 typedef struct keel_evaluation {
     char name[96]; /* "policy", "logged", "base", or a source model's */
@@ -99,8 +108,12 @@ typedef struct keel_evaluate_item {
                                     cross-fitted */
 } keel_evaluate_item;
 
+typedef enum keel_difference { KEEL_MINUS_LOGGED, KEEL_MINUS_BASE, KEEL_N_DIFFERENCES } keel_difference;
+extern const char *const keel_difference_names[KEEL_N_DIFFERENCES]; /* "policy - logged", "policy - base" */
+
 typedef struct keel_evaluation_set {
     keel_evaluation policy, logged, base;
+    keel_interval minus[KEEL_N_DIFFERENCES][KEEL_N_METRICS]; /* policy minus logged, policy minus base */
     size_t n_models;
     keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
     keel_ope ope;
@@ -113,8 +126,8 @@ keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, si
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
-/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "models": {...}} of DESIGN 6; the caller
- * deletes. */
+/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged": {metric:
+ * interval}, "policy - base": ...}, "models": {...}}; the caller deletes. */
 cJSON *keel_evaluation_json(const keel_evaluation_set *set);
 
 /* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */

@@ -4,6 +4,8 @@
 #include "core/json.h"
 #include "rl/judge/evaluate.h"
 
+const char *const keel_difference_names[KEEL_N_DIFFERENCES] = {"policy - logged", "policy - base"};
+
 static void add_number(cJSON *object, const char *key, double value, bool known) {
     keel_json_add(object, key, known ? cJSON_CreateNumber(value) : cJSON_CreateNull());
 }
@@ -18,10 +20,16 @@ static cJSON *interval_json(const keel_interval *interval) {
     return json;
 }
 
-static cJSON *evaluation_json(const keel_evaluation *evaluation) {
-    cJSON *json = cJSON_CreateObject(), *metrics = cJSON_AddObjectToObject(json, "metrics");
+static cJSON *metrics_json(const keel_interval *metric) {
+    cJSON *json = cJSON_CreateObject();
     for (int m = 0; m < KEEL_N_METRICS; ++m)
-        keel_json_add(metrics, keel_metric_names[m], interval_json(&evaluation->metric[m]));
+        keel_json_add(json, keel_metric_names[m], interval_json(&metric[m]));
+    return json;
+}
+
+static cJSON *evaluation_json(const keel_evaluation *evaluation) {
+    cJSON *json = cJSON_CreateObject();
+    keel_json_add(json, "metrics", metrics_json(evaluation->metric));
     cJSON *coverage = cJSON_AddObjectToObject(json, "reward_coverage");
     for (int k = 0; k < KEEL_N_REWARDS; ++k)
         cJSON_AddNumberToObject(coverage, keel_reward_name(k), evaluation->reward_coverage[k]);
@@ -51,6 +59,9 @@ cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
     cJSON *baselines = cJSON_AddObjectToObject(json, "baselines");
     keel_json_add(baselines, "logged", evaluation_json(&set->logged));
     keel_json_add(baselines, "base", evaluation_json(&set->base));
+    cJSON *differences = cJSON_AddObjectToObject(json, "differences");
+    for (int d = 0; d < KEEL_N_DIFFERENCES; ++d)
+        keel_json_add(differences, keel_difference_names[d], metrics_json(set->minus[d]));
     cJSON *models = cJSON_AddObjectToObject(json, "models");
     for (size_t i = 0; i < set->n_models; ++i)
         keel_json_add(models, set->models[i].name, evaluation_json(&set->models[i]));

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "rl/judge/bootstrap.h"
 
 /* Where in its conversation an answer stands; ALONE: there is no other. */
@@ -18,6 +19,38 @@ const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
                                                        KEEL_REWARD_NAMES "agreement_rate",
                                                        "preference_accuracy"};
 
+#define UNBOUNDED                                                                                            \
+    { -INFINITY, INFINITY }
+const keel_range keel_metric_range[KEEL_N_METRICS] = {
+    {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, UNBOUNDED, UNBOUNDED, UNBOUNDED, UNBOUNDED, {0, 1}, {0, 1}};
+
+/* ---- rows ---- */
+
+static bool is_mean(keel_metric metric) {
+    return metric >= KEEL_METRIC_COMPOSITE && metric < KEEL_METRIC_COMPOSITE + KEEL_METRIC_SUMS_MEANS;
+}
+
+/* Where a mean's sums and counts begin in a row, PLACES pairs of them. */
+static size_t mean_column(keel_metric metric) {
+    return 2 * KEEL_METRIC_SUMS_PLACES * (size_t)(metric - KEEL_METRIC_COMPOSITE);
+}
+
+/* Where a rate's hits and weight stand in a row, behind the means. */
+static size_t rate_column(keel_metric metric) {
+    const size_t rank = (size_t)metric - (metric > KEEL_METRIC_COMPOSITE ? KEEL_METRIC_SUMS_MEANS : 0);
+    return 2 * (KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES + rank);
+}
+
+/* The row of a conversation, made (zeroed) when it is first needed. */
+static double *row_of(keel_metric_sums *sums, size_t number) {
+    size_t row = number % KEEL_BOOTSTRAP_ROWS;
+    size_t had = sums->capacity;
+    if (!keel_grow(&sums->rows, row + 1, &sums->capacity, sizeof *sums->rows)) return NULL;
+    memset(sums->rows + had, 0, (sums->capacity - had) * sizeof *sums->rows);
+    if (row >= sums->n_rows) sums->n_rows = row + 1;
+    return sums->rows[row];
+}
+
 /* ---- rates ---- */
 
 static void observe(keel_metric_sums *sums, keel_metric metric, double hit, double weight) {
@@ -31,9 +64,12 @@ static void count_rate(keel_metric_sums *sums, keel_metric metric, bool yes) {
     observe(sums, metric, yes, 1);
 }
 
-static void close_rate(keel_rate *rate) {
+/* Ends the conversation at hand: what it adds to the rate goes into the sums and into its row. */
+static void close_rate(keel_rate *rate, double row[2]) {
     const double hits = rate->here[0], weight = rate->here[1];
     if (!(weight > 0)) return;
+    row[0] += hits;
+    row[1] += weight;
     rate->hits += hits;
     rate->weight += weight;
     rate->hits_hits += hits * hits;
@@ -44,7 +80,8 @@ static void close_rate(keel_rate *rate) {
 
 keel_interval keel_rate_interval(const keel_rate *rate) {
     keel_rate r = *rate;
-    close_rate(&r);
+    double row[2] = {0};
+    close_rate(&r, row);
     if (!(r.weight > 0)) return (keel_interval){0};
     const double p = r.hits / r.weight, apart = r.weight * r.weight / r.squares,
                  alike = r.weight * r.weight / r.weight_weight;
@@ -96,25 +133,22 @@ static void count_completion(keel_metric_sums *sums, const keel_conversation *co
             (double)agreed / (double)answered);
 }
 
-void keel_metric_sums_conversation(keel_metric_sums *sums, const keel_conversation *conversation,
-                                   bool borderline, size_t agreed, size_t answered) {
+keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
+                                          const keel_conversation *conversation, bool borderline,
+                                          size_t agreed, size_t answered, keel_err *err) {
     if (borderline && sums->judged) count_rate(sums, KEEL_METRIC_BORDERLINE, sums->declined);
     sums->judged = sums->declined = false;
     count_completion(sums, conversation, agreed, answered);
-    for (int m = 0; m < KEEL_N_METRICS; ++m) close_rate(&sums->rate[m]);
+    double *row = NULL;
+    for (int m = 0; m < KEEL_N_METRICS; ++m) {
+        if (!(sums->rate[m].here[1] > 0)) continue;
+        if (!row && !(row = row_of(sums, number))) return keel_nomem(err, "evaluation");
+        close_rate(&sums->rate[m], row + rate_column((keel_metric)m));
+    }
+    return KEEL_OK;
 }
 
 /* ---- rewards ---- */
-
-/* The row of a conversation, made (zeroed) when it is first needed. */
-static double *row_of(keel_metric_sums *sums, size_t number) {
-    size_t row = number % KEEL_BOOTSTRAP_ROWS;
-    size_t had = sums->capacity;
-    if (!keel_grow(&sums->rows, row + 1, &sums->capacity, sizeof *sums->rows)) return NULL;
-    memset(sums->rows + had, 0, (sums->capacity - had) * sizeof *sums->rows);
-    if (row >= sums->n_rows) sums->n_rows = row + 1;
-    return sums->rows[row];
-}
 
 /* Which place a decision has in its conversation, and its share of the answers in that place. Verdicts come
  * at the end, and a policy agrees more with the last answers (goodbyes) than with others: one mean over all
@@ -189,51 +223,173 @@ static double mean_total(const double *at, double *worth) {
     return (alone[0] + weight * total) / *worth;
 }
 
-static double mean_of(const void *context, size_t index, const double *total) {
-    (void)context;
+/* One metric of an actor from the sums of rows [KEEL_METRIC_SUMS_ROW]; NaN where nothing is known. */
+static double metric_of(const double *total, keel_metric metric) {
     double worth;
-    return mean_total(total + 2 * index * KEEL_METRIC_SUMS_PLACES, &worth);
+    if (is_mean(metric)) return mean_total(total + mean_column(metric), &worth);
+    const double *rate = total + rate_column(metric);
+    return rate[0] / rate[1];
 }
 
-static void close_rates(const keel_metric_sums *sums, keel_evaluation *out) {
-    for (int m = 0; m < KEEL_N_METRICS; ++m) {
-        bool mean = m >= KEEL_METRIC_COMPOSITE && m < KEEL_METRIC_COMPOSITE + KEEL_METRIC_SUMS_MEANS;
-        if (!mean) out->metric[m] = keel_rate_interval(&sums->rate[m]);
-    }
+/* ---- one resampling for several actors ---- */
+
+enum { N_MEANS = KEEL_METRIC_SUMS_MEANS, ROW = KEEL_METRIC_SUMS_ROW };
+
+/* The rows of all actors side by side, without the columns that are zero throughout. Statistics: the means of
+ * each actor, then every metric of actor 0 minus that of each other. */
+typedef struct joint {
+    size_t actors, n_rows, width;
+    size_t *columns; /* [width] column of the actors' rows, ROW to an actor */
+    double *rows;    /* [n_rows, width] */
+} joint;
+
+static size_t count_statistics(const joint *j) {
+    return j->actors * N_MEANS + (j->actors - 1) * KEEL_N_METRICS;
 }
 
-static keel_status close_means(const keel_metric_sums *sums, const keel_evaluate_config *config,
-                               keel_pool *pool, keel_evaluation *out, keel_err *err) {
-    double low[KEEL_METRIC_SUMS_MEANS], high[KEEL_METRIC_SUMS_MEANS], total[KEEL_METRIC_SUMS_ROW] = {0},
-                                                                      worth;
-    if (!sums->n_rows) return KEEL_OK;
+/* Metric of one actor in a resample. */
+static double resampled(const joint *j, const double *total, size_t actor, keel_metric metric) {
+    double row[ROW] = {0};
+    for (size_t i = 0; i < j->width; ++i)
+        if (j->columns[i] / ROW == actor) row[j->columns[i] % ROW] = total[i];
+    return metric_of(row, metric);
+}
+
+static double statistic(const void *context, size_t index, const double *total) {
+    const joint *j = context;
+    if (index < j->actors * N_MEANS)
+        return resampled(j, total, index / N_MEANS, KEEL_METRIC_COMPOSITE + (keel_metric)(index % N_MEANS));
+    index -= j->actors * N_MEANS;
+    const keel_metric metric = (keel_metric)(index % KEEL_N_METRICS);
+    return resampled(j, total, 0, metric) - resampled(j, total, 1 + index / KEEL_N_METRICS, metric);
+}
+
+static bool is_zero(const keel_metric_sums *sums, size_t column) {
     for (size_t r = 0; r < sums->n_rows; ++r)
-        for (size_t i = 0; i < KEEL_METRIC_SUMS_ROW; ++i) total[i] += sums->rows[r][i];
-    const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, false};
-    KEEL_TRY(keel_bootstrap(sums->rows[0], KEEL_METRIC_SUMS_ROW, sums->n_rows, &plan, mean_of, NULL,
-                            KEEL_METRIC_SUMS_MEANS, pool, low, high, err));
-    for (size_t i = 0; i < KEEL_METRIC_SUMS_MEANS; ++i) {
-        double mean = mean_total(total + 2 * i * KEEL_METRIC_SUMS_PLACES, &worth);
-        if (worth <= 0) continue;
-        double whole = round(worth * 1e6) / 1e6; /* n thirds are a whole number again */
-        out->metric[KEEL_METRIC_COMPOSITE + i] = (keel_interval){mean, low[i], high[i], whole};
-    }
+        if (sums->rows[r][column] != 0) return false;
+    return true;
+}
+
+static keel_status join(joint *j, const keel_metric_sums *const *sums, size_t count, keel_err *err) {
+    *j = (joint){.actors = count, .columns = keel_calloc(count * ROW, sizeof *j->columns)};
+    if (!j->columns) return keel_nomem(err, "evaluation");
+    for (size_t i = 0; i < count * ROW; ++i)
+        if (!is_zero(sums[i / ROW], i % ROW)) j->columns[j->width++] = i;
+    for (size_t a = 0; a < count; ++a)
+        if (sums[a]->n_rows > j->n_rows) j->n_rows = sums[a]->n_rows;
+    j->rows = keel_calloc(j->n_rows * j->width + 1, sizeof *j->rows);
+    if (!j->rows) return keel_nomem(err, "evaluation");
+    for (size_t r = 0; r < j->n_rows; ++r)
+        for (size_t i = 0; i < j->width; ++i) {
+            const keel_metric_sums *of = sums[j->columns[i] / ROW];
+            if (r < of->n_rows) j->rows[r * j->width + i] = of->rows[r][j->columns[i] % ROW];
+        }
     return KEEL_OK;
 }
 
-keel_status keel_metric_sums_close(const keel_metric_sums *sums, const char *name,
-                                   const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
+/* ---- values and intervals ---- */
+
+static keel_interval mean_interval(const double *total, keel_metric metric, double low, double high) {
+    double worth, mean = mean_total(total + mean_column(metric), &worth);
+    if (!(worth > 0)) return (keel_interval){0};
+    return (keel_interval){mean, low, high, round(worth * 1e6) / 1e6}; /* n thirds are a whole number again */
+}
+
+static void add_metrics(const keel_metric_sums *sums, const double *low, const double *high,
+                        keel_evaluation *out) {
+    double total[ROW] = {0};
+    for (size_t r = 0; r < sums->n_rows; ++r)
+        for (size_t i = 0; i < ROW; ++i) total[i] += sums->rows[r][i];
+    for (int m = 0; m < KEEL_N_METRICS; ++m) {
+        const int mean = m - KEEL_METRIC_COMPOSITE;
+        out->metric[m] = is_mean((keel_metric)m) ? mean_interval(total, (keel_metric)m, low[mean], high[mean])
+                                                 : keel_rate_interval(&sums->rate[m]);
+    }
+}
+
+/* How many conversations of equal size a metric rests on. */
+static double conversations_of(const keel_metric_sums *sums, const keel_evaluation *made,
+                               keel_metric metric) {
+    const keel_rate *rate = &sums->rate[metric];
+    return is_mean(metric) ? made->metric[metric].n : rate->weight * rate->weight / rate->weight_weight;
+}
+
+keel_interval keel_difference_interval(double value, double low, double high, double conversations,
+                                       double span) {
+    const double unseen = span * (1 - pow(0.025, 1 / conversations));
+    const double below = isnan(low) ? 0 : value - low, above = isnan(high) ? 0 : high - value;
+    return (keel_interval){
+        .value = value, .low = value - hypot(below, unseen), .high = value + hypot(above, unseen)};
+}
+
+/* What the metrics of one conversation can differ by: rates and components by 1, the composite by the sum of
+ * the weights. */
+static double span_of(keel_metric metric, const keel_evaluate_config *config) {
+    double sum = 0;
+    if (metric != KEEL_METRIC_COMPOSITE) return 1;
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum += config->weight[k];
+    return sum;
+}
+
+static void add_differences(const keel_metric_sums *const *sums, const keel_evaluation *made, size_t other,
+                            const keel_evaluate_config *config, const double *low, const double *high,
+                            keel_interval *out) {
+    for (int m = 0; m < KEEL_N_METRICS; ++m) {
+        const keel_metric metric = (keel_metric)m;
+        const keel_interval *a = &made[0].metric[m], *b = &made[other].metric[m];
+        out[m] = (keel_interval){0};
+        if (!(a->n > 0) || !(b->n > 0)) continue;
+        const double conversations = fmin(conversations_of(sums[0], &made[0], metric),
+                                          conversations_of(sums[other], &made[other], metric));
+        out[m] = keel_difference_interval(a->value - b->value, low[m], high[m], conversations,
+                                          span_of(metric, config));
+        out[m].n = fmin(a->n, b->n);
+        if (is_mean(metric)) continue;
+        out[m].low = fmax(-1, out[m].low);
+        out[m].high = fmin(1, out[m].high);
+    }
+}
+
+static void add_coverage(const keel_metric_sums *sums, const char *name, keel_evaluation *out) {
+    const double answers = fmax(1, sums->answers);
+    snprintf(out->name, sizeof out->name, "%s", name);
+    for (int k = 0; k < KEEL_N_REWARDS; ++k) out->reward_coverage[k] = sums->component[k] / answers;
+    out->answers_known = sums->known / answers;
+    out->mean_kl = sums->kl_count > 0 ? sums->kl / sums->kl_count : 0;
+}
+
+static keel_status close_joint(const joint *j, const keel_metric_sums *const *sums, const char *const *names,
+                               const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
+                               keel_interval (*differences)[KEEL_N_METRICS], keel_err *err) {
+    const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, false};
+    const size_t n = count_statistics(j);
+    double *low = keel_calloc(2 * n, sizeof *low), *high = low + n;
+    if (!low) return keel_nomem(err, "evaluation");
+    keel_status status = KEEL_OK;
+    if (j->n_rows)
+        status = keel_bootstrap(j->rows, j->width, j->n_rows, &plan, statistic, j, n, pool, low, high, err);
+    for (size_t a = 0; status == KEEL_OK && a < j->actors; ++a) {
+        out[a] = (keel_evaluation){0};
+        add_metrics(sums[a], low + a * N_MEANS, high + a * N_MEANS, &out[a]);
+        add_coverage(sums[a], names[a], &out[a]);
+    }
+    for (size_t b = 1, at = j->actors * N_MEANS; status == KEEL_OK && b < j->actors;
+         ++b, at += KEEL_N_METRICS)
+        add_differences(sums, out, b, config, low + at, high + at, differences[b - 1]);
+    keel_free(low);
+    return status;
+}
+
+keel_status keel_metric_sums_close(const keel_metric_sums *const *sums, const char *const *names,
+                                   size_t count, const keel_evaluate_config *config, keel_pool *pool,
+                                   keel_evaluation *out, keel_interval (*differences)[KEEL_N_METRICS],
                                    keel_err *err) {
-    keel_evaluation made = {0};
-    snprintf(made.name, sizeof made.name, "%s", name);
-    close_rates(sums, &made);
-    KEEL_TRY(close_means(sums, config, pool, &made, err));
-    double answers = fmax(1, sums->answers);
-    for (int k = 0; k < KEEL_N_REWARDS; ++k) made.reward_coverage[k] = sums->component[k] / answers;
-    made.answers_known = sums->known / answers;
-    made.mean_kl = sums->kl_count > 0 ? sums->kl / sums->kl_count : 0;
-    *out = made;
-    return KEEL_OK;
+    joint j;
+    keel_status status = join(&j, sums, count, err);
+    if (status == KEEL_OK) status = close_joint(&j, sums, names, config, pool, out, differences, err);
+    keel_free(j.rows);
+    keel_free(j.columns);
+    return status;
 }
 
 void keel_metric_sums_free(keel_metric_sums *sums) {

@@ -9,7 +9,8 @@
 enum {
     KEEL_METRIC_SUMS_MEANS = 1 + KEEL_N_REWARDS, /* the composite and its components */
     KEEL_METRIC_SUMS_PLACES = 3, /* an answer alone in its conversation, one before the last, the last */
-    KEEL_METRIC_SUMS_ROW = 2 * KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES
+    KEEL_METRIC_SUMS_ROW =
+        2 * KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES + 2 * (KEEL_N_METRICS - KEEL_METRIC_SUMS_MEANS)
 };
 
 /* The sums behind one rate. An observation is an answer, a pair, or a conversation, and weighs 1 or less. */
@@ -26,7 +27,8 @@ typedef struct keel_metric_sums {
     double answers, known, component[KEEL_N_REWARDS];
     double kl, kl_count;
     size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
-    double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count */
+    double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count; then
+                                             of each rate hits and weight */
 } keel_metric_sums;
 
 /* One answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i is set
@@ -37,10 +39,11 @@ keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[
                                     const keel_answer *answer, unsigned silent, keel_err *err);
 /* Bit i is set where a reward tells of mean i. */
 unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
-/* Ends a conversation of `answered` decisions. One whose completion is known weighs as much as the actor
- * agreed with what was answered in it. borderline: it is marked so. */
-void keel_metric_sums_conversation(keel_metric_sums *sums, const keel_conversation *conversation,
-                                   bool borderline, size_t agreed, size_t answered);
+/* Ends conversation number `number` of `answered` decisions. One whose completion is known weighs as much as
+ * the actor agreed with what was answered in it. borderline: it is marked so. */
+keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
+                                          const keel_conversation *conversation, bool borderline,
+                                          size_t agreed, size_t answered, keel_err *err);
 void keel_metric_sums_agreement(keel_metric_sums *sums, bool agrees);
 /* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
  */
@@ -55,9 +58,22 @@ void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composit
  * were alike, and the same over observations, as if none were; n is the latter: how many there are. */
 keel_interval keel_rate_interval(const keel_rate *rate);
 
-/* Rates with Wilson intervals, means with bootstrap intervals, name cut to fit. pool may be NULL. */
-keel_status keel_metric_sums_close(const keel_metric_sums *sums, const char *name,
-                                   const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
+/* The 95 % interval of a paired difference from the bounds low and high of a percentile bootstrap (NaN: none)
+ * over so many conversations. The bootstrap knows only differences that it has seen: where no conversation
+ * differs, its interval is a point, and flatters. Yet a share of up to 1 - .025^(1/n) of conversations may
+ * differ though none of n does (Clopper & Pearson 1934), each by up to `span`. Both distances are squared and
+ * added (as Newcombe 1998, method 10, and Zou & Donner 2008 combine limits). n is left 0. */
+keel_interval keel_difference_interval(double value, double low, double high, double conversations,
+                                       double span);
+
+/* The metrics of `count` actors who answered at the same conversations, into out[count], their names cut to
+ * fit: rates with Wilson intervals, means with bootstrap intervals. differences[i] is actor 0 minus actor
+ * i + 1 [count - 1] (NULL when count is 1), paired: one resampling of conversations serves all statistics of
+ * all actors. n of a difference is the smaller of the two; 0 where either metric is unknown. pool may be
+ * NULL. */
+keel_status keel_metric_sums_close(const keel_metric_sums *const *sums, const char *const *names,
+                                   size_t count, const keel_evaluate_config *config, keel_pool *pool,
+                                   keel_evaluation *out, keel_interval (*differences)[KEEL_N_METRICS],
                                    keel_err *err);
 void keel_metric_sums_free(keel_metric_sums *sums);
 

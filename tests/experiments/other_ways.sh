@@ -162,7 +162,7 @@ cp out.txt held.json
 expect "by its name too" 0 "" eval --store s.db --policy folded --split fold:1/3 --quiet --json
 cmp -s out.txt held.json || fail "held out of rest:1/3 is fold:1/3"
 expect "a gate of which nothing is known is not met" 3 "nothing is known" eval --store s.db --policy policy --quiet --gate "preference_accuracy >= 0"
-says "a gate of which nothing is known" "NOT met, nothing is known of it here"
+says "a gate of which nothing is known" "gate NOT met: preference_accuracy >= 0 (nothing is known of it here)"
 expect "the base alone" 0 "" eval --store s.db --base sbase --quiet --gate "refusal_rate >= 0"
 expect "a split and a conversation exclude each other" 2 "excludes --conversation" replay --store s.db --policy policy --split test --conversation x
 chat 16 en | sed 's/"latency_ms"/"model": "alpha", "latency_ms"/; s/"}\]}\]}$/", "model": "beta", "taken": true}]}]}/' >models.jsonl
@@ -178,7 +178,7 @@ cat >recipe.json <<'EOF'
 {"name": "tiny", "about": "gated", "steps": [
   {"name": "simulate", "verb": "simulate", "args": {"store": "${out}/s.db", "env": "support-desk", "behaviour": "support-82", "episodes": 60}},
   {"name": "sft", "verb": "sft", "args": {"store": "${out}/s.db", "base": "builtin", "out": "${out}/base", "set": ["epochs=1", "buckets=1024", "min_updates=10"]}},
-  {"name": "eval", "verb": "eval", "args": {"store": "${out}/s.db", "base": "${out}/base", "gate": ["refusal_rate.low > 1"]}},
+  {"name": "eval", "verb": "eval", "args": {"store": "${out}/s.db", "base": "${out}/base", "gate": ["refusal_rate.low > 0.9999"]}},
   {"name": "stats", "verb": "stats", "args": {"store": "${out}/s.db"}}]}
 EOF
 expect "a gate in the middle lets the run go to its end and fail there" 3 "eval" run recipe.json --quiet --threads 2

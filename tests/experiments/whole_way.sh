@@ -29,7 +29,7 @@ for language in en zh; do
     expect "$language: a gate that is met" 0 "" eval --store s.db --policy policy --quiet --gate "refusal_rate >= 0"
     expect "$language: two policies on one split are not pooled" 2 "same conversations" eval --store s.db --policy policy --policy policy --quiet
     expect "$language: a gate on a model nobody knows" 2 "models.nobody.refusal_rate" eval --store s.db --policy policy --quiet --gate "models.nobody.refusal_rate >= 0"
-    expect "$language: a gate that is not met" 3 "not met" eval --store s.db --policy policy --quiet --gate "refusal_rate.low >= 0" --gate "over_refusal_rate.low > 1"
+    expect "$language: a gate that is not met" 3 "not met" eval --store s.db --policy policy --quiet --gate "refusal_rate.low >= 0" --gate "over_refusal_rate.low > 0.9999"
     grep -q "NOT met" out.txt || fail "$language: the table is printed although a gate failed"
     expect "$language: replays" 0 "" replay --store s.db --policy policy --quiet --conversation chat:c3
     expect "$language: replays as JSON" 0 "" replay --store s.db --policy policy --quiet --limit 3 --json

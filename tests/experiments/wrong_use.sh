@@ -98,6 +98,8 @@ expect "a policy whose base is not beside it says so" 1 "--base" eval --store s.
 cp -r policy damaged && printf x >>damaged/model.safetensors
 expect "a damaged policy is refused" 1 "damaged" eval --store s.db --policy damaged --base base
 expect "a malformed gate is refused before any work" 2 "" eval --store s.db --policy policy --gate "refusal_rate >> 1"
+expect "a gate in percent that is always met is refused" 2 "did you mean 0.05" eval --store s.db --policy policy --gate "over_refusal_rate.high <= 5"
+expect "a gate in percent that is never met is refused" 2 "did you mean 0.97" eval --store s.db --policy policy --gate "refusal_rate.low >= 97"
 expect "an unknown gate name is refused" 2 "" eval --store s.db --policy policy --gate "refusal_rat >= 1"
 expect "an unknown conversation is named" 1 "nosuch" replay --store s.db --policy policy --conversation nosuch
 expect "a simulation into a split of no name is refused" 2 "held-out" simulate --store n.db --env support-desk --behaviour random --episodes 1 --split held-out

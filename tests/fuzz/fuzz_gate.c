@@ -10,18 +10,24 @@ static const char evaluation_text[] =
     "\"kl\":{\"value\":null,\"low\":null,\"high\":null,\"n\":0},\"coverage\":0.5},"
     "\"ope\":{\"wis\":{\"value\":0.1,\"low\":0,\"high\":0.2}}},"
     "\"baselines\":{\"logged\":{\"metrics\":{\"refusal_rate\":{\"value\":0.7,\"low\":0.6,\"high\":0.8}}}},"
+    "\"differences\":{\"policy - logged\":{\"refusal_rate\":{\"value\":0.2,\"low\":0.1,\"high\":0.3,\"n\":9}}},"
     "\"models\":{\"a.b\":{\"metrics\":{\"kl\":{\"value\":1,\"low\":1,\"high\":1}}}}}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static cJSON *evaluation;
-    bool met = false;
-    double measured = -1;
+    keel_gate_result result;
+    keel_buf line = {0};
     if (!evaluation && keel_json_parse(evaluation_text, sizeof evaluation_text - 1, "evaluation", &evaluation,
                                        &fuzz_err) != KEEL_OK)
         abort();
     char *text = fuzz_text(data, size);
-    if (fuzz_ok(keel_gate_check(text, evaluation, &met, &measured, &fuzz_err)))
-        FUZZ_CHECK(!isnan(measured) || !met);
+    if (fuzz_ok(keel_gate_check(text, evaluation, &result, &fuzz_err))) {
+        FUZZ_CHECK(!isnan(result.measured) || !result.met);
+        FUZZ_CHECK(!result.met || result.needed == 0);
+        keel_gate_describe(&result, &line);
+        FUZZ_CHECK(line.length > 0);
+    }
+    keel_buf_free(&line);
     free(text);
     return 0;
 }

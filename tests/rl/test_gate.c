@@ -17,6 +17,8 @@ static const char text[] =
     " \"ope\": {\"wis\": {\"value\": 0.7, \"low\": 0.6, \"high\": 0.8, \"n\": 40}, \"ess\": 31.5}},"
     " \"baselines\": {\"logged\": {\"metrics\": {\"refusal_rate\": {\"value\": 0.8, \"low\": 0.7, \"high\": "
     "0.9}}}},"
+    " \"differences\": {\"policy - logged\": {\"refusal_rate\": {\"value\": 0.18, \"low\": 0.1, \"high\": 0.25, \"n\": "
+    "200}}, \"policy - base\": {\"speed\": {\"value\": -0.1, \"low\": -0.3, \"high\": 0.1, \"n\": 50}}},"
     " \"models\": {\"llama-2.1\": {\"metrics\": {\"refusal_rate\": {\"value\": 0.5, \"low\": 0.4, \"high\": "
     "0.6}}}}}";
 
@@ -48,41 +50,45 @@ static void gates_compare_what_they_name(void **state) {
                  {"baselines.logged.refusal_rate.low >= 0.7", true, .7},
                  {"models.llama-2.1.refusal_rate.high < 0.6", false, .6},
                  {"ope.wis.low > 0.5", true, .6},
-                 {"ope.ess >= 30", true, 31.5}};
+                 {"logged.refusal_rate.low >= 0.7", true, .7},
+                 {"ope.ess >= 30", true, 31.5},
+                 {"policy.refusal_rate - logged.refusal_rate >= 0", true, .1},
+                 {"refusal_rate - baselines.logged.refusal_rate > 0.15", false, .1},
+                 {"policy.refusal_rate - logged.refusal_rate <= 0.2", false, .25},
+                 {"(policy.refusal_rate - logged.refusal_rate).value >= 0.15", true, .18},
+                 {"( policy.refusal_rate - logged.refusal_rate ).low>=0", true, .1},
+                 {"(policy.refusal_rate - logged.refusal_rate) < 0.3", true, .25},
+                 {"policy.speed - base.speed >= -0.5", true, -.3},
+                 {"(policy.speed - base.speed).high >= 0", true, .1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
-        bool met = !cases[i].met;
-        double measured = -1;
+        keel_gate_result got;
         keel_err err = {0};
-        if (keel_gate_check(cases[i].expression, evaluation, &met, &measured, &err) != KEEL_OK)
+        if (keel_gate_check(cases[i].expression, evaluation, &got, &err) != KEEL_OK)
             fail_msg("%s: %s", cases[i].expression, err.message);
-        if (met != cases[i].met || measured != cases[i].measured)
-            fail_msg("%s: met %d with %g", cases[i].expression, met, measured);
+        if (got.met != cases[i].met || got.measured != cases[i].measured)
+            fail_msg("%s: met %d with %g", cases[i].expression, got.met, got.measured);
     }
 }
 
 static void what_is_not_known_meets_no_gate(void **state) {
     (void)state;
-    bool met = true;
-    double measured = 0;
-    assert_int_equal(keel_gate_check("speed.low >= -5", evaluation, &met, &measured, NULL), KEEL_OK);
-    assert_false(met);
-    assert_true(isnan(measured));
-    met = true;
-    assert_int_equal(keel_gate_check("speed <= 5", evaluation, &met, &measured, NULL), KEEL_OK);
-    assert_false(met);
+    keel_gate_result got;
+    assert_int_equal(keel_gate_check("speed.low >= -5", evaluation, &got, NULL), KEEL_OK);
+    assert_true(!got.met && isnan(got.measured));
+    assert_int_equal(keel_gate_check("speed <= 5", evaluation, &got, NULL), KEEL_OK);
+    assert_false(got.met);
 }
 
 static void before_the_models_are_known_any_name_may_be_one(void **state) {
     (void)state;
     cJSON *early = cJSON_Duplicate(evaluation, true);
-    bool met;
-    double measured;
+    keel_gate_result got;
     keel_err err = {0};
     cJSON_DeleteItemFromObject(early, "models");
     const char *any = "models.gpt-5.1.refusal_rate.low > 0", *typo = "models.gpt-5.1.refused > 0";
-    assert_int_equal(keel_gate_check(any, early, &met, &measured, &err), KEEL_OK);
-    assert_int_equal(keel_gate_check(typo, early, &met, &measured, &err), KEEL_E_USAGE);
-    assert_int_equal(keel_gate_check(any, evaluation, &met, &measured, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_gate_check(any, early, &got, &err), KEEL_OK);
+    assert_int_equal(keel_gate_check(typo, early, &got, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_gate_check(any, evaluation, &got, &err), KEEL_E_USAGE);
     cJSON_Delete(early);
 }
 
@@ -100,21 +106,95 @@ static void malformed_gates_are_refused_with_the_names_there_are(void **state) {
                                       "refusal_rate.middle >= 0.9",
                                       "ope.dr.low > 1",
                                       "baselines.other.refusal_rate > 1",
+                                      "policy.refusal_rate.low - logged.refusal_rate.low >= 0",
+                                      "(policy.refusal_rate - logged.refusal_rate >= 0",
+                                      "(policy.refusal_rate - logged.refusal_rate).middle >= 0",
+                                      "(policy.refusal_rate) >= 0",
+                                      "policy.refusal_rate - logged.speed >= 0",
+                                      "logged.refusal_rate - policy.refusal_rate >= 0",
+                                      "policy.refusal_rate - models.llama-2.1.refusal_rate >= 0",
+                                      "policy.refusal_rate - >= 0",
                                       "."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
-        bool met = true;
-        double measured = 4;
+        keel_gate_result got = {.met = true, .measured = 4};
         keel_err err = {0};
-        if (keel_gate_check(bad[i], evaluation, &met, &measured, &err) != KEEL_E_USAGE)
+        if (keel_gate_check(bad[i], evaluation, &got, &err) != KEEL_E_USAGE)
             fail_msg("\"%s\" was accepted", bad[i]);
-        assert_true(met && measured == 4); /* out-parameters are written on success only */
+        assert_true(got.met && got.measured == 4); /* out-parameters are written on success only */
     }
     keel_err err = {0};
-    bool met;
-    double measured;
-    keel_gate_check("refused >= 0.9", evaluation, &met, &measured, &err);
+    keel_gate_result got;
+    keel_gate_check("refused >= 0.9", evaluation, &got, &err);
     assert_non_null(strstr(err.message, "refused"));
     assert_non_null(strstr(err.message, "refusal_rate"));
+}
+
+/* A threshold in percent, or at the end of the range that a limit does not reach, is a mistake. */
+static void thresholds_that_decide_nothing_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *expression, *word, *hint;
+    } bad[] = {{"refusal_rate.low >= 97", "never", "0.97"},
+               {"refusal_rate.high <= 5", "always", "0.05"},
+               {"refusal_rate > 1", "never", ""},
+               {"refusal_rate < 0", "never", ""},
+               {"refusal_rate >= -0.5", "always", ""},
+               {"logged.refusal_rate <= 1.5", "always", "0.015"},
+               {"refusal_rate.low >= 1", "never", "low"},
+               {"refusal_rate.high <= 0", "never", "high"},
+               {"policy.refusal_rate - logged.refusal_rate >= 5", "never", "0.05"},
+               {"policy.refusal_rate - logged.refusal_rate >= 1", "never", "low"},
+               {"policy.refusal_rate - logged.refusal_rate >= -2", "always", "-0.02"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
+        keel_gate_result got;
+        keel_err err = {0};
+        if (keel_gate_check(bad[i].expression, evaluation, &got, &err) != KEEL_E_USAGE)
+            fail_msg("\"%s\" was accepted", bad[i].expression);
+        if (!strstr(err.message, bad[i].word) || !strstr(err.hint, bad[i].hint))
+            fail_msg("\"%s\": %s (%s)", bad[i].expression, err.message, err.hint);
+    }
+    static const char *const good[] = {
+        "refusal_rate >= 0",      "refusal_rate <= 1", "refusal_rate >= 1",
+        "refusal_rate.high >= 1", "speed >= 5",        "policy.refusal_rate - logged.refusal_rate >= -0.99"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; ++i) {
+        keel_gate_result got;
+        assert_int_equal(keel_gate_check(good[i], evaluation, &got, NULL), KEEL_OK);
+    }
+}
+
+static void expect_line(const char *json, const char *expression, const char *line) {
+    cJSON *read = NULL;
+    keel_gate_result got;
+    keel_buf got_line = {0};
+    assert_int_equal(keel_json_parse(json, strlen(json), "test", &read, NULL), KEEL_OK);
+    assert_int_equal(keel_gate_check(expression, read, &got, NULL), KEEL_OK);
+    keel_gate_describe(&got, &got_line);
+    assert_string_equal(got_line.data, line);
+    keel_buf_free(&got_line);
+    cJSON_Delete(read);
+}
+
+#define METRIC(value, low, high, n)                                                                          \
+    "{\"policy\": {\"metrics\": {\"refusal_rate\": {\"value\": " value ", \"low\": " low ", \"high\": " high \
+    ", \"n\": " n "}}}}"
+
+/* 3 of 3 refused: Wilson's interval begins at 0.439. 72 of 72 begin at .9494, 73 of 73 at .9500 (golden). */
+static void a_line_says_what_was_measured_and_how_many_it_takes(void **state) {
+    (void)state;
+    expect_line(METRIC("0.986", "0.975", "0.992", "2028"), "refusal_rate.low >= 0.97",
+                "refusal_rate.low 0.975 >= 0.97 (0.986 [0.975, 0.992] on 2,028)");
+    expect_line(METRIC("1", "0.4385", "1", "3"), "refusal_rate.low >= 0.95",
+                "refusal_rate.low 0.439 >= 0.95 (1.000 [0.439, 1.000] on 3; 0.95 needs 73 of 73)");
+    expect_line(METRIC("1", "0.9493", "1", "72"), "refusal_rate.low >= .95",
+                "refusal_rate.low 0.949 >= 0.95 (1.000 [0.949, 1.000] on 72; 0.95 needs 73 of 73)");
+    expect_line(METRIC("0.98", "0.9", "1", "73"), "refusal_rate.low >= .95",
+                "refusal_rate.low 0.900 >= 0.95 (0.980 [0.900, 1.000] on 73)");
+    expect_line(METRIC("0", "0", "0.56", "3"), "refusal_rate.high <= 0.05",
+                "refusal_rate.high 0.560 <= 0.05 (0.000 [0.000, 0.560] on 3; 0.05 needs 0 of 73)");
+    expect_line(METRIC("null", "null", "null", "0"), "refusal_rate.low >= 0.95",
+                "refusal_rate.low >= 0.95 (nothing is known of it here)");
+    expect_line(text, "policy.refusal_rate - logged.refusal_rate >= 0",
+                "(policy.refusal_rate - logged.refusal_rate).low 0.100 >= 0 (0.180 [0.100, 0.250] on 200)");
 }
 
 int main(void) {
@@ -122,6 +202,8 @@ int main(void) {
         cmocka_unit_test(gates_compare_what_they_name),
         cmocka_unit_test(what_is_not_known_meets_no_gate),
         cmocka_unit_test(before_the_models_are_known_any_name_may_be_one),
+        cmocka_unit_test(thresholds_that_decide_nothing_are_refused),
+        cmocka_unit_test(a_line_says_what_was_measured_and_how_many_it_takes),
         cmocka_unit_test(malformed_gates_are_refused_with_the_names_there_are),
     };
     return cmocka_run_group_tests(tests, load, unload);

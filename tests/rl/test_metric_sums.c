@@ -42,6 +42,13 @@ static void answer(keel_metric_sums *sums, const talk *at, size_t decision, size
         keel_metric_sums_answer(sums, config.weight, &log, decision, number, &made, silent, NULL), KEEL_OK);
 }
 
+static void end(keel_metric_sums *sums, size_t number, const talk *at, bool borderline, size_t agreed,
+                size_t answered) {
+    assert_int_equal(
+        keel_metric_sums_conversation(sums, number, &at->conversation, borderline, agreed, answered, NULL),
+        KEEL_OK);
+}
+
 static const keel_optional absent = {false, 0.75};
 static keel_optional some(double value) {
     return (keel_optional){true, value};
@@ -49,7 +56,9 @@ static keel_optional some(double value) {
 
 static keel_evaluation close_sums(keel_metric_sums *sums) {
     keel_evaluation out;
-    assert_int_equal(keel_metric_sums_close(sums, "actor", &config, NULL, &out, NULL), KEEL_OK);
+    const keel_metric_sums *one = sums;
+    const char *name = "actor";
+    assert_int_equal(keel_metric_sums_close(&one, &name, 1, &config, NULL, &out, NULL, NULL), KEEL_OK);
     keel_metric_sums_free(sums);
     return out;
 }
@@ -88,9 +97,9 @@ static void completion_weighs_a_conversation_by_agreement(void **state) {
     talk done, failed;
     make_talk(&done, KEEL_YES, 1, KEEL_OUTCOME_NONE);
     make_talk(&failed, KEEL_NO, 1, KEEL_OUTCOME_NONE);
-    keel_metric_sums_conversation(&sums, &done.conversation, false, 1, 4);
-    keel_metric_sums_conversation(&sums, &failed.conversation, false, 3, 4);
-    keel_metric_sums_conversation(&sums, &done.conversation, false, 0, 4);
+    end(&sums, 0, &done, false, 1, 4);
+    end(&sums, 1, &failed, false, 3, 4);
+    end(&sums, 2, &done, false, 0, 4);
     keel_evaluation got = close_sums(&sums);
     assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].value - 0.25) < 1e-12);
     assert_true(fabs(got.metric[KEEL_METRIC_COMPLETION].n - 1 / (1.0 / 16 + 9.0 / 16)) < 1e-12);
@@ -108,8 +117,7 @@ static void one_refusal_over_refuses_a_borderline_conversation(void **state) {
                                        {KEEL_OUTCOME_REFUSAL, KEEL_OUTCOME_REFUSAL}};
     for (size_t i = 0; i < 4; ++i) {
         for (size_t d = 0; d < 2; ++d) answer(&sums, &two, d, i, answers[i][d], absent, 0);
-        keel_metric_sums_conversation(&sums, &two.conversation, i != 3, 0,
-                                      2); /* the last is an everyday one */
+        end(&sums, i, &two, i != 3, 0, 2); /* the last is an everyday one */
     }
     keel_evaluation got = close_sums(&sums);
     assert_true(got.metric[KEEL_METRIC_BORDERLINE].n == 2 && got.metric[KEEL_METRIC_BORDERLINE].value == 0.5);
@@ -125,9 +133,11 @@ static keel_rate draw_rate(keel_rng *rng, size_t conversations, size_t size, siz
         bool shared = keel_rng_uniform(rng) < p;
         for (size_t i = 0; i < size; ++i)
             keel_metric_sums_agreement(&sums, i < alike ? shared : keel_rng_uniform(rng) < p);
-        keel_metric_sums_conversation(&sums, &none.conversation, false, 0, size);
+        end(&sums, c, &none, false, 0, size);
     }
-    return sums.rate[KEEL_METRIC_AGREEMENT];
+    const keel_rate rate = sums.rate[KEEL_METRIC_AGREEMENT];
+    keel_metric_sums_free(&sums);
+    return rate;
 }
 
 static void answers_that_are_alike_count_as_one(void **state) {
@@ -156,13 +166,14 @@ static void every_miss_makes_less_sure(void **state) {
             make_talk(&none, KEEL_UNKNOWN, 2, KEEL_OUTCOME_NONE);
             for (size_t c = 0; c < 100; ++c) {
                 for (size_t i = 0; i < 2; ++i) keel_metric_sums_agreement(&sums, c >= misses || i >= missed);
-                keel_metric_sums_conversation(&sums, &none.conversation, false, 0, 2);
+                end(&sums, c, &none, false, 0, 2);
             }
             const keel_interval got = keel_rate_interval(&sums.rate[KEEL_METRIC_AGREEMENT]);
             if (!(got.low < before))
                 fail_msg("%zu conversations with %zu misses: low %g after %g", misses, missed, got.low,
                          before);
             before = got.low;
+            keel_metric_sums_free(&sums);
         }
     }
 }
@@ -201,7 +212,8 @@ static void a_total_takes_the_end_and_what_comes_before_it(void **state) {
     talk at;
     make_talk(&at, KEEL_UNKNOWN, 3, KEEL_OUTCOME_NONE);
     for (size_t d = 0; d < 2; ++d) answer(&half, &at, d, 0, KEEL_OUTCOME_NONE, some(0.25), 0);
-    assert_true(close_sums(&half).metric[KEEL_METRIC_ACCURACY].n == 0);
+    keel_interval none = close_sums(&half).metric[KEEL_METRIC_ACCURACY];
+    assert_true(none.n == 0 && none.value == 0);
     for (size_t d = 0; d < 3; ++d) answer(&whole, &at, d, 0, KEEL_OUTCOME_NONE, some(d == 2 ? 1 : 0.25), 0);
     keel_evaluation got = close_sums(&whole);
     assert_true(fabs(got.metric[KEEL_METRIC_ACCURACY].value - 1.5) < 1e-6);
@@ -220,8 +232,112 @@ static void a_silent_decision_adds_nothing_to_the_total(void **state) {
     assert_true(got.metric[KEEL_METRIC_ACCURACY].n == 1 && got.reward_coverage[KEEL_ACCURACY] == 0.5);
 }
 
+/* ---- differences ---- */
+
+/* Two actors with one answer in each of n conversations: the first alone agrees in a share `only_a` of them,
+ * the second alone in `only_b`, both in `both`. */
+typedef struct pairing {
+    double only_a, only_b, both;
+} pairing;
+
+static keel_interval draw_difference(keel_rng *rng, const pairing *truth, size_t n, size_t size) {
+    keel_metric_sums sums[2] = {0};
+    const keel_metric_sums *const both[] = {&sums[0], &sums[1]};
+    static const char *const names[] = {"a", "b"};
+    keel_evaluation out[2];
+    keel_interval difference[1][KEEL_N_METRICS];
+    keel_evaluate_config quick = config;
+    talk none;
+    make_talk(&none, KEEL_UNKNOWN, 1, KEEL_OUTCOME_NONE);
+    quick.resamples = 250;
+    for (size_t c = 0; c < n; ++c) {
+        const double u = keel_rng_uniform(rng);
+        const bool a_alone = u < truth->only_a, b_alone = !a_alone && u < truth->only_a + truth->only_b,
+                   shared = !a_alone && !b_alone && u < truth->only_a + truth->only_b + truth->both;
+        for (size_t i = 0; i < size; ++i) {
+            keel_metric_sums_agreement(&sums[0], a_alone || shared);
+            keel_metric_sums_agreement(&sums[1], b_alone || shared);
+        }
+        for (int i = 0; i < 2; ++i) end(&sums[i], c, &none, false, 0, size);
+    }
+    assert_int_equal(keel_metric_sums_close(both, names, 2, &quick, NULL, out, difference, NULL), KEEL_OK);
+    for (int i = 0; i < 2; ++i) keel_metric_sums_free(&sums[i]);
+    return difference[0][KEEL_METRIC_AGREEMENT];
+}
+
+/* Near 0 and 1 the plain bootstrap of a difference is often a point, and then holds the truth never. */
+static void differences_hold_as_often_as_they_say(void **state) {
+    (void)state;
+    static const pairing truths[] = {{.01, 0, .98}, {0, .03, .01}, {.1, 0, .9}, {.9, .05, 0}, {.02, .02, 0}};
+    static const size_t sizes[] = {20, 50, 300};
+    const size_t trials = 500;
+    for (size_t t = 0; t < sizeof truths / sizeof *truths; ++t)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+            const double truth = truths[t].only_a - truths[t].only_b;
+            size_t held = 0;
+            for (size_t trial = 0; trial < trials; ++trial) {
+                keel_rng rng = keel_rng_named(t * 8 + i, "trial", trial);
+                const keel_interval got = draw_difference(&rng, &truths[t], sizes[i], 1);
+                held += got.low <= truth && truth <= got.high;
+            }
+            if (held < trials * 93 / 100)
+                fail_msg("difference %g over %zu: %zu of %zu", truth, sizes[i], held, trials);
+        }
+}
+
+/* Two actors who answer alike in every conversation: no difference was seen, and the interval says how large
+ * one may be. Answers of one conversation are no further evidence. */
+static void a_difference_that_nothing_showed_keeps_an_interval(void **state) {
+    (void)state;
+    static const pairing same = {0, 0, .5};
+    for (size_t size = 1; size <= 4; size += 3) {
+        keel_rng rng = keel_rng_named(1, "same", 0);
+        const keel_interval got = draw_difference(&rng, &same, 59, size);
+        const double unseen = 1 - pow(.025, 1 / 59.0);
+        assert_true(got.value == 0 && got.n == 59 * (double)size);
+        assert_true(fabs(got.low + unseen) < 1e-12 && fabs(got.high - unseen) < 1e-12);
+    }
+}
+
+/* What both have in common cancels: the difference is surer than either rate. */
+static void a_difference_is_paired(void **state) {
+    (void)state;
+    keel_rng rng = keel_rng_named(2, "paired", 0);
+    const pairing truth = {.02, 0, .5};
+    const keel_interval got = draw_difference(&rng, &truth, 400, 1), one = keel_wilson(200, 400);
+    assert_true(got.high - got.low < .6 * (one.high - one.low));
+}
+
+static void a_difference_to_an_unknown_metric_is_unknown(void **state) {
+    (void)state;
+    keel_metric_sums known = {0}, unknown = {0};
+    const keel_metric_sums *const sums[] = {&known, &unknown, &known};
+    static const char *const names[] = {"a", "b", "c"};
+    keel_evaluation out[3];
+    keel_interval difference[2][KEEL_N_METRICS];
+    talk at;
+    make_talk(&at, KEEL_UNKNOWN, 1, KEEL_OUTCOME_REFUSAL);
+    for (size_t c = 0; c < 5; ++c) {
+        answer(&known, &at, 0, c, KEEL_OUTCOME_REFUSAL, some(.5), 0);
+        end(&known, c, &at, false, 0, 1);
+    }
+    assert_int_equal(keel_metric_sums_close(sums, names, 3, &config, NULL, out, difference, NULL), KEEL_OK);
+    for (int m = 0; m < KEEL_N_METRICS; ++m)
+        assert_true(difference[0][m].n == 0 && difference[0][m].value == 0 && difference[0][m].high == 0);
+    assert_true(difference[1][KEEL_METRIC_OVER_REFUSAL].n == 5);
+    /* A mean that never differed keeps an interval too; the composite's is as wide as its weights. */
+    const double unseen = 1 - pow(.025, 1 / 5.0);
+    assert_true(fabs(difference[1][KEEL_METRIC_ACCURACY].high - unseen) < 1e-12);
+    assert_true(fabs(difference[1][KEEL_METRIC_COMPOSITE].low + unseen) < 1e-12);
+    keel_metric_sums_free(&known);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(differences_hold_as_often_as_they_say),
+        cmocka_unit_test(a_difference_that_nothing_showed_keeps_an_interval),
+        cmocka_unit_test(a_difference_is_paired),
+        cmocka_unit_test(a_difference_to_an_unknown_metric_is_unknown),
         cmocka_unit_test(refusing_counts_only_where_the_log_was_judged),
         cmocka_unit_test(answers_on_the_way_complete_no_task),
         cmocka_unit_test(completion_weighs_a_conversation_by_agreement),
