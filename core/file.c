@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "core/hash.h"
+#include "core/source.h"
 
 /* "<folder>/.<name>.<suffix>": where something waits before it takes its name, or after it lost it. */
 static keel_status beside(char *out, size_t size, const char *path, const char *suffix, keel_err *err) {
@@ -63,20 +63,10 @@ keel_status keel_file_open(const char *path, int *fd, keel_err *err) {
 }
 
 keel_status keel_file_hash(const char *path, char hex[65], keel_err *err) {
-    unsigned char block[1 << 16];
-    int fd = -1;
-    KEEL_TRY(keel_file_open(path, &fd, err));
-    keel_sha256 hash;
-    keel_sha256_init(&hash);
-    ssize_t got;
-    while ((got = read(fd, block, sizeof block)) != 0) {
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) break;
-        keel_sha256_add(&hash, block, (size_t)got);
-    }
-    keel_status status = got < 0 ? fail_errno(err, path, "read") : KEEL_OK;
-    close(fd);
-    if (status == KEEL_OK) keel_sha256_hex(&hash, hex);
+    keel_source *from;
+    KEEL_TRY(keel_source_open(&from, path, err));
+    keel_status status = keel_source_hash(from, hex, err);
+    keel_source_close(from);
     return status;
 }
 
@@ -117,41 +107,14 @@ keel_status keel_file_write(const char *path, const void *bytes, size_t length, 
     return keel_file_write_parts(path, &(keel_bytes){bytes, length}, 1, err);
 }
 
-keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err) {
-    char temporary[4096];
-    KEEL_TRY(beside(temporary, sizeof temporary, path, "partial", err));
-    if (!may_replace(path, S_IFREG))
-        return keel_fail(err, KEEL_E_CONFLICT, path, "expected a file or nothing, found something else");
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd < 0) return fail_errno(err, path, "create");
-    bool good = true;
-    for (size_t i = 0; good && i < count; i++) good = write_all(fd, parts[i].data, parts[i].length);
-    good = good && fsync(fd) == 0;
-    int saved = errno;
-    if (close(fd) != 0 && good) good = false, saved = errno;
-    if (good && rename(temporary, path) == 0) {
-        return sync_parent(path) ? KEEL_OK : fail_errno(err, path, "sync the folder of");
-    }
-    if (!good) errno = saved;
-    keel_status status = fail_errno(err, path, "write");
-    unlink(temporary);
-    return status;
-}
-
-/* ---- reading, gzip seen through ---- */
-
-enum { CHUNK = 1 << 16, MAX_LINE = 1 << 26, DEFAULT_MAX_BYTES = 1 << 30 };
-
-/* The bytes of a file after gunzip, if it is gzipped. inflate itself rather than gzread, which takes what
- * follows a broken member for padding and drops it in silence. */
-typedef struct source {
+/* Bytes go into a temporary file beside the final one, or, without a path, straight to standard output. */
+struct keel_file_writer {
     int fd;
-    char *path;
-    bool gzip, ended;  /* ended: no more input in the file */
-    bool inside;       /* within a gzip member */
-    z_stream inflater; /* next_in, avail_in: the unread input, plain files included */
-    unsigned char input[CHUNK];
-} source;
+    bool gzip, to_stdout;
+    z_stream deflater;
+    char path[4096], temporary[4112];
+    unsigned char packed[1 << 16];
+};
 
 static void *zlib_alloc(void *unused, unsigned items, unsigned size) {
     (void)unused;
@@ -163,197 +126,118 @@ static void zlib_free(void *unused, void *memory) {
     keel_free(memory);
 }
 
-/* Adds input until there is some, or `least` bytes of it, or the file ends. */
-static keel_status source_fill(source *from, size_t least, keel_err *err) {
-    z_stream *z = &from->inflater;
-    if (z->avail_in > 0) memmove(from->input, z->next_in, z->avail_in);
-    z->next_in = from->input;
-    while (z->avail_in < least && !from->ended) {
-        ssize_t got = read(from->fd, from->input + z->avail_in, CHUNK - z->avail_in);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return fail_errno(err, from->path, "read");
-        from->ended = got == 0;
-        z->avail_in += (unsigned)got;
+static keel_status open_target(keel_file_writer *to, const char *path, keel_err *err) {
+    to->to_stdout = !path;
+    to->fd = STDOUT_FILENO;
+    snprintf(to->path, sizeof to->path, "%s", path ? path : "standard output");
+    if (!path) return KEEL_OK;
+    KEEL_TRY(beside(to->temporary, sizeof to->temporary, path, "partial", err));
+    if (strlen(path) >= sizeof to->path) return keel_fail(err, KEEL_E_INVALID, path, "the path is too long");
+    if (!may_replace(path, S_IFREG))
+        return keel_fail(err, KEEL_E_CONFLICT, path, "expected a file or nothing, found something else");
+    to->fd = open(to->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    return to->fd < 0 ? fail_errno(err, path, "create") : KEEL_OK;
+}
+
+keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool gzip, keel_err *err) {
+    keel_file_writer *to = keel_calloc(1, sizeof *to);
+    if (!to) return keel_nomem(err, path);
+    keel_status status = open_target(to, path, err);
+    if (status != KEEL_OK) {
+        keel_free(to);
+        return status;
     }
+    to->deflater.zalloc = zlib_alloc;
+    to->deflater.zfree = zlib_free;
+    to->gzip = gzip && deflateInit2(&to->deflater, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
+                                    Z_DEFAULT_STRATEGY) == Z_OK;
+    if (gzip && !to->gzip) {
+        keel_file_writer_abandon(to);
+        return keel_nomem(err, path);
+    }
+    *out = to;
     return KEEL_OK;
 }
 
-static void source_close(source *from) {
-    if (!from) return;
-    if (from->gzip) inflateEnd(&from->inflater);
-    if (from->fd >= 0) close(from->fd);
-    keel_free(from->path);
-    keel_free(from);
+/* flush: Z_NO_FLUSH, or Z_FINISH at the end. */
+static keel_status add_packed(keel_file_writer *to, const void *bytes, size_t length, int flush,
+                              keel_err *err) {
+    z_stream *z = &to->deflater;
+    const unsigned char *from = bytes;
+    do {
+        const size_t take = length < 1 << 20 ? length : 1 << 20;
+        z->next_in = (unsigned char *)(uintptr_t)from;
+        z->avail_in = (unsigned)take;
+        from += take;
+        length -= take;
+        do {
+            z->next_out = to->packed;
+            z->avail_out = sizeof to->packed;
+            deflate(z, flush);
+            if (!write_all(to->fd, (const char *)to->packed, sizeof to->packed - z->avail_out))
+                return fail_errno(err, to->path, "write");
+        } while (z->avail_out == 0);
+    } while (length > 0);
+    return KEEL_OK;
 }
 
-static keel_status source_open(source **out, const char *path, keel_err *err) {
-    keel_status status = KEEL_OK;
-    source *from = keel_calloc(1, sizeof *from);
-    if (!from) return keel_fail(err, KEEL_E_NOMEM, path, "no memory to read the file");
-    from->fd = -1;
-    from->path = keel_strdup(path);
-    if (!from->path) {
-        status = keel_fail(err, KEEL_E_NOMEM, path, "no memory to read the file");
-        goto fail;
+keel_status keel_file_writer_add(keel_file_writer *writer, const void *bytes, size_t length, keel_err *err) {
+    if (writer->gzip) return length ? add_packed(writer, bytes, length, Z_NO_FLUSH, err) : KEEL_OK;
+    return write_all(writer->fd, bytes, length) ? KEEL_OK : fail_errno(err, writer->path, "write");
+}
+
+void keel_file_writer_abandon(keel_file_writer *writer) {
+    if (!writer) return;
+    if (writer->gzip) deflateEnd(&writer->deflater);
+    if (!writer->to_stdout) {
+        close(writer->fd);
+        unlink(writer->temporary);
     }
-    KEEL_TRY_GOTO(keel_file_open(path, &from->fd, err), fail);
-    KEEL_TRY_GOTO(source_fill(from, 2, err), fail);
-    if (from->inflater.avail_in >= 2 && from->input[0] == 0x1f && from->input[1] == 0x8b) {
-        from->inflater.zalloc = zlib_alloc;
-        from->inflater.zfree = zlib_free;
-        from->gzip = inflateInit2(&from->inflater, 15 + 16) == Z_OK;
-        if (!from->gzip) {
-            status = keel_fail(err, KEEL_E_NOMEM, path, "no memory to gunzip the file");
-            goto fail;
-        }
-        from->inside = true;
+    keel_free(writer);
+}
+
+keel_status keel_file_writer_commit(keel_file_writer *writer, keel_err *err) {
+    keel_status status = writer->gzip ? add_packed(writer, NULL, 0, Z_FINISH, err) : KEEL_OK;
+    if (status != KEEL_OK || writer->to_stdout) {
+        keel_file_writer_abandon(writer);
+        return status;
     }
-    *out = from;
-    return KEEL_OK;
-fail:
-    source_close(from);
+    bool good = fsync(writer->fd) == 0;
+    int saved = errno;
+    if (close(writer->fd) != 0 && good) good = false, saved = errno;
+    if (!good) errno = saved;
+    if (!good || rename(writer->temporary, writer->path) != 0) {
+        status = fail_errno(err, writer->path, "write");
+        unlink(writer->temporary);
+    } else if (!sync_parent(writer->path)) {
+        status = fail_errno(err, writer->path, "sync the folder of");
+    }
+    if (writer->gzip) deflateEnd(&writer->deflater);
+    keel_free(writer);
     return status;
 }
 
-/* Between gzip members: another may follow, after zero bytes of padding. */
-static void source_next_member(source *from) {
-    z_stream *z = &from->inflater;
-    while (z->avail_in > 0 && *z->next_in == 0) z->next_in++, z->avail_in--;
-    if (z->avail_in > 0) from->inside = inflateReset(z) == Z_OK;
+keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err) {
+    keel_file_writer *to;
+    KEEL_TRY(keel_file_writer_open(&to, path, false, err));
+    for (size_t i = 0; i < count; i++) {
+        keel_status status = keel_file_writer_add(to, parts[i].data, parts[i].length, err);
+        if (status == KEEL_OK) continue;
+        keel_file_writer_abandon(to);
+        return status;
+    }
+    return keel_file_writer_commit(to, err);
 }
 
-/* Up to `room` (at least 1) more bytes; *got is 0 at the end only. */
-static keel_status source_read(source *from, char *out, size_t room, size_t *got, keel_err *err) {
-    z_stream *z = &from->inflater;
-    z->next_out = (unsigned char *)out;
-    z->avail_out = room > CHUNK ? CHUNK : (unsigned)room;
-    unsigned wanted = z->avail_out;
-    while (z->avail_out == wanted) {
-        if (z->avail_in == 0) KEEL_TRY(source_fill(from, 1, err));
-        if (z->avail_in == 0) break;
-        if (!from->gzip) {
-            unsigned take = z->avail_in < wanted ? z->avail_in : wanted;
-            memcpy(out, z->next_in, take);
-            z->next_in += take, z->avail_in -= take, z->avail_out -= take;
-        } else if (!from->inside) {
-            source_next_member(from);
-        } else {
-            int code = inflate(z, Z_NO_FLUSH);
-            if (code == Z_MEM_ERROR)
-                return keel_fail(err, KEEL_E_NOMEM, from->path, "no memory to gunzip the file");
-            if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-                return keel_fail(err, KEEL_E_PARSE, from->path, "corrupt gzip data: %s",
-                                 z->msg ? z->msg : "unknown fault");
-            if (code == Z_STREAM_END) from->inside = false;
-        }
-    }
-    if (from->inside && z->avail_out == wanted)
-        return keel_fail(err, KEEL_E_PARSE, from->path, "the gzip data end too early: the file is cut off");
-    *got = wanted - z->avail_out;
-    return KEEL_OK;
-}
+/* ---- reading ---- */
 
 keel_status keel_file_read(const char *path, size_t max_bytes, keel_buf *buf, keel_err *err) {
-    char chunk[CHUNK];
-    source *from;
-    size_t got = 0, limit = max_bytes ? max_bytes : (size_t)DEFAULT_MAX_BYTES;
+    keel_source *from;
     keel_buf_clear(buf);
-    KEEL_TRY(source_open(&from, path, err));
-    keel_status status;
-    while ((status = source_read(from, chunk, sizeof chunk, &got, err)) == KEEL_OK && got > 0) {
-        if (got > limit - buf->length) {
-            status = keel_fail(err, KEEL_E_INVALID, path, "expected at most %zu bytes, got more", limit);
-            break;
-        }
-        keel_buf_append(buf, chunk, got);
-        if (buf->failed) break;
-    }
-    if (status == KEEL_OK && buf->length == 0) keel_buf_append(buf, "", 0);
-    if (buf->failed)
-        status =
-            keel_fail(err, KEEL_E_NOMEM, path, "no memory for the file's %zu bytes and more", buf->length);
-    source_close(from);
+    KEEL_TRY(keel_source_open(&from, path, err));
+    keel_status status = keel_source_rest(from, max_bytes, buf, err);
+    keel_source_close(from);
     return status;
-}
-
-struct keel_line_reader {
-    source *from;
-    char *data; /* lines [start, end) still to be given out; one byte of room after end for a NUL */
-    size_t start, end, capacity;
-    size_t number; /* of the line given out last */
-};
-
-keel_status keel_line_reader_open(keel_line_reader **out, const char *path, keel_err *err) {
-    keel_line_reader *reader = keel_calloc(1, sizeof *reader);
-    if (!reader) return keel_fail(err, KEEL_E_NOMEM, path, "no memory for a line reader");
-    keel_status status = source_open(&reader->from, path, err);
-    if (status == KEEL_OK)
-        *out = reader;
-    else
-        keel_free(reader);
-    return status;
-}
-
-void keel_line_reader_close(keel_line_reader *reader) {
-    if (!reader) return;
-    source_close(reader->from);
-    keel_free(reader->data);
-    keel_free(reader);
-}
-
-/* Reads more behind the unfinished line, moving it to the front first. *got is 0 at the end of the file. */
-static keel_status reader_fill(keel_line_reader *reader, size_t *got, keel_err *err) {
-    size_t kept = reader->end - reader->start;
-    if (kept >= MAX_LINE)
-        return keel_fail(err, KEEL_E_INVALID, NULL, "the line is longer than %d MiB", MAX_LINE >> 20);
-    if (reader->start > 0) memmove(reader->data, reader->data + reader->start, kept);
-    reader->start = 0;
-    reader->end = kept;
-    if (reader->capacity < kept + CHUNK + 1) {
-        size_t capacity = 2 * (kept + CHUNK);
-        char *data = keel_realloc(reader->data, capacity);
-        if (!data) return keel_fail(err, KEEL_E_NOMEM, NULL, "no memory for a line of %zu bytes", kept);
-        reader->data = data;
-        reader->capacity = capacity;
-    }
-    KEEL_TRY(source_read(reader->from, reader->data + kept, CHUNK, got, err));
-    reader->end += *got;
-    return KEEL_OK;
-}
-
-/* Puts "path:line" into an error. */
-static keel_status fail_at_line(const keel_line_reader *reader, keel_status status, keel_err *err) {
-    if (err) snprintf(err->where, sizeof err->where, "%s:%zu", reader->from->path, reader->number + 1);
-    return status;
-}
-
-keel_status keel_line_reader_next(keel_line_reader *reader, char **line, size_t *length, size_t *number,
-                                  keel_err *err) {
-    size_t searched = 0, got = 0;
-    char *newline;
-    while (!(newline = reader->end > reader->start + searched
-                           ? memchr(reader->data + reader->start + searched, '\n',
-                                    reader->end - reader->start - searched)
-                           : NULL)) {
-        searched = reader->end - reader->start;
-        keel_status status = reader_fill(reader, &got, err);
-        if (status != KEEL_OK) return fail_at_line(reader, status, err);
-        if (got == 0) break;
-    }
-    if (!newline && reader->end == reader->start) {
-        *line = NULL;
-        *length = 0;
-        return KEEL_OK;
-    }
-    char *text = reader->data + reader->start, *stop = newline ? newline : reader->data + reader->end;
-    reader->start = (size_t)(stop - reader->data) + (newline ? 1 : 0);
-    if (newline && stop > text && stop[-1] == '\r') stop--;
-    *stop = '\0';
-    *line = text;
-    *length = (size_t)(stop - text);
-    reader->number++;
-    if (number) *number = reader->number;
-    return KEEL_OK;
 }
 
 /* ---- folders ---- */

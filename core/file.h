@@ -1,4 +1,5 @@
-/* Files: whole reads, line reads (gzip seen through), and writes that are either all there or not at all. */
+/* Files: whole reads (gzip decompressed), and writes that leave the whole file or nothing. Pieces and lines:
+ * source.h. */
 #ifndef KEEL_CORE_FILE_H
 #define KEEL_CORE_FILE_H
 
@@ -21,16 +22,6 @@ keel_status keel_file_open(const char *path, int *fd, keel_err *err);
  * stream is KEEL_E_PARSE. */
 keel_status keel_file_read(const char *path, size_t max_bytes, keel_buf *buf, keel_err *err);
 
-/* A reader of lines, gzip seen through. */
-typedef struct keel_line_reader keel_line_reader;
-keel_status keel_line_reader_open(keel_line_reader **out, const char *path, keel_err *err);
-/* Next line without its line end, NUL-terminated, valid until the next call; *line is NULL at the end. Lines
- * longer than 64 MiB, and corrupt gzip data, are errors naming file and line. *number (may be NULL) counts
- * from 1. */
-keel_status keel_line_reader_next(keel_line_reader *reader, char **line, size_t *length, size_t *number,
-                                  keel_err *err);
-void keel_line_reader_close(keel_line_reader *reader);
-
 /* SHA-256 of a file's bytes as they are on disk. */
 keel_status keel_file_hash(const char *path, char hex[65], keel_err *err);
 
@@ -45,6 +36,14 @@ typedef struct keel_bytes {
     size_t length;
 } keel_bytes;
 keel_status keel_file_write_parts(const char *path, const keel_bytes *parts, size_t count, keel_err *err);
+
+/* The same piece by piece, for what is too long to be in memory. gzip: what is added is compressed. path
+ * NULL: to standard output, at once. After open, call commit or abandon, which free the writer. */
+typedef struct keel_file_writer keel_file_writer;
+keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool gzip, keel_err *err);
+keel_status keel_file_writer_add(keel_file_writer *writer, const void *bytes, size_t length, keel_err *err);
+keel_status keel_file_writer_commit(keel_file_writer *writer, keel_err *err);
+void keel_file_writer_abandon(keel_file_writer *writer); /* NULL is harmless */
 
 keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; existing is fine */
 

@@ -192,7 +192,10 @@ static keel_status print_value(const printer *p, const cJSON *value, int depth) 
     case cJSON_Object:
         return print_children(p, value, depth);
     case cJSON_Number:
-        keel_json_put_number(p->buf, value->valuedouble);
+        if (value->valuestring) /* the digits of a large whole number */
+            keel_buf_text(p->buf, value->valuestring);
+        else
+            keel_json_put_number(p->buf, value->valuedouble);
         return KEEL_OK;
     case cJSON_Raw:
         keel_buf_text(p->buf, value->valuestring ? value->valuestring : "null");

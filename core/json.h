@@ -12,7 +12,8 @@
 #include "core/status.h"
 
 /* Parses one JSON value that fills text[0..length). where (a file, or "file:line") is put into errors
- * together with the byte offset. The value is freed with cJSON_Delete. */
+ * together with the byte offset. The value is freed with cJSON_Delete. A whole number of 2^53 and more, which
+ * a double may not hold, has its digits in valuestring too, and is printed as these. */
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err);
 keel_status keel_json_parse_file(const char *path, cJSON **out, keel_err *err); /* gzip seen through */
 /* The same, and quicker: the value lives in the arena. It can be looked at, but neither changed nor deleted.

@@ -12,6 +12,8 @@
 /* MAX_VALUES: a value takes some 70 bytes, be it "0" in the text; so a hostile line stays below 600 MB. */
 enum { MAX_DEPTH = 100, MAX_VALUES = 1 << 23, MAX_NUMBER = 63, POOL = 4096, FEW = 16 };
 
+static const double EXACT = 9007199254740992.0; /* 2^53 */
+
 typedef struct reader {
     const char *text, *at, *end;
     const char *where;
@@ -243,6 +245,7 @@ static keel_status scan_number(reader *r) {
     return r->at - start > MAX_NUMBER ? bad(r, start, "a number of more than 63 characters") : KEEL_OK;
 }
 
+/* A whole number too large for a double to hold exactly keeps its digits, in valuestring. */
 static keel_status read_number(reader *r, cJSON *value) {
     const char *start = r->at;
     KEEL_TRY(scan_number(r));
@@ -252,6 +255,10 @@ static keel_status read_number(reader *r, cJSON *value) {
         copy[r->at - start] = '\0';
         value->valuedouble = keel_decimal_read(copy, NULL);
         if (!isfinite(value->valuedouble)) return bad(r, start, "a number too large for a double");
+        if (fabs(value->valuedouble) >= EXACT && !strpbrk(copy, ".eE")) {
+            if (!(value->valuestring = new_text(r, strlen(copy)))) return no_memory(r);
+            memcpy(value->valuestring, copy, strlen(copy) + 1);
+        }
     }
     value->valueint = value->valuedouble >= INT32_MAX   ? INT32_MAX
                       : value->valuedouble <= INT32_MIN ? INT32_MIN

@@ -76,6 +76,12 @@ bool keel_outcome_parse(const char *name, keel_outcome *out) {
     return i != NOT_FOUND;
 }
 
+bool keel_authority_parse(const char *name, keel_authority *out) {
+    int i = find(authority_names, COUNT(authority_names), name);
+    if (i > KEEL_AUTHORITY_NONE) *out = (keel_authority)i;
+    return i > KEEL_AUTHORITY_NONE;
+}
+
 bool keel_space_parse(const char *name, keel_action_space *out) {
     int i = find(space_names, COUNT(space_names), name);
     if (i != NOT_FOUND) *out = (keel_action_space)i;

@@ -166,6 +166,7 @@ extern const char *const keel_reward_list;           /* all names: "accuracy, sp
 bool keel_risk_parse(const char *name, keel_risk *out);
 bool keel_role_parse(const char *name, keel_role *out);
 bool keel_outcome_parse(const char *name, keel_outcome *out);
+bool keel_authority_parse(const char *name, keel_authority *out); /* not of "none" */
 bool keel_space_parse(const char *name, keel_action_space *out);
 
 KEEL_END_DECLS

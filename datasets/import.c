@@ -1,4 +1,3 @@
-/* Importing: formats, lists of files, and one transaction per file. */
 #include "datasets/import.h"
 
 #include <dirent.h>
@@ -8,70 +7,18 @@
 #include <sys/stat.h>
 
 #include "core/file.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "datasets/import_internal.h"
+#include "datasets/prefetch.h"
 #include "datasets/store_internal.h"
 
 enum { MAX_DEPTH = 32 };
 
-/* ---- formats ---- */
-
-static bool ends_with(const char *name, const char *suffix) {
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length >= tail && strcmp(name + length - tail, suffix) == 0;
-}
-
-/* The name without ".gz". */
-static size_t plain_length(const char *name) {
-    return strlen(name) - (ends_with(name, ".gz") ? 3 : 0);
-}
-
-static bool is_named(const char *name, const char *prefix, const char *suffix) {
-    size_t length = plain_length(name), tail = strlen(suffix);
-    return strncmp(name, prefix, strlen(prefix)) == 0 && length >= strlen(prefix) + tail &&
-           strncmp(name + length - tail, suffix, tail) == 0;
-}
-
-static bool is_lines(const char *name) {
-    return is_named(name, "", ".jsonl");
-}
-
-static bool is_sgd(const char *name) {
-    return is_named(name, "dialogues_", ".json");
-}
-
-static bool is_xstest(const char *name) {
-    return is_named(name, "xstest_prompts", ".csv") ||
-           (strstr(name, "completions") && is_named(name, "", ".csv"));
-}
-
-typedef struct format {
-    const char *name, *files;
-    bool (*matches)(const char *name); /* which files of a folder are of this format */
-    keel__import_file *read;
-} format;
-
-static const format formats[] = {
-    {"chat", "*.jsonl", is_lines, keel__import_chat},
-    {"hh-rlhf", "*.jsonl", is_lines, keel__import_hh},
-    {"sgd", "dialogues_*.json", is_sgd, keel__import_sgd},
-    {"xstest", "xstest_prompts.csv and *completions*.csv", is_xstest, keel__import_xstest},
-};
-enum { N_FORMATS = sizeof formats / sizeof *formats };
-const char *const keel_import_formats[] = {"chat", "hh-rlhf", "sgd", "xstest", NULL};
-
-static const format *find_format(const char *name, keel_err *err) {
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (strcmp(formats[i].name, name) == 0) return &formats[i];
-    keel_fail(err, KEEL_E_USAGE, "format", "no format is named \"%s\"", name);
-    keel_hint(err, "the formats are chat, hh-rlhf, sgd and xstest");
-    return NULL;
-}
-
 /* ---- lists of files ---- */
 
 typedef struct file_list {
+    const keel_format *format; /* NULL: files of any format */
     keel_arena arena;
     const char **paths;
     size_t count, capacity;
@@ -84,19 +31,17 @@ static keel_status list_add(file_list *list, const char *path, keel_err *err) {
     return KEEL_OK;
 }
 
-static keel_status list_folder(file_list *list, const format *form, const char *folder, int depth,
-                               keel_err *err);
+static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err);
 
-static keel_status list_entry(file_list *list, const format *form, const char *path, const char *name,
-                              int depth, keel_err *err) {
+static keel_status list_entry(file_list *list, const char *path, const char *name, int depth, keel_err *err) {
     struct stat about;
     if (stat(path, &about) != 0) return KEEL_OK; /* a dangling link is no log */
-    if (S_ISDIR(about.st_mode)) return list_folder(list, form, path, depth + 1, err);
-    return S_ISREG(about.st_mode) && form->matches(name) ? list_add(list, path, err) : KEEL_OK;
+    if (S_ISDIR(about.st_mode)) return list_folder(list, path, depth + 1, err);
+    return S_ISREG(about.st_mode) && keel_formats_match(list->format, name) ? list_add(list, path, err)
+                                                                            : KEEL_OK;
 }
 
-static keel_status list_folder(file_list *list, const format *form, const char *folder, int depth,
-                               keel_err *err) {
+static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err) {
     if (depth > MAX_DEPTH)
         return keel_fail(err, KEEL_E_INVALID, folder, "folders lie too deep (a link in a circle?)");
     DIR *entries = opendir(folder);
@@ -105,8 +50,7 @@ static keel_status list_folder(file_list *list, const format *form, const char *
     for (struct dirent *entry; status == KEEL_OK && (entry = readdir(entries));) {
         if (entry->d_name[0] == '.') continue;
         char *path = keel_path_join(&list->arena, folder, entry->d_name);
-        status =
-            path ? list_entry(list, form, path, strrchr(path, '/') + 1, depth, err) : keel_nomem(err, folder);
+        status = path ? list_entry(list, path, strrchr(path, '/') + 1, depth, err) : keel_nomem(err, folder);
     }
     closedir(entries);
     return status;
@@ -116,221 +60,241 @@ static int compare_paths(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static keel_status fail_no_files(const file_list *list, const char *folder, keel_err *err) {
+    keel_buf patterns = {0};
+    for (const keel_format *format = keel_formats; format->name; format++)
+        for (size_t i = 0; (!list->format || format == list->format) && format->files[i]; i++)
+            if (!patterns.length || !strstr(patterns.data, format->files[i]))
+                keel_buf_format(&patterns, "%s%s", patterns.length ? ", " : "", format->files[i]);
+    keel_fail(err, KEEL_E_NOT_FOUND, folder, "no file of %s%s is in this folder",
+              list->format ? "format " : "any known format", list->format ? list->format->name : "");
+    keel_hint(err, "in a folder these are read, gzipped or not: %s. Any other file is read by its own path",
+              patterns.data ? patterns.data : "");
+    keel_buf_free(&patterns);
+    return KEEL_E_NOT_FOUND;
+}
+
+static bool is_stdin(const char *path) {
+    return strcmp(path, "-") == 0;
+}
+
 /* A file stands for itself, whatever its name; a folder for the files of the format in it and below, sorted.
  */
-static keel_status list_path(file_list *list, const format *form, const char *path, keel_err *err) {
+static keel_status list_path(file_list *list, const char *path, keel_err *err) {
     size_t first = list->count;
+    if (is_stdin(path)) return list_add(list, path, err);
     if (!keel_file_exists(path)) return keel_fail(err, KEEL_E_NOT_FOUND, path, "no such file or folder");
     if (!keel_file_is_folder(path)) return list_add(list, path, err);
-    KEEL_TRY(list_folder(list, form, path, 0, err));
-    if (list->count == first) {
-        keel_fail(err, KEEL_E_NOT_FOUND, path, "no file of format %s is in this folder", form->name);
-        keel_hint(err, "files of this format are named %s, gzipped or not", form->files);
-        return KEEL_E_NOT_FOUND;
-    }
+    KEEL_TRY(list_folder(list, path, 0, err));
+    if (list->count == first) return fail_no_files(list, path, err);
     qsort(list->paths + first, list->count - first, sizeof *list->paths, compare_paths);
     return KEEL_OK;
 }
 
-/* ---- shared by the importers ---- */
+/* ---- one import ---- */
 
-static bool is_blank(const char *line) {
-    return line[strspn(line, " \t\r")] == '\0';
-}
-
-static void note_empty(const char *path) {
-    keel_log(KEEL_LOG_INFO, "note: %s holds no conversation", path);
-}
-
-static keel_status import_line(keel__import *import, keel__import_object *each, const char *line,
-                               size_t length, const char *where, keel_err *err) {
-    const cJSON *object = NULL;
-    KEEL_TRY(keel__import_next(import, err));
-    keel_status status = keel_json_parse_in(import->arena, line, length, where, &object, err);
-    if (status == KEEL_OK && !cJSON_IsObject(object))
-        status = keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
-    if (status == KEEL_E_PARSE && err)
-        keel_hint(err, strstr(err->message, "UTF-8")
-                           ? "convert the file to UTF-8, for example with iconv"
-                           : "in JSON Lines a line is one whole object; a chat log that "
-                             "is one array is named *.json");
-    return status == KEEL_OK ? each(import, object, where, err) : status;
-}
-
-keel_status keel__import_lines(keel__import *import, keel__import_object *each, keel_err *err) {
-    keel_line_reader *reader;
-    char *line, where[400];
-    size_t length, number;
-    bool empty = true;
-    KEEL_TRY(keel_line_reader_open(&reader, import->path, err));
+/* A file that is open, or why it could not be opened. */
+typedef struct opened {
+    bool tried;
+    keel_reader *reader; /* a prefetching one */
     keel_status status;
-    while ((status = keel_line_reader_next(reader, &line, &length, &number, err)) == KEEL_OK && line) {
-        if (is_blank(line) && strlen(line) == length) continue;
-        snprintf(where, sizeof where, "%s:%zu", import->path, number);
-        status = import_line(import, each, line, length, where, err);
-        if (status != KEEL_OK) break;
-        empty = false;
-    }
-    keel_line_reader_close(reader);
-    if (status == KEEL_OK && empty) note_empty(import->path);
-    return status;
+    keel_err err;
+} opened;
+
+typedef struct import {
+    keel_store *store;
+    const keel_format *format; /* NULL: by content */
+    const char *split;
+    keel_import_each *each;
+    void *user;
+    keel_import_report *report;
+    const char *following; /* the next file, which is opened as soon as the thread of this one is done */
+    opened next;
+} import;
+
+static keel_status open_source(const import *in, keel_source *source, keel_reader **out, keel_err *err) {
+    keel_reader *plain;
+    KEEL_TRY(keel_reader_open(&plain, in->format, source, err));
+    return keel_prefetch_open(out, plain, err);
 }
 
-keel_status keel__import_items(keel__import *import, const char *of, keel__import_item *each, void *user,
-                               keel_err *err) {
-    keel_buf text = {0};
-    keel_json_items items;
-    const cJSON *item = NULL;
-    keel_status status = keel_file_read(import->path, 0, &text, err);
-    if (status == KEEL_OK)
-        status = keel_json_items_open(&items, text.data, text.length, import->path, of, err);
-    while (status == KEEL_OK) {
-        status = keel__import_next(import, err);
-        if (status == KEEL_OK) status = keel_json_items_next(&items, import->arena, &item, err);
-        if (status != KEEL_OK || !item) break;
-        status = each(import, item, items.count - 1, user, err);
-    }
-    if (status == KEEL_OK && items.count == 0) note_empty(import->path);
-    keel_buf_free(&text);
-    return status;
+static keel_status open_path(const import *in, const char *path, keel_reader **out, keel_err *err) {
+    keel_source *source;
+    KEEL_TRY(is_stdin(path) ? keel_source_open_stdin(&source, err) : keel_source_open(&source, path, err));
+    return open_source(in, source, out, err);
 }
 
-keel_status keel__import_print(keel__import *import, const cJSON *value, const char **out, keel_err *err) {
-    keel_buf text = {0};
-    const char *copy = NULL;
-    if (value && value->child) {
-        keel_status status = keel_json_print(value, false, &text, err);
-        if (status == KEEL_OK && !(copy = keel_arena_strndup(import->arena, text.data, text.length)))
-            status = keel_nomem(err, import->path);
-        keel_buf_free(&text);
-        if (status != KEEL_OK) return status;
-    }
-    *out = copy;
-    return KEEL_OK;
-}
-
-size_t keel__import_decide_turns(keel__import *import, const keel_turn *turns, size_t n_turns,
-                                 keel_decision *decisions) {
-    size_t n = 0;
-    for (size_t i = 0; i < n_turns; i++) {
-        if (turns[i].role != KEEL_ROLE_ASSISTANT) continue;
-        keel_candidate *candidate = keel_arena_calloc(import->arena, 1, sizeof *candidate);
-        if (!candidate) return SIZE_MAX;
-        *candidate = (keel_candidate){.text = turns[i].text,
-                                      .act = turns[i].act,
-                                      .model = turns[i].model,
-                                      .latency_ms = turns[i].latency_ms,
-                                      .taken = true};
-        decisions[n++] = (keel_decision){.turn = i, .n_candidates = 1, .candidates = candidate};
-    }
-    return n;
+/* Standard input may keep a reader waiting, which it must not do inside a transaction. */
+static void open_following(import *in) {
+    if (!in->following || in->next.tried || is_stdin(in->following)) return;
+    in->next.tried = true;
+    in->next.status = open_path(in, in->following, &in->next.reader, &in->next.err);
 }
 
 /* ---- one file, one transaction ---- */
 
-static void bind_import(sqlite3_stmt *statement, const keel__import *import, const char *hash,
-                        const char *form) {
+/* The name counts too: the model is in the names of xstest, and sgd repeats ids between folders. */
+static void bind_import(sqlite3_stmt *statement, const import *in, const keel_reader *reader,
+                        const char *hash) {
     keel__bind_text(statement, 1, hash);
-    keel__bind_text(statement, 2, form);
-    keel__bind_text(statement, 3, import->split ? import->split : "");
-    keel__bind_text(statement, 4, import->name);
+    keel__bind_text(statement, 2, reader->format->name);
+    keel__bind_text(statement, 3, in->split ? in->split : "");
+    keel__bind_text(statement, 4, reader->name);
 }
 
-/* The name counts too: xstest has the model in it, and sgd repeats ids between folders. */
-static keel_status is_known(keel__import *import, const char *hash, const char *form, bool *known,
+static keel_status is_known(const import *in, const keel_reader *reader, const char *hash, bool *known,
                             keel_err *err) {
     sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(import->store, KEEL__SQL_KNOWN_IMPORT, &statement, err));
-    bind_import(statement, import, hash, form);
-    KEEL_TRY(keel__store_step(import->store, statement, known, "looking for an import", err));
+    KEEL_TRY(keel__store_statement(in->store, KEEL__SQL_KNOWN_IMPORT, &statement, err));
+    bind_import(statement, in, reader, hash);
+    KEEL_TRY(keel__store_step(in->store, statement, known, "looking for an import", err));
     sqlite3_reset(statement);
     return KEEL_OK;
 }
 
-static keel_status record_import(keel__import *import, const char *hash, const char *form,
+static keel_status record_import(const import *in, const keel_reader *reader, const char *hash,
                                  int64_t conversations, keel_err *err) {
     sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(import->store, KEEL__SQL_ADD_IMPORT, &statement, err));
-    bind_import(statement, import, hash, form);
+    KEEL_TRY(keel__store_statement(in->store, KEEL__SQL_ADD_IMPORT, &statement, err));
+    bind_import(statement, in, reader, hash);
     sqlite3_bind_int64(statement, 5, conversations);
-    return keel__store_run(import->store, statement, "recording an import", err);
+    return keel__store_run(in->store, statement, "recording an import", err);
 }
 
-static keel_status import_in_transaction(keel__import *import, const keel__files *files, size_t file,
-                                         keel_err *err) {
+static keel_status add_one(import *in, const keel_read *read, keel_err *err) {
+    keel_added added;
+    int64_t candidates;
+    keel_import_report *report = in->report;
+    keel_conversation *conversation = read->conversation;
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, read->where, "nothing of this file was kept");
+    if (in->split) conversation->split = in->split;
+    KEEL_TRY(keel__store_add(in->store, conversation, read->merge, read->where, &added, &candidates, err));
+    report->candidates += candidates;
+    report->unchanged += added == KEEL_ADDED_NOTHING;
+    report->extended += added == KEEL_ADDED_CANDIDATES;
+    const bool seen = added == KEEL_ADDED_NEW && !read->merge && in->each;
+    report->unseen += added != KEEL_ADDED_NOTHING && !seen;
+    if (added != KEEL_ADDED_NEW) return KEEL_OK;
+    report->conversations++;
+    report->turns += (int64_t)conversation->n_turns;
+    report->decisions += (int64_t)conversation->n_decisions;
+    report->completed += conversation->completed == KEEL_YES;
+    return seen ? in->each(in->user, conversation, err) : KEEL_OK;
+}
+
+static keel_status add_all(import *in, keel_reader *reader, keel_err *err) {
+    keel_read read;
+    for (bool empty = true;; empty = false) {
+        if (keel_prefetch_done(reader)) open_following(in);
+        KEEL_TRY(keel_reader_next(reader, NULL, &read, err));
+        if (!read.conversation && empty)
+            keel_log(KEEL_LOG_INFO, "note: %s holds no conversation", reader->place);
+        if (!read.conversation) return KEEL_OK;
+        KEEL_TRY(add_one(in, &read, err));
+    }
+}
+
+/* What the format counts, added to the report under its names. */
+static void add_counts(keel_import_report *report, const keel_reader *reader) {
+    for (size_t k = 0; k < KEEL_FORMAT_COUNTS && reader->format->counts[k].name; k++) {
+        const char *name = reader->format->counts[k].name;
+        size_t i = 0;
+        while (i < report->n_counts && strcmp(report->counts[i].name, name) != 0) i++;
+        if (i == KEEL_IMPORT_COUNTS) return;
+        if (i == report->n_counts) report->counts[report->n_counts++] = (keel_import_count){name, 0};
+        report->counts[i].count += reader->counts[k];
+    }
+}
+
+static keel_status import_in_transaction(import *in, keel_reader *reader, keel_err *err) {
     char hash[65];
     bool known;
-    int64_t before = import->report->conversations;
-    KEEL_TRY(keel__prefetch_begin(import->ahead, hash, err));
-    KEEL_TRY(is_known(import, hash, files->format, &known, err));
-    import->report->files++;
-    import->report->files_known += known;
-    KEEL_TRY(keel__prefetch_add(import->ahead, import, file, known, err));
-    if (known) return KEEL_OK;
-    return record_import(import, hash, files->format, import->report->conversations - before, err);
+    int64_t before = in->report->conversations;
+    KEEL_TRY(keel_prefetch_hash(reader, hash, err));
+    KEEL_TRY(is_known(in, reader, hash, &known, err));
+    in->report->files++;
+    in->report->files_known += known;
+    if (!known) KEEL_TRY(add_all(in, reader, err));
+    add_counts(in->report, reader);
+    open_following(in);
+    return known ? KEEL_OK : record_import(in, reader, hash, in->report->conversations - before, err);
 }
 
-keel_status keel__import_name(keel__import *import, const char *path, keel_arena *arena, keel_err *err) {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *folder = slash ? slash : path;
-    while (folder > path && folder[-1] != '/') folder--;
-    char *plain = keel_arena_strndup(arena, name, plain_length(name));
-    char *last = keel_arena_strndup(arena, folder, slash ? (size_t)(slash - folder) : 0);
-    if (!plain || !last) return keel_nomem(err, path);
-    import->path = path;
-    import->folder = last;
-    import->name = plain;
+static keel_status import_reader(import *in, keel_reader *reader, keel_err *err) {
+    keel_import_report before = *in->report;
+    keel_status status = keel_store_begin(in->store, err);
+    if (status == KEEL_OK) {
+        keel_store_gather(in->store);
+        status = import_in_transaction(in, reader, err);
+        if (status == KEEL_OK) status = keel_store_commit(in->store, err);
+        if (status != KEEL_OK) keel_store_rollback(in->store);
+    }
+    if (status != KEEL_OK) *in->report = before;
+    return status;
+}
+
+static keel_status import_path(import *in, const char *path, const char *following, keel_err *err) {
+    opened file = in->next;
+    in->next = (opened){0};
+    in->following = following;
+    if (!file.tried) file.status = open_path(in, path, &file.reader, &file.err);
+    if (file.status != KEEL_OK) {
+        if (err) *err = file.err;
+        return file.status;
+    }
+    keel_status status = import_reader(in, file.reader, err);
+    keel_reader_close(file.reader);
+    return status;
+}
+
+/* ---- all files ---- */
+
+static keel_status begin_import(const import *in, keel_err *err) {
+    *in->report = (keel_import_report){0};
+    if (in->split) KEEL_TRY(keel_split_check_name(in->split, "split", err));
+    keel__store_check_references(in->store, false);
     return KEEL_OK;
 }
 
-/* common: what all files share. */
-static keel_status import_file(const keel__import *common, const keel__files *files, size_t file,
-                               keel_err *err) {
-    keel_arena names = {0};
-    keel_import_report before = *common->report;
-    keel__import import = *common;
-    keel_status status = keel__import_name(&import, files->paths[file], &names, err);
-    if (status == KEEL_OK) status = keel_store_begin(import.store, err);
-    if (status == KEEL_OK) {
-        keel_store_gather(import.store);
-        status = import_in_transaction(&import, files, file, err);
-        if (status == KEEL_OK) status = keel_store_commit(import.store, err);
-        if (status != KEEL_OK) keel_store_rollback(import.store);
-    }
-    if (status != KEEL_OK) *import.report = before;
-    keel_arena_free(&names);
-    return status;
-}
-
-static keel_status import_files(keel__import *common, const keel__files *files, keel_err *err) {
+static keel_status import_paths(import *in, const file_list *list, keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
     size_t done = 0;
-    KEEL_TRY(keel__prefetch_open(&common->ahead, files, err));
-    keel__store_check_references(common->store, false);
-    keel_progress_start(&progress, "import", files->count);
-    while (done < files->count && status == KEEL_OK) {
-        status = import_file(common, files, done, err);
+    keel_progress_start(&progress, "import", list->count);
+    while (done < list->count && status == KEEL_OK) {
+        const char *following = done + 1 < list->count ? list->paths[done + 1] : NULL;
+        status = import_path(in, list->paths[done], following, err);
         if (status == KEEL_OK) keel_progress_step(&progress, ++done, NULL);
     }
     keel_progress_end(&progress, done);
-    keel__store_check_references(common->store, true);
-    keel__prefetch_close(common->ahead);
+    keel_reader_close(in->next.reader);
     return status;
 }
 
-keel_status keel_import(keel_store *store, const char *format_name, const char *split,
+keel_status keel_import(keel_store *store, const keel_format *format, const char *split,
                         const char *const *paths, size_t count, keel_import_each *each, void *user,
                         keel_import_report *report, keel_err *err) {
-    keel__import common = {.store = store, .split = split, .each = each, .user = user, .report = report};
-    file_list list = {0};
-    const format *form = find_format(format_name, err);
-    if (!form) return KEEL_E_USAGE;
-    if (split) KEEL_TRY(keel_split_check_name(split, "split", err));
+import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
+    file_list list = {.format = format};
+    KEEL_TRY(begin_import(&in, err));
     keel_status status = KEEL_OK;
-    *report = (keel_import_report){0};
-    for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, form, paths[i], err);
-    const keel__files files = {form->name, form->read, list.paths, list.count};
-    if (status == KEEL_OK) status = import_files(&common, &files, err);
+    for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, paths[i], err);
+    if (status == KEEL_OK) status = import_paths(&in, &list, err);
+    keel__store_check_references(store, true);
     keel_arena_free(&list.arena);
+    return status;
+}
+
+keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
+                               keel_source *source, keel_import_each *each, void *user,
+                               keel_import_report *report, keel_err *err) {
+import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
+    keel_reader *reader;
+    KEEL_TRY(open_source(&in, source, &reader, err));
+    keel_status status = begin_import(&in, err);
+    if (status == KEEL_OK) status = import_reader(&in, reader, err);
+    keel__store_check_references(store, true);
+    keel_reader_close(reader);
     return status;
 }

@@ -1,234 +1,207 @@
-/* Reading ahead: a thread reads and checks the conversations of one file after the other, in batches, while
- * the one that holds the store adds them, in their order. What is found wrong is told as if one thread did
- * both. */
+#include "datasets/prefetch.h"
+
 #include <pthread.h>
 #include <string.h>
 
 #include "core/context.h"
-#include "core/file.h"
-#include "core/interrupt.h"
-#include "datasets/import_internal.h"
-#include "datasets/store_internal.h"
+#include "datasets/reader_internal.h"
 
 enum { N_BATCHES = 4, BATCH_BYTES = 1 << 18, HUGE_BYTES = 1 << 24 };
 
 typedef struct item {
     struct item *next;
-    keel_conversation conversation;
-    const char *where;
-    bool merge;
+    keel_read read;
 } item;
 
-/* A file's first batch tells its hash and holds nothing; its last tells how reading it ended. */
 typedef struct batch {
     keel_arena arena;
     item *first, *last;
-    keel_import_report report; /* what was counted while reading */
-    char hash[65];
-    bool ends;
+    bool ends; /* nothing comes after it: status says how reading ended */
     keel_status status;
     keel_err err;
 } batch;
 
-struct keel__prefetch {
-    const keel__files *files;
-    keel__import import; /* the reader's */
+typedef struct prefetch {
+    keel_reader *inner; /* of the thread, until it is done */
     const keel_context *caller;
     batch batches[N_BATCHES];
-    pthread_t reader;
+    pthread_t thread;
+    bool started; /* the thread */
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    /* of the one who reads: */
+    batch *current;
+    item *at;
     /* under the lock: */
-    size_t filled, added; /* batches so far; the one being filled is batches[filled % N_BATCHES] */
-    size_t file, skipped; /* counted from 1: the file being read, and one of which no more is wanted */
-    bool stopped;         /* nothing more is wanted */
-};
+    size_t filled, taken; /* batches so far; the thread fills batches[filled % N_BATCHES] */
+    bool hashed, done;
+    bool stopped; /* nothing more is wanted */
+    keel_status hash_status;
+    keel_err hash_err;
+    char hash[65];
+} prefetch;
 
-/* ---- the reader ---- */
+/* ---- the thread ---- */
 
-/* What is read next goes into the batch that is free now. */
-static void use_batch(keel__prefetch *ahead) {
-    batch *next = &ahead->batches[ahead->filled % N_BATCHES];
+/* Hands the filled batch over and waits until another is free. Where conversations are huge it waits until
+ * none is in memory. False: nothing more is wanted. */
+static bool hand_over(prefetch *p, batch *given) {
+    const bool huge = given->arena.used > HUGE_BYTES;
+    pthread_mutex_lock(&p->lock);
+    p->filled++;
+    pthread_cond_broadcast(&p->changed);
+    const size_t most = huge ? 0 : N_BATCHES - 1;
+    while (!p->stopped && p->filled - p->taken > most) pthread_cond_wait(&p->changed, &p->lock);
+    const bool wanted = !p->stopped;
+    pthread_mutex_unlock(&p->lock);
+    if (huge && wanted) keel_arena_free(&given->arena);
+    return wanted;
+}
+
+static batch *free_batch(prefetch *p) {
+    batch *next = &p->batches[p->filled % N_BATCHES];
     keel_arena_reset(&next->arena);
     *next = (batch){.arena = next->arena};
-    ahead->import.arena = &next->arena;
-    ahead->import.report = &next->report;
+    return next;
 }
 
-/* Gives the batch away and waits for a free one; where conversations are huge, for all, so that not many of
- * them are in memory. The first batch of a file is waited for if that is all there is to do: a file that is
- * known already need not be read. */
-static keel_status hand_over(keel__prefetch *ahead, bool first, keel_err *err) {
-    keel_arena *given = ahead->import.arena;
-    const bool huge = given->used > HUGE_BYTES;
-    pthread_mutex_lock(&ahead->lock);
-    ahead->filled++;
-    pthread_cond_broadcast(&ahead->changed);
-    const size_t most = huge || (first && ahead->filled - ahead->added == 1) ? 0 : N_BATCHES - 1;
-    while (!ahead->stopped && ahead->filled - ahead->added > most)
-        pthread_cond_wait(&ahead->changed, &ahead->lock);
-    const bool stopped = ahead->stopped, wanted = !stopped && ahead->skipped != ahead->file;
-    pthread_mutex_unlock(&ahead->lock);
-    if (huge && !stopped) keel_arena_free(given);
-    if (!stopped) use_batch(ahead);
-    return wanted ? KEEL_OK : keel_fail(err, KEEL_E_INTERRUPTED, ahead->import.path, "no more is wanted");
-}
-
-keel_status keel__import_next(keel__import *import, keel_err *err) {
-    return import->arena->used < BATCH_BYTES ? KEEL_OK : hand_over(import->ahead, false, err);
-}
-
-keel_status keel__import_add(keel__import *import, const keel_conversation *conversation, bool merge,
-                             const char *where, keel_err *err) {
-    keel__prefetch *ahead = import->ahead;
-    batch *to = &ahead->batches[ahead->filled % N_BATCHES];
-    item *one = keel_arena_calloc(import->arena, 1, sizeof *one);
-    if (one) one->where = keel_arena_strdup(import->arena, where);
-    if (!one || !one->where) return keel_nomem(err, where);
-    one->conversation = *conversation;
-    one->merge = merge;
-    if (to->last)
-        to->last->next = one;
+static keel_status read_item(prefetch *p, batch *into, bool *end, keel_err *err) {
+    keel_read read;
+    KEEL_TRY(keel_reader_next(p->inner, &into->arena, &read, err));
+    *end = !read.conversation;
+    if (*end) return KEEL_OK;
+    item *one = keel_arena_calloc(&into->arena, 1, sizeof *one);
+    if (!one) return keel_nomem(err, read.where);
+    one->read = read;
+    if (into->last)
+        into->last->next = one;
     else
-        to->first = one;
-    to->last = one;
+        into->first = one;
+    into->last = one;
     return KEEL_OK;
 }
 
-static keel_status read_file(keel__prefetch *ahead, const char *path, keel_arena *names, keel_err *err) {
-    char hash[65];
-    KEEL_TRY(keel__import_name(&ahead->import, path, names, err));
-    KEEL_TRY(keel_file_hash(path, hash, err));
-    memcpy(ahead->batches[ahead->filled % N_BATCHES].hash, hash, sizeof hash);
-    KEEL_TRY(hand_over(ahead, true, err));
-    return ahead->files->read(&ahead->import, err);
+static void compute_hash(prefetch *p) {
+    char hash[65] = "";
+    keel_err err = {0};
+    keel_status status = keel_source_hash(p->inner->source, hash, &err);
+    pthread_mutex_lock(&p->lock);
+    memcpy(p->hash, hash, sizeof hash);
+    p->hash_status = status;
+    p->hash_err = err;
+    p->hashed = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
 }
 
-/* After a file that fails too: whether that matters, the one that adds decides. */
-static void *read_files(void *argument) {
-    keel__prefetch *ahead = argument;
-    keel_arena names = {0};
-    bool wanted = true;
-    keel_context_use(ahead->caller);
-    for (size_t i = 0; i < ahead->files->count && wanted; i++) {
-        keel_err err = {0};
-        keel_arena_reset(&names);
-        pthread_mutex_lock(&ahead->lock);
-        ahead->file = i + 1;
-        pthread_mutex_unlock(&ahead->lock);
-        keel_status status = read_file(ahead, ahead->files->paths[i], &names, &err);
-        pthread_mutex_lock(&ahead->lock);
-        wanted = !ahead->stopped;
-        pthread_mutex_unlock(&ahead->lock);
-        if (!wanted) break;
-        batch *last = &ahead->batches[ahead->filled % N_BATCHES];
-        last->ends = true;
-        last->status = status;
-        last->err = err;
-        hand_over(ahead, false, NULL);
+static void *read_ahead(void *argument) {
+    prefetch *p = argument;
+    bool end = false, wanted = true;
+    keel_context_use(p->caller);
+    compute_hash(p);
+    while (!end && wanted) {
+        batch *into = free_batch(p);
+        while (!end && into->status == KEEL_OK && into->arena.used < BATCH_BYTES)
+            into->status = read_item(p, into, &end, &into->err);
+        end = end || into->status != KEEL_OK;
+        into->ends = end;
+        wanted = hand_over(p, into);
     }
-    keel_arena_free(&names);
+    pthread_mutex_lock(&p->lock);
+    p->done = true;
+    pthread_mutex_unlock(&p->lock);
     return NULL;
 }
 
-/* ---- the one that adds ---- */
+/* ---- the reader ---- */
 
-keel_status keel__prefetch_open(keel__prefetch **out, const keel__files *files, keel_err *err) {
-    keel__prefetch *ahead = keel_calloc(1, sizeof *ahead);
-    if (!ahead) return keel_nomem(err, "import");
-    ahead->files = files;
-    ahead->caller = keel_context_current();
-    ahead->import.ahead = ahead;
-    use_batch(ahead);
-    pthread_mutex_init(&ahead->lock, NULL);
-    pthread_cond_init(&ahead->changed, NULL);
-    if (pthread_create(&ahead->reader, NULL, read_files, ahead) == 0) {
-        *out = ahead;
-        return KEEL_OK;
-    }
-    pthread_cond_destroy(&ahead->changed);
-    pthread_mutex_destroy(&ahead->lock);
-    keel_free(ahead);
-    return keel_fail(err, KEEL_E_NOMEM, "import", "no thread can be started to read the files");
-}
-
-void keel__prefetch_close(keel__prefetch *ahead) {
-    pthread_mutex_lock(&ahead->lock);
-    ahead->stopped = true;
-    pthread_cond_broadcast(&ahead->changed);
-    pthread_mutex_unlock(&ahead->lock);
-    pthread_join(ahead->reader, NULL);
-    pthread_cond_destroy(&ahead->changed);
-    pthread_mutex_destroy(&ahead->lock);
-    for (int i = 0; i < N_BATCHES; i++) keel_arena_free(&ahead->batches[i].arena);
-    keel_free(ahead);
-}
-
-static batch *take_batch(keel__prefetch *ahead) {
-    pthread_mutex_lock(&ahead->lock);
-    while (ahead->added == ahead->filled) pthread_cond_wait(&ahead->changed, &ahead->lock);
-    batch *taken = &ahead->batches[ahead->added % N_BATCHES];
-    pthread_mutex_unlock(&ahead->lock);
+static batch *take_batch(prefetch *p) {
+    pthread_mutex_lock(&p->lock);
+    while (p->taken == p->filled) pthread_cond_wait(&p->changed, &p->lock);
+    batch *taken = &p->batches[p->taken % N_BATCHES];
+    pthread_mutex_unlock(&p->lock);
     return taken;
 }
 
-/* skip: the file (counted from 1) of which no more is wanted, or 0. */
-static void give_back(keel__prefetch *ahead, size_t skip) {
-    pthread_mutex_lock(&ahead->lock);
-    ahead->added++;
-    if (skip) ahead->skipped = skip;
-    pthread_cond_broadcast(&ahead->changed);
-    pthread_mutex_unlock(&ahead->lock);
+static void give_back(prefetch *p) {
+    pthread_mutex_lock(&p->lock);
+    p->taken++;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
 }
 
-static keel_status add_item(keel__import *import, item *one, keel_err *err) {
-    keel_added added;
-    int64_t candidates;
-    keel_import_report *report = import->report;
-    keel_conversation *conversation = &one->conversation;
-    if (keel_interrupted())
-        return keel_fail(err, KEEL_E_INTERRUPTED, one->where, "nothing of this file was kept");
-    if (import->split) conversation->split = import->split;
-    KEEL_TRY(keel__store_add(import->store, conversation, one->merge, one->where, &added, &candidates, err));
-    report->candidates += candidates;
-    report->unchanged += added == KEEL_ADDED_NOTHING;
-    report->extended += added == KEEL_ADDED_CANDIDATES;
-    const bool seen = added == KEEL_ADDED_NEW && !one->merge && import->each;
-    report->unseen += added != KEEL_ADDED_NOTHING && !seen;
-    if (added != KEEL_ADDED_NEW) return KEEL_OK;
-    report->conversations++;
-    report->turns += (int64_t)conversation->n_turns;
-    report->decisions += (int64_t)conversation->n_decisions;
-    report->completed += conversation->completed == KEEL_YES;
-    return seen ? import->each(import->user, conversation, err) : KEEL_OK;
-}
-
-static keel_status add_batch(keel__import *import, const batch *from, keel_err *err) {
-    for (item *one = from->first; one; one = one->next) KEEL_TRY(add_item(import, one, err));
-    import->report->early_difference += from->report.early_difference;
-    import->report->prompts_differ += from->report.prompts_differ;
-    if (from->status != KEEL_OK && err) *err = from->err;
-    return from->status;
-}
-
-keel_status keel__prefetch_begin(keel__prefetch *ahead, char hash[65], keel_err *err) {
-    const batch *first = take_batch(ahead);
-    if (first->ends && err) *err = first->err;
-    if (first->ends) return first->status; /* it could not be hashed */
-    memcpy(hash, first->hash, sizeof first->hash);
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    prefetch *p = reader->state;
+    (void)arena;
+    while (!p->at) {
+        if (p->current && p->current->ends) {
+            memcpy(reader->counts, p->inner->counts, sizeof reader->counts);
+            if (p->current->status != KEEL_OK && err) *err = p->current->err;
+            return p->current->status;
+        }
+        if (p->current) give_back(p);
+        p->current = take_batch(p);
+        p->at = p->current->first;
+    }
+    *out = p->at->read;
+    p->at = p->at->next;
     return KEEL_OK;
 }
 
-keel_status keel__prefetch_add(keel__prefetch *ahead, keel__import *import, size_t file, bool skip,
-                               keel_err *err) {
-    keel_status status = KEEL_OK;
-    bool ends = false;
-    give_back(ahead, skip ? file + 1 : 0);
-    while (!ends && status == KEEL_OK) {
-        const batch *from = take_batch(ahead);
-        if (!skip) status = add_batch(import, from, err);
-        ends = from->ends;
-        give_back(ahead, 0);
+static void close_prefetch(keel_reader *reader) {
+    prefetch *p = reader->state;
+    pthread_mutex_lock(&p->lock);
+    p->stopped = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    if (p->started) pthread_join(p->thread, NULL);
+    pthread_cond_destroy(&p->changed);
+    pthread_mutex_destroy(&p->lock);
+    for (int i = 0; i < N_BATCHES; i++) keel_arena_free(&p->batches[i].arena);
+    keel_reader_close(p->inner);
+}
+
+static const keel_reader_kind prefetch_kind = {
+    .state_size = sizeof(prefetch), .next = next, .close = close_prefetch};
+
+keel_status keel_prefetch_open(keel_reader **out, keel_reader *reader, keel_err *err) {
+    keel_reader *made;
+    keel_status status = keel__reader_make(&made, &prefetch_kind, reader->format, reader->source, err);
+    if (status != KEEL_OK) {
+        reader->source = NULL;
+        keel_reader_close(reader);
+        return status;
     }
-    return status;
+    made->source = NULL; /* it stays the inner reader's */
+    prefetch *p = made->state;
+    p->inner = reader;
+    p->caller = keel_context_current();
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->changed, NULL);
+    made->opened = true; /* so that close frees all this */
+    p->started = pthread_create(&p->thread, NULL, read_ahead, p) == 0;
+    if (!p->started) {
+        keel_reader_close(made);
+        return keel_fail(err, KEEL_E_NOMEM, "import", "cannot start a thread that reads ahead");
+    }
+    *out = made;
+    return KEEL_OK;
+}
+
+keel_status keel_prefetch_hash(keel_reader *reader, char hex[65], keel_err *err) {
+    prefetch *p = reader->state;
+    pthread_mutex_lock(&p->lock);
+    while (!p->hashed) pthread_cond_wait(&p->changed, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+    if (p->hash_status != KEEL_OK && err) *err = p->hash_err;
+    if (p->hash_status == KEEL_OK) memcpy(hex, p->hash, sizeof p->hash);
+    return p->hash_status;
+}
+
+bool keel_prefetch_done(keel_reader *reader) {
+    prefetch *p = reader->state;
+    pthread_mutex_lock(&p->lock);
+    const bool done = p->done;
+    pthread_mutex_unlock(&p->lock);
+    return done;
 }

@@ -1,3 +1,5 @@
+/* keel import: lists the files, reads each into the store in one transaction, derives the transitions of what
+ * is new, and records the run. */
 #include <string.h>
 #include <unistd.h>
 
@@ -10,17 +12,17 @@
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--format", "NAME", true, false, "chat, hh-rlhf, sgd or xstest"},
+    {"--format", "NAME", false, false, "format of the logs (default: the one that each file looks like)"},
     {"--split", "NAME", false, false,
      "split of what is imported (default: as the log says, else 80 % train, 20 % test)"},
     KEEL_FLAG_END,
 };
 
-static const keel_flag_choices choices[] = {{"--format", keel_import_formats}, {NULL, NULL}};
+static const keel_flag_choices choices[] = {{"--format", keel_formats_names}, {NULL, NULL}};
 
 static keel_status check_paths(const char *const *paths, size_t count, keel_err *err) {
     for (size_t i = 0; i < count; i++)
-        if (!keel_file_exists(paths[i]) && !keel_file_is_folder(paths[i]))
+        if (strcmp(paths[i], "-") != 0 && !keel_file_exists(paths[i]) && !keel_file_is_folder(paths[i]))
             return keel_fail(err, KEEL_E_NOT_FOUND, paths[i], "there is no such file or folder");
     return KEEL_OK;
 }
@@ -62,12 +64,12 @@ static cJSON *told_json(const keel_import_report *report) {
         {"decisions", report->decisions},
         {"candidates", report->candidates},
         {"completed", report->completed},
-        {"early_difference", report->early_difference},
-        {"prompts_differ", report->prompts_differ},
     };
     cJSON *json = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         cJSON_AddNumberToObject(json, rows[i].name, (double)rows[i].value);
+    for (size_t i = 0; i < report->n_counts; i++)
+        cJSON_AddNumberToObject(json, report->counts[i].name, (double)report->counts[i].count);
     return json;
 }
 
@@ -83,15 +85,15 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_re
     return status;
 }
 
-static keel_status import_into(keel_cli *cli, keel_store *store, const char *const *paths, size_t count,
-                               keel_err *err) {
+static keel_status import_into(keel_cli *cli, keel_store *store, const keel_format *format,
+                               const char *const *paths, size_t count, keel_err *err) {
     keel_import_report report = {0};
     int64_t missing = 0, last = 0;
     KEEL_TRY(keel_derive_state(store, &missing, &last, err));
     deriving to = {.store = store};
     KEEL_TRY(keel_derive_rewards(store, &to.config, err));
-    keel_status status = keel_import(store, keel_cli_value(cli, "--format"), keel_cli_value(cli, "--split"),
-                                     paths, count, derive_one, &to, &report, err);
+    keel_status status = keel_import(store, format, keel_cli_value(cli, "--split"), paths, count, derive_one,
+                                     &to, &report, err);
     keel_arena_free(&to.arena);
     KEEL_TRY(status);
     cli->result = cJSON_CreateObject();
@@ -117,16 +119,17 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     const char *const *paths;
     size_t count;
-    int format = 0;
+    const keel_format *format = NULL;
+    const char *name = keel_cli_value(cli, "--format");
     const char *path = keel_cli_value(cli, "--store");
     const char *split = keel_cli_value(cli, "--split");
     bool existed = keel_file_exists(path);
     KEEL_TRY(keel_cli_values(cli, NULL, &paths, &count, err));
-    KEEL_TRY(keel_cli_choice(cli, "--format", keel_import_formats, &format, err));
+    if (name) KEEL_TRY(keel_formats_find(name, &format, err));
     if (split) KEEL_TRY(keel_cli_blame(keel_split_check_name(split, "--split", err), err));
     KEEL_TRY(check_paths(paths, count, err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_CREATE, &store, err));
-    keel_status status = import_into(cli, store, paths, count, err);
+    keel_status status = import_into(cli, store, format, paths, count, err);
     if (status != KEEL_OK && !existed)
         remove_if_empty(store, path);
     else
@@ -140,14 +143,22 @@ static void print(const cJSON *result, FILE *out) {
     keel_table_cell(&table, "count");
     const cJSON *item;
     cJSON_ArrayForEach (item, result) {
-        bool hh_only =
-            strcmp(item->string, "early_difference") == 0 || strcmp(item->string, "prompts_differ") == 0;
-        if (hh_only && item->valuedouble == 0) continue;
         keel_table_cell(&table, "%s", item->string);
         keel_table_cell(&table, "%.0f", item->valuedouble);
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
+}
+
+static void print_formats(FILE *out) {
+    fputs("\nformats:\n", out);
+    for (const keel_format *format = keel_formats; format->name; format++) {
+        fprintf(out, "  %-20s%s\n  %-20sin a folder:", format->name, format->what, "");
+        for (size_t i = 0; format->files[i]; i++) fprintf(out, "%s %s", i ? "," : "", format->files[i]);
+        fputc('\n', out);
+        for (size_t i = 0; i < KEEL_FORMAT_COUNTS && format->counts[i].name; i++)
+            fprintf(out, "    %-18s%s\n", format->counts[i].name, format->counts[i].what);
+    }
 }
 
 const keel_verb keel_verb_import = {
@@ -158,13 +169,16 @@ const keel_verb keel_verb_import = {
     .words = "PATH...",
     .words_min = 1,
     .words_max = 100000,
-    .more = "Files may be gzipped; a folder stands for the files of that format in it. Each file goes in "
-            "whole or not at all,\n"
-            "and a file that is in already changes nothing. The store is made if missing. Counts printed:\n"
-            "  extended          conversations that were there and got further candidates\n"
-            "  early_difference  hh-rlhf pairs that differ in more than the last turn\n"
-            "  prompts_differ    of those, pairs whose human turns differ: kept as two conversations\n"
-            "example: keel import --store logs.db --format chat --split train logs/2024-*.jsonl.gz\n",
+    .more =
+        "A PATH is a file, gzipped or not, or - for standard input, or a folder, which stands for the files "
+        "in it and below\n"
+        "whose names are of the format. Each file is imported whole or not at all, and a file that was "
+        "imported before\n"
+        "changes nothing. The store is made if it is missing. The table that is printed counts what is new; "
+        "`extended` are\n"
+        "conversations that were there and got further candidates.\n"
+        "example: keel import --store logs.db --split train logs/2024-*.jsonl.gz\n",
+    .more_tables = print_formats,
     .run = run,
     .print = print,
 };

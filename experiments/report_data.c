@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/source.h"
 #include "experiments/report.h"
 #include "rl/judge/evaluate.h"
 
@@ -187,20 +188,20 @@ static void add_metrics_line(cJSON *curves, const char *title, int place, const 
 /* A metrics file that is gone or cut off leaves its curve out or short; the report is still worth having. */
 static keel_status add_metrics_file(cJSON *curves, const char *title, int place, const char *path,
                                     keel_err *err) {
-    keel_line_reader *reader = NULL;
+    keel_source *reader = NULL;
     char *text = NULL;
     size_t length = 0, number = 0;
     keel_status status;
     if (!keel_file_exists(path)) return KEEL_OK;
-    KEEL_TRY(keel_line_reader_open(&reader, path, err));
-    while ((status = keel_line_reader_next(reader, &text, &length, &number, err)) == KEEL_OK && text) {
+    KEEL_TRY(keel_source_open(&reader, path, err));
+    while ((status = keel_source_line(reader, &text, &length, &number, err)) == KEEL_OK && text) {
         cJSON *line = NULL;
         status = keel_json_parse(text, length, path, &line, err);
         if (status != KEEL_OK) break;
         add_metrics_line(curves, title, place, line);
         cJSON_Delete(line);
     }
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     return status == KEEL_E_NOMEM ? status : KEEL_OK;
 }
 

@@ -14,6 +14,7 @@ extern const keel_verb keel_verb_replay;
 extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_report;
+extern const keel_verb keel_verb_export;
 extern const keel_verb keel_verb_info;
 extern const keel_verb keel_verb_help;
 

@@ -13,6 +13,7 @@
 
 #include "core/file.h"
 #include "core/pcg.h"
+#include "core/source.h"
 #include "support/faults.h"
 #include "support/scratch.h"
 
@@ -89,8 +90,8 @@ static void a_missing_file_or_a_folder_is_an_error_that_names_it(void **state) {
     assert_int_equal(keel_file_read(in("missing"), 0, &buf, &err), KEEL_E_IO);
     assert_string_equal(err.where, in("missing"));
     assert_int_equal(keel_file_read(folder, 0, &buf, &err), KEEL_E_IO);
-    keel_line_reader *reader = NULL;
-    assert_int_equal(keel_line_reader_open(&reader, in("missing"), &err), KEEL_E_IO);
+    keel_source *reader = NULL;
+    assert_int_equal(keel_source_open(&reader, in("missing"), &err), KEEL_E_IO);
     assert_null(reader);
     char hex[65];
     assert_int_equal(keel_file_hash(in("missing"), hex, &err), KEEL_E_IO);
@@ -151,39 +152,39 @@ static void text_after_a_gzip_member_is_not_dropped_in_silence(void **state) {
     keel_buf_free(&got);
 }
 
-static void assert_line(keel_line_reader *reader, const char *text, size_t at) {
+static void assert_line(keel_source *reader, const char *text, size_t at) {
     char *line;
     size_t length, number = 0;
-    assert_int_equal(keel_line_reader_next(reader, &line, &length, &number, NULL), KEEL_OK);
+    assert_int_equal(keel_source_line(reader, &line, &length, &number, NULL), KEEL_OK);
     assert_non_null(line);
     assert_string_equal(line, text);
     assert_int_equal(length, strlen(text));
     assert_int_equal(number, at);
 }
 
-static void assert_no_line(keel_line_reader *reader) {
+static void assert_no_line(keel_source *reader) {
     char *line;
     size_t length;
-    assert_int_equal(keel_line_reader_next(reader, &line, &length, NULL, NULL), KEEL_OK);
+    assert_int_equal(keel_source_line(reader, &line, &length, NULL, NULL), KEEL_OK);
     assert_null(line);
 }
 
 static void lines_come_without_their_ends_and_numbered(void **state) {
     (void)state;
-    keel_line_reader *reader;
+    keel_source *reader;
     put_text("lines", "one\r\n\ntwo\rtwo\nlast");
-    assert_int_equal(keel_line_reader_open(&reader, in("lines"), NULL), KEEL_OK);
+    assert_int_equal(keel_source_open(&reader, in("lines"), NULL), KEEL_OK);
     assert_line(reader, "one", 1);
     assert_line(reader, "", 2);
     assert_line(reader, "two\rtwo", 3);
     assert_line(reader, "last", 4);
     assert_no_line(reader);
     assert_no_line(reader);
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     put_text("lines", "");
-    assert_int_equal(keel_line_reader_open(&reader, in("lines"), NULL), KEEL_OK);
+    assert_int_equal(keel_source_open(&reader, in("lines"), NULL), KEEL_OK);
     assert_no_line(reader);
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
 }
 
 static void lines_of_all_lengths_cross_the_chunks(void **state) {
@@ -197,19 +198,19 @@ static void lines_of_all_lengths_cross_the_chunks(void **state) {
     }
     gzip(&packed, text.data, text.length);
     put("lines.gz", packed.data, packed.length);
-    keel_line_reader *reader;
-    assert_int_equal(keel_line_reader_open(&reader, in("lines.gz"), NULL), KEEL_OK);
+    keel_source *reader;
+    assert_int_equal(keel_source_open(&reader, in("lines.gz"), NULL), KEEL_OK);
     char *line;
     size_t length, number, total = 0;
     const char *at = text.data;
-    while (assert_int_equal(keel_line_reader_next(reader, &line, &length, &number, NULL), KEEL_OK), line) {
+    while (assert_int_equal(keel_source_line(reader, &line, &length, &number, NULL), KEEL_OK), line) {
         assert_memory_equal(line, at, length);
         assert_int_equal(at[length], '\n');
         at += length + 1;
         total += length + 1;
     }
     assert_int_equal(total, text.length);
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     keel_buf_free(&text);
     keel_buf_free(&packed);
 }
@@ -220,15 +221,15 @@ static void corrupt_gzip_lines_name_file_and_line(void **state) {
     keel_err err = {0};
     gzip(&packed, "first\nsecond\nthird", 18);
     put("cut.gz", packed.data, packed.length - 3);
-    keel_line_reader *reader;
-    assert_int_equal(keel_line_reader_open(&reader, in("cut.gz"), NULL), KEEL_OK);
+    keel_source *reader;
+    assert_int_equal(keel_source_open(&reader, in("cut.gz"), NULL), KEEL_OK);
     assert_line(reader, "first", 1);
     assert_line(reader, "second", 2);
     char *line;
     size_t length;
-    assert_int_equal(keel_line_reader_next(reader, &line, &length, NULL, &err), KEEL_E_PARSE);
+    assert_int_equal(keel_source_line(reader, &line, &length, NULL, &err), KEEL_E_PARSE);
     assert_non_null(strstr(err.where, "cut.gz:3"));
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     keel_buf_free(&packed);
 }
 
@@ -241,14 +242,14 @@ static void endless_lines_are_refused(void **state) {
     memset(text, 'a', step);
     for (int i = 0; i < 80; i++) gzip(&packed, text, step);
     put("endless.gz", packed.data, packed.length);
-    keel_line_reader *reader;
+    keel_source *reader;
     keel_err err = {0};
     char *line;
     size_t length;
-    assert_int_equal(keel_line_reader_open(&reader, in("endless.gz"), NULL), KEEL_OK);
-    assert_int_equal(keel_line_reader_next(reader, &line, &length, NULL, &err), KEEL_E_INVALID);
+    assert_int_equal(keel_source_open(&reader, in("endless.gz"), NULL), KEEL_OK);
+    assert_int_equal(keel_source_line(reader, &line, &length, NULL, &err), KEEL_E_INVALID);
     assert_non_null(strstr(err.where, "endless.gz:1"));
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     keel_buf_free(&packed);
     free(text);
 }
@@ -431,18 +432,18 @@ static void paths_join_with_one_slash(void **state) {
 static keel_status read_all_ways(void) {
     keel_buf buf = {0};
     keel_arena arena = {0};
-    keel_line_reader *reader = NULL;
+    keel_source *reader = NULL;
     const char **names;
     char *line = NULL;
     size_t count;
     keel_status status;
     KEEL_TRY_GOTO(keel_file_read(in("memory/packed.gz"), 0, &buf, NULL), done);
-    KEEL_TRY_GOTO(keel_line_reader_open(&reader, in("memory/packed.gz"), NULL), done);
-    do KEEL_TRY_GOTO(keel_line_reader_next(reader, &line, &count, NULL, NULL), done);
+    KEEL_TRY_GOTO(keel_source_open(&reader, in("memory/packed.gz"), NULL), done);
+    do KEEL_TRY_GOTO(keel_source_line(reader, &line, &count, NULL, NULL), done);
     while (line);
     KEEL_TRY_GOTO(keel_folder_list(in("memory"), NULL, &arena, &names, &count, NULL), done);
 done:
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     keel_arena_free(&arena);
     keel_buf_free(&buf);
     return status;

@@ -68,7 +68,16 @@ static inline const char *put(const char *name, const char *text) {
 }
 
 static inline keel_status import_as(const char *format, const char *split, const char *path) {
-    return keel_import(store, format, split, &path, 1, NULL, NULL, &report, &err);
+    const keel_format *row = NULL;
+    if (format) assert_ok(keel_formats_find(format, &row, &err));
+    return keel_import(store, row, split, &path, 1, NULL, NULL, &report, &err);
+}
+
+/* What the formats counted under this name; -1 if nothing is counted under it. */
+static inline int64_t counted(const char *name) {
+    for (size_t i = 0; i < report.n_counts; i++)
+        if (strcmp(report.counts[i].name, name) == 0) return report.counts[i].count;
+    return -1;
 }
 
 static inline void contains(const char *text, const char *part) {

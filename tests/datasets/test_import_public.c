@@ -150,7 +150,7 @@ static void a_pair_that_shares_all_but_the_last_response_is_one_decision(void **
     (void)state;
     import_hh(SHARED "\\n\\nAssistant: Good ", SHARED "\\n\\nAssistant: Bad");
     assert_int_equal(report.conversations, 1);
-    assert_int_equal(report.early_difference, 0);
+    assert_int_equal(counted("early_difference"), 0);
     keel_conversation *c = first(1);
     assert_int_equal(strlen(c->external_id), 16);
     assert_int_equal(c->n_turns, 3);
@@ -173,8 +173,8 @@ static void a_pair_that_parts_at_an_assistant_turn_is_decided_there(void **state
     import_hh(SHARED "\\n\\nAssistant: Good\\n\\nHuman: More\\n\\nAssistant: End",
               SHARED "\\n\\nAssistant: Bad");
     assert_int_equal(report.conversations, 1);
-    assert_int_equal(report.early_difference, 1);
-    assert_int_equal(report.prompts_differ, 0);
+    assert_int_equal(counted("early_difference"), 1);
+    assert_int_equal(counted("prompts_differ"), 0);
     keel_conversation *c = first(1);
     assert_int_equal(c->n_turns, 3);
     assert_int_equal(c->decisions[1].n_candidates, 2);
@@ -187,8 +187,8 @@ static void a_pair_that_parts_at_a_human_turn_is_two_conversations_of_one_group(
     import_hh("\\n\\nHuman: Hi\\n\\nAssistant: Yo\\n\\nHuman: A\\n\\nAssistant: Good",
               "\\n\\nHuman: Hi\\n\\nAssistant: Yo\\n\\nHuman: B\\n\\nAssistant: Bad");
     assert_int_equal(report.conversations, 2);
-    assert_int_equal(report.early_difference, 1);
-    assert_int_equal(report.prompts_differ, 1);
+    assert_int_equal(counted("early_difference"), 1);
+    assert_int_equal(counted("prompts_differ"), 1);
     keel_conversation *a = first(1), *b = first(2);
     assert_string_equal(a->group, b->group);
     assert_string_equal(a->split, b->split);
@@ -212,7 +212,7 @@ static void a_transcript_within_the_other_is_kept_apart(void **state) {
     (void)state;
     import_hh(SHARED "\\n\\nAssistant: A\\n\\nHuman: B\\n\\nAssistant: C", SHARED "\\n\\nAssistant: A");
     assert_int_equal(report.conversations, 2);
-    assert_int_equal(report.prompts_differ, 1);
+    assert_int_equal(counted("prompts_differ"), 1);
 }
 
 static void bad_transcripts_are_named(void **state) {

@@ -1,25 +1,10 @@
-/* The importers on real public logs, where these are at hand: KEEL_DATA, or ../shared/data beside the
- * repository. The numbers were counted by independent programs: experiments/check_sgd.py, and Python's csv
- * and json modules. */
+/* The importers on real public logs, where these are at hand. The numbers were counted by independent
+ * programs: experiments/check_sgd.py, and Python's csv and json modules. */
 #define SCRATCH "real-logs"
 #include <sys/stat.h>
 
 #include "fixture.h"
-
-static const char *data(const char *name) {
-    static char path[1024];
-    const char *root = getenv("KEEL_DATA");
-    snprintf(path, sizeof path, "%s/%s", root ? root : KEEL_SOURCE_DIR "/../shared/data", name);
-    return path;
-}
-
-#define NEED(name)                                                                                           \
-    do {                                                                                                     \
-        if (!keel_file_exists(data(name))) {                                                                 \
-            print_message("skipped: no public logs at %s (set KEEL_DATA)\n", data(name));                    \
-            skip();                                                                                          \
-        }                                                                                                    \
-    } while (0)
+#include "support/real_logs.h"
 
 /* Completions of the model (NULL: of all) for prompts of this risk, and how many of them have this outcome.
  */
@@ -78,8 +63,8 @@ static void hh_rlhf_pairs_are_counted_by_where_they_differ(void **state) {
     NEED("hh-rlhf");
     assert_ok(import_as("hh-rlhf", NULL, data("hh-rlhf")));
     assert_int_equal(report.conversations, 1612);
-    assert_int_equal(report.early_difference, 4);
-    assert_int_equal(report.prompts_differ, 0);
+    assert_int_equal(counted("early_difference"), 4);
+    assert_int_equal(counted("prompts_differ"), 0);
     assert_int_equal(report.candidates - report.decisions, 1612); /* two at each last decision */
 }
 

@@ -32,11 +32,11 @@ head -c 1500000000 /dev/zero | tr '\0' ' ' | gzip -1 >dialogues_001.json.gz
 expect "a JSON file of 1.5 GB, gzipped" 1 "dialogues_001.json.gz" import --store s.db --format sgd dialogues_001.json.gz --quiet
 nested=$(printf '%100000s' '' | tr ' ' '[')
 printf '%s\n' "$nested" >hostile.jsonl
-refuse "nesting of 100,000" "hostile.jsonl:1"
+refuse "nesting of 100,000" "hostile.jsonl: byte 100"
 printf '%s\n' "$nested" | sed 's/\[/{"a":/g' >hostile.jsonl
 refuse "objects nested 100,000 deep" "hostile.jsonl:1"
 printf '%s' "$nested" | gzip >nested.jsonl.gz
-expect "the same, gzipped" 1 "nested.jsonl.gz:1" import --store s.db --format chat nested.jsonl.gz --quiet
+expect "the same, gzipped" 1 "nested.jsonl.gz: byte 100" import --store s.db --format chat nested.jsonl.gz --quiet
 awk 'BEGIN { printf "{\"messages\": [0"; for (i = 0; i < 30000000; i++) printf ",0"; print "]}" }' >hostile.jsonl
 refuse "30 million values in one line" "more than 8 million values"
 printf '{"id": "x\000", "messages": []}\n' >hostile.jsonl
@@ -59,8 +59,8 @@ with '{"role": "assistant", "content": "a", "latency_ms": -1}'
 refuse "time that runs backwards" "latency_ms"
 with '{"role": "assistant", "content": "a", "propensity": -0}'
 refuse "minus zero is zero" "propensity"
-printf '{"id": 9007199254740993, "messages": [{"role": "user", "content": "a"}]}\n' >hostile.jsonl
-refuse "a number that a double does not hold" "id"
+printf '{"id": 0.5, "messages": [{"role": "user", "content": "a"}]}\n' >hostile.jsonl
+refuse "an id that is no whole number" "id"
 with '{"role": ["user"], "content": "a"}'
 refuse "a wrong type" "role"
 with '{"content": "a"}'

@@ -57,13 +57,36 @@ expect "a file that is no store is refused" 1 "good.jsonl" stats --store good.js
 echo '{"prompt": "hi", "response": "yo"}' >pairs.jsonl
 expect "prompt and response" 1 'a conversation is {"messages"' import --store shapes.db --format chat pairs.jsonl
 printf '[{"messages": [{"role": "user", "content": "hi"}]}]\n' >array.jsonl
-expect "an array in JSON Lines" 1 "a line is one whole object" import --store shapes.db --format chat array.jsonl
+expect "an array, whatever the name of its file" 0 "" import --store shapes.db array.jsonl --quiet --json
+[ "$(json conversations out.txt)" = 1 ] || fail "a conversation in an array comes in"
 printf '{\n "messages": []}\n' >pretty.jsonl
-expect "an object over several lines" 1 "a line is one whole object" import --store shapes.db --format chat pretty.jsonl
-cp pairs.jsonl lines.json
-expect "lines in a .json file" 1 "goes into *.jsonl" import --store shapes.db --format chat lines.json
+expect "an object over several lines" 1 "every line is one whole object" import --store shapes.db --format chat pretty.jsonl
+cp good.jsonl lines.json
+expect "lines, whatever the name of their file" 0 "" import --store shapes.db lines.json --quiet --json
+[ "$(json conversations out.txt)" = 40 ] || fail "conversations in lines come in"
+expect "a file of no known format names its keys" 1 "prompt, response" import --store shapes.db pairs.jsonl
 printf '{"messages": [{"role": "user", "content": "Gr\374sse"}]}\n' >latin.jsonl
 expect "text in Latin-1" 1 "convert the file to UTF-8" import --store shapes.db --format chat latin.jsonl
 : >nothing.jsonl
 expect "an empty log is noted" 0 "note: nothing.jsonl holds no conversation" import --store shapes.db --format chat nothing.jsonl
+
+# ---- standard input, and back out again ----
+"$KEEL" import --store in.db --quiet --json - <good.jsonl >out.txt 2>err.txt || fail "standard input imports"
+[ "$(json conversations out.txt)" = 40 ] || fail "40 conversations come in by standard input"
+gzip -c good.jsonl | "$KEEL" import --store pipe.db --format chat --quiet --json - >out.txt 2>err.txt || fail "a pipe imports"
+[ "$(json conversations out.txt)" = 40 ] || fail "40 conversations come in by a gzipped pipe"
+cat good.jsonl | "$KEEL" import --store in.db --quiet --json - >out.txt 2>err.txt || fail "a pipe imports again"
+[ "$(json files_known out.txt)" = 1 ] || fail "what came by standard input is known by its content"
+expect "export writes a file" 0 "" export --store in.db --format chat --out back.jsonl.gz --quiet --json
+[ "$(json conversations out.txt)" = 40 ] || fail "40 conversations go out"
+"$KEEL" export --store in.db --format chat --quiet | cmp -s - good.jsonl && fail "spaces and key order are Keel's own"
+"$KEEL" export --store in.db --format chat --quiet >plain.jsonl
+gzip -dc back.jsonl.gz | cmp -s - plain.jsonl || fail "standard output and a gzipped file hold the same lines"
+"$KEEL" export --store in.db --format chat --quiet | "$KEEL" import --store back.db --quiet - >out.txt 2>&1 || fail "an export imports"
+"$KEEL" export --store back.db --format chat --quiet | cmp -s - plain.jsonl || fail "an export of an import of an export is the same"
+for store in in back; do "$KEEL" stats --store $store.db --quiet --json | sed '/"store"/d' >$store.txt; done
+cmp -s in.txt back.txt || fail "statistics of an export are those of the log"
+expect "export of a split that is not there" 1 "no conversation is in split" export --store in.db --format chat --split dev --out none.jsonl
+[ ! -e none.jsonl ] || fail "a failed export leaves no file"
+expect "export in an unknown format" 2 "expected one of chat" export --store in.db --format csv
 finish

@@ -8,7 +8,9 @@
 #include "store_walk.h"
 
 static keel_status import_file(keel_store *store, const char *path, keel_import_report *report) {
-    return keel_import(store, FORMAT, NULL, &path, 1, NULL, NULL, report, &fuzz_err);
+    const keel_format *format = NULL;
+    FUZZ_CHECK(keel_formats_find(FORMAT, &format, &fuzz_err) == KEEL_OK);
+    return keel_import(store, format, NULL, &path, 1, NULL, NULL, report, &fuzz_err);
 }
 
 static void import_into(keel_store *store, const char *path, const char *copy) {

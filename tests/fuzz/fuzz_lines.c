@@ -1,22 +1,22 @@
 /* Lines and whole files, gzip seen through: both readers agree on every byte and on whether the file is
  * sound. */
 #include "core/file.h"
+#include "core/source.h"
 #include "fuzz.h"
 #include "gunzip.h"
 
 /* Lines put together again, each with a line end. */
 static bool read_lines(const char *path, keel_buf *out) {
-    keel_line_reader *reader = NULL;
+    keel_source *reader = NULL;
     char *line = NULL;
     size_t length = 0, number = 0, last = 0;
-    bool good = fuzz_ok(keel_line_reader_open(&reader, path, &fuzz_err));
-    while (good && (good = fuzz_ok(keel_line_reader_next(reader, &line, &length, &number, &fuzz_err))) &&
-           line) {
+    bool good = fuzz_ok(keel_source_open(&reader, path, &fuzz_err));
+    while (good && (good = fuzz_ok(keel_source_line(reader, &line, &length, &number, &fuzz_err))) && line) {
         FUZZ_CHECK(number == ++last && line[length] == '\0' && !memchr(line, '\n', length));
         keel_buf_append(out, line, length);
         keel_buf_append(out, "\n", 1);
     }
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     return good;
 }
 

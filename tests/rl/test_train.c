@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/pcg.h"
+#include "core/source.h"
 #include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 #include "rl/fixture.h"
@@ -528,15 +529,15 @@ static void metrics_name_every_part_of_the_loss(void **state) {
     world w = open_world("train-metrics", KEEL_SPACE_ACTS, "cql");
     static const char *const names[] = {"step",         "loss",    "td",           "td_accuracy",
                                         "conservative", "q_taken", "gradient_norm"};
-    keel_line_reader *reader = NULL;
+    keel_source *reader = NULL;
     size_t lines = 0;
     MUST(train(&w, "policy", "metrics.jsonl", 1, err));
-    MUST(keel_line_reader_open(&reader, scratch_path(w.folder, "metrics.jsonl"), err));
+    MUST(keel_source_open(&reader, scratch_path(w.folder, "metrics.jsonl"), err));
     for (;;) {
         char *line;
         size_t length;
         cJSON *json = NULL;
-        MUST(keel_line_reader_next(reader, &line, &length, NULL, err));
+        MUST(keel_source_line(reader, &line, &length, NULL, err));
         if (!line) break;
         MUST(keel_json_parse(line, length, "metrics", &json, err));
         for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
@@ -545,7 +546,7 @@ static void metrics_name_every_part_of_the_loss(void **state) {
         lines++;
     }
     assert_int_equal(lines, 8); /* 40, 80, ..., 280 and the last step */
-    keel_line_reader_close(reader);
+    keel_source_close(reader);
     close_world(&w);
 }
 

@@ -7,8 +7,7 @@
 
 #include "core/file.h"
 #include "datasets/csv.h"
-#include "datasets/import_internal.h"
-#include "datasets/store_internal.h"
+#include "datasets/reader_internal.h"
 
 enum {
     BLOCK = 25
@@ -73,7 +72,7 @@ static keel_status read_outcome(const keel__csv *csv, const columns *at, const c
         "final_label: expected 1_full_compliance, 2_full_refusal or 3_partial_refusal, got \"%s\"", label);
 }
 
-static keel_status read_meta(keel__import *import, const keel__csv *csv, const columns *at, const char **out,
+static keel_status read_meta(keel_arena *arena, const keel__csv *csv, const columns *at, const char **out,
                              keel_err *err) {
     static const char *const keys[] = {"type", "label", "focus", "note"};
     const int places[] = {at->type, at->label, at->focus, at->note};
@@ -81,12 +80,13 @@ static keel_status read_meta(keel__import *import, const keel__csv *csv, const c
     bool good = meta != NULL;
     for (size_t i = 0; good && i < sizeof keys / sizeof *keys; i++)
         if (places[i] >= 0) good = cJSON_AddStringToObject(meta, keys[i], field(csv, places[i])) != NULL;
-    keel_status status = good ? keel__import_print(import, meta, out, err) : keel_nomem(err, import->path);
+    keel_status status =
+        good ? keel__print_value(arena, meta, csv->path, out, err) : keel_nomem(err, csv->path);
     cJSON_Delete(meta);
     return status;
 }
 
-static keel_status name_conversation(keel__import *import, const keel__csv *csv, const columns *at,
+static keel_status name_conversation(keel_arena *arena, const keel__csv *csv, const columns *at,
                                      const char *where, keel_conversation *conversation, keel_err *err) {
     long id;
     char name[32];
@@ -98,39 +98,33 @@ static keel_status name_conversation(keel__import *import, const keel__csv *csv,
     if (!type[0]) return keel_fail(err, KEEL_E_PARSE, where, "type: expected a prompt's type, got nothing");
     snprintf(name, sizeof name, "v2-%ld", id);
     keel_buf_format(&group, "%s/%ld", family_of(type), (id - 1) % BLOCK + 1);
-    conversation->external_id = keel_arena_strdup(import->arena, name);
-    conversation->group = group.failed ? NULL : keel_arena_strdup(import->arena, group.data);
+    conversation->external_id = keel_arena_strdup(arena, name);
+    conversation->group = group.failed ? NULL : keel_arena_strdup(arena, group.data);
     keel_buf_free(&group);
     if (!conversation->external_id || !conversation->group) return keel_nomem(err, where);
     conversation->risk = is_contrast(type) ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN;
     return KEEL_OK;
 }
 
-static keel_status import_row(keel__import *import, const keel__csv *csv, const columns *at,
-                              const char *model, const char *where, keel_err *err) {
-    keel_turn *turn = keel_arena_alloc(import->arena, sizeof *turn);
-    keel_candidate *candidate = keel_arena_alloc(import->arena, sizeof *candidate);
-    keel_decision *decision = keel_arena_alloc(import->arena, sizeof *decision);
-    keel_conversation conversation = {.source = "xstest",
-                                      .completed = KEEL_UNKNOWN,
-                                      .n_turns = 1,
-                                      .turns = turn,
-                                      .n_decisions = 1,
-                                      .decisions = decision};
+static keel_status read_row(const keel__csv *csv, const columns *at, const char *model, const char *where,
+                            keel_arena *arena, keel_conversation *out, keel_err *err) {
+    keel_turn *turn = keel_arena_alloc(arena, sizeof *turn);
+    keel_candidate *candidate = keel_arena_alloc(arena, sizeof *candidate);
+    keel_decision *decision = keel_arena_alloc(arena, sizeof *decision);
+    *out = (keel_conversation){
+        .completed = KEEL_UNKNOWN, .n_turns = 1, .turns = turn, .n_decisions = 1, .decisions = decision};
     if (!turn || !candidate || !decision) return keel_nomem(err, where);
-    *turn =
-        (keel_turn){.role = KEEL_ROLE_USER, .text = keel_arena_strdup(import->arena, field(csv, at->prompt))};
-    *candidate = (keel_candidate){.text = keel_arena_strdup(import->arena, field(csv, at->completion)),
-                                  .model = keel_arena_strdup(import->arena, model),
+    *turn = (keel_turn){.role = KEEL_ROLE_USER, .text = keel_arena_strdup(arena, field(csv, at->prompt))};
+    *candidate = (keel_candidate){.text = keel_arena_strdup(arena, field(csv, at->completion)),
+                                  .model = keel_arena_strdup(arena, model),
                                   .taken = true};
     *decision = (keel_decision){.turn = 1, .n_candidates = at->completion >= 0, .candidates = candidate};
-    if (!turn->text || !candidate->text || !candidate->model) return keel_nomem(err, where);
+    if (!turn->text || !candidate->text || (model && !candidate->model)) return keel_nomem(err, where);
     if (!turn->text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
-    KEEL_TRY(name_conversation(import, csv, at, where, &conversation, err));
+    KEEL_TRY(name_conversation(arena, csv, at, where, out, err));
     KEEL_TRY(read_outcome(csv, at, where, &candidate->outcome, err));
     if (candidate->outcome != KEEL_OUTCOME_NONE) candidate->judge = KEEL_AUTHORITY_HUMAN;
-    KEEL_TRY(read_meta(import, csv, at, &conversation.meta, err));
-    return keel__import_add(import, &conversation, true, where, err);
+    return read_meta(arena, csv, at, &out->meta, err);
 }
 
 static keel_status find_columns(const keel__csv *csv, columns *out, keel_err *err) {
@@ -151,19 +145,14 @@ static keel_status find_columns(const keel__csv *csv, columns *out, keel_err *er
     return KEEL_OK;
 }
 
-static keel_status import_rows(keel__import *import, keel__csv *csv, const char *model, keel_err *err) {
-    columns at = {0};
-    char where[400];
-    size_t line;
-    KEEL_TRY(find_columns(csv, &at, err));
-    for (;;) {
-        KEEL_TRY(keel__csv_next(csv, &line, err));
-        if (!line) return KEEL_OK;
-        snprintf(where, sizeof where, "%s:%zu", import->path, line);
-        KEEL_TRY(keel__import_next(import, err));
-        KEEL_TRY(import_row(import, csv, &at, model, where, err));
-    }
-}
+/* ---- the reader ---- */
+
+typedef struct state {
+    keel_buf text;
+    keel__csv csv;
+    columns at;
+    char *model; /* NULL: not known */
+} state;
 
 /* What follows "completions_" in the file's name; else the name; without ".csv". */
 static char *model_name(const char *name) {
@@ -173,15 +162,40 @@ static char *model_name(const char *name) {
     return model;
 }
 
-keel_status keel__import_xstest(keel__import *import, keel_err *err) {
-    keel_buf text = {0};
-    keel__csv csv;
-    char *model = model_name(import->name);
-    if (!model) return keel_nomem(err, import->path);
-    keel_status status = keel_file_read(import->path, 0, &text, err);
-    if (status == KEEL_OK) status = keel__csv_open(&csv, import->path, text.data, text.length, err);
-    if (status == KEEL_OK) status = import_rows(import, &csv, model, err);
-    keel_buf_free(&text);
-    keel_free(model);
-    return status;
+static keel_status open_table(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const char *name = keel_source_name(reader->source);
+    if (keel_source_path(reader->source) && !(s->model = model_name(reader->name)))
+        return keel_nomem(err, name);
+    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
+    KEEL_TRY(keel__csv_open(&s->csv, name, s->text.data, s->text.length, err));
+    return find_columns(&s->csv, &s->at, err);
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    state *s = reader->state;
+    char where[400];
+    size_t line;
+    KEEL_TRY(keel__csv_next(&s->csv, &line, err));
+    if (!line) return KEEL_OK;
+    snprintf(where, sizeof where, "%s:%zu", keel_source_name(reader->source), line);
+    out->merge = true;
+    out->where = keel_arena_strdup(arena, where);
+    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
+    if (!out->where || !out->conversation) return keel_nomem(err, where);
+    return read_row(&s->csv, &s->at, s->model, out->where, arena, out->conversation, err);
+}
+
+static void close_table(keel_reader *reader) {
+    state *s = reader->state;
+    keel_buf_free(&s->text);
+    keel_free(s->model);
+}
+
+const keel_reader_kind keel__xstest_reader = {
+    .state_size = sizeof(state), .open = open_table, .next = next, .close = close_table};
+
+bool keel__xstest_looks_like(const keel_sniff *sniff) {
+    return sniff->shape == KEEL_SHAPE_TABLE && keel_formats_has(sniff, "id") &&
+           keel_formats_has(sniff, "type") && keel_formats_has(sniff, "prompt");
 }

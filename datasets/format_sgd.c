@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "datasets/import_internal.h"
-#include "datasets/store_internal.h"
+#include "datasets/reader_internal.h"
 
 enum { MAX_ACTS = 32, MAX_TASKS = 64 };
 
@@ -19,7 +18,7 @@ typedef struct task {
 } task;
 
 typedef struct dialogue {
-    keel__import *import;
+    keel_arena *arena;
     const cJSON *schema;
     const char *where;
     keel_err *err;
@@ -29,19 +28,24 @@ typedef struct dialogue {
 
 /* ---- the schema ---- */
 
-static keel_status load_schema(keel__import *import, cJSON **out, keel_err *err) {
+/* log: path of the dialogues, or NULL. */
+static keel_status load_schema(const char *log, cJSON **out, keel_err *err) {
+    if (!log)
+        return keel_fail(
+            err, KEEL_E_NOT_FOUND, "schema.json",
+            "the dialogues come without a path: give the path of their file, so that schema.json is "
+            "found beside it");
     keel_arena arena = {0};
-    const char *slash = strrchr(import->path, '/');
-    size_t length = slash ? (size_t)(slash - import->path) : 1;
-    char *folder = keel_arena_strndup(&arena, slash ? import->path : ".", length);
+    const char *slash = strrchr(log, '/');
+    size_t length = slash ? (size_t)(slash - log) : 1;
+    char *folder = keel_arena_strndup(&arena, slash ? log : ".", length);
     char *path = folder ? keel_path_join(&arena, folder, "schema.json") : NULL;
     char *packed = folder ? keel_path_join(&arena, folder, "schema.json.gz") : NULL;
-    keel_status status = path && packed ? KEEL_OK : keel_nomem(err, import->path);
+    keel_status status = path && packed ? KEEL_OK : keel_nomem(err, log);
     if (status == KEEL_OK && !keel_file_exists(path)) path = packed;
     if (status == KEEL_OK && !keel_file_exists(path)) {
-        status = keel_fail(err, KEEL_E_NOT_FOUND, import->path,
-                           "no schema.json (or schema.json.gz) beside this file");
-        keel_hint(err, "the schema tells which intents are transactional: put it into the same folder");
+        status = keel_fail(err, KEEL_E_NOT_FOUND, log, "no schema.json (or schema.json.gz) beside this file");
+        keel_hint(err, "the schema says which intents are transactional: put it into the same folder");
     }
     if (status == KEEL_OK) status = keel_json_parse_file(path, out, err);
     if (status == KEEL_OK && !cJSON_IsArray(*out)) {
@@ -148,7 +152,7 @@ static keel_status acts_join(const dialogue *in, const acts *set, const char **o
         if (i) keel_buf_text(&text, "+");
         keel_buf_text(&text, set->names[i]);
     }
-    if (!text.failed) *out = keel_arena_strndup(in->import->arena, text.data, text.length);
+    if (!text.failed) *out = keel_arena_strndup(in->arena, text.data, text.length);
     keel_buf_free(&text);
     return *out ? KEEL_OK : keel_nomem(in->err, in->where);
 }
@@ -197,58 +201,78 @@ static keel_status keep_services(const dialogue *in, const cJSON *object, const 
     /* Not cJSON_AddItemReferenceToObject, which without memory for the key loses the reference. */
     bool good = kept && keel_json_add(kept, "services", cJSON_Duplicate(services, true));
     keel_status status =
-        good ? keel__import_print(in->import, kept, meta, in->err) : keel_nomem(in->err, in->where);
+        good ? keel__print_value(in->arena, kept, in->where, meta, in->err) : keel_nomem(in->err, in->where);
     cJSON_Delete(kept);
     return status;
 }
 
-/* Ids repeat between train and dev, so they go with their folder's name. */
-static keel_status name_dialogue(const dialogue *in, const char *id, keel_conversation *out) {
-    keel__import *import = in->import;
-    out->external_id = import->folder[0] ? keel_path_join(import->arena, import->folder, id)
-                                         : keel_arena_strdup(import->arena, id);
+/* Ids repeat between train and dev, so the folder's name is part of them. */
+static keel_status name_dialogue(const dialogue *in, const char *folder, const char *id,
+                                 keel_conversation *out) {
+    out->external_id = folder[0] ? keel_path_join(in->arena, folder, id) : keel_arena_strdup(in->arena, id);
     if (!out->external_id) return keel_nomem(in->err, in->where);
     static const char *const splits[] = {"train", "dev", "test"};
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
-        if (strcmp(import->folder, splits[i]) == 0) out->split = splits[i];
+        if (strcmp(folder, splits[i]) == 0) out->split = splits[i];
     return KEEL_OK;
 }
 
 static keel_status read_dialogue(dialogue *in, const cJSON *object, keel_conversation *out) {
     const cJSON *turns = NULL;
-    keel_arena *arena = in->import->arena;
     KEEL_TRY(keel_json_array(object, "turns", true, &turns, in->where, in->err));
     size_t count = (size_t)cJSON_GetArraySize(turns);
-    out->turns = keel_arena_calloc(arena, count, sizeof *out->turns);
-    out->decisions = keel_arena_calloc(arena, count, sizeof *out->decisions);
+    out->turns = keel_arena_calloc(in->arena, count, sizeof *out->turns);
+    out->decisions = keel_arena_calloc(in->arena, count, sizeof *out->decisions);
     if (!out->turns || !out->decisions) return keel_nomem(in->err, in->where);
     for (const cJSON *turn = turns->child; turn; turn = turn->next)
         KEEL_TRY(read_turn(in, turn, &out->turns[out->n_turns++]));
-    out->n_decisions = keel__import_decide_turns(in->import, out->turns, out->n_turns, out->decisions);
+    out->n_decisions = keel__decide_turns(in->arena, out->turns, out->n_turns, out->decisions);
     if (out->n_decisions == SIZE_MAX) return keel_nomem(in->err, in->where);
     out->completed = verdict(in);
     return keep_services(in, object, &out->meta);
 }
 
-static keel_status import_dialogue(keel__import *import, const cJSON *object, size_t index, void *schema,
-                                   keel_err *err) {
-    const char *id = NULL;
-    char where[480];
-    dialogue in = {.import = import, .schema = schema, .where = where, .err = err};
-    keel_conversation conversation = {.source = "sgd", .risk = KEEL_RISK_BENIGN};
-    snprintf(where, sizeof where, "%s: [%zu]", import->path, index);
-    if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a dialogue object");
-    KEEL_TRY(keel_json_string(object, "dialogue_id", true, &id, where, err));
-    snprintf(where, sizeof where, "%s: dialogue %s", import->path, id);
-    KEEL_TRY(name_dialogue(&in, id, &conversation));
-    KEEL_TRY(read_dialogue(&in, object, &conversation));
-    return keel__import_add(import, &conversation, false, where, err);
+/* ---- the reader ---- */
+
+typedef struct state {
+    keel__objects objects;
+    cJSON *schema;
+} state;
+
+static keel_status open_schema(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    s->objects.array_of = "dialogues";
+    return load_schema(keel_source_path(reader->source), &s->schema, err);
 }
 
-keel_status keel__import_sgd(keel__import *import, keel_err *err) {
-    cJSON *schema = NULL;
-    KEEL_TRY(load_schema(import, &schema, err));
-    keel_status status = keel__import_items(import, "dialogues", import_dialogue, schema, err);
-    cJSON_Delete(schema);
-    return status;
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    state *s = reader->state;
+    const cJSON *object = NULL;
+    const char *id = NULL;
+    char where[480];
+    dialogue in = {.arena = arena, .schema = s->schema, .where = where, .err = err};
+    KEEL_TRY(keel__objects_next(&s->objects, reader->source, arena, &object, &out->where, err));
+    if (!object) return KEEL_OK;
+    KEEL_TRY(keel_json_string(object, "dialogue_id", true, &id, out->where, err));
+    snprintf(where, sizeof where, "%s: dialogue %s", keel_source_name(reader->source), id);
+    out->where = keel_arena_strdup(arena, where);
+    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
+    if (!out->conversation || !out->where) return keel_nomem(err, where);
+    *out->conversation = (keel_conversation){.risk = KEEL_RISK_BENIGN};
+    KEEL_TRY(name_dialogue(&in, reader->folder, id, out->conversation));
+    return read_dialogue(&in, object, out->conversation);
+}
+
+static void close_state(keel_reader *reader) {
+    state *s = reader->state;
+    keel__objects_close(&s->objects);
+    cJSON_Delete(s->schema);
+}
+
+const keel_reader_kind keel__sgd_reader = {
+    .state_size = sizeof(state), .open = open_schema, .next = next, .close = close_state};
+
+bool keel__sgd_looks_like(const keel_sniff *sniff) {
+    return sniff->shape == KEEL_SHAPE_ARRAY && keel_formats_has(sniff, "dialogue_id") &&
+           keel_formats_has(sniff, "turns");
 }

@@ -1,41 +1,43 @@
-/* The native format: JSON Lines in the shape that people log already, {"id", "messages": [{"role", "content",
- * ...}], ...}. A .json file holding an array of such objects is read too. Keys it does not know go into meta.
- */
+/* Reading the chat format. Keys that it does not know go into meta. */
+#include "datasets/chat.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/hash.h"
-#include "datasets/import_internal.h"
-#include "datasets/store_internal.h"
+#include "datasets/reader_internal.h"
 
-static const char *const conversation_keys[] = {"id",    "messages", "risk",      "completed", "split",
-                                                "group", "meta",     "truncated", NULL};
-/* "content" comes first: where it holds more than text, the list from its second key on keeps it in meta. */
-static const char *const message_keys[] = {"content", "role",       "latency_ms", "model",
-                                           "act",     "propensity", "candidates", "feedback",
-                                           "reward",  "outcome",    NULL};
-static const char *const candidate_keys[] = {"content", "model",    "act",        "propensity", "outcome",
-                                             "reward",  "feedback", "latency_ms", "taken",      NULL};
+const char *const keel__chat_conversation_keys[] = {"id",    "messages", "risk",      "completed", "split",
+                                                    "group", "meta",     "truncated", "keel",      NULL};
+const char *const keel__chat_message_keys[] = {"content", "role",       "latency_ms", "model",
+                                               "act",     "propensity", "candidates", "feedback",
+                                               "reward",  "outcome",    "judge",      NULL};
+const char *const keel__chat_candidate_keys[] = {"content",    "model", "act",    "propensity",
+                                                 "outcome",    "judge", "reward", "feedback",
+                                                 "latency_ms", "taken", NULL};
 
 /* One object being read. */
 typedef struct reader {
-    keel__import *import;
+    keel_arena *arena;
     const char *where; /* "file:line" */
     char place[480];   /* "file:line: messages[3]" */
     keel_err *err;
     keel_conversation *out;
     cJSON *extra; /* what goes into meta */
+    /* keel.decisions: where it is given, only these turns have decisions, with the candidates listed there.
+     */
+    bool listed;
+    const cJSON *next_listed; /* the item of the next decision, or NULL */
 } reader;
 
-static bool is_known(const char *key, const char *const *known) {
-    while (*known && strcmp(*known, key) != 0) known++;
-    return *known != NULL;
+bool keel__chat_is_key(const char *key, const char *const *keys) {
+    while (*keys && strcmp(*keys, key) != 0) keys++;
+    return *keys != NULL;
 }
 
 static bool has(const cJSON *object, const char *key) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    const cJSON *item = keel_json_get(object, key);
     return item && !cJSON_IsNull(item);
 }
 
@@ -45,29 +47,34 @@ static keel_status read_text(reader *in, const cJSON *object, const char *key, c
     return keel_json_string(object, key, false, out, in->place, in->err);
 }
 
+const char *keel__chat_join_parts(const cJSON *list, keel_buf *out, bool *whole) {
+    *whole = true;
+    for (const cJSON *part = list->child; part; part = part->next) {
+        const cJSON *value = cJSON_IsObject(part) ? keel_json_get(part, "text") : part;
+        if (!cJSON_IsString(part) && !cJSON_IsObject(part))
+            return "expected its parts to be texts or objects";
+        const bool none = !value || cJSON_IsNull(value);
+        if (!none && !cJSON_IsString(value)) return "key \"text\" of a part: expected a string";
+        *whole = *whole && !none;
+        if (none) continue;
+        if (out->length) keel_buf_text(out, "\n");
+        keel_buf_text(out, value->valuestring);
+    }
+    return NULL;
+}
+
 /* Content is a text, or the list of parts that chat services log, {"type": "text", "text": ...} among images
- * and the like: the texts, one below the other. *whole: there was nothing else in it. */
+ * and the like. */
 static keel_status read_content(reader *in, const cJSON *object, const char **out, bool *whole) {
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "content");
+    const cJSON *list = keel_json_get(object, "content");
     *whole = true;
     if (!cJSON_IsArray(list)) return read_text(in, object, "content", out);
     keel_buf joined = {0};
-    keel_status status = KEEL_OK;
-    for (const cJSON *part = list->child; part && status == KEEL_OK; part = part->next) {
-        const char *text = cJSON_IsString(part) ? part->valuestring : NULL;
-        if (!text && !cJSON_IsObject(part))
-            status = keel_fail(in->err, KEEL_E_PARSE, in->place,
-                               "content: expected its parts to be texts or objects");
-        else if (!text)
-            status = read_text(in, part, "text", &text);
-        if (!text) *whole = false;
-        if (text && joined.length) keel_buf_text(&joined, "\n");
-        if (text) keel_buf_text(&joined, text);
-    }
-    if (status == KEEL_OK)
-        *out = joined.failed ? NULL : keel_arena_strdup(in->import->arena, joined.length ? joined.data : "");
+    const char *wrong = keel__chat_join_parts(list, &joined, whole);
+    if (!wrong && !joined.failed) *out = keel_arena_strdup(in->arena, joined.length ? joined.data : "");
     keel_buf_free(&joined);
-    return status == KEEL_OK && !*out ? keel_nomem(in->err, in->where) : status;
+    if (wrong) return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: %s", wrong);
+    return *out ? KEEL_OK : keel_nomem(in->err, in->where);
 }
 
 static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
@@ -95,7 +102,7 @@ static keel_status read_propensity(reader *in, const cJSON *object, keel_optiona
 
 /* A number in [-1, 1], or "up" or "down". */
 static keel_status read_feedback(reader *in, const cJSON *object, keel_optional *out) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "feedback");
+    const cJSON *item = keel_json_get(object, "feedback");
     if (!cJSON_IsString(item)) return read_number(in, object, "feedback", -1, 1, out);
     bool up = strcmp(item->valuestring, "up") == 0;
     if (!up && strcmp(item->valuestring, "down") != 0)
@@ -108,7 +115,7 @@ static keel_status read_feedback(reader *in, const cJSON *object, keel_optional 
 
 /* A number is the accuracy; an object names its components. */
 static keel_status read_reward(reader *in, const cJSON *object, keel_reward *out) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, "reward");
+    const cJSON *item = keel_json_get(object, "reward");
     if (!item || cJSON_IsNull(item)) return KEEL_OK;
     bool whole = !cJSON_IsObject(item);
     for (const cJSON *part = whole ? NULL : item->child; part; part = part->next) {
@@ -127,15 +134,19 @@ static keel_status read_reward(reader *in, const cJSON *object, keel_reward *out
     return KEEL_OK;
 }
 
+/* The label, and who gave it: people, unless `judge` says otherwise. */
 static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate *out) {
-    const char *name = NULL;
+    const char *name = NULL, *judge = NULL;
     KEEL_TRY(keel_json_string(object, "outcome", false, &name, in->place, in->err));
     if (!name) return KEEL_OK;
     if (!keel_outcome_parse(name, &out->outcome) || out->outcome == KEEL_OUTCOME_NONE)
         return keel_fail(in->err, KEEL_E_INVALID, in->place,
                          "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
     out->judge = KEEL_AUTHORITY_HUMAN;
-    return KEEL_OK;
+    KEEL_TRY(keel_json_string(object, "judge", false, &judge, in->place, in->err));
+    if (!judge || keel_authority_parse(judge, &out->judge)) return KEEL_OK;
+    return keel_fail(in->err, KEEL_E_INVALID, in->place, "judge: expected human, rule or model, got \"%s\"",
+                     judge);
 }
 
 /* ---- meta ---- */
@@ -143,8 +154,8 @@ static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate 
 /* Copies the keys that are not known into `into`; one that is there already would be lost, and is refused. */
 static keel_status keep_unknown(reader *in, const cJSON *object, const char *const *known, cJSON *into) {
     for (const cJSON *item = object->child; item; item = item->next) {
-        if (is_known(item->string, known)) continue;
-        if (cJSON_GetObjectItemCaseSensitive(into, item->string))
+        if (keel__chat_is_key(item->string, known)) continue;
+        if (keel_json_get(into, item->string))
             return keel_fail(in->err, KEEL_E_INVALID, in->place,
                              "\"%s\" stands both in the conversation and in its meta", item->string);
         cJSON *copy = cJSON_Duplicate(item, true);
@@ -158,12 +169,12 @@ static keel_status keep_unknown(reader *in, const cJSON *object, const char *con
 
 static bool has_unknown(const cJSON *object, const char *const *known) {
     for (const cJSON *item = object->child; item; item = item->next)
-        if (!is_known(item->string, known)) return true;
+        if (!keel__chat_is_key(item->string, known)) return true;
     return false;
 }
 
 /* Unknown keys of a message go to meta.messages as {"turn": i, ...}; of a candidate as {"turn": i,
- * "candidate": k, ...}. */
+ * "candidate": k, ...}, k counting the decision's candidates as they came, the message itself first. */
 static keel_status keep_message_extra(reader *in, const cJSON *object, const char *const *known, size_t turn,
                                       int candidate) {
     if (!has_unknown(object, known)) return KEEL_OK;
@@ -195,10 +206,11 @@ static keel_status read_judgements(reader *in, const cJSON *object, keel_candida
     return read_outcome(in, object, out);
 }
 
-static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, int index,
-                                  keel_candidate *out) {
-    bool whole;
+/* *whole: its content is nothing but text. index: its place in the list, for errors. */
+static keel_status read_candidate(reader *in, const cJSON *item, int index, keel_candidate *out,
+                                  bool *whole) {
     *out = (keel_candidate){0};
+    *whole = true;
     if (cJSON_IsString(item)) {
         out->text = item->valuestring;
         return KEEL_OK;
@@ -206,14 +218,14 @@ static keel_status read_candidate(reader *in, const cJSON *item, size_t turn, in
     if (!cJSON_IsObject(item))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
                          index);
-    KEEL_TRY(read_content(in, item, &out->text, &whole));
+    KEEL_TRY(read_content(in, item, &out->text, whole));
     KEEL_TRY(read_judgements(in, item, out));
     KEEL_TRY(keel_json_bool(item, "taken", false, &out->taken, in->place, in->err));
     if (!out->text && !out->act)
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected content or an act",
                          index);
     if (!out->text) out->text = "";
-    return keep_message_extra(in, item, candidate_keys + !whole, turn, index);
+    return KEEL_OK;
 }
 
 static bool agree(const char *a, const char *b) {
@@ -254,32 +266,40 @@ static keel_status join_candidate(reader *in, keel_candidate *into, const keel_c
     return KEEL_OK;
 }
 
-static keel_status add_candidate(reader *in, keel_decision *decision, const keel_candidate *candidate) {
-    for (size_t i = 0; i < decision->n_candidates; i++) {
-        keel_candidate *there = &decision->candidates[i];
-        if (strcmp(there->text, candidate->text) == 0 && agree(there->act, candidate->act) &&
-            agree(there->model, candidate->model))
-            return join_candidate(in, there, candidate);
-    }
+bool keel__chat_same_response(const keel_candidate *a, const keel_candidate *b) {
+    return strcmp(a->text, b->text) == 0 && agree(a->act, b->act) && agree(a->model, b->model);
+}
+
+/* *place: which of the decision's candidates it is now. */
+static keel_status add_candidate(reader *in, keel_decision *decision, const keel_candidate *candidate,
+                                 int *place) {
+    size_t i = in->listed ? decision->n_candidates : 0;
+    while (i < decision->n_candidates && !keel__chat_same_response(&decision->candidates[i], candidate)) i++;
+    *place = (int)i;
+    if (i < decision->n_candidates) return join_candidate(in, &decision->candidates[i], candidate);
     decision->candidates[decision->n_candidates++] = *candidate;
     return KEEL_OK;
 }
 
-/* said: the message as a taken candidate, first of its decision; NULL if the decision is still open. */
+/* said: the message as a taken candidate, first of its decision; NULL if the decision is still open, or
+ * lists all of its candidates. */
 static keel_status read_decision(reader *in, const cJSON *message, size_t turn, const keel_candidate *said) {
     const cJSON *list = NULL;
-    int index = 0;
+    int index = 0, place;
+    bool whole;
     keel_decision *decision = &in->out->decisions[in->out->n_decisions++];
     KEEL_TRY(keel_json_array(message, "candidates", false, &list, in->place, in->err));
     size_t room = (list ? (size_t)cJSON_GetArraySize(list) : 0) + 1;
-    *decision = (keel_decision){
-        .turn = turn, .candidates = keel_arena_calloc(in->import->arena, room, sizeof(keel_candidate))};
+    *decision = (keel_decision){.turn = turn,
+                                .candidates = keel_arena_calloc(in->arena, room, sizeof(keel_candidate))};
     if (!decision->candidates) return keel_nomem(in->err, in->where);
     if (said) decision->candidates[decision->n_candidates++] = *said;
     for (const cJSON *item = list ? list->child : NULL; item; item = item->next, index++) {
         keel_candidate candidate;
-        KEEL_TRY(read_candidate(in, item, turn, index, &candidate));
-        KEEL_TRY(add_candidate(in, decision, &candidate));
+        KEEL_TRY(read_candidate(in, item, index, &candidate, &whole));
+        KEEL_TRY(add_candidate(in, decision, &candidate, &place));
+        if (cJSON_IsObject(item))
+            KEEL_TRY(keep_message_extra(in, item, keel__chat_candidate_keys + !whole, turn, place));
     }
     return KEEL_OK;
 }
@@ -288,14 +308,28 @@ static keel_status read_decision(reader *in, const cJSON *message, size_t turn, 
 
 static const char *const judged_keys[] = {"propensity", "candidates", "feedback", "reward", "outcome"};
 
-/* Only an assistant chooses, so only its messages can be judged or have rivals. */
-static keel_status check_not_judged(reader *in, const cJSON *message, keel_role role) {
-    for (size_t i = 0; i < sizeof judged_keys / sizeof *judged_keys; i++)
-        if (has(message, judged_keys[i]))
-            return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                             "%s: only an assistant's message has it, this is the %s's", judged_keys[i],
-                             keel_role_name(role));
+/* Only an assistant chooses, so only its messages can be judged or have other candidates. Where decisions are
+ * listed, the judgements stand at their candidates. */
+static keel_status check_not_judged(reader *in, const cJSON *message, keel_role role, bool decides) {
+    for (size_t i = 0; i < sizeof judged_keys / sizeof *judged_keys; i++) {
+        const bool allowed = decides && (!in->listed || strcmp(judged_keys[i], "candidates") == 0);
+        if (allowed || !has(message, judged_keys[i])) continue;
+        if (in->listed)
+            return keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: not where keel.decisions %s",
+                             judged_keys[i], decides ? "lists this message" : "leaves this message out");
+        return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                         "%s: only an assistant's message has it, this is the %s's", judged_keys[i],
+                         keel_role_name(role));
+    }
     return KEEL_OK;
+}
+
+/* Whether the message at this turn is a decision. */
+static bool decides_here(reader *in, size_t turn, keel_role role) {
+    if (!in->listed) return role == KEEL_ROLE_ASSISTANT;
+    if (!in->next_listed || in->next_listed->valuedouble != (double)turn) return false;
+    in->next_listed = in->next_listed->next;
+    return true;
 }
 
 static keel_status read_role(reader *in, const cJSON *message, keel_role *out) {
@@ -322,9 +356,10 @@ static keel_status read_message(reader *in, const cJSON *message, bool last) {
     KEEL_TRY(read_content(in, message, &said.text, &whole));
     /* Chat services log a refusal of the model's own beside a content of null. */
     if (!said.text && role == KEEL_ROLE_ASSISTANT) KEEL_TRY(read_text(in, message, "refusal", &said.text));
-    if (role != KEEL_ROLE_ASSISTANT) KEEL_TRY(check_not_judged(in, message, role));
+    const bool decides = decides_here(in, turn, role);
+    KEEL_TRY(check_not_judged(in, message, role, decides));
     KEEL_TRY(read_judgements(in, message, &said));
-    KEEL_TRY(keep_message_extra(in, message, message_keys + !whole, turn, -1));
+    KEEL_TRY(keep_message_extra(in, message, keel__chat_message_keys + !whole, turn, -1));
     bool silent = !said.text && !said.act && !has(message, "tool_calls");
     if (silent && !has(message, "candidates"))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: expected a text, got nothing");
@@ -336,7 +371,7 @@ static keel_status read_message(reader *in, const cJSON *message, bool last) {
     if (!said.text) said.text = "";
     in->out->turns[in->out->n_turns++] = (keel_turn){
         .role = role, .text = said.text, .model = said.model, .act = said.act, .latency_ms = said.latency_ms};
-    return role == KEEL_ROLE_ASSISTANT ? read_decision(in, message, turn, &said) : KEEL_OK;
+    return decides ? read_decision(in, message, turn, in->listed ? NULL : &said) : KEEL_OK;
 }
 
 /* A conversation that ends with someone waiting for an answer has one more decision, still open. */
@@ -359,9 +394,10 @@ static keel_status read_messages(reader *in, const cJSON *object) {
                         "{\"role\": \"assistant\", ...}, ...]}");
     KEEL_TRY(status);
     size_t count = (size_t)cJSON_GetArraySize(list), index = 0;
-    if (!count) return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
-    in->out->turns = keel_arena_calloc(in->import->arena, count, sizeof *in->out->turns);
-    in->out->decisions = keel_arena_calloc(in->import->arena, count + 1, sizeof *in->out->decisions);
+    if (!count && !in->listed)
+        return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
+    in->out->turns = keel_arena_calloc(in->arena, count, sizeof *in->out->turns);
+    in->out->decisions = keel_arena_calloc(in->arena, count + 1, sizeof *in->out->decisions);
     if (!in->out->turns || !in->out->decisions) return keel_nomem(in->err, in->where);
     for (const cJSON *message = list->child; message; message = message->next, index++) {
         snprintf(in->place, sizeof in->place, "%s: messages[%zu]", in->where, index);
@@ -370,7 +406,10 @@ static keel_status read_messages(reader *in, const cJSON *object) {
         KEEL_TRY(read_message(in, message, !message->next));
     }
     snprintf(in->place, sizeof in->place, "%s", in->where);
-    add_open_decision(in->out);
+    if (in->next_listed)
+        return keel_fail(in->err, KEEL_E_INVALID, in->where,
+                         "keel.decisions: expected numbers of messages in ascending order");
+    if (!in->listed) add_open_decision(in->out);
     return KEEL_OK;
 }
 
@@ -378,24 +417,43 @@ static keel_status read_messages(reader *in, const cJSON *object) {
 
 /* The log's own id, a text or a whole number; without one, a hash of the content. */
 static keel_status read_id(reader *in, const cJSON *object, const char **out) {
-    const cJSON *id = cJSON_GetObjectItemCaseSensitive(object, "id");
+    const cJSON *id = keel_json_get(object, "id");
     if (cJSON_IsString(id)) return read_text(in, object, "id", out);
     const char *text;
     char name[65];
+    if (cJSON_IsNumber(id) && id->valuestring) { /* whole, with more digits than a double holds */
+        *out = id->valuestring;
+        return KEEL_OK;
+    }
     if (cJSON_IsNumber(id) && floor(id->valuedouble) == id->valuedouble && fabs(id->valuedouble) < 1e15) {
         snprintf(name, sizeof name, "%.0f", id->valuedouble);
     } else if (id && !cJSON_IsNull(id)) {
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "id: expected a text or a whole number");
     } else {
         keel_sha256 hash;
-        KEEL_TRY(keel__import_print(in->import, object, &text, in->err));
+        KEEL_TRY(keel__print_value(in->arena, object, in->where, &text, in->err));
         keel_sha256_init(&hash);
         keel_sha256_add_text(&hash, text);
         keel_sha256_hex(&hash, name);
         name[16] = '\0';
     }
-    *out = keel_arena_strdup(in->import->arena, name);
+    *out = keel_arena_strdup(in->arena, name);
     return *out ? KEEL_OK : keel_nomem(in->err, in->where);
+}
+
+/* What only an export of Keel says: the source of the conversation, and its decisions where they are not what
+ * the messages imply. */
+static keel_status read_keel(reader *in, const cJSON *object) {
+    const cJSON *said = NULL, *list = NULL;
+    KEEL_TRY(keel_json_object(object, "keel", false, &said, in->place, in->err));
+    if (!said) return KEEL_OK;
+    KEEL_TRY(keel_json_string(said, "source", false, &in->out->source, in->place, in->err));
+    if (in->out->source && !in->out->source[0])
+        return keel_fail(in->err, KEEL_E_INVALID, in->place, "keel.source: expected a name, got \"\"");
+    KEEL_TRY(keel_json_array(said, "decisions", false, &list, in->place, in->err));
+    in->listed = list != NULL;
+    in->next_listed = list ? list->child : NULL;
+    return KEEL_OK;
 }
 
 static keel_status read_facts(reader *in, const cJSON *object) {
@@ -419,43 +477,31 @@ static keel_status read_facts(reader *in, const cJSON *object) {
 static keel_status read_conversation(reader *in, const cJSON *object) {
     const cJSON *meta = NULL;
     KEEL_TRY(read_facts(in, object));
+    KEEL_TRY(read_keel(in, object));
     KEEL_TRY(keel_json_object(object, "meta", false, &meta, in->place, in->err));
     in->extra = meta ? cJSON_Duplicate(meta, true) : cJSON_CreateObject();
     if (!in->extra) return keel_nomem(in->err, in->where);
-    KEEL_TRY(keep_unknown(in, object, conversation_keys, in->extra));
+    KEEL_TRY(keep_unknown(in, object, keel__chat_conversation_keys, in->extra));
     KEEL_TRY(read_messages(in, object));
-    return keel__import_print(in->import, in->extra, &in->out->meta, in->err);
+    return keel__print_value(in->arena, in->extra, in->where, &in->out->meta, in->err);
 }
 
-static keel_status import_object(keel__import *import, const cJSON *object, const char *where,
-                                 keel_err *err) {
-    keel_conversation conversation = {.source = "chat"};
-    reader in = {.import = import, .where = where, .err = err, .out = &conversation};
+keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena,
+                                   keel_conversation *out, keel_err *err) {
+    reader in = {.arena = arena, .where = where, .err = err, .out = out};
+    *out = (keel_conversation){0};
     snprintf(in.place, sizeof in.place, "%s", where);
     keel_status status = read_conversation(&in, object);
     cJSON_Delete(in.extra);
-    return status == KEEL_OK ? keel__import_add(import, &conversation, false, where, err) : status;
-}
-
-static keel_status import_item(keel__import *import, const cJSON *item, size_t index, void *user,
-                               keel_err *err) {
-    char where[400];
-    (void)user;
-    snprintf(where, sizeof where, "%s: [%zu]", import->path, index);
-    if (!cJSON_IsObject(item)) return keel_fail(err, KEEL_E_PARSE, where, "expected an object");
-    return import_object(import, item, where, err);
-}
-
-static keel_status import_array(keel__import *import, keel_err *err) {
-    keel_status status = keel__import_items(import, "conversations", import_item, NULL, err);
-    if (status == KEEL_E_PARSE && err && !err->hint[0])
-        keel_hint(err,
-                  "a .json file is one array of conversations; one conversation a line goes into *.jsonl");
     return status;
 }
 
-keel_status keel__import_chat(keel__import *import, keel_err *err) {
-    const char *suffix = strrchr(import->name, '.');
-    if (suffix && strcmp(suffix, ".json") == 0) return import_array(import, err);
-    return keel__import_lines(import, import_object, err);
+keel_status keel_chat_read(const char *text, size_t length, const char *where, keel_arena *arena,
+                           keel_conversation *out, keel_err *err) {
+    const cJSON *object;
+    KEEL_TRY(keel_json_parse_in(arena, text, length, where, &object, err));
+    if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
+    KEEL_TRY(keel__chat_read_object(object, where, arena, out, err));
+    if (!out->source) out->source = keel_formats[0].name;
+    return KEEL_OK;
 }

@@ -1,0 +1,22 @@
+/* The chat format: JSON Lines, or one array, of conversations as chat.h describes them. */
+#include "datasets/reader_internal.h"
+
+bool keel__chat_looks_like(const keel_sniff *sniff) {
+    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "messages");
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    const cJSON *object = NULL;
+    KEEL_TRY(keel__objects_next(reader->state, reader->source, arena, &object, &out->where, err));
+    if (!object) return KEEL_OK;
+    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
+    if (!out->conversation) return keel_nomem(err, out->where);
+    return keel__chat_read_object(object, out->where, arena, out->conversation, err);
+}
+
+static void close_objects(keel_reader *reader) {
+    keel__objects_close(reader->state);
+}
+
+const keel_reader_kind keel__chat_reader = {
+    .state_size = sizeof(keel__objects), .next = next, .close = close_objects};

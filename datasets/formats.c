@@ -1,0 +1,194 @@
+#include "datasets/formats.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "datasets/reader_internal.h"
+
+/* X(name, what it is, patterns of file names, counts, looks_like, reader). The first one that looks like a
+ * source is taken; the very first is the chat format. */
+#define FORMATS(X)                                                                                           \
+    X("chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"},   \
+      {{0}}, keel__chat_looks_like, &keel__chat_reader)                                                      \
+    X("hh-rlhf",                                                                                             \
+      "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"},       \
+      {{"early_difference", "pairs that differ in more than the last turn"},                                 \
+       {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}},           \
+      keel__hh_rlhf_looks_like, &keel__hh_rlhf_reader)                                                       \
+    X("sgd", "JSON arrays of task-oriented dialogues, with schema.json in the same folder",                  \
+      {"dialogues_*.json"}, {{0}}, keel__sgd_looks_like, &keel__sgd_reader)                                  \
+    X("xstest", "CSV of prompts, and CSV of completions with human labels, one file a model",                \
+      {"xstest_prompts*.csv", "*completions*.csv"}, {{0}}, keel__xstest_looks_like, &keel__xstest_reader)
+
+#define ROW(...)        {__VA_ARGS__},
+#define NAME(name, ...) name,
+const keel_format keel_formats[] = {FORMATS(ROW){0}};
+const char *const keel_formats_names[] = {FORMATS(NAME) NULL};
+
+keel_status keel_formats_find(const char *name, const keel_format **out, keel_err *err) {
+    const char *nearest = NULL;
+    size_t fewest = 0;
+    keel_buf list = {0};
+    for (size_t i = 0; keel_formats[i].name; i++) {
+        if (strcmp(keel_formats[i].name, name) == 0) {
+            *out = &keel_formats[i];
+            keel_buf_free(&list);
+            return KEEL_OK;
+        }
+        if (keel_text_nearer(name, keel_formats[i].name, &fewest)) nearest = keel_formats[i].name;
+        keel_buf_format(&list, "%s%s", i ? ", " : "", keel_formats[i].name);
+    }
+    keel_fail(err, KEEL_E_USAGE, "format", "expected one of %s; got '%s'", list.data ? list.data : "", name);
+    keel_buf_free(&list);
+    return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
+}
+
+static bool matches(const keel_format *format, const char *plain) {
+    for (size_t i = 0; format->files[i]; i++)
+        if (fnmatch(format->files[i], plain, 0) == 0) return true;
+    return false;
+}
+
+bool keel_formats_match(const keel_format *format, const char *file_name) {
+    char plain[1024];
+    size_t length = keel__plain_length(file_name);
+    if (length >= sizeof plain) return false;
+    snprintf(plain, sizeof plain, "%.*s", (int)length, file_name);
+    if (format) return matches(format, plain);
+    for (size_t i = 0; keel_formats[i].name; i++)
+        if (matches(&keel_formats[i], plain)) return true;
+    return false;
+}
+
+/* ---- looking at the beginning ---- */
+
+typedef struct scan {
+    const char *at, *end;
+} scan;
+
+static void skip_space(scan *s) {
+    while (s->at < s->end && strchr(" \t\r\n", *s->at)) s->at++;
+}
+
+/* At a quote: to behind the closing one. False if the text ends before. */
+static bool skip_string(scan *s) {
+    for (s->at++; s->at < s->end && *s->at != '"'; s->at++)
+        if (*s->at == '\\' && s->at + 1 < s->end) s->at++;
+    return s->at < s->end && s->at++;
+}
+
+/* To the comma or bracket that follows the value. */
+static bool skip_value(scan *s) {
+    for (int depth = 0; s->at < s->end;) {
+        const char c = *s->at;
+        if (depth == 0 && (c == ',' || c == '}')) return true;
+        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        if (c != '"')
+            s->at++;
+        else if (!skip_string(s))
+            return false;
+    }
+    return false;
+}
+
+static void add_name(keel_sniff *out, const char *name, size_t length) {
+    if (out->n_names == KEEL_SNIFF_NAMES) return;
+    if (length >= KEEL_SNIFF_SIZE) length = keel_utf8_valid_prefix(name, KEEL_SNIFF_SIZE - 1);
+    memcpy(out->names[out->n_names], name, length);
+    out->names[out->n_names++][length] = '\0';
+}
+
+/* Behind the opening brace: the keys of the object. */
+static void add_keys(scan *s, keel_sniff *out) {
+    for (;;) {
+        skip_space(s);
+        if (s->at == s->end || *s->at != '"') return;
+        const char *name = s->at + 1;
+        if (!skip_string(s)) return;
+        const size_t length = (size_t)(s->at - 1 - name);
+        skip_space(s);
+        if (s->at == s->end || *s->at != ':') return;
+        add_name(out, name, length);
+        s->at++;
+        if (!skip_value(s) || *s->at != ',') return;
+        s->at++;
+    }
+}
+
+static void add_columns(scan *s, keel_sniff *out) {
+    while (s->at < s->end && *s->at != '\n' && *s->at != '\r') {
+        const bool quoted = *s->at == '"';
+        const char *name = s->at + quoted;
+        if (quoted && !skip_string(s)) return;
+        while (s->at < s->end && !strchr(",\r\n", *s->at)) s->at++;
+        add_name(out, name, (size_t)(s->at - name) - (quoted && s->at > name));
+        if (s->at < s->end && *s->at == ',') s->at++;
+    }
+}
+
+void keel_formats_sniff(const char *text, size_t length, keel_sniff *out) {
+    scan s = {text, text + length};
+    *out = (keel_sniff){.text = text, .length = length};
+    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) s.at += 3;
+    skip_space(&s);
+    if (s.at == s.end) return;
+    out->shape = *s.at == '{' ? KEEL_SHAPE_OBJECTS : *s.at == '[' ? KEEL_SHAPE_ARRAY : KEEL_SHAPE_TABLE;
+    if (out->shape == KEEL_SHAPE_TABLE) {
+        add_columns(&s, out);
+        return;
+    }
+    s.at++;
+    if (out->shape == KEEL_SHAPE_ARRAY) {
+        skip_space(&s);
+        if (s.at == s.end || *s.at++ != '{') return;
+    }
+    add_keys(&s, out);
+}
+
+bool keel_formats_has(const keel_sniff *sniff, const char *name) {
+    for (size_t i = 0; i < sniff->n_names; i++)
+        if (strcmp(sniff->names[i], name) == 0) return true;
+    return false;
+}
+
+bool keel_formats_contains(const keel_sniff *sniff, const char *part) {
+    const size_t length = strlen(part);
+    const char *at = sniff->text, *end = sniff->text + sniff->length;
+    while ((size_t)(end - at) >= length && (at = memchr(at, part[0], (size_t)(end - at) - length + 1))) {
+        if (memcmp(at, part, length) == 0) return true;
+        at++;
+    }
+    return false;
+}
+
+static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_err *err) {
+    static const char *const what[] = {"", "a JSON object", "a JSON array", "lines of text"};
+    keel_buf names = {0};
+    for (size_t i = 0; i < sniff->n_names && i < 12; i++)
+        keel_buf_format(&names, "%s%s", i ? ", " : "", sniff->names[i]);
+    keel_fail(err, KEEL_E_PARSE, name, "this is no log format that Keel knows: it begins with %s%s%s",
+              what[sniff->shape], sniff->n_names ? ", which has " : "", names.data ? names.data : "");
+    keel_buf_free(&names);
+    return keel_hint(err, "the smallest line that works: {\"messages\": [{\"role\": \"user\", \"content\": "
+                          "\"...\"}, {\"role\": \"assistant\", \"content\": \"...\"}]}");
+}
+
+keel_status keel_formats_detect(keel_source *source, const keel_format **out, keel_err *err) {
+    static const size_t sizes[] = {1 << 16, 1 << 20};
+    keel_sniff sniff;
+    const char *text;
+    size_t length;
+    for (size_t k = 0; k < 2; k++) {
+        KEEL_TRY(keel_source_peek(source, sizes[k], &text, &length, err));
+        keel_formats_sniff(text, length, &sniff);
+        for (size_t i = 0; keel_formats[i].name; i++) {
+            if (sniff.shape != KEEL_SHAPE_EMPTY && !keel_formats[i].looks_like(&sniff)) continue;
+            *out = &keel_formats[i];
+            return KEEL_OK;
+        }
+        if (length < sizes[k]) break;
+    }
+    return fail_unknown(&sniff, keel_source_name(source), err);
+}

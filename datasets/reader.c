@@ -1,0 +1,183 @@
+#include "datasets/reader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "datasets/reader_internal.h"
+
+/* ---- opening and closing ---- */
+
+size_t keel__plain_length(const char *name) {
+    size_t length = strlen(name);
+    return length >= 3 && strcmp(name + length - 3, ".gz") == 0 ? length - 3 : length;
+}
+
+static char *copy_part(const char *from, size_t length) {
+    char *copy = keel_alloc(length + 1);
+    if (!copy) return NULL;
+    memcpy(copy, from, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+/* Name and folder of a path; a source without a path has its own name and no folder. */
+static bool name_reader(keel_reader *reader) {
+    const char *path = keel_source_path(reader->source);
+    const char *slash = path ? strrchr(path, '/') : NULL, *folder = slash;
+    const char *name = slash ? slash + 1 : reader->place;
+    while (folder && folder > path && folder[-1] != '/') folder--;
+    reader->name = copy_part(name, keel__plain_length(name));
+    reader->folder = copy_part(slash ? folder : "", slash ? (size_t)(slash - folder) : 0);
+    return reader->name && reader->folder;
+}
+
+void keel_reader_close(keel_reader *reader) {
+    if (!reader) return;
+    if (reader->opened && reader->kind->close) reader->kind->close(reader);
+    keel_source_close(reader->source);
+    keel_free((char *)(uintptr_t)reader->name);
+    keel_free((char *)(uintptr_t)reader->folder);
+    keel_free(reader->state);
+    keel_free(reader);
+}
+
+keel_status keel__reader_make(keel_reader **out, const keel_reader_kind *kind, const keel_format *format,
+                              keel_source *source, keel_err *err) {
+    keel_reader *made = keel_calloc(1, sizeof *made);
+    if (!made) {
+        keel_source_close(source);
+        return keel_nomem(err, "reader");
+    }
+    made->kind = kind;
+    made->format = format;
+    made->source = source;
+    made->place = keel_source_name(source);
+    made->state = keel_calloc(1, kind->state_size);
+    if (!made->state || !name_reader(made)) {
+        keel_reader_close(made);
+        return keel_nomem(err, "reader");
+    }
+    *out = made;
+    return KEEL_OK;
+}
+
+keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_source *source,
+                             keel_err *err) {
+    keel_status status = format ? KEEL_OK : keel_formats_detect(source, &format, err);
+    if (status == KEEL_OK) return keel__reader_make(out, format->reader, format, source, err);
+    keel_source_close(source);
+    return status;
+}
+
+keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    *out = (keel_read){0};
+    if (!reader->opened) {
+        reader->opened = true;
+        if (reader->kind->open) KEEL_TRY(reader->kind->open(reader, err));
+    }
+    KEEL_TRY(reader->kind->next(reader, arena, out, err));
+    if (out->conversation && !out->conversation->source) out->conversation->source = reader->format->name;
+    return KEEL_OK;
+}
+
+/* ---- JSON objects ---- */
+
+static keel_status begin_objects(keel__objects *objects, keel_source *source, keel_err *err) {
+    const char *text;
+    size_t length, at = 0;
+    KEEL_TRY(keel_source_peek(source, 1 << 12, &text, &length, err));
+    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) at = 3;
+    while (at < length && strchr(" \t\r\n", text[at])) at++;
+    objects->array = objects->array_of || (at < length && text[at] == '[');
+    objects->begun = true;
+    if (!objects->array) return KEEL_OK;
+    KEEL_TRY(keel_source_rest(source, 0, &objects->text, err));
+    return keel_json_items_open(&objects->items, objects->text.data, objects->text.length,
+                                keel_source_name(source), objects->array_of ? objects->array_of : "objects",
+                                err);
+}
+
+static bool is_blank(const char *line, size_t length) {
+    return strspn(line, " \t\r") == length;
+}
+
+static keel_status fail_object(keel_status status, const char *hint, keel_err *err) {
+    if (status != KEEL_E_PARSE || !err) return status;
+    return keel_hint(err, "%s",
+                     strstr(err->message, "UTF-8") ? "convert the file to UTF-8, for example with iconv"
+                                                   : hint);
+}
+
+static keel_status next_line(keel_source *source, keel_arena *arena, const cJSON **object, const char **where,
+                             keel_err *err) {
+    char *line, place[400];
+    size_t length, number;
+    do {
+        KEEL_TRY(keel_source_line(source, &line, &length, &number, err));
+        *object = NULL;
+        if (!line) return KEEL_OK;
+    } while (is_blank(line, length));
+    snprintf(place, sizeof place, "%s:%zu", keel_source_name(source), number);
+    if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+    keel_status status = keel_json_parse_in(arena, line, length, *where, object, err);
+    if (status == KEEL_OK && !cJSON_IsObject(*object))
+        status = keel_fail(err, KEEL_E_PARSE, *where, "expected a JSON object");
+    return fail_object(status, "in JSON Lines every line is one whole object", err);
+}
+
+static keel_status next_item(keel__objects *objects, keel_source *source, keel_arena *arena,
+                             const cJSON **object, const char **where, keel_err *err) {
+    char place[400];
+    snprintf(place, sizeof place, "%s: [%zu]", keel_source_name(source), objects->items.count);
+    if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+    KEEL_TRY(keel_json_items_next(&objects->items, arena, object, err));
+    if (*object && !cJSON_IsObject(*object))
+        return keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
+    return KEEL_OK;
+}
+
+keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel_arena *arena,
+                               const cJSON **object, const char **where, keel_err *err) {
+    keel_status status = objects->begun ? KEEL_OK : begin_objects(objects, source, err);
+    if (status == KEEL_OK && !objects->array) return next_line(source, arena, object, where, err);
+    if (status == KEEL_OK) status = next_item(objects, source, arena, object, where, err);
+    return fail_object(status, "", err);
+}
+
+void keel__objects_close(keel__objects *objects) {
+    keel_buf_free(&objects->text);
+}
+
+/* ---- shared by the formats ---- */
+
+keel_status keel__print_value(keel_arena *arena, const cJSON *value, const char *where, const char **out,
+                              keel_err *err) {
+    keel_buf text = {0};
+    const char *copy = NULL;
+    if (value && value->child) {
+        keel_status status = keel_json_print(value, false, &text, err);
+        if (status == KEEL_OK && !(copy = keel_arena_strndup(arena, text.data, text.length)))
+            status = keel_nomem(err, where);
+        keel_buf_free(&text);
+        if (status != KEEL_OK) return status;
+    }
+    *out = copy;
+    return KEEL_OK;
+}
+
+size_t keel__decide_turns(keel_arena *arena, const keel_turn *turns, size_t n_turns,
+                          keel_decision *decisions) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_turns; i++) {
+        if (turns[i].role != KEEL_ROLE_ASSISTANT) continue;
+        keel_candidate *candidate = keel_arena_calloc(arena, 1, sizeof *candidate);
+        if (!candidate) return SIZE_MAX;
+        *candidate = (keel_candidate){.text = turns[i].text,
+                                      .act = turns[i].act,
+                                      .model = turns[i].model,
+                                      .latency_ms = turns[i].latency_ms,
+                                      .taken = true};
+        decisions[n++] = (keel_decision){.turn = i, .n_candidates = 1, .candidates = candidate};
+    }
+    return n;
+}

@@ -1,0 +1,59 @@
+/* What the readers share. Not for other folders. */
+#ifndef KEEL_DATASETS_READER_INTERNAL_H
+#define KEEL_DATASETS_READER_INTERNAL_H
+
+#include "core/json.h"
+#include "datasets/reader.h"
+
+/* One of each for every row of formats.c. */
+extern const keel_reader_kind keel__chat_reader, keel__hh_rlhf_reader, keel__sgd_reader, keel__xstest_reader;
+bool keel__chat_looks_like(const keel_sniff *sniff);
+bool keel__hh_rlhf_looks_like(const keel_sniff *sniff);
+bool keel__sgd_looks_like(const keel_sniff *sniff);
+bool keel__xstest_looks_like(const keel_sniff *sniff);
+
+/* Length of a file name without ".gz". */
+size_t keel__plain_length(const char *name);
+
+/* A reader of this kind whose state is zeroed. Takes the source over, also if it fails. */
+keel_status keel__reader_make(keel_reader **out, const keel_reader_kind *kind, const keel_format *format,
+                              keel_source *source, keel_err *err);
+
+/* The JSON objects of a source: one a line, or the items of one array, as the first character says. An array
+ * is in memory as text, but only one item of it as values. */
+typedef struct keel__objects {
+    const char *array_of; /* set before the first call: only an array of these will do; NULL: either */
+    bool begun, array;
+    keel_buf text;
+    keel_json_items items;
+} keel__objects;
+/* The next object, in the arena with its place; *object NULL at the end. */
+keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel_arena *arena,
+                               const cJSON **object, const char **where, keel_err *err);
+void keel__objects_close(keel__objects *objects);
+
+/* Makes every assistant turn a decision with one taken candidate that says what the turn says. decisions has
+ * room for them; returns their number, or SIZE_MAX when out of memory. */
+size_t keel__decide_turns(keel_arena *arena, const keel_turn *turns, size_t n_turns,
+                          keel_decision *decisions);
+
+/* The printed value in the arena. NULL or an empty object gives NULL. */
+keel_status keel__print_value(keel_arena *arena, const cJSON *value, const char *where, const char **out,
+                              keel_err *err);
+
+/* chat.c: as keel_chat_read, of a parsed object. */
+keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena,
+                                   keel_conversation *out, keel_err *err);
+
+/* The keys of the chat format, NULL-terminated: of a conversation, a message, a candidate. The first of the
+ * latter two is "content", which is kept in meta where it holds more than text. */
+extern const char *const keel__chat_conversation_keys[], *const keel__chat_message_keys[],
+                                                             *const keel__chat_candidate_keys[];
+bool keel__chat_is_key(const char *key, const char *const *keys);
+/* The texts of a list of content parts, one below the other. *whole: there is nothing else in it. NULL, or
+ * what is wrong with the list. */
+const char *keel__chat_join_parts(const cJSON *list, keel_buf *out, bool *whole);
+/* Whether two mentions of a candidate in one decision are the same response. */
+bool keel__chat_same_response(const keel_candidate *a, const keel_candidate *b);
+
+#endif
