@@ -144,6 +144,23 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
     return KEEL_OK;
 }
 
+keel_status keel_ngram_union(const keel_ngram_rules *rules, const keel_grams *parts, size_t n,
+                             keel_arena *arena, keel_grams *out, keel_err *err) {
+    keel_grams grams = {0};
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++) most += parts[i].count;
+    grams.bucket = keel_arena_alloc(arena, most * sizeof *grams.bucket);
+    if (!grams.bucket) return keel_nomem(err, "n-grams");
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].count > 0)
+            memcpy(grams.bucket + grams.count, parts[i].bucket, parts[i].count * sizeof *grams.bucket);
+        grams.count += parts[i].count;
+    }
+    if (!sort_unique(&grams, rules->buckets, arena)) return keel_nomem(err, "n-grams");
+    *out = grams;
+    return KEEL_OK;
+}
+
 static split_text part_of(const keel_ngram_window *window, const split_text *all) {
     const size_t count = all->count < window->rules.max_words ? all->count : window->rules.max_words;
     return (split_text){all->words + (window->ending ? all->count - count : 0), count};

@@ -31,6 +31,11 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err);
 
+/* The buckets of any of n parts, which were made by rules of as many buckets. keel_ngram_texts of n texts is
+ * the union of keel_ngram_texts of each. */
+keel_status keel_ngram_union(const keel_ngram_rules *rules, const keel_grams *parts, size_t n,
+                             keel_arena *arena, keel_grams *out, keel_err *err);
+
 /* A stretch of a text whose n-grams are told apart from those of the text's other stretches by its salt. */
 typedef struct keel_ngram_window {
     keel_ngram_rules rules; /* max_words: its length; buckets: the same in all windows of a call */

@@ -111,7 +111,7 @@ static volume measure(const corpus *texts, const keel_ngram_base *model) {
         keel_arena_reset(&arena);
         need(keel_ngram_texts(&model->rules, &texts->text[i], 1, 0, false, &arena, &grams, &words, &err),
              &err);
-        need(keel__ngram_base_sample(model, &one.conversation, 0, &arena, &sample, &err), &err);
+        need(keel__ngram_base_samples(model, &one.conversation, NULL, 1, &arena, &sample, &err), &err);
         sum.words += words;
         for (int field = 0; field < KEEL_N_STATE_FIELDS; field++) sum.grams += sample.field[field].count;
     }

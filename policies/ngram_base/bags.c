@@ -9,42 +9,74 @@
 
 /* ---- which texts a field holds ---- */
 
-typedef struct decision_view {
+/* A conversation of which several decisions are read: the n-grams of an earlier turn are made once. */
+typedef struct reading {
+    const keel_ngram_base *model;
     const keel_conversation *conversation;
-    size_t decision;
-    size_t last_user; /* index of the last user turn before the decision, n_turns if there is none */
+    size_t first;     /* the turn that turn[0] is of */
+    keel_grams *turn; /* of KEEL_FIELD_USER or KEEL_FIELD_ASSISTANT; bucket NULL: not made yet */
+    keel_arena *arena;
+} reading;
+
+typedef struct decision_view {
+    reading *of;
+    const keel_conversation *conversation;
+    size_t before;    /* turns before the decision */
+    size_t first;     /* of them, the first whose text is read as an earlier turn */
+    const char *last; /* text of the last user turn before the decision, or NULL */
+    size_t last_user; /* its index, n_turns if there is none */
+    keel_grams asked; /* its single words, for candidates to be compared with; candidate sets only */
 } decision_view;
 
-static decision_view view_of(const keel_conversation *conversation, size_t decision) {
+static size_t first_read(const keel_ngram_base *model, size_t before) {
+    size_t context = (size_t)model->config.context_turns;
+    return before > context + 1 ? before - context - 1 : 0;
+}
+
+static decision_view view_of(reading *of, size_t decision) {
+    const keel_conversation *conversation = of->conversation;
     size_t before = conversation->decisions[decision].turn, last = conversation->n_turns;
     for (size_t i = before; i > 0 && last == conversation->n_turns; i--)
         if (conversation->turns[i - 1].role == KEEL_ROLE_USER) last = i - 1;
-    return (decision_view){conversation, decision, last};
+    return (decision_view){.of = of,
+                           .conversation = conversation,
+                           .before = before,
+                           .first = first_read(of->model, before),
+                           .last = last < conversation->n_turns ? conversation->turns[last].text : NULL,
+                           .last_user = last};
 }
 
-static size_t before(const decision_view *view) {
-    return view->conversation->decisions[view->decision].turn;
-}
-
-/* The first of the turns whose texts are read. */
-static size_t first_read(const decision_view *view, size_t context_turns) {
-    return before(view) > context_turns + 1 ? before(view) - context_turns - 1 : 0;
-}
-
-/* Texts of the field's turns, newest first, into texts (room for all turns that are read). */
-static size_t state_texts(const decision_view *view, int field, size_t context_turns, const char **texts) {
-    size_t end = before(view), first = first_read(view, context_turns), n = 0;
-    if (field == KEEL_FIELD_LAST) {
-        if (view->last_user < view->conversation->n_turns)
-            texts[n++] = view->conversation->turns[view->last_user].text;
-        return n;
+/* Room for the n-grams of all turns that these decisions read. decisions NULL: the first n. */
+static keel_status open_reading(const keel_ngram_base *model, const keel_conversation *conversation,
+                                const size_t *decisions, size_t n, keel_arena *arena, reading *out,
+                                keel_err *err) {
+    size_t first = SIZE_MAX, end = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t before = conversation->decisions[decisions ? decisions[i] : i].turn;
+        if (first_read(model, before) < first) first = first_read(model, before);
+        if (before > end) end = before;
     }
-    for (size_t i = end; i-- > first;) {
-        bool user = view->conversation->turns[i].role == KEEL_ROLE_USER;
-        if (i != view->last_user && user == (field == KEEL_FIELD_USER))
-            texts[n++] = view->conversation->turns[i].text;
+    *out = (reading){.model = model, .conversation = conversation, .first = first, .arena = arena};
+    out->turn = keel_arena_calloc(arena, n > 0 ? end - first : 0, sizeof *out->turn);
+    return out->turn ? KEEL_OK : keel_nomem(err, "n-gram base");
+}
+
+/* Words and runs of the earlier turns of the user, or of anybody else. */
+static keel_status earlier_grams(const decision_view *view, int field, keel_grams *out, keel_err *err) {
+    reading *of = view->of;
+    size_t n = 0;
+    keel_grams *parts = keel_arena_alloc(of->arena, (view->before - view->first) * sizeof *parts);
+    if (!parts) return keel_nomem(err, "n-gram base");
+    for (size_t i = view->first; i < view->before; i++) {
+        const keel_turn *turn = &view->conversation->turns[i];
+        keel_grams *grams = &of->turn[i - of->first];
+        if (i == view->last_user || (turn->role == KEEL_ROLE_USER) != (field == KEEL_FIELD_USER)) continue;
+        if (!grams->bucket)
+            KEEL_TRY(keel_ngram_texts(&of->model->rules, &turn->text, 1, (uint64_t)field, false, of->arena,
+                                      grams, NULL, err));
+        parts[n++] = *grams;
     }
-    return n;
+    return keel_ngram_union(&of->model->rules, parts, n, of->arena, out, err);
 }
 
 enum {
@@ -101,37 +133,37 @@ static keel_status act_tokens(const keel_ngram_base *model, size_t n_before, con
     return keel_ngram_tokens(&model->rules, tokens, n, KEEL_FIELD_ACTS, arena, out, err);
 }
 
-static keel_status act_grams(const keel_ngram_base *model, const decision_view *view, keel_arena *arena,
-                             keel_grams *out, keel_err *err) {
-    size_t n_before = before(view), end = n_before < REMEMBERED ? n_before : REMEMBERED;
+static keel_status act_grams(const decision_view *view, keel_grams *out, keel_err *err) {
+    size_t n_before = view->before, end = n_before < REMEMBERED ? n_before : REMEMBERED;
     const keel_turn *turns = view->conversation->turns + (n_before - end);
     unsigned char *times = keel_alloc(end);
-    keel_status status = times && count_acts(turns, end, times)
-                             ? act_tokens(model, n_before, turns, end, times, arena, out, err)
-                             : keel_nomem(err, "n-gram base");
+    keel_status status =
+        times && count_acts(turns, end, times)
+            ? act_tokens(view->of->model, n_before, turns, end, times, view->of->arena, out, err)
+            : keel_nomem(err, "n-gram base");
     keel_free(times);
     return status;
 }
 
 /* The n-grams of one field; for KEEL_FIELD_TEXT and ACT of the candidate. */
-static keel_status field_grams(const keel_ngram_base *model, const decision_view *view,
-                               const keel_candidate *candidate, int field, keel_arena *arena, keel_grams *out,
-                               keel_err *err) {
+static keel_status field_grams(const decision_view *view, const keel_candidate *candidate, int field,
+                               keel_grams *out, keel_err *err) {
+    const keel_ngram_rules *rules = &view->of->model->rules;
+    keel_arena *arena = view->of->arena;
     uint64_t salt = (uint64_t)field;
-    bool characters = field == KEEL_FIELD_LAST || field == KEEL_FIELD_TEXT;
-    if (field == KEEL_FIELD_ACTS) return act_grams(model, view, arena, out, err);
-    if (field == KEEL_FIELD_ACT)
-        return keel_ngram_tokens(&model->rules, &candidate->act, candidate->act != NULL, salt, arena, out,
-                                 err);
-    size_t context = (size_t)model->config.context_turns, n = 1;
-    const char **texts =
-        keel_arena_alloc(arena, (before(view) - first_read(view, context) + 1) * sizeof *texts);
-    if (!texts) return keel_nomem(err, "n-gram base");
-    if (field == KEEL_FIELD_TEXT)
-        texts[0] = candidate->text ? candidate->text : "";
-    else
-        n = state_texts(view, field, context, texts);
-    return keel_ngram_texts(&model->rules, texts, n, salt, characters, arena, out, NULL, err);
+    const char *text = view->last;
+    switch (field) {
+    case KEEL_FIELD_USER:
+    case KEEL_FIELD_ASSISTANT:
+        return earlier_grams(view, field, out, err);
+    case KEEL_FIELD_ACTS:
+        return act_grams(view, out, err);
+    case KEEL_FIELD_ACT:
+        return keel_ngram_tokens(rules, &candidate->act, candidate->act != NULL, salt, arena, out, err);
+    case KEEL_FIELD_TEXT:
+        text = candidate->text ? candidate->text : "";
+    }
+    return keel_ngram_texts(rules, &text, text != NULL, salt, true, arena, out, NULL, err);
 }
 
 /* ---- weights ---- */
@@ -164,26 +196,28 @@ void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample) {
 
 /* ---- samples ---- */
 
-/* Share of the user's words that the candidate takes up, and the candidate's share of distinct words: both
- * texts hashed with the same salt. */
-static keel_status compare_words(const keel_ngram_base *model, const decision_view *view, const char *text,
-                                 keel_arena *arena, float *extra, keel_err *err) {
-    const char *user = "";
-    keel_grams asked, said;
-    size_t shared = 0, n_words = 0;
-    keel_ngram_rules words = model->rules;
+/* The single words of a text, in a salt of their own. */
+static keel_status single_words(const decision_view *view, const char *text, keel_grams *out, size_t *n_words,
+                                keel_err *err) {
+    keel_ngram_rules words = view->of->model->rules;
     words.word_high = 1;
-    if (view->last_user < view->conversation->n_turns) user = view->conversation->turns[view->last_user].text;
-    KEEL_TRY(keel_ngram_texts(&words, &user, 1, 0, false, arena, &asked, NULL, err));
-    KEEL_TRY(keel_ngram_texts(&words, &text, 1, 0, false, arena, &said, &n_words, err));
-    for (size_t i = 0, j = 0; i < asked.count && j < said.count;) {
-        shared += asked.bucket[i] == said.bucket[j];
-        if (asked.bucket[i] < said.bucket[j])
+    return keel_ngram_texts(&words, &text, 1, 0, false, view->of->arena, out, n_words, err);
+}
+
+/* Share of the user's words that the candidate takes up, and the candidate's share of distinct words. */
+static keel_status compare_words(const decision_view *view, const char *text, float *extra, keel_err *err) {
+    const keel_grams *asked = &view->asked;
+    keel_grams said;
+    size_t shared = 0, n_words = 0;
+    KEEL_TRY(single_words(view, text, &said, &n_words, err));
+    for (size_t i = 0, j = 0; i < asked->count && j < said.count;) {
+        shared += asked->bucket[i] == said.bucket[j];
+        if (asked->bucket[i] < said.bucket[j])
             i++;
         else
             j++;
     }
-    extra[KEEL_EXTRA_OVERLAP] = (float)shared / (float)(1 + asked.count);
+    extra[KEEL_EXTRA_OVERLAP] = (float)shared / (float)(1 + asked->count);
     extra[KEEL_EXTRA_DISTINCT] = (float)said.count / (float)(1 + n_words);
     extra[KEEL_EXTRA_WORDS] = log1pf((float)n_words);
     return KEEL_OK;
@@ -203,47 +237,54 @@ static size_t occurrences(const char *text, const char *mark) {
     return n;
 }
 
-static keel_status read_surface(const keel_ngram_base *model, const decision_view *view, const char *text,
-                                keel_arena *arena, float *extra, keel_err *err) {
+static keel_status read_surface(const decision_view *view, const char *text, float *extra, keel_err *err) {
     extra[KEEL_EXTRA_ASKS] = ends_as_question(text);
     extra[KEEL_EXTRA_QUESTIONS] = log1pf((float)(occurrences(text, "?") + occurrences(text, wide_question)));
     extra[KEEL_EXTRA_LINES] = log1pf((float)occurrences(text, "\n"));
     extra[KEEL_EXTRA_DIGITS] = strpbrk(text, "0123456789") != NULL;
-    return compare_words(model, view, text, arena, extra, err);
+    return compare_words(view, text, extra, err);
 }
 
-/* A bag of the field's n-grams, yet to be weighed. */
-static keel_status fill_bag(const keel_ngram_base *model, const decision_view *view,
-                            const keel_candidate *candidate, int field, keel_arena *arena, keel_bag *out,
-                            keel_err *err) {
+/* A bag of the field's n-grams, not weighed yet. */
+static keel_status fill_bag(const decision_view *view, const keel_candidate *candidate, int field,
+                            keel_bag *out, keel_err *err) {
     keel_grams grams;
-    KEEL_TRY(field_grams(model, view, candidate, field, arena, &grams, err));
-    *out = (keel_bag){grams.count, grams.bucket, keel_arena_alloc(arena, grams.count * sizeof *out->weight)};
+    KEEL_TRY(field_grams(view, candidate, field, &grams, err));
+    *out = (keel_bag){grams.count, grams.bucket,
+                      keel_arena_alloc(view->of->arena, grams.count * sizeof *out->weight)};
     return out->weight ? KEEL_OK : keel_nomem(err, "n-gram base");
 }
 
-static keel_status sample_candidate(const keel_ngram_base *model, const decision_view *view,
-                                    const keel_candidate *candidate, keel_arena *arena,
+static keel_status sample_candidate(const decision_view *view, const keel_candidate *candidate,
                                     keel_sample_candidate *out, keel_err *err) {
     for (int k = 0; k < KEEL_N_CANDIDATE_FIELDS; k++)
-        KEEL_TRY(fill_bag(model, view, candidate, KEEL_FIELD_TEXT + k, arena, &out->field[k], err));
-    return read_surface(model, view, candidate->text ? candidate->text : "", arena, out->extra, err);
+        KEEL_TRY(fill_bag(view, candidate, KEEL_FIELD_TEXT + k, &out->field[k], err));
+    return read_surface(view, candidate->text ? candidate->text : "", out->extra, err);
 }
 
-keel_status keel__ngram_base_sample(const keel_ngram_base *model, const keel_conversation *conversation,
-                                    size_t decision, keel_arena *arena, keel_sample *out, keel_err *err) {
-    const keel_decision *at = &conversation->decisions[decision];
-    decision_view view = view_of(conversation, decision);
+static keel_status sample_decision(reading *of, size_t decision, keel_sample *out, keel_err *err) {
+    const keel_decision *at = &of->conversation->decisions[decision];
+    decision_view view = view_of(of, decision);
     keel_sample sample = {.log_turns = log1pf((float)at->turn)};
     for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
-        KEEL_TRY(fill_bag(model, &view, NULL, field, arena, &sample.field[field], err));
-    if (model->base.space == KEEL_SPACE_CANDIDATES) {
+        KEEL_TRY(fill_bag(&view, NULL, field, &sample.field[field], err));
+    if (of->model->base.space == KEEL_SPACE_CANDIDATES) {
         sample.n_candidates = at->n_candidates;
-        sample.candidate = keel_arena_calloc(arena, at->n_candidates, sizeof *sample.candidate);
+        sample.candidate = keel_arena_calloc(of->arena, at->n_candidates, sizeof *sample.candidate);
         if (!sample.candidate) return keel_nomem(err, "n-gram base");
+        KEEL_TRY(single_words(&view, view.last ? view.last : "", &view.asked, NULL, err));
     }
     for (size_t i = 0; i < sample.n_candidates; i++)
-        KEEL_TRY(sample_candidate(model, &view, &at->candidates[i], arena, &sample.candidate[i], err));
+        KEEL_TRY(sample_candidate(&view, &at->candidates[i], &sample.candidate[i], err));
     *out = sample;
+    return KEEL_OK;
+}
+
+keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
+                                     const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
+                                     keel_err *err) {
+    reading of;
+    KEEL_TRY(open_reading(model, conversation, decisions, n, arena, &of, err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(sample_decision(&of, decisions ? decisions[i] : i, &out[i], err));
     return KEEL_OK;
 }

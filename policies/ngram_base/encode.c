@@ -143,23 +143,21 @@ static keel_status check_features(const keel_features *features, keel_err *err) 
     return keel_fail(err, KEEL_E_INVALID, "n-gram base", "its weights give features that are not finite");
 }
 
-/* What the tuning split standardises is read from buckets, so before the sample is weighed. */
-static keel_status encode_decision(const keel_ngram_base *model, const keel_conversation *conversation,
-                                   size_t decision, keel_arena *scratch, keel_features *out, keel_err *err) {
-    keel_sample sample;
+/* Scalars are read off the sample before it is weighed. */
+static keel_status encode_sample(const keel_ngram_base *model, keel_sample *sample, int64_t group,
+                                 keel_arena *scratch, keel_features *out, keel_err *err) {
     encode_work work;
-    KEEL_TRY(keel__ngram_base_sample(model, conversation, decision, scratch, &sample, err));
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
-    size_t n_actions = sets ? sample.n_candidates : model->base.n_acts;
-    if (!make_room(model, sample.n_candidates, n_actions, scratch, &work))
+    size_t n_actions = sets ? sample->n_candidates : model->base.n_acts;
+    if (!make_room(model, sample->n_candidates, n_actions, scratch, &work))
         return keel_nomem(err, "n-gram base");
-    encode_scalars(model, &sample, keel_conversation_group_hash(conversation), &work);
-    keel__ngram_base_weigh(model, &sample);
-    encode_prior(model, &sample, &work);
+    encode_scalars(model, sample, group, &work);
+    keel__ngram_base_weigh(model, sample);
+    encode_prior(model, sample, &work);
     keel_log_softmax(work.log_prior, n_actions, work.log_prior);
     keel_features made = {.state_dim = model->base.state_dim,
                           .candidate_dim = model->base.candidate_dim,
-                          .n_candidates = sample.n_candidates,
+                          .n_candidates = sample->n_candidates,
                           .n_actions = n_actions,
                           .state = work.state,
                           .candidates = sets ? work.candidates : NULL,
@@ -169,15 +167,22 @@ static keel_status encode_decision(const keel_ngram_base *model, const keel_conv
     return KEEL_OK;
 }
 
+static keel_status encode_item(const keel_ngram_base *model, const keel_base_item *item, keel_arena *scratch,
+                               keel_err *err) {
+    int64_t group = keel_conversation_group_hash(item->conversation);
+    keel_sample *samples = keel_arena_alloc(scratch, item->n * sizeof *samples);
+    if (!samples) return keel_nomem(err, "n-gram base");
+    KEEL_TRY(
+        keel__ngram_base_samples(model, item->conversation, item->decision, item->n, scratch, samples, err));
+    for (size_t i = 0; i < item->n; i++)
+        KEEL_TRY(encode_sample(model, &samples[i], group, scratch, &item->features[i], err));
+    return KEEL_OK;
+}
+
 keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                                     keel_arena *scratch, keel_err *err) {
-    const keel_ngram_base *model = (const keel_ngram_base *)base;
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < items[i].n; k++) {
-            size_t decision = items[i].decision ? items[i].decision[k] : k;
-            KEEL_TRY(
-                encode_decision(model, items[i].conversation, decision, scratch, &items[i].features[k], err));
-        }
+        KEEL_TRY(encode_item((const keel_ngram_base *)base, &items[i], scratch, err));
     return KEEL_OK;
 }
 
@@ -186,7 +191,6 @@ keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item 
 keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
                                       size_t decision, const keel_candidate *candidates, size_t n,
                                       keel_arena *scratch, double *out, keel_err *err) {
-    const keel_ngram_base *model = (const keel_ngram_base *)base;
     keel_features features;
     keel_candidate *given = keel_arena_alloc(scratch, n * sizeof *given);
     if (!given) return keel_nomem(err, "n-gram base");
@@ -196,7 +200,8 @@ keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversa
     keel_conversation view = *conversation;
     view.decisions = &asked;
     view.n_decisions = 1;
-    if (n > 0) KEEL_TRY(encode_decision(model, &view, 0, scratch, &features, err));
+    const keel_base_item item = {&view, NULL, 1, &features};
+    if (n > 0) KEEL_TRY(keel__ngram_base_encode(base, &item, 1, scratch, err));
     for (size_t i = 0; i < n; i++) {
         bool sets = base->space == KEEL_SPACE_CANDIDATES;
         size_t action = sets ? i : (size_t)keel_base_action_index(base, &candidates[i]);

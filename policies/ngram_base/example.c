@@ -12,9 +12,10 @@ static int32_t taken_act(const keel_ngram_base *model, const keel_decision *deci
 }
 
 static keel_status read_lesson(const keel_ngram_base *model, const keel_conversation *conversation,
-                               size_t decision, keel_arena *arena, keel_lesson *out, keel_err *err) {
+                               size_t decision, const keel_sample *sample, keel_arena *arena,
+                               keel_lesson *out, keel_err *err) {
     const keel_decision *at = &conversation->decisions[decision];
-    KEEL_TRY(keel__ngram_base_sample(model, conversation, decision, arena, &out->sample, err));
+    out->sample = *sample;
     out->act = taken_act(model, at);
     size_t n = out->sample.n_candidates;
     out->taken = keel_arena_alloc(arena, n * sizeof *out->taken);
@@ -37,9 +38,11 @@ static keel_status make_example(const keel_ngram_base *model, const keel_convers
                             .name = keel_conversation_name_hash(conversation),
                             .group = keel_conversation_group_hash(conversation)};
     example.lesson = keel_arena_calloc(arena, example.n_lessons, sizeof *example.lesson);
-    if (!example.lesson) return keel_nomem(err, "n-gram base");
+    keel_sample *samples = keel_arena_alloc(arena, example.n_lessons * sizeof *samples);
+    if (!example.lesson || !samples) return keel_nomem(err, "n-gram base");
+    KEEL_TRY(keel__ngram_base_samples(model, conversation, NULL, example.n_lessons, arena, samples, err));
     for (size_t i = 0; i < example.n_lessons; i++)
-        KEEL_TRY(read_lesson(model, conversation, i, arena, &example.lesson[i], err));
+        KEEL_TRY(read_lesson(model, conversation, i, &samples[i], arena, &example.lesson[i], err));
     *out = example;
     return KEEL_OK;
 }

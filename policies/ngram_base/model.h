@@ -120,9 +120,11 @@ typedef struct keel_sample {
     keel_sample_candidate *candidate;
 } keel_sample;
 
-/* Reads a decision into bags of buckets, all in the arena. It needs nothing that is learned. */
-keel_status keel__ngram_base_sample(const keel_ngram_base *model, const keel_conversation *conversation,
-                                    size_t decision, keel_arena *arena, keel_sample *out, keel_err *err);
+/* Reads decisions (NULL: the first n) into bags of buckets, all in the arena: out [n]. It uses the rules of
+ * the model, not its weights. */
+keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
+                                     const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
+                                     keel_err *err);
 /* Buckets to weighted rows, in place, once; the linear heads read buckets, so before this. */
 void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample);
 
