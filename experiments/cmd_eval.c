@@ -1,3 +1,11 @@
+/* keel eval: a policy beside the log and the base, on conversations that it has not seen.
+ *
+ *  1. Reads flags and gates; a malformed gate fails before the work.
+ *  2. Opens the store and each policy with its base and split.
+ *  3. Evaluates policy, base, log and source models: rates, means, off-policy estimates, with intervals.
+ *  4. With several --weights it repeats this for each and adds the Pareto front.
+ *  5. Checks the gates, keeps the result (--out, the store). Exit code 3 where a gate is not met.
+ */
 #include <string.h>
 
 #include "core/json.h"

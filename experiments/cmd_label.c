@@ -1,3 +1,10 @@
+/* keel label: a judge fills the outcomes that no human gave.
+ *
+ *  1. Checks the reward keys and opens the store.
+ *  2. Fits the judge on the human labels and validates it on held-out groups, or loads a saved one.
+ *  3. Predicts the outcome of every candidate without a label, with provenance; a human label always wins.
+ *  4. Computes the rewards of all transitions with the reward keys, and records the run.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -11,9 +11,9 @@
 
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/lock.h"
-#include "core/interrupt.h"
 #include "core/log.h"
 #include "experiments/pareto_report.h"
 #include "experiments/recipe.h"

@@ -39,7 +39,7 @@ fi
 sed 's/\\f[BIR]//g; s/\\-/-/g; s/\\&//g' keel.1 >plain.txt
 section() { awk -v verb="$1" '/^\.S/ { in_it = $0 == ".SS keel " verb } in_it' plain.txt; }
 flags_of() { awk '/^  --/ { print $1 }' "$1.help"; }
-keys_of() { awk '/^keys of --set/ { keys = 1; next } keys && /^  [a-z0-9_]+ / { print $1 }' "$1.help"; }
+keys_of() { awk '/^keys of --set and --config:/ { keys = 1; next } keys && /^  [a-z0-9_]+ / { print $1 }' "$1.help"; }
 common=$(awk '/^\.SH COMMON FLAGS/ { on = 1; next } /^\.SH/ { on = 0 } on && /^--/ { print $1 }' plain.txt)
 while read -r verb; do
     section "$verb" >section.txt
@@ -47,7 +47,7 @@ while read -r verb; do
         grep -qE "^$name( |\$)" section.txt || echo "$common" | grep -qx -e "$name" || fail "keel(1) lacks $name of $verb"
     done
 done <verbs.txt
-[ -n "$(keys_of sft)" ] || fail "keel sft has keys"
+[ -n "$(keys_of train)" ] || fail "keel train has keys"
 
 # ---- bash ----
 # completes WORDS...: what bash offers for the last of them.
