@@ -23,6 +23,8 @@ while read -r verb; do
     "$KEEL" "$verb" --help >"$verb.help" || fail "$verb --help"
     "$KEEL" help "$verb" | cmp -s - "$verb.help" || fail "keel help $verb is keel $verb --help"
     ! grep -nE '[a-z_]\.[ch]\b' "$verb.help" || fail "help of $verb points at a source file"
+    head -n 1 "$SOURCE/experiments/cmd_$verb.c" | grep -q "^/\* keel $verb" || [ "$verb" = train ] ||
+        fail "cmd_$verb.c opens with what the verb does"
 done <verbs.txt
 expect "no help of a verb that is not there" 2 "did you mean 'train'?" help trian
 expect "no completion of another shell" 2 "bash, zsh" help --completion fish
@@ -38,7 +40,7 @@ if command -v man >/dev/null && command -v groff >/dev/null; then
 fi
 sed 's/\\f[BIR]//g; s/\\-/-/g; s/\\&//g' keel.1 >plain.txt
 section() { awk -v verb="$1" '/^\.S/ { in_it = $0 == ".SS keel " verb } in_it' plain.txt; }
-flags_of() { awk '/^  --/ { print $1 }' "$1.help"; }
+flags_of() { awk '/^usage:/ { getline; on = 1; next } on && NF == 0 { exit } on { print $1 }' "$1.help"; }
 keys_of() { awk '/^keys of --set and --config:/ { keys = 1; next } keys && /^  [a-z0-9_]+ / { print $1 }' "$1.help"; }
 common=$(awk '/^\.SH COMMON FLAGS/ { on = 1; next } /^\.SH/ { on = 0 } on && /^--/ { print $1 }' plain.txt)
 while read -r verb; do
