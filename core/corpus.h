@@ -3,9 +3,12 @@
 #ifndef KEEL_CORE_CORPUS_H
 #define KEEL_CORE_CORPUS_H
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 /* What there is to learn from. */
 typedef struct keel_corpus_counts {
@@ -38,5 +41,7 @@ struct keel_corpus {
 
 /* Adds one conversation to the counts. */
 void keel_corpus_count(keel_corpus_counts *counts, const keel_conversation *conversation);
+
+KEEL_END_DECLS
 
 #endif

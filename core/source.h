@@ -5,8 +5,11 @@
 
 #include <stddef.h>
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_source keel_source;
 
@@ -40,5 +43,7 @@ keel_status keel_source_line(keel_source *source, char **line, size_t *length, s
 /* Everything that is left into buf (cleared first, NUL-terminated). More than max_bytes (0: 1 GiB) is
  * KEEL_E_INVALID. */
 keel_status keel_source_rest(keel_source *source, size_t max_bytes, keel_buf *buf, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

@@ -19,9 +19,12 @@
 #ifndef KEEL_DATASETS_CHAT_H
 #define KEEL_DATASETS_CHAT_H
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 /* Reads the JSON object that fills text[0..length). Everything in *out lies in the arena. where ("file:line")
  * is put into errors. */
@@ -30,5 +33,7 @@ keel_status keel_chat_read(const char *text, size_t length, const char *where, k
 /* Appends the conversation to out as one line of JSON without its line end. keel_chat_read gives it back, but
  * for row ids and the order of candidates. KEEL_E_INVALID if its meta is not a JSON object. */
 keel_status keel_chat_write(const keel_conversation *conversation, keel_buf *out, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

@@ -6,8 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/api.h"
 #include "core/source.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 enum { KEEL_FORMAT_FILES = 4, KEEL_FORMAT_COUNTS = 4, KEEL_SNIFF_NAMES = 64, KEEL_SNIFF_SIZE = 48 };
 
@@ -55,5 +58,7 @@ bool keel_formats_contains(const keel_sniff *sniff, const char *part); /* anywhe
 /* The format that the content of the source looks like, KEEL_E_PARSE with the keys that it has if there is
  * none. An empty source is of the first format. Reads nothing away. */
 keel_status keel_formats_detect(keel_source *source, const keel_format **out, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

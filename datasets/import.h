@@ -4,9 +4,12 @@
 #ifndef KEEL_DATASETS_IMPORT_H
 #define KEEL_DATASETS_IMPORT_H
 
+#include "core/api.h"
 #include "core/source.h"
 #include "datasets/formats.h"
 #include "datasets/store.h"
+
+KEEL_BEGIN_DECLS
 
 enum { KEEL_IMPORT_COUNTS = 16 };
 
@@ -40,5 +43,7 @@ keel_status keel_import(keel_store *store, const keel_format *format, const char
 keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
                                keel_source *source, keel_import_each *each, void *user,
                                keel_import_report *report, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

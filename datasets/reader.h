@@ -7,11 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/source.h"
 #include "core/status.h"
 #include "datasets/formats.h"
+
+KEEL_BEGIN_DECLS
 
 /* What next gives. It lies in the arena or in the reader, and is valid until the next call. */
 typedef struct keel_read {
@@ -50,5 +53,7 @@ keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_
  * only close. out->conversation->source is never NULL. */
 keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err);
 void keel_reader_close(keel_reader *reader); /* NULL is harmless */
+
+KEEL_END_DECLS
 
 #endif

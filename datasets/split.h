@@ -14,7 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_fold_kind { KEEL_FOLD_NONE, KEEL_FOLD_IN, KEEL_FOLD_REST } keel_fold_kind;
 
@@ -43,5 +46,7 @@ keel_status keel_split_cut(const keel_split *split, const char *fold, keel_split
                            keel_err *err);
 /* Whether certainly no conversation is in both: true by their names or by a fold of each. */
 bool keel_split_disjoint(const keel_split *a, const keel_split *b);
+
+KEEL_END_DECLS
 
 #endif

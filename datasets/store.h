@@ -10,10 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/status.h"
 #include "datasets/split.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_store keel_store;
 
@@ -178,5 +181,7 @@ keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena 
 /* One replayed decision; replaces an older one of the same policy and decision. */
 keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,
                                   const char *chosen, const char *detail_json, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

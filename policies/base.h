@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/corpus.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/options.h"
 #include "core/parallel.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_base keel_base;
 typedef struct keel_base_kind keel_base_kind;
@@ -198,5 +201,7 @@ keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *c
 int32_t keel_base_act_index(const keel_base *base, const char *act);
 /* Index of the candidate's act or outcome in a fixed space, or -1. */
 int32_t keel_base_action_index(const keel_base *base, const keel_candidate *candidate);
+
+KEEL_END_DECLS
 
 #endif

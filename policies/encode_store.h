@@ -2,9 +2,12 @@
 #ifndef KEEL_POLICIES_ENCODE_STORE_H
 #define KEEL_POLICIES_ENCODE_STORE_H
 
+#include "core/api.h"
 #include "core/parallel.h"
 #include "datasets/store.h"
 #include "policies/base.h"
+
+KEEL_BEGIN_DECLS
 
 /* Encodes the decisions of the split (NULL: of all) that have no features under this base yet; *encoded (may
  * be NULL) gets their number. Conversations are read on the caller's thread and encoded on the pool's, in
@@ -16,5 +19,7 @@ keel_status keel_encode_store(keel_store *store, const keel_split *split, const 
  * Features that fit neither the base nor the decision's candidates are damage (KEEL_E_STORE). */
 keel_status keel_encode_store_find(const keel_base *base, keel_store *store, const keel_decision *decision,
                                    keel_arena *arena, keel_features *out, bool *found, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

@@ -4,10 +4,13 @@
 #ifndef KEEL_POLICIES_POLICY_H
 #define KEEL_POLICIES_POLICY_H
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
 #include "core/status.h"
 #include "policies/base.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_policy keel_policy;
 
@@ -38,5 +41,7 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
 /* pi_base alone, in the same form (q and advantage zero). */
 keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,
                              keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

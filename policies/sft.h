@@ -3,9 +3,12 @@
 #ifndef KEEL_POLICIES_SFT_H
 #define KEEL_POLICIES_SFT_H
 
+#include "core/api.h"
 #include "core/parallel.h"
 #include "datasets/store.h"
 #include "policies/base.h"
+
+KEEL_BEGIN_DECLS
 
 /* Tunes `spec` (the name of a kind, or the folder of a base to go on from) on the split and writes the
  * artefact to out_dir. config: the configuration struct of spec's kind (keel_base_find_kind). A run that was
@@ -14,5 +17,7 @@
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
                      const keel_base_config *config, const char *out_dir, const char *metrics_path,
                      keel_pool *pool, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

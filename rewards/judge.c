@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/memory.h"
+#include "core/safetensors.h"
 
 /* ---- the table ---- */
 

@@ -4,9 +4,17 @@
 #ifndef KEEL_REWARDS_JUDGE_H
 #define KEEL_REWARDS_JUDGE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/api.h"
 #include "core/nouns.h"
-#include "core/safetensors.h"
 #include "core/status.h"
+
+KEEL_BEGIN_DECLS
+
+typedef struct keel_safetensors keel_safetensors; /* core/safetensors.h */
 
 /* ROW(kind): keel_judge_<kind> is its keel_judge_kind. The first is the one that `keel label` uses unless
  * told otherwise. */
@@ -101,5 +109,7 @@ typedef struct keel_judge_agreement {
 } keel_judge_agreement;
 keel_judge_agreement keel_judge_agree(const keel_judge_kind *kind, const keel_judge_example *examples,
                                       const keel_judge_verdict *verdicts, size_t count);
+
+KEEL_END_DECLS
 
 #endif

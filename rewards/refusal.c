@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/safetensors.h"
 #include "rewards/judge.h"
 #include "rewards/ngram_logistic.h"
 

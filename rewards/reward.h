@@ -6,8 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/api.h"
 #include "core/nouns.h"
 #include "core/options.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_reward_config {
     double benign_compliance, benign_partial, benign_refusal;          /* accuracy: 1, 0.5, 0 */
@@ -54,5 +57,7 @@ double keel_reward_composite(const keel_reward *reward, const double weight[KEEL
 size_t keel_reward_transitions(const keel_reward_config *config, const keel_conversation *conversation,
                                keel_transition *out);
 size_t keel_reward_count_taken(const keel_conversation *conversation);
+
+KEEL_END_DECLS
 
 #endif

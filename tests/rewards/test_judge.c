@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "core/safetensors.h"
 #include "rewards/judge.h"
 
 static keel_err err;
