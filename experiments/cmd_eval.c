@@ -18,7 +18,8 @@
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/policy_internal.h"
-#include "rl/judge/gate.h"
+#include "rl/judge/evaluate_internal.h"
+#include "rl/judge/gate_internal.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -149,10 +150,11 @@ static keel_status check_gates(keel_cli *cli, const cJSON *evaluation, cJSON *fo
     const char *const *gates;
     size_t count, missed = 0;
     keel_buf names = {0};
+    if (!evaluation) return keel_nomem(err, "--gate");
     KEEL_TRY(keel_cli_values(cli, "--gate", &gates, &count, err));
     for (size_t i = 0; i < count; i++) {
         keel_gate_result result;
-        keel_status status = keel_gate_check(gates[i], evaluation, &result, err);
+        keel_status status = keel_gate_check_json(gates[i], evaluation, &result, err);
         if (status != KEEL_OK) {
             keel_buf_free(&names);
             return status;

@@ -3,6 +3,8 @@
 #ifndef KEEL_EXPERIMENTS_EVAL_CONFIG_H
 #define KEEL_EXPERIMENTS_EVAL_CONFIG_H
 
+#include <cjson/cJSON.h>
+
 #include "core/options.h"
 #include "rl/judge/evaluate.h"
 

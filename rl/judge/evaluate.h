@@ -41,12 +41,14 @@
 #ifndef KEEL_RL_JUDGE_EVALUATE_H
 #define KEEL_RL_JUDGE_EVALUATE_H
 
-#include <cjson/cJSON.h>
-
 #include "datasets/store.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
 #include "rl/judge/ope.h"
+
+#include "core/api.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_metric {
     KEEL_METRIC_REFUSAL,
@@ -126,12 +128,14 @@ keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, si
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
-/* {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged": {metric:
- * interval}, "policy - base": ...}, "models": {...}}; the caller deletes. */
-cJSON *keel_evaluation_json(const keel_evaluation_set *set);
+/* As JSON: {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged":
+ * {metric: interval}, "policy - base": ...}, "models": {...}}. Appended to out. */
+keel_status keel_evaluation_print(const keel_evaluation_set *set, keel_buf *out, keel_err *err);
 
 /* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */
 keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
                                  const keel_evaluate_config *config, keel_evaluation_set *out, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

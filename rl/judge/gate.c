@@ -1,4 +1,4 @@
-#include "rl/judge/gate.h"
+#include "rl/judge/gate_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "core/decimal.h"
 #include "core/json.h"
-#include "rl/judge/evaluate.h"
+#include "rl/judge/evaluate_internal.h"
 
 typedef enum comparison { AT_LEAST, AT_MOST, ABOVE, BELOW } comparison;
 static const char *const signs[] = {">=", "<=", ">", "<"};
@@ -249,8 +249,8 @@ static double needed(const gate *wanted, const keel_gate_result *found) {
     return found->interval.n < least ? least : 0;
 }
 
-keel_status keel_gate_check(const char *expression, const cJSON *evaluation, keel_gate_result *out,
-                            keel_err *err) {
+keel_status keel_gate_check_json(const char *expression, const cJSON *evaluation, keel_gate_result *out,
+                                 keel_err *err) {
     gate wanted;
     KEEL_TRY(parse(expression, &wanted, err));
     const char *dot = strrchr(wanted.name, '.'), *metric = dot ? dot + 1 : wanted.name;
@@ -273,6 +273,14 @@ keel_status keel_gate_check(const char *expression, const cJSON *evaluation, kee
     name_measure(&wanted, bounded, &made);
     *out = made;
     return KEEL_OK;
+}
+
+keel_status keel_gate_check(const char *expression, const keel_evaluation_set *set, keel_gate_result *out,
+                            keel_err *err) {
+    cJSON *json = keel_evaluation_json(set);
+    keel_status status = json ? keel_gate_check_json(expression, json, out, err) : keel_nomem(err, "gate");
+    cJSON_Delete(json);
+    return status;
 }
 
 /* ---- for people ---- */

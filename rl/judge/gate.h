@@ -12,12 +12,14 @@
 #ifndef KEEL_RL_JUDGE_GATE_H
 #define KEEL_RL_JUDGE_GATE_H
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/status.h"
-#include "rl/judge/intervals.h"
+#include "rl/judge/evaluate.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_gate_result {
     char what[360];         /* name and bound: "refusal_rate.low", "(policy.speed - base.speed).low" */
@@ -30,15 +32,16 @@ typedef struct keel_gate_result {
                                enough, or no such number exists */
 } keel_gate_result;
 
-/* evaluation: the JSON of keel_evaluation_json. A metric that is null never meets a gate. Without "models" in
- * the evaluation (before the work is done), models.NAME stands for any model.
+/* A metric of which nothing is known never meets a gate.
  * KEEL_E_USAGE: a malformed expression, an unknown name (the error lists the names), or a threshold outside
  * the range of the metric, which it would always or never meet. */
-keel_status keel_gate_check(const char *expression, const cJSON *evaluation, keel_gate_result *out,
+keel_status keel_gate_check(const char *expression, const keel_evaluation_set *set, keel_gate_result *out,
                             keel_err *err);
 
 /* "refusal_rate.low 0.975 >= 0.97 (0.986 [0.975, 0.992] on 2,028)"; what would be needed, if n is too small;
  * that nothing is known. */
 void keel_gate_describe(const keel_gate_result *result, keel_buf *out);
+
+KEEL_END_DECLS
 
 #endif

@@ -2,6 +2,10 @@
 #ifndef KEEL_RL_JUDGE_INTERVALS_H
 #define KEEL_RL_JUDGE_INTERVALS_H
 
+#include "core/api.h"
+
+KEEL_BEGIN_DECLS
+
 typedef struct keel_interval {
     double value, low, high;
     double n; /* what it rests on: decisions, conversations or, for weighted rates, the effective number; 0:
@@ -10,5 +14,7 @@ typedef struct keel_interval {
 
 /* Wilson score interval (Wilson 1927), 95 %. Golden: 95/250 -> [.322077, .441555]. n 0: all zero. */
 keel_interval keel_wilson(double successes, double n);
+
+KEEL_END_DECLS
 
 #endif

@@ -28,8 +28,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/api.h"
 #include "core/parallel.h"
 #include "rl/judge/intervals.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_ope_estimator {
     KEEL_OPE_IS,
@@ -94,5 +97,7 @@ typedef struct keel_ope_config {
 /* pool may be NULL. */
 keel_status keel_ope_estimate(const keel_ope_log *log, const keel_ope_config *config, keel_pool *pool,
                               keel_ope *out, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

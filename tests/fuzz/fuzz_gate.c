@@ -3,7 +3,7 @@
 
 #include "core/json.h"
 #include "fuzz.h"
-#include "rl/judge/gate.h"
+#include "rl/judge/gate_internal.h"
 
 static const char evaluation_text[] =
     "{\"policy\":{\"metrics\":{\"refusal_rate\":{\"value\":0.9,\"low\":0.8,\"high\":1,\"n\":9},"
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                        &fuzz_err) != KEEL_OK)
         abort();
     char *text = fuzz_text(data, size);
-    if (fuzz_ok(keel_gate_check(text, evaluation, &result, &fuzz_err))) {
+    if (fuzz_ok(keel_gate_check_json(text, evaluation, &result, &fuzz_err))) {
         FUZZ_CHECK(!isnan(result.measured) || !result.met);
         FUZZ_CHECK(!result.met || result.needed == 0);
         keel_gate_describe(&result, &line);

@@ -4,6 +4,7 @@
 #include "policies/policy_internal.h"
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
+#include "rl/judge/evaluate_internal.h"
 
 static const keel_evaluate_config config = {
     .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "core/json.h"
-#include "rl/judge/gate.h"
+#include "rl/judge/gate_internal.h"
 
 static const char text[] =
     "{\"policy\": {\"metrics\": {\"refusal_rate\": {\"value\": 0.98, \"low\": 0.95, \"high\": 0.99, \"n\": "
@@ -63,7 +63,7 @@ static void gates_compare_what_they_name(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
         keel_gate_result got;
         keel_err err = {0};
-        if (keel_gate_check(cases[i].expression, evaluation, &got, &err) != KEEL_OK)
+        if (keel_gate_check_json(cases[i].expression, evaluation, &got, &err) != KEEL_OK)
             fail_msg("%s: %s", cases[i].expression, err.message);
         if (got.met != cases[i].met || got.measured != cases[i].measured)
             fail_msg("%s: met %d with %g", cases[i].expression, got.met, got.measured);
@@ -73,9 +73,9 @@ static void gates_compare_what_they_name(void **state) {
 static void what_is_not_known_meets_no_gate(void **state) {
     (void)state;
     keel_gate_result got;
-    assert_int_equal(keel_gate_check("speed.low >= -5", evaluation, &got, NULL), KEEL_OK);
+    assert_int_equal(keel_gate_check_json("speed.low >= -5", evaluation, &got, NULL), KEEL_OK);
     assert_true(!got.met && isnan(got.measured));
-    assert_int_equal(keel_gate_check("speed <= 5", evaluation, &got, NULL), KEEL_OK);
+    assert_int_equal(keel_gate_check_json("speed <= 5", evaluation, &got, NULL), KEEL_OK);
     assert_false(got.met);
 }
 
@@ -86,9 +86,9 @@ static void before_the_models_are_known_any_name_may_be_one(void **state) {
     keel_err err = {0};
     cJSON_DeleteItemFromObject(early, "models");
     const char *any = "models.gpt-5.1.refusal_rate.low > 0", *typo = "models.gpt-5.1.refused > 0";
-    assert_int_equal(keel_gate_check(any, early, &got, &err), KEEL_OK);
-    assert_int_equal(keel_gate_check(typo, early, &got, &err), KEEL_E_USAGE);
-    assert_int_equal(keel_gate_check(any, evaluation, &got, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_gate_check_json(any, early, &got, &err), KEEL_OK);
+    assert_int_equal(keel_gate_check_json(typo, early, &got, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_gate_check_json(any, evaluation, &got, &err), KEEL_E_USAGE);
     cJSON_Delete(early);
 }
 
@@ -118,13 +118,13 @@ static void malformed_gates_are_refused_with_the_names_there_are(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         keel_gate_result got = {.met = true, .measured = 4};
         keel_err err = {0};
-        if (keel_gate_check(bad[i], evaluation, &got, &err) != KEEL_E_USAGE)
+        if (keel_gate_check_json(bad[i], evaluation, &got, &err) != KEEL_E_USAGE)
             fail_msg("\"%s\" was accepted", bad[i]);
         assert_true(got.met && got.measured == 4); /* out-parameters are written on success only */
     }
     keel_err err = {0};
     keel_gate_result got;
-    keel_gate_check("refused >= 0.9", evaluation, &got, &err);
+    keel_gate_check_json("refused >= 0.9", evaluation, &got, &err);
     assert_non_null(strstr(err.message, "refused"));
     assert_non_null(strstr(err.message, "refusal_rate"));
 }
@@ -148,7 +148,7 @@ static void thresholds_that_decide_nothing_are_refused(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         keel_gate_result got;
         keel_err err = {0};
-        if (keel_gate_check(bad[i].expression, evaluation, &got, &err) != KEEL_E_USAGE)
+        if (keel_gate_check_json(bad[i].expression, evaluation, &got, &err) != KEEL_E_USAGE)
             fail_msg("\"%s\" was accepted", bad[i].expression);
         if (!strstr(err.message, bad[i].word) || !strstr(err.hint, bad[i].hint))
             fail_msg("\"%s\": %s (%s)", bad[i].expression, err.message, err.hint);
@@ -158,7 +158,7 @@ static void thresholds_that_decide_nothing_are_refused(void **state) {
         "refusal_rate.high >= 1", "speed >= 5",        "policy.refusal_rate - logged.refusal_rate >= -0.99"};
     for (size_t i = 0; i < sizeof good / sizeof *good; ++i) {
         keel_gate_result got;
-        assert_int_equal(keel_gate_check(good[i], evaluation, &got, NULL), KEEL_OK);
+        assert_int_equal(keel_gate_check_json(good[i], evaluation, &got, NULL), KEEL_OK);
     }
 }
 
@@ -167,7 +167,7 @@ static void expect_line(const char *json, const char *expression, const char *li
     keel_gate_result got;
     keel_buf got_line = {0};
     assert_int_equal(keel_json_parse(json, strlen(json), "test", &read, NULL), KEEL_OK);
-    assert_int_equal(keel_gate_check(expression, read, &got, NULL), KEEL_OK);
+    assert_int_equal(keel_gate_check_json(expression, read, &got, NULL), KEEL_OK);
     keel_gate_describe(&got, &got_line);
     assert_string_equal(got_line.data, line);
     keel_buf_free(&got_line);
