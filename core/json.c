@@ -5,6 +5,7 @@
 
 #include "core/decimal.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include "core/text.h"
 
 enum { MAX_PRINT_DEPTH = 1000 };
@@ -221,4 +222,52 @@ keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err 
     if (status == KEEL_OK) status = keel_file_write(path, text.data, text.length, err);
     keel_buf_free(&text);
     return status;
+}
+
+keel_status keel_json_hash(const cJSON *value, char hex[65], keel_err *err) {
+    keel_buf text = {0};
+    keel_sha256 hash;
+    keel_status status = keel_json_print(value, false, &text, err);
+    keel_sha256_init(&hash);
+    keel_sha256_add(&hash, text.data, text.length);
+    if (status == KEEL_OK) keel_sha256_hex(&hash, hex);
+    keel_buf_free(&text);
+    return status;
+}
+
+static void append_cut(keel_buf *out, const cJSON *value) {
+    enum { MOST = 24 };
+    keel_buf text = {0};
+    keel_status status = keel_json_print(value, false, &text, NULL);
+    size_t kept = status == KEEL_OK ? keel_utf8_cut(text.data, text.length, MOST) : 0;
+    keel_buf_append(out, text.data, kept);
+    if (kept < text.length) keel_buf_text(out, "...");
+    out->failed |= text.failed;
+    keel_buf_free(&text);
+}
+
+static void list_differences(const cJSON *there, const cJSON *here, const char *prefix, keel_buf *out) {
+    const cJSON *mine;
+    cJSON_ArrayForEach (mine, here) {
+        const cJSON *other = keel_json_get(there, mine->string);
+        keel_buf name = {0};
+        if (!other || cJSON_Compare(other, mine, true)) continue;
+        keel_buf_format(&name, "%s%s%s", prefix, *prefix ? "." : "", mine->string);
+        if (name.failed) {
+            out->failed = true;
+        } else if (cJSON_IsObject(mine) && cJSON_IsObject(other)) {
+            list_differences(other, mine, name.data, out);
+        } else {
+            keel_buf_format(out, "%s%s (", out->length ? ", " : "", name.data);
+            append_cut(out, other);
+            keel_buf_text(out, ", here ");
+            append_cut(out, mine);
+            keel_buf_text(out, ")");
+        }
+        keel_buf_free(&name);
+    }
+}
+
+void keel_json_differences(const cJSON *there, const cJSON *here, keel_buf *out) {
+    list_differences(there, here, "", out);
 }

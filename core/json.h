@@ -53,6 +53,12 @@ keel_status keel_json_object(const cJSON *object, const char *key, bool required
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err);
 keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err *err); /* pretty, atomic */
 
+/* SHA-256 of a value as it prints without white space. */
+keel_status keel_json_hash(const cJSON *value, char hex[65], keel_err *err);
+/* How the members that both objects have differ, appended as a list: "target_ms (300, here 5000), ...".
+ * Members of nested objects have dotted names, long values are cut. out->failed when out of memory. */
+void keel_json_differences(const cJSON *there, const cJSON *here, keel_buf *out);
+
 /* The same for single values, to write JSON without building a tree first. text: valid UTF-8. */
 void keel_json_put_number(keel_buf *buf, double value);
 void keel_json_put_string(keel_buf *buf, const char *text);

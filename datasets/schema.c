@@ -66,4 +66,13 @@ static const char schema_1[] =
  * which hold them in the order of their day, are made anew. */
 static const char schema_2[] = "DELETE FROM features;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, NULL};
+/* What the whole store goes by. Before, the reward configuration stood only in the result of the last
+ * `label`: it is taken from there, and a result that is not JSON comes along whole, so that reading it is an
+ * error. */
+static const char schema_3[] =
+    "CREATE TABLE settings(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+    "INSERT INTO settings SELECT 'rewards', value FROM"
+    " (SELECT CASE WHEN json_valid(result) THEN result -> '$.rewards' ELSE result END AS value"
+    "  FROM runs WHERE verb = 'label' ORDER BY id DESC LIMIT 1) WHERE value IS NOT NULL;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, NULL};

@@ -153,6 +153,15 @@ typedef struct keel_split_count {
 keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
                               keel_err *err);
 
+/* ---- settings ---- */
+
+/* What holds for the whole store, as text under a key ("rewards": the reward configuration, a JSON object).
+ * The value goes into the arena; *value NULL when the key is not set. */
+keel_status keel_store_get_setting(keel_store *store, const char *key, keel_arena *arena, const char **value,
+                                   keel_err *err);
+/* Replaces an older value. */
+keel_status keel_store_put_setting(keel_store *store, const char *key, const char *value, keel_err *err);
+
 /* ---- what was done ---- */
 
 typedef struct keel_store_metric {
@@ -175,9 +184,6 @@ typedef struct keel_measured {
 /* The runs that measured it, oldest first; in the arena. */
 keel_status keel_store_measured(keel_store *store, const char *metric, keel_arena *arena, keel_measured **out,
                                 size_t *count, keel_err *err);
-/* Result of the verb's latest run, into the arena; *result_json NULL when it has none. */
-keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena *arena,
-                                const char **result_json, keel_err *err);
 /* One replayed decision; replaces an older one of the same policy and decision. */
 keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,
                                   const char *chosen, const char *detail_json, keel_err *err);

@@ -71,7 +71,9 @@
     X(PUT_METRIC, "INSERT INTO metrics(run_id, step, name, value) VALUES(?1, 0, ?2, ?3)")                    \
     X(MEASURED, "SELECT r.id, r.verb, r.config, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"       \
                 " WHERE m.name = ?1 ORDER BY r.id")                                                          \
-    X(LAST_RUN, "SELECT result FROM runs WHERE verb = ?1 ORDER BY id DESC LIMIT 1")                          \
+    X(GET_SETTING, "SELECT value FROM settings WHERE key = ?1")                                              \
+    X(PUT_SETTING, "INSERT INTO settings(key, value) VALUES(?1, ?2)"                                         \
+                   " ON CONFLICT(key) DO UPDATE SET value = excluded.value")                                 \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
                   " ON CONFLICT(policy_hash, decision_id) DO UPDATE SET chosen = excluded.chosen,"           \
                   " detail = excluded.detail")

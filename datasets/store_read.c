@@ -491,20 +491,6 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
 
 /* ---- what was done ---- */
 
-keel_status keel_store_last_run(keel_store *store, const char *verb, keel_arena *arena,
-                                const char **result_json, keel_err *err) {
-    sqlite3_stmt *statement;
-    const char *result = NULL;
-    bool row;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_LAST_RUN, &statement, err));
-    keel__bind_text(statement, 1, verb);
-    KEEL_TRY(keel__store_step(store, statement, &row, "reading a run", err));
-    keel_status status = row ? keel__column_text(statement, 0, arena, &result, err) : KEEL_OK;
-    sqlite3_reset(statement);
-    if (status == KEEL_OK) *result_json = result;
-    return status;
-}
-
 static keel_status read_measured(sqlite3_stmt *statement, keel_arena *arena, keel_measured *out,
                                  keel_err *err) {
     *out = (keel_measured){.run = sqlite3_column_int64(statement, 0),

@@ -138,20 +138,6 @@ keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS],
     return KEEL_OK;
 }
 
-keel_status keel_cli_open_out(const char *dir, const char *kind, keel_err *err) {
-    if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
-    cJSON *manifest = NULL;
-    const char *found = NULL;
-    keel_status status = keel_manifest_read(dir, &manifest, NULL);
-    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking at what is there");
-    bool ours = status == KEEL_OK && keel_json_string(manifest, "kind", true, &found, dir, NULL) == KEEL_OK &&
-                strcmp(found, kind) == 0;
-    cJSON_Delete(manifest);
-    if (ours) return KEEL_OK;
-    keel_fail(err, KEEL_E_CONFLICT, dir, "exists and is not a %s that could be replaced", kind);
-    return keel_hint(err, "choose another --out, or remove it");
-}
-
 /* Better now than at the end of the work. */
 static keel_status check_parent(const char *path, keel_err *err) {
     char folder[4096];

@@ -37,8 +37,8 @@ keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_e
 keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
                                   keel_err *err);
 
-/* An out folder (--out of sft, train) must not hold anything but an older artefact of that kind. */
-keel_status keel_cli_open_out(const char *dir, const char *kind, keel_err *err);
+#define KEEL_FLAG_REPLACE                                                                                    \
+    { "--replace", NULL, false, false, "write over an artefact in --out that another configuration made" }
 
 /* A file that a flag names for a result may be new (in a folder that is there and may be written), empty, no
  * regular file (a pipe, a terminal), or hold from byte `at` on what the program writes there. Anything else

@@ -90,6 +90,25 @@ static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
              trained.text, judged_on->text);
 }
 
+/* A policy that learned from rewards computed in another way is judged by those of this store. */
+static keel_status note_rewards(const char *policy_dir, const keel_reward_config *rewards, keel_err *err) {
+    cJSON *manifest = NULL, *here = keel_options_to_json(keel_reward_options, rewards);
+    keel_buf text = {0};
+    keel_status status = here ? keel_manifest_read(policy_dir, &manifest, err) : keel_nomem(err, policy_dir);
+    if (status == KEEL_OK) {
+        const cJSON *lineage = keel_json_get(manifest, "lineage");
+        keel_json_differences(keel_json_get(lineage, "rewards"), here, &text);
+        if (text.failed) status = keel_nomem(err, policy_dir);
+    }
+    if (status == KEEL_OK && text.length)
+        keel_log(KEEL_LOG_INFO, "note: %s was trained on rewards that were computed otherwise: %s",
+                 policy_dir, text.data);
+    cJSON_Delete(manifest);
+    cJSON_Delete(here);
+    keel_buf_free(&text);
+    return status;
+}
+
 static keel_status judged_weigh(const judged *all, size_t which, keel_err *err) {
     for (size_t i = 0; i < all->count; i++)
         KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], all->weights[which], err), err));
@@ -233,6 +252,8 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
         KEEL_TRY(keel_cli_blame(
             keel_options_set(keel_eval_config_options, &measure, "ope", ope, "--ope", err), err));
     KEEL_TRY(keel_derive_rewards(store, &reward, err));
+    for (size_t i = 0; i < all->count; i++)
+        if (all->policies[i]) KEEL_TRY(note_rewards(all->dirs[i], &reward, err));
     keel_evaluate_config config = keel_eval_config_resolve(&measure, &reward);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);

@@ -40,14 +40,16 @@ static keel_status derive_one(void *user, const keel_conversation *conversation,
     return keel_derive_added(to->store, conversation, &to->config, &to->arena, &to->transitions, err);
 }
 
-/* Transitions for what came in and was not whole then; for everything when older conversations changed or an
- * earlier run was cut off. */
-static keel_status derive_rest(keel_store *store, const keel_import_report *report, int64_t missing_before,
-                               int64_t last_before, keel_err *err) {
+/* Transitions for what came in and was not whole then; for everything when older conversations changed, an
+ * earlier run was cut off or a `label` changed the rewards meanwhile. */
+static keel_status derive_rest(keel_store *store, const keel_import_report *report,
+                               const keel_reward_config *used, int64_t missing_before, int64_t last_before,
+                               keel_err *err) {
     keel_reward_config config;
-    bool old_ones_too = report->extended > 0 || missing_before > 0;
+    KEEL_TRY(keel_derive_settle_rewards(store, &config, err));
+    bool changed = memcmp(&config, used, sizeof config) != 0;
+    bool old_ones_too = report->extended > 0 || missing_before > 0 || changed;
     if (report->unseen == 0 && !old_ones_too) return KEEL_OK;
-    KEEL_TRY(keel_derive_rewards(store, &config, err));
     return keel_derive(store, NULL, &config, old_ones_too ? 0 : last_before, NULL, err);
 }
 
@@ -76,9 +78,10 @@ static cJSON *told_json(const keel_import_report *report) {
 /* What follows from the files: the last transitions and the record, in one transaction. If all files were
  * known the record may still be missing: an earlier call was killed right before it. */
 static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_report *report,
-                          int64_t missing_before, int64_t last_before, keel_err *err) {
+                          const keel_reward_config *used, int64_t missing_before, int64_t last_before,
+                          keel_err *err) {
     KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = derive_rest(store, report, missing_before, last_before, err);
+    keel_status status = derive_rest(store, report, used, missing_before, last_before, err);
     if (status == KEEL_OK) status = keel_record_run(cli, store, err);
     if (status == KEEL_OK) status = keel_store_commit(store, err);
     if (status != KEEL_OK) keel_store_rollback(store);
@@ -99,7 +102,7 @@ static keel_status import_into(keel_cli *cli, keel_store *store, const keel_form
     cli->result = cJSON_CreateObject();
     cJSON_AddNumberToObject(cli->result, "files", (double)report.files);
     cli->told = told_json(&report);
-    return settle(cli, store, &report, missing, last, err);
+    return settle(cli, store, &report, &to.config, missing, last, err);
 }
 
 /* A store that this very call made and that is still empty is taken away again: a failed import leaves

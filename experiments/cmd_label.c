@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/options_internal.h"
 #include "core/progress.h"
 #include "experiments/cli_resources.h"
@@ -231,13 +232,35 @@ static keel_status make_judge(keel_cli *cli, keel_store *store, keel_judge **jud
     return check_kind((*judge)->kind, err);
 }
 
+/* A store whose setting cannot be read gets it anew. */
+static keel_status note_change(keel_store *store, const keel_reward_config *rewards, keel_err *err) {
+    keel_reward_config before;
+    keel_buf text = {0};
+    keel_status status = keel_derive_rewards(store, &before, err);
+    if (status != KEEL_OK) return status == KEEL_E_NOMEM ? status : KEEL_OK;
+    cJSON *had = keel_options_to_json(keel_reward_options, &before);
+    cJSON *has = keel_options_to_json(keel_reward_options, rewards);
+    keel_json_differences(had, has, &text);
+    if (!had || !has || text.failed)
+        status = keel_nomem(err, "label");
+    else if (text.length)
+        keel_log(KEEL_LOG_INFO, "note: the rewards of this store were computed otherwise before: %s",
+                 text.data);
+    cJSON_Delete(had);
+    cJSON_Delete(has);
+    keel_buf_free(&text);
+    return status;
+}
+
 /* What follows from the labels: transitions, and the record of the reward keys that hold from now on, in one
  * transaction. */
 static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
                           keel_err *err) {
     int64_t transitions = 0;
     KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = keel_derive(store, NULL, rewards, 0, &transitions, err);
+    keel_status status = note_change(store, rewards, err);
+    if (status == KEEL_OK) status = keel_derive_put_rewards(store, rewards, err);
+    if (status == KEEL_OK) status = keel_derive(store, NULL, rewards, 0, &transitions, err);
     cJSON_AddNumberToObject(cli->result, "transitions", (double)transitions);
     keel_json_add(cli->result, "rewards", keel_options_to_json(keel_reward_options, rewards));
     if (status == KEEL_OK) status = keel_record_run(cli, store, err);

@@ -137,7 +137,8 @@ static bool is_input(const running *work, const keel_given *given) {
     return false;
 }
 
-/* Where the run folder lies, how many threads work and what is printed do not change a result. */
+/* Where the run folder lies, what it held, how many threads work and what is printed do not change a result.
+ */
 static keel_status step_key(running *work, const keel_step *step, const keel_cli *cli, char key[65],
                             keel_err *err) {
     keel_sha256 hash;
@@ -147,7 +148,8 @@ static keel_status step_key(running *work, const keel_step *step, const keel_cli
     for (size_t i = 0; i < cli->n_given; i++) {
         const keel_given *given = &cli->given[i];
         const char *flag = given->flag ? given->flag->name : "", *value = given->value;
-        if (strcmp(flag, "--threads") == 0 || strcmp(flag, "--quiet") == 0 || strcmp(flag, "--json") == 0)
+        if (strcmp(flag, "--threads") == 0 || strcmp(flag, "--replace") == 0 ||
+            strcmp(flag, "--quiet") == 0 || strcmp(flag, "--json") == 0)
             continue;
         bool inside = value && is_inside(value, work->out);
         keel_sha256_add_text(&hash, flag);
@@ -240,22 +242,37 @@ static keel_status fail_step(const keel_step *step, keel_status status, const ke
     return inner->hint[0] ? keel_hint(err, "%s", inner->hint) : status;
 }
 
-/* --threads of the run holds for every step that takes it and says nothing itself. */
-static keel_status pass_threads(running *work, keel_step *step, keel_err *err) {
-    const char *threads = keel_cli_value(work->cli, "--threads");
+/* Puts words before the step's own arguments. */
+static keel_status pass(running *work, keel_step *step, const char *const *words, size_t count,
+                        keel_err *err) {
+    const char **argv = keel_arena_calloc(&work->cli->arena, step->argc + count, sizeof *argv);
+    if (!argv) return keel_fail(err, KEEL_E_NOMEM, NULL, "for arguments");
+    memcpy(argv, words, count * sizeof *argv);
+    memcpy(argv + count, step->argv, step->argc * sizeof *argv);
+    step->argv = argv;
+    step->argc += count;
+    return KEEL_OK;
+}
+
+/* Whether the step's verb has the flag and the step does not give it. */
+static bool lacks(const keel_step *step, const char *name) {
     bool takes = false;
     for (const keel_flag *flag = step->verb->flags; flag->name; flag++)
-        takes |= strcmp(flag->name, "--threads") == 0;
-    for (size_t i = 0; i < step->argc; i++) takes &= strcmp(step->argv[i], "--threads") != 0;
-    if (!threads || !takes) return KEEL_OK;
-    const char **argv = keel_arena_calloc(&work->cli->arena, step->argc + 2, sizeof *argv);
-    if (!argv) return keel_fail(err, KEEL_E_NOMEM, NULL, "for arguments");
-    argv[0] = "--threads";
-    argv[1] = threads;
-    memcpy(argv + 2, step->argv, step->argc * sizeof *argv);
-    step->argv = argv;
-    step->argc += 2;
-    return KEEL_OK;
+        takes |= strcmp(flag->name, name) == 0;
+    for (size_t i = 0; i < step->argc; i++) takes &= strcmp(step->argv[i], name) != 0;
+    return takes;
+}
+
+/* --threads of the run holds for every step that takes it and says nothing itself. The run folder is the
+ * run's own: what it holds of an earlier run is written over. */
+static keel_status pass_flags(running *work, keel_step *step, keel_err *err) {
+    const char *const threads[] = {"--threads", keel_cli_value(work->cli, "--threads")};
+    const char *const replace[] = {"--replace"};
+    bool inside = false;
+    for (size_t i = 0; i + 1 < step->argc; i++)
+        inside |= strcmp(step->argv[i], "--out") == 0 && is_inside(step->argv[i + 1], work->out);
+    if (inside && lacks(step, replace[0])) KEEL_TRY(pass(work, step, replace, 1, err));
+    return threads[1] && lacks(step, threads[0]) ? pass(work, step, threads, 2, err) : KEEL_OK;
 }
 
 /* Runs the step unless its marker says that it is done. */
@@ -295,7 +312,7 @@ static keel_status run_steps(running *work, keel_err *err) {
             keel_fail(err, KEEL_E_INTERRUPTED, NULL, "before step %s", step.name);
             return keel_hint(err, "the same command goes on from here");
         }
-        KEEL_TRY(pass_threads(work, &step, err));
+        KEEL_TRY(pass_flags(work, &step, err));
         keel_status status = keel_cli_parse(&cli, step.verb, step.argc, step.argv, &help, err);
         if (status == KEEL_OK) status = do_step(work, &step, &cli, i + 1, err);
         keel_cli_free(&cli);

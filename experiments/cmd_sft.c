@@ -7,6 +7,7 @@
  */
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
+#include "policies/artefact.h"
 #include "policies/sft.h"
 
 static const keel_flag flags[] = {
@@ -17,6 +18,7 @@ static const keel_flag flags[] = {
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
+    KEEL_FLAG_REPLACE,
     KEEL_FLAG_SEED,
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
@@ -27,10 +29,10 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const
     const char *out = keel_cli_value(cli, "--out");
     keel_split split;
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
-    KEEL_TRY(keel_cli_open_out(out, "base", err));
+    KEEL_TRY(keel_artefact_check_out(out, "base", NULL, NULL, true, err));
     KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
     KEEL_TRY(keel_sft(store, &split, keel_cli_value(cli, "--base"), config, out,
-                      keel_cli_value(cli, "--metrics"), pool, err));
+                      keel_cli_has(cli, "--replace"), keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));
     return keel_record_run(cli, store, err);
 }

@@ -202,7 +202,7 @@ static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *sc
 static keel_status add_episodes(simulation *sim, uint64_t first, uint64_t last, keel_err *err) {
     keel_arena scratch = {0};
     KEEL_TRY(keel_store_begin(sim->store, err));
-    keel_status status = KEEL_OK;
+    keel_status status = keel_derive_settle_rewards(sim->store, &sim->rewards, err);
     for (uint64_t episode = first; episode < last && status == KEEL_OK; episode++) {
         keel_arena_reset(&scratch);
         status = keel_interrupted() ? keel_fail(err, KEEL_E_INTERRUPTED, NULL, "while simulating")
@@ -338,7 +338,6 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     }
     KEEL_TRY_GOTO(name_env(&sim, env, err), done);
     KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_CREATE, &sim.store, err), done);
-    KEEL_TRY_GOTO(keel_derive_rewards(sim.store, &sim.rewards, err), done);
     KEEL_TRY_GOTO(simulate_all(&sim, &all, err), done);
     status = report(cli, &sim, &all, err);
 done:

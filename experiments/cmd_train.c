@@ -3,7 +3,6 @@
 #include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "policies/encode_store.h"
 #include "rl/learn/reward_conditioning.h"
 #include "rl/train/train.h"
 
@@ -22,6 +21,7 @@ static const keel_flag flags[] = {
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
+    KEEL_FLAG_REPLACE,
     KEEL_FLAG_SEED,
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
@@ -45,8 +45,7 @@ static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err 
 
 /* --validate. *given false, and nothing else set, without it. */
 static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_split *split,
-                                   keel_reward_config *reward, keel_validation *out, bool *given,
-                                   keel_err *err) {
+                                   keel_validation *out, bool *given, keel_err *err) {
     const char *fold = keel_cli_value(cli, "--validate");
     int64_t points = 5;
     *given = fold != NULL;
@@ -55,27 +54,31 @@ static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_
     KEEL_TRY(keel_cli_integer(cli, "--checkpoints", 1, KEEL_MOST_TRIALS, &points, err));
     if (!fold) return KEEL_OK;
     KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold, &out->part, &out->rest, err), err));
-    KEEL_TRY(keel_derive_rewards(store, reward, err));
     out->points = (size_t)points;
-    out->reward = reward;
     return keel_store_check_split(store, &out->part, err);
 }
 
 static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base, keel_pool *pool,
                          const keel_learner_config *config, keel_err *err) {
-    const char *out = keel_cli_value(cli, "--out");
     keel_split split;
-    keel_reward_config reward;
+    keel_reward_config rewards;
     keel_validation validation = {0};
     bool chooses;
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
-    KEEL_TRY(open_validation(cli, store, &split, &reward, &validation, &chooses, err));
-    KEEL_TRY(keel_cli_open_out(out, "policy", err));
-    KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
-    KEEL_TRY(keel_encode_store(store, &split, base, pool, NULL, err));
-    KEEL_TRY(keel_train(store, &split, chooses ? &validation : NULL, base, config, out,
-                        keel_cli_value(cli, "--metrics"), pool, err));
-    KEEL_TRY(keel_artefact_result(cli, out, "policy", split.text, err));
+    KEEL_TRY(open_validation(cli, store, &split, &validation, &chooses, err));
+    KEEL_TRY(keel_derive_rewards(store, &rewards, err));
+    const keel_train_job job = {.store = store,
+                                .split = &split,
+                                .validation = chooses ? &validation : NULL,
+                                .base = base,
+                                .rewards = &rewards,
+                                .config = config,
+                                .out_dir = keel_cli_value(cli, "--out"),
+                                .metrics_path = keel_cli_value(cli, "--metrics"),
+                                .replace = keel_cli_has(cli, "--replace")};
+    KEEL_TRY(keel_cli_open_out_file(job.metrics_path, 0, KEEL_METRICS_BEGIN, err));
+    KEEL_TRY(keel_train(&job, pool, err));
+    KEEL_TRY(keel_artefact_result(cli, job.out_dir, "policy", split.text, err));
     return keel_record_run(cli, store, err);
 }
 

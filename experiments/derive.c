@@ -7,30 +7,56 @@
 #include "core/options_internal.h"
 #include "core/progress.h"
 
-static keel_status rewards_of_label(const keel_store *store, const char *result, keel_reward_config *out,
-                                    keel_err *err) {
+/* ---- the reward configuration of a store ---- */
+
+static const char rewards_key[] = "rewards";
+
+static keel_status parse_rewards(const keel_store *store, const char *text, keel_reward_config *out,
+                                 keel_err *err) {
     const char *where = keel_store_path(store);
-    const cJSON *rewards = NULL;
-    cJSON *json;
-    KEEL_TRY(keel_json_parse(result, strlen(result), where, &json, err));
-    keel_status status = keel_json_object(json, "rewards", false, &rewards, where, err);
-    if (status == KEEL_OK && rewards)
-        status = keel_options_json(keel_reward_options, out, rewards, where, err);
+    cJSON *json = NULL;
+    keel_status status = keel_json_parse(text, strlen(text), where, &json, err);
+    if (status == KEEL_OK) status = keel_options_json(keel_reward_options, out, json, where, err);
     cJSON_Delete(json);
     return status == KEEL_OK ? status : keel_hint(err, "`keel label` sets the reward keys of the store anew");
 }
 
-keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err) {
+/* *found false: by default, which nothing has recorded yet. */
+static keel_status get_rewards(keel_store *store, keel_reward_config *out, bool *found, keel_err *err) {
     keel_reward_config rewards;
     keel_arena arena = {0};
-    const char *result = NULL;
+    const char *text = NULL;
     KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
-    keel_status status = keel_store_last_run(store, "label", &arena, &result, err);
-    if (status == KEEL_OK && result) status = rewards_of_label(store, result, &rewards, err);
+    keel_status status = keel_store_get_setting(store, rewards_key, &arena, &text, err);
+    if (status == KEEL_OK && text) status = parse_rewards(store, text, &rewards, err);
+    *found = text != NULL;
     keel_arena_free(&arena);
     if (status == KEEL_OK) *out = rewards;
     return status;
 }
+
+keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err) {
+    bool found;
+    return get_rewards(store, out, &found, err);
+}
+
+keel_status keel_derive_put_rewards(keel_store *store, const keel_reward_config *rewards, keel_err *err) {
+    keel_buf text = {0};
+    cJSON *json = keel_options_to_json(keel_reward_options, rewards);
+    keel_status status = keel_json_print(json, false, &text, err);
+    if (status == KEEL_OK) status = keel_store_put_setting(store, rewards_key, text.data, err);
+    keel_buf_free(&text);
+    cJSON_Delete(json);
+    return status;
+}
+
+keel_status keel_derive_settle_rewards(keel_store *store, keel_reward_config *out, keel_err *err) {
+    bool found = false;
+    KEEL_TRY(get_rewards(store, out, &found, err));
+    return found ? KEEL_OK : keel_derive_put_rewards(store, out, err);
+}
+
+/* ---- transitions ---- */
 
 keel_status keel_derive_conversation(keel_store *store, int64_t id, const keel_reward_config *config,
                                      keel_arena *arena, int64_t *transitions, keel_err *err) {

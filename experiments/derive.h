@@ -6,9 +6,14 @@
 #include "datasets/store.h"
 #include "rewards/reward.h"
 
-/* How the store's rewards are computed: as the last `label` recorded under "rewards" of its result, else by
- * default. So what comes in after `label --set` earns like what was there. */
+/* The reward configuration of the store, its setting "rewards": how the rewards of all its transitions are
+ * computed. `label` sets it and derives them anew in one transaction; what comes in later earns by it;
+ * `train` and `eval` read it. A store without the setting goes by the defaults. */
 keel_status keel_derive_rewards(keel_store *store, keel_reward_config *out, keel_err *err);
+keel_status keel_derive_put_rewards(keel_store *store, const keel_reward_config *rewards, keel_err *err);
+/* Reads it in a transaction that derives, and records it where it is the default, so that a later default
+ * does not apply to what was derived under this one. */
+keel_status keel_derive_settle_rewards(keel_store *store, keel_reward_config *out, keel_err *err);
 
 /* Replaces the transitions of the split's conversations (NULL: all) with row ids above `after` by those their
  * labels, acts and times give under config, inside the caller's transaction. Interruptible. *transitions (may

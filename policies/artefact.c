@@ -8,10 +8,13 @@
 
 static const char manifest_name[] = "keel.json";
 
+enum { MANIFEST_VERSION = 2 };
+
 cJSON *keel_build_info(void) {
     cJSON *info = cJSON_CreateObject();
     bool complete = info && cJSON_AddStringToObject(info, "keel", KEEL_VERSION) &&
-                    cJSON_AddStringToObject(info, "compiler", __VERSION__) &&
+                    cJSON_AddStringToObject(info, "commit", KEEL_COMMIT) &&
+                    cJSON_AddStringToObject(info, "compiler", KEEL_COMPILER) &&
                     cJSON_AddStringToObject(info, "flags", KEEL_FLAGS) &&
                     cJSON_AddStringToObject(info, "blas", openblas_get_config());
     if (complete) return info;
@@ -19,27 +22,30 @@ cJSON *keel_build_info(void) {
     return NULL;
 }
 
-/* ---- the seal: a hash of the manifest in the manifest ---- */
+keel_status keel_artefact_identify(cJSON *lineage, const cJSON *config, char identity[65], keel_err *err) {
+    const cJSON *const parts[] = {config, lineage};
+    keel_sha256 hash;
+    char hex[65];
+    keel_sha256_init(&hash);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        KEEL_TRY(keel_json_hash(parts[i], hex, err));
+        keel_sha256_add_text(&hash, hex);
+    }
+    keel_sha256_hex(&hash, hex);
+    if (!cJSON_AddStringToObject(lineage, "identity", hex) ||
+        !keel_json_add(lineage, "build", keel_build_info()))
+        return keel_nomem(err, "lineage");
+    if (identity) memcpy(identity, hex, sizeof hex);
+    return KEEL_OK;
+}
+
+/* ---- the seal: the hash of the unsealed manifest in the manifest ---- */
 
 static const char seal_key[] = "sha256";
 
-/* Of the manifest as it prints without white space and without a seal. */
-static keel_status seal_of(const cJSON *unsealed, char hex[65], keel_err *err) {
-    keel_buf text = {0};
-    keel_sha256 hash;
-    keel_status status = keel_json_print(unsealed, false, &text, err);
-    if (status == KEEL_OK) {
-        keel_sha256_init(&hash);
-        keel_sha256_add(&hash, text.data, text.length);
-        keel_sha256_hex(&hash, hex);
-    }
-    keel_buf_free(&text);
-    return status;
-}
-
 static keel_status put_seal(cJSON *manifest, const char *where, keel_err *err) {
     char hex[65];
-    KEEL_TRY(seal_of(manifest, hex, err));
+    KEEL_TRY(keel_json_hash(manifest, hex, err));
     return cJSON_AddStringToObject(manifest, seal_key, hex) ? KEEL_OK : keel_nomem(err, where);
 }
 
@@ -49,7 +55,7 @@ static keel_status check_seal(cJSON *manifest, const char *path, keel_err *err) 
     char hex[65];
     KEEL_TRY(keel_json_string(manifest, seal_key, true, &found, path, err));
     cJSON *seal = cJSON_DetachItemFromObjectCaseSensitive(manifest, seal_key);
-    keel_status status = seal_of(manifest, hex, err);
+    keel_status status = keel_json_hash(manifest, hex, err);
     if (status == KEEL_OK && strcmp(hex, found) != 0) {
         status =
             keel_fail(err, KEEL_E_INVALID, path, "damaged: its own SHA-256 is %.64s, got %s", found, hex);
@@ -102,7 +108,7 @@ keel_status keel_artefact_commit(keel_folder_write *folder, const char *kind, co
     char *path = keel_path_join(&arena, folder->temporary, manifest_name);
     cJSON *manifest = cJSON_CreateObject();
     keel_status status = KEEL_OK;
-    if (!path || !manifest || !cJSON_AddNumberToObject(manifest, "keel", 1) ||
+    if (!path || !manifest || !cJSON_AddNumberToObject(manifest, "keel", MANIFEST_VERSION) ||
         !cJSON_AddStringToObject(manifest, "kind", kind) ||
         !cJSON_AddStringToObject(manifest, "type", type) || !add_borrowed(manifest, "lineage", lineage) ||
         !add_borrowed(manifest, "config", config) || !add_borrowed(manifest, "metrics", metrics))
@@ -135,8 +141,14 @@ static keel_status check_kind(const cJSON *manifest, const char *dir, const char
     KEEL_TRY(keel_json_number(manifest, "keel", true, &version, path, err));
     KEEL_TRY(keel_json_string(manifest, "kind", true, &found, path, err));
     KEEL_TRY(keel_json_string(manifest, "type", true, &type, path, err));
-    if (version != 1)
-        return keel_fail(err, KEEL_E_UNSUPPORTED, path, "expected manifest version 1, got %g", version);
+    if (version == 1) {
+        keel_fail(err, KEEL_E_UNSUPPORTED, dir, "this %.20s (%.40s) was written by Keel 0.1", found, type);
+        return keel_hint(err, "make it anew: keel %s ... --out %.100s --replace",
+                         strcmp(found, "base") == 0 ? "sft" : "train", dir);
+    }
+    if (version != MANIFEST_VERSION)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, path, "expected manifest version %d, got %g",
+                         MANIFEST_VERSION, version);
     if (strcmp(found, kind) == 0) return KEEL_OK;
     keel_fail(err, KEEL_E_CONFLICT, dir, "expected a %s, but this folder holds a %s (%s)", kind, found, type);
     keel_hint(err, "`keel sft` writes bases, `keel train` writes policies");
@@ -203,4 +215,58 @@ keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manife
     *manifest = json;
     if (hash) memcpy(hash, sum, sizeof sum);
     return KEEL_OK;
+}
+
+/* ---- what may be written over ---- */
+
+static keel_status fail_other(const char *dir, const cJSON *manifest, const cJSON *lineage,
+                              const cJSON *config, keel_err *err) {
+    const char *kind = "", *type = "";
+    keel_buf text = {0};
+    cJSON *inputs = cJSON_Duplicate(lineage, true);
+    cJSON_DeleteItemFromObjectCaseSensitive(inputs, "identity");
+    cJSON_DeleteItemFromObjectCaseSensitive(inputs, "build");
+    keel_json_differences(keel_json_get(manifest, "config"), config, &text);
+    keel_json_differences(keel_json_get(manifest, "lineage"), inputs, &text);
+    keel_json_string(manifest, "kind", false, &kind, dir, NULL);
+    keel_json_string(manifest, "type", false, &type, dir, NULL);
+    keel_fail(err, inputs && !text.failed ? KEEL_E_CONFLICT : KEEL_E_NOMEM, dir,
+              "holds a %.20s (%.40s) that another run made%s%.300s", kind, type, text.length ? ": " : "",
+              text.length ? text.data : "");
+    cJSON_Delete(inputs);
+    keel_buf_free(&text);
+    return keel_hint(err, "--replace writes over it; or choose another --out");
+}
+
+/* The manifest in dir, if there is one of that kind; else NULL. */
+static keel_status read_kind(const char *dir, const char *kind, cJSON **out, keel_err *err) {
+    keel_arena arena = {0};
+    const char *found = NULL, *path = keel_path_join(&arena, dir, manifest_name);
+    cJSON *json = NULL;
+    keel_status status = path ? keel_json_parse_file(path, &json, NULL) : KEEL_E_NOMEM;
+    bool same = status == KEEL_OK && keel_json_string(json, "kind", true, &found, dir, NULL) == KEEL_OK &&
+                strcmp(found, kind) == 0;
+    keel_arena_free(&arena);
+    *out = same ? json : NULL;
+    if (!same) cJSON_Delete(json);
+    return status == KEEL_E_NOMEM ? keel_nomem(err, dir) : KEEL_OK;
+}
+
+keel_status keel_artefact_check_out(const char *dir, const char *kind, const cJSON *lineage,
+                                    const cJSON *config, bool replace, keel_err *err) {
+    cJSON *manifest = NULL;
+    const char *ours = NULL, *theirs = NULL;
+    if (!keel_file_exists(dir) && !keel_file_is_folder(dir)) return KEEL_OK;
+    KEEL_TRY(read_kind(dir, kind, &manifest, err));
+    if (!manifest) {
+        keel_fail(err, KEEL_E_CONFLICT, dir, "exists and is not a %s that could be replaced", kind);
+        return keel_hint(err, "choose another --out, or remove it");
+    }
+    keel_json_string(lineage, "identity", false, &ours, dir, NULL);
+    keel_json_string(keel_json_get(manifest, "lineage"), "identity", false, &theirs, dir, NULL);
+    keel_status status = KEEL_OK;
+    if (ours && !replace && !(theirs && strcmp(ours, theirs) == 0))
+        status = fail_other(dir, manifest, lineage, config, err);
+    cJSON_Delete(manifest);
+    return status;
 }

@@ -1,7 +1,8 @@
 /* Artefacts: a folder that holds a base or a policy. It appears whole or not at all.
  *
- *   keel.json           {"keel": 1, "kind": "base" | "policy", "type", "lineage": {...}, "config": {...},
+ *   keel.json           {"keel": 2, "kind": "base" | "policy", "type", "lineage": {...}, "config": {...},
  *                        "metrics": {...}, "files": {name: sha256}, "sha256": of all the rest of keel.json}
+ *                       lineage: {"identity", "build", "seed", ...}, all that the artefact was made from
  *   model.safetensors   weights
  *   config.json         what a loader needs beside the weights
  *   tokenizer.json      bases only: how text becomes features
@@ -29,8 +30,19 @@ keel_status keel_artefact_commit(keel_folder_write *folder, const char *kind, co
 keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manifest, char hash[65],
                                keel_err *err);
 
-/* Build lineage common to all artefacts: {"keel": version, "compiler", "flags", "blas", "seed"}; the caller
- * deletes. */
+/* {"keel": version, "commit", "compiler", "flags", "blas"}; the caller deletes. NULL when out of memory.
+ * commit: `git describe` of the source as it was configured, or the version where there was no git. */
 cJSON *keel_build_info(void);
+
+/* Adds to a lineage, which names all inputs of a run, and to which nothing is added later: "identity", the
+ * SHA-256 of the lineage and the configuration (two runs with the same identity give the same weights), and
+ * "build". identity may be NULL. */
+keel_status keel_artefact_identify(cJSON *lineage, const cJSON *config, char identity[65], keel_err *err);
+
+/* Whether a run may write an artefact of that kind to dir: nothing is there, or an artefact of the kind with
+ * the run's identity; with `replace`, any artefact of the kind. Else KEEL_E_CONFLICT, which says what is
+ * there and how it differs. lineage NULL: whatever identity is found is left for a later call. */
+keel_status keel_artefact_check_out(const char *dir, const char *kind, const cJSON *lineage,
+                                    const cJSON *config, bool replace, keel_err *err);
 
 #endif

@@ -8,7 +8,6 @@
 
 #include "core/checkpoint.h"
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
 #include "core/options_internal.h"
@@ -24,7 +23,9 @@ typedef struct sft { /* what a tuning run is made of */
     keel_base *from;          /* the base to go on from, or NULL */
     keel_base *tuned;
     keel_corpus *corpus;
+    bool replace; /* an artefact that another run made */
     char identity[65];
+    cJSON *lineage;
     keel_base_tuning job;
     keel_base_report report;
     keel_lock lock; /* of the first checkpoint, and so of the out folder */
@@ -165,24 +166,22 @@ static keel_status list_acts(sft *run, keel_err *err) {
 
 /* ---- identity, checkpoints ---- */
 
-static const char *origin(const sft *run) {
-    return run->from ? run->from->hash : run->kind->type;
-}
-
-/* A checkpoint belongs to one configuration, one content, one starting point. */
+/* A checkpoint belongs to one configuration, one content, one starting point; so does an artefact, which
+ * another run writes over only when asked. */
 static keel_status identify(sft *run, keel_err *err) {
-    keel_buf text = {0};
-    keel_sha256 hash;
     cJSON *config = keel_options_to_json(run->kind->options, run->config);
-    keel_status status = config ? keel_json_print(config, false, &text, err) : keel_nomem(err, "sft");
+    cJSON *lineage = run->lineage = cJSON_CreateObject();
+    const char *origin = run->from ? run->from->hash : run->kind->type;
+    bool complete = config && lineage &&
+                    cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
+                    cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&
+                    cJSON_AddStringToObject(lineage, "split", run->split->text) &&
+                    cJSON_AddStringToObject(lineage, "from", origin);
+    keel_status status =
+        complete ? keel_artefact_identify(lineage, config, run->identity, err) : keel_nomem(err, "sft");
+    if (status == KEEL_OK)
+        status = keel_artefact_check_out(run->out_dir, "base", lineage, config, run->replace, err);
     cJSON_Delete(config);
-    keel_sha256_init(&hash);
-    keel_sha256_add_text(&hash, text.data);
-    keel_sha256_add_text(&hash, run->corpus->content);
-    keel_sha256_add_text(&hash, run->split->text);
-    keel_sha256_add_text(&hash, origin(run));
-    keel_sha256_hex(&hash, run->identity);
-    keel_buf_free(&text);
     return status;
 }
 
@@ -219,19 +218,6 @@ static keel_status prepare(sft *run, keel_err *err) {
 
 /* ---- the artefact ---- */
 
-static cJSON *lineage_json(const sft *run) {
-    cJSON *json = cJSON_CreateObject(), *build = keel_build_info();
-    bool good = json && build && cJSON_AddItemToObject(json, "build", build);
-    if (!good) cJSON_Delete(build);
-    good = good && cJSON_AddNumberToObject(json, "seed", (double)run->config->seed) &&
-           cJSON_AddStringToObject(json, "content", run->corpus->content) &&
-           cJSON_AddStringToObject(json, "split", run->split->text) &&
-           cJSON_AddStringToObject(json, "from", origin(run));
-    if (good) return json;
-    cJSON_Delete(json);
-    return NULL;
-}
-
 static bool add_figures(cJSON *to, const keel_base_figure *figure, size_t n) {
     bool good = to != NULL;
     for (size_t i = 0; good && i < n; i++)
@@ -252,34 +238,32 @@ static cJSON *metrics_json(const sft *run) {
     return NULL;
 }
 
-static keel_status write_folder(const sft *run, const cJSON *lineage, const cJSON *config,
-                                const cJSON *metrics, keel_err *err) {
+static keel_status write_folder(const sft *run, const cJSON *config, const cJSON *metrics, keel_err *err) {
     keel_folder_write folder;
     KEEL_TRY(keel_folder_begin(&folder, run->out_dir, err));
     keel_status status = run->kind->save(run->tuned, folder.temporary, err);
     if (status == KEEL_OK)
-        status = keel_artefact_commit(&folder, "base", run->kind->type, lineage, config, metrics, NULL, err);
+        status =
+            keel_artefact_commit(&folder, "base", run->kind->type, run->lineage, config, metrics, NULL, err);
     if (status != KEEL_OK) keel_folder_abandon(&folder);
     return status;
 }
 
 static keel_status write_artefact(const sft *run, keel_err *err) {
-    cJSON *lineage = lineage_json(run), *metrics = metrics_json(run);
+    cJSON *metrics = metrics_json(run);
     cJSON *config = keel_options_to_json(run->kind->options, run->config);
-    keel_status status = lineage && metrics && config ? write_folder(run, lineage, config, metrics, err)
-                                                      : keel_nomem(err, "sft");
+    keel_status status = metrics && config ? write_folder(run, config, metrics, err) : keel_nomem(err, "sft");
     for (size_t i = 0; status == KEEL_OK && i < KEEL_BASE_MAX_CHECKPOINTS && run->job.checkpoint[i]; i++)
         remove(run->job.checkpoint[i]); /* one that is missing is fine */
-    cJSON_Delete(lineage);
     cJSON_Delete(metrics);
     cJSON_Delete(config);
     return status;
 }
 
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
-                     const keel_base_config *config, const char *out_dir, const char *metrics_path,
-                     keel_pool *pool, keel_err *err) {
-    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir};
+                     const keel_base_config *config, const char *out_dir, bool replace,
+                     const char *metrics_path, keel_pool *pool, keel_err *err) {
+    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir, .replace = replace};
     run.job = (keel_base_tuning){.metrics_path = metrics_path, .pool = pool};
     keel_status status = open_base(&run, config, err);
     if (status == KEEL_OK) status = prepare(&run, err);
@@ -289,6 +273,7 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
     keel_base_close(run.tuned);
     keel_base_close(run.from);
     keel_store_corpus_close(run.corpus);
+    cJSON_Delete(run.lineage);
     keel_arena_free(&run.arena);
     return status;
 }

@@ -191,7 +191,7 @@ static int run_sft(const corpus *texts, const char *dir, size_t threads, int arg
     need(keel_split_parse("all", &split, &err), &err);
     need(keel_pool_open(&pool, threads, &err), &err);
     double start = clock_of(threads);
-    need(keel_sft(store, &split, "builtin", &config.common, dir, NULL, pool, &err), &err);
+    need(keel_sft(store, &split, "builtin", &config.common, dir, true, NULL, pool, &err), &err);
     double seconds = clock_of(threads) - start;
     keel_pool_close(pool);
     keel_store_close(store);

@@ -281,21 +281,6 @@ static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_
 
 /* ---- the artefact ---- */
 
-static cJSON *make_lineage(const keel_export *with) {
-    cJSON *lineage = cJSON_CreateObject(), *build = keel_build_info();
-    const keel_validation *validation = with->validation;
-    bool complete = lineage && build && cJSON_AddStringToObject(lineage, "store", with->store_hash) &&
-                    cJSON_AddStringToObject(lineage, "split", with->split ? with->split->text : "all") &&
-                    cJSON_AddStringToObject(lineage, "base", with->base->hash) &&
-                    cJSON_AddNumberToObject(lineage, "seed", (double)with->learner->config.seed) &&
-                    (!validation || cJSON_AddStringToObject(lineage, "validation", validation->part.text)) &&
-                    cJSON_AddItemToObject(lineage, "build", build);
-    if (complete) return lineage;
-    cJSON_Delete(lineage);
-    cJSON_Delete(build);
-    return NULL;
-}
-
 static cJSON *make_metrics(const keel_export *with) {
     const keel_loss_parts *sum = &with->window->sum;
     double n = with->window->steps;
@@ -319,13 +304,12 @@ static cJSON *make_metrics(const keel_export *with) {
 
 static keel_status save(const keel_export *with, const keel_policy *policy, const char *out_dir,
                         keel_err *err) {
-    cJSON *lineage = make_lineage(with), *metrics = make_metrics(with);
+    cJSON *metrics = make_metrics(with);
     cJSON *config = keel_options_to_json(keel_learner_options, &with->learner->config);
     char hash[65];
-    keel_status status = lineage && metrics && config
-                             ? keel_policy_save(policy, out_dir, lineage, config, metrics, hash, err)
+    keel_status status = metrics && config
+                             ? keel_policy_save(policy, out_dir, with->lineage, config, metrics, hash, err)
                              : keel_nomem(err, "training");
-    cJSON_Delete(lineage);
     cJSON_Delete(metrics);
     cJSON_Delete(config);
     return status;

@@ -12,7 +12,7 @@ typedef struct keel_export {
     const keel_base *base;
     const keel_learner *learner;
     keel_sampler *sampler;
-    const char *store_hash;            /* content hash of the split */
+    const cJSON *lineage;              /* of the artefact: keel_artefact_identify */
     const keel_loss_window *window;    /* the last lines' loss parts */
     const keel_validation *validation; /* with trials, or NULL */
     const keel_trials *trials;

@@ -8,7 +8,6 @@
 
 #include "core/checkpoint.h"
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/json.h"
 #include "core/lock.h"
@@ -16,6 +15,8 @@
 #include "core/metrics.h"
 #include "core/options_internal.h"
 #include "core/progress.h"
+#include "policies/artefact.h"
+#include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 #include "rl/train/checkpoint.h"
 #include "rl/train/export.h"
@@ -25,10 +26,12 @@ typedef struct training {
     const keel_split *split, *learned; /* the whole, and all but the validation part */
     const keel_validation *validation; /* or NULL */
     const keel_base *base;
+    const keel_reward_config *rewards;
     keel_pool *pool;
     const char *out_dir, *checkpoint; /* paths */
     keel_lock lock;                   /* of the checkpoint, and so of the out folder */
-    char store_hash[65], identity[65];
+    char identity[65];
+    cJSON *lineage;
     keel_sampler *sampler;
     keel_learner learner;
     keel_metrics *metrics;
@@ -40,26 +43,36 @@ typedef struct training {
 
 /* ---- setting up ---- */
 
-/* What the result depends on: a checkpoint of anything else is not gone on from. */
-static keel_status make_identity(training *t, const keel_learner_config *config, keel_err *err) {
+/* All that the result depends on, beside the configuration. */
+static bool fill_lineage(cJSON *lineage, const training *t, const keel_learner_config *config,
+                         const char *store_hash) {
+    const keel_validation *validation = t->validation;
+    cJSON *rewards = keel_options_to_json(keel_reward_options, t->rewards);
+    char hash[65] = "";
+    bool hashed = keel_json_hash(rewards, hash, NULL) == KEEL_OK;
+    return keel_json_add(lineage, "rewards", rewards) && hashed &&
+           cJSON_AddStringToObject(lineage, "rewards_sha256", hash) &&
+           cJSON_AddStringToObject(lineage, "store", store_hash) &&
+           cJSON_AddStringToObject(lineage, "split", t->split ? t->split->text : "all") &&
+           cJSON_AddStringToObject(lineage, "base", t->base->hash) &&
+           cJSON_AddNumberToObject(lineage, "seed", (double)config->seed) &&
+           (!validation || (cJSON_AddStringToObject(lineage, "validation", validation->part.text) &&
+                            cJSON_AddNumberToObject(lineage, "checkpoints", (double)validation->points)));
+}
+
+/* A checkpoint of anything else is not gone on from, and an artefact of anything else not written over. */
+static keel_status identify(training *t, const keel_learner_config *config, bool replace, keel_err *err) {
+    char store_hash[65];
+    KEEL_TRY(keel_artefact_check_out(t->out_dir, "policy", NULL, NULL, replace, err));
+    KEEL_TRY(keel_store_content_hash(t->store, t->split, store_hash, err));
     cJSON *json = keel_options_to_json(keel_learner_options, config);
-    keel_buf text = {0};
-    keel_status status = json ? keel_json_print(json, false, &text, err)
-                              : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the configuration");
-    if (status == KEEL_OK) {
-        keel_sha256 hash;
-        keel_sha256_init(&hash);
-        keel_sha256_add_text(&hash, text.data);
-        keel_sha256_add_text(&hash, t->store_hash);
-        keel_sha256_add_text(&hash, t->split ? t->split->text : NULL);
-        keel_sha256_add_text(&hash, t->base->hash);
-        if (t->validation) {
-            keel_sha256_add_text(&hash, t->validation->part.text);
-            keel_sha256_add(&hash, &t->validation->points, sizeof t->validation->points);
-        }
-        keel_sha256_hex(&hash, t->identity);
-    }
-    keel_buf_free(&text);
+    t->lineage = cJSON_CreateObject();
+    keel_status status = json && t->lineage && fill_lineage(t->lineage, t, config, store_hash)
+                             ? keel_artefact_identify(t->lineage, json, t->identity, err)
+                             : keel_nomem(err, "training");
+    if (config->steps == 0) cJSON_DeleteItemFromObjectCaseSensitive(json, "steps"); /* not known yet */
+    if (status == KEEL_OK)
+        status = keel_artefact_check_out(t->out_dir, "policy", t->lineage, json, replace, err);
     cJSON_Delete(json);
     return status;
 }
@@ -173,16 +186,19 @@ static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
     return steps > MOST ? MOST : steps;
 }
 
-static keel_status set_up(training *t, const keel_learner_config *config, const char *metrics_path,
-                          keel_pool *pool, keel_err *err) {
+static keel_status set_up(training *t, const keel_train_job *job, keel_err *err) {
+    const keel_learner_config *config = job->config;
     t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
     if (!t->checkpoint) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
-    KEEL_TRY(keel_store_content_hash(t->store, t->split, t->store_hash, err));
-    KEEL_TRY(make_identity(t, config, err));
+    KEEL_TRY(identify(t, config, job->replace, err));
+    /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
+     * first checkpoint. */
+    KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
+    KEEL_TRY(keel_encode_store(t->store, t->split, t->base, t->pool, NULL, err));
     KEEL_TRY(open_sampler(t, config, err));
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
-    KEEL_TRY(open_learner(t, &resolved, pool, err));
+    KEEL_TRY(open_learner(t, &resolved, t->pool, err));
     tell_of_harm(t);
     KEEL_TRY(open_choosing(t, err));
     if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
@@ -191,10 +207,7 @@ static keel_status set_up(training *t, const keel_learner_config *config, const 
         return keel_hint(err, "the base's prior is fitted to the log");
     }
     t->q_bound = value_bound(t);
-    /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
-     * first checkpoint. */
-    KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
-    return resume(t, metrics_path, err);
+    return resume(t, job->metrics_path, err);
 }
 
 /* ---- choosing ---- */
@@ -206,7 +219,7 @@ static keel_export what_there_is(const training *t) {
                          .base = t->base,
                          .learner = &t->learner,
                          .sampler = t->sampler,
-                         .store_hash = t->store_hash,
+                         .lineage = t->lineage,
                          .window = &t->window,
                          .validation = t->validation,
                          .trials = t->validation ? &t->choosing.trials : NULL};
@@ -223,8 +236,8 @@ static keel_status judge(training *t, keel_trial *trial, keel_err *err) {
     keel_policy policy;
     keel_status status = keel_export_make(&with, &policy, err);
     if (status == KEEL_OK)
-        status = keel_validation_judge(t->validation, t->store, t->base, &policy, &t->learner.config, t->pool,
-                                       trial, err);
+        status = keel_validation_judge(t->validation, t->store, t->base, &policy, &t->learner.config,
+                                       t->rewards, t->pool, trial, err);
     keel_export_free(&policy);
     trial->step = (double)t->learner.step;
     return status;
@@ -385,23 +398,23 @@ static keel_status finish(training *t, keel_err *err) {
     return KEEL_OK;
 }
 
-keel_status keel_train(keel_store *store, const keel_split *split, const keel_validation *validation,
-                       const keel_base *base, const keel_learner_config *config, const char *out_dir,
-                       const char *metrics_path, keel_pool *pool, keel_err *err) {
-    training t = {.store = store,
-                  .split = split,
-                  .learned = validation ? &validation->rest : split,
-                  .validation = validation,
-                  .base = base,
+keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err) {
+    training t = {.store = job->store,
+                  .split = job->split,
+                  .learned = job->validation ? &job->validation->rest : job->split,
+                  .validation = job->validation,
+                  .base = job->base,
+                  .rewards = job->rewards,
                   .pool = pool,
-                  .out_dir = out_dir};
-    keel_status status = set_up(&t, config, metrics_path, pool, err);
+                  .out_dir = job->out_dir};
+    keel_status status = set_up(&t, job, err);
     if (status == KEEL_OK) status = run_steps(&t, err);
     if (status == KEEL_OK) status = finish(&t, err);
     keel_status closed = keel_metrics_close(t.metrics, status == KEEL_OK ? err : NULL);
     keel_lock_release(&t.lock);
     keel_learner_close(&t.learner);
     keel_sampler_close(t.sampler);
+    cJSON_Delete(t.lineage);
     keel_arena_free(&t.arena);
     return status == KEEL_OK ? closed : status;
 }

@@ -7,15 +7,26 @@
 #include "rl/learn/learner.h"
 #include "rl/train/validate.h"
 
-/* Trains on the split's transitions (features under `base` must be in the store: keel_encode_store) and
- * writes the policy to out_dir. An interrupted run leaves out_dir/../.<name>.checkpoint and goes on from
- * there; the artefact is byte-identical to an undisturbed run's. config->steps 0: 80 passes over the
- * transitions, at least 300 steps for each decision of a mean conversation, at most 10,000.
- * Divergence (non-finite loss, Q of logged actions outside the return bounds) is KEEL_E_DIVERGED; the last
- * good checkpoint is kept. validation (NULL: none, and the policy is the last checkpoint): a part of the
- * split that is held out of learning and chooses the policy (rl/train/validate.h). */
-keel_status keel_train(keel_store *store, const keel_split *split, const keel_validation *validation,
-                       const keel_base *base, const keel_learner_config *config, const char *out_dir,
-                       const char *metrics_path, keel_pool *pool, keel_err *err);
+typedef struct keel_train_job {
+    keel_store *store;
+    const keel_split *split;           /* NULL: all */
+    const keel_validation *validation; /* a part of the split that is held out of learning and chooses the
+                                          policy (rl/train/validate.h); NULL: the policy is the last step's */
+    const keel_base *base;
+    const keel_reward_config *rewards; /* how the rewards in the store were computed */
+    const keel_learner_config *config; /* steps 0: 80 passes over the transitions, at least 300 steps for each
+                                          decision of a mean conversation, at most 10,000 */
+    const char *out_dir;
+    const char *metrics_path; /* JSON Lines of each part of the loss, or NULL */
+    bool replace;             /* a policy in out_dir that another run made */
+} keel_train_job;
+
+/* Encodes what the base has not encoded yet, trains on the split's transitions and writes the policy to
+ * out_dir. Configuration, logs, split, base and rewards make the run's identity: a policy of another identity
+ * in out_dir is KEEL_E_CONFLICT before any work, unless job->replace. An interrupted run leaves
+ * out_dir/../.<name>.checkpoint, and one of the same identity goes on from there; its artefact is
+ * byte-identical to an undisturbed run's. Divergence (non-finite loss, Q of logged actions outside the return
+ * bounds) is KEEL_E_DIVERGED; the last good checkpoint is kept. */
+keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err);
 
 #endif

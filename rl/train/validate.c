@@ -30,7 +30,8 @@ static void read_ope(const keel_ope *ope, keel_trial *out) {
 
 keel_status keel_validation_judge(const keel_validation *validation, keel_store *store, const keel_base *base,
                                   const keel_policy *policy, const keel_learner_config *config,
-                                  keel_pool *pool, keel_trial *out, keel_err *err) {
+                                  const keel_reward_config *rewards, keel_pool *pool, keel_trial *out,
+                                  keel_err *err) {
     const keel_evaluate_item item = {
         .policy = policy, .base = base, .split = validation->part, .fitted_on = &validation->rest};
     keel_evaluate_config how = {.resamples = RESAMPLES,
@@ -39,7 +40,7 @@ keel_status keel_validation_judge(const keel_validation *validation, keel_store 
                                 .model = KEEL_MODEL_FQE,
                                 .fqe_steps = validation->fit_steps,
                                 .confidence = 1 - 2 * delta / (double)validation->points,
-                                .reward = validation->reward};
+                                .reward = rewards};
     keel_evaluation_set set;
     keel_trial made = {.beta = policy->beta};
     memcpy(how.weight, config->weight, sizeof how.weight);

@@ -32,10 +32,9 @@
 enum { KEEL_MOST_TRIALS = 100 };
 
 typedef struct keel_validation {
-    keel_split part, rest;            /* keel_split_cut: judged, learned from */
-    size_t points;                    /* 1 .. KEEL_MOST_TRIALS */
-    const keel_reward_config *reward; /* how the store's rewards are computed */
-    int64_t fit_steps;                /* of each fit of Q; 0: by the size of the part learned from */
+    keel_split part, rest; /* keel_split_cut: judged, learned from */
+    size_t points;         /* 1 .. KEEL_MOST_TRIALS */
+    int64_t fit_steps;     /* of each fit of Q; 0: by the size of the part learned from */
 } keel_validation;
 
 /* A checkpoint as it was judged. All doubles, all finite: a checkpoint of the run keeps them as they are. */
@@ -57,11 +56,12 @@ typedef struct keel_trials {
  */
 uint64_t keel_validation_step(const keel_validation *validation, size_t i, uint64_t steps);
 
-/* Judges the policy; *out but its step. KEEL_E_INTERRUPTED when asked to stop. The same for any number of
- * threads. */
+/* Judges the policy by the store's rewards; *out but its step. KEEL_E_INTERRUPTED when asked to stop. The
+ * same for any number of threads. */
 keel_status keel_validation_judge(const keel_validation *validation, keel_store *store, const keel_base *base,
                                   const keel_policy *policy, const keel_learner_config *config,
-                                  keel_pool *pool, keel_trial *out, keel_err *err);
+                                  const keel_reward_config *rewards, keel_pool *pool, keel_trial *out,
+                                  keel_err *err);
 
 /* Adds a trial; true if it is the best so far (the earlier of equals). */
 bool keel_trials_add(keel_trials *trials, const keel_trial *trial);

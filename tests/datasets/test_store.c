@@ -27,10 +27,10 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
-        "SELECT user_version = 2 FROM pragma_user_version",
+        "SELECT user_version = 3 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 11 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
+        "SELECT count(*) = 12 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
     };
     /* Its log is written ahead from the second transaction on; until then power cuts need more care. */
     expect_sql(
@@ -117,17 +117,67 @@ static void a_store_of_the_first_schema_loses_its_features_alone(void **state) {
     expect_sql("SELECT count(*) = 3 FROM candidates");
 }
 
+/* What the setting "rewards" is in a store of the second schema whose runs had these results; NULL: none. */
+static const char *migrated_rewards(const char *runs) {
+    const char *value = NULL;
+    close_store();
+    unlink(in("second.db"));
+    run_sql(in("second.db"), keel__store_migrations[0]);
+    run_sql(in("second.db"), runs);
+    run_sql(in("second.db"), "PRAGMA application_id = 0x4b45454c; PRAGMA user_version = 2");
+    assert_ok(keel_store_open(&store, in("second.db"), KEEL_STORE_WRITE, &err));
+    assert_ok(keel_store_get_setting(store, "rewards", &arena, &value, &err));
+    return value;
+}
+
+static void a_store_of_the_second_schema_keeps_the_rewards_of_its_last_label(void **state) {
+    (void)state;
+    assert_null(migrated_rewards("SELECT 1"));
+    assert_null(migrated_rewards("INSERT INTO runs(verb, result) VALUES('eval', '{\"rewards\": {}}')"));
+    assert_null(migrated_rewards("INSERT INTO runs(verb, result) VALUES('label', NULL)"));
+    assert_string_equal(
+        migrated_rewards("INSERT INTO runs(verb, result) VALUES"
+                         "('label', '{\"rewards\": {\"target_ms\": 1}}'),"
+                         "('label', '{\"n\": 1, \"rewards\": {\"target_ms\": 300, \"turn_cost\": 0}}'),"
+                         "('eval', '{}')"),
+        "{\"target_ms\":300,\"turn_cost\":0}");
+    assert_null(migrated_rewards("INSERT INTO runs(verb, result) VALUES"
+                                 "('label', '{\"rewards\": {}}'), ('label', '{\"n\": 1}')"));
+    /* What cannot be read is not lost on the way: reading it stays an error. */
+    assert_string_equal(migrated_rewards("INSERT INTO runs(verb, result) VALUES('label', '{\"rewards')"),
+                        "{\"rewards");
+}
+
+static void a_setting_is_one_text_for_its_key(void **state) {
+    (void)state;
+    const char *value = "before";
+    assert_ok(keel_store_get_setting(store, "rewards", &arena, &value, &err));
+    assert_null(value);
+    assert_ok(keel_store_begin(store, &err));
+    assert_ok(keel_store_put_setting(store, "rewards", "{}", &err));
+    keel_store_rollback(store);
+    assert_ok(keel_store_get_setting(store, "rewards", &arena, &value, &err));
+    assert_null(value);
+    assert_ok(keel_store_put_setting(store, "rewards", "1", &err));
+    assert_ok(keel_store_put_setting(store, "other", "2", &err));
+    assert_ok(keel_store_put_setting(store, "rewards", "3", &err));
+    assert_ok(keel_store_get_setting(store, "rewards", &arena, &value, &err));
+    assert_string_equal(value, "3");
+    expect_sql("SELECT count(*) = 2 FROM settings");
+}
+
 static void a_failing_migration_changes_nothing(void **state) {
     (void)state;
     sqlite3_stmt *statement;
     const char *scripts[] = {keel__store_migrations[0], keel__store_migrations[1],
-                             "CREATE TABLE more(x INTEGER) STRICT", "CREATE TABLE more(y)", NULL};
+                             keel__store_migrations[2], "CREATE TABLE more(x INTEGER) STRICT",
+                             "CREATE TABLE more(y)",    NULL};
     assert_int_equal(keel__store_migrate(store, scripts, &err), KEEL_E_STORE);
-    scripts[3] = "CREATE TABLE most(x INTEGER) STRICT";
+    scripts[4] = "CREATE TABLE most(x INTEGER) STRICT";
     assert_ok(keel__store_migrate(store, scripts, &err));
     assert_ok(keel__store_prepare(store, "SELECT user_version FROM pragma_user_version", &statement, &err));
     sqlite3_step(statement);
-    assert_int_equal(sqlite3_column_int(statement, 0), 4);
+    assert_int_equal(sqlite3_column_int(statement, 0), 5);
     sqlite3_finalize(statement);
 }
 
@@ -593,16 +643,11 @@ static void runs_and_replays_are_kept(void **state) {
     keel_conversation conversation;
     make(&conversation, "one", NULL, NULL, "a", "b");
     add(&conversation);
-    const char *result = "before";
-    keel_arena local = {0};
-    assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
-    assert_null(result);
     assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 1}", NULL, 0, &err));
     assert_ok(keel_store_put_run(store, "label", "{}", "{\"n\": 2}", NULL, 0, &err));
     assert_ok(keel_store_put_run(store, "eval", "{}", "{\"n\": 3}", NULL, 0, &err));
-    assert_ok(keel_store_last_run(store, "label", &local, &result, &err));
-    assert_string_equal(result, "{\"n\": 2}");
-    keel_arena_free(&local);
+    expect_sql(
+        "SELECT group_concat(verb || result) = 'label{\"n\": 1},label{\"n\": 2},eval{\"n\": 3}' FROM runs");
     assert_ok(keel_store_put_run(store, "label", "{}", NULL, NULL, 0, &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "b", "{}", &err));
     assert_ok(keel_store_put_replay(store, "policy", 1, "c", NULL, &err));
@@ -698,6 +743,8 @@ int main(void) {
         TEST(a_newer_schema_is_refused),
         TEST(an_older_schema_is_brought_forward_by_a_writer),
         TEST(a_store_of_the_first_schema_loses_its_features_alone),
+        TEST(a_store_of_the_second_schema_keeps_the_rewards_of_its_last_label),
+        TEST(a_setting_is_one_text_for_its_key),
         TEST(a_failing_migration_changes_nothing),
         TEST(a_damaged_store_is_called_damaged),
         TEST(a_second_writer_is_told_that_the_store_is_in_use),

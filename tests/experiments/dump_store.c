@@ -3,6 +3,7 @@
  * the order of names and then of all columns, one row a line: two stores hold the same if and only if their
  * dumps are the same. */
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,8 +27,13 @@ static void put_column(sqlite3_stmt *row, int column) {
 
 static int dump_table(sqlite3 *db, const char *name) {
     sqlite3_stmt *row = NULL;
-    char *sql = sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY 1, 2, 3", name);
+    char *sql = sqlite3_mprintf("SELECT * FROM \"%w\"", name);
     int code = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
+    bool wide = sqlite3_column_count(row) > 2;
+    sqlite3_finalize(row);
+    sqlite3_free(sql);
+    sql = sqlite3_mprintf("SELECT * FROM \"%w\" ORDER BY 1, 2%s", name, wide ? ", 3" : "");
+    if (code == SQLITE_OK) code = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
     printf("== %s\n", name);
     while (code == SQLITE_OK || code == SQLITE_ROW) {
         code = sqlite3_step(row);

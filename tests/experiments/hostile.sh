@@ -96,7 +96,7 @@ for file in keel.json config.json model.safetensors; do
 done
 cp -r policy strange
 for name in ../base/model.safetensors /etc/passwd .. "$(printf '%300s' '' | tr ' ' n)" 'a\nb'; do
-    printf '{"keel": 1, "kind": "policy", "type": "cql", "lineage": {}, "config": {}, "metrics": {}, "files": {"%s": "00"}}' "$name" >strange/keel.json
+    printf '{"keel": 2, "kind": "policy", "type": "cql", "lineage": {}, "config": {}, "metrics": {}, "files": {"%s": "00"}}' "$name" >strange/keel.json
     expect "a manifest that leads elsewhere" 1 "strange" eval --store s.db --policy strange --base base --quiet
 done
 expect "an artefact is not replaced through a link" 1 "link" train --store s.db --base base --algo cql --out link --quiet --set steps=5
@@ -147,9 +147,9 @@ ours 1262830924 99 "CREATE TABLE t(x)"
 expect "a newer schema" 1 "schema version 99" stats --store ours.db --quiet
 ours 1262830924 -1 "CREATE TABLE t(x)"
 expect "a schema of no version" 1 "schema version -1" label --store ours.db --quiet
-ours 1262830924 2 "CREATE TABLE conversations(id)"
+ours 1262830924 3 "CREATE TABLE conversations(id)"
 expect "a schema that is not ours" 1 "ours.db" stats --store ours.db --quiet
-ours 1262830924 2 "CREATE VIEW conversations AS WITH RECURSIVE r(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM r LIMIT 1000000000000) SELECT id FROM r"
+ours 1262830924 3 "CREATE VIEW conversations AS WITH RECURSIVE r(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM r LIMIT 1000000000000) SELECT id FROM r"
 expect "a view in place of a table is not run" 1 "ours.db" stats --store ours.db --quiet
 cp s.db trap.db
 "$DUMP_STORE" trap.db "CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM labels; END" >/dev/null

@@ -21,7 +21,7 @@ static const struct {
       "truncated"}},
     {"features",
      {"id", "decision_id", "base_hash", "state_dim", "candidate_dim", "n_candidates", "n_actions", "data"}},
-    {"runs", {"id", "verb", "config", "result"}},
+    {"settings", {"key", "value"}},
 };
 enum { N_TABLES = sizeof tables / sizeof *tables, MAX_COLUMNS = 14 };
 
@@ -61,7 +61,7 @@ static void add_learning(keel_store *store) {
         FUZZ_CHECK(keel_store_put_label(store, 2 * i, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "r", 1,
                                         &fuzz_err) == KEEL_OK);
     }
-    FUZZ_CHECK(keel_store_put_run(store, "import", "{}", "{}", NULL, 0, &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(keel_store_put_setting(store, "1", "{}", &fuzz_err) == KEEL_OK);
 }
 
 static void make_sound(keel_buf *bytes) {

@@ -81,13 +81,14 @@ static inline size_t fuzz_walk_store(keel_store *store, void (*each)(const keel_
 static inline void fuzz_query_store(keel_store *store) {
     keel_arena arena = {0};
     keel_split_count *counts = NULL;
-    const char **acts = NULL, *result = NULL;
+    const char **acts = NULL, *setting = NULL;
     size_t count = 0;
     char hash[65];
     (void)fuzz_ok(keel_store_counts(store, &arena, &counts, &count, &fuzz_err));
     (void)fuzz_ok(keel_store_acts(store, NULL, &arena, &acts, &count, &fuzz_err));
     (void)fuzz_ok(keel_store_content_hash(store, NULL, hash, &fuzz_err));
-    (void)fuzz_ok(keel_store_last_run(store, "import", &arena, &result, &fuzz_err));
+    (void)fuzz_ok(keel_store_get_setting(store, "rewards", &arena, &setting, &fuzz_err));
+    (void)fuzz_ok(keel_store_get_setting(store, "1", &arena, &setting, &fuzz_err)); /* fuzz_rows' */
     keel_arena_free(&arena);
 }
 

@@ -109,7 +109,7 @@ static void white_space_in_a_manifest_says_nothing(void **state) {
     (void)state;
     cJSON *manifest = NULL;
     write_one(in("one"), "base", "first", NULL);
-    tamper(in("one"), "\"keel\": 1", "\"keel\" :\n1");
+    tamper(in("one"), "\"keel\": 2", "\"keel\" :\n2");
     assert_ok(keel_artefact_open(in("one"), "base", &manifest, NULL, &err));
     cJSON_Delete(manifest);
 }
@@ -146,7 +146,7 @@ static void a_manifest_cannot_lead_out_of_its_folder(void **state) {
     (void)state;
     cJSON *manifest = NULL;
     const char text[] =
-        "{\"keel\": 1, \"kind\": \"base\", \"type\": \"test\", \"files\": {\"../secret\": \"00\"}}";
+        "{\"keel\": 2, \"kind\": \"base\", \"type\": \"test\", \"files\": {\"../secret\": \"00\"}}";
     assert_ok(keel_folder_make(in("evil"), &err));
     assert_ok(keel_file_write(in("evil/keel.json"), text, strlen(text), &err));
     assert_int_equal(keel_artefact_open(in("evil"), "base", &manifest, NULL, &err), KEEL_E_INVALID);
@@ -156,15 +156,54 @@ static void a_manifest_cannot_lead_out_of_its_folder(void **state) {
 static void a_manifest_that_lists_no_files_vouches_for_none(void **state) {
     (void)state;
     cJSON *manifest = NULL;
-    const char text[] = "{\"keel\": 1, \"kind\": \"base\", \"type\": \"test\", \"files\": {}}";
+    const char text[] = "{\"keel\": 2, \"kind\": \"base\", \"type\": \"test\", \"files\": {}}";
     assert_ok(keel_folder_make(in("bare"), &err));
     assert_ok(keel_file_write(in("bare/keel.json"), text, strlen(text), &err));
     assert_int_equal(keel_artefact_open(in("bare"), "base", &manifest, NULL, &err), KEEL_E_INVALID);
     contains(err.message, "files");
 }
 
+static void an_artefact_of_an_older_keel_is_refused_by_name(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"base", "policy"}, *const verbs[] = {"keel sft", "keel train"};
+    for (size_t i = 0; i < 2; i++) {
+        cJSON *manifest = NULL;
+        write_one(in("old"), kinds[i], "first", NULL);
+        tamper(in("old"), "\"keel\": 2", "\"keel\": 1");
+        assert_int_equal(keel_artefact_open(in("old"), kinds[i], &manifest, NULL, &err), KEEL_E_UNSUPPORTED);
+        contains(err.where, "old");
+        contains(err.message, "written by Keel 0.1");
+        contains(err.hint, verbs[i]);
+    }
+    cJSON *manifest = NULL;
+    write_one(in("new"), "base", "first", NULL);
+    tamper(in("new"), "\"keel\": 2", "\"keel\": 3");
+    assert_int_equal(keel_artefact_open(in("new"), "base", &manifest, NULL, &err), KEEL_E_UNSUPPORTED);
+    contains(err.message, "expected manifest version 2, got 3");
+}
+
+static void an_identity_is_of_all_inputs_and_of_nothing_else(void **state) {
+    (void)state;
+    char identity[4][65];
+    for (size_t i = 0; i < 4; i++) {
+        cJSON *lineage = cJSON_CreateObject(), *config = cJSON_CreateObject();
+        cJSON_AddNumberToObject(config, "steps", i == 1 ? 2 : 1);
+        cJSON_AddStringToObject(lineage, "store", i == 2 ? "b" : "a");
+        assert_ok(keel_artefact_identify(lineage, config, identity[i], &err));
+        assert_string_equal(keel_json_get(lineage, "identity")->valuestring, identity[i]);
+        assert_true(cJSON_IsString(keel_json_get(keel_json_get(lineage, "build"), "commit")));
+        cJSON_Delete(lineage);
+        cJSON_Delete(config);
+    }
+    assert_string_not_equal(identity[0], identity[1]);
+    assert_string_not_equal(identity[0], identity[2]);
+    assert_string_equal(identity[0], identity[3]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_artefact_of_an_older_keel_is_refused_by_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_identity_is_of_all_inputs_and_of_nothing_else, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_written_opens_with_the_same_hash, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_hash_is_of_the_files_and_not_of_who_made_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_file_is_named, set_up, tear_down),

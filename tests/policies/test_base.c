@@ -45,7 +45,7 @@ static keel_status tune_toy(const char *spec, const char *out, int64_t width) {
     snprintf(dir, sizeof dir, "%s", in(out));
     assert_ok(keel_options_defaults(toy_base_kind.options, &config, &err));
     config.width = width;
-    return keel_sft(store, &split, from, &config.common, dir, NULL, pool, &err);
+    return keel_sft(store, &split, from, &config.common, dir, true, NULL, pool, &err);
 }
 
 static keel_base *tune_ngram(void) {
@@ -53,7 +53,7 @@ static keel_base *tune_ngram(void) {
     keel_base *base = NULL;
     assert_ok(keel_options_defaults(keel_ngram_base_options, &config, &err));
     config.min_updates = 20, config.buckets = 1024, config.dim = config.features = 8;
-    assert_ok(keel_sft(store, &split, "ngram", &config.common, in("ngram"), NULL, pool, &err));
+    assert_ok(keel_sft(store, &split, "ngram", &config.common, in("ngram"), true, NULL, pool, &err));
     assert_ok(keel_base_load(&base, in("ngram"), &err));
     assert_string_equal(base->kind->type, "builtin");
     return base;

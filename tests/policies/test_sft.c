@@ -43,7 +43,7 @@ static keel_status tune_from(const char *spec, const char *out, size_t threads) 
     char dir[512];
     snprintf(dir, sizeof dir, "%s", out);
     assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, spec, &config.common, dir, NULL, pool, &err);
+    keel_status status = keel_sft(store, &split, spec, &config.common, dir, true, NULL, pool, &err);
     keel_pool_close(pool);
     return status;
 }

@@ -141,8 +141,8 @@ static void tune_base(void) {
     add_acts(store, 60, "train", true);
     assert_ok(keel_split_parse("train", &split, &err));
     assert_ok(keel_pool_open(&pool, 1, &err));
-    assert_ok(
-        keel_sft(store, &split, "builtin", &config.common, scratch_path(folder, "good"), NULL, pool, &err));
+    assert_ok(keel_sft(store, &split, "builtin", &config.common, scratch_path(folder, "good"), true, NULL,
+                       pool, &err));
     keel_pool_close(pool);
     keel_store_close(store);
 }

@@ -165,26 +165,31 @@ static inline void fixture_add(keel_store *store, const char *id, keel_risk risk
     MUST(keel_store_commit(store, err));
 }
 
-/* Transitions of all conversations by the standard rewards. */
-static inline void fixture_derive(keel_store *store) {
-    keel_reward_config config = {0};
+/* Transitions of all conversations. */
+static inline void fixture_derive_under(keel_store *store, const keel_reward_config *config) {
     keel_cursor *cursor = NULL;
     keel_arena arena = {0};
     keel_conversation *conversation;
-    MUST(keel_options_defaults(keel_reward_options, &config, err));
     MUST(keel_store_begin(store, err));
     MUST(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, err));
     for (;;) {
         keel_transition transitions[64];
         MUST(keel_cursor_next(cursor, &arena, &conversation, err));
         if (!conversation) break;
-        size_t count = keel_reward_transitions(&config, conversation, transitions);
+        size_t count = keel_reward_transitions(config, conversation, transitions);
         MUST(keel_store_put_transitions(store, conversation->id, transitions, count, err));
         keel_arena_reset(&arena);
     }
     keel_cursor_close(cursor);
     MUST(keel_store_commit(store, err));
     keel_arena_free(&arena);
+}
+
+/* By the standard rewards. */
+static inline void fixture_derive(keel_store *store) {
+    keel_reward_config config = {0};
+    MUST(keel_options_defaults(keel_reward_options, &config, err));
+    fixture_derive_under(store, &config);
 }
 
 #endif

@@ -101,14 +101,21 @@ static keel_status try_train(keel_pool *pool, keel_err *err) {
     config.steps = 3;
     config.checkpoint_every = 2;
     config.hidden = (keel_int_list){1, {4}};
-    keel_reward_config reward;
-    keel_validation validation = {.points = 1, .reward = &reward, .fit_steps = 1};
+    keel_reward_config rewards;
+    keel_validation validation = {.points = 1, .fit_steps = 1};
     keel_split all;
-    KEEL_TRY(keel_options_defaults(keel_reward_options, &reward, err));
+    KEEL_TRY(keel_options_defaults(keel_reward_options, &rewards, err));
     KEEL_TRY(keel_split_parse("all", &all, err));
     KEEL_TRY(keel_split_cut(&all, "0/2", &validation.part, &validation.rest, err));
-    return keel_train(store, NULL, validates ? &validation : NULL, &base, &config, "scratch-rl-faults/policy",
-                      "scratch-rl-faults/metrics.jsonl", pool, err);
+    const keel_train_job job = {.store = store,
+                                .validation = validates ? &validation : NULL,
+                                .base = &base,
+                                .rewards = &rewards,
+                                .config = &config,
+                                .out_dir = "scratch-rl-faults/policy",
+                                .metrics_path = "scratch-rl-faults/metrics.jsonl",
+                                .replace = true};
+    return keel_train(&job, pool, err);
 }
 
 static void evaluation_survives_every_failing_allocation(void **state) {

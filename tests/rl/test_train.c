@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/options_internal.h"
 #include "core/pcg.h"
 #include "core/source.h"
 #include "policies/encode_store.h"
@@ -69,7 +70,9 @@ typedef struct world {
     char folder[256];
     keel_store *store;
     keel_base base;
+    keel_reward_config rewards;
     keel_learner_config config;
+    bool keeps; /* does not write over what another run made */
 } world;
 
 /* risk: of prompts; tasks have each their own. */
@@ -86,6 +89,7 @@ static world open_world_of(const char *name, keel_action_space space, const char
     MUST(keel_pool_open(&pool, 1, err));
     MUST(keel_encode_store(w.store, NULL, &w.base, pool, NULL, err));
     keel_pool_close(pool);
+    MUST(keel_options_defaults(keel_reward_options, &w.rewards, err));
     MUST(keel_learner_preset("keel", algorithm, &w.config, err));
     w.config.batch = 32;
     w.config.shard_rows = 12;
@@ -109,8 +113,14 @@ static keel_status train(const world *w, const char *out, const char *metrics, s
                          keel_err *err) {
     keel_pool *pool = NULL;
     KEEL_TRY(keel_pool_open(&pool, threads, err));
-    keel_status status = keel_train(w->store, NULL, NULL, &w->base, &w->config, scratch_path(w->folder, out),
-                                    metrics ? scratch_path(w->folder, metrics) : NULL, pool, err);
+    const keel_train_job job = {.store = w->store,
+                                .base = &w->base,
+                                .rewards = &w->rewards,
+                                .config = &w->config,
+                                .out_dir = scratch_path(w->folder, out),
+                                .metrics_path = metrics ? scratch_path(w->folder, metrics) : NULL,
+                                .replace = !w->keeps};
+    keel_status status = keel_train(&job, pool, err);
     keel_pool_close(pool);
     return status;
 }
@@ -453,6 +463,124 @@ static void a_checkpoint_of_another_configuration_is_not_gone_on_from(void **sta
     close_world(&w);
 }
 
+static void reward_turns(world *w, double turn_cost) {
+    w->rewards.turn_cost = turn_cost;
+    fixture_derive_under(w->store, &w->rewards);
+}
+
+static void a_run_stopped_under_other_rewards_is_not_gone_on_from(void **state) {
+    (void)state;
+    world w = open_world("train-rewards", KEEL_SPACE_ACTS, "cql");
+    w.config.steps = 4000;
+    reward_turns(&w, 0.5);
+    MUST(train(&w, "whole", NULL, 1, err));
+    reward_turns(&w, 0.1);
+    interrupt_run(&w, "parts", "parts.jsonl");
+    assert_true(keel_file_exists(scratch_path(w.folder, ".parts.checkpoint")));
+    reward_turns(&w, 0.5);
+    MUST(train(&w, "parts", NULL, 1, err));
+    assert_same_artefact(&w, "whole", "parts");
+    close_world(&w);
+}
+
+static cJSON *lineage_of(const world *w, const char *out) {
+    char path[64];
+    cJSON *manifest = NULL;
+    snprintf(path, sizeof path, "%s/keel.json", out);
+    MUST(keel_json_parse_file(scratch_path(w->folder, path), &manifest, err));
+    cJSON *lineage = cJSON_DetachItemFromObjectCaseSensitive(manifest, "lineage");
+    cJSON_Delete(manifest);
+    assert_non_null(lineage);
+    return lineage;
+}
+
+static const char *text_of(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    assert_true(cJSON_IsString(item));
+    return item->valuestring;
+}
+
+static void the_artefact_names_the_rewards_and_the_build_it_came_from(void **state) {
+    (void)state;
+    world w = open_world("train-lineage", KEEL_SPACE_ACTS, "cql");
+    cJSON *lineage[2], *rewards;
+    w.config.steps = 20;
+    for (size_t i = 0; i < 2; ++i) {
+        static const char *const outs[] = {"one", "two"};
+        char hash[65];
+        w.rewards.target_ms = i ? 5000 : 300;
+        MUST(train(&w, outs[i], NULL, 1, err));
+        lineage[i] = lineage_of(&w, outs[i]);
+        rewards = keel_options_to_json(keel_reward_options, &w.rewards);
+        assert_true(cJSON_Compare(keel_json_get(lineage[i], "rewards"), rewards, true));
+        MUST(keel_json_hash(rewards, hash, err));
+        assert_string_equal(text_of(lineage[i], "rewards_sha256"), hash);
+        cJSON_Delete(rewards);
+    }
+    assert_string_not_equal(text_of(lineage[0], "identity"), text_of(lineage[1], "identity"));
+    static const char *const build[] = {"keel", "commit", "compiler", "flags", "blas"};
+    for (size_t i = 0; i < sizeof build / sizeof *build; ++i)
+        assert_true(*text_of(keel_json_get(lineage[0], "build"), build[i]) || strcmp(build[i], "flags") == 0);
+    assert_true(cJSON_GetNumberValue(keel_json_get(lineage[0], "seed")) == (double)w.config.seed);
+    for (size_t i = 0; i < 2; ++i) cJSON_Delete(lineage[i]);
+    close_world(&w);
+}
+
+/* ---- what another run made ---- */
+
+static void what_another_run_made_is_written_over_only_when_asked(void **state) {
+    (void)state;
+    world w = open_world("train-replace", KEEL_SPACE_ACTS, "cql");
+    keel_err error = {0};
+    char before[65], after[65];
+    w.config.steps = 20;
+    w.keeps = true;
+    MUST(train(&w, "policy", NULL, 1, err));
+    MUST(train(&w, "same", NULL, 1, err));
+    MUST(train(&w, "policy", NULL, 2, err)); /* the same run again */
+    assert_same_artefact(&w, "policy", "same");
+    MUST(keel_file_hash(scratch_path(w.folder, "policy/keel.json"), before, err));
+    w.config.alpha = 0.7;
+    w.rewards.target_ms = 300;
+    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_CONFLICT);
+    assert_non_null(strstr(error.message, "holds a policy (cql)"));
+    assert_non_null(strstr(error.message, "alpha (0.1, here 0.7)"));
+    assert_non_null(strstr(error.message, "rewards.target_ms (2000, here 300)"));
+    assert_non_null(strstr(error.hint, "--replace"));
+    MUST(keel_file_hash(scratch_path(w.folder, "policy/keel.json"), after, err));
+    assert_string_equal(before, after);
+    assert_false(keel_file_exists(scratch_path(w.folder, ".policy.checkpoint")));
+    w.keeps = false;
+    MUST(train(&w, "policy", NULL, 1, err));
+    MUST(keel_file_hash(scratch_path(w.folder, "policy/keel.json"), after, err));
+    assert_string_not_equal(before, after);
+    close_world(&w);
+}
+
+static void each_input_of_a_run_makes_another_identity(void **state) {
+    (void)state;
+    world w = open_world("train-identity", KEEL_SPACE_ACTS, "cql");
+    enum { N = 5 };
+    char identity[N][65];
+    w.config.steps = 5;
+    for (size_t i = 0; i < N; ++i) {
+        const world usual = w;
+        const char *user = "u1";
+        keel_candidate one = {.act = fixture_acts[0], .taken = true};
+        if (i == 1) w.config.alpha = 0.7;
+        if (i == 2) w.config.seed = 2;
+        if (i == 3) w.rewards.turn_cost = 0.25;
+        if (i == 4) fixture_add(w.store, "more", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &one, 1);
+        MUST(train(&w, "policy", NULL, 1, err));
+        cJSON *lineage = lineage_of(&w, "policy");
+        snprintf(identity[i], sizeof identity[i], "%s", text_of(lineage, "identity"));
+        cJSON_Delete(lineage);
+        for (size_t k = 0; k < i; ++k) assert_string_not_equal(identity[i], identity[k]);
+        w = usual;
+    }
+    close_world(&w);
+}
+
 static void a_damaged_checkpoint_is_an_error_that_names_it(void **state) {
     (void)state;
     world w = open_world("train-damaged", KEEL_SPACE_ACTS, "cql");
@@ -514,13 +642,16 @@ static void a_multiplier_out_of_hand_stops_the_run(void **state) {
     close_world(&w);
 }
 
-static void features_of_another_base_are_asked_for(void **state) {
+static void a_base_encodes_what_it_has_not_encoded_yet(void **state) {
     (void)state;
     world w = open_world("train-features", KEEL_SPACE_ACTS, "cql");
-    keel_err error = {0};
+    size_t missing = 0;
     w.base.hash[0] = 'z';
-    assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_NOT_FOUND);
-    assert_true(error.hint[0] != '\0');
+    MUST(keel_store_missing_features(w.store, w.base.hash, NULL, &missing, err));
+    assert_true(missing > 0);
+    MUST(train(&w, "policy", NULL, 1, err));
+    MUST(keel_store_missing_features(w.store, w.base.hash, NULL, &missing, err));
+    assert_int_equal(missing, 0);
     close_world(&w);
 }
 
@@ -568,7 +699,11 @@ int main(void) {
         cmocka_unit_test(a_checkpoint_of_another_configuration_is_not_gone_on_from),
         cmocka_unit_test(a_damaged_checkpoint_is_an_error_that_names_it),
         cmocka_unit_test(divergence_stops_the_run_with_the_step_and_the_bounds),
-        cmocka_unit_test(features_of_another_base_are_asked_for),
+        cmocka_unit_test(a_base_encodes_what_it_has_not_encoded_yet),
+        cmocka_unit_test(the_artefact_names_the_rewards_and_the_build_it_came_from),
+        cmocka_unit_test(a_run_stopped_under_other_rewards_is_not_gone_on_from),
+        cmocka_unit_test(what_another_run_made_is_written_over_only_when_asked),
+        cmocka_unit_test(each_input_of_a_run_makes_another_identity),
         cmocka_unit_test(metrics_name_every_part_of_the_loss),
     };
     interrupt_listen();

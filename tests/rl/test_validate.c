@@ -19,7 +19,7 @@ typedef struct world {
     keel_store *store;
     keel_base base;
     keel_split split;
-    keel_reward_config reward;
+    keel_reward_config rewards;
     keel_learner_config config;
     keel_validation validation;
     bool validates;
@@ -58,7 +58,7 @@ static world open_world(const char *name, size_t tasks) {
     MUST(keel_encode_store(w.store, NULL, &w.base, pool, NULL, err));
     keel_pool_close(pool);
     MUST(keel_split_parse("train", &w.split, err));
-    MUST(keel_options_defaults(keel_reward_options, &w.reward, err));
+    MUST(keel_options_defaults(keel_reward_options, &w.rewards, err));
     MUST(keel_split_cut(&w.split, "0/3", &w.validation.part, &w.validation.rest, err));
     w.validation.points = 4;
     w.validation.fit_steps = 30;
@@ -80,11 +80,17 @@ static keel_status train(world *w, const char *out, size_t threads, keel_err *er
     keel_pool *pool = NULL;
     char metrics[64];
     snprintf(metrics, sizeof metrics, "%s.jsonl", out);
-    w->validation.reward = &w->reward; /* the world may have been copied */
     KEEL_TRY(keel_pool_open(&pool, threads, err));
-    keel_status status =
-        keel_train(w->store, &w->split, w->validates ? &w->validation : NULL, &w->base, &w->config,
-                   scratch_path(w->folder, out), scratch_path(w->folder, metrics), pool, err);
+    const keel_train_job job = {.store = w->store,
+                                .split = &w->split,
+                                .validation = w->validates ? &w->validation : NULL,
+                                .base = &w->base,
+                                .rewards = &w->rewards,
+                                .config = &w->config,
+                                .out_dir = scratch_path(w->folder, out),
+                                .metrics_path = scratch_path(w->folder, metrics),
+                                .replace = true};
+    keel_status status = keel_train(&job, pool, err);
     keel_pool_close(pool);
     return status;
 }
