@@ -2,7 +2,7 @@
  * length and has every byte changed. Either the change was harmless, or the error names the file; and nothing
  * else changes.
  *
- *   test_hostile [STRIDE]   tries every STRIDE-th byte of the store's file (default 7); 1: each */
+ *   test_hostile [STRIDE]   tries every STRIDE-th byte of the store's file (default 19); 1: each */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,7 @@
 #include "rewards/judge.h"
 #include "rl/learn/learner.h"
 
-static size_t stride = 7;
+static size_t stride = 19;
 
 /* Thousands of files are written here, and none need outlive the machine. */
 int fsync(int fd) {
