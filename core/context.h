@@ -34,7 +34,7 @@ typedef struct keel_context {
     bool (*interrupted)(void *user); /* true: long calls stop soon, with KEEL_E_INTERRUPTED; NULL: never */
     void *user;
     size_t threads; /* of a pool opened with 0 threads; 0: one per online processor */
-    uint64_t seed;  /* default of every configuration with a seed */
+    uint64_t seed;  /* default of every option "seed"; at most 2^53 - 1, as JSON holds it */
 } keel_context;
 
 /* The C library's memory, silent, never interrupted, all processors, seed 1. */

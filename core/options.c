@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/context.h"
 #include "core/decimal.h"
 #include "core/json.h"
 #include "core/memory.h"
@@ -177,8 +178,11 @@ keel_status keel_options_set(const keel_option *table, void *config, const char 
 }
 
 keel_status keel_options_defaults(const keel_option *table, void *config, keel_err *err) {
+    char seed[32];
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)keel_context_current()->seed);
     for (const keel_option *row = table; row->key; row++)
-        KEEL_TRY(keel_options_set(table, config, row->key, row->standard, "default", err));
+        KEEL_TRY(keel_options_set(table, config, row->key,
+                                  strcmp(row->key, "seed") == 0 ? seed : row->standard, "default", err));
     return KEEL_OK;
 }
 

@@ -39,7 +39,8 @@ typedef struct keel_option {
     const char *help;
 } keel_option;
 
-/* A table ends with a row whose key is NULL. set and assign with a NULL config only check. */
+/* A table ends with a row whose key is NULL. set and assign with a NULL config only check. The default of a
+ * key "seed" is the seed of the context (core/context.h). */
 keel_status keel_options_defaults(const keel_option *table, void *config, keel_err *err);
 keel_status keel_options_set(const keel_option *table, void *config, const char *key, const char *text,
                              const char *where, keel_err *err);

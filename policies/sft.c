@@ -89,9 +89,12 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
     if (!run->kind->tune)
         return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "a base of type \"%s\" cannot be tuned",
                          run->kind->type);
-    run->config = keel_arena_alloc(&run->arena, run->kind->config_size);
+    run->config = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
     if (!run->config) return keel_nomem(err, "sft");
-    memcpy(run->config, config, run->kind->config_size);
+    if (config)
+        memcpy(run->config, config, run->kind->config_size);
+    else
+        KEEL_TRY(keel_options_defaults(run->kind->options, run->config, err));
     if (keel_base_is_kind(run->spec)) return KEEL_OK;
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
     return keep_shape(run, err);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "core/context.h"
 #include "core/json.h"
 #include "core/options_internal.h"
 
@@ -44,6 +45,25 @@ static void defaults_come_from_the_rows(void **state) {
     assert_int_equal(config.loss, 0);
     assert_int_equal(config.hidden.count, 2);
     assert_int_equal(config.hidden.items[1], 256);
+}
+
+static void a_seed_is_that_of_the_context_by_default(void **state) {
+    (void)state;
+    static const keel_option seeded[] = {
+        {"seed", KEEL_OPT_INT, offsetof(settings, steps), "1", 0, 9007199254740991, NULL, "of all draws"},
+        {NULL, KEEL_OPT_INT, 0, NULL, 0, 0, NULL, NULL}};
+    settings config = {0};
+    keel_context context;
+    assert_int_equal(keel_options_defaults(seeded, &config, NULL), KEEL_OK);
+    assert_int_equal(config.steps, 1);
+    keel_context_init(&context);
+    context.seed = 7;
+    keel_context_use(&context);
+    assert_int_equal(keel_options_defaults(seeded, &config, NULL), KEEL_OK);
+    assert_int_equal(config.steps, 7);
+    context.seed = UINT64_MAX;
+    assert_int_equal(keel_options_defaults(seeded, &config, NULL), KEEL_E_INVALID);
+    keel_context_use(NULL);
 }
 
 static void every_type_is_set_from_text(void **state) {
@@ -205,6 +225,7 @@ static void help_names_key_default_and_bounds_of_every_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_come_from_the_rows),
+        cmocka_unit_test(a_seed_is_that_of_the_context_by_default),
         cmocka_unit_test(every_type_is_set_from_text),
         cmocka_unit_test(bad_values_are_refused_and_change_nothing),
         cmocka_unit_test(errors_quote_key_value_and_bounds),
