@@ -12,7 +12,6 @@
 #include "core/log.h"
 #include "core/options_internal.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
 #include "experiments/eval_config.h"
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
@@ -20,6 +19,7 @@
 #include "policies/policy_internal.h"
 #include "rl/judge/evaluate_internal.h"
 #include "rl/judge/gate_internal.h"
+#include "rl/learn/derive.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,

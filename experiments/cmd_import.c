@@ -6,9 +6,9 @@
 #include "core/file.h"
 #include "datasets/import.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "rl/learn/derive.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,

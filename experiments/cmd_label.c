@@ -15,10 +15,10 @@
 #include "core/options_internal.h"
 #include "core/progress.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rewards/judge.h"
+#include "rl/learn/derive.h"
 
 enum { FOLDS = 5 }; /* of the judge's validation */
 

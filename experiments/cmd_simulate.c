@@ -13,13 +13,13 @@
 #include "core/progress.h"
 #include "envs/env.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
 #include "experiments/eval_config.h"
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/rollout.h"
+#include "rl/learn/derive.h"
 
 enum { EPISODES_A_TRANSACTION = 250 };
 

@@ -1,8 +1,8 @@
 #include "core/json.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "rl/learn/derive.h"
 #include "rl/learn/reward_conditioning.h"
 #include "rl/train/train.h"
 

@@ -4,7 +4,7 @@
 
 #include "core/json.h"
 #include "experiments/cli_resources.h"
-#include "experiments/derive.h"
+#include "rl/learn/derive.h"
 
 #define WEIGHT(id, name, standard, low, high)                                                                \
     {"weight_" #name,                                                                                        \

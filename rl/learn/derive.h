@@ -1,10 +1,13 @@
-/* Deriving transitions: the store's conversations through the rewards room and back into the store. This glue
- * lives here because datasets and rewards do not know each other. */
-#ifndef KEEL_EXPERIMENTS_DERIVE_H
-#define KEEL_EXPERIMENTS_DERIVE_H
+/* Deriving transitions: the conversations of a store through the rewards room and back into the store, before
+ * a learner learns from them. */
+#ifndef KEEL_RL_LEARN_DERIVE_H
+#define KEEL_RL_LEARN_DERIVE_H
 
+#include "core/api.h"
 #include "datasets/store.h"
 #include "rewards/reward.h"
+
+KEEL_BEGIN_DECLS
 
 /* The reward configuration of the store, its setting "rewards": how the rewards of all its transitions are
  * computed. `label` sets it and derives them anew in one transaction; what comes in later earns by it;
@@ -32,5 +35,7 @@ keel_status keel_derive_added(keel_store *store, const keel_conversation *conver
 
 /* Taken candidates that have no transition yet, and the largest conversation id, over the whole store. */
 keel_status keel_derive_state(keel_store *store, int64_t *missing, int64_t *last_id, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

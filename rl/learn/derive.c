@@ -1,4 +1,4 @@
-#include "experiments/derive.h"
+#include "rl/learn/derive.h"
 
 #include <string.h>
 
