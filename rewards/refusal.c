@@ -1,21 +1,35 @@
 #include "rewards/refusal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/logistic.h"
+#include "core/ngram.h"
+#include "core/numeric.h"
 #include "core/safetensors.h"
 #include "rewards/judge.h"
-#include "rewards/ngram_logistic.h"
 
-enum { RULES_VERSION = 2, LEAST_EXAMPLES = 60, COMPLIANCE = 0, PARTIAL, REFUSAL };
+/* D buckets and one bias, K outcomes, N examples. The bias is one more weight, so L2 keeps it finite too. */
+enum {
+    D = KEEL_REFUSAL_BUCKETS,
+    K = KEEL_N_OUTCOMES,
+    WEIGHTS = (D + 1) * K,
+    RULES_VERSION = 2,
+    LEAST_EXAMPLES = 60,
+    MAX_STEPS = 300,
+    COMPLIANCE = 0,
+    PARTIAL,
+    REFUSAL
+};
 
 /* Strength of L2 against the summed log-loss. */
 static const double lambda = 0.1;
 
 typedef struct refusal_judge {
     keel_judge base;
-    float *weights; /* [D, K], or NULL: the rules alone */
+    float *weights; /* [D + 1, K], or NULL: the rules alone */
 } refusal_judge;
 
 /* "refusal-rules/2" or "refusal-rules/2+ngram-<hash of the weights>". */
@@ -25,7 +39,7 @@ static void name_judge(refusal_judge *judge) {
     const int written = snprintf(name, size, "refusal-rules/%d", RULES_VERSION);
     judge->base.learned = judge->weights != NULL;
     if (!judge->weights) return;
-    const uint64_t hash = keel_hash64(judge->weights, KEEL_NGRAM_WEIGHTS * sizeof(float), RULES_VERSION);
+    const uint64_t hash = keel_hash64(judge->weights, WEIGHTS * sizeof(float), RULES_VERSION);
     snprintf(name + written, size - (size_t)written, "+ngram-%016llx", (unsigned long long)hash);
 }
 
@@ -36,7 +50,79 @@ static void free_judge(keel_judge *base) {
     keel_free(judge);
 }
 
+/* ---- features: n-grams of the opening, the beginning, the ending and all of it, each with the value
+ * 1 / sqrt(their number) ---- */
+
+static const keel_ngram_window windows[] = {
+    {{.word_high = 3, .char_low = 1, .max_words = 12, .buckets = D}, false, 1},
+    {{.word_high = 3, .char_low = 1, .max_words = 60, .buckets = D}, false, 2},
+    {{.word_high = 3, .char_low = 1, .max_words = 25, .buckets = D}, true, 3},
+    {{.word_high = 2, .char_low = 1, .max_words = SIZE_MAX, .buckets = D}, false, 4},
+};
+enum { LENGTH_SALT = 5 };
+
+static keel_status read_features(const char *response, keel_arena *arena, keel_grams *out, keel_err *err) {
+    return keel_ngram_windows(windows, sizeof windows / sizeof *windows, response, LENGTH_SALT, arena, out,
+                              err);
+}
+
+static float value_of(const keel_grams *row) {
+    return row->count ? (float)(1 / sqrt((double)row->count)) : 0;
+}
+
 /* ---- fitting ---- */
+
+/* The columns of the regression: buckets that occur, ascending. column [D] of each bucket. */
+static size_t number_buckets(const keel_grams *rows, size_t count, uint32_t *column) {
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < rows[i].count; j++) column[rows[i].bucket[j]] = 1;
+    for (size_t d = 0; d < D; d++)
+        if (column[d]) column[d] = (uint32_t)used++;
+    return used;
+}
+
+static keel_status make_matrix(const keel_grams *rows, size_t count, const uint32_t *column,
+                               keel_arena *arena, keel_logistic_matrix *x, keel_err *err) {
+    size_t entries = 0, at = 0;
+    for (size_t i = 0; i < count; i++) entries += rows[i].count;
+    float *ones = keel_arena_alloc(arena, x->used * sizeof *ones);
+    if (!ones || !keel_logistic_room(x, entries, arena)) return keel_nomem(err, "refusal judge");
+    for (size_t c = 0; c < x->used; c++) ones[c] = 1;
+    x->column_scale = ones;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < rows[i].count; j++) x->column[at++] = column[rows[i].bucket[j]];
+        x->start[i + 1] = at;
+        x->row_scale[i] = value_of(&rows[i]);
+    }
+    keel_logistic_transpose(x);
+    return KEEL_OK;
+}
+
+/* weights [D + 1, K] from those of the columns; zero for buckets that never occur. */
+static keel_status regress(const keel_grams *rows, const int *label, size_t count, keel_arena *arena,
+                           float *weights, keel_err *err) {
+    uint32_t *column = keel_arena_calloc(arena, D, sizeof *column);
+    if (!column) return keel_nomem(err, "refusal judge");
+    keel_logistic_matrix x = {.rows = count, .used = number_buckets(rows, count, column)};
+    float *fitted = keel_arena_alloc(arena, (x.used + 1) * K * sizeof *fitted);
+    if (!fitted) return keel_nomem(err, "refusal judge");
+    KEEL_TRY(make_matrix(rows, count, column, arena, &x, err));
+    const keel_logistic_task task = {.x = &x,
+                                     .outputs = K,
+                                     .lambda = {lambda, lambda, lambda},
+                                     .class_of = label,
+                                     .iterations = MAX_STEPS,
+                                     .where = "refusal judge"};
+    KEEL_TRY(keel_logistic_fit(&task, fitted, err));
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < rows[i].count; j++) {
+            const size_t bucket = rows[i].bucket[j];
+            memcpy(weights + bucket * K, fitted + column[bucket] * K, K * sizeof *weights);
+        }
+    memcpy(weights + (size_t)D * K, fitted + x.used * K, K * sizeof *weights);
+    return KEEL_OK;
+}
 
 static keel_status fit_weights(refusal_judge *judge, const keel_judge_example *examples, size_t count,
                                keel_err *err) {
@@ -44,13 +130,13 @@ static keel_status fit_weights(refusal_judge *judge, const keel_judge_example *e
     keel_arena arena = {0};
     keel_grams *rows = keel_arena_calloc(&arena, count, sizeof *rows);
     int *label = keel_arena_calloc(&arena, count, sizeof *label);
-    judge->weights = keel_alloc(KEEL_NGRAM_WEIGHTS * sizeof(float));
+    judge->weights = keel_calloc(WEIGHTS, sizeof(float));
     if (!rows || !label || !judge->weights) KEEL_TRY_GOTO(keel_nomem(err, "refusal judge"), done);
     for (size_t i = 0; i < count; i++) {
         label[i] = examples[i].label;
-        KEEL_TRY_GOTO(keel_ngram_features(&arena, examples[i].input.response, &rows[i], err), done);
+        KEEL_TRY_GOTO(read_features(examples[i].input.response, &arena, &rows[i], err), done);
     }
-    status = keel_ngram_logistic_fit(judge->weights, rows, label, count, lambda, err);
+    status = regress(rows, label, count, &arena, judge->weights, err);
 done:
     keel_arena_free(&arena);
     return status;
@@ -77,11 +163,16 @@ static keel_status fit(keel_judge **out, const keel_judge_example *examples, siz
 
 /* ---- judging ---- */
 
-static keel_status regress(const refusal_judge *judge, const char *response, double *out, keel_err *err) {
+static keel_status read_model(const refusal_judge *judge, const char *response, float p[K], keel_err *err) {
     keel_arena arena = {0};
-    keel_grams row;
-    const keel_status status = keel_ngram_features(&arena, response, &row, err);
-    if (status == KEEL_OK) keel_ngram_logistic_predict(judge->weights, &row, out);
+    keel_grams row = {0};
+    double sum[K] = {0};
+    const keel_status status = read_features(response, &arena, &row, err);
+    for (size_t j = 0; j < row.count && status == KEEL_OK; j++)
+        for (size_t k = 0; k < K; k++) sum[k] += (double)judge->weights[row.bucket[j] * K + k];
+    for (size_t k = 0; k < K && status == KEEL_OK; k++)
+        p[k] = (float)(sum[k] * (double)value_of(&row) + (double)judge->weights[D * K + k]);
+    if (status == KEEL_OK) keel_softmax(p, K, p);
     keel_arena_free(&arena);
     return status;
 }
@@ -89,20 +180,20 @@ static keel_status regress(const refusal_judge *judge, const char *response, dou
 static keel_status predict(const keel_judge *base, const keel_judge_input *input, keel_judge_verdict *out,
                            keel_err *err) {
     const refusal_judge *judge = (const refusal_judge *)base;
-    double p[KEEL_N_OUTCOMES] = {1, 0, 0};
+    float p[K] = {1, 0, 0};
     const keel_outcome rule = keel_refusal_rule(input->response);
     if (rule == KEEL_OUTCOME_NONE) return keel_nomem(err, "refusal rules");
-    if (judge->weights) KEEL_TRY(regress(judge, input->response, p, err));
+    if (judge->weights) KEEL_TRY(read_model(judge, input->response, p, err));
     if (rule == KEEL_OUTCOME_REFUSAL) p[REFUSAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
     *out = (keel_judge_verdict){.authority = judge->weights ? KEEL_AUTHORITY_MODEL : KEEL_AUTHORITY_RULE};
     for (int k = COMPLIANCE; k <= REFUSAL; k++) {
         if (p[k] > p[out->label]) out->label = k;
-        out->p[k] = (float)p[k];
+        out->p[k] = p[k];
     }
     return KEEL_OK;
 }
 
-/* ---- at rest: "rules.version" always, "ngram.weight" [D, K] if something was learned ---- */
+/* ---- at rest: "rules.version" always, "ngram.weight" [D + 1, K] if something was learned ---- */
 
 static keel_status save(const keel_judge *base, const char *path, const char *const *metadata,
                         keel_err *err) {
@@ -110,12 +201,7 @@ static keel_status save(const keel_judge *base, const char *path, const char *co
     const refusal_judge *judge = (const refusal_judge *)base;
     const keel_named_tensor tensors[] = {
         {"rules.version", KEEL_F32, 1, {1}, version, sizeof version},
-        {"ngram.weight",
-         KEEL_F32,
-         2,
-         {KEEL_NGRAM_DIM, KEEL_N_OUTCOMES},
-         judge->weights,
-         KEEL_NGRAM_WEIGHTS * sizeof(float)},
+        {"ngram.weight", KEEL_F32, 2, {D + 1, K}, judge->weights, WEIGHTS * sizeof(float)},
     };
     return keel_safetensors_write(path, tensors, judge->weights ? 2 : 1, metadata, err);
 }
@@ -127,11 +213,10 @@ static keel_status read_judge(refusal_judge *judge, const keel_safetensors *file
         return keel_fail(err, KEEL_E_UNSUPPORTED, file->path, "made with refusal rules %g, this build has %d",
                          (double)version, RULES_VERSION);
     if (!keel_safetensors_find(file, "ngram.weight")) return KEEL_OK;
-    judge->weights = keel_alloc(KEEL_NGRAM_WEIGHTS * sizeof(float));
+    judge->weights = keel_alloc(WEIGHTS * sizeof(float));
     if (!judge->weights) return keel_nomem(err, file->path);
-    KEEL_TRY(keel_safetensors_copy(file, "ngram.weight", (const size_t[]){KEEL_NGRAM_DIM, KEEL_N_OUTCOMES}, 2,
-                                   judge->weights, err));
-    for (size_t i = 0; i < KEEL_NGRAM_WEIGHTS; i++)
+    KEEL_TRY(keel_safetensors_copy(file, "ngram.weight", (const size_t[]){D + 1, K}, 2, judge->weights, err));
+    for (size_t i = 0; i < WEIGHTS; i++)
         if (!(judge->weights[i] > -1e6f && judge->weights[i] < 1e6f))
             return keel_fail(err, KEEL_E_INVALID, file->path,
                              "ngram.weight[%zu] is %g, expected a finite weight", i,

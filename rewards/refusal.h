@@ -8,6 +8,8 @@
 
 #include "core/nouns.h"
 
+enum { KEEL_REFUSAL_BUCKETS = 1 << 16 }; /* of n-grams */
+
 /* The lists of phrases that the rules know, each ended by NULL, as folding leaves them; ended by NULL. */
 extern const char *const *const keel_refusal_phrases[];
 

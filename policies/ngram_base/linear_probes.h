@@ -2,9 +2,9 @@
  * rows (hashed n-grams), each with a label that may be missing or with pairs of which one is better.
  *
  *   x = presence * idf over its L2 norm,  idf = ln((1 + rows) / (1 + rows with it)) + 1;  z = w . x + b
- *   labelled head:  min over w, b of  sum over labelled rows of log(1 + exp(-+ z))  + lambda/2 (|w|^2 + b^2)
- *   ranking head:   min over w    of  sum over pairs of log(1 + exp(z_worse - z_better)) + lambda/2 |w|^2
- *                   (Bradley-Terry; dense numbers of a row, scaled to unit deviation, take part here only)
+ *
+ * by core/logistic.h: labelled heads have the bias, ranking heads the dense numbers of a row, scaled to unit
+ * deviation.
  *
  * Each is fitted folds + 1 times: on all rows, and without the rows of each fold of groups. A row of a group
  * that was fitted on is later judged by the weights that never saw its fold, any other row by those of all: a
@@ -20,12 +20,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/logistic.h"
 #include "core/nouns.h"
 #include "core/parallel.h"
 #include "core/safetensors.h"
 #include "core/status.h"
 
-enum { KEEL_LINEAR_PROBES_MAX = 4, KEEL_LINEAR_PROBES_TENSORS = 6, KEEL_LINEAR_PROBES_MAX_FOLDS = 16 };
+enum {
+    KEEL_LINEAR_PROBES_MAX = KEEL_LOGISTIC_LANES,
+    KEEL_LINEAR_PROBES_TENSORS = 6,
+    KEEL_LINEAR_PROBES_MAX_FOLDS = 16
+};
 
 typedef struct keel_linear_probes_config {
     size_t n_ids;   /* ids of a row are below it */

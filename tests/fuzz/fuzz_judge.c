@@ -5,13 +5,15 @@
 
 #include "fuzz.h"
 #include "rewards/judge.h"
-#include "rewards/ngram_logistic.h"
+#include "rewards/refusal.h"
+
+enum { WEIGHTS = (KEEL_REFUSAL_BUCKETS + 1) * KEEL_N_OUTCOMES }; /* of a learned refusal judge */
 
 static const char *put_large(const uint8_t *data, size_t size) {
-    static uint8_t bytes[8 + 4096 + 4 + KEEL_NGRAM_WEIGHTS * 4];
+    static uint8_t bytes[8 + 4096 + 4 + WEIGHTS * 4];
     fuzz_part parts[2] = {{NULL, 0}, {NULL, 0}};
     fuzz_parts(data, size, parts, 2);
-    size_t header = parts[0].size < 4096 ? parts[0].size : 4096, room = 4 + KEEL_NGRAM_WEIGHTS * 4;
+    size_t header = parts[0].size < 4096 ? parts[0].size : 4096, room = 4 + WEIGHTS * 4;
     uint64_t length = header;
     memset(bytes, 0, sizeof bytes);
     memcpy(bytes, &length, 8);
