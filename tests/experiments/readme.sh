@@ -13,6 +13,20 @@ for page in "$SOURCE"/docs/*.md; do
     done
 done
 
+# What the documents name is there: files of the repository, functions.
+cd "$SOURCE"
+rooms="core datasets rewards envs policies rl experiments tests"
+for page in README.md CONTRIBUTING.md docs/*.md; do
+    for file in $(grep -oE "\`($(echo $rooms | tr ' ' '|'))/[A-Za-z0-9_/.-]+\`" "$page" | tr -d '`' | grep -v NAME | sort -u); do
+        [ -e "$file" ] || fail "$page names $file, which is not there"
+    done
+    for name in $(grep -oE '`keel_[a-zA-Z_]+`' "$page" | tr -d '`' | grep -v NAME | sort -u); do
+        # shellcheck disable=SC2086 # one word per folder
+        grep -rqw --include='*.[ch]' "$name" $rooms || fail "$page names $name, which is not there"
+    done
+done
+cd "$work"
+
 # block KIND TEXT: the fenced block of that kind that holds TEXT.
 block() { awk -v kind="$1" -v text="$2" '$0 == "```" kind && !on { on = 1; body = ""; next } on && /^```$/ { if (index(body, text)) printf "%s", body; on = 0; next } on { body = body $0 "\n" }' "$readme"; }
 block json '"messages"' >smallest.jsonl
