@@ -20,7 +20,7 @@ for page in README.md CONTRIBUTING.md docs/*.md; do
     for file in $(grep -oE "\`($(echo $rooms | tr ' ' '|'))/[A-Za-z0-9_/.-]+\`" "$page" | tr -d '`' | grep -v NAME | sort -u); do
         [ -e "$file" ] || fail "$page names $file, which is not there"
     done
-    for name in $(grep -oE '`keel_[a-zA-Z_]+`' "$page" | tr -d '`' | grep -v NAME | sort -u); do
+    for name in $(grep -oE '`keel_[a-zA-Z_]*[a-zA-Z]`' "$page" | tr -d '`' | grep -v NAME | sort -u); do
         # shellcheck disable=SC2086 # one word per folder
         grep -rqw --include='*.[ch]' "$name" $rooms || fail "$page names $name, which is not there"
     done
