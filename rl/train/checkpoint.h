@@ -3,7 +3,7 @@
 #define KEEL_RL_TRAIN_CHECKPOINT_H
 
 #include "rl/learn/learner.h"
-#include "rl/train/validate.h"
+#include "rl/train/validate_internal.h"
 
 /* Loss parts over the steps since the last line of metrics: sums, and the extremes of q_low and q_high. */
 typedef struct keel_loss_window {

@@ -4,6 +4,7 @@
 
 #include "policies/policy.h"
 #include "rl/train/checkpoint.h"
+#include "rl/train/validate_internal.h"
 
 typedef struct keel_export {
     keel_store *store;

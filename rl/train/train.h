@@ -3,9 +3,12 @@
 #ifndef KEEL_RL_TRAIN_TRAIN_H
 #define KEEL_RL_TRAIN_TRAIN_H
 
+#include "core/api.h"
 #include "policies/policy.h"
 #include "rl/learn/learner.h"
 #include "rl/train/validate.h"
+
+KEEL_BEGIN_DECLS
 
 typedef struct keel_train_job {
     keel_store *store;
@@ -28,5 +31,7 @@ typedef struct keel_train_job {
  * byte-identical to an undisturbed run's. Divergence (non-finite loss, Q of logged actions outside the return
  * bounds) is KEEL_E_DIVERGED; the last good checkpoint is kept. */
 keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

@@ -1,4 +1,4 @@
-#include "rl/train/validate.h"
+#include "rl/train/validate_internal.h"
 
 #include <math.h>
 #include <string.h>

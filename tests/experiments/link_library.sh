@@ -1,34 +1,98 @@
 #!/bin/sh
-# A program outside the repository links against an installed libkeel, shared and static, with what pkg-config says.
+# Programs outside the repository use an installed libkeel with <keel/keel.h> and pkg-config alone, in C and in C++,
+# shared and static; every installed header compiles alone; and the shared library exports what keel.h declares.
 . "$(dirname "$0")/program.sh"
+CXX=${CXX:-c++}
+export OPENBLAS_NUM_THREADS=1 # under valgrind: its threads never end
 
 cmake --install "$BUILD" --prefix "$work/first" >/dev/null
 mv first prefix # keel.pc finds its libraries wherever the prefix is moved to
 PKG_CONFIG_PATH=$(dirname "$(find "$work/prefix" -name keel.pc)")
 export PKG_CONFIG_PATH
 libraries=$(pkg-config --variable=libdir keel)
-cat >program.c <<'END'
-#include <stdio.h>
-#include "datasets/store.h"
-#include "rl/train/train.h"
-
-/* Names something of the highest floor, so that everything below it is linked. */
-int main(void) {
-    keel_err err = {0};
-    keel_store *store = NULL;
-    keel_status (*train)(keel_store *, const keel_split *, const keel_base *, const keel_learner_config *, const char *,
-                         const char *, keel_pool *, keel_err *) = keel_train;
-    return train != NULL && keel_store_open(&store, "none.db", KEEL_STORE_READ, &err) != KEEL_OK ? 0 : 1;
-}
-END
-# shellcheck disable=SC2046,SC2086 # flags are words
-links() {
-    sentence=$1
+headers=$(pkg-config --variable=includedir keel)
+# shellcheck disable=SC2046 # flags are words
+compile() {
+    language=$1
     shift
-    $CC $SANITIZE program.c $(pkg-config --cflags keel) "$@" -o program 2>err.txt || { fail "$sentence: $(cat err.txt)"; return; }
-    LD_LIBRARY_PATH=$libraries ./program || fail "$sentence: the program runs"
+    case $language in
+    c) $CC $SANITIZE -std=c17 -Wall -Wextra -Wpedantic -Werror -x c $(pkg-config --cflags keel) "$@" ;;
+    c++) $CXX $SANITIZE -std=c++17 -Wall -Wextra -Wpedantic -Werror -x c++ $(pkg-config --cflags keel) "$@" ;;
+    esac
 }
-links "the shared library" $(pkg-config --libs keel)
+languages=c
+if command -v "$CXX" >/dev/null; then languages="c c++"; else echo "skipped: C++, because there is no $CXX"; fi
+
+# ---- headers ----
+
+for header in $(cd "$headers" && find keel -name '*.h'); do
+    echo "#include <$header>" >one.c
+    for language in $languages; do
+        compile "$language" -fsyntax-only one.c || fail "<$header> compiles alone in $language"
+    done
+done
+[ -z "$(find "$headers" -name '*_internal.h')" ] || fail "no internal header is installed"
+! grep -rnE 'cJSON|sqlite3|cblas|keel__' "$headers" || fail "headers name nothing of other libraries, nor internal functions"
+
+# ---- exports ----
+
+# Functions and variables that C code on stdin, preprocessed, declares at file scope.
+declared() {
+    awk '
+        function judge(statement) {
+            sub(/^ */, "", statement)
+            if (statement ~ /^(typedef|static) / || statement !~ /\(|^extern /) return
+            sub(/ *[([].*/, "", statement)
+            sub(/.*[ *]/, "", statement)
+            if (statement ~ /^keel_/) print statement
+        }
+        /^#/ { next }
+        { text = text " " $0 }
+        END {
+            n = split(text, letter, "")
+            for (i = 1; i <= n; i++) {
+                c = letter[i]
+                if (c == "{") depth++
+                if (depth == 0 && c != ";") statement = statement c
+                if (c == "}" && --depth == 0 && statement ~ /^ *static /) statement = ""
+                if (c == ";" && depth == 0) { judge(statement); statement = "" }
+            }
+        }' | sort -u
+}
+echo '#include <keel/keel.h>' >all.c
+compile c -E -P all.c | declared >declared.txt
+nm -D --defined-only "$libraries/libkeel.so" | awk '$3 !~ /^_/ { print $3 }' | sort >exported.txt
+[ "$(wc -l <declared.txt)" -gt 50 ] || fail "keel.h declares something: $(cat declared.txt)"
+diff declared.txt exported.txt || fail "the library exports (>) what keel.h declares (<)"
+
+# ---- a program ----
+
+chat 40 en >log.jsonl
+# shellcheck disable=SC2046,SC2086 # flags are words
+works() {
+    sentence=$1 language=$2
+    shift 2
+    compile "$language" "$SOURCE/experiments/examples/decide.c" -x none "$@" -o decide || { fail "$sentence links"; return; }
+    mkdir made
+    LD_LIBRARY_PATH=$libraries ./decide log.jsonl made >said.txt || fail "$sentence works"
+    grep -q "here is what I know about train times" said.txt || fail "$sentence decides: $(cat said.txt)"
+    rm -r made
+}
+for language in $languages; do
+    works "a program in $language with the shared library" $language $(pkg-config --libs keel)
+done
+if [ -n "${SANITIZE:-}" ]; then
+    echo "skipped: valgrind, because sanitizers watch already"
+elif ! command -v valgrind >/dev/null; then
+    echo "skipped: valgrind, which is not here"
+else
+    mkdir made
+    # A kernel without fused multiply-adds, which valgrind works out in software, forty times as slowly.
+    LD_LIBRARY_PATH=$libraries OPENBLAS_CORETYPE=Sandybridge valgrind -q --leak-check=full \
+        --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=9 ./decide log.jsonl made >said.txt 2>valgrind.txt ||
+        fail "the program leaks nothing: $(cat valgrind.txt)"
+    rm -r made
+fi
 rm "$libraries"/libkeel.so*
-links "the static library" $(pkg-config --static --libs keel)
+works "a program with the static library" c $(pkg-config --static --libs keel)
 finish

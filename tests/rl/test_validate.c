@@ -12,6 +12,7 @@
 #include "policies/encode_store.h"
 #include "rl/fixture.h"
 #include "rl/train/train.h"
+#include "rl/train/validate_internal.h"
 #include "support/interrupt.h"
 
 typedef struct world {
