@@ -119,9 +119,21 @@ static bool asks_help(size_t argc, const char *const *argv) {
     return false;
 }
 
+/* The value of verb->named->flag among the arguments. */
+static int find_name(const keel_verb *verb, size_t argc, const char *const *argv) {
+    size_t length = verb->named ? strlen(verb->named->flag) : 0;
+    for (size_t i = 0; verb->named && i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], verb->named->flag, length) != 0) continue;
+        const char *value = argv[i][length] == '=' ? argv[i] + length + 1 : i + 1 < argc ? argv[i + 1] : "";
+        for (int name = 0; verb->named->names[name]; name++)
+            if (strcmp(verb->named->names[name], value) == 0) return name;
+    }
+    return -1;
+}
+
 keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
                            bool *help, keel_err *err) {
-    *cli = (keel_cli){.verb = verb, .json_lost = keel_json_lost()};
+    *cli = (keel_cli){.verb = verb, .json_lost = keel_json_lost(), .named = find_name(verb, argc, argv)};
     *help = asks_help(argc, argv);
     if (*help) return KEEL_OK;
     cli->given = keel_arena_calloc(&cli->arena, argc + 1, sizeof *cli->given);
@@ -262,20 +274,71 @@ keel_status keel_cli_blame(keel_status status, keel_err *err) {
     return KEEL_E_USAGE;
 }
 
+/* ---- configuration keys ---- */
+
+static bool has_key(const keel_option *table, const char *key) {
+    for (; table->key; table++)
+        if (strcmp(table->key, key) == 0) return true;
+    return false;
+}
+
+void keel_cli_named_rows(const keel_verb *verb, keel_option *rows, size_t room) {
+    const keel_named_options *named = verb->named;
+    size_t n = 0;
+    memset(rows, 0, room * sizeof *rows);
+    for (int i = 0; named && named->names[i]; i++)
+        for (const keel_option *row = named->table(i); row->key && n + 1 < room; row++)
+            if (!has_key(verb->options[0], row->key) && !has_key(rows, row->key)) rows[n++] = *row;
+}
+
+keel_status keel_cli_check_key(const keel_cli *cli, const keel_option *table, const char *key,
+                               const char *where, keel_err *err) {
+    const keel_named_options *named = cli->verb->named;
+    keel_buf owners = {0};
+    if (!named || has_key(table, key)) return KEEL_OK;
+    for (int i = 0; named->names[i]; i++)
+        if (has_key(named->table(i), key))
+            keel_buf_format(&owners, "%s%s", owners.length ? ", " : "", named->names[i]);
+    if (!owners.length) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, where, "%s has no key \"%s\": it is a key of %s",
+              cli->named < 0 ? named->flag : named->names[cli->named], key,
+              owners.data ? owners.data : "others");
+    keel_hint(err, "`keel %s %s %s --help` lists the keys", cli->verb->name, named->flag,
+              cli->named < 0 ? "NAME" : named->names[cli->named]);
+    keel_buf_free(&owners);
+    return KEEL_E_USAGE;
+}
+
+keel_status keel_cli_assign(const keel_cli *cli, const keel_option *table, void *config,
+                            const char *key_equals_value, keel_err *err) {
+    char key[64];
+    const char *equals = strchr(key_equals_value, '=');
+    if (equals && (size_t)(equals - key_equals_value) < sizeof key) {
+        snprintf(key, sizeof key, "%.*s", (int)(equals - key_equals_value), key_equals_value);
+        KEEL_TRY(keel_cli_check_key(cli, table, key, "--set", err));
+    }
+    return keel_cli_blame(keel_options_assign(table, config, key_equals_value, err), err);
+}
+
+static keel_status read_config(const keel_cli *cli, const char *path, const keel_option *table, void *config,
+                               keel_err *err) {
+    cJSON *object = NULL;
+    keel_status status = keel_json_parse_file(path, &object, err);
+    const cJSON *item = cJSON_IsObject(object) ? object->child : NULL;
+    for (; status == KEEL_OK && item; item = item->next)
+        status = keel_cli_check_key(cli, table, item->string, path, err);
+    if (status == KEEL_OK) status = keel_cli_blame(keel_options_json(table, config, object, path, err), err);
+    cJSON_Delete(object);
+    return status;
+}
+
 keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *config, keel_err *err) {
     const char *path = keel_cli_value(cli, "--config");
-    if (path) {
-        cJSON *object = NULL;
-        KEEL_TRY(keel_json_parse_file(path, &object, err));
-        keel_status status = keel_options_json(table, config, object, path, err);
-        cJSON_Delete(object);
-        if (status != KEEL_OK) return status;
-    }
     const char *const *settings;
     size_t count;
+    if (path) KEEL_TRY(read_config(cli, path, table, config, err));
     KEEL_TRY(keel_cli_values(cli, "--set", &settings, &count, err));
-    for (size_t i = 0; i < count; i++)
-        KEEL_TRY(keel_cli_blame(keel_options_assign(table, config, settings[i], err), err));
+    for (size_t i = 0; i < count; i++) KEEL_TRY(keel_cli_assign(cli, table, config, settings[i], err));
     const char *seed = keel_cli_value(cli, "--seed");
     return seed ? keel_cli_blame(keel_options_set(table, config, "seed", seed, "--seed", err), err) : KEEL_OK;
 }
@@ -292,7 +355,8 @@ static void help_flags(const keel_flag *flags, FILE *out) {
     }
 }
 
-void keel_cli_help(const keel_verb *verb, FILE *out) {
+void keel_cli_help(const keel_cli *cli, FILE *out) {
+    const keel_verb *verb = cli->verb;
     fprintf(out, "keel %s: %s\n\nusage: keel %s", verb->name, verb->brief, verb->name);
     for (const keel_flag *flag = verb->flags; flag->name; flag++)
         if (flag->required) fprintf(out, " %s %s", flag->name, flag->placeholder);
@@ -300,9 +364,18 @@ void keel_cli_help(const keel_verb *verb, FILE *out) {
     help_flags(verb->flags, out);
     help_flags(keel_cli_common_flags, out);
     if (verb->more) fprintf(out, "\n%s", verb->more);
+    if (cli->named >= 0) {
+        fprintf(out, "\nkeys of --set and --config with %s %s:\n", verb->named->flag,
+                verb->named->names[cli->named]);
+        keel_options_help(verb->named->table(cli->named), out);
+        return;
+    }
     if (verb->more_tables) verb->more_tables(out);
     for (size_t i = 0; verb->options && verb->options[i]; i++) {
-        fprintf(out, "%s", i == 0 ? "\nkeys of --set and --config:\n" : "\n");
+        if (i == 0 && verb->named)
+            fprintf(out, "\nkeys of --set and --config with every %s:\n", verb->named->flag);
+        else
+            fputs(i == 0 ? "\nkeys of --set and --config:\n" : "\n", out);
         keel_options_help(verb->options[i], out);
     }
 }

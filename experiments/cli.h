@@ -36,6 +36,15 @@ typedef struct keel_flag_choices {
 #define KEEL_FLAG_END                                                                                        \
     { NULL, NULL, false, false, NULL }
 
+/* A verb whose configuration keys depend on the name that a flag takes. */
+typedef struct keel_named_options {
+    const char *flag;                      /* "--algo" */
+    const char *const *names;              /* NULL-terminated */
+    const keel_option *(*table)(int name); /* all keys under that name */
+} keel_named_options;
+
+enum { KEEL_MOST_NAMED_ROWS = 128 };
+
 typedef struct keel_cli keel_cli;
 
 typedef struct keel_verb {
@@ -46,9 +55,10 @@ typedef struct keel_verb {
     const char *words;                /* what stands without a flag ("PATH..."), or NULL */
     size_t words_min, words_max;
     const keel_option *const
-        *options;     /* tables of configuration keys that --help lists, NULL-terminated; or NULL */
-    const char *more; /* further help: what comes out, an example */
-    void (*more_tables)(FILE *out); /* further help from tables (names a flag takes); or NULL */
+        *options; /* tables of configuration keys that --help lists, NULL-terminated; or NULL */
+    const keel_named_options *named; /* or NULL; options then has the keys that all names share */
+    const char *more;                /* further help: what comes out, an example */
+    void (*more_tables)(FILE *out);  /* further help from tables (names a flag takes); or NULL */
     /* cli->result gets the result; it may be set on KEEL_E_GATE too. */
     keel_status (*run)(keel_cli *cli, keel_err *err);
     void (*print)(const cJSON *result, FILE *out);
@@ -66,6 +76,7 @@ struct keel_cli {
     cJSON *result;    /* owned */
     cJSON *told;      /* owned, or NULL: what was left to do for this very call, see keel_cli_tell */
     size_t json_lost; /* keel_json_lost when parsed */
+    int named;        /* index of the name that verb->named->flag takes; -1: none, or an unknown one */
     keel_arena arena; /* lives as long as the cli */
 };
 
@@ -102,11 +113,22 @@ keel_status keel_cli_numbers(const char *flag, const char *text, double *out, si
 /* Index of a flag's value in a NULL-terminated list; *out untouched when the flag is not given. */
 keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,
                             keel_err *err);
+/* A key that the table does not have, but that has one under another name of verb->named, is KEEL_E_USAGE and
+ * names those; KEEL_OK for all others. */
+keel_status keel_cli_check_key(const keel_cli *cli, const keel_option *table, const char *key,
+                               const char *where, keel_err *err);
+/* One "key=value" of --set, with that check. config NULL: only checked. */
+keel_status keel_cli_assign(const keel_cli *cli, const keel_option *table, void *config,
+                            const char *key_equals_value, keel_err *err);
 /* Options from --config FILE, then --set KEY=VALUE in order, then --seed if the verb has it. config holds the
  * defaults. */
 keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *config, keel_err *err);
 
-void keel_cli_help(const keel_verb *verb, FILE *out);
+/* The rows of the keys that only some names of verb->named take, each once, as the first name has it; {0} at
+ * the end, rows beyond `room` are left out. For help. */
+void keel_cli_named_rows(const keel_verb *verb, keel_option *rows, size_t room);
+/* With the keys of the name that cli->named says. */
+void keel_cli_help(const keel_cli *cli, FILE *out);
 void keel_cli_overview(FILE *out);                  /* `keel --help` */
 void keel_cli_version(bool with_commit, FILE *out); /* "keel 0.2.0 (commit)", no newline */
 extern const char keel_cli_session[];               /* commands from logs to a judged policy, a line each */

@@ -30,6 +30,9 @@ static void put_names(const char *const *names, FILE *out) {
 static void put_keys(const keel_verb *verb, FILE *out) {
     for (size_t i = 0; verb->options && verb->options[i]; i++)
         for (const keel_option *row = verb->options[i]; row->key; row++) fprintf(out, " %s", row->key);
+    keel_option rows[KEEL_MOST_NAMED_ROWS];
+    keel_cli_named_rows(verb, rows, KEEL_MOST_NAMED_ROWS);
+    for (const keel_option *row = rows; row->key; row++) fprintf(out, " %s", row->key);
 }
 
 static void put_verbs(FILE *out) {

@@ -127,6 +127,11 @@ static void put_verb(const keel_verb *verb, FILE *out) {
         if (i == 0) fputs(".PP\nKeys of \\fB\\-\\-set\\fR and \\fB\\-\\-config\\fR:\n", out);
         put_options(verb->options[i], out);
     }
+    if (!verb->named) return;
+    keel_option rows[KEEL_MOST_NAMED_ROWS];
+    keel_cli_named_rows(verb, rows, KEEL_MOST_NAMED_ROWS);
+    fputs(".PP\nKeys that only some names take:\n", out);
+    put_options(rows, out);
 }
 
 void keel_cli_manual(FILE *out) {

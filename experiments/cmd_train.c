@@ -1,9 +1,10 @@
+#include <string.h>
+
 #include "core/json.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rl/learn/derive.h"
-#include "rl/learn/reward_conditioning.h"
 #include "rl/train/train.h"
 
 static const keel_flag flags[] = {
@@ -36,11 +37,11 @@ static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err 
     KEEL_TRY(keel_cli_choice(cli, "--preset", keel_presets, &preset, err));
     KEEL_TRY(keel_cli_blame(
         keel_learner_preset(keel_presets[preset], keel_algorithms[algorithm], config, err), err));
-    KEEL_TRY(keel_cli_options(cli, keel_learner_options, config, err));
-    if (config->conditioned) KEEL_TRY(keel_cli_blame(keel_reward_conditioning_check(config, err), err));
-    if (config->algorithm == algorithm) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "algorithm", "--algo says %s, the configuration says %s",
-                     keel_algorithms[algorithm], keel_algorithms[config->algorithm]);
+    KEEL_TRY(keel_cli_options(cli, keel_learner_options(algorithm), config, err));
+    if (config->algorithm != algorithm)
+        return keel_fail(err, KEEL_E_USAGE, "algorithm", "--algo says %s, the configuration says %s",
+                         keel_algorithms[algorithm], keel_algorithms[config->algorithm]);
+    return keel_cli_blame(keel_train_check(config, err), err);
 }
 
 /* --validate. *given false, and nothing else set, without it. */
@@ -137,9 +138,53 @@ static void print(const cJSON *result, FILE *out) {
     if (validation) print_checkpoints(validation, out);
 }
 
-static const keel_option *const options[] = {keel_learner_options, NULL};
+static const keel_option *const options[] = {keel_learner_common_options, NULL};
+static const keel_named_options named = {"--algo", keel_algorithms, keel_learner_options};
 
-#define LINE(id, name, kind, help) "  " name ": " help "\n"
+/* Bit i: the i-th learner takes the key. */
+static unsigned takers_of(const char *key) {
+    unsigned takers = 0;
+    for (int i = 0; i < KEEL_N_LEARNERS; i++)
+        for (const keel_option *row = keel_learner_options(i); row->key; row++)
+            if (strcmp(row->key, key) == 0) takers |= 1u << i;
+    return takers;
+}
+
+static void print_keys_of(unsigned takers, const keel_option *rows, FILE *out) {
+    const char *before = "  ";
+    for (int i = 0; i < KEEL_N_LEARNERS; i++) {
+        if (!(takers >> i & 1)) continue;
+        fprintf(out, "%s%s", before, keel_algorithms[i]);
+        before = ", ";
+    }
+    int column = fprintf(out, ":\n     ") - 2;
+    for (; rows->key; rows++) {
+        if (takers_of(rows->key) != takers) continue;
+        if (column + (int)strlen(rows->key) > 110) column = fprintf(out, "\n     ") - 1;
+        column += fprintf(out, " %s", rows->key);
+    }
+    fputc('\n', out);
+}
+
+/* The learners, then the keys that only some of them take, by who takes them. */
+static void print_learners(FILE *out) {
+    keel_option rows[KEEL_MOST_NAMED_ROWS];
+    fputs("\nlearners (--algo):\n", out);
+    for (int i = 0; i < KEEL_N_LEARNERS; i++)
+        fprintf(out, "  %s: %s\n", keel_algorithms[i], keel_learner_kind_of(i)->help);
+    fputs(
+        "\nkeys of --set and --config that some learners take (`keel train --algo NAME --help` explains those "
+        "of one):\n",
+        out);
+    keel_cli_named_rows(&keel_verb_train, rows, KEEL_MOST_NAMED_ROWS);
+    for (size_t i = 0; rows[i].key; i++) {
+        bool first = true;
+        for (size_t j = 0; j < i; j++) first = first && takers_of(rows[j].key) != takers_of(rows[i].key);
+        if (first) print_keys_of(takers_of(rows[i].key), rows, out);
+    }
+}
+
+_Static_assert(KEEL_N_LEARNERS <= 32, "a bit for each learner");
 
 const keel_verb keel_verb_train = {
     .name = "train",
@@ -147,23 +192,21 @@ const keel_verb keel_verb_train = {
     .flags = flags,
     .choices = choices,
     .options = options,
-    .more = "Algorithms:\n" KEEL_LEARNERS(
-        LINE) "Decisions without features under that base are encoded "
-              "first. A run that was interrupted goes on "
-              "when the same command is\n"
-              "given again, to the same bytes. A loss that diverges stops "
-              "with an error; the last good checkpoint "
-              "is kept.\n"
-              "With --validate the policy is the checkpoint whose value has "
-              "the highest lower bound on that fold: the\n"
-              "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
-              "keel.json\n"
-              "lists every checkpoint that was judged.\n"
-              "Of what is printed, reward_coverage is the share of transitions "
-              "that have each component; td, conservative and\n"
-              "q_taken (Q of what was taken) are means over the last steps.\n"
-              "example: keel train --store logs.db --base runs/base --algo "
-              "cql --out runs/policy --set alpha=0.5\n",
+    .named = &named,
+    .more =
+        "Decisions without features under that base are encoded first. A run that was interrupted goes on when "
+        "the same command is\n"
+        "given again, to the same bytes. A loss that diverges stops with an error; the last good checkpoint is "
+        "kept.\n"
+        "With --validate the policy is the checkpoint whose value has the highest lower bound on that fold: the\n"
+        "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
+        "keel.json\n"
+        "lists every checkpoint that was judged.\n"
+        "Of what is printed, reward_coverage is the share of transitions that have each component; td, conservative "
+        "and\n"
+        "q_taken (Q of what was taken) are means over the last steps.\n"
+        "example: keel train --store logs.db --base runs/base --algo cql --out runs/policy --set alpha=0.5\n",
+    .more_tables = print_learners,
     .run = run,
     .print = print,
 };

@@ -57,7 +57,7 @@ static int run_verb(const keel_verb *verb, keel_context *context, size_t argc, c
     int exit_code = 0;
     keel_status status = keel_cli_parse(&cli, verb, argc, argv, &help, &err);
     if (help) {
-        keel_cli_help(verb, stdout);
+        keel_cli_help(&cli, stdout);
         keel_cli_free(&cli);
         return flush_stdout(&err) == KEEL_OK ? 0 : print_error(verb->name, &err);
     }

@@ -240,13 +240,14 @@ static keel_status push_settings(loading *load, const keel_step *step, argument_
     return KEEL_OK;
 }
 
-/* The values of --set against the verb's table of keys. */
+/* The values of --set against the verb's table of keys, or that of the name on this command line. */
 static keel_status check_keys_set(keel_cli *cli, keel_err *err) {
     const char *const *settings;
     size_t count;
     KEEL_TRY(keel_cli_values(cli, "--set", &settings, &count, err));
-    for (size_t i = 0; cli->verb->options && i < count; i++)
-        KEEL_TRY(keel_cli_blame(keel_options_assign(cli->verb->options[0], NULL, settings[i], err), err));
+    const keel_option *table = cli->verb->options ? cli->verb->options[0] : NULL;
+    if (cli->named >= 0) table = cli->verb->named->table(cli->named);
+    for (size_t i = 0; table && i < count; i++) KEEL_TRY(keel_cli_assign(cli, table, NULL, settings[i], err));
     return KEEL_OK;
 }
 

@@ -164,15 +164,6 @@ static keel_status check_judgement(const float *q, size_t count, keel_err *err) 
     return KEEL_OK;
 }
 
-static void composite(const keel_policy *policy, const float *q, size_t n, float *q_w) {
-    size_t heads = policy->net.shape.heads;
-    for (size_t i = 0; i < n; i++) {
-        double sum = 0;
-        for (size_t k = 0; heads > 1 && k < heads; k++) sum += policy->weight[k] * q[i * heads + k];
-        q_w[i] = heads > 1 ? (float)sum : q[i];
-    }
-}
-
 static bool has_floor(const keel_policy *policy) {
     return !policy->imitates && policy->net.shape.heads == KEEL_N_REWARDS;
 }
@@ -267,7 +258,9 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
         return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide among %zu", n);
     KEEL_TRY(judge(policy, features, work.q, scratch, err));
     KEEL_TRY(check_judgement(work.q, n * policy->net.shape.heads, err));
-    composite(policy, work.q, n, work.q_w);
+    for (size_t i = 0; i < n; i++)
+        work.q_w[i] = (float)keel_qnet_composite(&policy->net.shape, policy->weight,
+                                                 work.q + i * policy->net.shape.heads, 1);
     keel_choice made = show(&work, features);
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
     for (size_t i = 0; i < n; i++) work.advantage[i] = work.q_w[i] - (float)made.value;

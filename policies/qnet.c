@@ -179,6 +179,25 @@ void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candi
     }
 }
 
+/* ---- the composite ---- */
+
+double keel_qnet_share(const keel_qnet_shape *shape, const double *weight, size_t h) {
+    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
+    return (shape->heads > 1 ? weight[h / quantiles] : 1) / (double)quantiles;
+}
+
+double keel_qnet_composite(const keel_qnet_shape *shape, const double *weight, const float *q,
+                           size_t stride) {
+    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
+    double sum = 0;
+    for (size_t k = 0; k < shape->heads; k++) {
+        double head = 0;
+        for (size_t j = 0; j < quantiles; j++) head += (double)q[(k * quantiles + j) * stride];
+        sum += keel_qnet_share(shape, weight, k * quantiles) * head;
+    }
+    return sum;
+}
+
 /* ---- forward ---- */
 
 keel_tensor *keel_qnet_forward(keel_tape *tape, const keel_qnet *net, const float *params, float *grads,

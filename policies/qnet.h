@@ -28,6 +28,12 @@ static inline size_t keel_qnet_outputs(const keel_qnet_shape *shape) {
     return shape->heads * (shape->quantiles ? shape->quantiles : 1);
 }
 
+/* The composite of the heads under weights [K]: Q_w = sum_k w_k Q_k, Q_k the mean of its quantiles; with one
+ * head its Q itself, and weight is not looked at. Share of output h in it; its value of one action, whose
+ * outputs lie `stride` apart. */
+double keel_qnet_share(const keel_qnet_shape *shape, const double *weight, size_t h);
+double keel_qnet_composite(const keel_qnet_shape *shape, const double *weight, const float *q, size_t stride);
+
 typedef struct keel_qnet {
     keel_qnet_shape shape;
     size_t first; /* row of its block's table that it begins at */

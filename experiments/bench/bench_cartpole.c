@@ -132,7 +132,7 @@ static int train(const char *path, const char *algorithm, int64_t seed, int64_t 
     config.learning_rate = LEARNING_RATE;
     config.target_interval = TARGET_INTERVAL;
     config.gamma = GAMMA;
-    if (strcmp(algorithm, "cql") == 0) config.alpha = ALPHA;
+    if (strcmp(algorithm, "cql") == 0) need(keel_learner_set_number(&config, "alpha", ALPHA, &err), &err);
     const keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
                                    .state_dim = DIM,
                                    .n_acts = KEEL_CARTPOLE_ACTIONS,

@@ -15,7 +15,7 @@
 #include "core/gemm.h"
 #include "rl/learn/learner.h"
 
-enum { MAX_WINDOWS = 99, GEMM = 512, HIDDEN = 256, N_LEARNERS = KEEL_N_ALGORITHMS + 2 };
+enum { MAX_WINDOWS = 99, GEMM = 512, HIDDEN = 256, N_LEARNERS = KEEL_N_LEARNERS + 2, CQL = 0 };
 
 typedef struct shape {
     size_t features, acts, batch;
@@ -78,13 +78,12 @@ static double flops_of(const keel_qnet *net, size_t batch, int passes) {
 }
 
 static double flops_per_step(const keel_learner *learner, size_t batch) {
-    static const int passes[] = {[KEEL_TARGET_NONE] = 1,   /* s */
-                                 [KEEL_TARGET_BEST] = 3,   /* s, s' online and target */
-                                 [KEEL_TARGET_ACTOR] = 2,  /* s, s' target */
-                                 [KEEL_TARGET_VALUE] = 2}; /* s online and target */
-    double sum = flops_of(&learner->net, batch, passes[learner->kind->target]);
-    if (learner->value.params.count) sum += flops_of(&learner->value, batch, 2); /* s, s' */
-    if (learner->actor.params.count) sum += flops_of(&learner->actor, batch, 2);
+    const keel_learner_kind *kind = learner->kind;
+    bool best = kind->next_value && (!learner->extras.n_networks || learner->extras.support > 0);
+    int passes = !kind->next_value ? 1 : best ? 3 : 2; /* s; s' by the target network; s' online as well */
+    double sum = flops_of(&learner->net, batch, passes);
+    for (size_t i = 0; i < learner->extras.n_networks; ++i)
+        sum += flops_of(&learner->extra[i], batch, 2); /* s, s' */
     return sum;
 }
 
@@ -92,8 +91,8 @@ static double flops_per_step(const keel_learner *learner, size_t batch) {
 static void open_bench(bench *b, const shape *s, int index) {
     keel_err err = {0};
     keel_learner_config config;
-    bool one_head = index == KEEL_N_ALGORITHMS, quantiles = index == KEEL_N_ALGORITHMS + 1;
-    const char *name = index < KEEL_N_ALGORITHMS ? keel_algorithms[index] : "cql";
+    bool one_head = index == KEEL_N_LEARNERS, quantiles = index == KEEL_N_LEARNERS + 1;
+    const char *name = index < KEEL_N_LEARNERS ? keel_algorithms[index] : "cql";
     snprintf(b->name, sizeof b->name, "%s", one_head ? "heads 1" : quantiles ? "quantiles 32" : name);
     need(keel_learner_preset("keel", name, &config, &err), &err);
     config.batch = (int64_t)s->batch;
@@ -155,10 +154,10 @@ static void measure(bench *all, const keel_batch *batch, int window, double seco
         double rate = flops_per_second(seconds / 4);
         all[i].steps[window] = steps_per_second(&all[i], batch, seconds);
         all[i].share[window] = all[i].steps[window] * all[i].flops / rate;
-        all[i].ratio[window] = all[i].share[window] / all[KEEL_ALGO_CQL].share[window];
+        all[i].ratio[window] = all[i].share[window] / all[CQL].share[window];
     }
-    bench *one = &all[KEEL_N_ALGORITHMS];
-    one->ratio[window] = all[KEEL_ALGO_CQL].steps[window] / one->steps[window];
+    bench *one = &all[KEEL_N_LEARNERS];
+    one->ratio[window] = all[CQL].steps[window] / one->steps[window];
 }
 
 int main(int argc, char **argv) {

@@ -112,14 +112,14 @@ typedef struct method {
     const char *label, *algorithm;
     double alpha;
 } method;
-static const method methods[] = {{"BC", "bc", 1}, {"double DQN", "dqn", 0}, {"CQL", "cql", 3}};
+static const method methods[] = {{"BC", "bc", 0}, {"double DQN", "dqn", 0}, {"CQL", "cql", 3}};
 enum { N_METHODS = 3, CQL = N_METHODS - 1 };
 
 static keel_learner_config settings(const method *of, uint64_t seed, int64_t steps) {
     keel_learner_config config;
     keel_err err = {0};
     need(keel_learner_preset("keel", of->algorithm, &config, &err), &err);
-    config.alpha = of->alpha;
+    if (of->alpha > 0) need(keel_learner_set_number(&config, "alpha", of->alpha, &err), &err);
     config.seed = (int64_t)seed;
     config.steps = steps;
     config.batch = BATCH;

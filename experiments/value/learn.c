@@ -80,7 +80,7 @@ keel_status value_learn(const value_world *world, const value_log *log, const va
     keel_learner_config config;
     KEEL_TRY(keel_learner_preset("keel", algorithm, &config, err));
     share(world, settings, seed, &config);
-    if (strcmp(algorithm, "cql") == 0) config.alpha = alpha;
+    if (strcmp(algorithm, "cql") == 0) KEEL_TRY(keel_learner_set_number(&config, "alpha", alpha, err));
     const keel_qnet_shape shape = shape_of(world, &config);
     keel_learner made;
     KEEL_TRY(keel_learner_open(&made, &config, &shape, NULL, pool, err));

@@ -1,29 +1,35 @@
 /* Behaviour cloning: the network's outputs are log pi up to a constant, its loss the cross-entropy of the
- * acts taken. */
+ * acts taken,
+ *
+ *   L = mean[ logsumexp_a f(s, a) - f(s, a_taken) ]
+ *
+ * over all conversations, or over those of the highest returns (filtered, "BC%": Chen et al. 2021). */
+#include "rl/learn/learner_options.h"
 #include "rl/learn/loss.h"
 
-static void standard(keel_learner_config *config) {
-    config->alpha = 1;
-    config->vector_heads = false;
-}
+static const keel_option options[] = {KEEL_LEARNER_OPTIONS("bc", "100"), {0}};
+static const keel_option filtered_options[] = {KEEL_LEARNER_OPTIONS("filtered-bc", "10"), {0}};
 
-static void filtered(keel_learner_config *config) {
-    standard(config);
-    config->keep_top = 10;
-}
-
-static keel_status check(const keel_learner_config *config, keel_err *err) {
-    if (config->alpha > 0) return KEEL_OK;
-    return keel_fail(err, KEEL_E_INVALID, "learner configuration",
-                     "alpha: %s learns by this term alone, expected above 0, got %g",
-                     keel_algorithms[config->algorithm], config->alpha);
-}
+static const char *const d3rlpy[] = {KEEL_PEER_SETTINGS, "learning_rate=6.25e-5", NULL};
+static const keel_learner_preset_row presets[] = {{"d3rlpy", d3rlpy}, {0}};
 
 static keel_tensor *loss(keel_loss *l) {
-    return keel_loss_conservative(l, l->learner->config.alpha);
+    return keel_loss_conservative(l, 1);
 }
 
-const keel_learner_kind keel_learn_bc = {
-    .target = KEEL_TARGET_NONE, .imitates = true, .standard = standard, .check = check, .loss = loss};
-const keel_learner_kind keel_learn_filtered_bc = {
-    .target = KEEL_TARGET_NONE, .imitates = true, .standard = filtered, .check = check, .loss = loss};
+static double total(const keel_learner *learner, const keel_loss_parts *parts) {
+    (void)learner;
+    return parts->conservative;
+}
+
+const keel_learner_kind keel_learn_bc = {.help = "behaviour cloning",
+                                         .options = options,
+                                         .presets = presets,
+                                         .imitates = true,
+                                         .loss = loss,
+                                         .total = total};
+const keel_learner_kind keel_learn_filtered_bc = {.help = "cloning of the best conversations (keep_top)",
+                                                  .options = filtered_options,
+                                                  .imitates = true,
+                                                  .loss = loss,
+                                                  .total = total};

@@ -18,30 +18,21 @@ struct keel_learner_work {
     keel_batch weighted; /* the same with weights drawn, where those are an input; in the arena */
     keel_arena arena;
     size_t n_shards;
-    double multiplier; /* before the step */
 };
 
 /* ---- what a configuration must satisfy beyond its bounds ---- */
 
 static keel_status check_config(const keel_learner_config *config, const keel_qnet_shape *shape,
                                 keel_err *err) {
-    const char *where = "learner configuration", *name = keel_algorithms[config->algorithm];
-    const keel_learner_kind *kind = keel_learner_kind_of(config->algorithm);
-    if (kind->check) KEEL_TRY(kind->check(config, err));
-    if (kind->target == KEEL_TARGET_NONE && shape->heads != 1)
-        return keel_fail(err, KEEL_E_INVALID, where,
-                         "vector_heads: %s has one head, expected false, got true", name);
+    const char *where = "learner configuration";
+    KEEL_TRY(keel_learner_check(config, err));
+    if (!keel_learner_kind_of(config->algorithm)->next_value && shape->heads != 1)
+        return keel_fail(err, KEEL_E_INVALID, where, "expected 1 head, got %zu: %s learns no values",
+                         shape->heads, keel_algorithms[config->algorithm]);
     if (shape->heads != 1 && shape->heads != KEEL_N_REWARDS)
         return keel_fail(err, KEEL_E_INVALID, where, "expected 1 or %d heads, got %zu", (int)KEEL_N_REWARDS,
                          shape->heads);
-    if (config->quantiles > 1 && kind->target != KEEL_TARGET_BEST) {
-        keel_fail(err, KEEL_E_INVALID, where, "quantiles: %s learns no distribution, expected 1, got %lld",
-                  name, (long long)config->quantiles);
-        return keel_hint(err, "quantiles go with cql, cql-lagrange, dqn and bcq");
-    }
-    if (config->quantiles > 1 && config->td_loss != KEEL_TD_HUBER)
-        return keel_fail(err, KEEL_E_INVALID, where, "td_loss: quantiles are learned by huber alone");
-    return config->conditioned ? keel_reward_conditioning_check(config, err) : KEEL_OK;
+    return KEEL_OK;
 }
 
 static keel_status effective_weights(keel_learner *learner, const double *coverage, keel_err *err) {
@@ -52,7 +43,7 @@ static keel_status effective_weights(keel_learner *learner, const double *covera
         total += config->weight[k];
         if (learner->covered[k]) kept += config->weight[k];
     }
-    if (kept <= 0 && learner->kind->target != KEEL_TARGET_NONE) {
+    if (kept <= 0 && learner->kind->next_value) {
         keel_fail(err, KEEL_E_INVALID, "reward",
                   "no reward component with a weight is known of any transition");
         return keel_hint(
@@ -98,24 +89,6 @@ static keel_status open_work(keel_learner *learner, keel_pool *pool, keel_err *e
 
 /* ---- the block of parameters ---- */
 
-/* V sees what the rows of a decision share: all of a state, but no candidate of a set. */
-static keel_qnet_shape value_shape(const keel_qnet_shape *q) {
-    keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS,
-                             .state_dim = q->state_dim,
-                             .n_acts = 1,
-                             .heads = q->heads,
-                             .critics = 1,
-                             .hidden = q->hidden};
-    if (q->space == KEEL_SPACE_CANDIDATES) shape.state_dim += q->candidate_dim + 1;
-    return shape;
-}
-
-static keel_qnet_shape actor_shape(const keel_qnet_shape *q) {
-    keel_qnet_shape shape = *q;
-    shape.heads = shape.critics = shape.quantiles = 1;
-    return shape;
-}
-
 typedef struct network {
     keel_qnet *net;
     const char *name;
@@ -123,43 +96,47 @@ typedef struct network {
     size_t first; /* row of the block's table */
 } network;
 
-static size_t list_networks(keel_learner *learner, const keel_qnet_shape *shape, network out[3]) {
+static size_t list_networks(keel_learner *learner, const keel_qnet_shape *shape,
+                            network out[1 + KEEL_LEARNER_EXTRAS]) {
+    const keel_learner_extras *extras = &learner->extras;
     size_t count = 0;
-    bool actor = learner->kind->actor &&
-                 !(learner->kind->supported && learner->config.support_by == KEEL_SUPPORT_BASE);
     out[count++] = (network){&learner->net, "critic", *shape, 0};
-    if (learner->kind->value) out[count++] = (network){&learner->value, "value", value_shape(shape), 0};
-    if (actor) out[count++] = (network){&learner->actor, "actor", actor_shape(shape), 0};
-    for (size_t i = 1; i < count; ++i)
-        out[i].first = out[i - 1].first + keel_qnet_n_params(&out[i - 1].shape);
+    for (size_t i = 0; i < extras->n_networks; ++i, ++count)
+        out[count] = (network){&learner->extra[i], extras->network[i].name, extras->network[i].shape,
+                               out[count - 1].first + keel_qnet_n_params(&out[count - 1].shape)};
     return count;
+}
+
+static void start_scalars(keel_learner *learner, size_t first) {
+    for (size_t i = 0; i < learner->extras.n_scalars; ++i) {
+        learner->scalar[i] = learner->params.offset[first + i];
+        learner->params.data[learner->scalar[i]] = (float)learner->extras.scalar[i].start;
+    }
 }
 
 /* Room for the largest list of networks that keel_qnet_list may refuse; then their views, and first values.
  */
 static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *shape, keel_err *err) {
-    network nets[3];
+    network nets[1 + KEEL_LEARNER_EXTRAS];
     keel_arena arena = {0};
     keel_status status = KEEL_OK;
+    const keel_learner_extras *extras = &learner->extras;
     size_t n = list_networks(learner, shape, nets), used = nets[n - 1].first;
     used += keel_qnet_n_params(&nets[n - 1].shape);
-    keel_param *table = keel_arena_calloc(&arena, used + 1, sizeof *table);
+    keel_param *table = keel_arena_calloc(&arena, used + KEEL_LEARNER_EXTRAS, sizeof *table);
     if (!table) status = keel_fail(err, KEEL_E_NOMEM, "learner", "no memory for its networks' table");
     for (size_t i = 0; status == KEEL_OK && i < n; ++i)
         status = keel_qnet_list(&nets[i].shape, nets[i].name, &arena, table + nets[i].first, err);
-    if (status == KEEL_OK && learner->kind->multiplier)
-        table[used] = (keel_param){"log_multiplier", 1, 1, KEEL_INIT_ZERO, 1, false};
-    if (status == KEEL_OK)
-        status = keel_params_make(&learner->params, table, used + learner->kind->multiplier, err);
+    for (size_t i = 0; status == KEEL_OK && i < extras->n_scalars; ++i)
+        table[used + i] = (keel_param){extras->scalar[i].name, 1, 1, KEEL_INIT_ZERO, 1, false};
+    if (status == KEEL_OK) status = keel_params_make(&learner->params, table, used + extras->n_scalars, err);
     keel_arena_free(&arena);
     if (status != KEEL_OK) return status;
     for (size_t i = 0; i < n; ++i) {
         *nets[i].net = keel_qnet_over(&nets[i].shape, &learner->params, nets[i].first);
         keel_qnet_init(nets[i].net, (uint64_t)learner->config.seed);
     }
-    if (!learner->kind->multiplier) return KEEL_OK;
-    learner->multiplier = learner->params.offset[used];
-    learner->params.data[learner->multiplier] = (float)learner->config.lagrange_start;
+    start_scalars(learner, used);
     return KEEL_OK;
 }
 
@@ -173,6 +150,7 @@ keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *
     keel_status status = check_config(config, shape, err);
     if (status == KEEL_OK) status = effective_weights(&made, coverage, err);
     if (status != KEEL_OK) return status;
+    if (made.kind->extras) made.kind->extras(config, &resolved, &made.extras);
     KEEL_TRY(open_networks(&made, &resolved, err));
     size_t size = made.params.size;
     made.target = keel_calloc(size, sizeof *made.target);
@@ -206,20 +184,14 @@ void keel_learner_close(keel_learner *learner) {
 }
 
 const keel_qnet *keel_learner_acting(const keel_learner *learner) {
-    return learner->kind->imitates && learner->kind->actor ? &learner->actor : &learner->net;
+    for (size_t i = 0; i < learner->extras.n_networks; ++i)
+        if (learner->extras.network[i].acts) return &learner->extra[i];
+    return &learner->net;
 }
 
-double keel_learner_multiplier(const keel_learner *learner) {
-    if (!learner->kind->multiplier) return 1;
-    return fmin(exp((double)learner->params.data[learner->multiplier]), 1e6);
-}
-
-double keel_learner_mix(const keel_learner *learner, const keel_batch *batch, size_t row, size_t h) {
-    const keel_qnet_shape *shape = &learner->net.shape;
-    size_t quantiles = keel_qnet_outputs(shape) / shape->heads, k = h / quantiles;
-    if (shape->heads == 1) return 1 / (double)quantiles;
-    double weight = batch->weight ? (double)batch->weight[row * KEEL_N_REWARDS + k] : learner->weight[k];
-    return weight / (double)quantiles;
+void keel_learner_weights(const keel_learner *learner, const keel_batch *batch, size_t row, double *weight) {
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k)
+        weight[k] = batch->weight ? (double)batch->weight[row * KEEL_N_REWARDS + k] : learner->weight[k];
 }
 
 /* ---- loss and gradient ---- */
@@ -235,8 +207,7 @@ static keel_status run_shard(void *context, size_t index, size_t thread, keel_er
 static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
     for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
     into->conservative += from->conservative;
-    into->value += from->value;
-    into->policy += from->policy;
+    for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) into->own[i] += from->own[i];
     into->q_taken += from->q_taken;
     into->q_others += from->q_others;
     if (!(from->q_low >= into->q_low)) into->q_low = from->q_low;
@@ -252,14 +223,10 @@ static void collect_parts(const keel_learner *learner, size_t n, double norm, ke
         parts.td += parts.td_head[k];
     }
     parts.conservative /= (double)n;
-    parts.value /= (double)n;
-    parts.policy /= (double)n;
+    for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) parts.own[i] /= (double)n;
     parts.q_taken /= (double)n;
     parts.q_others /= (double)n;
-    parts.multiplier = work->multiplier;
-    double held = learner->kind->multiplier ? learner->config.lagrange_threshold : 0;
-    parts.total = parts.td + parts.multiplier * learner->config.alpha * (parts.conservative - held) +
-                  parts.value + parts.policy;
+    parts.total = learner->kind->total(learner, &parts);
     parts.gradient_norm = norm;
     *out = parts;
 }
@@ -270,11 +237,6 @@ static keel_status begin(keel_learner *learner, const keel_batch *batch, keel_er
     if (!batch->n || batch->n > (size_t)learner->config.batch)
         return keel_fail(err, KEEL_E_USAGE, "learner", "a batch of 1 to %lld rows was planned for, got %zu",
                          (long long)learner->config.batch, batch->n);
-    if (learner->kind->supported && !learner->actor.params.count && !batch->next_log_prior) {
-        keel_fail(err, KEEL_E_USAGE, "learner", "%s goes by the base's priors, and the batch has none",
-                  keel_algorithms[learner->config.algorithm]);
-        return keel_hint(err, "set support_by=learned");
-    }
     work->learner = learner;
     work->batch = batch;
     if (learner->config.conditioned) {
@@ -282,7 +244,6 @@ static keel_status begin(keel_learner *learner, const keel_batch *batch, keel_er
         work->batch = &work->weighted;
     }
     work->n_shards = (batch->n + rows - 1) / rows;
-    work->multiplier = keel_learner_multiplier(learner);
     return KEEL_OK;
 }
 

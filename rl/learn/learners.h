@@ -1,56 +1,86 @@
-/* The table of learners. A new one takes a row here and a file in this folder that defines its kind. */
+/* The table of learners, and what a kind of learner offers. A new one takes a file in this folder that
+ * defines its kind, a row here and a line of CMake. */
 #ifndef KEEL_RL_LEARN_LEARNERS_H
 #define KEEL_RL_LEARN_LEARNERS_H
 
-#include <stdbool.h>
+#include "core/options.h"
+#include "policies/qnet.h"
 
-#include "core/status.h"
-
-/* ROW(enumerator, name, kind, help) */
+/* ROW(kind, name): keel_learn_kind is its kind, the name is that of --algo */
 #define KEEL_LEARNERS(ROW)                                                                                   \
-    ROW(CQL, "cql", cql, "conservative Q-learning (alpha)")                                                  \
-    ROW(DQN, "dqn", dqn, "double Q-learning: no conservative term")                                          \
-    ROW(BC, "bc", bc, "behaviour cloning")                                                                   \
-    ROW(FILTERED_BC, "filtered-bc", filtered_bc, "cloning of the best conversations (keep_top)")             \
-    ROW(CQL_LAGRANGE, "cql-lagrange", cql_lagrange,                                                          \
-        "cql, weighted so as to hold its gap (lagrange_threshold)")                                          \
-    ROW(IQL, "iql", iql, "implicit Q-learning: expectile values (expectile)")                                \
-    ROW(ILQL, "ilql", ilql, "iql with each critic's conservative term (expectile, alpha)")                   \
-    ROW(AWAC, "awac", awac, "cloning weighted by advantages; cloning=binary: CRR (temperature)")             \
-    ROW(BCQ, "bcq", bcq, "Q-learning over the actions that the base supports (support)")
+    ROW(cql, "cql")                                                                                          \
+    ROW(dqn, "dqn")                                                                                          \
+    ROW(bc, "bc")                                                                                            \
+    ROW(filtered_bc, "filtered-bc")                                                                          \
+    ROW(cql_lagrange, "cql-lagrange")                                                                        \
+    ROW(iql, "iql")                                                                                          \
+    ROW(ilql, "ilql")                                                                                        \
+    ROW(awac, "awac")                                                                                        \
+    ROW(bcq, "bcq")
 
-#define KEEL_LEARNER_ID(id, name, kind, help) KEEL_ALGO_##id,
-typedef enum keel_algorithm { KEEL_LEARNERS(KEEL_LEARNER_ID) KEEL_N_ALGORITHMS } keel_algorithm;
-#undef KEEL_LEARNER_ID
-extern const char *const keel_algorithms[]; /* names, NULL */
+#define KEEL_LEARNER_ONE(kind, name) +1
+enum { KEEL_N_LEARNERS = 0 KEEL_LEARNERS(KEEL_LEARNER_ONE) };
+#undef KEEL_LEARNER_ONE
+extern const char *const keel_algorithms[]; /* [KEEL_N_LEARNERS] names, NULL */
 
 typedef struct keel_tensor keel_tensor;
 struct keel_learner_config;
+struct keel_learner;
+struct keel_loss_parts;
 struct keel_loss;
+struct keel_next;
 
-/* How the value of the next decision is made. */
-typedef enum keel_target_rule {
-    KEEL_TARGET_NONE, /* no Q is learned */
-    KEEL_TARGET_BEST, /* Qbar of the best action, chosen by the online network (double Q) or by Qbar itself */
-    KEEL_TARGET_ACTOR, /* expectation of Qbar under the actor */
-    KEEL_TARGET_VALUE  /* the value network */
-} keel_target_rule;
+/* Settings of a peer: they take the place of the defaults. */
+typedef struct keel_learner_preset_row {
+    const char *name;
+    const char *const *settings; /* "key=value", NULL */
+} keel_learner_preset_row;
 
+/* What a learner trains and reports besides Q. */
+enum { KEEL_LEARNER_EXTRAS = 2 };
+typedef struct keel_learner_extras {
+    size_t n_networks;
+    struct {
+        const char *name; /* of its parameters in checkpoints */
+        keel_qnet_shape shape;
+        bool acts; /* the policy is made of this network instead of Q's */
+    } network[KEEL_LEARNER_EXTRAS];
+    size_t n_scalars; /* single parameters without a network */
+    struct {
+        const char *name;
+        double start;
+    } scalar[KEEL_LEARNER_EXTRAS];
+    const char *part[KEEL_LEARNER_EXTRAS]; /* names of keel_loss_parts.own, as metrics have them; or NULL */
+    double
+        support; /* the policy takes only actions whose prior is at least this share of the largest; 0: all */
+} keel_learner_extras;
+
+/* What is NULL or false below is not there. */
 typedef struct keel_learner_kind {
-    keel_target_rule target;
-    bool value, actor, multiplier; /* what it trains besides net */
-    bool imitates;                 /* the acting network's outputs are log pi itself */
-    bool each_critic; /* the conservative term is the critics' sum instead of the term of their mean */
-    bool supported;   /* actions are those that the behaviour supports */
-    void (*standard)(struct keel_learner_config *config); /* its own defaults; NULL: the table's */
-    keel_status (*check)(const struct keel_learner_config *config, keel_err *err); /* NULL: all is well */
+    const char *help;                       /* one line */
+    const keel_option *options;             /* all keys that it takes (rl/learn/learner_options.h), {0} */
+    const keel_learner_preset_row *presets; /* {0} at the end */
+    bool imitates; /* the network that acts puts out log pi itself: the policy uses no prior, beta or floor */
+    void (*extras)(const struct keel_learner_config *config, const keel_qnet_shape *q,
+                   keel_learner_extras *out); /* *out is zero */
+    /* KEEL_E_INVALID for a configuration that trains, but makes no policy artefact. */
+    keel_status (*check_policy)(const struct keel_learner_config *config, keel_err *err);
+    /* y [n, K*N] += gamma bootstrap V(s') of a shard's rows whose next decision counts (rl/learn/loss.h).
+     * NULL: no Q is learned, and no reward is looked at. */
+    keel_status (*next_value)(struct keel_next *next, float *y, keel_err *err);
     /* The shard's loss out of what the frame has made (rl/learn/loss.h); NULL when an operation failed. */
     keel_tensor *(*loss)(struct keel_loss *loss);
+    /* The same loss in double, from its parts as means over the batch. */
+    double (*total)(const struct keel_learner *learner, const struct keel_loss_parts *parts);
+    /* KEEL_E_DIVERGED, with `where`, when something of its own is out of hand after a step. */
+    keel_status (*guard)(const struct keel_learner *learner, const struct keel_loss_parts *parts,
+                         const char *where, keel_err *err);
 } keel_learner_kind;
 
-#define KEEL_LEARNER_KIND(id, name, kind, help) extern const keel_learner_kind keel_learn_##kind;
+#define KEEL_LEARNER_KIND(kind, name) extern const keel_learner_kind keel_learn_##kind;
 KEEL_LEARNERS(KEEL_LEARNER_KIND)
 #undef KEEL_LEARNER_KIND
+/* Of an index into keel_algorithms. */
 const keel_learner_kind *keel_learner_kind_of(int algorithm);
 
 #endif

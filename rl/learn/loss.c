@@ -56,12 +56,16 @@ static keel_tensor *run_critics(keel_loss *l) {
  * own.
  */
 static keel_real *shares(const keel_loss *l, size_t heads) {
+    const keel_qnet_shape *shape = &l->learner->net.shape;
     const bool own = l->batch->weight != NULL;
     keel_real *share = keel_arena_alloc(&l->shard->arena, (own ? l->here.rows : 1) * heads * sizeof *share);
-    for (size_t i = 0, r = 0; share && i < (own ? l->n : 1); ++i)
+    for (size_t i = 0, r = 0; share && i < (own ? l->n : 1); ++i) {
+        double weight[KEEL_N_REWARDS];
+        keel_learner_weights(l->learner, l->batch, l->first + i, weight);
         for (size_t end = own && l->here.offsets ? (size_t)l->here.offsets[i + 1] : r + 1; r < end; ++r)
             for (size_t h = 0; h < heads; ++h)
-                share[r * heads + h] = (keel_real)keel_learner_mix(l->learner, l->batch, l->first + i, h);
+                share[r * heads + h] = (keel_real)keel_qnet_share(shape, weight, h);
+    }
     return share;
 }
 
@@ -86,7 +90,6 @@ static bool run_conservative(keel_loss *l, keel_tensor *q_mean) {
     return l->q_w_taken && l->logsumexp;
 }
 
-/* ILQL's term: each critic's own, summed. */
 static keel_tensor *gap_of_each(keel_loss *l) {
     keel_tape *tape = l->shard->tape;
     keel_tensor *sum = NULL;
@@ -100,9 +103,13 @@ static keel_tensor *gap_of_each(keel_loss *l) {
 
 keel_tensor *keel_loss_conservative(keel_loss *l, double factor) {
     keel_tape *tape = l->shard->tape;
-    if (l->learner->kind->each_critic) l->gap = gap_of_each(l);
     keel_tensor *gap = l->gap ? l->gap : keel_op_sub(tape, l->logsumexp, l->q_w_taken);
     return keel_op_sum(tape, gap, (keel_real)(factor / (double)l->batch->n));
+}
+
+keel_tensor *keel_loss_conservative_each(keel_loss *l, double factor) {
+    l->gap = gap_of_each(l);
+    return l->gap ? keel_loss_conservative(l, factor) : NULL;
 }
 
 keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes) {
@@ -111,18 +118,23 @@ keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes) 
     return keel_op_sum(tape, keel_op_mul(tape, x, keel_tape_input(tape, slopes, x->rows, x->cols)), 1);
 }
 
-keel_tensor *keel_loss_actor(keel_loss *l) {
-    const keel_learner *learner = l->learner;
-    return keel_qnet_forward(l->shard->tape, &learner->actor, learner->params.data, l->shard->grads, 0, l->x,
-                             (float)learner->config.dropout, l->rng);
+keel_qnet_shape keel_loss_actor_shape(const keel_qnet_shape *q) {
+    keel_qnet_shape shape = *q;
+    shape.heads = shape.critics = shape.quantiles = 1;
+    return shape;
 }
 
-keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight) {
+keel_tensor *keel_loss_network(keel_loss *l, size_t extra) {
+    const keel_learner *learner = l->learner;
+    return keel_qnet_forward(l->shard->tape, &learner->extra[extra], learner->params.data, l->shard->grads, 0,
+                             l->x, (float)learner->config.dropout, l->rng);
+}
+
+keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight, double *sum) {
     keel_tape *tape = l->shard->tape;
     keel_tensor *surprise = keel_op_sub(tape, logsumexp(l, logits), pick(l, logits, 1));
     if (!surprise) return NULL;
-    for (size_t i = 0; i < l->n; ++i)
-        l->shard->sums.policy += (weight ? (double)weight[i] : 1) * (double)surprise->data[i];
+    for (size_t i = 0; i < l->n; ++i) *sum += (weight ? (double)weight[i] : 1) * (double)surprise->data[i];
     if (weight) surprise = keel_op_mul(tape, surprise, keel_tape_input(tape, weight, l->n, 1));
     return keel_op_sum(tape, surprise, 1 / (keel_real)l->batch->n);
 }
@@ -179,7 +191,7 @@ static keel_status prepare(keel_loss *l, keel_err *err) {
     keel_tape_reset(shard->frozen);
     keel_arena_reset(&shard->arena);
     shard->sums = (keel_loss_parts){0};
-    if (learner->kind->target != KEEL_TARGET_NONE)
+    if (learner->kind->next_value)
         KEEL_TRY(keel_target_make(learner, batch, l->first, l->n, shard, &l->y, &l->weight, err));
     KEEL_TRY(keel_loss_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
                                   l->n, &shard->arena, &l->here, err));

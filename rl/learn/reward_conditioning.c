@@ -6,12 +6,8 @@
 
 keel_status keel_reward_conditioning_check(const keel_learner_config *config, keel_err *err) {
     static const char where[] = "conditioned";
-    const char *name = keel_algorithms[config->algorithm];
     double total = 0;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) total += config->weight[k];
-    if (keel_learner_kind_of(config->algorithm)->target == KEEL_TARGET_NONE)
-        return keel_fail(err, KEEL_E_INVALID, where,
-                         "expected false: %s looks at no reward, so weights change nothing", name);
     if (!config->vector_heads)
         return keel_fail(err, KEEL_E_INVALID, where,
                          "a head for each component is weighed: vector_heads: expected true, got false");

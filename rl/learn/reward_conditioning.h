@@ -12,9 +12,9 @@
 
 #include "rl/learn/learner.h"
 
-/* What a conditioned learner cannot do is KEEL_E_INVALID: clone (no reward is looked at), learn the composite
- * by one head, choose conversations by one composite's return. Its own weights, the standard of decisions,
- * must sum to one as those drawn do. */
+/* What a conditioned learner cannot do is KEEL_E_INVALID: learn the composite by one head, choose
+ * conversations by one composite's return. Its own weights, the standard of decisions, must sum to one as
+ * those drawn do. */
 keel_status keel_reward_conditioning_check(const keel_learner_config *config, keel_err *err);
 
 /* The batch with `weight` drawn (as it is where it has some) and both states extended by it, in the arena,

@@ -1,9 +1,9 @@
-/* Targets, per reward component, over fixed acts or sets: of double Q-learning (van Hasselt, Guez & Silver
- * 2016) and of the other rules of rl/learn/learners.h. */
+/* Targets, per reward component, over fixed acts or sets: rewards, the next decisions that count, and what
+ * learners make the value of those from. */
 #include <math.h>
 #include <string.h>
 
-#include "core/numeric.h"
+#include "core/memory.h"
 #include "policies/policy_internal.h"
 #include "rewards/reward.h"
 #include "rl/learn/loss.h"
@@ -58,15 +58,6 @@ static void head_rewards(const keel_learner *learner, const keel_batch *batch, s
     }
 }
 
-/* The next decisions that count, packed: place[i] is where row i's is, -1 for none. */
-typedef struct next_side {
-    keel_loss_input input;
-    int32_t *place;
-    size_t count;
-    keel_tensor **online, **target; /* [critics] as far as the rule wants them, and the others */
-    keel_tensor *value, *actor;
-} next_side;
-
 static bool row_bootstraps(const keel_learner *learner, const keel_batch *batch, size_t row) {
     if (batch->bootstrap[row] == 0.0f || !batch->usable[row]) return false;
     return learner->net.shape.space != KEEL_SPACE_CANDIDATES ||
@@ -75,14 +66,17 @@ static bool row_bootstraps(const keel_learner *learner, const keel_batch *batch,
 
 /* Fixed acts: states that count are gathered, so that single-decision logs cost no forward pass at all. Sets:
  * rows are taken as they lie, since a decision that is not there has no candidates. */
-static keel_status gather_next(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
-                               keel_arena *arena, next_side *out, keel_err *err) {
+static keel_status gather_next(keel_next *out, keel_err *err) {
+    const keel_learner *learner = out->learner;
+    const keel_batch *batch = out->batch;
+    keel_arena *arena = &out->shard->arena;
+    size_t first = out->first, n = out->n;
     size_t dim = learner->net.shape.state_dim;
     bool sets = learner->net.shape.space == KEEL_SPACE_CANDIDATES;
     int32_t *place = keel_arena_alloc(arena, n * sizeof *place);
     float *packed = sets ? NULL : keel_arena_alloc(arena, n * dim * sizeof *packed);
     if (!place || (!sets && !packed)) return keel_nomem(err, "learner");
-    *out = (next_side){.place = place};
+    out->place = place;
     for (size_t i = 0; i < n; ++i) {
         place[i] = -1;
         if (!row_bootstraps(learner, batch, first + i)) continue;
@@ -113,108 +107,23 @@ static q_layout layout_of(const keel_qnet_shape *shape, const keel_loss_input *i
     return (q_layout){low * heads, high - low, heads, 1};
 }
 
-static double composite_q(const keel_learner *learner, const keel_batch *batch, size_t row, const float *q,
-                          q_layout at, size_t action) {
-    const float *first = q + at.base + action * at.action_stride;
-    size_t heads = learner->net.shape.heads, quantiles = keel_qnet_outputs(&learner->net.shape) / heads;
-    double sum = 0;
-    for (size_t k = 0; k < heads; ++k) {
-        double of_head = 0;
-        for (size_t j = 0; j < quantiles; ++j) of_head += (double)first[(k * quantiles + j) * at.head_stride];
-        sum += keel_learner_mix(learner, batch, row, k * quantiles) * of_head;
-    }
-    return sum;
+static q_layout layout_at(const keel_next *next, const keel_qnet_shape *shape, size_t i) {
+    return layout_of(shape, &next->input, (size_t)next->place[i]);
 }
 
-/* ---- who acts at the next decision ---- */
-
-/* A row of what is laid out like the batch's priors of the next decisions. */
-static const float *next_row(const keel_learner *learner, const keel_batch *batch, const float *all,
-                             size_t row) {
-    bool sets = learner->net.shape.space == KEEL_SPACE_CANDIDATES;
-    return all + (sets ? (size_t)batch->next_offsets[row] : row * learner->net.shape.n_acts);
+size_t keel_next_actions(const keel_next *next, size_t i) {
+    return layout_at(next, &next->learner->net.shape, i).actions;
 }
 
-static const float *actor_row(const keel_learner *learner, const next_side *next, size_t decision) {
-    return next->actor->data + layout_of(&learner->actor.shape, &next->input, decision).base;
+double keel_next_factor(const keel_next *next, size_t i) {
+    return next->learner->config.gamma * (double)next->batch->bootstrap[next->first + i];
 }
 
-/* Log probabilities, up to a constant, of the behaviour at the decision that follows transition `row`; NULL
- * where all actions are supported. */
-static const float *next_behaviour(const keel_learner *learner, const keel_batch *batch,
-                                   const next_side *next, size_t row, size_t decision) {
-    if (!learner->kind->supported) return NULL;
-    return next->actor ? actor_row(learner, next, decision)
-                       : next_row(learner, batch, batch->next_log_prior, row);
-}
-
-/* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
-static size_t best_action(const keel_learner *learner, const keel_batch *batch, size_t row,
-                          keel_tensor *const *q, q_layout at, const float *behaviour) {
-    size_t best = 0;
-    double best_value = -INFINITY, least = -INFINITY;
-    if (behaviour) least = keel_policy_least_prior(behaviour, at.actions, learner->config.support);
-    for (size_t action = 0; action < at.actions; ++action) {
-        double value = 0;
-        if (behaviour && !((double)behaviour[action] >= least)) continue;
-        for (size_t c = 0; c < learner->net.shape.critics; ++c)
-            value += composite_q(learner, batch, row, q[c]->data, at, action);
-        if (value > best_value) {
-            best_value = value;
-            best = action;
-        }
-    }
-    return best;
-}
-
-/* ---- what its value is ---- */
-
-float keel_target_ensemble(const keel_learner *learner, keel_tensor *const *critics, size_t place) {
-    size_t n = learner->net.shape.critics;
-    float least = critics[0]->data[place], sum = least;
-    for (size_t c = 1; c < n; ++c) {
-        least = fminf(least, critics[c]->data[place]);
-        sum += critics[c]->data[place];
-    }
-    return learner->config.ensemble == KEEL_ENSEMBLE_MEAN ? sum / (float)n : least;
-}
-
-/* y += factor * Qbar(s', action) */
-static void add_action(const keel_learner *learner, const next_side *next, q_layout at, size_t action,
-                       double factor, float *y) {
-    for (size_t h = 0; h < keel_qnet_outputs(&learner->net.shape); ++h) {
-        size_t place = at.base + action * at.action_stride + h * at.head_stride;
-        y[h] += (float)(factor * (double)keel_target_ensemble(learner, next->target, place));
-    }
-}
-
-static void add_expectation(const keel_learner *learner, const next_side *next, q_layout at, const float *pi,
-                            double factor, float *y) {
-    for (size_t a = 0; a < at.actions; ++a)
-        if (pi[a] != 0.0f) add_action(learner, next, at, a, factor * (double)pi[a], y);
-}
-
-static keel_status add_bootstrap(const keel_learner *learner, const keel_batch *batch, const next_side *next,
-                                 size_t row, size_t decision, keel_arena *arena, float *y, keel_err *err) {
-    double factor = learner->config.gamma * (double)batch->bootstrap[row];
-    q_layout at = layout_of(&learner->net.shape, &next->input, decision);
-    if (batch->next_pi) {
-        add_expectation(learner, next, at, next_row(learner, batch, batch->next_pi, row), factor, y);
-    } else if (learner->kind->target == KEEL_TARGET_VALUE) {
-        size_t heads = learner->net.shape.heads;
-        for (size_t k = 0; k < heads; ++k)
-            y[k] += (float)(factor * (double)next->value->data[decision * heads + k]);
-    } else if (learner->kind->target == KEEL_TARGET_ACTOR) {
-        float *pi = keel_arena_alloc(arena, at.actions * sizeof *pi);
-        if (!pi) return keel_nomem(err, "learner");
-        keel_softmax(actor_row(learner, next, decision), at.actions, pi);
-        add_expectation(learner, next, at, pi, factor, y);
-    } else {
-        const float *behaviour = next_behaviour(learner, batch, next, row, decision);
-        keel_tensor *const *judge = learner->config.double_q ? next->online : next->target;
-        add_action(learner, next, at, best_action(learner, batch, row, judge, at, behaviour), factor, y);
-    }
-    return KEEL_OK;
+const float *keel_next_row(const keel_next *next, const float *all, size_t i) {
+    const keel_qnet_shape *shape = &next->learner->net.shape;
+    size_t row = next->first + i;
+    bool sets = shape->space == KEEL_SPACE_CANDIDATES;
+    return all + (sets ? (size_t)next->batch->next_offsets[row] : row * shape->n_acts);
 }
 
 /* ---- forward passes ---- */
@@ -228,31 +137,117 @@ bool keel_target_forward(const keel_learner *learner, const float *params, keel_
     return true;
 }
 
-static bool run_value(const keel_learner *learner, size_t n, keel_loss_shard *shard, next_side *next) {
-    size_t rows = next->input.offsets ? n : next->count;
-    const float *shared = keel_loss_shared(learner, &next->input, rows, &shard->arena);
-    if (!shared) return false;
-    keel_tensor *x = keel_tape_input(shard->frozen, shared, rows, learner->value.input_dim);
-    next->value =
-        keel_qnet_forward(shard->frozen, &learner->value, learner->params.data, NULL, 0, x, 0, NULL);
-    return next->value != NULL;
+static keel_tensor *next_input(keel_next *next) {
+    if (!next->x)
+        next->x = keel_tape_input(next->shard->frozen, next->input.x, next->input.rows,
+                                  next->learner->net.input_dim);
+    return next->x;
 }
 
-/* Only what the rule looks at; a given policy needs neither online values nor an actor to choose by. */
-static bool run_next(const keel_learner *learner, const keel_batch *batch, size_t n, keel_loss_shard *shard,
-                     next_side *next) {
-    keel_tape *tape = shard->frozen;
-    bool best = learner->kind->target == KEEL_TARGET_BEST;
-    if (!batch->next_pi && learner->kind->target == KEEL_TARGET_VALUE)
-        return run_value(learner, n, shard, next);
-    keel_tensor *x = keel_tape_input(tape, next->input.x, next->input.rows, learner->net.input_dim);
-    if (!batch->next_pi && best && learner->config.double_q &&
-        !keel_target_forward(learner, learner->params.data, tape, x, next->online))
-        return false;
-    if (!keel_target_forward(learner, learner->target, tape, x, next->target)) return false;
-    if (batch->next_pi || !learner->actor.params.count) return true;
-    next->actor = keel_qnet_forward(tape, &learner->actor, learner->params.data, NULL, 0, x, 0, NULL);
-    return next->actor != NULL;
+keel_tensor **keel_next_critics(keel_next *next, const float *params) {
+    keel_tensor **out = keel_arena_alloc(&next->shard->arena, next->learner->net.shape.critics * sizeof *out);
+    bool done = out && keel_target_forward(next->learner, params, next->shard->frozen, next_input(next), out);
+    return done ? out : NULL;
+}
+
+keel_tensor *keel_next_network(keel_next *next, size_t extra) {
+    return keel_qnet_forward(next->shard->frozen, &next->learner->extra[extra], next->learner->params.data,
+                             NULL, 0, next_input(next), 0, NULL);
+}
+
+const float *keel_next_logits(const keel_next *next, const keel_tensor *logits, size_t i) {
+    const keel_qnet_shape *shape = &next->learner->net.shape;
+    keel_qnet_shape one = {.space = shape->space, .n_acts = shape->n_acts, .heads = 1};
+    return next->place[i] < 0 ? NULL : logits->data + layout_at(next, &one, i).base;
+}
+
+keel_status keel_next_failed(const keel_next *next, keel_err *err) {
+    keel_status status = keel_tape_check(next->shard->frozen, NULL, err);
+    return status == KEEL_OK ? keel_nomem(err, "learner") : status;
+}
+
+/* ---- values ---- */
+
+float keel_target_ensemble(const keel_learner *learner, keel_tensor *const *critics, size_t place) {
+    size_t n = learner->net.shape.critics;
+    float least = critics[0]->data[place], sum = least;
+    for (size_t c = 1; c < n; ++c) {
+        least = fminf(least, critics[c]->data[place]);
+        sum += critics[c]->data[place];
+    }
+    return learner->config.ensemble == KEEL_ENSEMBLE_MEAN ? sum / (float)n : least;
+}
+
+/* y += factor * Qbar(s', action) */
+static void add_action(const keel_next *next, keel_tensor *const *qbar, q_layout at, size_t action,
+                       double factor, float *y) {
+    for (size_t h = 0; h < keel_qnet_outputs(&next->learner->net.shape); ++h) {
+        size_t place = at.base + action * at.action_stride + h * at.head_stride;
+        y[h] += (float)(factor * (double)keel_target_ensemble(next->learner, qbar, place));
+    }
+}
+
+void keel_next_add_expectation(const keel_next *next, size_t i, keel_tensor *const *qbar, const float *pi,
+                               float *y) {
+    const keel_qnet_shape *shape = &next->learner->net.shape;
+    q_layout at = layout_at(next, shape, i);
+    for (size_t a = 0; a < at.actions; ++a)
+        if (pi[a] != 0.0f)
+            add_action(next, qbar, at, a, keel_next_factor(next, i) * (double)pi[a],
+                       y + i * keel_qnet_outputs(shape));
+}
+
+/* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
+static size_t best_action(const keel_next *next, size_t i, keel_tensor *const *q, const float *behaviour,
+                          double support) {
+    const keel_qnet_shape *shape = &next->learner->net.shape;
+    q_layout at = layout_at(next, shape, i);
+    size_t best = 0;
+    double best_value = -INFINITY, least = -INFINITY, weight[KEEL_N_REWARDS];
+    keel_learner_weights(next->learner, next->batch, next->first + i, weight);
+    if (behaviour) least = keel_policy_least_prior(behaviour, at.actions, support);
+    for (size_t action = 0; action < at.actions; ++action) {
+        double value = 0;
+        if (behaviour && !((double)behaviour[action] >= least)) continue;
+        for (size_t c = 0; c < shape->critics; ++c)
+            value += keel_qnet_composite(shape, weight, q[c]->data + at.base + action * at.action_stride,
+                                         at.head_stride);
+        if (value > best_value) {
+            best_value = value;
+            best = action;
+        }
+    }
+    return best;
+}
+
+keel_status keel_next_best_of(keel_next *next, const float *const *behaviour, double support, float *y,
+                              keel_err *err) {
+    const keel_learner *learner = next->learner;
+    size_t outputs = keel_qnet_outputs(&learner->net.shape);
+    keel_tensor **qbar = keel_next_critics(next, learner->target), **judge = qbar;
+    if (qbar && learner->config.double_q) judge = keel_next_critics(next, learner->params.data);
+    if (!judge) return keel_next_failed(next, err);
+    for (size_t i = 0; i < next->n; ++i) {
+        if (next->place[i] < 0) continue;
+        size_t action = best_action(next, i, judge, behaviour ? behaviour[i] : NULL, support);
+        add_action(next, qbar, layout_at(next, &learner->net.shape, i), action, keel_next_factor(next, i),
+                   y + i * outputs);
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_next_best(keel_next *next, float *y, keel_err *err) {
+    return keel_next_best_of(next, NULL, 0, y, err);
+}
+
+/* Under a given policy: y += gamma bootstrap sum_a pi(a|s') Qbar(s', a). */
+static keel_status next_of_given(keel_next *next, float *y, keel_err *err) {
+    keel_tensor **qbar = keel_next_critics(next, next->learner->target);
+    if (!qbar) return keel_next_failed(next, err);
+    for (size_t i = 0; i < next->n; ++i)
+        if (next->place[i] >= 0)
+            keel_next_add_expectation(next, i, qbar, keel_next_row(next, next->batch->next_pi, i), y);
+    return KEEL_OK;
 }
 
 /* The reward of each head, for each of its quantiles alike. */
@@ -267,25 +262,17 @@ static void put_rewards(const keel_learner *learner, const keel_batch *batch, si
 keel_status keel_target_make(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
                              keel_loss_shard *shard, const float **y, const float **weight, keel_err *err) {
     const keel_qnet_shape *shape = &learner->net.shape;
-    size_t outputs = keel_qnet_outputs(shape), critics = shape->critics;
+    size_t outputs = keel_qnet_outputs(shape);
     float *values = keel_arena_alloc(&shard->arena, n * outputs * sizeof *values);
     float *weights = keel_arena_alloc(&shard->arena, n * shape->heads * sizeof *weights);
-    keel_tensor **tensors = keel_arena_alloc(&shard->arena, 2 * critics * sizeof *tensors);
-    if (!values || !weights || !tensors) return keel_nomem(err, "learner");
+    if (!values || !weights) return keel_nomem(err, "learner");
     for (size_t i = 0; i < n; ++i)
         put_rewards(learner, batch, first + i, values + i * outputs, weights + i * shape->heads);
 
-    next_side next;
-    KEEL_TRY(gather_next(learner, batch, first, n, &shard->arena, &next, err));
-    next.online = tensors;
-    next.target = tensors + critics;
-    if (next.count && !run_next(learner, batch, n, shard, &next))
-        return keel_tape_check(shard->frozen, NULL, err);
-    for (size_t i = 0; i < n; ++i)
-        if (next.place[i] >= 0)
-            KEEL_TRY(add_bootstrap(learner, batch, &next, first + i, (size_t)next.place[i], &shard->arena,
-                                   values + i * outputs, err));
+    keel_next next = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard};
+    KEEL_TRY(gather_next(&next, err));
     *y = values;
     *weight = weights;
-    return KEEL_OK;
+    if (!next.count) return KEEL_OK;
+    return batch->next_pi ? next_of_given(&next, values, err) : learner->kind->next_value(&next, values, err);
 }

@@ -78,13 +78,9 @@ static void mix(const keel_policy *policy, const float *q, size_t n, size_t rows
     const keel_qnet_shape *shape = &policy->net.shape;
     size_t acts = shape->space == KEEL_SPACE_CANDIDATES ? 1 : shape->n_acts;
     size_t outer = shape->space == KEEL_SPACE_CANDIDATES ? rows : n;
-    for (size_t i = 0; i < outer * acts; ++i) {
-        const float *at = q + (i / acts) * shape->heads * acts + i % acts;
-        double sum = 0;
-        for (size_t k = 0; k < shape->heads; ++k)
-            sum += (shape->heads > 1 ? policy->weight[k] : 1) * (double)at[k * acts];
-        q_w[i] = (float)sum;
-    }
+    for (size_t i = 0; i < outer * acts; ++i)
+        q_w[i] = (float)keel_qnet_composite(shape, policy->weight,
+                                            q + (i / acts) * shape->heads * acts + i % acts, acts);
 }
 
 /* What is not supported has no prior: the search sees what deciding will see. */
@@ -305,7 +301,7 @@ static cJSON *make_metrics(const keel_export *with) {
 static keel_status save(const keel_export *with, const keel_policy *policy, const char *out_dir,
                         keel_err *err) {
     cJSON *metrics = make_metrics(with);
-    cJSON *config = keel_options_to_json(keel_learner_options, &with->learner->config);
+    cJSON *config = keel_options_to_json(with->learner->kind->options, &with->learner->config);
     char hash[65];
     keel_status status = metrics && config
                              ? keel_policy_save(policy, out_dir, with->lineage, config, metrics, hash, err)
@@ -322,7 +318,7 @@ void keel_export_free(keel_policy *policy) {
 
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
-    *out = (keel_policy){.support = learner->kind->supported ? learner->config.support : 0,
+    *out = (keel_policy){.support = learner->extras.support,
                          .safety_floor =
                              learner->covered[KEEL_SAFETY] ? learner->config.safety_floor : -INFINITY,
                          .imitates = learner->kind->imitates};

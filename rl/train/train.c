@@ -65,7 +65,7 @@ static keel_status identify(training *t, const keel_learner_config *config, bool
     char store_hash[65];
     KEEL_TRY(keel_artefact_check_out(t->out_dir, "policy", NULL, NULL, replace, err));
     KEEL_TRY(keel_store_content_hash(t->store, t->split, store_hash, err));
-    cJSON *json = keel_options_to_json(keel_learner_options, config);
+    cJSON *json = keel_options_to_json(keel_learner_options(config->algorithm), config);
     t->lineage = cJSON_CreateObject();
     keel_status status = json && t->lineage && fill_lineage(t->lineage, t, config, store_hash)
                              ? keel_artefact_identify(t->lineage, json, t->identity, err)
@@ -108,8 +108,7 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
 static void tell_of_harm(const training *t) {
     const keel_learner *learner = &t->learner;
     const double lowest = keel_sampler_about(t->sampler)->reward_low[KEEL_SAFETY];
-    if (learner->kind->target == KEEL_TARGET_NONE || !learner->covered[KEEL_SAFETY] ||
-        lowest < learner->config.safety_floor)
+    if (!learner->kind->next_value || !learner->covered[KEEL_SAFETY] || lowest < learner->config.safety_floor)
         return;
     keel_log(
         KEEL_LOG_INFO,
@@ -143,7 +142,7 @@ static keel_status open_choosing(training *t, keel_err *err) {
                             : keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the best checkpoint");
 }
 
-enum { LARGEST_LOGIT = 100, LARGEST_MULTIPLIER = 1000 }; /* times divergence_margin */
+enum { LARGEST_LOGIT = 100 }; /* times divergence_margin */
 
 /* No return can exceed the largest reward times the discounted horizon. The network's Q_w starts near 0 and
  * unseen actions are not bounded below by the conservative term, so only logged actions are watched, on both
@@ -152,7 +151,7 @@ static double value_bound(const training *t) {
     const keel_learner_config *config = &t->learner.config;
     const keel_sampler_summary *about = keel_sampler_about(t->sampler);
     double largest = 0, total = 0;
-    if (t->learner.kind->target == KEEL_TARGET_NONE) return LARGEST_LOGIT * config->divergence_margin;
+    if (!t->learner.kind->next_value) return LARGEST_LOGIT * config->divergence_margin;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) {
         total += t->learner.weight[k];
         if (t->learner.weight[k] > 0 || (config->conditioned && t->learner.covered[k]))
@@ -188,6 +187,7 @@ static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
 
 static keel_status set_up(training *t, const keel_train_job *job, keel_err *err) {
     const keel_learner_config *config = job->config;
+    KEEL_TRY(keel_train_check(config, err));
     t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
     if (!t->checkpoint) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
     KEEL_TRY(identify(t, config, job->replace, err));
@@ -201,11 +201,6 @@ static keel_status set_up(training *t, const keel_train_job *job, keel_err *err)
     KEEL_TRY(open_learner(t, &resolved, t->pool, err));
     tell_of_harm(t);
     KEEL_TRY(open_choosing(t, err));
-    if (t->learner.kind->supported && config->support_by == KEEL_SUPPORT_LEARNED) {
-        keel_fail(err, KEEL_E_INVALID, "support_by",
-                  "expected base: an artefact has no room for a learned behaviour");
-        return keel_hint(err, "the base's prior is fitted to the log");
-    }
     t->q_bound = value_bound(t);
     return resume(t, job->metrics_path, err);
 }
@@ -275,9 +270,7 @@ static void add_to_window(training *t, const keel_loss_parts *parts) {
     sum->q_taken += parts->q_taken;
     sum->q_others += parts->q_others;
     sum->gradient_norm += parts->gradient_norm;
-    sum->value += parts->value;
-    sum->policy += parts->policy;
-    sum->multiplier += parts->multiplier;
+    for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) sum->own[i] += parts->own[i];
     bool first = t->window.steps == 0;
     sum->q_low = first ? parts->q_low : fmin(sum->q_low, parts->q_low);
     sum->q_high = first ? parts->q_high : fmax(sum->q_high, parts->q_high);
@@ -304,39 +297,38 @@ static keel_status write_line(training *t, keel_err *err) {
 #define TD(id, name, weight, low, high) {"td_" #name, sum->td_head[KEEL_##id] / n, heads},
                KEEL_REWARDS(TD)
 #undef TD
-                   {"value", sum->value / n, learner->kind->value},
-               {"policy", sum->policy / n, learner->actor.params.count > 0},
-               {"multiplier", sum->multiplier / n, learner->kind->multiplier}};
-    const char *names[sizeof all / sizeof *all];
-    double values[sizeof all / sizeof *all];
+    };
+    enum { MOST = sizeof all / sizeof *all + KEEL_LEARNER_EXTRAS };
+    const char *names[MOST];
+    double values[MOST];
     size_t count = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; ++i) {
         if (!all[i].known) continue;
         names[count] = all[i].name;
         values[count++] = all[i].value;
     }
+    for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) {
+        if (!learner->extras.part[i]) continue;
+        names[count] = learner->extras.part[i];
+        values[count++] = sum->own[i] / n;
+    }
     return keel_metrics_write(t->metrics, learner->step, names, values, count, err);
 }
 
 static keel_status check_divergence(const training *t, const keel_loss_parts *parts, keel_err *err) {
-    double most = LARGEST_MULTIPLIER * t->learner.config.divergence_margin;
+    const keel_learner *learner = &t->learner;
     bool finite = isfinite(parts->total) && isfinite(parts->gradient_norm);
     bool bounded = fabs(parts->q_low) <= t->q_bound && fabs(parts->q_high) <= t->q_bound;
-    if (finite && bounded && parts->multiplier <= most) return KEEL_OK;
     char where[64];
-    snprintf(where, sizeof where, "step %llu", (unsigned long long)t->learner.step);
+    snprintf(where, sizeof where, "step %llu", (unsigned long long)learner->step);
     if (!finite)
         keel_fail(err, KEEL_E_DIVERGED, where, "the loss is %g with gradient norm %g", parts->total,
                   parts->gradient_norm);
     else if (!bounded)
         keel_fail(err, KEEL_E_DIVERGED, where, "%s of logged actions is in [%g, %g], expected within +-%g",
-                  t->learner.kind->target == KEEL_TARGET_NONE ? "the logit" : "Q", parts->q_low,
-                  parts->q_high, t->q_bound);
-    else
-        keel_fail(err, KEEL_E_DIVERGED, where,
-                  "the multiplier is %g, expected up to %g: the gap does not come down to "
-                  "lagrange_threshold",
-                  parts->multiplier, most);
+                  learner->kind->next_value ? "Q" : "the logit", parts->q_low, parts->q_high, t->q_bound);
+    else if (!learner->kind->guard || learner->kind->guard(learner, parts, where, err) == KEEL_OK)
+        return KEEL_OK;
     return keel_hint(err, "lower learning_rate or set clip_norm%s%.150s",
                      keel_file_exists(t->checkpoint) ? "; the last good checkpoint is " : "",
                      keel_file_exists(t->checkpoint) ? t->checkpoint : "");
@@ -396,6 +388,12 @@ static keel_status finish(training *t, keel_err *err) {
     KEEL_TRY(keel_export_policy(&with, t->out_dir, err));
     unlink(t->checkpoint); /* the artefact is there; a checkpoint left behind would do no harm */
     return KEEL_OK;
+}
+
+keel_status keel_train_check(const keel_learner_config *config, keel_err *err) {
+    const keel_learner_kind *kind = keel_learner_kind_of(config->algorithm);
+    KEEL_TRY(keel_learner_check(config, err));
+    return kind->check_policy ? kind->check_policy(config, err) : KEEL_OK;
 }
 
 keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err) {

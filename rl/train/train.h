@@ -24,6 +24,10 @@ typedef struct keel_train_job {
     bool replace;             /* a policy in out_dir that another run made */
 } keel_train_job;
 
+/* KEEL_E_INVALID for a configuration that keel_train would refuse: values that do not go together, or that
+ * make no policy. */
+keel_status keel_train_check(const keel_learner_config *config, keel_err *err);
+
 /* Encodes what the base has not encoded yet, trains on the split's transitions and writes the policy to
  * out_dir. Configuration, logs, split, base and rewards make the run's identity: a policy of another identity
  * in out_dir is KEEL_E_CONFLICT before any work, unless job->replace. An interrupted run leaves

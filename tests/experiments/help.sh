@@ -41,7 +41,12 @@ fi
 sed 's/\\f[BIR]//g; s/\\-/-/g; s/\\&//g' keel.1 >plain.txt
 section() { awk -v verb="$1" '/^\.S/ { in_it = $0 == ".SS keel " verb } in_it' plain.txt; }
 flags_of() { awk '/^usage:/ { getline; on = 1; next } on && NF == 0 { exit } on { print $1 }' "$1.help"; }
-keys_of() { awk '/^keys of --set and --config:/ { keys = 1; next } keys && /^  [a-z0-9_]+ / { print $1 }' "$1.help"; }
+# What all names of a flag take, and what only some do.
+for algo in bc filtered-bc dqn cql cql-lagrange iql ilql awac bcq; do "$KEEL" train --algo $algo --help >"train.$algo.named"; done
+keys_of() {
+    cat "$1".help "$1".*.named 2>/dev/null |
+        awk '/^keys of --set and --config( with (every )?--algo.*)?:/ { keys = 1; next } /^usage:/ { keys = 0 } keys && /^  [a-z0-9_]+ / { print $1 }' | sort -u
+}
 common=$(awk '/^\.SH COMMON FLAGS/ { on = 1; next } /^\.SH/ { on = 0 } on && /^--/ { print $1 }' plain.txt)
 while read -r verb; do
     section "$verb" >section.txt
@@ -50,6 +55,7 @@ while read -r verb; do
     done
 done <verbs.txt
 [ -n "$(keys_of train)" ] || fail "keel train has keys"
+keys_of train | grep -qx expectile || fail "keys that only some learners take are among those of train"
 
 # ---- bash ----
 # completes WORDS...: what bash offers for the last of them.

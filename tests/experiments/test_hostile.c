@@ -193,10 +193,10 @@ static void importing_a_damaged_file_is_whole_or_nothing(void **state) {
 static keel_status read_config(const char *path, keel_err *err) {
     keel_learner_config config = {0}, before;
     cJSON *json = NULL;
-    KEEL_TRY(keel_options_defaults(keel_learner_options, &config, err));
+    KEEL_TRY(keel_learner_preset("keel", "cql", &config, err));
     before = config;
     KEEL_TRY(keel_json_parse_file(path, &json, err));
-    keel_status status = keel_options_json(keel_learner_options, &config, json, path, err);
+    keel_status status = keel_options_json(keel_learner_options(config.algorithm), &config, json, path, err);
     cJSON_Delete(json);
     if (status != KEEL_OK) assert_memory_equal(&config, &before, sizeof config);
     return status;
@@ -206,11 +206,11 @@ static keel_status read_config(const char *path, keel_err *err) {
 static keel_status read_set(const char *path, keel_err *err) {
     keel_learner_config config = {0}, before;
     keel_buf text = {0};
-    KEEL_TRY(keel_options_defaults(keel_learner_options, &config, err));
+    KEEL_TRY(keel_learner_preset("keel", "cql", &config, err));
     before = config;
     get(path, &text);
     keel_buf_append(&text, "", 1);
-    keel_status status = keel_options_assign(keel_learner_options, &config, text.data, err);
+    keel_status status = keel_options_assign(keel_learner_options(config.algorithm), &config, text.data, err);
     keel_buf_free(&text);
     if (status != KEEL_OK) assert_memory_equal(&config, &before, sizeof config);
     return status;

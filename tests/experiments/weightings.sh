@@ -18,7 +18,7 @@ for verb in "eval --store s.db" "replay --store s.db" "simulate --store p.db --e
         expect "$verb: by weights" 0 "" $verb --policy all --weights 0.2,0.7,0.1 --quiet
     }
 done
-for case in "bc:looks at no reward" "cql:sum of 1:weight_speed=0.5" "cql:keep_top:keep_top=50" "cql:vector_heads:vector_heads=false"; do
+for case in "bc:bc has no key" "cql:sum of 1:weight_speed=0.5" "cql:keep_top:keep_top=50" "cql:vector_heads:vector_heads=false"; do
     IFS=: read -r algo text key <<END
 $case
 END

@@ -56,6 +56,31 @@ done
 
 expect "an unknown key suggests --help or the nearest" 2 "" train --store s.db --base base --algo cql --out p --set alhpa=1
 expect "a value out of range names its bounds" 2 "" train --store s.db --base base --algo cql --out p --set alpha=-1
+# A key of another learner is refused before the store is opened, from wherever it comes, and those that know it are named.
+foreign() { expect "$1 is no key of $2" 2 "$2 has no key \"$1\": it is a key of $3" train --store nowhere.db --base nobase --algo "$2" --out p "$4" "$5"; }
+foreign expectile cql "iql, ilql" --set expectile=0.95
+foreign alpha dqn "cql, cql-lagrange, ilql, awac" --set alpha=0.5
+foreign kl_budget bc "cql, dqn, cql-lagrange, iql, ilql, bcq" --set kl_budget=2
+echo '{"steps": 3, "expectile": 0.95}' >foreign.json
+foreign expectile cql "iql, ilql" --config foreign.json
+echo '{"alpha": 7, "algorithm": "cql"}' >cql.json
+foreign alpha dqn "cql, cql-lagrange, ilql, awac" --config cql.json
+echo '{"algorithm": "cql"}' >cql.json
+expect "another algorithm in the configuration" 2 "--algo says dqn, the configuration says cql" train --store nowhere.db --base nobase --algo dqn \
+    --out p --config cql.json
+echo '{"alpha": "much"}' >cql.json
+expect "a wrong value in the configuration" 2 "a number from 0 to 10000" train --store nowhere.db --base nobase --algo cql --out p --config cql.json
+expect "what makes no policy is refused at once" 2 "support_by" train --store nowhere.db --base nobase --algo bcq --out p --set support_by=learned
+expect "a peer has settings for some" 2 "d3rlpy has no settings for awac" train --store nowhere.db --base nobase --algo awac --preset d3rlpy --out p
+echo '{"name": "x", "steps": [{"name": "t", "verb": "train", "args": {"store": "s.db", "base": "base", "algo": "cql", "out": "p", "set": ["expectile=0.9"]}}]}' >foreign.json
+expect "nor does a recipe take it" 2 "it is a key of iql, ilql" run foreign.json --out foreign --quiet
+[ ! -e foreign ] || [ ! -e foreign/p ] || fail "a recipe with a foreign key starts nothing"
+"$KEEL" train --algo iql --help >out.txt
+grep -q '^  expectile ' out.txt && grep -q '^  critics  *2 ' out.txt || fail "the keys of iql, with its defaults"
+if grep -qE '^  (alpha|quantiles|support) ' out.txt; then fail "only the keys of iql: $(cat out.txt)"; fi
+"$KEEL" train --help >out.txt
+grep -A 1 '^  iql, ilql:$' out.txt | grep -q ' expectile$' || fail "train --help says who takes expectile"
+if grep -q '^  expectile ' out.txt; then fail "train --help explains the common keys alone"; fi
 expect "an unknown algorithm lists those there are" 2 "cql, dqn, bc" train --store s.db --base base --algo cqn --out p
 expect "a missing configuration file is named" 1 "none.json" train --store s.db --base base --algo cql --out p --config none.json
 expect "how many checkpoints are judged needs what judges them" 2 "needs --validate" train --store s.db --base base --algo cql --out p --checkpoints 3

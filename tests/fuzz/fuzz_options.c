@@ -5,13 +5,15 @@
 #include "fuzz.h"
 #include "rl/learn/learner.h"
 
+static int algorithm; /* whose table is used: that of the first byte */
+
 static void check_round_trip(const keel_learner_config *config) {
     keel_learner_config again;
-    memset(&again, 0, sizeof again);
-    cJSON *json = keel_options_to_json(keel_learner_options, config);
-    FUZZ_CHECK(keel_options_defaults(keel_learner_options, &again, &fuzz_err) == KEEL_OK);
-    FUZZ_CHECK(json && keel_options_json(keel_learner_options, &again, json, "print", &fuzz_err) == KEEL_OK);
-    cJSON *second = keel_options_to_json(keel_learner_options, &again);
+    const keel_option *table = keel_learner_options(algorithm);
+    cJSON *json = keel_options_to_json(table, config);
+    FUZZ_CHECK(keel_learner_preset("keel", keel_algorithms[algorithm], &again, &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(json && keel_options_json(table, &again, json, "print", &fuzz_err) == KEEL_OK);
+    cJSON *second = keel_options_to_json(table, &again);
     FUZZ_CHECK(cJSON_Compare(json, second, true));
     cJSON_Delete(json);
     cJSON_Delete(second);
@@ -20,7 +22,7 @@ static void check_round_trip(const keel_learner_config *config) {
 static void assign(keel_learner_config *config, const uint8_t *data, size_t size) {
     keel_learner_config before = *config;
     char *text = fuzz_text(data, size);
-    if (!fuzz_ok(keel_options_assign(keel_learner_options, config, text, &fuzz_err)))
+    if (!fuzz_ok(keel_options_assign(keel_learner_options(algorithm), config, text, &fuzz_err)))
         FUZZ_CHECK(memcmp(&before, config, sizeof before) == 0);
     free(text);
 }
@@ -29,15 +31,16 @@ static void read_json(keel_learner_config *config, const uint8_t *data, size_t s
     cJSON *json = NULL;
     keel_learner_config before = *config;
     if (!fuzz_ok(keel_json_parse((const char *)data, size, "input", &json, &fuzz_err))) return;
-    if (!fuzz_ok(keel_options_json(keel_learner_options, config, json, "input", &fuzz_err)))
+    if (!fuzz_ok(keel_options_json(keel_learner_options(algorithm), config, json, "input", &fuzz_err)))
         FUZZ_CHECK(memcmp(&before, config, sizeof before) == 0);
     cJSON_Delete(json);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     keel_learner_config config;
-    memset(&config, 0, sizeof config);
-    FUZZ_CHECK(keel_options_defaults(keel_learner_options, &config, &fuzz_err) == KEEL_OK);
+    /* The corpus begins with letters and braces, which are some learner each. */
+    algorithm = size > 0 ? *data % KEEL_N_LEARNERS : 0;
+    FUZZ_CHECK(keel_learner_preset("keel", keel_algorithms[algorithm], &config, &fuzz_err) == KEEL_OK);
     while (size > 0 && *data != '{') {
         const uint8_t *end = memchr(data, '\n', size);
         size_t length = end ? (size_t)(end - data) : size;

@@ -77,6 +77,11 @@ static inline keel_learner_config config_of(const char *preset, const char *algo
     return config;
 }
 
+static inline void set(keel_learner_config *config, const char *key, const char *text) {
+    keel_err err = {0};
+    if (keel_learner_set(config, key, text, &err) != KEEL_OK) fail_msg("%s", err.message);
+}
+
 static inline keel_qnet_shape shape_of(const keel_learner_config *config, bool sets, size_t acts,
                                        size_t critics) {
     return (keel_qnet_shape){.space = sets ? KEEL_SPACE_CANDIDATES : KEEL_SPACE_ACTS,

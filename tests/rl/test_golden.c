@@ -107,7 +107,8 @@ static void open_golden(keel_learner *learner, const cJSON *variant, int64_t sha
     keel_err err = {0};
     keel_learner_config config;
     assert_int_equal(keel_learner_preset("keel", "cql", &config, &err), KEEL_OK);
-    config.alpha = at(variant, "alpha")->valuedouble;
+    assert_int_equal(keel_learner_set_number(&config, "alpha", at(variant, "alpha")->valuedouble, &err),
+                     KEEL_OK);
     config.td_loss =
         strcmp(at(variant, "td_loss")->valuestring, "huber") == 0 ? KEEL_TD_HUBER : KEEL_TD_HALF_SQUARE;
     config.vector_heads = false;
@@ -201,7 +202,7 @@ static void open_g1(keel_learner *learner, double alpha, keel_pool *pool) {
     keel_err err = {0};
     keel_learner_config config;
     assert_int_equal(keel_learner_preset("d3rlpy", "cql", &config, &err), KEEL_OK);
-    config.alpha = alpha;
+    assert_int_equal(keel_learner_set_number(&config, "alpha", alpha, &err), KEEL_OK);
     config.gamma = 0.9;
     config.weight[0] = 1, config.weight[1] = config.weight[2] = 0;
     keel_qnet_shape shape = {.space = KEEL_SPACE_ACTS, .state_dim = 2, .n_acts = 3, .heads = 1, .critics = 1};

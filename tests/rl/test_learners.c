@@ -2,6 +2,7 @@
  * The defects that peers have had in these losses (an action set that is not the state's own, the data's Q
  * not subtracted, a division inside the logarithm, fractions of rewards lost, actions ignored by the
  * likelihood, bootstrapping at the end) each move a number here. */
+#include "core/options_internal.h"
 #include "rl/batch.h"
 
 #include <math.h>
@@ -61,7 +62,7 @@ static void check_gradient(const keel_learner_config *config, bool sets) {
         double low = gradient_of(&f.learner, &f.own).total;
         params->data[i] = old;
         double expected = (high - low) / (2 * (double)h), got = (double)gradient[i];
-        if (f.learner.kind->multiplier && i == f.learner.multiplier) expected = -expected;
+        if (f.learner.extras.n_scalars && i == f.learner.scalar[0]) expected = -expected;
         if (fabs(got - expected) > 2e-3 + 0.02 * fabs(expected))
             fail_msg("%s %s: expected %g, got %g", keel_algorithms[config->algorithm], params->table[p].name,
                      expected, got);
@@ -71,16 +72,20 @@ static void check_gradient(const keel_learner_config *config, bool sets) {
 
 static void every_gradient_agrees_with_finite_differences_of_the_loss(void **state) {
     (void)state;
-    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS; ++algorithm)
+    static const char *const variants[][3] = {{"bcq", "support_by", "learned"},
+                                              {"awac", "alpha", "0.5"},
+                                              {"cql", "quantiles", "5"},
+                                              {"cql-lagrange", "lagrange_start", "0.5"},
+                                              {"dqn", "td_loss", "square"}};
+    for (int algorithm = 0; algorithm < KEEL_N_LEARNERS; ++algorithm)
         for (int sets = 0; sets < 2; ++sets) {
             keel_learner_config config = config_of("keel", keel_algorithms[algorithm]);
-            config.temperature = 1000; /* weights of cloning are given, not differentiated */
+            /* Weights of cloning are given, not differentiated. */
+            keel_learner_set(&config, "temperature", "1000", NULL);
             check_gradient(&config, sets);
-            if (algorithm == KEEL_ALGO_BCQ) config.support_by = KEEL_SUPPORT_LEARNED;
-            if (algorithm == KEEL_ALGO_AWAC) config.alpha = 0.5;
-            if (algorithm == KEEL_ALGO_CQL) config.quantiles = 5;
-            if (algorithm == KEEL_ALGO_CQL_LAGRANGE) config.lagrange_start = 0.5;
-            if (algorithm == KEEL_ALGO_DQN) config.td_loss = KEEL_TD_SQUARE;
+            for (size_t v = 0; v < sizeof variants / sizeof *variants; ++v)
+                if (strcmp(variants[v][0], keel_algorithms[algorithm]) == 0)
+                    set(&config, variants[v][1], variants[v][2]);
             check_gradient(&config, sets);
         }
 }
@@ -142,17 +147,18 @@ static void the_lagrange_term_and_its_multiplier_move_apart(void **state) {
                                       {5, 1, 1}}; /* d3rlpy's and young-geng's weight, gap, start */
     for (size_t i = 0; i < 2; ++i) {
         keel_learner_config config = table_config("cql-lagrange", 0.9);
-        config.alpha = cases[i][0], config.lagrange_threshold = cases[i][1];
+        keel_learner_set_number(&config, "alpha", cases[i][0], NULL);
+        keel_learner_set_number(&config, "lagrange_threshold", cases[i][1], NULL);
         open_g1(&config);
-        f.learner.params.data[f.learner.multiplier] = (float)cases[i][2];
+        f.learner.params.data[f.learner.scalar[0]] = (float)cases[i][2];
         keel_loss_parts parts = gradient_of(&f.learner, &f.own);
         double term = exp(cases[i][2]) * cases[i][0] * (gap - cases[i][1]);
         near(parts.total, 0.73 + term);
-        near((double)f.learner.grads[f.learner.multiplier], -term);
-        float before = f.learner.params.data[f.learner.multiplier];
+        near((double)f.learner.grads[f.learner.scalar[0]], -term);
+        float before = f.learner.params.data[f.learner.scalar[0]];
         step_of(&f.learner, &f.own);
         /* A gap below the threshold lowers the weight, one above raises it. */
-        assert_true((f.learner.params.data[f.learner.multiplier] > before) == (gap > cases[i][1]));
+        assert_true((f.learner.params.data[f.learner.scalar[0]] > before) == (gap > cases[i][1]));
         tear_down();
     }
 }
@@ -173,7 +179,7 @@ static void open_g3(const char *algorithm, int td_loss) {
             put(&f.learner.net, f.learner.params.data, c, s, q[c][s], 3);
             put(&f.learner.net, f.learner.target, c, s, targets[c][s], 3);
         }
-    for (size_t s = 0; s < 3; ++s) put(&f.learner.value, f.learner.params.data, 0, s, &v[s], 1);
+    for (size_t s = 0; s < 3; ++s) put(&f.learner.extra[0], f.learner.params.data, 0, s, &v[s], 1);
     put_row(0, 0, 0, 0, 1);
     put_row(1, 1, 1, 1, -1);
 }
@@ -183,7 +189,7 @@ static void g3_ilql_comes_out(void **state) {
     open_g3("ilql", KEEL_TD_SQUARE);
     keel_loss_parts parts = gradient_of(&f.learner, &f.own);
     near(parts.td, 0.116004);
-    near(parts.value, 0.147875);
+    near(parts.own[0], 0.147875);
     near(parts.conservative, 1.5488870604248264);
     near(parts.total, 0.4187677060424827);
     tear_down();
@@ -198,9 +204,9 @@ static void the_value_network_weighs_what_lies_above_it_by_the_expectile(void **
     (void)state;
     open_g3("iql", KEEL_TD_SQUARE);
     const float low = 0.5f; /* above Qhat of state 0, so that its side changes */
-    put(&f.learner.value, f.learner.params.data, 0, 0, &low, 1);
+    put(&f.learner.extra[0], f.learner.params.data, 0, 0, &low, 1);
     keel_loss_parts parts = gradient_of(&f.learner, &f.own);
-    near(parts.value, (0.3 * 0.15 * 0.15 + 0.7 * 0.36) / 2);
+    near(parts.own[0], (0.3 * 0.15 * 0.15 + 0.7 * 0.36) / 2);
     tear_down();
 }
 
@@ -227,13 +233,15 @@ static void cloning_goes_by_the_act_that_was_taken(void **state) {
 }
 
 /* pi(s) and pi(s') by logits; Q(s) = (1, 2, 3), Qbar(s') = (.5, .3, .8). */
-static keel_loss_parts awac_loss(int cloning, double limit, int32_t action) {
+static keel_loss_parts awac_loss(const char *cloning, const char *limit, int32_t action) {
     static const float here[3] = {0.5f, 0, -0.5f}, next[3] = {1, 0, 0};
     keel_learner_config config = table_config("awac", 0.9);
-    config.cloning = cloning, config.temperature = 2, config.weight_limit = limit;
+    set(&config, "cloning", cloning);
+    set(&config, "temperature", "2");
+    set(&config, "weight_limit", limit);
     open_g1(&config);
-    put(&f.learner.actor, f.learner.params.data, 0, 0, here, 3);
-    put(&f.learner.actor, f.learner.params.data, 0, 1, next, 3);
+    put(&f.learner.extra[0], f.learner.params.data, 0, 0, here, 3);
+    put(&f.learner.extra[0], f.learner.params.data, 0, 1, next, 3);
     f.own.action[0] = action;
     keel_loss_parts parts = gradient_of(&f.learner, &f.own);
     tear_down();
@@ -248,12 +256,12 @@ static void awac_clones_by_advantage_and_bootstraps_from_the_actors_mean(void **
     double y = 0.5 + 0.9 * (exp(1) * 0.5 + 0.3 + 0.8) / (exp(1) + 2);
     for (int32_t a = 0; a < 3; ++a) {
         double advantage = a + 1 - mean;
-        keel_loss_parts parts = awac_loss(KEEL_CLONE_EXP, 20, a);
+        keel_loss_parts parts = awac_loss("exp", "20", a);
         near(parts.td, huber(a + 1 - y));
-        near(parts.policy, exp(advantage / 2) * surprise(logits, a));
-        near(parts.total, parts.td + parts.policy);
-        near(awac_loss(KEEL_CLONE_EXP, 0.5, a).policy, fmin(exp(advantage / 2), 0.5) * surprise(logits, a));
-        near(awac_loss(KEEL_CLONE_BINARY, 20, a).policy, advantage > 0 ? surprise(logits, a) : 0);
+        near(parts.own[0], exp(advantage / 2) * surprise(logits, a));
+        near(parts.total, parts.td + parts.own[0]);
+        near(awac_loss("exp", "0.5", a).own[0], fmin(exp(advantage / 2), 0.5) * surprise(logits, a));
+        near(awac_loss("binary", "20", a).own[0], advantage > 0 ? surprise(logits, a) : 0);
     }
 }
 
@@ -264,14 +272,14 @@ static void bcq_looks_ahead_only_at_what_the_behaviour_supports(void **state) {
     static const float narrow[3] = {-1, -2.3f, -1.1f}, wide[3] = {-1, -2.1f, -1.1f}; /* log 0.3 = -1.204 */
     keel_err err = {0};
     keel_loss_parts parts;
-    for (int by = 0; by < 2; ++by) {
+    for (int learned = 0; learned < 2; ++learned) {
         keel_learner_config config = table_config("bcq", 0.9);
-        config.support_by = by;
+        set(&config, "support_by", learned ? "learned" : "base");
         open_g1(&config);
         for (int open = 0; open < 2; ++open) {
             const float *prior = open ? wide : narrow;
-            if (by == KEEL_SUPPORT_LEARNED)
-                put(&f.learner.actor, f.learner.params.data, 0, 1, prior, 3);
+            if (learned)
+                put(&f.learner.extra[0], f.learner.params.data, 0, 1, prior, 3);
             else
                 f.own.batch.next_log_prior = prior;
             /* Act 1 is the online network's best; without it act 2: y = 0.77 or 1.22. */
@@ -279,7 +287,7 @@ static void bcq_looks_ahead_only_at_what_the_behaviour_supports(void **state) {
         }
         f.own.batch.next_log_prior = NULL;
         assert_int_equal(keel_learner_gradient(&f.learner, &f.own.batch, &parts, &err),
-                         by == KEEL_SUPPORT_BASE ? KEEL_E_USAGE : KEEL_OK);
+                         learned ? KEEL_OK : KEEL_E_USAGE);
         tear_down();
     }
 }
@@ -347,41 +355,87 @@ static void targets_take_the_least_or_the_mean_of_the_critics(void **state) {
 
 /* ---- what does not go together ---- */
 
-static void refuse(const char *algorithm, void (*change)(keel_learner_config *), const char *key) {
-    keel_err err = {0};
-    keel_learner learner;
-    keel_learner_config config = config_of("keel", algorithm);
-    change(&config);
-    keel_qnet_shape shape = shape_of(&config, false, 4, (size_t)config.critics);
-    assert_int_equal(keel_learner_open(&learner, &config, &shape, NULL, NULL, &err), KEEL_E_INVALID);
-    assert_non_null(strstr(err.message, key));
-    assert_non_null(strstr(err.message, key[0] == 't' ? "huber" : algorithm));
-}
-
-static void some_quantiles(keel_learner_config *config) {
-    config->quantiles = 10;
-}
-static void squared_quantiles(keel_learner_config *config) {
-    config->quantiles = 10;
-    config->td_loss = KEEL_TD_SQUARE;
-}
-static void some_alpha(keel_learner_config *config) {
-    config->alpha = 0.5;
-}
-static void no_alpha(keel_learner_config *config) {
-    config->alpha = 0;
-}
-
-static void what_a_learner_has_no_use_for_is_refused(void **state) {
+static void what_a_learner_has_no_use_for_is_no_key_of_it(void **state) {
     (void)state;
-    refuse("iql", some_quantiles, "quantiles");
-    refuse("awac", some_quantiles, "quantiles");
-    refuse("bc", some_quantiles, "quantiles");
-    refuse("cql", squared_quantiles, "td_loss");
-    refuse("iql", some_alpha, "alpha");
-    refuse("bcq", some_alpha, "alpha");
-    refuse("cql-lagrange", no_alpha, "alpha");
-    refuse("filtered-bc", no_alpha, "alpha");
+    static const struct {
+        const char *algorithm, *key, *value;
+        bool taken;
+    } cases[] = {{"iql", "quantiles", "10", false},      {"awac", "quantiles", "10", false},
+                 {"bc", "quantiles", "10", false},       {"bcq", "quantiles", "10", true},
+                 {"iql", "alpha", "0.5", false},         {"bcq", "alpha", "0.5", false},
+                 {"dqn", "alpha", "0.5", false},         {"bc", "alpha", "1", false},
+                 {"ilql", "alpha", "0", true},           {"cql", "alpha", "0", true},
+                 {"cql-lagrange", "alpha", "0", false},  {"cql", "expectile", "0.9", false},
+                 {"bc", "vector_heads", "false", false}, {"bc", "conditioned", "true", false},
+                 {"filtered-bc", "tau", "1", false},     {"filtered-bc", "keep_top", "20", true},
+                 {"awac", "kl_budget", "1", false},      {"bcq", "kl_budget", "1", true},
+                 {"cql", "lagrange_start", "0", false},  {"dqn", "support", "0.3", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        keel_err err = {0};
+        keel_learner_config config = config_of("keel", cases[i].algorithm), before = config;
+        keel_status status = keel_learner_set(&config, cases[i].key, cases[i].value, &err);
+        if ((status == KEEL_OK) != cases[i].taken) fail_msg("%s of %s", cases[i].key, cases[i].algorithm);
+        if (cases[i].taken) continue;
+        assert_non_null(strstr(err.message, cases[i].key));
+        assert_memory_equal(&config, &before, sizeof config);
+    }
+}
+
+static void quantiles_go_with_hubers_loss_alone(void **state) {
+    (void)state;
+    keel_err err = {0};
+    keel_learner_config config = config_of("keel", "cql");
+    set(&config, "quantiles", "10");
+    assert_int_equal(keel_learner_check(&config, &err), KEEL_OK);
+    set(&config, "td_loss", "square");
+    assert_int_equal(keel_learner_check(&config, &err), KEEL_E_INVALID);
+    assert_non_null(strstr(err.message, "huber"));
+}
+
+/* What is recorded of a run is what its learner takes, and comes back as it was. */
+static void a_configuration_has_the_common_keys_and_its_own(void **state) {
+    (void)state;
+    for (int a = 0; a < KEEL_N_LEARNERS; ++a) {
+        keel_learner_config config = config_of("keel", keel_algorithms[a]), again;
+        const keel_option *table = keel_learner_options(a);
+        memcpy(&again, &config, sizeof again);
+        cJSON *json = keel_options_to_json(table, &config);
+        for (const keel_option *row = keel_learner_common_options; row->key; ++row)
+            assert_non_null(cJSON_GetObjectItemCaseSensitive(json, row->key));
+        for (const keel_option *row = table; row->key; ++row)
+            for (const keel_option *other = row + 1; other->key; ++other)
+                assert_string_not_equal(row->key, other->key);
+        assert_int_equal(keel_options_json(table, &again, json, "test", NULL), KEEL_OK);
+        assert_memory_equal(&again, &config, sizeof config);
+        assert_string_equal(cJSON_GetObjectItemCaseSensitive(json, "algorithm")->valuestring,
+                            keel_algorithms[a]);
+        cJSON_Delete(json);
+    }
+}
+
+static keel_status clip_row(void *context, size_t shard, float *gradient, size_t size, keel_err *err) {
+    const double limit = *(double *)context;
+    double squares = 0;
+    (void)shard, (void)err;
+    for (size_t i = 0; i < size; ++i) squares += (double)gradient[i] * (double)gradient[i];
+    for (size_t i = 0; squares > limit * limit && i < size; ++i)
+        gradient[i] *= (float)(limit / sqrt(squares));
+    return KEEL_OK;
+}
+
+/* With shards of one row, the gradient of no transition counts for more than the limit. */
+static void a_filter_bounds_what_each_transition_changes(void **state) {
+    (void)state;
+    double limit = 1e-4;
+    keel_learner_config config = config_of("keel", "cql");
+    keel_qnet_shape shape = shape_of(&config, false, 4, 1);
+    config.shard_rows = 1;
+    open_with(&config, &shape);
+    random_batch(&f.own, 5, 20, 4, false);
+    assert_true(gradient_of(&f.learner, &f.own).gradient_norm > 20 * limit);
+    keel_learner_filter(&f.learner, clip_row, &limit);
+    assert_true(gradient_of(&f.learner, &f.own).gradient_norm <= 20 * limit * 1.001);
+    tear_down();
 }
 
 int main(void) {
@@ -395,7 +449,10 @@ int main(void) {
         cmocka_unit_test(bcq_looks_ahead_only_at_what_the_behaviour_supports),
         cmocka_unit_test(quantiles_are_regressed_on_those_of_the_best_next_act),
         cmocka_unit_test(targets_take_the_least_or_the_mean_of_the_critics),
-        cmocka_unit_test(what_a_learner_has_no_use_for_is_refused),
+        cmocka_unit_test(what_a_learner_has_no_use_for_is_no_key_of_it),
+        cmocka_unit_test(quantiles_go_with_hubers_loss_alone),
+        cmocka_unit_test(a_configuration_has_the_common_keys_and_its_own),
+        cmocka_unit_test(a_filter_bounds_what_each_transition_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

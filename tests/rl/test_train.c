@@ -291,8 +291,8 @@ static void cloning_and_double_dqn_train_from_the_same_code(void **state) {
 /* Quantiles of the last layer are averaged, so that all artefacts are ordinary networks. */
 static void every_learner_makes_an_artefact_that_loads(void **state) {
     (void)state;
-    for (int algorithm = 0; algorithm < KEEL_N_ALGORITHMS + 1; ++algorithm) {
-        bool quantiles = algorithm == KEEL_N_ALGORITHMS;
+    for (int algorithm = 0; algorithm < KEEL_N_LEARNERS + 1; ++algorithm) {
+        bool quantiles = algorithm == KEEL_N_LEARNERS;
         const char *name = quantiles ? "cql" : keel_algorithms[algorithm];
         world w = open_world("train-each", algorithm % 2 ? KEEL_SPACE_ACTS : KEEL_SPACE_CANDIDATES, name);
         w.config.steps = 40;
@@ -306,7 +306,7 @@ static void every_learner_makes_an_artefact_that_loads(void **state) {
         assert_string_equal(policy->algorithm, name);
         assert_int_equal(policy->imitates, kind->imitates);
         assert_int_equal(policy->net.shape.heads, kind->imitates ? 1 : KEEL_N_REWARDS);
-        assert_true(policy->support == (kind->supported ? w.config.support : 0));
+        assert_true(policy->support == (strcmp(name, "bcq") == 0 ? 0.3 : 0));
         keel_policy_close(policy);
         close_world(&w);
     }
@@ -347,7 +347,7 @@ static void a_learned_behaviour_makes_no_artefact(void **state) {
     (void)state;
     keel_err error = {0};
     world w = open_world("train-learned", KEEL_SPACE_ACTS, "bcq");
-    w.config.support_by = KEEL_SUPPORT_LEARNED;
+    MUST(keel_learner_set(&w.config, "support_by", "learned", err));
     assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_INVALID);
     assert_string_equal(error.where, "support_by");
     close_world(&w);
@@ -455,9 +455,9 @@ static void a_checkpoint_of_another_configuration_is_not_gone_on_from(void **sta
     world w = open_world("train-other", KEEL_SPACE_ACTS, "cql");
     w.config.steps = 4000;
     MUST(train(&w, "whole", NULL, 1, err));
-    w.config.alpha = 0.7;
+    MUST(keel_learner_set(&w.config, "alpha", "0.7", err));
     interrupt_run(&w, "parts", "parts.jsonl");
-    w.config.alpha = 0.1;
+    MUST(keel_learner_set(&w.config, "alpha", "0.1", err));
     MUST(train(&w, "parts", NULL, 1, err));
     assert_same_artefact(&w, "whole", "parts");
     close_world(&w);
@@ -540,7 +540,7 @@ static void what_another_run_made_is_written_over_only_when_asked(void **state) 
     MUST(train(&w, "policy", NULL, 2, err)); /* the same run again */
     assert_same_artefact(&w, "policy", "same");
     MUST(keel_file_hash(scratch_path(w.folder, "policy/keel.json"), before, err));
-    w.config.alpha = 0.7;
+    MUST(keel_learner_set(&w.config, "alpha", "0.7", err));
     w.rewards.target_ms = 300;
     assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_CONFLICT);
     assert_non_null(strstr(error.message, "holds a policy (cql)"));
@@ -567,7 +567,7 @@ static void each_input_of_a_run_makes_another_identity(void **state) {
         const world usual = w;
         const char *user = "u1";
         keel_candidate one = {.act = fixture_acts[0], .taken = true};
-        if (i == 1) w.config.alpha = 0.7;
+        if (i == 1) MUST(keel_learner_set(&w.config, "alpha", "0.7", err));
         if (i == 2) w.config.seed = 2;
         if (i == 3) w.rewards.turn_cost = 0.25;
         if (i == 4) fixture_add(w.store, "more", KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &one, 1);
@@ -610,17 +610,17 @@ static void divergence_stops_the_run_with_the_step_and_the_bounds(void **state) 
 
 static void every_learner_set_up_to_diverge_stops_with_its_last_good_checkpoint(void **state) {
     (void)state;
-    for (int which = 0; which < KEEL_N_ALGORITHMS + 1; ++which) { /* the last: cql, conditioned */
-        int algorithm = which == KEEL_N_ALGORITHMS ? KEEL_ALGO_CQL : which;
+    for (int which = 0; which < KEEL_N_LEARNERS + 1; ++which) { /* the last: cql, conditioned */
+        int algorithm = which == KEEL_N_LEARNERS ? 0 : which;
         keel_err error = {0};
         world w = open_world("train-each-diverged", KEEL_SPACE_ACTS, keel_algorithms[algorithm]);
-        w.config.conditioned = which == KEEL_N_ALGORITHMS;
+        w.config.conditioned = which == KEEL_N_LEARNERS;
         w.config.hidden = (keel_int_list){2, {256, 256}};
         w.config.steps = 400;
         w.config.gamma = 0.5; /* returns within 2 */
         w.config.keep_top = 100;
         w.config.checkpoint_every = 1;
-        w.config.lagrange_threshold = 0;
+        keel_learner_set(&w.config, "lagrange_threshold", "0", NULL); /* where it is a key */
         w.config.learning_rate *= 100;
         w.config.divergence_margin = 1;
         if (train(&w, "policy", NULL, 1, &error) != KEEL_E_DIVERGED)
@@ -636,7 +636,7 @@ static void a_multiplier_out_of_hand_stops_the_run(void **state) {
     (void)state;
     keel_err error = {0};
     world w = open_world("train-multiplier", KEEL_SPACE_ACTS, "cql-lagrange");
-    w.config.lagrange_start = 8; /* e^8 = 2981 */
+    MUST(keel_learner_set(&w.config, "lagrange_start", "8", err)); /* e^8 = 2981 */
     assert_int_equal(train(&w, "policy", NULL, 1, &error), KEEL_E_DIVERGED);
     assert_non_null(strstr(error.message, "the multiplier is 2980.96, expected up to 2000"));
     close_world(&w);
