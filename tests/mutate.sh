@@ -30,6 +30,8 @@ tests_of() {
     rl/judge/fqe.c) echo rl/test_fqe ;;
     rl/judge/evaluate.c) echo rl/test_evaluate ;;
     rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
+    rl/train/train.c) echo rl/test_train ;;
+    policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     esac

@@ -362,8 +362,55 @@ static void files_round_trip_and_errors_name_the_file(void **state) {
     assert_int_equal(keel_folder_remove(folder, NULL), KEEL_OK);
 }
 
+static cJSON *parsed(const char *text) {
+    cJSON *value = NULL;
+    assert_int_equal(keel_json_parse(text, strlen(text), "t", &value, NULL), KEEL_OK);
+    return value;
+}
+
+static void a_hash_is_of_the_value_and_not_of_its_white_space(void **state) {
+    (void)state;
+    static const char *const texts[] = {"{\"a\": [1, 2]}", "{ \"a\" : [1,2.0] }", "{\"a\":[2,1]}"};
+    char hash[3][65];
+    for (size_t i = 0; i < 3; i++) {
+        cJSON *value = parsed(texts[i]);
+        assert_int_equal(keel_json_hash(value, hash[i], NULL), KEEL_OK);
+        cJSON_Delete(value);
+    }
+    assert_string_equal(hash[0], hash[1]);
+    assert_string_not_equal(hash[0], hash[2]);
+    /* printf '{"a":[1,2]}' | sha256sum */
+    assert_string_equal(hash[0], "01530d164d479cf08e26d3b1ad9bdba927120d97e2d057a6d792db778780d720");
+    assert_int_equal(keel_json_hash(NULL, hash[0], NULL), KEEL_E_NOMEM);
+}
+
+static void assert_differ(const char *there, const char *here, const char *wanted) {
+    keel_buf text = {0};
+    cJSON *a = parsed(there), *b = parsed(here);
+    keel_json_differences(a, b, &text);
+    assert_string_equal(text.length ? text.data : "", wanted);
+    keel_buf_free(&text);
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+}
+
+static void differences_name_what_both_have(void **state) {
+    (void)state;
+    assert_differ("{\"a\": 1}", "{\"a\": 1}", "");
+    assert_differ("{\"a\": 1, \"b\": 2}", "{\"a\": 1, \"c\": 3}", "");
+    assert_differ("{\"a\": 1, \"b\": \"x\"}", "{\"b\": \"y\", \"a\": 2}",
+                  "b (\"x\", here \"y\"), a (1, here 2)");
+    assert_differ("{\"r\": {\"a\": 1, \"b\": [1]}, \"z\": {}}", "{\"r\": {\"a\": 1, \"b\": [2]}, \"z\": 1}",
+                  "r.b ([1], here [2]), z ({}, here 1)");
+    assert_differ("{\"a\": \"0123456789012345678901234\"}", "{\"a\": null}",
+                  "a (\"01234567890123456789012..., here null)");
+    assert_differ("[]", "{\"a\": 1}", "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hash_is_of_the_value_and_not_of_its_white_space),
+        cmocka_unit_test(differences_name_what_both_have),
         cmocka_unit_test(well_formed_values_are_accepted),
         cmocka_unit_test(malformed_values_are_refused_with_the_byte_offset),
         cmocka_unit_test(numbers_end_where_the_parser_below_would_cut_them),
