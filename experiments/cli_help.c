@@ -4,7 +4,7 @@
 #include "policies/artefact.h"
 
 const char keel_cli_session[] =
-    "  keel import --store logs.db --format chat conversations.jsonl.gz\n"
+    "  keel import --store logs.db conversations.jsonl.gz\n"
     "  keel stats --store logs.db\n"
     "  keel label --store logs.db\n"
     "  keel sft --store logs.db --base builtin --out runs/base\n"
