@@ -5,6 +5,7 @@
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rl/learn/derive.h"
+#include "rl/learn/learners.h"
 #include "rl/train/train.h"
 
 static const keel_flag flags[] = {

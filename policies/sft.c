@@ -266,7 +266,10 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
                      const keel_base_config *config, const char *out_dir, bool replace,
                      const char *metrics_path, keel_pool *pool, keel_err *err) {
-    sft run = {.store = store, .split = split, .spec = spec, .out_dir = out_dir, .replace = replace};
+    keel_split all;
+    if (!split) KEEL_TRY(keel_split_parse("all", &all, err));
+    sft run = {
+        .store = store, .split = split ? split : &all, .spec = spec, .out_dir = out_dir, .replace = replace};
     run.job = (keel_base_tuning){.metrics_path = metrics_path, .pool = pool};
     keel_status status = open_base(&run, config, err);
     if (status == KEEL_OK) status = prepare(&run, err);

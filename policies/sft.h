@@ -10,8 +10,8 @@
 
 KEEL_BEGIN_DECLS
 
-/* Tunes `spec` (the name of a kind, or the folder of a base to go on from) on the split and writes the
- * artefact to out_dir; one that another run made is KEEL_E_CONFLICT unless `replace`. config: the
+/* Tunes `spec` (the name of a kind, or the folder of a base to go on from) on the split (NULL: all) and
+ * writes the artefact to out_dir; one that another run made is KEEL_E_CONFLICT unless `replace`. config: the
  * configuration struct of spec's kind (keel_base_find_kind); NULL: its defaults. A run that was interrupted
  * goes on from its checkpoints beside out_dir. The same inputs and seed give the same bytes, whatever the
  * pool's size. metrics_path (JSON Lines of each part of the loss) may be NULL. */

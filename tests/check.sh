@@ -21,7 +21,7 @@ left_out_of_valgrind() {
     cat <<'END'
 check_includes          compiles headers, runs nothing of Keel
 check_includes_fails    the same
-link_library            links a program that does nothing
+link_library            runs its program under valgrind itself
 END
 }
 

@@ -3,8 +3,11 @@
 #ifndef KEEL_RL_LEARN_LEARNER_CONFIG_H
 #define KEEL_RL_LEARN_LEARNER_CONFIG_H
 
+#include "core/api.h"
 #include "core/nouns.h"
 #include "core/options.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_td_loss { KEEL_TD_HUBER, KEEL_TD_HALF_SQUARE, KEEL_TD_SQUARE } keel_td_loss;
 typedef enum keel_ensemble { KEEL_ENSEMBLE_MIN, KEEL_ENSEMBLE_MEAN } keel_ensemble;
@@ -58,5 +61,7 @@ keel_status keel_learner_set_number(keel_learner_config *config, const char *key
                                     keel_err *err);
 /* KEEL_E_INVALID for values that do not go together. */
 keel_status keel_learner_check(const keel_learner_config *config, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

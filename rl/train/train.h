@@ -4,8 +4,12 @@
 #define KEEL_RL_TRAIN_TRAIN_H
 
 #include "core/api.h"
-#include "policies/policy.h"
-#include "rl/learn/learner.h"
+#include "core/parallel.h"
+#include "core/status.h"
+#include "datasets/store.h"
+#include "policies/base.h"
+#include "rewards/reward.h"
+#include "rl/learn/learner_config.h"
 #include "rl/train/validate.h"
 
 KEEL_BEGIN_DECLS

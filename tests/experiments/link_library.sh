@@ -26,7 +26,7 @@ if command -v "$CXX" >/dev/null; then languages="c c++"; else echo "skipped: C++
 # ---- headers ----
 
 for header in $(cd "$headers" && find keel -name '*.h'); do
-    echo "#include <$header>" >one.c
+    printf '#include <%s>\ntypedef int used;\n' "$header" >one.c
     for language in $languages; do
         compile "$language" -fsyntax-only one.c || fail "<$header> compiles alone in $language"
     done

@@ -14,6 +14,7 @@
 #include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 #include "rl/fixture.h"
+#include "rl/learn/learners.h"
 #include "rl/train/train.h"
 #include "support/interrupt.h"
 
