@@ -1,5 +1,5 @@
-/* How a decision becomes bags of weighted n-grams. Only what was said before the decision and the candidates'
- * own texts and acts are read here: nothing else of the conversation reaches the model. */
+/* From a decision to bags of weighted n-grams. This file reads the turns before the decision and the
+ * candidates' texts and acts; nothing else of a conversation reaches the model. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,8 +80,9 @@ static keel_status earlier_grams(const decision_view *view, int field, keel_gram
 }
 
 enum {
-    OFTEN = 3,        /* times an act came are told up to this */
-    REMEMBERED = 1024 /* turns whose acts are: all of them would cost a long conversation the square of it */
+    OFTEN = 3,        /* an act is counted up to this */
+    REMEMBERED = 1024 /* last turns whose acts are counted: with all turns, the cost would be quadratic in
+                         their number */
 };
 
 typedef struct act_count {
@@ -89,8 +90,9 @@ typedef struct act_count {
     unsigned char times;
 } act_count;
 
-/* times [n]: how often a turn's act has come with it, 0 where it has none or it came often enough before.
- * By a table with open addressing: acts may be many. */
+/* times [n]: how often the act of each turn has occurred up to that turn; 0 where the turn has none, or its
+ * act has occurred OFTEN times before. The counts are in a hash table with open addressing, since acts may be
+ * many. */
 static bool count_acts(const keel_turn *turns, size_t n, unsigned char *times) {
     size_t room = 1;
     for (size_t i = 0; i < n; i++) room += turns[i].act ? 2 : 0;
@@ -108,8 +110,10 @@ static bool count_acts(const keel_turn *turns, size_t n, unsigned char *times) {
     return table != NULL;
 }
 
-/* Acts by place ("-1:request"), all that are remembered with how often they came (at most 3), and how many
- * turns there were, by doubling. turns [end] are the remembered ones before the decision, times theirs. */
+/* Three sorts of token: acts of the context by distance ("-1:request"), acts of all counted turns by
+ * occurrence
+ * ("2*request"), and the logarithm of the number of turns. turns [end] are the counted turns before the
+ * decision, times [end] belongs to them. */
 static keel_status act_tokens(const keel_ngram_base *model, size_t n_before, const keel_turn *turns,
                               size_t end, const unsigned char *times, keel_arena *arena, keel_grams *out,
                               keel_err *err) {
@@ -168,15 +172,17 @@ static keel_status field_grams(const decision_view *view, const keel_candidate *
 
 /* ---- weights ---- */
 
-/* idf = log((1 + documents) / (1 + documents with it)) + 1, over the L2 norm of the text, unseen n-grams
- * included: a text that is mostly unknown is far from everything known. */
+/* Weight of an n-gram: idf = log((1 + documents) / (1 + documents with it)) + 1, divided by the L2 norm of
+ * the text. The norm includes n-grams that the model does not know, so that a text of mostly unknown n-grams
+ * has small weights. */
 static void weigh(const keel_ngram_base *model, int field, keel_bag *bag) {
     double log_documents = log1p((double)model->documents[field]), square = 0;
     size_t known = 0;
     for (size_t i = 0; i < bag->count; i++) {
         const keel_bucket *bucket = &model->bucket[bag->row[i]];
         double idf = log_documents - (double)bucket->log_frequency + 1;
-        idf = idf > 0.1 ? idf : 0.1; /* a bucket of several fields may occur oftener than this has texts */
+        idf = idf > 0.1 ? idf
+                        : 0.1; /* several fields share a bucket: its count may exceed this field's texts */
         square += idf * idf;
         if (bucket->row < 0) continue;
         bag->row[known] = (uint32_t)bucket->row;

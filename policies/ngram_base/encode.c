@@ -1,5 +1,5 @@
 /* From bags to features and the prior, without the tape. Each decision is computed alone, so that its
- * features do not depend on what is encoded beside it. */
+ * features do not depend on the rest of the batch. */
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ keel_linear_probes_row keel__ngram_base_state_row(const keel_sample *sample) {
 }
 
 keel_linear_probes_row keel__ngram_base_candidate_row(const keel_sample_candidate *candidate) {
-    const keel_bag *text = &candidate->field[0]; /* KEEL_FIELD_TEXT, the first of its own */
+    const keel_bag *text = &candidate->field[0]; /* KEEL_FIELD_TEXT */
     return (keel_linear_probes_row){.id = text->row, .n_ids = text->count, .dense = candidate->extra};
 }
 
@@ -42,7 +42,7 @@ void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel
     out[KEEL_N_CANDIDATE_PROBES] = candidate->extra[KEEL_EXTRA_WORDS];
 }
 
-/* Standardised by the tuning split, cut at four deviations. */
+/* Standardises by mean and deviation of the tuning split; values are cut at four deviations. */
 static void standardise(float *x, const float *mean, const float *scale, size_t n) {
     for (size_t i = 0; i < n; i++) {
         float z = (x[i] - mean[i]) * scale[i];
@@ -52,7 +52,7 @@ static void standardise(float *x, const float *mean, const float *scale, size_t 
 
 /* ---- the encoder ---- */
 
-/* hidden [features] = tanh(layer(pooled fields)). A field without n-grams adds nothing, and is left out. */
+/* hidden [features] = tanh(layer(pooled fields)). A field without n-grams adds nothing and is skipped. */
 static void encode_bags(const keel_ngram_base *model, const keel_bag *bags, size_t n, size_t index,
                         float *pooled, float *hidden) {
     size_t dim = (size_t)model->config.dim, width = (size_t)model->config.features;
@@ -67,8 +67,8 @@ static void encode_bags(const keel_ngram_base *model, const keel_bag *bags, size
     keel_tanh(hidden, width);
 }
 
-/* score(s, c) = s . c / sqrt(features) + r . c, r how likely a response is anywhere: the logit of pi_base
- * within the set. */
+/* Logit of pi_base within a candidate set: score(s, c) = s . c / sqrt(features) + r . c. The second term is
+ * how likely the response is whatever the state. */
 static float rank_score(const keel_ngram_base *model, const float *state, const float *hidden) {
     size_t width = (size_t)model->config.features;
     const float *rank = keel_params_at(&model->params, KEEL_PARAM_RANK);
@@ -97,8 +97,8 @@ static bool make_room(const keel_ngram_base *model, size_t n_candidates, size_t 
     return work->pooled && work->hidden && work->other && work->state && work->candidates && work->log_prior;
 }
 
-/* What is read off the sample before it is weighed. Candidate sets have one scalar of the state, and it is
- * all their state; in fixed spaces both follow on the hidden features. */
+/* Scalar features, from a sample that is not weighed yet. In candidate sets the first state scalar is the
+ * whole state; in fixed spaces both state scalars follow the hidden features. */
 static void encode_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
                            const encode_work *work) {
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
@@ -134,7 +134,7 @@ static bool all_finite(const float *x, size_t count) {
     return true;
 }
 
-/* Weights may be finite and yet absurd; what they give must not get into the store. */
+/* Finite weights may still give features that are not finite; those must not get into the store. */
 static keel_status check_features(const keel_features *features, keel_err *err) {
     size_t rows = features->candidates ? features->n_candidates * features->candidate_dim : 0;
     if (all_finite(features->state, features->state_dim) && all_finite(features->candidates, rows) &&
@@ -143,7 +143,7 @@ static keel_status check_features(const keel_features *features, keel_err *err) 
     return keel_fail(err, KEEL_E_INVALID, "n-gram base", "its weights give features that are not finite");
 }
 
-/* Scalars are read off the sample before it is weighed. */
+/* The scalars come first: they need the buckets, which weighing overwrites. */
 static keel_status encode_sample(const keel_ngram_base *model, keel_sample *sample, int64_t group,
                                  keel_arena *scratch, keel_features *out, keel_err *err) {
     encode_work work;
@@ -186,8 +186,8 @@ keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item 
     return KEEL_OK;
 }
 
-/* By the ranking of the candidates that are given, as if they were the decision's own; in fixed spaces by the
- * prior of their acts. */
+/* In candidate sets: the prior over the given candidates, as if they were the decision's own. In fixed
+ * spaces: the prior of each candidate's act or outcome. */
 keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
                                       size_t decision, const keel_candidate *candidates, size_t n,
                                       keel_arena *scratch, double *out, keel_err *err) {

@@ -53,7 +53,7 @@ void keel__ngram_base_weigh_example(const keel_ngram_base *model, keel_example *
     example->weighed = true;
 }
 
-/* ---- a compact copy: bags and labels, not what reading them left behind ---- */
+/* ---- a compact copy: bags and labels without the garbage of reading ---- */
 
 static void *copy(keel_arena *arena, const void *from, size_t bytes) {
     void *to = keel_arena_alloc(arena, bytes);

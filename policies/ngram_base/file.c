@@ -1,10 +1,10 @@
-/* The built-in base on disk.
+/* The n-gram base on disk.
  *
  *   config.json        model_type "keel-ngram", sizes, action space and acts
  *   tokenizer.json     how text becomes buckets: normaliser, words, n-grams
  *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
- * encoder's layers, the linear heads (policies/ngram_base/linear_probes.h), and the standardisation of
- * scalars */
+ *                      encoder's layers, the linear probes, mean and scale of the scalar features
+ */
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "core/safetensors.h"
 #include "policies/ngram_base/model.h"
 
-/* ---- one list of tensors serves saving and loading ---- */
+/* ---- tensors: the same list for saving and loading ---- */
 
 enum { MAX_TENSORS = 8 + KEEL_N_NGRAM_BASE_PARAMS + 2 * KEEL_LINEAR_PROBES_TENSORS };
 
@@ -210,7 +210,7 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     return read_acts(json, out, arena, where, err);
 }
 
-/* Copies a tensor of exactly this type and shape; where it stands is in the list. */
+/* Copies a tensor of exactly this type and shape to where the list points. */
 static keel_status copy_tensor(const keel_safetensors *file, const keel_named_tensor *want, const char *path,
                                keel_err *err) {
     const keel_named_tensor *have = keel_safetensors_find(file, want->name);

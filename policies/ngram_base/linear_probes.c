@@ -79,16 +79,16 @@ static keel_status check_unit(const keel_linear_probes_config *config, const kee
     return KEEL_OK;
 }
 
-static bool says_something(const keel_linear_probes_config *config, const keel_linear_probes_row *rows,
-                           size_t n_rows, size_t n_pairs) {
-    bool said = n_pairs > 0;
-    for (size_t r = 0; r < n_rows && !said; r++)
+static bool has_label(const keel_linear_probes_config *config, const keel_linear_probes_row *rows,
+                      size_t n_rows, size_t n_pairs) {
+    bool has = n_pairs > 0;
+    for (size_t r = 0; r < n_rows && !has; r++)
         for (size_t h = 0; h < config->n_heads; h++)
-            said = said || (!config->head[h].ranks && rows[r].label[h] != KEEL_UNKNOWN);
-    return said;
+            has = has || (!config->head[h].ranks && rows[r].label[h] != KEEL_UNKNOWN);
+    return has;
 }
 
-/* Widest members first, so that each is aligned behind the one before. */
+/* Widest members first, so that each one is aligned after the one before it. */
 static keel__linear_probes_unit *copy_unit(const keel_linear_probes_config *config,
                                            const keel_linear_probes_row *rows, size_t n_rows,
                                            const keel_linear_probes_pair *pairs, size_t n_pairs) {
@@ -123,7 +123,7 @@ static bool make_room(keel_linear_probes_builder *builder) {
     return keel_grow(&builder->unit, builder->count + 1, &builder->room, sizeof *builder->unit);
 }
 
-/* Lowers the limit until what is kept fits. What is left depends on draws alone: it is a fair sample. */
+/* Lowers the limit until the kept units fit. They depend on the draws alone, so they are a random sample. */
 static void drop_over_limit(keel_linear_probes_builder *builder) {
     while (builder->entries > builder->config.max_entries && builder->limit > 8) {
         size_t kept = 0;
@@ -145,7 +145,7 @@ keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t
                                    const keel_linear_probes_row *rows, size_t n_rows,
                                    const keel_linear_probes_pair *pairs, size_t n_pairs, keel_err *err) {
     KEEL_TRY(check_unit(&builder->config, rows, n_rows, pairs, n_pairs, err));
-    if (!says_something(&builder->config, rows, n_rows, n_pairs)) return KEEL_OK;
+    if (!has_label(&builder->config, rows, n_rows, n_pairs)) return KEEL_OK;
     uint64_t draw = keel_hash64_mix(builder->config.seed, name);
     if (draw >= builder->limit) return KEEL_OK;
     keel__linear_probes_unit *unit =
@@ -159,7 +159,7 @@ keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t
     return KEEL_OK;
 }
 
-/* ---- judging ---- */
+/* ---- logits ---- */
 
 keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear_probes *sizes,
                                      keel_err *err) {
@@ -212,7 +212,7 @@ static void add_product(double *sum, double x, const float *weight, size_t n_hea
 void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linear_probes_row *row,
                                int64_t group, float *logits) {
     const float *weight = weights_for(heads, group);
-    size_t n = heads->n_heads, n_ids = heads->used > 0 ? row->n_ids : 0; /* unfitted heads know none */
+    size_t n = heads->n_heads, n_ids = heads->used > 0 ? row->n_ids : 0; /* heads without a fit know no id */
     double square = 0, sum[KEEL_LINEAR_PROBES_MAX] = {0};
     for (size_t i = 0; i < n_ids; i++) {
         int32_t column = row->id[i] < heads->n_ids ? heads->column_of[row->id[i]] : -1;

@@ -1,14 +1,16 @@
-/* Linear heads over sparse rows, cross-fitted: several L2-regularised logistic regressions on the same binary
- * rows (hashed n-grams), each with a label that may be missing or with pairs of which one is better.
+/* Linear probes, cross-fitted: several L2-regularised logistic regressions ("heads") on the same sparse
+ * binary rows (hashed n-grams). Each learns from labels, which may be missing, or from pairs of which one row
+ * is better.
  *
  *   x = presence * idf over its L2 norm,  idf = ln((1 + rows) / (1 + rows with it)) + 1;  z = w . x + b
  *
  * by core/logistic.h: labelled heads have the bias, ranking heads the dense numbers of a row, scaled to unit
  * deviation.
  *
- * Each is fitted folds + 1 times: on all rows, and without the rows of each fold of groups. A row of a group
- * that was fitted on is later judged by the weights that never saw its fold, any other row by those of all: a
- * feature learned from labels is then as honest on the tuning split as on new text.
+ * Each is fitted folds + 1 times: on all rows, and without the rows of each fold of groups. Rows of a group
+ * that took part in fitting get the logits of the weights that did not see their fold; other rows get those
+ * of the weights fitted on all rows. So a feature learned from labels has the same quality on the tuning
+ * split and on new text.
  *
  * Call order: builder_open, add for every decision, fit, builder_close; then logits from any thread.
  * The same decisions, configuration and seed give the same bits, whatever the order of adds and the pool's
@@ -38,11 +40,11 @@ typedef struct keel_linear_probes_config {
     size_t n_heads; /* 1 .. KEEL_LINEAR_PROBES_MAX */
     struct {
         double lambda; /* > 0 */
-        bool ranks;    /* learned from pairs, not from labels */
+        bool ranks;    /* learns from pairs, not from labels */
     } head[KEEL_LINEAR_PROBES_MAX];
     size_t folds;       /* 2 .. KEEL_LINEAR_PROBES_MAX_FOLDS */
-    size_t iterations;  /* of accelerated gradient descent, at most */
-    size_t max_entries; /* ids over all rows kept; beyond it whole decisions are dropped by a seeded draw */
+    size_t iterations;  /* maximum, of accelerated gradient descent */
+    size_t max_entries; /* maximum of ids over all rows; above it whole decisions are dropped at random */
     uint64_t seed;      /* of that draw */
 } keel_linear_probes_config;
 /* Folds 5, iterations 150, 8 million entries, lambda 1, no dense numbers; set n_ids, n_heads and the rest. */
@@ -68,25 +70,25 @@ typedef struct keel_linear_probes keel_linear_probes;
 keel_status keel_linear_probes_builder_open(keel_linear_probes_builder **out,
                                             const keel_linear_probes_config *config, keel_err *err);
 void keel_linear_probes_builder_close(keel_linear_probes_builder *builder); /* NULL is harmless */
-/* The rows of one decision with their pairs. name: a hash of what the decision is called, by which rows are
- * put in order and dropped, so that they may be added in any; group: keel_split_group_hash of its
- * conversation. A decision without any label or pair says nothing and is left out. Ids out of range are
- * KEEL_E_INVALID. */
+/* The rows of one decision with their pairs. name: a hash that identifies the decision; rows are ordered and
+ * dropped by it, so the order of calls does not matter. group: keel_conversation_group_hash of its
+ * conversation. A decision without any label or pair is left out. Ids out of range are KEEL_E_INVALID. */
 keel_status keel_linear_probes_add(keel_linear_probes_builder *builder, uint64_t name, int64_t group,
                                    const keel_linear_probes_row *rows, size_t n_rows,
                                    const keel_linear_probes_pair *pairs, size_t n_pairs, keel_err *err);
 
-/* Fits all sets of weights, folds + 1 shards of the pool. A head without rows of both labels (without pairs)
- * in any one of the sets is absent: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. Sets
- * that are done are kept in the file `checkpoint` (NULL: nowhere), which stays, and are not fitted again by
- * who gives the same identity: 64 hex digits over all that the rows and the configuration come from. */
+/* Fits all sets of weights, folds + 1 shards of the pool. A head that has not both labels (or no pairs) in
+ * one of the sets is not fitted: its logit is 0. KEEL_E_INTERRUPTED when the interrupt flag is set. Finished
+ * sets are saved in the file `checkpoint` (NULL: none), which stays; a later call with the same identity
+ * reads them instead of fitting them again. identity: 64 hex digits over all that rows and configuration are
+ * made from. */
 keel_status keel_linear_probes_fit(keel_linear_probes_builder *builder, keel_pool *pool,
                                    const char *checkpoint, const char *identity, keel_linear_probes **out,
                                    keel_err *err);
 void keel_linear_probes_close(keel_linear_probes *heads); /* NULL is harmless */
 
-/* Logits [n_heads] of one row (its labels are not read); ids out of range count as never seen. The
- * weights are those that did not see the group. Thread-safe. */
+/* Logits [n_heads] of one row, whose labels are not read, by the weights that did not see the group. Ids out
+ * of range count as unknown. Thread-safe. */
 void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linear_probes_row *row,
                                int64_t group, float *logits);
 
@@ -96,8 +98,7 @@ keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const ch
                                        keel_named_tensor out[KEEL_LINEAR_PROBES_TENSORS], size_t *count,
                                        keel_err *err);
 /* From a file, which is hostile until checked: types, shapes, ids below n_ids and each once, ascending
- * groups,
- * finite numbers. Any misfit is KEEL_E_INVALID naming the tensor. */
+ * groups, finite numbers. Anything else is KEEL_E_INVALID, naming the tensor. */
 keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safetensors *file,
                                     const char *prefix, size_t n_ids, size_t n_heads, size_t n_dense,
                                     keel_err *err);

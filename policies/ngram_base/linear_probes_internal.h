@@ -1,4 +1,5 @@
-/* Inside of the linear heads, shared by heads.c (collecting, judging, files) and heads_fit.c (fitting). */
+/* Internal header of the linear probes: linear_probes.c collects rows, gives logits, reads and writes files;
+ * linear_probes_fit.c fits. */
 #ifndef KEEL_POLICIES_NGRAM_BASE_LINEAR_PROBES_INTERNAL_H
 #define KEEL_POLICIES_NGRAM_BASE_LINEAR_PROBES_INTERNAL_H
 
@@ -6,7 +7,7 @@
 
 /* One decision as it was added; a single allocation holds it all. */
 typedef struct keel__linear_probes_unit {
-    uint64_t draw; /* units of the smallest draws are kept, and fitted in the order of them */
+    uint64_t draw; /* units with the smallest draws are kept, in ascending order of them */
     int64_t group;
     size_t n_rows, n_pairs, entries;
     size_t *end;                   /* [n_rows] of each row's ids */
@@ -41,7 +42,6 @@ struct keel_linear_probes {
 keel_status keel__linear_probes_make(keel_linear_probes **out, const keel_linear_probes *sizes,
                                      keel_err *err);
 keel_status keel__linear_probes_no_memory(keel_err *err);
-size_t keel__linear_probes_fold(int64_t group,
-                                size_t folds); /* independent of keel_split_group_hash % folds */
+size_t keel__linear_probes_fold(int64_t group, size_t folds); /* independent of the folds of splits */
 
 #endif

@@ -1,10 +1,10 @@
 /* The loss of one shard of a batch, on the tape:
  *
- *   pooled = bags of embeddings, one a field;  s = tanh(W_s pooled + b_s);  c = tanh(W_c pooled + b_c)
- *   rank     cross-entropy of softmax over a decision's candidates and sampled other responses of s.c /
- * sqrt(features) + r.c with the uniform distribution over those taken act      cross-entropy of softmax(A s)
- * with the taken act or outcome outcome  cross-entropy of softmax(O c) with a candidate's judged outcome risk
- * logistic loss of R s with the conversation's risk
+ *   pooled = bags of embeddings, one for each field;  s = tanh(W_s pooled + b_s);  c = tanh(W_c pooled + b_c)
+ *   rank     cross-entropy of softmax(s.c / sqrt(features) + r.c) over a decision's candidates and sampled
+ * other responses, with the uniform distribution over the taken candidates act      cross-entropy of
+ * softmax(A s) with the taken act or outcome outcome  cross-entropy of softmax(O c) with the judged outcome
+ * of a candidate risk     logistic loss of R s with the risk of the conversation
  */
 #include <math.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static bool has_sets(const keel_ngram_base *model) {
     return model->base.space == KEEL_SPACE_CANDIDATES;
 }
 
-/* A lesson that teaches nothing is left out of the batch. */
+/* Whether the lesson has a label for any of the losses; one without is left out. */
 static bool teaches(const keel_ngram_base *model, const keel_example *example, const keel_lesson *lesson) {
     return example->risk != KEEL_RISK_UNKNOWN || (has_sets(model) ? lesson->n_taken > 0 : lesson->act >= 0);
 }
@@ -37,7 +37,7 @@ void keel__ngram_base_divisors(keel_ngram_base_batch *batch) {
     for (int k = 0; k < KEEL_N_LOSSES; k++) batch->divisor[k] = fmax(1, batch->divisor[k]);
 }
 
-/* ---- what the shard looks at, laid out for the tape ---- */
+/* ---- the rows of the shard, laid out for the tape ---- */
 
 typedef struct bag_rows { /* bags of one field, one after the other */
     uint32_t *id;
@@ -137,7 +137,8 @@ static keel_tensor *linear(shard_rows *rows, keel_tensor *x, size_t index, keel_
     return linear_runs(rows, x, index, activation, NULL, 1);
 }
 
-/* The columns of the fields that say something in this shard, as runs; of texts without a history half do. */
+/* The columns of the fields that are not empty in this shard, as runs. Half of the fields are empty where
+ * conversations have no earlier turns. */
 static size_t list_runs(const shard_rows *rows, int first_field, size_t n_fields, size_t n, int32_t *runs) {
     int32_t dim = (int32_t)rows->batch->model->config.dim;
     size_t n_runs = 0;
@@ -165,7 +166,7 @@ static keel_tensor *hidden(shard_rows *rows, int first_field, size_t n_fields, s
 
 /* ---- ranking ---- */
 
-typedef struct ranking { /* segments of (lesson, candidate): a lesson's own candidates, then sampled others */
+typedef struct ranking { /* segments of (lesson, candidate): the lesson's own candidates, then sampled ones */
     size_t n, n_segments;
     int32_t *state, *candidate, *offsets;
     float *target;
@@ -216,7 +217,7 @@ static keel_tensor *rank_loss(shard_rows *rows, keel_tensor *states, keel_tensor
                                          NULL, (float)rows->batch->divisor[KEEL_LOSS_RANK]);
 }
 
-/* ---- naming: acts, outcomes, risk ---- */
+/* ---- classification: acts, outcomes, risk ---- */
 
 /* Cross-entropy of a layer's logits with one label a row (below 0: none). */
 static keel_tensor *name_loss(shard_rows *rows, keel_tensor *x, size_t n, size_t index, size_t classes,

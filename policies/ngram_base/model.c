@@ -11,7 +11,8 @@ static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
                               .buckets = (uint32_t)config->buckets};
 }
 
-/* One layer is two rows of the table: weight and bias. A layer this space does without has no rows. */
+/* One layer is two entries of the table: weight and bias. A layer that this action space does not use has no
+ * rows. */
 static void put_layer(keel_param *table, size_t index, const char *weight, const char *bias, size_t out,
                       size_t in) {
     double fan_in = in > 0 ? (double)in : 1;
@@ -27,7 +28,7 @@ static keel_status make_params(keel_ngram_base *model, keel_err *err) {
     put_layer(table, KEEL_PARAM_CANDIDATE, "candidate.weight", "candidate.bias", sets ? width : 0,
               KEEL_N_CANDIDATE_FIELDS * dim);
     put_layer(table, KEEL_PARAM_RANK, "rank.weight", "rank.bias", sets ? 1 : 0, width);
-    table[KEEL_PARAM_RANK + 1].rows = 0; /* one bias for all candidates would change nothing */
+    table[KEEL_PARAM_RANK + 1].rows = 0; /* a bias common to all candidates changes no softmax */
     put_layer(table, KEEL_PARAM_ACT, "act.weight", "act.bias", model->base.n_acts, width);
     put_layer(table, KEEL_PARAM_OUTCOME, "outcome.weight", "outcome.bias", sets ? KEEL_N_OUTCOMES : 0, width);
     put_layer(table, KEEL_PARAM_RISK, "risk.weight", "risk.bias", 1, width);

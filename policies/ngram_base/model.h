@@ -1,5 +1,5 @@
-/* Inside of the built-in base, shared by its files: the model, how a decision becomes bags of n-grams, how
- * bags become features. Nothing outside policies/ includes this. */
+/* Internal header of the n-gram base, shared by its files: the model, decisions as bags of n-grams, features
+ * from bags. */
 #ifndef KEEL_POLICIES_NGRAM_BASE_MODEL_H
 #define KEEL_POLICIES_NGRAM_BASE_MODEL_H
 
@@ -9,12 +9,12 @@
 #include "policies/ngram_base/kind.h"
 #include "policies/ngram_base/linear_probes.h"
 
-/* Texts come in fields, each hashed with its own salt and pooled on its own. */
+/* Fields of text; each is hashed with its own salt and pooled by itself. */
 enum {
     KEEL_FIELD_LAST = 0,      /* the last user turn: words, runs, characters */
     KEEL_FIELD_USER = 1,      /* earlier user turns: words, runs */
     KEEL_FIELD_ASSISTANT = 2, /* earlier turns of anybody else: words, runs */
-    KEEL_FIELD_ACTS = 3,      /* acts so far, by place and in all; number of turns */
+    KEEL_FIELD_ACTS = 3,      /* acts so far, by distance and by occurrence; number of turns */
     KEEL_N_STATE_FIELDS = 4,
     KEEL_FIELD_TEXT = 4, /* a candidate's text: words, runs, characters */
     KEEL_FIELD_ACT = 5,  /* its act */
@@ -22,39 +22,39 @@ enum {
     KEEL_N_CANDIDATE_FIELDS = 2
 };
 
-/* What the labels of the tuning split know, learned from n-grams by the linear heads of
- * policies/ngram_base/linear_probes.h. */
+/* The linear probes (policies/ngram_base/linear_probes.h). Each learns one kind of label of the tuning split.
+ */
 enum {
-    KEEL_PROBE_REFUSAL = 0,    /* of a candidate's text: is it a refusal */
-    KEEL_PROBE_COMPLIANCE = 1, /* ... a compliance */
-    KEEL_PROBE_RISK = 2,       /* ... is the conversation it was said in dangerous */
-    KEEL_PROBE_PREFERENCE = 3, /* ... is it the better one of its decision's */
+    KEEL_PROBE_REFUSAL = 0,    /* is the candidate's text a refusal */
+    KEEL_PROBE_COMPLIANCE = 1, /* is it a compliance */
+    KEEL_PROBE_RISK = 2,       /* is its conversation dangerous */
+    KEEL_PROBE_PREFERENCE = 3, /* is it the preferred candidate of its decision */
     KEEL_N_CANDIDATE_PROBES = 4,
-    KEEL_N_STATE_PROBES = 1 /* of the last user turn: is the conversation dangerous */
+    KEEL_N_STATE_PROBES = 1 /* from the last user turn: is the conversation dangerous */
 };
 
-/* Numbers read off a candidate's surface; the preference head weighs them, the first two are features too. */
+/* Surface numbers of a candidate's text: inputs of the preference probe. The first is a feature too. */
 enum {
     KEEL_EXTRA_WORDS = 0,     /* log(1 + words) */
     KEEL_EXTRA_ASKS = 1,      /* ends as a question */
     KEEL_EXTRA_QUESTIONS = 2, /* log(1 + question marks) */
-    KEEL_EXTRA_OVERLAP = 3,   /* share of the last user turn's words that it takes up */
+    KEEL_EXTRA_OVERLAP = 3,   /* share of the last user turn's words that it repeats */
     KEEL_EXTRA_DISTINCT = 4,  /* distinct words over words */
     KEEL_EXTRA_LINES = 5,     /* log(1 + line breaks) */
     KEEL_EXTRA_DIGITS = 6,    /* has a digit */
     KEEL_N_EXTRAS = 7
 };
 
-/* Features. Candidate sets: few numbers and no embedding, which on small logs only drown what the heads know.
- *   state [log(1 + turns)], candidate [4 logits, log words]
- * Fixed spaces: state [hidden features, risk logit, log(1 + turns)]. */
+/* Features. Candidate sets have a few numbers and no embedding: on small logs embeddings only hide the logits
+ * of the probes. state [log(1 + turns)], candidate [4 logits, log words] Fixed spaces: state [hidden
+ * features, risk logit, log(1 + turns)]. */
 enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_PROBES + 1 };
 
-/* Parameters beside the embedding table. Each space has those it needs; -1 where there is none. */
+/* Parameters beside the embedding table. Those that an action space does not use have no rows. */
 enum {
     KEEL_PARAM_STATE = 0,     /* [features, 4 dim], then bias */
     KEEL_PARAM_CANDIDATE = 2, /* [features, 2 dim], then bias */
-    KEEL_PARAM_RANK = 4,      /* [1, features], then bias: how likely a response is anywhere */
+    KEEL_PARAM_RANK = 4,      /* [1, features]: how likely a response is whatever the state */
     KEEL_PARAM_ACT = 6,       /* [n_acts, features], then bias */
     KEEL_PARAM_OUTCOME = 8,   /* [3, features], then bias */
     KEEL_PARAM_RISK = 10,     /* [1, features], then bias */
@@ -73,12 +73,12 @@ typedef struct keel_ngram_base {
     const char *split;                                 /* it was tuned on */
     int64_t documents[KEEL_N_FIELDS];                  /* texts of each field in the tuning split */
     size_t rows;                                       /* buckets that occurred */
-    keel_bucket *bucket;                               /* [buckets] what there is of each */
+    keel_bucket *bucket;                               /* [buckets] */
     int32_t *bucket_of;                                /* [rows] */
     int32_t *frequency;                                /* [rows] texts it occurred in */
     float *table;                                      /* [rows, dim] embeddings */
     keel_params params;                                /* indices as above */
-    keel_linear_probes *candidate_heads, *state_heads; /* NULL where the space has no use for them */
+    keel_linear_probes *candidate_heads, *state_heads; /* NULL where the space does not use them */
     float state_mean[KEEL_STATE_SCALARS], state_scale[KEEL_STATE_SCALARS]; /* scale: 1 / deviation */
     float candidate_mean[KEEL_CANDIDATE_SCALARS], candidate_scale[KEEL_CANDIDATE_SCALARS];
     keel_arena arena; /* owns all of it but params */
@@ -86,21 +86,21 @@ typedef struct keel_ngram_base {
 
 /* ---- model.c ---- */
 
-/* A model of this configuration in the arena of its own: names, sizes; no table yet. acts are copied. */
+/* A model of this configuration: names and sizes, no table yet. acts are copied. */
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
                                   keel_action_space space, const char *const *acts, size_t n_acts,
                                   keel_err *err);
-/* Room for `rows` rows of table, and maps; bucket_of, frequency and table are to be filled, then
+/* Allocates table and maps of `rows` rows. The caller fills bucket_of, frequency and table, then calls
  * keel__ngram_base_index. */
 keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err *err);
-void keel__ngram_base_index(keel_ngram_base *model); /* bucket from these */
+void keel__ngram_base_index(keel_ngram_base *model); /* fills bucket */
 void keel__ngram_base_close(keel_base *base);
 bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index);
 
 /* ---- bags.c ---- */
 
-/* The n-grams of one text: first buckets, each once; weighed, rows of the table instead, with tf-idf over the
- * L2 norm, unseen n-grams included, which themselves are left out. */
+/* The n-grams of one field. Before weighing: buckets, each once. After it: rows of the table with their
+ * weights; n-grams that the model does not know are left out, but count in the L2 norm of the weights. */
 typedef struct keel_bag {
     size_t count;
     uint32_t *row;
@@ -125,14 +125,16 @@ typedef struct keel_sample {
 keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
                                      const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
                                      keel_err *err);
-/* Buckets to weighted rows, in place, once; the linear heads read buckets, so before this. */
+/* Turns buckets into weighted rows, in place; to be called once. Linear probes and scalars read buckets, so
+ * they come before it. */
 void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample);
 
 /* ---- encode.c ---- */
 
 keel_linear_probes_row keel__ngram_base_state_row(const keel_sample *sample);
 keel_linear_probes_row keel__ngram_base_candidate_row(const keel_sample_candidate *candidate);
-/* Scalar features before standardisation; of samples yet to be weighed, as these rows are. */
+/* Rows of the linear probes, and scalar features before standardisation; of samples that are not weighed yet.
+ */
 void keel__ngram_base_state_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
                                     float out[KEEL_STATE_SCALARS]);
 void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel_sample_candidate *candidate,

@@ -1,4 +1,5 @@
-/* Passes over the tuning split: counting n-grams, fitting the linear heads, standardising scalar features. */
+/* Passes over the tuning split: counting n-grams, fitting the linear probes, standardising scalar features.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -7,12 +8,12 @@
 #include "core/progress.h"
 #include "policies/ngram_base/tune.h"
 
-enum { AT_ONCE = 64 }; /* examples in flight; no part of the result */
+enum { AT_ONCE = 64 }; /* examples in memory at a time; the result does not depend on it */
 
 typedef keel_status keel_look(void *context, const keel_example *example, keel_err *err);
 
-/* Looks at each example of the split, in the order in which they are stored: what a pass makes of them must
- * not depend on it. */
+/* Calls look for each example of the corpus, in the order of the corpus. The result of a pass must not depend
+ * on that order. */
 static keel_status look_at_all(keel_tuning *tuning, const char *what, keel_look *look, void *context,
                                keel_err *err) {
     keel_reader reader;
@@ -63,7 +64,7 @@ static keel_status count_example(void *context, const keel_example *example, kee
     return KEEL_OK;
 }
 
-/* What another base has seen before counts too. */
+/* Adds the counts of the base to go on from. */
 static void add_earlier(counting *to, const keel_ngram_base *from) {
     for (size_t i = 0; i < from->rows; i++) {
         int64_t sum = (int64_t)to->frequency[from->bucket_of[i]] + from->frequency[i];
@@ -86,7 +87,7 @@ static keel_status make_rows(keel_ngram_base *model, const counting *counts, kee
     return KEEL_OK;
 }
 
-/* Fresh embeddings are small against what an update moves them by; those of another base are kept. */
+/* New embeddings are small compared with the size of an update; those of the base to go on from are kept. */
 static void fill_table(keel_ngram_base *model, const keel_ngram_base *from) {
     size_t dim = (size_t)model->config.dim;
     keel_rng rng = keel_rng_stream((uint64_t)model->config.common.seed, KEEL_STREAM_BASE_EMBEDDING, 0);
@@ -115,7 +116,7 @@ keel_status keel__ngram_base_count(keel_tuning *tuning, keel_err *err) {
     return status;
 }
 
-/* ---- linear heads ---- */
+/* ---- linear probes ---- */
 
 static keel_tri risk_label(keel_risk risk) {
     return risk == KEEL_RISK_UNKNOWN ? KEEL_UNKNOWN : risk == KEEL_RISK_DANGEROUS ? KEEL_YES : KEEL_NO;
@@ -139,8 +140,8 @@ static keel_status add_state_rows(void *context, const keel_example *example, ke
     return KEEL_OK;
 }
 
-/* a was preferred to b: better feedback, or else the one that was taken (a chosen response against a rejected
- * one). */
+/* Whether a was preferred to b: by better feedback where both have it, else because a was taken and b was
+ * not. */
 static bool preferred(const keel_lesson *lesson, size_t a, size_t b) {
     const keel_optional *feedback = lesson->feedback;
     if (feedback[a].present && feedback[b].present) return feedback[a].value > feedback[b].value;
@@ -224,7 +225,7 @@ typedef struct scaling {
     double n_states, n_candidates;
 } scaling;
 
-/* Of numbers rounded to 2^-14: such sums are exact, in whatever order, up to some millions of them. */
+/* Adds numbers rounded to multiples of 2^-14: sums of some millions of them are exact in any order. */
 static void add_moments(double *sum, double *square, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         double rounded = rint((double)x[i] * 0x1p14) * 0x1p-14;
@@ -252,7 +253,7 @@ static keel_status add_scalars(void *context, const keel_example *example, keel_
     return KEEL_OK;
 }
 
-/* A number that never changes says nothing: its scale is 0, so the feature is. */
+/* A constant number gets scale 0, so that its feature is 0. */
 static void finish_moments(const double *sum, const double *square, double n, size_t count, float *mean,
                            float *scale) {
     for (size_t i = 0; n > 0 && i < count; i++) {

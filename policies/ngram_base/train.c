@@ -1,7 +1,7 @@
-/* Tuning the encoder: minibatches of conversations, sharded; AdamW on the layers, plain gradient descent on
- * the embeddings, as fastText has it (Joulin et al. 2017). The order of an epoch and all that is drawn in an
- * update depend on the seed and its number alone, so that a checkpoint is parameters, moments and the number
- * of updates done. */
+/* Training the encoder: minibatches of conversations, cut into shards; AdamW on the layers, plain gradient
+ * descent on the embeddings as in fastText (Joulin et al. 2017). The order of an epoch and the random draws
+ * of an update depend only on the seed and on its number, so that a checkpoint holds parameters, moments and
+ * the number of updates. */
 #include <math.h>
 #include <string.h>
 
@@ -189,7 +189,7 @@ static keel_status save_checkpoint(const training *run, const char *identity, co
     return keel_checkpoint_save(path, identity, tensors, N_CHECKPOINT, err);
 }
 
-/* A checkpoint of anything else than this very run is passed over. */
+/* A checkpoint of another run is ignored. */
 static keel_status resume(training *run, const char *identity, const char *path, keel_err *err) {
     int64_t progress[2] = {0};
     keel_named_tensor tensors[N_CHECKPOINT];
