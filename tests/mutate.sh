@@ -18,9 +18,11 @@ trap 'exit 1' INT TERM
 tests_of() {
     case $1 in
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
+    core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
+    policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;

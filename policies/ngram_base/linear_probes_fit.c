@@ -1,4 +1,4 @@
-/* Fitting of the linear heads: their rows as the matrix of one logistic regression (core/logistic.h) for each
+/* Fitting the linear probes: their rows as the matrix of one logistic regression (core/logistic.h) for each
  * set of weights. */
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 #include "core/logistic.h"
 #include "policies/ngram_base/linear_probes_internal.h"
 
-/* Length of a typical row of dense numbers, beside 1 of a row of n-grams. On HH-RLHF pairs anything from 0 to
- * 1 does as well within the noise (63 to 64 % right at lambda 1). */
+/* Length of a typical row of dense numbers; a row of n-grams has length 1. On HH-RLHF pairs all values from 0
+ * to 1 do equally well within the noise (63 to 64 % right at lambda 1). */
 static const double dense_weight = 0.4;
 typedef struct matrix {
     keel_logistic_matrix x;
@@ -67,7 +67,7 @@ static bool matrix_room(matrix *m, size_t entries) {
     return keel_logistic_room(&m->x, entries, &m->arena) && m->fold && m->label && m->pair;
 }
 
-/* One decision's rows and pairs behind those that are there already. */
+/* Appends the rows and pairs of one decision. */
 static void put_unit(matrix *m, const keel_linear_probes *heads, const keel__linear_probes_unit *unit,
                      size_t *row, size_t *pair) {
     unsigned char fold = (unsigned char)keel__linear_probes_fold(unit->group, m->config->folds);
@@ -92,7 +92,7 @@ static void put_unit(matrix *m, const keel_linear_probes *heads, const keel__lin
     }
 }
 
-/* Dense numbers to mean 0 and a deviation that makes all of them together weigh dense_weight. */
+/* Scales dense numbers to mean 0 and such a deviation that a typical row of them has length dense_weight. */
 static void scale_dense(matrix *m, keel_linear_probes *heads) {
     for (size_t j = 0; j < m->x.n_dense; j++) {
         double sum = 0, square = 0, n = (double)m->x.rows;
@@ -163,7 +163,7 @@ static keel_status build(const keel_linear_probes_builder *builder, matrix *m, k
     return status;
 }
 
-/* A head counts if every set of weights has both labels, or pairs, to learn from. */
+/* A head is fitted if every set of weights has both labels, or pairs, to learn from. */
 static void find_fitted(const matrix *m, keel_linear_probes *heads) {
     size_t seen[KEEL_LINEAR_PROBES_MAX_FOLDS + 1][KEEL_LINEAR_PROBES_MAX][2] = {0}, folds = m->config->folds;
     for (size_t r = 0; r < m->x.rows; r++)
@@ -214,7 +214,7 @@ static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err 
     return keel_logistic_fit(&task, all->heads->weight + set * columns * n, err);
 }
 
-/* As many at a time as there are threads; what is done by then is kept. */
+/* Fits as many sets at a time as there are threads, and saves them to the checkpoint. */
 static keel_status fit_sets(fitting *all, keel_pool *pool, const char *checkpoint, const char *identity,
                             keel_err *err) {
     const keel_linear_probes *heads = all->heads;

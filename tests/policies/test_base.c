@@ -6,7 +6,7 @@
 
 #include "policies/base.h"
 #include "policies/encode_store.h"
-#include "policies/ngram_base/kind.h"
+#include "policies/ngram_base/model.h"
 #include "policies/sft.h"
 #include "toy_base.h"
 
@@ -202,6 +202,39 @@ static void features_do_not_depend_on_the_batch(void **state) {
     keel_base_close(base);
 }
 
+static void same_bag(const keel_bag *bag, const keel_ngram_base *model, const char *const *texts, size_t n,
+                     int field) {
+    keel_grams grams;
+    assert_ok(keel_ngram_texts(&model->rules, texts, n, (uint64_t)field, field == KEEL_FIELD_LAST, &arena,
+                               &grams, NULL, &err));
+    assert_int_equal(bag->count, grams.count);
+    assert_memory_equal(bag->row, grams.bucket, grams.count * sizeof *grams.bucket);
+}
+
+/* Decision d reads the user's turn before it by itself, and up to four turns before that. */
+static void each_field_holds_its_turns(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    keel_sample sample[N_TOPICS];
+    add_sets(store, 30, "train");
+    keel_base *base = tune_ngram();
+    const keel_ngram_base *model = (const keel_ngram_base *)base;
+    long_conversation(&conversation);
+    assert_ok(keel__ngram_base_samples(model, &conversation, NULL, N_TOPICS, &arena, sample, &err));
+    for (size_t d = 0; d < N_TOPICS; d++) {
+        const char *asked[2], *answered[2];
+        size_t n = d < 2 ? d : 2;
+        for (size_t i = 0; i < n; i++) {
+            asked[i] = topics[d - 1 - i].ask;
+            answered[i] = topics[d - 1 - i].answer;
+        }
+        same_bag(&sample[d].field[KEEL_FIELD_LAST], model, &topics[d].ask, 1, KEEL_FIELD_LAST);
+        same_bag(&sample[d].field[KEEL_FIELD_USER], model, asked, n, KEEL_FIELD_USER);
+        same_bag(&sample[d].field[KEEL_FIELD_ASSISTANT], model, answered, n, KEEL_FIELD_ASSISTANT);
+    }
+    keel_base_close(base);
+}
+
 static void log_prob_is_the_prior_over_the_given_candidates(void **state) {
     (void)state;
     keel_features features;
@@ -246,6 +279,7 @@ int main(void) {
         TEST(a_name_that_is_no_base_lists_the_kinds),
         TEST(a_kind_that_writes_is_asked_and_one_that_does_not_says_so),
         TEST(features_do_not_depend_on_the_batch),
+        TEST(each_field_holds_its_turns),
         TEST(log_prob_is_the_prior_over_the_given_candidates),
         TEST(log_prob_in_fixed_spaces_goes_by_the_act),
     };
