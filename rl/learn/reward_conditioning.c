@@ -16,11 +16,8 @@ keel_status keel_reward_conditioning_check(const keel_learner_config *config, ke
                          "conversations are chosen by one composite: keep_top: expected 100, got %g",
                          config->keep_top);
     if (fabs(total - 1) > 1e-9)
-        return keel_fail(
-            err, KEEL_E_INVALID, where,
-            "weights are shares: weight_accuracy, weight_speed and weight_safety: expected a sum of 1, "
-            "got %g",
-            total);
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "weights (of %s) are shares: expected a sum of 1, got %g", keel_reward_list, total);
     return KEEL_OK;
 }
 
