@@ -9,6 +9,10 @@
  *     ... calls of Keel ...
  *     keel_context_use(before);
  *
+ * One setting is of the whole process, because OpenBLAS has no other: it is pinned to one thread when a pool
+ * or a tape is opened. Signal handlers, cJSON's hooks and SQLite's allocator are left alone; a program that
+ * wants them calls core/process.h.
+ *
  * Memory goes back to the allocator of the context in use at that time: use, close and free an object under
  * the context under which it was made. */
 #ifndef KEEL_CORE_CONTEXT_H

@@ -40,6 +40,27 @@ void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
     keel__softmax(x, NULL, count, out);
 }
 
+/* Four rows at a time, added one after the other: the sum passes through memory once for all four, and their
+ * reads, which are what takes the time, overlap. */
+KEEL_SIMD static void add_four(const keel_real *const row[4], const keel_real *weight, size_t cols,
+                               keel_real *restrict sum) {
+    const keel_real *restrict a = row[0], *restrict b = row[1], *restrict c = row[2], *restrict d = row[3];
+    keel_real wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];
+    for (size_t i = 0; i < cols; ++i) sum[i] = (((sum[i] + wa * a[i]) + wb * b[i]) + wc * c[i]) + wd * d[i];
+}
+
+void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,
+                   size_t count, keel_real *restrict sum) {
+    size_t j = 0;
+    for (; j + 4 <= count; j += 4) {
+        const keel_real *row[4];
+        for (size_t k = 0; k < 4; ++k) row[k] = table + id[j + k] * cols;
+        add_four(row, weight + j, cols, sum);
+    }
+    for (; j < count; ++j)
+        for (size_t i = 0; i < cols; ++i) sum[i] += weight[j] * table[id[j] * cols + i];
+}
+
 #ifdef KEEL_REAL_DOUBLE
 
 void keel_tanh(double *x, size_t count) {

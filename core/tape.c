@@ -150,3 +150,10 @@ keel_status keel_tape_backward(keel_tape *tape, keel_tensor *loss, keel_err *err
     for (size_t i = 0; i < tape->leaf_count; ++i) keel__grad_to_add(tape->leaves[i]);
     return keel_tape_check(tape, loss, err);
 }
+
+bool keel__offsets_fit(const int32_t *offsets, size_t n_segments, size_t rows, size_t shortest) {
+    if (offsets[0] < 0) return false;
+    for (size_t s = 0; s < n_segments; ++s)
+        if (offsets[s + 1] < offsets[s] || (size_t)(offsets[s + 1] - offsets[s]) < shortest) return false;
+    return (size_t)offsets[n_segments] <= rows;
+}

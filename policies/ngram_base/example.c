@@ -95,9 +95,9 @@ static keel_example *keep_example(const keel_example *example, keel_arena *arena
 
 /* ---- the reader ---- */
 
-keel_status keel__ngram_base_reader_open(keel_reader *reader, keel_tuning *tuning, size_t room,
+keel_status keel__ngram_base_reader_open(keel_example_reader *reader, keel_tuning *tuning, size_t room,
                                          keel_err *err) {
-    keel_reader made = {.tuning = tuning, .room = room};
+    keel_example_reader made = {.tuning = tuning, .room = room};
     made.arena = keel_calloc(room, sizeof *made.arena);
     made.slot = keel_calloc(room, sizeof *made.slot);
     made.place = keel_calloc(room, sizeof *made.place);
@@ -112,7 +112,7 @@ keel_status keel__ngram_base_reader_open(keel_reader *reader, keel_tuning *tunin
     return keel_nomem(err, "n-gram base");
 }
 
-void keel__ngram_base_reader_close(keel_reader *reader) {
+void keel__ngram_base_reader_close(keel_example_reader *reader) {
     for (size_t i = 0; reader->arena && i < reader->room; i++) keel_arena_free(&reader->arena[i]);
     keel_free(reader->example);
     keel_free(reader->fresh);
@@ -120,17 +120,17 @@ void keel__ngram_base_reader_close(keel_reader *reader) {
     keel_free(reader->place);
     keel_free(reader->slot);
     keel_free(reader->arena);
-    *reader = (keel_reader){0};
+    *reader = (keel_example_reader){0};
 }
 
 static keel_status make_read(void *context, size_t i, size_t thread, keel_err *err) {
-    keel_reader *reader = context;
+    keel_example_reader *reader = context;
     (void)thread;
     return make_example(reader->tuning->model, reader->read[i], &reader->arena[i], &reader->fresh[i], err);
 }
 
 /* Copies what was just read into memory, while there is room for it. */
-static keel_status keep_read(keel_reader *reader, keel_err *err) {
+static keel_status keep_read(keel_example_reader *reader, keel_err *err) {
     keel_tuning *tuning = reader->tuning;
     size_t budget = (size_t)tuning->model->config.common.memory_mb << 20;
     for (size_t i = 0; i < reader->n_read && tuning->memory.used + tuning->corpus->in_memory < budget; i++) {
@@ -141,7 +141,8 @@ static keel_status keep_read(keel_reader *reader, keel_err *err) {
     return KEEL_OK;
 }
 
-keel_status keel__ngram_base_fetch(keel_reader *reader, const size_t *place, size_t n, keel_err *err) {
+keel_status keel__ngram_base_fetch(keel_example_reader *reader, const size_t *place, size_t n,
+                                   keel_err *err) {
     keel_tuning *tuning = reader->tuning;
     size_t n_read = 0;
     for (size_t i = 0; i < n; i++) {

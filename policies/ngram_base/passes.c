@@ -16,7 +16,7 @@ typedef keel_status keel_look(void *context, const keel_example *example, keel_e
  * on that order. */
 static keel_status look_at_all(keel_tuning *tuning, const char *what, keel_look *look, void *context,
                                keel_err *err) {
-    keel_reader reader;
+    keel_example_reader reader;
     keel_progress progress;
     size_t place[AT_ONCE], done = 0;
     KEEL_TRY(keel__ngram_base_reader_open(&reader, tuning, AT_ONCE, err));

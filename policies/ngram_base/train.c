@@ -21,7 +21,7 @@ typedef struct training {
     uint64_t updates, total, per_epoch;
     size_t *order;        /* [count] of the current epoch */
     uint64_t order_epoch; /* + 1; 0: none yet */
-    keel_reader reader;
+    keel_example_reader reader;
     keel_ngram_base_shard *shards; /* [n_shards] */
     keel_ngram_base_batch current;
     size_t current_shards;

@@ -51,7 +51,7 @@ typedef struct keel_example {
 void keel__ngram_base_weigh_example(const keel_ngram_base *model, keel_example *example);
 
 /* Reads up to `room` examples at a time, from memory or from the corpus. */
-typedef struct keel_reader {
+typedef struct keel_example_reader {
     keel_tuning *tuning;
     size_t room, n_read; /* n_read: of the last fetch, from the corpus */
     keel_arena *arena;   /* [room], as are those below; the first n_read are in use */
@@ -60,13 +60,13 @@ typedef struct keel_reader {
     keel_conversation **read;
     keel_example *fresh;
     keel_example **example; /* the examples of the last fetch, valid until the next */
-} keel_reader;
-keel_status keel__ngram_base_reader_open(keel_reader *reader, keel_tuning *tuning, size_t room,
+} keel_example_reader;
+keel_status keel__ngram_base_reader_open(keel_example_reader *reader, keel_tuning *tuning, size_t room,
                                          keel_err *err);
-void keel__ngram_base_reader_close(keel_reader *reader);
+void keel__ngram_base_reader_close(keel_example_reader *reader);
 /* example[i] is made from the conversation at place[i] of the corpus. It is kept in memory while memory_mb
  * allows. */
-keel_status keel__ngram_base_fetch(keel_reader *reader, const size_t *place, size_t n, keel_err *err);
+keel_status keel__ngram_base_fetch(keel_example_reader *reader, const size_t *place, size_t n, keel_err *err);
 
 /* ---- passes over the corpus (passes.c), before examples are weighed ---- */
 
