@@ -125,8 +125,8 @@ static int find_name(const keel_verb *verb, size_t argc, const char *const *argv
     for (size_t i = 0; verb->named && i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strncmp(argv[i], verb->named->flag, length) != 0) continue;
         const char *value = argv[i][length] == '=' ? argv[i] + length + 1 : i + 1 < argc ? argv[i + 1] : "";
-        for (int name = 0; verb->named->names[name]; name++)
-            if (strcmp(verb->named->names[name], value) == 0) return name;
+        for (int name = 0; verb->named->name(name); name++)
+            if (strcmp(verb->named->name(name), value) == 0) return name;
     }
     return -1;
 }
@@ -286,9 +286,10 @@ void keel_cli_named_rows(const keel_verb *verb, keel_option *rows, size_t room) 
     const keel_named_options *named = verb->named;
     size_t n = 0;
     memset(rows, 0, room * sizeof *rows);
-    for (int i = 0; named && named->names[i]; i++)
+    for (int i = 0; named && named->name(i); i++)
         for (const keel_option *row = named->table(i); row->key && n + 1 < room; row++)
-            if (!has_key(verb->options[0], row->key) && !has_key(rows, row->key)) rows[n++] = *row;
+            if (!(verb->options && has_key(verb->options[0], row->key)) && !has_key(rows, row->key))
+                rows[n++] = *row;
 }
 
 keel_status keel_cli_check_key(const keel_cli *cli, const keel_option *table, const char *key,
@@ -296,15 +297,15 @@ keel_status keel_cli_check_key(const keel_cli *cli, const keel_option *table, co
     const keel_named_options *named = cli->verb->named;
     keel_buf owners = {0};
     if (!named || has_key(table, key)) return KEEL_OK;
-    for (int i = 0; named->names[i]; i++)
+    for (int i = 0; named->name(i); i++)
         if (has_key(named->table(i), key))
-            keel_buf_format(&owners, "%s%s", owners.length ? ", " : "", named->names[i]);
+            keel_buf_format(&owners, "%s%s", owners.length ? ", " : "", named->name(i));
     if (!owners.length) return KEEL_OK;
     keel_fail(err, KEEL_E_USAGE, where, "%s has no key \"%s\": it is a key of %s",
-              cli->named < 0 ? named->flag : named->names[cli->named], key,
+              cli->named < 0 ? named->flag : named->name(cli->named), key,
               owners.data ? owners.data : "others");
     keel_hint(err, "`keel %s %s %s --help` lists the keys", cli->verb->name, named->flag,
-              cli->named < 0 ? "NAME" : named->names[cli->named]);
+              cli->named < 0 ? "NAME" : named->name(cli->named));
     keel_buf_free(&owners);
     return KEEL_E_USAGE;
 }
@@ -355,6 +356,11 @@ static void help_flags(const keel_flag *flags, FILE *out) {
     }
 }
 
+static void help_named(const keel_named_options *named, int name, FILE *out) {
+    fprintf(out, "\nkeys of --set and --config with %s %s:\n", named->flag, named->name(name));
+    keel_options_help(named->table(name), out);
+}
+
 void keel_cli_help(const keel_cli *cli, FILE *out) {
     const keel_verb *verb = cli->verb;
     fprintf(out, "keel %s: %s\n\nusage: keel %s", verb->name, verb->brief, verb->name);
@@ -365,12 +371,12 @@ void keel_cli_help(const keel_cli *cli, FILE *out) {
     help_flags(keel_cli_common_flags, out);
     if (verb->more) fprintf(out, "\n%s", verb->more);
     if (cli->named >= 0) {
-        fprintf(out, "\nkeys of --set and --config with %s %s:\n", verb->named->flag,
-                verb->named->names[cli->named]);
-        keel_options_help(verb->named->table(cli->named), out);
+        help_named(verb->named, cli->named, out);
         return;
     }
     if (verb->more_tables) verb->more_tables(out);
+    for (int i = 0; verb->named && !verb->options && verb->named->name(i); i++)
+        help_named(verb->named, i, out);
     for (size_t i = 0; verb->options && verb->options[i]; i++) {
         if (i == 0 && verb->named)
             fprintf(out, "\nkeys of --set and --config with every %s:\n", verb->named->flag);

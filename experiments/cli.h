@@ -39,7 +39,7 @@ typedef struct keel_flag_choices {
 /* A verb whose configuration keys depend on the name that a flag takes. */
 typedef struct keel_named_options {
     const char *flag;                      /* "--algo" */
-    const char *const *names;              /* NULL-terminated */
+    const char *(*name)(int i);            /* NULL after the last */
     const keel_option *(*table)(int name); /* all keys under that name */
 } keel_named_options;
 

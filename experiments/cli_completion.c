@@ -140,7 +140,7 @@ static void zsh_action(const keel_verb *verb, const keel_flag *flag, FILE *out) 
         fputc('(', out);
         put_names(names, out);
         fputc(')', out);
-    } else if (strcmp(flag->name, "--set") == 0 && verb->options) {
+    } else if (strcmp(flag->name, "--set") == 0 && (verb->options || verb->named)) {
         fputs("{compadd -S = --", out);
         put_keys(verb, out);
         fputc('}', out);

@@ -130,7 +130,8 @@ static void put_verb(const keel_verb *verb, FILE *out) {
     if (!verb->named) return;
     keel_option rows[KEEL_MOST_NAMED_ROWS];
     keel_cli_named_rows(verb, rows, KEEL_MOST_NAMED_ROWS);
-    fputs(".PP\nKeys that only some names take:\n", out);
+    fprintf(out, ".PP\nKeys of \\fB\\-\\-set\\fR and \\fB\\-\\-config\\fR that depend on %s:\n",
+            verb->named->flag);
     put_options(rows, out);
 }
 

@@ -63,14 +63,23 @@ done:
     return status;
 }
 
-/* The configuration keys of each kind of base that can be tuned. */
-static void print_options(FILE *out) {
-    for (size_t i = 0; keel_base_kinds[i]; i++) {
-        if (!keel_base_kinds[i]->tune) continue;
-        fprintf(out, "\nkeys of --set and --config with --base %s:\n", keel_base_kinds[i]->type);
-        keel_options_help(keel_base_kinds[i]->options, out);
-    }
+/* The i-th kind of base that can be tuned, or NULL. */
+static const keel_base_kind *tuned_kind(int i) {
+    for (size_t k = 0; keel_base_kinds[k]; k++)
+        if (keel_base_kinds[k]->tune && i-- == 0) return keel_base_kinds[k];
+    return NULL;
 }
+
+static const char *kind_name(int i) {
+    const keel_base_kind *kind = tuned_kind(i);
+    return kind ? kind->type : NULL;
+}
+
+static const keel_option *kind_options(int i) {
+    return tuned_kind(i)->options;
+}
+
+static const keel_named_options named = {"--base", kind_name, kind_options};
 
 const keel_verb keel_verb_sft = {
     .name = "sft",
@@ -84,7 +93,7 @@ const keel_verb keel_verb_sft = {
         "risk are the parts of the loss at the end (0: a part that this log does not train), ngrams how many "
         "are known.\n"
         "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
-    .more_tables = print_options,
+    .named = &named,
     .run = run,
     .print = keel_artefact_print,
 };

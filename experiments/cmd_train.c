@@ -140,7 +140,10 @@ static void print(const cJSON *result, FILE *out) {
 }
 
 static const keel_option *const options[] = {keel_learner_common_options, NULL};
-static const keel_named_options named = {"--algo", keel_algorithms, keel_learner_options};
+static const char *algorithm(int i) {
+    return keel_algorithms[i];
+}
+static const keel_named_options named = {"--algo", algorithm, keel_learner_options};
 
 /* Bit i: the i-th learner takes the key. */
 static unsigned takers_of(const char *key) {

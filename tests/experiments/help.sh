@@ -45,7 +45,7 @@ flags_of() { awk '/^usage:/ { getline; on = 1; next } on && NF == 0 { exit } on 
 for algo in bc filtered-bc dqn cql cql-lagrange iql ilql awac bcq; do "$KEEL" train --algo $algo --help >"train.$algo.named"; done
 keys_of() {
     cat "$1".help "$1".*.named 2>/dev/null |
-        awk '/^keys of --set and --config( with (every )?--algo.*)?:/ { keys = 1; next } /^usage:/ { keys = 0 } keys && /^  [a-z0-9_]+ / { print $1 }' | sort -u
+        awk '/^keys of --set and --config( with .*)?:/ { keys = 1; next } /^usage:/ { keys = 0 } keys && /^  [a-z0-9_]+ / { print $1 }' | sort -u
 }
 common=$(awk '/^\.SH COMMON FLAGS/ { on = 1; next } /^\.SH/ { on = 0 } on && /^--/ { print $1 }' plain.txt)
 while read -r verb; do
@@ -54,7 +54,7 @@ while read -r verb; do
         grep -qE "^$name( |\$)" section.txt || echo "$common" | grep -qx -e "$name" || fail "keel(1) lacks $name of $verb"
     done
 done <verbs.txt
-[ -n "$(keys_of train)" ] || fail "keel train has keys"
+for verb in train sft label; do [ -n "$(keys_of $verb)" ] || fail "keel $verb has keys"; done
 keys_of train | grep -qx expectile || fail "keys that only some learners take are among those of train"
 
 # ---- bash ----
