@@ -1,3 +1,12 @@
+/* keel train: offline learning of a policy.
+ *
+ *  1. Resolves algorithm, preset and configuration before anything is opened.
+ *  2. Opens the store, the base and the split; with --validate cuts the fold that chooses among checkpoints.
+ *  3. Refuses an artefact at --out that another configuration made, unless --replace is given.
+ *  4. Encodes decisions that have no features under this base.
+ *  5. Trains with checkpoints, solves for beta, writes the artefact.
+ *  6. Records the run and prints the result.
+ */
 #include <string.h>
 
 #include "core/json.h"

@@ -48,9 +48,9 @@ bool keel_gnuplot(const char *script);
 enum { KEEL_PLOT_COLOURS = 7 };
 
 typedef struct keel_plotter {
-    bool available;  /* gnuplot is there */
-    int count;       /* plots drawn: keeps ids apart */
-    char folder[64]; /* temporary, for scripts */
+    bool available;   /* gnuplot is there */
+    int count;        /* plots drawn: keeps ids apart */
+    char folder[512]; /* temporary, for scripts; below TMPDIR */
 } keel_plotter;
 void keel_plotter_open(keel_plotter *plotter);
 void keel_plotter_close(keel_plotter *plotter);

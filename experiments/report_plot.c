@@ -48,12 +48,16 @@ bool keel_gnuplot(const char *script) {
 
 void keel_plotter_open(keel_plotter *plotter) {
     *plotter = (keel_plotter){0};
-    snprintf(plotter->folder, sizeof plotter->folder, "/tmp/keel-plot-XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    bool usable = parent && *parent && !strchr(parent, '\''); /* scripts quote it */
+    int length =
+        snprintf(plotter->folder, sizeof plotter->folder, "%s/keel-plot-XXXXXX", usable ? parent : "/tmp");
+    if (length < 0 || (size_t)length >= sizeof plotter->folder) plotter->folder[0] = '\0';
     if (!mkdtemp(plotter->folder)) {
         plotter->folder[0] = '\0';
         return;
     }
-    char script[96];
+    char script[sizeof plotter->folder + 16];
     snprintf(script, sizeof script, "%s/try.gp", plotter->folder);
     plotter->available = keel_file_write(script, "exit\n", 5, NULL) == KEEL_OK && keel_gnuplot(script);
 }
@@ -85,7 +89,7 @@ static void put_svg(keel_plotter *plotter, const char *svg, keel_buf *html) {
 }
 
 static keel_status draw(keel_plotter *plotter, keel_buf *script, keel_buf *html, bool *drawn, keel_err *err) {
-    char script_path[96], svg_path[96];
+    char script_path[sizeof plotter->folder + 16], svg_path[sizeof plotter->folder + 16];
     keel_buf svg = {0};
     if (script->failed) return keel_fail(err, KEEL_E_NOMEM, NULL, "for a plot");
     snprintf(script_path, sizeof script_path, "%s/plot.gp", plotter->folder);

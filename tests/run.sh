@@ -11,6 +11,8 @@
 set -eu
 . "$(dirname "$0")/steps.sh"
 build=${KEEL_BUILD:-$here/build-tests}
+mkdir -p "$build"
+build=$(cd "$build" && pwd)
 asan=$build/asan threads=$build/threads fuzz=$build/fuzz
 status=0
 if [ "${1:-}" = --fuzz ]; then
@@ -34,6 +36,12 @@ fuzz_pass() {
     targets=fuzzers built "$fuzz" || return 1
     tested "$fuzz" "$@"
 }
+
+# Temporary files stay in the tree too, also those of a program that a test kills.
+export TMPDIR="$build/tmp"
+rm -rf "$TMPDIR"
+mkdir -p "$TMPDIR"
+trap 'rm -rf "$TMPDIR"' EXIT
 
 "$here/experiments/install.sh"
 # What only some tests need. Those that miss it are skipped.

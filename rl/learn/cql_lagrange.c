@@ -1,5 +1,5 @@
 /* Conservative Q-learning whose weight holds the gap at a threshold, in the order of young-geng/CQL
- * (reference offline-rl 2.3; d3rlpy's formula is the same, but moves the multiplier before it is used):
+ * (docs/design.md; d3rlpy's formula is the same, but moves the multiplier before it is used):
  *
  *   L  = TD + e^m alpha (gap - threshold),  gap = mean[ logsumexp_a Q_w(s, a) - Q_w(s, a_taken) ]
  *   Lm =    - e^m alpha (gap - threshold),  the gap taken as given

@@ -5,7 +5,7 @@
  *   L_V = mean |expectile - 1[Qhat_w < V_w]| sum_k (Qhat_k(s, a) - V_k(s))^2,  Qhat of the target critics
  *   L   = TD + L_V + alpha sum over critics of mean[ logsumexp_a Q_w(s, a) - Q_w(s, a_taken) ]
  *
- * (reference offline-rl 2.4, G3). With a head per component the composite decides which side of the expectile
+ * (docs/design.md, G3). With a head per component the composite decides which side of the expectile
  * a transition is on, so that all components' values are those of one policy. */
 #include "core/memory.h"
 #include "core/ops.h"

@@ -1,7 +1,7 @@
 /* Quantile regression of the return's distribution (QR-DQN, Dabney et al. 2018): N outputs theta_j at
  * tau_j = (j + 1/2) / N, and for targets y_j'
  *
- *   TD = sum_j mean_j' |tau_j - 1[u < 0]| Huber(u),  u = y_j' - theta_j   (reference offline-rl 2.1b)
+ *   TD = sum_j mean_j' |tau_j - 1[u < 0]| Huber(u),  u = y_j' - theta_j
  *
  * Q is the mean of the quantiles. */
 #include "core/simd.h"

@@ -1,4 +1,4 @@
-/* One policy for many weightings of the reward's components (Abels et al. 2019; reference evaluation 4.2):
+/* One policy for many weightings of the reward's components (Abels et al. 2019):
  * the weights w are three more numbers of every state, behind its features,
  *
  *   Q_k(s, w, a) -> r_k + gamma Qbar_k(s', w, a*),   a* = argmax_a w . Q(s', w, a)

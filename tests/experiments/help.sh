@@ -23,7 +23,7 @@ while read -r verb; do
     "$KEEL" "$verb" --help >"$verb.help" || fail "$verb --help"
     "$KEEL" help "$verb" | cmp -s - "$verb.help" || fail "keel help $verb is keel $verb --help"
     ! grep -nE '[a-z_]\.[ch]\b' "$verb.help" || fail "help of $verb points at a source file"
-    head -n 1 "$SOURCE/experiments/cmd_$verb.c" | grep -q "^/\* keel $verb" || [ "$verb" = train ] ||
+    head -n 1 "$SOURCE/experiments/cmd_$verb.c" | grep -q "^/\* keel $verb" ||
         fail "cmd_$verb.c opens with what the verb does"
 done <verbs.txt
 expect "no help of a verb that is not there" 2 "did you mean 'train'?" help trian
