@@ -93,14 +93,6 @@ static keel_status list_path(file_list *list, const char *path, keel_err *err) {
 
 /* ---- one import ---- */
 
-/* A file that is open, or why it could not be opened. */
-typedef struct opened {
-    bool tried;
-    keel_reader *reader; /* a prefetching one */
-    keel_status status;
-    keel_err err;
-} opened;
-
 typedef struct import {
     keel_store *store;
     const keel_format *format; /* NULL: by content */
@@ -108,27 +100,32 @@ typedef struct import {
     keel_import_each *each;
     void *user;
     keel_import_report *report;
-    const char *following; /* the next file, which is opened as soon as the thread of this one is done */
-    opened next;
+    keel_reader *reader;      /* prefetching; NULL before the first file is open */
+    const char *const *paths; /* [count] */
+    size_t count, opened;     /* opened: how many, of which the last may have failed so: */
+    keel_status status;
+    keel_err err;
 } import;
 
-static keel_status open_source(const import *in, keel_source *source, keel_reader **out, keel_err *err) {
+static keel_status open_source(import *in, keel_source *source, keel_err *err) {
     keel_reader *plain;
     KEEL_TRY(keel_reader_open(&plain, in->format, source, err));
-    return keel_prefetch_open(out, plain, err);
+    if (!in->reader) return keel_prefetch_open(&in->reader, plain, err);
+    keel_prefetch_follow(in->reader, plain);
+    return KEEL_OK;
 }
 
-static keel_status open_path(const import *in, const char *path, keel_reader **out, keel_err *err) {
+static keel_status open_path(import *in, const char *path, keel_err *err) {
     keel_source *source;
     KEEL_TRY(is_stdin(path) ? keel_source_open_stdin(&source, err) : keel_source_open(&source, path, err));
-    return open_source(in, source, out, err);
+    return open_source(in, source, err);
 }
 
-/* Standard input may keep a reader waiting, which it must not do inside a transaction. */
-static void open_following(import *in) {
-    if (!in->following || in->next.tried || is_stdin(in->following)) return;
-    in->next.tried = true;
-    in->next.status = open_path(in, in->following, &in->next.reader, &in->next.err);
+/* The next file is opened as soon as the thread has read the current one. Not standard input: it may have to
+ * be waited for, which must not happen inside a transaction. */
+static void open_next(import *in, bool may_wait) {
+    if (in->opened == in->count || (!may_wait && is_stdin(in->paths[in->opened]))) return;
+    in->status = open_path(in, in->paths[in->opened++], &in->err);
 }
 
 /* ---- one file, one transaction ---- */
@@ -183,50 +180,57 @@ static keel_status add_one(import *in, const keel_read *read, keel_err *err) {
     return seen ? in->each(in->user, conversation, err) : KEEL_OK;
 }
 
-static keel_status add_all(import *in, keel_reader *reader, keel_err *err) {
+/* file: its number. */
+static keel_status add_all(import *in, size_t file, keel_err *err) {
     keel_read read;
     for (bool empty = true;; empty = false) {
-        if (keel_prefetch_done(reader)) open_following(in);
-        KEEL_TRY(keel_reader_next(reader, NULL, &read, err));
+        if (in->opened == file + 1 && keel_prefetch_done(in->reader)) open_next(in, false);
+        KEEL_TRY(keel_reader_next(in->reader, NULL, &read, err));
         if (!read.conversation && empty)
-            keel_log(KEEL_LOG_INFO, "note: %s holds no conversation", reader->place);
+            keel_log(KEEL_LOG_INFO, "note: %s holds no conversation",
+                     keel_prefetch_current(in->reader)->place);
         if (!read.conversation) return KEEL_OK;
         KEEL_TRY(add_one(in, &read, err));
     }
 }
 
 /* What the format counts, added to the report under its names. */
-static void add_counts(keel_import_report *report, const keel_reader *reader) {
-    for (size_t k = 0; k < KEEL_FORMAT_COUNTS && reader->format->counts[k].name; k++) {
-        const char *name = reader->format->counts[k].name;
+static void add_counts(keel_import_report *report, const keel_format *format, const int64_t *counts) {
+    for (size_t k = 0; k < KEEL_FORMAT_COUNTS && format->counts[k].name; k++) {
+        const char *name = format->counts[k].name;
         size_t i = 0;
         while (i < report->n_counts && strcmp(report->counts[i].name, name) != 0) i++;
         if (i == KEEL_IMPORT_COUNTS) return;
         if (i == report->n_counts) report->counts[report->n_counts++] = (keel_import_count){name, 0};
-        report->counts[i].count += reader->counts[k];
+        report->counts[i].count += counts[k];
     }
 }
 
-static keel_status import_in_transaction(import *in, keel_reader *reader, keel_err *err) {
+static keel_status import_in_transaction(import *in, size_t file, keel_err *err) {
     char hash[65];
     bool known;
     int64_t before = in->report->conversations;
-    KEEL_TRY(keel_prefetch_hash(reader, hash, err));
-    KEEL_TRY(is_known(in, reader, hash, &known, err));
+    const keel_reader *current = keel_prefetch_current(in->reader);
+    KEEL_TRY(keel_prefetch_hash(in->reader, hash, err));
+    KEEL_TRY(is_known(in, current, hash, &known, err));
     in->report->files++;
     in->report->files_known += known;
-    if (!known) KEEL_TRY(add_all(in, reader, err));
-    add_counts(in->report, reader);
-    open_following(in);
-    return known ? KEEL_OK : record_import(in, reader, hash, in->report->conversations - before, err);
+    if (!known) KEEL_TRY(add_all(in, file, err));
+    add_counts(in->report, current->format, in->reader->counts);
+    if (in->opened == file + 1) open_next(in, false);
+    return known ? KEEL_OK : record_import(in, current, hash, in->report->conversations - before, err);
 }
 
-static keel_status import_reader(import *in, keel_reader *reader, keel_err *err) {
+static keel_status import_file(import *in, size_t file, keel_err *err) {
     keel_import_report before = *in->report;
+    if (in->opened == file) open_next(in, true);
+    if (in->status != KEEL_OK && err) *err = in->err;
+    if (in->status != KEEL_OK) return in->status;
+    if (file > 0) keel_prefetch_advance(in->reader);
     keel_status status = keel_store_begin(in->store, err);
     if (status == KEEL_OK) {
         keel_store_gather(in->store);
-        status = import_in_transaction(in, reader, err);
+        status = import_in_transaction(in, file, err);
         if (status == KEEL_OK) status = keel_store_commit(in->store, err);
         if (status != KEEL_OK) keel_store_rollback(in->store);
     }
@@ -234,41 +238,21 @@ static keel_status import_reader(import *in, keel_reader *reader, keel_err *err)
     return status;
 }
 
-static keel_status import_path(import *in, const char *path, const char *following, keel_err *err) {
-    opened file = in->next;
-    in->next = (opened){0};
-    in->following = following;
-    if (!file.tried) file.status = open_path(in, path, &file.reader, &file.err);
-    if (file.status != KEEL_OK) {
-        if (err) *err = file.err;
-        return file.status;
-    }
-    keel_status status = import_reader(in, file.reader, err);
-    keel_reader_close(file.reader);
-    return status;
-}
-
 /* ---- all files ---- */
 
-static keel_status begin_import(const import *in, keel_err *err) {
-    *in->report = (keel_import_report){0};
-    if (in->split) KEEL_TRY(keel_split_check_name(in->split, "split", err));
-    keel__store_check_references(in->store, false);
-    return KEEL_OK;
-}
-
-static keel_status import_paths(import *in, const file_list *list, keel_err *err) {
+static keel_status import_files(import *in, keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
     size_t done = 0;
-    keel_progress_start(&progress, "import", list->count);
-    while (done < list->count && status == KEEL_OK) {
-        const char *following = done + 1 < list->count ? list->paths[done + 1] : NULL;
-        status = import_path(in, list->paths[done], following, err);
+    keel__store_check_references(in->store, false);
+    keel_progress_start(&progress, "import", in->count);
+    while (done < in->count && status == KEEL_OK) {
+        status = import_file(in, done, err);
         if (status == KEEL_OK) keel_progress_step(&progress, ++done, NULL);
     }
     keel_progress_end(&progress, done);
-    keel_reader_close(in->next.reader);
+    keel__store_check_references(in->store, true);
+    keel_reader_close(in->reader);
     return status;
 }
 
@@ -277,11 +261,13 @@ keel_status keel_import(keel_store *store, const keel_format *format, const char
                         keel_import_report *report, keel_err *err) {
 import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
     file_list list = {.format = format};
-    KEEL_TRY(begin_import(&in, err));
     keel_status status = KEEL_OK;
+    *report = (keel_import_report){0};
+    if (split) KEEL_TRY(keel_split_check_name(split, "split", err));
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, paths[i], err);
-    if (status == KEEL_OK) status = import_paths(&in, &list, err);
-    keel__store_check_references(store, true);
+    in.paths = list.paths;
+    in.count = list.count;
+    if (status == KEEL_OK) status = import_files(&in, err);
     keel_arena_free(&list.arena);
     return status;
 }
@@ -290,11 +276,13 @@ keel_status keel_import_source(keel_store *store, const keel_format *format, con
                                keel_source *source, keel_import_each *each, void *user,
                                keel_import_report *report, keel_err *err) {
 import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
-    keel_reader *reader;
-    KEEL_TRY(open_source(&in, source, &reader, err));
-    keel_status status = begin_import(&in, err);
-    if (status == KEEL_OK) status = import_reader(&in, reader, err);
-    keel__store_check_references(store, true);
-    keel_reader_close(reader);
-    return status;
+    *report = (keel_import_report){0};
+    keel_status status = split ? keel_split_check_name(split, "split", err) : KEEL_OK;
+    if (status != KEEL_OK) {
+        keel_source_close(source);
+        return status;
+    }
+    KEEL_TRY(open_source(&in, source, err));
+    in.count = in.opened = 1;
+    return import_files(&in, err);
 }

@@ -16,13 +16,24 @@ typedef struct item {
 typedef struct batch {
     keel_arena arena;
     item *first, *last;
-    bool ends; /* nothing comes after it: status says how reading ended */
+    bool ends; /* the last one of its reader: status says how reading ended */
     keel_status status;
     keel_err err;
 } batch;
 
+/* A reader that is read ahead. */
+typedef struct slot {
+    keel_reader *reader; /* of the thread, until it has finished with it */
+    bool hashed;
+    keel_status hash_status;
+    keel_err hash_err;
+    char hash[65];
+} slot;
+
+/* Readers are counted from 0; number n has slots[n % 2], as at most the current one and the next are there.
+ */
 typedef struct prefetch {
-    keel_reader *inner; /* of the thread, until it is done */
+    slot slots[2];
     const keel_context *caller;
     batch batches[N_BATCHES];
     pthread_t thread;
@@ -30,31 +41,30 @@ typedef struct prefetch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* of the one who reads: */
-    batch *current;
+    batch *batch;
     item *at;
+    size_t current;
     /* under the lock: */
     size_t filled, taken; /* batches so far; the thread fills batches[filled % N_BATCHES] */
-    bool hashed, done;
-    bool stopped; /* nothing more is wanted */
-    keel_status hash_status;
-    keel_err hash_err;
-    char hash[65];
+    size_t given, finished,
+        skipped;  /* readers: to the thread, by the thread; no more is wanted of those below */
+    bool stopped; /* nothing more is wanted at all */
 } prefetch;
 
 /* ---- the thread ---- */
 
 /* Hands the filled batch over and waits until another is free. Where conversations are huge it waits until
- * none is in memory. False: nothing more is wanted. */
-static bool hand_over(prefetch *p, batch *given) {
+ * none is in memory. False: no more is wanted of reader n. */
+static bool hand_over(prefetch *p, batch *given, size_t n) {
     const bool huge = given->arena.used > HUGE_BYTES;
     pthread_mutex_lock(&p->lock);
     p->filled++;
     pthread_cond_broadcast(&p->changed);
     const size_t most = huge ? 0 : N_BATCHES - 1;
     while (!p->stopped && p->filled - p->taken > most) pthread_cond_wait(&p->changed, &p->lock);
-    const bool wanted = !p->stopped;
+    const bool wanted = !p->stopped && p->skipped <= n, freed = huge && !p->stopped;
     pthread_mutex_unlock(&p->lock);
-    if (huge && wanted) keel_arena_free(&given->arena);
+    if (freed) keel_arena_free(&given->arena);
     return wanted;
 }
 
@@ -65,9 +75,9 @@ static batch *free_batch(prefetch *p) {
     return next;
 }
 
-static keel_status read_item(prefetch *p, batch *into, bool *end, keel_err *err) {
+static keel_status read_item(keel_reader *from, batch *into, bool *end, keel_err *err) {
     keel_read read;
-    KEEL_TRY(keel_reader_next(p->inner, &into->arena, &read, err));
+    KEEL_TRY(keel_reader_next(from, &into->arena, &read, err));
     *end = !read.conversation;
     if (*end) return KEEL_OK;
     item *one = keel_arena_calloc(&into->arena, 1, sizeof *one);
@@ -81,34 +91,40 @@ static keel_status read_item(prefetch *p, batch *into, bool *end, keel_err *err)
     return KEEL_OK;
 }
 
-static void compute_hash(prefetch *p) {
-    char hash[65] = "";
-    keel_err err = {0};
-    keel_status status = keel_source_hash(p->inner->source, hash, &err);
+static void compute_hash(prefetch *p, slot *of) {
+    of->hash_status = keel_source_hash(of->reader->source, of->hash, &of->hash_err);
     pthread_mutex_lock(&p->lock);
-    memcpy(p->hash, hash, sizeof hash);
-    p->hash_status = status;
-    p->hash_err = err;
-    p->hashed = true;
+    of->hashed = true;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }
 
-static void *read_ahead(void *argument) {
-    prefetch *p = argument;
-    bool end = false, wanted = true;
-    keel_context_use(p->caller);
-    compute_hash(p);
-    while (!end && wanted) {
+static void read_one(prefetch *p, size_t n) {
+    slot *from = &p->slots[n % 2];
+    bool wanted = true;
+    compute_hash(p, from);
+    for (bool end = false; !end;) {
         batch *into = free_batch(p);
+        end = !wanted;
         while (!end && into->status == KEEL_OK && into->arena.used < BATCH_BYTES)
-            into->status = read_item(p, into, &end, &into->err);
+            into->status = read_item(from->reader, into, &end, &into->err);
         end = end || into->status != KEEL_OK;
         into->ends = end;
-        wanted = hand_over(p, into);
+        wanted = hand_over(p, into, n);
     }
+}
+
+static void *read_ahead(void *argument) {
+    prefetch *p = argument;
+    keel_context_use(p->caller);
     pthread_mutex_lock(&p->lock);
-    p->done = true;
+    for (size_t n = 0;; p->finished = ++n) {
+        while (!p->stopped && p->given == n) pthread_cond_wait(&p->changed, &p->lock);
+        if (p->stopped) break;
+        pthread_mutex_unlock(&p->lock);
+        read_one(p, n);
+        pthread_mutex_lock(&p->lock);
+    }
     pthread_mutex_unlock(&p->lock);
     return NULL;
 }
@@ -130,18 +146,22 @@ static void give_back(prefetch *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
+static void next_batch(prefetch *p) {
+    if (p->batch) give_back(p);
+    p->batch = take_batch(p);
+    p->at = p->batch->first;
+}
+
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     prefetch *p = reader->state;
     (void)arena;
     while (!p->at) {
-        if (p->current && p->current->ends) {
-            memcpy(reader->counts, p->inner->counts, sizeof reader->counts);
-            if (p->current->status != KEEL_OK && err) *err = p->current->err;
-            return p->current->status;
+        if (p->batch && p->batch->ends) {
+            memcpy(reader->counts, keel_prefetch_current(reader)->counts, sizeof reader->counts);
+            if (p->batch->status != KEEL_OK && err) *err = p->batch->err;
+            return p->batch->status;
         }
-        if (p->current) give_back(p);
-        p->current = take_batch(p);
-        p->at = p->current->first;
+        next_batch(p);
     }
     *out = p->at->read;
     p->at = p->at->next;
@@ -158,7 +178,7 @@ static void close_prefetch(keel_reader *reader) {
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     for (int i = 0; i < N_BATCHES; i++) keel_arena_free(&p->batches[i].arena);
-    keel_reader_close(p->inner);
+    for (size_t n = p->current; n < p->given; n++) keel_reader_close(p->slots[n % 2].reader);
 }
 
 static const keel_reader_kind prefetch_kind = {
@@ -174,11 +194,11 @@ keel_status keel_prefetch_open(keel_reader **out, keel_reader *reader, keel_err 
     }
     made->source = NULL; /* it stays the inner reader's */
     prefetch *p = made->state;
-    p->inner = reader;
     p->caller = keel_context_current();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
     made->opened = true; /* so that close frees all this */
+    keel_prefetch_follow(made, reader);
     p->started = pthread_create(&p->thread, NULL, read_ahead, p) == 0;
     if (!p->started) {
         keel_reader_close(made);
@@ -188,20 +208,47 @@ keel_status keel_prefetch_open(keel_reader **out, keel_reader *reader, keel_err 
     return KEEL_OK;
 }
 
-keel_status keel_prefetch_hash(keel_reader *reader, char hex[65], keel_err *err) {
-    prefetch *p = reader->state;
+void keel_prefetch_follow(keel_reader *prefetching, keel_reader *reader) {
+    prefetch *p = prefetching->state;
     pthread_mutex_lock(&p->lock);
-    while (!p->hashed) pthread_cond_wait(&p->changed, &p->lock);
+    p->slots[p->given++ % 2] = (slot){.reader = reader};
+    pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
-    if (p->hash_status != KEEL_OK && err) *err = p->hash_err;
-    if (p->hash_status == KEEL_OK) memcpy(hex, p->hash, sizeof p->hash);
-    return p->hash_status;
 }
 
-bool keel_prefetch_done(keel_reader *reader) {
-    prefetch *p = reader->state;
+void keel_prefetch_advance(keel_reader *prefetching) {
+    prefetch *p = prefetching->state;
     pthread_mutex_lock(&p->lock);
-    const bool done = p->done;
+    p->skipped = p->current + 1;
+    pthread_mutex_unlock(&p->lock);
+    while (!p->batch || !p->batch->ends) next_batch(p);
+    give_back(p);
+    p->batch = NULL;
+    p->at = NULL;
+    keel_reader_close(p->slots[p->current++ % 2].reader);
+    memset(prefetching->counts, 0, sizeof prefetching->counts);
+}
+
+const keel_reader *keel_prefetch_current(const keel_reader *prefetching) {
+    const prefetch *p = prefetching->state;
+    return p->slots[p->current % 2].reader;
+}
+
+keel_status keel_prefetch_hash(keel_reader *prefetching, char hex[65], keel_err *err) {
+    prefetch *p = prefetching->state;
+    const slot *of = &p->slots[p->current % 2];
+    pthread_mutex_lock(&p->lock);
+    while (!of->hashed) pthread_cond_wait(&p->changed, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+    if (of->hash_status != KEEL_OK && err) *err = of->hash_err;
+    if (of->hash_status == KEEL_OK) memcpy(hex, of->hash, sizeof of->hash);
+    return of->hash_status;
+}
+
+bool keel_prefetch_done(keel_reader *prefetching) {
+    prefetch *p = prefetching->state;
+    pthread_mutex_lock(&p->lock);
+    const bool done = p->finished > p->current;
     pthread_mutex_unlock(&p->lock);
     return done;
 }

@@ -131,6 +131,7 @@ static keel_status next_item(keel__objects *objects, keel_source *source, keel_a
     snprintf(place, sizeof place, "%s: [%zu]", keel_source_name(source), objects->items.count);
     if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
     KEEL_TRY(keel_json_items_next(&objects->items, arena, object, err));
+    if (!*object) keel_buf_free(&objects->text); /* so that the next file finds its memory */
     if (*object && !cJSON_IsObject(*object))
         return keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
     return KEEL_OK;
