@@ -163,7 +163,7 @@ keel_status keel_file_writer_open(keel_file_writer **out, const char *path, bool
 static keel_status add_packed(keel_file_writer *to, const void *bytes, size_t length, int flush,
                               keel_err *err) {
     z_stream *z = &to->deflater;
-    const unsigned char *from = bytes;
+    const unsigned char *from = length ? bytes : (const unsigned char *)"";
     do {
         const size_t take = length < 1 << 20 ? length : 1 << 20;
         z->next_in = (unsigned char *)(uintptr_t)from;

@@ -164,12 +164,13 @@ static keel_status plan_meta(writer *w, keel_err *err) {
         return keel_fail(err, KEEL_E_INVALID, c->external_id, "its meta is not a JSON object");
     const cJSON *list = keel_json_get(w->meta, "messages");
     if (!cJSON_IsArray(list)) return KEEL_OK;
-    size_t i = 0;
-    w->spread = keel_arena_calloc(&w->arena, (size_t)cJSON_GetArraySize(list) + 1, sizeof *w->spread);
+    size_t i = (size_t)cJSON_GetArraySize(list);
+    w->spread = keel_arena_calloc(&w->arena, i + 1, sizeof *w->spread);
     if (!w->spread) return keel_nomem(err, c->external_id);
-    for (const cJSON *entry = list->child; entry; entry = entry->next, i++) {
+    /* From the last one, as reading adds what stands at the messages behind what stands in meta. */
+    for (const cJSON *entry = list->child ? list->child->prev : NULL; i > 0; entry = entry->prev) {
         const cJSON **place = place_of(w, entry);
-        w->spread[i] = place && !*place;
+        w->spread[--i] = place && !*place;
         if (w->spread[i]) *place = entry;
     }
     return KEEL_OK;

@@ -69,7 +69,7 @@ typedef struct scan {
 } scan;
 
 static void skip_space(scan *s) {
-    while (s->at < s->end && strchr(" \t\r\n", *s->at)) s->at++;
+    while (s->at < s->end && keel__is_space(*s->at)) s->at++;
 }
 
 /* At a quote: to behind the closing one. False if the text ends before. */
@@ -121,9 +121,11 @@ static void add_columns(scan *s, keel_sniff *out) {
     while (s->at < s->end && *s->at != '\n' && *s->at != '\r') {
         const bool quoted = *s->at == '"';
         const char *name = s->at + quoted;
-        if (quoted && !skip_string(s)) return;
-        while (s->at < s->end && !strchr(",\r\n", *s->at)) s->at++;
-        add_name(out, name, (size_t)(s->at - name) - (quoted && s->at > name));
+        const char *close = quoted ? memchr(name, '"', (size_t)(s->end - name)) : NULL;
+        if (quoted && !close) return;
+        if (close) s->at = close;
+        while (s->at < s->end && !memchr(",\r\n", *s->at, 3)) s->at++;
+        add_name(out, name, (size_t)((close ? close : s->at) - name));
         if (s->at < s->end && *s->at == ',') s->at++;
     }
 }

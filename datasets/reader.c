@@ -7,6 +7,10 @@
 
 /* ---- opening and closing ---- */
 
+bool keel__is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 size_t keel__plain_length(const char *name) {
     size_t length = strlen(name);
     return length >= 3 && strcmp(name + length - 3, ".gz") == 0 ? length - 3 : length;
@@ -87,7 +91,7 @@ static keel_status begin_objects(keel__objects *objects, keel_source *source, ke
     size_t length, at = 0;
     KEEL_TRY(keel_source_peek(source, 1 << 12, &text, &length, err));
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) at = 3;
-    while (at < length && strchr(" \t\r\n", text[at])) at++;
+    while (at < length && keel__is_space(text[at])) at++;
     objects->array = objects->array_of || (at < length && text[at] == '[');
     objects->begun = true;
     if (!objects->array) return KEEL_OK;

@@ -12,6 +12,7 @@ bool keel__hh_rlhf_looks_like(const keel_sniff *sniff);
 bool keel__sgd_looks_like(const keel_sniff *sniff);
 bool keel__xstest_looks_like(const keel_sniff *sniff);
 
+bool keel__is_space(char c); /* white space of JSON */
 /* Length of a file name without ".gz". */
 size_t keel__plain_length(const char *name);
 
