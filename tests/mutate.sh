@@ -23,6 +23,7 @@ tests_of() {
     rewards/*) echo rewards/test_reward ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
+    policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
@@ -33,7 +34,6 @@ tests_of() {
     rl/judge/evaluate.c) echo rl/test_evaluate ;;
     rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
     rl/train/train.c) echo rl/test_train ;;
-    policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     esac
