@@ -1,10 +1,6 @@
 /* The chat format: JSON Lines, or one array, of conversations as chat.h describes them. */
 #include "datasets/reader_internal.h"
 
-bool keel__chat_looks_like(const keel_sniff *sniff) {
-    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "messages");
-}
-
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     const cJSON *object = NULL;
     KEEL_TRY(keel__objects_next(reader->state, reader->source, arena, &object, &out->where, err));
@@ -18,5 +14,9 @@ static void close_objects(keel_reader *reader) {
     keel__objects_close(reader->state);
 }
 
+static bool looks_like(const keel_sniff *sniff) {
+    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "messages");
+}
+
 const keel_reader_kind keel__chat_reader = {
-    .state_size = sizeof(keel__objects), .next = next, .close = close_objects};
+    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = close_objects};

@@ -223,10 +223,10 @@ static void close_state(keel_reader *reader) {
     keel_free(s->where);
 }
 
-const keel_reader_kind keel__hh_rlhf_reader = {
-    .state_size = sizeof(state), .next = next, .close = close_state};
-
-bool keel__hh_rlhf_looks_like(const keel_sniff *sniff) {
+static bool looks_like(const keel_sniff *sniff) {
     return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "chosen") &&
            keel_formats_has(sniff, "rejected") && keel_formats_contains(sniff, "\\n\\nHuman:");
 }
+
+const keel_reader_kind keel__hh_rlhf_reader = {
+    .looks_like = looks_like, .state_size = sizeof(state), .next = next, .close = close_state};

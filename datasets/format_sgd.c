@@ -269,10 +269,13 @@ static void close_state(keel_reader *reader) {
     cJSON_Delete(s->schema);
 }
 
-const keel_reader_kind keel__sgd_reader = {
-    .state_size = sizeof(state), .open = open_schema, .next = next, .close = close_state};
-
-bool keel__sgd_looks_like(const keel_sniff *sniff) {
+static bool looks_like(const keel_sniff *sniff) {
     return sniff->shape == KEEL_SHAPE_ARRAY && keel_formats_has(sniff, "dialogue_id") &&
            keel_formats_has(sniff, "turns");
 }
+
+const keel_reader_kind keel__sgd_reader = {.looks_like = looks_like,
+                                           .state_size = sizeof(state),
+                                           .open = open_schema,
+                                           .next = next,
+                                           .close = close_state};

@@ -192,10 +192,13 @@ static void close_table(keel_reader *reader) {
     keel_free(s->model);
 }
 
-const keel_reader_kind keel__xstest_reader = {
-    .state_size = sizeof(state), .open = open_table, .next = next, .close = close_table};
-
-bool keel__xstest_looks_like(const keel_sniff *sniff) {
+static bool looks_like(const keel_sniff *sniff) {
     return sniff->shape == KEEL_SHAPE_TABLE && keel_formats_has(sniff, "id") &&
            keel_formats_has(sniff, "type") && keel_formats_has(sniff, "prompt");
 }
+
+const keel_reader_kind keel__xstest_reader = {.looks_like = looks_like,
+                                              .state_size = sizeof(state),
+                                              .open = open_table,
+                                              .next = next,
+                                              .close = close_table};

@@ -7,23 +7,24 @@
 #include "core/text.h"
 #include "datasets/reader_internal.h"
 
-/* X(name, what it is, patterns of file names, counts, looks_like, reader). The first one that looks like a
- * source is taken; the very first is the chat format. */
-#define FORMATS(X)                                                                                           \
-    X("chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"},   \
-      {{0}}, keel__chat_looks_like, &keel__chat_reader)                                                      \
-    X("hh-rlhf",                                                                                             \
-      "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"},       \
-      {{"early_difference", "pairs that differ in more than the last turn"},                                 \
-       {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}},           \
-      keel__hh_rlhf_looks_like, &keel__hh_rlhf_reader)                                                       \
-    X("sgd", "JSON arrays of task-oriented dialogues, with schema.json in the same folder",                  \
-      {"dialogues_*.json"}, {{0}}, keel__sgd_looks_like, &keel__sgd_reader)                                  \
-    X("xstest", "CSV of prompts, and CSV of completions with human labels, one file a model",                \
-      {"xstest_prompts*.csv", "*completions*.csv"}, {{0}}, keel__xstest_looks_like, &keel__xstest_reader)
+/* X(id, name, what it is, patterns of file names, counts): its reader is keel__<id>_reader. The first one
+ * that looks like a source is taken; the very first is the chat format. */
+/* clang-format off */
+#define FORMATS(X) \
+    X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"}, {{0}}) \
+    X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \
+      {{"early_difference", "pairs that differ in more than the last turn"}, \
+       {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \
+    X(sgd, "sgd", "JSON arrays of task-oriented dialogues, with schema.json in the same folder", {"dialogues_*.json"}, {{0}}) \
+    X(xstest, "xstest", "CSV of prompts, and CSV of completions with human labels, one file a model", \
+      {"xstest_prompts*.csv", "*completions*.csv"}, {{0}})
+/* clang-format on */
 
-#define ROW(...)        {__VA_ARGS__},
-#define NAME(name, ...) name,
+#define DECLARE(id, ...) extern const keel_reader_kind keel__##id##_reader;
+FORMATS(DECLARE)
+
+#define ROW(id, ...)        {__VA_ARGS__, &keel__##id##_reader},
+#define NAME(id, name, ...) name,
 const keel_format keel_formats[] = {FORMATS(ROW){0}};
 const char *const keel_formats_names[] = {FORMATS(NAME) NULL};
 
@@ -186,7 +187,7 @@ keel_status keel_formats_detect(keel_source *source, const keel_format **out, ke
         KEEL_TRY(keel_source_peek(source, sizes[k], &text, &length, err));
         keel_formats_sniff(text, length, &sniff);
         for (size_t i = 0; keel_formats[i].name; i++) {
-            if (sniff.shape != KEEL_SHAPE_EMPTY && !keel_formats[i].looks_like(&sniff)) continue;
+            if (sniff.shape != KEEL_SHAPE_EMPTY && !keel_formats[i].reader->looks_like(&sniff)) continue;
             *out = &keel_formats[i];
             return KEEL_OK;
         }

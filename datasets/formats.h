@@ -39,7 +39,6 @@ typedef struct keel_format {
     struct {
         const char *name, *what; /* what its reader counts besides conversations */
     } counts[KEEL_FORMAT_COUNTS];
-    bool (*looks_like)(const keel_sniff *sniff);
     const struct keel_reader_kind *reader;
 } keel_format;
 

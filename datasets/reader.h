@@ -27,6 +27,7 @@ typedef struct keel_reader keel_reader;
 
 /* How a kind of reader works. */
 typedef struct keel_reader_kind {
+    bool (*looks_like)(const keel_sniff *sniff);             /* whether the source may be of the format */
     size_t state_size;                                       /* bytes at reader->state, zeroed before open */
     keel_status (*open)(keel_reader *reader, keel_err *err); /* before the first next; NULL: nothing to do */
     keel_status (*next)(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err);

@@ -5,13 +5,6 @@
 #include "core/json.h"
 #include "datasets/reader.h"
 
-/* One of each for every row of formats.c. */
-extern const keel_reader_kind keel__chat_reader, keel__hh_rlhf_reader, keel__sgd_reader, keel__xstest_reader;
-bool keel__chat_looks_like(const keel_sniff *sniff);
-bool keel__hh_rlhf_looks_like(const keel_sniff *sniff);
-bool keel__sgd_looks_like(const keel_sniff *sniff);
-bool keel__xstest_looks_like(const keel_sniff *sniff);
-
 bool keel__is_space(char c); /* white space of JSON */
 /* Length of a file name without ".gz". */
 size_t keel__plain_length(const char *name);

@@ -1,0 +1,54 @@
+#!/bin/sh
+# docs/extending.md holds: a copy of the tree gets a learner, a log format, a judge and a base from outside
+# (tests/extending, tests/policies/toy_base.c), each by its own file, one row, and one line of CMake; then the program uses
+# all four, from import to evaluation.
+. "$(dirname "$0")/program.sh"
+
+copied="CMakeLists.txt core datasets rewards envs policies rl experiments docs README.md LICENSE"
+mkdir tree
+for part in $copied; do [ ! -e "$SOURCE/$part" ] || cp -r "$SOURCE/$part" tree/; done
+
+# row FILE TEXT LINE: LINE goes before the one line of FILE that holds TEXT.
+row() {
+    [ "$(grep -cF -- "$2" "tree/$1")" = 1 ] || { fail "one line of $1 holds $2"; return; }
+    awk -v text="$2" -v line="$3" 'index($0, text) { print line } { print }' "tree/$1" >edited
+    mv edited "tree/$1"
+}
+
+cp "$SOURCE/tests/extending/learner.c" tree/rl/learn/toy.c
+row rl/learn/learners.h 'ROW(dqn, "dqn")' '    ROW(toy, "toy") \'
+row rl/CMakeLists.txt 'learn/target.c' '    learn/toy.c'
+
+cp "$SOURCE/tests/extending/format.c" tree/datasets/format_toy.c
+row datasets/formats.c 'X(sgd, ' '    X(toy, "toy", "a toy", {"*.toy"}, {{0}}) \'
+row datasets/CMakeLists.txt ' formats.c' '          format_toy.c'
+
+cp "$SOURCE/tests/extending/judge.c" tree/rewards/toy.c
+row rewards/judge.h '#define KEEL_JUDGES(ROW) ROW(refusal)' '#define KEEL_JUDGES(ROW) ROW(refusal) ROW(toy)'
+sed -i '/^#define KEEL_JUDGES(ROW) ROW(refusal)$/d' tree/rewards/judge.h
+row rewards/CMakeLists.txt 'refusal.c' '    toy.c'
+
+mkdir tree/policies/toy
+cp "$SOURCE"/tests/policies/toy_base.[ch] tree/policies/toy/
+row policies/base_kinds.c 'const keel_base_kind *const keel_base_kinds[]' 'extern const keel_base_kind toy_base_kind;'
+sed -i 's/{&keel_ngram_base_kind, NULL}/{\&keel_ngram_base_kind, \&toy_base_kind, NULL}/' tree/policies/base_kinds.c
+row policies/CMakeLists.txt 'ngram_base/bags.c' '    toy/toy_base.c'
+
+{ cmake -S tree -B tree/build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER="$CC" -DKEEL_TESTS=OFF -DKEEL_WERROR=ON &&
+    cmake --build tree/build --target keel; } >build.txt 2>&1 || { tail -n 20 build.txt; fail "the extended tree builds"; finish; }
+KEEL=$PWD/tree/build/experiments/keel
+
+awk 'BEGIN { for (i = 0; i < 60; i++) { bad = i % 2; refuse = i % 5 ? bad : !bad
+    printf "toy|%s|%s|question %d about %s|%s\n", bad ? "dangerous" : "benign", refuse ? "refuse" : "help", i,
+        bad ? "bombs" : "cakes", refuse ? "No." : "Yes, gladly." } }' >log.toy
+expect "the format is known by its content" 0 "" import --store s.db --json log.toy
+[ "$(json conversations out.txt)" = 60 ] || fail "all conversations came in"
+echo "toy|strange" >bad.toy
+expect "a bad line is named" 1 "bad.toy:1" import --store s.db bad.toy
+expect "the judge is used" 0 "" label --store s.db --judge toy
+expect "the base is tuned" 0 "" sft --store s.db --base toy --out base --set width=3
+expect "the learner trains" 0 "" train --store s.db --base base --algo toy --out policy --set steps=50 --set strength=3
+expect "its key is its own" 2 "strength" train --store s.db --base base --algo cql --out other --set strength=3
+expect "its policy is evaluated" 0 "" eval --store s.db --policy policy --split all --json
+"$KEEL" train --algo toy --help | grep -q strength || fail "its help lists its key"
+finish
