@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/pcg.h"
 #include "envs/desk/desk.h"
 
 keel_status keel_env_reset(keel_env *env, uint64_t episode, keel_err *err) {

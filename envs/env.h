@@ -4,12 +4,19 @@
 #ifndef KEEL_ENVS_ENV_H
 #define KEEL_ENVS_ENV_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/api.h"
 #include "core/memory.h"
 #include "core/nouns.h"
-#include "core/pcg.h"
 #include "core/status.h"
 
+KEEL_BEGIN_DECLS
+
 typedef struct keel_env keel_env;
+typedef struct keel_pcg64 keel_rng; /* core/pcg.h */
 
 typedef struct keel_env_kind {
     const char *name;
@@ -64,5 +71,7 @@ const keel_behaviour *keel_behaviour_find(const char *name);
  * carry their propensity. */
 keel_status keel_env_episode(keel_env *env, const keel_behaviour *behaviour, uint64_t seed, uint64_t episode,
                              const keel_conversation **out, keel_err *err);
+
+KEEL_END_DECLS
 
 #endif

@@ -15,6 +15,7 @@
 #define KEEL_ENVS_DESK_DESK_H
 
 #include "core/options.h"
+#include "core/pcg.h"
 #include "envs/desk/domain.h"
 #include "envs/env.h"
 

@@ -32,7 +32,7 @@ for header in $(cd "$headers" && find keel -name '*.h'); do
     done
 done
 [ -z "$(find "$headers" -name '*_internal.h')" ] || fail "no internal header is installed"
-! grep -rnE 'cJSON|sqlite3|cblas|keel__' "$headers" || fail "headers name nothing of other libraries, nor internal functions"
+! grep -rnE 'cJSON( \*|_)|cjson|sqlite3|cblas|keel__' "$headers" || fail "headers name nothing of other libraries, nor internal functions"
 
 # ---- exports ----
 
