@@ -12,6 +12,7 @@
 #include "core/progress.h"
 #include "datasets/prefetch.h"
 #include "datasets/store_internal.h"
+#include "datasets/stratify.h"
 
 enum { MAX_DEPTH = 32 };
 
@@ -231,6 +232,7 @@ static keel_status import_file(import *in, size_t file, keel_err *err) {
     if (status == KEEL_OK) {
         keel_store_gather(in->store);
         status = import_in_transaction(in, file, err);
+        if (status == KEEL_OK && file + 1 == in->count) status = keel_stratify(in->store, err);
         if (status == KEEL_OK) status = keel_store_commit(in->store, err);
         if (status != KEEL_OK) keel_store_rollback(in->store);
     }

@@ -75,4 +75,13 @@ static const char schema_3[] =
     " (SELECT CASE WHEN json_valid(result) THEN result -> '$.rewards' ELSE result END AS value"
     "  FROM runs WHERE verb = 'label' ORDER BY id DESC LIMIT 1) WHERE value IS NOT NULL;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, NULL};
+/* Splits that are provisional, by the first conversation of each group, and how many groups of each risk were
+ * split so before (datasets/stratify.h). */
+static const char schema_4[] =
+    "CREATE TABLE pending_splits("
+    "  conversation_id INTEGER PRIMARY KEY REFERENCES conversations(id),"
+    "  risk INTEGER NOT NULL, place INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE split_strata("
+    "  risk INTEGER PRIMARY KEY, groups INTEGER NOT NULL, test INTEGER NOT NULL) STRICT;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, NULL};

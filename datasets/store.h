@@ -54,8 +54,8 @@ typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_CANDIDA
  * is there with the same content is left alone. `merge`: if it is there with the same turns, the candidates
  * it does not have yet are added to its decisions (several deployed models answered the same prompt).
  * Anything else is KEEL_E_CONFLICT. where ("file:line") goes into errors. conversation->split NULL: assigned
- * by group, 80 % "train", 20 % "test". A new one gets the ids of its rows: its own, its decisions' and its
- * candidates'. */
+ * by group, 80 % "train", 20 % "test", which is provisional until keel_stratify (datasets/stratify.h). A new
+ * one gets the ids of its rows: its own, its decisions' and its candidates'. */
 keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err);
 

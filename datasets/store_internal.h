@@ -31,8 +31,24 @@
     X(HOLD, "BEGIN")                                                                                         \
     X(ROLLBACK, "ROLLBACK")                                                                                  \
     X(FIND, "SELECT id FROM conversations WHERE external_id = ?1 AND source = ?2")                           \
-    X(GROUP_SPLIT, "SELECT split, external_id FROM conversations WHERE group_hash = ?1 AND source = ?2"      \
-                   " AND group_name = ?3 LIMIT 1")                                                           \
+    X(GROUP_SPLIT, "SELECT split, external_id, id FROM conversations WHERE group_hash = ?1 AND source = ?2"  \
+                   " AND group_name = ?3 ORDER BY id LIMIT 1")                                               \
+    X(ADD_PENDING, "INSERT INTO pending_splits(conversation_id, risk, place) VALUES(?1, ?2, ?3)")            \
+    X(RAISE_PENDING, "UPDATE pending_splits SET risk = ?2 WHERE conversation_id = ?1 AND risk < ?2")         \
+    X(DROP_PENDING, "DELETE FROM pending_splits WHERE conversation_id = ?1")                                 \
+    X(ANY_PENDING, "SELECT 1 FROM pending_splits LIMIT 1")                                                   \
+    X(CLEAR_PENDING, "DELETE FROM pending_splits")                                                           \
+    X(COUNT_PENDING, "SELECT count(*), ifnull(sum(place >= ?2), 0) FROM pending_splits WHERE risk = ?1")     \
+    X(COUNT_STRATUM, "SELECT groups, test FROM split_strata WHERE risk = ?1")                                \
+    X(PUT_STRATUM, "INSERT INTO split_strata(risk, groups, test) VALUES(?1, ?2, ?3) ON CONFLICT(risk)"       \
+                   " DO UPDATE SET groups = excluded.groups, test = excluded.test")                          \
+    X(BELOW_BOUNDARY, "SELECT conversation_id FROM pending_splits WHERE risk = ?1 AND place < ?2"            \
+                      " ORDER BY place DESC LIMIT ?3")                                                       \
+    X(ABOVE_BOUNDARY, "SELECT conversation_id FROM pending_splits WHERE risk = ?1 AND place >= ?2"           \
+                      " ORDER BY place LIMIT ?3")                                                            \
+    X(MOVE_GROUP, "UPDATE conversations SET split = ?2 WHERE id IN (SELECT c.id FROM conversations g"        \
+                  " CROSS JOIN conversations c ON c.group_hash = g.group_hash AND c.source = g.source"       \
+                  " AND c.group_name = g.group_name WHERE g.id = ?1)")                                       \
     X(ADD_CONVERSATION,                                                                                      \
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
@@ -176,6 +192,12 @@ keel_status keel__store_check(const keel_store *store, const keel_conversation *
  * parameters. */
 void keel__split_clause(const keel_split *split, keel_buf *sql);
 void keel__split_bind(const keel_split *split, sqlite3_stmt *statement);
+
+/* The provisional split of a new group, as a constant; after a conversation was inserted, what follows for
+ * its group, of which `first` is the first conversation (0: it is itself). See datasets/stratify.h. */
+const char *keel__stratify_split(const char *source, const char *group);
+keel_status keel__stratify_note(keel_store *store, const keel_conversation *conversation, int64_t id,
+                                int64_t first, keel_err *err);
 
 /* As keel_store_add_conversation, and counts the candidates that were added. */
 keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,

@@ -6,19 +6,13 @@
 #include "core/json.h"
 #include "datasets/store_internal.h"
 
-enum { TRAIN_PERCENT = 80 };
-
 /* ---- the split ---- */
 
-/* Its seed differs from that of the fold hash, so that folds cut every split alike. */
-static const char *default_split(const char *source, const char *group) {
-    return keel_hash64_texts(source, group, 0x73706c6974) % 100 < TRAIN_PERCENT ? "train" : "test";
-}
-
 /* The split of a new conversation: the one asked for, or its group's, or by hash. Groups never straddle
- * splits. */
+ * splits. first: the first conversation of its group; 0 if there is none yet. */
 static keel_status choose_split(keel_store *store, const keel_conversation *conversation, const char *group,
-                                int64_t group_hash, const char *where, const char **split, keel_err *err) {
+                                int64_t group_hash, const char *where, const char **split, int64_t *first,
+                                keel_err *err) {
     sqlite3_stmt *statement;
     bool row;
     const char *asked = conversation->split;
@@ -28,7 +22,8 @@ static keel_status choose_split(keel_store *store, const keel_conversation *conv
     keel__bind_text(statement, 2, conversation->source);
     keel__bind_text(statement, 3, group);
     KEEL_TRY(keel__store_step(store, statement, &row, "looking up a group", err));
-    *split = asked ? asked : default_split(conversation->source, group);
+    *split = asked ? asked : keel__stratify_split(conversation->source, group);
+    *first = row ? sqlite3_column_int64(statement, 2) : 0;
     if (!row) return KEEL_OK;
     const char *there = (const char *)sqlite3_column_text(statement, 0), *copy = NULL;
     keel_status status = KEEL_OK;
@@ -55,7 +50,8 @@ static keel_status insert_header(keel_store *store, const keel_conversation *con
     sqlite3_stmt *statement;
     const char *group = keel_conversation_group(conversation), *split;
     int64_t group_hash = keel_conversation_group_hash(conversation);
-    KEEL_TRY(choose_split(store, conversation, group, group_hash, where, &split, err));
+    int64_t first;
+    KEEL_TRY(choose_split(store, conversation, group, group_hash, where, &split, &first, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_CONVERSATION, &statement, err));
     keel__bind_text(statement, 1, conversation->source);
     keel__bind_text(statement, 2, conversation->external_id);
@@ -68,7 +64,7 @@ static keel_status insert_header(keel_store *store, const keel_conversation *con
     keel__bind_text(statement, 9, conversation->meta);
     KEEL_TRY(keel__store_run(store, statement, "adding a conversation", err));
     *id = sqlite3_last_insert_rowid(store->db);
-    return KEEL_OK;
+    return keel__stratify_note(store, conversation, *id, first, err);
 }
 
 static void add_turn(keel_store *store, int64_t conversation_id, size_t position, const keel_turn *turn) {

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "experiments/table.h"
+#include "datasets/stratify.h"
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
 
@@ -28,6 +29,7 @@ keel_status keel_cli_open_split(const keel_cli *cli, keel_store *store, const ch
     const char *text = keel_cli_value(cli, "--split");
     keel_split split;
     KEEL_TRY(keel_cli_blame(keel_split_parse(text ? text : standard, &split, err), err));
+    if (keel_store_writable(store)) KEEL_TRY(keel_stratify(store, err)); /* an import was cut off */
     KEEL_TRY(keel_store_check_split(store, &split, err));
     *out = split;
     return KEEL_OK;

@@ -14,7 +14,7 @@ static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--format", "NAME", false, false, "format of the logs (default: the one that each file looks like)"},
     {"--split", "NAME", false, false,
-     "split of what is imported (default: as the log says, else 80 % train, 20 % test)"},
+     "split of what is imported (default: as the log says, else of each risk 80 % train, 20 % test)"},
     KEEL_FLAG_END,
 };
 

@@ -11,6 +11,7 @@
 #include "core/interrupt.h"
 #include "core/json.h"
 #include "core/progress.h"
+#include "datasets/stratify.h"
 #include "envs/env.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
@@ -36,7 +37,7 @@ static const keel_flag flags[] = {
     {"--episodes", "N", true, false, "how many conversations"},
     {"--trials", "N", false, false,
      "so many episodes in a row are trials of one task (default 1; see pass^k)"},
-    {"--split", "NAME", false, false, "their split (default: 80 % train, 20 % test)"},
+    {"--split", "NAME", false, false, "their split (default: of each risk 80 % train, 20 % test)"},
     KEEL_FLAG_SEED,
     KEEL_FLAG_END,
 };
@@ -239,7 +240,7 @@ static keel_status simulate_all(simulation *sim, const cast *all, keel_err *err)
         if (status == KEEL_OK) done += sim->episodes;
     }
     keel_progress_end(&progress, done);
-    return status;
+    return status == KEEL_OK ? keel_stratify(sim->store, err) : status;
 }
 
 /* ---- the verb ---- */

@@ -21,6 +21,7 @@ tests_of() {
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/*) echo rewards/test_reward ;;
+    datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;

@@ -146,7 +146,7 @@ expect "a policy of acts on logs that have none" 1 "none of the 120 transitions"
 expect "stats as tables" 0 "" stats --store s.db --quiet
 grep -q '^split  *test  *train$' out.txt && grep -q '^logged behaviour  *test  *train  *all$' out.txt || fail "a column for each split: $(cat out.txt)"
 ! grep -q 'keel label\|No conversation\|Nothing earns' out.txt || fail "a log that tells all lacks nothing: $(cat out.txt)"
-"$DUMP_STORE" s.db "DROP TABLE settings; PRAGMA user_version = 1" >/dev/null
+"$DUMP_STORE" s.db "DROP TABLE settings; DROP TABLE pending_splits; DROP TABLE split_strata; PRAGMA user_version = 1" >/dev/null
 expect "stats brings an older store forward" 0 "" stats --store s.db --quiet
 total=$(awk '$1 == "conversations" { print $2 + $3 }' out.txt)
 [ "$total" = 120 ] || fail "the splits hold 120 conversations, not $total"
@@ -163,7 +163,7 @@ expect "by its name too" 0 "" eval --store s.db --policy folded --split fold:1/3
 cmp -s out.txt held.json || fail "held out of rest:1/3 is fold:1/3"
 expect "a gate of which nothing is known is not met" 3 "nothing is known" eval --store s.db --policy policy --quiet --gate "preference_accuracy >= 0"
 says "a gate of which nothing is known" "gate NOT met: preference_accuracy >= 0 (nothing is known of it here)"
-expect "the base alone" 0 "" eval --store s.db --base sbase --quiet --gate "refusal_rate >= 0"
+expect "the base alone" 0 "" eval --store s.db --base sbase --split all --quiet --gate "refusal_rate >= 0"
 expect "a split and a conversation exclude each other" 2 "excludes --conversation" replay --store s.db --policy policy --split test --conversation x
 chat 16 en | sed 's/"latency_ms"/"model": "alpha", "latency_ms"/; s/"}\]}\]}$/", "model": "beta", "taken": true}]}]}/' >models.jsonl
 "$KEEL" import --store m.db --format chat models.jsonl --quiet >/dev/null
