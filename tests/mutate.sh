@@ -19,6 +19,7 @@ tests_of() {
     case $1 in
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
+    core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/*) echo rewards/test_reward ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
