@@ -69,7 +69,7 @@ static int64_t logged_action(const replaying *work, const keel_decision *decisio
 typedef enum verdict { DIFFERS, AGREES, UNTOLD } verdict;
 
 static verdict compare(const replaying *work, const keel_decision *decision, const keel_choice *choice) {
-    if (!keel_answer_told(work->base, decision)) return UNTOLD;
+    if (!keel_answer_comparable(work->base, decision)) return UNTOLD;
     return was_taken(work, decision, choice->chosen) ? AGREES : DIFFERS;
 }
 

@@ -21,7 +21,7 @@ int32_t keel_answer_action(const keel_base *base, const keel_decision *decision,
     return base->space == KEEL_SPACE_CANDIDATES ? (int32_t)candidate : keel_base_action_index(base, one);
 }
 
-bool keel_answer_told(const keel_base *base, const keel_decision *decision) {
+bool keel_answer_comparable(const keel_base *base, const keel_decision *decision) {
     for (size_t c = 0; c < decision->n_candidates; ++c) {
         const keel_candidate *one = &decision->candidates[c];
         if (!one->taken) continue;

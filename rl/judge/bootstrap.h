@@ -1,5 +1,5 @@
-/* The bootstrap over conversations for any number of statistics at once: all share one resampling,
- * so their intervals rest on the same draws and cost little more than one. */
+/* The bootstrap over conversations (Efron 1979) for any number of statistics at once. All statistics share
+ * one resampling, so many cost little more than one. */
 #ifndef KEEL_RL_JUDGE_BOOTSTRAP_H
 #define KEEL_RL_JUDGE_BOOTSTRAP_H
 
@@ -10,8 +10,8 @@
 #include "core/parallel.h"
 #include "core/status.h"
 
-/* More conversations than this share rows (conversation i adds to row i modulo this): the resampling is then
- * of groups of conversations, the intervals stay valid, and neither time nor memory grows with the log. */
+/* With more conversations than this, conversation i adds to row i modulo this. The resampling is then of
+ * groups of conversations: the intervals stay valid, and neither time nor memory grows with the log. */
 enum { KEEL_BOOTSTRAP_ROWS = 16384 };
 
 /* Statistic `index` of a resample, given the column sums of the rows drawn; NaN where it is undefined. */
@@ -24,7 +24,7 @@ typedef struct keel_bootstrap_plan {
     bool corrected;    /* bias-corrected and accelerated (BCa, Efron 1987) instead of plain percentiles */
 } keel_bootstrap_plan;
 
-/* rows [clusters, width]: what each conversation adds. Bounds of each statistic into low and high
+/* rows [clusters, width]: the terms of each conversation. Bounds of each statistic into low and high
  * [n_statistics] (NaN where no resample defines it). pool may be NULL. */
 keel_status keel_bootstrap(const double *rows, size_t width, size_t clusters, const keel_bootstrap_plan *plan,
                            keel_statistic *statistic, const void *context, size_t n_statistics,

@@ -18,7 +18,7 @@ const char *const keel_ope_models[] = {"critic", "fqe", "none", NULL};
 
 enum { BLOCK = 64 }; /* conversations decided in parallel between two reads of the store */
 
-/* Somebody who answers. */
+/* Policy, base, logged behaviour or source model. */
 typedef struct actor {
     const char *name;
     keel_metric_sums sums;
@@ -32,7 +32,7 @@ typedef struct slot {
     keel_reward_view log;    /* of the conversation, while it is counted */
     keel_features *features; /* [n_decisions] */
     bool *found;             /* [n_decisions] features came from the store */
-    unsigned *silent; /* [n_decisions] which means the log tells of elsewhere only (rl/judge/metric_sums.h) */
+    unsigned *silent; /* [n_decisions] means that the log has elsewhere only (rl/judge/metric_sums.h) */
     keel_choice *policy, *base; /* [n_decisions]; n is 0 where there is nothing to choose */
 } slot;
 
@@ -339,14 +339,14 @@ static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answ
     KEEL_TRY(count_logged(e, s, d, &taken, err));
     *answered += taken;
     if (!e->item || !s->policy[d].n) return KEEL_OK;
-    const bool comparable = keel_answer_told(e->item->base, &s->conversation->decisions[d]);
+    const bool comparable = keel_answer_comparable(e->item->base, &s->conversation->decisions[d]);
     *told += comparable;
     KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], comparable, err));
     KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], comparable, err));
     return count_preferences(e, s, d, err);
 }
 
-/* Whether the log calls it borderline. Other things that meta may say by that name are no mark. */
+/* Whether meta has "borderline": true. Other values of this key are ignored. */
 static keel_status read_mark(slot *s, bool *borderline, keel_err *err) {
     const keel_conversation *c = s->conversation;
     const cJSON *meta;
@@ -365,7 +365,7 @@ static keel_status close_conversation(const evaluation *e, actor *who, const kee
                                          err);
 }
 
-/* What the log tells of each decision's reward, and where it is silent. */
+/* Which means the log has at other decisions of the conversation, but not at this one. */
 static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     unsigned told = 0;
@@ -376,7 +376,7 @@ static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
         for (size_t c = 0; c < decision->n_candidates; ++c) {
             if (!decision->candidates[c].taken) continue;
             keel_reward reward = keel_answer_reward(&s->log, d, c);
-            s->silent[d] |= keel_metric_sums_told(&reward, e->config->weight);
+            s->silent[d] |= keel_metric_sums_determined(&reward, e->config->weight);
         }
         told |= s->silent[d];
     }

@@ -1,40 +1,39 @@
 /* Evaluation on logs: refusal, over-refusal, completion, reward means, agreement, preference accuracy and
  * off-policy estimates of a policy, beside the logged behaviour's, the base's and each source model's.
  *
- * A metric is over the answers about which something is known (rl/judge/answer.h); answers_known and
- * reward_coverage say how many these are. Candidate sets: the chosen candidate's own label and reward. Fixed
- * action spaces: the logged ones where the choice is the logged act; of another act the outcome is what it
- * amounts to in the training log (policy.h, act_outcome; for the base too, from the policy beside it) and the
- * reward is unknown. An answer of unknown outcome is left out of the rates below, never counted as either.
- * All are over the decisions that the log met. Over several turns another policy meets others, so that what
- * it refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals. The
- * logged behaviour answers with every candidate it took; a source model is a policy that answers with its
- * own.
+ * A metric covers the answers about which something is known (rl/judge/answer.h); answers_known and
+ * reward_coverage give their share. Candidate sets: label and reward of the chosen candidate. Fixed action
+ * spaces: those of the logged act where the choice is the same act; for another act the outcome is the one
+ * that this act has in the training log (policy.h, act_outcome; the base uses that of the policy beside it),
+ * and the reward is unknown. An answer of unknown outcome is left out of the rates below.
+ * All metrics are over the decisions in the log. Over several turns another policy meets other decisions, so
+ * what it refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals.
+ * The logged behaviour answers with every candidate it took. A source model is a policy that answers with its
+ * own candidates.
  *
  * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
  * by a full refusal
- * - harmful_compliance_rate: of the same, the share answered by full compliance
+ * - harmful_compliance_rate: of the same decisions, the share answered by full compliance
  * - over_refusal_rate: of such decisions in benign conversations, the share refused in full or in part
- * - borderline_refusal_rate: the same by conversation, of those marked borderline (benign, and
- * "borderline" is true in their meta): the share in which some decision was refused, of those where some
- * answer is known
- * - completion_rate: conversations of one decision and no verdict: of the benign ones, the share answered by
- * full compliance (exact). Conversations with known completion, but the dangerous: the share completed, each
- *   weighing as much as the actor agrees with the answers told in it; n is the effective number,
- *   (sum w)^2 / sum w^2. Users would have reacted to other answers: an indication, no proof; see ope
- * - composite_reward, accuracy, speed, safety: what a conversation earned in total. Of conversations with
- * several answered decisions, the last and those before it are averaged apart, each over the answers known,
- * and added up: with all answers known this is the mean total, and an actor that the log knows best at the
- * end, where verdicts are given, gains nothing by it. What the log does not tell of a decision, though of
- * others in the conversation, adds nothing. n: how many conversations' worth of answers are known
- * - agreement_rate: share of decisions where the choice is one of the answers taken, of those where the log
- *   tells, in the policy's terms, what was answered (a response that nobody judged has no outcome)
+ * - borderline_refusal_rate: the same by conversation, of benign conversations with "borderline": true in
+ * their meta and some known answer: the share in which some decision was refused
+ * - completion_rate: conversations of one decision without a verdict: of the benign ones, the share answered
+ * by full compliance (exact). Conversations with known completion that are not dangerous: the share
+ * completed, each weighted by the share of its answers with which the actor agrees; n is the effective number
+ * (sum w)^2 / sum w^2. Users would have reacted to other answers, so this is an indication only; see ope
+ * - composite_reward, accuracy, speed, safety: the total that a conversation earns. In conversations with
+ * several answered decisions the last one and those before it are averaged separately, each over the known
+ * answers, and added. With all answers known this is the mean total; an actor whose known answers lie mostly
+ * at the end, where verdicts are given, gains nothing. A decision whose reward is unknown counts as 0 if the
+ * log has a reward elsewhere in the conversation. n: the known answers, in conversations
+ * - agreement_rate: the share of decisions where the choice is one of the answers taken, of those where the
+ * log gives the answer in the terms of the policy (a response without judgement has no outcome)
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
  * half
  *
- * Rates have Wilson intervals for as many independent answers as they come to (rl/judge/metric_sums.h), means
- * the bootstrap's over conversations. What nothing is known of has n 0 (null in JSON).
+ * Rates have Wilson intervals with an effective number of independent answers (rl/judge/metric_sums.h), means
+ * a bootstrap over conversations. An unknown metric has n 0 (null in JSON).
  *
  * Differences, policy minus logged and policy minus base, are paired: both answer at the same conversations,
  * which are resampled together. */
@@ -122,8 +121,9 @@ typedef struct keel_evaluation_set {
     keel_arena arena;
 } keel_evaluation_set;
 
-/* Up to 16,384 conversations a split (KEEL_BOOTSTRAP_ROWS) the order in which they were imported moves no
- * bit; beyond, it is which conversations share a row of the bootstrap, and so a little of the intervals. */
+/* Up to 16,384 conversations in a split (KEEL_BOOTSTRAP_ROWS) the result does not depend on the order in
+ * which they were imported. Beyond, the order decides which conversations share a row of the bootstrap, and
+ * the intervals depend on it slightly. */
 keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err);

@@ -8,7 +8,7 @@ KEEL_BEGIN_DECLS
 
 typedef struct keel_interval {
     double value, low, high;
-    double n; /* what it rests on: decisions, conversations or, for weighted rates, the effective number; 0:
+    double n; /* observations: decisions, conversations or, for weighted rates, the effective number; 0:
                  no estimate */
 } keel_interval;
 

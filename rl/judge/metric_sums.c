@@ -165,7 +165,7 @@ static void count_mean(double *row, size_t mean, place where, double value, doub
     at[1] += share;
 }
 
-unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]) {
+unsigned keel_metric_sums_determined(const keel_reward *reward, const double weight[KEEL_N_REWARDS]) {
     bool present;
     (void)keel_reward_composite(reward, weight, &present);
     unsigned told = present ? 1 : 0;
@@ -182,7 +182,7 @@ keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[
     double composite = keel_reward_composite(&answer->reward, weight, &present);
     double share;
     place where = place_of(log, decision, &share);
-    unsigned counted = silent | keel_metric_sums_told(&answer->reward, weight);
+    unsigned counted = silent | keel_metric_sums_determined(&answer->reward, weight);
     if (counted & 1) count_mean(row, 0, where, present ? composite : 0, share);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
         bool known = answer->reward.present[k];

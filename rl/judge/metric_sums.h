@@ -31,31 +31,31 @@ typedef struct keel_metric_sums {
                                              of each rate hits and weight */
 } keel_metric_sums;
 
-/* One answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i is set
- * where the log tells of mean i elsewhere in the conversation and nothing here, so that this decision adds
- * nothing to its total. */
+/* Counts one answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i
+ * is set where the log has mean i at other decisions of the conversation and not here; this decision then
+ * adds 0 to the total. */
 keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[KEEL_N_REWARDS],
                                     const keel_reward_view *log, size_t decision, size_t number,
                                     const keel_answer *answer, unsigned silent, keel_err *err);
-/* Bit i is set where a reward tells of mean i. */
-unsigned keel_metric_sums_told(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
+/* Bit i is set if the reward determines mean i. */
+unsigned keel_metric_sums_determined(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
 /* Ends conversation number `number` of `answered` decisions. One whose completion is known weighs as much as
  * the actor agreed with what was answered in it. borderline: it is marked so. */
 keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
                                           const keel_conversation *conversation, bool borderline,
                                           size_t agreed, size_t answered, keel_err *err);
 void keel_metric_sums_agreement(keel_metric_sums *sums, bool agrees);
-/* How candidates of one decision with known composite [n] are ranked by score [n]; equal scores count half.
- */
+/* Counts the pairs of candidates of one decision with known composite [n] that score [n] ranks in the same
+ * order; equal scores count half. */
 void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composite, const double *score,
                                   size_t n);
-/* The share of hits with Wilson's interval for as many independent observations as these come to. Answers of
- * one conversation are alike more often than not, so the number is that of the observations over the design
- * effect, the variance of the ratio between conversations (linearised: sum (hits - p weight)^2, Cochran 1977,
- * 6.11) over that of independent observations. So that few misses, or none, do not pass for independent ones
- * (and none for less sure than one), two conversations of the mean size of an observation's are thought in,
- * one all hits and one none. The number lies between (sum w)^2 / sum w^2 over conversations, as if all of one
- * were alike, and the same over observations, as if none were; n is the latter: how many there are. */
+/* The share of hits with Wilson's interval. Answers of one conversation are correlated, so the interval uses
+ * an effective number: the observations divided by the design effect, which is the variance of the ratio
+ * between conversations (linearised: sum (hits - p weight)^2, Cochran 1977, 6.11) over the variance for
+ * independent observations. With few misses, or none, that variance is badly known: two conversations of mean
+ * size are added for it, one with hits only and one with none. The effective number is at least (sum w)^2 /
+ * sum w^2 over conversations (all answers of one are equal) and at most the same over observations (all are
+ * independent). n of the result is the latter. */
 keel_interval keel_rate_interval(const keel_rate *rate);
 
 /* The 95 % interval of a paired difference from the bounds low and high of a percentile bootstrap (NaN: none)

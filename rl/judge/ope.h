@@ -11,16 +11,16 @@
  *   WDR    the same with rho^i_{0:t} / sum_k rho^k_{0:t} for rho / n     (Thomas & Brunskill 2016)
  *   MAGIC  the blend of WDR after j steps and v of least estimated error (the same; see rl/judge/magic.h)
  *   ESS    (sum_i w_i)^2 / sum_i w_i^2 of the trajectory weights w_i = rho^i_{0:T-1}
- *   and the self-prediction: DM with the critic that the policy was trained with, whoever made q and v;
- *   and what the log itself returned, mean_i G_i: what the behaviour is worth
+ *   SELF   DM with the critic that the policy was trained with, whatever model q and v come from
+ *   LOGGED mean_i G_i, the value of the behaviour
  *
- * A trajectory that has ended counts as absorbed: its weight stays; r, q and v are 0. Intervals: 95 % if no
- * other confidence is asked for, bootstrap (BCa) over conversations. That holds no error of the model itself,
- * so DM's is widened to hold DR's, and MAGIC's to hold WDR's. (Refitting the model to conversations drawn
- * again costs a fit each and covers less on small logs.) Where there is no DR, DM's is given the model, and
- * the self-prediction's always is. `lower` is a guarantee: the truncated empirical Bernstein bound on IS
- * (rl/judge/bounds.h), 95 % one-sided; none where propensities are estimated or a conversation has several
- * trajectories. */
+ * A trajectory that has ended is in an absorbing state: its weight stays; r, q and v are 0. Intervals: 95 %
+ * unless another confidence is given, bootstrap (BCa) over conversations. The bootstrap does not contain the
+ * error of the model, so the interval of DM is widened to contain that of DR, and the interval of MAGIC to
+ * contain that of WDR. (Refitting the model for each resample is expensive and covers less on small logs.)
+ * Where there is no DR, the interval of DM is conditional on the model; that of SELF always is. `lower` is
+ * guaranteed: the truncated empirical Bernstein bound on IS (rl/judge/bounds.h), 95 % one-sided; there is
+ * none where propensities are estimated or a conversation has several trajectories. */
 #ifndef KEEL_RL_JUDGE_OPE_H
 #define KEEL_RL_JUDGE_OPE_H
 
@@ -53,12 +53,12 @@ extern const char *const keel_ope_names[KEEL_N_OPE]; /* "is", "wis", ... */
  * wdr and magic need q of every step). */
 typedef struct keel_ope {
     keel_interval estimate[KEEL_N_OPE];
-    double lower;                /* -INFINITY where nothing can be promised */
+    double lower;                /* -INFINITY: no bound */
     double ess, least_ess;       /* of whole trajectories; the least over steps */
     double max_weight;           /* largest share of one trajectory in the sum of weights */
-    double support;              /* mean over steps of the policy's probability of what the log did there */
+    double support;              /* mean over steps of the policy's probability of the logged action */
     bool propensities_estimated; /* pi_base stood in for missing propensities */
-    bool headline;               /* ess >= 30: below, no estimate is to be relied on */
+    bool headline;               /* ess >= 30; with less, no estimate is reliable */
 } keel_ope;
 
 typedef struct keel_ope_step {
@@ -68,11 +68,11 @@ typedef struct keel_ope_step {
     double q, v; /* NAN: not known */
 } keel_ope_step;
 
-/* Trajectories as they are collected: as many as there are, in little memory (core/spool.h). Zero-initialise;
- * free at the end. */
+/* The trajectories collected; most of them lie in a temporary file (core/spool.h). Zero-initialise; free at
+ * the end. */
 typedef struct keel_ope_log {
     size_t n_steps, n_trajectories, n_values, n_own;
-    size_t longest, n_conversations; /* largest number of one, and one more */
+    size_t longest, n_conversations; /* largest conversation number + 1 */
     bool unmodelled;                 /* q or v of some step is not known */
     bool estimated;                  /* pi_base stood in for missing propensities */
     double probability;              /* sum over steps */
@@ -88,7 +88,7 @@ void keel_ope_log_free(keel_ope_log *log);
 
 typedef struct keel_ope_config {
     double gamma;
-    double reward_low; /* no step pays less: what `lower` is measured from; -INFINITY: not known, no bound */
+    double reward_low; /* least reward of a step, the origin of `lower`; -INFINITY: unknown, no bound */
     size_t resamples;  /* of the bootstrap */
     uint64_t seed;
     double confidence; /* of the intervals, two-sided; 0: 0.95 */

@@ -1,4 +1,4 @@
-/* Rollouts: a policy answers in an environment; what comes out is conversations like any log. */
+/* Rollouts: a policy answers in an environment, which gives conversations as a log has them. */
 #ifndef KEEL_RL_JUDGE_ROLLOUT_H
 #define KEEL_RL_JUDGE_ROLLOUT_H
 
