@@ -19,10 +19,12 @@ tests_of() {
     case $1 in
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
-    core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader ;;
+    core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
+    core/context.c | core/parallel.c | core/log.c | core/progress.c) echo core/test_context ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/*) echo rewards/test_reward ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
+    datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;

@@ -78,8 +78,12 @@ static void sinks_get_what_the_level_lets_through(void **state) {
     assert_ptr_equal(keel_context_use(NULL), &context);
 }
 
+enum { THREADS = 4 };
+static pthread_barrier_t all_of_them; /* so that each thread has a shard */
+
 static keel_status allocate(void *items, size_t shard, size_t thread, keel_err *err) {
     (void)thread;
+    pthread_barrier_wait(&all_of_them);
     ((void **)items)[shard] = keel_alloc(10);
     return ((void **)items)[shard] ? KEEL_OK : keel_nomem(err, "shard");
 }
@@ -92,26 +96,27 @@ static void *allocate_elsewhere(void *user) {
 
 static void threads_of_a_pool_work_under_the_context_of_who_runs_it(void **state) {
     (void)state;
-    enum { SHARDS = 64 };
     faults count;
     keel_pool *pool;
     pthread_t other;
-    void *items[SHARDS], *seen;
-    assert_int_equal(keel_pool_open(&pool, 4, NULL), KEEL_OK);
+    void *items[THREADS], *seen;
+    pthread_barrier_init(&all_of_them, NULL, THREADS);
+    assert_int_equal(keel_pool_open(&pool, THREADS, NULL), KEEL_OK);
     faults_begin(&count, 0);
-    assert_int_equal(keel_pool_run(pool, SHARDS, allocate, items, NULL), KEEL_OK);
-    assert_int_equal(count.live, SHARDS);
+    assert_int_equal(keel_pool_run(pool, THREADS, allocate, items, NULL), KEEL_OK);
+    assert_int_equal(count.live, THREADS);
     assert_int_equal(pthread_create(&other, NULL, allocate_elsewhere, NULL), 0);
     assert_int_equal(pthread_join(other, &seen), 0);
     assert_ptr_not_equal(seen, keel_context_current());
-    assert_int_equal(count.calls, SHARDS);
-    for (size_t i = 0; i < SHARDS; i++) keel_free(items[i]);
+    assert_int_equal(count.calls, THREADS);
+    for (size_t i = 0; i < THREADS; i++) keel_free(items[i]);
     assert_int_equal(count.live, 0);
     faults_end();
-    assert_int_equal(keel_pool_run(pool, SHARDS, allocate, items, NULL), KEEL_OK);
-    assert_int_equal(count.calls, SHARDS);
-    for (size_t i = 0; i < SHARDS; i++) keel_free(items[i]);
+    assert_int_equal(keel_pool_run(pool, THREADS, allocate, items, NULL), KEEL_OK);
+    assert_int_equal(count.calls, THREADS);
+    for (size_t i = 0; i < THREADS; i++) keel_free(items[i]);
     keel_pool_close(pool);
+    pthread_barrier_destroy(&all_of_them);
 }
 
 static void a_pool_of_no_size_takes_that_of_the_context(void **state) {

@@ -1,4 +1,6 @@
 #define SCRATCH "import-chat"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <zlib.h>
 
 #include "fixture.h"
@@ -289,6 +291,31 @@ static void a_folder_stands_for_its_files_and_those_below(void **state) {
     assert_int_equal(report.files_known, 2);
 }
 
+static pthread_t here;
+static atomic_size_t elsewhere; /* allocations in other threads */
+
+static void *count_elsewhere(void *user, void *old, size_t bytes) {
+    (void)user;
+    elsewhere += !pthread_equal(pthread_self(), here);
+    return realloc(old, bytes);
+}
+
+static void release(void *user, void *old) {
+    (void)user;
+    free(old);
+}
+
+static void a_thread_that_reads_ahead_works_under_the_context_of_the_caller(void **state) {
+    (void)state;
+    keel_context context = *keel_context_current();
+    context.allocator = (keel_allocator){count_elsewhere, release, NULL, NULL};
+    here = pthread_self();
+    const keel_context *before = keel_context_use(&context);
+    import_chat("{\"messages\":[" USER "]}\n");
+    keel_context_use(before);
+    assert_true(elsewhere > 0);
+}
+
 static void an_interrupt_rolls_the_file_back(void **state) {
     (void)state;
     interrupt_set(true);
@@ -315,6 +342,7 @@ int main(void) {
         TEST(bad_lines_are_named_and_nothing_of_the_file_is_kept),
         TEST(a_bad_file_leaves_the_good_ones_before_it),
         TEST(a_folder_stands_for_its_files_and_those_below),
+        TEST(a_thread_that_reads_ahead_works_under_the_context_of_the_caller),
         TEST(an_interrupt_rolls_the_file_back),
     };
     interrupt_listen();
