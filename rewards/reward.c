@@ -141,7 +141,7 @@ keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t
     assert(candidate < conversation->decisions[decision].n_candidates);
     const keel_candidate *chosen = &conversation->decisions[decision].candidates[candidate];
     double value[KEEL_N_REWARDS] = {0};
-    bool present[KEEL_N_REWARDS];
+    bool present[KEEL_N_REWARDS] = {false};
     present[KEEL_ACCURACY] = accuracy_verdict(view, decision, chosen, &value[KEEL_ACCURACY]) ||
                              decision + 1 < view->verdicts_end; /* one is still to come */
     present[KEEL_SPEED] = speed_of(view, chosen, &value[KEEL_SPEED]);

@@ -21,8 +21,11 @@ tests_of() {
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
     core/context.c | core/parallel.c | core/log.c | core/progress.c) echo core/test_context ;;
+    core/logistic.c) echo core/test_logistic ;;
+    core/ngram.c) echo core/test_ngram ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
-    rewards/*) echo rewards/test_reward ;;
+    rewards/reward.c) echo rewards/test_reward ;;
+    rewards/*) echo rewards/test_judge rewards/test_refusal ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/*) echo datasets/test_sampler ;;
