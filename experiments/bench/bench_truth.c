@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/numeric.h"
 #include "experiments/bench/plain_batch.h"
 #include "experiments/processes/mdp.h"
 #include "rl/judge/bounds.h"
@@ -146,12 +147,13 @@ static void outputs_of(const keel_learner *learner, double *out) {
     keel_arena_free(&scratch);
 }
 
+/* pi(a|s) proportional to exp(Q / temperature). */
 static void softmax(const double *q, double temperature, double *policy) {
     for (size_t s = 0; s < STATES; ++s) {
-        double most = -INFINITY, sum = 0, *row = policy + s * ACTIONS;
-        for (size_t a = 0; a < ACTIONS; ++a) most = fmax(most, q[s * ACTIONS + a]);
-        for (size_t a = 0; a < ACTIONS; ++a) sum += row[a] = exp((q[s * ACTIONS + a] - most) / temperature);
-        for (size_t a = 0; a < ACTIONS; ++a) row[a] /= sum;
+        float row[ACTIONS];
+        for (size_t a = 0; a < ACTIONS; ++a) row[a] = (float)(q[s * ACTIONS + a] / temperature);
+        keel_softmax(row, ACTIONS, row);
+        for (size_t a = 0; a < ACTIONS; ++a) policy[s * ACTIONS + a] = (double)row[a];
     }
 }
 
