@@ -13,8 +13,6 @@ typedef struct faults {
     atomic_size_t calls, live; /* of all threads */
     size_t fail_at;            /* this call and all after it fail; 0: none does */
     bool alone;                /* this call, and none after it */
-    keel_context context;
-    const keel_context *before;
 } faults;
 
 static inline void *faults_resize(void *user, void *old, size_t bytes) {
@@ -32,21 +30,23 @@ static inline void faults_release(void *user, void *old) {
     free(old);
 }
 
+static keel_context faults_context;
+static const keel_context *faults_before; /* in use before faults_begin */
+
 /* From here on the fail_at-th allocation of this thread, and of those that work for it, fails, and those
  * after it; faults_end gives the usual context back. */
 static inline void faults_begin(faults *state, size_t fail_at) {
     const keel_context *before = keel_context_use(NULL);
-    if (before == &state->context) before = state->before;
-    keel_context context = before ? *before : *keel_context_current();
-    context.allocator = (keel_allocator){faults_resize, faults_release, state, NULL};
-    *state = (faults){.fail_at = fail_at, .context = context, .before = before};
+    if (before != &faults_context) faults_before = before;
+    faults_context = faults_before ? *faults_before : *keel_context_current();
+    faults_context.allocator = (keel_allocator){faults_resize, faults_release, state, NULL};
+    *state = (faults){.fail_at = fail_at};
     keel_json_use_allocator();
-    keel_context_use(&state->context);
+    keel_context_use(&faults_context);
 }
 
 static inline void faults_end(void) {
-    const faults *state = keel_context_current()->allocator.user;
-    keel_context_use(state->before);
+    keel_context_use(faults_before);
 }
 
 #endif
