@@ -1,6 +1,7 @@
 #!/bin/sh
 # The walls: a file includes only its own folder and lower floors; inside a folder, the arrows between its rooms point one
-# way, and what a closed room holds is included through its door alone; every header compiles alone.
+# way, and what a closed room holds is included through its door alone; every header compiles alone; JSON is read and printed
+# in one way.
 # With a folder as argument, checks the house that stands there.
 set -eu
 root=${1:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -53,6 +54,12 @@ for file in $(find $folders -name '*.[ch]' | sort); do
         fi
     done
 done
+
+# Our strict reader and our writer are the one way (core/json.h).
+if grep -nE 'cJSON_(Parse|Print)' $(find $folders -name '*.[ch]'); then
+    echo "JSON is read and printed by core/json.h alone"
+    failed=1
+fi
 
 flags=$(pkg-config --cflags openblas sqlite3 libcjson zlib libutf8proc)
 for header in $(find $folders -name '*.h' | sort); do

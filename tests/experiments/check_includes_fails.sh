@@ -20,5 +20,8 @@ rm "$work/policies/kind/kind.c"
 echo '#include "policies/kind/inner.h"' >"$work/rl/past.c"
 if "$here/check_includes.sh" "$work" >/dev/null; then echo "an include past the door of a kind passed"; exit 1; fi
 rm "$work/rl/past.c"
+echo 'void *way(void) { return cJSON_Parse("{}"); }' >"$work/rl/way.c"
+if "$here/check_includes.sh" "$work" >/dev/null; then echo "another way to read JSON passed"; exit 1; fi
+rm "$work/rl/way.c"
 echo 'size_t lonely(void);' >"$work/core/lonely.h"
 if "$here/check_includes.sh" "$work" >/dev/null 2>&1; then echo "a header that needs another passed"; exit 1; fi
