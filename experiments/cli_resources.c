@@ -10,8 +10,8 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "experiments/table.h"
 #include "datasets/stratify.h"
+#include "experiments/table.h"
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
 
