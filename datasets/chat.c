@@ -5,14 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/hash.h"
+#include "core/text.h"
+#include "datasets/message.h"
 #include "datasets/reader_internal.h"
 
-const char *const keel__chat_conversation_keys[] = {"id",    "messages", "risk",      "completed", "split",
-                                                    "group", "meta",     "truncated", "keel",      NULL};
-const char *const keel__chat_message_keys[] = {"content", "role",       "latency_ms", "model",
-                                               "act",     "propensity", "candidates", "feedback",
-                                               "reward",  "outcome",    "judge",      NULL};
+const char *const keel__chat_conversation_keys[] = {
+    "id",        "messages", "risk",   "completed", "split",         "group",        "meta",
+    "truncated", "keel",     "system", "response",  "conversations", "conversation", NULL};
+const char *const keel__chat_message_keys[] = {"content",    "role",       "latency_ms", "model",  "act",
+                                               "propensity", "candidates", "feedback",   "reward", "outcome",
+                                               "judge",      "from",       "value",      NULL};
 const char *const keel__chat_candidate_keys[] = {"content",    "model", "act",    "propensity",
                                                  "outcome",    "judge", "reward", "feedback",
                                                  "latency_ms", "taken", NULL};
@@ -29,7 +33,12 @@ typedef struct reader {
      */
     bool listed;
     const cJSON *next_listed; /* the item of the next decision, or NULL */
+    int64_t *counts;          /* [KEEL__CHAT_COUNTS], or NULL */
 } reader;
+
+static void count(reader *in, int what, bool happened) {
+    if (in->counts) in->counts[what] += happened;
+}
 
 bool keel__chat_is_key(const char *key, const char *const *keys) {
     while (*keys && strcmp(*keys, key) != 0) keys++;
@@ -47,53 +56,50 @@ static keel_status read_text(reader *in, const cJSON *object, const char *key, c
     return keel_json_string(object, key, false, out, in->place, in->err);
 }
 
-const char *keel__chat_join_parts(const cJSON *list, keel_buf *out, bool *whole) {
-    *whole = true;
-    for (const cJSON *part = list->child; part; part = part->next) {
-        const cJSON *value = cJSON_IsObject(part) ? keel_json_get(part, "text") : part;
-        if (!cJSON_IsString(part) && !cJSON_IsObject(part))
-            return "expected its parts to be texts or objects";
-        const bool none = !value || cJSON_IsNull(value);
-        if (!none && !cJSON_IsString(value)) return "key \"text\" of a part: expected a string";
-        *whole = *whole && !none;
-        if (none) continue;
-        if (out->length) keel_buf_text(out, "\n");
-        keel_buf_text(out, value->valuestring);
-    }
-    return NULL;
-}
-
-/* Content is a text, or the list of parts that chat services log, {"type": "text", "text": ...} among images
- * and the like. */
-static keel_status read_content(reader *in, const cJSON *object, const char **out, bool *whole) {
-    const cJSON *list = keel_json_get(object, "content");
-    *whole = true;
-    if (!cJSON_IsArray(list)) return read_text(in, object, "content", out);
-    keel_buf joined = {0};
-    const char *wrong = keel__chat_join_parts(list, &joined, whole);
-    if (!wrong && !joined.failed) *out = keel_arena_strdup(in->arena, joined.length ? joined.data : "");
-    keel_buf_free(&joined);
-    if (wrong) return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: %s", wrong);
-    return *out ? KEEL_OK : keel_nomem(in->err, in->where);
-}
-
 static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
+    char got[KEEL_DECIMAL_SIZE];
     if (value >= low && value <= high) return KEEL_OK;
-    return keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: expected a number from %g to %g, got %g", key,
-                     low, high, value);
+    keel_decimal_print(got, value);
+    keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: expected a number from %g to %g, got %s", key, low,
+              high, got);
+    if (high == 1 && low == -1)
+        return keel_hint(in->err, "divide by the largest: rewards and feedback are from -1 to 1");
+    return KEEL_E_INVALID;
 }
 
+/* A number, or a text that is nothing but one. */
 static keel_status read_number(reader *in, const cJSON *object, const char *key, double low, double high,
                                keel_optional *out) {
+    const cJSON *item = keel_json_get(object, key);
     double value = 0;
     if (!has(object, key)) return KEEL_OK;
-    KEEL_TRY(keel_json_number(object, key, true, &value, in->place, in->err));
+    if (cJSON_IsString(item)) {
+        char *end;
+        value = keel_decimal_read(item->valuestring, &end);
+        if (end == item->valuestring || *end || !isfinite(value)) {
+            const int digits = (int)(end - item->valuestring);
+            keel_fail(in->err, KEEL_E_PARSE, in->place, "%s: expected a number, got \"%s\"", key,
+                      item->valuestring);
+            return digits ? keel_hint(in->err, "write %.*s, a number without its unit", digits,
+                                      item->valuestring)
+                          : KEEL_E_PARSE;
+        }
+    } else {
+        KEEL_TRY(keel_json_number(object, key, true, &value, in->place, in->err));
+    }
     KEEL_TRY(check_range(in, key, value, low, high));
     *out = (keel_optional){true, value};
     return KEEL_OK;
 }
 
+/* What a softmax in single precision leaves above 1 is 1. */
 static keel_status read_propensity(reader *in, const cJSON *object, keel_optional *out) {
+    const double noise = 1e-6;
+    const cJSON *item = keel_json_get(object, "propensity");
+    if (cJSON_IsNumber(item) && item->valuedouble > 1 && item->valuedouble <= 1 + noise) {
+        *out = (keel_optional){true, 1};
+        return KEEL_OK;
+    }
     KEEL_TRY(read_number(in, object, "propensity", 0, 1, out));
     if (!out->present || out->value > 0) return KEEL_OK;
     return keel_fail(in->err, KEEL_E_INVALID, in->place,
@@ -206,6 +212,15 @@ static keel_status read_judgements(reader *in, const cJSON *object, keel_candida
     return read_outcome(in, object, out);
 }
 
+/* What the service itself marked as a refusal is one, unless the log has a label. */
+static void judge_by_service(reader *in, const keel__message *said, keel_candidate *out) {
+    if (!said->refused || out->outcome != KEEL_OUTCOME_NONE) return;
+    if (!out->text) out->text = "";
+    out->outcome = KEEL_OUTCOME_REFUSAL;
+    out->judge = KEEL_AUTHORITY_RULE;
+    count(in, KEEL__CHAT_SERVICE_REFUSALS, true);
+}
+
 /* *whole: its content is nothing but text. index: its place in the list, for errors. */
 static keel_status read_candidate(reader *in, const cJSON *item, int index, keel_candidate *out,
                                   bool *whole) {
@@ -218,8 +233,12 @@ static keel_status read_candidate(reader *in, const cJSON *item, int index, keel
     if (!cJSON_IsObject(item))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
                          index);
-    KEEL_TRY(read_content(in, item, &out->text, whole));
+    keel__message said;
+    KEEL_TRY(keel__message_content(item, in->place, in->arena, &said, in->err));
+    out->text = said.text;
+    *whole = said.whole;
     KEEL_TRY(read_judgements(in, item, out));
+    judge_by_service(in, &said, out);
     KEEL_TRY(keel_json_bool(item, "taken", false, &out->taken, in->place, in->err));
     if (!out->text && !out->act)
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected content or an act",
@@ -332,35 +351,40 @@ static bool decides_here(reader *in, size_t turn, keel_role role) {
     return true;
 }
 
-static keel_status read_role(reader *in, const cJSON *message, keel_role *out) {
-    const char *role = NULL;
-    KEEL_TRY(keel_json_string(message, "role", true, &role, in->place, in->err));
-    if (strcmp(role, "developer") == 0) role = "system"; /* what newer chat services call it */
-    if (keel_role_parse(role, out)) return KEEL_OK;
-    keel_fail(in->err, KEEL_E_INVALID, in->place,
-              "role: expected system (or developer), user, assistant or tool, got \"%s\"", role);
-    if (strcmp(role, "human") == 0) keel_hint(in->err, "call the human \"user\"");
-    if (strcmp(role, "gpt") == 0 || strcmp(role, "model") == 0)
-        keel_hint(in->err, "call the model \"assistant\"");
-    return KEEL_E_INVALID;
+static void add_turn(reader *in, keel_role role, const keel_candidate *said) {
+    in->out->turns[in->out->n_turns++] = (keel_turn){.role = role,
+                                                     .text = said->text,
+                                                     .model = said->model,
+                                                     .act = said->act,
+                                                     .latency_ms = said->latency_ms};
+}
+
+/* An answer that was marked with weight 0 stands in the log as context: nobody should learn from it. */
+static bool is_context(const cJSON *message) {
+    const cJSON *weight = keel_json_get(message, "weight");
+    return cJSON_IsNumber(weight) && weight->valuedouble == 0;
 }
 
 /* Turn and, for an assistant, decision. A message without content but with candidates is a decision never
  * taken. */
 static keel_status read_message(reader *in, const cJSON *message, bool last) {
     keel_candidate said = {.taken = true};
-    keel_role role;
-    bool whole;
-    size_t turn = in->out->n_turns;
-    KEEL_TRY(read_role(in, message, &role));
-    KEEL_TRY(read_content(in, message, &said.text, &whole));
-    /* Chat services log a refusal of the model's own beside a content of null. */
-    if (!said.text && role == KEEL_ROLE_ASSISTANT) KEEL_TRY(read_text(in, message, "refusal", &said.text));
-    const bool decides = decides_here(in, turn, role);
-    KEEL_TRY(check_not_judged(in, message, role, decides));
+    keel__message read;
+    KEEL_TRY(keel__message_read(message, in->place, in->arena, &read, in->err));
+    said.text = read.text;
+    if (read.results) {
+        add_turn(in, KEEL_ROLE_TOOL, &(keel_candidate){.text = read.results});
+        if (!read.text)
+            return keep_message_extra(in, message, keel__chat_message_keys + !read.whole,
+                                      in->out->n_turns - 1, -1);
+    }
+    const size_t turn = in->out->n_turns;
+    bool decides = decides_here(in, turn, read.role);
+    KEEL_TRY(check_not_judged(in, message, read.role, decides));
     KEEL_TRY(read_judgements(in, message, &said));
-    KEEL_TRY(keep_message_extra(in, message, keel__chat_message_keys + !whole, turn, -1));
-    bool silent = !said.text && !said.act && !has(message, "tool_calls");
+    judge_by_service(in, &read, &said);
+    KEEL_TRY(keep_message_extra(in, message, keel__chat_message_keys + !read.whole, turn, -1));
+    bool silent = !said.text && !said.act;
     if (silent && !has(message, "candidates"))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: expected a text, got nothing");
     if (silent && !last)
@@ -369,8 +393,13 @@ static keel_status read_message(reader *in, const cJSON *message, bool last) {
             "content: missing, though the conversation goes on: only the last message may be undecided");
     if (silent) return read_decision(in, message, turn, NULL);
     if (!said.text) said.text = "";
-    in->out->turns[in->out->n_turns++] = (keel_turn){
-        .role = role, .text = said.text, .model = said.model, .act = said.act, .latency_ms = said.latency_ms};
+    add_turn(in, read.role, &said);
+    if (read.cut_off && last) in->out->truncated = true;
+    count(in, KEEL__CHAT_CUT_OFF, read.cut_off);
+    if (decides && !in->listed && is_context(message)) {
+        count(in, KEEL__CHAT_CONTEXT, true);
+        decides = false;
+    }
     return decides ? read_decision(in, message, turn, in->listed ? NULL : &said) : KEEL_OK;
 }
 
@@ -383,28 +412,90 @@ static void add_open_decision(keel_conversation *out) {
         out->decisions[out->n_decisions++] = (keel_decision){.turn = out->n_turns};
 }
 
+/* "system" beside the messages, as Anthropic's requests have it: said before all else. */
+static keel_status read_system(reader *in, const cJSON *object, const cJSON *first) {
+    keel_role role = KEEL_ROLE_USER;
+    const cJSON *system = keel_json_get(object, "system");
+    const char *name = first ? keel__message_role_name(first) : NULL;
+    if (!cJSON_IsString(system) && !cJSON_IsArray(system)) return KEEL_OK;
+    if (name && keel__message_role(name, &role) && role == KEEL_ROLE_SYSTEM) return KEEL_OK;
+    cJSON *message = cJSON_CreateObject();
+    keel__message said = {0};
+    bool made = message && keel_json_add(message, "content", cJSON_Duplicate(system, true));
+    keel_status status = made ? keel__message_content(message, in->place, in->arena, &said, in->err)
+                              : keel_nomem(in->err, in->where);
+    cJSON_Delete(message);
+    if (status == KEEL_OK && said.text) add_turn(in, KEEL_ROLE_SYSTEM, &(keel_candidate){.text = said.text});
+    return status;
+}
+
+/* "response" beside the messages: the answer, as a text, a message, or the reply of a service with its
+ * choices. Several choices are candidates of one decision; the first was given. */
+static keel_status read_response(reader *in, const cJSON *object) {
+    const cJSON *response = keel_json_get(object, "response"), *choices = keel_json_get(response, "choices");
+    const cJSON *choice = cJSON_IsArray(choices) ? choices->child : response;
+    const char *model = NULL;
+    if (!response || cJSON_IsNull(response) || !choice) return KEEL_OK;
+    snprintf(in->place, sizeof in->place, "%s: response", in->where);
+    if (cJSON_IsObject(response)) KEEL_TRY(read_text(in, response, "model", &model));
+    keel_decision *decision = &in->out->decisions[in->out->n_decisions];
+    *decision = (keel_decision){.turn = in->out->n_turns};
+    const size_t room = cJSON_IsArray(choices) ? (size_t)cJSON_GetArraySize(choices) : 1;
+    decision->candidates = keel_arena_calloc(in->arena, room, sizeof *decision->candidates);
+    if (!decision->candidates) return keel_nomem(in->err, in->where);
+    for (; choice; choice = choices ? choice->next : NULL) {
+        const cJSON *message = keel_json_get(choice, "message");
+        const char *reason = NULL;
+        keel_candidate one = {.model = model, .taken = decision->n_candidates == 0};
+        keel__message said = {.text = cJSON_IsString(choice) ? choice->valuestring : NULL};
+        if (cJSON_IsObject(choice))
+            KEEL_TRY(keel__message_content(message ? message : choice, in->place, in->arena, &said, in->err));
+        if (message) KEEL_TRY(read_text(in, choice, "finish_reason", &reason));
+        if (reason) keel__message_ended(reason, &said);
+        one.text = said.text;
+        judge_by_service(in, &said, &one);
+        if (!one.text) return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an answer, got nothing");
+        if (one.taken) in->out->truncated = in->out->truncated || said.cut_off;
+        count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
+        decision->candidates[decision->n_candidates++] = one;
+    }
+    in->out->n_decisions++;
+    add_turn(in, KEEL_ROLE_ASSISTANT, &decision->candidates[0]);
+    return KEEL_OK;
+}
+
+/* The messages of the object, under the names that tools give to the list. */
+static const cJSON *find_messages(const cJSON *object) {
+    static const char *const names[] = {"messages", "conversations", "conversation"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const cJSON *list = keel_json_get(object, names[i]);
+        if (list && !cJSON_IsNull(list)) return list;
+    }
+    return NULL;
+}
+
 static keel_status read_messages(reader *in, const cJSON *object) {
-    const cJSON *list = NULL;
-    keel_status status = keel_json_array(object, "messages", true, &list, in->where, in->err);
-    if (status != KEEL_OK)
-        keel_hint(in->err,
-                  has(object, "conversations")
-                      ? "rename conversations, from and value to messages, role and content"
-                      : "a conversation is {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, "
-                        "{\"role\": \"assistant\", ...}, ...]}");
-    KEEL_TRY(status);
+    const cJSON *list = find_messages(object);
+    if (!cJSON_IsArray(list)) {
+        keel_fail(in->err, KEEL_E_PARSE, in->where, "key \"messages\": expected an array, got %s",
+                  list ? "something else" : "nothing");
+        return keel_hint(in->err, "a conversation is {\"messages\": [{\"role\": \"user\", \"content\": "
+                                  "\"...\"}, {\"role\": \"assistant\", ...}, ...]}");
+    }
     size_t count = (size_t)cJSON_GetArraySize(list), index = 0;
     if (!count && !in->listed)
         return keel_fail(in->err, KEEL_E_PARSE, in->where, "messages: expected at least one message");
-    in->out->turns = keel_arena_calloc(in->arena, count, sizeof *in->out->turns);
-    in->out->decisions = keel_arena_calloc(in->arena, count + 1, sizeof *in->out->decisions);
+    in->out->turns = keel_arena_calloc(in->arena, 2 * count + 2, sizeof *in->out->turns);
+    in->out->decisions = keel_arena_calloc(in->arena, count + 2, sizeof *in->out->decisions);
     if (!in->out->turns || !in->out->decisions) return keel_nomem(in->err, in->where);
+    KEEL_TRY(read_system(in, object, list->child));
     for (const cJSON *message = list->child; message; message = message->next, index++) {
         snprintf(in->place, sizeof in->place, "%s: messages[%zu]", in->where, index);
         if (!cJSON_IsObject(message))
             return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an object");
         KEEL_TRY(read_message(in, message, !message->next));
     }
+    if (!in->listed) KEEL_TRY(read_response(in, object));
     snprintf(in->place, sizeof in->place, "%s", in->where);
     if (in->next_listed)
         return keel_fail(in->err, KEEL_E_INVALID, in->where,
@@ -466,12 +557,34 @@ static keel_status read_facts(reader *in, const cJSON *object) {
     KEEL_TRY(read_text(in, object, "split", &out->split));
     KEEL_TRY(read_text(in, object, "group", &out->group));
     KEEL_TRY(keel_json_string(object, "risk", false, &risk, in->place, in->err));
-    if (risk && !keel_risk_parse(risk, &out->risk))
-        return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "risk: expected benign, dangerous or unknown, got \"%s\"", risk);
+    if (risk && !keel_risk_parse(risk, &out->risk)) {
+        keel_fail(in->err, KEEL_E_INVALID, in->place,
+                  "risk: expected benign, dangerous or unknown, got \"%s\"", risk);
+        return keel_hint(in->err, "call what is unsafe or harmful dangerous, what is safe benign");
+    }
     KEEL_TRY(keel_json_bool(object, "completed", false, &completed, in->place, in->err));
     out->completed = !has(object, "completed") ? KEEL_UNKNOWN : completed ? KEEL_YES : KEEL_NO;
     return keel_json_bool(object, "truncated", false, &out->truncated, in->place, in->err);
+}
+
+/* Keys that mean something, but not where they stand. */
+static bool has_misplaced(const cJSON *object) {
+    static const char *const of_message[] = {"reward", "latency_ms", "feedback", "outcome", "propensity"};
+    static const char *const of_conversation[] = {"risk", "completed"};
+    const cJSON *list = find_messages(object);
+    bool found = false;
+    for (size_t i = 0; i < sizeof of_message / sizeof *of_message; i++)
+        found = found || has(object, of_message[i]);
+    for (const cJSON *message = list ? list->child : NULL; message; message = message->next)
+        for (size_t i = 0; i < sizeof of_conversation / sizeof *of_conversation; i++)
+            found = found || has(message, of_conversation[i]);
+    return found;
+}
+
+static bool is_answered(const keel_conversation *c) {
+    for (size_t d = 0; d < c->n_decisions; d++)
+        if (c->decisions[d].n_candidates) return true;
+    return false;
 }
 
 static keel_status read_conversation(reader *in, const cJSON *object) {
@@ -483,12 +596,14 @@ static keel_status read_conversation(reader *in, const cJSON *object) {
     if (!in->extra) return keel_nomem(in->err, in->where);
     KEEL_TRY(keep_unknown(in, object, keel__chat_conversation_keys, in->extra));
     KEEL_TRY(read_messages(in, object));
+    count(in, KEEL__CHAT_MISPLACED, has_misplaced(object));
+    count(in, KEEL__CHAT_UNANSWERED, !is_answered(in->out));
     return keel__print_value(in->arena, in->extra, in->where, &in->out->meta, in->err);
 }
 
-keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena,
+keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena, int64_t *counts,
                                    keel_conversation *out, keel_err *err) {
-    reader in = {.arena = arena, .where = where, .err = err, .out = out};
+    reader in = {.arena = arena, .where = where, .err = err, .out = out, .counts = counts};
     *out = (keel_conversation){0};
     snprintf(in.place, sizeof in.place, "%s", where);
     keel_status status = read_conversation(&in, object);
@@ -501,7 +616,7 @@ keel_status keel_chat_read(const char *text, size_t length, const char *where, k
     const cJSON *object;
     KEEL_TRY(keel_json_parse_in(arena, text, length, where, &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, where, "expected a JSON object");
-    KEEL_TRY(keel__chat_read_object(object, where, arena, out, err));
+    KEEL_TRY(keel__chat_read_object(object, where, arena, NULL, out, err));
     if (!out->source) out->source = keel_formats[0].name;
     return KEEL_OK;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "datasets/message.h"
 #include "datasets/reader_internal.h"
 
 /* A decision as it is written. */
@@ -120,12 +121,7 @@ static bool read_index(const cJSON *item, const char *key, size_t end, size_t *o
 
 /* Content in parts that hold more than text, and say what the text says. */
 static bool fits_content(const cJSON *item, const char *text) {
-    keel_buf joined = {0};
-    bool whole = true;
-    bool fits = cJSON_IsArray(item) && !keel__chat_join_parts(item, &joined, &whole) && !whole &&
-                strcmp(joined.data ? joined.data : "", text) == 0;
-    keel_buf_free(&joined);
-    return fits;
+    return keel__message_parts_say(item, text);
 }
 
 static bool fits_keys(const cJSON *first, const char *const *keys, const char *text) {

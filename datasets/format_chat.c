@@ -7,7 +7,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     if (!object) return KEEL_OK;
     out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
     if (!out->conversation) return keel_nomem(err, out->where);
-    return keel__chat_read_object(object, out->where, arena, out->conversation, err);
+    return keel__chat_read_object(object, out->where, arena, reader->counts, out->conversation, err);
 }
 
 static void close_objects(keel_reader *reader) {

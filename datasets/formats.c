@@ -11,7 +11,13 @@
  * that looks like a source is taken; the very first is the chat format. */
 /* clang-format off */
 #define FORMATS(X) \
-    X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"}, {{0}}) \
+    X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"}, \
+      {{"service_refusals", "answers that the service itself marked as refusals"}, \
+       {"cut_off", "answers that the service cut off at a limit of length"}, \
+       {"context_only", "answers with weight 0: kept as context, not as decisions"}, \
+       {"misplaced", "conversations with keys that mean nothing where they stand: reward, latency_ms, feedback, propensity, outcome" \
+        " belong to an assistant's message, risk and completed to the conversation"}, \
+       {"unanswered", "conversations without an answer: nothing in them can be learned or judged"}}) \
     X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \
       {{"early_difference", "pairs that differ in more than the last turn"}, \
        {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \

@@ -12,7 +12,7 @@
 
 KEEL_BEGIN_DECLS
 
-enum { KEEL_FORMAT_FILES = 4, KEEL_FORMAT_COUNTS = 4, KEEL_SNIFF_NAMES = 64, KEEL_SNIFF_SIZE = 48 };
+enum { KEEL_FORMAT_FILES = 4, KEEL_FORMAT_COUNTS = 6, KEEL_SNIFF_NAMES = 64, KEEL_SNIFF_SIZE = 48 };
 
 typedef enum keel_shape {
     KEEL_SHAPE_EMPTY,   /* nothing but white space */

@@ -86,6 +86,21 @@ keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *
 
 /* ---- JSON objects ---- */
 
+/* Whether the first line, which begins an object, does not end it. */
+static bool goes_on(const char *text, size_t length) {
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < length && text[i] != '\n'; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted)
+            depth += (text[i] == '{') - (text[i] == '}');
+    }
+    return depth > 0 && memchr(text, '\n', length);
+}
+
 static keel_status begin_objects(keel__objects *objects, keel_source *source, keel_err *err) {
     const char *text;
     size_t length, at = 0;
@@ -93,9 +108,11 @@ static keel_status begin_objects(keel__objects *objects, keel_source *source, ke
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) at = 3;
     while (at < length && keel__is_space(text[at])) at++;
     objects->array = objects->array_of || (at < length && text[at] == '[');
+    objects->whole = !objects->array && at < length && goes_on(text + at, length - at);
     objects->begun = true;
-    if (!objects->array) return KEEL_OK;
+    if (!objects->array && !objects->whole) return KEEL_OK;
     KEEL_TRY(keel_source_rest(source, 0, &objects->text, err));
+    if (objects->whole) return KEEL_OK;
     return keel_json_items_open(&objects->items, objects->text.data, objects->text.length,
                                 keel_source_name(source), objects->array_of ? objects->array_of : "objects",
                                 err);
@@ -105,11 +122,33 @@ static bool is_blank(const char *line, size_t length) {
     return strspn(line, " \t\r") == length;
 }
 
-static keel_status fail_object(keel_status status, const char *hint, keel_err *err) {
+/* What people meet often, and how it is mended: by what the error says, or by how the text begins. */
+static const char *cure(const char *message, const char *text, size_t length) {
+    static const struct {
+        const char *begins;
+        size_t length;
+        const char *hint;
+    } known[] = {
+        {"\x28\xB5\x2F\xFD", 4, "this is compressed with zstd: run zstd -d first"},
+        {"\xFF\xFE", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
+        {"\xFE\xFF", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
+        {"version https://git-lfs", 23, "this is a pointer of Git LFS, not the data: git lfs pull"},
+        {"PK\x03\x04", 4, "this is a zip archive: unpack it first"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (length >= known[i].length && memcmp(text, known[i].begins, known[i].length) == 0)
+            return known[i].hint;
+    if (strstr(message, "UTF-8")) return "convert the file to UTF-8, for example with iconv";
+    if (strstr(message, "got 'N'") || strstr(message, "got 'I'"))
+        return "NaN and Infinity are no JSON, though Python writes them: write null (json.dumps with allow_nan=False)";
+    if (strstr(message, "surrogate")) return "half of a character was cut off here: replace it by \\ufffd";
+    return NULL;
+}
+
+static keel_status fail_object(keel_status status, const char *text, size_t length, const char *hint,
+                               keel_err *err) {
     if (status != KEEL_E_PARSE || !err) return status;
-    return keel_hint(err, "%s",
-                     strstr(err->message, "UTF-8") ? "convert the file to UTF-8, for example with iconv"
-                                                   : hint);
+    const char *known = cure(err->message, text, length);
+    return keel_hint(err, "%s", known ? known : hint);
 }
 
 static keel_status next_line(keel_source *source, keel_arena *arena, const cJSON **object, const char **where,
@@ -126,7 +165,18 @@ static keel_status next_line(keel_source *source, keel_arena *arena, const cJSON
     keel_status status = keel_json_parse_in(arena, line, length, *where, object, err);
     if (status == KEEL_OK && !cJSON_IsObject(*object))
         status = keel_fail(err, KEEL_E_PARSE, *where, "expected a JSON object");
-    return fail_object(status, "in JSON Lines every line is one whole object", err);
+    return fail_object(status, line, length, "in JSON Lines every line is one whole object", err);
+}
+
+static keel_status next_whole(keel__objects *objects, keel_source *source, keel_arena *arena,
+                              const cJSON **object, const char **where, keel_err *err) {
+    *object = NULL;
+    if (!objects->text.data) return KEEL_OK; /* it was given */
+    if (!(*where = keel_arena_strdup(arena, keel_source_name(source))))
+        return keel_nomem(err, keel_source_name(source));
+    KEEL_TRY(keel_json_parse_in(arena, objects->text.data, objects->text.length, *where, object, err));
+    keel_buf_free(&objects->text);
+    return KEEL_OK;
 }
 
 static keel_status next_item(keel__objects *objects, keel_source *source, keel_arena *arena,
@@ -144,9 +194,12 @@ static keel_status next_item(keel__objects *objects, keel_source *source, keel_a
 keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel_arena *arena,
                                const cJSON **object, const char **where, keel_err *err) {
     keel_status status = objects->begun ? KEEL_OK : begin_objects(objects, source, err);
+    if (status == KEEL_OK && objects->whole)
+        return fail_object(next_whole(objects, source, arena, object, where, err), "", 0,
+                           "in JSON Lines every line is one whole object; here the first one goes on", err);
     if (status == KEEL_OK && !objects->array) return next_line(source, arena, object, where, err);
     if (status == KEEL_OK) status = next_item(objects, source, arena, object, where, err);
-    return fail_object(status, "", err);
+    return fail_object(status, "", 0, "", err);
 }
 
 void keel__objects_close(keel__objects *objects) {

@@ -16,8 +16,8 @@ keel_status keel__reader_make(keel_reader **out, const keel_reader_kind *kind, c
 /* The JSON objects of a source: one a line, or the items of one array, as the first character says. An array
  * is in memory as text, but only one item of it as values. */
 typedef struct keel__objects {
-    const char *array_of; /* set before the first call: only an array of these will do; NULL: either */
-    bool begun, array;
+    const char *array_of;     /* set before the first call: only an array of these will do; NULL: either */
+    bool begun, array, whole; /* whole: the source is one object over several lines */
     keel_buf text;
     keel_json_items items;
 } keel__objects;
@@ -35,8 +35,17 @@ size_t keel__decide_turns(keel_arena *arena, const keel_turn *turns, size_t n_tu
 keel_status keel__print_value(keel_arena *arena, const cJSON *value, const char *where, const char **out,
                               keel_err *err);
 
-/* chat.c: as keel_chat_read, of a parsed object. */
-keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena,
+/* What the chat reader counts, in the order of its row in formats.c. */
+enum {
+    KEEL__CHAT_SERVICE_REFUSALS,
+    KEEL__CHAT_CUT_OFF,
+    KEEL__CHAT_CONTEXT,
+    KEEL__CHAT_MISPLACED,
+    KEEL__CHAT_UNANSWERED,
+    KEEL__CHAT_COUNTS
+};
+/* chat.c: as keel_chat_read, of a parsed object; adds to counts [KEEL__CHAT_COUNTS], which may be NULL. */
+keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena, int64_t *counts,
                                    keel_conversation *out, keel_err *err);
 
 /* The keys of the chat format, NULL-terminated: of a conversation, a message, a candidate. The first of the
@@ -44,9 +53,6 @@ keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_
 extern const char *const keel__chat_conversation_keys[], *const keel__chat_message_keys[],
                                                              *const keel__chat_candidate_keys[];
 bool keel__chat_is_key(const char *key, const char *const *keys);
-/* The texts of a list of content parts, one below the other. *whole: there is nothing else in it. NULL, or
- * what is wrong with the list. */
-const char *keel__chat_join_parts(const cJSON *list, keel_buf *out, bool *whole);
 /* Whether two mentions of a candidate in one decision are the same response. */
 bool keel__chat_same_response(const keel_candidate *a, const keel_candidate *b);
 

@@ -140,12 +140,21 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     return status;
 }
 
+/* What a format counts is worth a line where there is any of it. */
+static bool is_format_count(const char *name) {
+    for (const keel_format *format = keel_formats; format->name; format++)
+        for (size_t i = 0; i < KEEL_FORMAT_COUNTS && format->counts[i].name; i++)
+            if (strcmp(format->counts[i].name, name) == 0) return true;
+    return false;
+}
+
 static void print(const cJSON *result, FILE *out) {
     keel_table table = {.columns = 2};
     keel_table_cell(&table, "imported");
     keel_table_cell(&table, "count");
     const cJSON *item;
     cJSON_ArrayForEach (item, result) {
+        if (item->valuedouble == 0 && is_format_count(item->string)) continue;
         keel_table_cell(&table, "%s", item->string);
         keel_table_cell(&table, "%.0f", item->valuedouble);
     }

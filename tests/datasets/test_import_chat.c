@@ -108,14 +108,91 @@ static void content_in_parts_is_their_texts_and_the_rest_is_kept(void **state) {
     assert_null(strstr(a->meta, "A cat"));
 }
 
-static void other_tools_names_get_a_hint(void **state) {
+static void other_tools_names_are_read(void **state) {
     (void)state;
-    assert_int_equal(import_as("chat", NULL, put("s.jsonl", "{\"conversations\":[{\"from\":\"human\"}]}")),
-                     KEEL_E_PARSE);
-    contains(err.hint, "rename conversations");
-    assert_int_equal(import_as("chat", NULL, put("s.jsonl", "{\"messages\":[{\"role\":\"gpt\"}]}")),
+    import_chat("{\"id\":\"s\",\"conversations\":[{\"from\":\"human\",\"value\":\"Hi\"},"
+                "{\"from\":\"gpt\",\"value\":\"Hello\"},{\"from\":\"observation\",\"value\":\"3\"}]}\n");
+    const keel_conversation *c = get("s");
+    assert_int_equal(c->n_turns, 3);
+    assert_int_equal(c->turns[0].role, KEEL_ROLE_USER);
+    assert_int_equal(c->turns[1].role, KEEL_ROLE_ASSISTANT);
+    assert_string_equal(c->turns[1].text, "Hello");
+    assert_int_equal(c->turns[2].role, KEEL_ROLE_TOOL);
+    assert_null(c->meta);
+    assert_int_equal(import_as("chat", NULL, put("t.jsonl", "{\"messages\":[{\"role\":\"wizard\"}]}")),
                      KEEL_E_INVALID);
-    contains(err.hint, "assistant");
+    contains(err.hint, "human");
+}
+
+/* OpenAI's, Anthropic's and those of request logs. */
+static void what_a_service_says_of_an_answer_counts(void **state) {
+    (void)state;
+    import_chat(
+        "{\"id\":\"part\",\"messages\":[" USER
+        ",{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"I can't.\"}]}]}\n"
+        "{\"id\":\"stop\",\"messages\":[" USER
+        ",{\"role\":\"assistant\",\"content\":[],\"stop_reason\":\"refusal\"}]}\n"
+        "{\"id\":\"cut\",\"messages\":[" USER
+        ",{\"role\":\"assistant\",\"content\":\"One, tw\",\"finish_reason\":\"length\"}]}\n"
+        "{\"id\":\"weight\",\"messages\":[" USER
+        ",{\"role\":\"assistant\",\"content\":\"Bad\",\"weight\":0}," USER
+        ",{\"role\":\"assistant\",\"content\":\"Good\",\"weight\":1}]}\n"
+        "{\"id\":\"response\",\"system\":[{\"type\":\"text\",\"text\":\"Sell shoes.\"}],\"messages\":[" USER
+        "],\"response\":{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":\"Yes\"}},"
+        "{\"message\":{\"content\":\"No\"},\"finish_reason\":\"content_filter\"}]}}\n");
+    assert_int_equal(get("part")->decisions[0].candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(get("part")->decisions[0].candidates[0].judge, KEEL_AUTHORITY_RULE);
+    assert_string_equal(get("part")->turns[1].text, "I can't.");
+    assert_int_equal(get("stop")->decisions[0].candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_true(get("cut")->truncated);
+    assert_int_equal(get("weight")->n_decisions, 1);
+    assert_int_equal(get("weight")->decisions[0].turn, 3);
+    const keel_conversation *c = get("response");
+    assert_int_equal(c->n_turns, 3);
+    assert_int_equal(c->turns[0].role, KEEL_ROLE_SYSTEM);
+    assert_string_equal(c->turns[0].text, "Sell shoes.");
+    assert_int_equal(c->decisions[0].n_candidates, 2);
+    assert_true(c->decisions[0].candidates[0].taken);
+    assert_string_equal(c->decisions[0].candidates[0].model, "m");
+    assert_int_equal(c->decisions[0].candidates[1].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(counted("service_refusals"), 3);
+    assert_int_equal(counted("cut_off"), 1);
+    assert_int_equal(counted("context_only"), 1);
+}
+
+static void tools_call_and_answer_in_words(void **state) {
+    (void)state;
+    import_chat(
+        "{\"id\":\"a\",\"messages\":[" USER
+        ",{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\"},"
+        "{\"type\":\"tool_use\",\"id\":\"1\",\"name\":\"weather\",\"input\":{\"city\":\"Oslo\"}}]},"
+        "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"1\",\"content\":\"3 degrees\"},"
+        "{\"type\":\"text\",\"text\":\"Well?\"}]}]}\n"
+        "{\"id\":\"o\",\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":null,\"function_call\":"
+        "{\"name\":\"weather\",\"arguments\":\"{}\"}},{\"role\":\"function\",\"content\":\"3\"}]}\n");
+    const keel_conversation *c = get("a");
+    assert_int_equal(c->n_turns, 4);
+    assert_string_equal(c->turns[1].text, "weather({\"city\":\"Oslo\"})");
+    assert_int_equal(c->turns[2].role, KEEL_ROLE_TOOL);
+    assert_string_equal(c->turns[2].text, "3 degrees");
+    assert_string_equal(c->turns[3].text, "Well?");
+    assert_string_equal(get("o")->turns[1].text, "weather({})");
+    assert_int_equal(get("o")->turns[2].role, KEEL_ROLE_TOOL);
+}
+
+static void keys_at_the_wrong_place_are_counted(void **state) {
+    (void)state;
+    import_chat("{\"id\":\"a\",\"outcome\":\"refusal\",\"messages\":[" USER "]}\n"
+                "{\"id\":\"b\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\",\"risk\":\"benign\"}]}\n");
+    assert_int_equal(counted("misplaced"), 2);
+    assert_int_equal(counted("unanswered"), 2);
+}
+
+static void one_object_may_fill_a_file(void **state) {
+    (void)state;
+    assert_ok(
+        import_as("chat", NULL, put("one.json", "{\n  \"id\": \"one\",\n  \"messages\": [" USER "]\n}\n")));
+    assert_int_equal(get("one")->n_turns, 1);
 }
 
 static void any_language_passes_unharmed(void **state) {
@@ -333,7 +410,11 @@ int main(void) {
         TEST(every_optional_key_finds_its_place),
         TEST(a_decision_may_never_have_been_taken),
         TEST(content_in_parts_is_their_texts_and_the_rest_is_kept),
-        TEST(other_tools_names_get_a_hint),
+        TEST(other_tools_names_are_read),
+        TEST(what_a_service_says_of_an_answer_counts),
+        TEST(tools_call_and_answer_in_words),
+        TEST(keys_at_the_wrong_place_are_counted),
+        TEST(one_object_may_fill_a_file),
         TEST(any_language_passes_unharmed),
         TEST(the_same_file_twice_changes_nothing),
         TEST(what_one_file_says_twice_is_taken_once),

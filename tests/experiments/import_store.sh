@@ -60,7 +60,7 @@ printf '[{"messages": [{"role": "user", "content": "hi"}]}]\n' >array.jsonl
 expect "an array, whatever the name of its file" 0 "" import --store shapes.db array.jsonl --quiet --json
 [ "$(json conversations out.txt)" = 1 ] || fail "a conversation in an array comes in"
 printf '{\n "messages": []}\n' >pretty.jsonl
-expect "an object over several lines" 1 "every line is one whole object" import --store shapes.db --format chat pretty.jsonl
+expect "an object over several lines" 1 "expected at least one message" import --store shapes.db --format chat pretty.jsonl
 cp good.jsonl lines.json
 expect "lines, whatever the name of their file" 0 "" import --store shapes.db lines.json --quiet --json
 [ "$(json conversations out.txt)" = 40 ] || fail "conversations in lines come in"

@@ -1,0 +1,226 @@
+#include "datasets/message.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_one_of(const char *text, const char *const *list) {
+    while (*list && strcmp(*list, text) != 0) list++;
+    return *list != NULL;
+}
+
+static const char *string_at(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+/* ---- roles ---- */
+
+const char *keel__message_role_name(const cJSON *message) {
+    const char *role = string_at(message, "role"), *from = string_at(message, "from");
+    const cJSON *author = keel_json_get(message, "author");
+    return role ? role : from ? from : string_at(author, "role");
+}
+
+bool keel__message_role(const char *name, keel_role *out) {
+    static const char *const names[][14] = {
+        [KEEL_ROLE_SYSTEM] = {"system", "developer", "system_prompt", NULL},
+        [KEEL_ROLE_USER] = {"user", "human", "prompter", "customer", "client", "usr", NULL},
+        [KEEL_ROLE_ASSISTANT] = {"assistant", "ai", "bot", "model", "gpt", "chatgpt", "bing", "bard", "agent",
+                                 "claude", "function_call", "chatbot", NULL},
+        [KEEL_ROLE_TOOL] = {"tool", "function", "ipython", "observation", "tool_response", "tool_result",
+                            "environment", NULL}};
+    char lower[32];
+    size_t length = strlen(name);
+    if (length >= sizeof lower) return false;
+    for (size_t i = 0; i <= length; i++) lower[i] = (char)tolower((unsigned char)name[i]);
+    for (size_t role = 0; role < sizeof names / sizeof *names; role++)
+        if (is_one_of(lower, names[role])) return *out = (keel_role)role, true;
+    return false;
+}
+
+/* ---- how an answer ended ---- */
+
+void keel__message_ended(const char *reason, keel__message *out) {
+    static const char *const refused[] = {"refusal", "content_filter", "content_filtered", "SAFETY", NULL};
+    static const char *const cut_off[] = {"length",     "max_tokens",        "model_context_window_exceeded",
+                                          "MAX_TOKENS", "max_output_tokens", NULL};
+    out->refused = out->refused || is_one_of(reason, refused);
+    out->cut_off = out->cut_off || is_one_of(reason, cut_off);
+}
+
+/* ---- what was said ---- */
+
+typedef struct said {
+    keel_buf text, calls, results;
+    bool any, refused, whole; /* any: something was said, be it "" */
+} said;
+
+static void free_said(said *s) {
+    keel_buf_free(&s->text), keel_buf_free(&s->calls), keel_buf_free(&s->results);
+}
+
+static void add_line(keel_buf *to, const char *text) {
+    if (to->length) keel_buf_text(to, "\n");
+    keel_buf_text(to, text);
+}
+
+/* name(arguments); arguments are JSON, as a text or as a value. A call without a name is not said. */
+static keel_status add_call(said *s, const char *name, const cJSON *arguments, keel_err *err) {
+    if (!name) {
+        s->any = true;
+        return KEEL_OK;
+    }
+    add_line(&s->calls, name);
+    keel_buf_text(&s->calls, "(");
+    if (cJSON_IsString(arguments))
+        keel_buf_text(&s->calls, arguments->valuestring);
+    else if (arguments && !cJSON_IsNull(arguments))
+        KEEL_TRY(keel_json_print(arguments, false, &s->calls, err));
+    keel_buf_text(&s->calls, ")");
+    return KEEL_OK;
+}
+
+/* OpenAI's {"function": {"name", "arguments"}}, and the flat {"name", "arguments"} of others. */
+static keel_status add_calls(said *s, const cJSON *list, keel_err *err) {
+    for (const cJSON *call = cJSON_IsArray(list) ? list->child : NULL; call; call = call->next) {
+        const cJSON *function = keel_json_get(call, "function"),
+                    *from = cJSON_IsObject(function) ? function : call;
+        const char *name = cJSON_IsString(function) ? function->valuestring : string_at(from, "name");
+        KEEL_TRY(add_call(s, name, keel_json_get(from, "arguments"), err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status add_content(said *s, const cJSON *content, const char *place, int depth, keel_err *err);
+
+/* A part of a list of content, by its type; one whose type is unknown counts by the text that it has. */
+static keel_status add_part(said *s, const cJSON *part, const char *place, int depth, keel_err *err) {
+    static const char *const silent[] = {"thinking", "redacted_thinking", "reasoning", NULL};
+    const char *type = string_at(part, "type"), *text = string_at(part, "text");
+    if (cJSON_IsString(part)) {
+        s->any = true;
+        add_line(&s->text, part->valuestring);
+        return KEEL_OK;
+    }
+    if (!cJSON_IsObject(part))
+        return keel_fail(err, KEEL_E_PARSE, place, "content: expected its parts to be texts or objects");
+    if (type && is_one_of(type, silent)) return KEEL_OK;
+    if (type && strcmp(type, "refusal") == 0) {
+        s->refused = s->any = true;
+        text = string_at(part, "refusal");
+    } else if (type && strcmp(type, "tool_use") == 0) {
+        return add_call(s, string_at(part, "name"), keel_json_get(part, "input"), err);
+    } else if (type && strcmp(type, "tool_result") == 0) {
+        said inner = {.whole = true};
+        keel_status status = add_content(&inner, keel_json_get(part, "content"), place, depth + 1, err);
+        add_line(&s->results, inner.text.data ? inner.text.data : "");
+        s->whole = s->whole && inner.whole;
+        s->results.failed = s->results.failed || inner.text.failed;
+        free_said(&inner);
+        return status;
+    }
+    const cJSON *value = keel_json_get(part, "text");
+    if (value && !cJSON_IsNull(value) && !cJSON_IsString(value))
+        return keel_fail(err, KEEL_E_PARSE, place, "content: key \"text\" of a part: expected a string");
+    s->whole = s->whole && text;
+    if (!text) return KEEL_OK;
+    s->any = true;
+    add_line(&s->text, text);
+    return KEEL_OK;
+}
+
+static keel_status add_content(said *s, const cJSON *content, const char *place, int depth, keel_err *err) {
+    enum { DEEPEST = 8 };
+    if (!content || cJSON_IsNull(content)) return KEEL_OK;
+    if (depth > DEEPEST) return keel_fail(err, KEEL_E_PARSE, place, "content: its parts are nested too deep");
+    if (cJSON_IsString(content)) return add_part(s, content, place, depth, err);
+    const cJSON *parts = cJSON_IsObject(content) ? keel_json_get(content, "parts") : content;
+    if (cJSON_IsObject(content) && !parts) return add_part(s, content, place, depth, err);
+    if (!cJSON_IsArray(parts))
+        return keel_fail(err, KEEL_E_PARSE, place, "content: expected a text or a list of parts");
+    for (const cJSON *part = parts->child; part; part = part->next)
+        KEEL_TRY(add_part(s, part, place, depth, err));
+    s->any = s->any ||
+             !s->results.length; /* parts without text are still a message; results alone are the tool's */
+    return KEEL_OK;
+}
+
+/* The calls go behind the text, unless they are there already: an export of Keel's holds both. */
+static void join_calls(said *s) {
+    if (!s->calls.length) return;
+    const size_t length = s->text.length, tail = s->calls.length;
+    s->any = true;
+    if (length >= tail && memcmp(s->text.data + length - tail, s->calls.data, tail) == 0) return;
+    add_line(&s->text, s->calls.data);
+}
+
+static keel_status gather(said *s, const cJSON *message, const char *place, keel_err *err) {
+    static const char *const keys[] = {"content", "value", "text"};
+    const cJSON *call = keel_json_get(message, "function_call");
+    const char *refusal = string_at(message, "refusal");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const cJSON *content = keel_json_get(message, keys[i]);
+        if (!content) continue;
+        KEEL_TRY(add_content(s, content, place, 0, err));
+        break;
+    }
+    KEEL_TRY(add_calls(s, keel_json_get(message, "tool_calls"), err));
+    if (cJSON_IsObject(call))
+        KEEL_TRY(add_call(s, string_at(call, "name"), keel_json_get(call, "arguments"), err));
+    join_calls(s);
+    if (refusal && refusal[0] && !s->text.length) {
+        s->any = s->refused = true;
+        keel_buf_text(&s->text, refusal);
+    }
+    return KEEL_OK;
+}
+
+static bool copy(keel_arena *arena, const keel_buf *from, bool any, const char **out) {
+    if (any && !from->failed) *out = keel_arena_strndup(arena, from->data ? from->data : "", from->length);
+    return !any || *out;
+}
+
+keel_status keel__message_content(const cJSON *message, const char *place, keel_arena *arena,
+                                  keel__message *out, keel_err *err) {
+    static const char *const reasons[] = {"finish_reason", "stop_reason"};
+    said s = {.whole = true};
+    *out = (keel__message){.whole = true};
+    keel_status status = gather(&s, message, place, err);
+    out->refused = s.refused, out->whole = s.whole;
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        const char *reason = string_at(message, reasons[i]);
+        if (reason) keel__message_ended(reason, out);
+    }
+    if (status == KEEL_OK && (!copy(arena, &s.text, s.any, &out->text) ||
+                              !copy(arena, &s.results, s.results.length > 0, &out->results)))
+        status = keel_nomem(err, place);
+    free_said(&s);
+    return status;
+}
+
+keel_status keel__message_read(const cJSON *message, const char *place, keel_arena *arena, keel__message *out,
+                               keel_err *err) {
+    keel_role role;
+    const char *name = keel__message_role_name(message);
+    *out = (keel__message){0};
+    if (!name) return keel_fail(err, KEEL_E_PARSE, place, "key \"role\": expected a string, got nothing");
+    if (!keel__message_role(name, &role)) {
+        keel_fail(err, KEEL_E_INVALID, place, "role: expected system, user, assistant or tool, got \"%s\"",
+                  name);
+        return keel_hint(err,
+                         "names that other tools use are known too: human, gpt, bot, model, function, ...");
+    }
+    KEEL_TRY(keel__message_content(message, place, arena, out, err));
+    out->role = role;
+    return KEEL_OK;
+}
+
+bool keel__message_parts_say(const cJSON *parts, const char *text) {
+    said s = {.whole = true};
+    bool same = cJSON_IsArray(parts) && add_content(&s, parts, "", 0, NULL) == KEEL_OK && !s.whole;
+    join_calls(&s);
+    same = same && !s.text.failed && strcmp(s.text.data ? s.text.data : "", text) == 0;
+    free_said(&s);
+    return same;
+}
