@@ -149,8 +149,23 @@ static void every_parameter_gets_a_gradient(void **state) {
     keel_qnet_close(&net);
 }
 
+/* Heads of two quantiles, outputs three apart: 0.5 * 3 + 0.3 * (-2) + 0.2 * 10. */
+static void the_composite_weighs_the_means_of_the_heads(void **state) {
+    (void)state;
+    static const float q[] = {2, 9, 9, 4, 9, 9, -1, 9, 9, -3, 9, 9, 8, 9, 9, 12};
+    static const double weight[] = {0.5, 0.3, 0.2};
+    keel_qnet_shape shape = {.heads = 3, .quantiles = 2};
+    assert_true(fabs(keel_qnet_composite(&shape, weight, q, 3) - 2.9) < 1e-12);
+    assert_true(keel_qnet_share(&shape, weight, 1) == 0.25 && keel_qnet_share(&shape, weight, 5) == 0.1);
+    shape = (keel_qnet_shape){.heads = 3};
+    assert_true(fabs(keel_qnet_composite(&shape, weight, q, 3) - (0.5 * 2 + 0.3 * 4 - 0.2)) < 1e-12);
+    shape.heads = 1; /* its Q itself */
+    assert_true(keel_qnet_composite(&shape, NULL, q, 3) == 2 && keel_qnet_share(&shape, NULL, 0) == 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_composite_weighs_the_means_of_the_heads),
         cmocka_unit_test(a_network_has_the_layers_of_its_shape),
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(critics_start_apart_and_the_seed_decides),
