@@ -17,7 +17,7 @@
 
 #include "core/file.h"
 #include "core/pcg.h"
-#include "policies/ngram_base/model.h"
+#include "policies/ngram_base/encode.h"
 #include "policies/sft.h"
 
 typedef struct corpus {

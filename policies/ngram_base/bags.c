@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "policies/ngram_base/model.h"
+#include "policies/ngram_base/bags.h"
 
 /* ---- which texts a field holds ---- */
 

@@ -5,7 +5,7 @@
 
 #include "core/gemm.h"
 #include "core/numeric.h"
-#include "policies/ngram_base/model.h"
+#include "policies/ngram_base/encode.h"
 
 /* out [rows of the layer] = weight x + bias */
 static void layer(const keel_ngram_base *model, size_t index, const float *x, float *out) {

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "policies/ngram_base/tune.h"
+#include "policies/ngram_base/example.h"
 
 /* Fixed spaces: the act or outcome of the first taken candidate that has one, or -1. */
 static int32_t taken_act(const keel_ngram_base *model, const keel_decision *decision) {

@@ -13,7 +13,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/safetensors.h"
-#include "policies/ngram_base/model.h"
+#include "policies/ngram_base/file.h"
 
 /* ---- tensors: the same list for saving and loading ---- */
 

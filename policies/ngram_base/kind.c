@@ -1,5 +1,7 @@
 #include "policies/ngram_base/kind.h"
 
+#include "policies/ngram_base/encode.h"
+#include "policies/ngram_base/file.h"
 #include "policies/ngram_base/tune.h"
 
 #define AT(field) offsetof(struct keel_ngram_base_config, field)

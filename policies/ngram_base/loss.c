@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/ops.h"
-#include "policies/ngram_base/tune.h"
+#include "policies/ngram_base/loss.h"
 
 const char *const keel__ngram_base_losses[KEEL_N_LOSSES] = {"rank", "act", "outcome", "risk"};
 

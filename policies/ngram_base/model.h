@@ -1,5 +1,4 @@
-/* Internal header of the n-gram base, shared by its files: the model, decisions as bags of n-grams, features
- * from bags. */
+/* Internal header of the n-gram base: the model. */
 #ifndef KEEL_POLICIES_NGRAM_BASE_MODEL_H
 #define KEEL_POLICIES_NGRAM_BASE_MODEL_H
 
@@ -84,8 +83,6 @@ typedef struct keel_ngram_base {
     keel_arena arena; /* owns all of it but params */
 } keel_ngram_base;
 
-/* ---- model.c ---- */
-
 /* A model of this configuration: names and sizes, no table yet. acts are copied. */
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
                                   keel_action_space space, const char *const *acts, size_t n_acts,
@@ -96,58 +93,5 @@ keel_status keel__ngram_base_room(keel_ngram_base *model, size_t rows, keel_err 
 void keel__ngram_base_index(keel_ngram_base *model); /* fills bucket */
 void keel__ngram_base_close(keel_base *base);
 bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index);
-
-/* ---- bags.c ---- */
-
-/* The n-grams of one field. Before weighing: buckets, each once. After it: rows of the table with their
- * weights; n-grams that the model does not know are left out, but count in the L2 norm of the weights. */
-typedef struct keel_bag {
-    size_t count;
-    uint32_t *row;
-    float *weight;
-} keel_bag;
-
-typedef struct keel_sample_candidate {
-    keel_bag field[KEEL_N_CANDIDATE_FIELDS];
-    float extra[KEEL_N_EXTRAS];
-} keel_sample_candidate;
-
-/* One decision as the model sees it. */
-typedef struct keel_sample {
-    keel_bag field[KEEL_N_STATE_FIELDS];
-    float log_turns;
-    size_t n_candidates; /* 0 in fixed spaces */
-    keel_sample_candidate *candidate;
-} keel_sample;
-
-/* Reads decisions (NULL: the first n) into bags of buckets, all in the arena: out [n]. It uses the rules of
- * the model, not its weights. */
-keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_conversation *conversation,
-                                     const size_t *decisions, size_t n, keel_arena *arena, keel_sample *out,
-                                     keel_err *err);
-/* Turns buckets into weighted rows, in place; to be called once. Linear probes and scalars read buckets, so
- * they come before it. */
-void keel__ngram_base_weigh(const keel_ngram_base *model, keel_sample *sample);
-
-/* ---- encode.c ---- */
-
-keel_linear_probes_row keel__ngram_base_state_row(const keel_sample *sample);
-keel_linear_probes_row keel__ngram_base_candidate_row(const keel_sample_candidate *candidate);
-/* Rows of the linear probes, and scalar features before standardisation; of samples that are not weighed yet.
- */
-void keel__ngram_base_state_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
-                                    float out[KEEL_STATE_SCALARS]);
-void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel_sample_candidate *candidate,
-                                        int64_t group, float out[KEEL_CANDIDATE_SCALARS]);
-keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
-                                    keel_arena *scratch, keel_err *err);
-keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
-                                      size_t decision, const keel_candidate *candidates, size_t n,
-                                      keel_arena *scratch, double *out, keel_err *err);
-
-/* ---- file.c ---- */
-
-keel_status keel__ngram_base_load(keel_base **out, const char *dir, keel_err *err);
-keel_status keel__ngram_base_save(const keel_base *base, const char *dir, keel_err *err);
 
 #endif

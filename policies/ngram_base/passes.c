@@ -6,7 +6,9 @@
 #include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
-#include "policies/ngram_base/tune.h"
+#include "policies/ngram_base/encode.h"
+#include "policies/ngram_base/example.h"
+#include "policies/ngram_base/passes.h"
 
 enum { AT_ONCE = 64 }; /* examples in memory at a time; the result does not depend on it */
 

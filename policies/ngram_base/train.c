@@ -12,7 +12,7 @@
 #include "core/metrics.h"
 #include "core/progress.h"
 #include "core/sharded_step.h"
-#include "policies/ngram_base/tune.h"
+#include "policies/ngram_base/train.h"
 
 typedef struct training {
     keel_tuning *tuning;

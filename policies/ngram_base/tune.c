@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "policies/ngram_base/passes.h"
+#include "policies/ngram_base/train.h"
+
 const char *const keel__ngram_base_checkpoints[] = {"", ".heads", NULL};
 
 static void start_layers(const keel_tuning *tuning) {

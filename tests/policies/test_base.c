@@ -6,7 +6,7 @@
 
 #include "policies/base.h"
 #include "policies/encode_store.h"
-#include "policies/ngram_base/model.h"
+#include "policies/ngram_base/encode.h"
 #include "policies/sft.h"
 #include "toy_base.h"
 
