@@ -146,3 +146,9 @@ keel_status keel_env_episode(keel_env *env, const keel_behaviour *behaviour, uin
     if (status == KEEL_OK) *out = env->conversation;
     return status;
 }
+
+const keel_behaviour *keel_behaviour_find(const char *name) {
+    for (const keel_behaviour *b = keel_behaviours; b->name; b++)
+        if (strcmp(b->name, name) == 0) return b;
+    return NULL;
+}

@@ -128,9 +128,3 @@ const keel_behaviour keel_behaviours[] = {
     {"reckless", "refuses a third of dangerous requests, hardly anything else", reckless},
     {NULL, NULL, NULL},
 };
-
-const keel_behaviour *keel_behaviour_find(const char *name) {
-    for (const keel_behaviour *b = keel_behaviours; b->name; b++)
-        if (strcmp(b->name, name) == 0) return b;
-    return NULL;
-}

@@ -41,17 +41,17 @@ static void extras(const keel_learner_config *config, const keel_qnet_shape *q, 
 }
 
 /* y += gamma bootstrap sum_a pi(a|s') Qbar(s', a) */
-static keel_status next_value(keel_next *next, float *y, keel_err *err) {
-    keel_tensor **qbar = keel_next_critics(next, next->learner->target);
-    keel_tensor *logits = keel_next_network(next, 0);
-    if (!qbar || !logits) return keel_next_failed(next, err);
+static keel_status next_value(keel_target_next *next, float *y, keel_err *err) {
+    keel_tensor **qbar = keel_target_critics(next, next->learner->target);
+    keel_tensor *logits = keel_target_network(next, 0);
+    if (!qbar || !logits) return keel_target_failed(next, err);
     for (size_t i = 0; i < next->n; ++i) {
         if (next->place[i] < 0) continue;
-        size_t actions = keel_next_actions(next, i);
+        size_t actions = keel_target_actions(next, i);
         float *pi = keel_arena_alloc(&next->shard->arena, actions * sizeof *pi);
         if (!pi) return keel_nomem(err, "learner");
-        keel_softmax(keel_next_logits(next, logits, i), actions, pi);
-        keel_next_add_expectation(next, i, qbar, pi, y);
+        keel_softmax(keel_target_logits(next, logits, i), actions, pi);
+        keel_target_add_expectation(next, i, qbar, pi, y);
     }
     return KEEL_OK;
 }

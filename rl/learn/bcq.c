@@ -48,7 +48,7 @@ static keel_status check_policy(const keel_learner_config *config, keel_err *err
 }
 
 /* Log probabilities of the behaviour, up to a constant, at the next decision of each row [n]. */
-static keel_status behaviour_of(keel_next *next, const float **out, keel_err *err) {
+static keel_status behaviour_of(keel_target_next *next, const float **out, keel_err *err) {
     const bool learned = next->learner->extras.n_networks > 0;
     const float *prior = next->batch->next_log_prior;
     if (!learned && !prior) {
@@ -56,18 +56,18 @@ static keel_status behaviour_of(keel_next *next, const float **out, keel_err *er
                   keel_algorithms[next->learner->config.algorithm]);
         return keel_hint(err, "set support_by=learned");
     }
-    keel_tensor *logits = learned ? keel_next_network(next, 0) : NULL;
-    if (learned && !logits) return keel_next_failed(next, err);
+    keel_tensor *logits = learned ? keel_target_network(next, 0) : NULL;
+    if (learned && !logits) return keel_target_failed(next, err);
     for (size_t i = 0; i < next->n; ++i)
-        out[i] = learned ? keel_next_logits(next, logits, i) : keel_next_row(next, prior, i);
+        out[i] = learned ? keel_target_logits(next, logits, i) : keel_target_row(next, prior, i);
     return KEEL_OK;
 }
 
-static keel_status next_value(keel_next *next, float *y, keel_err *err) {
+static keel_status next_value(keel_target_next *next, float *y, keel_err *err) {
     const float **behaviour = keel_arena_calloc(&next->shard->arena, next->n, sizeof *behaviour);
     if (!behaviour) return keel_nomem(err, "learner");
     KEEL_TRY(behaviour_of(next, behaviour, err));
-    return keel_next_best_of(next, behaviour, own_of(&next->learner->config).support, y, err);
+    return keel_target_best_of(next, behaviour, own_of(&next->learner->config).support, y, err);
 }
 
 static keel_tensor *loss(keel_loss *l) {

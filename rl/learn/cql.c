@@ -47,6 +47,6 @@ static double total(const keel_learner *learner, const keel_loss_parts *parts) {
 const keel_learner_kind keel_learn_cql = {.help = "conservative Q-learning (alpha)",
                                           .options = options,
                                           .presets = presets,
-                                          .next_value = keel_next_best,
+                                          .next_value = keel_target_best,
                                           .loss = loss,
                                           .total = total};

@@ -24,6 +24,6 @@ static double total(const keel_learner *learner, const keel_loss_parts *parts) {
 const keel_learner_kind keel_learn_dqn = {.help = "double Q-learning: no conservative term",
                                           .options = options,
                                           .presets = presets,
-                                          .next_value = keel_next_best,
+                                          .next_value = keel_target_best,
                                           .loss = loss,
                                           .total = total};

@@ -45,20 +45,20 @@ static void extras(const keel_learner_config *config, const keel_qnet_shape *q, 
 }
 
 /* y += gamma bootstrap V(s') */
-static keel_status next_value(keel_next *next, float *y, keel_err *err) {
+static keel_status next_value(keel_target_next *next, float *y, keel_err *err) {
     const keel_learner *learner = next->learner;
     const keel_qnet *value = &learner->extra[0];
     keel_tape *tape = next->shard->frozen;
     size_t heads = learner->net.shape.heads, rows = next->input.offsets ? next->n : next->count;
-    const float *shared = keel_loss_shared(learner, &next->input, rows, &next->shard->arena);
+    const float *shared = keel_shard_shared(learner, &next->input, rows, &next->shard->arena);
     if (!shared) return keel_nomem(err, "learner");
     keel_tensor *x = keel_tape_input(tape, shared, rows, value->input_dim);
     keel_tensor *v = keel_qnet_forward(tape, value, learner->params.data, NULL, 0, x, 0, NULL);
-    if (!v) return keel_next_failed(next, err);
+    if (!v) return keel_target_failed(next, err);
     for (size_t i = 0; i < next->n; ++i)
         for (size_t k = 0; next->place[i] >= 0 && k < heads; ++k)
             y[i * heads + k] +=
-                (float)(keel_next_factor(next, i) * (double)v->data[(size_t)next->place[i] * heads + k]);
+                (float)(keel_target_factor(next, i) * (double)v->data[(size_t)next->place[i] * heads + k]);
     return KEEL_OK;
 }
 
@@ -104,7 +104,7 @@ static keel_tensor *value_loss(keel_loss *l) {
     const keel_learner *learner = l->learner;
     keel_tape *tape = l->shard->tape;
     size_t heads = learner->net.shape.heads;
-    const float *q = judge_taken(l), *shared = keel_loss_shared(learner, &l->here, l->n, &l->shard->arena);
+    const float *q = judge_taken(l), *shared = keel_shard_shared(learner, &l->here, l->n, &l->shard->arena);
     float *slopes = keel_arena_alloc(&l->shard->arena, l->n * heads * sizeof *slopes);
     if (!q || !shared || !slopes) return NULL;
     keel_tensor *x = keel_tape_input(tape, shared, l->n, learner->extra[0].input_dim);

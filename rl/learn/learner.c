@@ -11,7 +11,7 @@
 struct keel_learner_work {
     keel_sharded_step *step;
     size_t capacity; /* shards of a full batch */
-    keel_loss_shard *shards;
+    keel_shard *shards;
     /* this step's */
     const keel_learner *learner;
     const keel_batch *batch;
@@ -58,13 +58,13 @@ static keel_status effective_weights(keel_learner *learner, const double *covera
 
 /* ---- planning ---- */
 
-static void close_shard(keel_loss_shard *shard) {
+static void close_shard(keel_shard *shard) {
     keel_tape_close(shard->tape);
     keel_tape_close(shard->frozen);
     keel_arena_free(&shard->arena);
 }
 
-static keel_status open_shard(keel_loss_shard *shard, keel_err *err) {
+static keel_status open_shard(keel_shard *shard, keel_err *err) {
     KEEL_TRY(keel_tape_open(&shard->tape, err));
     KEEL_TRY(keel_tape_open(&shard->frozen, err));
     keel_tape_record(shard->frozen, false);

@@ -28,7 +28,7 @@ struct keel_learner_config;
 struct keel_learner;
 struct keel_loss_parts;
 struct keel_loss;
-struct keel_next;
+struct keel_target_next;
 
 /* Settings of a peer: they take the place of the defaults. */
 typedef struct keel_learner_preset_row {
@@ -67,7 +67,7 @@ typedef struct keel_learner_kind {
     keel_status (*check_policy)(const struct keel_learner_config *config, keel_err *err);
     /* y [n, K*N] += gamma bootstrap V(s') of a shard's rows whose next decision counts (rl/learn/loss.h).
      * NULL: no Q is learned, and no reward is looked at. */
-    keel_status (*next_value)(struct keel_next *next, float *y, keel_err *err);
+    keel_status (*next_value)(struct keel_target_next *next, float *y, keel_err *err);
     /* The shard's loss out of what the frame has made (rl/learn/loss.h); NULL when an operation failed. */
     keel_tensor *(*loss)(struct keel_loss *loss);
     /* The same loss in double, from its parts as means over the batch. */

@@ -7,7 +7,7 @@
 #include "core/ops.h"
 
 /* Rows of the taken candidates: offsets + place within the set. */
-static const int32_t *taken_rows(const keel_loss_input *input, const int32_t *action, size_t n,
+static const int32_t *taken_rows(const keel_shard_input *input, const int32_t *action, size_t n,
                                  keel_arena *arena) {
     int32_t *rows = keel_arena_alloc(arena, n * sizeof *rows);
     for (size_t i = 0; rows && i < n; ++i) rows[i] = input->offsets[i] + action[i];
@@ -157,7 +157,7 @@ static void sum_td(const keel_loss *l) {
                     td_value(l->learner->config.td_loss, (double)l->q_taken[c]->data[i] - (double)l->y[i]);
 }
 
-static double set_mean(const keel_loss_input *input, const keel_tensor *q_w, size_t row) {
+static double set_mean(const keel_shard_input *input, const keel_tensor *q_w, size_t row) {
     size_t low = input->offsets ? (size_t)input->offsets[row] : row * q_w->cols;
     size_t high = input->offsets ? (size_t)input->offsets[row + 1] : low + q_w->cols;
     double sum = 0;
@@ -185,7 +185,7 @@ static void sum_parts(const keel_loss *l) {
 static keel_status prepare(keel_loss *l, keel_err *err) {
     const keel_learner *learner = l->learner;
     const keel_batch *batch = l->batch;
-    keel_loss_shard *shard = l->shard;
+    keel_shard *shard = l->shard;
     size_t critics = learner->net.shape.critics;
     keel_tape_reset(shard->tape);
     keel_tape_reset(shard->frozen);
@@ -193,8 +193,8 @@ static keel_status prepare(keel_loss *l, keel_err *err) {
     shard->sums = (keel_loss_parts){0};
     if (learner->kind->next_value)
         KEEL_TRY(keel_target_make(learner, batch, l->first, l->n, shard, &l->y, &l->weight, err));
-    KEEL_TRY(keel_loss_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
-                                  l->n, &shard->arena, &l->here, err));
+    KEEL_TRY(keel_shard_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
+                                   l->n, &shard->arena, &l->here, err));
     l->taken = batch->action + l->first;
     if (l->here.offsets) l->taken = taken_rows(&l->here, l->taken, l->n, &shard->arena);
     l->q = keel_arena_alloc(&shard->arena, critics * sizeof *l->q);
@@ -203,7 +203,7 @@ static keel_status prepare(keel_loss *l, keel_err *err) {
 }
 
 keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
-                          keel_loss_shard *shard, keel_err *err) {
+                          keel_shard *shard, keel_err *err) {
     keel_rng rng = {0};
     keel_loss l = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard, .rng = &rng};
     KEEL_TRY(prepare(&l, err));

@@ -6,37 +6,7 @@
 #include "core/memory.h"
 #include "policies/policy_internal.h"
 #include "rewards/reward.h"
-#include "rl/learn/loss.h"
-
-keel_status keel_loss_input_make(const keel_qnet *net, const float *state, const float *candidates,
-                                 const int32_t *offsets, size_t first, size_t n, keel_arena *arena,
-                                 keel_loss_input *out, keel_err *err) {
-    const keel_qnet_shape *shape = &net->shape;
-    const float *own_state = state + first * shape->state_dim;
-    if (shape->space != KEEL_SPACE_CANDIDATES) {
-        *out = (keel_loss_input){own_state, n, NULL};
-        return KEEL_OK;
-    }
-    size_t base = (size_t)offsets[first], rows = (size_t)offsets[first + n] - base;
-    int32_t *local = keel_arena_alloc(arena, (n + 1) * sizeof *local);
-    float *x = keel_arena_alloc(arena, rows * net->input_dim * sizeof *x);
-    if (!local || !x) return keel_nomem(err, "learner");
-    for (size_t i = 0; i <= n; ++i) local[i] = offsets[first + i] - offsets[first];
-    keel_qnet_rows(net, own_state, candidates + base * shape->candidate_dim, local, n, x);
-    *out = (keel_loss_input){x, rows, local};
-    return KEEL_OK;
-}
-
-const float *keel_loss_shared(const keel_learner *learner, const keel_loss_input *input, size_t n,
-                              keel_arena *arena) {
-    if (!input->offsets) return input->x;
-    size_t own = learner->net.shape.candidate_dim, all = learner->net.input_dim, dim = all - own;
-    float *shared = keel_arena_calloc(arena, n * dim, sizeof *shared);
-    for (size_t i = 0; shared && i < n; ++i)
-        if (input->offsets[i + 1] > input->offsets[i])
-            memcpy(shared + i * dim, input->x + (size_t)input->offsets[i] * all + own, dim * sizeof *shared);
-    return shared;
-}
+#include "rl/learn/target.h"
 
 /* Rewards and weights by head: the components themselves, or the one composite of those present. */
 static void head_rewards(const keel_learner *learner, const keel_batch *batch, size_t row, float *reward,
@@ -66,7 +36,7 @@ static bool row_bootstraps(const keel_learner *learner, const keel_batch *batch,
 
 /* Fixed acts: states that count are gathered, so that single-decision logs cost no forward pass at all. Sets:
  * rows are taken as they lie, since a decision that is not there has no candidates. */
-static keel_status gather_next(keel_next *out, keel_err *err) {
+static keel_status gather_next(keel_target_next *out, keel_err *err) {
     const keel_learner *learner = out->learner;
     const keel_batch *batch = out->batch;
     keel_arena *arena = &out->shard->arena;
@@ -87,11 +57,11 @@ static keel_status gather_next(keel_next *out, keel_err *err) {
     }
     if (!out->count) return KEEL_OK;
     if (!sets) {
-        out->input = (keel_loss_input){packed, out->count, NULL};
+        out->input = (keel_shard_input){packed, out->count, NULL};
         return KEEL_OK;
     }
-    return keel_loss_input_make(&learner->net, batch->next_state, batch->next_candidates, batch->next_offsets,
-                                first, n, arena, &out->input, err);
+    return keel_shard_input_make(&learner->net, batch->next_state, batch->next_candidates,
+                                 batch->next_offsets, first, n, arena, &out->input, err);
 }
 
 /* Where Q of (decision, action, output) lies in a network's output: one layout rule for both kinds of action
@@ -100,26 +70,26 @@ typedef struct q_layout {
     size_t base, actions, action_stride, head_stride;
 } q_layout;
 
-static q_layout layout_of(const keel_qnet_shape *shape, const keel_loss_input *input, size_t decision) {
+static q_layout layout_of(const keel_qnet_shape *shape, const keel_shard_input *input, size_t decision) {
     size_t heads = keel_qnet_outputs(shape);
     if (!input->offsets) return (q_layout){decision * heads * shape->n_acts, shape->n_acts, 1, shape->n_acts};
     size_t low = (size_t)input->offsets[decision], high = (size_t)input->offsets[decision + 1];
     return (q_layout){low * heads, high - low, heads, 1};
 }
 
-static q_layout layout_at(const keel_next *next, const keel_qnet_shape *shape, size_t i) {
+static q_layout layout_at(const keel_target_next *next, const keel_qnet_shape *shape, size_t i) {
     return layout_of(shape, &next->input, (size_t)next->place[i]);
 }
 
-size_t keel_next_actions(const keel_next *next, size_t i) {
+size_t keel_target_actions(const keel_target_next *next, size_t i) {
     return layout_at(next, &next->learner->net.shape, i).actions;
 }
 
-double keel_next_factor(const keel_next *next, size_t i) {
+double keel_target_factor(const keel_target_next *next, size_t i) {
     return next->learner->config.gamma * (double)next->batch->bootstrap[next->first + i];
 }
 
-const float *keel_next_row(const keel_next *next, const float *all, size_t i) {
+const float *keel_target_row(const keel_target_next *next, const float *all, size_t i) {
     const keel_qnet_shape *shape = &next->learner->net.shape;
     size_t row = next->first + i;
     bool sets = shape->space == KEEL_SPACE_CANDIDATES;
@@ -137,31 +107,31 @@ bool keel_target_forward(const keel_learner *learner, const float *params, keel_
     return true;
 }
 
-static keel_tensor *next_input(keel_next *next) {
+static keel_tensor *next_input(keel_target_next *next) {
     if (!next->x)
         next->x = keel_tape_input(next->shard->frozen, next->input.x, next->input.rows,
                                   next->learner->net.input_dim);
     return next->x;
 }
 
-keel_tensor **keel_next_critics(keel_next *next, const float *params) {
+keel_tensor **keel_target_critics(keel_target_next *next, const float *params) {
     keel_tensor **out = keel_arena_alloc(&next->shard->arena, next->learner->net.shape.critics * sizeof *out);
     bool done = out && keel_target_forward(next->learner, params, next->shard->frozen, next_input(next), out);
     return done ? out : NULL;
 }
 
-keel_tensor *keel_next_network(keel_next *next, size_t extra) {
+keel_tensor *keel_target_network(keel_target_next *next, size_t extra) {
     return keel_qnet_forward(next->shard->frozen, &next->learner->extra[extra], next->learner->params.data,
                              NULL, 0, next_input(next), 0, NULL);
 }
 
-const float *keel_next_logits(const keel_next *next, const keel_tensor *logits, size_t i) {
+const float *keel_target_logits(const keel_target_next *next, const keel_tensor *logits, size_t i) {
     const keel_qnet_shape *shape = &next->learner->net.shape;
     keel_qnet_shape one = {.space = shape->space, .n_acts = shape->n_acts, .heads = 1};
     return next->place[i] < 0 ? NULL : logits->data + layout_at(next, &one, i).base;
 }
 
-keel_status keel_next_failed(const keel_next *next, keel_err *err) {
+keel_status keel_target_failed(const keel_target_next *next, keel_err *err) {
     keel_status status = keel_tape_check(next->shard->frozen, NULL, err);
     return status == KEEL_OK ? keel_nomem(err, "learner") : status;
 }
@@ -179,7 +149,7 @@ float keel_target_ensemble(const keel_learner *learner, keel_tensor *const *crit
 }
 
 /* y += factor * Qbar(s', action) */
-static void add_action(const keel_next *next, keel_tensor *const *qbar, q_layout at, size_t action,
+static void add_action(const keel_target_next *next, keel_tensor *const *qbar, q_layout at, size_t action,
                        double factor, float *y) {
     for (size_t h = 0; h < keel_qnet_outputs(&next->learner->net.shape); ++h) {
         size_t place = at.base + action * at.action_stride + h * at.head_stride;
@@ -187,19 +157,19 @@ static void add_action(const keel_next *next, keel_tensor *const *qbar, q_layout
     }
 }
 
-void keel_next_add_expectation(const keel_next *next, size_t i, keel_tensor *const *qbar, const float *pi,
-                               float *y) {
+void keel_target_add_expectation(const keel_target_next *next, size_t i, keel_tensor *const *qbar,
+                                 const float *pi, float *y) {
     const keel_qnet_shape *shape = &next->learner->net.shape;
     q_layout at = layout_at(next, shape, i);
     for (size_t a = 0; a < at.actions; ++a)
         if (pi[a] != 0.0f)
-            add_action(next, qbar, at, a, keel_next_factor(next, i) * (double)pi[a],
+            add_action(next, qbar, at, a, keel_target_factor(next, i) * (double)pi[a],
                        y + i * keel_qnet_outputs(shape));
 }
 
 /* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
-static size_t best_action(const keel_next *next, size_t i, keel_tensor *const *q, const float *behaviour,
-                          double support) {
+static size_t best_action(const keel_target_next *next, size_t i, keel_tensor *const *q,
+                          const float *behaviour, double support) {
     const keel_qnet_shape *shape = &next->learner->net.shape;
     q_layout at = layout_at(next, shape, i);
     size_t best = 0;
@@ -220,33 +190,33 @@ static size_t best_action(const keel_next *next, size_t i, keel_tensor *const *q
     return best;
 }
 
-keel_status keel_next_best_of(keel_next *next, const float *const *behaviour, double support, float *y,
-                              keel_err *err) {
+keel_status keel_target_best_of(keel_target_next *next, const float *const *behaviour, double support,
+                                float *y, keel_err *err) {
     const keel_learner *learner = next->learner;
     size_t outputs = keel_qnet_outputs(&learner->net.shape);
-    keel_tensor **qbar = keel_next_critics(next, learner->target), **judge = qbar;
-    if (qbar && learner->config.double_q) judge = keel_next_critics(next, learner->params.data);
-    if (!judge) return keel_next_failed(next, err);
+    keel_tensor **qbar = keel_target_critics(next, learner->target), **judge = qbar;
+    if (qbar && learner->config.double_q) judge = keel_target_critics(next, learner->params.data);
+    if (!judge) return keel_target_failed(next, err);
     for (size_t i = 0; i < next->n; ++i) {
         if (next->place[i] < 0) continue;
         size_t action = best_action(next, i, judge, behaviour ? behaviour[i] : NULL, support);
-        add_action(next, qbar, layout_at(next, &learner->net.shape, i), action, keel_next_factor(next, i),
+        add_action(next, qbar, layout_at(next, &learner->net.shape, i), action, keel_target_factor(next, i),
                    y + i * outputs);
     }
     return KEEL_OK;
 }
 
-keel_status keel_next_best(keel_next *next, float *y, keel_err *err) {
-    return keel_next_best_of(next, NULL, 0, y, err);
+keel_status keel_target_best(keel_target_next *next, float *y, keel_err *err) {
+    return keel_target_best_of(next, NULL, 0, y, err);
 }
 
 /* Under a given policy: y += gamma bootstrap sum_a pi(a|s') Qbar(s', a). */
-static keel_status next_of_given(keel_next *next, float *y, keel_err *err) {
-    keel_tensor **qbar = keel_next_critics(next, next->learner->target);
-    if (!qbar) return keel_next_failed(next, err);
+static keel_status next_of_given(keel_target_next *next, float *y, keel_err *err) {
+    keel_tensor **qbar = keel_target_critics(next, next->learner->target);
+    if (!qbar) return keel_target_failed(next, err);
     for (size_t i = 0; i < next->n; ++i)
         if (next->place[i] >= 0)
-            keel_next_add_expectation(next, i, qbar, keel_next_row(next, next->batch->next_pi, i), y);
+            keel_target_add_expectation(next, i, qbar, keel_target_row(next, next->batch->next_pi, i), y);
     return KEEL_OK;
 }
 
@@ -260,7 +230,7 @@ static void put_rewards(const keel_learner *learner, const keel_batch *batch, si
 }
 
 keel_status keel_target_make(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
-                             keel_loss_shard *shard, const float **y, const float **weight, keel_err *err) {
+                             keel_shard *shard, const float **y, const float **weight, keel_err *err) {
     const keel_qnet_shape *shape = &learner->net.shape;
     size_t outputs = keel_qnet_outputs(shape);
     float *values = keel_arena_alloc(&shard->arena, n * outputs * sizeof *values);
@@ -269,7 +239,7 @@ keel_status keel_target_make(const keel_learner *learner, const keel_batch *batc
     for (size_t i = 0; i < n; ++i)
         put_rewards(learner, batch, first + i, values + i * outputs, weights + i * shape->heads);
 
-    keel_next next = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard};
+    keel_target_next next = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard};
     KEEL_TRY(gather_next(&next, err));
     *y = values;
     *weight = weights;

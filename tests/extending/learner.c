@@ -25,4 +25,4 @@ static double total(const keel_learner *learner, const keel_loss_parts *parts) {
 }
 
 const keel_learner_kind keel_learn_toy = {
-    .help = "a toy", .options = options, .next_value = keel_next_best, .loss = loss, .total = total};
+    .help = "a toy", .options = options, .next_value = keel_target_best, .loss = loss, .total = total};

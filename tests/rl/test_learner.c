@@ -214,7 +214,7 @@ static void check_no_look_ahead(bool sets) {
     static own_batch own;
     keel_pool *pool = open_pool(1);
     keel_learner learner;
-    keel_loss_shard shard = {0};
+    keel_shard shard = {0};
     const float *y, *weight;
     keel_learner_config config = config_of("keel", "cql");
     keel_qnet_shape shape = shape_of(&config, sets, 4, 1);

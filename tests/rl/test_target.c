@@ -9,7 +9,7 @@ typedef struct fixture {
     keel_pool *pool;
     keel_learner learner;
     own_batch own;
-    keel_loss_shard shard;
+    keel_shard shard;
 } fixture;
 
 static fixture f;
