@@ -1,4 +1,4 @@
-/* A corpus: conversations to learn from, in a fixed order, read as often as needed. Whoever learns from one
+/* A corpus: conversations to learn from, in a fixed order, read as often as needed. A learner that uses one
  * knows neither the store nor a file format; datasets/store_corpus.h makes one from a split of a store. */
 #ifndef KEEL_CORE_CORPUS_H
 #define KEEL_CORE_CORPUS_H

@@ -69,8 +69,8 @@ void keel_json_use_allocator(void);
 /* Adds an item to an object, or, with key NULL, at the end of an array: it is theirs from now on. Without
  * memory for that the item is deleted and false comes back; so it does for a missing item. */
 bool keel_json_add(cJSON *to, const char *key, cJSON *item);
-/* Allocations that failed inside cJSON in this thread since it began. cJSON_Add... tells of one by a NULL
- * that is passed over, and the object lacks a part: whoever builds a large one compares this number before
+/* Allocations that failed inside cJSON in this thread since it began. cJSON_Add... returns NULL then, and
+ * the object lacks a part: code that builds a large object compares this number before
  * and after. Counts from keel_json_use_allocator on. */
 size_t keel_json_lost(void);
 

@@ -1,6 +1,6 @@
-/* Locks between processes: whoever works on PATH holds "PATH.lock". A process that ends gives up its locks,
- * however it ends; a killed one leaves the file, which the next holder takes over and removes in the end.
- * Within one process there is no lock. */
+/* Locks between processes: the process that works on PATH holds "PATH.lock". A process that ends gives up its
+ * locks, however it ends; a killed one leaves the file, which the next holder takes over and removes in the
+ * end. Within one process there is no lock. */
 #ifndef KEEL_CORE_LOCK_H
 #define KEEL_CORE_LOCK_H
 

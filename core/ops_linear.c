@@ -123,7 +123,7 @@ keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w
     size_t rows = x->rows, cols = w->rows, inputs = x->cols;
     keel_tensor *y = keel__tape_output(tape, rows, cols, x->grad || w->grad || (b && b->grad));
     if (!y) return NULL;
-    /* GELU's slope needs its input; tanh and ReLU can tell theirs from the output. */
+    /* GELU's slope needs its input; those of tanh and ReLU follow from the output. */
     keel_real *z = act == KEEL_GELU ? keel__tape_reals(tape, rows * cols) : y->data;
     if (!z) return NULL;
     if (n_runs == 0) memset(z, 0, rows * cols * sizeof *z);

@@ -70,8 +70,8 @@ keel_tensor *keel_op_segment_logsumexp(keel_tape *tape, keel_tensor *x, const in
 /* ---- bags of embeddings ---- */
 
 static void bag_backward(const keel_node *node) {
-    keel_owed_bags owed = {node->count, node->index, node->id, node->weight, node->out->grad};
-    if (!keel__sparse_grad_owe(node->sparse, owed)) keel__tape_out_of_memory(node->tape);
+    keel_bag_gradient bags = {node->count, node->index, node->id, node->weight, node->out->grad};
+    if (!keel__sparse_grad_add(node->sparse, bags)) keel__tape_out_of_memory(node->tape);
 }
 
 keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size_t table_rows, size_t cols,

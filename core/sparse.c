@@ -1,12 +1,13 @@
-/* What bags owe to an embedding table: a list that only grows, and keeps its room from step to step. */
+/* The sparse gradient of an embedding table: a list of bags that grows and keeps its memory from step to
+ * step. */
 #include "core/sparse.h"
 
 #include "core/memory.h"
 #include "core/simd.h"
 
-bool keel__sparse_grad_owe(keel_sparse_grad *grad, keel_owed_bags owed) {
-    if (!keel_grow(&grad->owed, grad->count + 1, &grad->room, sizeof *grad->owed)) return false;
-    grad->owed[grad->count++] = owed;
+bool keel__sparse_grad_add(keel_sparse_grad *grad, keel_bag_gradient bags) {
+    if (!keel_grow(&grad->bags, grad->count + 1, &grad->room, sizeof *grad->bags)) return false;
+    grad->bags[grad->count++] = bags;
     return true;
 }
 
@@ -15,7 +16,7 @@ void keel_sparse_grad_clear(keel_sparse_grad *grad) {
 }
 
 void keel_sparse_grad_free(keel_sparse_grad *grad) {
-    keel_free(grad->owed);
+    keel_free(grad->bags);
     *grad = (keel_sparse_grad){0};
 }
 
@@ -34,10 +35,10 @@ void keel_sparse_grad_descend(const keel_sparse_grad *grad, keel_real *table, do
                               size_t parts) {
     size_t first = grad->table_rows * part / parts, end = grad->table_rows * (part + 1) / parts;
     for (size_t i = 0; i < grad->count; ++i) {
-        const keel_owed_bags *owed = &grad->owed[i];
-        for (size_t s = 0; s < owed->n_bags; ++s) {
-            size_t at = (size_t)owed->offsets[s], count = (size_t)owed->offsets[s + 1] - at;
-            descend(owed->id + at, owed->weight + at, count, (keel_real)rate, owed->slope + s * grad->cols,
+        const keel_bag_gradient *bags = &grad->bags[i];
+        for (size_t s = 0; s < bags->n_bags; ++s) {
+            size_t at = (size_t)bags->offsets[s], count = (size_t)bags->offsets[s + 1] - at;
+            descend(bags->id + at, bags->weight + at, count, (keel_real)rate, bags->slope + s * grad->cols,
                     grad->cols, first, end, table);
         }
     }

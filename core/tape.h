@@ -24,7 +24,7 @@ void keel_tape_reset(keel_tape *tape); /* forgets nodes and tensors, keeps memor
 void keel_tape_record(keel_tape *tape, bool recording);
 
 /* Every operation returns NULL when memory ran out, an input is NULL, or shapes or indices do not fit; so
- * check the last result once: keel_tape_check (which keel_tape_backward calls too) tells what the first
+ * check the last result once: keel_tape_check (which keel_tape_backward calls too) says what the first
  * failure was. */
 keel_status keel_tape_check(const keel_tape *tape, const keel_tensor *result, keel_err *err);
 /* Borrowed data, no gradient. */

@@ -78,7 +78,7 @@ static keel_status judged_split(const keel_cli *cli, keel_store *store, const ke
     return KEEL_OK;
 }
 
-/* Rates on what a policy was trained on flatter it; whoever asks for them should know. */
+/* Rates on the training split flatter the policy: say so. */
 static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
     keel_split trained;
     if (keel_split_parse(policy->split, &trained, NULL) != KEEL_OK ||

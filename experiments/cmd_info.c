@@ -16,7 +16,7 @@
 
 static const keel_flag flags[] = {KEEL_FLAG_THREADS, KEEL_FLAG_END};
 
-/* The processor's name as the kernel tells it; "unknown" elsewhere. */
+/* The processor's name as the kernel reports it; "unknown" elsewhere. */
 static void read_processor(char *out, size_t size) {
     snprintf(out, size, "unknown");
     FILE *file = fopen("/proc/cpuinfo", "r");

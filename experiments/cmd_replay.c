@@ -401,7 +401,7 @@ static void print(const cJSON *result, FILE *out) {
                 keel_json_get(decision, "risk")->valuestring,
                 cJSON_IsTrue(agrees)    ? "policy does as logged"
                 : cJSON_IsFalse(agrees) ? "policy acts differently"
-                                        : "log does not tell what was done");
+                                        : "log does not say what was done");
         keel_print_line(out, keel_json_get(decision, "user")->valuestring, 200);
         fputc('\n', out);
         print_actions(keel_json_get(decision, "actions"), out);
@@ -412,7 +412,7 @@ static void print(const cJSON *result, FILE *out) {
             keel_json_get(result, "differing")->valuedouble, keel_json_get(result, "seen")->valuedouble);
     double untold = keel_json_get(result, "untold")->valuedouble;
     if (untold > 0)
-        fprintf(out, "of %.0f of them the log does not tell what was done: no act, or not judged\n", untold);
+        fprintf(out, "of %.0f of them the log does not say what was done: no act, or not judged\n", untold);
 }
 
 const keel_verb keel_verb_replay = {

@@ -73,9 +73,9 @@ static int run_verb(const keel_verb *verb, keel_context *context, size_t argc, c
     return exit_code;
 }
 
-/* Whoever is started with a standard stream closed would open a file under its number, and write results or
- * the log into an artefact. /dev/null takes their place; on stdout read-only, so that a result that goes
- * nowhere is an error. */
+/* A program that is started with a standard stream closed would open a file under its number, and write
+ * results or the log into an artefact. /dev/null takes their place; on stdout read-only, so that a result
+ * that goes nowhere is an error. */
 static bool hold_standard_streams(void) {
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd) return false;

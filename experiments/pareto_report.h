@@ -36,7 +36,7 @@ enum { KEEL_N_OBJECTIVES = 3 };
 keel_status keel_pareto_report_reference(const keel_cli *cli, double out[KEEL_N_OBJECTIVES], keel_err *err);
 
 /* Into an empty object: no points yet, the reference given, and what the training of the policies in these
- * folders took. Parts that memory did not suffice for are missing: keel_json_lost tells. */
+ * folders took. Without memory parts are missing: see keel_json_lost. */
 keel_status keel_pareto_report_begin(const keel_cli *cli, cJSON *front, const char *const *policy_dirs,
                                      size_t count, keel_err *err);
 /* Adds a point: the policy under its weights as they are. Takes metrics over. */

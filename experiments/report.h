@@ -1,4 +1,4 @@
-/* What a run folder tells: `keel run` writes it, the report reads it.
+/* The content of a run folder: `keel run` writes it, the report reads it.
  *
  *   run.json          {"recipe", "about", "out", "alone", "build", "steps": [names in order]}
  *   steps/NAME.json   {"name", "title", "group", "verb", "argv", "key", "result", "gate"}: a finished step
@@ -24,7 +24,7 @@ void keel_run_folder_free(keel_run_folder *folder);
 
 /* The rates that were measured, by table: [{"title", "rows": [{"name", "kind", "metrics": {...}}]}].
  * Evaluations on the same ground share a table: the log, its source models and the base once, then each
- * policy. The caller deletes. What memory did not suffice for is missing: keel_json_lost tells. */
+ * policy. The caller deletes. Without memory parts are missing: see keel_json_lost. */
 cJSON *keel_report_tables(const keel_run_folder *folder);
 
 /* The fronts that were made (experiments/pareto_report.h), in order: [{"title", "front"}]. The caller
@@ -57,7 +57,7 @@ void keel_plotter_close(keel_plotter *plotter);
 
 /* Dots with 95 % intervals, a line per row of a table (keel_report_tables), one mark per metric.
  * NULL-terminated metrics. Appends an inline SVG, or nothing if no row has an estimate or gnuplot is absent;
- * *drawn tells. */
+ * *drawn says which. */
 keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
                                 const char *const *labels, keel_buf *html, bool *drawn, keel_err *err);
 /* One measure of keel_report_curves against the step; lines that are zero throughout (switched off) and those

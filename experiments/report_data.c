@@ -165,7 +165,7 @@ static void add_point(cJSON *points, double step, double value, cJSON **hint) {
         keel_json_add(point, NULL, cJSON_CreateNumber(1)))
         keel_json_add(points, NULL, point);
     else
-        cJSON_Delete(point); /* no memory: keel_json_lost tells whoever wanted the curves */
+        cJSON_Delete(point); /* no memory: keel_json_lost counts it */
 }
 
 /* One line of metrics: {"step": n, name: value, ...}. */

@@ -430,7 +430,7 @@ static void put_decision(keel_buf *html, const cJSON *decision) {
     put(html, text_of(decision, "risk"));
     keel_buf_text(html, cJSON_IsTrue(agrees)    ? ": the policy does as logged"
                         : cJSON_IsFalse(agrees) ? ": the policy acts differently"
-                                                : ": the log does not tell what was done");
+                                                : ": the log does not say what was done");
     keel_buf_text(html, "\n<div class=user>");
     put_cut(html, text_of(decision, "user"), 600);
     keel_buf_text(html, "</div>\n<div class=scroll><table><thead><tr><th>response</th><th></th>");

@@ -8,8 +8,8 @@
  *   tokenizer.json      bases only: how text becomes features
  *
  * An artefact's hash is the SHA-256 over the names and hashes of its files but keel.json: the same weights
- * have the same hash, whoever trained them. Loading checks every file against its recorded hash, keel.json
- * too: it is hashed as it prints without white space and without its own "sha256". */
+ * have the same hash, on whichever machine they were trained. Loading checks every file against its recorded
+ * hash, keel.json too: it is hashed as it prints without white space and without its own "sha256". */
 #ifndef KEEL_POLICIES_ARTEFACT_H
 #define KEEL_POLICIES_ARTEFACT_H
 

@@ -26,11 +26,11 @@ static const int clumsy[DESK_N_ACTS][DESK_N_ACTS] = {
     [DESK_GOODBYE] = {40, 30, 20, 10, 10, 20, 2, 8, 860},
 };
 
-/* What a desk is like. Errors are of two sorts: slips at random, which whoever imitates the log and gives the
- * most likely answer does not repeat, and habits, where the most likely answer is the wrong one: under weak
- * requests and intents (envs/desk/domain.h) it takes danger for an everyday wish and an alarming word for
- * danger, and acts on a form that nobody confirmed. Even so the right act keeps a probability worth learning
- * from. */
+/* What a desk is like. Errors are of two sorts: random slips, which a policy that imitates the log and gives
+ * the most likely answer does not repeat, and habits, where the most likely answer is the wrong one: under
+ * weak requests and intents (envs/desk/domain.h) it takes danger for an everyday wish and an alarming word
+ * for danger, and acts on a form that nobody confirmed. Even so the right act keeps a probability worth
+ * learning from. */
 typedef struct habits {
     double slips;                     /* 1: as the table above has it; 0: none */
     double refuse[DESK_N_KINDS];      /* a request just made; a dangerous one at every decision */

@@ -212,7 +212,7 @@ static unsigned bad_slots(const keel_desk *desk, bool lacking) {
     return bad;
 }
 
-/* Tells up to as many slots as fit in a turn. */
+/* Gives as many slots as fit in a turn. */
 static void tell_slots(desk_user *user, unsigned slots, size_t most) {
     for (size_t s = 0; s < user->intent->n_slots && most; s++)
         if (slots >> s & 1) tell_slot(user, s), most--;

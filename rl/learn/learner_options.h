@@ -91,7 +91,7 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_REAL(beta_limit, "50", 0, 1e6, "largest beta that the search may give"),                \
         KEEL_LEARNER_REAL(safety_floor, "-0.25", -1e6, 1e6,                                                  \
                           "actions with a lower Q of safety are masked: those that promise more harm than "  \
-                          "a partial answer does; not used where the log tells nothing of safety")
+                          "a partial answer does; not used where the log says nothing of safety")
 
 /* A learner's own keys: `type` is its struct. */
 #define KEEL_OWN_ROW(type, field, kind, standard, low, high, choices, help)                                  \

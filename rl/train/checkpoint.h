@@ -23,7 +23,7 @@ keel_status keel_learner_save(const keel_learner *learner, const keel_loss_windo
                               const keel_choosing *choosing, const char *identity, const char *path,
                               keel_err *err);
 /* *found false, and nothing touched, if there is no checkpoint or it is of another identity. After an error
- * the learner is good for nothing but closing. */
+ * the learner can only be closed. */
 keel_status keel_learner_resume(keel_learner *learner, keel_loss_window *window, keel_choosing *choosing,
                                 const char *identity, const char *path, bool *found, keel_err *err);
 

@@ -104,7 +104,7 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
     return KEEL_OK;
 }
 
-/* Where nothing logged lies below the floor, the floor cannot tell what should. */
+/* Where nothing logged lies below the floor, nothing says what should. */
 static void tell_of_harm(const training *t) {
     const keel_learner *learner = &t->learner;
     const double lowest = keel_sampler_about(t->sampler)->reward_low[KEEL_SAFETY];

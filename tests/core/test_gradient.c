@@ -251,15 +251,15 @@ static keel_tensor *bag_loss(keel_tape *tape, const keel_real *table, keel_spars
     return keel_op_add(tape, keel_op_sum(tape, mixed, 1), squares);
 }
 
-/* dense[table] = what is owed, added up. */
+/* dense[table] = what is bags, added up. */
 static void add_up(const keel_sparse_grad *grad, keel_real *dense) {
     memset(dense, 0, TABLE_ROWS * TABLE_COLS * sizeof *dense);
     for (size_t i = 0; i < grad->count; ++i) {
-        const keel_owed_bags *owed = &grad->owed[i];
-        for (size_t s = 0; s < owed->n_bags; ++s)
-            for (int32_t j = owed->offsets[s]; j < owed->offsets[s + 1]; ++j)
+        const keel_bag_gradient *bags = &grad->bags[i];
+        for (size_t s = 0; s < bags->n_bags; ++s)
+            for (int32_t j = bags->offsets[s]; j < bags->offsets[s + 1]; ++j)
                 for (size_t c = 0; c < TABLE_COLS; ++c)
-                    dense[owed->id[j] * TABLE_COLS + c] += owed->weight[j] * owed->slope[s * TABLE_COLS + c];
+                    dense[bags->id[j] * TABLE_COLS + c] += bags->weight[j] * bags->slope[s * TABLE_COLS + c];
     }
 }
 

@@ -31,11 +31,11 @@ static void draw(operation *one, keel_rng *rng) {
     }
 }
 
-static void add_terms(const keel_owed_bags *owed, float dense[ROWS][COLS], float sign) {
-    for (size_t s = 0; s < owed->n_bags; ++s)
-        for (int32_t j = owed->offsets[s]; j < owed->offsets[s + 1]; ++j)
+static void add_terms(const keel_bag_gradient *bags, float dense[ROWS][COLS], float sign) {
+    for (size_t s = 0; s < bags->n_bags; ++s)
+        for (int32_t j = bags->offsets[s]; j < bags->offsets[s + 1]; ++j)
             for (size_t c = 0; c < COLS; ++c)
-                dense[owed->id[j]][c] += sign * owed->weight[j] * owed->slope[s * COLS + c];
+                dense[bags->id[j]][c] += sign * bags->weight[j] * bags->slope[s * COLS + c];
 }
 
 static void what_is_owed_adds_up_to_the_dense_gradient(void **state) {
@@ -59,11 +59,11 @@ static void what_is_owed_adds_up_to_the_dense_gradient(void **state) {
                 keel_op_embedding_bag(tape, table, ROWS, COLS, one->id, one->weight, one->offsets, 1, &grad);
             keel_tensor *part = keel_op_mul(tape, bag, keel_tape_input(tape, one->slope, 1, COLS));
             loss = keel_op_add(tape, loss, keel_op_sum(tape, part, 1));
-            add_terms(&(keel_owed_bags){1, one->offsets, one->id, one->weight, one->slope}, left, -1);
+            add_terms(&(keel_bag_gradient){1, one->offsets, one->id, one->weight, one->slope}, left, -1);
         }
         assert_int_equal(keel_tape_backward(tape, loss, NULL), KEEL_OK);
         assert_int_equal(grad.count, n);
-        for (size_t i = 0; i < n; ++i) add_terms(&grad.owed[i], left, 1);
+        for (size_t i = 0; i < n; ++i) add_terms(&grad.bags[i], left, 1);
         for (size_t r = 0; r < ROWS; ++r)
             for (size_t c = 0; c < COLS; ++c) assert_true(left[r][c] == 0);
     }
@@ -80,15 +80,15 @@ static void what_is_owed_is_taken_off_the_rows_however_the_table_is_parted(void 
     static float table[WAYS][ROWS * COLS], weight[MOST][TERMS], slope[MOST][BAGS * COLS];
     static uint32_t id[MOST][TERMS];
     static double expected[ROWS * COLS];
-    keel_owed_bags owed[MOST];
+    keel_bag_gradient bags[MOST];
     keel_rng rng = keel_rng_named(3, "programs", 0);
-    const keel_sparse_grad grad = {ROWS, COLS, MOST, MOST, owed};
+    const keel_sparse_grad grad = {ROWS, COLS, MOST, MOST, bags};
     for (size_t i = 0; i < ROWS * COLS; ++i) {
         for (size_t w = 0; w < WAYS; ++w) table[w][i] = (float)i / 7;
         expected[i] = (double)table[0][i];
     }
     for (size_t i = 0; i < MOST; ++i) {
-        owed[i] = (keel_owed_bags){BAGS, offsets, id[i], weight[i], slope[i]};
+        bags[i] = (keel_bag_gradient){BAGS, offsets, id[i], weight[i], slope[i]};
         for (size_t k = 0; k < BAGS * COLS; ++k) slope[i][k] = (float)keel_rng_normal(&rng);
         for (size_t j = 0; j < TERMS; ++j) {
             id[i][j] = (uint32_t)keel_rng_below(&rng, ROWS);

@@ -86,7 +86,7 @@ expect "what nobody judged neither agrees nor differs" 0 "" replay --store o.db 
 [ "$(grep -c '"agrees": null' out.txt)" = 4 ] && [ "$(json untold out.txt)" = 4 ] && [ "$(json differing out.txt)" = 0 ] ||
     fail "four answers that nobody judged: $(cat out.txt)"
 expect "and is not shown as different" 0 "" replay --store o.db --policy o-cql --quiet --split new --disagree
-says "what nobody judged is told of" "of 4 of them the log does not tell what was done"
+says "what nobody judged is told of" "of 4 of them the log does not say what was done"
 expect "nor is it a disagreement" 0 "" eval --store o.db --policy o-cql --quiet --split new --json
 grep -A 5 '"agreement_rate"' out.txt | grep -q '"n": *0' || fail "agreement with nothing: $(cat out.txt)"
 sed 's/"risk": "[a-z]*", //; s/"outcome": "[a-z]*", /"feedback": "up", /' log.jsonl >feedback.jsonl
