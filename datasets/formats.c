@@ -11,13 +11,22 @@
  * that looks like a source is taken; the very first is the chat format. */
 /* clang-format off */
 #define FORMATS(X) \
-    X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl"}, \
+    X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl", "*.json", "*.ndjson"}, \
       {{"service_refusals", "answers that the service itself marked as refusals"}, \
        {"cut_off", "answers that the service cut off at a limit of length"}, \
        {"context_only", "answers with weight 0: kept as context, not as decisions"}, \
        {"misplaced", "conversations with keys that mean nothing where they stand: reward, latency_ms, feedback, propensity, outcome" \
         " belong to an assistant's message, risk and completed to the conversation"}, \
        {"unanswered", "conversations without an answer: nothing in them can be learned or judged"}}) \
+    X(tau_bench, "tau-bench", "results of tau-bench: a JSON array of {\"task_id\", \"reward\", \"traj\"}", {"*.json"}, \
+      {{"crashed", "trials that crashed: left out, since neither their end nor their reward is known"}, \
+       {"must_not_act", "conversations of tasks in which the agent must not change anything"}, \
+       {"forbidden_writes", "of those, conversations in which it did"}}) \
+    X(tau2, "tau2", "results of tau2-bench: a JSON object with info, tasks and simulations", {"*.json"}, \
+      {{"crashed", "simulations that crashed: left out, since neither their end nor their reward is known"}, \
+       {"must_not_act", "conversations of tasks in which the agent must not change anything"}, \
+       {"forbidden_writes", "of those, conversations in which it did"}, \
+       {"actions_differ", "simulations whose checked actions are not those of their task: their task_id may be wrong, so their risk is left unknown"}}) \
     X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \
       {{"early_difference", "pairs that differ in more than the last turn"}, \
        {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \
@@ -97,6 +106,29 @@ static bool skip_value(scan *s) {
         else if (!skip_string(s))
             return false;
     }
+    return false;
+}
+
+bool keel__member(const char *text, size_t length, const char *key, const char **value, size_t *size) {
+    scan s = {text, text + length};
+    const size_t key_length = strlen(key);
+    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) s.at += 3;
+    skip_space(&s);
+    if (s.at == s.end || *s.at != '{') return false;
+    do {
+        s.at++;
+        skip_space(&s);
+        const char *name = s.at + 1;
+        if (s.at == s.end || *s.at != '"' || !skip_string(&s)) return false;
+        const bool found = (size_t)(s.at - 1 - name) == key_length && memcmp(name, key, key_length) == 0;
+        skip_space(&s);
+        if (s.at == s.end || *s.at != ':') return false;
+        *value = ++s.at;
+        const bool ended = skip_value(&s);
+        *size = (size_t)(s.at - *value);
+        if (found) return true;
+        if (!ended) return false;
+    } while (*s.at == ',');
     return false;
 }
 

@@ -34,12 +34,35 @@ static keel_status list_add(file_list *list, const char *path, keel_err *err) {
 
 static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err);
 
+/* In a folder lie other files too. What looks like another format than the one that is asked for is passed
+ * over and named; so is what looks like none, unless a format with names of its own is asked for. A file that
+ * cannot be read is listed, so that reading it says why. */
+static bool is_log(const keel_format *format, const char *path) {
+    keel_source *source = NULL;
+    const keel_format *found = NULL;
+    const char *text;
+    size_t length;
+    keel_err why;
+    if (keel_source_open(&source, path, NULL) != KEEL_OK) return true;
+    const bool readable = keel_source_peek(source, 1, &text, &length, NULL) == KEEL_OK && length;
+    const bool known = readable && keel_formats_detect(source, &found, &why) == KEEL_OK;
+    const bool other = known && format && found != format;
+    const bool none = readable && !known && (!format || format == &keel_formats[0]);
+    keel_source_close(source);
+    if (other)
+        keel_log(KEEL_LOG_INFO, "note: passed over %s: it looks like %s, not %s", path, found->name,
+                 format->name);
+    if (none) keel_log(KEEL_LOG_INFO, "note: passed over %s: %s", path, why.message);
+    return !other && !none;
+}
+
 static keel_status list_entry(file_list *list, const char *path, const char *name, int depth, keel_err *err) {
     struct stat about;
     if (stat(path, &about) != 0) return KEEL_OK; /* a dangling link is no log */
     if (S_ISDIR(about.st_mode)) return list_folder(list, path, depth + 1, err);
-    return S_ISREG(about.st_mode) && keel_formats_match(list->format, name) ? list_add(list, path, err)
-                                                                            : KEEL_OK;
+    const bool log =
+        S_ISREG(about.st_mode) && keel_formats_match(list->format, name) && is_log(list->format, path);
+    return log ? list_add(list, path, err) : KEEL_OK;
 }
 
 static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err) {

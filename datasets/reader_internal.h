@@ -26,6 +26,10 @@ keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel
                                const cJSON **object, const char **where, keel_err *err);
 void keel__objects_close(keel__objects *objects);
 
+/* formats.c: where the value of a key of the JSON object that fills text[0..length) stands, so that large
+ * values are read one by one. It is skipped over, not checked: parse it. False: there is no such key. */
+bool keel__member(const char *text, size_t length, const char *key, const char **value, size_t *size);
+
 /* Makes every assistant turn a decision with one taken candidate that says what the turn says. decisions has
  * room for them; returns their number, or SIZE_MAX when out of memory. */
 size_t keel__decide_turns(keel_arena *arena, const keel_turn *turns, size_t n_turns,

@@ -1,4 +1,4 @@
-/* The importers (FORMAT: chat, hh-rlhf, sgd, xstest), from a file into an empty store. A failed import leaves
+/* The importers (FORMAT: one of keel_formats), from a file into an empty store. A failed import leaves
  * the store empty; after a good one all can be read, and the same file again, under this name or another,
  * adds nothing. Input: the file; sgd: dialogues and schema; xstest: completions and prompts. */
 #include <sys/stat.h>

@@ -1,0 +1,222 @@
+/* Results of tau2-bench (Barres et al. 2025, arXiv 2506.07982): one JSON object {timestamp, info, tasks,
+ * simulations}. The simulations are read one after the other; info and tasks are kept as values. The settings
+ * of the models (llm_args) may hold credentials and are never kept. */
+#include <stdio.h>
+#include <string.h>
+
+#include "datasets/tau.h"
+
+enum { CRASHED, MUST_NOT_ACT, FORBIDDEN_WRITES, ACTIONS_DIFFER /* counts, as in formats.c */ };
+
+typedef struct state {
+    keel_buf text;
+    keel_arena lasting;                                /* info, tasks and agent live here */
+    const cJSON *tasks;                                /* NULL: none given */
+    const char *domain, *model, *user_model, *setting; /* of info; NULL: not said */
+    const char *agent;
+    keel_json_items simulations;
+    const cJSON *at_task; /* where the next look-up begins: files keep the order of their tasks */
+} state;
+
+static const char *text_at(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+/* ---- the file ---- */
+
+static keel_status parse_member(state *s, const char *key, const char *name, const cJSON **out,
+                                keel_err *err) {
+    const char *value;
+    char where[400];
+    size_t length;
+    if (!keel__member(s->text.data, s->text.length, key, &value, &length)) return KEEL_OK;
+    snprintf(where, sizeof where, "%s: %s", name, key);
+    return keel_json_parse_in(&s->lasting, value, length, where, out, err);
+}
+
+static keel_status open_file(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const cJSON *info = NULL;
+    const char *value;
+    size_t length;
+    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
+    if (!keel__member(s->text.data ? s->text.data : "", s->text.length, "simulations", &value, &length))
+        return keel_fail(err, KEEL_E_PARSE, reader->place,
+                         "key \"simulations\": expected an array of simulations, got nothing");
+    KEEL_TRY(parse_member(s, "info", reader->place, &info, err));
+    KEEL_TRY(parse_member(s, "tasks", reader->place, &s->tasks, err));
+    if (s->tasks && !cJSON_IsArray(s->tasks)) s->tasks = NULL;
+    s->domain = text_at(keel_json_get(info, "environment_info"), "domain_name");
+    s->model = text_at(keel_json_get(info, "agent_info"), "llm");
+    s->setting = text_at(keel_json_get(info, "agent_info"), "implementation");
+    s->user_model = text_at(keel_json_get(info, "user_info"), "llm");
+    s->agent = keel__tau_agent(reader, &s->lasting);
+    if (!s->agent) return keel_nomem(err, reader->place);
+    if (!s->model) s->model = s->agent;
+    return keel_json_items_open(&s->simulations, value, length, reader->place, "simulations", err);
+}
+
+/* ---- tasks ---- */
+
+/* Files mostly list simulations in the order of their tasks, so the search goes on where the last one ended.
+ */
+static const cJSON *find_task(state *s, const char *id) {
+    const cJSON *first = s->tasks ? s->tasks->child : NULL, *task = s->at_task ? s->at_task : first;
+    for (const cJSON *begin = task; task;) {
+        const char *name = text_at(task, "id");
+        if (name && strcmp(name, id) == 0) return s->at_task = task;
+        task = task->next ? task->next : first;
+        if (task == begin) break;
+    }
+    return NULL;
+}
+
+/* Whether every check is of an action of the task: same name and same arguments. */
+static bool agrees(const cJSON *checks, const cJSON *actions) {
+    for (const cJSON *check = checks->child; check; check = check->next) {
+        const cJSON *checked = keel_json_get(check, "action"), *action = actions ? actions->child : NULL;
+        const char *name = text_at(checked, "name");
+        for (; action; action = action->next) {
+            const char *other = text_at(action, "name");
+            if (name && other && strcmp(name, other) == 0 &&
+                cJSON_Compare(keel_json_get(checked, "arguments"), keel_json_get(action, "arguments"), true))
+                break;
+        }
+        if (!action) return false;
+    }
+    return true;
+}
+
+/* The gold actions of the simulation's task; NULL where they are unknown or contradicted. */
+static const cJSON *gold_actions(keel_reader *reader, const cJSON *simulation, const char *task_id) {
+    const cJSON *task = find_task(reader->state, task_id),
+                *criteria = keel_json_get(task, "evaluation_criteria"),
+                *actions = keel_json_get(criteria, "actions"),
+                *checks = keel_json_get(keel_json_get(simulation, "reward_info"), "action_checks");
+    static const cJSON none = {.type = cJSON_Array};
+    if (cJSON_IsObject(criteria) && !cJSON_IsArray(actions)) actions = &none;
+    if (!cJSON_IsArray(actions)) return NULL;
+    if (!cJSON_IsArray(checks) || agrees(checks, actions)) return actions;
+    reader->counts[ACTIONS_DIFFER]++;
+    return NULL;
+}
+
+/* ---- simulations ---- */
+
+static bool is_one_of(const char *text, const char *const *list) {
+    while (text && *list && strcmp(*list, text) != 0) list++;
+    return text && *list;
+}
+
+static bool is_crash(const cJSON *simulation) {
+    static const char *const machinery[] = {"infrastructure_error", "unexpected_error", NULL};
+    const cJSON *messages = keel_json_get(simulation, "messages");
+    return is_one_of(text_at(simulation, "termination_reason"), machinery) || !cJSON_IsArray(messages) ||
+           !messages->child;
+}
+
+static bool copy_all(cJSON *meta, const cJSON *from, const char *const *keys) {
+    bool good = true;
+    for (; good && *keys; keys++) {
+        const cJSON *item = keel_json_get(from, *keys);
+        if (item && !cJSON_IsNull(item)) good = keel_json_add(meta, *keys, cJSON_Duplicate(item, true));
+    }
+    return good;
+}
+
+static bool add_text(cJSON *meta, const char *key, const char *text) {
+    return !text || cJSON_AddStringToObject(meta, key, text);
+}
+
+static bool fill_meta(const state *s, const cJSON *simulation, const cJSON *reward_info, cJSON *meta) {
+    static const char *const keys[] = {"task_id",    "trial",    "seed",     "termination_reason",
+                                       "start_time", "end_time", "duration", "agent_cost",
+                                       "user_cost",  "mode",     NULL};
+    static const char *const parts[] = {"reward_basis", "reward_breakdown", NULL};
+    const cJSON *reward = keel_json_get(reward_info, "reward");
+    return add_text(meta, "domain", s->domain) && add_text(meta, "agent", s->agent) &&
+           add_text(meta, "setting", s->setting) && add_text(meta, "user_model", s->user_model) &&
+           copy_all(meta, simulation, keys) && copy_all(meta, reward_info, parts) &&
+           (!cJSON_IsNumber(reward) || cJSON_AddNumberToObject(meta, "task_reward", reward->valuedouble));
+}
+
+static keel_status read_simulation(keel_reader *reader, const cJSON *simulation, const char *where,
+                                   keel_arena *arena, cJSON *meta, keel_conversation *out, keel_err *err) {
+    static const char *const cut_off[] = {"max_steps", "timeout", "context_window_exceeded", "user_error",
+                                          NULL};
+    state *s = reader->state;
+    const cJSON *reward_info = NULL;
+    const char *id = NULL, *task_id = NULL;
+    keel__tau_trial trial = {.domain = s->domain, .model = s->model, .meta = meta};
+    KEEL_TRY(keel_json_string(simulation, "id", true, &id, where, err));
+    KEEL_TRY(keel_json_string(simulation, "task_id", true, &task_id, where, err));
+    KEEL_TRY(keel_json_array(simulation, "messages", true, &trial.messages, where, err));
+    KEEL_TRY(keel_json_object(simulation, "reward_info", false, &reward_info, where, err));
+    const cJSON *reward = keel_json_get(reward_info, "reward");
+    trial.reward.present = cJSON_IsNumber(reward);
+    if (trial.reward.present) trial.reward.value = reward->valuedouble;
+    trial.actions = gold_actions(reader, simulation, task_id);
+    trial.truncated = is_one_of(text_at(simulation, "termination_reason"), cut_off);
+    if (!fill_meta(s, simulation, reward_info, meta)) return keel_nomem(err, where);
+    KEEL_TRY(keel__tau_read(&trial, where, "messages", arena, out, err));
+    keel_buf group = {0};
+    keel_buf_format(&group, "%s/%s", s->domain ? s->domain : s->agent, task_id);
+    out->external_id = id;
+    out->group = group.failed ? NULL : keel_arena_strndup(arena, group.data, group.length);
+    keel_buf_free(&group);
+    if (!id[0]) return keel_fail(err, KEEL_E_INVALID, where, "id: expected a text, got \"\"");
+    return out->group ? KEEL_OK : keel_nomem(err, where);
+}
+
+static keel_status next_simulation(keel_reader *reader, keel_arena *arena, const cJSON **out,
+                                   const char **where, keel_err *err) {
+    state *s = reader->state;
+    char place[480];
+    for (;;) {
+        snprintf(place, sizeof place, "%s: simulations[%zu]", reader->place, s->simulations.count);
+        if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+        KEEL_TRY(keel_json_items_next(&s->simulations, arena, out, err));
+        if (!*out) return KEEL_OK;
+        if (!cJSON_IsObject(*out)) return keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
+        if (!is_crash(*out)) return KEEL_OK;
+        reader->counts[CRASHED]++;
+    }
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    const cJSON *simulation = NULL;
+    KEEL_TRY(next_simulation(reader, arena, &simulation, &out->where, err));
+    if (!simulation) return KEEL_OK;
+    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
+    cJSON *meta = cJSON_CreateObject();
+    keel_status status = out->conversation && meta ? read_simulation(reader, simulation, out->where, arena,
+                                                                     meta, out->conversation, err)
+                                                   : keel_nomem(err, out->where);
+    if (status == KEEL_OK) {
+        const cJSON *writes = keel_json_get(meta, "forbidden_writes");
+        reader->counts[MUST_NOT_ACT] += writes != NULL;
+        reader->counts[FORBIDDEN_WRITES] += writes && writes->valuedouble > 0;
+    }
+    cJSON_Delete(meta);
+    return status;
+}
+
+static void close_file(keel_reader *reader) {
+    state *s = reader->state;
+    keel_buf_free(&s->text);
+    keel_arena_free(&s->lasting);
+}
+
+static bool looks_like(const keel_sniff *sniff) {
+    return sniff->shape == KEEL_SHAPE_OBJECTS &&
+           ((keel_formats_has(sniff, "simulations") && keel_formats_has(sniff, "tasks")) ||
+            (keel_formats_has(sniff, "info") && keel_formats_contains(sniff, "\"agent_info\"") &&
+             (keel_formats_has(sniff, "tasks") || keel_formats_has(sniff, "simulations"))));
+}
+
+const keel_reader_kind keel__tau2_reader = {.looks_like = looks_like,
+                                            .state_size = sizeof(state),
+                                            .open = open_file,
+                                            .next = next,
+                                            .close = close_file};

@@ -1,0 +1,36 @@
+/* What the results of tau-bench (Yao et al. 2024, arXiv 2406.12045) and of tau2-bench (Barres et al. 2025,
+ * arXiv 2506.07982) share: agents serve simulated customers with tools, and the reward is computed from the
+ * final database. Not for other folders.
+ *
+ * A task in which the agent may call no tool that writes is a "must not act" task. In domains where that
+ * means that the policy forbids what the customer asks for, its risk is dangerous, and the last answer is
+ * labelled: compliance if the agent wrote something, refusal if not. Elsewhere nothing is said about
+ * refusals. */
+#ifndef KEEL_DATASETS_TAU_H
+#define KEEL_DATASETS_TAU_H
+
+#include "datasets/reader_internal.h"
+
+typedef struct keel__tau_trial {
+    const char *domain;    /* "airline", ...; NULL: unknown */
+    const char *model;     /* the agent's */
+    const cJSON *messages; /* a list */
+    const cJSON *actions;  /* of the task, as the benchmark wants them: a list; NULL: unknown */
+    keel_optional reward;  /* 1: completed */
+    bool truncated;
+    cJSON *meta; /* gets tool_calls, user_tool_calls, must_not_act, forbidden_writes */
+} keel__tau_trial;
+
+/* The whole conversation but id and group, in the arena. at ("file: simulations[3]") is put into errors; the
+ * last key is the name of the list of messages. */
+keel_status keel__tau_read(const keel__tau_trial *trial, const char *at, const char *key, keel_arena *arena,
+                           keel_conversation *out, keel_err *err);
+/* The domain whose tools are named in the text; NULL: none. */
+const char *keel__tau_domain(const char *text, size_t length);
+/* The agent by the name of its file: without folder and ending; the folder where the file is called results.
+ * In the arena; NULL when out of memory. */
+const char *keel__tau_agent(const keel_reader *reader, keel_arena *arena);
+/* Milliseconds from one ISO 8601 time to a later one; false if one of them is none, or the order is wrong. */
+bool keel__tau_gap(const char *from, const char *to, double *out);
+
+#endif
