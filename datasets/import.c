@@ -14,7 +14,7 @@
 #include "datasets/store_internal.h"
 #include "datasets/stratify.h"
 
-enum { MAX_DEPTH = 32 };
+enum { MAX_DEPTH = 32, NAME_SIZE = 4096 };
 
 /* ---- lists of files ---- */
 
@@ -119,8 +119,7 @@ static keel_status list_path(file_list *list, const char *path, keel_err *err) {
 
 typedef struct import {
     keel_store *store;
-    const keel_format *format; /* NULL: by content */
-    const char *split;
+    keel_import_options options;
     keel_import_each *each;
     void *user;
     keel_import_report *report;
@@ -133,7 +132,8 @@ typedef struct import {
 
 static keel_status open_source(import *in, keel_source *source, keel_err *err) {
     keel_reader *plain;
-    KEEL_TRY(keel_reader_open(&plain, in->format, source, err));
+    KEEL_TRY(keel_reader_open(&plain, in->options.format, source, err));
+    plain->skip_bad = in->options.skip_bad > 0;
     if (!in->reader) return keel_prefetch_open(&in->reader, plain, err);
     keel_prefetch_follow(in->reader, plain);
     return KEEL_OK;
@@ -154,20 +154,24 @@ static void open_next(import *in, bool may_wait) {
 
 /* ---- one file, one transaction ---- */
 
-/* The name counts too: the model is in the names of xstest, and sgd repeats ids between folders. */
+/* The name counts too: the model is in the names of xstest, and sgd repeats ids between folders. name: room
+ * for it with the source that was asked for. */
 static void bind_import(sqlite3_stmt *statement, const import *in, const keel_reader *reader,
-                        const char *hash) {
+                        const char *hash, char name[NAME_SIZE]) {
+    const char *source = in->options.source;
+    snprintf(name, NAME_SIZE, "%s%s%s", source ? source : "", source ? ":" : "", reader->name);
     keel__bind_text(statement, 1, hash);
     keel__bind_text(statement, 2, reader->format->name);
-    keel__bind_text(statement, 3, in->split ? in->split : "");
-    keel__bind_text(statement, 4, reader->name);
+    keel__bind_text(statement, 3, in->options.split ? in->options.split : "");
+    keel__bind_text(statement, 4, name);
 }
 
 static keel_status is_known(const import *in, const keel_reader *reader, const char *hash, bool *known,
                             keel_err *err) {
     sqlite3_stmt *statement;
+    char name[NAME_SIZE];
     KEEL_TRY(keel__store_statement(in->store, KEEL__SQL_KNOWN_IMPORT, &statement, err));
-    bind_import(statement, in, reader, hash);
+    bind_import(statement, in, reader, hash, name);
     KEEL_TRY(keel__store_step(in->store, statement, known, "looking for an import", err));
     sqlite3_reset(statement);
     return KEEL_OK;
@@ -176,30 +180,51 @@ static keel_status is_known(const import *in, const keel_reader *reader, const c
 static keel_status record_import(const import *in, const keel_reader *reader, const char *hash,
                                  int64_t conversations, keel_err *err) {
     sqlite3_stmt *statement;
+    char name[NAME_SIZE];
     KEEL_TRY(keel__store_statement(in->store, KEEL__SQL_ADD_IMPORT, &statement, err));
-    bind_import(statement, in, reader, hash);
+    bind_import(statement, in, reader, hash, name);
     sqlite3_bind_int64(statement, 5, conversations);
     return keel__store_run(in->store, statement, "recording an import", err);
 }
 
+/* A line that cannot be used: passed over while there are few of them. Fails as the line did otherwise. */
+static keel_status pass_over(import *in, const keel_err *bad, keel_err *err) {
+    if (in->report->skipped == in->options.skip_bad) {
+        if (err) *err = *bad;
+        if (in->options.skip_bad)
+            keel_hint(err, "before this one, %lld bad lines were skipped; --skip-bad says how many may be",
+                      (long long)in->options.skip_bad);
+        return bad->code;
+    }
+    in->report->skipped++;
+    if (in->options.bad) in->options.bad(in->options.bad_user, bad);
+    return KEEL_OK;
+}
+
 static keel_status add_one(import *in, const keel_read *read, keel_err *err) {
     keel_added added;
-    int64_t candidates;
+    keel__more more;
+    keel_err bad;
     keel_import_report *report = in->report;
     keel_conversation *conversation = read->conversation;
     if (keel_interrupted())
         return keel_fail(err, KEEL_E_INTERRUPTED, read->where, "nothing of this file was kept");
-    if (in->split) conversation->split = in->split;
-    KEEL_TRY(keel__store_add(in->store, conversation, read->merge, read->where, &added, &candidates, err));
-    report->candidates += candidates;
+    if (in->options.split) conversation->split = in->options.split;
+    if (in->options.source) conversation->source = in->options.source;
+    keel_status status =
+        keel__store_add(in->store, conversation, read->merge, read->where, &added, &more, &bad);
+    if (status == KEEL_E_CONFLICT || status == KEEL_E_INVALID) return pass_over(in, &bad, err);
+    if (status != KEEL_OK && err) *err = bad;
+    KEEL_TRY(status);
+    report->turns += more.turns;
+    report->decisions += more.decisions;
+    report->candidates += more.candidates;
     report->unchanged += added == KEEL_ADDED_NOTHING;
-    report->extended += added == KEEL_ADDED_CANDIDATES;
+    report->extended += added == KEEL_ADDED_MORE;
     const bool seen = added == KEEL_ADDED_NEW && !read->merge && in->each;
     report->unseen += added != KEEL_ADDED_NOTHING && !seen;
     if (added != KEEL_ADDED_NEW) return KEEL_OK;
     report->conversations++;
-    report->turns += (int64_t)conversation->n_turns;
-    report->decisions += (int64_t)conversation->n_decisions;
     report->completed += conversation->completed == KEEL_YES;
     return seen ? in->each(in->user, conversation, err) : KEEL_OK;
 }
@@ -210,11 +235,11 @@ static keel_status add_all(import *in, size_t file, keel_err *err) {
     for (bool empty = true;; empty = false) {
         if (in->opened == file + 1 && keel_prefetch_done(in->reader)) open_next(in, false);
         KEEL_TRY(keel_reader_next(in->reader, NULL, &read, err));
-        if (!read.conversation && empty)
+        if (!read.conversation && !read.bad && empty)
             keel_log(KEEL_LOG_INFO, "note: %s holds no conversation",
                      keel_prefetch_current(in->reader)->place);
-        if (!read.conversation) return KEEL_OK;
-        KEEL_TRY(add_one(in, &read, err));
+        if (!read.conversation && !read.bad) return KEEL_OK;
+        KEEL_TRY(read.bad ? pass_over(in, read.bad, err) : add_one(in, &read, err));
     }
 }
 
@@ -281,14 +306,15 @@ static keel_status import_files(import *in, keel_err *err) {
     return status;
 }
 
-keel_status keel_import(keel_store *store, const keel_format *format, const char *split,
-                        const char *const *paths, size_t count, keel_import_each *each, void *user,
-                        keel_import_report *report, keel_err *err) {
-import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
-    file_list list = {.format = format};
+keel_status keel_import_with(keel_store *store, const keel_import_options *options, const char *const *paths,
+                             size_t count, keel_import_each *each, void *user, keel_import_report *report,
+                             keel_err *err) {
+import in = {.store = store, .each = each, .user = user, .report = report };
+    if (options) in.options = *options;
+    file_list list = {.format = in.options.format};
     keel_status status = KEEL_OK;
     *report = (keel_import_report){0};
-    if (split) KEEL_TRY(keel_split_check_name(split, "split", err));
+    if (in.options.split) KEEL_TRY(keel_split_check_name(in.options.split, "split", err));
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, paths[i], err);
     in.paths = list.paths;
     in.count = list.count;
@@ -297,10 +323,17 @@ import in = {.store = store, .format = format, .split = split, .each = each, .us
     return status;
 }
 
+keel_status keel_import(keel_store *store, const keel_format *format, const char *split,
+                        const char *const *paths, size_t count, keel_import_each *each, void *user,
+                        keel_import_report *report, keel_err *err) {
+    const keel_import_options options = {.format = format, .split = split};
+    return keel_import_with(store, &options, paths, count, each, user, report, err);
+}
+
 keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
                                keel_source *source, keel_import_each *each, void *user,
                                keel_import_report *report, keel_err *err) {
-import in = {.store = store, .format = format, .split = split, .each = each, .user = user, .report = report };
+import in = {.store = store, .options = {.format = format, .split = split }, .each = each, .user = user, .report = report };
     *report = (keel_import_report){0};
     keel_status status = split ? keel_split_check_name(split, "split", err) : KEEL_OK;
     if (status != KEEL_OK) {

@@ -21,7 +21,8 @@ typedef struct keel_import_count {
 
 typedef struct keel_import_report {
     int64_t files, files_known;                 /* read; of those, already imported before */
-    int64_t conversations, unchanged, extended; /* new; already there; there and given new candidates */
+    int64_t conversations, unchanged, extended; /* new; already there; there and completed */
+    int64_t skipped;                            /* bad lines */
     int64_t turns, decisions, candidates, completed;
     int64_t unseen; /* new or extended conversations that `each` was not called with */
     size_t n_counts;
@@ -32,6 +33,23 @@ typedef struct keel_import_report {
  * not called where other files may add candidates to the conversation. */
 typedef keel_status keel_import_each(void *user, const keel_conversation *conversation, keel_err *err);
 
+/* Called with each bad line that is passed over. */
+typedef void keel_import_bad(void *user, const keel_err *bad);
+
+typedef struct keel_import_options {
+    const keel_format *format; /* NULL: the one that the content of each file looks like */
+    const char *split;         /* NULL: as the log says, else by group */
+    const char *source;        /* instead of the format's name: ids are unique within it; NULL: as it is */
+    int64_t skip_bad;     /* how many conversations, over all files, may be bad: unreadable, or contradicting
+                             the store. They are passed over and counted; one more fails its file */
+    keel_import_bad *bad; /* may be NULL */
+    void *bad_user;
+} keel_import_options;
+
+/* As keel_import, with options; NULL: the defaults. */
+keel_status keel_import_with(keel_store *store, const keel_import_options *options, const char *const *paths,
+                             size_t count, keel_import_each *each, void *user, keel_import_report *report,
+                             keel_err *err);
 /* format: NULL for the one that the content of each file looks like. split: NULL for the log's own (the
  * `split` key of chat, the folder's name of sgd), else by group. A path may be a folder: it stands for the
  * files in it and below whose names are of the format, or of any format, sorted. "-" is standard input. each

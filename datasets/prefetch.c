@@ -78,7 +78,7 @@ static batch *free_batch(prefetch *p) {
 static keel_status read_item(keel_reader *from, batch *into, bool *end, keel_err *err) {
     keel_read read;
     KEEL_TRY(keel_reader_next(from, &into->arena, &read, err));
-    *end = !read.conversation;
+    *end = !read.conversation && !read.bad;
     if (*end) return KEEL_OK;
     item *one = keel_arena_calloc(&into->arena, 1, sizeof *one);
     if (!one) return keel_nomem(err, read.where);

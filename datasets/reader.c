@@ -73,13 +73,33 @@ keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_
     return status;
 }
 
+static bool is_bad_input(keel_status status) {
+    return status == KEEL_E_PARSE || status == KEEL_E_INVALID || status == KEEL_E_CONFLICT ||
+           status == KEEL_E_UNSUPPORTED;
+}
+
+/* A reader that stays where it is cannot go on. */
+static keel_status give_bad(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *bad) {
+    if (strcmp(reader->bad_at, bad->where) == 0) return bad->code;
+    memcpy(reader->bad_at, bad->where, sizeof reader->bad_at);
+    keel_err *copy = keel_arena_alloc(arena, sizeof *copy);
+    if (!copy) return keel_nomem(bad, reader->place);
+    *copy = *bad;
+    *out = (keel_read){.bad = copy, .where = copy->where};
+    return KEEL_OK;
+}
+
 keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     *out = (keel_read){0};
     if (!reader->opened) {
         reader->opened = true;
         if (reader->kind->open) KEEL_TRY(reader->kind->open(reader, err));
     }
-    KEEL_TRY(reader->kind->next(reader, arena, out, err));
+    keel_err bad = {0};
+    keel_status status = reader->kind->next(reader, arena, out, &bad);
+    if (reader->skip_bad && is_bad_input(status)) status = give_bad(reader, arena, out, &bad);
+    if (status != KEEL_OK && err) *err = bad;
+    KEEL_TRY(status);
     if (out->conversation && !out->conversation->source) out->conversation->source = reader->format->name;
     return KEEL_OK;
 }

@@ -20,7 +20,8 @@ KEEL_BEGIN_DECLS
 typedef struct keel_read {
     keel_conversation *conversation; /* NULL at the end */
     const char *where;               /* its place: "file:line" */
-    bool merge; /* other sources may hold more candidates of the same conversation: add them to it */
+    const keel_err *bad; /* instead of a conversation, where the reader skips bad ones: what is wrong here */
+    bool merge;          /* other sources may hold more candidates of the same conversation: add them to it */
 } keel_read;
 
 typedef struct keel_reader keel_reader;
@@ -43,7 +44,9 @@ struct keel_reader {
     const char *name;    /* the same without its folder and ".gz"; owned */
     const char *folder;  /* name of the folder that holds the file; "" if the path has none; owned */
     bool opened;
-    int64_t counts[KEEL_FORMAT_COUNTS]; /* as format->counts; complete at the end */
+    bool skip_bad; /* set before the first next: what cannot be read is given as `bad`, and next goes on */
+    char bad_at[sizeof((keel_err *)0)->where]; /* the last such place */
+    int64_t counts[KEEL_FORMAT_COUNTS];        /* as format->counts; complete at the end */
 };
 
 /* A reader of the format; NULL: of the format that the content looks like, KEEL_E_PARSE if there is none.
@@ -51,7 +54,8 @@ struct keel_reader {
 keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_source *source,
                              keel_err *err);
 /* The next conversation. Bad input is an error that names file and line (or key); after an error there is
- * only close. out->conversation->source is never NULL. */
+ * only close. With skip_bad, bad input is given as out->bad, unless it is not that of one conversation: the
+ * reader stays at the same place. out->conversation->source is never NULL. */
 keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err);
 void keel_reader_close(keel_reader *reader); /* NULL is harmless */
 

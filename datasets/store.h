@@ -48,14 +48,17 @@ void keel_store_gather(keel_store *store);
 
 /* ---- conversations ---- */
 
-typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_CANDIDATES } keel_added;
+typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_MORE } keel_added;
 
-/* Adds a conversation with its turns, decisions, candidates and human labels. One whose (source, external_id)
- * is there with the same content is left alone. `merge`: if it is there with the same turns, the candidates
- * it does not have yet are added to its decisions (several deployed models answered the same prompt).
- * Anything else is KEEL_E_CONFLICT. where ("file:line") goes into errors. conversation->split NULL: assigned
- * by group, 80 % "train", 20 % "test", which is provisional until keel_stratify (datasets/stratify.h). A new
- * one gets the ids of its rows: its own, its decisions' and its candidates'. */
+/* Adds a conversation with its turns, decisions, candidates and labels. One whose (source, external_id) is
+ * there already is completed (KEEL_ADDED_MORE): where the turns of one are the first turns of the other, the
+ * turns, decisions and candidates that are missing are added, and so is what was absent (risk, completion,
+ * feedback, labels, keys of meta ...); features of decisions that change are dropped, the caller derives
+ * transitions anew. What contradicts the store is KEEL_E_CONFLICT, which names it. `merge`: several deployed
+ * models answered the same prompt; taken responses are added to those there, and of meta the first value of a
+ * key stays. where ("file:line") goes into errors. conversation->split NULL: assigned by group, 80 % "train",
+ * 20 % "test", which is provisional until keel_stratify (datasets/stratify.h). A new one gets the ids of its
+ * rows: its own, its decisions' and its candidates'. */
 keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err);
 

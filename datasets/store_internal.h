@@ -19,10 +19,12 @@
 #define KEEL__SQL_REWARD_C(id, name, weight, low, high) ", c." #name
 #define KEEL__SQL_REWARD_T(id, name, weight, low, high) ", t." #name
 #define KEEL__SQL_REWARD_N(id, name, weight, low, high) ", count(t." #name ")"
+#define KEEL__SQL_REWARD_S(id, name, weight, low, high) ", " #name " = ?"
 #define KEEL__SQL_REWARDS                               KEEL_REWARDS(KEEL__SQL_REWARD)
 #define KEEL__SQL_REWARDS_C                             KEEL_REWARDS(KEEL__SQL_REWARD_C)
 #define KEEL__SQL_REWARDS_T                             KEEL_REWARDS(KEEL__SQL_REWARD_T)
 #define KEEL__SQL_REWARDS_N                             KEEL_REWARDS(KEEL__SQL_REWARD_N)
+#define KEEL__SQL_REWARDS_S                             KEEL_REWARDS(KEEL__SQL_REWARD_S)
 
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
 #define KEEL__STORE_SQL(X)                                                                                   \
@@ -53,6 +55,11 @@
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
     X(SET_META, "UPDATE conversations SET meta = ?2 WHERE id = ?1")                                          \
+    X(FILL_CONVERSATION, "UPDATE conversations SET risk = ?2, completed = ?3, truncated = ?4 WHERE id = ?1") \
+    X(FILL_TURN, "UPDATE turns SET model = ?3, act = ?4, latency_ms = ?5 WHERE conversation_id = ?1"         \
+                 " AND position = ?2")                                                                       \
+    X(FILL_CANDIDATE, "UPDATE candidates SET text = iif(?, NULL, text), act = ?, model = ?, taken = ?,"      \
+                      " propensity = ?, latency_ms = ?, feedback = ?" KEEL__SQL_REWARDS_S " WHERE id = ?")   \
     X(LAST_IDS, "SELECT (SELECT max(id) FROM decisions), (SELECT max(id) FROM candidates)")                  \
     X(CONVERSATION, "SELECT id, source, external_id, split, group_name, risk, completed, truncated, meta"    \
                     " FROM conversations WHERE id = ?1")                                                     \
@@ -198,10 +205,39 @@ void keel__split_bind(const keel_split *split, sqlite3_stmt *statement);
 const char *keel__stratify_split(const char *source, const char *group);
 keel_status keel__stratify_note(keel_store *store, const keel_conversation *conversation, int64_t id,
                                 int64_t first, keel_err *err);
+/* Of a stored conversation, whose risk was unknown so far. */
+keel_status keel__stratify_raise(keel_store *store, const keel_conversation *conversation, keel_risk risk,
+                                 keel_err *err);
 
-/* As keel_store_add_conversation, and counts the candidates that were added. */
+/* What a call adds to the store. */
+typedef struct keel__more {
+    int64_t turns, decisions, candidates;
+} keel__more;
+
+/* As keel_store_add_conversation, and counts what was added. After KEEL_E_CONFLICT or KEEL_E_INVALID the
+ * store is as it was. */
 keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,
-                            keel_added *added, int64_t *new_candidates, keel_err *err);
+                            keel_added *added, keel__more *more, keel_err *err);
+/* store_meet.c: the part of it for a conversation that is there already, under this row id. */
+keel_status keel__store_meet(keel_store *store, int64_t id, keel_conversation *conversation, bool merge,
+                             const char *where, keel_added *added, keel__more *more, keel_err *err);
+
+/* store_write.c: rows of one conversation. Candidates get their ids. said: the text of the turn after the
+ * decision, or NULL; a candidate that says the same stores it only once. */
+void keel__store_put_turn(keel_store *store, int64_t conversation_id, size_t position, const keel_turn *turn);
+void keel__store_put_decision(keel_store *store, const keel_conversation *conversation,
+                              keel_decision *decision);
+void keel__store_put_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate,
+                               const char *said, const char *source);
+const char *keel__said_after(const keel_conversation *conversation, const keel_decision *decision);
+keel_authority keel__candidate_judge(const keel_candidate *candidate); /* who judged it: a human by default */
+/* Adds a row of labels, or replaces that of the same judge; the winning label stays. */
+keel_status keel__store_insert_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                                     keel_authority judge, const char *judge_name, double confidence,
+                                     keel_err *err);
+/* Until its rows are inserted, nothing of this conversation is to be read. */
+void keel__note_waiting(keel_store *store, int64_t id);
+bool keel__is_waiting(const keel_store *store, int64_t id);
 
 /* Reads state_dim, candidate_dim, n_candidates, n_actions and data, the first five columns, into the arena.
  */

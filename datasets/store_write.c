@@ -67,7 +67,8 @@ static keel_status insert_header(keel_store *store, const keel_conversation *con
     return keel__stratify_note(store, conversation, *id, first, err);
 }
 
-static void add_turn(keel_store *store, int64_t conversation_id, size_t position, const keel_turn *turn) {
+void keel__store_put_turn(keel_store *store, int64_t conversation_id, size_t position,
+                          const keel_turn *turn) {
     keel__add_integer(store, KEEL__TURNS, conversation_id);
     keel__add_integer(store, KEEL__TURNS, (int64_t)position);
     keel__add_integer(store, KEEL__TURNS, (int64_t)turn->role);
@@ -77,21 +78,17 @@ static void add_turn(keel_store *store, int64_t conversation_id, size_t position
     keel__add_optional(store, KEEL__TURNS, turn->latency_ms);
 }
 
-static const char *candidate_text(const keel_candidate *candidate) {
-    return candidate->text ? candidate->text : "";
-}
-
-static keel_authority candidate_judge(const keel_candidate *candidate) {
+keel_authority keel__candidate_judge(const keel_candidate *candidate) {
     if (candidate->outcome == KEEL_OUTCOME_NONE) return KEEL_AUTHORITY_NONE;
     return candidate->judge == KEEL_AUTHORITY_NONE ? KEEL_AUTHORITY_HUMAN : candidate->judge;
 }
 
 /* said: the text of the turn after the decision, or NULL; a candidate that says the same stores it only once.
  */
-static void add_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate, const char *said,
-                          const char *source) {
-    const char *text = candidate_text(candidate);
-    const keel_authority judge = candidate_judge(candidate);
+void keel__store_put_candidate(keel_store *store, int64_t decision_id, keel_candidate *candidate,
+                               const char *said, const char *source) {
+    const char *text = candidate->text ? candidate->text : "";
+    const keel_authority judge = keel__candidate_judge(candidate);
     candidate->id = ++store->last_candidate;
     keel__add_integer(store, KEEL__CANDIDATES, candidate->id);
     keel__add_integer(store, KEEL__CANDIDATES, decision_id);
@@ -113,187 +110,44 @@ static void add_candidate(keel_store *store, int64_t decision_id, keel_candidate
     keel__add_optional(store, KEEL__LABELS, (keel_optional){true, 1.0});
 }
 
-static const char *said_after(const keel_conversation *conversation, const keel_decision *decision) {
+const char *keel__said_after(const keel_conversation *conversation, const keel_decision *decision) {
     if (decision->turn >= conversation->n_turns) return NULL;
     const char *text = conversation->turns[decision->turn].text;
     return text ? text : "";
 }
 
-static void add_decision(keel_store *store, const keel_conversation *conversation, keel_decision *decision) {
+void keel__store_put_decision(keel_store *store, const keel_conversation *conversation,
+                              keel_decision *decision) {
     decision->id = ++store->last_decision;
     keel__add_integer(store, KEEL__DECISIONS, decision->id);
     keel__add_integer(store, KEEL__DECISIONS, conversation->id);
     keel__add_integer(store, KEEL__DECISIONS, (int64_t)decision->turn);
     for (size_t i = 0; i < decision->n_candidates; i++)
-        add_candidate(store, decision->id, &decision->candidates[i], said_after(conversation, decision),
-                      conversation->source);
+        keel__store_put_candidate(store, decision->id, &decision->candidates[i],
+                                  keel__said_after(conversation, decision), conversation->source);
 }
 
 /* Until its rows are inserted, nothing of this conversation is to be read. */
-static void note_waiting(keel_store *store, int64_t id) {
+void keel__note_waiting(keel_store *store, int64_t id) {
     if (id < store->waiting.first) store->waiting.first = id;
     if (id > store->waiting.last) store->waiting.last = id;
 }
 
-static bool is_waiting(const keel_store *store, int64_t id) {
+bool keel__is_waiting(const keel_store *store, int64_t id) {
     return id >= store->waiting.first && id <= store->waiting.last;
 }
 
 static keel_status insert_conversation(keel_store *store, keel_conversation *conversation, const char *where,
-                                       int64_t *new_candidates, keel_err *err) {
+                                       keel__more *more, keel_err *err) {
     const int64_t before = store->last_candidate;
     KEEL_TRY(insert_header(store, conversation, where, &conversation->id, err));
     for (size_t i = 0; i < conversation->n_turns; i++)
-        add_turn(store, conversation->id, i, &conversation->turns[i]);
+        keel__store_put_turn(store, conversation->id, i, &conversation->turns[i]);
     for (size_t i = 0; i < conversation->n_decisions; i++)
-        add_decision(store, conversation, &conversation->decisions[i]);
-    note_waiting(store, conversation->id);
-    *new_candidates = store->last_candidate - before;
-    return KEEL_OK;
-}
-
-/* ---- meeting one that is there already ---- */
-
-static bool same_text(const char *a, const char *b) {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_optional(keel_optional a, keel_optional b) {
-    return a.present == b.present && (!a.present || a.value == b.value);
-}
-
-static bool same_turn(const keel_turn *a, const keel_turn *b) {
-    return a->role == b->role && same_text(a->text ? a->text : "", b->text ? b->text : "") &&
-           same_text(a->model, b->model) && same_text(a->act, b->act) &&
-           same_optional(a->latency_ms, b->latency_ms);
-}
-
-static bool same_reward(const keel_reward *a, const keel_reward *b) {
-    bool same = true;
-    for (int k = 0; k < KEEL_N_REWARDS; k++)
-        same = same && a->present[k] == b->present[k] && (!a->present[k] || a->value[k] == b->value[k]);
-    return same;
-}
-
-static bool same_response(const keel_candidate *a, const keel_candidate *b) {
-    return same_text(candidate_text(a), candidate_text(b)) && same_text(a->act, b->act) &&
-           same_text(a->model, b->model);
-}
-
-/* Everything but who judged it: a judgement made in the store since is no conflict, a log's own label is one.
- */
-static bool same_facts(const keel_candidate *there, const keel_candidate *candidate) {
-    bool labelled = candidate->outcome != KEEL_OUTCOME_NONE;
-    return there->taken == candidate->taken && same_optional(there->propensity, candidate->propensity) &&
-           same_optional(there->latency_ms, candidate->latency_ms) &&
-           same_optional(there->feedback, candidate->feedback) &&
-           same_reward(&there->logged_reward, &candidate->logged_reward) &&
-           (!labelled ||
-            (there->outcome == candidate->outcome && there->judge == candidate_judge(candidate)));
-}
-
-/* NULL if the two are the same but for candidates; else what differs. */
-static const char *differing_part(const keel_conversation *there, const keel_conversation *conversation,
-                                  bool merge) {
-    const char *group = keel_conversation_group(conversation);
-    if (there->n_turns != conversation->n_turns) return "the number of turns";
-    for (size_t i = 0; i < there->n_turns; i++)
-        if (!same_turn(&there->turns[i], &conversation->turns[i])) return "a turn";
-    if (there->n_decisions != conversation->n_decisions) return "the number of decisions";
-    for (size_t i = 0; i < there->n_decisions; i++)
-        if (there->decisions[i].turn != conversation->decisions[i].turn) return "the place of a decision";
-    if (there->risk != conversation->risk) return "risk";
-    if (there->completed != conversation->completed) return "completed";
-    if (there->truncated != conversation->truncated) return "truncated";
-    if (!same_text(there->group, group)) return "group";
-    if (conversation->split && !same_text(there->split, conversation->split)) return "split";
-    return merge || same_text(there->meta, conversation->meta) ? NULL : "meta";
-}
-
-static keel_status conflict(const keel_conversation *conversation, const char *where, const char *what,
-                            keel_err *err) {
-    keel_fail(err, KEEL_E_CONFLICT, where, "conversation %s is in the store already, but %s differs",
-              conversation->external_id, what);
-    keel_hint(err, "give it another id, or import into a new store");
-    return KEEL_E_CONFLICT;
-}
-
-/* Adds the candidates that the stored decision lacks; its features no longer fit then, and go. */
-static keel_status merge_decision(keel_store *store, const keel_conversation *conversation, size_t index,
-                                  const keel_decision *there, bool merge, const char *where, int64_t *added,
-                                  keel_err *err) {
-    const keel_decision *decision = &conversation->decisions[index];
-    int64_t count = 0;
-    if (!merge && there->n_candidates != decision->n_candidates)
-        return conflict(conversation, where, "the number of candidates", err);
-    for (size_t i = 0; i < decision->n_candidates; i++) {
-        keel_candidate *candidate = &decision->candidates[i];
-        size_t k = 0;
-        while (k < there->n_candidates && !same_response(&there->candidates[k], candidate)) k++;
-        if (k < there->n_candidates && !same_facts(&there->candidates[k], candidate))
-            return conflict(conversation, where, "what is known of a candidate", err);
-        if (k < there->n_candidates) continue;
-        if (!merge) return conflict(conversation, where, "a candidate", err);
-        add_candidate(store, there->id, candidate, said_after(conversation, decision), conversation->source);
-        count++;
-    }
-    *added += count;
-    if (!count) return KEEL_OK;
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_FEATURES, &statement, err));
-    sqlite3_bind_int64(statement, 1, there->id);
-    return keel__store_run(store, statement, "dropping features", err);
-}
-
-/* Adds the keys that the stored meta lacks. Files of one family may each say a part; what they say twice
- * stays as said first. */
-static keel_status merge_meta(keel_store *store, const keel_conversation *there, const char *meta,
-                              keel_err *err) {
-    cJSON *ours = NULL, *more = NULL;
-    keel_buf text = {0};
-    sqlite3_stmt *statement;
-    keel_status status;
-    if (!meta || same_text(there->meta, meta)) return KEEL_OK;
-    const char *old = there->meta ? there->meta : "{}";
-    KEEL_TRY_GOTO(keel_json_parse(old, strlen(old), "meta", &ours, err), done);
-    KEEL_TRY_GOTO(keel_json_parse(meta, strlen(meta), "meta", &more, err), done);
-    bool changed = false;
-    for (cJSON *item = more->child, *next; item; item = next) {
-        next = item->next;
-        if (cJSON_GetObjectItemCaseSensitive(ours, item->string)) continue;
-        changed = keel_json_add(ours, item->string, cJSON_DetachItemViaPointer(more, item));
-        if (!changed) {
-            status = keel_nomem(err, "meta");
-            goto done;
-        }
-    }
-    if (!changed) goto done;
-    KEEL_TRY_GOTO(keel_json_print(ours, false, &text, err), done);
-    KEEL_TRY_GOTO(keel__store_statement(store, KEEL__SQL_SET_META, &statement, err), done);
-    sqlite3_bind_int64(statement, 1, there->id);
-    keel__bind_text(statement, 2, text.data);
-    status = keel__store_run(store, statement, "adding to meta", err);
-    sqlite3_clear_bindings(statement);
-done:
-    keel_buf_free(&text);
-    cJSON_Delete(ours);
-    cJSON_Delete(more);
-    return status;
-}
-
-static keel_status meet_conversation(keel_store *store, int64_t id, const keel_conversation *conversation,
-                                     bool merge, const char *where, int64_t *new_candidates, keel_err *err) {
-    keel_conversation *there;
-    int64_t added = 0;
-    if (is_waiting(store, id)) KEEL_TRY(keel__rows_insert(store, err));
-    KEEL_TRY(keel_store_conversation(store, id, &store->scratch, &there, err));
-    const char *differs = differing_part(there, conversation, merge);
-    if (differs) return conflict(conversation, where, differs, err);
-    for (size_t i = 0; i < conversation->n_decisions; i++)
-        KEEL_TRY(merge_decision(store, conversation, i, &there->decisions[i], merge, where, &added, err));
-    if (merge) KEEL_TRY(merge_meta(store, there, conversation->meta, err));
-    if (added) note_waiting(store, id);
-    *new_candidates = added;
+        keel__store_put_decision(store, conversation, &conversation->decisions[i]);
+    keel__note_waiting(store, conversation->id);
+    *more = (keel__more){(int64_t)conversation->n_turns, (int64_t)conversation->n_decisions,
+                         store->last_candidate - before};
     return KEEL_OK;
 }
 
@@ -344,35 +198,35 @@ static keel_status know_ids(keel_store *store, keel_err *err) {
 }
 
 keel_status keel__store_add(keel_store *store, keel_conversation *conversation, bool merge, const char *where,
-                            keel_added *added, int64_t *new_candidates, keel_err *err) {
-    int64_t id, candidates = 0;
+                            keel_added *added, keel__more *more, keel_err *err) {
+    int64_t id;
+    *more = (keel__more){0};
+    *added = KEEL_ADDED_NEW;
     KEEL_TRY(check_shape(conversation, where, err));
     keel_arena_reset(&store->scratch);
     KEEL_TRY(know_ids(store, err));
     KEEL_TRY(find_exact(store, conversation, &id, err));
     if (id)
-        KEEL_TRY(meet_conversation(store, id, conversation, merge, where, &candidates, err));
+        KEEL_TRY(keel__store_meet(store, id, conversation, merge, where, added, more, err));
     else
-        KEEL_TRY(insert_conversation(store, conversation, where, &candidates, err));
-    KEEL_TRY(keel__rows_added(store, err));
-    *added = !id ? KEEL_ADDED_NEW : candidates ? KEEL_ADDED_CANDIDATES : KEEL_ADDED_NOTHING;
-    *new_candidates = candidates;
-    return KEEL_OK;
+        KEEL_TRY(insert_conversation(store, conversation, where, more, err));
+    return keel__rows_added(store, err);
 }
 
 keel_status keel_store_add_conversation(keel_store *store, keel_conversation *conversation, bool merge,
                                         const char *where, keel_added *added, keel_err *err) {
-    int64_t candidates;
+    keel__more more;
     keel_added what;
-    KEEL_TRY(keel__store_add(store, conversation, merge, where, &what, &candidates, err));
+    KEEL_TRY(keel__store_add(store, conversation, merge, where, &what, &more, err));
     if (added) *added = what;
     return KEEL_OK;
 }
 
 /* ---- labels ---- */
 
-static keel_status put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
-                             keel_authority judge, const char *judge_name, double confidence, keel_err *err) {
+keel_status keel__store_insert_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
+                                     keel_authority judge, const char *judge_name, double confidence,
+                                     keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUT_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
@@ -392,7 +246,7 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
         return keel_fail(err, KEEL_E_INVALID, "keel_store_put_label",
                          "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
                          (int)judge, confidence);
-    KEEL_TRY(put_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
+    KEEL_TRY(keel__store_insert_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_WIN_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
     sqlite3_bind_int(statement, 2, (int)outcome);
@@ -423,11 +277,11 @@ keel_status keel_store_add_transitions(keel_store *store, const keel_transition 
 keel_status keel_store_put_transitions(keel_store *store, int64_t conversation_id,
                                        const keel_transition *transitions, size_t count, keel_err *err) {
     sqlite3_stmt *statement;
-    if (is_waiting(store, conversation_id)) KEEL_TRY(keel__rows_insert(store, err));
+    if (keel__is_waiting(store, conversation_id)) KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_TRANSITIONS, &statement, err));
     sqlite3_bind_int64(statement, 1, conversation_id);
     KEEL_TRY(keel__store_run(store, statement, "dropping transitions", err));
-    note_waiting(store, conversation_id);
+    keel__note_waiting(store, conversation_id);
     return keel_store_add_transitions(store, transitions, count, err);
 }
 

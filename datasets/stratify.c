@@ -35,6 +35,24 @@ keel_status keel__stratify_note(keel_store *store, const keel_conversation *conv
     return keel__store_run(store, statement, "noting a provisional split", err);
 }
 
+/* A conversation turned out to be of this risk. Its group is found as that of a new one would be. */
+keel_status keel__stratify_raise(keel_store *store, const keel_conversation *conversation, keel_risk risk,
+                                 keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_GROUP_SPLIT, &statement, err));
+    sqlite3_bind_int64(statement, 1, keel_conversation_group_hash(conversation));
+    keel__bind_text(statement, 2, conversation->source);
+    keel__bind_text(statement, 3, keel_conversation_group(conversation));
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking up a group", err));
+    const int64_t first = row ? sqlite3_column_int64(statement, 2) : conversation->id;
+    sqlite3_reset(statement);
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_RAISE_PENDING, &statement, err));
+    sqlite3_bind_int64(statement, 1, first);
+    sqlite3_bind_int(statement, 2, (int)risk);
+    return keel__store_run(store, statement, "noting a provisional split", err);
+}
+
 /* ---- settling ---- */
 
 /* Groups of one risk: settled ones and provisional ones, and how many of each are in test. */

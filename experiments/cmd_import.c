@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "datasets/import.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
@@ -15,6 +16,10 @@ static const keel_flag flags[] = {
     {"--format", "NAME", false, false, "format of the logs (default: the one that each file looks like)"},
     {"--split", "NAME", false, false,
      "split of what is imported (default: as the log says, else of each risk 80 % train, 20 % test)"},
+    {"--source", "NAME", false, false,
+     "name of this log: ids are unique within it, so that logs whose ids collide are kept apart"},
+    {"--skip-bad", "N", false, false,
+     "go on after up to N lines that cannot be read or that contradict the store; list them (default: 0)"},
     KEEL_FLAG_END,
 };
 
@@ -58,13 +63,10 @@ static cJSON *told_json(const keel_import_report *report) {
         const char *name;
         int64_t value;
     } rows[] = {
-        {"files_known", report->files_known},
-        {"conversations", report->conversations},
-        {"unchanged", report->unchanged},
-        {"extended", report->extended},
-        {"turns", report->turns},
-        {"decisions", report->decisions},
-        {"candidates", report->candidates},
+        {"files_known", report->files_known}, {"conversations", report->conversations},
+        {"unchanged", report->unchanged},     {"extended", report->extended},
+        {"skipped", report->skipped},         {"turns", report->turns},
+        {"decisions", report->decisions},     {"candidates", report->candidates},
         {"completed", report->completed},
     };
     cJSON *json = cJSON_CreateObject();
@@ -88,21 +90,35 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_re
     return status;
 }
 
-static keel_status import_into(keel_cli *cli, keel_store *store, const keel_format *format,
+/* Bad lines are printed and stand in the result: {"where", "message"}. */
+static void note_bad(void *user, const keel_err *bad) {
+    cJSON *list = user, *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "where", bad->where);
+    cJSON_AddStringToObject(item, "message", bad->message);
+    keel_json_add(list, NULL, item);
+}
+
+static keel_status import_into(keel_cli *cli, keel_store *store, const keel_import_options *options,
                                const char *const *paths, size_t count, keel_err *err) {
     keel_import_report report = {0};
     int64_t missing = 0, last = 0;
     KEEL_TRY(keel_derive_state(store, &missing, &last, err));
     deriving to = {.store = store};
     KEEL_TRY(keel_derive_rewards(store, &to.config, err));
-    keel_status status = keel_import(store, format, keel_cli_value(cli, "--split"), paths, count, derive_one,
-                                     &to, &report, err);
+    keel_status status = keel_import_with(store, options, paths, count, derive_one, &to, &report, err);
     keel_arena_free(&to.arena);
     KEEL_TRY(status);
     cli->result = cJSON_CreateObject();
     cJSON_AddNumberToObject(cli->result, "files", (double)report.files);
     cli->told = told_json(&report);
     return settle(cli, store, &report, &to.config, missing, last, err);
+}
+
+/* "source:id" names a conversation. */
+static keel_status check_source(const char *name, keel_err *err) {
+    if (name[0] && !strchr(name, ':') && strlen(name) < 64) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "--source", "\"%.64s\" cannot name a log: 1 to 63 bytes without ':'",
+                     name);
 }
 
 /* A store that this very call made and that is still empty is taken away again: a failed import leaves
@@ -118,21 +134,41 @@ static void remove_if_empty(keel_store *store, const char *path) {
     if (empty && !keel_file_exists(wal)) unlink(path);
 }
 
+static keel_status read_options(keel_cli *cli, keel_import_options *out, keel_err *err) {
+    const char *name = keel_cli_value(cli, "--format");
+    out->split = keel_cli_value(cli, "--split");
+    out->source = keel_cli_value(cli, "--source");
+    if (name) KEEL_TRY(keel_formats_find(name, &out->format, err));
+    if (out->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(out->split, "--split", err), err));
+    if (out->source) KEEL_TRY(check_source(out->source, err));
+    return keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &out->skip_bad, err);
+}
+
+static void hint_to_go_on(keel_err *err) {
+    char cure[sizeof err->hint];
+    memcpy(cure, err->hint, sizeof cure);
+    keel_hint(err, "%.200s%s--skip-bad N goes on after up to N bad lines", cure, cure[0] ? "; " : "");
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     const char *const *paths;
     size_t count;
-    const keel_format *format = NULL;
-    const char *name = keel_cli_value(cli, "--format");
+    keel_import_options options = {.bad = note_bad};
     const char *path = keel_cli_value(cli, "--store");
-    const char *split = keel_cli_value(cli, "--split");
     bool existed = keel_file_exists(path);
     KEEL_TRY(keel_cli_values(cli, NULL, &paths, &count, err));
-    if (name) KEEL_TRY(keel_formats_find(name, &format, err));
-    if (split) KEEL_TRY(keel_cli_blame(keel_split_check_name(split, "--split", err), err));
+    KEEL_TRY(read_options(cli, &options, err));
     KEEL_TRY(check_paths(paths, count, err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_CREATE, &store, err));
-    keel_status status = import_into(cli, store, format, paths, count, err);
+    options.bad_user = cJSON_CreateArray();
+    keel_status status = import_into(cli, store, &options, paths, count, err);
+    if (status == KEEL_OK && ((cJSON *)options.bad_user)->child)
+        keel_json_add(cli->told, "bad_lines", options.bad_user);
+    else
+        cJSON_Delete(options.bad_user);
+    if ((status == KEEL_E_PARSE || status == KEEL_E_INVALID) && !options.skip_bad && err->where[0])
+        hint_to_go_on(err);
     if (status != KEEL_OK && !existed)
         remove_if_empty(store, path);
     else
@@ -154,12 +190,20 @@ static void print(const cJSON *result, FILE *out) {
     keel_table_cell(&table, "count");
     const cJSON *item;
     cJSON_ArrayForEach (item, result) {
+        if (!cJSON_IsNumber(item)) continue;
         if (item->valuedouble == 0 && is_format_count(item->string)) continue;
         keel_table_cell(&table, "%s", item->string);
         keel_table_cell(&table, "%.0f", item->valuedouble);
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
+    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(result, "bad_lines")) {
+        fputs("skipped: ", out);
+        keel_print_text(out, cJSON_GetObjectItemCaseSensitive(item, "where")->valuestring);
+        fputs(": ", out);
+        keel_print_text(out, cJSON_GetObjectItemCaseSensitive(item, "message")->valuestring);
+        fputc('\n', out);
+    }
 }
 
 static void print_formats(FILE *out) {
@@ -188,7 +232,9 @@ const keel_verb keel_verb_import = {
         "imported before\n"
         "changes nothing. The store is made if it is missing. The table that is printed counts what is new; "
         "`extended` are\n"
-        "conversations that were there and got further candidates.\n"
+        "conversations that were there and went on since, or of which more is known now: turns, responses, "
+        "labels, feedback.\n"
+        "What contradicts the store is an error.\n"
         "example: keel import --store logs.db --split train logs/2024-*.jsonl.gz\n",
     .more_tables = print_formats,
     .run = run,

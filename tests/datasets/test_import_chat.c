@@ -233,8 +233,8 @@ static void what_one_file_says_twice_is_taken_once(void **state) {
     assert_int_equal(get("a")->decisions[0].n_candidates, 1);
     import_fails("chat",
                  put("other.jsonl", "{\"id\":\"c\",\"messages\":[" USER "]}\n"
-                                    "{\"id\":\"c\",\"messages\":[" USER "," USER "]}\n"),
-                 KEEL_E_CONFLICT, "other.jsonl:2", "number of turns");
+                                    "{\"id\":\"c\",\"messages\":[{\"role\":\"system\",\"content\":\"Hi\"}]}\n"),
+                 KEEL_E_CONFLICT, "other.jsonl:2", "the role of turn 0");
 #undef SAID
 }
 
@@ -286,7 +286,7 @@ static void bad_lines_are_named_and_nothing_of_the_file_is_kept(void **state) {
         {"{\"meta\":{\"messages\":1},\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"odd\":1}]}",
          KEEL_E_INVALID, "meta.messages"},
         {"{\"k\":1,\"meta\":{\"k\":2},\"messages\":[" USER "]}", KEEL_E_INVALID, "\"k\""},
-        {"{\"id\":\"first\",\"messages\":[" USER "," USER "]}", KEEL_E_CONFLICT, "first"},
+        {"{\"id\":\"first\",\"messages\":[{\"role\":\"user\",\"content\":\"?\"}]}", KEEL_E_CONFLICT, "first"},
         {"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}", KEEL_E_PARSE, "UTF-8"},
     };
     static const struct {

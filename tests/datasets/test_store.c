@@ -367,7 +367,12 @@ static void the_same_again_changes_nothing_and_other_content_is_a_conflict(void 
     keel_conversation other = rich;
     other.n_turns = 3;
     other.n_decisions = 1;
+    assert_int_equal(add(&other), KEEL_ADDED_NOTHING); /* an older copy */
+    keel_turn turns[3] = {rich.turns[0], rich.turns[1], rich.turns[2]};
+    turns[1].text = "another";
+    other.turns = turns;
     assert_int_equal(keel_store_add_conversation(store, &other, true, "f:9", NULL, &err), KEEL_E_CONFLICT);
+    contains(err.message, "the text of turn 1");
     contains(err.where, "f:9");
     contains(err.message, "rich");
     other = rich;
@@ -375,7 +380,7 @@ static void the_same_again_changes_nothing_and_other_content_is_a_conflict(void 
     assert_int_equal(keel_store_add_conversation(store, &other, true, "f", NULL, &err), KEEL_E_CONFLICT);
     contains(err.message, "risk");
     other = rich;
-    other.meta = "{\"b\":2}";
+    other.meta = "{\"a\":2}";
     assert_int_equal(keel_store_add_conversation(store, &other, false, "f", NULL, &err), KEEL_E_CONFLICT);
 }
 
@@ -399,12 +404,15 @@ static void merging_adds_candidates_and_drops_features_that_no_longer_fit(void *
     assert_ok(keel_store_get_features(store, "base", decision, &arena, &features, &found, &err));
     assert_true(found);
     assert_ok(keel_store_add_conversation(store, &rich, true, "f", &added, &err));
-    assert_int_equal(added, KEEL_ADDED_CANDIDATES);
+    assert_int_equal(added, KEEL_ADDED_MORE);
     assert_int_equal(get("rich")->decisions[0].n_candidates, 3);
     assert_string_equal(get("rich")->meta, "{\"a\":1,\"b\":[2]}");
     assert_ok(keel_store_get_features(store, "base", decision, &arena, &features, &found, &err));
     assert_false(found);
     more[1].feedback = (keel_optional){true, 1};
+    assert_ok(keel_store_add_conversation(store, &rich, true, "f", &added, &err));
+    assert_int_equal(added, KEEL_ADDED_MORE);
+    more[1].feedback = (keel_optional){true, -1};
     assert_int_equal(keel_store_add_conversation(store, &rich, true, "f", NULL, &err), KEEL_E_CONFLICT);
 }
 

@@ -1,0 +1,193 @@
+/* Conversations that are in the store already: what goes on, what is known later, what contradicts. */
+#define SCRATCH "meet"
+#include "datasets/store_internal.h"
+#include "fixture.h"
+
+#define USER                 "{\"role\":\"user\",\"content\":\"Hi\"}"
+#define SAYS(more)           "{\"role\":\"assistant\",\"content\":\"Hello\"" more "}"
+#define TALK(keys, messages) "{\"id\":\"c\"" keys ",\"messages\":[" messages "]}\n"
+
+static void import_chat(const char *text) {
+    assert_ok(import_as("chat", NULL, put("log.jsonl", text)));
+}
+
+static void extends(const char *text) {
+    import_chat(text);
+    assert_int_equal(report.extended, 1);
+    assert_int_equal(report.conversations + report.unchanged, 0);
+    import_chat(text);
+    assert_int_equal(report.files_known, 1);
+    assert_ok(import_as("chat", NULL, put("other.jsonl", text)));
+    assert_int_equal(report.unchanged, 1);
+}
+
+static int64_t count(const char *sql) {
+    sqlite3_stmt *statement;
+    assert_ok(keel__store_prepare(store, sql, &statement, &err));
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    const int64_t n = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return n;
+}
+
+static void a_conversation_that_went_on_gets_the_rest(void **state) {
+    (void)state;
+    float numbers[4] = {1, 2, 3, 4};
+    keel_features features = {.state_dim = 2, .n_actions = 2, .state = numbers, .log_prior = numbers + 2};
+    bool found;
+    import_chat(TALK(",\"completed\":false,\"score\":1", USER "," SAYS("")));
+    assert_ok(keel_store_put_features(store, "base", get("c")->decisions[0].id, &features, &err));
+    extends(TALK(",\"completed\":true,\"score\":2",
+                 USER "," SAYS("") "," USER ",{\"role\":\"assistant\",\"content\":\"Yes\"}"));
+    const keel_conversation *now = get("c");
+    assert_int_equal(now->n_turns, 4);
+    assert_int_equal(now->n_decisions, 2);
+    assert_string_equal(now->decisions[1].candidates[0].text, "Yes");
+    assert_int_equal(now->completed, KEEL_YES);
+    contains(now->meta, "2");
+    assert_ok(keel_store_get_features(store, "base", now->decisions[0].id, &arena, &features, &found, &err));
+    assert_true(found);          /* nothing that they see changed */
+    import_chat(TALK("", USER)); /* an older copy */
+    assert_int_equal(report.unchanged, 1);
+    assert_int_equal(get("c")->n_turns, 4);
+}
+
+static void the_growing_log_equals_the_grown_one(void **state) {
+    (void)state;
+    char grown[65], whole[65];
+#define WHOLE TALK("", USER "," SAYS(",\"feedback\":1") "," USER "," SAYS(""))
+    import_chat(TALK("", USER));
+    extends(TALK("", USER "," SAYS("")));
+    extends(WHOLE);
+    assert_ok(keel_store_content_hash(store, NULL, grown, &err));
+    close_store();
+    unlink(in("store.db"));
+    open_store(KEEL_STORE_CREATE);
+    import_chat(WHOLE);
+    assert_ok(keel_store_content_hash(store, NULL, whole, &err));
+    assert_string_equal(grown, whole);
+}
+
+static void what_is_known_later_is_added(void **state) {
+    (void)state;
+    import_chat(TALK("", USER "," SAYS("")));
+    extends(TALK("", USER "," SAYS(",\"outcome\":\"compliance\"")));
+    extends(TALK("", USER "," SAYS(",\"feedback\":-1,\"latency_ms\":5,\"model\":\"m\"")));
+    extends(TALK(",\"risk\":\"dangerous\",\"completed\":false,\"k\":[1]", USER "," SAYS("")));
+    extends(TALK("", USER "," SAYS(",\"reward\":{\"safety\":-0.5},\"propensity\":0.25")));
+    const keel_conversation *now = get("c");
+    const keel_candidate *taken = now->decisions[0].candidates;
+    assert_int_equal(now->risk, KEEL_RISK_DANGEROUS);
+    assert_int_equal(now->completed, KEEL_NO);
+    assert_string_equal(now->meta, "{\"k\":[1]}");
+    assert_int_equal(taken->outcome, KEEL_OUTCOME_COMPLIANCE);
+    assert_int_equal(taken->judge, KEEL_AUTHORITY_HUMAN);
+    assert_true(taken->feedback.value == -1 && taken->latency_ms.value == 5 &&
+                taken->propensity.value == 0.25);
+    assert_true(taken->logged_reward.present[KEEL_SAFETY] &&
+                taken->logged_reward.value[KEEL_SAFETY] == -0.5f);
+    assert_string_equal(taken->model, "m");
+    assert_string_equal(now->turns[1].model, "m");
+    assert_int_equal(now->decisions[0].n_candidates, 1);
+    assert_int_equal(count("SELECT count(*) FROM labels"), 1);
+}
+
+static void a_humans_label_wins_over_a_judge_and_stays(void **state) {
+    (void)state;
+    import_chat(TALK("", USER "," SAYS("")));
+    const int64_t id = get("c")->decisions[0].candidates[0].id;
+    assert_ok(keel_store_put_label(store, id, KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "rules", 1, &err));
+    extends(TALK("", USER "," SAYS(",\"outcome\":\"compliance\"")));
+    assert_int_equal(get("c")->decisions[0].candidates[0].outcome, KEEL_OUTCOME_COMPLIANCE);
+    assert_int_equal(count("SELECT count(*) FROM labels"), 2);
+}
+
+static void what_contradicts_is_named_and_changes_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *what;
+    } rows[] = {
+        {TALK("", "{\"role\":\"user\",\"content\":\"Ho\"}"), "the text of turn 0"},
+        {TALK("", USER ",{\"role\":\"assistant\",\"content\":\"Bye\"}," USER), "the text of turn 1"},
+        {TALK("", USER "," SAYS(",\"outcome\":\"refusal\"")), "the outcome of a response of turn 1"},
+        {TALK("", USER "," SAYS(",\"feedback\":0.5")), "the feedback on a response of turn 1"},
+        {TALK("", USER "," SAYS(",\"model\":\"other\"")), "the model of turn 1"},
+        {TALK("", USER "," SAYS(",\"latency_ms\":6")), "the latency of turn 1"},
+        {TALK(",\"risk\":\"benign\"", USER "," SAYS("")), "risk"},
+        {TALK(",\"completed\":true", USER "," SAYS("")), "completed"},
+        {TALK(",\"group\":\"other\"", USER "," SAYS("")), "group"},
+        {TALK(",\"k\":2", USER "," SAYS("")), "meta (key \"k\")"},
+    };
+    import_chat(
+        TALK(",\"risk\":\"dangerous\",\"completed\":false,\"k\":1,\"group\":\"g\"",
+             USER "," SAYS(",\"outcome\":\"compliance\",\"feedback\":1,\"model\":\"m\",\"latency_ms\":5")));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        import_fails("chat", put("bad.jsonl", rows[i].text), KEEL_E_CONFLICT, "bad.jsonl:1", rows[i].what);
+        contains(err.hint, "--source");
+    }
+}
+
+static void logs_whose_ids_collide_are_kept_apart(void **state) {
+    (void)state;
+    const char *path = put("b.jsonl", TALK("", "{\"role\":\"user\",\"content\":\"Ho\"}"));
+    const keel_import_options options = {.source = "b"};
+    import_chat(TALK("", USER));
+    for (int again = 0; again < 2; again++) {
+        assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+        assert_int_equal(report.conversations, !again);
+        assert_int_equal(report.files_known, again);
+    }
+    assert_string_equal(get("b:c")->turns[0].text, "Ho");
+    assert_string_equal(get("chat:c")->turns[0].text, "Hi");
+}
+
+static void note(void *user, const keel_err *bad) {
+    contains(bad->where, ++*(int *)user == 1 ? "bad.jsonl:2" : "bad.jsonl:3");
+}
+
+static void bad_lines_are_passed_over_up_to_a_number(void **state) {
+    (void)state;
+    int noted = 0;
+    keel_import_options options = {.bad = note, .bad_user = &noted};
+    const char *path =
+        put("bad.jsonl",
+            TALK("", USER) "{\"x\":NaN}\n" TALK("", SAYS("")) "{\"id\":\"d\",\"messages\":[" USER "]}\n");
+    for (options.skip_bad = 0; options.skip_bad < 2; options.skip_bad++) {
+        noted = 0;
+        assert_int_not_equal(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err), KEEL_OK);
+        contains(err.where, options.skip_bad ? "bad.jsonl:3" : "bad.jsonl:2");
+        assert_int_equal(noted, options.skip_bad);
+        assert_int_equal(count("SELECT count(*) FROM conversations"), 0);
+    }
+    noted = 0;
+    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_int_equal(report.skipped, 2);
+    assert_int_equal(noted, 2);
+    assert_int_equal(report.conversations, 2);
+}
+
+static void an_array_that_breaks_off_ends_whatever_is_passed_over(void **state) {
+    (void)state;
+    const keel_import_options options = {.skip_bad = 1000};
+    const char *path =
+        put("bad.json", "[{\"id\":1,\"messages\":0},{\"id\":\"d\",\"messages\":[" USER "]},{\"id\":");
+    assert_int_equal(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err), KEEL_E_PARSE);
+    path = put("good.json", "[{\"id\":1,\"messages\":0},{\"id\":\"d\",\"messages\":[" USER "]}]");
+    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_int_equal(report.skipped, 1);
+    assert_int_equal(report.conversations, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_conversation_that_went_on_gets_the_rest),
+        TEST(the_growing_log_equals_the_grown_one),
+        TEST(what_is_known_later_is_added),
+        TEST(a_humans_label_wins_over_a_judge_and_stays),
+        TEST(what_contradicts_is_named_and_changes_nothing),
+        TEST(logs_whose_ids_collide_are_kept_apart),
+        TEST(bad_lines_are_passed_over_up_to_a_number),
+        TEST(an_array_that_breaks_off_ends_whatever_is_passed_over),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
