@@ -43,24 +43,28 @@ static keel_status read_quoted(keel__csv *csv, char **field, char **field_end, k
 
 static keel_status read_bare(keel__csv *csv, char **field, char **field_end, keel_err *err) {
     *field = csv->at;
-    while (csv->at < csv->end && !strchr(",\r\n\"", *csv->at)) csv->at++;
+    const bool tabs = csv->separator == '\t'; /* where a quote inside a field is a letter */
+    for (; csv->at < csv->end && *csv->at != csv->separator && !memchr("\r\n", *csv->at, 2); csv->at++)
+        if (*csv->at == '"' && !tabs) break;
     if (csv->at < csv->end && *csv->at == '"')
         return fail(csv, csv->line, "a quote inside an unquoted field", err);
     *field_end = csv->at;
     return KEEL_OK;
 }
 
-/* Steps over "," or a line end, NUL-terminating the field before it. */
+/* Steps over the separator or a line end, NUL-terminating the field before it. */
 static keel_status end_field(keel__csv *csv, char *field_end, bool *last, keel_err *err) {
     char *at = csv->at;
-    *last = at == csv->end || *at != ',';
+    *last = at == csv->end || *at != csv->separator;
     if (at < csv->end) {
         if (*at == '\r' && at + 1 < csv->end && at[1] == '\n') csv->at++;
-        if (*at == ',' || *csv->at == '\n') {
+        if (*at == csv->separator || *csv->at == '\n') {
             csv->line += *csv->at == '\n';
             csv->at++;
         } else {
-            return fail(csv, csv->line, "expected a comma or the end of the line after a field", err);
+            return fail(
+                csv, csv->line,
+                "expected a comma (or what separates the header) or the end of the line after a field", err);
         }
     }
     *field_end = '\0';
@@ -82,12 +86,27 @@ static keel_status read_row(keel__csv *csv, char **fields, size_t *count, keel_e
     return KEEL_OK;
 }
 
+char keel__csv_separator(const char *text, size_t length) {
+    static const char separators[] = ",\t;";
+    size_t counts[3] = {0}, best = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < length && (quoted || !memchr("\r\n", text[i], 2)); i++) {
+        quoted ^= text[i] == '"';
+        const char *found = quoted ? NULL : memchr(separators, text[i], 3);
+        if (found) counts[found - separators]++;
+    }
+    for (size_t k = 1; k < 3; k++)
+        if (counts[k] > counts[best]) best = k;
+    return separators[best];
+}
+
 keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t length, keel_err *err) {
     *csv = (keel__csv){.path = path, .at = text, .line = 1};
     if (length == 0) return fail(csv, 1, "the file is empty: expected a header row", err);
     csv->end = text + length;
     KEEL_TRY(check_utf8(csv, text, length, err));
     if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) csv->at += 3;
+    csv->separator = keel__csv_separator(csv->at, (size_t)(csv->end - csv->at));
     return read_row(csv, csv->header, &csv->n_columns, err);
 }
 

@@ -1,5 +1,6 @@
 /* A strict reader of CSV as RFC 4180 has it (quotes doubled inside quotes, commas and line breaks kept), with
- * line numbers. Lines may end in LF too. Internal to this room. */
+ * line numbers. Lines may end in LF too. Fields may be separated by tabs or semicolons, if the header is.
+ * Internal to this room. */
 #ifndef KEEL_DATASETS_CSV_H
 #define KEEL_DATASETS_CSV_H
 
@@ -13,7 +14,8 @@ enum { KEEL__CSV_MAX_COLUMNS = 64 };
 typedef struct keel__csv {
     const char *path; /* for errors */
     char *at, *end;
-    size_t line; /* of *at, from 1 */
+    char separator; /* as the header has it */
+    size_t line;    /* of *at, from 1 */
     size_t n_columns;
     char *header[KEEL__CSV_MAX_COLUMNS];
     char *fields[KEEL__CSV_MAX_COLUMNS];
@@ -27,5 +29,8 @@ keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t 
 keel_status keel__csv_next(keel__csv *csv, size_t *line, keel_err *err);
 /* Column of that name in the header, or -1. */
 int keel__csv_column(const keel__csv *csv, const char *name);
+/* What separates the fields of a header row: comma, tab or semicolon, whichever occurs most, a comma if none
+ * does. */
+char keel__csv_separator(const char *text, size_t length);
 
 #endif

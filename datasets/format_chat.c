@@ -14,8 +14,10 @@ static void close_objects(keel_reader *reader) {
     keel__objects_close(reader->state);
 }
 
+/* With two answers to choose from beside the messages it is a preference pair. */
 static bool looks_like(const keel_sniff *sniff) {
-    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "messages");
+    const bool pair = keel_formats_has(sniff, "chosen") && keel_formats_has(sniff, "rejected");
+    return sniff->shape != KEEL_SHAPE_TABLE && !pair && keel_formats_has(sniff, "messages");
 }
 
 const keel_reader_kind keel__chat_reader = {

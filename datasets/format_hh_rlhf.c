@@ -225,7 +225,9 @@ static void close_state(keel_reader *reader) {
 
 static bool looks_like(const keel_sniff *sniff) {
     return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "chosen") &&
-           keel_formats_has(sniff, "rejected") && keel_formats_contains(sniff, "\\n\\nHuman:");
+           keel_formats_has(sniff, "rejected") &&
+           (keel_formats_contains(sniff, "\"chosen\":\"\\n\\nHuman:") ||
+            keel_formats_contains(sniff, "\"chosen\": \"\\n\\nHuman:"));
 }
 
 const keel_reader_kind keel__hh_rlhf_reader = {

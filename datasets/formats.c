@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "core/text.h"
+#include "datasets/csv.h"
 #include "datasets/reader_internal.h"
 
 /* X(id, name, what it is, patterns of file names, counts): its reader is keel__<id>_reader. The first one
  * that looks like a source is taken; the very first is the chat format. */
 /* clang-format off */
+#define ROWS_COUNTS \
+    {{"without_prompt", "rows that have no prompt: left out"}, {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}}
 #define FORMATS(X) \
     X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl", "*.json", "*.ndjson"}, \
       {{"service_refusals", "answers that the service itself marked as refusals"}, \
@@ -32,7 +35,15 @@
        {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \
     X(sgd, "sgd", "JSON arrays of task-oriented dialogues, with schema.json in the same folder", {"dialogues_*.json"}, {{0}}) \
     X(xstest, "xstest", "CSV of prompts, and CSV of completions with human labels, one file a model", \
-      {"xstest_prompts*.csv", "*completions*.csv"}, {{0}})
+      {"xstest_prompts*.csv", "*completions*.csv"}, {{0}}) \
+    X(pair, "pairs", "preferred and other answers: {\"prompt\", \"chosen\", \"rejected\"} of TRL, messages beside them, OpenAI's preferred_output", \
+      {"*.jsonl"}, \
+      {{"early_difference", "pairs that differ in more than the last turn"}, \
+       {"prompts_differ", "of those, pairs whose users' messages differ: kept as two conversations"}, \
+       {"same_answers", "pairs whose answers are the same: one conversation without feedback"}}) \
+    X(prompt, "prompts", "a prompt and its answer in one object: instruction, input, output; prompt, completion; question, answer; ...", \
+      {"*.jsonl"}, ROWS_COUNTS) \
+    X(csv, "csv", "tables (CSV, TSV) with columns for prompt and answer, or for role and content", {"*.csv", "*.tsv"}, ROWS_COUNTS)
 /* clang-format on */
 
 #define DECLARE(id, ...) extern const keel_reader_kind keel__##id##_reader;
@@ -157,15 +168,16 @@ static void add_keys(scan *s, keel_sniff *out) {
 }
 
 static void add_columns(scan *s, keel_sniff *out) {
+    const char separator = keel__csv_separator(s->at, (size_t)(s->end - s->at));
     while (s->at < s->end && *s->at != '\n' && *s->at != '\r') {
         const bool quoted = *s->at == '"';
         const char *name = s->at + quoted;
         const char *close = quoted ? memchr(name, '"', (size_t)(s->end - name)) : NULL;
         if (quoted && !close) return;
         if (close) s->at = close;
-        while (s->at < s->end && !memchr(",\r\n", *s->at, 3)) s->at++;
+        while (s->at < s->end && *s->at != separator && !memchr("\r\n", *s->at, 2)) s->at++;
         add_name(out, name, (size_t)((close ? close : s->at) - name));
-        if (s->at < s->end && *s->at == ',') s->at++;
+        if (s->at < s->end && *s->at == separator) s->at++;
     }
 }
 
@@ -204,16 +216,61 @@ bool keel_formats_contains(const keel_sniff *sniff, const char *part) {
     return false;
 }
 
+/* What formats cannot do without, to name the one that a source is nearest to. */
+static const struct {
+    const char *format, *keys[4], *smallest;
+} shapes[] = {
+    {"chat",
+     {"messages"},
+     "{\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, {\"role\": \"assistant\", \"content\": \"...\"}]}"},
+    {"pairs",
+     {"prompt", "chosen", "rejected"},
+     "{\"prompt\": \"...\", \"chosen\": \"...\", \"rejected\": \"...\"}"},
+    {"prompts", {"prompt", "response"}, "{\"prompt\": \"...\", \"response\": \"...\"}"},
+    {"prompts", {"instruction", "output"}, "{\"instruction\": \"...\", \"output\": \"...\"}"},
+    {"csv", {"prompt", "response"}, "the header prompt,response and a line for each answer"},
+    {"csv", {"id", "role", "content"}, "the header id,role,content and a line for each message"},
+    {"xstest", {"id", "type", "prompt", "completion"}, "the header id,type,prompt,completion"},
+};
+
+/* How much of the shape is there: a key itself counts more than one that is nearly spelt so. */
+static double nearness(const keel_sniff *sniff, size_t shape) {
+    const bool table =
+        strcmp(shapes[shape].format, "csv") == 0 || strcmp(shapes[shape].format, "xstest") == 0;
+    double sum = 0;
+    size_t n = 0;
+    if (table != (sniff->shape == KEEL_SHAPE_TABLE)) return 0;
+    for (; n < 4 && shapes[shape].keys[n]; n++) {
+        double best = 0;
+        for (size_t i = 0; i < sniff->n_names; i++) {
+            size_t fewest = 0;
+            if (strcmp(sniff->names[i], shapes[shape].keys[n]) == 0)
+                best = 1;
+            else if (best < 0.5 && keel_text_nearer(sniff->names[i], shapes[shape].keys[n], &fewest))
+                best = 0.5;
+        }
+        sum += best;
+    }
+    return sum / (double)n;
+}
+
 static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_err *err) {
     static const char *const what[] = {"", "a JSON object", "a JSON array", "lines of text"};
     keel_buf names = {0};
+    size_t best = 0;
+    double most = 0;
     for (size_t i = 0; i < sniff->n_names && i < 12; i++)
         keel_buf_format(&names, "%s%s", i ? ", " : "", sniff->names[i]);
     keel_fail(err, KEEL_E_PARSE, name, "this is no log format that Keel knows: it begins with %s%s%s",
               what[sniff->shape], sniff->n_names ? ", which has " : "", names.data ? names.data : "");
     keel_buf_free(&names);
-    return keel_hint(err, "the smallest line that works: {\"messages\": [{\"role\": \"user\", \"content\": "
-                          "\"...\"}, {\"role\": \"assistant\", \"content\": \"...\"}]}");
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        const double near = nearness(sniff, k);
+        if (near > most) best = k, most = near;
+    }
+    if (most > 0)
+        return keel_hint(err, "the nearest format is %s: %s", shapes[best].format, shapes[best].smallest);
+    return keel_hint(err, "the smallest line that works: %s", shapes[0].smallest);
 }
 
 keel_status keel_formats_detect(keel_source *source, const keel_format **out, keel_err *err) {
@@ -232,4 +289,15 @@ keel_status keel_formats_detect(keel_source *source, const keel_format **out, ke
         if (length < sizes[k]) break;
     }
     return fail_unknown(&sniff, keel_source_name(source), err);
+}
+
+void keel_formats_insist(keel_source *source, const keel_format **format) {
+    const keel_format *found;
+    keel_sniff sniff;
+    const char *text;
+    size_t length;
+    if (keel_source_peek(source, 1 << 16, &text, &length, NULL) != KEEL_OK) return;
+    keel_formats_sniff(text, length, &sniff);
+    if (sniff.shape == KEEL_SHAPE_EMPTY || (*format)->reader->looks_like(&sniff)) return;
+    if (keel_formats_detect(source, &found, NULL) == KEEL_OK) *format = found;
 }

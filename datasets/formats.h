@@ -57,6 +57,8 @@ bool keel_formats_contains(const keel_sniff *sniff, const char *part); /* anywhe
 /* The format that the content of the source looks like, KEEL_E_PARSE with the keys that it has if there is
  * none. An empty source is of the first format. Reads nothing away. */
 keel_status keel_formats_detect(keel_source *source, const keel_format **out, keel_err *err);
+/* Sets *format to another one if the content looks like that, and not at all like *format. */
+void keel_formats_insist(keel_source *source, const keel_format **format);
 
 KEEL_END_DECLS
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/log.h"
 #include "datasets/reader_internal.h"
 
 /* ---- opening and closing ---- */
@@ -65,9 +66,24 @@ keel_status keel__reader_make(keel_reader **out, const keel_reader_kind *kind, c
     return KEEL_OK;
 }
 
+/* Chat is what is asked for by whoever does not know the other formats: what is surely of another one is read
+ * as that. */
+static void widen(keel_source *source, const keel_format **format) {
+    const keel_format *asked = *format;
+    if (asked != &keel_formats[0]) return;
+    keel_formats_insist(source, format);
+    if (*format != asked)
+        keel_log(KEEL_LOG_INFO, "note: %s looks like %s, not %s, and is read so", keel_source_name(source),
+                 (*format)->name, asked->name);
+}
+
 keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_source *source,
                              keel_err *err) {
-    keel_status status = format ? KEEL_OK : keel_formats_detect(source, &format, err);
+    keel_status status = KEEL_OK;
+    if (format)
+        widen(source, &format);
+    else
+        status = keel_formats_detect(source, &format, err);
     if (status == KEEL_OK) return keel__reader_make(out, format->reader, format, source, err);
     keel_source_close(source);
     return status;

@@ -55,7 +55,7 @@ expect "a file that is no store is refused" 1 "good.jsonl" stats --store good.js
 
 # ---- logs of other shapes say what shape is wanted ----
 echo '{"prompt": "hi", "response": "yo"}' >pairs.jsonl
-expect "prompt and response" 1 'a conversation is {"messages"' import --store shapes.db --format chat pairs.jsonl
+expect "prompt and response" 0 'looks like prompts' import --store prompts.db --format chat pairs.jsonl
 printf '[{"messages": [{"role": "user", "content": "hi"}]}]\n' >array.jsonl
 expect "an array, whatever the name of its file" 0 "" import --store shapes.db array.jsonl --quiet --json
 [ "$(json conversations out.txt)" = 1 ] || fail "a conversation in an array comes in"
@@ -64,7 +64,9 @@ expect "an object over several lines" 1 "expected at least one message" import -
 cp good.jsonl lines.json
 expect "lines, whatever the name of their file" 0 "" import --store shapes.db lines.json --quiet --json
 [ "$(json conversations out.txt)" = 40 ] || fail "conversations in lines come in"
-expect "a file of no known format names its keys" 1 "prompt, response" import --store shapes.db pairs.jsonl
+echo '{"prompt": "hi", "respons": "yo"}' >odd.jsonl
+expect "a file of no known format names its keys" 1 "prompt, respons" import --store shapes.db odd.jsonl
+expect "and the nearest format" 1 'the nearest format is prompts: {"prompt"' import --store shapes.db odd.jsonl
 printf '{"messages": [{"role": "user", "content": "Gr\374sse"}]}\n' >latin.jsonl
 expect "text in Latin-1" 1 "convert the file to UTF-8" import --store shapes.db --format chat latin.jsonl
 : >nothing.jsonl

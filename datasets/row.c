@@ -1,0 +1,377 @@
+#include "datasets/row.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/decimal.h"
+#include "core/hash.h"
+
+/* The names under which a field is looked for, in this order. */
+static const char *const defaults[KEEL__N_FIELDS][9] = {
+    [KEEL__FIELD_PROMPT] = {"prompt", "instruction", "question", "query", "user", "input"},
+    [KEEL__FIELD_INPUT] = {"input", "context"},
+    [KEEL__FIELD_RESPONSE] = {"response", "completion", "answer", "output", "response_text", "generation",
+                              "assistant"},
+    [KEEL__FIELD_SYSTEM] = {"system", "system_prompt"},
+    [KEEL__FIELD_HISTORY] = {"history"},
+    [KEEL__FIELD_ID] = {"id", "conversation_id", "prompt_id"},
+    [KEEL__FIELD_RISK] = {"risk", "label"},
+    [KEEL__FIELD_OUTCOME] = {"outcome", "final_label", "refusal_clf_label", "modal_compliance", "label"},
+    [KEEL__FIELD_JUDGE] = {"judge"},
+    [KEEL__FIELD_MODEL] = {"model", "model_name"},
+    [KEEL__FIELD_LATENCY] = {"latency_ms"},
+    [KEEL__FIELD_FEEDBACK] = {"feedback", "rating", "thumb", "label"},
+    [KEEL__FIELD_GROUP] = {"group"},
+    [KEEL__FIELD_SPLIT] = {"split"},
+};
+
+/* Words for the values of a field. */
+static const char *const words[][10] = {
+    {"benign", "benign", "safe", "harmless", NULL},
+    {"dangerous", "dangerous", "unsafe", "harmful", "dual_use", NULL},
+    {"compliance", "compliance", "full_compliance", "1_full_compliance", "complied", NULL},
+    {"partial_refusal", "partial_refusal", "3_partial_refusal", "partial_compliance", "deflection", NULL},
+    {"refusal", "refusal", "full_refusal", "2_full_refusal", "direct_refusal", "indirect_refusal", "refused",
+     NULL},
+    {"up", "up", "thumbs_up", "good", "like", "true", "positive", NULL},
+    {"down", "down", "thumbs_down", "bad", "dislike", "false", "negative", NULL},
+};
+enum { RISKS = 0, OUTCOMES = 2, FEEDBACKS = 5, ENDS = 7 };
+
+static const char *word_for(const char *value, int first, int end) {
+    for (int i = first; i < end; i++)
+        if (keel__chat_is_key(value, words[i] + 1)) return words[i][0];
+    return NULL;
+}
+
+static bool is_empty(const cJSON *item) {
+    return !item || cJSON_IsNull(item) || (cJSON_IsString(item) && !item->valuestring[0]);
+}
+
+static const cJSON *find(const keel__row_state *rows, const cJSON *row, keel__field field) {
+    if (rows->names[field]) return keel_json_get(row, rows->names[field]);
+    for (size_t i = 0; defaults[field][i]; i++) {
+        const cJSON *item = keel_json_get(row, defaults[field][i]);
+        if (item) return item;
+    }
+    return NULL;
+}
+
+bool keel__row_looks_like(const keel_sniff *sniff) {
+    bool has[2] = {false, false};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; defaults[k ? KEEL__FIELD_RESPONSE : KEEL__FIELD_PROMPT][i]; i++)
+            has[k] =
+                has[k] || keel_formats_has(sniff, defaults[k ? KEEL__FIELD_RESPONSE : KEEL__FIELD_PROMPT][i]);
+    return (has[0] || keel_formats_has(sniff, "prompt_id")) && has[1];
+}
+
+/* ---- one row ---- */
+
+typedef struct reading {
+    keel__row_state *rows;
+    const cJSON *row;
+    const char *where;
+    keel_err *err;
+    const char *used[2 * KEEL__N_FIELDS]; /* keys that are not kept in meta; NULL-terminated */
+    size_t n_used;
+    cJSON *messages;
+    cJSON *answer; /* what is known of the answer */
+    uint64_t hash; /* of what was asked */
+    char name[20]; /* the same in letters */
+} reading;
+
+static keel_status nomem(const reading *in) {
+    return keel_nomem(in->err, in->where);
+}
+
+static void use(reading *in, const cJSON *item) {
+    if (in->n_used + 1 < sizeof in->used / sizeof *in->used) in->used[in->n_used++] = item->string;
+}
+
+/* A text, or a list of messages. */
+static keel_status add_said(reading *in, const cJSON *said, const char *role) {
+    use(in, said);
+    if (cJSON_IsString(said))
+        return keel__add_message(in->messages, role, said->valuestring) ? KEEL_OK : nomem(in);
+    if (!cJSON_IsArray(said))
+        return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a text or a list of messages",
+                         said->string);
+    for (const cJSON *item = said->child; item; item = item->next) {
+        if (!cJSON_IsObject(item))
+            return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a list of messages",
+                             said->string);
+        if (!keel_json_add(in->messages, NULL, cJSON_Duplicate(item, true))) return nomem(in);
+    }
+    return KEEL_OK;
+}
+
+/* Turns before the prompt, as Alpaca's relatives have them. */
+static keel_status add_history(reading *in) {
+    const cJSON *history = find(in->rows, in->row, KEEL__FIELD_HISTORY);
+    if (!cJSON_IsArray(history)) return KEEL_OK;
+    for (const cJSON *pair = history->child; pair; pair = pair->next) {
+        const cJSON *asked = pair->child, *said = asked ? asked->next : NULL;
+        if (!cJSON_IsArray(pair) || !cJSON_IsString(asked) || !cJSON_IsString(said) || said->next)
+            return keel_fail(in->err, KEEL_E_PARSE, in->where,
+                             "history: expected a list of [what was asked, what was answered]");
+        if (!keel__add_message(in->messages, "user", asked->valuestring) ||
+            !keel__add_message(in->messages, "assistant", said->valuestring))
+            return nomem(in);
+    }
+    use(in, history);
+    return KEEL_OK;
+}
+
+/* What was asked, with its hash. *prompt false: the row has none. */
+static keel_status read_prompt(reading *in, bool *prompt) {
+    const cJSON *asked = find(in->rows, in->row, KEEL__FIELD_PROMPT),
+                *system = find(in->rows, in->row, KEEL__FIELD_SYSTEM),
+                *input = find(in->rows, in->row, KEEL__FIELD_INPUT);
+    char hex[65];
+    *prompt = !is_empty(asked);
+    if (!*prompt) return KEEL_OK;
+    if (!is_empty(system)) KEEL_TRY(add_said(in, system, "system"));
+    KEEL_TRY(add_history(in));
+    KEEL_TRY(add_said(in, asked, "user"));
+    if (input != asked && cJSON_IsString(input)) {
+        cJSON *last = cJSON_GetArrayItem(in->messages, cJSON_GetArraySize(in->messages) - 1);
+        if (input->valuestring[0] && !keel__append_text(last, input->valuestring)) return nomem(in);
+        use(in, input);
+    }
+    KEEL_TRY(keel_json_hash(in->messages, hex, in->err));
+    sscanf(hex, "%16llx", (unsigned long long *)&in->hash);
+    return keel__chat_group(in->messages->child, in->name, in->err);
+}
+
+static bool copy_to(cJSON *to, const char *key, const cJSON *item) {
+    return keel_json_add(to, key, cJSON_Duplicate(item, true));
+}
+
+/* The word for a value among those of a field; a value that is none of them is an error where the user named
+ * the field, and stays in meta else. */
+static keel_status read_word(reading *in, keel__field field, int first, int end, const char *key, cJSON *to,
+                             const cJSON **found) {
+    const bool named = in->rows->names[field] != NULL;
+    *found = NULL;
+    for (size_t i = 0; named ? i < 1 : defaults[field][i] != NULL; i++) {
+        const cJSON *item = keel_json_get(in->row, named ? in->rows->names[field] : defaults[field][i]);
+        if (is_empty(item)) continue;
+        const char *value = cJSON_IsString(item) ? item->valuestring
+                            : cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? "true" : "false")
+                                                 : "";
+        const char *word = word_for(value, first, end);
+        if (named && !word)
+            return keel_fail(in->err, KEEL_E_INVALID, in->where, "%s: \"%s\" is no %s that Keel knows",
+                             item->string, value, key);
+        if (!word) continue;
+        use(in, item);
+        *found = item;
+        return cJSON_AddStringToObject(to, key, word) ? KEEL_OK : nomem(in);
+    }
+    return KEEL_OK;
+}
+
+/* A number, or a word for up or down. */
+static keel_status read_feedback(reading *in) {
+    const char *named = in->rows->names[KEEL__FIELD_FEEDBACK];
+    const cJSON *item = keel_json_get(in->row, named ? named : "feedback"), *found;
+    char *end = NULL;
+    const double value = cJSON_IsString(item) ? keel_decimal_read(item->valuestring, &end) : 0;
+    if (end && end != item->valuestring && !*end) {
+        use(in, item);
+        return cJSON_AddNumberToObject(in->answer, "feedback", value) ? KEEL_OK : nomem(in);
+    }
+    if (!cJSON_IsNumber(item))
+        return read_word(in, KEEL__FIELD_FEEDBACK, FEEDBACKS, ENDS, "feedback", in->answer, &found);
+    use(in, item);
+    return copy_to(in->answer, "feedback", item) ? KEEL_OK : nomem(in);
+}
+
+static keel_status read_outcome(reading *in) {
+    static const char *const by_people[] = {"outcome", "final_label", "label", NULL};
+    const cJSON *found, *judge = find(in->rows, in->row, KEEL__FIELD_JUDGE);
+    KEEL_TRY(read_word(in, KEEL__FIELD_OUTCOME, OUTCOMES, FEEDBACKS, "outcome", in->answer, &found));
+    if (!found) return KEEL_OK;
+    if (!is_empty(judge)) {
+        use(in, judge);
+        return copy_to(in->answer, "judge", judge) ? KEEL_OK : nomem(in);
+    }
+    if (keel__chat_is_key(found->string, by_people)) return KEEL_OK;
+    return cJSON_AddStringToObject(in->answer, "judge", "model") ? KEEL_OK : nomem(in);
+}
+
+static keel_status copy_field(reading *in, keel__field field, cJSON *to, const char *key) {
+    const cJSON *item = find(in->rows, in->row, field);
+    if (is_empty(item)) return KEEL_OK;
+    if (cJSON_IsBool(item) || item->child) return KEEL_OK; /* no name and no number: stays in meta */
+    use(in, item);
+    return copy_to(to, key, item) ? KEEL_OK : nomem(in);
+}
+
+/* ---- answers of one model to one prompt ---- */
+
+static keel_status note_seen(reading *in, uint64_t hash, bool *new_one) {
+    keel__row_state *rows = in->rows;
+    if (2 * (rows->n_seen + 1) > rows->capacity) {
+        const size_t capacity = rows->capacity ? 2 * rows->capacity : 1024;
+        uint64_t *grown = keel_calloc(capacity, sizeof *grown);
+        if (!grown) return nomem(in);
+        for (size_t i = 0; i < rows->capacity; i++) {
+            if (!rows->seen[i]) continue;
+            size_t at = rows->seen[i] & (capacity - 1);
+            while (grown[at]) at = (at + 1) & (capacity - 1);
+            grown[at] = rows->seen[i];
+        }
+        keel_free(rows->seen);
+        rows->seen = grown;
+        rows->capacity = capacity;
+    }
+    hash += !hash;
+    size_t at = hash & (rows->capacity - 1);
+    while (rows->seen[at] && rows->seen[at] != hash) at = (at + 1) & (rows->capacity - 1);
+    *new_one = rows->seen[at] != hash;
+    rows->seen[at] = hash;
+    rows->n_seen += *new_one;
+    return KEEL_OK;
+}
+
+static uint64_t hash_of(const char *a, const char *b, uint64_t c, int n) {
+    keel_sha256 hash;
+    char hex[65], number[48];
+    unsigned long long value = 0;
+    snprintf(number, sizeof number, "%llx-%d", (unsigned long long)c, n);
+    keel_sha256_init(&hash);
+    keel_sha256_add_text(&hash, a);
+    keel_sha256_add_text(&hash, b);
+    keel_sha256_add_text(&hash, number);
+    keel_sha256_hex(&hash, hex);
+    sscanf(hex, "%16llx", &value);
+    return value;
+}
+
+/* The id of the conversation that gathers the answers: with -2 for the second of a model, and so on. */
+static keel_status name_gathered(reading *in, cJSON *to, const char *model) {
+    enum { MOST = 100000 };
+    cJSON *id = cJSON_GetObjectItemCaseSensitive(to, "id");
+    char suffix[16], number[40];
+    bool new_one = false;
+    int n = 0;
+    if (!id) {
+        snprintf(number, sizeof number, "%016llx", (unsigned long long)in->hash);
+        if (!(id = cJSON_AddStringToObject(to, "id", number))) return nomem(in);
+    }
+    for (; !new_one && n < MOST; n++)
+        KEEL_TRY(
+            note_seen(in, hash_of(cJSON_IsString(id) ? id->valuestring : "", model, in->hash, n), &new_one));
+    snprintf(suffix, sizeof suffix, "-%d", n);
+    return n > 1 ? keel__chat_suffix_id(to, suffix, in->where, in->err) : KEEL_OK;
+}
+
+/* ---- the whole row ---- */
+
+static keel_status read_answer(reading *in, const char **model, bool *answered) {
+    const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE),
+                *name = find(in->rows, in->row, KEEL__FIELD_MODEL);
+    *answered = said && !cJSON_IsNull(said);
+    *model = cJSON_IsString(name) && name->valuestring[0] ? name->valuestring : in->rows->file_model;
+    if (!*answered) return KEEL_OK;
+    if (*model && !cJSON_AddStringToObject(in->answer, "model", *model)) return nomem(in);
+    if (cJSON_IsString(name)) use(in, name);
+    KEEL_TRY(copy_field(in, KEEL__FIELD_LATENCY, in->answer, "latency_ms"));
+    KEEL_TRY(read_outcome(in));
+    return read_feedback(in);
+}
+
+/* The answer behind the prompt: as a candidate where others may come, else as a message. */
+static keel_status add_answer(reading *in, bool gathered) {
+    const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);
+    if (cJSON_IsArray(said)) { /* messages, of which the last is the answer */
+        KEEL_TRY(add_said(in, said, "assistant"));
+        cJSON *last = cJSON_GetArrayItem(in->messages, cJSON_GetArraySize(in->messages) - 1);
+        for (const cJSON *item = in->answer->child; last && item; item = item->next)
+            if (!keel_json_get(last, item->string) && !copy_to(last, item->string, item)) return nomem(in);
+        return KEEL_OK;
+    }
+    use(in, said);
+    if (!cJSON_IsString(said))
+        return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a text", said->string);
+    cJSON *last = gathered ? cJSON_CreateObject() : in->answer;
+    if (!gathered) in->answer = NULL;
+    if (!keel_json_add(in->messages, NULL, last)) return nomem(in);
+    if (!cJSON_AddStringToObject(last, "role", "assistant")) return nomem(in);
+    if (!gathered) return cJSON_AddStringToObject(last, "content", said->valuestring) ? KEEL_OK : nomem(in);
+    cJSON *list = cJSON_AddArrayToObject(last, "candidates");
+    if (!list || !cJSON_AddStringToObject(in->answer, "content", said->valuestring) ||
+        !cJSON_AddBoolToObject(in->answer, "taken", true))
+        return nomem(in);
+    cJSON *answer = in->answer;
+    in->answer = NULL;
+    return keel_json_add(list, NULL, answer) ? KEEL_OK : nomem(in);
+}
+
+/* What nobody knows the meaning of. Of a row that is gathered it stands under the name of the model, so that
+ * each row keeps its own. */
+static keel_status add_meta(reading *in, cJSON *to, const char *gathered_of) {
+    cJSON *rest, *meta;
+    in->used[in->n_used] = NULL;
+    keel_status status = keel__chat_rest(in->row, in->used, NULL, &rest, in->where, in->err);
+    if (status != KEEL_OK || !rest) return cJSON_Delete(rest), status;
+    if (gathered_of) {
+        meta = cJSON_CreateObject();
+        if (!keel_json_add(meta, gathered_of, rest)) return cJSON_Delete(meta), nomem(in);
+        rest = meta;
+    }
+    return keel_json_add(to, "meta", rest) ? KEEL_OK : nomem(in);
+}
+
+static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *counts, cJSON *to) {
+    const cJSON *found;
+    const char *model;
+    bool answered;
+    KEEL_TRY(read_prompt(in, prompt));
+    counts[KEEL__ROWS_WITHOUT_PROMPT] += !*prompt;
+    if (!*prompt) return KEEL_OK;
+    KEEL_TRY(copy_field(in, KEEL__FIELD_ID, to, "id"));
+    KEEL_TRY(copy_field(in, KEEL__FIELD_SPLIT, to, "split"));
+    KEEL_TRY(copy_field(in, KEEL__FIELD_GROUP, to, "group"));
+    KEEL_TRY(read_word(in, KEEL__FIELD_RISK, RISKS, OUTCOMES, "risk", to, &found));
+    KEEL_TRY(read_answer(in, &model, &answered));
+    counts[KEEL__ROWS_WITHOUT_ANSWER] += !answered;
+    const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);
+    *gathered = model && answered && cJSON_IsString(said);
+    if (answered) KEEL_TRY(add_answer(in, *gathered));
+    if (*gathered) KEEL_TRY(name_gathered(in, to, model));
+    KEEL_TRY(add_meta(in, to, *gathered ? model : NULL));
+    if (!cJSON_GetObjectItemCaseSensitive(to, "group") && !cJSON_AddStringToObject(to, "group", in->name))
+        return nomem(in);
+    cJSON *messages = in->messages;
+    in->messages = NULL;
+    return keel_json_add(to, "messages", messages) ? KEEL_OK : nomem(in);
+}
+
+keel_status keel__row_read(keel__row_state *rows, const cJSON *row, keel_arena *arena, int64_t *counts,
+                           keel_read *out, keel_err *err) {
+    reading in = {.rows = rows,
+                  .row = row,
+                  .where = out->where,
+                  .err = err,
+                  .messages = cJSON_CreateArray(),
+                  .answer = cJSON_CreateObject()};
+    cJSON *built = cJSON_CreateObject();
+    bool prompt = false;
+    keel_status status = built && in.messages && in.answer ? build(&in, &out->merge, &prompt, counts, built)
+                                                           : keel_nomem(err, out->where);
+    cJSON_Delete(in.messages);
+    cJSON_Delete(in.answer);
+    if (status == KEEL_OK && !prompt) {
+        cJSON_Delete(built);
+        return KEEL_OK;
+    }
+    return keel__chat_read_built(status, built, arena, NULL, out, err);
+}
+
+void keel__row_free(keel__row_state *rows) {
+    keel_free(rows->seen);
+    rows->seen = NULL;
+}

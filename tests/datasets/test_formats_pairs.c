@@ -1,0 +1,231 @@
+/* Preference pairs, prompts with answers, and tables, in the shapes that tools write them. */
+#define SCRATCH "formats-pairs"
+#include "fixture.h"
+#include "support/faults.h"
+
+static keel_conversation *only(const char *text) {
+    assert_ok(import_as(NULL, NULL, put("log.jsonl", text)));
+    assert_int_equal(report.conversations, 1);
+    keel_conversation *conversation;
+    assert_ok(keel_store_conversation(store, 1, &arena, &conversation, &err));
+    return conversation;
+}
+
+static void again(void) {
+    void *state = NULL;
+    end_test(&state);
+    begin_test(&state);
+}
+
+/* ---- pairs ---- */
+
+static void a_pair_is_one_decision_in_every_dialect(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "{\"prompt\":\"Sky?\",\"chosen\":\"Blue\",\"rejected\":\"Green\"}",
+        "{\"prompt\":[{\"role\":\"user\",\"content\":\"Sky?\"}],\"chosen\":[{\"role\":\"assistant\","
+        "\"content\":\"Blue\"}],\"rejected\":[{\"role\":\"assistant\",\"content\":\"Green\"}]}",
+        "{\"chosen\":[{\"role\":\"user\",\"content\":\"Sky?\"},{\"role\":\"assistant\",\"content\":\"Blue\"}],"
+        "\"rejected\":[{\"role\":\"user\",\"content\":\"Sky?\"},{\"role\":\"assistant\",\"content\":"
+        "\"Green\"}]}",
+        "{\"prompt\":\"Sky?\",\"chosen\":[{\"role\":\"user\",\"content\":\"Sky?\"},{\"role\":\"assistant\","
+        "\"content\":\"Blue\"}],\"rejected\":[{\"role\":\"user\",\"content\":\"Sky?\"},{\"role\":"
+        "\"assistant\",\"content\":\"Green\"}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"Sky?\"}],\"chosen\":\"Blue\",\"rejected\":\"Green\"}",
+        "[{\"conversations\":[{\"from\":\"human\",\"value\":\"Sky?\"}],\"chosen\":{\"from\":\"gpt\",\"value\":"
+        "\"Blue\"},\"rejected\":{\"from\":\"gpt\",\"value\":\"Green\"}}]",
+        "{\"input\":{\"messages\":[{\"role\":\"user\",\"content\":\"Sky?\"}]},\"preferred_output\":[{\"role\":"
+        "\"assistant\",\"content\":\"Blue\"}],\"non_preferred_output\":[{\"role\":\"assistant\",\"content\":"
+        "\"Green\"}]}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const keel_conversation *c = only(texts[i]);
+        assert_string_equal(c->source, "pairs");
+        assert_int_equal(c->n_turns, 1);
+        assert_string_equal(c->turns[0].text, "Sky?");
+        assert_int_equal(c->n_decisions, 1);
+        assert_int_equal(c->decisions[0].turn, 1);
+        assert_int_equal(c->decisions[0].n_candidates, 2);
+        const keel_candidate *both = c->decisions[0].candidates;
+        assert_string_equal(both[0].text, "Blue");
+        assert_string_equal(both[1].text, "Green");
+        assert_true(both[0].feedback.value == 1 && both[1].feedback.value == -1);
+        assert_true(both[0].taken && both[1].taken);
+        again();
+    }
+}
+
+#define USER(text)      "{\"role\":\"user\",\"content\":\"" text "\"}"
+#define ASSISTANT(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
+
+static void a_pair_that_differs_early_is_cut_there(void **state) {
+    (void)state;
+    const keel_conversation *c = only("{\"id\":7,\"chosen\":[" USER("A") "," ASSISTANT("x") "," USER(
+        "B") "," ASSISTANT("y") "],\"rejected\":[" USER("A") "," ASSISTANT("z") "]}");
+    assert_string_equal(c->external_id, "7");
+    assert_int_equal(c->n_turns, 1);
+    assert_true(c->truncated);
+    assert_int_equal(c->decisions[0].n_candidates, 2);
+    contains(c->meta, "\"chosen_rest\":[{\"role\":\"user\",\"content\":\"B\"},");
+    assert_int_equal(counted("early_difference"), 1);
+    assert_int_equal(counted("prompts_differ"), 0);
+}
+
+static void a_pair_of_other_prompts_is_two_conversations_of_one_group(void **state) {
+    (void)state;
+    assert_ok(import_as(NULL, NULL,
+                        put("p.jsonl", "{\"id\":\"8\",\"chosen\":[" USER("A") "," ASSISTANT(
+                                           "x") "],\"rejected\":[" USER("B") "," ASSISTANT("x") "]}\n")));
+    assert_int_equal(report.conversations, 2);
+    const keel_conversation *good = get("8-chosen"), *bad = get("8-rejected");
+    assert_string_equal(good->group, bad->group);
+    assert_true(good->decisions[0].candidates[0].feedback.value == 1);
+    assert_true(bad->decisions[0].candidates[0].feedback.value == -1);
+    assert_string_equal(bad->turns[0].text, "B");
+    assert_int_equal(counted("prompts_differ"), 1);
+}
+
+static void bad_pairs_are_named(void **state) {
+    (void)state;
+    import_fails(NULL, put("p.jsonl", "{\"chosen\":\"x\",\"rejected\":\"y\"}\n"), KEEL_E_PARSE, "p.jsonl:1",
+                 "no prompt");
+    import_fails(NULL, put("p.jsonl", "{\"prompt\":\"a\",\"chosen\":\"x\",\"rejected\":null}\n"),
+                 KEEL_E_PARSE, "p.jsonl:1", "rejected");
+    import_fails(NULL, put("p.jsonl", "{\"prompt\":1,\"chosen\":\"x\",\"rejected\":\"y\"}\n"), KEEL_E_PARSE,
+                 "p.jsonl:1", "prompt");
+    import_fails(NULL, put("p.jsonl", "{\"prompt\":\"a\",\"chosen\":[" USER("b") "],\"rejected\":\"y\"}\n"),
+                 KEEL_E_PARSE, "p.jsonl:1", "chosen");
+}
+
+/* ---- prompts ---- */
+
+static void alpaca_has_input_and_history(void **state) {
+    (void)state;
+    const keel_conversation *c = only("[{\"instruction\":\"Add\",\"input\":\"2 3\",\"output\":\"5\","
+                                      "\"history\":[[\"hi\",\"hello\"]],\"n\":1,\"ip\":\"1.2.3.4\"}]");
+    assert_string_equal(c->source, "prompts");
+    assert_int_equal(c->n_turns, 4);
+    assert_string_equal(c->turns[1].text, "hello");
+    assert_string_equal(c->turns[2].text, "Add\n\n2 3");
+    assert_string_equal(c->turns[3].text, "5");
+    assert_string_equal(c->meta, "{\"n\":1}");
+    again();
+    import_fails(NULL, put("p.jsonl", "{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"x\"]]}\n"),
+                 KEEL_E_PARSE, "p.jsonl:1", "history");
+    import_fails(NULL, put("p.jsonl", "{\"instruction\":\"a\",\"output\":3}\n"), KEEL_E_PARSE, "p.jsonl:1",
+                 "output");
+}
+
+static void answers_of_models_to_one_prompt_are_candidates(void **state) {
+    (void)state;
+    assert_ok(import_as(
+        NULL, NULL,
+        put("q.jsonl", "{\"question\":\"Why?\",\"answer\":\"So\",\"model\":\"a\",\"latency_ms\":20,\"label\":"
+                       "\"unsafe\",\"outcome\":\"refusal\",\"cost\":3}\n"
+                       "{\"question\":\"Why?\",\"answer\":\"Thus\",\"model\":\"b\",\"label\":\"unsafe\","
+                       "\"feedback\":\"down\",\"cost\":4}\n"
+                       "{\"question\":\"Why?\",\"answer\":\"So\",\"model\":\"a\",\"latency_ms\":25,"
+                       "\"label\":\"unsafe\"}\n"
+                       "{\"question\":null,\"answer\":\"x\"}\n{\"question\":\"Who?\",\"answer\":null}\n")));
+    assert_int_equal(report.conversations, 3);
+    assert_int_equal(counted("without_prompt"), 1);
+    assert_int_equal(counted("without_answer"), 1);
+    keel_conversation *first, *second;
+    assert_ok(keel_store_conversation(store, 1, &arena, &first, &err));
+    assert_ok(keel_store_conversation(store, 2, &arena, &second, &err));
+    assert_string_equal(first->group, second->group);
+    assert_int_equal(first->risk, KEEL_RISK_DANGEROUS);
+    assert_int_equal(first->decisions[0].n_candidates, 2);
+    assert_int_equal(second->decisions[0].n_candidates, 1);
+    const keel_candidate *both = first->decisions[0].candidates;
+    assert_int_equal(both[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(both[0].judge, KEEL_AUTHORITY_HUMAN);
+    assert_true(both[1].feedback.value == -1);
+    contains(first->meta, "\"b\":{\"cost\":4}");
+}
+
+static void unpaired_preferences_are_feedback(void **state) {
+    (void)state;
+    assert_ok(import_as(NULL, NULL,
+                        put("kto.jsonl",
+                            "{\"prompt\":[" USER("a") "],\"completion\":[" ASSISTANT(
+                                "b") "],\"label\":false}\n{\"prompt\":\"a\",\"completion\":\"c\",\"label\":"
+                                     "true}\n")));
+    keel_conversation *bad, *good;
+    assert_ok(keel_store_conversation(store, 1, &arena, &bad, &err));
+    assert_ok(keel_store_conversation(store, 2, &arena, &good, &err));
+    assert_true(bad->decisions[0].candidates[0].feedback.value == -1);
+    assert_true(good->decisions[0].candidates[0].feedback.value == 1);
+    assert_string_equal(bad->group, good->group);
+}
+
+/* ---- tables ---- */
+
+static void tables_come_from_spreadsheets(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "\xEF\xBB\xBFid,prompt,response,model,feedback,risk\r\n1,\"a,\r\nb\",x,m1,up,safe\r\n1,\"a,\r\nb\",y,m2,-0.5,"
+        "safe\r\n",
+        "id;prompt;response;model;feedback;risk\n1;\"a,\r\nb\";x;m1;1;benign\n1;\"a,\r\nb\";y;m2;-0.5;benign\n",
+        "id\tprompt\tresponse\tmodel\tfeedback\trisk\n1\t\"a,\r\nb\"\tx\tm1\tup\tsafe\n1\t\"a,\r\nb\"\ty\tm2\t-0.5\tsafe"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const keel_conversation *c = only(texts[i]);
+        assert_string_equal(c->source, "csv");
+        assert_string_equal(c->external_id, "1");
+        assert_string_equal(c->turns[0].text, "a,\r\nb");
+        assert_int_equal(c->risk, KEEL_RISK_BENIGN);
+        assert_int_equal(c->decisions[0].n_candidates, 2);
+        assert_string_equal(c->decisions[0].candidates[1].model, "m2");
+        assert_true(c->decisions[0].candidates[1].feedback.value == -0.5);
+        again();
+    }
+}
+
+static void lines_of_one_id_are_a_conversation(void **state) {
+    (void)state;
+    assert_ok(import_as(NULL, NULL,
+                        put("m.csv", "\xEF\xBB\xBFid,role,content,latency_ms\r\n1,user,\"Hi, there\",\r\n"
+                                     "1,assistant,Hello,0.64\r\n2,user,Yo,\r\n2,bot,,\r\n")));
+    assert_int_equal(report.conversations, 2);
+    const keel_conversation *c = get("1");
+    assert_int_equal(c->n_turns, 2);
+    assert_string_equal(c->turns[0].text, "Hi, there");
+    assert_true(c->turns[1].latency_ms.value == 0.64);
+    assert_string_equal(get("2")->turns[1].text, "");
+    import_fails(NULL, put("n.csv", "id,role,content\n3,user,a\n3,wizard,b\n"), KEEL_E_INVALID, "n.csv:2",
+                 "wizard");
+}
+
+static void prompts_may_stand_in_a_file_beside(void **state) {
+    (void)state;
+    static const char answers[] = "prompt_id,model,response_text,modal_compliance\np1,m,No,direct_refusal\n"
+                                  "p1,n,Well,partial_compliance\np1,m,Yes,non_responsive\n";
+    import_fails(NULL, put("m.csv", answers), KEEL_E_PARSE, "m.csv", "prompt_id");
+    put("prompts.csv", "prompt_id,prompt,bundle\np1,How?,b1\n");
+    assert_ok(import_as(NULL, NULL, in("m.csv")));
+    assert_int_equal(report.conversations, 2);
+    const keel_conversation *c = get("p1");
+    assert_string_equal(c->turns[0].text, "How?");
+    assert_string_equal(c->group, "b1");
+    assert_int_equal(c->decisions[0].candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(c->decisions[0].candidates[0].judge, KEEL_AUTHORITY_MODEL);
+    assert_int_equal(c->decisions[0].candidates[1].outcome, KEEL_OUTCOME_PARTIAL);
+    assert_string_equal(get("p1-2")->decisions[0].candidates[0].text, "Yes");
+    import_fails(NULL, put("o.csv", "prompt_id,response\np9,No\n"), KEEL_E_PARSE, "o.csv:2", "p9");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_pair_is_one_decision_in_every_dialect),
+        TEST(a_pair_that_differs_early_is_cut_there),
+        TEST(a_pair_of_other_prompts_is_two_conversations_of_one_group),
+        TEST(bad_pairs_are_named),
+        TEST(alpaca_has_input_and_history),
+        TEST(answers_of_models_to_one_prompt_are_candidates),
+        TEST(unpaired_preferences_are_feedback),
+        TEST(tables_come_from_spreadsheets),
+        TEST(lines_of_one_id_are_a_conversation),
+        TEST(prompts_may_stand_in_a_file_beside),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
