@@ -17,7 +17,8 @@ static void close_objects(keel_reader *reader) {
 /* With two answers to choose from beside the messages it is a preference pair. */
 static bool looks_like(const keel_sniff *sniff) {
     const bool pair = keel_formats_has(sniff, "chosen") && keel_formats_has(sniff, "rejected");
-    return sniff->shape != KEEL_SHAPE_TABLE && !pair && keel_formats_has(sniff, "messages");
+    return sniff->shape != KEEL_SHAPE_TABLE && !pair && keel_formats_has(sniff, "messages") &&
+           !keel_formats_has(sniff, "history"); /* Open WebUI keeps both */
 }
 
 const keel_reader_kind keel__chat_reader = {

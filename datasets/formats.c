@@ -13,6 +13,8 @@
 /* clang-format off */
 #define ROWS_COUNTS \
     {{"without_prompt", "rows that have no prompt: left out"}, {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}}
+#define TREE_COUNTS \
+    {{"other_branches", "messages on other branches, which are no candidates"}, {"empty", "conversations in which nothing was said"}}
 #define FORMATS(X) \
     X(chat, "chat", "JSON Lines or a JSON array of {\"messages\": [{\"role\", \"content\"}, ...]}", {"*.jsonl", "*.json", "*.ndjson"}, \
       {{"service_refusals", "answers that the service itself marked as refusals"}, \
@@ -30,6 +32,14 @@
        {"must_not_act", "conversations of tasks in which the agent must not change anything"}, \
        {"forbidden_writes", "of those, conversations in which it did"}, \
        {"actions_differ", "simulations whose checked actions are not those of their task: their task_id may be wrong, so their risk is left unknown"}}) \
+    X(chatgpt, "chatgpt", "ChatGPT's export, conversations.json: a JSON array of {\"mapping\", \"current_node\"}", \
+      {"conversations*.json"}, TREE_COUNTS) \
+    X(open_webui, "open-webui", "Open WebUI's exports of chats and of ratings: JSON arrays of {\"chat\": {\"history\"}}", \
+      {"chat-export*.json", "feedback-history-export*.json"}, TREE_COUNTS) \
+    X(oasst, "oasst", "JSON Lines of Open Assistant's message trees, or of its messages", {"*.jsonl"}, \
+      {{"other_branches", "messages on other branches, which are no candidates"}, \
+       {"empty", "trees in which nothing is left"}, \
+       {"left_out", "messages that were deleted or did not pass the review"}}) \
     X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \
       {{"early_difference", "pairs that differ in more than the last turn"}, \
        {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \
