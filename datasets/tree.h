@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-#include "datasets/value.h"
 #include "datasets/reader_internal.h"
+#include "datasets/value.h"
 
 enum { KEEL__TREE_NONE = -1, KEEL__TREE_DEEPEST = 10000, KEEL__TREE_WIDEST = 10000 };
 
