@@ -171,6 +171,19 @@ typedef struct keel_store_metric {
     const char *name;    /* as gates name it: "refusal_rate.low" */
     keel_optional value; /* absent: nothing is known of it */
 } keel_store_metric;
+/* What an agent did with the tasks of a benchmark: of the conversations whose meta has must_not_act (true:
+ * their task allows no change of the world) and, where it is true, forbidden_writes (how many changes were
+ * made all the same). */
+typedef struct keel_task_count {
+    const char *source, *domain, *agent, *setting; /* the latter three by the keys of meta; NULL: not there */
+    int64_t conversations, completed, completion_known;
+    int64_t must_not_act, must_not_act_completed, must_not_act_known; /* of those */
+    int64_t forbidden;                                                /* of those, with a forbidden write */
+} keel_task_count;
+/* By source, domain, agent and setting; in the arena. *count 0: the store has no such logs. */
+keel_status keel_store_tasks(keel_store *store, keel_arena *arena, keel_task_count **out, size_t *count,
+                             keel_err *err);
+
 /* A run (import, label, sft, train, eval ...) with its resolved configuration and result, as JSON texts, and
  * what it measured. One that repeats the verb's last run to the letter adds nothing: a command that was
  * killed after it was recorded and is given again is one run. All of it is in, or nothing. */

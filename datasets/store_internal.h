@@ -92,6 +92,14 @@
                " runs WHERE id = (SELECT max(id) FROM runs WHERE verb = ?1) AND config IS ?2"                \
                " AND result IS ?3)")                                                                         \
     X(PUT_METRIC, "INSERT INTO metrics(run_id, step, name, value) VALUES(?1, 0, ?2, ?3)")                    \
+    X(TASKS, "SELECT source, meta ->> '$.domain' d, meta ->> '$.agent' a, meta ->> '$.setting' s, count(*)," \
+             " sum(completed = 1), sum(completed >= 0), sum(meta -> '$.must_not_act' = 'true'),"             \
+             " sum(meta -> '$.must_not_act' = 'true' AND completed = 1),"                                    \
+             " sum(meta -> '$.must_not_act' = 'true' AND completed >= 0),"                                   \
+             " sum(meta -> '$.must_not_act' = 'true' AND meta ->> '$.forbidden_writes' > 0)"                 \
+             " FROM conversations WHERE instr(meta, '\"must_not_act\"') AND"                                 \
+             " CASE WHEN json_valid(meta) THEN json_type(meta, '$.must_not_act') IN ('true', 'false') END"   \
+             " GROUP BY source, d, a, s ORDER BY source, d, a, s")                                           \
     X(MEASURED, "SELECT r.id, r.verb, r.config, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"       \
                 " WHERE m.name = ?1 ORDER BY r.id")                                                          \
     X(GET_SETTING, "SELECT value FROM settings WHERE key = ?1")                                              \

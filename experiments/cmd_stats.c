@@ -3,7 +3,8 @@
  *  1. Opens the store and the split, or all splits and their total.
  *  2. Counts conversations, decisions, labels, reward coverage; evaluates the logged behaviour.
  *  3. With --metric it lists the runs that measured this metric instead.
- *  4. Prints a table with a column for each split, then what the log lacks.
+ *  4. Counts, over all splits, what agents did with the tasks of benchmarks, where the logs say so.
+ *  5. Prints a table with a column for each split, then what the log lacks.
  */
 #include "core/json.h"
 #include "experiments/cli_resources.h"
@@ -65,6 +66,37 @@ static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *t
     return KEEL_OK;
 }
 
+static void add_share(cJSON *to, const char *name, int64_t part, int64_t of) {
+    keel_json_add(to, name, of ? cJSON_CreateNumber((double)part / (double)of) : cJSON_CreateNull());
+}
+
+/* "tasks": [{source, domain, agent, setting, conversations, completed, must_not_act, ...}], where there are
+ * any. */
+static keel_status add_tasks(keel_cli *cli, keel_store *store, keel_arena *arena, keel_err *err) {
+    keel_task_count *rows;
+    size_t n = 0;
+    KEEL_TRY(keel_store_tasks(store, arena, &rows, &n, err));
+    cJSON *list = n ? cJSON_AddArrayToObject(cli->result, "tasks") : NULL;
+    for (size_t i = 0; i < n; i++) {
+        const keel_task_count *r = &rows[i];
+        const char *const names[] = {r->source, r->domain, r->agent, r->setting};
+        static const char *const keys[] = {"source", "domain", "agent", "setting"};
+        cJSON *row = cJSON_CreateObject();
+        for (int k = 0; k < 4; k++)
+            keel_json_add(row, keys[k], names[k] ? cJSON_CreateString(names[k]) : cJSON_CreateNull());
+        cJSON_AddNumberToObject(row, "conversations", (double)r->conversations);
+        add_share(row, "completed", r->completed, r->completion_known);
+        cJSON_AddNumberToObject(row, "must_not_act", (double)r->must_not_act);
+        add_share(row, "must_not_act_share", r->must_not_act, r->conversations);
+        add_share(row, "must_not_act_completed", r->must_not_act_completed, r->must_not_act_known);
+        cJSON_AddNumberToObject(row, "forbidden_writes", (double)r->forbidden);
+        add_share(row, "must_act_completed", r->completed - r->must_not_act_completed,
+                  r->completion_known - r->must_not_act_known);
+        keel_json_add(list, NULL, row);
+    }
+    return KEEL_OK;
+}
+
 static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, keel_err *err) {
     const char *only = keel_cli_value(cli, "--split");
     keel_split_count *counts;
@@ -76,6 +108,7 @@ static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, kee
     cJSON_AddObjectToObject(cli->result, "behaviour");
     if (only) return add_behaviour(cli, store, only, err);
     if (n == 0) return KEEL_OK;
+    KEEL_TRY(add_tasks(cli, store, arena, err));
     for (size_t i = 0; i < n && n > 1; i++) KEEL_TRY(add_behaviour(cli, store, counts[i].name, err));
     return add_behaviour(cli, store, "all", err);
 }
@@ -171,6 +204,40 @@ static void print_measured(const cJSON *result, FILE *out) {
     keel_table_free(&table);
 }
 
+static void print_tasks(const cJSON *tasks, FILE *out) {
+    static const char *const columns[] = {
+        "agent",        "domain", "setting",   "conversations",    "completed",
+        "must not act", "share",  "completed", "forbidden writes", "must act: completed"};
+    static const char *const keys[] = {"agent",
+                                       "domain",
+                                       "setting",
+                                       "conversations",
+                                       "completed",
+                                       "must_not_act",
+                                       "must_not_act_share",
+                                       "must_not_act_completed",
+                                       "forbidden_writes",
+                                       "must_act_completed"};
+    enum { N = sizeof keys / sizeof *keys };
+    keel_table table = {.columns = N};
+    const cJSON *row;
+    for (int i = 0; i < N; i++) keel_table_cell(&table, "%s", columns[i]);
+    cJSON_ArrayForEach (row, tasks)
+        for (int i = 0; i < N; i++) {
+            const cJSON *value = cJSON_GetObjectItemCaseSensitive(row, keys[i]);
+            const bool count = i == 3 || i == 5 || i == 8;
+            if (cJSON_IsString(value))
+                keel_table_cell(&table, "%s", value->valuestring);
+            else if (cJSON_IsNumber(value))
+                keel_table_cell(&table, count ? "%.0f" : "%.3f", value->valuedouble);
+            else
+                keel_table_cell(&table, "-");
+        }
+    fputc('\n', out);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
 /* Over all splits. */
 static double total(const cJSON *splits, const char *group, const char *key) {
     double sum = 0;
@@ -218,6 +285,8 @@ static void print(const cJSON *result, FILE *out) {
     print_columns(splits, "split", out, false);
     fputc('\n', out);
     print_columns(behaviour, "logged behaviour", out, true);
+    if (cJSON_HasObjectItem(result, "tasks"))
+        print_tasks(cJSON_GetObjectItemCaseSensitive(result, "tasks"), out);
     print_missing(splits, out);
 }
 
@@ -225,10 +294,12 @@ const keel_verb keel_verb_stats = {
     .name = "stats",
     .brief = "what is in the store: counts, labels, rewards, the behaviour's rates",
     .flags = flags,
-    .more = "Rates carry 95 % intervals (Wilson, answers of one conversation hang together); rewards are "
-            "means per conversation, bootstrapped. '-' "
-            "where nothing is known.\n"
-            "example: keel stats --store logs.db --split train\n",
+    .more =
+        "Rates carry 95 % intervals (Wilson, answers of one conversation hang together); rewards are "
+        "means per conversation, bootstrapped. '-' "
+        "where nothing is known. Tasks of benchmarks, of conversations whose meta has must_not_act, are listed by "
+        "agent, over all splits.\n"
+        "example: keel stats --store logs.db --split train\n",
     .run = run,
     .print = print,
 };

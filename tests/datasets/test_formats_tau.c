@@ -140,6 +140,32 @@ static void checks_of_other_actions_than_the_tasks_are_counted(void **state) {
     assert_int_equal(get("s1")->risk, KEEL_RISK_UNKNOWN);
 }
 
+static void tasks_are_counted_by_agent(void **state) {
+    (void)state;
+    keel_task_count *rows;
+    size_t n;
+    assert_ok(keel_store_tasks(store, &arena, &rows, &n, &err));
+    assert_int_equal(n, 0);
+    assert_ok(import_as(NULL, NULL, put("run.json", tau2("telecom", "[]", "user_stop", "null"))));
+    assert_ok(import_as(NULL, NULL, put("my-agent.json", tau1)));
+    assert_ok(import_as(NULL, NULL,
+                        put("log.jsonl", "{\"id\": \"x\", \"meta\": {\"a\": {\"must_not_act\": true}}, "
+                                         "\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}")));
+    assert_ok(keel_store_tasks(store, &arena, &rows, &n, &err));
+    assert_int_equal(n, 2);
+    assert_string_equal(rows[0].agent, "my-agent");
+    assert_string_equal(rows[0].domain, "retail");
+    assert_null(rows[0].setting);
+    assert_int_equal(rows[0].conversations, 2);
+    assert_int_equal(rows[0].completed, 1);
+    assert_int_equal(rows[0].must_not_act, 2);
+    assert_int_equal(rows[0].must_not_act_completed, 1);
+    assert_int_equal(rows[0].forbidden, 1);
+    assert_string_equal(rows[1].setting, "llm_agent");
+    assert_int_equal(rows[1].conversations, 1);
+    assert_int_equal(rows[1].forbidden, 0); /* cancel_reservation is no tool of telecom */
+}
+
 static void bad_results_are_named(void **state) {
     (void)state;
     import_fails("tau2", put("a.json", "{\"info\": {}, \"tasks\": []}"), KEEL_E_PARSE, "a.json",
@@ -267,6 +293,7 @@ int main(void) {
         TEST(only_a_policy_that_forbids_makes_a_refusal),
         TEST(a_task_that_wants_a_write_is_benign),
         TEST(checks_of_other_actions_than_the_tasks_are_counted),
+        TEST(tasks_are_counted_by_agent),
         TEST(bad_results_are_named),
         TEST(real_results_have_the_numbers_that_were_counted),
     };
