@@ -1,8 +1,10 @@
 #include "datasets/formats.h"
 
+#include <ctype.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/text.h"
 #include "datasets/csv.h"
@@ -92,10 +94,21 @@ bool keel_formats_match(const keel_format *format, const char *file_name) {
     char plain[1024];
     size_t length = keel__plain_length(file_name);
     if (length >= sizeof plain) return false;
-    snprintf(plain, sizeof plain, "%.*s", (int)length, file_name);
+    for (size_t i = 0; i < length; i++) plain[i] = (char)tolower((unsigned char)file_name[i]);
+    plain[length] = '\0';
     if (format) return matches(format, plain);
     for (size_t i = 0; keel_formats[i].name; i++)
         if (matches(&keel_formats[i], plain)) return true;
+    return false;
+}
+
+bool keel_formats_plausible(const char *file_name) {
+    static const char *const endings[] = {".jsonl", ".json", ".ndjson", ".csv", ".tsv"};
+    const size_t length = keel__plain_length(file_name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t size = strlen(endings[i]);
+        if (length > size && strncasecmp(file_name + length - size, endings[i], size) == 0) return true;
+    }
     return false;
 }
 

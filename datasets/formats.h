@@ -49,6 +49,9 @@ extern const char *const keel_formats_names[]; /* the same names; NULL-terminate
 keel_status keel_formats_find(const char *name, const keel_format **out, keel_err *err);
 /* Whether a file of this name, in a folder, is of the format (NULL: of any). */
 bool keel_formats_match(const keel_format *format, const char *file_name);
+/* Whether a file of this name, in a folder, may be a log at all: .json, .jsonl, .ndjson, .csv, .tsv, gzipped
+ * or not. Its content says which. */
+bool keel_formats_plausible(const char *file_name);
 
 /* Fills sniff from the beginning of a source, which may be cut off anywhere. text must outlive it. */
 void keel_formats_sniff(const char *text, size_t length, keel_sniff *out);

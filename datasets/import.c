@@ -14,7 +14,7 @@
 #include "datasets/store_internal.h"
 #include "datasets/stratify.h"
 
-enum { MAX_DEPTH = 32, NAME_SIZE = 4096 };
+enum { MAX_DEPTH = 32, NAME_SIZE = 4096, MOST_NAMES = 200 /* bytes of names in a note */ };
 
 /* ---- lists of files ---- */
 
@@ -23,6 +23,8 @@ typedef struct file_list {
     keel_arena arena;
     const char **paths;
     size_t count, capacity;
+    int64_t passed_over;
+    keel_buf others; /* names of the first files that are no logs by their names */
 } file_list;
 
 static keel_status list_add(file_list *list, const char *path, keel_err *err) {
@@ -35,9 +37,9 @@ static keel_status list_add(file_list *list, const char *path, keel_err *err) {
 static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err);
 
 /* In a folder lie other files too. What looks like another format than the one that is asked for is passed
- * over and named; so is what looks like none, unless a format with names of its own is asked for. A file that
- * cannot be read is listed, so that reading it says why. */
-static bool is_log(const keel_format *format, const char *path) {
+ * over and named; so is what looks like none, unless its name (named) is of a format that is asked for. A
+ * file that cannot be read is listed, so that reading it says why. */
+static bool is_log(const keel_format *format, const char *path, bool named) {
     keel_source *source = NULL;
     const keel_format *found = NULL;
     const char *text;
@@ -47,7 +49,7 @@ static bool is_log(const keel_format *format, const char *path) {
     const bool readable = keel_source_peek(source, 1, &text, &length, NULL) == KEEL_OK && length;
     const bool known = readable && keel_formats_detect(source, &found, &why) == KEEL_OK;
     const bool other = known && format && found != format;
-    const bool none = readable && !known && (!format || format == &keel_formats[0]);
+    const bool none = readable && !known && (!format || format == &keel_formats[0] || !named);
     keel_source_close(source);
     if (other)
         keel_log(KEEL_LOG_INFO, "note: passed over %s: it looks like %s, not %s", path, found->name,
@@ -60,9 +62,13 @@ static keel_status list_entry(file_list *list, const char *path, const char *nam
     struct stat about;
     if (stat(path, &about) != 0) return KEEL_OK; /* a dangling link is no log */
     if (S_ISDIR(about.st_mode)) return list_folder(list, path, depth + 1, err);
-    const bool log =
-        S_ISREG(about.st_mode) && keel_formats_match(list->format, name) && is_log(list->format, path);
-    return log ? list_add(list, path, err) : KEEL_OK;
+    if (!S_ISREG(about.st_mode)) return KEEL_OK;
+    const bool named = keel_formats_match(list->format, name), log = named || keel_formats_plausible(name);
+    if (log && is_log(list->format, path, named)) return list_add(list, path, err);
+    if (!log && list->others.length < MOST_NAMES)
+        keel_buf_format(&list->others, "%s%s", list->others.length ? ", " : "", name);
+    list->passed_over++;
+    return KEEL_OK;
 }
 
 static keel_status list_folder(file_list *list, const char *folder, int depth, keel_err *err) {
@@ -92,8 +98,11 @@ static keel_status fail_no_files(const file_list *list, const char *folder, keel
                 keel_buf_format(&patterns, "%s%s", patterns.length ? ", " : "", format->files[i]);
     keel_fail(err, KEEL_E_NOT_FOUND, folder, "no file of %s%s is in this folder",
               list->format ? "format " : "any known format", list->format ? list->format->name : "");
-    keel_hint(err, "in a folder these are read, gzipped or not: %s. Any other file is read by its own path",
-              patterns.data ? patterns.data : "");
+    keel_hint(
+        err,
+        "in a folder these are read, gzipped or not: %s, and of .json, .jsonl, .ndjson, .csv and .tsv what has "
+        "such content. Any other file is read by its own path",
+        patterns.data ? patterns.data : "");
     keel_buf_free(&patterns);
     return KEEL_E_NOT_FOUND;
 }
@@ -318,6 +327,11 @@ import in = {.store = store, .each = each, .user = user, .report = report };
     for (size_t i = 0; i < count && status == KEEL_OK; i++) status = list_path(&list, paths[i], err);
     in.paths = list.paths;
     in.count = list.count;
+    report->passed_over = list.passed_over;
+    if (status == KEEL_OK && list.others.length)
+        keel_log(KEEL_LOG_INFO, "note: passed over, as their names are not those of logs: %s%s",
+                 list.others.data, list.others.length < MOST_NAMES ? "" : ", ...");
+    keel_buf_free(&list.others);
     if (status == KEEL_OK) status = import_files(&in, err);
     keel_arena_free(&list.arena);
     return status;

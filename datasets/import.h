@@ -22,6 +22,7 @@ typedef struct keel_import_count {
 typedef struct keel_import_report {
     int64_t files, files_known;                 /* read; of those, already imported before */
     int64_t conversations, unchanged, extended; /* new; already there; there and completed */
+    int64_t passed_over;                        /* files in folders that are no logs, or of another format */
     int64_t skipped;                            /* bad lines */
     int64_t turns, decisions, candidates, completed;
     int64_t unseen; /* new or extended conversations that `each` was not called with */

@@ -63,10 +63,15 @@ static cJSON *told_json(const keel_import_report *report) {
         const char *name;
         int64_t value;
     } rows[] = {
-        {"files_known", report->files_known}, {"conversations", report->conversations},
-        {"unchanged", report->unchanged},     {"extended", report->extended},
-        {"skipped", report->skipped},         {"turns", report->turns},
-        {"decisions", report->decisions},     {"candidates", report->candidates},
+        {"files_known", report->files_known},
+        {"passed_over", report->passed_over},
+        {"conversations", report->conversations},
+        {"unchanged", report->unchanged},
+        {"extended", report->extended},
+        {"skipped", report->skipped},
+        {"turns", report->turns},
+        {"decisions", report->decisions},
+        {"candidates", report->candidates},
         {"completed", report->completed},
     };
     cJSON *json = cJSON_CreateObject();
@@ -228,7 +233,7 @@ const keel_verb keel_verb_import = {
     .more =
         "A PATH is a file, gzipped or not, or - for standard input, or a folder, which stands for the files "
         "in it and below\n"
-        "whose names are of the format. Each file is imported whole or not at all, and a file that was "
+        "that are logs by name and content; the others are counted as passed_over and named. Each file is imported whole or not at all, and a file that was "
         "imported before\n"
         "changes nothing. The store is made if it is missing. The table that is printed counts what is new; "
         "`extended` are\n"

@@ -232,8 +232,9 @@ static void what_one_file_says_twice_is_taken_once(void **state) {
     assert_int_equal(report.unchanged, 1);
     assert_int_equal(get("a")->decisions[0].n_candidates, 1);
     import_fails("chat",
-                 put("other.jsonl", "{\"id\":\"c\",\"messages\":[" USER "]}\n"
-                                    "{\"id\":\"c\",\"messages\":[{\"role\":\"system\",\"content\":\"Hi\"}]}\n"),
+                 put("other.jsonl",
+                     "{\"id\":\"c\",\"messages\":[" USER "]}\n"
+                     "{\"id\":\"c\",\"messages\":[{\"role\":\"system\",\"content\":\"Hi\"}]}\n"),
                  KEEL_E_CONFLICT, "other.jsonl:2", "the role of turn 0");
 #undef SAID
 }
@@ -366,6 +367,26 @@ static void a_folder_stands_for_its_files_and_those_below(void **state) {
     assert_int_equal(get("b")->id, 1);
     assert_ok(import_as(NULL, NULL, in("logs")));
     assert_int_equal(report.files_known, 2);
+    assert_int_equal(report.passed_over, 1);
+}
+
+static void a_folder_is_read_by_content_whatever_the_case_of_names(void **state) {
+    (void)state;
+    assert_ok(keel_folder_make(in("logs"), &err));
+    put("logs/a.JSONL", "{\"id\":\"a\",\"messages\":[" USER "]}\n");
+    put("logs/b.json", "[{\"id\":\"b\",\"messages\":[" USER "]}]");
+    put("logs/c.ndjson", "{\"id\":\"c\",\"messages\":[" USER "]}\n");
+    put("logs/d.Csv", "id,role,content\nd,user,hi\n");
+    put("logs/package.json", "{\"name\":\"x\",\"version\":\"1\"}");
+    put("logs/LICENSE", "MIT");
+    assert_ok(import_as("chat", NULL, in("logs")));
+    assert_int_equal(report.files, 3);
+    assert_int_equal(report.passed_over, 3);
+    assert_ok(import_as(NULL, NULL, in("logs")));
+    assert_int_equal(report.files, 4);
+    assert_int_equal(report.files_known, 3);
+    assert_int_equal(report.passed_over, 2);
+    assert_int_equal(import_as("sgd", NULL, in("logs")), KEEL_E_NOT_FOUND);
 }
 
 static pthread_t here;
@@ -423,6 +444,7 @@ int main(void) {
         TEST(bad_lines_are_named_and_nothing_of_the_file_is_kept),
         TEST(a_bad_file_leaves_the_good_ones_before_it),
         TEST(a_folder_stands_for_its_files_and_those_below),
+        TEST(a_folder_is_read_by_content_whatever_the_case_of_names),
         TEST(a_thread_that_reads_ahead_works_under_the_context_of_the_caller),
         TEST(an_interrupt_rolls_the_file_back),
     };
