@@ -15,7 +15,7 @@
  * together with the byte offset. The value is freed with cJSON_Delete. A whole number of 2^53 and more, which
  * a double may not hold, has its digits in valuestring too, and is printed as these. */
 keel_status keel_json_parse(const char *text, size_t length, const char *where, cJSON **out, keel_err *err);
-keel_status keel_json_parse_file(const char *path, cJSON **out, keel_err *err); /* gzip seen through */
+keel_status keel_json_parse_file(const char *path, cJSON **out, keel_err *err); /* gzip, zstd seen through */
 /* The same, and quicker: the value lives in the arena. It can be looked at, but neither changed nor deleted.
  */
 keel_status keel_json_parse_in(keel_arena *arena, const char *text, size_t length, const char *where,

@@ -1,5 +1,6 @@
 #include "core/source.h"
 
+#define ZSTD_STATIC_LINKING_ONLY /* ZSTD_customMem: its memory is the context's */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 #include "core/file.h"
 #include "core/hash.h"
@@ -26,7 +29,8 @@ struct keel_source {
     const char *bytes;   /* [length] in memory */
     size_t length, read; /* read: raw bytes taken so far */
     bool gzip, ended;    /* ended: no more raw bytes */
-    bool inside;         /* within a gzip member */
+    bool inside;         /* within a gzip member or a zstd frame */
+    ZSTD_DStream *zstd;  /* NULL: not compressed with zstd */
     z_stream inflater;   /* next_in, avail_in: raw bytes not yet used, of plain sources too */
     char *data;          /* decompressed bytes [start, end) to be given out, with room for a NUL after end */
     size_t start, end, capacity;
@@ -97,9 +101,15 @@ static void zlib_free(void *unused, void *memory) {
     keel_free(memory);
 }
 
+static void *zstd_alloc(void *unused, size_t size) {
+    (void)unused;
+    return keel_alloc(size);
+}
+
 void keel_source_close(keel_source *source) {
     if (!source) return;
     if (source->gzip) inflateEnd(&source->inflater);
+    ZSTD_freeDStream(source->zstd);
     if (source->fd >= 0) close(source->fd);
     keel_free(source->data);
     keel_free(source->name);
@@ -118,15 +128,28 @@ static keel_status make_source(keel_source **out, const char *name, keel_err *er
     return KEEL_OK;
 }
 
+/* A frame of data, or one to be skipped, with which parallel compressors begin. */
+static bool is_zstd(const unsigned char *begin, size_t length) {
+    return length >= 4 && (memcmp(begin, "\x28\xB5\x2F\xFD", 4) == 0 ||
+                           (begin[0] >> 4 == 5 && memcmp(begin + 1, "\x2A\x4D\x18", 3) == 0));
+}
+
 /* Looks at the first bytes; closes the source if that fails. */
 static keel_status begin(keel_source *from, keel_source **out, keel_err *err) {
     keel_status status;
-    KEEL_TRY_GOTO(fill_input(from, 2, err), fail);
+    KEEL_TRY_GOTO(fill_input(from, 4, err), fail);
     if (from->inflater.avail_in >= 2 && from->input[0] == 0x1f && from->input[1] == 0x8b) {
         from->inflater.zalloc = zlib_alloc;
         from->inflater.zfree = zlib_free;
         from->gzip = inflateInit2(&from->inflater, 15 + 16) == Z_OK;
         if (!from->gzip) {
+            status = keel_nomem(err, from->name);
+            goto fail;
+        }
+        from->inside = true;
+    } else if (is_zstd(from->input, from->inflater.avail_in)) {
+        from->zstd = ZSTD_createDStream_advanced((ZSTD_customMem){zstd_alloc, zlib_free, NULL});
+        if (!from->zstd) {
             status = keel_nomem(err, from->name);
             goto fail;
         }
@@ -213,8 +236,24 @@ static void next_member(keel_source *from) {
     if (z->avail_in > 0) from->inside = inflateReset(z) == Z_OK;
 }
 
+static keel_status decompress_zstd(keel_source *from, keel_err *err) {
+    z_stream *z = &from->inflater;
+    ZSTD_inBuffer in = {z->next_in, z->avail_in, 0};
+    ZSTD_outBuffer out = {z->next_out, z->avail_out, 0};
+    const size_t code = ZSTD_decompressStream(from->zstd, &out, &in);
+    if (ZSTD_isError(code) && ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
+        return keel_nomem(err, from->name);
+    if (ZSTD_isError(code))
+        return keel_fail(err, KEEL_E_PARSE, from->name, "corrupt zstd data: %s", ZSTD_getErrorName(code));
+    z->next_in += in.pos, z->avail_in -= (unsigned)in.pos;
+    z->next_out += out.pos, z->avail_out -= (unsigned)out.pos;
+    from->inside = code != 0;
+    return KEEL_OK;
+}
+
 static keel_status decompress(keel_source *from, keel_err *err) {
     z_stream *z = &from->inflater;
+    if (from->zstd) return decompress_zstd(from, err);
     int code = inflate(z, Z_NO_FLUSH);
     if (code == Z_MEM_ERROR) return keel_nomem(err, from->name);
     if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
@@ -232,19 +271,22 @@ static keel_status read_bytes(keel_source *from, char *out, size_t room, size_t 
     unsigned wanted = z->avail_out;
     while (z->avail_out == wanted) {
         if (z->avail_in == 0) KEEL_TRY(fill_input(from, 1, err));
-        if (z->avail_in == 0) break;
-        if (!from->gzip) {
+        const bool last = z->avail_in == 0; /* zstd may still have bytes to give out */
+        if (last && !(from->zstd && from->inside)) break;
+        if (!from->gzip && !from->zstd) {
             unsigned take = z->avail_in < wanted ? z->avail_in : wanted;
             memcpy(out, z->next_in, take);
             z->next_in += take, z->avail_in -= take, z->avail_out -= take;
-        } else if (!from->inside) {
+        } else if (from->gzip && !from->inside) {
             next_member(from);
         } else {
             KEEL_TRY(decompress(from, err));
+            if (last) break;
         }
     }
     if (from->inside && z->avail_out == wanted)
-        return keel_fail(err, KEEL_E_PARSE, from->name, "the gzip data end too early: the file is cut off");
+        return keel_fail(err, KEEL_E_PARSE, from->name, "the %s data end too early: the file is cut off",
+                         from->zstd ? "zstd" : "gzip");
     *got = wanted - z->avail_out;
     return KEEL_OK;
 }

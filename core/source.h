@@ -1,4 +1,4 @@
-/* Sources of bytes: a file, standard input or a buffer in memory, with gzip decompressed on the way. A source
+/* Sources of bytes: a file, standard input or a buffer in memory, with gzip and zstd decompressed on the way. A source
  * is read once, from its beginning to its end, in pieces, in lines or as a whole. Not thread-safe. */
 #ifndef KEEL_CORE_SOURCE_H
 #define KEEL_CORE_SOURCE_H
@@ -30,7 +30,7 @@ const char *keel_source_path(const keel_source *source); /* NULL if it is not a 
 /* SHA-256 of the bytes as they are stored, before any decompression. Does not move the source. */
 keel_status keel_source_hash(const keel_source *source, char hex[65], keel_err *err);
 
-/* All of these give decompressed bytes. Corrupt or truncated gzip data are KEEL_E_PARSE. */
+/* All of these give decompressed bytes. Corrupt or truncated data are KEEL_E_PARSE. */
 
 /* The bytes that come next, at least `least` of them unless the source ends before (at most 1 MiB). They stay
  * to be read. *data is valid until the next call. */

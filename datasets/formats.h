@@ -35,7 +35,7 @@ struct keel_reader_kind;
 typedef struct keel_format {
     const char *name;                         /* as --format takes it; also the source of its conversations */
     const char *what;                         /* one line for help */
-    const char *files[KEEL_FORMAT_FILES + 1]; /* patterns of file names in a folder, without ".gz" */
+    const char *files[KEEL_FORMAT_FILES + 1]; /* patterns of file names in a folder, without ".gz" or ".zst" */
     struct {
         const char *name, *what; /* what its reader counts besides conversations */
     } counts[KEEL_FORMAT_COUNTS];

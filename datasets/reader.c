@@ -14,7 +14,8 @@ bool keel__is_space(char c) {
 
 size_t keel__plain_length(const char *name) {
     size_t length = strlen(name);
-    return length >= 3 && strcmp(name + length - 3, ".gz") == 0 ? length - 3 : length;
+    if (length >= 3 && strcmp(name + length - 3, ".gz") == 0) return length - 3;
+    return length >= 4 && strcmp(name + length - 4, ".zst") == 0 ? length - 4 : length;
 }
 
 static char *copy_part(const char *from, size_t length) {
@@ -165,7 +166,6 @@ static const char *cure(const char *message, const char *text, size_t length) {
         size_t length;
         const char *hint;
     } known[] = {
-        {"\x28\xB5\x2F\xFD", 4, "this is compressed with zstd: run zstd -d first"},
         {"\xFF\xFE", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
         {"\xFE\xFF", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
         {"version https://git-lfs", 23, "this is a pointer of Git LFS, not the data: git lfs pull"},

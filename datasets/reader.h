@@ -41,7 +41,7 @@ struct keel_reader {
     keel_source *source; /* owned */
     void *state;         /* [kind->state_size] */
     const char *place;   /* name of the source, for errors */
-    const char *name;    /* the same without its folder and ".gz"; owned */
+    const char *name;    /* the same without its folder and ".gz" or ".zst"; owned */
     const char *folder;  /* name of the folder that holds the file; "" if the path has none; owned */
     bool opened;
     bool skip_bad; /* set before the first next: what cannot be read is given as `bad`, and next goes on */

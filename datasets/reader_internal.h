@@ -6,7 +6,7 @@
 #include "datasets/reader.h"
 
 bool keel__is_space(char c); /* white space of JSON */
-/* Length of a file name without ".gz". */
+/* Length of a file name without ".gz" or ".zst". */
 size_t keel__plain_length(const char *name);
 
 /* A reader of this kind whose state is zeroed. Takes the source over, also if it fails. */

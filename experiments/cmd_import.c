@@ -231,7 +231,7 @@ const keel_verb keel_verb_import = {
     .words_min = 1,
     .words_max = 100000,
     .more =
-        "A PATH is a file, gzipped or not, or - for standard input, or a folder, which stands for the files "
+        "A PATH is a file, compressed with gzip or zstd or not, or - for standard input, or a folder, which stands for the files "
         "in it and below\n"
         "that are logs by name and content; the others are counted as passed_over and named. Each file is imported whole or not at all, and a file that was "
         "imported before\n"

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "core/file.h"
 #include "core/pcg.h"
@@ -137,6 +138,66 @@ static void a_flipped_byte_of_gzip_data_is_an_error_or_changes_nothing(void **st
             assert_int_equal(status, KEEL_E_PARSE);
         packed.data[i] = (char)(packed.data[i] ^ 0x55);
     }
+    keel_buf_free(&packed);
+    keel_buf_free(&got);
+}
+
+/* One frame; with checksum as the program zstd writes them. */
+static void zstd(keel_buf *buf, const void *bytes, size_t length, int checksum) {
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    const size_t bound = ZSTD_compressBound(length);
+    char *out = malloc(bound);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, checksum);
+    const size_t size = ZSTD_compress2(context, out, bound, bytes, length);
+    assert_false(ZSTD_isError(size));
+    keel_buf_append(buf, out, size);
+    ZSTD_freeCCtx(context);
+    free(out);
+}
+
+/* Long runs, so that much is still to come when all input is read; and a frame to be skipped in front. */
+static void files_compressed_with_zstd_read_alike(void **state) {
+    (void)state;
+    enum { LENGTH = 3000000 };
+    char *text = malloc(LENGTH + 1);
+    for (size_t i = 0; i < LENGTH; i++) text[i] = (char)('a' + i / 100000 % 26);
+    text[LENGTH] = '\0';
+    for (int checksum = 0; checksum < 2; checksum++) {
+        keel_buf packed = {0}, got = {0};
+        keel_buf_append(&packed, "\x5D\x2A\x4D\x18\x01\0\0\0x", 9);
+        zstd(&packed, text, 2000000, checksum);
+        zstd(&packed, text + 2000000, LENGTH - 2000000, checksum);
+        put("packed.zst", packed.data, packed.length);
+        assert_int_equal(keel_file_read(in("packed.zst"), 0, &got, NULL), KEEL_OK);
+        assert_int_equal(got.length, LENGTH);
+        assert_memory_equal(got.data, text, LENGTH);
+        assert_int_equal(keel_file_read(in("packed.zst"), LENGTH - 1, &got, NULL), KEEL_E_INVALID);
+        keel_buf_free(&packed);
+        keel_buf_free(&got);
+    }
+    free(text);
+}
+
+static void broken_zstd_data_are_errors(void **state) {
+    (void)state;
+    keel_buf packed = {0}, got = {0};
+    const char *text = "the quick brown fox jumps over the lazy dog";
+    keel_err err;
+    zstd(&packed, text, strlen(text), 1);
+    for (size_t length = 4; length < packed.length; length++) {
+        put("cut.zst", packed.data, length);
+        assert_int_equal(keel_file_read(in("cut.zst"), 0, &got, &err), KEEL_E_PARSE);
+        assert_non_null(strstr(err.message, "zstd"));
+    }
+    for (size_t i = 4; i < packed.length; i++) {
+        packed.data[i] = (char)(packed.data[i] ^ 0x55);
+        put("bad.zst", packed.data, packed.length);
+        if (keel_file_read(in("bad.zst"), 0, &got, &err) == KEEL_OK) assert_string_equal(got.data, text);
+        packed.data[i] = (char)(packed.data[i] ^ 0x55);
+    }
+    keel_buf_text(&packed, "more");
+    put("tail.zst", packed.data, packed.length);
+    assert_int_equal(keel_file_read(in("tail.zst"), 0, &got, NULL), KEEL_E_PARSE);
     keel_buf_free(&packed);
     keel_buf_free(&got);
 }
@@ -491,6 +552,8 @@ int main(void) {
         cmocka_unit_test(a_missing_file_or_a_folder_is_an_error_that_names_it),
         cmocka_unit_test(reading_stops_at_the_largest_size),
         cmocka_unit_test(a_gzip_file_cut_off_anywhere_is_an_error),
+        cmocka_unit_test(files_compressed_with_zstd_read_alike),
+        cmocka_unit_test(broken_zstd_data_are_errors),
         cmocka_unit_test(a_flipped_byte_of_gzip_data_is_an_error_or_changes_nothing),
         cmocka_unit_test(text_after_a_gzip_member_is_not_dropped_in_silence),
         cmocka_unit_test(lines_come_without_their_ends_and_numbered),
