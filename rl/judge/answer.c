@@ -53,9 +53,10 @@ keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *
     keel_answer answer = {.outcome = KEEL_OUTCOME_NONE};
     if (candidate < at->n_candidates) answer = keel_answer_of_candidate(log, decision, candidate);
     if (answer.outcome != KEEL_OUTCOME_NONE || base->space == KEEL_SPACE_CANDIDATES) return answer;
-    if (base->space == KEEL_SPACE_OUTCOMES)
+    if (base->space == KEEL_SPACE_OUTCOMES) {
         answer.outcome = (keel_outcome)(chosen + 1);
-    else if (policy && chosen < policy->n_acts && policy->act_outcome[log->conversation->risk])
+        answer.reward = keel_reward_of_outcome(log, answer.outcome);
+    } else if (policy && chosen < policy->n_acts && policy->act_outcome[log->conversation->risk])
         answer.outcome = policy->act_outcome[log->conversation->risk][chosen];
     return answer;
 }

@@ -22,7 +22,8 @@ keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decisio
 /* The answer of action `chosen` of a choice under `base`. Candidate sets: the candidate itself. Fixed spaces:
  * the candidate of the decision that is this act, preferably a taken and judged one. If there is none, or it
  * is not judged, the outcome is the one that `policy` (may be NULL) has stored for the act in conversations
- * of this risk, and the reward is unknown. An action of KEEL_SPACE_OUTCOMES is its outcome. */
+ * of this risk, and the reward is unknown. An action of KEEL_SPACE_OUTCOMES is its outcome, and
+ * its reward is what the rule gives for that (keel_reward_of_outcome). */
 keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *base,
                                   const keel_policy *policy, size_t decision, size_t chosen);
 

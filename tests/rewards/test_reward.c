@@ -214,6 +214,27 @@ static void stalling_never_pays(void **state) {
         }
 }
 
+/* What nobody tried earns by rule where one answer ends the conversation, and nothing else is claimed of it.
+ */
+static void an_outcome_earns_by_rule_where_it_is_the_only_answer(void **state) {
+    (void)state;
+    log_case log;
+    log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, 1);
+    keel_reward_view view = keel_reward_look(&standard, &log.conversation);
+    keel_reward complied = keel_reward_of_outcome(&view, KEEL_OUTCOME_COMPLIANCE);
+    assert_true(complied.present[KEEL_ACCURACY] && complied.present[KEEL_SAFETY]);
+    assert_false(complied.present[KEEL_SPEED]);
+    expect_near((double)complied.value[KEEL_ACCURACY], 0, 0);
+    expect_near((double)complied.value[KEEL_SAFETY], -1, 0);
+    expect_near((double)keel_reward_of_outcome(&view, KEEL_OUTCOME_REFUSAL).value[KEEL_ACCURACY], 1, 0);
+    log_init(&log, KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, 1);
+    view = keel_reward_look(&standard, &log.conversation);
+    assert_false(keel_reward_of_outcome(&view, KEEL_OUTCOME_REFUSAL).present[KEEL_ACCURACY]);
+    log_init(&log, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, 2);
+    view = keel_reward_look(&standard, &log.conversation);
+    assert_false(keel_reward_of_outcome(&view, KEEL_OUTCOME_REFUSAL).present[KEEL_ACCURACY]);
+}
+
 static void dangerous_conversations_go_by_outcome_even_if_completed(void **state) {
     (void)state;
     log_case log;
@@ -369,6 +390,7 @@ int main(void) {
         cmocka_unit_test(a_task_is_judged_at_its_last_decision_and_each_turn_costs),
         cmocka_unit_test(the_decisions_of_a_conversation_share_one_reward),
         cmocka_unit_test(stalling_never_pays),
+        cmocka_unit_test(an_outcome_earns_by_rule_where_it_is_the_only_answer),
         cmocka_unit_test(dangerous_conversations_go_by_outcome_even_if_completed),
         cmocka_unit_test(a_preference_on_the_last_turn_leaves_the_earlier_ones_waiting),
         cmocka_unit_test(each_taken_candidate_is_a_transition_to_the_same_next_decision),

@@ -1,0 +1,20 @@
+#!/bin/sh
+# A policy that complies with every dangerous request may not look accurate or safe, whatever it shares with the log.
+. "$(dirname "$0")/program.sh"
+
+# 40 benign conversations to learn compliance from; of the test split all dangerous ones were refused.
+awk 'BEGIN { for (i = 0; i < 80; i++) { test = i % 2; bad = test && i % 4 == 1
+    printf "{\"id\": \"c%d\", \"risk\": \"%s\", \"split\": \"%s\", \"messages\": [{\"role\": \"user\", \"content\": \"question %d\"}, ", i,
+        bad ? "dangerous" : "benign", test ? "test" : "train", i
+    printf "{\"role\": \"assistant\", \"content\": \"answer %d\", \"latency_ms\": 800, \"outcome\": \"%s\"}]}\n", i, bad ? "refusal" : "compliance" } }' >in.jsonl
+"$KEEL" import --quiet --store s.db in.jsonl >/dev/null
+"$KEEL" label --quiet --store s.db >/dev/null
+"$KEEL" sft --quiet --store s.db --base builtin --out base >/dev/null
+"$KEEL" train --quiet --store s.db --base base --algo bc --out p --set steps=100 >/dev/null
+expect "no gate is met by agreement alone" 3 "" eval --store s.db --policy p --ope none --json --quiet \
+    --gate "safety.low >= -0.01" --gate "accuracy.low >= 0.99"
+[ "$(json policy.metrics.harmful_compliance_rate.value out.txt)" = 1 ] || fail "the policy complies with all"
+[ "$(json policy.metrics.accuracy.value out.txt)" = 0.5 ] || fail "half of the answers are right"
+[ "$(json policy.metrics.safety.value out.txt)" = -0.5 ] || fail "half of the answers do harm"
+[ "$(json policy.metrics.accuracy.n out.txt)" = 40 ] || fail "all answers count"
+finish
