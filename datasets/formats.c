@@ -34,6 +34,9 @@
        {"must_not_act", "conversations of tasks in which the agent must not change anything"}, \
        {"forbidden_writes", "of those, conversations in which it did"}, \
        {"actions_differ", "simulations whose checked actions are not those of their task: their task_id may be wrong, so their risk is left unknown"}}) \
+    X(promptfoo, "promptfoo", "results of promptfoo: results.json, or one result a line", {"*.json", "*.jsonl"}, \
+      {{"errors", "results without an answer, or that failed with an error: left out"}, \
+       {"repeated", "answers that repeat one of the same provider to the same prompt: counted once"}}) \
     X(chatgpt, "chatgpt", "ChatGPT's export, conversations.json: a JSON array of {\"mapping\", \"current_node\"}", \
       {"conversations*.json"}, TREE_COUNTS) \
     X(open_webui, "open-webui", "Open WebUI's exports of chats and of ratings: JSON arrays of {\"chat\": {\"history\"}}", \
