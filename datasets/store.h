@@ -122,6 +122,12 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
                                  keel_authority judge, const char *judge_name, double confidence,
                                  keel_err *err);
 
+/* Drops the labels that judges of a kind gave, all but those of the judge `keep`; the best of what is left
+ * wins, if anything is. Judges' names begin "<kind>-...". Labels by humans and labels that came with a log
+ * stay. */
+keel_status keel_store_drop_judged(keel_store *store, const char *kind, const char *keep, int64_t *dropped,
+                                   keel_err *err);
+
 /* ---- transitions ---- */
 
 /* Transitions of a conversation that has none yet. */

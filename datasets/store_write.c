@@ -254,6 +254,40 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
     return keel__store_run(store, statement, "setting the winning label", err);
 }
 
+static keel_status run_on_judged(keel_store *store, const char *sql, const char *kind, const char *keep,
+                                 keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_prepare(store, sql, &statement, err));
+    keel__bind_text(statement, 1, kind);
+    keel__bind_text(statement, 2, keep);
+    const keel_status status = keel__store_run(store, statement, "dropping labels of other judges", err);
+    sqlite3_finalize(statement);
+    return status;
+}
+
+keel_status keel_store_drop_judged(keel_store *store, const char *kind, const char *keep, int64_t *dropped,
+                                   keel_err *err) {
+#define OLD_OF(table)                                                                                        \
+    "(" table ".judge < 3 AND " table ".judge_name GLOB ?1 || '-*/[0-9]*' AND " table ".judge_name <> ?2)"
+#define OLD   OLD_OF("labels")
+#define OLD_L OLD_OF("l")
+#define BEST                                                                                                 \
+    " FROM labels AS l WHERE l.candidate_id = candidates.id AND NOT " OLD_L                                  \
+    " ORDER BY l.judge DESC, l.id DESC LIMIT 1), 0)"
+    KEEL_TRY(run_on_judged(store,
+                           "UPDATE candidates SET outcome = coalesce((SELECT l.outcome" BEST
+                           ", judge = coalesce((SELECT l.judge" BEST
+                           " WHERE id IN (SELECT candidate_id FROM labels WHERE " OLD ")",
+                           kind, keep, err));
+    KEEL_TRY(run_on_judged(store, "DELETE FROM labels WHERE " OLD, kind, keep, err));
+    *dropped = sqlite3_changes64(store->db);
+    return KEEL_OK;
+#undef BEST
+#undef OLD
+#undef OLD_L
+#undef OLD_OF
+}
+
 /* ---- transitions ---- */
 
 static void add_transition(keel_store *store, const keel_transition *transition) {

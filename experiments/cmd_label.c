@@ -2,7 +2,8 @@
  *
  *  1. Checks the reward keys and opens the store.
  *  2. Fits the judge on the human labels and validates it on held-out groups, or loads a saved one.
- *  3. Predicts the outcome of every candidate without a label, with provenance; a human label always wins.
+ *  3. Drops what another judge of the kind said, and predicts the outcome of every candidate without a label,
+ *     with provenance; a human label always wins.
  *  4. Computes the rewards of all transitions with the reward keys, and records the run.
  */
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "core/log.h"
 #include "core/options_internal.h"
 #include "core/progress.h"
+#include "core/text.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
@@ -100,11 +102,47 @@ done:
 
 /* ---- judging ---- */
 
+enum { LEAST_CERTAIN = 10, EXCERPT = 160 /* bytes */ };
+
+typedef struct doubt {
+    const char *id, *text; /* of the conversation; of the beginning of the response */
+    int label;
+    double p;
+} doubt;
+
 typedef struct judging {
     keel_store *store;
     const keel_judge *judge;
-    int64_t candidates, known, filled;
+    int64_t candidates, known, filled, dropped, unjudged, without_text;
+    int64_t found[KEEL_AUTHORITY_HUMAN + 1][KEEL_N_OUTCOMES + 1]; /* by who judged and outcome */
+    doubt doubts[LEAST_CERTAIN + 1];                              /* the least certain first */
+    size_t n_doubts;
+    keel_arena texts;
 } judging;
+
+/* Equal ones by what they are, so that the order of imports does not show. */
+static bool less_certain(const doubt *a, const doubt *b) {
+    if (a->p != b->p) return a->p < b->p;
+    const int order = strcmp(a->id, b->id);
+    return order ? order < 0 : strcmp(a->text, b->text) < 0;
+}
+
+/* Among the least certain, if it is one of them. */
+static keel_status note_doubt(judging *work, const char *id, const char *text, int label, double p,
+                              keel_err *err) {
+    size_t at = work->n_doubts;
+    const doubt seen = {id ? id : "", text, label, p}; /* copied only if it stays: a store may be large */
+    if (at == LEAST_CERTAIN && !less_certain(&seen, &work->doubts[at - 1])) return KEEL_OK;
+    const size_t shown = keel_utf8_cut(text, strlen(text), EXCERPT);
+    const doubt new = {keel_arena_strdup(&work->texts, seen.id),
+                       keel_arena_strndup(&work->texts, text, shown), label, p};
+    if (!new.id || !new.text) return keel_nomem(err, "label");
+    while (at > 0 && less_certain(&new, &work->doubts[at - 1])) at--;
+    memmove(&work->doubts[at + 1], &work->doubts[at], (work->n_doubts - at) * sizeof *work->doubts);
+    work->doubts[at] = new;
+    if (work->n_doubts < LEAST_CERTAIN) work->n_doubts++;
+    return KEEL_OK;
+}
 
 static keel_status judge_candidate(judging *work, const keel_conversation *conversation,
                                    const keel_decision *decision, const keel_candidate *candidate,
@@ -113,16 +151,26 @@ static keel_status judge_candidate(judging *work, const keel_conversation *conve
     work->candidates++;
     if (candidate->outcome != KEEL_OUTCOME_NONE) {
         work->known++;
+        work->found[candidate->judge][candidate->outcome]++;
         return KEEL_OK;
     }
-    if (!candidate->text || candidate->text[0] == '\0') return KEEL_OK; /* an act alone is not judged */
+    if (!candidate->text || candidate->text[0] == '\0') { /* an act alone is not judged */
+        work->without_text++;
+        return KEEL_OK;
+    }
     const keel_judge_input input = {candidate->text, conversation->turns, decision->turn};
     KEEL_TRY(keel_judge_predict(work->judge, &input, &verdict, err));
-    if (verdict.label == KEEL_UNJUDGED) return KEEL_OK;
+    if (verdict.label == KEEL_UNJUDGED) {
+        work->unjudged++;
+        return KEEL_OK;
+    }
+    const double p = (double)verdict.p[verdict.label];
+    const keel_outcome outcome = (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + verdict.label);
     work->filled++;
-    return keel_store_put_label(work->store, candidate->id,
-                                (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + verdict.label), verdict.authority,
-                                work->judge->name, (double)verdict.p[verdict.label], err);
+    work->found[verdict.authority][outcome]++;
+    KEEL_TRY(note_doubt(work, conversation->external_id, candidate->text, verdict.label, p, err));
+    return keel_store_put_label(work->store, candidate->id, outcome, verdict.authority, work->judge->name, p,
+                                err);
 }
 
 static keel_status judge_conversation(judging *work, const keel_conversation *conversation, keel_err *err) {
@@ -143,6 +191,9 @@ static keel_status judge_all(judging *work, keel_err *err) {
     keel_status status;
     keel_progress_start(&progress, "judging", 0);
     KEEL_TRY(keel_store_begin(work->store, err));
+    KEEL_TRY_GOTO(
+        keel_store_drop_judged(work->store, work->judge->kind->name, work->judge->name, &work->dropped, err),
+        done);
     KEEL_TRY_GOTO(keel_cursor_open(&cursor, work->store, NULL, KEEL_ORDER_STORED, err), done);
     for (;;) {
         keel_arena_reset(&arena);
@@ -269,6 +320,36 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_reward_co
     return status;
 }
 
+/* What was found: outcomes by who judged, what stays unjudged, and, for this call, the least certain. */
+static void report(keel_cli *cli, const judging *work) {
+    cJSON *json = cli->result, *found = cJSON_AddObjectToObject(json, "found");
+    const char *const *classes = work->judge->kind->classes;
+    cJSON_AddStringToObject(json, "judge", work->judge->name);
+    cJSON_AddNumberToObject(json, "candidates", (double)work->candidates);
+    const double judged = (double)(work->known + work->filled);
+    cJSON_AddNumberToObject(json, "coverage", work->candidates ? judged / (double)work->candidates : 0.0);
+    cJSON_AddNumberToObject(json, "unjudged", (double)work->unjudged);
+    cJSON_AddNumberToObject(json, "without_text", (double)work->without_text);
+    for (int judge = KEEL_AUTHORITY_HUMAN; judge > KEEL_AUTHORITY_NONE; judge--) {
+        cJSON *by = cJSON_AddObjectToObject(found, keel_authority_name((keel_authority)judge));
+        for (int k = 0; k < KEEL_N_OUTCOMES; k++)
+            cJSON_AddNumberToObject(by, classes[k], (double)work->found[judge][KEEL_OUTCOME_COMPLIANCE + k]);
+    }
+    cli->told = cJSON_CreateObject();
+    cJSON_AddNumberToObject(cli->told, "judged_before", (double)work->known);
+    cJSON_AddNumberToObject(cli->told, "filled", (double)work->filled);
+    cJSON_AddNumberToObject(cli->told, "judged_anew", (double)work->dropped);
+    cJSON *doubts = cJSON_AddArrayToObject(cli->told, "least_certain");
+    for (size_t i = 0; i < work->n_doubts; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "id", work->doubts[i].id);
+        cJSON_AddStringToObject(one, "outcome", classes[work->doubts[i].label]);
+        cJSON_AddNumberToObject(one, "probability", work->doubts[i].p);
+        cJSON_AddStringToObject(one, "response", work->doubts[i].text);
+        cJSON_AddItemToArray(doubts, one);
+    }
+}
+
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
                          keel_judge **judge, keel_err *err) {
     judging work = {.store = store};
@@ -276,17 +357,14 @@ static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_con
     KEEL_TRY(keel_cli_open_out_file(save, 8, KEEL_JUDGE_FILE_BEGIN, err));
     KEEL_TRY(make_judge(cli, store, judge, err));
     work.judge = *judge;
-    KEEL_TRY(judge_all(&work, err));
-    if (save) KEEL_TRY(keel_judge_save(*judge, save, err));
-    cJSON_AddStringToObject(cli->result, "judge", (*judge)->name);
-    cJSON_AddNumberToObject(cli->result, "candidates", (double)work.candidates);
-    cJSON_AddNumberToObject(cli->result, "coverage",
-                            work.candidates ? (double)(work.known + work.filled) / (double)work.candidates
-                                            : 0.0);
-    cli->told = cJSON_CreateObject();
-    cJSON_AddNumberToObject(cli->told, "judged_before", (double)work.known);
-    cJSON_AddNumberToObject(cli->told, "filled", (double)work.filled);
-    return settle(cli, store, rewards, err);
+    keel_status status = judge_all(&work, err);
+    if (status == KEEL_OK && save) status = keel_judge_save(*judge, save, err);
+    if (status == KEEL_OK) {
+        report(cli, &work);
+        status = settle(cli, store, rewards, err);
+    }
+    keel_arena_free(&work.texts);
+    return status;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -303,13 +381,48 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     return status;
 }
 
-static void print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2, .plain = true};
-    keel_table_cell(&table, "labels");
-    keel_table_cell(&table, "value");
-    keel_table_leaves(&table, result);
+static void print_found(const cJSON *result, FILE *out) {
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(result, "found"), *by, *count;
+    keel_table table = {.columns = 4};
+    keel_table_cell(&table, "judged by");
+    cJSON_ArrayForEach (count, cJSON_GetArrayItem(found, 0)) keel_table_cell(&table, "%s", count->string);
+    cJSON_ArrayForEach (by, found) {
+        keel_table_cell(&table, "%s", by->string);
+        cJSON_ArrayForEach (count, by) keel_table_cell(&table, "%.0f", count->valuedouble);
+    }
     keel_table_print(&table, out);
     keel_table_free(&table);
+}
+
+static void print_doubts(const cJSON *doubts, FILE *out) {
+    enum { COLUMNS = 100 };
+    const cJSON *one;
+    if (cJSON_GetArraySize(doubts) == 0) return;
+    fprintf(out, "\nleast certain responses (outcome, its probability, conversation: response):\n");
+    cJSON_ArrayForEach (one, doubts) {
+        fprintf(out, "  %-15s %.2f  ", cJSON_GetObjectItemCaseSensitive(one, "outcome")->valuestring,
+                cJSON_GetObjectItemCaseSensitive(one, "probability")->valuedouble);
+        keel_print_line(out, cJSON_GetObjectItemCaseSensitive(one, "id")->valuestring, COLUMNS / 2);
+        fprintf(out, ": ");
+        keel_print_line(out, cJSON_GetObjectItemCaseSensitive(one, "response")->valuestring, COLUMNS);
+        fprintf(out, "\n");
+    }
+}
+
+static void print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2, .plain = true};
+    cJSON *rest = cJSON_Duplicate(result, true);
+    print_found(result, out);
+    fprintf(out, "\n");
+    cJSON_DeleteItemFromObjectCaseSensitive(rest, "rewards"); /* the configuration, not what was found */
+    cJSON_DeleteItemFromObjectCaseSensitive(rest, "found");
+    keel_table_cell(&table, "labels");
+    keel_table_cell(&table, "value");
+    keel_table_leaves(&table, rest);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+    print_doubts(cJSON_GetObjectItemCaseSensitive(result, "least_certain"), out);
+    cJSON_Delete(rest);
 }
 
 static const keel_option *const options[] = {keel_reward_options, NULL};
@@ -328,7 +441,8 @@ const keel_verb keel_verb_label = {
     .more =
         "A judge is fitted on the human labels and validated on those it did not see (accuracy and kappa), "
         "or loaded.\n"
-        "A human label is never overridden, and what is judged already stays. Reward keys decide the "
+        "A human label is never overridden; labels by another judge of the same kind are judged anew, and a response\n"
+        "that the judge cannot know (no answer, another language) stays unjudged. Reward keys decide the "
         "reward vectors of all\n"
         "transitions, and of those that come into the store until the next `label`.\n"
         "example: keel label --store logs.db --set target_ms=4000\n",

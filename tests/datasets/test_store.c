@@ -528,6 +528,35 @@ static void a_label_never_replaces_one_of_higher_authority(void **state) {
     expect_label("one", KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_HUMAN); /* the latest among equals */
 }
 
+static void labels_of_other_judges_of_a_kind_are_dropped_and_no_others(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    int64_t id[4], dropped = -1;
+    static const char *const names[] = {"judged", "log", "human", "kept"};
+    for (size_t i = 0; i < 4; i++) {
+        make(&conversation, names[i], NULL, NULL, "a", "b");
+        add(&conversation);
+        id[i] = get(names[i])->decisions[0].candidates[0].id;
+    }
+    for (size_t i = 0; i < 3; i++)
+        assert_ok(keel_store_put_label(store, id[i], KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE,
+                                       "refusal-rules/2", 1, &err));
+    assert_ok(keel_store_put_label(store, id[1], KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_MODEL, "refusal-log", 1,
+                                   &err));
+    assert_ok(
+        keel_store_put_label(store, id[2], KEEL_OUTCOME_COMPLIANCE, KEEL_AUTHORITY_HUMAN, "ann", 1, &err));
+    assert_ok(keel_store_put_label(store, id[3], KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "refusal-rules/3",
+                                   1, &err));
+    assert_ok(keel_store_drop_judged(store, "harm", "", &dropped, &err));
+    assert_int_equal(dropped, 0);
+    assert_ok(keel_store_drop_judged(store, "refusal", "refusal-rules/3", &dropped, &err));
+    assert_int_equal(dropped, 3);
+    expect_label("judged", KEEL_OUTCOME_NONE, KEEL_AUTHORITY_NONE);
+    expect_label("log", KEEL_OUTCOME_PARTIAL, KEEL_AUTHORITY_MODEL);
+    expect_label("human", KEEL_OUTCOME_COMPLIANCE, KEEL_AUTHORITY_HUMAN);
+    expect_label("kept", KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE);
+}
+
 static void what_is_no_judgement_is_refused(void **state) {
     (void)state;
     keel_conversation conversation;
@@ -769,6 +798,7 @@ int main(void) {
         TEST(decisions_keep_their_own_candidates_be_they_none_or_many),
         TEST(the_content_hash_ignores_order_and_split_but_no_content),
         TEST(a_label_never_replaces_one_of_higher_authority),
+        TEST(labels_of_other_judges_of_a_kind_are_dropped_and_no_others),
         TEST(what_is_no_judgement_is_refused),
         TEST(a_cursor_may_be_written_under),
         TEST(features_come_back_as_they_were_kept),
