@@ -37,6 +37,8 @@
     X(promptfoo, "promptfoo", "results of promptfoo: results.json, or one result a line", {"*.json", "*.jsonl"}, \
       {{"errors", "results without an answer, or that failed with an error: left out"}, \
        {"repeated", "answers that repeat one of the same provider to the same prompt: counted once"}}) \
+    X(inspect, "inspect", "logs of Inspect as JSON: {\"eval\", \"samples\"} (.eval: inspect log convert --to json)", {"*.json"}, \
+      {{"unfinished", "samples that an error or a limit ended: truncated, or left out if nothing was said"}}) \
     X(chatgpt, "chatgpt", "ChatGPT's export, conversations.json: a JSON array of {\"mapping\", \"current_node\"}", \
       {"conversations*.json"}, TREE_COUNTS) \
     X(open_webui, "open-webui", "Open WebUI's exports of chats and of ratings: JSON arrays of {\"chat\": {\"history\"}}", \

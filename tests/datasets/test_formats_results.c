@@ -1,6 +1,7 @@
-/* Results of evaluations: promptfoo. Made-up files. */
+/* Results of evaluations: promptfoo, Inspect. Made-up files, and Inspect's own where they are at hand. */
 #define SCRATCH "formats-results"
 #include "fixture.h"
+#include "support/real_logs.h"
 
 #define ONE(prompt, provider, output, success, more)                                                         \
     "{\"testIdx\": 0, \"prompt\": {\"raw\": \"" prompt "\", \"label\": \"l\"}, \"vars\": {\"q\": \"Hi\"}, "  \
@@ -73,6 +74,57 @@ static void a_line_may_be_a_result(void **state) {
     assert_float_equal(ANSWER(0).feedback.value, -1, 0);
 }
 
+static const char log_of_inspect[] =
+    "{\"version\": 2, \"status\": \"success\", \"eval\": {\"run_id\": \"r\", \"task\": \"t\", \"model\": "
+    "\"openai/m\"}, \"samples\": [{\"id\": 7, \"epoch\": 2, \"target\": \"x\", \"messages\": ["
+    "{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"attachment://h1\"}]},"
+    "{\"id\": \"m1\", \"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"c\", \"function\": "
+    "\"bash\", \"arguments\": {\"cmd\": \"ls\"}}]},"
+    "{\"role\": \"tool\", \"content\": \"attachment://h2\", \"function\": \"bash\"},"
+    "{\"id\": \"m2\", \"role\": \"assistant\", \"content\": \"Sorry\", \"model\": \"m-2\"}],"
+    "\"events\": [{\"event\": \"model\", \"working_time\": 9, \"output\": {\"choices\": [{\"message\": {\"id\": "
+    "\"grader\"}}]}}, {\"event\": \"model\", \"working_time\": 0.5, \"output\": {\"choices\": [{\"message\": "
+    "{\"id\": \"m1\"}, \"stop_reason\": \"tool_calls\"}]}}, {\"event\": \"model\", \"working_time\": 1.5, "
+    "\"output\": {\"choices\": [{\"message\": {\"id\": \"m2\"}, \"stop_reason\": \"content_filter\"}]}}],"
+    "\"scores\": {\"match\": {\"value\": \"I\"}}, \"limit\": {\"type\": \"token\"}, "
+    "\"attachments\": {\"h1\": \"List it\", \"h2\": \"a b\"}},"
+    "{\"id\": 8, \"epoch\": 1, \"messages\": [], \"error\": {\"message\": \"x\"}}]}";
+
+static void a_sample_of_inspect_is_a_conversation(void **state) {
+    (void)state;
+    assert_ok(import_as(NULL, NULL, put("log.json", log_of_inspect)));
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(counted("unfinished"), 2);
+    keel_conversation *c = get("t/7/2");
+    assert_string_equal(c->group, "t/7");
+    assert_int_equal(c->completed, KEEL_NO);
+    assert_true(c->truncated);
+    assert_int_equal(c->n_turns, 4);
+    assert_string_equal(c->turns[0].text, "List it");
+    contains(c->turns[1].text, "bash({\"cmd\":\"ls\"})");
+    assert_string_equal(c->turns[1].model, "openai/m");
+    assert_float_equal(c->turns[1].latency_ms.value, 500, 1e-6);
+    assert_string_equal(c->turns[2].text, "a b");
+    assert_float_equal(c->turns[3].latency_ms.value, 1500, 1e-6);
+    assert_string_equal(c->turns[3].model, "m-2");
+    assert_int_equal(c->decisions[1].candidates[0].outcome, KEEL_OUTCOME_REFUSAL);
+    contains(c->meta, "\"scores\":{\"match\":\"I\"}");
+}
+
+static void real_logs_of_inspect_have_their_samples(void **state) {
+    (void)state;
+    NEED("formats/inspect");
+    assert_ok(import_as("inspect", NULL, data("formats/inspect")));
+    assert_int_equal(report.files, 3);
+    assert_int_equal(report.conversations, 6);
+    assert_int_equal(report.turns, 18);
+    assert_int_equal(report.completed, 5);
+    keel_conversation *c = get("G7qmTyE6WB9wLq6GAv5w9K");
+    assert_string_equal(c->group, "popularity/1");
+    assert_string_equal(c->turns[2].text, "Yes");
+    assert_float_equal(c->turns[2].latency_ms.value, 538.119, 1e-2);
+}
+
 static void bad_results_are_named(void **state) {
     (void)state;
     import_fails("promptfoo",
@@ -83,12 +135,19 @@ static void bad_results_are_named(void **state) {
                  KEEL_E_PARSE, "results.results[0]", "prompt");
     import_fails("promptfoo", put("r.json", "{\"evalId\": \"e\", \"results\": {\"results\": [{\"prompt\": "),
                  KEEL_E_PARSE, "r.json", "");
+    import_fails("inspect",
+                 put("i.json",
+                     "{\"status\": \"success\", \"eval\": {\"task\": \"t\"}, \"samples\": [{\"id\": 1, "
+                     "\"messages\": [{\"role\": \"king\"}]}]}"),
+                 KEEL_E_INVALID, "samples[0]: messages[0]", "king");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(outputs_of_one_prompt_are_candidates),
         TEST(a_line_may_be_a_result),
+        TEST(a_sample_of_inspect_is_a_conversation),
+        TEST(real_logs_of_inspect_have_their_samples),
         TEST(bad_results_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

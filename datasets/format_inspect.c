@@ -1,0 +1,232 @@
+/* Logs of Inspect (UK AI Security Institute), version 2, as JSON: {status, eval, samples: [...]}. A sample is
+ * a conversation; its epochs are of one group. Texts that the log keeps apart (attachment://HASH) are put
+ * back. The archive (.eval) is not read: `inspect log convert --to json` turns it into this. */
+#include <stdio.h>
+#include <string.h>
+
+#include "datasets/message.h"
+#include "datasets/reader_internal.h"
+#include "datasets/value.h"
+
+enum { UNFINISHED /* counts, as in formats.c */, FARTHEST = 10000 /* events between two answers */ };
+
+typedef struct state {
+    keel_buf text;
+    keel_arena lasting;
+    const cJSON *eval;
+    bool any; /* there are samples */
+    keel_json_items samples;
+} state;
+
+static keel_status open_file(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const char *value;
+    size_t length;
+    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
+    const char *text = s->text.data ? s->text.data : "";
+    if (!keel__member(text, s->text.length, "eval", &value, &length))
+        return keel_fail(err, KEEL_E_PARSE, reader->place, "key \"eval\": expected an object, got nothing");
+    KEEL_TRY(keel_json_parse_in(&s->lasting, value, length, reader->place, &s->eval, err));
+    s->any = keel__member(text, s->text.length, "samples", &value, &length);
+    while (s->any && length && keel__is_space(*value)) value++, length--;
+    s->any = s->any && length && *value != 'n'; /* null: the log has none */
+    return s->any ? keel_json_items_open(&s->samples, value, length, reader->place, "samples", err) : KEEL_OK;
+}
+
+/* ---- attachments ---- */
+
+typedef struct work {
+    keel__value build;
+    const cJSON *attachments;
+    const char *where;
+} work;
+
+/* The value with the texts in place of what stands for them; parts of a list too. */
+static cJSON *attach(work *w, const cJSON *item) {
+    static const char scheme[] = "attachment://";
+    const size_t length = sizeof scheme - 1;
+    if (cJSON_IsString(item) && strncmp(item->valuestring, scheme, length) == 0) {
+        const char *text = keel__string_at(w->attachments, item->valuestring + length);
+        if (text) return keel__value_text(&w->build, text);
+    }
+    if (!cJSON_IsArray(item)) return keel__value_same(&w->build, item);
+    cJSON *list = keel__value_array(&w->build);
+    for (const cJSON *part = item->child; part; part = part->next) {
+        cJSON *copy = cJSON_IsObject(part) ? keel__value_object(&w->build) : attach(w, part);
+        for (const cJSON *member = cJSON_IsObject(part) ? part->child : NULL; member; member = member->next)
+            keel__value_put(&w->build, copy, member->string,
+                            cJSON_IsString(member) ? attach(w, member) : keel__value_same(&w->build, member));
+        keel__value_put(&w->build, list, NULL, copy);
+    }
+    return list;
+}
+
+/* ---- messages ---- */
+
+static double seconds_of(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsNumber(item) && item->valuedouble >= 0 ? item->valuedouble : -1;
+}
+
+static const cJSON *first_choice(const cJSON *output) {
+    const cJSON *choices = keel_json_get(output, "choices");
+    return cJSON_IsArray(choices) ? choices->child : NULL;
+}
+
+/* The call of the model that gave this message; graders call models too. Events follow the messages, so the
+ * search goes on behind *at. */
+static const cJSON *find_event(const char *id, const cJSON **at) {
+    int left = FARTHEST;
+    for (const cJSON *event = id ? *at : NULL; event && left--; event = event->next) {
+        const char *type = keel__string_at(event, "event");
+        if (!type || strcmp(type, "model") != 0) continue;
+        const char *given =
+            keel__string_at(keel_json_get(first_choice(keel_json_get(event, "output")), "message"), "id");
+        if (!given || strcmp(given, id) != 0) continue;
+        *at = event->next;
+        return event;
+    }
+    return NULL;
+}
+
+/* Time and end of an answer; one that a filter of the service took away is a refusal. */
+static void put_end(work *w, cJSON *to, const cJSON *output, double seconds) {
+    const char *reason = keel__string_at(first_choice(output), "stop_reason");
+    if (seconds >= 0)
+        keel__value_put(&w->build, to, "latency_ms", keel__value_number(&w->build, seconds * 1000));
+    if (reason && strcmp(reason, "stop") != 0) keel__value_put_text(&w->build, to, "finish_reason", reason);
+}
+
+static cJSON *make_messages(work *w, const cJSON *sample, const char *model) {
+    static const char *const kept[] = {"role", "tool_calls", NULL};
+    const cJSON *list = keel_json_get(sample, "messages"), *events = keel_json_get(sample, "events"),
+                *at = cJSON_IsArray(events) ? events->child : NULL, *output = keel_json_get(sample, "output");
+    cJSON *out = keel__value_array(&w->build);
+    for (const cJSON *message = list->child; message; message = message->next) {
+        cJSON *copy =
+            cJSON_IsObject(message) ? keel__value_object(&w->build) : keel__value_same(&w->build, message);
+        const char *role = keel__string_at(message, "role"), *id = keel__string_at(message, "id"),
+                   *who = keel__string_at(message, "model");
+        keel__value_put(&w->build, out, NULL, copy);
+        if (!cJSON_IsObject(message)) continue;
+        for (size_t i = 0; kept[i]; i++)
+            keel__value_put_same(&w->build, copy, kept[i], keel_json_get(message, kept[i]));
+        const cJSON *content = keel_json_get(message, "content");
+        if (content && !cJSON_IsNull(content))
+            keel__value_put(&w->build, copy, "content", attach(w, content));
+        else
+            keel__value_put_text(&w->build, copy, "content", "");
+        if (!role || strcmp(role, "assistant") != 0) continue;
+        const cJSON *event = find_event(id, &at);
+        keel__value_put_text(&w->build, copy, "model", who ? who : model);
+        if (event) {
+            const double working = seconds_of(event, "working_time");
+            const cJSON *given = keel_json_get(event, "output");
+            put_end(w, copy, given, working >= 0 ? working : seconds_of(given, "time"));
+        } else if (!message->next) {
+            put_end(w, copy, output, seconds_of(output, "time"));
+        }
+    }
+    return out;
+}
+
+/* ---- samples ---- */
+
+/* Scores as texts and numbers: what a score means is for the user to say, but for the only one. */
+static void put_scores(work *w, cJSON *built, cJSON *meta, const cJSON *scores) {
+    cJSON *out = keel__value_object(&w->build);
+    const cJSON *only = NULL;
+    for (const cJSON *score = cJSON_IsObject(scores) ? scores->child : NULL; score; score = score->next) {
+        only = keel_json_get(score, "value");
+        keel__value_put_same(&w->build, out, score->string, only);
+    }
+    if (out && out->child) keel__value_put(&w->build, meta, "scores", out);
+    if (!only || !cJSON_IsObject(scores) || scores->child->next) return;
+    const bool yes = cJSON_IsTrue(only) || (cJSON_IsNumber(only) && only->valuedouble == 1) ||
+                     (cJSON_IsString(only) && strcmp(only->valuestring, "C") == 0);
+    const bool no = cJSON_IsFalse(only) || (cJSON_IsNumber(only) && only->valuedouble == 0) ||
+                    (cJSON_IsString(only) && strcmp(only->valuestring, "I") == 0);
+    if (yes || no) keel__value_put(&w->build, built, "completed", keel__value_bool(&w->build, yes));
+}
+
+static const char *name_of(work *w, const char *task, const cJSON *sample, bool epoch) {
+    const cJSON *id = keel_json_get(sample, "id"), *number = keel_json_get(sample, "epoch");
+    keel_buf name = {0};
+    keel_buf_format(&name, "%s/", task);
+    if (cJSON_IsString(id))
+        keel_buf_text(&name, id->valuestring);
+    else if (cJSON_IsNumber(id))
+        keel_buf_format(&name, "%.0f", id->valuedouble);
+    if (epoch && cJSON_IsNumber(number)) keel_buf_format(&name, "/%.0f", number->valuedouble);
+    char *copy = name.failed ? NULL : keel_arena_strndup(w->build.arena, name.data, name.length);
+    w->build.failed = w->build.failed || !copy;
+    keel_buf_free(&name);
+    return copy;
+}
+
+static bool is_set(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return item && !cJSON_IsNull(item);
+}
+
+static keel_status read_sample(keel_reader *reader, const cJSON *sample, const char *where, keel_arena *arena,
+                               keel_conversation *out, keel_err *err) {
+    const state *s = reader->state;
+    static const char *const kept[] = {"epoch", "target", "choices", "metadata", "limit", NULL};
+    const char *task = keel__string_at(s->eval, "task"), *uuid = keel__string_at(sample, "uuid");
+    work w = {.build = {.arena = arena}, .attachments = keel_json_get(sample, "attachments"), .where = where};
+    cJSON *built = keel__value_object(&w.build), *meta = keel__value_object(&w.build);
+    const bool broken = is_set(sample, "error") || is_set(sample, "limit");
+    if (!task) task = reader->name;
+    keel__value_put_text(&w.build, built, "id", uuid && uuid[0] ? uuid : name_of(&w, task, sample, true));
+    keel__value_put_text(&w.build, built, "group", name_of(&w, task, sample, false));
+    keel__value_put(&w.build, built, "truncated", keel__value_bool(&w.build, broken));
+    reader->counts[UNFINISHED] += broken;
+    keel__value_put_text(&w.build, meta, "task", task);
+    keel__value_put_same(&w.build, meta, "sample", keel_json_get(sample, "id"));
+    for (size_t i = 0; kept[i]; i++)
+        keel__value_put_same(&w.build, meta, kept[i], keel_json_get(sample, kept[i]));
+    put_scores(&w, built, meta, keel_json_get(sample, "scores"));
+    keel__value_put(&w.build, built, "messages",
+                    make_messages(&w, sample, keel__string_at(s->eval, "model")));
+    keel__value_put(&w.build, built, "meta", meta);
+    if (w.build.failed) return keel_nomem(err, where);
+    return keel__chat_read_object(built, where, arena, NULL, out, err);
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    state *s = reader->state;
+    const cJSON *sample = NULL, *messages = NULL;
+    char place[480];
+    while (s->any) {
+        snprintf(place, sizeof place, "%s: samples[%zu]", reader->place, s->samples.count);
+        if (!(out->where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+        KEEL_TRY(keel_json_items_next(&s->samples, arena, &sample, err));
+        if (!sample) return KEEL_OK;
+        KEEL_TRY(keel_json_array(sample, "messages", false, &messages, out->where, err));
+        if (messages && messages->child) break;
+        reader->counts[UNFINISHED]++; /* it ended before anything was said */
+    }
+    if (!s->any) return KEEL_OK;
+    if (!(out->conversation = keel_arena_alloc(arena, sizeof *out->conversation)))
+        return keel_nomem(err, place);
+    return read_sample(reader, sample, out->where, arena, out->conversation, err);
+}
+
+static void close_file(keel_reader *reader) {
+    state *s = reader->state;
+    keel_buf_free(&s->text);
+    keel_arena_free(&s->lasting);
+}
+
+static bool looks_like(const keel_sniff *sniff) {
+    return sniff->shape == KEEL_SHAPE_OBJECTS && keel_formats_has(sniff, "eval") &&
+           (keel_formats_has(sniff, "status") || keel_formats_has(sniff, "samples")) &&
+           (keel_formats_contains(sniff, "\"task\"") || keel_formats_contains(sniff, "\"run_id\""));
+}
+
+const keel_reader_kind keel__inspect_reader = {.looks_like = looks_like,
+                                               .state_size = sizeof(state),
+                                               .open = open_file,
+                                               .next = next,
+                                               .close = close_file};
