@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/console.h"
@@ -44,16 +45,15 @@ void keel_process_limit_memory(size_t bytes) {
 
 /* ---- signals ---- */
 
-static atomic_bool interrupted;
+static atomic_int interrupted; /* by this signal; 0: not yet */
 
 enum { N_ASKING = 3 };
 static const int asking[N_ASKING] = {SIGINT, SIGTERM, SIGHUP};
 
 /* The first signal asks; any of them after it kills as usual. */
 static void on_signal(int number) {
-    (void)number;
     struct sigaction usual = {.sa_handler = SIG_DFL};
-    atomic_store(&interrupted, true);
+    atomic_store(&interrupted, number);
     for (int i = 0; i < N_ASKING; i++) sigaction(asking[i], &usual, NULL);
 }
 
@@ -69,7 +69,14 @@ static void install_handlers(void) {
 
 static bool signalled(void *user) {
     (void)user;
-    return atomic_load(&interrupted);
+    return atomic_load(&interrupted) != 0;
+}
+
+/* The handler set its own signal back to what kills. */
+void keel_process_end_by_signal(void) {
+    const int number = atomic_load(&interrupted);
+    fflush(NULL);
+    if (number) raise(number);
 }
 
 /* ---- the process ---- */

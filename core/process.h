@@ -11,6 +11,10 @@
  * kills. cJSON takes its memory from Keel's allocator. */
 keel_context *keel_process_own(void);
 
+/* Ends the process by the signal that interrupted it, so that a shell that runs it in a loop stops too; returns
+ * if there was none. Call it last: what is buffered for stdout and stderr is written, nothing else is. */
+void keel_process_end_by_signal(void);
+
 /* What that context hands out from now on is counted, over all threads; an allocation that would exceed the
  * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
  * than cJSON (and SQLite, see keel_store_use_allocator) take, such as OpenBLAS's 32 MB a thread. */

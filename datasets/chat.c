@@ -252,9 +252,13 @@ static bool agree(const char *a, const char *b) {
 }
 
 static keel_status join_optional(reader *in, const char *key, keel_optional *into, keel_optional from) {
-    if (into->present && from.present && into->value != from.value)
+    if (into->present && from.present && into->value != from.value) {
+        char first[KEEL_DECIMAL_SIZE], second[KEEL_DECIMAL_SIZE];
+        keel_decimal_print(first, into->value);
+        keel_decimal_print(second, from.value);
         return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "%s: given twice for one candidate, as %g and %g", key, into->value, from.value);
+                         "%s: given twice for one candidate, as %s and %s", key, first, second);
+    }
     if (!into->present) *into = from;
     return KEEL_OK;
 }

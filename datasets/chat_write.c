@@ -396,7 +396,7 @@ static keel_status put_conversation(writer *w, keel_err *err) {
     }
     put_true(w->out, "truncated", c->truncated);
     put_text(w->out, "split", c->split);
-    if (c->group && strcmp(c->group, c->external_id) != 0) put_text(w->out, "group", c->group);
+    if (c->group) put_text(w->out, "group", c->group);
     KEEL_TRY(put_meta(w, err));
     KEEL_TRY(put_messages(w, err));
     keel_buf_text(w->out, "}");

@@ -211,6 +211,7 @@ static keel_status name_dialogue(const dialogue *in, const char *folder, const c
                                  keel_conversation *out) {
     out->external_id = folder[0] ? keel_path_join(in->arena, folder, id) : keel_arena_strdup(in->arena, id);
     if (!out->external_id) return keel_nomem(in->err, in->where);
+    out->group = out->external_id; /* first utterances are few, and alike by design */
     static const char *const splits[] = {"train", "dev", "test"};
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
         if (strcmp(folder, splits[i]) == 0) out->split = splits[i];

@@ -304,6 +304,7 @@ static keel_status import_files(import *in, keel_err *err) {
     keel_status status = KEEL_OK;
     size_t done = 0;
     keel__store_check_references(in->store, false);
+    in->store->by_prompt = true;
     keel_progress_start(&progress, "import", in->count);
     while (done < in->count && status == KEEL_OK) {
         status = import_file(in, done, err);
@@ -311,6 +312,7 @@ static keel_status import_files(import *in, keel_err *err) {
     }
     keel_progress_end(&progress, done);
     keel__store_check_references(in->store, true);
+    in->store->by_prompt = false;
     keel_reader_close(in->reader);
     return status;
 }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -373,8 +374,19 @@ static keel_status open_file(keel_store *store, keel_store_mode mode, bool writa
     return KEEL_OK;
 }
 
+keel_status keel_store_check_path(const char *path, keel_err *err) {
+    const bool uri = strncasecmp(path, "file:", 5) == 0;
+    if (path[0] && path[0] != ':' && !uri) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, "store", "\"%.200s\" is no path of a file: %s", path,
+              uri       ? "SQLite would read it as a URI"
+              : path[0] ? "SQLite would keep the data in memory, and it would be gone"
+                        : "it is empty");
+    return keel_hint(err, "give a path; ./%s is a file of this name", path);
+}
+
 keel_status keel_store_open(keel_store **out, const char *path, keel_store_mode mode, keel_err *err) {
     struct stat about;
+    KEEL_TRY(keel_store_check_path(path, err));
     if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
         return keel_fail(err, KEEL_E_STORE, path, "a %s, not a store",
                          S_ISDIR(about.st_mode) ? "folder" : "pipe or a device");

@@ -46,6 +46,9 @@ void keel_store_rollback(keel_store *store);
  * to be read before. */
 void keel_store_gather(keel_store *store);
 
+/* KEEL_E_USAGE for a name that SQLite reads as something else than a file: "", ":memory:", "file:...". */
+keel_status keel_store_check_path(const char *path, keel_err *err);
+
 /* ---- conversations ---- */
 
 typedef enum keel_added { KEEL_ADDED_NEW, KEEL_ADDED_NOTHING, KEEL_ADDED_MORE } keel_added;
@@ -161,6 +164,9 @@ typedef struct keel_split_count {
 /* One row per split name, sorted; in the arena. */
 keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
                               keel_err *err);
+
+/* The shortest and the longest time taken (ms) of taken candidates; absent where none has one. */
+keel_status keel_store_latencies(keel_store *store, keel_optional *low, keel_optional *high, keel_err *err);
 
 /* ---- settings ---- */
 

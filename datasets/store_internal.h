@@ -69,6 +69,7 @@
                  " c.feedback" KEEL__SQL_REWARDS_C ", c.outcome, c.judge FROM decisions d"                   \
                  " LEFT JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1"              \
                  " ORDER BY d.turn, c.id")                                                                   \
+    X(LATENCIES, "SELECT min(latency_ms), max(latency_ms) FROM candidates WHERE taken")                      \
     X(PUT_LABEL, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                  \
                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
                  " DO UPDATE SET outcome = excluded.outcome, confidence = excluded.confidence")              \
@@ -135,6 +136,7 @@ typedef struct keel__waiting {
 struct keel_store {
     sqlite3 *db;
     char *path;
+    bool by_prompt; /* a conversation that names no group has that of its prompt (dedupe.h); else its own */
     bool gathering; /* rows may wait until the transaction is committed */
     keel__waiting waiting;
     sqlite3_stmt *inserts[KEEL__N_TABLES]; /* of the waiting rows; prepared at first use */

@@ -521,3 +521,14 @@ keel_status keel_store_measured(keel_store *store, const char *metric, keel_aren
     *count = n;
     return KEEL_OK;
 }
+
+keel_status keel_store_latencies(keel_store *store, keel_optional *low, keel_optional *high, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_LATENCIES, &statement, err));
+    KEEL_TRY(keel__store_step(store, statement, &row, "reading latencies", err));
+    *low = row ? keel__column_optional(statement, 0) : (keel_optional){0};
+    *high = row ? keel__column_optional(statement, 1) : (keel_optional){0};
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}

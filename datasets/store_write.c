@@ -4,6 +4,7 @@
 
 #include "core/hash.h"
 #include "core/json.h"
+#include "datasets/dedupe.h"
 #include "datasets/store_internal.h"
 
 /* ---- the split ---- */
@@ -140,6 +141,8 @@ bool keel__is_waiting(const keel_store *store, int64_t id) {
 static keel_status insert_conversation(keel_store *store, keel_conversation *conversation, const char *where,
                                        keel__more *more, keel_err *err) {
     const int64_t before = store->last_candidate;
+    if (!conversation->group && store->by_prompt)
+        KEEL_TRY(keel_dedupe_group(conversation, &store->scratch, &conversation->group, err));
     KEEL_TRY(insert_header(store, conversation, where, &conversation->id, err));
     for (size_t i = 0; i < conversation->n_turns; i++)
         keel__store_put_turn(store, conversation->id, i, &conversation->turns[i]);

@@ -17,6 +17,7 @@
 
 keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err) {
     const char *path = keel_cli_value(cli, "--store");
+    KEEL_TRY(keel_store_check_path(path, err));
     if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
         keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no store");
         return keel_hint(err, "`keel import` and `keel simulate` make one");
@@ -121,7 +122,7 @@ keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_e
                          policy->algorithm);
     if (!(policy->safety_floor > -INFINITY))
         return keel_fail(err, KEEL_E_USAGE, "--safety-floor",
-                         "this policy's log told nothing of safety, so its Q of safety means nothing");
+                         "this policy's log told nothing of safety, or held no harm: its Q of safety means nothing");
     policy->safety_floor = floor_given;
     return KEEL_OK;
 }

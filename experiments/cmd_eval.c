@@ -453,6 +453,7 @@ const keel_verb keel_verb_eval = {
         "expects;\n"
         "logged_return is what the log returned; lower is a guaranteed limit (95 %) where the log has "
         "propensities;\n"
+        "where outcomes are chosen these are propensities of texts and are not used (propensities_unused);\n"
         "support is the mean probability that the policy gives to what the log did.\n"
         "example: keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,

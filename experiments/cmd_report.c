@@ -22,6 +22,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_run_folder folder = {0};
     keel_buf html = {0};
     keel_status status;
+    if (!keel_file_is_folder(dir)) return keel_fail(err, KEEL_E_NOT_FOUND, dir, "there is no such folder");
     if (!out) out = keel_path_join(&cli->arena, dir, "report.html");
     if (!out) return keel_fail(err, KEEL_E_NOMEM, NULL, "for a path");
     KEEL_TRY(keel_cli_open_out_file(out, 0, KEEL_REPORT_BEGIN, err));

@@ -7,6 +7,7 @@
  *  5. Prints a table with a column for each split, then what the log lacks.
  */
 #include "core/json.h"
+#include "datasets/dedupe.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
 #include "experiments/table.h"
@@ -97,6 +98,28 @@ static keel_status add_tasks(keel_cli *cli, keel_store *store, keel_arena *arena
     return KEEL_OK;
 }
 
+/* {"low", "high"} of all latencies, in ms. */
+static keel_status add_latencies(keel_cli *cli, keel_store *store, keel_err *err) {
+    keel_optional low, high;
+    KEEL_TRY(keel_store_latencies(store, &low, &high, err));
+    if (!low.present || !high.present) return KEEL_OK;
+    cJSON *json = cJSON_AddObjectToObject(cli->result, "latency_ms");
+    cJSON_AddNumberToObject(json, "low", low.value);
+    cJSON_AddNumberToObject(json, "high", high.value);
+    return KEEL_OK;
+}
+
+static keel_status add_duplicates(keel_cli *cli, keel_store *store, keel_err *err) {
+    keel_dedupe_count count;
+    KEEL_TRY(keel_dedupe_stats(store, &count, err));
+    cJSON *json = cJSON_AddObjectToObject(cli->result, "duplicates");
+    cJSON_AddNumberToObject(json, "same_turns", (double)count.same_turns);
+    cJSON_AddNumberToObject(json, "same_turns_straddling", (double)count.same_turns_straddling);
+    cJSON_AddNumberToObject(json, "same_prompt", (double)count.same_prompt);
+    cJSON_AddNumberToObject(json, "same_prompt_straddling", (double)count.same_prompt_straddling);
+    return KEEL_OK;
+}
+
 static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, keel_err *err) {
     const char *only = keel_cli_value(cli, "--split");
     keel_split_count *counts;
@@ -106,6 +129,8 @@ static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, kee
     cJSON *splits = cJSON_AddObjectToObject(cli->result, "splits");
     for (size_t i = 0; i < n; i++) keel_json_add(splits, counts[i].name, counts_json(&counts[i]));
     cJSON_AddObjectToObject(cli->result, "behaviour");
+    KEEL_TRY(add_latencies(cli, store, err));
+    KEEL_TRY(add_duplicates(cli, store, err));
     if (only) return add_behaviour(cli, store, only, err);
     if (n == 0) return KEEL_OK;
     KEEL_TRY(add_tasks(cli, store, arena, err));
@@ -271,6 +296,42 @@ static void print_missing(const cJSON *splits, FILE *out) {
         if (notes[i].lacks) fprintf(out, "%s%s\n", n++ ? "" : "\n", notes[i].text);
 }
 
+/* latency_ms that is in another unit, or no duration: speed means nothing then. */
+static void print_latencies(const cJSON *range, FILE *out) {
+    enum { HOUR = 3600000, SHORTEST = 100 };
+    if (!range) return;
+    const double low = cJSON_GetObjectItemCaseSensitive(range, "low")->valuedouble;
+    const double high = cJSON_GetObjectItemCaseSensitive(range, "high")->valuedouble;
+    if (low > HOUR)
+        fputs("\nnote: all latencies are above 1 h: are they timestamps? latency_ms is a duration in "
+              "milliseconds, and speed goes by it.\n",
+              out);
+    if (high < SHORTEST)
+        fputs(
+            "\nnote: all latencies are below 0.1 s: are they in seconds? latency_ms is in milliseconds, and "
+            "speed goes by it.\n",
+            out);
+}
+
+static void print_duplicates(const cJSON *counts, FILE *out) {
+    const struct { const char *key, *same; } rows[] = {{"same_turns", "turns"}, {"same_prompt", "prompt"}};
+    for (size_t i = 0, lines = 0; i < 2; i++) {
+        char straddling[32];
+        snprintf(straddling, sizeof straddling, "%s_straddling", rows[i].key);
+        const cJSON *count = cJSON_GetObjectItemCaseSensitive(counts, rows[i].key);
+        const cJSON *apart = cJSON_GetObjectItemCaseSensitive(counts, straddling);
+        if (!count || !apart || count->valuedouble == 0) continue;
+        fprintf(out, "%sduplicates: %.0f conversations have the same %s as an earlier one",
+                lines++ ? "" : "\n", count->valuedouble, rows[i].same);
+        if (apart->valuedouble > 0) fprintf(out, ", %.0f of them in another split", apart->valuedouble);
+        fputs(".\n", out);
+        if (apart->valuedouble > 0 && i == 1)
+            fputs("A test split that shares prompts with train flatters: import into a new store without "
+                  "--split, or give both one \"group\".\n",
+                  out);
+    }
+}
+
 static void print(const cJSON *result, FILE *out) {
     if (cJSON_HasObjectItem(result, "measured")) {
         print_measured(result, out);
@@ -288,6 +349,8 @@ static void print(const cJSON *result, FILE *out) {
     if (cJSON_HasObjectItem(result, "tasks"))
         print_tasks(cJSON_GetObjectItemCaseSensitive(result, "tasks"), out);
     print_missing(splits, out);
+    print_duplicates(cJSON_GetObjectItemCaseSensitive(result, "duplicates"), out);
+    print_latencies(cJSON_GetObjectItemCaseSensitive(result, "latency_ms"), out);
 }
 
 const keel_verb keel_verb_stats = {

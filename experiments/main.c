@@ -70,6 +70,7 @@ static int run_verb(const keel_verb *verb, keel_context *context, size_t argc, c
         if (print_result(&cli, &print_err) != KEEL_OK) exit_code = print_error(verb->name, &print_err);
     if (status != KEEL_OK) exit_code = print_error(verb->name, &err);
     keel_cli_free(&cli);
+    if (status == KEEL_E_INTERRUPTED) keel_process_end_by_signal();
     return exit_code;
 }
 
@@ -93,7 +94,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) argv[1] = help;
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0 ||
+        (strcmp(argv[1], "version") == 0 && argc == 2)) {
         keel_cli_version(true, stdout);
         fputc('\n', stdout);
         return flush_stdout(&err) == KEEL_OK ? 0 : print_error(NULL, &err);

@@ -224,7 +224,9 @@ static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *ma
     if (action < 0 || !s->policy[d].n) return false;
     size_t taken = count_taken(decision);
     double log_behaviour = (double)s->base[d].log_prior[action];
-    if (candidate->propensity.present && e->item->base->space != KEEL_SPACE_OUTCOMES)
+    const bool outcomes = e->item->base->space == KEEL_SPACE_OUTCOMES;
+    e->ope.unused = e->ope.unused || (candidate->propensity.present && outcomes);
+    if (candidate->propensity.present && !outcomes)
         log_behaviour = log(candidate->propensity.value);
     else if (taken > 1)
         log_behaviour = -log((double)taken);

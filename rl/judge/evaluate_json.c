@@ -56,14 +56,15 @@ static cJSON *ope_json(const keel_ope *ope) {
     bool good = true;
     for (int k = 0; k < KEEL_N_OPE && good; ++k)
         good = keel_json_add(json, keel_ope_names[k], interval_json(&ope->estimate[k]));
-    return whole(json, good && add_number(json, "lower", ope->lower, ope->lower > -INFINITY) &&
-                           add_number(json, "ess", ope->ess, true) &&
-                           add_number(json, "least_ess", ope->least_ess, true) &&
-                           add_number(json, "max_weight", ope->max_weight, true) &&
-                           add_number(json, "support", ope->support, true) &&
-                           keel_json_add(json, "propensities_estimated",
-                                         cJSON_CreateBool(ope->propensities_estimated)) &&
-                           keel_json_add(json, "headline", cJSON_CreateBool(ope->headline)));
+    return whole(
+        json,
+        good && add_number(json, "lower", ope->lower, ope->lower > -INFINITY) &&
+            add_number(json, "ess", ope->ess, true) && add_number(json, "least_ess", ope->least_ess, true) &&
+            add_number(json, "max_weight", ope->max_weight, true) &&
+            add_number(json, "support", ope->support, true) &&
+            keel_json_add(json, "propensities_estimated", cJSON_CreateBool(ope->propensities_estimated)) &&
+            (!ope->propensities_unused || keel_json_add(json, "propensities_unused", cJSON_CreateTrue())) &&
+            keel_json_add(json, "headline", cJSON_CreateBool(ope->headline)));
 }
 
 static cJSON *policy_json(const keel_evaluation_set *set) {

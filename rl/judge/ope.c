@@ -424,7 +424,8 @@ static keel_status estimate_all(const keel_ope_log *log, sums *s, keel_pool *poo
 
 keel_status keel_ope_estimate(const keel_ope_log *log, const keel_ope_config *config, keel_pool *pool,
                               keel_ope *out, keel_err *err) {
-    keel_ope made = {.lower = -INFINITY, .propensities_estimated = log->estimated};
+    keel_ope made = {
+        .lower = -INFINITY, .propensities_estimated = log->estimated, .propensities_unused = log->unused};
     keel_status status = KEEL_OK;
     if (log->n_trajectories || log->values) {
         sums s;

@@ -58,6 +58,7 @@ typedef struct keel_ope {
     double max_weight;           /* largest share of one trajectory in the sum of weights */
     double support;              /* mean over steps of the policy's probability of the logged action */
     bool propensities_estimated; /* pi_base stood in for missing propensities */
+    bool propensities_unused;    /* the log has some, of texts; the policy chooses outcomes */
     bool headline;               /* ess >= 30; with less, no estimate is reliable */
 } keel_ope;
 
@@ -75,6 +76,7 @@ typedef struct keel_ope_log {
     size_t longest, n_conversations; /* largest conversation number + 1 */
     bool unmodelled;                 /* q or v of some step is not known */
     bool estimated;                  /* pi_base stood in for missing propensities */
+    bool unused;                     /* logged propensities are of texts, and the space is of outcomes */
     double probability;              /* sum over steps */
     struct keel_spool *steps, *trajectories, *values;
 } keel_ope_log;

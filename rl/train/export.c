@@ -316,11 +316,18 @@ void keel_export_free(keel_policy *policy) {
     keel_arena_free(&policy->arena);
 }
 
+/* Where nothing logged lies below the floor, Q of safety is an extrapolation there: it would mask what was
+ * never harmful. */
+static bool knows_harm(const keel_export *with) {
+    const keel_learner *learner = with->learner;
+    return learner->covered[KEEL_SAFETY] &&
+           keel_sampler_about(with->sampler)->reward_low[KEEL_SAFETY] < learner->config.safety_floor;
+}
+
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
     *out = (keel_policy){.support = learner->extras.support,
-                         .safety_floor =
-                             learner->covered[KEEL_SAFETY] ? learner->config.safety_floor : -INFINITY,
+                         .safety_floor = knows_harm(with) ? learner->config.safety_floor : -INFINITY,
                          .imitates = learner->kind->imitates};
     memcpy(out->weight, learner->weight, sizeof out->weight);
     snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);

@@ -113,7 +113,7 @@ static void tell_of_harm(const training *t) {
     keel_log(
         KEEL_LOG_INFO,
         "note: no response of this log was as harmful as the safety floor (safety at least %g, floor %g): "
-        "what harm is was not learned, and the floor will not know it",
+        "what harm is was not learned, and the policy has no floor",
         lowest, learner->config.safety_floor);
 }
 

@@ -1,5 +1,6 @@
 /* Conversations that are in the store already: what goes on, what is known later, what contradicts. */
 #define SCRATCH "meet"
+#include "datasets/dedupe.h"
 #include "datasets/store_internal.h"
 #include "fixture.h"
 
@@ -55,9 +56,9 @@ static void a_conversation_that_went_on_gets_the_rest(void **state) {
 static void the_growing_log_equals_the_grown_one(void **state) {
     (void)state;
     char grown[65], whole[65];
-#define WHOLE TALK("", USER "," SAYS(",\"feedback\":1") "," USER "," SAYS(""))
-    import_chat(TALK("", USER));
-    extends(TALK("", USER "," SAYS("")));
+#define WHOLE TALK(",\"group\":\"g\"", USER "," SAYS(",\"feedback\":1") "," USER "," SAYS(""))
+    import_chat(TALK(",\"group\":\"g\"", USER));
+    extends(TALK(",\"group\":\"g\"", USER "," SAYS("")));
     extends(WHOLE);
     assert_ok(keel_store_content_hash(store, NULL, grown, &err));
     close_store();
@@ -178,6 +179,38 @@ static void an_array_that_breaks_off_ends_whatever_is_passed_over(void **state) 
     assert_int_equal(report.conversations, 1);
 }
 
+/* ---- duplicates ---- */
+
+#define ASKED(id, text, more)                                                                                \
+    "{\"id\":\"" id "\",\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}" more "]}\n"
+
+static void the_same_prompt_is_one_group_whatever_was_answered(void **state) {
+    (void)state;
+    import_chat(ASKED("a", "How do I bake a cake?", "," SAYS(""))
+                    ASKED("b", "how do I  BAKE a cake?", ",{\"role\":\"assistant\",\"content\":\"No\"}")
+                        ASKED("c", "How do I bake a pie?", "," SAYS(""))
+                            ASKED("d", "Hi", "," SAYS("") "," USER) ASKED("e", "Hi", "," SAYS("")));
+    assert_string_equal(get("a")->group, get("b")->group);
+    assert_string_not_equal(get("a")->group, get("c")->group);
+    assert_string_not_equal(get("d")->group, get("e")->group); /* a greeting is no prompt yet */
+    assert_string_equal(get("a")->split, get("b")->split);
+}
+
+static void splits_that_the_log_gives_have_groups_of_their_own(void **state) {
+    (void)state;
+    keel_dedupe_count found;
+    const char *text = ASKED("a", "How do I bake a cake?", "," SAYS(""));
+    assert_ok(import_as("chat", "test", put("a.jsonl", text)));
+    text = ASKED("b", "How do I bake a cake?", "," SAYS("")) ASKED("c", "How do I bake a cake?", "");
+    assert_ok(import_as("chat", "train", put("b.jsonl", text)));
+    assert_string_not_equal(get("a")->group, get("b")->group);
+    assert_ok(keel_dedupe_stats(store, &found, &err));
+    assert_int_equal(found.same_turns, 1);
+    assert_int_equal(found.same_turns_straddling, 1);
+    assert_int_equal(found.same_prompt, 2);
+    assert_int_equal(found.same_prompt_straddling, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_conversation_that_went_on_gets_the_rest),
@@ -188,6 +221,8 @@ int main(void) {
         TEST(logs_whose_ids_collide_are_kept_apart),
         TEST(bad_lines_are_passed_over_up_to_a_number),
         TEST(an_array_that_breaks_off_ends_whatever_is_passed_over),
+        TEST(the_same_prompt_is_one_group_whatever_was_answered),
+        TEST(splits_that_the_log_gives_have_groups_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
