@@ -84,4 +84,30 @@ static const char schema_4[] =
     "CREATE TABLE split_strata("
     "  risk INTEGER PRIMARY KEY, groups INTEGER NOT NULL, test INTEGER NOT NULL) STRICT;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, NULL};
+/* Views with words in place of numbers, for who reads the store with other programs (docs/format.md). */
+#define RISK_WORD      "CASE c.risk WHEN 1 THEN 'benign' WHEN 2 THEN 'dangerous' ELSE 'unknown' END AS risk"
+#define COMPLETED_WORD "CASE c.completed WHEN 0 THEN 'no' WHEN 1 THEN 'yes' ELSE 'unknown' END AS completed"
+#define OUTCOME_WORD                                                                                         \
+    "CASE k.outcome WHEN 1 THEN 'compliance' WHEN 2 THEN 'partial_refusal' WHEN 3 THEN 'refusal' END AS outcome"
+#define JUDGE_WORD "CASE k.judge WHEN 1 THEN 'model' WHEN 2 THEN 'rule' WHEN 3 THEN 'human' END AS judge"
+#define OF_CANDIDATES                                                                                              \
+    " FROM candidates k JOIN decisions d ON d.id = k.decision_id JOIN conversations c ON c.id = d.conversation_id" \
+    " LEFT JOIN turns t ON t.conversation_id = c.id AND t.position = d.turn "
+static const char schema_5[] =
+    "CREATE VIEW v_conversations AS SELECT c.id, c.source, c.external_id, c.split, c.group_name, " RISK_WORD
+    ", " COMPLETED_WORD ", c.truncated, c.meta FROM conversations c;"
+    "CREATE VIEW v_turns AS SELECT t.conversation_id, c.source, c.external_id, t.position, CASE t.role WHEN 0 THEN"
+    " 'system' WHEN 1 THEN 'user' WHEN 2 THEN 'assistant' ELSE 'tool' END AS role, t.text, t.model, t.act,"
+    " t.latency_ms FROM turns t JOIN conversations c ON c.id = t.conversation_id;"
+    "CREATE VIEW v_candidates AS SELECT k.id, k.decision_id, c.id AS conversation_id, c.source, c.external_id,"
+    " c.split, " RISK_WORD
+    ", d.turn, coalesce(k.text, t.text) AS text, k.act, k.model, k.taken, k.propensity,"
+    " k.latency_ms, k.feedback, " OUTCOME_WORD ", " JUDGE_WORD OF_CANDIDATES ";"
+    "CREATE VIEW v_transitions AS SELECT x.candidate_id, x.decision_id, x.next_decision_id, c.id AS"
+    " conversation_id, c.source, c.external_id, c.split, " RISK_WORD ", d.turn, k.model, " OUTCOME_WORD
+    ", " JUDGE_WORD
+    ", x.accuracy, x.speed, x.safety, x.terminal, x.truncated FROM transitions x JOIN candidates k"
+    " ON k.id = x.candidate_id JOIN decisions d ON d.id = k.decision_id JOIN conversations c ON c.id ="
+    " d.conversation_id;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5, NULL};

@@ -2,20 +2,25 @@
  * the file in its place when it is complete. */
 #include <string.h>
 
+#include "core/decimal.h"
 #include "core/json.h"
 #include "core/log.h"
-#include "datasets/export.h"
 #include "experiments/cli_resources.h"
+#include "experiments/export_rows.h"
 #include "experiments/verbs.h"
+#include "rl/learn/derive.h"
 
-static const char *const formats[] = {"chat", NULL};
+enum { CHAT, CSV, TRL, SFT };
+static const char *const formats[] = {"chat", "csv", "trl", "sft", NULL};
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--format", "NAME", true, false, "chat, which `keel import` reads"},
+    {"--format", "NAME", false, false,
+     "chat, which `keel import` reads; csv, a row for each candidate; trl, pairs; sft (default: chat)"},
     {"--split", "NAME", false, false, "only the conversations of this split (default: all)"},
     {"--out", "FILE", false, false,
      "where to write; gzipped if the name ends in .gz (default: standard output)"},
+    {"--least", "REWARD", false, false, "with sft: an answer is imitated from this reward on (default: 0.5)"},
     KEEL_FLAG_END,
 };
 
@@ -26,53 +31,90 @@ static bool is_gzip(const char *path) {
     return length > 3 && strcmp(path + length - 3, ".gz") == 0;
 }
 
-static keel_status export_to(keel_store *store, const keel_split *split, const char *path, int64_t *count,
-                             keel_err *err) {
+static keel_status write_rows(keel_store *store, const keel_split *split, int format,
+                              keel_export_rewards *rewards, keel_file_writer *to, int64_t *count,
+                              keel_err *err) {
+    static keel_export_write *const writers[] = {
+        [CSV] = keel_export_csv, [TRL] = keel_export_trl, [SFT] = keel_export_sft};
+    if (format == CHAT) return keel_export_chat(store, split, to, count, err);
+    KEEL_TRY(keel_derive_rewards(store, &rewards->config, err));
+    if (format == CSV)
+        KEEL_TRY(keel_file_writer_add(to, keel_export_csv_header, strlen(keel_export_csv_header), err));
+    return keel_export(store, split, writers[format], rewards, to, count, err);
+}
+
+static keel_status export_to(keel_store *store, const keel_split *split, int format,
+                             keel_export_rewards *rewards, const char *path, int64_t *count, keel_err *err) {
     keel_file_writer *to;
     if (split) KEEL_TRY(keel_store_check_split(store, split, err));
     KEEL_TRY(keel_file_writer_open(&to, path, is_gzip(path), err));
-    keel_status status = keel_export_chat(store, split, to, count, err);
+    keel_status status = write_rows(store, split, format, rewards, to, count, err);
     if (status == KEEL_OK) return keel_file_writer_commit(to, err);
     keel_file_writer_abandon(to);
     return status;
 }
 
+static keel_status read_least(const keel_cli *cli, int format, double *out, keel_err *err) {
+    const char *text = keel_cli_value(cli, "--least");
+    char *end;
+    *out = 0.5;
+    if (!text) return KEEL_OK;
+    if (format != SFT) return keel_fail(err, KEEL_E_USAGE, "--least", "only with --format sft");
+    *out = keel_decimal_read(text, &end);
+    if (end != text && !*end && *out >= -1 && *out <= 1) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "--least", "expected a number from -1 to 1, got '%s'", text);
+}
+
+static const char *const units[] = {"conversations", "candidates", "pairs", "conversations"};
+
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store;
     keel_split split;
-    int format;
+    keel_export_rewards rewards = {.left_out = 0};
+    int format = CHAT;
     int64_t count;
     const char *path = keel_cli_value(cli, "--out"), *name = keel_cli_value(cli, "--split");
-    KEEL_TRY(keel_cli_choice(cli, "--format", formats, &format, err));
+    if (keel_cli_value(cli, "--format")) KEEL_TRY(keel_cli_choice(cli, "--format", formats, &format, err));
+    KEEL_TRY(read_least(cli, format, &rewards.least, err));
     if (name) KEEL_TRY(keel_cli_blame(keel_split_parse(name, &split, err), err));
-    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_READ, &store, err));
-    keel_status status = export_to(store, name ? &split : NULL, path, &count, err);
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
+    keel_status status = export_to(store, name ? &split : NULL, format, &rewards, path, &count, err);
     keel_store_close(store);
     if (status != KEEL_OK) return status;
-    if (!path) { /* standard output holds the log, so the count goes where progress goes */
-        keel_log(KEEL_LOG_INFO, "exported %lld conversations", (long long)count);
-        return KEEL_OK;
-    }
+    if (!path) /* standard output holds the log, so the count goes where progress goes */
+        keel_log(KEEL_LOG_INFO, "exported %lld %s", (long long)count, units[format]);
+    if (rewards.left_out)
+        keel_log(KEEL_LOG_INFO, "note: left out %lld %s", (long long)rewards.left_out,
+                 format == TRL ? "decisions whose candidates have no two different rewards"
+                               : "conversations without an answer of enough reward");
+    if (!path) return KEEL_OK;
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "out", path);
-    cJSON_AddNumberToObject(cli->result, "conversations", (double)count);
+    cJSON_AddNumberToObject(cli->result, units[format], (double)count);
+    if (format == TRL || format == SFT)
+        cJSON_AddNumberToObject(cli->result, "left_out", (double)rewards.left_out);
     return KEEL_OK;
 }
 
 static void print(const cJSON *result, FILE *out) {
-    fprintf(out, "%s: %.0f conversations\n", keel_json_get(result, "out")->valuestring,
-            keel_json_get(result, "conversations")->valuedouble);
+    const cJSON *path = keel_json_get(result, "out"), *count = path->next;
+    fprintf(out, "%s: %.0f %s\n", path->valuestring, count->valuedouble, count->string);
 }
 
 const keel_verb keel_verb_export = {
     .name = "export",
-    .brief = "conversations out of the store, as a log that can be imported again",
+    .brief = "conversations out of the store: a log that can be imported again, a table, pairs, tuning files",
     .flags = flags,
     .choices = choices,
     .more =
-        "Everything that was logged is written, with labels, their judges and logged rewards; imported into a "
+        "chat: everything that was logged is written, with labels, their judges and logged rewards; imported into a "
         "new store it\n"
         "gives the same content hash. Not written: what is computed from it (transitions, features, runs).\n"
+        "csv: one row for each candidate, with the words for outcome, judge and risk, and its rewards. trl: of each "
+        "decision the\n"
+        "candidates of most and of least reward, as chosen and rejected. sft: messages; answers of less reward than "
+        "--least have\n"
+        "weight 0, and conversations without a better one are left out.\n"
         "example: keel export --store logs.db --format chat --split test --out test.jsonl.gz\n",
     .run = run,
     .print = print,

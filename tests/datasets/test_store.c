@@ -27,10 +27,10 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
-        "SELECT user_version = 4 FROM pragma_user_version",
+        "SELECT user_version = 5 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 14 AND min(strict) FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'",
+        "SELECT count(*) = 14 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
     };
     /* Its log is written ahead from the second transaction on; until then power cuts need more care. */
     expect_sql(
@@ -164,6 +164,38 @@ static void a_setting_is_one_text_for_its_key(void **state) {
     assert_ok(keel_store_get_setting(store, "rewards", &arena, &value, &err));
     assert_string_equal(value, "3");
     expect_sql("SELECT count(*) = 2 FROM settings");
+}
+
+/* What another program finds: the store itself reads no view. */
+static void expect_of_others(const char *fact) {
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open_v2(in("store.db"), &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, fact, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    if (!sqlite3_column_int(statement, 0)) print_error("not so: %s\n", fact);
+    assert_int_equal(sqlite3_column_int(statement, 0), 1);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+}
+
+static void views_have_words_for_numbers(void **state) {
+    (void)state;
+    static const char log[] =
+        "{\"id\":\"c\",\"risk\":\"dangerous\",\"completed\":true,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},"
+        "{\"role\":\"assistant\",\"content\":\"a\",\"outcome\":\"refusal\",\"judge\":\"model\",\"candidates\":[\"b\"]}]}\n";
+    assert_ok(import_as(NULL, NULL, put("log.jsonl", log)));
+    run_sql(in("store.db"),
+            "INSERT INTO transitions SELECT id, decision_id, NULL, 0.5, NULL, 1, 1, 0 FROM candidates"
+            " WHERE taken");
+    expect_of_others(
+        "SELECT risk = 'dangerous' AND completed = 'yes' FROM v_conversations WHERE external_id = 'c'");
+    expect_of_others("SELECT group_concat(role, ' ') = 'user assistant' FROM v_turns");
+    expect_of_others(
+        "SELECT count(*) = 2 AND sum(outcome IS NULL) = 1 AND sum(text = 'a' AND outcome = 'refusal' AND judge"
+        " = 'model' AND risk = 'dangerous' AND turn = 1) = 1 FROM v_candidates");
+    expect_of_others("SELECT accuracy = 0.5 AND safety = 1 AND outcome = 'refusal' AND external_id = 'c' FROM"
+                     " v_transitions");
 }
 
 static void a_failing_migration_changes_nothing(void **state) {
@@ -784,6 +816,7 @@ int main(void) {
         TEST(a_store_of_the_first_schema_loses_its_features_alone),
         TEST(a_store_of_the_second_schema_keeps_the_rewards_of_its_last_label),
         TEST(a_setting_is_one_text_for_its_key),
+        TEST(views_have_words_for_numbers),
         TEST(a_failing_migration_changes_nothing),
         TEST(a_damaged_store_is_called_damaged),
         TEST(a_second_writer_is_told_that_the_store_is_in_use),

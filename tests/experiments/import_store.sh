@@ -90,5 +90,5 @@ for store in in back; do "$KEEL" stats --store $store.db --quiet --json | sed '/
 cmp -s in.txt back.txt || fail "statistics of an export are those of the log"
 expect "export of a split that is not there" 1 "no conversation is in split" export --store in.db --format chat --split dev --out none.jsonl
 [ ! -e none.jsonl ] || fail "a failed export leaves no file"
-expect "export in an unknown format" 2 "expected one of chat" export --store in.db --format csv
+expect "export in an unknown format" 2 "expected one of chat" export --store in.db --format cvs
 finish

@@ -1,0 +1,22 @@
+/* What `keel export` writes besides logs: a table, preference pairs, and files for supervised tuning. Rewards
+ * are those of the store's configuration, composed with the default weights. */
+#ifndef KEEL_EXPERIMENTS_EXPORT_ROWS_H
+#define KEEL_EXPERIMENTS_EXPORT_ROWS_H
+
+#include "datasets/export.h"
+#include "rewards/reward.h"
+
+typedef struct keel_export_rewards {
+    keel_reward_config config;
+    double least;     /* sft: the composite reward from which on an answer is imitated */
+    int64_t left_out; /* conversations, or for pairs decisions with several candidates, that gave no row */
+} keel_export_rewards;
+
+/* user: a keel_export_rewards. */
+extern const char keel_export_csv_header[];
+keel_export_write keel_export_csv; /* a row for each candidate */
+keel_export_write
+    keel_export_trl; /* {"prompt", "chosen", "rejected"}: the best and the worst answer of a decision */
+keel_export_write keel_export_sft; /* {"messages"}, in which answers with less reward have weight 0 */
+
+#endif

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Exporting: a log, a table, pairs and tuning files of one small store, and what other programs find in it.
+. "$(dirname "$0")/program.sh"
+
+cat >log.jsonl <<'END'
+{"id": "c1", "risk": "benign", "messages": [{"role": "user", "content": "Say \"hi\", now"}, {"role": "assistant", "content": "hi", "outcome": "compliance", "candidates": [{"content": "No", "outcome": "refusal"}]}, {"role": "user", "content": "bye"}, {"role": "assistant", "content": "Never", "outcome": "refusal"}]}
+{"id": "c2", "risk": "dangerous", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "sure", "outcome": "compliance"}]}
+{"id": "c3", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "candidates": [{"content": "a", "feedback": "down"}, {"content": "b", "feedback": "up"}]}]}
+END
+expect "the log imports" 0 "" import --store s.db log.jsonl --quiet
+expect "without a format it is a log" 0 "" export --store s.db --out plain.jsonl --quiet
+expect "as with chat" 0 "" export --store s.db --format chat --out chat.jsonl --quiet
+cmp -s plain.jsonl chat.jsonl || fail "chat is the default"
+expect "a table" 0 "" export --store s.db --format csv --out table.csv --json --quiet
+[ "$(json candidates out.txt)" = 6 ] || fail "a row for each candidate"
+grep -q '^"chat","c1","c1","[a-z]*","benign",,1,"Say ""hi"", now","hi","","",true,,,,"compliance","human",0.5,,0,' table.csv || fail "words, quotes and rewards in the table"
+expect "pairs" 0 "" export --store s.db --format trl --out pairs.jsonl --json --quiet
+[ "$(json pairs out.txt)" = 2 ] || fail "a pair of each decision that has two rewards"
+grep -q '"chosen": \[{"role": "assistant", "content": "b"}\], "rejected": \[{"role": "assistant", "content": "a"}\], "chosen_reward": 1, "rejected_reward": -1,' pairs.jsonl || fail "the better one is chosen"
+expect "pairs are read again" 0 "" import --store pairs.db pairs.jsonl --quiet --json
+[ "$(json candidates out.txt)" = 4 ] || fail "two candidates of each pair"
+expect "tuning files" 0 "" export --store s.db --format sft --least 0.3 --out sft.jsonl --json --quiet
+[ "$(json conversations out.txt)$(json left_out out.txt)" = 21 ] || fail "what is worth it, and the count of the others"
+grep -q '"messages": \[{"role": "user", "content": "Say \\"hi\\", now"}, {"role": "assistant", "content": "hi"}\]}' sft.jsonl || fail "up to the last good answer"
+grep -q '"content": "b"}\]}' sft.jsonl || fail "the better candidate"
+expect "a reward that is none" 2 "from -1 to 1" export --store s.db --format sft --least much
+expect "only of tuning files" 2 "only with --format sft" export --store s.db --least 0.3
+
+if command -v sqlite3 >/dev/null; then
+    [ "$(sqlite3 s.db "SELECT risk, outcome, count(*) FROM v_candidates WHERE taken AND risk <> 'unknown' GROUP BY 1, 2 ORDER BY 1, 2" | tr '\n' ' ')" = \
+        "benign|compliance|1 benign|refusal|1 dangerous|compliance|1 " ] || fail "views for sqlite3"
+fi
+finish
