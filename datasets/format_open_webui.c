@@ -160,7 +160,8 @@ static void close_objects(keel_reader *reader) {
 }
 
 static bool looks_like(const keel_sniff *sniff) {
-    const bool chat = keel_formats_has(sniff, "chat") || keel_formats_has(sniff, "history");
+    const bool chat = keel_formats_has(sniff, "chat") ||
+                      (keel_formats_has(sniff, "history") && keel_formats_contains(sniff, "\"messages\""));
     return sniff->shape != KEEL_SHAPE_TABLE &&
            ((chat && keel_formats_contains(sniff, "\"history\"") &&
              keel_formats_contains(sniff, "\"messages\"")) ||
