@@ -47,6 +47,14 @@
       {{"other_branches", "messages on other branches, which are no candidates"}, \
        {"empty", "trees in which nothing is left"}, \
        {"left_out", "messages that were deleted or did not pass the review"}}) \
+    X(langfuse, "langfuse", "Langfuse's observations, traces and scores, in JSON Lines or an array", {"*.json", "*.jsonl"}, \
+      {{"other_observations", "observations that are no generations"}, \
+       {"without_answer", "generations without a readable input or output"}, \
+       {"scores_unused", "scores that no person gave, that are no verdict, or whose observation is not in the file"}}) \
+    X(otel, "otel", "OpenTelemetry's spans or logs of generative AI, as OTLP in JSON", {"*.json", "*.jsonl"}, \
+      {{"without_messages", "spans and records that are no call of a model, or do not have its messages"}}) \
+    X(fastchat, "fastchat", "JSON Lines of the events of a FastChat server: chat, votes, votes between two models", {"*.json", "*.jsonl"}, \
+      {{"no_answer", "events without a question and an answer"}, {"other_events", "events of other types"}}) \
     X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \
       {{"early_difference", "pairs that differ in more than the last turn"}, \
        {"prompts_differ", "of those, pairs whose human turns differ: kept as two conversations"}}) \

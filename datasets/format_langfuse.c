@@ -1,0 +1,278 @@
+/* Langfuse's exports: JSON Lines or an array of observations, {"id", "trace_id", "type": "GENERATION",
+ * "input", "output", "start_time", "end_time", ...}, of traces, {"id", "input", "output", "latency",
+ * "scores"}, and of scores, {"name", "value", "trace_id", "observation_id"}, in one file. A conversation is a
+ * session, or else a trace. Scores that people gave are feedback. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/decimal.h"
+#include "core/hash.h"
+#include "datasets/session.h"
+
+enum { OTHER_OBSERVATIONS, WITHOUT_ANSWER, SCORES_UNUSED };
+
+typedef struct score {
+    const char *names[3]; /* of observation, trace, session; NULL: none */
+    double verdict;
+} score;
+
+/* Under what names the answer of a call may be scored. */
+typedef struct named {
+    const char *name;
+    double time;
+    cJSON *answer;
+} named;
+
+typedef struct state {
+    keel__sessions sessions;
+    score *scores;
+    named *named;
+    size_t n_scores, scores_capacity, n_named, named_capacity;
+} state;
+
+/* Exports write trace_id, the interface traceId. */
+static const cJSON *get(const cJSON *object, const char *snake, const char *camel) {
+    const cJSON *item = keel_json_get(object, snake);
+    return item ? item : keel_json_get(object, camel);
+}
+
+static const char *text_at(const cJSON *object, const char *snake, const char *camel) {
+    const cJSON *item = get(object, snake, camel);
+    return cJSON_IsString(item) && item->valuestring[0] ? item->valuestring : NULL;
+}
+
+/* Seconds of "YYYY-MM-DD HH:MM:SS.ffffff", with a T or a blank; 0: not such a time. The days are counted as
+ * the Gregorian calendar does, in UTC. */
+static double read_time(const char *text) {
+    int year, month, day, hour, minute;
+    char *end;
+    if (!text || sscanf(text, "%4d-%2d-%2d%*1[T ]%2d:%2d:", &year, &month, &day, &hour, &minute) != 5)
+        return 0;
+    if (strlen(text) < 19 || year < 1970 || month < 1 || month > 12) return 0;
+    const int y = year - (month < 3), m = month + (month < 3 ? 12 : 0);
+    const long days = 365L * y + y / 4 - y / 100 + y / 400 + (153 * m - 457) / 5 + day - 719469;
+    return (double)days * 86400 + hour * 3600 + minute * 60 + keel_decimal_read(text + 17, &end);
+}
+
+/* ---- scores ---- */
+
+/* 1, -1 or between; 0: no verdict of people. */
+static double read_verdict(const cJSON *item) {
+    const char *type = text_at(item, "data_type", "dataType"), *source = keel__string_at(item, "source");
+    const char *word = text_at(item, "string_value", "stringValue");
+    const cJSON *value = keel_json_get(item, "value");
+    if (source && strcmp(source, "EVAL") == 0) return 0;
+    if (!word && cJSON_IsString(value)) word = value->valuestring;
+    if (word && (strcmp(word, "up") == 0 || strcmp(word, "True") == 0 || strcmp(word, "true") == 0)) return 1;
+    if (word && (strcmp(word, "down") == 0 || strcmp(word, "False") == 0 || strcmp(word, "false") == 0))
+        return -1;
+    if (cJSON_IsBool(value)) return cJSON_IsTrue(value) ? 1 : -1;
+    if (!cJSON_IsNumber(value) || value->valuedouble < -1 || value->valuedouble > 1) return 0;
+    return type && strcmp(type, "BOOLEAN") == 0 && value->valuedouble == 0 ? -1 : value->valuedouble;
+}
+
+static keel_status add_score(keel_reader *reader, const cJSON *object, const char *where, keel_err *err) {
+    state *s = reader->state;
+    const score made = {.names = {text_at(object, "observation_id", "observationId"),
+                                  text_at(object, "trace_id", "traceId"),
+                                  text_at(object, "session_id", "sessionId")},
+                        .verdict = read_verdict(object)};
+    if (!keel_arena_grow(&s->sessions.arena, &s->scores, s->n_scores, &s->scores_capacity, sizeof *s->scores))
+        return keel_nomem(err, where);
+    s->scores[s->n_scores++] = made;
+    return KEEL_OK;
+}
+
+static keel_status add_name(state *s, const char *name, double time, cJSON *answer, const char *where,
+                            keel_err *err) {
+    if (!name) return KEEL_OK;
+    if (!keel_arena_grow(&s->sessions.arena, &s->named, s->n_named, &s->named_capacity, sizeof *s->named))
+        return keel_nomem(err, where);
+    s->named[s->n_named++] = (named){name, time, answer};
+    return KEEL_OK;
+}
+
+static int compare_named(const void *a, const void *b) {
+    const named *x = a, *y = b;
+    const int names = strcmp(x->name, y->name);
+    return names ? names : (x->time > y->time) - (x->time < y->time);
+}
+
+/* The last answer under that name. */
+static const named *find_named(const state *s, const char *name) {
+    size_t low = 0, high = s->n_named;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(s->named[middle].name, name) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && strcmp(s->named[low - 1].name, name) == 0 ? &s->named[low - 1] : NULL;
+}
+
+static keel_status use_scores(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    keel__value build = {.arena = &s->sessions.arena};
+    if (s->n_scores && !s->sessions.count) {
+        keel_fail(err, KEEL_E_PARSE, reader->place,
+                  "these are scores alone: the observations that they are about "
+                  "are not in this file");
+        return keel_hint(err, "put both into one file: cat observations.jsonl scores.jsonl > both.jsonl");
+    }
+    if (s->n_named) qsort(s->named, s->n_named, sizeof *s->named, compare_named);
+    for (size_t i = 0; i < s->n_scores; i++) {
+        const named *found = NULL;
+        for (int k = 0; k < 3 && !found; k++)
+            if (s->scores[i].names[k]) found = find_named(s, s->scores[i].names[k]);
+        const bool used = found && s->scores[i].verdict != 0 && !keel_json_get(found->answer, "feedback");
+        reader->counts[SCORES_UNUSED] += !used;
+        if (used)
+            keel__value_put(&build, found->answer, "feedback",
+                            keel__value_number(&build, s->scores[i].verdict));
+    }
+    return build.failed ? keel_nomem(err, reader->place) : KEEL_OK;
+}
+
+/* ---- observations ---- */
+
+static cJSON *make_message(keel__value *build, const char *role, const cJSON *content) {
+    cJSON *made = keel__value_object(build);
+    keel__value_put_text(build, made, "role", role);
+    keel__value_put_same(build, made, "content", content);
+    return made;
+}
+
+/* A message as it is (with the role, if it has none), or one that says the value. */
+static cJSON *to_message(keel__value *build, const char *role, const cJSON *value) {
+    static const char *const none[] = {NULL};
+    static const char *const keys[] = {"content", "text",     "output", "answer",
+                                       "query",   "question", "input",  NULL};
+    const bool has_role = keel_json_get(value, "role") != NULL;
+    if (cJSON_IsString(value)) return make_message(build, role, value);
+    if (!cJSON_IsObject(value)) return NULL;
+    if (has_role || keel_json_get(value, "tool_calls")) {
+        cJSON *made = keel__value_object(build);
+        keel__value_put_others(build, made, value, none);
+        if (!has_role) keel__value_put_text(build, made, "role", role);
+        return made;
+    }
+    for (size_t i = 0; keys[i]; i++)
+        if (cJSON_IsString(keel_json_get(value, keys[i])))
+            return make_message(build, role, keel_json_get(value, keys[i]));
+    return NULL;
+}
+
+/* Messages of an input or output; NULL: there are none. */
+static cJSON *to_messages(state *s, const char *role, const cJSON *value) {
+    keel__value build = {.arena = &s->sessions.arena};
+    value = keel__sessions_unpack(&s->sessions, value);
+    const cJSON *inner = keel_json_get(value, "messages"), *choices = keel_json_get(value, "choices");
+    const cJSON *list = cJSON_IsArray(inner) ? inner : cJSON_IsArray(choices) ? choices : value;
+    const cJSON *one = cJSON_IsArray(list) ? list->child : list;
+    cJSON *made = keel__value_array(&build);
+    if (cJSON_IsString(keel_json_get(value, "system")) && list == inner)
+        keel__value_put(&build, made, NULL, make_message(&build, "system", keel_json_get(value, "system")));
+    for (; one; one = cJSON_IsArray(list) ? one->next : NULL) {
+        const cJSON *message = keel_json_get(one, "message");
+        keel__value_put(&build, made, NULL, to_message(&build, role, message ? message : one));
+    }
+    return made && made->child && !build.failed ? made : NULL;
+}
+
+/* Milliseconds; below 0: not known. */
+static double latency_of(const cJSON *object) {
+    const double begin = read_time(text_at(object, "start_time", "startTime"));
+    const double end = read_time(text_at(object, "end_time", "endTime"));
+    const cJSON *seconds = keel_json_get(object, "latency");
+    if (begin > 0 && end >= begin) return (double)(long long)(1000 * (end - begin) + 0.5);
+    return cJSON_IsNumber(seconds) ? 1000 * seconds->valuedouble : -1;
+}
+
+static const char *hash_user(keel_arena *arena, const char *user) {
+    char hex[65];
+    keel_sha256 hash;
+    if (!user) return NULL;
+    keel_sha256_init(&hash);
+    keel_sha256_add_text(&hash, user);
+    keel_sha256_hex(&hash, hex);
+    return keel_arena_strndup(arena, hex, 16);
+}
+
+static cJSON *make_meta(keel__value *build, const cJSON *object) {
+    static const char *const kept[] = {"name",     "trace_name", "tags", "environment",
+                                       "metadata", "scores",     "level"};
+    cJSON *meta = keel__value_object(build);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        keel__value_put_same(build, meta, kept[i], keel_json_get(object, kept[i]));
+    return meta;
+}
+
+static keel_status name_answer(state *s, const cJSON *object, const keel__call *call, keel_err *err) {
+    const char *names[] = {keel__string_at(object, "id"), text_at(object, "trace_id", "traceId"),
+                           text_at(object, "session_id", "sessionId")};
+    for (int k = 0; k < 3; k++)
+        KEEL_TRY(add_name(s, names[k], call->time, call->answers->child, call->where, err));
+    return KEEL_OK;
+}
+
+static keel_status add_call(keel_reader *reader, const cJSON *object, const char *where, keel_err *err) {
+    state *s = reader->state;
+    keel__value build = {.arena = &s->sessions.arena};
+    const char *session = text_at(object, "session_id", "sessionId"),
+               *trace = text_at(object, "trace_id", "traceId");
+    const char *model = text_at(object, "provided_model_name", "providedModelName");
+    const cJSON *scores = keel_json_get(object, "scores");
+    const double latency = latency_of(object);
+    keel__call call = {.where = where, .time = read_time(text_at(object, "start_time", "startTime"))};
+    call.history = to_messages(s, "user", keel_json_get(object, "input"));
+    call.answers = to_messages(s, "assistant", keel_json_get(object, "output"));
+    reader->counts[WITHOUT_ANSWER] += !call.history || !call.answers;
+    if (!call.history || !call.answers) return KEEL_OK;
+    cJSON *answer = call.answers->child;
+    if (!model) model = keel__string_at(object, "model");
+    if (!keel_json_get(answer, "model")) keel__value_put_text(&build, answer, "model", model);
+    if (latency >= 0) keel__value_put(&build, answer, "latency_ms", keel__value_number(&build, latency));
+    for (const cJSON *one = cJSON_IsArray(scores) ? scores->child : NULL; one; one = one->next)
+        if (read_verdict(one) != 0 && !keel_json_get(answer, "feedback"))
+            keel__value_put(&build, answer, "feedback", keel__value_number(&build, read_verdict(one)));
+    if (!session) session = trace ? trace : keel__string_at(object, "id");
+    if (!session) return keel_fail(err, KEEL_E_PARSE, where, "expected session_id, trace_id or id");
+    call.session = session;
+    call.group = hash_user(build.arena, text_at(object, "user_id", "userId"));
+    call.meta = make_meta(&build, object);
+    if (build.failed) return keel_nomem(err, where);
+    KEEL_TRY(keel__sessions_add(&s->sessions, &call, err));
+    return name_answer(s, object, &call, err);
+}
+
+static keel_status read_object(keel_reader *reader, const cJSON *object, const char *where, keel_err *err) {
+    const char *type = keel__string_at(object, "type");
+    const bool scored = get(object, "trace_id", "traceId") || get(object, "session_id", "sessionId");
+    if (keel_json_get(object, "value") && scored) return add_score(reader, object, where, err);
+    if (!type || strcmp(type, "GENERATION") == 0) return add_call(reader, object, where, err);
+    reader->counts[OTHER_OBSERVATIONS]++;
+    return KEEL_OK;
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    return keel__sessions_next(reader, read_object, use_scores, arena, out, err);
+}
+
+static bool looks_like(const keel_sniff *sniff) {
+    static const char *const marks[] = {"trace_id",   "traceId",   "latency",    "scores",
+                                        "session_id", "sessionId", "start_time", "startTime"};
+    bool marked = false;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        marked = marked || keel_formats_has(sniff, marks[i]);
+    const bool scored = keel_formats_has(sniff, "value") && keel_formats_has(sniff, "name");
+    const bool call = keel_formats_has(sniff, "input") && keel_formats_has(sniff, "output");
+    const bool bare = keel_formats_has(sniff, "type") && keel_formats_has(sniff, "id");
+    const bool traced = keel_formats_has(sniff, "trace_id") || keel_formats_has(sniff, "traceId");
+    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "id") &&
+           ((call && marked) || (traced && (scored || bare)));
+}
+
+const keel_reader_kind keel__langfuse_reader = {
+    .looks_like = looks_like, .state_size = sizeof(state), .next = next, .close = keel__sessions_close};

@@ -1,0 +1,207 @@
+/* Logs of single calls of a model: FastChat's server, Langfuse, OpenTelemetry. */
+#define SCRATCH "format-calls"
+#include "fixture.h"
+
+static const keel_candidate *find(const keel_decision *decision, const char *text) {
+    for (size_t k = 0; k < decision->n_candidates; k++)
+        if (strcmp(decision->candidates[k].text, text) == 0) return &decision->candidates[k];
+    fail_msg("no candidate says \"%s\"", text);
+    return NULL;
+}
+
+static void is_optional(keel_optional got, double value) {
+    assert_true(got.present);
+    assert_true(got.value > value - 0.01 && got.value < value + 0.01);
+}
+
+static keel_conversation *only(void) {
+    keel_conversation *conversation;
+    assert_int_equal(report.conversations, 1);
+    assert_ok(keel_store_conversation(store, 1, &arena, &conversation, &err));
+    return conversation;
+}
+
+/* ---- FastChat ---- */
+
+#define STATE(id, messages)                                                                                  \
+    "{\"conv_id\":\"" id "\",\"roles\":[\"USER\",\"ASSISTANT\"],\"offset\":0,\"messages\":[" messages "]}"
+#define CHAT(model, finish, state)                                                                           \
+    "{\"tstamp\":1,\"type\":\"chat\",\"model\":\"" model "\",\"start\":9,\"finish\":" finish                 \
+    ",\"ip\":\"1.2.3.4\",\"state\":" state "}\n"
+#define HI    "[\"USER\",\"Hi\"],"
+#define HELLO "[\"ASSISTANT\",\"Hello\"]"
+#define HEY   "[\"ASSISTANT\",\"Hey\"]"
+#define MORE  HI HELLO ",[\"USER\",\"And?\"],[\"ASSISTANT\",\"So\"]"
+
+static void fastchat_keeps_the_longest_history(void **state) {
+    (void)state;
+    put("l.json",
+        CHAT("m", "9.5", STATE("c", HI HELLO))
+            CHAT("m", "9.75", STATE("c", MORE)) "{\"tstamp\":3,\"type\":\"upvote\",\"model\":\"m\",\"state\":" STATE(
+                "c", MORE) "}\n"
+                           "{\"tstamp\":4,\"type\":\"downvote\",\"model\":\"m\",\"state\":" STATE(
+                               "c", MORE) "}\n"
+                                          "{\"tstamp\":4,\"type\":\"clear\",\"state\":{}}\n" CHAT(
+                                              "m", "9", STATE("d", "[\"USER\",\"Hi\"]")));
+    assert_ok(import_as(NULL, NULL, in("l.json")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->external_id, "c");
+    assert_int_equal(got->n_turns, 4);
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 500);
+    is_optional(find(&got->decisions[1], "So")->latency_ms, 750);
+    is_optional(find(&got->decisions[1], "So")->feedback, -1); /* the later vote */
+    assert_int_equal(counted("other_events"), 1);
+    assert_int_equal(counted("no_answer"), 1);
+    assert_null(strstr(got->meta ? got->meta : "", "1.2.3.4"));
+}
+
+static void fastchat_answers_of_two_models_are_candidates(void **state) {
+    (void)state;
+    put("l.json",
+        CHAT("m1", "9.5", STATE("a", HI HELLO))
+            CHAT("m2", "9.75", STATE("b", HI HEY)) "{\"tstamp\":3,\"type\":\"rightvote\",\"models\":[\"m1\",\"m2\"],\"states\":[" STATE(
+                "a", HI HELLO) "," STATE("b", HI HEY) "]}\n");
+    assert_ok(import_as(NULL, NULL, in("l.json")));
+    const keel_decision *decision = &only()->decisions[0];
+    assert_int_equal(decision->n_candidates, 2);
+    const keel_candidate *left = find(decision, "Hello"), *right = find(decision, "Hey");
+    assert_string_equal(left->model, "m1");
+    assert_string_equal(right->model, "m2");
+    is_optional(left->feedback, -1);
+    is_optional(right->feedback, 1);
+    is_optional(right->latency_ms, 750);
+    import_fails("fastchat", put("l.json", "{\"tstamp\":1,\"type\":\"chat\",\"state\":{\"messages\":[7]}}\n"),
+                 KEEL_E_PARSE, "l.json:1", "messages of a role");
+}
+
+/* ---- Langfuse ---- */
+
+static void langfuse_traces_with_their_scores(void **state) {
+    (void)state;
+    put("t.jsonl", "{\"id\":\"t1\",\"name\":\"chat\",\"input\":[{\"role\":\"user\",\"content\":\"Hi\"}],"
+                   "\"output\":{\"role\":\"assistant\",\"content\":\"Hello\"},\"latency\":0.64,"
+                   "\"scores\":[{\"name\":\"thumbs\",\"value\":1}],\"metadata\":{}}\n");
+    assert_ok(import_as(NULL, NULL, in("t.jsonl")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->external_id, "t1");
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 640);
+    is_optional(find(&got->decisions[0], "Hello")->feedback, 1);
+}
+
+#define TURN1 "{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Hi\\\"}"
+#define TURN2                                                                                                \
+    TURN1                                                                                                    \
+        ",{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"Hello\\\"},{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"And?\\\"}"
+#define GENERATION(id, input, output, end)                                                                   \
+    "{\"id\":\"" id "\",\"trace_id\":\"t-" id                                                                \
+    "\",\"session_id\":\"s\",\"user_id\":\"secret\",\"type\":\"GENERATION\","                                \
+    "\"start_time\":\"2026-03-01 10:00:0" id "\",\"end_time\":\"2026-03-01 10:00:0" end                      \
+    "\",\"latency\":99,\"provided_model_name\":\"m\",\"input\":\"[" input "]\",\"output\":\"" output "\"}\n"
+
+static void langfuse_observations_of_a_session_are_joined(void **state) {
+    (void)state;
+    put("o.jsonl",
+        GENERATION("1", TURN1, "Hello", "1.500000") GENERATION("3", TURN2, "So", "3.25") GENERATION(
+            "2", TURN1, "Hey",
+            "2") "{\"id\":\"x\",\"trace_id\":\"t-1\",\"type\":\"SPAN\",\"input\":\"a\",\"output\":\"b\"}\n"
+                 "{\"id\":\"s1\",\"trace_id\":\"t-3\",\"name\":\"user\",\"value\":0,\"data_type\":\"BOOLEAN\",\"source\":\"API\"}\n"
+                 "{\"id\":\"s2\",\"trace_id\":\"t-1\",\"observation_id\":\"1\",\"name\":\"user\",\"value\":0.5,\"source\":\"ANNOTATION\"}\n"
+                 "{\"id\":\"s3\",\"trace_id\":\"t-1\",\"name\":\"judge\",\"value\":1,\"source\":\"EVAL\"}\n");
+    assert_ok(import_as(NULL, NULL, in("o.jsonl")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->external_id, "s");
+    assert_int_equal(got->n_turns, 4);
+    assert_int_equal(got->decisions[0].n_candidates, 2);
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 500);
+    is_optional(find(&got->decisions[0], "Hello")->feedback, 0.5);
+    assert_true(find(&got->decisions[0], "Hello")->taken);
+    assert_false(find(&got->decisions[0], "Hey")->taken);
+    is_optional(find(&got->decisions[1], "So")->latency_ms, 250);
+    is_optional(find(&got->decisions[1], "So")->feedback, -1);
+    assert_string_equal(find(&got->decisions[1], "So")->model, "m");
+    assert_int_equal(counted("other_observations"), 1);
+    assert_int_equal(counted("scores_unused"), 1);
+    assert_null(strstr(got->group, "secret"));
+    import_fails(NULL, put("s.jsonl", "{\"id\":\"s1\",\"trace_id\":\"t\",\"name\":\"user\",\"value\":1}\n"),
+                 KEEL_E_PARSE, "s.jsonl", "scores alone");
+}
+
+/* ---- OpenTelemetry ---- */
+
+#define TEXT(key, value) "{\"key\":\"" key "\",\"value\":{\"stringValue\":\"" value "\"}}"
+#define SPAN(start, end, attributes)                                                                         \
+    "{\"traceId\":\"t\",\"spanId\":\"" start "\",\"startTimeUnixNano\":\"" start                             \
+    "\",\"endTimeUnixNano\":\"" end "\",\"attributes\":[" attributes "]}"
+#define SPANS(spans) "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[" spans "]}]}]}\n"
+#define MESSAGE(role, text)                                                                                  \
+    "{\\\"role\\\":\\\"" role "\\\",\\\"parts\\\":[{\\\"type\\\":\\\"text\\\",\\\"content\\\":\\\"" text     \
+    "\\\"}]}"
+
+static void otel_spans_of_a_conversation_are_joined(void **state) {
+    (void)state;
+    put("o.jsonl",
+        SPANS(SPAN("1700000000000000000", "1700000000250000000",
+                   TEXT("gen_ai.conversation.id", "c") "," TEXT("gen_ai.request.model", "m") "," TEXT(
+                       "gen_ai.input.messages",
+                       "[" MESSAGE("user",
+                                   "Hi") "]") "," TEXT("gen_ai.output.messages",
+                                                       "[" MESSAGE("assistant", "Hello") "," MESSAGE(
+                                                           "assistant",
+                                                           "Hey") "]")) "," SPAN("5", "6",
+                                                                                 TEXT("gen_ai.operation.name",
+                                                                                      "execute_tool")))
+            SPANS(SPAN(
+                "1700000001000000000", "1700000001500000000",
+                TEXT("gen_ai.conversation.id", "c") "," TEXT(
+                    "gen_ai.input.messages",
+                    "[" MESSAGE("user", "Hi") "," MESSAGE("assistant", "Hello") "," MESSAGE(
+                        "user",
+                        "And?") "]") "," TEXT("gen_ai.output.messages",
+                                              "[{\\\"role\\\":\\\"assistant\\\",\\\"parts\\\":[{\\\"type\\\":\\\"reasoning\\\",\\\"content\\\":\\\"hm\\\"},{\\\"type\\\":\\\"tool_call\\\",\\\"name\\\":\\\"f\\\",\\\"arguments\\\":{\\\"x\\\":1}}]}]"))));
+    assert_ok(import_as(NULL, NULL, in("o.jsonl")));
+    const keel_conversation *got = only();
+    assert_string_equal(got->external_id, "c");
+    assert_int_equal(got->n_turns, 4);
+    assert_int_equal(got->decisions[0].n_candidates, 2);
+    is_optional(find(&got->decisions[0], "Hello")->latency_ms, 250);
+    assert_string_equal(find(&got->decisions[0], "Hey")->model, "m");
+    is_optional(find(&got->decisions[1], "f({\"x\":1})")->latency_ms, 500);
+    assert_int_equal(counted("without_messages"), 1);
+}
+
+static void otel_structured_events_and_numbered_attributes(void **state) {
+    (void)state;
+    put("o.json",
+        SPANS(
+            "{\"traceId\":\"t1\",\"attributes\":[],\"events\":[{\"attributes\":[{\"key\":\"gen_ai.input.messages\",\"value\":"
+            "{\"arrayValue\":{\"values\":[{\"kvlistValue\":{\"values\":[" TEXT(
+                "role",
+                "user") ",{\"key\":\"parts\",\"value\":"
+                        "{\"arrayValue\":{\"values\":[{\"kvlistValue\":{\"values\":[" TEXT("type", "text") "," TEXT(
+                            "content",
+                            "Hi") "]}}]}}}]}}]}}}," TEXT("gen_ai.output.messages",
+                                                         "[" MESSAGE(
+                                                             "assistant",
+                                                             "Hello") "]") "]}]},"
+                                                                           "{\"traceId\":\"t2\",\"attributes\":[" TEXT(
+                                                                               "gen_ai.prompt.0.role",
+                                                                               "user") "," TEXT("gen_ai.prompt.0.content",
+                                                                                                "Yo") "," TEXT("gen_ai.completion.0.content",
+                                                                                                               "Hi") "]}"));
+    assert_ok(import_as(NULL, NULL, in("o.json")));
+    assert_int_equal(report.conversations, 2);
+    assert_string_equal(get("otel:t1")->turns[0].text, "Hi");
+    assert_string_equal(get("otel:t1")->turns[1].text, "Hello");
+    assert_string_equal(get("otel:t2")->turns[1].text, "Hi");
+    import_fails("otel", put("o.json", "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[7]}]}]}\n"),
+                 KEEL_E_PARSE, "o.json:1", "span");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(fastchat_keeps_the_longest_history),      TEST(fastchat_answers_of_two_models_are_candidates),
+        TEST(langfuse_traces_with_their_scores),       TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(otel_spans_of_a_conversation_are_joined), TEST(otel_structured_events_and_numbered_attributes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
