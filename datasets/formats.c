@@ -39,6 +39,9 @@
        {"repeated", "answers that repeat one of the same provider to the same prompt: counted once"}}) \
     X(inspect, "inspect", "logs of Inspect as JSON: {\"eval\", \"samples\"} (.eval: inspect log convert --to json)", {"*.json"}, \
       {{"unfinished", "samples that an error or a limit ended: truncated, or left out if nothing was said"}}) \
+    X(lm_eval, "lm-eval", "samples of lm-evaluation-harness: JSON Lines of {\"doc_id\", \"arguments\", \"resps\"}", {"samples_*.jsonl"}, \
+      {{"other_filters", "rows that repeat an answer under another filter: left out"}, \
+       {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}}) \
     X(chatgpt, "chatgpt", "ChatGPT's export, conversations.json: a JSON array of {\"mapping\", \"current_node\"}", \
       {"conversations*.json"}, TREE_COUNTS) \
     X(open_webui, "open-webui", "Open WebUI's exports of chats and of ratings: JSON arrays of {\"chat\": {\"history\"}}", \

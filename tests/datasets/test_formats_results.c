@@ -1,4 +1,5 @@
-/* Results of evaluations: promptfoo, Inspect. Made-up files, and Inspect's own where they are at hand. */
+/* Results of evaluations: promptfoo, Inspect, lm-eval. Made-up files, and Inspect's own where they are at
+ * hand. */
 #define SCRATCH "formats-results"
 #include "fixture.h"
 #include "support/real_logs.h"
@@ -125,6 +126,38 @@ static void real_logs_of_inspect_have_their_samples(void **state) {
     assert_float_equal(c->turns[2].latency_ms.value, 538.119, 1e-2);
 }
 
+static const char samples[] =
+    "{\"doc_id\": 0, \"doc\": {\"q\": \"2+2\"}, \"target\": \"4\", \"arguments\": {\"gen_args_0\": {\"arg_0\": \"2+2?\", "
+    "\"arg_1\": {\"until\": []}}}, \"resps\": [[\"4\", \"5\"]], \"filter\": \"strict\", \"metrics\": [\"exact_match\"], "
+    "\"doc_hash\": \"h0\", \"exact_match\": 1.0}\n"
+    "{\"doc_id\": 0, \"doc\": {}, \"target\": \"4\", \"arguments\": {\"gen_args_0\": {\"arg_0\": \"2+2?\", \"arg_1\": "
+    "{}}}, \"resps\": [[\"4\", \"5\"]], \"filter\": \"flexible\", \"metrics\": [\"exact_match\"], \"exact_match\": 0.0}\n"
+    "{\"doc_id\": 1, \"doc\": {}, \"target\": \"0\", \"arguments\": {\"gen_args_0\": {\"arg_0\": \"Sky?\", \"arg_1\": "
+    "\" red\"}, \"gen_args_1\": {\"arg_0\": \"Sky?\", \"arg_1\": \" blue\"}}, \"resps\": [[[\"-9.5\", \"False\"]], "
+    "[[\"-0.5\", \"True\"]]], \"filter\": \"strict\", \"metrics\": [\"acc\", \"acc_norm\"], \"acc\": 1.0, \"acc_norm\": "
+    "0.0}\n";
+
+static void samples_of_lm_eval_are_conversations(void **state) {
+    (void)state;
+    assert_ok(import_as(NULL, NULL, put("samples_gsm8k_cot_2024-05-29T12-00-00.5.jsonl", samples)));
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(counted("other_filters"), 1);
+    keel_conversation *c = get("scratch-formats-results/gsm8k_cot/0");
+    assert_string_equal(c->group, "h0");
+    assert_int_equal(c->completed, KEEL_YES);
+    assert_string_equal(c->turns[0].text, "2+2?");
+    assert_int_equal(c->decisions[0].n_candidates, 2);
+    assert_string_equal(ANSWER(0).text, "4");
+    assert_string_equal(ANSWER(0).model, "scratch-formats-results");
+    assert_true(ANSWER(1).taken);
+    c = get("scratch-formats-results/gsm8k_cot/1");
+    assert_int_equal(c->completed, KEEL_UNKNOWN); /* the metrics disagree */
+    assert_string_equal(ANSWER(0).text, " blue");
+    assert_true(ANSWER(0).taken);
+    assert_string_equal(ANSWER(1).text, " red");
+    assert_false(ANSWER(1).taken);
+}
+
 static void bad_results_are_named(void **state) {
     (void)state;
     import_fails("promptfoo",
@@ -135,6 +168,9 @@ static void bad_results_are_named(void **state) {
                  KEEL_E_PARSE, "results.results[0]", "prompt");
     import_fails("promptfoo", put("r.json", "{\"evalId\": \"e\", \"results\": {\"results\": [{\"prompt\": "),
                  KEEL_E_PARSE, "r.json", "");
+    import_fails("lm-eval",
+                 put("s.jsonl", "{\"doc_id\": 1, \"arguments\": {}, \"target\": \"\", \"resps\": []}\n"),
+                 KEEL_E_PARSE, "s.jsonl:1", "gen_args_0");
     import_fails("inspect",
                  put("i.json",
                      "{\"status\": \"success\", \"eval\": {\"task\": \"t\"}, \"samples\": [{\"id\": 1, "
@@ -144,11 +180,9 @@ static void bad_results_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(outputs_of_one_prompt_are_candidates),
-        TEST(a_line_may_be_a_result),
-        TEST(a_sample_of_inspect_is_a_conversation),
-        TEST(real_logs_of_inspect_have_their_samples),
-        TEST(bad_results_are_named),
+        TEST(outputs_of_one_prompt_are_candidates),  TEST(a_line_may_be_a_result),
+        TEST(a_sample_of_inspect_is_a_conversation), TEST(real_logs_of_inspect_have_their_samples),
+        TEST(samples_of_lm_eval_are_conversations),  TEST(bad_results_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
