@@ -1,4 +1,4 @@
-/* Logs of single calls of a model: FastChat's server, Langfuse, OpenTelemetry. */
+/* Logs of chat services: FastChat's server, Langfuse, OpenTelemetry, WildChat. */
 #define SCRATCH "format-calls"
 #include "fixture.h"
 
@@ -91,7 +91,7 @@ static void langfuse_traces_with_their_scores(void **state) {
 #define TURN1 "{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"Hi\\\"}"
 #define TURN2                                                                                                \
     TURN1                                                                                                    \
-        ",{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"Hello\\\"},{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"And?\\\"}"
+    ",{\\\"role\\\":\\\"assistant\\\",\\\"content\\\":\\\"Hello\\\"},{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"And?\\\"}"
 #define GENERATION(id, input, output, end)                                                                   \
     "{\"id\":\"" id "\",\"trace_id\":\"t-" id                                                                \
     "\",\"session_id\":\"s\",\"user_id\":\"secret\",\"type\":\"GENERATION\","                                \
@@ -197,11 +197,35 @@ static void otel_structured_events_and_numbered_attributes(void **state) {
                  KEEL_E_PARSE, "o.json:1", "span");
 }
 
+/* ---- WildChat ---- */
+
+static void wildchat_rows_name_model_and_conversation(void **state) {
+    (void)state;
+    put("w.jsonl",
+        "{\"conversation_id\":\"w1\",\"model\":\"m\",\"conversation\":[{\"role\":\"user\",\"content\":\"Hi\","
+        "\"toxic\":true,\"hashed_ip\":\"secret\"},{\"role\":\"assistant\",\"content\":\"Hello\"}],"
+        "\"turn\":1,\"language\":\"English\",\"toxic\":true,\"redacted\":false,\"hashed_ip\":\"secret\","
+        "\"openai_moderation\":[{\"flagged\":false}]}\n");
+    assert_ok(import_as(NULL, NULL, in("w.jsonl")));
+    const keel_conversation *got = get("wildchat:w1");
+    assert_string_equal(got->turns[1].model, "m");
+    assert_null(got->turns[0].model);
+    assert_int_equal(got->risk, KEEL_RISK_UNKNOWN);
+    contains(got->meta, "\"language\":\"English\"");
+    contains(got->meta, "\"openai_moderation\"");
+    assert_null(strstr(got->meta, "secret"));
+    import_fails("wildchat", put("w.jsonl", "{\"conversation\":7,\"turn\":1}\n"), KEEL_E_PARSE, "w.jsonl:1",
+                 "conversation");
+    import_fails("wildchat", put("w.jsonl", "{\"conversation\":[7],\"turn\":1}\n"), KEEL_E_PARSE, "w.jsonl:1",
+                 "object");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(fastchat_keeps_the_longest_history),      TEST(fastchat_answers_of_two_models_are_candidates),
-        TEST(langfuse_traces_with_their_scores),       TEST(langfuse_observations_of_a_session_are_joined),
-        TEST(otel_spans_of_a_conversation_are_joined), TEST(otel_structured_events_and_numbered_attributes),
+        TEST(fastchat_keeps_the_longest_history),        TEST(fastchat_answers_of_two_models_are_candidates),
+        TEST(langfuse_traces_with_their_scores),         TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(otel_spans_of_a_conversation_are_joined),   TEST(otel_structured_events_and_numbered_attributes),
+        TEST(wildchat_rows_name_model_and_conversation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
