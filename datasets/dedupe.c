@@ -6,6 +6,7 @@
 
 #include "core/hash.h"
 #include "core/text.h"
+#include "datasets/minhash.h"
 #include "datasets/store_internal.h"
 
 enum { ENOUGH_WORDS = 5 };
@@ -56,6 +57,27 @@ keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena 
     return *out ? KEEL_OK : keel_nomem(err, "duplicates");
 }
 
+/* Folded; into the arena. */
+static keel_status prompt_text(const keel_conversation *conversation, keel_arena *arena, const char **out,
+                               keel_err *err) {
+    keel_buf text = {0};
+    size_t of_user = 0, words = 0;
+    uint64_t hash = 0;
+    for (size_t i = 0; i < conversation->n_turns; i++) {
+        const keel_turn *turn = &conversation->turns[i];
+        const char *said = turn->text ? turn->text : "";
+        if (turn->role == KEEL_ROLE_ASSISTANT && of_user >= ENOUGH_WORDS) break;
+        if (turn->role == KEEL_ROLE_ASSISTANT) continue;
+        if (add_turn(turn, arena, &hash, &words, err) != KEEL_OK) text.failed = true;
+        if (turn->role == KEEL_ROLE_USER) of_user += words;
+        if (text.length) keel_buf_text(&text, "\n");
+        keel_buf_text(&text, said);
+    }
+    *out = text.failed ? NULL : keel_text_fold(arena, text.data ? text.data : "", text.length);
+    keel_buf_free(&text);
+    return *out ? KEEL_OK : keel_nomem(err, "near-duplicates");
+}
+
 /* ---- counting ---- */
 
 typedef struct mark {
@@ -91,8 +113,9 @@ static void count_marks(marks *of, int64_t *beyond, int64_t *straddling) {
     }
 }
 
+/* near: NULL, or what gets the prompt. */
 static keel_status mark_conversation(const keel_conversation *conversation, keel_arena *arena, marks *turns,
-                                     marks *prompts, keel_err *err) {
+                                     marks *prompts, keel_minhash *near, keel_err *err) {
     const uint64_t split = keel_hash64(conversation->split, strlen(conversation->split), 0);
     uint64_t hash = 0;
     size_t words;
@@ -101,11 +124,31 @@ static keel_status mark_conversation(const keel_conversation *conversation, keel
         KEEL_TRY(add_turn(&conversation->turns[i], arena, &hash, &words, err));
     KEEL_TRY(add_mark(turns, (mark){hash, split, conversation->id}, err));
     KEEL_TRY(hash_prompt(conversation, arena, &hash, &asked, err));
-    return asked ? add_mark(prompts, (mark){hash, split, conversation->id}, err) : KEEL_OK;
+    if (!asked) return KEEL_OK;
+    if (near) {
+        const char *text;
+        KEEL_TRY(prompt_text(conversation, arena, &text, err));
+        KEEL_TRY(keel_minhash_add(near, text, err));
+    }
+    return add_mark(prompts, (mark){hash, split, conversation->id}, err);
 }
 
-keel_status keel_dedupe_stats(keel_store *store, keel_dedupe_count *out, keel_err *err) {
+/* prompts: as added, one for each text. */
+static keel_status count_near(keel_minhash *all, const marks *prompts, double threshold,
+                              keel_dedupe_count *out, keel_err *err) {
+    KEEL_TRY(keel_minhash_join(all, threshold, err));
+    for (size_t i = 0; i < all->n; i++) {
+        const size_t first = keel_minhash_first(all, i);
+        out->near_prompt += first != i;
+        out->near_prompt_straddling += prompts->at[first].split != prompts->at[i].split;
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_dedupe_stats(keel_store *store, double near, keel_dedupe_count *out, keel_err *err) {
     keel_cursor *cursor;
+    keel_minhash all = {0};
+    *out = (keel_dedupe_count){0};
     keel_arena arena = {0};
     marks turns = {0}, prompts = {0};
     KEEL_TRY(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, err));
@@ -114,9 +157,11 @@ keel_status keel_dedupe_stats(keel_store *store, keel_dedupe_count *out, keel_er
         keel_arena_reset(&arena);
         status = keel_cursor_next(cursor, &arena, &conversation, err);
         if (status != KEEL_OK || !conversation) break;
-        status = mark_conversation(conversation, &arena, &turns, &prompts, err);
+        status = mark_conversation(conversation, &arena, &turns, &prompts, near > 0 ? &all : NULL, err);
     }
     keel_cursor_close(cursor);
+    if (status == KEEL_OK && near > 0) status = count_near(&all, &prompts, near, out, err);
+    keel_minhash_free(&all);
     if (status == KEEL_OK) {
         count_marks(&turns, &out->same_turns, &out->same_turns_straddling);
         count_marks(&prompts, &out->same_prompt, &out->same_prompt_straddling);
@@ -124,5 +169,107 @@ keel_status keel_dedupe_stats(keel_store *store, keel_dedupe_count *out, keel_er
     keel_free(turns.at);
     keel_free(prompts.at);
     keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- joining groups ---- */
+
+/* A group by its first conversation. */
+typedef struct group {
+    int64_t id, hash;
+    const char *source, *name, *split;
+    bool pending;
+    int risk; /* of a pending one */
+} group;
+
+typedef struct joining {
+    keel_store *store;
+    keel_arena arena;
+    group *groups; /* [n], by source and name */
+    size_t n, capacity;
+    keel_minhash prompts; /* one for each of a source */
+    keel_err *err;
+} joining;
+
+static keel_status read_groups(joining *j) {
+    sqlite3_stmt *row;
+    bool more;
+    KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_PROMPT_GROUPS, &row, j->err));
+    for (;;) {
+        KEEL_TRY(keel__store_step(j->store, row, &more, "reading groups", j->err));
+        if (!more) return KEEL_OK;
+        if (!keel_grow(&j->groups, j->n + 1, &j->capacity, sizeof *j->groups))
+            return keel_nomem(j->err, "near-duplicates");
+        group *to = &j->groups[j->n++];
+        *to = (group){.id = sqlite3_column_int64(row, 0),
+                      .hash = sqlite3_column_int64(row, 1),
+                      .pending = sqlite3_column_type(row, 5) != SQLITE_NULL,
+                      .risk = sqlite3_column_int(row, 5)};
+        KEEL_TRY(keel__column_text(row, 2, &j->arena, &to->source, j->err));
+        KEEL_TRY(keel__column_text(row, 3, &j->arena, &to->name, j->err));
+        KEEL_TRY(keel__column_text(row, 4, &j->arena, &to->split, j->err));
+    }
+}
+
+static keel_status move_group(joining *j, const group *from, const group *to) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_JOIN_GROUP, &statement, j->err));
+    sqlite3_bind_int64(statement, 1, from->hash);
+    keel__bind_text(statement, 2, from->source);
+    keel__bind_text(statement, 3, from->name);
+    sqlite3_bind_int64(statement, 4, to->hash);
+    keel__bind_text(statement, 5, to->name);
+    keel__bind_text(statement, 6, to->split);
+    KEEL_TRY(keel__store_run(j->store, statement, "joining groups", j->err));
+    KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_DROP_PENDING, &statement, j->err));
+    sqlite3_bind_int64(statement, 1, from->id);
+    KEEL_TRY(keel__store_run(j->store, statement, "joining groups", j->err));
+    KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_RAISE_PENDING, &statement, j->err));
+    sqlite3_bind_int64(statement, 1, to->id);
+    sqlite3_bind_int(statement, 2, from->risk);
+    return keel__store_run(j->store, statement, "joining groups", j->err);
+}
+
+/* Groups [begin, end) are of one source. The target of a set is its first settled group, else its first. */
+static keel_status join_source(joining *j, size_t begin, size_t end, double near, int64_t *merged) {
+    keel_arena arena = {0};
+    keel_status status = KEEL_OK;
+    for (size_t i = begin; i < end && status == KEEL_OK; i++) {
+        keel_conversation *conversation;
+        const char *text;
+        keel_arena_reset(&arena);
+        status = keel_store_conversation(j->store, j->groups[i].id, &arena, &conversation, j->err);
+        if (status == KEEL_OK) status = prompt_text(conversation, &arena, &text, j->err);
+        if (status == KEEL_OK) status = keel_minhash_add(&j->prompts, text, j->err);
+    }
+    keel_arena_free(&arena);
+    KEEL_TRY(status);
+    KEEL_TRY(keel_minhash_join(&j->prompts, near, j->err));
+    size_t *target = keel_arena_alloc(&j->arena, (end - begin) * sizeof *target);
+    if (!target) return keel_nomem(j->err, "near-duplicates");
+    for (size_t i = 0; i < end - begin; i++) target[i] = i;
+    for (size_t i = end - begin; i-- > 0;)
+        if (!j->groups[begin + i].pending) target[keel_minhash_first(&j->prompts, i)] = i;
+    for (size_t i = 0; i < end - begin; i++) {
+        const size_t to = target[keel_minhash_first(&j->prompts, i)];
+        if (to == i || !j->groups[begin + i].pending) continue;
+        KEEL_TRY(move_group(j, &j->groups[begin + i], &j->groups[begin + to]));
+        (*merged)++;
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_dedupe_join(keel_store *store, double near, int64_t *merged, keel_err *err) {
+    joining j = {.store = store, .err = err};
+    *merged = 0;
+    KEEL_TRY(keel__rows_insert(store, err));
+    keel_status status = read_groups(&j);
+    for (size_t begin = 0, end; begin < j.n && status == KEEL_OK; begin = end) {
+        for (end = begin + 1; end < j.n && strcmp(j.groups[end].source, j.groups[begin].source) == 0;) end++;
+        status = join_source(&j, begin, end, near, merged);
+        keel_minhash_free(&j.prompts);
+    }
+    keel_free(j.groups);
+    keel_arena_free(&j.arena);
     return status;
 }

@@ -22,10 +22,17 @@ keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena 
 typedef struct keel_dedupe_count {
     int64_t same_turns, same_turns_straddling;   /* all turns: roles and texts, folded */
     int64_t same_prompt, same_prompt_straddling; /* the prompt alone, those with the same turns included */
+    int64_t near_prompt, near_prompt_straddling; /* prompts as similar as asked for, the same ones included */
 } keel_dedupe_count;
 
-/* Over the whole store. Takes 40 bytes of memory a conversation. */
-keel_status keel_dedupe_stats(keel_store *store, keel_dedupe_count *out, keel_err *err);
+/* Over the whole store. near: the least similarity of near-duplicates (minhash.h), 0: they are not looked
+ * for. Takes 48 bytes of memory a conversation, for near-duplicates what minhash.h says. */
+keel_status keel_dedupe_stats(keel_store *store, double near, keel_dedupe_count *out, keel_err *err);
+
+/* Puts groups by prompt whose prompts are similar together, source by source, before keel_stratify and in its
+ * transaction: provisional groups join the settled one that they resemble, or the first of theirs by name.
+ * What is settled stays. *merged: how many groups joined another. */
+keel_status keel_dedupe_join(keel_store *store, double near, int64_t *merged, keel_err *err);
 
 KEEL_END_DECLS
 

@@ -10,6 +10,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "datasets/dedupe.h"
 #include "datasets/prefetch.h"
 #include "datasets/store_internal.h"
 #include "datasets/stratify.h"
@@ -289,6 +290,8 @@ static keel_status import_file(import *in, size_t file, keel_err *err) {
     if (status == KEEL_OK) {
         keel_store_gather(in->store);
         status = import_in_transaction(in, file, err);
+        if (status == KEEL_OK && file + 1 == in->count && in->options.near > 0)
+            status = keel_dedupe_join(in->store, in->options.near, &in->report->near, err);
         if (status == KEEL_OK && file + 1 == in->count) status = keel_stratify(in->store, err);
         if (status == KEEL_OK) status = keel_store_commit(in->store, err);
         if (status != KEEL_OK) keel_store_rollback(in->store);

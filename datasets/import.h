@@ -24,6 +24,7 @@ typedef struct keel_import_report {
     int64_t conversations, unchanged, extended; /* new; already there; there and completed */
     int64_t passed_over;                        /* files in folders that are no logs, or of another format */
     int64_t skipped;                            /* bad lines */
+    int64_t near;                               /* groups that joined that of a similar prompt */
     int64_t turns, decisions, candidates, completed;
     int64_t unseen; /* new or extended conversations that `each` was not called with */
     size_t n_counts;
@@ -41,8 +42,9 @@ typedef struct keel_import_options {
     const keel_format *format; /* NULL: the one that the content of each file looks like */
     const char *split;         /* NULL: as the log says, else by group */
     const char *source;        /* instead of the format's name: ids are unique within it; NULL: as it is */
-    int64_t skip_bad;     /* how many conversations, over all files, may be bad: unreadable, or contradicting
-                             the store. They are passed over and counted; one more fails its file */
+    int64_t skip_bad; /* how many conversations, over all files, may be bad: unreadable, or contradicting
+                         the store. They are passed over and counted; one more fails its file */
+    double near; /* conversations whose prompts are as similar as this get one group (dedupe.h); 0: none do */
     keel_import_bad *bad; /* may be NULL */
     void *bad_user;
 } keel_import_options;

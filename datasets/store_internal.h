@@ -51,6 +51,12 @@
     X(MOVE_GROUP, "UPDATE conversations SET split = ?2 WHERE id IN (SELECT c.id FROM conversations g"        \
                   " CROSS JOIN conversations c ON c.group_hash = g.group_hash AND c.source = g.source"       \
                   " AND c.group_name = g.group_name WHERE g.id = ?1)")                                       \
+    X(PROMPT_GROUPS, "SELECT min(c.id), c.group_hash, c.source, c.group_name, c.split, p.risk"               \
+                     " FROM conversations c LEFT JOIN pending_splits p ON p.conversation_id = c.id"          \
+                     " WHERE c.group_name GLOB 'prompt:*' GROUP BY c.source, c.group_name"                   \
+                     " ORDER BY c.source, c.group_name")                                                     \
+    X(JOIN_GROUP, "UPDATE conversations SET group_hash = ?4, group_name = ?5, split = ?6"                    \
+                  " WHERE group_hash = ?1 AND source = ?2 AND group_name = ?3")                              \
     X(ADD_CONVERSATION,                                                                                      \
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \

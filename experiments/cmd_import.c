@@ -18,6 +18,8 @@ static const keel_flag flags[] = {
      "split of what is imported (default: as the log says, else of each risk 80 % train, 20 % test)"},
     {"--source", "NAME", false, false,
      "name of this log: ids are unique within it, so that logs whose ids collide are kept apart"},
+    {"--near-duplicates", "S", false, false,
+     "one group for conversations that name none and whose prompts have this Jaccard similarity, as 0.8 (0 to 1; default: not looked for)"},
     {"--skip-bad", "N", false, false,
      "go on after up to N lines that cannot be read or that contradict the store; list them (default: 0)"},
     KEEL_FLAG_END,
@@ -77,6 +79,7 @@ static cJSON *told_json(const keel_import_report *report) {
     cJSON *json = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         cJSON_AddNumberToObject(json, rows[i].name, (double)rows[i].value);
+    if (report->near) cJSON_AddNumberToObject(json, "near_duplicates", (double)report->near);
     for (size_t i = 0; i < report->n_counts; i++)
         cJSON_AddNumberToObject(json, report->counts[i].name, (double)report->counts[i].count);
     return json;
@@ -146,6 +149,11 @@ static keel_status read_options(keel_cli *cli, keel_import_options *out, keel_er
     if (name) KEEL_TRY(keel_formats_find(name, &out->format, err));
     if (out->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(out->split, "--split", err), err));
     if (out->source) KEEL_TRY(check_source(out->source, err));
+    const char *near = keel_cli_value(cli, "--near-duplicates");
+    if (near) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--near-duplicates", near, &out->near, 1, err), err));
+    if (near && !(out->near > 0 && out->near <= 1))
+        return keel_fail(err, KEEL_E_USAGE, "--near-duplicates",
+                         "expected a similarity above 0 and up to 1, got %s", near);
     return keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &out->skip_bad, err);
 }
 

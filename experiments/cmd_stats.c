@@ -18,6 +18,8 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "one split (all, NAME, fold:K/N, rest:K/N) instead of each and all"},
     {"--metric", "NAME", false, false,
      "instead: the runs that measured it in this store, as gates name it (refusal_rate.low; train: loss)"},
+    {"--near-duplicates", "S", false, false,
+     "also count prompts of this Jaccard similarity, as 0.8 (0 to 1; default: not looked for)"},
     KEEL_FLAG_END,
 };
 
@@ -111,12 +113,21 @@ static keel_status add_latencies(keel_cli *cli, keel_store *store, keel_err *err
 
 static keel_status add_duplicates(keel_cli *cli, keel_store *store, keel_err *err) {
     keel_dedupe_count count;
-    KEEL_TRY(keel_dedupe_stats(store, &count, err));
+    const char *text = keel_cli_value(cli, "--near-duplicates");
+    double near = 0;
+    if (text) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--near-duplicates", text, &near, 1, err), err));
+    if (text && !(near > 0 && near <= 1))
+        return keel_fail(err, KEEL_E_USAGE, "--near-duplicates",
+                         "expected a similarity above 0 and up to 1, got %s", text);
+    KEEL_TRY(keel_dedupe_stats(store, near, &count, err));
     cJSON *json = cJSON_AddObjectToObject(cli->result, "duplicates");
     cJSON_AddNumberToObject(json, "same_turns", (double)count.same_turns);
     cJSON_AddNumberToObject(json, "same_turns_straddling", (double)count.same_turns_straddling);
     cJSON_AddNumberToObject(json, "same_prompt", (double)count.same_prompt);
     cJSON_AddNumberToObject(json, "same_prompt_straddling", (double)count.same_prompt_straddling);
+    if (!text) return KEEL_OK;
+    cJSON_AddNumberToObject(json, "near_prompt", (double)count.near_prompt);
+    cJSON_AddNumberToObject(json, "near_prompt_straddling", (double)count.near_prompt_straddling);
     return KEEL_OK;
 }
 
@@ -314,8 +325,11 @@ static void print_latencies(const cJSON *range, FILE *out) {
 }
 
 static void print_duplicates(const cJSON *counts, FILE *out) {
-    const struct { const char *key, *same; } rows[] = {{"same_turns", "turns"}, {"same_prompt", "prompt"}};
-    for (size_t i = 0, lines = 0; i < 2; i++) {
+    const struct {
+        const char *key, *same;
+    } rows[] = {
+        {"same_turns", "turns"}, {"same_prompt", "prompt"}, {"near_prompt", "or nearly the same prompt"}};
+    for (size_t i = 0, lines = 0; i < 3; i++) {
         char straddling[32];
         snprintf(straddling, sizeof straddling, "%s_straddling", rows[i].key);
         const cJSON *count = cJSON_GetObjectItemCaseSensitive(counts, rows[i].key);

@@ -1,6 +1,7 @@
 /* Conversations that are in the store already: what goes on, what is known later, what contradicts. */
 #define SCRATCH "meet"
 #include "datasets/dedupe.h"
+#include "datasets/minhash.h"
 #include "datasets/store_internal.h"
 #include "fixture.h"
 
@@ -204,11 +205,61 @@ static void splits_that_the_log_gives_have_groups_of_their_own(void **state) {
     text = ASKED("b", "How do I bake a cake?", "," SAYS("")) ASKED("c", "How do I bake a cake?", "");
     assert_ok(import_as("chat", "train", put("b.jsonl", text)));
     assert_string_not_equal(get("a")->group, get("b")->group);
-    assert_ok(keel_dedupe_stats(store, &found, &err));
+    assert_ok(keel_dedupe_stats(store, 0, &found, &err));
     assert_int_equal(found.same_turns, 1);
     assert_int_equal(found.same_turns_straddling, 1);
     assert_int_equal(found.same_prompt, 2);
     assert_int_equal(found.same_prompt_straddling, 2);
+}
+
+static void near_prompts_join_what_is_settled_and_never_straddle(void **state) {
+    (void)state;
+    keel_import_options options = {.near = 0.5};
+    keel_dedupe_count found;
+    const char *path =
+        put("a.jsonl", ASKED("a", "please tell me how I can bake a cake with apples today", ""));
+    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    path = put("b.jsonl", ASKED("b", "please tell me how I can bake a cake with apples now", "")
+                              ASKED("c", "what is the weather like in the north of the country", ""));
+    assert_ok(keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err));
+    assert_int_equal(report.near, 1);
+    assert_string_equal(get("a")->group, get("b")->group);
+    assert_string_equal(get("a")->split, get("b")->split);
+    assert_string_not_equal(get("a")->group, get("c")->group);
+    assert_int_equal(count("SELECT count(*) FROM pending_splits"), 0);
+    assert_ok(keel_dedupe_stats(store, 0.5, &found, &err));
+    assert_int_equal(found.near_prompt, 1);
+    assert_int_equal(found.near_prompt_straddling, 0);
+    assert_int_equal(found.same_prompt, 0);
+}
+
+static void texts_of_a_similarity_meet_as_often_as_the_formula_says(void **state) {
+    (void)state;
+    enum { PAIRS = 400, LONG = 40 };
+    keel_minhash all = {0};
+    size_t met = 0;
+    /* Word j of pair i; the second text has 6 other words at its end: 32 of 44 runs are shared, s = .727. */
+    for (int i = 0; i < PAIRS; i++)
+        for (int second = 0; second < 2; second++) {
+            char text[1024] = "";
+            for (int j = 0; j < LONG; j++)
+                snprintf(text + strlen(text), sizeof text - strlen(text), "w%dx%dx%d ", i, j,
+                         second && j >= 34);
+            assert_ok(keel_minhash_add(&all, text, &err));
+        }
+    assert_float_equal(keel_minhash_similarity(&all.text[0], &all.text[1]), 32. / 44, 1e-12);
+    assert_ok(keel_minhash_join(&all, 0.7, &err));
+    for (size_t i = 0; i < PAIRS; i++) met += keel_minhash_first(&all, 2 * i + 1) == 2 * i;
+    assert_true(met > 0.90 * PAIRS && met < 0.999 * PAIRS); /* 1 - (1 - s^6)^20 = .955 */
+    assert_int_equal(all.n, 2 * PAIRS);
+    keel_minhash_free(&all);
+    assert_ok(keel_minhash_add(&all, "\u4eca\u65e5\u306f\u826f\u3044\u5929\u6c17", &err));
+    assert_ok(keel_minhash_add(&all, "\u660e\u65e5\u306f\u826f\u3044\u5929\u6c17", &err));
+    assert_ok(keel_minhash_add(&all, "", &err));
+    assert_int_equal(all.text[0].n, 3); /* runs of 5 of 7 code points */
+    assert_float_equal(keel_minhash_similarity(&all.text[0], &all.text[1]), 2. / 4, 1e-12);
+    assert_int_equal(all.text[2].n, 0);
+    keel_minhash_free(&all);
 }
 
 int main(void) {
@@ -223,6 +274,8 @@ int main(void) {
         TEST(an_array_that_breaks_off_ends_whatever_is_passed_over),
         TEST(the_same_prompt_is_one_group_whatever_was_answered),
         TEST(splits_that_the_log_gives_have_groups_of_their_own),
+        TEST(near_prompts_join_what_is_settled_and_never_straddle),
+        TEST(texts_of_a_similarity_meet_as_often_as_the_formula_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
