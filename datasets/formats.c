@@ -50,6 +50,8 @@
       {{"other_branches", "messages on other branches, which are no candidates"}, \
        {"empty", "trees in which nothing is left"}, \
        {"left_out", "messages that were deleted or did not pass the review"}}) \
+    X(llm, "llm", "the log of the command llm, a SQLite file", {"logs.db"}, \
+      {{"tool_calls", "calls of tools, which are not read"}}) \
     X(wildchat, "wildchat", "rows of WildChat and LMSYS-Chat-1M: JSON Lines or an array of {\"conversation\", \"model\"}", {"*.json", "*.jsonl"}, {{0}}) \
     X(langfuse, "langfuse", "Langfuse's observations, traces and scores, in JSON Lines or an array", {"*.json", "*.jsonl"}, \
       {{"other_observations", "observations that are no generations"}, \

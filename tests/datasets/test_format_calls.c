@@ -1,5 +1,7 @@
-/* Logs of chat services: FastChat's server, Langfuse, OpenTelemetry, WildChat. */
+/* Logs of chat services: FastChat's server, Langfuse, OpenTelemetry, WildChat, llm. */
 #define SCRATCH "format-calls"
+#include <sqlite3.h>
+
 #include "fixture.h"
 
 static const keel_candidate *find(const keel_decision *decision, const char *text) {
@@ -220,12 +222,71 @@ static void wildchat_rows_name_model_and_conversation(void **state) {
                  "object");
 }
 
+/* ---- llm ---- */
+
+static const char *put_sql(const char *name, const char *sql) {
+    sqlite3 *db;
+    unlink(in(name));
+    assert_int_equal(sqlite3_open(in(name), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    return in(name);
+}
+
+#define LLM                                                                                                  \
+    "CREATE TABLE conversations (id TEXT PRIMARY KEY, name TEXT, model TEXT);"                               \
+    "CREATE TABLE responses (id TEXT PRIMARY KEY, model TEXT, prompt TEXT, system TEXT, prompt_json TEXT, "  \
+    "options_json TEXT, response TEXT, response_json TEXT, conversation_id TEXT, duration_ms INTEGER, "      \
+    "datetime_utc TEXT);"
+
+static void llm_databases_are_read(void **state) {
+    (void)state;
+    put_sql("logs.db",
+            "PRAGMA journal_mode = WAL;" LLM
+            "INSERT INTO responses (id, model, prompt, system, response, conversation_id, duration_ms, "
+            "datetime_utc) VALUES ('r2', 'm', 'And?', 'Be brief', 'So', 'c1', 250, '2026-01-02'),"
+            "('r1', 'm', 'Hi', 'Be brief', 'Hello', 'c1', 500, '2026-01-01'),"
+            "('r3', 'n', 'Yo', NULL, 'Hey', NULL, NULL, '2026-01-01');");
+    assert_ok(import_as(NULL, NULL, in("logs.db")));
+    assert_int_equal(report.conversations, 2);
+    const keel_conversation *got = get("llm:c1");
+    assert_int_equal(got->n_turns, 5);
+    assert_string_equal(got->turns[0].text, "Be brief");
+    assert_string_equal(got->turns[2].text, "Hello");
+    assert_string_equal(got->turns[2].model, "m");
+    is_optional(find(&got->decisions[1], "So")->latency_ms, 250);
+    assert_string_equal(get("llm:r3")->turns[1].text, "Hey");
+}
+
+static void other_sqlite_files_are_named(void **state) {
+    (void)state;
+    import_fails(NULL,
+                 put_sql("a.db", "PRAGMA application_id = 1262830924; CREATE TABLE conversations (id);"),
+                 KEEL_E_PARSE, "a.db", "this is a store of Keel");
+    import_fails(NULL, put_sql("a.db", "CREATE TABLE x (id);"), KEEL_E_PARSE, "a.db",
+                 "no table \"responses\"");
+    import_fails(NULL, put_sql("a.db", "CREATE VIEW responses AS SELECT 1 AS id;"), KEEL_E_PARSE, "a.db",
+                 "no table");
+    import_fails(NULL, put_sql("a.db", "CREATE TABLE responses (id);"), KEEL_E_PARSE, "a.db",
+                 "conversation_id");
+    import_fails(
+        NULL, put_sql("a.db", LLM "INSERT INTO responses (id, response) VALUES ('r', CAST(x'ff' AS TEXT));"),
+        KEEL_E_PARSE, "conversation r", "response: invalid UTF-8");
+    assert_int_equal(truncate(put_sql("a.db", LLM), 5000), 0);
+    import_fails(NULL, in("a.db"), KEEL_E_PARSE, "a.db", "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(fastchat_keeps_the_longest_history),        TEST(fastchat_answers_of_two_models_are_candidates),
-        TEST(langfuse_traces_with_their_scores),         TEST(langfuse_observations_of_a_session_are_joined),
-        TEST(otel_spans_of_a_conversation_are_joined),   TEST(otel_structured_events_and_numbered_attributes),
+        TEST(fastchat_keeps_the_longest_history),
+        TEST(fastchat_answers_of_two_models_are_candidates),
+        TEST(langfuse_traces_with_their_scores),
+        TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(otel_spans_of_a_conversation_are_joined),
+        TEST(otel_structured_events_and_numbered_attributes),
         TEST(wildchat_rows_name_model_and_conversation),
+        TEST(llm_databases_are_read),
+        TEST(other_sqlite_files_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
