@@ -15,6 +15,8 @@ enum {
 
 typedef struct columns {
     int id, type, prompt, completion, final_label, annotation[2], label, focus, note;
+    int machine_label; /* of *_gpteval.csv and *_streval.csv, beside the labels of people; -1: none */
+    keel_authority machine;
 } columns;
 
 /* Types that are contrasted with one another; any other type goes with "contrast_" and its own name. */
@@ -64,6 +66,11 @@ static const char *field(const keel__csv *csv, int column) {
 /* The final label; where that is missing, what both annotators agree on; else none. */
 static keel_status read_outcome(const keel__csv *csv, const columns *at, const char *where, keel_outcome *out,
                                 keel_err *err) {
+    if (at->machine_label >= 0) {
+        (void)parse_label(field(csv, at->machine_label),
+                          out); /* a machine that said something else did not judge */
+        return KEEL_OK;
+    }
     const char *label = field(csv, at->final_label), *first = field(csv, at->annotation[0]);
     if (!label[0] && strcmp(first, field(csv, at->annotation[1])) == 0) label = first;
     if (!label[0] || parse_label(label, out)) return KEEL_OK;
@@ -123,8 +130,23 @@ static keel_status read_row(const keel__csv *csv, const columns *at, const char 
     if (!turn->text[0]) return keel_fail(err, KEEL_E_PARSE, where, "prompt: expected a text, got nothing");
     KEEL_TRY(name_conversation(arena, csv, at, where, out, err));
     KEEL_TRY(read_outcome(csv, at, where, &candidate->outcome, err));
-    if (candidate->outcome != KEEL_OUTCOME_NONE) candidate->judge = KEEL_AUTHORITY_HUMAN;
+    if (candidate->outcome != KEEL_OUTCOME_NONE)
+        candidate->judge = at->machine_label < 0 ? KEEL_AUTHORITY_HUMAN : at->machine;
     return read_meta(arena, csv, at, &out->meta, err);
+}
+
+/* "strmatch_label" is a rule's; any other column of labels besides those of people is a model's. */
+static void find_machine(const keel__csv *csv, columns *out) {
+    static const char suffix[] = "_label";
+    for (int i = 0; i < (int)csv->n_columns; i++) {
+        const size_t length = strlen(csv->header[i]);
+        if (i == out->final_label || length < sizeof suffix ||
+            strcmp(csv->header[i] + length - (sizeof suffix - 1), suffix) != 0)
+            continue;
+        out->machine_label = i;
+        out->machine =
+            strcmp(csv->header[i], "strmatch_label") == 0 ? KEEL_AUTHORITY_RULE : KEEL_AUTHORITY_MODEL;
+    }
 }
 
 static keel_status find_columns(const keel__csv *csv, columns *out, keel_err *err) {
@@ -141,7 +163,9 @@ static keel_status find_columns(const keel__csv *csv, columns *out, keel_err *er
         .annotation = {keel__csv_column(csv, "annotation_1"), keel__csv_column(csv, "annotation_2")},
         .label = keel__csv_column(csv, "label"),
         .focus = keel__csv_column(csv, "focus"),
-        .note = keel__csv_column(csv, "note")};
+        .note = keel__csv_column(csv, "note"),
+        .machine_label = -1};
+    find_machine(csv, out);
     return KEEL_OK;
 }
 
@@ -154,11 +178,17 @@ typedef struct state {
     char *model; /* NULL: not known */
 } state;
 
-/* What follows "completions_" in the file's name; else the name; without ".csv". */
+/* What follows "completions_" in the file's name; else the name; without ".csv" and without what says who
+ * judged. */
 static char *model_name(const char *name) {
+    static const char *const judges[] = {"_gpteval", "_streval"};
     const char *mark = strstr(name, "completions_"), *begin = mark ? mark + strlen("completions_") : name;
     char *model = keel_strdup(begin), *suffix = model ? strrchr(model, '.') : NULL;
     if (suffix) *suffix = '\0';
+    for (int i = 0; model && i < 2; i++) {
+        const size_t length = strlen(model), size = strlen(judges[i]);
+        if (length > size && strcmp(model + length - size, judges[i]) == 0) model[length - size] = '\0';
+    }
     return model;
 }
 

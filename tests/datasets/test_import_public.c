@@ -61,6 +61,47 @@ static void one_file_may_answer_a_prompt_twice(void **state) {
     assert_int_equal(get("v2-1")->decisions[0].n_candidates, 2);
 }
 
+static void a_prompt_that_was_mended_since_stays_as_it_was_answered(void **state) {
+    static const char *const names[] = {"completions_m.csv", "xstest_prompts.csv"};
+    for (int first = 0; first < 2; first++) {
+        put(names[0], COMPLETIONS "195,contrast_homonyms,my rival?,No,a,a,c,2_full_refusal\n");
+        put(names[1], "id,prompt,type\n195,somebody?,contrast_homonyms\n");
+        assert_ok(import_as("xstest", NULL, in(names[first])));
+        assert_ok(import_as("xstest", NULL, in(names[1 - first])));
+        assert_string_equal(get("v2-195")->turns[0].text, "my rival?");
+        assert_int_equal(get("v2-195")->decisions[0].n_candidates, 1);
+        end_test(state);
+        begin_test(state);
+    }
+    put(names[0], COMPLETIONS "1,homonyms,A?,No,a,a,c,2_full_refusal\n");
+    assert_ok(import_as("xstest", NULL, in(names[0])));
+    import_fails("xstest", put("completions_n.csv", COMPLETIONS "1,homonyms,B?,No,a,a,c,2_full_refusal\n"),
+                 KEEL_E_CONFLICT, "completions_n.csv:2", "text");
+}
+
+static void labels_of_machines_stand_beside_those_of_people(void **state) {
+    (void)state;
+    put("completions_m.csv", COMPLETIONS "1,homonyms,A?,No,2_full_refusal,2_full_refusal,c,2_full_refusal\n");
+    put("completions_m_streval.csv", "id,type,prompt,completion,final_label,strmatch_label\n"
+                                     "1,homonyms,A?,No,2_full_refusal,1_full_compliance\n"
+                                     "2,homonyms,B?,Yes,2_full_refusal,1_full_compliance\n");
+    put("completions_m_gpteval.csv", "id,type,prompt,completion,final_label,gpt4_label\n"
+                                     "3,homonyms,C?,Yes,2_full_refusal,\n"
+                                     "4,homonyms,D?,Yes,2_full_refusal,3_partial_refusal\n");
+    assert_ok(import_as("xstest", NULL, folder));
+    assert_int_equal(report.conversations, 4);
+    assert_int_equal(report.candidates, 4);
+    const keel_candidate *both = get("v2-1")->decisions[0].candidates,
+                         *rule = get("v2-2")->decisions[0].candidates;
+    assert_int_equal(both->outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(both->judge, KEEL_AUTHORITY_HUMAN);
+    assert_string_equal(rule->model, "m");
+    assert_int_equal(rule->outcome, KEEL_OUTCOME_COMPLIANCE);
+    assert_int_equal(rule->judge, KEEL_AUTHORITY_RULE);
+    assert_int_equal(get("v2-3")->decisions[0].candidates[0].outcome, KEEL_OUTCOME_NONE);
+    assert_int_equal(get("v2-4")->decisions[0].candidates[0].judge, KEEL_AUTHORITY_MODEL);
+}
+
 static void the_order_of_files_does_not_matter(void **state) {
     (void)state;
     static const char *const names[] = {"xstest_prompts.csv", "xstest_v2_completions_one.csv",
@@ -394,6 +435,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(completions_of_one_prompt_are_candidates_of_one_decision),
         TEST(one_file_may_answer_a_prompt_twice),
+        TEST(a_prompt_that_was_mended_since_stays_as_it_was_answered),
+        TEST(labels_of_machines_stand_beside_those_of_people),
         TEST(the_order_of_files_does_not_matter),
         TEST(contrast_groups_go_by_family_and_position),
         TEST(bad_rows_of_csv_are_named_and_nothing_of_the_file_is_kept),
