@@ -145,12 +145,25 @@ static keel_status next_row(keel_reader *reader, keel_arena *arena, keel_read *o
 
 /* ---- the reader ---- */
 
+/* What the user named must be there. */
+static keel_status check_names(state *s, const keel_reader *reader, keel_err *err) {
+    KEEL_TRY(keel__row_name(&s->rows, reader->columns, err));
+    for (int i = 0; i < KEEL__N_FIELDS; i++)
+        if (s->rows.names[i] && keel__csv_column(&s->csv, s->rows.names[i]) < 0)
+            return keel_fail(err, KEEL_E_PARSE, reader->place, "the header has no column \"%s\"",
+                             s->rows.names[i]);
+    return KEEL_OK;
+}
+
 static keel_status open_table(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
     KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
     KEEL_TRY(keel__csv_open(&s->csv, keel_source_name(reader->source), s->text.data, s->text.length, err));
-    s->by_message = keel__csv_column(&s->csv, "role") >= 0 && keel__csv_column(&s->csv, "content") >= 0;
-    if (s->by_message || keel__csv_column(&s->csv, "prompt") >= 0) return KEEL_OK;
+    KEEL_TRY(check_names(s, reader, err));
+    s->by_message = !reader->columns && keel__csv_column(&s->csv, "role") >= 0 &&
+                    keel__csv_column(&s->csv, "content") >= 0;
+    if (s->by_message || s->rows.names[KEEL__FIELD_PROMPT] || keel__csv_column(&s->csv, "prompt") >= 0)
+        return KEEL_OK;
     return keel__csv_column(&s->csv, "prompt_id") >= 0 ? find_prompts(reader, err) : KEEL_OK;
 }
 

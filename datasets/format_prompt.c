@@ -22,6 +22,10 @@ static keel_status name_model(keel_reader *reader, const cJSON *object, keel_err
     return KEEL_OK;
 }
 
+static keel_status name_keys(keel_reader *reader, keel_err *err) {
+    return keel__row_name(&((state *)reader->state)->rows, reader->columns, err);
+}
+
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     state *s = reader->state;
     const cJSON *object = NULL;
@@ -46,5 +50,8 @@ static bool looks_like(const keel_sniff *sniff) {
            keel__row_looks_like(sniff);
 }
 
-const keel_reader_kind keel__prompt_reader = {
-    .looks_like = looks_like, .state_size = sizeof(state), .next = next, .close = close_state};
+const keel_reader_kind keel__prompt_reader = {.looks_like = looks_like,
+                                              .state_size = sizeof(state),
+                                              .open = name_keys,
+                                              .next = next,
+                                              .close = close_state};

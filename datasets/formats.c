@@ -343,3 +343,14 @@ void keel_formats_insist(keel_source *source, const keel_format **format) {
     if (sniff.shape == KEEL_SHAPE_EMPTY || (*format)->reader->looks_like(&sniff)) return;
     if (keel_formats_detect(source, &found, NULL) == KEEL_OK) *format = found;
 }
+
+const keel_format *keel_formats_of_rows(keel_source *source) {
+    const keel_format *found = &keel_formats[0];
+    keel_sniff sniff = {.shape = KEEL_SHAPE_EMPTY};
+    const char *text;
+    size_t length;
+    if (keel_source_peek(source, 1 << 16, &text, &length, NULL) == KEEL_OK)
+        keel_formats_sniff(text, length, &sniff);
+    (void)keel_formats_find(sniff.shape == KEEL_SHAPE_TABLE ? "csv" : "prompts", &found, NULL);
+    return found;
+}

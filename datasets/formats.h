@@ -33,9 +33,10 @@ typedef struct keel_sniff {
 struct keel_reader_kind;
 
 typedef struct keel_format {
-    const char *name;                         /* as --format takes it; also the source of its conversations */
-    const char *what;                         /* one line for help */
-    const char *files[KEEL_FORMAT_FILES + 1]; /* patterns of file names in a folder, without ".gz" or ".zst" */
+    const char *name; /* as --format takes it; also the source of its conversations */
+    const char *what; /* one line for help */
+    const char
+        *files[KEEL_FORMAT_FILES + 1]; /* patterns of file names in a folder, without ".gz" or ".zst" */
     struct {
         const char *name, *what; /* what its reader counts besides conversations */
     } counts[KEEL_FORMAT_COUNTS];
@@ -62,6 +63,8 @@ bool keel_formats_contains(const keel_sniff *sniff, const char *part); /* anywhe
 keel_status keel_formats_detect(keel_source *source, const keel_format **out, keel_err *err);
 /* Sets *format to another one if the content looks like that, and not at all like *format. */
 void keel_formats_insist(keel_source *source, const keel_format **format);
+/* The format of rows, csv or prompts, that the source may be; never NULL. */
+const keel_format *keel_formats_of_rows(keel_source *source);
 
 KEEL_END_DECLS
 

@@ -142,7 +142,10 @@ typedef struct import {
 
 static keel_status open_source(import *in, keel_source *source, keel_err *err) {
     keel_reader *plain;
-    KEEL_TRY(keel_reader_open(&plain, in->options.format, source, err));
+    const keel_format *format = in->options.format;
+    if (in->options.columns && !format) format = keel_formats_of_rows(source);
+    KEEL_TRY(keel_reader_open(&plain, format, source, err));
+    plain->columns = in->options.columns;
     plain->skip_bad = in->options.skip_bad > 0;
     if (!in->reader) return keel_prefetch_open(&in->reader, plain, err);
     keel_prefetch_follow(in->reader, plain);
@@ -168,8 +171,9 @@ static void open_next(import *in, bool may_wait) {
  * for it with the source that was asked for. */
 static void bind_import(sqlite3_stmt *statement, const import *in, const keel_reader *reader,
                         const char *hash, char name[NAME_SIZE]) {
-    const char *source = in->options.source;
-    snprintf(name, NAME_SIZE, "%s%s%s", source ? source : "", source ? ":" : "", reader->name);
+    const char *source = in->options.source, *columns = in->options.columns;
+    snprintf(name, NAME_SIZE, "%s%s%s%s%s", source ? source : "", source ? ":" : "", reader->name,
+             columns ? " " : "", columns ? columns : "");
     keel__bind_text(statement, 1, hash);
     keel__bind_text(statement, 2, reader->format->name);
     keel__bind_text(statement, 3, in->options.split ? in->options.split : "");

@@ -42,6 +42,8 @@ typedef struct keel_import_options {
     const keel_format *format; /* NULL: the one that the content of each file looks like */
     const char *split;         /* NULL: as the log says, else by group */
     const char *source;        /* instead of the format's name: ids are unique within it; NULL: as it is */
+    const char
+        *columns;     /* "prompt=COLUMN,response=COLUMN,...": where rows keep what (row.h); NULL: by name */
     int64_t skip_bad; /* how many conversations, over all files, may be bad: unreadable, or contradicting
                          the store. They are passed over and counted; one more fails its file */
     double near; /* conversations whose prompts are as similar as this get one group (dedupe.h); 0: none do */
@@ -49,6 +51,8 @@ typedef struct keel_import_options {
     void *bad_user;
 } keel_import_options;
 
+/* KEEL_E_USAGE, with the fields there are, for what is not "FIELD=COLUMN,..."; NULL is right. */
+keel_status keel_import_check_columns(const char *columns, keel_err *err);
 /* As keel_import, with options; NULL: the defaults. */
 keel_status keel_import_with(keel_store *store, const keel_import_options *options, const char *const *paths,
                              size_t count, keel_import_each *each, void *user, keel_import_report *report,

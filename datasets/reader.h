@@ -44,6 +44,7 @@ struct keel_reader {
     const char *name;    /* the same without its folder and ".gz" or ".zst"; owned */
     const char *folder;  /* name of the folder that holds the file; "" if the path has none; owned */
     bool opened;
+    const char *columns; /* set before the first next: where rows keep what (row.h); NULL: by name */
     bool skip_bad; /* set before the first next: what cannot be read is given as `bad`, and next goes on */
     char bad_at[sizeof((keel_err *)0)->where]; /* the last such place */
     int64_t counts[KEEL_FORMAT_COUNTS];        /* as format->counts; complete at the end */

@@ -1,5 +1,7 @@
 #include "datasets/row.h"
 
+#include "datasets/import.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -371,7 +373,46 @@ keel_status keel__row_read(keel__row_state *rows, const cJSON *row, keel_arena *
     return keel__chat_read_built(status, built, arena, NULL, out, err);
 }
 
+static const char *const fields[KEEL__N_FIELDS] = {
+    [KEEL__FIELD_PROMPT] = "prompt",      [KEEL__FIELD_INPUT] = "input",
+    [KEEL__FIELD_RESPONSE] = "response",  [KEEL__FIELD_SYSTEM] = "system",
+    [KEEL__FIELD_HISTORY] = "history",    [KEEL__FIELD_ID] = "id",
+    [KEEL__FIELD_RISK] = "risk",          [KEEL__FIELD_OUTCOME] = "outcome",
+    [KEEL__FIELD_JUDGE] = "judge",        [KEEL__FIELD_MODEL] = "model",
+    [KEEL__FIELD_LATENCY] = "latency_ms", [KEEL__FIELD_FEEDBACK] = "feedback",
+    [KEEL__FIELD_GROUP] = "group",        [KEEL__FIELD_SPLIT] = "split"};
+
+keel_status keel__row_name(keel__row_state *rows, const char *columns, keel_err *err) {
+    if (!columns) return KEEL_OK;
+    if (!rows->columns && !(rows->columns = keel_strdup(columns))) return keel_nomem(err, "columns");
+    for (char *at = rows->columns, *after; at; at = after) {
+        char *comma = strchr(at, ','), *equals;
+        int field = 0;
+        after = comma ? comma + 1 : NULL;
+        if (comma) *comma = '\0';
+        if ((equals = strchr(at, '='))) *equals = '\0';
+        while (field < KEEL__N_FIELDS && strcmp(fields[field], at) != 0) field++;
+        if (!equals || !equals[1] || field == KEEL__N_FIELDS) {
+            keel_fail(err, KEEL_E_USAGE, "columns", "expected FIELD=COLUMN, got '%s'", at);
+            return keel_hint(
+                err, "fields are prompt, response, input, system, history, id, risk, outcome, judge, model, "
+                     "latency_ms, feedback, group, split");
+        }
+        rows->names[field] = equals + 1;
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_import_check_columns(const char *columns, keel_err *err) {
+    keel__row_state rows = {0};
+    keel_status status = keel__row_name(&rows, columns, err);
+    keel__row_free(&rows);
+    return status;
+}
+
 void keel__row_free(keel__row_state *rows) {
+    keel_free(rows->columns);
+    rows->columns = NULL;
     keel_free(rows->seen);
     rows->seen = NULL;
 }

@@ -32,6 +32,7 @@ enum { KEEL__ROWS_WITHOUT_PROMPT, KEEL__ROWS_WITHOUT_ANSWER, KEEL__ROWS_COUNTS }
 
 typedef struct keel__row_state {
     const char *names[KEEL__N_FIELDS]; /* of keys, as the user gave them; NULL: by default */
+    char *columns;                     /* what names point into; owned */
     const char *file_model;            /* who answered, where no key says it; NULL: nobody knows */
     uint64_t *seen;                    /* [capacity] hashes of what was answered; 0: free */
     size_t n_seen, capacity;
@@ -43,6 +44,9 @@ bool keel__row_looks_like(const keel_sniff *sniff);
  * out->where is set. */
 keel_status keel__row_read(keel__row_state *rows, const cJSON *row, keel_arena *arena, int64_t *counts,
                            keel_read *out, keel_err *err);
+/* Sets names from "prompt=COLUMN,response=COLUMN,..."; NULL: nothing to do. KEEL_E_USAGE for a field that is
+ * none. */
+keel_status keel__row_name(keel__row_state *rows, const char *columns, keel_err *err);
 void keel__row_free(keel__row_state *rows);
 
 #endif

@@ -18,6 +18,8 @@ static const keel_flag flags[] = {
      "split of what is imported (default: as the log says, else of each risk 80 % train, 20 % test)"},
     {"--source", "NAME", false, false,
      "name of this log: ids are unique within it, so that logs whose ids collide are kept apart"},
+    {"--columns", "FIELD=COLUMN,...", false, false,
+     "where rows and tables keep prompt, response, id, risk, outcome, model, ... (default: by common names)"},
     {"--near-duplicates", "S", false, false,
      "one group for conversations that name none and whose prompts have this Jaccard similarity, as 0.8 (0 to 1; default: not looked for)"},
     {"--skip-bad", "N", false, false,
@@ -146,6 +148,8 @@ static keel_status read_options(keel_cli *cli, keel_import_options *out, keel_er
     const char *name = keel_cli_value(cli, "--format");
     out->split = keel_cli_value(cli, "--split");
     out->source = keel_cli_value(cli, "--source");
+    out->columns = keel_cli_value(cli, "--columns");
+    KEEL_TRY(keel_cli_blame(keel_import_check_columns(out->columns, err), err));
     if (name) KEEL_TRY(keel_formats_find(name, &out->format, err));
     if (out->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(out->split, "--split", err), err));
     if (out->source) KEEL_TRY(check_source(out->source, err));

@@ -214,6 +214,35 @@ static void prompts_may_stand_in_a_file_beside(void **state) {
     import_fails(NULL, put("o.csv", "prompt_id,response\np9,No\n"), KEEL_E_PARSE, "o.csv:2", "p9");
 }
 
+static keel_status import_columns(const char *columns, const char *path) {
+    const keel_import_options options = {.columns = columns};
+    return keel_import_with(store, &options, &path, 1, NULL, NULL, &report, &err);
+}
+
+static void columns_may_be_named(void **state) {
+    (void)state;
+    static const char table[] = "Ask,Reply,Who,tier\nHow?,So,m,dual_use\nHow?,No,n,dual_use\n";
+    put("t.csv", table);
+    assert_int_equal(import_as(NULL, NULL, in("t.csv")), KEEL_E_PARSE);
+    assert_ok(import_columns("prompt=Ask,response=Reply,model=Who,risk=tier", in("t.csv")));
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(report.candidates, 2);
+    keel_conversation *c;
+    assert_ok(keel_store_conversation(store, 1, &arena, &c, &err));
+    assert_string_equal(c->turns[0].text, "How?");
+    assert_int_equal(c->risk, KEEL_RISK_DANGEROUS);
+    assert_ok(import_columns("prompt=q,response=a", put("t.jsonl", "{\"q\":\"x\",\"a\":\"y\"}\n")));
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(import_columns("prompt=Asked", in("t.csv")), KEEL_E_PARSE);
+    contains(err.message, "Asked");
+    assert_int_equal(import_columns("prompt=Ask,response=Reply,risk=Who", in("t.csv")), KEEL_E_INVALID);
+    contains(err.message, "Who");
+    assert_int_equal(keel_import_check_columns("prompts=Ask", &err), KEEL_E_USAGE);
+    assert_int_equal(keel_import_check_columns("prompt", &err), KEEL_E_USAGE);
+    assert_int_equal(keel_import_check_columns("prompt=", &err), KEEL_E_USAGE);
+    assert_ok(keel_import_check_columns("prompt=a,response=b", &err));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_pair_is_one_decision_in_every_dialect),
@@ -226,6 +255,7 @@ int main(void) {
         TEST(tables_come_from_spreadsheets),
         TEST(lines_of_one_id_are_a_conversation),
         TEST(prompts_may_stand_in_a_file_beside),
+        TEST(columns_may_be_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
