@@ -2,12 +2,12 @@
  * second text is the first. Input: one JSON object. */
 #include "datasets/chat.h"
 #include "datasets/store.h"
-#include "fuzz.h"
+#include "store_walk.h"
 
 static void check_same(keel_conversation *one, keel_conversation *other) {
     keel_store *store = NULL;
     keel_added added = KEEL_ADDED_NEW;
-    FUZZ_CHECK(keel_store_open(&store, ":memory:", KEEL_STORE_CREATE, &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(fuzz_empty_store(&store, fuzz_path("store.db"), &fuzz_err) == KEEL_OK);
     FUZZ_CHECK(keel_store_begin(store, &fuzz_err) == KEEL_OK);
     FUZZ_CHECK(!one->meta == !other->meta);
     other->meta =

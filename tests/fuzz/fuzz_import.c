@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool sgd = strcmp(FORMAT, "sgd") == 0, xstest = strcmp(FORMAT, "xstest") == 0;
     size_t n = fuzz_parts(data, size, parts, sgd || xstest ? 2 : 1);
     const char *path, *copy = NULL;
-    FUZZ_CHECK(keel_store_open(&store, ":memory:", KEEL_STORE_CREATE, &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(fuzz_empty_store(&store, fuzz_path("store.db"), &fuzz_err) == KEEL_OK);
     if (sgd) {
         fuzz_put("schema.json", n == 2 ? parts[1].data : (const uint8_t *)schema,
                  n == 2 ? parts[1].size : sizeof schema - 1);

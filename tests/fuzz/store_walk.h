@@ -9,6 +9,17 @@
 #include "datasets/store.h"
 #include "fuzz.h"
 
+/* An empty store in the file at path. */
+static inline keel_status fuzz_empty_store(keel_store **out, const char *path, keel_err *err) {
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    char file[300];
+    for (int i = 0; i < 3; i++) {
+        snprintf(file, sizeof file, "%s%s", path, tails[i]);
+        remove(file);
+    }
+    return keel_store_open(out, path, KEEL_STORE_CREATE, err);
+}
+
 static inline void fuzz_check_text(const char *text) {
     if (text) FUZZ_CHECK(keel_utf8_valid_prefix(text, strlen(text)) == strlen(text));
 }
