@@ -228,26 +228,40 @@ static keel_status open_header(const keel_buf *file, const char *path, size_t *l
     return keel_json_parse(text, *length, path, header, err);
 }
 
-keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err) {
-    keel_safetensors made = {0};
+/* What was read into made->file, if it was. */
+static keel_status parse_file(keel_safetensors *made, const char *path, keel_status status,
+                              keel_safetensors *out, keel_err *err) {
     cJSON *header = NULL;
     size_t length = 0;
-    keel_status status = read_whole(path, &made.file, err);
-    made.path = keel_arena_strdup(&made.names, path);
-    if (status == KEEL_OK && !made.path)
+    made->path = keel_arena_strdup(&made->names, path);
+    if (status == KEEL_OK && !made->path)
         status = keel_fail(err, KEEL_E_NOMEM, path, "no memory for its name");
-    if (status == KEEL_OK) status = open_header(&made.file, path, &length, &header, err);
+    if (status == KEEL_OK) status = open_header(&made->file, path, &length, &header, err);
     if (status == KEEL_OK) {
         size_t start = LENGTH_BYTES + length;
-        reader r = {path, made.file.data + start, made.file.length - start, err};
-        status = read_header(&r, header, &made);
+        reader r = {path, made->file.data + start, made->file.length - start, err};
+        status = read_header(&r, header, made);
     }
     cJSON_Delete(header);
     if (status == KEEL_OK)
-        *out = made;
+        *out = *made;
     else
-        keel_safetensors_free(&made);
+        keel_safetensors_free(made);
     return status;
+}
+
+keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err) {
+    keel_safetensors made = {0};
+    const keel_status status = read_whole(path, &made.file, err);
+    return parse_file(&made, path, status, out, err);
+}
+
+keel_status keel_safetensors_read_bytes(const void *bytes, size_t length, const char *name,
+                                        keel_safetensors *out, keel_err *err) {
+    keel_safetensors made = {0};
+    keel_buf_append(&made.file, bytes, length);
+    const keel_status status = made.file.failed ? keel_nomem(err, name) : KEEL_OK;
+    return parse_file(&made, name, status, out, err);
 }
 
 void keel_safetensors_free(keel_safetensors *file) {

@@ -35,6 +35,9 @@ typedef struct keel_safetensors {
 } keel_safetensors;
 
 keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err);
+/* The same of bytes in memory, which are copied; the name is for errors. */
+keel_status keel_safetensors_read_bytes(const void *bytes, size_t length, const char *name,
+                                        keel_safetensors *out, keel_err *err);
 /* NULL when there is none of that name. */
 const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, const char *name);
 /* The value of a key of the metadata; NULL when there is none. */

@@ -230,11 +230,21 @@ static void add_agreement(cJSON *json, const char *any, const char *what, double
     cJSON_AddNumberToObject(json, key, value);
 }
 
-static keel_status validate(keel_cli *cli, const keel_judge_kind *kind, const examples *all, keel_err *err) {
+/* A judge that learned from these labels is validated on those it did not see, by folds; any other has seen
+ * none. */
+static keel_status verdicts_on(const keel_judge *judge, const examples *all, keel_judge_verdict *verdicts,
+                               keel_err *err) {
+    if (judge->learned)
+        return keel_judge_cross_validate(judge->kind, all->items, all->count, FOLDS, verdicts, err);
+    for (size_t i = 0; i < all->count; i++)
+        KEEL_TRY(keel_judge_predict(judge, &all->items[i].input, &verdicts[i], err));
+    return KEEL_OK;
+}
+
+static keel_status validate(keel_cli *cli, const keel_judge *judge, const examples *all, keel_err *err) {
+    const keel_judge_kind *kind = judge->kind;
     keel_judge_verdict *verdicts = keel_calloc(all->count, sizeof *verdicts);
-    keel_status status = verdicts
-                             ? keel_judge_cross_validate(kind, all->items, all->count, FOLDS, verdicts, err)
-                             : keel_nomem(err, "label");
+    keel_status status = verdicts ? verdicts_on(judge, all, verdicts, err) : keel_nomem(err, "label");
     if (status == KEEL_OK) {
         const keel_judge_agreement found = keel_judge_agree(kind, all->items, verdicts, all->count);
         cJSON *json = cJSON_AddObjectToObject(cli->result, "validation");
@@ -257,7 +267,7 @@ static keel_status fit_judge(keel_cli *cli, keel_store *store, const keel_judge_
     KEEL_TRY_GOTO(gather(store, &split, &all, err), done);
     cJSON_AddNumberToObject(cli->result, "human_labels", (double)all.count);
     KEEL_TRY_GOTO(keel_judge_fit(judge, kind, all.items, all.count, err), done);
-    if ((*judge)->learned) status = validate(cli, kind, &all, err);
+    if (all.count > 0) status = validate(cli, *judge, &all, err);
 done:
     examples_free(&all);
     return status;

@@ -10,6 +10,7 @@
 #include "core/numeric.h"
 #include "core/safetensors.h"
 #include "rewards/judge.h"
+#include "rewards/refusal_internal.h"
 
 /* D buckets and one bias, K outcomes, N examples. The bias is one more weight, so L2 keeps it finite too. */
 enum {
@@ -149,19 +150,6 @@ static bool enough(const keel_judge_example *examples, size_t count) {
     return count >= LEAST_EXAMPLES && several;
 }
 
-static keel_status fit(keel_judge **out, const keel_judge_example *examples, size_t count, keel_err *err) {
-    refusal_judge *judge = keel_calloc(1, sizeof *judge);
-    if (!judge) return keel_nomem(err, "refusal judge");
-    const keel_status status = enough(examples, count) ? fit_weights(judge, examples, count, err) : KEEL_OK;
-    if (status != KEEL_OK) {
-        free_judge(&judge->base);
-        return status;
-    }
-    name_judge(judge);
-    *out = &judge->base;
-    return KEEL_OK;
-}
-
 /* ---- judging ---- */
 
 static keel_status read_model(const refusal_judge *judge, const char *response, float p[K], keel_err *err) {
@@ -194,6 +182,7 @@ static keel_status predict(const keel_judge *base, const keel_judge_input *input
     if (!stub && !keel_refusal_rule(&answer, &rule)) return keel_nomem(err, "refusal rules");
     if (!stub && judge->weights) KEEL_TRY(read_model(judge, answer.text, p, err));
     if (rule != KEEL_OUTCOME_NONE && !judge->weights) trust_rule(rule, p);
+    if (rule == KEEL_OUTCOME_PARTIAL) p[PARTIAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
     if (rule == KEEL_OUTCOME_REFUSAL) p[REFUSAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
     *out = (keel_judge_verdict){.authority = judge->weights ? KEEL_AUTHORITY_MODEL : KEEL_AUTHORITY_RULE};
     for (int k = COMPLIANCE; k <= REFUSAL; k++) {
@@ -235,6 +224,31 @@ static keel_status read_judge(refusal_judge *judge, const keel_safetensors *file
     return KEEL_OK;
 }
 
+/* Too few labels teach nothing that the public ones do not. */
+static keel_status read_builtin(refusal_judge *judge, keel_err *err) {
+    keel_safetensors file = {0};
+    KEEL_TRY(keel_safetensors_read_bytes(keel__refusal_builtin, keel__refusal_builtin_length,
+                                         "the built-in judge", &file, err));
+    const keel_status status = read_judge(judge, &file, err);
+    keel_safetensors_free(&file);
+    return status;
+}
+
+static keel_status fit(keel_judge **out, const keel_judge_example *examples, size_t count, keel_err *err) {
+    refusal_judge *judge = keel_calloc(1, sizeof *judge);
+    if (!judge) return keel_nomem(err, "refusal judge");
+    const bool taught = enough(examples, count);
+    const keel_status status = taught ? fit_weights(judge, examples, count, err) : read_builtin(judge, err);
+    if (status != KEEL_OK) {
+        free_judge(&judge->base);
+        return status;
+    }
+    name_judge(judge);
+    judge->base.learned = taught;
+    *out = &judge->base;
+    return KEEL_OK;
+}
+
 static keel_status load(keel_judge **out, const keel_safetensors *file, keel_err *err) {
     refusal_judge *judge = keel_calloc(1, sizeof *judge);
     const keel_status status = judge ? read_judge(judge, file, err) : keel_nomem(err, file->path);
@@ -251,7 +265,8 @@ static const char *const classes[] = {"compliance", "partial_refusal", "refusal"
 
 const keel_judge_kind keel_judge_refusal = {
     .name = "refusal",
-    .help = "whether a response refuses: rules, and a regression where there are 60 human labels or more",
+    .help =
+        "whether a response refuses: rules and a regression, taught on 60 human labels or more, else on public logs",
     .judged = KEEL_JUDGED_OUTCOME,
     .classes = classes,
     .n_classes = KEEL_N_OUTCOMES,
