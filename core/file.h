@@ -1,5 +1,5 @@
-/* Files: whole reads (gzip and zstd decompressed), and writes that leave the whole file or nothing. Pieces and lines:
- * source.h. */
+/* Files: whole reads (gzip and zstd decompressed), and writes that leave the whole file or nothing. Pieces
+ * and lines: source.h. */
 #ifndef KEEL_CORE_FILE_H
 #define KEEL_CORE_FILE_H
 
@@ -17,9 +17,9 @@ bool keel_file_is_folder(const char *path);
  * waiting for ever, is KEEL_E_IO. So are all readers below. */
 keel_status keel_file_open(const char *path, int *fd, keel_err *err);
 
-/* Reads a whole file, compressed with gzip or zstd or not, into buf (cleared first; NUL-terminated). Fails with KEEL_E_IO naming
- * the path, or KEEL_E_INVALID when more than max_bytes come out (0: 1 GiB). A truncated or corrupt gzip
- * stream is KEEL_E_PARSE. */
+/* Reads a whole file, compressed with gzip or zstd or not, into buf (cleared first; NUL-terminated). Fails
+ * with KEEL_E_IO naming the path, or KEEL_E_INVALID when more than max_bytes come out (0: 1 GiB). A truncated
+ * or corrupt gzip stream is KEEL_E_PARSE. */
 keel_status keel_file_read(const char *path, size_t max_bytes, keel_buf *buf, keel_err *err);
 
 /* SHA-256 of a file's bytes as they are on disk. */

@@ -11,8 +11,9 @@
  * kills. cJSON takes its memory from Keel's allocator. */
 keel_context *keel_process_own(void);
 
-/* Ends the process by the signal that interrupted it, so that a shell that runs it in a loop stops too; returns
- * if there was none. Call it last: what is buffered for stdout and stderr is written, nothing else is. */
+/* Ends the process by the signal that interrupted it, so that a shell that runs it in a loop stops too;
+ * returns if there was none. Call it last: what is buffered for stdout and stderr is written, nothing else
+ * is. */
 void keel_process_end_by_signal(void);
 
 /* What that context hands out from now on is counted, over all threads; an allocation that would exceed the

@@ -1,5 +1,6 @@
-/* Sources of bytes: a file, standard input or a buffer in memory, with gzip and zstd decompressed on the way. A source
- * is read once, from its beginning to its end, in pieces, in lines or as a whole. Not thread-safe. */
+/* Sources of bytes: a file, standard input or a buffer in memory, with gzip and zstd decompressed on the way.
+ * A source is read once, from its beginning to its end, in pieces, in lines or as a whole. Not thread-safe.
+ */
 #ifndef KEEL_CORE_SOURCE_H
 #define KEEL_CORE_SOURCE_H
 

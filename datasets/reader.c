@@ -123,10 +123,12 @@ keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *
 
 /* ---- JSON objects ---- */
 
-/* Whether the first line, which begins an object, does not end it. */
+/* Whether the first line, which begins an object and is short, does not end it. */
 static bool goes_on(const char *text, size_t length) {
+    enum { SHORT_LINE = 1 << 12 };
     int depth = 0;
     bool quoted = false;
+    if (length > SHORT_LINE) length = SHORT_LINE;
     for (size_t i = 0; i < length && text[i] != '\n'; i++) {
         if (quoted && text[i] == '\\')
             i++;

@@ -62,8 +62,9 @@
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \
     X(SET_META, "UPDATE conversations SET meta = ?2 WHERE id = ?1")                                          \
     X(FILL_CONVERSATION, "UPDATE conversations SET risk = ?2, completed = ?3, truncated = ?4 WHERE id = ?1") \
-    X(FILL_TURN, "UPDATE turns SET model = ?3, act = ?4, latency_ms = ?5, text = ?6 WHERE conversation_id = ?1"         \
-                 " AND position = ?2")                                                                       \
+    X(FILL_TURN,                                                                                             \
+      "UPDATE turns SET model = ?3, act = ?4, latency_ms = ?5, text = ?6 WHERE conversation_id = ?1"         \
+      " AND position = ?2")                                                                                  \
     X(FILL_CANDIDATE, "UPDATE candidates SET text = iif(?, NULL, text), act = ?, model = ?, taken = ?,"      \
                       " propensity = ?, latency_ms = ?, feedback = ?" KEEL__SQL_REWARDS_S " WHERE id = ?")   \
     X(LAST_IDS, "SELECT (SELECT max(id) FROM decisions), (SELECT max(id) FROM candidates)")                  \

@@ -121,8 +121,9 @@ keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_e
         return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "this policy (%s) has no Q of safety",
                          policy->algorithm);
     if (!(policy->safety_floor > -INFINITY))
-        return keel_fail(err, KEEL_E_USAGE, "--safety-floor",
-                         "this policy's log told nothing of safety, or held no harm: its Q of safety means nothing");
+        return keel_fail(
+            err, KEEL_E_USAGE, "--safety-floor",
+            "this policy's log told nothing of safety, or held no harm: its Q of safety means nothing");
     policy->safety_floor = floor_given;
     return KEEL_OK;
 }

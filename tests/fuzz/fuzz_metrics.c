@@ -1,6 +1,7 @@
 /* A file of metrics that a resumed run goes on with: cut off after a step, then appended to. What is kept are
  * lines of the file, in order; trimming twice is trimming once. */
 #include "core/json.h"
+#include "core/metrics.h"
 #include "fuzz.h"
 
 /* What is kept may begin like gzip; then nothing is checked but that nothing breaks. */

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "artefact_parts.h"
-#include "policies/policy.h"
+#include "policies/policy_internal.h"
 
 /* Features in the policy's own shape: two candidates, or every act alike. */
 static void decide(const keel_policy *policy, keel_arena *arena) {
