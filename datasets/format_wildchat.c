@@ -61,7 +61,8 @@ static bool looks_like(const keel_sniff *sniff) {
     bool marked = false;
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         marked = marked || keel_formats_has(sniff, marks[i]);
-    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "conversation") && marked;
+    return sniff->shape != KEEL_SHAPE_TABLE && keel_formats_has(sniff, "conversation") && marked &&
+           !keel_formats_has(sniff, "chosen"); /* pairs name their conversation */
 }
 
 const keel_reader_kind keel__wildchat_reader = {

@@ -13,7 +13,7 @@ expect "as with chat" 0 "" export --store s.db --format chat --out chat.jsonl --
 cmp -s plain.jsonl chat.jsonl || fail "chat is the default"
 expect "a table" 0 "" export --store s.db --format csv --out table.csv --json --quiet
 [ "$(json candidates out.txt)" = 6 ] || fail "a row for each candidate"
-grep -q '^"chat","c1","c1","[a-z]*","benign",,1,"Say ""hi"", now","hi","","",true,,,,"compliance","human",0.5,,0,' table.csv || fail "words, quotes and rewards in the table"
+grep -q '^"chat","c1","[^"]*","[a-z]*","benign",,1,"Say ""hi"", now","hi","","",true,,,,"compliance","human",0.5,,0,' table.csv || fail "words, quotes and rewards in the table"
 expect "pairs" 0 "" export --store s.db --format trl --out pairs.jsonl --json --quiet
 [ "$(json pairs out.txt)" = 2 ] || fail "a pair of each decision that has two rewards"
 grep -q '"chosen": \[{"role": "assistant", "content": "b"}\], "rejected": \[{"role": "assistant", "content": "a"}\], "chosen_reward": 1, "rejected_reward": -1,' pairs.jsonl || fail "the better one is chosen"
