@@ -155,7 +155,7 @@ static bool is_error(keel_answer at) {
     return false;
 }
 
-bool keel_answer_is_stub(const keel_answer *answer) {
+bool keel_answer_is_placeholder(const keel_answer *answer) {
     bool says = false;
     for (size_t i = 0; i < answer->length && !says; i++) {
         const unsigned char byte = (unsigned char)answer->text[i];

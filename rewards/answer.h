@@ -19,6 +19,6 @@ typedef struct keel_answer {
 keel_answer keel_answer_of(const char *response);
 
 /* Whether the answer says nothing that could be judged: no letter and no digit, or a short error message. */
-bool keel_answer_is_stub(const keel_answer *answer);
+bool keel_answer_is_placeholder(const keel_answer *answer);
 
 #endif

@@ -177,11 +177,11 @@ static keel_status predict(const keel_judge *base, const keel_judge_input *input
                            keel_err *err) {
     const refusal_judge *judge = (const refusal_judge *)base;
     const keel_answer answer = keel_answer_of(input->response);
-    const bool stub = keel_answer_is_stub(&answer);
+    const bool placeholder = keel_answer_is_placeholder(&answer);
     keel_outcome rule = KEEL_OUTCOME_NONE;
     float p[K] = {1.0F / K, 1.0F / K, 1.0F / K};
-    if (!stub && !keel_refusal_rule(&answer, &rule)) return keel_nomem(err, "refusal rules");
-    if (!stub && judge->weights) KEEL_TRY(read_model(judge, answer.text, p, err));
+    if (!placeholder && !keel_refusal_rule(&answer, &rule)) return keel_nomem(err, "refusal rules");
+    if (!placeholder && judge->weights) KEEL_TRY(read_model(judge, answer.text, p, err));
     if (rule != KEEL_OUTCOME_NONE && !judge->weights) trust_rule(rule, p);
     if (rule == KEEL_OUTCOME_PARTIAL) p[PARTIAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
     if (rule == KEEL_OUTCOME_REFUSAL) p[REFUSAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
@@ -190,7 +190,7 @@ static keel_status predict(const keel_judge *base, const keel_judge_input *input
         if (p[k] > p[out->label]) out->label = k;
         out->p[k] = p[k];
     }
-    if (stub || rule == KEEL_OUTCOME_NONE) out->label = KEEL_UNJUDGED;
+    if (placeholder || rule == KEEL_OUTCOME_NONE) out->label = KEEL_UNJUDGED;
     return KEEL_OK;
 }
 

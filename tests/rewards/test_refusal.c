@@ -31,7 +31,7 @@ static void must(keel_status status, const keel_err *err) {
 static keel_outcome rule_of(const char *response) {
     const keel_answer answer = keel_answer_of(response);
     keel_outcome outcome = KEEL_OUTCOME_NONE;
-    if (!keel_answer_is_stub(&answer)) assert_true(keel_refusal_rule(&answer, &outcome));
+    if (!keel_answer_is_placeholder(&answer)) assert_true(keel_refusal_rule(&answer, &outcome));
     return outcome;
 }
 
