@@ -46,6 +46,7 @@ expect "label without a key" 0 "target_ms (5000, here 2000)" label --store s.db
 # ---- a run that was stopped under other rewards ----
 # train_until CONDITION: runs a training without end until the condition holds, and stops it.
 train_until() {
+    : >err.txt # of the run before; the shell opens it for the new one only later
     "$KEEL" train --store s.db --base base --algo cql --set hidden=8 --set batch=16 --set steps=10000000 --set checkpoint_every=10 \
         --out parts >/dev/null 2>err.txt &
     child=$!
