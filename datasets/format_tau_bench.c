@@ -46,6 +46,8 @@ static keel_status name_it(const state *s, const cJSON *row, const char *where, 
     const cJSON *task = keel_json_get(row, "task_id"), *trial = keel_json_get(row, "trial");
     const char *domain = s->domain ? s->domain : "tau-bench";
     keel_status status = KEEL_OK;
+    if (!cJSON_IsString(task) && !cJSON_IsNumber(task))
+        return keel_fail(err, KEEL_E_PARSE, where, "key \"task_id\": expected a text or a number");
     keel_buf_format(&group, "%s/", domain);
     if (cJSON_IsString(task))
         keel_buf_text(&group, task->valuestring);
