@@ -181,18 +181,19 @@ keel_status keel_source_open_memory(keel_source **out, const char *name, const v
     return begin(from, out, err);
 }
 
-/* Copies standard input into from->fd, a temporary file that has no name. */
-static keel_status copy_stdin(keel_source *from, keel_err *err) {
+/* Copies the stream into from->fd, a temporary file that has no name. */
+static keel_status copy_stream(keel_source *from, int stream, keel_err *err) {
     char path[4096];
     const char *folder = getenv("TMPDIR");
-    int length = snprintf(path, sizeof path, "%s/keel-stdin-XXXXXX", folder && *folder ? folder : "/var/tmp");
+    int length =
+        snprintf(path, sizeof path, "%s/keel-stream-XXXXXX", folder && *folder ? folder : "/var/tmp");
     if (length < 0 || (size_t)length >= sizeof path)
         return keel_fail(err, KEEL_E_INVALID, "TMPDIR", "the path is too long");
     from->fd = mkstemp(path);
     if (from->fd < 0) return fail_errno(err, from, "make a temporary file for it");
     unlink(path);
     for (;;) {
-        ssize_t got = read(STDIN_FILENO, from->input, CHUNK);
+        ssize_t got = read(stream, from->input, CHUNK);
         if (got == 0) return KEEL_OK;
         if (keel_interrupted())
             return keel_fail(err, KEEL_E_INTERRUPTED, from->name, "nothing of it was kept");
@@ -205,14 +206,14 @@ static keel_status copy_stdin(keel_source *from, keel_err *err) {
     }
 }
 
-keel_status keel_source_open_stdin(keel_source **out, keel_err *err) {
+keel_status keel_source_open_stream(keel_source **out, int descriptor, const char *name, keel_err *err) {
     keel_source *from = NULL;
     struct stat info;
-    KEEL_TRY(make_source(&from, "standard input", err));
-    const off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
-    const bool regular = fstat(STDIN_FILENO, &info) == 0 && S_ISREG(info.st_mode) && at == 0;
-    if (regular) from->fd = dup(STDIN_FILENO);
-    keel_status status = regular ? KEEL_OK : copy_stdin(from, err);
+    KEEL_TRY(make_source(&from, name, err));
+    const off_t at = lseek(descriptor, 0, SEEK_CUR);
+    const bool regular = fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) && at == 0;
+    if (regular) from->fd = dup(descriptor);
+    keel_status status = regular ? KEEL_OK : copy_stream(from, descriptor, err);
     if (status == KEEL_OK && from->fd < 0) status = fail_errno(err, from, "read");
     if (status == KEEL_OK) return begin(from, out, err);
     keel_source_close(from);

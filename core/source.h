@@ -17,15 +17,16 @@ typedef struct keel_source keel_source;
 /* The file at path, which must be a regular file (KEEL_E_IO otherwise), as keel_file_open. The path is
  * copied. */
 keel_status keel_source_open(keel_source **out, const char *path, keel_err *err);
-/* Standard input to its end. What comes from a pipe is first copied into a temporary file without a name, in
- * the folder TMPDIR or else /var/tmp, so that it can be hashed before it is read. */
-keel_status keel_source_open_stdin(keel_source **out, keel_err *err);
+/* What is left of an open descriptor, which stays the caller's. What comes from a pipe is first copied into a
+ * temporary file without a name, in the folder TMPDIR or else /var/tmp, so that it can be hashed before it is
+ * read. name is for errors and is copied. */
+keel_status keel_source_open_stream(keel_source **out, int descriptor, const char *name, keel_err *err);
 /* bytes[length] in memory, which must outlive the source. name is for errors and is copied. */
 keel_status keel_source_open_memory(keel_source **out, const char *name, const void *bytes, size_t length,
                                     keel_err *err);
 void keel_source_close(keel_source *source); /* NULL is harmless */
 
-const char *keel_source_name(const keel_source *source); /* the path, "standard input", or the given name */
+const char *keel_source_name(const keel_source *source); /* the path, or the given name */
 const char *keel_source_path(const keel_source *source); /* NULL if it is not a file with a path */
 
 /* SHA-256 of the bytes as they are stored, before any decompression. Does not move the source. */

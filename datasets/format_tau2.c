@@ -6,8 +6,6 @@
 
 #include "datasets/tau.h"
 
-enum { CRASHED, MUST_NOT_ACT, FORBIDDEN_WRITES, ACTIONS_DIFFER /* counts, as in formats.c */ };
-
 typedef struct state {
     keel_buf text;
     keel_arena lasting;                                /* info, tasks and agent live here */
@@ -98,7 +96,7 @@ static const cJSON *gold_actions(keel_reader *reader, const cJSON *simulation, c
     if (cJSON_IsObject(criteria) && !cJSON_IsArray(actions)) actions = &none;
     if (!cJSON_IsArray(actions)) return NULL;
     if (!cJSON_IsArray(checks) || agrees(checks, actions)) return actions;
-    reader->counts[ACTIONS_DIFFER]++;
+    reader->counts[KEEL__TAU_ACTIONS_DIFFER]++;
     return NULL;
 }
 
@@ -180,7 +178,7 @@ static keel_status next_simulation(keel_reader *reader, keel_arena *arena, const
         if (!*out) return KEEL_OK;
         if (!cJSON_IsObject(*out)) return keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
         if (!is_crash(*out)) return KEEL_OK;
-        reader->counts[CRASHED]++;
+        reader->counts[KEEL__TAU_CRASHED]++;
     }
 }
 
@@ -188,18 +186,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     const cJSON *simulation = NULL;
     KEEL_TRY(next_simulation(reader, arena, &simulation, &out->where, err));
     if (!simulation) return KEEL_OK;
-    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
-    cJSON *meta = cJSON_CreateObject();
-    keel_status status = out->conversation && meta ? read_simulation(reader, simulation, out->where, arena,
-                                                                     meta, out->conversation, err)
-                                                   : keel_nomem(err, out->where);
-    if (status == KEEL_OK) {
-        const cJSON *writes = keel_json_get(meta, "forbidden_writes");
-        reader->counts[MUST_NOT_ACT] += writes != NULL;
-        reader->counts[FORBIDDEN_WRITES] += writes && writes->valuedouble > 0;
-    }
-    cJSON_Delete(meta);
-    return status;
+    return keel__tau_give(reader, read_simulation, simulation, arena, out, err);
 }
 
 static void close_file(keel_reader *reader) {

@@ -5,8 +5,6 @@
 
 #include "datasets/tau.h"
 
-enum { CRASHED, MUST_NOT_ACT, FORBIDDEN_WRITES /* counts, as in formats.c */ };
-
 typedef struct state {
     keel__objects objects;
     const char *domain, *agent; /* agent in names */
@@ -106,21 +104,10 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
         KEEL_TRY(keel__objects_next(&s->objects, reader->source, arena, &row, &out->where, err));
         if (!row) return KEEL_OK;
         if (!is_crash(row)) break;
-        reader->counts[CRASHED]++;
+        reader->counts[KEEL__TAU_CRASHED]++;
     }
     find_domain(reader, s->objects.text.data, s->objects.text.length);
-    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
-    cJSON *meta = cJSON_CreateObject();
-    keel_status status = out->conversation && meta
-                             ? read_row(reader, row, out->where, arena, meta, out->conversation, err)
-                             : keel_nomem(err, out->where);
-    if (status == KEEL_OK) {
-        const cJSON *writes = keel_json_get(meta, "forbidden_writes");
-        reader->counts[MUST_NOT_ACT] += writes != NULL;
-        reader->counts[FORBIDDEN_WRITES] += writes && writes->valuedouble > 0;
-    }
-    cJSON_Delete(meta);
-    return status;
+    return keel__tau_give(reader, read_row, row, arena, out, err);
 }
 
 static void close_file(keel_reader *reader) {

@@ -108,15 +108,22 @@ static keel_status fail_no_files(const file_list *list, const char *folder, keel
     return KEEL_E_NOT_FOUND;
 }
 
-static bool is_stdin(const char *path) {
-    return strcmp(path, "-") == 0;
+/* The descriptor that a path stands for: of standard input, or of what the shell writes for <(command). -1:
+ * none, the path is that of a file. */
+static int stream_of(const char *path) {
+    static const char folder[] = "/dev/fd/";
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdin") == 0) return 0;
+    if (strncmp(path, folder, sizeof folder - 1) != 0) return -1;
+    const char *digits = path + sizeof folder - 1;
+    const size_t length = strlen(digits);
+    return length && length < 6 && strspn(digits, "0123456789") == length ? atoi(digits) : -1;
 }
 
 /* A file stands for itself, whatever its name; a folder for the files of the format in it and below, sorted.
  */
 static keel_status list_path(file_list *list, const char *path, keel_err *err) {
     size_t first = list->count;
-    if (is_stdin(path)) return list_add(list, path, err);
+    if (stream_of(path) >= 0) return list_add(list, path, err);
     if (!keel_file_exists(path)) return keel_fail(err, KEEL_E_NOT_FOUND, path, "no such file or folder");
     if (!keel_file_is_folder(path)) return list_add(list, path, err);
     KEEL_TRY(list_folder(list, path, 0, err));
@@ -154,14 +161,16 @@ static keel_status open_source(import *in, keel_source *source, keel_err *err) {
 
 static keel_status open_path(import *in, const char *path, keel_err *err) {
     keel_source *source;
-    KEEL_TRY(is_stdin(path) ? keel_source_open_stdin(&source, err) : keel_source_open(&source, path, err));
+    const int stream = stream_of(path);
+    KEEL_TRY(stream < 0 ? keel_source_open(&source, path, err)
+                        : keel_source_open_stream(&source, stream, stream ? path : "standard input", err));
     return open_source(in, source, err);
 }
 
-/* The next file is opened as soon as the thread has read the current one. Not standard input: it may have to
+/* The next file is opened as soon as the thread has read the current one. Not a stream: it may have to
  * be waited for, which must not happen inside a transaction. */
 static void open_next(import *in, bool may_wait) {
-    if (in->opened == in->count || (!may_wait && is_stdin(in->paths[in->opened]))) return;
+    if (in->opened == in->count || (!may_wait && stream_of(in->paths[in->opened]) >= 0)) return;
     in->status = open_path(in, in->paths[in->opened++], &in->err);
 }
 

@@ -221,3 +221,19 @@ keel_status keel__tau_read(const keel__tau_trial *trial, const char *at, const c
         out->decisions[out->n_decisions++] = (keel_decision){.turn = out->n_turns};
     return KEEL_OK;
 }
+
+keel_status keel__tau_give(keel_reader *reader, keel__tau_fill *fill, const cJSON *row, keel_arena *arena,
+                           keel_read *out, keel_err *err) {
+    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
+    cJSON *meta = cJSON_CreateObject();
+    keel_status status = out->conversation && meta
+                             ? fill(reader, row, out->where, arena, meta, out->conversation, err)
+                             : keel_nomem(err, out->where);
+    if (status == KEEL_OK) {
+        const cJSON *writes = keel_json_get(meta, "forbidden_writes");
+        reader->counts[KEEL__TAU_MUST_NOT_ACT] += writes != NULL;
+        reader->counts[KEEL__TAU_FORBIDDEN_WRITES] += writes && writes->valuedouble > 0;
+    }
+    cJSON_Delete(meta);
+    return status;
+}

@@ -11,6 +11,9 @@
 
 #include "datasets/reader_internal.h"
 
+/* What both count, in the order of their rows in formats.c; the last is of tau2 alone. */
+enum { KEEL__TAU_CRASHED, KEEL__TAU_MUST_NOT_ACT, KEEL__TAU_FORBIDDEN_WRITES, KEEL__TAU_ACTIONS_DIFFER };
+
 typedef struct keel__tau_trial {
     const char *domain;    /* "airline", ...; NULL: unknown */
     const char *model;     /* the agent's */
@@ -25,6 +28,12 @@ typedef struct keel__tau_trial {
  * last key is the name of the list of messages. */
 keel_status keel__tau_read(const keel__tau_trial *trial, const char *at, const char *key, keel_arena *arena,
                            keel_conversation *out, keel_err *err);
+/* Fills the conversation of a row; meta is an empty object that does not lie in the arena. */
+typedef keel_status keel__tau_fill(keel_reader *reader, const cJSON *row, const char *where,
+                                   keel_arena *arena, cJSON *meta, keel_conversation *out, keel_err *err);
+/* Gives the conversation of a row, whose place is out->where, and counts it. */
+keel_status keel__tau_give(keel_reader *reader, keel__tau_fill *fill, const cJSON *row, keel_arena *arena,
+                           keel_read *out, keel_err *err);
 /* The domain whose tools are named in the text; NULL: none. */
 const char *keel__tau_domain(const char *text, size_t length);
 /* The agent by the name of its file: without folder and ending; the folder where the file is called results.

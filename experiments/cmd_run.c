@@ -23,7 +23,7 @@
 #include "policies/artefact.h"
 
 static const keel_flag flags[] = {
-    {"--data", "DIR", false, false, "${data} of the recipe (default: $KEEL_DATA, else ../shared/data)"},
+    {"--data", "DIR", false, false, "${data} of the recipe (default: $KEEL_DATA)"},
     {"--out", "DIR", false, false, "the run folder (default: runs/<the recipe's name>)"},
     {"--set", "STEP.KEY=VALUE", false, true,
      "replaces a flag of a step, or sets a configuration key; STEP may end in *"},
@@ -60,18 +60,11 @@ static keel_status folder_of(keel_cli *cli, const char *path, const char **out, 
     return *out ? KEEL_OK : keel_fail(err, KEEL_E_NOMEM, NULL, "for a path");
 }
 
-/* --data, else $KEEL_DATA, else shared/data beside the working folder, else beside the repository that holds
- * the recipe. */
-static keel_status find_data(keel_cli *cli, const char *recipe, const char **out, keel_err *err) {
+/* --data, else $KEEL_DATA, else "". */
+static const char *find_data(const keel_cli *cli) {
     const char *given = keel_cli_value(cli, "--data");
     if (!given) given = getenv("KEEL_DATA");
-    if (!given && !keel_file_is_folder("../shared/data")) {
-        KEEL_TRY(folder_of(cli, recipe, &given, err));
-        KEEL_TRY(join(cli, given, "../../../shared/data", &given, err));
-        if (!keel_file_is_folder(given)) given = NULL;
-    }
-    *out = given ? given : "../shared/data";
-    return KEEL_OK;
+    return given ? given : "";
 }
 
 /* The recipe's "name" is needed before its ${out} is known. */
@@ -427,7 +420,7 @@ static keel_status run_recipe(running *work, keel_err *err) {
     size_t count;
     KEEL_TRY(keel_cli_values(cli, NULL, &words, &count, err));
     KEEL_TRY(keel_cli_values(cli, "--set", &places.settings, &places.n_settings, err));
-    KEEL_TRY(find_data(cli, words[0], &places.data, err));
+    places.data = find_data(cli);
     KEEL_TRY(find_out(cli, words[0], &places.out, err));
     work->out = places.out;
     KEEL_TRY(keel_recipe_load(&work->recipe, words[0], &places, err));

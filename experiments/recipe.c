@@ -22,11 +22,23 @@ typedef struct loading {
 
 /* ---- text ---- */
 
+static keel_status hint_data(keel_err *err) {
+    return keel_hint(err, "say where the data is: --data DIR, or the environment variable KEEL_DATA");
+}
+
 static const char *variable_value(const loading *load, const char *name, size_t length) {
     for (size_t i = load->n_variables; i-- > 0;)
         if (strlen(load->variables[i].name) == length && memcmp(load->variables[i].name, name, length) == 0)
             return load->variables[i].value;
     return NULL;
+}
+
+/* A variable that is unknown (value NULL), or ${data} without a folder. */
+static keel_status fail_variable(const loading *load, const char *name, int length, const char *value,
+                                 keel_err *err) {
+    if (!value) return keel_fail(err, KEEL_E_PARSE, load->path, "unknown variable %.*s", length, name);
+    keel_fail(err, KEEL_E_NOT_FOUND, load->path, "needs data, and no folder of data is given");
+    return hint_data(err);
 }
 
 /* Copies text into the recipe's arena with each ${name} replaced. */
@@ -37,10 +49,9 @@ static keel_status substitute(loading *load, const char *text, const char **out,
         const char *open = strstr(text, "${"), *close = open ? strchr(open, '}') : NULL;
         if (!close) break;
         const char *value = variable_value(load, open + 2, (size_t)(close - open - 2));
-        if (!value) {
+        if (!value || (!*value && value == load->variables[0].value)) {
             keel_buf_free(&buf);
-            return keel_fail(err, KEEL_E_PARSE, load->path, "unknown variable %.*s", (int)(close - open + 1),
-                             open);
+            return fail_variable(load, open, (int)(close - open + 1), value, err);
         }
         keel_buf_append(&buf, text, (size_t)(open - text));
         keel_buf_text(&buf, value);
@@ -376,7 +387,7 @@ static keel_status check_needs(loading *load, const cJSON *recipe, keel_err *err
         KEEL_TRY(value_text(load, item, load->path, &path, err));
         if (keel_file_exists(path) || keel_file_is_folder(path)) continue;
         keel_fail(err, KEEL_E_NOT_FOUND, load->path, "needs \"%s\", which is not there", path);
-        return keel_hint(err, "say where the data is: --data DIR, or the environment variable KEEL_DATA");
+        return hint_data(err);
     }
     return KEEL_OK;
 }

@@ -79,6 +79,11 @@ gzip -c good.jsonl | "$KEEL" import --store pipe.db --format chat --quiet --json
 [ "$(json conversations out.txt)" = 40 ] || fail "40 conversations come in by a gzipped pipe"
 cat good.jsonl | "$KEEL" import --store in.db --quiet --json - >out.txt 2>err.txt || fail "a pipe imports again"
 [ "$(json files_known out.txt)" = 1 ] || fail "what came by standard input is known by its content"
+cat good.jsonl | "$KEEL" import --store in.db --quiet --json /dev/stdin >out.txt 2>err.txt || fail "standard input by its path imports"
+[ "$(json files_known out.txt)" = 1 ] || fail "standard input by its path is the same source"
+cat good.jsonl | "$KEEL" import --store fd.db --quiet --json /dev/fd/5 5<&0 >out.txt 2>err.txt || fail "a pipe that the shell opened imports"
+[ "$(json conversations out.txt)" = 40 ] || fail "40 conversations come in by a pipe that the shell opened"
+expect "a descriptor that is not open" 1 "/dev/fd/99" import --store fd.db --quiet /dev/fd/99
 expect "export writes a file" 0 "" export --store in.db --format chat --out back.jsonl.gz --quiet --json
 [ "$(json conversations out.txt)" = 40 ] || fail "40 conversations go out"
 "$KEEL" export --store in.db --format chat --quiet | cmp -s - good.jsonl && fail "spaces and key order are Keel's own"

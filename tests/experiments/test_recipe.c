@@ -222,6 +222,13 @@ static void missing_data_is_named_with_what_to_do(void **state) {
     assert_non_null(strstr(err.message, "D/logs"));
     assert_non_null(strstr(err.hint, "KEEL_DATA"));
     keel_recipe_free(&recipe);
+    static const keel_recipe_places none = {.data = "", .out = "O"};
+    assert_int_equal(
+        load(&recipe, "{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &none, &err),
+        KEEL_E_NOT_FOUND);
+    assert_non_null(strstr(err.message, "no folder of data is given"));
+    assert_non_null(strstr(err.hint, "KEEL_DATA"));
+    keel_recipe_free(&recipe);
 }
 
 static void the_recipes_that_come_along_load(void **state) {

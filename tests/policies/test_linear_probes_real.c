@@ -1,6 +1,6 @@
-/* Linear heads on XSTest's completions, where these are at hand: KEEL_DATA, or ../shared/data beside the
- * repository. The prototype (scikit-learn's hashing, kernel logistic regression, 5 folds by group, 10 seeds)
- * told dangerous sets of five responses from benign ones by the mean risk logit in 96 % of the prompts. */
+/* Linear heads on XSTest's completions, where these are at hand (KEEL_DATA). The prototype (scikit-learn's
+ * hashing, kernel logistic regression, 5 folds by group, 10 seeds) told dangerous sets of five responses from
+ * benign ones by the mean risk logit in 96 % of the prompts. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,19 +13,13 @@
 #include "core/ngram.h"
 #include "datasets/import.h"
 #include "policies/ngram_base/linear_probes.h"
+#include "support/real_logs.h"
 #include "support/scratch.h"
 
 enum { REFUSAL, COMPLIANCE, RISK, N_HEADS, MAX_SET = 8 };
 
 static const keel_ngram_rules rules = {
     .word_high = 2, .char_low = 3, .char_high = 5, .max_words = 512, .buckets = 131072};
-
-static const char *data(const char *name) {
-    static char path[1024];
-    const char *root = getenv("KEEL_DATA");
-    snprintf(path, sizeof path, "%s/%s", root ? root : KEEL_SOURCE_DIR "/../shared/data", name);
-    return path;
-}
 
 /* Rows of the first decision, in the arena. */
 static size_t read_rows(const keel_conversation *conversation, keel_arena *arena,
@@ -114,11 +108,8 @@ static void xstest_sets_show_their_risk_to_heads_that_never_saw_them(void **stat
     keel_pool *pool = NULL;
     keel_linear_probes_builder *builder = NULL;
     keel_linear_probes *heads = NULL;
+    NEED("xstest");
     const char *path = data("xstest");
-    if (!keel_file_exists(path)) {
-        print_message("skipped: no public logs at %s (set KEEL_DATA)\n", path);
-        skip();
-    }
     assert_non_null(scratch_make(folder, "heads-real"));
     assert_int_equal(keel_store_open(&store, scratch_path(folder, "store.db"), KEEL_STORE_CREATE, NULL),
                      KEEL_OK);

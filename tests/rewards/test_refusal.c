@@ -19,6 +19,7 @@
 #include "rewards/judge.h"
 #include "rewards/refusal.h"
 #include "support/faults.h"
+#include "support/real_logs.h"
 
 #define KIND (&keel_judge_refusal)
 
@@ -402,20 +403,18 @@ static size_t read_completions(char *text, uint64_t group, keel_judge_example *o
 
 static void agreement_on_models_left_out_reaches_the_acceptance_gate(void **state) {
     (void)state;
-    const char *data = getenv("KEEL_DATA") ? getenv("KEEL_DATA") : KEEL_SOURCE_DIR "/../shared/data";
     static keel_judge_example examples[XSTEST_MOST];
     keel_buf text[5] = {{0}};
     size_t count = 0;
     keel_err err;
     for (size_t m = 0; m < 5; m++) {
-        char path[4096];
-        snprintf(path, sizeof path, "%s/xstest/completions/xstest_v2_completions_%s.csv", data, models[m]);
-        if (!keel_file_exists(path)) {
-            printf("skipped: no %s; set KEEL_DATA to the folder that holds xstest/\n", path);
+        char name[128];
+        snprintf(name, sizeof name, "xstest/completions/xstest_v2_completions_%s.csv", models[m]);
+        if (!has_data(name)) {
             for (size_t i = 0; i < m; i++) keel_buf_free(&text[i]);
             skip();
         }
-        must(keel_file_read(path, 0, &text[m], &err), &err);
+        must(keel_file_read(data(name), 0, &text[m], &err), &err);
         count += read_completions(text[m].data, m, examples + count);
     }
     const keel_judge_agreement agreement = validated(examples, count);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Messages per second of imports: Keel, Python's json and sqlite3, and the floor that SQLite itself sets.
 
-    import.py KEEL BENCH_IMPORT_FLOOR [ROUNDS [FORMAT...]]     with KEEL_DATA, or ../shared/data, for all but "synthetic"
+    import.py KEEL BENCH_IMPORT_FLOOR [ROUNDS [FORMAT...]]     KEEL_DATA for all but "synthetic"
 
 Formats: synthetic (a chat log of made-up words), chat, hh-rlhf, sgd, xstest (public logs, said anew as chat, or repeated
 under fresh names). Each writes the same rows into a new store: that is checked, table by table. Keel is the program as
@@ -29,7 +29,7 @@ import time
 
 import python_import
 
-DATA = os.environ.get("KEEL_DATA") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../../shared/data")
+DATA = os.environ.get("KEEL_DATA", "")
 FORMATS = ("synthetic", "chat", "hh-rlhf", "sgd", "xstest")
 MESSAGES = 100_000
 
@@ -233,7 +233,7 @@ def main():
     keel, floor, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 5
     for name in sys.argv[4:] or FORMATS:
         if name != "synthetic" and not os.path.isdir(DATA):
-            print(f"{name}: skipped, there is no data in {DATA} (set KEEL_DATA)")
+            print(f"{name}: skipped: set KEEL_DATA to the folder of public logs")
             continue
         with tempfile.TemporaryDirectory() as folder:
             bench(name, keel, floor, rounds, folder)
