@@ -222,6 +222,20 @@ static cJSON *about_json(const judged *all) {
     return list;
 }
 
+/* "warnings": what makes the figures say less than they seem to. */
+static void add_warnings(cJSON *result, const keel_evaluation_set *set) {
+    cJSON *warnings = cJSON_AddArrayToObject(result, "warnings");
+    char text[240];
+    if (set->logged.unjudged > 0) {
+        snprintf(
+            text, sizeof text,
+            "Nobody judged %.0f of the %.0f answers of the log, so no rate counts them. `keel label` judges "
+            "them; answers need a \"risk\" of their conversation or a verdict besides.",
+            set->logged.unjudged, set->logged.answers);
+        keel_json_add(warnings, NULL, cJSON_CreateString(text));
+    }
+}
+
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
 static keel_status add_front(cJSON *front, keel_store *store, const judged *all, keel_evaluate_config config,
                              const keel_evaluation *first, keel_pool *pool, keel_err *err) {
@@ -258,6 +272,7 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
     cli->result = keel_evaluation_json(&set);
+    add_warnings(cli->result, &set);
     keel_json_add(cli->result, "policies", about_json(all));
     keel_json_add(cli->result, "config", keel_options_to_json(keel_eval_config_options, &measure));
     if (all->n_weights > 1) {
@@ -339,6 +354,9 @@ static void print_metrics(const char *const *heads, const cJSON *const *columns,
         keel_table_cell(&table, cJSON_IsNumber(known) ? "%.1f %%" : "-",
                         cJSON_IsNumber(known) ? 100 * known->valuedouble : 0.0);
     }
+    keel_table_cell(&table, "answers nobody judged");
+    for (size_t i = 0; i < count; i++)
+        keel_table_cell(&table, "%.0f", cJSON_GetNumberValue(keel_json_get(columns[i], "unjudged")));
     keel_table_print(&table, out);
     keel_table_free(&table);
 }
@@ -388,11 +406,13 @@ static void print_ope(const cJSON *ope, FILE *out) {
 }
 
 static void print(const cJSON *result, FILE *out) {
-    const cJSON *baselines = keel_json_get(result, "baselines"), *gate;
+    const cJSON *baselines = keel_json_get(result, "baselines"), *gate, *warning;
     const char *heads[] = {"policy", "logged", "base"};
     const cJSON *columns[] = {keel_json_get(result, "policy"), keel_json_get(baselines, "logged"),
                               keel_json_get(baselines, "base")};
     print_metrics(heads, columns, 3, out);
+    cJSON_ArrayForEach (warning, keel_json_get(result, "warnings"))
+        fprintf(out, "\nWarning: %s\n", warning->valuestring);
     print_differences(keel_json_get(result, "differences"), out);
     print_models(keel_json_get(result, "models"), out);
     if (strcmp(keel_json_get(keel_json_get(result, "config"), "ope")->valuestring, "none") != 0)

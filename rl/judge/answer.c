@@ -61,8 +61,6 @@ keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *
     return answer;
 }
 
-bool keel_answer_known(const keel_answer *answer) {
-    bool known = answer->outcome != KEEL_OUTCOME_NONE;
-    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) known = known || answer->reward.present[k];
-    return known;
+bool keel_answer_judged(const keel_answer *answer) {
+    return answer->outcome != KEEL_OUTCOME_NONE || answer->reward.present[KEEL_ACCURACY];
 }

@@ -35,6 +35,8 @@ int32_t keel_answer_action(const keel_base *base, const keel_decision *decision,
  * or a judged outcome, as the base's space requires. Always true for candidate sets. */
 bool keel_answer_comparable(const keel_base *base, const keel_decision *decision);
 
-bool keel_answer_known(const keel_answer *answer); /* outcome or some reward component */
+/* Whether somebody judged it: its outcome or its accuracy is known. A latency alone says nothing of the
+ * answer, and the safety of a benign conversation is known whatever is answered. */
+bool keel_answer_judged(const keel_answer *answer);
 
 #endif

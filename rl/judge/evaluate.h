@@ -1,15 +1,15 @@
 /* Evaluation on logs: refusal, over-refusal, completion, reward means, agreement, preference accuracy and
  * off-policy estimates of a policy, beside the logged behaviour's, the base's and each source model's.
  *
- * A metric covers the answers about which something is known (rl/judge/answer.h); answers_known and
- * reward_coverage give their share. Candidate sets: label and reward of the chosen candidate. Fixed action
- * spaces: those of the logged act where the choice is the same act; for another act the outcome is the one
- * that this act has in the training log (policy.h, act_outcome; the base uses that of the policy beside it),
- * and the reward is unknown. An answer of unknown outcome is left out of the rates below.
- * All metrics are over the decisions in the log. Over several turns another policy meets other decisions, so
- * what it refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals.
- * The logged behaviour answers with every candidate it took. A source model is a policy that answers with its
- * own candidates.
+ * A metric covers the answers about which something is known (rl/judge/answer.h); answers_known, unjudged and
+ * reward_coverage say how many these are. Candidate sets: label and reward of the chosen candidate. Fixed
+ * action spaces: those of the logged act where the choice is the same act; for another act the outcome is the
+ * one that this act has in the training log (policy.h, act_outcome; the base uses that of the policy beside
+ * it), and the reward is unknown. An answer of unknown outcome is left out of the rates below. All metrics
+ * are over the decisions in the log. Over several turns another policy meets other decisions, so what it
+ * refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals. The
+ * logged behaviour answers with every candidate it took. A source model is a policy that answers with its own
+ * candidates.
  *
  * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
  * by a full refusal
@@ -75,8 +75,9 @@ typedef struct keel_evaluation {
     char name[96]; /* "policy", "logged", "base", or a source model's */
     keel_interval metric[KEEL_N_METRICS];
     double reward_coverage[KEEL_N_REWARDS]; /* share of answers with each component known */
-    double answers_known;                   /* share of decisions whose answer's outcome or reward is known */
-    double mean_kl;                         /* KL(pi || pi_base); 0 for others */
+    double answers_known;     /* share of the answers that somebody judged: outcome or accuracy is known */
+    double answers, unjudged; /* their number, and of those that nobody judged */
+    double mean_kl;           /* KL(pi || pi_base); 0 for others */
 } keel_evaluation;
 
 /* Where q and v of the off-policy estimates come from. */

@@ -48,6 +48,8 @@ static cJSON *evaluation_json(const keel_evaluation *evaluation) {
                  keel_json_add(json, "metrics", metrics_json(evaluation->metric)) &&
                      keel_json_add(json, "reward_coverage", coverage_json(evaluation->reward_coverage)) &&
                      add_number(json, "answers_known", evaluation->answers_known, true) &&
+                     add_number(json, "answers", evaluation->answers, true) &&
+                     add_number(json, "unjudged", evaluation->unjudged, true) &&
                      add_number(json, "mean_kl", evaluation->mean_kl, true));
 }
 

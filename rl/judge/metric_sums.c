@@ -192,7 +192,7 @@ keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[
     }
     count_outcome(sums, log->conversation, decision, answer->outcome);
     sums->answers++;
-    sums->known += keel_answer_known(answer);
+    sums->judged_answers += keel_answer_judged(answer);
     return KEEL_OK;
 }
 
@@ -354,7 +354,9 @@ static void add_coverage(const keel_metric_sums *sums, const char *name, keel_ev
     const double answers = fmax(1, sums->answers);
     snprintf(out->name, sizeof out->name, "%s", name);
     for (int k = 0; k < KEEL_N_REWARDS; ++k) out->reward_coverage[k] = sums->component[k] / answers;
-    out->answers_known = sums->known / answers;
+    out->answers_known = sums->judged_answers / answers;
+    out->answers = sums->answers;
+    out->unjudged = sums->answers - sums->judged_answers;
     out->mean_kl = sums->kl_count > 0 ? sums->kl / sums->kl_count : 0;
 }
 

@@ -24,7 +24,7 @@ typedef struct keel_metric_sums {
     keel_rate rate[KEEL_N_METRICS]; /* of the means: unused */
     bool judged,
         declined; /* of the conversation at hand, if benign: some answer's outcome is known; was a refusal */
-    double answers, known, component[KEEL_N_REWARDS];
+    double answers, judged_answers, component[KEEL_N_REWARDS];
     double kl, kl_count;
     size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
     double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count; then
