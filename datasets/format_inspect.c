@@ -1,36 +1,75 @@
-/* Logs of Inspect (UK AI Security Institute), version 2, as JSON: {status, eval, samples: [...]}. A sample is
- * a conversation; its epochs are of one group. Texts that the log keeps apart (attachment://HASH) are put
- * back. The archive (.eval) is not read: `inspect log convert --to json` turns it into this. */
+/* Logs of Inspect (UK AI Security Institute), version 2: one JSON object {status, eval, samples: [...]}, or a
+ * zip archive (.eval) of header.json, or _journal/start.json where the run did not end, and a file for each
+ * sample. A sample is a conversation; its epochs are of one group. Texts that the log keeps apart
+ * (attachment://HASH) are put back. */
 #include <stdio.h>
 #include <string.h>
 
 #include "datasets/message.h"
 #include "datasets/reader_internal.h"
 #include "datasets/value.h"
+#include "datasets/zip.h"
 
 enum { UNFINISHED /* counts, as in formats.c */, FARTHEST = 10000 /* events between two answers */ };
 
 typedef struct state {
-    keel_buf text;
+    keel_buf text; /* the file */
     keel_arena lasting;
     const cJSON *eval;
-    bool any; /* there are samples */
-    keel_json_items samples;
+    bool any, archive;       /* any: there are samples, as one array */
+    keel_json_items samples; /* of a JSON file */
+    keel__zip zip;           /* of an archive */
+    size_t entry;            /* the next to be looked at */
+    keel_buf sample;         /* an entry, unpacked */
 } state;
 
-static keel_status open_file(keel_reader *reader, keel_err *err) {
+static keel_status fail_no_eval(const char *where, keel_err *err) {
+    return keel_fail(err, KEEL_E_PARSE, where, "key \"eval\": expected an object, got nothing");
+}
+
+static keel_status open_json(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
-    const char *value;
+    const char *value, *text = s->text.data ? s->text.data : "";
     size_t length;
-    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
-    const char *text = s->text.data ? s->text.data : "";
-    if (!keel__member(text, s->text.length, "eval", &value, &length))
-        return keel_fail(err, KEEL_E_PARSE, reader->place, "key \"eval\": expected an object, got nothing");
+    if (!keel__member(text, s->text.length, "eval", &value, &length)) return fail_no_eval(reader->place, err);
     KEEL_TRY(keel_json_parse_in(&s->lasting, value, length, reader->place, &s->eval, err));
     s->any = keel__member(text, s->text.length, "samples", &value, &length);
     while (s->any && length && keel__is_space(*value)) value++, length--;
     s->any = s->any && length && *value != 'n'; /* null: the log has none */
     return s->any ? keel_json_items_open(&s->samples, value, length, reader->place, "samples", err) : KEEL_OK;
+}
+
+static keel_status read_entry(keel_reader *reader, const keel__zip_entry *entry, keel_arena *arena,
+                              const cJSON **out, const char **where, keel_err *err) {
+    state *s = reader->state;
+    char place[480];
+    snprintf(place, sizeof place, "%s: %s", reader->place, entry->name);
+    if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+    KEEL_TRY(keel__zip_read(&s->zip, entry, *where, &s->sample, err));
+    KEEL_TRY(keel_json_parse_in(arena, s->sample.data, s->sample.length, *where, out, err));
+    return cJSON_IsObject(*out) ? KEEL_OK : keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
+}
+
+static keel_status open_archive(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const cJSON *header = NULL;
+    const char *where;
+    KEEL_TRY(keel__zip_open(&s->zip, reader->place, s->text.data, s->text.length, err));
+    const keel__zip_entry *entry = keel__zip_find(&s->zip, "header.json");
+    if (!entry) entry = keel__zip_find(&s->zip, "_journal/start.json");
+    if (!entry)
+        return keel_fail(err, KEEL_E_PARSE, reader->place,
+                         "a log of Inspect has header.json or _journal/start.json, this archive has neither");
+    KEEL_TRY(read_entry(reader, entry, &s->lasting, &header, &where, err));
+    s->eval = keel_json_get(header, "eval");
+    return cJSON_IsObject(s->eval) ? KEEL_OK : fail_no_eval(where, err);
+}
+
+static keel_status open_file(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
+    s->archive = keel__zip_begins(s->text.data, s->text.length);
+    return s->archive ? open_archive(reader, err) : open_json(reader, err);
 }
 
 /* ---- attachments ---- */
@@ -194,32 +233,60 @@ static keel_status read_sample(keel_reader *reader, const cJSON *sample, const c
     return keel__chat_read_object(built, where, arena, NULL, out, err);
 }
 
-static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+static bool is_sample(const char *name) {
+    static const char folder[] = "samples/", ending[] = ".json";
+    const size_t length = strlen(name), least = sizeof ending - 1;
+    return strncmp(name, folder, sizeof folder - 1) == 0 && length > least &&
+           strcmp(name + length - least, ending) == 0;
+}
+
+/* *sample NULL at the end. */
+static keel_status next_sample(keel_reader *reader, keel_arena *arena, const cJSON **sample,
+                               const char **where, keel_err *err) {
     state *s = reader->state;
-    const cJSON *sample = NULL, *messages = NULL;
     char place[480];
-    while (s->any) {
-        snprintf(place, sizeof place, "%s: samples[%zu]", reader->place, s->samples.count);
-        if (!(out->where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
-        KEEL_TRY(keel_json_items_next(&s->samples, arena, &sample, err));
+    *sample = NULL;
+    while (s->archive && s->entry < s->zip.count) {
+        const keel__zip_entry *entry = &s->zip.entries[s->entry++];
+        if (is_sample(entry->name)) return read_entry(reader, entry, arena, sample, where, err);
+    }
+    if (!s->any) return KEEL_OK;
+    snprintf(place, sizeof place, "%s: samples[%zu]", reader->place, s->samples.count);
+    if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+    return keel_json_items_next(&s->samples, arena, sample, err);
+}
+
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    const cJSON *sample = NULL, *messages = NULL;
+    for (;;) {
+        KEEL_TRY(next_sample(reader, arena, &sample, &out->where, err));
         if (!sample) return KEEL_OK;
         KEEL_TRY(keel_json_array(sample, "messages", false, &messages, out->where, err));
         if (messages && messages->child) break;
         reader->counts[UNFINISHED]++; /* it ended before anything was said */
     }
-    if (!s->any) return KEEL_OK;
     if (!(out->conversation = keel_arena_alloc(arena, sizeof *out->conversation)))
-        return keel_nomem(err, place);
+        return keel_nomem(err, out->where);
     return read_sample(reader, sample, out->where, arena, out->conversation, err);
 }
 
 static void close_file(keel_reader *reader) {
     state *s = reader->state;
     keel_buf_free(&s->text);
+    keel_buf_free(&s->sample);
+    keel__zip_close(&s->zip);
     keel_arena_free(&s->lasting);
 }
 
+/* Names of files stand unpacked in an archive. */
+static bool is_archive(const keel_sniff *sniff) {
+    return keel__zip_begins(sniff->text, sniff->length) &&
+           (keel_formats_contains(sniff, "_journal/start.json") ||
+            keel_formats_contains(sniff, "header.json") || keel_formats_contains(sniff, "_epoch_"));
+}
+
 static bool looks_like(const keel_sniff *sniff) {
+    if (is_archive(sniff)) return true;
     return sniff->shape == KEEL_SHAPE_OBJECTS && keel_formats_has(sniff, "eval") &&
            (keel_formats_has(sniff, "status") || keel_formats_has(sniff, "samples")) &&
            (keel_formats_contains(sniff, "\"task\"") || keel_formats_contains(sniff, "\"run_id\""));

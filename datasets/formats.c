@@ -37,7 +37,7 @@
     X(promptfoo, "promptfoo", "results of promptfoo: results.json, or one result a line", {"*.json", "*.jsonl"}, \
       {{"errors", "results without an answer, or that failed with an error: left out"}, \
        {"repeated", "answers that repeat one of the same provider to the same prompt: counted once"}}) \
-    X(inspect, "inspect", "logs of Inspect as JSON: {\"eval\", \"samples\"} (.eval: inspect log convert --to json)", {"*.json"}, \
+    X(inspect, "inspect", "logs of Inspect: archives (.eval), or JSON of {\"eval\", \"samples\"}", {"*.eval", "*.json"}, \
       {{"unfinished", "samples that an error or a limit ended: truncated, or left out if nothing was said"}}) \
     X(lm_eval, "lm-eval", "samples of lm-evaluation-harness: JSON Lines of {\"doc_id\", \"arguments\", \"resps\"}", {"samples_*.jsonl"}, \
       {{"other_filters", "rows that repeat an answer under another filter: left out"}, \
@@ -296,11 +296,47 @@ static double nearness(const keel_sniff *sniff, size_t shape) {
     return sum / (double)n;
 }
 
+/* What people have that holds logs, and how these come out of it. */
+static const struct {
+    const char *begins;
+    size_t length;
+    const char *what, *cure;
+} containers[] = {
+    {"\xFF\xFE", 2, "UTF-16", "as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
+    {"\xFE\xFF", 2, "UTF-16", "as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
+    {"version https://git-lfs", 23, "a pointer of Git LFS, not the data", "git lfs pull"},
+    {"PK\x03\x04", 4, "a zip archive", "unpack it first"},
+    {"PAR1", 4, "a Parquet file",
+     "write it as JSON Lines first: duckdb -c \"COPY (SELECT * FROM 'x.parquet') TO 'x.jsonl'\""},
+    {"ARROW1", 6, "an Arrow file", "write it as JSON Lines first, with pandas or the program that made it"},
+    {"SQLite format 3", 16, "a SQLite file without the tables that Keel knows",
+     "write what it holds as JSON Lines first, one conversation a line"},
+    {"BZh", 3, "compressed with bzip2", "bunzip2 it first"},
+    {"\xFD"
+     "7zXZ",
+     5, "compressed with xz", "unxz it first"},
+};
+
+bool keel__container_hint(const char *text, size_t length, keel_err *err) {
+    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
+        if (length < containers[i].length || memcmp(text, containers[i].begins, containers[i].length) != 0)
+            continue;
+        keel_hint(err, "this is %s: %s", containers[i].what, containers[i].cure);
+        return true;
+    }
+    return false;
+}
+
 static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_err *err) {
     static const char *const what[] = {"", "a JSON object", "a JSON array", "lines of text"};
     keel_buf names = {0};
     size_t best = 0;
     double most = 0;
+    if (keel__container_hint(sniff->text, sniff->length, NULL)) {
+        keel_fail(err, KEEL_E_PARSE, name, "this is no log format that Keel knows");
+        keel__container_hint(sniff->text, sniff->length, err);
+        return KEEL_E_PARSE;
+    }
     for (size_t i = 0; i < sniff->n_names && i < 12; i++)
         keel_buf_format(&names, "%s%s", i ? ", " : "", sniff->names[i]);
     keel_fail(err, KEEL_E_PARSE, name, "this is no log format that Keel knows: it begins with %s%s%s",

@@ -161,20 +161,8 @@ static bool is_blank(const char *line, size_t length) {
     return strspn(line, " \t\r") == length;
 }
 
-/* What people meet often, and how it is mended: by what the error says, or by how the text begins. */
-static const char *cure(const char *message, const char *text, size_t length) {
-    static const struct {
-        const char *begins;
-        size_t length;
-        const char *hint;
-    } known[] = {
-        {"\xFF\xFE", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
-        {"\xFE\xFF", 2, "this is UTF-16, as some programs of Windows write: iconv -f UTF-16 -t UTF-8"},
-        {"version https://git-lfs", 23, "this is a pointer of Git LFS, not the data: git lfs pull"},
-        {"PK\x03\x04", 4, "this is a zip archive: unpack it first"}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (length >= known[i].length && memcmp(text, known[i].begins, known[i].length) == 0)
-            return known[i].hint;
+/* What people meet often, and how it is mended. */
+static const char *cure(const char *message) {
     if (strstr(message, "UTF-8")) return "convert the file to UTF-8, for example with iconv";
     if (strstr(message, "got 'N'") || strstr(message, "got 'I'"))
         return "NaN and Infinity are no JSON, though Python writes them: write null (json.dumps with allow_nan=False)";
@@ -185,7 +173,8 @@ static const char *cure(const char *message, const char *text, size_t length) {
 static keel_status fail_object(keel_status status, const char *text, size_t length, const char *hint,
                                keel_err *err) {
     if (status != KEEL_E_PARSE || !err) return status;
-    const char *known = cure(err->message, text, length);
+    if (keel__container_hint(text, length, err)) return status;
+    const char *known = cure(err->message);
     return keel_hint(err, "%s", known ? known : hint);
 }
 

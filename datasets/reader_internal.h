@@ -30,6 +30,10 @@ void keel__objects_close(keel__objects *objects);
  * values are read one by one. It is skipped over, not checked: parse it. False: there is no such key. */
 bool keel__member(const char *text, size_t length, const char *key, const char **value, size_t *size);
 
+/* formats.c: whether the beginning of a source is that of something that has to be unpacked or converted
+ * first; sets the hint that says how. */
+bool keel__container_hint(const char *text, size_t length, keel_err *err);
+
 /* Makes every assistant turn a decision with one taken candidate that says what the turn says. decisions has
  * room for them; returns their number, or SIZE_MAX when out of memory. */
 size_t keel__decide_turns(keel_arena *arena, const keel_turn *turns, size_t n_turns,

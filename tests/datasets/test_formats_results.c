@@ -3,6 +3,7 @@
 #define SCRATCH "formats-results"
 #include "fixture.h"
 #include "support/real_logs.h"
+#include "support/zip.h"
 
 #define ONE(prompt, provider, output, success, more)                                                         \
     "{\"testIdx\": 0, \"prompt\": {\"raw\": \"" prompt "\", \"label\": \"l\"}, \"vars\": {\"q\": \"Hi\"}, "  \
@@ -112,6 +113,78 @@ static void a_sample_of_inspect_is_a_conversation(void **state) {
     contains(c->meta, "\"scores\":{\"match\":\"I\"}");
 }
 
+/* The text from `from` on, up to where its brackets close. */
+static const char *json_at(const char *from) {
+    int depth = 0;
+    size_t length = 0;
+    do depth += (from[length] == '{') - (from[length] == '}');
+    while (from[length++] && depth > 0);
+    return keel_arena_strndup(&arena, from, length);
+}
+
+static void an_archive_of_inspect_is_the_same_log(void **state) {
+    (void)state;
+    char hash[2][65];
+    keel_buf bytes = {0};
+    const char *sample = json_at(strstr(log_of_inspect, "{\"id\": 7"));
+    static const char header[] = "{\"eval\": {\"task\": \"t\", \"model\": \"openai/m\"}}";
+    const zip_file files[] = {{"_journal/start.json", header, 8},
+                              {"samples/7_epoch_2.json", sample, 8},
+                              {"samples/8_epoch_1.json", "{\"id\": 8, \"messages\": []}", 93},
+                              {"summaries.json", "[]", 0},
+                              {"header.json", header, 0}};
+    assert_ok(import_as(NULL, NULL, put("log.json", log_of_inspect)));
+    assert_ok(keel_store_content_hash(store, NULL, hash[0], &err));
+    for (size_t n = 5; n > 3; n--) { /* a run that is still going on has no header.json */
+        close_store();
+        assert_int_equal(keel_folder_remove(folder, NULL), KEEL_OK);
+        assert_int_equal(keel_folder_make(folder, NULL), KEEL_OK);
+        open_store(KEEL_STORE_CREATE);
+        keel_buf_clear(&bytes);
+        zip_make(&bytes, files, n);
+        assert_int_equal(keel_folder_make(in("logs"), NULL), KEEL_OK);
+        assert_int_equal(keel_file_write(in("logs/log.eval"), bytes.data, bytes.length, NULL), KEEL_OK);
+        assert_ok(import_as(NULL, NULL, in("logs")));
+        assert_int_equal(report.conversations, 1);
+        assert_int_equal(counted("unfinished"), 2);
+        assert_ok(keel_store_content_hash(store, NULL, hash[1], &err));
+        assert_string_equal(hash[0], hash[1]);
+    }
+    keel_buf_free(&bytes);
+}
+
+static void a_bad_archive_is_named_with_its_entry(void **state) {
+    (void)state;
+    static const struct {
+        zip_file files[2];
+        keel_status code;
+        const char *where, *message;
+    } bad[] = {
+        {{{"_journal/x.json", "{}", 8}, {"a_epoch_1.json", "{}", 8}}, KEEL_E_PARSE, "bad.eval", "neither"},
+        {{{"header.json", "[]", 8}, {"samples/1.json", "{}", 8}}, KEEL_E_PARSE, "header.json", "an object"},
+        {{{"header.json", "{}", 8}, {"samples/1.json", "{}", 8}}, KEEL_E_PARSE, "header.json", "\"eval\""},
+        {{{"header.json", "{\"eval\": {}}", 8}, {"samples/1.json", "{]", 8}},
+         KEEL_E_PARSE,
+         "bad.eval: samples/1.json",
+         "expected"},
+        {{{"header.json", "{\"eval\": {}}", 8}, {"samples/1.json", "{}", 97}},
+         KEEL_E_UNSUPPORTED,
+         "bad.eval: samples/1.json",
+         "method 97"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        keel_buf bytes = {0};
+        zip_make(&bytes, bad[i].files, 2);
+        assert_int_equal(keel_file_write(in("bad.eval"), bytes.data, bytes.length, NULL), KEEL_OK);
+        import_fails("inspect", in("bad.eval"), bad[i].code, bad[i].where, bad[i].message);
+        keel_buf_free(&bytes);
+    }
+    import_fails(NULL, put("other.zip", "PK\x03\x04 other"), KEEL_E_PARSE, "other.zip", "no log format");
+    contains(err.hint, "unpack it first");
+    import_fails(NULL, put("rows.parquet", "PAR1 rows"), KEEL_E_PARSE, "rows.parquet", "no log format");
+    contains(err.hint, "duckdb");
+}
+
 static void real_logs_of_inspect_have_their_samples(void **state) {
     (void)state;
     NEED("formats/inspect");
@@ -181,7 +254,8 @@ static void bad_results_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(outputs_of_one_prompt_are_candidates),  TEST(a_line_may_be_a_result),
-        TEST(a_sample_of_inspect_is_a_conversation), TEST(real_logs_of_inspect_have_their_samples),
+        TEST(a_sample_of_inspect_is_a_conversation), TEST(an_archive_of_inspect_is_the_same_log),
+        TEST(a_bad_archive_is_named_with_its_entry), TEST(real_logs_of_inspect_have_their_samples),
         TEST(samples_of_lm_eval_are_conversations),  TEST(bad_results_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
