@@ -43,14 +43,15 @@ typedef keel_pcg64 keel_rng;
     X(DESK_NOISE, "support-desk noise")                                                                      \
     X(DESK_TEXT, "support-desk text")                                                                        \
     X(DESK_LATENCY, "support-desk latency")                                                                  \
-    X(PROCESS, "mdp")     /* small processes of benches and tests; index 0 */                                \
-    X(EPISODE, "episode") /* played in benches; index: episode */                                            \
-    X(DRAW, "draw")       /* of their minibatches; index: batch */                                           \
-    X(HABIT, "habit")     /* of their behaviours */                                                          \
-    X(ACT, "act")         /* actions of the value experiment; index: episode */                              \
-    X(JUDGED, "judged")   /* episodes that judge; index: episode */                                          \
-    X(SAMPLER, "sampler") /* seeds of samplers; index: run */                                                \
-    X(MADE, "bench")      /* made-up data of benches */
+    X(PROCESS, "mdp")               /* small processes of benches and tests; index 0 */                      \
+    X(EPISODE, "episode")           /* played in benches; index: episode */                                  \
+    X(DRAW, "draw")                 /* of their minibatches; index: batch */                                 \
+    X(HABIT, "habit")               /* of their behaviours */                                                \
+    X(ACT, "act")                   /* actions of the value experiment; index: episode */                    \
+    X(JUDGED, "judged")             /* episodes that judge; index: episode */                                \
+    X(SAMPLER, "sampler")           /* seeds of samplers; index: run */                                      \
+    X(ONE_RESPONSE, "one response") /* of several that were given; index: hash of the conversation's name */ \
+    X(MADE, "bench")                /* made-up data of benches */
 
 typedef enum keel_stream {
 #define X(id, name) KEEL_STREAM_##id,

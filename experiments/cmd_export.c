@@ -5,6 +5,7 @@
 #include "core/decimal.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "datasets/one_response.h"
 #include "experiments/cli_resources.h"
 #include "experiments/export_rows.h"
 #include "experiments/verbs.h"
@@ -20,6 +21,8 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "only the conversations of this split (default: all)"},
     {"--out", "FILE", false, false,
      "where to write; gzipped if the name ends in .gz (default: standard output)"},
+    {"--one-response", "SEED", false, false,
+     "with chat: of each decision one answer that was given, drawn at random; the others are left out"},
     {"--least", "REWARD", false, false, "with sft: an answer is imitated from this reward on (default: 0.5)"},
     KEEL_FLAG_END,
 };
@@ -31,68 +34,100 @@ static bool is_gzip(const char *path) {
     return length > 3 && strcmp(path + length - 3, ".gz") == 0;
 }
 
-static keel_status write_rows(keel_store *store, const keel_split *split, int format,
-                              keel_export_rewards *rewards, keel_file_writer *to, int64_t *count,
+typedef struct exporting {
+    int format;
+    keel_export_rewards rewards;
+    bool one_answer; /* a decision */
+    keel_one_response one;
+    int64_t count;
+} exporting;
+
+static keel_status write_rows(keel_store *store, const keel_split *split, exporting *e, keel_file_writer *to,
                               keel_err *err) {
     static keel_export_write *const writers[] = {
         [CSV] = keel_export_csv, [TRL] = keel_export_trl, [SFT] = keel_export_sft};
-    if (format == CHAT) return keel_export_chat(store, split, to, count, err);
-    KEEL_TRY(keel_derive_rewards(store, &rewards->config, err));
-    if (format == CSV)
+    if (e->one_answer) return keel_export_one_response(store, split, &e->one, to, &e->count, err);
+    if (e->format == CHAT) return keel_export_chat(store, split, to, &e->count, err);
+    KEEL_TRY(keel_derive_rewards(store, &e->rewards.config, err));
+    if (e->format == CSV)
         KEEL_TRY(keel_file_writer_add(to, keel_export_csv_header, strlen(keel_export_csv_header), err));
-    return keel_export(store, split, writers[format], rewards, to, count, err);
+    return keel_export(store, split, writers[e->format], &e->rewards, to, &e->count, err);
 }
 
-static keel_status export_to(keel_store *store, const keel_split *split, int format,
-                             keel_export_rewards *rewards, const char *path, int64_t *count, keel_err *err) {
+static keel_status export_to(keel_store *store, const keel_split *split, exporting *e, const char *path,
+                             keel_err *err) {
     keel_file_writer *to;
     if (split) KEEL_TRY(keel_store_check_split(store, split, err));
     KEEL_TRY(keel_file_writer_open(&to, path, is_gzip(path), err));
-    keel_status status = write_rows(store, split, format, rewards, to, count, err);
+    keel_status status = write_rows(store, split, e, to, err);
     if (status == KEEL_OK) return keel_file_writer_commit(to, err);
     keel_file_writer_abandon(to);
     return status;
 }
 
-static keel_status read_least(const keel_cli *cli, int format, double *out, keel_err *err) {
+static keel_status read_least(const keel_cli *cli, exporting *e, keel_err *err) {
     const char *text = keel_cli_value(cli, "--least");
     char *end;
-    *out = 0.5;
+    e->rewards.least = 0.5;
     if (!text) return KEEL_OK;
-    if (format != SFT) return keel_fail(err, KEEL_E_USAGE, "--least", "only with --format sft");
-    *out = keel_decimal_read(text, &end);
-    if (end != text && !*end && *out >= -1 && *out <= 1) return KEEL_OK;
+    if (e->format != SFT) return keel_fail(err, KEEL_E_USAGE, "--least", "only with --format sft");
+    e->rewards.least = keel_decimal_read(text, &end);
+    if (end != text && !*end && e->rewards.least >= -1 && e->rewards.least <= 1) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "--least", "expected a number from -1 to 1, got '%s'", text);
+}
+
+static keel_status read_one_response(const keel_cli *cli, exporting *e, keel_err *err) {
+    int64_t seed = 0;
+    e->one_answer = keel_cli_has(cli, "--one-response");
+    if (e->one_answer && e->format != CHAT)
+        return keel_fail(err, KEEL_E_USAGE, "--one-response", "only with --format chat");
+    KEEL_TRY(keel_cli_integer(cli, "--one-response", 0, INT64_MAX, &seed, err));
+    e->one.seed = (uint64_t)seed;
+    return KEEL_OK;
 }
 
 static const char *const units[] = {"conversations", "candidates", "pairs", "conversations"};
 
+static void tell_left_out(const exporting *e) {
+    if (e->rewards.left_out)
+        keel_log(KEEL_LOG_INFO, "note: left out %lld %s", (long long)e->rewards.left_out,
+                 e->format == TRL ? "decisions whose candidates have no two different rewards"
+                                  : "conversations without an answer of enough reward");
+    if (e->one_answer)
+        keel_log(KEEL_LOG_INFO,
+                 "note: kept %lld answers, left out %lld; decisions without a given answer: %lld",
+                 (long long)e->one.answers, (long long)e->one.left_out, (long long)e->one.decisions);
+}
+
+static void put_result(keel_cli *cli, const exporting *e, const char *path) {
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "out", path);
+    cJSON_AddNumberToObject(cli->result, units[e->format], (double)e->count);
+    if (e->format == TRL || e->format == SFT)
+        cJSON_AddNumberToObject(cli->result, "left_out", (double)e->rewards.left_out);
+    if (!e->one_answer) return;
+    cJSON_AddNumberToObject(cli->result, "answers", (double)e->one.answers);
+    cJSON_AddNumberToObject(cli->result, "answers_left_out", (double)e->one.left_out);
+    cJSON_AddNumberToObject(cli->result, "decisions_without_answer", (double)e->one.decisions);
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store;
     keel_split split;
-    keel_export_rewards rewards = {.left_out = 0};
-    int format = CHAT;
-    int64_t count;
+    exporting e = {.format = CHAT};
     const char *path = keel_cli_value(cli, "--out"), *name = keel_cli_value(cli, "--split");
-    if (keel_cli_value(cli, "--format")) KEEL_TRY(keel_cli_choice(cli, "--format", formats, &format, err));
-    KEEL_TRY(read_least(cli, format, &rewards.least, err));
+    KEEL_TRY(keel_cli_choice(cli, "--format", formats, &e.format, err));
+    KEEL_TRY(read_least(cli, &e, err));
+    KEEL_TRY(read_one_response(cli, &e, err));
     if (name) KEEL_TRY(keel_cli_blame(keel_split_parse(name, &split, err), err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
-    keel_status status = export_to(store, name ? &split : NULL, format, &rewards, path, &count, err);
+    keel_status status = export_to(store, name ? &split : NULL, &e, path, err);
     keel_store_close(store);
     if (status != KEEL_OK) return status;
     if (!path) /* standard output holds the log, so the count goes where progress goes */
-        keel_log(KEEL_LOG_INFO, "exported %lld %s", (long long)count, units[format]);
-    if (rewards.left_out)
-        keel_log(KEEL_LOG_INFO, "note: left out %lld %s", (long long)rewards.left_out,
-                 format == TRL ? "decisions whose candidates have no two different rewards"
-                               : "conversations without an answer of enough reward");
-    if (!path) return KEEL_OK;
-    cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(cli->result, "out", path);
-    cJSON_AddNumberToObject(cli->result, units[format], (double)count);
-    if (format == TRL || format == SFT)
-        cJSON_AddNumberToObject(cli->result, "left_out", (double)rewards.left_out);
+        keel_log(KEEL_LOG_INFO, "exported %lld %s", (long long)e.count, units[e.format]);
+    tell_left_out(&e);
+    if (path) put_result(cli, &e, path);
     return KEEL_OK;
 }
 
@@ -110,6 +145,9 @@ const keel_verb keel_verb_export = {
         "chat: everything that was logged is written, with labels, their judges and logged rewards; imported into a "
         "new store it\n"
         "gives the same content hash. Not written: what is computed from it (transitions, features, runs).\n"
+        "With --one-response the log has one answer a decision, as the log of a deployed assistant has: drawn "
+        "from those that\n"
+        "several models gave, by the seed and the names of conversations, models and acts.\n"
         "csv: one row for each candidate, with the words for outcome, judge and risk, and its rewards. trl: of each "
         "decision the\n"
         "candidates of most and of least reward, as chosen and rejected. sft: messages; answers of less reward than "

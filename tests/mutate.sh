@@ -26,6 +26,7 @@ tests_of() {
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/reward.c) echo rewards/test_reward ;;
     rewards/*) echo rewards/test_judge rewards/test_refusal ;;
+    datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/*) echo datasets/test_sampler ;;

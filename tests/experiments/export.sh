@@ -24,6 +24,12 @@ expect "tuning files" 0 "" export --store s.db --format sft --least 0.3 --out sf
 grep -q '"messages": \[{"role": "user", "content": "Say \\"hi\\", now"}, {"role": "assistant", "content": "hi"}\]}' sft.jsonl || fail "up to the last good answer"
 grep -q '"content": "b"}\]}' sft.jsonl || fail "the better candidate"
 expect "a reward that is none" 2 "from -1 to 1" export --store s.db --format sft --least much
+expect "one answer a decision" 0 "" export --store s.db --one-response 1 --out one.jsonl --json --quiet
+[ "$(json answers out.txt)$(json answers_left_out out.txt)$(json decisions_without_answer out.txt)" = 331 ] || fail "counts of answers"
+expect "it is read again" 0 "" import --store one.db one.jsonl --quiet --json
+[ "$(json candidates out.txt)" = 3 ] || fail "one candidate a decision"
+expect "a seed that is none" 2 "whole number" export --store s.db --one-response x
+expect "one answer only of logs" 2 "only with --format chat" export --store s.db --format csv --one-response 1
 expect "only of tuning files" 2 "only with --format sft" export --store s.db --least 0.3
 
 if command -v sqlite3 >/dev/null; then
