@@ -1,5 +1,5 @@
 /* The chat format: JSON Lines, or one array, of conversations as chat.h describes them. */
-#include "datasets/reader_internal.h"
+#include "datasets/tau.h"
 
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     const cJSON *object = NULL;
@@ -14,10 +14,12 @@ static void close_objects(keel_reader *reader) {
     keel__objects_close(reader->state);
 }
 
-/* With two answers to choose from beside the messages it is a preference pair. */
+/* With two answers to choose from beside the messages it is a preference pair; with the end of a task it may
+ * be a simulation of tau2-bench. */
 static bool looks_like(const keel_sniff *sniff) {
     const bool pair = keel_formats_has(sniff, "chosen") && keel_formats_has(sniff, "rejected");
-    return sniff->shape != KEEL_SHAPE_TABLE && !pair && keel_formats_has(sniff, "messages") &&
+    return sniff->shape != KEEL_SHAPE_TABLE && !pair && !keel__tau_is_simulation(sniff) &&
+           keel_formats_has(sniff, "messages") &&
            !keel_formats_has(sniff, "history"); /* Open WebUI keeps both */
 }
 

@@ -1,9 +1,11 @@
 /* Results of tau2-bench (Barres et al. 2025, arXiv 2506.07982): one JSON object {timestamp, info, tasks,
- * simulations}. The simulations are read one after the other; info and tasks are kept as values. The settings
- * of the models (llm_args) may hold credentials and are never kept. */
+ * simulations}; or a folder with results.json, which has simulation_index in place of the simulations, and
+ * simulations/ID.json, one object each. The simulations are read one after the other; info and tasks are kept
+ * as values. The settings of the models (llm_args) may hold credentials and are never kept. */
 #include <stdio.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "datasets/tau.h"
 
 typedef struct state {
@@ -13,6 +15,9 @@ typedef struct state {
     const char *domain, *model, *user_model, *setting; /* of info; NULL: not said */
     const char *agent;
     keel_json_items simulations;
+    bool listed;          /* the simulations lie in files of their own */
+    const cJSON *only;    /* the source is this simulation */
+    bool given;           /* it was given out */
     const cJSON *at_task; /* where the next look-up begins: files keep the order of their tasks */
 } state;
 
@@ -33,25 +38,71 @@ static keel_status parse_member(state *s, const char *key, const char *name, con
     return keel_json_parse_in(&s->lasting, value, length, where, out, err);
 }
 
-static keel_status open_file(keel_reader *reader, keel_err *err) {
+static keel_status read_members(keel_reader *reader, const char *name, keel_err *err) {
     state *s = reader->state;
     const cJSON *info = NULL;
-    const char *value;
-    size_t length;
-    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
-    if (!keel__member(s->text.data ? s->text.data : "", s->text.length, "simulations", &value, &length))
-        return keel_fail(err, KEEL_E_PARSE, reader->place,
-                         "key \"simulations\": expected an array of simulations, got nothing");
-    KEEL_TRY(parse_member(s, "info", reader->place, &info, err));
-    KEEL_TRY(parse_member(s, "tasks", reader->place, &s->tasks, err));
+    KEEL_TRY(parse_member(s, "info", name, &info, err));
+    KEEL_TRY(parse_member(s, "tasks", name, &s->tasks, err));
     if (s->tasks && !cJSON_IsArray(s->tasks)) s->tasks = NULL;
     s->domain = text_at(keel_json_get(info, "environment_info"), "domain_name");
     s->model = text_at(keel_json_get(info, "agent_info"), "llm");
     s->setting = text_at(keel_json_get(info, "agent_info"), "implementation");
     s->user_model = text_at(keel_json_get(info, "user_info"), "llm");
+    if (!s->model) s->model = s->agent;
+    return KEEL_OK;
+}
+
+/* results.json in the folder above that of the simulation; the agent is the name of the folder that it lies
+ * in. */
+static keel_status read_results(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const char *path = keel_source_path(reader->source), *slash = path ? strrchr(path, '/') : NULL;
+    char *folder = keel_arena_strndup(&s->lasting, slash ? path : ".", slash ? (size_t)(slash - path) : 1);
+    char *above = folder ? keel_path_join(&s->lasting, folder, "../results.json") : NULL;
+    char *packed = folder ? keel_path_join(&s->lasting, folder, "../results.json.gz") : NULL;
+    if (!packed || !above) return keel_nomem(err, reader->place);
+    if (!keel_file_exists(above)) above = packed;
+    if (!path || !keel_file_exists(above)) {
+        keel_fail(err, KEEL_E_NOT_FOUND, reader->place,
+                  "a simulation of tau2-bench is read with results.json, which has its task");
+        return keel_hint(err, "import the folder that has results.json and simulations/");
+    }
+    KEEL_TRY(keel_file_read(above, 0, &s->text, err));
+    s->agent = keel__tau_folder(path, 2, &s->lasting);
+    return s->agent ? read_members(reader, above, err) : keel_nomem(err, reader->place);
+}
+
+static keel_status open_simulation(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    KEEL_TRY(keel_json_parse_in(&s->lasting, s->text.data, s->text.length, reader->place, &s->only, err));
+    return read_results(reader, err);
+}
+
+static keel_status open_index(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const cJSON *index = NULL;
+    KEEL_TRY(parse_member(s, "simulation_index", reader->place, &index, err));
+    s->listed = cJSON_IsArray(index);
+    if (!s->listed)
+        return keel_fail(err, KEEL_E_PARSE, reader->place,
+                         "key \"simulations\": expected an array of simulations, got nothing");
+    reader->counts[KEEL__TAU_IN_FILES] = cJSON_GetArraySize(index);
+    return KEEL_OK;
+}
+
+static keel_status open_file(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const char *value;
+    size_t length;
+    KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
+    const char *text = s->text.data ? s->text.data : "";
+    const bool any = keel__member(text, s->text.length, "simulations", &value, &length);
+    if (!any && keel__member(text, s->text.length, "messages", &value, &length))
+        return open_simulation(reader, err);
     s->agent = keel__tau_agent(reader, &s->lasting);
     if (!s->agent) return keel_nomem(err, reader->place);
-    if (!s->model) s->model = s->agent;
+    KEEL_TRY(read_members(reader, reader->place, err));
+    if (!any) return open_index(reader, err);
     return keel_json_items_open(&s->simulations, value, length, reader->place, "simulations", err);
 }
 
@@ -167,14 +218,28 @@ static keel_status read_simulation(keel_reader *reader, const cJSON *simulation,
     return out->group ? KEEL_OK : keel_nomem(err, where);
 }
 
-static keel_status next_simulation(keel_reader *reader, keel_arena *arena, const cJSON **out,
-                                   const char **where, keel_err *err) {
+/* *out NULL at the end. */
+static keel_status next_item(keel_reader *reader, keel_arena *arena, const cJSON **out, const char **where,
+                             keel_err *err) {
     state *s = reader->state;
     char place[480];
+    *out = NULL;
+    if (s->listed) return KEEL_OK;
+    if (s->only) {
+        *where = reader->place;
+        *out = s->given ? NULL : s->only;
+        s->given = true;
+        return KEEL_OK;
+    }
+    snprintf(place, sizeof place, "%s: simulations[%zu]", reader->place, s->simulations.count);
+    if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
+    return keel_json_items_next(&s->simulations, arena, out, err);
+}
+
+static keel_status next_simulation(keel_reader *reader, keel_arena *arena, const cJSON **out,
+                                   const char **where, keel_err *err) {
     for (;;) {
-        snprintf(place, sizeof place, "%s: simulations[%zu]", reader->place, s->simulations.count);
-        if (!(*where = keel_arena_strdup(arena, place))) return keel_nomem(err, place);
-        KEEL_TRY(keel_json_items_next(&s->simulations, arena, out, err));
+        KEEL_TRY(next_item(reader, arena, out, where, err));
         if (!*out) return KEEL_OK;
         if (!cJSON_IsObject(*out)) return keel_fail(err, KEEL_E_PARSE, *where, "expected an object");
         if (!is_crash(*out)) return KEEL_OK;
@@ -196,10 +261,12 @@ static void close_file(keel_reader *reader) {
 }
 
 static bool looks_like(const keel_sniff *sniff) {
+    if (keel__tau_is_simulation(sniff)) return true;
     return sniff->shape == KEEL_SHAPE_OBJECTS &&
            ((keel_formats_has(sniff, "simulations") && keel_formats_has(sniff, "tasks")) ||
             (keel_formats_has(sniff, "info") && keel_formats_contains(sniff, "\"agent_info\"") &&
-             (keel_formats_has(sniff, "tasks") || keel_formats_has(sniff, "simulations"))));
+             (keel_formats_has(sniff, "tasks") || keel_formats_has(sniff, "simulations") ||
+              keel_formats_has(sniff, "simulation_index"))));
 }
 
 const keel_reader_kind keel__tau2_reader = {.looks_like = looks_like,

@@ -33,7 +33,8 @@
       {{"crashed", "simulations that crashed: left out, since neither their end nor their reward is known"}, \
        {"must_not_act", "conversations of tasks in which the agent must not change anything"}, \
        {"forbidden_writes", "of those, conversations in which it did"}, \
-       {"actions_differ", "simulations whose checked actions are not those of their task: their task_id may be wrong, so their risk is left unknown"}}) \
+       {"actions_differ", "simulations whose checked actions are not those of their task: their task_id may be wrong, so their risk is left unknown"}, \
+       {"in_files", "simulations that results.json lists and that lie in simulations/: import the folder"}}) \
     X(promptfoo, "promptfoo", "results of promptfoo: results.json, or one result a line", {"*.json", "*.jsonl"}, \
       {{"errors", "results without an answer, or that failed with an error: left out"}, \
        {"repeated", "answers that repeat one of the same provider to the same prompt: counted once"}}) \

@@ -66,6 +66,24 @@ const char *keel__tau_agent(const keel_reader *reader, keel_arena *arena) {
     return keel_arena_strndup(arena, reader->name, length);
 }
 
+const char *keel__tau_folder(const char *path, int levels, keel_arena *arena) {
+    const char *end = path + strlen(path), *begin = end;
+    for (int i = 0; i <= levels; i++) {
+        end = i ? begin - 1 : end;
+        if (end < path) return keel_arena_strdup(arena, "tau2");
+        begin = end;
+        while (begin > path && begin[-1] != '/') begin--;
+    }
+    return end > begin && *begin != '.' ? keel_arena_strndup(arena, begin, (size_t)(end - begin))
+                                        : keel_arena_strdup(arena, "tau2");
+}
+
+bool keel__tau_is_simulation(const keel_sniff *sniff) {
+    return sniff->shape == KEEL_SHAPE_OBJECTS && keel_formats_has(sniff, "task_id") &&
+           keel_formats_has(sniff, "termination_reason") &&
+           (keel_formats_has(sniff, "reward_info") || keel_formats_has(sniff, "start_time"));
+}
+
 /* ---- time ---- */
 
 /* Days from 1970-01-01 in the Gregorian calendar, by counting 400-year eras from March. */

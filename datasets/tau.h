@@ -11,8 +11,14 @@
 
 #include "datasets/reader_internal.h"
 
-/* What both count, in the order of their rows in formats.c; the last is of tau2 alone. */
-enum { KEEL__TAU_CRASHED, KEEL__TAU_MUST_NOT_ACT, KEEL__TAU_FORBIDDEN_WRITES, KEEL__TAU_ACTIONS_DIFFER };
+/* What both count, in the order of their rows in formats.c; the last two are of tau2 alone. */
+enum {
+    KEEL__TAU_CRASHED,
+    KEEL__TAU_MUST_NOT_ACT,
+    KEEL__TAU_FORBIDDEN_WRITES,
+    KEEL__TAU_ACTIONS_DIFFER,
+    KEEL__TAU_IN_FILES
+};
 
 typedef struct keel__tau_trial {
     const char *domain;    /* "airline", ...; NULL: unknown */
@@ -39,6 +45,11 @@ const char *keel__tau_domain(const char *text, size_t length);
 /* The agent by the name of its file: without folder and ending; the folder where the file is called results.
  * In the arena; NULL when out of memory. */
 const char *keel__tau_agent(const keel_reader *reader, keel_arena *arena);
+/* The name of the folder that is so many levels above the end of the path (1: the folder of the file), "tau2"
+ * where the path does not say it. In the arena; NULL when out of memory. */
+const char *keel__tau_folder(const char *path, int levels, keel_arena *arena);
+/* Whether the source is one simulation of tau2-bench, in a file of its own. */
+bool keel__tau_is_simulation(const keel_sniff *sniff);
 /* Milliseconds from one ISO 8601 time to a later one; false if one of them is none, or the order is wrong. */
 bool keel__tau_gap(const char *from, const char *to, double *out);
 

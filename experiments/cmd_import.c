@@ -184,7 +184,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
         keel_json_add(cli->told, "bad_lines", options.bad_user);
     else
         cJSON_Delete(options.bad_user);
-    if ((status == KEEL_E_PARSE || status == KEEL_E_INVALID) && !options.skip_bad && err->where[0])
+    if ((status == KEEL_E_PARSE || status == KEEL_E_INVALID) && !options.skip_bad && strchr(err->where, ':'))
         hint_to_go_on(err);
     if (status != KEEL_OK && !existed)
         remove_if_empty(store, path);

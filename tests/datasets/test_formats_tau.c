@@ -73,9 +73,50 @@ static const char *tau2(const char *domain, const char *gold, const char *reason
         "\"raw_data\": {\"big\": 1}},"
         "{\"role\": \"tool\", \"id\": \"2\", \"content\": \"ok\", \"requestor\": \"assistant\", \"timestamp\": "
         "\"2026-01-01T00:00:02\"}]},"
-        "{\"id\": \"s2\", \"task_id\": \"x\", \"termination_reason\": \"infrastructure_error\", \"messages\": []}]}",
+        "{\"id\": \"s2\", \"task_id\": \"x\", \"start_time\": \"t\", \"termination_reason\": \"infrastructure_error\", \"messages\": []}]}",
         domain, gold, reason, checks);
     return text;
+}
+
+/* The same run as a folder: results.json, and a file for each simulation. */
+static void put_folder(const char *text, const char *index) {
+    const char *list = strstr(text, "\"simulations\""), *item = strchr(list, '{');
+    const char *second = strstr(item, "{\"id\": \"s2\"");
+    char results[4096], one[4096];
+    snprintf(results, sizeof results, "%.*s\"simulation_index\": %s}", (int)(list - text), text, index);
+    assert_int_equal(keel_folder_make(in("agent-x"), NULL), KEEL_OK);
+    assert_int_equal(keel_folder_make(in("agent-x/simulations"), NULL), KEEL_OK);
+    put("agent-x/results.json", results);
+    snprintf(one, sizeof one, "%.*s", (int)(second - item - 1), item);
+    put("agent-x/simulations/s1.json", one);
+    snprintf(one, sizeof one, "%.*s", (int)(strlen(second) - 2), second);
+    put("agent-x/simulations/s2.json", one);
+}
+
+static void a_run_of_tau2_may_be_a_folder(void **state) {
+    (void)state;
+    char whole[65], parts[65];
+    const char *text = tau2("airline", "[]", "max_steps", "[]");
+    assert_ok(import_as(NULL, NULL, put("agent-x.json", text)));
+    assert_ok(keel_store_content_hash(store, NULL, whole, &err));
+    close_store();
+    assert_int_equal(unlink(in("store.db")), 0);
+    open_store(KEEL_STORE_CREATE);
+    put_folder(text, "[{\"id\": \"s1\"}, {\"id\": \"s2\"}]");
+    assert_ok(import_as(NULL, NULL, in("agent-x")));
+    assert_int_equal(report.files, 3);
+    assert_int_equal(report.conversations, 1);
+    assert_int_equal(counted("crashed"), 1);
+    assert_int_equal(counted("forbidden_writes"), 1);
+    assert_int_equal(counted("in_files"), 2);
+    assert_ok(keel_store_content_hash(store, NULL, parts, &err));
+    assert_string_equal(whole, parts);
+    assert_int_equal(unlink(in("agent-x/results.json")), 0);
+    assert_int_equal(rename(in("agent-x/simulations/s1.json"), in("agent-x/simulations/s9.json")), 0);
+    import_fails(NULL, in("agent-x/simulations/s9.json"), KEEL_E_NOT_FOUND, "s9.json", "results.json");
+    contains(err.hint, "import the folder");
+    import_fails(NULL, put("r.json", "{\"info\": {\"agent_info\": {}}, \"tasks\": []}"), KEEL_E_PARSE,
+                 "r.json", "simulations");
 }
 
 static void tau2_simulations_become_conversations(void **state) {
@@ -289,6 +330,7 @@ static void real_results_have_the_numbers_that_were_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(tau_bench_trials_become_conversations),
+        TEST(a_run_of_tau2_may_be_a_folder),
         TEST(tau2_simulations_become_conversations),
         TEST(only_a_policy_that_forbids_makes_a_refusal),
         TEST(a_task_that_wants_a_write_is_benign),
