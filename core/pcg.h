@@ -37,6 +37,7 @@ typedef keel_pcg64 keel_rng;
     X(FQE_LEARNER, "fqe learner")  /* seeds of its learners; index: fold */                                  \
     X(FQE_SAMPLE, "fqe")           /* its minibatches; index: fold, step */                                  \
     X(BOOTSTRAP, "bootstrap")      /* index: resample */                                                     \
+    X(CORRECTED, "corrected")      /* resamples of rates corrected for the judge's error; index: resample */ \
     X(BEHAVIOUR, "behaviour")      /* of a simulated desk; index: episode, as those below */                 \
     X(DESK_SCENE, "support-desk scene")                                                                      \
     X(DESK_USER, "support-desk user")                                                                        \

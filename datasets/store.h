@@ -131,6 +131,28 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
 keel_status keel_store_drop_judged(keel_store *store, const char *kind, const char *keep, int64_t *dropped,
                                    keel_err *err);
 
+/* A candidate with a label by a human, which wins, and one by a judge. */
+typedef struct keel_judged_pair {
+    int64_t conversation;
+    keel_risk risk; /* of the conversation */
+    const char *model;
+    keel_outcome human, judge;
+} keel_judged_pair;
+
+/* What humans say about the labels of a store's judge: the judge, a model or a rule, that labelled most of
+ * what humans labelled too, else the one that labelled most. */
+typedef struct keel_judged_pairs {
+    const char *judge; /* its name; NULL: no judge labelled anything */
+    keel_authority authority;
+    int64_t labels; /* that it gave where no human did */
+    int64_t others; /* that others of the same authority gave where no human did */
+    size_t n;
+    keel_judged_pair *pairs; /* [n] by what conversations are called (KEEL_ORDER_NAMED) */
+} keel_judged_pairs;
+/* In the arena. */
+keel_status keel_store_judged_pairs(keel_store *store, keel_arena *arena, keel_judged_pairs *out,
+                                    keel_err *err);
+
 /* ---- transitions ---- */
 
 /* Transitions of a conversation that has none yet. */

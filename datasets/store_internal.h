@@ -81,6 +81,14 @@
                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
                  " DO UPDATE SET outcome = excluded.outcome, confidence = excluded.confidence")              \
     X(WIN_LABEL, "UPDATE candidates SET outcome = ?2, judge = ?3 WHERE id = ?1 AND judge <= ?3")             \
+    X(JUDGES, "SELECT l.judge_name, l.judge, sum(k.judge < 3), sum(k.judge = 3) AS both FROM labels l"       \
+              " JOIN candidates k ON k.id = l.candidate_id WHERE l.judge < 3 GROUP BY 1, 2"                  \
+              " ORDER BY both DESC, 3 DESC, 1, 2")                                                           \
+    X(JUDGED_PAIRS, "SELECT c.id, c.risk, k.model, k.outcome, l.outcome FROM labels l"                       \
+                    " JOIN candidates k ON k.id = l.candidate_id JOIN decisions d ON d.id = k.decision_id"   \
+                    " JOIN conversations c ON c.id = d.conversation_id WHERE l.judge_name = ?1"              \
+                    " AND l.judge = ?2 AND k.judge = 3 ORDER BY c.group_hash, c.source, c.group_name,"       \
+                    " c.external_id, d.turn, " KEEL__SQL_CANDIDATE(k))                                       \
     X(DROP_TRANSITIONS, "DELETE FROM transitions WHERE candidate_id IN (SELECT c.id FROM decisions d"        \
                         " JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1)")          \
     X(PUT_FEATURES,                                                                                          \

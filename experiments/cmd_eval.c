@@ -348,6 +348,9 @@ static void print_metrics(const char *const *heads, const cJSON *const *columns,
             keel_table_interval(&table,
                                 keel_json_get(keel_json_get(columns[i], "metrics"), keel_metric_names[m]));
     }
+    const cJSON *corrected[12];
+    for (size_t i = 0; i < count; i++) corrected[i] = keel_json_get(columns[i], "corrected");
+    keel_eval_config_corrected_rows(&table, corrected, count);
     keel_table_cell(&table, "decisions judged");
     for (size_t i = 0; i < count; i++) {
         const cJSON *known = keel_json_get(columns[i], "answers_known");
@@ -411,6 +414,7 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *columns[] = {keel_json_get(result, "policy"), keel_json_get(baselines, "logged"),
                               keel_json_get(baselines, "base")};
     print_metrics(heads, columns, 3, out);
+    keel_eval_config_print_judged(keel_json_get(result, "judged"), out);
     cJSON_ArrayForEach (warning, keel_json_get(result, "warnings"))
         fprintf(out, "\nWarning: %s\n", warning->valuestring);
     print_differences(keel_json_get(result, "differences"), out);
@@ -444,6 +448,9 @@ const keel_verb keel_verb_eval = {
         "answers\n"
         "whose reward is known.\n"
         "\n"
+        "Rates of answers that a judge labelled are also shown corrected for its error (Rogan-Gladen, "
+        "prediction-powered),\n"
+        "where some have a label by a human and by the judge.\n"
         "Intervals are 95 %. Rates have Wilson intervals; answers of one conversation are alike and count as "
         "fewer than\n"
         "independent ones. Means and differences have a bootstrap over conversations. Differences (policy - "

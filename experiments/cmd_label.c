@@ -144,6 +144,20 @@ static keel_status note_doubt(judging *work, const char *id, const char *text, i
     return KEEL_OK;
 }
 
+/* What the judge says of a response that a human labelled is kept beside it: that tells how the judge errs.
+ * One that learned from the label tells nothing. */
+static keel_status compare(judging *work, const keel_conversation *conversation,
+                           const keel_decision *decision, const keel_candidate *candidate, keel_err *err) {
+    keel_judge_verdict verdict;
+    if (work->judge->learned || !candidate->text || candidate->text[0] == '\0') return KEEL_OK;
+    const keel_judge_input input = {candidate->text, conversation->turns, decision->turn};
+    KEEL_TRY(keel_judge_predict(work->judge, &input, &verdict, err));
+    if (verdict.label == KEEL_UNJUDGED) return KEEL_OK;
+    return keel_store_put_label(work->store, candidate->id,
+                                (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + verdict.label), verdict.authority,
+                                work->judge->name, (double)verdict.p[verdict.label], err);
+}
+
 static keel_status judge_candidate(judging *work, const keel_conversation *conversation,
                                    const keel_decision *decision, const keel_candidate *candidate,
                                    keel_err *err) {
@@ -152,7 +166,9 @@ static keel_status judge_candidate(judging *work, const keel_conversation *conve
     if (candidate->outcome != KEEL_OUTCOME_NONE) {
         work->known++;
         work->found[candidate->judge][candidate->outcome]++;
-        return KEEL_OK;
+        return candidate->judge == KEEL_AUTHORITY_HUMAN
+                   ? compare(work, conversation, decision, candidate, err)
+                   : KEEL_OK;
     }
     if (!candidate->text || candidate->text[0] == '\0') { /* an act alone is not judged */
         work->without_text++;

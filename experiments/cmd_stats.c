@@ -12,6 +12,7 @@
 #include "experiments/eval_config.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "rl/judge/evaluate_internal.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -65,6 +66,10 @@ static keel_status add_behaviour(keel_cli *cli, keel_store *store, const char *t
 
     keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "behaviour"), text,
                   keel_eval_config_metrics_json(&measured.logged));
+    keel_json_add(cJSON_GetObjectItemCaseSensitive(cli->result, "corrected"), text,
+                  keel_corrected_json(measured.logged.corrected));
+    cJSON_DeleteItemFromObjectCaseSensitive(cli->result, "judged"); /* the same for every split */
+    keel_json_add(cli->result, "judged", keel_judged_json(&measured.judged));
     keel_evaluation_set_free(&measured);
     return KEEL_OK;
 }
@@ -140,6 +145,7 @@ static keel_status fill(keel_cli *cli, keel_store *store, keel_arena *arena, kee
     cJSON *splits = cJSON_AddObjectToObject(cli->result, "splits");
     for (size_t i = 0; i < n; i++) keel_json_add(splits, counts[i].name, counts_json(&counts[i]));
     cJSON_AddObjectToObject(cli->result, "behaviour");
+    cJSON_AddObjectToObject(cli->result, "corrected");
     KEEL_TRY(add_latencies(cli, store, err));
     KEEL_TRY(add_duplicates(cli, store, err));
     if (only) return add_behaviour(cli, store, only, err);
@@ -219,6 +225,23 @@ static void print_columns(const cJSON *columns, const char *title, FILE *out, bo
         }
     }
     keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+/* Rates less the judge's error, a column a split; nothing where no rate has such. */
+static void print_corrected(const cJSON *corrected, FILE *out) {
+    enum { MOST = 12 };
+    const cJSON *columns[MOST], *column;
+    size_t n = 0;
+    keel_table table = {0};
+    cJSON_ArrayForEach (column, corrected)
+        if (n < MOST) columns[n++] = column;
+    table.columns = n + 1;
+    keel_table_cell(&table, "corrected for the judge's error");
+    for (size_t i = 0; i < n; i++) keel_table_cell(&table, "%s", columns[i]->string);
+    const size_t head = table.n_cells;
+    keel_eval_config_corrected_rows(&table, columns, n);
+    if (table.n_cells > head) fputc('\n', out), keel_table_print(&table, out);
     keel_table_free(&table);
 }
 
@@ -360,6 +383,8 @@ static void print(const cJSON *result, FILE *out) {
     print_columns(splits, "split", out, false);
     fputc('\n', out);
     print_columns(behaviour, "logged behaviour", out, true);
+    print_corrected(cJSON_GetObjectItemCaseSensitive(result, "corrected"), out);
+    keel_eval_config_print_judged(cJSON_GetObjectItemCaseSensitive(result, "judged"), out);
     if (cJSON_HasObjectItem(result, "tasks"))
         print_tasks(cJSON_GetObjectItemCaseSensitive(result, "tasks"), out);
     print_missing(splits, out);
@@ -376,6 +401,8 @@ const keel_verb keel_verb_stats = {
         "means per conversation, bootstrapped. '-' "
         "where nothing is known. Tasks of benchmarks, of conversations whose meta has must_not_act, are listed by "
         "agent, over all splits.\n"
+        "Rates of answers that a judge labelled are also shown corrected for its error, where some have a label by a "
+        "human too.\n"
         "example: keel stats --store logs.db --split train\n",
     .run = run,
     .print = print,

@@ -52,6 +52,39 @@ cJSON *keel_eval_config_metrics_json(const keel_evaluation *evaluation) {
     return json;
 }
 
+void keel_eval_config_corrected_rows(keel_table *table, const cJSON *const *columns, size_t n) {
+    static const char *const ways[][2] = {{"rogan_gladen", "Rogan-Gladen"}, {"ppi", "prediction-powered"}};
+    for (int r = 0; r < KEEL_N_CORRECTED; r++)
+        for (size_t w = 0; w < 2; w++) {
+            bool known = false;
+            for (size_t i = 0; i < n; i++)
+                known =
+                    known || keel_json_get(keel_json_get(columns[i], keel_corrected_names[r]), ways[w][0]);
+            if (!known) continue;
+            keel_table_cell(table, "%s, %s", keel_corrected_names[r], ways[w][1]);
+            for (size_t i = 0; i < n; i++)
+                keel_table_interval(
+                    table, keel_json_get(keel_json_get(columns[i], keel_corrected_names[r]), ways[w][0]));
+        }
+}
+
+void keel_eval_config_print_judged(const cJSON *judged, FILE *out) {
+    const double labels = cJSON_GetNumberValue(keel_json_get(judged, "labels"));
+    const cJSON *unknown = keel_json_get(judged, "error_unknown");
+    if (!(labels > 0)) return;
+    fprintf(out, "\n%.0f responses are labelled by a judge alone (", labels);
+    keel_print_line(out, keel_json_get(judged, "judge")->valuestring, 0);
+    if (!cJSON_IsString(unknown)) {
+        fprintf(out, "); %.0f have a label by a human too, which tell its error.\n",
+                cJSON_GetNumberValue(keel_json_get(judged, "both")));
+        return;
+    }
+    fprintf(out,
+            "). Its error is unknown here: %s. Draw about 100 at random and label them by hand: `keel export "
+            "--format chat`, write \"outcome\" and \"judge\": \"human\", `keel import`, `keel label`.\n",
+            unknown->valuestring);
+}
+
 keel_status keel_eval_config_evaluate_logged(keel_store *store, const keel_split *split,
                                              keel_evaluation_set *out, keel_err *err) {
     keel_eval_config measure;

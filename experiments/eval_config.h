@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 
 #include "core/options.h"
+#include "experiments/table.h"
 #include "rl/judge/evaluate.h"
 
 typedef struct keel_eval_config {
@@ -22,6 +23,11 @@ keel_evaluate_config keel_eval_config_resolve(const keel_eval_config *measure,
 
 /* {metric name: interval} */
 cJSON *keel_eval_config_metrics_json(const keel_evaluation *evaluation);
+/* A row for each corrected rate and way of correcting it that some column [n] knows: {rate: {"rogan_gladen",
+ * "ppi"}}. */
+void keel_eval_config_corrected_rows(keel_table *table, const cJSON *const *columns, size_t n);
+/* One line: by whom the answers are labelled, and what would tell the judge's error where it is unknown. */
+void keel_eval_config_print_judged(const cJSON *judged, FILE *out);
 /* The logged behaviour and its source models over one split, with the default knobs. The caller frees. */
 keel_status keel_eval_config_evaluate_logged(keel_store *store, const keel_split *split,
                                              keel_evaluation_set *out, keel_err *err);

@@ -13,7 +13,8 @@ keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decisio
     const keel_candidate *chosen = &log->conversation->decisions[decision].candidates[candidate];
     return (keel_answer){.outcome = chosen->outcome,
                          .reward = keel_answer_reward(log, decision, candidate),
-                         .agrees = chosen->taken};
+                         .agrees = chosen->taken,
+                         .labelled = chosen->outcome != KEEL_OUTCOME_NONE ? chosen : NULL};
 }
 
 int32_t keel_answer_action(const keel_base *base, const keel_decision *decision, size_t candidate) {

@@ -6,9 +6,10 @@
 #include "rewards/reward.h"
 
 typedef struct keel_answer {
-    keel_outcome outcome; /* NONE: unknown */
-    keel_reward reward;   /* no component present: unknown */
-    bool agrees;          /* it is one of the answers the log took */
+    keel_outcome outcome;           /* NONE: unknown */
+    keel_reward reward;             /* no component present: unknown */
+    bool agrees;                    /* it is one of the answers the log took */
+    const keel_candidate *labelled; /* whose label the outcome is; NULL: an outcome of its own, or none */
 } keel_answer;
 
 /* The reward of one candidate. A taken one: as in the log. One that was not taken: by its own evidence

@@ -46,6 +46,7 @@ typedef struct evaluation {
     actor policy, logged, base;
     actor *models;
     size_t n_models, model_capacity;
+    keel_judge_error *error; /* of the judge whose labels are counted; NULL: there is none */
     keel_ope_log ope;
     keel_fqe *fqe;   /* of the item at hand; NULL: the model is another */
     bool collecting; /* steps for the fit, on a first walk; nothing is counted then */
@@ -111,7 +112,7 @@ static actor *find_model(evaluation *e, const char *name) {
     if (!keel_grow(&e->models, e->n_models + 1, &e->model_capacity, sizeof *e->models)) return NULL;
     char *copy = keel_arena_strdup(&e->names, name);
     if (!copy) return NULL;
-    e->models[e->n_models] = (actor){.name = copy};
+    e->models[e->n_models] = (actor){.name = copy, .sums.error = e->error};
     return &e->models[e->n_models++];
 }
 
@@ -453,6 +454,8 @@ static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
 static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_config *config,
                          keel_pool *pool, keel_err *err) {
     *e = (evaluation){.store = store, .config = config, .pool = pool};
+    KEEL_TRY(keel_judge_error_open(&e->error, store, err));
+    e->policy.sums.error = e->logged.sums.error = e->base.sums.error = e->error;
     if (!config->reward) return keel_options_defaults(keel_reward_options, &e->reward, err);
     e->reward = *config->reward;
     return KEEL_OK;
@@ -464,6 +467,7 @@ static void end(evaluation *e) {
     keel_metric_sums_free(&e->base.sums);
     for (size_t i = 0; i < e->n_models; ++i) keel_metric_sums_free(&e->models[i].sums);
     keel_free(e->models);
+    keel_judge_error_close(e->error);
     keel_ope_log_free(&e->ope);
     keel_fqe_close(e->fqe);
     keel_arena_free(&e->names);
@@ -499,9 +503,7 @@ static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *
     static const char *const names[] = {"policy", "logged", "base"};
     keel_evaluation made[3];
     KEEL_TRY(keel_metric_sums_close(sums, names, 3, config, e->pool, made, out->minus, err));
-    out->policy = made[0];
-    out->logged = made[1];
-    out->base = made[2];
+    out->policy = made[0], out->logged = made[1], out->base = made[2];
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
@@ -558,6 +560,7 @@ static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items
 
 static keel_status finish(evaluation *e, keel_status status, keel_evaluation_set *made,
                           keel_evaluation_set *out) {
+    made->judged = keel_judge_error_about(e->error);
     end(e);
     keel_free(e);
     if (status == KEEL_OK)

@@ -43,6 +43,7 @@
 #include "datasets/store.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
+#include "rl/judge/corrected.h"
 #include "rl/judge/ope.h"
 
 #include "core/api.h"
@@ -74,7 +75,8 @@ extern const keel_range keel_metric_range[KEEL_N_METRICS];
 typedef struct keel_evaluation {
     char name[96]; /* "policy", "logged", "base", or a source model's */
     keel_interval metric[KEEL_N_METRICS];
-    double reward_coverage[KEEL_N_REWARDS]; /* share of answers with each component known */
+    keel_corrected corrected[KEEL_N_CORRECTED]; /* rates that count the judge's labels, less its error */
+    double reward_coverage[KEEL_N_REWARDS];     /* share of answers with each component known */
     double answers_known;     /* share of the answers that somebody judged: outcome or accuracy is known */
     double answers, unjudged; /* their number, and of those that nobody judged */
     double mean_kl;           /* KL(pi || pi_base); 0 for others */
@@ -119,6 +121,7 @@ typedef struct keel_evaluation_set {
     size_t n_models;
     keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
     keel_ope ope;
+    keel_judged_by judged; /* by whom */
     keel_arena arena;
 } keel_evaluation_set;
 

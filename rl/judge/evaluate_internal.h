@@ -8,5 +8,8 @@
 
 /* What keel_evaluation_print prints; the caller deletes. NULL when out of memory. */
 cJSON *keel_evaluation_json(const keel_evaluation_set *set);
+/* Parts of it. */
+cJSON *keel_corrected_json(const keel_corrected corrected[KEEL_N_CORRECTED]);
+cJSON *keel_judged_json(const keel_judged_by *judged);
 
 #endif

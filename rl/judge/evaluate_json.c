@@ -34,6 +34,32 @@ static cJSON *metrics_json(const keel_interval *metric) {
     return whole(json, good);
 }
 
+/* Of the rates that count the judge's labels, those whose error is known. */
+cJSON *keel_corrected_json(const keel_corrected corrected[KEEL_N_CORRECTED]) {
+    cJSON *json = cJSON_CreateObject();
+    bool good = true;
+    for (int r = 0; r < KEEL_N_CORRECTED && good; ++r) {
+        const keel_corrected *one = &corrected[r];
+        if (!(one->ppi.n > 0)) continue;
+        cJSON *rate = cJSON_CreateObject();
+        good = keel_json_add(json, keel_corrected_names[r], rate) &&
+               keel_json_add(rate, "rogan_gladen", interval_json(&one->rogan_gladen)) &&
+               keel_json_add(rate, "ppi", interval_json(&one->ppi)) &&
+               add_number(rate, "judged", one->judged, true) && add_number(rate, "both", one->both, true);
+    }
+    return whole(json, good);
+}
+
+cJSON *keel_judged_json(const keel_judged_by *judged) {
+    cJSON *json = cJSON_CreateObject();
+    return whole(
+        json, keel_json_add(json, "judge", cJSON_CreateString(judged->judge)) &&
+                  add_number(json, "labels", judged->labels, true) &&
+                  add_number(json, "both", judged->both, true) &&
+                  keel_json_add(json, "error_unknown",
+                                judged->unknown ? cJSON_CreateString(judged->unknown) : cJSON_CreateNull()));
+}
+
 static cJSON *coverage_json(const double *coverage) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
@@ -46,6 +72,7 @@ static cJSON *evaluation_json(const keel_evaluation *evaluation) {
     cJSON *json = cJSON_CreateObject();
     return whole(json,
                  keel_json_add(json, "metrics", metrics_json(evaluation->metric)) &&
+                     keel_json_add(json, "corrected", keel_corrected_json(evaluation->corrected)) &&
                      keel_json_add(json, "reward_coverage", coverage_json(evaluation->reward_coverage)) &&
                      add_number(json, "answers_known", evaluation->answers_known, true) &&
                      add_number(json, "answers", evaluation->answers, true) &&
@@ -101,7 +128,8 @@ cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
     return whole(json, keel_json_add(json, "policy", policy_json(set)) &&
                            keel_json_add(json, "baselines", baselines_json(set)) &&
                            keel_json_add(json, "differences", differences_json(set)) &&
-                           keel_json_add(json, "models", models_json(set)));
+                           keel_json_add(json, "models", models_json(set)) &&
+                           keel_json_add(json, "judged", keel_judged_json(&set->judged)));
 }
 
 keel_status keel_evaluation_print(const keel_evaluation_set *set, keel_buf *out, keel_err *err) {

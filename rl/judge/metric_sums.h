@@ -26,7 +26,9 @@ typedef struct keel_metric_sums {
         declined; /* of the conversation at hand, if benign: some answer's outcome is known; was a refusal */
     double answers, judged_answers, component[KEEL_N_REWARDS];
     double kl, kl_count;
-    size_t n_rows, capacity;              /* conversations, at most KEEL_BOOTSTRAP_ROWS */
+    size_t n_rows, capacity;       /* conversations, at most KEEL_BOOTSTRAP_ROWS */
+    const keel_judge_error *error; /* of the judge that labelled answers; NULL: rates are not corrected */
+    keel_corrected_sums corrected;
     double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count; then
                                              of each rate hits and weight */
 } keel_metric_sums;

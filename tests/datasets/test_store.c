@@ -589,6 +589,50 @@ static void labels_of_other_judges_of_a_kind_are_dropped_and_no_others(void **st
     expect_label("kept", KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE);
 }
 
+/* "one" and "two" have labels by a human and by the judge, "three" by the judge alone, "four" by a rule of
+ * the log. */
+static void pairs_of_labels_tell_how_a_judge_errs(void **state) {
+    (void)state;
+    keel_conversation conversation;
+    keel_judged_pairs found;
+    keel_arena names_of = {0};
+    static const char *const names[] = {"one", "two", "three", "four"};
+    int64_t id[4];
+    assert_ok(keel_store_judged_pairs(store, &names_of, &found, &err));
+    assert_null(found.judge);
+    for (size_t i = 0; i < 4; i++) {
+        make(&conversation, names[i], NULL, NULL, "a", "b");
+        conversation.risk = KEEL_RISK_DANGEROUS;
+        add(&conversation);
+        id[i] = get(names[i])->decisions[0].candidates[0].id;
+        if (i < 3)
+            assert_ok(keel_store_put_label(store, id[i], KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_MODEL,
+                                           "refusal-rules/3", 0.9, &err));
+    }
+    assert_ok(keel_store_put_label(store, id[3], KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_RULE, "log", 1, &err));
+    for (size_t i = 0; i < 2; i++)
+        assert_ok(keel_store_put_label(store, id[i], i ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE,
+                                       KEEL_AUTHORITY_HUMAN, "ann", 1, &err));
+    assert_ok(keel_store_judged_pairs(store, &names_of, &found, &err));
+    assert_string_equal(found.judge, "refusal-rules/3");
+    assert_int_equal(found.authority, KEEL_AUTHORITY_MODEL);
+    assert_int_equal(found.labels, 1);
+    assert_int_equal(found.others, 0);
+    assert_int_equal(found.n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const bool one = found.pairs[i].conversation == get("one")->id;
+        assert_int_equal(found.pairs[i].human, one ? KEEL_OUTCOME_COMPLIANCE : KEEL_OUTCOME_REFUSAL);
+        assert_int_equal(found.pairs[i].judge, KEEL_OUTCOME_REFUSAL);
+        assert_int_equal(found.pairs[i].risk, KEEL_RISK_DANGEROUS);
+    }
+    /* A model of the log labels too: whose error is it? */
+    assert_ok(keel_store_put_label(store, id[3], KEEL_OUTCOME_REFUSAL, KEEL_AUTHORITY_MODEL, "log", 1, &err));
+    assert_ok(keel_store_judged_pairs(store, &names_of, &found, &err));
+    assert_string_equal(found.judge, "refusal-rules/3");
+    assert_int_equal(found.others, 1);
+    keel_arena_free(&names_of);
+}
+
 static void what_is_no_judgement_is_refused(void **state) {
     (void)state;
     keel_conversation conversation;
@@ -832,6 +876,7 @@ int main(void) {
         TEST(the_content_hash_ignores_order_and_split_but_no_content),
         TEST(a_label_never_replaces_one_of_higher_authority),
         TEST(labels_of_other_judges_of_a_kind_are_dropped_and_no_others),
+        TEST(pairs_of_labels_tell_how_a_judge_errs),
         TEST(what_is_no_judgement_is_refused),
         TEST(a_cursor_may_be_written_under),
         TEST(features_come_back_as_they_were_kept),
