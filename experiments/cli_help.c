@@ -10,7 +10,8 @@ const char keel_cli_session[] =
     "  keel sft --store logs.db --base builtin --out runs/base\n"
     "  keel train --store logs.db --base runs/base --algo cql --out runs/policy\n"
     "  keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n"
-    "  keel replay --store logs.db --policy runs/policy --disagree\n";
+    "  keel replay --store logs.db --policy runs/policy --disagree\n"
+    "  keel decide --policy runs/policy waiting.jsonl\n";
 
 void keel_cli_overview(FILE *out) {
     fputs("keel: safety-aligned dialogue policies from logged conversations\n\n"

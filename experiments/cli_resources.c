@@ -142,6 +142,13 @@ keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS],
     return KEEL_OK;
 }
 
+keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
+    double(*weights)[KEEL_N_REWARDS];
+    size_t count;
+    KEEL_TRY(keel_cli_open_weights(cli, &weights, &count, err));
+    return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
+}
+
 /* Better now than at the end of the work. */
 static keel_status check_parent(const char *path, keel_err *err) {
     char folder[4096];

@@ -36,6 +36,8 @@ keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_e
 /* All values of --weights (policies/weighting.h), in the cli's arena. */
 keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
                                   keel_err *err);
+/* The first of them, if given, for the policy. */
+keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err);
 
 #define KEEL_FLAG_REPLACE                                                                                    \
     { "--replace", NULL, false, false, "write over an artefact in --out that another configuration made" }

@@ -5,13 +5,12 @@
  *  3. Lists the decisions (with --disagree only those that differ), up to --limit; counts all.
  *  4. Keeps the shown ones in the store's table `replays`, where it may be written.
  */
-#include <math.h>
 #include <string.h>
 
 #include "core/json.h"
 #include "core/progress.h"
-#include "core/text.h"
 #include "envs/replay.h"
+#include "experiments/choice_view.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
@@ -38,19 +37,12 @@ typedef struct replaying {
     const keel_base *base;
     keel_env *env;
     bool disagree_only;
-    int64_t limit, seen, differing, untold, shown;
+    int64_t limit, seen, differing, untold, open, shown;
     cJSON *decisions; /* shown; in cli->result */
     int64_t *ids;     /* [shown] of theirs, room for limit */
 } replaying;
 
 /* ---- which action is which ---- */
-
-static bool was_taken(const replaying *work, const keel_decision *decision, size_t action) {
-    for (size_t c = 0; c < decision->n_candidates; c++)
-        if (decision->candidates[c].taken && keel_answer_action(work->base, decision, c) == (int64_t)action)
-            return true;
-    return false;
-}
 
 /* The taken action the choice is compared with: of several, the one the policy likes best; -1 if none is an
  * action. */
@@ -65,84 +57,16 @@ static int64_t logged_action(const replaying *work, const keel_decision *decisio
     return best;
 }
 
-/* Does the policy do as the log did? UNTOLD: the log does not say, in the policy's terms, what it did. */
-typedef enum verdict { DIFFERS, AGREES, UNTOLD } verdict;
+/* Does the policy do as the log did? UNTOLD: the log does not say, in the policy's terms, what it did. OPEN:
+ * nothing was answered. */
+typedef enum verdict { DIFFERS, AGREES, UNTOLD, OPEN } verdict;
 
 static verdict compare(const replaying *work, const keel_decision *decision, const keel_choice *choice) {
+    bool answered = false;
+    for (size_t c = 0; c < decision->n_candidates; c++) answered = answered || decision->candidates[c].taken;
+    if (!answered) return OPEN;
     if (!keel_answer_comparable(work->base, decision)) return UNTOLD;
-    return was_taken(work, decision, choice->chosen) ? AGREES : DIFFERS;
-}
-
-/* The action the chosen one won against when the log is no rival: the next best. */
-static int64_t runner_up(const keel_choice *choice) {
-    int64_t best = -1;
-    for (size_t a = 0; a < choice->n; a++)
-        if (a != choice->chosen && (best < 0 || choice->log_pi[a] > choice->log_pi[best])) best = (int64_t)a;
-    return best;
-}
-
-/* ---- why ---- */
-
-/* log pi(chosen) - log pi(other), taken apart: the prior's part and beta w_k (Q_k(chosen) - Q_k(other)) of
- * each head. They sum to the whole. */
-static cJSON *why_json(const keel_policy *policy, const keel_choice *choice, size_t other) {
-    size_t heads = policy->net.shape.heads, a = choice->chosen;
-    cJSON *why = cJSON_CreateObject();
-    cJSON_AddNumberToObject(why, "against", (double)other);
-    if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
-    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
-    cJSON *parts = cJSON_AddObjectToObject(why, "parts");
-    if (policy->imitates) {
-        cJSON_AddNumberToObject(parts, "imitation", (double)(choice->log_pi[a] - choice->log_pi[other]));
-        return why;
-    }
-    cJSON_AddNumberToObject(parts, "prior", (double)(choice->log_prior[a] - choice->log_prior[other]));
-    for (size_t k = 0; k < heads; k++) {
-        double weight = heads == KEEL_N_REWARDS ? policy->weight[k] : 1.0;
-        double gap = (double)choice->q[a * heads + k] - (double)choice->q[other * heads + k];
-        cJSON_AddNumberToObject(parts, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
-                                policy->beta * weight * gap);
-    }
-    return why;
-}
-
-/* A head of a component that was never logged has learned nothing, and its Q says nothing; an imitator's
- * output is log pi and no Q. */
-static bool is_q(const keel_policy *policy, size_t head) {
-    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS) return !policy->imitates;
-    bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
-    return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
-}
-
-static void add_finite(cJSON *object, const char *key, float value) {
-    keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
-}
-
-static cJSON *action_json(const replaying *work, const keel_decision *decision, const keel_choice *choice,
-                          size_t a) {
-    size_t heads = work->policy->net.shape.heads;
-    cJSON *row = cJSON_CreateObject();
-    if (work->base->space == KEEL_SPACE_CANDIDATES) {
-        const keel_candidate *c = &decision->candidates[a];
-        const char *text = c->text && c->text[0] ? c->text : c->act;
-        cJSON_AddStringToObject(row, "says", text ? text : "");
-        if (c->model) cJSON_AddStringToObject(row, "model", c->model);
-        if (c->outcome != KEEL_OUTCOME_NONE)
-            cJSON_AddStringToObject(row, "outcome", keel_outcome_name(c->outcome));
-    } else {
-        cJSON_AddStringToObject(row, "says", work->base->acts[a]);
-    }
-    cJSON_AddBoolToObject(row, "taken", was_taken(work, decision, a));
-    cJSON_AddBoolToObject(row, "chosen", a == choice->chosen);
-    cJSON_AddBoolToObject(row, "masked", choice->masked[a]);
-    cJSON *q = cJSON_AddObjectToObject(row, "q");
-    for (size_t k = 0; k < heads; k++)
-        add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
-                   is_q(work->policy, k) ? choice->q[a * heads + k] : NAN);
-    add_finite(row, "advantage", work->policy->imitates ? NAN : choice->advantage[a]);
-    add_finite(row, "log_prior", choice->log_prior[a]);
-    add_finite(row, "log_pi", choice->log_pi[a]);
-    return row;
+    return keel_choice_view_taken(work->base, decision, choice->chosen) ? AGREES : DIFFERS;
 }
 
 static cJSON *decision_json(const replaying *work, const keel_conversation *conversation,
@@ -155,14 +79,17 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
     cJSON_AddStringToObject(json, "risk", keel_risk_name(conversation->risk));
     cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
     cJSON_AddStringToObject(json, "user", user);
-    keel_json_add(json, "agrees", found == UNTOLD ? cJSON_CreateNull() : cJSON_CreateBool(found == AGREES));
+    keel_json_add(json, "agrees",
+                  found == UNTOLD || found == OPEN ? cJSON_CreateNull() : cJSON_CreateBool(found == AGREES));
+    if (found == OPEN) cJSON_AddBoolToObject(json, "open", true);
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
-    int64_t other = found == DIFFERS ? logged_action(work, decision, choice) : runner_up(choice);
-    if (other >= 0) keel_json_add(json, "why", why_json(work->policy, choice, (size_t)other));
+    int64_t other =
+        found == DIFFERS ? logged_action(work, decision, choice) : keel_choice_view_runner_up(choice);
+    if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++)
-        keel_json_add(actions, NULL, action_json(work, decision, choice, a));
+        keel_json_add(actions, NULL, keel_choice_view_action(work->policy, work->base, decision, choice, a));
     return json;
 }
 
@@ -228,6 +155,7 @@ static keel_status replay_decision(replaying *work, const keel_conversation *con
     work->seen++;
     work->differing += found == DIFFERS;
     work->untold += found == UNTOLD;
+    work->open += found == OPEN;
     if ((work->disagree_only && found != DIFFERS) || work->shown >= work->limit) return KEEL_OK;
     work->ids[work->shown++] = decision->id;
     keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, found));
@@ -238,12 +166,14 @@ static keel_status replay_conversation(replaying *work, const keel_conversation 
                                        keel_arena *scratch, keel_err *err) {
     keel_replay_load(work->env, conversation);
     KEEL_TRY(keel_env_reset(work->env, 0, err));
-    for (size_t place = 0; !work->env->done; place++) {
+    for (size_t place = 0; place < conversation->n_decisions; place++) {
+        const keel_decision *decision = &conversation->decisions[place];
         size_t candidate = 0;
-        if (!conversation->decisions[place].n_candidates) continue; /* the environment leaves it out too */
+        if (!keel_base_can_encode(work->base, decision)) continue;
         keel_arena_reset(scratch);
         KEEL_TRY(replay_decision(work, conversation, place, scratch, &candidate, err));
-        KEEL_TRY(keel_env_step(work->env, candidate, err));
+        if (decision->n_candidates)
+            KEEL_TRY(keel_env_step(work->env, candidate, err)); /* it leaves out the others */
     }
     return KEEL_OK;
 }
@@ -306,15 +236,9 @@ static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
     cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
     cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
     cJSON_AddNumberToObject(cli->result, "untold", (double)work->untold);
+    cJSON_AddNumberToObject(cli->result, "open", (double)work->open);
     KEEL_TRY(keel_cli_check_result(cli, err));
     return keep_replays(work, err);
-}
-
-static keel_status weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
-    double(*weights)[KEEL_N_REWARDS];
-    size_t count;
-    KEEL_TRY(keel_cli_open_weights(cli, &weights, &count, err));
-    return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -328,7 +252,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
                                        &policy, &base, err),
                   done);
     KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
-    KEEL_TRY_GOTO(weigh(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
     KEEL_TRY_GOTO(keel_cli_open_floor(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
@@ -343,54 +267,6 @@ done:
 
 /* ---- for people ---- */
 
-static void number_cell(keel_table *table, const cJSON *value) {
-    if (cJSON_IsNumber(value))
-        keel_table_cell(table, "%.3f", value->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
-static void print_actions(const cJSON *actions, FILE *out) {
-    const cJSON *first = actions->child, *action, *q;
-    if (!first) return;
-    bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
-    cJSON_ArrayForEach (action, actions) judged = judged || keel_json_get(action, "outcome");
-    keel_table table = {.columns = (size_t)cJSON_GetArraySize(keel_json_get(first, "q")) + 5 + judged};
-    keel_table_cell(&table, "   response");
-    cJSON_ArrayForEach (q, keel_json_get(first, "q")) keel_table_cell(&table, "Q %s", q->string);
-    static const char *const numbers[] = {"advantage", "log_prior", "log_pi"};
-    for (size_t i = 0; i < 3; i++) keel_table_cell(&table, "%s", numbers[i]);
-    if (judged) keel_table_cell(&table, "outcome");
-    keel_table_cell(&table, "masked");
-    cJSON_ArrayForEach (action, actions) {
-        const cJSON *outcome = keel_json_get(action, "outcome");
-        const char *says = keel_json_get(action, "says")->valuestring;
-        keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(keel_json_get(action, "chosen")) ? ">" : " ",
-                        cJSON_IsTrue(keel_json_get(action, "taken")) ? "*" : " ",
-                        (int)keel_utf8_cut(says, strlen(says), 60), says);
-        cJSON_ArrayForEach (q, keel_json_get(action, "q")) number_cell(&table, q);
-        for (size_t i = 0; i < 3; i++) number_cell(&table, keel_json_get(action, numbers[i]));
-        if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
-        keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(action, "masked")) ? "yes" : "");
-    }
-    keel_table_print(&table, out);
-    keel_table_free(&table);
-}
-
-static void print_why(const cJSON *why, bool differs, FILE *out) {
-    const cJSON *part;
-    if (!why) return;
-    fprintf(out, "why, against %s:", differs ? "what was logged" : "the next best");
-    if (cJSON_IsTrue(keel_json_get(why, "fallback")))
-        fputs(" all responses are below the safety floor;", out);
-    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
-        fputs(" that one is below the safety floor;", out);
-    cJSON_ArrayForEach (part, keel_json_get(why, "parts")) {
-        if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
-    }
-    fputs("\n", out);
-}
-
 static void print(const cJSON *result, FILE *out) {
     const cJSON *decision;
     cJSON_ArrayForEach (decision, keel_json_get(result, "decisions")) {
@@ -399,13 +275,15 @@ static void print(const cJSON *result, FILE *out) {
         keel_print_line(out, keel_json_get(decision, "conversation")->valuestring, 60);
         fprintf(out, ", turn %.0f, %s: the %s\nuser: ", keel_json_get(decision, "turn")->valuedouble,
                 keel_json_get(decision, "risk")->valuestring,
-                cJSON_IsTrue(agrees)    ? "policy does as logged"
-                : cJSON_IsFalse(agrees) ? "policy acts differently"
-                                        : "log does not say what was done");
+                keel_json_get(decision, "open") ? "answer is still to be given"
+                : cJSON_IsTrue(agrees)          ? "policy does as logged"
+                : cJSON_IsFalse(agrees)         ? "policy acts differently"
+                                                : "log does not say what was done");
         keel_print_line(out, keel_json_get(decision, "user")->valuestring, 200);
         fputc('\n', out);
-        print_actions(keel_json_get(decision, "actions"), out);
-        print_why(keel_json_get(decision, "why"), cJSON_IsFalse(agrees), out);
+        keel_choice_view_print(keel_json_get(decision, "actions"), out);
+        keel_choice_view_print_why(keel_json_get(decision, "why"),
+                                   cJSON_IsFalse(agrees) ? "what was logged" : "the next best", out);
         fputc('\n', out);
     }
     fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",
@@ -413,19 +291,22 @@ static void print(const cJSON *result, FILE *out) {
     double untold = keel_json_get(result, "untold")->valuedouble;
     if (untold > 0)
         fprintf(out, "of %.0f of them the log does not say what was done: no act, or not judged\n", untold);
+    double open = keel_json_get(result, "open")->valuedouble;
+    if (open > 0) fprintf(out, "%.0f of them are open: nothing was answered\n", open);
 }
 
 const keel_verb keel_verb_replay = {
     .name = "replay",
     .brief = "logged conversations turn by turn: what was done, what the policy would do, why",
     .flags = flags,
-    .more = "Each decision lists the responses with the policy's view of them: Q of each reward component, "
-            "the advantage over what the\n"
-            "base would do, log-probabilities of base and policy. `why` takes the preference apart; its "
-            "parts sum to the difference in\n"
-            "log-probability. Shown decisions are kept in the store's replays table, unless it may only be "
-            "read.\n"
-            "example: keel replay --store logs.db --policy runs/policy --disagree --limit 5\n",
+    .more =
+        "Each decision lists the responses with the policy's view of them: Q of each reward component, "
+        "the advantage over what the\n"
+        "base would do, log-probabilities of base and policy. `why` takes the preference apart; its "
+        "parts sum to the difference in\n"
+        "log-probability. Open decisions, which nobody answered, are answered too. Shown decisions are kept in the store's replays table, unless it may only be "
+        "read.\n"
+        "example: keel replay --store logs.db --policy runs/policy --disagree --limit 5\n",
     .run = run,
     .print = print,
 };

@@ -11,6 +11,7 @@ extern const keel_verb keel_verb_sft;
 extern const keel_verb keel_verb_train;
 extern const keel_verb keel_verb_eval;
 extern const keel_verb keel_verb_replay;
+extern const keel_verb keel_verb_decide;
 extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_report;

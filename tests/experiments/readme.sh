@@ -36,6 +36,7 @@ expect "and what is missing" 0 "" stats --store smallest.db --quiet
 
 chat 120 en >conversations.jsonl
 gzip conversations.jsonl
+printf '{"messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": null, "candidates": ["Here.", "Sorry."]}]}\n' >waiting.jsonl
 block sh 'keel import' | sed 's/#.*//' >commands.sh
 [ "$(grep -c '^keel' commands.sh)" -ge 7 ] || fail "the README's session: $(cat commands.sh)"
 while read -r line; do

@@ -17,7 +17,7 @@ expect "stats reads" 0 "" stats --store s.db --quiet
 [ ! -e s.db-wal ] && [ ! -e s.db-shm ] || fail "stats leaves nothing beside the store: $(ls s.db*)"
 expect "no verb" 2 "" ""
 expect "an unknown verb suggests the nearest" 2 "did you mean 'train'?" trian
-for verb in import stats label sft train eval replay simulate run report info help; do
+for verb in import stats label sft train eval replay decide simulate run report info help; do
     expect "$verb knows no --sotre" 2 "unknown flag --sotre" "$verb" --sotre s.db
     expect "$verb has help" 0 "" "$verb" --help
     grep -q "usage: keel $verb" out.txt || fail "$verb --help shows its usage"
@@ -27,6 +27,7 @@ expect "sft needs --out" 2 "--out" sft --store s.db --base builtin
 expect "train needs --algo" 2 "--algo" train --store s.db --base base --out p
 expect "eval needs something to judge" 2 "nothing to judge" eval --store s.db
 expect "replay needs --policy" 2 "--policy" replay --store s.db
+expect "decide needs --policy" 2 "--policy" decide log.jsonl
 expect "simulate needs somebody who answers" 2 "nobody answers" simulate --store s.db --env support-desk --episodes 1
 expect "run needs a recipe" 2 "RECIPE.json" run
 expect "report needs --run" 2 "--run" report

@@ -1,0 +1,142 @@
+#include "experiments/choice_view.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/table.h"
+#include "policies/policy_internal.h"
+#include "rl/judge/answer.h"
+
+const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action) {
+    if (base->space != KEEL_SPACE_CANDIDATES) return action < base->n_acts ? base->acts[action] : "";
+    if (action >= decision->n_candidates) return "";
+    const keel_candidate *c = &decision->candidates[action];
+    const char *text = c->text && c->text[0] ? c->text : c->act;
+    return text ? text : "";
+}
+
+bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision, size_t action) {
+    for (size_t c = 0; c < decision->n_candidates; c++)
+        if (decision->candidates[c].taken && keel_answer_action(base, decision, c) == (int64_t)action)
+            return true;
+    return false;
+}
+
+int64_t keel_choice_view_runner_up(const keel_choice *choice) {
+    int64_t best = -1;
+    for (size_t a = 0; a < choice->n; a++)
+        if (a != choice->chosen && (best < 0 || choice->log_pi[a] > choice->log_pi[best])) best = (int64_t)a;
+    return best;
+}
+
+cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other) {
+    size_t heads = policy->net.shape.heads, a = choice->chosen;
+    cJSON *why = cJSON_CreateObject();
+    cJSON_AddNumberToObject(why, "against", (double)other);
+    if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
+    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
+    cJSON *parts = cJSON_AddObjectToObject(why, "parts");
+    if (policy->imitates) {
+        cJSON_AddNumberToObject(parts, "imitation", (double)(choice->log_pi[a] - choice->log_pi[other]));
+        return why;
+    }
+    cJSON_AddNumberToObject(parts, "prior", (double)(choice->log_prior[a] - choice->log_prior[other]));
+    for (size_t k = 0; k < heads; k++) {
+        double weight = heads == KEEL_N_REWARDS ? policy->weight[k] : 1.0;
+        double gap = (double)choice->q[a * heads + k] - (double)choice->q[other * heads + k];
+        cJSON_AddNumberToObject(parts, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
+                                policy->beta * weight * gap);
+    }
+    return why;
+}
+
+/* A head of a component that was never logged has learned nothing, and its Q says nothing; an imitator's
+ * output is log pi and no Q. */
+static bool is_q(const keel_policy *policy, size_t head) {
+    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS) return !policy->imitates;
+    bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
+    return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
+}
+
+static void add_finite(cJSON *object, const char *key, float value) {
+    keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
+}
+
+cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
+                               const keel_decision *decision, const keel_choice *choice, size_t a) {
+    size_t heads = policy->net.shape.heads;
+    cJSON *row = cJSON_CreateObject();
+    const bool given = base->space == KEEL_SPACE_CANDIDATES && a < decision->n_candidates;
+    const keel_candidate *c = given ? &decision->candidates[a] : NULL;
+    cJSON_AddStringToObject(row, "says", keel_choice_view_says(base, decision, a));
+    if (c && c->model) cJSON_AddStringToObject(row, "model", c->model);
+    if (c && c->outcome != KEEL_OUTCOME_NONE)
+        cJSON_AddStringToObject(row, "outcome", keel_outcome_name(c->outcome));
+    cJSON_AddBoolToObject(row, "taken", keel_choice_view_taken(base, decision, a));
+    cJSON_AddBoolToObject(row, "chosen", a == choice->chosen);
+    cJSON_AddBoolToObject(row, "masked", choice->masked[a]);
+    cJSON *q = cJSON_AddObjectToObject(row, "q");
+    for (size_t k = 0; k < heads; k++)
+        add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
+                   is_q(policy, k) ? choice->q[a * heads + k] : NAN);
+    add_finite(row, "advantage", policy->imitates ? NAN : choice->advantage[a]);
+    add_finite(row, "log_prior", choice->log_prior[a]);
+    add_finite(row, "log_pi", choice->log_pi[a]);
+    add_finite(row, "probability", expf(choice->log_pi[a])); /* 0 where it is masked */
+    return row;
+}
+
+/* ---- for people ---- */
+
+static void number_cell(keel_table *table, const cJSON *value) {
+    if (cJSON_IsNumber(value))
+        keel_table_cell(table, "%.3f", value->valuedouble);
+    else
+        keel_table_cell(table, "-");
+}
+
+enum { N_NUMBERS = 4 };
+
+void keel_choice_view_print(const cJSON *actions, FILE *out) {
+    const cJSON *first = actions->child, *action, *q;
+    if (!first) return;
+    bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
+    cJSON_ArrayForEach (action, actions) judged = judged || keel_json_get(action, "outcome");
+    keel_table table = {.columns =
+                            (size_t)cJSON_GetArraySize(keel_json_get(first, "q")) + N_NUMBERS + 2 + judged};
+    keel_table_cell(&table, "   response");
+    cJSON_ArrayForEach (q, keel_json_get(first, "q")) keel_table_cell(&table, "Q %s", q->string);
+    static const char *const numbers[] = {"advantage", "log_prior", "log_pi", "probability"};
+    for (size_t i = 0; i < N_NUMBERS; i++) keel_table_cell(&table, "%s", numbers[i]);
+    if (judged) keel_table_cell(&table, "outcome");
+    keel_table_cell(&table, "masked");
+    cJSON_ArrayForEach (action, actions) {
+        const cJSON *outcome = keel_json_get(action, "outcome");
+        const char *says = keel_json_get(action, "says")->valuestring;
+        keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(keel_json_get(action, "chosen")) ? ">" : " ",
+                        cJSON_IsTrue(keel_json_get(action, "taken")) ? "*" : " ",
+                        (int)keel_utf8_cut(says, strlen(says), 60), says);
+        cJSON_ArrayForEach (q, keel_json_get(action, "q")) number_cell(&table, q);
+        for (size_t i = 0; i < N_NUMBERS; i++) number_cell(&table, keel_json_get(action, numbers[i]));
+        if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
+        keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(action, "masked")) ? "yes" : "");
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+void keel_choice_view_print_why(const cJSON *why, const char *against, FILE *out) {
+    const cJSON *part;
+    if (!why) return;
+    fprintf(out, "why, against %s:", against);
+    if (cJSON_IsTrue(keel_json_get(why, "fallback")))
+        fputs(" all responses are below the safety floor;", out);
+    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
+        fputs(" that one is below the safety floor;", out);
+    cJSON_ArrayForEach (part, keel_json_get(why, "parts")) {
+        if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
+    }
+    fputs("\n", out);
+}

@@ -1,0 +1,31 @@
+/* What a policy thinks of the actions at a decision, as JSON and as a table for people: what `keel replay`
+ * and `keel decide` show. */
+#ifndef KEEL_EXPERIMENTS_CHOICE_VIEW_H
+#define KEEL_EXPERIMENTS_CHOICE_VIEW_H
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+#include "policies/policy.h"
+
+/* What is said by an action of the decision: the text of the candidate, or its act where it has no text; the
+ * name of an act or outcome. Never NULL. */
+const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action);
+/* Whether the log took it. */
+bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision, size_t action);
+/* The action that the chosen one won against: the next best; -1 if there is no other. */
+int64_t keel_choice_view_runner_up(const keel_choice *choice);
+/* One action: {"says", "model", "outcome", "taken", "chosen", "masked", "q": {component: Q}, "advantage",
+ * "log_prior", "log_pi", "probability"}. */
+cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
+                               const keel_decision *decision, const keel_choice *choice, size_t action);
+/* log pi(chosen) - log pi(other), taken apart: the prior's part and beta w_k (Q_k(chosen) - Q_k(other)) of
+ * each head. They sum to the whole. */
+cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other);
+
+/* A list of actions as a table; text of logs is made harmless for a terminal. */
+void keel_choice_view_print(const cJSON *actions, FILE *out);
+/* against: in words, what the other action is. why may be NULL. */
+void keel_choice_view_print_why(const cJSON *why, const char *against, FILE *out);
+
+#endif
