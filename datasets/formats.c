@@ -54,6 +54,11 @@
     X(llm, "llm", "the log of the command llm, a SQLite file", {"logs.db"}, \
       {{"tool_calls", "calls of tools, which are not read"}}) \
     X(wildchat, "wildchat", "rows of WildChat and LMSYS-Chat-1M: JSON Lines or an array of {\"conversation\", \"model\"}", {"*.json", "*.jsonl"}, {{0}}) \
+    X(arena, "arena", "votes between two models: {\"model_a\", \"model_b\", \"winner\", \"conversation_a\", \"conversation_b\"}, or response_a, response_b", \
+      {"*.jsonl", "*.json", "*.csv"}, \
+      {{"prompts_differ", "votes on answers to different prompts: kept as two conversations"}, \
+       {"machine_votes", "votes that a model gave: kept in meta, no feedback"}, \
+       {"undecided", "votes without a winner in which both answers may be good: no feedback"}}) \
     X(langfuse, "langfuse", "Langfuse's observations, traces and scores, in JSON Lines or an array", {"*.json", "*.jsonl"}, \
       {{"other_observations", "observations that are no generations"}, \
        {"without_answer", "generations without a readable input or output"}, \

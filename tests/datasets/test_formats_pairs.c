@@ -17,6 +17,96 @@ static void again(void) {
     begin_test(&state);
 }
 
+#define USER(text)      "{\"role\":\"user\",\"content\":\"" text "\"}"
+#define ASSISTANT(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
+
+/* ---- votes between two models ---- */
+
+#define VOTE(winner, rest)                                                                                   \
+    "{\"question_id\":\"q\",\"model_a\":\"m1\",\"model_b\":\"m2\",\"winner\":\"" winner "\"," rest "}\n"
+#define CHATS(a, b) "\"conversation_a\":[" a "],\"conversation_b\":[" b "]"
+#define ASKED       USER("Sky?") ","
+#define BOTH        CHATS(ASKED ASSISTANT("Blue"), ASKED ASSISTANT("Green"))
+
+static void a_vote_in_every_dialect_is_one_decision(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double a, b;
+    } votes[] = {
+        {VOTE("model_a", BOTH), 1, -1},
+        {VOTE("model_b", BOTH), -1, 1},
+        {VOTE("tie", BOTH), 0, 0},
+        {VOTE("tie (bothbad)", BOTH), -1, -1},
+        {VOTE("both_bad", BOTH), -1, -1},
+        {VOTE("model_a", "\"judge\":[\"gpt-4\",\"pair\"]," BOTH), 0, 0},
+        {"[{\"id\":30192,\"model_a\":\"m1\",\"model_b\":\"m2\",\"prompt\":\"[\\\"Sky?\\\"]\",\"response_a\":"
+         "\"[\\\"Blue\\\"]\",\"response_b\":\"[\\\"Green\\\"]\",\"winner_model_a\":0,\"winner_model_b\":1,"
+         "\"winner_tie\":0}]",
+         -1, 1},
+        {"id,model_a,model_b,prompt,response_a,response_b,winner_model_a,winner_model_b,winner_tie\n"
+         "1,m1,m2,\"[\"\"Sky?\"\"]\",\"[\"\"Blue\"\"]\",\"[\"\"Green\"\"]\",1,0,0\n",
+         1, -1},
+        {"id,model_a,model_b,prompt,response_a,response_b,winner_tie\n1,m1,m2,Sky?,Blue,Green,1\n", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof votes / sizeof *votes; i++) {
+        const keel_conversation *c = only(votes[i].text);
+        assert_string_equal(c->source, "arena");
+        assert_string_equal(c->turns[0].text, "Sky?");
+        assert_int_equal(c->n_decisions, 1);
+        assert_int_equal(c->decisions[0].n_candidates, 2);
+        const keel_candidate *both = c->decisions[0].candidates;
+        assert_string_equal(both[0].text, "Blue");
+        assert_string_equal(both[0].model, "m1");
+        assert_string_equal(both[1].text, "Green");
+        assert_string_equal(both[1].model, "m2");
+        assert_true(both[0].taken && both[1].taken);
+        assert_true(both[0].feedback.present == (votes[i].a != 0));
+        assert_true(both[1].feedback.present == (votes[i].b != 0));
+        assert_true(both[0].feedback.value == votes[i].a && both[1].feedback.value == votes[i].b);
+        assert_int_equal(counted("machine_votes"), i == 5);
+        again();
+    }
+}
+
+/* Every answer is a candidate once, and the vote is about the last ones. */
+static void a_vote_on_longer_chats_keeps_both(void **state) {
+    (void)state;
+    static const char longer[] =
+        VOTE("model_b", CHATS(USER("Hi") "," ASSISTANT("a1") "," USER("Go on") "," ASSISTANT("a2"),
+                              USER("Hi") "," ASSISTANT("b1") "," USER("Go on") "," ASSISTANT("b2")));
+    assert_ok(import_as(NULL, NULL, put("log.jsonl", longer)));
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(report.candidates, 4);
+    const keel_conversation *first = get("q"), *other = get("q-b");
+    assert_int_equal(first->n_decisions, 2);
+    assert_int_equal(first->decisions[0].n_candidates, 2);
+    assert_false(first->decisions[0].candidates[0].feedback.present);
+    assert_true(first->decisions[1].candidates[0].feedback.value == -1);
+    assert_int_equal(other->n_turns, 4);
+    assert_int_equal(other->n_decisions, 1);
+    assert_int_equal(other->decisions[0].turn, 3);
+    assert_true(other->decisions[0].candidates[0].feedback.value == 1);
+    assert_string_equal(first->group, other->group);
+    again();
+    const char *text = VOTE("model_a", CHATS(USER("x") "," ASSISTANT("a"), USER("y") "," ASSISTANT("b")));
+    assert_ok(import_as(NULL, NULL, put("other.jsonl", text)));
+    assert_int_equal(counted("prompts_differ"), 1);
+    assert_int_equal(report.conversations, 2);
+    assert_string_equal(get("q")->group, get("q-b")->group);
+}
+
+static void bad_votes_are_named(void **state) {
+    (void)state;
+    import_fails(NULL, put("v.jsonl", VOTE("model_c", BOTH)), KEEL_E_INVALID, "v.jsonl:1", "got \"model_c\"");
+    import_fails(NULL, put("v.jsonl", VOTE("tie", "\"conversation_a\":7,\"conversation_b\":[]")),
+                 KEEL_E_PARSE, "v.jsonl:1", "conversation_a");
+    import_fails(NULL, put("v.jsonl", VOTE("tie", CHATS(ASKED ASSISTANT("a"), "7"))), KEEL_E_PARSE,
+                 "v.jsonl:1", "object");
+    import_fails("arena", put("v.jsonl", "{\"model_a\":\"m\",\"conversation_a\":[],\"conversation_b\":[]}"),
+                 KEEL_E_PARSE, "v.jsonl:1", "model_b");
+}
+
 /* ---- pairs ---- */
 
 static void a_pair_is_one_decision_in_every_dialect(void **state) {
@@ -54,9 +144,6 @@ static void a_pair_is_one_decision_in_every_dialect(void **state) {
         again();
     }
 }
-
-#define USER(text)      "{\"role\":\"user\",\"content\":\"" text "\"}"
-#define ASSISTANT(text) "{\"role\":\"assistant\",\"content\":\"" text "\"}"
 
 static void a_pair_that_differs_early_is_cut_there(void **state) {
     (void)state;
@@ -245,6 +332,9 @@ static void columns_may_be_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_vote_in_every_dialect_is_one_decision),
+        TEST(a_vote_on_longer_chats_keeps_both),
+        TEST(bad_votes_are_named),
         TEST(a_pair_is_one_decision_in_every_dialect),
         TEST(a_pair_that_differs_early_is_cut_there),
         TEST(a_pair_of_other_prompts_is_two_conversations_of_one_group),

@@ -237,12 +237,14 @@ static void a_schema_is_a_domain(void **state) {
 
 static void public_schemas_are_domains(void **state) {
     (void)state;
-    char json[1400], full[4096];
+    char json[2400], here[1024];
     NEED("sgd/train/schema.json.gz");
     keel_env *env = NULL;
     keel_err err;
-    assert_non_null(realpath(data("sgd/train/schema.json.gz"), full));
-    snprintf(json, sizeof json, "{\"env\": \"support-desk\", \"domain\": \"%.1300s\"}", full);
+    const char *path = data("sgd/train/schema.json.gz");
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(json, sizeof json, "{\"env\": \"support-desk\", \"domain\": \"%s%s%s\"}",
+             path[0] == '/' ? "" : here, path[0] == '/' ? "" : "/", path);
     must(keel_env_open(&env, put("env.json", json), 1, &err), &err);
     assert_int_equal(((keel_desk *)env)->domain->n_intents, 53);
     scripted_rules_complete(env, 600);
