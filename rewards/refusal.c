@@ -10,6 +10,7 @@
 #include "core/numeric.h"
 #include "core/safetensors.h"
 #include "rewards/judge.h"
+#include "rewards/normalise.h"
 #include "rewards/refusal_internal.h"
 
 /* D buckets and one bias, K outcomes, N examples. The bias is one more weight, so L2 keeps it finite too. */
@@ -17,7 +18,7 @@ enum {
     D = KEEL_REFUSAL_BUCKETS,
     K = KEEL_N_OUTCOMES,
     WEIGHTS = (D + 1) * K,
-    RULES_VERSION = 3,
+    RULES_VERSION = 4,
     LEAST_EXAMPLES = 60,
     MAX_STEPS = 300,
     COMPLIANCE = 0,
@@ -62,9 +63,13 @@ static const keel_ngram_window windows[] = {
 };
 enum { LENGTH_SALT = 5 };
 
-static keel_status read_features(const char *response, keel_arena *arena, keel_grams *out, keel_err *err) {
-    return keel_ngram_windows(windows, sizeof windows / sizeof *windows, response, LENGTH_SALT, arena, out,
+static keel_status read_features(const char *normal, keel_arena *arena, keel_grams *out, keel_err *err) {
+    return keel_ngram_windows(windows, sizeof windows / sizeof *windows, normal, LENGTH_SALT, arena, out,
                               err);
+}
+
+static const char *normalise(const keel_answer *answer, keel_arena *arena) {
+    return keel_normalise(arena, answer->text, answer->length);
 }
 
 static float value_of(const keel_grams *row) {
@@ -134,9 +139,11 @@ static keel_status fit_weights(refusal_judge *judge, const keel_judge_example *e
     judge->weights = keel_calloc(WEIGHTS, sizeof(float));
     if (!rows || !label || !judge->weights) KEEL_TRY_GOTO(keel_nomem(err, "refusal judge"), done);
     for (size_t i = 0; i < count; i++) {
+        const keel_answer answer = keel_answer_of(examples[i].input.response);
+        const char *normal = normalise(&answer, &arena);
         label[i] = examples[i].label;
-        KEEL_TRY_GOTO(read_features(keel_answer_of(examples[i].input.response).text, &arena, &rows[i], err),
-                      done);
+        if (!normal) KEEL_TRY_GOTO(keel_nomem(err, "refusal judge"), done);
+        KEEL_TRY_GOTO(read_features(normal, &arena, &rows[i], err), done);
     }
     status = regress(rows, label, count, &arena, judge->weights, err);
 done:
@@ -152,18 +159,17 @@ static bool enough(const keel_judge_example *examples, size_t count) {
 
 /* ---- judging ---- */
 
-static keel_status read_model(const refusal_judge *judge, const char *response, float p[K], keel_err *err) {
-    keel_arena arena = {0};
+static keel_status read_model(const refusal_judge *judge, const char *normal, keel_arena *arena, float p[K],
+                              keel_err *err) {
     keel_grams row = {0};
     double sum[K] = {0};
-    const keel_status status = read_features(response, &arena, &row, err);
-    for (size_t j = 0; j < row.count && status == KEEL_OK; j++)
+    KEEL_TRY(read_features(normal, arena, &row, err));
+    for (size_t j = 0; j < row.count; j++)
         for (size_t k = 0; k < K; k++) sum[k] += (double)judge->weights[row.bucket[j] * K + k];
-    for (size_t k = 0; k < K && status == KEEL_OK; k++)
+    for (size_t k = 0; k < K; k++)
         p[k] = (float)(sum[k] * (double)value_of(&row) + (double)judge->weights[D * K + k]);
-    if (status == KEEL_OK) keel_softmax(p, K, p);
-    keel_arena_free(&arena);
-    return status;
+    keel_softmax(p, K, p);
+    return KEEL_OK;
 }
 
 /* How far a rule alone is trusted: a convention, not a measurement. A judge with a regression does not use
@@ -173,15 +179,24 @@ static void trust_rule(keel_outcome rule, float p[K]) {
     memcpy(p, right[rule - KEEL_OUTCOME_COMPLIANCE], K * sizeof *p);
 }
 
+static keel_status read_answer(const refusal_judge *judge, const keel_answer *answer, keel_outcome *rule,
+                               float p[K], keel_err *err) {
+    keel_arena arena = {0};
+    const char *normal = normalise(answer, &arena);
+    keel_status status =
+        normal && keel__refusal_rule_of(normal, rule) ? KEEL_OK : keel_nomem(err, "refusal judge");
+    if (status == KEEL_OK && judge->weights) status = read_model(judge, normal, &arena, p, err);
+    keel_arena_free(&arena);
+    return status;
+}
+
 static keel_status predict(const keel_judge *base, const keel_judge_input *input, keel_judge_verdict *out,
                            keel_err *err) {
     const refusal_judge *judge = (const refusal_judge *)base;
     const keel_answer answer = keel_answer_of(input->response);
-    const bool placeholder = keel_answer_is_placeholder(&answer);
     keel_outcome rule = KEEL_OUTCOME_NONE;
     float p[K] = {1.0F / K, 1.0F / K, 1.0F / K};
-    if (!placeholder && !keel_refusal_rule(&answer, &rule)) return keel_nomem(err, "refusal rules");
-    if (!placeholder && judge->weights) KEEL_TRY(read_model(judge, answer.text, p, err));
+    if (!keel_answer_is_placeholder(&answer)) KEEL_TRY(read_answer(judge, &answer, &rule, p, err));
     if (rule != KEEL_OUTCOME_NONE && !judge->weights) trust_rule(rule, p);
     if (rule == KEEL_OUTCOME_PARTIAL) p[PARTIAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
     if (rule == KEEL_OUTCOME_REFUSAL) p[REFUSAL] += p[COMPLIANCE], p[COMPLIANCE] = 0;
@@ -190,7 +205,7 @@ static keel_status predict(const keel_judge *base, const keel_judge_input *input
         if (p[k] > p[out->label]) out->label = k;
         out->p[k] = p[k];
     }
-    if (placeholder || rule == KEEL_OUTCOME_NONE) out->label = KEEL_UNJUDGED;
+    if (rule == KEEL_OUTCOME_NONE) out->label = KEEL_UNJUDGED;
     return KEEL_OK;
 }
 

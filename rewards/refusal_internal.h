@@ -2,10 +2,20 @@
 #ifndef KEEL_REWARDS_REFUSAL_INTERNAL_H
 #define KEEL_REWARDS_REFUSAL_INTERNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+#include "core/nouns.h"
+
+/* keel_refusal_rule of an answer that is normalised (normalise.h). */
+bool keel__refusal_rule_of(const char *normal, keel_outcome *out);
 
 /* The judge that was taught on public labelled logs (README.md of rewards/judges): a safetensors file. */
 extern const unsigned char keel__refusal_builtin[];
 extern const size_t keel__refusal_builtin_length;
+
+/* The words that the normaliser knows (words.h). */
+extern const unsigned char keel__words_builtin[];
+extern const size_t keel__words_builtin_length;
 
 #endif

@@ -11,7 +11,9 @@
 #include "core/memory.h"
 #include "core/text.h"
 #include "rewards/answer.h"
+#include "rewards/normalise.h"
 #include "rewards/refusal.h"
+#include "rewards/refusal_internal.h"
 
 /* clang-format off */
 
@@ -536,12 +538,12 @@ static bool knows_language(const keel_word *words, size_t count) {
     return several || seen.latin < FEW || seen.latin * 2 < seen.letters || most * SHARE >= seen.latin;
 }
 
-bool keel_refusal_rule(const keel_answer *answer, keel_outcome *out) {
+bool keel__refusal_rule_of(const char *normal, keel_outcome *out) {
     keel_arena arena = {0};
     reading all = {0};
     size_t count = 0;
-    char *folded = keel_text_fold(&arena, answer->text, keel_utf8_cut(answer->text, answer->length, ENOUGH));
-    const keel_word *words = folded ? keel_text_words(&arena, folded, &count) : NULL;
+    char *cut = keel_arena_strndup(&arena, normal, keel_utf8_cut(normal, strlen(normal), ENOUGH));
+    const keel_word *words = cut ? keel_text_words(&arena, cut, &count) : NULL;
     bool good = words != NULL;
     *out = KEEL_OUTCOME_NONE;
     if (good) write_words(&all, words, count, false);
@@ -554,6 +556,14 @@ bool keel_refusal_rule(const keel_answer *answer, keel_outcome *out) {
     if (good && all.n_words > 0) *out = judge_reading(&all);
     if (good && *out == KEEL_OUTCOME_COMPLIANCE && !knows_language(words, count)) *out = KEEL_OUTCOME_NONE;
     keel_buf_free(&all.text);
+    keel_arena_free(&arena);
+    return good;
+}
+
+bool keel_refusal_rule(const keel_answer *answer, keel_outcome *out) {
+    keel_arena arena = {0};
+    const char *normal = keel_normalise(&arena, answer->text, answer->length);
+    const bool good = normal && keel__refusal_rule_of(normal, out);
     keel_arena_free(&arena);
     return good;
 }

@@ -238,7 +238,7 @@ static void without_examples_the_judge_is_the_one_taught_on_public_logs(void **s
     float p[KEEL_N_OUTCOMES];
     must(keel_judge_fit(&judge, KIND, NULL, 0, &err), &err);
     assert_false(judge->learned);
-    assert_memory_equal(judge->name, "refusal-rules/3+ngram-", 22);
+    assert_memory_equal(judge->name, "refusal-rules/4+ngram-", 22);
     assert_int_equal(judged(judge, "I must decline.", p), KEEL_OUTCOME_REFUSAL);
     assert_int_equal(judged(judge, "Of course.", p), KEEL_OUTCOME_COMPLIANCE);
     /* No rule says so: the examples did. */
@@ -315,7 +315,7 @@ static void the_same_examples_give_the_same_judge_and_a_file_gives_it_back(void 
 static void a_judge_of_the_wrong_shape_is_refused(void **state) {
     (void)state;
     char path[] = "/tmp/keel-judge-XXXXXX";
-    const float version[] = {3}, later[] = {4}, weight[] = {0, 0, 0};
+    const float version[] = {4}, later[] = {5}, weight[] = {0, 0, 0};
     keel_named_tensor tensors[] = {{"rules.version", KEEL_F32, 1, {1}, version, sizeof version},
                                    {"ngram.weight", KEEL_F32, 2, {1, 3}, weight, sizeof weight}};
     const char *const metadata[] = {"judge", "refusal", NULL};
