@@ -90,15 +90,20 @@ typedef struct act_count {
     unsigned char times;
 } act_count;
 
+/* The act of a turn, if the model reads it: a user in front of the assistant brings none. */
+static const char *act_of(const keel_ngram_base *model, const keel_turn *turn) {
+    return turn->role == KEEL_ROLE_USER && !model->config.user_acts ? NULL : turn->act;
+}
+
 /* times [n]: how often the act of each turn has occurred up to that turn; 0 where the turn has none, or its
  * act has occurred OFTEN times before. The counts are in a hash table with open addressing, since acts may be
  * many. */
-static bool count_acts(const keel_turn *turns, size_t n, unsigned char *times) {
+static bool count_acts(const keel_ngram_base *model, const keel_turn *turns, size_t n, unsigned char *times) {
     size_t room = 1;
-    for (size_t i = 0; i < n; i++) room += turns[i].act ? 2 : 0;
+    for (size_t i = 0; i < n; i++) room += act_of(model, &turns[i]) ? 2 : 0;
     act_count *table = keel_calloc(room, sizeof *table);
     for (size_t i = 0; table && i < n; i++) {
-        const char *act = turns[i].act;
+        const char *act = act_of(model, &turns[i]);
         times[i] = 0;
         if (!act) continue;
         size_t at = keel_hash64(act, strlen(act), 0) % room;
@@ -120,17 +125,18 @@ static keel_status act_tokens(const keel_ngram_base *model, size_t n_before, con
     size_t context = (size_t)model->config.context_turns, n = 0, n_tokens = 1, room = 64;
     size_t first = end > context ? end - context : 0;
     for (size_t i = 0; i < end; i++) {
-        size_t said = turns[i].act ? (size_t)(times[i] > 0) + (i >= first) : 0;
+        const char *act = act_of(model, &turns[i]);
+        size_t said = act ? (size_t)(times[i] > 0) + (i >= first) : 0;
         n_tokens += said;
-        if (said) room += said * (strlen(turns[i].act) + 32);
+        if (said) room += said * (strlen(act) + 32);
     }
     const char **tokens = keel_arena_alloc(arena, n_tokens * sizeof *tokens);
     char *at = keel_arena_alloc(arena, room);
     if (!tokens || !at) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < end; i++) {
-        if (times[i]) tokens[n++] = at, at += sprintf(at, "%d*%s", times[i], turns[i].act) + 1;
-        if (turns[i].act && i >= first)
-            tokens[n++] = at, at += sprintf(at, "-%zu:%s", end - i, turns[i].act) + 1;
+        const char *act = act_of(model, &turns[i]);
+        if (times[i]) tokens[n++] = at, at += sprintf(at, "%d*%s", times[i], act) + 1;
+        if (act && i >= first) tokens[n++] = at, at += sprintf(at, "-%zu:%s", end - i, act) + 1;
     }
     tokens[n++] = at;
     sprintf(at, "turns:%d", ilogb((double)n_before + 1));
@@ -142,7 +148,7 @@ static keel_status act_grams(const decision_view *view, keel_grams *out, keel_er
     const keel_turn *turns = view->conversation->turns + (n_before - end);
     unsigned char *times = keel_alloc(end);
     keel_status status =
-        times && count_acts(turns, end, times)
+        times && count_acts(view->of->model, turns, end, times)
             ? act_tokens(view->of->model, n_before, turns, end, times, view->of->arena, out, err)
             : keel_nomem(err, "n-gram base");
     keel_free(times);

@@ -80,7 +80,8 @@ static cJSON *config_json(const keel_ngram_base *model) {
                 cJSON_AddNumberToObject(json, "rows", (double)model->rows) &&
                 cJSON_AddNumberToObject(json, "dim", (double)model->config.dim) &&
                 cJSON_AddNumberToObject(json, "hidden_size", (double)model->config.features) &&
-                cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns);
+                cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns) &&
+                cJSON_AddBoolToObject(json, "user_acts", model->config.user_acts);
     for (size_t i = 0; good && i < model->base.n_acts; i++)
         good = cJSON_AddItemToArray(acts, cJSON_CreateString(model->base.acts[i]));
     if (good) return json;
@@ -206,6 +207,8 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     KEEL_TRY(read_int(json, "dim", 1, 4096, &out->config.dim, where, err));
     KEEL_TRY(read_int(json, "hidden_size", 1, 4096, &out->config.features, where, err));
     KEEL_TRY(read_int(json, "context_turns", 0, 1000, &out->config.context_turns, where, err));
+    out->config.user_acts = true; /* of a base that does not say: they were read once */
+    KEEL_TRY(keel_json_bool(json, "user_acts", false, &out->config.user_acts, where, err));
     out->rows = (size_t)rows;
     return read_acts(json, out, arena, where, err);
 }

@@ -7,6 +7,8 @@
 #define AT(field) offsetof(struct keel_ngram_base_config, field)
 #define INT(field, standard, low, high, help)                                                                \
     { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
+#define BOOL(field, standard, help)                                                                          \
+    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
 #define REAL(field, standard, low, high, help)                                                               \
     { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
 
@@ -21,6 +23,9 @@ const keel_option keel_ngram_base_options[] = {
     INT(char_high, "5", 0, 16, "longest character n-gram; below char_low: none"),
     INT(max_words, "512", 1, 1000000, "words read of one text; the rest is left out"),
     INT(context_turns, "4", 0, 1000, "earlier turns whose texts and act positions are read"),
+    BOOL(
+        user_acts, "false",
+        "read the acts of users' turns: only where whoever is in front of the assistant names them live too, as logs with annotations do"),
     INT(batch, "32", 1, 65536, "conversations in one update"),
     INT(shard, "8", 1, 65536, "conversations in one shard of a batch; the result depends on it"),
     INT(epochs, "2", 1, 100000, "passes over the split"),
@@ -45,7 +50,7 @@ const keel_option keel_ngram_base_options[] = {
     {0}};
 
 static const char *const shape[] = {"buckets",   "dim",       "features",      "word_high", "char_low",
-                                    "char_high", "max_words", "context_turns", NULL};
+                                    "char_high", "max_words", "context_turns", "user_acts", NULL};
 
 const keel_base_kind keel_ngram_base_kind = {
     .type = "builtin",

@@ -20,6 +20,7 @@ struct keel_ngram_base_config {
     keel_base_config common;
     int64_t buckets, dim, features;
     int64_t word_high, char_low, char_high, max_words, context_turns;
+    bool user_acts;
     int64_t batch, shard, epochs, min_updates, negatives, checkpoint_every;
     double learning_rate, weight_decay, embedding_rate, dropout;
     double rank_weight, act_weight, outcome_weight, risk_weight;

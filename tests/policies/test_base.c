@@ -48,15 +48,21 @@ static keel_status tune_toy(const char *spec, const char *out, int64_t width) {
     return keel_sft(store, &split, from, &config.common, dir, true, NULL, pool, &err);
 }
 
-static keel_base *tune_ngram(void) {
+static keel_base *tune_ngram_with(bool user_acts) {
     struct keel_ngram_base_config config;
     keel_base *base = NULL;
     assert_ok(keel_options_defaults(keel_ngram_base_options, &config, &err));
+    assert_false(config.user_acts); /* the default */
     config.min_updates = 20, config.buckets = 1024, config.dim = config.features = 8;
+    config.user_acts = user_acts;
     assert_ok(keel_sft(store, &split, "ngram", &config.common, in("ngram"), true, NULL, pool, &err));
     assert_ok(keel_base_load(&base, in("ngram"), &err));
     assert_string_equal(base->kind->type, "builtin");
     return base;
+}
+
+static keel_base *tune_ngram(void) {
+    return tune_ngram_with(false);
 }
 
 static keel_conversation *read_conversation(int64_t id) {
@@ -108,6 +114,31 @@ static void a_kind_from_outside_is_tuned_further_in_its_own_shape(void **state) 
     assert_ok(keel_base_log_prob(base, read_conversation(1), 0, &greeting, 1, &arena, &log_prob, &err));
     assert_float_equal(log_prob, log(25.0 / 51), 1e-6);
     keel_base_close(base);
+}
+
+/* Whether the state of a decision depends on the act of a turn before it. */
+static bool reads_act(const keel_base *base, size_t decision, size_t turn) {
+    keel_features without, with;
+    keel_conversation *conversation = read_conversation(1);
+    conversation->turns[turn].act = NULL;
+    assert_ok(keel_base_encode_decision(base, conversation, decision, &arena, &without, &err));
+    conversation->turns[turn].act = "greet";
+    assert_ok(keel_base_encode_decision(base, conversation, decision, &arena, &with, &err));
+    return memcmp(without.state, with.state, without.state_dim * sizeof *with.state) != 0;
+}
+
+static void acts_of_users_are_read_where_they_are_asked_for(void **state) {
+    (void)state;
+    add_acts(store, 12, "train", true);
+    for (int asked = 0; asked < 2; asked++) {
+        keel_base *base = tune_ngram_with(asked);
+        const keel_conversation *c = read_conversation(1);
+        assert_int_equal(c->turns[0].role, KEEL_ROLE_USER);
+        assert_int_equal(c->turns[1].role, KEEL_ROLE_ASSISTANT);
+        assert_true(reads_act(base, 0, 0) == asked);
+        assert_true(reads_act(base, 1, 1)); /* what the assistant did is known */
+        keel_base_close(base);
+    }
 }
 
 static void a_name_that_is_no_base_lists_the_kinds(void **state) {
@@ -276,6 +307,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_kind_from_outside_is_tuned_saved_loaded_and_encodes),
         TEST(a_kind_from_outside_is_tuned_further_in_its_own_shape),
+        TEST(acts_of_users_are_read_where_they_are_asked_for),
         TEST(a_name_that_is_no_base_lists_the_kinds),
         TEST(a_kind_that_writes_is_asked_and_one_that_does_not_says_so),
         TEST(features_do_not_depend_on_the_batch),

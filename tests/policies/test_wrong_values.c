@@ -160,6 +160,7 @@ static void a_base_with_a_wrong_value_is_refused_by_its_key(void **state) {
         {config, "\"dim\": 8", "\"dim\": 8.5", KEEL_E_INVALID, "dim"},
         {config, "\"dim\": 8", "\"dim\": 0", KEEL_E_INVALID, "dim"},
         {config, "\"context_turns\": ", "\"context_turns\": -", KEEL_E_INVALID, "context_turns"},
+        {config, "\"user_acts\": false", "\"user_acts\": \"no\"", KEEL_E_PARSE, "user_acts"},
         {config, "\"split\": \"train\"", "\"split\": 1", KEEL_E_PARSE, "split"},
         {tokens, "\"buckets\": 512", "\"buckets\": 1", KEEL_E_INVALID, "buckets"},
         {tokens, "\"pre_tokenizer\"", "\"tokenizer\"", KEEL_E_PARSE, "pre_tokenizer"},
