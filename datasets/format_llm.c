@@ -1,5 +1,6 @@
 /* The log of the command llm, one SQLite file with the table responses (prompt, system, response, model,
- * duration_ms, conversation_id, datetime_utc). The file is read into memory and only looked at: nothing of
+ * duration_ms, conversation_id, datetime_utc), and in newer ones tool_calls, which a response made, and
+ * tool_results, which its prompt brought back. The file is read into memory and only looked at: nothing of
  * its schema is trusted, and it may come through a pipe or be compressed. */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -10,7 +11,17 @@
 #include "datasets/value.h"
 
 enum { TOOL_CALLS };
-enum { COL_CONVERSATION, COL_ID, COL_MODEL, COL_PROMPT, COL_SYSTEM, COL_RESPONSE, COL_DURATION };
+enum {
+    COL_CONVERSATION,
+    COL_ID,
+    COL_MODEL,
+    COL_PROMPT,
+    COL_SYSTEM,
+    COL_RESPONSE,
+    COL_DURATION,
+    COL_CALLS,
+    COL_RESULTS
+};
 
 static const char magic[] = "SQLite format 3";
 
@@ -67,26 +78,44 @@ static keel_status open_file(keel_reader *reader, state *s, keel_err *err) {
     return KEEL_OK;
 }
 
+static bool has_table(const state *s, const char *name) {
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM sqlite_schema WHERE name = '%s' AND type = 'table' AND sql NOT LIKE "
+             "'CREATE VIRTUAL%%'",
+             name);
+    return ask(s, sql) == 1;
+}
+
+/* Calls and results as messages hold them, one list for each response. */
+static const char with_tools[] =
+    "SELECT coalesce(r.conversation_id, r.id) AS c, r.id, r.model, r.prompt, r.system, r.response, "
+    "r.duration_ms, calls.list AS tool_calls, results.list AS tool_results FROM responses r "
+    "LEFT JOIN (SELECT response_id, json_group_array(json_object('id', tool_call_id, 'function', "
+    "json_object('name', name, 'arguments', arguments))) AS list "
+    "FROM (SELECT * FROM tool_calls ORDER BY id) GROUP BY response_id) calls ON calls.response_id = r.id "
+    "LEFT JOIN (SELECT response_id, json_group_array(json_object('role', 'tool', 'name', name, "
+    "'tool_call_id', tool_call_id, 'content', coalesce(output, ''))) AS list "
+    "FROM (SELECT * FROM tool_results ORDER BY id) GROUP BY response_id) results "
+    "ON results.response_id = r.id ORDER BY c, r.datetime_utc, r.id";
+static const char without_tools[] =
+    "SELECT coalesce(conversation_id, id) AS c, id, model, prompt, system, response, "
+    "duration_ms, NULL, NULL FROM responses ORDER BY c, datetime_utc, id";
+
 static keel_status begin(keel_reader *reader, state *s, keel_err *err) {
-    static const char tables[] =
-        "SELECT count(*) FROM sqlite_schema WHERE name = 'responses' AND type = 'table' AND "
-        "sql NOT LIKE 'CREATE VIRTUAL%'";
-    static const char rows[] =
-        "SELECT coalesce(conversation_id, id) AS c, id, model, prompt, system, response, "
-        "duration_ms FROM responses ORDER BY c, datetime_utc, id";
     KEEL_TRY(open_file(reader, s, err));
-    const bool good = ask(s, tables) == 1;
+    const bool good = has_table(s, "responses");
     if (!good && sqlite3_errcode(s->db) != SQLITE_OK && sqlite3_errcode(s->db) != SQLITE_ROW &&
         sqlite3_errcode(s->db) != SQLITE_DONE)
         return fail_sqlite(s, reader->place, err);
     if (!good)
         return keel_fail(err, KEEL_E_PARSE, reader->place,
                          "this SQLite file is no log of llm: it has no table \"responses\"");
-    if (ask(s,
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'tool_calls' AND type = 'table' AND sql NOT LIKE "
-            "'CREATE VIRTUAL%'") == 1)
+    const bool tools = has_table(s, "tool_calls") && has_table(s, "tool_results") &&
+                       sqlite3_prepare_v2(s->db, with_tools, -1, &s->rows, NULL) == SQLITE_OK;
+    if (!tools && has_table(s, "tool_calls"))
         reader->counts[TOOL_CALLS] = ask(s, "SELECT count(*) FROM tool_calls");
-    if (sqlite3_prepare_v2(s->db, rows, -1, &s->rows, NULL) != SQLITE_OK)
+    if (!tools && sqlite3_prepare_v2(s->db, without_tools, -1, &s->rows, NULL) != SQLITE_OK)
         return fail_sqlite(s, reader->place, err);
     s->begun = true;
     return step(s, reader->place, err);
@@ -113,19 +142,35 @@ static cJSON *add_message(keel__value *build, cJSON *messages, const char *role,
     return made;
 }
 
-/* What one row says: the system's prompt where it is new, the prompt, the response. */
+/* A column that holds a list as JSON; *out NULL: nothing. */
+static keel_status list_column(state *s, int k, keel_arena *arena, const char *where, const cJSON **out,
+                               keel_err *err) {
+    const char *text = NULL;
+    *out = NULL;
+    KEEL_TRY(column(s, k, arena, where, &text, err));
+    return text ? keel_json_parse_in(arena, text, strlen(text), where, out, err) : KEEL_OK;
+}
+
+/* What one row says: the system's prompt where it is new, results of tools, the prompt, the response and its
+ * calls of tools. */
 static keel_status add_row(state *s, keel__value *build, cJSON *messages, const char **system,
                            const char *where, keel_err *err) {
     const char *said[COL_DURATION];
+    const cJSON *calls = NULL, *results = NULL;
     for (int k = COL_MODEL; k <= COL_RESPONSE; k++)
         KEEL_TRY(column(s, k, build->arena, where, &said[k], err));
+    KEEL_TRY(list_column(s, COL_CALLS, build->arena, where, &calls, err));
+    KEEL_TRY(list_column(s, COL_RESULTS, build->arena, where, &results, err));
     const char *now = said[COL_SYSTEM];
     if (now && *now && (!*system || strcmp(now, *system) != 0))
         add_message(build, messages, "system", *system = now);
+    for (const cJSON *result = results ? results->child : NULL; result; result = result->next)
+        keel__value_put(build, messages, NULL, keel__value_same(build, result));
     if (said[COL_PROMPT] && *said[COL_PROMPT]) add_message(build, messages, "user", said[COL_PROMPT]);
-    if (!said[COL_RESPONSE]) return KEEL_OK;
-    cJSON *answer = add_message(build, messages, "assistant", said[COL_RESPONSE]);
+    if (!said[COL_RESPONSE] && !calls) return KEEL_OK;
+    cJSON *answer = add_message(build, messages, "assistant", said[COL_RESPONSE] ? said[COL_RESPONSE] : "");
     const double duration = sqlite3_column_double(s->rows, COL_DURATION);
+    keel__value_put_same(build, answer, "tool_calls", calls);
     keel__value_put_text(build, answer, "model", said[COL_MODEL]);
     if (sqlite3_column_type(s->rows, COL_DURATION) == SQLITE_INTEGER && duration >= 0)
         keel__value_put(build, answer, "latency_ms", keel__value_number(build, duration));

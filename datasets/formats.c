@@ -52,7 +52,7 @@
        {"empty", "trees in which nothing is left"}, \
        {"left_out", "messages that were deleted or did not pass the review"}}) \
     X(llm, "llm", "the log of the command llm, a SQLite file", {"logs.db"}, \
-      {{"tool_calls", "calls of tools, which are not read"}}) \
+      {{"tool_calls", "calls of tools in a table of other columns: not read"}}) \
     X(wildchat, "wildchat", "rows of WildChat and LMSYS-Chat-1M: JSON Lines or an array of {\"conversation\", \"model\"}", {"*.json", "*.jsonl"}, {{0}}) \
     X(arena, "arena", "votes between two models: {\"model_a\", \"model_b\", \"winner\", \"conversation_a\", \"conversation_b\"}, or response_a, response_b", \
       {"*.jsonl", "*.json", "*.csv"}, \

@@ -239,6 +239,37 @@ static const char *put_sql(const char *name, const char *sql) {
     "options_json TEXT, response TEXT, response_json TEXT, conversation_id TEXT, duration_ms INTEGER, "      \
     "datetime_utc TEXT);"
 
+static void llm_tools_are_part_of_the_conversation(void **state) {
+    (void)state;
+    put_sql(
+        "logs.db", LLM
+        "CREATE TABLE tool_calls (id INTEGER PRIMARY KEY, response_id TEXT, tool_id INTEGER, name TEXT, "
+        "arguments TEXT, tool_call_id TEXT);"
+        "CREATE TABLE tool_results (id INTEGER PRIMARY KEY, response_id TEXT, tool_id INTEGER, name TEXT, "
+        "output TEXT, tool_call_id TEXT, instance_id INTEGER, exception TEXT);"
+        "INSERT INTO responses (id, model, prompt, response, conversation_id, datetime_utc) VALUES "
+        "('r1', 'm', 'Weather?', '', 'c', '2026-01-01'), ('r2', 'm', '', 'Rain.', 'c', '2026-01-02');"
+        "INSERT INTO tool_calls (response_id, name, arguments, tool_call_id) VALUES "
+        "('r1', 'weather', '{\"at\": \"Ulm\"}', 't1'), ('r1', 'time', '{}', 't2');"
+        "INSERT INTO tool_results (response_id, name, output, tool_call_id) VALUES "
+        "('r2', 'weather', '3 degrees', 't1'), ('r2', 'time', NULL, 't2');");
+    assert_ok(import_as(NULL, NULL, in("logs.db")));
+    assert_int_equal(counted("tool_calls"), 0);
+    const keel_conversation *c = get("c");
+    assert_int_equal(c->n_turns, 5);
+    assert_int_equal(c->turns[1].role, KEEL_ROLE_ASSISTANT);
+    assert_string_equal(c->turns[1].text, "weather({\"at\": \"Ulm\"})\ntime({})");
+    assert_int_equal(c->turns[2].role, KEEL_ROLE_TOOL);
+    assert_string_equal(c->turns[2].text, "3 degrees");
+    assert_string_equal(c->turns[3].text, "");
+    assert_string_equal(c->turns[4].text, "Rain.");
+    put_sql("logs.db", LLM "CREATE TABLE tool_calls (x); INSERT INTO tool_calls VALUES (1), (2);"
+                           "INSERT INTO responses (id, prompt, response) VALUES ('r9', 'a', 'b');");
+    assert_ok(import_as(NULL, NULL, in("logs.db")));
+    assert_int_equal(counted("tool_calls"), 2);
+    assert_int_equal(report.conversations, 1);
+}
+
 static void llm_databases_are_read(void **state) {
     (void)state;
     put_sql("logs.db",
@@ -278,15 +309,11 @@ static void other_sqlite_files_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(fastchat_keeps_the_longest_history),
-        TEST(fastchat_answers_of_two_models_are_candidates),
-        TEST(langfuse_traces_with_their_scores),
-        TEST(langfuse_observations_of_a_session_are_joined),
-        TEST(otel_spans_of_a_conversation_are_joined),
-        TEST(otel_structured_events_and_numbered_attributes),
-        TEST(wildchat_rows_name_model_and_conversation),
-        TEST(llm_databases_are_read),
-        TEST(other_sqlite_files_are_named),
+        TEST(fastchat_keeps_the_longest_history),        TEST(fastchat_answers_of_two_models_are_candidates),
+        TEST(langfuse_traces_with_their_scores),         TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(otel_spans_of_a_conversation_are_joined),   TEST(otel_structured_events_and_numbered_attributes),
+        TEST(wildchat_rows_name_model_and_conversation), TEST(llm_databases_are_read),
+        TEST(llm_tools_are_part_of_the_conversation),    TEST(other_sqlite_files_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
