@@ -1,12 +1,14 @@
 /* Langfuse's exports: JSON Lines or an array of observations, {"id", "trace_id", "type": "GENERATION",
  * "input", "output", "start_time", "end_time", ...}, of traces, {"id", "input", "output", "latency",
- * "scores"}, and of scores, {"name", "value", "trace_id", "observation_id"}, in one file. A conversation is a
- * session, or else a trace. Scores that people gave are feedback. */
+ * "scores"}, and of scores, {"name", "value", "trace_id", "observation_id"}, in one file or, as the export to
+ * a storage of files has them, in files beside each other: a file of scores gives the conversations that they
+ * are about. A conversation is a session, or else a trace. Scores that people gave are feedback. */
+#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/decimal.h"
+#include "core/file.h"
 #include "core/hash.h"
 #include "datasets/session.h"
 
@@ -17,18 +19,11 @@ typedef struct score {
     double verdict;
 } score;
 
-/* Under what names the answer of a call may be scored. */
-typedef struct named {
-    const char *name;
-    double time;
-    cJSON *answer;
-} named;
-
 typedef struct state {
     keel__sessions sessions;
     score *scores;
-    named *named;
-    size_t n_scores, scores_capacity, n_named, named_capacity;
+    size_t n_scores, scores_capacity;
+    bool beside; /* the source has scores alone: what they are about was read from the files beside it */
 } state;
 
 /* Exports write trace_id, the interface traceId. */
@@ -82,57 +77,6 @@ static keel_status add_score(keel_reader *reader, const cJSON *object, const cha
         return keel_nomem(err, where);
     s->scores[s->n_scores++] = made;
     return KEEL_OK;
-}
-
-static keel_status add_name(state *s, const char *name, double time, cJSON *answer, const char *where,
-                            keel_err *err) {
-    if (!name) return KEEL_OK;
-    if (!keel_arena_grow(&s->sessions.arena, &s->named, s->n_named, &s->named_capacity, sizeof *s->named))
-        return keel_nomem(err, where);
-    s->named[s->n_named++] = (named){name, time, answer};
-    return KEEL_OK;
-}
-
-static int compare_named(const void *a, const void *b) {
-    const named *x = a, *y = b;
-    const int names = strcmp(x->name, y->name);
-    return names ? names : (x->time > y->time) - (x->time < y->time);
-}
-
-/* The last answer under that name. */
-static const named *find_named(const state *s, const char *name) {
-    size_t low = 0, high = s->n_named;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(s->named[middle].name, name) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low && strcmp(s->named[low - 1].name, name) == 0 ? &s->named[low - 1] : NULL;
-}
-
-static keel_status use_scores(keel_reader *reader, keel_err *err) {
-    state *s = reader->state;
-    keel__value build = {.arena = &s->sessions.arena};
-    if (s->n_scores && !s->sessions.count) {
-        keel_fail(err, KEEL_E_PARSE, reader->place,
-                  "these are scores alone: the observations that they are about "
-                  "are not in this file");
-        return keel_hint(err, "put both into one file: cat observations.jsonl scores.jsonl > both.jsonl");
-    }
-    if (s->n_named) qsort(s->named, s->n_named, sizeof *s->named, compare_named);
-    for (size_t i = 0; i < s->n_scores; i++) {
-        const named *found = NULL;
-        for (int k = 0; k < 3 && !found; k++)
-            if (s->scores[i].names[k]) found = find_named(s, s->scores[i].names[k]);
-        const bool used = found && s->scores[i].verdict != 0 && !keel_json_get(found->answer, "feedback");
-        reader->counts[SCORES_UNUSED] += !used;
-        if (used)
-            keel__value_put(&build, found->answer, "feedback",
-                            keel__value_number(&build, s->scores[i].verdict));
-    }
-    return build.failed ? keel_nomem(err, reader->place) : KEEL_OK;
 }
 
 /* ---- observations ---- */
@@ -212,8 +156,7 @@ static cJSON *make_meta(keel__value *build, const cJSON *object) {
 static keel_status name_answer(state *s, const cJSON *object, const keel__call *call, keel_err *err) {
     const char *names[] = {keel__string_at(object, "id"), text_at(object, "trace_id", "traceId"),
                            text_at(object, "session_id", "sessionId")};
-    for (int k = 0; k < 3; k++)
-        KEEL_TRY(add_name(s, names[k], call->time, call->answers->child, call->where, err));
+    for (int k = 0; k < 3; k++) KEEL_TRY(keel__sessions_name(&s->sessions, names[k], call, err));
     return KEEL_OK;
 }
 
@@ -247,17 +190,152 @@ static keel_status add_call(keel_reader *reader, const cJSON *object, const char
     return name_answer(s, object, &call, err);
 }
 
-static keel_status read_object(keel_reader *reader, const cJSON *object, const char *where, keel_err *err) {
+static bool is_score(const cJSON *object) {
+    return keel_json_get(object, "value") &&
+           (get(object, "trace_id", "traceId") || get(object, "session_id", "sessionId"));
+}
+
+static bool is_generation(const cJSON *object) {
     const char *type = keel__string_at(object, "type");
-    const bool scored = get(object, "trace_id", "traceId") || get(object, "session_id", "sessionId");
-    if (keel_json_get(object, "value") && scored) return add_score(reader, object, where, err);
-    if (!type || strcmp(type, "GENERATION") == 0) return add_call(reader, object, where, err);
+    return !type || strcmp(type, "GENERATION") == 0;
+}
+
+static keel_status read_object(keel_reader *reader, const cJSON *object, const char *where, keel_err *err) {
+    if (is_score(object)) return add_score(reader, object, where, err);
+    if (is_generation(object)) return add_call(reader, object, where, err);
     reader->counts[OTHER_OBSERVATIONS]++;
     return KEEL_OK;
 }
 
+/* ---- files beside ---- */
+
+typedef struct paths {
+    const char **names;
+    size_t count, capacity;
+} paths;
+
+/* Files of the folder that are logs by their names, but not the one called `not`. A folder that is not there
+ * has none. */
+static keel_status list_files(state *s, const char *folder, const char * not, paths *out, keel_err *err) {
+    keel_arena *arena = &s->sessions.arena;
+    DIR *entries = opendir(folder);
+    keel_status status = KEEL_OK;
+    for (struct dirent *entry; entries && status == KEEL_OK && (entry = readdir(entries));) {
+        if (!keel_formats_plausible(entry->d_name) || (not &&strcmp(entry->d_name, not ) == 0)) continue;
+        const char *path = keel_path_join(arena, folder, entry->d_name);
+        if (!path || !keel_arena_grow(arena, &out->names, out->count, &out->capacity, sizeof *out->names))
+            status = keel_nomem(err, folder);
+        else
+            out->names[out->count++] = path;
+    }
+    if (entries) closedir(entries);
+    return status;
+}
+
+/* Exports have the folders observations_v2/ (or observations/, traces/) and scores/ beside each other, with
+ * files of the same names for the same time. */
+static keel_status list_beside(state *s, const char *path, paths *out, keel_err *err) {
+    static const char *const folders[] = {"../observations_v2", "../observations", "../traces"};
+    keel_arena *arena = &s->sessions.arena;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *folder = keel_arena_strndup(arena, slash ? path : ".", slash ? (size_t)(slash - path) : 1);
+    if (!folder) return keel_nomem(err, path);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        const char *other = keel_path_join(arena, folder, folders[i]);
+        if (!other) return keel_nomem(err, path);
+        KEEL_TRY(list_files(s, other, NULL, out, err));
+    }
+    for (size_t i = 0; i < out->count; i++)
+        if (strcmp(strrchr(out->names[i], '/') + 1, name) == 0) {
+            const char *same = out->names[i];
+            out->names[i] = out->names[0];
+            out->names[0] = same;
+        }
+    return list_files(s, folder, name, out, err);
+}
+
+/* Observations of a file; what is no log of Langfuse is passed over. */
+static keel_status read_file(keel_reader *reader, const char *path, keel_err *err) {
+    state *s = reader->state;
+    keel__objects objects = {0};
+    keel_source *source = NULL;
+    const keel_format *format = NULL;
+    const cJSON *object = NULL;
+    const char *where = NULL;
+    KEEL_TRY(keel_source_open(&source, path, err));
+    keel_status status = keel_formats_detect(source, &format, NULL);
+    const bool known = status == KEEL_OK && format == reader->format;
+    status = KEEL_OK;
+    while (known && status == KEEL_OK) {
+        status = keel__objects_next(&objects, source, &s->sessions.arena, &object, &where, err);
+        if (status != KEEL_OK || !object) break;
+        if (is_generation(object) && !is_score(object)) status = add_call(reader, object, where, err);
+    }
+    keel__objects_close(&objects);
+    keel_source_close(source);
+    return status;
+}
+
+/* ---- what scores are about ---- */
+
+static cJSON *scored(state *s, const score *one) {
+    cJSON *found = NULL;
+    for (int k = 0; k < 3 && !found; k++) found = keel__sessions_named(&s->sessions, one->names[k]);
+    return found;
+}
+
+static bool all_found(state *s) {
+    for (size_t i = 0; i < s->n_scores; i++)
+        if (!scored(s, &s->scores[i])) return false;
+    return true;
+}
+
+static keel_status read_beside(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    const char *path = keel_source_path(reader->source);
+    paths files = {0};
+    s->beside = true;
+    if (path) KEEL_TRY(list_beside(s, path, &files, err));
+    for (size_t i = 0; i < files.count && !all_found(s); i++)
+        KEEL_TRY(read_file(reader, files.names[i], err));
+    reader->counts[WITHOUT_ANSWER] = 0; /* of the other files */
+    if (s->sessions.count) return KEEL_OK;
+    keel_fail(
+        err, KEEL_E_NOT_FOUND, reader->place,
+        "these are scores alone: the observations that they are about are neither in this file nor beside it");
+    return keel_hint(err,
+                     "put the observations into the same folder, or into observations_v2/ beside scores/");
+}
+
+static keel_status use_scores(keel_reader *reader, keel_err *err) {
+    state *s = reader->state;
+    keel__value build = {.arena = &s->sessions.arena};
+    if (s->n_scores && !s->sessions.count) KEEL_TRY(read_beside(reader, err));
+    for (size_t i = 0; i < s->n_scores; i++) {
+        cJSON *found = scored(s, &s->scores[i]);
+        const bool used = found && s->scores[i].verdict != 0 && !keel_json_get(found, "feedback");
+        reader->counts[SCORES_UNUSED] += !used;
+        if (used)
+            keel__value_put(&build, found, "feedback", keel__value_number(&build, s->scores[i].verdict));
+    }
+    return build.failed ? keel_nomem(err, reader->place) : KEEL_OK;
+}
+
+static bool has_feedback(const keel_conversation *conversation) {
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        for (size_t k = 0; k < conversation->decisions[i].n_candidates; k++)
+            if (conversation->decisions[i].candidates[k].feedback.present) return true;
+    return false;
+}
+
+/* Of what lies in other files, only what was scored. */
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
-    return keel__sessions_next(reader, read_object, use_scores, arena, out, err);
+    const state *s = reader->state;
+    do {
+        *out = (keel_read){0};
+        KEEL_TRY(keel__sessions_next(reader, read_object, use_scores, arena, out, err));
+    } while (s->beside && out->conversation && !has_feedback(out->conversation));
+    return KEEL_OK;
 }
 
 static bool looks_like(const keel_sniff *sniff) {

@@ -50,6 +50,37 @@ keel_status keel__sessions_alias(keel__sessions *sessions, const char *other, co
     return KEEL_OK;
 }
 
+keel_status keel__sessions_name(keel__sessions *sessions, const char *name, const keel__call *call,
+                                keel_err *err) {
+    if (!name) return KEEL_OK;
+    if (!keel_arena_grow(&sessions->arena, &sessions->named, sessions->n_named, &sessions->named_capacity,
+                         sizeof *sessions->named))
+        return keel_nomem(err, call->where);
+    sessions->named[sessions->n_named++] = (keel__named){name, call->time, call->answers->child};
+    return KEEL_OK;
+}
+
+static int compare_named(const void *a, const void *b) {
+    const keel__named *x = a, *y = b;
+    const int names = strcmp(x->name, y->name);
+    return names ? names : (x->time > y->time) - (x->time < y->time);
+}
+
+cJSON *keel__sessions_named(keel__sessions *sessions, const char *name) {
+    size_t low = 0, high = sessions->n_named;
+    if (!name || !high) return NULL;
+    if (sessions->n_sorted != high) qsort(sessions->named, high, sizeof *sessions->named, compare_named);
+    sessions->n_sorted = high;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(sessions->named[middle].name, name) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && strcmp(sessions->named[low - 1].name, name) == 0 ? sessions->named[low - 1].answer : NULL;
+}
+
 const cJSON *keel__sessions_unpack(keel__sessions *sessions, const cJSON *value) {
     const cJSON *parsed = NULL;
     if (!cJSON_IsString(value)) return value;

@@ -29,6 +29,13 @@ typedef struct keel__alias {
     const char *other, *session;
 } keel__alias;
 
+/* A name under which other records speak of an answer. */
+typedef struct keel__named {
+    const char *name;
+    double time;   /* of the call */
+    cJSON *answer; /* the first one of the call */
+} keel__named;
+
 enum { KEEL__SESSION_WIDEST = 4096 }; /* answers to one history */
 
 /* The state of a reader, or its first member. */
@@ -39,6 +46,8 @@ typedef struct keel__sessions {
     size_t count, capacity;
     keel__alias *aliases;
     size_t n_aliases, aliases_capacity;
+    keel__named *named;
+    size_t n_named, named_capacity, n_sorted; /* n_sorted: how many stand in order */
     bool read;
     size_t next, *by_key; /* by_key [count]: calls in the order of key and time */
     const char *last_session;
@@ -50,6 +59,12 @@ keel_status keel__sessions_add(keel__sessions *sessions, const keel__call *call,
 /* From now on or before, what is called `other` belongs to the session. */
 keel_status keel__sessions_alias(keel__sessions *sessions, const char *other, const char *session,
                                  keel_err *err);
+
+/* The call's first answer may be spoken of under this name; NULL: does nothing. */
+keel_status keel__sessions_name(keel__sessions *sessions, const char *name, const keel__call *call,
+                                keel_err *err);
+/* The answer of the latest call under that name; NULL: there is none. */
+cJSON *keel__sessions_named(keel__sessions *sessions, const char *name);
 
 /* Adds the calls of one object of the log. */
 typedef keel_status keel__sessions_read(keel_reader *reader, const cJSON *object, const char *where,

@@ -124,8 +124,37 @@ static void langfuse_observations_of_a_session_are_joined(void **state) {
     assert_int_equal(counted("other_observations"), 1);
     assert_int_equal(counted("scores_unused"), 1);
     assert_null(strstr(got->group, "secret"));
-    import_fails(NULL, put("s.jsonl", "{\"id\":\"s1\",\"trace_id\":\"t\",\"name\":\"user\",\"value\":1}\n"),
-                 KEEL_E_PARSE, "s.jsonl", "scores alone");
+}
+
+#define SCORE(trace, value)                                                                                  \
+    "{\"id\":\"s\",\"trace_id\":\"" trace "\",\"name\":\"user\",\"value\":" value "}\n"
+
+/* As the export to a storage of files writes them: a folder of observations, a folder of scores. */
+static void langfuse_scores_may_lie_in_other_files(void **state) {
+    (void)state;
+    static const char *const folders[] = {"x", "x/observations_v2", "x/scores", "alone"};
+    for (int i = 0; i < 4; i++) assert_int_equal(keel_folder_make(in(folders[i]), NULL), KEEL_OK);
+    put("x/observations_v2/day1.jsonl", GENERATION("1", TURN1, "Hello", "2"));
+    put("x/observations_v2/day2.jsonl",
+        "{\"id\":\"5\",\"trace_id\":\"t-5\",\"type\":\"GENERATION\",\"start_time\":\"2026-03-02 10:00:00\","
+        "\"input\":\"Yo\",\"output\":\"Yes\"}\n"
+        "{\"id\":\"6\",\"trace_id\":\"t-6\",\"type\":\"GENERATION\",\"start_time\":\"2026-03-02 10:00:00\","
+        "\"input\":\"Yo\",\"output\":\"No\"}\n");
+    assert_ok(import_as(NULL, NULL, in("x")));
+    assert_int_equal(report.conversations, 3);
+    put("x/scores/day2.jsonl", SCORE("t-5", "-1") SCORE("t-1", "1") SCORE("t-9", "1"));
+    assert_ok(import_as(NULL, NULL, in("x")));
+    assert_int_equal(report.files, 3);
+    assert_int_equal(report.files_known, 2);
+    assert_int_equal(report.conversations, 0);
+    assert_int_equal(report.extended, 2);
+    assert_int_equal(report.unchanged, 0); /* what was not scored is not read again */
+    assert_int_equal(counted("scores_unused"), 1);
+    is_optional(get("s")->decisions[0].candidates[0].feedback, 1);
+    is_optional(get("t-5")->decisions[0].candidates[0].feedback, -1);
+    assert_false(get("t-6")->decisions[0].candidates[0].feedback.present);
+    import_fails(NULL, put("alone/s.jsonl", SCORE("t", "1")), KEEL_E_NOT_FOUND, "s.jsonl", "scores alone");
+    contains(err.hint, "observations_v2/ beside scores/");
 }
 
 /* ---- OpenTelemetry ---- */
@@ -309,11 +338,17 @@ static void other_sqlite_files_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(fastchat_keeps_the_longest_history),        TEST(fastchat_answers_of_two_models_are_candidates),
-        TEST(langfuse_traces_with_their_scores),         TEST(langfuse_observations_of_a_session_are_joined),
-        TEST(otel_spans_of_a_conversation_are_joined),   TEST(otel_structured_events_and_numbered_attributes),
-        TEST(wildchat_rows_name_model_and_conversation), TEST(llm_databases_are_read),
-        TEST(llm_tools_are_part_of_the_conversation),    TEST(other_sqlite_files_are_named),
+        TEST(fastchat_keeps_the_longest_history),
+        TEST(fastchat_answers_of_two_models_are_candidates),
+        TEST(langfuse_traces_with_their_scores),
+        TEST(langfuse_observations_of_a_session_are_joined),
+        TEST(langfuse_scores_may_lie_in_other_files),
+        TEST(otel_spans_of_a_conversation_are_joined),
+        TEST(otel_structured_events_and_numbered_attributes),
+        TEST(wildchat_rows_name_model_and_conversation),
+        TEST(llm_databases_are_read),
+        TEST(llm_tools_are_part_of_the_conversation),
+        TEST(other_sqlite_files_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
