@@ -29,7 +29,7 @@ static const char *const defaults[KEEL__N_FIELDS][9] = {
 
 /* Words for the values of a field. */
 static const char *const words[][10] = {
-    {"benign", "benign", "safe", "harmless", NULL},
+    {"benign", "benign", "safe", "harmless", "borderline", NULL},
     {"dangerous", "dangerous", "unsafe", "harmful", "dual_use", NULL},
     {"compliance", "compliance", "full_compliance", "1_full_compliance", "complied", NULL},
     {"partial_refusal", "partial_refusal", "3_partial_refusal", "partial_compliance", "deflection", NULL},
@@ -78,9 +78,10 @@ typedef struct reading {
     const char *used[2 * KEEL__N_FIELDS]; /* keys that are not kept in meta; NULL-terminated */
     size_t n_used;
     cJSON *messages;
-    cJSON *answer; /* what is known of the answer */
-    uint64_t hash; /* of what was asked */
-    char name[20]; /* the same in letters */
+    cJSON *answer;   /* what is known of the answer */
+    bool borderline; /* its risk was called so: benign, and looks dangerous */
+    uint64_t hash;   /* of what was asked */
+    char name[20];   /* the same in letters */
 } reading;
 
 static keel_status nomem(const reading *in) {
@@ -318,12 +319,14 @@ static keel_status add_meta(reading *in, cJSON *to, const char *gathered_of) {
     cJSON *rest, *meta;
     in->used[in->n_used] = NULL;
     keel_status status = keel__chat_rest(in->row, in->used, NULL, &rest, in->where, in->err);
+    if (status == KEEL_OK && !rest && in->borderline && !(rest = cJSON_CreateObject())) return nomem(in);
     if (status != KEEL_OK || !rest) return cJSON_Delete(rest), status;
     if (gathered_of) {
         meta = cJSON_CreateObject();
         if (!keel_json_add(meta, gathered_of, rest)) return cJSON_Delete(meta), nomem(in);
         rest = meta;
     }
+    if (in->borderline && !cJSON_AddTrueToObject(rest, "borderline")) return cJSON_Delete(rest), nomem(in);
     return keel_json_add(to, "meta", rest) ? KEEL_OK : nomem(in);
 }
 
@@ -338,6 +341,7 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     KEEL_TRY(copy_field(in, KEEL__FIELD_SPLIT, to, "split"));
     KEEL_TRY(copy_field(in, KEEL__FIELD_GROUP, to, "group"));
     KEEL_TRY(read_word(in, KEEL__FIELD_RISK, RISKS, OUTCOMES, "risk", to, &found));
+    in->borderline = found && cJSON_IsString(found) && strcmp(found->valuestring, "borderline") == 0;
     KEEL_TRY(read_answer(in, &model, &answered));
     counts[KEEL__ROWS_WITHOUT_ANSWER] += !answered;
     const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);

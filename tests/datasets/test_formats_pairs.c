@@ -320,6 +320,13 @@ static void columns_may_be_named(void **state) {
     assert_int_equal(c->risk, KEEL_RISK_DANGEROUS);
     assert_ok(import_columns("prompt=q,response=a", put("t.jsonl", "{\"q\":\"x\",\"a\":\"y\"}\n")));
     assert_int_equal(report.conversations, 1);
+    put("b.csv", "Ask,Reply,Who,tier\nWhy?,So,m,borderline\nWhy?,No,n,borderline\nWho?,You,m,benign\n");
+    assert_ok(import_columns("prompt=Ask,response=Reply,model=Who,risk=tier", in("b.csv")));
+    for (int64_t id = 3; id <= 4; id++) {
+        assert_ok(keel_store_conversation(store, id, &arena, &c, &err));
+        assert_int_equal(c->risk, KEEL_RISK_BENIGN);
+        assert_true((c->meta && strstr(c->meta, "\"borderline\":true")) == (id == 3));
+    }
     assert_int_equal(import_columns("prompt=Asked", in("t.csv")), KEEL_E_PARSE);
     contains(err.message, "Asked");
     assert_int_equal(import_columns("prompt=Ask,response=Reply,risk=Who", in("t.csv")), KEEL_E_INVALID);
