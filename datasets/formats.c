@@ -64,7 +64,8 @@
        {"without_answer", "generations without a readable input or output"}, \
        {"scores_unused", "scores that no person gave, that are no verdict, or whose observation is not in the file"}}) \
     X(otel, "otel", "OpenTelemetry's spans or logs of generative AI, as OTLP in JSON", {"*.json", "*.jsonl"}, \
-      {{"without_messages", "spans and records that are no call of a model, or do not have its messages"}}) \
+      {{"without_messages", "spans and records that are no call of a model, or do not have its messages"}, \
+       {"evaluations_unused", "evaluations whose answer is not in the file"}}) \
     X(fastchat, "fastchat", "JSON Lines of the events of a FastChat server: chat, votes, votes between two models", {"*.json", "*.jsonl"}, \
       {{"no_answer", "events without a question and an answer"}, {"other_events", "events of other types"}}) \
     X(hh_rlhf, "hh-rlhf", "JSON Lines of {\"chosen\", \"rejected\"}, transcripts with Human: and Assistant:", {"*.jsonl"}, \

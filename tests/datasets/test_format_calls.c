@@ -200,6 +200,69 @@ static void otel_spans_of_a_conversation_are_joined(void **state) {
     assert_int_equal(counted("without_messages"), 1);
 }
 
+#define ASKED_AND_SAID(question, answer)                                                                     \
+    TEXT("gen_ai.input.messages", "[" MESSAGE("user", question) "]")                                         \
+    "," TEXT("gen_ai.output.messages", "[" MESSAGE("assistant", answer) "]")
+#define OPERATION(name) TEXT("gen_ai.operation.name", name)
+#define SCORED(name, label, value)                                                                           \
+    TEXT("gen_ai.evaluation.name", name)                                                                     \
+    "," TEXT("gen_ai.evaluation.score.label",                                                                \
+             label) ",{\"key\":\"gen_ai.evaluation.score.value\",\"value\":"                                 \
+                    "{\"doubleValue\":" value "}}"
+#define OF_TRACE(trace, span, operation, attributes, events)                                                 \
+    "{\"traceId\":\"" trace "\",\"spanId\":\"" span                                                          \
+    "\",\"startTimeUnixNano\":\"5\",\"attributes\":[" OPERATION(operation) "," attributes                    \
+                                                                           "],\"events\":[" events "]}"
+#define EVALUATED(attributes) "{\"name\":\"gen_ai.evaluation.result\",\"attributes\":[" attributes "]}"
+
+/* A call of an agent is read where the calls of models within it have no messages; what is said of it,
+ * always. */
+static void otel_agents_and_evaluations(void **state) {
+    (void)state;
+    put("o.json",
+        "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[" OF_TRACE(
+            "a", "a1", "invoke_agent", ASKED_AND_SAID("Hi", "Hello"),
+            EVALUATED(SCORED(
+                "user_feedback", "up",
+                "7"))) "," OF_TRACE("a", "a2", "chat", OPERATION("chat"),
+                                    "") "," OF_TRACE("b", "b1", "invoke_agent",
+                                                     ASKED_AND_SAID("Yo", "Yes, agent"),
+                                                     EVALUATED(SCORED(
+                                                         "Human rating", "",
+                                                         "-0.5"))) "," OF_TRACE("b", "b2", "chat",
+                                                                                ASKED_AND_SAID("Yo", "Yes"),
+                                                                                EVALUATED(
+                                                                                    SCORED("harm", "Refused",
+                                                                                           "1"))) "]}]}]}");
+    assert_ok(import_as(NULL, NULL, in("o.json")));
+    assert_int_equal(report.conversations, 2);
+    assert_int_equal(counted("without_messages"), 1);
+    assert_int_equal(counted("evaluations_unused"), 0);
+    const keel_candidate *a = get("a")->decisions[0].candidates, *b = get("b")->decisions[0].candidates;
+    assert_string_equal(a->text, "Hello");
+    is_optional(a->feedback, 1);
+    assert_int_equal(a->outcome, KEEL_OUTCOME_NONE);
+    assert_int_equal(get("b")->decisions[0].n_candidates, 1);
+    assert_string_equal(b->text, "Yes");
+    is_optional(b->feedback, -0.5);
+    assert_int_equal(b->outcome, KEEL_OUTCOME_REFUSAL);
+    assert_int_equal(b->judge, KEEL_AUTHORITY_MODEL);
+    contains(get("b")->meta, "\"name\":\"harm\"");
+    put("l.json",
+        "{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"eventName\":\"gen_ai.evaluation.result\",\"spanId\":\"z\","
+        "\"attributes\":[" SCORED(
+            "user", "down",
+            "0") "]},"
+                 "{\"traceId\":\"c\",\"spanId\":\"c1\",\"timeUnixNano\":\"5\",\"attributes\":[" ASKED_AND_SAID(
+                     "Ho",
+                     "Hum") "]},"
+                            "{\"eventName\":\"gen_ai.evaluation.result\",\"spanId\":\"c1\",\"attributes\":[" SCORED(
+                                "user", "down", "0") "]}]}]}]}");
+    assert_ok(import_as(NULL, NULL, in("l.json")));
+    assert_int_equal(counted("evaluations_unused"), 1);
+    is_optional(get("c")->decisions[0].candidates[0].feedback, -1);
+}
+
 static void otel_structured_events_and_numbered_attributes(void **state) {
     (void)state;
     put("o.json",
@@ -345,6 +408,7 @@ int main(void) {
         TEST(langfuse_scores_may_lie_in_other_files),
         TEST(otel_spans_of_a_conversation_are_joined),
         TEST(otel_structured_events_and_numbered_attributes),
+        TEST(otel_agents_and_evaluations),
         TEST(wildchat_rows_name_model_and_conversation),
         TEST(llm_databases_are_read),
         TEST(llm_tools_are_part_of_the_conversation),
