@@ -247,6 +247,8 @@ static double class_loss(fitting *fit, const lanes *w) {
     for (size_t r = 0; r < fit->m->rows; r++) {
         if (is_left_out(fit, r)) continue;
         const size_t own = (size_t)task->class_of[r];
+        for (size_t h = 0; task->offset && h < task->outputs; h++)
+            fit->z[r].of[h] += task->offset[r * task->outputs + h];
         keel_softmax(fit->z[r].of, task->outputs, fit->told[r].of);
         value -= log(fmax((double)fit->told[r].of[own], 1e-300));
         fit->told[r].of[own] -= 1;

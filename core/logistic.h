@@ -53,6 +53,8 @@ typedef struct keel_logistic_task {
     size_t outputs;                     /* 1 .. KEEL_LOGISTIC_LANES */
     double lambda[KEEL_LOGISTIC_LANES]; /* > 0 */
     const int *class_of;                /* [rows] below outputs; NULL: labels and pairs instead, and then: */
+    const float *offset; /* [rows, outputs] added to the logits of classes, as of a model that is continued;
+                            NULL: 0 */
     bool ranks[KEEL_LOGISTIC_LANES], fits[KEEL_LOGISTIC_LANES]; /* without fits an output stays 0 */
     const signed char *const *label; /* [rows] -> [KEEL_LOGISTIC_LANES] 0, 1 or KEEL_LOGISTIC_UNKNOWN */
     const keel_logistic_pair *pair;  /* [n_pairs] */

@@ -38,6 +38,7 @@ typedef keel_pcg64 keel_rng;
     X(FQE_SAMPLE, "fqe")           /* its minibatches; index: fold, step */                                  \
     X(BOOTSTRAP, "bootstrap")      /* index: resample */                                                     \
     X(CORRECTED, "corrected")      /* resamples of rates corrected for the judge's error; index: resample */ \
+    X(AGREEMENT, "agreement")      /* of judges with labels; index: resample */                              \
     X(BEHAVIOUR, "behaviour")      /* of a simulated desk; index: episode, as those below */                 \
     X(DESK_SCENE, "support-desk scene")                                                                      \
     X(DESK_USER, "support-desk user")                                                                        \

@@ -39,6 +39,16 @@ static void put_verbs(FILE *out) {
     for (size_t i = 0; keel_verbs[i]; i++) fprintf(out, "%s%s", i ? " " : "", keel_verbs[i]->name);
 }
 
+/* What stands without a flag: the alternatives of "test|fit", else files or verbs, which `files` and `verbs`
+ * stand for. */
+static void put_words(const char *words, const char *files, const char *verbs, FILE *out) {
+    if (!strchr(words, '|')) {
+        fputs(kind_of(words) == VALUE_FILE ? files : verbs, out);
+        return;
+    }
+    for (; *words; words++) fputc(*words == '|' ? ' ' : *words, out);
+}
+
 /* ---- bash ---- */
 
 static void bash_flags_of_kind(const keel_flag *flags, value_kind kind, FILE *out) {
@@ -62,8 +72,11 @@ static void bash_verb(const keel_verb *verb, FILE *out) {
     fputs("        keys=\"", out);
     put_keys(verb, out);
     fputs("\"\n", out);
-    if (verb->words)
-        fprintf(out, "        words=%s\n", kind_of(verb->words) == VALUE_FILE ? "files" : "verbs");
+    if (verb->words) {
+        fputs("        words=\"", out);
+        put_words(verb->words, "files", "$verbs", out);
+        fputs("\"\n", out);
+    }
     if (verb->choices) fputs("        case $previous in\n", out);
     for (const keel_flag_choices *row = verb->choices; row && row->flag; row++) {
         fprintf(out, "        %s) choices=\"", row->flag);
@@ -112,11 +125,11 @@ static void bash(FILE *out) {
           "        return\n"
           "    elif [[ $current == -* || ! $words ]]; then\n"
           "        COMPREPLY=($(compgen -W \"$switches $values $files $folders\" -- \"$current\"))\n"
-          "    elif [ $words = files ]; then\n"
+          "    elif [ \"$words\" = files ]; then\n"
           "        compopt -o filenames 2>/dev/null\n"
           "        COMPREPLY=($(compgen -f -- \"$current\"))\n"
           "    else\n"
-          "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
+          "        COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
           "    fi\n"
           "}\n"
           "complete -F _keel keel\n",
@@ -193,7 +206,10 @@ static void zsh(FILE *out) {
             fputs(" \\\n            '*:", out);
             zsh_text(verb->words, out);
             fputs(kind_of(verb->words) == VALUE_FILE ? ":_files'" : ":(", out);
-            if (kind_of(verb->words) != VALUE_FILE) put_verbs(out), fputs(")'", out);
+            if (strchr(verb->words, '|'))
+                put_words(verb->words, "", "", out), fputs(")'", out);
+            else if (kind_of(verb->words) != VALUE_FILE)
+                put_verbs(out), fputs(")'", out);
         }
         fputs(" ;;\n", out);
     }

@@ -1,10 +1,9 @@
 /* keel label: a judge fills the outcomes that no human gave.
  *
- *  1. Checks the reward keys and opens the store.
- *  2. Fits the judge on the human labels and validates it on held-out groups, or loads a saved one.
- *  3. Drops what another judge of the kind said, and predicts the outcome of every candidate without a label,
- *     with provenance; a human label always wins.
- *  4. Computes the rewards of all transitions with the reward keys, and records the run.
+ *  1. Checks the reward keys, opens the store and the judge (shipped, or --judge).
+ *  2. Drops what another judge of the kind said, and predicts the outcome of every candidate without a label
+ * by a human, with provenance. What it says beside a label by a human, which wins, tells how it errs.
+ *  3. Computes the rewards of all transitions with the reward keys, and records the run.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,89 +15,19 @@
 #include "core/options_internal.h"
 #include "core/progress.h"
 #include "core/text.h"
+#include "experiments/cli_judge.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "rewards/judge.h"
 #include "rl/learn/derive.h"
-
-enum { FOLDS = 5 }; /* of the judge's validation */
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--split", "NAME", false, false,
-     "whose human labels teach the judge (default: train if there is one, else all)"},
-    {"--judge", "FILE|KIND", false, false,
-     "use this saved judge instead of fitting one, or fit one of this kind (below)"},
-    {"--save-judge", "FILE", false, false, "keep the judge"},
+    KEEL_FLAG_JUDGE,
     {"--config", "FILE", false, false, "JSON object of reward keys"},
     {"--set", "KEY=VALUE", false, true, "one reward key"},
     KEEL_FLAG_END,
 };
-
-/* Examples for the judge; their texts live in the arena. */
-typedef struct examples {
-    keel_judge_example *items;
-    size_t count, capacity;
-    keel_arena texts;
-} examples;
-
-static void examples_free(examples *all) {
-    keel_free(all->items);
-    keel_arena_free(&all->texts);
-}
-
-static keel_status examples_add(examples *all, const char *response, keel_outcome outcome, uint64_t group,
-                                keel_err *err) {
-    if (!keel_grow(&all->items, all->count + 1, &all->capacity, sizeof *all->items))
-        return keel_nomem(err, "label");
-    char *text = keel_arena_strdup(&all->texts, response);
-    if (!text) return keel_nomem(err, "label");
-    all->items[all->count++] = (keel_judge_example){
-        .input.response = text, .label = (int)outcome - KEEL_OUTCOME_COMPLIANCE, .group = group};
-    return KEEL_OK;
-}
-
-static keel_status add_human_labels(examples *all, const keel_conversation *conversation, keel_err *err) {
-    const char *group = keel_conversation_group(conversation);
-    uint64_t hash = keel_hash64(group, strlen(group), 0);
-    for (size_t d = 0; d < conversation->n_decisions; d++)
-        for (size_t c = 0; c < conversation->decisions[d].n_candidates; c++) {
-            const keel_candidate *candidate = &conversation->decisions[d].candidates[c];
-            if (candidate->judge != KEEL_AUTHORITY_HUMAN || candidate->outcome == KEEL_OUTCOME_NONE ||
-                !candidate->text)
-                continue;
-            KEEL_TRY(examples_add(all, candidate->text, candidate->outcome, hash, err));
-        }
-    return KEEL_OK;
-}
-
-/* By what they are, so that the judge does not depend on the order of imports. */
-static int by_content(const void *a, const void *b) {
-    const keel_judge_example *x = a, *y = b;
-    if (x->group != y->group) return x->group < y->group ? -1 : 1;
-    int order = strcmp(x->input.response, y->input.response);
-    return order ? order : x->label - y->label;
-}
-
-static keel_status gather(keel_store *store, const keel_split *split, examples *all, keel_err *err) {
-    keel_cursor *cursor = NULL;
-    keel_arena arena = {0};
-    keel_conversation *conversation = NULL;
-    keel_status status;
-    KEEL_TRY(keel_cursor_open(&cursor, store, split, KEEL_ORDER_STORED, err));
-    for (;;) {
-        keel_arena_reset(&arena);
-        KEEL_TRY_GOTO(keel_cursor_next(cursor, &arena, &conversation, err), done);
-        if (!conversation) break;
-        KEEL_TRY_GOTO(add_human_labels(all, conversation, err), done);
-    }
-    if (all->count > 0) qsort(all->items, all->count, sizeof *all->items, by_content);
-done:
-    keel_cursor_close(cursor);
-    keel_arena_free(&arena);
-    return status;
-}
 
 /* ---- judging ---- */
 
@@ -117,6 +46,8 @@ typedef struct judging {
     int64_t found[KEEL_AUTHORITY_HUMAN + 1][KEEL_N_OUTCOMES + 1]; /* by who judged and outcome */
     doubt doubts[LEAST_CERTAIN + 1];                              /* the least certain first */
     size_t n_doubts;
+    keel_agreement_item *compared; /* [n_compared] responses that a human labelled */
+    size_t n_compared, compared_room;
     keel_arena texts;
 } judging;
 
@@ -145,17 +76,24 @@ static keel_status note_doubt(judging *work, const char *id, const char *text, i
 }
 
 /* What the judge says of a response that a human labelled is kept beside it: that tells how the judge errs.
- * One that learned from the label tells nothing. */
+ * One that learned from labels and does not know which tells nothing. */
 static keel_status compare(judging *work, const keel_conversation *conversation,
                            const keel_decision *decision, const keel_candidate *candidate, keel_err *err) {
-    keel_judge_verdict verdict;
-    if (work->judge->learned || !candidate->text || candidate->text[0] == '\0') return KEEL_OK;
+    const char *group = keel_conversation_group(conversation);
+    const keel_judge *judge = work->judge;
+    if ((judge->learned && !judge->n_held_out) || !candidate->text || candidate->text[0] == '\0')
+        return KEEL_OK;
+    if (!keel_grow(&work->compared, work->n_compared + 1, &work->compared_room, sizeof *work->compared))
+        return keel_nomem(err, "label");
+    keel_agreement_item *item = &work->compared[work->n_compared++];
+    *item = (keel_agreement_item){.label = (int)candidate->outcome - KEEL_OUTCOME_COMPLIANCE,
+                                  .group = keel_hash64(group, strlen(group), 0)};
     const keel_judge_input input = {candidate->text, conversation->turns, decision->turn};
-    KEEL_TRY(keel_judge_predict(work->judge, &input, &verdict, err));
-    if (verdict.label == KEEL_UNJUDGED) return KEEL_OK;
-    return keel_store_put_label(work->store, candidate->id,
-                                (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + verdict.label), verdict.authority,
-                                work->judge->name, (double)verdict.p[verdict.label], err);
+    KEEL_TRY(keel_judge_predict(judge, &input, &item->verdict, err));
+    if (item->verdict.label == KEEL_UNJUDGED) return KEEL_OK;
+    return keel_store_put_label(
+        work->store, candidate->id, (keel_outcome)(KEEL_OUTCOME_COMPLIANCE + item->verdict.label),
+        item->verdict.authority, judge->name, (double)item->verdict.p[item->verdict.label], err);
 }
 
 static keel_status judge_candidate(judging *work, const keel_conversation *conversation,
@@ -231,84 +169,6 @@ done:
 
 /* ---- the verb ---- */
 
-static keel_status choose_split(const keel_cli *cli, keel_store *store, keel_split *split, keel_err *err) {
-    if (keel_cli_has(cli, "--split")) return keel_cli_open_split(cli, store, NULL, split, err);
-    keel_split train;
-    KEEL_TRY(keel_split_parse("train", &train, err));
-    keel_status there = keel_store_check_split(store, &train, err);
-    if (there != KEEL_OK && there != KEEL_E_NOT_FOUND) return there;
-    return keel_cli_open_split(cli, store, there == KEEL_OK ? "train" : "all", split, err);
-}
-
-static void add_agreement(cJSON *json, const char *any, const char *what, double value) {
-    char key[64];
-    snprintf(key, sizeof key, "any_%s_%s", any, what);
-    cJSON_AddNumberToObject(json, key, value);
-}
-
-/* A judge that learned from these labels is validated on those it did not see, by folds; any other has seen
- * none. */
-static keel_status verdicts_on(const keel_judge *judge, const examples *all, keel_judge_verdict *verdicts,
-                               keel_err *err) {
-    if (judge->learned)
-        return keel_judge_cross_validate(judge->kind, all->items, all->count, FOLDS, verdicts, err);
-    for (size_t i = 0; i < all->count; i++)
-        KEEL_TRY(keel_judge_predict(judge, &all->items[i].input, &verdicts[i], err));
-    return KEEL_OK;
-}
-
-static keel_status validate(keel_cli *cli, const keel_judge *judge, const examples *all, keel_err *err) {
-    const keel_judge_kind *kind = judge->kind;
-    keel_judge_verdict *verdicts = keel_calloc(all->count, sizeof *verdicts);
-    keel_status status = verdicts ? verdicts_on(judge, all, verdicts, err) : keel_nomem(err, "label");
-    if (status == KEEL_OK) {
-        const keel_judge_agreement found = keel_judge_agree(kind, all->items, verdicts, all->count);
-        cJSON *json = cJSON_AddObjectToObject(cli->result, "validation");
-        cJSON_AddNumberToObject(json, "n", (double)found.n);
-        add_agreement(json, kind->any, "accuracy", found.any_accuracy);
-        add_agreement(json, kind->any, "kappa", found.any_kappa);
-        cJSON_AddNumberToObject(json, "accuracy", found.accuracy);
-        cJSON_AddNumberToObject(json, "kappa", found.kappa);
-    }
-    keel_free(verdicts);
-    return status;
-}
-
-static keel_status fit_judge(keel_cli *cli, keel_store *store, const keel_judge_kind *kind,
-                             keel_judge **judge, keel_err *err) {
-    keel_split split;
-    examples all = {0};
-    keel_status status;
-    KEEL_TRY(choose_split(cli, store, &split, err));
-    KEEL_TRY_GOTO(gather(store, &split, &all, err), done);
-    cJSON_AddNumberToObject(cli->result, "human_labels", (double)all.count);
-    KEEL_TRY_GOTO(keel_judge_fit(judge, kind, all.items, all.count, err), done);
-    if (all.count > 0) status = validate(cli, *judge, &all, err);
-done:
-    examples_free(&all);
-    return status;
-}
-
-/* Labels of the store are outcomes of responses: judges of anything else have no place for theirs yet. */
-static keel_status check_kind(const keel_judge_kind *kind, keel_err *err) {
-    if (kind->judged == KEEL_JUDGED_OUTCOME && kind->n_classes == KEEL_N_OUTCOMES) return KEEL_OK;
-    return keel_fail(err, KEEL_E_UNSUPPORTED, "--judge",
-                     "\"%s\" does not judge outcomes of responses, which is what labels are", kind->name);
-}
-
-/* Loads the judge, or fits it on the split's human labels and says how well it agrees with those it did not
- * see. */
-static keel_status make_judge(keel_cli *cli, keel_store *store, keel_judge **judge, keel_err *err) {
-    const char *given = keel_cli_value(cli, "--judge");
-    const keel_judge_kind *kind = given ? keel_judge_find(given) : keel_judge_kinds[0];
-    if (kind) {
-        KEEL_TRY(check_kind(kind, err));
-        return fit_judge(cli, store, kind, judge, err);
-    }
-    KEEL_TRY(keel_judge_load(judge, given, err));
-    return check_kind((*judge)->kind, err);
-}
-
 /* A store whose setting cannot be read gets it anew. */
 static keel_status note_change(keel_store *store, const keel_reward_config *rewards, keel_err *err) {
     keel_reward_config before;
@@ -376,19 +236,25 @@ static void report(keel_cli *cli, const judging *work) {
     }
 }
 
+static keel_status report_agreement(keel_cli *cli, const judging *work, keel_err *err) {
+    enum { RESAMPLES = 2000, SEED = 1 };
+    keel_agreement found;
+    if (!work->n_compared) return KEEL_OK;
+    KEEL_TRY(keel_agreement_measure(work->compared, work->n_compared, RESAMPLES, SEED, &found, err));
+    keel_json_add(cli->result, "agreement", keel_cli_agreement_json(work->judge->kind, &found));
+    return KEEL_OK;
+}
+
 static keel_status label(keel_cli *cli, keel_store *store, const keel_reward_config *rewards,
-                         keel_judge **judge, keel_err *err) {
-    judging work = {.store = store};
-    const char *save = keel_cli_value(cli, "--save-judge");
-    KEEL_TRY(keel_cli_open_out_file(save, 8, KEEL_JUDGE_FILE_BEGIN, err));
-    KEEL_TRY(make_judge(cli, store, judge, err));
-    work.judge = *judge;
+                         const keel_judge *judge, keel_err *err) {
+    judging work = {.store = store, .judge = judge};
     keel_status status = judge_all(&work, err);
-    if (status == KEEL_OK && save) status = keel_judge_save(*judge, save, err);
     if (status == KEEL_OK) {
         report(cli, &work);
-        status = settle(cli, store, rewards, err);
+        status = report_agreement(cli, &work, err);
     }
+    if (status == KEEL_OK) status = settle(cli, store, rewards, err);
+    keel_free(work.compared);
     keel_arena_free(&work.texts);
     return status;
 }
@@ -401,7 +267,11 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY(keel_cli_options(cli, keel_reward_options, &rewards, err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err));
     cli->result = cJSON_CreateObject();
-    keel_status status = label(cli, store, &rewards, &judge, err);
+    keel_split all;
+    keel_status status = keel_split_parse("all", &all, err);
+    if (status == KEEL_OK) status = keel_store_check_split(store, &all, err);
+    if (status == KEEL_OK) status = keel_cli_open_judge(cli, &judge, err);
+    if (status == KEEL_OK) status = label(cli, store, &rewards, judge, err);
     keel_judge_free(judge);
     keel_store_close(store);
     return status;
@@ -435,6 +305,19 @@ static void print_doubts(const cJSON *doubts, FILE *out) {
     }
 }
 
+static void print_agreement(const cJSON *agreement, FILE *out) {
+    static const char *const head = "value";
+    if (agreement) {
+        fputc('\n', out);
+        keel_cli_print_agreement(&head, &agreement, 1, out);
+    } else {
+        fputs(
+            "\nHow far to trust these labels is unknown here: no response has a label by a human (keel judge "
+            "--help).\n",
+            out);
+    }
+}
+
 static void print(const cJSON *result, FILE *out) {
     keel_table table = {.columns = 2, .plain = true};
     cJSON *rest = cJSON_Duplicate(result, true);
@@ -442,22 +325,18 @@ static void print(const cJSON *result, FILE *out) {
     fprintf(out, "\n");
     cJSON_DeleteItemFromObjectCaseSensitive(rest, "rewards"); /* the configuration, not what was found */
     cJSON_DeleteItemFromObjectCaseSensitive(rest, "found");
+    cJSON_DeleteItemFromObjectCaseSensitive(rest, "agreement");
     keel_table_cell(&table, "labels");
     keel_table_cell(&table, "value");
     keel_table_leaves(&table, rest);
     keel_table_print(&table, out);
     keel_table_free(&table);
+    print_agreement(cJSON_GetObjectItemCaseSensitive(result, "agreement"), out);
     print_doubts(cJSON_GetObjectItemCaseSensitive(result, "least_certain"), out);
     cJSON_Delete(rest);
 }
 
 static const keel_option *const options[] = {keel_reward_options, NULL};
-
-static void list_judges(FILE *out) {
-    fprintf(out, "\njudges (--judge KIND; the first is the default):\n");
-    for (const keel_judge_kind *const *kind = keel_judge_kinds; *kind; kind++)
-        fprintf(out, "  %-12s %s\n", (*kind)->name, (*kind)->help);
-}
 
 const keel_verb keel_verb_label = {
     .name = "label",
@@ -465,14 +344,17 @@ const keel_verb keel_verb_label = {
     .flags = flags,
     .options = options,
     .more =
-        "A judge is fitted on the human labels and validated on those it did not see (accuracy and kappa), "
-        "or loaded.\n"
-        "A human label is never overridden; labels by another judge of the same kind are judged anew, and a response\n"
-        "that the judge cannot know (no answer, another language) stays unjudged. Reward keys decide the "
-        "reward vectors of all\n"
+        "The judge is the one that is shipped, or --judge; `keel judge fit` makes one for your own labels.\n"
+        "A label by a human is never overridden; what the judge says beside it is kept, so that its agreement "
+        "with humans is\n"
+        "printed here and `keel stats` corrects rates for its error. Labels by another judge of the same kind are "
+        "judged anew.\n"
+        "A response that the judge cannot know (no answer, another language) stays unjudged. Reward keys decide the "
+        "reward\n"
+        "vectors of all "
         "transitions, and of those that come into the store until the next `label`.\n"
         "example: keel label --store logs.db --set target_ms=4000\n",
-    .more_tables = list_judges,
+    .more_tables = keel_cli_list_judges,
     .run = run,
     .print = print,
 };

@@ -155,7 +155,7 @@ static keel_status step_key(running *work, const keel_step *step, const keel_cli
 }
 
 static bool is_output(const keel_given *given) {
-    static const char *const names[] = {"--store", "--out", "--save-judge", "--metrics", NULL};
+    static const char *const names[] = {"--store", "--out", "--metrics", NULL};
     for (size_t i = 0; given->flag && names[i]; i++)
         if (strcmp(given->flag->name, names[i]) == 0) return true;
     return false;

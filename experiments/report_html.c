@@ -539,7 +539,7 @@ static keel_status put_lineage(const keel_run_folder *folder, keel_buf *html, ke
     cJSON_ArrayForEach (step, folder->steps) {
         const char *verb = text_of(step, "verb");
         bool learned = strcmp(verb, "sft") == 0 || strcmp(verb, "train") == 0,
-             label = strcmp(verb, "label") == 0;
+             label = strcmp(verb, "label") == 0 || strcmp(verb, "judge") == 0;
         bool shown = learned || label || strcmp(verb, "import") == 0 || strcmp(verb, "simulate") == 0;
         if (shown && keel_json_get(step, "result"))
             KEEL_TRY(put_details(html, text_of(step, "name"), verb, keel_json_get(step, "result"), err));

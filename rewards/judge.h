@@ -51,12 +51,31 @@ typedef struct keel_judge_example {
     uint64_t group; /* examples of one group fall into the same fold */
 } keel_judge_example;
 
+/* What makes the probabilities of a kind those of the labels it is used on: q_k is proportional to
+ * exp(shift_k) p_k^slope (Platt 2000, for several classes: Alexandari et al. 2020). The label is the largest
+ * q; where max(q_0, 1 - q_0), the confidence in the first class or in any other, is below `least`, the
+ * response stays unjudged. */
+typedef struct keel_judge_calibration {
+    double slope, shift[KEEL_JUDGE_MAX_CLASSES], least;
+} keel_judge_calibration;
+
+/* The verdict on an example by a judge that did not learn from its group. */
+typedef struct keel_judge_held_out {
+    uint64_t response; /* its hash */
+    float p[KEEL_JUDGE_MAX_CLASSES];
+    int label;
+} keel_judge_held_out;
+
 /* A judge of any kind: the first member of each kind's own struct, zeroed by its fit and load, but for name.
  */
 typedef struct keel_judge {
     const struct keel_judge_kind *kind; /* set by keel_judge_fit and keel_judge_load */
     char name[64];                      /* for provenance: kind, version, and a hash of what was learned */
-    bool learned;                       /* from examples; else fixed rules */
+    bool learned; /* from examples of the one who uses it; else it is as it was shipped */
+    bool calibrated;
+    keel_judge_calibration calibration;
+    keel_judge_held_out *held_out; /* [n_held_out] by response, ascending: what it learned from */
+    size_t n_held_out;
 } keel_judge;
 
 typedef struct keel_judge_kind {
@@ -66,13 +85,18 @@ typedef struct keel_judge_kind {
     const char *const *classes; /* [n_classes] names */
     size_t n_classes;           /* K: 2 .. KEEL_JUDGE_MAX_CLASSES */
     const char *any;            /* what all classes but the first are, for the agreement on two classes */
+    const char *taught;         /* what the judge that is shipped learned from; NULL: nothing */
     /* Deterministic. Examples have an input of the kind and a label below K. Too few to learn from is no
      * error: the judge then is what the kind knows by rule. */
     keel_status (*fit)(keel_judge **out, const keel_judge_example *examples, size_t count, keel_err *err);
+    /* The same from where another judge of the kind stands, which learned from other examples: what few
+     * examples do not tell stays as it is there. NULL: the kind has no such thing. */
+    keel_status (*adapt)(keel_judge **out, const keel_judge *from, const keel_judge_example *examples,
+                         size_t count, keel_err *err);
     keel_status (*predict)(const keel_judge *judge, const keel_judge_input *input, keel_judge_verdict *out,
                            keel_err *err); /* thread-safe */
-    keel_status (*save)(const keel_judge *judge, const char *path, const char *const *metadata,
-                        keel_err *err); /* safetensors with this metadata */
+    keel_status (*save)(const keel_judge *judge, const char *path,
+                        keel_err *err); /* hands its tensors to keel_judge_write */
     keel_status (*load)(keel_judge **out, const keel_safetensors *file, keel_err *err); /* hostile file */
     void (*free)(keel_judge *judge);
 } keel_judge_kind;
@@ -86,13 +110,37 @@ const keel_judge_kind *keel_judge_find(const char *name); /* NULL when no kind h
 /* Fits a judge. KEEL_E_INVALID names an example without the input that the kind reads, or without a label. */
 keel_status keel_judge_fit(keel_judge **out, const keel_judge_kind *kind, const keel_judge_example *examples,
                            size_t count, keel_err *err);
+/* Calibrated. Of a response that the judge learned from: the verdict that it has of it held out, so that no
+ * agreement with labels flatters. */
 keel_status keel_judge_predict(const keel_judge *judge, const keel_judge_input *input,
                                keel_judge_verdict *out, keel_err *err);
 void keel_judge_free(keel_judge *judge); /* NULL is harmless */
 
+typedef struct keel_judge_adaptation {
+    size_t folds; /* of groups */
+    double error; /* share of verdicts (first class or any other) that may be wrong among those that do not
+                     stay unjudged; 0: all are judged as far as the kind knows */
+} keel_judge_adaptation;
+
+/* A judge for these examples: what `from` is (NULL: nothing) and what they add. Each fold is judged by one
+ * that has not seen it; of these verdicts come the calibration and the threshold, and the verdicts that the
+ * judge keeps of its examples, each calibrated by the other folds. What `from` learned from keeps the verdict
+ * that it has held out. KEEL_E_INVALID: too few groups, too few examples to learn from, or no threshold has
+ * so few errors. */
+keel_status keel_judge_adapt(keel_judge **out, const keel_judge_kind *kind, const keel_judge *from,
+                             const keel_judge_example *examples, size_t count,
+                             const keel_judge_adaptation *how, keel_err *err);
+/* Whether it learned from this response and has its verdict held out. */
+bool keel_judge_remembers(const keel_judge *judge, const char *response);
+
 /* The file says of which kind the judge is; load finds it in the table. */
 keel_status keel_judge_save(const keel_judge *judge, const char *path, keel_err *err);
 keel_status keel_judge_load(keel_judge **out, const char *path, keel_err *err);
+typedef struct keel_named_tensor keel_named_tensor; /* core/safetensors.h */
+/* Writes a kind's tensors (at most KEEL_JUDGE_MOST_TENSORS) with what all kinds have. */
+keel_status keel_judge_write(const keel_judge *judge, const char *path, const keel_named_tensor *tensors,
+                             size_t count, keel_err *err);
+enum { KEEL_JUDGE_MOST_TENSORS = 16 };
 /* How a saved judge begins, after the eight bytes of a safetensors file's length. */
 #define KEEL_JUDGE_FILE_BEGIN "{\"__metadata__\":{\"judge\":"
 
@@ -107,6 +155,9 @@ typedef struct keel_judge_agreement {
     double any_accuracy, any_kappa; /* the first class against the others */
     double accuracy, kappa;         /* all classes; kappa: Cohen 1960 */
 } keel_judge_agreement;
+/* Cohen 1960, of counts [k, k] by label and verdict: the agreement above what the margins give by chance,
+ * over what is left; 1 where no disagreement was possible. */
+double keel_judge_kappa(const double *table, size_t k);
 keel_judge_agreement keel_judge_agree(const keel_judge_kind *kind, const keel_judge_example *examples,
                                       const keel_judge_verdict *verdicts, size_t count);
 

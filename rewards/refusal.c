@@ -9,7 +9,7 @@
 #include "core/ngram.h"
 #include "core/numeric.h"
 #include "core/safetensors.h"
-#include "rewards/judge.h"
+#include "rewards/judge_internal.h"
 #include "rewards/normalise.h"
 #include "rewards/refusal_internal.h"
 
@@ -105,9 +105,21 @@ static keel_status make_matrix(const keel_grams *rows, size_t count, const uint3
     return KEEL_OK;
 }
 
-/* weights [D + 1, K] from those of the columns; zero for buckets that never occur. */
-static keel_status regress(const keel_grams *rows, const int *label, size_t count, keel_arena *arena,
-                           float *weights, keel_err *err) {
+/* What weights say of each row [count, K]. */
+static float *logits_of(const float *weights, const keel_grams *rows, size_t count, keel_arena *arena) {
+    float *out = keel_arena_alloc(arena, count * K * sizeof *out);
+    for (size_t i = 0; out && i < count; i++)
+        for (size_t k = 0; k < K; k++) {
+            double sum = 0;
+            for (size_t j = 0; j < rows[i].count; j++) sum += (double)weights[rows[i].bucket[j] * K + k];
+            out[i * K + k] = (float)(sum * (double)value_of(&rows[i]) + (double)weights[D * K + k]);
+        }
+    return out;
+}
+
+/* weights [D + 1, K]: those of the columns are added. */
+static keel_status regress(const keel_grams *rows, const int *label, size_t count, const float *from,
+                           keel_arena *arena, float *weights, keel_err *err) {
     uint32_t *column = keel_arena_calloc(arena, D, sizeof *column);
     if (!column) return keel_nomem(err, "refusal judge");
     keel_logistic_matrix x = {.rows = count, .used = number_buckets(rows, count, column)};
@@ -118,26 +130,31 @@ static keel_status regress(const keel_grams *rows, const int *label, size_t coun
                                      .outputs = K,
                                      .lambda = {lambda, lambda, lambda},
                                      .class_of = label,
+                                     .offset = from ? logits_of(from, rows, count, arena) : NULL,
                                      .iterations = MAX_STEPS,
                                      .where = "refusal judge"};
+    if (from && !task.offset) return keel_nomem(err, "refusal judge");
     KEEL_TRY(keel_logistic_fit(&task, fitted, err));
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < rows[i].count; j++) {
             const size_t bucket = rows[i].bucket[j];
-            memcpy(weights + bucket * K, fitted + column[bucket] * K, K * sizeof *weights);
+            for (size_t k = 0; k < K; k++)
+                weights[bucket * K + k] = (from ? from[bucket * K + k] : 0) + fitted[column[bucket] * K + k];
         }
-    memcpy(weights + (size_t)D * K, fitted + x.used * K, K * sizeof *weights);
+    for (size_t k = 0; k < K; k++) weights[D * K + k] = (from ? from[D * K + k] : 0) + fitted[x.used * K + k];
     return KEEL_OK;
 }
 
-static keel_status fit_weights(refusal_judge *judge, const keel_judge_example *examples, size_t count,
-                               keel_err *err) {
+/* from: weights to start from, or NULL. */
+static keel_status fit_weights(refusal_judge *judge, const float *from, const keel_judge_example *examples,
+                               size_t count, keel_err *err) {
     keel_status status = KEEL_OK;
     keel_arena arena = {0};
     keel_grams *rows = keel_arena_calloc(&arena, count, sizeof *rows);
     int *label = keel_arena_calloc(&arena, count, sizeof *label);
     judge->weights = keel_calloc(WEIGHTS, sizeof(float));
     if (!rows || !label || !judge->weights) KEEL_TRY_GOTO(keel_nomem(err, "refusal judge"), done);
+    if (from) memcpy(judge->weights, from, WEIGHTS * sizeof(float));
     for (size_t i = 0; i < count; i++) {
         const keel_answer answer = keel_answer_of(examples[i].input.response);
         const char *normal = normalise(&answer, &arena);
@@ -145,7 +162,7 @@ static keel_status fit_weights(refusal_judge *judge, const keel_judge_example *e
         if (!normal) KEEL_TRY_GOTO(keel_nomem(err, "refusal judge"), done);
         KEEL_TRY_GOTO(read_features(normal, &arena, &rows[i], err), done);
     }
-    status = regress(rows, label, count, &arena, judge->weights, err);
+    status = regress(rows, label, count, from, &arena, judge->weights, err);
 done:
     keel_arena_free(&arena);
     return status;
@@ -211,15 +228,14 @@ static keel_status predict(const keel_judge *base, const keel_judge_input *input
 
 /* ---- at rest: "rules.version" always, "ngram.weight" [D + 1, K] if something was learned ---- */
 
-static keel_status save(const keel_judge *base, const char *path, const char *const *metadata,
-                        keel_err *err) {
+static keel_status save(const keel_judge *base, const char *path, keel_err *err) {
     static const float version[] = {RULES_VERSION};
     const refusal_judge *judge = (const refusal_judge *)base;
     const keel_named_tensor tensors[] = {
         {"rules.version", KEEL_F32, 1, {1}, version, sizeof version},
         {"ngram.weight", KEEL_F32, 2, {D + 1, K}, judge->weights, WEIGHTS * sizeof(float)},
     };
-    return keel_safetensors_write(path, tensors, judge->weights ? 2 : 1, metadata, err);
+    return keel_judge_write(base, path, tensors, judge->weights ? 2 : 1, err);
 }
 
 static keel_status read_judge(refusal_judge *judge, const keel_safetensors *file, keel_err *err) {
@@ -245,7 +261,10 @@ static keel_status read_builtin(refusal_judge *judge, keel_err *err) {
     keel_safetensors file = {0};
     KEEL_TRY(keel_safetensors_read_bytes(keel__refusal_builtin, keel__refusal_builtin_length,
                                          "the built-in judge", &file, err));
-    const keel_status status = read_judge(judge, &file, err);
+    keel_status status = read_judge(judge, &file, err);
+    if (status == KEEL_OK) name_judge(judge);
+    judge->base.kind = &keel_judge_refusal;
+    if (status == KEEL_OK) status = keel__judge_read_common(&judge->base, &file, err);
     keel_safetensors_free(&file);
     return status;
 }
@@ -254,13 +273,32 @@ static keel_status fit(keel_judge **out, const keel_judge_example *examples, siz
     refusal_judge *judge = keel_calloc(1, sizeof *judge);
     if (!judge) return keel_nomem(err, "refusal judge");
     const bool taught = enough(examples, count);
-    const keel_status status = taught ? fit_weights(judge, examples, count, err) : read_builtin(judge, err);
+    const keel_status status =
+        taught ? fit_weights(judge, NULL, examples, count, err) : read_builtin(judge, err);
+    if (status != KEEL_OK) {
+        keel_free(judge->base.held_out);
+        free_judge(&judge->base);
+        return status;
+    }
+    if (taught) name_judge(judge);
+    judge->base.learned = taught;
+    *out = &judge->base;
+    return KEEL_OK;
+}
+
+/* The weights move from where they are, held there as strongly as those of a new regression are at 0. */
+static keel_status adapt(keel_judge **out, const keel_judge *from, const keel_judge_example *examples,
+                         size_t count, keel_err *err) {
+    const refusal_judge *start = (const refusal_judge *)from;
+    if (!enough(examples, count) || !start->weights) return fit(out, examples, count, err);
+    refusal_judge *judge = keel_calloc(1, sizeof *judge);
+    if (!judge) return keel_nomem(err, "refusal judge");
+    const keel_status status = fit_weights(judge, start->weights, examples, count, err);
     if (status != KEEL_OK) {
         free_judge(&judge->base);
         return status;
     }
     name_judge(judge);
-    judge->base.learned = taught;
     *out = &judge->base;
     return KEEL_OK;
 }
@@ -287,7 +325,11 @@ const keel_judge_kind keel_judge_refusal = {
     .classes = classes,
     .n_classes = KEEL_N_OUTCOMES,
     .any = "refusal",
+    .taught =
+        "public logs: XSTest (1,080 completions of five models, by humans), RefusalBench (1,649 responses of "
+        "13 models, by a council of models), K-OverRefusal (936 responses of four models, by two models)",
     .fit = fit,
+    .adapt = adapt,
     .predict = predict,
     .save = save,
     .load = load,

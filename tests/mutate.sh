@@ -25,9 +25,11 @@ tests_of() {
     core/ngram.c) echo core/test_ngram ;;
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/reward.c) echo rewards/test_reward ;;
-    rewards/*) echo rewards/test_judge rewards/test_refusal ;;
+    rewards/judge_adapt.c | rewards/judge_file.c) echo rewards/test_judge_adapt ;;
+    rewards/*) echo rewards/test_judge rewards/test_refusal rewards/test_judge_adapt ;;
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
+    datasets/store_judged.c) echo datasets/test_store ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
@@ -35,6 +37,8 @@ tests_of() {
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
+    rl/judge/agreement.c) echo rl/test_agreement ;;
+    rl/judge/corrected.c) echo rl/test_corrected ;;
     rl/judge/gate.c) echo rl/test_gate ;;
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;

@@ -8,7 +8,11 @@ way() {
     shift 2
     mkdir "$folder"
     for file; do "$KEEL" import --store "$folder.db" --format "$format" --split train "$file" --quiet >/dev/null || return 1; done
-    "$KEEL" label --store "$folder.db" --quiet --save-judge "$folder/judge.json" >"$folder/label.txt" || return 1
+    if [ "${folder%-reversed}" = sets ]; then
+        "$KEEL" judge fit --store "$folder.db" --quiet --out "$folder/judge" >/dev/null || return 1
+        "$KEEL" judge test --store "$folder.db" --quiet --judge "$folder/judge" >"$folder/judge.txt" || return 1
+    fi
+    "$KEEL" label --store "$folder.db" --quiet >"$folder/label.txt" || return 1
     "$KEEL" sft --store "$folder.db" --base builtin --out "$folder/base" --metrics "$folder/base.jsonl" --quiet \
         --split rest:0/4 --set epochs=2 --set buckets=4096 --set min_updates=20 --set batch=8 >/dev/null || return 1
     "$KEEL" train --store "$folder.db" --base "$folder/base" --algo cql --out "$folder/policy" --metrics "$folder/policy.jsonl" \

@@ -7,14 +7,15 @@ kills=${1:-32} seed=${2:-1}
 . "$(dirname "$0")/program.sh"
 : "${DUMP_STORE:?prints the content of a store}"
 
-verbs="simulate import label sft train eval replay run"
+verbs="simulate import judge label sft train eval replay run"
 
 # The command of each verb, given in a folder of its own. Small steps, so that checkpoints are written all the time.
 command_of() {
     case $1 in
     simulate) set -- simulate --store sim.db --env support-desk --behaviour support-82 --episodes 200 ;;
     import) set -- import --store s.db --format chat logs ;;
-    label) set -- label --store s.db --set target_ms=900 --save-judge judge.json ;;
+    judge) set -- judge fit --store s.db --out judge ;;
+    label) set -- label --store s.db --set target_ms=900 --judge judge ;;
     sft) set -- sft --store s.db --base builtin --out base --metrics base.jsonl --set epochs=2 --set buckets=512 --set dim=8 \
         --set min_updates=60 --set batch=8 --set checkpoint_every=4 ;;
     train) set -- train --store s.db --base base --algo cql --out policy --metrics policy.jsonl --set steps=120 --set hidden=8 \

@@ -6,7 +6,7 @@ says() { grep -qF -- "$2" out.txt || fail "$1: stdout does not say \"$2\": $(cat
 
 # ---- the program by itself ----
 expect "help" 0 "" --help
-for verb in import stats label sft train eval replay decide simulate run report info help; do says "help lists $verb" "  $verb "; done
+for verb in import stats label judge sft train eval replay decide simulate run report info help; do says "help lists $verb" "  $verb "; done
 cp out.txt help.txt
 status=0
 "$KEEL" >out.txt 2>err.txt || status=$?

@@ -17,7 +17,7 @@ expect "stats reads" 0 "" stats --store s.db --quiet
 [ ! -e s.db-wal ] && [ ! -e s.db-shm ] || fail "stats leaves nothing beside the store: $(ls s.db*)"
 expect "no verb" 2 "" ""
 expect "an unknown verb suggests the nearest" 2 "did you mean 'train'?" trian
-for verb in import stats label sft train eval replay decide simulate run report info help; do
+for verb in import stats label judge sft train eval replay decide simulate run report info help; do
     expect "$verb knows no --sotre" 2 "unknown flag --sotre" "$verb" --sotre s.db
     expect "$verb has help" 0 "" "$verb" --help
     grep -q "usage: keel $verb" out.txt || fail "$verb --help shows its usage"
@@ -37,13 +37,14 @@ expect "a flag without its value" 2 "needs a value" stats --store
 
 arguments() {
     case $1 in
-    stats | label) echo "" ;;
+    stats) echo "" ;;
+    judge) echo "test" ;;
     sft) echo "--base builtin --out p" ;;
     train) echo "--base base --algo cql --out p" ;;
     eval | replay) echo "--policy policy" ;;
     esac
 }
-for verb in stats label sft train eval replay; do
+for verb in stats judge sft train eval replay; do
     # shellcheck disable=SC2046 # one word per argument
     expect "$verb names a store that is not there" 1 "missing.db" "$verb" --store missing.db $(arguments "$verb")
     [ ! -e missing.db ] || fail "$verb makes no store"
@@ -55,6 +56,7 @@ for verb in stats label sft train eval replay; do
     [ "$verb" = stats ] || [ ! -e empty.db ] || expect "$verb has nothing to do in an empty store" 1 "" "$verb" --store empty.db $(arguments "$verb")
 done
 
+[ ! -e empty.db ] || expect "label has nothing to do in an empty store" 1 "" label --store empty.db
 expect "an unknown key suggests --help or the nearest" 2 "" train --store s.db --base base --algo cql --out p --set alhpa=1
 expect "a value out of range names its bounds" 2 "" train --store s.db --base base --algo cql --out p --set alpha=-1
 # A key of another learner is refused before the store is opened, from wherever it comes, and those that know it are named.
@@ -102,7 +104,7 @@ for file in notes.json s.db; do
     expect "metrics over $file" 1 "nothing that this command wrote" train --store s.db --base base --algo cql --out p --metrics mine/$file
     expect "sft's metrics over $file" 1 "nothing that this command wrote" sft --store s.db --base builtin --out p --metrics mine/$file
     expect "an evaluation over $file" 1 "nothing that this command wrote" eval --store s.db --policy policy --out mine/$file
-    expect "a judge over $file" 1 "nothing that this command wrote" label --store mine/s.db --save-judge mine/$file
+    expect "a judge over $file" 1 "no folder of" judge fit --store mine/s.db --out mine/$file
     expect "a report over $file" 1 "nothing that this command wrote" report --run mine --out mine/$file
 done
 expect "metrics into no folder" 1 'no folder "nowhere/"' train --store s.db --base base --algo cql --out p --metrics nowhere/m.jsonl
