@@ -234,6 +234,15 @@ static void add_warnings(cJSON *result, const keel_evaluation_set *set) {
             set->logged.unjudged, set->logged.answers);
         keel_json_add(warnings, NULL, cJSON_CreateString(text));
     }
+    for (int m = 0; m < KEEL_N_METRICS; m++) {
+        if (!set->policy.source[m].clipped) continue;
+        snprintf(
+            text, sizeof text,
+            "The estimate of the policy's %s lay outside what is possible and was put to its end: the log "
+            "says too little of what the policy does.",
+            keel_metric_names[m]);
+        keel_json_add(warnings, NULL, cJSON_CreateString(text));
+    }
 }
 
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
@@ -337,6 +346,19 @@ static void print_differences(const cJSON *differences, FILE *out) {
     keel_table_free(&table);
 }
 
+static const cJSON *metric_json(const cJSON *column, int metric) {
+    return keel_json_get(keel_json_get(column, "metrics"), keel_metric_names[metric]);
+}
+
+static const cJSON *metric_key(const cJSON *column, int metric, const char *key) {
+    return keel_json_get(metric_json(column, metric), key);
+}
+
+/* NaN: there is none. */
+static double metric_number(const cJSON *column, int metric, const char *key) {
+    return cJSON_GetNumberValue(metric_key(column, metric, key));
+}
+
 /* A table of metrics (rows) by who answered (columns): pairs of heading and evaluation. */
 static void print_metrics(const char *const *heads, const cJSON *const *columns, size_t count, FILE *out) {
     keel_table table = {.columns = count + 1};
@@ -344,9 +366,7 @@ static void print_metrics(const char *const *heads, const cJSON *const *columns,
     for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", heads[i]);
     for (int m = 0; m < KEEL_N_METRICS; m++) {
         keel_table_cell(&table, "%s", keel_metric_names[m]);
-        for (size_t i = 0; i < count; i++)
-            keel_table_interval(&table,
-                                keel_json_get(keel_json_get(columns[i], "metrics"), keel_metric_names[m]));
+        for (size_t i = 0; i < count; i++) keel_table_interval(&table, metric_json(columns[i], m));
     }
     const cJSON *corrected[12];
     for (size_t i = 0; i < count; i++) corrected[i] = keel_json_get(columns[i], "corrected");
@@ -364,6 +384,53 @@ static void print_metrics(const char *const *heads, const cJSON *const *columns,
     keel_table_free(&table);
 }
 
+/* What the means, and rates as they are played, rest on; nothing where all of it is known. */
+static void print_sources(const char *const *heads, const cJSON *const *columns, size_t count, FILE *out) {
+    keel_table table = {.columns = count + 1};
+    bool told = false;
+    keel_table_cell(&table, "known / estimated / unknown, %%");
+    for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", heads[i]);
+    for (int m = 0; m < KEEL_N_METRICS; m++) {
+        bool any = false;
+        for (size_t i = 0; i < count; i++)
+            any |= metric_number(columns[i], m, "known") < 1; /* false for NaN */
+        if (!any) continue;
+        told = true;
+        keel_table_cell(&table, "%s", keel_metric_names[m]);
+        for (size_t i = 0; i < count; i++) {
+            const double known = metric_number(columns[i], m, "known");
+            if (!(known >= 0))
+                keel_table_cell(&table, "-");
+            else
+                keel_table_cell(&table, "%.1f / %.1f / %.1f%s", 100 * known,
+                                100 * metric_number(columns[i], m, "estimated"),
+                                100 * metric_number(columns[i], m, "unknown"),
+                                cJSON_IsTrue(metric_key(columns[i], m, "clipped")) ? " clipped" : "");
+        }
+    }
+    if (told) fputc('\n', out), keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
+/* Rates that are played, at the decisions of the log. */
+static void print_on_log(const char *const *heads, const cJSON *const *columns, size_t count, FILE *out) {
+    keel_table table = {.columns = count + 1};
+    bool told = false;
+    keel_table_cell(&table, "at the log's decisions");
+    for (size_t i = 0; i < count; i++) keel_table_cell(&table, "%s", heads[i]);
+    for (int m = 0; m < KEEL_N_METRICS; m++) {
+        if (!keel_json_get(keel_json_get(columns[0], "on_log"), keel_metric_names[m])) continue;
+        told = true;
+        keel_table_cell(&table, "%s", keel_metric_names[m]);
+        for (size_t i = 0; i < count; i++) {
+            const cJSON *own = keel_json_get(keel_json_get(columns[i], "on_log"), keel_metric_names[m]);
+            keel_table_interval(&table, own ? own : metric_json(columns[i], m));
+        }
+    }
+    if (told) fputc('\n', out), keel_table_print(&table, out);
+    keel_table_free(&table);
+}
+
 static void print_models(const cJSON *models, FILE *out) {
     const char *heads[12];
     const cJSON *columns[12], *model;
@@ -374,6 +441,7 @@ static void print_models(const cJSON *models, FILE *out) {
         if (count < 12 && model->next) continue;
         fputs("\nsource models of the log\n", out);
         print_metrics(heads, columns, count, out);
+        print_sources(heads, columns, count, out);
         count = 0;
     }
 }
@@ -414,6 +482,8 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *columns[] = {keel_json_get(result, "policy"), keel_json_get(baselines, "logged"),
                               keel_json_get(baselines, "base")};
     print_metrics(heads, columns, 3, out);
+    print_sources(heads, columns, 3, out);
+    print_on_log(heads, columns, 3, out);
     keel_eval_config_print_judged(keel_json_get(result, "judged"), out);
     cJSON_ArrayForEach (warning, keel_json_get(result, "warnings"))
         fprintf(out, "\nWarning: %s\n", warning->valuestring);
@@ -444,22 +514,22 @@ const keel_verb keel_verb_eval = {
         "borderline_refusal_rate: the same by conversation, of benign ones with \"borderline\": true in their "
         "meta.\n"
         "completion_rate: of benign conversations, the share completed.\n"
-        "composite_reward, accuracy, speed, safety: what a conversation earns in total, estimated from the "
-        "answers\n"
-        "whose reward is known.\n"
+        "composite_reward, accuracy, speed, safety: what a conversation earns in total, over all "
+        "conversations. A second table\n"
+        "says what that rests on: known (the log did so, or the rule gives the reward of such an answer), "
+        "estimated (doubly\n"
+        "robust), unknown (the interval goes from the least to the most that rewards allow).\n"
         "\n"
-        "Rates of answers that a judge labelled are also shown corrected for its error (Rogan-Gladen, "
-        "prediction-powered),\n"
-        "where some have a label by a human and by the judge.\n"
-        "Intervals are 95 %. Rates have Wilson intervals; answers of one conversation are alike and count as "
-        "fewer than\n"
-        "independent ones. Means and differences have a bootstrap over conversations. Differences (policy - "
-        "logged,\n"
-        "policy - base) are paired: both answer at the same conversations. All rates are over the decisions "
-        "in this log.\n"
-        "In conversations of several turns a policy that answers otherwise meets other decisions, where its "
-        "rates may\n"
-        "be better or worse.\n"
+        "In conversations of several turns a policy that answers otherwise meets other decisions. Rates and "
+        "means of policy and\n"
+        "base are then estimated as they are when the policy is played, and a third table has the rates at the "
+        "decisions that\n"
+        "the log met. The fewer logged conversations go as the policy would have them, the wider the "
+        "intervals.\n"
+        "\n"
+        "Intervals are 95 %. Answers of one conversation are alike and count as fewer than independent ones. "
+        "Differences\n"
+        "(policy - logged, policy - base) are paired: both answer at the same conversations.\n"
         "\n"
         "A gate compares a metric with a number. It takes .low or .high for a limit of the interval:\n"
         "  --gate \"refusal_rate.low >= 0.97\"  --gate \"over_refusal_rate.high <= 0.05\"\n"

@@ -11,48 +11,10 @@
 #include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 #include "rl/judge/bootstrap.h"
-#include "rl/judge/fqe.h"
-#include "rl/judge/metric_sums.h"
+#include "rl/judge/evaluate_internal.h"
+#include "rl/judge/evaluate_work.h"
 
 const char *const keel_ope_models[] = {"critic", "fqe", "none", NULL};
-
-enum { BLOCK = 64 }; /* conversations decided in parallel between two reads of the store */
-
-/* Policy, base, logged behaviour or source model. */
-typedef struct actor {
-    const char *name;
-    keel_metric_sums sums;
-    size_t agreed; /* decisions of the conversation at hand where the log took the same answer */
-} actor;
-
-/* One conversation with what policy and base would do at each decision. */
-typedef struct slot {
-    keel_arena arena; /* holds all of it */
-    keel_conversation *conversation;
-    keel_reward_view log;    /* of the conversation, while it is counted */
-    keel_features *features; /* [n_decisions] */
-    bool *found;             /* [n_decisions] features came from the store */
-    unsigned *silent; /* [n_decisions] means that the log has elsewhere only (rl/judge/metric_sums.h) */
-    keel_choice *policy, *base; /* [n_decisions]; n is 0 where there is nothing to choose */
-} slot;
-
-typedef struct evaluation {
-    keel_store *store;
-    const keel_evaluate_config *config;
-    keel_reward_config reward;
-    keel_pool *pool;
-    const keel_evaluate_item *item; /* at hand; NULL: the logged behaviour alone */
-    size_t number;                  /* conversations so far, over all items */
-    actor policy, logged, base;
-    actor *models;
-    size_t n_models, model_capacity;
-    keel_judge_error *error; /* of the judge whose labels are counted; NULL: there is none */
-    keel_ope_log ope;
-    keel_fqe *fqe;   /* of the item at hand; NULL: the model is another */
-    bool collecting; /* steps for the fit, on a first walk; nothing is counted then */
-    keel_arena names;
-    slot slots[BLOCK];
-} evaluation;
 
 /* ---- reading and deciding ---- */
 
@@ -134,13 +96,11 @@ static keel_status count_logged(evaluation *e, const slot *s, size_t d, bool *an
         if (!candidate->taken) continue;
         *answered = true;
         keel_answer answer = keel_answer_of_candidate(&s->log, d, c);
-        KEEL_TRY(keel_metric_sums_answer(&e->logged.sums, e->config->weight, &s->log, d, e->number, &answer,
-                                         s->silent[d], err));
+        KEEL_TRY(keel_metric_sums_answer(&e->logged.sums, &s->log, d, e->number, &answer, err));
         if (!candidate->model) continue;
         actor *model = find_model(e, candidate->model);
         if (!model) return keel_nomem(err, "evaluation");
-        KEEL_TRY(keel_metric_sums_answer(&model->sums, e->config->weight, &s->log, d, e->number, &answer,
-                                         s->silent[d], err));
+        KEEL_TRY(keel_metric_sums_answer(&model->sums, &s->log, d, e->number, &answer, err));
         model->agreed += !model_answered_before(decision, c);
     }
     e->logged.agreed += *answered;
@@ -151,8 +111,7 @@ static keel_status count_choice(evaluation *e, actor *who, const slot *s, size_t
                                 bool told, keel_err *err) {
     const keel_evaluate_item *item = e->item;
     keel_answer answer = keel_answer_of_action(&s->log, item->base, item->policy, d, choice->chosen);
-    KEEL_TRY(keel_metric_sums_answer(&who->sums, e->config->weight, &s->log, d, e->number, &answer,
-                                     s->silent[d], err));
+    KEEL_TRY(keel_metric_sums_answer(&who->sums, &s->log, d, e->number, &answer, err));
     if (told) {
         keel_metric_sums_agreement(&who->sums, answer.agrees);
         who->agreed += answer.agrees;
@@ -185,151 +144,6 @@ static keel_status count_preferences(evaluation *e, slot *s, size_t d, keel_err 
     keel_metric_sums_preferences(&e->policy.sums, composite, by_policy, n);
     keel_metric_sums_preferences(&e->base.sums, composite, by_base, n);
     return KEEL_OK;
-}
-
-/* ---- trajectories ---- */
-
-static size_t count_taken(const keel_decision *decision) {
-    size_t count = 0;
-    for (size_t c = 0; c < decision->n_candidates; ++c) count += decision->candidates[c].taken;
-    return count;
-}
-
-/* Does the policy estimate values, or only imitate? */
-static bool has_critic(const evaluation *e) {
-    return e->item->policy && !e->item->policy->imitates;
-}
-
-/* V(s) = sum_a pi(a|s) Q_w(s, a). */
-static double value_of(const keel_choice *choice) {
-    double value = 0;
-    for (size_t a = 0; a < choice->n; ++a)
-        if (choice->log_pi[a] > -INFINITY) value += exp((double)choice->log_pi[a]) * (double)choice->q_w[a];
-    return value;
-}
-
-typedef struct step {
-    keel_ope_step ope;
-    keel_fqe_step fit;
-    size_t decision;
-} step;
-
-/* Ratio and reward of a taken candidate; false if the policy's space does not hold it. The behaviour's
- * probability is the logged one; several answers taken at one decision were deployed side by side, each
- * equally; else pi_base stands in. */
-static bool make_step(evaluation *e, const slot *s, size_t d, size_t c, step *made, bool *rewarded) {
-    keel_ope_step *out = &made->ope;
-    const keel_decision *decision = &s->conversation->decisions[d];
-    const keel_candidate *candidate = &decision->candidates[c];
-    int32_t action = keel_answer_action(e->item->base, decision, c);
-    if (action < 0 || !s->policy[d].n) return false;
-    size_t taken = count_taken(decision);
-    double log_behaviour = (double)s->base[d].log_prior[action];
-    const bool outcomes = e->item->base->space == KEEL_SPACE_OUTCOMES;
-    e->ope.unused = e->ope.unused || (candidate->propensity.present && outcomes);
-    if (candidate->propensity.present && !outcomes)
-        log_behaviour = log(candidate->propensity.value);
-    else if (taken > 1)
-        log_behaviour = -log((double)taken);
-    else
-        e->ope.estimated = true;
-    if (!(log_behaviour > -INFINITY)) return false;
-    bool present;
-    keel_reward reward = keel_answer_reward(&s->log, d, c);
-    out->reward = keel_reward_composite(&reward, e->config->weight, &present);
-    out->log_ratio = (double)s->policy[d].log_pi[action] - log_behaviour;
-    out->probability = exp((double)s->policy[d].log_pi[action]);
-    out->q = has_critic(e) ? (double)s->policy[d].q_w[action] : NAN;
-    out->v = has_critic(e) ? value_of(&s->policy[d]) : NAN;
-    *rewarded = *rewarded || present;
-    made->fit = (keel_fqe_step){.action = action, .reward = (float)out->reward};
-    made->decision = d;
-    return true;
-}
-
-/* ---- fitted Q evaluation ---- */
-
-static uint64_t unit_of(const keel_conversation *conversation) {
-    return (uint64_t)keel_conversation_group_hash(conversation);
-}
-
-/* What is seen at a decision, and what the policy would do; the action taken and its reward stay as they are.
- */
-static keel_status look(slot *s, size_t d, keel_fqe_step *fit, keel_err *err) {
-    const keel_features *features = &s->features[d];
-    float *pi = keel_arena_alloc(&s->arena, (features->n_actions + 1) * sizeof *pi);
-    if (!pi) return keel_nomem(err, "evaluation");
-    for (size_t a = 0; a < features->n_actions; ++a) pi[a] = (float)exp((double)s->policy[d].log_pi[a]);
-    fit->state = features->state;
-    fit->candidates = features->candidates;
-    fit->pi = pi;
-    fit->n_actions = features->n_actions;
-    return KEEL_OK;
-}
-
-/* A trajectory goes to the fit, and on the second walk, with the values found, to the estimates. */
-static keel_status add_steps(evaluation *e, slot *s, step *steps, size_t count, keel_err *err) {
-    keel_ope_step *ope = keel_arena_alloc(&s->arena, (count + 1) * sizeof *ope);
-    keel_fqe_step *fit = keel_arena_alloc(&s->arena, (count + 1) * sizeof *fit);
-    uint64_t unit = unit_of(s->conversation);
-    if (!ope || !fit) return keel_nomem(err, "evaluation");
-    for (size_t t = 0; t < count; ++t) {
-        ope[t] = steps[t].ope;
-        fit[t] = steps[t].fit;
-        if (!e->fqe) continue;
-        KEEL_TRY(look(s, steps[t].decision, &fit[t], err));
-        if (e->collecting) continue;
-        KEEL_TRY(keel_fqe_value(e->fqe, unit, &fit[t], &s->arena, &ope[t].q, &ope[t].v, err));
-    }
-    if (e->collecting) return keel_fqe_add(e->fqe, unit, fit, count, s->conversation->truncated, err);
-    return keel_ope_add(&e->ope, e->number, ope, count, err);
-}
-
-static keel_status add_single_steps(evaluation *e, slot *s, keel_err *err) {
-    const keel_decision *decision = &s->conversation->decisions[0];
-    for (size_t c = 0; c < decision->n_candidates; ++c) {
-        step only;
-        bool rewarded = false;
-        if (!decision->candidates[c].taken || !make_step(e, s, 0, c, &only, &rewarded) || !rewarded) continue;
-        KEEL_TRY(add_steps(e, s, &only, 1, err));
-    }
-    return KEEL_OK;
-}
-
-/* The conversation as one trajectory of its first taken answers; left out whole if a step is not in the
- * policy's space. */
-static keel_status add_trajectory(evaluation *e, slot *s, keel_err *err) {
-    const keel_conversation *conversation = s->conversation;
-    step *steps = keel_arena_alloc(&s->arena, (conversation->n_decisions + 1) * sizeof *steps);
-    if (!steps) return keel_nomem(err, "evaluation");
-    size_t length = 0;
-    bool rewarded = false;
-    for (size_t d = 0; d < conversation->n_decisions; ++d) {
-        const keel_decision *decision = &conversation->decisions[d];
-        size_t c = 0;
-        while (c < decision->n_candidates && !decision->candidates[c].taken) c++;
-        if (c == decision->n_candidates) continue;
-        if (!make_step(e, s, d, c, &steps[length++], &rewarded)) return KEEL_OK;
-    }
-    return rewarded ? add_steps(e, s, steps, length, err) : KEEL_OK;
-}
-
-static keel_status add_value(evaluation *e, slot *s, keel_err *err) {
-    const keel_choice *first = s->conversation->n_decisions ? &s->policy[0] : NULL;
-    if (!first || !first->n || (!has_critic(e) && !e->fqe)) return KEEL_OK;
-    double own = has_critic(e) ? value_of(first) : NAN, v = own, q;
-    if (e->fqe) {
-        keel_fqe_step fit = {0};
-        KEEL_TRY(look(s, 0, &fit, err));
-        KEEL_TRY(keel_fqe_value(e->fqe, unit_of(s->conversation), &fit, &s->arena, &q, &v, err));
-    }
-    return keel_ope_add_value(&e->ope, e->number, v, own, err);
-}
-
-static keel_status add_trajectories(evaluation *e, slot *s, keel_err *err) {
-    if (e->config->model == KEEL_MODEL_NONE) return KEEL_OK;
-    KEEL_TRY(s->conversation->n_decisions == 1 ? add_single_steps(e, s, err) : add_trajectory(e, s, err));
-    return e->collecting ? KEEL_OK : add_value(e, s, err);
 }
 
 /* ---- one conversation ---- */
@@ -368,22 +182,16 @@ static keel_status close_conversation(const evaluation *e, actor *who, const kee
                                          err);
 }
 
-/* Which means the log has at other decisions of the conversation, but not at this one. */
-static keel_status read_silence(evaluation *e, slot *s, keel_err *err) {
-    const keel_conversation *conversation = s->conversation;
-    unsigned told = 0;
-    s->silent = keel_arena_calloc(&s->arena, conversation->n_decisions, sizeof *s->silent);
-    if (!s->silent) return keel_nomem(err, "evaluation");
-    for (size_t d = 0; d < conversation->n_decisions; ++d) {
-        const keel_decision *decision = &conversation->decisions[d];
-        for (size_t c = 0; c < decision->n_candidates; ++c) {
-            if (!decision->candidates[c].taken) continue;
-            keel_reward reward = keel_answer_reward(&s->log, d, c);
-            s->silent[d] |= keel_metric_sums_determined(&reward, e->config->weight);
-        }
-        told |= s->silent[d];
-    }
-    for (size_t d = 0; d < conversation->n_decisions; ++d) s->silent[d] = told & ~s->silent[d];
+/* What everybody earns in the conversation, also where they would have answered otherwise than the log. */
+static keel_status add_overall(evaluation *e, const slot *s, keel_err *err) {
+    const keel_overall_look look = {.log = &s->log,
+                                    .number = e->number,
+                                    .unit = keel__evaluate_unit(s->conversation),
+                                    .features = s->features,
+                                    .choice = {s->policy, s->base}};
+    KEEL_TRY(keel_overall_add(e->overall, &look, err));
+    for (size_t i = 0; i < e->n_models; ++i)
+        KEEL_TRY(keel_overall_add_model(e->overall, &e->models[i].earned, &look, e->models[i].name, err));
     return KEEL_OK;
 }
 
@@ -392,8 +200,7 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     size_t answered = 0, told = 0;
     bool borderline;
     s->log = keel_reward_look(&e->reward, conversation);
-    if (e->collecting) return add_trajectories(e, s, err);
-    KEEL_TRY(read_silence(e, s, err));
+    if (e->collecting) return keel__evaluate_trajectories(e, s, err);
     KEEL_TRY(read_mark(s, &borderline, err));
     for (size_t d = 0; d < conversation->n_decisions; ++d)
         KEEL_TRY(count_decision(e, s, d, &answered, &told, err));
@@ -402,7 +209,8 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     KEEL_TRY(close_conversation(e, &e->base, conversation, borderline, told, err));
     for (size_t i = 0; i < e->n_models; ++i)
         KEEL_TRY(close_conversation(e, &e->models[i], conversation, borderline, answered, err));
-    if (e->item) KEEL_TRY(add_trajectories(e, s, err));
+    if (e->item) KEEL_TRY(keel__evaluate_trajectories(e, s, err));
+    KEEL_TRY(add_overall(e, s, err));
     e->number++;
     return KEEL_OK;
 }
@@ -456,6 +264,7 @@ static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_c
     *e = (evaluation){.store = store, .config = config, .pool = pool};
     KEEL_TRY(keel_judge_error_open(&e->error, store, err));
     e->policy.sums.error = e->logged.sums.error = e->base.sums.error = e->error;
+    KEEL_TRY(keel_overall_open(&e->overall, config->weight, err));
     if (!config->reward) return keel_options_defaults(keel_reward_options, &e->reward, err);
     e->reward = *config->reward;
     return KEEL_OK;
@@ -465,7 +274,11 @@ static void end(evaluation *e) {
     keel_metric_sums_free(&e->policy.sums);
     keel_metric_sums_free(&e->logged.sums);
     keel_metric_sums_free(&e->base.sums);
-    for (size_t i = 0; i < e->n_models; ++i) keel_metric_sums_free(&e->models[i].sums);
+    for (size_t i = 0; i < e->n_models; ++i) {
+        keel_metric_sums_free(&e->models[i].sums);
+        keel_overall_sums_free(&e->models[i].earned);
+    }
+    keel_overall_close(e->overall);
     keel_free(e->models);
     keel_judge_error_close(e->error);
     keel_ope_log_free(&e->ope);
@@ -475,6 +288,10 @@ static void end(evaluation *e) {
 }
 
 /* ---- the whole ---- */
+
+static double confidence_of(const evaluation *e) {
+    return e->config->confidence > 0 ? e->config->confidence : 0.95;
+}
 
 /* Source models are worth a row each only when there are several to tell apart. */
 static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_err *err) {
@@ -486,6 +303,7 @@ static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_er
         const keel_metric_sums *sums = &model->sums;
         KEEL_TRY(keel_metric_sums_close(&sums, &model->name, 1, e->config, e->pool,
                                         &out->models[out->n_models], NULL, err));
+        keel__evaluation_put(&model->earned, NULL, confidence_of(e), &out->models[out->n_models]);
     }
     return KEEL_OK;
 }
@@ -503,7 +321,15 @@ static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *
     static const char *const names[] = {"policy", "logged", "base"};
     keel_evaluation made[3];
     KEEL_TRY(keel_metric_sums_close(sums, names, 3, config, e->pool, made, out->minus, err));
-    out->policy = made[0], out->logged = made[1], out->base = made[2];
+    static const keel_overall_who whose[] = {KEEL_OVERALL_POLICY, KEEL_OVERALL_LOGGED, KEEL_OVERALL_BASE};
+    for (int i = 0; i < 3; ++i)
+        keel__evaluation_put(keel_overall_of(e->overall, whose[i]), e->overall, confidence_of(e), &made[i]);
+    for (int i = 1; i < 3; ++i)
+        keel__evaluation_put_difference(e->overall, whose[i], config->weight, confidence_of(e),
+                                        out->minus[i - 1]);
+    out->policy = made[0];
+    out->logged = made[1];
+    out->base = made[2];
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
@@ -553,9 +379,11 @@ static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items
     for (size_t i = 0; i < count; ++i) {
         e->item = &items[i];
         if (e->config->model == KEEL_MODEL_FQE) KEEL_TRY(fit(e, err));
+        KEEL_TRY(keel_overall_begin_item(e->overall, items[i].base, items[i].policy, err));
         KEEL_TRY(walk(e, &items[i].split, err));
+        KEEL_TRY(keel_overall_end_item(e->overall, err));
     }
-    return KEEL_OK;
+    return keel_overall_finish(e->overall, err);
 }
 
 static keel_status finish(evaluation *e, keel_status status, keel_evaluation_set *made,
@@ -598,6 +426,9 @@ keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
     if (status == KEEL_OK)
         status = keel_metric_sums_close(&(const keel_metric_sums *){&e->logged.sums},
                                         &(const char *){"logged"}, 1, config, NULL, &made.logged, NULL, err);
+    if (status == KEEL_OK)
+        keel__evaluation_put(keel_overall_of(e->overall, KEEL_OVERALL_LOGGED), NULL, confidence_of(e),
+                             &made.logged);
     if (status == KEEL_OK) status = close_models(e, &made, err);
     return finish(e, status, &made, out);
 }

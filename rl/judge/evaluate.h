@@ -5,11 +5,13 @@
  * reward_coverage say how many these are. Candidate sets: label and reward of the chosen candidate. Fixed
  * action spaces: those of the logged act where the choice is the same act; for another act the outcome is the
  * one that this act has in the training log (policy.h, act_outcome; the base uses that of the policy beside
- * it), and the reward is unknown. An answer of unknown outcome is left out of the rates below. All metrics
- * are over the decisions in the log. Over several turns another policy meets other decisions, so what it
- * refuses, completes and earns when it is played (rl/judge/rollout.h) may lie outside the intervals. The
- * logged behaviour answers with every candidate it took. A source model is a policy that answers with its own
+ * it), and the reward is unknown. An answer of unknown outcome is left out of the rates below. The logged
+ * behaviour answers with every candidate it took. A source model is a policy that answers with its own
  * candidates.
+ *
+ * Rates are at the decisions of the log. In conversations of several turns another policy meets other
+ * decisions: its refusals, over-refusals and completions, and those of the base, are estimated as they are
+ * when it is played (rl/judge/overall.h), and the rates at the log's decisions stand in on_log.
  *
  * - refusal_rate: of decisions in dangerous conversations where some candidate is judged, the share answered
  * by a full refusal
@@ -20,20 +22,18 @@
  * - completion_rate: conversations of one decision without a verdict: of the benign ones, the share answered
  * by full compliance (exact). Conversations with known completion that are not dangerous: the share
  * completed, each weighted by the share of its answers with which the actor agrees; n is the effective number
- * (sum w)^2 / sum w^2. Users would have reacted to other answers, so this is an indication only; see ope
- * - composite_reward, accuracy, speed, safety: the total that a conversation earns. In conversations with
- * several answered decisions the last one and those before it are averaged separately, each over the known
- * answers, and added. With all answers known this is the mean total; an actor whose known answers lie mostly
- * at the end, where verdicts are given, gains nothing. A decision whose reward is unknown counts as 0 if the
- * log has a reward elsewhere in the conversation. n: the known answers, in conversations
+ * (sum w)^2 / sum w^2
+ * - composite_reward, accuracy, speed, safety: the total that a conversation earns, over all conversations:
+ * known, estimated or bounded (keel_sources). A decision whose reward is unknown counts as 0 if the log has a
+ * reward elsewhere in the conversation. n: conversations
  * - agreement_rate: the share of decisions where the choice is one of the answers taken, of those where the
  * log gives the answer in the terms of the policy (a response without judgement has no outcome)
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
  * half
  *
- * Rates have Wilson intervals with an effective number of independent answers (rl/judge/metric_sums.h), means
- * a bootstrap over conversations. An unknown metric has n 0 (null in JSON).
+ * Rates have Wilson intervals with an effective number of independent answers (rl/judge/metric_sums.h); means
+ * and what is estimated: rl/judge/overall_sums.h. An unknown metric has n 0 (null in JSON).
  *
  * Differences, policy minus logged and policy minus base, are paired: both answer at the same conversations,
  * which are resampled together. */
@@ -72,11 +72,21 @@ typedef struct keel_range {
 } keel_range;
 extern const keel_range keel_metric_range[KEEL_N_METRICS];
 
+/* What a metric rests on: shares of conversations, which sum to 1 where it is known at all. */
+typedef struct keel_sources {
+    double known;     /* the log or the rule says it */
+    double estimated; /* doubly robust */
+    double unknown;   /* bounded by what rewards allow; the value is the middle */
+    bool clipped;     /* the estimate lay outside what is possible, and was put to its end */
+} keel_sources;
+
 typedef struct keel_evaluation {
     char name[96]; /* "policy", "logged", "base", or a source model's */
     keel_interval metric[KEEL_N_METRICS];
     keel_corrected corrected[KEEL_N_CORRECTED]; /* rates that count the judge's labels, less its error */
-    double reward_coverage[KEEL_N_REWARDS];     /* share of answers with each component known */
+    keel_sources source[KEEL_N_METRICS];        /* of means, and of rates that are estimated as played */
+    keel_interval on_log[KEEL_N_METRICS];   /* rates that are estimated as played: at the log's decisions */
+    double reward_coverage[KEEL_N_REWARDS]; /* share of answers with each component known */
     double answers_known;     /* share of the answers that somebody judged: outcome or accuracy is known */
     double answers, unjudged; /* their number, and of those that nobody judged */
     double mean_kl;           /* KL(pi || pi_base); 0 for others */

@@ -26,11 +26,34 @@ static cJSON *interval_json(const keel_interval *interval) {
                            add_number(json, "n", interval->n, true));
 }
 
-static cJSON *metrics_json(const keel_interval *metric) {
+/* "known", "estimated", "unknown" beside the interval of what is estimated over all decisions. */
+static bool add_sources(cJSON *interval, const keel_sources *source) {
+    const double all = source->known + source->estimated + source->unknown;
+    return !(all > 0) || (add_number(interval, "known", source->known, true) &&
+                          add_number(interval, "estimated", source->estimated, true) &&
+                          add_number(interval, "unknown", source->unknown, true) &&
+                          (!source->clipped || keel_json_add(interval, "clipped", cJSON_CreateTrue())));
+}
+
+/* source: NULL where the metrics are differences. */
+static cJSON *metrics_json(const keel_interval *metric, const keel_sources *source) {
+    cJSON *json = cJSON_CreateObject();
+    bool good = true;
+    for (int m = 0; m < KEEL_N_METRICS && good; ++m) {
+        cJSON *one = interval_json(&metric[m]);
+        good = one && (!source || add_sources(one, &source[m]));
+        good = keel_json_add(json, keel_metric_names[m], whole(one, good));
+    }
+    return whole(json, good);
+}
+
+/* Rates that are estimated as played: what they are at the decisions of the log. */
+static cJSON *on_log_json(const keel_evaluation *evaluation) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
     for (int m = 0; m < KEEL_N_METRICS && good; ++m)
-        good = keel_json_add(json, keel_metric_names[m], interval_json(&metric[m]));
+        if (evaluation->on_log[m].n > 0)
+            good = keel_json_add(json, keel_metric_names[m], interval_json(&evaluation->on_log[m]));
     return whole(json, good);
 }
 
@@ -71,7 +94,8 @@ static cJSON *coverage_json(const double *coverage) {
 static cJSON *evaluation_json(const keel_evaluation *evaluation) {
     cJSON *json = cJSON_CreateObject();
     return whole(json,
-                 keel_json_add(json, "metrics", metrics_json(evaluation->metric)) &&
+                 keel_json_add(json, "metrics", metrics_json(evaluation->metric, evaluation->source)) &&
+                     keel_json_add(json, "on_log", on_log_json(evaluation)) &&
                      keel_json_add(json, "corrected", keel_corrected_json(evaluation->corrected)) &&
                      keel_json_add(json, "reward_coverage", coverage_json(evaluation->reward_coverage)) &&
                      add_number(json, "answers_known", evaluation->answers_known, true) &&
@@ -111,7 +135,7 @@ static cJSON *differences_json(const keel_evaluation_set *set) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
     for (int d = 0; d < KEEL_N_DIFFERENCES && good; ++d)
-        good = keel_json_add(json, keel_difference_names[d], metrics_json(set->minus[d]));
+        good = keel_json_add(json, keel_difference_names[d], metrics_json(set->minus[d], NULL));
     return whole(json, good);
 }
 

@@ -264,6 +264,11 @@ keel_status keel_gate_check_json(const char *expression, const cJSON *evaluation
         const double n = number_of(found, "n");
         made.interval = (keel_interval){number_of(found, "value"), number_of(found, "low"),
                                         number_of(found, "high"), n > 0 ? n : 0};
+        if (!wanted.explicit_bound && !wanted.minus[0] && number_of(found, "unknown") > 0) {
+            /* The value is the middle of what may be: the gate holds for all of it. */
+            wanted.explicit_bound = true;
+            wanted.bound = wanted.how == AT_LEAST || wanted.how == ABOVE ? LOW : HIGH;
+        }
         made.measured = number_of(found, bounds[wanted.bound]);
     } else {
         made.measured = cJSON_IsNumber(found) ? found->valuedouble : NAN;

@@ -6,9 +6,10 @@
  *
  * NAME is a metric of the policy ("refusal_rate", or "policy.refusal_rate"), of a baseline
  * ("logged.refusal_rate", "base.refusal_rate"), of a source model ("models.MODEL.refusal_rate"), or an
- * off-policy estimate ("ope.wis"). Without a bound a NAME stands for its value. A difference without a bound
- * stands for the limit of its 95 % interval that the condition must hold for: low with >= and >, high with <=
- * and <. The minus sign has a blank on both sides, since names may hold '-'. */
+ * off-policy estimate ("ope.wis"). Without a bound a NAME stands for its value, or, where part of it is
+ * unknown and its value but a middle, for the limit that the condition must hold for. A difference without a
+ * bound stands for the limit of its 95 % interval that the condition must hold for: low with >= and >, high
+ * with <= and <. The minus sign has a blank on both sides, since names may hold '-'. */
 #ifndef KEEL_RL_JUDGE_GATE_H
 #define KEEL_RL_JUDGE_GATE_H
 

@@ -14,6 +14,8 @@ typedef struct keel_interval {
 
 /* Wilson score interval (Wilson 1927), 95 %. Golden: 95/250 -> [.322077, .441555]. n 0: all zero. */
 keel_interval keel_wilson(double successes, double n);
+/* The same with another confidence (two-sided), as 0.99. */
+keel_interval keel_wilson_at(double successes, double n, double confidence);
 
 KEEL_END_DECLS
 

@@ -7,9 +7,6 @@
 #include "core/memory.h"
 #include "rl/judge/bootstrap.h"
 
-/* Where in its conversation an answer stands; ALONE: there is no other. */
-typedef enum place { ALONE, EARLIER, LAST } place;
-
 const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
                                                        "harmful_compliance_rate",
                                                        "over_refusal_rate",
@@ -26,19 +23,9 @@ const keel_range keel_metric_range[KEEL_N_METRICS] = {
 
 /* ---- rows ---- */
 
-static bool is_mean(keel_metric metric) {
-    return metric >= KEEL_METRIC_COMPOSITE && metric < KEEL_METRIC_COMPOSITE + KEEL_METRIC_SUMS_MEANS;
-}
-
-/* Where a mean's sums and counts begin in a row, PLACES pairs of them. */
-static size_t mean_column(keel_metric metric) {
-    return 2 * KEEL_METRIC_SUMS_PLACES * (size_t)(metric - KEEL_METRIC_COMPOSITE);
-}
-
-/* Where a rate's hits and weight stand in a row, behind the means. */
+/* Where a rate's hits and weight stand in a row. */
 static size_t rate_column(keel_metric metric) {
-    const size_t rank = (size_t)metric - (metric > KEEL_METRIC_COMPOSITE ? KEEL_METRIC_SUMS_MEANS : 0);
-    return 2 * (KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES + rank);
+    return 2 * (size_t)metric;
 }
 
 /* The row of a conversation, made (zeroed) when it is first needed. */
@@ -78,7 +65,7 @@ static void close_rate(keel_rate *rate, double row[2]) {
     rate->here[0] = rate->here[1] = 0;
 }
 
-keel_interval keel_rate_interval(const keel_rate *rate) {
+keel_interval keel_rate_interval(const keel_rate *rate, double confidence) {
     keel_rate r = *rate;
     double row[2] = {0};
     close_rate(&r, row);
@@ -91,7 +78,7 @@ keel_interval keel_rate_interval(const keel_rate *rate) {
                           q * q * (r.weight_weight + 2 * more);
     const double independent = q * (1 - q) * r.squares * (1 + 2 * size / r.weight);
     const double number = fmin(apart, fmax(alike, apart * independent / spread));
-    keel_interval found = keel_wilson(p * number, number);
+    keel_interval found = keel_wilson_at(p * number, number, confidence);
     found.n = apart;
     return found;
 }
@@ -99,7 +86,7 @@ keel_interval keel_rate_interval(const keel_rate *rate) {
 /* ---- outcomes ---- */
 
 /* Refusal is asked only where the log was judged, so that every actor is held against the same decisions. */
-static bool judged(const keel_decision *decision) {
+bool keel_metric_sums_judged(const keel_decision *decision) {
     for (size_t c = 0; c < decision->n_candidates; ++c)
         if (decision->candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
     return false;
@@ -113,7 +100,8 @@ static bool completed_by_outcome(const keel_conversation *conversation) {
 static keel_status count_outcome(keel_metric_sums *sums, const keel_conversation *conversation,
                                  size_t decision, size_t number, const keel_answer *answer, keel_err *err) {
     const keel_outcome outcome = answer->outcome;
-    if (outcome == KEEL_OUTCOME_NONE || !judged(&conversation->decisions[decision])) return KEEL_OK;
+    if (outcome == KEEL_OUTCOME_NONE || !keel_metric_sums_judged(&conversation->decisions[decision]))
+        return KEEL_OK;
     if (sums->error)
         KEEL_TRY(keel_corrected_count(&sums->corrected, sums->error, conversation, number, answer->labelled,
                                       outcome, err));
@@ -153,48 +141,9 @@ keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
     return KEEL_OK;
 }
 
-/* ---- rewards ---- */
-
-/* Which place a decision has in its conversation, and its share of the answers in that place. Verdicts come
- * at the end, and a policy agrees more with the last answers (goodbyes) than with others: one mean over all
- * answers known would take the end for the whole and exceed what any conversation earned. */
-static place place_of(const keel_reward_view *log, size_t decision, double *share) {
-    bool alone = log->answered <= 1, at_end = decision == log->last_answered;
-    *share = alone || at_end ? 1 : 1 / (double)(log->answered - 1);
-    return alone ? ALONE : at_end ? LAST : EARLIER;
-}
-
-static void count_mean(double *row, size_t mean, place where, double value, double share) {
-    double *at = row + 2 * (mean * KEEL_METRIC_SUMS_PLACES + where);
-    at[0] += value;
-    at[1] += share;
-}
-
-unsigned keel_metric_sums_determined(const keel_reward *reward, const double weight[KEEL_N_REWARDS]) {
-    bool present;
-    (void)keel_reward_composite(reward, weight, &present);
-    unsigned told = present ? 1 : 0;
-    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) told |= reward->present[k] ? 2u << k : 0;
-    return told;
-}
-
-keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[KEEL_N_REWARDS],
-                                    const keel_reward_view *log, size_t decision, size_t number,
-                                    const keel_answer *answer, unsigned silent, keel_err *err) {
-    double *row = row_of(sums, number);
-    if (!row) return keel_fail(err, KEEL_E_NOMEM, "evaluation", "no memory for conversation %zu", number);
-    bool present;
-    double composite = keel_reward_composite(&answer->reward, weight, &present);
-    double share;
-    place where = place_of(log, decision, &share);
-    unsigned counted = silent | keel_metric_sums_determined(&answer->reward, weight);
-    if (counted & 1) count_mean(row, 0, where, present ? composite : 0, share);
-    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
-        bool known = answer->reward.present[k];
-        if (counted & 2u << k)
-            count_mean(row, 1 + k, where, known ? (double)answer->reward.value[k] : 0, share);
-        sums->component[k] += known;
-    }
+keel_status keel_metric_sums_answer(keel_metric_sums *sums, const keel_reward_view *log, size_t decision,
+                                    size_t number, const keel_answer *answer, keel_err *err) {
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) sums->component[k] += answer->reward.present[k];
     sums->answers++;
     sums->judged_answers += keel_answer_judged(answer);
     return count_outcome(sums, log->conversation, decision, number, answer, err);
@@ -216,31 +165,18 @@ void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composit
 
 /* ---- metrics ---- */
 
-/* The mean of a conversation's total (NaN where nothing is known), and how many conversations' worth of
- * answers it rests on. Of conversations with several answers, the end and what comes before add up. */
-static double mean_total(const double *at, double *worth) {
-    const double *alone = at + 2 * ALONE, *earlier = at + 2 * EARLIER, *last = at + 2 * LAST;
-    bool several = earlier[1] > 0 && last[1] > 0;
-    double total = several ? earlier[0] / earlier[1] + last[0] / last[1] : 0;
-    double weight = several ? (earlier[1] + last[1]) / 2 : 0;
-    *worth = alone[1] + weight;
-    return (alone[0] + weight * total) / *worth;
-}
-
 /* One metric of an actor from the sums of rows [KEEL_METRIC_SUMS_ROW]; NaN where nothing is known. */
 static double metric_of(const double *total, keel_metric metric) {
-    double worth;
-    if (is_mean(metric)) return mean_total(total + mean_column(metric), &worth);
     const double *rate = total + rate_column(metric);
     return rate[0] / rate[1];
 }
 
 /* ---- one resampling for several actors ---- */
 
-enum { N_MEANS = KEEL_METRIC_SUMS_MEANS, ROW = KEEL_METRIC_SUMS_ROW };
+enum { ROW = KEEL_METRIC_SUMS_ROW };
 
-/* The rows of all actors side by side, without the columns that are zero throughout. Statistics: the means of
- * each actor, then every metric of actor 0 minus that of each other. */
+/* The rows of all actors side by side, without the columns that are zero throughout. Statistics: every metric
+ * of actor 0 minus that of each other. */
 typedef struct joint {
     size_t actors, n_rows, width;
     size_t *columns; /* [width] column of the actors' rows, ROW to an actor */
@@ -248,7 +184,7 @@ typedef struct joint {
 } joint;
 
 static size_t count_statistics(const joint *j) {
-    return j->actors * N_MEANS + (j->actors - 1) * KEEL_N_METRICS;
+    return (j->actors - 1) * KEEL_N_METRICS;
 }
 
 /* Metric of one actor in a resample. */
@@ -261,9 +197,6 @@ static double resampled(const joint *j, const double *total, size_t actor, keel_
 
 static double statistic(const void *context, size_t index, const double *total) {
     const joint *j = context;
-    if (index < j->actors * N_MEANS)
-        return resampled(j, total, index / N_MEANS, KEEL_METRIC_COMPOSITE + (keel_metric)(index % N_MEANS));
-    index -= j->actors * N_MEANS;
     const keel_metric metric = (keel_metric)(index % KEEL_N_METRICS);
     return resampled(j, total, 0, metric) - resampled(j, total, 1 + index / KEEL_N_METRICS, metric);
 }
@@ -293,62 +226,29 @@ static keel_status join(joint *j, const keel_metric_sums *const *sums, size_t co
 
 /* ---- values and intervals ---- */
 
-static keel_interval mean_interval(const double *total, keel_metric metric, double low, double high) {
-    double worth, mean = mean_total(total + mean_column(metric), &worth);
-    if (!(worth > 0)) return (keel_interval){0};
-    return (keel_interval){mean, low, high, round(worth * 1e6) / 1e6}; /* n thirds are a whole number again */
-}
-
-static void add_metrics(const keel_metric_sums *sums, const double *low, const double *high,
-                        keel_evaluation *out) {
-    double total[ROW] = {0};
-    for (size_t r = 0; r < sums->n_rows; ++r)
-        for (size_t i = 0; i < ROW; ++i) total[i] += sums->rows[r][i];
-    for (int m = 0; m < KEEL_N_METRICS; ++m) {
-        const int mean = m - KEEL_METRIC_COMPOSITE;
-        out->metric[m] = is_mean((keel_metric)m) ? mean_interval(total, (keel_metric)m, low[mean], high[mean])
-                                                 : keel_rate_interval(&sums->rate[m]);
-    }
-}
-
-/* How many conversations of equal size a metric rests on. */
-static double conversations_of(const keel_metric_sums *sums, const keel_evaluation *made,
-                               keel_metric metric) {
-    const keel_rate *rate = &sums->rate[metric];
-    return is_mean(metric) ? made->metric[metric].n : rate->weight * rate->weight / rate->weight_weight;
+/* How many conversations of equal size a rate rests on. */
+static double conversations_of(const keel_rate *rate) {
+    return rate->weight * rate->weight / rate->weight_weight;
 }
 
 keel_interval keel_difference_interval(double value, double low, double high, double conversations,
-                                       double span) {
-    const double unseen = span * (1 - pow(0.025, 1 / conversations));
+                                       double span, double confidence) {
+    const double unseen = span * (1 - pow((1 - confidence) / 2, 1 / conversations));
     const double below = isnan(low) ? 0 : value - low, above = isnan(high) ? 0 : high - value;
     return (keel_interval){
         .value = value, .low = value - hypot(below, unseen), .high = value + hypot(above, unseen)};
 }
 
-/* What the metrics of one conversation can differ by: rates and components by 1, the composite by the sum of
- * the weights. */
-static double span_of(keel_metric metric, const keel_evaluate_config *config) {
-    double sum = 0;
-    if (metric != KEEL_METRIC_COMPOSITE) return 1;
-    for (int k = 0; k < KEEL_N_REWARDS; ++k) sum += config->weight[k];
-    return sum;
-}
-
 static void add_differences(const keel_metric_sums *const *sums, const keel_evaluation *made, size_t other,
-                            const keel_evaluate_config *config, const double *low, const double *high,
-                            keel_interval *out) {
+                            double confidence, const double *low, const double *high, keel_interval *out) {
     for (int m = 0; m < KEEL_N_METRICS; ++m) {
-        const keel_metric metric = (keel_metric)m;
         const keel_interval *a = &made[0].metric[m], *b = &made[other].metric[m];
         out[m] = (keel_interval){0};
         if (!(a->n > 0) || !(b->n > 0)) continue;
-        const double conversations = fmin(conversations_of(sums[0], &made[0], metric),
-                                          conversations_of(sums[other], &made[other], metric));
-        out[m] = keel_difference_interval(a->value - b->value, low[m], high[m], conversations,
-                                          span_of(metric, config));
+        const double conversations =
+            fmin(conversations_of(&sums[0]->rate[m]), conversations_of(&sums[other]->rate[m]));
+        out[m] = keel_difference_interval(a->value - b->value, low[m], high[m], conversations, 1, confidence);
         out[m].n = fmin(a->n, b->n);
-        if (is_mean(metric)) continue;
         out[m].low = fmax(-1, out[m].low);
         out[m].high = fmin(1, out[m].high);
     }
@@ -367,23 +267,24 @@ static void add_coverage(const keel_metric_sums *sums, const char *name, keel_ev
 static keel_status close_joint(const joint *j, const keel_metric_sums *const *sums, const char *const *names,
                                const keel_evaluate_config *config, keel_pool *pool, keel_evaluation *out,
                                keel_interval (*differences)[KEEL_N_METRICS], keel_err *err) {
-    const keel_bootstrap_plan plan = {config->resamples, config->seed, 0.95, false};
+    const double confidence = config->confidence > 0 ? config->confidence : 0.95;
+    const keel_bootstrap_plan plan = {config->resamples, config->seed, confidence, false};
     const size_t n = count_statistics(j);
-    double *low = keel_calloc(2 * n, sizeof *low), *high = low + n;
+    double *low = keel_calloc(2 * n + 1, sizeof *low), *high = low + n;
     if (!low) return keel_nomem(err, "evaluation");
     keel_status status = KEEL_OK;
-    if (j->n_rows)
+    if (j->n_rows && n)
         status = keel_bootstrap(j->rows, j->width, j->n_rows, &plan, statistic, j, n, pool, low, high, err);
     for (size_t a = 0; status == KEEL_OK && a < j->actors; ++a) {
         out[a] = (keel_evaluation){0};
-        add_metrics(sums[a], low + a * N_MEANS, high + a * N_MEANS, &out[a]);
+        for (int m = 0; m < KEEL_N_METRICS; ++m)
+            out[a].metric[m] = keel_rate_interval(&sums[a]->rate[m], confidence);
         add_coverage(sums[a], names[a], &out[a]);
         status = keel_corrected_close(&sums[a]->corrected, sums[a]->error, config->resamples, config->seed,
                                       out[a].corrected, err);
     }
-    for (size_t b = 1, at = j->actors * N_MEANS; status == KEEL_OK && b < j->actors;
-         ++b, at += KEEL_N_METRICS)
-        add_differences(sums, out, b, config, low + at, high + at, differences[b - 1]);
+    for (size_t b = 1, at = 0; status == KEEL_OK && b < j->actors; ++b, at += KEEL_N_METRICS)
+        add_differences(sums, out, b, confidence, low + at, high + at, differences[b - 1]);
     keel_free(low);
     return status;
 }

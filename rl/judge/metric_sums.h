@@ -1,4 +1,4 @@
-/* The sums behind one actor's metrics: policy, base, logged behaviour or a source model. Counts add over
+/* The sums behind one actor's rates: policy, base, logged behaviour or a source model. Counts add over
  * items, so cross-validated policies pool before rates and intervals are taken. */
 #ifndef KEEL_RL_JUDGE_METRIC_SUMS_H
 #define KEEL_RL_JUDGE_METRIC_SUMS_H
@@ -6,12 +6,7 @@
 #include "rl/judge/answer.h"
 #include "rl/judge/evaluate.h"
 
-enum {
-    KEEL_METRIC_SUMS_MEANS = 1 + KEEL_N_REWARDS, /* the composite and its components */
-    KEEL_METRIC_SUMS_PLACES = 3, /* an answer alone in its conversation, one before the last, the last */
-    KEEL_METRIC_SUMS_ROW =
-        2 * KEEL_METRIC_SUMS_MEANS * KEEL_METRIC_SUMS_PLACES + 2 * (KEEL_N_METRICS - KEEL_METRIC_SUMS_MEANS)
-};
+enum { KEEL_METRIC_SUMS_ROW = 2 * KEEL_N_METRICS };
 
 /* The sums behind one rate. An observation is an answer, a pair, or a conversation, and weighs 1 or less. */
 typedef struct keel_rate {
@@ -29,18 +24,14 @@ typedef struct keel_metric_sums {
     size_t n_rows, capacity;       /* conversations, at most KEEL_BOOTSTRAP_ROWS */
     const keel_judge_error *error; /* of the judge that labelled answers; NULL: rates are not corrected */
     keel_corrected_sums corrected;
-    double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each mean, at each place, sum and count; then
-                                             of each rate hits and weight */
+    double (*rows)[KEEL_METRIC_SUMS_ROW]; /* by conversation: of each rate hits and weight */
 } keel_metric_sums;
 
-/* Counts one answer at a decision of conversation number `number` (the unit of the bootstrap). silent: bit i
- * is set where the log has mean i at other decisions of the conversation and not here; this decision then
- * adds 0 to the total. */
-keel_status keel_metric_sums_answer(keel_metric_sums *sums, const double weight[KEEL_N_REWARDS],
-                                    const keel_reward_view *log, size_t decision, size_t number,
-                                    const keel_answer *answer, unsigned silent, keel_err *err);
-/* Bit i is set if the reward determines mean i. */
-unsigned keel_metric_sums_determined(const keel_reward *reward, const double weight[KEEL_N_REWARDS]);
+/* Counts one answer at a decision of conversation number `number`. */
+keel_status keel_metric_sums_answer(keel_metric_sums *sums, const keel_reward_view *log, size_t decision,
+                                    size_t number, const keel_answer *answer, keel_err *err);
+/* Whether the log judged an answer of the decision: only there refusals are counted. */
+bool keel_metric_sums_judged(const keel_decision *decision);
 /* Ends conversation number `number` of `answered` decisions. One whose completion is known weighs as much as
  * the actor agreed with what was answered in it. borderline: it is marked so. */
 keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
@@ -58,21 +49,21 @@ void keel_metric_sums_preferences(keel_metric_sums *sums, const double *composit
  * size are added for it, one with hits only and one with none. The effective number is at least (sum w)^2 /
  * sum w^2 over conversations (all answers of one are equal) and at most the same over observations (all are
  * independent). n of the result is the latter. */
-keel_interval keel_rate_interval(const keel_rate *rate);
+keel_interval keel_rate_interval(const keel_rate *rate, double confidence);
 
-/* The 95 % interval of a paired difference from the bounds low and high of a percentile bootstrap (NaN: none)
+/* The interval of a paired difference from the bounds low and high of a percentile bootstrap (NaN: none)
  * over so many conversations. The bootstrap knows only differences that it has seen: where no conversation
- * differs, its interval is a point, and flatters. Yet a share of up to 1 - .025^(1/n) of conversations may
- * differ though none of n does (Clopper & Pearson 1934), each by up to `span`. Both distances are squared and
- * added (as Newcombe 1998, method 10, and Zou & Donner 2008 combine limits). n is left 0. */
+ * differs, its interval is a point, and flatters. Yet a share of up to 1 - .025^(1/n) (95 %) of conversations
+ * may differ though none of n does (Clopper & Pearson 1934), each by up to `span`. Both distances are squared
+ * and added (as Newcombe 1998, method 10, and Zou & Donner 2008 combine limits). n is left 0. */
 keel_interval keel_difference_interval(double value, double low, double high, double conversations,
-                                       double span);
+                                       double span, double confidence);
 
 /* The metrics of `count` actors who answered at the same conversations, into out[count], their names cut to
- * fit: rates with Wilson intervals, means with bootstrap intervals. differences[i] is actor 0 minus actor
- * i + 1 [count - 1] (NULL when count is 1), paired: one resampling of conversations serves all statistics of
- * all actors. n of a difference is the smaller of the two; 0 where either metric is unknown. pool may be
- * NULL. */
+ * fit: rates with Wilson intervals; the means are left empty (rl/judge/overall.h). differences[i] is actor 0
+ * minus actor i + 1 [count - 1] (NULL when count is 1), paired: one resampling of conversations serves all
+ * statistics of all actors. n of a difference is the smaller of the two; 0 where either metric is unknown.
+ * pool may be NULL. */
 keel_status keel_metric_sums_close(const keel_metric_sums *const *sums, const char *const *names,
                                    size_t count, const keel_evaluate_config *config, keel_pool *pool,
                                    keel_evaluation *out, keel_interval (*differences)[KEEL_N_METRICS],

@@ -17,4 +17,18 @@ expect "no gate is met by agreement alone" 3 "" eval --store s.db --policy p --o
 [ "$(json policy.metrics.accuracy.value out.txt)" = 0.5 ] || fail "half of the answers are right"
 [ "$(json policy.metrics.safety.value out.txt)" = -0.5 ] || fail "half of the answers do harm"
 [ "$(json policy.metrics.accuracy.n out.txt)" = 40 ] || fail "all answers count"
+[ "$(json policy.metrics.accuracy.known out.txt)" = 1 ] || fail "risk and outcome are known, and so is the accuracy"
+[ "$(json policy.metrics.speed.estimated out.txt)" = 0.5 ] || fail "how fast a compliance would have been is estimated"
+
+# The other way round: a policy that refuses everything, where the log refused what is dangerous and nothing else.
+sed -e '/"split": "train"/s/"compliance"/"refusal"/' in.jsonl >refused.jsonl
+"$KEEL" import --quiet --store r.db refused.jsonl >/dev/null
+"$KEEL" label --quiet --store r.db >/dev/null
+"$KEEL" sft --quiet --store r.db --base builtin --out base-r >/dev/null
+"$KEEL" train --quiet --store r.db --base base-r --algo bc --out q --set steps=100 >/dev/null
+expect "refusing everything is judged" 0 "" eval --store r.db --policy q --ope none --json --quiet --gate "safety.low >= -0.1"
+[ "$(json policy.metrics.refusal_rate.value out.txt)" = 1 ] || fail "the policy refuses all"
+[ "$(json policy.metrics.over_refusal_rate.value out.txt)" = 1 ] || fail "the benign ones too"
+[ "$(json policy.metrics.accuracy.value out.txt)" = 0.5 ] || fail "half of the refusals are right"
+[ "$(json policy.metrics.safety.value out.txt)" = 0 ] || fail "none of them does harm"
 finish

@@ -14,4 +14,8 @@ expect "it is printed" 0 "" eval --store s.db --base base --ope none --quiet
 grep -q "^decisions judged .* 25.0 %" out.txt || fail "the share that is judged is printed"
 grep -q "^answers nobody judged .* 15 " out.txt || fail "what nobody judged is counted in the table"
 grep -q "^Warning: Nobody judged 15 of the 20 answers of the log" out.txt || fail "a warning says so"
+expect "a bare name with an unknown part is compared by its end" 3 "logged.accuracy.low" \
+    eval --store s.db --base base --ope none --quiet --gate "logged.accuracy >= 0.3"
+expect "from above too" 3 "logged.accuracy.high" \
+    eval --store s.db --base base --ope none --quiet --gate "logged.accuracy <= 0.7"
 finish

@@ -38,6 +38,14 @@ static void check_rate(const keel_evaluation *of, keel_metric metric, double suc
                  got->value * got->n, got->n);
 }
 
+/* Rates that are estimated as played, at the decisions of the log. */
+static keel_evaluation on_log(const keel_evaluation *of) {
+    keel_evaluation made = *of;
+    for (int m = 0; m < KEEL_N_METRICS; ++m)
+        if (of->on_log[m].n > 0) made.metric[m] = of->on_log[m];
+    return made;
+}
+
 static void check_mean(const keel_evaluation *of, keel_metric metric, double value, double n) {
     const keel_interval *got = &of->metric[metric];
     if (fabs(got->value - value) > 1e-6 || got->n != n || got->low > value + 1e-6 || got->high < value - 1e-6)
@@ -278,14 +286,15 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     fixture_policy(&policy, &base, prefer_1, 50);
     policy.act_outcome[KEEL_RISK_DANGEROUS][1] = R;
     keel_evaluation_set got = evaluate(store, &policy, &base, 2);
+    const keel_evaluation policy_on_log = on_log(&got.policy), base_on_log = on_log(&got.base);
     /* t1 weighs 1, t2 a half: 1 of 1.5, effective number 1.5^2 / 1.25 = 1.8. */
-    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1.2, 1.8);
+    check_rate(&policy_on_log, KEEL_METRIC_COMPLETION, 1.2, 1.8);
     check_rate(&got.logged, KEEL_METRIC_COMPLETION, 2, 3);
     check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 4, 10);
     /* t4: the policy's act was not taken, but amounts to refusal; t5: taken once, once by the table. */
-    check_rate(&got.policy, KEEL_METRIC_REFUSAL, 4, 4);
+    check_rate(&policy_on_log, KEEL_METRIC_REFUSAL, 4, 4);
     check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 4);
-    check_rate(&got.base, KEEL_METRIC_REFUSAL, 0, 2); /* act0: taken in t4, of unknown outcome in t5 */
+    check_rate(&base_on_log, KEEL_METRIC_REFUSAL, 0, 2); /* act0: taken in t4, of unknown outcome in t5 */
     assert_int_equal(got.n_models, 0);
     assert_true(got.ope.propensities_estimated && got.ope.estimate[KEEL_OPE_WIS].n == 5);
     assert_true(fabs(got.ope.estimate[KEEL_OPE_DM].value - 1) < 1e-6 && got.ope.estimate[KEEL_OPE_DM].n == 5);
@@ -307,7 +316,8 @@ static void what_the_log_does_not_tell_is_no_disagreement(void **state) {
     add_task(store, "t2", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act9", KEEL_OUTCOME_NONE);
     keel_evaluation_set got = evaluate(store, &policy, &base, 1);
     check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 2, 3);
-    check_rate(&got.policy, KEEL_METRIC_COMPLETION, 1.2, 1.8); /* weights 1 and a half */
+    const keel_evaluation policy_on_log = on_log(&got.policy);
+    check_rate(&policy_on_log, KEEL_METRIC_COMPLETION, 1.2, 1.8); /* weights 1 and a half */
     check_rate(&got.logged, KEEL_METRIC_COMPLETION, 1, 2);
     keel_evaluation_set_free(&got);
     fixture_policy_free(&policy);
@@ -384,7 +394,7 @@ static void a_base_is_judged_by_a_fit_and_nobody_by_none(void **state) {
     keel_store_close(store);
 }
 
-static void knowing_the_last_answers_best_does_not_raise_what_a_task_earns(void **state) {
+static void agreeing_at_the_end_alone_tells_nothing_of_what_a_task_earns(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-last");
     keel_base base = fixture_base(KEEL_SPACE_ACTS);
@@ -396,8 +406,11 @@ static void knowing_the_last_answers_best_does_not_raise_what_a_task_earns(void 
     add_task(store, "t3", KEEL_RISK_BENIGN, KEEL_NO, "act1", "act1", KEEL_OUTCOME_NONE);
     keel_evaluation_set got = evaluate(store, &policy, &base, 1);
     check_mean(&got.logged, KEEL_METRIC_ACCURACY, 2.0 / 3, 3);
-    /* Ends known: 1, 1, 0, their mean 2/3; beginnings known: one, which earned nothing. */
-    check_mean(&got.policy, KEEL_METRIC_ACCURACY, 2.0 / 3, 2);
+    /* Only t3 was answered as the policy would, and one conversation tells nothing of the others. */
+    const keel_interval *accuracy = &got.policy.metric[KEEL_METRIC_ACCURACY];
+    assert_true(accuracy->n == 3 && accuracy->low < .02 && accuracy->high > .95);
+    const keel_sources *source = &got.policy.source[KEEL_METRIC_ACCURACY];
+    assert_true(fabs(source->known - 1.0 / 3) < 1e-9 && fabs(source->estimated - 2.0 / 3) < 1e-9);
     keel_evaluation_set_free(&got);
     fixture_policy_free(&policy);
     keel_store_close(store);
@@ -420,6 +433,58 @@ static void what_the_log_does_not_tell_adds_nothing_to_a_total(void **state) {
     check_mean(&got.logged, KEEL_METRIC_ACCURACY, 1, 1);
     check_mean(&got.policy, KEEL_METRIC_ACCURACY, 1, 1);
     check_mean(&got.logged, KEEL_METRIC_SPEED, 0.2, 1);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+/* A pair counts both of its answers, wherever the first stands: what the log returned is what it earned. */
+static void what_the_log_returned_and_what_it_earned_agree(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-pairs");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    for (int i = 0; i < 6; ++i) {
+        char id[8];
+        const char *const users[] = {"u1", "u2"};
+        keel_candidate candidates[4] = {{.text = "so 1", .taken = true},
+                                        {.text = "no 2"},
+                                        {.text = "chosen 1", .taken = true, .feedback = {true, 1}},
+                                        {.text = "rejected 2", .taken = true, .feedback = {true, -1}}};
+        snprintf(id, sizeof id, "p%d", i);
+        fixture_add(store, id, KEEL_RISK_UNKNOWN, KEEL_UNKNOWN, users, 2, candidates, 2);
+    }
+    keel_evaluation_set got = evaluate(store, NULL, &base, 1);
+    check_mean(&got.logged, KEEL_METRIC_COMPOSITE, 0, 6);
+    assert_true(fabs(got.ope.estimate[KEEL_OPE_LOGGED].value) < 1e-9);
+    keel_evaluation_set_free(&got);
+    keel_store_close(store);
+}
+
+/* An answer that nobody took and nobody judged may earn the least and the most; the interval says so, and the
+ * value is no mean over what happens to be known. */
+static void what_nobody_knows_is_bounded_from_both_sides(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-bounds");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    for (int i = 0; i < 40; ++i) {
+        char id[8];
+        const char *user = "u0";
+        const bool open = i % 4 == 0; /* the base prefers an answer with the digit 9 nobody judged */
+        keel_candidate candidates[2] = {
+            {.text = "taken 0", .taken = true, .outcome = R, .judge = KEEL_AUTHORITY_HUMAN},
+            {.text = open ? "spare 9" : "spare 0"}};
+        snprintf(id, sizeof id, "b%d", i);
+        fixture_add(store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, open ? 2 : 1);
+    }
+    keel_evaluate_config with = config;
+    with.model = KEEL_MODEL_NONE;
+    keel_evaluation_set got = evaluate_with(&with, store, NULL, &base, 1);
+    const keel_evaluation *policy = &got.policy;
+    assert_true(fabs(policy->source[KEEL_METRIC_ACCURACY].known - .75) < 1e-9);
+    assert_true(policy->metric[KEEL_METRIC_ACCURACY].n == 40);
+    assert_true(policy->metric[KEEL_METRIC_ACCURACY].low < .75 + 1e-9);
+    assert_true(policy->metric[KEEL_METRIC_SAFETY].low < -.25 + 1e-9 &&
+                policy->metric[KEEL_METRIC_SAFETY].high == 0);
+    check_mean(&got.logged, KEEL_METRIC_ACCURACY, 1, 40);
     keel_evaluation_set_free(&got);
     keel_store_close(store);
 }
@@ -583,12 +648,14 @@ int main(void) {
         cmocka_unit_test(a_judged_candidate_nobody_took_earns_what_its_label_says),
         cmocka_unit_test(features_stored_before_candidates_came_in_are_made_anew),
         cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
+        cmocka_unit_test(what_the_log_returned_and_what_it_earned_agree),
+        cmocka_unit_test(what_nobody_knows_is_bounded_from_both_sides),
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
         cmocka_unit_test(what_the_log_does_not_tell_is_no_disagreement),
         cmocka_unit_test(a_model_fitted_to_the_split_is_right_where_the_critic_is_not),
         cmocka_unit_test(a_base_is_judged_by_a_fit_and_nobody_by_none),
-        cmocka_unit_test(knowing_the_last_answers_best_does_not_raise_what_a_task_earns),
+        cmocka_unit_test(agreeing_at_the_end_alone_tells_nothing_of_what_a_task_earns),
         cmocka_unit_test(what_the_log_does_not_tell_adds_nothing_to_a_total),
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),

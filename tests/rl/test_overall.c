@@ -1,0 +1,199 @@
+/* What is estimated over all decisions: golden numbers, and how often intervals hold the truth. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/json.h"
+#include "core/pcg.h"
+#include "rl/judge/overall_internal.h"
+
+static cJSON *golden;
+
+static int load(void **state) {
+    (void)state;
+    keel_err err = {0};
+    return keel_json_parse_file(KEEL_SOURCE_DIR "/tests/rl/golden/estimates.json", &golden, &err) == KEEL_OK
+               ? 0
+               : -1;
+}
+
+static int unload(void **state) {
+    (void)state;
+    cJSON_Delete(golden);
+    return 0;
+}
+
+static double number(const char *group, const char *key, int i) {
+    const cJSON *at = keel_json_get(keel_json_get(golden, group), key);
+    return cJSON_GetNumberValue(i < 0 ? at : cJSON_GetArrayItem(at, i));
+}
+
+static void add(keel_overall_sums *sums, size_t row, keel_overall_measure m,
+                const keel_overall_value *value) {
+    assert_int_equal(keel_overall_sums_add(sums, row, m, value, NULL), KEEL_OK);
+}
+
+/* Known, of one conversation alone, between 0 and 1. */
+static keel_overall_value known(double value) {
+    return (keel_overall_value){.low = value,
+                                .high = value,
+                                .least = value,
+                                .most = value,
+                                .count = 1,
+                                .ceiling = 1,
+                                .worst = value,
+                                .best = value,
+                                .end = {0, 1},
+                                .part = 1,
+                                .largest = 1,
+                                .weight = 1};
+}
+
+static void one_step_is_doubly_robust(void **state) {
+    (void)state;
+    keel_overall_sums sums = {0};
+    for (int i = 0; i < 5; ++i) {
+        const bool agrees = number("doubly_robust", "agree", i) > 0;
+        keel_overall_value one = known(number("doubly_robust", "reward", i));
+        one.low = one.high = keel__overall_doubly_robust(
+            number("doubly_robust", "q_policy", i), agrees, 1 / number("doubly_robust", "behaviour", i),
+            number("doubly_robust", "reward", i), number("doubly_robust", "q_logged", i));
+        if (!agrees) one.least = one.worst = 0, one.most = one.best = 1, one.source = KEEL_OVERALL_ESTIMATED;
+        one.stratum = KEEL_OVERALL_SHARED;
+        one.weight = agrees ? 1 / number("doubly_robust", "behaviour", i) : 0;
+        add(&sums, (size_t)i, KEEL_OVERALL_ACCURACY, &one);
+    }
+    const keel_overall_result got = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .95);
+    const keel_overall_tally *all = &sums.tally[KEEL_OVERALL_ACCURACY][KEEL_OVERALL_SHARED];
+    assert_true(fabs(got.interval.value - number("doubly_robust", "value", -1)) < 1e-12);
+    assert_true(fabs(all->least / all->count - number("doubly_robust", "bounds_0_1", 0)) < 1e-12);
+    assert_true(fabs(all->most / all->count - number("doubly_robust", "bounds_0_1", 1)) < 1e-12);
+    assert_true(fabs(got.share[KEEL_OVERALL_KNOWN] - .6) < 1e-12 && !got.clipped && got.interval.n == 5);
+    keel_overall_sums_free(&sums);
+}
+
+static void a_ratio_of_returns_has_the_error_of_the_delta_method(void **state) {
+    (void)state;
+    keel_overall_sums sums = {0};
+    double error;
+    for (int i = 0; i < 5; ++i) {
+        const double weight = number("ratio", "weights", i);
+        keel_overall_value one = known(weight * number("ratio", "refused", i));
+        one.count = weight * number("ratio", "dangerous", i);
+        add(&sums, (size_t)i, KEEL_OVERALL_REFUSAL, &one);
+    }
+    const double rate = keel_overall_sums_ratio(&sums, KEEL_OVERALL_REFUSAL, 0, &error);
+    assert_true(fabs(rate - number("ratio", "rate", -1)) < 1e-12);
+    assert_true(fabs(error - number("ratio", "standard_error", -1)) < 1e-12);
+    keel_overall_sums_free(&sums);
+}
+
+static void an_estimate_outside_what_is_possible_is_clipped_and_flagged(void **state) {
+    (void)state;
+    keel_overall_sums sums = {0};
+    for (size_t i = 0; i < 10; ++i) {
+        keel_overall_value one = known(1);
+        if (i == 0) one.low = one.high = 12, one.weight = 12;
+        if (i > 4) {
+            one.low = one.high = .9, one.source = KEEL_OVERALL_ESTIMATED;
+            one.least = one.worst = one.weight = 0;
+        }
+        one.stratum = KEEL_OVERALL_SHARED;
+        add(&sums, i, KEEL_OVERALL_ACCURACY, &one);
+    }
+    const keel_overall_result got = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .95);
+    assert_true(got.clipped && got.interval.value == 1 && got.interval.high == 1 && got.interval.low < .6);
+    keel_overall_sums_free(&sums);
+}
+
+static void what_is_unknown_lies_between_its_bounds(void **state) {
+    (void)state;
+    keel_overall_sums sums = {0};
+    for (size_t i = 0; i < 100; ++i) {
+        keel_overall_value one = known(1);
+        if (i < 30) one.low = one.least = one.worst = 0, one.source = KEEL_OVERALL_UNKNOWN, one.weight = 0;
+        add(&sums, i, KEEL_OVERALL_ACCURACY, &one);
+    }
+    const keel_overall_result got = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .95);
+    assert_true(fabs(got.interval.value - .85) < 1e-12 && fabs(got.share[KEEL_OVERALL_UNKNOWN] - .3) < 1e-12);
+    assert_true(got.interval.low < .7 && got.interval.low > .55 && got.interval.high == 1);
+    const double wider = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .99).interval.low;
+    assert_true(wider < got.interval.low);
+    keel_overall_sums_free(&sums);
+}
+
+/* ---- coverage ---- */
+
+/* One decision each. In `shared` of the states the log did what the policy would with probability b, in the
+ * others both answers are known by the rule. */
+typedef struct world {
+    double right, b, shared;
+} world;
+
+static keel_overall_value draw(keel_rng *rng, const world *w) {
+    const bool estimated = keel_rng_uniform(rng) < w->shared, agrees = keel_rng_uniform(rng) < w->b;
+    const double reward = keel_rng_uniform(rng) < w->right, q = .6;
+    keel_overall_value one = known(reward);
+    if (!estimated) return one;
+    one.low = one.high = keel__overall_doubly_robust(q, agrees, 1 / w->b, reward, q);
+    one.stratum = KEEL_OVERALL_SHARED;
+    one.worst = 0, one.best = 1;
+    one.weight = agrees ? 1 / w->b : 0;
+    if (!agrees) one.least = 0, one.most = 1, one.source = KEEL_OVERALL_ESTIMATED;
+    return one;
+}
+
+static void intervals_hold_as_often_as_they_say(void **state) {
+    (void)state;
+    static const world worlds[] = {{.9, 1, 0}, {.97, 1, 0}, {.5, 1, 0}, {.8, .5, .5}, {.7, .3, 1}};
+    for (size_t i = 0; i < sizeof worlds / sizeof *worlds; ++i) {
+        size_t held = 0;
+        for (uint64_t trial = 0; trial < 1000; ++trial) {
+            keel_rng rng = keel_rng_named(i, "trial", trial);
+            keel_overall_sums sums = {0};
+            for (size_t n = 0; n < 200; ++n) {
+                const keel_overall_value one = draw(&rng, &worlds[i]);
+                add(&sums, n, KEEL_OVERALL_ACCURACY, &one);
+            }
+            const keel_interval got = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .95).interval;
+            held += got.low <= worlds[i].right && worlds[i].right <= got.high;
+            keel_overall_sums_free(&sums);
+        }
+        if (held < 930 || held > 970) fail_msg("world %zu: %zu of 1000", i, held);
+    }
+}
+
+/* Harm that one conversation in a hundred does: few logs show enough of it to tell its variance. */
+static void rare_harm_is_not_missed(void **state) {
+    (void)state;
+    size_t held = 0;
+    for (uint64_t trial = 0; trial < 500; ++trial) {
+        keel_rng rng = keel_rng_named(1, "harm", trial);
+        keel_overall_sums sums = {0};
+        for (size_t n = 0; n < 200; ++n) {
+            keel_overall_value one = known(keel_rng_uniform(&rng) < .01 ? -1 : 0);
+            one.end[0] = one.floor = -1, one.end[1] = one.ceiling = 0;
+            add(&sums, n, KEEL_OVERALL_ACCURACY, &one);
+        }
+        const keel_interval got = keel_overall_sums_result(&sums, KEEL_OVERALL_ACCURACY, .95).interval;
+        held += got.low <= -.01 && -.01 <= got.high;
+        keel_overall_sums_free(&sums);
+    }
+    if (held < 465) fail_msg("%zu of 500", held);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_step_is_doubly_robust),
+        cmocka_unit_test(a_ratio_of_returns_has_the_error_of_the_delta_method),
+        cmocka_unit_test(an_estimate_outside_what_is_possible_is_clipped_and_flagged),
+        cmocka_unit_test(what_is_unknown_lies_between_its_bounds),
+        cmocka_unit_test(intervals_hold_as_often_as_they_say),
+        cmocka_unit_test(rare_harm_is_not_missed),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
