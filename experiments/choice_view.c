@@ -24,6 +24,26 @@ bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision
     return false;
 }
 
+int64_t keel_choice_view_logged(const keel_base *base, const keel_decision *decision,
+                                const keel_choice *choice) {
+    int64_t best = -1;
+    for (size_t c = 0; c < decision->n_candidates; c++) {
+        const int64_t action = decision->candidates[c].taken ? keel_answer_action(base, decision, c) : -1;
+        if (action < 0 || (size_t)action >= choice->n) continue;
+        if (best < 0 || choice->log_pi[action] > choice->log_pi[best]) best = action;
+    }
+    return best;
+}
+
+keel_choice_verdict keel_choice_view_compare(const keel_base *base, const keel_decision *decision,
+                                             const keel_choice *choice) {
+    bool answered = false;
+    for (size_t c = 0; c < decision->n_candidates; c++) answered = answered || decision->candidates[c].taken;
+    if (!answered) return KEEL_CHOICE_OPEN;
+    if (!keel_answer_comparable(base, decision)) return KEEL_CHOICE_UNTOLD;
+    return keel_choice_view_taken(base, decision, choice->chosen) ? KEEL_CHOICE_AGREES : KEEL_CHOICE_DIFFERS;
+}
+
 int64_t keel_choice_view_runner_up(const keel_choice *choice) {
     int64_t best = -1;
     for (size_t a = 0; a < choice->n; a++)

@@ -13,6 +13,22 @@
 const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action);
 /* Whether the log took it. */
 bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision, size_t action);
+/* The taken action that the choice is compared with: of several, the one that the policy likes best; -1 if
+ * none is an action. */
+int64_t keel_choice_view_logged(const keel_base *base, const keel_decision *decision,
+                                const keel_choice *choice);
+
+/* Whether the policy does as the log did. UNTOLD: the log does not say, in the policy's terms, what it did.
+ * OPEN: nothing was answered. */
+typedef enum keel_choice_verdict {
+    KEEL_CHOICE_DIFFERS,
+    KEEL_CHOICE_AGREES,
+    KEEL_CHOICE_UNTOLD,
+    KEEL_CHOICE_OPEN
+} keel_choice_verdict;
+keel_choice_verdict keel_choice_view_compare(const keel_base *base, const keel_decision *decision,
+                                             const keel_choice *choice);
+
 /* The action that the chosen one won against: the next best; -1 if there is no other. */
 int64_t keel_choice_view_runner_up(const keel_choice *choice);
 /* One action: {"says", "model", "outcome", "taken", "chosen", "masked", "q": {component: Q}, "advantage",

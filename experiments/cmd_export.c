@@ -23,6 +23,8 @@ static const keel_flag flags[] = {
      "where to write; gzipped if the name ends in .gz (default: standard output)"},
     {"--one-response", "SEED", false, false,
      "with chat: of each decision one answer that was given, drawn at random; the others are left out"},
+    {"--policy", "DIR", false, false, "with csv: what this policy would do at each decision, and why"},
+    {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--least", "REWARD", false, false, "with sft: an answer is imitated from this reward on (default: 0.5)"},
     KEEL_FLAG_END,
 };
@@ -37,10 +39,18 @@ static bool is_gzip(const char *path) {
 typedef struct exporting {
     int format;
     keel_export_rewards rewards;
+    keel_export_policy chooser;
     bool one_answer; /* a decision */
     keel_one_response one;
     int64_t count;
 } exporting;
+
+static keel_status write_header(const exporting *e, keel_file_writer *to, keel_err *err) {
+    KEEL_TRY(keel_file_writer_add(to, keel_export_csv_header, strlen(keel_export_csv_header), err));
+    if (e->rewards.chooser)
+        KEEL_TRY(keel_file_writer_add(to, keel_export_csv_policy, strlen(keel_export_csv_policy), err));
+    return keel_file_writer_add(to, "\n", 1, err);
+}
 
 static keel_status write_rows(keel_store *store, const keel_split *split, exporting *e, keel_file_writer *to,
                               keel_err *err) {
@@ -49,8 +59,7 @@ static keel_status write_rows(keel_store *store, const keel_split *split, export
     if (e->one_answer) return keel_export_one_response(store, split, &e->one, to, &e->count, err);
     if (e->format == CHAT) return keel_export_chat(store, split, to, &e->count, err);
     KEEL_TRY(keel_derive_rewards(store, &e->rewards.config, err));
-    if (e->format == CSV)
-        KEEL_TRY(keel_file_writer_add(to, keel_export_csv_header, strlen(keel_export_csv_header), err));
+    if (e->format == CSV) KEEL_TRY(write_header(e, to, err));
     return keel_export(store, split, writers[e->format], &e->rewards, to, &e->count, err);
 }
 
@@ -84,6 +93,23 @@ static keel_status read_one_response(const keel_cli *cli, exporting *e, keel_err
     KEEL_TRY(keel_cli_integer(cli, "--one-response", 0, INT64_MAX, &seed, err));
     e->one.seed = (uint64_t)seed;
     return KEEL_OK;
+}
+
+static keel_status open_policy(const keel_cli *cli, exporting *e, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--policy");
+    if (!path && keel_cli_has(cli, "--base"))
+        return keel_fail(err, KEEL_E_USAGE, "--base", "only with --policy");
+    if (!path) return KEEL_OK;
+    if (e->format != CSV) return keel_fail(err, KEEL_E_USAGE, "--policy", "only with --format csv");
+    e->rewards.chooser = &e->chooser;
+    return keel_cli_open_policy(path, keel_cli_value(cli, "--base"), &e->chooser.policy, &e->chooser.base,
+                                err);
+}
+
+static void close_policy(exporting *e) {
+    keel_policy_close(e->chooser.policy);
+    keel_base_close(e->chooser.base);
+    keel_arena_free(&e->chooser.scratch);
 }
 
 static const char *const units[] = {"conversations", "candidates", "pairs", "conversations"};
@@ -120,9 +146,14 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY(read_least(cli, &e, err));
     KEEL_TRY(read_one_response(cli, &e, err));
     if (name) KEEL_TRY(keel_cli_blame(keel_split_parse(name, &split, err), err));
-    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
-    keel_status status = export_to(store, name ? &split : NULL, &e, path, err);
-    keel_store_close(store);
+    keel_status status = open_policy(cli, &e, err);
+    if (status == KEEL_OK) status = keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err);
+    if (status == KEEL_OK) {
+        e.chooser.store = store;
+        status = export_to(store, name ? &split : NULL, &e, path, err);
+        keel_store_close(store);
+    }
+    close_policy(&e);
     if (status != KEEL_OK) return status;
     if (!path) /* standard output holds the log, so the count goes where progress goes */
         keel_log(KEEL_LOG_INFO, "exported %lld %s", (long long)e.count, units[e.format]);
@@ -148,8 +179,9 @@ const keel_verb keel_verb_export = {
         "With --one-response the log has one answer a decision, as the log of a deployed assistant has: drawn "
         "from those that\n"
         "several models gave, by the seed and the names of conversations, models and acts.\n"
-        "csv: one row for each candidate, with the words for outcome, judge and risk, and its rewards. trl: of each "
-        "decision the\n"
+        "csv: one row for each candidate, with the words for outcome, judge and risk, and its rewards; with --policy "
+        "also the action\n"
+        "that the candidate is, how the policy sees it, what the policy chooses and why. trl: of each decision the\n"
         "candidates of most and of least reward, as chosen and rejected. sft: messages; answers of less reward than "
         "--least have\n"
         "weight 0, and conversations without a better one are left out.\n"

@@ -42,35 +42,11 @@ typedef struct replaying {
     int64_t *ids;     /* [shown] of theirs, room for limit */
 } replaying;
 
-/* ---- which action is which ---- */
-
-/* The taken action the choice is compared with: of several, the one the policy likes best; -1 if none is an
- * action. */
-static int64_t logged_action(const replaying *work, const keel_decision *decision,
-                             const keel_choice *choice) {
-    int64_t best = -1;
-    for (size_t c = 0; c < decision->n_candidates; c++) {
-        int64_t action = decision->candidates[c].taken ? keel_answer_action(work->base, decision, c) : -1;
-        if (action < 0 || (size_t)action >= choice->n) continue;
-        if (best < 0 || choice->log_pi[action] > choice->log_pi[best]) best = action;
-    }
-    return best;
-}
-
-/* Does the policy do as the log did? UNTOLD: the log does not say, in the policy's terms, what it did. OPEN:
- * nothing was answered. */
-typedef enum verdict { DIFFERS, AGREES, UNTOLD, OPEN } verdict;
-
-static verdict compare(const replaying *work, const keel_decision *decision, const keel_choice *choice) {
-    bool answered = false;
-    for (size_t c = 0; c < decision->n_candidates; c++) answered = answered || decision->candidates[c].taken;
-    if (!answered) return OPEN;
-    if (!keel_answer_comparable(work->base, decision)) return UNTOLD;
-    return keel_choice_view_taken(work->base, decision, choice->chosen) ? AGREES : DIFFERS;
-}
+/* ---- decisions ---- */
 
 static cJSON *decision_json(const replaying *work, const keel_conversation *conversation,
-                            const keel_decision *decision, const keel_choice *choice, verdict found) {
+                            const keel_decision *decision, const keel_choice *choice,
+                            keel_choice_verdict found) {
     cJSON *json = cJSON_CreateObject();
     const char *user = "";
     for (size_t t = 0; t < decision->turn && t < conversation->n_turns; t++)
@@ -80,12 +56,14 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
     cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
     cJSON_AddStringToObject(json, "user", user);
     keel_json_add(json, "agrees",
-                  found == UNTOLD || found == OPEN ? cJSON_CreateNull() : cJSON_CreateBool(found == AGREES));
-    if (found == OPEN) cJSON_AddBoolToObject(json, "open", true);
+                  found == KEEL_CHOICE_UNTOLD || found == KEEL_CHOICE_OPEN
+                      ? cJSON_CreateNull()
+                      : cJSON_CreateBool(found == KEEL_CHOICE_AGREES));
+    if (found == KEEL_CHOICE_OPEN) cJSON_AddBoolToObject(json, "open", true);
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
-    int64_t other =
-        found == DIFFERS ? logged_action(work, decision, choice) : keel_choice_view_runner_up(choice);
+    int64_t other = found == KEEL_CHOICE_DIFFERS ? keel_choice_view_logged(work->base, decision, choice)
+                                                 : keel_choice_view_runner_up(choice);
     if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++)
@@ -135,28 +113,21 @@ static size_t candidate_for(const replaying *work, const keel_decision *decision
     return taken;
 }
 
-static keel_status find_features(const replaying *work, const keel_conversation *conversation, size_t place,
-                                 keel_arena *scratch, keel_features *out, keel_err *err) {
-    bool found;
-    KEEL_TRY(keel_encode_store_find(work->base, work->store, &conversation->decisions[place], scratch, out,
-                                    &found, err));
-    return found ? KEEL_OK : keel_base_encode_decision(work->base, conversation, place, scratch, out, err);
-}
-
 static keel_status replay_decision(replaying *work, const keel_conversation *conversation, size_t place,
                                    keel_arena *scratch, size_t *candidate, keel_err *err) {
     const keel_decision *decision = &conversation->decisions[place];
     keel_features features;
     keel_choice choice;
-    KEEL_TRY(find_features(work, conversation, place, scratch, &features, err));
+    KEEL_TRY(
+        keel_encode_store_decision(work->base, work->store, conversation, place, scratch, &features, err));
     KEEL_TRY(keel_policy_decide(work->policy, &features, scratch, &choice, err));
-    verdict found = compare(work, decision, &choice);
+    keel_choice_verdict found = keel_choice_view_compare(work->base, decision, &choice);
     *candidate = candidate_for(work, decision, choice.chosen);
     work->seen++;
-    work->differing += found == DIFFERS;
-    work->untold += found == UNTOLD;
-    work->open += found == OPEN;
-    if ((work->disagree_only && found != DIFFERS) || work->shown >= work->limit) return KEEL_OK;
+    work->differing += found == KEEL_CHOICE_DIFFERS;
+    work->untold += found == KEEL_CHOICE_UNTOLD;
+    work->open += found == KEEL_CHOICE_OPEN;
+    if ((work->disagree_only && found != KEEL_CHOICE_DIFFERS) || work->shown >= work->limit) return KEEL_OK;
     work->ids[work->shown++] = decision->id;
     keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, found));
     return KEEL_OK;

@@ -5,6 +5,9 @@
 
 #include "core/decimal.h"
 #include "core/json.h"
+#include "experiments/choice_view.h"
+#include "policies/encode_store.h"
+#include "rl/judge/answer.h"
 
 /* The composite reward of a candidate; *present false: nothing is known of it. */
 static double composite(const keel_reward_view *view, size_t decision, size_t candidate, keel_reward *reward,
@@ -22,7 +25,10 @@ static double composite(const keel_reward_view *view, size_t decision, size_t ca
 #define COLUMN(id, name, weight, low, high) "," #name
 const char keel_export_csv_header[] =
     "source,conversation,group,split,risk,completed,turn,prompt,text,act,model,taken,propensity,latency_ms,"
-    "feedback,outcome,judge" KEEL_REWARDS(COLUMN) ",reward\n";
+    "feedback,outcome,judge" KEEL_REWARDS(COLUMN) ",reward";
+#define Q_COLUMN(id, name, weight, low, high) ",q_" #name
+const char keel_export_csv_policy[] =
+    ",action,log_prior,log_pi,masked" KEEL_REWARDS(Q_COLUMN) ",advantage,policy_choice,policy_agrees,why";
 
 static void put_field(keel_buf *row, const char *text) {
     const bool first = !row->length || row->data[row->length - 1] == '\n';
@@ -69,18 +75,101 @@ static void put_row(keel_buf *row, const keel_reward_view *view, size_t d, size_
     for (int r = 0; r < KEEL_N_REWARDS; r++)
         put_number(row, reward.present[r], round(1e6 * (double)reward.value[r]) / 1e6);
     put_number(row, present, whole);
-    keel_buf_text(row, "\n");
+}
+
+/* ---- what a policy would do ---- */
+
+/* At one decision. */
+typedef struct chosen {
+    keel_export_policy *chooser;
+    const keel_decision *decision;
+    keel_choice choice;
+    const char *says, *agrees; /* of the chosen action */
+    keel_buf why;              /* as JSON */
+    bool known;                /* false: the base cannot encode the decision, the columns are empty */
+} chosen;
+
+static void put_member(keel_buf *row, const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    put_number(row, cJSON_IsNumber(item), item ? item->valuedouble : 0);
+}
+
+static void put_choice(keel_buf *row, const chosen *c, size_t k) {
+    const int64_t action = c->known ? keel_answer_action(c->chooser->base, c->decision, k) : -1;
+    const bool told = action >= 0 && (size_t)action < c->choice.n;
+    cJSON *shown = told ? keel_choice_view_action(c->chooser->policy, c->chooser->base, c->decision,
+                                                  &c->choice, (size_t)action)
+                        : NULL;
+    put_field(row, shown ? keel_json_get(shown, "says")->valuestring : "");
+    put_member(row, shown, "log_prior");
+    put_member(row, shown, "log_pi");
+    keel_buf_format(row, ",%s",
+                    !shown                                         ? ""
+                    : cJSON_IsTrue(keel_json_get(shown, "masked")) ? "true"
+                                                                   : "false");
+    for (int r = 0; r < KEEL_N_REWARDS; r++) put_member(row, keel_json_get(shown, "q"), keel_reward_name(r));
+    put_member(row, shown, "advantage");
+    put_field(row, c->known ? c->says : "");
+    keel_buf_format(row, ",%s", c->known ? c->agrees : "");
+    put_field(row, c->known && c->why.data ? c->why.data : "");
+    cJSON_Delete(shown);
+}
+
+/* Why the chosen action was preferred to what was logged or, where that is the same or unknown, to the next
+ * best. */
+static keel_status explain(chosen *c, keel_choice_verdict verdict, keel_err *err) {
+    const keel_export_policy *by = c->chooser;
+    const int64_t other = verdict == KEEL_CHOICE_DIFFERS
+                              ? keel_choice_view_logged(by->base, c->decision, &c->choice)
+                              : keel_choice_view_runner_up(&c->choice);
+    keel_buf_clear(&c->why);
+    if (other < 0) return KEEL_OK;
+    cJSON *why = keel_choice_view_why(by->policy, &c->choice, (size_t)other);
+    cJSON *says = cJSON_CreateString(keel_choice_view_says(by->base, c->decision, (size_t)other));
+    keel_status status = why && says ? KEEL_OK : keel_nomem(err, "why");
+    if (status != KEEL_OK || !cJSON_ReplaceItemInObjectCaseSensitive(why, "against", says))
+        cJSON_Delete(says);
+    if (status == KEEL_OK) status = keel_json_print(why, false, &c->why, err);
+    cJSON_Delete(why);
+    return status;
+}
+
+static keel_status choose(chosen *c, const keel_conversation *conversation, size_t d, keel_err *err) {
+    static const char *const words[] = {[KEEL_CHOICE_DIFFERS] = "false",
+                                        [KEEL_CHOICE_AGREES] = "true",
+                                        [KEEL_CHOICE_UNTOLD] = "",
+                                        [KEEL_CHOICE_OPEN] = ""};
+    keel_export_policy *by = c->chooser;
+    keel_features features;
+    c->decision = &conversation->decisions[d];
+    c->known = keel_base_can_encode(by->base, c->decision);
+    if (!c->known) return KEEL_OK;
+    keel_arena_reset(&by->scratch);
+    KEEL_TRY(keel_encode_store_decision(by->base, by->store, conversation, d, &by->scratch, &features, err));
+    KEEL_TRY(keel_policy_decide(by->policy, &features, &by->scratch, &c->choice, err));
+    const keel_choice_verdict verdict = keel_choice_view_compare(by->base, c->decision, &c->choice);
+    c->says = keel_choice_view_says(by->base, c->decision, c->choice.chosen);
+    c->agrees = words[verdict];
+    return explain(c, verdict, err);
 }
 
 keel_status keel_export_csv(void *user, const keel_conversation *conversation, keel_buf *lines,
                             int64_t *count, keel_err *err) {
     const keel_export_rewards *rewards = user;
     const keel_reward_view view = keel_reward_look(&rewards->config, conversation);
-    (void)err;
-    for (size_t d = 0; d < conversation->n_decisions; d++)
-        for (size_t k = 0; k < conversation->decisions[d].n_candidates; k++, ++*count)
+    chosen c = {.chooser = rewards->chooser};
+    keel_status status = KEEL_OK;
+    for (size_t d = 0; d < conversation->n_decisions && status == KEEL_OK; d++) {
+        const size_t n = conversation->decisions[d].n_candidates;
+        if (c.chooser && n) status = choose(&c, conversation, d, err);
+        for (size_t k = 0; k < n && status == KEEL_OK; k++, ++*count) {
             put_row(lines, &view, d, k);
-    return KEEL_OK;
+            if (c.chooser) put_choice(lines, &c, k);
+            keel_buf_text(lines, "\n");
+        }
+    }
+    keel_buf_free(&c.why);
+    return status;
 }
 
 /* ---- lines of JSON ---- */

@@ -23,6 +23,15 @@ keel_status keel_encode_store_find(const keel_base *base, keel_store *store, con
     return KEEL_OK;
 }
 
+keel_status keel_encode_store_decision(const keel_base *base, keel_store *store,
+                                       const keel_conversation *conversation, size_t decision,
+                                       keel_arena *arena, keel_features *out, keel_err *err) {
+    bool found;
+    KEEL_TRY(
+        keel_encode_store_find(base, store, &conversation->decisions[decision], arena, out, &found, err));
+    return found ? KEEL_OK : keel_base_encode_decision(base, conversation, decision, arena, out, err);
+}
+
 enum { DECISIONS_A_TRANSACTION = 4096, CONVERSATIONS_A_BATCH = 4, BATCHES = 16 };
 enum { SLOTS = BATCHES * CONVERSATIONS_A_BATCH };
 

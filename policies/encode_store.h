@@ -20,6 +20,11 @@ keel_status keel_encode_store(keel_store *store, const keel_split *split, const 
 keel_status keel_encode_store_find(const keel_base *base, keel_store *store, const keel_decision *decision,
                                    keel_arena *arena, keel_features *out, bool *found, keel_err *err);
 
+/* The features of one decision of a conversation of the store: as the store has them, else encoded anew. */
+keel_status keel_encode_store_decision(const keel_base *base, keel_store *store,
+                                       const keel_conversation *conversation, size_t decision,
+                                       keel_arena *arena, keel_features *out, keel_err *err);
+
 KEEL_END_DECLS
 
 #endif

@@ -32,6 +32,21 @@ expect "a seed that is none" 2 "whole number" export --store s.db --one-response
 expect "one answer only of logs" 2 "only with --format chat" export --store s.db --format csv --one-response 1
 expect "only of tuning files" 2 "only with --format sft" export --store s.db --least 0.3
 
+# With a policy: what it would do, beside every candidate. The choice is that of `keel replay`.
+chat 40 en >many.jsonl
+"$KEEL" import --store many.db many.jsonl --quiet >/dev/null
+expect "a base" 0 "" sft --store many.db --base builtin --out base --threads 1 --quiet
+expect "a policy" 0 "" train --store many.db --base base --algo cql --out policy --threads 1 --set steps=20 --quiet
+expect "a table with a policy" 0 "" export --store many.db --format csv --policy policy --split test --out chosen.csv --quiet
+head -n 1 chosen.csv | grep -q ',reward,action,log_prior,log_pi,masked,q_accuracy,q_speed,q_safety,advantage,policy_choice,policy_agrees,why$' || fail "columns of a policy"
+grep -q ',true,"{""against"":""[^{]*"",""parts"":{""prior"":' chosen.csv || fail "why the choice was made"
+expect "replay of the same" 0 "" replay --store many.db --policy policy --split test --json --quiet
+[ "$((2 * $(json differing out.txt)))" = "$(grep -c '",false,"{""against' chosen.csv)" ] || fail "what replay says differs, differs in both rows of its decision"
+[ "$((2 * $(json seen out.txt)))" = "$(tail -n +2 chosen.csv | wc -l)" ] || fail "two rows for every decision that replay saw"
+expect "a policy only of tables" 2 "only with --format csv" export --store many.db --policy policy
+expect "a base only of a policy" 2 "only with --policy" export --store many.db --format csv --base base
+expect "a policy that is not there" 1 "nowhere" export --store many.db --format csv --policy nowhere
+
 if command -v sqlite3 >/dev/null; then
     [ "$(sqlite3 s.db "SELECT risk, outcome, count(*) FROM v_candidates WHERE taken AND risk <> 'unknown' GROUP BY 1, 2 ORDER BY 1, 2" | tr '\n' ' ')" = \
         "benign|compliance|1 benign|refusal|1 dangerous|compliance|1 " ] || fail "views for sqlite3"
