@@ -290,7 +290,7 @@ static keel_interval share_of(const measuring *m, is_hit *hit, int bin) {
         weight += found >= 0;
     }
     close_group(&rate, hits, weight);
-    return keel_rate_interval(&rate);
+    return keel_rate_interval(&rate, 0.95);
 }
 
 static void measure_bins(measuring *m) {
