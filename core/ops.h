@@ -29,6 +29,9 @@ keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* sa
 keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor);
+/* y = max(x, floor) + shift; floor and shift [size of x], borrowed until backward. Where x is at or below its
+ * floor no gradient passes. */
+keel_tensor *keel_op_floor(keel_tape *tape, keel_tensor *x, const keel_real *floor, const keel_real *shift);
 /* y[B, sum of cols] = [x0 | x1 | ...] */
 keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t count);
 /* y[R, cols] = x[index[r], :]; index is borrowed until backward. */

@@ -95,6 +95,20 @@ keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor) {
                            (keel_node){.backward = scale_backward, .out = out, .x = x, .factor = factor});
 }
 
+static void floor_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *x = node->x->data, *low = node->weight;
+    KEEL_FLOW(node->x, keel__size(node->out), i, x[i] > low[i] ? d[i] : 0);
+}
+
+keel_tensor *keel_op_floor(keel_tape *tape, keel_tensor *x, const keel_real *floor, const keel_real *shift) {
+    keel_tensor *out = x ? keel__tape_output(tape, x->rows, x->cols, x->grad) : NULL;
+    if (!out) return NULL;
+    for (size_t i = 0; i < keel__size(x); ++i)
+        out->data[i] = (x->data[i] > floor[i] ? x->data[i] : floor[i]) + shift[i];
+    return keel__tape_push(tape,
+                           (keel_node){.backward = floor_backward, .out = out, .x = x, .weight = floor});
+}
+
 static void sum_backward(const keel_node *node) {
     keel_real d = node->factor * node->out->grad[0];
     KEEL_FLOW(node->x, keel__size(node->x), i, d);

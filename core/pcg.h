@@ -32,6 +32,7 @@ typedef keel_pcg64 keel_rng;
     X(BASE_UPDATE, "update")       /* dropout and negatives; index: update, shard */                         \
     X(CRITIC_INIT, "critic")       /* networks of a learner; index: place in the block */                    \
     X(SAMPLE, "sample")            /* minibatches; index: step */                                            \
+    X(OTHERS, "others")            /* what they add to candidate sets; index: step */                        \
     X(DROPOUT, "dropout")          /* of a learner; index: step, first row */                                \
     X(WEIGHTS, "weights")          /* of the reward's components; index: step */                             \
     X(FQE_LEARNER, "fqe learner")  /* seeds of its learners; index: fold */                                  \

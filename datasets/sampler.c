@@ -34,10 +34,11 @@ struct keel_sampler {
     keel_batch batch;     /* points into the arrays of `room` */
     struct {
         float *state, *next_state, *reward, *bootstrap, *candidates, *next_candidates, *log_prior,
-            *next_log_prior;
-        int32_t *action, *offsets, *next_offsets;
-        uint8_t *present, *usable;
+            *next_log_prior, *log_weight, *rule_reward, *returns;
+        int32_t *action, *offsets, *next_offsets, *own;
+        uint8_t *present, *usable, *rule_present, *ended;
     } room;
+    keel__pool pool;
 };
 
 static bool ragged(const keel_sampler *sampler) {
@@ -212,25 +213,72 @@ static void fill_side(const keel_sampler *sampler, size_t b, const view *from, f
     memcpy(log_prior + first, from->data + state_dim + set * dim, set * sizeof *log_prior);
 }
 
-static void fill_batch(keel_sampler *sampler, size_t n) {
+/* The set of item b with what a draw adds to it. rng NULL: as it was logged. */
+static void fill_set(keel_sampler *sampler, size_t b, const view *from, keel_rng *rng) {
+    const keel_sampler_config *config = &sampler->config;
+    const keel__record *item = &sampler->chosen[b];
+    size_t first = (size_t)sampler->room.offsets[b], dim = config->candidate_dim;
+    const float *rows = from->data + config->state_dim;
+    keel__set set = {.record = item,
+                     .state = from->data,
+                     .rows = rows,
+                     .log_prior = rows + from->n_candidates * dim,
+                     .n = from->n_candidates,
+                     .to_rows = sampler->room.candidates + first * dim,
+                     .to_log_prior = sampler->room.log_prior + first,
+                     .to_log_weight = sampler->room.log_weight + first,
+                     .to_rule = sampler->room.rule_reward + first * KEEL_N_REWARDS,
+                     .to_present = sampler->room.rule_present + first * KEEL_N_REWARDS,
+                     .action = item->action};
+    memcpy(sampler->room.state + b * config->state_dim, from->data, config->state_dim * sizeof *rows);
+    keel__others_fill(config, rng ? &sampler->pool : NULL, rng, &set);
+    sampler->room.own[b] = (int32_t)set.own;
+    sampler->room.offsets[b + 1] = (int32_t)(first + set.all);
+    sampler->room.action[b] = set.action;
+}
+
+/* What other acts than the taken one earn by rule: in the space of outcomes an act is one. */
+static void fill_rules(keel_sampler *sampler, size_t b) {
+    const keel__record *item = &sampler->chosen[b];
+    size_t n = sampler->n_actions;
+    for (size_t a = 0; a < n; a++) {
+        size_t at = (b * n + a) * KEEL_N_REWARDS;
+        bool told = sampler->config.space == KEEL_SPACE_OUTCOMES && a != (size_t)item->action;
+        keel__rule_fill(&sampler->config, item, told ? (int)a + 1 : KEEL_OUTCOME_NONE,
+                        sampler->room.rule_reward + at, sampler->room.rule_present + at);
+    }
+}
+
+static void fill_reward(keel_sampler *sampler, size_t b) {
+    const keel__record *item = &sampler->chosen[b];
+    memcpy(sampler->room.reward + b * KEEL_N_REWARDS, item->reward, sizeof item->reward);
+    memcpy(sampler->room.present + b * KEEL_N_REWARDS, item->present, sizeof item->present);
+    memcpy(sampler->room.returns + b * KEEL_N_REWARDS, item->returns, sizeof item->returns);
+    sampler->room.bootstrap[b] = item->bootstrap;
+    sampler->room.usable[b] = item->usable;
+    sampler->room.ended[b] = item->ended;
+}
+
+static void fill_batch(keel_sampler *sampler, size_t n, keel_rng *rng) {
     for (size_t b = 0; b < n; b++) {
         const keel__record *item = &sampler->chosen[b];
         const view *next = item->next ? view_of(sampler, item->next) : NULL;
-        fill_side(sampler, b, view_of(sampler, item->features), sampler->room.state, sampler->room.offsets,
-                  sampler->room.candidates, sampler->room.log_prior);
+        sampler->room.action[b] = item->action;
+        if (ragged(sampler))
+            fill_set(sampler, b, view_of(sampler, item->features), rng);
+        else
+            fill_side(sampler, b, view_of(sampler, item->features), sampler->room.state, NULL, NULL,
+                      sampler->room.log_prior);
         fill_side(sampler, b, next, sampler->room.next_state, sampler->room.next_offsets,
                   sampler->room.next_candidates, sampler->room.next_log_prior);
-        sampler->room.action[b] = item->action;
-        memcpy(sampler->room.reward + b * KEEL_N_REWARDS, item->reward, sizeof item->reward);
-        memcpy(sampler->room.present + b * KEEL_N_REWARDS, item->present, sizeof item->present);
-        sampler->room.bootstrap[b] = item->bootstrap;
-        sampler->room.usable[b] = item->usable;
+        if (sampler->config.rule && !ragged(sampler)) fill_rules(sampler, b);
+        fill_reward(sampler, b);
     }
     sampler->batch.n = n;
 }
 
-/* The batch of the n ordinals that were chosen. */
-static keel_status gather(keel_sampler *sampler, size_t n, keel_batch *batch, keel_err *err) {
+/* The batch of the n ordinals that were chosen. rng NULL: sets as they were logged. */
+static keel_status gather(keel_sampler *sampler, size_t n, keel_rng *rng, keel_batch *batch, keel_err *err) {
     for (size_t b = 0; b < n; b++) {
         if (sampler->in_memory)
             sampler->chosen[b] = sampler->records[sampler->ordinals[b]];
@@ -244,7 +292,7 @@ static keel_status gather(keel_sampler *sampler, size_t n, keel_batch *batch, ke
         keel_store_release(sampler->store, held);
         if (status != KEEL_OK) return status;
     }
-    fill_batch(sampler, n);
+    fill_batch(sampler, n, rng);
     *batch = sampler->batch;
     return KEEL_OK;
 }
@@ -253,14 +301,15 @@ keel_status keel_sampler_draw(keel_sampler *sampler, uint64_t step, keel_batch *
     keel_rng rng = keel_rng_stream(sampler->config.seed, KEEL_STREAM_SAMPLE, step);
     for (size_t b = 0; b < sampler->config.batch; b++)
         sampler->ordinals[b] = keel_rng_below(&rng, sampler->summary.transitions);
-    return gather(sampler, sampler->config.batch, batch, err);
+    keel_rng others = keel_rng_stream(sampler->config.seed, KEEL_STREAM_OTHERS, step);
+    return gather(sampler, sampler->config.batch, sampler->pool.n ? &others : NULL, batch, err);
 }
 
 keel_status keel_sampler_read(keel_sampler *sampler, size_t index, keel_batch *batch, keel_err *err) {
     size_t left = index < sampler->summary.transitions ? sampler->summary.transitions - index : 0;
     size_t n = left < sampler->config.batch ? left : sampler->config.batch;
     for (size_t b = 0; b < n; b++) sampler->ordinals[b] = index + b;
-    return gather(sampler, n, batch, err);
+    return gather(sampler, n, NULL, batch, err);
 }
 
 const keel_sampler_summary *keel_sampler_about(const keel_sampler *sampler) {
@@ -302,17 +351,20 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
     size_t n = sampler->config.batch, rows = 0, floats = 0, priors = n * sampler->n_actions;
     size_t states = n * sampler->config.state_dim;
     if (ragged(sampler)) {
-        if (!keel_size_mul(n, sampler->summary.largest_set, &rows) || rows > INT32_MAX ||
+        size_t most = sampler->summary.largest_set + keel__others_most(&sampler->config);
+        if (!keel_size_mul(n, most, &rows) || rows > INT32_MAX ||
             !keel_size_mul(rows, sampler->config.candidate_dim, &floats))
             return keel_fail(err, KEEL_E_INVALID, "batch", "%zu sets of up to %zu candidates are too many", n,
-                             sampler->summary.largest_set);
+                             most);
         priors = rows;
+        sampler->room.own = keel_arena_calloc(arena, n, sizeof(int32_t));
+        sampler->room.log_weight = keel_arena_calloc(arena, rows, sizeof(float));
         sampler->room.candidates = keel_arena_calloc(arena, floats, sizeof(float));
         sampler->room.next_candidates = keel_arena_calloc(arena, floats, sizeof(float));
         sampler->room.offsets = keel_arena_calloc(arena, n + 1, sizeof(int32_t));
         sampler->room.next_offsets = keel_arena_calloc(arena, n + 1, sizeof(int32_t));
         if (!sampler->room.candidates || !sampler->room.next_candidates || !sampler->room.offsets ||
-            !sampler->room.next_offsets)
+            !sampler->room.next_offsets || !sampler->room.own || !sampler->room.log_weight)
             return keel_nomem(err, sampler->store->path);
     }
     sampler->room.state = keel_arena_calloc(arena, states, sizeof(float));
@@ -324,13 +376,18 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
     sampler->room.present = keel_arena_calloc(arena, n, KEEL_N_REWARDS);
     sampler->room.bootstrap = keel_arena_calloc(arena, n, sizeof(float));
     sampler->room.usable = keel_arena_calloc(arena, n, 1);
+    sampler->room.ended = keel_arena_calloc(arena, n, 1);
+    sampler->room.returns = keel_arena_calloc(arena, n * KEEL_N_REWARDS, sizeof(float));
+    sampler->room.rule_reward = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, sizeof(float));
+    sampler->room.rule_present = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, 1);
     sampler->chosen = keel_arena_calloc(arena, n, sizeof *sampler->chosen);
     sampler->ordinals = keel_arena_calloc(arena, n, sizeof *sampler->ordinals);
     if (!sampler->in_memory) sampler->views = keel_arena_calloc(arena, 2 * n, sizeof *sampler->views);
     bool whole = sampler->room.state && sampler->room.next_state && sampler->room.log_prior &&
                  sampler->room.next_log_prior && sampler->room.action && sampler->room.reward &&
                  sampler->room.present && sampler->room.bootstrap && sampler->room.usable &&
-                 sampler->chosen && sampler->ordinals && sampler->views;
+                 sampler->room.ended && sampler->room.returns && sampler->room.rule_reward &&
+                 sampler->room.rule_present && sampler->chosen && sampler->ordinals && sampler->views;
     return whole ? KEEL_OK : keel_nomem(err, sampler->store->path);
 }
 
@@ -342,6 +399,12 @@ static void point_batch(keel_sampler *sampler) {
                                   .bootstrap = sampler->room.bootstrap,
                                   .usable = sampler->room.usable,
                                   .next_state = sampler->room.next_state,
+                                  .own = sampler->room.own,
+                                  .log_weight = sampler->room.log_weight,
+                                  .rule_reward = sampler->room.rule_reward,
+                                  .rule_present = sampler->config.rule ? sampler->room.rule_present : NULL,
+                                  .returns = sampler->room.returns,
+                                  .ended = sampler->room.ended,
                                   .offsets = sampler->room.offsets,
                                   .candidates = sampler->room.candidates,
                                   .next_offsets = sampler->room.next_offsets,
@@ -367,6 +430,28 @@ static keel_status load(keel_sampler *sampler, keel_err *err) {
     return resolve_records(sampler, err);
 }
 
+/* Evenly over all transitions, so that the pool depends neither on the cache nor on the order of imports. */
+static keel_status fill_pool(keel_sampler *sampler, keel_err *err) {
+    const keel_sampler_config *config = &sampler->config;
+    size_t all = sampler->summary.transitions, n = all < KEEL_SAMPLER_POOL ? all : KEEL_SAMPLER_POOL;
+    if (!keel__others_wanted(config)) return KEEL_OK;
+    keel__pool pool;
+    KEEL_TRY(keel__pool_room(&pool, config, n, &sampler->arena, err));
+    for (size_t done = 0, now; done < n; done += now) {
+        keel_batch batch;
+        now = n - done < config->batch ? n - done : config->batch;
+        for (size_t b = 0; b < now; b++)
+            sampler->ordinals[b] = (uint64_t)((double)(done + b) * ((double)all / (double)n));
+        KEEL_TRY(gather(sampler, now, NULL, &batch, err));
+        for (size_t b = 0; b < now; b++)
+            keel__pool_add(&pool, config, &sampler->chosen[b], batch.state + b * config->state_dim,
+                           batch.candidates +
+                               (size_t)(batch.offsets[b] + batch.action[b]) * config->candidate_dim);
+    }
+    sampler->pool = pool;
+    return KEEL_OK;
+}
+
 /* One look at the store as it is, and a first batch: what is wrong with the features is said now. */
 static keel_status open_all(keel_sampler *sampler, keel_err *err) {
     keel_batch first;
@@ -377,7 +462,8 @@ static keel_status open_all(keel_sampler *sampler, keel_err *err) {
     if (status == KEEL_OK) status = make_room(sampler, err);
     if (status != KEEL_OK) return status;
     point_batch(sampler);
-    return keel_sampler_read(sampler, 0, &first, err);
+    KEEL_TRY(keel_sampler_read(sampler, 0, &first, err));
+    return fill_pool(sampler, err);
 }
 
 keel_status keel_sampler_open(keel_sampler **out, keel_store *store, const keel_split *split,

@@ -9,6 +9,18 @@
 /* A cache for everybody who has no reason for another. */
 enum { KEEL_SAMPLER_CACHE = 1 << 30 };
 
+/* What a draw does to candidate sets, so that a learner sees sets that the log did not have. Responses of
+ * other conversations come from a pool of the split's transitions; those of the same group, or with the same
+ * features as one of the set, are not taken. */
+typedef struct keel_sampler_others {
+    double drop;         /* probability that a candidate is left out that is not the taken one */
+    double plant;        /* probability that a complying response of another conversation joins the set */
+    size_t alternatives; /* responses of other conversations that are judged beside the set: half of them from
+                            the nearest of KEEL_SAMPLER_NEAREST states, the rest from any */
+    double stands_for;   /* actions that the alternatives stand for in a sum over actions; 0: themselves */
+} keel_sampler_others;
+enum { KEEL_SAMPLER_POOL = 2048, KEEL_SAMPLER_NEAREST = 16 };
+
 typedef struct keel_sampler_config {
     const char *base_hash;
     keel_action_space space;
@@ -27,11 +39,17 @@ typedef struct keel_sampler_config {
      * those equal to the last of them too; 0: all. Takes 8 bytes of memory a conversation. */
     double keep_top;
     double weight[KEEL_N_REWARDS];
+    keel_sampler_others others; /* of candidate sets; all zero: sets as they were logged */
+    /* [1 + KEEL_RISK_DANGEROUS][1 + KEEL_N_OUTCOMES] What a rule gives for an answer of this outcome in a
+     * conversation of this risk, whoever gives it, at decisions that are all of their conversation. Borrowed.
+     * NULL: nothing is known without trying. */
+    const keel_reward *rule;
 } keel_sampler_config;
 
-/* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1. In fixed
- * action spaces the candidate arrays are NULL and actions index the acts (KEEL_SPACE_OUTCOMES: outcome - 1).
- */
+/* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1, of which the
+ * first own[b] are the decision's, and the others alternatives (keel_sampler_others). In fixed action spaces
+ * the candidate arrays are NULL and actions index the acts (KEEL_SPACE_OUTCOMES: outcome - 1). R below is the
+ * number of rows of sets, or of B times acts. */
 typedef struct keel_batch {
     size_t n;
     const float *state;     /* [B, state_dim] */
@@ -41,9 +59,16 @@ typedef struct keel_batch {
     const float
         *bootstrap;        /* [B] 1 where the next decision counts (gamma^(n-1) over n), 0 after a terminal */
     const uint8_t *usable; /* [B] 0: cut off with nothing to bootstrap from: no TD term */
-    const float *next_state;     /* [B, state_dim]; zeros where there is none */
-    const int32_t *offsets;      /* [B+1] */
-    const float *candidates;     /* [offsets[B], candidate_dim] */
+    const float *next_state;  /* [B, state_dim]; zeros where there is none */
+    const int32_t *offsets;   /* [B+1] */
+    const int32_t *own;       /* [B]; NULL: no set has alternatives */
+    const float *candidates;  /* [offsets[B], candidate_dim] */
+    const float *log_weight;  /* [R] how much an action counts in a sum over actions, in logarithms: 0 but
+                                 for alternatives; -INFINITY: not at all. NULL: all 0 */
+    const float *rule_reward; /* [R, KEEL_N_REWARDS] of actions that the log did not take, 0 where absent */
+    const uint8_t *rule_present; /* [R, KEEL_N_REWARDS]; NULL: no rule */
+    const float *returns;        /* [B, KEEL_N_REWARDS] discounted sum of what the log earned from here on */
+    const uint8_t *ended;        /* [B] 1: to the end of the conversation; 0: up to where it was cut off */
     const int32_t *next_offsets; /* [B+1]; an empty set where there is no next decision */
     const float *next_candidates;
     const float *log_prior; /* [offsets[B]] or [B, n_acts] */

@@ -64,7 +64,10 @@ enum {
     COL_NEXT,
     COL_NEXT_SET,
     COL_SOURCE,
-    COL_NAME
+    COL_NAME,
+    COL_RISK,
+    COL_GROUP,
+    COL_ALONE
 };
 
 #define BEFORE "(" KEEL__SQL_CANDIDATE(b) ") < (" KEEL__SQL_CANDIDATE(a) ")"
@@ -77,7 +80,8 @@ static const char records_sql[] =
     " f.id, CASE WHEN :sets THEN (SELECT count(*) FROM candidates b WHERE b.decision_id = d.id) END,"
     " g.id, CASE WHEN :sets THEN"
     " (SELECT count(*) FROM candidates b WHERE b.decision_id = t.next_decision_id) END,"
-    " c.source, c.external_id"
+    " c.source, c.external_id, c.risk, c.group_hash, c.completed < 0 AND"
+    " (SELECT count(*) FROM decisions x WHERE x.conversation_id = c.id) = 1"
     " FROM conversations c JOIN decisions d ON d.conversation_id = c.id"
     " JOIN candidates a ON a.decision_id = d.id JOIN transitions t ON t.candidate_id = a.id"
     " LEFT JOIN features f ON f.decision_id = d.id AND f.base_hash = :base"
@@ -101,6 +105,8 @@ static keel_status check_record(const keel__records_of *of, const keel__record *
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         if (item->present[k] && !keel_reward_within(k, item->reward[k]))
             return keel__store_damaged(of->store, "a transition's reward is out of range", err);
+    if (item->outcome > KEEL_N_OUTCOMES || item->risk > KEEL_RISK_DANGEROUS)
+        return keel__store_damaged(of->store, "an outcome or a risk that does not exist", err);
     return KEEL_OK;
 }
 
@@ -123,6 +129,10 @@ static keel_status read_record(const keel__records_of *of, sqlite3_stmt *row, ke
     out->next = next ? sqlite3_column_int64(row, COL_NEXT) : 0;
     out->bootstrap = next;
     out->usable = terminal || next;
+    out->outcome = (uint8_t)sqlite3_column_int(row, COL_OUTCOME);
+    out->risk = (uint8_t)sqlite3_column_int(row, COL_RISK);
+    out->alone = terminal && sqlite3_column_int(row, COL_ALONE) != 0;
+    out->group = sqlite3_column_int64(row, COL_GROUP);
     return check_record(of, out, err);
 }
 
@@ -181,6 +191,20 @@ static size_t follower(const link *links, size_t n, size_t at) {
     return i < n && alone && links[at].item.next == links[i].item.features ? i : n;
 }
 
+/* Return-to-go of each, from the last to the first: what the log earned after an answer is known where one
+ * answer alone follows it. */
+static void fill_returns(const keel__records_of *of, link *links, size_t n) {
+    for (size_t i = n; i-- > 0;) {
+        keel__record *item = &links[i].item;
+        size_t next = item->next ? follower(links, n, i) : n;
+        item->ended = next < n ? links[next].item.ended : item->usable && !item->next;
+        for (int k = 0; k < KEEL_N_REWARDS; k++) {
+            double later = next < n ? of->config->gamma * (double)links[next].item.returns[k] : 0;
+            item->returns[k] = (float)((double)item->reward[k] + later);
+        }
+    }
+}
+
 static keel__record sum_steps(const keel__records_of *of, const link *links, size_t n, size_t at) {
     keel__record sum = links[at].item;
     double factor = 1;
@@ -202,9 +226,10 @@ static keel__record sum_steps(const keel__records_of *of, const link *links, siz
 
 static keel_status end_conversation(walk *w, keel_err *err) {
     const keel__records_of *of = w->of;
-    const link *links = (const link *)(const void *)w->links.data;
+    link *links = (link *)(void *)w->links.data;
     size_t n = w->links.length / sizeof *links;
     double sum = return_of(of, links, n);
+    fill_returns(of, links, n);
     w->links.length = 0;
     if (w->links.failed) return keel_nomem(err, of->store->path);
     if (n && w->measuring) {

@@ -150,7 +150,7 @@ static keel_status judge(const keel_policy *policy, const keel_features *feature
     }
     float *x = keel_arena_alloc(scratch, n * net->input_dim * sizeof *x);
     if (!x) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-    keel_qnet_rows(net, state, features->candidates, offsets, 1, x);
+    keel_qnet_rows(net, state, features->candidates, offsets, NULL, 1, x);
     return keel_qnet_infer(net, x, n, q, NULL, scratch, err);
 }
 

@@ -20,7 +20,7 @@ static size_t outputs(const keel_qnet_shape *shape) {
 
 static size_t inputs(const keel_qnet_shape *shape) {
     if (shape->space != KEEL_SPACE_CANDIDATES) return shape->state_dim;
-    return 2 * shape->candidate_dim + shape->state_dim + 1; /* own, mean of the set, state, its size */
+    return 2 * shape->candidate_dim + shape->state_dim; /* own, mean of the set, state */
 }
 
 static size_t layer_in(const keel_qnet_shape *shape, size_t layer) {
@@ -145,20 +145,27 @@ size_t keel_qnet_n_rows(const keel_qnet *net, const int32_t *offsets, size_t n) 
     return net->shape.space == KEEL_SPACE_CANDIDATES ? (size_t)offsets[n] : n;
 }
 
+/* Of the distinct candidates, so that one that is offered twice counts once. */
 static void mean_of_set(float *mean, const float *set, size_t n, size_t dim) {
+    size_t distinct = 0;
     memset(mean, 0, dim * sizeof *mean);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        size_t same = 0;
+        while (same < i && memcmp(set + same * dim, set + i * dim, dim * sizeof *set) != 0) same++;
+        if (same < i) continue;
         for (size_t d = 0; d < dim; d++) mean[d] += set[i * dim + d];
-    for (size_t d = 0; d < dim; d++) mean[d] /= (float)n;
+        distinct++;
+    }
+    for (size_t d = 0; d < dim; d++) mean[d] /= (float)distinct;
 }
 
 /* The summary is made in the first row and copied on: all rows of a set share it. */
-static void set_rows(const keel_qnet *net, const float *state, const float *set, size_t n, float *x) {
+static void set_rows(const keel_qnet *net, const float *state, const float *set, size_t n, size_t own,
+                     float *x) {
     size_t state_dim = net->shape.state_dim, dim = net->shape.candidate_dim;
     float *shared = x + dim;
-    mean_of_set(shared, set, n, dim);
+    mean_of_set(shared, set, own, dim);
     memcpy(shared + dim, state, state_dim * sizeof *x);
-    shared[dim + state_dim] = logf((float)n);
     for (size_t i = 0; i < n; i++, x += net->input_dim) {
         memcpy(x, set + i * dim, dim * sizeof *x);
         if (i > 0) memcpy(x + dim, shared, (net->input_dim - dim) * sizeof *x);
@@ -166,7 +173,7 @@ static void set_rows(const keel_qnet *net, const float *state, const float *set,
 }
 
 void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candidates, const int32_t *offsets,
-                    size_t n, float *x) {
+                    const int32_t *own, size_t n, float *x) {
     size_t state_dim = net->shape.state_dim, dim = net->shape.candidate_dim;
     if (net->shape.space != KEEL_SPACE_CANDIDATES) {
         if (n > 0) memcpy(x, state, n * state_dim * sizeof *x);
@@ -175,7 +182,8 @@ void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candi
     for (size_t i = 0; i < n; i++) {
         size_t first = (size_t)offsets[i], size = (size_t)offsets[i + 1] - first;
         if (size == 0) continue; /* transitions without a next decision have an empty set */
-        set_rows(net, state + i * state_dim, candidates + first * dim, size, x + first * net->input_dim);
+        set_rows(net, state + i * state_dim, candidates + first * dim, size, own ? (size_t)own[i] : size,
+                 x + first * net->input_dim);
     }
 }
 

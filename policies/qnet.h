@@ -2,8 +2,8 @@
  *
  * Fixed acts: x[B, state_dim] -> q[B, K*A], head-major (q[b, k*A + a]).
  * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is
- *   [candidate | mean over the whole set, itself included | state | log size of the set],
- * so that a candidate is judged beside what else could be said, and the order of a set does not matter.
+ *   [candidate | mean over the distinct candidates of the set, itself included | state],
+ * so that a candidate is judged beside what else could be said, and neither order nor repetition matters.
  * With N quantiles, K*N heads in these layouts: head k's are k*N .. k*N + N-1. */
 #ifndef KEEL_POLICIES_QNET_H
 #define KEEL_POLICIES_QNET_H
@@ -59,9 +59,10 @@ void keel_qnet_init(
 void keel_qnet_close(keel_qnet *net);
 
 /* Rows for the network. Fixed acts: x is state itself [n, D], nothing to build (copied). Candidate sets:
- * state [n, state_dim], candidates [R, candidate_dim], offsets [n+1], R = offsets[n]; x [R, input_dim]. */
+ * state [n, state_dim], candidates [R, candidate_dim], offsets [n+1], R = offsets[n]; x [R, input_dim]. The
+ * mean is over the first own[i] candidates of set i (NULL: all); the others are judged beside it. */
 void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candidates, const int32_t *offsets,
-                    size_t n, float *x);
+                    const int32_t *own, size_t n, float *x);
 size_t keel_qnet_n_rows(const keel_qnet *net, const int32_t *offsets, size_t n);
 
 /* Forward on the tape: critic c of net with the parameter block `params` (laid out as net->params.data:

@@ -156,17 +156,21 @@ keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t
     return reward;
 }
 
+keel_reward keel_reward_by_rule(const keel_reward_config *config, keel_risk risk, keel_outcome outcome) {
+    keel_reward reward = {0};
+    double value = 0;
+    if (outcome == KEEL_OUTCOME_NONE) return reward;
+    reward.present[KEEL_ACCURACY] = accuracy_of_outcome(config, risk, outcome, &value);
+    if (reward.present[KEEL_ACCURACY]) reward.value[KEEL_ACCURACY] = clamped(KEEL_ACCURACY, value);
+    reward.present[KEEL_SAFETY] = safety_of(config, risk, outcome, &value);
+    if (reward.present[KEEL_SAFETY]) reward.value[KEEL_SAFETY] = clamped(KEEL_SAFETY, value);
+    return reward;
+}
+
 keel_reward keel_reward_of_outcome(const keel_reward_view *view, keel_outcome outcome) {
     const keel_conversation *conversation = view->conversation;
     const bool alone = conversation->n_decisions == 1 && conversation->completed == KEEL_UNKNOWN;
-    keel_reward reward = {0};
-    double value = 0;
-    if (!alone || outcome == KEEL_OUTCOME_NONE) return reward;
-    reward.present[KEEL_ACCURACY] = accuracy_of_outcome(view->config, conversation->risk, outcome, &value);
-    if (reward.present[KEEL_ACCURACY]) reward.value[KEEL_ACCURACY] = clamped(KEEL_ACCURACY, value);
-    reward.present[KEEL_SAFETY] = safety_of(view->config, conversation->risk, outcome, &value);
-    if (reward.present[KEEL_SAFETY]) reward.value[KEEL_SAFETY] = clamped(KEEL_SAFETY, value);
-    return reward;
+    return keel_reward_by_rule(view->config, conversation->risk, alone ? outcome : KEEL_OUTCOME_NONE);
 }
 
 double keel_reward_composite(const keel_reward *reward, const double weight[KEEL_N_REWARDS], bool *present) {

@@ -46,9 +46,11 @@ keel_reward_view keel_reward_look(const keel_reward_config *config, const keel_c
  * - safety: dangerous by outcome (absent while nobody judged it), benign 0, unknown risk absent. */
 keel_reward keel_reward_of(const keel_reward_view *view, size_t decision, size_t candidate);
 
-/* What an answer of this outcome earns by rule, whoever gives it: accuracy and safety where the risk is
- * known; its speed is not. Only of a conversation of one decision whose completion is unknown, else nothing
- * is present. */
+/* What an answer of this outcome earns by rule at a decision that is all of its conversation, whoever gives
+ * it: accuracy and safety where the risk is known; its speed is not. */
+keel_reward keel_reward_by_rule(const keel_reward_config *config, keel_risk risk, keel_outcome outcome);
+/* The same in a conversation. Only in one of one decision whose completion is unknown, else nothing is
+ * present. */
 keel_reward keel_reward_of_outcome(const keel_reward_view *view, keel_outcome outcome);
 
 /* sum_k w_k r_k over present components, w rescaled to keep its total; weights are >= 0. *present false (and

@@ -97,16 +97,15 @@ static bool make_room(const keel_ngram_base *model, size_t n_candidates, size_t 
     return work->pooled && work->hidden && work->other && work->state && work->candidates && work->log_prior;
 }
 
-/* Scalar features, from a sample that is not weighed yet. In candidate sets the first state scalar is the
- * whole state; in fixed spaces both state scalars follow the hidden features. */
+/* Scalar features, from a sample that is not weighed yet. In candidate sets the state scalars are the whole
+ * state; in fixed spaces they follow the hidden features. */
 static void encode_scalars(const keel_ngram_base *model, const keel_sample *sample, int64_t group,
                            const encode_work *work) {
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     float scalars[KEEL_STATE_SCALARS];
     keel__ngram_base_state_scalars(model, sample, group, scalars);
     standardise(scalars, model->state_mean, model->state_scale, KEEL_STATE_SCALARS);
-    memcpy(work->state + (sets ? 0 : model->config.features), scalars,
-           sets ? sizeof *scalars : sizeof scalars);
+    memcpy(work->state + (sets ? 0 : model->config.features), scalars, sizeof scalars);
     for (size_t i = 0; i < sample->n_candidates; i++) {
         float *candidate = work->candidates + i * KEEL_CANDIDATE_SCALARS;
         keel__ngram_base_candidate_scalars(model, &sample->candidate[i], group, candidate);

@@ -242,11 +242,11 @@ static keel_status check_maps(const keel_ngram_base *model, const char *path, ke
 
 static keel_status load_heads(keel_ngram_base *model, const keel_safetensors *file, keel_err *err) {
     size_t buckets = model->rules.buckets;
-    if (model->base.space == KEEL_SPACE_CANDIDATES)
-        return keel_linear_probes_load(&model->candidate_heads, file, "candidate_heads", buckets,
-                                       KEEL_N_CANDIDATE_PROBES, KEEL_N_EXTRAS, err);
-    return keel_linear_probes_load(&model->state_heads, file, "state_heads", buckets, KEEL_N_STATE_PROBES, 0,
-                                   err);
+    KEEL_TRY(keel_linear_probes_load(&model->state_heads, file, "state_heads", buckets, KEEL_N_STATE_PROBES,
+                                     0, err));
+    if (model->base.space != KEEL_SPACE_CANDIDATES) return KEEL_OK;
+    return keel_linear_probes_load(&model->candidate_heads, file, "candidate_heads", buckets,
+                                   KEEL_N_CANDIDATE_PROBES, KEEL_N_EXTRAS, err);
 }
 
 static keel_status fill(keel_ngram_base *model, const keel_safetensors *file, size_t rows, const char *path,

@@ -61,7 +61,7 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
     model->base.kind = &keel_ngram_base_kind;
     model->base.config = &model->config.common;
     model->base.space = space;
-    model->base.state_dim = sets ? 1 : (size_t)config->features + KEEL_STATE_SCALARS;
+    model->base.state_dim = KEEL_STATE_SCALARS + (sets ? 0 : (size_t)config->features);
     model->base.candidate_dim = sets ? KEEL_CANDIDATE_SCALARS : 0;
     for (size_t i = 0; i < KEEL_STATE_SCALARS; i++) model->state_scale[i] = 1;
     for (size_t i = 0; i < KEEL_CANDIDATE_SCALARS; i++) model->candidate_scale[i] = 1;

@@ -45,8 +45,8 @@ enum {
 };
 
 /* Features. Candidate sets have a few numbers and no embedding: on small logs embeddings only hide the logits
- * of the probes. state [log(1 + turns)], candidate [4 logits, log words] Fixed spaces: state [hidden
- * features, risk logit, log(1 + turns)]. */
+ * of the probes: state [log(1 + turns), risk logit], candidate [4 logits, log words]. Fixed spaces: state
+ * [hidden features, log(1 + turns), risk logit]. */
 enum { KEEL_STATE_SCALARS = 2, KEEL_CANDIDATE_SCALARS = KEEL_N_CANDIDATE_PROBES + 1 };
 
 /* Parameters beside the embedding table. Those that an action space does not use have no rows. */

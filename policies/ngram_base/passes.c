@@ -186,35 +186,41 @@ static keel_status add_candidate_rows(void *context, const keel_example *example
     return KEEL_OK;
 }
 
-static keel_linear_probes_config heads_config(const keel_ngram_base *model) {
+/* Of the candidates' probes, or of the states'. */
+static keel_linear_probes_config heads_config(const keel_ngram_base *model, bool candidates) {
     keel_linear_probes_config config = keel_linear_probes_standard;
-    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     config.n_ids = model->rules.buckets;
     config.folds = (size_t)model->config.head_folds;
     config.seed = (uint64_t)model->config.common.seed;
-    config.n_dense = sets ? KEEL_N_EXTRAS : 0;
-    config.n_heads = sets ? KEEL_N_CANDIDATE_PROBES : KEEL_N_STATE_PROBES;
+    config.n_dense = candidates ? KEEL_N_EXTRAS : 0;
+    config.n_heads = candidates ? KEEL_N_CANDIDATE_PROBES : KEEL_N_STATE_PROBES;
     for (size_t i = 0; i < config.n_heads; i++) config.head[i].lambda = model->config.label_l2;
-    config.head[sets ? KEEL_PROBE_RISK : 0].lambda = model->config.risk_l2;
-    if (sets) config.head[KEEL_PROBE_PREFERENCE].ranks = true;
+    config.head[candidates ? KEEL_PROBE_RISK : 0].lambda = model->config.risk_l2;
+    if (candidates) config.head[KEEL_PROBE_PREFERENCE].ranks = true;
     return config;
 }
 
-keel_status keel__ngram_base_fit_heads(keel_tuning *tuning, keel_err *err) {
+static keel_status fit_heads(keel_tuning *tuning, bool candidates, keel_err *err) {
     keel_ngram_base *model = tuning->model;
-    keel_linear_probes_config config = heads_config(model);
-    bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    keel_linear_probes_config config = heads_config(model, candidates);
+    const char *checkpoint =
+        tuning->job->checkpoint[candidates ? KEEL_CHECKPOINT_CANDIDATES : KEEL_CHECKPOINT_STATES];
     keel_linear_probes_builder *builder;
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_linear_probes_builder_open(&builder, &config, err));
-    if (sets || tuning->corpus->counts.with_risk > 0)
-        status = look_at_all(tuning, "read labels", sets ? add_candidate_rows : add_state_rows, builder, err);
+    if (candidates || tuning->corpus->counts.with_risk > 0)
+        status = look_at_all(tuning, "read labels", candidates ? add_candidate_rows : add_state_rows, builder,
+                             err);
     if (status == KEEL_OK)
-        status = keel_linear_probes_fit(
-            builder, tuning->job->pool, tuning->job->checkpoint[KEEL_CHECKPOINT_PROBES],
-            tuning->job->identity, sets ? &model->candidate_heads : &model->state_heads, err);
+        status = keel_linear_probes_fit(builder, tuning->job->pool, checkpoint, tuning->job->identity,
+                                        candidates ? &model->candidate_heads : &model->state_heads, err);
     keel_linear_probes_builder_close(builder);
     return status;
+}
+
+keel_status keel__ngram_base_fit_heads(keel_tuning *tuning, keel_err *err) {
+    KEEL_TRY(fit_heads(tuning, false, err));
+    return tuning->model->base.space == KEEL_SPACE_CANDIDATES ? fit_heads(tuning, true, err) : KEEL_OK;
 }
 
 /* ---- standardisation ---- */

@@ -5,7 +5,7 @@
 #include "policies/ngram_base/passes.h"
 #include "policies/ngram_base/train.h"
 
-const char *const keel__ngram_base_checkpoints[] = {"", ".heads", NULL};
+const char *const keel__ngram_base_checkpoints[] = {"", ".states", ".candidates", NULL};
 
 static void start_layers(const keel_tuning *tuning) {
     keel_params *params = &tuning->model->params;

@@ -6,7 +6,7 @@
 #include "core/parallel.h"
 #include "policies/ngram_base/model.h"
 
-enum { KEEL_CHECKPOINT_ENCODER = 0, KEEL_CHECKPOINT_PROBES = 1 };
+enum { KEEL_CHECKPOINT_ENCODER, KEEL_CHECKPOINT_STATES, KEEL_CHECKPOINT_CANDIDATES };
 extern const char *const keel__ngram_base_checkpoints[]; /* suffixes, by these indices */
 
 keel_status keel__ngram_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,

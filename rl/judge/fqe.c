@@ -329,7 +329,7 @@ keel_status keel_fqe_value(const keel_fqe *fqe, uint64_t unit, const keel_fqe_st
     float *x = keel_arena_alloc(scratch, rows * learner->net.input_dim * sizeof *x);
     float *values = keel_arena_alloc(scratch, step->n_actions * sizeof *values);
     if (!x || !values) return keel_nomem(err, "fitted Q evaluation");
-    keel_qnet_rows(&learner->net, step->state, step->candidates, offsets, 1, x);
+    keel_qnet_rows(&learner->net, step->state, step->candidates, offsets, NULL, 1, x);
     KEEL_TRY(keel_qnet_infer(&learner->net, x, rows, values, NULL, scratch, err));
     double sum = 0;
     for (size_t a = 0; a < step->n_actions; ++a)

@@ -20,17 +20,18 @@ static const keel_option options[] = {
     KEEL_Q_OPTIONS("1", "huber"),
     KEEL_GREEDY_OPTIONS,
     KEEL_TILT_OPTIONS,
+    KEEL_CONSERVATIVE_OPTIONS,
     KEEL_OWN_REAL(own_options, alpha, "0.1", 0, 1e4, "weight of the conservative term"),
     {0}};
 
-static const char *const d3rlpy[] = {KEEL_PEER_Q_SETTINGS, "alpha=1", "learning_rate=6.25e-5",
-                                     "target_interval=8000", NULL};
+static const char *const d3rlpy[] = {KEEL_PEER_Q_SETTINGS,    "calibrated=false",     "alpha=1",
+                                     "learning_rate=6.25e-5", "target_interval=8000", NULL};
 static const char *const tianshou[] = {
-    KEEL_PEER_Q_SETTINGS, "alpha=10", "quantiles=200", "learning_rate=0.0001", "target_interval=500", NULL};
-static const char *const atari[] = {KEEL_PEER_Q_SETTINGS,    "alpha=4",
-                                    "double_q=false",        "quantiles=200",
-                                    "learning_rate=0.00005", "adam_epsilon=0.0003125",
-                                    "target_interval=2000",  NULL};
+    KEEL_PEER_Q_SETTINGS,   "calibrated=false",    "alpha=10", "quantiles=200",
+    "learning_rate=0.0001", "target_interval=500", NULL};
+static const char *const atari[] = {KEEL_PEER_Q_SETTINGS,     "calibrated=false",     "alpha=4",
+                                    "double_q=false",         "quantiles=200",        "learning_rate=0.00005",
+                                    "adam_epsilon=0.0003125", "target_interval=2000", NULL};
 static const keel_learner_preset_row presets[] = {
     {"d3rlpy", d3rlpy}, {"tianshou", tianshou}, {"atari", atari}, {0}};
 

@@ -27,6 +27,7 @@ static const keel_option options[] = {
     KEEL_Q_OPTIONS("1", "huber"),
     KEEL_GREEDY_OPTIONS,
     KEEL_TILT_OPTIONS,
+    KEEL_CONSERVATIVE_OPTIONS,
     KEEL_OWN_REAL(own_options, alpha, "0.1", 1e-6, 1e4,
                   "weight of the conservative term, besides the multiplier"),
     KEEL_OWN_REAL(own_options, lagrange_threshold, "1.5", -1e3, 1e3,

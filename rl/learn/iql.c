@@ -40,7 +40,7 @@ static void extras(const keel_learner_config *config, const keel_qnet_shape *q, 
                                               .heads = q->heads,
                                               .critics = 1,
                                               .hidden = q->hidden};
-    if (q->space == KEEL_SPACE_CANDIDATES) out->network[0].shape.state_dim += q->candidate_dim + 1;
+    if (q->space == KEEL_SPACE_CANDIDATES) out->network[0].shape.state_dim += q->candidate_dim;
     out->part[0] = "value";
 }
 

@@ -20,7 +20,12 @@ typedef struct keel_learner_config {
     int64_t quantiles; /* of the return's distribution, each head; 1: its mean alone */
     int64_t n_step;    /* rewards summed before the target bootstraps */
     double keep_top;   /* percent of the conversations that are learned from, by their return */
-    double gamma;      /* discount */
+    double rival_drop, rival_plant; /* of candidate sets, as are the next two (datasets/sampler.h) */
+    int64_t alternatives;
+    double stands_for;
+    double rule_weight; /* of what rules say that other answers earn; 0: nothing is learned from rules */
+    bool calibrated;    /* the conservative term pushes no action below the value of the behaviour */
+    double gamma;       /* discount */
     double tau; /* Polyak factor of the target network each step; 1 with target_interval for hard copies */
     int64_t target_interval; /* 0: Polyak every step; n > 0: hard copy after step 1, n+1, 2n+1, ... as d3rlpy
                                 does */

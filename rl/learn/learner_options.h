@@ -42,6 +42,15 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_REAL(gamma, "0.99", 0, 0.9999, "discount per decision"),                                \
         KEEL_LEARNER_REAL(keep_top, keep_top_standard, 1e-6, 100,                                            \
                           "percent of the conversations that are learned from, by their return"),            \
+        KEEL_LEARNER_REAL(rival_drop, "0.4", 0, 1,                                                           \
+                          "candidate sets: probability that a draw leaves out a candidate not taken"),       \
+        KEEL_LEARNER_REAL(rival_plant, "0.5", 0, 1,                                                          \
+                          "candidate sets: probability that a complying answer of another conversation "     \
+                          "joins the set"),                                                                  \
+        KEEL_LEARNER_INT(alternatives, "4", 0, 256,                                                          \
+                         "candidate sets: answers of other conversations that are judged beside the set"),   \
+        KEEL_LEARNER_REAL(stands_for, "0", 0, 1e6,                                                           \
+                          "actions that these stand for in the conservative term; 0: themselves"),           \
         KEEL_REWARDS(KEEL_LEARNER_WEIGHT) KEEL_LEARNER_INT(batch, "256", 1, 65536, "transitions a step"),    \
         KEEL_LEARNER_INT(steps, "0", 0, 1e9,                                                                 \
                          "optimizer steps; 0: 80 passes over the log, at least 300 for each decision of a "  \
@@ -66,6 +75,8 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
     KEEL_LEARNER_INT(critics, critics_standard, 1, 16, "independent networks"),                              \
         KEEL_LEARNER_CHOICE(ensemble, "min", keel_ensembles, "what targets take over the critics"),          \
         KEEL_LEARNER_CHOICE(td_loss, td_loss_standard, keel_td_losses, "loss of the temporal difference"),   \
+        KEEL_LEARNER_REAL(rule_weight, "1", 0, 1e3,                                                          \
+                          "weight of rewards that rules give for answers nobody tried; 0: none"),            \
         KEEL_LEARNER_INT(n_step, "1", 1, 1000,                                                               \
                          "decisions whose rewards are summed before a target bootstraps"),                   \
         KEEL_LEARNER_REAL(tau, "0.005", 0, 1, "how far the target network moves at an update"),              \
@@ -75,6 +86,11 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
                           "one head per reward component instead of one for the composite"),                 \
         KEEL_REWARDS(KEEL_LEARNER_CONCENTRATION) KEEL_LEARNER_BOOL(                                          \
             conditioned, "false", "one policy for many weightings: weights are drawn for each transition")
+
+/* Learners with a conservative term of Q_w. */
+#define KEEL_CONSERVATIVE_OPTIONS                                                                            \
+    KEEL_LEARNER_BOOL(calibrated, "true",                                                                    \
+                      "the conservative term pushes no action below the value of the behaviour (Cal-QL)")
 
 /* Learners whose targets take the best next action. */
 #define KEEL_GREEDY_OPTIONS                                                                                  \
@@ -113,7 +129,9 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
 
 /* What the settings of peers have in common: plain Adam; for learners of Q also one head for the reward as
  * it is, and hard target copies. */
-#define KEEL_PEER_SETTINGS   "rate_decay=false", "weight_decay=0", "dropout=0", "batch=32"
-#define KEEL_PEER_Q_SETTINGS KEEL_PEER_SETTINGS, "vector_heads=false", "tau=1"
+#define KEEL_PEER_SETTINGS                                                                                   \
+    "rate_decay=false", "weight_decay=0", "dropout=0", "batch=32", "rival_drop=0", "rival_plant=0",          \
+        "alternatives=0"
+#define KEEL_PEER_Q_SETTINGS KEEL_PEER_SETTINGS, "vector_heads=false", "tau=1", "rule_weight=0"
 
 #endif

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "core/ops.h"
+#include "rewards/reward.h"
 
 /* Rows of the taken candidates: offsets + place within the set. */
 static const int32_t *taken_rows(const keel_shard_input *input, const int32_t *action, size_t n,
@@ -20,16 +21,30 @@ static keel_tensor *pick(const keel_loss *l, keel_tensor *q, size_t heads) {
                            : keel_op_pick_heads(tape, q, l->taken, heads);
 }
 
-/* Loss of one critic's values of the acts taken. */
-static keel_tensor *td_loss(keel_loss *l, keel_tensor *taken) {
+/* Loss of values against targets y under weights. */
+static keel_tensor *loss_of_values(keel_loss *l, keel_tensor *q, const float *y, const float *weight) {
     const keel_learner *learner = l->learner;
     keel_tape *tape = l->shard->tape;
     keel_real divisor = (keel_real)l->batch->n;
-    if (learner->net.shape.quantiles > 1) return keel_loss_quantiles(l, taken);
-    if (learner->config.td_loss == KEEL_TD_HUBER)
-        return keel_op_huber(tape, taken, l->y, l->weight, 1, divisor);
+    if (learner->config.td_loss == KEEL_TD_HUBER) return keel_op_huber(tape, q, y, weight, 1, divisor);
     if (learner->config.td_loss == KEEL_TD_SQUARE) divisor /= 2;
-    return keel_op_half_square(tape, taken, l->y, l->weight, divisor);
+    return keel_op_half_square(tape, q, y, weight, divisor);
+}
+
+/* Loss of one critic's values of the acts taken. */
+static keel_tensor *td_loss(keel_loss *l, keel_tensor *taken) {
+    if (l->learner->net.shape.quantiles > 1) return keel_loss_quantiles(l, taken);
+    return loss_of_values(l, taken, l->y, l->weight);
+}
+
+/* Loss of critic c's values of acts of which a rule says what they earn. */
+static keel_tensor *rule_loss(keel_loss *l, size_t c) {
+    keel_tape *tape = l->shard->tape;
+    keel_tensor *q = keel_op_rows(tape, l->q[c], l->rule.row, l->rule.n);
+    if (!l->here.offsets)
+        q = keel_op_pick_heads(tape, q, l->rule.act, keel_qnet_outputs(&l->learner->net.shape));
+    l->rule.q[c] = q;
+    return q ? loss_of_values(l, q, l->rule.y, l->rule.weight) : NULL;
 }
 
 /* Every critic's Q on s; their temporal differences add up. */
@@ -46,6 +61,7 @@ static keel_tensor *run_critics(keel_loss *l) {
         if (!mean || !l->q_taken[c]) return NULL;
         if (!l->y) continue;
         keel_tensor *td = td_loss(l, l->q_taken[c]);
+        if (l->rule.n) td = keel_op_add(tape, td, rule_loss(l, c));
         l->td = c ? keel_op_add(tape, l->td, td) : td;
         if (!l->td) return NULL;
     }
@@ -83,11 +99,46 @@ static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {
                            : keel_op_logsumexp(tape, q_w, NULL);
 }
 
+/* Calibration (Nakamoto et al. 2023, 2303.05479, equation 4): what the term pushes down counts at least as
+ * much as the behaviour earned from here on, V_ref. Where the log was cut off that is not known, and the
+ * value of what was taken stands in. */
+static double reference_value(const keel_loss *l, size_t i) {
+    size_t row = l->first + i;
+    double weight[KEEL_N_REWARDS], sum = 0;
+    if (!l->batch->ended[row]) return (double)l->q_w_taken->data[i];
+    keel_learner_weights(l->learner, l->batch, row, weight);
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k)
+        sum += weight[k] * (double)l->batch->returns[row * KEEL_N_REWARDS + k];
+    return sum;
+}
+
+/* max(Q_w, V_ref) + log weight of each action but the one taken. */
+static keel_tensor *weigh_actions(keel_loss *l) {
+    const keel_batch *batch = l->batch;
+    const bool calibrated = l->learner->config.calibrated && batch->returns, sets = l->here.offsets != NULL;
+    size_t size = l->q_w->rows * l->q_w->cols, from = sets ? (size_t)batch->offsets[l->first] : 0;
+    if (!calibrated && !(sets && batch->log_weight)) return l->q_w;
+    keel_real *floor = keel_arena_alloc(&l->shard->arena, size * sizeof *floor);
+    keel_real *shift = keel_arena_calloc(&l->shard->arena, size, sizeof *shift);
+    if (!floor || !shift) return NULL;
+    for (size_t i = 0, a = 0; i < l->n; ++i) {
+        size_t end = sets ? (size_t)l->here.offsets[i + 1] : (i + 1) * l->q_w->cols;
+        size_t taken = sets ? (size_t)l->taken[i] : a + (size_t)l->taken[i];
+        keel_real low = calibrated ? (keel_real)reference_value(l, i) : (keel_real)-INFINITY;
+        for (; a < end; ++a) {
+            floor[a] = a == taken ? (keel_real)-INFINITY : low;
+            if (sets && batch->log_weight) shift[a] = (keel_real)batch->log_weight[from + a];
+        }
+    }
+    return keel_op_floor(l->shard->tape, l->q_w, floor, shift);
+}
+
 static bool run_conservative(keel_loss *l, keel_tensor *q_mean) {
     l->q_w = mix(l, q_mean);
     l->q_w_taken = pick(l, l->q_w, 1);
-    l->logsumexp = logsumexp(l, l->q_w);
-    return l->q_w_taken && l->logsumexp;
+    keel_tensor *weighed = l->q_w && l->q_w_taken ? weigh_actions(l) : NULL;
+    l->logsumexp = weighed ? logsumexp(l, weighed) : NULL;
+    return l->logsumexp != NULL;
 }
 
 static keel_tensor *gap_of_each(keel_loss *l) {
@@ -149,6 +200,11 @@ static double td_value(int kind, double difference) {
 
 static void sum_td(const keel_loss *l) {
     const keel_qnet_shape *shape = &l->learner->net.shape;
+    for (size_t c = 0; l->rule.n && c < shape->critics; ++c)
+        for (size_t i = 0; i < l->rule.n * shape->heads; ++i)
+            l->shard->sums.td_head[i % shape->heads] +=
+                (double)l->rule.weight[i] *
+                td_value(l->learner->config.td_loss, (double)l->rule.q[c]->data[i] - (double)l->rule.y[i]);
     if (shape->quantiles > 1) return; /* summed as they were worked out */
     for (size_t c = 0; c < shape->critics; ++c)
         for (size_t i = 0; i < l->n * shape->heads; ++i)
@@ -180,6 +236,66 @@ static void sum_parts(const keel_loss *l) {
     }
 }
 
+/* ---- rewards by rule ---- */
+
+/* Actions of row i, of the whole batch's rows of actions first .. end-1. */
+static void actions_of(const keel_loss *l, size_t i, size_t *first, size_t *end) {
+    size_t row = l->first + i, acts = l->learner->net.shape.n_acts;
+    bool sets = l->here.offsets != NULL;
+    *first = sets ? (size_t)l->batch->offsets[row] : row * acts;
+    *end = sets ? (size_t)l->batch->offsets[row + 1] : *first + acts;
+}
+
+/* Heads that a rule knows the reward of; the targets are those rewards, since nothing follows. */
+static bool rule_target(const keel_loss *l, size_t action, float *y, float *weight) {
+    const keel_learner *learner = l->learner;
+    keel_reward rule = {0};
+    bool any = false;
+    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
+        rule.value[k] = l->batch->rule_reward[action * KEEL_N_REWARDS + k];
+        rule.present[k] = l->batch->rule_present[action * KEEL_N_REWARDS + k] != 0;
+        any = any || rule.present[k];
+    }
+    if (!any) return false;
+    if (learner->net.shape.heads > 1) {
+        for (size_t k = 0; k < KEEL_N_REWARDS; ++k) y[k] = rule.value[k], weight[k] = rule.present[k];
+        return true;
+    }
+    y[0] = (float)keel_reward_composite(&rule, learner->weight, &any);
+    weight[0] = any;
+    return any;
+}
+
+/* Each transition's rules together weigh rule_weight. Quantiles are learned from what was tried alone. */
+static bool list_rules(keel_loss *l) {
+    const keel_qnet_shape *shape = &l->learner->net.shape;
+    size_t first, end, room = 0;
+    if (!l->y || !l->batch->rule_present || shape->quantiles > 1) return true;
+    for (size_t i = 0; i < l->n; ++i) actions_of(l, i, &first, &end), room += end - first;
+    keel_arena *arena = &l->shard->arena;
+    l->rule.row = keel_arena_alloc(arena, room * sizeof *l->rule.row);
+    l->rule.act = keel_arena_alloc(arena, room * sizeof *l->rule.act);
+    l->rule.y = keel_arena_calloc(arena, room * shape->heads, sizeof *l->rule.y);
+    l->rule.weight = keel_arena_calloc(arena, room * shape->heads, sizeof *l->rule.weight);
+    l->rule.q = keel_arena_calloc(arena, shape->critics, sizeof *l->rule.q);
+    if (!l->rule.row || !l->rule.act || !l->rule.y || !l->rule.weight || !l->rule.q) return false;
+    for (size_t i = 0; i < l->n; ++i) {
+        size_t from = l->rule.n;
+        actions_of(l, i, &first, &end);
+        for (size_t a = first; a < end; ++a) {
+            size_t at = l->rule.n;
+            if (!rule_target(l, a, l->rule.y + at * shape->heads, l->rule.weight + at * shape->heads))
+                continue;
+            l->rule.row[at] = l->here.offsets ? l->here.offsets[i] + (int32_t)(a - first) : (int32_t)i;
+            l->rule.act[at] = (int32_t)(a - first);
+            l->rule.n++;
+        }
+        for (size_t j = from * shape->heads; j < l->rule.n * shape->heads; ++j)
+            l->rule.weight[j] *= (float)(l->learner->config.rule_weight / (double)(l->rule.n - from));
+    }
+    return true;
+}
+
 /* ---- one shard ---- */
 
 static keel_status prepare(keel_loss *l, keel_err *err) {
@@ -193,13 +309,13 @@ static keel_status prepare(keel_loss *l, keel_err *err) {
     shard->sums = (keel_loss_parts){0};
     if (learner->kind->next_value)
         KEEL_TRY(keel_target_make(learner, batch, l->first, l->n, shard, &l->y, &l->weight, err));
-    KEEL_TRY(keel_shard_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, l->first,
-                                   l->n, &shard->arena, &l->here, err));
+    KEEL_TRY(keel_shard_input_make(&learner->net, batch->state, batch->candidates, batch->offsets, batch->own,
+                                   l->first, l->n, &shard->arena, &l->here, err));
     l->taken = batch->action + l->first;
     if (l->here.offsets) l->taken = taken_rows(&l->here, l->taken, l->n, &shard->arena);
     l->q = keel_arena_alloc(&shard->arena, critics * sizeof *l->q);
     l->q_taken = keel_arena_alloc(&shard->arena, critics * sizeof *l->q_taken);
-    return l->taken && l->q && l->q_taken ? KEEL_OK : keel_nomem(err, "learner");
+    return l->taken && l->q && l->q_taken && list_rules(l) ? KEEL_OK : keel_nomem(err, "learner");
 }
 
 keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,

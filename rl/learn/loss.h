@@ -21,8 +21,14 @@ typedef struct keel_loss {
     keel_tensor **q_taken;   /* [critics] of [n, K*N] */
     keel_tensor *q_w;        /* of the critics' mean, [n, A] or [R, 1] */
     keel_tensor *q_w_taken;  /* [n, 1] */
-    keel_tensor *logsumexp;  /* [n, 1]: of q_w over the action set */
-    keel_tensor *gap;        /* [n, 1]: of the conservative term, where each critic has its own; else NULL */
+    keel_tensor *logsumexp;  /* [n, 1]: of q_w over the action set, weighted and calibrated */
+    struct {                 /* actions not taken of which a rule says what they earn */
+        size_t n;
+        int32_t *row, *act; /* [n] row of q; fixed acts: of the shard, and act */
+        float *y, *weight;  /* [n, K*N], [n, K] */
+        keel_tensor **q;    /* [critics] of [n, K*N] */
+    } rule;
+    keel_tensor *gap; /* [n, 1]: of the conservative term, where each critic has its own; else NULL */
 } keel_loss;
 
 /* Loss of rows first .. first+n-1, divided by the whole batch's size, its gradient into shard->grads and its

@@ -3,8 +3,8 @@
 #include <string.h>
 
 keel_status keel_shard_input_make(const keel_qnet *net, const float *state, const float *candidates,
-                                  const int32_t *offsets, size_t first, size_t n, keel_arena *arena,
-                                  keel_shard_input *out, keel_err *err) {
+                                  const int32_t *offsets, const int32_t *own, size_t first, size_t n,
+                                  keel_arena *arena, keel_shard_input *out, keel_err *err) {
     const keel_qnet_shape *shape = &net->shape;
     const float *own_state = state + first * shape->state_dim;
     if (shape->space != KEEL_SPACE_CANDIDATES) {
@@ -16,7 +16,8 @@ keel_status keel_shard_input_make(const keel_qnet *net, const float *state, cons
     float *x = keel_arena_alloc(arena, rows * net->input_dim * sizeof *x);
     if (!local || !x) return keel_nomem(err, "learner");
     for (size_t i = 0; i <= n; ++i) local[i] = offsets[first + i] - offsets[first];
-    keel_qnet_rows(net, own_state, candidates + base * shape->candidate_dim, local, n, x);
+    keel_qnet_rows(net, own_state, candidates + base * shape->candidate_dim, local, own ? own + first : NULL,
+                   n, x);
     *out = (keel_shard_input){x, rows, local};
     return KEEL_OK;
 }

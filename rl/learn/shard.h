@@ -28,7 +28,7 @@ const float *keel_shard_shared(const keel_learner *learner, const keel_shard_inp
 
 /* KEEL_E_NOMEM is the only failure. */
 keel_status keel_shard_input_make(const keel_qnet *net, const float *state, const float *candidates,
-                                  const int32_t *offsets, size_t first, size_t n, keel_arena *arena,
-                                  keel_shard_input *out, keel_err *err);
+                                  const int32_t *offsets, const int32_t *own, size_t first, size_t n,
+                                  keel_arena *arena, keel_shard_input *out, keel_err *err);
 
 #endif

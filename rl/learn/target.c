@@ -61,7 +61,7 @@ static keel_status gather_next(keel_target_next *out, keel_err *err) {
         return KEEL_OK;
     }
     return keel_shard_input_make(&learner->net, batch->next_state, batch->next_candidates,
-                                 batch->next_offsets, first, n, arena, &out->input, err);
+                                 batch->next_offsets, NULL, first, n, arena, &out->input, err);
 }
 
 /* Where Q of (decision, action, output) lies in a network's output: one layout rule for both kinds of action

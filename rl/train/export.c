@@ -115,7 +115,7 @@ static keel_status add_batch(decisions *all, const keel_policy *policy, const ke
     float *q = keel_arena_alloc(arena, rows * net->shape.heads * sizeof *q);
     const float *state = states_seen(policy, batch, arena);
     if (!x || !q || !state || !reserve(all, batch->n, rows)) return keel_nomem(err, "training");
-    keel_qnet_rows(net, state, batch->candidates, batch->offsets, batch->n, x);
+    keel_qnet_rows(net, state, batch->candidates, batch->offsets, NULL, batch->n, x);
     KEEL_TRY(keel_qnet_infer(net, x, inputs, q, NULL, arena, err));
     mix(policy, q, batch->n, rows, all->q_w + all->rows);
     if (rows) memcpy(all->log_prior + all->rows, batch->log_prior, rows * sizeof *all->log_prior);

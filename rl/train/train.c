@@ -32,6 +32,8 @@ typedef struct training {
     keel_lock lock;                   /* of the checkpoint, and so of the out folder */
     char identity[65];
     cJSON *lineage;
+    keel_reward rule[1 + KEEL_RISK_DANGEROUS]
+                    [1 + KEEL_N_OUTCOMES]; /* what outcomes earn, whoever tries them */
     keel_sampler *sampler;
     keel_learner learner;
     keel_metrics *metrics;
@@ -77,9 +79,16 @@ static keel_status identify(training *t, const keel_learner_config *config, bool
     return status;
 }
 
+static void list_rules(training *t) {
+    for (int risk = 0; risk <= KEEL_RISK_DANGEROUS; ++risk)
+        for (int outcome = 0; outcome <= KEEL_N_OUTCOMES; ++outcome)
+            t->rule[risk][outcome] = keel_reward_by_rule(t->rewards, (keel_risk)risk, (keel_outcome)outcome);
+}
+
 /* Half of what may still be taken stays for the learner and for what each draw reads. */
 static keel_status open_sampler(training *t, const keel_learner_config *config, keel_err *err) {
     size_t half = keel_memory_left() / 2;
+    list_rules(t);
     keel_sampler_config wanted = {.base_hash = t->base->hash,
                                   .space = t->base->space,
                                   .acts = t->base->acts,
@@ -91,7 +100,12 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .seed = (uint64_t)config->seed,
                                   .n_step = (size_t)config->n_step,
                                   .gamma = config->gamma,
-                                  .keep_top = config->keep_top};
+                                  .keep_top = config->keep_top,
+                                  .others = {.drop = config->rival_drop,
+                                             .plant = config->rival_plant,
+                                             .alternatives = (size_t)config->alternatives,
+                                             .stands_for = config->stands_for},
+                                  .rule = config->rule_weight > 0 ? t->rule[0] : NULL};
     memcpy(wanted.weight, config->weight, sizeof wanted.weight);
     KEEL_TRY(keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err));
     static const char *const why[] = {[KEEL_SPACE_CANDIDATES] = "the base did not encode them",

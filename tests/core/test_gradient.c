@@ -56,6 +56,8 @@ OP(linear_twice, keel_op_add(tape, keel_op_linear_runs(tape, in[0], in[1], in[2]
                              keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_RELU, RUNS + 2, 1)))
 OP(add, keel_op_add(tape, in[0], in[1]))
 OP(add_to_itself, keel_op_add(tape, in[0], in[0]))
+static const keel_real FLOOR[15] = {-9, 9, 0, 0, 0, -9, -9, 9, 0, 0, 0, 0, 0, 9, -9}, SHIFT[15] = {1, 2, 3};
+OP(raised, keel_op_floor(tape, in[0], FLOOR, SHIFT))
 OP(sub, keel_op_sub(tape, in[0], in[1]))
 OP(mul, keel_op_mul(tape, in[0], in[1]))
 OP(square, keel_op_mul(tape, in[0], in[0]))
@@ -104,6 +106,7 @@ static keel_tensor *network(keel_tape *tape, keel_tensor *const *in) {
 static const op_case CASES[] = {
     CASE(linear, {5, 3}, {7, 3}, {1, 7}),
     CASE(linear, {1, 1}, {1, 1}, {1, 1}),
+    CASE(raised, {5, 3}),
     CASE(linear_relu, {5, 3}, {7, 3}, {1, 7}),
     CASE(linear_runs, {5, 6}, {7, 6}, {1, 7}),
     CASE(linear_nothing, {5, 6}, {7, 6}, {1, 7}),

@@ -18,12 +18,12 @@ static void a_network_has_the_layers_of_its_shape(void **state) {
     (void)state;
     keel_qnet net;
     assert_ok(keel_qnet_open(&net, &sets, &err));
-    assert_int_equal(net.input_dim, 2 + 2 + 3 + 1);
+    assert_int_equal(net.input_dim, 2 + 2 + 3);
     assert_int_equal(net.params.count, 2 * 3 * 2);
     assert_string_equal(net.params.table[6].name, "critic.1.layer.0.weight");
     assert_int_equal(net.params.table[4].rows, 3);
     assert_int_equal(net.params.table[4].cols, 5);
-    assert_int_equal(keel_qnet_elements(&sets), 2 * (9 * 8 + 9 * 5 + 6 * 3));
+    assert_int_equal(keel_qnet_elements(&sets), 2 * (8 * 8 + 9 * 5 + 6 * 3));
     keel_qnet_close(&net);
     assert_ok(keel_qnet_open(&net, &acts, &err));
     assert_int_equal(net.input_dim, 3);
@@ -56,25 +56,24 @@ static void critics_start_apart_and_the_seed_decides(void **state) {
     keel_qnet_init(&b, 5);
     assert_memory_equal(a.params.data, b.params.data, a.params.size * sizeof(float));
     assert_memory_not_equal(keel_params_at(&a.params, 0), keel_params_at(&a.params, 6),
-                            8 * 8 * sizeof(float));
+                            7 * 8 * sizeof(float));
     keel_qnet_init(&b, 6);
     assert_memory_not_equal(a.params.data, b.params.data, a.params.size * sizeof(float));
     keel_qnet_close(&a);
     keel_qnet_close(&b);
 }
 
-static void rows_hold_candidate_mean_state_and_size(void **state) {
+static void rows_hold_candidate_mean_and_state(void **state) {
     (void)state;
     keel_qnet net;
     const float states[] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, candidates[] = {1, 10, 3, 30, 5, 50};
     const int32_t offsets[] = {0, 2, 2, 3}; /* the middle set is empty: there is no next decision */
-    float x[3 * 8];
+    float x[3 * 7];
     assert_ok(keel_qnet_open(&net, &sets, &err));
     assert_int_equal(keel_qnet_n_rows(&net, offsets, 3), 3);
-    keel_qnet_rows(&net, states, candidates, offsets, 3, x);
-    const float expected[] = {1, 10, 2, 20,      1, 2,  3, logf(2), 3, 30, 2, 20,
-                              1, 2,  3, logf(2), 5, 50, 5, 50,      7, 8,  9, 0};
-    for (size_t i = 0; i < 24; i++) assert_float_equal(x[i], expected[i], 1e-6);
+    keel_qnet_rows(&net, states, candidates, offsets, NULL, 3, x);
+    const float expected[] = {1, 10, 2, 20, 1, 2, 3, 3, 30, 2, 20, 1, 2, 3, 5, 50, 5, 50, 7, 8, 9};
+    for (size_t i = 0; i < 21; i++) assert_float_equal(x[i], expected[i], 1e-6);
     keel_qnet_close(&net);
 }
 
@@ -85,12 +84,12 @@ static void the_order_of_a_set_does_not_matter(void **state) {
     const float one[] = {0.1f, -2, 0.7f}, candidates[] = {1, 2, -3, 0.5f, 0.2f, 4},
                 turned[] = {0.2f, 4, 1, 2, -3, 0.5f};
     const int32_t offsets[] = {0, 3};
-    float x[3 * 8], q[9], other[9];
+    float x[3 * 7], q[9], other[9];
     assert_ok(keel_qnet_open(&net, &sets, &err));
     keel_qnet_init(&net, 1);
-    keel_qnet_rows(&net, one, candidates, offsets, 1, x);
+    keel_qnet_rows(&net, one, candidates, offsets, NULL, 1, x);
     assert_ok(keel_qnet_infer(&net, x, 3, q, NULL, &arena, &err));
-    keel_qnet_rows(&net, one, turned, offsets, 1, x);
+    keel_qnet_rows(&net, one, turned, offsets, NULL, 1, x);
     assert_ok(keel_qnet_infer(&net, x, 3, other, NULL, &arena, &err));
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 0; k < 3; k++) assert_float_equal(q[i * 3 + k], other[(i + 1) % 3 * 3 + k], 1e-5);
@@ -106,13 +105,13 @@ static void inference_agrees_with_the_tape(void **state) {
     keel_qnet net;
     keel_arena arena = {0};
     keel_tape *tape;
-    float x[ROWS * 8], q[ROWS * 3], low[ROWS * 3];
+    float x[ROWS * 7], q[ROWS * 3], low[ROWS * 3];
     assert_ok(keel_qnet_open(&net, &sets, &err));
     keel_qnet_init(&net, 3);
-    for (size_t i = 0; i < ROWS * 8; i++) x[i] = sinf((float)i);
+    for (size_t i = 0; i < ROWS * 7; i++) x[i] = sinf((float)i);
     assert_ok(keel_qnet_infer(&net, x, ROWS, q, low, &arena, &err));
     assert_ok(keel_tape_open(&tape, &err));
-    keel_tensor *in = keel_tape_input(tape, x, ROWS, 8);
+    keel_tensor *in = keel_tape_input(tape, x, ROWS, 7);
     keel_tensor *a = keel_qnet_forward(tape, &net, net.params.data, NULL, 0, in, 0, NULL);
     keel_tensor *b = keel_qnet_forward(tape, &net, net.params.data, NULL, 1, in, 0, NULL);
     assert_true(a && b && a->rows == ROWS && a->cols == 3);
@@ -169,7 +168,7 @@ int main(void) {
         cmocka_unit_test(a_network_has_the_layers_of_its_shape),
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(critics_start_apart_and_the_seed_decides),
-        cmocka_unit_test(rows_hold_candidate_mean_state_and_size),
+        cmocka_unit_test(rows_hold_candidate_mean_and_state),
         cmocka_unit_test(the_order_of_a_set_does_not_matter),
         cmocka_unit_test(inference_agrees_with_the_tape),
         cmocka_unit_test(every_parameter_gets_a_gradient),

@@ -90,8 +90,8 @@ static double plain_set_loss(const keel_learner *learner, const own_batch *own) 
     size_t n = own->batch.n, rows = (size_t)own->offsets[n], next_rows = (size_t)own->next_offsets[n];
     float *x = keel_arena_alloc(&arena, (rows + next_rows) * net->input_dim * sizeof *x);
     float *x_next = x + rows * net->input_dim;
-    keel_qnet_rows(net, own->state, own->candidates, own->offsets, n, x);
-    keel_qnet_rows(net, own->next_state, own->next_candidates, own->next_offsets, n, x_next);
+    keel_qnet_rows(net, own->state, own->candidates, own->offsets, NULL, n, x);
+    keel_qnet_rows(net, own->next_state, own->next_candidates, own->next_offsets, NULL, n, x_next);
     keel_qnet frozen = *net;
     frozen.params.data = learner->target;
     keel_qnet_infer(net, x, rows, here.mean, here.least, &arena, NULL);

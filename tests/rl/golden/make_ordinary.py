@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Golden numbers of learning from ordinary logs, in double precision; the standard library alone.
+
+    python3 tests/rl/golden/make_ordinary.py > tests/rl/golden/ordinary.h
+
+One decision a row: the value of what was taken, and of three answers of other conversations.
+negatives:  log(e^taken + (m / 3) sum_j e^other_j) - taken
+calibrated: the same with max(other_j, v) for other_j (Nakamoto et al. 2023, 2303.05479), and the derivatives of
+            the mean of both rows by each value, by central differences.
+"""
+import math
+
+TAKEN = [0.4, -0.2]
+OTHER = [[0.1, 0.9, -0.5], [0.3, -0.4, 0.2]]
+M = 6.0
+V = [0.5, 0.1]
+STEP = 1e-6
+
+
+def term(taken, other):
+    return math.log(math.exp(taken) + M / len(other) * sum(map(math.exp, other))) - taken
+
+
+def calibrated(taken, other, v):
+    return term(taken, [max(o, v) for o in other])
+
+
+def mean(taken, other):
+    return sum(calibrated(t, o, v) for t, o, v in zip(taken, other, V)) / len(taken)
+
+
+def slope(i, j):
+    """By TAKEN[i] (j None) or OTHER[i][j]."""
+    ends = []
+    for by in (STEP, -STEP):
+        taken, other = list(TAKEN), [list(row) for row in OTHER]
+        if j is None:
+            taken[i] += by
+        else:
+            other[i][j] += by
+        ends.append(mean(taken, other))
+    return (ends[0] - ends[1]) / (2 * STEP)
+
+
+def show(name, values):
+    print("static const double %s[] = {%s};" % (name, ", ".join("%.9g" % (v if abs(v) > 1e-9 else 0) for v in values)))
+
+
+print("/* Made by make_ordinary.py: do not edit. */")
+print("/* clang-format off */")
+show("golden_taken", TAKEN)
+show("golden_other", [o for row in OTHER for o in row])
+show("golden_v", V)
+print("static const double golden_m = %g;" % M)
+show("golden_negatives", [term(t, o) for t, o in zip(TAKEN, OTHER)])
+show("golden_calibrated", [calibrated(t, o, v) for t, o, v in zip(TAKEN, OTHER, V)])
+show("golden_slope_other", [slope(i, j) for i in range(2) for j in range(3)])
+show("golden_slope_taken", [slope(i, None) for i in range(2)])

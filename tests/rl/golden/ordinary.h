@@ -1,0 +1,10 @@
+/* Made by make_ordinary.py: do not edit. */
+/* clang-format off */
+static const double golden_taken[] = {0.4, -0.2};
+static const double golden_other[] = {0.1, 0.9, -0.5, 0.3, -0.4, 0.2};
+static const double golden_v[] = {0.5, 0.1};
+static const double golden_m = 6;
+static const double golden_negatives[] = {1.88588991, 2.18813376};
+static const double golden_calibrated[] = {2.16540433, 2.3006642};
+static const double golden_slope_other[] = {0, 0.189114178, 0, 0.165189133, 0, 0.149469308};
+static const double golden_slope_taken[] = {-0.442648227, -0.449903863};

@@ -1,0 +1,173 @@
+/* Learning from logs of one response a prompt: the conservative term over answers that the log did not take,
+ * its calibration, and rewards by rule. A linear network of one weight makes Q the candidate's feature. */
+#include "rl/batch.h"
+
+#include <math.h>
+
+#include "rl/golden/ordinary.h"
+
+enum { ROWS = 2, OTHERS = 3, SET = 1 + OTHERS };
+
+typedef struct fixture {
+    keel_pool *pool;
+    keel_learner learner;
+    float candidates[ROWS * SET], state[ROWS], next_state[ROWS], reward[ROWS * KEEL_N_REWARDS],
+        bootstrap[ROWS], log_weight[ROWS * SET], rule_reward[ROWS * SET * KEEL_N_REWARDS],
+        returns[ROWS * KEEL_N_REWARDS], prior[ROWS * SET];
+    uint8_t present[ROWS * KEEL_N_REWARDS], usable[ROWS], rule_present[ROWS * SET * KEEL_N_REWARDS],
+        ended[ROWS];
+    int32_t action[ROWS], offsets[ROWS + 1], next_offsets[ROWS + 1], own[ROWS];
+    keel_batch batch;
+} fixture;
+
+static fixture f;
+
+static void near(double got, double expected) {
+    if (!(fabs(got - expected) <= 1e-6)) fail_msg("expected %.9g, got %.9g", expected, got);
+}
+
+static void set_up(const keel_learner_config *config) {
+    f = (fixture){.pool = open_pool(1)};
+    const keel_qnet_shape shape = {
+        .space = KEEL_SPACE_CANDIDATES, .state_dim = 1, .candidate_dim = 1, .heads = 1, .critics = 1};
+    assert_int_equal(keel_learner_open(&f.learner, config, &shape, NULL, f.pool, NULL), KEEL_OK);
+    memset(f.learner.params.data, 0, f.learner.params.size * sizeof(float));
+    f.learner.params.data[0] = 1; /* of the candidate; then of the set's mean, of the state, and the bias */
+    for (int i = 0; i < ROWS; ++i) {
+        f.offsets[i + 1] = f.offsets[i] + SET;
+        f.own[i] = 1;
+        f.usable[i] = 1;
+        f.candidates[i * SET] = (float)golden_taken[i];
+        for (int j = 0; j < OTHERS; ++j) {
+            f.candidates[i * SET + 1 + j] = (float)golden_other[i * OTHERS + j];
+            f.log_weight[i * SET + 1 + j] = (float)log(golden_m / OTHERS);
+        }
+        f.returns[i * KEEL_N_REWARDS] = (float)(golden_v[i] / config->weight[0]);
+        f.ended[i] = 1;
+    }
+    f.batch = (keel_batch){.n = ROWS,
+                           .state = f.state,
+                           .action = f.action,
+                           .reward = f.reward,
+                           .present = f.present,
+                           .bootstrap = f.bootstrap,
+                           .usable = f.usable,
+                           .next_state = f.next_state,
+                           .offsets = f.offsets,
+                           .own = f.own,
+                           .candidates = f.candidates,
+                           .log_weight = f.log_weight,
+                           .returns = f.returns,
+                           .ended = f.ended,
+                           .next_offsets = f.next_offsets,
+                           .next_candidates = f.candidates,
+                           .log_prior = f.prior,
+                           .next_log_prior = f.prior};
+}
+
+static void tear_down(void) {
+    keel_learner_close(&f.learner);
+    keel_pool_close(f.pool);
+}
+
+static keel_learner_config one_head(bool calibrated) {
+    keel_learner_config config = config_of("keel", "cql");
+    config.vector_heads = false;
+    config.hidden.count = 0;
+    config.calibrated = calibrated;
+    set(&config, "alpha", "1");
+    return config;
+}
+
+static keel_loss_parts gradient(void) {
+    keel_loss_parts parts;
+    keel_err err = {0};
+    if (keel_learner_gradient(&f.learner, &f.batch, &parts, &err) != KEEL_OK) fail_msg("%s", err.message);
+    return parts;
+}
+
+static void answers_of_other_conversations_make_the_term(void **state) {
+    (void)state;
+    const keel_learner_config config = one_head(false);
+    set_up(&config);
+    near(gradient().conservative, (golden_negatives[0] + golden_negatives[1]) / 2);
+    f.batch.own = NULL; /* sets of one: without other answers the term is nothing */
+    for (int i = 0; i <= ROWS; ++i) f.offsets[i] = i;
+    f.candidates[1] = f.candidates[SET];
+    f.log_weight[1] = 0;
+    near(gradient().conservative, 0);
+    tear_down();
+}
+
+/* By the weight of the candidate's feature: the sum of values times their slopes. */
+static double slope(const double *other, const double *taken) {
+    double sum = 0;
+    for (int i = 0; i < ROWS; ++i) {
+        sum += taken[i] * golden_taken[i];
+        for (int j = 0; j < OTHERS; ++j) sum += other[i * OTHERS + j] * golden_other[i * OTHERS + j];
+    }
+    return sum;
+}
+
+static void the_term_pushes_nothing_below_what_the_behaviour_earned(void **state) {
+    (void)state;
+    const keel_learner_config config = one_head(true);
+    set_up(&config);
+    near(gradient().conservative, (golden_calibrated[0] + golden_calibrated[1]) / 2);
+    near((double)f.learner.grads[0], slope(golden_slope_other, golden_slope_taken));
+    /* Where the log was cut off, the value of what was taken stands in. */
+    memset(f.ended, 0, sizeof f.ended);
+    double sum = 0;
+    for (int i = 0; i < ROWS; ++i) {
+        double others = 0;
+        for (int j = 0; j < OTHERS; ++j)
+            others += exp(fmax(golden_other[i * OTHERS + j], golden_taken[i])) * golden_m / OTHERS;
+        sum += log(exp(golden_taken[i]) + others) - golden_taken[i];
+    }
+    near(gradient().conservative, sum / ROWS);
+    tear_down();
+}
+
+static void rules_teach_values_of_answers_nobody_tried(void **state) {
+    (void)state;
+    keel_learner_config config = one_head(false);
+    config.rule_weight = 0.5;
+    set(&config, "alpha", "0");
+    set_up(&config);
+    f.batch.rule_reward = f.rule_reward;
+    f.batch.rule_present = f.rule_present;
+    near(gradient().total, 0);
+    for (size_t j = 1; j <= 2; ++j) { /* two answers of the first row; accuracy alone is known */
+        f.rule_reward[j * KEEL_N_REWARDS + KEEL_ACCURACY] = 1;
+        f.rule_present[j * KEEL_N_REWARDS + KEEL_ACCURACY] = 1;
+    }
+    double total = 0; /* the composite of accuracy alone, 1 */
+    for (size_t j = 0; j < 2; ++j) total += 0.5 * (golden_other[j] - 1) * (golden_other[j] - 1);
+    near(gradient().td, 0.5 * total / 2 / ROWS);
+    near(gradient().total, 0.5 * total / 2 / ROWS);
+    double by_weight = 0;
+    for (size_t j = 0; j < 2; ++j) by_weight += (golden_other[j] - 1) * golden_other[j];
+    near((double)f.learner.grads[0], 0.5 * by_weight / 2 / ROWS);
+    tear_down();
+}
+
+static void an_answer_that_counts_nothing_is_no_part_of_the_sum(void **state) {
+    (void)state;
+    const keel_learner_config config = one_head(false);
+    set_up(&config);
+    for (int i = 0; i < ROWS * SET; ++i)
+        if (i % SET) f.log_weight[i] = -INFINITY;
+    near(gradient().conservative, 0);
+    near((double)f.learner.grads[0], 0);
+    tear_down();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_of_other_conversations_make_the_term),
+        cmocka_unit_test(the_term_pushes_nothing_below_what_the_behaviour_earned),
+        cmocka_unit_test(rules_teach_values_of_answers_nobody_tried),
+        cmocka_unit_test(an_answer_that_counts_nothing_is_no_part_of_the_sum),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
