@@ -19,10 +19,13 @@ typedef struct fitting {
     size_t *fold;
     keel_judge_verdict *verdicts;
     keel_judge_held_out *held_out;
+    size_t free; /* parameters of the calibration that are fitted */
 } fitting;
 
 /* ---- calibration: slope and shifts that make the labels likeliest. The loss is convex, so damped Newton
- * steps find it; a weak prior at "as it is" keeps few examples in check ---- */
+ * steps find it; a weak prior at "as it is" keeps few examples in check. Nothing, the slope, or slope and
+ * shifts: whichever makes labels likeliest that it was not fitted to, since shifts hurt where groups differ
+ * in how often they refuse ---- */
 
 static const double prior = 1; /* the weight of half a squared distance from slope 1 and shifts 0 */
 
@@ -76,16 +79,16 @@ static double loss_at(const fitting *f, size_t without, const double *parameter,
     return loss;
 }
 
-/* x = A^-1 b of a positive definite A [k, k], which is overwritten: Gauss without pivots. */
-static void solve(double *a, double *b, size_t k) {
-    for (size_t i = 0; i < k; i++)
-        for (size_t r = i + 1; r < k; r++) {
+/* x = A^-1 b of the leading n of a positive definite A [k, k], which is overwritten: Gauss without pivots. */
+static void solve(double *a, double *b, size_t k, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = i + 1; r < n; r++) {
             const double by = a[r * k + i] / a[i * k + i];
-            for (size_t c = i; c < k; c++) a[r * k + c] -= by * a[i * k + c];
+            for (size_t c = i; c < n; c++) a[r * k + c] -= by * a[i * k + c];
             b[r] -= by * b[i];
         }
-    for (size_t i = k; i-- > 0;) {
-        for (size_t c = i + 1; c < k; c++) b[i] -= a[i * k + c] * b[c];
+    for (size_t i = n; i-- > 0;) {
+        for (size_t c = i + 1; c < n; c++) b[i] -= a[i * k + c] * b[c];
         b[i] /= a[i * k + i];
     }
 }
@@ -96,10 +99,10 @@ static void calibrate(const fitting *f, size_t without, keel_judge_calibration *
     double trial_gradient[MOST], trial_hessian[MOST * MOST];
     double loss = loss_at(f, without, parameter, gradient, hessian);
     for (int step = 0; step < STEPS; step++) {
-        double length = 1, move[MOST], moved = 0;
-        memcpy(move, gradient, k * sizeof *move);
-        solve(hessian, move, k);
-        for (size_t j = 0; j < k; j++) moved = fmax(moved, fabs(move[j]));
+        double length = 1, move[MOST] = {0}, moved = 0;
+        memcpy(move, gradient, f->free * sizeof *move);
+        solve(hessian, move, k, f->free);
+        for (size_t j = 0; j < f->free; j++) moved = fmax(moved, fabs(move[j]));
         if (moved < 1e-9) break;
         double trial = INFINITY;
         for (int tries = 0; tries < 30 && !(trial <= loss); tries++, length *= 0.5) {
@@ -113,6 +116,35 @@ static void calibrate(const fitting *f, size_t without, keel_judge_calibration *
         memcpy(hessian, trial_hessian, sizeof hessian);
     }
     shape(parameter, k, out);
+}
+
+/* The loss of every fold under the calibration of the others. */
+static double cross_loss(const fitting *f) {
+    double loss = 0;
+    for (size_t fold = 0; fold < f->how->folds; fold++) {
+        keel_judge_calibration calibration;
+        calibrate(f, fold, &calibration);
+        for (size_t i = 0; i < f->count; i++) {
+            float q[MOST];
+            if (f->fold[i] != fold || f->verdicts[i].label == KEEL_UNJUDGED) continue;
+            memcpy(q, f->verdicts[i].p, sizeof q);
+            keel__judge_calibrate(&calibration, f->kind->n_classes, q);
+            loss -= log(fmax((double)q[f->examples[i].label], KEEL_JUDGE_LEAST_P));
+        }
+    }
+    return loss;
+}
+
+static void choose_free(fitting *f) {
+    const size_t choices[] = {0, 1, f->kind->n_classes};
+    double least = INFINITY;
+    size_t best = 0;
+    for (size_t c = 0; c < sizeof choices / sizeof *choices; c++) {
+        f->free = choices[c];
+        const double loss = cross_loss(f);
+        if (loss < least) least = loss, best = f->free;
+    }
+    f->free = best;
 }
 
 /* ---- the threshold ---- */
@@ -218,7 +250,7 @@ static void recall(const fitting *f) {
     }
 }
 
-static keel_status adapt(keel_judge **out, const fitting *f, keel_err *err) {
+static keel_status adapt(keel_judge **out, fitting *f, keel_err *err) {
     const bool continued = f->from && f->kind->adapt;
     keel_judge *judge;
     if (continued)
@@ -234,6 +266,7 @@ static keel_status adapt(keel_judge **out, const fitting *f, keel_err *err) {
     KEEL_TRY(keel__judge_cross_validate(f->kind, f->from, f->examples, f->count, f->how->folds, f->fold,
                                         f->verdicts, err));
     recall(f);
+    choose_free(f);
     KEEL_TRY(find_calibration(f, SIZE_MAX, &judge->calibration, err));
     if (judge->calibration.least > 1)
         return keel_fail(err, KEEL_E_INVALID, f->kind->name,
