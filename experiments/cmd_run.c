@@ -21,6 +21,7 @@
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
+#include "rl/judge/evaluate.h"
 
 static const keel_flag flags[] = {
     {"--data", "DIR", false, false, "${data} of the recipe (default: $KEEL_DATA)"},
@@ -203,6 +204,7 @@ static keel_status write_marker(const keel_step *step, keel_cli *cli, const char
     cJSON_AddStringToObject(marker, "name", step->name);
     cJSON_AddStringToObject(marker, "title", step->title);
     if (step->group) cJSON_AddStringToObject(marker, "group", step->group);
+    if (step->columns) cJSON_AddStringToObject(marker, "columns", step->columns);
     cJSON_AddStringToObject(marker, "verb", step->verb->name);
     keel_json_add(marker, "argv", argv);
     cJSON_AddStringToObject(marker, "key", key);
@@ -451,16 +453,28 @@ static bool any_estimate(const cJSON *rows, const char *metric) {
     return false;
 }
 
+/* Whether a word stands in a list with commas. */
+static bool is_listed(const char *list, const char *word) {
+    const size_t length = strlen(word);
+    for (const char *at = list; at && (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ',') && (!at[length] || at[length] == ',')) return true;
+    return false;
+}
+
 /* One table of the report: who answered (rows) by what is known of them (columns). */
 static void print_group(const cJSON *group, FILE *out) {
     static const char *const names[] = {"refusal_rate",       "over_refusal_rate", "borderline_refusal_rate",
                                         "completion_rate",    "composite_reward",  "agreement_rate",
                                         "preference_accuracy"};
+    enum { N_NAMES = sizeof names / sizeof names[0] };
     const cJSON *rows = cJSON_GetObjectItemCaseSensitive(group, "rows"), *row;
-    const char *shown[sizeof names / sizeof names[0]];
+    const char *columns = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(group, "columns"));
+    const char *shown[N_NAMES + KEEL_N_METRICS];
     size_t count = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; i < N_NAMES; i++)
         if (any_estimate(rows, names[i])) shown[count++] = names[i];
+    for (size_t i = 0; i < KEEL_N_METRICS; i++)
+        if (is_listed(columns, keel_metric_names[i])) shown[count++] = keel_metric_names[i];
     keel_table table = {.columns = count + 1};
     keel_print_line(out, cJSON_GetObjectItemCaseSensitive(group, "title")->valuestring, 0);
     fputs("\n\n", out);

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "rl/judge/evaluate.h"
 
 enum { MAX_VARIABLES = 16 };
 
@@ -335,10 +336,26 @@ static keel_status step_arguments(loading *load, const cJSON *object, keel_step 
     return KEEL_OK;
 }
 
+/* Names of metrics with commas between them. */
+static keel_status check_columns(const char *columns, const char *where, keel_err *err) {
+    for (const char *at = columns; at; at = *at ? at + 1 : NULL) {
+        const size_t length = strcspn(at, ",");
+        int m = 0;
+        while (m < KEEL_N_METRICS &&
+               (strlen(keel_metric_names[m]) != length || strncmp(keel_metric_names[m], at, length) != 0))
+            m++;
+        if (m == KEEL_N_METRICS)
+            return keel_fail(err, KEEL_E_PARSE, where, "columns: no metric is called \"%.*s\"", (int)length,
+                             at);
+        at += length;
+    }
+    return KEEL_OK;
+}
+
 static keel_status load_step(loading *load, const cJSON *object, keel_err *err) {
-    static const char *const known[] = {"name",       "title", "group",  "verb", "args",
-                                        "positional", "if",    "unless", NULL};
-    const char *name = NULL, *title = NULL, *group = NULL, *verb = NULL;
+    static const char *const known[] = {"name", "title",      "group", "columns", "verb",
+                                        "args", "positional", "if",    "unless",  NULL};
+    const char *name = NULL, *title = NULL, *group = NULL, *columns = NULL, *verb = NULL;
     char where[400];
     keel_step step = {0};
     bool run = true;
@@ -352,7 +369,10 @@ static keel_status load_step(loading *load, const cJSON *object, keel_err *err) 
     KEEL_TRY(keel_json_string(object, "verb", true, &verb, where, err));
     KEEL_TRY(keel_json_string(object, "title", false, &title, where, err));
     KEEL_TRY(keel_json_string(object, "group", false, &group, where, err));
+    KEEL_TRY(keel_json_string(object, "columns", false, &columns, where, err));
     KEEL_TRY(substitute(load, title ? title : name, &step.title, err));
+    if (columns) KEEL_TRY(substitute(load, columns, &step.columns, err));
+    if (columns) KEEL_TRY(check_columns(step.columns, where, err));
     if (group) KEEL_TRY(substitute(load, group, &step.group, err));
     keel_status found = keel_verb_find(verb, &step.verb, err);
     if (found != KEEL_OK && err) snprintf(err->where, sizeof err->where, "%.319s", where);

@@ -13,7 +13,8 @@
  * value, for every combination of the variables in "for": {"k": [0, 1], "a": ["x", "y"]}, or once for each
  * object in "for": [{"a": "cql", "title": "CQL"}, {"a": "bc", "title": "BC"}]. ${data}, ${out} and the
  * variables of enclosing loops are replaced in every text. `if` and `unless` name a path that must or must
- * not exist. title and group say how the report calls a step's results and in which table they stand. */
+ * not exist. title and group say how the report calls a step's results and in which table they stand,
+ * columns which metrics the table shows besides the usual ones. */
 #ifndef KEEL_EXPERIMENTS_RECIPE_H
 #define KEEL_EXPERIMENTS_RECIPE_H
 
@@ -21,8 +22,9 @@
 
 typedef struct keel_step {
     const char *name;
-    const char *title; /* defaults to the name */
-    const char *group; /* or NULL */
+    const char *title;   /* defaults to the name */
+    const char *group;   /* or NULL */
+    const char *columns; /* "accuracy,latency_s": metrics that its table shows besides; or NULL */
     const keel_verb *verb;
     const char **argv;
     size_t argc;

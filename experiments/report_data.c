@@ -92,6 +92,8 @@ static void add_row(cJSON *table, const char *name, const char *kind, const cJSO
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
     const cJSON *baselines = keel_json_get(result, "baselines"), *model;
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
+    const char *columns = text_of(step, "columns", "");
+    if (*columns && !keel_json_get(table, "columns")) cJSON_AddStringToObject(table, "columns", columns);
     if (cJSON_GetArraySize(keel_json_get(table, "rows")) == 0) {
         add_row(table, "logged behaviour", "logged",
                 keel_json_get(keel_json_get(baselines, "logged"), "metrics"));

@@ -14,7 +14,8 @@ keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decisio
     return (keel_answer){.outcome = chosen->outcome,
                          .reward = keel_answer_reward(log, decision, candidate),
                          .agrees = chosen->taken,
-                         .labelled = chosen->outcome != KEEL_OUTCOME_NONE ? chosen : NULL};
+                         .labelled = chosen->outcome != KEEL_OUTCOME_NONE ? chosen : NULL,
+                         .latency_ms = chosen->latency_ms};
 }
 
 int32_t keel_answer_action(const keel_base *base, const keel_decision *decision, size_t candidate) {

@@ -10,6 +10,7 @@ typedef struct keel_answer {
     keel_reward reward;             /* no component present: unknown */
     bool agrees;                    /* it is one of the answers the log took */
     const keel_candidate *labelled; /* whose label the outcome is; NULL: an outcome of its own, or none */
+    keel_optional latency_ms;       /* that the answer took, where it is a candidate of the log */
 } keel_answer;
 
 /* The reward of one candidate. A taken one: as in the log. One that was not taken: by its own evidence

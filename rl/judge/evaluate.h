@@ -31,6 +31,7 @@
  * - preference_accuracy: over pairs of candidates of one decision with different known composite, the share
  * ranked as the log ranks them: by Q_w (base and cloned policies: by log-probability); equal scores count
  * half
+ * - latency_s: seconds that the given answers took, their mean, over those of which the log knows it
  *
  * Rates have Wilson intervals with an effective number of independent answers (rl/judge/metric_sums.h); means
  * and what is estimated: rl/judge/overall_sums.h. An unknown metric has n 0 (null in JSON).
@@ -62,6 +63,7 @@ typedef enum keel_metric {
 #undef KEEL_METRIC_REWARD
         KEEL_METRIC_AGREEMENT,
     KEEL_METRIC_PREFERENCE,
+    KEEL_METRIC_LATENCY,
     KEEL_N_METRICS
 } keel_metric;
 extern const char *const keel_metric_names[KEEL_N_METRICS]; /* "refusal_rate", ... */

@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "rl/judge/bootstrap.h"
+#include "rl/judge/bounds.h"
 
 const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
                                                        "harmful_compliance_rate",
@@ -14,12 +15,14 @@ const char *const keel_metric_names[KEEL_N_METRICS] = {"refusal_rate",
                                                        "completion_rate",
                                                        "composite_reward",
                                                        KEEL_REWARD_NAMES "agreement_rate",
-                                                       "preference_accuracy"};
+                                                       "preference_accuracy",
+                                                       "latency_s"};
 
 #define UNBOUNDED                                                                                            \
     { -INFINITY, INFINITY }
-const keel_range keel_metric_range[KEEL_N_METRICS] = {
-    {0, 1}, {0, 1}, {0, 1}, {0, 1}, {0, 1}, UNBOUNDED, UNBOUNDED, UNBOUNDED, UNBOUNDED, {0, 1}, {0, 1}};
+const keel_range keel_metric_range[KEEL_N_METRICS] = {{0, 1},    {0, 1},    {0, 1},    {0, 1},
+                                                      {0, 1},    UNBOUNDED, UNBOUNDED, UNBOUNDED,
+                                                      UNBOUNDED, {0, 1},    {0, 1},    {0, INFINITY}};
 
 /* ---- rows ---- */
 
@@ -144,6 +147,7 @@ keel_status keel_metric_sums_conversation(keel_metric_sums *sums, size_t number,
 keel_status keel_metric_sums_answer(keel_metric_sums *sums, const keel_reward_view *log, size_t decision,
                                     size_t number, const keel_answer *answer, keel_err *err) {
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k) sums->component[k] += answer->reward.present[k];
+    if (answer->latency_ms.present) observe(sums, KEEL_METRIC_LATENCY, answer->latency_ms.value / 1000, 1);
     sums->answers++;
     sums->judged_answers += keel_answer_judged(answer);
     return count_outcome(sums, log->conversation, decision, number, answer, err);
@@ -226,6 +230,21 @@ static keel_status join(joint *j, const keel_metric_sums *const *sums, size_t co
 
 /* ---- values and intervals ---- */
 
+/* The mean of what was observed; the variance is that of the ratio between conversations (linearised, as in
+ * keel_rate_interval), the quantile Student's. */
+static keel_interval mean_interval(const keel_rate *rate, double confidence) {
+    keel_rate r = *rate;
+    double row[2] = {0};
+    close_rate(&r, row);
+    if (!(r.weight > 0)) return (keel_interval){0};
+    const double mean = r.hits / r.weight, n = r.weight * r.weight / r.weight_weight;
+    const double spread = fmax(0, r.hits_hits - 2 * mean * r.hits_weight + mean * mean * r.weight_weight) *
+                          n / fmax(n - 1, 1e-9);
+    const double reach =
+        n > 1 ? keel_student_quantile((1 + confidence) / 2, n - 1) * sqrt(spread) / r.weight : INFINITY;
+    return (keel_interval){mean, fmax(0, mean - reach), mean + reach, r.weight};
+}
+
 /* How many conversations of equal size a rate rests on. */
 static double conversations_of(const keel_rate *rate) {
     return rate->weight * rate->weight / rate->weight_weight;
@@ -247,8 +266,11 @@ static void add_differences(const keel_metric_sums *const *sums, const keel_eval
         if (!(a->n > 0) || !(b->n > 0)) continue;
         const double conversations =
             fmin(conversations_of(&sums[0]->rate[m]), conversations_of(&sums[other]->rate[m]));
-        out[m] = keel_difference_interval(a->value - b->value, low[m], high[m], conversations, 1, confidence);
+        const double span = m == KEEL_METRIC_LATENCY ? 0 : 1; /* what an answer may take has no end */
+        out[m] =
+            keel_difference_interval(a->value - b->value, low[m], high[m], conversations, span, confidence);
         out[m].n = fmin(a->n, b->n);
+        if (m == KEEL_METRIC_LATENCY) continue;
         out[m].low = fmax(-1, out[m].low);
         out[m].high = fmin(1, out[m].high);
     }
@@ -278,7 +300,8 @@ static keel_status close_joint(const joint *j, const keel_metric_sums *const *su
     for (size_t a = 0; status == KEEL_OK && a < j->actors; ++a) {
         out[a] = (keel_evaluation){0};
         for (int m = 0; m < KEEL_N_METRICS; ++m)
-            out[a].metric[m] = keel_rate_interval(&sums[a]->rate[m], confidence);
+            out[a].metric[m] = m == KEEL_METRIC_LATENCY ? mean_interval(&sums[a]->rate[m], confidence)
+                                                        : keel_rate_interval(&sums[a]->rate[m], confidence);
         add_coverage(sums[a], names[a], &out[a]);
         status = keel_corrected_close(&sums[a]->corrected, sums[a]->error, config->resamples, config->seed,
                                       out[a].corrected, err);

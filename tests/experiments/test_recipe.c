@@ -181,6 +181,10 @@ static void bad_recipes_are_refused_by_name(void **state) {
          "{\"for\": "
          "{\"k\": [1]}}}}]}",
          "\"value\" is missing"},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"info\", \"columns\": \"accuracy,latency\"}]}",
+         "no metric is called \"latency\""},
+        {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"info\", \"columns\": \"\"}]}",
+         "no metric is called \"\""},
         {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"run\"}]}", "cannot run"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

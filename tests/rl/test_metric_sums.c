@@ -185,6 +185,23 @@ static void intervals_hold_as_often_as_they_say_when_answers_hang_together(void 
     }
 }
 
+/* 1 and 3 seconds: the mean 2 with standard error 1, and 12.706 the quantile of Student's t with one degree
+ * of freedom; no answer takes less than nothing. */
+static void seconds_are_averaged_between_conversations(void **state) {
+    (void)state;
+    keel_metric_sums sums = {0};
+    talk one;
+    make_talk(&one, KEEL_UNKNOWN, 1, KEEL_OUTCOME_NONE);
+    const keel_reward_view view = {.conversation = &one.conversation};
+    for (size_t c = 0; c < 3; ++c) {
+        const keel_answer answer = {.latency_ms = {c < 2, c ? 3000 : 1000}}; /* the third says nothing */
+        assert_int_equal(keel_metric_sums_answer(&sums, &view, 0, c, &answer, NULL), KEEL_OK);
+        end(&sums, c, &one, false, 0, 1);
+    }
+    const keel_interval got = close_sums(&sums).metric[KEEL_METRIC_LATENCY];
+    assert_true(got.n == 2 && got.value == 2 && got.low == 0 && fabs(got.high - 14.7062) < 1e-3);
+}
+
 static void equal_scores_count_half_a_preference(void **state) {
     (void)state;
     keel_metric_sums sums = {0};
@@ -305,6 +322,7 @@ int main(void) {
         cmocka_unit_test(answers_that_are_alike_count_as_one),
         cmocka_unit_test(every_miss_makes_less_sure),
         cmocka_unit_test(intervals_hold_as_often_as_they_say_when_answers_hang_together),
+        cmocka_unit_test(seconds_are_averaged_between_conversations),
         cmocka_unit_test(equal_scores_count_half_a_preference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
