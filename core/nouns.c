@@ -93,13 +93,18 @@ const char *keel_conversation_group(const keel_conversation *conversation) {
     return conversation->external_id ? conversation->external_id : "";
 }
 
+bool keel_group_of_all_sources(const char *group) {
+    return strncmp(group, KEEL_GROUP_ASKED, sizeof KEEL_GROUP_ASKED - 1) == 0;
+}
+
 static const char *or_empty(const char *text) {
     return text ? text : "";
 }
 
 int64_t keel_conversation_group_hash(const keel_conversation *conversation) {
     const char *group = keel_conversation_group(conversation);
-    return (int64_t)(keel_hash64_texts(or_empty(conversation->source), group, 0) & INT64_MAX);
+    const char *source = keel_group_of_all_sources(group) ? "" : or_empty(conversation->source);
+    return (int64_t)(keel_hash64_texts(source, group, 0) & INT64_MAX);
 }
 
 uint64_t keel_conversation_name_hash(const keel_conversation *conversation) {

@@ -119,7 +119,14 @@ typedef struct keel_conversation {
 
 /* The name of its group: the one it says, or its own; never NULL. */
 const char *keel_conversation_group(const keel_conversation *conversation);
-/* Hash of its source and group, >= 0: folds are hash % N. */
+/* Names of groups by prompt (datasets/dedupe.h) begin so: where the split is Keel's, conversations of all
+ * sources are in them; where the log gives it, those of one source and split. Any other group is of one
+ * source too. */
+#define KEEL_GROUP_ASKED  "asked:"
+#define KEEL_GROUP_PROMPT "prompt:"
+bool keel_group_of_all_sources(const char *group);
+/* Hash of its source and group, of a group of all sources that of the group alone, >= 0: folds are hash % N.
+ */
 int64_t keel_conversation_group_hash(const keel_conversation *conversation);
 /* Hash of its source and external_id. */
 uint64_t keel_conversation_name_hash(const keel_conversation *conversation);

@@ -52,7 +52,8 @@ keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena 
     if (!asked) return KEEL_OK;
     if (conversation->split)
         hash = keel_hash64_mix(hash, keel_hash64(conversation->split, strlen(conversation->split), 0));
-    snprintf(name, sizeof name, "prompt:%016llx", (unsigned long long)hash);
+    snprintf(name, sizeof name, "%s%016llx", conversation->split ? KEEL_GROUP_PROMPT : KEEL_GROUP_ASKED,
+             (unsigned long long)hash);
     *out = keel_arena_strdup(arena, name);
     return *out ? KEEL_OK : keel_nomem(err, "duplicates");
 }
@@ -177,7 +178,7 @@ keel_status keel_dedupe_stats(keel_store *store, double near, keel_dedupe_count 
 /* A group by its first conversation. */
 typedef struct group {
     int64_t id, hash;
-    const char *source, *name, *split;
+    const char *name, *split;
     bool pending;
     int risk; /* of a pending one */
 } group;
@@ -185,9 +186,9 @@ typedef struct group {
 typedef struct joining {
     keel_store *store;
     keel_arena arena;
-    group *groups; /* [n], by source and name */
+    group *groups; /* [n], by name */
     size_t n, capacity;
-    keel_minhash prompts; /* one for each of a source */
+    keel_minhash prompts; /* one for each */
     keel_err *err;
 } joining;
 
@@ -203,11 +204,10 @@ static keel_status read_groups(joining *j) {
         group *to = &j->groups[j->n++];
         *to = (group){.id = sqlite3_column_int64(row, 0),
                       .hash = sqlite3_column_int64(row, 1),
-                      .pending = sqlite3_column_type(row, 5) != SQLITE_NULL,
-                      .risk = sqlite3_column_int(row, 5)};
-        KEEL_TRY(keel__column_text(row, 2, &j->arena, &to->source, j->err));
-        KEEL_TRY(keel__column_text(row, 3, &j->arena, &to->name, j->err));
-        KEEL_TRY(keel__column_text(row, 4, &j->arena, &to->split, j->err));
+                      .pending = sqlite3_column_type(row, 4) != SQLITE_NULL,
+                      .risk = sqlite3_column_int(row, 4)};
+        KEEL_TRY(keel__column_text(row, 2, &j->arena, &to->name, j->err));
+        KEEL_TRY(keel__column_text(row, 3, &j->arena, &to->split, j->err));
     }
 }
 
@@ -215,11 +215,10 @@ static keel_status move_group(joining *j, const group *from, const group *to) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_JOIN_GROUP, &statement, j->err));
     sqlite3_bind_int64(statement, 1, from->hash);
-    keel__bind_text(statement, 2, from->source);
-    keel__bind_text(statement, 3, from->name);
-    sqlite3_bind_int64(statement, 4, to->hash);
-    keel__bind_text(statement, 5, to->name);
-    keel__bind_text(statement, 6, to->split);
+    keel__bind_text(statement, 2, from->name);
+    sqlite3_bind_int64(statement, 3, to->hash);
+    keel__bind_text(statement, 4, to->name);
+    keel__bind_text(statement, 5, to->split);
     KEEL_TRY(keel__store_run(j->store, statement, "joining groups", j->err));
     KEEL_TRY(keel__store_statement(j->store, KEEL__SQL_DROP_PENDING, &statement, j->err));
     sqlite3_bind_int64(statement, 1, from->id);
@@ -230,11 +229,10 @@ static keel_status move_group(joining *j, const group *from, const group *to) {
     return keel__store_run(j->store, statement, "joining groups", j->err);
 }
 
-/* Groups [begin, end) are of one source. The target of a set is its first settled group, else its first. */
-static keel_status join_source(joining *j, size_t begin, size_t end, double near, int64_t *merged) {
+static keel_status add_prompts(joining *j) {
     keel_arena arena = {0};
     keel_status status = KEEL_OK;
-    for (size_t i = begin; i < end && status == KEEL_OK; i++) {
+    for (size_t i = 0; i < j->n && status == KEEL_OK; i++) {
         keel_conversation *conversation;
         const char *text;
         keel_arena_reset(&arena);
@@ -243,17 +241,22 @@ static keel_status join_source(joining *j, size_t begin, size_t end, double near
         if (status == KEEL_OK) status = keel_minhash_add(&j->prompts, text, j->err);
     }
     keel_arena_free(&arena);
-    KEEL_TRY(status);
+    return status;
+}
+
+/* The target of a set is its first settled group, else its first. */
+static keel_status join_groups(joining *j, double near, int64_t *merged) {
+    KEEL_TRY(add_prompts(j));
     KEEL_TRY(keel_minhash_join(&j->prompts, near, j->err));
-    size_t *target = keel_arena_alloc(&j->arena, (end - begin) * sizeof *target);
+    size_t *target = keel_arena_alloc(&j->arena, (j->n + 1) * sizeof *target);
     if (!target) return keel_nomem(j->err, "near-duplicates");
-    for (size_t i = 0; i < end - begin; i++) target[i] = i;
-    for (size_t i = end - begin; i-- > 0;)
-        if (!j->groups[begin + i].pending) target[keel_minhash_first(&j->prompts, i)] = i;
-    for (size_t i = 0; i < end - begin; i++) {
+    for (size_t i = 0; i < j->n; i++) target[i] = i;
+    for (size_t i = j->n; i-- > 0;)
+        if (!j->groups[i].pending) target[keel_minhash_first(&j->prompts, i)] = i;
+    for (size_t i = 0; i < j->n; i++) {
         const size_t to = target[keel_minhash_first(&j->prompts, i)];
-        if (to == i || !j->groups[begin + i].pending) continue;
-        KEEL_TRY(move_group(j, &j->groups[begin + i], &j->groups[begin + to]));
+        if (to == i || !j->groups[i].pending) continue;
+        KEEL_TRY(move_group(j, &j->groups[i], &j->groups[to]));
         (*merged)++;
     }
     return KEEL_OK;
@@ -264,11 +267,8 @@ keel_status keel_dedupe_join(keel_store *store, double near, int64_t *merged, ke
     *merged = 0;
     KEEL_TRY(keel__rows_insert(store, err));
     keel_status status = read_groups(&j);
-    for (size_t begin = 0, end; begin < j.n && status == KEEL_OK; begin = end) {
-        for (end = begin + 1; end < j.n && strcmp(j.groups[end].source, j.groups[begin].source) == 0;) end++;
-        status = join_source(&j, begin, end, near, merged);
-        keel_minhash_free(&j.prompts);
-    }
+    if (status == KEEL_OK && j.n) status = join_groups(&j, near, merged);
+    keel_minhash_free(&j.prompts);
     keel_free(j.groups);
     keel_arena_free(&j.arena);
     return status;

@@ -12,11 +12,14 @@
 
 KEEL_BEGIN_DECLS
 
-/* The name of the group of a conversation that names none, by its prompt: "prompt:" and a hash; into the
- * arena. *out NULL where no user says anything. Where the split is given, each split has groups of its own.
- */
+/* The name of the group of a conversation that names none, by its prompt: "asked:" and a hash, the same in
+ * every source; where the split is given, "prompt:" and a hash, of that source and split. Into the arena.
+ * *out NULL where no user says anything. */
 keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena *arena, const char **out,
                               keel_err *err);
+
+/* The similarity from which on prompts are called nearly the same where none is asked for. */
+#define KEEL_DEDUPE_NEAR 0.8
 
 /* Conversations beyond the first of each kind, and how many of all lie in another split than the first. */
 typedef struct keel_dedupe_count {
@@ -29,7 +32,7 @@ typedef struct keel_dedupe_count {
  * for. Takes 48 bytes of memory a conversation, for near-duplicates what minhash.h says. */
 keel_status keel_dedupe_stats(keel_store *store, double near, keel_dedupe_count *out, keel_err *err);
 
-/* Puts groups by prompt whose prompts are similar together, source by source, before keel_stratify and in its
+/* Puts groups by prompt whose prompts are similar together, before keel_stratify and in its
  * transaction: provisional groups join the settled one that they resemble, or the first of theirs by name.
  * What is settled stays. *merged: how many groups joined another. */
 keel_status keel_dedupe_join(keel_store *store, double near, int64_t *merged, keel_err *err);

@@ -96,7 +96,8 @@ static bool ends_with_answer(const cJSON *list) {
 typedef struct pair {
     cJSON *sides[2]; /* preferred, other: lists of messages */
     cJSON *rest;     /* what goes into meta */
-    char group[20];
+    char group[20];  /* of both, where they are two conversations: */
+    bool apart;
 } pair;
 
 static void free_pair(pair *p) {
@@ -110,7 +111,8 @@ static keel_status start(const cJSON *object, const pair *p, const char *where, 
     if (!*out) return KEEL_E_NOMEM;
     if (p->rest && !keel_json_add(*out, "meta", cJSON_Duplicate(p->rest, true)))
         return keel_nomem(err, where);
-    if (!cJSON_GetObjectItemCaseSensitive(*out, "group") && !cJSON_AddStringToObject(*out, "group", p->group))
+    if (p->apart && !cJSON_GetObjectItemCaseSensitive(*out, "group") &&
+        !cJSON_AddStringToObject(*out, "group", p->group))
         return keel_nomem(err, where);
     return KEEL_OK;
 }
@@ -175,18 +177,19 @@ typedef struct state {
     char *where;
 } state;
 
-static keel_status split_pair(keel_reader *reader, const cJSON *object, const pair *p, const char *where,
+static keel_status split_pair(keel_reader *reader, const cJSON *object, pair *p, const char *where,
                               cJSON **out, keel_err *err) {
     state *s = reader->state;
     reader->counts[PROMPTS_DIFFER]++;
+    p->apart = true;
     keel_free(s->where);
     if (!(s->where = keel_strdup(where))) return keel_nomem(err, where);
     KEEL_TRY(make_single(object, p, 1, "-rejected", -1, where, &s->second, err));
     return make_single(object, p, 0, "-chosen", 1, where, out, err);
 }
 
-static keel_status build(keel_reader *reader, const cJSON *object, const pair *p, const char *where,
-                         cJSON **out, keel_err *err) {
+static keel_status build(keel_reader *reader, const cJSON *object, pair *p, const char *where, cJSON **out,
+                         keel_err *err) {
     const cJSON *a = p->sides[0]->child, *b = p->sides[1]->child;
     for (; a && b && cJSON_Compare(a, b, true); a = a->next) b = b->next;
     if (!a && !b) {

@@ -349,8 +349,6 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     if (answered) KEEL_TRY(add_answer(in, *gathered));
     if (*gathered) KEEL_TRY(name_gathered(in, to, model));
     KEEL_TRY(add_meta(in, to, *gathered ? model : NULL));
-    if (!cJSON_GetObjectItemCaseSensitive(to, "group") && !cJSON_AddStringToObject(to, "group", in->name))
-        return nomem(in);
     cJSON *messages = in->messages;
     in->messages = NULL;
     return keel_json_add(to, "messages", messages) ? KEEL_OK : nomem(in);

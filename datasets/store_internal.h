@@ -27,14 +27,20 @@
 #define KEEL__SQL_REWARDS_S                             KEEL_REWARDS(KEEL__SQL_REWARD_S)
 
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
+/* table: "c." or "". */
+#define KEEL__OF_ALL_SOURCES(table) table "group_name GLOB '" KEEL_GROUP_ASKED "*'"
+#define KEEL__BY_PROMPT(table)                                                                               \
+    "(" KEEL__OF_ALL_SOURCES(table) " OR " table "group_name GLOB '" KEEL_GROUP_PROMPT "*')"
+
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
     X(COMMIT, "COMMIT")                                                                                      \
     X(HOLD, "BEGIN")                                                                                         \
     X(ROLLBACK, "ROLLBACK")                                                                                  \
     X(FIND, "SELECT id FROM conversations WHERE external_id = ?1 AND source = ?2")                           \
-    X(GROUP_SPLIT, "SELECT split, external_id, id FROM conversations WHERE group_hash = ?1 AND source = ?2"  \
-                   " AND group_name = ?3 ORDER BY id LIMIT 1")                                               \
+    X(GROUP_SPLIT,                                                                                           \
+      "SELECT split, external_id, id FROM conversations WHERE group_hash = ?1"                               \
+      " AND group_name = ?3 AND (source = ?2 OR " KEEL__OF_ALL_SOURCES("") ") ORDER BY id LIMIT 1")          \
     X(ADD_PENDING, "INSERT INTO pending_splits(conversation_id, risk, place) VALUES(?1, ?2, ?3)")            \
     X(RAISE_PENDING, "UPDATE pending_splits SET risk = ?2 WHERE conversation_id = ?1 AND risk < ?2")         \
     X(DROP_PENDING, "DELETE FROM pending_splits WHERE conversation_id = ?1")                                 \
@@ -49,14 +55,16 @@
     X(ABOVE_BOUNDARY, "SELECT conversation_id FROM pending_splits WHERE risk = ?1 AND place >= ?2"           \
                       " ORDER BY place LIMIT ?3")                                                            \
     X(MOVE_GROUP, "UPDATE conversations SET split = ?2 WHERE id IN (SELECT c.id FROM conversations g"        \
-                  " CROSS JOIN conversations c ON c.group_hash = g.group_hash AND c.source = g.source"       \
-                  " AND c.group_name = g.group_name WHERE g.id = ?1)")                                       \
-    X(PROMPT_GROUPS, "SELECT min(c.id), c.group_hash, c.source, c.group_name, c.split, p.risk"               \
+                  " CROSS JOIN conversations c ON c.group_hash = g.group_hash"                               \
+                  " AND c.group_name = g.group_name AND (c.source = g.source OR " KEEL__BY_PROMPT(           \
+                      "c.") ")"                                                                              \
+                            " WHERE g.id = ?1)")                                                             \
+    X(PROMPT_GROUPS, "SELECT min(c.id), c.group_hash, c.group_name, c.split, p.risk"                         \
                      " FROM conversations c LEFT JOIN pending_splits p ON p.conversation_id = c.id"          \
-                     " WHERE c.group_name GLOB 'prompt:*' GROUP BY c.source, c.group_name"                   \
-                     " ORDER BY c.source, c.group_name")                                                     \
-    X(JOIN_GROUP, "UPDATE conversations SET group_hash = ?4, group_name = ?5, split = ?6"                    \
-                  " WHERE group_hash = ?1 AND source = ?2 AND group_name = ?3")                              \
+                     " WHERE " KEEL__BY_PROMPT("c.") " GROUP BY c.group_name, c.group_hash"                  \
+                                                     " ORDER BY c.group_name, c.group_hash")                 \
+    X(JOIN_GROUP, "UPDATE conversations SET group_hash = ?3, group_name = ?4, split = ?5"                    \
+                  " WHERE group_hash = ?1 AND group_name = ?2")                                              \
     X(ADD_CONVERSATION,                                                                                      \
       "INSERT INTO conversations(source, external_id, split, group_name, group_hash, risk, completed,"       \
       " truncated, meta) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                        \

@@ -10,7 +10,8 @@ enum { TEST_PERCENT = 20, BOUNDARY = 100 - TEST_PERCENT, HASH_BITS = 56, ONE_FRO
 /* Where a group stands between train and test: its percent in the upper bits. The seed differs from that of
  * the fold hash, so that folds cut every split alike. */
 static int64_t place_of(const char *source, const char *group) {
-    const uint64_t hash = keel_hash64_texts(source, group, 0x73706c6974);
+    const uint64_t hash =
+        keel_hash64_texts(keel_group_of_all_sources(group) ? "" : source, group, 0x73706c6974);
     return (int64_t)((hash % 100) << HASH_BITS | hash >> (64 - HASH_BITS));
 }
 

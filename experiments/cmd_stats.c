@@ -20,7 +20,7 @@ static const keel_flag flags[] = {
     {"--metric", "NAME", false, false,
      "instead: the runs that measured it in this store, as gates name it (refusal_rate.low; train: loss)"},
     {"--near-duplicates", "S", false, false,
-     "also count prompts of this Jaccard similarity, as 0.8 (0 to 1; default: not looked for)"},
+     "from which Jaccard similarity on prompts count as nearly the same (above 0, up to 1; default: 0.8)"},
     KEEL_FLAG_END,
 };
 
@@ -119,7 +119,7 @@ static keel_status add_latencies(keel_cli *cli, keel_store *store, keel_err *err
 static keel_status add_duplicates(keel_cli *cli, keel_store *store, keel_err *err) {
     keel_dedupe_count count;
     const char *text = keel_cli_value(cli, "--near-duplicates");
-    double near = 0;
+    double near = KEEL_DEDUPE_NEAR;
     if (text) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--near-duplicates", text, &near, 1, err), err));
     if (text && !(near > 0 && near <= 1))
         return keel_fail(err, KEEL_E_USAGE, "--near-duplicates",
@@ -130,7 +130,6 @@ static keel_status add_duplicates(keel_cli *cli, keel_store *store, keel_err *er
     cJSON_AddNumberToObject(json, "same_turns_straddling", (double)count.same_turns_straddling);
     cJSON_AddNumberToObject(json, "same_prompt", (double)count.same_prompt);
     cJSON_AddNumberToObject(json, "same_prompt_straddling", (double)count.same_prompt_straddling);
-    if (!text) return KEEL_OK;
     cJSON_AddNumberToObject(json, "near_prompt", (double)count.near_prompt);
     cJSON_AddNumberToObject(json, "near_prompt_straddling", (double)count.near_prompt_straddling);
     return KEEL_OK;
@@ -358,6 +357,8 @@ static void print_duplicates(const cJSON *counts, FILE *out) {
         const cJSON *count = cJSON_GetObjectItemCaseSensitive(counts, rows[i].key);
         const cJSON *apart = cJSON_GetObjectItemCaseSensitive(counts, straddling);
         if (!count || !apart || count->valuedouble == 0) continue;
+        if (i == 2 && cJSON_Compare(count, cJSON_GetObjectItemCaseSensitive(counts, rows[1].key), true))
+            continue;
         fprintf(out, "%sduplicates: %.0f conversations have the same %s as an earlier one",
                 lines++ ? "" : "\n", count->valuedouble, rows[i].same);
         if (apart->valuedouble > 0) fprintf(out, ", %.0f of them in another split", apart->valuedouble);

@@ -197,6 +197,44 @@ static void the_same_prompt_is_one_group_whatever_was_answered(void **state) {
     assert_string_equal(get("a")->split, get("b")->split);
 }
 
+/* What one log calls a and another b is the same question: it is learned from or tested on, not both. */
+static void prompts_of_two_sources_are_one_group(void **state) {
+    (void)state;
+    enum { N = 24 };
+    char log[8192] = "", other[8192] = "", line[256];
+    keel_dedupe_count found;
+    for (int i = 0; i < N; i++) { /* questions that have no words in common */
+        snprintf(line, sizeof line, ASKED("a%d", "q%da q%db q%dc q%dd q%de q%df", "," SAYS("")), i, i, i, i,
+                 i, i, i);
+        strcat(log, line);
+        snprintf(
+            line, sizeof line,
+            "{\"instruction\":\"q%da q%db q%dc q%dd q%de q%df\",\"output\":\"another answer\",\"id\":\"b%d\"}\n",
+            i, i, i, i, i, i, i);
+        strcat(other, line);
+    }
+    const char *paths[] = {put("a.jsonl", log), put("b.jsonl", other)};
+    assert_ok(keel_import(store, NULL, NULL, paths, 2, NULL, NULL, &report, &err));
+    assert_int_equal(report.conversations, 2 * N);
+    assert_int_equal(
+        count("SELECT count(*) FROM (SELECT group_name FROM conversations GROUP BY group_name "
+              "HAVING count(DISTINCT source) = 2 AND count(DISTINCT split) = 1 AND count(DISTINCT "
+              "group_hash) = 1)"),
+        N);
+    assert_true(count("SELECT count(*) FROM conversations WHERE split = 'test'") > 0);
+    assert_ok(keel_dedupe_stats(store, 0, &found, &err));
+    assert_int_equal(found.same_prompt, N);
+    assert_int_equal(found.same_prompt_straddling, 0);
+    const keel_import_options later = {.source = "later"}; /* what is settled decides */
+    assert_int_equal(rename(paths[0], in("c.jsonl")), 0);
+    const char *path = in("c.jsonl");
+    assert_ok(keel_import_with(store, &later, &path, 1, NULL, NULL, &report, &err));
+    assert_int_equal(report.conversations, N);
+    assert_ok(keel_dedupe_stats(store, 0, &found, &err));
+    assert_int_equal(found.same_prompt, 2 * N);
+    assert_int_equal(found.same_prompt_straddling, 0);
+}
+
 static void splits_that_the_log_gives_have_groups_of_their_own(void **state) {
     (void)state;
     keel_dedupe_count found;
@@ -275,6 +313,7 @@ int main(void) {
         TEST(the_same_prompt_is_one_group_whatever_was_answered),
         TEST(splits_that_the_log_gives_have_groups_of_their_own),
         TEST(near_prompts_join_what_is_settled_and_never_straddle),
+        TEST(prompts_of_two_sources_are_one_group),
         TEST(texts_of_a_similarity_meet_as_often_as_the_formula_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
