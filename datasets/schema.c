@@ -110,4 +110,12 @@ static const char schema_5[] =
     " ON k.id = x.candidate_id JOIN decisions d ON d.id = k.decision_id JOIN conversations c ON c.id ="
     " d.conversation_id;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5, NULL};
+/* The ledger of gates: which policy was tested on which split by which gate, in the order of first tries. */
+static const char schema_6[] =
+    "CREATE TABLE gate_tries("
+    "  id INTEGER PRIMARY KEY,"
+    "  split_hash TEXT NOT NULL, gate TEXT NOT NULL, policy TEXT NOT NULL, split TEXT NOT NULL,"
+    "  UNIQUE(split_hash, gate, policy)) STRICT;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,
+                                              schema_5, schema_6, NULL};

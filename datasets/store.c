@@ -260,7 +260,7 @@ static keel_status check_schema(keel_store *store, keel_store_mode mode, keel_er
         keel_hint(err, "use the newer keel that made this store");
         return KEEL_E_UNSUPPORTED;
     }
-    if (version == latest) return KEEL_OK;
+    if (version == latest || (mode == KEEL_STORE_READ && version >= KEEL__STORE_READABLE)) return KEEL_OK;
     if (mode != KEEL_STORE_READ) {
         KEEL_TRY(keel__store_migrate(store, keel__store_migrations, err));
         store->fresh = blank;

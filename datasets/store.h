@@ -225,6 +225,18 @@ keel_status keel_store_put_run(keel_store *store, const char *verb, const char *
                                const char *result_json, const keel_store_metric *metrics, size_t n_metrics,
                                keel_err *err);
 
+/* ---- the ledger of gates ---- */
+
+/* Whether the store keeps one: a store of an older schema that may only be read does not. */
+keel_status keel_store_has_tries(keel_store *store, bool *has, keel_err *err);
+/* How many policies a gate was tried on, on the split of this content hash, and the place of this policy
+ * among them, from 1; 0: it was not tried yet. */
+keel_status keel_store_find_try(keel_store *store, const char *split_hash, const char *gate,
+                                const char *policy, int64_t *tries, int64_t *place, keel_err *err);
+/* Adds the try unless it is there. */
+keel_status keel_store_put_try(keel_store *store, const char *split_hash, const char *gate,
+                               const char *policy, const char *split, keel_err *err);
+
 /* One run that measured a metric. */
 typedef struct keel_measured {
     int64_t run; /* ascending in time */

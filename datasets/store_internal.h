@@ -127,6 +127,13 @@
     X(MEASURED, "SELECT r.id, r.verb, r.config, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"       \
                 " WHERE m.name = ?1 ORDER BY r.id")                                                          \
     X(GET_SETTING, "SELECT value FROM settings WHERE key = ?1")                                              \
+    X(HAS_TRIES, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'gate_tries'")                 \
+    X(FIND_TRY,                                                                                              \
+      "SELECT count(*), ifnull((SELECT count(*) FROM gate_tries t WHERE t.split_hash = ?1"                   \
+      " AND t.gate = ?2 AND t.id <= (SELECT id FROM gate_tries WHERE split_hash = ?1 AND gate = ?2"          \
+      " AND policy = ?3)), 0) FROM gate_tries WHERE split_hash = ?1 AND gate = ?2")                          \
+    X(PUT_TRY, "INSERT INTO gate_tries(split_hash, gate, policy, split) VALUES(?1, ?2, ?3, ?4)"              \
+               " ON CONFLICT(split_hash, gate, policy) DO NOTHING")                                          \
     X(PUT_SETTING, "INSERT INTO settings(key, value) VALUES(?1, ?2)"                                         \
                    " ON CONFLICT(key) DO UPDATE SET value = excluded.value")                                 \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \
@@ -174,6 +181,9 @@ struct keel_store {
 };
 
 /* Migration i brings a store from user_version i to i + 1. Only ever append. */
+/* Schemas from this one on can be read as they are: later ones only added tables that a reader does without.
+ */
+enum { KEEL__STORE_READABLE = 5 };
 extern const char *const keel__store_migrations[]; /* NULL-terminated */
 keel_status keel__store_migrate(keel_store *store, const char *const *migrations, keel_err *err);
 

@@ -13,12 +13,12 @@
 #include "core/options_internal.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
+#include "experiments/eval_gates.h"
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/evaluate_internal.h"
-#include "rl/judge/gate_internal.h"
 #include "rl/learn/derive.h"
 
 static const keel_flag flags[] = {
@@ -150,56 +150,31 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
 
 /* ---- gates ---- */
 
-static cJSON *gate_json(const char *gate, const keel_gate_result *result) {
-    keel_buf text = {0};
-    cJSON *row = cJSON_CreateObject();
-    keel_gate_describe(result, &text);
-    cJSON_AddStringToObject(row, "gate", gate);
-    cJSON_AddBoolToObject(row, "met", result->met);
-    cJSON_AddNumberToObject(row, "measured", result->measured);
-    cJSON_AddNumberToObject(row, "n", result->interval.n);
-    cJSON_AddNumberToObject(row, "needed", result->needed);
-    cJSON_AddStringToObject(row, "text", text.data ? text.data : "");
-    keel_buf_free(&text);
-    return row;
-}
-
-/* All expressions against an evaluation; found gets a row each. KEEL_E_GATE names those that are not met. */
-static keel_status check_gates(keel_cli *cli, const cJSON *evaluation, cJSON *found, keel_err *err) {
-    const char *const *gates;
-    size_t count, missed = 0;
-    keel_buf names = {0};
-    if (!evaluation) return keel_nomem(err, "--gate");
-    KEEL_TRY(keel_cli_values(cli, "--gate", &gates, &count, err));
-    for (size_t i = 0; i < count; i++) {
-        keel_gate_result result;
-        keel_status status = keel_gate_check_json(gates[i], evaluation, &result, err);
-        if (status != KEEL_OK) {
-            keel_buf_free(&names);
-            return status;
-        }
-        cJSON *row = gate_json(gates[i], &result);
-        if (!result.met)
-            keel_buf_format(&names, "%s%s", missed++ ? "; " : "", keel_json_get(row, "text")->valuestring);
-        keel_json_add(found, NULL, row);
+/* What was tested and on what, for the ledger: policies as they are asked to decide, and their splits. */
+static keel_status name_tested(const judged *all, const keel_cli *cli, keel_buf *policy, keel_err *err) {
+    for (size_t i = 0; i < all->count; i++) {
+        const keel_policy *one = all->policies[i];
+        keel_buf_format(policy, "%s%s%s", i ? " + " : "", one ? "" : "base ",
+                        one ? one->hash : all->bases[i]->hash);
+        if (one && keel_cli_has(cli, "--safety-floor"))
+            keel_buf_format(policy, " floor %.9g", one->safety_floor);
+        for (int k = 0; one && all->n_weights && k < KEEL_N_REWARDS; k++)
+            keel_buf_format(policy, "%s%.9g", k ? "," : " weights ", all->weights[0][k]);
     }
-    if (missed == 1) keel_fail(err, KEEL_E_GATE, "--gate", "not met: %s", names.data ? names.data : "");
-    if (missed > 1)
-        keel_fail(err, KEEL_E_GATE, "--gate", "%zu of %zu are not met: %s", missed, count,
-                  names.data ? names.data : "");
-    keel_buf_free(&names);
-    return missed ? KEEL_E_GATE : KEEL_OK;
+    return policy->failed ? keel_nomem(err, "--gate") : KEEL_OK;
 }
 
-/* Whether the gates make sense, before the work starts: against an evaluation of nothing. */
-static keel_status check_gates_early(keel_cli *cli, keel_err *err) {
-    keel_evaluation_set nothing = {0};
-    cJSON *evaluation = keel_evaluation_json(&nothing), *found = cJSON_CreateArray();
-    cJSON_DeleteItemFromObjectCaseSensitive(evaluation, "models"); /* nobody knows yet which there are */
-    keel_status status = check_gates(cli, evaluation, found, err);
-    cJSON_Delete(evaluation);
-    cJSON_Delete(found);
-    return status == KEEL_E_GATE ? KEEL_OK : status;
+static keel_status look_up_gates(const judged *all, const keel_cli *cli, keel_store *store,
+                                 keel_eval_gates *gates, keel_err *err) {
+    keel_buf policy = {0};
+    const keel_split *splits[64];
+    const size_t n = all->count < 64 ? all->count : 64;
+    for (size_t i = 0; i < n; i++) splits[i] = &all->items[i].split;
+    keel_status status = name_tested(all, cli, &policy, err);
+    if (status == KEEL_OK && gates->count)
+        status = keel_eval_gates_look_up(gates, store, policy.data, splits, n, err);
+    keel_buf_free(&policy);
+    return status;
 }
 
 /* ---- the verb ---- */
@@ -261,12 +236,14 @@ static keel_status add_front(cJSON *front, keel_store *store, const judged *all,
     return keel_pareto_report_end(front, err);
 }
 
-static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all, keel_err *err) {
+static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all, keel_eval_gates *tested,
+                            keel_err *err) {
     keel_eval_config measure;
     keel_reward_config reward;
-    keel_evaluation_set set = {0};
+    keel_evaluation_set *sets = keel_arena_calloc(&cli->arena, tested->n_levels, sizeof *sets);
     keel_pool *pool = NULL;
     keel_status status;
+    if (!sets) return keel_nomem(err, "evaluation");
     KEEL_TRY(keel_options_defaults(keel_eval_config_options, &measure, err));
     if (all->n_weights) memcpy(measure.weight, all->weights[0], sizeof measure.weight);
     KEEL_TRY(keel_cli_options(cli, keel_eval_config_options, &measure, err));
@@ -279,27 +256,30 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
         if (all->policies[i]) KEEL_TRY(note_rewards(all->dirs[i], &reward, err));
     keel_evaluate_config config = keel_eval_config_resolve(&measure, &reward);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
-    KEEL_TRY_GOTO(keel_evaluate(store, all->items, all->count, &config, pool, &set, err), done);
-    cli->result = keel_evaluation_json(&set);
-    add_warnings(cli->result, &set);
+    KEEL_TRY_GOTO(keel_evaluate_at(store, all->items, all->count, &config, tested->level, tested->n_levels,
+                                   pool, sets, err),
+                  done);
+    cli->result = keel_evaluation_json(sets);
+    add_warnings(cli->result, sets);
     keel_json_add(cli->result, "policies", about_json(all));
     keel_json_add(cli->result, "config", keel_options_to_json(keel_eval_config_options, &measure));
     if (all->n_weights > 1) {
         cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
         KEEL_TRY_GOTO(keel_pareto_report_begin(cli, front, all->dirs, all->count, err), done);
-        KEEL_TRY_GOTO(add_front(front, store, all, config, &set.policy, pool, err), done);
+        KEEL_TRY_GOTO(add_front(front, store, all, config, &sets->policy, pool, err), done);
     }
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
-    status = check_gates(cli, cli->result, gates, err);
+    status = keel_eval_gates_check(tested, sets, gates, err);
 done:
-    keel_evaluation_set_free(&set);
+    for (size_t i = 0; i < tested->n_levels; i++) keel_evaluation_set_free(&sets[i]);
     keel_pool_close(pool);
     return status;
 }
 
-static keel_status keep(keel_cli *cli, keel_store *store, keel_err *err) {
+static keel_status keep(keel_cli *cli, keel_store *store, const keel_eval_gates *gates, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
     KEEL_TRY(keel_cli_check_result(cli, err));
+    KEEL_TRY(keel_eval_gates_record(gates, store, err));
     if (out) KEEL_TRY(keel_json_write_file(out, cli->result, err));
     return keel_record_run(cli, store, err);
 }
@@ -307,14 +287,16 @@ static keel_status keep(keel_cli *cli, keel_store *store, keel_err *err) {
 static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     judged all = {0};
+    keel_eval_gates gates = {0};
     keel_status status;
-    KEEL_TRY(check_gates_early(cli, err));
+    KEEL_TRY(keel_eval_gates_read(&gates, cli, err));
     KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--out"), 0, "{\n  \"policy\": {", err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
     KEEL_TRY_GOTO(judged_open(cli, store, &all, err), done);
-    status = evaluate(cli, store, &all, err);
+    KEEL_TRY_GOTO(look_up_gates(&all, cli, store, &gates, err), done);
+    status = evaluate(cli, store, &all, &gates, err);
     if (status == KEEL_OK || status == KEEL_E_GATE) {
-        keel_status kept = keep(cli, store, err);
+        keel_status kept = keep(cli, store, &gates, err);
         if (kept != KEEL_OK) status = kept;
     }
 done:
@@ -538,6 +520,11 @@ const keel_verb keel_verb_eval = {
         "its lower limit with >= and >, by its upper limit with <= and <; brackets name another bound:\n"
         "  --gate \"policy.refusal_rate - logged.refusal_rate >= 0\"\n"
         "  --gate \"(policy.speed - base.speed).value > 0\"\n"
+        "A gate that was tried on other policies on the same split asks for more: the k-th policy is compared by "
+        "intervals of\n"
+        "confidence 1 - 0.05 / k, and the gate says so. The store remembers which were tried; the same policy "
+        "again is the same\n"
+        "try.\n"
         "All gates are printed, with the value, the interval and the number of observations. Rates lie in 0 to "
         "1; a\n"
         "threshold outside is an error.\n"

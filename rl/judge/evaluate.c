@@ -259,6 +259,10 @@ static keel_status walk(evaluation *e, const keel_split *split, keel_err *err) {
     return status;
 }
 
+static double confidence_of(const keel_evaluate_config *config) {
+    return config->confidence > 0 ? config->confidence : 0.95;
+}
+
 static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_config *config,
                          keel_pool *pool, keel_err *err) {
     *e = (evaluation){.store = store, .config = config, .pool = pool};
@@ -289,21 +293,18 @@ static void end(evaluation *e) {
 
 /* ---- the whole ---- */
 
-static double confidence_of(const evaluation *e) {
-    return e->config->confidence > 0 ? e->config->confidence : 0.95;
-}
-
 /* Source models are worth a row each only when there are several to tell apart. */
-static keel_status close_models(evaluation *e, keel_evaluation_set *out, keel_err *err) {
+static keel_status close_models(evaluation *e, const keel_evaluate_config *config, keel_evaluation_set *out,
+                                keel_err *err) {
     if (e->n_models < 2) return KEEL_OK;
     out->models = keel_arena_calloc(&out->arena, e->n_models, sizeof *out->models);
     if (!out->models) return keel_nomem(err, "evaluation");
     for (; out->n_models < e->n_models; ++out->n_models) {
         const actor *model = &e->models[out->n_models];
         const keel_metric_sums *sums = &model->sums;
-        KEEL_TRY(keel_metric_sums_close(&sums, &model->name, 1, e->config, e->pool,
-                                        &out->models[out->n_models], NULL, err));
-        keel__evaluation_put(&model->earned, NULL, confidence_of(e), &out->models[out->n_models]);
+        KEEL_TRY(keel_metric_sums_close(&sums, &model->name, 1, config, e->pool, &out->models[out->n_models],
+                                        NULL, err));
+        keel__evaluation_put(&model->earned, NULL, config->confidence, &out->models[out->n_models]);
     }
     return KEEL_OK;
 }
@@ -315,25 +316,26 @@ static double least_reward(const keel_evaluate_config *config) {
     return sum;
 }
 
-static keel_status close_all(evaluation *e, keel_evaluation_set *out, keel_err *err) {
-    const keel_evaluate_config *config = e->config;
+static keel_status close_all(evaluation *e, double confidence, keel_evaluation_set *out, keel_err *err) {
+    keel_evaluate_config own = *e->config;
+    const keel_evaluate_config *config = &own;
+    own.confidence = out->confidence = confidence;
     const keel_metric_sums *const sums[] = {&e->policy.sums, &e->logged.sums, &e->base.sums};
     static const char *const names[] = {"policy", "logged", "base"};
     keel_evaluation made[3];
     KEEL_TRY(keel_metric_sums_close(sums, names, 3, config, e->pool, made, out->minus, err));
     static const keel_overall_who whose[] = {KEEL_OVERALL_POLICY, KEEL_OVERALL_LOGGED, KEEL_OVERALL_BASE};
     for (int i = 0; i < 3; ++i)
-        keel__evaluation_put(keel_overall_of(e->overall, whose[i]), e->overall, confidence_of(e), &made[i]);
+        keel__evaluation_put(keel_overall_of(e->overall, whose[i]), e->overall, confidence, &made[i]);
     for (int i = 1; i < 3; ++i)
-        keel__evaluation_put_difference(e->overall, whose[i], config->weight, confidence_of(e),
-                                        out->minus[i - 1]);
+        keel__evaluation_put_difference(e->overall, whose[i], config->weight, confidence, out->minus[i - 1]);
     out->policy = made[0];
     out->logged = made[1];
     out->base = made[2];
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
-    return close_models(e, out, err);
+    return close_models(e, config, out, err);
 }
 
 /* A conversation judged twice would count twice, and every interval would be too narrow. */
@@ -386,28 +388,43 @@ static keel_status evaluate_items(evaluation *e, const keel_evaluate_item *items
     return keel_overall_finish(e->overall, err);
 }
 
-static keel_status finish(evaluation *e, keel_status status, keel_evaluation_set *made,
+static keel_status finish(evaluation *e, keel_status status, keel_evaluation_set *made, size_t n,
                           keel_evaluation_set *out) {
-    made->judged = keel_judge_error_about(e->error);
+    for (size_t i = 0; i < n; ++i) made[i].judged = keel_judge_error_about(e->error);
     end(e);
     keel_free(e);
-    if (status == KEEL_OK)
-        *out = *made;
-    else
-        keel_evaluation_set_free(made);
+    for (size_t i = 0; i < n; ++i) {
+        if (status == KEEL_OK)
+            out[i] = made[i];
+        else
+            keel_evaluation_set_free(&made[i]);
+    }
+    return status;
+}
+
+keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items, size_t count,
+                             const keel_evaluate_config *config, const double *confidence, size_t n,
+                             keel_pool *pool, keel_evaluation_set *out, keel_err *err) {
+    evaluation *e = keel_alloc(sizeof *e);
+    keel_evaluation_set *made = keel_calloc(n, sizeof *made);
+    if (!e || !made) {
+        keel_free(e);
+        keel_free(made);
+        return keel_nomem(err, "evaluation");
+    }
+    keel_status status = begin(e, store, config, pool, err);
+    if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
+    for (size_t i = 0; i < n && status == KEEL_OK; ++i) status = close_all(e, confidence[i], &made[i], err);
+    status = finish(e, status, made, n, out);
+    keel_free(made);
     return status;
 }
 
 keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err) {
-    evaluation *e = keel_alloc(sizeof *e);
-    keel_evaluation_set made = {0};
-    if (!e) return keel_nomem(err, "evaluation");
-    keel_status status = begin(e, store, config, pool, err);
-    if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
-    if (status == KEEL_OK) status = close_all(e, &made, err);
-    return finish(e, status, &made, out);
+    const double confidence = confidence_of(config);
+    return keel_evaluate_at(store, items, count, config, &confidence, 1, pool, out, err);
 }
 
 void keel_evaluation_set_free(keel_evaluation_set *set) {
@@ -419,16 +436,18 @@ keel_status keel_evaluate_logged(keel_store *store, const keel_split *split,
                                  const keel_evaluate_config *config, keel_evaluation_set *out,
                                  keel_err *err) {
     evaluation *e = keel_alloc(sizeof *e);
-    keel_evaluation_set made = {0};
+    keel_evaluate_config own = *config;
+    keel_evaluation_set made = {.confidence = confidence_of(config)};
+    own.confidence = made.confidence;
     if (!e) return keel_nomem(err, "evaluation");
-    keel_status status = begin(e, store, config, NULL, err);
+    keel_status status = begin(e, store, &own, NULL, err);
     if (status == KEEL_OK) status = walk(e, split, err);
     if (status == KEEL_OK)
         status = keel_metric_sums_close(&(const keel_metric_sums *){&e->logged.sums},
-                                        &(const char *){"logged"}, 1, config, NULL, &made.logged, NULL, err);
+                                        &(const char *){"logged"}, 1, &own, NULL, &made.logged, NULL, err);
     if (status == KEEL_OK)
-        keel__evaluation_put(keel_overall_of(e->overall, KEEL_OVERALL_LOGGED), NULL, confidence_of(e),
+        keel__evaluation_put(keel_overall_of(e->overall, KEEL_OVERALL_LOGGED), NULL, e->config->confidence,
                              &made.logged);
-    if (status == KEEL_OK) status = close_models(e, &made, err);
-    return finish(e, status, &made, out);
+    if (status == KEEL_OK) status = close_models(e, &own, &made, err);
+    return finish(e, status, &made, 1, out);
 }

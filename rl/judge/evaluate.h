@@ -110,7 +110,7 @@ typedef struct keel_evaluate_config {
     double gamma;
     int model;                        /* keel_ope_model */
     int64_t fqe_steps;                /* optimizer steps a fold; 0: by the size of the split */
-    double confidence;                /* of the off-policy intervals, two-sided; 0: 0.95 */
+    double confidence;                /* of all intervals, two-sided; 0: 0.95 */
     const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
 } keel_evaluate_config;
 
@@ -134,6 +134,7 @@ typedef struct keel_evaluation_set {
     keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
     keel_ope ope;
     keel_judged_by judged; /* by whom */
+    double confidence;     /* of the intervals */
     keel_arena arena;
 } keel_evaluation_set;
 
@@ -143,6 +144,11 @@ typedef struct keel_evaluation_set {
 keel_status keel_evaluate(keel_store *store, const keel_evaluate_item *items, size_t count,
                           const keel_evaluate_config *config, keel_pool *pool, keel_evaluation_set *out,
                           keel_err *err);
+/* The same with intervals of `n` confidences [n] in place of the configuration's, one set for each: gates
+ * that were tried on several policies ask for more than 0.95. */
+keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items, size_t count,
+                             const keel_evaluate_config *config, const double *confidence, size_t n,
+                             keel_pool *pool, keel_evaluation_set *out, keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
 /* As JSON: {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged":
  * {metric: interval}, "policy - base": ...}, "models": {...}}. Appended to out. */

@@ -153,7 +153,8 @@ cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
                            keel_json_add(json, "baselines", baselines_json(set)) &&
                            keel_json_add(json, "differences", differences_json(set)) &&
                            keel_json_add(json, "models", models_json(set)) &&
-                           keel_json_add(json, "judged", keel_judged_json(&set->judged)));
+                           keel_json_add(json, "judged", keel_judged_json(&set->judged)) &&
+                           add_number(json, "confidence", set->confidence, true));
 }
 
 keel_status keel_evaluation_print(const keel_evaluation_set *set, keel_buf *out, keel_err *err) {

@@ -180,11 +180,11 @@ static bool is_rate(const char *metric) {
 }
 
 /* The fewest observations of which a rate of 1 has a lower limit of `low`: Wilson's is then n / (n + z^2). */
-static double fewest(double low) {
+static double fewest(double low, double confidence) {
     if (low <= 0 || low >= 1) return 0;
-    const double z2 = 1 / keel_wilson(1, 1).low - 1;
+    const double z2 = 1 / keel_wilson_at(1, 1, confidence).low - 1;
     double n = fmax(1, floor(z2 * low / (1 - low)));
-    while (n < 1e15 && keel_wilson(n, n).low < low) n++;
+    while (n < 1e15 && keel_wilson_at(n, n, confidence).low < low) n++;
     return n;
 }
 
@@ -242,10 +242,10 @@ static void name_measure(const gate *wanted, bool bounded, keel_gate_result *out
 }
 
 /* How many observations of a rate it takes before its interval can meet the gate. */
-static double needed(const gate *wanted, const keel_gate_result *found) {
+static double needed(const gate *wanted, const keel_gate_result *found, double confidence) {
     const bool more = wanted->how == AT_LEAST || wanted->how == ABOVE;
     if (wanted->minus[0] || wanted->bound != (more ? LOW : HIGH) || !(found->interval.n > 0)) return 0;
-    const double least = fewest(more ? wanted->number : 1 - wanted->number);
+    const double least = fewest(more ? wanted->number : 1 - wanted->number, confidence);
     return found->interval.n < least ? least : 0;
 }
 
@@ -274,9 +274,24 @@ keel_status keel_gate_check_json(const char *expression, const cJSON *evaluation
         made.measured = cJSON_IsNumber(found) ? found->valuedouble : NAN;
     }
     made.met = !isnan(made.measured) && compare(wanted.how, made.measured, wanted.number);
-    if (!made.met && is_rate(metric)) made.needed = needed(&wanted, &made);
+    const double confidence = number_of(evaluation, "confidence");
+    if (!made.met && is_rate(metric))
+        made.needed = needed(&wanted, &made, confidence > 0 ? confidence : 0.95);
     name_measure(&wanted, bounded, &made);
     *out = made;
+    return KEEL_OK;
+}
+
+keel_status keel_gate_measure(const char *expression, char measure[360], bool *of_policy, keel_err *err) {
+    gate wanted;
+    KEEL_TRY(parse(expression, &wanted, err));
+    static const char *const others[] = {"baselines.", "logged.", "base.", "models."};
+    const char *name = without("policy.", wanted.name), *minus = without("baselines.", wanted.minus);
+    *of_policy = true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; ++i)
+        if (without(others[i], wanted.name)) *of_policy = false;
+    snprintf(measure, 360, "%.159s%s%.159s", name ? name : wanted.name, wanted.minus[0] ? " - " : "",
+             minus ? minus : wanted.minus);
     return KEEL_OK;
 }
 

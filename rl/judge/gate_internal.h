@@ -11,4 +11,8 @@
 keel_status keel_gate_check_json(const char *expression, const cJSON *evaluation, keel_gate_result *out,
                                  keel_err *err);
 
+/* What a gate measures, without bound and threshold, so that another threshold is the same try:
+ * "refusal_rate", "speed - base.speed", "ope.wis"; and whether it is the policy that it tests. */
+keel_status keel_gate_measure(const char *expression, char measure[360], bool *of_policy, keel_err *err);
+
 #endif

@@ -363,7 +363,7 @@ static keel_status find_cut(const keel_ope_log *log, surplus *all, size_t later,
  * propensities that are a model's have not, and trajectories of one conversation are not independent: then
  * nothing is promised. */
 static keel_status find_lower(const keel_ope_log *log, const sums *s, double *out, keel_err *err) {
-    const double delta = 0.05;
+    const double delta = s->config->confidence > 0.95 ? 1 - s->config->confidence : 0.05;
     surplus all = {.config = s->config};
     double discount = 1;
     if (!log->n_trajectories || log->estimated || !isfinite(s->config->reward_low)) return KEEL_OK;

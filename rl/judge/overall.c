@@ -9,7 +9,7 @@
 #include "rl/judge/metric_sums.h"
 #include "rl/judge/overall_internal.h"
 
-enum { WINDOW = 1 << 18 };
+enum { WINDOW = 1 << 16 };
 static const double LEAST_SUPPORT = 0.02;
 
 /* A step before the fit is made. */

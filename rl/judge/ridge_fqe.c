@@ -9,14 +9,14 @@
 
 enum { FOLDS = 3, HEADS = KEEL_RIDGE_HEADS, POLICIES = KEEL_RIDGE_POLICIES };
 enum {
-    MOST_STATE = 96,
+    MOST_STATE = 64,
     MOST_CANDIDATE = 64,
     MOST_ACTS = 64,     /* more share a place */
     CROSSED = 16,       /* so many acts have the state's features for themselves, */
     CROSSED_STATE = 32, /* folded to these */
-    MOST_FITTED = 20000,
+    MOST_FITTED = 6000,
     MOST_ROUNDS = 24,
-    WINDOW = 1 << 20
+    WINDOW = 1 << 16
 };
 static const double PENALTY = 1, PENALTY_CROSSED = 10;
 
@@ -133,16 +133,26 @@ static record *kept_at(const keel_ridge_fqe *fqe, size_t i) {
 }
 
 /* Whole units, so many that they are about MOST_FITTED steps. */
-static keel_status keep_some(keel_ridge_fqe *fqe, keel_err *err) {
+static bool is_kept(const keel_ridge_fqe *fqe, uint64_t unit) {
     const size_t n = keel_ridge_fqe_count(fqe);
     const double share = n > MOST_FITTED ? (double)MOST_FITTED / (double)n : 1;
-    size_t room = 0;
-    for (size_t i = 0; i < n; ++i) {
-        KEEL_TRY(keel_spool_get(fqe->steps, i, fqe->at, err));
-        if ((double)(mix(fqe->at->unit + 1) >> 11) * 0x1p-53 >= share) continue;
-        if (!keel_grow(&fqe->kept, (fqe->n_kept + 1) * fqe->record_size, &room, 1))
+    return (double)(mix(unit + 1) >> 11) * 0x1p-53 < share;
+}
+
+static keel_status keep_some(keel_ridge_fqe *fqe, keel_err *err) {
+    const size_t n = keel_ridge_fqe_count(fqe);
+    size_t wanted = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+        for (size_t i = 0; i < n; ++i) {
+            KEEL_TRY(keel_spool_get(fqe->steps, i, fqe->at, err));
+            if (!is_kept(fqe, fqe->at->unit)) continue;
+            if (pass)
+                memcpy(kept_at(fqe, fqe->n_kept++), fqe->at, fqe->record_size);
+            else
+                wanted++;
+        }
+        if (!pass && !(fqe->kept = keel_calloc(wanted + 1, fqe->record_size)))
             return keel_nomem(err, "fitted Q evaluation");
-        memcpy(kept_at(fqe, fqe->n_kept++), fqe->at, fqe->record_size);
     }
     return KEEL_OK;
 }
@@ -341,7 +351,9 @@ keel_status keel_ridge_fqe_fit(keel_ridge_fqe *fqe, keel_err *err) {
         }
     keel_free(right);
     keel_free(fqe->kept);
+    keel_free(fqe->gram);
     fqe->kept = NULL;
+    fqe->gram = NULL;
     return status;
 }
 

@@ -37,7 +37,7 @@ typedef struct keel_ridge_fqe keel_ridge_fqe;
 keel_status keel_ridge_fqe_open(keel_ridge_fqe **out, const keel_ridge_shape *shape, keel_err *err);
 void keel_ridge_fqe_close(keel_ridge_fqe *fqe); /* NULL is harmless */
 /* The next step of a trajectory (copied); unit: number of its conversation's group, which decides the fold.
- * Long logs lie in a temporary file; the fit takes about 20,000 steps of whole units. */
+ * Long logs lie in a temporary file; the fit takes about 6,000 steps of whole units. */
 keel_status keel_ridge_fqe_add(keel_ridge_fqe *fqe, uint64_t unit, const keel_ridge_step *step, bool follows,
                                keel_err *err);
 size_t keel_ridge_fqe_count(const keel_ridge_fqe *fqe); /* steps added */
