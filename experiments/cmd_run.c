@@ -488,6 +488,8 @@ static void print_group(const cJSON *group, FILE *out) {
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
+    const char *note = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(group, "note"));
+    if (note) fprintf(out, "%s\n", note);
     fputc('\n', out);
 }
 

@@ -89,6 +89,16 @@ static void add_row(cJSON *table, const char *name, const char *kind, const cJSO
     keel_json_add(cJSON_GetObjectItemCaseSensitive(table, "rows"), NULL, row);
 }
 
+/* "note": how many answers of the log nobody judged, if any. */
+static void add_unjudged(cJSON *table, const cJSON *logged) {
+    const double unjudged = cJSON_GetNumberValue(keel_json_get(logged, "unjudged"));
+    char text[120];
+    if (!(unjudged > 0)) return;
+    snprintf(text, sizeof text, "Nobody judged %.0f of the %.0f answers of the log; no rate counts them.",
+             unjudged, cJSON_GetNumberValue(keel_json_get(logged, "answers")));
+    cJSON_AddStringToObject(table, "note", text);
+}
+
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
     const cJSON *baselines = keel_json_get(result, "baselines"), *model;
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
@@ -101,6 +111,7 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
             if (model->string) add_row(table, model->string, "model", keel_json_get(model, "metrics"));
         }
         add_row(table, "base", "base", keel_json_get(keel_json_get(baselines, "base"), "metrics"));
+        add_unjudged(table, keel_json_get(baselines, "logged"));
     }
     add_row(table, text_of(step, "title", "policy"), "policy",
             keel_json_get(keel_json_get(result, "policy"), "metrics"));

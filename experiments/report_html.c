@@ -210,14 +210,18 @@ static keel_status put_tables(const keel_run_folder *folder, keel_plotter *plott
     cJSON *tables = keel_report_tables(folder), *table;
     keel_status status = KEEL_OK;
     if (keel_json_lost() != lost) status = keel_fail(err, KEEL_E_NOMEM, NULL, "for the tables of the report");
-    keel_buf_text(html, "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals: Wilson for rates, a bootstrap over "
-                        "conversations for means. "
-                        "n is what an estimate rests on.</p>\n");
+    keel_buf_text(html,
+                  "<h2>Rates</h2>\n<p>Brackets hold 95 % intervals. n is what an estimate rests on.</p>\n");
     cJSON_ArrayForEach (table, tables) {
         if (status != KEEL_OK) break;
         keel_buf_text(html, "<h3>");
         put(html, text_of(table, "title"));
         keel_buf_text(html, "</h3>\n");
+        if (*text_of(table, "note")) {
+            keel_buf_text(html, "<p>");
+            put(html, text_of(table, "note"));
+            keel_buf_text(html, "</p>\n");
+        }
         status = put_table(keel_json_get(table, "rows"), plotter, html, err);
     }
     cJSON_Delete(tables);

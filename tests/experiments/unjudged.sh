@@ -18,4 +18,11 @@ expect "a bare name with an unknown part is compared by its end" 3 "logged.accur
     eval --store s.db --base base --ope none --quiet --gate "logged.accuracy >= 0.3"
 expect "from above too" 3 "logged.accuracy.high" \
     eval --store s.db --base base --ope none --quiet --gate "logged.accuracy <= 0.7"
+cat >recipe.json <<'R'
+{"name": "unjudged", "about": "a base beside a log that few judged", "steps": [
+  {"name": "eval", "verb": "eval", "title": "base", "args": {"store": "s.db", "base": "base", "ope": "none"}}]}
+R
+expect "a recipe's table" 0 "" run recipe.json --out run --quiet
+grep -q "^Nobody judged 15 of the 20 answers of the log" out.txt || fail "the table of a run says so too"
+grep -q "Nobody judged 15 of the 20 answers" run/report.html || fail "and its report"
 finish

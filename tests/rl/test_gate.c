@@ -197,8 +197,49 @@ static void a_line_says_what_was_measured_and_how_many_it_takes(void **state) {
                 "(policy.refusal_rate - logged.refusal_rate).low 0.100 >= 0 (0.180 [0.100, 0.250] on 200)");
 }
 
+static void a_value_that_is_unknown_in_part_is_compared_by_its_end(void **state) {
+    (void)state;
+    static const char unsure[] =
+        "{\"policy\": {\"metrics\": {\"accuracy\": {\"value\": 0.5, \"low\": 0.2, \"high\": 0.8, \"n\": 9, "
+        "\"unknown\": 0.6}}}}";
+    cJSON *json = NULL;
+    keel_gate_result got;
+    assert_int_equal(keel_json_parse(unsure, strlen(unsure), "test", &json, NULL), KEEL_OK);
+    assert_int_equal(keel_gate_check_json("accuracy >= 0.3", json, &got, NULL), KEEL_OK);
+    assert_true(!got.met && got.measured == .2);
+    assert_string_equal(got.what, "accuracy.low");
+    assert_int_equal(keel_gate_check_json("accuracy < 0.7", json, &got, NULL), KEEL_OK);
+    assert_true(!got.met && got.measured == .8);
+    assert_int_equal(keel_gate_check_json("accuracy.value >= 0.3", json, &got, NULL), KEEL_OK);
+    assert_true(got.met && got.measured == .5);
+    cJSON_Delete(json);
+}
+
+static void another_threshold_or_bound_measures_the_same(void **state) {
+    (void)state;
+    static const struct {
+        const char *expression, *measure;
+        bool of_policy;
+    } cases[] = {{"refusal_rate.low >= 0.9", "refusal_rate", true},
+                 {"policy.refusal_rate > 0.8", "refusal_rate", true},
+                 {"(policy.speed - base.speed).value > 0", "speed - base.speed", true},
+                 {"speed - baselines.base.speed > 0", "speed - base.speed", true},
+                 {"ope.wis.low > 0.5", "ope.wis", true},
+                 {"logged.refusal_rate >= 0.5", "logged.refusal_rate", false},
+                 {"models.m.refusal_rate >= 0.5", "models.m.refusal_rate", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        char measure[360];
+        bool of_policy;
+        assert_int_equal(keel_gate_measure(cases[i].expression, measure, &of_policy, NULL), KEEL_OK);
+        assert_string_equal(measure, cases[i].measure);
+        assert_int_equal(of_policy, cases[i].of_policy);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_value_that_is_unknown_in_part_is_compared_by_its_end),
+        cmocka_unit_test(another_threshold_or_bound_measures_the_same),
         cmocka_unit_test(gates_compare_what_they_name),
         cmocka_unit_test(what_is_not_known_meets_no_gate),
         cmocka_unit_test(before_the_models_are_known_any_name_may_be_one),

@@ -126,6 +126,36 @@ static void what_is_unknown_lies_between_its_bounds(void **state) {
     keel_overall_sums_free(&sums);
 }
 
+/* ---- the model ---- */
+
+/* Two decisions; act 1 earns 1 at the first and 2 at the second, act 0 nothing; the log takes either, policy
+ * 0 always act 1, policy 1 always act 0. */
+static void ridge_finds_the_returns_of_the_policy_not_of_the_log(void **state) {
+    (void)state;
+    const keel_ridge_shape shape = {.n_acts = 2, .state_dim = 2};
+    const float at[2][2] = {{1, 0}, {0, 1}};
+    keel_ridge_fqe *fit = NULL;
+    keel_rng rng = keel_rng_named(1, "ridge", 0);
+    assert_int_equal(keel_ridge_fqe_open(&fit, &shape, NULL), KEEL_OK);
+    for (uint64_t i = 0; i < 600; ++i)
+        for (int t = 0; t < 2; ++t) {
+            keel_ridge_step step = {.state = at[t], .action = keel_rng_uniform(&rng) < .5, .choice = {1, 0}};
+            step.reward[0] = step.action * (t + 1);
+            step.reward[1] = i % 2 ? (double)NAN : 1; /* unknown: as the mean */
+            assert_int_equal(keel_ridge_fqe_add(fit, i, &step, t == 0, NULL), KEEL_OK);
+        }
+    assert_int_equal(keel_ridge_fqe_fit(fit, NULL), KEEL_OK);
+    for (size_t i = 0; i < 20; ++i)
+        for (size_t p = 0; p < 2; ++p) {
+            double q[KEEL_RIDGE_HEADS], v[KEEL_RIDGE_HEADS];
+            assert_int_equal(keel_ridge_fqe_value(fit, i, p, q, v, NULL), KEEL_OK);
+            const double expected = p ? 0 : i % 2 ? 2 : 3;
+            if (fabs(v[0] - expected) > .05) fail_msg("step %zu, policy %zu: %g", i, p, v[0]);
+            if (fabs(v[1] - (i % 2 ? 1 : 2)) > .05) fail_msg("step %zu: %g steps to go", i, v[1]);
+        }
+    keel_ridge_fqe_close(fit);
+}
+
 /* ---- coverage ---- */
 
 /* One decision each. In `shared` of the states the log did what the policy would with probability b, in the
@@ -192,6 +222,7 @@ int main(void) {
         cmocka_unit_test(a_ratio_of_returns_has_the_error_of_the_delta_method),
         cmocka_unit_test(an_estimate_outside_what_is_possible_is_clipped_and_flagged),
         cmocka_unit_test(what_is_unknown_lies_between_its_bounds),
+        cmocka_unit_test(ridge_finds_the_returns_of_the_policy_not_of_the_log),
         cmocka_unit_test(intervals_hold_as_often_as_they_say),
         cmocka_unit_test(rare_harm_is_not_missed),
     };
