@@ -198,15 +198,26 @@ static keel_status read_error(const keel_cli *cli, double *out, keel_err *err) {
     return keel_fail(err, KEEL_E_USAGE, "--error", "expected a share above 0 and below 0.5, got %s", text);
 }
 
+/* --anew: of which kind. */
+static keel_status choose_kind(const keel_cli *cli, const keel_judge_kind **out, keel_err *err) {
+    const char *given = keel_cli_value(cli, "--judge");
+    *out = given ? keel_judge_find(given) : keel_judge_kinds[0];
+    return *out ? KEEL_OK
+                : keel_fail(err, KEEL_E_USAGE, "--anew", "goes on from no judge: \"%s\" is no kind of judge",
+                            given);
+}
+
+/* from NULL: from nothing. */
 static keel_status adapt(const keel_cli *cli, const keel_judge *from, const keel_labels *labels,
                          keel_judge **out, keel_err *err) {
     keel_judge_adaptation how = {.folds = FOLDS};
+    const keel_judge_kind *kind = from ? from->kind : NULL;
     KEEL_TRY(read_error(cli, &how.error, err));
+    if (!kind) KEEL_TRY(choose_kind(cli, &kind, err));
     keel_judge_example *examples = keel_calloc(labels->count, sizeof *examples);
     if (!examples) return keel_nomem(err, "judge fit");
     for (size_t i = 0; i < labels->count; i++) examples[i] = labels->items[i].example;
-    const keel_judge *start = keel_cli_has(cli, "--anew") ? NULL : from;
-    const keel_status status = keel_judge_adapt(out, from->kind, start, examples, labels->count, &how, err);
+    const keel_status status = keel_judge_adapt(out, kind, from, examples, labels->count, &how, err);
     keel_free(examples);
     if (status == KEEL_E_INVALID)
         return keel_hint(err, how.error > 0 ? "label more responses by hand, or allow a larger --error"
@@ -224,11 +235,11 @@ static keel_status fit(keel_cli *cli, const keel_judge *from, const keel_labels 
     keel_status status;
     KEEL_TRY(check_out(cli, out, err));
     KEEL_TRY(adapt(cli, from, labels, &judge, err));
-    KEEL_TRY_GOTO(measure(from, labels, &arena, &items, &before, err), done);
+    if (from) KEEL_TRY_GOTO(measure(from, labels, &arena, &items, &before, err), done);
     KEEL_TRY_GOTO(measure(judge, labels, &arena, &items, &after, err), done);
-    cJSON_AddStringToObject(cli->result, "from", keel_cli_has(cli, "--anew") ? "nothing" : from->name);
+    cJSON_AddStringToObject(cli->result, "from", from ? from->name : "nothing");
     say_judge(cli->result, judge, labels);
-    keel_json_add(cli->result, "before", keel_cli_agreement_json(judge->kind, &before));
+    if (from) keel_json_add(cli->result, "before", keel_cli_agreement_json(judge->kind, &before));
     keel_json_add(cli->result, "metrics", keel_cli_agreement_json(judge->kind, &after));
     cJSON *calibration = cJSON_AddObjectToObject(cli->result, "calibration");
     cJSON_AddNumberToObject(calibration, "slope", judge->calibration.slope);
@@ -291,7 +302,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY(read_error(cli, &unused, err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &store, err));
     cli->result = cJSON_CreateObject();
-    KEEL_TRY_GOTO(keel_cli_open_judge(cli, &judge, err), done);
+    if (!keel_cli_has(cli, "--anew")) KEEL_TRY_GOTO(keel_cli_open_judge(cli, &judge, err), done);
     KEEL_TRY_GOTO(read_labels(cli, store, fits, &labels, err), done);
     KEEL_TRY_GOTO(fits ? fit(cli, judge, &labels, err) : test(cli, judge, &labels, err), done);
     status = keel_record_run(cli, store, err);
@@ -364,7 +375,11 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *before = keel_json_get(result, "before"), *taught = keel_json_get(result, "taught");
     const cJSON *columns[] = {before ? before : keel_json_get(result, "metrics"),
                               keel_json_get(result, "metrics")};
-    const char *const heads[] = {before ? "before" : "value", "after, cross-fitted"};
+    const cJSON *folder = keel_json_get(result, "out");
+    const char *const heads[] = {before   ? "before"
+                                 : folder ? "cross-fitted"
+                                          : "value",
+                                 "after, cross-fitted"};
     const double labels = keel_json_get(result, "labels")->valuedouble,
                  held_out = keel_json_get(result, "held_out")->valuedouble;
     fprintf(out, "judge %s on %.0f responses that humans labelled\n",
@@ -375,8 +390,8 @@ static void print(const cJSON *result, FILE *out) {
                 held_out);
     fputc('\n', out);
     keel_cli_print_agreement(heads, columns, before ? 2 : 1, out);
-    if (before) {
-        fprintf(out, "\nused by: keel label --judge %s\n", keel_json_get(result, "out")->valuestring);
+    if (folder) {
+        fprintf(out, "\nused by: keel label --judge %s\n", folder->valuestring);
         return;
     }
     print_sources(keel_json_get(result, "sources"), out);

@@ -100,8 +100,7 @@ bool keel_judge_remembers(const keel_judge *judge, const char *response) {
 
 void keel__judge_calibrate(const keel_judge_calibration *calibration, size_t n_classes, float *p) {
     for (size_t k = 0; k < n_classes; k++)
-        p[k] =
-            (float)(calibration->slope * log(fmax((double)p[k], KEEL_JUDGE_LEAST_P)) + calibration->shift[k]);
+        p[k] = (float)(calibration->slope * log(fmax((double)p[k], KEEL_JUDGE_LEAST_P)));
     keel_softmax(p, n_classes, p);
 }
 

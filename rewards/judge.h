@@ -51,12 +51,12 @@ typedef struct keel_judge_example {
     uint64_t group; /* examples of one group fall into the same fold */
 } keel_judge_example;
 
-/* What makes the probabilities of a kind those of the labels it is used on: q_k is proportional to
- * exp(shift_k) p_k^slope (Platt 2000, for several classes: Alexandari et al. 2020). The label is the largest
- * q; where max(q_0, 1 - q_0), the confidence in the first class or in any other, is below `least`, the
- * response stays unjudged. */
+/* What makes the probabilities of a kind those of the labels it is used on: q_k is proportional to p_k^slope
+ * (temperature scaling: Platt 2000 without an intercept, Guo et al. 2017). The label is the largest q; where
+ * max(q_0, 1 - q_0), the confidence in the first class or in any other, is below `least`, the response stays
+ * unjudged. */
 typedef struct keel_judge_calibration {
-    double slope, shift[KEEL_JUDGE_MAX_CLASSES], least;
+    double slope, least;
 } keel_judge_calibration;
 
 /* The verdict on an example by a judge that did not learn from its group. */

@@ -7,7 +7,9 @@
 #include "core/numeric.h"
 #include "rewards/judge_internal.h"
 
-enum { MOST = KEEL_JUDGE_MAX_CLASSES, PARAMETERS = MOST, STEPS = 50 };
+enum { MOST = KEEL_JUDGE_MAX_CLASSES, STEPS = 50 };
+
+#define LEAST_SLOPE 0.05 /* of a judge that knows nothing of the labels */
 
 /* Examples with their verdicts: by the kind, each by one that has not seen its group. */
 typedef struct fitting {
@@ -19,132 +21,56 @@ typedef struct fitting {
     size_t *fold;
     keel_judge_verdict *verdicts;
     keel_judge_held_out *held_out;
-    size_t free; /* parameters of the calibration that are fitted */
 } fitting;
 
-/* ---- calibration: slope and shifts that make the labels likeliest. The loss is convex, so damped Newton
- * steps find it; a weak prior at "as it is" keeps few examples in check. Nothing, the slope, or slope and
- * shifts: whichever makes labels likeliest that it was not fitted to, since shifts hurt where groups differ
- * in how often they refuse ---- */
+/* ---- calibration: the slope that makes the labels likeliest. The loss is convex in it, so damped Newton
+ * steps find it; a weak prior at 1 keeps few examples in check. Shifts of classes are not fitted
+ * (docs/design.md) ---- */
 
-static const double prior = 1; /* the weight of half a squared distance from slope 1 and shifts 0 */
-
-/* parameter 0 is the slope, parameter k the shift of class k; the first class has none. */
-static void shape(const double *parameter, size_t k, keel_judge_calibration *out) {
-    *out = (keel_judge_calibration){.slope = fmax(0.05, parameter[0])};
-    for (size_t i = 1; i < k; i++) out->shift[i] = parameter[i];
-}
-
-/* Adds one example to the gradient and the Hessian [k, k] of the loss; its loss comes back. */
-static double add_example(const float *p, int label, size_t k, const double *parameter, double *gradient,
-                          double *hessian) {
-    double x[MOST] = {0}, q[MOST], sum = 0, mean = 0;
-    for (size_t i = 0; i < k; i++) {
-        x[i] = log(fmax((double)p[i], KEEL_JUDGE_LEAST_P));
-        q[i] = exp(parameter[0] * x[i] + (i ? parameter[i] : 0));
-        sum += q[i];
-    }
-    for (size_t i = 0; i < k; i++) q[i] /= sum, mean += q[i] * x[i];
-    gradient[0] += mean - x[label];
-    for (size_t i = 0; i < k; i++) hessian[0] += q[i] * (x[i] - mean) * (x[i] - mean);
-    for (size_t i = 1; i < k; i++) {
-        gradient[i] += q[i] - ((int)i == label);
-        hessian[i] += q[i] * (x[i] - mean);
-        hessian[i * k] = hessian[i];
-        for (size_t j = 1; j < k; j++) hessian[i * k + j] += (i == j ? q[i] : 0) - q[i] * q[j];
-    }
-    return -log(fmax(q[label], 1e-300));
-}
+static const double prior = 1; /* the weight of half the squared distance from 1 */
 
 /* Which examples count: those judged, but for a fold (SIZE_MAX: all). */
 static bool counts(const fitting *f, size_t i, size_t without) {
     return f->verdicts[i].label != KEEL_UNJUDGED && f->fold[i] != without;
 }
 
-static double loss_at(const fitting *f, size_t without, const double *parameter, double *gradient,
-                      double *hessian) {
-    const size_t k = f->kind->n_classes;
-    double loss = 0;
-    memset(gradient, 0, k * sizeof *gradient);
-    memset(hessian, 0, k * k * sizeof *hessian);
+/* The loss of one example at a slope; adds to its derivatives. */
+static double add_example(const float *p, int label, size_t k, double slope, double *first, double *second) {
+    double x[MOST] = {0}, q[MOST], sum = 0, mean = 0;
+    for (size_t i = 0; i < k; i++) {
+        x[i] = log(fmax((double)p[i], KEEL_JUDGE_LEAST_P));
+        sum += q[i] = exp(slope * x[i]);
+    }
+    for (size_t i = 0; i < k; i++) mean += q[i] / sum * x[i];
+    for (size_t i = 0; i < k; i++) *second += q[i] / sum * (x[i] - mean) * (x[i] - mean);
+    *first += mean - x[label];
+    return log(sum) - slope * x[label];
+}
+
+static double loss_at(const fitting *f, size_t without, double slope, double *first, double *second) {
+    double loss = 0.5 * prior * (slope - 1) * (slope - 1);
+    *first = prior * (slope - 1);
+    *second = prior;
     for (size_t i = 0; i < f->count; i++)
         if (counts(f, i, without))
-            loss += add_example(f->verdicts[i].p, f->examples[i].label, k, parameter, gradient, hessian);
-    for (size_t j = 0; j < k; j++) {
-        const double away = parameter[j] - (j == 0);
-        loss += 0.5 * prior * away * away;
-        gradient[j] += prior * away;
-        hessian[j * k + j] += prior;
-    }
+            loss +=
+                add_example(f->verdicts[i].p, f->examples[i].label, f->kind->n_classes, slope, first, second);
     return loss;
 }
 
-/* x = A^-1 b of the leading n of a positive definite A [k, k], which is overwritten: Gauss without pivots. */
-static void solve(double *a, double *b, size_t k, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        for (size_t r = i + 1; r < n; r++) {
-            const double by = a[r * k + i] / a[i * k + i];
-            for (size_t c = i; c < n; c++) a[r * k + c] -= by * a[i * k + c];
-            b[r] -= by * b[i];
+static double find_slope(const fitting *f, size_t without) {
+    double slope = 1, first, second, next_first, next_second;
+    double loss = loss_at(f, without, slope, &first, &second);
+    for (int step = 0; step < STEPS && fabs(first / second) > 1e-9; step++) {
+        double length = 1, trial = INFINITY, next = slope;
+        for (int tries = 0; tries < STEPS && !(trial <= loss); tries++, length *= 0.5) {
+            next = fmax(LEAST_SLOPE, slope - length * first / second);
+            trial = loss_at(f, without, next, &next_first, &next_second);
         }
-    for (size_t i = n; i-- > 0;) {
-        for (size_t c = i + 1; c < n; c++) b[i] -= a[i * k + c] * b[c];
-        b[i] /= a[i * k + i];
+        if (!(trial <= loss) || next == slope) break;
+        slope = next, loss = trial, first = next_first, second = next_second;
     }
-}
-
-static void calibrate(const fitting *f, size_t without, keel_judge_calibration *out) {
-    const size_t k = f->kind->n_classes;
-    double parameter[PARAMETERS] = {1}, gradient[MOST], hessian[MOST * MOST], next[MOST];
-    double trial_gradient[MOST], trial_hessian[MOST * MOST];
-    double loss = loss_at(f, without, parameter, gradient, hessian);
-    for (int step = 0; step < STEPS; step++) {
-        double length = 1, move[MOST] = {0}, moved = 0;
-        memcpy(move, gradient, f->free * sizeof *move);
-        solve(hessian, move, k, f->free);
-        for (size_t j = 0; j < f->free; j++) moved = fmax(moved, fabs(move[j]));
-        if (moved < 1e-9) break;
-        double trial = INFINITY;
-        for (int tries = 0; tries < 30 && !(trial <= loss); tries++, length *= 0.5) {
-            for (size_t j = 0; j < k; j++) next[j] = parameter[j] - length * move[j];
-            trial = loss_at(f, without, next, trial_gradient, trial_hessian);
-        }
-        if (!(trial <= loss)) break;
-        loss = trial;
-        memcpy(parameter, next, k * sizeof *next);
-        memcpy(gradient, trial_gradient, sizeof gradient);
-        memcpy(hessian, trial_hessian, sizeof hessian);
-    }
-    shape(parameter, k, out);
-}
-
-/* The loss of every fold under the calibration of the others. */
-static double cross_loss(const fitting *f) {
-    double loss = 0;
-    for (size_t fold = 0; fold < f->how->folds; fold++) {
-        keel_judge_calibration calibration;
-        calibrate(f, fold, &calibration);
-        for (size_t i = 0; i < f->count; i++) {
-            float q[MOST];
-            if (f->fold[i] != fold || f->verdicts[i].label == KEEL_UNJUDGED) continue;
-            memcpy(q, f->verdicts[i].p, sizeof q);
-            keel__judge_calibrate(&calibration, f->kind->n_classes, q);
-            loss -= log(fmax((double)q[f->examples[i].label], KEEL_JUDGE_LEAST_P));
-        }
-    }
-    return loss;
-}
-
-static void choose_free(fitting *f) {
-    const size_t choices[] = {0, 1, f->kind->n_classes};
-    double least = INFINITY;
-    size_t best = 0;
-    for (size_t c = 0; c < sizeof choices / sizeof *choices; c++) {
-        f->free = choices[c];
-        const double loss = cross_loss(f);
-        if (loss < least) least = loss, best = f->free;
-    }
-    f->free = best;
+    return slope;
 }
 
 /* ---- the threshold ---- */
@@ -189,7 +115,7 @@ static keel_status find_least(const fitting *f, size_t without, keel_judge_calib
 
 static keel_status find_calibration(const fitting *f, size_t without, keel_judge_calibration *out,
                                     keel_err *err) {
-    calibrate(f, without, out);
+    *out = (keel_judge_calibration){.slope = find_slope(f, without)};
     return f->how->error > 0 ? find_least(f, without, out, err) : KEEL_OK;
 }
 
@@ -250,7 +176,7 @@ static void recall(const fitting *f) {
     }
 }
 
-static keel_status adapt(keel_judge **out, fitting *f, keel_err *err) {
+static keel_status adapt(keel_judge **out, const fitting *f, keel_err *err) {
     const bool continued = f->from && f->kind->adapt;
     keel_judge *judge;
     if (continued)
@@ -266,7 +192,6 @@ static keel_status adapt(keel_judge **out, fitting *f, keel_err *err) {
     KEEL_TRY(keel__judge_cross_validate(f->kind, f->from, f->examples, f->count, f->how->folds, f->fold,
                                         f->verdicts, err));
     recall(f);
-    choose_free(f);
     KEEL_TRY(find_calibration(f, SIZE_MAX, &judge->calibration, err));
     if (judge->calibration.least > 1)
         return keel_fail(err, KEEL_E_INVALID, f->kind->name,

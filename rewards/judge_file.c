@@ -1,6 +1,6 @@
-/* Judges at rest: the tensors of their kind, and what all kinds have: "calibration" [2 + K] (slope, least,
- * shifts), and of each response that it learned from "held_out.response" [n], "held_out.p" [n, K] and
- * "held_out.label" [n]. */
+/* Judges at rest: the tensors of their kind, and what all kinds have: "calibration" [2] (slope, threshold),
+ * and of each response that it learned from "held_out.response" [n], "held_out.p" [n, K] and "held_out.label"
+ * [n]. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +10,11 @@
 #include "core/safetensors.h"
 #include "rewards/judge_internal.h"
 
-enum { MOST = KEEL_JUDGE_MAX_CLASSES };
-
 /* "<the kind's name>+fit-<hash of the calibration>" */
 void keel__judge_name(keel_judge *judge) {
     const size_t length = strlen(judge->name);
-    float numbers[2 + MOST] = {(float)judge->calibration.slope, (float)judge->calibration.least};
+    const float numbers[] = {(float)judge->calibration.slope, (float)judge->calibration.least};
     if (!judge->calibrated) return;
-    for (size_t k = 0; k < judge->kind->n_classes; k++) numbers[2 + k] = (float)judge->calibration.shift[k];
     snprintf(judge->name + length, sizeof judge->name - length, "+fit-%08x",
              (unsigned)keel_hash64(numbers, sizeof numbers, 0));
 }
@@ -49,17 +46,15 @@ keel_status keel_judge_write(const keel_judge *judge, const char *path, const ke
     const size_t k = judge->kind->n_classes, n = judge->n_held_out;
     const char *const metadata[] = {"judge", judge->kind->name, "name", judge->name, NULL};
     keel_named_tensor all[KEEL_JUDGE_MOST_TENSORS + 4];
-    float calibration[2 + MOST] = {(float)judge->calibration.slope, (float)judge->calibration.least};
+    const float calibration[] = {(float)judge->calibration.slope, (float)judge->calibration.least};
     keel_arena arena = {0};
     columns held_out;
     if (count > KEEL_JUDGE_MOST_TENSORS)
         return keel_fail(err, KEEL_E_INVALID, path, "a judge of %zu tensors", count);
     if (!fill_columns(judge, &arena, &held_out)) return keel_nomem(err, path);
-    for (size_t i = 0; i < k; i++) calibration[2 + i] = (float)judge->calibration.shift[i];
     memcpy(all, tensors, count * sizeof *tensors);
     if (judge->calibrated)
-        all[count++] =
-            (keel_named_tensor){"calibration", KEEL_F32, 1, {2 + k}, calibration, (2 + k) * sizeof(float)};
+        all[count++] = (keel_named_tensor){"calibration", KEEL_F32, 1, {2}, calibration, sizeof calibration};
     if (n) {
         all[count++] = (keel_named_tensor){"held_out.response",          KEEL_I64, 1, {n}, held_out.response,
                                            n * sizeof *held_out.response};
@@ -79,18 +74,15 @@ keel_status keel_judge_save(const keel_judge *judge, const char *path, keel_err 
 /* ---- reading ---- */
 
 static keel_status read_calibration(keel_judge *judge, const keel_safetensors *file, keel_err *err) {
-    const size_t k = judge->kind->n_classes;
-    float numbers[2 + MOST];
+    float numbers[2];
     if (!keel_safetensors_find(file, "calibration")) return KEEL_OK;
-    KEEL_TRY(keel_safetensors_copy(file, "calibration", (const size_t[]){2 + k}, 1, numbers, err));
-    bool sound = numbers[0] > 0 && numbers[0] < 1e3f && numbers[1] >= 0 && numbers[1] <= 1;
-    for (size_t i = 0; i < k; i++) sound = sound && fabsf(numbers[2 + i]) < 1e3f;
-    if (!sound)
+    KEEL_TRY(keel_safetensors_copy(file, "calibration", (const size_t[]){2}, 1, numbers, err));
+    if (!(numbers[0] > 0 && numbers[0] < 1e3f && numbers[1] >= 0 && numbers[1] <= 1))
         return keel_fail(err, KEEL_E_INVALID, file->path,
-                         "calibration: expected a slope above 0, a threshold up to 1 and small shifts");
+                         "calibration: expected a slope above 0 and a threshold up to 1, got %g and %g",
+                         (double)numbers[0], (double)numbers[1]);
     judge->calibrated = true;
     judge->calibration = (keel_judge_calibration){.slope = (double)numbers[0], .least = (double)numbers[1]};
-    for (size_t i = 0; i < k; i++) judge->calibration.shift[i] = (double)numbers[2 + i];
     return KEEL_OK;
 }
 

@@ -70,6 +70,7 @@ cp j/judge.safetensors first
 expect "again" 0 "" judge fit --store more.db --split all --out j --quiet
 cmp -s first j/judge.safetensors || fail "the same labels give the same judge"
 expect "from these labels alone" 0 "" judge fit --store more.db --split all --anew --error 0.05 --out k --quiet
+expect "anew is from nothing" 2 "goes on from no judge" judge fit --store more.db --anew --judge j --out l
 expect "its folder is a judge" 0 "" judge test --store more.db --judge k --quiet --json
 [ "$(json held_out out.txt)" = 200 ] || fail "all labels are held out: $(cat out.txt)"
 

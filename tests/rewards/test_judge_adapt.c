@@ -95,16 +95,15 @@ static float p_of(const keel_judge *judge, const char *response, int *label) {
     return verdict.p[1];
 }
 
-static void calibration_finds_the_slope_and_shift_that_made_the_labels(void **state) {
+static void calibration_finds_the_slope_that_made_the_labels(void **state) {
     (void)state;
     int label;
-    make(N, 0.5, 0.8);
+    make(N, 0.5, 0);
     keel_judge *judge = adapt(N, 0);
     assert_true(judge->calibrated && judge->calibration.least == 0);
     assert_true(fabs(judge->calibration.slope - 0.5) < 0.06);
-    assert_true(fabs(judge->calibration.shift[1] - 0.8) < 0.1);
-    /* sigma(.5 logit .3 + .8) = .593: a hit now. */
-    assert_true(fabs((double)p_of(judge, "0.3", &label) - 0.593) < 0.03);
+    /* sigma(.5 logit .8) = .667 */
+    assert_true(fabs((double)p_of(judge, "0.8", &label) - 0.667) < 0.02);
     assert_int_equal(label, 1);
     /* Nobody learns from what says nothing, and what is unjudged stays so. */
     p_of(judge, "-1", &label);
@@ -116,7 +115,11 @@ static void as_it_is_stays_as_it_is(void **state) {
     (void)state;
     make(N, 1, 0);
     keel_judge *judge = adapt(N, 0);
-    assert_true(fabs(judge->calibration.slope - 1) < 0.1 && fabs(judge->calibration.shift[1]) < 0.1);
+    assert_true(fabs(judge->calibration.slope - 1) < 0.1);
+    keel_judge_free(judge);
+    make(N, -1, 0); /* the labels say the opposite: no slope above 0 helps */
+    judge = adapt(N, 0);
+    assert_true(judge->calibration.slope > 0 && judge->calibration.slope < 0.1);
     keel_judge_free(judge);
 }
 
@@ -268,20 +271,20 @@ static void a_file_with_a_wrong_number_is_refused(void **state) {
     (void)state;
     enum { CASES = 7 };
     for (int c = 0; c < CASES; c++) {
-        float version = 4, calibration[] = {1, 0, 0, 0, 0}, p[] = {0.5f, 0.25f, 0.25f, 1, 0, 0};
+        float version = 4, calibration[] = {1, 0}, p[] = {0.5f, 0.25f, 0.25f, 1, 0, 0};
         int64_t response[] = {1, 2};
         int8_t label[] = {0, -1};
         size_t labels = 2;
         if (c == 0) calibration[0] = 0;
         if (c == 1) calibration[1] = 2;
-        if (c == 2) calibration[3] = 1e4f;
+        if (c == 2) calibration[0] = 1e4f;
         if (c == 3) p[0] = 0.9f;
         if (c == 4) response[1] = 1;
         if (c == 5) label[0] = 3;
         if (c == 6) labels = 1;
         const keel_named_tensor tensors[] = {
             {"rules.version", KEEL_F32, 1, {1}, &version, sizeof version},
-            {"calibration", KEEL_F32, 1, {5}, calibration, sizeof calibration},
+            {"calibration", KEEL_F32, 1, {2}, calibration, sizeof calibration},
             {"held_out.response", KEEL_I64, 1, {2}, response, sizeof response},
             {"held_out.p", KEEL_F32, 2, {2, 3}, p, sizeof p},
             {"held_out.label", KEEL_I8, 1, {labels}, label, labels}};
@@ -331,7 +334,7 @@ static int drop_path(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calibration_finds_the_slope_and_shift_that_made_the_labels),
+        cmocka_unit_test(calibration_finds_the_slope_that_made_the_labels),
         cmocka_unit_test(as_it_is_stays_as_it_is),
         cmocka_unit_test(a_threshold_leaves_as_few_wrong_as_asked),
         cmocka_unit_test(too_little_is_said),
