@@ -1,9 +1,11 @@
 /* Reading the chat format. Keys that it does not know go into meta. */
 #include "datasets/chat.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/decimal.h"
 #include "core/hash.h"
@@ -92,6 +94,13 @@ static keel_status read_number(reader *in, const cJSON *object, const char *key,
     return KEEL_OK;
 }
 
+/* Words are known in letters of any case; "" when out of memory. */
+static const char *in_lower_case(reader *in, const char *word) {
+    char *lower = keel_arena_strdup(in->arena, word);
+    for (char *at = lower; at && *at; at++) *at = (char)tolower((unsigned char)*at);
+    return lower ? lower : "";
+}
+
 /* What a softmax in single precision leaves above 1 is 1. */
 static keel_status read_propensity(reader *in, const cJSON *object, keel_optional *out) {
     const double noise = 1e-6;
@@ -110,11 +119,14 @@ static keel_status read_propensity(reader *in, const cJSON *object, keel_optiona
 static keel_status read_feedback(reader *in, const cJSON *object, keel_optional *out) {
     const cJSON *item = keel_json_get(object, "feedback");
     if (!cJSON_IsString(item)) return read_number(in, object, "feedback", -1, 1, out);
-    bool up = strcmp(item->valuestring, "up") == 0;
-    if (!up && strcmp(item->valuestring, "down") != 0)
-        return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "feedback: expected \"up\", \"down\" or a number from -1 to 1, got \"%s\"",
-                         item->valuestring);
+    bool up = strcasecmp(item->valuestring, "up") == 0;
+    if (!up && strcasecmp(item->valuestring, "down") != 0) {
+        keel_fail(in->err, KEEL_E_INVALID, in->place,
+                  "feedback: expected \"up\", \"down\" or a number from -1 to 1, got \"%s\"",
+                  item->valuestring);
+        return keel_hint(in->err,
+                         "write up for thumbs up, like or good, down for the contrary, 0.5 for \"0.5\"");
+    }
     *out = (keel_optional){true, up ? 1 : -1};
     return KEEL_OK;
 }
@@ -145,9 +157,11 @@ static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate 
     const char *name = NULL, *judge = NULL;
     KEEL_TRY(keel_json_string(object, "outcome", false, &name, in->place, in->err));
     if (!name) return KEEL_OK;
-    if (!keel_outcome_parse(name, &out->outcome) || out->outcome == KEEL_OUTCOME_NONE)
-        return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
+    if (!keel_outcome_parse(in_lower_case(in, name), &out->outcome) || out->outcome == KEEL_OUTCOME_NONE) {
+        keel_fail(in->err, KEEL_E_INVALID, in->place,
+                  "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
+        return keel_hint(in->err, "call what was answered compliance, in part partial_refusal, not refusal");
+    }
     out->judge = KEEL_AUTHORITY_HUMAN;
     KEEL_TRY(keel_json_string(object, "judge", false, &judge, in->place, in->err));
     if (!judge || keel_authority_parse(judge, &out->judge)) return KEEL_OK;
@@ -561,7 +575,7 @@ static keel_status read_facts(reader *in, const cJSON *object) {
     KEEL_TRY(read_text(in, object, "split", &out->split));
     KEEL_TRY(read_text(in, object, "group", &out->group));
     KEEL_TRY(keel_json_string(object, "risk", false, &risk, in->place, in->err));
-    if (risk && !keel_risk_parse(risk, &out->risk)) {
+    if (risk && !keel_risk_parse(in_lower_case(in, risk), &out->risk)) {
         keel_fail(in->err, KEEL_E_INVALID, in->place,
                   "risk: expected benign, dangerous or unknown, got \"%s\"", risk);
         return keel_hint(in->err, "call what is unsafe or harmful dangerous, what is safe benign");
@@ -610,6 +624,7 @@ keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_
     reader in = {.arena = arena, .where = where, .err = err, .out = out, .counts = counts};
     *out = (keel_conversation){0};
     snprintf(in.place, sizeof in.place, "%s", where);
+    KEEL_TRY(keel__chat_plain(object, where, arena, &object, err));
     keel_status status = read_conversation(&in, object);
     cJSON_Delete(in.extra);
     return status;

@@ -14,13 +14,22 @@ static void close_objects(keel_reader *reader) {
     keel__objects_close(reader->state);
 }
 
+/* ShareGPT and its relatives call the list otherwise. */
+static bool has_messages(const keel_sniff *sniff) {
+    const bool said = keel_formats_contains(sniff, "\"from\""),
+               roles = keel_formats_contains(sniff, "\"role\"");
+    const bool pair = keel_formats_has(sniff, "request") && keel_formats_has(sniff, "response");
+    return keel_formats_has(sniff, "messages") || (pair && keel_formats_contains(sniff, "\"messages\"")) ||
+           (keel_formats_has(sniff, "conversations") && (said || roles)) ||
+           (keel_formats_has(sniff, "conversation") && said);
+}
+
 /* With two answers to choose from beside the messages it is a preference pair; with the end of a task it may
  * be a simulation of tau2-bench. */
 static bool looks_like(const keel_sniff *sniff) {
     const bool pair = keel_formats_has(sniff, "chosen") && keel_formats_has(sniff, "rejected");
     return sniff->shape != KEEL_SHAPE_TABLE && !pair && !keel__tau_is_simulation(sniff) &&
-           keel_formats_has(sniff, "messages") &&
-           !keel_formats_has(sniff, "history"); /* Open WebUI keeps both */
+           has_messages(sniff) && !keel_formats_has(sniff, "history"); /* Open WebUI keeps both */
 }
 
 const keel_reader_kind keel__chat_reader = {

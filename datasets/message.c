@@ -25,15 +25,18 @@ const char *keel__message_role_name(const cJSON *message) {
 bool keel__message_role(const char *name, keel_role *out) {
     static const char *const names[][14] = {
         [KEEL_ROLE_SYSTEM] = {"system", "developer", "system_prompt", NULL},
-        [KEEL_ROLE_USER] = {"user", "human", "prompter", "customer", "client", "usr", NULL},
+        [KEEL_ROLE_USER] = {"user", "human", "prompter", "customer", "client", "usr", "visitor", "caller",
+                            "student", NULL},
         [KEEL_ROLE_ASSISTANT] = {"assistant", "ai", "bot", "model", "gpt", "chatgpt", "bing", "bard", "agent",
-                                 "claude", "function_call", "chatbot", NULL},
+                                 "claude", "function_call", "tool_call", "chatbot", NULL},
         [KEEL_ROLE_TOOL] = {"tool", "function", "ipython", "observation", "tool_response", "tool_result",
-                            "environment", NULL}};
+                            "environment", "function_response", NULL}};
     char lower[32];
-    size_t length = strlen(name);
-    if (length >= sizeof lower) return false;
-    for (size_t i = 0; i <= length; i++) lower[i] = (char)tolower((unsigned char)name[i]);
+    name += strspn(name, " \t");
+    size_t length = strcspn(name, " \t");
+    if (length >= sizeof lower || name[length + strspn(name + length, " \t")]) return false;
+    for (size_t i = 0; i < length; i++) lower[i] = (char)tolower((unsigned char)name[i]);
+    lower[length] = '\0';
     for (size_t role = 0; role < sizeof names / sizeof *names; role++)
         if (is_one_of(lower, names[role])) return *out = (keel_role)role, true;
     return false;

@@ -56,6 +56,10 @@ enum {
 keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena, int64_t *counts,
                                    keel_conversation *out, keel_err *err);
 
+/* chat_plain.c: the object in the plain shape, in the arena; *out is the object itself where it has that. */
+keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena *arena, const cJSON **out,
+                             keel_err *err);
+
 /* The keys of the chat format, NULL-terminated: of a conversation, a message, a candidate. The first of the
  * latter two is "content", which is kept in meta where it holds more than text. */
 extern const char *const keel__chat_conversation_keys[], *const keel__chat_message_keys[],

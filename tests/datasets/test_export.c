@@ -196,31 +196,30 @@ static void a_meta_that_is_no_object_is_refused(void **state) {
 
 /* ---- the public logs ---- */
 
-static void real_logs_go_round(const char *format, const char *path) {
-    NEED(path);
-    assert_ok(import_as(format, NULL, data(path)));
-    assert_true(report.conversations > 0);
-    goes_round();
-}
-
-static void xstest_goes_round(void **state) {
-    (void)state;
-    real_logs_go_round("xstest", "xstest");
-}
-
-static void hh_rlhf_goes_round(void **state) {
-    (void)state;
-    real_logs_go_round(NULL, "hh-rlhf");
-}
-
-static void sgd_goes_round(void **state) {
-    (void)state;
-    real_logs_go_round(NULL, "sgd/dev");
-}
-
-static void openai_chat_goes_round(void **state) {
-    (void)state;
-    real_logs_go_round(NULL, "formats/openai-chat");
+static void every_public_log_goes_round(void **state) {
+    static const struct {
+        const char *path, *format; /* format: as it is recognised */
+        int conversations;
+    } logs[] = {{"xstest", "xstest", 216},         {"hh-rlhf", "hh-rlhf", 1612},
+                {"sgd/dev", "sgd", 2098},          {"tau1/airline", "tau-bench", 88},
+                {"tau2/telecom", "tau2", 40},      {"refusalbench", "csv", 205},
+                {"k-overrefusal", "prompts", 274}, {"formats/openai-chat", "chat", 5},
+                {"formats/sharegpt", "chat", 500}, {"formats/oasst", "oasst", 100},
+                {"formats/inspect", "inspect", 6}};
+    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
+        keel_cursor *cursor;
+        keel_conversation *first;
+        NEED(logs[i].path);
+        end_test(state);
+        begin_test(state);
+        assert_ok(import_as(NULL, NULL, data(logs[i].path)));
+        assert_int_equal(report.conversations, logs[i].conversations);
+        assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
+        assert_ok(keel_cursor_next(cursor, &arena, &first, &err));
+        assert_string_equal(first->source, logs[i].format);
+        keel_cursor_close(cursor);
+        goes_round();
+    }
 }
 
 int main(void) {
@@ -231,10 +230,7 @@ int main(void) {
         TEST(any_decisions_go_round),
         TEST(a_list_of_decisions_is_checked),
         TEST(a_meta_that_is_no_object_is_refused),
-        TEST(xstest_goes_round),
-        TEST(hh_rlhf_goes_round),
-        TEST(sgd_goes_round),
-        TEST(openai_chat_goes_round),
+        TEST(every_public_log_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
