@@ -20,6 +20,7 @@ enum { AS_IS, BY_JUDGE, WHO };
 enum {
     K = KEEL_N_OUTCOMES,
     MOST_STRATA = 1 + 8, /* the sources with most pairs have their own */
+    OWN_SHARE = 10,      /* labels of a kind that a TPR or TNR of one source rests on */
     ROWS = 1024          /* conversation i adds to row i modulo this: the resampling is of groups then */
 };
 
@@ -39,6 +40,7 @@ struct keel_judge_error {
     size_t width, answers; /* of a row; the first columns are answers, the rest pairs */
     float *rows;           /* [n_rows, width - answers] */
     double pairs_of[RISKS][MOST_STRATA], conversations_of[RISKS][MOST_STRATA];
+    double humans_of[RISKS][MOST_STRATA][K]; /* pairs by outcome of the human */
 };
 
 double keel_rogan_gladen(double observed, double tpr, double tnr) {
@@ -156,6 +158,7 @@ static void count_pair(keel_judge_error *error, const keel_judged_pair *pair, in
     for (size_t s = 0; s <= own; s += own ? own : 1) {
         row[pair_column(error, risk, s, (int)pair->human - 1, (int)pair->judge - 1)] += 1;
         error->pairs_of[risk][s]++;
+        error->humans_of[risk][s][pair->human - 1]++;
         error->conversations_of[risk][s] += last[(size_t)risk * MOST_STRATA + s] != pair->conversation;
         last[(size_t)risk * MOST_STRATA + s] = pair->conversation;
     }
@@ -282,11 +285,12 @@ static double unseen(keel_rng *rng) {
     return k;
 }
 
-/* The judge's error of one rate in one stratum, and the rate it observed there. */
-static void correct(const keel_judge_error *error, const double *pairs, keel_corrected_rate rate, size_t s,
-                    double observed, keel_rng *rng, double *rogan_gladen, double *ppi) {
-    double n[2][2] = {{0}}; /* y, f */
+/* n[y][f] of one rate in one stratum, with what a resample adds; seen[y]: whether there is such a y at all.
+ */
+static void count_pairs(const keel_judge_error *error, const double *pairs, keel_corrected_rate rate,
+                        size_t s, keel_rng *rng, double n[2][2]) {
     const int risk = rates[rate].risk;
+    memset(n, 0, 4 * sizeof(double));
     for (int human = 0; human < K; human++)
         for (int judge = 0; judge < K; judge++)
             n[rates[rate].hit[human]][rates[rate].hit[judge]] +=
@@ -294,10 +298,30 @@ static void correct(const keel_judge_error *error, const double *pairs, keel_cor
     const double size = error->pairs_of[risk][s] / fmax(1, error->conversations_of[risk][s]);
     n[1][0] += size * unseen(rng);
     n[0][1] += size * unseen(rng);
-    const double hits = n[1][0] + n[1][1], none = n[0][0] + n[0][1];
-    *ppi = observed + (n[1][0] - n[0][1]) / (hits + none);
-    const double tpr = n[1][1] / hits, tnr = n[0][0] / none; /* NaN where there is none */
-    *rogan_gladen = isfinite(tpr) && isfinite(tnr) ? keel_rogan_gladen(observed, tpr, tnr) : NAN;
+}
+
+/* Pairs of one rate in one stratum whose label by the human is a hit (y 1) or none. */
+static double seen(const keel_judge_error *error, keel_corrected_rate rate, size_t s, int y) {
+    double n = 0;
+    for (int k = 0; k < K; k++)
+        n += rates[rate].hit[k] == (y == 1) ? error->humans_of[rates[rate].risk][s][k] : 0;
+    return n;
+}
+
+/* The judge's error of one rate in one stratum, and the rate it observed there. A source with fewer than
+ * OWN_SHARE hits, or others, has the TPR, or TNR, of all. */
+static void correct(const keel_judge_error *error, const double *pairs, keel_corrected_rate rate, size_t s,
+                    double observed, keel_rng *rng, double *rogan_gladen, double *ppi) {
+    double n[2][2], all[2][2], right[2];
+    count_pairs(error, pairs, rate, s, rng, n);
+    count_pairs(error, pairs, rate, 0, rng, all);
+    *ppi = observed + (n[1][0] - n[0][1]) / (n[0][0] + n[0][1] + n[1][0] + n[1][1]);
+    for (int y = 0; y < 2; y++) {
+        double(*of)[2] = seen(error, rate, s, y) >= OWN_SHARE ? n : all;
+        right[y] = seen(error, rate, 0, y) > 0 ? of[y][y] / (of[y][0] + of[y][1]) : NAN;
+    }
+    *rogan_gladen =
+        isfinite(right[0]) && isfinite(right[1]) ? keel_rogan_gladen(observed, right[1], right[0]) : NAN;
 }
 
 /* total [width]: sums of rows. rng NULL: as it is, without the unseen. */

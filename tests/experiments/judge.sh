@@ -38,6 +38,14 @@ expect "in numbers" 0 "" stats --store some.db --quiet --json
 awk "BEGIN { exit !($(json behaviour.all.refusal_rate.value out.txt) < 0.9) }" || fail "the rate as labelled is too low"
 [ "$(json judged.error_unknown out.txt)" = null ] || fail "the error is known"
 
+# eval corrects what the log and the base answer; an outcome that a policy chooses is no label and counts as it is.
+expect "a base" 0 "" sft --store some.db --base builtin --out base --quiet --set epochs=1 --set buckets=512 --set min_updates=10
+expect "eval corrects" 0 "" eval --store some.db --base base --split all --ope none --quiet --out eval.json
+says "a row for each way" "refusal_rate, Rogan-Gladen"
+says "eval names the judge" "350 responses are labelled by a judge alone"
+[ "$(json baselines.logged.corrected.refusal_rate.ppi.value eval.json)" = 1 ] || fail "eval's corrected rate of the log: $(cat out.txt)"
+[ "$(json baselines.logged.corrected.refusal_rate.judged eval.json)" = 175 ] || fail "175 answers of the log are by the judge"
+
 # ---- judge test ----
 expect "a judge is tested" 0 "" judge test --store some.db --quiet
 for part in "on 50 responses that humans labelled" "taught on public logs" "any_refusal_accuracy" "kappa" "ece" "desk" "share, humans" "mistakes: 5;" "Let us talk about the sea"; do

@@ -137,6 +137,18 @@ static void a_source_with_enough_labels_has_its_own_error(void **state) {
     assert_near(close_log(RESAMPLES).ppi.value, 0.49, 1e-9);
 }
 
+/* Of "a" humans labelled refusals alone: what the judge says of others comes from "b". */
+static void a_source_without_a_miss_has_the_tnr_of_all(void **state) {
+    (void)state;
+    for (int i = 0; i < 60; i++) add_pair(i, "a", true, i >= 6);          /* TPR .9 */
+    for (int i = 0; i < 60; i++) add_pair(1000 + i, "b", i < 20, i < 28); /* TNR .8 */
+    open_error();
+    for (int i = 0; i < 100; i++) add_answer(2000 + i, "a", KEEL_AUTHORITY_MODEL, i < 62);
+    const keel_corrected found = close_log(RESAMPLES);
+    assert_near(found.rogan_gladen.value, (0.62 + 0.8 - 1) / (0.9 + 0.8 - 1), 1e-9);
+    assert_true(found.rogan_gladen.n == 100 && found.rogan_gladen.low < 0.55);
+}
+
 static void too_few_labels_correct_nothing(void **state) {
     (void)state;
     for (int pairs = KEEL_CORRECTED_FEWEST - 1; pairs <= KEEL_CORRECTED_FEWEST; pairs++) {
@@ -255,6 +267,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_rates),
         cmocka_unit_test(a_source_with_enough_labels_has_its_own_error),
+        cmocka_unit_test(a_source_without_a_miss_has_the_tnr_of_all),
         cmocka_unit_test(too_few_labels_correct_nothing),
         cmocka_unit_test(no_mistake_seen_is_no_proof),
         cmocka_unit_test(intervals_hold_the_true_rate),
