@@ -15,6 +15,7 @@ typedef struct keel_corpus_counts {
     size_t conversations, decisions, candidates;
     size_t taken;     /* decisions with a taken candidate */
     size_t with_act;  /* decisions with a taken candidate that carries an act */
+    size_t with_text; /* decisions with a taken candidate that has text */
     size_t judged;    /* decisions with a taken candidate whose outcome is judged */
     size_t choices;   /* conversations in which a taken candidate was one of several */
     size_t with_risk; /* conversations whose risk is known */

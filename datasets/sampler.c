@@ -50,7 +50,9 @@ static bool ragged(const keel_sampler *sampler) {
 static double bytes_needed(const keel_sampler *sampler, const keel__records_sizes *split) {
     enum { BLOCK_TAIL = 64 };
     double floats = (double)split->decisions * (double)(sampler->config.state_dim + sampler->n_actions);
-    if (ragged(sampler)) floats += (double)split->candidates * (double)(sampler->config.candidate_dim + 1);
+    double fixed = (double)split->decisions * (double)sampler->config.n_fixed;
+    if (ragged(sampler))
+        floats += ((double)split->candidates + fixed) * (double)(sampler->config.candidate_dim + 1);
     return floats * sizeof(float) + (double)split->decisions * (sizeof(view) + BLOCK_TAIL) +
            2 * (double)split->transitions * sizeof(keel__record);
 }

@@ -27,8 +27,10 @@ typedef struct keel_sampler_config {
     const char *const *acts; /* KEEL_SPACE_ACTS: the fixed set, in order */
     size_t n_acts;
     size_t state_dim, candidate_dim;
-    size_t batch;       /* transitions a draw */
-    size_t cache_bytes; /* what takes more than this is read from the store as it is drawn */
+    size_t n_fixed;              /* candidate sets: answers offered at every decision, after its candidates */
+    const keel_candidate *fixed; /* [n_fixed], borrowed */
+    size_t batch;                /* transitions a draw */
+    size_t cache_bytes;          /* what takes more than this is read from the store as it is drawn */
     uint64_t seed;
     /* Transitions over n_step decisions (0 and 1: one): rewards are sums discounted by gamma, present where
      * all of theirs are; a conversation that ends within them ends the sum, one that is cut off within them

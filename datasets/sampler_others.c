@@ -110,27 +110,31 @@ static size_t near_other(const keel_sampler_config *config, const keel__pool *po
     return best;
 }
 
+/* A refusal of another conversation is a refusal here: where the rule says what it earns it is learned from,
+ * and is no action of which nothing is known. */
+static void apply_rule(const keel_sampler_config *config, keel_outcome outcome, size_t row, keel__set *set) {
+    uint8_t *present = set->to_present + row * KEEL_N_REWARDS;
+    keel__rule_fill(config, set->record, (int)outcome, set->to_rule + row * KEEL_N_REWARDS, present);
+    for (size_t k = 0; k < KEEL_N_REWARDS; k++)
+        if (present[k]) set->to_log_weight[row] = -INFINITY;
+}
+
 static void keep_own(const keel_sampler_config *config, const keel__pool *pool, keel_rng *rng,
                      keel__set *set) {
-    const size_t taken = (size_t)set->action;
+    const size_t taken = (size_t)set->action, logged = set->n - config->n_fixed;
     for (size_t i = 0; i < set->n; i++) {
-        bool left_out = pool && set->n > 1 && keel_rng_uniform(rng) < config->others.drop && i != taken;
-        if (left_out) continue;
+        bool rival = i < logged && i != taken;
+        if (pool && rival && keel_rng_uniform(rng) < config->others.drop) continue;
         if (i == taken) set->action = (int32_t)set->all;
-        add_row(config, set, set->rows + i * config->candidate_dim, set->log_prior[i], 0);
+        size_t row = add_row(config, set, set->rows + i * config->candidate_dim, set->log_prior[i], 0);
+        if (i >= logged) apply_rule(config, config->fixed[i - logged].outcome, row, set);
     }
 }
 
-/* A refusal of another conversation is a refusal here: where the rule says what it earns it is learned from,
- * and is no action of which nothing is known. */
 static void add_alternative(const keel_sampler_config *config, const keel__pool *pool, size_t at,
                             float log_weight, keel__set *set) {
     size_t row = add_row(config, set, pool->row + at * config->candidate_dim, -INFINITY, log_weight);
-    uint8_t *present = set->to_present + row * KEEL_N_REWARDS;
-    if (pool->outcome[at] == KEEL_OUTCOME_REFUSAL)
-        keel__rule_fill(config, set->record, pool->outcome[at], set->to_rule + row * KEEL_N_REWARDS, present);
-    for (size_t k = 0; k < KEEL_N_REWARDS; k++)
-        if (present[k]) set->to_log_weight[row] = -INFINITY;
+    if (pool->outcome[at] == KEEL_OUTCOME_REFUSAL) apply_rule(config, KEEL_OUTCOME_REFUSAL, row, set);
 }
 
 void keel__others_fill(const keel_sampler_config *config, const keel__pool *pool, keel_rng *rng,

@@ -267,8 +267,9 @@ static bool comes_before(const keel__record *a, const keel__record *b) {
 }
 
 static void add_link(walk *w, sqlite3_stmt *row, const keel__record *item) {
-    size_t next = item->next ? (size_t)sqlite3_column_int64(row, COL_NEXT_SET) : 0;
-    link made = {*item, (size_t)sqlite3_column_int64(row, COL_SET)};
+    size_t fixed = ragged(w->of) ? w->of->config->n_fixed : 0;
+    size_t next = item->next ? (size_t)sqlite3_column_int64(row, COL_NEXT_SET) + fixed : 0;
+    link made = {*item, (size_t)sqlite3_column_int64(row, COL_SET) + fixed};
     if (next > made.set) made.set = next;
     keel_buf_append(&w->links, &made, sizeof made);
     if (w->links.failed) return;

@@ -11,8 +11,9 @@
 
 const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action) {
     if (base->space != KEEL_SPACE_CANDIDATES) return action < base->n_acts ? base->acts[action] : "";
-    if (action >= decision->n_candidates) return "";
-    const keel_candidate *c = &decision->candidates[action];
+    if (action >= keel_base_n_actions(base, decision)) return "";
+    const keel_candidate *c = action < decision->n_candidates ? &decision->candidates[action]
+                                                              : &base->fixed[action - decision->n_candidates];
     const char *text = c->text && c->text[0] ? c->text : c->act;
     return text ? text : "";
 }

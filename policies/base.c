@@ -8,6 +8,7 @@
 #include "policies/artefact.h"
 
 const char *const keel_base_spaces[] = {"auto", "candidates", "acts", "outcomes", NULL};
+const char *const keel_base_fixed[] = {"auto", "none", "refusal", NULL};
 
 /* ---- kinds ---- */
 
@@ -77,8 +78,12 @@ void keel_base_close(keel_base *base) {
 
 /* ---- use ---- */
 
+size_t keel_base_n_actions(const keel_base *base, const keel_decision *decision) {
+    return base->space == KEEL_SPACE_CANDIDATES ? decision->n_candidates + base->n_fixed : base->n_acts;
+}
+
 bool keel_base_can_encode(const keel_base *base, const keel_decision *decision) {
-    return base->space != KEEL_SPACE_CANDIDATES || decision->n_candidates > 0;
+    return keel_base_n_actions(base, decision) > 0;
 }
 
 static keel_status check_decision(const keel_conversation *conversation, size_t decision, keel_err *err) {

@@ -25,7 +25,8 @@ typedef struct keel_base_kind keel_base_kind;
 
 /* The options of every kind; first member of each kind's configuration struct. */
 typedef struct keel_base_config {
-    int action_space; /* index into keel_base_spaces: 0 for auto, else a keel_action_space + 1 */
+    int action_space;  /* index into keel_base_spaces: 0 for auto, else a keel_action_space + 1 */
+    int fixed_answers; /* index into keel_base_fixed */
     int64_t max_acts;
     int64_t memory_mb;
     int64_t seed;
@@ -33,18 +34,27 @@ typedef struct keel_base_config {
 
 extern const char *const keel_base_spaces[]; /* auto, candidates, acts, outcomes; NULL-terminated */
 
+extern const char *const keel_base_fixed[]; /* auto, none, refusal; NULL-terminated */
+
 /* Their rows in a kind's option table: the first two at its head, the others anywhere. */
 #define KEEL_BASE_OPTION_SPACE                                                                                  \
     {                                                                                                           \
         "action_space", KEEL_OPT_CHOICE, offsetof(keel_base_config, action_space), "auto", 0, 0,                \
             keel_base_spaces,                                                                                   \
             "what pi_base is over; auto: candidates if half of the conversations offer a choice, else acts if " \
-            "half of the responses carry one, else outcomes"                                                    \
+            "half of the responses carry one, else candidates if half of them have text, else outcomes"         \
     }
 #define KEEL_BASE_OPTION_ACTS                                                                                \
     {                                                                                                        \
         "max_acts", KEEL_OPT_INT, offsetof(keel_base_config, max_acts), "256", 1, 65536, NULL,               \
             "maximum number of distinct dialogue acts in a fixed space"                                      \
+    }
+#define KEEL_BASE_OPTION_FIXED                                                                               \
+    {                                                                                                        \
+        "fixed_answers", KEEL_OPT_CHOICE, offsetof(keel_base_config, fixed_answers), "auto", 0, 0,           \
+            keel_base_fixed,                                                                                 \
+            "candidate sets: answers that are offered at every decision beside its own; auto: a refusal if " \
+            "fewer than half of the conversations offer a choice"                                            \
     }
 #define KEEL_BASE_OPTION_MEMORY                                                                              \
     {                                                                                                        \
@@ -75,6 +85,8 @@ typedef struct keel_base_tuning {
     keel_action_space space;
     const char *const *acts; /* [n_acts] of a fixed space */
     size_t n_acts;
+    const keel_candidate *fixed; /* [n_fixed] answers that the base is to offer */
+    size_t n_fixed;
     const char *identity; /* 64 hex digits over all that the result depends on, for checkpoints */
     const char *checkpoint[KEEL_BASE_MAX_CHECKPOINTS]; /* a path for each of kind->checkpoints */
     const char *metrics_path;                          /* JSON Lines; NULL: none */
@@ -162,6 +174,10 @@ struct keel_base {
     size_t n_acts;           /* fixed spaces: number of acts; 0 for candidate sets */
     const char **acts;       /* names, in order of index (outcome names for KEEL_SPACE_OUTCOMES) */
     size_t state_dim, candidate_dim;
+    /* Candidate sets: answers that it offers at every decision, as actions after the decision's candidates:
+     * action n_candidates + i is fixed[i]. Text and outcome alone. */
+    size_t n_fixed;
+    const keel_candidate *fixed;
 };
 
 /* spec: the name of a kind, or the folder of a base. KEEL_E_NOT_FOUND lists the names. */
@@ -174,16 +190,18 @@ void keel_base_close(keel_base *base); /* NULL is harmless */
 
 /* ---- use ---- */
 
-/* State and candidate features and log pi_base of each decision. A base reads turns before the decision,
- * candidates' texts and acts; never labels, models, risk or rewards. In candidate sets a decision without
- * candidates is KEEL_E_INVALID. */
+/* State and candidate features and log pi_base of each decision, those of fixed answers last. A base reads
+ * turns before the decision, candidates' texts and acts; never labels, models, risk or rewards. In candidate
+ * sets a decision without candidates and fixed answers is KEEL_E_INVALID. */
 keel_status keel_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                              keel_arena *scratch, keel_err *err);
 /* One decision of one conversation. */
 keel_status keel_base_encode_decision(const keel_base *base, const keel_conversation *conversation,
                                       size_t decision, keel_arena *scratch, keel_features *out,
                                       keel_err *err);
-/* Whether the base can encode the decision: in candidate sets, whether it has candidates. */
+/* Number of actions at the decision: its candidates and the fixed answers, or the acts. */
+size_t keel_base_n_actions(const keel_base *base, const keel_decision *decision);
+/* Whether the base can encode the decision: in candidate sets, whether it has candidates or fixed answers. */
 bool keel_base_can_encode(const keel_base *base, const keel_decision *decision);
 
 /* Writes candidates at each item's decision. KEEL_E_UNSUPPORTED for a kind that writes none. */

@@ -6,7 +6,7 @@
 keel_status keel_encode_store_find(const keel_base *base, keel_store *store, const keel_decision *decision,
                                    keel_arena *arena, keel_features *out, bool *found, keel_err *err) {
     bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    size_t n_actions = sets ? decision->n_candidates : base->n_acts;
+    size_t n_actions = keel_base_n_actions(base, decision);
     keel_features read = {0};
     bool there;
     KEEL_TRY(keel_store_get_features(store, base->hash, decision->id, arena, &read, &there, err));

@@ -106,7 +106,25 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
 static keel_action_space fitting_space(const keel_corpus_counts *counts) {
     if (2 * counts->choices >= counts->conversations) return KEEL_SPACE_CANDIDATES;
     if (2 * counts->with_act >= counts->taken) return KEEL_SPACE_ACTS;
-    return KEEL_SPACE_OUTCOMES;
+    return 2 * counts->with_text >= counts->taken ? KEEL_SPACE_CANDIDATES : KEEL_SPACE_OUTCOMES;
+}
+
+enum { FIXED_AUTO, FIXED_NONE, FIXED_REFUSAL };
+
+/* A log of one response a prompt offers no choice: with a refusal beside it there is one. */
+static void choose_fixed(sft *run) {
+    static const keel_candidate refusal = {.text = "I'm sorry, but I can't help with that.",
+                                           .outcome = KEEL_OUTCOME_REFUSAL};
+    const keel_corpus_counts *counts = &run->corpus->counts;
+    int asked = run->config->fixed_answers;
+    bool none = run->job.space != KEEL_SPACE_CANDIDATES || asked == FIXED_NONE;
+    if (run->from) {
+        run->job.fixed = run->from->fixed;
+        run->job.n_fixed = run->from->n_fixed;
+    } else if (!none && (asked == FIXED_REFUSAL || 2 * counts->choices < counts->conversations)) {
+        run->job.fixed = &refusal;
+        run->job.n_fixed = 1;
+    }
 }
 
 /* The space that was asked for, or the one that fits the split; KEEL_E_NOT_FOUND when the split has nothing
@@ -210,6 +228,7 @@ static keel_status prepare(sft *run, keel_err *err) {
     KEEL_TRY(keel_store_corpus_open(&run->corpus, run->store, run->split, memory / 2, err));
     KEEL_TRY(choose_space(run, &run->job.space, err));
     KEEL_TRY(list_acts(run, err));
+    choose_fixed(run);
     KEEL_TRY(identify(run, err));
     KEEL_TRY(lock_out(run, err));
     run->job.corpus = run->corpus;

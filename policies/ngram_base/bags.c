@@ -281,13 +281,16 @@ static keel_status sample_decision(reading *of, size_t decision, keel_sample *ou
     for (int field = 0; field < KEEL_N_STATE_FIELDS; field++)
         KEEL_TRY(fill_bag(&view, NULL, field, &sample.field[field], err));
     if (of->model->base.space == KEEL_SPACE_CANDIDATES) {
-        sample.n_candidates = at->n_candidates;
-        sample.candidate = keel_arena_calloc(of->arena, at->n_candidates, sizeof *sample.candidate);
+        sample.n_candidates = keel_base_n_actions(&of->model->base, at);
+        sample.candidate = keel_arena_calloc(of->arena, sample.n_candidates, sizeof *sample.candidate);
         if (!sample.candidate) return keel_nomem(err, "n-gram base");
         KEEL_TRY(single_words(&view, view.last ? view.last : "", &view.asked, NULL, err));
     }
-    for (size_t i = 0; i < sample.n_candidates; i++)
-        KEEL_TRY(sample_candidate(&view, &at->candidates[i], &sample.candidate[i], err));
+    for (size_t i = 0; i < sample.n_candidates; i++) {
+        const keel_candidate *one =
+            i < at->n_candidates ? &at->candidates[i] : &of->model->base.fixed[i - at->n_candidates];
+        KEEL_TRY(sample_candidate(&view, one, &sample.candidate[i], err));
+    }
     *out = sample;
     return KEEL_OK;
 }

@@ -84,6 +84,14 @@ static cJSON *config_json(const keel_ngram_base *model) {
                 cJSON_AddBoolToObject(json, "user_acts", model->config.user_acts);
     for (size_t i = 0; good && i < model->base.n_acts; i++)
         good = cJSON_AddItemToArray(acts, cJSON_CreateString(model->base.acts[i]));
+    cJSON *fixed = good ? cJSON_AddArrayToObject(json, "fixed_answers") : NULL;
+    good = good && fixed;
+    for (size_t i = 0; good && i < model->base.n_fixed; i++) {
+        const keel_candidate *one = &model->base.fixed[i];
+        cJSON *row = cJSON_CreateObject();
+        good = cJSON_AddItemToArray(fixed, row) && cJSON_AddStringToObject(row, "content", one->text) &&
+               cJSON_AddStringToObject(row, "outcome", keel_outcome_name(one->outcome));
+    }
     if (good) return json;
     cJSON_Delete(json);
     return NULL;
@@ -171,9 +179,34 @@ typedef struct base_config { /* what config.json says */
     struct keel_ngram_base_config config;
     keel_action_space space;
     const char *split; /* into the JSON value, as are acts */
-    size_t rows, n_acts;
+    size_t rows, n_acts, n_fixed;
     const char **acts;
+    keel_candidate *fixed; /* texts into the JSON value */
 } base_config;
+
+enum { MOST_FIXED = 64 };
+
+static keel_status read_fixed(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
+                              keel_err *err) {
+    const cJSON *fixed = NULL, *item;
+    KEEL_TRY(keel_json_array(json, "fixed_answers", true, &fixed, where, err));
+    size_t n = (size_t)cJSON_GetArraySize(fixed);
+    if (n > MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "\"fixed_answers\": expected at most %d, and none in the space %s, got %zu",
+                         (int)MOST_FIXED, keel_space_name(KEEL_SPACE_ACTS), n);
+    out->fixed = keel_arena_calloc(arena, n + 1, sizeof *out->fixed);
+    if (!out->fixed) return keel_nomem(err, where);
+    cJSON_ArrayForEach (item, fixed) {
+        keel_candidate *one = &out->fixed[out->n_fixed++];
+        const char *outcome = NULL;
+        KEEL_TRY(keel_json_string(item, "content", true, &one->text, where, err));
+        KEEL_TRY(keel_json_string(item, "outcome", true, &outcome, where, err));
+        if (!keel_outcome_parse(outcome, &one->outcome))
+            return keel_fail(err, KEEL_E_INVALID, where, "\"outcome\": unknown outcome \"%s\"", outcome);
+    }
+    return KEEL_OK;
+}
 
 static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
                              keel_err *err) {
@@ -210,7 +243,8 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     out->config.user_acts = true; /* of a base that does not say: they were read once */
     KEEL_TRY(keel_json_bool(json, "user_acts", false, &out->config.user_acts, where, err));
     out->rows = (size_t)rows;
-    return read_acts(json, out, arena, where, err);
+    KEEL_TRY(read_acts(json, out, arena, where, err));
+    return read_fixed(json, out, arena, where, err);
 }
 
 /* Copies a tensor of exactly this type and shape to where the list points. */
@@ -284,6 +318,7 @@ static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena 
     KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space, got.acts, got.n_acts, err));
     (*out)->split = keel_arena_strdup(&(*out)->arena, got.split);
     if (!(*out)->split) return keel_nomem(err, dir);
+    KEEL_TRY(keel__ngram_base_offer(*out, got.fixed, got.n_fixed, err));
     return fill(*out, file, got.rows, weights, err);
 }
 

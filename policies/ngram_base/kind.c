@@ -15,6 +15,7 @@
 const keel_option keel_ngram_base_options[] = {
     KEEL_BASE_OPTION_SPACE,
     KEEL_BASE_OPTION_ACTS,
+    KEEL_BASE_OPTION_FIXED,
     INT(buckets, "131072", 64, 16777216, "number of buckets that n-grams are hashed into"),
     INT(dim, "64", 1, 4096, "width of an n-gram's embedding"),
     INT(features, "64", 1, 4096, "width of the encoder's state and candidate features"),

@@ -50,6 +50,20 @@ static keel_status copy_acts(keel_ngram_base *model, const char *const *acts, si
     return KEEL_OK;
 }
 
+keel_status keel__ngram_base_offer(keel_ngram_base *model, const keel_candidate *fixed, size_t n,
+                                   keel_err *err) {
+    keel_candidate *copy = keel_arena_calloc(&model->arena, n + 1, sizeof *copy);
+    if (!copy) return keel_nomem(err, "n-gram base");
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = (keel_candidate){.text = keel_arena_strdup(&model->arena, fixed[i].text),
+                                   .outcome = fixed[i].outcome};
+        if (!copy[i].text) return keel_nomem(err, "n-gram base");
+    }
+    model->base.fixed = copy;
+    model->base.n_fixed = n;
+    return KEEL_OK;
+}
+
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
                                   keel_action_space space, const char *const *acts, size_t n_acts,
                                   keel_err *err) {

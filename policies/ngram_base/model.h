@@ -83,6 +83,9 @@ typedef struct keel_ngram_base {
     keel_arena arena; /* owns all of it but params */
 } keel_ngram_base;
 
+/* The answers that it offers from now on; copied. */
+keel_status keel__ngram_base_offer(keel_ngram_base *model, const keel_candidate *fixed, size_t n,
+                                   keel_err *err);
 /* A model of this configuration: names and sizes, no table yet. acts are copied. */
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
                                   keel_action_space space, const char *const *acts, size_t n_acts,

@@ -52,6 +52,8 @@ keel_status keel__ngram_base_tune(const keel_base_tuning *job, keel_base **out, 
                                   keel_err *err) {
     keel_tuning tuning = {.job = job, .corpus = job->corpus, .from = (const keel_ngram_base *)job->from};
     keel_status status = run(&tuning, report, err);
+    if (status == KEEL_OK) /* now: they are no part of what is learned from */
+        status = keel__ngram_base_offer(tuning.model, job->fixed, job->n_fixed, err);
     keel_arena_free(&tuning.memory);
     keel_free(tuning.kept);
     if (status == KEEL_OK)

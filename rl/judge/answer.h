@@ -21,7 +21,8 @@ keel_reward keel_answer_reward(const keel_reward_view *log, size_t decision, siz
 /* The answer of a candidate. */
 keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decision, size_t candidate);
 
-/* The answer of action `chosen` of a choice under `base`. Candidate sets: the candidate itself. Fixed spaces:
+/* The answer of action `chosen` of a choice under `base`. Candidate sets: the candidate itself, or a
+ * fixed answer of the base, which earns what the rule gives. Fixed spaces:
  * the candidate of the decision that is this act, preferably a taken and judged one. If there is none, or it
  * is not judged, the outcome is the one that `policy` (may be NULL) has stored for the act in conversations
  * of this risk, and the reward is unknown. An action of KEEL_SPACE_OUTCOMES is its outcome, and

@@ -144,6 +144,7 @@ keel_status keel_learner_open(keel_learner *learner, const keel_learner_config *
                               const keel_qnet_shape *shape, const double *coverage, keel_pool *pool,
                               keel_err *err) {
     keel_learner made = {.config = *config, .kind = keel_learner_kind_of(config->algorithm)};
+    made.config.dropout = fmax(0, config->dropout); /* whoever knows the size of the log resolves it */
     keel_qnet_shape resolved = *shape;
     resolved.quantiles = (size_t)config->quantiles;
     if (config->conditioned) resolved.state_dim += KEEL_N_REWARDS;

@@ -42,14 +42,14 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_REAL(gamma, "0.99", 0, 0.9999, "discount per decision"),                                \
         KEEL_LEARNER_REAL(keep_top, keep_top_standard, 1e-6, 100,                                            \
                           "percent of the conversations that are learned from, by their return"),            \
-        KEEL_LEARNER_REAL(rival_drop, "0.4", 0, 1,                                                           \
+        KEEL_LEARNER_REAL(rival_drop, "0.5", 0, 1,                                                           \
                           "candidate sets: probability that a draw leaves out a candidate not taken"),       \
-        KEEL_LEARNER_REAL(rival_plant, "0.5", 0, 1,                                                          \
+        KEEL_LEARNER_REAL(rival_plant, "0.7", 0, 1,                                                          \
                           "candidate sets: probability that a complying answer of another conversation "     \
                           "joins the set"),                                                                  \
         KEEL_LEARNER_INT(alternatives, "4", 0, 256,                                                          \
                          "candidate sets: answers of other conversations that are judged beside the set"),   \
-        KEEL_LEARNER_REAL(stands_for, "0", 0, 1e6,                                                           \
+        KEEL_LEARNER_REAL(stands_for, "1", 0, 1e6,                                                           \
                           "actions that these stand for in the conservative term; 0: themselves"),           \
         KEEL_REWARDS(KEEL_LEARNER_WEIGHT) KEEL_LEARNER_INT(batch, "256", 1, 65536, "transitions a step"),    \
         KEEL_LEARNER_INT(steps, "0", 0, 1e9,                                                                 \
@@ -62,7 +62,9 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
         KEEL_LEARNER_BOOL(rate_decay, "true", "the step size falls linearly to 0 over the steps"),           \
         KEEL_LEARNER_REAL(weight_decay, "0.01", 0, 10, "decoupled weight decay"),                            \
         KEEL_LEARNER_REAL(clip_norm, "0", 0, 1e9, "largest norm of a step's gradient; 0: any"),              \
-        KEEL_LEARNER_REAL(dropout, "0.1", 0, 0.95, "share of hidden units dropped in training"),             \
+        KEEL_LEARNER_REAL(dropout, "-1", -1, 0.95,                                                           \
+                          "share of hidden units dropped in training; below 0: 0.3 on up to 1,000 "          \
+                          "transitions, else 0.1"),                                                          \
         KEEL_LEARNER_INT(seed, "1", 0, 9007199254740991, "of initialisation, sampling and dropout"),         \
         KEEL_LEARNER_INT(shard_rows, "128", 1, 65536, "rows of a batch that one shard works on"),            \
         KEEL_LEARNER_INT(log_every, "100", 1, 1e9, "steps between lines of metrics"),                        \

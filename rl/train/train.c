@@ -73,6 +73,7 @@ static keel_status identify(training *t, const keel_learner_config *config, bool
                              ? keel_artefact_identify(t->lineage, json, t->identity, err)
                              : keel_nomem(err, "training");
     if (config->steps == 0) cJSON_DeleteItemFromObjectCaseSensitive(json, "steps"); /* not known yet */
+    if (config->dropout < 0) cJSON_DeleteItemFromObjectCaseSensitive(json, "dropout");
     if (status == KEEL_OK)
         status = keel_artefact_check_out(t->out_dir, "policy", t->lineage, json, replace, err);
     cJSON_Delete(json);
@@ -95,6 +96,8 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                   .n_acts = t->base->n_acts,
                                   .state_dim = t->base->state_dim,
                                   .candidate_dim = t->base->candidate_dim,
+                                  .n_fixed = t->base->n_fixed,
+                                  .fixed = t->base->fixed,
                                   .batch = (size_t)config->batch,
                                   .cache_bytes = half < KEEL_SAMPLER_CACHE ? half : KEEL_SAMPLER_CACHE,
                                   .seed = (uint64_t)config->seed,
@@ -199,6 +202,10 @@ static int64_t default_steps(const keel_sampler_summary *about, int64_t batch) {
     return steps > MOST ? MOST : steps;
 }
 
+static double default_dropout(const keel_sampler_summary *about) {
+    return about->transitions <= 1000 ? 0.3 : 0.1;
+}
+
 static keel_status set_up(training *t, const keel_train_job *job, keel_err *err) {
     const keel_learner_config *config = job->config;
     KEEL_TRY(keel_train_check(config, err));
@@ -212,6 +219,7 @@ static keel_status set_up(training *t, const keel_train_job *job, keel_err *err)
     KEEL_TRY(open_sampler(t, config, err));
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
+    if (resolved.dropout < 0) resolved.dropout = default_dropout(keel_sampler_about(t->sampler));
     KEEL_TRY(open_learner(t, &resolved, t->pool, err));
     tell_of_harm(t);
     KEEL_TRY(open_choosing(t, err));

@@ -204,12 +204,45 @@ static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **stat
 static void a_split_without_supervision_says_what_is_missing(void **state) {
     (void)state;
     add_acts(store, 6, "train", false);
+    config.common.action_space = 3; /* outcomes */
     assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
     contains(err.hint, "keel label");
     config.common.action_space = 2; /* acts */
     assert_int_equal(tune(in("base"), 1), KEEL_E_NOT_FOUND);
     contains(err.message, "dialogue act");
     assert_false(keel_file_is_folder(in("base")));
+}
+
+/* A log of one response a prompt: the response is the action, and a refusal is offered beside it. */
+static void a_log_of_one_response_a_prompt_gets_a_refusal_beside_it(void **state) {
+    (void)state;
+    keel_base *base = NULL;
+    keel_features features;
+    keel_arena scratch = {0};
+    keel_turn turn = {.role = KEEL_ROLE_USER, .text = "Hello?"};
+    keel_candidate said = {.text = "Hello."};
+    keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = &said};
+    keel_conversation one = {.n_turns = 1, .turns = &turn, .n_decisions = 1, .decisions = &decision};
+    add_acts(store, 6, "train", false);
+    assert_ok(tune(in("base"), 1));
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    assert_int_equal(base->space, KEEL_SPACE_CANDIDATES);
+    assert_int_equal(base->n_fixed, 1);
+    assert_int_equal(base->fixed[0].outcome, KEEL_OUTCOME_REFUSAL);
+    assert_ok(keel_base_encode_decision(base, &one, 0, &scratch, &features, &err));
+    assert_int_equal(features.n_actions, 2);
+    assert_true(features.log_prior[0] < 0 && features.log_prior[1] < 0);
+    decision.n_candidates = 0; /* an open prompt: the refusal alone */
+    assert_ok(keel_base_encode_decision(base, &one, 0, &scratch, &features, &err));
+    assert_int_equal(features.n_actions, 1);
+    keel_base_close(base);
+    config.common.fixed_answers = 1; /* none */
+    assert_ok(tune(in("none"), 1));
+    assert_ok(keel_base_load(&base, in("none"), &err));
+    assert_int_equal(base->n_fixed, 0);
+    assert_int_equal(keel_base_encode_decision(base, &one, 0, &scratch, &features, &err), KEEL_E_INVALID);
+    keel_base_close(base);
+    keel_arena_free(&scratch);
 }
 
 static void a_log_without_responses_is_an_error(void **state) {
@@ -485,6 +518,7 @@ int main(void) {
         TEST(a_small_memory_gives_the_same_bytes),
         TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
         TEST(a_split_without_supervision_says_what_is_missing),
+        TEST(a_log_of_one_response_a_prompt_gets_a_refusal_beside_it),
         TEST(a_log_without_responses_is_an_error),
         TEST(an_unknown_split_or_base_is_named),
         TEST(too_many_acts_are_an_error_with_a_way_out),
