@@ -26,12 +26,13 @@ typedef struct state {
     keel_buf text; /* of a table */
     keel__csv csv;
     bool table;
-    keel_arena held; /* of the row */
+    keel_arena *arena; /* of the call at hand: what is given out lies in it */
     const cJSON *row;
     const char *where;
+    keel_buf again, place; /* row and where, while the other model's chat is still to be given */
     side sides[2];
     const cJSON *joined[2]; /* the answers that are candidates of one decision; NULL: there is no such */
-    bool second;            /* the other model's chat is still to be given */
+    bool second;            /* it is */
 } state;
 
 /* ---- rows ---- */
@@ -51,26 +52,40 @@ static keel_status open_file(keel_reader *reader, keel_err *err) {
 
 static keel_status next_line(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
-    keel__value build = {.arena = &s->held};
+    keel__value build = {.arena = s->arena};
     size_t line;
     char place[400];
     s->row = NULL;
     KEEL_TRY(keel__csv_next(&s->csv, &line, err));
     if (!line) return KEEL_OK;
     snprintf(place, sizeof place, "%s:%zu", keel_source_name(reader->source), line);
-    s->where = keel_arena_strdup(&s->held, place);
+    s->where = keel_arena_strdup(s->arena, place);
     cJSON *row = keel__value_object(&build);
     for (size_t i = 0; i < s->csv.n_columns; i++)
-        keel__value_put_text(&build, row, s->csv.header[i], s->csv.fields[i]);
+        keel__value_put_text(&build, row, s->csv.header[i], keel_arena_strdup(s->arena, s->csv.fields[i]));
     s->row = row;
     return build.failed || !s->where ? keel_nomem(err, place) : KEEL_OK;
 }
 
 static keel_status next_row(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
-    keel_arena_reset(&s->held);
     if (s->table) return next_line(reader, err);
-    return keel__objects_next(&s->objects, reader->source, &s->held, &s->row, &s->where, err);
+    return keel__objects_next(&s->objects, reader->source, s->arena, &s->row, &s->where, err);
+}
+
+/* The row once more, for the next call, whose arena is another. */
+static keel_status keep_row(state *s, keel_err *err) {
+    keel_buf_clear(&s->again);
+    keel_buf_clear(&s->place);
+    keel_buf_text(&s->place, s->where);
+    KEEL_TRY(keel_json_print(s->row, false, &s->again, err));
+    return s->place.failed ? keel_nomem(err, s->where) : KEEL_OK;
+}
+
+static keel_status same_row(state *s, keel_err *err) {
+    s->where = keel_arena_strdup(s->arena, s->place.data);
+    if (!s->where) return keel_nomem(err, s->place.data);
+    return keel_json_parse_in(s->arena, s->again.data, s->again.length, s->where, &s->row, err);
 }
 
 /* ---- what was said ---- */
@@ -81,7 +96,7 @@ static const cJSON *unpack(state *s, const cJSON *value) {
     if (!cJSON_IsString(value) || value->valuestring[strspn(value->valuestring, " \t\r\n")] != '[')
         return value;
     const keel_status status =
-        keel_json_parse_in(&s->held, value->valuestring, strlen(value->valuestring), "", &parsed, NULL);
+        keel_json_parse_in(s->arena, value->valuestring, strlen(value->valuestring), "", &parsed, NULL);
     return status == KEEL_OK ? parsed : value;
 }
 
@@ -113,7 +128,7 @@ static keel_status read_side(state *s, int which, keel_err *err) {
     static const char *const models[] = {"model_a", "model_b"},
                              *const lists[] = {"conversation_a", "conversation_b"},
                              *const answers[] = {"response_a", "response_b"};
-    keel__value build = {.arena = &s->held};
+    keel__value build = {.arena = s->arena};
     side *out = &s->sides[which];
     const cJSON *list = unpack(s, keel_json_get(s->row, lists[which])),
                 *answer = keel_json_get(s->row, answers[which]);
@@ -265,37 +280,38 @@ static keel_status build_side(state *s, int which, keel_arena *arena, keel_conve
     return keel__chat_read_object(made, s->where, arena, NULL, out, err);
 }
 
-static keel_status read_row(keel_reader *reader, keel_err *err) {
-    state *s = reader->state;
+static keel_status read_row(state *s, int64_t *counts, keel_err *err) {
     KEEL_TRY(read_side(s, A, err));
     KEEL_TRY(read_side(s, B, err));
-    KEEL_TRY(read_vote(s, reader->counts, err));
+    KEEL_TRY(read_vote(s, counts, err));
     find_joined(s);
-    reader->counts[PROMPTS_DIFFER] += !s->joined[A];
-    s->second = !s->joined[B] || s->joined[B]->next;
+    counts[PROMPTS_DIFFER] += !s->joined[A];
     return KEEL_OK;
 }
 
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     state *s = reader->state;
     const int which = s->second ? B : A;
+    int64_t counted[KEEL_FORMAT_COUNTS] = {0};
+    s->arena = arena;
     s->second = false;
-    if (which == A) {
-        KEEL_TRY(next_row(reader, err));
-        if (!s->row) return KEEL_OK;
-        KEEL_TRY(read_row(reader, err));
-    }
+    KEEL_TRY(which == A ? next_row(reader, err) : same_row(s, err));
+    if (!s->row) return KEEL_OK;
+    KEEL_TRY(read_row(s, which == A ? reader->counts : counted, err));
     out->where = s->where;
     out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
     if (!out->conversation) return keel_nomem(err, s->where);
-    return build_side(s, which, arena, out->conversation, err);
+    KEEL_TRY(build_side(s, which, arena, out->conversation, err));
+    s->second = which == A && (!s->joined[B] || s->joined[B]->next);
+    return s->second ? keep_row(s, err) : KEEL_OK;
 }
 
 static void close_file(keel_reader *reader) {
     state *s = reader->state;
     keel__objects_close(&s->objects);
     keel_buf_free(&s->text);
-    keel_arena_free(&s->held);
+    keel_buf_free(&s->again);
+    keel_buf_free(&s->place);
 }
 
 static bool looks_like(const keel_sniff *sniff) {

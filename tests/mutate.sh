@@ -19,6 +19,7 @@ tests_of() {
     case $1 in
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
+    datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
     core/context.c | core/parallel.c | core/log.c | core/progress.c) echo core/test_context ;;
     core/logistic.c) echo core/test_logistic ;;
@@ -31,6 +32,12 @@ tests_of() {
     datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/store_judged.c) echo datasets/test_store ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
+    datasets/zip.c) echo datasets/test_zip ;;
+    datasets/tau.c) echo datasets/test_formats_tau ;;
+    datasets/row.c | datasets/format_pair.c | datasets/format_arena.c) echo datasets/test_formats_pairs ;;
+    datasets/session.c | datasets/format_otel.c | datasets/format_llm.c | datasets/format_langfuse.c) echo datasets/test_format_calls ;;
+    datasets/tree.c) echo datasets/test_format_trees ;;
+    datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;

@@ -96,6 +96,30 @@ static void a_vote_on_longer_chats_keeps_both(void **state) {
     assert_string_equal(get("q")->group, get("q-b")->group);
 }
 
+/* Readers read ahead: what one call gave must outlive the next ones. */
+static void many_votes_are_read_ahead(void **state) {
+    (void)state;
+    enum { N = 40 };
+    keel_buf log = {0};
+    for (int i = 0; i < N; i++)
+        keel_buf_format(&log,
+                        "{\"id\":\"q%d\",\"model_a\":\"m1\",\"model_b\":\"m2\",\"winner\":\"tie\"," CHATS(
+                            USER("first of %d") "," ASSISTANT("a") "," USER("then"),
+                            USER("first of %d") "," ASSISTANT("b") "," USER("then")) "}\n",
+                        i, i, i);
+    assert_ok(import_as(NULL, NULL, put("log.jsonl", log.data)));
+    assert_int_equal(report.conversations, 2 * N);
+    for (int i = 0; i < N; i++) {
+        char name[16], first[32];
+        snprintf(first, sizeof first, "first of %d", i);
+        for (int k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "q%d%s", i, k ? "-b" : "");
+            assert_string_equal(get(name)->turns[0].text, first);
+        }
+    }
+    keel_buf_free(&log);
+}
+
 static void bad_votes_are_named(void **state) {
     (void)state;
     import_fails(NULL, put("v.jsonl", VOTE("model_c", BOTH)), KEEL_E_INVALID, "v.jsonl:1", "got \"model_c\"");
@@ -341,6 +365,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_vote_in_every_dialect_is_one_decision),
         TEST(a_vote_on_longer_chats_keeps_both),
+        TEST(many_votes_are_read_ahead),
         TEST(bad_votes_are_named),
         TEST(a_pair_is_one_decision_in_every_dialect),
         TEST(a_pair_that_differs_early_is_cut_there),
