@@ -50,7 +50,8 @@ tests_of() {
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;
     rl/judge/fqe.c) echo rl/test_fqe ;;
-    rl/judge/evaluate.c) echo rl/test_evaluate ;;
+    rl/judge/evaluate*.c | rl/judge/answer.c) echo rl/test_evaluate ;;
+    rl/judge/overall*.c | rl/judge/ridge_fqe.c) echo rl/test_overall rl/test_evaluate ;;
     rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
     rl/train/train.c) echo rl/test_train ;;
     rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;

@@ -5,7 +5,7 @@
 
 turns  24 logs of several turns: three behaviours, 1,500 and 4,000 conversations, four seeds. CQL with the defaults
        learns from 80 % of each and is judged on the rest; the truth is what it does in 8,000 fresh conversations.
-one    500 logs of 300 conversations of one decision, half of them dangerous. One policy, learned from 4,000 others; the truth is what it does in
+one    500 logs of 300 conversations of one decision, half of them dangerous. One policy, cloned from 4,000 others; the truth is what it does in
        20,000.
 
 Prints a line for each log with the metrics whose interval misses, and at the end how many hold and how wide they are.
@@ -37,13 +37,13 @@ def made(path, make):
         return json.load(file)
 
 
-def learn(program, folder, env, behaviour, episodes, seed):
+def learn(program, folder, env, behaviour, episodes, seed, algo):
     store, base, policy = (f"{folder}/{name}" for name in ("logs.db", "base", "policy"))
     os.makedirs(folder, exist_ok=True)
     keel(program, "simulate", "--store", store, "--env", env, "--behaviour", behaviour, "--episodes", episodes,
          "--seed", seed)
     keel(program, "sft", "--store", store, "--base", "builtin", "--out", base)
-    keel(program, "train", "--store", store, "--base", base, "--algo", "cql", "--out", policy)
+    keel(program, "train", "--store", store, "--base", base, "--algo", algo, "--out", policy)
     return True
 
 
@@ -90,7 +90,7 @@ def several_turns(program, folder, logs):
     for seed, episodes, behaviour in list(product(range(101, 105), (1500, 4000),
                                                   ("support-60", "support-82", "support-95")))[:logs]:
         at = f"{folder}/{behaviour}-{episodes}-{seed}"
-        made(f"{at}.json", lambda: learn(program, at, "support-desk", behaviour, episodes, seed))
+        made(f"{at}.json", lambda: learn(program, at, "support-desk", behaviour, episodes, seed, "cql"))
         truth = made(f"{at}.played.json", lambda: play(program, at, "support-desk", 8000))
         count.add(f"{behaviour} {episodes} seed {seed}:", judge(program, f"{at}/logs.db", at, "test"), truth)
     count.report("several turns")
@@ -100,7 +100,7 @@ def one_turn(program, folder, logs, episodes):
     env, at = f"{folder}/one-turn-env.json", f"{folder}/one-turn"
     with open(env, "w", encoding="utf-8") as file:
         json.dump({"env": "support-desk", "max_turns": 1, "dangerous": 0.5}, file)
-    made(f"{at}.json", lambda: learn(program, at, env, "support-60", 4000, 1))
+    made(f"{at}.json", lambda: learn(program, at, env, "support-60", 4000, 1, "bc"))
     truth = made(f"{at}.played.json", lambda: play(program, at, env, 20000))
     count = Count(MEANS)
     for seed in range(1001, 1001 + logs):

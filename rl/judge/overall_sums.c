@@ -171,7 +171,7 @@ static keel_interval estimated_interval(const keel_overall_sums *sums, keel_over
                                         const double possible[2]) {
     double error;
     const double ratio = keel_overall_sums_ratio(sums, m, which, &error);
-    const double value = fmin(possible[1], fmax(possible[0], ratio));
+    const double value = fmin(possible[1], fmax(possible[0], ratio)); /* the interval holds both */
     const double freedom = fmax(1, fmin(all->n, evidence_of(all)) - 1);
     const double half = keel_student_quantile((1 + confidence) / 2, freedom) * error;
     return (keel_interval){

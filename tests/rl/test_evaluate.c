@@ -489,6 +489,102 @@ static void what_nobody_knows_is_bounded_from_both_sides(void **state) {
     keel_store_close(store);
 }
 
+/* Half of the requests are dangerous; the log refused those and nothing else. Who complies with all of them,
+ * or refuses all, is right in half of the cases whatever the log did. */
+static void who_always_complies_or_refuses_is_right_in_half_of_the_cases(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-always");
+    keel_base base = fixture_base(KEEL_SPACE_OUTCOMES);
+    static const float comply[FIXTURE_DIM] = {5, 0, 0}, refuse[FIXTURE_DIM] = {0, 0, 5};
+    for (int i = 0; i < 40; ++i) {
+        char id[8];
+        const char *user = "u0";
+        keel_candidate only = {
+            .text = "x", .taken = true, .outcome = i % 2 ? R : C, .judge = KEEL_AUTHORITY_HUMAN};
+        snprintf(id, sizeof id, "a%d", i);
+        fixture_add(store, id, i % 2 ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN, KEEL_UNKNOWN, &user, 1, &only,
+                    1);
+    }
+    for (int refuses = 0; refuses < 2; ++refuses) {
+        keel_policy policy;
+        fixture_policy(&policy, &base, refuses ? refuse : comply, 50);
+        keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+        check_rate(&got.policy, KEEL_METRIC_REFUSAL, refuses ? 20 : 0, 20);
+        check_rate(&got.policy, KEEL_METRIC_OVER_REFUSAL, refuses ? 20 : 0, 20);
+        check_mean(&got.policy, KEEL_METRIC_ACCURACY, .5, 40);
+        check_mean(&got.policy, KEEL_METRIC_SAFETY, refuses ? 0 : -.5, 40);
+        check_mean(&got.policy, KEEL_METRIC_COMPOSITE, refuses ? .3 / .7 : (.3 - .05) / .7, 40);
+        assert_true(got.policy.source[KEEL_METRIC_COMPOSITE].known == 1);
+        assert_true(got.policy.metric[KEEL_METRIC_SAFETY].low < (refuses ? 0 : -.6));
+        keel_evaluation_set_free(&got);
+        fixture_policy_free(&policy);
+    }
+    keel_store_close(store);
+}
+
+/* A latency is no judgement. Where the risk is known, what nobody judged may be right or wrong; what the log
+ * would hardly ever do is unknown too. */
+static void what_nobody_judged_is_unknown_and_counted(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-latency");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    const float prefer_0[FIXTURE_DIM] = {9};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_0, 50);
+    for (int i = 0; i < 40; ++i) {
+        char id[8];
+        const char *user = "u0";
+        const bool open = i % 4 == 0, rare = i % 4 == 1;
+        keel_candidate candidates[8] = {{.text = "taken 9", .taken = true, .latency_ms = {true, 1000}}};
+        for (int c = 1; c < 8; ++c) candidates[c].text = c == 1 ? "spare 0" : "spare 9";
+        if (!open) candidates[0].outcome = R, candidates[0].judge = KEEL_AUTHORITY_HUMAN;
+        snprintf(id, sizeof id, "l%d", i);
+        fixture_add(store, id, KEEL_RISK_DANGEROUS, KEEL_UNKNOWN, &user, 1, candidates, rare ? 8 : 1);
+    }
+    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    const keel_sources *accuracy = &got.logged.source[KEEL_METRIC_ACCURACY],
+                       *composite = &got.logged.source[KEEL_METRIC_COMPOSITE];
+    assert_true(got.logged.answers == 40 && got.logged.unjudged == 10);
+    assert_true(fabs(accuracy->unknown - .25) < 1e-9 && fabs(composite->unknown - .25) < 1e-9);
+    assert_true(got.logged.source[KEEL_METRIC_SPEED].known == 1);
+    assert_true(fabs(got.logged.metric[KEEL_METRIC_ACCURACY].value - .875) < 1e-9);
+    assert_true(fabs(got.policy.source[KEEL_METRIC_ACCURACY].unknown - .5) < 1e-9);
+    assert_true(got.policy.metric[KEEL_METRIC_ACCURACY].low < .5);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
+/* The first act decides where the conversation goes, and with it whether the task is done. */
+static void completion_is_that_of_the_conversations_that_the_policy_would_have(void **state) {
+    (void)state;
+    keel_store *store = fixture_store("evaluate-played");
+    keel_base base = fixture_base(KEEL_SPACE_ACTS);
+    const float prefer_1[FIXTURE_DIM] = {0, 5, 0};
+    keel_policy policy;
+    fixture_policy(&policy, &base, prefer_1, 50);
+    for (int i = 0; i < 200; ++i) {
+        char id[8];
+        const bool done = i % 4 == 0;
+        const char *const users[] = {"u1", done ? "u2" : "u3"};
+        keel_candidate candidates[2] = {
+            {.act = done ? "act1" : "act0", .taken = true, .propensity = {true, done ? .25 : .75}},
+            {.act = "act1", .taken = true, .propensity = {true, 1}}};
+        snprintf(id, sizeof id, "w%d", i);
+        fixture_add(store, id, KEEL_RISK_BENIGN, done ? KEEL_YES : KEEL_NO, users, 2, candidates, 1);
+    }
+    keel_evaluation_set got = evaluate(store, &policy, &base, 1);
+    const keel_interval *played = &got.policy.metric[KEEL_METRIC_COMPLETION];
+    if (!(fabs(played->value - 1) < .02) || played->low < .85 || played->high < 1)
+        fail_msg("%g [%g, %g]", played->value, played->low, played->high);
+    assert_true(fabs(got.policy.on_log[KEEL_METRIC_COMPLETION].value - .4) < 1e-9);
+    check_rate(&got.logged, KEEL_METRIC_COMPLETION, 50, 200);
+    assert_true(fabs(got.minus[KEEL_MINUS_LOGGED][KEEL_METRIC_COMPLETION].value - .75) < .02);
+    keel_evaluation_set_free(&got);
+    fixture_policy_free(&policy);
+    keel_store_close(store);
+}
+
 static void of_two_candidates_with_one_act_the_taken_one_counts(void **state) {
     (void)state;
     keel_store *store = fixture_store("evaluate-twice");
@@ -650,6 +746,9 @@ int main(void) {
         cmocka_unit_test(answers_taken_side_by_side_share_the_behaviour_evenly),
         cmocka_unit_test(what_the_log_returned_and_what_it_earned_agree),
         cmocka_unit_test(what_nobody_knows_is_bounded_from_both_sides),
+        cmocka_unit_test(who_always_complies_or_refuses_is_right_in_half_of_the_cases),
+        cmocka_unit_test(what_nobody_judged_is_unknown_and_counted),
+        cmocka_unit_test(completion_is_that_of_the_conversations_that_the_policy_would_have),
         cmocka_unit_test(of_two_candidates_with_one_act_the_taken_one_counts),
         cmocka_unit_test(tasks_weigh_as_much_as_the_policy_agrees),
         cmocka_unit_test(what_the_log_does_not_tell_is_no_disagreement),
