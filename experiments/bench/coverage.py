@@ -5,8 +5,8 @@
 
 turns  24 logs of several turns: three behaviours, 1,500 and 4,000 conversations, four seeds. CQL with the defaults
        learns from 80 % of each and is judged on the rest; the truth is what it does in 8,000 fresh conversations.
-one    500 logs of 300 conversations of one decision, half of them dangerous. One policy, cloned from 4,000 others; the truth is what it does in
-       20,000.
+one    500 logs of 300 conversations of one decision, half of them dangerous. One policy, cloned from 4,000 others;
+       the truth is what it does in 20,000.
 
 Prints a line for each log with the metrics whose interval misses, and at the end how many hold and how wide they are.
 Standard library alone; about ten minutes. FOLDER keeps the logs and policies: a second run reads them.
