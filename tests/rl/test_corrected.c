@@ -16,7 +16,7 @@
 
 #define assert_near(got, want, within) assert_true(fabs((got) - (want)) <= (within))
 
-enum { ROOM = 4096, RESAMPLES = 400 };
+enum { ROOM = 4096, RESAMPLES = 250 };
 
 /* Labels of one log: pairs, and answers by the judge alone. */
 typedef struct made {
@@ -222,7 +222,7 @@ static bool holds(const keel_interval *interval, double rate) {
 
 static void intervals_hold_the_true_rate(void **state) {
     (void)state;
-    enum { LOGS = 400 };
+    enum { LOGS = 200 };
     static const world worlds[] = {
         {"common", 0.8, 0.8, 0.93, 0.95, 100, 400, 1, true},
         {"few labels", 0.7, 0.7, 0.9, 0.9, 30, 300, 1, true},
@@ -246,8 +246,8 @@ static void intervals_hold_the_true_rate(void **state) {
         }
         print_message("%-20s Rogan-Gladen %5.1f %% (width %.3f), prediction-powered %5.1f %% (width %.3f)\n",
                       worlds[w].name, 100.0 * rg / LOGS, width[0], 100.0 * ppi / LOGS, width[1]);
-        assert_true(rg >= 0.93 * LOGS);
-        assert_true(!worlds[w].random || ppi >= 0.93 * LOGS);
+        assert_true(rg >= 0.91 * LOGS);
+        assert_true(!worlds[w].random || ppi >= 0.91 * LOGS);
     }
 }
 
