@@ -73,6 +73,9 @@ static const struct {
     {LOG(Q "," A("\"content\":null,\"function_call\":{\"name\":\"w\",\"arguments\":\"{}\"}")), TURNS,
      "1:q|2:w({})"},
     {LOG(Q "," A("\"content\":\"a\",\"weight\":0")), "SELECT count(*) FROM candidates", "0"},
+    /* what Keel itself wrote is taken as it stands */
+    {WITH(Q, "\"keel\":{\"source\":\"other\"},\"output\":\"of a program\""), META,
+     "{\"output\":\"of a program\"}"},
     /* roles */
     {ROLE("function"), ROLES, "1,3"},
     {ROLE("ipython"), ROLES, "1,3"},
