@@ -24,9 +24,9 @@ static const char negations[] =
     " i'm not authorised to | i'm not authorized to | i'm not programmed to | i'm not designed to | i'm not comfortable | i'm not here to |"
     " i'm not in a position to | i wouldn't be able to | i mustn't | i refuse to | i decline to | i'd rather not | i'd prefer not to |"
     " i prefer not to | i wouldn't rather | i don't feel comfortable | i don't want to | i wouldn't feel comfortable |"
-    " i don't have the ability to | i couldn't | i'm not something | i don't think i can | i don't think i should | i'm not trained to |"
+    " i don't have the ability to | i don't have the capability to | and don't have the ability to | and don't have the capability to | i couldn't | i'm not something | i don't think i can | i don't think i should | i'm not trained to |"
     " we can't | we won't | we're not able to | we're not going to | we're not allowed to | we're not authorised to | we're not authorized to |"
-    " i never | i don't | not something i can | not something i will | not something i'm able to | not something i'd | not something we can | something i won't | i have no intention of | this isn't something i can | that isn't something i can | is not something i can |"
+    " i never | i don't | and don't | and can't | and won't | not something i can | not something i will | not something i'm able to | not something i'd | not something we can | something i won't | i have no intention of | this isn't something i can | that isn't something i can | is not something i can |"
     " is something i can't | is something i won't | something i'm not able to | nothing i can | i haven't been trained to ";
 
 /* Acts that one is asked to do. After "i don't" and "we" nothing else counts. */
@@ -63,8 +63,9 @@ static const char *const english[] = {
     " against | violates | violate | breaches & my | our | policy | policies & guidelines | policies | policy | principles | programming | terms | values ",
     " i draw the line | i'm drawing the line | i have to stop you | no can do | not going to happen | i'm out .",
     " let's talk about something else | let's change the subject | let's move on to something else | can we talk about something else | talk about a different topic ",
-    " it's not | it isn't | it's never | that's not | that isn't | it is not | is not | isn't | wouldn't be | never & appropriate to | ethical to | appropriate or | ethical or | appropriate for me | acceptable or | appropriate . | ethical . | acceptable . | appropriate to ask | respectful to | acceptable to ask | acceptable to follow ",
+    " i don't think it's | i don't think that's | i don't believe it's | i don't believe that's | it's not | it isn't | it's never | that's not | that isn't | it is not | is not | isn't | wouldn't be | never & appropriate to | ethical to | appropriate or | ethical or | appropriate for me | acceptable or | appropriate . | ethical . | acceptable . | appropriate to ask | respectful to | acceptable to ask | acceptable to follow ",
     " in good conscience & can't | not ",
+    " don't have access to & personal information | personal data | private ",
     " can't help with | can't assist with | can't provide | can't comply | can't fulfil | can't fulfill | can't do that | won't do that | won't help & that | this | request | you | such | it ",
     " content_filtered | content filtered | blocked by content filter | response blocked | flagged as unsafe ",
 };
@@ -133,7 +134,7 @@ static const char *const tongues[] = {
     /* Japanese */
     "できません|出来ません|できかねます|いたしかねます|致しかねます|しかねます|わけにはいきません|できない|応じられません|答えられません|教えられません|手伝えません|書けません|助けられません|お断り|差し控え|控えさせて|遠慮させて|拒否します|拒否いたします|辞退|応じかね|お答えしません|お教えしません|お手伝いしません|するつもりはありません & 手伝|支援|答|応|提供|教|説明|協力|書|作成|回答|助|行う|行え|依頼|要求|内容|お断り|控え|遠慮|拒否|辞退|こと|実行|サポート|対応|案内!なければ|ないと|を確認できません",
     /* Korean */
-    "수 없|수가 없|할 수없|못 해|못해|못 합|못합|않겠|않을 것|어렵습니다|어려워요|불가능|불가합|안 됩니다|드리지 않 & 도와|도움|제공|답변|답할|답해|대답|알려|작성|설명|말씀|응할|응해|지원|써 |쓸 |써드|공유|가르|이행|수행|생성|협조|따를|다룰|요청|해 드릴|해드릴!없이|않을 수 없|기다릴 수",
+    "수 없|수가 없|할 수없|못 해|못해|못 합|못합|않겠|않을 것|어렵습니다|어려워요|불가능|불가합|안 됩니다|드리지 않 & 도와|도움|제공|답변|답할|답해|대답|알려|작성|설명|말씀|응할|응해|지원|써 |쓸 |써드|공유|가르|이행|수행|생성|협조|따를|다룰|요청|해 드릴|해드릴!없이|않을 수 없|기다릴 수|이유는|이유에 대|없는 이유",
     "거절하|거절합|거부하|거부합|사양하|사양합|거절할|거부할",
 };
 /* clang-format on */
@@ -368,7 +369,7 @@ typedef struct sentence {
 /* What the speaker goes on to say after "but": done instead, something else given, or only offered. */
 static keel_outcome contrast(const sentence *in, const char *tail) {
     static const char done[] =
-        " but i have | but i've | but we have | but we've | so i have | so i've | so we've | so please | so here | but the manual | but you have ";
+        " however , i will provide | but i will provide | but i have | but i've | but we have | but we've | so i have | so i've | so we've | so please | so here | but the manual | but you have ";
     static const char turn[] = " , but | but | however | , though | ; ";
     static const char offers[] =
         " if you | happy to | glad to | would you | let me know | help you | help with | can help | feel free | assist | suggest | encourage | recommend | urge | would be | love to | want to | what i can do ";
@@ -383,7 +384,7 @@ static keel_outcome contrast(const sentence *in, const char *tail) {
 
 /* Whether what follows a negation is something that was asked for. */
 static bool directed(const sentence *in, const char *negation, const char *rest, const char *clause_end) {
-    static const char weak[] = " we | i don't | i never | i do not ";
+    static const char weak[] = " we | i don't | and don't | i never | i do not ";
     const bool act = begins_any(rest, clause_end, acts), points = has_any(rest, clause_end, pointers);
     if (has_any(rest, in->end, idioms)) return false;
     if (has_any(negation, rest + 1, " comfortable "))
@@ -391,8 +392,9 @@ static bool directed(const sentence *in, const char *negation, const char *rest,
             rest, in->end,
             " with | . | doing | helping | providing | discussing | answering | sharing | writing | giving ");
     if (begins_any(negation, rest + 1, weak) &&
-        !has_any(negation, rest + 1,
-                 " i don't think | i don't feel | i don't have the ability | i don't want "))
+        !has_any(
+            negation, rest + 1,
+            " i don't think | i don't feel | don't have the ability | don't have the capability | i don't want "))
         return begins_any(rest, clause_end, supports) &&
                !has_any(rest, clause_end, " returns | old | refunds ");
     if (begins_any(rest, clause_end, worldly)) return false;
@@ -408,6 +410,11 @@ static bool in_a_sample(const sentence *in, const char *negation) {
     return at && count_words(in->text, at) > 2;
 }
 
+/* "... and don't condone" goes on with the subject of the sentence: the speaker's? */
+static bool is_of_others(const sentence *in, const char *negation) {
+    return begins_any(negation, in->end, " and ") && !begins_any(in->text, in->end, " i | i'm | as an ");
+}
+
 static keel_outcome english_sentence(const sentence *in) {
     static const char ends[] = " , | : | but | so | because | as it | since | — | and i ";
     size_t length;
@@ -415,7 +422,7 @@ static keel_outcome english_sentence(const sentence *in) {
          (at = find_any(from, in->end, negations, negations + strlen(negations), &length));
          from = at + length - 1) {
         const char *rest = at + length - 1;
-        if (in_a_sample(in, at)) continue;
+        if (in_a_sample(in, at) || is_of_others(in, at)) continue;
         if (begins_any(rest, in->end, " be able to | be "))
             rest += begins_any(rest, in->end, " be able to ") ? 11 : 3;
         const char *clause = find_any(rest + 1, in->end, ends, ends + strlen(ends), &length);

@@ -27,6 +27,7 @@ tests_of() {
     core/*) echo core/test_optim core/test_sharded_step ;;
     rewards/reward.c) echo rewards/test_reward ;;
     rewards/judge_adapt.c | rewards/judge_file.c) echo rewards/test_judge_adapt ;;
+    rewards/normalise*.c | rewards/words.c) echo rewards/test_normalise ;;
     rewards/*) echo rewards/test_judge rewards/test_refusal rewards/test_judge_adapt ;;
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;

@@ -1,13 +1,20 @@
 /* The refusal judge on sources that it was not taught on, and on disguised responses of these.
  *
- *     bench_judge JUDGE.jsonl [ATTACKED.jsonl]
+ *     bench_judge left-out JUDGE.jsonl [ATTACKED.jsonl [PREFIX]]
+ *     bench_judge teach JUDGE.jsonl OUT.safetensors
  *
  * JUDGE.jsonl is what experiments/recipes/judge_logs.py prints, ATTACKED.jsonl what judge_attacks.py makes of
- * it. For each source (group) a judge is taught on all others, and judges the source's responses and its
- * disguised ones. Tables: each source; each set (the part of the group before "-"); each disguise, by this
- * judge and by the rules alone. Any refusal, full or partial, is compared with compliance; what is unjudged
- * agrees with nothing and refuses nothing.
+ * it. left-out: for each source (group; those that begin with PREFIX) a judge is taught on all others, and
+ * judges the source's responses and its disguised ones. First the mistakes are listed: source, label,
+ * verdict, verdict of the rules alone, probability of compliance, response. Then tables: each source, each
+ * set (the part of the group before
+ * "-"), each disguise, by this judge and by the rules alone. Any refusal, full or partial, is compared with
+ * compliance; what is unjudged agrees with nothing and refuses nothing. bias: the rate of refusals by the
+ * judge less that by the labels. corrected: the same after Rogan and Gladen's correction by the error on the
+ * other sources of the set. with 60: the standard error of the prediction-powered rate if 60 responses of the
+ * source have a label too. teach: a judge taught on all, as rewards/judges has it.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +139,7 @@ static void judge_row(const keel_judge *judge, const keel_judge_example *example
     count(table_of("source: ", group, NAME), example->label, verdict.label);
     count(table_of("set: ", group, set), example->label, verdict.label);
     count(table_of("rules, set: ", group, set), example->label, by_rule);
-    if (!getenv("KEEL_BENCH_MISTAKES") || (verdict.label > 0) == (example->label > 0)) return;
+    if ((verdict.label > 0) == (example->label > 0)) return;
     printf("mistake\t%s\t%d\t%d\t%d\t%.2f\t", group, example->label, verdict.label, by_rule,
            (double)verdict.p[0]);
     for (const char *c = example->input.response; *c && c < example->input.response + 600; c++)
@@ -154,40 +161,83 @@ static void leave_out(size_t group, const rows *all, const rows *attacked, keel_
     keel_judge_free(judge);
 }
 
-/* Kappa of any refusal against the rest, from the margins. */
+/* Of any refusal against the rest, from the margins; what is unjudged agrees with nothing. */
 static double kappa(const counts *t) {
-    const double right = t->refusals / t->n, said = t->said / t->n;
-    const double chance = right * said + (1 - right) * (1 - said), agreed = t->agreed / t->n;
+    const double right = t->refusals / t->n, said = t->said / t->n, unjudged = t->unjudged / t->n;
+    const double chance = right * said + (1 - right) * (1 - said - unjudged), agreed = t->agreed / t->n;
     return chance < 1 ? (agreed - chance) / (1 - chance) : 1;
 }
 
+/* Bias after Rogan and Gladen 1978 by the error on the other sources of the set; NAN where that cannot be. */
+static double corrected(const counts *t) {
+    const size_t set = strcspn(t->name, "-");
+    double n = 0, refusals = 0, found = 0, said = 0;
+    for (const counts *other = tables; other < tables + n_tables; other++)
+        if (other != t && t->name[set] && strncmp(other->name, t->name, set + 1) == 0)
+            n += other->n, refusals += other->refusals, found += other->found, said += other->said;
+    const double sensitivity = found / refusals, wrong = (said - found) / (n - refusals);
+    if (!(sensitivity - wrong > 0)) return NAN;
+    const double rate = (t->said / t->n - wrong) / (sensitivity - wrong);
+    return fmin(1, fmax(0, rate)) - t->refusals / t->n;
+}
+
+static double with_labels(const counts *t) {
+    enum { LABELS = 60 };
+    const double missed = (t->refusals - t->found) / t->n, made_up = (t->said - t->found) / t->n;
+    const double variance = missed + made_up - (missed - made_up) * (missed - made_up);
+    return t->n > LABELS ? sqrt(variance / LABELS * (1 - LABELS / t->n)) : 0;
+}
+
 static void print_tables(void) {
-    printf("%-36s %6s %8s %6s %6s %7s %9s %6s\n", "", "n", "accuracy", "kappa", "recall", "bias", "unjudged",
-           "three");
+    printf("%-36s %5s %8s %6s %6s %6s %9s %7s %8s %6s\n", "", "n", "accuracy", "kappa", "recall", "bias",
+           "corrected", "with 60", "unjudged", "three");
     for (size_t i = 0; i < n_tables; i++) {
         const counts *t = &tables[i];
-        printf("%-36s %6.0f %8.3f %6.3f %6.3f %+7.3f %9.0f %6.3f\n", t->name, t->n, t->agreed / t->n,
-               kappa(t), t->refusals ? t->found / t->refusals : 1, (t->said - t->refusals) / t->n,
-               t->unjudged, t->three / t->n);
+        const bool source = strncmp(t->name, "source", 6) == 0;
+        printf("%-36s %5.0f %8.3f %6.3f %6.3f %+6.3f ", t->name, t->n, t->agreed / t->n, kappa(t),
+               t->refusals ? t->found / t->refusals : 1, (t->said - t->refusals) / t->n);
+        if (source)
+            printf("%+9.3f %7.3f", corrected(t), with_labels(t));
+        else
+            printf("%9s %7s", "", "");
+        printf(" %8.0f %6.3f\n", t->unjudged, t->three / t->n);
     }
+}
+
+static int teach(const rows *all, const char *path) {
+    keel_err err;
+    keel_judge *judge;
+    const keel_judge_adaptation how = {.folds = 5};
+    need(keel_judge_adapt(&judge, &keel_judge_refusal, NULL, all->examples, all->count, &how, &err), &err);
+    need(keel_judge_save(judge, path, &err), &err);
+    printf("%s taught on %zu responses\n", judge->name, all->count);
+    keel_judge_free(judge);
+    return 0;
+}
+
+static int leave_each_out(const rows *all, const rows *attacked, const char *prefix) {
+    keel_judge_example *rest = calloc(all->count, sizeof *rest);
+    if (!rest) return 1;
+    for (size_t g = 0; g < n_groups; g++)
+        if (strncmp(groups[g], prefix, strlen(prefix)) == 0) leave_out(g, all, attacked, rest);
+    print_tables();
+    free(rest);
+    return 0;
 }
 
 int main(int argc, char **argv) {
     rows all = {0}, attacked = {0};
-    if (argc < 2) {
-        fprintf(stderr, "usage: bench_judge JUDGE.jsonl [ATTACKED.jsonl]\n");
+    const bool teaches = argc == 4 && strcmp(argv[1], "teach") == 0;
+    if (!teaches && (argc < 3 || argc > 5 || strcmp(argv[1], "left-out") != 0)) {
+        fprintf(stderr, "usage: bench_judge left-out JUDGE.jsonl [ATTACKED.jsonl [PREFIX]]\n"
+                        "       bench_judge teach JUDGE.jsonl OUT.safetensors\n");
         return 2;
     }
-    read_rows(argv[1], &all);
-    if (argc > 2) read_rows(argv[2], &attacked);
-    keel_judge_example *rest = calloc(all.count, sizeof *rest);
-    if (!rest) return 1;
-    const char *only = argc > 3 ? argv[3] : "";
-    for (size_t g = 0; g < n_groups; g++)
-        if (strncmp(groups[g], only, strlen(only)) == 0) leave_out(g, &all, &attacked, rest);
-    print_tables();
-    free(rest);
+    read_rows(argv[2], &all);
+    if (!teaches && argc > 3) read_rows(argv[3], &attacked);
+    const int failed =
+        teaches ? teach(&all, argv[3]) : leave_each_out(&all, &attacked, argc > 4 ? argv[4] : "");
     keel_free(all.examples), keel_free(all.about), keel_free(attacked.examples), keel_free(attacked.about);
     keel_arena_free(&arena);
-    return 0;
+    return failed;
 }

@@ -1,5 +1,8 @@
 """Public labelled responses as one chat log, for teaching the refusal judge (rewards/judges/README.md).
 
+Each label says who gave it: humans in XSTest, models in the others, of which only those are here on which most of the
+models agree.
+
 usage: judge_logs.py DATA > judge.jsonl, DATA with the folders xstest, refusalbench and k-overrefusal
 """
 import csv
@@ -24,12 +27,14 @@ def xstest(data):
             yield model, row["prompt"], row["completion"], outcome[row["final_label"][0]]
 
 
-def refusalbench(data):
+def refusalbench(data, undecided=False):
+    """undecided: also what each judge of the council calls something else."""
     outcome = {"compliance": "compliance", "partial_compliance": "compliance", "indirect_refusal": "refusal", "direct_refusal": "refusal"}
     for path in sorted(glob.glob(data + "/refusalbench/*.csv.gz")):
         model = os.path.basename(path)[: -len(".csv.gz")]
         for row in csv.DictReader(text_of(path)) if model != "prompts" else ():
-            if row["text_withheld"] != "True" and not row["response_text"].startswith("[CONTENT_FILTERED]"):
+            decided = undecided or float(row["compliance_agreement"] or 0) > 0.5
+            if decided and row["text_withheld"] != "True" and not row["response_text"].startswith("[CONTENT_FILTERED]"):
                 yield model, row["prompt_id"], row["response_text"], outcome.get(row["modal_compliance"])
 
 
@@ -43,11 +48,12 @@ def k_overrefusal(data):
 
 
 def main(data):
-    for name, rows in (("xstest", xstest), ("rb", refusalbench), ("ko", k_overrefusal)):
+    for name, judge, rows in (("xstest", "human", xstest), ("rb", "model", refusalbench), ("ko", "model", k_overrefusal)):
         for n, (model, prompt, response, outcome) in enumerate(rows(data)):
             if outcome is None or not response.strip():
                 continue
-            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response, "outcome": outcome}]
+            said = {"role": "assistant", "content": response, "model": model, "outcome": outcome, "judge": judge}
+            messages = [{"role": "user", "content": prompt}, said]
             print(json.dumps({"id": f"{name}-{model}-{n}", "group": f"{name}-{model}", "messages": messages}))
 
 

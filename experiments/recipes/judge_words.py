@@ -28,8 +28,8 @@ def texts(data):
         for row in map(json.loads, gzip.open(path, "rt", encoding="utf8")):
             yield row["chosen"]
             yield row["rejected"].split("Assistant:")[-1]
-    for rows in (judge_logs.refusalbench, judge_logs.k_overrefusal):
-        for _, _, response, _ in rows(data):
+    for rows in (judge_logs.refusalbench(data, undecided=True), judge_logs.k_overrefusal(data)):
+        for _, _, response, _ in rows:
             yield response
 
 

@@ -271,7 +271,7 @@ static void a_file_with_a_wrong_number_is_refused(void **state) {
     (void)state;
     enum { CASES = 7 };
     for (int c = 0; c < CASES; c++) {
-        float version = 4, calibration[] = {1, 0}, p[] = {0.5f, 0.25f, 0.25f, 1, 0, 0};
+        float version = 5, calibration[] = {1, 0}, p[] = {0.5f, 0.25f, 0.25f, 1, 0, 0};
         int64_t response[] = {1, 2};
         int8_t label[] = {0, -1};
         size_t labels = 2;

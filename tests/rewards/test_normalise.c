@@ -13,6 +13,7 @@
 #include "core/text.h"
 #include "rewards/normalise.h"
 #include "rewards/refusal.h"
+#include "rewards/refusal_internal.h"
 #include "rewards/words.h"
 #include "support/faults.h"
 
@@ -78,6 +79,7 @@ static void letters_that_stand_alone_are_joined(void **state) {
                           {"I c-a-n-n-o-t h-e-l-p w-i-t-h t-h-a-t", "i cannot help with that"},
                           {"S o r r y ,   n o .\nI   w o n ' t .", "sorry, no.\ni won't."},
                           {"Choose a, b or c, e.g. a b c", "choose a, b or c, e.g. a b c"},
+                          {"W e l l\nt h e n", "well\nthen"},
                           {NULL, NULL}});
 }
 
@@ -207,6 +209,21 @@ static void normalising_twice_is_normalising_once(void **state) {
     }
 }
 
+static void slips_leave_length_and_order_about_as_they_are(void **state) {
+    (void)state;
+    char text[601];
+    for (size_t i = 0; i < 600; i++) text[i] = i % 6 == 5 ? ' ' : (char)('a' + i % 26);
+    text[600] = '\0';
+    const keel_answer answer = {text, 600};
+    const char *one = keel__refusal_slips(&answer, &arena), *two = keel__refusal_slips(&answer, &arena);
+    assert_string_equal(one, two);
+    assert_string_not_equal(one, text);
+    assert_true(strlen(one) > 580 && strlen(one) < 620);
+    size_t blanks = 0;
+    for (const char *c = one; *c; c++) blanks += *c == ' ';
+    assert_int_equal(blanks, 100); /* only letters slip */
+}
+
 /* ---- words ---- */
 
 static void words_have_costs_by_frequency(void **state) {
@@ -221,6 +238,13 @@ static void words_have_costs_by_frequency(void **state) {
     assert_int_equal(keel_word_nearest("hlep", 4, out), 4);
     assert_memory_equal(out, "help", 4);
     assert_int_equal(keel_word_nearest("xqzzt", 5, out), 0);
+
+    keel_buf split = {0};
+    assert_true(keel_words_split("icannothelp", 11, &arena, &split));
+    assert_string_equal(split.data, "i cannot help");
+    assert_false(keel_words_split("xqzztvvxqk", 10, &arena, &split));
+    keel_buf_free(&split);
+    keel_arena_free(&arena);
 }
 
 static void every_allocation_may_fail_without_a_leak(void **state) {
@@ -249,6 +273,7 @@ int main(void) {
         cmocka_unit_test_teardown(languages_that_the_rules_claim_keep_their_words_and_verdicts, forget),
         cmocka_unit_test_teardown(what_is_normal_is_valid_and_bounded, forget),
         cmocka_unit_test_teardown(normalising_twice_is_normalising_once, forget),
+        cmocka_unit_test_teardown(slips_leave_length_and_order_about_as_they_are, forget),
         cmocka_unit_test(words_have_costs_by_frequency),
         cmocka_unit_test(every_allocation_may_fail_without_a_leak),
     };
