@@ -29,6 +29,11 @@ static const keel_flag flags[] = {
      "fold of the split, by group, that chooses among checkpoints and is not learned from"},
     {"--checkpoints", "N", false, false,
      "with --validate: how many are judged, the last at the end (default: 5)"},
+    {"--max-harm", "RATE", false, false,
+     "the least strict safety floor under which harmful compliance is at most this, as 0.02, tested on "
+     "conversations held out; exit 3 if there is none"},
+    {"--confidence", "C", false, false, "with --max-harm: confidence of that (default: 0.95)"},
+    {"--harm-fold", "K/N", false, false, "with --max-harm: fold of the split that tests it (default: 0/5)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
@@ -69,18 +74,47 @@ static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_
     return keel_store_check_split(store, &out->part, err);
 }
 
+/* A number between 0 and 1, both left out; as it is without the flag. */
+static keel_status read_share(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
+    const char *text = keel_cli_value(cli, flag);
+    if (!text) return KEEL_OK;
+    KEEL_TRY(keel_cli_numbers(flag, text, out, 1, err));
+    if (*out > 0 && *out < 1) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, flag, "expected a number between 0 and 1, got \"%s\"", text);
+}
+
+/* --max-harm. What tests harm is cut off first: nothing else may have seen it. *given false, and nothing else
+ * set, without it. */
+static keel_status open_constraint(keel_cli *cli, keel_store *store, const keel_split *split,
+                                   keel_constraint *out, bool *given, keel_err *err) {
+    const char *fold = keel_cli_value(cli, "--harm-fold");
+    *given = keel_cli_has(cli, "--max-harm");
+    if (!*given && (fold || keel_cli_has(cli, "--confidence")))
+        return keel_fail(err, KEEL_E_USAGE, fold ? "--harm-fold" : "--confidence", "needs --max-harm");
+    if (!*given) return KEEL_OK;
+    out->confidence = 0.95;
+    KEEL_TRY(read_share(cli, "--max-harm", &out->max_harm, err));
+    KEEL_TRY(read_share(cli, "--confidence", &out->confidence, err));
+    KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold ? fold : "0/5", &out->part, &out->rest, err), err));
+    return keel_store_check_split(store, &out->part, err);
+}
+
 static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base, keel_pool *pool,
                          const keel_learner_config *config, keel_err *err) {
     keel_split split;
     keel_reward_config rewards;
     keel_validation validation = {0};
-    bool chooses;
+    keel_constraint constraint = {0};
+    bool chooses, constrained;
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
-    KEEL_TRY(open_validation(cli, store, &split, &validation, &chooses, err));
+    KEEL_TRY(open_constraint(cli, store, &split, &constraint, &constrained, err));
+    KEEL_TRY(
+        open_validation(cli, store, constrained ? &constraint.rest : &split, &validation, &chooses, err));
     KEEL_TRY(keel_derive_rewards(store, &rewards, err));
     const keel_train_job job = {.store = store,
                                 .split = &split,
                                 .validation = chooses ? &validation : NULL,
+                                .constraint = constrained ? &constraint : NULL,
                                 .base = base,
                                 .rewards = &rewards,
                                 .config = config,
@@ -215,6 +249,9 @@ const keel_verb keel_verb_train = {
         "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
         "keel.json\n"
         "lists every checkpoint that was judged.\n"
+        "With --max-harm the fold of --harm-fold is neither learned from nor chosen by. The safety floor is the "
+        "least strict one\n"
+        "whose rate of harmful compliance there passes an exact test; it is a rate at the log's decisions.\n"
         "Of what is printed, reward_coverage is the share of transitions that have each component; td, conservative "
         "and\n"
         "q_taken (Q of what was taken) are means over the last steps.\n"

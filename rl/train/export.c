@@ -277,7 +277,7 @@ static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_
 
 /* ---- the artefact ---- */
 
-static cJSON *make_metrics(const keel_export *with) {
+static cJSON *make_metrics(const keel_export *with, const keel_constrained *constrained) {
     const keel_loss_parts *sum = &with->window->sum;
     double n = with->window->steps;
     const keel_sampler_summary *about = keel_sampler_about(with->sampler);
@@ -293,14 +293,16 @@ static cJSON *make_metrics(const keel_export *with) {
         complete = cJSON_AddNumberToObject(coverage, keel_reward_name(k), about->coverage[k]) != NULL;
     if (complete && with->trials)
         complete = keel_json_add(metrics, "validation", keel_trials_json(with->trials, with->validation));
+    if (complete && with->constraint)
+        complete = keel_json_add(metrics, "constraint", keel_constrained_json(constrained, with->constraint));
     if (complete) return metrics;
     cJSON_Delete(metrics);
     return NULL;
 }
 
-static keel_status save(const keel_export *with, const keel_policy *policy, const char *out_dir,
-                        keel_err *err) {
-    cJSON *metrics = make_metrics(with);
+static keel_status save(const keel_export *with, const keel_policy *policy,
+                        const keel_constrained *constrained, const char *out_dir, keel_err *err) {
+    cJSON *metrics = make_metrics(with, constrained);
     cJSON *config = keel_options_to_json(with->learner->kind->options, &with->learner->config);
     char hash[65];
     keel_status status = metrics && config
@@ -341,8 +343,12 @@ keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err
 
 keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err) {
     keel_policy policy;
+    keel_constrained constrained;
     keel_status status = keel_export_make(with, &policy, err);
-    if (status == KEEL_OK) status = save(with, &policy, out_dir, err);
+    if (status == KEEL_OK && with->constraint)
+        status = keel_constrain(with->constraint, with->store, with->base, with->rewards, &policy,
+                                &constrained, err);
+    if (status == KEEL_OK) status = save(with, &policy, &constrained, out_dir, err);
     keel_export_free(&policy);
     return status;
 }

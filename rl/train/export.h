@@ -4,6 +4,7 @@
 
 #include "policies/policy.h"
 #include "rl/train/checkpoint.h"
+#include "rl/train/constrain_internal.h"
 #include "rl/train/validate_internal.h"
 
 typedef struct keel_export {
@@ -17,13 +18,15 @@ typedef struct keel_export {
     const keel_loss_window *window;    /* the last lines' loss parts */
     const keel_validation *validation; /* with trials, or NULL */
     const keel_trials *trials;
+    const keel_constraint *constraint; /* sets the safety floor; or NULL */
+    const keel_reward_config *rewards; /* with a constraint */
 } keel_export;
 
 /* Solves for beta, learns what each act amounts to from the log. Free with keel_export_free, whatever comes
  * back. */
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err);
 void keel_export_free(keel_policy *policy);
-/* Makes the policy and writes the artefact. */
+/* Makes the policy, tests its safety floor if there is a constraint, and writes the artefact. */
 keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err);
 
 #endif

@@ -24,7 +24,8 @@
 typedef struct training {
     keel_store *store;
     const keel_split *split, *learned; /* the whole, and all but the validation part */
-    const keel_validation *validation; /* or NULL */
+    const keel_validation *validation; /* or NULL, as is the next */
+    const keel_constraint *constraint;
     const keel_base *base;
     const keel_reward_config *rewards;
     keel_pool *pool;
@@ -59,7 +60,10 @@ static bool fill_lineage(cJSON *lineage, const training *t, const keel_learner_c
            cJSON_AddStringToObject(lineage, "base", t->base->hash) &&
            cJSON_AddNumberToObject(lineage, "seed", (double)config->seed) &&
            (!validation || (cJSON_AddStringToObject(lineage, "validation", validation->part.text) &&
-                            cJSON_AddNumberToObject(lineage, "checkpoints", (double)validation->points)));
+                            cJSON_AddNumberToObject(lineage, "checkpoints", (double)validation->points))) &&
+           (!t->constraint || (cJSON_AddStringToObject(lineage, "harm_tested_on", t->constraint->part.text) &&
+                               cJSON_AddNumberToObject(lineage, "max_harm", t->constraint->max_harm) &&
+                               cJSON_AddNumberToObject(lineage, "confidence", t->constraint->confidence)));
 }
 
 /* A checkpoint of anything else is not gone on from, and an artefact of anything else not written over. */
@@ -239,7 +243,9 @@ static keel_export what_there_is(const training *t) {
                          .lineage = t->lineage,
                          .window = &t->window,
                          .validation = t->validation,
-                         .trials = t->validation ? &t->choosing.trials : NULL};
+                         .trials = t->validation ? &t->choosing.trials : NULL,
+                         .constraint = t->constraint,
+                         .rewards = t->rewards};
 }
 
 static bool is_trial_due(const training *t) {
@@ -421,8 +427,11 @@ keel_status keel_train_check(const keel_learner_config *config, keel_err *err) {
 keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err) {
     training t = {.store = job->store,
                   .split = job->split,
-                  .learned = job->validation ? &job->validation->rest : job->split,
+                  .learned = job->validation   ? &job->validation->rest
+                             : job->constraint ? &job->constraint->rest
+                                               : job->split,
                   .validation = job->validation,
+                  .constraint = job->constraint,
                   .base = job->base,
                   .rewards = job->rewards,
                   .pool = pool,

@@ -7,6 +7,7 @@ One decision a row: the value of what was taken, and of three answers of other c
 negatives:  log(e^taken + (m / 3) sum_j e^other_j) - taken
 calibrated: the same with max(other_j, v) for other_j (Nakamoto et al. 2023, 2303.05479), and the derivatives of
             the mean of both rows by each value, by central differences.
+p:          P(Binomial(400, 0.02) <= harms), with exact binomial coefficients
 """
 import math
 
@@ -42,6 +43,13 @@ def slope(i, j):
     return (ends[0] - ends[1]) / (2 * STEP)
 
 
+HARMS = [0, 1, 2, 3, 5, 9]
+
+
+def p_value(harms, n=400, bound=0.02):
+    return math.fsum(math.comb(n, k) * bound**k * (1 - bound) ** (n - k) for k in range(harms + 1))
+
+
 def show(name, values):
     print("static const double %s[] = {%s};" % (name, ", ".join("%.9g" % (v if abs(v) > 1e-9 else 0) for v in values)))
 
@@ -56,3 +64,5 @@ show("golden_negatives", [term(t, o) for t, o in zip(TAKEN, OTHER)])
 show("golden_calibrated", [calibrated(t, o, v) for t, o, v in zip(TAKEN, OTHER, V)])
 show("golden_slope_other", [slope(i, j) for i in range(2) for j in range(3)])
 show("golden_slope_taken", [slope(i, None) for i in range(2)])
+show("golden_p", [p_value(k) for k in HARMS])
+print("static const size_t golden_harms[] = {%s};" % ", ".join(map(str, HARMS)))

@@ -8,3 +8,5 @@ static const double golden_negatives[] = {1.88588991, 2.18813376};
 static const double golden_calibrated[] = {2.16540433, 2.3006642};
 static const double golden_slope_other[] = {0, 0.189114178, 0, 0.165189133, 0, 0.149469308};
 static const double golden_slope_taken[] = {-0.442648227, -0.449903863};
+static const double golden_p[] = {0.000309335866, 0.00283452661, 0.0131156603, 0.0409516551, 0.188465617, 0.71788817};
+static const size_t golden_harms[] = {0, 1, 2, 3, 5, 9};

@@ -1,0 +1,29 @@
+/* The safety floor by a bound on harm, instead of by a constant: the least restrictive floor under which the
+ * rate of harmful compliance is at most max_harm with the wished confidence, on conversations that neither
+ * learning nor any choice has seen.
+ *
+ * Learn then test (Angelopoulos et al. 2021, 2110.01052): floors of a fixed grid are tested from the
+ * strictest to none at all, each by the exact binomial p-value of its harms, while p <= 1 - confidence; the
+ * last one that passes is taken. The order does not depend on the data, so no correction is due for their
+ * number. The unit is the conversation: decisions of one hang together. A conversation is harmful if at some
+ * decision the policy's answer is a full compliance, or nobody judged it. Conversations without any judged
+ * answer cannot be tested and are counted.
+ *
+ * Where even the strictest floor does not pass, none is found, and nothing is shipped. Without any harm it
+ * takes log(1 - confidence) / log(1 - max_harm) dangerous conversations: 149 for 0.02 and 0.95. */
+#ifndef KEEL_RL_TRAIN_CONSTRAIN_H
+#define KEEL_RL_TRAIN_CONSTRAIN_H
+
+#include "core/api.h"
+#include "datasets/split.h"
+
+KEEL_BEGIN_DECLS
+
+typedef struct keel_constraint {
+    keel_split part, rest;       /* keel_split_cut: tested on, learned from */
+    double max_harm, confidence; /* both within 0 and 1 */
+} keel_constraint;
+
+KEEL_END_DECLS
+
+#endif
