@@ -340,7 +340,7 @@ static void llm_tools_are_part_of_the_conversation(void **state) {
         "CREATE TABLE tool_results (id INTEGER PRIMARY KEY, response_id TEXT, tool_id INTEGER, name TEXT, "
         "output TEXT, tool_call_id TEXT, instance_id INTEGER, exception TEXT);"
         "INSERT INTO responses (id, model, prompt, response, conversation_id, datetime_utc) VALUES "
-        "('r1', 'm', 'Weather?', '', 'c', '2026-01-01'), ('r2', 'm', '', 'Rain.', 'c', '2026-01-02');"
+        "('r1', 'm', 'Weather?', NULL, 'c', '2026-01-01'), ('r2', 'm', '', 'Rain.', 'c', '2026-01-02');"
         "INSERT INTO tool_calls (response_id, name, arguments, tool_call_id) VALUES "
         "('r1', 'weather', '{\"at\": \"Ulm\"}', 't1'), ('r1', 'time', '{}', 't2');"
         "INSERT INTO tool_results (response_id, name, output, tool_call_id) VALUES "

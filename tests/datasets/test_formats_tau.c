@@ -109,6 +109,7 @@ static void a_run_of_tau2_may_be_a_folder(void **state) {
     assert_int_equal(counted("crashed"), 1);
     assert_int_equal(counted("forbidden_writes"), 1);
     assert_int_equal(counted("in_files"), 2);
+    contains(get("s1")->meta, "\"agent\":\"agent-x\"");
     assert_ok(keel_store_content_hash(store, NULL, parts, &err));
     assert_string_equal(whole, parts);
     assert_int_equal(unlink(in("agent-x/results.json")), 0);
