@@ -100,12 +100,12 @@ static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {
 }
 
 /* Calibration (Nakamoto et al. 2023, 2303.05479, equation 4): what the term pushes down counts at least as
- * much as the behaviour earned from here on, V_ref. Where the log was cut off that is not known, and the
- * value of what was taken stands in. */
+ * much as the behaviour earned from here on, V_ref. Where the log was cut off that is not known, and the term
+ * is what it is without: a V_ref made of Q itself would rise with Q without end. */
 static double reference_value(const keel_loss *l, size_t i) {
     size_t row = l->first + i;
     double weight[KEEL_N_REWARDS], sum = 0;
-    if (!l->batch->ended[row]) return (double)l->q_w_taken->data[i];
+    if (!l->batch->ended[row]) return -INFINITY;
     keel_learner_weights(l->learner, l->batch, row, weight);
     for (size_t k = 0; k < KEEL_N_REWARDS; ++k)
         sum += weight[k] * (double)l->batch->returns[row * KEEL_N_REWARDS + k];

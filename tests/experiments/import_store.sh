@@ -28,17 +28,19 @@ expect "an unknown format suggests the nearest" 2 "did you mean 'chat'?" import 
 [ "$(sha256sum <s.db)" = "$before" ] || fail "failed imports leave the store as it was"
 
 # `label --set` decides rewards of what comes in later, and of evaluations: the same logs, in whatever order, earn the same.
+# What stats say but for how many labels a judge has an opinion on besides.
+earned() { "$KEEL" stats --store "$1" --quiet --json | sed '/^  "judged": {/,/^  }/d'; }
 awk 'NR <= 20' good.jsonl >first.jsonl
 awk 'NR > 20' good.jsonl >second.jsonl
 "$KEEL" import --store later.db --format chat first.jsonl --quiet >/dev/null
 expect "label takes reward keys" 0 "" label --store later.db --quiet --set target_ms=500 --set benign_refusal=-1 --json
 [ "$(json rewards.target_ms out.txt)" = 500 ] || fail "label says which reward keys hold"
 "$KEEL" import --store later.db --format chat second.jsonl --quiet >/dev/null
-"$KEEL" stats --store later.db --quiet --json >later.txt
+earned later.db >later.txt
 "$KEEL" import --store once.db --format chat good.jsonl --quiet >/dev/null
-"$KEEL" stats --store once.db --quiet --json >default.txt
+earned once.db >default.txt
 "$KEEL" label --store once.db --quiet --set target_ms=500 --set benign_refusal=-1 >/dev/null
-"$KEEL" stats --store once.db --quiet --json >once.txt
+earned once.db >once.txt
 cmp -s later.txt once.txt || fail "reward keys of label hold for what is imported later"
 [ "$(json behaviour.all.speed.value once.txt)" != "$(json behaviour.all.speed.value default.txt)" ] || fail "reward keys of label hold in what is measured"
 "$KEEL" sft --store once.db --base builtin --out base --quiet --set epochs=1 --set min_updates=1 --set buckets=1024 >/dev/null
@@ -46,7 +48,7 @@ learn() { "$KEEL" train --store "$1" --base base --algo cql --out "$2" --quiet -
 learn once.db once && learn later.db later
 cmp -s once/model.safetensors later/model.safetensors || fail "what is imported later is learnt from as label said"
 "$KEEL" label --store once.db --quiet >/dev/null
-"$KEEL" stats --store once.db --quiet --json >again.txt
+earned once.db >again.txt
 cmp -s again.txt default.txt || fail "label without keys goes back to the defaults"
 learn once.db again
 cmp -s again/model.safetensors once/model.safetensors && fail "reward keys of label change what is learnt"

@@ -41,7 +41,10 @@ chat 160 en | sed 's/, "candidates": \[.*$/}]}/' >log.jsonl
 expect "single answers import" 0 "" import --store o.db --format chat log.jsonl --quiet
 tune="--quiet --set epochs=2 --set buckets=4096 --set min_updates=40"
 # shellcheck disable=SC2086 # flags are words
-expect "single answers tune" 0 "" sft --store o.db --base builtin --out obase $tune
+expect "single answers tune" 0 "" sft --store o.db --base builtin --out own $tune
+grep -q '"action_space": "candidates"' own/config.json || fail "single answers with text are actions themselves"
+grep -q '"outcome": "refusal"' own/config.json || fail "a refusal is offered beside single answers"
+expect "single answers tune over outcomes" 0 "" sft --store o.db --base builtin --out obase $tune --set action_space=outcomes
 grep -q '"action_space": "outcomes"' obase/config.json || fail "single judged answers make a base over outcomes"
 grep -q '"partial_refusal"' obase/config.json || fail "its acts are the outcomes by name"
 head -n 2 log.jsonl | tail -n 1 >one.jsonl
@@ -50,7 +53,7 @@ expect "one response is nothing to rank" 1 "cannot be ranked" sft --store one.db
 expect "no acts, no base over acts" 1 "dialogue act" sft --store o.db --base builtin --out none --quiet --set action_space=acts
 sed 's/"outcome": "[a-z]*", //' log.jsonl >unjudged.jsonl
 "$KEEL" import --store u.db --format chat unjudged.jsonl --quiet >/dev/null
-expect "nothing judged, no base over outcomes" 1 "has been judged" sft --store u.db --base builtin --out none --quiet
+expect "nothing judged, no base over outcomes" 1 "has been judged" sft --store u.db --base builtin --out none --quiet --set action_space=outcomes
 for algorithm in bc dqn cql; do
     expect "$algorithm trains over outcomes" 0 "" train --store o.db --base obase --algo $algorithm --out o-$algorithm --quiet \
         --set steps=400 --set hidden=16 --set batch=32
