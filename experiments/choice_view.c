@@ -9,6 +9,13 @@
 #include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 
+/* Of a candidate set: the decision's own, then the fixed answers. */
+static const keel_candidate *candidate_at(const keel_base *base, const keel_decision *decision,
+                                          size_t action) {
+    size_t n = decision->n_candidates;
+    return action < n ? &decision->candidates[action] : &base->fixed[action - n];
+}
+
 const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action) {
     if (base->space != KEEL_SPACE_CANDIDATES) return action < base->n_acts ? base->acts[action] : "";
     if (action >= keel_base_n_actions(base, decision)) return "";
@@ -89,8 +96,7 @@ cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
                                const keel_decision *decision, const keel_choice *choice, size_t a) {
     size_t heads = policy->net.shape.heads;
     cJSON *row = cJSON_CreateObject();
-    const bool given = base->space == KEEL_SPACE_CANDIDATES && a < decision->n_candidates;
-    const keel_candidate *c = given ? &decision->candidates[a] : NULL;
+    const keel_candidate *c = base->space == KEEL_SPACE_CANDIDATES ? candidate_at(base, decision, a) : NULL;
     cJSON_AddStringToObject(row, "says", keel_choice_view_says(base, decision, a));
     if (c && c->model) cJSON_AddStringToObject(row, "model", c->model);
     if (c && c->outcome != KEEL_OUTCOME_NONE)

@@ -189,8 +189,8 @@ enum { MOST_FIXED = 64 };
 static keel_status read_fixed(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
                               keel_err *err) {
     const cJSON *fixed = NULL, *item;
-    KEEL_TRY(keel_json_array(json, "fixed_answers", true, &fixed, where, err));
-    size_t n = (size_t)cJSON_GetArraySize(fixed);
+    KEEL_TRY(keel_json_array(json, "fixed_answers", false, &fixed, where, err));
+    size_t n = fixed ? (size_t)cJSON_GetArraySize(fixed) : 0;
     if (n > MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
         return keel_fail(err, KEEL_E_INVALID, where,
                          "\"fixed_answers\": expected at most %d, and none in the space %s, got %zu",
