@@ -458,11 +458,35 @@ static void print_ope(const cJSON *ope, FILE *out) {
                 cJSON_GetNumberValue(keel_json_get(ope, "ess")));
 }
 
+/* What the difference from the log shows, in one sentence; then how often the policy differs at all. */
+static void print_verdict(const cJSON *result, FILE *out) {
+    const cJSON *to_log = keel_json_get(keel_json_get(result, "differences"), keel_difference_names[0]);
+    const cJSON *earned = keel_json_get(to_log, keel_metric_names[KEEL_METRIC_COMPOSITE]);
+    const cJSON *differing = keel_json_get(result, "differing");
+    const double value = cJSON_GetNumberValue(keel_json_get(earned, "value")),
+                 low = cJSON_GetNumberValue(keel_json_get(earned, "low")),
+                 high = cJSON_GetNumberValue(keel_json_get(earned, "high"));
+    const char *verdict = low > 0    ? "better than the log"
+                          : high < 0 ? "worse than the log"
+                                     : "no improvement over the log is shown";
+    if (cJSON_IsNumber(keel_json_get(earned, "value")))
+        fprintf(out, "%s: composite_reward %+.3f [%+.3f, %+.3f]\n", verdict, value, low, high);
+    else
+        fputs("no improvement over the log is shown: its rewards are not known\n", out);
+    fprintf(out,
+            "the policy differs from the base in %.0f of %.0f decisions, from the log in %.0f of %.0f\n\n",
+            cJSON_GetNumberValue(keel_json_get(differing, "from_base")),
+            cJSON_GetNumberValue(keel_json_get(differing, "decisions")),
+            cJSON_GetNumberValue(keel_json_get(differing, "from_log")),
+            cJSON_GetNumberValue(keel_json_get(differing, "told")));
+}
+
 static void print(const cJSON *result, FILE *out) {
     const cJSON *baselines = keel_json_get(result, "baselines"), *gate, *warning;
     const char *heads[] = {"policy", "logged", "base"};
     const cJSON *columns[] = {keel_json_get(result, "policy"), keel_json_get(baselines, "logged"),
                               keel_json_get(baselines, "base")};
+    print_verdict(result, out);
     print_metrics(heads, columns, 3, out);
     print_sources(heads, columns, 3, out);
     print_on_log(heads, columns, 3, out);

@@ -157,8 +157,13 @@ static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answ
     *answered += taken;
     if (!e->item || !s->policy[d].n) return KEEL_OK;
     const bool comparable = keel_answer_comparable(e->item->base, &s->conversation->decisions[d]);
+    const size_t agreed = e->policy.agreed;
     *told += comparable;
     KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], comparable, err));
+    e->differing.decisions++;
+    e->differing.from_base += s->policy[d].chosen != s->base[d].chosen;
+    e->differing.told += comparable;
+    e->differing.from_log += comparable && e->policy.agreed == agreed;
     KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], comparable, err));
     return count_preferences(e, s, d, err);
 }
@@ -329,6 +334,7 @@ static keel_status close_all(evaluation *e, double confidence, keel_evaluation_s
         keel__evaluation_put(keel_overall_of(e->overall, whose[i]), e->overall, confidence, &made[i]);
     for (int i = 1; i < 3; ++i)
         keel__evaluation_put_difference(e->overall, whose[i], config->weight, confidence, out->minus[i - 1]);
+    out->differing = e->differing;
     out->policy = made[0];
     out->logged = made[1];
     out->base = made[2];

@@ -127,6 +127,12 @@ typedef struct keel_evaluate_item {
 typedef enum keel_difference { KEEL_MINUS_LOGGED, KEEL_MINUS_BASE, KEEL_N_DIFFERENCES } keel_difference;
 extern const char *const keel_difference_names[KEEL_N_DIFFERENCES]; /* "policy - logged", "policy - base" */
 
+/* In how many decisions the policy answers otherwise than its base and than the log. */
+typedef struct keel_differing {
+    size_t decisions, from_base; /* that it decided; where the base chooses another action */
+    size_t told, from_log;       /* where the log can be compared; where it took another answer */
+} keel_differing;
+
 typedef struct keel_evaluation_set {
     keel_evaluation policy, logged, base;
     keel_interval minus[KEEL_N_DIFFERENCES][KEEL_N_METRICS]; /* policy minus logged, policy minus base */
@@ -134,7 +140,8 @@ typedef struct keel_evaluation_set {
     keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
     keel_ope ope;
     keel_judged_by judged; /* by whom */
-    double confidence;     /* of the intervals */
+    keel_differing differing;
+    double confidence; /* of the intervals */
     keel_arena arena;
 } keel_evaluation_set;
 
@@ -151,7 +158,8 @@ keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items,
                              keel_pool *pool, keel_evaluation_set *out, keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
 /* As JSON: {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged":
- * {metric: interval}, "policy - base": ...}, "models": {...}}. Appended to out. */
+ * {metric: interval}, "policy - base": ...}, "differing": {"decisions", "from_base", "told", "from_log"},
+ * "models": {...}}. Appended to out. */
 keel_status keel_evaluation_print(const keel_evaluation_set *set, keel_buf *out, keel_err *err);
 
 /* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */

@@ -139,6 +139,14 @@ static cJSON *differences_json(const keel_evaluation_set *set) {
     return whole(json, good);
 }
 
+static cJSON *differing_json(const keel_differing *differing) {
+    cJSON *json = cJSON_CreateObject();
+    return whole(json, add_number(json, "decisions", (double)differing->decisions, true) &&
+                           add_number(json, "from_base", (double)differing->from_base, true) &&
+                           add_number(json, "told", (double)differing->told, true) &&
+                           add_number(json, "from_log", (double)differing->from_log, true));
+}
+
 static cJSON *models_json(const keel_evaluation_set *set) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
@@ -152,6 +160,7 @@ cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
     return whole(json, keel_json_add(json, "policy", policy_json(set)) &&
                            keel_json_add(json, "baselines", baselines_json(set)) &&
                            keel_json_add(json, "differences", differences_json(set)) &&
+                           keel_json_add(json, "differing", differing_json(&set->differing)) &&
                            keel_json_add(json, "models", models_json(set)) &&
                            keel_json_add(json, "judged", keel_judged_json(&set->judged)) &&
                            add_number(json, "confidence", set->confidence, true));

@@ -42,6 +42,7 @@ typedef struct evaluation {
     keel_ope_log ope;
     keel_fqe *fqe;   /* of the item at hand; NULL: the model is another */
     bool collecting; /* steps for the fit, on a first walk; nothing is counted then */
+    keel_differing differing;
     keel_arena names;
     slot slots[BLOCK];
 } evaluation;

@@ -24,6 +24,8 @@ for language in en zh; do
     [ "$(json policy.ope.dr.n out.txt)" != 0 ] || fail "$language: dr is known"
     [ "$(json policy.ope.self_prediction.value out.txt)" = "$(json policy.ope.dm.value eval.json)" ] || fail "$language: self_prediction is the critic's dm"
     expect "$language: no estimates" 0 "" eval --store s.db --policy policy --quiet --ope none
+    head -n 1 out.txt | grep -q "the log.*composite_reward" || fail "$language: the first line is the verdict"
+    grep -q "the policy differs from the base in [0-9]* of [0-9]* decisions, from the log in" out.txt || fail "$language: how often it differs"
     ! grep -q "off-policy" out.txt || fail "$language: without estimates there is no table of them"
     expect "$language: a model nobody knows" 2 "critic" eval --store s.db --policy policy --quiet --ope magic
     expect "$language: a gate that is met" 0 "" eval --store s.db --policy policy --quiet --gate "refusal_rate >= 0"

@@ -102,6 +102,9 @@ static void rates_of_prompts_with_several_models_are_exact(void **state) {
     check_rate(&got.policy, KEEL_METRIC_OVER_REFUSAL, 2, 4);
     check_rate(&got.policy, KEEL_METRIC_COMPLETION, 2, 4);
     check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 8, 8);
+    assert_int_equal(got.differing.told, 8);
+    assert_int_equal(got.differing.from_log, 0);
+    assert_true(got.differing.from_base <= got.differing.decisions);
     check_rate(&got.base, KEEL_METRIC_REFUSAL, 1, 3);
     check_rate(&got.base, KEEL_METRIC_COMPLETION, 3, 4);
     assert_int_equal(got.n_models, 2);
@@ -291,6 +294,9 @@ static void tasks_weigh_as_much_as_the_policy_agrees(void **state) {
     check_rate(&policy_on_log, KEEL_METRIC_COMPLETION, 1.2, 1.8);
     check_rate(&got.logged, KEEL_METRIC_COMPLETION, 2, 3);
     check_rate(&got.policy, KEEL_METRIC_AGREEMENT, 4, 10);
+    assert_int_equal(got.differing.told, 10);
+    assert_int_equal(got.differing.from_log, 6);
+    assert_true(got.differing.from_base <= got.differing.decisions);
     /* t4: the policy's act was not taken, but amounts to refusal; t5: taken once, once by the table. */
     check_rate(&policy_on_log, KEEL_METRIC_REFUSAL, 4, 4);
     check_rate(&got.logged, KEEL_METRIC_REFUSAL, 2, 4);
