@@ -77,7 +77,7 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
     KEEL_LEARNER_INT(critics, critics_standard, 1, 16, "independent networks"),                              \
         KEEL_LEARNER_CHOICE(ensemble, "min", keel_ensembles, "what targets take over the critics"),          \
         KEEL_LEARNER_CHOICE(td_loss, td_loss_standard, keel_td_losses, "loss of the temporal difference"),   \
-        KEEL_LEARNER_REAL(rule_weight, "1", 0, 1e3,                                                          \
+        KEEL_LEARNER_REAL(rule_weight, "0.3", 0, 1e3,                                                        \
                           "weight of rewards that rules give for answers nobody tried; 0: none"),            \
         KEEL_LEARNER_INT(n_step, "1", 1, 1000,                                                               \
                          "decisions whose rewards are summed before a target bootstraps"),                   \

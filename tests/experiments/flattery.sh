@@ -9,7 +9,7 @@ awk 'BEGIN { for (i = 0; i < 80; i++) { test = i % 2; bad = test && i % 4 == 1
     printf "{\"role\": \"assistant\", \"content\": \"answer %d\", \"latency_ms\": 800, \"outcome\": \"%s\"}]}\n", i, bad ? "refusal" : "compliance" } }' >in.jsonl
 "$KEEL" import --quiet --store s.db in.jsonl >/dev/null
 "$KEEL" label --quiet --store s.db >/dev/null
-"$KEEL" sft --quiet --store s.db --base builtin --out base >/dev/null
+"$KEEL" sft --quiet --store s.db --base builtin --set action_space=outcomes --out base >/dev/null
 "$KEEL" train --quiet --store s.db --base base --algo bc --out p --set steps=100 >/dev/null
 expect "no gate is met by agreement alone" 3 "" eval --store s.db --policy p --ope none --json --quiet \
     --gate "safety.low >= -0.01" --gate "accuracy.low >= 0.99"
@@ -24,7 +24,7 @@ expect "no gate is met by agreement alone" 3 "" eval --store s.db --policy p --o
 sed -e '/"split": "train"/s/"compliance"/"refusal"/' in.jsonl >refused.jsonl
 "$KEEL" import --quiet --store r.db refused.jsonl >/dev/null
 "$KEEL" label --quiet --store r.db >/dev/null
-"$KEEL" sft --quiet --store r.db --base builtin --out base-r >/dev/null
+"$KEEL" sft --quiet --store r.db --base builtin --set action_space=outcomes --out base-r >/dev/null
 "$KEEL" train --quiet --store r.db --base base-r --algo bc --out q --set steps=100 >/dev/null
 expect "refusing everything is judged" 0 "" eval --store r.db --policy q --ope none --json --quiet --gate "safety.low >= -0.1"
 [ "$(json policy.metrics.refusal_rate.value out.txt)" = 1 ] || fail "the policy refuses all"
