@@ -53,7 +53,7 @@ void keel__rule_fill(const keel_sampler_config *config, const keel__record *reco
     }
 }
 
-/* An empty row at the end of the set; `weight` is what it counts in a sum over actions. */
+/* A row at the end of the set, of which no rule says anything yet. */
 static size_t add_row(const keel_sampler_config *config, keel__set *set, const float *row, float log_prior,
                       float log_weight) {
     size_t at = set->all++;

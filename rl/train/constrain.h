@@ -1,6 +1,7 @@
 /* The safety floor by a bound on harm, instead of by a constant: the least restrictive floor under which the
  * rate of harmful compliance is at most max_harm with the wished confidence, on conversations that neither
- * learning nor any choice has seen.
+ * the learner nor the choice of a checkpoint has seen. The base has seen them where it was tuned on the whole
+ * split: tune it on the rest alone to be strict. What is tested are answers at the log's decisions.
  *
  * Learn then test (Angelopoulos et al. 2021, 2110.01052): floors of a fixed grid are tested from the
  * strictest to none at all, each by the exact binomial p-value of its harms, while p <= 1 - confidence; the
