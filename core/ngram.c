@@ -144,6 +144,26 @@ keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *t
     return KEEL_OK;
 }
 
+keel_status keel_ngram_trace_text(const keel_ngram_rules *rules, const char *text, uint64_t salt,
+                                  bool characters, keel_arena *arena, keel_ngram_trace *out, keel_err *err) {
+    split_text all = {0};
+    if (!split(text, rules->max_words, arena, &all)) return keel_nomem(err, "n-grams");
+    keel_grams grams = {.bucket = keel_arena_alloc(
+                            arena, count_most(rules, all.words, all.count, characters) * sizeof(uint32_t))};
+    size_t *start = keel_arena_calloc(arena, all.count + 1, sizeof *start);
+    size_t *runs = keel_arena_calloc(arena, all.count, sizeof *runs);
+    if (!grams.bucket || !start || !runs) return keel_nomem(err, "n-grams");
+    for (size_t i = 0; i < all.count; i++) {
+        start[i] = grams.count;
+        put_runs(rules, all.words, i, salt, &grams);
+        runs[i] = grams.count - start[i];
+        if (characters) put_characters(rules, &all.words[i], salt, &grams);
+    }
+    start[all.count] = grams.count;
+    *out = (keel_ngram_trace){all.count, all.words, start, runs, grams.bucket};
+    return KEEL_OK;
+}
+
 keel_status keel_ngram_union(const keel_ngram_rules *rules, const keel_grams *parts, size_t n,
                              keel_arena *arena, keel_grams *out, keel_err *err) {
     keel_grams grams = {0};

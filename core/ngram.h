@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
+#include "core/text.h"
 
 typedef struct keel_ngram_rules {
     size_t word_high;           /* runs of 1 .. word_high words */
@@ -30,6 +31,21 @@ typedef struct keel_grams {
 keel_status keel_ngram_texts(const keel_ngram_rules *rules, const char *const *texts, size_t n, uint64_t salt,
                              bool characters, keel_arena *arena, keel_grams *out, size_t *n_words,
                              keel_err *err);
+
+/* The n-grams of one text as they come, and whose they are: those of word i are bucket[start[i]] up to
+ * bucket[start[i + 1]]; the first runs[i] of them are the runs of 1, 2, ... words that end with it, the
+ * others its characters. A bucket may come more than once. */
+typedef struct keel_ngram_trace {
+    size_t n_words;
+    const keel_word *word; /* [n_words], folded */
+    const size_t *start;   /* [n_words + 1] */
+    const size_t *runs;    /* [n_words] */
+    const uint32_t *bucket;
+} keel_ngram_trace;
+
+/* The same n-grams as keel_ngram_texts gives of this text; all in the arena. */
+keel_status keel_ngram_trace_text(const keel_ngram_rules *rules, const char *text, uint64_t salt,
+                                  bool characters, keel_arena *arena, keel_ngram_trace *out, keel_err *err);
 
 /* The buckets of any of n parts, which were made by rules of as many buckets. keel_ngram_texts of n texts is
  * the union of keel_ngram_texts of each. */

@@ -142,6 +142,18 @@ keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *c
     return base->kind->log_prob(base, conversation, decision, candidates, n, scratch, out, err);
 }
 
+keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation *conversation,
+                                  size_t decision, size_t action, keel_arena *arena, keel_base_evidence *out,
+                                  keel_err *err) {
+    *out = (keel_base_evidence){0};
+    KEEL_TRY(check_decision(conversation, decision, err));
+    const size_t n = keel_base_n_actions(base, &conversation->decisions[decision]);
+    if (action != SIZE_MAX && action >= n)
+        return keel_fail(err, KEEL_E_INVALID, "base", "action %zu: the decision has %zu", action, n);
+    if (!base->kind->evidence) return KEEL_OK;
+    return base->kind->evidence(base, conversation, decision, action, arena, out, err);
+}
+
 int32_t keel_base_act_index(const keel_base *base, const char *act) {
     for (size_t i = 0; act && i < base->n_acts; i++)
         if (strcmp(base->acts[i], act) == 0) return (int32_t)i;

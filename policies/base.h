@@ -131,6 +131,21 @@ typedef struct keel_proposal_item {
     keel_proposal *proposal; /* [n] to be filled */
 } keel_proposal_item;
 
+/* A word of a text, and what it adds to a logit. */
+typedef struct keel_base_word {
+    const char *text;
+    double part;
+} keel_base_word;
+
+/* What a base reads in the words of one text: a logit, and the words it comes from. logit = rest + the sum of
+ * all parts. */
+typedef struct keel_base_evidence {
+    const char *about; /* static: what is the likelier the higher the logit; NULL: the base says nothing */
+    double logit, rest;
+    size_t n;
+    const keel_base_word *word; /* [n] each word once, the largest part in size first; in the arena */
+} keel_base_evidence;
+
 /* ---- kinds ---- */
 
 /* Calls from several threads at once must be safe for encode, propose and log_prob: everything mutable is in
@@ -160,6 +175,9 @@ struct keel_base_kind {
     keel_status (*log_prob)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                             keel_err *err);
+    /* action: of the decision, or SIZE_MAX for its state. */
+    keel_status (*evidence)(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                            size_t action, keel_arena *arena, keel_base_evidence *out, keel_err *err);
     void (*close)(keel_base *base);
 };
 
@@ -214,6 +232,12 @@ keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *i
 keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *conversation, size_t decision,
                                const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                                keel_err *err);
+
+/* What the base reads in the last user turn before the decision (action SIZE_MAX), or in the text of an
+ * action. about is NULL where it reads nothing. */
+keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation *conversation,
+                                  size_t decision, size_t action, keel_arena *arena, keel_base_evidence *out,
+                                  keel_err *err);
 
 /* Index of an act in a fixed space, or -1. */
 int32_t keel_base_act_index(const keel_base *base, const char *act);

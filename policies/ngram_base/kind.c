@@ -1,6 +1,7 @@
 #include "policies/ngram_base/kind.h"
 
 #include "policies/ngram_base/encode.h"
+#include "policies/ngram_base/evidence.h"
 #include "policies/ngram_base/file.h"
 #include "policies/ngram_base/tune.h"
 
@@ -65,5 +66,6 @@ const keel_base_kind keel_ngram_base_kind = {
     .save = keel__ngram_base_save,
     .encode = keel__ngram_base_encode,
     .log_prob = keel__ngram_base_log_prob,
+    .evidence = keel__ngram_base_evidence,
     .close = keel__ngram_base_close,
 };

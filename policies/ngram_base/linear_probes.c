@@ -230,6 +230,29 @@ void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linea
     for (size_t h = 0; h < n; h++) logits[h] = heads->fitted[h] ? (float)sum[h] : 0;
 }
 
+bool keel_linear_probes_parts(const keel_linear_probes *heads, const keel_linear_probes_row *row,
+                              int64_t group, size_t head, double *part, double *rest) {
+    const float *weight = weights_for(heads, group) + head;
+    size_t n = heads->n_heads;
+    double square = 0;
+    bool fitted = heads->fitted[head];
+    for (size_t i = 0; i < row->n_ids; i++) {
+        bool known = heads->used > 0 && row->id[i] < heads->n_ids && heads->column_of[row->id[i]] >= 0;
+        size_t column = known ? (size_t)heads->column_of[row->id[i]] : heads->used;
+        double idf = (double)heads->idf[column];
+        square += idf * idf;
+        part[i] = known && fitted ? idf * (double)weight[column * n] : 0;
+    }
+    for (size_t i = 0; i < row->n_ids && square > 0; i++) part[i] /= sqrt(square);
+    weight += heads->used * n;
+    *rest = 0;
+    for (size_t j = 0; fitted && j < heads->n_dense; j++, weight += n)
+        *rest +=
+            (double)((row->dense[j] - heads->dense[j]) * heads->dense[heads->n_dense + j]) * (double)*weight;
+    if (fitted) *rest += (double)*weight;
+    return fitted;
+}
+
 /* ---- files ---- */
 
 static const char *const tensor_suffix[] = {".id", ".idf", ".weight", ".fitted", ".group", ".dense"};

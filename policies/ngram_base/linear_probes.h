@@ -92,6 +92,12 @@ void keel_linear_probes_close(keel_linear_probes *heads); /* NULL is harmless */
 void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linear_probes_row *row,
                                int64_t group, float *logits);
 
+/* The same logit of one head taken apart: part[i] of row->id[i], for [n_ids] of them, and what the row's
+ * n-grams do not give. rest + their sum is the logit. A logit is linear, so these are Shapley values too,
+ * against a row of the same norm without them. false, and zeros, for a head that was not fitted. */
+bool keel_linear_probes_parts(const keel_linear_probes *heads, const keel_linear_probes_row *row,
+                              int64_t group, size_t head, double *part, double *rest);
+
 /* As tensors "<prefix>.id", ".idf", ".weight", ".dense", ".fitted", ".group": only ids that occurred. Names
  * are made in the arena; data point into heads. *count <= KEEL_LINEAR_PROBES_TENSORS. */
 keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const char *prefix, keel_arena *arena,
