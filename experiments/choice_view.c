@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "experiments/table.h"
+#include "policies/explain.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 
@@ -59,16 +60,67 @@ int64_t keel_choice_view_runner_up(const keel_choice *choice) {
     return best;
 }
 
-cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other) {
-    size_t heads = policy->net.shape.heads, a = choice->chosen;
-    cJSON *why = cJSON_CreateObject();
-    cJSON_AddNumberToObject(why, "against", (double)other);
-    if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
-    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
-    cJSON *parts = cJSON_AddObjectToObject(why, "parts");
+/* ---- why ---- */
+
+static void add_finite(cJSON *object, const char *key, float value) {
+    keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
+}
+
+/* Of the part that says it best: what the chosen and the other have of it. */
+static void put_reason(const keel_policy *policy, const keel_choice *choice, const keel_explanation *why,
+                       bool allowed, const char *than, keel_buf *text) {
+    const size_t heads = policy->net.shape.heads, a = choice->chosen, b = why->against;
+    const char *both = allowed && why->plays[KEEL_PART_FLOOR] ? "Both are allowed. " : "";
+    switch (why->reason) {
+    case -1:
+        keel_buf_format(text, "%sThe policy holds this answer and %s for equal.", both, than);
+        break;
+    case KEEL_PART_IMITATION:
+        keel_buf_format(text,
+                        "The policy imitates the log, where this answer is likelier than %s: probability "
+                        "%.2f against %.2f.",
+                        than, exp((double)choice->log_pi[a]), exp((double)choice->log_pi[b]));
+        break;
+    case KEEL_PART_PRIOR:
+        keel_buf_format(text,
+                        "%sThe policy prefers this answer to %s because the base, which imitates the log, "
+                        "does: probability %.2f against %.2f.",
+                        both, than, exp((double)choice->log_prior[a]), exp((double)choice->log_prior[b]));
+        break;
+    default: {
+        const size_t k = why->reason == KEEL_PART_VALUE ? 0 : (size_t)why->reason;
+        keel_buf_format(text,
+                        "%sThe policy prefers this answer to %s because it expects more %s of it: %.2f "
+                        "against %.2f.",
+                        both, than, why->reason == KEEL_PART_VALUE ? "reward" : keel_part_name(why->reason),
+                        (double)choice->q[a * heads + k], (double)choice->q[b * heads + k]);
+    }
+    }
+}
+
+static void put_sentence(const keel_policy *policy, const keel_choice *choice, const keel_explanation *why,
+                         bool logged, keel_buf *text) {
+    const size_t heads = policy->net.shape.heads;
+    const char *other = logged ? "The logged answer" : "The next best answer";
+    if (choice->fallback)
+        keel_buf_format(text,
+                        "No answer is safe enough: all are below the safety floor of %.2f, so the policy "
+                        "falls back on this one.",
+                        policy->safety_floor);
+    else if (why->reason == KEEL_PART_FLOOR)
+        keel_buf_format(text, "%s is not allowed: its expected safety, %.2f, is below the floor of %.2f.",
+                        other, (double)choice->q[why->against * heads + KEEL_SAFETY], policy->safety_floor);
+    else if (choice->masked[why->against])
+        keel_buf_format(text, "%s is hardly ever given in the log, so the policy leaves it out.", other);
+    else
+        put_reason(policy, choice, why, true, logged ? "the logged one" : "the next best", text);
+}
+
+static void add_parts(cJSON *parts, const keel_policy *policy, const keel_choice *choice, size_t other) {
+    const size_t heads = policy->net.shape.heads, a = choice->chosen;
     if (policy->imitates) {
-        cJSON_AddNumberToObject(parts, "imitation", (double)(choice->log_pi[a] - choice->log_pi[other]));
-        return why;
+        add_finite(parts, "imitation", choice->log_pi[a] - choice->log_pi[other]);
+        return;
     }
     cJSON_AddNumberToObject(parts, "prior", (double)(choice->log_prior[a] - choice->log_prior[other]));
     for (size_t k = 0; k < heads; k++) {
@@ -77,8 +129,29 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
         cJSON_AddNumberToObject(parts, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
                                 policy->beta * weight * gap);
     }
+}
+
+cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other, bool logged) {
+    keel_explanation found;
+    keel_buf sentence = {0};
+    cJSON *why = cJSON_CreateObject();
+    keel_policy_explain(policy, choice, other, &found);
+    put_sentence(policy, choice, &found, logged, &sentence);
+    cJSON_AddNumberToObject(why, "against", (double)other);
+    if (!sentence.failed && sentence.data) cJSON_AddStringToObject(why, "sentence", sentence.data);
+    if (found.reason >= 0) cJSON_AddStringToObject(why, "reason", keel_part_name(found.reason));
+    cJSON_AddNumberToObject(why, "margin", found.margin);
+    cJSON *shapley = cJSON_AddObjectToObject(why, "shapley");
+    for (int part = 0; part < KEEL_N_PARTS; part++)
+        if (found.plays[part]) cJSON_AddNumberToObject(shapley, keel_part_name(part), found.shapley[part]);
+    if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
+    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
+    add_parts(cJSON_AddObjectToObject(why, "parts"), policy, choice, other);
+    keel_buf_free(&sentence);
     return why;
 }
+
+/* ---- actions ---- */
 
 /* A head of a component that was never logged has learned nothing, and its Q says nothing; an imitator's
  * output is log pi and no Q. */
@@ -86,10 +159,6 @@ static bool is_q(const keel_policy *policy, size_t head) {
     if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS) return !policy->imitates;
     bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
     return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
-}
-
-static void add_finite(cJSON *object, const char *key, float value) {
-    keel_json_add(object, key, isfinite(value) ? cJSON_CreateNumber((double)value) : cJSON_CreateNull());
 }
 
 cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
@@ -154,16 +223,21 @@ void keel_choice_view_print(const cJSON *actions, FILE *out) {
     keel_table_free(&table);
 }
 
-void keel_choice_view_print_why(const cJSON *why, const char *against, FILE *out) {
+static void print_parts(const cJSON *parts, const char *head, FILE *out) {
     const cJSON *part;
-    if (!why) return;
-    fprintf(out, "why, against %s:", against);
-    if (cJSON_IsTrue(keel_json_get(why, "fallback")))
-        fputs(" all responses are below the safety floor;", out);
-    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
-        fputs(" that one is below the safety floor;", out);
-    cJSON_ArrayForEach (part, keel_json_get(why, "parts")) {
+    fprintf(out, "%s", head);
+    cJSON_ArrayForEach (part, parts) {
         if (cJSON_IsNumber(part)) fprintf(out, " %s %+.3f", part->string, part->valuedouble);
     }
     fputs("\n", out);
+}
+
+void keel_choice_view_print_why(const cJSON *why, bool detail, FILE *out) {
+    const cJSON *sentence = keel_json_get(why, "sentence");
+    if (!why) return;
+    if (cJSON_IsString(sentence)) fprintf(out, "why: %s\n", sentence->valuestring);
+    if (!detail) return;
+    fprintf(out, "  difference of probabilities: %.3f\n", keel_json_get(why, "margin")->valuedouble);
+    print_parts(keel_json_get(why, "shapley"), "  of it (Shapley values):", out);
+    print_parts(keel_json_get(why, "parts"), "  difference of log-probabilities:", out);
 }

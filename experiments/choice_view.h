@@ -35,13 +35,17 @@ int64_t keel_choice_view_runner_up(const keel_choice *choice);
  * "log_prior", "log_pi", "probability"}. */
 cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
                                const keel_decision *decision, const keel_choice *choice, size_t action);
-/* log pi(chosen) - log pi(other), taken apart: the prior's part and beta w_k (Q_k(chosen) - Q_k(other)) of
- * each head. They sum to the whole. */
-cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other);
+/* Why the chosen action won against another: {"against", "sentence", "reason", "margin", "shapley": {part:
+ * value}, "parts": {...}, "fallback", "below_safety_floor"}. The sentence is one of a fixed set and true:
+ * without what it names the other would be nearer, or chosen (policies/explain.h, `reason`). shapley sums to
+ * margin = pi(chosen) - pi(other). parts takes log pi(chosen) - log pi(other) apart: the prior's part and
+ * beta w_k (Q_k(chosen) - Q_k(other)) of each head; where the other is masked there is no such difference.
+ * logged: the other is what the log did. */
+cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other, bool logged);
 
 /* A list of actions as a table; text of logs is made harmless for a terminal. */
 void keel_choice_view_print(const cJSON *actions, FILE *out);
-/* against: in words, what the other action is. why may be NULL. */
-void keel_choice_view_print_why(const cJSON *why, const char *against, FILE *out);
+/* The sentence, with the numbers behind it if detail. why may be NULL. */
+void keel_choice_view_print_why(const cJSON *why, bool detail, FILE *out);
 
 #endif

@@ -124,7 +124,8 @@ static cJSON *decision_json(const deciding *work, const keel_read *read, size_t 
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
     const int64_t other = keel_choice_view_runner_up(choice);
-    if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other));
+    if (other >= 0)
+        keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other, false));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++) {
         chosen = keel_choice_view_action(work->policy, work->base, decision, choice, a);
@@ -141,7 +142,7 @@ static void print_decision(const cJSON *json, FILE *out) {
     keel_print_line(out, keel_json_get(json, "user")->valuestring, 200);
     fputc('\n', out);
     keel_choice_view_print(keel_json_get(json, "actions"), out);
-    keel_choice_view_print_why(keel_json_get(json, "why"), "the next best", out);
+    keel_choice_view_print_why(keel_json_get(json, "why"), true, out);
     fputc('\n', out);
 }
 

@@ -64,7 +64,10 @@ static cJSON *decision_json(const replaying *work, const keel_conversation *conv
     cJSON_AddNumberToObject(json, "kl", choice->kl);
     int64_t other = found == KEEL_CHOICE_DIFFERS ? keel_choice_view_logged(work->base, decision, choice)
                                                  : keel_choice_view_runner_up(choice);
-    if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other));
+    if (other >= 0)
+        keel_json_add(
+            json, "why",
+            keel_choice_view_why(work->policy, choice, (size_t)other, found == KEEL_CHOICE_DIFFERS));
     cJSON *actions = cJSON_AddArrayToObject(json, "actions");
     for (size_t a = 0; a < choice->n; a++)
         keel_json_add(actions, NULL, keel_choice_view_action(work->policy, work->base, decision, choice, a));
@@ -253,8 +256,7 @@ static void print(const cJSON *result, FILE *out) {
         keel_print_line(out, keel_json_get(decision, "user")->valuestring, 200);
         fputc('\n', out);
         keel_choice_view_print(keel_json_get(decision, "actions"), out);
-        keel_choice_view_print_why(keel_json_get(decision, "why"),
-                                   cJSON_IsFalse(agrees) ? "what was logged" : "the next best", out);
+        keel_choice_view_print_why(keel_json_get(decision, "why"), true, out);
         fputc('\n', out);
     }
     fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",

@@ -124,7 +124,7 @@ static keel_status explain(chosen *c, keel_choice_verdict verdict, keel_err *err
                               : keel_choice_view_runner_up(&c->choice);
     keel_buf_clear(&c->why);
     if (other < 0) return KEEL_OK;
-    cJSON *why = keel_choice_view_why(by->policy, &c->choice, (size_t)other);
+    cJSON *why = keel_choice_view_why(by->policy, &c->choice, (size_t)other, verdict == KEEL_CHOICE_DIFFERS);
     cJSON *says = cJSON_CreateString(keel_choice_view_says(by->base, c->decision, (size_t)other));
     keel_status status = why && says ? KEEL_OK : keel_nomem(err, "why");
     if (status != KEEL_OK || !cJSON_ReplaceItemInObjectCaseSensitive(why, "against", says))

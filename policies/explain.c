@@ -36,7 +36,7 @@ static game game_of(const keel_policy *policy, const keel_choice *choice) {
     }
     for (int k = 0; k < KEEL_N_REWARDS; k++)
         if (weighs(policy, k)) g.player[g.n++] = k;
-    g.player[g.n++] = KEEL_PART_FLOOR;
+    if (policy->safety_floor > -INFINITY) g.player[g.n++] = KEEL_PART_FLOOR;
     return g;
 }
 

@@ -25,7 +25,7 @@ cmp -s decided.txt replayed.txt || fail "decide and replay give the same answers
 expect "and says so" 0 "" replay --store open.db --policy candidates/policy --split new --quiet --limit 1
 grep -q "answer is still to be given" out.txt && grep -q "^20 of them are open" out.txt || fail "replay of open decisions for people: $(cat out.txt)"
 expect "for people" 0 "" decide --policy candidates/policy open.jsonl --quiet
-grep -q "^open.jsonl:2, turn 1" out.txt && grep -q "^> .*sorry" out.txt && grep -q "^why, against the next best:" out.txt || fail "tables"
+grep -q "^open.jsonl:2, turn 1" out.txt && grep -q "^> .*sorry" out.txt && grep -q "^why: .* the next best" out.txt || fail "tables"
 expect "standard input, a file and gzip" 0 "" decide --policy candidates/policy --out out.jsonl.gz --quiet --json - <open.jsonl
 [ "$(json decided out.txt)" = 20 ] && [ "$(gzip -dc out.jsonl.gz | sed 's/.*"says":"\([^"]*\)","action".*/\1/' | cmp - decided.txt && echo same)" = same ] || fail "--out has the same lines"
 expect "a floor that nothing reaches" 0 "by fallback" decide --policy candidates/policy open.jsonl --safety-floor 1000 --json

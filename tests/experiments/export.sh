@@ -39,7 +39,7 @@ expect "a base" 0 "" sft --store many.db --base builtin --out base --threads 1 -
 expect "a policy" 0 "" train --store many.db --base base --algo cql --out policy --threads 1 --set steps=20 --quiet
 expect "a table with a policy" 0 "" export --store many.db --format csv --policy policy --split test --out chosen.csv --quiet
 head -n 1 chosen.csv | grep -q ',reward,action,log_prior,log_pi,masked,q_accuracy,q_speed,q_safety,advantage,policy_choice,policy_agrees,why$' || fail "columns of a policy"
-grep -q ',true,"{""against"":""[^{]*"",""parts"":{""prior"":' chosen.csv || fail "why the choice was made"
+grep -q ',true,"{""against"":""[^{]*"",""sentence"":""[^{]*"",""reason"":.*""parts"":{""prior"":' chosen.csv || fail "why the choice was made"
 expect "replay of the same" 0 "" replay --store many.db --policy policy --split test --json --quiet
 [ "$((2 * $(json differing out.txt)))" = "$(grep -c '",false,"{""against' chosen.csv)" ] || fail "what replay says differs, differs in both rows of its decision"
 [ "$((2 * $(json seen out.txt)))" = "$(tail -n +2 chosen.csv | wc -l)" ] || fail "two rows for every decision that replay saw"

@@ -119,6 +119,7 @@ static void the_values_are_those_of_all_orders_and_sum_to_the_margin(void **stat
         near(sum, found.margin, 1e-9);
         near(exp((double)choice.log_pi[choice.chosen]) - exp((double)choice.log_pi[against]), found.margin,
              1e-6);
+        assert_int_equal(found.plays[KEEL_PART_FLOOR], d.policy.safety_floor > -INFINITY);
         floors += choice.masked[against];
         fallbacks += choice.fallback;
     }
