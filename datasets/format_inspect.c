@@ -1,13 +1,14 @@
 /* Logs of Inspect (UK AI Security Institute), version 2: one JSON object {status, eval, samples: [...]}, or a
  * zip archive (.eval) of header.json, or _journal/start.json where the run did not end, and a file for each
- * sample. A sample is a conversation; its epochs are of one group. Texts that the log keeps apart
+ * sample. A sample is a conversation; its epochs are of one group. Where the sample is one whole answer to a
+ * prompt, the answers of several models in the same epoch are of one decision. Texts that the log keeps apart
  * (attachment://HASH) are put back. */
 #include <stdio.h>
 #include <string.h>
 
+#include "datasets/answers.h"
 #include "datasets/message.h"
 #include "datasets/reader_internal.h"
-#include "datasets/value.h"
 #include "datasets/zip.h"
 
 enum { UNFINISHED /* counts, as in formats.c */, FARTHEST = 10000 /* events between two answers */ };
@@ -171,21 +172,23 @@ static cJSON *make_messages(work *w, const cJSON *sample, const char *model) {
 
 /* ---- samples ---- */
 
-/* Scores as texts and numbers: what a score means is for the user to say, but for the only one. */
-static void put_scores(work *w, cJSON *built, cJSON *meta, const cJSON *scores) {
-    cJSON *out = keel__value_object(&w->build);
+/* Scores as texts and numbers: what a score means is for the user to say, but for the only one. *out NULL:
+ * there are none. */
+static keel_tri read_scores(work *w, const cJSON *scores, cJSON **out) {
     const cJSON *only = NULL;
+    *out = keel__value_object(&w->build);
     for (const cJSON *score = cJSON_IsObject(scores) ? scores->child : NULL; score; score = score->next) {
         only = keel_json_get(score, "value");
-        keel__value_put_same(&w->build, out, score->string, only);
+        keel__value_put_same(&w->build, *out, score->string, only);
     }
-    if (out && out->child) keel__value_put(&w->build, meta, "scores", out);
-    if (!only || !cJSON_IsObject(scores) || scores->child->next) return;
-    const bool yes = cJSON_IsTrue(only) || (cJSON_IsNumber(only) && only->valuedouble == 1) ||
-                     (cJSON_IsString(only) && strcmp(only->valuestring, "C") == 0);
+    if (*out && !(*out)->child) *out = NULL;
+    if (!only || !cJSON_IsObject(scores) || scores->child->next) return KEEL_UNKNOWN;
+    if (cJSON_IsTrue(only) || (cJSON_IsNumber(only) && only->valuedouble == 1) ||
+        (cJSON_IsString(only) && strcmp(only->valuestring, "C") == 0))
+        return KEEL_YES;
     const bool no = cJSON_IsFalse(only) || (cJSON_IsNumber(only) && only->valuedouble == 0) ||
                     (cJSON_IsString(only) && strcmp(only->valuestring, "I") == 0);
-    if (yes || no) keel__value_put(&w->build, built, "completed", keel__value_bool(&w->build, yes));
+    return no ? KEEL_NO : KEEL_UNKNOWN;
 }
 
 static const char *name_of(work *w, const char *task, const cJSON *sample, bool epoch) {
@@ -208,15 +211,72 @@ static bool is_set(const cJSON *object, const char *key) {
     return item && !cJSON_IsNull(item);
 }
 
-static keel_status read_sample(keel_reader *reader, const cJSON *sample, const char *where, keel_arena *arena,
-                               keel_conversation *out, keel_err *err) {
+static bool is_assistant(const cJSON *message) {
+    const char *role = keel__string_at(message, "role");
+    return role && strcmp(role, "assistant") == 0;
+}
+
+/* The answer, if the sample is a prompt and one whole answer to it; else NULL. */
+static const cJSON *only_answer(const cJSON *messages) {
+    const cJSON *last = messages && messages->child ? messages->child->prev : NULL;
+    keel__message ended = {0};
+    const char *reason = keel__string_at(last, "finish_reason");
+    if (!is_assistant(last) || last == messages->child) return NULL;
+    for (const cJSON *message = messages->child; message != last; message = message->next) {
+        const char *role = keel__string_at(message, "role");
+        if (!role || (strcmp(role, "user") != 0 && strcmp(role, "system") != 0)) return NULL;
+    }
+    const cJSON *calls = keel_json_get(last, "tool_calls");
+    if (reason) keel__message_ended(reason, &ended);
+    return ended.cut_off || (calls && calls->child) ? NULL : last;
+}
+
+/* A prompt and its one answer, which those of other models join. */
+static keel_status read_answer(work *w, const cJSON *sample, const char *task, cJSON *messages,
+                               const cJSON *last, keel_arena *arena, keel_read *out, keel_err *err) {
+    static const char *const kept[] = {"metadata", "uuid", NULL};
+    const cJSON *const asked[] = {keel_json_get(sample, "target"), keel_json_get(sample, "choices")};
+    const char *model = keel__string_at(last, "model"), *reason = keel__string_at(last, "finish_reason");
+    cJSON *prompt = keel__value_array(&w->build), *scores;
+    keel__message said, ended = {0};
+    keel__answers answers;
+    KEEL_TRY(keel__message_content(last, out->where, arena, &said, err));
+    if (reason) keel__message_ended(reason, &ended);
+    for (const cJSON *message = messages->child; message != last; message = message->next)
+        keel__value_put(&w->build, prompt, NULL, keel__value_same(&w->build, message));
+    keel__answers_begin(&answers, &w->build, prompt);
+    cJSON *answer = keel__answers_add(&answers, said.text ? said.text : "", model, true);
+    keel__value_put_same(&w->build, answer, "latency_ms", keel_json_get(last, "latency_ms"));
+    if (ended.refused) keel__value_put_text(&w->build, answer, "outcome", "refusal");
+    if (ended.refused) keel__value_put_text(&w->build, answer, "judge", "rule");
+    const keel_tri passed = read_scores(w, keel_json_get(sample, "scores"), &scores);
+    if (passed != KEEL_UNKNOWN) keel__answers_judge(&answers, answer, passed == KEEL_YES);
+    keel__value_put_text(&w->build, answers.built, "group", name_of(w, task, sample, false));
+    keel__value_put_text(&w->build, answers.meta, "task", task);
+    keel__value_put_same(&w->build, answers.meta, "sample", keel_json_get(sample, "id"));
+    keel__value_put_same(&w->build, answers.meta, "epoch", keel_json_get(sample, "epoch"));
+    keel__value_put_same(&w->build, answers.meta, "target", asked[0]);
+    keel__value_put_same(&w->build, answers.meta, "choices", asked[1]);
+    for (size_t i = 0; kept[i]; i++)
+        keel__answers_note(&answers, model, kept[i], keel_json_get(sample, kept[i]));
+    keel__answers_note(&answers, model, "scores", scores);
+    if (!said.whole) keel__answers_note(&answers, model, "content", keel_json_get(last, "content"));
+    return keel__answers_read(&answers, name_of(w, task, sample, true), asked, 2, arena, out, err);
+}
+
+static keel_status read_sample(keel_reader *reader, const cJSON *sample, keel_arena *arena, keel_read *out,
+                               keel_err *err) {
     const state *s = reader->state;
     static const char *const kept[] = {"epoch", "target", "choices", "metadata", "limit", NULL};
     const char *task = keel__string_at(s->eval, "task"), *uuid = keel__string_at(sample, "uuid");
-    work w = {.build = {.arena = arena}, .attachments = keel_json_get(sample, "attachments"), .where = where};
-    cJSON *built = keel__value_object(&w.build), *meta = keel__value_object(&w.build);
+    work w = {
+        .build = {.arena = arena}, .attachments = keel_json_get(sample, "attachments"), .where = out->where};
+    cJSON *built = keel__value_object(&w.build), *meta = keel__value_object(&w.build), *scores;
+    cJSON *messages = make_messages(&w, sample, keel__string_at(s->eval, "model"));
     const bool broken = is_set(sample, "error") || is_set(sample, "limit");
+    const cJSON *last = broken ? NULL : only_answer(messages);
     if (!task) task = reader->name;
+    if (last) return read_answer(&w, sample, task, messages, last, arena, out, err);
     keel__value_put_text(&w.build, built, "id", uuid && uuid[0] ? uuid : name_of(&w, task, sample, true));
     keel__value_put_text(&w.build, built, "group", name_of(&w, task, sample, false));
     keel__value_put(&w.build, built, "truncated", keel__value_bool(&w.build, broken));
@@ -225,12 +285,15 @@ static keel_status read_sample(keel_reader *reader, const cJSON *sample, const c
     keel__value_put_same(&w.build, meta, "sample", keel_json_get(sample, "id"));
     for (size_t i = 0; kept[i]; i++)
         keel__value_put_same(&w.build, meta, kept[i], keel_json_get(sample, kept[i]));
-    put_scores(&w, built, meta, keel_json_get(sample, "scores"));
-    keel__value_put(&w.build, built, "messages",
-                    make_messages(&w, sample, keel__string_at(s->eval, "model")));
+    const keel_tri passed = read_scores(&w, keel_json_get(sample, "scores"), &scores);
+    keel__value_put(&w.build, meta, "scores", scores);
+    if (passed != KEEL_UNKNOWN)
+        keel__value_put(&w.build, built, "completed", keel__value_bool(&w.build, passed == KEEL_YES));
+    keel__value_put(&w.build, built, "messages", messages);
     keel__value_put(&w.build, built, "meta", meta);
-    if (w.build.failed) return keel_nomem(err, where);
-    return keel__chat_read_object(built, where, arena, NULL, out, err);
+    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
+    if (w.build.failed || !out->conversation) return keel_nomem(err, out->where);
+    return keel__chat_read_object(built, out->where, arena, NULL, out->conversation, err);
 }
 
 static bool is_sample(const char *name) {
@@ -265,9 +328,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
         if (messages && messages->child) break;
         reader->counts[UNFINISHED]++; /* it ended before anything was said */
     }
-    if (!(out->conversation = keel_arena_alloc(arena, sizeof *out->conversation)))
-        return keel_nomem(err, out->where);
-    return read_sample(reader, sample, out->where, arena, out->conversation, err);
+    return read_sample(reader, sample, arena, out, err);
 }
 
 static void close_file(keel_reader *reader) {

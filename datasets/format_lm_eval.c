@@ -1,14 +1,13 @@
 /* Samples of lm-evaluation-harness: JSON Lines of {doc_id, doc, target, arguments, resps, filter, metrics,
  * ...}, in a file samples_TASK_DATE.jsonl in a folder named after the model. An answer that was generated is
  * what was taken, its repeats too; of a choice, the continuations are candidates, and the likeliest is taken.
- */
+ * Answers of several models, in a file each, to the same prompt of a document are of one decision. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/decimal.h"
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
+#include "datasets/answers.h"
 
 enum { OTHER_FILTERS, WITHOUT_ANSWER /* counts, as in formats.c */, MOST = 10000 };
 
@@ -38,37 +37,6 @@ static const char *text_of(const cJSON *item) {
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
-/* A text, or the messages of a chat template as JSON. */
-static cJSON *make_messages(keel__value *build, const char *prompt) {
-    const cJSON *parsed = NULL;
-    cJSON *list = keel__value_array(build), *message;
-    bool chat = prompt[strspn(prompt, " \t\r\n")] == '[' &&
-                keel_json_parse_in(build->arena, prompt, strlen(prompt), "", &parsed, NULL) == KEEL_OK &&
-                parsed->child;
-    for (const cJSON *item = chat ? parsed->child : NULL; item; item = item->next)
-        chat = chat && keel__string_at(item, "role") && keel__string_at(item, "content");
-    for (const cJSON *item = chat ? parsed->child : NULL; item; item = item->next)
-        keel__value_put(build, list, NULL, keel__value_same(build, item));
-    if (chat) return list;
-    message = keel__value_object(build);
-    keel__value_put_text(build, message, "role", "user");
-    keel__value_put_text(build, message, "content", prompt);
-    keel__value_put(build, list, NULL, message);
-    return list;
-}
-
-static void add_answer(keel__value *build, cJSON *message, const char *text, const char *model, bool taken) {
-    cJSON *others = cJSON_GetObjectItemCaseSensitive(message, "candidates"), *to = message;
-    if (keel_json_get(message, "content")) {
-        if (!others) keel__value_put(build, message, "candidates", others = keel__value_array(build));
-        to = keel__value_object(build);
-        keel__value_put(build, others, NULL, to);
-        if (taken) keel__value_put(build, to, "taken", keel__value_bool(build, true));
-    }
-    keel__value_put_text(build, to, "content", text);
-    keel__value_put_text(build, to, "model", model);
-}
-
 static double likelihood(const cJSON **at) {
     const cJSON *pair = *at ? (*at)->child : NULL, *value = cJSON_IsArray(pair) ? pair->child : pair;
     *at = *at ? (*at)->next : NULL;
@@ -77,42 +45,51 @@ static double likelihood(const cJSON **at) {
 }
 
 /* The continuations of a choice: the likeliest was taken. */
-static void add_choices(keel__value *build, cJSON *message, const cJSON *requests, const cJSON *responses,
-                        const char *model) {
+static cJSON *add_choices(keel__answers *answers, const cJSON *requests, const cJSON *responses,
+                          const char *model) {
     const cJSON *at = responses->child, *best = requests->child;
     double most = -1e301;
     for (const cJSON *request = requests->child; request; request = request->next) {
         const double value = likelihood(&at);
         if (value > most) most = value, best = request;
     }
-    add_answer(build, message, text_of(argument(best, 1)), model, true);
+    cJSON *taken = keel__answers_add(answers, text_of(argument(best, 1)), model, true);
     for (const cJSON *request = requests->child; request; request = request->next)
         if (request != best && text_of(argument(request, 1)))
-            add_answer(build, message, text_of(argument(request, 1)), NULL, false);
+            keel__answers_add(answers, text_of(argument(request, 1)), NULL, false);
+    return taken;
 }
 
-/* 0 or 1 in all metrics that the row names. */
-static void put_completed(keel__value *build, cJSON *built, cJSON *meta, const cJSON *row) {
+/* The last of what was generated; NULL if there is nothing. */
+static cJSON *add_generated(keel__answers *answers, const cJSON *responses, const char *model) {
+    const cJSON *list = responses->child;
+    cJSON *last = NULL;
+    for (const cJSON *answer = cJSON_IsArray(list) ? list->child : NULL; answer; answer = answer->next)
+        if (text_of(answer)) last = keel__answers_add(answers, answer->valuestring, model, true);
+    return last;
+}
+
+/* 0 or 1 in all metrics that the row names. Of several answers nobody knows which one they are about. */
+static void put_metrics(keel__answers *answers, const cJSON *row, cJSON *answer, const char *model) {
     const cJSON *names = keel_json_get(row, "metrics");
-    cJSON *values = keel__value_object(build);
+    cJSON *values = keel__value_object(answers->build);
     int yes = 0, no = 0, left = 100;
     for (const cJSON *name = cJSON_IsArray(names) ? names->child : NULL; name && left--; name = name->next) {
         const cJSON *value = text_of(name) ? keel_json_get(row, name->valuestring) : NULL;
         if (!value || cJSON_IsNull(value)) continue;
         if (!keel_json_get(values, name->valuestring))
-            keel__value_put_same(build, values, name->valuestring, value);
+            keel__value_put_same(answers->build, values, name->valuestring, value);
         yes += cJSON_IsTrue(value) || (cJSON_IsNumber(value) && value->valuedouble == 1);
         no += cJSON_IsFalse(value) || (cJSON_IsNumber(value) && value->valuedouble == 0);
     }
-    if (values && values->child) keel__value_put(build, meta, "metrics", values);
-    if ((yes > 0) != (no > 0)) keel__value_put(build, built, "completed", keel__value_bool(build, yes > 0));
+    if (values && values->child) keel__answers_note(answers, model, "metrics", values);
+    if (answers->given == 1 && (yes > 0) != (no > 0)) keel__answers_judge(answers, answer, yes > 0);
 }
 
-static const char *name_row(keel__value *build, const keel_reader *reader, const cJSON *row) {
-    const state *s = reader->state;
+static const char *name_row(keel__value *build, const char *task, const cJSON *row) {
     const cJSON *id = keel_json_get(row, "doc_id");
     keel_buf name = {0};
-    keel_buf_format(&name, "%s%s%s/", reader->folder, reader->folder[0] ? "/" : "", s->task);
+    keel_buf_format(&name, "%s/", task);
     if (cJSON_IsNumber(id))
         keel_buf_format(&name, "%.0f", id->valuedouble);
     else
@@ -123,42 +100,33 @@ static const char *name_row(keel__value *build, const keel_reader *reader, const
     return copy;
 }
 
-static keel_status read_row(keel_reader *reader, const cJSON *row, const char *where, keel_arena *arena,
-                            keel_conversation *out, keel_err *err) {
-    static const char *const kept[] = {"doc", "target", "filter", "prompt_hash", NULL};
+static keel_status read_row(keel_reader *reader, const cJSON *row, keel_arena *arena, keel_read *out,
+                            keel_err *err) {
+    static const char *const kept[] = {"filter", "prompt_hash", NULL};
     const state *s = reader->state;
     const cJSON *requests = keel_json_get(row, "arguments"), *responses = keel_json_get(row, "resps"),
                 *first = requests ? requests->child : NULL;
+    const cJSON *const asked[] = {keel_json_get(row, "doc"), keel_json_get(row, "target")};
     const char *prompt = text_of(argument(first, 0)), *model = reader->folder[0] ? reader->folder : NULL;
     keel__value build = {.arena = arena};
-    cJSON *built = keel__value_object(&build), *message = keel__value_object(&build),
-          *meta = keel__value_object(&build);
+    keel__answers answers;
     if (!prompt || !cJSON_IsArray(responses))
-        return keel_fail(err, KEEL_E_PARSE, where,
+        return keel_fail(err, KEEL_E_PARSE, out->where,
                          "expected a prompt at arguments.gen_args_0.arg_0 and a list of answers at resps");
     if (cJSON_GetArraySize(requests) > MOST || cJSON_GetArraySize(responses->child) > MOST)
-        return keel_fail(err, KEEL_E_INVALID, where, "more than %d answers to one prompt", MOST);
-    cJSON *messages = make_messages(&build, prompt);
-    keel__value_put_text(&build, message, "role", "assistant");
-    if (text_of(argument(first, 1)))
-        add_choices(&build, message, requests, responses, model);
-    else
-        for (const cJSON *answer = cJSON_IsArray(responses->child) ? responses->child->child : NULL; answer;
-             answer = answer->next)
-            if (text_of(answer)) add_answer(&build, message, answer->valuestring, model, true);
-    if (keel_json_get(message, "content"))
-        keel__value_put(&build, messages, NULL, message);
-    else
-        reader->counts[WITHOUT_ANSWER]++;
-    keel__value_put_text(&build, built, "id", name_row(&build, reader, row));
-    keel__value_put_text(&build, built, "group", keel__string_at(row, "doc_hash"));
-    keel__value_put_text(&build, meta, "task", s->task);
-    for (size_t i = 0; kept[i]; i++) keel__value_put_same(&build, meta, kept[i], keel_json_get(row, kept[i]));
-    put_completed(&build, built, meta, row);
-    keel__value_put(&build, built, "messages", messages);
-    keel__value_put(&build, built, "meta", meta);
-    return build.failed ? keel_nomem(err, where)
-                        : keel__chat_read_object(built, where, arena, NULL, out, err);
+        return keel_fail(err, KEEL_E_INVALID, out->where, "more than %d answers to one prompt", MOST);
+    keel__answers_begin(&answers, &build, keel__answers_prompt(&build, prompt));
+    cJSON *answer = text_of(argument(first, 1)) ? add_choices(&answers, requests, responses, model)
+                                                : add_generated(&answers, responses, model);
+    reader->counts[WITHOUT_ANSWER] += !answers.given;
+    keel__value_put_text(&build, answers.built, "group", keel__string_at(row, "doc_hash"));
+    keel__value_put_text(&build, answers.meta, "task", s->task);
+    keel__value_put_same(&build, answers.meta, "doc", asked[0]);
+    keel__value_put_same(&build, answers.meta, "target", asked[1]);
+    for (size_t i = 0; kept[i]; i++)
+        keel__answers_note(&answers, model, kept[i], keel_json_get(row, kept[i]));
+    put_metrics(&answers, row, answer, model);
+    return keel__answers_read(&answers, name_row(&build, s->task, row), asked, 2, arena, out, err);
 }
 
 /* The same answer comes once for each filter: the first one's rows are kept. */
@@ -174,9 +142,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
         if (strcmp(s->filter, filter ? filter : "") == 0) break;
         reader->counts[OTHER_FILTERS]++;
     }
-    if (!(out->conversation = keel_arena_alloc(arena, sizeof *out->conversation)))
-        return keel_nomem(err, out->where);
-    return read_row(reader, row, out->where, arena, out->conversation, err);
+    return read_row(reader, row, arena, out, err);
 }
 
 static void close_file(keel_reader *reader) {

@@ -1,14 +1,12 @@
 /* Results of promptfoo: {evalId, results: {results: [...]}, config}, or one result a line. The outputs of all
- * providers for one prompt of one test are candidates of one decision. Settings of providers, which may hold
- * credentials, are not read. */
+ * providers for one prompt of one test are candidates of one decision, in whatever files they are. Settings
+ * of providers, which may hold credentials, are not read. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
-#include "core/text.h"
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
+#include "datasets/answers.h"
 
 enum {
     ERRORS,
@@ -201,90 +199,47 @@ static const char *provider(const cJSON *object) {
     return cJSON_IsString(value) ? value->valuestring : keel__string_at(value, "id");
 }
 
-static void fill_candidate(keel__value *build, cJSON *to, const cJSON *object, const char *output) {
+static void add_output(keel__answers *answers, const cJSON *object, const char *output) {
     static const char *const kept[] = {"score", "namedScores", "cost", "success", NULL};
     const cJSON *latency = keel_json_get(object, "latencyMs");
-    keel__value_put_text(build, to, "content", output);
-    keel__value_put_text(build, to, "model", provider(object));
+    cJSON *answer = keel__answers_add(answers, output, provider(object), true);
     if (cJSON_IsNumber(latency) && latency->valuedouble >= 0 &&
         !is_true(keel_json_get(object, "response"), "cached"))
-        keel__value_put_same(build, to, "latency_ms", latency);
-    put_judgements(build, to, object);
-    for (size_t i = 0; kept[i]; i++) keel__value_put_same(build, to, kept[i], keel_json_get(object, kept[i]));
+        keel__value_put_same(answers->build, answer, "latency_ms", latency);
+    put_judgements(answers->build, answer, object);
+    if (!is_attack(object) && keel_json_get(object, "success"))
+        keel__answers_judge(answers, answer, is_true(object, "success"));
+    for (size_t i = 0; kept[i]; i++)
+        keel__answers_note(answers, provider(object), kept[i], keel_json_get(object, kept[i]));
 }
 
 /* ---- conversations ---- */
 
-/* The prompt: a list of messages as JSON, or what the user says. */
-static cJSON *make_messages(keel__value *build, const char *raw) {
-    const cJSON *parsed = NULL;
-    cJSON *list = keel__value_array(build), *message;
-    bool chat = raw[strspn(raw, " \t\r\n")] == '[' &&
-                keel_json_parse_in(build->arena, raw, strlen(raw), "", &parsed, NULL) == KEEL_OK &&
-                parsed->child;
-    for (const cJSON *item = chat ? parsed->child : NULL; item; item = item->next)
-        chat =
-            chat && cJSON_IsObject(item) && keel__string_at(item, "role") && keel_json_get(item, "content");
-    for (const cJSON *item = chat ? parsed->child : NULL; item; item = item->next)
-        keel__value_put(build, list, NULL, keel__value_same(build, item));
-    if (chat) return list;
-    message = keel__value_object(build);
-    keel__value_put_text(build, message, "role", "user");
-    keel__value_put_text(build, message, "content", raw);
-    keel__value_put(build, list, NULL, message);
-    return list;
-}
-
-static bool is_repeated(const cJSON *message, const char *output, const char *model) {
-    const cJSON *other = message, *list = keel_json_get(message, "candidates");
-    for (; other; other = other == message ? (list ? list->child : NULL) : other->next) {
-        const char *text = keel__string_at(other, "content"), *who = keel__string_at(other, "model");
-        if (text && strcmp(text, output) == 0 && (!model || !who || strcmp(model, who) == 0)) return true;
+static bool is_repeated(const keel__answers *answers, const char *output, const char *model) {
+    for (const cJSON *other = answers->list ? answers->list->child : NULL; other; other = other->next) {
+        const char *who = keel__string_at(other, "model");
+        if (strcmp(keel__string_at(other, "content"), output) == 0 &&
+            (!model || !who || strcmp(model, who) == 0))
+            return true;
     }
     return false;
 }
 
-/* The answers of results[from..to) into one assistant's message. *n: how many; *passed: how many of them
- * passed. */
-static keel_status add_answers(keel_reader *reader, keel__value *build, size_t from, size_t to,
-                               cJSON *message, size_t *n, size_t *passed, keel_err *err) {
+/* The answers of results[from..to). */
+static keel_status add_answers(keel_reader *reader, keel__answers *answers, size_t from, size_t to,
+                               keel_err *err) {
     state *s = reader->state;
-    cJSON *others = NULL;
-    *n = *passed = 0;
-    for (size_t i = from; i < to; i++) {
+    for (size_t i = from; i < to && !answers->build->failed; i++) {
         const cJSON *object = s->results[i].object;
         const char *output;
-        KEEL_TRY(read_output(object, build->arena, &output, err));
-        if (!output || is_error(object)) {
-            reader->counts[ERRORS]++;
-            continue;
-        }
-        if (*n && is_repeated(message, output, provider(object))) {
-            reader->counts[REPEATED]++;
-            continue;
-        }
-        cJSON *candidate = *n ? keel__value_object(build) : message;
-        if (*n && !others) keel__value_put(build, message, "candidates", others = keel__value_array(build));
-        if (*n) keel__value_put(build, others, NULL, candidate);
-        fill_candidate(build, candidate, object, output);
-        if (*n) keel__value_put(build, candidate, "taken", keel__value_bool(build, true));
-        ++*n;
-        *passed += is_true(object, "success");
+        KEEL_TRY(read_output(object, answers->build->arena, &output, err));
+        const bool none = !output || is_error(object);
+        const bool repeated = !none && is_repeated(answers, output, provider(object));
+        reader->counts[ERRORS] += none;
+        reader->counts[REPEATED] += repeated;
+        if (!none && !repeated) add_output(answers, object, output);
     }
     return KEEL_OK;
-}
-
-/* Whether an answer did what its test asks for: of one answer, or of all alike, it is said of the
- * conversation, else each answer keeps it as its feedback. */
-static void put_success(keel__value *build, cJSON *built, cJSON *message, size_t n, size_t passed) {
-    if (passed == 0 || passed == n) {
-        keel__value_put(build, built, "completed", keel__value_bool(build, passed == n));
-        return;
-    }
-    const cJSON *list = keel_json_get(message, "candidates");
-    for (cJSON *one = message; one; one = one == message ? (list ? list->child : NULL) : one->next)
-        if (keel_json_get(one, "success") && !keel_json_get(one, "feedback"))
-            keel__value_put_text(build, one, "feedback", is_true(one, "success") ? "up" : "down");
 }
 
 static keel_status read_group(keel_reader *reader, size_t from, size_t to, keel_arena *arena, keel_read *out,
@@ -292,35 +247,24 @@ static keel_status read_group(keel_reader *reader, size_t from, size_t to, keel_
     state *s = reader->state;
     const cJSON *first = s->results[from].object;
     keel__value build = {.arena = arena};
-    char place[480], name[200];
-    size_t n, passed;
-    cJSON *built = keel__value_object(&build), *message = keel__value_object(&build),
-          *meta = keel__value_object(&build), *messages = make_messages(&build, raw_prompt(first));
+    keel__answers answers;
+    char place[480];
+    const char *test = keel_arena_strndup(arena, s->results[from].key, ID_DIGITS);
     snprintf(place, sizeof place, "%s: result %zu", reader->place, s->results[from].place + 1);
-    snprintf(name, sizeof name, "%.120s/%s", s->eval ? s->eval : reader->name, s->results[from].key);
-    name[keel_utf8_valid_prefix(name, strlen(name))] = '\0';
     if (to - from > MOST)
         return keel_fail(err, KEEL_E_INVALID, place, "more than %d results of one prompt", MOST);
-    keel__value_put_text(&build, message, "role", "assistant");
-    KEEL_TRY(add_answers(reader, &build, from, to, message, &n, &passed, err));
-    if (!n) return KEEL_OK;
-    keel__value_put(&build, messages, NULL, message);
-    keel__value_put_text(&build, built, "id", keel_arena_strdup(arena, name));
-    keel__value_put_text(&build, built, "group", keel_arena_strndup(arena, s->results[from].key, ID_DIGITS));
-    if (is_attack(first))
-        keel__value_put_text(&build, built, "risk", "dangerous");
-    else if (keel_json_get(first, "success"))
-        put_success(&build, built, message, n, passed);
-    keel__value_put_text(&build, meta, "eval", s->eval);
-    keel__value_put_same(&build, meta, "test", keel_json_get(first, "testIdx"));
-    keel__value_put_same(&build, meta, "vars", keel_json_get(first, "vars"));
-    keel__value_put_same(&build, meta, "test_metadata", test_metadata(first));
-    keel__value_put(&build, built, "messages", messages);
-    keel__value_put(&build, built, "meta", meta);
     out->where = keel_arena_strdup(arena, place);
-    out->conversation = keel_arena_alloc(arena, sizeof *out->conversation);
-    if (build.failed || !out->where || !out->conversation) return keel_nomem(err, place);
-    return keel__chat_read_object(built, out->where, arena, NULL, out->conversation, err);
+    if (!test || !out->where) return keel_nomem(err, place);
+    keel__answers_begin(&answers, &build, keel__answers_prompt(&build, raw_prompt(first)));
+    KEEL_TRY(add_answers(reader, &answers, from, to, err));
+    if (!answers.given) return build.failed ? keel_nomem(err, place) : KEEL_OK;
+    keel__value_put_text(&build, answers.built, "group", test);
+    if (is_attack(first)) keel__value_put_text(&build, answers.built, "risk", "dangerous");
+    keel__value_put_text(&build, answers.meta, "eval", s->eval);
+    keel__value_put_same(&build, answers.meta, "test", keel_json_get(first, "testIdx"));
+    keel__value_put_same(&build, answers.meta, "vars", keel_json_get(first, "vars"));
+    keel__value_put_same(&build, answers.meta, "test_metadata", test_metadata(first));
+    return keel__answers_read(&answers, test, NULL, 0, arena, out, err);
 }
 
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {

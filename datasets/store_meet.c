@@ -63,11 +63,12 @@ static const char *differing_in_turn(const keel_turn *a, const keel_turn *b) {
                                                           : NULL;
 }
 
-/* A judgement made in the store since, of another authority, contradicts nothing. */
-static const char *differing_in_candidate(const keel_candidate *there, const keel_candidate *now, bool open,
-                                          bool to_come) {
+/* A judgement made in the store since, of another authority, contradicts nothing. later: it may have been
+ * taken only since, or as only `now` knows; before: as only the store knows. */
+static const char *differing_in_candidate(const keel_candidate *there, const keel_candidate *now, bool later,
+                                          bool before) {
     const bool labelled = now->outcome != KEEL_OUTCOME_NONE;
-    return there->taken != now->taken && !(open && now->taken) && !(to_come && there->taken)
+    return there->taken != now->taken && !(later && now->taken) && !(before && there->taken)
                ? "which response was taken"
            : !numbers_agree(there->propensity, now->propensity)         ? "the propensity of a response"
            : !numbers_agree(there->latency_ms, now->latency_ms)         ? "the latency of a response"
@@ -78,21 +79,35 @@ static const char *differing_in_candidate(const keel_candidate *there, const kee
                : NULL;
 }
 
-/* The stored candidate that is this response; where only one side names model or act, that one too, unless
- * several models answer. NULL if there is none. */
+/* One that any model might have given, and none gave. */
+static bool is_anyones(const keel_candidate *candidate) {
+    return !candidate->taken && !candidate->model && !candidate->act;
+}
+
+/* How surely the stored candidate is this response, 0: it is another one. Where only one side names model or
+ * act, they may be of one response; where several models answer, only if nobody gave it on one side. An
+ * answer that took another time was given another time. */
+static int likeness(const meeting *m, const keel_candidate *there, const keel_candidate *now) {
+    enum { OTHER, LIKE, ANOTHER_TIME, SAME };
+    const bool agree = texts_agree(there->act, now->act) && texts_agree(there->model, now->model);
+    if (!same_text(there->text, now->text) || !agree) return OTHER;
+    if (!!there->act == !!now->act && !!there->model == !!now->model) {
+        if (numbers_agree(there->latency_ms, now->latency_ms)) return SAME;
+        return m->merge ? OTHER : ANOTHER_TIME;
+    }
+    return m->merge && !is_anyones(there) && !is_anyones(now) ? OTHER : LIKE;
+}
+
+/* The stored candidate that is this response, the first of those that are alike. NULL if there is none. */
 static const keel_candidate *find_candidate(const meeting *m, const keel_decision *there,
                                             const keel_candidate *now) {
-    const keel_candidate *like = NULL;
+    const keel_candidate *best = NULL;
+    int most = 0;
     for (size_t k = 0; k < there->n_candidates; k++) {
-        const keel_candidate *c = &there->candidates[k];
-        if (!same_text(c->text, now->text)) continue;
-        if (!!c->act == !!now->act && texts_agree(c->act, now->act) && !!c->model == !!now->model &&
-            texts_agree(c->model, now->model))
-            return c;
-        if (!m->merge && !like && texts_agree(c->act, now->act) && texts_agree(c->model, now->model))
-            like = c;
+        const int alike = likeness(m, &there->candidates[k], now);
+        if (alike > most) best = &there->candidates[k], most = alike;
     }
-    return like;
+    return best;
 }
 
 static const keel_decision *find_decision(const meeting *m, size_t turn) {
@@ -115,7 +130,9 @@ static keel_status compare_decision(const meeting *m, const keel_decision *now) 
     for (size_t i = 0; i < now->n_candidates; i++) {
         const keel_candidate *candidate = &now->candidates[i], *known = find_candidate(m, there, candidate);
         if (!known && !m->merge && candidate->taken && !open) return conflict(m, "the response", now->turn);
-        const char *what = known ? differing_in_candidate(known, candidate, open, to_come && m->older) : NULL;
+        const char *what = known ? differing_in_candidate(known, candidate, open || m->merge,
+                                                          (to_come && m->older) || m->merge)
+                                 : NULL;
         if (what) return conflict(m, what, now->turn);
     }
     return KEEL_OK;
@@ -145,7 +162,7 @@ static keel_status compare(const meeting *m) {
     if (there->risk != now->risk && there->risk && now->risk) return conflict(m, "risk", SIZE_MAX);
     const bool goes_on = m->older || (m->grown && there->completed == KEEL_NO);
     if (there->completed != now->completed && there->completed != KEEL_UNKNOWN &&
-        now->completed != KEEL_UNKNOWN && !goes_on)
+        now->completed != KEEL_UNKNOWN && !goes_on && !m->merge)
         return conflict(m, "completed", SIZE_MAX);
     if (there->truncated && !now->truncated && !m->grown && !m->older)
         return conflict(m, "truncated", SIZE_MAX);
@@ -310,12 +327,33 @@ static keel_status fill_decision(meeting *m, keel_decision *now) {
     return added ? drop_features(m, there) : KEEL_OK;
 }
 
+/* Of answers of several models: whether the task was done, where all that were given agree. */
+static keel_tri completed_by_all(const meeting *m) {
+    const keel_conversation *const both[] = {m->there, m->now};
+    size_t given = 0, done = 0, failed = 0;
+    for (int i = 0; i < 2; i++)
+        for (size_t d = 0; d < both[i]->n_decisions; d++)
+            for (size_t k = 0; k < both[i]->decisions[d].n_candidates; k++) {
+                const keel_candidate *answer = &both[i]->decisions[d].candidates[k];
+                const bool judged = answer->taken && answer->logged_reward.present[KEEL_ACCURACY];
+                given += answer->taken;
+                done += judged && answer->logged_reward.value[KEEL_ACCURACY] >= 1;
+                failed += judged && answer->logged_reward.value[KEEL_ACCURACY] <= 0;
+            }
+    return given && done == given ? KEEL_YES : given && failed == given ? KEEL_NO : KEEL_UNKNOWN;
+}
+
+/* Whether the task was done, by what the store and the log say together. */
+static keel_tri joined_completed(const meeting *m) {
+    const bool newer = m->there->completed == KEEL_UNKNOWN || (m->grown && m->now->completed != KEEL_UNKNOWN);
+    return m->merge ? completed_by_all(m) : newer ? m->now->completed : m->there->completed;
+}
+
 /* What is said of the conversation as a whole. */
 static keel_status fill_header(meeting *m, const char *meta) {
     const keel_conversation *there = m->there, *now = m->now;
     const keel_risk risk = there->risk ? there->risk : now->risk;
-    const bool newer = there->completed == KEEL_UNKNOWN || (m->grown && now->completed != KEEL_UNKNOWN);
-    const keel_tri completed = newer ? now->completed : there->completed;
+    const keel_tri completed = joined_completed(m);
     const bool truncated = m->grown ? now->truncated : there->truncated || (now->truncated && !m->older);
     sqlite3_stmt *statement;
     if (risk != there->risk || completed != there->completed || truncated != there->truncated) {

@@ -38,7 +38,8 @@ tests_of() {
     datasets/row.c | datasets/format_pair.c | datasets/format_arena.c) echo datasets/test_formats_pairs ;;
     datasets/session.c | datasets/format_otel.c | datasets/format_llm.c | datasets/format_langfuse.c) echo datasets/test_format_calls ;;
     datasets/tree.c) echo datasets/test_format_trees ;;
-    datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet ;;
+    datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet datasets/test_answers ;;
+    datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;

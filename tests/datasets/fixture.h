@@ -109,6 +109,18 @@ static inline keel_conversation *get(const char *name) {
     return conversation;
 }
 
+/* The first conversation of that group, read into the arena. */
+static inline keel_conversation *of_group(const char *name) {
+    keel_cursor *cursor;
+    keel_conversation *conversation;
+    assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
+    do assert_ok(keel_cursor_next(cursor, &arena, &conversation, &err));
+    while (conversation && (!conversation->group || strcmp(conversation->group, name) != 0));
+    keel_cursor_close(cursor);
+    assert_non_null(conversation);
+    return conversation;
+}
+
 /* One user turn, one response. */
 static inline void make(keel_conversation *out, const char *id, const char *group, const char *split,
                         const char *prompt, const char *response) {

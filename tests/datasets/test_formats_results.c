@@ -43,10 +43,11 @@ static void outputs_of_one_prompt_are_candidates(void **state) {
     assert_int_equal(c->completed, KEEL_UNKNOWN); /* one provider passed, the other did not */
     assert_string_equal(ANSWER(0).text, "Hello");
     assert_string_equal(ANSWER(0).model, "openai:a");
-    assert_float_equal(ANSWER(0).feedback.value, 1, 0);
+    assert_float_equal(ANSWER(0).logged_reward.value[KEEL_ACCURACY], 1, 0);
     assert_float_equal(ANSWER(0).latency_ms.value, 12, 0);
     assert_string_equal(ANSWER(1).text, "{\"x\":1}");
-    assert_float_equal(ANSWER(1).feedback.value, -1, 0);
+    assert_true(ANSWER(1).logged_reward.present[KEEL_ACCURACY]);
+    assert_float_equal(ANSWER(1).logged_reward.value[KEEL_ACCURACY], 0, 0);
     assert_true(ANSWER(1).taken);
     assert_null(strstr(c->meta, "SECRET"));
 }
@@ -66,9 +67,10 @@ static void a_line_may_be_a_result(void **state) {
     assert_ok(keel_cursor_open(&cursor, store, NULL, KEEL_ORDER_STORED, &err));
     assert_ok(keel_cursor_next(cursor, &arena, &c, &err));
     keel_cursor_close(cursor);
-    assert_int_equal(c->n_turns, 3);
+    assert_int_equal(c->n_turns, 2);
     assert_int_equal(c->turns[0].role, KEEL_ROLE_SYSTEM);
     assert_string_equal(c->turns[1].text, "How?");
+    assert_false(ANSWER(0).logged_reward.present[KEEL_ACCURACY]); /* an attack that passed is no task */
     assert_int_equal(c->risk, KEEL_RISK_DANGEROUS);
     assert_int_equal(c->completed, KEEL_UNKNOWN);
     assert_int_equal(ANSWER(0).outcome, KEEL_OUTCOME_REFUSAL);
@@ -191,12 +193,15 @@ static void real_logs_of_inspect_have_their_samples(void **state) {
     assert_ok(import_as("inspect", NULL, data("formats/inspect")));
     assert_int_equal(report.files, 3);
     assert_int_equal(report.conversations, 6);
-    assert_int_equal(report.turns, 18);
+    assert_int_equal(report.turns, 12);
     assert_int_equal(report.completed, 5);
-    keel_conversation *c = get("G7qmTyE6WB9wLq6GAv5w9K");
-    assert_string_equal(c->group, "popularity/1");
-    assert_string_equal(c->turns[2].text, "Yes");
-    assert_float_equal(c->turns[2].latency_ms.value, 538.119, 1e-2);
+    keel_conversation *c = of_group("popularity/1");
+    assert_int_equal(c->n_turns, 2);
+    assert_int_equal(c->completed, KEEL_YES);
+    assert_string_equal(ANSWER(0).text, "Yes");
+    assert_true(ANSWER(0).taken);
+    assert_float_equal(ANSWER(0).logged_reward.value[KEEL_ACCURACY], 1, 0);
+    assert_float_equal(ANSWER(0).latency_ms.value, 538.119, 1e-2);
 }
 
 static const char samples[] =
@@ -207,7 +212,7 @@ static const char samples[] =
     "{}}}, \"resps\": [[\"4\", \"5\"]], \"filter\": \"flexible\", \"metrics\": [\"exact_match\"], \"exact_match\": 0.0}\n"
     "{\"doc_id\": 1, \"doc\": {}, \"target\": \"0\", \"arguments\": {\"gen_args_0\": {\"arg_0\": \"Sky?\", \"arg_1\": "
     "\" red\"}, \"gen_args_1\": {\"arg_0\": \"Sky?\", \"arg_1\": \" blue\"}}, \"resps\": [[[\"-9.5\", \"False\"]], "
-    "[[\"-0.5\", \"True\"]]], \"filter\": \"strict\", \"metrics\": [\"acc\", \"acc_norm\"], \"acc\": 1.0, \"acc_norm\": "
+    "[[\"-0.5\", \"True\"]]], \"doc_hash\": \"h1\", \"filter\": \"strict\", \"metrics\": [\"acc\", \"acc_norm\"], \"acc\": 1.0, \"acc_norm\": "
     "0.0}\n";
 
 static void samples_of_lm_eval_are_conversations(void **state) {
@@ -215,20 +220,23 @@ static void samples_of_lm_eval_are_conversations(void **state) {
     assert_ok(import_as(NULL, NULL, put("samples_gsm8k_cot_2024-05-29T12-00-00.5.jsonl", samples)));
     assert_int_equal(report.conversations, 2);
     assert_int_equal(counted("other_filters"), 1);
-    keel_conversation *c = get("scratch-formats-results/gsm8k_cot/0");
-    assert_string_equal(c->group, "h0");
-    assert_int_equal(c->completed, KEEL_YES);
+    keel_conversation *c = of_group("h0");
+    assert_int_equal(strncmp(c->external_id, "gsm8k_cot/0/", 12), 0);
+    assert_int_equal(c->completed, KEEL_UNKNOWN); /* of which of two answers? */
+    contains(c->meta, "\"scratch-formats-results\":{\"filter\":\"strict\",\"metrics\":{\"exact_match\":1}}");
     assert_string_equal(c->turns[0].text, "2+2?");
     assert_int_equal(c->decisions[0].n_candidates, 2);
     assert_string_equal(ANSWER(0).text, "4");
     assert_string_equal(ANSWER(0).model, "scratch-formats-results");
     assert_true(ANSWER(1).taken);
-    c = get("scratch-formats-results/gsm8k_cot/1");
+    assert_false(ANSWER(0).logged_reward.present[KEEL_ACCURACY]);
+    assert_false(ANSWER(1).logged_reward.present[KEEL_ACCURACY]);
+    c = of_group("h1");
     assert_int_equal(c->completed, KEEL_UNKNOWN); /* the metrics disagree */
-    assert_string_equal(ANSWER(0).text, " blue");
-    assert_true(ANSWER(0).taken);
-    assert_string_equal(ANSWER(1).text, " red");
-    assert_false(ANSWER(1).taken);
+    assert_string_equal(ANSWER(0).text, " red");  /* nobody's come first */
+    assert_false(ANSWER(0).taken);
+    assert_string_equal(ANSWER(1).text, " blue");
+    assert_true(ANSWER(1).taken);
 }
 
 static void bad_results_are_named(void **state) {
