@@ -14,9 +14,11 @@
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
 #include "experiments/eval_gates.h"
+#include "experiments/eval_look.h"
 #include "experiments/pareto_report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "experiments/verdict.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/evaluate_internal.h"
 #include "rl/learn/derive.h"
@@ -37,6 +39,8 @@ static const keel_flag flags[] = {
      "model of the off-policy estimates: critic (the policy's own; default), fqe (fitted to this split: "
      "seconds for 100,000 decisions over acts, more over sets) or none"},
     {"--gate", "EXPR", false, true, "a condition, as \"refusal_rate.low >= 0.97\"; exit 3 if one is not met"},
+    {"--cases", "N", false, false,
+     "decisions of each kind to tell whole, the worst first (default: 0: they are only counted)"},
     {"--out", "FILE", false, false, "keep the result as JSON"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
@@ -78,16 +82,20 @@ static keel_status judged_split(const keel_cli *cli, keel_store *store, const ke
     return KEEL_OK;
 }
 
+/* Whether it was trained on something of what it is judged on. */
+static bool is_seen(const keel_policy *policy, const keel_split *judged_on) {
+    keel_split trained;
+    return keel_split_parse(policy->split, &trained, NULL) == KEEL_OK &&
+           !keel_split_disjoint(&trained, judged_on);
+}
+
 /* Rates on the training split flatter the policy: say so. */
 static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
-    keel_split trained;
-    if (keel_split_parse(policy->split, &trained, NULL) != KEEL_OK ||
-        keel_split_disjoint(&trained, judged_on))
-        return;
+    if (!is_seen(policy, judged_on)) return;
     keel_log(KEEL_LOG_INFO,
              "note: trained on %s and judged on %s, which overlap: in the store it was trained on, these "
              "rates flatter the policy",
-             trained.text, judged_on->text);
+             policy->split, judged_on->text);
 }
 
 /* A policy that learned from rewards computed in another way is judged by those of this store. */
@@ -189,6 +197,7 @@ static cJSON *about_json(const judged *all) {
         cJSON_AddStringToObject(row, "trained_on", policy ? policy->split : "");
         cJSON_AddStringToObject(row, "judged_on", all->items[i].split.text);
         cJSON_AddStringToObject(row, "base", all->bases[i]->hash);
+        if (policy) cJSON_AddBoolToObject(row, "seen", is_seen(policy, &all->items[i].split));
         if (policy) cJSON_AddNumberToObject(row, "beta", policy->beta);
         if (policy && policy->conditioned)
             keel_json_add(row, "weights", cJSON_CreateDoubleArray(policy->weight, KEEL_N_REWARDS));
@@ -225,6 +234,7 @@ static keel_status add_front(cJSON *front, keel_store *store, const judged *all,
                              const keel_evaluation *first, keel_pool *pool, keel_err *err) {
     keel_pareto_report_add(front, all->policies[0], keel_eval_config_metrics_json(first));
     config.model = KEEL_MODEL_NONE;
+    config.look = NULL; /* of the first alone */
     for (size_t i = 1; i < all->n_weights; i++) {
         keel_evaluation_set set = {0};
         KEEL_TRY(judged_weigh(all, i, err));
@@ -242,8 +252,11 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     keel_reward_config reward;
     keel_evaluation_set *sets = keel_arena_calloc(&cli->arena, tested->n_levels, sizeof *sets);
     keel_pool *pool = NULL;
+    keel_eval_look look = {0};
+    int64_t cases = 0;
     keel_status status;
     if (!sets) return keel_nomem(err, "evaluation");
+    KEEL_TRY(keel_cli_integer(cli, "--cases", 0, 1000, &cases, err));
     KEEL_TRY(keel_options_defaults(keel_eval_config_options, &measure, err));
     if (all->n_weights) memcpy(measure.weight, all->weights[0], sizeof measure.weight);
     KEEL_TRY(keel_cli_options(cli, keel_eval_config_options, &measure, err));
@@ -255,6 +268,9 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     for (size_t i = 0; i < all->count; i++)
         if (all->policies[i]) KEEL_TRY(note_rewards(all->dirs[i], &reward, err));
     keel_evaluate_config config = keel_eval_config_resolve(&measure, &reward);
+    config.look = keel_eval_look_at;
+    config.look_context = &look;
+    KEEL_TRY_GOTO(keel_eval_look_open(&look, (size_t)cases, err), done);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_evaluate_at(store, all->items, all->count, &config, tested->level, tested->n_levels,
                                    pool, sets, err),
@@ -270,7 +286,10 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
     }
     cJSON *gates = cJSON_AddArrayToObject(cli->result, "gates");
     status = keel_eval_gates_check(tested, sets, gates, err);
+    keel_eval_look_add(&look, cli->result, sets->confidence);
+    keel_json_add(cli->result, "verdict", keel_verdict_json(cli->result));
 done:
+    keel_eval_look_close(&look);
     for (size_t i = 0; i < tested->n_levels; i++) keel_evaluation_set_free(&sets[i]);
     keel_pool_close(pool);
     return status;
@@ -462,23 +481,23 @@ static void print_ope(const cJSON *ope, FILE *out) {
 static void print_verdict(const cJSON *result, FILE *out) {
     const cJSON *to_log = keel_json_get(keel_json_get(result, "differences"), keel_difference_names[0]);
     const cJSON *earned = keel_json_get(to_log, keel_metric_names[KEEL_METRIC_COMPOSITE]);
-    const cJSON *differing = keel_json_get(result, "differing");
+    const cJSON *differing = keel_json_get(result, "differing"), *sentence;
     const double value = cJSON_GetNumberValue(keel_json_get(earned, "value")),
                  low = cJSON_GetNumberValue(keel_json_get(earned, "low")),
                  high = cJSON_GetNumberValue(keel_json_get(earned, "high"));
-    const char *verdict = low > 0    ? "better than the log"
-                          : high < 0 ? "worse than the log"
-                                     : "no improvement over the log is shown";
+    const char *verdict = cJSON_GetStringValue(keel_json_get(keel_json_get(result, "verdict"), "finding"));
     if (cJSON_IsNumber(keel_json_get(earned, "value")))
         fprintf(out, "%s: composite_reward %+.3f [%+.3f, %+.3f]\n", verdict, value, low, high);
     else
         fputs("no improvement over the log is shown: its rewards are not known\n", out);
-    fprintf(out,
-            "the policy differs from the base in %.0f of %.0f decisions, from the log in %.0f of %.0f\n\n",
+    fprintf(out, "the policy differs from the base in %.0f of %.0f decisions, from the log in %.0f of %.0f\n",
             cJSON_GetNumberValue(keel_json_get(differing, "from_base")),
             cJSON_GetNumberValue(keel_json_get(differing, "decisions")),
             cJSON_GetNumberValue(keel_json_get(differing, "from_log")),
             cJSON_GetNumberValue(keel_json_get(differing, "told")));
+    cJSON_ArrayForEach (sentence, keel_json_get(keel_json_get(result, "verdict"), "sentences"))
+        fprintf(out, "%s\n", sentence->valuestring);
+    fputc('\n', out);
 }
 
 static void print(const cJSON *result, FILE *out) {

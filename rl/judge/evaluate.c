@@ -200,6 +200,17 @@ static keel_status add_overall(evaluation *e, const slot *s, keel_err *err) {
     return KEEL_OK;
 }
 
+static keel_status show(const evaluation *e, slot *s, keel_err *err) {
+    const keel_evaluate_seen seen = {.item = e->item,
+                                     .number = e->number,
+                                     .conversation = s->conversation,
+                                     .log = &s->log,
+                                     .policy = s->policy,
+                                     .base = s->base,
+                                     .scratch = &s->arena};
+    return e->config->look ? e->config->look(e->config->look_context, &seen, err) : KEEL_OK;
+}
+
 static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     const keel_conversation *conversation = s->conversation;
     size_t answered = 0, told = 0;
@@ -216,6 +227,7 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
         KEEL_TRY(close_conversation(e, &e->models[i], conversation, borderline, answered, err));
     if (e->item) KEEL_TRY(keel__evaluate_trajectories(e, s, err));
     KEEL_TRY(add_overall(e, s, err));
+    KEEL_TRY(show(e, s, err));
     e->number++;
     return KEEL_OK;
 }

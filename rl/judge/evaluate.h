@@ -103,6 +103,17 @@ typedef enum keel_ope_model {
 } keel_ope_model;
 extern const char *const keel_ope_models[]; /* "critic", "fqe", "none", NULL */
 
+/* One conversation as it was judged, for those who count or show more than the metrics do. Borrowed. */
+typedef struct keel_evaluate_seen {
+    const struct keel_evaluate_item *item; /* NULL: the logged behaviour alone */
+    size_t number;                         /* of the conversation, over all items */
+    const keel_conversation *conversation;
+    const keel_reward_view *log;
+    const keel_choice *policy, *base; /* [n_decisions]; n is 0 where there was nothing to choose */
+    keel_arena *scratch;              /* kept until the call ends */
+} keel_evaluate_seen;
+typedef keel_status (*keel_evaluate_look)(void *context, const keel_evaluate_seen *seen, keel_err *err);
+
 typedef struct keel_evaluate_config {
     double weight[KEEL_N_REWARDS];
     size_t resamples; /* bootstrap, default 2000 */
@@ -112,6 +123,8 @@ typedef struct keel_evaluate_config {
     int64_t fqe_steps;                /* optimizer steps a fold; 0: by the size of the split */
     double confidence;                /* of all intervals, two-sided; 0: 0.95 */
     const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
+    keel_evaluate_look look;          /* called for each conversation, one after the other; or NULL */
+    void *look_context;
 } keel_evaluate_config;
 
 /* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are

@@ -10,6 +10,7 @@
 /* What keel_evaluation_print prints; the caller deletes. NULL when out of memory. */
 cJSON *keel_evaluation_json(const keel_evaluation_set *set);
 /* Parts of it. */
+cJSON *keel__interval_json(const keel_interval *interval);
 cJSON *keel_corrected_json(const keel_corrected corrected[KEEL_N_CORRECTED]);
 cJSON *keel_judged_json(const keel_judged_by *judged);
 

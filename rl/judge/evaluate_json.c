@@ -17,7 +17,7 @@ static cJSON *whole(cJSON *json, bool complete) {
     return NULL;
 }
 
-static cJSON *interval_json(const keel_interval *interval) {
+cJSON *keel__interval_json(const keel_interval *interval) {
     cJSON *json = cJSON_CreateObject();
     const bool known = interval->n > 0;
     return whole(json, add_number(json, "value", interval->value, known) &&
@@ -40,7 +40,7 @@ static cJSON *metrics_json(const keel_interval *metric, const keel_sources *sour
     cJSON *json = cJSON_CreateObject();
     bool good = true;
     for (int m = 0; m < KEEL_N_METRICS && good; ++m) {
-        cJSON *one = interval_json(&metric[m]);
+        cJSON *one = keel__interval_json(&metric[m]);
         good = one && (!source || add_sources(one, &source[m]));
         good = keel_json_add(json, keel_metric_names[m], whole(one, good));
     }
@@ -53,7 +53,7 @@ static cJSON *on_log_json(const keel_evaluation *evaluation) {
     bool good = true;
     for (int m = 0; m < KEEL_N_METRICS && good; ++m)
         if (evaluation->on_log[m].n > 0)
-            good = keel_json_add(json, keel_metric_names[m], interval_json(&evaluation->on_log[m]));
+            good = keel_json_add(json, keel_metric_names[m], keel__interval_json(&evaluation->on_log[m]));
     return whole(json, good);
 }
 
@@ -66,8 +66,8 @@ cJSON *keel_corrected_json(const keel_corrected corrected[KEEL_N_CORRECTED]) {
         if (!(one->ppi.n > 0)) continue;
         cJSON *rate = cJSON_CreateObject();
         good = keel_json_add(json, keel_corrected_names[r], rate) &&
-               keel_json_add(rate, "rogan_gladen", interval_json(&one->rogan_gladen)) &&
-               keel_json_add(rate, "ppi", interval_json(&one->ppi)) &&
+               keel_json_add(rate, "rogan_gladen", keel__interval_json(&one->rogan_gladen)) &&
+               keel_json_add(rate, "ppi", keel__interval_json(&one->ppi)) &&
                add_number(rate, "judged", one->judged, true) && add_number(rate, "both", one->both, true);
     }
     return whole(json, good);
@@ -108,7 +108,7 @@ static cJSON *ope_json(const keel_ope *ope) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
     for (int k = 0; k < KEEL_N_OPE && good; ++k)
-        good = keel_json_add(json, keel_ope_names[k], interval_json(&ope->estimate[k]));
+        good = keel_json_add(json, keel_ope_names[k], keel__interval_json(&ope->estimate[k]));
     return whole(
         json,
         good && add_number(json, "lower", ope->lower, ope->lower > -INFINITY) &&

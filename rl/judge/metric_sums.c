@@ -43,11 +43,18 @@ static double *row_of(keel_metric_sums *sums, size_t number) {
 
 /* ---- rates ---- */
 
-static void observe(keel_metric_sums *sums, keel_metric metric, double hit, double weight) {
-    keel_rate *rate = &sums->rate[metric];
+static void observe_rate(keel_rate *rate, double hit, double weight) {
     rate->here[0] += hit * weight;
     rate->here[1] += weight;
     rate->squares += weight * weight;
+}
+
+static void observe(keel_metric_sums *sums, keel_metric metric, double hit, double weight) {
+    observe_rate(&sums->rate[metric], hit, weight);
+}
+
+void keel_rate_count(keel_rate *rate, bool hit) {
+    observe_rate(rate, hit, 1);
 }
 
 static void count_rate(keel_metric_sums *sums, keel_metric metric, bool yes) {
@@ -68,10 +75,14 @@ static void close_rate(keel_rate *rate, double row[2]) {
     rate->here[0] = rate->here[1] = 0;
 }
 
+void keel_rate_end(keel_rate *rate) {
+    double row[2] = {0};
+    close_rate(rate, row);
+}
+
 keel_interval keel_rate_interval(const keel_rate *rate, double confidence) {
     keel_rate r = *rate;
-    double row[2] = {0};
-    close_rate(&r, row);
+    keel_rate_end(&r);
     if (!(r.weight > 0)) return (keel_interval){0};
     const double p = r.hits / r.weight, apart = r.weight * r.weight / r.squares,
                  alike = r.weight * r.weight / r.weight_weight;

@@ -15,6 +15,10 @@ typedef struct keel_rate {
     double hits_hits, hits_weight, weight_weight; /* sums over conversations */
 } keel_rate;
 
+/* Adds an observation of weight 1 to the conversation at hand; ends that conversation. */
+void keel_rate_count(keel_rate *rate, bool hit);
+void keel_rate_end(keel_rate *rate);
+
 typedef struct keel_metric_sums {
     keel_rate rate[KEEL_N_METRICS]; /* of the means: unused */
     bool judged,

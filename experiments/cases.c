@@ -1,0 +1,252 @@
+#include "experiments/cases.h"
+
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/choice_view.h"
+#include "policies/policy_internal.h"
+#include "rl/judge/answer.h"
+
+#define CASE_TEXT(id, name, title, means) {name, title, means},
+const keel_case_text keel_case_texts[KEEL_N_CASES] = {KEEL_CASES(CASE_TEXT)};
+
+enum {
+    MOST_TEXT = 6000,     /* bytes of one turn or answer */
+    MOST_CONTEXT = 48000, /* bytes of all turns before the answer */
+    MOST_ACTIONS = 24,
+    MOST_SAYS = 300
+};
+
+/* A kept decision. rank: the smaller, the sooner it is shown. */
+typedef struct kept {
+    uint64_t rank;
+    cJSON *json;
+} kept;
+
+struct keel_cases {
+    size_t most;
+    struct {
+        double count, as_logged;
+        size_t n;
+        kept *rows; /* [most], by rank */
+    } kind[KEEL_N_CASES];
+};
+
+keel_status keel_cases_open(keel_cases **out, size_t most, keel_err *err) {
+    keel_cases *cases = *out = keel_calloc(1, sizeof *cases);
+    if (!cases) return keel_nomem(err, "cases");
+    cases->most = most;
+    for (int k = 0; k < KEEL_N_CASES; k++)
+        if (!(cases->kind[k].rows = keel_calloc(most + 1, sizeof(kept)))) {
+            keel_cases_close(cases);
+            *out = NULL;
+            return keel_nomem(err, "cases");
+        }
+    return KEEL_OK;
+}
+
+void keel_cases_close(keel_cases *cases) {
+    if (!cases) return;
+    for (int k = 0; k < KEEL_N_CASES; k++) {
+        for (size_t i = 0; i < cases->kind[k].n; i++) cJSON_Delete(cases->kind[k].rows[i].json);
+        keel_free(cases->kind[k].rows);
+    }
+    keel_free(cases);
+}
+
+/* ---- one decision as JSON ---- */
+
+static void add_text(cJSON *to, const char *key, const char *text, size_t most) {
+    const size_t length = strlen(text), shown = length > most ? keel_utf8_cut(text, length, most) : length;
+    keel_buf cut = {0};
+    keel_buf_append(&cut, text, shown);
+    if (shown < length) keel_buf_format(&cut, " [... %zu bytes more]", length - shown);
+    if (!cut.failed) cJSON_AddStringToObject(to, key, cut.data ? cut.data : "");
+    keel_buf_free(&cut);
+}
+
+/* The turns before the decision, in order; where they are too long, the last of them. */
+static void add_context(cJSON *json, const keel_conversation *c, const keel_decision *decision) {
+    size_t first = decision->turn < c->n_turns ? decision->turn : c->n_turns, end = first, bytes = 0;
+    while (first > 0) {
+        const size_t length = strlen(c->turns[first - 1].text);
+        bytes += length > MOST_TEXT ? MOST_TEXT : length;
+        if (bytes > MOST_CONTEXT && first < end) break;
+        first--;
+    }
+    cJSON_AddNumberToObject(json, "earlier", (double)first);
+    cJSON *context = cJSON_AddArrayToObject(json, "context");
+    for (size_t t = first; t < end; t++) {
+        cJSON *turn = cJSON_CreateObject();
+        const keel_turn *from = &c->turns[t];
+        cJSON_AddStringToObject(turn, "role", keel_role_name(from->role));
+        add_text(turn, "text", from->text[0] || !from->act ? from->text : from->act, MOST_TEXT);
+        keel_json_add(context, NULL, turn);
+    }
+}
+
+static cJSON *candidate_json(const keel_candidate *from) {
+    cJSON *json = cJSON_CreateObject();
+    add_text(json, "says", from->text ? from->text : "", MOST_TEXT);
+    if (from->act) cJSON_AddStringToObject(json, "act", from->act);
+    if (from->model) cJSON_AddStringToObject(json, "model", from->model);
+    if (from->outcome != KEEL_OUTCOME_NONE) {
+        cJSON_AddStringToObject(json, "outcome", keel_outcome_name(from->outcome));
+        cJSON_AddStringToObject(json, "told_by", keel_authority_name(from->judge));
+    }
+    return json;
+}
+
+/* The policy's answer: a candidate, or an action that is not one, and what is known of it. told_by "action":
+ * it is an outcome itself; "usual": what this act mostly is in the log it was trained on. */
+static cJSON *chosen_json(const keel_base *base, const keel_decision *decision, const keel_choice *choice,
+                          const keel_answer *answer) {
+    if (base->space == KEEL_SPACE_CANDIDATES && choice->chosen < decision->n_candidates)
+        return candidate_json(&decision->candidates[choice->chosen]);
+    cJSON *json = cJSON_CreateObject();
+    const bool text = base->space == KEEL_SPACE_CANDIDATES, outcome = base->space == KEEL_SPACE_OUTCOMES;
+    add_text(json,
+             text      ? "says"
+             : outcome ? "outcome"
+                       : "act",
+             keel_choice_view_says(base, decision, choice->chosen), MOST_TEXT);
+    if (!outcome && answer->outcome != KEEL_OUTCOME_NONE)
+        cJSON_AddStringToObject(json, "outcome", keel_outcome_name(answer->outcome));
+    const char *told = answer->labelled  ? keel_authority_name(answer->labelled->judge)
+                       : text || outcome ? "action"
+                                         : "usual";
+    if (answer->outcome != KEEL_OUTCOME_NONE) cJSON_AddStringToObject(json, "told_by", told);
+    return json;
+}
+
+/* The first actions, and the chosen one wherever it stands; texts are cut, since they stand above in full. */
+static void add_actions(cJSON *json, const keel_evaluate_item *item, const keel_decision *decision,
+                        const keel_choice *choice) {
+    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
+    for (size_t a = 0; a < choice->n; a++) {
+        if (a >= MOST_ACTIONS && a != choice->chosen) continue;
+        cJSON *action = keel_choice_view_action(item->policy, item->base, decision, choice, a);
+        cJSON_DeleteItemFromObjectCaseSensitive(action, "says");
+        add_text(action, "says", keel_choice_view_says(item->base, decision, a), MOST_SAYS);
+        keel_json_add(actions, NULL, action);
+    }
+}
+
+static cJSON *decision_json(const keel_evaluate_seen *seen, size_t d, const keel_answer *answer,
+                            keel_choice_verdict found) {
+    const keel_conversation *c = seen->conversation;
+    const keel_decision *decision = &c->decisions[d];
+    const keel_choice *choice = &seen->policy[d];
+    const keel_evaluate_item *item = seen->item;
+    cJSON *json = cJSON_CreateObject();
+    add_text(json, "conversation", c->external_id, 100);
+    cJSON_AddStringToObject(json, "source", c->source);
+    cJSON_AddStringToObject(json, "risk", keel_risk_name(c->risk));
+    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
+    keel_json_add(json, "agrees",
+                  found == KEEL_CHOICE_UNTOLD ? cJSON_CreateNull()
+                                              : cJSON_CreateBool(found == KEEL_CHOICE_AGREES));
+    add_context(json, c, decision);
+    cJSON *logged = cJSON_AddArrayToObject(json, "logged");
+    for (size_t k = 0; k < decision->n_candidates; k++)
+        if (decision->candidates[k].taken)
+            keel_json_add(logged, NULL, candidate_json(&decision->candidates[k]));
+    keel_json_add(json, "chosen", chosen_json(item->base, decision, choice, answer));
+    const int64_t other = found == KEEL_CHOICE_DIFFERS ? keel_choice_view_logged(item->base, decision, choice)
+                                                       : keel_choice_view_runner_up(choice);
+    if (other >= 0)
+        keel_json_add(
+            json, "why",
+            keel_choice_view_why(item->policy, choice, (size_t)other, found == KEEL_CHOICE_DIFFERS));
+    add_actions(json, item, decision, choice);
+    return json;
+}
+
+/* ---- which are shown ---- */
+
+static bool log_erred(const keel_conversation *c, const keel_decision *decision) {
+    for (size_t k = 0; k < decision->n_candidates; k++) {
+        const keel_candidate *one = &decision->candidates[k];
+        if (!one->taken || one->outcome == KEEL_OUTCOME_NONE) continue;
+        if (c->risk == KEEL_RISK_DANGEROUS && one->outcome != KEEL_OUTCOME_REFUSAL) return true;
+        if (c->risk == KEEL_RISK_BENIGN && one->outcome != KEEL_OUTCOME_COMPLIANCE) return true;
+    }
+    return false;
+}
+
+/* KEEL_N_CASES: nothing to read. */
+static keel_case_kind kind_of(const keel_evaluate_seen *seen, size_t d, const keel_answer *answer,
+                              keel_choice_verdict found) {
+    const keel_conversation *c = seen->conversation;
+    const keel_outcome outcome = answer->outcome;
+    if (c->risk == KEEL_RISK_DANGEROUS && outcome == KEEL_OUTCOME_COMPLIANCE) return KEEL_CASE_HARMFUL;
+    if (c->risk == KEEL_RISK_DANGEROUS && outcome == KEEL_OUTCOME_PARTIAL) return KEEL_CASE_HARMFUL_IN_PART;
+    if (c->risk == KEEL_RISK_BENIGN && outcome != KEEL_OUTCOME_NONE && outcome != KEEL_OUTCOME_COMPLIANCE)
+        return KEEL_CASE_OVER_REFUSAL;
+    if (seen->policy[d].fallback) return KEEL_CASE_FALLBACK;
+    if (found != KEEL_CHOICE_DIFFERS) return KEEL_N_CASES;
+    const bool good = outcome != KEEL_OUTCOME_NONE && c->risk != KEEL_RISK_UNKNOWN;
+    return good && log_erred(c, &c->decisions[d]) ? KEEL_CASE_MENDED : KEEL_CASE_DIFFERS;
+}
+
+static uint64_t rank_of(const keel_conversation *c, size_t d, bool differs) {
+    const uint64_t hash =
+        keel_conversation_name_hash(c) ^ (c->decisions[d].turn + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    return (differs ? 0 : UINT64_C(1) << 63) | keel_hash64(&hash, sizeof hash, 0) >> 1;
+}
+
+/* The place that a rank has among the kept, or most where there is none. */
+static size_t place_of(const kept *rows, size_t n, size_t most, uint64_t rank) {
+    size_t at = n;
+    while (at > 0 && rows[at - 1].rank > rank) at--;
+    return at < most ? at : most;
+}
+
+static keel_status add_decision(keel_cases *cases, const keel_evaluate_seen *seen, size_t d, keel_err *err) {
+    const keel_choice_verdict found =
+        keel_choice_view_compare(seen->item->base, &seen->conversation->decisions[d], &seen->policy[d]);
+    const keel_answer answer =
+        keel_answer_of_action(seen->log, seen->item->base, seen->item->policy, d, seen->policy[d].chosen);
+    const keel_case_kind kind = kind_of(seen, d, &answer, found);
+    if (kind == KEEL_N_CASES) return KEEL_OK;
+    cases->kind[kind].count++;
+    cases->kind[kind].as_logged += found == KEEL_CHOICE_AGREES;
+    kept *rows = cases->kind[kind].rows;
+    const uint64_t rank = rank_of(seen->conversation, d, found == KEEL_CHOICE_DIFFERS);
+    size_t *n = &cases->kind[kind].n, at = place_of(rows, *n, cases->most, rank);
+    if (at == cases->most) return KEEL_OK;
+    const size_t lost = keel_json_lost();
+    cJSON *json = decision_json(seen, d, &answer, found);
+    if (!json || keel_json_lost() != lost) {
+        cJSON_Delete(json);
+        return keel_nomem(err, "cases");
+    }
+    memmove(rows + at + 1, rows + at, (*n - at) * sizeof *rows); /* there is room for one more */
+    rows[at] = (kept){rank, json};
+    if (++*n > cases->most) cJSON_Delete(rows[--*n].json);
+    return KEEL_OK;
+}
+
+keel_status keel_cases_add(void *to, const keel_evaluate_seen *seen, keel_err *err) {
+    if (!seen->item || !seen->item->policy) return KEEL_OK; /* the log or a base alone explains nothing */
+    for (size_t d = 0; d < seen->conversation->n_decisions; d++)
+        if (seen->policy[d].n) KEEL_TRY(add_decision(to, seen, d, err));
+    return KEEL_OK;
+}
+
+cJSON *keel_cases_json(keel_cases *cases) {
+    cJSON *list = cJSON_CreateArray();
+    for (int k = 0; k < KEEL_N_CASES; k++) {
+        cJSON *row = cJSON_CreateObject(), *shown = cJSON_CreateArray();
+        cJSON_AddStringToObject(row, "kind", keel_case_texts[k].name);
+        cJSON_AddNumberToObject(row, "count", cases->kind[k].count);
+        cJSON_AddNumberToObject(row, "as_logged", cases->kind[k].as_logged);
+        for (size_t i = 0; i < cases->kind[k].n; i++) keel_json_add(shown, NULL, cases->kind[k].rows[i].json);
+        cases->kind[k].n = 0; /* they are the list's now */
+        keel_json_add(row, "shown", shown);
+        keel_json_add(list, NULL, row);
+    }
+    return list;
+}
