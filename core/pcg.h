@@ -54,6 +54,7 @@ typedef keel_pcg64 keel_rng;
     X(JUDGED, "judged")             /* episodes that judge; index: episode */                                \
     X(SAMPLER, "sampler")           /* seeds of samplers; index: run */                                      \
     X(ONE_RESPONSE, "one response") /* of several that were given; index: hash of the conversation's name */ \
+    X(REPLAY, "replay")             /* which decisions a replay shows; index 0 */                            \
     X(SLIPS, "slips")               /* of the hand, in copies of responses; index 0 */                       \
     X(MADE, "bench")                /* made-up data of benches */
 

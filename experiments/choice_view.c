@@ -232,11 +232,13 @@ static void print_parts(const cJSON *parts, const char *head, FILE *out) {
     fputs("\n", out);
 }
 
-void keel_choice_view_print_why(const cJSON *why, bool detail, FILE *out) {
+void keel_choice_view_print_why(const cJSON *why, FILE *out) {
     const cJSON *sentence = keel_json_get(why, "sentence");
-    if (!why) return;
     if (cJSON_IsString(sentence)) fprintf(out, "why: %s\n", sentence->valuestring);
-    if (!detail) return;
+}
+
+void keel_choice_view_print_numbers(const cJSON *why, FILE *out) {
+    if (!why) return;
     fprintf(out, "  difference of probabilities: %.3f\n", keel_json_get(why, "margin")->valuedouble);
     print_parts(keel_json_get(why, "shapley"), "  of it (Shapley values):", out);
     print_parts(keel_json_get(why, "parts"), "  difference of log-probabilities:", out);

@@ -45,7 +45,8 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
 
 /* A list of actions as a table; text of logs is made harmless for a terminal. */
 void keel_choice_view_print(const cJSON *actions, FILE *out);
-/* The sentence, with the numbers behind it if detail. why may be NULL. */
-void keel_choice_view_print_why(const cJSON *why, bool detail, FILE *out);
+/* The sentence; the numbers behind it. why may be NULL. */
+void keel_choice_view_print_why(const cJSON *why, FILE *out);
+void keel_choice_view_print_numbers(const cJSON *why, FILE *out);
 
 #endif

@@ -142,7 +142,7 @@ static void print_decision(const cJSON *json, FILE *out) {
     keel_print_line(out, keel_json_get(json, "user")->valuestring, 200);
     fputc('\n', out);
     keel_choice_view_print(keel_json_get(json, "actions"), out);
-    keel_choice_view_print_why(keel_json_get(json, "why"), true, out);
+    keel_choice_view_print_why(keel_json_get(json, "why"), out);
     fputc('\n', out);
 }
 

@@ -1,156 +1,182 @@
 /* keel replay: logged conversations turn by turn, beside what the policy would do.
  *
- *  1. Opens the store, the policy with its base, and the split or one conversation.
- *  2. At each decision asks the policy and compares its choice with the logged one.
- *  3. Lists the decisions (with --disagree only those that differ), up to --limit; counts all.
+ *  1. Opens the store, the policy with its base (with --diff a second one), and the split or one
+ * conversation.
+ *  2. At each decision that passes the filters asks the policy and compares its choice with the logged one.
+ *  3. Lists decisions (with --disagree or --diff only those that differ), the first or, with --random, any
+ *     --limit of them; counts all.
  *  4. Keeps the shown ones in the store's table `replays`, where it may be written.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/json.h"
 #include "core/progress.h"
 #include "envs/replay.h"
-#include "experiments/choice_view.h"
 #include "experiments/cli_resources.h"
+#include "experiments/eval_config.h"
+#include "experiments/replay_filter.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/encode_store.h"
 #include "policies/policy_internal.h"
-#include "rl/judge/answer.h"
+#include "rl/judge/compare.h"
+#include "rl/learn/derive.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--policy", "DIR", true, false, "the policy that is asked"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--diff", "DIR", false, false, "a second policy: shows where the two differ, and which earns more"},
+    {"--diff-base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
     KEEL_FLAG_FLOOR,
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
+    KEEL_REPLAY_FILTER_FLAGS,
     {"--limit", "N", false, false, "how many decisions are shown (default: 20); all are counted"},
+    {"--random", NULL, false, false, "show decisions drawn at random instead of the first"},
+    KEEL_FLAG_SEED,
+    {"--detail", NULL, false, false, "every candidate with its numbers, and texts at full length"},
     KEEL_FLAG_END,
 };
 
+enum { FIRST, SECOND, N_ASKED };
+
+/* A decision that is shown; the walk's number of it, for their order. */
+typedef struct pick {
+    int64_t id, number;
+    cJSON *json;
+} pick;
+
 typedef struct replaying {
     keel_store *store;
-    const keel_policy *policy;
-    const keel_base *base;
+    keel_policy *policy[N_ASKED]; /* the second NULL without --diff */
+    keel_base *base[N_ASKED];
     keel_env *env;
-    bool disagree_only;
-    int64_t limit, seen, differing, untold, open, shown;
-    cJSON *decisions; /* shown; in cli->result */
-    int64_t *ids;     /* [shown] of theirs, room for limit */
+    keel_replay_filter filter;
+    keel_reward_config rewards;
+    keel_eval_config measure;
+    keel_compare *compare; /* NULL without --diff */
+    bool disagree_only, random;
+    keel_rng rng;
+    int64_t limit, seen, differing, untold, open, apart, matching, shown;
+    pick *picks; /* [limit] */
 } replaying;
+
+/* What a policy does at a decision. */
+typedef struct asked {
+    keel_choice choice;
+    keel_choice_verdict verdict;
+    keel_answer answer;
+    const char *says;
+} asked;
 
 /* ---- decisions ---- */
 
-static cJSON *decision_json(const replaying *work, const keel_conversation *conversation,
-                            const keel_decision *decision, const keel_choice *choice,
-                            keel_choice_verdict found) {
-    cJSON *json = cJSON_CreateObject();
-    const char *user = "";
-    for (size_t t = 0; t < decision->turn && t < conversation->n_turns; t++)
-        if (conversation->turns[t].role == KEEL_ROLE_USER) user = conversation->turns[t].text;
-    cJSON_AddStringToObject(json, "conversation", conversation->external_id);
-    cJSON_AddStringToObject(json, "risk", keel_risk_name(conversation->risk));
-    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
-    cJSON_AddStringToObject(json, "user", user);
-    keel_json_add(json, "agrees",
-                  found == KEEL_CHOICE_UNTOLD || found == KEEL_CHOICE_OPEN
-                      ? cJSON_CreateNull()
-                      : cJSON_CreateBool(found == KEEL_CHOICE_AGREES));
-    if (found == KEEL_CHOICE_OPEN) cJSON_AddBoolToObject(json, "open", true);
-    cJSON_AddNumberToObject(json, "value", choice->value);
-    cJSON_AddNumberToObject(json, "kl", choice->kl);
-    int64_t other = found == KEEL_CHOICE_DIFFERS ? keel_choice_view_logged(work->base, decision, choice)
-                                                 : keel_choice_view_runner_up(choice);
-    if (other >= 0)
-        keel_json_add(
-            json, "why",
-            keel_choice_view_why(work->policy, choice, (size_t)other, found == KEEL_CHOICE_DIFFERS));
-    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
-    for (size_t a = 0; a < choice->n; a++)
-        keel_json_add(actions, NULL, keel_choice_view_action(work->policy, work->base, decision, choice, a));
-    return json;
+static keel_status ask(const replaying *work, size_t who, const keel_reward_view *view, size_t place,
+                       keel_arena *scratch, asked *out, keel_err *err) {
+    const keel_conversation *conversation = view->conversation;
+    const keel_decision *decision = &conversation->decisions[place];
+    const keel_base *base = work->base[who];
+    keel_features features;
+    KEEL_TRY(keel_encode_store_decision(base, work->store, conversation, place, scratch, &features, err));
+    KEEL_TRY(keel_policy_decide(work->policy[who], &features, scratch, &out->choice, err));
+    out->verdict = keel_choice_view_compare(base, decision, &out->choice);
+    out->answer = keel_answer_of_action(view, base, work->policy[who], place, out->choice.chosen);
+    out->says = keel_choice_view_says(base, decision, out->choice.chosen);
+    return KEEL_OK;
 }
 
-/* ---- replaying ---- */
-
-static keel_status keep_decision(const replaying *work, int64_t id, const cJSON *json, keel_err *err) {
-    keel_buf text = {0};
-    const char *chosen = "";
-    const cJSON *action;
-    cJSON_ArrayForEach (action, cJSON_GetObjectItemCaseSensitive(json, "actions")) {
-        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(action, "chosen")))
-            chosen = cJSON_GetObjectItemCaseSensitive(action, "says")->valuestring;
-    }
-    keel_status status = keel_json_print(json, false, &text, err);
-    if (status == KEEL_OK)
-        status = keel_store_put_replay(work->store, work->policy->hash, id, chosen, text.data, err);
-    keel_buf_free(&text);
-    return status;
+static void add_second(const replaying *work, const keel_decision *decision, const asked *second,
+                       cJSON *json) {
+    keel_json_add(json, "other",
+                  keel_choice_view_action(work->policy[SECOND], work->base[SECOND], decision, &second->choice,
+                                          second->choice.chosen));
 }
 
-/* All that is shown, when the walk is over: nobody waits for the store during it. */
-static keel_status keep_replays(const replaying *work, keel_err *err) {
-    const cJSON *json;
-    size_t i = 0;
-    if (!keel_store_writable(work->store)) return KEEL_OK;
-    KEEL_TRY(keel_store_begin(work->store, err));
-    keel_status status = KEEL_OK;
-    cJSON_ArrayForEach (json, work->decisions) {
-        if (status == KEEL_OK) status = keep_decision(work, work->ids[i++], json, err);
+/* Place for one more: the next, or that of one that is given up; NULL if it is not shown. */
+static pick *place_for(replaying *work) {
+    if (work->shown < work->limit) return &work->picks[work->shown++];
+    if (!work->random) return NULL;
+    uint64_t at =
+        keel_rng_below(&work->rng, (uint64_t)work->matching); /* reservoir sampling: Vitter 1985, R */
+    if (at >= (uint64_t)work->limit) return NULL;
+    cJSON_Delete(work->picks[at].json);
+    work->picks[at].json = NULL;
+    return &work->picks[at];
+}
+
+static keel_status show(replaying *work, const keel_conversation *conversation, size_t place, const asked *by,
+                        keel_arena *scratch, keel_err *err) {
+    const keel_replayed replayed = {.policy = work->policy[FIRST],
+                                    .base = work->base[FIRST],
+                                    .conversation = conversation,
+                                    .place = place,
+                                    .choice = &by[FIRST].choice,
+                                    .verdict = by[FIRST].verdict};
+    work->matching++;
+    pick *to = place_for(work);
+    if (!to) return KEEL_OK;
+    *to = (pick){.id = conversation->decisions[place].id, .number = work->seen};
+    KEEL_TRY(keel_replay_view(&replayed, scratch, &to->json, err));
+    if (work->policy[SECOND]) add_second(work, &conversation->decisions[place], &by[SECOND], to->json);
+    return KEEL_OK;
+}
+
+static keel_status replay_decision(replaying *work, const keel_reward_view *view, size_t place,
+                                   keel_arena *scratch, asked by[N_ASKED], keel_err *err) {
+    const bool two = work->policy[SECOND] != NULL;
+    bool same = true;
+    for (size_t who = 0; who < (two ? N_ASKED : 1); who++)
+        KEEL_TRY(ask(work, who, view, place, scratch, &by[who], err));
+    if (!keel_replay_filter_takes(&work->filter, &by[FIRST].answer)) return KEEL_OK;
+    work->seen++;
+    work->differing += by[FIRST].verdict == KEEL_CHOICE_DIFFERS;
+    work->untold += by[FIRST].verdict == KEEL_CHOICE_UNTOLD;
+    work->open += by[FIRST].verdict == KEEL_CHOICE_OPEN;
+    if (two) {
+        const keel_answer both[2] = {by[FIRST].answer, by[SECOND].answer};
+        same = strcmp(by[FIRST].says, by[SECOND].says) == 0;
+        keel_compare_add(work->compare, view, both, same);
     }
-    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
-    if (status != KEEL_OK) keel_store_rollback(work->store);
-    return status;
+    work->apart += !same;
+    if ((work->disagree_only && by[FIRST].verdict != KEEL_CHOICE_DIFFERS) || (two && same)) return KEEL_OK;
+    return show(work, view->conversation, place, by, scratch, err);
 }
 
 /* What the environment is told was answered: the chosen candidate, or one that stands for the chosen act. */
 static size_t candidate_for(const replaying *work, const keel_decision *decision, size_t action) {
     size_t taken = 0;
     for (size_t c = 0; c < decision->n_candidates; c++) {
-        if (keel_answer_action(work->base, decision, c) == (int64_t)action) return c;
+        if (keel_answer_action(work->base[FIRST], decision, c) == (int64_t)action) return c;
         if (decision->candidates[c].taken) taken = c;
     }
     return taken;
 }
 
-static keel_status replay_decision(replaying *work, const keel_conversation *conversation, size_t place,
-                                   keel_arena *scratch, size_t *candidate, keel_err *err) {
-    const keel_decision *decision = &conversation->decisions[place];
-    keel_features features;
-    keel_choice choice;
-    KEEL_TRY(
-        keel_encode_store_decision(work->base, work->store, conversation, place, scratch, &features, err));
-    KEEL_TRY(keel_policy_decide(work->policy, &features, scratch, &choice, err));
-    keel_choice_verdict found = keel_choice_view_compare(work->base, decision, &choice);
-    *candidate = candidate_for(work, decision, choice.chosen);
-    work->seen++;
-    work->differing += found == KEEL_CHOICE_DIFFERS;
-    work->untold += found == KEEL_CHOICE_UNTOLD;
-    work->open += found == KEEL_CHOICE_OPEN;
-    if ((work->disagree_only && found != KEEL_CHOICE_DIFFERS) || work->shown >= work->limit) return KEEL_OK;
-    work->ids[work->shown++] = decision->id;
-    keel_json_add(work->decisions, NULL, decision_json(work, conversation, decision, &choice, found));
-    return KEEL_OK;
-}
-
 static keel_status replay_conversation(replaying *work, const keel_conversation *conversation,
                                        keel_arena *scratch, keel_err *err) {
+    const keel_reward_view view = keel_reward_look(&work->rewards, conversation);
     keel_replay_load(work->env, conversation);
     KEEL_TRY(keel_env_reset(work->env, 0, err));
     for (size_t place = 0; place < conversation->n_decisions; place++) {
         const keel_decision *decision = &conversation->decisions[place];
-        size_t candidate = 0;
-        if (!keel_base_can_encode(work->base, decision)) continue;
+        asked by[N_ASKED] = {0};
+        bool can = keel_base_can_encode(work->base[FIRST], decision) &&
+                   (!work->policy[SECOND] || keel_base_can_encode(work->base[SECOND], decision));
+        if (!can) continue;
         keel_arena_reset(scratch);
-        KEEL_TRY(replay_decision(work, conversation, place, scratch, &candidate, err));
-        if (decision->n_candidates)
-            KEEL_TRY(keel_env_step(work->env, candidate, err)); /* it leaves out the others */
+        if (keel_replay_filter_reads(&work->filter, conversation, place))
+            KEEL_TRY(replay_decision(work, &view, place, scratch, by, err));
+        if (decision->n_candidates) /* it leaves out the others */
+            KEEL_TRY(keel_env_step(work->env, candidate_for(work, decision, by[FIRST].choice.chosen), err));
     }
-    return KEEL_OK;
+    return work->compare ? keel_compare_end_conversation(work->compare, err) : KEEL_OK;
 }
+
+/* ---- conversations ---- */
 
 static keel_status replay_split(replaying *work, const keel_split *split, keel_err *err) {
     keel_arena arena = {0}, scratch = {0};
@@ -191,81 +217,185 @@ static keel_status replay_one(replaying *work, const char *name, keel_err *err) 
 static keel_status replay_chosen(keel_cli *cli, replaying *work, keel_err *err) {
     const char *name = keel_cli_value(cli, "--conversation");
     keel_split split;
-    if (name && keel_cli_has(cli, "--split"))
-        return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
     if (name) return replay_one(work, name, err);
     KEEL_TRY(keel_cli_open_split(cli, work->store, "test", &split, err));
     return replay_split(work, &split, err);
 }
 
-static keel_status replay(keel_cli *cli, replaying *work, keel_err *err) {
-    work->ids = keel_arena_alloc(&cli->arena, (size_t)work->limit * sizeof *work->ids);
-    if (!work->ids)
+/* ---- what comes out ---- */
+
+static keel_status keep_decision(const replaying *work, const pick *of, keel_err *err) {
+    keel_buf text = {0};
+    const cJSON *at = keel_json_get(of->json, "chosen");
+    const cJSON *action = at ? cJSON_GetArrayItem(keel_json_get(of->json, "actions"), at->valueint) : NULL;
+    const cJSON *chosen = keel_json_get(action, "says");
+    keel_status status = keel_json_print(of->json, false, &text, err);
+    if (status == KEEL_OK)
+        status = keel_store_put_replay(work->store, work->policy[FIRST]->hash, of->id,
+                                       cJSON_IsString(chosen) ? chosen->valuestring : "", text.data, err);
+    keel_buf_free(&text);
+    return status;
+}
+
+/* All that is shown, when the walk is over: nobody waits for the store during it. */
+static keel_status keep_replays(const replaying *work, keel_err *err) {
+    if (!keel_store_writable(work->store)) return KEEL_OK;
+    KEEL_TRY(keel_store_begin(work->store, err));
+    keel_status status = KEEL_OK;
+    for (int64_t i = 0; i < work->shown && status == KEEL_OK; i++)
+        status = keep_decision(work, &work->picks[i], err);
+    if (status == KEEL_OK) status = keel_store_commit(work->store, err);
+    if (status != KEEL_OK) keel_store_rollback(work->store);
+    return status;
+}
+
+static int by_number(const void *a, const void *b) {
+    const pick *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+static keel_status compared_json(const replaying *work, cJSON *result, keel_err *err) {
+    keel_compared found;
+    KEEL_TRY(keel_compare_finish(work->compare, (size_t)work->measure.resamples, (uint64_t)work->measure.seed,
+                                 0.95, &found, err));
+    cJSON *json = cJSON_AddObjectToObject(result, "compared");
+    cJSON_AddStringToObject(json, "other", work->policy[SECOND]->hash);
+    cJSON_AddNumberToObject(json, "differing", (double)found.differing);
+    cJSON_AddNumberToObject(json, "known", (double)found.known);
+    keel_json_add(json, "composite_reward", keel_interval_json(&found.difference));
+    cJSON_AddNumberToObject(json, "least", found.least);
+    cJSON_AddNumberToObject(json, "most", found.most);
+    return KEEL_OK;
+}
+
+static keel_status list_result(keel_cli *cli, replaying *work, keel_err *err) {
+    cJSON *result = cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(result, "policy", work->policy[FIRST]->hash);
+    cJSON *decisions = cJSON_AddArrayToObject(result, "decisions");
+    qsort(work->picks, (size_t)work->shown, sizeof *work->picks, by_number);
+    keel_status status = keep_replays(work, err);
+    for (int64_t i = 0; i < work->shown; i++) {
+        keel_json_add(decisions, NULL, work->picks[i].json);
+        work->picks[i].json = NULL;
+    }
+    cJSON_AddNumberToObject(result, "seen", (double)work->seen);
+    cJSON_AddNumberToObject(result, "differing", (double)work->differing);
+    cJSON_AddNumberToObject(result, "untold", (double)work->untold);
+    cJSON_AddNumberToObject(result, "open", (double)work->open);
+    cJSON_AddNumberToObject(result, "matching", (double)work->matching);
+    if (status == KEEL_OK && work->compare) status = compared_json(work, result, err);
+    if (keel_cli_has(cli, "--detail")) cJSON_AddBoolToObject(result, "detail", true);
+    return status == KEEL_OK ? keel_cli_check_result(cli, err) : status;
+}
+
+/* ---- running ---- */
+
+static keel_status check_flags(const keel_cli *cli, keel_err *err) {
+    if (keel_cli_has(cli, "--conversation") && keel_cli_has(cli, "--split"))
+        return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
+    if (keel_cli_has(cli, "--seed") && !keel_cli_has(cli, "--random"))
+        return keel_fail(err, KEEL_E_USAGE, "--seed", "needs --random");
+    if (keel_cli_has(cli, "--diff-base") && !keel_cli_has(cli, "--diff"))
+        return keel_fail(err, KEEL_E_USAGE, "--diff-base", "needs --diff");
+    return KEEL_OK;
+}
+
+static keel_status open_policies(keel_cli *cli, replaying *work, keel_err *err) {
+    KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
+                                  &work->policy[FIRST], &work->base[FIRST], err));
+    KEEL_TRY(keel_cli_weigh(cli, work->policy[FIRST], err));
+    KEEL_TRY(keel_cli_open_floor(cli, work->policy[FIRST], err));
+    if (!keel_cli_has(cli, "--diff")) return KEEL_OK;
+    KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--diff"), keel_cli_value(cli, "--diff-base"),
+                                  &work->policy[SECOND], &work->base[SECOND], err));
+    return keel_compare_open(&work->compare, work->measure.weight, err);
+}
+
+static keel_status open_all(keel_cli *cli, replaying *work, keel_err *err) {
+    int64_t seed = 1;
+    work->limit = 20;
+    work->disagree_only = keel_cli_has(cli, "--disagree");
+    work->random = keel_cli_has(cli, "--random");
+    KEEL_TRY(check_flags(cli, err));
+    KEEL_TRY(keel_cli_integer(cli, "--limit", 1, 1000000, &work->limit, err));
+    KEEL_TRY(keel_cli_integer(cli, "--seed", 0, 9007199254740991, &seed, err));
+    KEEL_TRY(keel_replay_filter_open(&work->filter, cli, err));
+    KEEL_TRY(keel_options_defaults(keel_eval_config_options, &work->measure, err));
+    work->rng = keel_rng_stream((uint64_t)seed, KEEL_STREAM_REPLAY, 0);
+    work->picks = keel_arena_calloc(&cli->arena, (size_t)work->limit, sizeof *work->picks);
+    if (!work->picks)
         return keel_fail(err, KEEL_E_NOMEM, "--limit", "no memory for %lld decisions",
                          (long long)work->limit);
-    cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(cli->result, "policy", work->policy->hash);
-    work->decisions = cJSON_AddArrayToObject(cli->result, "decisions");
-    KEEL_TRY(replay_chosen(cli, work, err));
-    cJSON_AddNumberToObject(cli->result, "seen", (double)work->seen);
-    cJSON_AddNumberToObject(cli->result, "differing", (double)work->differing);
-    cJSON_AddNumberToObject(cli->result, "untold", (double)work->untold);
-    cJSON_AddNumberToObject(cli->result, "open", (double)work->open);
-    KEEL_TRY(keel_cli_check_result(cli, err));
-    return keep_replays(work, err);
+    KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &work->store, err));
+    KEEL_TRY(keel_derive_rewards(work->store, &work->rewards, err));
+    KEEL_TRY(open_policies(cli, work, err));
+    return keel_replay_open(&work->env, err);
+}
+
+static void close_all(replaying *work) {
+    for (int64_t i = 0; i < work->shown; i++) cJSON_Delete(work->picks[i].json);
+    keel_env_close(work->env);
+    keel_compare_close(work->compare);
+    for (size_t who = 0; who < N_ASKED; who++) {
+        keel_policy_close(work->policy[who]);
+        keel_base_close(work->base[who]);
+    }
+    keel_replay_filter_close(&work->filter);
+    keel_store_close(work->store);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    replaying work = {.limit = 20, .disagree_only = keel_cli_has(cli, "--disagree")};
-    keel_policy *policy = NULL;
-    keel_base *base = NULL;
-    keel_status status;
-    KEEL_TRY(keel_cli_integer(cli, "--limit", 1, 1000000, &work.limit, err));
-    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_EITHER, &work.store, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
-                                       &policy, &base, err),
-                  done);
-    KEEL_TRY_GOTO(keel_replay_open(&work.env, err), done);
-    KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_floor(cli, policy, err), done);
-    work.policy = policy;
-    work.base = base;
-    status = replay(cli, &work, err);
-done:
-    keel_env_close(work.env);
-    keel_policy_close(policy);
-    keel_base_close(base);
-    keel_store_close(work.store);
+    replaying work = {0};
+    keel_status status = open_all(cli, &work, err);
+    if (status == KEEL_OK) status = replay_chosen(cli, &work, err);
+    if (status == KEEL_OK) status = list_result(cli, &work, err);
+    close_all(&work);
     return status;
 }
 
 /* ---- for people ---- */
 
+static double number_of(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+static void print_compared(const cJSON *compared, double seen, FILE *out) {
+    const cJSON *reward = keel_json_get(compared, "composite_reward");
+    const double low = number_of(reward, "low"), high = number_of(reward, "high");
+    if (!compared) return;
+    fprintf(
+        out,
+        "the two policies answer otherwise in %.0f of %.0f decisions; of %.0f of these it is known what both earn\n",
+        number_of(compared, "differing"), seen, number_of(compared, "known"));
+    if (!(number_of(reward, "n") > 0)) return;
+    fprintf(out, "composite reward of a conversation, policy less --diff: %+.3f [%+.3f, %+.3f]: %s\n",
+            number_of(reward, "value"), low, high,
+            low > 0    ? "the policy earns more"
+            : high < 0 ? "--diff earns more"
+                       : "nothing shows which earns more");
+}
+
 static void print(const cJSON *result, FILE *out) {
     const cJSON *decision;
+    const double seen = number_of(result, "seen"), untold = number_of(result, "untold"),
+                 open = number_of(result, "open");
+    const double matching = number_of(result, "matching");
+    int shown = 0;
     cJSON_ArrayForEach (decision, keel_json_get(result, "decisions")) {
-        const cJSON *agrees = keel_json_get(decision, "agrees");
-        fputs("conversation ", out);
-        keel_print_line(out, keel_json_get(decision, "conversation")->valuestring, 60);
-        fprintf(out, ", turn %.0f, %s: the %s\nuser: ", keel_json_get(decision, "turn")->valuedouble,
-                keel_json_get(decision, "risk")->valuestring,
-                keel_json_get(decision, "open") ? "answer is still to be given"
-                : cJSON_IsTrue(agrees)          ? "policy does as logged"
-                : cJSON_IsFalse(agrees)         ? "policy acts differently"
-                                                : "log does not say what was done");
-        keel_print_line(out, keel_json_get(decision, "user")->valuestring, 200);
+        keel_replay_view_print(decision, keel_json_get(result, "detail") != NULL, out);
         fputc('\n', out);
-        keel_choice_view_print(keel_json_get(decision, "actions"), out);
-        keel_choice_view_print_why(keel_json_get(decision, "why"), true, out);
-        fputc('\n', out);
+        shown++;
     }
-    fprintf(out, "%.0f of %.0f decisions replayed differ from the log; > chosen, * taken in the log\n",
-            keel_json_get(result, "differing")->valuedouble, keel_json_get(result, "seen")->valuedouble);
-    double untold = keel_json_get(result, "untold")->valuedouble;
+    if (!(seen > 0)) fputs("no decision passes the filters\n", out);
+    if (shown < (int)matching)
+        fprintf(out, "%d of %.0f such decisions are shown (--limit)\n", shown, matching);
+    fprintf(out, "%.0f of %.0f decisions replayed differ from the log\n", number_of(result, "differing"),
+            seen);
     if (untold > 0)
         fprintf(out, "of %.0f of them the log does not say what was done: no act, or not judged\n", untold);
-    double open = keel_json_get(result, "open")->valuedouble;
     if (open > 0) fprintf(out, "%.0f of them are open: nothing was answered\n", open);
+    print_compared(keel_json_get(result, "compared"), seen, out);
 }
 
 const keel_verb keel_verb_replay = {
@@ -273,13 +403,12 @@ const keel_verb keel_verb_replay = {
     .brief = "logged conversations turn by turn: what was done, what the policy would do, why",
     .flags = flags,
     .more =
-        "Each decision lists the responses with the policy's view of them: Q of each reward component, "
-        "the advantage over what the\n"
-        "base would do, log-probabilities of base and policy. `why` takes the preference apart; its "
-        "parts sum to the difference in\n"
-        "log-probability. Open decisions, which nobody answered, are answered too. Shown decisions are kept in the store's replays table, unless it may only be "
-        "read.\n"
-        "example: keel replay --store logs.db --policy runs/policy --disagree --limit 5\n",
+        "Each decision is a transcript: what was said before, what was logged, what the policy would say, and why in one\n"
+        "sentence. `words` are those that make the base take the request for dangerous, in log-odds. With --detail: Q of each\n"
+        "reward component, the advantage over what the base would do, log-probabilities of base and policy, and the Shapley\n"
+        "values of the choice, which sum to the difference of probabilities. Open decisions, which nobody answered, are answered\n"
+        "too. Shown decisions are kept in the store's replays table, unless it may only be read.\n"
+        "example: keel replay --store logs.db --policy runs/policy --disagree --risk dangerous --limit 5\n",
     .run = run,
     .print = print,
 };

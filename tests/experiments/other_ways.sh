@@ -66,11 +66,11 @@ done
 expect "under a floor that nothing reaches the fallback answers" 0 "" eval --store o.db --policy o-cql --quiet --out floor.json \
     --safety-floor 1000 --gate "refusal_rate >= 1" --gate "over_refusal_rate >= 1"
 expect "an imitator has no floor" 2 "no Q of safety" eval --store o.db --policy o-bc --quiet --safety-floor -1
-expect "decisions over outcomes replay" 0 "" replay --store o.db --policy o-cql --quiet --conversation c3
+expect "decisions over outcomes replay" 0 "" replay --store o.db --policy o-cql --quiet --conversation c3 --detail
 for outcome in compliance partial_refusal refusal; do says "replay" " $outcome "; done
 grep -q '^ *>\{0,1\}\* refusal' out.txt || fail "the outcome that was logged is starred"
 expect "an imitator replays" 0 "" replay --store o.db --policy o-bc --quiet --limit 3
-says "an imitator has its reasons" "imitation"
+says "an imitator has its reasons" "imitates the log"
 expect "an imitator has no Q" 0 "" replay --store o.db --policy o-bc --quiet --limit 1 --json
 [ "$(grep -c '"advantage": null' out.txt)" = 3 ] && [ "$(grep -c '"value": null' out.txt)" = 3 ] || fail "an imitator's output is no Q: $(cat out.txt)"
 sed 's/"risk": "[a-z]*", //; s/, "latency_ms": [0-9]*//' log.jsonl >bare.jsonl
@@ -79,7 +79,7 @@ expect "without a reward nothing is estimated" 0 "" eval --store bare.db --polic
 says "why nothing is estimated" "nothing that the log did has a reward"
 expect "an outcome answers nobody" 1 "cannot give one" simulate --store n.db --env support-desk --policy o-cql --episodes 1 --quiet
 expect "scalar heads, the preset of d3rlpy" 0 "" train --store o.db --base obase --algo cql --preset d3rlpy --out o-scalar --quiet --set steps=50
-expect "and its replay shows one value" 0 "" replay --store o.db --policy o-scalar --quiet --limit 1
+expect "and its replay shows one value" 0 "" replay --store o.db --policy o-scalar --quiet --limit 1 --detail
 says "one head" "Q value"
 expect "an algorithm set twice, otherwise" 2 "the configuration says bc" train --store o.db --base obase --algo cql --out none --set algorithm=bc
 

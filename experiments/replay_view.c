@@ -1,0 +1,191 @@
+#include "experiments/replay_view.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/table.h"
+#include "policies/policy_internal.h"
+
+/* ---- as JSON ---- */
+
+static void add_text(cJSON *object, const char *key, const char *text) {
+    const size_t length = strlen(text), kept = keel_utf8_cut(text, length, KEEL_REPLAY_CUT);
+    keel_buf cut = {0};
+    keel_buf_append(&cut, text, kept);
+    if (kept < length) keel_buf_format(&cut, " [+%zu bytes]", length - kept);
+    if (!cut.failed) cJSON_AddStringToObject(object, key, cut.data ? cut.data : "");
+    keel_buf_free(&cut);
+}
+
+static const char *said(const keel_turn *turn) {
+    return turn->text && turn->text[0] ? turn->text : turn->act ? turn->act : "";
+}
+
+static void add_context(cJSON *json, const keel_conversation *c, size_t before) {
+    const char *user = "";
+    for (size_t t = 0; t < before && t < c->n_turns; t++)
+        if (c->turns[t].role == KEEL_ROLE_USER) user = said(&c->turns[t]);
+    cJSON_AddStringToObject(json, "user", user);
+    cJSON *context = cJSON_AddArrayToObject(json, "context");
+    for (size_t t = 0; t < before && t < c->n_turns; t++) {
+        cJSON *turn = cJSON_CreateObject();
+        cJSON_AddStringToObject(turn, "role", keel_role_name(c->turns[t].role));
+        add_text(turn, "says", said(&c->turns[t]));
+        if (c->turns[t].model) cJSON_AddStringToObject(turn, "model", c->turns[t].model);
+        keel_json_add(context, NULL, turn);
+    }
+}
+
+enum { MOST_WORDS = 8 };
+
+static keel_status add_words(cJSON *list, const keel_replayed *d, const char *of, size_t action,
+                             keel_arena *scratch, keel_err *err) {
+    keel_base_evidence found;
+    KEEL_TRY(keel_base_evidence_of(d->base, d->conversation, d->place, action, scratch, &found, err));
+    if (!found.about) return KEEL_OK;
+    cJSON *one = cJSON_CreateObject(), *words;
+    cJSON_AddStringToObject(one, "about", found.about);
+    cJSON_AddStringToObject(one, "of", of);
+    cJSON_AddNumberToObject(one, "probability", 1 / (1 + exp(-found.logit)));
+    words = cJSON_AddArrayToObject(one, "words");
+    for (size_t i = 0; i < found.n && i < MOST_WORDS; i++) {
+        cJSON *word = cJSON_CreateObject();
+        add_text(word, "word", found.word[i].text);
+        cJSON_AddNumberToObject(word, "part", found.word[i].part);
+        keel_json_add(words, NULL, word);
+    }
+    keel_json_add(list, NULL, one);
+    return KEEL_OK;
+}
+
+static keel_status fill(const keel_replayed *d, cJSON *json, keel_arena *scratch, keel_err *err) {
+    const keel_decision *decision = &d->conversation->decisions[d->place];
+    const bool told = d->verdict == KEEL_CHOICE_DIFFERS || d->verdict == KEEL_CHOICE_AGREES;
+    const int64_t logged = keel_choice_view_logged(d->base, decision, d->choice),
+                  other = d->verdict == KEEL_CHOICE_DIFFERS ? logged : keel_choice_view_runner_up(d->choice);
+    cJSON_AddStringToObject(json, "conversation", d->conversation->external_id);
+    if (d->conversation->source) cJSON_AddStringToObject(json, "source", d->conversation->source);
+    cJSON_AddStringToObject(json, "risk", keel_risk_name(d->conversation->risk));
+    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
+    cJSON_AddNumberToObject(json, "turns", (double)d->conversation->n_turns);
+    add_context(json, d->conversation, decision->turn);
+    keel_json_add(json, "agrees",
+                  told ? cJSON_CreateBool(d->verdict == KEEL_CHOICE_AGREES) : cJSON_CreateNull());
+    if (d->verdict == KEEL_CHOICE_OPEN) cJSON_AddBoolToObject(json, "open", true);
+    if (logged >= 0) cJSON_AddNumberToObject(json, "logged", (double)logged);
+    cJSON_AddNumberToObject(json, "chosen", (double)d->choice->chosen);
+    cJSON_AddNumberToObject(json, "value", d->choice->value);
+    cJSON_AddNumberToObject(json, "kl", d->choice->kl);
+    if (other >= 0)
+        keel_json_add(
+            json, "why",
+            keel_choice_view_why(d->policy, d->choice, (size_t)other, d->verdict == KEEL_CHOICE_DIFFERS));
+    cJSON *words = cJSON_AddArrayToObject(json, "words");
+    KEEL_TRY(add_words(words, d, "request", SIZE_MAX, scratch, err));
+    KEEL_TRY(add_words(words, d, "chosen", d->choice->chosen, scratch, err));
+    if (other >= 0)
+        KEEL_TRY(add_words(words, d, d->verdict == KEEL_CHOICE_DIFFERS ? "logged" : "next best",
+                           (size_t)other, scratch, err));
+    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
+    for (size_t a = 0; a < d->choice->n; a++)
+        keel_json_add(actions, NULL, keel_choice_view_action(d->policy, d->base, decision, d->choice, a));
+    return KEEL_OK;
+}
+
+keel_status keel_replay_view(const keel_replayed *decision, keel_arena *scratch, cJSON **out, keel_err *err) {
+    cJSON *json = cJSON_CreateObject();
+    keel_status status = fill(decision, json, scratch, err);
+    if (status == KEEL_OK)
+        *out = json;
+    else
+        cJSON_Delete(json);
+    return status;
+}
+
+/* ---- for people ---- */
+
+enum { LABEL = 11, SHORT = 1200 };
+
+/* The text behind a label, its further lines set in; at most SHORT bytes unless whole. */
+static void print_said(const char *label, const char *text, bool whole, FILE *out) {
+    const size_t length = strlen(text), kept = whole ? length : keel_utf8_cut(text, length, SHORT);
+    keel_buf line = {0};
+    fprintf(out, "  %-*s", LABEL, label);
+    for (size_t at = 0; at <= kept;) {
+        const char *end = memchr(text + at, '\n', kept - at);
+        const size_t stop = end ? (size_t)(end - text) : kept;
+        if (at > 0) fprintf(out, "  %*s", LABEL, "");
+        keel_buf_clear(&line);
+        keel_buf_append(&line, text + at, stop - at);
+        keel_print_line(out, line.failed || !line.data ? "" : line.data, 0);
+        if (stop == kept && kept < length) fprintf(out, " [+%zu bytes]", length - kept);
+        fputc('\n', out);
+        at = stop + 1;
+    }
+    keel_buf_free(&line);
+}
+
+static const char *string_of(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+/* The action whose place stands under the key; NULL if none does. */
+static const cJSON *action_of(const cJSON *decision, const char *key) {
+    const cJSON *at = keel_json_get(decision, key);
+    return cJSON_IsNumber(at) ? cJSON_GetArrayItem(keel_json_get(decision, "actions"), at->valueint) : NULL;
+}
+
+/* "I cannot help with that. (gpt4, refusal)" */
+static void print_action(const char *label, const cJSON *action, bool whole, FILE *out) {
+    const char *model = string_of(action, "model"), *outcome = string_of(action, "outcome");
+    keel_buf text = {0};
+    keel_buf_text(&text, string_of(action, "says"));
+    if (*model || *outcome)
+        keel_buf_format(&text, "%s(%s%s%s)", text.length > 60 ? "\n" : " ", model,
+                        *model && *outcome ? ", " : "", outcome);
+    print_said(label, text.failed || !text.data ? "" : text.data, whole, out);
+    keel_buf_free(&text);
+}
+
+static void print_words(const cJSON *list, bool detail, FILE *out) {
+    const cJSON *one, *word;
+    cJSON_ArrayForEach (one, list) {
+        const char *of = string_of(one, "of");
+        if (!detail && strcmp(of, "request") != 0) continue;
+        fprintf(out, "  %-*s%s: a %s, by its words %.2f:", LABEL, "words", of, string_of(one, "about"),
+                keel_json_get(one, "probability")->valuedouble);
+        cJSON_ArrayForEach (word, keel_json_get(one, "words")) {
+            fputc(' ', out);
+            keel_print_line(out, string_of(word, "word"), 40);
+            fprintf(out, " %+.2f", keel_json_get(word, "part")->valuedouble);
+        }
+        fputc('\n', out);
+    }
+}
+
+void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
+    const cJSON *agrees = keel_json_get(decision, "agrees"), *turn, *why = keel_json_get(decision, "why");
+    const cJSON *logged = action_of(decision, "logged"), *other = keel_json_get(decision, "other");
+    fputs("conversation ", out);
+    keel_print_line(out, string_of(decision, "conversation"), 60);
+    fprintf(out, ", turn %.0f, %s: the %s\n", keel_json_get(decision, "turn")->valuedouble,
+            string_of(decision, "risk"),
+            keel_json_get(decision, "open") ? "answer is still to be given"
+            : cJSON_IsTrue(agrees)          ? "policy does as logged"
+            : cJSON_IsFalse(agrees)         ? "policy acts differently"
+                                            : "log does not say what was done");
+    cJSON_ArrayForEach (turn, keel_json_get(decision, "context"))
+        print_said(string_of(turn, "role"), string_of(turn, "says"), detail, out);
+    if (logged) print_action("> logged", logged, detail, out);
+    if (!cJSON_IsTrue(agrees) || other) print_action("> policy", action_of(decision, "chosen"), detail, out);
+    if (other) print_action("> --diff", other, detail, out);
+    if (cJSON_IsString(keel_json_get(why, "sentence")))
+        print_said("why", string_of(why, "sentence"), true, out);
+    print_words(keel_json_get(decision, "words"), detail, out);
+    if (!detail) return;
+    keel_choice_view_print_numbers(why, out);
+    keel_choice_view_print(keel_json_get(decision, "actions"), out);
+}
