@@ -87,8 +87,9 @@ typedef struct keel_sampler_summary {
     size_t left_out;                 /* no features, act outside the set, or outcome unjudged */
     double coverage[KEEL_N_REWARDS]; /* share of transitions with each component */
     double reward_low[KEEL_N_REWARDS], reward_high[KEEL_N_REWARDS];
-    size_t largest_set;        /* candidates in the largest set */
-    double mean_return_length; /* decisions a conversation */
+    size_t largest_set;           /* candidates in the largest set */
+    double mean_return_length;    /* decisions a conversation */
+    size_t largest_return_length; /* of the longest conversation */
 } keel_sampler_summary;
 
 typedef struct keel_sampler keel_sampler;

@@ -227,7 +227,7 @@ static keel__record sum_steps(const keel__records_of *of, const link *links, siz
 static keel_status end_conversation(walk *w, keel_err *err) {
     const keel__records_of *of = w->of;
     link *links = (link *)(void *)w->links.data;
-    size_t n = w->links.length / sizeof *links;
+    size_t n = w->links.length / sizeof *links, length = 0;
     double sum = return_of(of, links, n);
     fill_returns(of, links, n);
     w->links.length = 0;
@@ -242,8 +242,10 @@ static keel_status end_conversation(walk *w, keel_err *err) {
         keel__record item = sum_steps(of, links, n, i);
         KEEL_TRY(keel_spool_add(w->stored, &item, err));
         sum_up(w->summary, &links[i].item, links[i].set);
-        w->decisions += i == 0 || links[i].item.features != links[i - 1].item.features;
+        length += i == 0 || links[i].item.features != links[i - 1].item.features;
     }
+    w->decisions += (double)length;
+    if (length > w->summary->largest_return_length) w->summary->largest_return_length = length;
     w->conversations++;
     return KEEL_OK;
 }

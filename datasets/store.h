@@ -169,6 +169,8 @@ keel_status keel_store_put_features(keel_store *store, const char *base_hash, in
 /* *found false when the decision has none under that base. Into the arena. */
 keel_status keel_store_get_features(keel_store *store, const char *base_hash, int64_t decision_id,
                                     keel_arena *arena, keel_features *out, bool *found, keel_err *err);
+/* Removes all features of that base. */
+keel_status keel_store_drop_features(keel_store *store, const char *base_hash, keel_err *err);
 /* Decisions of the split without features under that base. */
 keel_status keel_store_missing_features(keel_store *store, const char *base_hash, const keel_split *split,
                                         size_t *count, keel_err *err);

@@ -77,6 +77,13 @@ keel_status keel_store_get_features(keel_store *store, const char *base_hash, in
     return status;
 }
 
+keel_status keel_store_drop_features(keel_store *store, const char *base_hash, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DROP_FEATURES_OF, &statement, err));
+    keel__bind_text(statement, 1, base_hash);
+    return keel__store_run(store, statement, "dropping features", err);
+}
+
 keel_status keel_store_missing_features(keel_store *store, const char *base_hash, const keel_split *split,
                                         size_t *count, keel_err *err) {
     sqlite3_stmt *statement;

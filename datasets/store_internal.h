@@ -109,6 +109,7 @@
     X(ROW_FEATURES, "SELECT state_dim, candidate_dim, n_candidates, n_actions, data FROM features"           \
                     " WHERE id = ?1")                                                                        \
     X(DROP_FEATURES, "DELETE FROM features WHERE decision_id = ?1")                                          \
+    X(DROP_FEATURES_OF, "DELETE FROM features WHERE base_hash = ?1")                                         \
     X(KNOWN_IMPORT, "SELECT 1 FROM imports WHERE sha256 = ?1 AND format = ?2 AND split = ?3 AND name = ?4")  \
     X(ADD_IMPORT, "INSERT INTO imports(sha256, format, split, name, conversations)"                          \
                   " VALUES(?1, ?2, ?3, ?4, ?5)")                                                             \

@@ -187,10 +187,23 @@ static keel_status look_up_gates(const judged *all, const keel_cli *cli, keel_st
 
 /* ---- the verb ---- */
 
-static cJSON *about_json(const judged *all) {
-    cJSON *list = cJSON_CreateArray();
+/* "improvement_shown": what training says of the policy, where it held something out. */
+static keel_status add_shown(cJSON *row, const char *dir, keel_err *err) {
+    cJSON *manifest = NULL;
+    KEEL_TRY(keel_manifest_read(dir, &manifest, err));
+    const cJSON *metrics = keel_json_get(manifest, "metrics"), *choice = keel_json_get(metrics, "choice");
+    if (!choice) choice = keel_json_get(metrics, "validation");
+    if (choice)
+        cJSON_AddBoolToObject(row, "improvement_shown",
+                              cJSON_IsTrue(keel_json_get(choice, "improvement_shown")));
+    cJSON_Delete(manifest);
+    return KEEL_OK;
+}
+
+static keel_status about_json(const judged *all, cJSON *list, keel_err *err) {
     for (size_t i = 0; i < all->count; i++) {
         cJSON *row = cJSON_CreateObject();
+        keel_json_add(list, NULL, row);
         const keel_policy *policy = all->policies[i];
         cJSON_AddStringToObject(row, "policy", policy ? policy->hash : "none");
         cJSON_AddStringToObject(row, "algorithm", policy ? policy->algorithm : "base");
@@ -201,9 +214,9 @@ static cJSON *about_json(const judged *all) {
         if (policy) cJSON_AddNumberToObject(row, "beta", policy->beta);
         if (policy && policy->conditioned)
             keel_json_add(row, "weights", cJSON_CreateDoubleArray(policy->weight, KEEL_N_REWARDS));
-        keel_json_add(list, NULL, row);
+        if (policy) KEEL_TRY(add_shown(row, all->dirs[i], err));
     }
-    return list;
+    return KEEL_OK;
 }
 
 /* "warnings": what makes the figures say less than they seem to. */
@@ -277,7 +290,7 @@ static keel_status evaluate(keel_cli *cli, keel_store *store, const judged *all,
                   done);
     cli->result = keel_evaluation_json(sets);
     add_warnings(cli->result, sets);
-    keel_json_add(cli->result, "policies", about_json(all));
+    KEEL_TRY_GOTO(about_json(all, cJSON_AddArrayToObject(cli->result, "policies"), err), done);
     keel_json_add(cli->result, "config", keel_options_to_json(keel_eval_config_options, &measure));
     if (all->n_weights > 1) {
         cJSON *front = cJSON_AddObjectToObject(cli->result, "front");
@@ -477,6 +490,15 @@ static void print_ope(const cJSON *ope, FILE *out) {
                 cJSON_GetNumberValue(keel_json_get(ope, "ess")));
 }
 
+/* Whether training held something out and could not show that the policy is better than the log. */
+static bool is_unshown(const cJSON *result) {
+    const cJSON *policy;
+    bool unshown = false;
+    cJSON_ArrayForEach (policy, keel_json_get(result, "policies"))
+        unshown = unshown || cJSON_IsFalse(keel_json_get(policy, "improvement_shown"));
+    return unshown;
+}
+
 /* What the difference from the log shows, in one sentence; then how often the policy differs at all. */
 static void print_verdict(const cJSON *result, FILE *out) {
     const cJSON *to_log = keel_json_get(keel_json_get(result, "differences"), keel_difference_names[0]);
@@ -485,6 +507,7 @@ static void print_verdict(const cJSON *result, FILE *out) {
     const double value = cJSON_GetNumberValue(keel_json_get(earned, "value")),
                  low = cJSON_GetNumberValue(keel_json_get(earned, "low")),
                  high = cJSON_GetNumberValue(keel_json_get(earned, "high"));
+    if (is_unshown(result)) fputs("no improvement shown in training; here: ", out);
     const char *verdict = cJSON_GetStringValue(keel_json_get(keel_json_get(result, "verdict"), "finding"));
     if (cJSON_IsNumber(keel_json_get(earned, "value")))
         fprintf(out, "%s: composite_reward %+.3f [%+.3f, %+.3f]\n", verdict, value, low, high);

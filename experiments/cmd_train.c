@@ -1,6 +1,7 @@
 /* keel train: offline learning of a policy.
  *
- *  1. Resolves algorithm, preset and configuration before anything is opened.
+ *  1. Resolves algorithm, preset and configuration before anything is opened; where no learner is named,
+ * those of all policies that are compared.
  *  2. Opens the store, the base and the split; with --validate cuts the fold that chooses among checkpoints.
  *  3. Refuses an artefact at --out that another configuration made, unless --replace is given.
  *  4. Encodes decisions that have no features under this base.
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "experiments/cli_choose.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
@@ -20,7 +22,10 @@
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--base", "DIR", true, false, "folder of the tuned base"},
-    {"--algo", "NAME", true, false, "what learns (listed below)"},
+    {"--algo", "NAME", false, false,
+     "what learns (listed below); auto (default): the best of those in --choose, by conversations held out"},
+    {"--choose", "LIST", false, false,
+     "what auto compares (default: " KEEL_CHOOSE_STANDARD "); none: cql as it is"},
     {"--out", "DIR", true, false, "folder of the policy"},
     {"--preset", "NAME", false, false,
      "keel (default), or a peer's exact settings: d3rlpy (cql, dqn, bc), tianshou (cql), atari (cql)"},
@@ -43,12 +48,41 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
-static const keel_flag_choices choices[] = {
-    {"--algo", keel_algorithms}, {"--preset", keel_presets}, {NULL, NULL}};
+#define NAME(kind, name) name,
+static const char *const algorithms[] = {KEEL_LEARNERS(NAME) "auto", NULL};
+#undef NAME
+enum { AUTO = KEEL_N_LEARNERS };
 
-static keel_status resolve(keel_cli *cli, keel_learner_config *config, keel_err *err) {
-    int algorithm = 0, preset = 0;
-    KEEL_TRY(keel_cli_choice(cli, "--algo", keel_algorithms, &algorithm, err));
+static const keel_flag_choices choices[] = {{"--algo", algorithms}, {"--preset", keel_presets}, {NULL, NULL}};
+
+/* What is trained: one configuration, or the best of several. */
+typedef struct wanted {
+    bool choose;
+    keel_learner_config config; /* unless choose */
+    keel_choose_job among;      /* with choose */
+} wanted;
+
+static keel_status resolve_choice(keel_cli *cli, int algorithm, wanted *out, keel_err *err) {
+    const char *list = keel_cli_value(cli, "--choose");
+    if (algorithm != AUTO && list && strcmp(list, "none") != 0)
+        return keel_fail(err, KEEL_E_USAGE, "--choose", "goes with --algo auto, not with --algo %s",
+                         algorithms[algorithm]);
+    out->choose = algorithm == AUTO && !(list && strcmp(list, "none") == 0);
+    if (!out->choose) return KEEL_OK;
+    for (const char *const *flag = (const char *const[]){"--validate", "--checkpoints", NULL}; *flag; flag++)
+        if (keel_cli_has(cli, *flag))
+            return keel_fail(err, KEEL_E_USAGE, *flag,
+                             "belongs to one learner: name it with --algo (auto has folds of its own)");
+    return keel_cli_contenders(cli, &out->among, err);
+}
+
+static keel_status resolve(keel_cli *cli, wanted *out, keel_err *err) {
+    keel_learner_config *config = &out->config;
+    int algorithm = AUTO, preset = 0;
+    KEEL_TRY(keel_cli_choice(cli, "--algo", algorithms, &algorithm, err));
+    KEEL_TRY(resolve_choice(cli, algorithm, out, err));
+    if (out->choose) return KEEL_OK;
+    if (algorithm == AUTO) algorithm = 0; /* cql */
     KEEL_TRY(keel_cli_choice(cli, "--preset", keel_presets, &preset, err));
     KEEL_TRY(keel_cli_blame(
         keel_learner_preset(keel_presets[preset], keel_algorithms[algorithm], config, err), err));
@@ -99,8 +133,17 @@ static keel_status open_constraint(keel_cli *cli, keel_store *store, const keel_
     return keel_store_check_split(store, &out->part, err);
 }
 
+static keel_status train_or_choose(keel_cli *cli, const keel_train_job *job, wanted *what, keel_pool *pool,
+                                   keel_err *err) {
+    if (!what->choose) return keel_train(job, pool, err);
+    what->among.train = job;
+    KEEL_TRY(keel_cli_base_tuning(cli, keel_cli_value(cli, "--base"), job->base, job->split,
+                                  &what->among.tuning, err));
+    return keel_choose(&what->among, pool, err);
+}
+
 static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base, keel_pool *pool,
-                         const keel_learner_config *config, keel_err *err) {
+                         wanted *what, keel_err *err) {
     keel_split split;
     keel_reward_config rewards;
     keel_validation validation = {0};
@@ -117,27 +160,27 @@ static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base
                                 .constraint = constrained ? &constraint : NULL,
                                 .base = base,
                                 .rewards = &rewards,
-                                .config = config,
+                                .config = &what->config,
                                 .out_dir = keel_cli_value(cli, "--out"),
                                 .metrics_path = keel_cli_value(cli, "--metrics"),
                                 .replace = keel_cli_has(cli, "--replace")};
     KEEL_TRY(keel_cli_open_out_file(job.metrics_path, 0, KEEL_METRICS_BEGIN, err));
-    KEEL_TRY(keel_train(&job, pool, err));
+    KEEL_TRY(train_or_choose(cli, &job, what, pool, err));
     KEEL_TRY(keel_artefact_result(cli, job.out_dir, "policy", split.text, err));
     return keel_record_run(cli, store, err);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
-    keel_learner_config config;
+    wanted what = {0};
     keel_store *store = NULL;
     keel_base *base = NULL;
     keel_pool *pool = NULL;
     keel_status status;
-    KEEL_TRY(resolve(cli, &config, err));
+    KEEL_TRY(resolve(cli, &what, err));
     KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err), done);
     KEEL_TRY_GOTO(keel_base_load(&base, keel_cli_value(cli, "--base"), err), done);
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
-    status = train(cli, store, base, pool, &config, err);
+    status = train(cli, store, base, pool, &what, err);
 done:
     keel_pool_close(pool);
     keel_base_close(base);
@@ -163,6 +206,9 @@ static void print_checkpoints(const cJSON *validation, FILE *out) {
                    {"value", "value (WDR)", "%.4f"},
                    {"bound", "at least", "%.4f"},
                    {"ess", "ESS", "%.0f"},
+                   {"minus_logged", "minus the log's", "%+.4f"},
+                   {"minus_logged_low", "at least", "%+.4f"},
+                   {"minus_base", "minus the base's", "%+.4f"},
                    {"beta", "beta", "%.3g"}};
     enum { N = sizeof columns / sizeof columns[0] };
     keel_table table = {.columns = N};
@@ -179,6 +225,7 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(result, "metrics");
     const cJSON *validation = cJSON_GetObjectItemCaseSensitive(metrics, "validation");
     keel_artefact_print(result, out);
+    if (keel_json_get(metrics, "choice")) keel_cli_print_choice(keel_json_get(metrics, "choice"), out);
     if (validation) print_checkpoints(validation, out);
 }
 
@@ -245,6 +292,17 @@ const keel_verb keel_verb_train = {
         "the same command is\n"
         "given again, to the same bytes. A loss that diverges stops with an error; the last good checkpoint is "
         "kept.\n"
+        "Without the name of a learner it compares those of --choose by cross-validation on the split: each is "
+        "trained on four fifths,\n"
+        "the base tuned anew, and judged on the rest, five times (once where there are more than 2,000 "
+        "conversations). The one with\n"
+        "the highest lower limit of composite_reward over the log's is trained on all of the split. The limits "
+        "are corrected for\n"
+        "the number compared; above 0 they show an improvement, and where none is, the artefact says so. An "
+        "entry is the name of a\n"
+        "learner with keys of its own, as cql:alpha=0.3:kl_budget=2, or base, the prior alone; --set then takes "
+        "the keys that all\n"
+        "learners have.\n"
         "With --validate the policy is the checkpoint whose value has the highest lower bound on that fold: the\n"
         "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
         "keel.json\n"
@@ -254,6 +312,10 @@ const keel_verb keel_verb_train = {
         "whose rate of harmful compliance there passes an exact test; it is a rate at the log's decisions. A "
         "base that was tuned\n"
         "on the whole split has seen that fold: tune it on `rest:K/N` to be strict.\n"
+        "differing counts, at about 1,024 decisions that it learned from, where the policy chooses otherwise than "
+        "base and log;\n"
+        "beta_at_limit: the search for beta stopped there; q_outside: where Q of what was taken lies outside what "
+        "rewards allow.\n"
         "Of what is printed, reward_coverage is the share of transitions that have each component; td, conservative "
         "and\n"
         "q_taken (Q of what was taken) are means over the last steps.\n"

@@ -252,6 +252,18 @@ static keel_status read_kind(const char *dir, const char *kind, cJSON **out, kee
     return status == KEEL_E_NOMEM ? keel_nomem(err, dir) : KEEL_OK;
 }
 
+bool keel_artefact_is(const char *dir, const char *kind, const char *identity) {
+    cJSON *manifest = NULL;
+    const char *theirs = NULL;
+    char hash[65];
+    if (!keel_file_is_folder(dir) || keel_artefact_open(dir, kind, &manifest, hash, NULL) != KEEL_OK)
+        return false;
+    keel_json_string(keel_json_get(manifest, "lineage"), "identity", false, &theirs, dir, NULL);
+    bool same = theirs && strcmp(theirs, identity) == 0;
+    cJSON_Delete(manifest);
+    return same;
+}
+
 keel_status keel_artefact_check_out(const char *dir, const char *kind, const cJSON *lineage,
                                     const cJSON *config, bool replace, keel_err *err) {
     cJSON *manifest = NULL;

@@ -39,6 +39,9 @@ cJSON *keel_build_info(void);
  * "build". identity may be NULL. */
 keel_status keel_artefact_identify(cJSON *lineage, const cJSON *config, char identity[65], keel_err *err);
 
+/* Whether dir holds an undamaged artefact of the kind that a run of this identity made. */
+bool keel_artefact_is(const char *dir, const char *kind, const char *identity);
+
 /* Whether a run may write an artefact of that kind to dir: nothing is there, or an artefact of the kind with
  * the run's identity; with `replace`, any artefact of the kind. Else KEEL_E_CONFLICT, which says what is
  * there and how it differs. lineage NULL: whatever identity is found is left for a later call. */

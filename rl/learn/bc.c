@@ -7,8 +7,8 @@
 #include "rl/learn/learner_options.h"
 #include "rl/learn/loss.h"
 
-static const keel_option options[] = {KEEL_LEARNER_OPTIONS("bc", "100"), {0}};
-static const keel_option filtered_options[] = {KEEL_LEARNER_OPTIONS("filtered-bc", "10"), {0}};
+static const keel_option options[] = {KEEL_CLONER_OPTIONS("bc", "100"), {0}};
+static const keel_option filtered_options[] = {KEEL_CLONER_OPTIONS("filtered-bc", "10"), {0}};
 
 static const char *const d3rlpy[] = {KEEL_PEER_SETTINGS, "learning_rate=6.25e-5", NULL};
 static const keel_learner_preset_row presets[] = {{"d3rlpy", d3rlpy}, {0}};

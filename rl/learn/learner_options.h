@@ -36,15 +36,18 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
     KEEL_LEARNER_ROW("concentration_" #name, KEEL_OPT_REAL, concentration[KEEL_##id], "1", 0.1, 1e3, NULL,   \
                      "conditioned: Dirichlet parameter of the weight of " #name),
 
-/* Every learner; its name in the table of learners, and the default of keep_top. */
-#define KEEL_LEARNER_OPTIONS(name, keep_top_standard)                                                        \
+/* Every learner; its name in the table of learners, and the default of keep_top. Learners that clone are not
+ * shown complying answers that they are not to give: they would learn to refuse. */
+#define KEEL_LEARNER_OPTIONS(name, keep_top_standard) KEEL_LEARNER_ROWS(name, keep_top_standard, "0.7")
+#define KEEL_CLONER_OPTIONS(name, keep_top_standard)  KEEL_LEARNER_ROWS(name, keep_top_standard, "0")
+#define KEEL_LEARNER_ROWS(name, keep_top_standard, plant_standard)                                           \
     KEEL_LEARNER_CHOICE(algorithm, name, keel_algorithms, "what is learned"),                                \
         KEEL_LEARNER_REAL(gamma, "0.99", 0, 0.9999, "discount per decision"),                                \
         KEEL_LEARNER_REAL(keep_top, keep_top_standard, 1e-6, 100,                                            \
                           "percent of the conversations that are learned from, by their return"),            \
         KEEL_LEARNER_REAL(rival_drop, "0.5", 0, 1,                                                           \
                           "candidate sets: probability that a draw leaves out a candidate not taken"),       \
-        KEEL_LEARNER_REAL(rival_plant, "0.7", 0, 1,                                                          \
+        KEEL_LEARNER_REAL(rival_plant, plant_standard, 0, 1,                                                 \
                           "candidate sets: probability that a complying answer of another conversation "     \
                           "joins the set"),                                                                  \
         KEEL_LEARNER_INT(alternatives, "4", 0, 256,                                                          \

@@ -8,6 +8,7 @@
 #include "core/options_internal.h"
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
+#include "rl/train/inspect.h"
 
 enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */
 
@@ -277,7 +278,14 @@ static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_
 
 /* ---- the artefact ---- */
 
-static cJSON *make_metrics(const keel_export *with, const keel_constrained *constrained) {
+static cJSON *parse_choice(const keel_train_choice *choice) {
+    cJSON *json = NULL;
+    return keel_json_parse(choice->json, strlen(choice->json), "choice", &json, NULL) == KEEL_OK ? json
+                                                                                                 : NULL;
+}
+
+static cJSON *make_metrics(const keel_export *with, const keel_policy *policy, const keel_inspection *found,
+                           const keel_constrained *constrained) {
     const keel_loss_parts *sum = &with->window->sum;
     double n = with->window->steps;
     const keel_sampler_summary *about = keel_sampler_about(with->sampler);
@@ -291,8 +299,10 @@ static cJSON *make_metrics(const keel_export *with, const keel_constrained *cons
                     cJSON_AddNumberToObject(metrics, "q_taken", sum->q_taken / n);
     for (int k = 0; complete && k < KEEL_N_REWARDS; ++k)
         complete = cJSON_AddNumberToObject(coverage, keel_reward_name(k), about->coverage[k]) != NULL;
+    complete = complete && keel_inspection_add(metrics, found, policy);
     if (complete && with->trials)
         complete = keel_json_add(metrics, "validation", keel_trials_json(with->trials, with->validation));
+    if (complete && with->choice) complete = keel_json_add(metrics, "choice", parse_choice(with->choice));
     if (complete && with->constraint)
         complete = keel_json_add(metrics, "constraint", keel_constrained_json(constrained, with->constraint));
     if (complete) return metrics;
@@ -302,7 +312,10 @@ static cJSON *make_metrics(const keel_export *with, const keel_constrained *cons
 
 static keel_status save(const keel_export *with, const keel_policy *policy,
                         const keel_constrained *constrained, const char *out_dir, keel_err *err) {
-    cJSON *metrics = make_metrics(with, constrained);
+    keel_inspection found;
+    KEEL_TRY(keel_inspect(with, policy, &found, err));
+    if (!with->quiet) keel_inspection_tell(&found, with, policy);
+    cJSON *metrics = make_metrics(with, policy, &found, constrained);
     cJSON *config = keel_options_to_json(with->learner->kind->options, &with->learner->config);
     char hash[65];
     keel_status status = metrics && config

@@ -5,6 +5,7 @@
 #include "policies/policy.h"
 #include "rl/train/checkpoint.h"
 #include "rl/train/constrain_internal.h"
+#include "rl/train/train.h"
 #include "rl/train/validate_internal.h"
 
 typedef struct keel_export {
@@ -19,7 +20,9 @@ typedef struct keel_export {
     const keel_validation *validation; /* with trials, or NULL */
     const keel_trials *trials;
     const keel_constraint *constraint; /* sets the safety floor; or NULL */
-    const keel_reward_config *rewards; /* with a constraint */
+    const keel_reward_config *rewards;
+    const keel_train_choice *choice; /* how the policy was chosen; or NULL */
+    bool quiet;                      /* nothing is told of the policy */
 } keel_export;
 
 /* Solves for beta, learns what each act amounts to from the log. Free with keel_export_free, whatever comes

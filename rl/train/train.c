@@ -28,9 +28,11 @@ typedef struct training {
     const keel_constraint *constraint;
     const keel_base *base;
     const keel_reward_config *rewards;
+    const keel_train_choice *choice; /* or NULL */
     keel_pool *pool;
     const char *out_dir, *checkpoint; /* paths */
     keel_lock lock;                   /* of the checkpoint, and so of the out folder */
+    bool once, done;                  /* one of many; the policy is there already */
     char identity[65];
     cJSON *lineage;
     keel_reward rule[1 + KEEL_RISK_DANGEROUS]
@@ -59,6 +61,7 @@ static bool fill_lineage(cJSON *lineage, const training *t, const keel_learner_c
            cJSON_AddStringToObject(lineage, "split", t->split ? t->split->text : "all") &&
            cJSON_AddStringToObject(lineage, "base", t->base->hash) &&
            cJSON_AddNumberToObject(lineage, "seed", (double)config->seed) &&
+           (!t->choice || cJSON_AddStringToObject(lineage, "choice", t->choice->identity)) &&
            (!validation || (cJSON_AddStringToObject(lineage, "validation", validation->part.text) &&
                             cJSON_AddNumberToObject(lineage, "checkpoints", (double)validation->points))) &&
            (!t->constraint || (cJSON_AddStringToObject(lineage, "harm_tested_on", t->constraint->part.text) &&
@@ -216,6 +219,8 @@ static keel_status set_up(training *t, const keel_train_job *job, keel_err *err)
     t->checkpoint = keel_checkpoint_path(&t->arena, t->out_dir);
     if (!t->checkpoint) return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for a path");
     KEEL_TRY(identify(t, config, job->replace, err));
+    t->done = t->once && keel_artefact_is(t->out_dir, "policy", t->identity);
+    if (t->done) return KEEL_OK;
     /* Checkpoint and artefact are this process's alone; and better no right to write there now than at the
      * first checkpoint. */
     KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
@@ -245,7 +250,9 @@ static keel_export what_there_is(const training *t) {
                          .validation = t->validation,
                          .trials = t->validation ? &t->choosing.trials : NULL,
                          .constraint = t->constraint,
-                         .rewards = t->rewards};
+                         .rewards = t->rewards,
+                         .choice = t->choice,
+                         .quiet = t->once};
 }
 
 static bool is_trial_due(const training *t) {
@@ -434,11 +441,13 @@ keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err
                   .constraint = job->constraint,
                   .base = job->base,
                   .rewards = job->rewards,
+                  .choice = job->choice,
+                  .once = job->once,
                   .pool = pool,
                   .out_dir = job->out_dir};
     keel_status status = set_up(&t, job, err);
-    if (status == KEEL_OK) status = run_steps(&t, err);
-    if (status == KEEL_OK) status = finish(&t, err);
+    if (status == KEEL_OK && !t.done) status = run_steps(&t, err);
+    if (status == KEEL_OK && !t.done) status = finish(&t, err);
     keel_status closed = keel_metrics_close(t.metrics, status == KEEL_OK ? err : NULL);
     keel_lock_release(&t.lock);
     keel_learner_close(&t.learner);

@@ -15,6 +15,12 @@
 
 KEEL_BEGIN_DECLS
 
+/* How the policy was chosen among others (rl/train/choose.h). */
+typedef struct keel_train_choice {
+    const char *identity; /* of all that was compared; lineage.choice */
+    const char *json;     /* what came of it; metrics.choice */
+} keel_train_choice;
+
 typedef struct keel_train_job {
     keel_store *store;
     const keel_split *split;           /* NULL: all */
@@ -29,6 +35,8 @@ typedef struct keel_train_job {
     const char *out_dir;
     const char *metrics_path; /* JSON Lines of each part of the loss, or NULL */
     bool replace;             /* a policy in out_dir that another run made */
+    bool once; /* one of many: a policy in out_dir that this run made stands, and nothing is told */
+    const keel_train_choice *choice; /* or NULL */
 } keel_train_job;
 
 /* KEEL_E_INVALID for a configuration that keel_train would refuse: values that do not go together, or that

@@ -28,6 +28,18 @@ static void read_ope(const keel_ope *ope, keel_trial *out) {
     out->logged = logged->n > 0 ? logged->value : 0;
 }
 
+/* What is earned over all decisions, paired. */
+static void read_differences(const keel_evaluation_set *set, keel_trial *out) {
+    const keel_interval *log = &set->minus[KEEL_MINUS_LOGGED][KEEL_METRIC_COMPOSITE],
+                        *base = &set->minus[KEEL_MINUS_BASE][KEEL_METRIC_COMPOSITE];
+    out->compared = log->n > 0 && base->n > 0 && isfinite(log->low) && isfinite(base->low);
+    if (!(out->compared > 0)) return;
+    out->over_log = log->value;
+    out->over_log_low = log->low;
+    out->over_base = base->value;
+    out->over_base_low = base->low;
+}
+
 keel_status keel_validation_judge(const keel_validation *validation, keel_store *store, const keel_base *base,
                                   const keel_policy *policy, const keel_learner_config *config,
                                   const keel_reward_config *rewards, keel_pool *pool, keel_trial *out,
@@ -50,6 +62,7 @@ keel_status keel_validation_judge(const keel_validation *validation, keel_store 
         status = KEEL_OK;
     } else if (status == KEEL_OK) {
         read_ope(&set.ope, &made);
+        read_differences(&set, &made);
         keel_evaluation_set_free(&set);
     }
     if (status == KEEL_OK) *out = made;
@@ -71,6 +84,19 @@ static const keel_trial *chosen(const keel_trials *trials) {
     return trials->best < 0 ? NULL : &trials->at[(size_t)trials->best];
 }
 
+static bool is_shown(const keel_trial *trial) {
+    return trial->compared > 0 && trial->over_log_low > 0;
+}
+
+static void tell_differences(const keel_trial *trial) {
+    if (!(trial->compared > 0)) return;
+    keel_log(KEEL_LOG_INFO,
+             "%s: composite_reward minus the log's %+.4f, at least %+.4f; minus the base's %+.4f, at least "
+             "%+.4f",
+             is_shown(trial) ? "better than the log" : "no improvement shown", trial->over_log,
+             trial->over_log_low, trial->over_base, trial->over_base_low);
+}
+
 void keel_trials_tell(const keel_trials *trials, const keel_validation *validation) {
     const keel_trial *best = chosen(trials);
     if (!best) {
@@ -78,10 +104,12 @@ void keel_trials_tell(const keel_trials *trials, const keel_validation *validati
                  "warning: no checkpoint could be judged on %s (effective sample sizes under 30): the last "
                  "is kept",
                  validation->part.text);
+        tell_differences(&trials->at[(size_t)trials->count - 1]);
         return;
     }
     keel_log(KEEL_LOG_INFO, "chosen: step %.0f, whose value is at least %.4f on %s (WDR %.4f, ESS %.0f)",
              best->step, best->bound, validation->part.text, best->value, best->ess);
+    tell_differences(best);
     if (best->bound <= best->logged)
         keel_log(KEEL_LOG_INFO,
                  "warning: no checkpoint's bound is above %.4f, which the log itself returned there: nothing "
@@ -98,11 +126,15 @@ static bool add_number(cJSON *to, const char *key, double value, bool known) {
 
 static bool add_trial(cJSON *list, const keel_trial *trial) {
     cJSON *row = cJSON_CreateObject();
-    bool known = trial->judged > 0;
+    bool known = trial->judged > 0, compared = trial->compared > 0;
     bool whole =
         row && add_number(row, "step", trial->step, true) && add_number(row, "beta", trial->beta, true) &&
         add_number(row, "value", trial->value, known) && add_number(row, "bound", trial->bound, known) &&
-        add_number(row, "ess", trial->ess, true) && add_number(row, "least_ess", trial->least_ess, true);
+        add_number(row, "ess", trial->ess, true) && add_number(row, "least_ess", trial->least_ess, true) &&
+        add_number(row, "minus_logged", trial->over_log, compared) &&
+        add_number(row, "minus_logged_low", trial->over_log_low, compared) &&
+        add_number(row, "minus_base", trial->over_base, compared) &&
+        add_number(row, "minus_base_low", trial->over_base_low, compared);
     if (whole) return keel_json_add(list, NULL, row);
     cJSON_Delete(row);
     return false;
@@ -117,7 +149,8 @@ cJSON *keel_trials_json(const keel_trials *trials, const keel_validation *valida
                  add_number(json, "confidence", 1 - delta / (double)validation->points, true) &&
                  add_number(json, "logged", last->logged, true) &&
                  add_number(json, "chosen", best ? best->step : 0, best != NULL) &&
-                 cJSON_AddBoolToObject(json, "bound_above_logged", best && best->bound > best->logged);
+                 cJSON_AddBoolToObject(json, "bound_above_logged", best && best->bound > best->logged) &&
+                 cJSON_AddBoolToObject(json, "improvement_shown", is_shown(best ? best : last));
     cJSON *list = whole ? cJSON_AddArrayToObject(json, "checkpoints") : NULL;
     whole = list != NULL;
     for (size_t i = 0; whole && i < (size_t)trials->count; ++i) whole = add_trial(list, &trials->at[i]);

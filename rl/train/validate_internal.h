@@ -15,6 +15,9 @@ typedef struct keel_trial {
     double value, bound;   /* 0 unless known */
     double ess, least_ess; /* effective sample size of whole conversations, and the least over steps */
     double logged;         /* what the log itself returned there */
+    double compared;       /* 1: the next are known; else 0 */
+    /* composite_reward over all decisions, less the log's and less the base's: value and lower limit */
+    double over_log, over_log_low, over_base, over_base_low;
 } keel_trial;
 
 /* Begin with {.best = -1}. */
@@ -39,9 +42,9 @@ bool keel_trials_add(keel_trials *trials, const keel_trial *trial);
 /* Says on the log what was chosen, and warns if nothing could be judged or nothing beats the log. */
 void keel_trials_tell(const keel_trials *trials, const keel_validation *validation);
 /* {"judged_on", "learned_from", "estimator", "confidence", "logged", "chosen", "bound_above_logged",
- * "checkpoints":
- * [{"step", "beta", "value", "bound", "ess", "least_ess"}]}; value, bound and chosen null where not known.
- * NULL when out of memory. */
+ * "improvement_shown", "checkpoints": [{"step", "beta", "value", "bound", "ess", "least_ess", "minus_logged",
+ * "minus_logged_low", "minus_base", "minus_base_low"}]}; null where not known. improvement_shown: the limit
+ * of minus_logged of the one chosen is above 0. NULL when out of memory. */
 cJSON *keel_trials_json(const keel_trials *trials, const keel_validation *validation);
 
 #endif

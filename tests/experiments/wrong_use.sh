@@ -24,7 +24,7 @@ for verb in import stats label judge sft train eval replay decide simulate run r
 done
 for verb in stats label; do expect "$verb needs --store" 2 "--store" "$verb"; done
 expect "sft needs --out" 2 "--out" sft --store s.db --base builtin
-expect "train needs --algo" 2 "--algo" train --store s.db --base base --out p
+expect "train needs --base" 2 "--base" train --store s.db --algo cql --out p
 expect "eval needs something to judge" 2 "nothing to judge" eval --store s.db
 expect "replay needs --policy" 2 "--policy" replay --store s.db
 expect "decide needs --policy" 2 "--policy" decide log.jsonl
