@@ -1,0 +1,45 @@
+/* Tokenizers as the Python library `tokenizers` writes them (tokenizer.json): added tokens, normaliser,
+ * pre-tokenizer, model, post-processor. What is read here: BertNormalizer, BertPreTokenizer, WordPiece,
+ * TemplateProcessing and BertProcessing; any other component is refused by name. Truncation and padding
+ * blocks are left out: how much is read is the model's to say. Immutable once loaded; encoding is
+ * thread-safe. */
+#ifndef KEEL_POLICIES_TRANSFORMER_TOKENIZER_H
+#define KEEL_POLICIES_TRANSFORMER_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/memory.h"
+#include "core/status.h"
+
+typedef struct keel_tokenizer keel_tokenizer;
+
+typedef struct keel_tokens {
+    size_t count;
+    int32_t *id; /* [count], in the arena */
+} keel_tokens;
+
+/* The file is hostile until checked: component types, ids within the vocabulary, each once. */
+keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err *err);
+void keel_tokenizer_close(keel_tokenizer *tokenizer); /* NULL is harmless */
+/* One more than the largest id. */
+size_t keel_tokenizer_size(const keel_tokenizer *tokenizer);
+/* The text of an id; NULL for one that is not there. */
+const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id);
+/* The id of a token; -1 if there is none. */
+int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token);
+
+/* Tokens of a UTF-8 text, nothing around them. specials: a special token that is written out in the text
+ * ("[SEP]") is that token, as in the library; false: it is text like any other, as behoves what users say. */
+keel_status keel_tokenizer_encode(const keel_tokenizer *tokenizer, const char *text, bool specials,
+                                  keel_arena *arena, keel_tokens *out, keel_err *err);
+
+/* Tokens that the post-processor adds to one text or a pair of them. */
+size_t keel_tokenizer_frame_size(const keel_tokenizer *tokenizer, bool pair);
+/* The text, or the pair of texts, with what the post-processor puts around them: out and type
+ * [count of a and b + frame size]; type: the segment that each belongs to. b NULL: one text. */
+keel_status keel_tokenizer_frame(const keel_tokenizer *tokenizer, const keel_tokens *a, const keel_tokens *b,
+                                 keel_arena *arena, keel_tokens *out, int32_t **type, keel_err *err);
+
+#endif
