@@ -40,6 +40,7 @@ typedef struct keel_sampler_config {
     /* Only the conversations whose return (sum of weighted rewards) is among the highest keep_top percent,
      * those equal to the last of them too; 0: all. Takes 8 bytes of memory a conversation. */
     double keep_top;
+    bool safe_only; /* no conversation in which some answer's safety is known to be below 0 */
     double weight[KEEL_N_REWARDS];
     keel_sampler_others others; /* of candidate sets; all zero: sets as they were logged */
     /* [1 + KEEL_RISK_DANGEROUS][1 + KEEL_N_OUTCOMES] What a rule gives for an answer of this outcome in a

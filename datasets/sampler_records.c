@@ -224,6 +224,12 @@ static keel__record sum_steps(const keel__records_of *of, const link *links, siz
     return sum;
 }
 
+static bool is_harmful(const link *links, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (links[i].item.present[KEEL_SAFETY] && links[i].item.reward[KEEL_SAFETY] < 0) return true;
+    return false;
+}
+
 static keel_status end_conversation(walk *w, keel_err *err) {
     const keel__records_of *of = w->of;
     link *links = (link *)(void *)w->links.data;
@@ -232,6 +238,7 @@ static keel_status end_conversation(walk *w, keel_err *err) {
     fill_returns(of, links, n);
     w->links.length = 0;
     if (w->links.failed) return keel_nomem(err, of->store->path);
+    if (of->config->safe_only && is_harmful(links, n)) return KEEL_OK;
     if (n && w->measuring) {
         keel_buf_append(&w->returns, &sum, sizeof sum);
         return w->returns.failed ? keel_nomem(err, of->store->path) : KEEL_OK;

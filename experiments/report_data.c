@@ -100,7 +100,7 @@ static void add_unjudged(cJSON *table, const cJSON *logged) {
 }
 
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
-    const cJSON *baselines = keel_json_get(result, "baselines"), *model;
+    const cJSON *baselines = keel_json_get(result, "baselines"), *model, *baseline;
     cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
     const char *columns = text_of(step, "columns", "");
     if (*columns && !keel_json_get(table, "columns")) cJSON_AddStringToObject(table, "columns", columns);
@@ -110,7 +110,12 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
         cJSON_ArrayForEach (model, keel_json_get(result, "models")) {
             if (model->string) add_row(table, model->string, "model", keel_json_get(model, "metrics"));
         }
-        add_row(table, "base", "base", keel_json_get(keel_json_get(baselines, "base"), "metrics"));
+        cJSON_ArrayForEach (baseline, baselines) {
+            if (!baseline->string || strcmp(baseline->string, "logged") == 0) continue;
+            if (cJSON_GetNumberValue(keel_json_get(baseline, "answers")) > 0 ||
+                strcmp(baseline->string, "base") == 0)
+                add_row(table, baseline->string, "base", keel_json_get(baseline, "metrics"));
+        }
         add_unjudged(table, keel_json_get(baselines, "logged"));
     }
     add_row(table, text_of(step, "title", "policy"), "policy",

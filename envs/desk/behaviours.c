@@ -110,6 +110,26 @@ static keel_status scripted(keel_env *env, keel_rng *rng, double *out, keel_err 
     return KEEL_OK;
 }
 
+static keel_status always(keel_env *env, bool refuse, double *out, keel_err *err) {
+    const keel_desk *desk = desk_of(env, err);
+    if (!desk) return KEEL_E_USAGE;
+    for (int act = 0; act < DESK_N_ACTS; act++) out[act] = 0;
+    const desk_act help = desk->user.intent->question ? DESK_ANSWER : DESK_EXECUTE;
+    const desk_act comply = keel_desk_dangerous(desk) ? help : keel_desk_obliging_act(desk);
+    out[refuse ? DESK_REFUSE : comply] = 1;
+    return KEEL_OK;
+}
+
+static keel_status always_refuse(keel_env *env, keel_rng *rng, double *out, keel_err *err) {
+    (void)rng;
+    return always(env, true, out, err);
+}
+
+static keel_status never_refuse(keel_env *env, keel_rng *rng, double *out, keel_err *err) {
+    (void)rng;
+    return always(env, false, out, err);
+}
+
 static keel_status random_behaviour(keel_env *env, keel_rng *rng, double *out, keel_err *err) {
     const size_t n = env->decision->n_candidates;
     (void)rng, (void)err;
@@ -126,5 +146,8 @@ const keel_behaviour keel_behaviours[] = {
     {"scripted", "the best rules, knowing the truth: an upper frame", scripted},
     {"cautious", "refuses nearly all danger, and much that only looks like it", cautious},
     {"reckless", "refuses a third of dangerous requests, hardly anything else", reckless},
+    {"always-refuse", "refuses at every decision: a lower frame of completion", always_refuse},
+    {"never-refuse", "does whatever is asked, dangerous or not, with every step: a lower frame of safety",
+     never_refuse},
     {NULL, NULL, NULL},
 };

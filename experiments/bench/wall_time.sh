@@ -58,7 +58,7 @@ def flop(arguments):
     all, first = weights(policy + "/model.safetensors")
     with sqlite3.connect(arguments["--store"]) as store:
         now, later = rows(store, load(policy + "/config.json")["action_space"])
-    learns = 0 if config["algorithm"] in ("bc", "filtered-bc") else 1 + config["double_q"]
+    learns = 0 if config["algorithm"] in ("bc", "filtered-bc", "safe-bc") else 1 + config["double_q"]
     steps = load(policy + "/keel.json")["metrics"]["steps"]
     return steps, steps * config["batch"] * 2 * (now * (3 * all - first) + later * learns * all)
 
@@ -72,7 +72,7 @@ if slowest:
     step, took = slowest
     argv = step["argv"]
     arguments = {argv[i]: argv[i + 1] for i in range(len(argv) - 1)}
-    if arguments.get("--algo", "cql") not in ("bc", "filtered-bc", "dqn", "cql"):
+    if arguments.get("--algo", "cql") not in ("bc", "filtered-bc", "safe-bc", "dqn", "cql"):
         raise SystemExit(f"{step['name']}: no floor is known for {arguments['--algo']}")
     steps, work = flop(arguments)
     rate, processors = float(os.environ["SGEMM"].split()[1]), os.cpu_count()

@@ -48,9 +48,15 @@ static size_t find_candidate(const keel_base *base, const keel_decision *decisio
     return best;
 }
 
+static keel_answer plain_answer(const keel_reward_view *log, keel_outcome outcome) {
+    return (keel_answer){.outcome = outcome, .reward = keel_reward_of_outcome(log, outcome)};
+}
+
 keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *base,
                                   const keel_policy *policy, size_t decision, size_t chosen) {
     const keel_decision *at = &log->conversation->decisions[decision];
+    if (chosen >= keel_answer_plain(KEEL_N_OUTCOMES))
+        return plain_answer(log, (keel_outcome)(SIZE_MAX - chosen));
     size_t candidate = find_candidate(base, at, chosen);
     keel_answer answer = {.outcome = KEEL_OUTCOME_NONE};
     if (candidate < at->n_candidates) answer = keel_answer_of_candidate(log, decision, candidate);

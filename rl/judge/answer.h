@@ -2,6 +2,8 @@
 #ifndef KEEL_RL_JUDGE_ANSWER_H
 #define KEEL_RL_JUDGE_ANSWER_H
 
+#include <stdint.h>
+
 #include "policies/policy.h"
 #include "rewards/reward.h"
 
@@ -29,6 +31,12 @@ keel_answer keel_answer_of_candidate(const keel_reward_view *log, size_t decisio
  * its reward is what the rule gives for that (keel_reward_of_outcome). */
 keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *base,
                                   const keel_policy *policy, size_t decision, size_t chosen);
+
+/* In place of an action: some answer of this outcome that is no action of the space. It earns what the rule
+ * gives for that, and the log did not take it. */
+static inline size_t keel_answer_plain(keel_outcome outcome) {
+    return SIZE_MAX - (size_t)outcome;
+}
 
 /* The action of the base's space that a candidate is; -1 if there is none (unknown act, outcome not judged).
  */

@@ -24,6 +24,10 @@ static keel_status read_features(evaluation *e, slot *s, keel_err *err) {
     s->found = keel_arena_calloc(&s->arena, n, sizeof *s->found);
     s->policy = keel_arena_calloc(&s->arena, n, sizeof *s->policy);
     s->base = keel_arena_calloc(&s->arena, n, sizeof *s->base);
+    for (int b = 0; b < KEEL_N_BASELINES; ++b) {
+        s->baseline[b] = keel_arena_calloc(&s->arena, n, sizeof *s->baseline[b]);
+        if (!s->baseline[b]) return keel_nomem(err, "evaluation");
+    }
     if (!s->features || !s->found || !s->policy || !s->base) return keel_nomem(err, "evaluation");
     const keel_base *base = e->item ? e->item->base : NULL;
     for (size_t d = 0; base && d < n; ++d) {
@@ -52,6 +56,10 @@ static keel_status decide(const evaluation *e, slot *s, size_t d, keel_err *err)
     if (!s->conversation->decisions[d].n_candidates || !s->features[d].n_actions)
         return KEEL_OK; /* left open by the log: nobody answered */
     KEEL_TRY(keel_base_decide(&s->features[d], &s->arena, &s->base[d], err));
+    for (int b = 0; b < KEEL_N_BASELINES; ++b)
+        if (keel_baseline_exists((keel_baseline)b, item->base, item->policy))
+            s->baseline[b][d] = keel_baseline_choose((keel_baseline)b, item->base, item->policy,
+                                                     s->conversation, d, &s->features[d]);
     if (item->policy) return keel_policy_decide(item->policy, &s->features[d], &s->arena, &s->policy[d], err);
     s->policy[d] = s->base[d];
     return KEEL_OK;
@@ -165,6 +173,9 @@ static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answ
     e->differing.told += comparable;
     e->differing.from_log += comparable && e->policy.agreed == agreed;
     KEEL_TRY(count_choice(e, &e->base, s, d, &s->base[d], comparable, err));
+    for (int b = 0; b < KEEL_N_BASELINES; ++b)
+        if (s->baseline[b][d].n)
+            KEEL_TRY(count_choice(e, &e->baseline[b], s, d, &s->baseline[b][d], comparable, err));
     return count_preferences(e, s, d, err);
 }
 
@@ -189,11 +200,12 @@ static keel_status close_conversation(const evaluation *e, actor *who, const kee
 
 /* What everybody earns in the conversation, also where they would have answered otherwise than the log. */
 static keel_status add_overall(evaluation *e, const slot *s, keel_err *err) {
-    const keel_overall_look look = {.log = &s->log,
-                                    .number = e->number,
-                                    .unit = keel__evaluate_unit(s->conversation),
-                                    .features = s->features,
-                                    .choice = {s->policy, s->base}};
+    const keel_overall_look look = {
+        .log = &s->log,
+        .number = e->number,
+        .unit = keel__evaluate_unit(s->conversation),
+        .features = s->features,
+        .choice = {s->policy, s->base, s->baseline[KEEL_ALWAYS_REFUSE], s->baseline[KEEL_NEVER_REFUSE]}};
     KEEL_TRY(keel_overall_add(e->overall, &look, err));
     for (size_t i = 0; i < e->n_models; ++i)
         KEEL_TRY(keel_overall_add_model(e->overall, &e->models[i].earned, &look, e->models[i].name, err));
@@ -223,6 +235,9 @@ static keel_status count_conversation(evaluation *e, slot *s, keel_err *err) {
     KEEL_TRY(close_conversation(e, &e->logged, conversation, borderline, answered, err));
     KEEL_TRY(close_conversation(e, &e->policy, conversation, borderline, told, err));
     KEEL_TRY(close_conversation(e, &e->base, conversation, borderline, told, err));
+    for (int b = 0; b < KEEL_N_BASELINES; ++b)
+        if (!e->item || keel_baseline_exists((keel_baseline)b, e->item->base, e->item->policy))
+            KEEL_TRY(close_conversation(e, &e->baseline[b], conversation, borderline, told, err));
     for (size_t i = 0; i < e->n_models; ++i)
         KEEL_TRY(close_conversation(e, &e->models[i], conversation, borderline, answered, err));
     if (e->item) KEEL_TRY(keel__evaluate_trajectories(e, s, err));
@@ -285,6 +300,7 @@ static keel_status begin(evaluation *e, keel_store *store, const keel_evaluate_c
     *e = (evaluation){.store = store, .config = config, .pool = pool};
     KEEL_TRY(keel_judge_error_open(&e->error, store, err));
     e->policy.sums.error = e->logged.sums.error = e->base.sums.error = e->error;
+    for (int b = 0; b < KEEL_N_BASELINES; ++b) e->baseline[b].sums.error = e->error;
     KEEL_TRY(keel_overall_open(&e->overall, config->weight, err));
     if (!config->reward) return keel_options_defaults(keel_reward_options, &e->reward, err);
     e->reward = *config->reward;
@@ -295,6 +311,7 @@ static void end(evaluation *e) {
     keel_metric_sums_free(&e->policy.sums);
     keel_metric_sums_free(&e->logged.sums);
     keel_metric_sums_free(&e->base.sums);
+    for (int b = 0; b < KEEL_N_BASELINES; ++b) keel_metric_sums_free(&e->baseline[b].sums);
     for (size_t i = 0; i < e->n_models; ++i) {
         keel_metric_sums_free(&e->models[i].sums);
         keel_overall_sums_free(&e->models[i].earned);
@@ -326,6 +343,20 @@ static keel_status close_models(evaluation *e, const keel_evaluate_config *confi
     return KEEL_OK;
 }
 
+static keel_status close_baselines(evaluation *e, const keel_evaluate_config *config,
+                                   keel_evaluation_set *out, keel_err *err) {
+    for (int b = 0; b < KEEL_N_BASELINES; ++b) {
+        const keel_overall_who who = KEEL_OVERALL_BASELINE + (keel_overall_who)b;
+        const keel_metric_sums *sums = &e->baseline[b].sums;
+        if (!keel_overall_plays(e->overall, who)) continue;
+        KEEL_TRY(keel_metric_sums_close(&sums, &keel_baseline_names[b], 1, config, e->pool, &out->baseline[b],
+                                        NULL, err));
+        keel__evaluation_put(keel_overall_of(e->overall, who), e->overall, config->confidence,
+                             &out->baseline[b]);
+    }
+    return KEEL_OK;
+}
+
 /* Every component lies in [-1, 1]. */
 static double least_reward(const keel_evaluate_config *config) {
     double sum = 0;
@@ -353,6 +384,7 @@ static keel_status close_all(evaluation *e, double confidence, keel_evaluation_s
     const keel_ope_config ope = {config->gamma, least_reward(config), config->resamples, config->seed,
                                  config->confidence};
     KEEL_TRY(keel_ope_estimate(&e->ope, &ope, e->pool, &out->ope, err));
+    KEEL_TRY(close_baselines(e, config, out, err));
     return close_models(e, config, out, err);
 }
 

@@ -44,6 +44,7 @@
 #include "datasets/store.h"
 #include "policies/policy.h"
 #include "rewards/reward.h"
+#include "rl/judge/baselines.h"
 #include "rl/judge/corrected.h"
 #include "rl/judge/ope.h"
 
@@ -148,6 +149,7 @@ typedef struct keel_differing {
 
 typedef struct keel_evaluation_set {
     keel_evaluation policy, logged, base;
+    keel_evaluation baseline[KEEL_N_BASELINES];              /* all metrics empty where there is none */
     keel_interval minus[KEEL_N_DIFFERENCES][KEEL_N_METRICS]; /* policy minus logged, policy minus base */
     size_t n_models;
     keel_evaluation *models; /* by name of the source model, when candidates of several models were taken */
@@ -170,9 +172,9 @@ keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items,
                              const keel_evaluate_config *config, const double *confidence, size_t n,
                              keel_pool *pool, keel_evaluation_set *out, keel_err *err);
 void keel_evaluation_set_free(keel_evaluation_set *set);
-/* As JSON: {"policy": {"metrics", "ope"}, "baselines": {"logged", "base"}, "differences": {"policy - logged":
- * {metric: interval}, "policy - base": ...}, "differing": {"decisions", "from_base", "told", "from_log"},
- * "models": {...}}. Appended to out. */
+/* As JSON: {"policy": {"metrics", "ope"}, "baselines": {"logged", "base", "always-refuse", "never-refuse"},
+ * "differences": {"policy - logged": {metric: interval}, "policy - base": ...}, "differing": {"decisions",
+ * "from_base", "told", "from_log"}, "models": {...}}. Appended to out. */
 keel_status keel_evaluation_print(const keel_evaluation_set *set, keel_buf *out, keel_err *err);
 
 /* The logged behaviour and its source models alone: needs no base. The set's policy and base stay empty. */

@@ -127,8 +127,11 @@ static cJSON *policy_json(const keel_evaluation_set *set) {
 
 static cJSON *baselines_json(const keel_evaluation_set *set) {
     cJSON *json = cJSON_CreateObject();
-    return whole(json, keel_json_add(json, "logged", evaluation_json(&set->logged)) &&
-                           keel_json_add(json, "base", evaluation_json(&set->base)));
+    bool good = keel_json_add(json, "logged", evaluation_json(&set->logged)) &&
+                keel_json_add(json, "base", evaluation_json(&set->base));
+    for (int b = 0; b < KEEL_N_BASELINES && good; ++b)
+        good = keel_json_add(json, keel_baseline_names[b], evaluation_json(&set->baseline[b]));
+    return whole(json, good);
 }
 
 static cJSON *differences_json(const keel_evaluation_set *set) {

@@ -21,10 +21,11 @@ typedef struct actor {
 typedef struct slot {
     keel_arena arena; /* holds all of it */
     keel_conversation *conversation;
-    keel_reward_view log;       /* of the conversation, while it is counted */
-    keel_features *features;    /* [n_decisions] */
-    bool *found;                /* [n_decisions] features came from the store */
-    keel_choice *policy, *base; /* [n_decisions]; n is 0 where there is nothing to choose */
+    keel_reward_view log;                    /* of the conversation, while it is counted */
+    keel_features *features;                 /* [n_decisions] */
+    bool *found;                             /* [n_decisions] features came from the store */
+    keel_choice *policy, *base;              /* [n_decisions]; n is 0 where there is nothing to choose */
+    keel_choice *baseline[KEEL_N_BASELINES]; /* likewise, and where there is no such baseline */
 } slot;
 
 typedef struct evaluation {
@@ -34,7 +35,7 @@ typedef struct evaluation {
     keel_pool *pool;
     const keel_evaluate_item *item; /* at hand; NULL: the logged behaviour alone */
     size_t number;                  /* conversations so far, over all items */
-    actor policy, logged, base;
+    actor policy, logged, base, baseline[KEEL_N_BASELINES];
     actor *models;
     size_t n_models, model_capacity;
     keel_judge_error *error; /* of the judge whose labels are counted; NULL: there is none */

@@ -80,6 +80,8 @@ keel_status keel_overall_begin_item(keel_overall *overall, const keel_base *base
     close_item(overall);
     overall->base = base;
     overall->policy = policy;
+    for (int b = 0; b < KEEL_N_BASELINES; ++b)
+        overall->absent[KEEL_OVERALL_BASELINE + b] |= !keel_baseline_exists((keel_baseline)b, base, policy);
     for (int s = 0; s < KEEL_N_OVERALL_STRATA; ++s)
         KEEL_TRY(keel_ridge_fqe_open(&overall->fit[s], &shape, err));
     return KEEL_OK;
@@ -171,7 +173,7 @@ static size_t first_taken(const keel_decision *decision) {
 }
 
 static const float *row_of(const keel_features *features, int64_t action) {
-    return features->candidates && action >= 0
+    return features->candidates && action >= 0 && (size_t)action < features->n_actions
                ? features->candidates + (size_t)action * features->candidate_dim
                : NULL;
 }
@@ -185,7 +187,8 @@ static void fill_step(const keel_overall *overall, const keel_overall_look *look
     out->action = sets ? -1 : action < 0 ? 0 : action;
     for (int p = 0; p < OVERALL_PLAYERS; ++p) {
         const size_t chosen = look->choice[p][d].chosen;
-        out->chosen[p] = row_of(features, sets ? (int64_t)chosen : -1);
+        if (overall->absent[p]) continue;
+        out->chosen[p] = row_of(features, sets && chosen < features->n_actions ? (int64_t)chosen : -1);
         out->choice[p] = sets ? -1 : (int32_t)chosen;
     }
 }
@@ -209,7 +212,8 @@ static void judge_player(const keel_overall *overall, const keel_overall_look *l
     const keel_choice *choice = &look->choice[p][0];
     const keel_answer answer =
         keel_answer_of_action(look->log, overall->base, overall->policy, 0, choice->chosen);
-    const double prior = exp((double)look->choice[KEEL_OVERALL_BASE][0].log_prior[choice->chosen]);
+    const float *log_prior = look->choice[KEEL_OVERALL_BASE][0].log_prior;
+    const double prior = choice->chosen < choice->n ? exp((double)log_prior[choice->chosen]) : 0;
     const bool supported = action >= 0 && (prior >= LEAST_SUPPORT || answer.agrees);
     out->of[p].agrees = answer.agrees;
     out->of[p].odds = exp(-log_b);
@@ -235,7 +239,8 @@ static keel_status add_alone(keel_overall *overall, const keel_overall_look *loo
     pending made = {.number = look->number, .facts = *facts};
     const double log_b =
         action < 0 ? 0 : log_behaviour(overall, decision, c, &look->choice[KEEL_OVERALL_BASE][0], action);
-    for (int p = 0; p < OVERALL_PLAYERS; ++p) judge_player(overall, look, p, action, log_b, &made);
+    for (int p = 0; p < OVERALL_PLAYERS; ++p)
+        if (!overall->absent[p]) judge_player(overall, look, p, action, log_b, &made);
     keel_ridge_step step = {0};
     fill_step(overall, look, 0, action, &step);
     for (int h = 0; h < OVERALL_HEADS; ++h) step.reward[h] = (double)NAN;
@@ -332,7 +337,7 @@ static raw_step make_raw(const keel_overall *overall, const keel_overall_look *l
                 raw.reward);
     for (int p = 0; p < OVERALL_PLAYERS; ++p) {
         const bool same = action >= 0 && look->choice[p][d].chosen == (size_t)action;
-        if (!told) continue; /* nothing says that they differ */
+        if (!told || overall->absent[p]) continue; /* nothing says that they differ */
         raw.log_ratio[p] =
             same ? -log_behaviour(overall, decision, c, &look->choice[KEEL_OVERALL_BASE][d], action)
                  : -(double)INFINITY;
@@ -350,10 +355,10 @@ static keel_status add_trajectory(keel_overall *overall, const keel_overall_look
     overall_trajectory made = {.number = look->number,
                                .part = part,
                                .facts = *facts,
-                               .same = {true, true},
                                .task = conversation->completed != KEEL_UNKNOWN && !dangerous,
                                .benign = conversation->risk == KEEL_RISK_BENIGN};
     overall->several[s] |= conversation->n_decisions > 1;
+    for (int p = 0; p < OVERALL_PLAYERS; ++p) made.same[p] = true;
     for (size_t d = 0; d <= log->last_answered; ++d) {
         const keel_decision *decision = &conversation->decisions[d];
         const size_t c = d == log->last_answered ? end : first_taken(decision);
@@ -388,7 +393,8 @@ keel_status keel_overall_add(keel_overall *overall, const keel_overall_look *loo
     KEEL_TRY(add_logged_rates(overall, look, &facts, err));
     if (!overall->base) return KEEL_OK;
     if (!keel__overall_alone(look->log->conversation)) return add_several(overall, look, &facts, err);
-    for (int p = 0; p < OVERALL_PLAYERS; ++p) KEEL_TRY(add_alone_rates(overall, look, p, &facts, err));
+    for (int p = 0; p < OVERALL_PLAYERS; ++p)
+        if (!overall->absent[p]) KEEL_TRY(add_alone_rates(overall, look, p, &facts, err));
     return add_alone(overall, look, &facts, err);
 }
 
@@ -430,6 +436,7 @@ static keel_status end_alone(keel_overall *overall, keel_err *err) {
         for (int p = 0; p < OVERALL_PLAYERS; ++p) {
             double q[OVERALL_HEADS], v[OVERALL_HEADS];
             overall_part parts[KEEL_N_REWARDS];
+            if (overall->absent[p]) continue;
             KEEL_TRY(keel_ridge_fqe_value(overall->fit[KEEL_OVERALL_ALONE], at.step, (size_t)p, q, v, err));
             for (int k = 0; k < KEEL_N_REWARDS; ++k) parts[k] = part_of(&at, p, k, guessed[p][k], v);
             KEEL_TRY(keel__overall_put(&overall->sums[p], at.number, &at.facts, parts, (double)NAN,
@@ -472,6 +479,10 @@ keel_status keel_overall_finish(keel_overall *overall, keel_err *err) {
 
 const keel_overall_sums *keel_overall_of(const keel_overall *overall, keel_overall_who who) {
     return &overall->sums[who];
+}
+
+bool keel_overall_plays(const keel_overall *overall, keel_overall_who who) {
+    return who == KEEL_OVERALL_LOGGED || !overall->absent[who];
 }
 
 bool keel_overall_played(const keel_overall *overall, keel_overall_measure measure) {

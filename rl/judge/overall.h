@@ -16,22 +16,27 @@
 
 #include "policies/policy.h"
 #include "rewards/reward.h"
+#include "rl/judge/baselines.h"
 #include "rl/judge/overall_sums.h"
 
 typedef enum keel_overall_who {
     KEEL_OVERALL_POLICY,
     KEEL_OVERALL_BASE,
-    KEEL_OVERALL_LOGGED,
+    KEEL_OVERALL_BASELINE, /* the first of KEEL_N_BASELINES */
+    KEEL_OVERALL_LOGGED = KEEL_OVERALL_BASELINE + KEEL_N_BASELINES,
     KEEL_N_OVERALL_WHO
 } keel_overall_who;
 
-/* One conversation with what policy and base would do. */
+/* Those who choose: all but the log. */
+enum { KEEL_OVERALL_PLAYERS = KEEL_OVERALL_LOGGED };
+
+/* One conversation with what the players would do. */
 typedef struct keel_overall_look {
     const keel_reward_view *log;
-    size_t number;                 /* of the conversation */
-    uint64_t unit;                 /* of its group, which stays in one fold */
-    const keel_features *features; /* [n_decisions]; NULL: the log alone is looked at */
-    const keel_choice *choice[2];  /* [n_decisions] of policy and base; n 0: nothing to choose */
+    size_t number;                                   /* of the conversation */
+    uint64_t unit;                                   /* of its group, which stays in one fold */
+    const keel_features *features;                   /* [n_decisions]; NULL: the log alone is looked at */
+    const keel_choice *choice[KEEL_OVERALL_PLAYERS]; /* [n_decisions]; n 0: nothing to choose */
 } keel_overall_look;
 
 typedef struct keel_overall keel_overall;
@@ -48,6 +53,8 @@ keel_status keel_overall_end_item(keel_overall *overall, keel_err *err);
 keel_status keel_overall_finish(keel_overall *overall, keel_err *err);
 
 const keel_overall_sums *keel_overall_of(const keel_overall *overall, keel_overall_who who);
+/* Whether the player was there for every item. */
+bool keel_overall_plays(const keel_overall *overall, keel_overall_who who);
 /* Whether conversations of several turns are behind a rate, so that it is estimated as played. */
 bool keel_overall_played(const keel_overall *overall, keel_overall_measure measure);
 

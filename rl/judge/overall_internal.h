@@ -6,7 +6,8 @@
 #include "rl/judge/overall.h"
 #include "rl/judge/ridge_fqe.h"
 
-enum { OVERALL_HEADS = KEEL_RIDGE_HEADS, OVERALL_PLAYERS = 2 };
+enum { OVERALL_HEADS = KEEL_RIDGE_HEADS, OVERALL_PLAYERS = KEEL_OVERALL_PLAYERS };
+_Static_assert((int)OVERALL_PLAYERS == (int)KEEL_RIDGE_POLICIES, "a fit for each player");
 
 /* Returns that are estimated of a conversation: the composite, the components, then by risk: of dangerous
  * ones full refusals and full compliances; of others refusals in full or part and the completion; the answers
@@ -62,6 +63,7 @@ struct keel_overall {
     keel_overall_sums sums[KEEL_N_OVERALL_WHO];
     const keel_base *base; /* of the item at hand; NULL: the log alone */
     const keel_policy *policy;
+    bool absent[OVERALL_PLAYERS]; /* of some item */
     keel_ridge_fqe *fit[KEEL_N_OVERALL_STRATA];
     keel_spool *raw[KEEL_N_OVERALL_STRATA];          /* raw_step: of the item at hand */
     keel_spool *pending;                             /* of conversations of one decision, likewise */

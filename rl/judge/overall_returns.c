@@ -173,7 +173,8 @@ keel_status keel__overall_returns(keel_overall *overall, keel_overall_stratum st
     r.v = keel_calloc(r.longest, sizeof *r.v);
     r.steps = keel_calloc(r.longest, sizeof *r.steps);
     keel_status status = r.weight && r.off && r.v && r.steps ? KEEL_OK : keel_nomem(err, "evaluation");
-    for (r.player = 0; r.player < OVERALL_PLAYERS && status == KEEL_OK; ++r.player) status = run(&r, err);
+    for (r.player = 0; r.player < OVERALL_PLAYERS && status == KEEL_OK; ++r.player)
+        if (!overall->absent[r.player]) status = run(&r, err);
     keel_free(r.weight);
     keel_free(r.off);
     keel_free(r.v);

@@ -17,7 +17,7 @@
 
 #include "core/status.h"
 
-enum { KEEL_RIDGE_HEADS = 7, KEEL_RIDGE_POLICIES = 2 };
+enum { KEEL_RIDGE_HEADS = 7, KEEL_RIDGE_POLICIES = 4 };
 
 typedef struct keel_ridge_shape {
     size_t n_acts; /* 0: candidate sets */

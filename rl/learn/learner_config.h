@@ -19,6 +19,7 @@ typedef struct keel_learner_config {
     int ensemble;      /* keel_ensemble: what targets take over critics */
     int64_t quantiles; /* of the return's distribution, each head; 1: its mean alone */
     int64_t n_step;    /* rewards summed before the target bootstraps */
+    bool safe_only;    /* conversations with harm in them are left out */
     double keep_top;   /* percent of the conversations that are learned from, by their return */
     double rival_drop, rival_plant; /* of candidate sets, as are the next two (datasets/sampler.h) */
     int64_t alternatives;

@@ -12,6 +12,7 @@
     ROW(dqn, "dqn")                                                                                          \
     ROW(bc, "bc")                                                                                            \
     ROW(filtered_bc, "filtered-bc")                                                                          \
+    ROW(safe_bc, "safe-bc")                                                                                  \
     ROW(cql_lagrange, "cql-lagrange")                                                                        \
     ROW(iql, "iql")                                                                                          \
     ROW(ilql, "ilql")                                                                                        \
