@@ -3,7 +3,10 @@
 #ifndef KEEL_RL_JUDGE_BASELINES_H
 #define KEEL_RL_JUDGE_BASELINES_H
 
+#include "core/api.h"
 #include "policies/policy.h"
+
+KEEL_BEGIN_DECLS
 
 typedef enum keel_baseline { KEEL_ALWAYS_REFUSE, KEEL_NEVER_REFUSE, KEEL_N_BASELINES } keel_baseline;
 extern const char *const keel_baseline_names[KEEL_N_BASELINES]; /* "always-refuse", "never-refuse" */
@@ -20,5 +23,7 @@ bool keel_baseline_exists(keel_baseline baseline, const keel_base *base, const k
 keel_choice keel_baseline_choose(keel_baseline baseline, const keel_base *base, const keel_policy *policy,
                                  const keel_conversation *conversation, size_t decision,
                                  const keel_features *features);
+
+KEEL_END_DECLS
 
 #endif
