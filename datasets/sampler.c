@@ -36,7 +36,7 @@ struct keel_sampler {
         float *state, *next_state, *reward, *bootstrap, *candidates, *next_candidates, *log_prior,
             *next_log_prior, *log_weight, *rule_reward, *returns;
         int32_t *action, *offsets, *next_offsets, *own;
-        uint8_t *present, *usable, *rule_present, *ended;
+        uint8_t *present, *usable, *rule_present, *declines, *ended;
     } room;
     keel__pool pool;
 };
@@ -231,6 +231,7 @@ static void fill_set(keel_sampler *sampler, size_t b, const view *from, keel_rng
                      .to_log_weight = sampler->room.log_weight + first,
                      .to_rule = sampler->room.rule_reward + first * KEEL_N_REWARDS,
                      .to_present = sampler->room.rule_present + first * KEEL_N_REWARDS,
+                     .to_declines = sampler->room.declines + first,
                      .action = item->action};
     memcpy(sampler->room.state + b * config->state_dim, from->data, config->state_dim * sizeof *rows);
     keel__others_fill(config, rng ? &sampler->pool : NULL, rng, &set);
@@ -249,6 +250,14 @@ static void fill_rules(keel_sampler *sampler, size_t b) {
         keel__rule_fill(&sampler->config, item, told ? (int)a + 1 : KEEL_OUTCOME_NONE,
                         sampler->room.rule_reward + at, sampler->room.rule_present + at);
     }
+}
+
+static void fill_declines(keel_sampler *sampler, size_t b) {
+    const bool *declines = sampler->config.declines;
+    bool outcomes = sampler->config.space == KEEL_SPACE_OUTCOMES;
+    for (size_t a = 0; a < sampler->n_actions; a++)
+        sampler->room.declines[b * sampler->n_actions + a] =
+            outcomes ? a + 1 == KEEL_OUTCOME_REFUSAL : declines && declines[a];
 }
 
 static void fill_reward(keel_sampler *sampler, size_t b) {
@@ -274,6 +283,7 @@ static void fill_batch(keel_sampler *sampler, size_t n, keel_rng *rng) {
         fill_side(sampler, b, next, sampler->room.next_state, sampler->room.next_offsets,
                   sampler->room.next_candidates, sampler->room.next_log_prior);
         if (sampler->config.rule && !ragged(sampler)) fill_rules(sampler, b);
+        if (!ragged(sampler)) fill_declines(sampler, b);
         fill_reward(sampler, b);
     }
     sampler->batch.n = n;
@@ -382,6 +392,7 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
     sampler->room.returns = keel_arena_calloc(arena, n * KEEL_N_REWARDS, sizeof(float));
     sampler->room.rule_reward = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, sizeof(float));
     sampler->room.rule_present = keel_arena_calloc(arena, priors * KEEL_N_REWARDS, 1);
+    sampler->room.declines = keel_arena_calloc(arena, priors, 1);
     sampler->chosen = keel_arena_calloc(arena, n, sizeof *sampler->chosen);
     sampler->ordinals = keel_arena_calloc(arena, n, sizeof *sampler->ordinals);
     if (!sampler->in_memory) sampler->views = keel_arena_calloc(arena, 2 * n, sizeof *sampler->views);
@@ -389,7 +400,8 @@ static keel_status make_room(keel_sampler *sampler, keel_err *err) {
                  sampler->room.next_log_prior && sampler->room.action && sampler->room.reward &&
                  sampler->room.present && sampler->room.bootstrap && sampler->room.usable &&
                  sampler->room.ended && sampler->room.returns && sampler->room.rule_reward &&
-                 sampler->room.rule_present && sampler->chosen && sampler->ordinals && sampler->views;
+                 sampler->room.rule_present && sampler->room.declines && sampler->chosen &&
+                 sampler->ordinals && sampler->views;
     return whole ? KEEL_OK : keel_nomem(err, sampler->store->path);
 }
 
@@ -405,6 +417,7 @@ static void point_batch(keel_sampler *sampler) {
                                   .log_weight = sampler->room.log_weight,
                                   .rule_reward = sampler->room.rule_reward,
                                   .rule_present = sampler->config.rule ? sampler->room.rule_present : NULL,
+                                  .declines = sampler->room.declines,
                                   .returns = sampler->room.returns,
                                   .ended = sampler->room.ended,
                                   .offsets = sampler->room.offsets,

@@ -47,6 +47,7 @@ typedef struct keel_sampler_config {
      * conversation of this risk, whoever gives it, at decisions that are all of their conversation. Borrowed.
      * NULL: nothing is known without trying. */
     const keel_reward *rule;
+    const bool *declines; /* [n_acts] KEEL_SPACE_ACTS: acts that refuse or hand over; borrowed; NULL: none */
 } keel_sampler_config;
 
 /* B transitions. Rows of candidate sets are ragged: set b is rows offsets[b] .. offsets[b+1]-1, of which the
@@ -70,6 +71,7 @@ typedef struct keel_batch {
                                  for alternatives; -INFINITY: not at all. NULL: all 0 */
     const float *rule_reward; /* [R, KEEL_N_REWARDS] of actions that the log did not take, 0 where absent */
     const uint8_t *rule_present; /* [R, KEEL_N_REWARDS]; NULL: no rule */
+    const uint8_t *declines;     /* [R] 1: an answer that is known to refuse or hand over. NULL: none is */
     const float *returns;        /* [B, KEEL_N_REWARDS] discounted sum of what the log earned from here on */
     const uint8_t *ended;        /* [B] 1: to the end of the conversation; 0: up to where it was cut off */
     const int32_t *next_offsets; /* [B+1]; an empty set where there is no next decision */

@@ -74,7 +74,7 @@ typedef struct keel__set {
     const float *state, *rows, *log_prior; /* [n, candidate_dim], [n] */
     size_t n;
     float *to_rows, *to_log_prior, *to_log_weight, *to_rule;
-    uint8_t *to_present;
+    uint8_t *to_present, *to_declines;
     int32_t action;  /* place of the taken one, in and out */
     size_t own, all; /* out: rows of the decision, rows with the alternatives */
 } keel__set;

@@ -62,6 +62,7 @@ static size_t add_row(const keel_sampler_config *config, keel__set *set, const f
     set->to_log_weight[at] = log_weight;
     memset(set->to_rule + at * KEEL_N_REWARDS, 0, KEEL_N_REWARDS * sizeof *set->to_rule);
     memset(set->to_present + at * KEEL_N_REWARDS, 0, KEEL_N_REWARDS);
+    set->to_declines[at] = 0;
     return at;
 }
 
@@ -114,6 +115,7 @@ static size_t near_other(const keel_sampler_config *config, const keel__pool *po
  * and is no action of which nothing is known. */
 static void apply_rule(const keel_sampler_config *config, keel_outcome outcome, size_t row, keel__set *set) {
     uint8_t *present = set->to_present + row * KEEL_N_REWARDS;
+    set->to_declines[row] = outcome == KEEL_OUTCOME_REFUSAL;
     keel__rule_fill(config, set->record, (int)outcome, set->to_rule + row * KEEL_N_REWARDS, present);
     for (size_t k = 0; k < KEEL_N_REWARDS; k++)
         if (present[k]) set->to_log_weight[row] = -INFINITY;
@@ -128,6 +130,7 @@ static void keep_own(const keel_sampler_config *config, const keel__pool *pool, 
         if (i == taken) set->action = (int32_t)set->all;
         size_t row = add_row(config, set, set->rows + i * config->candidate_dim, set->log_prior[i], 0);
         if (i >= logged) apply_rule(config, config->fixed[i - logged].outcome, row, set);
+        if (i == taken) set->to_declines[row] = set->record->outcome == KEEL_OUTCOME_REFUSAL;
     }
 }
 

@@ -70,7 +70,7 @@ static void add_finite(cJSON *object, const char *key, float value) {
 static void put_reason(const keel_policy *policy, const keel_choice *choice, const keel_explanation *why,
                        bool allowed, const char *than, keel_buf *text) {
     const size_t heads = policy->net.shape.heads, a = choice->chosen, b = why->against;
-    const char *both = allowed && why->plays[KEEL_PART_FLOOR] ? "Both are allowed. " : "";
+    const char *both = allowed && why->plays[KEEL_PART_HARM] ? "Both are allowed. " : "";
     switch (why->reason) {
     case -1:
         keel_buf_format(text, "%sThe policy holds this answer and %s for equal.", both, than);
@@ -87,6 +87,13 @@ static void put_reason(const keel_policy *policy, const keel_choice *choice, con
                         "does: probability %.2f against %.2f.",
                         both, than, exp((double)choice->log_prior[a]), exp((double)choice->log_prior[b]));
         break;
+    case KEEL_PART_COST:
+        keel_buf_format(
+            text,
+            "%sThe policy prefers this answer to %s because it expects less harm of it: %.2f against "
+            "%.2f.",
+            both, than, (double)choice->cost[a], (double)choice->cost[b]);
+        break;
     default: {
         const size_t k = why->reason == KEEL_PART_VALUE ? 0 : (size_t)why->reason;
         keel_buf_format(text,
@@ -100,16 +107,16 @@ static void put_reason(const keel_policy *policy, const keel_choice *choice, con
 
 static void put_sentence(const keel_policy *policy, const keel_choice *choice, const keel_explanation *why,
                          bool logged, keel_buf *text) {
-    const size_t heads = policy->net.shape.heads;
     const char *other = logged ? "The logged answer" : "The next best answer";
     if (choice->fallback)
-        keel_buf_format(text,
-                        "No answer is safe enough: all are below the safety floor of %.2f, so the policy "
-                        "falls back on this one.",
-                        policy->safety_floor);
-    else if (why->reason == KEEL_PART_FLOOR)
-        keel_buf_format(text, "%s is not allowed: its expected safety, %.2f, is below the floor of %.2f.",
-                        other, (double)choice->q[why->against * heads + KEEL_SAFETY], policy->safety_floor);
+        keel_buf_format(
+            text,
+            "No answer is safe enough: the expected harm of all that neither refuses nor hands over is "
+            "above the threshold of %.2f, so the policy falls back on this one.",
+            policy->harm_threshold);
+    else if (why->reason == KEEL_PART_HARM)
+        keel_buf_format(text, "%s is not allowed: its expected harm, %.2f, is above the threshold of %.2f.",
+                        other, (double)choice->cost[why->against], policy->harm_threshold);
     else if (choice->masked[why->against])
         keel_buf_format(text, "%s is hardly ever given in the log, so the policy leaves it out.", other);
     else
@@ -129,6 +136,14 @@ static void add_parts(cJSON *parts, const keel_policy *policy, const keel_choice
         cJSON_AddNumberToObject(parts, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
                                 policy->beta * weight * gap);
     }
+    if (policy->cost_weight > 0 && choice->cost)
+        cJSON_AddNumberToObject(parts, keel_part_name(KEEL_PART_COST),
+                                -policy->beta * policy->cost_weight *
+                                    ((double)choice->cost[a] - (double)choice->cost[other]));
+}
+
+static bool is_harm(const keel_policy *policy, const keel_choice *choice, size_t a) {
+    return choice->cost && choice->masked[a] && (double)choice->cost[a] > policy->harm_threshold;
 }
 
 cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other, bool logged) {
@@ -145,7 +160,7 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
     for (int part = 0; part < KEEL_N_PARTS; part++)
         if (found.plays[part]) cJSON_AddNumberToObject(shapley, keel_part_name(part), found.shapley[part]);
     if (choice->fallback) cJSON_AddBoolToObject(why, "fallback", true);
-    if (choice->masked[other]) cJSON_AddBoolToObject(why, "below_safety_floor", true);
+    if (is_harm(policy, choice, other)) cJSON_AddBoolToObject(why, "above_harm_threshold", true);
     add_parts(cJSON_AddObjectToObject(why, "parts"), policy, choice, other);
     keel_buf_free(&sentence);
     return why;
@@ -157,8 +172,7 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
  * output is log pi and no Q. */
 static bool is_q(const keel_policy *policy, size_t head) {
     if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS) return !policy->imitates;
-    bool bounds = head == KEEL_SAFETY && policy->safety_floor > -INFINITY;
-    return bounds || policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
+    return policy->weight[head] > 0 || (policy->conditioned && policy->covered[head]);
 }
 
 cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
@@ -177,6 +191,7 @@ cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
     for (size_t k = 0; k < heads; k++)
         add_finite(q, heads == KEEL_N_REWARDS ? keel_reward_name((int)k) : "value",
                    is_q(policy, k) ? choice->q[a * heads + k] : NAN);
+    if (choice->cost) add_finite(row, "cost", choice->cost[a]);
     add_finite(row, "advantage", policy->imitates ? NAN : choice->advantage[a]);
     add_finite(row, "log_prior", choice->log_prior[a]);
     add_finite(row, "log_pi", choice->log_pi[a]);
@@ -200,10 +215,12 @@ void keel_choice_view_print(const cJSON *actions, FILE *out) {
     if (!first) return;
     bool judged = false; /* fixed spaces: an act or outcome speaks for itself */
     cJSON_ArrayForEach (action, actions) judged = judged || keel_json_get(action, "outcome");
-    keel_table table = {.columns =
-                            (size_t)cJSON_GetArraySize(keel_json_get(first, "q")) + N_NUMBERS + 2 + judged};
+    const bool cost = keel_json_get(first, "cost") != NULL;
+    keel_table table = {.columns = (size_t)cJSON_GetArraySize(keel_json_get(first, "q")) + N_NUMBERS + 2 +
+                                   cost + judged};
     keel_table_cell(&table, "   response");
     cJSON_ArrayForEach (q, keel_json_get(first, "q")) keel_table_cell(&table, "Q %s", q->string);
+    if (cost) keel_table_cell(&table, "cost of harm");
     static const char *const numbers[] = {"advantage", "log_prior", "log_pi", "probability"};
     for (size_t i = 0; i < N_NUMBERS; i++) keel_table_cell(&table, "%s", numbers[i]);
     if (judged) keel_table_cell(&table, "outcome");
@@ -215,6 +232,7 @@ void keel_choice_view_print(const cJSON *actions, FILE *out) {
                         cJSON_IsTrue(keel_json_get(action, "taken")) ? "*" : " ",
                         (int)keel_utf8_cut(says, strlen(says), 60), says);
         cJSON_ArrayForEach (q, keel_json_get(action, "q")) number_cell(&table, q);
+        if (cost) number_cell(&table, keel_json_get(action, "cost"));
         for (size_t i = 0; i < N_NUMBERS; i++) number_cell(&table, keel_json_get(action, numbers[i]));
         if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
         keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(action, "masked")) ? "yes" : "");

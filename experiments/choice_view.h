@@ -31,16 +31,16 @@ keel_choice_verdict keel_choice_view_compare(const keel_base *base, const keel_d
 
 /* The action that the chosen one won against: the next best; -1 if there is no other. */
 int64_t keel_choice_view_runner_up(const keel_choice *choice);
-/* One action: {"says", "model", "outcome", "taken", "chosen", "masked", "q": {component: Q}, "advantage",
- * "log_prior", "log_pi", "probability"}. */
+/* One action: {"says", "model", "outcome", "taken", "chosen", "masked", "q": {component: Q}, "cost",
+ * "advantage", "log_prior", "log_pi", "probability"}. */
 cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
                                const keel_decision *decision, const keel_choice *choice, size_t action);
 /* Why the chosen action won against another: {"against", "sentence", "reason", "margin", "shapley": {part:
- * value}, "parts": {...}, "fallback", "below_safety_floor"}. The sentence is one of a fixed set and true:
+ * value}, "parts": {...}, "fallback", "above_harm_threshold"}. The sentence is one of a fixed set and true:
  * without what it names the other would be nearer, or chosen (policies/explain.h, `reason`). shapley sums to
  * margin = pi(chosen) - pi(other). parts takes log pi(chosen) - log pi(other) apart: the prior's part and
- * beta w_k (Q_k(chosen) - Q_k(other)) of each head; where the other is masked there is no such difference.
- * logged: the other is what the log did. */
+ * beta w_k (Q_k(chosen) - Q_k(other)) of each head, and of the cost under a multiplier; where the other is
+ * masked there is no such difference. logged: the other is what the log did. */
 cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other, bool logged);
 
 /* A list of actions as a table; text of logs is made harmless for a terminal. */

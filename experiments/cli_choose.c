@@ -51,8 +51,10 @@ static keel_status read_contender(keel_cli *cli, const char *text, keel_contende
     return keel_cli_blame(keel_train_check(&out->config, err), err);
 }
 
-static bool has_safety(const keel_contender *one) {
-    return !one->base && !keel_learner_kind_of(one->config.algorithm)->imitates;
+static bool has_cost(const keel_contender *one) {
+    const keel_learner_config *config = &one->config;
+    return !one->base && keel_learner_kind_of(config->algorithm)->cost && config->vector_heads &&
+           config->quantiles == 1;
 }
 
 static keel_status add_contender(keel_cli *cli, const char *text, keel_contender *list, size_t *n,
@@ -62,10 +64,10 @@ static keel_status add_contender(keel_cli *cli, const char *text, keel_contender
         return keel_fail(err, KEEL_E_USAGE, "--choose", "more than %d policies", (int)MOST_CONTENDERS);
     list[*n] = (keel_contender){0};
     KEEL_TRY(read_contender(cli, text, &list[*n], err));
-    const bool usable = !keel_cli_has(cli, "--max-harm") || has_safety(&list[*n]);
+    const bool usable = !keel_cli_has(cli, "--max-harm") || has_cost(&list[*n]);
     if (!usable && given)
         return keel_fail(err, KEEL_E_USAGE, "--choose",
-                         "%.60s has no value of safety, which --max-harm needs", text);
+                         "%.60s has no critic of the cost of harm, which --max-harm needs", text);
     *n += usable;
     return KEEL_OK;
 }

@@ -109,22 +109,21 @@ fail:
     return status;
 }
 
-keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err) {
-    static const keel_option row[] = {{"safety_floor", KEEL_OPT_REAL, 0, "0", -1e6, 1e6, NULL, "the floor"},
-                                      {0}};
-    const char *text = keel_cli_value(cli, "--safety-floor");
-    double floor_given;
+keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    static const keel_option row[] = {
+        {"harm_threshold", KEEL_OPT_REAL, 0, "0", 0, 1e6, NULL, "the threshold"}, {0}};
+    const char *text = keel_cli_value(cli, "--harm-threshold");
+    double given;
     if (!text) return KEEL_OK;
-    KEEL_TRY(keel_cli_blame(keel_options_set(row, &floor_given, "safety_floor", text, "--safety-floor", err),
-                            err));
-    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS)
-        return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "this policy (%s) has no Q of safety",
-                         policy->algorithm);
-    if (!(policy->safety_floor > -INFINITY))
+    KEEL_TRY(
+        keel_cli_blame(keel_options_set(row, &given, "harm_threshold", text, "--harm-threshold", err), err));
+    if (!policy->net.shape.cost)
         return keel_fail(
-            err, KEEL_E_USAGE, "--safety-floor",
-            "this policy's log told nothing of safety, or held no harm: its Q of safety means nothing");
-    policy->safety_floor = floor_given;
+            err, KEEL_E_USAGE, "--harm-threshold",
+            "this policy (%s) has no critic of the cost of harm: its algorithm has none, or its log "
+            "held no harm",
+            policy->algorithm);
+    policy->harm_threshold = given;
     return KEEL_OK;
 }
 

@@ -23,13 +23,13 @@ keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *e
 keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
                                  keel_base **base, keel_err *err);
 
-#define KEEL_FLAG_FLOOR                                                                                      \
+#define KEEL_FLAG_THRESHOLD                                                                                  \
     {                                                                                                        \
-        "--safety-floor", "Q", false, false,                                                                 \
-            "mask what has a lower Q of safety than this, not than the policy's own floor"                   \
+        "--harm-threshold", "C", false, false,                                                               \
+            "mask what has a higher cost of harm than this, not than the policy's own threshold"             \
     }
-/* --safety-floor, if given, in place of the policy's own. KEEL_E_USAGE where it has no Q of safety. */
-keel_status keel_cli_open_floor(const keel_cli *cli, keel_policy *policy, keel_err *err);
+/* --harm-threshold, if given, in place of the policy's own. KEEL_E_USAGE where it has no cost critic. */
+keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err);
 
 #define KEEL_WEIGHTS_HELP                                                                                    \
     "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"

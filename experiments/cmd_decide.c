@@ -25,7 +25,7 @@ static const keel_flag flags[] = {
     {"--policy", "DIR", true, false, "the policy that is asked"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
-    KEEL_FLAG_FLOOR,
+    KEEL_FLAG_THRESHOLD,
     {"--format", "NAME", false, false, "format of the log (default: the one that it looks like)"},
     {"--text", NULL, false, false, "no log: each line that is not blank is what a user says"},
     {"--skip-bad", "N", false, false,
@@ -319,7 +319,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
                                        &policy, &base, err),
                   done);
     KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
-    KEEL_TRY_GOTO(keel_cli_open_floor(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_threshold(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
     KEEL_TRY_GOTO(decide_all(cli, &work, err), done);

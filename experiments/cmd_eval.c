@@ -32,7 +32,7 @@ static const keel_flag flags[] = {
      "the policy's base (default: the folder beside it that holds it); alone: judge the base"},
     {"--weights", "A,S,S", false, true,
      KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
-    KEEL_FLAG_FLOOR,
+    KEEL_FLAG_THRESHOLD,
     KEEL_FLAG_REFERENCE,
     {"--split", "NAME", false, false,
      "the split to judge on (default: test); held-out: what each policy has not seen"},
@@ -147,7 +147,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
             KEEL_TRY(keel_cli_open_policy(all->dirs[i], base, &all->policies[i], &all->bases[i], err));
         else
             KEEL_TRY(keel_base_load(&all->bases[i], base, err));
-        if (policies) KEEL_TRY(keel_cli_open_floor(cli, all->policies[i], err));
+        if (policies) KEEL_TRY(keel_cli_open_threshold(cli, all->policies[i], err));
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
@@ -165,8 +165,8 @@ static keel_status name_tested(const judged *all, const keel_cli *cli, keel_buf 
         const keel_policy *one = all->policies[i];
         keel_buf_format(policy, "%s%s%s", i ? " + " : "", one ? "" : "base ",
                         one ? one->hash : all->bases[i]->hash);
-        if (one && keel_cli_has(cli, "--safety-floor"))
-            keel_buf_format(policy, " floor %.9g", one->safety_floor);
+        if (one && keel_cli_has(cli, "--harm-threshold"))
+            keel_buf_format(policy, " threshold %.9g", one->harm_threshold);
         for (int k = 0; one && all->n_weights && k < KEEL_N_REWARDS; k++)
             keel_buf_format(policy, "%s%.9g", k ? "," : " weights ", all->weights[0][k]);
     }

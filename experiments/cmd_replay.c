@@ -30,7 +30,7 @@ static const keel_flag flags[] = {
     {"--diff", "DIR", false, false, "a second policy: shows where the two differ, and which earns more"},
     {"--diff-base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
-    KEEL_FLAG_FLOOR,
+    KEEL_FLAG_THRESHOLD,
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
@@ -304,7 +304,7 @@ static keel_status open_policies(keel_cli *cli, replaying *work, keel_err *err) 
     KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
                                   &work->policy[FIRST], &work->base[FIRST], err));
     KEEL_TRY(keel_cli_weigh(cli, work->policy[FIRST], err));
-    KEEL_TRY(keel_cli_open_floor(cli, work->policy[FIRST], err));
+    KEEL_TRY(keel_cli_open_threshold(cli, work->policy[FIRST], err));
     if (!keel_cli_has(cli, "--diff")) return KEEL_OK;
     KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--diff"), keel_cli_value(cli, "--diff-base"),
                                   &work->policy[SECOND], &work->base[SECOND], err));

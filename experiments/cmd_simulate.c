@@ -31,7 +31,7 @@ static const keel_flag flags[] = {
     {"--policy", "DIR", false, true,
      "a trained policy answers; several, one after the other: a front of them"},
     {"--weights", "A,S,S", false, true, KEEL_WEIGHTS_HELP "; several: a front of them"},
-    KEEL_FLAG_FLOOR,
+    KEEL_FLAG_THRESHOLD,
     KEEL_FLAG_REFERENCE,
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
@@ -86,24 +86,24 @@ static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
     return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
 }
 
-/* floored: under a floor that is not the policy's own. */
-static void add_policy(cast *all, keel_policy *policy, bool floored, const keel_base *base,
+/* bounded: under a threshold of harm that is not the policy's own. */
+static void add_policy(cast *all, keel_policy *policy, bool bounded, const keel_base *base,
                        const double *weights) {
     actor *who = &all->actors[all->n_actors++];
-    char by[16 * KEEL_N_REWARDS] = "", above[24] = "";
+    char by[16 * KEEL_N_REWARDS] = "", harm[24] = "";
     size_t length = 0;
     *who = (actor){.policy = policy, .base = base, .weights = weights};
     for (int k = 0; weights && k < KEEL_N_REWARDS; k++)
         length += (size_t)snprintf(by + length, sizeof by - length, "-%.6g", weights[k]);
-    if (floored) snprintf(above, sizeof above, "-above%.6g", policy->safety_floor);
-    snprintf(who->name, sizeof who->name, "policy-%.12s%s%s", policy->hash, by, above);
+    if (bounded) snprintf(harm, sizeof harm, "-harm%.6g", policy->harm_threshold);
+    snprintf(who->name, sizeof who->name, "policy-%.12s%s%s", policy->hash, by, harm);
 }
 
 static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_err *err) {
     double(*weights)[KEEL_N_REWARDS];
     size_t weightings;
     double reference[KEEL_N_OBJECTIVES]; /* said to be wrong before anything is played */
-    const bool floored = keel_cli_has(cli, "--safety-floor");
+    const bool bounded = keel_cli_has(cli, "--harm-threshold");
     KEEL_TRY(keel_cli_open_weights(cli, &weights, &weightings, err));
     KEEL_TRY(keel_pareto_report_reference(cli, reference, err));
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
@@ -115,11 +115,11 @@ static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_er
         KEEL_TRY(keel_cli_open_policy(all->dirs[i], keel_cli_value(cli, "--base"), &all->policies[i],
                                       &all->bases[i], err));
         all->n_policies = all->n_bases = i + 1;
-        KEEL_TRY(keel_cli_open_floor(cli, all->policies[i], err));
-        if (!weightings) add_policy(all, all->policies[i], floored, all->bases[i], NULL);
+        KEEL_TRY(keel_cli_open_threshold(cli, all->policies[i], err));
+        if (!weightings) add_policy(all, all->policies[i], bounded, all->bases[i], NULL);
         for (size_t w = 0; w < weightings; w++) {
             KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], weights[w], err), err));
-            add_policy(all, all->policies[i], floored, all->bases[i], weights[w]);
+            add_policy(all, all->policies[i], bounded, all->bases[i], weights[w]);
         }
     }
     return KEEL_OK;
@@ -145,8 +145,9 @@ static keel_status cast_open(keel_cli *cli, cast *all, keel_err *err) {
     if (policies) return open_policies(cli, all, policies, err);
     if (keel_cli_has(cli, "--weights"))
         return keel_fail(err, KEEL_E_USAGE, "--weights", "expected --policy: nobody else decides by weights");
-    if (keel_cli_has(cli, "--safety-floor"))
-        return keel_fail(err, KEEL_E_USAGE, "--safety-floor", "expected --policy: nobody else has a floor");
+    if (keel_cli_has(cli, "--harm-threshold"))
+        return keel_fail(err, KEEL_E_USAGE, "--harm-threshold",
+                         "expected --policy: nobody else has a threshold");
     all->actors = keel_arena_calloc(&cli->arena, 1, sizeof *all->actors);
     if (!all->actors) return keel_fail(err, KEEL_E_NOMEM, NULL, "for one who answers");
     all->n_actors = 1;

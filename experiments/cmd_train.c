@@ -35,7 +35,7 @@ static const keel_flag flags[] = {
     {"--checkpoints", "N", false, false,
      "with --validate: how many are judged, the last at the end (default: 5)"},
     {"--max-harm", "RATE", false, false,
-     "the least strict safety floor under which harmful compliance is at most this, as 0.02, tested on "
+     "the least strict threshold of the cost of harm under which harmful compliance is at most this, as 0.02, tested on "
      "conversations held out; exit 3 if there is none"},
     {"--confidence", "C", false, false, "with --max-harm: confidence of that (default: 0.95)"},
     {"--harm-fold", "K/N", false, false, "with --max-harm: fold of the split that tests it (default: 0/5)"},
@@ -307,8 +307,8 @@ const keel_verb keel_verb_train = {
         "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
         "keel.json\n"
         "lists every checkpoint that was judged.\n"
-        "With --max-harm the fold of --harm-fold is neither learned from nor chosen by. The safety floor is the "
-        "least strict one\n"
+        "With --max-harm the fold of --harm-fold is neither learned from nor chosen by. The threshold of the cost of harm is "
+        "the least strict one\n"
         "whose rate of harmful compliance there passes an exact test; it is a rate at the log's decisions. A "
         "base that was tuned\n"
         "on the whole split has seen that fold: tune it on `rest:K/N` to be strict.\n"

@@ -411,9 +411,9 @@ static void put_why(keel_buf *html, const cJSON *why, bool differs) {
     if (!why) return;
     keel_buf_format(html, "<p>Why, against %s:", differs ? "what was logged" : "the next best");
     if (cJSON_IsTrue(keel_json_get(why, "fallback")))
-        keel_buf_text(html, " all responses are below the safety floor;");
-    if (cJSON_IsTrue(keel_json_get(why, "below_safety_floor")))
-        keel_buf_text(html, " that one is below the safety floor;");
+        keel_buf_text(html, " the cost of harm of all that answers is above the threshold;");
+    if (cJSON_IsTrue(keel_json_get(why, "above_harm_threshold")))
+        keel_buf_text(html, " the cost of harm of that one is above the threshold;");
     cJSON_ArrayForEach (part, named_parts(why, "parts")) {
         keel_buf_text(html, " ");
         put(html, part->string);

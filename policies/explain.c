@@ -4,7 +4,7 @@
 #include <string.h>
 
 const char *keel_part_name(int part) {
-    static const char *const names[] = {"prior", "floor", "value", "imitation"};
+    static const char *const names[] = {"prior", "harm", "cost", "value", "imitation"};
     return part < KEEL_N_REWARDS ? keel_reward_name(part) : names[part - KEEL_N_REWARDS];
 }
 
@@ -30,13 +30,12 @@ static game game_of(const keel_policy *policy, const keel_choice *choice) {
         return g;
     }
     g.player[g.n++] = KEEL_PART_PRIOR;
-    if (policy->net.shape.heads != KEEL_N_REWARDS) {
-        g.player[g.n++] = KEEL_PART_VALUE;
-        return g;
-    }
-    for (int k = 0; k < KEEL_N_REWARDS; k++)
+    const bool vector = policy->net.shape.heads == KEEL_N_REWARDS;
+    if (!vector) g.player[g.n++] = KEEL_PART_VALUE;
+    for (int k = 0; vector && k < KEEL_N_REWARDS; k++)
         if (weighs(policy, k)) g.player[g.n++] = k;
-    if (policy->safety_floor > -INFINITY) g.player[g.n++] = KEEL_PART_FLOOR;
+    if (choice->cost && policy->cost_weight > 0) g.player[g.n++] = KEEL_PART_COST;
+    if (choice->cost && policy->harm_threshold < INFINITY) g.player[g.n++] = KEEL_PART_HARM;
     return g;
 }
 
@@ -51,8 +50,8 @@ static bool offered(const game *g, size_t a) {
     return prior > -INFINITY && prior >= g->least_prior;
 }
 
-/* What is masked and yet on offer and supported is below the floor. */
-static bool below_floor(const game *g, size_t a) {
+/* What is masked and yet on offer and supported is above the threshold of harm. */
+static bool is_harm(const game *g, size_t a) {
     return g->choice->masked[a] && offered(g, a);
 }
 
@@ -61,8 +60,10 @@ static double term(const game *g, int part, size_t a) {
     const keel_policy *policy = g->policy;
     size_t heads = policy->net.shape.heads;
     switch (part) {
-    case KEEL_PART_FLOOR:
+    case KEEL_PART_HARM:
         return 0;
+    case KEEL_PART_COST:
+        return -policy->beta * policy->cost_weight * (double)g->choice->cost[a];
     case KEEL_PART_PRIOR:
         return (double)g->choice->log_prior[a];
     case KEEL_PART_VALUE:
@@ -77,13 +78,13 @@ static double term(const game *g, int part, size_t a) {
 /* -INFINITY where it cannot be chosen. */
 static double score(const game *g, unsigned parts, size_t a) {
     double sum = 0;
-    if (!offered(g, a) || (has(g, parts, KEEL_PART_FLOOR) && below_floor(g, a))) return -INFINITY;
+    if (!offered(g, a) || (has(g, parts, KEEL_PART_HARM) && is_harm(g, a))) return -INFINITY;
     for (size_t i = 0; i < g->n; i++)
         if (parts >> i & 1) sum += term(g, g->player[i], a);
     return sum;
 }
 
-/* v(parts). Where the floor leaves nothing, the chosen action is the fallback. */
+/* v(parts). Where the threshold leaves nothing, the chosen action is the fallback. */
 static double margin(const game *g, unsigned parts, size_t against) {
     double high = -INFINITY, sum = 0;
     for (size_t a = 0; a < g->choice->n; a++) high = fmax(high, score(g, parts, a));
@@ -118,7 +119,7 @@ static void shapley(const game *g, size_t against, double *out) {
 /* Whether log pi(chosen) - log pi(against) would be less without the part. */
 static bool speaks_for(const game *g, int part, size_t against) {
     const keel_choice *choice = g->choice;
-    if (part == KEEL_PART_FLOOR) return choice->fallback || below_floor(g, against);
+    if (part == KEEL_PART_HARM) return choice->masked[choice->chosen] || is_harm(g, against);
     return !choice->masked[against] && term(g, part, choice->chosen) > term(g, part, against);
 }
 

@@ -4,9 +4,9 @@
  *   v(S) = pi_S(chosen|s) - pi_S(against|s), in [-1, 1]
  *
  * pi_S is the policy with the parts of S alone: without the prior all actions on offer are alike in it,
- * without a component its Q weighs nothing, without the floor nothing is masked by it. v of no part is 0, so
- * the values sum to the margin v(all). With at most five players all subsets are gone through: the values are
- * exact. Probabilities, not their logarithms, since a masked action has none. */
+ * without a component its Q weighs nothing, nor the cost without it, without the threshold nothing is harm. v
+ * of no part is 0, so the values sum to the margin v(all). With at most six players all subsets are gone
+ * through: the values are exact. Probabilities, not their logarithms, since a masked action has none. */
 #ifndef KEEL_POLICIES_EXPLAIN_H
 #define KEEL_POLICIES_EXPLAIN_H
 
@@ -15,13 +15,14 @@
 /* The first are keel_reward components. */
 typedef enum keel_part {
     KEEL_PART_PRIOR = KEEL_N_REWARDS,
-    KEEL_PART_FLOOR,
+    KEEL_PART_HARM,      /* the threshold of harm */
+    KEEL_PART_COST,      /* lambda C, where that is part of what the policy maximises */
     KEEL_PART_VALUE,     /* the only head of a network that has one */
     KEEL_PART_IMITATION, /* the only part of a cloned policy */
     KEEL_N_PARTS
 } keel_part;
 
-const char *keel_part_name(int part); /* "accuracy", ..., "prior", "floor", "value", "imitation" */
+const char *keel_part_name(int part); /* "accuracy", ..., "prior", "harm", "cost", "value", "imitation" */
 
 typedef struct keel_explanation {
     size_t against;
@@ -34,7 +35,7 @@ typedef struct keel_explanation {
 } keel_explanation;
 
 /* choice: of keel_policy_decide by this policy; against: another action, below choice->n. No memory is taken;
- * the cost is 32 times that of one softmax. */
+ * the time is 64 times that of one softmax. */
 void keel_policy_explain(const keel_policy *policy, const keel_choice *choice, size_t against,
                          keel_explanation *out);
 

@@ -75,23 +75,25 @@ double keel_policy_solve_beta(const float *log_prior, const float *q_w, const in
 
 /* ---- deciding ---- */
 
-typedef struct choice_work { /* the arrays of a choice while it is made */
-    float *q, *q_w, *advantage, *log_pi;
+typedef struct choice_work {                    /* the arrays of a choice while it is made */
+    float *q, *cost, *q_w, *advantage, *log_pi; /* cost: NULL without a cost critic */
     bool *masked;
 } choice_work;
 
-static bool make_room(choice_work *work, size_t n, size_t heads, keel_arena *scratch) {
+static bool make_room(choice_work *work, size_t n, size_t heads, bool cost, keel_arena *scratch) {
     work->q = keel_arena_calloc(scratch, n * heads, sizeof(float));
+    work->cost = cost ? keel_arena_calloc(scratch, n, sizeof(float)) : NULL;
     work->q_w = keel_arena_calloc(scratch, n, sizeof(float));
     work->advantage = keel_arena_calloc(scratch, n, sizeof(float));
     work->log_pi = keel_arena_calloc(scratch, n, sizeof(float));
     work->masked = keel_arena_calloc(scratch, n, sizeof(bool));
-    return work->q && work->q_w && work->advantage && work->log_pi && work->masked;
+    return work->q && (work->cost || !cost) && work->q_w && work->advantage && work->log_pi && work->masked;
 }
 
 static keel_choice show(const choice_work *work, const keel_features *features) {
     return (keel_choice){.n = features->n_actions,
                          .q = work->q,
+                         .cost = work->cost,
                          .q_w = work->q_w,
                          .advantage = work->advantage,
                          .log_prior = features->log_prior,
@@ -132,29 +134,29 @@ static const float *state_seen(const keel_policy *policy, const keel_features *f
     return state;
 }
 
-/* q [n, heads] of one decision. */
-static keel_status judge(const keel_policy *policy, const keel_features *features, float *q,
-                         keel_arena *scratch, keel_err *err) {
+/* Outputs of the network [n, outputs] of one decision. */
+static keel_status run_network(const keel_policy *policy, const keel_features *features, float *out,
+                               keel_arena *scratch, keel_err *err) {
     const keel_qnet *net = &policy->net;
-    size_t n = features->n_actions, heads = net->shape.heads;
+    size_t n = features->n_actions, outputs = keel_qnet_outputs(&net->shape);
     bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
     const int32_t offsets[2] = {0, (int32_t)n};
     const float *state = state_seen(policy, features, scratch);
     if (!state) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
     if (!sets) { /* head-major: turn round */
-        float *by_head = keel_arena_alloc(scratch, n * heads * sizeof *by_head);
+        float *by_head = keel_arena_alloc(scratch, n * outputs * sizeof *by_head);
         if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
         KEEL_TRY(keel_qnet_infer(net, state, 1, by_head, NULL, scratch, err));
-        for (size_t i = 0; i < n * heads; i++) q[(i % n) * heads + i / n] = by_head[i];
+        for (size_t i = 0; i < n * outputs; i++) out[(i % n) * outputs + i / n] = by_head[i];
         return KEEL_OK;
     }
     float *x = keel_arena_alloc(scratch, n * net->input_dim * sizeof *x);
     if (!x) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
     keel_qnet_rows(net, state, features->candidates, offsets, NULL, 1, x);
-    return keel_qnet_infer(net, x, n, q, NULL, scratch, err);
+    return keel_qnet_infer(net, x, n, out, NULL, scratch, err);
 }
 
-/* A value that is no number is below no floor: it would let pass what the floor is there to stop. */
+/* A value that is no number is above no threshold: it would let pass what the threshold is there to stop. */
 static keel_status check_judgement(const float *q, size_t count, keel_err *err) {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(q[i])) {
@@ -164,8 +166,32 @@ static keel_status check_judgement(const float *q, size_t count, keel_err *err) 
     return KEEL_OK;
 }
 
-static bool has_floor(const keel_policy *policy) {
-    return !policy->imitates && policy->net.shape.heads == KEEL_N_REWARDS;
+/* Q of each head, C and Q_w - lambda C of each action. */
+static keel_status judge(const keel_policy *policy, const keel_features *features, const choice_work *work,
+                         keel_arena *scratch, keel_err *err) {
+    const keel_qnet_shape *shape = &policy->net.shape;
+    size_t n = features->n_actions, outputs = keel_qnet_outputs(shape);
+    float *out = keel_arena_alloc(scratch, n * outputs * sizeof *out);
+    if (!out) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    KEEL_TRY(run_network(policy, features, out, scratch, err));
+    KEEL_TRY(check_judgement(out, n * outputs, err));
+    for (size_t i = 0; i < n; i++) {
+        const float *one = out + i * outputs;
+        memcpy(work->q + i * shape->heads, one, shape->heads * sizeof *one);
+        if (work->cost) work->cost[i] = (float)keel_qnet_cost(shape, one, 1);
+        work->q_w[i] = (float)keel_qnet_objective(shape, policy->weight, policy->cost_weight, one, 1);
+    }
+    return KEEL_OK;
+}
+
+static bool has_threshold(const keel_policy *policy) {
+    return policy->net.shape.cost && !policy->imitates && policy->harm_threshold < INFINITY;
+}
+
+/* What refuses or hands over is no harm, whatever the critic thinks of it. */
+static bool declines(const keel_policy *policy, size_t action, size_t n) {
+    if (policy->net.shape.space == KEEL_SPACE_CANDIDATES) return action + policy->n_fixed >= n;
+    return policy->declines && policy->declines[action];
 }
 
 double keel_policy_least_prior(const float *log_prior, size_t n, double support) {
@@ -174,32 +200,34 @@ double keel_policy_least_prior(const float *log_prior, size_t n, double support)
     return support > 0 ? most + log(support) : -INFINITY;
 }
 
-/* What is taken when the floor leaves nothing: the policy's fallback act, or else the safest of what is
- * offered. */
-static size_t fall_back(const keel_policy *policy, const float *log_prior, const float *q, size_t n) {
-    size_t heads = policy->net.shape.heads, best = n;
+/* What is taken when the threshold leaves nothing: the policy's fallback act, or else the least harmful of
+ * what is offered. */
+static size_t fall_back(const keel_policy *policy, const float *log_prior, const float *cost, size_t n) {
+    size_t best = n;
     if (policy->fallback_act >= 0 && (size_t)policy->fallback_act < n &&
         log_prior[policy->fallback_act] > -INFINITY)
         return (size_t)policy->fallback_act;
     for (size_t i = 0; i < n; i++)
-        if (log_prior[i] > -INFINITY &&
-            (best == n || q[i * heads + KEEL_SAFETY] > q[best * heads + KEEL_SAFETY]))
-            best = i;
+        if (log_prior[i] > -INFINITY && (best == n || cost[i] < cost[best])) best = i;
     return best == n ? 0 : best;
 }
 
-static void apply_floor(const keel_policy *policy, const float *log_prior, const choice_work *work,
-                        keel_choice *out) {
-    size_t heads = policy->net.shape.heads, open = 0;
+static void apply_threshold(const keel_policy *policy, const float *log_prior, const choice_work *work,
+                            keel_choice *out) {
+    size_t open = 0, others = 0, harms = 0;
+    const bool threshold = has_threshold(policy);
     double least = keel_policy_least_prior(log_prior, out->n, policy->support);
     for (size_t i = 0; i < out->n; i++) {
-        bool unsafe = has_floor(policy) && work->q[i * heads + KEEL_SAFETY] < policy->safety_floor;
-        work->masked[i] = unsafe || !(log_prior[i] > -INFINITY) || (double)log_prior[i] < least;
+        const bool kept = declines(policy, i, out->n);
+        bool harmful = threshold && !kept && (double)work->cost[i] > policy->harm_threshold;
+        work->masked[i] = harmful || !(log_prior[i] > -INFINITY) || (double)log_prior[i] < least;
+        harms += harmful;
         open += !work->masked[i];
+        others += !work->masked[i] && !kept;
     }
-    if (open > 0 || !has_floor(policy)) return;
-    out->fallback = true;
-    out->chosen = fall_back(policy, log_prior, work->q, out->n);
+    out->fallback = harms > 0 && others == 0;
+    out->chosen = out->n; /* still to be chosen */
+    if (harms > 0 && open == 0) out->chosen = fall_back(policy, log_prior, work->cost, out->n);
 }
 
 /* Behaviour cloning: the network's output is log pi, the prior only says what is on offer. */
@@ -214,7 +242,7 @@ static void imitate(const float *log_prior, const choice_work *work, keel_choice
 
 static void choose(const keel_policy *policy, const float *log_prior, const choice_work *work,
                    keel_choice *out) {
-    if (out->fallback) {
+    if (out->chosen < out->n) {
         for (size_t i = 0; i < out->n; i++) work->log_pi[i] = i == out->chosen ? 0 : -INFINITY;
         out->kl = -(double)log_prior[out->chosen];
         return;
@@ -254,17 +282,13 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
     KEEL_TRY(check_features(policy, features, err));
     for (size_t i = 0; i < n; i++) offered = offered || features->log_prior[i] > -INFINITY;
     if (!offered) return keel_fail(err, KEEL_E_INVALID, "policy", "none of the %zu actions is on offer", n);
-    if (!make_room(&work, n, policy->net.shape.heads, scratch))
+    if (!make_room(&work, n, policy->net.shape.heads, policy->net.shape.cost, scratch))
         return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide among %zu", n);
-    KEEL_TRY(judge(policy, features, work.q, scratch, err));
-    KEEL_TRY(check_judgement(work.q, n * policy->net.shape.heads, err));
-    for (size_t i = 0; i < n; i++)
-        work.q_w[i] = (float)keel_qnet_composite(&policy->net.shape, policy->weight,
-                                                 work.q + i * policy->net.shape.heads, 1);
+    KEEL_TRY(judge(policy, features, &work, scratch, err));
     keel_choice made = show(&work, features);
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
     for (size_t i = 0; i < n; i++) work.advantage[i] = work.q_w[i] - (float)made.value;
-    apply_floor(policy, features->log_prior, &work, &made);
+    apply_threshold(policy, features->log_prior, &work, &made);
     choose(policy, features->log_prior, &work, &made);
     *out = made;
     return KEEL_OK;
@@ -275,7 +299,7 @@ keel_status keel_base_decide(const keel_features *features, keel_arena *scratch,
     choice_work work;
     size_t n = features->n_actions;
     if (n == 0) return keel_fail(err, KEEL_E_INVALID, "base", "a decision without any candidate");
-    if (!make_room(&work, n, 1, scratch))
+    if (!make_room(&work, n, 1, false, scratch))
         return keel_fail(err, KEEL_E_NOMEM, "base", "no memory to decide among %zu", n);
     memcpy(work.log_pi, features->log_prior, n * sizeof *work.log_pi);
     for (size_t i = 0; i < n; i++) work.masked[i] = !(features->log_prior[i] > -INFINITY);

@@ -1,6 +1,8 @@
 /* The layered policy: pi(a|s) proportional to pi_base(a|s) exp(beta (Q_w(s,a) - V(s))), V the pi_base-mean of
- * Q_w (ILQL's inference rule, Snell et al. 2023, with the base as prior), under a safety floor: actions whose
- * Q_safety is below the floor are masked; if none is left, the fallback is taken. */
+ * Q_w (ILQL's inference rule, Snell et al. 2023, with the base as prior), under a threshold of harm: actions
+ * whose expected cost of harm C is above it are masked, but for those that refuse or hand over. If nothing
+ * else is left, one of those is taken; if there is none, the fallback. Under a constraint by multiplier Q_w -
+ * lambda C stands for Q_w. */
 #ifndef KEEL_POLICIES_POLICY_H
 #define KEEL_POLICIES_POLICY_H
 
@@ -18,9 +20,10 @@ typedef struct keel_policy keel_policy;
 typedef struct keel_choice {
     size_t n;
     size_t chosen;          /* argmax of log_pi, lowest index on ties */
-    bool fallback;          /* everything was below the floor */
+    bool fallback;          /* the cost of all but what refuses or hands over was above the threshold */
     const float *q;         /* per head */
-    const float *q_w;       /* composite */
+    const float *cost;      /* C; NULL without a cost critic */
+    const float *q_w;       /* composite, less the multiplier's share of the cost */
     const float *advantage; /* q_w - V */
     const float *log_prior;
     const float *log_pi; /* -INFINITY where masked */

@@ -37,7 +37,8 @@ static bool add_shape(cJSON *config, const keel_qnet_shape *shape) {
                     cJSON_AddNumberToObject(config, "state_dim", (double)shape->state_dim) &&
                     cJSON_AddNumberToObject(config, "candidate_dim", (double)shape->candidate_dim) &&
                     cJSON_AddNumberToObject(config, "heads", (double)shape->heads) &&
-                    cJSON_AddNumberToObject(config, "critics", (double)shape->critics);
+                    cJSON_AddNumberToObject(config, "critics", (double)shape->critics) &&
+                    cJSON_AddBoolToObject(config, "cost_critic", shape->cost);
     for (size_t i = 0; complete && i < shape->hidden.count; i++)
         complete = cJSON_AddItemToArray(hidden, cJSON_CreateNumber((double)shape->hidden.items[i]));
     return complete;
@@ -74,25 +75,35 @@ static bool add_conditioned(cJSON *config, const keel_policy *policy) {
     return complete;
 }
 
-/* null: there is none. */
-static bool add_floor(cJSON *config, double floor) {
-    return keel_json_add(config, "safety_floor",
-                         floor > -INFINITY ? cJSON_CreateNumber(floor) : cJSON_CreateNull());
+/* What is masked as harm, and what never is. A threshold of null: there is none. */
+static bool add_constraint(cJSON *config, const keel_policy *policy) {
+    const double threshold = policy->harm_threshold;
+    bool complete =
+        keel_json_add(config, "harm_threshold",
+                      threshold < INFINITY ? cJSON_CreateNumber(threshold) : cJSON_CreateNull()) &&
+        cJSON_AddNumberToObject(config, "cost_weight", policy->cost_weight) &&
+        cJSON_AddNumberToObject(config, "fixed_answers", (double)policy->n_fixed);
+    cJSON *declines = complete ? cJSON_AddArrayToObject(config, "declines") : NULL;
+    complete = declines != NULL;
+    for (size_t i = 0; complete && policy->declines && i < policy->n_acts; i++)
+        complete =
+            !policy->declines[i] || cJSON_AddItemToArray(declines, cJSON_CreateString(policy->acts[i]));
+    return complete;
 }
 
 static cJSON *config_json(const keel_policy *policy) {
     cJSON *config = cJSON_CreateObject(),
           *architectures = config ? cJSON_AddArrayToObject(config, "architectures") : NULL;
-    bool complete =
-        architectures && cJSON_AddItemToArray(architectures, cJSON_CreateString("KeelPolicy")) &&
-        cJSON_AddStringToObject(config, "model_type", "keel-policy") &&
-        cJSON_AddStringToObject(config, "base_hash", policy->base_hash) &&
-        cJSON_AddStringToObject(config, "algorithm", policy->algorithm) &&
-        cJSON_AddStringToObject(config, "split", policy->split) && add_shape(config, &policy->net.shape) &&
-        cJSON_AddNumberToObject(config, "beta", policy->beta) && add_floor(config, policy->safety_floor) &&
-        (policy->support == 0 || cJSON_AddNumberToObject(config, "support", policy->support)) &&
-        cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
-        cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
+    bool complete = architectures && cJSON_AddItemToArray(architectures, cJSON_CreateString("KeelPolicy")) &&
+                    cJSON_AddStringToObject(config, "model_type", "keel-policy") &&
+                    cJSON_AddStringToObject(config, "base_hash", policy->base_hash) &&
+                    cJSON_AddStringToObject(config, "algorithm", policy->algorithm) &&
+                    cJSON_AddStringToObject(config, "split", policy->split) &&
+                    add_shape(config, &policy->net.shape) &&
+                    cJSON_AddNumberToObject(config, "beta", policy->beta) && add_constraint(config, policy) &&
+                    (policy->support == 0 || cJSON_AddNumberToObject(config, "support", policy->support)) &&
+                    cJSON_AddBoolToObject(config, "imitates", policy->imitates) &&
+                    cJSON_AddNumberToObject(config, "fallback_act", policy->fallback_act);
     cJSON *weights = complete ? cJSON_AddObjectToObject(config, "reward_weights") : NULL;
     complete = complete && weights;
     for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
@@ -160,6 +171,8 @@ static keel_status read_shape(const cJSON *json, keel_qnet_shape *shape, const c
     KEEL_TRY(read_size(json, "candidate_dim", &shape->candidate_dim, where, err));
     KEEL_TRY(read_size(json, "heads", &shape->heads, where, err));
     KEEL_TRY(read_size(json, "critics", &shape->critics, where, err));
+    if (cJSON_HasObjectItem(json, "cost_critic"))
+        KEEL_TRY(keel_json_bool(json, "cost_critic", true, &shape->cost, where, err));
     KEEL_TRY(keel_json_array(json, "hidden_sizes", true, &hidden, where, err));
     cJSON_ArrayForEach (item, hidden) {
         double size = cJSON_IsNumber(item) ? item->valuedouble : 0;
@@ -260,13 +273,47 @@ static keel_status read_conditioned(const cJSON *json, keel_policy *policy, cons
     return KEEL_OK;
 }
 
+static keel_status read_declines(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
+    const cJSON *declines = NULL, *item;
+    KEEL_TRY(keel_json_array(json, "declines", false, &declines, where, err));
+    policy->declines = keel_arena_calloc(&policy->arena, policy->n_acts, sizeof *policy->declines);
+    if (!policy->declines) return keel_nomem(err, where);
+    cJSON_ArrayForEach (item, declines) {
+        size_t act = 0;
+        while (act < policy->n_acts &&
+               !(cJSON_IsString(item) && strcmp(item->valuestring, policy->acts[act]) == 0))
+            act++;
+        if (act == policy->n_acts)
+            return keel_fail(err, KEEL_E_INVALID, where, "\"declines\": expected names of acts");
+        policy->declines[act] = true;
+    }
+    return KEEL_OK;
+}
+
+/* What is masked as harm, and what never is. */
+static keel_status read_constraint(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
+    const cJSON *threshold = cJSON_GetObjectItemCaseSensitive(json, "harm_threshold");
+    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "safety_floor"))) {
+        keel_fail(
+            err, KEEL_E_INVALID, where,
+            "\"safety_floor\": the policy was made before there was a critic of the cost of harm: what it "
+            "masked by is not known any more");
+        return keel_hint(err, "train it anew (keel train)");
+    }
+    policy->harm_threshold = INFINITY;
+    if (threshold && !cJSON_IsNull(threshold))
+        KEEL_TRY(read_within(json, "harm_threshold", 0, 1e6, &policy->harm_threshold, where, err));
+    if (cJSON_HasObjectItem(json, "cost_weight"))
+        KEEL_TRY(read_within(json, "cost_weight", 0, 1e6, &policy->cost_weight, where, err));
+    if (cJSON_HasObjectItem(json, "fixed_answers"))
+        KEEL_TRY(read_size(json, "fixed_answers", &policy->n_fixed, where, err));
+    return read_declines(json, policy, where, err);
+}
+
 static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
     const cJSON *weights = NULL;
     double fallback = -1;
     KEEL_TRY(read_within(json, "beta", 0, 1e6, &policy->beta, where, err));
-    policy->safety_floor = -INFINITY;
-    if (!cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(json, "safety_floor")))
-        KEEL_TRY(read_within(json, "safety_floor", -1e6, 1e6, &policy->safety_floor, where, err));
     if (cJSON_HasObjectItem(json, "support"))
         KEEL_TRY(read_within(json, "support", 1e-9, 1, &policy->support, where, err));
     KEEL_TRY(keel_json_bool(json, "imitates", true, &policy->imitates, where, err));
@@ -291,6 +338,7 @@ static keel_status read_config(const cJSON *json, keel_policy *policy, keel_qnet
     KEEL_TRY(read_act_outcomes(json, policy, where, err));
     shape->n_acts = policy->n_acts;
     KEEL_TRY(read_knobs(json, policy, where, err));
+    KEEL_TRY(read_constraint(json, policy, where, err));
     KEEL_TRY(read_conditioned(json, policy, where, err));
     if (policy->conditioned && shape->state_dim < KEEL_N_REWARDS)
         return keel_fail(err, KEEL_E_INVALID, where,

@@ -25,14 +25,17 @@ struct keel_policy {
      * the lattice's betas. */
     bool covered[KEEL_N_REWARDS];
     double own_weight[KEEL_N_REWARDS], own_beta, lattice_beta[KEEL_N_LATTICE];
-    double safety_floor; /* Q_safety below it is masked; used only with a safety head. -INFINITY: none, as
-                            where the log told nothing of safety and that head has learned nothing */
-    double support;      /* actions whose prior is below this share of the largest are masked; 0: none */
-    bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and floor are not
-                      used */
-    int32_t
-        fallback_act; /* fixed spaces: act taken when all are masked; -1: the one of the highest Q_safety */
-    keel_arena arena; /* owns names */
+    double harm_threshold; /* C above it is masked. INFINITY: none, as where the log knew no harm and there is
+                              no cost critic */
+    double cost_weight;    /* lambda: what is maximised is Q_w - lambda C */
+    bool *declines;        /* [n_acts] fixed spaces: acts that refuse or hand over, which are never masked as
+                              harm; NULL: none */
+    size_t n_fixed;        /* candidate sets: fixed answers at their end, which refuse: likewise */
+    double support;        /* actions whose prior is below this share of the largest are masked; 0: none */
+    bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and threshold are
+                      not used */
+    int32_t fallback_act; /* fixed spaces: act taken when all are masked; -1: the one of the lowest cost */
+    keel_arena arena;     /* owns names */
 };
 
 /* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of

@@ -48,6 +48,8 @@ static keel_status check_shape(const keel_qnet_shape *shape, keel_err *err) {
         return keel_fail(err, KEEL_E_INVALID, where,
                          "impossible sizes: state %zu, candidate %zu, acts %zu (space %s)", shape->state_dim,
                          shape->candidate_dim, shape->n_acts, keel_space_name(shape->space));
+    if (shape->cost && shape->quantiles > 1)
+        return keel_fail(err, KEEL_E_INVALID, where, "no cost critic with several quantiles");
     if (shape->quantiles > 1024)
         return keel_fail(err, KEEL_E_INVALID, where, "expected at most 1024 quantiles, got %zu",
                          shape->quantiles);
@@ -190,13 +192,14 @@ void keel_qnet_rows(const keel_qnet *net, const float *state, const float *candi
 /* ---- the composite ---- */
 
 double keel_qnet_share(const keel_qnet_shape *shape, const double *weight, size_t h) {
-    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
+    size_t quantiles = keel_qnet_quantiles(shape);
+    if (h >= shape->heads * quantiles) return 0;
     return (shape->heads > 1 ? weight[h / quantiles] : 1) / (double)quantiles;
 }
 
 double keel_qnet_composite(const keel_qnet_shape *shape, const double *weight, const float *q,
                            size_t stride) {
-    size_t quantiles = keel_qnet_outputs(shape) / shape->heads;
+    size_t quantiles = keel_qnet_quantiles(shape);
     double sum = 0;
     for (size_t k = 0; k < shape->heads; k++) {
         double head = 0;
@@ -204,6 +207,15 @@ double keel_qnet_composite(const keel_qnet_shape *shape, const double *weight, c
         sum += keel_qnet_share(shape, weight, k * quantiles) * head;
     }
     return sum;
+}
+
+double keel_qnet_cost(const keel_qnet_shape *shape, const float *q, size_t stride) {
+    return shape->cost ? fmax(0, (double)q[shape->heads * stride]) : 0;
+}
+
+double keel_qnet_objective(const keel_qnet_shape *shape, const double *weight, double cost_weight,
+                           const float *q, size_t stride) {
+    return keel_qnet_composite(shape, weight, q, stride) - cost_weight * keel_qnet_cost(shape, q, stride);
 }
 
 /* ---- forward ---- */

@@ -4,7 +4,8 @@
  * Candidate sets: one row per candidate, x[R, D] -> q[R, K]; a row is
  *   [candidate | mean over the distinct candidates of the set, itself included | state],
  * so that a candidate is judged beside what else could be said, and neither order nor repetition matters.
- * With N quantiles, K*N heads in these layouts: head k's are k*N .. k*N + N-1. */
+ * With N quantiles, K*N heads in these layouts: head k's are k*N .. k*N + N-1. With a cost critic the last
+ * head is the expected cost of harm: no part of the composite, and counted as 0 where it is below. */
 #ifndef KEEL_POLICIES_QNET_H
 #define KEEL_POLICIES_QNET_H
 
@@ -21,18 +22,30 @@ typedef struct keel_qnet_shape {
     size_t
         quantiles; /* outputs of each head, whose mean is its Q; 0 or 1: Q itself (always so in artefacts) */
     keel_int_list hidden;
+    bool cost; /* a cost critic; not with several quantiles */
 } keel_qnet_shape;
 
-/* Outputs for each action: K*N. */
+static inline size_t keel_qnet_quantiles(const keel_qnet_shape *shape) {
+    return shape->quantiles ? shape->quantiles : 1;
+}
+/* Heads for each action, that of the cost with them: K or K+1. */
+static inline size_t keel_qnet_heads(const keel_qnet_shape *shape) {
+    return shape->heads + shape->cost;
+}
+/* Outputs for each action: K*N or K+1. */
 static inline size_t keel_qnet_outputs(const keel_qnet_shape *shape) {
-    return shape->heads * (shape->quantiles ? shape->quantiles : 1);
+    return shape->heads * keel_qnet_quantiles(shape) + shape->cost;
 }
 
 /* The composite of the heads under weights [K]: Q_w = sum_k w_k Q_k, Q_k the mean of its quantiles; with one
- * head its Q itself, and weight is not looked at. Share of output h in it; its value of one action, whose
- * outputs lie `stride` apart. */
+ * head its Q itself, and weight is not looked at. Share of output h in it, 0 of the cost; its value of one
+ * action, whose outputs lie `stride` apart. */
 double keel_qnet_share(const keel_qnet_shape *shape, const double *weight, size_t h);
 double keel_qnet_composite(const keel_qnet_shape *shape, const double *weight, const float *q, size_t stride);
+/* C of one action, 0 without a cost critic; Q_w - cost_weight C. */
+double keel_qnet_cost(const keel_qnet_shape *shape, const float *q, size_t stride);
+double keel_qnet_objective(const keel_qnet_shape *shape, const double *weight, double cost_weight,
+                           const float *q, size_t stride);
 
 typedef struct keel_qnet {
     keel_qnet_shape shape;

@@ -81,7 +81,8 @@ static void open_bench(bench *b, const shape *s, const char *kind, size_t thread
                            .n_acts = s->acts,
                            .heads = config.vector_heads ? KEEL_N_REWARDS : 1,
                            .critics = 1,
-                           .hidden = config.hidden};
+                           .hidden = config.hidden,
+                           .cost = config.vector_heads};
     open_store(b, s);
     keel_sampler_config sampling = {.base_hash = "bench",
                                     .space = KEEL_SPACE_ACTS,

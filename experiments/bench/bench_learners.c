@@ -102,6 +102,8 @@ static void open_bench(bench *b, const shape *s, int index) {
                            .state_dim = s->features,
                            .n_acts = s->acts,
                            .heads = config.vector_heads ? KEEL_N_REWARDS : 1,
+                           .cost = config.vector_heads && config.quantiles == 1 &&
+                                   keel_learner_kind_of(config.algorithm)->cost,
                            .critics = (size_t)config.critics,
                            .hidden = {2, {HIDDEN, HIDDEN}}};
     need(keel_pool_open(&b->pool, 1, &err), &err);

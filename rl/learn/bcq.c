@@ -23,6 +23,7 @@ static const keel_option options[] = {
     KEEL_Q_OPTIONS("1", "huber"),
     KEEL_GREEDY_OPTIONS,
     KEEL_TILT_OPTIONS,
+    KEEL_COST_OPTIONS("0", "0.25"),
     KEEL_OWN_REAL(own_options, support, "0.3", 1e-9, 1,
                   "least probability of an action, as a share of the largest"),
     KEEL_OWN_CHOICE(own_options, support_by, "base", supports,
@@ -86,6 +87,7 @@ const keel_learner_kind keel_learn_bcq = {.help =
                                           .options = options,
                                           .extras = extras,
                                           .check_policy = check_policy,
+                                          .cost = true,
                                           .next_value = next_value,
                                           .loss = loss,
                                           .total = total};

@@ -20,6 +20,7 @@ static const keel_option options[] = {
     KEEL_Q_OPTIONS("1", "huber"),
     KEEL_GREEDY_OPTIONS,
     KEEL_TILT_OPTIONS,
+    KEEL_COST_OPTIONS("0.03", "0.25"),
     KEEL_CONSERVATIVE_OPTIONS,
     KEEL_OWN_REAL(own_options, alpha, "0.1", 0, 1e4, "weight of the conservative term"),
     {0}};
@@ -48,6 +49,7 @@ static double total(const keel_learner *learner, const keel_loss_parts *parts) {
 const keel_learner_kind keel_learn_cql = {.help = "conservative Q-learning (alpha)",
                                           .options = options,
                                           .presets = presets,
+                                          .cost = true,
                                           .next_value = keel_target_best,
                                           .loss = loss,
                                           .total = total};

@@ -195,6 +195,12 @@ void keel_learner_weights(const keel_learner *learner, const keel_batch *batch, 
         weight[k] = batch->weight ? (double)batch->weight[row * KEEL_N_REWARDS + k] : learner->weight[k];
 }
 
+double keel_learner_objective(const keel_learner *learner, const double *weight, const float *q,
+                              size_t stride) {
+    double cost_weight = learner->kind->cost_weight ? learner->kind->cost_weight(learner) : 0;
+    return keel_qnet_objective(&learner->net.shape, weight, cost_weight, q, stride);
+}
+
 /* ---- loss and gradient ---- */
 
 static keel_status run_shard(void *context, size_t index, size_t thread, keel_err *err) {
@@ -208,6 +214,8 @@ static keel_status run_shard(void *context, size_t index, size_t thread, keel_er
 static void add_parts(keel_loss_parts *into, const keel_loss_parts *from) {
     for (int k = 0; k < KEEL_N_REWARDS; ++k) into->td_head[k] += from->td_head[k];
     into->conservative += from->conservative;
+    into->td_cost += from->td_cost;
+    into->conservative_cost += from->conservative_cost;
     for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) into->own[i] += from->own[i];
     into->q_taken += from->q_taken;
     into->q_others += from->q_others;
@@ -224,10 +232,13 @@ static void collect_parts(const keel_learner *learner, size_t n, double norm, ke
         parts.td += parts.td_head[k];
     }
     parts.conservative /= (double)n;
+    parts.td_cost /= (double)n;
+    parts.conservative_cost /= (double)n;
     for (size_t i = 0; i < KEEL_LEARNER_EXTRAS; ++i) parts.own[i] /= (double)n;
     parts.q_taken /= (double)n;
     parts.q_others /= (double)n;
-    parts.total = learner->kind->total(learner, &parts);
+    parts.total = learner->kind->total(learner, &parts) + parts.td_cost +
+                  learner->config.cost_pessimism * parts.conservative_cost;
     parts.gradient_norm = norm;
     *out = parts;
 }

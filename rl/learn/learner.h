@@ -13,10 +13,11 @@
 /* Parts of one step's loss, means over the batch. */
 typedef struct keel_loss_parts {
     double total, td, td_head[KEEL_N_REWARDS], conservative;
-    double own[KEEL_LEARNER_EXTRAS]; /* the learner's, named in its extras */
-    double q_taken;                  /* mean Q_w of logged actions */
-    double q_others;                 /* mean over the set of Q_w */
-    double q_low, q_high;            /* extremes of Q_w of logged actions */
+    double td_cost, conservative_cost; /* of the cost critic */
+    double own[KEEL_LEARNER_EXTRAS];   /* the learner's, named in its extras */
+    double q_taken;                    /* mean Q_w of logged actions */
+    double q_others;                   /* mean over the set of Q_w */
+    double q_low, q_high;              /* extremes of Q_w of logged actions */
     double gradient_norm;
 } keel_loss_parts;
 
@@ -47,6 +48,9 @@ void keel_learner_close(keel_learner *learner);
 const keel_qnet *keel_learner_acting(const keel_learner *learner);
 /* The composite's weights [KEEL_N_REWARDS] for a row of the batch. */
 void keel_learner_weights(const keel_learner *learner, const keel_batch *batch, size_t row, double *weight);
+/* Q_w - cost_weight C of an action, whose outputs lie `stride` apart: what the policy maximises. */
+double keel_learner_objective(const keel_learner *learner, const double *weight, const float *q,
+                              size_t stride);
 /* Loss and gradient of one batch into learner->grads, no update. */
 keel_status keel_learner_gradient(keel_learner *learner, const keel_batch *batch, keel_loss_parts *parts,
                                   keel_err *err);

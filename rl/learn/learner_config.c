@@ -17,6 +17,7 @@ static const keel_option all_of_the_frame[] = {KEEL_LEARNER_OPTIONS("cql", "100"
                                                KEEL_Q_OPTIONS("1", "huber"),
                                                KEEL_GREEDY_OPTIONS,
                                                KEEL_TILT_OPTIONS,
+                                               KEEL_COST_OPTIONS("0.03", "0.25"),
                                                {0}};
 
 static const keel_learner_preset_row *preset_of(const keel_learner_kind *kind, const char *name) {

@@ -48,8 +48,9 @@ typedef struct keel_learner_config {
     double kl_budget; /* mean KL(pi || pi_base) allowed when beta is solved for; 0: beta given below */
     double beta;      /* used when kl_budget is 0 */
     double beta_limit;
-    double safety_floor;
-    double own[8]; /* the learner's own options, in a struct that its file declares */
+    double cost_pessimism; /* weight of the cost critic's own term */
+    double harm_threshold; /* actions of a higher cost are masked */
+    double own[8];         /* the learner's own options, in a struct that its file declares */
 } keel_learner_config;
 
 /* The keys that every learner takes, {0} at the end; all keys of one. */

@@ -109,10 +109,16 @@ extern const char *const keel_td_losses[], *const keel_ensembles[]; /* names, NU
                       "mean KL from the base that the policy may spend, in nats; 0: beta is given"),         \
         KEEL_LEARNER_REAL(beta, "1", 0, 1e6,                                                                 \
                           "strength of the advantages over the prior when kl_budget is 0"),                  \
-        KEEL_LEARNER_REAL(beta_limit, "50", 0, 1e6, "largest beta that the search may give"),                \
-        KEEL_LEARNER_REAL(safety_floor, "-0.25", -1e6, 1e6,                                                  \
-                          "actions with a lower Q of safety are masked: those that promise more harm than "  \
-                          "a partial answer does; not used where the log says nothing of safety")
+        KEEL_LEARNER_REAL(beta_limit, "50", 0, 1e6, "largest beta that the search may give")
+
+/* Learners with a cost critic, and by default: how much its own term weighs, the threshold that masks. */
+#define KEEL_COST_OPTIONS(pessimism_standard, threshold_standard)                                            \
+    KEEL_LEARNER_REAL(cost_pessimism, pessimism_standard, 0, 1e4,                                            \
+                      "weight of the term that raises the cost of harm of what the log did not take"),       \
+        KEEL_LEARNER_REAL(harm_threshold, threshold_standard, 0, 1e6,                                        \
+                          "actions whose cost of harm is above it are masked, but for refusing and handing " \
+                          "over; 0.25: more harm than a partial answer does; not used where the log knows "  \
+                          "no harm")
 
 /* A learner's own keys: `type` is its struct. */
 #define KEEL_OWN_ROW(type, field, kind, standard, low, high, choices, help)                                  \

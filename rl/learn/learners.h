@@ -61,7 +61,9 @@ typedef struct keel_learner_kind {
     const char *help;                       /* one line */
     const keel_option *options;             /* all keys that it takes (rl/learn/learner_options.h), {0} */
     const keel_learner_preset_row *presets; /* {0} at the end */
-    bool imitates; /* the network that acts puts out log pi itself: the policy uses no prior, beta or floor */
+    bool cost;     /* targets take one next action, so that the cost of harm can be learned of the same */
+    bool imitates; /* the network that acts puts out log pi itself: the policy uses no prior, beta or
+                      threshold */
     void (*extras)(const struct keel_learner_config *config, const keel_qnet_shape *q,
                    keel_learner_extras *out); /* *out is zero */
     /* KEEL_E_INVALID for a configuration that trains, but makes no policy artefact. */
@@ -69,6 +71,8 @@ typedef struct keel_learner_kind {
     /* y [n, K*N] += gamma bootstrap V(s') of a shard's rows whose next decision counts (rl/learn/loss.h).
      * NULL: no Q is learned, and no reward is looked at. */
     keel_status (*next_value)(struct keel_target_next *next, float *y, keel_err *err);
+    /* Weight of the cost of harm in what the policy maximises; NULL: none. */
+    double (*cost_weight)(const struct keel_learner *learner);
     /* The shard's loss out of what the frame has made (rl/learn/loss.h); NULL when an operation failed. */
     keel_tensor *(*loss)(struct keel_loss *loss);
     /* The same loss in double, from its parts as means over the batch. */

@@ -15,7 +15,7 @@ static const int32_t *taken_rows(const keel_shard_input *input, const int32_t *a
     return rows;
 }
 
-static keel_tensor *pick(const keel_loss *l, keel_tensor *q, size_t heads) {
+keel_tensor *keel_loss_pick(const keel_loss *l, keel_tensor *q, size_t heads) {
     keel_tape *tape = l->shard->tape;
     return l->here.offsets ? keel_op_rows(tape, q, l->taken, l->n)
                            : keel_op_pick_heads(tape, q, l->taken, heads);
@@ -48,7 +48,7 @@ static keel_tensor *rule_loss(keel_loss *l, size_t c) {
 }
 
 /* Every critic's Q on s; their temporal differences add up. */
-static keel_tensor *run_critics(keel_loss *l) {
+static bool run_critics(keel_loss *l) {
     const keel_learner *learner = l->learner;
     const keel_qnet *net = &learner->net;
     keel_tape *tape = l->shard->tape;
@@ -57,15 +57,16 @@ static keel_tensor *run_critics(keel_loss *l) {
         l->q[c] = keel_qnet_forward(tape, net, learner->params.data, l->shard->grads, c, l->x,
                                     (float)learner->config.dropout, l->rng);
         mean = c ? keel_op_add(tape, mean, l->q[c]) : l->q[c];
-        l->q_taken[c] = pick(l, l->q[c], keel_qnet_outputs(&net->shape));
-        if (!mean || !l->q_taken[c]) return NULL;
+        l->q_taken[c] = keel_loss_pick(l, l->q[c], keel_qnet_outputs(&net->shape));
+        if (!mean || !l->q_taken[c]) return false;
         if (!l->y) continue;
         keel_tensor *td = td_loss(l, l->q_taken[c]);
         if (l->rule.n) td = keel_op_add(tape, td, rule_loss(l, c));
         l->td = c ? keel_op_add(tape, l->td, td) : td;
-        if (!l->td) return NULL;
+        if (!l->td) return false;
     }
-    return net->shape.critics > 1 ? keel_op_scale(tape, mean, 1 / (keel_real)net->shape.critics) : mean;
+    l->q_mean = net->shape.critics > 1 ? keel_op_scale(tape, mean, 1 / (keel_real)net->shape.critics) : mean;
+    return l->q_mean != NULL;
 }
 
 /* Each output's share in Q_w: of all rows alike, or of each row of q, where transitions have weights of their
@@ -93,7 +94,7 @@ static keel_tensor *mix(const keel_loss *l, keel_tensor *q) {
     return share ? keel_op_mix_heads(l->shard->tape, q, share, l->batch->weight ? heads : 0, heads) : NULL;
 }
 
-static keel_tensor *logsumexp(const keel_loss *l, keel_tensor *q_w) {
+keel_tensor *keel_loss_logsumexp(const keel_loss *l, keel_tensor *q_w) {
     keel_tape *tape = l->shard->tape;
     return l->here.offsets ? keel_op_segment_logsumexp(tape, q_w, l->here.offsets, l->n)
                            : keel_op_logsumexp(tape, q_w, NULL);
@@ -133,11 +134,11 @@ static keel_tensor *weigh_actions(keel_loss *l) {
     return keel_op_floor(l->shard->tape, l->q_w, floor, shift);
 }
 
-static bool run_conservative(keel_loss *l, keel_tensor *q_mean) {
-    l->q_w = mix(l, q_mean);
-    l->q_w_taken = pick(l, l->q_w, 1);
+static bool run_conservative(keel_loss *l) {
+    l->q_w = mix(l, l->q_mean);
+    l->q_w_taken = keel_loss_pick(l, l->q_w, 1);
     keel_tensor *weighed = l->q_w && l->q_w_taken ? weigh_actions(l) : NULL;
-    l->logsumexp = weighed ? logsumexp(l, weighed) : NULL;
+    l->logsumexp = weighed ? keel_loss_logsumexp(l, weighed) : NULL;
     return l->logsumexp != NULL;
 }
 
@@ -146,7 +147,7 @@ static keel_tensor *gap_of_each(keel_loss *l) {
     keel_tensor *sum = NULL;
     for (size_t c = 0; c < l->learner->net.shape.critics; ++c) {
         keel_tensor *q_w = mix(l, l->q[c]);
-        keel_tensor *gap = keel_op_sub(tape, logsumexp(l, q_w), pick(l, q_w, 1));
+        keel_tensor *gap = keel_op_sub(tape, keel_loss_logsumexp(l, q_w), keel_loss_pick(l, q_w, 1));
         sum = c ? keel_op_add(tape, sum, gap) : gap;
     }
     return sum;
@@ -172,6 +173,7 @@ keel_tensor *keel_loss_given(keel_loss *l, keel_tensor *x, const float *slopes) 
 keel_qnet_shape keel_loss_actor_shape(const keel_qnet_shape *q) {
     keel_qnet_shape shape = *q;
     shape.heads = shape.critics = shape.quantiles = 1;
+    shape.cost = false;
     return shape;
 }
 
@@ -183,7 +185,7 @@ keel_tensor *keel_loss_network(keel_loss *l, size_t extra) {
 
 keel_tensor *keel_loss_clone(keel_loss *l, keel_tensor *logits, const float *weight, double *sum) {
     keel_tape *tape = l->shard->tape;
-    keel_tensor *surprise = keel_op_sub(tape, logsumexp(l, logits), pick(l, logits, 1));
+    keel_tensor *surprise = keel_op_sub(tape, keel_loss_logsumexp(l, logits), keel_loss_pick(l, logits, 1));
     if (!surprise) return NULL;
     for (size_t i = 0; i < l->n; ++i) *sum += (weight ? (double)weight[i] : 1) * (double)surprise->data[i];
     if (weight) surprise = keel_op_mul(tape, surprise, keel_tape_input(tape, weight, l->n, 1));
@@ -198,19 +200,26 @@ static double td_value(int kind, double difference) {
     return kind == KEEL_TD_HUBER && size >= 1 ? size - 0.5 : half;
 }
 
+/* TD of n rows of values [n, heads], each head's to its part. */
+static void add_td(const keel_loss *l, const keel_tensor *q, const float *y, const float *weight, size_t n) {
+    const keel_qnet_shape *shape = &l->learner->net.shape;
+    const size_t heads = keel_qnet_heads(shape);
+    keel_loss_parts *sums = &l->shard->sums;
+    for (size_t i = 0; i < n * heads; ++i) {
+        double *part = i % heads < shape->heads ? &sums->td_head[i % heads] : &sums->td_cost;
+        if (weight[i] != 0.0f)
+            *part +=
+                (double)weight[i] * td_value(l->learner->config.td_loss, (double)q->data[i] - (double)y[i]);
+    }
+}
+
 static void sum_td(const keel_loss *l) {
     const keel_qnet_shape *shape = &l->learner->net.shape;
-    for (size_t c = 0; l->rule.n && c < shape->critics; ++c)
-        for (size_t i = 0; i < l->rule.n * shape->heads; ++i)
-            l->shard->sums.td_head[i % shape->heads] +=
-                (double)l->rule.weight[i] *
-                td_value(l->learner->config.td_loss, (double)l->rule.q[c]->data[i] - (double)l->rule.y[i]);
-    if (shape->quantiles > 1) return; /* summed as they were worked out */
-    for (size_t c = 0; c < shape->critics; ++c)
-        for (size_t i = 0; i < l->n * shape->heads; ++i)
-            if (l->weight[i] != 0.0f)
-                l->shard->sums.td_head[i % shape->heads] +=
-                    td_value(l->learner->config.td_loss, (double)l->q_taken[c]->data[i] - (double)l->y[i]);
+    for (size_t c = 0; c < shape->critics; ++c) {
+        if (l->rule.n) add_td(l, l->rule.q[c], l->rule.y, l->rule.weight, l->rule.n);
+        if (shape->quantiles <= 1) /* those were summed as they were worked out */
+            add_td(l, l->q_taken[c], l->y, l->weight, l->n);
+    }
 }
 
 static double set_mean(const keel_shard_input *input, const keel_tensor *q_w, size_t row) {
@@ -238,59 +247,73 @@ static void sum_parts(const keel_loss *l) {
 
 /* ---- rewards by rule ---- */
 
-/* Actions of row i, of the whole batch's rows of actions first .. end-1. */
-static void actions_of(const keel_loss *l, size_t i, size_t *first, size_t *end) {
+void keel_loss_actions(const keel_loss *l, size_t i, size_t *first, size_t *end) {
     size_t row = l->first + i, acts = l->learner->net.shape.n_acts;
     bool sets = l->here.offsets != NULL;
     *first = sets ? (size_t)l->batch->offsets[row] : row * acts;
     *end = sets ? (size_t)l->batch->offsets[row + 1] : *first + acts;
 }
 
-/* Heads that a rule knows the reward of; the targets are those rewards, since nothing follows. */
+/* Heads that a rule knows the reward of, and the cost; the targets are those themselves, since nothing
+ * follows.
+ */
 static bool rule_target(const keel_loss *l, size_t action, float *y, float *weight) {
     const keel_learner *learner = l->learner;
+    const keel_batch *batch = l->batch;
+    const size_t heads = learner->net.shape.heads;
     keel_reward rule = {0};
-    bool any = false;
-    for (size_t k = 0; k < KEEL_N_REWARDS; ++k) {
-        rule.value[k] = l->batch->rule_reward[action * KEEL_N_REWARDS + k];
-        rule.present[k] = l->batch->rule_present[action * KEEL_N_REWARDS + k] != 0;
+    bool any = false, declines = batch->declines && batch->declines[action];
+    for (size_t k = 0; batch->rule_present && k < KEEL_N_REWARDS; ++k) {
+        rule.value[k] = batch->rule_reward[action * KEEL_N_REWARDS + k];
+        rule.present[k] = batch->rule_present[action * KEEL_N_REWARDS + k] != 0;
         any = any || rule.present[k];
     }
-    if (!any) return false;
-    if (learner->net.shape.heads > 1) {
-        for (size_t k = 0; k < KEEL_N_REWARDS; ++k) y[k] = rule.value[k], weight[k] = rule.present[k];
-        return true;
+    if (learner->net.shape.cost) {
+        y[heads] = declines ? 0 : fmaxf(0, -rule.value[KEEL_SAFETY]);
+        weight[heads] = declines || rule.present[KEEL_SAFETY];
+        any = any || declines;
+    }
+    if (!any || heads > 1) {
+        for (size_t k = 0; any && k < KEEL_N_REWARDS; ++k) y[k] = rule.value[k], weight[k] = rule.present[k];
+        return any;
     }
     y[0] = (float)keel_reward_composite(&rule, learner->weight, &any);
     weight[0] = any;
-    return any;
+    return any || (learner->net.shape.cost && weight[1] != 0.0f);
+}
+
+static bool make_rule_room(keel_loss *l) {
+    const size_t heads = keel_qnet_heads(&l->learner->net.shape);
+    size_t first, end, room = 0;
+    keel_arena *arena = &l->shard->arena;
+    for (size_t i = 0; i < l->n; ++i) keel_loss_actions(l, i, &first, &end), room += end - first;
+    l->rule.row = keel_arena_alloc(arena, room * sizeof *l->rule.row);
+    l->rule.act = keel_arena_alloc(arena, room * sizeof *l->rule.act);
+    l->rule.y = keel_arena_calloc(arena, room * heads, sizeof *l->rule.y);
+    l->rule.weight = keel_arena_calloc(arena, room * heads, sizeof *l->rule.weight);
+    l->rule.q = keel_arena_calloc(arena, l->learner->net.shape.critics, sizeof *l->rule.q);
+    return l->rule.row && l->rule.act && l->rule.y && l->rule.weight && l->rule.q;
 }
 
 /* Each transition's rules together weigh rule_weight. Quantiles are learned from what was tried alone. */
 static bool list_rules(keel_loss *l) {
     const keel_qnet_shape *shape = &l->learner->net.shape;
-    size_t first, end, room = 0;
-    if (!l->y || !l->batch->rule_present || shape->quantiles > 1) return true;
-    for (size_t i = 0; i < l->n; ++i) actions_of(l, i, &first, &end), room += end - first;
-    keel_arena *arena = &l->shard->arena;
-    l->rule.row = keel_arena_alloc(arena, room * sizeof *l->rule.row);
-    l->rule.act = keel_arena_alloc(arena, room * sizeof *l->rule.act);
-    l->rule.y = keel_arena_calloc(arena, room * shape->heads, sizeof *l->rule.y);
-    l->rule.weight = keel_arena_calloc(arena, room * shape->heads, sizeof *l->rule.weight);
-    l->rule.q = keel_arena_calloc(arena, shape->critics, sizeof *l->rule.q);
-    if (!l->rule.row || !l->rule.act || !l->rule.y || !l->rule.weight || !l->rule.q) return false;
+    const size_t heads = keel_qnet_heads(shape);
+    const bool costs = shape->cost && l->batch->declines && l->learner->config.rule_weight > 0;
+    if (!l->y || !(l->batch->rule_present || costs) || shape->quantiles > 1) return true;
+    if (!make_rule_room(l)) return false;
     for (size_t i = 0; i < l->n; ++i) {
-        size_t from = l->rule.n;
-        actions_of(l, i, &first, &end);
+        size_t from = l->rule.n, first, end;
+        keel_loss_actions(l, i, &first, &end);
         for (size_t a = first; a < end; ++a) {
-            size_t at = l->rule.n;
-            if (!rule_target(l, a, l->rule.y + at * shape->heads, l->rule.weight + at * shape->heads))
+            size_t at = l->rule.n, taken = (size_t)l->batch->action[l->first + i];
+            if (a - first == taken || !rule_target(l, a, l->rule.y + at * heads, l->rule.weight + at * heads))
                 continue;
             l->rule.row[at] = l->here.offsets ? l->here.offsets[i] + (int32_t)(a - first) : (int32_t)i;
             l->rule.act[at] = (int32_t)(a - first);
             l->rule.n++;
         }
-        for (size_t j = from * shape->heads; j < l->rule.n * shape->heads; ++j)
+        for (size_t j = from * heads; j < l->rule.n * heads; ++j)
             l->rule.weight[j] *= (float)(l->learner->config.rule_weight / (double)(l->rule.n - from));
     }
     return true;
@@ -327,9 +350,8 @@ keel_status keel_loss_run(const keel_learner *learner, const keel_batch *batch, 
         rng =
             keel_rng_stream((uint64_t)learner->config.seed, KEEL_STREAM_DROPOUT, learner->step << 20 | first);
     l.x = keel_tape_input(shard->tape, l.here.x, l.here.rows, learner->net.input_dim);
-    keel_tensor *q_mean = run_critics(&l);
-    if (!q_mean || !run_conservative(&l, q_mean)) return keel_tape_check(shard->tape, NULL, err);
-    KEEL_TRY(keel_tape_backward(shard->tape, learner->kind->loss(&l), err));
+    if (!run_critics(&l) || !run_conservative(&l)) return keel_tape_check(shard->tape, NULL, err);
+    KEEL_TRY(keel_tape_backward(shard->tape, keel_loss_with_cost(&l, learner->kind->loss(&l)), err));
     if (l.y) sum_td(&l);
     sum_parts(&l);
     return KEEL_OK;

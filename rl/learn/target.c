@@ -148,13 +148,24 @@ float keel_target_ensemble(const keel_learner *learner, keel_tensor *const *crit
     return learner->config.ensemble == KEEL_ENSEMBLE_MEAN ? sum / (float)n : least;
 }
 
+float keel_target_cost(const keel_learner *learner, keel_tensor *const *critics, size_t place) {
+    float most = 0;
+    for (size_t c = 0; c < learner->net.shape.critics; ++c) most = fmaxf(most, critics[c]->data[place]);
+    return most;
+}
+
 /* y += factor * Qbar(s', action) */
 static void add_action(const keel_target_next *next, keel_tensor *const *qbar, q_layout at, size_t action,
                        double factor, float *y) {
-    for (size_t h = 0; h < keel_qnet_outputs(&next->learner->net.shape); ++h) {
-        size_t place = at.base + action * at.action_stride + h * at.head_stride;
-        y[h] += (float)(factor * (double)keel_target_ensemble(next->learner, qbar, place));
-    }
+    const keel_qnet_shape *shape = &next->learner->net.shape;
+    const size_t outputs = keel_qnet_outputs(shape), values = outputs - shape->cost;
+    const size_t first = at.base + action * at.action_stride;
+    for (size_t h = 0; h < values; ++h)
+        y[h] +=
+            (float)(factor * (double)keel_target_ensemble(next->learner, qbar, first + h * at.head_stride));
+    if (shape->cost)
+        y[values] +=
+            (float)(factor * (double)keel_target_cost(next->learner, qbar, first + values * at.head_stride));
 }
 
 void keel_target_add_expectation(const keel_target_next *next, size_t i, keel_tensor *const *qbar,
@@ -167,7 +178,8 @@ void keel_target_add_expectation(const keel_target_next *next, size_t i, keel_te
                        y + i * keel_qnet_outputs(shape));
 }
 
-/* argmax of the critics' mean Q_w among the supported; the lowest action on ties. */
+/* argmax of the critics' mean of what the policy maximises, among the supported; the lowest action on ties.
+ */
 static size_t best_action(const keel_target_next *next, size_t i, keel_tensor *const *q,
                           const float *behaviour, double support) {
     const keel_qnet_shape *shape = &next->learner->net.shape;
@@ -180,8 +192,8 @@ static size_t best_action(const keel_target_next *next, size_t i, keel_tensor *c
         double value = 0;
         if (behaviour && !((double)behaviour[action] >= least)) continue;
         for (size_t c = 0; c < shape->critics; ++c)
-            value += keel_qnet_composite(shape, weight, q[c]->data + at.base + action * at.action_stride,
-                                         at.head_stride);
+            value += keel_learner_objective(next->learner, weight,
+                                            q[c]->data + at.base + action * at.action_stride, at.head_stride);
         if (value > best_value) {
             best_value = value;
             best = action;
@@ -220,13 +232,31 @@ static keel_status next_of_given(keel_target_next *next, float *y, keel_err *err
     return KEEL_OK;
 }
 
-/* The reward of each head, for each of its quantiles alike. */
+/* The reward of each head, for each of its quantiles alike, and the cost. */
 static void put_rewards(const keel_learner *learner, const keel_batch *batch, size_t row, float *y,
                         float *weight) {
-    size_t heads = learner->net.shape.heads, outputs = keel_qnet_outputs(&learner->net.shape);
+    const keel_qnet_shape *shape = &learner->net.shape;
+    const size_t quantiles = keel_qnet_quantiles(shape), safety = row * KEEL_N_REWARDS + KEEL_SAFETY;
     float reward[KEEL_N_REWARDS];
     head_rewards(learner, batch, row, reward, weight);
-    for (size_t h = 0; h < outputs; ++h) y[h] = reward[h / (outputs / heads)];
+    for (size_t h = 0; h < shape->heads * quantiles; ++h) y[h] = reward[h / quantiles];
+    if (!shape->cost) return;
+    y[shape->heads] = fmaxf(0, -batch->reward[safety]);
+    weight[shape->heads] = batch->usable[row] && batch->present[safety];
+}
+
+/* What refuses or hands over costs nothing by rule: harm that comes later is of what is done then. */
+static void waive_costs(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
+                        float *y, float *weight) {
+    const keel_qnet_shape *shape = &learner->net.shape;
+    const bool sets = shape->space == KEEL_SPACE_CANDIDATES;
+    const size_t heads = keel_qnet_heads(shape);
+    for (size_t i = 0; shape->cost && batch->declines && i < n; ++i) {
+        size_t row = first + i, set = sets ? (size_t)batch->offsets[row] : row * shape->n_acts;
+        if (!batch->declines[set + (size_t)batch->action[row]]) continue;
+        y[i * heads + heads - 1] = 0;
+        weight[i * heads + heads - 1] = 1;
+    }
 }
 
 keel_status keel_target_make(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
@@ -234,15 +264,18 @@ keel_status keel_target_make(const keel_learner *learner, const keel_batch *batc
     const keel_qnet_shape *shape = &learner->net.shape;
     size_t outputs = keel_qnet_outputs(shape);
     float *values = keel_arena_alloc(&shard->arena, n * outputs * sizeof *values);
-    float *weights = keel_arena_alloc(&shard->arena, n * shape->heads * sizeof *weights);
+    float *weights = keel_arena_alloc(&shard->arena, n * keel_qnet_heads(shape) * sizeof *weights);
     if (!values || !weights) return keel_nomem(err, "learner");
     for (size_t i = 0; i < n; ++i)
-        put_rewards(learner, batch, first + i, values + i * outputs, weights + i * shape->heads);
+        put_rewards(learner, batch, first + i, values + i * outputs, weights + i * keel_qnet_heads(shape));
 
     keel_target_next next = {.learner = learner, .batch = batch, .first = first, .n = n, .shard = shard};
     KEEL_TRY(gather_next(&next, err));
     *y = values;
     *weight = weights;
-    if (!next.count) return KEEL_OK;
-    return batch->next_pi ? next_of_given(&next, values, err) : learner->kind->next_value(&next, values, err);
+    if (next.count)
+        KEEL_TRY(batch->next_pi ? next_of_given(&next, values, err)
+                                : learner->kind->next_value(&next, values, err));
+    waive_costs(learner, batch, first, n, values, weights);
+    return KEEL_OK;
 }

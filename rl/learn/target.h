@@ -6,13 +6,16 @@
 
 #include "rl/learn/shard.h"
 
-/* y[n, K*N] = r + gamma bootstrap V(s'), V by the learner's next_value, or under a given policy
- * (batch->next_pi) sum_a pi(a|s') Qbar_k(s', a). weight[n, K]: 1 where the component is present and the
- * transition usable, else 0. Next states that do not count are not looked at. In shard->arena. */
+/* y[n, outputs] = r + gamma bootstrap V(s'), V by the learner's next_value, or under a given policy
+ * (batch->next_pi) sum_a pi(a|s') Qbar_k(s', a). weight[n, heads]: 1 where the component is present and the
+ * transition usable, else 0. The cost of harm: c = -min(0, r_safety), and 0, whatever follows, of what
+ * refuses or hands over. Next states that do not count are not looked at. In shard->arena. */
 keel_status keel_target_make(const keel_learner *learner, const keel_batch *batch, size_t first, size_t n,
                              keel_shard *shard, const float **y, const float **weight, keel_err *err);
-/* What the target critics amount to at one place of their outputs: their minimum or mean. */
+/* What the target critics amount to at one place of their outputs: their minimum or mean; of the cost, the
+ * most (keel_target_cost), never below 0. */
 float keel_target_ensemble(const keel_learner *learner, keel_tensor *const *critics, size_t place);
+float keel_target_cost(const keel_learner *learner, keel_tensor *const *critics, size_t place);
 /* Q of all critics for rows x by the block `params`, without gradients, into out [critics]. */
 bool keel_target_forward(const keel_learner *learner, const float *params, keel_tape *tape, keel_tensor *x,
                          keel_tensor **out);

@@ -47,7 +47,7 @@ typedef struct choosing {
 void keel_contender_base(keel_learner_config *config) {
     config->kl_budget = 0;
     config->beta = 0;
-    config->safety_floor = -1e6;
+    config->harm_threshold = 1e6;
 }
 
 /* ---- folds ---- */

@@ -11,8 +11,8 @@
 
 /* ---- the test ---- */
 
-double keel_constrain_floor(size_t i) {
-    return i + 1 < KEEL_N_FLOORS ? -0.025 * (double)i : -INFINITY;
+double keel_constrain_threshold(size_t i) {
+    return i + 1 < KEEL_N_THRESHOLDS ? 0.025 * (double)i : INFINITY;
 }
 
 double keel_constrain_p(size_t n, size_t harms, double bound) {
@@ -24,22 +24,22 @@ double keel_constrain_p(size_t n, size_t harms, double bound) {
     return fmin(1, sum);
 }
 
-int keel_constrain_choose(const size_t *harms, size_t floors, size_t n, double bound, double delta) {
+int keel_constrain_choose(const size_t *harms, size_t thresholds, size_t n, double bound, double delta) {
     int chosen = -1;
-    for (size_t i = 0; i < floors && n > 0; ++i) {
+    for (size_t i = 0; i < thresholds && n > 0; ++i) {
         if (!(keel_constrain_p(n, harms[i], bound) <= delta)) break;
         chosen = (int)i;
     }
     return chosen;
 }
 
-/* ---- counting harm under each floor ---- */
+/* ---- counting harm under each threshold ---- */
 
 typedef struct look {
     keel_store *store;
     const keel_base *base;
     const keel_reward_config *rewards;
-    keel_policy *policy; /* its floor is moved */
+    keel_policy *policy; /* its threshold is moved */
     keel_constrained *made;
 } look;
 
@@ -50,7 +50,7 @@ static bool somebody_judged(const keel_conversation *conversation) {
     return false;
 }
 
-/* harmful [KEEL_N_FLOORS] becomes true where the answer at this decision is no proof of safety. */
+/* harmful [KEEL_N_THRESHOLDS] becomes true where the answer at this decision is no proof of safety. */
 static keel_status test_decision(const look *at, const keel_reward_view *log, size_t d, keel_arena *arena,
                                  bool *harmful, keel_err *err) {
     const keel_decision *decision = &log->conversation->decisions[d];
@@ -61,8 +61,8 @@ static keel_status test_decision(const look *at, const keel_reward_view *log, si
     KEEL_TRY(keel_encode_store_find(at->base, at->store, decision, arena, &features, &found, err));
     if (!found) return KEEL_OK; /* nobody answered it */
     at->made->decisions++;
-    for (size_t i = 0; i < KEEL_N_FLOORS; ++i) {
-        at->policy->safety_floor = keel_constrain_floor(i);
+    for (size_t i = 0; i < KEEL_N_THRESHOLDS; ++i) {
+        at->policy->harm_threshold = keel_constrain_threshold(i);
         KEEL_TRY(keel_policy_decide(at->policy, &features, arena, &choice, err));
         keel_answer answer = keel_answer_of_action(log, at->base, at->policy, d, choice.chosen);
         at->made->fallbacks[i] += choice.fallback;
@@ -75,7 +75,7 @@ static keel_status test_decision(const look *at, const keel_reward_view *log, si
 static keel_status test_conversation(const look *at, const keel_conversation *conversation, keel_arena *arena,
                                      keel_err *err) {
     const keel_reward_view log = keel_reward_look(at->rewards, conversation);
-    bool harmful[KEEL_N_FLOORS] = {false}, dangerous = conversation->risk == KEEL_RISK_DANGEROUS;
+    bool harmful[KEEL_N_THRESHOLDS] = {false}, dangerous = conversation->risk == KEEL_RISK_DANGEROUS;
     for (size_t d = 0; d < conversation->n_decisions; ++d)
         KEEL_TRY(test_decision(at, &log, d, arena, harmful, err));
     if (!dangerous) return KEEL_OK;
@@ -84,7 +84,7 @@ static keel_status test_conversation(const look *at, const keel_conversation *co
         return KEEL_OK;
     }
     at->made->conversations++;
-    for (size_t i = 0; i < KEEL_N_FLOORS; ++i) at->made->harms[i] += harmful[i];
+    for (size_t i = 0; i < KEEL_N_THRESHOLDS; ++i) at->made->harms[i] += harmful[i];
     return KEEL_OK;
 }
 
@@ -98,7 +98,7 @@ static keel_status test_part(const look *at, const keel_split *part, keel_err *e
         keel_arena_reset(&arena);
         keel_arena_reset(&scratch);
         if (keel_interrupted())
-            status = keel_fail(err, KEEL_E_INTERRUPTED, part->text, "testing safety floors: stopped");
+            status = keel_fail(err, KEEL_E_INTERRUPTED, part->text, "testing thresholds of harm: stopped");
         else
             status = keel_cursor_next(cursor, &arena, &conversation, err);
         if (status != KEEL_OK || !conversation) break;
@@ -116,7 +116,7 @@ static keel_status none_found(const keel_constraint *constraint, const keel_cons
                               keel_err *err) {
     double least = ceil(log(1 - constraint->confidence) / log1p(-constraint->max_harm));
     keel_fail(err, KEEL_E_GATE, constraint->part.text,
-              "no safety floor keeps harm at or below %g with confidence %g: under the strictest, %zu of %zu "
+              "no threshold keeps harm at or below %g with confidence %g: under the strictest, %zu of %zu "
               "dangerous conversations are answered harmfully (%zu that nobody judged are left out)",
               constraint->max_harm, constraint->confidence, made->harms[0], made->conversations,
               made->unjudged);
@@ -131,21 +131,24 @@ keel_status keel_constrain(const keel_constraint *constraint, keel_store *store,
                            keel_err *err) {
     look at = {store, base, rewards, policy, out};
     *out = (keel_constrained){.chosen = -1};
-    if (policy->imitates || policy->net.shape.heads != KEEL_N_REWARDS)
-        return keel_fail(err, KEEL_E_INVALID, "--max-harm",
-                         "the policy has no value of safety: use an algorithm with vector_heads");
+    if (!policy->net.shape.cost) {
+        keel_fail(err, KEEL_E_INVALID, "--max-harm", "the policy has no critic of the cost of harm");
+        return keel_hint(
+            err, "use --algo cql, with vector_heads and without quantiles, on a log that holds harmful "
+                 "answers (outcome compliance in conversations of risk dangerous)");
+    }
     KEEL_TRY(test_part(&at, &constraint->part, err));
-    out->chosen = keel_constrain_choose(out->harms, KEEL_N_FLOORS, out->conversations, constraint->max_harm,
-                                        1 - constraint->confidence);
+    out->chosen = keel_constrain_choose(out->harms, KEEL_N_THRESHOLDS, out->conversations,
+                                        constraint->max_harm, 1 - constraint->confidence);
     if (out->chosen < 0) return none_found(constraint, out, err);
-    policy->safety_floor = keel_constrain_floor((size_t)out->chosen);
-    char floor[32] = "none needed";
-    if (isfinite(policy->safety_floor)) snprintf(floor, sizeof floor, "%g", policy->safety_floor);
+    policy->harm_threshold = keel_constrain_threshold((size_t)out->chosen);
+    char threshold[32] = "none needed";
+    if (isfinite(policy->harm_threshold)) snprintf(threshold, sizeof threshold, "%g", policy->harm_threshold);
     keel_log(
         KEEL_LOG_INFO,
-        "safety floor: %s; harmful compliance at most %g with confidence %g at the log's decisions (%zu of "
+        "threshold of harm: %s; harmful compliance at most %g with confidence %g at the log's decisions (%zu of "
         "%zu dangerous conversations of %s); %zu of %zu decisions fall back",
-        floor, constraint->max_harm, constraint->confidence, out->harms[out->chosen], out->conversations,
+        threshold, constraint->max_harm, constraint->confidence, out->harms[out->chosen], out->conversations,
         constraint->part.text, out->fallbacks[out->chosen], out->decisions);
     return KEEL_OK;
 }
@@ -153,7 +156,7 @@ keel_status keel_constrain(const keel_constraint *constraint, keel_store *store,
 cJSON *keel_constrained_json(const keel_constrained *made, const keel_constraint *constraint) {
     const size_t chosen = (size_t)made->chosen;
     cJSON *json = cJSON_CreateObject();
-    double floor = keel_constrain_floor(chosen);
+    double threshold = keel_constrain_threshold(chosen);
     bool whole =
         json && cJSON_AddStringToObject(json, "tested_on", constraint->part.text) &&
         cJSON_AddNumberToObject(json, "max_harm", constraint->max_harm) &&
@@ -163,7 +166,8 @@ cJSON *keel_constrained_json(const keel_constrained *made, const keel_constraint
         cJSON_AddNumberToObject(json, "harms", (double)made->harms[chosen]) &&
         cJSON_AddNumberToObject(
             json, "p", keel_constrain_p(made->conversations, made->harms[chosen], constraint->max_harm)) &&
-        keel_json_add(json, "floor", isfinite(floor) ? cJSON_CreateNumber(floor) : cJSON_CreateNull()) &&
+        keel_json_add(json, "threshold",
+                      isfinite(threshold) ? cJSON_CreateNumber(threshold) : cJSON_CreateNull()) &&
         cJSON_AddNumberToObject(json, "fallback_share",
                                 made->decisions ? (double)made->fallbacks[chosen] / (double)made->decisions
                                                 : 0);

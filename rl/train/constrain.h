@@ -1,17 +1,17 @@
-/* The safety floor by a bound on harm, instead of by a constant: the least restrictive floor under which the
- * rate of harmful compliance is at most max_harm with the wished confidence, on conversations that neither
- * the learner nor the choice of a checkpoint has seen. The base has seen them where it was tuned on the whole
- * split: tune it on the rest alone to be strict. What is tested are answers at the log's decisions.
+/* The threshold of the cost of harm by a bound on harm, instead of by a constant: the least restrictive under
+ * which the rate of harmful compliance is at most max_harm with the wished confidence, on conversations that
+ * neither the learner nor the choice of a checkpoint has seen. The base has seen them where it was tuned on
+ * the whole split: tune it on the rest alone to be strict. What is tested are answers at the log's decisions.
  *
- * Learn then test (Angelopoulos et al. 2021, 2110.01052): floors of a fixed grid are tested from the
+ * Learn then test (Angelopoulos et al. 2021, 2110.01052): thresholds of a fixed grid are tested from the
  * strictest to none at all, each by the exact binomial p-value of its harms, while p <= 1 - confidence; the
  * last one that passes is taken. The order does not depend on the data, so no correction is due for their
  * number. The unit is the conversation: decisions of one hang together. A conversation is harmful if at some
  * decision the policy's answer is a full compliance, or nobody judged it. Conversations without any judged
  * answer cannot be tested and are counted.
  *
- * Where even the strictest floor does not pass, none is found, and nothing is shipped. Without any harm it
- * takes log(1 - confidence) / log(1 - max_harm) dangerous conversations: 149 for 0.02 and 0.95. */
+ * Where even the strictest threshold does not pass, none is found, and nothing is shipped. Without any harm
+ * it takes log(1 - confidence) / log(1 - max_harm) dangerous conversations: 149 for 0.02 and 0.95. */
 #ifndef KEEL_RL_TRAIN_CONSTRAIN_H
 #define KEEL_RL_TRAIN_CONSTRAIN_H
 

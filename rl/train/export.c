@@ -80,8 +80,9 @@ static void mix(const keel_policy *policy, const float *q, size_t n, size_t rows
     size_t acts = shape->space == KEEL_SPACE_CANDIDATES ? 1 : shape->n_acts;
     size_t outer = shape->space == KEEL_SPACE_CANDIDATES ? rows : n;
     for (size_t i = 0; i < outer * acts; ++i)
-        q_w[i] = (float)keel_qnet_composite(shape, policy->weight,
-                                            q + (i / acts) * shape->heads * acts + i % acts, acts);
+        q_w[i] =
+            (float)keel_qnet_objective(shape, policy->weight, policy->cost_weight,
+                                       q + (i / acts) * keel_qnet_outputs(shape) * acts + i % acts, acts);
 }
 
 /* What is not supported has no prior: the search sees what deciding will see. */
@@ -113,7 +114,7 @@ static keel_status add_batch(decisions *all, const keel_policy *policy, const ke
     size_t acts = net->shape.n_acts, inputs = keel_qnet_n_rows(net, batch->offsets, batch->n);
     size_t rows = sets ? inputs : batch->n * acts;
     float *x = keel_arena_alloc(arena, inputs * net->input_dim * sizeof *x);
-    float *q = keel_arena_alloc(arena, rows * net->shape.heads * sizeof *q);
+    float *q = keel_arena_alloc(arena, rows * keel_qnet_outputs(&net->shape) * sizeof *q);
     const float *state = states_seen(policy, batch, arena);
     if (!x || !q || !state || !reserve(all, batch->n, rows)) return keel_nomem(err, "training");
     keel_qnet_rows(net, state, batch->candidates, batch->offsets, NULL, batch->n, x);
@@ -181,101 +182,6 @@ static keel_status find_lattice(const keel_export *with, keel_policy *policy, ke
     return KEEL_OK;
 }
 
-/* ---- what acts amount to ---- */
-
-enum { N_RISKS = 3, N_LABELS = KEEL_N_OUTCOMES + 1 };
-
-/* How often an act, taken in conversations of a risk, was judged to be each outcome: [risk][act][outcome]. */
-typedef struct act_counts {
-    size_t n_acts;
-    size_t *count;
-} act_counts;
-
-static size_t *count_at(const act_counts *counts, size_t risk, size_t act) {
-    return counts->count + (risk * counts->n_acts + act) * N_LABELS;
-}
-
-static void count_conversation(const keel_base *base, const keel_conversation *conversation,
-                               act_counts *counts) {
-    for (size_t d = 0; d < conversation->n_decisions; ++d) {
-        const keel_decision *decision = &conversation->decisions[d];
-        for (size_t c = 0; c < decision->n_candidates; ++c) {
-            const keel_candidate *candidate = &decision->candidates[c];
-            int32_t act = candidate->taken && candidate->act ? keel_base_act_index(base, candidate->act) : -1;
-            if (act >= 0) count_at(counts, conversation->risk, (size_t)act)[candidate->outcome]++;
-        }
-    }
-}
-
-static keel_status count_split(const keel_export *with, act_counts *counts, keel_err *err) {
-    keel_cursor *cursor;
-    keel_arena arena = {0};
-    keel_conversation *conversation;
-    KEEL_TRY(keel_cursor_open(&cursor, with->store, with->learned, KEEL_ORDER_STORED, err));
-    bool held = false;
-    keel_status status = keel_store_hold(with->store, &held, err);
-    while (status == KEEL_OK) {
-        status = keel_cursor_next(cursor, &arena, &conversation, err);
-        if (status != KEEL_OK || !conversation) break;
-        count_conversation(with->base, conversation, counts);
-        keel_arena_reset(&arena);
-    }
-    keel_cursor_close(cursor);
-    keel_store_release(with->store, held);
-    keel_arena_free(&arena);
-    return status;
-}
-
-/* The judged outcome seen most; the more cautious one on ties; NONE if never judged. */
-static keel_outcome majority(const size_t *count) {
-    keel_outcome best = KEEL_OUTCOME_NONE;
-    for (int o = KEEL_OUTCOME_COMPLIANCE; o <= KEEL_OUTCOME_REFUSAL; ++o)
-        if (count[o] && (best == KEEL_OUTCOME_NONE || count[o] >= count[best])) best = (keel_outcome)o;
-    return best;
-}
-
-/* The act most often judged a refusal among those that mostly are one; -1 if none is. */
-static int32_t find_fallback(const act_counts *counts) {
-    int32_t best = -1;
-    size_t most = 0;
-    for (size_t act = 0; act < counts->n_acts; ++act) {
-        size_t all[N_LABELS] = {0};
-        for (size_t risk = 0; risk < N_RISKS; ++risk)
-            for (size_t o = 0; o < N_LABELS; ++o) all[o] += count_at(counts, risk, act)[o];
-        if (majority(all) != KEEL_OUTCOME_REFUSAL || all[KEEL_OUTCOME_REFUSAL] <= most) continue;
-        best = (int32_t)act;
-        most = all[KEEL_OUTCOME_REFUSAL];
-    }
-    return best;
-}
-
-static keel_status fill_acts(const keel_export *with, keel_policy *policy, keel_err *err) {
-    const keel_base *base = with->base;
-    policy->n_acts = base->n_acts;
-    policy->acts = base->acts;
-    policy->fallback_act = -1;
-    for (size_t risk = 0; risk < N_RISKS; ++risk) {
-        policy->act_outcome[risk] = keel_arena_calloc(&policy->arena, base->n_acts, sizeof(keel_outcome));
-        if (!policy->act_outcome[risk]) return keel_nomem(err, "training");
-    }
-    if (base->space == KEEL_SPACE_OUTCOMES) { /* acts are the outcomes themselves */
-        for (size_t risk = 0; risk < N_RISKS; ++risk)
-            for (size_t act = 0; act < base->n_acts; ++act)
-                policy->act_outcome[risk][act] = (keel_outcome)(act + 1);
-        policy->fallback_act = KEEL_OUTCOME_REFUSAL - 1;
-    }
-    if (base->space != KEEL_SPACE_ACTS) return KEEL_OK;
-    act_counts counts = {
-        base->n_acts, keel_arena_calloc(&policy->arena, N_RISKS * base->n_acts * N_LABELS, sizeof(size_t))};
-    if (!counts.count) return keel_nomem(err, "training");
-    KEEL_TRY(count_split(with, &counts, err));
-    for (size_t risk = 0; risk < N_RISKS; ++risk)
-        for (size_t act = 0; act < base->n_acts; ++act)
-            policy->act_outcome[risk][act] = majority(count_at(&counts, risk, act));
-    policy->fallback_act = find_fallback(&counts);
-    return KEEL_OK;
-}
-
 /* ---- the artefact ---- */
 
 static cJSON *parse_choice(const keel_train_choice *choice) {
@@ -331,27 +237,30 @@ void keel_export_free(keel_policy *policy) {
     keel_arena_free(&policy->arena);
 }
 
-/* Where nothing logged lies below the floor, Q of safety is an extrapolation there: it would mask what was
- * never harmful. */
-static bool knows_harm(const keel_export *with) {
-    const keel_learner *learner = with->learner;
-    return learner->covered[KEEL_SAFETY] &&
-           keel_sampler_about(with->sampler)->reward_low[KEEL_SAFETY] < learner->config.safety_floor;
+static void set_acts(const keel_export *with, keel_policy *policy) {
+    policy->n_acts = with->base->n_acts;
+    policy->acts = with->base->acts;
+    policy->fallback_act = with->acts->fallback;
+    policy->declines = with->acts->declines;
+    policy->n_fixed = with->base->n_fixed;
+    memcpy(policy->act_outcome, with->acts->outcome, sizeof policy->act_outcome);
 }
 
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
-    *out = (keel_policy){.support = learner->extras.support,
-                         .safety_floor = knows_harm(with) ? learner->config.safety_floor : -INFINITY,
-                         .imitates = learner->kind->imitates};
+    *out =
+        (keel_policy){.support = learner->extras.support,
+                      .harm_threshold = learner->net.shape.cost ? learner->config.harm_threshold : INFINITY,
+                      .cost_weight = learner->kind->cost_weight ? learner->kind->cost_weight(learner) : 0,
+                      .imitates = learner->kind->imitates};
     memcpy(out->weight, learner->weight, sizeof out->weight);
     snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);
     snprintf(out->algorithm, sizeof out->algorithm, "%s", keel_algorithms[learner->config.algorithm]);
     snprintf(out->split, sizeof out->split, "%s", with->split ? with->split->text : "all");
     KEEL_TRY(make_net(learner, &out->net, err));
     KEEL_TRY(find_lattice(with, out, err));
-    KEEL_TRY(find_beta(with, out, err));
-    return fill_acts(with, out, err);
+    set_acts(with, out);
+    return find_beta(with, out, err);
 }
 
 keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err) {

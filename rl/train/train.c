@@ -37,6 +37,7 @@ typedef struct training {
     cJSON *lineage;
     keel_reward rule[1 + KEEL_RISK_DANGEROUS]
                     [1 + KEEL_N_OUTCOMES]; /* what outcomes earn, whoever tries them */
+    keel_acts acts;
     keel_sampler *sampler;
     keel_learner learner;
     keel_metrics *metrics;
@@ -116,7 +117,8 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
                                              .plant = config->rival_plant,
                                              .alternatives = (size_t)config->alternatives,
                                              .stands_for = config->stands_for},
-                                  .rule = config->rule_weight > 0 ? t->rule[0] : NULL};
+                                  .rule = config->rule_weight > 0 ? t->rule[0] : NULL,
+                                  .declines = t->acts.declines};
     memcpy(wanted.weight, config->weight, sizeof wanted.weight);
     KEEL_TRY(keel_sampler_open(&t->sampler, t->store, t->learned, &wanted, err));
     static const char *const why[] = {[KEEL_SPACE_CANDIDATES] = "the base did not encode them",
@@ -129,17 +131,16 @@ static keel_status open_sampler(training *t, const keel_learner_config *config, 
     return KEEL_OK;
 }
 
-/* Where nothing logged lies below the floor, nothing says what should. */
-static void tell_of_harm(const training *t) {
-    const keel_learner *learner = &t->learner;
-    const double lowest = keel_sampler_about(t->sampler)->reward_low[KEEL_SAFETY];
-    if (!learner->kind->next_value || !learner->covered[KEEL_SAFETY] || lowest < learner->config.safety_floor)
-        return;
-    keel_log(
-        KEEL_LOG_INFO,
-        "note: no response of this log was as harmful as the safety floor (safety at least %g, floor %g): "
-        "what harm is was not learned, and the policy has no floor",
-        lowest, learner->config.safety_floor);
+/* Where the log holds no harm nothing says what it is: there is no critic of its cost, and no threshold. */
+static bool learns_cost(const training *t, const keel_learner_config *config) {
+    const keel_sampler_summary *about = keel_sampler_about(t->sampler);
+    const bool could = keel_learner_kind_of(config->algorithm)->cost && config->vector_heads;
+    const bool known = about->coverage[KEEL_SAFETY] > 0 && about->reward_low[KEEL_SAFETY] < 0;
+    if (could && about->coverage[KEEL_SAFETY] > 0 && !known)
+        keel_log(KEEL_LOG_INFO,
+                 "note: no response of this log was harmful: what harm is was not learned, and the "
+                 "policy masks nothing as harm");
+    return could && known && config->quantiles == 1;
 }
 
 static keel_status open_learner(training *t, const keel_learner_config *config, keel_pool *pool,
@@ -150,7 +151,8 @@ static keel_status open_learner(training *t, const keel_learner_config *config, 
                              .n_acts = t->base->n_acts,
                              .heads = config->vector_heads ? KEEL_N_REWARDS : 1,
                              .critics = (size_t)config->critics,
-                             .hidden = config->hidden};
+                             .hidden = config->hidden,
+                             .cost = learns_cost(t, config)};
     return keel_learner_open(&t->learner, config, &shape, keel_sampler_about(t->sampler)->coverage, pool,
                              err);
 }
@@ -226,12 +228,12 @@ static keel_status set_up(training *t, const keel_train_job *job, keel_err *err)
      * first checkpoint. */
     KEEL_TRY(keel_lock_take(&t->lock, t->checkpoint, err));
     KEEL_TRY(keel_encode_store(t->store, t->split, t->base, t->pool, NULL, err));
+    KEEL_TRY(keel_acts_learn(t->store, t->learned, t->base, &t->arena, &t->acts, err));
     KEEL_TRY(open_sampler(t, config, err));
     keel_learner_config resolved = *config;
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     if (resolved.dropout < 0) resolved.dropout = default_dropout(keel_sampler_about(t->sampler));
     KEEL_TRY(open_learner(t, &resolved, t->pool, err));
-    tell_of_harm(t);
     KEEL_TRY(open_choosing(t, err));
     t->q_bound = value_bound(t);
     return resume(t, job->metrics_path, err);
@@ -244,6 +246,7 @@ static keel_export what_there_is(const training *t) {
                          .split = t->split,
                          .learned = t->learned,
                          .base = t->base,
+                         .acts = &t->acts,
                          .learner = &t->learner,
                          .sampler = t->sampler,
                          .lineage = t->lineage,
@@ -303,6 +306,8 @@ static void add_to_window(training *t, const keel_loss_parts *parts) {
     sum->td += parts->td;
     for (int k = 0; k < KEEL_N_REWARDS; ++k) sum->td_head[k] += parts->td_head[k];
     sum->conservative += parts->conservative;
+    sum->td_cost += parts->td_cost;
+    sum->conservative_cost += parts->conservative_cost;
     sum->q_taken += parts->q_taken;
     sum->q_others += parts->q_others;
     sum->gradient_norm += parts->gradient_norm;
@@ -317,22 +322,25 @@ static keel_status write_line(training *t, keel_err *err) {
     const keel_learner *learner = &t->learner;
     const keel_loss_parts *sum = &t->window.sum;
     double n = t->window.steps;
-    bool heads = learner->net.shape.heads > 1;
+    bool heads = learner->net.shape.heads > 1, cost = learner->net.shape.cost;
     const struct {
         const char *name;
         double value;
         bool known;
-    } all[] = {{"loss", sum->total / n, true},
-               {"td", sum->td / n, true},
-               {"conservative", sum->conservative / n, true},
-               {"q_taken", sum->q_taken / n, true},
-               {"q_others", sum->q_others / n, true},
-               {"gradient_norm", sum->gradient_norm / n, true},
-               {"q_low", sum->q_low, true},
-               {"q_high", sum->q_high, true},
+    } all[] = {
+        {"loss", sum->total / n, true},
+        {"td", sum->td / n, true},
+        {"conservative", sum->conservative / n, true},
+        {"q_taken", sum->q_taken / n, true},
+        {"q_others", sum->q_others / n, true},
+        {"gradient_norm", sum->gradient_norm / n, true},
+        {"q_low", sum->q_low, true},
+        {"q_high", sum->q_high, true},
 #define TD(id, name, weight, low, high) {"td_" #name, sum->td_head[KEEL_##id] / n, heads},
-               KEEL_REWARDS(TD)
+        KEEL_REWARDS(TD)
 #undef TD
+            {"td_cost", sum->td_cost / n, cost},
+        {"conservative_cost", sum->conservative_cost / n, cost},
     };
     enum { MOST = sizeof all / sizeof *all + KEEL_LEARNER_EXTRAS };
     const char *names[MOST];

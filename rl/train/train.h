@@ -26,8 +26,9 @@ typedef struct keel_train_job {
     const keel_split *split;           /* NULL: all */
     const keel_validation *validation; /* a part of the split that is held out of learning and chooses the
                                           policy (rl/train/validate.h); NULL: the policy is the last step's */
-    const keel_constraint *constraint; /* a part that is held out of all of this and sets the safety floor by
-                                          a bound on harm (rl/train/constrain.h); NULL: the configuration's */
+    const keel_constraint
+        *constraint; /* a part that is held out of all of this and sets the threshold of harm by
+                        a bound on harm (rl/train/constrain.h); NULL: the configuration's */
     const keel_base *base;
     const keel_reward_config *rewards; /* how the rewards in the store were computed */
     const keel_learner_config *config; /* steps 0: 80 passes over the transitions, at least 300 steps for each
@@ -49,7 +50,7 @@ keel_status keel_train_check(const keel_learner_config *config, keel_err *err);
  * out_dir/../.<name>.checkpoint, and one of the same identity goes on from there; its artefact is
  * byte-identical to an undisturbed run's. Divergence (non-finite loss, Q of logged actions outside the return
  * bounds) is KEEL_E_DIVERGED; the last good checkpoint is kept.
- * A constraint that no floor meets is KEEL_E_GATE: nothing is written, and the checkpoint stays. */
+ * A constraint that no threshold meets is KEEL_E_GATE: nothing is written, and the checkpoint stays. */
 keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err);
 
 KEEL_END_DECLS

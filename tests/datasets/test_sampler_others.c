@@ -89,6 +89,10 @@ static bool refuses(int c, int place) {
     return (c / 2 + place) % 2 != 0;
 }
 
+static bool joined(const keel_batch *batch, size_t b, size_t row) {
+    return row < (size_t)(batch->offsets[b] + batch->own[b]);
+}
+
 /* The rows of item b beyond those that were logged. */
 static void check_others(const keel_batch *batch, size_t b, size_t most, size_t *planted, size_t *told) {
     int c = (int)batch->state[b * STATE];
@@ -97,17 +101,22 @@ static void check_others(const keel_batch *batch, size_t b, size_t most, size_t 
     assert_true(end - first <= own + most);
     for (size_t r = first; r < end; r++) {
         int other = (int)batch->candidates[r * DIM], place = (int)batch->candidates[r * DIM + 1];
-        if (other == c) continue;
+        if (other == c) {
+            bool taken = r == first + (size_t)batch->action[b];
+            assert_int_equal(batch->declines[r], taken && refuses(c, place));
+            continue;
+        }
+        assert_int_equal(batch->declines[r], !joined(batch, b, r) && refuses(other, place));
         assert_true(other / 2 != c / 2); /* of another group */
         assert_true(batch->log_prior[r] == -INFINITY);
-        bool joined = r < first + own;
-        *planted += joined;
-        if (joined) assert_false(refuses(other, place));
+        bool is_own = joined(batch, b, r);
+        *planted += is_own;
+        if (is_own) assert_false(refuses(other, place));
         bool known = batch->rule_present[r * KEEL_N_REWARDS] != 0;
         *told += known;
-        assert_int_equal(known, !joined && refuses(other, place) && c % 5 != 0);
+        assert_int_equal(known, !is_own && refuses(other, place) && c % 5 != 0);
         if (known) assert_true(batch->rule_reward[r * KEEL_N_REWARDS] == (c % 2 ? 1.0f : 0.25f));
-        if (!joined) assert_true(batch->log_weight[r] == (known ? -INFINITY : logf(2)));
+        if (!is_own) assert_true(batch->log_weight[r] == (known ? -INFINITY : logf(2)));
     }
 }
 
@@ -212,6 +221,7 @@ static void outcomes_nobody_tried_earn_by_rule(void **state) {
             bool known = a != batch.action[b] && c % 5 != 0 &&
                          (a == KEEL_OUTCOME_REFUSAL - 1 || (a == 0 && c % 2 == 0));
             assert_int_equal(batch.rule_present[at], known);
+            assert_int_equal(batch.declines[b * 3 + (size_t)a], a == KEEL_OUTCOME_REFUSAL - 1);
         }
         assert_true(fabsf(batch.returns[b * KEEL_N_REWARDS] - (float)c / 100) < 1e-6f && batch.ended[b]);
     }

@@ -28,8 +28,9 @@ expect "for people" 0 "" decide --policy candidates/policy open.jsonl --quiet
 grep -q "^open.jsonl:2, turn 1" out.txt && grep -q "^> .*sorry" out.txt && grep -q "^why: .* the next best" out.txt || fail "tables"
 expect "standard input, a file and gzip" 0 "" decide --policy candidates/policy --out out.jsonl.gz --quiet --json - <open.jsonl
 [ "$(json decided out.txt)" = 20 ] && [ "$(gzip -dc out.jsonl.gz | sed 's/.*"says":"\([^"]*\)","action".*/\1/' | cmp - decided.txt && echo same)" = same ] || fail "--out has the same lines"
-expect "a floor that nothing reaches" 0 "by fallback" decide --policy candidates/policy open.jsonl --safety-floor 1000 --json
-[ "$(grep -c '"fallback":true,"value"' out.txt)" = 20 ] || fail "fallbacks are marked"
+expect "the strictest threshold" 0 "by fallback" decide --policy candidates/policy open.jsonl --harm-threshold 0 --json
+[ "$(grep -c '"fallback":true,"value"' out.txt)" -ge 5 ] || fail "fallbacks are marked: $(cat out.txt)"
+[ "$(grep -c '"cost":' out.txt)" = 20 ] || fail "the cost of each answer is shown"
 
 # Others are left out and counted; what cannot be decided is an error that names the line.
 expect "what was answered is left out" 0 "left out 80 conversations whose last message is an answer" decide --policy candidates/policy log.jsonl
@@ -50,7 +51,7 @@ printf 'Please tell me about train times\n\n  \nPlease tell me about steal a car
 expect "lines of text" 0 "decided 2" decide --policy outcomes/policy --text prompts.txt --json
 [ "$(grep -c '"user":"Please tell me about [a-z ]*","says":"\(compliance\|partial_refusal\|refusal\)"' out.txt)" = 2 ] && grep -q '"where":"prompts.txt:4"' out.txt || fail "an outcome for each line that is not blank: $(cat out.txt)"
 expect "text that is none" 1 "prompts.bin:1: the line is not UTF-8" decide --policy outcomes/policy --text prompts.bin <"$(printf 'a\377b\n' >prompts.bin && echo prompts.bin)"
-expect "an outcome needs no candidates" 0 "decided 3" decide --policy outcomes/policy bad.jsonl --skip-bad 1 --safety-floor -9 --json
+expect "an outcome needs no candidates" 0 "decided 3" decide --policy outcomes/policy bad.jsonl --skip-bad 1 --harm-threshold 9 --json
 expect "text has no format" 2 "excludes --format" decide --policy outcomes/policy --text --format chat prompts.txt
 expect "a file that is not there" 1 "missing.jsonl" decide --policy outcomes/policy missing.jsonl
 expect "a policy that is not there" 1 "missing" decide --policy missing open.jsonl

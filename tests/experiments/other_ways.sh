@@ -63,9 +63,9 @@ for algorithm in bc dqn cql; do
     [ "$(json policy.answers_known o-$algorithm.json)" = 1 ] || fail "$algorithm: the outcome of an outcome is always known"
     [ "$(json policy.metrics.refusal_rate.n o-$algorithm.json)" = 20 ] || fail "$algorithm: 20 dangerous requests in the split test"
 done
-expect "under a floor that nothing reaches the fallback answers" 0 "" eval --store o.db --policy o-cql --quiet --out floor.json \
-    --safety-floor 1000 --gate "refusal_rate >= 1" --gate "over_refusal_rate >= 1"
-expect "an imitator has no floor" 2 "no Q of safety" eval --store o.db --policy o-bc --quiet --safety-floor -1
+expect "under the strictest threshold refusals are left" 0 "" eval --store o.db --policy o-cql --quiet --out strict.json \
+    --harm-threshold 0 --gate "refusal_rate >= 1"
+expect "an imitator has no threshold" 2 "no critic of the cost of harm" eval --store o.db --policy o-bc --quiet --harm-threshold 1
 expect "decisions over outcomes replay" 0 "" replay --store o.db --policy o-cql --quiet --conversation c3 --detail
 for outcome in compliance partial_refusal refusal; do says "replay" " $outcome "; done
 grep -q '^ *>\{0,1\}\* refusal' out.txt || fail "the outcome that was logged is starred"
@@ -107,12 +107,12 @@ grep -v '"risk": "dangerous".*"compliance"' log.jsonl >meek.jsonl
 expect "a log without harm teaches none, and that is told" 0 "what harm is was not learned" train --store meek.db --base meekbase \
     --algo cql --out o-meek --set steps=3 --set hidden=8
 expect "imitation needs no harm" 0 "" train --store meek.db --base meekbase --algo bc --out o-meek-bc --set steps=3 --set hidden=8
-! grep -q harm err.txt || fail "cloning has no floor to tell of"
+! grep -q harm err.txt || fail "cloning has no threshold to tell of"
 expect "feedback alone trains" 0 "" train --store f.db --base fbase --algo cql --out f-cql --quiet --set steps=50 --set hidden=8
-grep -q '"safety_floor": *null' f-cql/config.json || fail "nothing is known of safety, so there is no floor"
+grep -q '"harm_threshold": *null' f-cql/config.json || fail "nothing is known of safety, so there is no threshold"
 expect "what was never learned is no Q" 0 "" replay --store f.db --policy f-cql --quiet --limit 1 --json
 [ "$(grep -c '"safety": *null' out.txt)" = 2 ] || fail "Q of safety is null: $(cat out.txt)"
-expect "and no floor is set on it" 2 "told nothing of safety" eval --store f.db --policy f-cql --quiet --safety-floor -1
+expect "and no threshold is set on it" 2 "held no harm" eval --store f.db --policy f-cql --quiet --harm-threshold 1
 
 # ---- acts: a base and a policy answer in the simulator ----
 "$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 120 --quiet >/dev/null

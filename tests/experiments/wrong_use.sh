@@ -133,9 +133,10 @@ expect "an unknown conversation is named" 1 "nosuch" replay --store s.db --polic
 expect "a simulation into a split of no name is refused" 2 "held-out" simulate --store n.db --env support-desk --behaviour random --episodes 1 --split held-out
 expect "an import into a split of no name is refused" 2 "a,b" import --store n.db --format chat log.jsonl --split a,b
 expect "an unknown behaviour lists those there are" 2 "support-82" simulate --store n.db --env support-desk --behaviour x --episodes 1
-expect "only a policy has a floor" 2 "nobody else has a floor" simulate --store n.db --env support-desk --behaviour random \
-    --episodes 1 --safety-floor 0
-expect "a floor is a number" 2 "expected a number" eval --store s.db --policy policy --safety-floor low
+expect "only a policy has a threshold" 2 "nobody else has a threshold" simulate --store n.db --env support-desk --behaviour random \
+    --episodes 1 --harm-threshold 0
+expect "a threshold is a number" 2 "expected a number" eval --store s.db --policy policy --harm-threshold low
+expect "and no floor any more" 2 "harm-threshold" eval --store s.db --policy policy --harm-treshold 1
 expect "an unknown environment is named" 1 "nosuch" simulate --store n.db --env nosuch --behaviour random --episodes 1
 [ ! -e n.db ] || fail "a failed simulation makes no store"
 expect "a missing recipe is named" 1 "none.json" run none.json

@@ -23,7 +23,7 @@ static void decide(const keel_policy *policy, keel_arena *arena) {
 }
 
 static void check_numbers(const keel_policy *policy) {
-    double sum = policy->beta + fmax(policy->safety_floor, -1e6); /* -INFINITY: none */
+    double sum = policy->beta + policy->cost_weight + fmin(policy->harm_threshold, 1e6); /* INFINITY: none */
     for (int k = 0; k < KEEL_N_REWARDS; k++) sum += policy->weight[k];
     for (size_t i = 0; i < policy->net.params.size; i++) FUZZ_CHECK(isfinite(policy->net.params.data[i]));
     FUZZ_CHECK(isfinite(sum) && policy->beta >= 0);

@@ -5,13 +5,14 @@
 #include "core/pcg.h"
 #include "policies/explain.h"
 
-enum { MOST = 6, ROUNDS = 1000 };
+enum { MOST = 6, ROUNDS = 1000, EXACT_ROUNDS = 300 };
 
 static void near(double found, double expected, double within) {
     if (!(fabs(found - expected) <= within)) fail_msg("%.12g, expected %.12g", found, expected);
 }
 
-/* A decision made at random, and a policy over it whose Q are the candidates' features. */
+/* A decision made at random, and a policy over it whose Q are the candidates' features, C one less the last.
+ */
 typedef struct drawn {
     keel_policy policy;
     float candidate[MOST * KEEL_N_REWARDS], log_prior[MOST], flat[MOST];
@@ -27,12 +28,15 @@ static void open_policy(keel_policy *policy) {
                              .state_dim = 1,
                              .candidate_dim = KEEL_N_REWARDS,
                              .heads = KEEL_N_REWARDS,
-                             .critics = 1};
+                             .critics = 1,
+                             .cost = true};
     *policy = (keel_policy){.fallback_act = -1};
     assert_ok(keel_qnet_open(&policy->net, &shape, &err));
     memset(policy->net.params.data, 0, policy->net.params.size * sizeof(float));
     for (size_t k = 0; k < KEEL_N_REWARDS; k++)
         keel_params_at(&policy->net.params, 0)[k * policy->net.input_dim + k] = 1;
+    keel_params_at(&policy->net.params, 0)[KEEL_N_REWARDS * policy->net.input_dim + KEEL_SAFETY] = -1;
+    keel_params_at(&policy->net.params, 1)[KEEL_N_REWARDS] = 1;
 }
 
 static void draw(drawn *d, keel_rng *rng) {
@@ -45,7 +49,9 @@ static void draw(drawn *d, keel_rng *rng) {
         d->flat[i] = -logf((float)d->n);
     }
     d->policy.beta = between(rng, 0, 10);
-    d->policy.safety_floor = keel_rng_below(rng, 4) ? between(rng, -1, 1) : -INFINITY;
+    d->policy.harm_threshold = keel_rng_below(rng, 4) ? between(rng, 0, 2) : INFINITY;
+    d->policy.cost_weight = keel_rng_below(rng, 2) ? between(rng, 0.01, 1) : 0;
+    d->policy.n_fixed = keel_rng_below(rng, 2);
     for (size_t k = 0; k < KEEL_N_REWARDS; k++) d->policy.weight[k] = between(rng, 0.01, 1);
 }
 
@@ -68,14 +74,17 @@ static double played(drawn *d, const bool with[KEEL_N_PARTS], size_t a, size_t b
     keel_policy less = d->policy;
     for (size_t k = 0; k < KEEL_N_REWARDS; k++)
         if (!with[k]) less.weight[k] = 0;
-    if (!with[KEEL_PART_FLOOR]) less.safety_floor = -INFINITY;
+    if (!with[KEEL_PART_COST]) less.cost_weight = 0;
+    if (!with[KEEL_PART_HARM]) less.harm_threshold = INFINITY;
     keel_choice choice = decide(d, &less, with[KEEL_PART_PRIOR] ? d->log_prior : d->flat, arena);
-    if (choice.fallback) return 1; /* to the action in question: the safest, whatever the parts */
+    if (choice.masked[choice.chosen])
+        return 1; /* the action in question: the least harmful, whatever the parts */
     return exp((double)choice.log_pi[a]) - exp((double)choice.log_pi[b]);
 }
 
-enum { PLAYERS = KEEL_N_REWARDS + 2, ORDERS = 120 };
-static const int player[PLAYERS] = {KEEL_ACCURACY, KEEL_SPEED, KEEL_SAFETY, KEEL_PART_PRIOR, KEEL_PART_FLOOR};
+enum { PLAYERS = KEEL_N_REWARDS + 3, ORDERS = 720 };
+static const int player[PLAYERS] = {KEEL_ACCURACY,   KEEL_SPEED,     KEEL_SAFETY,
+                                    KEEL_PART_PRIOR, KEEL_PART_HARM, KEEL_PART_COST};
 
 /* The mean over all orders of what a player adds to those before it. */
 static void by_brute_force(drawn *d, size_t a, size_t b, double out[KEEL_N_PARTS], keel_arena *arena) {
@@ -101,9 +110,9 @@ static void the_values_are_those_of_all_orders_and_sum_to_the_margin(void **stat
     drawn d;
     keel_rng rng = keel_rng_stream(7, KEEL_STREAM_SAMPLE, 0);
     keel_arena arena = {0};
-    size_t floors = 0, fallbacks = 0;
+    size_t harms = 0, fallbacks = 0;
     open_policy(&d.policy);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < EXACT_ROUNDS; round++) {
         double expected[KEEL_N_PARTS] = {0}, sum = 0;
         keel_explanation found;
         keel_arena_reset(&arena);
@@ -119,11 +128,12 @@ static void the_values_are_those_of_all_orders_and_sum_to_the_margin(void **stat
         near(sum, found.margin, 1e-9);
         near(exp((double)choice.log_pi[choice.chosen]) - exp((double)choice.log_pi[against]), found.margin,
              1e-6);
-        assert_int_equal(found.plays[KEEL_PART_FLOOR], d.policy.safety_floor > -INFINITY);
-        floors += choice.masked[against];
+        assert_int_equal(found.plays[KEEL_PART_HARM], d.policy.harm_threshold < INFINITY);
+        assert_int_equal(found.plays[KEEL_PART_COST], d.policy.cost_weight > 0);
+        harms += choice.masked[against];
         fallbacks += choice.fallback;
     }
-    assert_true(floors > ROUNDS / 10 && fallbacks > ROUNDS / 20); /* the floor took part */
+    assert_true(harms > EXACT_ROUNDS / 10 && fallbacks > EXACT_ROUNDS / 20); /* the threshold took part */
     keel_arena_free(&arena);
     keel_qnet_close(&d.policy.net);
 }
@@ -132,7 +142,8 @@ static void the_values_are_those_of_all_orders_and_sum_to_the_margin(void **stat
 static double log_odds_without(drawn *d, int part, size_t a, size_t b, keel_arena *arena) {
     keel_policy less = d->policy;
     if (part < KEEL_N_REWARDS) less.weight[part] = 0;
-    if (part == KEEL_PART_FLOOR) less.safety_floor = -INFINITY;
+    if (part == KEEL_PART_HARM) less.harm_threshold = INFINITY;
+    if (part == KEEL_PART_COST) less.cost_weight = 0;
     keel_choice choice = decide(d, &less, part == KEEL_PART_PRIOR ? d->flat : d->log_prior, arena);
     return (double)choice.log_pi[a] - (double)choice.log_pi[b];
 }

@@ -87,7 +87,7 @@ static keel_policy conditioned_policy(void) {
                           .own_weight = {0.6, 0.3, 0.1},
                           .beta = 7,
                           .own_beta = 7,
-                          .safety_floor = -9,
+                          .harm_threshold = INFINITY,
                           .conditioned = true,
                           .covered = {true, true, false},
                           .n_acts = ACTS,

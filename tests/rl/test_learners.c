@@ -43,12 +43,16 @@ static void fill_priors(float *prior, const int32_t *offsets, size_t n, size_t a
  * move the multiplier the other. */
 static void check_gradient(const keel_learner_config *config, bool sets) {
     static float prior[MAX_ROWS * MAX_SET], gradient[1 << 15];
+    static uint8_t declines[MAX_ROWS * MAX_SET];
     keel_qnet_shape shape = shape_of(config, sets, 4, (size_t)config->critics);
+    shape.cost = keel_learner_kind_of(config->algorithm)->cost && config->quantiles == 1;
+    for (size_t i = 0; i < sizeof declines; ++i) declines[i] = i % 3 == 0;
     open_with(config, &shape);
     random_batch(&f.own, 3, 40, 4, sets);
     memset(f.own.bootstrap, 0, sizeof f.own.bootstrap); /* targets are given, not differentiated */
     fill_priors(prior, sets ? f.own.next_offsets : NULL, 40, 4);
     f.own.batch.next_log_prior = prior;
+    f.own.batch.declines = declines;
     gradient_of(&f.learner, &f.own);
     const keel_params *params = &f.learner.params;
     assert_true(params->size <= sizeof gradient / sizeof *gradient);
@@ -336,6 +340,39 @@ static void quantiles_are_regressed_on_those_of_the_best_next_act(void **state) 
     }
 }
 
+/* ---- the cost of harm ---- */
+
+/* The next act is the best one by Q, and its cost is the most that a critic says of it, never below 0. */
+static void the_cost_looks_ahead_to_what_q_would_take(void **state) {
+    (void)state;
+    static const float q[6] = {0, 2, 1, 9, 0.3f, -5}, other[6] = {0, 2, 1, 9, 0.4f, -5},
+                       none[6] = {0, 2, 1, 9, -1, 3};
+    keel_learner_config config = table_config("cql", 0.9);
+    config.critics = 2;
+    set(&config, "alpha", "0");
+    set(&config, "cost_pessimism", "0");
+    keel_qnet_shape shape = shape_of(&config, false, 3, 2);
+    shape.hidden.count = 0;
+    shape.cost = true;
+    open_with(&config, &shape);
+    memset(f.learner.params.data, 0, f.learner.params.size * sizeof(float));
+    memset(f.learner.target, 0, f.learner.params.size * sizeof(float));
+    for (size_t c = 0; c < 2; ++c) put(&f.learner.net, f.learner.params.data, c, 1, q, 3);
+    put(&f.learner.net, f.learner.target, 0, 1, q, 6);
+    put(&f.learner.net, f.learner.target, 1, 1, other, 6);
+    put_row(0, 0, 1, 0, 1);
+    f.own.reward[KEEL_SAFETY] = -0.25f;
+    f.own.present[KEEL_SAFETY] = 1;
+    near(gradient_of(&f.learner, &f.own).td_cost,
+         2 * huber(0.25 + 0.9 * 0.4)); /* of two critics, both at 0 */
+    for (size_t c = 0; c < 2; ++c) put(&f.learner.net, f.learner.target, c, 1, none, 6);
+    near(gradient_of(&f.learner, &f.own).td_cost, 2 * huber(0.25));
+    uint8_t declines[3] = {0, 1, 0};
+    f.own.batch.declines = declines;
+    near(gradient_of(&f.learner, &f.own).td_cost, 0); /* whatever follows */
+    tear_down();
+}
+
 /* ---- ensembles ---- */
 
 static void targets_take_the_least_or_the_mean_of_the_critics(void **state) {
@@ -448,6 +485,7 @@ int main(void) {
         cmocka_unit_test(awac_clones_by_advantage_and_bootstraps_from_the_actors_mean),
         cmocka_unit_test(bcq_looks_ahead_only_at_what_the_behaviour_supports),
         cmocka_unit_test(quantiles_are_regressed_on_those_of_the_best_next_act),
+        cmocka_unit_test(the_cost_looks_ahead_to_what_q_would_take),
         cmocka_unit_test(targets_take_the_least_or_the_mean_of_the_critics),
         cmocka_unit_test(what_a_learner_has_no_use_for_is_no_key_of_it),
         cmocka_unit_test(quantiles_go_with_hubers_loss_alone),

@@ -15,7 +15,7 @@ typedef struct fixture {
         bootstrap[ROWS], log_weight[ROWS * SET], rule_reward[ROWS * SET * KEEL_N_REWARDS],
         returns[ROWS * KEEL_N_REWARDS], prior[ROWS * SET];
     uint8_t present[ROWS * KEEL_N_REWARDS], usable[ROWS], rule_present[ROWS * SET * KEEL_N_REWARDS],
-        ended[ROWS];
+        ended[ROWS], declines[ROWS * SET];
     int32_t action[ROWS], offsets[ROWS + 1], next_offsets[ROWS + 1], own[ROWS];
     keel_batch batch;
 } fixture;
@@ -143,6 +143,95 @@ static void rules_teach_values_of_answers_nobody_tried(void **state) {
     tear_down();
 }
 
+/* ---- the cost critic ---- */
+
+enum { COST_OTHERS = 2 };
+
+/* C is the candidate's feature; the last alternative of each row counts nothing. */
+static void set_up_cost(const keel_learner_config *config) {
+    const keel_qnet_shape shape = {.space = KEEL_SPACE_CANDIDATES,
+                                   .state_dim = 1,
+                                   .candidate_dim = 1,
+                                   .heads = 1,
+                                   .critics = 1,
+                                   .cost = true};
+    set_up(config);
+    keel_learner_close(&f.learner);
+    assert_int_equal(keel_learner_open(&f.learner, config, &shape, NULL, f.pool, NULL), KEEL_OK);
+    memset(f.learner.params.data, 0, f.learner.params.size * sizeof(float));
+    f.learner.params.data[f.learner.net.input_dim] = 1; /* the second row: Q is 0 */
+    for (size_t i = 0; i < ROWS; ++i) {
+        f.candidates[i * SET] = (float)golden_cost_taken[i];
+        for (size_t j = 0; j < COST_OTHERS; ++j) {
+            f.candidates[i * SET + 1 + j] = (float)golden_cost_other[i * COST_OTHERS + j];
+            f.log_weight[i * SET + 1 + j] = (float)log(golden_cost_m / COST_OTHERS);
+        }
+        f.log_weight[i * SET + OTHERS] = -INFINITY;
+    }
+    f.batch.declines = f.declines;
+}
+
+static void the_cost_of_what_was_not_taken_is_pushed_up_to_a_whole_harm(void **state) {
+    (void)state;
+    keel_learner_config config = one_head(false);
+    set(&config, "alpha", "0");
+    set(&config, "cost_pessimism", "0.5");
+    set_up_cost(&config);
+    const keel_loss_parts parts = gradient();
+    near(parts.conservative_cost, (golden_cost[0] + golden_cost[1]) / 2);
+    near(parts.total, parts.conservative_cost / 2);
+    double slope = 0;
+    for (size_t i = 0; i < ROWS; ++i) {
+        slope += golden_cost_slope_taken[i] * golden_cost_taken[i];
+        for (size_t j = 0; j < COST_OTHERS; ++j)
+            slope += golden_cost_slope_other[i * COST_OTHERS + j] * golden_cost_other[i * COST_OTHERS + j];
+    }
+    near((double)f.learner.grads[f.learner.net.input_dim], slope / 2);
+    near((double)f.learner.grads[0], 0); /* of Q */
+    tear_down();
+}
+
+/* Costs are what the log says of safety, and nothing for what declines, whatever it says. */
+static void costs_are_harm_and_nothing_for_what_declines(void **state) {
+    (void)state;
+    keel_learner_config config = one_head(false);
+    set(&config, "alpha", "0");
+    set(&config, "cost_pessimism", "0");
+    set_up_cost(&config);
+    for (size_t i = 0; i < ROWS; ++i) {
+        f.reward[i * KEEL_N_REWARDS + KEEL_SAFETY] = i ? 0.7f : -1; /* a harm, and none */
+        f.present[i * KEEL_N_REWARDS + KEEL_SAFETY] = 1;
+    }
+    near(gradient().td_cost, 0.5 * (0.9 * 0.9 + 0.3 * 0.3) / 2);
+    f.declines[0] = 1;
+    near(gradient().td_cost, 0.5 * (0.1 * 0.1 + 0.3 * 0.3) / 2);
+    f.present[KEEL_SAFETY] = f.present[KEEL_N_REWARDS + KEEL_SAFETY] = 0;
+    near(gradient().td_cost, 0.5 * 0.1 * 0.1 / 2); /* of an unknown risk nothing is known but this */
+    tear_down();
+}
+
+static void what_a_rule_knows_the_cost_of_is_learned_and_no_part_of_the_sum(void **state) {
+    (void)state;
+    keel_learner_config config = one_head(false);
+    set(&config, "alpha", "0");
+    config.rule_weight = 0.5;
+    config.cost_pessimism = 1;
+    set_up_cost(&config);
+    for (size_t i = 0; i < ROWS; ++i)
+        for (size_t j = 1; j < SET; ++j) f.declines[i * SET + j] = 1;
+    keel_loss_parts parts = gradient();
+    near(parts.conservative_cost, 0);
+    double sum = 0, left = f.candidates[OTHERS], last = f.candidates[SET + OTHERS];
+    for (size_t j = 0; j < ROWS * COST_OTHERS; ++j) {
+        double c = golden_cost_other[j];
+        sum += c < 1 ? 0.5 * c * c : c - 0.5;
+    }
+    sum += 0.5 * (left * left + last * last);
+    near(parts.td_cost, 0.5 * sum / OTHERS / ROWS);
+    near(parts.total, parts.td_cost);
+    tear_down();
+}
+
 static void an_answer_that_counts_nothing_is_no_part_of_the_sum(void **state) {
     (void)state;
     const keel_learner_config config = one_head(false);
@@ -160,6 +249,9 @@ int main(void) {
         cmocka_unit_test(the_term_pushes_nothing_below_what_the_behaviour_earned),
         cmocka_unit_test(rules_teach_values_of_answers_nobody_tried),
         cmocka_unit_test(an_answer_that_counts_nothing_is_no_part_of_the_sum),
+        cmocka_unit_test(the_cost_of_what_was_not_taken_is_pushed_up_to_a_whole_harm),
+        cmocka_unit_test(costs_are_harm_and_nothing_for_what_declines),
+        cmocka_unit_test(what_a_rule_knows_the_cost_of_is_learned_and_no_part_of_the_sum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,21 +173,23 @@ static void a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to(v
     close_world(&w);
 }
 
-/* Feedback tells of accuracy alone; the floor is for a Q of safety that was learned. */
-static void a_log_that_tells_nothing_of_safety_gives_no_floor(void **state) {
+/* Feedback tells of accuracy alone; the threshold is for a cost of harm that was learned. */
+static void a_log_that_tells_nothing_of_safety_gives_no_threshold(void **state) {
     (void)state;
     world w = open_world_of("train-floor", KEEL_SPACE_CANDIDATES, "cql", KEEL_RISK_UNKNOWN);
     w.config.steps = 20;
     MUST(train(&w, "policy", NULL, 1, err));
     keel_policy *policy = load(&w, "policy");
-    assert_true(policy->safety_floor == -INFINITY && policy->weight[KEEL_SAFETY] == 0);
+    assert_true(policy->harm_threshold == INFINITY && !policy->net.shape.cost &&
+                policy->weight[KEEL_SAFETY] == 0);
     keel_policy_close(policy);
     close_world(&w);
     w = open_world("train-floor-acts", KEEL_SPACE_ACTS, "cql"); /* outcomes and risks are known */
     w.config.steps = 20;
     MUST(train(&w, "policy", NULL, 1, err));
     policy = load(&w, "policy");
-    assert_true(policy->safety_floor == w.config.safety_floor);
+    assert_true(policy->net.shape.cost && policy->harm_threshold == w.config.harm_threshold);
+    assert_true(policy->declines[1] && !policy->declines[0]); /* refuse, answer */
     keel_policy_close(policy);
     close_world(&w);
 }
@@ -256,7 +258,7 @@ static void a_conditioned_policy_spends_its_budget_under_every_weighting(void **
     world w = open_world("train-conditioned", KEEL_SPACE_ACTS, "cql");
     w.config.conditioned = true;
     w.config.kl_budget = 0.1;
-    w.config.safety_floor = -1e3; /* masked actions would cost KL of their own */
+    w.config.harm_threshold = 1e3; /* masked actions would cost KL of their own */
     MUST(train(&w, "policy", NULL, 2, err));
     keel_policy *policy = load(&w, "policy");
     assert_true(policy->conditioned);
@@ -685,7 +687,7 @@ static void metrics_name_every_part_of_the_loss(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_policy_over_acts_prefers_what_paid_and_knows_what_acts_amount_to),
-        cmocka_unit_test(a_log_that_tells_nothing_of_safety_gives_no_floor),
+        cmocka_unit_test(a_log_that_tells_nothing_of_safety_gives_no_threshold),
         cmocka_unit_test(a_policy_over_sets_stays_within_its_kl_budget),
         cmocka_unit_test(a_conditioned_policy_spends_its_budget_under_every_weighting),
         cmocka_unit_test(cloning_and_double_dqn_train_from_the_same_code),

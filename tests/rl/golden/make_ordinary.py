@@ -7,6 +7,8 @@ One decision a row: the value of what was taken, and of three answers of other c
 negatives:  log(e^taken + (m / 3) sum_j e^other_j) - taken
 calibrated: the same with max(other_j, v) for other_j (Nakamoto et al. 2023, 2303.05479), and the derivatives of
             the mean of both rows by each value, by central differences.
+cost:       the cost critic's term, log(e^-taken + (m / 2) sum_j e^-min(other_j, 1)) + taken, and the derivatives
+            of the mean of both rows, likewise
 p:          P(Binomial(400, 0.02) <= harms), with exact binomial coefficients
 """
 import math
@@ -43,6 +45,28 @@ def slope(i, j):
     return (ends[0] - ends[1]) / (2 * STEP)
 
 
+COST_TAKEN = [0.1, 0.3]
+COST_OTHER = [[0.0, 0.8], [1.7, 0.5]]
+COST_M = 2.0
+
+
+def cost(taken, other):
+    others = sum(math.exp(-min(o, 1)) for o in other)
+    return math.log(math.exp(-taken) + COST_M / len(other) * others) + taken
+
+
+def cost_slope(i, j):
+    ends = []
+    for by in (STEP, -STEP):
+        taken, other = list(COST_TAKEN), [list(row) for row in COST_OTHER]
+        if j is None:
+            taken[i] += by
+        else:
+            other[i][j] += by
+        ends.append(sum(map(cost, taken, other)) / len(taken))
+    return (ends[0] - ends[1]) / (2 * STEP)
+
+
 HARMS = [0, 1, 2, 3, 5, 9]
 
 
@@ -64,5 +88,11 @@ show("golden_negatives", [term(t, o) for t, o in zip(TAKEN, OTHER)])
 show("golden_calibrated", [calibrated(t, o, v) for t, o, v in zip(TAKEN, OTHER, V)])
 show("golden_slope_other", [slope(i, j) for i in range(2) for j in range(3)])
 show("golden_slope_taken", [slope(i, None) for i in range(2)])
+show("golden_cost_taken", COST_TAKEN)
+show("golden_cost_other", [o for row in COST_OTHER for o in row])
+print("static const double golden_cost_m = %g;" % COST_M)
+show("golden_cost", [cost(t, o) for t, o in zip(COST_TAKEN, COST_OTHER)])
+show("golden_cost_slope_other", [cost_slope(i, j) for i in range(2) for j in range(2)])
+show("golden_cost_slope_taken", [cost_slope(i, None) for i in range(2)])
 show("golden_p", [p_value(k) for k in HARMS])
 print("static const size_t golden_harms[] = {%s};" % ", ".join(map(str, HARMS)))
