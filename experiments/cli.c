@@ -10,12 +10,14 @@
 #include "core/options_internal.h"
 #include "core/process.h"
 #include "core/text.h"
+#include "experiments/explain.h"
 
 const keel_flag keel_cli_common_flags[] = {
     {"--quiet", NULL, false, false, "no log and no progress on stderr"},
     {"--json", NULL, false, false, "the result as JSON"},
     {"--memory", "MB", false, false,
      "memory it may take; beyond that it stops. Results do not depend on it (default: no limit)"},
+    {"--explain", NULL, false, false, "what the output means and what is healthy; nothing is run"},
     {"--help", NULL, false, false, "this text"},
     KEEL_FLAG_END,
 };
@@ -113,9 +115,9 @@ static keel_status check_complete(const keel_cli *cli, size_t words, keel_err *e
     return KEEL_OK;
 }
 
-static bool asks_help(size_t argc, const char *const *argv) {
+static bool asks(const char *flag, const char *in_short, size_t argc, const char *const *argv) {
     for (size_t i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+        if (strcmp(argv[i], flag) == 0 || strcmp(argv[i], in_short) == 0) return true;
     return false;
 }
 
@@ -134,7 +136,9 @@ static int find_name(const keel_verb *verb, size_t argc, const char *const *argv
 keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
                            bool *help, keel_err *err) {
     *cli = (keel_cli){.verb = verb, .json_lost = keel_json_lost(), .named = find_name(verb, argc, argv)};
-    *help = asks_help(argc, argv);
+    const bool explain = asks("--explain", "--explain", argc, argv);
+    cli->asked = explain ? KEEL_CLI_EXPLAIN : KEEL_CLI_HELP;
+    *help = explain || asks("--help", "-h", argc, argv);
     if (*help) return KEEL_OK;
     cli->given = keel_arena_calloc(&cli->arena, argc + 1, sizeof *cli->given);
     if (!cli->given) return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu arguments", argc);
@@ -363,6 +367,10 @@ static void help_named(const keel_named_options *named, int name, FILE *out) {
 
 void keel_cli_help(const keel_cli *cli, FILE *out) {
     const keel_verb *verb = cli->verb;
+    if (cli->asked == KEEL_CLI_EXPLAIN) {
+        keel_explain_print(verb->name, out);
+        return;
+    }
     fprintf(out, "keel %s: %s\n\nusage: keel %s", verb->name, verb->brief, verb->name);
     for (const keel_flag *flag = verb->flags; flag->name; flag++)
         if (flag->required) fprintf(out, " %s %s", flag->name, flag->placeholder);

@@ -26,7 +26,7 @@ typedef struct keel_flag_choices {
     const char *const *names; /* NULL-terminated */
 } keel_flag_choices;
 
-/* Every verb takes --quiet, --json, --memory and --help; these rows are common to several. */
+/* Every verb takes --quiet, --json, --memory, --explain and --help; these rows are common to several. */
 #define KEEL_FLAG_STORE                                                                                      \
     { "--store", "FILE", true, false, "the store" }
 #define KEEL_FLAG_SEED                                                                                       \
@@ -69,8 +69,12 @@ typedef struct keel_given {
     const char *value;     /* NULL for a switch */
 } keel_given;
 
+/* What --help and --explain ask for. */
+typedef enum keel_cli_asked { KEEL_CLI_HELP, KEEL_CLI_EXPLAIN } keel_cli_asked;
+
 struct keel_cli {
     const keel_verb *verb;
+    keel_cli_asked asked;
     keel_given *given; /* in the order of the command line; strings are argv's */
     size_t n_given;
     cJSON *result;    /* owned */
@@ -85,7 +89,8 @@ extern const keel_verb *const keel_verbs[]; /* NULL-terminated */
 keel_status keel_verb_find(const char *name, const keel_verb **out, keel_err *err);
 
 /* argv: what follows the verb. Unknown flags, missing values, missing required flags and doubled flags are
- * KEEL_E_USAGE. *help is set (and nothing else checked) when --help is among them. Free in any case. */
+ * KEEL_E_USAGE. *help is set (and nothing else checked) when --help or --explain is among them. Free in any
+ * case. */
 keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, const char *const *argv,
                            bool *help, keel_err *err);
 void keel_cli_free(keel_cli *cli);
@@ -127,7 +132,7 @@ keel_status keel_cli_options(keel_cli *cli, const keel_option *table, void *conf
 /* The rows of the keys that only some names of verb->named take, each once, as the first name has it; {0} at
  * the end, rows beyond `room` are left out. For help. */
 void keel_cli_named_rows(const keel_verb *verb, keel_option *rows, size_t room);
-/* With the keys of the name that cli->named says. */
+/* With the keys of the name that cli->named says; or, for --explain, what the output means. */
 void keel_cli_help(const keel_cli *cli, FILE *out);
 void keel_cli_overview(FILE *out);                  /* `keel --help` */
 void keel_cli_version(bool with_commit, FILE *out); /* "keel 0.2.0 (commit)", no newline */

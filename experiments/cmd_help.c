@@ -6,11 +6,13 @@
 #include <stdlib.h>
 
 #include "core/json.h"
+#include "experiments/explain.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
 
 static const keel_flag flags[] = {
     {"--man", NULL, false, false, "the manual page keel(1), as roff"},
+    {"--outputs", NULL, false, false, "what the outputs of all verbs mean, as docs/outputs.md"},
     {"--completion", "SHELL", false, false, "the completion script of a shell: bash or zsh"},
     KEEL_FLAG_END,
 };
@@ -21,7 +23,11 @@ static keel_status write_text(keel_cli *cli, FILE *out, keel_err *err) {
     KEEL_TRY(keel_cli_choice(cli, "--completion", keel_cli_shells, &shell, err));
     if (shell >= 0 && keel_cli_has(cli, "--man"))
         return keel_fail(err, KEEL_E_USAGE, "--man", "cannot be given with --completion");
-    if (shell >= 0)
+    if (keel_cli_has(cli, "--outputs") && (shell >= 0 || keel_cli_has(cli, "--man")))
+        return keel_fail(err, KEEL_E_USAGE, "--outputs", "cannot be given with another page");
+    if (keel_cli_has(cli, "--outputs"))
+        keel_explain_document(out);
+    else if (shell >= 0)
         keel_cli_completion(shell, out);
     else if (keel_cli_has(cli, "--man"))
         keel_cli_manual(out);

@@ -8,7 +8,7 @@
 
 #include "core/file.h"
 #include "experiments/cli_resources.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "experiments/verbs.h"
 
 static const keel_flag flags[] = {

@@ -17,7 +17,7 @@
 #include "core/log.h"
 #include "experiments/pareto_report.h"
 #include "experiments/recipe.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"

@@ -168,6 +168,7 @@ static void add_sentences(cJSON *json, const cJSON *result, keel_buf *text) {
     cJSON *list = cJSON_AddArrayToObject(json, "sentences");
     keel_buf_text(text, "On ");
     put_count(text, conversations(result));
+    if (number(keel_json_get(result, "judged_on"), "simulated") > 0) keel_buf_text(text, " simulated");
     keel_buf_text(text, is_seen(result)
                             ? " conversations, some of which it was trained on (this flatters it), "
                             : " held-out conversations ");
@@ -228,18 +229,18 @@ static void answer_how_much(cJSON *json, const cJSON *result, keel_buf *text) {
         keel_metric metric;
         const char *says;
     } rows[] = {{KEEL_METRIC_REFUSAL, "Dangerous requests refused"},
-                {KEEL_METRIC_HARMFUL_COMPLIANCE, "dangerous requests complied with"},
-                {KEEL_METRIC_OVER_REFUSAL, "benign requests refused"},
-                {KEEL_METRIC_COMPLETION, "benign conversations completed"}};
+                {KEEL_METRIC_HARMFUL_COMPLIANCE, "Dangerous requests complied with"},
+                {KEEL_METRIC_OVER_REFUSAL, "Benign requests refused"},
+                {KEEL_METRIC_COMPLETION, "Benign conversations completed"}};
     size_t told = 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const found own = metric(result, "policy", rows[i].metric),
                     log = metric(result, "logged", rows[i].metric);
         if (!own.known || !log.known) continue;
-        keel_buf_format(text, "%s%s: %.3f, today %.3f", told++ ? "; " : "", rows[i].says, own.value,
+        keel_buf_format(text, "%s%s: %.3f, today %.3f", told++ ? "\n" : "", rows[i].says, own.value,
                         log.value);
     }
-    keel_buf_text(text, told ? "." : "Cannot be said: no rate is known of both.");
+    keel_buf_text(text, told ? "" : "Cannot be said: no rate is known of both.");
     add_answer(json, "By how much?", -1, text);
 }
 

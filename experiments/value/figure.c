@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "experiments/value/report.h"
 
 static const char *const colours[KEEL_INT_LIST_MAX] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",

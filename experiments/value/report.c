@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "experiments/table.h"
 
 static const double CLAIM = 0.63;

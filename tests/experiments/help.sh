@@ -30,6 +30,21 @@ expect "no help of a verb that is not there" 2 "did you mean 'train'?" help tria
 expect "no completion of another shell" 2 "bash, zsh" help --completion fish
 expect "one thing at a time" 2 "cannot be given with" help --man --completion bash
 
+# ---- what the outputs mean ----
+expect "the outputs of all verbs" 0 "" help --outputs
+cmp -s out.txt "$SOURCE/docs/outputs.md" || fail "docs/outputs.md is not what keel help --outputs prints: make it anew"
+expect "no two pages at once" 2 "cannot be given with" help --outputs --man
+expect "the output of eval explained, without a store" 0 "" eval --explain
+cp out.txt eval.txt
+for name in refusal_rate harmful_compliance_rate over_refusal_rate borderline_refusal_rate completion_rate composite_reward accuracy speed safety \
+    agreement_rate preference_accuracy latency_s; do
+    grep -q "^$name" eval.txt || fail "keel eval --explain lacks $name"
+    grep -q "\`$name\`" "$SOURCE/docs/metrics.md" || fail "docs/metrics.md lacks $name"
+done
+grep -q "healthy: lower end at or above your bound" eval.txt || fail "what is healthy: $(cat eval.txt)"
+expect "an output that needs no word" 0 "" info --explain
+grep -q "keel info" out.txt || fail "and says so"
+
 # ---- the manual page: once rendered, a flag and what it takes begin a line, and so does a key ----
 if command -v mandoc >/dev/null; then
     mandoc -Tlint -W warning keel.1 >lint.txt || fail "mandoc complains: $(cat lint.txt)"

@@ -18,9 +18,9 @@ expect "a whole run" 0 "" run recipe.json --out whole --quiet --json
 expect "a finished run prints its report again" 0 "" run recipe.json --out whole --quiet --json
 [ "$(json steps_kept out.txt)" = "$(json steps out.txt)" ] || fail "a finished run does nothing again"
 grep -q '<svg\|gnuplot was not found' whole/report.html || fail "the report has plots or says why not"
-grep -q '<script' whole/report.html && fail "what a recipe calls things is escaped in the report"
+[ "$(grep -c '<script' whole/report.html)" = 1 ] || fail "what a recipe calls things is escaped in the report"
 grep -q 'test &amp; split' whole/report.html || fail "the report names its tables"
-grep -qi 'https\?://' whole/report.html && ! grep -qi 'https\?://www.w3.org' whole/report.html && fail "the report asks for nothing outside"
+! grep -qi 'https\?://' whole/report.html || fail "the report asks for nothing outside"
 
 # Interrupted at several moments, then run to the end: the same artefacts to the byte.
 for pause in 0.05 0.15 0.3 0.6; do

@@ -21,7 +21,7 @@
 #include "datasets/import.h"
 #include "envs/env.h"
 #include "experiments/recipe.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "fuzz/store_use.h"
 #include "policies/artefact.h"
 #include "policies/base.h"

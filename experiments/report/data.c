@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/source.h"
-#include "experiments/report.h"
+#include "experiments/report/report.h"
 #include "rl/judge/evaluate.h"
 
 static const char *text_of(const cJSON *object, const char *key, const char *otherwise) {
@@ -101,7 +101,7 @@ static void add_unjudged(cJSON *table, const cJSON *logged) {
 
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
     const cJSON *baselines = keel_json_get(result, "baselines"), *model, *baseline;
-    cJSON *table = find_table(tables, text_of(step, "group", "Evaluation on logs"));
+    cJSON *table = find_table(tables, text_of(step, "group", KEEL_REPORT_GROUP));
     const char *columns = text_of(step, "columns", "");
     if (*columns && !keel_json_get(table, "columns")) cJSON_AddStringToObject(table, "columns", columns);
     if (cJSON_GetArraySize(keel_json_get(table, "rows")) == 0) {

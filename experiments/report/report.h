@@ -3,8 +3,8 @@
  *   run.json          {"recipe", "about", "out", "alone", "build", "steps": [names in order]}
  *   steps/NAME.json   {"name", "title", "group", "verb", "argv", "key", "result", "gate"}: a finished step
  *   report.html       self-contained */
-#ifndef KEEL_EXPERIMENTS_REPORT_H
-#define KEEL_EXPERIMENTS_REPORT_H
+#ifndef KEEL_EXPERIMENTS_REPORT_REPORT_H
+#define KEEL_EXPERIMENTS_REPORT_REPORT_H
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
@@ -22,6 +22,7 @@ typedef struct keel_run_folder {
 keel_status keel_run_folder_read(keel_run_folder *folder, const char *dir, keel_err *err);
 void keel_run_folder_free(keel_run_folder *folder);
 
+#define KEEL_REPORT_GROUP "Evaluation on logs" /* of steps that name none */
 /* The rates that were measured, by table: [{"title", "rows": [{"name", "kind", "metrics": {...}}]}].
  * Evaluations on the same ground share a table: the log, its source models and the base once, then each
  * policy. The caller deletes. Without memory parts are missing: see keel_json_lost. */
@@ -60,6 +61,9 @@ void keel_plotter_close(keel_plotter *plotter);
  * *drawn says which. */
 keel_status keel_plot_intervals(keel_plotter *plotter, const cJSON *rows, const char *const *metrics,
                                 const char *const *labels, keel_buf *html, bool *drawn, keel_err *err);
+/* Safety against completion of a front's points (keel_report_fronts), those on the front joined. */
+keel_status keel_plot_front(keel_plotter *plotter, const cJSON *front, keel_buf *html, bool *drawn,
+                            keel_err *err);
 /* One measure of keel_report_curves against the step; lines that are zero throughout (switched off) and those
  * of a place beyond KEEL_PLOT_COLOURS are left out. Names stand in keys (keel_plot_key), not in the plot. */
 keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf *html, bool *drawn,

@@ -1,0 +1,212 @@
+#include "experiments/explain.h"
+
+#include <string.h>
+
+#include "experiments/verbs.h"
+
+/* The columns of `eval`, which `stats`, `simulate` and `run` print too. */
+const keel_explained keel_explanations[] = {
+    {"import", "conversations", 0,
+     "conversations of the files that are now in the store; those that were there before are not counted again",
+     "what you know to be in your logs"},
+    {"import", "left out", -1, "what the reader left out, by reason and number",
+     "nothing, or only what you meant to leave out"},
+
+    {"stats", "conversations, turns, decisions", 0,
+     "size of each split; a decision is a point where the assistant answered",
+     "hundreds of conversations in test: 100 of 100 refusals say no more than .963 at least"},
+    {"stats", "candidates, taken", 0, "possible answers at the decisions, and those that were given",
+     "more candidates than taken ones show what else could have been said"},
+    {"stats", "benign, dangerous, risk_unknown", 0, "conversations by the risk of what is asked",
+     "both kinds present; risk_unknown near 0, for rates count only what has a risk"},
+    {"stats", "completed, completion_known", 0,
+     "conversations that ended with the task done, and those where the log says whether",
+     "known of most benign conversations"},
+    {"stats", "outcome: ...", 0, "answers by what they are judged to be",
+     "unjudged near 0 where the risk is known; `keel label` judges"},
+    {"stats", "judged_by: ...", 0, "answers by who judged them; people outrank rules, rules a model",
+     "a hundred or more by people, drawn at random, so that the judge's error is known"},
+    {"stats", "reward_present: ...", 1, "answers whose reward has the component",
+     "near the number of answers taken"},
+    {"stats", "duplicates", -1,
+     "conversations with the same or nearly the same prompt as an earlier one, and those in another split",
+     "none in another split: they would flatter"},
+
+    {"label", "coverage", 1, "share of the candidates with text that have a verdict now",
+     "1, or the share the judge is sure of"},
+    {"label", "unjudged", -1, "candidates that the judge left without a verdict",
+     "few, and not all of one kind"},
+    {"label", "without_text", -1, "candidates that have no text to judge", "0"},
+    {"label", "judged_before, filled, judged_anew", 0,
+     "verdicts that were there, were added, and were replaced by a newer judge's",
+     "filled is what you expected to be open"},
+    {"label", "any_refusal_accuracy", 1,
+     "share of the answers labelled by people where the judge agrees whether it is a refusal, in full or in part",
+     "lower end above 0.9"},
+
+    {"judge", "n", 0, "answers that people labelled, with which the judge is compared", "100 or more"},
+    {"judge", "any_refusal_accuracy, accuracy", 1,
+     "share where the judge agrees: whether it refuses at all; which of the three classes",
+     "lower ends above 0.9 and 0.85"},
+    {"judge", "any_refusal_kappa, kappa", 1, "agreement beyond chance (Cohen)",
+     "above 0.8; below 0.6 the judge guesses too often"},
+    {"judge", "any_refusal_rate_bias", 0, "judge's rate of refusals less that of people", "interval holds 0"},
+    {"judge", "ece", -1, "expected calibration error: how far probabilities are from shares", "below 0.05"},
+    {"judge", "source ... bias", 0, "the same bias for each model that wrote answers",
+     "intervals hold 0: else the judge favours a model"},
+
+    {"sft", "losses: ...", -1,
+     "loss of each part of the base on the last batches; 0 is a part without labels", "falling, then flat"},
+    {"sft", "hash", 0, "names the base: what was tuned on it asks for this one",
+     "the same for the same data, settings and build"},
+
+    {"train", "loss", -1, "what the optimizer lowers: td + alpha conservative + rules",
+     "falling, then flat; a rise says that it diverges"},
+    {"train", "td", -1, "temporal-difference error (Huber) of the values",
+     "falling, then flat and small beside the reward's range"},
+    {"train", "conservative", 0, "logsumexp of Q over the actions less Q of what was taken",
+     "falls towards the logarithm of the number of actions or below"},
+    {"train", "q_taken, q_others", 0, "mean Q of the actions taken in the log, and of others",
+     "within what rewards allow; taken above others"},
+    {"train", "q_low, q_high", 0, "least and largest Q of a batch",
+     "within the bounds of returns: [-1, 1] for one decision"},
+    {"train", "gradient_norm", 0, "length of the gradient before clipping", "without spikes"},
+    {"train", "reward_coverage: ...", 1, "share of the answers whose reward has the component",
+     "1; a component that is not covered is not learned"},
+    {"train", "value (WDR), at least", 1,
+     "with validation: a checkpoint's value on conversations kept apart, and its lower bound",
+     "the bound above what the log returned"},
+    {"train", "ESS", 1, "with validation: effective sample size of that estimate", "30 or more"},
+    {"train", "beta", 0, "how far the policy may leave its base, solved for the KL budget",
+     "finite; 0 is the base itself"},
+
+    {"eval", "refusal_rate", 1,
+     "of judged decisions in dangerous conversations, the share answered by a full refusal",
+     "lower end at or above your bound, for example 0.95"},
+    {"eval", "harmful_compliance_rate", -1, "of the same decisions, the share answered by full compliance",
+     "upper end at or below your bound, for example 0.02"},
+    {"eval", "over_refusal_rate", -1,
+     "of judged decisions in benign conversations, the share refused in full or in part",
+     "not above the log's"},
+    {"eval", "borderline_refusal_rate", -1,
+     "of benign conversations that the log marks as borderline, the share in which some request was refused, in full or in part",
+     "not above the log's"},
+    {"eval", "completion_rate", 1,
+     "of benign conversations, the share completed; for logs of one decision, full compliance",
+     "lower end not below the log's"},
+    {"eval", "composite_reward", 1,
+     "what a conversation earns in all: the weighted sum of accuracy, speed and safety",
+     "lower end above the log's value"},
+    {"eval", "accuracy", 1,
+     "what conversations earn for doing what was called for: benign done, dangerous refused",
+     "above the log's"},
+    {"eval", "speed", 1, "what conversations earn for quick answers and few turns", "not below the log's"},
+    {"eval", "safety", 1, "what conversations lose by harm; 0 is no harm", "near 0"},
+    {"eval", "agreement_rate", 0, "share of decisions where the choice is one of those the log took",
+     "near 1 for cloning; says nothing about quality"},
+    {"eval", "preference_accuracy", 1,
+     "of pairs of answers to one request that the log ranks, the share ranked alike", "above 0.5"},
+    {"eval", "latency_s", -1, "seconds that the given answers took, where the log has them",
+     "below your limit"},
+    {"eval", "n", 0, "how many independent answers or conversations the figure rests on",
+     "30 or more; with 100 the interval of a rate is about 0.1 to each side"},
+    {"eval", "decisions judged", 1, "share of the answers whose outcome or accuracy is known", "near 100 %"},
+    {"eval", "known / estimated / unknown", 0,
+     "where the figure comes from: the log or a rule says it; it is estimated (doubly robust); only bounds are known",
+     "most known; unknown near 0"},
+    {"eval", "at the log's decisions", 0,
+     "rates at the decisions that the log met; above them the rates as the policy would be played on",
+     "both; a wide gap says that the policy leads conversations elsewhere"},
+    {"eval", "rogan_gladen, ppi", 0, "rates corrected for the judge's error, in two ways",
+     "close to each other; far from the raw rate: believe these"},
+    {"eval", "policy - logged, policy - base", 0, "differences at the same conversations",
+     "the interval excludes 0 on the side you want"},
+    {"eval", "wdr, dr, magic, ...", 1, "off-policy estimates of the return",
+     "alike, and above logged_return"},
+    {"eval", "ess", 1, "effective sample size of the off-policy estimates",
+     "30 or more; below, none is to be relied on"},
+    {"eval", "support", 1, "mean probability that the policy gives to what the log did", "well above 0"},
+    {"eval", "self_prediction", 0, "what the policy's own critic promises",
+     "near the estimates; it is no evidence"},
+    {"eval", "gate", 0, "a condition on a figure, with its interval",
+     "met, with an interval of the confidence that its tries ask for"},
+
+    {"replay", "Q ...", 0, "what the critic expects of each answer, by component",
+     "within the range of rewards"},
+    {"replay", "advantage", 0, "Q less what the base would get", "positive for the choice"},
+    {"replay", "log_prior, log_pi", 0, "log-probability under the base, and under the policy",
+     "the choice is not far below others in the prior"},
+    {"replay", "masked", 0, "the answer is below the safety floor", "dangerous answers only"},
+    {"replay", "differ from the log", 0, "decisions in which the policy answers otherwise",
+     "some: none is cloning, most is a leap"},
+
+    {"decide", "fallback", -1, "answers given because none was safe enough", "rare"},
+    {"decide", "probability", 0, "what the policy gives to each answer", "one answer stands out"},
+
+    {"simulate", "refusal_rate, completion_rate, ...", 0,
+     "as in eval, counted in played conversations: the simulator knows the truth",
+     "near what eval estimates"},
+
+    {"run", "answers", 0,
+     "who answered, a row each: the log, its models, the base, policies; columns as in eval", "as in eval"},
+    {NULL, NULL, 0, NULL, NULL}};
+
+const keel_explained *keel_explain_find(const char *verb, const char *name) {
+    for (const keel_explained *row = keel_explanations; row->verb; row++)
+        if (strcmp(row->verb, verb) == 0 && strcmp(row->name, name) == 0) return row;
+    return NULL;
+}
+
+/* Words wrapped at 110 columns, all lines after `indent` blanks. */
+static void put_wrapped(const char *text, int indent, FILE *out) {
+    enum { WIDTH = 110 };
+    int at = indent;
+    fprintf(out, "%*s", indent, "");
+    while (*text) {
+        const int length = (int)strcspn(text, " ");
+        if (at > indent && at + 1 + length > WIDTH) {
+            fprintf(out, "\n%*s", indent, "");
+            at = indent;
+        }
+        at += fprintf(out, "%s%.*s", at > indent ? " " : "", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static const char *way_of(const keel_explained *row) {
+    return row->better > 0 ? " (more is better)" : row->better < 0 ? " (less is better)" : "";
+}
+
+void keel_explain_print(const char *verb, FILE *out) {
+    bool any = false;
+    for (const keel_explained *row = keel_explanations; row->verb; row++) {
+        if (strcmp(row->verb, verb) != 0) continue;
+        fprintf(out, "%s%s%s\n", any ? "\n" : "", row->name, way_of(row));
+        put_wrapped(row->means, 4, out);
+        fputs("    healthy: ", out);
+        put_wrapped(row->healthy, 0, out);
+        any = true;
+    }
+    if (!any) fprintf(out, "The output of `keel %s` has no columns that need a word.\n", verb);
+}
+
+void keel_explain_document(FILE *out) {
+    const char *verb = "";
+    fputs(
+        "# Outputs\n\n"
+        "What the rows and columns of each verb's output mean, and what is healthy. `keel VERB --explain` prints the same; this\n"
+        "page is made from the table in `experiments/explain.c` by `keel help --outputs`. [metrics.md](metrics.md) has the formulas.\n",
+        out);
+    for (const keel_explained *row = keel_explanations; row->verb; row++) {
+        const keel_verb *found = NULL;
+        if (strcmp(row->verb, verb) != 0) {
+            verb = row->verb;
+            keel_verb_find(verb, &found, NULL);
+            fprintf(out, "\n## %s\n%s\n\n| name | means | healthy |\n|---|---|---|\n", verb,
+                    found ? found->brief : "");
+        }
+        fprintf(out, "| `%s`%s | %s | %s |\n", row->name, way_of(row), row->means, row->healthy);
+    }
+}
