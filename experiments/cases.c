@@ -5,7 +5,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "experiments/choice_view.h"
+#include "experiments/replay_view.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
 
@@ -67,26 +67,6 @@ static void add_text(cJSON *to, const char *key, const char *text, size_t most) 
     keel_buf_free(&cut);
 }
 
-/* The turns before the decision, in order; where they are too long, the last of them. */
-static void add_context(cJSON *json, const keel_conversation *c, const keel_decision *decision) {
-    size_t first = decision->turn < c->n_turns ? decision->turn : c->n_turns, end = first, bytes = 0;
-    while (first > 0) {
-        const size_t length = strlen(c->turns[first - 1].text);
-        bytes += length > MOST_TEXT ? MOST_TEXT : length;
-        if (bytes > MOST_CONTEXT && first < end) break;
-        first--;
-    }
-    cJSON_AddNumberToObject(json, "earlier", (double)first);
-    cJSON *context = cJSON_AddArrayToObject(json, "context");
-    for (size_t t = first; t < end; t++) {
-        cJSON *turn = cJSON_CreateObject();
-        const keel_turn *from = &c->turns[t];
-        cJSON_AddStringToObject(turn, "role", keel_role_name(from->role));
-        add_text(turn, "text", from->text[0] || !from->act ? from->text : from->act, MOST_TEXT);
-        keel_json_add(context, NULL, turn);
-    }
-}
-
 static cJSON *candidate_json(const keel_candidate *from) {
     cJSON *json = cJSON_CreateObject();
     add_text(json, "says", from->text ? from->text : "", MOST_TEXT);
@@ -121,47 +101,55 @@ static cJSON *chosen_json(const keel_base *base, const keel_decision *decision, 
     return json;
 }
 
-/* The first actions, and the chosen one wherever it stands; texts are cut, since they stand above in full. */
-static void add_actions(cJSON *json, const keel_evaluate_item *item, const keel_decision *decision,
-                        const keel_choice *choice) {
-    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
-    for (size_t a = 0; a < choice->n; a++) {
-        if (a >= MOST_ACTIONS && a != choice->chosen) continue;
-        cJSON *action = keel_choice_view_action(item->policy, item->base, decision, choice, a);
-        cJSON_DeleteItemFromObjectCaseSensitive(action, "says");
-        add_text(action, "says", keel_choice_view_says(item->base, decision, a), MOST_SAYS);
-        keel_json_add(actions, NULL, action);
+/* Of a long conversation the last turns alone: "earlier" says how many stood before them. */
+static void trim_context(cJSON *json) {
+    cJSON *context = cJSON_GetObjectItemCaseSensitive(json, "context");
+    const cJSON *turn;
+    size_t bytes = 0, earlier = 0;
+    cJSON_ArrayForEach (turn, context) bytes += strlen(cJSON_GetStringValue(keel_json_get(turn, "says")));
+    while (bytes > MOST_CONTEXT && context->child) {
+        bytes -= strlen(cJSON_GetStringValue(keel_json_get(context->child, "says")));
+        cJSON_DeleteItemFromArray(context, 0);
+        earlier++;
+    }
+    cJSON_AddNumberToObject(json, "earlier", (double)earlier);
+}
+
+/* The first actions, with their texts cut, since those of log and policy stand in full beside them. */
+static void trim_actions(cJSON *json) {
+    cJSON *actions = cJSON_GetObjectItemCaseSensitive(json, "actions"), *action;
+    while (cJSON_GetArraySize(actions) > MOST_ACTIONS) cJSON_DeleteItemFromArray(actions, MOST_ACTIONS);
+    cJSON_ArrayForEach (action, actions) {
+        cJSON *says = cJSON_DetachItemFromObjectCaseSensitive(action, "says");
+        add_text(action, "says", cJSON_GetStringValue(says), MOST_SAYS);
+        cJSON_Delete(says);
     }
 }
 
-static cJSON *decision_json(const keel_evaluate_seen *seen, size_t d, const keel_answer *answer,
-                            keel_choice_verdict found) {
-    const keel_conversation *c = seen->conversation;
-    const keel_decision *decision = &c->decisions[d];
-    const keel_choice *choice = &seen->policy[d];
+static keel_status decision_json(const keel_evaluate_seen *seen, size_t d, const keel_answer *answer,
+                                 keel_choice_verdict found, cJSON **out, keel_err *err) {
+    const keel_decision *decision = &seen->conversation->decisions[d];
     const keel_evaluate_item *item = seen->item;
-    cJSON *json = cJSON_CreateObject();
-    add_text(json, "conversation", c->external_id, 100);
-    cJSON_AddStringToObject(json, "source", c->source);
-    cJSON_AddStringToObject(json, "risk", keel_risk_name(c->risk));
-    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
-    keel_json_add(json, "agrees",
-                  found == KEEL_CHOICE_UNTOLD ? cJSON_CreateNull()
-                                              : cJSON_CreateBool(found == KEEL_CHOICE_AGREES));
-    add_context(json, c, decision);
-    cJSON *logged = cJSON_AddArrayToObject(json, "logged");
+    const keel_replayed replayed = {item->policy, item->base, seen->conversation, d, &seen->policy[d], found};
+    const size_t lost = keel_json_lost();
+    cJSON *json = NULL;
+    KEEL_TRY(keel_replay_view(&replayed, seen->scratch, &json, err));
+    cJSON *replies = cJSON_AddObjectToObject(json, "replies"),
+          *logged = cJSON_AddArrayToObject(replies, "logged");
     for (size_t k = 0; k < decision->n_candidates; k++)
         if (decision->candidates[k].taken)
             keel_json_add(logged, NULL, candidate_json(&decision->candidates[k]));
-    keel_json_add(json, "chosen", chosen_json(item->base, decision, choice, answer));
-    const int64_t other = found == KEEL_CHOICE_DIFFERS ? keel_choice_view_logged(item->base, decision, choice)
-                                                       : keel_choice_view_runner_up(choice);
-    if (other >= 0)
-        keel_json_add(
-            json, "why",
-            keel_choice_view_why(item->policy, choice, (size_t)other, found == KEEL_CHOICE_DIFFERS));
-    add_actions(json, item, decision, choice);
-    return json;
+    keel_json_add(replies, "chosen", chosen_json(item->base, decision, &seen->policy[d], answer));
+    if (keel_json_lost() == lost) {
+        trim_context(json);
+        trim_actions(json);
+    }
+    if (keel_json_lost() == lost) {
+        *out = json;
+        return KEEL_OK;
+    }
+    cJSON_Delete(json);
+    return keel_nomem(err, "cases");
 }
 
 /* ---- which are shown ---- */
@@ -217,12 +205,8 @@ static keel_status add_decision(keel_cases *cases, const keel_evaluate_seen *see
     const uint64_t rank = rank_of(seen->conversation, d, found == KEEL_CHOICE_DIFFERS);
     size_t *n = &cases->kind[kind].n, at = place_of(rows, *n, cases->most, rank);
     if (at == cases->most) return KEEL_OK;
-    const size_t lost = keel_json_lost();
-    cJSON *json = decision_json(seen, d, &answer, found);
-    if (!json || keel_json_lost() != lost) {
-        cJSON_Delete(json);
-        return keel_nomem(err, "cases");
-    }
+    cJSON *json = NULL;
+    KEEL_TRY(decision_json(seen, d, &answer, found, &json, err));
     memmove(rows + at + 1, rows + at, (*n - at) * sizeof *rows); /* there is room for one more */
     rows[at] = (kept){rank, json};
     if (++*n > cases->most) cJSON_Delete(rows[--*n].json);

@@ -43,10 +43,12 @@ void keel_cases_close(keel_cases *cases);
 /* A conversation (keel_evaluate_look); the context is a keel_cases. */
 keel_status keel_cases_add(void *cases, const keel_evaluate_seen *seen, keel_err *err);
 /* [{"kind", "count", "as_logged", "shown": [decision]}] in the order above, kinds that did not occur too;
- * as_logged: of them, how many answer as the log did. A decision: {"conversation", "source", "risk", "turn",
- * "agrees", "earlier": turns left out before the context, "context": [{"role", "text"}], "logged": [{"says",
- * "act", "model", "outcome", "told_by"}], "chosen": {the same}, "why", "actions"} (the last two as keel
- * replay's). The caller deletes. */
+ * as_logged: of them, how many answer as the log did. A decision is that of keel_replay_view with "earlier":
+ * turns left out before a context that is too long, and "replies": {"logged": [reply], "chosen": reply}, a
+ * reply:
+ * {"says", "act", "model", "outcome", "told_by": "human", "rule", "model"; "action" where the answer is an
+ * outcome itself, "usual" where it is what the act mostly was in training}; of many actions the first. The
+ * caller deletes. */
 cJSON *keel_cases_json(keel_cases *cases);
 
 #endif

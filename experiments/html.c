@@ -50,15 +50,16 @@ static void put_control(keel_buf *html, int32_t point) {
     else if (point == '\t' || point == '\r')
         keel_buf_text(html, " ");
     else if (point < ' ')
-        keel_buf_format(html, "&#x%X;", 0x2400 + (unsigned)point); /* control pictures */
+        keel_buf_format(html, "\xE2\x90%c", 0x80 + (int)point); /* control pictures: U+2400 on */
     else
         keel_buf_text(html, replacement);
 }
 
-static void put_point(keel_buf *html, int32_t point, const char *bytes, size_t length) {
+/* escape: in markup, so that it stays text. */
+static void put_point(keel_buf *html, int32_t point, const char *bytes, size_t length, bool escape) {
     const utf8proc_category_t category = point < 0 ? UTF8PROC_CATEGORY_CN : utf8proc_category(point);
     const char *markup = reference(point);
-    if (markup)
+    if (markup && escape)
         keel_buf_text(html, markup);
     else if (category == UTF8PROC_CATEGORY_CC)
         put_control(html, point);
@@ -82,7 +83,7 @@ static void end_marks(keel_buf *html, size_t *marks) {
     *marks = 0;
 }
 
-static void put_bytes(keel_buf *html, const char *text, size_t length) {
+static void put_bytes(keel_buf *html, const char *text, size_t length, bool escape) {
     size_t marks = 0;
     while (length > 0) {
         utf8proc_int32_t point = -1;
@@ -94,7 +95,7 @@ static void put_bytes(keel_buf *html, const char *text, size_t length) {
             marks++;
         else
             end_marks(html, &marks);
-        if (marks <= KEEL_HTML_MARKS) put_point(html, point, text, bytes);
+        if (marks <= KEEL_HTML_MARKS) put_point(html, point, text, bytes, escape);
         text += bytes;
         length -= bytes;
     }
@@ -104,19 +105,24 @@ static void put_bytes(keel_buf *html, const char *text, size_t length) {
 /* ---- text ---- */
 
 void keel_html_text(keel_buf *html, const char *text) {
-    put_bytes(html, text, strlen(text));
+    put_bytes(html, text, strlen(text), true);
 }
 
 void keel_html_said(keel_buf *html, const char *text, size_t max_bytes) {
     const size_t length = strlen(text),
                  shown = length > max_bytes ? keel_utf8_cut(text, length, max_bytes) : length;
-    put_bytes(html, text, shown);
+    put_bytes(html, text, shown, true);
     if (shown < length) keel_buf_format(html, " [... %zu bytes more]", length - shown);
+}
+
+void keel_html_visible(keel_buf *out, const char *text, size_t max_bytes) {
+    const size_t length = strlen(text);
+    put_bytes(out, text, length > max_bytes ? keel_utf8_cut(text, length, max_bytes) : length, false);
 }
 
 void keel_html_words(keel_buf *html, const char *name) {
     for (const char *end; (end = strchr(name, '_')); name = end + 1) {
-        put_bytes(html, name, (size_t)(end - name));
+        put_bytes(html, name, (size_t)(end - name), true);
         keel_buf_text(html, " ");
     }
     keel_html_text(html, name);

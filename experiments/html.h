@@ -18,6 +18,8 @@ enum { KEEL_HTML_MARKS = 4 };
 void keel_html_text(keel_buf *html, const char *text);
 /* At most max_bytes of it, never cut inside a character; what is left out is said in bytes. */
 void keel_html_said(keel_buf *html, const char *text, size_t max_bytes);
+/* The same characters without references, for a place that is not markup; cut without a word. */
+void keel_html_visible(keel_buf *out, const char *text, size_t max_bytes);
 /* "refusal_rate" as "refusal rate". */
 void keel_html_words(keel_buf *html, const char *name);
 

@@ -55,7 +55,7 @@ static void put_context(keel_buf *html, const cJSON *decision) {
     cJSON_ArrayForEach (turn, context) {
         if (folded && at == folded)
             keel_buf_format(html, "</ol></details>\n<ol class=turns start=%d>\n", folded + 1);
-        put_turn(html, keel__report_text(turn, "role"), keel__report_text(turn, "text"));
+        put_turn(html, keel__report_text(turn, "role"), keel__report_text(turn, "says"));
         at++;
     }
     keel_buf_text(html, "</ol>\n");
@@ -111,8 +111,8 @@ static const cJSON *action_that(const cJSON *decision, const char *flag) {
 }
 
 static void put_pair(keel_buf *html, const cJSON *decision) {
-    const cJSON *logged = keel_json_get(decision, "logged"), *chosen = keel_json_get(decision, "chosen"),
-                *reply;
+    const cJSON *replies = keel_json_get(decision, "replies"), *logged = keel_json_get(replies, "logged"),
+                *chosen = keel_json_get(replies, "chosen"), *reply;
     const bool agrees = cJSON_IsTrue(keel_json_get(decision, "agrees"));
     if (!cJSON_IsObject(chosen)) chosen = action_that(decision, "chosen");
     keel_buf_text(html, "<div class=pair>\n<div class=\"reply logged\"><h5>The log answered</h5>\n");

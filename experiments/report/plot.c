@@ -13,6 +13,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "experiments/html.h"
 #include "experiments/report/report.h"
 
 extern char **environ;
@@ -153,18 +154,21 @@ static keel_status draw(keel_plotter *plotter, shape as, keel_buf *script, keel_
 
 /* ---- scripts ---- */
 
-/* In single quotes nothing but the quote itself is special; what could still confuse is shown as '?'. */
+/* In single quotes nothing but the quote itself is special; what could still confuse is shown as '?', and
+ * what hides is shown (experiments/html.h). */
 static void put_quoted(keel_buf *script, const char *text) {
-    size_t length = strlen(text), shown = length > 60 ? 60 : length;
-    while (shown < length && shown > 0 && ((unsigned char)text[shown] & 0xC0) == 0x80) shown--;
+    enum { MOST = 60 };
+    keel_buf shown = {0};
+    keel_html_visible(&shown, text, MOST);
     keel_buf_text(script, "'");
-    for (size_t i = 0; i < shown; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool plain = c >= 0x80 || (c >= ' ' && c != 0x7F && !strchr("'\"`\\$@{}#", c));
-        char one = plain ? (char)c : '?';
-        keel_buf_append(script, &one, 1);
+    for (size_t i = 0; i < shown.length; i++) {
+        const unsigned char c = (unsigned char)shown.data[i];
+        const bool plain = c >= 0x80 || (c >= ' ' && !strchr("'\"`\\$@{}#", c));
+        keel_buf_append(script, plain ? shown.data + i : "?", 1);
     }
     keel_buf_text(script, "'");
+    if (shown.failed) script->failed = true;
+    keel_buf_free(&shown);
 }
 
 static void put_head(const keel_plotter *plotter, keel_buf *script, int width, int height) {

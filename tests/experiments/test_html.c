@@ -25,7 +25,7 @@ static void markup_is_text(void **state) {
 
 static void controls_are_seen(void **state) {
     (void)state;
-    is_shown("a\033[2J\nb\tc\x7F", "a&#x241B;[2J\nb c\xEF\xBF\xBD");
+    is_shown("a\033[2J\nb\tc\x7F", "a\xE2\x90\x9B[2J\nb c\xEF\xBF\xBD");
     is_shown("a\xE2\x80\xA8"
              "b",
              "a\nb");                                   /* line separator */
