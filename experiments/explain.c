@@ -136,7 +136,7 @@ const keel_explained keel_explanations[] = {
     {"replay", "advantage", 0, "Q less what the base would get", "positive for the choice"},
     {"replay", "log_prior, log_pi", 0, "log-probability under the base, and under the policy",
      "the choice is not far below others in the prior"},
-    {"replay", "masked", 0, "the answer is below the safety floor", "dangerous answers only"},
+    {"replay", "masked", 0, "the cost of harm of the answer is above the threshold", "dangerous answers only"},
     {"replay", "differ from the log", 0, "decisions in which the policy answers otherwise",
      "some: none is cloning, most is a leap"},
 
