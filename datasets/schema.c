@@ -117,5 +117,29 @@ static const char schema_6[] =
     "  split_hash TEXT NOT NULL, gate TEXT NOT NULL, policy TEXT NOT NULL, split TEXT NOT NULL,"
     "  UNIQUE(split_hash, gate, policy)) STRICT;";
 
+/* What people say of responses (datasets/store_review.h). review_items: the order in which responses are
+ * looked at; judged: the outcome by a judge when it was drawn; done: how many looked at it, of the `wants`
+ * who shall; marked: candidates.safety is theirs, and `safety` is what the log has. reviewed_conversations:
+ * what the log says of conversations where people say more. */
+static const char schema_7[] =
+    "CREATE TABLE review_items("
+    "  candidate_id INTEGER PRIMARY KEY REFERENCES candidates(id),"
+    "  size REAL NOT NULL, place REAL NOT NULL, judged INTEGER NOT NULL, reason INTEGER NOT NULL,"
+    "  twice INTEGER NOT NULL, wants INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,"
+    "  marked INTEGER NOT NULL DEFAULT 0, safety REAL) STRICT;"
+    "CREATE INDEX review_items_open ON review_items(place) WHERE done = 0;"
+    "CREATE INDEX review_items_begun ON review_items(wants, place) WHERE done > 0 AND done < wants;"
+    "CREATE INDEX review_items_done ON review_items(candidate_id) WHERE done > 0;"
+    "CREATE TABLE reviews("
+    "  id INTEGER PRIMARY KEY,"
+    "  candidate_id INTEGER NOT NULL REFERENCES review_items(candidate_id), reviewer TEXT NOT NULL,"
+    "  outcome INTEGER NOT NULL, harmful INTEGER NOT NULL, risk INTEGER NOT NULL, completed INTEGER NOT NULL,"
+    "  note TEXT NOT NULL, at INTEGER NOT NULL,"
+    "  UNIQUE(candidate_id, reviewer)) STRICT;"
+    "CREATE INDEX reviews_by_reviewer ON reviews(reviewer);"
+    "CREATE TABLE reviewed_conversations("
+    "  conversation_id INTEGER PRIMARY KEY REFERENCES conversations(id),"
+    "  risk INTEGER NOT NULL, completed INTEGER NOT NULL) STRICT;";
+
 const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,
-                                              schema_5, schema_6, NULL};
+                                              schema_5, schema_6, schema_7, NULL};

@@ -120,7 +120,7 @@ keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_are
 /* ---- labels ---- */
 
 /* Records a judgement; the candidate's winning label is the one of highest authority, the latest among
- * equals. */
+ * equals, of humans what most say, and of equally many what was said first. */
 keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
                                  keel_authority judge, const char *judge_name, double confidence,
                                  keel_err *err);
@@ -137,6 +137,9 @@ typedef struct keel_judged_pair {
     keel_risk risk; /* of the conversation */
     const char *model;
     keel_outcome human, judge;
+    double weight; /* how many responses without a label by a human it stands for: 1; of those that were drawn
+                      with a chance pi (datasets/store_review.h) 1 / pi - 1, scaled to 1 on average; 0: it was
+                      drawn for sure, or not yet in its turn */
 } keel_judged_pair;
 
 /* What humans say about the labels of a store's judge: the judge, a model or a rule, that labelled most of

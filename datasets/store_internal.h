@@ -32,6 +32,14 @@
 #define KEEL__BY_PROMPT(table)                                                                               \
     "(" KEEL__OF_ALL_SOURCES(table) " OR " table "group_name GLOB '" KEEL_GROUP_PROMPT "*')"
 
+/* What humans and a judge say of the same responses, with what places them in the order of reviews. */
+#define KEEL__JUDGED_PAIRS(columns, join)                                                                    \
+    "SELECT c.id, c.risk, k.model, k.outcome, l.outcome, " columns " FROM labels l"                          \
+    " JOIN candidates k ON k.id = l.candidate_id JOIN decisions d ON d.id = k.decision_id"                   \
+    " JOIN conversations c ON c.id = d.conversation_id" join " WHERE l.judge_name = ?1"                      \
+    " AND l.judge = ?2 AND k.judge = 3 ORDER BY c.group_hash, c.source, c.group_name,"                       \
+    " c.external_id, d.turn, " KEEL__SQL_CANDIDATE(k)
+
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
     X(COMMIT, "COMMIT")                                                                                      \
@@ -89,14 +97,22 @@
                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
                  " DO UPDATE SET outcome = excluded.outcome, confidence = excluded.confidence")              \
     X(WIN_LABEL, "UPDATE candidates SET outcome = ?2, judge = ?3 WHERE id = ?1 AND judge <= ?3")             \
+    X(SETTLE_LABEL,                                                                                          \
+      "UPDATE candidates SET outcome = coalesce((SELECT outcome FROM labels WHERE candidate_id = ?1"         \
+      " AND judge = 3 AND judge_name NOT GLOB ?2 GROUP BY outcome ORDER BY count(*) DESC, min(id) LIMIT 1)," \
+      " (SELECT outcome FROM labels WHERE candidate_id = ?1 AND judge_name NOT GLOB ?2"                      \
+      " ORDER BY judge DESC, id DESC LIMIT 1), 0), judge = coalesce((SELECT max(judge) FROM labels"          \
+      " WHERE candidate_id = ?1 AND judge_name NOT GLOB ?2), 0) WHERE id = ?1")                              \
+    X(REVIEWED, "SELECT k.id FROM decisions d JOIN candidates k ON k.decision_id = d.id"                     \
+                " WHERE d.conversation_id = ?1 AND EXISTS (SELECT 1 FROM reviews r"                          \
+                " WHERE r.candidate_id = k.id) ORDER BY k.id")                                               \
     X(JUDGES, "SELECT l.judge_name, l.judge, sum(k.judge < 3), sum(k.judge = 3) AS both FROM labels l"       \
               " JOIN candidates k ON k.id = l.candidate_id WHERE l.judge < 3 GROUP BY 1, 2"                  \
               " ORDER BY both DESC, 3 DESC, 1, 2")                                                           \
-    X(JUDGED_PAIRS, "SELECT c.id, c.risk, k.model, k.outcome, l.outcome FROM labels l"                       \
-                    " JOIN candidates k ON k.id = l.candidate_id JOIN decisions d ON d.id = k.decision_id"   \
-                    " JOIN conversations c ON c.id = d.conversation_id WHERE l.judge_name = ?1"              \
-                    " AND l.judge = ?2 AND k.judge = 3 ORDER BY c.group_hash, c.source, c.group_name,"       \
-                    " c.external_id, d.turn, " KEEL__SQL_CANDIDATE(k))                                       \
+    X(JUDGED_PAIRS, KEEL__JUDGED_PAIRS("NULL, NULL", ""))                                                    \
+    X(JUDGED_PAIRS_DRAWN,                                                                                    \
+      KEEL__JUDGED_PAIRS("i.size, i.place", " LEFT JOIN review_items i ON i.candidate_id = k.id"             \
+                                            " AND i.done > 0"))                                              \
     X(DROP_TRANSITIONS, "DELETE FROM transitions WHERE candidate_id IN (SELECT c.id FROM decisions d"        \
                         " JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1)")          \
     X(PUT_FEATURES,                                                                                          \
@@ -282,6 +298,19 @@ keel_status keel__store_insert_label(keel_store *store, int64_t candidate_id, ke
 /* Until its rows are inserted, nothing of this conversation is to be read. */
 void keel__note_waiting(keel_store *store, int64_t id);
 bool keel__is_waiting(const keel_store *store, int64_t id);
+
+/* The outcome of a candidate by its labels: most of the humans, of equally many the outcome that was given
+ * first; without humans the highest authority, of equals the latest. but: labels by whom are left out, as a
+ * pattern; "" leaves out none. */
+keel_status keel__store_settle_label(keel_store *store, int64_t candidate_id, const char *but, keel_err *err);
+
+/* store_review.c: takes what people said of a conversation's responses out of its rows, which then are as the
+ * log has them; lays it in again. *lifted: there was any. */
+keel_status keel__review_lift(keel_store *store, int64_t conversation_id, bool *lifted, keel_err *err);
+keel_status keel__review_lay(keel_store *store, int64_t conversation_id, keel_err *err);
+/* The lowest place that nobody looked at; INFINITY: there is none. *any: the store has an order of reviews.
+ */
+keel_status keel__review_open_place(keel_store *store, double *open, bool *any, keel_err *err);
 
 /* Reads state_dim, candidate_dim, n_candidates, n_actions and data, the first five columns, into the arena.
  */

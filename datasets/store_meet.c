@@ -389,11 +389,10 @@ static keel_status fill(meeting *m, const char *meta) {
     return KEEL_OK;
 }
 
-keel_status keel__store_meet(keel_store *store, int64_t id, keel_conversation *conversation, bool merge,
-                             const char *where, keel_added *added, keel__more *more, keel_err *err) {
+static keel_status meet(keel_store *store, int64_t id, keel_conversation *conversation, bool merge,
+                        const char *where, keel_added *added, keel__more *more, keel_err *err) {
     keel_conversation *there;
     const char *meta;
-    if (keel__is_waiting(store, id)) KEEL_TRY(keel__rows_insert(store, err));
     KEEL_TRY(keel_store_conversation(store, id, &store->scratch, &there, err));
     meeting m = {.store = store, .there = there, .now = conversation, .merge = merge, .where = where};
     m.grown = conversation->n_turns > there->n_turns;
@@ -408,4 +407,17 @@ keel_status keel__store_meet(keel_store *store, int64_t id, keel_conversation *c
     if (rows) keel__note_waiting(store, id);
     *added = rows || m.changed ? KEEL_ADDED_MORE : KEEL_ADDED_NOTHING;
     return KEEL_OK;
+}
+
+/* What people said in reviews is no part of the log: it is put aside, and counts again afterwards. */
+keel_status keel__store_meet(keel_store *store, int64_t id, keel_conversation *conversation, bool merge,
+                             const char *where, keel_added *added, keel__more *more, keel_err *err) {
+    bool lifted;
+    keel_err other = {0};
+    if (keel__is_waiting(store, id)) KEEL_TRY(keel__rows_insert(store, err));
+    KEEL_TRY(keel__review_lift(store, id, &lifted, err));
+    const keel_status status = meet(store, id, conversation, merge, where, added, more, err);
+    if (!lifted) return status;
+    const keel_status laid = keel__review_lay(store, id, status == KEEL_OK ? err : &other);
+    return status == KEEL_OK ? laid : status;
 }

@@ -240,6 +240,15 @@ keel_status keel__store_insert_label(keel_store *store, int64_t candidate_id, ke
     return keel__store_run(store, statement, "adding a label", err);
 }
 
+keel_status keel__store_settle_label(keel_store *store, int64_t candidate_id, const char *but,
+                                     keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_SETTLE_LABEL, &statement, err));
+    sqlite3_bind_int64(statement, 1, candidate_id);
+    keel__bind_text(statement, 2, but);
+    return keel__store_run(store, statement, "settling a label", err);
+}
+
 keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_outcome outcome,
                                  keel_authority judge, const char *judge_name, double confidence,
                                  keel_err *err) {
@@ -250,6 +259,7 @@ keel_status keel_store_put_label(keel_store *store, int64_t candidate_id, keel_o
                          "outcome %d by judge %d with confidence %g is no judgement", (int)outcome,
                          (int)judge, confidence);
     KEEL_TRY(keel__store_insert_label(store, candidate_id, outcome, judge, judge_name, confidence, err));
+    if (judge == KEEL_AUTHORITY_HUMAN) return keel__store_settle_label(store, candidate_id, "", err);
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_WIN_LABEL, &statement, err));
     sqlite3_bind_int64(statement, 1, candidate_id);
     sqlite3_bind_int(statement, 2, (int)outcome);

@@ -29,5 +29,6 @@ void keel_html_hash(keel_buf *html, const char *text);
 
 /* Files of the repository that are compiled in (keel_embed in CMakeLists.txt), each ended by a 0. */
 extern const unsigned char keel_embedded_report_css[], keel_embedded_report_js[];
+extern const unsigned char keel_embedded_review_html[], keel_embedded_review_css[], keel_embedded_review_js[];
 
 #endif

@@ -8,6 +8,7 @@ extern const keel_verb keel_verb_import;
 extern const keel_verb keel_verb_stats;
 extern const keel_verb keel_verb_label;
 extern const keel_verb keel_verb_judge;
+extern const keel_verb keel_verb_review;
 extern const keel_verb keel_verb_sft;
 extern const keel_verb keel_verb_train;
 extern const keel_verb keel_verb_eval;

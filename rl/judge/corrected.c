@@ -41,6 +41,7 @@ struct keel_judge_error {
     float *rows;           /* [n_rows, width - answers] */
     double pairs_of[RISKS][MOST_STRATA], conversations_of[RISKS][MOST_STRATA];
     double humans_of[RISKS][MOST_STRATA][K]; /* pairs by outcome of the human */
+    double heaviest[RISKS][MOST_STRATA];     /* the largest weight of a pair */
 };
 
 double keel_rogan_gladen(double observed, double tpr, double tnr) {
@@ -156,7 +157,8 @@ static void count_pair(keel_judge_error *error, const keel_judged_pair *pair, in
     float *row = error->rows + row_of(error, pair->conversation) * RISKS * error->strata * (size_t)(K * K);
     const size_t own = stratum_of(error, risk, pair->model);
     for (size_t s = 0; s <= own; s += own ? own : 1) {
-        row[pair_column(error, risk, s, (int)pair->human - 1, (int)pair->judge - 1)] += 1;
+        row[pair_column(error, risk, s, (int)pair->human - 1, (int)pair->judge - 1)] += (float)pair->weight;
+        error->heaviest[risk][s] = fmax(error->heaviest[risk][s], pair->weight);
         error->pairs_of[risk][s]++;
         error->humans_of[risk][s][pair->human - 1]++;
         error->conversations_of[risk][s] += last[(size_t)risk * MOST_STRATA + s] != pair->conversation;
@@ -295,7 +297,8 @@ static void count_pairs(const keel_judge_error *error, const double *pairs, keel
         for (int judge = 0; judge < K; judge++)
             n[rates[rate].hit[human]][rates[rate].hit[judge]] +=
                 pairs[pair_column(error, risk, s, human, judge)];
-    const double size = error->pairs_of[risk][s] / fmax(1, error->conversations_of[risk][s]);
+    const double size =
+        error->heaviest[risk][s] * error->pairs_of[risk][s] / fmax(1, error->conversations_of[risk][s]);
     n[1][0] += size * unseen(rng);
     n[0][1] += size * unseen(rng);
 }

@@ -12,6 +12,9 @@
  * answers by another authority (a rule of the log) and answers that are outcomes themselves count as they
  * are. Unjudged answers are left out, as in the rates.
  *
+ * Responses that people reviewed were drawn each with its own chance, and count by their weight
+ * (keel_judged_pair); a mistake that was not seen has the largest weight of any.
+ *
  * Intervals, 95 %: bootstrap over conversations, those with both labels and the others each for themselves.
  * A resample knows no mistake that was not seen, so each adds Poisson(1) conversations with a missed hit, as
  * many with a false one, and as many answers of each kind: where no mistake was seen, the interval still

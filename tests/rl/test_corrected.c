@@ -34,7 +34,8 @@ static keel_outcome outcome_of(bool refusal) {
 
 static void add_pair(int64_t conversation, const char *model, bool y, bool f) {
     assert_true(log_.n < ROOM);
-    log_.pairs[log_.n++] = (keel_judged_pair){.conversation = conversation,
+    log_.pairs[log_.n++] = (keel_judged_pair){.weight = 1,
+                                              .conversation = conversation,
                                               .risk = KEEL_RISK_DANGEROUS,
                                               .model = model,
                                               .human = outcome_of(y),

@@ -1,0 +1,159 @@
+/* HTTP without a socket: what is refused before a handler sees it, queries, addresses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "experiments/http.h"
+
+static const keel_http_request good_get = {.method = "GET", .target = "/", .host = "127.0.0.1:8090"};
+static const keel_http_request good_post = {.method = "POST",
+                                            .target = "/api/label",
+                                            .host = "127.0.0.1:8090",
+                                            .origin = "http://127.0.0.1:8090",
+                                            .site = "same-origin",
+                                            .type = "application/json",
+                                            .body = "{}",
+                                            .length = 2};
+
+static int status_of(keel_http_request request) {
+    keel_http_response response = {0};
+    const bool passes = keel_http_check(&request, 8090, &response);
+    const int status = passes ? 200 : response.status;
+    assert_true(passes == (response.status == 0));
+    if (!passes) assert_non_null(strstr(response.body.data, "{\"error\":\""));
+    keel_http_response_free(&response);
+    return status;
+}
+#define WITH(good, ...) status_of((tmp = good, tmp.__VA_ARGS__, tmp))
+
+static void a_host_that_is_a_name_is_refused(void **state) {
+    (void)state;
+    keel_http_request tmp;
+    static const char *const right[] = {"127.0.0.1:8090", "localhost:8090", "LOCALHOST:8090", "[::1]:8090",
+                                        "10.0.0.7:8090"};
+    static const char *const wrong[] = {"evil.example:8090",
+                                        "evil.example",
+                                        "127.0.0.1:80",
+                                        "127.0.0.1",
+                                        "localhost.evil.example:8090",
+                                        "127.0.0.1:8090:8090",
+                                        "[::1:8090",
+                                        "[::1]8090",
+                                        "",
+                                        ":8090",
+                                        "127.0.0.1:8090@evil.example",
+                                        "127.0.0.1:+8090",
+                                        "127.0.0.1:08090x",
+                                        "0x7f.1:8090",
+                                        "[127.0.0.1]x:8090",
+                                        "127.0.0.1.evil.example:8090"};
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        assert_int_equal(WITH(good_get, host = right[i]), 200);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(WITH(good_get, host = wrong[i]), 403);
+    tmp = good_get, tmp.host = NULL;
+    assert_int_equal(status_of(tmp), 403);
+}
+
+static void other_sites_are_refused(void **state) {
+    (void)state;
+    keel_http_request tmp;
+    assert_int_equal(status_of(good_post), 200);
+    static const char *const origins[] = {"http://evil.example", "null", "https://127.0.0.1:8090",
+                                          "http://127.0.0.1:8091", ""};
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++)
+        assert_int_equal(WITH(good_post, origin = origins[i]), 403);
+    assert_int_equal(WITH(good_post, site = "cross-site"), 403);
+    assert_int_equal(WITH(good_post, site = "same-site"), 403);
+    static const char *const types[] = {"text/plain", "application/x-www-form-urlencoded",
+                                        "application/jsonp", "multipart/form-data", ""};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        assert_int_equal(WITH(good_post, type = types[i]), 415);
+    assert_int_equal(WITH(good_post, type = NULL), 415);
+    assert_int_equal(WITH(good_post, type = "Application/JSON; charset=utf-8"), 200);
+    tmp = good_get, tmp.site = "cross-site"; /* a link to the page is followed, what it reads is its own */
+    assert_int_equal(status_of(tmp), 200);
+    tmp.target = "/api/next?reviewer=a";
+    assert_int_equal(status_of(tmp), 403);
+}
+
+static void what_is_too_large_is_refused(void **state) {
+    (void)state;
+    keel_http_request tmp;
+    char *target = malloc(KEEL_HTTP_MOST_TARGET + 2);
+    assert_non_null(target);
+    memset(target, '/', KEEL_HTTP_MOST_TARGET + 1), target[KEEL_HTTP_MOST_TARGET + 1] = '\0';
+    assert_int_equal(WITH(good_post, length = KEEL_HTTP_MOST_BODY + 1), 413);
+    assert_int_equal(WITH(good_post, length = KEEL_HTTP_MOST_BODY), 200);
+    assert_int_equal(WITH(good_get, target = target), 414);
+    assert_int_equal(WITH(good_get, method = "DELETE"), 405);
+    assert_int_equal(WITH(good_get, method = "OPTIONS"), 405);
+    free(target);
+}
+
+static void queries_are_decoded_or_refused(void **state) {
+    (void)state;
+    keel_arena arena = {0};
+    keel_err err;
+    const char *value;
+    static const struct {
+        const char *target, *value;
+    } rows[] = {{"/x?reviewer=ann%20b%2B+c&x=1", "ann b+ c"},
+                {"/x?a=1&reviewer=%EB%B3%B4", "\xEB\xB3\xB4"},
+                {"/x?reviewer=", ""},
+                {"/x?reviewers=1", NULL},
+                {"/x", NULL},
+                {"/x?reviewer", NULL},
+                {"/x?xreviewer=1&reviewer=2#reviewer=3", "2"},
+                {"/x?#reviewer=3", NULL}};
+    static const char *const broken[] = {"/x?reviewer=%", "/x?reviewer=%4", "/x?reviewer=%zz",
+                                         "/x?reviewer=%00", "/x?reviewer=%FF"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const keel_http_request request = {.target = rows[i].target};
+        assert_int_equal(keel_http_query(&request, "reviewer", &arena, &value, &err), KEEL_OK);
+        if (rows[i].value)
+            assert_string_equal(value, rows[i].value);
+        else
+            assert_null(value);
+    }
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        const keel_http_request request = {.target = broken[i]};
+        assert_int_equal(keel_http_query(&request, "reviewer", &arena, &value, &err), KEEL_E_PARSE);
+    }
+    const keel_http_request page = {.target = "/api/next?x"};
+    assert_true(keel_http_is(&page, "/api/next"));
+    assert_false(keel_http_is(&page, "/api/nex"));
+    assert_false(keel_http_is(&page, "/api/next?x"));
+    keel_arena_free(&arena);
+}
+
+static void addresses_are_of_a_machine(void **state) {
+    (void)state;
+    keel_http_address address;
+    keel_err err;
+    assert_int_equal(keel_http_address_parse("localhost:0", &address, &err), KEEL_OK);
+    assert_string_equal(address.host, "127.0.0.1");
+    assert_true(address.loopback && address.port == 0 && !address.six);
+    assert_int_equal(keel_http_address_parse("[::1]:65535", &address, &err), KEEL_OK);
+    assert_true(address.loopback && address.port == 65535 && address.six);
+    assert_int_equal(keel_http_address_parse("0.0.0.0:8090", &address, &err), KEEL_OK);
+    assert_false(address.loopback);
+    static const char *const wrong[] = {"",        "8090",   "127.0.0.1",     "127.0.0.1:", "127.0.0.1:65536",
+                                        "host:80", "::1:80", "127.0.0.1:80x", "[::1]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(keel_http_address_parse(wrong[i], &address, &err), KEEL_E_USAGE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_host_that_is_a_name_is_refused), cmocka_unit_test(other_sites_are_refused),
+        cmocka_unit_test(what_is_too_large_is_refused),     cmocka_unit_test(queries_are_decoded_or_refused),
+        cmocka_unit_test(addresses_are_of_a_machine),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
