@@ -53,6 +53,10 @@ keel_status keel_json_object(const cJSON *object, const char *key, bool required
 keel_status keel_json_print(const cJSON *value, bool pretty, keel_buf *buf, keel_err *err);
 keel_status keel_json_write_file(const char *path, const cJSON *value, keel_err *err); /* pretty, atomic */
 
+/* *key: one that stands twice in the object, NULL if none does; what is read from text has none. False when
+ * out of memory. */
+bool keel_json_twice(const cJSON *object, const char **key);
+
 /* SHA-256 of a value as it prints without white space. */
 keel_status keel_json_hash(const cJSON *value, char hex[65], keel_err *err);
 /* How the members that both objects have differ, appended as a list: "target_ms (300, here 5000), ...".

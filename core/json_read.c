@@ -276,16 +276,25 @@ static keel_status fail_twice(const reader *r, const char *key) {
     return keel_fail(r->err, KEEL_E_PARSE, r->where, "the key \"%s\" stands twice in one object", key);
 }
 
-/* Many keys are sorted when all are there. */
-static keel_status check_many(const reader *r, const cJSON *object, size_t count) {
-    const char **keys = keel_calloc(count, sizeof *keys), *twice = NULL;
-    if (!keys) return keel_fail(r->err, KEEL_E_NOMEM, r->where, "no memory for an object of %zu keys", count);
-    size_t n = 0;
+bool keel_json_twice(const cJSON *object, const char **key) {
+    size_t count = 0, n = 0;
+    for (const cJSON *item = object->child; item; item = item->next) count++;
+    const char **keys = keel_calloc(count + 1, sizeof *keys);
+    *key = NULL;
+    if (!keys) return false;
     for (const cJSON *item = object->child; item; item = item->next) keys[n++] = item->string;
     qsort(keys, count, sizeof *keys, compare_keys);
-    for (size_t i = 1; i < count && !twice; i++)
-        if (strcmp(keys[i - 1], keys[i]) == 0) twice = keys[i];
+    for (size_t i = 1; i < count && !*key; i++)
+        if (strcmp(keys[i - 1], keys[i]) == 0) *key = keys[i];
     keel_free(keys);
+    return true;
+}
+
+/* Many keys are sorted when all are there. */
+static keel_status check_many(const reader *r, const cJSON *object, size_t count) {
+    const char *twice;
+    if (!keel_json_twice(object, &twice))
+        return keel_fail(r->err, KEEL_E_NOMEM, r->where, "no memory for an object of %zu keys", count);
     return twice ? fail_twice(r, twice) : KEEL_OK;
 }
 

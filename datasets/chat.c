@@ -10,8 +10,7 @@
 #include "core/decimal.h"
 #include "core/hash.h"
 #include "core/text.h"
-#include "datasets/message.h"
-#include "datasets/reader_internal.h"
+#include "datasets/chat_internal.h"
 
 const char *const keel__chat_conversation_keys[] = {
     "id",        "messages", "risk",   "completed", "split",         "group",        "meta",
@@ -23,168 +22,32 @@ const char *const keel__chat_candidate_keys[] = {"content",    "model", "act",  
                                                  "outcome",    "judge", "reward", "feedback",
                                                  "latency_ms", "taken", NULL};
 
-/* One object being read. */
-typedef struct reader {
-    keel_arena *arena;
-    const char *where; /* "file:line" */
-    char place[480];   /* "file:line: messages[3]" */
-    keel_err *err;
-    keel_conversation *out;
-    cJSON *extra; /* what goes into meta */
-    /* keel.decisions: where it is given, only these turns have decisions, with the candidates listed there.
-     */
-    bool listed;
-    const cJSON *next_listed; /* the item of the next decision, or NULL */
-    int64_t *counts;          /* [KEEL__CHAT_COUNTS], or NULL */
-} reader;
-
-static void count(reader *in, int what, bool happened) {
-    if (in->counts) in->counts[what] += happened;
-}
-
 bool keel__chat_is_key(const char *key, const char *const *keys) {
     while (*keys && strcmp(*keys, key) != 0) keys++;
     return *keys != NULL;
 }
 
-static bool has(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return item && !cJSON_IsNull(item);
-}
-
-/* ---- scalars ---- */
-
-static keel_status read_text(reader *in, const cJSON *object, const char *key, const char **out) {
-    return keel_json_string(object, key, false, out, in->place, in->err);
-}
-
-static keel_status check_range(reader *in, const char *key, double value, double low, double high) {
-    char got[KEEL_DECIMAL_SIZE];
-    if (value >= low && value <= high) return KEEL_OK;
-    keel_decimal_print(got, value);
-    keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: expected a number from %g to %g, got %s", key, low,
-              high, got);
-    if (high == 1 && low == -1)
-        return keel_hint(in->err, "divide by the largest: rewards and feedback are from -1 to 1");
-    return KEEL_E_INVALID;
-}
-
-/* A number, or a text that is nothing but one. */
-static keel_status read_number(reader *in, const cJSON *object, const char *key, double low, double high,
-                               keel_optional *out) {
-    const cJSON *item = keel_json_get(object, key);
-    double value = 0;
-    if (!has(object, key)) return KEEL_OK;
-    if (cJSON_IsString(item)) {
-        char *end;
-        value = keel_decimal_read(item->valuestring, &end);
-        if (end == item->valuestring || *end || !isfinite(value)) {
-            const int digits = (int)(end - item->valuestring);
-            keel_fail(in->err, KEEL_E_PARSE, in->place, "%s: expected a number, got \"%s\"", key,
-                      item->valuestring);
-            return digits ? keel_hint(in->err, "write %.*s, a number without its unit", digits,
-                                      item->valuestring)
-                          : KEEL_E_PARSE;
-        }
-    } else {
-        KEEL_TRY(keel_json_number(object, key, true, &value, in->place, in->err));
-    }
-    KEEL_TRY(check_range(in, key, value, low, high));
-    *out = (keel_optional){true, value};
-    return KEEL_OK;
-}
-
-/* Words are known in letters of any case; "" when out of memory. */
-static const char *in_lower_case(reader *in, const char *word) {
-    char *lower = keel_arena_strdup(in->arena, word);
-    for (char *at = lower; at && *at; at++) *at = (char)tolower((unsigned char)*at);
-    return lower ? lower : "";
-}
-
-/* What a softmax in single precision leaves above 1 is 1. */
-static keel_status read_propensity(reader *in, const cJSON *object, keel_optional *out) {
-    const double noise = 1e-6;
-    const cJSON *item = keel_json_get(object, "propensity");
-    if (cJSON_IsNumber(item) && item->valuedouble > 1 && item->valuedouble <= 1 + noise) {
-        *out = (keel_optional){true, 1};
-        return KEEL_OK;
-    }
-    KEEL_TRY(read_number(in, object, "propensity", 0, 1, out));
-    if (!out->present || out->value > 0) return KEEL_OK;
-    return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                     "propensity: what was taken cannot have had probability 0");
-}
-
-/* A number in [-1, 1], or "up" or "down". */
-static keel_status read_feedback(reader *in, const cJSON *object, keel_optional *out) {
-    const cJSON *item = keel_json_get(object, "feedback");
-    if (!cJSON_IsString(item)) return read_number(in, object, "feedback", -1, 1, out);
-    bool up = strcasecmp(item->valuestring, "up") == 0;
-    if (!up && strcasecmp(item->valuestring, "down") != 0) {
-        keel_fail(in->err, KEEL_E_INVALID, in->place,
-                  "feedback: expected \"up\", \"down\" or a number from -1 to 1, got \"%s\"",
-                  item->valuestring);
-        return keel_hint(in->err,
-                         "write up for thumbs up, like or good, down for the contrary, 0.5 for \"0.5\"");
-    }
-    *out = (keel_optional){true, up ? 1 : -1};
-    return KEEL_OK;
-}
-
-/* A number is the accuracy; an object names its components. */
-static keel_status read_reward(reader *in, const cJSON *object, keel_reward *out) {
-    const cJSON *item = keel_json_get(object, "reward");
-    if (!item || cJSON_IsNull(item)) return KEEL_OK;
-    bool whole = !cJSON_IsObject(item);
-    for (const cJSON *part = whole ? NULL : item->child; part; part = part->next) {
-        if (keel_reward_find(part->string) == KEEL_N_REWARDS)
-            return keel_fail(in->err, KEEL_E_INVALID, in->place, "reward: \"%s\" is not one of %s",
-                             part->string, keel_reward_list);
-    }
-    for (int k = 0; k < (whole ? 1 : KEEL_N_REWARDS); k++) {
-        keel_optional value = {0};
-        const double *range = keel_reward_range(k);
-        KEEL_TRY(read_number(in, whole ? object : item, whole ? "reward" : keel_reward_name(k), range[0],
-                             range[1], &value));
-        out->present[k] = value.present;
-        out->value[k] = (float)value.value;
-    }
-    return KEEL_OK;
-}
-
-/* The label, and who gave it: people, unless `judge` says otherwise. */
-static keel_status read_outcome(reader *in, const cJSON *object, keel_candidate *out) {
-    const char *name = NULL, *judge = NULL;
-    KEEL_TRY(keel_json_string(object, "outcome", false, &name, in->place, in->err));
-    if (!name) return KEEL_OK;
-    if (!keel_outcome_parse(in_lower_case(in, name), &out->outcome) || out->outcome == KEEL_OUTCOME_NONE) {
-        keel_fail(in->err, KEEL_E_INVALID, in->place,
-                  "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
-        return keel_hint(in->err, "call what was answered compliance, in part partial_refusal, not refusal");
-    }
-    out->judge = KEEL_AUTHORITY_HUMAN;
-    KEEL_TRY(keel_json_string(object, "judge", false, &judge, in->place, in->err));
-    if (!judge || keel_authority_parse(judge, &out->judge)) return KEEL_OK;
-    return keel_fail(in->err, KEEL_E_INVALID, in->place, "judge: expected human, rule or model, got \"%s\"",
-                     judge);
-}
-
 /* ---- meta ---- */
 
-/* Copies the keys that are not known into `into`; one that is there already would be lost, and is refused. */
-static keel_status keep_unknown(reader *in, const cJSON *object, const char *const *known, cJSON *into) {
+static keel_status fail_twice(const keel__chat *in, const char *key) {
+    return keel_fail(in->err, KEEL_E_INVALID, in->place,
+                     "\"%s\" stands both in the conversation and in its meta", key);
+}
+
+/* Copies the keys that are not known into `into`; one that is there already would be lost, and is refused.
+ * Many are looked through at the end. */
+static keel_status keep_unknown(keel__chat *in, const cJSON *object, const char *const *known, cJSON *into) {
+    enum { FEW = 32 };
+    const bool many = cJSON_GetArraySize(object) > FEW;
+    const char *twice = NULL;
     for (const cJSON *item = object->child; item; item = item->next) {
         if (keel__chat_is_key(item->string, known)) continue;
-        if (keel_json_get(into, item->string))
-            return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                             "\"%s\" stands both in the conversation and in its meta", item->string);
-        cJSON *copy = cJSON_Duplicate(item, true);
-        if (!copy || !cJSON_AddItemToObject(into, item->string, copy)) {
-            cJSON_Delete(copy);
+        if (!many && keel_json_get(into, item->string)) return fail_twice(in, item->string);
+        if (!keel_json_add(into, item->string, cJSON_Duplicate(item, true)))
             return keel_nomem(in->err, in->where);
-        }
     }
-    return KEEL_OK;
+    if (many && !keel_json_twice(into, &twice)) return keel_nomem(in->err, in->where);
+    return twice ? fail_twice(in, twice) : KEEL_OK;
 }
 
 static bool has_unknown(const cJSON *object, const char *const *known) {
@@ -195,8 +58,8 @@ static bool has_unknown(const cJSON *object, const char *const *known) {
 
 /* Unknown keys of a message go to meta.messages as {"turn": i, ...}; of a candidate as {"turn": i,
  * "candidate": k, ...}, k counting the decision's candidates as they came, the message itself first. */
-static keel_status keep_message_extra(reader *in, const cJSON *object, const char *const *known, size_t turn,
-                                      int candidate) {
+static keel_status keep_message_extra(keel__chat *in, const cJSON *object, const char *const *known,
+                                      size_t turn, int candidate) {
     if (!has_unknown(object, known)) return KEEL_OK;
     cJSON *list = cJSON_GetObjectItemCaseSensitive(in->extra, "messages");
     if (!list) list = cJSON_AddArrayToObject(in->extra, "messages");
@@ -216,124 +79,40 @@ static keel_status keep_message_extra(reader *in, const cJSON *object, const cha
 
 /* ---- candidates ---- */
 
-static keel_status read_judgements(reader *in, const cJSON *object, keel_candidate *out) {
-    KEEL_TRY(read_text(in, object, "model", &out->model));
-    KEEL_TRY(read_text(in, object, "act", &out->act));
-    KEEL_TRY(read_propensity(in, object, &out->propensity));
-    KEEL_TRY(read_number(in, object, "latency_ms", 0, 1e12, &out->latency_ms));
-    KEEL_TRY(read_feedback(in, object, &out->feedback));
-    KEEL_TRY(read_reward(in, object, &out->logged_reward));
-    return read_outcome(in, object, out);
-}
-
-/* What the service itself marked as a refusal is one, unless the log has a label. */
-static void judge_by_service(reader *in, const keel__message *said, keel_candidate *out) {
-    if (!said->refused || out->outcome != KEEL_OUTCOME_NONE) return;
-    if (!out->text) out->text = "";
-    out->outcome = KEEL_OUTCOME_REFUSAL;
-    out->judge = KEEL_AUTHORITY_RULE;
-    count(in, KEEL__CHAT_SERVICE_REFUSALS, true);
-}
-
-/* *whole: its content is nothing but text. index: its place in the list, for errors. */
-static keel_status read_candidate(reader *in, const cJSON *item, int index, keel_candidate *out,
-                                  bool *whole) {
-    *out = (keel_candidate){0};
-    *whole = true;
-    if (cJSON_IsString(item)) {
-        out->text = item->valuestring;
-        return KEEL_OK;
-    }
-    if (!cJSON_IsObject(item))
-        return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected a text or an object",
-                         index);
-    keel__message said;
-    KEEL_TRY(keel__message_content(item, in->place, in->arena, &said, in->err));
-    out->text = said.text;
-    *whole = said.whole;
-    KEEL_TRY(read_judgements(in, item, out));
-    judge_by_service(in, &said, out);
-    KEEL_TRY(keel_json_bool(item, "taken", false, &out->taken, in->place, in->err));
-    if (!out->text && !out->act)
-        return keel_fail(in->err, KEEL_E_PARSE, in->place, "candidates[%d]: expected content or an act",
-                         index);
-    if (!out->text) out->text = "";
-    return KEEL_OK;
-}
-
-static bool agree(const char *a, const char *b) {
-    return !a || !b || strcmp(a, b) == 0;
-}
-
-static keel_status join_optional(reader *in, const char *key, keel_optional *into, keel_optional from) {
-    if (into->present && from.present && into->value != from.value) {
-        char first[KEEL_DECIMAL_SIZE], second[KEEL_DECIMAL_SIZE];
-        keel_decimal_print(first, into->value);
-        keel_decimal_print(second, from.value);
-        return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "%s: given twice for one candidate, as %s and %s", key, first, second);
-    }
-    if (!into->present) *into = from;
-    return KEEL_OK;
-}
-
-/* Two mentions of one response become one: what either says holds, what both say must agree. */
-static keel_status join_candidate(reader *in, keel_candidate *into, const keel_candidate *from) {
-    if (!into->act) into->act = from->act;
-    if (!into->model) into->model = from->model;
-    into->taken |= from->taken;
-    KEEL_TRY(join_optional(in, "propensity", &into->propensity, from->propensity));
-    KEEL_TRY(join_optional(in, "latency_ms", &into->latency_ms, from->latency_ms));
-    KEEL_TRY(join_optional(in, "feedback", &into->feedback, from->feedback));
-    for (int k = 0; k < KEEL_N_REWARDS; k++) {
-        keel_optional value = {into->logged_reward.present[k], (double)into->logged_reward.value[k]};
-        KEEL_TRY(join_optional(
-            in, "reward", &value,
-            (keel_optional){from->logged_reward.present[k], (double)from->logged_reward.value[k]}));
-        into->logged_reward.present[k] = value.present;
-        into->logged_reward.value[k] = (float)value.value;
-    }
-    if (into->outcome != KEEL_OUTCOME_NONE && from->outcome != KEEL_OUTCOME_NONE &&
-        into->outcome != from->outcome)
-        return keel_fail(in->err, KEEL_E_INVALID, in->place,
-                         "outcome: given twice for one candidate, as %s and %s",
-                         keel_outcome_name(into->outcome), keel_outcome_name(from->outcome));
-    if (into->outcome == KEEL_OUTCOME_NONE) into->outcome = from->outcome;
-    if (into->judge == KEEL_AUTHORITY_NONE) into->judge = from->judge;
-    return KEEL_OK;
-}
-
-bool keel__chat_same_response(const keel_candidate *a, const keel_candidate *b) {
-    return strcmp(a->text, b->text) == 0 && agree(a->act, b->act) && agree(a->model, b->model);
-}
-
 /* *place: which of the decision's candidates it is now. */
-static keel_status add_candidate(reader *in, keel_decision *decision, const keel_candidate *candidate,
+static keel_status add_candidate(keel__chat *in, keel_decision *decision, const keel_candidate *candidate,
                                  int *place) {
     size_t i = in->listed ? decision->n_candidates : 0;
     while (i < decision->n_candidates && !keel__chat_same_response(&decision->candidates[i], candidate)) i++;
     *place = (int)i;
-    if (i < decision->n_candidates) return join_candidate(in, &decision->candidates[i], candidate);
+    if (i < decision->n_candidates) return keel__chat_join(in, &decision->candidates[i], candidate);
     decision->candidates[decision->n_candidates++] = *candidate;
     return KEEL_OK;
 }
 
+static keel_status fail_many(const keel__chat *in, const char *key) {
+    return keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: more than %d answers to one message", key,
+                     KEEL__MOST_ANSWERS);
+}
+
 /* said: the message as a taken candidate, first of its decision; NULL if the decision is still open, or
  * lists all of its candidates. */
-static keel_status read_decision(reader *in, const cJSON *message, size_t turn, const keel_candidate *said) {
+static keel_status read_decision(keel__chat *in, const cJSON *message, size_t turn,
+                                 const keel_candidate *said) {
     const cJSON *list = NULL;
     int index = 0, place;
     bool whole;
     keel_decision *decision = &in->out->decisions[in->out->n_decisions++];
     KEEL_TRY(keel_json_array(message, "candidates", false, &list, in->place, in->err));
     size_t room = (list ? (size_t)cJSON_GetArraySize(list) : 0) + 1;
+    if (room > KEEL__MOST_ANSWERS) return fail_many(in, "candidates");
     *decision = (keel_decision){.turn = turn,
                                 .candidates = keel_arena_calloc(in->arena, room, sizeof(keel_candidate))};
     if (!decision->candidates) return keel_nomem(in->err, in->where);
     if (said) decision->candidates[decision->n_candidates++] = *said;
     for (const cJSON *item = list ? list->child : NULL; item; item = item->next, index++) {
         keel_candidate candidate;
-        KEEL_TRY(read_candidate(in, item, index, &candidate, &whole));
+        KEEL_TRY(keel__chat_candidate(in, item, index, &candidate, &whole));
         KEEL_TRY(add_candidate(in, decision, &candidate, &place));
         if (cJSON_IsObject(item))
             KEEL_TRY(keep_message_extra(in, item, keel__chat_candidate_keys + !whole, turn, place));
@@ -347,10 +126,10 @@ static const char *const judged_keys[] = {"propensity", "candidates", "feedback"
 
 /* Only an assistant chooses, so only its messages can be judged or have other candidates. Where decisions are
  * listed, the judgements stand at their candidates. */
-static keel_status check_not_judged(reader *in, const cJSON *message, keel_role role, bool decides) {
+static keel_status check_not_judged(keel__chat *in, const cJSON *message, keel_role role, bool decides) {
     for (size_t i = 0; i < sizeof judged_keys / sizeof *judged_keys; i++) {
         const bool allowed = decides && (!in->listed || strcmp(judged_keys[i], "candidates") == 0);
-        if (allowed || !has(message, judged_keys[i])) continue;
+        if (allowed || !keel__chat_has(message, judged_keys[i])) continue;
         if (in->listed)
             return keel_fail(in->err, KEEL_E_INVALID, in->place, "%s: not where keel.decisions %s",
                              judged_keys[i], decides ? "lists this message" : "leaves this message out");
@@ -362,14 +141,14 @@ static keel_status check_not_judged(reader *in, const cJSON *message, keel_role 
 }
 
 /* Whether the message at this turn is a decision. */
-static bool decides_here(reader *in, size_t turn, keel_role role) {
+static bool decides_here(keel__chat *in, size_t turn, keel_role role) {
     if (!in->listed) return role == KEEL_ROLE_ASSISTANT;
     if (!in->next_listed || in->next_listed->valuedouble != (double)turn) return false;
     in->next_listed = in->next_listed->next;
     return true;
 }
 
-static void add_turn(reader *in, keel_role role, const keel_candidate *said) {
+static void add_turn(keel__chat *in, keel_role role, const keel_candidate *said) {
     in->out->turns[in->out->n_turns++] = (keel_turn){.role = role,
                                                      .text = said->text,
                                                      .model = said->model,
@@ -385,7 +164,7 @@ static bool is_context(const cJSON *message) {
 
 /* Turn and, for an assistant, decision. A message without content but with candidates is a decision never
  * taken. */
-static keel_status read_message(reader *in, const cJSON *message, bool last) {
+static keel_status read_message(keel__chat *in, const cJSON *message, bool last) {
     keel_candidate said = {.taken = true};
     keel__message read;
     KEEL_TRY(keel__message_read(message, in->place, in->arena, &read, in->err));
@@ -399,11 +178,11 @@ static keel_status read_message(reader *in, const cJSON *message, bool last) {
     const size_t turn = in->out->n_turns;
     bool decides = decides_here(in, turn, read.role);
     KEEL_TRY(check_not_judged(in, message, read.role, decides));
-    KEEL_TRY(read_judgements(in, message, &said));
-    judge_by_service(in, &read, &said);
+    KEEL_TRY(keel__chat_judgements(in, message, &said));
+    keel__chat_judge_by_service(in, &read, &said);
     KEEL_TRY(keep_message_extra(in, message, keel__chat_message_keys + !read.whole, turn, -1));
     bool silent = !said.text && !said.act;
-    if (silent && !has(message, "candidates"))
+    if (silent && !keel__chat_has(message, "candidates"))
         return keel_fail(in->err, KEEL_E_PARSE, in->place, "content: expected a text, got nothing");
     if (silent && !last)
         return keel_fail(
@@ -413,9 +192,9 @@ static keel_status read_message(reader *in, const cJSON *message, bool last) {
     if (!said.text) said.text = "";
     add_turn(in, read.role, &said);
     if (read.cut_off && last) in->out->truncated = true;
-    count(in, KEEL__CHAT_CUT_OFF, read.cut_off);
+    keel__chat_count(in, KEEL__CHAT_CUT_OFF, read.cut_off);
     if (decides && !in->listed && is_context(message)) {
-        count(in, KEEL__CHAT_CONTEXT, true);
+        keel__chat_count(in, KEEL__CHAT_CONTEXT, true);
         decides = false;
     }
     return decides ? read_decision(in, message, turn, in->listed ? NULL : &said) : KEEL_OK;
@@ -431,7 +210,7 @@ static void add_open_decision(keel_conversation *out) {
 }
 
 /* "system" beside the messages, as Anthropic's requests have it: said before all else. */
-static keel_status read_system(reader *in, const cJSON *object, const cJSON *first) {
+static keel_status read_system(keel__chat *in, const cJSON *object, const cJSON *first) {
     keel_role role = KEEL_ROLE_USER;
     const cJSON *system = keel_json_get(object, "system");
     const char *name = first ? keel__message_role_name(first) : NULL;
@@ -449,16 +228,17 @@ static keel_status read_system(reader *in, const cJSON *object, const cJSON *fir
 
 /* "response" beside the messages: the answer, as a text, a message, or the reply of a service with its
  * choices. Several choices are candidates of one decision; the first was given. */
-static keel_status read_response(reader *in, const cJSON *object) {
+static keel_status read_response(keel__chat *in, const cJSON *object) {
     const cJSON *response = keel_json_get(object, "response"), *choices = keel_json_get(response, "choices");
     const cJSON *choice = cJSON_IsArray(choices) ? choices->child : response;
     const char *model = NULL;
     if (!response || cJSON_IsNull(response) || !choice) return KEEL_OK;
     snprintf(in->place, sizeof in->place, "%s: response", in->where);
-    if (cJSON_IsObject(response)) KEEL_TRY(read_text(in, response, "model", &model));
+    if (cJSON_IsObject(response)) KEEL_TRY(keel__chat_text(in, response, "model", &model));
     keel_decision *decision = &in->out->decisions[in->out->n_decisions];
     *decision = (keel_decision){.turn = in->out->n_turns};
     const size_t room = cJSON_IsArray(choices) ? (size_t)cJSON_GetArraySize(choices) : 1;
+    if (room > KEEL__MOST_ANSWERS) return fail_many(in, "choices");
     decision->candidates = keel_arena_calloc(in->arena, room, sizeof *decision->candidates);
     if (!decision->candidates) return keel_nomem(in->err, in->where);
     for (; choice; choice = choices ? choice->next : NULL) {
@@ -468,13 +248,13 @@ static keel_status read_response(reader *in, const cJSON *object) {
         keel__message said = {.text = cJSON_IsString(choice) ? choice->valuestring : NULL};
         if (cJSON_IsObject(choice))
             KEEL_TRY(keel__message_content(message ? message : choice, in->place, in->arena, &said, in->err));
-        if (message) KEEL_TRY(read_text(in, choice, "finish_reason", &reason));
+        if (message) KEEL_TRY(keel__chat_text(in, choice, "finish_reason", &reason));
         if (reason) keel__message_ended(reason, &said);
         one.text = said.text;
-        judge_by_service(in, &said, &one);
+        keel__chat_judge_by_service(in, &said, &one);
         if (!one.text) return keel_fail(in->err, KEEL_E_PARSE, in->place, "expected an answer, got nothing");
         if (one.taken) in->out->truncated = in->out->truncated || said.cut_off;
-        count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
+        keel__chat_count(in, KEEL__CHAT_CUT_OFF, said.cut_off);
         decision->candidates[decision->n_candidates++] = one;
     }
     in->out->n_decisions++;
@@ -492,7 +272,7 @@ static const cJSON *find_messages(const cJSON *object) {
     return NULL;
 }
 
-static keel_status read_messages(reader *in, const cJSON *object) {
+static keel_status read_messages(keel__chat *in, const cJSON *object) {
     const cJSON *list = find_messages(object);
     if (!cJSON_IsArray(list)) {
         keel_fail(in->err, KEEL_E_PARSE, in->where, "key \"messages\": expected an array, got %s",
@@ -525,9 +305,9 @@ static keel_status read_messages(reader *in, const cJSON *object) {
 /* ---- conversations ---- */
 
 /* The log's own id, a text or a whole number; without one, a hash of the content. */
-static keel_status read_id(reader *in, const cJSON *object, const char **out) {
+static keel_status read_id(keel__chat *in, const cJSON *object, const char **out) {
     const cJSON *id = keel_json_get(object, "id");
-    if (cJSON_IsString(id)) return read_text(in, object, "id", out);
+    if (cJSON_IsString(id)) return keel__chat_text(in, object, "id", out);
     const char *text;
     char name[65];
     if (cJSON_IsNumber(id) && id->valuestring) { /* whole, with more digits than a double holds */
@@ -552,7 +332,7 @@ static keel_status read_id(reader *in, const cJSON *object, const char **out) {
 
 /* What only an export of Keel says: the source of the conversation, and its decisions where they are not what
  * the messages imply. */
-static keel_status read_keel(reader *in, const cJSON *object) {
+static keel_status read_keel(keel__chat *in, const cJSON *object) {
     const cJSON *said = NULL, *list = NULL;
     KEEL_TRY(keel_json_object(object, "keel", false, &said, in->place, in->err));
     if (!said) return KEEL_OK;
@@ -565,23 +345,23 @@ static keel_status read_keel(reader *in, const cJSON *object) {
     return KEEL_OK;
 }
 
-static keel_status read_facts(reader *in, const cJSON *object) {
+static keel_status read_facts(keel__chat *in, const cJSON *object) {
     keel_conversation *out = in->out;
     const char *risk = NULL;
     bool completed = false;
     KEEL_TRY(read_id(in, object, &out->external_id));
     if (!out->external_id[0])
         return keel_fail(in->err, KEEL_E_INVALID, in->place, "id: expected a text, got \"\"");
-    KEEL_TRY(read_text(in, object, "split", &out->split));
-    KEEL_TRY(read_text(in, object, "group", &out->group));
+    KEEL_TRY(keel__chat_text(in, object, "split", &out->split));
+    KEEL_TRY(keel__chat_text(in, object, "group", &out->group));
     KEEL_TRY(keel_json_string(object, "risk", false, &risk, in->place, in->err));
-    if (risk && !keel_risk_parse(in_lower_case(in, risk), &out->risk)) {
+    if (risk && !keel_risk_parse(keel__chat_lower(in, risk), &out->risk)) {
         keel_fail(in->err, KEEL_E_INVALID, in->place,
                   "risk: expected benign, dangerous or unknown, got \"%s\"", risk);
         return keel_hint(in->err, "call what is unsafe or harmful dangerous, what is safe benign");
     }
     KEEL_TRY(keel_json_bool(object, "completed", false, &completed, in->place, in->err));
-    out->completed = !has(object, "completed") ? KEEL_UNKNOWN : completed ? KEEL_YES : KEEL_NO;
+    out->completed = !keel__chat_has(object, "completed") ? KEEL_UNKNOWN : completed ? KEEL_YES : KEEL_NO;
     return keel_json_bool(object, "truncated", false, &out->truncated, in->place, in->err);
 }
 
@@ -592,10 +372,10 @@ static bool has_misplaced(const cJSON *object) {
     const cJSON *list = find_messages(object);
     bool found = false;
     for (size_t i = 0; i < sizeof of_message / sizeof *of_message; i++)
-        found = found || has(object, of_message[i]);
+        found = found || keel__chat_has(object, of_message[i]);
     for (const cJSON *message = list ? list->child : NULL; message; message = message->next)
         for (size_t i = 0; i < sizeof of_conversation / sizeof *of_conversation; i++)
-            found = found || has(message, of_conversation[i]);
+            found = found || keel__chat_has(message, of_conversation[i]);
     return found;
 }
 
@@ -605,7 +385,7 @@ static bool is_answered(const keel_conversation *c) {
     return false;
 }
 
-static keel_status read_conversation(reader *in, const cJSON *object) {
+static keel_status read_conversation(keel__chat *in, const cJSON *object) {
     const cJSON *meta = NULL;
     KEEL_TRY(read_facts(in, object));
     KEEL_TRY(read_keel(in, object));
@@ -614,14 +394,14 @@ static keel_status read_conversation(reader *in, const cJSON *object) {
     if (!in->extra) return keel_nomem(in->err, in->where);
     KEEL_TRY(keep_unknown(in, object, keel__chat_conversation_keys, in->extra));
     KEEL_TRY(read_messages(in, object));
-    count(in, KEEL__CHAT_MISPLACED, has_misplaced(object));
-    count(in, KEEL__CHAT_UNANSWERED, !is_answered(in->out));
+    keel__chat_count(in, KEEL__CHAT_MISPLACED, has_misplaced(object));
+    keel__chat_count(in, KEEL__CHAT_UNANSWERED, !is_answered(in->out));
     return keel__print_value(in->arena, in->extra, in->where, &in->out->meta, in->err);
 }
 
 keel_status keel__chat_read_object(const cJSON *object, const char *where, keel_arena *arena, int64_t *counts,
                                    keel_conversation *out, keel_err *err) {
-    reader in = {.arena = arena, .where = where, .err = err, .out = out, .counts = counts};
+    keel__chat in = {.arena = arena, .where = where, .err = err, .out = out, .counts = counts};
     *out = (keel_conversation){0};
     snprintf(in.place, sizeof in.place, "%s", where);
     KEEL_TRY(keel__chat_plain(object, where, arena, &object, err));

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "datasets/answers.h"
 #include "datasets/message.h"
 #include "datasets/reader_internal.h"
 #include "datasets/zip.h"
 
-enum { UNFINISHED /* counts, as in formats.c */, FARTHEST = 10000 /* events between two answers */ };
+enum { UNFINISHED /* counts, as in formats.c */ };
 
 typedef struct state {
     keel_buf text; /* the file */
@@ -78,7 +79,8 @@ static keel_status open_file(keel_reader *reader, keel_err *err) {
 typedef struct work {
     keel__value build;
     const cJSON *attachments;
-    const char *where;
+    const cJSON **calls; /* [n_calls] by hash of the id of their message */
+    size_t n_calls;
 } work;
 
 /* The value with the texts in place of what stands for them; parts of a list too. */
@@ -113,20 +115,32 @@ static const cJSON *first_choice(const cJSON *output) {
     return cJSON_IsArray(choices) ? choices->child : NULL;
 }
 
-/* The call of the model that gave this message; graders call models too. Events follow the messages, so the
- * search goes on behind *at. */
-static const cJSON *find_event(const char *id, const cJSON **at) {
-    int left = FARTHEST;
-    for (const cJSON *event = id ? *at : NULL; event && left--; event = event->next) {
-        const char *type = keel__string_at(event, "event");
-        if (!type || strcmp(type, "model") != 0) continue;
-        const char *given =
-            keel__string_at(keel_json_get(first_choice(keel_json_get(event, "output")), "message"), "id");
-        if (!given || strcmp(given, id) != 0) continue;
-        *at = event->next;
-        return event;
+/* The message that a call of the model gave; NULL: the event is none, or names none. */
+static const char *message_of(const cJSON *event) {
+    const char *type = keel__string_at(event, "event");
+    if (!type || strcmp(type, "model") != 0) return NULL;
+    return keel__string_at(keel_json_get(first_choice(keel_json_get(event, "output")), "message"), "id");
+}
+
+static size_t slot_of(const work *w, const char *id) {
+    size_t at = (size_t)keel_hash64(id, strlen(id), 0) % w->n_calls;
+    while (w->calls[at] && strcmp(message_of(w->calls[at]), id) != 0) at = (at + 1) % w->n_calls;
+    return at;
+}
+
+/* Calls of the model by the message that they gave, the first of each; graders call models too. */
+static void find_calls(work *w, const cJSON *events) {
+    size_t n = 0;
+    const cJSON *first = cJSON_IsArray(events) ? events->child : NULL;
+    for (const cJSON *event = first; event; event = event->next) n += message_of(event) != NULL;
+    w->n_calls = 2 * n + 1;
+    w->calls = keel_arena_calloc(w->build.arena, w->n_calls, sizeof *w->calls);
+    w->build.failed = w->build.failed || !w->calls;
+    for (const cJSON *event = first; event && w->calls; event = event->next) {
+        const char *id = message_of(event);
+        const size_t at = id ? slot_of(w, id) : 0;
+        if (id && !w->calls[at]) w->calls[at] = event;
     }
-    return NULL;
 }
 
 /* Time and end of an answer; one that a filter of the service took away is a refusal. */
@@ -139,9 +153,9 @@ static void put_end(work *w, cJSON *to, const cJSON *output, double seconds) {
 
 static cJSON *make_messages(work *w, const cJSON *sample, const char *model) {
     static const char *const kept[] = {"role", "tool_calls", NULL};
-    const cJSON *list = keel_json_get(sample, "messages"), *events = keel_json_get(sample, "events"),
-                *at = cJSON_IsArray(events) ? events->child : NULL, *output = keel_json_get(sample, "output");
+    const cJSON *list = keel_json_get(sample, "messages"), *output = keel_json_get(sample, "output");
     cJSON *out = keel__value_array(&w->build);
+    find_calls(w, keel_json_get(sample, "events"));
     for (const cJSON *message = list->child; message; message = message->next) {
         cJSON *copy =
             cJSON_IsObject(message) ? keel__value_object(&w->build) : keel__value_same(&w->build, message);
@@ -157,7 +171,7 @@ static cJSON *make_messages(work *w, const cJSON *sample, const char *model) {
         else
             keel__value_put_text(&w->build, copy, "content", "");
         if (!role || strcmp(role, "assistant") != 0) continue;
-        const cJSON *event = find_event(id, &at);
+        const cJSON *event = id && w->calls ? w->calls[slot_of(w, id)] : NULL;
         keel__value_put_text(&w->build, copy, "model", who ? who : model);
         if (event) {
             const double working = seconds_of(event, "working_time");
@@ -269,8 +283,7 @@ static keel_status read_sample(keel_reader *reader, const cJSON *sample, keel_ar
     const state *s = reader->state;
     static const char *const kept[] = {"epoch", "target", "choices", "metadata", "limit", NULL};
     const char *task = keel__string_at(s->eval, "task"), *uuid = keel__string_at(sample, "uuid");
-    work w = {
-        .build = {.arena = arena}, .attachments = keel_json_get(sample, "attachments"), .where = out->where};
+    work w = {.build = {.arena = arena}, .attachments = keel_json_get(sample, "attachments")};
     cJSON *built = keel__value_object(&w.build), *meta = keel__value_object(&w.build), *scores;
     cJSON *messages = make_messages(&w, sample, keel__string_at(s->eval, "model"));
     const bool broken = is_set(sample, "error") || is_set(sample, "limit");

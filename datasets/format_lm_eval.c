@@ -9,7 +9,7 @@
 #include "core/decimal.h"
 #include "datasets/answers.h"
 
-enum { OTHER_FILTERS, WITHOUT_ANSWER /* counts, as in formats.c */, MOST = 10000 };
+enum { OTHER_FILTERS, WITHOUT_ANSWER /* counts, as in formats.c */ };
 
 typedef struct state {
     keel__objects objects;
@@ -113,8 +113,10 @@ static keel_status read_row(keel_reader *reader, const cJSON *row, keel_arena *a
     if (!prompt || !cJSON_IsArray(responses))
         return keel_fail(err, KEEL_E_PARSE, out->where,
                          "expected a prompt at arguments.gen_args_0.arg_0 and a list of answers at resps");
-    if (cJSON_GetArraySize(requests) > MOST || cJSON_GetArraySize(responses->child) > MOST)
-        return keel_fail(err, KEEL_E_INVALID, out->where, "more than %d answers to one prompt", MOST);
+    if (cJSON_GetArraySize(requests) > KEEL__MOST_ANSWERS ||
+        cJSON_GetArraySize(responses->child) > KEEL__MOST_ANSWERS)
+        return keel_fail(err, KEEL_E_INVALID, out->where, "more than %d answers to one prompt",
+                         KEEL__MOST_ANSWERS);
     keel__answers_begin(&answers, &build, keel__answers_prompt(&build, prompt));
     cJSON *answer = text_of(argument(first, 1)) ? add_choices(&answers, requests, responses, model)
                                                 : add_generated(&answers, responses, model);

@@ -3,8 +3,10 @@
  * "message_tree_id", ...}. One conversation a tree: the path of the best-ranked replies; the other replies of
  * the assistant are candidates, with feedback from 1 for the best rank to -1 for the worst. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "datasets/tree.h"
 
 static const double UNRANKED = 1e300;
@@ -61,6 +63,45 @@ static keel_status add_nested(keel__tree *tree, const cJSON *item, const char *p
     return KEEL_OK;
 }
 
+static void put_feedback(keel__tree *tree, keel__value *build, int64_t first, double worst) {
+    for (int64_t k = first; k != KEEL__TREE_NONE; k = tree->nodes[k].sibling) {
+        const keel__tree_node *reply = &tree->nodes[k];
+        if (!reply->assistant || !reply->message || !(reply->rank >= 0 && reply->rank < UNRANKED)) continue;
+        keel__value_put(build, reply->message, "feedback",
+                        keel__value_number(build, 1 - 2 * reply->rank / worst));
+    }
+}
+
+typedef struct reply {
+    uint64_t said;
+    const keel__tree_node *node;
+} reply;
+
+static int compare_replies(const void *a, const void *b) {
+    const reply *x = a, *y = b;
+    if (x->node->parent != y->node->parent) return x->node->parent < y->node->parent ? -1 : 1;
+    if (x->said != y->said) return x->said < y->said ? -1 : 1;
+    return x->node->rank < y->node->rank ? -1 : x->node->rank > y->node->rank;
+}
+
+/* Two people may have replied the same words: it is one reply, of the better rank. */
+static keel_status judge_same_words(keel__tree *tree, keel_err *err) {
+    reply *all = keel_arena_alloc(tree->arena, (tree->count + 1) * sizeof *all);
+    size_t n = 0;
+    if (!all) return keel_nomem(err, tree->where);
+    for (size_t i = 0; i < tree->count; i++) {
+        const keel__tree_node *node = &tree->nodes[i];
+        const char *text = keel__string_at(node->message, "content");
+        if (keel_json_get(node->message, "feedback"))
+            all[n++] = (reply){keel_hash64(text, strlen(text), 0), node};
+    }
+    if (n) qsort(all, n, sizeof *all, compare_replies);
+    for (size_t i = 1; i < n; i++)
+        if (all[i].node->parent == all[i - 1].node->parent && all[i].said == all[i - 1].said)
+            cJSON_DetachItemFromObjectCaseSensitive(all[i].node->message, "feedback");
+    return KEEL_OK;
+}
+
 /* Feedback for the assistant's replies to each message, which are ranked among themselves. */
 static keel_status judge_by_rank(keel__tree *tree, keel_err *err) {
     keel__value build = {.arena = tree->arena};
@@ -68,16 +109,9 @@ static keel_status judge_by_rank(keel__tree *tree, keel_err *err) {
         double worst = 0;
         for (int64_t k = tree->nodes[i].child; k != KEEL__TREE_NONE; k = tree->nodes[k].sibling)
             if (tree->nodes[k].rank < UNRANKED) worst = fmax(worst, tree->nodes[k].rank);
-        for (int64_t k = tree->nodes[i].child; worst > 0 && k != KEEL__TREE_NONE;
-             k = tree->nodes[k].sibling) {
-            const keel__tree_node *reply = &tree->nodes[k];
-            if (!reply->assistant || !reply->message || !(reply->rank >= 0 && reply->rank < UNRANKED))
-                continue;
-            keel__value_put(&build, reply->message, "feedback",
-                            keel__value_number(&build, 1 - 2 * reply->rank / worst));
-        }
+        if (worst > 0) put_feedback(tree, &build, tree->nodes[i].child, worst);
     }
-    return build.failed ? keel_nomem(err, tree->where) : KEEL_OK;
+    return build.failed ? keel_nomem(err, tree->where) : judge_same_words(tree, err);
 }
 
 static keel_status read_root(const keel__tree *tree, int64_t root, const char *id, const cJSON *meta,

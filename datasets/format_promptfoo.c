@@ -8,13 +8,7 @@
 #include "core/hash.h"
 #include "datasets/answers.h"
 
-enum {
-    ERRORS,
-    REPEATED /* counts, as in formats.c */,
-    ID_DIGITS = 16,
-    KEY_SIZE = 2 * ID_DIGITS + 2,
-    MOST = 10000
-};
+enum { ERRORS, REPEATED /* counts, as in formats.c */, ID_DIGITS = 16, KEY_SIZE = 2 * ID_DIGITS + 2 };
 
 typedef struct result {
     const cJSON *object;
@@ -251,8 +245,9 @@ static keel_status read_group(keel_reader *reader, size_t from, size_t to, keel_
     char place[480];
     const char *test = keel_arena_strndup(arena, s->results[from].key, ID_DIGITS);
     snprintf(place, sizeof place, "%s: result %zu", reader->place, s->results[from].place + 1);
-    if (to - from > MOST)
-        return keel_fail(err, KEEL_E_INVALID, place, "more than %d results of one prompt", MOST);
+    if (to - from > KEEL__MOST_ANSWERS)
+        return keel_fail(err, KEEL_E_INVALID, place, "more than %d results of one prompt",
+                         KEEL__MOST_ANSWERS);
     out->where = keel_arena_strdup(arena, place);
     if (!test || !out->where) return keel_nomem(err, place);
     keel__answers_begin(&answers, &build, keel__answers_prompt(&build, raw_prompt(first)));

@@ -7,14 +7,16 @@
 
 typedef struct state {
     keel__objects objects;
-    const char *domain, *agent; /* agent in names */
+    const char *domain, *agent; /* domain NULL: nobody knows; agent in names */
+    bool looked;                /* for the domain */
     keel_arena names;
 } state;
 
 /* The domain that the tools in the text say; else the folder. */
 static void find_domain(keel_reader *reader, const char *text, size_t length) {
     state *s = reader->state;
-    if (s->domain || !text) return;
+    if (s->looked || !text) return;
+    s->looked = true;
     s->domain = keel__tau_domain(text, length);
     if (!s->domain) s->domain = keel__tau_domain(reader->folder, strlen(reader->folder));
 }

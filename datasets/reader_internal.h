@@ -5,6 +5,9 @@
 #include "core/json.h"
 #include "datasets/reader.h"
 
+/* At one decision: each is compared with all others. */
+enum { KEEL__MOST_ANSWERS = 10000 };
+
 bool keel__is_space(char c); /* white space of JSON */
 /* Length of a file name without ".gz" or ".zst". */
 size_t keel__plain_length(const char *name);

@@ -214,39 +214,39 @@ static keel_status copy_field(reading *in, keel__field field, cJSON *to, const c
 
 /* ---- answers of one model to one prompt ---- */
 
-static keel_status note_seen(reading *in, uint64_t hash, bool *new_one) {
+static struct keel__row_seen *slot_of(struct keel__row_seen *seen, size_t capacity, uint64_t hash) {
+    size_t at = hash & (capacity - 1);
+    while (seen[at].times && seen[at].hash != hash) at = (at + 1) & (capacity - 1);
+    return &seen[at];
+}
+
+static keel_status count_seen(reading *in, uint64_t hash, int64_t *times) {
     keel__row_state *rows = in->rows;
     if (2 * (rows->n_seen + 1) > rows->capacity) {
         const size_t capacity = rows->capacity ? 2 * rows->capacity : 1024;
-        uint64_t *grown = keel_calloc(capacity, sizeof *grown);
+        struct keel__row_seen *grown = keel_calloc(capacity, sizeof *grown);
         if (!grown) return nomem(in);
-        for (size_t i = 0; i < rows->capacity; i++) {
-            if (!rows->seen[i]) continue;
-            size_t at = rows->seen[i] & (capacity - 1);
-            while (grown[at]) at = (at + 1) & (capacity - 1);
-            grown[at] = rows->seen[i];
-        }
+        for (size_t i = 0; i < rows->capacity; i++)
+            if (rows->seen[i].times) *slot_of(grown, capacity, rows->seen[i].hash) = rows->seen[i];
         keel_free(rows->seen);
         rows->seen = grown;
         rows->capacity = capacity;
     }
-    hash += !hash;
-    size_t at = hash & (rows->capacity - 1);
-    while (rows->seen[at] && rows->seen[at] != hash) at = (at + 1) & (rows->capacity - 1);
-    *new_one = rows->seen[at] != hash;
-    rows->seen[at] = hash;
-    rows->n_seen += *new_one;
+    struct keel__row_seen *slot = slot_of(rows->seen, rows->capacity, hash);
+    rows->n_seen += !slot->times;
+    slot->hash = hash;
+    *times = ++slot->times;
     return KEEL_OK;
 }
 
-static uint64_t hash_of(const char *a, const char *b, uint64_t c, int n) {
+static uint64_t hash_of(const char *id, const char *model, uint64_t prompt) {
     keel_sha256 hash;
-    char hex[65], number[48];
+    char hex[65], number[24];
     unsigned long long value = 0;
-    snprintf(number, sizeof number, "%llx-%d", (unsigned long long)c, n);
+    snprintf(number, sizeof number, "%llx", (unsigned long long)prompt);
     keel_sha256_init(&hash);
-    keel_sha256_add_text(&hash, a);
-    keel_sha256_add_text(&hash, b);
+    keel_sha256_add_text(&hash, id);
+    keel_sha256_add_text(&hash, model);
     keel_sha256_add_text(&hash, number);
     keel_sha256_hex(&hash, hex);
     sscanf(hex, "%16llx", &value);
@@ -255,20 +255,16 @@ static uint64_t hash_of(const char *a, const char *b, uint64_t c, int n) {
 
 /* The id of the conversation that gathers the answers: with -2 for the second of a model, and so on. */
 static keel_status name_gathered(reading *in, cJSON *to, const char *model) {
-    enum { MOST = 100000 };
     cJSON *id = cJSON_GetObjectItemCaseSensitive(to, "id");
-    char suffix[16], number[40];
-    bool new_one = false;
-    int n = 0;
+    char suffix[24], number[40];
+    int64_t times = 0;
     if (!id) {
         snprintf(number, sizeof number, "%016llx", (unsigned long long)in->hash);
         if (!(id = cJSON_AddStringToObject(to, "id", number))) return nomem(in);
     }
-    for (; !new_one && n < MOST; n++)
-        KEEL_TRY(
-            note_seen(in, hash_of(cJSON_IsString(id) ? id->valuestring : "", model, in->hash, n), &new_one));
-    snprintf(suffix, sizeof suffix, "-%d", n);
-    return n > 1 ? keel__chat_suffix_id(to, suffix, in->where, in->err) : KEEL_OK;
+    KEEL_TRY(count_seen(in, hash_of(cJSON_IsString(id) ? id->valuestring : "", model, in->hash), &times));
+    snprintf(suffix, sizeof suffix, "-%lld", (long long)times);
+    return times > 1 ? keel__chat_suffix_id(to, suffix, in->where, in->err) : KEEL_OK;
 }
 
 /* ---- the whole row ---- */

@@ -34,7 +34,10 @@ typedef struct keel__row_state {
     const char *names[KEEL__N_FIELDS]; /* of keys, as the user gave them; NULL: by default */
     char *columns;                     /* what names point into; owned */
     const char *file_model;            /* who answered, where no key says it; NULL: nobody knows */
-    uint64_t *seen;                    /* [capacity] hashes of what was answered; 0: free */
+    struct keel__row_seen { /* [capacity] by hash; which model answered which prompt, and how often */
+        uint64_t hash;
+        int64_t times; /* 0: free */
+    } * seen;
     size_t n_seen, capacity;
 } keel__row_state;
 

@@ -79,11 +79,29 @@ static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, co
     return KEEL_OK;
 }
 
-/* As KEEL__SQL_CANDIDATE has it, of rows that come by id: what was said shares its text with the turn. */
-static bool comes_before(const keel_candidate *a, const keel_candidate *b, const char *said) {
-    if ((a->text == said) != (b->text == said)) return a->text == said;
-    if (!a->model || !b->model) return !a->model && b->model;
-    return strcmp(a->model, b->model) < 0;
+static int compare_candidates(const void *a, const void *b) {
+    const keel_candidate *x = a, *y = b;
+    const int by_model = x->model && y->model ? strcmp(x->model, y->model) : !!x->model - !!y->model;
+    return by_model ? by_model : (x->id > y->id) - (x->id < y->id);
+}
+
+/* As KEEL__SQL_CANDIDATE has it: what was said, which shares its text with the turn, before the others. */
+static void sort_candidates(keel_decision *decision, const char *said) {
+    keel_candidate *c = decision->candidates;
+    const size_t n = decision->n_candidates;
+    size_t first = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].text != said) continue;
+        const keel_candidate one = c[i];
+        c[i] = c[first];
+        c[first++] = one;
+    }
+    if (first > 1) qsort(c, first, sizeof *c, compare_candidates);
+    if (n > first + 1) qsort(c + first, n - first, sizeof *c, compare_candidates);
+}
+
+static const char *said_at(const keel_conversation *conversation, const keel_decision *decision) {
+    return decision->turn < conversation->n_turns ? conversation->turns[decision->turn].text : "";
 }
 
 typedef struct capacities {
@@ -104,17 +122,11 @@ static keel_status read_decision_row(sqlite3_stmt *statement, keel_arena *arena,
     }
     if (sqlite3_column_type(statement, 2) == SQLITE_NULL) return KEEL_OK;
     keel_decision *decision = &out->decisions[out->n_decisions - 1];
-    size_t n = decision->n_candidates;
-    const char *said = decision->turn < out->n_turns ? out->turns[decision->turn].text : "";
-    keel_candidate one;
-    if (!keel_arena_grow(arena, &decision->candidates, n, &room->candidates, sizeof one))
+    if (!keel_arena_grow(arena, &decision->candidates, decision->n_candidates, &room->candidates,
+                         sizeof *decision->candidates))
         return keel_nomem(err, "store");
-    keel_candidate *candidates = decision->candidates;
-    KEEL_TRY(read_candidate(statement, arena, said, &one, err));
-    for (; n > 0 && comes_before(&one, &candidates[n - 1], said); n--) candidates[n] = candidates[n - 1];
-    candidates[n] = one;
-    decision->n_candidates++;
-    return KEEL_OK;
+    return read_candidate(statement, arena, said_at(out, decision),
+                          &decision->candidates[decision->n_candidates++], err);
 }
 
 static keel_status read_decisions(keel_store *store, keel_arena *arena, keel_conversation *out,
@@ -142,6 +154,8 @@ keel_status keel_store_conversation(keel_store *store, int64_t id, keel_arena *a
     KEEL_TRY(read_header(store, id, arena, conversation, err));
     KEEL_TRY(read_turns(store, arena, conversation, err));
     KEEL_TRY(read_decisions(store, arena, conversation, err));
+    for (size_t i = 0; i < conversation->n_decisions; i++)
+        sort_candidates(&conversation->decisions[i], said_at(conversation, &conversation->decisions[i]));
     KEEL_TRY(keel__store_check(store, conversation, err));
     *out = conversation;
     return KEEL_OK;

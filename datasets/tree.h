@@ -9,7 +9,7 @@
 #include "datasets/reader_internal.h"
 #include "datasets/value.h"
 
-enum { KEEL__TREE_NONE = -1, KEEL__TREE_DEEPEST = 10000, KEEL__TREE_WIDEST = 10000 };
+enum { KEEL__TREE_NONE = -1, KEEL__TREE_DEEPEST = 10000, KEEL__TREE_WIDEST = KEEL__MOST_ANSWERS };
 
 typedef struct keel__tree_node {
     const char *id, *parent_id; /* parent_id NULL: a root */

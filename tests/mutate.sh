@@ -37,7 +37,7 @@ tests_of() {
     datasets/tau.c) echo datasets/test_formats_tau ;;
     datasets/row.c | datasets/format_pair.c | datasets/format_arena.c) echo datasets/test_formats_pairs ;;
     datasets/session.c | datasets/format_otel.c | datasets/format_llm.c | datasets/format_langfuse.c) echo datasets/test_format_calls ;;
-    datasets/tree.c) echo datasets/test_format_trees ;;
+    datasets/tree.c | datasets/format_oasst.c) echo datasets/test_format_trees ;;
     datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet datasets/test_answers ;;
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;

@@ -85,33 +85,118 @@ static void broken_trees_are_named(void **state) {
     }
 }
 
-/* n nodes, each below the one before it, or all below the root. */
-static void put_many(size_t n, bool chain) {
-    keel_buf text = {0};
-    keel_buf_text(&text, "[{\"id\":\"c1\",\"mapping\":{" ROOT);
-    for (size_t i = 0; i < n; i++) {
-        keel_buf_format(
-            &text, ",\"%zu\":{\"message\":{\"author\":{\"role\":\"user\"},\"content\":\"x\"},\"parent\":", i);
-        if (chain && i)
-            keel_buf_format(&text, "\"%zu\"}", i - 1);
-        else
-            keel_buf_text(&text, "\"r\"}");
-    }
-    keel_buf_text(&text, "}}]");
-    assert_false(text.failed);
-    assert_ok(keel_file_write(in("c.json"), text.data, text.length, NULL));
-    keel_buf_free(&text);
+/* ---- hostile trees, in every format ---- */
+
+typedef enum kind { CHAIN, STAR, SELF, CIRCLE, MISSING, TWICE, TWO_ROOTS } kind;
+
+/* The parent of node i of n; n: it has none. */
+static size_t parent_of(kind what, size_t i, size_t n) {
+    const bool last = i + 1 == n;
+    if (what == CIRCLE && i) return last ? 1 : i + 1; /* none of it below the root */
+    if (last && what == SELF) return i;
+    if (last && what == MISSING) return n + 1;
+    if (i == 0 || (last && what == TWO_ROOTS)) return n;
+    return what == STAR ? 0 : i - 1;
 }
 
-static void deep_and_wide_trees_are_refused_by_name(void **state) {
+static void write_node(keel_buf *to, const char *format, size_t i, size_t id, const char *parent) {
+    const char *role = i % 2 ? "assistant" : "user";
+    if (strcmp(format, "chatgpt") == 0)
+        keel_buf_format(
+            to, "%s\"%zu\":{\"message\":{\"author\":{\"role\":\"%s\"},\"content\":\"x\"},\"parent\":%s}",
+            i ? "," : "", id, role, parent);
+    else if (strcmp(format, "open-webui") == 0)
+        keel_buf_format(to, "%s\"%zu\":{\"role\":\"%s\",\"content\":\"x\",\"parentId\":%s}", i ? "," : "", id,
+                        role, parent);
+    else
+        keel_buf_format(to, "{\"message_id\":\"%zu\",\"role\":\"%s\",\"text\":\"x\",\"parent_id\":%s}\n", id,
+                        i % 2 ? role : "prompter", parent);
+}
+
+static const char *put_tree(const char *format, kind what, size_t n) {
+    keel_buf text = {0};
+    const bool chatgpt = strcmp(format, "chatgpt") == 0, webui = strcmp(format, "open-webui") == 0;
+    if (chatgpt) keel_buf_format(&text, "[{\"id\":\"c\",\"current_node\":\"%zu\",\"mapping\":{", n - 1);
+    if (webui)
+        keel_buf_format(&text, "[{\"id\":\"c\",\"chat\":{\"history\":{\"currentId\":\"%zu\",\"messages\":{",
+                        n - 1);
+    for (size_t i = 0; i < n && !text.failed; i++) {
+        char parent[32] = "null";
+        const size_t above = parent_of(what, i, n);
+        if (above != n) snprintf(parent, sizeof parent, "\"%zu\"", above);
+        write_node(&text, format, i, what == TWICE && i + 1 == n ? i - 1 : i, parent);
+    }
+    keel_buf_text(&text, chatgpt ? "}}]" : webui ? "}}}}]" : "");
+    assert_false(text.failed);
+    assert_ok(keel_file_write(in("tree.json"), text.data, text.length, NULL));
+    keel_buf_free(&text);
+    return in("tree.json");
+}
+
+static void hostile_trees_are_refused_by_name(void **state) {
+    static const char *const formats[] = {"chatgpt", "open-webui", "oasst"};
+    static const struct {
+        kind what;
+        size_t n;
+        const char *message;
+    } cases[] = {{CHAIN, 10000, NULL},
+                 {CHAIN, 10001, "\"10000\": it lies deeper than 10000 messages"},
+                 {CHAIN, 50000, "\"10000\": it lies deeper than 10000 messages"},
+                 {STAR, 10001, NULL},
+                 {STAR, 10002, "\"0\": it has more than 10000 replies"},
+                 {STAR, 50000, "\"0\": it has more than 10000 replies"},
+                 {SELF, 3, "\"2\": its parents run in a circle"},
+                 {CIRCLE, 3, "\"1\": its parents run in a circle"},
+                 {CIRCLE, 50000, "\"1\": its parents run in a circle"},
+                 {MISSING, 3, "\"2\": its parent is not there"},
+                 {TWICE, 3, "twice"},
+                 {TWO_ROOTS, 3, NULL}};
+    for (size_t f = 0; f < 3; f++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const bool twice = cases[i].what == TWICE, oasst = f == 2;
+            const char *path = put_tree(formats[f], cases[i].what, cases[i].n);
+            if (cases[i].message) {
+                import_fails(formats[f], path, twice && !oasst ? KEEL_E_PARSE : KEEL_E_INVALID, "tree.json",
+                             cases[i].message);
+                continue;
+            }
+            assert_int_equal(end_test(state) || begin_test(state), 0);
+            assert_ok(import_as(formats[f], NULL, put_tree(formats[f], cases[i].what, cases[i].n)));
+            assert_int_equal(report.conversations, cases[i].what == TWO_ROOTS && oasst ? 2 : 1);
+            assert_int_equal(only()->n_turns, cases[i].what == CHAIN           ? 10000
+                                              : cases[i].what == STAR || oasst ? 2
+                                                                               : 1);
+            if (cases[i].what == TWO_ROOTS) assert_int_equal(counted("other_branches"), oasst ? 0 : 2);
+        }
+}
+
+/* Nested replies are as deep as JSON may be. */
+static void a_deep_tree_of_nested_replies_is_refused(void **state) {
     (void)state;
-    put_many(9999, true);
-    assert_ok(import_as(NULL, NULL, in("c.json")));
-    assert_int_equal(only()->n_turns, 9999);
-    put_many(10000, true);
-    import_fails(NULL, in("c.json"), KEEL_E_INVALID, "c.json: [0]", "\"9999\": it lies deeper than");
-    put_many(300000, false);
-    import_fails(NULL, in("c.json"), KEEL_E_INVALID, "c.json: [0]", "\"r\": it has more than 10000");
+    keel_buf text = {0};
+    keel_buf_text(&text, "{\"message_tree_id\":\"t\",\"prompt\":");
+    for (int i = 0; i < 100000; i++)
+        keel_buf_text(&text, "{\"message_id\":\"a\",\"text\":\"x\",\"role\":\"prompter\",\"replies\":[");
+    assert_ok(keel_file_write(in("tree.jsonl"), text.data, text.length, NULL));
+    keel_buf_free(&text);
+    import_fails("oasst", in("tree.jsonl"), KEEL_E_PARSE, "tree.jsonl:1", "deep");
+}
+
+/* Two people replied the same words: the better rank holds. */
+static void same_words_are_one_reply(void **state) {
+    (void)state;
+    assert_ok(import_as(
+        "oasst", NULL,
+        put("t.jsonl",
+            "{\"message_id\":\"a\",\"role\":\"prompter\",\"text\":\"Hi\",\"parent_id\":null}\n"
+            "{\"message_id\":\"b\",\"role\":\"assistant\",\"text\":\"Yes\",\"parent_id\":\"a\",\"rank\":2}\n"
+            "{\"message_id\":\"c\",\"role\":\"assistant\",\"text\":\"No\",\"parent_id\":\"a\",\"rank\":1}\n"
+            "{\"message_id\":\"d\",\"role\":\"assistant\",\"text\":\"Yes\",\"parent_id\":\"a\",\"rank\":0}\n")));
+    const keel_decision *decision = &only()->decisions[0];
+    assert_int_equal(decision->n_candidates, 2);
+    assert_string_equal(decision->candidates[0].text, "Yes");
+    assert_float_equal(decision->candidates[0].feedback.value, 1, 0);
+    assert_float_equal(decision->candidates[1].feedback.value, 0, 0);
 }
 
 /* ---- Open WebUI ---- */
@@ -240,7 +325,9 @@ int main(void) {
         TEST(chatgpt_takes_the_path_to_the_current_node),
         TEST(hidden_messages_are_passed_through),
         TEST(broken_trees_are_named),
-        TEST(deep_and_wide_trees_are_refused_by_name),
+        TEST(hostile_trees_are_refused_by_name),
+        TEST(a_deep_tree_of_nested_replies_is_refused),
+        TEST(same_words_are_one_reply),
         TEST(open_webui_chats_in_both_layouts),
         TEST(open_webui_ratings_hold_their_chat),
         TEST(oasst_follows_the_best_ranked_replies),

@@ -171,9 +171,41 @@ static void running_out_of_memory_while_writing_is_an_error(void **state) {
     }
 }
 
+/* n keys or answers in one object: each is looked at once, or there is a limit. */
+static void very_many_keys_and_answers_take_no_time(void **state) {
+    (void)state;
+    keel_buf text = {0};
+    for (int twice = 0; twice < 2; twice++) {
+        keel_buf_clear(&text);
+        keel_buf_format(&text, "{\"meta\":{\"k%d\":1},\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]",
+                        twice ? 7 : -7);
+        for (int i = 0; i < 50000; i++) keel_buf_format(&text, ",\"k%d\":%d", i, i);
+        keel_buf_text(&text, "}\n");
+        assert_false(text.failed);
+        if (!twice) assert_ok(import_as("chat", NULL, put("a.jsonl", text.data)));
+        if (twice)
+            import_fails("chat", put("b.jsonl", text.data), KEEL_E_INVALID, "b.jsonl:1",
+                         "\"k7\" stands both");
+    }
+    for (int n = 9999; n < 10001; n++) {
+        keel_buf_clear(&text);
+        keel_buf_text(&text, "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","
+                             "\"content\":\"a\",\"candidates\":[");
+        for (int i = 0; i < n; i++) keel_buf_format(&text, "%s\"%d\"", i ? "," : "", i);
+        keel_buf_text(&text, "]}]}\n");
+        assert_false(text.failed);
+        if (n < 10000) assert_ok(import_as("chat", NULL, put("c.jsonl", text.data)));
+        if (n == 10000)
+            import_fails("chat", put("d.jsonl", text.data), KEEL_E_INVALID, "d.jsonl:1: messages[1]",
+                         "candidates: more than 10000 answers");
+    }
+    keel_buf_free(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(formats_are_told_apart_by_content),
+        TEST(very_many_keys_and_answers_take_no_time),
         TEST(a_key_behind_a_long_value_is_found),
         TEST(a_reader_needs_no_store),
         TEST(a_buffer_is_imported_like_a_file),

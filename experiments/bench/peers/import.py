@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Messages per second of imports: Keel, Python's json and sqlite3, and the floor that SQLite itself sets.
 
-    import.py KEEL BENCH_IMPORT_FLOOR [ROUNDS [FORMAT...]]     KEEL_DATA for all but "synthetic"
+    import.py KEEL BENCH_IMPORT_FLOOR [ROUNDS [FORMAT...]]     KEEL_DATA for public logs
 
 Formats: synthetic (a chat log of made-up words), chat, hh-rlhf, sgd, xstest (public logs, said anew as chat, or repeated
 under fresh names). Each writes the same rows into a new store: that is checked, table by table. Keel is the program as
@@ -11,6 +11,9 @@ writes the rows of a finished store into a new one, an INSERT ... SELECT for eac
 That is what inserting these rows into these tables and their indexes takes. Keel takes a transaction for each file besides,
 and where files add to each other's conversations (xstest) reads what is there, so that its own floor lies higher.
 Rounds are interleaved; medians with the least and the most. A message is a stored turn, or another response's text.
+
+All other formats (import_formats.py; "all" for all of them) are read by Python as one would who has just these logs: the same
+conversations, turns and candidates, which is counted, with their rewards. There processor seconds are told, medians of rounds.
 """
 import csv
 import gc
@@ -19,6 +22,7 @@ import gzip
 import json
 import os
 import random
+import resource
 import shutil
 import sqlite3
 import statistics
@@ -27,6 +31,7 @@ import sys
 import tempfile
 import time
 
+import import_formats
 import python_import
 
 DATA = os.environ.get("KEEL_DATA", "")
@@ -227,16 +232,59 @@ def bench(name, keel, floor, rounds, folder):
           f"{100 * statistics.median(share):.0f} %; floor / python {statistics.median(bound):.2f}", flush=True)
 
 
+def count_rows(store):
+    db = sqlite3.connect(store)
+    return [db.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]
+            for rows in ("conversations", "turns", "candidates", "candidates WHERE taken")]
+
+
+def keel_seconds(keel, name, paths, store):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run_keel(keel, name, paths, store, None)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def python_seconds(name, paths, store, schema):
+    gc.collect()
+    begin = time.process_time()
+    rows = python_import.Rows()
+    for called, completed, turns, decisions in import_formats.FORMATS[name][1](paths):
+        rows.add(name, f"{len(rows.conversations)}-{called}", "train", "", 0, completed, 0, None, turns, decisions)
+    rows.write(store, schema, [])
+    return time.process_time() - begin
+
+
+def bench_format(name, keel, rounds, folder):
+    paths = import_formats.FORMATS[name][0](folder, DATA)
+    run_keel(keel, name, paths, fresh(folder, "keel.db"), None)
+    schema, seconds = schema_of(f"{folder}/keel.db"), ([], [])
+    for _ in range(rounds):
+        seconds[0].append(keel_seconds(keel, name, paths, fresh(folder, "keel.db")))
+        seconds[1].append(python_seconds(name, paths, fresh(folder, "python.db"), schema))
+    found = count_rows(f"{folder}/keel.db"), count_rows(f"{folder}/python.db")
+    if found[0] != found[1]:
+        sys.exit(f"{name}: conversations, turns, candidates, taken: {found[0]} and {found[1]}")
+    ours, theirs = map(statistics.median, seconds)
+    print(f"{name:11} {count_messages(f'{folder}/keel.db'):8,} messages {sum(map(os.path.getsize, paths)) / 1e6:6.1f} MB"
+          f"  keel {ours:6.2f} s  python {theirs:6.2f} s  {theirs / ours:5.2f} times", flush=True)
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     keel, floor, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 5
-    for name in sys.argv[4:] or FORMATS:
-        if name != "synthetic" and not os.path.isdir(DATA):
+    asked = sys.argv[4:] or FORMATS
+    for name in import_formats.NAMES if asked == ["all"] else asked:
+        needs = import_formats.NEEDS.get(name) if name in import_formats.FORMATS else name != "synthetic"
+        if needs and not os.path.isdir(DATA):
             print(f"{name}: skipped: set KEEL_DATA to the folder of public logs")
             continue
         with tempfile.TemporaryDirectory() as folder:
-            bench(name, keel, floor, rounds, folder)
+            if name in import_formats.FORMATS:
+                bench_format(name, keel, rounds, folder)
+            else:
+                bench(name, keel, floor, rounds, folder)
 
 
 if __name__ == "__main__":
