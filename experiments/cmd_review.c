@@ -27,8 +27,13 @@ static const keel_flag flags[] = {
      "where the page is served, port 0: any (default: 127.0.0.1:8090, this machine alone)"},
     {"--name", "WHO", false, false, "the name that the page offers to who has none yet"},
     {"--interval", "W", false, false, "the page counts the labels for rates within +- this (default: 0.03)"},
+    {"--rate", "NAME", false, false,
+     "the rate that is wished first: its requests get nine labels in ten (default: all alike); refusal_rate, "
+     "harmful_compliance_rate or over_refusal_rate"},
     KEEL_FLAG_END,
 };
+static const char *const rates[] = {"refusal_rate", "harmful_compliance_rate", "over_refusal_rate", NULL};
+static const keel_flag_choices choices[] = {{"--rate", rates}, {NULL, NULL}};
 
 /* ---- where the policy would do something else ---- */
 
@@ -90,6 +95,15 @@ static keel_status ask_policy(asking *a, keel_err *err) {
 
 /* ---- the order ---- */
 
+/* Of the rate that --rate names; read_options has checked the name. */
+static keel_risk wished_risk(const keel_cli *cli) {
+    static const keel_risk risks[] = {KEEL_RISK_DANGEROUS, KEEL_RISK_DANGEROUS, KEEL_RISK_BENIGN};
+    keel_err err;
+    int rate = -1;
+    return keel_cli_choice(cli, "--rate", rates, &rate, &err) == KEEL_OK && rate >= 0 ? risks[rate]
+                                                                                      : KEEL_RISK_UNKNOWN;
+}
+
 static void say_order(const keel_review_response *responses, const bool *differs, size_t count) {
     size_t judged = 0, other = 0;
     for (size_t i = 0; i < count; i++) {
@@ -107,11 +121,12 @@ static void say_order(const keel_review_response *responses, const bool *differs
     if (differs) keel_log(KEEL_LOG_INFO, "the policy would do something else in place of %zu", other);
 }
 
-static keel_status place(keel_store *store, asking *a, keel_err *err) {
+static keel_status place(keel_store *store, asking *a, keel_risk aim, keel_err *err) {
     keel_review_place *places = keel_calloc(a->count + 1, sizeof *places);
     if (!places) return keel_nomem(err, "review");
     say_order(a->responses, a->differs, a->count);
-    keel_review_order_place(a->responses, a->differs, a->count, KEEL_REVIEW_RANDOM_SHARE, places);
+    keel_review_order_place(a->responses, a->differs, a->count,
+                            &(keel_review_aim){KEEL_REVIEW_RANDOM_SHARE, aim}, places);
     const keel_status status = keel_store_review_add(store, a->responses, places, a->count, err);
     keel_free(places);
     return status;
@@ -131,7 +146,7 @@ static keel_status order(keel_cli *cli, keel_store *store, keel_err *err) {
         a.differs = keel_calloc(a.count + 1, sizeof *a.differs);
         KEEL_TRY_GOTO(a.differs ? ask_policy(&a, err) : keel_nomem(err, "review"), done);
     }
-    status = place(store, &a, err);
+    status = place(store, &a, wished_risk(cli), err);
 done:
     keel_free(responses);
     keel_free(a.differs);
@@ -156,6 +171,8 @@ static keel_status read_options(const keel_cli *cli, keel_http_address *address,
     if (options->name && !keel_review_name_ok(options->name))
         return keel_fail(err, KEEL_E_USAGE, "--name", "a name has 1 to %d bytes and no control characters",
                          KEEL_REVIEW_NAME);
+    int rate;
+    KEEL_TRY(keel_cli_choice(cli, "--rate", rates, &rate, err));
     if (keel_cli_has(cli, "--base") && !keel_cli_has(cli, "--policy"))
         return keel_fail(err, KEEL_E_USAGE, "--base", "goes with --policy");
     return KEEL_OK;
@@ -216,6 +233,7 @@ const keel_verb keel_verb_review = {
     .name = "review",
     .brief = "a page on which people look at conversations and label responses",
     .flags = flags,
+    .choices = choices,
     .more =
         "Serves a page on this machine; each person gives a name, and several may work at once. Everything goes by "
         "keyboard, with undo\n"

@@ -31,14 +31,15 @@ tests_of() {
     rewards/*) echo rewards/test_judge rewards/test_refusal rewards/test_judge_adapt ;;
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
-    datasets/store_judged.c) echo datasets/test_store ;;
+    datasets/store_judged.c) echo datasets/test_store datasets/test_store_review ;;
+    datasets/store_review*.c) echo datasets/test_store_review ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/zip.c) echo datasets/test_zip ;;
     datasets/tau.c) echo datasets/test_formats_tau ;;
     datasets/row.c | datasets/format_pair.c | datasets/format_arena.c) echo datasets/test_formats_pairs ;;
     datasets/session.c | datasets/format_otel.c | datasets/format_llm.c | datasets/format_langfuse.c) echo datasets/test_format_calls ;;
     datasets/tree.c | datasets/format_oasst.c) echo datasets/test_format_trees ;;
-    datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet datasets/test_answers ;;
+    datasets/store_meet.c | datasets/dedupe.c) echo datasets/test_meet datasets/test_answers datasets/test_store_review ;;
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
@@ -48,6 +49,7 @@ tests_of() {
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
     rl/judge/agreement.c) echo rl/test_agreement ;;
     rl/judge/corrected.c) echo rl/test_corrected ;;
+    rl/judge/review_order.c) echo rl/test_review_order ;;
     rl/judge/gate.c) echo rl/test_gate ;;
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;
@@ -58,6 +60,8 @@ tests_of() {
     rl/train/train.c) echo rl/test_train ;;
     rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
+    experiments/http.c) echo experiments/test_http ;;
+    experiments/review/*) echo experiments/test_review_desk ;;
     esac
 }
 

@@ -1,16 +1,15 @@
-/* Does the order of reviews save labels? By simulation on a store whose responses are all labelled, in the
- * order of rl/judge/review_order.h against a plain random one:
+/* Does the order of reviews save labels? By simulation on a store whose responses are all labelled:
  *
  *     bench_review STORE JUDGE.safetensors [REPETITIONS [STEP]]
  *
- * The labels of the store are the truth; JUDGE must not have learned from them (bench_judge teach). Two
- * questions, each asked REPETITIONS (20) times with other random numbers: judge     Half of the prompts
- * (groups) are a pool, the others a test. The judge goes on from JUDGE with the first n labels of the pool; n
- * goes up by STEP (40). How many until its accuracy on the test (any refusal against compliance) is, from
- * there on, at most .01 below that with all labels of the pool? interval  How many labels of all responses
- * until the 95 % interval of the refusal rate, corrected for the error of JUDGE, is the value +- .03? And
- * does it hold the truth? A row for each: the mean over the repetitions with its 95 % interval (Student's t),
- * and the ratio of the means.
+ * The labels of the store are the truth; JUDGE must not have learned from them (bench_judge teach). A random
+ * order, the order of rl/judge/review_order.h, and that aimed at the refusal rate (`keel review --rate`)
+ * answer two questions, each REPETITIONS (20) times with other random numbers: interval  After how many
+ * labels is the 95 % interval of the refusal rate, corrected for the error of JUDGE, the value +- .03? And
+ * does it hold the truth then? judge     Half of the prompts (groups) are a pool, the others a test. The
+ * judge goes on from JUDGE with the first n labels of the pool; n goes up by STEP (20). After how many is its
+ * accuracy on the test (any refusal against compliance), in the mean over the repetitions, from there on
+ * within .01 of that with the whole pool? Intervals: 95 %, bootstrap over the repetitions.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +21,14 @@
 #include "rewards/judge.h"
 #include "rl/judge/review_order.h"
 
-enum { LEAST = 60 /* labels that a judge adapts to */, MOST_STEPS = 128, ORDERS = 2 };
+enum {
+    LEAST = 60, /* labels that a judge adapts to */
+    MOST_STEPS = 128,
+    MOST_REPETITIONS = 256,
+    RESAMPLES = 2000,
+    ORDERS = 3
+};
+static const char *const names[ORDERS] = {"random", "review", "review --rate refusal_rate"};
 
 static const double wished = 0.03, near_enough = 0.01;
 
@@ -107,7 +113,7 @@ static int by_place(const void *a, const void *b) {
     return (x->at.place > y->at.place) - (x->at.place < y->at.place);
 }
 
-/* The items [n] of one order, by place. order 0: random; 1: the order of reviews. */
+/* The items [n] of one order, by place. */
 static placed *sorted(const data *all, const size_t *items, size_t n, int order, keel_rng *rng) {
     keel_review_response *responses = room(n, sizeof *responses);
     keel_review_place *places = room(n, sizeof *places);
@@ -116,7 +122,9 @@ static placed *sorted(const data *all, const size_t *items, size_t n, int order,
         responses[i] = all->responses[items[i]];
         responses[i].number = (keel_rng_uniform(rng) * 0x1p53 + 0.5) / (0x1p53 + 1);
     }
-    keel_review_order_place(responses, NULL, n, order ? KEEL_REVIEW_RANDOM_SHARE : 1, places);
+    const keel_review_aim aim = {order ? KEEL_REVIEW_RANDOM_SHARE : 1,
+                                 order == 2 ? KEEL_RISK_DANGEROUS : KEEL_RISK_UNKNOWN};
+    keel_review_order_place(responses, NULL, n, &aim, places);
     for (size_t i = 0; i < n; i++) out[i] = (placed){places[i], items[i]};
     qsort(out, n, sizeof *out, by_place);
     free(responses);
@@ -153,20 +161,15 @@ static double accuracy_with(const data *all, const keel_judge *from, const place
     return found;
 }
 
-/* The first number of labels from which on all are near the last. */
-static double labels_for_judge(const data *all, const keel_judge *from, const placed *order, size_t n,
-                               const size_t *test, size_t n_test, size_t step, double *curve) {
-    double found[MOST_STEPS];
-    size_t counts[MOST_STEPS], k = 0;
-    for (size_t m = 0; m < n && k + 1 < MOST_STEPS; m += step) counts[k++] = m;
-    counts[k++] = n;
-    for (size_t i = 0; i < k; i++) {
-        found[i] = accuracy_with(all, from, order, counts[i], test, n_test);
-        curve[i] += found[i];
-    }
-    size_t first = k - 1;
-    while (first > 0 && found[first - 1] >= found[k - 1] - near_enough) first--;
-    return (double)counts[first];
+/* What is missing to the accuracy with the whole pool [n], after 0, step, 2 step ... labels. Returns their
+ * number. */
+static size_t missing(const data *all, const keel_judge *from, const placed *order, size_t n,
+                      const size_t *test, size_t n_test, size_t step, double out[MOST_STEPS]) {
+    const double whole = accuracy_with(all, from, order, n, test, n_test);
+    size_t k = 0;
+    for (size_t m = 0; m < n && k < MOST_STEPS; m += step)
+        out[k++] = whole - accuracy_with(all, from, order, m, test, n_test);
+    return k;
 }
 
 /* ---- the interval ---- */
@@ -208,27 +211,45 @@ static double true_rate(const data *all) {
 
 /* ---- repetitions ---- */
 
-typedef struct sums {
-    double n, sum, squares;
-} sums;
-
-static void count(sums *into, double value) {
-    into->n++;
-    into->sum += value;
-    into->squares += value * value;
+static double mean_of(const double *values, const size_t *which, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += values[which ? which[i] : i];
+    return sum / (double)n;
 }
 
-/* Student's t, .975, for 19 degrees of freedom; nearly that of the normal for many more. */
-static void print_row(const char *what, const sums of[ORDERS], const char *more) {
-    double mean[ORDERS], half[ORDERS];
-    for (int o = 0; o < ORDERS; o++) {
-        mean[o] = of[o].sum / of[o].n;
-        const double variance =
-            fmax(0, of[o].squares / of[o].n - mean[o] * mean[o]) * of[o].n / fmax(1, of[o].n - 1);
-        half[o] = 2.093 * sqrt(variance / of[o].n);
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A statistic of the repetitions which [n], in the order `o`. */
+typedef double statistic(const void *of, int o, const size_t *which, size_t n);
+
+static void print_row(const char *what, statistic *value, const void *of, size_t n,
+                      const char *const more[ORDERS], int orders) {
+    static double draws[ORDERS][RESAMPLES], ratios[ORDERS][RESAMPLES];
+    size_t which[MOST_REPETITIONS], whole[MOST_REPETITIONS];
+    for (size_t i = 0; i < n; i++) whole[i] = i;
+    for (size_t d = 0; d < RESAMPLES; d++) {
+        keel_rng rng = keel_rng_stream(3, KEEL_STREAM_MADE, d);
+        for (size_t i = 0; i < n; i++) which[i] = keel_rng_below(&rng, n);
+        for (int o = 0; o < orders; o++) {
+            draws[o][d] = value(of, o, which, n);
+            ratios[o][d] = draws[o][d] / fmax(1, draws[0][d]);
+        }
     }
-    printf("%-9s random %5.0f +- %3.0f   active %5.0f +- %3.0f   ratio %.2f   %s\n", what, mean[0], half[0],
-           mean[1], half[1], mean[1] / mean[0], more);
+    const double first = value(of, 0, whole, n);
+    for (int o = 0; o < orders; o++) {
+        qsort(draws[o], RESAMPLES, sizeof(double), by_value);
+        qsort(ratios[o], RESAMPLES, sizeof(double), by_value);
+        const double found = value(of, o, whole, n);
+        printf("%-9s %-27s %4.0f [%.0f, %.0f]", what, names[o], found, draws[o][RESAMPLES / 40],
+               draws[o][RESAMPLES - 1 - RESAMPLES / 40]);
+        if (o)
+            printf("   ratio %.2f [%.2f, %.2f]", found / fmax(1, first), ratios[o][RESAMPLES / 40],
+                   ratios[o][RESAMPLES - 1 - RESAMPLES / 40]);
+        printf("   %s\n", more ? more[o] : "");
+    }
 }
 
 static size_t split(const data *all, uint64_t seed, size_t *pool, size_t *test, size_t *n_test) {
@@ -242,47 +263,72 @@ static size_t split(const data *all, uint64_t seed, size_t *pool, size_t *test, 
     return n;
 }
 
+typedef struct curves {
+    double missing[ORDERS][MOST_STEPS][MOST_REPETITIONS];
+    size_t steps, step;
+} curves;
+
+/* From which number of labels on the mean is near enough. */
+static double labels_for_judge(const void *of, int o, const size_t *which, size_t n) {
+    const curves *c = of;
+    size_t first = c->steps;
+    while (first > 0 && mean_of(c->missing[o][first - 1], which, n) <= near_enough) first--;
+    return (double)(first * c->step);
+}
+
 static void ask_judge(const data *all, const keel_judge *from, size_t repetitions, size_t step) {
-    sums labels[ORDERS] = {{0, 0, 0}};
-    double curves[ORDERS][MOST_STEPS] = {{0}};
-    size_t *pool = room(all->n, sizeof *pool), *test = room(all->n, sizeof *test), n_test = 0,
-           least = SIZE_MAX;
+    static curves c;
+    size_t *pool = room(all->n, sizeof *pool), *test = room(all->n, sizeof *test), n_test = 0;
+    c.steps = MOST_STEPS, c.step = step;
     for (size_t r = 0; r < repetitions; r++)
-        for (int order = 0; order < ORDERS; order++) {
+        for (int order = 0; order < 2; order++) {
             keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, 2 * r + (size_t)order);
             const size_t n = split(all, r, pool, test, &n_test);
+            double found[MOST_STEPS];
             placed *by = sorted(all, pool, n, order, &rng);
-            count(&labels[order], labels_for_judge(all, from, by, n, test, n_test, step, curves[order]));
-            least = n < least ? n : least;
+            const size_t k = missing(all, from, by, n, test, n_test, step, found);
+            c.steps = k < c.steps ? k : c.steps;
+            for (size_t s = 0; s < k; s++) c.missing[order][s][r] = found[s];
             free(by);
         }
-    print_row("judge", labels, "labels to within .01 of the accuracy with all");
-    printf("  accuracy with");
-    for (size_t k = 0; k * step < least && k < MOST_STEPS; k++)
-        printf(" %zu: %.3f %.3f;", k * step, curves[0][k] / (double)repetitions,
-               curves[1][k] / (double)repetitions);
-    printf(" (random, active)\n");
+    print_row("judge", labels_for_judge, &c, repetitions, NULL, 2);
+    printf("  missing to the accuracy with all (random, review):");
+    for (size_t s = 0; s < c.steps; s++)
+        printf(" %zu: %.4f %.4f;", s * step, mean_of(c.missing[0][s], NULL, repetitions),
+               mean_of(c.missing[1][s], NULL, repetitions));
+    printf("\n");
     free(pool);
     free(test);
 }
 
+typedef struct counts {
+    double labels[ORDERS][MOST_REPETITIONS];
+} counts;
+
+static double labels_of(const void *of, int o, const size_t *which, size_t n) {
+    return mean_of(((const counts *)of)->labels[o], which, n);
+}
+
 static void ask_interval(const data *all, size_t repetitions) {
-    sums labels[ORDERS] = {{0, 0, 0}};
-    size_t *items = room(all->n, sizeof *items), held[ORDERS] = {0};
-    char more[96];
+    static counts c;
+    static char held[ORDERS][64];
+    const char *more[ORDERS];
+    size_t *items = room(all->n, sizeof *items);
     for (size_t i = 0; i < all->n; i++) items[i] = i;
-    for (size_t r = 0; r < repetitions; r++)
-        for (int order = 0; order < ORDERS; order++) {
-            keel_rng rng = keel_rng_stream(2, KEEL_STREAM_MADE, 2 * r + (size_t)order);
+    for (int order = 0; order < ORDERS; order++) {
+        size_t times = 0;
+        for (size_t r = 0; r < repetitions; r++) {
+            keel_rng rng = keel_rng_stream(2, KEEL_STREAM_MADE, ORDERS * r + (size_t)order);
             placed *by = sorted(all, items, all->n, order, &rng);
             bool holds = true;
-            count(&labels[order], labels_for_interval(all, by, true_rate(all), &holds));
-            held[order] += holds;
+            c.labels[order][r] = labels_for_interval(all, by, true_rate(all), &holds);
+            times += holds;
             free(by);
         }
-    snprintf(more, sizeof more, "labels to +- .03; the interval holds the truth %zu, %zu of %zu times",
-             held[0], held[1], repetitions);
-    print_row("interval", labels, more);
+        snprintf(held[order], sizeof held[order], "holds the truth %zu of %zu times", times, repetitions);
+        more[order] = held[order];
+    }
+    print_row("interval", labels_of, &c, repetitions, more, ORDERS);
     free(items);
 }
 
@@ -295,7 +341,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     const size_t repetitions = argc > 3 ? strtoul(argv[3], NULL, 10) : 20,
-                 step = argc > 4 ? strtoul(argv[4], NULL, 10) : 40;
+                 step = argc > 4 ? strtoul(argv[4], NULL, 10) : 20;
+    if (repetitions < 1 || repetitions > MOST_REPETITIONS || step < 1) return 2;
     need(keel_judge_load(&judge, argv[2], &err), &err);
     read_store(argv[1], &all);
     judge_all(&all, judge);
@@ -304,7 +351,7 @@ int main(int argc, char **argv) {
     printf("%s: %zu responses, refusal rate %.3f; %s agrees on %.3f\n", argv[1], all.n, true_rate(&all),
            judge->name, (double)right / (double)all.n);
     ask_interval(&all, repetitions);
-    ask_judge(&all, judge, repetitions, step > 0 ? step : 40);
+    ask_judge(&all, judge, repetitions, step);
     keel_judge_free(judge);
     keel_free(all.examples), keel_free(all.responses), free(all.verdicts);
     keel_arena_free(&all.texts);

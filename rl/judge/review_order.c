@@ -41,21 +41,27 @@ static keel_review_place size_of(const keel_review_response *response, bool diff
     return out;
 }
 
-void keel_review_order_place(const keel_review_response *responses, const bool *differs, size_t count,
-                             double random, keel_review_place *out) {
-    mass of[RISKS] = {{0, 0, 0}};
+/* The share of the labels that responses of a risk get, of those risks that there are. */
+static double share_of(keel_risk risk, const mass of[RISKS], keel_risk aim) {
     int risks = 0;
+    for (int r = 0; r < RISKS; r++) risks += of[r].n > 0;
+    if (aim == KEEL_RISK_UNKNOWN || !(of[aim].n > 0) || risks == 1) return 1.0 / risks;
+    return risk == aim ? KEEL_REVIEW_AIMED_SHARE : (1 - KEEL_REVIEW_AIMED_SHARE) / (risks - 1);
+}
+
+void keel_review_order_place(const keel_review_response *responses, const bool *differs, size_t count,
+                             const keel_review_aim *aim, keel_review_place *out) {
+    mass of[RISKS] = {{0, 0, 0}};
     for (size_t i = 0; i < count; i++) {
         mass *m = &of[responses[i].risk];
-        risks += m->n == 0;
         m->n += 1;
         m->unsure += unsure(&responses[i]);
         m->differs += differs && differs[i];
     }
     for (size_t i = 0; i < count; i++) {
         const mass *m = &of[responses[i].risk];
-        out[i] = size_of(&responses[i], differs && differs[i], m, random);
-        if (random < 1) out[i].size *= (double)count / (m->n * risks);
+        out[i] = size_of(&responses[i], differs && differs[i], m, aim->random);
+        if (aim->random < 1) out[i].size *= share_of(responses[i].risk, of, aim->risk) * (double)count / m->n;
         out[i].place = responses[i].number / out[i].size;
         out[i].twice = responses[i].other < KEEL_REVIEW_TWICE_SHARE;
     }
@@ -98,7 +104,8 @@ static bool counts(const domain *over, const keel_review_seen *one) {
 static double answered(const domain *over, const keel_review_seen *seen, size_t count) {
     double labelled = 0, all = 0;
     for (size_t i = 0; i < count; i++) {
-        if (over->logged && seen[i].logged != rates[over->rate].risk) continue;
+        if (!(seen[i].place < over->open) || (over->logged && seen[i].logged != rates[over->rate].risk))
+            continue;
         labelled += seen[i].human != KEEL_OUTCOME_NONE;
         all += 1;
     }

@@ -14,7 +14,7 @@
  * a rate (as in Zrnic and Candes 2024, "Active statistical inference"); with a policy
  * KEEL_REVIEW_DIFFERS_SHARE goes to responses in whose place it would do something else. What is not judged
  * has c = 1/2. Responses to benign requests, to dangerous ones and to those of unknown risk get equally many
- * labels. */
+ * labels, unless one rate is wished: then those of its risk get KEEL_REVIEW_AIMED_SHARE of them. */
 #ifndef KEEL_RL_JUDGE_REVIEW_ORDER_H
 #define KEEL_RL_JUDGE_REVIEW_ORDER_H
 
@@ -24,12 +24,17 @@
 
 #define KEEL_REVIEW_RANDOM_SHARE  0.25
 #define KEEL_REVIEW_DIFFERS_SHARE 0.25
+#define KEEL_REVIEW_AIMED_SHARE   0.9
 #define KEEL_REVIEW_TWICE_SHARE   0.125 /* of the responses, for the agreement of people */
 
+typedef struct keel_review_aim {
+    double random; /* the share that is the same for all: KEEL_REVIEW_RANDOM_SHARE; 1: a plain random order */
+    keel_risk risk; /* of the wished rate; UNKNOWN: all */
+} keel_review_aim;
 /* Places of responses [count] into out [count]. differs [count]: where the policy does something else; NULL:
- * there is none. random: the share that is the same for all; 1: a plain random order. */
+ * there is none. */
 void keel_review_order_place(const keel_review_response *responses, const bool *differs, size_t count,
-                             double random, keel_review_place *out);
+                             const keel_review_aim *aim, keel_review_place *out);
 
 /* The chance with which it was drawn. open: the lowest place that is open; INFINITY: all were seen. */
 double keel_review_order_chance(double size, double open);

@@ -20,7 +20,7 @@
 static void order_three(void) {
     keel_review_response *found;
     keel_review_place places[3] = {{1, 0.1, KEEL_REVIEW_UNSURE, false},
-                                   {1, 0.2, KEEL_REVIEW_UNSURE, true},
+                                   {2, 0.2, KEEL_REVIEW_UNSURE, true},
                                    {2, 0.3, KEEL_REVIEW_RANDOM, false}};
     size_t n;
     assert_ok(import_as("chat", NULL, put("log.jsonl", LOG)));
@@ -262,7 +262,13 @@ static void pairs_have_the_weight_of_their_chance(void **state) {
                 seen[1].judged == KEEL_OUTCOME_NONE && seen[0].logged == KEEL_RISK_BENIGN);
     assert_ok(keel_store_judged_pairs(store, &arena, &found, &err));
     assert_int_equal(found.n, 3);
-    for (size_t i = 0; i < found.n; i++) assert_true(fabs(found.pairs[i].weight - 1) < 1e-12);
+    double of_log = 0, drawn = 0, most = 0; /* 1 / .3 - 1 and 1 / .6 - 1, over their mean 1.5 */
+    for (size_t i = 0; i < found.n; i++) {
+        of_log += found.pairs[i].weight == 1;
+        drawn += found.pairs[i].weight == 1 ? 0 : found.pairs[i].weight;
+        most = fmax(most, found.pairs[i].weight);
+    }
+    assert_true(of_log == 1 && fabs(drawn - 2) < 1e-12 && fabs(most - 14.0 / 9) < 1e-12);
     say(3, "ann", KEEL_OUTCOME_NONE); /* all were looked at: nothing is left that they stand for */
     assert_ok(keel_store_judged_pairs(store, &arena, &found, &err));
     size_t zero = 0;

@@ -57,7 +57,8 @@ static void order_all(void) {
     size_t n;
     assert_ok(keel_store_review_new(store, &responses, &n, &err));
     assert_int_equal(n, CONVERSATIONS);
-    keel_review_order_place(responses, NULL, n, KEEL_REVIEW_RANDOM_SHARE, places);
+    keel_review_order_place(responses, NULL, n, &(keel_review_aim){.random = KEEL_REVIEW_RANDOM_SHARE},
+                            places);
     for (size_t i = 0; i < n; i++) places[i].twice = i == 0;
     assert_ok(keel_store_review_add(store, responses, places, n, &err));
     keel_free(responses);

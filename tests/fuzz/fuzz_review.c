@@ -44,7 +44,8 @@ static void open_desk(void) {
         keel_import(store, NULL, NULL, &path, 1, NULL, NULL, &report, &fuzz_err) != KEEL_OK ||
         keel_store_review_new(store, &responses, &n, &fuzz_err) != KEEL_OK || n != 3)
         abort();
-    keel_review_order_place(responses, NULL, n, KEEL_REVIEW_RANDOM_SHARE, places);
+    keel_review_order_place(responses, NULL, n, &(keel_review_aim){.random = KEEL_REVIEW_RANDOM_SHARE},
+                            places);
     if (keel_store_review_add(store, responses, places, n, &fuzz_err) != KEEL_OK ||
         keel_review_desk_open(&desk, store, &options, &fuzz_err) != KEEL_OK)
         abort();

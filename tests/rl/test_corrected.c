@@ -67,6 +67,78 @@ static keel_corrected close_log(size_t resamples) {
     return out[KEEL_CORRECTED_REFUSAL];
 }
 
+/* ---- weights ---- */
+
+static void weigh_last(double weight) {
+    log_.pairs[log_.n - 1].weight = weight;
+}
+
+/* A pair of weight 3 is three pairs. */
+static void a_weight_counts_as_copies(void **state) {
+    (void)state;
+    keel_corrected found[2];
+    for (int weighted = 0; weighted < 2; weighted++) {
+        for (int i = 0; i < 60; i++) {
+            const int copies = i % 4 ? 1 : 3;
+            for (int c = 0; c < (weighted ? 1 : copies); c++) {
+                add_pair(1000 + i, NULL, i % 3 == 0, i % 5 == 0);
+                if (weighted) weigh_last(copies);
+            }
+        }
+        open_error();
+        for (int i = 0; i < 100; i++) add_answer(i, NULL, KEEL_AUTHORITY_MODEL, i % 3 == 1);
+        found[weighted] = close_log(500);
+    }
+    assert_near(found[1].ppi.value, found[0].ppi.value, 1e-6); /* weights are summed as floats */
+    assert_near(found[1].rogan_gladen.value, found[0].rogan_gladen.value, 1e-6);
+    assert_true(found[1].both == 60);
+    assert_true(found[1].ppi.high - found[1].ppi.low >
+                found[0].ppi.high - found[0].ppi.low); /* fewer labels */
+}
+
+/* What was drawn with the chance pi has the weight 1 / pi - 1: rates are unbiased though what is labelled is
+ * what the judge is unsure of, and errs on. */
+static void drawn_labels_give_the_true_rate(void **state) {
+    (void)state;
+    enum { LOGS = 120, N = 600 };
+    double error = 0, squares = 0, plain = 0, held = 0;
+    for (int log = 0; log < LOGS; log++) {
+        keel_rng rng = keel_rng_named(7, "test_corrected", (uint64_t)log);
+        bool labelled[N], y[N], f[N];
+        double truth = 0, naive = 0, n = 0;
+        for (int i = 0; i < N; i++) {
+            const bool unsure = keel_rng_uniform(&rng) < 0.3;
+            const double pi = unsure ? 0.5 : 0.125;
+            f[i] = keel_rng_uniform(&rng) < 0.5;
+            y[i] = f[i] || keel_rng_uniform(&rng) < (unsure ? 0.4 : 0.04); /* the judge misses refusals */
+            labelled[i] = keel_rng_uniform(&rng) < pi;
+            truth += y[i];
+            if (!labelled[i]) continue;
+            add_pair(i, NULL, y[i], f[i]);
+            weigh_last(1 / pi - 1);
+            naive += y[i] - f[i], n += 1;
+        }
+        open_error();
+        double judged = 0;
+        for (int i = 0; i < N; i++) {
+            add_answer(i, NULL, labelled[i] ? KEEL_AUTHORITY_HUMAN : KEEL_AUTHORITY_MODEL,
+                       labelled[i] ? y[i] : f[i]);
+            judged += labelled[i] ? y[i] : f[i] + naive / n;
+        }
+        const keel_corrected found = close_log(200);
+        error += found.ppi.value - truth / N;
+        squares += (found.ppi.value - truth / N) * (found.ppi.value - truth / N);
+        plain += judged / N - truth / N;
+        held += found.ppi.low <= truth / N && truth / N <= found.ppi.high;
+    }
+    const double sd = sqrt(squares / LOGS);
+    printf("weighted: mean error %.4f of %.4f, interval holds %.3f; without weights %.4f\n", error / LOGS, sd,
+           held / LOGS, plain / LOGS);
+    assert_true(fabs(error / LOGS) < 3.5 * sd / sqrt(LOGS));
+    assert_true(held / LOGS >= 0.93);
+    assert_true(plain / LOGS > 0.03); /* as it would be if labels counted alike */
+}
+
 /* ---- golden numbers ---- */
 
 static cJSON *golden;
@@ -266,6 +338,8 @@ static int drop_golden(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_weight_counts_as_copies),
+        cmocka_unit_test(drawn_labels_give_the_true_rate),
         cmocka_unit_test(golden_rates),
         cmocka_unit_test(a_source_with_enough_labels_has_its_own_error),
         cmocka_unit_test(a_source_without_a_miss_has_the_tnr_of_all),

@@ -52,9 +52,12 @@ static cJSON *golden(void) {
 static void sizes_are_golden(void **state) {
     (void)state;
     cJSON *json = golden();
-    for (int policy = 0; policy < 2; policy++) {
-        const cJSON *want = keel_json_get(json, policy ? "sizes_with_policy" : "sizes");
-        keel_review_order_place(responses, policy ? differs : NULL, n, KEEL_REVIEW_RANDOM_SHARE, places);
+    static const char *const names[] = {"sizes", "sizes_with_policy", "sizes_aimed"};
+    for (int policy = 0; policy < 3; policy++) {
+        const cJSON *want = keel_json_get(json, names[policy]);
+        const keel_review_aim aim = {KEEL_REVIEW_RANDOM_SHARE,
+                                     policy == 2 ? KEEL_RISK_DANGEROUS : KEEL_RISK_UNKNOWN};
+        keel_review_order_place(responses, policy ? differs : NULL, n, &aim, places);
         assert_int_equal(cJSON_GetArraySize(want), n);
         for (size_t i = 0; i < n; i++) {
             assert_near(places[i].size, cJSON_GetArrayItem(want, (int)i)->valuedouble);
@@ -88,12 +91,14 @@ static void rates_are_golden(void **state) {
     (void)state;
     cJSON *json = golden();
     const size_t count = (size_t)number(json, "seen");
-    keel_review_order_place(responses, NULL, n, KEEL_REVIEW_RANDOM_SHARE, places);
+    keel_review_order_place(responses, NULL, n, &(keel_review_aim){.random = KEEL_REVIEW_RANDOM_SHARE},
+                            places);
     const keel_review_population population = look_at_all();
     for (int r = 0; r < 3; r++) {
         const cJSON *want = cJSON_GetArrayItem(keel_json_get(json, "rates"), r);
-        const keel_review_rate got = keel_review_order_rate(&population, seen, count, seen[count].place,
-                                                            (keel_corrected_rate)r, number(json, "wished"));
+        const keel_review_rate got =
+            keel_review_order_rate(&population, seen, n, seen[count].place, /* the rest is not in its turn */
+                                   (keel_corrected_rate)r, number(json, "wished"));
         assert_near(got.rate.value, number(want, "value"));
         assert_near(got.rate.low, number(want, "low"));
         assert_near(got.rate.high, number(want, "high"));
@@ -121,7 +126,8 @@ static void make_log(keel_rng *rng, size_t count) {
 
 static void draw_numbers(keel_rng *rng) {
     for (size_t i = 0; i < n; i++) responses[i].number = fmax(keel_rng_uniform(rng), 1e-12);
-    keel_review_order_place(responses, NULL, n, KEEL_REVIEW_RANDOM_SHARE, places);
+    keel_review_order_place(responses, NULL, n, &(keel_review_aim){.random = KEEL_REVIEW_RANDOM_SHARE},
+                            places);
 }
 
 static double true_rate(void) {

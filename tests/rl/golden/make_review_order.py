@@ -10,7 +10,7 @@ import json
 import math
 import sys
 
-RANDOM, DIFFERS = 0.25, 0.25
+RANDOM, DIFFERS, AIMED = 0.25, 0.25, 0.9
 N, SEEN = 240, 90
 
 
@@ -33,7 +33,7 @@ def make():
     return rows
 
 
-def sizes(rows, policy):
+def sizes(rows, policy, aim=None):
     risks = sorted({row["risk"] for row in rows})
     doubt = lambda row: math.sqrt(row["confidence"] * (1 - row["confidence"])) if row["judged"] else 0.5
     out = []
@@ -43,7 +43,8 @@ def sizes(rows, policy):
         differing = sum(other["differs"] for other in same) / len(same) if policy else 0
         parts = [RANDOM, (1 - RANDOM - (DIFFERS if differing else 0)) * doubt(row) / mean,
                  DIFFERS * row["differs"] / differing if differing else 0]
-        out.append(sum(parts) * len(rows) / (len(same) * len(risks)))
+        share = 1 / len(risks) if aim is None else AIMED if row["risk"] == aim else (1 - AIMED) / (len(risks) - 1)
+        out.append(sum(parts) * share * len(rows) / len(same))
     return out
 
 
@@ -71,8 +72,8 @@ def rate(rows, size, place, hit, risk, wished):
 def main(path):
     rows = make()
     out = {"seen": SEEN, "wished": 0.03, "rows": rows}
-    for name, policy in (("sizes", False), ("sizes_with_policy", True)):
-        out[name] = sizes(rows, policy)
+    for name, policy, aim in (("sizes", False, None), ("sizes_with_policy", True, None), ("sizes_aimed", True, 2)):
+        out[name] = sizes(rows, policy, aim)
     place = [row["number"] / size for row, size in zip(rows, out["sizes"])]
     out["rates"] = [rate(rows, out["sizes"], place, *of, 0.03) for of in (({3}, 2), ({1}, 2), ({2, 3}, 1))]
     with open(path, "w") as file:
