@@ -108,7 +108,11 @@ static void put_reason(const keel_policy *policy, const keel_choice *choice, con
 static void put_sentence(const keel_policy *policy, const keel_choice *choice, const keel_explanation *why,
                          bool logged, keel_buf *text) {
     const char *other = logged ? "The logged answer" : "The next best answer";
-    if (choice->fallback)
+    if (choice->fallback && choice->unfamiliar && policy->leave_unfamiliar)
+        keel_buf_format(text,
+                        "This request is unlike any that the policy learned from, so it falls back on this "
+                        "answer.");
+    else if (choice->fallback)
         keel_buf_format(
             text,
             "No answer is safe enough: the expected harm of all that neither refuses nor hands over is "
@@ -121,6 +125,12 @@ static void put_sentence(const keel_policy *policy, const keel_choice *choice, c
         keel_buf_format(text, "%s is hardly ever given in the log, so the policy leaves it out.", other);
     else
         put_reason(policy, choice, why, true, logged ? "the logged one" : "the next best", text);
+}
+
+void keel_choice_view_familiarity(cJSON *to, const keel_choice *choice) {
+    cJSON_AddBoolToObject(to, "unfamiliar", choice->unfamiliar);
+    keel_json_add(to, "distance",
+                  isnan(choice->distance) ? cJSON_CreateNull() : cJSON_CreateNumber(choice->distance));
 }
 
 static void add_parts(cJSON *parts, const keel_policy *policy, const keel_choice *choice, size_t other) {

@@ -43,6 +43,9 @@ cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
  * masked there is no such difference. logged: the other is what the log did. */
 cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice, size_t other, bool logged);
 
+/* "unfamiliar" and "distance" (null: not known) of a choice, into an object. */
+void keel_choice_view_familiarity(cJSON *to, const keel_choice *choice);
+
 /* A list of actions as a table; text of logs is made harmless for a terminal. */
 void keel_choice_view_print(const cJSON *actions, FILE *out);
 /* The sentence; the numbers behind it. why may be NULL. */

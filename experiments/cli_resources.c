@@ -109,6 +109,19 @@ fail:
     return status;
 }
 
+keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    static const char *const ways[] = {"mark", "fallback", NULL};
+    int way = 0;
+    KEEL_TRY(keel_cli_choice(cli, "--unfamiliar", ways, &way, err));
+    if (keel_cli_has(cli, "--unfamiliar") && !policy->familiar.n) {
+        keel_fail(err, KEEL_E_USAGE, "--unfamiliar",
+                  "this policy does not know the states that it learned from");
+        return keel_hint(err, "train it anew");
+    }
+    keel_policy_when_unfamiliar(policy, way == 1);
+    return KEEL_OK;
+}
+
 keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err) {
     static const keel_option row[] = {
         {"harm_threshold", KEEL_OPT_REAL, 0, "0", 0, 1e6, NULL, "the threshold"}, {0}};

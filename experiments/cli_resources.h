@@ -31,6 +31,14 @@ keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, k
 /* --harm-threshold, if given, in place of the policy's own. KEEL_E_USAGE where it has no cost critic. */
 keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err);
 
+#define KEEL_FLAG_UNFAMILIAR                                                                                        \
+    {                                                                                                               \
+        "--unfamiliar", "mark|fallback", false, false,                                                              \
+            "states unlike any in training: mark them (default), or give the fixed answer, or the act that refuses" \
+    }
+/* --unfamiliar. KEEL_E_USAGE for a policy that does not know the states it learned from. */
+keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err);
+
 #define KEEL_WEIGHTS_HELP                                                                                    \
     "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
 /* All values of --weights (policies/weighting.h), in the cli's arena. */

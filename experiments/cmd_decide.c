@@ -26,6 +26,7 @@ static const keel_flag flags[] = {
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
     KEEL_FLAG_THRESHOLD,
+    KEEL_FLAG_UNFAMILIAR,
     {"--format", "NAME", false, false, "format of the log (default: the one that it looks like)"},
     {"--text", NULL, false, false, "no log: each line that is not blank is what a user says"},
     {"--skip-bad", "N", false, false,
@@ -47,7 +48,7 @@ typedef struct deciding {
     keel_arena arena, scratch;
     keel_buf line;
     int64_t skip_bad;
-    int64_t decided, fallbacks, answered, skipped, apart;
+    int64_t decided, fallbacks, unfamiliar, answered, skipped, apart;
 } deciding;
 
 /* ---- what is to be decided ---- */
@@ -123,6 +124,7 @@ static cJSON *decision_json(const deciding *work, const keel_read *read, size_t 
     cJSON_AddBoolToObject(json, "fallback", choice->fallback);
     cJSON_AddNumberToObject(json, "value", choice->value);
     cJSON_AddNumberToObject(json, "kl", choice->kl);
+    keel_choice_view_familiarity(json, choice);
     const int64_t other = keel_choice_view_runner_up(choice);
     if (other >= 0)
         keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other, false));
@@ -137,7 +139,8 @@ static cJSON *decision_json(const deciding *work, const keel_read *read, size_t 
 
 static void print_decision(const cJSON *json, FILE *out) {
     keel_print_line(out, keel_json_get(json, "where")->valuestring, 100);
-    fprintf(out, ", turn %.0f%s\nuser: ", keel_json_get(json, "turn")->valuedouble,
+    fprintf(out, ", turn %.0f%s%s\nuser: ", keel_json_get(json, "turn")->valuedouble,
+            cJSON_IsTrue(keel_json_get(json, "unfamiliar")) ? ", unfamiliar" : "",
             cJSON_IsTrue(keel_json_get(json, "fallback")) ? ", fallback" : "");
     keel_print_line(out, keel_json_get(json, "user")->valuestring, 200);
     fputc('\n', out);
@@ -192,9 +195,11 @@ static keel_status decide(deciding *work, const keel_read *read, keel_err *err) 
     keel_arena_reset(&work->scratch);
     KEEL_TRY(
         keel_base_encode_decision(work->base, read->conversation, place, &work->scratch, &features, err));
-    KEEL_TRY(keel_policy_decide(work->policy, &features, &work->scratch, &choice, err));
+    KEEL_TRY(keel_policy_decide_at(work->policy, work->base, read->conversation, place, &features,
+                                   &work->scratch, &choice, err));
     work->decided++;
     work->fallbacks += choice.fallback;
+    work->unfamiliar += choice.unfamiliar;
     work->apart += read->merge;
     const size_t lost = keel_json_lost();
     cJSON *json = decision_json(work, read, place, &choice);
@@ -290,8 +295,8 @@ static keel_status decide_all(keel_cli *cli, deciding *work, keel_err *err) {
 static void tell(keel_cli *cli, const deciding *work) {
     const char *path = keel_cli_value(cli, "--out");
     if (!path)
-        keel_log(KEEL_LOG_INFO, "decided %lld, %lld by fallback", (long long)work->decided,
-                 (long long)work->fallbacks);
+        keel_log(KEEL_LOG_INFO, "decided %lld, %lld by fallback, %lld unfamiliar", (long long)work->decided,
+                 (long long)work->fallbacks, (long long)work->unfamiliar);
     if (work->answered)
         keel_log(KEEL_LOG_INFO, "note: left out %lld conversations whose last message is an answer",
                  (long long)work->answered);
@@ -305,6 +310,7 @@ static void tell(keel_cli *cli, const deciding *work) {
     cJSON_AddStringToObject(cli->result, "out", path);
     cJSON_AddNumberToObject(cli->result, "decided", (double)work->decided);
     cJSON_AddNumberToObject(cli->result, "fallbacks", (double)work->fallbacks);
+    cJSON_AddNumberToObject(cli->result, "unfamiliar", (double)work->unfamiliar);
     cJSON_AddNumberToObject(cli->result, "answered", (double)work->answered);
     cJSON_AddNumberToObject(cli->result, "skipped", (double)work->skipped);
 }
@@ -320,6 +326,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
                   done);
     KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
     KEEL_TRY_GOTO(keel_cli_open_threshold(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_unfamiliar(cli, policy, err), done);
     work.policy = policy;
     work.base = base;
     KEEL_TRY_GOTO(decide_all(cli, &work, err), done);
@@ -337,8 +344,10 @@ done:
 }
 
 static void print(const cJSON *result, FILE *out) {
-    fprintf(out, "%s: %.0f decisions, %.0f by fallback\n", keel_json_get(result, "out")->valuestring,
-            keel_json_get(result, "decided")->valuedouble, keel_json_get(result, "fallbacks")->valuedouble);
+    fprintf(out, "%s: %.0f decisions, %.0f by fallback, %.0f unfamiliar\n",
+            keel_json_get(result, "out")->valuestring, keel_json_get(result, "decided")->valuedouble,
+            keel_json_get(result, "fallbacks")->valuedouble,
+            keel_json_get(result, "unfamiliar")->valuedouble);
 }
 
 const keel_verb keel_verb_decide = {

@@ -33,6 +33,7 @@ static const keel_flag flags[] = {
     {"--weights", "A,S,S", false, true,
      KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
     KEEL_FLAG_THRESHOLD,
+    KEEL_FLAG_UNFAMILIAR,
     KEEL_FLAG_REFERENCE,
     {"--split", "NAME", false, false,
      "the split to judge on (default: test); held-out: what each policy has not seen"},
@@ -148,6 +149,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
         else
             KEEL_TRY(keel_base_load(&all->bases[i], base, err));
         if (policies) KEEL_TRY(keel_cli_open_threshold(cli, all->policies[i], err));
+        if (policies) KEEL_TRY(keel_cli_open_unfamiliar(cli, all->policies[i], err));
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
@@ -167,6 +169,7 @@ static keel_status name_tested(const judged *all, const keel_cli *cli, keel_buf 
                         one ? one->hash : all->bases[i]->hash);
         if (one && keel_cli_has(cli, "--harm-threshold"))
             keel_buf_format(policy, " threshold %.9g", one->harm_threshold);
+        if (one && one->leave_unfamiliar) keel_buf_text(policy, " unfamiliar fallback");
         for (int k = 0; one && all->n_weights && k < KEEL_N_REWARDS; k++)
             keel_buf_format(policy, "%s%.9g", k ? "," : " weights ", all->weights[0][k]);
     }

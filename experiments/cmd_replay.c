@@ -31,6 +31,7 @@ static const keel_flag flags[] = {
     {"--diff-base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
     KEEL_FLAG_THRESHOLD,
+    KEEL_FLAG_UNFAMILIAR,
     {"--split", "NAME", false, false, "whose conversations (default: test)"},
     {"--conversation", "ID", false, false, "one conversation, by its id in the log (or source:id)"},
     {"--disagree", NULL, false, false, "only decisions where the policy would act differently"},
@@ -82,7 +83,8 @@ static keel_status ask(const replaying *work, size_t who, const keel_reward_view
     const keel_base *base = work->base[who];
     keel_features features;
     KEEL_TRY(keel_encode_store_decision(base, work->store, conversation, place, scratch, &features, err));
-    KEEL_TRY(keel_policy_decide(work->policy[who], &features, scratch, &out->choice, err));
+    KEEL_TRY(keel_policy_decide_at(work->policy[who], base, conversation, place, &features, scratch,
+                                   &out->choice, err));
     out->verdict = keel_choice_view_compare(base, decision, &out->choice);
     out->answer = keel_answer_of_action(view, base, work->policy[who], place, out->choice.chosen);
     out->says = keel_choice_view_says(base, decision, out->choice.chosen);
@@ -305,6 +307,7 @@ static keel_status open_policies(keel_cli *cli, replaying *work, keel_err *err) 
                                   &work->policy[FIRST], &work->base[FIRST], err));
     KEEL_TRY(keel_cli_weigh(cli, work->policy[FIRST], err));
     KEEL_TRY(keel_cli_open_threshold(cli, work->policy[FIRST], err));
+    KEEL_TRY(keel_cli_open_unfamiliar(cli, work->policy[FIRST], err));
     if (!keel_cli_has(cli, "--diff")) return KEEL_OK;
     KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--diff"), keel_cli_value(cli, "--diff-base"),
                                   &work->policy[SECOND], &work->base[SECOND], err));

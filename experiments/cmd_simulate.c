@@ -32,6 +32,7 @@ static const keel_flag flags[] = {
      "a trained policy answers; several, one after the other: a front of them"},
     {"--weights", "A,S,S", false, true, KEEL_WEIGHTS_HELP "; several: a front of them"},
     KEEL_FLAG_THRESHOLD,
+    KEEL_FLAG_UNFAMILIAR,
     KEEL_FLAG_REFERENCE,
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
     {"--episodes", "N", true, false, "how many conversations"},
@@ -116,6 +117,7 @@ static keel_status open_policies(keel_cli *cli, cast *all, size_t count, keel_er
                                       &all->bases[i], err));
         all->n_policies = all->n_bases = i + 1;
         KEEL_TRY(keel_cli_open_threshold(cli, all->policies[i], err));
+        KEEL_TRY(keel_cli_open_unfamiliar(cli, all->policies[i], err));
         if (!weightings) add_policy(all, all->policies[i], bounded, all->bases[i], NULL);
         for (size_t w = 0; w < weightings; w++) {
             KEEL_TRY(keel_cli_blame(keel_policy_weigh(all->policies[i], weights[w], err), err));

@@ -191,6 +191,11 @@ static void print_verdict(const cJSON *result, FILE *out) {
             cJSON_GetNumberValue(keel_json_get(differing, "decisions")),
             cJSON_GetNumberValue(keel_json_get(differing, "from_log")),
             cJSON_GetNumberValue(keel_json_get(differing, "told")));
+    const cJSON *unfamiliar = keel_json_get(result, "unfamiliar");
+    if (cJSON_GetNumberValue(keel_json_get(unfamiliar, "decisions")) > 0)
+        fprintf(out, "%.0f of %.0f decisions are unlike any that it learned from (slice \"state\")\n",
+                cJSON_GetNumberValue(keel_json_get(unfamiliar, "unfamiliar")),
+                cJSON_GetNumberValue(keel_json_get(unfamiliar, "decisions")));
     cJSON_ArrayForEach (sentence, keel_json_get(keel_json_get(result, "verdict"), "sentences"))
         fprintf(out, "%s\n", sentence->valuestring);
     fputc('\n', out);

@@ -146,7 +146,8 @@ static keel_status choose(chosen *c, const keel_conversation *conversation, size
     if (!c->known) return KEEL_OK;
     keel_arena_reset(&by->scratch);
     KEEL_TRY(keel_encode_store_decision(by->base, by->store, conversation, d, &by->scratch, &features, err));
-    KEEL_TRY(keel_policy_decide(by->policy, &features, &by->scratch, &c->choice, err));
+    KEEL_TRY(keel_policy_decide_at(by->policy, by->base, conversation, d, &features, &by->scratch, &c->choice,
+                                   err));
     const keel_choice_verdict verdict = keel_choice_view_compare(by->base, c->decision, &c->choice);
     c->says = keel_choice_view_says(by->base, c->decision, c->choice.chosen);
     c->agrees = words[verdict];

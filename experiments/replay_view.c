@@ -78,6 +78,7 @@ static keel_status fill(const keel_replayed *d, cJSON *json, keel_arena *scratch
     cJSON_AddNumberToObject(json, "chosen", (double)d->choice->chosen);
     cJSON_AddNumberToObject(json, "value", d->choice->value);
     cJSON_AddNumberToObject(json, "kl", d->choice->kl);
+    keel_choice_view_familiarity(json, d->choice);
     if (other >= 0)
         keel_json_add(
             json, "why",

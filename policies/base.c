@@ -1,9 +1,12 @@
 #include "policies/base.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "policies/artefact.h"
 
@@ -116,6 +119,70 @@ keel_status keel_base_encode_decision(const keel_base *base, const keel_conversa
                                       keel_err *err) {
     const keel_base_item item = {conversation, &decision, 1, out};
     return keel_base_encode(base, &item, 1, scratch, err);
+}
+
+static keel_status place_features(const keel_base *base, const keel_conversation *conversation,
+                                  size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
+                                  const float **weight, size_t *n, keel_err *err) {
+    (void)seen;
+    keel_features features;
+    KEEL_TRY(keel_base_encode_decision(base, conversation, decision, scratch, &features, err));
+    int32_t *all = keel_arena_alloc(scratch, features.state_dim * sizeof *all);
+    if (!all) return keel_nomem(err, "base");
+    for (size_t i = 0; i < features.state_dim; i++) all[i] = (int32_t)i;
+    *dim = all;
+    *weight = features.state;
+    *n = features.state_dim;
+    return KEEL_OK;
+}
+
+typedef struct dimension {
+    uint64_t hash;
+    int32_t dim;
+    float weight;
+} dimension;
+
+static int by_hash(const void *a, const void *b) {
+    const dimension *x = a, *y = b;
+    return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+static int by_dim(const void *a, const void *b) {
+    const dimension *x = a, *y = b;
+    return (x->dim > y->dim) - (x->dim < y->dim);
+}
+
+/* Those that stay, in order, at length 1. */
+static void put_place(dimension *all, size_t n, keel_place *out) {
+    double square = 0;
+    if (n > KEEL_PLACE_MOST) qsort(all, n, sizeof *all, by_hash);
+    out->n = n < KEEL_PLACE_MOST ? n : KEEL_PLACE_MOST;
+    qsort(all, out->n, sizeof *all, by_dim);
+    for (size_t i = 0; i < out->n; i++) square += (double)all[i].weight * (double)all[i].weight;
+    if (!(square > 0)) out->n = 0;
+    for (size_t i = 0; i < out->n; i++) {
+        out->dim[i] = all[i].dim;
+        out->weight[i] = (float)((double)all[i].weight / sqrt(square));
+    }
+}
+
+keel_status keel_base_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                            bool seen, keel_arena *scratch, keel_place *out, keel_err *err) {
+    const int32_t *dim;
+    const float *weight;
+    size_t n;
+    KEEL_TRY(check_decision(conversation, decision, err));
+    KEEL_TRY((base->kind->place ? base->kind->place : place_features)(base, conversation, decision, seen,
+                                                                      scratch, &dim, &weight, &n, err));
+    dimension *all = keel_arena_alloc(scratch, n * sizeof *all);
+    if (!all) return keel_nomem(err, "base");
+    for (size_t i = 0; i < n; i++) {
+        all[i] = (dimension){keel_hash64_mix((uint64_t)dim[i], 0), dim[i], weight[i]};
+        if (dim[i] < 0 || !isfinite(weight[i]))
+            return keel_fail(err, KEEL_E_INVALID, base->kind->type, "a state's place is not finite");
+    }
+    put_place(all, n, out);
+    return KEEL_OK;
 }
 
 static keel_status fail_unsupported(const keel_base *base, const char *what, keel_err *err) {

@@ -146,6 +146,14 @@ typedef struct keel_base_evidence {
     const keel_base_word *word; /* [n] each word once, the largest part in size first; in the arena */
 } keel_base_evidence;
 
+/* Where a state lies among others: a sparse unit vector, or nothing. */
+enum { KEEL_PLACE_MOST = 256 };
+typedef struct keel_place {
+    size_t n;
+    int32_t dim[KEEL_PLACE_MOST]; /* rising */
+    float weight[KEEL_PLACE_MOST];
+} keel_place;
+
 /* ---- kinds ---- */
 
 /* Calls from several threads at once must be safe for encode, propose and log_prob: everything mutable is in
@@ -178,6 +186,13 @@ struct keel_base_kind {
     /* action: of the decision, or SIZE_MAX for its state. */
     keel_status (*evidence)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             size_t action, keel_arena *arena, keel_base_evidence *out, keel_err *err);
+    /* Where the state of a decision lies among others: a vector of any length, by its dimensions, each once
+     * in any order, and weights [n] in the scratch arena. Texts with nothing in common are at right angles.
+     * seen: the base was tuned on this decision, and is to say what it would say had it not been. NULL: the
+     * state features serve. */
+    keel_status (*place)(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                         bool seen, keel_arena *scratch, const int32_t **dim, const float **weight, size_t *n,
+                         keel_err *err);
     void (*close)(keel_base *base);
 };
 
@@ -217,6 +232,11 @@ keel_status keel_base_encode(const keel_base *base, const keel_base_item *items,
 keel_status keel_base_encode_decision(const keel_base *base, const keel_conversation *conversation,
                                       size_t decision, keel_arena *scratch, keel_features *out,
                                       keel_err *err);
+/* The place of a decision's state (policies/familiar.h). It reads turns before the decision alone. Of more
+ * than KEEL_PLACE_MOST dimensions those with the least hashes stay, the same in every place. seen: the base
+ * was tuned on this decision, and is to forget it. */
+keel_status keel_base_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                            bool seen, keel_arena *scratch, keel_place *out, keel_err *err);
 /* Number of actions at the decision: its candidates and the fixed answers, or the acts. */
 size_t keel_base_n_actions(const keel_base *base, const keel_decision *decision);
 /* Whether the base can encode the decision: in candidate sets, whether it has candidates or fixed answers. */

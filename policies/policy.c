@@ -98,7 +98,8 @@ static keel_choice show(const choice_work *work, const keel_features *features) 
                          .advantage = work->advantage,
                          .log_prior = features->log_prior,
                          .log_pi = work->log_pi,
-                         .masked = work->masked};
+                         .masked = work->masked,
+                         .distance = (double)NAN};
 }
 
 static size_t argmax(const float *x, size_t n) {
@@ -212,6 +213,13 @@ static size_t fall_back(const keel_policy *policy, const float *log_prior, const
     return best == n ? 0 : best;
 }
 
+/* What is taken where the state is unfamiliar; n where nothing is known to be safe. */
+static size_t leave(const keel_policy *policy, const float *log_prior, const float *cost, size_t n) {
+    const bool sets = policy->net.shape.space == KEEL_SPACE_CANDIDATES;
+    if (sets && policy->n_fixed && policy->n_fixed <= n) return n - policy->n_fixed;
+    return (!sets && policy->fallback_act >= 0) || cost ? fall_back(policy, log_prior, cost, n) : n;
+}
+
 static void apply_threshold(const keel_policy *policy, const float *log_prior, const choice_work *work,
                             keel_choice *out) {
     size_t open = 0, others = 0, harms = 0;
@@ -274,8 +282,8 @@ keel_status keel_policy_weigh(keel_policy *policy, const double weight[KEEL_N_RE
     return KEEL_OK;
 }
 
-keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
-                               keel_choice *out, keel_err *err) {
+static keel_status decide(const keel_policy *policy, const keel_features *features, bool leaves,
+                          keel_arena *scratch, keel_choice *out, keel_err *err) {
     choice_work work;
     size_t n = features->n_actions;
     bool offered = false;
@@ -289,9 +297,40 @@ keel_status keel_policy_decide(const keel_policy *policy, const keel_features *f
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
     for (size_t i = 0; i < n; i++) work.advantage[i] = work.q_w[i] - (float)made.value;
     apply_threshold(policy, features->log_prior, &work, &made);
+    const size_t fixed = leaves ? leave(policy, features->log_prior, work.cost, n) : n;
+    if (fixed < n) {
+        made.fallback = true;
+        made.chosen = fixed;
+    }
     choose(policy, features->log_prior, &work, &made);
     *out = made;
     return KEEL_OK;
+}
+
+keel_status keel_policy_decide(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
+                               keel_choice *out, keel_err *err) {
+    return decide(policy, features, false, scratch, out, err);
+}
+
+keel_status keel_policy_decide_at(const keel_policy *policy, const keel_base *base,
+                                  const keel_conversation *conversation, size_t decision,
+                                  const keel_features *features, keel_arena *scratch, keel_choice *out,
+                                  keel_err *err) {
+    keel_place place;
+    double distance = (double)NAN;
+    if (policy->familiar.n) {
+        KEEL_TRY(keel_base_place(base, conversation, decision, false, scratch, &place, err));
+        distance = keel_familiar_distance(&policy->familiar, &place);
+    }
+    const bool unfamiliar = distance > policy->familiar.threshold; /* false for NaN */
+    KEEL_TRY(decide(policy, features, unfamiliar && policy->leave_unfamiliar, scratch, out, err));
+    out->distance = distance;
+    out->unfamiliar = unfamiliar;
+    return KEEL_OK;
+}
+
+void keel_policy_when_unfamiliar(keel_policy *policy, bool fall_back) {
+    policy->leave_unfamiliar = fall_back;
 }
 
 keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,

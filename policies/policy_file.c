@@ -12,9 +12,36 @@ static const char *const risks[] = {"unknown", "benign", "dangerous"}; /* by kee
 
 /* ---- saving ---- */
 
-static keel_status save_weights(const keel_qnet *net, const char *path, keel_err *err) {
+/* Its states, as three tensors behind the network's. */
+static size_t list_familiar(const keel_familiar *familiar, keel_named_tensor out[3]) {
+    const size_t total = familiar->n ? (size_t)familiar->first[familiar->n] : 0;
+    if (!familiar->n) return 0;
+    out[0] = (keel_named_tensor){.name = "familiar.first",
+                                 .dtype = KEEL_I32,
+                                 .n_dims = 1,
+                                 .shape = {familiar->n + 1},
+                                 .data = familiar->first,
+                                 .bytes = (familiar->n + 1) * sizeof(int32_t)};
+    out[1] = (keel_named_tensor){.name = "familiar.dim",
+                                 .dtype = KEEL_I32,
+                                 .n_dims = 1,
+                                 .shape = {total},
+                                 .data = familiar->dim,
+                                 .bytes = total * sizeof(int32_t)};
+    out[2] = (keel_named_tensor){.name = "familiar.weight",
+                                 .dtype = KEEL_F32,
+                                 .n_dims = 1,
+                                 .shape = {total},
+                                 .data = familiar->weight,
+                                 .bytes = total * sizeof(float)};
+    return 3;
+}
+
+static keel_status save_weights(const keel_policy *policy, const char *path, keel_err *err) {
+    const keel_qnet *net = &policy->net;
     keel_arena arena = {0};
-    keel_named_tensor *tensors = keel_arena_calloc(&arena, net->params.count, sizeof *tensors);
+    size_t count = net->params.count;
+    keel_named_tensor *tensors = keel_arena_calloc(&arena, count + 3, sizeof *tensors);
     keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
     for (size_t i = 0; status == KEEL_OK && i < net->params.count; i++) {
         const keel_param *param = &net->params.table[i];
@@ -25,7 +52,8 @@ static keel_status save_weights(const keel_qnet *net, const char *path, keel_err
                                          .data = keel_params_at(&net->params, i),
                                          .bytes = param->rows * param->cols * sizeof(float)};
     }
-    if (status == KEEL_OK) status = keel_safetensors_write(path, tensors, net->params.count, NULL, err);
+    if (status == KEEL_OK) count += list_familiar(&policy->familiar, tensors + count);
+    if (status == KEEL_OK) status = keel_safetensors_write(path, tensors, count, NULL, err);
     keel_arena_free(&arena);
     return status;
 }
@@ -75,6 +103,13 @@ static bool add_conditioned(cJSON *config, const keel_policy *policy) {
     return complete;
 }
 
+/* Nothing where no state is known. */
+static bool add_familiar(cJSON *config, const keel_familiar *familiar) {
+    cJSON *json = familiar->n ? cJSON_AddObjectToObject(config, "familiar") : NULL;
+    return !familiar->n || (json && cJSON_AddNumberToObject(json, "states", (double)familiar->n) &&
+                            cJSON_AddNumberToObject(json, "threshold", familiar->threshold));
+}
+
 /* What is masked as harm, and what never is. A threshold of null: there is none. */
 static bool add_constraint(cJSON *config, const keel_policy *policy) {
     const double threshold = policy->harm_threshold;
@@ -108,7 +143,9 @@ static cJSON *config_json(const keel_policy *policy) {
     complete = complete && weights;
     for (int k = 0; complete && k < KEEL_N_REWARDS; k++)
         complete = cJSON_AddNumberToObject(weights, keel_reward_name(k), policy->weight[k]);
-    if (complete && add_conditioned(config, policy) && add_acts(config, policy)) return config;
+    if (complete && add_conditioned(config, policy) && add_familiar(config, &policy->familiar) &&
+        add_acts(config, policy))
+        return config;
     cJSON_Delete(config);
     return NULL;
 }
@@ -119,7 +156,7 @@ static keel_status write_files(const keel_policy *policy, const char *folder, ke
     char *path = keel_path_join(&arena, folder, "config.json");
     cJSON *json = config_json(policy);
     keel_status status = weights && path && json ? KEEL_OK : keel_nomem(err, folder);
-    if (status == KEEL_OK) status = save_weights(&policy->net, weights, err);
+    if (status == KEEL_OK) status = save_weights(policy, weights, err);
     if (status == KEEL_OK) status = keel_json_write_file(path, json, err);
     cJSON_Delete(json);
     keel_arena_free(&arena);
@@ -310,6 +347,18 @@ static keel_status read_constraint(const cJSON *json, keel_policy *policy, const
     return read_declines(json, policy, where, err);
 }
 
+/* The places themselves come with the weights. */
+static keel_status read_familiar(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
+    const cJSON *familiar = NULL;
+    KEEL_TRY(keel_json_object(json, "familiar", false, &familiar, where, err));
+    if (!familiar) return KEEL_OK;
+    KEEL_TRY(read_size(familiar, "states", &policy->familiar.n, where, err));
+    if (policy->familiar.n == 0 || policy->familiar.n > KEEL_FAMILIAR_MOST)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"familiar.states\": expected 1 to %d, got %zu",
+                         (int)KEEL_FAMILIAR_MOST, policy->familiar.n);
+    return read_within(familiar, "threshold", -1, 3, &policy->familiar.threshold, where, err);
+}
+
 static keel_status read_knobs(const cJSON *json, keel_policy *policy, const char *where, keel_err *err) {
     const cJSON *weights = NULL;
     double fallback = -1;
@@ -339,6 +388,7 @@ static keel_status read_config(const cJSON *json, keel_policy *policy, keel_qnet
     shape->n_acts = policy->n_acts;
     KEEL_TRY(read_knobs(json, policy, where, err));
     KEEL_TRY(read_constraint(json, policy, where, err));
+    KEEL_TRY(read_familiar(json, policy, where, err));
     KEEL_TRY(read_conditioned(json, policy, where, err));
     if (policy->conditioned && shape->state_dim < KEEL_N_REWARDS)
         return keel_fail(err, KEEL_E_INVALID, where,
@@ -347,12 +397,49 @@ static keel_status read_config(const cJSON *json, keel_policy *policy, keel_qnet
     return KEEL_OK;
 }
 
+/* Entries of the familiar states: what the file's tensor of them says. */
+static size_t count_entries(const keel_policy *policy, const keel_safetensors *file) {
+    const keel_named_tensor *dim = keel_safetensors_find(file, "familiar.dim");
+    return policy->familiar.n && dim && dim->n_dims == 1 ? dim->shape[0] : 0;
+}
+
+static keel_status copy_integers(const keel_safetensors *file, const char *name, size_t n, int32_t *out,
+                                 keel_err *err) {
+    const keel_named_tensor *tensor = keel_safetensors_find(file, name);
+    if (!tensor || tensor->dtype != KEEL_I32 || tensor->n_dims != 1 || tensor->shape[0] != n)
+        return keel_fail(err, KEEL_E_INVALID, file->path, "expected %zu whole numbers of 32 bits as \"%s\"",
+                         n, name);
+    if (n) memcpy(out, tensor->data, n * sizeof *out);
+    return KEEL_OK;
+}
+
+static keel_status load_familiar(keel_policy *policy, const keel_safetensors *file, keel_err *err) {
+    const size_t n = policy->familiar.n, total = count_entries(policy, file);
+    int32_t *first = keel_arena_alloc(&policy->arena, (n + 1) * sizeof *first);
+    int32_t *dim = keel_arena_alloc(&policy->arena, (total + 1) * sizeof *dim);
+    float *weight = keel_arena_alloc(&policy->arena, (total + 1) * sizeof *weight);
+    if (!n) return KEEL_OK;
+    if (!first || !dim || !weight) return keel_nomem(err, file->path);
+    KEEL_TRY(copy_integers(file, "familiar.first", n + 1, first, err));
+    KEEL_TRY(copy_integers(file, "familiar.dim", total, dim, err));
+    KEEL_TRY(keel_safetensors_copy(file, "familiar.weight", (size_t[]){total}, 1, weight, err));
+    if ((size_t)first[n] != total)
+        return keel_fail(err, KEEL_E_INVALID, file->path,
+                         "\"familiar.first\": expected %zu at its end, got %d", total, (int)first[n]);
+    return keel_familiar_open(first, dim, weight, n, policy->familiar.threshold, &policy->arena,
+                              &policy->familiar, err);
+}
+
 /* The file's size is checked against the shape before anything of that shape is allocated. */
 static keel_status load_weights(keel_policy *policy, const keel_qnet_shape *shape, const char *path,
                                 keel_err *err) {
     keel_safetensors file = {0};
     KEEL_TRY(keel_safetensors_read(path, &file, err));
+    const size_t n = policy->familiar.n;
     size_t bytes = 0, expected = keel_qnet_elements(shape) * sizeof(float);
+    if (expected != 0 && n)
+        expected +=
+            (n + 1) * sizeof(int32_t) + count_entries(policy, &file) * (sizeof(int32_t) + sizeof(float));
     keel_status status = KEEL_OK;
     for (size_t i = 0; i < file.count; i++) bytes += file.tensors[i].bytes;
     if (expected != 0 && bytes != expected) /* 0: keel_qnet_open says what is wrong */
@@ -364,6 +451,7 @@ static keel_status load_weights(keel_policy *policy, const keel_qnet_shape *shap
         status = keel_safetensors_copy(&file, param->name, (size_t[]){param->rows, param->cols}, 2,
                                        keel_params_at(&policy->net.params, i), err);
     }
+    if (status == KEEL_OK) status = load_familiar(policy, &file, err);
     keel_safetensors_free(&file);
     return status;
 }

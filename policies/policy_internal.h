@@ -4,6 +4,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "policies/familiar.h"
 #include "policies/policy.h"
 #include "policies/qnet.h"
 #include "policies/weighting.h"
@@ -34,8 +35,10 @@ struct keel_policy {
     double support;        /* actions whose prior is below this share of the largest are masked; 0: none */
     bool imitates; /* behaviour cloning: the network's output is log pi itself; prior, beta and threshold are
                       not used */
-    int32_t fallback_act; /* fixed spaces: act taken when all are masked; -1: the one of the lowest cost */
-    keel_arena arena;     /* owns names */
+    int32_t fallback_act;   /* fixed spaces: act taken when all are masked; -1: the one of the lowest cost */
+    keel_familiar familiar; /* states it learned from */
+    bool leave_unfamiliar;  /* unfamiliar states are sent to the fallback; not kept on disk */
+    keel_arena arena;       /* owns names and places */
 };
 
 /* log pi from prior, advantages and mask, shared by decide and by the search for beta; golden: G4 of

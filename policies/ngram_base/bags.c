@@ -181,14 +181,17 @@ static keel_status field_grams(const decision_view *view, const keel_candidate *
 /* Weight of an n-gram: idf = log((1 + documents) / (1 + documents with it)) + 1, divided by the L2 norm of
  * the text. The norm includes n-grams that the model does not know, so that a text of mostly unknown n-grams
  * has small weights. */
+static double idf_of(const keel_ngram_base *model, int field, double log_frequency) {
+    const double idf = log1p((double)model->documents[field]) - log_frequency + 1;
+    return idf > 0.1 ? idf : 0.1; /* several fields share a bucket: its count may exceed this field's texts */
+}
+
 static void weigh(const keel_ngram_base *model, int field, keel_bag *bag) {
-    double log_documents = log1p((double)model->documents[field]), square = 0;
+    double square = 0;
     size_t known = 0;
     for (size_t i = 0; i < bag->count; i++) {
         const keel_bucket *bucket = &model->bucket[bag->row[i]];
-        double idf = log_documents - (double)bucket->log_frequency + 1;
-        idf = idf > 0.1 ? idf
-                        : 0.1; /* several fields share a bucket: its count may exceed this field's texts */
+        const double idf = idf_of(model, field, (double)bucket->log_frequency);
         square += idf * idf;
         if (bucket->row < 0) continue;
         bag->row[known] = (uint32_t)bucket->row;
@@ -301,5 +304,30 @@ keel_status keel__ngram_base_samples(const keel_ngram_base *model, const keel_co
     reading of;
     KEEL_TRY(open_reading(model, conversation, decisions, n, arena, &of, err));
     for (size_t i = 0; i < n; i++) KEEL_TRY(sample_decision(&of, decisions ? decisions[i] : i, &out[i], err));
+    return KEEL_OK;
+}
+
+/* ---- places ---- */
+
+keel_status keel__ngram_base_place(const keel_base *base, const keel_conversation *conversation,
+                                   size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
+                                   const float **weight, size_t *n, keel_err *err) {
+    const keel_ngram_base *model = (const keel_ngram_base *)base;
+    reading of;
+    keel_bag bag;
+    KEEL_TRY(open_reading(model, conversation, &decision, 1, scratch, &of, err));
+    const decision_view view = view_of(&of, decision);
+    KEEL_TRY(fill_bag(&view, NULL, KEEL_FIELD_LAST, &bag, err));
+    int32_t *bucket = keel_arena_alloc(scratch, bag.count * sizeof *bucket);
+    if (!bucket) return keel_nomem(err, "n-gram base");
+    for (size_t i = 0; i < bag.count; i++) {
+        bucket[i] = (int32_t)bag.row[i];
+        const keel_bucket *known = &model->bucket[bag.row[i]];
+        const double texts = known->row < 0 ? 0 : (double)model->frequency[known->row];
+        bag.weight[i] = (float)idf_of(model, KEEL_FIELD_LAST, log1p(fmax(0, texts - seen)));
+    }
+    *dim = bucket;
+    *weight = bag.weight;
+    *n = bag.count;
     return KEEL_OK;
 }

@@ -60,7 +60,9 @@ static keel_status decide(const evaluation *e, slot *s, size_t d, keel_err *err)
         if (keel_baseline_exists((keel_baseline)b, item->base, item->policy))
             s->baseline[b][d] = keel_baseline_choose((keel_baseline)b, item->base, item->policy,
                                                      s->conversation, d, &s->features[d]);
-    if (item->policy) return keel_policy_decide(item->policy, &s->features[d], &s->arena, &s->policy[d], err);
+    if (item->policy)
+        return keel_policy_decide_at(item->policy, item->base, s->conversation, d, &s->features[d], &s->arena,
+                                     &s->policy[d], err);
     s->policy[d] = s->base[d];
     return KEEL_OK;
 }
@@ -169,6 +171,8 @@ static keel_status count_decision(evaluation *e, slot *s, size_t d, size_t *answ
     *told += comparable;
     KEEL_TRY(count_choice(e, &e->policy, s, d, &s->policy[d], comparable, err));
     e->differing.decisions++;
+    e->differing.placed += isnan(s->policy[d].distance) ? 0 : 1;
+    e->differing.unfamiliar += s->policy[d].unfamiliar;
     e->differing.from_base += s->policy[d].chosen != s->base[d].chosen;
     e->differing.told += comparable;
     e->differing.from_log += comparable && e->policy.agreed == agreed;

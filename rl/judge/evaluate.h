@@ -145,6 +145,7 @@ extern const char *const keel_difference_names[KEEL_N_DIFFERENCES]; /* "policy -
 typedef struct keel_differing {
     size_t decisions, from_base; /* that it decided; where the base chooses another action */
     size_t told, from_log;       /* where the log can be compared; where it took another answer */
+    size_t placed, unfamiliar;   /* whose states were compared with those of training; that are unlike them */
 } keel_differing;
 
 typedef struct keel_evaluation_set {

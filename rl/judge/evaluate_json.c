@@ -150,6 +150,14 @@ static cJSON *differing_json(const keel_differing *differing) {
                            add_number(json, "from_log", (double)differing->from_log, true));
 }
 
+static cJSON *unfamiliar_json(const keel_differing *differing) {
+    const double placed = (double)differing->placed, unfamiliar = (double)differing->unfamiliar;
+    cJSON *json = cJSON_CreateObject();
+    return whole(json, add_number(json, "decisions", placed, true) &&
+                           add_number(json, "unfamiliar", unfamiliar, true) &&
+                           add_number(json, "share", unfamiliar / placed, placed > 0));
+}
+
 static cJSON *models_json(const keel_evaluation_set *set) {
     cJSON *json = cJSON_CreateObject();
     bool good = true;
@@ -164,6 +172,7 @@ cJSON *keel_evaluation_json(const keel_evaluation_set *set) {
                            keel_json_add(json, "baselines", baselines_json(set)) &&
                            keel_json_add(json, "differences", differences_json(set)) &&
                            keel_json_add(json, "differing", differing_json(&set->differing)) &&
+                           keel_json_add(json, "unfamiliar", unfamiliar_json(&set->differing)) &&
                            keel_json_add(json, "models", models_json(set)) &&
                            keel_json_add(json, "judged", keel_judged_json(&set->judged)) &&
                            add_number(json, "confidence", set->confidence, true));

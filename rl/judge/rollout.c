@@ -56,7 +56,8 @@ static keel_status answer(keel_env *env, const char *name, const keel_policy *po
     KEEL_TRY(keel_base_encode_decision(base, &conversation, conversation.n_decisions - 1, scratch, &features,
                                        err));
     if (policy)
-        KEEL_TRY(keel_policy_decide(policy, &features, scratch, &choice, err));
+        KEEL_TRY(keel_policy_decide_at(policy, base, &conversation, conversation.n_decisions - 1, &features,
+                                       scratch, &choice, err));
     else
         KEEL_TRY(keel_base_decide(&features, scratch, &choice, err));
     size_t chosen = choose(base, env->decision, &choice);

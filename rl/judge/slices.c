@@ -1,5 +1,6 @@
 #include "rl/judge/slices.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 #include "rl/judge/evaluate_internal.h"
 #include "rl/judge/metric_sums.h"
 
-enum { BY_CATEGORY, BY_LANGUAGE, BY_MODEL, BY_TURN, BY_LENGTH, N_BY };
-static const char *const by_names[N_BY] = {"category", "language", "model", "turn", "length"};
+enum { BY_CATEGORY, BY_LANGUAGE, BY_MODEL, BY_TURN, BY_LENGTH, BY_STATE, N_BY };
+static const char *const by_names[N_BY] = {"category", "language", "model", "turn", "length", "state"};
 
 enum { OF_POLICY, OF_LOG, N_ACTORS };
 enum { REFUSAL, HARM, OVER_REFUSAL, N_RATES };
@@ -220,6 +221,12 @@ static void end_conversation(slicing *by) {
     }
 }
 
+static const char *state_of(const keel_evaluate_seen *seen, size_t d) {
+    const bool known =
+        seen->item && seen->item->policy && seen->policy[d].n && !isnan(seen->policy[d].distance);
+    return !known ? NULL : seen->policy[d].unfamiliar ? "unfamiliar" : "like training";
+}
+
 keel_status keel_slices_add(void *to, const keel_evaluate_seen *seen, keel_err *err) {
     static const char *const categories[] = {"category", "risk_category", "harm_category", "hazard", "type",
                                              "theme",    "topic",         "domain",        "subset", "task",
@@ -242,6 +249,7 @@ keel_status keel_slices_add(void *to, const keel_evaluate_seen *seen, keel_err *
         KEEL_TRY(add(&slices->by[BY_LANGUAGE], language, 0, seen, d, err));
         KEEL_TRY(add(&slices->by[BY_MODEL], only_model(&c->decisions[d]), 0, seen, d, err));
         KEEL_TRY(add(&slices->by[BY_TURN], turns.name[turn], turn, seen, d, err));
+        KEEL_TRY(add(&slices->by[BY_STATE], state_of(seen, d), 0, seen, d, err));
         KEEL_TRY(add(&slices->by[BY_LENGTH], message ? lengths.name[length] : NULL, length, seen, d, err));
     }
     for (int b = 0; b < N_BY; ++b) end_conversation(&slices->by[b]);
@@ -293,8 +301,10 @@ cJSON *keel_slices_json(const keel_slices *slices, double confidence) {
     cJSON *json = cJSON_CreateObject(), *by = cJSON_CreateArray(), *missing = cJSON_CreateArray();
     bool good = json && by && missing;
     for (int b = 0; b < N_BY && good; ++b)
-        good = slices->by[b].n > 1 ? add_slicing(by, &slices->by[b], by_names[b], confidence)
-                                   : keel_json_add(missing, NULL, cJSON_CreateString(by_names[b]));
+        if (slices->by[b].n > 1)
+            good = add_slicing(by, &slices->by[b], by_names[b], confidence);
+        else if (b != BY_STATE) /* of this it is the policy that knows nothing, or that all is like training */
+            good = keel_json_add(missing, NULL, cJSON_CreateString(by_names[b]));
     good = keel_json_add(json, "by", by) && good;
     good = keel_json_add(json, "missing", missing) && good;
     if (good) return json;

@@ -9,7 +9,8 @@
  *   its first message by a user are of
  * - model: who gave the logged answers of the decision, where that is one model
  * - turn: which answer of the conversation it is
- * - length: of the message that is answered, in characters */
+ * - length: of the message that is answered, in characters
+ * - state: unfamiliar, or like those that the policy learned from (policies/familiar.h) */
 #ifndef KEEL_RL_JUDGE_SLICES_H
 #define KEEL_RL_JUDGE_SLICES_H
 

@@ -9,6 +9,7 @@
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
 #include "rl/train/inspect.h"
+#include "rl/train/places.h"
 
 enum { BETA_DECISIONS = 4096 }; /* training transitions that the search for beta looks at */
 
@@ -270,6 +271,7 @@ keel_status keel_export_policy(const keel_export *with, const char *out_dir, kee
     if (status == KEEL_OK && with->constraint)
         status = keel_constrain(with->constraint, with->store, with->base, with->rewards, &policy,
                                 &constrained, err);
+    if (status == KEEL_OK) status = keel_places_find(with, &policy, err);
     if (status == KEEL_OK) status = save(with, &policy, &constrained, out_dir, err);
     keel_export_free(&policy);
     return status;

@@ -20,6 +20,9 @@ static void decide(const keel_policy *policy, keel_arena *arena) {
     keel_choice choice;
     if (!fuzz_ok(keel_policy_decide(policy, &features, arena, &choice, &fuzz_err))) return;
     FUZZ_CHECK(choice.n == n && choice.chosen < n && !isnan(choice.log_pi[choice.chosen]));
+    const keel_place place = {.n = 2, .dim = {1, 5}, .weight = {0.6f, 0.8f}};
+    const double distance = keel_familiar_distance(&policy->familiar, &place);
+    FUZZ_CHECK(policy->familiar.n ? distance > -300 && distance < 300 : isnan(distance));
 }
 
 static void check_numbers(const keel_policy *policy) {
