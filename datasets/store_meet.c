@@ -89,8 +89,9 @@ static bool is_anyones(const keel_candidate *candidate) {
  * answer that took another time was given another time. */
 static int likeness(const meeting *m, const keel_candidate *there, const keel_candidate *now) {
     enum { OTHER, LIKE, ANOTHER_TIME, SAME };
-    const bool agree = texts_agree(there->act, now->act) && texts_agree(there->model, now->model);
-    if (!same_text(there->text, now->text) || !agree) return OTHER;
+    if (!same_text(there->text, now->text) || !texts_agree(there->act, now->act) ||
+        !texts_agree(there->model, now->model))
+        return OTHER;
     if (!!there->act == !!now->act && !!there->model == !!now->model) {
         if (numbers_agree(there->latency_ms, now->latency_ms)) return SAME;
         return m->merge ? OTHER : ANOTHER_TIME;

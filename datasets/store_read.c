@@ -85,19 +85,26 @@ static int compare_candidates(const void *a, const void *b) {
     return by_model ? by_model : (x->id > y->id) - (x->id < y->id);
 }
 
+static bool is_sorted(const keel_candidate *c, size_t n) {
+    for (size_t i = 1; i < n; i++)
+        if (compare_candidates(&c[i - 1], &c[i]) > 0) return false;
+    return true;
+}
+
 /* As KEEL__SQL_CANDIDATE has it: what was said, which shares its text with the turn, before the others. */
 static void sort_candidates(keel_decision *decision, const char *said) {
     keel_candidate *c = decision->candidates;
     const size_t n = decision->n_candidates;
     size_t first = 0;
+    if (n < 2) return;
     for (size_t i = 0; i < n; i++) {
         if (c[i].text != said) continue;
         const keel_candidate one = c[i];
         c[i] = c[first];
         c[first++] = one;
     }
-    if (first > 1) qsort(c, first, sizeof *c, compare_candidates);
-    if (n > first + 1) qsort(c + first, n - first, sizeof *c, compare_candidates);
+    if (!is_sorted(c, first)) qsort(c, first, sizeof *c, compare_candidates);
+    if (!is_sorted(c + first, n - first)) qsort(c + first, n - first, sizeof *c, compare_candidates);
 }
 
 static const char *said_at(const keel_conversation *conversation, const keel_decision *decision) {

@@ -9,6 +9,7 @@
 #   tests/check.sh analyzer                 gcc -fanalyzer
 #   tests/check.sh format                   clang-format 14: every C file is as .clang-format has it
 #   tests/check.sh tidy [FILES]             clang-tidy, with what .clang-tidy says
+#   tests/check.sh judge                    are the shipped judge and its words what their recipes make of KEEL_DATA? (a minute)
 set -eu
 . "$(dirname "$0")/steps.sh"
 mode=${1:-}
@@ -72,6 +73,21 @@ formatted() {
     echo "format: $(wc -l <"$1") files, clang-format $version"
 }
 
+# rewards/judges/README.md says how they are made: the same bytes on any machine. 77: skipped.
+judge_made_again() {
+    for set in xstest refusalbench k-overrefusal hh-rlhf; do
+        [ -d "${KEEL_DATA:-}/$set" ] || { echo "judge: skipped: set KEEL_DATA to the folder that holds $set"; exit 77; }
+    done
+    targets=bench_judge built "$build" -DCMAKE_BUILD_TYPE=Release || return 1
+    recipes=$here/experiments/recipes shipped=$here/rewards/judges
+    python3 "$recipes/judge_words.py" "$KEEL_DATA" >"$build/words.bin" || return 1
+    cmp "$build/words.bin" "$shipped/words.bin" || return 1
+    python3 "$recipes/judge_logs.py" "$KEEL_DATA" >"$build/judge.jsonl" || return 1
+    "$build/experiments/bench_judge" teach "$build/judge.jsonl" "$build/refusal.safetensors" || return 1
+    cmp "$build/refusal.safetensors" "$shipped/refusal.safetensors" || return 1
+    echo "judge: words.bin and refusal.safetensors, the same bytes"
+}
+
 flags="-I$here -include $here/tests/support/analysis.h -Wno-unused-value"
 case $mode in
 asan)
@@ -98,6 +114,10 @@ format)
     list=$(mktemp)
     formatted "$list" || status=$?
     rm -f "$list" "$list.wrong"
+    exit "$status"
+    ;;
+judge)
+    judge_made_again || status=$?
     exit "$status"
     ;;
 tidy)

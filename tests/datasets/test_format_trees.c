@@ -191,7 +191,8 @@ static void same_words_are_one_reply(void **state) {
             "{\"message_id\":\"a\",\"role\":\"prompter\",\"text\":\"Hi\",\"parent_id\":null}\n"
             "{\"message_id\":\"b\",\"role\":\"assistant\",\"text\":\"Yes\",\"parent_id\":\"a\",\"rank\":2}\n"
             "{\"message_id\":\"c\",\"role\":\"assistant\",\"text\":\"No\",\"parent_id\":\"a\",\"rank\":1}\n"
-            "{\"message_id\":\"d\",\"role\":\"assistant\",\"text\":\"Yes\",\"parent_id\":\"a\",\"rank\":0}\n")));
+            "{\"message_id\":\"d\",\"role\":\"assistant\",\"text\":\"Yes\",\"parent_id\":\"a\",\"rank\":0}\n"
+            "{\"message_id\":\"e\",\"role\":\"prompter\",\"text\":\"No answer\",\"parent_id\":\"a\"}\n")));
     const keel_decision *decision = &only()->decisions[0];
     assert_int_equal(decision->n_candidates, 2);
     assert_string_equal(decision->candidates[0].text, "Yes");
