@@ -50,11 +50,13 @@ static cJSON *new_value(reader *r, int type) {
     return value;
 }
 
-/* Room for a text of `length` bytes and its NUL. In an arena many share one piece of it. */
+/* Room for a text of `length` bytes and its NUL. In an arena many share one piece of it, which is no larger
+ * than what may still come. */
 static char *new_text(reader *r, size_t length) {
     if (!r->arena) return cJSON_malloc(length + 1);
     if ((size_t)(r->pool_end - r->pool) <= length) {
-        size_t bytes = length < POOL ? POOL : length + 1;
+        const size_t left = (size_t)(r->end - r->at) + length + 1;
+        const size_t bytes = length >= POOL ? length + 1 : left < POOL ? left : POOL;
         char *piece = keel_arena_alloc(r->arena, bytes);
         if (!piece) return NULL;
         r->pool = piece;
