@@ -101,6 +101,7 @@ static keel_status read_tuning(keel_cli *cli, const char *dir, const keel_base *
     KEEL_TRY(keel_options_defaults(kind->options, made, err));
     KEEL_TRY(keel_options_json(kind->options, made, config, dir, err));
     made->action_space = (int)base->space + 1;
+    if (!base->n_fixed) made->fixed_answers = 1; /* none; else the base's own: keel_choose */
     *out = made;
     return KEEL_OK;
 }

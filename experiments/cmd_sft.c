@@ -5,6 +5,10 @@
  *  3. Tunes the base on the logged responses, with checkpoints, so that an interrupted run goes on.
  *  4. Writes the artefact, records the run, prints the result.
  */
+#include <string.h>
+
+#include "core/file.h"
+#include "core/text.h"
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
@@ -17,6 +21,9 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
+    {"--refusal", "TEXT", false, true,
+     "candidate sets: offer this refusal at every decision, instead of the standard one; @FILE: the text of a file"},
+    {"--hand-over", "TEXT", false, true, "the same of an answer that hands over to a person"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
     KEEL_FLAG_REPLACE,
     KEEL_FLAG_SEED,
@@ -24,15 +31,63 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
+/* The text that a flag gives, or that of the file it names, without line breaks at its end. */
+static keel_status read_text(keel_cli *cli, const char *flag, const char *given, const char **out,
+                             keel_err *err) {
+    keel_buf file = {0};
+    const char *text = given;
+    size_t n = strlen(given);
+    keel_status status = KEEL_OK;
+    if (given[0] == '@') {
+        status = keel_file_read(given + 1, 1 << 20, &file, err);
+        text = file.data;
+        n = file.length;
+        while (n > 0 && strchr("\r\n", text[n - 1])) n--;
+    }
+    if (status == KEEL_OK && (n == 0 || memchr(text, 0, n) || keel_utf8_valid_prefix(text, n) != n))
+        status = keel_fail(err, KEEL_E_USAGE, flag, "expected UTF-8 text, got %s",
+                           n ? "something else" : "nothing");
+    char *copy = status == KEEL_OK ? keel_arena_calloc(&cli->arena, n + 1, 1) : NULL;
+    if (copy) memcpy(copy, text, n);
+    if (status == KEEL_OK && !copy) status = keel_nomem(err, flag);
+    *out = copy;
+    keel_buf_free(&file);
+    return status;
+}
+
+/* --refusal and --hand-over, in the cli's arena. */
+static keel_status read_fixed(keel_cli *cli, keel_candidate **out, size_t *n_out, keel_err *err) {
+    static const char *const flags_of[] = {"--refusal", "--hand-over"};
+    const char *const *texts[2];
+    size_t n[2];
+    for (size_t f = 0; f < 2; f++) KEEL_TRY(keel_cli_values(cli, flags_of[f], &texts[f], &n[f], err));
+    if (n[0] + n[1] > KEEL_MOST_FIXED)
+        return keel_fail(err, KEEL_E_USAGE, flags_of[0], "at most %d fixed answers", (int)KEEL_MOST_FIXED);
+    keel_candidate *fixed = keel_arena_calloc(&cli->arena, n[0] + n[1] + 1, sizeof *fixed);
+    if (!fixed) return keel_nomem(err, "sft");
+    *n_out = 0;
+    for (size_t f = 0; f < 2; f++)
+        for (size_t i = 0; i < n[f]; i++) {
+            keel_candidate *one = &fixed[(*n_out)++];
+            *one = (keel_candidate){.act = f ? KEEL_HAND_OVER : NULL, .outcome = KEEL_OUTCOME_REFUSAL};
+            KEEL_TRY(read_text(cli, flags_of[f], texts[f][i], &one->text, err));
+        }
+    *out = fixed;
+    return KEEL_OK;
+}
+
 static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
                         keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
+    keel_candidate *fixed = NULL;
+    size_t n_fixed = 0;
     keel_split split;
+    KEEL_TRY(read_fixed(cli, &fixed, &n_fixed, err));
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
     KEEL_TRY(keel_artefact_check_out(out, "base", NULL, NULL, true, err));
     KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
-    KEEL_TRY(keel_sft(store, &split, keel_cli_value(cli, "--base"), config, out,
-                      keel_cli_has(cli, "--replace"), keel_cli_value(cli, "--metrics"), pool, err));
+    KEEL_TRY(keel_sft_offering(store, &split, keel_cli_value(cli, "--base"), config, fixed, n_fixed, out,
+                               keel_cli_has(cli, "--replace"), keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));
     return keel_record_run(cli, store, err);
 }
@@ -92,6 +147,9 @@ const keel_verb keel_verb_sft = {
         "rank, act, outcome and\n"
         "risk are the parts of the loss at the end (0: a part that this log does not train), ngrams how many "
         "are known.\n"
+        "--refusal and --hand-over replace the standard refusal that candidate sets offer: both earn what a refusal "
+        "earns by rule\n"
+        "(they do no harm, and complete nothing), and neither is ever masked as harm.\n"
         "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
     .named = &named,
     .run = run,

@@ -23,6 +23,9 @@ typedef struct keel_base_kind keel_base_kind;
 
 /* ---- configuration ---- */
 
+enum { KEEL_MOST_FIXED = 64 };
+#define KEEL_HAND_OVER "handover"
+
 /* The options of every kind; first member of each kind's configuration struct. */
 typedef struct keel_base_config {
     int action_space;  /* index into keel_base_spaces: 0 for auto, else a keel_action_space + 1 */
@@ -208,7 +211,7 @@ struct keel_base {
     const char **acts;       /* names, in order of index (outcome names for KEEL_SPACE_OUTCOMES) */
     size_t state_dim, candidate_dim;
     /* Candidate sets: answers that it offers at every decision, as actions after the decision's candidates:
-     * action n_candidates + i is fixed[i]. Text and outcome alone. */
+     * action n_candidates + i is fixed[i]. Text, outcome and act alone. */
     size_t n_fixed;
     const keel_candidate *fixed;
 };

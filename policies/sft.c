@@ -19,8 +19,10 @@ typedef struct sft { /* what a tuning run is made of */
     const keel_split *split;
     const char *spec, *out_dir;
     const keel_base_kind *kind;
-    keel_base_config *config; /* of kind->config_size */
-    keel_base *from;          /* the base to go on from, or NULL */
+    keel_base_config *config;    /* of kind->config_size */
+    const keel_candidate *fixed; /* [n_fixed] answers given for this run */
+    size_t n_fixed;
+    keel_base *from; /* the base to go on from, or NULL */
     keel_base *tuned;
     keel_corpus *corpus;
     bool replace; /* an artefact that another run made */
@@ -118,13 +120,33 @@ static void choose_fixed(sft *run) {
     const keel_corpus_counts *counts = &run->corpus->counts;
     int asked = run->config->fixed_answers;
     bool none = run->job.space != KEEL_SPACE_CANDIDATES || asked == FIXED_NONE;
-    if (run->from) {
+    if (run->n_fixed) {
+        run->job.fixed = run->fixed;
+        run->job.n_fixed = run->n_fixed;
+    } else if (run->from) {
         run->job.fixed = run->from->fixed;
         run->job.n_fixed = run->from->n_fixed;
     } else if (!none && (asked == FIXED_REFUSAL || 2 * counts->choices < counts->conversations)) {
         run->job.fixed = &refusal;
         run->job.n_fixed = 1;
     }
+}
+
+static keel_status check_fixed(const sft *run, keel_err *err) {
+    if (!run->n_fixed) return KEEL_OK;
+    if (run->job.space != KEEL_SPACE_CANDIDATES)
+        return keel_fail(err, KEEL_E_INVALID, "fixed answers",
+                         "belong to candidate sets, and this base is over %s",
+                         keel_space_name(run->job.space));
+    if (run->from)
+        return keel_fail(err, KEEL_E_CONFLICT, run->spec,
+                         "fixed answers cannot be changed: the base has its own");
+    for (size_t i = 0; i < run->n_fixed; i++)
+        if (run->n_fixed > KEEL_MOST_FIXED || !run->fixed[i].text || !run->fixed[i].text[0] ||
+            run->fixed[i].outcome != KEEL_OUTCOME_REFUSAL)
+            return keel_fail(err, KEEL_E_INVALID, "fixed answers",
+                             "expected at most %d texts that refuse or hand over", (int)KEEL_MOST_FIXED);
+    return KEEL_OK;
 }
 
 /* The space that was asked for, or the one that fits the split; KEEL_E_NOT_FOUND when the split has nothing
@@ -187,6 +209,19 @@ static keel_status list_acts(sft *run, keel_err *err) {
 
 /* ---- identity, checkpoints ---- */
 
+/* The answers that were given for this run: no option of the configuration has them. */
+static bool add_fixed(const sft *run, cJSON *lineage) {
+    cJSON *list = run->n_fixed ? cJSON_AddArrayToObject(lineage, "fixed_answers") : NULL;
+    bool whole = list || !run->n_fixed;
+    for (size_t i = 0; whole && i < run->n_fixed; i++) {
+        cJSON *row = cJSON_CreateObject();
+        whole = keel_json_add(list, NULL, row) &&
+                cJSON_AddStringToObject(row, "content", run->fixed[i].text) &&
+                cJSON_AddBoolToObject(row, "hand_over", run->fixed[i].act != NULL);
+    }
+    return whole;
+}
+
 /* A checkpoint belongs to one configuration, one content, one starting point; so does an artefact, which
  * another run writes over only when asked. */
 static keel_status identify(sft *run, keel_err *err) {
@@ -197,7 +232,7 @@ static keel_status identify(sft *run, keel_err *err) {
                     cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
                     cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&
                     cJSON_AddStringToObject(lineage, "split", run->split->text) &&
-                    cJSON_AddStringToObject(lineage, "from", origin);
+                    cJSON_AddStringToObject(lineage, "from", origin) && add_fixed(run, lineage);
     keel_status status =
         complete ? keel_artefact_identify(lineage, config, run->identity, err) : keel_nomem(err, "sft");
     if (status == KEEL_OK)
@@ -228,6 +263,7 @@ static keel_status prepare(sft *run, keel_err *err) {
     KEEL_TRY(keel_store_corpus_open(&run->corpus, run->store, run->split, memory / 2, err));
     KEEL_TRY(choose_space(run, &run->job.space, err));
     KEEL_TRY(list_acts(run, err));
+    KEEL_TRY(check_fixed(run, err));
     choose_fixed(run);
     KEEL_TRY(identify(run, err));
     KEEL_TRY(lock_out(run, err));
@@ -285,10 +321,22 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
                      const keel_base_config *config, const char *out_dir, bool replace,
                      const char *metrics_path, keel_pool *pool, keel_err *err) {
+    return keel_sft_offering(store, split, spec, config, NULL, 0, out_dir, replace, metrics_path, pool, err);
+}
+
+keel_status keel_sft_offering(keel_store *store, const keel_split *split, const char *spec,
+                              const keel_base_config *config, const keel_candidate *fixed, size_t n_fixed,
+                              const char *out_dir, bool replace, const char *metrics_path, keel_pool *pool,
+                              keel_err *err) {
     keel_split all;
     if (!split) KEEL_TRY(keel_split_parse("all", &all, err));
-    sft run = {
-        .store = store, .split = split ? split : &all, .spec = spec, .out_dir = out_dir, .replace = replace};
+    sft run = {.store = store,
+               .split = split ? split : &all,
+               .spec = spec,
+               .out_dir = out_dir,
+               .fixed = fixed,
+               .n_fixed = n_fixed,
+               .replace = replace};
     run.job = (keel_base_tuning){.metrics_path = metrics_path, .pool = pool};
     keel_status status = open_base(&run, config, err);
     if (status == KEEL_OK) status = prepare(&run, err);

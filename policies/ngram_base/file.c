@@ -90,7 +90,8 @@ static cJSON *config_json(const keel_ngram_base *model) {
         const keel_candidate *one = &model->base.fixed[i];
         cJSON *row = cJSON_CreateObject();
         good = cJSON_AddItemToArray(fixed, row) && cJSON_AddStringToObject(row, "content", one->text) &&
-               cJSON_AddStringToObject(row, "outcome", keel_outcome_name(one->outcome));
+               cJSON_AddStringToObject(row, "outcome", keel_outcome_name(one->outcome)) &&
+               (!one->act || cJSON_AddStringToObject(row, "act", one->act));
     }
     if (good) return json;
     cJSON_Delete(json);
@@ -184,17 +185,15 @@ typedef struct base_config { /* what config.json says */
     keel_candidate *fixed; /* texts into the JSON value */
 } base_config;
 
-enum { MOST_FIXED = 64 };
-
 static keel_status read_fixed(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
                               keel_err *err) {
     const cJSON *fixed = NULL, *item;
     KEEL_TRY(keel_json_array(json, "fixed_answers", false, &fixed, where, err));
     size_t n = fixed ? (size_t)cJSON_GetArraySize(fixed) : 0;
-    if (n > MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
+    if (n > KEEL_MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
         return keel_fail(err, KEEL_E_INVALID, where,
                          "\"fixed_answers\": expected at most %d, and none in the space %s, got %zu",
-                         (int)MOST_FIXED, keel_space_name(KEEL_SPACE_ACTS), n);
+                         (int)KEEL_MOST_FIXED, keel_space_name(KEEL_SPACE_ACTS), n);
     out->fixed = keel_arena_calloc(arena, n + 1, sizeof *out->fixed);
     if (!out->fixed) return keel_nomem(err, where);
     cJSON_ArrayForEach (item, fixed) {
@@ -202,6 +201,7 @@ static keel_status read_fixed(const cJSON *json, base_config *out, keel_arena *a
         const char *outcome = NULL;
         KEEL_TRY(keel_json_string(item, "content", true, &one->text, where, err));
         KEEL_TRY(keel_json_string(item, "outcome", true, &outcome, where, err));
+        KEEL_TRY(keel_json_string(item, "act", false, &one->act, where, err));
         if (!keel_outcome_parse(outcome, &one->outcome))
             return keel_fail(err, KEEL_E_INVALID, where, "\"outcome\": unknown outcome \"%s\"", outcome);
     }

@@ -55,9 +55,11 @@ keel_status keel__ngram_base_offer(keel_ngram_base *model, const keel_candidate 
     keel_candidate *copy = keel_arena_calloc(&model->arena, n + 1, sizeof *copy);
     if (!copy) return keel_nomem(err, "n-gram base");
     for (size_t i = 0; i < n; i++) {
-        copy[i] = (keel_candidate){.text = keel_arena_strdup(&model->arena, fixed[i].text),
-                                   .outcome = fixed[i].outcome};
-        if (!copy[i].text) return keel_nomem(err, "n-gram base");
+        copy[i] =
+            (keel_candidate){.text = keel_arena_strdup(&model->arena, fixed[i].text),
+                             .act = fixed[i].act ? keel_arena_strdup(&model->arena, fixed[i].act) : NULL,
+                             .outcome = fixed[i].outcome};
+        if (!copy[i].text || (fixed[i].act && !copy[i].act)) return keel_nomem(err, "n-gram base");
     }
     model->base.fixed = copy;
     model->base.n_fixed = n;
