@@ -240,7 +240,7 @@ const keel_verb keel_verb_review = {
         "(? on the page lists the keys). A label is in the store, with name and time, before the page goes on; closing the "
         "page or ending\n"
         "the program loses none, and the next start goes on.\n"
-        "Each response is drawn with a known chance: a quarter of it is the same for all, the rest goes by how unsure the "
+        "Each response is drawn with a known chance: half of it is the same for all, the rest goes by how unsure the "
         "judge is and,\n"
         "with --policy, by whether the policy would do something else. Label the store first (`keel label`). The page "
         "says the rates as they\n"

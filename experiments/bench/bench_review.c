@@ -343,6 +343,7 @@ int main(int argc, char **argv) {
     const size_t repetitions = argc > 3 ? strtoul(argv[3], NULL, 10) : 20,
                  step = argc > 4 ? strtoul(argv[4], NULL, 10) : 20;
     if (repetitions < 1 || repetitions > MOST_REPETITIONS || step < 1) return 2;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* the second question takes long */
     need(keel_judge_load(&judge, argv[2], &err), &err);
     read_store(argv[1], &all);
     judge_all(&all, judge);

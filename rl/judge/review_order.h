@@ -22,7 +22,7 @@
 #include "rl/judge/corrected.h"
 #include "rl/judge/intervals.h"
 
-#define KEEL_REVIEW_RANDOM_SHARE  0.25
+#define KEEL_REVIEW_RANDOM_SHARE  0.5
 #define KEEL_REVIEW_DIFFERS_SHARE 0.25
 #define KEEL_REVIEW_AIMED_SHARE   0.9
 #define KEEL_REVIEW_TWICE_SHARE   0.125 /* of the responses, for the agreement of people */

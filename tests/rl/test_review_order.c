@@ -200,6 +200,10 @@ static void with_all_labels_the_rate_is_the_true_one(void **state) {
     const keel_review_rate none =
         keel_review_order_rate(&population, seen, 19, seen[19].place, KEEL_CORRECTED_REFUSAL, 0.03);
     assert_true(none.rate.n == 0 && isnan(none.needed) && none.labels == 19); /* too few to say anything */
+    const keel_review_rate out_of_turn =
+        keel_review_order_rate(&population, seen, n, seen[50].place, KEEL_CORRECTED_REFUSAL, 0.03);
+    assert_true(out_of_turn.labels == 50); /* what is not in its turn waits */
+    assert_true(keel_review_order_chance(3, 0.5) == 1 && keel_review_order_chance(3, 0.25) == 0.75);
     for (size_t i = 0; i < n; i += 10) seen[i].human = KEEL_OUTCOME_NONE;
     const keel_review_rate some =
         keel_review_order_rate(&population, seen, n, INFINITY, KEEL_CORRECTED_REFUSAL, 0.03);

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 
-RANDOM, DIFFERS, AIMED = 0.25, 0.25, 0.9
+RANDOM, DIFFERS, AIMED = 0.5, 0.25, 0.9
 N, SEEN = 240, 90
 
 
