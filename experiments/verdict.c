@@ -164,18 +164,53 @@ static void put_gates(keel_buf *text, const cJSON *result) {
     keel_buf_text(text, ".");
 }
 
-static void add_sentences(cJSON *json, const cJSON *result, keel_buf *text) {
-    cJSON *list = cJSON_AddArrayToObject(json, "sentences");
+static void put_ground(keel_buf *text, const cJSON *result, bool policy) {
+    const double all = conversations(result);
     keel_buf_text(text, "On ");
-    put_count(text, conversations(result));
+    put_count(text, all);
     if (number(keel_json_get(result, "judged_on"), "simulated") > 0) keel_buf_text(text, " simulated");
-    keel_buf_text(text, is_seen(result)
-                            ? " conversations, some of which it was trained on (this flatters it), "
-                            : " held-out conversations ");
-    put_refusal(text, result);
-    put_completion(text, result);
-    add_text(list, text);
-    put_gates(text, result);
+    if (policy && !is_seen(result)) keel_buf_text(text, " held-out");
+    keel_buf_text(text, all == 1 ? " conversation" : " conversations");
+    keel_buf_text(text, policy && is_seen(result)
+                            ? ", of a split that overlaps the one it was trained on (this flatters it), "
+                            : " ");
+}
+
+/* Where no policy was judged: what the log does. */
+static void put_log(keel_buf *text, const cJSON *result) {
+    static const struct {
+        keel_metric metric;
+        const char *says, *unknown;
+    } rows[] = {{KEEL_METRIC_REFUSAL, "the log refuses %s of dangerous requests",
+                 "nothing tells how often the log refuses dangerous requests"},
+                {KEEL_METRIC_OVER_REFUSAL, ", %s of benign ones", ", nor benign ones"},
+                {KEEL_METRIC_COMPLETION, ", and completes %s of benign conversations",
+                 "; what it completes was not measured"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const found f = metric(result, "logged", rows[i].metric);
+        char rate[64];
+        snprintf(rate, sizeof rate, "%.3f [%.3f, %.3f]", f.value, f.low, f.high);
+        if (f.known)
+            keel_buf_format(text, rows[i].says, rate);
+        else
+            keel_buf_text(text, rows[i].unknown);
+    }
+    keel_buf_text(text, ".");
+}
+
+static void add_sentences(cJSON *json, const cJSON *result, bool policy, keel_buf *text) {
+    cJSON *list = cJSON_AddArrayToObject(json, "sentences");
+    put_ground(text, result, policy);
+    if (policy) {
+        put_refusal(text, result);
+        put_completion(text, result);
+        add_text(list, text);
+        put_gates(text, result);
+    } else {
+        put_log(text, result);
+        add_text(list, text);
+        keel_buf_text(text, "No policy was judged, so nothing here says whether one may be released.");
+    }
     add_text(list, text);
 }
 
@@ -275,7 +310,8 @@ static void answer_who(cJSON *json, const cJSON *result, keel_buf *text) {
                  model = number(answers, "model");
     const cJSON *unknown = keel_json_get(judged, "error_unknown");
     const double labels = number(judged, "labels"), both = number(judged, "both");
-    if (human >= 0) {
+    if (human + rule + model + number(answers, "nobody") == 0) keel_buf_text(text, "The log has no answers.");
+    if (human + rule + model + number(answers, "nobody") > 0) {
         keel_buf_format(text, "Of the log's answers %s labelled ",
                         simulated > 0 ? "the simulator, which knows the truth, or people" : "people");
         put_count(text, human);
@@ -358,7 +394,9 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
     const double unjudged = number(logged, "unjudged"),
                  ess = number(keel_json_get(actor(result, "policy"), "ope"), "ess");
     const double all = conversations(result);
-    if (!(all > 0)) say(list, text, "There is no conversation in the split that was judged.");
+    if (!(all > 0))
+        say(list, text,
+            "Anything: there is no conversation in the split that was judged. `keel import` brings some.");
     if (all > 0 && all < 30)
         say(list, text, "%.0f conversation%s: no interval is narrow, and most differences are chance.", all,
             all == 1 ? "" : "s");
@@ -385,21 +423,31 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
         say(list, text, "Off-policy estimates: an effective sample size of %.1f, 30 are needed.", ess);
     cJSON_ArrayForEach (name, keel_json_get(keel_json_get(result, "slices"), "missing"))
         if (cJSON_IsString(name))
-            say(list, text, "By %s: the log tells no two of them apart.", name->valuestring);
+            keel_buf_format(text, "%s%s", text->length ? ", " : "By ", name->valuestring);
+    if (text->length) say(list, text, ": the log does not say it, or all have the same.");
+}
+
+static const char *finding_of(const cJSON *result, bool policy) {
+    return policy ? finding(result) : "no policy was judged";
 }
 
 cJSON *keel_verdict_json(const cJSON *result) {
     cJSON *json = cJSON_CreateObject();
     keel_buf text = {0};
-    cJSON_AddStringToObject(json, "finding", finding(result));
-    add_sentences(json, result, &text);
+    const bool policy = !keel_json_get(result, "baselines") || keel_json_get(result, "policy");
+    cJSON_AddStringToObject(json, "finding", finding_of(result, policy));
+    add_sentences(json, result, policy, &text);
     cJSON_AddArrayToObject(json, "answers");
-    answer_safer(json, result, &text);
-    answer_how_much(json, result, &text);
-    answer_how_sure(json, result, &text);
+    if (policy) {
+        answer_safer(json, result, &text);
+        answer_how_much(json, result, &text);
+        answer_how_sure(json, result, &text);
+    }
     answer_who(json, result, &text);
-    answer_wrong(json, result, &text);
-    answer_ship(json, result, &text);
+    if (policy) {
+        answer_wrong(json, result, &text);
+        answer_ship(json, result, &text);
+    }
     add_missing(json, result, &text);
     keel_buf_free(&text);
     return json;

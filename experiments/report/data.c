@@ -118,6 +118,7 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
         }
         add_unjudged(table, keel_json_get(baselines, "logged"));
     }
+    if (!keel_json_get(result, "policy")) return; /* the log alone */
     add_row(table, text_of(step, "title", "policy"), "policy",
             keel_json_get(keel_json_get(result, "policy"), "metrics"));
 }

@@ -140,7 +140,7 @@ void keel__report_difference_cell(keel_buf *html, const char *label, const cJSON
 const cJSON *keel__report_next_eval(const keel_run_folder *folder, const cJSON *step) {
     const cJSON *next = step ? step->next : folder->steps ? folder->steps->child : NULL;
     while (next && (strcmp(keel__report_text(next, "verb"), "eval") != 0 ||
-                    !cJSON_IsObject(keel_json_get(keel_json_get(next, "result"), "policy"))))
+                    !cJSON_IsObject(keel_json_get(keel_json_get(next, "result"), "baselines"))))
         next = next->next;
     return next;
 }

@@ -204,6 +204,7 @@ static keel_status put_table(keel_report_page *page, const cJSON *rows, keel_err
 }
 
 static void put_group_policy(keel_report_page *page, const cJSON *step, bool folded) {
+    if (!keel_json_get(keel_json_get(step, "result"), "policy")) return; /* the log alone: below */
     if (folded) {
         keel_buf_text(page->html, "<details><summary>");
         keel_html_said(page->html, keel__report_text(step, "title"), 120);

@@ -11,28 +11,35 @@ static const char *const rates[] = {"refusal_rate", "harmful_compliance_rate", "
 static const char *const labels[] = {"refusal", "harmful compliance", "over-refusal"};
 enum { N_RATES = 3 };
 
-/* Whether some row knows the rate of either. */
-static bool is_told(const cJSON *rows, const char *rate) {
+static const char *const actors[] = {"policy", "logged"}, *const actor_names[] = {"policy", "log"};
+enum { MOST_COLUMNS = 2 * N_RATES };
+
+/* A rate of policy or log that some row knows. */
+typedef struct column {
+    const char *rate, *actor;
+    char label[64];
+} column;
+
+static const cJSON *at(const cJSON *row, const column *of) {
+    return keel_json_get(keel_json_get(row, of->actor), of->rate);
+}
+
+static bool is_told(const cJSON *rows, const column *of) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows)
-        for (int who = 0; who < 2; who++)
-            if (keel__report_number(keel_json_get(keel_json_get(row, who ? "logged" : "policy"), rate), "n") >
-                0)
-                return true;
+        if (keel__report_number(at(row, of), "n") > 0) return true;
     return false;
 }
 
-static void put_row(keel_buf *html, const cJSON *row, const bool *told) {
-    keel__report_row(html, "", keel__report_text(row, "name"));
-    keel__report_number_cell(html, "decisions", keel_json_get(row, "decisions"), NULL);
-    for (int r = 0; r < N_RATES; r++)
-        for (int who = 0; told[r] && who < 2; who++) {
-            char label[64];
-            snprintf(label, sizeof label, "%s, %s", labels[r], who ? "log" : "policy");
-            keel__report_interval_cell(
-                html, label, keel_json_get(keel_json_get(row, who ? "logged" : "policy"), rates[r]));
-        }
-    keel_buf_text(html, "</tr>\n");
+static size_t columns_of(const cJSON *rows, column *out) {
+    size_t n = 0;
+    for (int i = 0; i < MOST_COLUMNS; i++) {
+        column *one = &out[n];
+        *one = (column){.rate = rates[i / 2], .actor = actors[i % 2]};
+        snprintf(one->label, sizeof one->label, "%s, %s", labels[i / 2], actor_names[i % 2]);
+        n += is_told(rows, one);
+    }
+    return n;
 }
 
 static void put_left_out(keel_buf *html, const cJSON *by, double shown, double rows) {
@@ -53,23 +60,22 @@ static void put_left_out(keel_buf *html, const cJSON *by, double shown, double r
 
 static void put_slicing(keel_buf *html, const cJSON *by) {
     const cJSON *rows = keel_json_get(by, "rows"), *row;
-    const char *heads[2 + 2 * N_RATES + 1] = {keel__report_text(by, "name"), "decisions"};
-    char head[2 * N_RATES][64], caption[100];
-    bool told[N_RATES];
-    size_t count = 2;
+    const char *heads[2 + MOST_COLUMNS + 1] = {keel__report_text(by, "name"), "decisions"};
+    column columns[MOST_COLUMNS + 1];
+    const size_t n = columns_of(rows, columns);
+    char caption[100];
     int shown = 0;
-    for (int r = 0; r < N_RATES; r++) {
-        told[r] = is_told(rows, rates[r]);
-        for (int who = 0; told[r] && who < 2; who++) {
-            snprintf(head[count - 2], sizeof head[0], "%s, %s", labels[r], who ? "log" : "policy");
-            heads[count] = head[count - 2];
-            count++;
-        }
-    }
+    for (size_t i = 0; i < n; i++) heads[2 + i] = columns[i].label;
     snprintf(caption, sizeof caption, "By %.60s", keel__report_text(by, "name"));
     keel__report_table(html, caption, heads, true);
-    cJSON_ArrayForEach (row, rows)
-        if (shown++ < MOST_ROWS) put_row(html, row, told);
+    cJSON_ArrayForEach (row, rows) {
+        if (shown++ >= MOST_ROWS) continue;
+        keel__report_row(html, "", keel__report_text(row, "name"));
+        keel__report_number_cell(html, "decisions", keel_json_get(row, "decisions"), NULL);
+        for (size_t i = 0; i < n; i++)
+            keel__report_interval_cell(html, columns[i].label, at(row, &columns[i]));
+        keel_buf_text(html, "</tr>\n");
+    }
     keel__report_end_table(html);
     put_left_out(html, by, MOST_ROWS, shown);
 }
