@@ -77,6 +77,10 @@ void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
                      a + (transpose_a ? i : i * lda), b + (transpose_b ? j * ldb : j), y + i * ldy + j);
 }
 
+void keel_gemm_alone(void) {
+    if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
+}
+
 void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
                keel_real *y) {
     assert(m <= INT_MAX && k <= INT_MAX && lda <= INT_MAX);

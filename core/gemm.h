@@ -11,6 +11,9 @@
 void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
                const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta, keel_real *y,
                size_t ldy);
+/* From now on products run on the calling thread alone, so that results do not depend on how many threads
+ * BLAS would like to use. Whoever opens what multiplies calls it: a pool, a tape, an encoder. */
+void keel_gemm_alone(void);
 /* y[M] = a[M,K] x + beta * y: a row alone, for which a product of matrices would first copy all of a. */
 void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
                keel_real *y);

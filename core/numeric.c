@@ -67,9 +67,17 @@ void keel_tanh(double *x, size_t count) {
     for (size_t i = 0; i < count; ++i) x[i] = tanh(x[i]);
 }
 
+void keel_exp_below(double *x, size_t count, double shift) {
+    for (size_t i = 0; i < count; ++i) x[i] = exp(x[i] - shift);
+}
+
+void keel_gelu(const double *x, size_t count, double *y) {
+    for (size_t i = 0; i < count; ++i) y[i] = 0.5 * x[i] * (1 + erf(x[i] * 0.70710678118654752440));
+}
+
 #else
 
-/* e^x = 2^n e^r with |r| <= log(2) / 2 and e^r by its series; 0 <= x <= 20. */
+/* e^x = 2^n e^r with |r| <= log(2) / 2 and e^r by its series; -87 <= x <= 20. */
 static inline float power_of_e(float x) {
     const float to_whole = 12582912.0f; /* 3 * 2^22: adding it rounds to a whole number */
     float n = (x * 1.44269504f + to_whole) - to_whole;
@@ -102,6 +110,40 @@ KEEL_SIMD static void tanh_span(float *x, size_t count) {
 
 void keel_tanh(float *x, size_t count) {
     tanh_span(x, count);
+}
+
+/* NaN stays. */
+KEEL_SIMD static void exp_span(float *x, size_t count, float shift) {
+    for (size_t i = 0; i < count; ++i) {
+        float t = x[i] - shift, limited = t < -87 ? -87 : t > 0 ? 0 : t, y = power_of_e(limited);
+        x[i] = t < -87 ? 0 : t <= 0 ? y : t > 0 ? 1 : t;
+    }
+}
+
+void keel_exp_below(float *x, size_t count, float shift) {
+    exp_span(x, count, shift);
+}
+
+/* erf(x) / x as a quotient of polynomials in x^2, fitted on |x| <= 4 to 3e-8 of the value; beyond, erf is 1.
+ */
+static inline float erf_of(float x) {
+    float limited = x < -4 ? -4 : x > 4 ? 4 : x, t = limited * limited;
+    float above =
+        1.12837914f +
+        t * (0.193672923f +
+             t * (0.0531152268f + t * (0.00388770537f + t * (0.000284458405f + t * 1.98312512e-6f))));
+    float below =
+        1 + t * (0.504970739f +
+                 t * (0.115399639f + t * (0.0152164143f + t * (0.00118623371f + t * 3.73767382e-5f))));
+    return limited * (above / below);
+}
+
+KEEL_SIMD static void gelu_span(const float *x, size_t count, float *y) {
+    for (size_t i = 0; i < count; ++i) y[i] = 0.5f * x[i] * (1 + erf_of(x[i] * 0.707106781f));
+}
+
+void keel_gelu(const float *x, size_t count, float *y) {
+    gelu_span(x, count, y);
 }
 
 #endif

@@ -16,6 +16,11 @@ void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may 
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
 /* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
 void keel_tanh(keel_real *x, size_t count);
+/* x <- e^(x - shift) for x <= shift, within four units in the last place; 0 where that is below e^-87. */
+void keel_exp_below(keel_real *x, size_t count, keel_real shift);
+/* y = x (1 + erf(x / sqrt 2)) / 2, the exact GELU (Hendrycks & Gimpel 2016), within 1e-6 (1 + |x|); y may be
+ * x. */
+void keel_gelu(const keel_real *x, size_t count, keel_real *y);
 
 /* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
 void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,

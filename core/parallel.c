@@ -1,12 +1,12 @@
 #include "core/parallel.h"
 
-#include <cblas.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <unistd.h>
 
 #include "core/context.h"
+#include "core/gemm.h"
 
 typedef struct worker {
     keel_pool *pool;
@@ -99,7 +99,7 @@ keel_status keel_pool_open(keel_pool **out, size_t threads, keel_err *err) {
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         threads = online > 0 ? (size_t)online : 1;
     }
-    openblas_set_num_threads(1);
+    keel_gemm_alone();
     keel_pool *pool = keel_calloc(1, sizeof *pool);
     worker *workers = keel_calloc(threads, sizeof *workers);
     size_t *cursor = keel_calloc(threads, sizeof *cursor);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -264,8 +265,26 @@ keel_status keel_safetensors_read_bytes(const void *bytes, size_t length, const 
     return parse_file(&made, name, status, out, err);
 }
 
+keel_status keel_safetensors_map(const char *path, keel_safetensors *out, keel_err *err) {
+    keel_safetensors made = {0};
+    struct stat info;
+    int fd = -1;
+    KEEL_TRY(keel_file_open(path, &fd, err));
+    size_t size = fstat(fd, &info) == 0 ? (size_t)info.st_size : 0;
+    void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    int saved = errno;
+    close(fd);
+    if (data == MAP_FAILED) return keel_fail(err, KEEL_E_IO, path, "cannot map it: %s", strerror(saved));
+    made.file = (keel_buf){.data = data, .length = size};
+    made.mapped = size;
+    return parse_file(&made, path, KEEL_OK, out, err);
+}
+
 void keel_safetensors_free(keel_safetensors *file) {
-    keel_buf_free(&file->file);
+    if (file->mapped)
+        munmap(file->file.data, file->mapped);
+    else
+        keel_buf_free(&file->file);
     keel_arena_free(&file->names);
     *file = (keel_safetensors){0};
 }
@@ -299,13 +318,53 @@ static void put_shape(char *text, size_t size, const size_t *shape, size_t n_dim
     if (used < size) snprintf(text + used, size - used, "]");
 }
 
+/* IEEE 754 binary16. */
+static float from_half(uint16_t half) {
+    const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
+                   fraction = half & 0x3FF;
+    union {
+        uint32_t bits;
+        float value;
+    } to;
+    if (exponent == 0) { /* zero and subnormal numbers */
+        to.value = (float)fraction * 0x1p-24f;
+        to.bits |= sign;
+        return to.value;
+    }
+    to.bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
+    return to.value;
+}
+
+static float from_bfloat(uint16_t half) {
+    union {
+        uint32_t bits;
+        float value;
+    } to = {.bits = (uint32_t)half << 16};
+    return to.value;
+}
+
+/* Into float; false where a number is not finite. */
+static bool widen(const keel_named_tensor *tensor, float *out) {
+    const char *bytes = tensor->data;
+    const size_t n = tensor->bytes / (tensor->dtype == KEEL_F32 ? sizeof(float) : sizeof(uint16_t));
+    bool finite = true;
+    if (tensor->dtype == KEEL_F32 && n) memcpy(out, bytes, tensor->bytes);
+    for (size_t i = 0; tensor->dtype != KEEL_F32 && i < n; i++) {
+        uint16_t half;
+        memcpy(&half, bytes + i * sizeof half, sizeof half);
+        out[i] = tensor->dtype == KEEL_F16 ? from_half(half) : from_bfloat(half);
+    }
+    for (size_t i = 0; i < n; i++) finite = finite && isfinite(out[i]);
+    return finite;
+}
+
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err) {
     const keel_named_tensor *tensor = keel_safetensors_find(file, name);
     if (!tensor) return keel_fail(err, KEEL_E_INVALID, file->path, "the tensor \"%s\" is missing", name);
-    if (tensor->dtype != KEEL_F32)
-        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected F32, got %s", name,
-                         dtypes[dtype_row(tensor->dtype)].name);
+    if (tensor->dtype != KEEL_F32 && tensor->dtype != KEEL_F16 && tensor->dtype != KEEL_BF16)
+        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected F32, F16 or BF16, got %s",
+                         name, dtypes[dtype_row(tensor->dtype)].name);
     if (tensor->n_dims != n_dims || (n_dims && memcmp(tensor->shape, shape, n_dims * sizeof *shape) != 0)) {
         char wanted[128], got[128];
         put_shape(wanted, sizeof wanted, shape, n_dims);
@@ -313,10 +372,9 @@ keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name
         return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected shape %s, got %s", name,
                          wanted, got);
     }
-    if (!keel_safetensors_finite(tensor))
+    if (!widen(tensor, out))
         return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
                          name);
-    if (tensor->bytes) memcpy(out, tensor->data, tensor->bytes);
     return KEEL_OK;
 }
 

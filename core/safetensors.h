@@ -28,6 +28,7 @@ typedef struct keel_named_tensor {
 typedef struct keel_safetensors {
     keel_buf file; /* owns everything the tensors point to, but the names */
     keel_arena names;
+    size_t mapped;    /* bytes of the file that are mapped, not read; 0: none */
     const char *path; /* for errors; among the names */
     size_t count;
     keel_named_tensor *tensors; /* in file order */
@@ -35,6 +36,9 @@ typedef struct keel_safetensors {
 } keel_safetensors;
 
 keel_status keel_safetensors_read(const char *path, keel_safetensors *out, keel_err *err);
+/* The same, with the file's data left on disk until they are looked at: for large models. Whoever cuts the
+ * file while it is open ends the program, so copy what is needed and free it. */
+keel_status keel_safetensors_map(const char *path, keel_safetensors *out, keel_err *err);
 /* The same of bytes in memory, which are copied; the name is for errors. */
 keel_status keel_safetensors_read_bytes(const void *bytes, size_t length, const char *name,
                                         keel_safetensors *out, keel_err *err);
@@ -44,8 +48,8 @@ const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, con
 const char *keel_safetensors_metadata(const keel_safetensors *file, const char *key);
 /* False when an F32 tensor holds a number that is not finite. */
 bool keel_safetensors_finite(const keel_named_tensor *tensor);
-/* Copies an F32 tensor of exactly this shape and of finite numbers into out; any difference is KEEL_E_INVALID
- * naming file and tensor. */
+/* Copies a tensor of exactly this shape and of finite numbers into out, F32, or F16 and BF16 made wider; any
+ * difference is KEEL_E_INVALID naming file and tensor. */
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);

@@ -1,8 +1,8 @@
 #include "core/tape.h"
 
-#include <cblas.h>
 #include <string.h>
 
+#include "core/gemm.h"
 #include "core/memory.h"
 #include "core/tape_internal.h"
 
@@ -18,8 +18,7 @@ struct keel_tape {
 };
 
 keel_status keel_tape_open(keel_tape **out, keel_err *err) {
-    /* Results must not depend on how many threads BLAS would like to use, pool or no pool. */
-    if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
+    keel_gemm_alone();
     keel_tape *tape = keel_calloc(1, sizeof *tape);
     if (!tape) return keel_fail(err, KEEL_E_NOMEM, "keel_tape_open", "no memory for a tape");
     tape->recording = true;

@@ -328,6 +328,31 @@ static void matrix_products_take_all_transpositions_and_empty_sums(void **state)
     assert_true(kept[0] == 2);
 }
 
+static void exponentials_and_gelu_are_those_of_libm(void **state) {
+    (void)state;
+    for (double x = -100; x <= 0; x += 0.013) {
+        float got = (float)x + 3;
+        const double expected = exp((double)got - 3);
+        keel_exp_below(&got, 1, 3);
+        if (x < -87 ? got != 0 && !(fabs((double)got - expected) <= 1e-37)
+                    : !(fabs((double)got - expected) <= 5e-7 * expected))
+            fail_msg("e^%.9g: %.9g, expected %.9g", x, (double)got, expected);
+    }
+    for (double x = -9; x <= 9; x += 0.00137) {
+        float got = (float)x;
+        const double at = (double)got, expected = at / 2 * (1 + erf(at / sqrt(2.0)));
+        keel_gelu(&got, 1, &got);
+        if (!(fabs((double)got - expected) <= 1e-6 * (1 + fabs(at))))
+            fail_msg("GELU of %.9g: %.9g, expected %.9g", at, (double)got, expected);
+    }
+    float odd[] = {NAN, 3, -INFINITY};
+    keel_exp_below(odd, 3, 3);
+    assert_true(isnan(odd[0]) && odd[1] == 1 && odd[2] == 0);
+    float far[] = {NAN, 40, -40};
+    keel_gelu(far, 3, far);
+    assert_true(isnan(far[0]) && far[1] == 40 && fabsf(far[2]) < 1e-4f);
+}
+
 static void tanh_is_within_four_units_in_the_last_place(void **state) {
     (void)state;
     for (double x = 1e-30; x < 100; x *= 1.001)
@@ -424,6 +449,7 @@ int main(void) {
         TEST(matrix_products_take_all_transpositions_and_empty_sums),
         TEST(a_matrix_times_a_vector_is_the_product_with_one_column),
         TEST(tanh_is_within_four_units_in_the_last_place),
+        TEST(exponentials_and_gelu_are_those_of_libm),
         TEST(matrix_products_beyond_a_tile_are_their_sums),
         TEST(operations_on_no_rows_give_no_rows),
     };

@@ -1,0 +1,354 @@
+#include "policies/transformer/bert.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/gemm.h"
+#include "core/json.h"
+#include "policies/transformer/weights.h"
+
+/* ---- configuration ---- */
+
+typedef struct reader {
+    keel_bert *to;
+    const char *dir;
+    char path[4096]; /* of the file that is read */
+    keel_err *err;
+} reader;
+
+static keel_status name_file(reader *r, const char *name) {
+    int n = snprintf(r->path, sizeof r->path, "%s/%s", r->dir, name);
+    if (n > 0 && (size_t)n < sizeof r->path) return KEEL_OK;
+    return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the path is too long");
+}
+
+static keel_status read_size(const reader *r, const cJSON *json, const char *key, size_t most, size_t *out) {
+    double number = (double)*out;
+    KEEL_TRY(keel_json_number(json, key, *out == 0, &number, r->path, r->err));
+    if (!(number >= 1 && number <= (double)most && floor(number) == number))
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%s: expected 1 to %zu, got %g", key, most, number);
+    *out = (size_t)number;
+    return KEEL_OK;
+}
+
+/* A key that must have this value, or be missing. */
+static keel_status check_text(const reader *r, const cJSON *json, const char *key, const char *expected) {
+    const char *found = expected;
+    KEEL_TRY(keel_json_string(json, key, false, &found, r->path, r->err));
+    if (strcmp(found, expected) == 0) return KEEL_OK;
+    return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: expected \"%s\", got \"%s\"", key, expected,
+                     found);
+}
+
+static keel_status check_sizes(const reader *r) {
+    const keel_bert_config *c = &r->to->config;
+    if (c->hidden % c->heads == 0) return KEEL_OK;
+    return keel_fail(r->err, KEEL_E_INVALID, r->path, "hidden_size %zu is no multiple of %zu heads",
+                     c->hidden, c->heads);
+}
+
+static keel_status read_config(reader *r, const cJSON *json) {
+    keel_bert_config *c = &r->to->config;
+    const char *type = "";
+    *c = (keel_bert_config){.positions = 512, .types = 2, .epsilon = 1e-12, .normalise = true};
+    KEEL_TRY(keel_json_string(json, "model_type", true, &type, r->path, r->err));
+    if (strcmp(type, "bert") != 0) {
+        keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "model_type: expected \"bert\", got \"%s\"", type);
+        return keel_hint(r->err, "Keel reads BERT encoders, such as all-MiniLM-L6-v2");
+    }
+    KEEL_TRY(check_text(r, json, "hidden_act", "gelu"));
+    KEEL_TRY(check_text(r, json, "position_embedding_type", "absolute"));
+    KEEL_TRY(read_size(r, json, "vocab_size", 1 << 24, &c->vocab));
+    KEEL_TRY(read_size(r, json, "hidden_size", 1 << 16, &c->hidden));
+    KEEL_TRY(read_size(r, json, "num_hidden_layers", 1024, &c->layers));
+    KEEL_TRY(read_size(r, json, "num_attention_heads", 1024, &c->heads));
+    KEEL_TRY(read_size(r, json, "intermediate_size", 1 << 18, &c->inner));
+    KEEL_TRY(read_size(r, json, "max_position_embeddings", 1 << 20, &c->positions));
+    KEEL_TRY(read_size(r, json, "type_vocab_size", 1024, &c->types));
+    KEEL_TRY(keel_json_number(json, "layer_norm_eps", false, &c->epsilon, r->path, r->err));
+    if (!(c->epsilon > 0 && c->epsilon < 1))
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "layer_norm_eps: expected above 0, got %g",
+                         c->epsilon);
+    c->max_tokens = c->positions;
+    return check_sizes(r);
+}
+
+/* sentence_bert_config.json */
+static keel_status read_length(reader *r, const cJSON *json) {
+    keel_bert_config *c = &r->to->config;
+    return keel_json_get(json, "max_seq_length") && !cJSON_IsNull(keel_json_get(json, "max_seq_length"))
+               ? read_size(r, json, "max_seq_length", c->positions, &c->max_tokens)
+               : KEEL_OK;
+}
+
+/* 1_Pooling/config.json */
+static keel_status read_pooling(reader *r, const cJSON *json) {
+    const cJSON *item;
+    bool first = false, mean = false;
+    cJSON_ArrayForEach (item, json) {
+        if (!item->string || strncmp(item->string, "pooling_mode", strlen("pooling_mode")) != 0) continue;
+        if (cJSON_IsString(item) && strcmp(item->string, "pooling_mode") == 0) { /* since version 5.2 */
+            first |= strcmp(item->valuestring, "cls") == 0;
+            mean |= strcmp(item->valuestring, "mean") == 0;
+            if (first || mean) continue;
+        }
+        if (!cJSON_IsTrue(item)) continue;
+        if (strcmp(item->string, "pooling_mode_cls_token") == 0)
+            first = true;
+        else if (strcmp(item->string, "pooling_mode_mean_tokens") == 0)
+            mean = true;
+        else
+            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: expected the mean or the first token",
+                             item->string);
+    }
+    if (first == mean)
+        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+                         "expected one pooling mode, mean or first token");
+    r->to->config.first_token = first;
+    return KEEL_OK;
+}
+
+/* modules.json: a list of {"type": "sentence_transformers.models.Normalize", ...} */
+static keel_status read_modules(reader *r, const cJSON *json) {
+    static const char *const known[] = {"Transformer", "Pooling", "Normalize"};
+    const cJSON *item;
+    bool normalise = false;
+    cJSON_ArrayForEach (item, json) {
+        const char *type = NULL, *name;
+        size_t k = 0;
+        KEEL_TRY(keel_json_string(item, "type", true, &type, r->path, r->err));
+        name = strrchr(type, '.') ? strrchr(type, '.') + 1 : type;
+        while (k < 3 && strcmp(name, known[k]) != 0) k++;
+        if (k == 3)
+            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+                             "module \"%s\": expected Transformer, Pooling or Normalize", type);
+        normalise |= k == 2;
+    }
+    r->to->config.normalise = normalise;
+    return KEEL_OK;
+}
+
+typedef keel_status read_json(reader *r, const cJSON *json);
+
+static keel_status read_file(reader *r, const char *name, bool required, read_json *read) {
+    cJSON *json = NULL;
+    KEEL_TRY(name_file(r, name));
+    if (!required && access(r->path, F_OK) != 0) return KEEL_OK;
+    KEEL_TRY(keel_json_parse_file(r->path, &json, r->err));
+    keel_status status = read(r, json);
+    cJSON_Delete(json);
+    return status;
+}
+
+/* ---- weights ---- */
+
+/* Where a row of the table comes from: its name; for q, k and v three of them. */
+typedef struct source {
+    const char *name[3];
+    size_t n;
+    bool table; /* a matrix, else a vector */
+} source;
+
+static const source first_rows[KEEL_BERT_FIRST_LAYER] = {
+    [KEEL_BERT_WORD] = {{"embeddings.word_embeddings.weight"}, 1, true},
+    [KEEL_BERT_POSITION] = {{"embeddings.position_embeddings.weight"}, 1, true},
+    [KEEL_BERT_TYPE] = {{"embeddings.token_type_embeddings.weight"}, 1, true},
+    [KEEL_BERT_GAIN] = {{"embeddings.LayerNorm.weight"}, 1, false},
+    [KEEL_BERT_BIAS] = {{"embeddings.LayerNorm.bias"}, 1, false},
+};
+static const source layer_rows[KEEL_BERT_LAYER] = {
+    [KEEL_BERT_QKV] = {{"attention.self.query.weight", "attention.self.key.weight",
+                        "attention.self.value.weight"},
+                       3,
+                       true},
+    [KEEL_BERT_QKV_BIAS] =
+        {{"attention.self.query.bias", "attention.self.key.bias", "attention.self.value.bias"}, 3, false},
+    [KEEL_BERT_OUT] = {{"attention.output.dense.weight"}, 1, true},
+    [KEEL_BERT_OUT_BIAS] = {{"attention.output.dense.bias"}, 1, false},
+    [KEEL_BERT_GAIN_1] = {{"attention.output.LayerNorm.weight"}, 1, false},
+    [KEEL_BERT_BIAS_1] = {{"attention.output.LayerNorm.bias"}, 1, false},
+    [KEEL_BERT_UP] = {{"intermediate.dense.weight"}, 1, true},
+    [KEEL_BERT_UP_BIAS] = {{"intermediate.dense.bias"}, 1, false},
+    [KEEL_BERT_DOWN] = {{"output.dense.weight"}, 1, true},
+    [KEEL_BERT_DOWN_BIAS] = {{"output.dense.bias"}, 1, false},
+    [KEEL_BERT_GAIN_2] = {{"output.LayerNorm.weight"}, 1, false},
+    [KEEL_BERT_BIAS_2] = {{"output.LayerNorm.bias"}, 1, false},
+};
+
+static void shape_of(const keel_bert_config *c, size_t row, size_t *rows, size_t *cols) {
+    const size_t first[KEEL_BERT_FIRST_LAYER][2] = {{c->vocab, c->hidden},
+                                                    {c->positions, c->hidden},
+                                                    {c->types, c->hidden},
+                                                    {1, c->hidden},
+                                                    {1, c->hidden}};
+    const size_t layer[KEEL_BERT_LAYER][2] = {{3 * c->hidden, c->hidden},
+                                              {1, 3 * c->hidden},
+                                              {c->hidden, c->hidden},
+                                              {1, c->hidden},
+                                              {1, c->hidden},
+                                              {1, c->hidden},
+                                              {c->inner, c->hidden},
+                                              {1, c->inner},
+                                              {c->hidden, c->inner},
+                                              {1, c->hidden},
+                                              {1, c->hidden},
+                                              {1, c->hidden}};
+    const size_t *found =
+        row < KEEL_BERT_FIRST_LAYER ? first[row] : layer[(row - KEEL_BERT_FIRST_LAYER) % KEEL_BERT_LAYER];
+    *rows = found[0];
+    *cols = found[1];
+}
+
+static const source *source_of(size_t row) {
+    return row < KEEL_BERT_FIRST_LAYER ? &first_rows[row]
+                                       : &layer_rows[(row - KEEL_BERT_FIRST_LAYER) % KEEL_BERT_LAYER];
+}
+
+/* "encoder.layer.3.output.dense.bias" */
+static void full_name(size_t row, const char *name, char out[128]) {
+    if (row < KEEL_BERT_FIRST_LAYER)
+        snprintf(out, 128, "%s", name);
+    else
+        snprintf(out, 128, "encoder.layer.%zu.%s", (row - KEEL_BERT_FIRST_LAYER) / KEEL_BERT_LAYER, name);
+}
+
+/* With the prefix of a model with a head, and the names that layer norms had in old files. */
+static const keel_named_tensor *find_tensor(const keel_weights *weights, const char *name,
+                                            const keel_safetensors **shard) {
+    static const char *const olds[][2] = {{"LayerNorm.weight", "LayerNorm.gamma"},
+                                          {"LayerNorm.bias", "LayerNorm.beta"}};
+    char other[192], old[160];
+    const keel_named_tensor *found = keel_weights_find(weights, name, shard);
+    snprintf(other, sizeof other, "bert.%s", name);
+    if (!found) found = keel_weights_find(weights, other, shard);
+    for (int i = 0; i < 2 && !found; i++) {
+        const char *at = strstr(name, olds[i][0]);
+        if (!at) continue;
+        snprintf(old, sizeof old, "%.*s%s", (int)(at - name), name, olds[i][1]);
+        found = keel_weights_find(weights, old, shard);
+        snprintf(other, sizeof other, "bert.%s", old);
+        if (!found) found = keel_weights_find(weights, other, shard);
+    }
+    return found;
+}
+
+static keel_status copy_row(const reader *r, const keel_weights *weights, size_t row) {
+    const source *from = source_of(row);
+    size_t rows, cols;
+    keel_real *to = keel_params_at(&r->to->params, row);
+    shape_of(&r->to->config, row, &rows, &cols);
+    for (size_t i = 0; i < from->n; i++) {
+        char name[128];
+        const keel_safetensors *shard = NULL;
+        const size_t part = rows * cols / from->n;
+        const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {part};
+        full_name(row, from->name[i], name);
+        const keel_named_tensor *tensor = find_tensor(weights, name, &shard);
+        if (!tensor) return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the tensor \"%s\" is missing", name);
+        KEEL_TRY(keel_safetensors_copy(shard, tensor->name, from->table ? matrix : vector,
+                                       from->table ? 2 : 1, to + i * part, r->err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status make_params(const reader *r) {
+    const keel_bert_config *c = &r->to->config;
+    const size_t count = KEEL_BERT_FIRST_LAYER + c->layers * KEEL_BERT_LAYER;
+    keel_arena arena = {0};
+    keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
+    char(*names)[128] = keel_arena_calloc(&arena, count, sizeof *names);
+    keel_status status = table && names ? KEEL_OK : keel_nomem(r->err, r->dir);
+    for (size_t i = 0; status == KEEL_OK && i < count; i++) {
+        full_name(i, source_of(i)->name[0], names[i]);
+        table[i] = (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = source_of(i)->table};
+        shape_of(c, i, &table[i].rows, &table[i].cols);
+    }
+    if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->err);
+    keel_arena_free(&arena);
+    return status;
+}
+
+static keel_status read_weights(const reader *r) {
+    keel_weights weights;
+    KEEL_TRY(keel_weights_open(&weights, r->dir, r->err));
+    keel_status status = make_params(r);
+    for (size_t row = 0; status == KEEL_OK && row < r->to->params.count; row++)
+        status = copy_row(r, &weights, row);
+    keel_weights_close(&weights);
+    return status;
+}
+
+/* ---- opening ---- */
+
+static keel_status read_tokenizer(reader *r) {
+    keel_bert *to = r->to;
+    KEEL_TRY(name_file(r, "tokenizer.json"));
+    KEEL_TRY(keel_tokenizer_load(&to->tokenizer, r->path, r->err));
+    if (keel_tokenizer_size(to->tokenizer) > to->config.vocab)
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "it has %zu tokens, and the model %zu",
+                         keel_tokenizer_size(to->tokenizer), to->config.vocab);
+    if (to->config.max_tokens <= keel_tokenizer_frame_size(to->tokenizer, false))
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%zu tokens a text leave no room for any",
+                         to->config.max_tokens);
+    return KEEL_OK;
+}
+
+static keel_status load(reader *r) {
+    KEEL_TRY(read_file(r, "config.json", true, read_config));
+    KEEL_TRY(read_file(r, "sentence_bert_config.json", false, read_length));
+    KEEL_TRY(read_file(r, "1_Pooling/config.json", false, read_pooling));
+    KEEL_TRY(read_file(r, "modules.json", false, read_modules));
+    KEEL_TRY(read_tokenizer(r));
+    return read_weights(r);
+}
+
+keel_status keel_bert_load(keel_bert **out, const char *dir, keel_err *err) {
+    keel_bert *made = keel_calloc(1, sizeof *made);
+    if (!made) return keel_nomem(err, dir);
+    reader r = {.to = made, .dir = dir, .err = err};
+    keel_gemm_alone();
+    keel_status status = load(&r);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_bert_close(made);
+    return status;
+}
+
+void keel_bert_close(keel_bert *bert) {
+    if (!bert) return;
+    keel_tokenizer_close(bert->tokenizer);
+    keel_params_free(&bert->params);
+    keel_free(bert);
+}
+
+/* ---- reading texts ---- */
+
+keel_status keel_bert_read(const keel_bert *bert, const char *const *texts, size_t n, keel_arena *arena,
+                           keel_bert_batch *out, size_t *cut, keel_err *err) {
+    const size_t most = bert->config.max_tokens, frame = keel_tokenizer_frame_size(bert->tokenizer, false);
+    int32_t *offsets = keel_arena_calloc(arena, n + 1, sizeof *offsets);
+    int32_t *id = keel_arena_alloc(arena, n * most * sizeof *id),
+            *type = keel_arena_alloc(arena, n * most * sizeof *type);
+    if (!offsets || !id || !type) return keel_nomem(err, "encoder");
+    for (size_t i = 0; i < n; i++) {
+        keel_tokens text, framed;
+        int32_t *segment;
+        KEEL_TRY(keel_tokenizer_encode(bert->tokenizer, texts[i], false, arena, &text, err));
+        if (text.count + frame > most) {
+            *cut += text.count + frame - most;
+            text.count = most - frame;
+        }
+        KEEL_TRY(keel_tokenizer_frame(bert->tokenizer, &text, NULL, arena, &framed, &segment, err));
+        if (framed.count == 0 || framed.count > most)
+            return keel_fail(err, KEEL_E_INVALID, "encoder", "the tokenizer makes %zu tokens of a text",
+                             framed.count);
+        memcpy(id + offsets[i], framed.id, framed.count * sizeof *id);
+        memcpy(type + offsets[i], segment, framed.count * sizeof *type);
+        offsets[i + 1] = offsets[i] + (int32_t)framed.count;
+    }
+    *out = (keel_bert_batch){.id = id, .type = type, .offsets = offsets, .n = n};
+    return KEEL_OK;
+}

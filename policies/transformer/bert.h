@@ -1,0 +1,76 @@
+/* BERT encoders (Devlin et al. 2018) as Hugging Face and sentence-transformers lay out their folders:
+ *
+ *   e = LN(word + position + segment);  per layer  a = LN(x + Wo attention(x) + bo),
+ *   x = LN(a + W2 gelu(W1 a + b1) + b2)
+ *
+ * A text's vector is the mean of its tokens' (or that of the first), as 1_Pooling/config.json says, of length
+ * 1 where modules.json has a Normalize. Without these files: the mean, of length 1. Read-only once loaded;
+ * encoding is thread-safe. */
+#ifndef KEEL_POLICIES_TRANSFORMER_BERT_H
+#define KEEL_POLICIES_TRANSFORMER_BERT_H
+
+#include "core/params.h"
+#include "policies/transformer/tokenizer.h"
+
+typedef struct keel_bert_config {
+    size_t vocab, hidden, layers, heads, inner; /* inner: width of the feed-forward layer */
+    size_t positions, types;
+    double epsilon;    /* of layer normalisation */
+    size_t max_tokens; /* of a text, what is put around it included */
+    bool first_token;  /* the vector is the first token's; else the mean */
+    bool normalise;    /* to length 1 */
+} keel_bert_config;
+
+typedef struct keel_bert {
+    keel_bert_config config;
+    keel_params params; /* KEEL_BERT_* below */
+    keel_tokenizer *tokenizer;
+} keel_bert;
+
+/* Rows of params: three tables and a norm, then KEEL_BERT_LAYER rows a layer. q, k and v are one matrix. */
+enum {
+    KEEL_BERT_WORD,
+    KEEL_BERT_POSITION,
+    KEEL_BERT_TYPE,
+    KEEL_BERT_GAIN,
+    KEEL_BERT_BIAS,
+    KEEL_BERT_FIRST_LAYER
+};
+enum {
+    KEEL_BERT_QKV,
+    KEEL_BERT_QKV_BIAS,
+    KEEL_BERT_OUT,
+    KEEL_BERT_OUT_BIAS,
+    KEEL_BERT_GAIN_1,
+    KEEL_BERT_BIAS_1,
+    KEEL_BERT_UP,
+    KEEL_BERT_UP_BIAS,
+    KEEL_BERT_DOWN,
+    KEEL_BERT_DOWN_BIAS,
+    KEEL_BERT_GAIN_2,
+    KEEL_BERT_BIAS_2,
+    KEEL_BERT_LAYER
+};
+
+/* The folder is hostile until checked. KEEL_E_UNSUPPORTED names what Keel does not compute: another
+ * model_type, activation, kind of positions or pooling. */
+keel_status keel_bert_load(keel_bert **out, const char *dir, keel_err *err);
+void keel_bert_close(keel_bert *bert); /* NULL is harmless */
+
+/* Texts to be encoded: tokens one text behind the other. */
+typedef struct keel_bert_batch {
+    const int32_t *id, *type; /* [offsets[n]]; type NULL: all 0 */
+    const int32_t *offsets;   /* [n + 1], no empty text */
+    size_t n;
+} keel_bert_batch;
+
+/* Ids and types of texts: each cut at max_tokens (from its end), framed by the tokenizer; in the arena. *cut
+ * counts tokens left out. */
+keel_status keel_bert_read(const keel_bert *bert, const char *const *texts, size_t n, keel_arena *arena,
+                           keel_bert_batch *out, size_t *cut, keel_err *err);
+/* out [n, hidden]: vectors of the texts. What one is does not depend on what else is in the batch, nor on the
+ * number of threads. */
+keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
+                             keel_real *out, keel_err *err);
+
+#endif
