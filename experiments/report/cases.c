@@ -23,11 +23,18 @@ static const char *who_of(const char *role) {
                                             : "Tool";
 }
 
+/* Without blanks around it. */
+static void put_said(keel_buf *html, const char *text) {
+    keel_buf_text(html, "<div class=text dir=auto>");
+    keel_html_said(html, text + strspn(text, " \t\r\n"), MOST_TEXT);
+    keel_buf_text(html, "</div>");
+}
+
 static void put_turn(keel_buf *html, const char *role, const char *text) {
-    keel_buf_format(html, "<li class=\"turn %s\"><span class=who>%s</span><div class=text dir=auto>",
+    keel_buf_format(html, "<li class=\"turn %s\"><span class=who>%s</span>",
                     strcmp(role, "user") == 0 ? "user" : "other", who_of(role));
-    keel_html_said(html, text, MOST_TEXT);
-    keel_buf_text(html, "</div></li>\n");
+    put_said(html, text);
+    keel_buf_text(html, "</li>\n");
 }
 
 /* All turns before the answer, in order; of many the first are folded. */
@@ -74,11 +81,7 @@ static const char *told_by(const char *who) {
 static void put_reply(keel_buf *html, const cJSON *reply) {
     const char *says = keel__report_text(reply, "says"), *act = keel__report_text(reply, "act"),
                *outcome = keel__report_text(reply, "outcome"), *model = keel__report_text(reply, "model");
-    if (*says) {
-        keel_buf_text(html, "<div class=text dir=auto>");
-        keel_html_said(html, says, MOST_TEXT);
-        keel_buf_text(html, "</div>\n");
-    }
+    if (*says) put_said(html, says);
     if (!*says && !*act && !*outcome) keel_buf_text(html, "<p class=none>nothing is known of it</p>");
     keel_buf_text(html, "<p class=label>");
     if (*act) {
@@ -116,8 +119,17 @@ static void put_pair(keel_buf *html, const cJSON *decision) {
     const bool agrees = cJSON_IsTrue(keel_json_get(decision, "agrees"));
     if (!cJSON_IsObject(chosen)) chosen = action_that(decision, "chosen");
     keel_buf_text(html, "<div class=pair>\n<div class=\"reply logged\"><h5>The log answered</h5>\n");
-    cJSON_ArrayForEach (reply, logged) put_reply(html, reply);
-    if (!cJSON_GetArraySize(logged)) put_reply(html, action_that(decision, "taken"));
+    put_reply(html, cJSON_IsArray(logged) && logged->child ? logged->child : action_that(decision, "taken"));
+    if (cJSON_GetArraySize(logged) > 1)
+        keel_buf_format(html, "<details class=whole><summary>%d more answers of the log</summary>\n",
+                        cJSON_GetArraySize(logged) - 1);
+    cJSON_ArrayForEach (reply, logged) {
+        if (reply == logged->child) continue;
+        keel_buf_text(html, "<div class=more>\n");
+        put_reply(html, reply);
+        keel_buf_text(html, "</div>\n");
+    }
+    if (cJSON_GetArraySize(logged) > 1) keel_buf_text(html, "</details>\n");
     keel_buf_format(html, "</div>\n<div class=\"reply chosen\"><h5>The policy answers%s</h5>\n",
                     agrees ? ", as the log did" : "");
     put_reply(html, chosen);
@@ -203,7 +215,9 @@ static void put_card(keel_buf *html, const cJSON *decision) {
     keel_buf_format(html, " <span class=\"risk %s\">",
                     strcmp(risk, "dangerous") == 0 ? "dangerous" : "other");
     keel_html_said(html, *risk ? risk : "risk unknown", 40);
-    keel_buf_text(html, "</span></h4>\n");
+    keel_buf_text(html, cJSON_IsTrue(keel_json_get(decision, "unfamiliar"))
+                            ? "</span><span class=\"risk other\">unfamiliar</span></h4>\n"
+                            : "</span></h4>\n");
     put_context(html, decision);
     put_pair(html, decision);
     put_why(html, decision);

@@ -8,12 +8,19 @@ for (const table of document.querySelectorAll('main table')) {
     heads.forEach((head, i) => {
         const sorts = i === 0 || [...body.rows].some(row => row.cells[i] && row.cells[i].dataset.value);
         if (!sorts) return;
-        const button = document.createElement('button');
-        button.type = 'button';
+        // Not a <button>: browsers leave those out where a head is printed again on the next page.
+        const button = document.createElement('span');
+        button.setAttribute('role', 'button');
+        button.tabIndex = 0;
         button.append(...head.childNodes);
         head.append(button);
+        button.addEventListener('keydown', event => {
+            if (event.key !== 'Enter' && event.key !== ' ') return;
+            event.preventDefault();
+            button.click();
+        });
         button.addEventListener('click', () => {
-            const down = head.ariaSort !== 'descending';
+            const down = head.getAttribute('aria-sort') !== 'descending';
             heads.forEach(other => other.removeAttribute('aria-sort'));
             head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
             const rows = [...body.rows].sort((a, b) => {

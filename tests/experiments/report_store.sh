@@ -46,6 +46,21 @@ rm -f policy.html
 expect "a page for a gate that is met" 0 "" report --store logs.db --policy policy --gate "refusal_rate.high >= 0.0001" --out policy.html --quiet
 says "the gate" policy.html "Gates: 1 of 1 met"
 
+# Which decisions are told does not depend on the order of the log; the worst kind comes first.
+chat 240 en >log.jsonl
+sort -r log.jsonl >turned.jsonl
+for log in log turned; do expect "$log" 0 "" import --store $log.db --format chat $log.jsonl --quiet; done
+expect "a base" 0 "" sft --store log.db --base builtin --out chat/base --set epochs=1 --set buckets=4096 --set min_updates=20 --quiet
+expect "a policy" 0 "" train --store log.db --base chat/base --algo bc --out chat/policy --set steps=30 --set hidden=16 --quiet
+for log in log turned; do
+    expect "eval of $log" 0 "" eval --store $log.db --policy chat/policy --cases 3 --json --quiet
+    grep -E '"(kind|count|as_logged|conversation)":' out.txt >$log.cases
+done
+cmp -s log.cases turned.cases || fail "the order of the log decides which decisions are told: $(diff log.cases turned.cases | head -5)"
+[ "$(grep -c '"conversation"' log.cases)" -ge 3 ] || fail "decisions are told"
+kinds=$(grep '"kind"' log.cases | sed 's/.*: "//;s/",*//' | tr '\n' ' ')
+[ "$kinds" = "harmful harmful_in_part over_refusal unfamiliar fallback mended differs " ] || fail "the worst first: $kinds"
+
 expect "a run or a store" 2 "expected --run DIR or --store FILE" report --quiet
 expect "not both" 2 "excludes --store" report --run . --store logs.db --quiet
 expect "a gate needs a policy" 2 "expected --policy" report --store logs.db --gate "refusal_rate >= 0" --quiet

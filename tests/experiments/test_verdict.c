@@ -104,6 +104,17 @@ static void what_may_be_chance_is_not_called_better(void **state) {
     cJSON_Delete(mixed);
 }
 
+/* Gates that ask for too little do not make a policy good that is worse than the log. */
+static void a_gate_does_not_hide_what_is_worse(void **state) {
+    (void)state;
+    const cJSON *good;
+    cJSON *verdict = verdict_of(MORE, LESS, LESS, ", \"gates\": [{\"text\": \"a\", \"met\": true}]");
+    assert_non_null(
+        strstr(answer(verdict, 5, &good), "Beware: it completes fewer benign conversations than the log."));
+    assert_true(cJSON_IsNull(good));
+    cJSON_Delete(verdict);
+}
+
 static void what_was_trained_on_is_no_proof(void **state) {
     (void)state;
     const cJSON *good;
@@ -139,6 +150,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_finding_has_its_words),
         cmocka_unit_test(what_may_be_chance_is_not_called_better),
+        cmocka_unit_test(a_gate_does_not_hide_what_is_worse),
         cmocka_unit_test(what_was_trained_on_is_no_proof),
         cmocka_unit_test(what_is_not_known_is_said),
     };
