@@ -46,6 +46,9 @@ static keel_status read_contender(keel_cli *cli, const char *text, keel_contende
         keel_learner_preset(keel_presets[preset], out->base ? "cql" : name, &out->config, err), err));
     KEEL_TRY(keel_cli_options(cli, keel_learner_common_options, &out->config, err));
     out->config.algorithm = out->base ? 0 : i;
+    if (keel_learner_kind_of(out->config.algorithm)->dual_step)
+        return keel_fail(err, KEEL_E_USAGE, "--choose", "%s takes a fold of its own: name it with --algo",
+                         name);
     KEEL_TRY(set_keys(keys, &out->config, err));
     if (out->base) keel_contender_base(&out->config);
     return keel_cli_blame(keel_train_check(&out->config, err), err);

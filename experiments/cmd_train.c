@@ -39,6 +39,10 @@ static const keel_flag flags[] = {
      "conversations held out; exit 3 if there is none"},
     {"--confidence", "C", false, false, "with --max-harm: confidence of that (default: 0.95)"},
     {"--harm-fold", "K/N", false, false, "with --max-harm: fold of the split that tests it (default: 0/5)"},
+    {"--harm-counts", "WHAT", false, false,
+     "what of a dangerous conversation is harm: compliance (default), or partial: answers in part too"},
+    {"--dual-fold", "K/N", false, false,
+     "with cql-constrained: fold of the split that moves the multiplier and is not learned from (default: 1/5)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     {"--metrics", "FILE", false, false, "JSON Lines of each part of the loss"},
@@ -53,7 +57,17 @@ static const char *const algorithms[] = {KEEL_LEARNERS(NAME) "auto", NULL};
 #undef NAME
 enum { AUTO = KEEL_N_LEARNERS };
 
-static const keel_flag_choices choices[] = {{"--algo", algorithms}, {"--preset", keel_presets}, {NULL, NULL}};
+static const char *const harms[] = {"compliance", "partial", NULL};
+static const keel_flag_choices choices[] = {
+    {"--algo", algorithms}, {"--preset", keel_presets}, {"--harm-counts", harms}, {NULL, NULL}};
+
+/* --harm-counts partial. */
+static keel_status read_counts(keel_cli *cli, bool *partial, keel_err *err) {
+    int counts = 0;
+    KEEL_TRY(keel_cli_choice(cli, "--harm-counts", harms, &counts, err));
+    *partial = counts == 1;
+    return KEEL_OK;
+}
 
 /* What is trained: one configuration, or the best of several. */
 typedef struct wanted {
@@ -129,7 +143,25 @@ static keel_status open_constraint(keel_cli *cli, keel_store *store, const keel_
     out->confidence = 0.95;
     KEEL_TRY(read_share(cli, "--max-harm", &out->max_harm, err));
     KEEL_TRY(read_share(cli, "--confidence", &out->confidence, err));
+    KEEL_TRY(read_counts(cli, &out->partial, err));
     KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold ? fold : "0/5", &out->part, &out->rest, err), err));
+    return keel_store_check_split(store, &out->part, err);
+}
+
+static bool moves_multiplier(const wanted *what) {
+    return !what->choose && keel_learner_kind_of(what->config.algorithm)->dual_step;
+}
+
+/* --dual-fold, for learners that have a multiplier. */
+static keel_status open_dual(keel_cli *cli, keel_store *store, const keel_split *split, const wanted *what,
+                             keel_dual *out, bool *given, keel_err *err) {
+    const char *fold = keel_cli_value(cli, "--dual-fold");
+    *given = moves_multiplier(what);
+    if (fold && !*given)
+        return keel_fail(err, KEEL_E_USAGE, "--dual-fold", "goes with --algo cql-constrained alone");
+    if (!*given) return KEEL_OK;
+    KEEL_TRY(read_counts(cli, &out->partial, err));
+    KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold ? fold : "1/5", &out->part, &out->rest, err), err));
     return keel_store_check_split(store, &out->part, err);
 }
 
@@ -148,16 +180,21 @@ static keel_status train(keel_cli *cli, keel_store *store, const keel_base *base
     keel_reward_config rewards;
     keel_validation validation = {0};
     keel_constraint constraint = {0};
-    bool chooses, constrained;
+    keel_dual dual = {0};
+    bool chooses, constrained, moved;
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
     KEEL_TRY(open_constraint(cli, store, &split, &constraint, &constrained, err));
-    KEEL_TRY(
-        open_validation(cli, store, constrained ? &constraint.rest : &split, &validation, &chooses, err));
+    if (!constrained && !moves_multiplier(what) && keel_cli_has(cli, "--harm-counts"))
+        return keel_fail(err, KEEL_E_USAGE, "--harm-counts", "needs --max-harm, or --algo cql-constrained");
+    const keel_split *left = constrained ? &constraint.rest : &split;
+    KEEL_TRY(open_dual(cli, store, left, what, &dual, &moved, err));
+    KEEL_TRY(open_validation(cli, store, moved ? &dual.rest : left, &validation, &chooses, err));
     KEEL_TRY(keel_derive_rewards(store, &rewards, err));
     const keel_train_job job = {.store = store,
                                 .split = &split,
                                 .validation = chooses ? &validation : NULL,
                                 .constraint = constrained ? &constraint : NULL,
+                                .dual = moved ? &dual : NULL,
                                 .base = base,
                                 .rewards = &rewards,
                                 .config = &what->config,

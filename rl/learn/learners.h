@@ -13,6 +13,7 @@
     ROW(bc, "bc")                                                                                            \
     ROW(filtered_bc, "filtered-bc")                                                                          \
     ROW(safe_bc, "safe-bc")                                                                                  \
+    ROW(cql_constrained, "cql-constrained")                                                                  \
     ROW(cql_lagrange, "cql-lagrange")                                                                        \
     ROW(iql, "iql")                                                                                          \
     ROW(ilql, "ilql")                                                                                        \
@@ -73,6 +74,10 @@ typedef struct keel_learner_kind {
     keel_status (*next_value)(struct keel_target_next *next, float *y, keel_err *err);
     /* Weight of the cost of harm in what the policy maximises; NULL: none. */
     double (*cost_weight)(const struct keel_learner *learner);
+    /* Whether the multiplier of a constraint is to move after the step just done; moves it by the held-out
+     * share of conversations of danger that are answered harmfully. NULL: there is none. */
+    bool (*dual_due)(const struct keel_learner *learner);
+    void (*dual_step)(struct keel_learner *learner, double harm);
     /* The shard's loss out of what the frame has made (rl/learn/loss.h); NULL when an operation failed. */
     keel_tensor *(*loss)(struct keel_loss *loss);
     /* The same loss in double, from its parts as means over the batch. */

@@ -40,34 +40,57 @@ typedef struct look {
     const keel_base *base;
     const keel_reward_config *rewards;
     keel_policy *policy; /* its threshold is moved */
+    size_t n;            /* thresholds: the grid's, or the policy's own alone */
+    bool partial;        /* an answer in part is harm */
     keel_constrained *made;
 } look;
 
-static bool somebody_judged(const keel_conversation *conversation) {
-    for (size_t d = 0; d < conversation->n_decisions; ++d)
-        for (size_t c = 0; c < conversation->decisions[d].n_candidates; ++c)
-            if (conversation->decisions[d].candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
+static bool is_judged(const keel_decision *decision) {
+    for (size_t c = 0; c < decision->n_candidates; ++c)
+        if (decision->candidates[c].outcome != KEEL_OUTCOME_NONE) return true;
     return false;
 }
 
-/* harmful [KEEL_N_THRESHOLDS] becomes true where the answer at this decision is no proof of safety. */
+/* The first decision with a judged answer; n_decisions if there is none. Before it the danger did not show.
+ */
+static size_t first_judged(const keel_conversation *conversation) {
+    size_t d = 0;
+    while (d < conversation->n_decisions && !is_judged(&conversation->decisions[d])) ++d;
+    return d;
+}
+
+static bool is_harm(const look *at, keel_outcome outcome) {
+    return outcome != KEEL_OUTCOME_REFUSAL && (outcome != KEEL_OUTCOME_PARTIAL || at->partial);
+}
+
+/* Whether some action's cost lies above one threshold and not above the next: else both give one answer. */
+static bool lets_more(const keel_choice *choice, double low, double high) {
+    for (size_t a = 0; a < choice->n; ++a)
+        if ((double)choice->cost[a] > low && (double)choice->cost[a] <= high) return true;
+    return false;
+}
+
+/* harmful [n] becomes true where the answer at this decision is no proof of safety. */
 static keel_status test_decision(const look *at, const keel_reward_view *log, size_t d, keel_arena *arena,
                                  bool *harmful, keel_err *err) {
     const keel_decision *decision = &log->conversation->decisions[d];
     keel_features features;
-    keel_choice choice;
-    bool found = false;
+    keel_choice choice = {0};
+    bool found = false, harm = false;
     if (!keel_base_can_encode(at->base, decision)) return KEEL_OK;
     KEEL_TRY(keel_encode_store_find(at->base, at->store, decision, arena, &features, &found, err));
     if (!found) return KEEL_OK; /* nobody answered it */
     at->made->decisions++;
-    for (size_t i = 0; i < KEEL_N_THRESHOLDS; ++i) {
-        at->policy->harm_threshold = keel_constrain_threshold(i);
-        KEEL_TRY(keel_policy_decide(at->policy, &features, arena, &choice, err));
-        keel_answer answer = keel_answer_of_action(log, at->base, at->policy, d, choice.chosen);
+    for (size_t i = 0; i < at->n; ++i) {
+        const double threshold = at->n > 1 ? keel_constrain_threshold(i) : at->policy->harm_threshold;
+        if (i == 0 || lets_more(&choice, keel_constrain_threshold(i - 1), threshold)) {
+            at->policy->harm_threshold = threshold;
+            KEEL_TRY(keel_policy_decide(at->policy, &features, arena, &choice, err));
+            keel_answer answer = keel_answer_of_action(log, at->base, at->policy, d, choice.chosen);
+            harm = is_harm(at, answer.outcome);
+        }
         at->made->fallbacks[i] += choice.fallback;
-        harmful[i] =
-            harmful[i] || answer.outcome == KEEL_OUTCOME_COMPLIANCE || answer.outcome == KEEL_OUTCOME_NONE;
+        harmful[i] = harmful[i] || harm;
     }
     return KEEL_OK;
 }
@@ -75,16 +98,19 @@ static keel_status test_decision(const look *at, const keel_reward_view *log, si
 static keel_status test_conversation(const look *at, const keel_conversation *conversation, keel_arena *arena,
                                      keel_err *err) {
     const keel_reward_view log = keel_reward_look(at->rewards, conversation);
+    const size_t first = first_judged(conversation);
     bool harmful[KEEL_N_THRESHOLDS] = {false}, dangerous = conversation->risk == KEEL_RISK_DANGEROUS;
-    for (size_t d = 0; d < conversation->n_decisions; ++d)
-        KEEL_TRY(test_decision(at, &log, d, arena, harmful, err));
+    for (size_t d = 0; d < conversation->n_decisions; ++d) {
+        bool ignored[KEEL_N_THRESHOLDS] = {false};
+        KEEL_TRY(test_decision(at, &log, d, arena, d < first ? ignored : harmful, err));
+    }
     if (!dangerous) return KEEL_OK;
-    if (!somebody_judged(conversation)) {
+    if (first == conversation->n_decisions) {
         at->made->unjudged++;
         return KEEL_OK;
     }
     at->made->conversations++;
-    for (size_t i = 0; i < KEEL_N_THRESHOLDS; ++i) at->made->harms[i] += harmful[i];
+    for (size_t i = 0; i < at->n; ++i) at->made->harms[i] += harmful[i];
     return KEEL_OK;
 }
 
@@ -110,6 +136,20 @@ static keel_status test_part(const look *at, const keel_split *part, keel_err *e
     return status;
 }
 
+keel_status keel_constrain_harm(const keel_split *part, keel_store *store, const keel_base *base,
+                                const keel_reward_config *rewards, bool partial, keel_policy *policy,
+                                double *out, keel_err *err) {
+    keel_constrained made = {0};
+    const look at = {store, base, rewards, policy, 1, partial, &made};
+    KEEL_TRY(test_part(&at, part, err));
+    if (!made.conversations) {
+        keel_fail(err, KEEL_E_INVALID, part->text, "no conversation of danger is judged there");
+        return keel_hint(err, "label more of them, or hold out another fold (--dual-fold)");
+    }
+    *out = (double)made.harms[0] / (double)made.conversations;
+    return KEEL_OK;
+}
+
 /* ---- the outcome ---- */
 
 static keel_status none_found(const keel_constraint *constraint, const keel_constrained *made,
@@ -129,7 +169,7 @@ static keel_status none_found(const keel_constraint *constraint, const keel_cons
 keel_status keel_constrain(const keel_constraint *constraint, keel_store *store, const keel_base *base,
                            const keel_reward_config *rewards, keel_policy *policy, keel_constrained *out,
                            keel_err *err) {
-    look at = {store, base, rewards, policy, out};
+    look at = {store, base, rewards, policy, KEEL_N_THRESHOLDS, constraint->partial, out};
     *out = (keel_constrained){.chosen = -1};
     if (!policy->net.shape.cost) {
         keel_fail(err, KEEL_E_INVALID, "--max-harm", "the policy has no critic of the cost of harm");
@@ -161,6 +201,7 @@ cJSON *keel_constrained_json(const keel_constrained *made, const keel_constraint
         json && cJSON_AddStringToObject(json, "tested_on", constraint->part.text) &&
         cJSON_AddNumberToObject(json, "max_harm", constraint->max_harm) &&
         cJSON_AddNumberToObject(json, "confidence", constraint->confidence) &&
+        cJSON_AddStringToObject(json, "counts", constraint->partial ? "partial" : "compliance") &&
         cJSON_AddNumberToObject(json, "conversations", (double)made->conversations) &&
         cJSON_AddNumberToObject(json, "unjudged", (double)made->unjudged) &&
         cJSON_AddNumberToObject(json, "harms", (double)made->harms[chosen]) &&

@@ -247,13 +247,18 @@ static void set_acts(const keel_export *with, keel_policy *policy) {
     memcpy(policy->act_outcome, with->acts->outcome, sizeof policy->act_outcome);
 }
 
+/* The largest that can be given masks nothing. */
+static double threshold_of(const keel_learner *learner) {
+    const double given = learner->config.harm_threshold;
+    return learner->net.shape.cost && given < 1e6 ? given : INFINITY;
+}
+
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err) {
     const keel_learner *learner = with->learner;
-    *out =
-        (keel_policy){.support = learner->extras.support,
-                      .harm_threshold = learner->net.shape.cost ? learner->config.harm_threshold : INFINITY,
-                      .cost_weight = learner->kind->cost_weight ? learner->kind->cost_weight(learner) : 0,
-                      .imitates = learner->kind->imitates};
+    *out = (keel_policy){.support = learner->extras.support,
+                         .harm_threshold = threshold_of(learner),
+                         .cost_weight = learner->kind->cost_weight ? learner->kind->cost_weight(learner) : 0,
+                         .imitates = learner->kind->imitates};
     memcpy(out->weight, learner->weight, sizeof out->weight);
     snprintf(out->base_hash, sizeof out->base_hash, "%s", with->base->hash);
     snprintf(out->algorithm, sizeof out->algorithm, "%s", keel_algorithms[learner->config.algorithm]);

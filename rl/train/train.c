@@ -26,6 +26,7 @@ typedef struct training {
     const keel_split *split, *learned; /* the whole, and all but the validation part */
     const keel_validation *validation; /* or NULL, as is the next */
     const keel_constraint *constraint;
+    const keel_dual *dual;
     const keel_base *base;
     const keel_reward_config *rewards;
     const keel_train_choice *choice; /* or NULL */
@@ -65,9 +66,14 @@ static bool fill_lineage(cJSON *lineage, const training *t, const keel_learner_c
            (!t->choice || cJSON_AddStringToObject(lineage, "choice", t->choice->identity)) &&
            (!validation || (cJSON_AddStringToObject(lineage, "validation", validation->part.text) &&
                             cJSON_AddNumberToObject(lineage, "checkpoints", (double)validation->points))) &&
-           (!t->constraint || (cJSON_AddStringToObject(lineage, "harm_tested_on", t->constraint->part.text) &&
-                               cJSON_AddNumberToObject(lineage, "max_harm", t->constraint->max_harm) &&
-                               cJSON_AddNumberToObject(lineage, "confidence", t->constraint->confidence)));
+           (!t->dual ||
+            (cJSON_AddStringToObject(lineage, "multiplier_moved_by", t->dual->part.text) &&
+             (!t->dual->partial || cJSON_AddStringToObject(lineage, "moved_by_harm", "partial")))) &&
+           (!t->constraint ||
+            (cJSON_AddStringToObject(lineage, "harm_tested_on", t->constraint->part.text) &&
+             cJSON_AddNumberToObject(lineage, "max_harm", t->constraint->max_harm) &&
+             (!t->constraint->partial || cJSON_AddStringToObject(lineage, "harm_counts", "partial")) &&
+             cJSON_AddNumberToObject(lineage, "confidence", t->constraint->confidence)));
 }
 
 /* A checkpoint of anything else is not gone on from, and an artefact of anything else not written over. */
@@ -216,6 +222,20 @@ static double default_dropout(const keel_sampler_summary *about) {
     return about->transitions <= 1000 ? 0.3 : 0.1;
 }
 
+/* What a learner with a multiplier needs. */
+static keel_status check_dual(const training *t, const keel_learner_config *config, keel_err *err) {
+    const char *name = keel_algorithms[config->algorithm];
+    if (!keel_learner_kind_of(config->algorithm)->dual_step) return KEEL_OK;
+    if (!t->dual)
+        return keel_fail(err, KEEL_E_INVALID, name,
+                         "its multiplier is moved by a fold held out, and there is none");
+    if (t->learner.net.shape.cost) return KEEL_OK;
+    keel_fail(err, KEEL_E_INVALID, name,
+              "there is no critic of the cost of harm, and so nothing to constrain");
+    return keel_hint(err,
+                     "use it with vector_heads and without quantiles, on a log that holds harmful answers");
+}
+
 static keel_status set_up(training *t, const keel_train_job *job, keel_err *err) {
     const keel_learner_config *config = job->config;
     KEEL_TRY(keel_train_check(config, err));
@@ -234,6 +254,7 @@ static keel_status set_up(training *t, const keel_train_job *job, keel_err *err)
     if (resolved.steps == 0) resolved.steps = default_steps(keel_sampler_about(t->sampler), config->batch);
     if (resolved.dropout < 0) resolved.dropout = default_dropout(keel_sampler_about(t->sampler));
     KEEL_TRY(open_learner(t, &resolved, t->pool, err));
+    KEEL_TRY(check_dual(t, &resolved, err));
     KEEL_TRY(open_choosing(t, err));
     t->q_bound = value_bound(t);
     return resume(t, job->metrics_path, err);
@@ -295,6 +316,27 @@ static void choose(training *t) {
     keel_trials_tell(&t->choosing.trials, t->validation);
     if (t->choosing.trials.best >= 0)
         memcpy(t->learner.params.data, t->choosing.best, t->learner.params.size * sizeof(float));
+}
+
+/* ---- the multiplier of a constraint ---- */
+
+/* The harm of the policy of this moment, beta solved, without its threshold. */
+static keel_status move_multiplier(training *t, keel_err *err) {
+    const keel_export with = what_there_is(t);
+    const char *const names[] = {"held_out_harm", "multiplier"};
+    double values[2] = {0};
+    keel_policy policy;
+    if (!t->learner.kind->dual_step || !t->learner.kind->dual_due(&t->learner)) return KEEL_OK;
+    keel_status status = keel_export_make(&with, &policy, err);
+    policy.harm_threshold = INFINITY;
+    if (status == KEEL_OK)
+        status = keel_constrain_harm(&t->dual->part, t->store, t->base, t->rewards, t->dual->partial, &policy,
+                                     &values[0], err);
+    keel_export_free(&policy);
+    if (status != KEEL_OK) return status;
+    t->learner.kind->dual_step(&t->learner, values[0]);
+    values[1] = t->learner.kind->cost_weight(&t->learner);
+    return keel_metrics_write(t->metrics, t->learner.step, names, values, 2, err);
 }
 
 /* ---- the loop ---- */
@@ -392,6 +434,7 @@ static keel_status run_step(training *t, keel_err *err) {
     KEEL_TRY(keel_sampler_draw(t->sampler, t->learner.step, &batch, err));
     KEEL_TRY(keel_learner_step(&t->learner, &batch, &parts, err));
     KEEL_TRY(check_divergence(t, &parts, err));
+    KEEL_TRY(move_multiplier(t, err));
     add_to_window(t, &parts);
     uint64_t step = t->learner.step;
     bool last = step == (uint64_t)config->steps;
@@ -444,10 +487,12 @@ keel_status keel_train(const keel_train_job *job, keel_pool *pool, keel_err *err
     training t = {.store = job->store,
                   .split = job->split,
                   .learned = job->validation   ? &job->validation->rest
+                             : job->dual       ? &job->dual->rest
                              : job->constraint ? &job->constraint->rest
                                                : job->split,
                   .validation = job->validation,
                   .constraint = job->constraint,
+                  .dual = job->dual,
                   .base = job->base,
                   .rewards = job->rewards,
                   .choice = job->choice,

@@ -11,6 +11,7 @@
 #include "rewards/reward.h"
 #include "rl/learn/learner_config.h"
 #include "rl/train/constrain.h"
+#include "rl/train/dual.h"
 #include "rl/train/validate.h"
 
 KEEL_BEGIN_DECLS
@@ -27,8 +28,10 @@ typedef struct keel_train_job {
     const keel_validation *validation; /* a part of the split that is held out of learning and chooses the
                                           policy (rl/train/validate.h); NULL: the policy is the last step's */
     const keel_constraint
-        *constraint; /* a part that is held out of all of this and sets the threshold of harm by
-                        a bound on harm (rl/train/constrain.h); NULL: the configuration's */
+        *constraint;       /* a part that is held out of all of this and sets the threshold of harm by
+                              a bound on harm (rl/train/constrain.h); NULL: the configuration's */
+    const keel_dual *dual; /* a part that is held out likewise and moves the multiplier of a constraint;
+                              needed by learners that have one, NULL for others */
     const keel_base *base;
     const keel_reward_config *rewards; /* how the rewards in the store were computed */
     const keel_learner_config *config; /* steps 0: 80 passes over the transitions, at least 300 steps for each

@@ -57,7 +57,7 @@ sed 's/\\f[BIR]//g; s/\\-/-/g; s/\\&//g' keel.1 >plain.txt
 section() { awk -v verb="$1" '/^\.S/ { in_it = $0 == ".SS keel " verb } in_it' plain.txt; }
 flags_of() { awk '/^usage:/ { getline; on = 1; next } on && NF == 0 { exit } on { print $1 }' "$1.help"; }
 # What all names of a flag take, and what only some do.
-for algo in bc filtered-bc safe-bc dqn cql cql-lagrange iql ilql awac bcq; do "$KEEL" train --algo $algo --help >"train.$algo.named"; done
+for algo in bc filtered-bc safe-bc dqn cql cql-constrained cql-lagrange iql ilql awac bcq; do "$KEEL" train --algo $algo --help >"train.$algo.named"; done
 keys_of() {
     cat "$1".help "$1".*.named 2>/dev/null |
         awk '/^keys of --set and --config( with .*)?:/ { keys = 1; next } /^usage:/ { keys = 0 } keys && /^  [a-z0-9_]+ / { print $1 }' | sort -u
@@ -89,8 +89,8 @@ if command -v bash >/dev/null; then
         }
     done <verbs.txt
     [ "$(completes keel tra)" = train ] || fail "bash completes a verb"
-    [ "$(completes keel train --algo cql-)" = cql-lagrange ] || fail "bash completes the name of a learner"
-    [ "$(completes keel train --algo = cql-)" = cql-lagrange ] || fail "bash completes after an equals sign"
+    [ "$(completes keel train --algo cql-l)" = cql-lagrange ] || fail "bash completes the name of a learner"
+    [ "$(completes keel train --algo = cql-l)" = cql-lagrange ] || fail "bash completes after an equals sign"
     [ "$(completes keel import --store s.db --format hh)" = hh-rlhf ] || fail "bash completes the name of a format"
     mkdir folder && : >folder.db
     [ "$(completes keel stats --store fold | sort | tr '\n' ' ')" = "folder folder.db " ] || fail "bash completes a file"

@@ -62,12 +62,12 @@ expect "a value out of range names its bounds" 2 "" train --store s.db --base ba
 # A key of another learner is refused before the store is opened, from wherever it comes, and those that know it are named.
 foreign() { expect "$1 is no key of $2" 2 "$2 has no key \"$1\": it is a key of $3" train --store nowhere.db --base nobase --algo "$2" --out p "$4" "$5"; }
 foreign expectile cql "iql, ilql" --set expectile=0.95
-foreign alpha dqn "cql, cql-lagrange, ilql, awac" --set alpha=0.5
-foreign kl_budget bc "cql, dqn, cql-lagrange, iql, ilql, bcq" --set kl_budget=2
+foreign alpha dqn "cql, cql-constrained, cql-lagrange, ilql, awac" --set alpha=0.5
+foreign kl_budget bc "cql, dqn, cql-constrained, cql-lagrange, iql, ilql, bcq" --set kl_budget=2
 echo '{"steps": 3, "expectile": 0.95}' >foreign.json
 foreign expectile cql "iql, ilql" --config foreign.json
 echo '{"alpha": 7, "algorithm": "cql"}' >cql.json
-foreign alpha dqn "cql, cql-lagrange, ilql, awac" --config cql.json
+foreign alpha dqn "cql, cql-constrained, cql-lagrange, ilql, awac" --config cql.json
 echo '{"algorithm": "cql"}' >cql.json
 expect "another algorithm in the configuration" 2 "--algo says dqn, the configuration says cql" train --store nowhere.db --base nobase --algo dqn \
     --out p --config cql.json

@@ -373,6 +373,36 @@ static void the_cost_looks_ahead_to_what_q_would_take(void **state) {
     tear_down();
 }
 
+/* Q alone would take act 1, Q - 10 C takes act 2, which costs nothing. */
+static void under_a_multiplier_targets_take_what_it_leaves(void **state) {
+    (void)state;
+    static const float q[6] = {0, 2, 1, 9, 0.3f, -5};
+    keel_learner_config config = table_config("cql-constrained", 0.9);
+    set(&config, "alpha", "0");
+    set(&config, "cost_pessimism", "0");
+    set(&config, "multiplier_start", "10");
+    keel_qnet_shape shape = shape_of(&config, false, 3, 1);
+    shape.hidden.count = 0;
+    shape.cost = true;
+    open_with(&config, &shape);
+    const float start = f.learner.params.data[f.learner.scalar[0]];
+    memset(f.learner.params.data, 0, f.learner.params.size * sizeof(float));
+    memset(f.learner.target, 0, f.learner.params.size * sizeof(float));
+    f.learner.params.data[f.learner.scalar[0]] = start;
+    put(&f.learner.net, f.learner.params.data, 0, 1, q, 6);
+    put(&f.learner.net, f.learner.target, 0, 1, q, 6);
+    put_row(0, 0, 1, 0, 1);
+    f.own.present[KEEL_SAFETY] = 1;
+    keel_loss_parts parts = gradient_of(&f.learner, &f.own);
+    near(parts.td, huber(0.9));
+    near(parts.td_cost, 0);
+    f.learner.params.data[f.learner.scalar[0]] = 0;
+    parts = gradient_of(&f.learner, &f.own);
+    near(parts.td, huber(1.8));
+    near(parts.td_cost, huber(0.9 * 0.3));
+    tear_down();
+}
+
 /* ---- ensembles ---- */
 
 static void targets_take_the_least_or_the_mean_of_the_critics(void **state) {
@@ -486,6 +516,7 @@ int main(void) {
         cmocka_unit_test(bcq_looks_ahead_only_at_what_the_behaviour_supports),
         cmocka_unit_test(quantiles_are_regressed_on_those_of_the_best_next_act),
         cmocka_unit_test(the_cost_looks_ahead_to_what_q_would_take),
+        cmocka_unit_test(under_a_multiplier_targets_take_what_it_leaves),
         cmocka_unit_test(targets_take_the_least_or_the_mean_of_the_critics),
         cmocka_unit_test(what_a_learner_has_no_use_for_is_no_key_of_it),
         cmocka_unit_test(quantiles_go_with_hubers_loss_alone),

@@ -243,6 +243,53 @@ static void an_answer_that_counts_nothing_is_no_part_of_the_sum(void **state) {
     tear_down();
 }
 
+/* ---- the multiplier of a constraint ---- */
+
+static void the_multiplier_follows_harm_within_its_bounds(void **state) {
+    (void)state;
+    enum { STEPS = sizeof golden_dual / sizeof *golden_dual };
+    keel_learner_config config = config_of("keel", "cql-constrained");
+    config.vector_heads = false;
+    config.hidden.count = 0;
+    keel_learner_set_number(&config, "dual_rate", golden_dual_rate, NULL);
+    keel_learner_set_number(&config, "harm_limit", golden_dual_bound, NULL);
+    keel_learner_set_number(&config, "multiplier_limit", golden_dual_limit, NULL);
+    set_up_cost(&config);
+    near(f.learner.kind->cost_weight(&f.learner), 0);
+    for (size_t i = 0; i < STEPS; ++i) {
+        f.learner.kind->dual_step(&f.learner, golden_dual_harm[i]);
+        near(f.learner.kind->cost_weight(&f.learner), golden_dual[i]);
+    }
+    keel_loss_parts parts;
+    assert_int_equal(keel_learner_step(&f.learner, &f.batch, &parts, NULL), KEEL_OK);
+    near(parts.own[0], golden_dual[STEPS - 1]); /* a step of the optimizer does not move it */
+    near(f.learner.kind->cost_weight(&f.learner), golden_dual[STEPS - 1]);
+    tear_down();
+}
+
+static void the_multiplier_moves_after_the_warm_up_as_often_as_asked(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {1000, 997, 20};
+    for (size_t i = 0; i < 3; ++i) {
+        keel_learner_config config = config_of("keel", "cql-constrained");
+        config.vector_heads = false;
+        config.hidden.count = 0;
+        config.steps = lengths[i];
+        set(&config, "dual_steps", "10");
+        set(&config, "dual_warmup", "0.5");
+        set_up_cost(&config);
+        int moves = 0;
+        for (f.learner.step = 1; f.learner.step <= (uint64_t)config.steps; ++f.learner.step) {
+            const bool due = f.learner.kind->dual_due(&f.learner);
+            assert_false(due && f.learner.step <= (uint64_t)config.steps / 2);
+            moves += due;
+            if (f.learner.step == (uint64_t)config.steps) assert_true(due); /* the last one counts */
+        }
+        assert_int_equal(moves, 10);
+        tear_down();
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_of_other_conversations_make_the_term),
@@ -252,6 +299,8 @@ int main(void) {
         cmocka_unit_test(the_cost_of_what_was_not_taken_is_pushed_up_to_a_whole_harm),
         cmocka_unit_test(costs_are_harm_and_nothing_for_what_declines),
         cmocka_unit_test(what_a_rule_knows_the_cost_of_is_learned_and_no_part_of_the_sum),
+        cmocka_unit_test(the_multiplier_follows_harm_within_its_bounds),
+        cmocka_unit_test(the_multiplier_moves_after_the_warm_up_as_often_as_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,8 +113,14 @@ static void close_world(world *w) {
 static keel_status train(const world *w, const char *out, const char *metrics, size_t threads,
                          keel_err *err) {
     keel_pool *pool = NULL;
+    keel_split all;
+    keel_dual dual = {0};
+    const bool moves = keel_learner_kind_of(w->config.algorithm)->dual_step != NULL;
+    KEEL_TRY(keel_split_parse("all", &all, err));
+    KEEL_TRY(keel_split_cut(&all, "1/5", &dual.part, &dual.rest, err));
     KEEL_TRY(keel_pool_open(&pool, threads, err));
     const keel_train_job job = {.store = w->store,
+                                .dual = moves ? &dual : NULL,
                                 .base = &w->base,
                                 .rewards = &w->rewards,
                                 .config = &w->config,

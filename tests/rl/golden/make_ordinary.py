@@ -9,6 +9,7 @@ calibrated: the same with max(other_j, v) for other_j (Nakamoto et al. 2023, 230
             the mean of both rows by each value, by central differences.
 cost:       the cost critic's term, log(e^-taken + (m / 2) sum_j e^-min(other_j, 1)) + taken, and the derivatives
             of the mean of both rows, likewise
+dual:       the multiplier of a constraint, step by step: min(limit, max(0, lambda + rate (harm - bound)))
 p:          P(Binomial(400, 0.02) <= harms), with exact binomial coefficients
 """
 import math
@@ -67,6 +68,18 @@ def cost_slope(i, j):
     return (ends[0] - ends[1]) / (2 * STEP)
 
 
+HARM = [0.01, 0.25, 0.1, 0.4, 0.0, 0.02, 0.0, 0.7]
+RATE, BOUND, LIMIT = 0.5, 0.02, 0.3
+
+
+def dual():
+    multiplier, path = 0.0, []
+    for harm in HARM:
+        multiplier = min(LIMIT, max(0.0, multiplier + RATE * (harm - BOUND)))
+        path.append(multiplier)
+    return path
+
+
 HARMS = [0, 1, 2, 3, 5, 9]
 
 
@@ -94,5 +107,8 @@ print("static const double golden_cost_m = %g;" % COST_M)
 show("golden_cost", [cost(t, o) for t, o in zip(COST_TAKEN, COST_OTHER)])
 show("golden_cost_slope_other", [cost_slope(i, j) for i in range(2) for j in range(2)])
 show("golden_cost_slope_taken", [cost_slope(i, None) for i in range(2)])
+show("golden_dual_harm", HARM)
+print("static const double golden_dual_rate = %g, golden_dual_bound = %g, golden_dual_limit = %g;" % (RATE, BOUND, LIMIT))
+show("golden_dual", dual())
 show("golden_p", [p_value(k) for k in HARMS])
 print("static const size_t golden_harms[] = {%s};" % ", ".join(map(str, HARMS)))
