@@ -15,6 +15,7 @@ const keel_verb *const keel_verbs[] = {
     &keel_verb_run,
     &keel_verb_report,
     &keel_verb_export,
+    &keel_verb_verify,
     &keel_verb_info,
     &keel_verb_help,
     NULL,

@@ -18,6 +18,7 @@ extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_export;
+extern const keel_verb keel_verb_verify;
 extern const keel_verb keel_verb_info;
 extern const keel_verb keel_verb_help;
 

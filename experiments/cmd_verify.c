@@ -1,0 +1,185 @@
+/* keel verify: what a model's folder holds, and whether it computes what it should.
+ *
+ *  A base that Keel made is loaded, which checks its files against their hashes. Of an encoder as Hugging
+ * Face and sentence-transformers lay it out: sizes, tokenizer, the hash of its weights, and the vectors of a
+ * few texts, to be compared with those of the library that made it.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/cli_resources.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+#include "policies/base.h"
+#include "policies/transformer/bert.h"
+
+static const keel_flag flags[] = {
+    {"--base", "DIR", true, false, "the folder"},
+    {"--text", "TEXT", false, true, "a text whose vector is shown (default: three of them)"},
+    KEEL_FLAG_END,
+};
+
+static const char *const standard[] = {"How do I bake bread?", "Wie backe ich Brot?", "如何烤面包？"};
+
+/* ---- a base of Keel's ---- */
+
+static keel_status verify_base(keel_cli *cli, const char *dir, keel_err *err) {
+    keel_base *base;
+    KEEL_TRY(keel_base_load(&base, dir, err));
+    cJSON *json = cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "base", dir);
+    cJSON_AddStringToObject(json, "kind", base->kind->type);
+    cJSON_AddStringToObject(json, "hash", base->hash);
+    cJSON_AddStringToObject(json, "action_space", keel_space_name(base->space));
+    cJSON_AddNumberToObject(json, "acts", (double)base->n_acts);
+    cJSON_AddNumberToObject(json, "fixed_answers", (double)base->n_fixed);
+    cJSON_AddNumberToObject(json, "state_features", (double)base->state_dim);
+    cJSON_AddNumberToObject(json, "candidate_features", (double)base->candidate_dim);
+    keel_base_close(base);
+    return KEEL_OK;
+}
+
+/* ---- an encoder's folder ---- */
+
+static keel_status add_hash(cJSON *json, const char *dir, const char *name, keel_err *err) {
+    keel_buf path = {0};
+    char hex[65];
+    keel_buf_format(&path, "%s/%s", dir, name);
+    keel_status status = path.failed ? keel_nomem(err, dir) : KEEL_OK;
+    if (status == KEEL_OK && access(path.data, F_OK) == 0) {
+        status = keel_file_hash(path.data, hex, err);
+        if (status == KEEL_OK) cJSON_AddStringToObject(json, name, hex);
+    }
+    keel_buf_free(&path);
+    return status;
+}
+
+static cJSON *sizes_json(const keel_bert *bert) {
+    const keel_bert_config *c = &bert->config;
+    cJSON *json = cJSON_CreateObject();
+    size_t numbers = 0;
+    for (size_t i = 0; i < bert->params.count; i++)
+        numbers += bert->params.table[i].rows * bert->params.table[i].cols;
+    cJSON_AddNumberToObject(json, "parameters", (double)numbers);
+    cJSON_AddNumberToObject(json, "memory_mb", ceil((double)numbers * sizeof(keel_real) / 1e5) / 10);
+    cJSON_AddNumberToObject(json, "layers", (double)c->layers);
+    cJSON_AddNumberToObject(json, "hidden", (double)c->hidden);
+    cJSON_AddNumberToObject(json, "heads", (double)c->heads);
+    cJSON_AddNumberToObject(json, "inner", (double)c->inner);
+    cJSON_AddNumberToObject(json, "vocabulary", (double)c->vocab);
+    cJSON_AddNumberToObject(json, "most_tokens", (double)c->max_tokens);
+    cJSON_AddStringToObject(json, "vector", c->first_token ? "of the first token" : "mean of the tokens");
+    cJSON_AddBoolToObject(json, "normalised", c->normalise);
+    return json;
+}
+
+static keel_status text_json(const keel_bert *bert, const char *text, cJSON *list, keel_err *err) {
+    keel_arena arena = {0};
+    keel_bert_batch batch;
+    size_t cut = 0;
+    keel_real *vector = keel_arena_calloc(&arena, bert->config.hidden, sizeof *vector);
+    keel_status status =
+        vector ? keel_bert_read(bert, &text, 1, &arena, &batch, &cut, err) : keel_nomem(err, "verify");
+    if (status == KEEL_OK) status = keel_bert_encode(bert, &batch, &arena, vector, err);
+    cJSON *json = cJSON_CreateObject(), *tokens, *numbers;
+    if (status == KEEL_OK) {
+        cJSON_AddStringToObject(json, "text", text);
+        if (cut) cJSON_AddNumberToObject(json, "tokens_cut", (double)cut);
+        tokens = cJSON_AddArrayToObject(json, "tokens");
+        for (int32_t t = 0; t < batch.offsets[1]; t++) {
+            const char *token = keel_tokenizer_token(bert->tokenizer, batch.id[t]);
+            keel_json_add(tokens, NULL, cJSON_CreateString(token ? token : ""));
+        }
+        numbers = cJSON_AddArrayToObject(json, "vector");
+        for (size_t d = 0; d < bert->config.hidden; d++)
+            keel_json_add(numbers, NULL, cJSON_CreateNumber((double)vector[d]));
+    }
+    keel_json_add(list, NULL, json);
+    keel_arena_free(&arena);
+    return status;
+}
+
+static keel_status verify_encoder(keel_cli *cli, const char *dir, keel_err *err) {
+    keel_bert *bert;
+    const char *const *texts;
+    size_t n;
+    KEEL_TRY(keel_cli_values(cli, "--text", &texts, &n, err));
+    if (n == 0) texts = standard, n = sizeof standard / sizeof *standard;
+    for (size_t i = 0; i < n; i++)
+        if (keel_utf8_valid_prefix(texts[i], strlen(texts[i])) != strlen(texts[i]))
+            return keel_fail(err, KEEL_E_USAGE, "--text", "it is not UTF-8 text");
+    KEEL_TRY(keel_bert_load(&bert, dir, err));
+    cJSON *json = cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "base", dir);
+    cJSON_AddStringToObject(json, "kind", "BERT encoder, WordPiece tokenizer");
+    keel_json_add(json, "model", sizes_json(bert));
+    cJSON *hashes = cJSON_AddObjectToObject(json, "sha256");
+    keel_status status = add_hash(hashes, dir, "model.safetensors", err);
+    if (status == KEEL_OK) status = add_hash(hashes, dir, "tokenizer.json", err);
+    cJSON *list = cJSON_AddArrayToObject(json, "texts");
+    for (size_t i = 0; i < n && status == KEEL_OK; i++) status = text_json(bert, texts[i], list, err);
+    keel_bert_close(bert);
+    return status;
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    const char *dir = keel_cli_value(cli, "--base");
+    keel_buf path = {0};
+    keel_buf_format(&path, "%s/keel.json", dir);
+    if (path.failed) return keel_nomem(err, dir);
+    const bool ours = access(path.data, F_OK) == 0;
+    keel_buf_free(&path);
+    if (ours && keel_cli_has(cli, "--text"))
+        return keel_fail(err, KEEL_E_USAGE, "--text", "this base has no vector of a text alone");
+    return ours ? verify_base(cli, dir, err) : verify_encoder(cli, dir, err);
+}
+
+/* ---- for people ---- */
+
+enum { SHOWN = 6 };
+
+static void print_text(const cJSON *text, FILE *out) {
+    const cJSON *item;
+    int n = 0;
+    fputs("\ntext    ", out);
+    keel_print_line(out, keel_json_get(text, "text")->valuestring, 100);
+    fputs("\ntokens  ", out);
+    cJSON_ArrayForEach (item, keel_json_get(text, "tokens")) {
+        keel_print_line(out, item->valuestring, 0);
+        fputc(' ', out);
+    }
+    fputs("\nvector  ", out);
+    cJSON_ArrayForEach (item, keel_json_get(text, "vector")) {
+        if (n++ < SHOWN) fprintf(out, "%.6f ", item->valuedouble);
+    }
+    fprintf(out, "... (%d numbers; --json has all)\n", n);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *text;
+    keel_table table = {.columns = 2, .plain = true};
+    keel_table_cell(&table, "what");
+    keel_table_cell(&table, "value");
+    keel_table_leaves(&table, result);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+    cJSON_ArrayForEach (text, keel_json_get(result, "texts")) print_text(text, out);
+}
+
+const keel_verb keel_verb_verify = {
+    .name = "verify",
+    .brief = "what a model's folder holds, and whether it computes what it should",
+    .flags = flags,
+    .more =
+        "A base of Keel's is checked against the hashes of its files. Of an encoder's folder, as Hugging Face and sentence-transformers\n"
+        "lay it out: sizes, hashes, and vectors of texts. They should be those of the library, to four digits:\n"
+        "  python -c 'from sentence_transformers import SentenceTransformer as S; print(S(\"DIR\").encode(\"How do I bake bread?\")[:6])'\n"
+        "example: keel verify --base minilm\n",
+    .run = run,
+    .print = print,
+};
