@@ -163,6 +163,7 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
     keel_policy_explain(policy, choice, other, &found);
     put_sentence(policy, choice, &found, logged, &sentence);
     cJSON_AddNumberToObject(why, "against", (double)other);
+    if (sentence.failed) keel_json_lose();
     if (!sentence.failed && sentence.data) cJSON_AddStringToObject(why, "sentence", sentence.data);
     if (found.reason >= 0) cJSON_AddStringToObject(why, "reason", keel_part_name(found.reason));
     cJSON_AddNumberToObject(why, "margin", found.margin);

@@ -15,7 +15,10 @@ static void add_text(cJSON *object, const char *key, const char *text) {
     keel_buf cut = {0};
     keel_buf_append(&cut, text, kept);
     if (kept < length) keel_buf_format(&cut, " [+%zu bytes]", length - kept);
-    if (!cut.failed) cJSON_AddStringToObject(object, key, cut.data ? cut.data : "");
+    if (cut.failed)
+        keel_json_lose();
+    else
+        cJSON_AddStringToObject(object, key, cut.data ? cut.data : "");
     keel_buf_free(&cut);
 }
 

@@ -44,6 +44,7 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
+    policies/familiar.c) echo policies/test_familiar ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;

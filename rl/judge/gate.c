@@ -168,7 +168,8 @@ static keel_status unknown(const gate *wanted, const cJSON *evaluation, keel_err
     keel_fail(err, KEEL_E_USAGE, "--gate", "there is no metric \"%s\"; there are: %s", wanted->name,
               names.data ? names.data : "none");
     keel_buf_free(&names);
-    return keel_hint(err, "those, logged.NAME, base.NAME, baselines.always-refuse.NAME, models.MODEL.NAME, or ope.NAME");
+    return keel_hint(
+        err, "those, logged.NAME, base.NAME, baselines.always-refuse.NAME, models.MODEL.NAME, or ope.NAME");
 }
 
 /* ---- thresholds ---- */

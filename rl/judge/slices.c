@@ -303,7 +303,8 @@ cJSON *keel_slices_json(const keel_slices *slices, double confidence) {
     for (int b = 0; b < N_BY && good; ++b)
         if (slices->by[b].n > 1)
             good = add_slicing(by, &slices->by[b], by_names[b], confidence);
-        else if (b != BY_STATE) /* of this it is the policy that knows nothing, or that all is like training */
+        else if (b !=
+                 BY_STATE) /* of this it is the policy that knows nothing, or that all is like training */
             good = keel_json_add(missing, NULL, cJSON_CreateString(by_names[b]));
     good = keel_json_add(json, "by", by) && good;
     good = keel_json_add(json, "missing", missing) && good;

@@ -1,4 +1,5 @@
 /* Made by make_familiar.py. */
+/* clang-format off */
 static const double familiar_states[130][12] = {
     {1, 1, 9, 1, 0, 2, 0, 2, 0, 2, 0, 0},
     {0, 7, 4, 3, 3, 0, 0, 0, 0, 4, 0, 0},

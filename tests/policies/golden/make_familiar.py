@@ -32,6 +32,7 @@ states, queries = vectors[:STATES], vectors[STATES:]
 groups = [i // 2 for i in range(STATES)]
 apart = sorted(1 - max(cosine(a, b) for b, h in zip(states, groups) if h != g) for a, g in zip(states, groups))
 print("/* Made by make_familiar.py. */")
+print("/* clang-format off */")
 table("familiar_states", states)
 table("familiar_queries", queries)
 print(f"static const double familiar_threshold = {apart[min(STATES, math.ceil(0.99 * (STATES + 1))) - 1]:.12f};")
