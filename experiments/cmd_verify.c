@@ -16,7 +16,7 @@
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/base.h"
-#include "policies/transformer/bert.h"
+#include "policies/encoder.h"
 
 static const keel_flag flags[] = {
     {"--base", "DIR", true, false, "the folder"},
@@ -59,53 +59,48 @@ static keel_status add_hash(cJSON *json, const char *dir, const char *name, keel
     return status;
 }
 
-static cJSON *sizes_json(const keel_bert *bert) {
-    const keel_bert_config *c = &bert->config;
+static cJSON *sizes_json(const keel_encoder_about *about) {
     cJSON *json = cJSON_CreateObject();
-    size_t numbers = 0;
-    for (size_t i = 0; i < bert->params.count; i++)
-        numbers += bert->params.table[i].rows * bert->params.table[i].cols;
-    cJSON_AddNumberToObject(json, "parameters", (double)numbers);
-    cJSON_AddNumberToObject(json, "memory_mb", ceil((double)numbers * sizeof(keel_real) / 1e5) / 10);
-    cJSON_AddNumberToObject(json, "layers", (double)c->layers);
-    cJSON_AddNumberToObject(json, "hidden", (double)c->hidden);
-    cJSON_AddNumberToObject(json, "heads", (double)c->heads);
-    cJSON_AddNumberToObject(json, "inner", (double)c->inner);
-    cJSON_AddNumberToObject(json, "vocabulary", (double)c->vocab);
-    cJSON_AddNumberToObject(json, "most_tokens", (double)c->max_tokens);
-    cJSON_AddStringToObject(json, "vector", c->first_token ? "of the first token" : "mean of the tokens");
-    cJSON_AddBoolToObject(json, "normalised", c->normalise);
+    cJSON_AddNumberToObject(json, "parameters", (double)about->parameters);
+    cJSON_AddNumberToObject(json, "memory_mb", ceil((double)about->parameters * sizeof(float) / 1e5) / 10);
+    cJSON_AddNumberToObject(json, "layers", (double)about->layers);
+    cJSON_AddNumberToObject(json, "width", (double)about->width);
+    cJSON_AddNumberToObject(json, "heads", (double)about->heads);
+    cJSON_AddNumberToObject(json, "inner", (double)about->inner);
+    cJSON_AddNumberToObject(json, "vocabulary", (double)about->vocabulary);
+    cJSON_AddNumberToObject(json, "most_tokens", (double)about->most_tokens);
+    cJSON_AddStringToObject(json, "vector", about->vector);
+    cJSON_AddBoolToObject(json, "normalised", about->normalised);
     return json;
 }
 
-static keel_status text_json(const keel_bert *bert, const char *text, cJSON *list, keel_err *err) {
+static keel_status text_json(const keel_encoder *encoder, const char *text, cJSON *list, keel_err *err) {
+    const size_t width = keel_encoder_look(encoder).width;
     keel_arena arena = {0};
-    keel_bert_batch batch;
-    size_t cut = 0;
-    keel_real *vector = keel_arena_calloc(&arena, bert->config.hidden, sizeof *vector);
-    keel_status status =
-        vector ? keel_bert_read(bert, &text, 1, &arena, &batch, &cut, err) : keel_nomem(err, "verify");
-    if (status == KEEL_OK) status = keel_bert_encode(bert, &batch, &arena, vector, err);
-    cJSON *json = cJSON_CreateObject(), *tokens, *numbers;
+    const char *const *tokens = NULL;
+    size_t n = 0, cut = 0;
+    float *vector = keel_arena_calloc(&arena, width, sizeof *vector);
+    keel_status status = vector ? keel_encoder_tokens(encoder, text, &arena, &tokens, &n, &cut, err)
+                                : keel_nomem(err, "verify");
+    if (status == KEEL_OK) status = keel_encoder_vectors(encoder, &text, 1, &arena, vector, err);
     if (status == KEEL_OK) {
+        cJSON *json = cJSON_CreateObject();
         cJSON_AddStringToObject(json, "text", text);
         if (cut) cJSON_AddNumberToObject(json, "tokens_cut", (double)cut);
-        tokens = cJSON_AddArrayToObject(json, "tokens");
-        for (int32_t t = 0; t < batch.offsets[1]; t++) {
-            const char *token = keel_tokenizer_token(bert->tokenizer, batch.id[t]);
-            keel_json_add(tokens, NULL, cJSON_CreateString(token ? token : ""));
-        }
-        numbers = cJSON_AddArrayToObject(json, "vector");
-        for (size_t d = 0; d < bert->config.hidden; d++)
+        cJSON *list_of_tokens = cJSON_AddArrayToObject(json, "tokens");
+        for (size_t t = 0; t < n; t++)
+            keel_json_add(list_of_tokens, NULL, cJSON_CreateString(tokens[t] ? tokens[t] : ""));
+        cJSON *numbers = cJSON_AddArrayToObject(json, "vector");
+        for (size_t d = 0; d < width; d++)
             keel_json_add(numbers, NULL, cJSON_CreateNumber((double)vector[d]));
+        keel_json_add(list, NULL, json);
     }
-    keel_json_add(list, NULL, json);
     keel_arena_free(&arena);
     return status;
 }
 
 static keel_status verify_encoder(keel_cli *cli, const char *dir, keel_err *err) {
-    keel_bert *bert;
+    keel_encoder *encoder;
     const char *const *texts;
     size_t n;
     KEEL_TRY(keel_cli_values(cli, "--text", &texts, &n, err));
@@ -113,17 +108,18 @@ static keel_status verify_encoder(keel_cli *cli, const char *dir, keel_err *err)
     for (size_t i = 0; i < n; i++)
         if (keel_utf8_valid_prefix(texts[i], strlen(texts[i])) != strlen(texts[i]))
             return keel_fail(err, KEEL_E_USAGE, "--text", "it is not UTF-8 text");
-    KEEL_TRY(keel_bert_load(&bert, dir, err));
+    KEEL_TRY(keel_encoder_open(&encoder, dir, err));
+    const keel_encoder_about about = keel_encoder_look(encoder);
     cJSON *json = cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "base", dir);
-    cJSON_AddStringToObject(json, "kind", "BERT encoder, WordPiece tokenizer");
-    keel_json_add(json, "model", sizes_json(bert));
+    cJSON_AddStringToObject(json, "kind", about.kind);
+    keel_json_add(json, "model", sizes_json(&about));
     cJSON *hashes = cJSON_AddObjectToObject(json, "sha256");
     keel_status status = add_hash(hashes, dir, "model.safetensors", err);
     if (status == KEEL_OK) status = add_hash(hashes, dir, "tokenizer.json", err);
     cJSON *list = cJSON_AddArrayToObject(json, "texts");
-    for (size_t i = 0; i < n && status == KEEL_OK; i++) status = text_json(bert, texts[i], list, err);
-    keel_bert_close(bert);
+    for (size_t i = 0; i < n && status == KEEL_OK; i++) status = text_json(encoder, texts[i], list, err);
+    keel_encoder_close(encoder);
     return status;
 }
 
