@@ -121,19 +121,27 @@ keel_status keel_base_encode_decision(const keel_base *base, const keel_conversa
     return keel_base_encode(base, &item, 1, scratch, err);
 }
 
-static keel_status place_features(const keel_base *base, const keel_conversation *conversation,
-                                  size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
+static keel_status place_features(const keel_features *features, keel_arena *scratch, const int32_t **dim,
                                   const float **weight, size_t *n, keel_err *err) {
-    (void)seen;
-    keel_features features;
-    KEEL_TRY(keel_base_encode_decision(base, conversation, decision, scratch, &features, err));
-    int32_t *all = keel_arena_alloc(scratch, features.state_dim * sizeof *all);
+    int32_t *all = keel_arena_alloc(scratch, features->state_dim * sizeof *all);
     if (!all) return keel_nomem(err, "base");
-    for (size_t i = 0; i < features.state_dim; i++) all[i] = (int32_t)i;
+    for (size_t i = 0; i < features->state_dim; i++) all[i] = (int32_t)i;
     *dim = all;
-    *weight = features.state;
-    *n = features.state_dim;
+    *weight = features->state;
+    *n = features->state_dim;
     return KEEL_OK;
+}
+
+/* Dimensions and weights by the kind's own way, or by state features. */
+static keel_status read_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                              const keel_features *features, bool seen, keel_arena *scratch,
+                              const int32_t **dim, const float **weight, size_t *n, keel_err *err) {
+    keel_features encoded;
+    if (base->kind->place)
+        return base->kind->place(base, conversation, decision, seen, scratch, dim, weight, n, err);
+    if (features) return place_features(features, scratch, dim, weight, n, err);
+    KEEL_TRY(keel_base_encode_decision(base, conversation, decision, scratch, &encoded, err));
+    return place_features(&encoded, scratch, dim, weight, n, err);
 }
 
 typedef struct dimension {
@@ -167,13 +175,13 @@ static void put_place(dimension *all, size_t n, keel_place *out) {
 }
 
 keel_status keel_base_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                            bool seen, keel_arena *scratch, keel_place *out, keel_err *err) {
+                            const keel_features *features, bool seen, keel_arena *scratch, keel_place *out,
+                            keel_err *err) {
     const int32_t *dim;
     const float *weight;
     size_t n;
     KEEL_TRY(check_decision(conversation, decision, err));
-    KEEL_TRY((base->kind->place ? base->kind->place : place_features)(base, conversation, decision, seen,
-                                                                      scratch, &dim, &weight, &n, err));
+    KEEL_TRY(read_place(base, conversation, decision, features, seen, scratch, &dim, &weight, &n, err));
     dimension *all = keel_arena_alloc(scratch, n * sizeof *all);
     if (!all) return keel_nomem(err, "base");
     for (size_t i = 0; i < n; i++) {

@@ -237,9 +237,11 @@ keel_status keel_base_encode_decision(const keel_base *base, const keel_conversa
                                       keel_err *err);
 /* The place of a decision's state (policies/familiar.h). It reads turns before the decision alone. Of more
  * than KEEL_PLACE_MOST dimensions those with the least hashes stay, the same in every place. seen: the base
- * was tuned on this decision, and is to forget it. */
+ * was tuned on this decision, and is to forget it. features: the decision's, where they are at hand; else
+ * NULL. */
 keel_status keel_base_place(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                            bool seen, keel_arena *scratch, keel_place *out, keel_err *err);
+                            const keel_features *features, bool seen, keel_arena *scratch, keel_place *out,
+                            keel_err *err);
 /* Number of actions at the decision: its candidates and the fixed answers, or the acts. */
 size_t keel_base_n_actions(const keel_base *base, const keel_decision *decision);
 /* Whether the base can encode the decision: in candidate sets, whether it has candidates or fixed answers. */

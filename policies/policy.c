@@ -319,7 +319,7 @@ keel_status keel_policy_decide_at(const keel_policy *policy, const keel_base *ba
     keel_place place;
     double distance = (double)NAN;
     if (policy->familiar.n) {
-        KEEL_TRY(keel_base_place(base, conversation, decision, false, scratch, &place, err));
+        KEEL_TRY(keel_base_place(base, conversation, decision, features, false, scratch, &place, err));
         distance = keel_familiar_distance(&policy->familiar, &place);
     }
     const bool unfamiliar = distance > policy->familiar.threshold; /* false for NaN */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "core/interrupt.h"
+#include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 
 typedef struct gathering {
@@ -26,8 +27,10 @@ static keel_status gather(gathering *g, const keel_conversation *c, keel_arena *
         if (!c->decisions[d].n_candidates) continue;
         const size_t rank = (seen++ + (size_t)((uint64_t)group % answered)) % answered; /* begins anywhere */
         if (rank * wanted / answered == (rank + 1) * wanted / answered) continue;
-        KEEL_TRY(keel_base_place(g->with->base, c, d, false, scratch, &g->place[g->n], err));
-        KEEL_TRY(keel_base_place(g->with->base, c, d, true, scratch, &g->unseen[g->n], err));
+        keel_features features;
+        KEEL_TRY(keel_encode_store_decision(g->with->base, g->with->store, c, d, scratch, &features, err));
+        KEEL_TRY(keel_base_place(g->with->base, c, d, &features, false, scratch, &g->place[g->n], err));
+        KEEL_TRY(keel_base_place(g->with->base, c, d, &features, true, scratch, &g->unseen[g->n], err));
         g->group[g->n++] = group;
     }
     return KEEL_OK;
