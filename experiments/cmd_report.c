@@ -33,6 +33,12 @@ static const keel_flag flags[] = {
 
 /* ---- a store ---- */
 
+/* The last part of a path. */
+static const char *name_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
 static keel_status add_step(keel_run_folder *folder, const char *title, cJSON *result, keel_err *err) {
     cJSON *step = cJSON_CreateObject();
     cJSON_AddStringToObject(step, "name", "eval");
@@ -92,7 +98,7 @@ static keel_status arguments(keel_cli *cli, const char ***argv, size_t *argc, ke
 
 /* Runs `eval`; the result is kept where a gate is not met too. */
 static keel_status judge(keel_cli *cli, keel_run_folder *folder, keel_err *err) {
-    const char **argv, *title = keel_cli_value(cli, "--policy"), *slash = strrchr(title, '/');
+    const char **argv;
     size_t argc;
     bool help = false;
     keel_cli inner;
@@ -100,7 +106,7 @@ static keel_status judge(keel_cli *cli, keel_run_folder *folder, keel_err *err) 
     keel_status status = keel_cli_parse(&inner, &keel_verb_eval, argc, argv, &help, err);
     if (status == KEEL_OK) status = keel_cli_run(&inner, err);
     if (status == KEEL_OK || status == KEEL_E_GATE) {
-        keel_status added = add_step(folder, slash && slash[1] ? slash + 1 : title, inner.result, err);
+        keel_status added = add_step(folder, name_of(keel_cli_value(cli, "--policy")), inner.result, err);
         inner.result = NULL;
         if (added != KEEL_OK) status = added;
     }
@@ -109,7 +115,7 @@ static keel_status judge(keel_cli *cli, keel_run_folder *folder, keel_err *err) 
 }
 
 static keel_status read_store(keel_cli *cli, keel_run_folder *folder, keel_err *err) {
-    const char *store = keel_cli_value(cli, "--store"), *split = keel_cli_value(cli, "--split");
+    const char *store = name_of(keel_cli_value(cli, "--store")), *split = keel_cli_value(cli, "--split");
     const bool policy = keel_cli_has(cli, "--policy");
     char about[1200] = "";
     keel_err missed = {0};

@@ -58,6 +58,26 @@ for log in log turned; do
 done
 cmp -s log.cases turned.cases || fail "the order of the log decides which decisions are told: $(diff log.cases turned.cases | head -5)"
 [ "$(grep -c '"conversation"' log.cases)" -ge 3 ] || fail "decisions are told"
+"$KEEL" eval --store logs.db --policy policy --cases 1000 --json --quiet >all.json
+"$KEEL" eval --store logs.db --policy policy --cases 3 --json --quiet >few.json
+python3 - all.json few.json <<'END' >said.txt 2>&1 || fail "which decisions are told: $(cat said.txt)"
+import json, sys
+everything, few = ({row["kind"]: row for row in json.load(open(name))["cases"]} for name in sys.argv[1:])
+name = lambda decision: (decision["conversation"], decision["turn"])
+drawn = 0
+for kind, row in everything.items():
+    told = few[kind]["shown"]
+    assert row["count"] == len(row["shown"]) == few[kind]["count"], kind
+    assert row["as_logged"] == sum(decision["agrees"] is True for decision in row["shown"]), kind
+    assert [name(decision) for decision in told] == [name(decision) for decision in row["shown"][:3]], kind
+    differing = sum(decision["agrees"] is False for decision in row["shown"])
+    assert sum(decision["agrees"] is False for decision in told) == min(3, differing), f"{kind}: those that differ come first"
+    if differing > 20:
+        drawn += 1
+        first = sorted(name(decision) for decision in row["shown"] if decision["agrees"] is False)[:3]
+        assert sorted(map(name, told)) != first, f"{kind}: the first by name are no sample"
+assert drawn, "some kind is large"
+END
 kinds=$(grep '"kind"' log.cases | sed 's/.*: "//;s/",*//' | tr '\n' ' ')
 [ "$kinds" = "harmful harmful_in_part over_refusal unfamiliar fallback mended differs " ] || fail "the worst first: $kinds"
 
