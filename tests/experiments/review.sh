@@ -14,7 +14,8 @@ expect "wrong use: interval" 2 "--interval" review --store s.db --interval 0
 expect "wrong use: name" 2 "--name" review --store s.db --name ""
 expect "wrong use: base" 2 "--base" review --store s.db --base x
 expect "no store" 1 "none.db" review --store none.db
-if "$KEEL" review --store s.db --listen 127.0.0.1:0 2>err.txt </dev/null & then server=$!; fi
+"$KEEL" review --store s.db --listen 127.0.0.1:0 2>err.txt >/dev/null &
+server=$!
 for i in 1 2 3 4 5 6 7 8 9 10; do
     grep -q "review at\|libmicrohttpd" err.txt && break
     sleep 0.5
@@ -109,7 +110,23 @@ END
 # What people said is what the others go by.
 expect "the judge beside them" 0 "" label --store s.db --quiet
 expect "counted as humans'" 0 "" stats --store s.db --json --quiet
-[ "$(json splits.all.judged_by.human out.txt)" != 0 ] || fail "labels of people are counted: $(cat out.txt)"
+python3 -c 'import json; print(sum(split["judged_by"]["human"] for split in json.load(open("out.txt"))["splits"].values()))' >humans.txt
+[ "$(cat humans.txt)" -ge 10 ] || fail "labels of people are counted: $(cat humans.txt)"
 expect "export has them" 0 "" export --store s.db --format chat --out out.jsonl --quiet
 grep -q '"outcome": *"refusal"' out.jsonl || fail "exported labels: $(head -2 out.jsonl)"
+
+# With a policy: responses in whose place it would do something else.
+"$KEEL" simulate --store p.db --env support-desk --behaviour support-82 --episodes 60 --quiet >/dev/null
+"$KEEL" sft --store p.db --base builtin --out base --quiet --set epochs=1 --set buckets=1024 --set min_updates=10 >/dev/null
+"$KEEL" train --store p.db --base base --algo bc --out policy --quiet --set steps=20 --set hidden=8 --set batch=32 >/dev/null
+expect "one rate" 2 "refusal_rate" review --store p.db --rate accuracy
+"$KEEL" review --store p.db --policy policy --rate refusal_rate --listen 127.0.0.1:0 2>err.txt >/dev/null &
+server=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q "review at" err.txt && break
+    sleep 0.5
+done
+grep -q "would do something else in place of [1-9]" err.txt || fail "the policy is asked: $(cat err.txt)"
+kill -INT $server
+wait $server || fail "it ends with 0"
 [ "$failures" = 0 ]
