@@ -176,6 +176,17 @@ const keel_explained keel_explanations[] = {
      "rare; where it is common, --unfamiliar fallback"},
     {"decide", "probability", 0, "what the policy gives to each answer", "one answer stands out"},
 
+    {"review", "labels given, responses skipped, taken back", 0,
+     "what people said of responses, chose not to judge, and undid", "few skipped and few taken back"},
+    {"review", "estimate", 0,
+     "on the page: a rate of the log, corrected by the labels so far, with its interval",
+     "the interval holds what the judge says, or the judge is wrong there"},
+    {"review", "still needed", -1, "on the page: labels until the interval is as narrow as wished",
+     "0, before a decision is made"},
+    {"review", "kappa", 1,
+     "on the page: how two people who saw the same response agree, beyond chance (Cohen)",
+     "above 0.6; below it the question is not clear to them"},
+
     {"simulate", "refusal_rate, completion_rate, ...", 0,
      "as in eval, counted in played conversations: the simulator knows the truth",
      "near what eval estimates"},
