@@ -27,7 +27,8 @@ keel_status keel__report_about(keel_report_page *page, keel_err *err);   /* defi
 
 /* ---- what the run judged ---- */
 
-/* The steps of verb `eval` (without a policy: what the log does, keel_report_log), one after the other: the first one after `step` (NULL: at all); NULL at the end.
+/* The steps of verb `eval` (without a policy: what the log does, keel_report_log), one after the other: the
+ * first one after `step` (NULL: at all); NULL at the end.
  */
 const cJSON *keel__report_next_eval(const keel_run_folder *folder, const cJSON *step);
 /* Whether it is the last of its group: the policy that the page is about, where several are compared. */

@@ -24,7 +24,8 @@ static void choose_gnuplot(bool there) {
 static void check_page(const keel_buf *html) {
     FUZZ_CHECK(keel_utf8_valid_prefix(html->data, html->length) == html->length);
     const char *own = strstr(html->data, "<script>"); /* the page's only script ends it */
-    FUZZ_CHECK(own && strncmp(own + 8, (const char *)keel_embedded_report_js, strlen((const char *)keel_embedded_report_js)) == 0);
+    FUZZ_CHECK(own && strncmp(own + 8, (const char *)keel_embedded_report_js,
+                              strlen((const char *)keel_embedded_report_js)) == 0);
     FUZZ_CHECK(strstr(html->data, "<script") == own && !strstr(own + 1, "<script"));
     FUZZ_CHECK(!strstr(html->data, "<x") && !strstr(html->data, "<img"));
     for (size_t i = 0; i < html->length; i++)
