@@ -29,6 +29,8 @@ const keel_option value_options[] = {
     ROW("weight_decay", KEEL_OPT_REAL, settings.weight_decay, "0.3", 0, 10, "decoupled weight decay"),
     ROW("scale", KEEL_OPT_REAL, settings.scale, "20", 1e-3, 1e6,
         "of rewards: the policy's temperature is 1 / scale of a reward"),
+    ROW("calibrated", KEEL_OPT_BOOL, settings.calibrated, "false", 0, 0,
+        "CQL pushes no act below what the log earned from there on (Cal-QL)"),
     ROW("precision", KEEL_OPT_REAL, precision, "0.005", 1e-4, 1,
         "standard error of true values, as a share of the range from random to best"),
     ROW("threads", KEEL_OPT_INT, threads, "1", 1, 1024, "runs at a time; the result is the same"),

@@ -40,17 +40,44 @@ static keel_qnet_shape shape_of(const value_world *world, const keel_learner_con
 
 /* ---- minibatches ---- */
 
+/* What calibration needs: what the log earned from each step on, discounted; room for a batch of it. */
+typedef struct earned {
+    float *whole;   /* [log n], scaled */
+    float *returns; /* [batch, KEEL_N_REWARDS] */
+    uint8_t *ended; /* [batch]: 1, every conversation of these worlds comes to its end */
+} earned;
+
+static bool earned_open(const value_world *world, const value_log *log, const value_settings *settings,
+                        keel_arena *arena, earned *out) {
+    const size_t n = (size_t)settings->batch;
+    *out = (earned){.whole = keel_arena_calloc(arena, log->n, sizeof(float)),
+                    .returns = keel_arena_calloc(arena, n * KEEL_N_REWARDS, sizeof(float)),
+                    .ended = keel_arena_alloc(arena, n)};
+    if (!out->whole || !out->returns || !out->ended) return false;
+    memset(out->ended, 1, n);
+    double later = 0;
+    for (size_t i = log->n; i-- > 0;) {
+        if (log->last[i]) later = 0;
+        later = settings->scale * (double)log->reward[i] + world->gamma * later;
+        out->whole[i] = (float)later;
+    }
+    return true;
+}
+
 /* Steps of the log, uniform with replacement: the same for every method of a seed. */
 static keel_batch draw(const value_log *log, size_t dim, const value_settings *settings, uint64_t seed,
-                       uint64_t number, plain_batch *batch) {
+                       uint64_t number, plain_batch *batch, earned *sums) {
     keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_DRAW, number);
     for (size_t i = 0; i < batch->n; ++i) {
         const size_t step = (size_t)keel_rng_below(&rng, log->n);
         const float *state = log->state + step * dim;
         plain_batch_put(batch, i, state, log->action[step], (float)settings->scale * log->reward[step],
                         log->last[step] ? NULL : state + dim, false);
+        if (settings->calibrated) sums->returns[i * KEEL_N_REWARDS + KEEL_ACCURACY] = sums->whole[step];
     }
-    return plain_batch_view(batch);
+    keel_batch view = plain_batch_view(batch);
+    if (settings->calibrated) view.returns = sums->returns, view.ended = sums->ended;
+    return view;
 }
 
 /* ---- learning ---- */
@@ -59,12 +86,14 @@ static keel_status take_steps(const value_world *world, const value_log *log, co
                               uint64_t seed, keel_learner *learner, keel_err *err) {
     keel_arena arena = {0};
     plain_batch room;
+    earned sums = {0};
     keel_loss_parts parts = {0};
     keel_status status = KEEL_OK;
-    if (!plain_batch_open(&room, (size_t)settings->batch, world->dim, &arena))
+    if (!plain_batch_open(&room, (size_t)settings->batch, world->dim, &arena) ||
+        (settings->calibrated && !earned_open(world, log, settings, &arena, &sums)))
         status = keel_fail(err, KEEL_E_NOMEM, "learning", "no memory for a batch");
     while (status == KEEL_OK && learner->step < (uint64_t)settings->steps) {
-        const keel_batch batch = draw(log, world->dim, settings, seed, learner->step, &room);
+        const keel_batch batch = draw(log, world->dim, settings, seed, learner->step, &room, &sums);
         status = keel_learner_step(learner, &batch, &parts, err);
         if (status == KEEL_OK && !isfinite(parts.total))
             status = keel_fail(err, KEEL_E_DIVERGED, "learning", "the loss is %g after step %llu",

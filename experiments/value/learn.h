@@ -11,6 +11,7 @@
 typedef struct value_settings {
     int64_t steps, batch, hidden, target_interval;
     double learning_rate, dropout, weight_decay, scale;
+    bool calibrated; /* CQL pushes no act below what the log earned from there on (Cal-QL) */
 } value_settings;
 
 /* algorithm: "bc", "dqn" (alpha 0), "cql". Close it with keel_learner_close. */
