@@ -16,6 +16,7 @@
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
 #include "experiments/replay_filter.h"
+#include "experiments/replay_nearest.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/encode_store.h"
@@ -39,7 +40,8 @@ static const keel_flag flags[] = {
     {"--limit", "N", false, false, "how many decisions are shown (default: 20); all are counted"},
     {"--random", NULL, false, false, "show decisions drawn at random instead of the first"},
     KEEL_FLAG_SEED,
-    {"--detail", NULL, false, false, "every candidate with its numbers, and texts at full length"},
+    {"--detail", NULL, false, false,
+     "every candidate with its numbers, texts at full length, and the nearest decisions that were learned from"},
     KEEL_FLAG_END,
 };
 
@@ -48,7 +50,7 @@ enum { FIRST, SECOND, N_ASKED };
 /* A decision that is shown; the walk's number of it, for their order. */
 typedef struct pick {
     int64_t id, number;
-    cJSON *json;
+    keel_replay_seat seat; /* with the JSON of it */
 } pick;
 
 typedef struct replaying {
@@ -59,8 +61,8 @@ typedef struct replaying {
     keel_replay_filter filter;
     keel_reward_config rewards;
     keel_eval_config measure;
-    keel_compare *compare; /* NULL without --diff */
-    bool disagree_only, random;
+    keel_compare *compare;            /* NULL without --diff */
+    bool disagree_only, random, near; /* near: the nearest decisions of training are looked for */
     keel_rng rng;
     int64_t limit, seen, differing, untold, open, apart, matching, shown;
     pick *picks; /* [limit] */
@@ -105,8 +107,8 @@ static pick *place_for(replaying *work) {
     uint64_t at =
         keel_rng_below(&work->rng, (uint64_t)work->matching); /* reservoir sampling: Vitter 1985, R */
     if (at >= (uint64_t)work->limit) return NULL;
-    cJSON_Delete(work->picks[at].json);
-    work->picks[at].json = NULL;
+    cJSON_Delete(work->picks[at].seat.json);
+    work->picks[at].seat.json = NULL;
     return &work->picks[at];
 }
 
@@ -122,9 +124,12 @@ static keel_status show(replaying *work, const keel_conversation *conversation, 
     pick *to = place_for(work);
     if (!to) return KEEL_OK;
     *to = (pick){.id = conversation->decisions[place].id, .number = work->seen};
-    KEEL_TRY(keel_replay_view(&replayed, scratch, &to->json, err));
-    if (work->policy[SECOND]) add_second(work, &conversation->decisions[place], &by[SECOND], to->json);
-    return KEEL_OK;
+    KEEL_TRY(keel_replay_view(&replayed, scratch, &to->seat.json, err));
+    if (work->policy[SECOND]) add_second(work, &conversation->decisions[place], &by[SECOND], to->seat.json);
+    to->seat.group = keel_conversation_group_hash(conversation);
+    return work->near ? keel_base_place(work->base[FIRST], conversation, place, NULL, false, scratch,
+                                        &to->seat.place, err)
+                      : KEEL_OK;
 }
 
 static keel_status replay_decision(replaying *work, const keel_reward_view *view, size_t place,
@@ -133,7 +138,7 @@ static keel_status replay_decision(replaying *work, const keel_reward_view *view
     bool same = true;
     for (size_t who = 0; who < (two ? N_ASKED : 1); who++)
         KEEL_TRY(ask(work, who, view, place, scratch, &by[who], err));
-    if (!keel_replay_filter_takes(&work->filter, &by[FIRST].answer)) return KEEL_OK;
+    if (!keel_replay_filter_takes(&work->filter, &by[FIRST].answer, &by[FIRST].choice)) return KEEL_OK;
     work->seen++;
     work->differing += by[FIRST].verdict == KEEL_CHOICE_DIFFERS;
     work->untold += by[FIRST].verdict == KEEL_CHOICE_UNTOLD;
@@ -228,10 +233,11 @@ static keel_status replay_chosen(keel_cli *cli, replaying *work, keel_err *err) 
 
 static keel_status keep_decision(const replaying *work, const pick *of, keel_err *err) {
     keel_buf text = {0};
-    const cJSON *at = keel_json_get(of->json, "chosen");
-    const cJSON *action = at ? cJSON_GetArrayItem(keel_json_get(of->json, "actions"), at->valueint) : NULL;
+    const cJSON *at = keel_json_get(of->seat.json, "chosen");
+    const cJSON *action =
+        at ? cJSON_GetArrayItem(keel_json_get(of->seat.json, "actions"), at->valueint) : NULL;
     const cJSON *chosen = keel_json_get(action, "says");
-    keel_status status = keel_json_print(of->json, false, &text, err);
+    keel_status status = keel_json_print(of->seat.json, false, &text, err);
     if (status == KEEL_OK)
         status = keel_store_put_replay(work->store, work->policy[FIRST]->hash, of->id,
                                        cJSON_IsString(chosen) ? chosen->valuestring : "", text.data, err);
@@ -270,15 +276,29 @@ static keel_status compared_json(const replaying *work, cJSON *result, keel_err 
     return KEEL_OK;
 }
 
+/* Of the decisions that the policy learned from, as far as this store has them. */
+static keel_status add_nearest(replaying *work, keel_err *err) {
+    keel_split split;
+    keel_replay_seat *seats = keel_calloc((size_t)work->shown + 1, sizeof *seats);
+    if (!seats) return keel_nomem(err, "replay");
+    for (int64_t i = 0; i < work->shown; i++) seats[i] = work->picks[i].seat;
+    keel_status status = keel_split_parse(work->policy[FIRST]->split, &split, err);
+    if (status == KEEL_OK)
+        status = keel_replay_nearest(work->store, work->base[FIRST], &split, seats, (size_t)work->shown, err);
+    keel_free(seats);
+    return status;
+}
+
 static keel_status list_result(keel_cli *cli, replaying *work, keel_err *err) {
     cJSON *result = cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(result, "policy", work->policy[FIRST]->hash);
     cJSON *decisions = cJSON_AddArrayToObject(result, "decisions");
     qsort(work->picks, (size_t)work->shown, sizeof *work->picks, by_number);
-    keel_status status = keep_replays(work, err);
+    keel_status status = work->near ? add_nearest(work, err) : KEEL_OK;
+    if (status == KEEL_OK) status = keep_replays(work, err);
     for (int64_t i = 0; i < work->shown; i++) {
-        keel_json_add(decisions, NULL, work->picks[i].json);
-        work->picks[i].json = NULL;
+        keel_json_add(decisions, NULL, work->picks[i].seat.json);
+        work->picks[i].seat.json = NULL;
     }
     cJSON_AddNumberToObject(result, "seen", (double)work->seen);
     cJSON_AddNumberToObject(result, "differing", (double)work->differing);
@@ -324,6 +344,7 @@ static keel_status open_all(keel_cli *cli, replaying *work, keel_err *err) {
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, 9007199254740991, &seed, err));
     KEEL_TRY(keel_replay_filter_open(&work->filter, cli, err));
     KEEL_TRY(keel_options_defaults(keel_eval_config_options, &work->measure, err));
+    work->near = keel_cli_has(cli, "--detail") && work->limit <= KEEL_REPLAY_NEAREST_SEATS;
     work->rng = keel_rng_stream((uint64_t)seed, KEEL_STREAM_REPLAY, 0);
     work->picks = keel_arena_calloc(&cli->arena, (size_t)work->limit, sizeof *work->picks);
     if (!work->picks)
@@ -336,7 +357,7 @@ static keel_status open_all(keel_cli *cli, replaying *work, keel_err *err) {
 }
 
 static void close_all(replaying *work) {
-    for (int64_t i = 0; i < work->shown; i++) cJSON_Delete(work->picks[i].json);
+    for (int64_t i = 0; i < work->shown; i++) cJSON_Delete(work->picks[i].seat.json);
     keel_env_close(work->env);
     keel_compare_close(work->compare);
     for (size_t who = 0; who < N_ASKED; who++) {

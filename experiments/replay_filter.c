@@ -50,6 +50,7 @@ keel_status keel_replay_filter_open(keel_replay_filter *filter, const keel_cli *
     if (given && !keel_risk_parse(given, &risk))
         return bad_name("--risk", given, "benign, dangerous or unknown", err);
     if (given) filter->risk = (int)risk;
+    filter->unfamiliar = keel_cli_has(cli, "--only-unfamiliar");
     KEEL_TRY(read_outcome(cli, "--outcome", &filter->outcome, err));
     KEEL_TRY(read_outcome(cli, "--answer", &filter->answer, err));
     KEEL_TRY(read_text(cli, filter, err));
@@ -120,6 +121,8 @@ bool keel_replay_filter_reads(keel_replay_filter *filter, const keel_conversatio
     return !filter->text || was_said(filter, conversation, decision->turn);
 }
 
-bool keel_replay_filter_takes(const keel_replay_filter *filter, const keel_answer *answer) {
+bool keel_replay_filter_takes(const keel_replay_filter *filter, const keel_answer *answer,
+                              const keel_choice *choice) {
+    if (filter->unfamiliar && !choice->unfamiliar) return false;
     return filter->answer < 0 || (int)answer->outcome == filter->answer;
 }

@@ -170,6 +170,20 @@ static void print_words(const cJSON *list, bool detail, FILE *out) {
     }
 }
 
+/* "0.61 dangerous, refusal: How do I ..." */
+static void print_nearest(const cJSON *list, FILE *out) {
+    const cJSON *one;
+    cJSON_ArrayForEach (one, list) {
+        const char *outcome = string_of(one, "outcome");
+        fprintf(out, "  %-*s%.2f %s, ", LABEL, "like", keel_json_get(one, "similarity")->valuedouble,
+                string_of(one, "risk"));
+        keel_print_line(out, *outcome ? outcome : string_of(one, "says"), 40);
+        fputs(": ", out);
+        keel_print_line(out, string_of(one, "user"), 100);
+        fputc('\n', out);
+    }
+}
+
 void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
     const cJSON *agrees = keel_json_get(decision, "agrees"), *turn, *why = keel_json_get(decision, "why");
     const cJSON *logged = action_of(decision, "logged"), *other = keel_json_get(decision, "other");
@@ -181,6 +195,8 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
             : cJSON_IsTrue(agrees)          ? "policy does as logged"
             : cJSON_IsFalse(agrees)         ? "policy acts differently"
                                             : "log does not say what was done");
+    if (cJSON_IsTrue(keel_json_get(decision, "unfamiliar")))
+        fputs("  the policy learned from no state like this one\n", out);
     cJSON_ArrayForEach (turn, keel_json_get(decision, "context"))
         print_said(string_of(turn, "role"), string_of(turn, "says"), detail, out);
     if (logged) print_action("> logged", logged, detail, out);
@@ -189,6 +205,7 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
     if (cJSON_IsString(keel_json_get(why, "sentence")))
         print_said("why", string_of(why, "sentence"), true, out);
     print_words(keel_json_get(decision, "words"), detail, out);
+    print_nearest(keel_json_get(decision, "nearest"), out);
     if (!detail) return;
     keel_choice_view_print_numbers(why, out);
     keel_choice_view_print(keel_json_get(decision, "actions"), out);

@@ -26,8 +26,9 @@ typedef struct keel_replayed {
 enum { KEEL_REPLAY_CUT = 4000 };
 keel_status keel_replay_view(const keel_replayed *decision, keel_arena *scratch, cJSON **out, keel_err *err);
 
-/* The transcript, what was said and what the policy would say, why, and the words that count; with detail the
- * table of all actions and the numbers behind why. Text of logs is made harmless for a terminal. */
+/* The transcript, what was said and what the policy would say, why, the words that count and, where they were
+ * looked for, the nearest decisions; with detail the table of all actions and the numbers behind why. Text of
+ * logs is made harmless for a terminal. */
 void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out);
 
 #endif

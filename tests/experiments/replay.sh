@@ -16,6 +16,12 @@ grep -q 'Shapley' out.txt && fail "numbers only with --detail"
 replay "its numbers" --limit 1 --detail
 grep -q 'of it (Shapley values): .*prior [+-]' out.txt && grep -q '^ *response .*advantage' out.txt || fail "numbers: $(cat out.txt)"
 
+[ "$(grep -c '^  like  *[01]\.[0-9][0-9] [a-z]*, [a-z_]*: .*tell me about' out.txt)" = 3 ] || fail "three decisions like it: $(cat out.txt)"
+replay "nearest ones as JSON" --limit 2 --detail --json
+[ "$(grep -c '"similarity":' out.txt)" = 6 ] || fail "three for each of two"
+replay "unfamiliar ones" --only-unfamiliar
+grep -q 'no decision passes the filters\|learned from no state like this' out.txt || fail "only states that are marked: $(cat out.txt)"
+
 # Shapley values sum to the difference of probabilities.
 replay "as JSON" --limit 40 --json
 awk '/"margin":/ { margin = $2 + 0 }
