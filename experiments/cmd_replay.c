@@ -17,6 +17,7 @@
 #include "experiments/eval_config.h"
 #include "experiments/replay_filter.h"
 #include "experiments/replay_nearest.h"
+#include "experiments/report/report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/encode_store.h"
@@ -40,10 +41,16 @@ static const keel_flag flags[] = {
     {"--limit", "N", false, false, "how many decisions are shown (default: 20); all are counted"},
     {"--random", NULL, false, false, "show decisions drawn at random instead of the first"},
     KEEL_FLAG_SEED,
+    {"--format", "NAME", false, false,
+     "text (default), json (as --json), or html: a page that opens from disk, on standard output"},
     {"--detail", NULL, false, false,
      "every candidate with its numbers, texts at full length, and the nearest decisions that were learned from"},
     KEEL_FLAG_END,
 };
+
+static const char *const formats[] = {"text", "json", "html", NULL};
+enum { TEXT, JSON, HTML };
+static const keel_flag_choices choices[] = {{"--format", formats}, {NULL, NULL}};
 
 enum { FIRST, SECOND, N_ASKED };
 
@@ -307,12 +314,18 @@ static keel_status list_result(keel_cli *cli, replaying *work, keel_err *err) {
     cJSON_AddNumberToObject(result, "matching", (double)work->matching);
     if (status == KEEL_OK && work->compare) status = compared_json(work, result, err);
     if (keel_cli_has(cli, "--detail")) cJSON_AddBoolToObject(result, "detail", true);
+    if (keel_cli_has(cli, "--format"))
+        cJSON_AddStringToObject(result, "format", keel_cli_value(cli, "--format"));
     return status == KEEL_OK ? keel_cli_check_result(cli, err) : status;
 }
 
 /* ---- running ---- */
 
 static keel_status check_flags(const keel_cli *cli, keel_err *err) {
+    int format = TEXT;
+    KEEL_TRY(keel_cli_choice(cli, "--format", formats, &format, err));
+    if (format == HTML && keel_cli_has(cli, "--json"))
+        return keel_fail(err, KEEL_E_USAGE, "--json", "excludes --format html");
     if (keel_cli_has(cli, "--conversation") && keel_cli_has(cli, "--split"))
         return keel_fail(err, KEEL_E_USAGE, "--split", "excludes --conversation");
     if (keel_cli_has(cli, "--seed") && !keel_cli_has(cli, "--random"))
@@ -400,7 +413,7 @@ static void print_compared(const cJSON *compared, double seen, FILE *out) {
                        : "nothing shows which earns more");
 }
 
-static void print(const cJSON *result, FILE *out) {
+static void print_text(const cJSON *result, FILE *out) {
     const cJSON *decision;
     const double seen = number_of(result, "seen"), untold = number_of(result, "untold"),
                  open = number_of(result, "open");
@@ -422,10 +435,32 @@ static void print(const cJSON *result, FILE *out) {
     print_compared(keel_json_get(result, "compared"), seen, out);
 }
 
+/* The whole in one piece: as JSON or as a page. */
+static void print_whole(const cJSON *result, bool page, FILE *out) {
+    keel_buf text = {0};
+    keel_err err = {0};
+    const keel_status status =
+        page ? keel_report_replay_html(result, &text, &err) : keel_json_print(result, true, &text, &err);
+    if (status == KEEL_OK)
+        fwrite(text.data, 1, text.length, out);
+    else
+        fprintf(stderr, "keel replay: %s\n", err.message);
+    keel_buf_free(&text);
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *format = keel_json_get(result, "format");
+    if (format && strcmp(format->valuestring, formats[TEXT]) != 0)
+        print_whole(result, strcmp(format->valuestring, formats[HTML]) == 0, out);
+    else
+        print_text(result, out);
+}
+
 const keel_verb keel_verb_replay = {
     .name = "replay",
     .brief = "logged conversations turn by turn: what was done, what the policy would do, why",
     .flags = flags,
+    .choices = choices,
     .more =
         "Each decision is a transcript: what was said before, what was logged, what the policy would say, and why in one\n"
         "sentence. `words` are those that make the base take the request for dangerous, in log-odds. With --detail: Q of each\n"

@@ -275,7 +275,7 @@ static void put_counts(keel_buf *html, const cJSON *cases) {
     keel__report_end_table(html);
 }
 
-static void put_replay(keel_buf *html, const cJSON *step) {
+void keel__report_replay(keel_buf *html, const cJSON *step, int most) {
     const cJSON *result = keel_json_get(step, "result"), *decisions = keel_json_get(result, "decisions"),
                 *decision;
     int shown = 0;
@@ -288,7 +288,7 @@ static void put_replay(keel_buf *html, const cJSON *step) {
     keel_buf_text(html, " decisions replayed differ from the log.</p>\n");
     cJSON_ArrayForEach (decision, decisions) {
         const cJSON *actions = keel_json_get(decision, "actions");
-        if (shown >= MOST_REPLAYED || html->length > MOST_PAGE || !actions || !actions->child) continue;
+        if (shown >= most || html->length > MOST_PAGE || !actions || !actions->child) continue;
         put_card(html, decision);
         shown++;
     }
@@ -322,7 +322,7 @@ keel_status keel__report_cases(keel_report_page *page, keel_err *err) {
     cJSON_ArrayForEach (step, page->folder->steps)
         if (strcmp(keel__report_text(step, "verb"), "replay") == 0 &&
             cJSON_IsArray(keel_json_get(keel_json_get(step, "result"), "decisions")))
-            put_replay(html, step);
+            keel__report_replay(html, step, MOST_REPLAYED);
     if (html->length == before)
         keel_buf_text(
             html, "<p>None: no policy was judged with <code>--cases</code>, and none was replayed.</p>\n");

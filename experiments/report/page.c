@@ -2,6 +2,8 @@
  * tables. */
 #include "experiments/report/page.h"
 
+#include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -79,4 +81,21 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
     keel_buf_free(&body);
     keel_plotter_close(&plotter);
     return status;
+}
+
+keel_status keel_report_replay_html(const cJSON *result, keel_buf *html, keel_err *err) {
+    keel_run_folder folder = {.run = cJSON_CreateObject()};
+    cJSON *step = cJSON_CreateObject();
+    cJSON_AddStringToObject(folder.run, "recipe", "Replay");
+    cJSON_AddStringToObject(step, "title", "");
+    const bool whole = cJSON_AddItemReferenceToObject(step, "result", (cJSON *)(uintptr_t)result);
+    put_head(&folder, html);
+    keel_buf_text(html, "<main>\n<section id=cases><h1>Replay</h1>\n");
+    keel__report_replay(html, step, INT_MAX);
+    keel_buf_text(html, "</section>\n</main>\n<script>");
+    keel_buf_text(html, (const char *)keel_embedded_report_js);
+    keel_buf_text(html, "</script>\n</body></html>\n");
+    cJSON_Delete(step);
+    cJSON_Delete(folder.run);
+    return whole && !html->failed ? KEEL_OK : keel_nomem(err, "the page");
 }

@@ -21,6 +21,8 @@ keel_status keel__report_rates(keel_report_page *page, keel_err *err);
 keel_status keel__report_fronts(keel_report_page *page, keel_err *err);
 keel_status keel__report_slices(keel_report_page *page, keel_err *err);
 keel_status keel__report_cases(keel_report_page *page, keel_err *err);
+/* The decisions of a step of verb `replay`, at most so many, as cards. */
+void keel__report_replay(keel_buf *html, const cJSON *step, int most);
 keel_status keel__report_curves(keel_report_page *page, keel_err *err);
 keel_status keel__report_choices(keel_report_page *page, keel_err *err); /* among checkpoints */
 keel_status keel__report_about(keel_report_page *page, keel_err *err);   /* definitions, lineage */

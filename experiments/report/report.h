@@ -41,6 +41,9 @@ keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, 
 /* The page, appended to html. */
 keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel_err *err);
 
+/* A page of the result of verb `replay` alone: its decisions as cards. */
+keel_status keel_report_replay_html(const cJSON *result, keel_buf *html, keel_err *err);
+
 /* ---- plots (report_plot.c) ---- */
 
 /* Runs gnuplot on a script's file, without a shell; false if it cannot be started or fails. */

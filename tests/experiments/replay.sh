@@ -68,4 +68,11 @@ grep -q '^the two policies answer otherwise in 0 of' out.txt && grep -q 'nothing
 replay "two policies" --diff bc --json --limit 100
 [ "$(grep -c '"other": {' out.txt)" = "$(json matching out.txt)" ] || fail "only decisions where they differ"
 expect "a base for nothing" 2 "needs --diff" replay --store s.db --policy cql --diff-base base
+# A page for a browser, and JSON by its other name.
+replay "a page" --limit 3 --format html
+grep -q '^<!doctype html>' out.txt && grep -q '</html>$' out.txt && [ "$(grep -o '<article' out.txt | wc -l)" = 3 ] || fail "a card for each of three: $(grep -o '<[a-z]*' out.txt | sort | uniq -c)"
+replay "JSON" --limit 3 --format json && sed '/"format"/d' out.txt >one.txt
+replay "JSON as elsewhere" --limit 3 --json
+[ "$(grep -c . one.txt)" = "$(grep -c . out.txt)" ] || fail "the same JSON"
+expect "a page and JSON" 2 "excludes --format html" replay --store s.db --policy cql --split new --json --format html
 finish
