@@ -20,16 +20,19 @@ static void softmax_rows(keel_real *x, size_t rows, size_t cols) {
     }
 }
 
-/* One text: qkv [tokens, 3 width] -> out [tokens, width]. */
-static void attend(const keel_real *qkv, size_t heads, size_t head_dim, size_t tokens, keel_real *out,
-                   keel_real *scores) {
-    const size_t width = heads * head_dim;
+void keel__attention_scores(const keel_real *q, const keel_real *k, size_t width, size_t head_dim,
+                            size_t tokens, keel_real *scores) {
     const keel_real scale = 1 / sqrt((keel_real)head_dim);
+    keel_gemm(false, true, tokens, tokens, head_dim, scale, q, 3 * width, k, 3 * width, 0, scores, tokens);
+    softmax_rows(scores, tokens, tokens);
+}
+
+void keel__attend(const keel_real *qkv, size_t heads, size_t head_dim, size_t tokens, keel_real *out,
+                  keel_real *scores) {
+    const size_t width = heads * head_dim;
     for (size_t h = 0; h < heads; ++h) {
         const keel_real *q = qkv + h * head_dim, *k = q + width, *v = k + width;
-        keel_gemm(false, true, tokens, tokens, head_dim, scale, q, 3 * width, k, 3 * width, 0, scores,
-                  tokens);
-        softmax_rows(scores, tokens, tokens);
+        keel__attention_scores(q, k, width, head_dim, tokens, scores);
         keel_gemm(false, false, tokens, head_dim, tokens, 1, scores, tokens, v, 3 * width, 0,
                   out + h * head_dim, width);
     }
@@ -44,7 +47,7 @@ void keel_attention(const keel_real *qkv, size_t heads, size_t head_dim, const i
         keel_real *text = scratch, *made = text + tokens * 3 * width, *scores = made + tokens * width;
         for (size_t t = 0; t < tokens; ++t)
             memcpy(text + t * 3 * width, qkv + (size_t)at[t] * 3 * width, 3 * width * sizeof *text);
-        if (tokens) attend(text, heads, head_dim, tokens, made, scores);
+        if (tokens) keel__attend(text, heads, head_dim, tokens, made, scores);
         for (size_t t = 0; t < tokens; ++t)
             memcpy(out + (size_t)at[t] * width, made + t * width, width * sizeof *out);
     }

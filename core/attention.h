@@ -21,6 +21,14 @@ static inline size_t keel_attention_room(size_t heads, size_t head_dim, size_t t
     return tokens * (tokens + 4 * heads * head_dim);
 }
 
+/* One text: qkv [tokens, 3 H d] -> out [tokens, H d]; scores [tokens, tokens] is room, and holds the last
+ * head's softmax afterwards. */
+void keel__attend(const keel_real *qkv, size_t heads, size_t head_dim, size_t tokens, keel_real *out,
+                  keel_real *scores);
+/* Softmax of q k^T / sqrt d of one head: q, k within qkv. */
+void keel__attention_scores(const keel_real *q, const keel_real *k, size_t width, size_t head_dim,
+                            size_t tokens, keel_real *scores);
+
 /* y[r] = (x[r] + more[r] - mean) / sqrt(variance + epsilon) * gain + bias for each row of cols; more may be
  * NULL, y may be x. The variance is the biased one (Ba et al. 2016). */
 void keel_layer_norm(const keel_real *x, const keel_real *more, const keel_real *gain, const keel_real *bias,

@@ -60,6 +60,18 @@ keel_tensor *keel_op_dot(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 /* Inverted dropout, rate in [0, 1), rounded to a multiple of 2^-16 (not to 0 or 1); rate 0 is x itself and
  * draws nothing. */
 keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng);
+/* y[B,C] = (x + more - mean) / sqrt(variance + epsilon) * gain[1,C] + bias[1,C] row by row; more[B,C] may be
+ * NULL (Ba et al. 2016). */
+keel_tensor *keel_op_layer_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_tensor *gain,
+                                keel_tensor *bias, double epsilon);
+/* y[R, H d] out of qkv[R, 3 H d] by core/attention.h; rows that no token is are zero. Nothing of the square
+ * of a text's tokens is kept: backward works it out again. offsets [n + 1], row [T] borrowed until backward.
+ */
+keel_tensor *keel_op_attention(keel_tape *tape, keel_tensor *qkv, size_t heads, const int32_t *offsets,
+                               const int32_t *row, size_t n);
+/* y[n, cols]: the mean of rows row[offsets[i]] .. row[offsets[i + 1] - 1] of x; no empty text; borrowed. */
+keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, const int32_t *row,
+                               size_t n);
 /* Losses: scalars, sum over elements of weight * loss / divisor; target, weight borrowed (same shape as x);
  * weight NULL: ones. */
 keel_tensor *keel_op_huber(keel_tape *tape, keel_tensor *x, const keel_real *target, const keel_real *weight,

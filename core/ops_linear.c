@@ -138,7 +138,7 @@ keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w
     else
         bias_only(z, bias, rows, cols);
     if (act == KEEL_TANH) keel_tanh(y->data, rows * cols);
-    for (size_t i = 0; act == KEEL_GELU && i < rows * cols; ++i) y->data[i] = z[i] * gaussian_cdf(z[i]);
+    if (act == KEEL_GELU) keel_gelu(z, rows * cols, y->data);
     return keel__tape_push(tape, (keel_node){.backward = linear_backward,
                                              .out = y,
                                              .x = x,

@@ -21,6 +21,7 @@ struct keel_node {
     size_t count;            /* of list, index, heads or segments */
     size_t stride;           /* of weight from row to row */
     const int32_t *index;    /* borrowed: rows, columns or offsets */
+    const int32_t *row;      /* borrowed: of each token */
     const uint32_t *id;      /* borrowed */
     const keel_real *weight; /* borrowed */
     keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */

@@ -1,5 +1,5 @@
 /* From tokens to vectors, without the tape. */
-#include "policies/transformer/bert.h"
+#include "policies/transformer/bert_internal.h"
 
 #include <math.h>
 
@@ -13,24 +13,16 @@
  * first six, odd ones among the last: about as many of each, so that little room is lost. */
 enum { DOZEN = 12, HALF = 6 };
 
-/* Room for one batch of T tokens in R rows. */
-typedef struct work {
-    size_t rows;
-    int32_t *row;               /* [T] of each token */
-    keel_real *x, *wide, *more; /* [R, hidden], [R, max(3 hidden, inner)], [R, hidden] */
-    keel_real *scratch;         /* of attention */
-} work;
-
-static bool place_tokens(const keel_bert_batch *batch, keel_arena *scratch, work *w) {
+static bool place_tokens(const keel_bert_batch *batch, keel_arena *arena, keel__bert_places *out) {
     size_t used[2] = {0, 0};
-    w->row = keel_arena_alloc(scratch, (size_t)batch->offsets[batch->n] * sizeof *w->row);
-    for (size_t i = 0; w->row && i < batch->n; i++)
+    out->row = keel_arena_alloc(arena, (size_t)batch->offsets[batch->n] * sizeof *out->row);
+    for (size_t i = 0; out->row && i < batch->n; i++)
         for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++) {
             const size_t odd = (size_t)(t - batch->offsets[i]) % 2, at = used[odd]++;
-            w->row[t] = (int32_t)(at / HALF * DOZEN + odd * HALF + at % HALF);
+            out->row[t] = (int32_t)(at / HALF * DOZEN + odd * HALF + at % HALF);
         }
-    w->rows = (used[0] + HALF - 1) / HALF * DOZEN; /* there are no more odd ones than even ones */
-    return w->row != NULL;
+    out->rows = (used[0] + HALF - 1) / HALF * DOZEN; /* there are no more odd ones than even ones */
+    return out->row != NULL;
 }
 
 static keel_status check_batch(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
@@ -54,17 +46,30 @@ static keel_status check_batch(const keel_bert *bert, const keel_bert_batch *bat
     return KEEL_OK;
 }
 
+keel_status keel__bert_place(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *arena,
+                             keel__bert_places *out, keel_err *err) {
+    *out = (keel__bert_places){0};
+    KEEL_TRY(check_batch(bert, batch, &out->longest, err));
+    return place_tokens(batch, arena, out) ? KEEL_OK : keel_nomem(err, "encoder");
+}
+
+/* Room for one batch in R rows. */
+typedef struct work {
+    keel__bert_places places;
+    keel_real *x, *wide, *more; /* [R, hidden], [R, max(3 hidden, inner)], [R, hidden] */
+    keel_real *scratch;         /* of attention */
+} work;
+
 static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              work *out, keel_err *err) {
     const keel_bert_config *c = &bert->config;
     const size_t wide = 3 * c->hidden > c->inner ? 3 * c->hidden : c->inner;
-    size_t longest;
-    KEEL_TRY(check_batch(bert, batch, &longest, err));
-    if (!place_tokens(batch, scratch, out)) return keel_nomem(err, "encoder");
-    const size_t room = keel_attention_room(c->heads, c->hidden / c->heads, longest);
-    out->x = keel_arena_calloc(scratch, out->rows * c->hidden, sizeof(keel_real));
-    out->wide = keel_arena_alloc(scratch, out->rows * wide * sizeof(keel_real));
-    out->more = keel_arena_calloc(scratch, out->rows * c->hidden, sizeof(keel_real));
+    KEEL_TRY(keel__bert_place(bert, batch, scratch, &out->places, err));
+    const size_t rows = out->places.rows,
+                 room = keel_attention_room(c->heads, c->hidden / c->heads, out->places.longest);
+    out->x = keel_arena_calloc(scratch, rows * c->hidden, sizeof(keel_real));
+    out->wide = keel_arena_alloc(scratch, rows * wide * sizeof(keel_real));
+    out->more = keel_arena_calloc(scratch, rows * c->hidden, sizeof(keel_real));
     out->scratch = keel_arena_alloc(scratch, room * sizeof(keel_real));
     return out->x && out->wide && out->more && out->scratch ? KEEL_OK : keel_nomem(err, "encoder");
 }
@@ -74,7 +79,7 @@ static const keel_real *first_param(const keel_bert *bert, size_t row) {
 }
 
 static const keel_real *layer_param(const keel_bert *bert, size_t layer, size_t row) {
-    return keel_params_at(&bert->params, KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER + row);
+    return keel_params_at(&bert->params, keel__bert_row(layer, row));
 }
 
 static void embed(const keel_bert *bert, const keel_bert_batch *batch, work *w) {
@@ -86,11 +91,11 @@ static void embed(const keel_bert *bert, const keel_bert_batch *batch, work *w) 
                             *place = first_param(bert, KEEL_BERT_POSITION) +
                                      (size_t)(t - batch->offsets[i]) * hidden,
                             *kind = first_param(bert, KEEL_BERT_TYPE) + type * hidden;
-            keel_real *to = w->x + (size_t)w->row[t] * hidden;
+            keel_real *to = w->x + (size_t)w->places.row[t] * hidden;
             for (size_t d = 0; d < hidden; d++) to[d] = word[d] + kind[d] + place[d];
         }
     keel_layer_norm(w->x, NULL, first_param(bert, KEEL_BERT_GAIN), first_param(bert, KEEL_BERT_BIAS),
-                    bert->config.epsilon, w->rows, hidden, w->x);
+                    bert->config.epsilon, w->places.rows, hidden, w->x);
 }
 
 /* y [R, out] = x [R, in] w [out, in]^T + bias. Small products are taken to other kernels, which depend on the
@@ -108,10 +113,10 @@ static void linear(const keel_real *x, size_t rows, size_t in, size_t out, const
 
 static void layer(const keel_bert *bert, size_t l, const keel_bert_batch *batch, work *w) {
     const keel_bert_config *c = &bert->config;
-    const size_t t = w->rows, hidden = c->hidden;
+    const size_t t = w->places.rows, hidden = c->hidden;
     linear(w->x, t, hidden, 3 * hidden, layer_param(bert, l, KEEL_BERT_QKV),
            layer_param(bert, l, KEEL_BERT_QKV_BIAS), w->wide);
-    keel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, w->row, batch->n, w->more,
+    keel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, w->places.row, batch->n, w->more,
                    w->scratch);
     linear(w->more, t, hidden, hidden, layer_param(bert, l, KEEL_BERT_OUT),
            layer_param(bert, l, KEEL_BERT_OUT_BIAS), w->wide);
@@ -150,7 +155,7 @@ keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch
     embed(bert, batch, &w);
     for (size_t l = 0; l < bert->config.layers; l++) layer(bert, l, batch, &w);
     for (size_t i = 0; i < batch->n; i++)
-        pool(&bert->config, w.x, w.row + batch->offsets[i],
+        pool(&bert->config, w.x, w.places.row + batch->offsets[i],
              (size_t)(batch->offsets[i + 1] - batch->offsets[i]), out + i * hidden);
     return KEEL_OK;
 }
