@@ -115,7 +115,7 @@ void keel_tanh(float *x, size_t count) {
 /* NaN stays. */
 KEEL_SIMD static void exp_span(float *x, size_t count, float shift) {
     for (size_t i = 0; i < count; ++i) {
-        float t = x[i] - shift, limited = t < -87 ? -87 : t > 0 ? 0 : t, y = power_of_e(limited);
+        float t = x[i] - shift, limited = t < -87 ? -87 : t <= 0 ? t : 0, y = power_of_e(limited);
         x[i] = t < -87 ? 0 : t <= 0 ? y : t > 0 ? 1 : t;
     }
 }
