@@ -34,6 +34,7 @@ typedef struct training {
     const char *out_dir, *checkpoint; /* paths */
     keel_lock lock;                   /* of the checkpoint, and so of the out folder */
     bool once, done;                  /* one of many; the policy is there already */
+    bool half_done;                   /* the step at hand has moved the learner, and not yet the multiplier */
     char identity[65];
     cJSON *lineage;
     keel_reward rule[1 + KEEL_RISK_DANGEROUS]
@@ -327,6 +328,7 @@ static keel_status move_multiplier(training *t, keel_err *err) {
     double values[2] = {0};
     keel_policy policy;
     if (!t->learner.kind->dual_step || !t->learner.kind->dual_due(&t->learner)) return KEEL_OK;
+    t->half_done = true;
     keel_status status = keel_export_make(&with, &policy, err);
     policy.harm_threshold = INFINITY;
     if (status == KEEL_OK)
@@ -335,6 +337,7 @@ static keel_status move_multiplier(training *t, keel_err *err) {
     keel_export_free(&policy);
     if (status != KEEL_OK) return status;
     t->learner.kind->dual_step(&t->learner, values[0]);
+    t->half_done = false;
     values[1] = t->learner.kind->cost_weight(&t->learner);
     return keel_metrics_write(t->metrics, t->learner.step, names, values, 2, err);
 }
@@ -420,11 +423,15 @@ static keel_status check_divergence(const training *t, const keel_loss_parts *pa
                      keel_file_exists(t->checkpoint) ? t->checkpoint : "");
 }
 
+/* Half a step is not saved: it is taken again, from the checkpoint before it. */
 static keel_status stop(training *t, keel_err *err) {
-    KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
-    keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped after step %llu of %lld",
-              (unsigned long long)t->learner.step, (long long)t->learner.config.steps);
-    return keel_hint(err, "run the same command again to go on from there");
+    if (!t->half_done)
+        KEEL_TRY(keel_learner_save(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, err));
+    keel_fail(err, KEEL_E_INTERRUPTED, t->out_dir, "training stopped %s step %llu of %lld",
+              t->half_done ? "in" : "after", (unsigned long long)t->learner.step,
+              (long long)t->learner.config.steps);
+    return keel_hint(err, "run the same command again to go on from %s",
+                     t->half_done ? "the last checkpoint" : "there");
 }
 
 static keel_status run_step(training *t, keel_err *err) {

@@ -429,6 +429,32 @@ static void an_interrupted_run_goes_on_to_the_same_bytes(void **state) {
     check_interrupted(true);
 }
 
+/* The multiplier moves in every step, and asks at every conversation: most of these lie within a move. */
+static void an_interruption_within_a_move_of_the_multiplier_changes_no_byte(void **state) {
+    (void)state;
+    world w = open_world("train-move", KEEL_SPACE_ACTS, "cql-constrained");
+    keel_status status = KEEL_E_INTERRUPTED;
+    int interrupted = 0;
+    w.config.steps = 14;
+    w.config.checkpoint_every = 3;
+    w.config.log_every = 4;
+    MUST(train(&w, "whole", "whole.jsonl", 1, err));
+    for (long at = 4; status == KEEL_E_INTERRUPTED; at += 5) {
+        keel_err error = {0};
+        interrupt_at(at);
+        status = train(&w, "parts", "parts.jsonl", 1, &error);
+        interrupt_at(0);
+        interrupt_set(false);
+        interrupted += status == KEEL_E_INTERRUPTED;
+        MUST(train(&w, "parts", "parts.jsonl", 1, err));
+        assert_same_artefact(&w, "whole", "parts");
+        assert_same_file(w.folder, "whole.jsonl", "parts.jsonl", "");
+    }
+    assert_int_equal(status, KEEL_OK);
+    assert_true(interrupted > 10);
+    close_world(&w);
+}
+
 static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     world w = open_world("train-kill", KEEL_SPACE_ACTS, "cql");
@@ -704,6 +730,7 @@ int main(void) {
         cmocka_unit_test(a_multiplier_out_of_hand_stops_the_run),
         cmocka_unit_test(the_artefact_is_the_same_for_any_number_of_threads),
         cmocka_unit_test(an_interrupted_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(an_interruption_within_a_move_of_the_multiplier_changes_no_byte),
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_checkpoint_of_another_configuration_is_not_gone_on_from),
         cmocka_unit_test(a_damaged_checkpoint_is_an_error_that_names_it),
