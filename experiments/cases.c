@@ -4,7 +4,6 @@
 
 #include "core/hash.h"
 #include "core/json.h"
-#include "core/text.h"
 #include "experiments/replay_view.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/answer.h"
@@ -58,18 +57,9 @@ void keel_cases_close(keel_cases *cases) {
 
 /* ---- one decision as JSON ---- */
 
-static void add_text(cJSON *to, const char *key, const char *text, size_t most) {
-    const size_t length = strlen(text), shown = length > most ? keel_utf8_cut(text, length, most) : length;
-    keel_buf cut = {0};
-    keel_buf_append(&cut, text, shown);
-    if (shown < length) keel_buf_format(&cut, " [... %zu bytes more]", length - shown);
-    if (!cut.failed) cJSON_AddStringToObject(to, key, cut.data ? cut.data : "");
-    keel_buf_free(&cut);
-}
-
 static cJSON *candidate_json(const keel_candidate *from) {
     cJSON *json = cJSON_CreateObject();
-    add_text(json, "says", from->text ? from->text : "", MOST_TEXT);
+    keel_replay_add_text(json, "says", from->text ? from->text : "", MOST_TEXT);
     if (from->act) cJSON_AddStringToObject(json, "act", from->act);
     if (from->model) cJSON_AddStringToObject(json, "model", from->model);
     if (from->outcome != KEEL_OUTCOME_NONE) {
@@ -87,11 +77,11 @@ static cJSON *chosen_json(const keel_base *base, const keel_decision *decision, 
         return candidate_json(&decision->candidates[choice->chosen]);
     cJSON *json = cJSON_CreateObject();
     const bool text = base->space == KEEL_SPACE_CANDIDATES, outcome = base->space == KEEL_SPACE_OUTCOMES;
-    add_text(json,
-             text      ? "says"
-             : outcome ? "outcome"
-                       : "act",
-             keel_choice_view_says(base, decision, choice->chosen), MOST_TEXT);
+    keel_replay_add_text(json,
+                         text      ? "says"
+                         : outcome ? "outcome"
+                                   : "act",
+                         keel_choice_view_says(base, decision, choice->chosen), MOST_TEXT);
     if (!outcome && answer->outcome != KEEL_OUTCOME_NONE)
         cJSON_AddStringToObject(json, "outcome", keel_outcome_name(answer->outcome));
     const char *told = answer->labelled  ? keel_authority_name(answer->labelled->judge)
@@ -121,7 +111,7 @@ static void trim_actions(cJSON *json) {
     while (cJSON_GetArraySize(actions) > MOST_ACTIONS) cJSON_DeleteItemFromArray(actions, MOST_ACTIONS);
     cJSON_ArrayForEach (action, actions) {
         cJSON *says = cJSON_DetachItemFromObjectCaseSensitive(action, "says");
-        add_text(action, "says", cJSON_GetStringValue(says), MOST_SAYS);
+        keel_replay_add_text(action, "says", cJSON_GetStringValue(says), MOST_SAYS);
         cJSON_Delete(says);
     }
 }

@@ -10,15 +10,15 @@
 
 /* ---- as JSON ---- */
 
-static void add_text(cJSON *object, const char *key, const char *text) {
-    const size_t length = strlen(text), kept = keel_utf8_cut(text, length, KEEL_REPLAY_CUT);
+void keel_replay_add_text(cJSON *to, const char *key, const char *text, size_t most) {
+    const size_t length = strlen(text), kept = keel_utf8_cut(text, length, most);
     keel_buf cut = {0};
     keel_buf_append(&cut, text, kept);
     if (kept < length) keel_buf_format(&cut, " [+%zu bytes]", length - kept);
     if (cut.failed)
         keel_json_lose();
     else
-        cJSON_AddStringToObject(object, key, cut.data ? cut.data : "");
+        cJSON_AddStringToObject(to, key, cut.data ? cut.data : "");
     keel_buf_free(&cut);
 }
 
@@ -35,7 +35,7 @@ static void add_context(cJSON *json, const keel_conversation *c, size_t before) 
     for (size_t t = 0; t < before && t < c->n_turns; t++) {
         cJSON *turn = cJSON_CreateObject();
         cJSON_AddStringToObject(turn, "role", keel_role_name(c->turns[t].role));
-        add_text(turn, "says", said(&c->turns[t]));
+        keel_replay_add_text(turn, "says", said(&c->turns[t]), KEEL_REPLAY_CUT);
         if (c->turns[t].model) cJSON_AddStringToObject(turn, "model", c->turns[t].model);
         keel_json_add(context, NULL, turn);
     }
@@ -55,7 +55,7 @@ static keel_status add_words(cJSON *list, const keel_replayed *d, const char *of
     words = cJSON_AddArrayToObject(one, "words");
     for (size_t i = 0; i < found.n && i < MOST_WORDS; i++) {
         cJSON *word = cJSON_CreateObject();
-        add_text(word, "word", found.word[i].text);
+        keel_replay_add_text(word, "word", found.word[i].text, KEEL_REPLAY_CUT);
         cJSON_AddNumberToObject(word, "part", found.word[i].part);
         keel_json_add(words, NULL, word);
     }

@@ -26,6 +26,10 @@ typedef struct keel_replayed {
 enum { KEEL_REPLAY_CUT = 4000 };
 keel_status keel_replay_view(const keel_replayed *decision, keel_arena *scratch, cJSON **out, keel_err *err);
 
+/* A text, of a long one its first `most` bytes and how many follow. One that is lost for want of memory
+ * counts (keel_json_lost). */
+void keel_replay_add_text(cJSON *to, const char *key, const char *text, size_t most);
+
 /* The transcript, what was said and what the policy would say, why, the words that count and, where they were
  * looked for, the nearest decisions; with detail the table of all actions and the numbers behind why. Text of
  * logs is made harmless for a terminal. */

@@ -18,7 +18,10 @@ enum { MOST_TEXT = 200 * 1000, MOST_CONTEXT = 400 * 1000, MOST_TURNS = 400 };
 static void add_text(cJSON *to, const char *key, const char *text, size_t most) {
     const size_t length = strlen(text), shown = keel_utf8_cut(text, length, most);
     char *copy = keel_alloc(shown + 1);
-    if (!copy) return;
+    if (!copy) {
+        keel_json_lose();
+        return;
+    }
     memcpy(copy, text, shown);
     copy[shown] = '\0';
     cJSON_AddStringToObject(to, key, copy);

@@ -57,13 +57,11 @@ keel_answer keel_answer_of_action(const keel_reward_view *log, const keel_base *
     const keel_decision *at = &log->conversation->decisions[decision];
     if (chosen >= keel_answer_plain(KEEL_N_OUTCOMES))
         return plain_answer(log, (keel_outcome)(SIZE_MAX - chosen));
+    if (base->space == KEEL_SPACE_CANDIDATES && chosen >= at->n_candidates)
+        return plain_answer(log, base->fixed[chosen - at->n_candidates].outcome);
     size_t candidate = find_candidate(base, at, chosen);
     keel_answer answer = {.outcome = KEEL_OUTCOME_NONE};
     if (candidate < at->n_candidates) answer = keel_answer_of_candidate(log, decision, candidate);
-    if (base->space == KEEL_SPACE_CANDIDATES && chosen >= at->n_candidates) {
-        answer.outcome = base->fixed[chosen - at->n_candidates].outcome;
-        answer.reward = keel_reward_of_outcome(log, answer.outcome);
-    }
     if (answer.outcome != KEEL_OUTCOME_NONE || base->space == KEEL_SPACE_CANDIDATES) return answer;
     if (base->space == KEEL_SPACE_OUTCOMES) {
         answer.outcome = (keel_outcome)(chosen + 1);

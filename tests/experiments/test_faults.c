@@ -32,6 +32,13 @@ static const char *only; /* NULL: each verb */
 
 enum { MAX_ARGS = 40 };
 
+/* A verb that serves until it is interrupted is so at once. */
+static bool serves;
+static bool is_interrupted(void *user) {
+    (void)user;
+    return serves;
+}
+
 /* Splits the line at blanks, runs the verb, and hashes its result. */
 static keel_status give(const char *line, char result[65], keel_err *err) {
     char text[1024];
@@ -44,6 +51,7 @@ static keel_status give(const char *line, char result[65], keel_err *err) {
     keel_sha256 hash;
     snprintf(text, sizeof text, "%s", line);
     for (char *word = strtok(text, " "); word; word = strtok(NULL, " ")) argv[argc++] = word;
+    serves = strcmp(argv[0], "review") == 0;
     KEEL_TRY(keel_verb_find(argv[0], &verb, err));
     keel_status status = keel_cli_parse(&cli, verb, argc - 1, argv + 1, &help, err);
     if (status == KEEL_OK) status = keel_cli_run(&cli, err);
@@ -58,10 +66,19 @@ static keel_status give(const char *line, char result[65], keel_err *err) {
     return status;
 }
 
-static void must(const char *line) {
+/* False, and said: this build has not the library that the verb needs. */
+static bool must_if_built(const char *line) {
     keel_err err = {0};
     char result[65];
-    if (give(line, result, &err) != KEEL_OK) fail_msg("%s: %s: %s", line, err.where, err.message);
+    const keel_status status = give(line, result, &err);
+    if (status == KEEL_E_UNSUPPORTED) print_message("left out: %s: %s\n", line, err.message);
+    if (status != KEEL_OK && status != KEEL_E_UNSUPPORTED)
+        fail_msg("%s: %s: %s", line, err.where, err.message);
+    return status == KEEL_OK;
+}
+
+static void must(const char *line) {
+    assert_true(must_if_built(line));
 }
 
 static void shell(const char *line) {
@@ -94,17 +111,33 @@ static const step steps[] = {
     {"eval --store s.db --policy policy --out eval.json --quiet --threads 1 --set resamples=100", "eval.json",
      100},
     {"stats --store s.db --metric refusal_rate.value --quiet", NULL, 20},
+    {"import --store more.db --format chat more.jsonl --quiet", NULL, 4},
+    {"train --store more.db --base base --choose base,bc --out chosen --quiet --threads 1 " SMALL_POLICY,
+     "chosen", 16},
     {"replay --store s.db --policy policy --quiet", NULL, 24},
+    {"replay --store s.db --policy policy --diff chosen --split all --random --limit 3 --quiet", NULL, 24},
+    {"decide --policy policy --out decided.jsonl --quiet --json open.jsonl", "decided.jsonl", 40},
+    {"verify --base base --quiet", NULL, 16},
+    {"verify --base encoder --quiet", NULL, 40},
+    {"review --store s.db --policy policy --listen 127.0.0.1:0 --quiet", NULL, 40},
     {"run recipe.json --out run --threads 1 --quiet", NULL, 16},
     {"report --run run --out page.html --quiet", "page.html", 16},
 };
 enum { N_STEPS = sizeof steps / sizeof steps[0] };
+static bool left_out[N_STEPS]; /* this build has not the library */
 
-static void write_log(void) {
-    static const char *const outcome[] = {"refusal", "compliance"};
-    FILE *file = fopen("log.jsonl", "w");
+static void write_file(const char *name, const char *text) {
+    FILE *file = fopen(name, "w");
     assert_non_null(file);
-    for (int i = 0; i < 8; i++)
+    fputs(text, file);
+    fclose(file);
+}
+
+static void write_log(const char *name, int conversations) {
+    static const char *const outcome[] = {"refusal", "compliance"};
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    for (int i = 0; i < conversations; i++)
         fprintf(file,
                 "{\"id\": \"c%d\", \"risk\": \"%s\", \"split\": \"%s\", \"note\": \"kept\", \"messages\": "
                 "[{\"role\": \"user\", "
@@ -116,11 +149,14 @@ static void write_log(void) {
     fclose(file);
 }
 
-static void write_file(const char *name, const char *text) {
-    FILE *file = fopen(name, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
+static void write_logs(void) {
+    write_log("log.jsonl", 8);
+    write_log("more.jsonl", 28); /* so that each fold has some */
+    write_file(
+        "open.jsonl",
+        "{\"id\": \"o\", \"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": "
+        "\"assistant\", \"content\": null, \"candidates\": [{\"content\": \"a\"}, {\"content\": \"b\"}]}]}\n");
+    shell("cp -r '" KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean' encoder");
 }
 
 /* A little of each public log. */
@@ -171,14 +207,14 @@ static int set_up(void **state) {
     (void)state;
     shell("rm -rf scratch-faults && mkdir -p scratch-faults/now");
     if (chdir("scratch-faults/now") != 0) return -1;
-    write_log();
+    write_logs();
     write_public_logs();
     write_recipe();
     for (int i = 0; i < N_STEPS; i++) {
         char line[64];
         snprintf(line, sizeof line, "cp -r ../now ../%d", i);
         shell(line);
-        must(steps[i].line);
+        left_out[i] = !must_if_built(steps[i].line);
     }
     char line[64];
     snprintf(line, sizeof line, "cp -r ../now ../%d", N_STEPS);
@@ -192,7 +228,7 @@ static int tear_down(void **state) {
 }
 
 static bool is_asked_for(int i) {
-    return !only || strncmp(steps[i].line, only, strlen(only)) == 0;
+    return !left_out[i] && (!only || strncmp(steps[i].line, only, strlen(only)) == 0);
 }
 
 /* "now" again as the step finds it. */
@@ -344,6 +380,10 @@ int main(int argc, char **argv) {
     };
     if (argc > 1) stride = strtoul(argv[1], NULL, 10);
     if (argc > 2) only = argv[2];
+    keel_context context;
+    keel_context_init(&context);
+    context.interrupted = is_interrupted;
+    keel_context_use(&context);
     keel_store_use_allocator();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -13,6 +13,7 @@
 #include "datasets/import.h"
 #include "experiments/review/review_desk.h"
 #include "rl/judge/review_order.h"
+#include "support/faults.h"
 #include "support/scratch.h"
 
 static char folder[256];
@@ -287,6 +288,64 @@ static void progress_says_rates_people_and_their_agreement(void **state) {
     assert_int_equal(next_of("cas"), second);
 }
 
+/* ---- memory ---- */
+
+/* One request of a desk opened anew, its at-th allocation failing, alone or with all after it; 0: none. */
+static size_t ask_without(const keel_http_request *request, size_t at, bool alone) {
+    faults state;
+    close_desk();
+    open_desk();
+    keel_http_response_free(&last);
+    faults_begin(&state, at);
+    state.alone = alone;
+    keel_review_desk_answer(desk, request, &last);
+    faults_end();
+    return state.calls;
+}
+
+static void check_without_memory(const keel_http_request *request, const char *whole, size_t at, bool alone) {
+    ask_without(request, at, alone);
+    if (last.status == 200 && !last.body.failed) {
+        if (strcmp(last.body.data, whole) != 0)
+            fail_msg("%s: allocation %zu failing passes in silence: %s, not %s", request->target, at,
+                     last.body.data, whole);
+    } else if (last.status != 200 && last.status != 503)
+        fail_msg("%s: allocation %zu failing is %d", request->target, at, last.status);
+}
+
+static void without_memory_a_request_fails_and_can_be_sent_again(void **state) {
+    (void)state;
+    char label_body[128];
+    const int id = next_of("ann");
+    snprintf(label_body, sizeof label_body, "{\"reviewer\": \"ann\", \"item\": %d, \"outcome\": \"refusal\"}",
+             id);
+    const struct {
+        const char *method, *target, *body;
+    } rows[] = {{"GET", "/api/progress?reviewer=ann", NULL},
+                {"GET", "/api/next?reviewer=ann", NULL},
+                {"POST", "/api/label", label_body},
+                {"POST", "/api/undo", "{\"reviewer\": \"ann\"}"}};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        const bool undo = strcmp(rows[r].target, "/api/undo") == 0;
+        const keel_http_request request = {.method = rows[r].method,
+                                           .target = rows[r].target,
+                                           .body = rows[r].body,
+                                           .length = rows[r].body ? strlen(rows[r].body) : 0};
+        if (undo) label(id, "ann", "refusal");
+        const size_t total = ask_without(&request, 0, true);
+        assert_int_equal(last.status, 200);
+        char *whole = keel_strdup(last.body.data);
+        for (size_t at = 1; at <= total; at += total / 150 + 1)
+            for (int alone = 0; alone < 2; alone++) {
+                if (undo) label(id, "ann", "refusal");
+                check_without_memory(&request, whole, at, alone);
+            }
+        keel_free(whole);
+        label(id, "ann", "refusal"); /* again, as the page does */
+        assert_true(progress_of("labels") == 1);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
 
 int main(void) {
@@ -299,6 +358,7 @@ int main(void) {
         TEST(undo_gives_the_response_back_with_what_was_said),
         TEST(wrong_requests_name_what_is_wrong),
         TEST(progress_says_rates_people_and_their_agreement),
+        TEST(without_memory_a_request_fails_and_can_be_sent_again),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     keel_http_response_free(&last);
