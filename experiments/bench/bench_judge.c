@@ -195,7 +195,7 @@ static void print_tables(void) {
         const counts *t = &tables[i];
         const bool source = strncmp(t->name, "source", 6) == 0;
         printf("%-36s %5.0f %8.3f %6.3f %6.3f %+6.3f ", t->name, t->n, t->agreed / t->n, kappa(t),
-               t->refusals ? t->found / t->refusals : 1, (t->said - t->refusals) / t->n);
+               t->refusals > 0 ? t->found / t->refusals : 1, (t->said - t->refusals) / t->n);
         if (source)
             printf("%+9.3f %7.3f", corrected(t), with_labels(t));
         else

@@ -213,7 +213,7 @@ static double record_of(const study *s, const char *agent, size_t fold) {
     for (size_t i = 0; i < s->n; i++)
         if (s->rows[i].fold != fold && strcmp(s->rows[i].agent, agent) == 0)
             n++, good += s->rows[i].completed;
-    return n ? good / n : -1;
+    return n > 0 ? good / n : -1;
 }
 
 /* ---- the terms of a group ---- */

@@ -307,6 +307,9 @@ static void one_missing_block_never_passes_in_silence(void **state) {
 
 /* ---- disk: writes of this process go through here, SQLite's too ---- */
 
+/* The build hides symbols, and a hidden one is none that SQLite would find. */
+#pragma GCC visibility push(default)
+
 static bool counting;
 static size_t writes, fail_write_at; /* this write and all after it find no room; 0: none */
 
@@ -340,6 +343,8 @@ int rename(const char *from, const char *to) {
     return no_room() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+#pragma GCC visibility pop
+
 static keel_status give_full(const char *line, size_t at, char result[65], keel_err *err) {
     writes = 0;
     fail_write_at = at;
@@ -359,7 +364,8 @@ static void a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial
         assert_int_equal(give_full(steps[i].line, SIZE_MAX, result, &err), KEEL_OK);
         size_t total = writes, by = stride ? 1 : total / 24 + 1;
         print_message("%.5s: %zu writes, every %zu. finds the disk full\n", steps[i].line, total, by);
-        if (total == 0) continue; /* what only reads */
+        assert_true(total > 0 || strncmp(steps[i].line, "import", 6) != 0); /* SQLite's are counted */
+        if (total == 0) continue;                                           /* what only reads */
         for (size_t at = 1; at <= total; at += by) {
             restore(i);
             keel_status status = give_full(steps[i].line, at, result, &err);
