@@ -2,15 +2,20 @@
  *
  *   bench_encoder tokens TOKENIZER.json <lines       ids of each line as one text, with what is put around it
  *   bench_encoder vectors FOLDER BATCH <lines        the vector of each line, so many texts at a time
- *   bench_encoder speed FOLDER BATCH TOKENS SECONDS  texts a CPU second, of so many tokens each
+ *   bench_encoder tune FOLDER SEED <rows             tunes it on what is not in a fold, judges what is: a
+ * line "fold TAB label TAB text" each, label 0 or 1; prints "label TAB logit" of every row, and seconds to
+ * the end bench_encoder speed FOLDER BATCH TOKENS SECONDS  texts a CPU second, of so many tokens each
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "core/gemm.h"
+#include "core/optim.h"
+#include "core/pcg.h"
 #include "core/source.h"
-#include "policies/transformer/bert.h"
+#include "policies/transformer/bert_tape.h"
 
 static keel_err err;
 
@@ -102,6 +107,151 @@ static void measure(const char *dir, size_t n, size_t tokens, double seconds) {
     keel_free(out);
 }
 
+/* ---- tuning ---- */
+
+enum { MOST_ROWS = 100000, BATCH = 8, EPOCHS = 4 };
+static const double RATE = 1e-4, HEAD_FACTOR = 20, WARM_UP = 0.1;
+
+typedef struct labelled {
+    char *text;
+    float label;
+    long fold;
+} labelled;
+
+/* The encoder with a logistic head on top. */
+typedef struct tuning {
+    keel_bert *bert;
+    keel_params head; /* weight [1, hidden], bias [1, 1] */
+    keel_real *grads, *head_grads;
+    keel_adam adam, head_adam;
+    keel_tape *tape;
+    keel_arena arena;
+} tuning;
+
+static void open_tuning(tuning *t, const char *dir) {
+    *t = (tuning){0};
+    check(keel_bert_load(&t->bert, dir, &err));
+    t->bert->config.normalise = false;
+    const size_t hidden = t->bert->config.hidden;
+    const keel_param table[2] = {{"weight", 1, hidden, KEEL_INIT_UNIFORM, (double)hidden, true},
+                                 {"bias", 1, 1, KEEL_INIT_ZERO, 0, false}};
+    check(keel_params_make(&t->head, table, 2, &err));
+    t->grads = keel_calloc(t->bert->params.size, sizeof *t->grads);
+    t->head_grads = keel_calloc(t->head.size, sizeof *t->head_grads);
+    check(keel_adam_open(&t->adam, t->bert->params.size, &err));
+    check(keel_adam_open(&t->head_adam, t->head.size, &err));
+    check(keel_tape_open(&t->tape, &err));
+}
+
+static void close_tuning(tuning *t) {
+    keel_tape_close(t->tape);
+    keel_adam_close(&t->adam);
+    keel_adam_close(&t->head_adam);
+    keel_params_free(&t->head);
+    keel_free(t->grads);
+    keel_free(t->head_grads);
+    keel_bert_close(t->bert);
+    keel_arena_free(&t->arena);
+}
+
+static keel_tensor *logits(tuning *t, const keel_bert_training *training, const char *const *texts,
+                           size_t n) {
+    keel_bert_batch batch;
+    size_t cut = 0;
+    keel_tape_reset(t->tape);
+    keel_arena_reset(&t->arena);
+    check(keel_bert_read(t->bert, texts, n, &t->arena, &batch, &cut, &err));
+    /* the batch is copied by value: what it points to lies in the arena */
+    keel_bert_batch *kept = keel_arena_alloc(&t->arena, sizeof *kept);
+    *kept = batch;
+    keel_tensor *x = keel_bert_on_tape(t->tape, t->bert, training, kept, &t->arena, &err);
+    return keel_op_linear(
+        t->tape, x, keel_tape_param(t->tape, &t->head, 0, training->grads ? t->head_grads : NULL),
+        keel_tape_param(t->tape, &t->head, 1, training->grads ? t->head_grads : NULL), KEEL_LINEAR);
+}
+
+/* All layers but the embeddings; AdamW, linear warm-up and decay. */
+static void tune(tuning *t, const labelled *rows, const size_t *order, size_t n, keel_rng *rng) {
+    const keel_bert_training training = {.grads = t->grads, .dropout = 0.1f, .rng = rng};
+    const size_t steps = (n + BATCH - 1) / BATCH * EPOCHS, warm = (size_t)(WARM_UP * (double)steps) + 1;
+    keel_adam_config config = keel_adam_defaults();
+    config.learning_rate = RATE;
+    config.weight_decay = 0.01;
+    size_t *mixed = keel_calloc(n, sizeof *mixed), step = 0;
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+        memcpy(mixed, order, n * sizeof *mixed);
+        for (size_t i = n; i > 1; i--) {
+            const size_t k = keel_rng_below(rng, i), held = mixed[i - 1];
+            mixed[i - 1] = mixed[k];
+            mixed[k] = held;
+        }
+        for (size_t at = 0; at < n; at += BATCH, step++) {
+            const char *texts[BATCH];
+            float labels[BATCH];
+            const size_t some = n - at < BATCH ? n - at : BATCH;
+            for (size_t i = 0; i < some; i++) {
+                texts[i] = rows[mixed[at + i]].text;
+                labels[i] = rows[mixed[at + i]].label;
+            }
+            keel_tensor *z = logits(t, &training, texts, some);
+            check(keel_tape_backward(t->tape, keel_op_logistic(t->tape, z, labels, NULL, (keel_real)some),
+                                     &err));
+            const double factor = step < warm ? (double)(step + 1) / (double)warm
+                                              : (double)(steps - step) / (double)(steps - warm + 1);
+            keel_adam_step(&t->adam, &config, &t->bert->params, t->grads, factor);
+            keel_adam_step(&t->head_adam, &config, &t->head, t->head_grads, factor * HEAD_FACTOR);
+        }
+    }
+    keel_free(mixed);
+}
+
+static size_t read_rows(labelled *rows) {
+    keel_source *in;
+    char *line;
+    size_t length, number, n = 0;
+    check(keel_source_open_stream(&in, 0, "standard input", &err));
+    for (;;) {
+        check(keel_source_line(in, &line, &length, &number, &err));
+        if (!line || n == MOST_ROWS) break;
+        char *label = strchr(line, '\t'), *text = label ? strchr(label + 1, '\t') : NULL;
+        if (!text) continue;
+        rows[n] = (labelled){keel_calloc(strlen(text), 1), strtof(label + 1, NULL), strtol(line, NULL, 10)};
+        memcpy(rows[n++].text, text + 1, strlen(text + 1));
+    }
+    keel_source_close(in);
+    return n;
+}
+
+static void tune_by_folds(const char *dir, uint64_t seed) {
+    labelled *rows = keel_calloc(MOST_ROWS, sizeof *rows);
+    const size_t n = read_rows(rows);
+    size_t *order = keel_calloc(n + 1, sizeof *order);
+    long folds = 0;
+    clock_t begin = clock();
+    for (size_t i = 0; i < n; i++) folds = rows[i].fold >= folds ? rows[i].fold + 1 : folds;
+    for (long fold = 0; fold < folds; fold++) {
+        const keel_bert_training frozen = {0};
+        tuning t;
+        size_t kept = 0;
+        keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_MADE, (uint64_t)fold);
+        for (size_t i = 0; i < n; i++)
+            if (rows[i].fold != fold) order[kept++] = i;
+        open_tuning(&t, dir);
+        keel_params_init(&t.head, &rng);
+        tune(&t, rows, order, kept, &rng);
+        for (size_t i = 0; i < n; i++) {
+            const char *text = rows[i].text;
+            if (rows[i].fold == fold)
+                printf("%g\t%.6f\n", (double)rows[i].label, (double)logits(&t, &frozen, &text, 1)->data[0]);
+        }
+        close_tuning(&t);
+    }
+    fprintf(stderr, "%.1f CPU seconds\n", (double)(clock() - begin) / CLOCKS_PER_SEC);
+    for (size_t i = 0; i < n; i++) keel_free(rows[i].text);
+    keel_free(rows);
+    keel_free(order);
+}
+
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "tokens") == 0) {
         print_tokens(argv[2]);
@@ -111,12 +261,16 @@ int main(int argc, char **argv) {
         print_vectors(argv[2], strtoul(argv[3], NULL, 10));
         return 0;
     }
+    if (argc == 4 && strcmp(argv[1], "tune") == 0) {
+        tune_by_folds(argv[2], strtoull(argv[3], NULL, 10));
+        return 0;
+    }
     if (argc == 6 && strcmp(argv[1], "speed") == 0) {
         measure(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), strtod(argv[5], NULL));
         return 0;
     }
     fprintf(
         stderr,
-        "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH | speed FOLDER BATCH TOKENS SECONDS\n");
+        "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS\n");
     return 2;
 }
