@@ -275,8 +275,8 @@ static void unpaired_preferences_are_feedback(void **state) {
 static void tables_come_from_spreadsheets(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "\xEF\xBB\xBFid,prompt,response,model,feedback,risk\r\n1,\"a,\r\nb\",x,m1,up,safe\r\n1,\"a,\r\nb\",y,m2,-0.5,"
-        "safe\r\n",
+        ("\xEF\xBB\xBFid,prompt,response,model,feedback,risk\r\n1,\"a,\r\nb\",x,m1,up,safe\r\n1,\"a,\r\nb\",y,m2,-0.5,"
+         "safe\r\n"),
         "id;prompt;response;model;feedback;risk\n1;\"a,\r\nb\";x;m1;1;benign\n1;\"a,\r\nb\";y;m2;-0.5;benign\n",
         "id\tprompt\tresponse\tmodel\tfeedback\trisk\n1\t\"a,\r\nb\"\tx\tm1\tup\tsafe\n1\t\"a,\r\nb\"\ty\tm2\t-0.5\tsafe"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -288,7 +288,7 @@ static void texts_of_a_similarity_meet_as_often_as_the_formula_says(void **state
     assert_float_equal(keel_minhash_similarity(&all.text[0], &all.text[1]), 32. / 44, 1e-12);
     assert_ok(keel_minhash_join(&all, 0.7, &err));
     for (size_t i = 0; i < PAIRS; i++) met += keel_minhash_first(&all, 2 * i + 1) == 2 * i;
-    assert_true(met > 0.90 * PAIRS && met < 0.999 * PAIRS); /* 1 - (1 - s^6)^20 = .955 */
+    assert_true((double)met > 0.90 * PAIRS && (double)met < 0.999 * PAIRS); /* 1 - (1 - s^6)^20 = .955 */
     assert_int_equal(all.n, 2 * PAIRS);
     keel_minhash_free(&all);
     assert_ok(keel_minhash_add(&all, "\u4eca\u65e5\u306f\u826f\u3044\u5929\u6c17", &err));

@@ -89,8 +89,8 @@ static void expect_shares(size_t n) {
     int64_t groups[3], test[3];
     count_groups(n, groups, test);
     for (int risk = 0; risk < 3; risk++) {
-        const double share = 0.2 * (double)groups[risk];
-        if (test[risk] <= share - 1 || test[risk] >= share + 1 || (groups[risk] >= 3 && test[risk] == 0))
+        const double off = (double)test[risk] - 0.2 * (double)groups[risk];
+        if (off <= -1 || off >= 1 || (groups[risk] >= 3 && test[risk] == 0))
             fail_msg("risk %d: %lld of %lld groups are in test", risk, (long long)test[risk],
                      (long long)groups[risk]);
     }
