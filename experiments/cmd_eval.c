@@ -207,7 +207,7 @@ static keel_status add_shown(cJSON *row, const char *dir, keel_err *err) {
 static keel_status about_json(const judged *all, cJSON *list, keel_err *err) {
     for (size_t i = 0; i < all->count; i++) {
         cJSON *row = cJSON_CreateObject();
-        keel_json_add(list, NULL, row);
+        if (!keel_json_add(list, NULL, row)) return keel_nomem(err, "evaluation");
         const keel_policy *policy = all->policies[i];
         cJSON_AddStringToObject(row, "policy", policy ? policy->hash : "none");
         cJSON_AddStringToObject(row, "algorithm", policy ? policy->algorithm : "base");
