@@ -166,6 +166,10 @@ static void without_what_a_reason_names_the_choice_or_its_lead_is_less(void **st
         double lead = (double)choice.log_pi[choice.chosen] - (double)choice.log_pi[against];
         double less = log_odds_without(&d, found.reason, choice.chosen, against, &arena);
         assert_true(less < lead);
+        for (size_t i = 0; i < PLAYERS && !choice.fallback; i++) /* no other such part says more of it */
+            if (found.plays[player[i]] &&
+                log_odds_without(&d, player[i], choice.chosen, against, &arena) < lead - 1e-4)
+                assert_true(found.shapley[found.reason] >= found.shapley[player[i]]);
         named[found.reason]++;
     }
     for (size_t i = 0; i < PLAYERS; i++) assert_true(named[player[i]] > 10);

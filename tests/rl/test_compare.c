@@ -80,24 +80,61 @@ static void what_rules_tell_is_known(void **state) {
     keel_compare_close(compare);
 }
 
-static void what_nobody_knows_is_bounded_and_shows_nothing(void **state) {
-    (void)state;
+/* One of the two answers is unknown, the other complies. */
+static keel_compared compare_unknown(int unknown) {
     asked a;
     keel_compare *compare;
     keel_compared out;
     assert_ok(keel_compare_open(&compare, weight, &err));
     for (int i = 0; i < 100; i++) {
         ask(&a, KEEL_RISK_BENIGN);
-        const keel_answer both[2] = {{.outcome = KEEL_OUTCOME_NONE}, outcome(&a, KEEL_OUTCOME_COMPLIANCE)};
+        keel_answer both[2] = {{.outcome = KEEL_OUTCOME_NONE}, {.outcome = KEEL_OUTCOME_NONE}};
+        both[!unknown] = outcome(&a, KEEL_OUTCOME_COMPLIANCE);
         keel_compare_add(compare, &a.view, both, false);
         assert_ok(keel_compare_end_conversation(compare, &err));
     }
     assert_ok(keel_compare_finish(compare, 500, 1, 0.95, &out, &err));
     assert_int_equal(out.known, 0);
+    assert_true(out.difference.low <= out.least && out.difference.high >= out.most);
+    keel_compare_close(compare);
+    return out;
+}
+
+static void what_nobody_knows_is_bounded_and_shows_nothing(void **state) {
+    (void)state;
+    keel_compared out = compare_unknown(0);
     near(out.least, -0.6 / 0.7); /* the accuracy may be 0 to 1, that of compliance is 1 */
     near(out.most, 0);
-    assert_true(out.difference.low <= out.least && out.difference.high >= 0);
+    out = compare_unknown(1);
+    near(out.least, 0);
+    near(out.most, 0.6 / 0.7);
+}
+
+/* Forty conversations in which both answer alike, one of them of three decisions. */
+static keel_interval compare_alike(int longest) {
+    asked a;
+    keel_compare *compare;
+    keel_compared out;
+    assert_ok(keel_compare_open(&compare, weight, &err));
+    for (int i = 0; i < 40; i++) {
+        ask(&a, KEEL_RISK_BENIGN);
+        const keel_answer both[2] = {outcome(&a, KEEL_OUTCOME_COMPLIANCE),
+                                     outcome(&a, KEEL_OUTCOME_COMPLIANCE)};
+        for (int d = 0; d < (i == longest ? 3 : 1); d++) keel_compare_add(compare, &a.view, both, true);
+        assert_ok(keel_compare_end_conversation(compare, &err));
+    }
+    assert_ok(keel_compare_finish(compare, 100, 1, 0.95, &out, &err));
     keel_compare_close(compare);
+    return out.difference;
+}
+
+static void the_widest_conversation_widens_the_interval_wherever_it_stands(void **state) {
+    (void)state;
+    const keel_interval none = compare_alike(-1), first = compare_alike(0), last = compare_alike(39);
+    assert_true(none.low < 0 && none.high > 0);
+    near(first.low, 3 * none.low);
+    near(last.low, first.low);
+    near(last.high, first.high);
 }
 
 /* 300 logs of 60 conversations; the first refuses what is dangerous with probability .7, the second .5. */
@@ -146,6 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_rules_tell_is_known),
         cmocka_unit_test(what_nobody_knows_is_bounded_and_shows_nothing),
+        cmocka_unit_test(the_widest_conversation_widens_the_interval_wherever_it_stands),
         cmocka_unit_test(intervals_hold_the_true_difference),
         cmocka_unit_test(nothing_compared_is_no_estimate),
     };
