@@ -334,6 +334,19 @@ bool keel__container_hint(const char *text, size_t length, keel_err *err) {
     return false;
 }
 
+/* What the nearest format does not mend. */
+static const char *known_cure(const keel_sniff *sniff) {
+    if (keel_formats_has(sniff, "custom_id") &&
+        (keel_formats_has(sniff, "body") || keel_formats_has(sniff, "response")))
+        return "this is half of a batch, whose requests and responses stand in two files; join them: cat "
+               "input.jsonl output.jsonl | jq -sc 'group_by(.custom_id)[] | add | {request: .body, response: "
+               ".response.body}'";
+    if (sniff->shape == KEEL_SHAPE_TABLE && sniff->n_names > 1)
+        return "say which columns hold what: --columns prompt=NAME,response=NAME, as risk, outcome, model and "
+               "others (`keel import --help`)";
+    return NULL;
+}
+
 static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_err *err) {
     static const char *const what[] = {"", "a JSON object", "a JSON array", "lines of text"};
     keel_buf names = {0};
@@ -353,6 +366,7 @@ static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_
         const double near = nearness(sniff, k);
         if (near > most) best = k, most = near;
     }
+    if (known_cure(sniff)) return keel_hint(err, "%s", known_cure(sniff));
     if (most > 0)
         return keel_hint(err, "the nearest format is %s: %s", shapes[best].format, shapes[best].smallest);
     return keel_hint(err, "the smallest line that works: %s", shapes[0].smallest);

@@ -207,7 +207,12 @@ keel_status keel__message_read(const cJSON *message, const char *place, keel_are
     keel_role role;
     const char *name = keel__message_role_name(message);
     *out = (keel__message){0};
-    if (!name) return keel_fail(err, KEEL_E_PARSE, place, "key \"role\": expected a string, got nothing");
+    if (!name) {
+        keel_fail(err, KEEL_E_PARSE, place, "key \"role\": expected a string, got nothing");
+        return keel_hint(err,
+                         "who said it stands in \"role\", \"from\" or \"author\": {\"role\"}; a message is "
+                         "{\"role\": \"user\", \"content\": \"...\"}");
+    }
     if (!keel__message_role(name, &role)) {
         keel_fail(err, KEEL_E_INVALID, place, "role: expected system, user, assistant or tool, got \"%s\"",
                   name);

@@ -158,6 +158,18 @@ static const struct {
     {LOG(Q "," A("\"content\":\"a\",\"outcome\":\"refused\"")), 0, "refused", "call what was answered"},
     {WITH(Q "," SAID, "\"risk\":\"unsafe\""), 0, "unsafe", "dangerous"},
     {ROLE("king"), 0, "king", "other tools use"},
+    {LOG("{\"sender\":\"User\",\"text\":\"q\"}"), 0, "got nothing", "stands in \"role\""},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},]}\n", 0, "got ']'", "a comma stands before"},
+    {"[{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]},]", 0, "got ']'", "a comma stands before"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"q\",}]}\n", 0, "got '}'", "a comma stands before"},
+    {"{\"messages\": ['q']}\n", 0, "got '\''", "json.dumps"},
+    {"{\"custom_id\":\"a\",\"response\":{\"body\":{}}}\n", 0, "which has custom_id",
+     "requests and responses"},
+    {"{\"custom_id\":\"a\",\"method\":\"POST\",\"body\":{}}\n", 0, "which has custom_id",
+     "requests and responses"},
+    {"\xEF\xBB\xBF"
+     "Anfrage;Antwort\r\nHallo;Ja\r\n",
+     0, "which has Anfrage, Antwort", "--columns prompt=NAME"},
     {"{\"dialogue\":[]}\n", 0, "which has dialogue", "smallest line"},
     {"{\"mesages\":[]}\n", 0, "which has mesages", "nearest format is chat"},
 };
