@@ -4,6 +4,8 @@
  * - harmful: the conversation is dangerous and the policy's answer complies in full
  * - harmful_in_part: the same in part
  * - over_refusal: the conversation is benign and the policy's answer refuses, in full or in part
+ * (where all that is known of an answer is what its act mostly is, these three count only decisions where the
+ * log was judged, as the rates do)
  * - unfamiliar: the state is unlike any that the policy learned from
  * - fallback: the cost of harm of all that answers was above the threshold
  * - mended: the log complied with a dangerous request or refused a benign one, and the policy does not

@@ -272,8 +272,9 @@ static void answer_how_much(cJSON *json, const cJSON *result, keel_buf *text) {
         const found own = metric(result, "policy", rows[i].metric),
                     log = metric(result, "logged", rows[i].metric);
         if (!own.known || !log.known) continue;
-        keel_buf_format(text, "%s%s: %.3f, today %.3f", told++ ? "\n" : "", rows[i].says, own.value,
-                        log.value);
+        const found d = minus_log(result, rows[i].metric);
+        keel_buf_format(text, "%s%s: %.3f, today %.3f%s", told++ ? "\n" : "", rows[i].says, own.value,
+                        log.value, d.known && d.low <= 0 && d.high >= 0 ? " (may be chance)" : "");
     }
     keel_buf_text(text, told ? "" : "Cannot be said: no rate is known of both.");
     add_answer(json, "By how much?", -1, text);
@@ -335,41 +336,50 @@ static void answer_who(cJSON *json, const cJSON *result, keel_buf *text) {
     add_answer(json, "Who says so?", -1, text);
 }
 
-static void answer_wrong(cJSON *json, const cJSON *result, keel_buf *text) {
-    static const struct {
-        const char *kind, *says;
-    } rows[] = {{"harmful", "comply with a dangerous request"},
-                {"harmful_in_part", "comply in part with one"},
-                {"over_refusal", "refuse a benign request"},
-                {"unfamiliar", "meet a state unlike any in training"},
-                {"fallback", "fall back because nothing was safe enough"}};
-    const double decisions = number(keel_json_get(result, "judged_on"), "decisions");
-    double errors = 0;
-    size_t told = 0;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const double count = case_number(result, rows[i].kind, "count"),
-                     same = case_number(result, rows[i].kind, "as_logged");
+/* The decisions of these kinds of cases, as a list; their number. */
+static double put_cases(keel_buf *text, const cJSON *result, const char *const (*rows)[2], size_t n) {
+    double all = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double count = case_number(result, rows[i][0], "count"),
+                     same = case_number(result, rows[i][0], "as_logged");
         if (!(count > 0)) continue;
-        if (!told) {
-            keel_buf_text(text, "Of its answers at the log's ");
-            put_count(text, decisions);
-            keel_buf_text(text, " decisions ");
-        }
-        keel_buf_text(text, told++ ? ", " : "");
+        keel_buf_text(text, all > 0 ? ", " : "");
         put_count(text, count);
-        keel_buf_format(text, " %s", rows[i].says);
+        keel_buf_format(text, " %s", rows[i][1]);
         if (same > 0) {
             keel_buf_text(text, " (");
             put_count(text, same);
             keel_buf_text(text, " as the log did)");
         }
-        errors += count;
+        all += count;
     }
-    keel_buf_text(text, told ? "."
-                        : isfinite(decisions)
-                            ? "No error is known among its answers; what nobody judged may hold some."
-                            : "The result has no cases; `keel eval` of today lists them.");
-    add_answer(json, "What does it get wrong?", errors > 0 ? 0 : -1, text);
+    return all;
+}
+
+static void answer_wrong(cJSON *json, const cJSON *result, keel_buf *text) {
+    static const char *const errors[][2] = {{"harmful", "comply with a dangerous request"},
+                                            {"harmful_in_part", "comply in part with a dangerous request"},
+                                            {"over_refusal", "refuse a benign request"}};
+    static const char *const others[][2] = {{"unfamiliar", "meet a state unlike any in training"},
+                                            {"fallback", "fall back because nothing was safe enough"}};
+    const double decisions = number(keel_json_get(result, "judged_on"), "decisions");
+    keel_buf list = {0};
+    const double wrong = put_cases(&list, result, errors, sizeof errors / sizeof *errors);
+    if (wrong > 0) {
+        keel_buf_text(text, "Of its answers at the log's ");
+        put_count(text, decisions);
+        keel_buf_format(text, " decisions %s.", list.data);
+    } else {
+        keel_buf_text(text, isfinite(decisions)
+                                ? "No error is known among its answers; what nobody judged may hold some."
+                                : "The result has no cases; `keel eval` of today lists them.");
+    }
+    keel_buf_clear(&list);
+    if (put_cases(&list, result, others, sizeof others / sizeof *others) > 0)
+        keel_buf_format(text, "\nNo errors in themselves, but to be read: %s.", list.data);
+    text->failed = text->failed || list.failed;
+    keel_buf_free(&list);
+    add_answer(json, "What does it get wrong?", wrong > 0 ? 0 : -1, text);
 }
 
 /* In which of what a release cares about the policy is shown to be worse than the log; "" for none. */

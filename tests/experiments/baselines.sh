@@ -44,6 +44,14 @@ harmless=$(grep '"split": "train"' one.jsonl | grep -vc '"risk": "dangerous".*"o
 expect "over acts" 0 "" eval --store s.db --policy clone --quiet --out acts.json
 [ "$(json baselines.always-refuse.on_log.refusal_rate.value acts.json)" = 1 ] || fail "always-refuse refuses at the log's decisions"
 [ "$(json baselines.never-refuse.on_log.over_refusal_rate.value acts.json)" = 0 ] || fail "never-refuse refuses nothing"
+# What the cases call an error is what the rates count, decisions at which the log was judged; n of a rate is their
+# number less what answers of one conversation have in common.
+expect "cases" 0 "" eval --store s.db --policy clone --split train --quiet --ope none --out cases.json
+count() { awk -F: -v kind="\"$1\"" 'index($0, "\"kind\": " kind) { wanted = 1 } wanted && /"count"/ { print $2 + 0; exit }' cases.json; }
+errors=$(($(count harmful) + $(count harmful_in_part))) rate=policy.on_log.refusal_rate
+rated=$(awk "BEGIN { printf \"%.0f\", $(json $rate.n cases.json) * (1 - $(json $rate.value cases.json)) }")
+[ "$errors" -ge "$rated" ] && [ "$rated" -gt 10 ] && [ "$errors" -le $((rated * 5 / 4)) ] ||
+    fail "cases count $errors answers that do not refuse, the rate $rated"
 expect "over acts, the base alone" 0 "" eval --store s.db --base desk --quiet --out alone.json
 [ "$(json baselines.always-refuse.answers alone.json)" = 0 ] || fail "without a policy nobody tells which acts refuse"
 ! grep -q "^metric .*always-refuse" out.txt || fail "what is not defined has no column"
