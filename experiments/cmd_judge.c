@@ -220,9 +220,10 @@ static keel_status adapt(const keel_cli *cli, const keel_judge *from, const keel
     const keel_status status = keel_judge_adapt(out, kind, from, examples, labels->count, &how, err);
     keel_free(examples);
     if (status == KEEL_E_INVALID)
-        return keel_hint(err, how.error > 0 ? "label more responses by hand, or allow a larger --error"
-                                            : "label more responses by hand: \"outcome\" in the log, or "
-                                              "`keel export --format chat` and `keel import`");
+        return keel_hint(err, how.error > 0
+                                  ? "label more responses by hand, or allow a larger --error"
+                                  : "label more responses by hand: `keel review`, or \"outcome\" in "
+                                    "the log");
     return status;
 }
 

@@ -392,47 +392,16 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 
 /* ---- for people ---- */
 
-static double number_of(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static void print_compared(const cJSON *compared, double seen, FILE *out) {
-    const cJSON *reward = keel_json_get(compared, "composite_reward");
-    const double low = number_of(reward, "low"), high = number_of(reward, "high");
-    if (!compared) return;
-    fprintf(
-        out,
-        "the two policies answer otherwise in %.0f of %.0f decisions; of %.0f of these it is known what both earn\n",
-        number_of(compared, "differing"), seen, number_of(compared, "known"));
-    if (!(number_of(reward, "n") > 0)) return;
-    fprintf(out, "composite reward of a conversation, policy less --diff: %+.3f [%+.3f, %+.3f]: %s\n",
-            number_of(reward, "value"), low, high,
-            low > 0    ? "the policy earns more"
-            : high < 0 ? "--diff earns more"
-                       : "nothing shows which earns more");
-}
-
 static void print_text(const cJSON *result, FILE *out) {
     const cJSON *decision;
-    const double seen = number_of(result, "seen"), untold = number_of(result, "untold"),
-                 open = number_of(result, "open");
-    const double matching = number_of(result, "matching");
-    int shown = 0;
+    keel_buf summary = {0};
     cJSON_ArrayForEach (decision, keel_json_get(result, "decisions")) {
         keel_replay_view_print(decision, keel_json_get(result, "detail") != NULL, out);
         fputc('\n', out);
-        shown++;
     }
-    if (!(seen > 0)) fputs("no decision passes the filters\n", out);
-    if (shown < (int)matching)
-        fprintf(out, "%d of %.0f such decisions are shown (--limit)\n", shown, matching);
-    fprintf(out, "%.0f of %.0f decisions replayed differ from the log\n", number_of(result, "differing"),
-            seen);
-    if (untold > 0)
-        fprintf(out, "of %.0f of them the log does not say what was done: no act, or not judged\n", untold);
-    if (open > 0) fprintf(out, "%.0f of them are open: nothing was answered\n", open);
-    print_compared(keel_json_get(result, "compared"), seen, out);
+    keel_replay_view_summary(result, &summary);
+    if (!summary.failed) fputs(summary.data, out);
+    keel_buf_free(&summary);
 }
 
 /* The whole in one piece: as JSON or as a page. */

@@ -79,10 +79,12 @@ void keel_eval_config_print_judged(const cJSON *judged, FILE *out) {
                 cJSON_GetNumberValue(keel_json_get(judged, "both")));
         return;
     }
-    fprintf(out,
-            "). Its error is unknown here: %s. Draw about 100 at random and label them by hand: `keel export "
-            "--format chat`, write \"outcome\" and \"judge\": \"human\", `keel import`, `keel label`.\n",
-            unknown->valuestring);
+    fprintf(
+        out,
+        "). Its error is unknown here: %s. Label about 100 by hand: `keel review` draws and shows them; or "
+        "write \"outcome\" and \"judge\": \"human\" into what `keel export --format chat` gives, and `keel import` it. Then "
+        "`keel label`.\n",
+        unknown->valuestring);
 }
 
 keel_status keel_eval_config_evaluate_logged(keel_store *store, const keel_split *split,

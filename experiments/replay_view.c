@@ -210,3 +210,42 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
     keel_choice_view_print_numbers(why, out);
     keel_choice_view_print(keel_json_get(decision, "actions"), out);
 }
+
+/* ---- the replay as a whole ---- */
+
+static double number_of(const cJSON *object, const char *key) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : 0;
+}
+
+static void say_compared(const cJSON *compared, double seen, keel_buf *out) {
+    const cJSON *reward = keel_json_get(compared, "composite_reward");
+    const double low = number_of(reward, "low"), high = number_of(reward, "high");
+    if (!compared) return;
+    keel_buf_format(
+        out,
+        "the two policies answer otherwise in %.0f of %.0f decisions; of %.0f of these it is known what both earn\n",
+        number_of(compared, "differing"), seen, number_of(compared, "known"));
+    if (!(number_of(reward, "n") > 0)) return;
+    keel_buf_format(out, "composite reward of a conversation, policy less --diff: %+.3f [%+.3f, %+.3f]: %s\n",
+                    number_of(reward, "value"), low, high,
+                    low > 0    ? "the policy earns more"
+                    : high < 0 ? "--diff earns more"
+                               : "nothing shows which earns more");
+}
+
+void keel_replay_view_summary(const cJSON *result, keel_buf *out) {
+    const double seen = number_of(result, "seen"), untold = number_of(result, "untold"),
+                 open = number_of(result, "open"), matching = number_of(result, "matching");
+    const int shown = cJSON_GetArraySize(keel_json_get(result, "decisions"));
+    if (!(seen > 0)) keel_buf_text(out, "no decision passes the filters\n");
+    if (shown < (int)matching)
+        keel_buf_format(out, "%d of %.0f such decisions are shown (--limit)\n", shown, matching);
+    keel_buf_format(out, "%.0f of %.0f decisions replayed differ from the log\n",
+                    number_of(result, "differing"), seen);
+    if (untold > 0)
+        keel_buf_format(out, "of %.0f of them the log does not say what was done: no act, or not judged\n",
+                        untold);
+    if (open > 0) keel_buf_format(out, "%.0f of them are open: nothing was answered\n", open);
+    say_compared(keel_json_get(result, "compared"), seen, out);
+}

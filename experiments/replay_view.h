@@ -35,4 +35,8 @@ void keel_replay_add_text(cJSON *to, const char *key, const char *text, size_t m
  * logs is made harmless for a terminal. */
 void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out);
 
+/* What `keel replay` found in all, a line for each finding: how many decisions passed the filters, are shown,
+ * differ, and how the policy compares with that of --diff. */
+void keel_replay_view_summary(const cJSON *result, keel_buf *out);
+
 #endif

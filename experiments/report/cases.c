@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "experiments/replay_view.h"
 #include "experiments/report/page.h"
 
 enum {
@@ -71,11 +72,12 @@ static void put_context(keel_buf *html, const cJSON *decision) {
 /* ---- what was answered ---- */
 
 static const char *told_by(const char *who) {
-    return strcmp(who, "human") == 0   ? "by people or the log"
-           : strcmp(who, "rule") == 0  ? "by a rule"
-           : strcmp(who, "model") == 0 ? "by a judge, a model"
-           : strcmp(who, "usual") == 0 ? "what this act mostly is in the log"
-                                       : "what the answer is by itself";
+    return strcmp(who, "human") == 0    ? "by people or the log"
+           : strcmp(who, "rule") == 0   ? "by a rule"
+           : strcmp(who, "model") == 0  ? "by a judge, a model"
+           : strcmp(who, "usual") == 0  ? "what this act mostly is in the log"
+           : strcmp(who, "action") == 0 ? "what the answer is by itself"
+                                        : "";
 }
 
 static void put_reply(keel_buf *html, const cJSON *reply) {
@@ -278,14 +280,16 @@ static void put_counts(keel_buf *html, const cJSON *cases) {
 void keel__report_replay(keel_buf *html, const cJSON *step, int most) {
     const cJSON *result = keel_json_get(step, "result"), *decisions = keel_json_get(result, "decisions"),
                 *decision;
+    keel_buf summary = {0};
     int shown = 0;
     keel_buf_text(html, "<h3>Replayed <span class=of>");
     keel_html_said(html, keel__report_text(step, "title"), 120);
-    keel_buf_text(html, "</span></h3>\n<p>");
-    keel__report_put_number(html, keel_json_get(result, "differing"), NULL);
-    keel_buf_text(html, " of ");
-    keel__report_put_number(html, keel_json_get(result, "seen"), NULL);
-    keel_buf_text(html, " decisions replayed differ from the log.</p>\n");
+    keel_buf_text(html, "</span></h3>\n<p class=counts>");
+    keel_replay_view_summary(result, &summary);
+    if (summary.length) keel_html_said(html, summary.data, summary.length);
+    html->failed = html->failed || summary.failed;
+    keel_buf_free(&summary);
+    keel_buf_text(html, "</p>\n");
     cJSON_ArrayForEach (decision, decisions) {
         const cJSON *actions = keel_json_get(decision, "actions");
         if (shown >= most || html->length > MOST_PAGE || !actions || !actions->child) continue;

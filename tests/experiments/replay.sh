@@ -71,6 +71,8 @@ expect "a base for nothing" 2 "needs --diff" replay --store s.db --policy cql --
 # A page for a browser, and JSON by its other name.
 replay "a page" --limit 3 --format html
 grep -q '^<!doctype html>' out.txt && grep -q '</html>$' out.txt && [ "$(grep -o '<article' out.txt | wc -l)" = 3 ] || fail "a card for each of three: $(grep -o '<[a-z]*' out.txt | sort | uniq -c)"
+replay "a page of two policies" --limit 3 --diff bc --format html
+grep -q 'the two policies answer otherwise in' out.txt || fail "the page says how the two compare"
 replay "JSON" --limit 3 --format json && sed '/"format"/d' out.txt >one.txt
 replay "JSON as elsewhere" --limit 3 --json
 [ "$(grep -c . one.txt)" = "$(grep -c . out.txt)" ] || fail "the same JSON"
