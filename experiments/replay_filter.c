@@ -75,6 +75,7 @@ static bool was_said(const keel_replay_filter *filter, const keel_conversation *
     for (size_t t = 0; t < before && t < c->n_turns && !found; t++) {
         const char *text = c->turns[t].text ? c->turns[t].text : "";
         const char *folded = keel_text_fold(&scratch, text, strlen(text));
+        if (!folded) keel_json_lose();
         found = folded && strstr(folded, filter->text);
     }
     keel_arena_free(&scratch);
@@ -89,18 +90,21 @@ static bool wrote(const keel_decision *decision, const char *model) {
     return false;
 }
 
-/* A text as it is, a number or truth value as JSON writes it. */
+/* A text as it is, a number or truth value as JSON writes it. For want of memory nothing is, which counts as
+ * lost. */
 static bool meta_has(const char *meta, const char *key, const char *value) {
     cJSON *object = NULL;
     keel_buf text = {0};
     if (!meta || !strstr(meta, key)) return false;
-    bool same = keel_json_parse(meta, strlen(meta), "meta", &object, NULL) == KEEL_OK;
-    const cJSON *item = same ? keel_json_get(object, key) : NULL;
-    if (cJSON_IsString(item))
-        same = strcmp(item->valuestring, value) == 0;
-    else
-        same = item && keel_json_print(item, false, &text, NULL) == KEEL_OK && text.data &&
-               strcmp(text.data, value) == 0;
+    keel_status status = keel_json_parse(meta, strlen(meta), "meta", &object, NULL);
+    const cJSON *item = status == KEEL_OK ? keel_json_get(object, key) : NULL;
+    const char *said = cJSON_GetStringValue(item);
+    if (item && !said) {
+        status = keel_json_print(item, false, &text, NULL);
+        said = text.data;
+    }
+    if (status == KEEL_E_NOMEM) keel_json_lose();
+    const bool same = status == KEEL_OK && said && strcmp(said, value) == 0;
     keel_buf_free(&text);
     cJSON_Delete(object);
     return same;

@@ -115,7 +115,9 @@ static const step steps[] = {
     {"train --store more.db --base base --choose base,bc --out chosen --quiet --threads 1 " SMALL_POLICY,
      "chosen", 16},
     {"replay --store s.db --policy policy --quiet", NULL, 24},
-    {"replay --store s.db --policy policy --diff chosen --split all --random --limit 3 --quiet", NULL, 24},
+    {"replay --store s.db --policy policy --diff chosen --split all --text question --slice note=kept --random --limit 3 "
+     "--quiet",
+     NULL, 24},
     {"decide --policy policy --out decided.jsonl --quiet --json open.jsonl", "decided.jsonl", 40},
     {"verify --base base --quiet", NULL, 16},
     {"verify --base encoder --quiet", NULL, 40},
