@@ -273,8 +273,10 @@ static void answer_how_much(cJSON *json, const cJSON *result, keel_buf *text) {
                     log = metric(result, "logged", rows[i].metric);
         if (!own.known || !log.known) continue;
         const found d = minus_log(result, rows[i].metric);
-        keel_buf_format(text, "%s%s: %.3f, today %.3f%s", told++ ? "\n" : "", rows[i].says, own.value,
-                        log.value, d.known && d.low <= 0 && d.high >= 0 ? " (may be chance)" : "");
+        keel_buf_format(
+            text, "%s%s: %.3f, today %.3f%s", told++ ? "\n" : "", rows[i].says, own.value, log.value,
+            d.known && d.low <= 0 && d.high >= 0 && fabs(own.value - log.value) >= 0.0005 ? " (may be chance)"
+                                                                                          : "");
     }
     keel_buf_text(text, told ? "" : "Cannot be said: no rate is known of both.");
     add_answer(json, "By how much?", -1, text);
