@@ -77,8 +77,11 @@ static bool is_among(const char *key, const char *const *keys) {
 static bool is_taken_over(const cJSON *item) {
     static const char *const texts[] = {"id", "risk", "group", "split", NULL};
     static const char *const flags[] = {"completed", "truncated", NULL};
+    static const char *const risks[] = {"benign", "dangerous", NULL};
     if (is_among(item->string, flags)) return cJSON_IsBool(item);
     if (strcmp(item->string, "id") == 0 && cJSON_IsNumber(item)) return true;
+    if (strcmp(item->string, "risk") == 0 && cJSON_IsString(item))
+        return is_among(item->valuestring, risks); /* rows may say it in words that nobody knows */
     return is_among(item->string, texts) && cJSON_IsString(item) && item->valuestring[0];
 }
 

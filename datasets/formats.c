@@ -14,7 +14,8 @@
  * that looks like a source is taken; the very first is the chat format. */
 /* clang-format off */
 #define ROWS_COUNTS \
-    {{"without_prompt", "rows that have no prompt: left out"}, {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}}
+    {{"without_prompt", "rows that have no prompt: left out"}, {"without_answer", "rows that have no answer: kept, nothing in them can be learned"}, \
+     {"unclear", "rows whose risk or outcome is no word that Keel knows: the word is kept in meta, and the risk or outcome is unknown"}}
 #define TREE_COUNTS \
     {{"other_branches", "messages on other branches, which are no candidates"}, {"empty", "conversations in which nothing was said"}}
 #define FORMATS(X) \

@@ -326,6 +326,11 @@ static keel_status add_meta(reading *in, cJSON *to, const char *gathered_of) {
     return keel_json_add(to, "meta", rest) ? KEEL_OK : nomem(in);
 }
 
+/* Something stands under the field's own name that is no word for it. */
+static bool is_unclear(const reading *in, const char *key, const cJSON *built) {
+    return !keel_json_get(built, key) && !is_empty(keel_json_get(in->row, key));
+}
+
 static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *counts, cJSON *to) {
     const cJSON *found;
     const char *model;
@@ -340,6 +345,7 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     in->borderline = found && cJSON_IsString(found) && strcmp(found->valuestring, "borderline") == 0;
     KEEL_TRY(read_answer(in, &model, &answered));
     counts[KEEL__ROWS_WITHOUT_ANSWER] += !answered;
+    counts[KEEL__ROWS_UNCLEAR] += is_unclear(in, "risk", to) || is_unclear(in, "outcome", in->answer);
     const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);
     *gathered = model && answered && cJSON_IsString(said);
     if (answered) KEEL_TRY(add_answer(in, *gathered));

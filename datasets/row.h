@@ -28,7 +28,7 @@ typedef enum keel__field {
 } keel__field;
 
 /* What rows counts, in the order of the rows in formats.c. */
-enum { KEEL__ROWS_WITHOUT_PROMPT, KEEL__ROWS_WITHOUT_ANSWER, KEEL__ROWS_COUNTS };
+enum { KEEL__ROWS_WITHOUT_PROMPT, KEEL__ROWS_WITHOUT_ANSWER, KEEL__ROWS_UNCLEAR, KEEL__ROWS_COUNTS };
 
 typedef struct keel__row_state {
     const char *names[KEEL__N_FIELDS]; /* of keys, as the user gave them; NULL: by default */

@@ -10,6 +10,7 @@ const char keel_cli_session[] =
     "  keel sft --store logs.db --base builtin --out runs/base\n"
     "  keel train --store logs.db --base runs/base --algo cql --out runs/policy\n"
     "  keel eval --store logs.db --policy runs/policy --gate \"refusal_rate.low >= 0.95\"\n"
+    "  keel report --store logs.db --policy runs/policy\n"
     "  keel replay --store logs.db --policy runs/policy --disagree\n"
     "  keel decide --policy runs/policy waiting.jsonl\n";
 

@@ -21,7 +21,7 @@ const keel_option keel_eval_config_options[] = {
     KEEL_REWARDS(WEIGHT)
     /* clang-format on */
     {"resamples", KEEL_OPT_INT, offsetof(keel_eval_config, resamples), "2000", 100, 1e6, NULL,
-     "bootstrap resamples of the means per conversation"},
+     "bootstrap resamples of differences, corrected rates and off-policy estimates"},
     {"gamma", KEEL_OPT_REAL, offsetof(keel_eval_config, gamma), "0.99", 0, 1, NULL,
      "discount of the off-policy estimates"},
     {"ope", KEEL_OPT_CHOICE, offsetof(keel_eval_config, ope), "critic", 0, 0, keel_ope_models,

@@ -255,6 +255,20 @@ static void answers_of_models_to_one_prompt_are_candidates(void **state) {
     contains(first->meta, "\"b\":{\"cost\":4}");
 }
 
+/* A risk in words that nobody here knows is not lost in silence: it would be missing from every rate. */
+static void words_that_nobody_knows_are_counted(void **state) {
+    (void)state;
+    assert_ok(
+        import_as(NULL, NULL,
+                  put("r.csv", "prompt,response,risk,outcome\nq,a,High,\nr,b,safe,nope\ns,c,unsafe,refusal\n"
+                               "t,d,,\n")));
+    assert_int_equal(counted("unclear"), 2);
+    keel_conversation *first;
+    assert_ok(keel_store_conversation(store, 1, &arena, &first, &err));
+    assert_int_equal(first->risk, KEEL_RISK_UNKNOWN);
+    contains(first->meta, "\"risk\":\"High\"");
+}
+
 static void unpaired_preferences_are_feedback(void **state) {
     (void)state;
     assert_ok(import_as(NULL, NULL,
@@ -378,6 +392,7 @@ int main(void) {
         TEST(lines_of_one_id_are_a_conversation),
         TEST(prompts_may_stand_in_a_file_beside),
         TEST(columns_may_be_named),
+        TEST(words_that_nobody_knows_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
