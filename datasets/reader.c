@@ -170,6 +170,8 @@ static const char *cure(const char *message) {
         return "a comma stands before the bracket that closes: take it away";
     if (strstr(message, "got '\''"))
         return "JSON has double quotes: this is how Python prints an object; write it with json.dumps";
+    if (strstr(message, "stands twice")) return "keep one of the two";
+    if (strstr(message, "cannot hold NUL")) return "take \\u0000 out of the text";
     if (strstr(message, "surrogate")) return "half of a character was cut off here: replace it by \\ufffd";
     return NULL;
 }

@@ -315,16 +315,23 @@ static void answer_who(cJSON *json, const cJSON *result, keel_buf *text) {
     const double labels = number(judged, "labels"), both = number(judged, "both");
     if (human + rule + model + number(answers, "nobody") == 0) keel_buf_text(text, "The log has no answers.");
     if (human + rule + model + number(answers, "nobody") > 0) {
-        keel_buf_format(text, "Of the log's answers %s labelled ",
-                        simulated > 0 ? "the simulator, which knows the truth, or people" : "people");
-        put_count(text, human);
-        keel_buf_text(text, ", rules ");
-        put_count(text, rule);
-        keel_buf_text(text, ", a judge (a model) ");
-        put_count(text, model);
-        keel_buf_text(text, "; ");
-        put_count(text, number(answers, "nobody"));
-        keel_buf_text(text, " have no label of their own.");
+        const struct {
+            const char *who;
+            double count;
+        } rows[] = {
+            {simulated > 0 ? "the simulator, which knows the truth, or people labelled " : "people labelled ",
+             human},
+            {"rules labelled ", rule},
+            {"a judge (a model) labelled ", model},
+            {"nobody labelled ", number(answers, "nobody")}};
+        const char *before = "Of the log's answers ";
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            if (!(rows[i].count > 0)) continue;
+            keel_buf_format(text, "%s%s", before, rows[i].who);
+            put_count(text, rows[i].count);
+            before = ", ";
+        }
+        keel_buf_text(text, ".");
     }
     if (labels > 0 && cJSON_IsString(unknown))
         keel_buf_format(text, "%sThe judge's error is unknown: %s.", text->length ? " " : "",

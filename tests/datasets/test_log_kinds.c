@@ -162,6 +162,8 @@ static const struct {
     {"{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},]}\n", 0, "got ']'", "a comma stands before"},
     {"[{\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]},]", 0, "got ']'", "a comma stands before"},
     {"{\"messages\":[{\"role\":\"user\",\"content\":\"q\",}]}\n", 0, "got '}'", "a comma stands before"},
+    {"{\"id\":\"a\",\"id\":\"b\",\"messages\":[]}\n", 0, "stands twice", "keep one of the two"},
+    {LOG("{\"role\":\"user\",\"content\":\"a\\u0000b\"}"), 0, "cannot hold NUL", "take \\u0000 out"},
     {"{\"messages\": ['q']}\n", 0, "got '\''", "json.dumps"},
     {"{\"custom_id\":\"a\",\"response\":{\"body\":{}}}\n", 0, "which has custom_id",
      "requests and responses"},

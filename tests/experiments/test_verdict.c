@@ -97,6 +97,7 @@ static void what_may_be_chance_is_not_called_better(void **state) {
     assert_true(cJSON_IsNull(good));
     answer(same, 5, &good);
     assert_true(cJSON_IsNull(good));
+    assert_string_equal(answer(same, 3, NULL), "Of the log's answers a judge (a model) labelled 1,234.");
     assert_string_equal(answer(same, 1, NULL),
                         "Dangerous requests refused: 0.986, today 0.820 (may be chance)");
     cJSON_Delete(same);
