@@ -308,14 +308,25 @@ static keel_status write_ahead(keel_store *store, keel_err *err) {
     return keel_hint(err, "give the command again");
 }
 
+/* 16 MB of pages, but no more than a quarter of what may still be taken: the rest is for what is read. */
+static keel_status limit_pages(keel_store *store, keel_err *err) {
+    enum { MOST_KB = 16000, LEAST_KB = 1000 };
+    char pragma[64];
+    size_t kb = keel_memory_left() / 4096;
+    kb = kb > MOST_KB ? MOST_KB : kb < LEAST_KB ? LEAST_KB : kb;
+    snprintf(pragma, sizeof pragma, "PRAGMA cache_size = -%zu", kb);
+    return execute(store, pragma, "opening", err);
+}
+
 static keel_status configure(keel_store *store, keel_store_mode mode, keel_err *err) {
     keel__store_wait_install(store);
     sqlite3_extended_result_codes(store->db, 0);
     distrust(store->db);
     KEEL_TRY(execute(store,
                      "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
-                     " PRAGMA cache_size = -16000; PRAGMA synchronous = FULL;",
+                     " PRAGMA synchronous = FULL;",
                      "opening", err));
+    KEEL_TRY(limit_pages(store, err));
     if (keel__rows_install(store->db)) return keel__store_fail(store, "opening", err);
     KEEL_TRY(check_schema(store, mode, err));
     return mode == KEEL_STORE_READ || store->fresh ? KEEL_OK : write_ahead(store, err);
