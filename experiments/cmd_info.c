@@ -60,12 +60,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 }
 
 static void print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2, .plain = true};
-    keel_table_cell(&table, "what");
-    keel_table_cell(&table, "value");
-    keel_table_leaves(&table, result);
-    keel_table_print(&table, out);
-    keel_table_free(&table);
+    keel_print_leaves(out, result);
 }
 
 const keel_verb keel_verb_info = {

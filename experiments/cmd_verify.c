@@ -158,12 +158,7 @@ static void print_text(const cJSON *text, FILE *out) {
 
 static void print(const cJSON *result, FILE *out) {
     const cJSON *text;
-    keel_table table = {.columns = 2, .plain = true};
-    keel_table_cell(&table, "what");
-    keel_table_cell(&table, "value");
-    keel_table_leaves(&table, result);
-    keel_table_print(&table, out);
-    keel_table_free(&table);
+    keel_print_leaves(out, result);
     cJSON_ArrayForEach (text, keel_json_get(result, "texts")) print_text(text, out);
 }
 

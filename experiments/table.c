@@ -162,3 +162,12 @@ void keel_table_print(const keel_table *table, FILE *out) {
 void keel_table_free(keel_table *table) {
     keel_buf_free(&table->text);
 }
+
+void keel_print_leaves(FILE *out, const cJSON *object) {
+    keel_table table = {.columns = 2, .plain = true};
+    keel_table_cell(&table, "what");
+    keel_table_cell(&table, "value");
+    keel_table_leaves(&table, object);
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+}

@@ -24,6 +24,8 @@ void keel_table_interval(keel_table *table,
 void keel_table_leaves(keel_table *table,
                        const cJSON *object); /* two columns: a row per leaf, "object: name" and value; lists
                                                 of objects are left out, they are tables of their own */
+/* A table of these leaves alone, under "what" and "value". */
+void keel_print_leaves(FILE *out, const cJSON *object);
 void keel_table_print(const keel_table *table, FILE *out); /* the first row is the head, underlined */
 void keel_table_free(keel_table *table);
 
