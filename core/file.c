@@ -278,31 +278,52 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Collects the names into a growing buffer of pointers; *count of them. */
-static keel_status collect_names(DIR *folder, const char *path, const char *const *suffixes,
-                                 keel_arena *arena, keel_buf *pointers, keel_err *err) {
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(folder);
-        if (!entry) return errno ? fail_errno(err, path, "list the folder") : KEEL_OK;
-        struct stat info;
-        if (!has_suffix(entry->d_name, suffixes) || fstatat(dirfd(folder), entry->d_name, &info, 0) != 0 ||
-            !S_ISREG(info.st_mode))
-            continue;
-        const char *name = keel_arena_strdup(arena, entry->d_name);
-        if (name) keel_buf_append(pointers, &name, sizeof name);
-        if (!name || pointers->failed)
-            return keel_fail(err, KEEL_E_NOMEM, path, "no memory for the names in the folder");
-    }
+typedef struct listing {
+    const char *path; /* the folder that was asked for */
+    const char *const *suffixes;
+    keel_arena *arena;
+    keel_buf pointers; /* to the names found so far */
+} listing;
+
+static keel_status list_below(listing *to, const char *below, size_t depth, keel_err *err);
+
+/* below: the folder that it is in, from to->path on; "" for that one itself. */
+static keel_status list_entry(listing *to, int folder, const char *below, const char *name, size_t depth,
+                              keel_err *err) {
+    struct stat info;
+    const bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    if (dots || fstatat(folder, name, &info, 0) != 0) return KEEL_OK;
+    const bool inner = S_ISDIR(info.st_mode) && depth > 0;
+    if (!inner && (!S_ISREG(info.st_mode) || !has_suffix(name, to->suffixes))) return KEEL_OK;
+    const char *full = *below ? keel_path_join(to->arena, below, name) : keel_arena_strdup(to->arena, name);
+    if (full && inner) return list_below(to, full, depth - 1, err);
+    if (full) keel_buf_append(&to->pointers, &full, sizeof full);
+    if (full && !to->pointers.failed) return KEEL_OK;
+    return keel_fail(err, KEEL_E_NOMEM, to->path, "no memory for the names in the folder");
 }
 
-keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena,
-                             const char ***names, size_t *count, keel_err *err) {
-    keel_buf pointers = {0};
+static keel_status list_below(listing *to, const char *below, size_t depth, keel_err *err) {
+    const char *path = *below ? keel_path_join(to->arena, to->path, below) : to->path;
+    if (!path) return keel_fail(err, KEEL_E_NOMEM, to->path, "no memory for the names in the folder");
     DIR *folder = opendir(path);
     if (!folder) return fail_errno(err, path, "open the folder");
-    keel_status status = collect_names(folder, path, suffixes, arena, &pointers, err);
+    keel_status status = KEEL_OK;
+    while (status == KEEL_OK) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (!entry && errno) status = fail_errno(err, path, "list the folder");
+        if (!entry) break;
+        status = list_entry(to, dirfd(folder), below, entry->d_name, depth, err);
+    }
     closedir(folder);
+    return status;
+}
+
+static keel_status list_folder(const char *path, const char *const *suffixes, size_t depth, keel_arena *arena,
+                               const char ***names, size_t *count, keel_err *err) {
+    listing to = {.path = path, .suffixes = suffixes, .arena = arena};
+    keel_status status = list_below(&to, "", depth, err);
+    keel_buf pointers = to.pointers;
     const char **list = NULL;
     if (status == KEEL_OK) {
         list = keel_arena_alloc(arena, pointers.length);
@@ -316,6 +337,16 @@ keel_status keel_folder_list(const char *path, const char *const *suffixes, keel
     }
     keel_buf_free(&pointers);
     return status;
+}
+
+keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena,
+                             const char ***names, size_t *count, keel_err *err) {
+    return list_folder(path, suffixes, 0, arena, names, count, err);
+}
+
+keel_status keel_folder_list_deep(const char *path, const char *const *suffixes, keel_arena *arena,
+                                  const char ***names, size_t *count, keel_err *err) {
+    return list_folder(path, suffixes, 4, arena, names, count, err);
 }
 
 /* Does one thing to a name inside the folder `parent`: both return false with errno set. */

@@ -51,6 +51,9 @@ keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; 
  * list; NULL list: all). Names in the arena. */
 keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena,
                              const char ***names, size_t *count, keel_err *err);
+/* The same with those in its folders, four deep: "1_Pooling/config.json". */
+keel_status keel_folder_list_deep(const char *path, const char *const *suffixes, keel_arena *arena,
+                                  const char ***names, size_t *count, keel_err *err);
 
 /* A folder that appears whole or not at all: files are written under `temporary` and commit renames it to
  * path, replacing an older folder (not a link to one). Use begin, write files into folder->temporary, then

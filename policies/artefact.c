@@ -85,7 +85,7 @@ static keel_status add_files(cJSON *manifest, const char *folder, char hash[65],
     keel_sha256_init(&sum);
     cJSON *files = cJSON_AddObjectToObject(manifest, "files");
     keel_status status = files ? KEEL_OK : keel_nomem(err, folder);
-    if (status == KEEL_OK) status = keel_folder_list(folder, NULL, &arena, &names, &count, err);
+    if (status == KEEL_OK) status = keel_folder_list_deep(folder, NULL, &arena, &names, &count, err);
     for (size_t i = 0; status == KEEL_OK && i < count; i++) {
         if (strcmp(names[i], manifest_name) == 0) continue;
         char hex[65], *path = keel_path_join(&arena, folder, names[i]);
@@ -156,14 +156,21 @@ static keel_status check_kind(const cJSON *manifest, const char *dir, const char
 }
 
 /* A hostile name could lead out of the folder. */
-static bool is_plain_name(const char *name) {
-    return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+static bool stays_inside(const char *name) {
+    for (const char *part = name;; part++) {
+        const size_t n = strcspn(part, "/");
+        const bool dots = (n == 1 || n == 2) && strncmp(part, "..", n) == 0;
+        if (n == 0 || dots) return false;
+        part += n;
+        if (!*part) return true;
+    }
 }
 
 static keel_status check_file(const char *dir, const cJSON *file, const char *previous, keel_err *err) {
-    if (!cJSON_IsString(file) || !is_plain_name(file->string) ||
+    if (!cJSON_IsString(file) || !stays_inside(file->string) ||
         (previous && strcmp(previous, file->string) >= 0))
-        return keel_fail(err, KEEL_E_INVALID, dir, "%s: \"files\" must map plain names, ascending, to hashes",
+        return keel_fail(err, KEEL_E_INVALID, dir,
+                         "%s: \"files\" must map names inside the folder, ascending, to hashes",
                          manifest_name);
     keel_arena arena = {0};
     char hex[65], *path = keel_path_join(&arena, dir, file->string);

@@ -37,10 +37,29 @@ static keel_status no_such_base(const char *spec, keel_err *err) {
     for (size_t i = 0; keel_base_kinds[i]; i++)
         keel_buf_format(&names, "%s\"%s\"", i ? ", " : "", keel_base_kinds[i]->type);
     keel_fail(err, KEEL_E_NOT_FOUND, spec, "there is no such base");
-    keel_hint(err, "--base is %s or the folder of a base to go on from",
+    keel_hint(err, "--base is %s, the folder of an encoder, or that of a base to go on from",
               names.failed ? "a kind" : names.data);
     keel_buf_free(&names);
     return KEEL_E_NOT_FOUND;
+}
+
+static bool is_artefact(const char *dir) {
+    keel_arena arena = {0};
+    const char *path = keel_path_join(&arena, dir, "keel.json");
+    const bool found = path && keel_file_exists(path);
+    keel_arena_free(&arena);
+    return found;
+}
+
+static const keel_base_kind *kind_of_model(const char *dir) {
+    for (size_t i = 0; keel_base_kinds[i]; i++)
+        if (keel_base_kinds[i]->starts_from && keel_base_kinds[i]->starts_from(dir))
+            return keel_base_kinds[i];
+    return NULL;
+}
+
+bool keel_base_is_model(const char *spec) {
+    return !kind_of_name(spec) && keel_file_is_folder(spec) && !is_artefact(spec) && kind_of_model(spec);
 }
 
 /* The kind of the base in a folder, whose files have been checked against keel.json. */
@@ -61,6 +80,8 @@ keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, ke
     *out = kind_of_name(spec);
     if (*out) return KEEL_OK;
     if (!keel_file_is_folder(spec)) return no_such_base(spec, err);
+    if (!is_artefact(spec)) *out = kind_of_model(spec);
+    if (*out) return KEEL_OK;
     return open_folder(spec, out, hash, err);
 }
 

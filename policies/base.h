@@ -85,6 +85,7 @@ typedef struct keel_base_tuning {
     keel_corpus *corpus;
     const keel_base_config *config; /* the kind's own configuration, of which this is the first member */
     const keel_base *from;          /* a base of this kind to go on from; NULL: start anew */
+    const char *model;              /* the folder of a model that the kind starts from, or NULL */
     keel_action_space space;
     const char *const *acts; /* [n_acts] of a fixed space */
     size_t n_acts;
@@ -170,6 +171,9 @@ struct keel_base_kind {
                                        NULL-terminated */
     const char *const *checkpoints; /* suffixes of its checkpoint files, at most KEEL_BASE_MAX_CHECKPOINTS,
                                        NULL-terminated */
+    /* Whether the folder, which is no artefact, holds a model that the kind starts from. NULL: it starts from
+     * nothing. */
+    bool (*starts_from)(const char *dir);
     /* Makes a base from a corpus; interruptible (KEEL_E_INTERRUPTED), and goes on from its checkpoints. */
     keel_status (*tune)(const keel_base_tuning *tuning, keel_base **out, keel_base_report *report,
                         keel_err *err);
@@ -216,10 +220,13 @@ struct keel_base {
     const keel_candidate *fixed;
 };
 
-/* spec: the name of a kind, or the folder of a base. KEEL_E_NOT_FOUND lists the names. */
+/* spec: the name of a kind, the folder of a base, or that of a model that a kind starts from.
+ * KEEL_E_NOT_FOUND lists the names. */
 keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err);
 /* Whether spec is the name of a kind, so that tuning starts anew. */
 bool keel_base_is_kind(const char *spec);
+/* Whether spec is the folder of a model that tuning starts from: one that is no artefact. */
+bool keel_base_is_model(const char *spec);
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);
 void keel_base_close(keel_base *base); /* NULL is harmless */

@@ -8,6 +8,7 @@
 
 #include "core/checkpoint.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
 #include "core/options_internal.h"
@@ -26,7 +27,7 @@ typedef struct sft { /* what a tuning run is made of */
     keel_base *tuned;
     keel_corpus *corpus;
     bool replace; /* an artefact that another run made */
-    char identity[65];
+    char model_hash[65], identity[65];
     cJSON *lineage;
     keel_base_tuning job;
     keel_base_report report;
@@ -86,6 +87,27 @@ static keel_status keep_shape(sft *run, keel_err *err) {
     return KEEL_OK;
 }
 
+/* SHA-256 over the names and contents of the files that a model's folder is read from. */
+static keel_status hash_model(const char *dir, char hash[65], keel_err *err) {
+    static const char *const suffixes[] = {".json", ".safetensors", NULL};
+    keel_arena arena = {0};
+    keel_sha256 sum;
+    const char **names;
+    size_t count = 0;
+    keel_sha256_init(&sum);
+    keel_status status = keel_folder_list_deep(dir, suffixes, &arena, &names, &count, err);
+    for (size_t i = 0; status == KEEL_OK && i < count; i++) {
+        char hex[65];
+        const char *path = keel_path_join(&arena, dir, names[i]);
+        status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, dir);
+        keel_sha256_add_text(&sum, names[i]);
+        if (status == KEEL_OK) keel_sha256_add_text(&sum, hex);
+    }
+    keel_sha256_hex(&sum, hash);
+    keel_arena_free(&arena);
+    return status;
+}
+
 static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
     KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
     if (!run->kind->tune)
@@ -98,6 +120,10 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
     else
         KEEL_TRY(keel_options_defaults(run->kind->options, run->config, err));
     if (keel_base_is_kind(run->spec)) return KEEL_OK;
+    if (keel_base_is_model(run->spec)) {
+        run->job.model = run->spec;
+        return hash_model(run->spec, run->model_hash, err);
+    }
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
     return keep_shape(run, err);
 }
@@ -227,7 +253,7 @@ static bool add_fixed(const sft *run, cJSON *lineage) {
 static keel_status identify(sft *run, keel_err *err) {
     cJSON *config = keel_options_to_json(run->kind->options, run->config);
     cJSON *lineage = run->lineage = cJSON_CreateObject();
-    const char *origin = run->from ? run->from->hash : run->kind->type;
+    const char *origin = run->from ? run->from->hash : run->job.model ? run->model_hash : run->kind->type;
     bool complete = config && lineage &&
                     cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
                     cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&

@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/safetensors.h"
+#include "policies/base_file.h"
 #include "policies/ngram_base/file.h"
 
 /* ---- tensors: the same list for saving and loading ---- */
@@ -72,27 +73,15 @@ static keel_status list_heads(tensor_list *to, const keel_ngram_base *model, kee
 
 static cJSON *config_json(const keel_ngram_base *model) {
     cJSON *json = cJSON_CreateObject(), *kinds = json ? cJSON_AddArrayToObject(json, "architectures") : NULL;
-    cJSON *acts = kinds ? cJSON_AddArrayToObject(json, "acts") : NULL;
-    bool good = acts && cJSON_AddItemToArray(kinds, cJSON_CreateString("KeelNgram")) &&
+    bool good = kinds && cJSON_AddItemToArray(kinds, cJSON_CreateString("KeelNgram")) &&
                 cJSON_AddStringToObject(json, "model_type", "keel-ngram") &&
-                cJSON_AddStringToObject(json, "action_space", keel_space_name(model->base.space)) &&
+                keel_base_space_write(&model->base, json) &&
                 cJSON_AddStringToObject(json, "split", model->split) &&
                 cJSON_AddNumberToObject(json, "rows", (double)model->rows) &&
                 cJSON_AddNumberToObject(json, "dim", (double)model->config.dim) &&
                 cJSON_AddNumberToObject(json, "hidden_size", (double)model->config.features) &&
                 cJSON_AddNumberToObject(json, "context_turns", (double)model->config.context_turns) &&
                 cJSON_AddBoolToObject(json, "user_acts", model->config.user_acts);
-    for (size_t i = 0; good && i < model->base.n_acts; i++)
-        good = cJSON_AddItemToArray(acts, cJSON_CreateString(model->base.acts[i]));
-    cJSON *fixed = good ? cJSON_AddArrayToObject(json, "fixed_answers") : NULL;
-    good = good && fixed;
-    for (size_t i = 0; good && i < model->base.n_fixed; i++) {
-        const keel_candidate *one = &model->base.fixed[i];
-        cJSON *row = cJSON_CreateObject();
-        good = cJSON_AddItemToArray(fixed, row) && cJSON_AddStringToObject(row, "content", one->text) &&
-               cJSON_AddStringToObject(row, "outcome", keel_outcome_name(one->outcome)) &&
-               (!one->act || cJSON_AddStringToObject(row, "act", one->act));
-    }
     if (good) return json;
     cJSON_Delete(json);
     return NULL;
@@ -178,63 +167,19 @@ static keel_status read_rules(const char *path, struct keel_ngram_base_config *c
 
 typedef struct base_config { /* what config.json says */
     struct keel_ngram_base_config config;
-    keel_action_space space;
-    const char *split; /* into the JSON value, as are acts */
-    size_t rows, n_acts, n_fixed;
-    const char **acts;
-    keel_candidate *fixed; /* texts into the JSON value */
+    keel_base_space space;
+    const char *split; /* into the JSON value */
+    size_t rows;
 } base_config;
-
-static keel_status read_fixed(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
-                              keel_err *err) {
-    const cJSON *fixed = NULL, *item;
-    KEEL_TRY(keel_json_array(json, "fixed_answers", false, &fixed, where, err));
-    size_t n = fixed ? (size_t)cJSON_GetArraySize(fixed) : 0;
-    if (n > KEEL_MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
-        return keel_fail(err, KEEL_E_INVALID, where,
-                         "\"fixed_answers\": expected at most %d, and none in the space %s, got %zu",
-                         (int)KEEL_MOST_FIXED, keel_space_name(KEEL_SPACE_ACTS), n);
-    out->fixed = keel_arena_calloc(arena, n + 1, sizeof *out->fixed);
-    if (!out->fixed) return keel_nomem(err, where);
-    cJSON_ArrayForEach (item, fixed) {
-        keel_candidate *one = &out->fixed[out->n_fixed++];
-        const char *outcome = NULL;
-        KEEL_TRY(keel_json_string(item, "content", true, &one->text, where, err));
-        KEEL_TRY(keel_json_string(item, "outcome", true, &outcome, where, err));
-        KEEL_TRY(keel_json_string(item, "act", false, &one->act, where, err));
-        if (!keel_outcome_parse(outcome, &one->outcome))
-            return keel_fail(err, KEEL_E_INVALID, where, "\"outcome\": unknown outcome \"%s\"", outcome);
-    }
-    return KEEL_OK;
-}
-
-static keel_status read_acts(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
-                             keel_err *err) {
-    const cJSON *acts = NULL, *item;
-    KEEL_TRY(keel_json_array(json, "acts", true, &acts, where, err));
-    out->acts = keel_arena_calloc(arena, (size_t)cJSON_GetArraySize(acts), sizeof *out->acts);
-    if (!out->acts) return keel_nomem(err, where);
-    cJSON_ArrayForEach (item, acts) {
-        if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
-        out->acts[out->n_acts++] = item->valuestring;
-    }
-    if ((out->space == KEEL_SPACE_CANDIDATES) != (out->n_acts == 0) || out->n_acts > 65536)
-        return keel_fail(err, KEEL_E_INVALID, where, "\"acts\": %zu acts do not fit the space %s",
-                         out->n_acts, keel_space_name(out->space));
-    return KEEL_OK;
-}
 
 static keel_status read_config(const cJSON *json, base_config *out, keel_arena *arena, const char *where,
                                keel_err *err) {
-    const char *space = NULL, *type = NULL;
+    const char *type = NULL;
     int64_t rows = 0;
     KEEL_TRY(keel_json_string(json, "model_type", true, &type, where, err));
     if (strcmp(type, "keel-ngram") != 0)
         return keel_fail(err, KEEL_E_UNSUPPORTED, where, "expected model_type \"keel-ngram\", got \"%s\"",
                          type);
-    KEEL_TRY(keel_json_string(json, "action_space", true, &space, where, err));
-    if (!keel_space_parse(space, &out->space))
-        return keel_fail(err, KEEL_E_INVALID, where, "\"action_space\": unknown space \"%s\"", space);
     KEEL_TRY(keel_json_string(json, "split", true, &out->split, where, err));
     KEEL_TRY(read_int(json, "rows", 0, (double)out->config.buckets, &rows, where, err));
     KEEL_TRY(read_int(json, "dim", 1, 4096, &out->config.dim, where, err));
@@ -243,8 +188,7 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     out->config.user_acts = true; /* of a base that does not say: they were read once */
     KEEL_TRY(keel_json_bool(json, "user_acts", false, &out->config.user_acts, where, err));
     out->rows = (size_t)rows;
-    KEEL_TRY(read_acts(json, out, arena, where, err));
-    return read_fixed(json, out, arena, where, err);
+    return keel_base_space_read(json, where, arena, &out->space, err);
 }
 
 /* Copies a tensor of exactly this type and shape to where the list points. */
@@ -315,10 +259,10 @@ static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena 
     KEEL_TRY(keel_json_parse_file(config, json, err));
     KEEL_TRY(read_config(*json, &got, arena, config, err));
     KEEL_TRY(keel_safetensors_read(weights, file, err));
-    KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space, got.acts, got.n_acts, err));
+    KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space.space, got.space.acts, got.space.n_acts, err));
     (*out)->split = keel_arena_strdup(&(*out)->arena, got.split);
     if (!(*out)->split) return keel_nomem(err, dir);
-    KEEL_TRY(keel__ngram_base_offer(*out, got.fixed, got.n_fixed, err));
+    KEEL_TRY(keel__ngram_base_offer(*out, got.space.fixed, got.space.n_fixed, err));
     return fill(*out, file, got.rows, weights, err);
 }
 

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "policies/base_file.h"
 #include "policies/ngram_base/model.h"
 
 static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
@@ -39,31 +40,14 @@ bool keel__ngram_base_has_param(const keel_ngram_base *model, size_t index) {
     return model->params.table[index].rows * model->params.table[index].cols > 0;
 }
 
-static keel_status copy_acts(keel_ngram_base *model, const char *const *acts, size_t n_acts, keel_err *err) {
-    model->base.acts = keel_arena_calloc(&model->arena, n_acts, sizeof *model->base.acts);
-    if (!model->base.acts) return keel_nomem(err, "n-gram base");
-    for (size_t i = 0; i < n_acts; i++) {
-        model->base.acts[i] = keel_arena_strdup(&model->arena, acts[i]);
-        if (!model->base.acts[i]) return keel_nomem(err, "n-gram base");
-    }
-    model->base.n_acts = n_acts;
-    return KEEL_OK;
-}
-
 keel_status keel__ngram_base_offer(keel_ngram_base *model, const keel_candidate *fixed, size_t n,
                                    keel_err *err) {
-    keel_candidate *copy = keel_arena_calloc(&model->arena, n + 1, sizeof *copy);
-    if (!copy) return keel_nomem(err, "n-gram base");
-    for (size_t i = 0; i < n; i++) {
-        copy[i] =
-            (keel_candidate){.text = keel_arena_strdup(&model->arena, fixed[i].text),
-                             .act = fixed[i].act ? keel_arena_strdup(&model->arena, fixed[i].act) : NULL,
-                             .outcome = fixed[i].outcome};
-        if (!copy[i].text || (fixed[i].act && !copy[i].act)) return keel_nomem(err, "n-gram base");
-    }
-    model->base.fixed = copy;
-    model->base.n_fixed = n;
-    return KEEL_OK;
+    const keel_base_space space = {.space = model->base.space,
+                                   .n_acts = model->base.n_acts,
+                                   .acts = model->base.acts,
+                                   .n_fixed = n,
+                                   .fixed = fixed};
+    return keel_base_space_set(&model->base, &space, &model->arena, err);
 }
 
 keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram_base_config *config,
@@ -76,12 +60,12 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
     model->rules = rules_of(config);
     model->base.kind = &keel_ngram_base_kind;
     model->base.config = &model->config.common;
-    model->base.space = space;
     model->base.state_dim = KEEL_STATE_SCALARS + (sets ? 0 : (size_t)config->features);
     model->base.candidate_dim = sets ? KEEL_CANDIDATE_SCALARS : 0;
     for (size_t i = 0; i < KEEL_STATE_SCALARS; i++) model->state_scale[i] = 1;
     for (size_t i = 0; i < KEEL_CANDIDATE_SCALARS; i++) model->candidate_scale[i] = 1;
-    keel_status status = copy_acts(model, acts, n_acts, err);
+    const keel_base_space shown = {.space = space, .n_acts = n_acts, .acts = acts};
+    keel_status status = keel_base_space_set(&model->base, &shown, &model->arena, err);
     if (status == KEEL_OK) status = make_params(model, err);
     if (status == KEEL_OK)
         *out = model;

@@ -27,11 +27,13 @@ inside() {
     esac
 }
 
-# A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h; of all other files
-# only the table of kinds, the door to encoders (policies/encoder.h) and the benches include it.
+# A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h; of all
+# other files only the table of kinds, the door to encoders (policies/encoder.h) and the benches include it. policies/transformer
+# holds models, which the kinds that stand on them include.
 closed() {
     case "$1 $2" in
-    "policies/"*/*" core/"* | "policies/"*/*" policies/base.h") ;;
+    "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h") ;;
+    "policies/encoder_base/"*" policies/transformer/"*) ;;
     "policies/"*/*" "*) [ "$(dirname "$1")" = "$(dirname "$2")" ] ;;
     "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "experiments/bench/"*" policies/"*/*) ;;
     *" policies/"*/*) false ;;

@@ -1,0 +1,101 @@
+#include "policies/base_file.h"
+
+#include "core/json.h"
+
+/* ---- writing ---- */
+
+static bool write_fixed(const keel_candidate *one, cJSON *list) {
+    cJSON *row = cJSON_CreateObject();
+    return keel_json_add(list, NULL, row) && cJSON_AddStringToObject(row, "content", one->text) &&
+           cJSON_AddStringToObject(row, "outcome", keel_outcome_name(one->outcome)) &&
+           (!one->act || cJSON_AddStringToObject(row, "act", one->act));
+}
+
+bool keel_base_space_write(const keel_base *base, cJSON *to) {
+    cJSON *acts = NULL, *fixed = NULL;
+    bool good = cJSON_AddStringToObject(to, "action_space", keel_space_name(base->space)) &&
+                (acts = cJSON_AddArrayToObject(to, "acts")) &&
+                (fixed = cJSON_AddArrayToObject(to, "fixed_answers"));
+    for (size_t i = 0; good && i < base->n_acts; i++)
+        good = keel_json_add(acts, NULL, cJSON_CreateString(base->acts[i]));
+    for (size_t i = 0; good && i < base->n_fixed; i++) good = write_fixed(&base->fixed[i], fixed);
+    return good;
+}
+
+/* ---- reading ---- */
+
+static keel_status read_fixed(const cJSON *from, const char *where, keel_arena *arena, keel_base_space *out,
+                              keel_err *err) {
+    const cJSON *fixed = NULL, *item;
+    KEEL_TRY(keel_json_array(from, "fixed_answers", false, &fixed, where, err));
+    size_t n = fixed ? (size_t)cJSON_GetArraySize(fixed) : 0;
+    if (n > KEEL_MOST_FIXED || (n > 0 && out->space != KEEL_SPACE_CANDIDATES))
+        return keel_fail(err, KEEL_E_INVALID, where,
+                         "\"fixed_answers\": expected at most %d, and none in the space %s, got %zu",
+                         (int)KEEL_MOST_FIXED, keel_space_name(KEEL_SPACE_ACTS), n);
+    keel_candidate *made = keel_arena_calloc(arena, n + 1, sizeof *made);
+    if (!made) return keel_nomem(err, where);
+    out->fixed = made;
+    cJSON_ArrayForEach (item, fixed) {
+        keel_candidate *one = &made[out->n_fixed++];
+        const char *outcome = NULL;
+        KEEL_TRY(keel_json_string(item, "content", true, &one->text, where, err));
+        KEEL_TRY(keel_json_string(item, "outcome", true, &outcome, where, err));
+        KEEL_TRY(keel_json_string(item, "act", false, &one->act, where, err));
+        if (!keel_outcome_parse(outcome, &one->outcome))
+            return keel_fail(err, KEEL_E_INVALID, where, "\"outcome\": unknown outcome \"%s\"", outcome);
+    }
+    return KEEL_OK;
+}
+
+static keel_status read_acts(const cJSON *from, const char *where, keel_arena *arena, keel_base_space *out,
+                             keel_err *err) {
+    const cJSON *acts = NULL, *item;
+    KEEL_TRY(keel_json_array(from, "acts", true, &acts, where, err));
+    const char **made = keel_arena_calloc(arena, (size_t)cJSON_GetArraySize(acts) + 1, sizeof *made);
+    if (!made) return keel_nomem(err, where);
+    out->acts = made;
+    cJSON_ArrayForEach (item, acts) {
+        if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
+        made[out->n_acts++] = item->valuestring;
+    }
+    if ((out->space == KEEL_SPACE_CANDIDATES) != (out->n_acts == 0) || out->n_acts > 65536)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"acts\": %zu acts do not fit the space %s",
+                         out->n_acts, keel_space_name(out->space));
+    return KEEL_OK;
+}
+
+keel_status keel_base_space_read(const cJSON *from, const char *where, keel_arena *arena,
+                                 keel_base_space *out, keel_err *err) {
+    const char *space = NULL;
+    *out = (keel_base_space){0};
+    KEEL_TRY(keel_json_string(from, "action_space", true, &space, where, err));
+    if (!keel_space_parse(space, &out->space))
+        return keel_fail(err, KEEL_E_INVALID, where, "\"action_space\": unknown space \"%s\"", space);
+    KEEL_TRY(read_acts(from, where, arena, out, err));
+    return read_fixed(from, where, arena, out, err);
+}
+
+/* ---- into a base ---- */
+
+keel_status keel_base_space_set(keel_base *base, const keel_base_space *space, keel_arena *arena,
+                                keel_err *err) {
+    const char **acts = keel_arena_calloc(arena, space->n_acts + 1, sizeof *acts);
+    keel_candidate *fixed = keel_arena_calloc(arena, space->n_fixed + 1, sizeof *fixed);
+    bool good = acts && fixed;
+    for (size_t i = 0; good && i < space->n_acts; i++)
+        good = (acts[i] = keel_arena_strdup(arena, space->acts[i])) != NULL;
+    for (size_t i = 0; good && i < space->n_fixed; i++) {
+        const keel_candidate *from = &space->fixed[i];
+        fixed[i] = (keel_candidate){.text = keel_arena_strdup(arena, from->text), .outcome = from->outcome};
+        if (from->act) fixed[i].act = keel_arena_strdup(arena, from->act);
+        good = fixed[i].text && (!from->act || fixed[i].act);
+    }
+    if (!good) return keel_nomem(err, "base");
+    base->space = space->space;
+    base->acts = acts;
+    base->n_acts = space->n_acts;
+    base->fixed = fixed;
+    base->n_fixed = space->n_fixed;
+    return KEEL_OK;
+}
