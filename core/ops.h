@@ -25,6 +25,16 @@ keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, kee
  * read, nor is their gradient worked out. runs NULL: all; borrowed until backward. */
 keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                                  keel_activation act, const int32_t *runs, size_t n_runs);
+/* What is added to columns column .. column + O' - 1 of a linear layer's result: factor x[B,R] b[O',R]^T.
+ * With x = a product of the layer's input with [R,I] it is a correction of rank R (LoRA, Hu et al. 2021). */
+typedef struct keel_branch {
+    keel_tensor *x, *b;
+    keel_real factor;
+    size_t column;
+} keel_branch;
+/* y[B,O] = act(x[B,I] w[O,I]^T + b[1,O] + n branches). They are copied. */
+keel_tensor *keel_op_linear_branched(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                                     keel_activation act, const keel_branch *branches, size_t n);
 keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* same shape */
 keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);

@@ -86,18 +86,67 @@ static keel_real flow_beta(keel_tensor *x, const keel_node *node) {
     return keel__grad_beta(x);
 }
 
+/* ---- branches ---- */
+
+static bool branches_fit(const keel_branch *branches, size_t n, size_t rows, size_t cols) {
+    for (size_t k = 0; k < n; ++k) {
+        const keel_tensor *x = branches[k].x, *b = branches[k].b;
+        if (x->rows != rows || x->cols != b->cols || b->rows > cols || branches[k].column > cols - b->rows)
+            return false;
+    }
+    return true;
+}
+
+static bool branches_are_made(const keel_branch *branches, size_t n) {
+    for (size_t k = 0; k < n; ++k)
+        if (!branches[k].x || !branches[k].b) return false;
+    return true;
+}
+
+static bool branches_flow(const keel_branch *branches, size_t n) {
+    for (size_t k = 0; k < n; ++k)
+        if (branches[k].x->grad || branches[k].b->grad) return true;
+    return false;
+}
+
+static void add_branch(const keel_branch *one, keel_real *z, size_t rows, size_t cols) {
+    const keel_tensor *x = one->x, *b = one->b;
+    keel_gemm(false, true, rows, b->rows, b->cols, one->factor, x->data, x->cols, b->data, b->cols, 1,
+              z + one->column, cols);
+}
+
+static void branch_backward(const keel_branch *one, const keel_real *dz, size_t rows, size_t cols) {
+    keel_tensor *x = one->x, *b = one->b;
+    dz += one->column;
+    if (b->grad)
+        keel_gemm(true, false, b->rows, b->cols, rows, one->factor, dz, cols, x->data, x->cols,
+                  keel__grad_beta(b), b->grad, b->cols);
+    if (x->grad)
+        keel_gemm(false, false, rows, x->cols, b->rows, one->factor, dz, cols, b->data, b->cols,
+                  keel__grad_beta(x), x->grad, x->cols);
+}
+
+/* ---- the layer ---- */
+
+/* out->grad <- dL/dz; the bias gets its column sums. */
+static void bias_backward(const keel_node *node) {
+    const keel_tensor *out = node->out;
+    keel_real *dz = out->grad, *db = node->b ? keel__grad_to_add(node->b) : NULL;
+    if (db && node->activation == KEEL_RELU) {
+        relu_backward(dz, out->data, db, out->rows, out->cols);
+    } else {
+        activation_backward(node->activation, dz, out->data, node->saved, keel__size(out));
+        if (db) add_columns(dz, db, out->rows, out->cols);
+    }
+}
+
 static void linear_backward(const keel_node *node) {
-    keel_tensor *x = node->x, *w = node->y, *b = node->b, *out = node->out;
+    keel_tensor *x = node->x, *w = node->y, *out = node->out;
     size_t rows = out->rows, cols = out->cols, inputs = x->cols;
     const int32_t all[] = {0, (int32_t)inputs}, *runs = node->index ? node->index : all;
     const size_t n_runs = node->index ? node->count : 1;
-    keel_real *dz = out->grad, *db = b ? keel__grad_to_add(b) : NULL;
-    if (db && node->activation == KEEL_RELU) {
-        relu_backward(dz, out->data, db, rows, cols);
-    } else {
-        activation_backward(node->activation, dz, out->data, node->saved, rows * cols);
-        if (db) add_columns(dz, db, rows, cols);
-    }
+    const keel_real *dz = out->grad;
+    bias_backward(node);
     keel_real w_beta = w->grad ? flow_beta(w, node) : 0, x_beta = x->grad ? flow_beta(x, node) : 0;
     for (size_t k = 0; k < n_runs; ++k) {
         size_t first = (size_t)runs[2 * k], n = (size_t)runs[2 * k + 1] - first;
@@ -108,6 +157,49 @@ static void linear_backward(const keel_node *node) {
             keel_gemm(false, false, rows, n, cols, 1, dz, cols, w->data + first, inputs, x_beta,
                       x->grad + first, inputs);
     }
+    for (size_t k = 0; k < node->n_branches; ++k) branch_backward(&node->branch[k], dz, rows, cols);
+}
+
+/* z = x w^T over the runs + branches, then y = act(z + b); z is y where the activation needs no input later.
+ */
+static void fill_linear(const keel_node *node) {
+    const keel_tensor *x = node->x, *w = node->y;
+    const size_t rows = node->out->rows, cols = node->out->cols, inputs = x->cols;
+    const int32_t *runs = node->index;
+    const keel_real *bias = node->b ? node->b->data : NULL;
+    keel_real *z = node->saved, *y = node->out->data;
+    if (node->count == 0) memset(z, 0, rows * cols * sizeof *z);
+    for (size_t k = 0; k < node->count; ++k) {
+        size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
+        keel_gemm(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs, k ? 1 : 0,
+                  z, cols);
+    }
+    for (size_t k = 0; k < node->n_branches; ++k) add_branch(&node->branch[k], z, rows, cols);
+    if (node->activation == KEEL_RELU)
+        bias_relu(z, bias, rows, cols);
+    else
+        bias_only(z, bias, rows, cols);
+    if (node->activation == KEEL_TANH) keel_tanh(y, rows * cols);
+    if (node->activation == KEEL_GELU) keel_gelu(z, rows * cols, y);
+}
+
+/* node: inputs, activation, runs and branches. */
+static keel_tensor *linear(keel_tape *tape, keel_node node) {
+    const keel_tensor *x = node.x, *w = node.y, *b = node.b;
+    if (!x || !w || !branches_are_made(node.branch, node.n_branches)) return NULL;
+    if (w->cols != x->cols || (b && keel__size(b) != w->rows) || !runs_fit(node.index, node.count, x->cols) ||
+        !branches_fit(node.branch, node.n_branches, x->rows, w->rows))
+        return keel__tape_refuse(tape, "keel_op_linear", "x [B, I], w [O, I], b [1, O] do not fit");
+    node.backward = linear_backward;
+    node.out = keel__tape_output(tape, x->rows, w->rows,
+                                 x->grad || w->grad || (b && b->grad) ||
+                                     branches_flow(node.branch, node.n_branches));
+    if (!node.out) return NULL;
+    /* GELU's slope needs its input; those of tanh and ReLU follow from the output. */
+    node.saved = node.activation == KEEL_GELU ? keel__tape_reals(tape, keel__size(node.out)) : node.out->data;
+    if (!node.saved) return NULL;
+    fill_linear(&node);
+    return keel__tape_push(tape, node);
 }
 
 keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
@@ -117,35 +209,16 @@ keel_tensor *keel_op_linear(keel_tape *tape, keel_tensor *x, keel_tensor *w, kee
 
 keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                                  keel_activation act, const int32_t *runs, size_t n_runs) {
-    if (!x || !w) return NULL;
-    if (w->cols != x->cols || (b && keel__size(b) != w->rows) || !runs_fit(runs, n_runs, x->cols))
-        return keel__tape_refuse(tape, "keel_op_linear", "x [B, I], w [O, I], b [1, O] do not fit");
-    size_t rows = x->rows, cols = w->rows, inputs = x->cols;
-    keel_tensor *y = keel__tape_output(tape, rows, cols, x->grad || w->grad || (b && b->grad));
-    if (!y) return NULL;
-    /* GELU's slope needs its input; those of tanh and ReLU follow from the output. */
-    keel_real *z = act == KEEL_GELU ? keel__tape_reals(tape, rows * cols) : y->data;
-    if (!z) return NULL;
-    if (n_runs == 0) memset(z, 0, rows * cols * sizeof *z);
-    for (size_t k = 0; k < n_runs; ++k) {
-        size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
-        keel_gemm(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs, k ? 1 : 0,
-                  z, cols);
-    }
-    const keel_real *bias = b ? b->data : NULL;
-    if (act == KEEL_RELU)
-        bias_relu(z, bias, rows, cols);
-    else
-        bias_only(z, bias, rows, cols);
-    if (act == KEEL_TANH) keel_tanh(y->data, rows * cols);
-    if (act == KEEL_GELU) keel_gelu(z, rows * cols, y->data);
-    return keel__tape_push(tape, (keel_node){.backward = linear_backward,
-                                             .out = y,
-                                             .x = x,
-                                             .y = w,
-                                             .b = b,
-                                             .saved = z,
-                                             .activation = act,
-                                             .index = runs,
-                                             .count = n_runs});
+    return linear(tape,
+                  (keel_node){.x = x, .y = w, .b = b, .activation = act, .index = runs, .count = n_runs});
+}
+
+keel_tensor *keel_op_linear_branched(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
+                                     keel_activation act, const keel_branch *branches, size_t n) {
+    keel_branch *kept = n ? keel__tape_bytes(tape, n * sizeof *kept) : NULL;
+    if (n && !kept) return NULL;
+    if (n) memcpy(kept, branches, n * sizeof *kept);
+    return linear(
+        tape,
+        (keel_node){.x = x, .y = w, .b = b, .activation = act, .count = 1, .branch = kept, .n_branches = n});
 }

@@ -65,10 +65,10 @@ KEEL_SIMD static void adam_span(const adam_step *plan, keel_real shrink, size_t 
 void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params,
                     const keel_real *grads, double rate_factor) {
     adam->steps++;
-    adam_step plan = plan_step(adam, config, rate_factor);
     for (size_t i = 0; i < params->count; ++i) {
         const keel_param *param = &params->table[i];
-        size_t at = params->offset[i];
+        adam_step plan = plan_step(adam, config, param->rate > 0 ? rate_factor * param->rate : rate_factor);
+        size_t at = keel_params_offset(params, i);
         adam_span(&plan, param->decay ? plan.shrink : 1, param->rows * param->cols, params->data + at,
                   adam->first + at, adam->second + at, grads + at);
     }

@@ -28,7 +28,7 @@ keel_adam_config keel_adam_defaults(void);
 keel_status keel_adam_open(keel_adam *adam, size_t size, keel_err *err);
 void keel_adam_close(keel_adam *adam);
 /* One step on all parameters; grads laid out as params->data. rate_factor multiplies the learning rate
- * (schedules). */
+ * (schedules), and so does each parameter's own. */
 void keel_adam_step(keel_adam *adam, const keel_adam_config *config, keel_params *params,
                     const keel_real *grads, double rate_factor);
 /* target <- (1 - tau) target + tau online */

@@ -88,5 +88,21 @@ void keel_params_free(keel_params *params) {
 }
 
 keel_real *keel_params_at(const keel_params *params, size_t index) {
-    return params->data + params->offset[index];
+    return params->data + keel_params_offset(params, index);
+}
+
+size_t keel_params_offset(const keel_params *params, size_t index) {
+    return params->offset[index] - params->start;
+}
+
+keel_params keel_params_from(const keel_params *params, size_t first) {
+    keel_params view = *params;
+    const size_t skipped = first < params->count ? keel_params_offset(params, first) : params->size;
+    view.count -= first;
+    view.table += first;
+    view.offset += first;
+    view.start += skipped;
+    view.size -= skipped;
+    view.data += skipped;
+    return view;
 }

@@ -12,6 +12,7 @@ enum {
 typedef struct piece {
     size_t offset, size;
     bool decay;
+    double rate;
     double squares; /* of its gradient */
 } piece;
 
@@ -46,9 +47,10 @@ static void cut_pieces(const keel_params *params, piece *pieces) {
     for (size_t i = 0; i < params->count; ++i) {
         size_t size = params->table[i].rows * params->table[i].cols;
         for (size_t at = 0; at < size; at += PIECE)
-            *pieces++ = (piece){.offset = params->offset[i] + at,
+            *pieces++ = (piece){.offset = keel_params_offset(params, i) + at,
                                 .size = size - at < PIECE ? size - at : PIECE,
-                                .decay = params->table[i].decay};
+                                .decay = params->table[i].decay,
+                                .rate = params->table[i].rate};
     }
 }
 
@@ -159,9 +161,14 @@ static keel_status update_piece(void *context, size_t index, size_t thread, keel
     const keel_sharded_step *step = context;
     const keel_step_rule *rule = step->rule;
     const piece *part = &step->pieces[index];
-    keel_param entry = {.name = "piece", .rows = 1, .cols = part->size, .decay = part->decay};
+    keel_param entry = {
+        .name = "piece", .rows = 1, .cols = part->size, .decay = part->decay, .rate = part->rate};
     size_t offset = 0;
-    keel_params params = {1, &entry, &offset, part->size, step->params->data + part->offset};
+    keel_params params = {.count = 1,
+                          .table = &entry,
+                          .offset = &offset,
+                          .size = part->size,
+                          .data = step->params->data + part->offset};
     keel_adam adam = {part->size, step->adam->steps, step->adam->first + part->offset,
                       step->adam->second + part->offset};
     keel_real *gradient = step->gradient[0] + part->offset;

@@ -103,7 +103,7 @@ keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows
 keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads) {
     const keel_param *param = &params->table[index];
     const keel_real *data = keel_params_at(params, index);
-    keel_real *grad = grads && tape->recording ? grads + params->offset[index] : NULL;
+    keel_real *grad = grads && tape->recording ? grads + keel_params_offset(params, index) : NULL;
     /* One tensor per parameter and gradient, however often it is used: the first-writer mark is shared. */
     for (size_t i = 0; i < tape->leaf_count; ++i)
         if (tape->leaves[i]->data == data && tape->leaves[i]->grad == grad) return tape->leaves[i];

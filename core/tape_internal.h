@@ -16,13 +16,15 @@ struct keel_node {
     void (*backward)(const keel_node *node);
     keel_tape *tape;
     keel_tensor *out;
-    keel_tensor *x, *y, *b;  /* inputs; y also the weights of a linear operation */
-    keel_tensor **list;      /* inputs of an operation over many; in the arena */
-    size_t count;            /* of list, index, heads or segments */
-    size_t stride;           /* of weight from row to row */
-    const int32_t *index;    /* borrowed: rows, columns or offsets */
-    const int32_t *row;      /* borrowed: of each token */
-    const uint32_t *id;      /* borrowed */
+    keel_tensor *x, *y, *b; /* inputs; y also the weights of a linear operation */
+    keel_tensor **list;     /* inputs of an operation over many; in the arena */
+    size_t count;           /* of list, index, heads or segments */
+    size_t stride;          /* of weight from row to row */
+    const int32_t *index;   /* borrowed: rows, columns or offsets */
+    const int32_t *row;     /* borrowed: of each token */
+    const uint32_t *id;     /* borrowed */
+    keel_branch *branch;    /* [n_branches], in the arena */
+    size_t n_branches;
     const keel_real *weight; /* borrowed */
     keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */
     keel_real factor;

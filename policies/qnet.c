@@ -80,8 +80,8 @@ static void name_layer(keel_param *param, char (*name)[NAME_ROOM], const keel_qn
     size_t in = layer_in(shape, layer), out = layer_out(shape, layer);
     snprintf(name[0], NAME_ROOM, "%s.%zu.layer.%zu.weight", prefix, critic, layer);
     snprintf(name[1], NAME_ROOM, "%s.%zu.layer.%zu.bias", prefix, critic, layer);
-    param[0] = (keel_param){name[0], out, in, KEEL_INIT_UNIFORM, (double)in, true};
-    param[1] = (keel_param){name[1], 1, out, KEEL_INIT_UNIFORM, (double)in, false};
+    param[0] = (keel_param){name[0], out, in, KEEL_INIT_UNIFORM, (double)in, true, 0};
+    param[1] = (keel_param){name[1], 1, out, KEEL_INIT_UNIFORM, (double)in, false, 0};
 }
 
 size_t keel_qnet_n_params(const keel_qnet_shape *shape) {

@@ -121,35 +121,33 @@ typedef struct labelled {
 /* The encoder with a logistic head on top. */
 typedef struct tuning {
     keel_bert *bert;
-    keel_params head; /* weight [1, hidden], bias [1, 1] */
-    keel_real *grads, *head_grads;
-    keel_adam adam, head_adam;
+    keel_bert_training training;
+    keel_adam adam;
     keel_tape *tape;
     keel_arena arena;
 } tuning;
 
-static void open_tuning(tuning *t, const char *dir) {
+static void open_tuning(tuning *t, const char *dir, keel_rng *rng) {
     *t = (tuning){0};
     check(keel_bert_load(&t->bert, dir, &err));
-    t->bert->config.normalise = false;
     const size_t hidden = t->bert->config.hidden;
-    const keel_param table[2] = {{"weight", 1, hidden, KEEL_INIT_UNIFORM, (double)hidden, true},
-                                 {"bias", 1, 1, KEEL_INIT_ZERO, 0, false}};
-    check(keel_params_make(&t->head, table, 2, &err));
-    t->grads = keel_calloc(t->bert->params.size, sizeof *t->grads);
-    t->head_grads = keel_calloc(t->head.size, sizeof *t->head_grads);
-    check(keel_adam_open(&t->adam, t->bert->params.size, &err));
-    check(keel_adam_open(&t->head_adam, t->head.size, &err));
+    const keel_param head[2] = {
+        {"head.weight", 1, hidden, KEEL_INIT_UNIFORM, (double)hidden, true, HEAD_FACTOR},
+        {"head.bias", 1, 1, KEEL_INIT_ZERO, 0, false, HEAD_FACTOR}};
+    check(keel_bert_extend(t->bert, NULL, head, 2, &err));
+    keel_bert_adapt_init(t->bert, rng);
+    const size_t first = keel_bert_first_trained(t->bert, KEEL_BERT_FREEZE, 0);
+    t->training = (keel_bert_training){
+        .trained = keel_params_from(&t->bert->params, first), .first = first, .dropout = 0.1f, .rng = rng};
+    t->training.grads = keel_calloc(t->training.trained.size, sizeof *t->training.grads);
+    check(keel_adam_open(&t->adam, t->training.trained.size, &err));
     check(keel_tape_open(&t->tape, &err));
 }
 
 static void close_tuning(tuning *t) {
     keel_tape_close(t->tape);
     keel_adam_close(&t->adam);
-    keel_adam_close(&t->head_adam);
-    keel_params_free(&t->head);
-    keel_free(t->grads);
-    keel_free(t->head_grads);
+    keel_free(t->training.grads);
     keel_bert_close(t->bert);
     keel_arena_free(&t->arena);
 }
@@ -161,18 +159,14 @@ static keel_tensor *logits(tuning *t, const keel_bert_training *training, const 
     keel_tape_reset(t->tape);
     keel_arena_reset(&t->arena);
     check(keel_bert_read(t->bert, texts, n, &t->arena, &batch, &cut, &err));
-    /* the batch is copied by value: what it points to lies in the arena */
-    keel_bert_batch *kept = keel_arena_alloc(&t->arena, sizeof *kept);
-    *kept = batch;
-    keel_tensor *x = keel_bert_on_tape(t->tape, t->bert, training, kept, &t->arena, &err);
-    return keel_op_linear(
-        t->tape, x, keel_tape_param(t->tape, &t->head, 0, training->grads ? t->head_grads : NULL),
-        keel_tape_param(t->tape, &t->head, 1, training->grads ? t->head_grads : NULL), KEEL_LINEAR);
+    keel_tensor *x = keel_bert_on_tape(t->tape, t->bert, training, &batch, &t->arena, &err);
+    const size_t head = keel_bert_first_head(t->bert);
+    return keel_op_linear(t->tape, x, keel_bert_param(t->tape, t->bert, training, head),
+                          keel_bert_param(t->tape, t->bert, training, head + 1), KEEL_LINEAR);
 }
 
 /* All layers but the embeddings; AdamW, linear warm-up and decay. */
-static void tune(tuning *t, const labelled *rows, const size_t *order, size_t n, keel_rng *rng) {
-    const keel_bert_training training = {.grads = t->grads, .dropout = 0.1f, .rng = rng};
+static void tune(tuning *t, const labelled *rows, const size_t *order, size_t n) {
     const size_t steps = (n + BATCH - 1) / BATCH * EPOCHS, warm = (size_t)(WARM_UP * (double)steps) + 1;
     keel_adam_config config = keel_adam_defaults();
     config.learning_rate = RATE;
@@ -180,11 +174,7 @@ static void tune(tuning *t, const labelled *rows, const size_t *order, size_t n,
     size_t *mixed = keel_calloc(n, sizeof *mixed), step = 0;
     for (int epoch = 0; epoch < EPOCHS; epoch++) {
         memcpy(mixed, order, n * sizeof *mixed);
-        for (size_t i = n; i > 1; i--) {
-            const size_t k = keel_rng_below(rng, i), held = mixed[i - 1];
-            mixed[i - 1] = mixed[k];
-            mixed[k] = held;
-        }
+        keel_rng_shuffle(t->training.rng, mixed, n);
         for (size_t at = 0; at < n; at += BATCH, step++) {
             const char *texts[BATCH];
             float labels[BATCH];
@@ -193,13 +183,12 @@ static void tune(tuning *t, const labelled *rows, const size_t *order, size_t n,
                 texts[i] = rows[mixed[at + i]].text;
                 labels[i] = rows[mixed[at + i]].label;
             }
-            keel_tensor *z = logits(t, &training, texts, some);
+            keel_tensor *z = logits(t, &t->training, texts, some);
             check(keel_tape_backward(t->tape, keel_op_logistic(t->tape, z, labels, NULL, (keel_real)some),
                                      &err));
             const double factor = step < warm ? (double)(step + 1) / (double)warm
                                               : (double)(steps - step) / (double)(steps - warm + 1);
-            keel_adam_step(&t->adam, &config, &t->bert->params, t->grads, factor);
-            keel_adam_step(&t->head_adam, &config, &t->head, t->head_grads, factor * HEAD_FACTOR);
+            keel_adam_step(&t->adam, &config, &t->training.trained, t->training.grads, factor);
         }
     }
     keel_free(mixed);
@@ -236,9 +225,8 @@ static void tune_by_folds(const char *dir, uint64_t seed) {
         keel_rng rng = keel_rng_stream(seed, KEEL_STREAM_MADE, (uint64_t)fold);
         for (size_t i = 0; i < n; i++)
             if (rows[i].fold != fold) order[kept++] = i;
-        open_tuning(&t, dir);
-        keel_params_init(&t.head, &rng);
-        tune(&t, rows, order, kept, &rng);
+        open_tuning(&t, dir, &rng);
+        tune(&t, rows, order, kept);
         for (size_t i = 0; i < n; i++) {
             const char *text = rows[i].text;
             if (rows[i].fold == fold)

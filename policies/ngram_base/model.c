@@ -17,8 +17,8 @@ static keel_ngram_rules rules_of(const struct keel_ngram_base_config *config) {
 static void put_layer(keel_param *table, size_t index, const char *weight, const char *bias, size_t out,
                       size_t in) {
     double fan_in = in > 0 ? (double)in : 1;
-    table[index] = (keel_param){weight, out, out ? in : 0, KEEL_INIT_UNIFORM, fan_in, true};
-    table[index + 1] = (keel_param){bias, out ? 1 : 0, out, KEEL_INIT_ZERO, 0, false};
+    table[index] = (keel_param){weight, out, out ? in : 0, KEEL_INIT_UNIFORM, fan_in, true, 0};
+    table[index + 1] = (keel_param){bias, out ? 1 : 0, out, KEEL_INIT_ZERO, 0, false, 0};
 }
 
 static keel_status make_params(keel_ngram_base *model, keel_err *err) {

@@ -321,6 +321,7 @@ void keel_bert_close(keel_bert *bert) {
     if (!bert) return;
     keel_tokenizer_close(bert->tokenizer);
     keel_params_free(&bert->params);
+    keel_free(bert->unmerged);
     keel_free(bert);
 }
 

@@ -4,8 +4,8 @@
  *   x = LN(a + W2 gelu(W1 a + b1) + b2)
  *
  * A text's vector is the mean of its tokens' (or that of the first), as 1_Pooling/config.json says, of length
- * 1 where modules.json has a Normalize. Without these files: the mean, of length 1. Read-only once loaded;
- * encoding is thread-safe. */
+ * 1 where modules.json has a Normalize. Without these files: the mean, of length 1. Encoding changes nothing
+ * and is thread-safe; bert_adapt.h makes encoders tunable. */
 #ifndef KEEL_POLICIES_TRANSFORMER_BERT_H
 #define KEEL_POLICIES_TRANSFORMER_BERT_H
 
@@ -21,13 +21,35 @@ typedef struct keel_bert_config {
     bool normalise;    /* to length 1 */
 } keel_bert_config;
 
+/* Linear layers that low-rank corrections may go to (LoRA, Hu et al. 2021): bits. */
+enum {
+    KEEL_LORA_QUERY = 1,
+    KEEL_LORA_KEY = 2,
+    KEEL_LORA_VALUE = 4,
+    KEEL_LORA_OUT = 8,   /* of attention */
+    KEEL_LORA_UP = 16,   /* of the feed-forward layer, hidden to inner */
+    KEEL_LORA_DOWN = 32, /* inner to hidden */
+    KEEL_LORA_ALL = 63
+};
+
+typedef struct keel_lora_config {
+    size_t rank; /* 0: none */
+    double alpha, dropout;
+    bool rslora;      /* factor alpha / sqrt(rank) (Kalajdzievski 2023), else alpha / rank */
+    unsigned targets; /* KEEL_LORA_* bits */
+} keel_lora_config;
+
 typedef struct keel_bert {
     keel_bert_config config;
-    keel_params params; /* KEEL_BERT_* below */
+    keel_params params; /* KEEL_BERT_* below, then what keel_bert_extend put there */
     keel_tokenizer *tokenizer;
+    keel_lora_config lora;
+    size_t n_heads;      /* rows of heads, the last of params */
+    keel_real *unmerged; /* weights as they were before keel_bert_merge; NULL: not merged */
 } keel_bert;
 
-/* Rows of params: three tables and a norm, then KEEL_BERT_LAYER rows a layer. q, k and v are one matrix. */
+/* First rows of params: three tables and a norm, then KEEL_BERT_LAYER rows a layer. q, k and v are one
+ * matrix. */
 enum {
     KEEL_BERT_WORD,
     KEEL_BERT_POSITION,
@@ -69,7 +91,7 @@ typedef struct keel_bert_batch {
 keel_status keel_bert_read(const keel_bert *bert, const char *const *texts, size_t n, keel_arena *arena,
                            keel_bert_batch *out, size_t *cut, keel_err *err);
 /* out [n, hidden]: vectors of the texts. What one is does not depend on what else is in the batch, nor on the
- * number of threads. */
+ * number of threads. KEEL_E_USAGE while low-rank corrections are not merged into the weights. */
 keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              keel_real *out, keel_err *err);
 

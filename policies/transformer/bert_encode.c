@@ -150,6 +150,8 @@ keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch
                              keel_real *out, keel_err *err) {
     const size_t hidden = bert->config.hidden;
     work w = {0};
+    if (bert->lora.rank && !bert->unmerged)
+        return keel_fail(err, KEEL_E_USAGE, "encoder", "its low-rank corrections are not merged");
     if (batch->n == 0) return KEEL_OK;
     KEEL_TRY(make_room(bert, batch, scratch, &w, err));
     embed(bert, batch, &w);

@@ -18,4 +18,17 @@ static inline size_t keel__bert_row(size_t layer, size_t row) {
     return KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER + row;
 }
 
+/* The linear layers that LoRA may go to, in the order of their bits. */
+enum { KEEL__N_LORA_TARGETS = 6 };
+typedef struct keel__lora_target {
+    size_t row;         /* of the layer's weights; its bias is the next */
+    size_t part, parts; /* of the rows of these weights; query, key and value share a matrix */
+    const char *module; /* "attention.self.query" */
+} keel__lora_target;
+extern const keel__lora_target keel__lora_targets[KEEL__N_LORA_TARGETS];
+/* Row in params of A [rank, in] of a target that bert->lora has; B [out, rank] is the next. */
+size_t keel__lora_row(const keel_bert *bert, size_t layer, size_t target);
+/* alpha / rank, or alpha / sqrt(rank). */
+double keel__lora_factor(const keel_lora_config *lora);
+
 #endif

@@ -128,7 +128,7 @@ static keel_status open_networks(keel_learner *learner, const keel_qnet_shape *s
     for (size_t i = 0; status == KEEL_OK && i < n; ++i)
         status = keel_qnet_list(&nets[i].shape, nets[i].name, &arena, table + nets[i].first, err);
     for (size_t i = 0; status == KEEL_OK && i < extras->n_scalars; ++i)
-        table[used + i] = (keel_param){extras->scalar[i].name, 1, 1, KEEL_INIT_ZERO, 1, false};
+        table[used + i] = (keel_param){extras->scalar[i].name, 1, 1, KEEL_INIT_ZERO, 1, false, 0};
     if (status == KEEL_OK) status = keel_params_make(&learner->params, table, used + extras->n_scalars, err);
     keel_arena_free(&arena);
     if (status != KEEL_OK) return status;

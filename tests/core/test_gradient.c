@@ -54,6 +54,12 @@ OP(linear_runs, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 
 OP(linear_nothing, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 0))
 OP(linear_twice, keel_op_add(tape, keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_TANH, RUNS, 1),
                              keel_op_linear_runs(tape, in[0], in[1], in[2], KEEL_RELU, RUNS + 2, 1)))
+static keel_tensor *branched(keel_tape *tape, keel_tensor *const *in, keel_activation act) {
+    const keel_branch both[] = {{in[0], in[1], -0.7, 2}, {in[2], in[1], 1.3, 0}};
+    return keel_op_linear_branched(tape, in[2], in[0], NULL, act, both, 2);
+}
+OP(linear_branched, branched(tape, in, KEEL_LINEAR))
+OP(gelu_branched, branched(tape, in, KEEL_GELU))
 OP(add, keel_op_add(tape, in[0], in[1]))
 OP(add_to_itself, keel_op_add(tape, in[0], in[0]))
 static const keel_real FLOOR[15] = {-9, 9, 0, 0, 0, -9, -9, 9, 0, 0, 0, 0, 0, 9, -9}, SHIFT[15] = {1, 2, 3};
@@ -124,6 +130,8 @@ static const op_case CASES[] = {
     CASE(linear_no_bias, {3, 17}, {2, 17}),
     CASE(relu_no_bias, {3, 17}, {2, 17}),
     CASE(gelu_no_bias, {3, 17}, {2, 17}),
+    CASE(linear_branched, {5, 3}, {2, 3}, {5, 3}),
+    CASE(gelu_branched, {5, 3}, {2, 3}, {5, 3}),
     CASE(add, {3, 5}, {3, 5}),
     CASE(add_to_itself, {3, 5}),
     CASE(sub, {3, 5}, {3, 5}),

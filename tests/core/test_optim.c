@@ -24,7 +24,7 @@ static void adam_takes_the_steps_worked_out_by_hand(void **state) {
     keel_adam adam;
     keel_adam_config config = keel_adam_defaults();
     config.learning_rate = 0.1;
-    keel_param table[] = {{"p", 1, 1, KEEL_INIT_ONE, 0, true}};
+    keel_param table[] = {{"p", 1, 1, KEEL_INIT_ONE, 0, true, 0}};
     assert_int_equal(keel_params_make(&params, table, 1, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&adam, params.size, NULL), KEEL_OK);
     keel_params_init(&params, NULL);
@@ -62,8 +62,8 @@ static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **st
     keel_params params;
     keel_adam adam;
     keel_adam_config config = {0.01, 0.8, 0.95, 0.05, 0.1};
-    keel_param table[] = {{"w", ROWS, COLS, KEEL_INIT_NORMAL, 1, true},
-                          {"b", 1, COLS, KEEL_INIT_NORMAL, 1, false}};
+    keel_param table[] = {{"w", ROWS, COLS, KEEL_INIT_NORMAL, 1, true, 0},
+                          {"b", 1, COLS, KEEL_INIT_NORMAL, 1, false, 3}};
     assert_int_equal(keel_params_make(&params, table, 2, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&adam, params.size, NULL), KEEL_OK);
     keel_rng rng = keel_rng_named(1, "adam", 0);
@@ -76,7 +76,8 @@ static void adamw_follows_its_twin_and_decays_only_what_the_table_says(void **st
         for (size_t i = 0; i < params.size; ++i) grads[i] = (float)keel_rng_normal(&rng);
         keel_adam_step(&adam, &config, &params, grads, factor);
         for (size_t i = 0; i < params.size; ++i)
-            plain_step(&twin[i], &config, (double)grads[i], (double)t, config.learning_rate * factor,
+            plain_step(&twin[i], &config, (double)grads[i], (double)t,
+                       config.learning_rate * factor * (i < params.offset[1] ? 1 : 3),
                        i < params.offset[1] ? config.weight_decay : 0);
     }
     for (size_t i = 0; i < ROWS * COLS; ++i) expect_near((double)params.data[i], twin[i].p, 2e-5);
@@ -99,11 +100,11 @@ static void polyak_moves_the_target_by_tau(void **state) {
 static void an_updates_bits_do_not_depend_on_the_width_of_vectors(void **state) {
     (void)state;
     enum { N = 77, ROOM = 16 * N };
-    keel_param whole = {"all", N, 1, KEEL_INIT_ZERO, 0, true}, single[N];
+    keel_param whole = {"all", N, 1, KEEL_INIT_ZERO, 0, true, 0}, single[N];
     keel_params together, apart;
     keel_adam adam[2];
     keel_rng rng = keel_rng_named(1, "width", 0);
-    for (size_t i = 0; i < N; ++i) single[i] = (keel_param){"one", 1, 1, KEEL_INIT_ZERO, 0, true};
+    for (size_t i = 0; i < N; ++i) single[i] = (keel_param){"one", 1, 1, KEEL_INIT_ZERO, 0, true, 0};
     assert_int_equal(keel_params_make(&together, &whole, 1, NULL), KEEL_OK);
     assert_int_equal(keel_params_make(&apart, single, N, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&adam[0], together.size, NULL), KEEL_OK);

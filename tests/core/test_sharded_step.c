@@ -26,8 +26,8 @@ typedef struct fixture {
 static fixture f;
 
 static void set_up(size_t threads) {
-    keel_param table[] = {{"weight", ROWS, COLS, KEEL_INIT_ZERO, 1, true},
-                          {"bias", 1, COLS, KEEL_INIT_ZERO, 1, false}};
+    keel_param table[] = {{"weight", ROWS, COLS, KEEL_INIT_ZERO, 1, true, 0},
+                          {"bias", 1, COLS, KEEL_INIT_ZERO, 1, false, 20}};
     assert_int_equal(keel_pool_open(&f.pool, threads, NULL), KEEL_OK);
     assert_int_equal(keel_params_make(&f.params, table, 2, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&f.adam, f.params.size, NULL), KEEL_OK);
@@ -93,8 +93,8 @@ static void check_steps(size_t threads, size_t shards, double clip_norm) {
     set_up(threads);
     keel_params twin;
     keel_adam adam;
-    keel_param table[] = {{"weight", ROWS, COLS, KEEL_INIT_ZERO, 1, true},
-                          {"bias", 1, COLS, KEEL_INIT_ZERO, 1, false}};
+    keel_param table[] = {{"weight", ROWS, COLS, KEEL_INIT_ZERO, 1, true, 0},
+                          {"bias", 1, COLS, KEEL_INIT_ZERO, 1, false, 20}};
     assert_int_equal(keel_params_make(&twin, table, 2, NULL), KEEL_OK);
     assert_int_equal(keel_adam_open(&adam, twin.size, NULL), KEEL_OK);
     memcpy(twin.data, f.params.data, twin.size * sizeof(float));

@@ -15,10 +15,10 @@
 enum { B = 5, I = 3, H = 4, A = 3, MANY = 100 };
 
 static const keel_param NETWORK[] = {
-    {"hidden.weight", H, I, KEEL_INIT_UNIFORM, I, true},
-    {"hidden.bias", 1, H, KEEL_INIT_ZERO, 0, false},
-    {"out.weight", A, H, KEEL_INIT_NORMAL, 0.5, true},
-    {"out.bias", 1, A, KEEL_INIT_ONE, 0, false},
+    {"hidden.weight", H, I, KEEL_INIT_UNIFORM, I, true, 0},
+    {"hidden.bias", 1, H, KEEL_INIT_ZERO, 0, false, 0},
+    {"out.weight", A, H, KEEL_INIT_NORMAL, 0.5, true, 0},
+    {"out.bias", 1, A, KEEL_INIT_ONE, 0, false, 0},
 };
 
 static void make_network(keel_params *params, uint64_t seed) {
@@ -47,10 +47,10 @@ static void a_parameter_table_drives_sizes_names_and_first_values(void **state) 
     (void)state;
     keel_params params, again;
     char name[] = "short lived";
-    keel_param table[] = {{name, 3, 7, KEEL_INIT_UNIFORM, 4, true},
-                          {"n", 50, 40, KEEL_INIT_NORMAL, 2, false},
-                          {"one", 1, 5, KEEL_INIT_ONE, 0, false},
-                          {"zero", 1, 1, KEEL_INIT_ZERO, 0, false}};
+    keel_param table[] = {{name, 3, 7, KEEL_INIT_UNIFORM, 4, true, 0},
+                          {"n", 50, 40, KEEL_INIT_NORMAL, 2, false, 0},
+                          {"one", 1, 5, KEEL_INIT_ONE, 0, false, 0},
+                          {"zero", 1, 1, KEEL_INIT_ZERO, 0, false, 0}};
     assert_int_equal(keel_params_make(&params, table, 4, NULL), KEEL_OK);
     memset(name, 'x', sizeof name - 1);
     assert_string_equal(params.table[0].name, "short lived");
@@ -75,11 +75,32 @@ static void a_parameter_table_drives_sizes_names_and_first_values(void **state) 
 static void a_parameter_table_too_large_is_out_of_memory(void **state) {
     (void)state;
     keel_params params = {.count = 77};
-    keel_param table[] = {{"a", SIZE_MAX / 8, 3, KEEL_INIT_ZERO, 0, false}};
+    keel_param table[] = {{"a", SIZE_MAX / 8, 3, KEEL_INIT_ZERO, 0, false, 0}};
     assert_int_equal(keel_params_make(&params, table, 1, NULL), KEEL_E_NOMEM);
     table[0].rows = SIZE_MAX / 2;
     assert_int_equal(keel_params_make(&params, table, 1, NULL), KEEL_E_NOMEM);
     assert_int_equal(params.count, 77);
+}
+
+static void later_parameters_are_parameters_of_their_own(void **state) {
+    (void)state;
+    keel_params params;
+    const keel_param table[] = {{"a", 3, 7, KEEL_INIT_UNIFORM, 4, true, 0},
+                                {"b", 2, 40, KEEL_INIT_NORMAL, 2, false, 0},
+                                {"c", 1, 5, KEEL_INIT_ONE, 0, false, 0}};
+    assert_int_equal(keel_params_make(&params, table, 3, NULL), KEEL_OK);
+    const keel_params later = keel_params_from(&params, 1), last = keel_params_from(&later, 1),
+                      none = keel_params_from(&params, 3);
+    assert_int_equal(later.count, 2);
+    assert_int_equal(later.size, 80 + 16);
+    assert_string_equal(later.table[0].name, "b");
+    assert_ptr_equal(keel_params_at(&later, 1), keel_params_at(&params, 2));
+    assert_int_equal(keel_params_offset(&later, 1), 80);
+    assert_ptr_equal(keel_params_at(&last, 0), keel_params_at(&params, 2));
+    assert_int_equal(keel_params_offset(&last, 0), 0);
+    assert_int_equal(last.size, 16);
+    assert_int_equal(none.count + none.size, 0);
+    keel_params_free(&params);
 }
 
 /* ---- memory ---- */
@@ -286,6 +307,9 @@ static void misfits_are_refused_and_told_by_name(void **state) {
     expect_refused(w, keel_op_linear(t, X, X, keel_tape_input(t, INPUT, 1, B + 1), KEEL_RELU),
                    "keel_op_linear");
     expect_refused(w, keel_op_linear(t, X, COLUMN, NULL, KEEL_RELU), "keel_op_linear");
+    expect_refused(
+        w, keel_op_linear_branched(t, X, X, NULL, KEEL_LINEAR, &(keel_branch){COLUMN, COLUMN, 1, 1}, 1),
+        "keel_op_linear");
     expect_refused(w, keel_op_add(t, X, COLUMN), "keel_op_add");
     expect_refused(w, keel_op_mul(t, X, COLUMN), "keel_op_mul");
     expect_refused(w, keel_op_dot(t, X, COLUMN), "keel_op_dot");
@@ -318,6 +342,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_parameter_table_drives_sizes_names_and_first_values),
         cmocka_unit_test(a_parameter_table_too_large_is_out_of_memory),
+        cmocka_unit_test(later_parameters_are_parameters_of_their_own),
         cmocka_unit_test(a_hundred_training_steps_allocate_nothing),
         cmocka_unit_test(every_failed_allocation_is_out_of_memory_and_leaks_nothing),
         TEST(a_parameter_put_on_the_tape_twice_gathers_both_gradients),

@@ -1,0 +1,142 @@
+#include "policies/transformer/bert_adapt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policies/transformer/bert_internal.h"
+
+const keel__lora_target keel__lora_targets[KEEL__N_LORA_TARGETS] = {
+    {KEEL_BERT_QKV, 0, 3, "attention.self.query"}, {KEEL_BERT_QKV, 1, 3, "attention.self.key"},
+    {KEEL_BERT_QKV, 2, 3, "attention.self.value"}, {KEEL_BERT_OUT, 0, 1, "attention.output.dense"},
+    {KEEL_BERT_UP, 0, 1, "intermediate.dense"},    {KEEL_BERT_DOWN, 0, 1, "output.dense"},
+};
+
+/* ---- the layout of rows ---- */
+
+static size_t n_targets(const keel_lora_config *lora) {
+    size_t n = 0;
+    for (unsigned t = 0; t < KEEL__N_LORA_TARGETS; t++) n += lora->targets >> t & 1;
+    return lora->rank ? n : 0;
+}
+
+static size_t first_lora(const keel_bert *bert) {
+    return keel__bert_row(bert->config.layers, 0);
+}
+
+size_t keel__lora_row(const keel_bert *bert, size_t layer, size_t target) {
+    size_t before = 0;
+    for (size_t t = 0; t < target; t++) before += bert->lora.targets >> t & 1;
+    return first_lora(bert) + 2 * (layer * n_targets(&bert->lora) + before);
+}
+
+double keel__lora_factor(const keel_lora_config *lora) {
+    return lora->alpha / (lora->rslora ? sqrt((double)lora->rank) : (double)lora->rank);
+}
+
+size_t keel_bert_first_head(const keel_bert *bert) {
+    return bert->params.count - bert->n_heads;
+}
+
+size_t keel_bert_first_trained(const keel_bert *bert, keel_bert_mode mode, size_t frozen_layers) {
+    switch (mode) {
+    case KEEL_BERT_FULL:
+        return 0;
+    case KEEL_BERT_FREEZE:
+        return keel__bert_row(frozen_layers, 0);
+    case KEEL_BERT_LORA:
+        return first_lora(bert);
+    case KEEL_BERT_HEAD:
+        break;
+    }
+    return keel_bert_first_head(bert);
+}
+
+/* ---- more rows ---- */
+
+static keel_status check_lora(const keel_bert *bert, const keel_lora_config *lora, keel_err *err) {
+    if (lora->rank == 0) return KEEL_OK;
+    if (lora->rank > bert->config.hidden)
+        return keel_fail(err, KEEL_E_INVALID, "LoRA", "rank: expected 1 to %zu, the width, got %zu",
+                         bert->config.hidden, lora->rank);
+    if (lora->targets == 0 || lora->targets > KEEL_LORA_ALL)
+        return keel_fail(err, KEEL_E_INVALID, "LoRA", "targets: expected bits of 1 to %d, got %u",
+                         KEEL_LORA_ALL, lora->targets);
+    if (!(lora->alpha > 0 && lora->alpha <= 1e6))
+        return keel_fail(err, KEEL_E_INVALID, "LoRA", "alpha: expected above 0 to 1e6, got %g", lora->alpha);
+    if (!(lora->dropout >= 0 && lora->dropout < 1))
+        return keel_fail(err, KEEL_E_INVALID, "LoRA", "dropout: expected 0 to below 1, got %g",
+                         lora->dropout);
+    return KEEL_OK;
+}
+
+/* A and B of one target of one layer. */
+static bool list_target(const keel_bert *bert, size_t rank, size_t layer, size_t target, keel_arena *arena,
+                        keel_param rows[2]) {
+    enum { ROOM = 128 };
+    const keel__lora_target *to = &keel__lora_targets[target];
+    const keel_param *weight = &bert->params.table[keel__bert_row(layer, to->row)];
+    char *name[2];
+    for (int i = 0; i < 2; i++) {
+        name[i] = keel_arena_alloc(arena, ROOM);
+        if (!name[i]) return false;
+        snprintf(name[i], ROOM, "encoder.layer.%zu.%s.lora_%c.weight", layer, to->module, i ? 'B' : 'A');
+    }
+    rows[0] = (keel_param){.name = name[0],
+                           .rows = rank,
+                           .cols = weight->cols,
+                           .init = KEEL_INIT_UNIFORM,
+                           .scale = (double)weight->cols,
+                           .decay = true};
+    rows[1] = (keel_param){.name = name[1],
+                           .rows = weight->rows / to->parts,
+                           .cols = rank,
+                           .init = KEEL_INIT_ZERO,
+                           .decay = true};
+    return true;
+}
+
+/* The table of the encoder, LoRA and the heads; NULL without memory. */
+static keel_param *list_rows(const keel_bert *bert, const keel_lora_config *lora, const keel_param *heads,
+                             size_t n_heads, keel_arena *arena, size_t *count) {
+    const size_t first = bert->params.count, n_lora = 2 * bert->config.layers * n_targets(lora);
+    keel_param *table = keel_arena_calloc(arena, first + n_lora + n_heads, sizeof *table);
+    if (!table) return NULL;
+    memcpy(table, bert->params.table, first * sizeof *table);
+    *count = first;
+    for (size_t layer = 0; n_lora && layer < bert->config.layers; layer++)
+        for (size_t t = 0; t < KEEL__N_LORA_TARGETS; t++) {
+            if (!(lora->targets >> t & 1)) continue;
+            if (!list_target(bert, lora->rank, layer, t, arena, table + *count)) return NULL;
+            *count += 2;
+        }
+    if (n_heads) memcpy(table + *count, heads, n_heads * sizeof *table);
+    *count += n_heads;
+    return table;
+}
+
+keel_status keel_bert_extend(keel_bert *bert, const keel_lora_config *lora, const keel_param *heads,
+                             size_t n_heads, keel_err *err) {
+    const keel_lora_config none = {0}, *low = lora ? lora : &none;
+    keel_arena arena = {0};
+    keel_params made;
+    size_t count = 0;
+    if (bert->params.count != first_lora(bert))
+        return keel_fail(err, KEEL_E_USAGE, "encoder", "it has its heads and corrections already");
+    KEEL_TRY(check_lora(bert, low, err));
+    keel_param *table = list_rows(bert, low, heads, n_heads, &arena, &count);
+    keel_status status = table ? keel_params_make(&made, table, count, err) : keel_nomem(err, "encoder");
+    keel_arena_free(&arena);
+    if (status != KEEL_OK) return status;
+    memcpy(made.data, bert->params.data, bert->params.size * sizeof *made.data);
+    keel_params_free(&bert->params);
+    bert->params = made;
+    bert->n_heads = n_heads;
+    if (low->rank) bert->lora = *low;
+    return KEEL_OK;
+}
+
+void keel_bert_adapt_init(keel_bert *bert, keel_rng *rng) {
+    keel_params added = keel_params_from(&bert->params, first_lora(bert));
+    keel_params_init(&added, rng);
+}
