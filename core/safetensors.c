@@ -358,8 +358,8 @@ static bool widen(const keel_named_tensor *tensor, float *out) {
     return finite;
 }
 
-keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
-                                  size_t n_dims, float *out, keel_err *err) {
+keel_status keel_safetensors_check(const keel_safetensors *file, const char *name, const size_t *shape,
+                                   size_t n_dims, keel_err *err) {
     const keel_named_tensor *tensor = keel_safetensors_find(file, name);
     if (!tensor) return keel_fail(err, KEEL_E_INVALID, file->path, "the tensor \"%s\" is missing", name);
     if (tensor->dtype != KEEL_F32 && tensor->dtype != KEEL_F16 && tensor->dtype != KEEL_BF16)
@@ -372,10 +372,15 @@ keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name
         return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\": expected shape %s, got %s", name,
                          wanted, got);
     }
-    if (!widen(tensor, out))
-        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
-                         name);
     return KEEL_OK;
+}
+
+keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
+                                  size_t n_dims, float *out, keel_err *err) {
+    KEEL_TRY(keel_safetensors_check(file, name, shape, n_dims, err));
+    if (widen(keel_safetensors_find(file, name), out)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
+                     name);
 }
 
 /* ---- writing ---- */

@@ -48,8 +48,11 @@ const keel_named_tensor *keel_safetensors_find(const keel_safetensors *file, con
 const char *keel_safetensors_metadata(const keel_safetensors *file, const char *key);
 /* False when an F32 tensor holds a number that is not finite. */
 bool keel_safetensors_finite(const keel_named_tensor *tensor);
-/* Copies a tensor of exactly this shape and of finite numbers into out, F32, or F16 and BF16 made wider; any
- * difference is KEEL_E_INVALID naming file and tensor. */
+/* KEEL_OK for a tensor of exactly this shape in F32, F16 or BF16; any difference is KEEL_E_INVALID naming
+ * file and tensor. */
+keel_status keel_safetensors_check(const keel_safetensors *file, const char *name, const size_t *shape,
+                                   size_t n_dims, keel_err *err);
+/* Copies such a tensor, of finite numbers, into out, F16 and BF16 made wider. */
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);

@@ -15,6 +15,7 @@ typedef struct reader {
     keel_bert *to;
     const char *dir;
     char path[4096]; /* of the file that is read */
+    bool lowercase;  /* sentence_bert_config.json wants capital letters made small */
     keel_err *err;
 } reader;
 
@@ -42,6 +43,12 @@ static keel_status check_text(const reader *r, const cJSON *json, const char *ke
                      found);
 }
 
+static keel_status check_reads_both_ways(const reader *r, const cJSON *json) {
+    bool decoder = false;
+    KEEL_TRY(keel_json_bool(json, "is_decoder", false, &decoder, r->path, r->err));
+    return decoder ? keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "is_decoder: expected false") : KEEL_OK;
+}
+
 static keel_status check_sizes(const reader *r) {
     const keel_bert_config *c = &r->to->config;
     if (c->hidden % c->heads == 0) return KEEL_OK;
@@ -60,6 +67,7 @@ static keel_status read_config(reader *r, const cJSON *json) {
     }
     KEEL_TRY(check_text(r, json, "hidden_act", "gelu"));
     KEEL_TRY(check_text(r, json, "position_embedding_type", "absolute"));
+    KEEL_TRY(check_reads_both_ways(r, json));
     KEEL_TRY(read_size(r, json, "vocab_size", 1 << 24, &c->vocab));
     KEEL_TRY(read_size(r, json, "hidden_size", 1 << 16, &c->hidden));
     KEEL_TRY(read_size(r, json, "num_hidden_layers", 1024, &c->layers));
@@ -75,38 +83,75 @@ static keel_status read_config(reader *r, const cJSON *json) {
     return check_sizes(r);
 }
 
-/* sentence_bert_config.json */
-static keel_status read_length(reader *r, const cJSON *json) {
+/* tokenizer_config.json: a limit that may be anything up to 1e30, for none */
+static keel_status read_limit(reader *r, const cJSON *json) {
     keel_bert_config *c = &r->to->config;
-    return keel_json_get(json, "max_seq_length") && !cJSON_IsNull(keel_json_get(json, "max_seq_length"))
-               ? read_size(r, json, "max_seq_length", c->positions, &c->max_tokens)
+    double most = (double)c->positions;
+    KEEL_TRY(keel_json_number(json, "model_max_length", false, &most, r->path, r->err));
+    if (!(most >= 1 && floor(most) == most))
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "model_max_length: expected 1 or more, got %g",
+                         most);
+    c->max_tokens = most < (double)c->positions ? (size_t)most : c->positions;
+    return KEEL_OK;
+}
+
+/* sentence_bert_config.json, whose length goes before the tokenizer's */
+static keel_status read_length(reader *r, const cJSON *json) {
+    const cJSON *length = keel_json_get(json, "max_seq_length");
+    KEEL_TRY(keel_json_bool(json, "do_lower_case", false, &r->lowercase, r->path, r->err));
+    return length && !cJSON_IsNull(length)
+               ? read_size(r, json, "max_seq_length", r->to->config.positions, &r->to->config.max_tokens)
                : KEEL_OK;
 }
 
+/* config_sentence_transformers.json: a prompt that goes before every text would make other vectors. */
+static keel_status read_prompt(reader *r, const cJSON *json) {
+    const cJSON *name = keel_json_get(json, "default_prompt_name");
+    if (!name || cJSON_IsNull(name)) return KEEL_OK;
+    keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "default_prompt_name: expected none");
+    return keel_hint(r->err, "Keel puts no prompt before a text; null there says so");
+}
+
 /* 1_Pooling/config.json */
-static keel_status read_pooling(reader *r, const cJSON *json) {
-    const cJSON *item;
-    bool first = false, mean = false;
-    cJSON_ArrayForEach (item, json) {
-        if (!item->string || strncmp(item->string, "pooling_mode", strlen("pooling_mode")) != 0) continue;
-        if (cJSON_IsString(item) && strcmp(item->string, "pooling_mode") == 0) { /* since version 5.2 */
-            first |= strcmp(item->valuestring, "cls") == 0;
-            mean |= strcmp(item->valuestring, "mean") == 0;
-            if (first || mean) continue;
-        }
-        if (!cJSON_IsTrue(item)) continue;
-        if (strcmp(item->string, "pooling_mode_cls_token") == 0)
-            first = true;
-        else if (strcmp(item->string, "pooling_mode_mean_tokens") == 0)
-            mean = true;
-        else
-            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: expected the mean or the first token",
-                             item->string);
-    }
-    if (first == mean)
+static keel_status take_pooling(const reader *r, const char *mode, int *found) {
+    static const char *const known[] = {"mean", "cls"};
+    int k = 0;
+    while (k < 2 && strcmp(mode, known[k]) != 0) k++;
+    if (k == 2 || *found >= 0)
         return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
-                         "expected one pooling mode, mean or first token");
-    r->to->config.first_token = first;
+                         "pooling_mode \"%s\": expected \"mean\" or \"cls\" alone", mode);
+    *found = k;
+    return KEEL_OK;
+}
+
+/* Up to version 5.1: {"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false, ...} */
+static keel_status read_old_pooling(const reader *r, const cJSON *json, int *found) {
+    static const char *const known[][2] = {{"pooling_mode_mean_tokens", "mean"},
+                                           {"pooling_mode_cls_token", "cls"}};
+    const cJSON *item;
+    cJSON_ArrayForEach (item, json) {
+        const char *mode = item->string;
+        if (!mode || strncmp(mode, "pooling_mode_", strlen("pooling_mode_")) != 0 || !cJSON_IsTrue(item))
+            continue;
+        for (int k = 0; k < 2; k++)
+            if (strcmp(mode, known[k][0]) == 0) mode = known[k][1];
+        KEEL_TRY(take_pooling(r, mode, found));
+    }
+    return KEEL_OK;
+}
+
+/* {"pooling_mode": "mean"}, or a list of one; without any: the mean. include_prompt is about prompts, which
+ * Keel does not put. */
+static keel_status read_pooling(reader *r, const cJSON *json) {
+    const cJSON *mode = keel_json_get(json, "pooling_mode"), *item;
+    int found = -1;
+    if (cJSON_IsString(mode)) KEEL_TRY(take_pooling(r, mode->valuestring, &found));
+    cJSON_ArrayForEach (item, mode)
+        KEEL_TRY(take_pooling(r, cJSON_IsString(item) ? item->valuestring : "?", &found));
+    if (!mode) KEEL_TRY(read_old_pooling(r, json, &found));
+    if (mode && found < 0)
+        return keel_fail(r->err, KEEL_E_INVALID, r->path, "pooling_mode: expected \"mean\" or \"cls\"");
+    r->to->config.first_token = found == 1;
     return KEEL_OK;
 }
 
@@ -115,6 +160,7 @@ static keel_status read_modules(reader *r, const cJSON *json) {
     static const char *const known[] = {"Transformer", "Pooling", "Normalize"};
     const cJSON *item;
     bool normalise = false;
+    if (!cJSON_IsArray(json)) return keel_fail(r->err, KEEL_E_PARSE, r->path, "expected a list of modules");
     cJSON_ArrayForEach (item, json) {
         const char *type = NULL, *name;
         size_t k = 0;
@@ -234,28 +280,29 @@ static const keel_named_tensor *find_tensor(const keel_weights *weights, const c
     return found;
 }
 
-static keel_status copy_row(const reader *r, const keel_weights *weights, size_t row) {
+/* The tensors of a row, each of the shape that the configuration asks for, into `to`; NULL: they are looked
+ * at alone. */
+static keel_status read_row(const reader *r, const keel_weights *weights, size_t row, keel_real *to) {
     const source *from = source_of(row);
     size_t rows, cols;
-    keel_real *to = keel_params_at(&r->to->params, row);
     shape_of(&r->to->config, row, &rows, &cols);
     for (size_t i = 0; i < from->n; i++) {
         char name[128];
         const keel_safetensors *shard = NULL;
-        const size_t part = rows * cols / from->n;
+        const size_t part = rows * cols / from->n, n_dims = from->table ? 2 : 1;
         const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {part};
         full_name(row, from->name[i], name);
         const keel_named_tensor *tensor = find_tensor(weights, name, &shard);
         if (!tensor) return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the tensor \"%s\" is missing", name);
-        KEEL_TRY(keel_safetensors_copy(shard, tensor->name, from->table ? matrix : vector,
-                                       from->table ? 2 : 1, to + i * part, r->err));
+        const size_t *shape = from->table ? matrix : vector;
+        KEEL_TRY(to ? keel_safetensors_copy(shard, tensor->name, shape, n_dims, to + i * part, r->err)
+                    : keel_safetensors_check(shard, tensor->name, shape, n_dims, r->err));
     }
     return KEEL_OK;
 }
 
-static keel_status make_params(const reader *r) {
+static keel_status make_params(const reader *r, size_t count) {
     const keel_bert_config *c = &r->to->config;
-    const size_t count = KEEL_BERT_FIRST_LAYER + c->layers * KEEL_BERT_LAYER;
     keel_arena arena = {0};
     keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
     char(*names)[128] = keel_arena_calloc(&arena, count, sizeof *names);
@@ -270,12 +317,16 @@ static keel_status make_params(const reader *r) {
     return status;
 }
 
+/* Memory is taken once all is known to be there: a configuration may ask for any size. */
 static keel_status read_weights(const reader *r) {
+    const size_t count = KEEL_BERT_FIRST_LAYER + r->to->config.layers * KEEL_BERT_LAYER;
     keel_weights weights;
     KEEL_TRY(keel_weights_open(&weights, r->dir, r->err));
-    keel_status status = make_params(r);
-    for (size_t row = 0; status == KEEL_OK && row < r->to->params.count; row++)
-        status = copy_row(r, &weights, row);
+    keel_status status = KEEL_OK;
+    for (size_t row = 0; status == KEEL_OK && row < count; row++) status = read_row(r, &weights, row, NULL);
+    if (status == KEEL_OK) status = make_params(r, count);
+    for (size_t row = 0; status == KEEL_OK && row < count; row++)
+        status = read_row(r, &weights, row, keel_params_at(&r->to->params, row));
     keel_weights_close(&weights);
     return status;
 }
@@ -289,6 +340,9 @@ static keel_status read_tokenizer(reader *r) {
     if (keel_tokenizer_size(to->tokenizer) > to->config.vocab)
         return keel_fail(r->err, KEEL_E_INVALID, r->path, "it has %zu tokens, and the model %zu",
                          keel_tokenizer_size(to->tokenizer), to->config.vocab);
+    if (r->lowercase && !keel_tokenizer_lowercases(to->tokenizer))
+        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+                         "it keeps capital letters, and do_lower_case of sentence_bert_config.json is true");
     if (to->config.max_tokens <= keel_tokenizer_frame_size(to->tokenizer, false))
         return keel_fail(r->err, KEEL_E_INVALID, r->path, "%zu tokens a text leave no room for any",
                          to->config.max_tokens);
@@ -297,7 +351,9 @@ static keel_status read_tokenizer(reader *r) {
 
 static keel_status load(reader *r) {
     KEEL_TRY(read_file(r, "config.json", true, read_config));
+    KEEL_TRY(read_file(r, "tokenizer_config.json", false, read_limit));
     KEEL_TRY(read_file(r, "sentence_bert_config.json", false, read_length));
+    KEEL_TRY(read_file(r, "config_sentence_transformers.json", false, read_prompt));
     KEEL_TRY(read_file(r, "1_Pooling/config.json", false, read_pooling));
     KEEL_TRY(read_file(r, "modules.json", false, read_modules));
     KEEL_TRY(read_tokenizer(r));

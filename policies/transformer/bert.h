@@ -91,7 +91,8 @@ typedef struct keel_bert_batch {
 keel_status keel_bert_read(const keel_bert *bert, const char *const *texts, size_t n, keel_arena *arena,
                            keel_bert_batch *out, size_t *cut, keel_err *err);
 /* out [n, hidden]: vectors of the texts. What one is does not depend on what else is in the batch, nor on the
- * number of threads. KEEL_E_USAGE while low-rank corrections are not merged into the weights. */
+ * number of threads. KEEL_E_USAGE while low-rank corrections are not merged into the weights; KEEL_E_INVALID
+ * where a vector is not finite. */
 keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              keel_real *out, keel_err *err);
 

@@ -131,8 +131,8 @@ static void layer(const keel_bert *bert, size_t l, const keel_bert_batch *batch,
                     layer_param(bert, l, KEEL_BERT_BIAS_2), c->epsilon, t, hidden, w->x);
 }
 
-/* The vector of one text of n tokens, which are these rows of x. */
-static void pool(const keel_bert_config *c, const keel_real *x, const int32_t *row, size_t n,
+/* The vector of one text of n tokens, which are these rows of x; false if it is not finite. */
+static bool pool(const keel_bert_config *c, const keel_real *x, const int32_t *row, size_t n,
                  keel_real *out) {
     double square = 0;
     const size_t counted = c->first_token ? 1 : n;
@@ -144,6 +144,7 @@ static void pool(const keel_bert_config *c, const keel_real *x, const int32_t *r
     }
     const keel_real scale = (keel_real)(1 / fmax(sqrt(square), 1e-12));
     for (size_t d = 0; c->normalise && d < c->hidden; d++) out[d] *= scale;
+    return isfinite(square);
 }
 
 keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
@@ -157,7 +158,9 @@ keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch
     embed(bert, batch, &w);
     for (size_t l = 0; l < bert->config.layers; l++) layer(bert, l, batch, &w);
     for (size_t i = 0; i < batch->n; i++)
-        pool(&bert->config, w.x, w.places.row + batch->offsets[i],
-             (size_t)(batch->offsets[i + 1] - batch->offsets[i]), out + i * hidden);
+        if (!pool(&bert->config, w.x, w.places.row + batch->offsets[i],
+                  (size_t)(batch->offsets[i + 1] - batch->offsets[i]), out + i * hidden))
+            return keel_fail(err, KEEL_E_INVALID, "encoder",
+                             "text %zu: its vector is not finite: the weights are too large", i);
     return KEEL_OK;
 }

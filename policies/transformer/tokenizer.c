@@ -23,7 +23,7 @@ typedef struct piece {
     int32_t type;  /* segment */
 } piece;
 
-enum { MOST_PIECES = 16, MOST_TOKENS = 1 << 24 };
+enum { MOST_PIECES = 16, MOST_TOKENS = 1 << 20 };
 
 typedef struct frame {
     piece piece[MOST_PIECES];
@@ -272,6 +272,10 @@ void keel_tokenizer_close(keel_tokenizer *tokenizer) {
 
 size_t keel_tokenizer_size(const keel_tokenizer *tokenizer) {
     return tokenizer->vocabulary.size;
+}
+
+bool keel_tokenizer_lowercases(const keel_tokenizer *tokenizer) {
+    return tokenizer->model.lowercase;
 }
 
 const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id) {

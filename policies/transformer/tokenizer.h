@@ -25,6 +25,8 @@ keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err
 void keel_tokenizer_close(keel_tokenizer *tokenizer); /* NULL is harmless */
 /* One more than the largest id. */
 size_t keel_tokenizer_size(const keel_tokenizer *tokenizer);
+/* Whether capital letters become small ones. */
+bool keel_tokenizer_lowercases(const keel_tokenizer *tokenizer);
 /* The text of an id; NULL for one that is not there. */
 const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id);
 /* The id of a token; -1 if there is none. */
