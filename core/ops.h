@@ -82,6 +82,8 @@ keel_tensor *keel_op_attention(keel_tape *tape, keel_tensor *qkv, size_t heads, 
 /* y[n, cols]: the mean of rows row[offsets[i]] .. row[offsets[i + 1] - 1] of x; no empty text; borrowed. */
 keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, const int32_t *row,
                                size_t n);
+/* y[B,C] = x / |x| row by row; a row shorter than 1e-12 counts as that long. */
+keel_tensor *keel_op_unit_rows(keel_tape *tape, keel_tensor *x);
 /* Losses: scalars, sum over elements of weight * loss / divisor; target, weight borrowed (same shape as x);
  * weight NULL: ones. */
 keel_tensor *keel_op_huber(keel_tape *tape, keel_tensor *x, const keel_real *target, const keel_real *weight,

@@ -199,3 +199,35 @@ keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *o
         (keel_node){
             .backward = text_mean_backward, .out = out, .x = x, .index = offsets, .row = row, .count = n});
 }
+
+/* ---- rows of length 1 ---- */
+
+/* dx = (dy - y (y . dy)) / |x| */
+static void unit_rows_backward(const keel_node *node) {
+    const size_t rows = node->out->rows, cols = node->out->cols;
+    keel_real *dx = keel__grad_to_add(node->x);
+    for (size_t i = 0; dx && i < rows; ++i) {
+        const keel_real *y = node->out->data + i * cols, *dy = node->out->grad + i * cols;
+        double dot = 0;
+        for (size_t c = 0; c < cols; ++c) dot += (double)y[c] * (double)dy[c];
+        for (size_t c = 0; c < cols; ++c)
+            dx[i * cols + c] += (keel_real)(((double)dy[c] - (double)y[c] * dot) * (double)node->saved[i]);
+    }
+}
+
+keel_tensor *keel_op_unit_rows(keel_tape *tape, keel_tensor *x) {
+    if (!x) return NULL;
+    keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
+    keel_real *inverse = keel__tape_reals(tape, x->rows + 1);
+    if (!out || !inverse) return NULL;
+    for (size_t i = 0; i < x->rows; ++i) {
+        double square = 0;
+        for (size_t c = 0; c < x->cols; ++c)
+            square += (double)x->data[i * x->cols + c] * (double)x->data[i * x->cols + c];
+        inverse[i] = (keel_real)(1 / fmax(sqrt(square), 1e-12));
+        for (size_t c = 0; c < x->cols; ++c)
+            out->data[i * x->cols + c] = x->data[i * x->cols + c] * inverse[i];
+    }
+    return keel__tape_push(tape,
+                           (keel_node){.backward = unit_rows_backward, .out = out, .x = x, .saved = inverse});
+}

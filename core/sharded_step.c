@@ -18,14 +18,14 @@ typedef struct piece {
 
 struct keel_sharded_step {
     keel_pool *pool;
-    size_t size, capacity; /* parameters, shards */
+    size_t size, capacity; /* parameters, gradients */
     keel_real **gradient;  /* [capacity] of [size] */
     size_t n_pieces;
     piece *pieces;
     keel_gradient_filter *filter;
     void *filter_context;
     /* of the step at hand */
-    size_t shards;
+    size_t shards, first, last; /* shards of the wave that is worked on */
     keel_shard_work *work;
     void *context;
     const keel_step_rule *rule;
@@ -54,24 +54,24 @@ static void cut_pieces(const keel_params *params, piece *pieces) {
     }
 }
 
-keel_status keel_sharded_step_open(keel_sharded_step **out, const keel_params *params, size_t shards,
+keel_status keel_sharded_step_open(keel_sharded_step **out, const keel_params *params, size_t gradients,
                                    keel_pool *pool, keel_err *err) {
     keel_sharded_step *step = keel_calloc(1, sizeof *step);
     bool whole = step != NULL;
     if (whole) {
         *step = (keel_sharded_step){
-            .pool = pool, .size = params->size, .capacity = shards, .n_pieces = count_pieces(params)};
-        step->gradient = keel_calloc(shards, sizeof(keel_real *));
+            .pool = pool, .size = params->size, .capacity = gradients, .n_pieces = count_pieces(params)};
+        step->gradient = keel_calloc(gradients, sizeof(keel_real *));
         step->pieces = keel_calloc(step->n_pieces, sizeof *step->pieces);
         whole = step->gradient && step->pieces;
     }
-    for (size_t i = 0; whole && i < shards; ++i) {
+    for (size_t i = 0; whole && i < gradients; ++i) {
         step->gradient[i] = keel_calloc(params->size, sizeof(keel_real));
         whole = step->gradient[i] != NULL;
     }
     if (!whole) {
         keel_sharded_step_close(step);
-        return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for the gradients of %zu shards", shards);
+        return keel_fail(err, KEEL_E_NOMEM, "training", "no memory for %zu gradients", gradients);
     }
     cut_pieces(params, step->pieces);
     *out = step;
@@ -86,8 +86,14 @@ void keel_sharded_step_close(keel_sharded_step *step) {
     keel_free(step);
 }
 
+/* The first shards have a gradient each; those of later waves share all but the first, which holds the sum.
+ */
+static size_t slot_of(const keel_sharded_step *step, size_t shard) {
+    return shard < step->capacity ? shard : 1 + (shard - step->capacity) % (step->capacity - 1);
+}
+
 keel_real *keel_sharded_step_gradient(const keel_sharded_step *step, size_t shard) {
-    return step->gradient[shard];
+    return step->gradient[slot_of(step, shard)];
 }
 
 void keel_sharded_step_filter(keel_sharded_step *step, keel_gradient_filter *filter, void *context) {
@@ -97,11 +103,13 @@ void keel_sharded_step_filter(keel_sharded_step *step, keel_gradient_filter *fil
 
 /* ---- the sum ---- */
 
-static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+static keel_status run_shard(void *context, size_t at, size_t thread, keel_err *err) {
     const keel_sharded_step *step = context;
+    const size_t shard = step->first + at;
     KEEL_TRY(step->work(step->context, shard, thread, err));
     if (!step->filter) return KEEL_OK;
-    return step->filter(step->filter_context, shard, step->gradient[shard], step->size, err);
+    return step->filter(step->filter_context, shard, keel_sharded_step_gradient(step, shard), step->size,
+                        err);
 }
 
 /* In eight lanes, because one chain of additions would cost more than the rest of the update. */
@@ -123,8 +131,9 @@ static keel_status add_piece(void *context, size_t index, size_t thread, keel_er
     const keel_sharded_step *step = context;
     piece *part = &step->pieces[index];
     keel_real *sum = step->gradient[0] + part->offset;
-    for (size_t s = 1; s < step->shards; ++s) add(sum, step->gradient[s] + part->offset, part->size);
-    part->squares = sum_squares(sum, part->size);
+    for (size_t s = step->first > 1 ? step->first : 1; s < step->last; ++s)
+        add(sum, keel_sharded_step_gradient(step, s) + part->offset, part->size);
+    if (step->last == step->shards) part->squares = sum_squares(sum, part->size);
     return KEEL_OK;
 }
 
@@ -134,15 +143,28 @@ static double norm_of(const keel_sharded_step *step) {
     return sqrt(squares);
 }
 
+static keel_status run_wave(keel_sharded_step *step, size_t first, keel_err *err) {
+    const size_t most = first == 0 ? step->capacity : step->capacity - 1;
+    step->first = first;
+    step->last = step->shards - first < most ? step->shards : first + most;
+    return keel_pool_run(step->pool, step->last - first, run_shard, step, err);
+}
+
+/* The work of all shards; of all waves but the last the sum too. */
 static keel_status run_shards(keel_sharded_step *step, size_t shards, keel_shard_work *work, void *context,
                               keel_err *err) {
-    if (!shards || shards > step->capacity)
-        return keel_fail(err, KEEL_E_USAGE, "training", "1 to %zu shards were planned for, got %zu",
-                         step->capacity, shards);
+    if (!shards || (shards > step->capacity && step->capacity < 2))
+        return keel_fail(err, KEEL_E_USAGE, "training", "%zu shards with room for %zu gradients", shards,
+                         step->capacity);
     step->shards = shards;
     step->work = work;
     step->context = context;
-    return keel_pool_run(step->pool, shards, run_shard, step, err);
+    KEEL_TRY(run_wave(step, 0, err));
+    while (step->last < shards) {
+        KEEL_TRY(keel_pool_run(step->pool, step->n_pieces, add_piece, step, err));
+        KEEL_TRY(run_wave(step, step->last, err));
+    }
+    return KEEL_OK;
 }
 
 keel_status keel_sharded_step_sum(keel_sharded_step *step, size_t shards, keel_shard_work *work,

@@ -27,13 +27,14 @@ typedef struct keel_step_rule {
 typedef keel_status keel_gradient_filter(void *context, size_t shard, keel_real *gradient, size_t size,
                                          keel_err *err);
 
-/* For parameter blocks laid out as `params` and at most `shards` shards a step. The pool stays the caller's.
- */
-keel_status keel_sharded_step_open(keel_sharded_step **out, const keel_params *params, size_t shards,
+/* For parameter blocks laid out as `params`, with room for so many gradients of shards: a step of more shards
+ * (gradients 2 or more) works through them in waves, which saves memory and changes no bit. The pool stays
+ * the caller's. */
+keel_status keel_sharded_step_open(keel_sharded_step **out, const keel_params *params, size_t gradients,
                                    keel_pool *pool, keel_err *err);
 void keel_sharded_step_close(keel_sharded_step *step); /* NULL is harmless */
-/* Where the work of a shard leaves its gradient [params->size]; zero at first. That of shard 0 holds the sum
- * after a step, clipped if it was. */
+/* Where the work of a shard leaves its gradient [params->size]; zero at first, and what another shard left
+ * there in a later wave. That of shard 0 holds the sum after a step, clipped if it was. */
 keel_real *keel_sharded_step_gradient(const keel_sharded_step *step, size_t shard);
 void keel_sharded_step_filter(keel_sharded_step *step, keel_gradient_filter *filter, void *context);
 

@@ -95,6 +95,7 @@ OP(layer_norm_of_two, keel_op_layer_norm(tape, in[0], in[1], in[2], in[2], 1e-5)
 OP(attention, keel_op_attention(tape, in[0], 2, TEXTS, TOKENS, 3))
 OP(attention_of_one_head, keel_op_attention(tape, in[0], 1, TEXTS, TOKENS, 2))
 OP(text_mean, keel_op_text_mean(tape, in[0], TEXTS, TOKENS, 3))
+OP(unit_rows, keel_op_unit_rows(tape, in[0]))
 
 static keel_tensor *dropout(keel_tape *tape, keel_tensor *const *in) {
     keel_rng rng = keel_rng_named(1, "dropout", 0); /* the same mask at every evaluation */
@@ -163,6 +164,7 @@ static const op_case CASES[] = {
     CASE(attention, {7, 12}),
     CASE(attention_of_one_head, {7, 9}),
     CASE(text_mean, {7, 3}),
+    CASE(unit_rows, {5, 4}),
     CASE(sum, {3, 5}),
     CASE(network, {5, 3}, {3, 3}, {1, 3}),
 };

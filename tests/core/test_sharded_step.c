@@ -131,6 +131,8 @@ static void a_step_is_that_of_the_whole_block_for_any_number_of_threads(void **s
         check_steps(threads, 1, 0);
         check_steps(threads, SHARDS, 10);
         check_steps(threads, SHARDS, 1e6);
+        check_steps(threads, 3 * SHARDS, 0); /* in waves */
+        check_steps(threads, 3 * SHARDS + 1, 10);
     }
 }
 
@@ -177,9 +179,8 @@ static void a_failure_of_the_filter_stops_the_step(void **state) {
         KEEL_E_INVALID);
     assert_string_equal(err.message, "not this one");
     assert_true(f.params.data[0] == before && f.adam.steps == 0);
-    assert_int_equal(
-        keel_sharded_step_take(f.step, SHARDS + 1, work, &seed, &rule, &f.params, &f.adam, &norm, &err),
-        KEEL_E_USAGE);
+    assert_int_equal(keel_sharded_step_take(f.step, 0, work, &seed, &rule, &f.params, &f.adam, &norm, &err),
+                     KEEL_E_USAGE);
     tear_down();
 }
 
