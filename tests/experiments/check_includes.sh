@@ -23,7 +23,7 @@ below() {
 inside() {
     case "$1 $2" in
     "rl/judge rl/learn" | "rl/train rl/learn" | "rl/train rl/judge") ;;
-    "rl/learn rl/"* | "rl/judge rl/"* | "rl/train rl/"*) [ "$1" = "$2" ] ;;
+    "rl/learn rl/"* | "rl/judge rl/"* | "rl/train rl/"* | "rl/search rl/"*) [ "$1" = "$2" ] ;;
     esac
 }
 
