@@ -1,10 +1,12 @@
 /* A BERT encoder outside any log, for comparisons with peers (experiments/bench/peers/encoder.py).
  *
  *   bench_encoder tokens TOKENIZER.json <lines       ids of each line as one text, with what is put around it
- *   bench_encoder vectors FOLDER BATCH <lines        the vector of each line, so many texts at a time
- *   bench_encoder tune FOLDER SEED <rows             tunes it on what is not in a fold, judges what is: a
- * line "fold TAB label TAB text" each, label 0 or 1; prints "label TAB logit" of every row, and seconds to
- * the end bench_encoder speed FOLDER BATCH TOKENS SECONDS  texts a CPU second, of so many tokens each
+ *   bench_encoder vectors FOLDER BATCH [ADAPTER] <lines   the vector of each line, so many texts at a time;
+ *                                                  of PEFT's adapter, merged
+ *   bench_encoder adapt FOLDER OUT RANK TARGETS      made-up LoRA: OUT/adapter as PEFT's, OUT/merged as a
+ * folder bench_encoder tune FOLDER SEED <rows             tunes it on what is not in a fold, judges what is:
+ * lines of "fold TAB label TAB text", label 0 or 1; prints "label TAB logit" of every row, and seconds to the
+ * end bench_encoder speed FOLDER BATCH TOKENS SECONDS  texts a CPU second, of so many tokens each
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "core/pcg.h"
 #include "core/source.h"
 #include "policies/transformer/bert_tape.h"
+#include "policies/transformer/peft.h"
 
 static keel_err err;
 
@@ -51,13 +54,15 @@ static void print_tokens(const char *path) {
 
 /* ---- vectors ---- */
 
-static void print_vectors(const char *dir, size_t most) {
+static void print_vectors(const char *dir, size_t most, const char *adapter) {
     keel_bert *bert;
     keel_source *in;
     keel_arena arena = {0};
     const char **texts = keel_calloc(most, sizeof *texts);
     size_t n = 1, cut = 0;
     check(keel_bert_load(&bert, dir, &err));
+    if (adapter) check(keel_peft_load(bert, adapter, &err));
+    check(keel_bert_merge(bert, &err));
     check(keel_source_open_stream(&in, 0, "standard input", &err));
     while (n > 0) {
         char *line;
@@ -80,6 +85,23 @@ static void print_vectors(const char *dir, size_t most) {
     keel_bert_close(bert);
     keel_arena_free(&arena);
     keel_free(texts);
+}
+
+/* A and B of a size that changes vectors by some tenths. */
+static void adapt(const char *dir, const char *out, size_t rank, unsigned targets) {
+    keel_bert *bert;
+    keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, 0);
+    const keel_lora_config lora = {.rank = rank, .alpha = 16, .rslora = rank % 2, .targets = targets};
+    char adapter[4096], merged[4096];
+    snprintf(adapter, sizeof adapter, "%s/adapter", out);
+    snprintf(merged, sizeof merged, "%s/merged", out);
+    check(keel_bert_load(&bert, dir, &err));
+    check(keel_bert_extend(bert, &lora, NULL, 0, &err));
+    keel_params low = keel_params_from(&bert->params, keel_bert_first_trained(bert, KEEL_BERT_LORA, 0));
+    for (size_t i = 0; i < low.size; i++) low.data[i] = (float)(0.03 * keel_rng_normal(&rng));
+    check(keel_peft_save(bert, adapter, &err));
+    check(keel_bert_save(bert, merged, &err));
+    keel_bert_close(bert);
 }
 
 static void measure(const char *dir, size_t n, size_t tokens, double seconds) {
@@ -240,25 +262,31 @@ static void tune_by_folds(const char *dir, uint64_t seed) {
     keel_free(order);
 }
 
+static size_t number(const char *text) {
+    return strtoul(text, NULL, 10);
+}
+
+static bool run(int n, char **argument) {
+    const char *verb = n > 0 ? argument[0] : "";
+    if (n == 2 && strcmp(verb, "tokens") == 0)
+        print_tokens(argument[1]);
+    else if ((n == 3 || n == 4) && strcmp(verb, "vectors") == 0)
+        print_vectors(argument[1], number(argument[2]), n == 4 ? argument[3] : NULL);
+    else if (n == 5 && strcmp(verb, "adapt") == 0)
+        adapt(argument[1], argument[2], number(argument[3]), (unsigned)number(argument[4]));
+    else if (n == 3 && strcmp(verb, "tune") == 0)
+        tune_by_folds(argument[1], number(argument[2]));
+    else if (n == 5 && strcmp(verb, "speed") == 0)
+        measure(argument[1], number(argument[2]), number(argument[3]), strtod(argument[4], NULL));
+    else
+        return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
-    if (argc == 3 && strcmp(argv[1], "tokens") == 0) {
-        print_tokens(argv[2]);
-        return 0;
-    }
-    if (argc == 4 && strcmp(argv[1], "vectors") == 0) {
-        print_vectors(argv[2], strtoul(argv[3], NULL, 10));
-        return 0;
-    }
-    if (argc == 4 && strcmp(argv[1], "tune") == 0) {
-        tune_by_folds(argv[2], strtoull(argv[3], NULL, 10));
-        return 0;
-    }
-    if (argc == 6 && strcmp(argv[1], "speed") == 0) {
-        measure(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), strtod(argv[5], NULL));
-        return 0;
-    }
-    fprintf(
-        stderr,
-        "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS\n");
+    if (run(argc - 1, argv + 1)) return 0;
+    fprintf(stderr,
+            "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH [ADAPTER] | adapt FOLDER OUT "
+            "RANK TARGETS | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS\n");
     return 2;
 }

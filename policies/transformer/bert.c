@@ -1,4 +1,4 @@
-#include "policies/transformer/bert.h"
+#include "policies/transformer/bert_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -190,21 +190,14 @@ static keel_status read_file(reader *r, const char *name, bool required, read_js
 
 /* ---- weights ---- */
 
-/* Where a row of the table comes from: its name; for q, k and v three of them. */
-typedef struct source {
-    const char *name[3];
-    size_t n;
-    bool table; /* a matrix, else a vector */
-} source;
-
-static const source first_rows[KEEL_BERT_FIRST_LAYER] = {
+static const keel__bert_source first_rows[KEEL_BERT_FIRST_LAYER] = {
     [KEEL_BERT_WORD] = {{"embeddings.word_embeddings.weight"}, 1, true},
     [KEEL_BERT_POSITION] = {{"embeddings.position_embeddings.weight"}, 1, true},
     [KEEL_BERT_TYPE] = {{"embeddings.token_type_embeddings.weight"}, 1, true},
     [KEEL_BERT_GAIN] = {{"embeddings.LayerNorm.weight"}, 1, false},
     [KEEL_BERT_BIAS] = {{"embeddings.LayerNorm.bias"}, 1, false},
 };
-static const source layer_rows[KEEL_BERT_LAYER] = {
+static const keel__bert_source layer_rows[KEEL_BERT_LAYER] = {
     [KEEL_BERT_QKV] = {{"attention.self.query.weight", "attention.self.key.weight",
                         "attention.self.value.weight"},
                        3,
@@ -247,13 +240,12 @@ static void shape_of(const keel_bert_config *c, size_t row, size_t *rows, size_t
     *cols = found[1];
 }
 
-static const source *source_of(size_t row) {
+const keel__bert_source *keel__bert_source_of(size_t row) {
     return row < KEEL_BERT_FIRST_LAYER ? &first_rows[row]
                                        : &layer_rows[(row - KEEL_BERT_FIRST_LAYER) % KEEL_BERT_LAYER];
 }
 
-/* "encoder.layer.3.output.dense.bias" */
-static void full_name(size_t row, const char *name, char out[128]) {
+void keel__bert_name(size_t row, const char *name, char out[128]) {
     if (row < KEEL_BERT_FIRST_LAYER)
         snprintf(out, 128, "%s", name);
     else
@@ -283,7 +275,7 @@ static const keel_named_tensor *find_tensor(const keel_weights *weights, const c
 /* The tensors of a row, each of the shape that the configuration asks for, into `to`; NULL: they are looked
  * at alone. */
 static keel_status read_row(const reader *r, const keel_weights *weights, size_t row, keel_real *to) {
-    const source *from = source_of(row);
+    const keel__bert_source *from = keel__bert_source_of(row);
     size_t rows, cols;
     shape_of(&r->to->config, row, &rows, &cols);
     for (size_t i = 0; i < from->n; i++) {
@@ -291,7 +283,7 @@ static keel_status read_row(const reader *r, const keel_weights *weights, size_t
         const keel_safetensors *shard = NULL;
         const size_t part = rows * cols / from->n, n_dims = from->table ? 2 : 1;
         const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {part};
-        full_name(row, from->name[i], name);
+        keel__bert_name(row, from->name[i], name);
         const keel_named_tensor *tensor = find_tensor(weights, name, &shard);
         if (!tensor) return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the tensor \"%s\" is missing", name);
         const size_t *shape = from->table ? matrix : vector;
@@ -308,8 +300,9 @@ static keel_status make_params(const reader *r, size_t count) {
     char(*names)[128] = keel_arena_calloc(&arena, count, sizeof *names);
     keel_status status = table && names ? KEEL_OK : keel_nomem(r->err, r->dir);
     for (size_t i = 0; status == KEEL_OK && i < count; i++) {
-        full_name(i, source_of(i)->name[0], names[i]);
-        table[i] = (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = source_of(i)->table};
+        keel__bert_name(i, keel__bert_source_of(i)->name[0], names[i]);
+        table[i] =
+            (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = keel__bert_source_of(i)->table};
         shape_of(c, i, &table[i].rows, &table[i].cols);
     }
     if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/gemm.h"
 #include "policies/transformer/bert_internal.h"
 
 const keel__lora_target keel__lora_targets[KEEL__N_LORA_TARGETS] = {
@@ -139,4 +140,61 @@ keel_status keel_bert_extend(keel_bert *bert, const keel_lora_config *lora, cons
 void keel_bert_adapt_init(keel_bert *bert, keel_rng *rng) {
     keel_params added = keel_params_from(&bert->params, first_lora(bert));
     keel_params_init(&added, rng);
+}
+
+/* ---- merging ---- */
+
+/* Whether a target has a correction, and its weights. */
+static bool find_target(const keel_bert *bert, size_t layer, size_t target, keel_real **weights,
+                        size_t *size) {
+    const keel__lora_target *to = &keel__lora_targets[target];
+    const size_t row = keel__bert_row(layer, to->row);
+    const keel_param *param = &bert->params.table[row];
+    *size = param->rows * param->cols / to->parts;
+    *weights = keel_params_at(&bert->params, row) + to->part * *size;
+    return bert->lora.rank && bert->lora.targets >> target & 1;
+}
+
+void keel__lora_add(const keel_bert *bert, size_t layer, size_t target, keel_real *weights) {
+    const size_t row = keel__lora_row(bert, layer, target);
+    const size_t in = bert->params.table[row].cols, out = bert->params.table[row + 1].rows;
+    const keel_real *a = keel_params_at(&bert->params, row), *b = keel_params_at(&bert->params, row + 1);
+    keel_gemm(false, false, out, in, bert->lora.rank, (keel_real)keel__lora_factor(&bert->lora), b,
+              bert->lora.rank, a, in, 1, weights, in);
+}
+
+typedef enum step { COUNT, MERGE, UNMERGE } step;
+
+/* Elements of all weights with a correction; kept: room for these. */
+static size_t visit_targets(const keel_bert *bert, step what, keel_real *kept) {
+    size_t total = 0, size;
+    keel_real *weights;
+    for (size_t layer = 0; layer < bert->config.layers; layer++)
+        for (size_t t = 0; t < KEEL__N_LORA_TARGETS; t++) {
+            if (!find_target(bert, layer, t, &weights, &size)) continue;
+            if (what == MERGE) {
+                memcpy(kept + total, weights, size * sizeof *kept);
+                keel__lora_add(bert, layer, t, weights);
+            }
+            if (what == UNMERGE) memcpy(weights, kept + total, size * sizeof *kept);
+            total += size;
+        }
+    return total;
+}
+
+keel_status keel_bert_merge(keel_bert *bert, keel_err *err) {
+    const size_t size = visit_targets(bert, COUNT, NULL);
+    if (bert->unmerged) return keel_fail(err, KEEL_E_USAGE, "encoder", "it is merged already");
+    if (size == 0) return KEEL_OK;
+    bert->unmerged = keel_alloc(size * sizeof *bert->unmerged);
+    if (!bert->unmerged) return keel_nomem(err, "encoder");
+    visit_targets(bert, MERGE, bert->unmerged);
+    return KEEL_OK;
+}
+
+void keel_bert_unmerge(keel_bert *bert) {
+    if (!bert->unmerged) return;
+    visit_targets(bert, UNMERGE, bert->unmerged);
+    keel_free(bert->unmerged);
+    bert->unmerged = NULL;
 }

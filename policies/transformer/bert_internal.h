@@ -13,6 +13,15 @@ typedef struct keel__bert_places {
 /* Checks the batch and places its tokens. */
 keel_status keel__bert_place(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *arena,
                              keel__bert_places *out, keel_err *err);
+/* Where a row of the table comes from in a file: its name there; for q, k and v three of them. */
+typedef struct keel__bert_source {
+    const char *name[3];
+    size_t n;
+    bool table; /* a matrix, else a vector */
+} keel__bert_source;
+const keel__bert_source *keel__bert_source_of(size_t row);
+/* "encoder.layer.3.output.dense.bias" of a row of layer 3 and one of its names. */
+void keel__bert_name(size_t row, const char *name, char out[128]);
 /* Place in params of a row of a layer. */
 static inline size_t keel__bert_row(size_t layer, size_t row) {
     return KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER + row;
@@ -30,5 +39,7 @@ extern const keel__lora_target keel__lora_targets[KEEL__N_LORA_TARGETS];
 size_t keel__lora_row(const keel_bert *bert, size_t layer, size_t target);
 /* alpha / rank, or alpha / sqrt(rank). */
 double keel__lora_factor(const keel_lora_config *lora);
+/* weights [out, in] of a target += s B A; those of query, key and value are parts of one row. */
+void keel__lora_add(const keel_bert *bert, size_t layer, size_t target, keel_real *weights);
 
 #endif

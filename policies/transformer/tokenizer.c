@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "policies/transformer/wordpiece.h"
@@ -37,6 +38,7 @@ struct keel_tokenizer {
     size_t n_added;
     frame frame[2]; /* of one text, of a pair */
     cJSON *json;    /* owns the strings */
+    keel_buf file;
     keel_arena arena;
 };
 
@@ -254,7 +256,9 @@ keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err
     keel_tokenizer *made = keel_calloc(1, sizeof *made);
     if (!made) return keel_nomem(err, path);
     const reader r = {made, path, err};
-    keel_status status = keel_json_parse_file(path, &made->json, err);
+    keel_status status = keel_file_read(path, 0, &made->file, err);
+    if (status == KEEL_OK)
+        status = keel_json_parse(made->file.data, made->file.length, path, &made->json, err);
     if (status == KEEL_OK) status = read_all(&r);
     if (status == KEEL_OK)
         *out = made;
@@ -266,8 +270,14 @@ keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err
 void keel_tokenizer_close(keel_tokenizer *tokenizer) {
     if (!tokenizer) return;
     cJSON_Delete(tokenizer->json);
+    keel_buf_free(&tokenizer->file);
     keel_arena_free(&tokenizer->arena);
     keel_free(tokenizer);
+}
+
+const char *keel_tokenizer_file(const keel_tokenizer *tokenizer, size_t *length) {
+    *length = tokenizer->file.length;
+    return tokenizer->file.data;
 }
 
 size_t keel_tokenizer_size(const keel_tokenizer *tokenizer) {

@@ -23,6 +23,8 @@ typedef struct keel_tokens {
 /* The file is hostile until checked: component types, ids within the vocabulary, each once. */
 keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err *err);
 void keel_tokenizer_close(keel_tokenizer *tokenizer); /* NULL is harmless */
+/* The file's text as it was read. */
+const char *keel_tokenizer_file(const keel_tokenizer *tokenizer, size_t *length);
 /* One more than the largest id. */
 size_t keel_tokenizer_size(const keel_tokenizer *tokenizer);
 /* Whether capital letters become small ones. */

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "core/optim.h"
+#include "core/schedule.h"
+#include "golden/schedule.h"
 
 static void expect_near(double got, double expected, double relative) {
     if (!(fabs(got - expected) <= relative * fabs(expected)))
@@ -96,6 +98,18 @@ static void polyak_moves_the_target_by_tau(void **state) {
     assert_memory_equal(target, online, sizeof target);
 }
 
+static void schedules_are_those_of_transformers(void **state) {
+    (void)state;
+    for (int k = 0; k < KEEL_N_SCHEDULES; ++k)
+        for (size_t step = 0; step <= GOLDEN_STEPS; ++step)
+            expect_near(keel_schedule_factor((keel_schedule)k, step, GOLDEN_WARM_UP, GOLDEN_STEPS),
+                        golden_factors[k][step], 1e-12);
+    assert_true(keel_schedule_factor(KEEL_SCHEDULE_LINEAR, 0, 0, 10) == 1);
+    assert_true(keel_schedule_factor(KEEL_SCHEDULE_COSINE, 11, 0, 10) == 0);
+    assert_true(keel_schedule_factor(KEEL_SCHEDULE_LINEAR, 3, 9, 2) == 3.0 / 9);
+    assert_true(keel_schedule_factor(KEEL_SCHEDULE_LINEAR, 9, 9, 9) == 0);
+}
+
 /* Vectors of any width, and the single elements left over at the end of a loop, are rounded alike. */
 static void an_updates_bits_do_not_depend_on_the_width_of_vectors(void **state) {
     (void)state;
@@ -132,6 +146,7 @@ int main(void) {
         cmocka_unit_test(adam_takes_the_steps_worked_out_by_hand),
         cmocka_unit_test(adamw_follows_its_twin_and_decays_only_what_the_table_says),
         cmocka_unit_test(polyak_moves_the_target_by_tau),
+        cmocka_unit_test(schedules_are_those_of_transformers),
         cmocka_unit_test(an_updates_bits_do_not_depend_on_the_width_of_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,20 @@
+/* LoRA adapters as the Python library PEFT keeps them: a folder of adapter_config.json and
+ * adapter_model.safetensors, with tensors base_model.model.encoder.layer.0.attention.self.query.lora_A.weight
+ * [rank, in], lora_B [out, rank] and so on. Hostile until checked. KEEL_E_UNSUPPORTED names what Keel does
+ * not compute: another kind of adapter, DoRA, biases, ranks that differ by module, other modules than those
+ * of KEEL_LORA_*, some layers only, modules saved whole. */
+#ifndef KEEL_POLICIES_TRANSFORMER_PEFT_H
+#define KEEL_POLICIES_TRANSFORMER_PEFT_H
+
+#include "policies/transformer/bert_adapt.h"
+
+/* What keel_bert_extend needs to make room for the adapter beside heads. */
+keel_status keel_peft_config(const keel_bert *bert, const char *dir, keel_lora_config *out, keel_err *err);
+/* The adapter's A and B into the encoder. One without low-rank corrections and heads is extended; of one that
+ * has corrections rank, factor and targets must agree, else KEEL_E_INVALID. Not while merged: KEEL_E_USAGE.
+ * After an error rows of LoRA may have been read in part. */
+keel_status keel_peft_load(keel_bert *bert, const char *dir, keel_err *err);
+/* Writes both files, each whole or not at all; heads are not in them. KEEL_E_USAGE without LoRA. */
+keel_status keel_peft_save(const keel_bert *bert, const char *dir, keel_err *err);
+
+#endif
