@@ -27,12 +27,20 @@ static void multiply(const product *p, size_t m, size_t n, const keel_real *a, c
 #endif
 }
 
-static bool kernel_is_avx512(void) {
-    static const char *const names[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
+/* AVX2 stands for FMA too. */
+keel_gemm_kind keel_gemm_kernel(void) {
+    static const struct {
+        const char *name;
+        keel_gemm_kind kind;
+    } kernels[] = {{"SkylakeX", KEEL_GEMM_AVX512},
+                   {"Cooperlake", KEEL_GEMM_AVX512},
+                   {"SapphireRapids", KEEL_GEMM_AVX512},
+                   {"Haswell", KEEL_GEMM_AVX2},
+                   {"Zen", KEEL_GEMM_AVX2}};
     const char *name = openblas_get_corename();
-    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
-        if (strcmp(name, names[i]) == 0) return true;
-    return false;
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; ++i)
+        if (strcmp(name, kernels[i].name) == 0) return kernels[i].kind;
+    return KEEL_GEMM_OTHER;
 }
 
 /* OpenBLAS's AVX-512 kernels for small products read their operands where they lie, without packing them
@@ -43,7 +51,8 @@ static bool kernel_is_avx512(void) {
 static size_t tile_rows(const product *p, size_t width) {
     enum { MOST_PRODUCTS = 1000000, MOST_RESULTS = 1024, MOST_SHARED = 1 << 17, LEAST_ROWS = 8 };
     bool dots = !p->transpose_a && p->transpose_b;
-    if (sizeof(keel_real) != sizeof(float) || (p->transpose_a && p->transpose_b) || !kernel_is_avx512())
+    if (sizeof(keel_real) != sizeof(float) || (p->transpose_a && p->transpose_b) ||
+        keel_gemm_kernel() != KEEL_GEMM_AVX512)
         return 0;
     if (dots && p->k < 64) return 0;         /* vectors run along k; too short for its overhead */
     if (p->n * p->k > MOST_SHARED) return 0; /* b is read anew for each row of tiles: from the L2 cache */

@@ -14,6 +14,10 @@ void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
 /* From now on products run on the calling thread alone, so that results do not depend on how many threads
  * BLAS would like to use. Whoever opens what multiplies calls it: a pool, a tape, an encoder. */
 void keel_gemm_alone(void);
+/* The instructions of the kernel that OpenBLAS takes, by itself or as OPENBLAS_CORETYPE says: what else
+ * multiplies goes by it, so that one setting decides on all bits. */
+typedef enum keel_gemm_kind { KEEL_GEMM_OTHER, KEEL_GEMM_AVX2, KEEL_GEMM_AVX512 } keel_gemm_kind;
+keel_gemm_kind keel_gemm_kernel(void);
 /* y[M] = a[M,K] x + beta * y: a row alone, for which a product of matrices would first copy all of a. */
 void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
                keel_real *y);

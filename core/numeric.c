@@ -4,6 +4,8 @@
 
 #include "core/simd.h"
 
+enum { COLUMNS = 16 }; /* of keel_softmax_columns */
+
 /* The largest allowed entry. Nothing allowed, or only -INFINITY: 0, because subtracting -INFINITY would make
  * NaN out of what is an empty sum. */
 static keel_real shift_of(const keel_real *x, const uint8_t *mask, size_t count) {
@@ -71,6 +73,16 @@ void keel_exp_below(double *x, size_t count, double shift) {
     for (size_t i = 0; i < count; ++i) x[i] = exp(x[i] - shift);
 }
 
+void keel_softmax_columns(double *x, size_t rows, double factor) {
+    for (size_t c = 0; c < COLUMNS; ++c) {
+        double most = -INFINITY, sum = 0;
+        for (size_t r = 0; r < rows; ++r) most = fmax(most, x[r * COLUMNS + c]);
+        for (size_t r = 0; r < rows; ++r)
+            sum += x[r * COLUMNS + c] = exp(factor * (x[r * COLUMNS + c] - most));
+        for (size_t r = 0; r < rows; ++r) x[r * COLUMNS + c] /= sum;
+    }
+}
+
 void keel_gelu(const double *x, size_t count, double *y) {
     for (size_t i = 0; i < count; ++i) y[i] = 0.5 * x[i] * (1 + erf(x[i] * 0.70710678118654752440));
 }
@@ -112,16 +124,43 @@ void keel_tanh(float *x, size_t count) {
     tanh_span(x, count);
 }
 
-/* NaN stays. */
+/* e^t for t <= 0; NaN stays. */
+static inline float exp_below(float t) {
+    float limited = t < -87 ? -87 : t <= 0 ? t : 0, y = power_of_e(limited);
+    return t < -87 ? 0 : t <= 0 ? y : t > 0 ? 1 : t;
+}
+
 KEEL_SIMD static void exp_span(float *x, size_t count, float shift) {
-    for (size_t i = 0; i < count; ++i) {
-        float t = x[i] - shift, limited = t < -87 ? -87 : t <= 0 ? t : 0, y = power_of_e(limited);
-        x[i] = t < -87 ? 0 : t <= 0 ? y : t > 0 ? 1 : t;
-    }
+    for (size_t i = 0; i < count; ++i) x[i] = exp_below(x[i] - shift);
 }
 
 void keel_exp_below(float *x, size_t count, float shift) {
     exp_span(x, count, shift);
+}
+
+KEEL_SIMD static void softmax_columns(float *x, size_t rows, float factor) {
+    float most[COLUMNS], scale[COLUMNS];
+    double sum[COLUMNS] = {0};
+    for (size_t c = 0; c < COLUMNS; ++c) most[c] = x[c];
+    for (size_t r = 1; r < rows; ++r) {
+        float more[COLUMNS]; /* a row at a time, which the compiler keeps in one register */
+        for (size_t c = 0; c < COLUMNS; ++c)
+            more[c] = x[r * COLUMNS + c] > most[c] ? x[r * COLUMNS + c] : most[c];
+        for (size_t c = 0; c < COLUMNS; ++c) most[c] = more[c];
+    }
+    for (size_t r = 0; r < rows; ++r) {
+        float e[COLUMNS];
+        for (size_t c = 0; c < COLUMNS; ++c) e[c] = exp_below(factor * (x[r * COLUMNS + c] - most[c]));
+        for (size_t c = 0; c < COLUMNS; ++c) sum[c] += (double)e[c];
+        for (size_t c = 0; c < COLUMNS; ++c) x[r * COLUMNS + c] = e[c];
+    }
+    for (size_t c = 0; c < COLUMNS; ++c) scale[c] = (float)(1 / sum[c]);
+    for (size_t r = 0; r < rows; ++r)
+        for (size_t c = 0; c < COLUMNS; ++c) x[r * COLUMNS + c] *= scale[c];
+}
+
+void keel_softmax_columns(float *x, size_t rows, float factor) {
+    softmax_columns(x, rows, factor);
 }
 
 /* erf(x) / x as a quotient of polynomials in x^2, fitted on |x| <= 4 to 3e-8 of the value; beyond, erf is 1.

@@ -18,6 +18,8 @@ void keel_softmax(const keel_real *x, size_t count, keel_real *out);
 void keel_tanh(keel_real *x, size_t count);
 /* x <- e^(x - shift) for x <= shift, within four units in the last place; 0 where that is below e^-87. */
 void keel_exp_below(keel_real *x, size_t count, keel_real shift);
+/* Softmax of factor * x down each of the sixteen columns of x [rows, 16]; factor > 0. */
+void keel_softmax_columns(keel_real *x, size_t rows, keel_real factor);
 /* y = x (1 + erf(x / sqrt 2)) / 2, the exact GELU (Hendrycks & Gimpel 2016), within 1e-6 (1 + |x|); y may be
  * x. */
 void keel_gelu(const keel_real *x, size_t count, keel_real *y);

@@ -2,10 +2,10 @@
 #include "policies/transformer/bert_internal.h"
 
 #include <math.h>
+#include <string.h>
 
-#include "core/attention.h"
-#include "core/gemm.h"
 #include "core/numeric.h"
+#include "core/panels.h"
 
 /* Where tokens lie. Some kernels of matrix products take rows by the dozen and round the first six of each
  * otherwise than the last six, and what is left over at the end otherwise again. So that a text's vector does
@@ -53,92 +53,94 @@ keel_status keel__bert_place(const keel_bert *bert, const keel_bert_batch *batch
     return place_tokens(batch, arena, out) ? KEEL_OK : keel_nomem(err, "encoder");
 }
 
-/* Room for one batch in R rows. */
+/* Room for one batch in panels of rows, one text behind the other. */
 typedef struct work {
-    keel__bert_places places;
-    keel_real *x, *wide, *more; /* [R, hidden], [R, max(3 hidden, inner)], [R, hidden] */
-    keel_real *scratch;         /* of attention */
+    size_t rows, panels;
+    float *x, *seen, *more, *wide; /* panels of hidden columns, wide of max(3 hidden, inner) */
+    float *scratch;                /* of attention */
 } work;
 
 static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              work *out, keel_err *err) {
     const keel_bert_config *c = &bert->config;
     const size_t wide = 3 * c->hidden > c->inner ? 3 * c->hidden : c->inner;
-    KEEL_TRY(keel__bert_place(bert, batch, scratch, &out->places, err));
-    const size_t rows = out->places.rows,
-                 room = keel_attention_room(c->heads, c->hidden / c->heads, out->places.longest);
-    out->x = keel_arena_calloc(scratch, rows * c->hidden, sizeof(keel_real));
-    out->wide = keel_arena_alloc(scratch, rows * wide * sizeof(keel_real));
-    out->more = keel_arena_calloc(scratch, rows * c->hidden, sizeof(keel_real));
-    out->scratch = keel_arena_alloc(scratch, room * sizeof(keel_real));
-    return out->x && out->wide && out->more && out->scratch ? KEEL_OK : keel_nomem(err, "encoder");
+    size_t longest;
+    KEEL_TRY(check_batch(bert, batch, &longest, err));
+    out->rows = (size_t)batch->offsets[batch->n];
+    out->panels = keel_panels(out->rows);
+    const size_t lanes = out->panels * KEEL_PANEL,
+                 room = keel_panel_attention_room(c->heads, c->hidden / c->heads, longest);
+    out->x = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
+    out->wide = keel_arena_alloc(scratch, (lanes * wide + KEEL_PANEL) * sizeof(float));
+    out->seen = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
+    out->more = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
+    out->scratch = keel_arena_calloc(scratch, room, sizeof(float));
+    return out->x && out->seen && out->wide && out->more && out->scratch ? KEEL_OK
+                                                                         : keel_nomem(err, "encoder");
 }
 
-static const keel_real *first_param(const keel_bert *bert, size_t row) {
+static const float *first_param(const keel_bert *bert, size_t row) {
     return keel_params_at(&bert->params, row);
 }
 
-static const keel_real *layer_param(const keel_bert *bert, size_t layer, size_t row) {
+static const float *layer_param(const keel_bert *bert, size_t layer, size_t row) {
     return keel_params_at(&bert->params, keel__bert_row(layer, row));
+}
+
+static void embed_token(const keel_bert *bert, size_t id, size_t type, size_t position, size_t row,
+                        float *x) {
+    const size_t hidden = bert->config.hidden;
+    const float *word = first_param(bert, KEEL_BERT_WORD) + id * hidden,
+                *place = first_param(bert, KEEL_BERT_POSITION) + position * hidden,
+                *kind = first_param(bert, KEEL_BERT_TYPE) + type * hidden;
+    float *to = x + keel_panel_at(row, 0, hidden);
+    for (size_t d = 0; d < hidden; d++) to[d * KEEL_PANEL] = word[d] + kind[d] + place[d];
 }
 
 static void embed(const keel_bert *bert, const keel_bert_batch *batch, work *w) {
     const size_t hidden = bert->config.hidden;
     for (size_t i = 0; i < batch->n; i++)
-        for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++) {
-            const size_t type = batch->type ? (size_t)batch->type[t] : 0;
-            const keel_real *word = first_param(bert, KEEL_BERT_WORD) + (size_t)batch->id[t] * hidden,
-                            *place = first_param(bert, KEEL_BERT_POSITION) +
-                                     (size_t)(t - batch->offsets[i]) * hidden,
-                            *kind = first_param(bert, KEEL_BERT_TYPE) + type * hidden;
-            keel_real *to = w->x + (size_t)w->places.row[t] * hidden;
-            for (size_t d = 0; d < hidden; d++) to[d] = word[d] + kind[d] + place[d];
-        }
-    keel_layer_norm(w->x, NULL, first_param(bert, KEEL_BERT_GAIN), first_param(bert, KEEL_BERT_BIAS),
-                    bert->config.epsilon, w->places.rows, hidden, w->x);
+        for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++)
+            embed_token(bert, (size_t)batch->id[t], batch->type ? (size_t)batch->type[t] : 0,
+                        (size_t)(t - batch->offsets[i]), (size_t)t, w->x);
+    for (size_t r = w->rows; r < w->panels * KEEL_PANEL; r++) /* lanes that mean nothing hold numbers */
+        embed_token(bert, 0, 0, 0, r, w->x);
+    keel_panel_layer_norm(w->x, NULL, first_param(bert, KEEL_BERT_GAIN), first_param(bert, KEEL_BERT_BIAS),
+                          bert->config.epsilon, w->panels, hidden);
 }
 
-/* y [R, out] = x [R, in] w [out, in]^T + bias. Small products are taken to other kernels, which depend on the
- * number of rows: where the layer is so small, it is a dozen at a time. */
-static void linear(const keel_real *x, size_t rows, size_t in, size_t out, const keel_real *weight,
-                   const keel_real *bias, keel_real *y) {
-    enum { SMALL = 1000000 }; /* multiplications */
-    const size_t most = DOZEN * in * out <= SMALL ? DOZEN : rows;
-    for (size_t r = 0; r < rows; r += most)
-        keel_gemm(false, true, rows - r < most ? rows - r : most, out, in, 1, x + r * in, in, weight, in, 0,
-                  y + r * out, out);
-    for (size_t r = 0; r < rows; r++, y += out)
-        for (size_t o = 0; o < out; o++) y[o] += bias[o];
+static void linear(const keel_bert *bert, size_t l, size_t weight, const float *x, const work *w, size_t in,
+                   size_t out, float *y) {
+    keel_panel_linear(x, w->panels, in, layer_param(bert, l, weight), layer_param(bert, l, weight + 1), out,
+                      y);
+}
+
+static void add_and_norm(const keel_bert *bert, size_t l, size_t gain, work *w) {
+    keel_panel_layer_norm(w->x, w->more, layer_param(bert, l, gain), layer_param(bert, l, gain + 1),
+                          bert->config.epsilon, w->panels, bert->config.hidden);
 }
 
 static void layer(const keel_bert *bert, size_t l, const keel_bert_batch *batch, work *w) {
     const keel_bert_config *c = &bert->config;
-    const size_t t = w->places.rows, hidden = c->hidden;
-    linear(w->x, t, hidden, 3 * hidden, layer_param(bert, l, KEEL_BERT_QKV),
-           layer_param(bert, l, KEEL_BERT_QKV_BIAS), w->wide);
-    keel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, w->places.row, batch->n, w->more,
-                   w->scratch);
-    linear(w->more, t, hidden, hidden, layer_param(bert, l, KEEL_BERT_OUT),
-           layer_param(bert, l, KEEL_BERT_OUT_BIAS), w->wide);
-    keel_layer_norm(w->x, w->wide, layer_param(bert, l, KEEL_BERT_GAIN_1),
-                    layer_param(bert, l, KEEL_BERT_BIAS_1), c->epsilon, t, hidden, w->x);
-    linear(w->x, t, hidden, c->inner, layer_param(bert, l, KEEL_BERT_UP),
-           layer_param(bert, l, KEEL_BERT_UP_BIAS), w->wide);
-    keel_gelu(w->wide, t * c->inner, w->wide);
-    linear(w->wide, t, c->inner, hidden, layer_param(bert, l, KEEL_BERT_DOWN),
-           layer_param(bert, l, KEEL_BERT_DOWN_BIAS), w->more);
-    keel_layer_norm(w->x, w->more, layer_param(bert, l, KEEL_BERT_GAIN_2),
-                    layer_param(bert, l, KEEL_BERT_BIAS_2), c->epsilon, t, hidden, w->x);
+    const size_t hidden = c->hidden;
+    linear(bert, l, KEEL_BERT_QKV, w->x, w, hidden, 3 * hidden, w->wide);
+    memset(w->wide + w->panels * KEEL_PANEL * 3 * hidden, 0, KEEL_PANEL * sizeof(float));
+    keel_panel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, batch->n, w->seen, w->scratch);
+    linear(bert, l, KEEL_BERT_OUT, w->seen, w, hidden, hidden, w->more);
+    add_and_norm(bert, l, KEEL_BERT_GAIN_1, w);
+    linear(bert, l, KEEL_BERT_UP, w->x, w, hidden, c->inner, w->wide);
+    keel_gelu(w->wide, w->panels * KEEL_PANEL * c->inner, w->wide);
+    linear(bert, l, KEEL_BERT_DOWN, w->wide, w, c->inner, hidden, w->more);
+    add_and_norm(bert, l, KEEL_BERT_GAIN_2, w);
 }
 
-/* The vector of one text of n tokens, which are these rows of x; false if it is not finite. */
-static bool pool(const keel_bert_config *c, const keel_real *x, const int32_t *row, size_t n,
-                 keel_real *out) {
+/* The vector of one text of n tokens, rows first .. first + n - 1; false if it is not finite. */
+static bool pool(const keel_bert_config *c, const float *x, size_t first, size_t n, keel_real *out) {
     double square = 0;
     const size_t counted = c->first_token ? 1 : n;
     for (size_t d = 0; d < c->hidden; d++) {
         double sum = 0;
-        for (size_t t = 0; t < counted; t++) sum += (double)x[(size_t)row[t] * c->hidden + d];
+        for (size_t t = 0; t < counted; t++) sum += (double)x[keel_panel_at(first + t, d, c->hidden)];
         out[d] = (keel_real)(sum / (double)counted);
         square += (double)out[d] * (double)out[d];
     }
@@ -158,7 +160,7 @@ keel_status keel_bert_encode(const keel_bert *bert, const keel_bert_batch *batch
     embed(bert, batch, &w);
     for (size_t l = 0; l < bert->config.layers; l++) layer(bert, l, batch, &w);
     for (size_t i = 0; i < batch->n; i++)
-        if (!pool(&bert->config, w.x, w.places.row + batch->offsets[i],
+        if (!pool(&bert->config, w.x, (size_t)batch->offsets[i],
                   (size_t)(batch->offsets[i + 1] - batch->offsets[i]), out + i * hidden))
             return keel_fail(err, KEEL_E_INVALID, "encoder",
                              "text %zu: its vector is not finite: the weights are too large", i);

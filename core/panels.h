@@ -1,0 +1,42 @@
+/* Layers for inference over panels: rows [R, C] lie as [R / 16][C][16], a row a lane. So a matrix of weights
+ * [out, in] is multiplied where it lies, while BLAS copies it first, which for a short text takes longer than
+ * the product; and a lane's sum runs over the inputs in their order (by fused multiply-adds where the kernel
+ * that OpenBLAS takes has them too), so that what a row comes to depends on that row alone: not on how many
+ * there are, where it lies among them, or on threads. Lanes beyond the last row are worked out and mean
+ * nothing. */
+#ifndef KEEL_CORE_PANELS_H
+#define KEEL_CORE_PANELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { KEEL_PANEL = 16 };
+
+static inline size_t keel_panels(size_t rows) {
+    return (rows + KEEL_PANEL - 1) / KEEL_PANEL;
+}
+/* Where column c of a row lies. */
+static inline size_t keel_panel_at(size_t row, size_t c, size_t cols) {
+    return (row / KEEL_PANEL * cols + c) * KEEL_PANEL + row % KEEL_PANEL;
+}
+
+/* y = x w^T + bias: x panels of `in` columns, w [out, in], bias [out], y panels of `out` columns. */
+void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w, const float *bias,
+                       size_t out, float *y);
+
+/* x = (x + more - mean) / sqrt(variance + epsilon) * gain + bias by rows, as keel_layer_norm; more may be
+ * NULL. */
+void keel_panel_layer_norm(float *x, const float *more, const float *gain, const float *bias, double epsilon,
+                           size_t panels, size_t cols);
+
+/* softmax(q k^T / sqrt d) v within each text and head, as keel_attention: qkv panels of 3 H d columns, out
+ * panels of H d; text i is rows offsets[i] .. offsets[i + 1] - 1. Sixteen numbers behind qkv are read and
+ * mean nothing. scratch: keel_panel_attention_room of the longest text. */
+void keel_panel_attention(const float *qkv, size_t heads, size_t head_dim, const int32_t *offsets, size_t n,
+                          float *out, float *scratch);
+static inline size_t keel_panel_attention_room(size_t heads, size_t head_dim, size_t tokens) {
+    const size_t whole = keel_panels(tokens) * KEEL_PANEL;
+    return whole * (4 * heads * head_dim + whole) + KEEL_PANEL;
+}
+
+#endif
