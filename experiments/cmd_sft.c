@@ -16,7 +16,9 @@
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--base", "SPEC", true, false, "builtin, or the folder of a base to go on from"},
+    {"--base", "SPEC", true, false, "builtin, the folder of an encoder, or that of a base to go on from"},
+    {"--mode", "NAME", false, false,
+     "an encoder: what is tuned: full, freeze, lora or head (the same as --set mode=NAME)"},
     {"--out", "DIR", true, false, "folder of the tuned base"},
     {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
@@ -100,7 +102,9 @@ static keel_status configure(keel_cli *cli, keel_base_config **out, keel_err *er
     if (!*out) return keel_nomem(err, "sft");
     if (!kind->tune) return KEEL_OK; /* keel_sft says so */
     KEEL_TRY(keel_options_defaults(kind->options, *out, err));
-    return keel_cli_options(cli, kind->options, *out, err);
+    KEEL_TRY(keel_cli_options(cli, kind->options, *out, err));
+    const char *mode = keel_cli_value(cli, "--mode");
+    return mode ? keel_options_set(kind->options, *out, "mode", mode, "--mode", err) : KEEL_OK;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -144,13 +148,18 @@ const keel_verb keel_verb_sft = {
         "The base encodes what was said and gives the prior over responses; policies are trained on top "
         "of it. A run that was\n"
         "interrupted goes on when the same command is given again, to the same bytes. Of what is printed, "
-        "rank, act, outcome and\n"
-        "risk are the parts of the loss at the end (0: a part that this log does not train), ngrams how many "
-        "are known.\n"
+        "rank, act, outcome,\n"
+        "preference and risk are the parts of the loss at the end (0: a part that this log does not train).\n"
+        "An encoder is a folder as Hugging Face or sentence-transformers lay it out (docs/bases.md); "
+        "experiments/fetch-base.sh\n"
+        "minilm gets one. It is tuned once for each fold and once on everything, so that policies see of each "
+        "conversation what\n"
+        "an encoder says that never saw it.\n"
         "--refusal and --hand-over replace the standard refusal that candidate sets offer: both earn what a refusal "
         "earns by rule\n"
         "(they do no harm, and complete nothing), and neither is ever masked as harm.\n"
-        "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n",
+        "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n"
+        "example: keel sft --store logs.db --base minilm --mode lora --set rank=16 --out runs/minilm\n",
     .named = &named,
     .run = run,
     .print = keel_artefact_print,

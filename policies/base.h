@@ -85,7 +85,7 @@ typedef struct keel_base_tuning {
     keel_corpus *corpus;
     const keel_base_config *config; /* the kind's own configuration, of which this is the first member */
     const keel_base *from;          /* a base of this kind to go on from; NULL: start anew */
-    const char *model;              /* the folder of a model that the kind starts from, or NULL */
+    const char *model; /* the folder of a model that the kind starts from, that of `from` too; or NULL */
     keel_action_space space;
     const char *const *acts; /* [n_acts] of a fixed space */
     size_t n_acts;

@@ -125,6 +125,7 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
         return hash_model(run->spec, run->model_hash, err);
     }
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
+    run->job.model = run->spec;
     return keep_shape(run, err);
 }
 

@@ -31,7 +31,7 @@ row rewards/CMakeLists.txt 'refusal.c' '    toy.c'
 mkdir tree/policies/toy
 cp "$SOURCE"/tests/policies/toy_base.[ch] tree/policies/toy/
 row policies/base_kinds.c 'const keel_base_kind *const keel_base_kinds[]' 'extern const keel_base_kind toy_base_kind;'
-sed -i 's/{&keel_ngram_base_kind, NULL}/{\&keel_ngram_base_kind, \&toy_base_kind, NULL}/' tree/policies/base_kinds.c
+sed -i 's/ NULL};/ \&toy_base_kind, NULL};/' tree/policies/base_kinds.c
 row policies/CMakeLists.txt 'ngram_base/bags.c' '    toy/toy_base.c'
 
 { cmake -S tree -B tree/build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER="$CC" -DKEEL_TESTS=OFF -DKEEL_WERROR=ON &&

@@ -1,0 +1,25 @@
+/* Internal header of the encoder base: features and pi_base, without the tape. */
+#ifndef KEEL_POLICIES_ENCODER_BASE_ENCODE_H
+#define KEEL_POLICIES_ENCODER_BASE_ENCODE_H
+
+#include "policies/encoder_base/lesson.h"
+
+/* Vectors out [n, hidden] of texts; the same text is encoded once. */
+keel_status keel__encoder_readings(const keel_encoder_base *model, const keel_reading *const *text, size_t n,
+                                   keel_arena *scratch, float *out, keel_err *err);
+
+keel_status keel__encoder_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                                      keel_arena *scratch, keel_err *err);
+keel_status keel__encoder_base_log_prob(const keel_base *base, const keel_conversation *conversation,
+                                        size_t decision, const keel_candidate *candidates, size_t n,
+                                        keel_arena *scratch, double *out, keel_err *err);
+/* The n-gram base's, or the state's vector. */
+keel_status keel__encoder_base_place(const keel_base *base, const keel_conversation *conversation,
+                                     size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
+                                     const float **weight, size_t *n, keel_err *err);
+/* Words behind a logit of the n-gram base. */
+keel_status keel__encoder_base_evidence(const keel_base *base, const keel_conversation *conversation,
+                                        size_t decision, size_t action, keel_arena *arena,
+                                        keel_base_evidence *out, keel_err *err);
+
+#endif

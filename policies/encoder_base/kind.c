@@ -1,0 +1,99 @@
+#include "policies/encoder_base/kind.h"
+
+#include "policies/encoder_base/encode.h"
+#include "policies/encoder_base/file.h"
+#include "policies/encoder_base/tune.h"
+
+#define AT(field) offsetof(struct keel_encoder_base_config, field)
+#define CHOICE(field, standard, names, help)                                                                 \
+    { #field, KEEL_OPT_CHOICE, AT(field), standard, 0, 0, names, help }
+#define INT(field, standard, low, high, help)                                                                \
+    { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
+#define BOOL(field, standard, help)                                                                          \
+    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
+#define REAL(field, standard, low, high, help)                                                               \
+    { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
+
+/* In the order of keel_bert_mode, of KEEL_CANDIDATES_*, and of keel_schedule. */
+static const char *const modes[] = {"full", "freeze", "lora", "head", NULL};
+static const char *const candidates[] = {"none", "apart", "cross", NULL};
+static const char *const targets[] = {"attention", "all", NULL};
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+
+const keel_option keel_encoder_base_options[] = {
+    KEEL_BASE_OPTION_SPACE,
+    KEEL_BASE_OPTION_ACTS,
+    KEEL_BASE_OPTION_FIXED,
+    CHOICE(
+        mode, "freeze", modes,
+        "what is tuned: full, everything; freeze, the layers from frozen_layers on; lora, low-rank corrections; head, "
+        "nothing but the heads"),
+    INT(frozen_layers, "0", 0, 1024,
+        "freeze: layers from below that stay as they are, the embeddings with them"),
+    INT(rank, "8", 1, 4096, "lora: rank of the corrections"),
+    REAL(alpha, "16", 1e-3, 1e6, "lora: the corrections count alpha / rank times"),
+    BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead"),
+    REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops"),
+    CHOICE(targets, "all", targets, "lora: which layers are corrected: query and value alone, or every one"),
+    BOOL(ngrams, "true", "put an n-gram base beside the encoder: its features, and half of the prior"),
+    CHOICE(
+        candidates, "none", candidates,
+        "candidate sets: what the encoder reads of candidates: nothing, each text apart, or each as a pair with the "
+        "state"),
+    BOOL(
+        tune_candidates, "false",
+        "the losses of candidates tune the encoder too, which takes several times as long; else their heads alone are "
+        "tuned, on the vectors of the tuned encoder"),
+    INT(state_tokens, "128", 8, 1000000,
+        "tokens read of the dialogue, whole turns from the last back; no more than the "
+        "encoder takes"),
+    INT(candidate_tokens, "64", 8, 1000000, "tokens read of a candidate, from its start"),
+    INT(folds, "5", 0, 16,
+        "folds that features are crossed over: as many encoders are tuned beside the last one, each without its fold; "
+        "0: none, and features are too good where the base was tuned"),
+    INT(batch, "8", 1, 65536, "decisions in one update"),
+    INT(shard, "4", 1, 65536, "decisions in one shard of a batch; the result depends on it"),
+    INT(epochs, "4", 1, 100000, "passes over the split that tune the encoder"),
+    INT(head_epochs, "40", 0, 100000,
+        "passes before, on the vectors of the encoder as it came, that tune the heads alone"),
+    INT(checkpoint_every, "500", 1, 100000000, "updates between two checkpoints"),
+    REAL(learning_rate, "1e-4", 1e-8, 1, "learning rate of AdamW after the warm-up"),
+    REAL(head_factor, "20", 1e-3, 1e6, "the heads' learning rate over the encoder's"),
+    CHOICE(schedule, "linear", schedules, "how the learning rate falls to zero after the warm-up"),
+    REAL(warm_up, "0.1", 0, 1, "share of the updates in which the learning rate rises from zero"),
+    REAL(weight_decay, "0.01", 0, 1, "decoupled weight decay of AdamW, of matrices only"),
+    REAL(dropout, "0.1", 0, 0.9, "share of the encoder's hidden numbers that tuning drops"),
+    REAL(label_smoothing, "0", 0, 0.9, "share of a label that is spread over all classes"),
+    REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit"),
+    REAL(
+        held_out, "0", 0, 0.5,
+        "share of groups that tuning is stopped by: the parameters of the epoch with the least loss on them stay"),
+    INT(patience, "2", 1, 100000, "held_out: epochs without a smaller loss after which tuning stops"),
+    REAL(risk_weight, "1", 0, 1000, "weight of the loss of a conversation's risk, where known"),
+    REAL(act_weight, "1", 0, 1000, "weight of the act or outcome loss (fixed spaces)"),
+    REAL(outcome_weight, "1", 0, 1000, "weight of the loss of a candidate's outcome, where judged"),
+    REAL(preference_weight, "1", 0, 1000, "weight of the loss of preferred pairs"),
+    REAL(rank_weight, "1", 0, 1000, "weight of the ranking loss (candidate sets)"),
+    KEEL_BASE_OPTION_MEMORY,
+    KEEL_BASE_OPTION_SEED,
+    {0}};
+
+static const char *const shape[] = {"ngrams", "candidates", "state_tokens", "candidate_tokens", NULL};
+static const char *const checkpoints[] = {"", ".ngrams", ".states", ".candidates", NULL};
+
+const keel_base_kind keel_encoder_base_kind = {
+    .type = "encoder",
+    .options = keel_encoder_base_options,
+    .config_size = sizeof(struct keel_encoder_base_config),
+    .shape = shape,
+    .checkpoints = checkpoints,
+    .starts_from = keel__encoder_base_starts_from,
+    .tune = keel__encoder_base_tune,
+    .load = keel__encoder_base_load,
+    .save = keel__encoder_base_save,
+    .encode = keel__encoder_base_encode,
+    .log_prob = keel__encoder_base_log_prob,
+    .evidence = keel__encoder_base_evidence,
+    .place = keel__encoder_base_place,
+    .close = keel__encoder_base_close,
+};

@@ -1,0 +1,582 @@
+/* Training, once for each fold and once on everything. A training has two stages: the heads alone on the
+ * vectors of the encoder as it came, which are worked out once; then what the mode tunes, with a warm-up.
+ * AdamW; the order of an epoch and the random draws of an update depend on the seed and their numbers alone,
+ * so that a checkpoint holds parameters, moments and numbers. */
+#include "policies/encoder_base/train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/checkpoint.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/progress.h"
+#include "core/schedule.h"
+#include "core/sharded_step.h"
+
+enum { HEADS, ENCODER, CANDIDATES, N_STAGES };
+enum { LEFT_OUT, STAGE, UPDATES, STEPS, TOTAL_UPDATES, BEST_EPOCH, WAITED, N_PROGRESS };
+
+typedef struct training {
+    keel_encoder_tuning *tuning;
+    keel_encoder_base *model;
+    int64_t at[N_PROGRESS];    /* left out: the fold that this training does without; folds: none */
+    size_t size;               /* of what the mode trains */
+    keel_real *first, *second; /* [size] AdamW's moments, those of the heads at the end */
+    keel_real *best;           /* [size] parameters of the best epoch; NULL without held-out units */
+    float best_loss[1], mean[KEEL_N_HEADS];
+    /* of the stage at hand */
+    keel_params trained;
+    size_t first_row, n_units, n_held, per_epoch, n_shards;
+    uint64_t total;
+    keel_encoder_vectors tuned;   /* by the tuned encoder, for the last stage */
+    size_t *units, *held, *order; /* [n_units], [n_held], [n_units] of the current epoch */
+    int64_t order_epoch;
+    keel_encoder_reader reader;
+    keel_encoder_shard *shards; /* [n_shards] */
+    keel_encoder_batch batch;
+    keel_sharded_step *step;
+    keel_metrics *metrics;
+} training;
+
+static const struct keel_encoder_base_config *config_of(const training *run) {
+    return &run->model->config;
+}
+
+/* ---- a stage ---- */
+
+static bool head_only(const training *run) {
+    return config_of(run)->mode == KEEL_BERT_HEAD;
+}
+
+/* Whether a stage tunes heads on vectors that are worked out before. */
+static bool on_vectors(const training *run) {
+    return run->at[STAGE] != ENCODER;
+}
+
+/* Whether the stage reads candidates. */
+static bool reads_candidates(const training *run) {
+    return run->at[STAGE] == CANDIDATES || config_of(run)->tune_candidates || head_only(run);
+}
+
+static bool has_stage(const training *run, int64_t stage) {
+    if (stage == ENCODER) return !head_only(run);
+    if (stage == CANDIDATES)
+        return keel__encoder_reads_candidates(run->model) && !config_of(run)->tune_candidates &&
+               !head_only(run);
+    return stage == HEADS;
+}
+
+static keel_encoder_vectors *vectors_of(training *run) {
+    return run->at[STAGE] == CANDIDATES ? &run->tuned : &run->tuning->known;
+}
+
+static void free_vectors(keel_encoder_vectors *vectors, size_t n) {
+    for (size_t i = 0; vectors->of && i < n; i++) keel_free(vectors->of[i]);
+    keel_free(vectors->of);
+    *vectors = (keel_encoder_vectors){0};
+}
+
+static void close_stage(training *run) {
+    for (size_t i = 0; run->shards && i < run->n_shards; i++) {
+        keel_tape_close(run->shards[i].tape);
+        keel_arena_free(&run->shards[i].arena);
+    }
+    keel_free(run->shards);
+    keel_free(run->units);
+    keel_free(run->held);
+    keel_free(run->order);
+    keel__encoder_reader_close(&run->reader);
+    keel_sharded_step_close(run->step);
+    free_vectors(&run->tuned, run->tuning->n);
+    run->shards = NULL;
+    run->units = run->held = run->order = NULL;
+    run->step = NULL;
+}
+
+static keel_status list_units(training *run, keel_err *err) {
+    const keel_encoder_tuning *tuning = run->tuning;
+    run->units = keel_calloc(tuning->n + 1, sizeof *run->units);
+    run->held = keel_calloc(tuning->n + 1, sizeof *run->held);
+    run->order = keel_calloc(tuning->n + 1, sizeof *run->order);
+    if (!run->units || !run->held || !run->order) return keel_nomem(err, "encoder base");
+    run->n_units = run->n_held = 0;
+    for (size_t i = 0; i < tuning->n; i++) {
+        if ((int64_t)tuning->unit[i].fold == run->at[LEFT_OUT] && config_of(run)->folds > 0) continue;
+        if (tuning->unit[i].held_out)
+            run->held[run->n_held++] = i;
+        else
+            run->units[run->n_units++] = i;
+    }
+    if (run->n_units > 0) return KEEL_OK;
+    keel_fail(err, KEEL_E_NOT_FOUND, tuning->job->corpus->name, "a fold is all there is to learn from");
+    return keel_hint(err, "import more logs, or use --set folds=0");
+}
+
+static uint64_t epochs_of(const training *run) {
+    return (uint64_t)(on_vectors(run) ? config_of(run)->head_epochs : config_of(run)->epochs);
+}
+
+/* Units of an update: more where updates cost nothing. */
+static size_t batch_of(const training *run) {
+    const size_t wanted = (size_t)config_of(run)->batch * (on_vectors(run) ? 4 : 1);
+    return wanted < run->n_units ? wanted : run->n_units;
+}
+
+static size_t shard_of(const training *run) {
+    return (size_t)config_of(run)->shard * (on_vectors(run) ? 4 : 1);
+}
+
+static keel_status open_shards(training *run, keel_err *err) {
+    const size_t shard = shard_of(run);
+    run->n_shards = (batch_of(run) + shard - 1) / shard;
+    run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
+    if (!run->shards) return keel_nomem(err, "encoder base");
+    for (size_t i = 0; i < run->n_shards; i++) KEEL_TRY(keel_tape_open(&run->shards[i].tape, err));
+    return KEEL_OK;
+}
+
+static keel_status open_stage(training *run, keel_err *err) {
+    const keel_encoder_tuning *tuning = run->tuning;
+    KEEL_TRY(list_units(run, err));
+    const size_t rows[N_STAGES] = {
+        keel_bert_first_head(run->model->bert), tuning->first,
+        keel__encoder_head(run->model, KEEL_HEAD_OUTCOME)}; /* after it come candidates' alone */
+    run->first_row = rows[run->at[STAGE]];
+    run->trained = keel_params_from(&run->model->bert->params, run->first_row);
+    run->per_epoch = (run->n_units + batch_of(run) - 1) / batch_of(run);
+    run->total = epochs_of(run) * run->per_epoch;
+    run->order_epoch = -1;
+    KEEL_TRY(open_shards(run, err));
+    KEEL_TRY(keel__encoder_reader_open(&run->reader, run->tuning, batch_of(run), err));
+    const size_t most =
+        keel_pool_threads(tuning->job->pool) + 1; /* a gradient is as large as what is trained */
+    return keel_sharded_step_open(&run->step, &run->trained, run->n_shards < most ? run->n_shards : most,
+                                  tuning->job->pool, err);
+}
+
+/* ---- an update ---- */
+
+/* The numbers of this training's streams: it, its stage, then `within`. */
+static uint64_t stream_of(const training *run, uint64_t within) {
+    return ((uint64_t)run->at[LEFT_OUT] * N_STAGES + (uint64_t)run->at[STAGE]) << 48 | within;
+}
+
+static void order_epoch(training *run) {
+    const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
+    if (run->order_epoch == epoch) return;
+    keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_ORDER,
+                                   stream_of(run, (uint64_t)epoch));
+    memcpy(run->order, run->units, run->n_units * sizeof *run->order);
+    keel_rng_shuffle(&rng, run->order, run->n_units);
+    run->order_epoch = epoch;
+}
+
+static void fill_batch(training *run, const size_t *units, size_t n) {
+    run->batch = (keel_encoder_batch){.model = run->model,
+                                      .training = {.trained = run->trained,
+                                                   .first = run->first_row,
+                                                   .dropout = (float)config_of(run)->dropout},
+                                      .lesson = run->reader.lesson,
+                                      .n = n,
+                                      .states_known = run->at[STAGE] == CANDIDATES};
+    for (size_t i = 0; i < n; i++) {
+        keel_encoder_lesson *lesson = &run->reader.lesson[i];
+        if (!reads_candidates(run)) lesson->texts.n_candidates = 0;
+        if (on_vectors(run)) lesson->vectors = vectors_of(run)->of[units[i]];
+    }
+    for (int h = 0; h < KEEL_N_HEADS; h++) {
+        double *divisor = &run->batch.divisor[h];
+        for (size_t i = 0; i < n; i++)
+            *divisor += (double)keel__encoder_terms(run->model, &run->reader.lesson[i].labels, h);
+        *divisor = fmax(1, *divisor);
+    }
+}
+
+static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+    training *run = context;
+    const size_t size = shard_of(run), first = shard * size;
+    const size_t last = first + size < run->batch.n ? first + size : run->batch.n;
+    keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_UPDATE,
+                                   stream_of(run, (uint64_t)run->at[UPDATES] << 16 | shard));
+    (void)thread;
+    return keel__encoder_loss(&run->batch, first, last, keel_sharded_step_gradient(run->step, shard),
+                              on_vectors(run) ? NULL : &rng, &run->shards[shard], err);
+}
+
+static double rate_factor(const training *run) {
+    if (on_vectors(run)) return 1 - (double)run->at[UPDATES] / (double)run->total;
+    const size_t warm = (size_t)(config_of(run)->warm_up * (double)run->total);
+    return keel_schedule_factor((keel_schedule)config_of(run)->schedule, (size_t)run->at[UPDATES], warm,
+                                (size_t)run->total);
+}
+
+static keel_status step(training *run, keel_err *err) {
+    const struct keel_encoder_base_config *c = config_of(run);
+    const size_t skipped = run->size - run->trained.size;
+    keel_step_rule rule = {
+        .adam = keel_adam_defaults(), .rate_factor = rate_factor(run), .clip_norm = c->clip_norm};
+    keel_adam adam = {run->trained.size, (uint64_t)run->at[STEPS], run->first + skipped,
+                      run->second + skipped};
+    double norm;
+    rule.adam.learning_rate = c->learning_rate;
+    rule.adam.weight_decay = c->weight_decay;
+    const size_t shards = (run->batch.n + shard_of(run) - 1) / shard_of(run);
+    KEEL_TRY(
+        keel_sharded_step_take(run->step, shards, run_shard, run, &rule, &run->trained, &adam, &norm, err));
+    run->at[STEPS] = (int64_t)adam.steps;
+    return KEEL_OK;
+}
+
+/* Running means of the losses that the stage has. */
+static void note_losses(training *run, double part[KEEL_N_HEADS]) {
+    const float rate = run->at[UPDATES] == 0 ? 1 : 0.05f;
+    const size_t shards = (run->batch.n + shard_of(run) - 1) / shard_of(run);
+    for (int k = 0; k < KEEL_N_HEADS; k++) {
+        const bool there = k < KEEL_HEAD_OUTCOME ? !run->batch.states_known : reads_candidates(run);
+        part[k] = 0;
+        for (size_t s = 0; s < shards; s++) part[k] += run->shards[s].part[k];
+        if (there) run->mean[k] += rate * ((float)part[k] - run->mean[k]);
+    }
+}
+
+static keel_status update(training *run, keel_err *err) {
+    const size_t size = batch_of(run), first = (size_t)(run->at[UPDATES] % (int64_t)run->per_epoch) * size;
+    const size_t n = run->n_units - first < size ? run->n_units - first : size;
+    double part[KEEL_N_HEADS];
+    order_epoch(run);
+    KEEL_TRY(keel__encoder_fetch(&run->reader, run->order + first, n, err));
+    fill_batch(run, run->order + first, n);
+    KEEL_TRY(step(run, err));
+    note_losses(run, part);
+    for (int k = 0; k < KEEL_N_HEADS; k++)
+        if (!isfinite(part[k])) {
+            keel_fail(err, KEEL_E_DIVERGED, "sft", "loss \"%s\" is not finite after %lld updates",
+                      keel__encoder_heads[k], (long long)run->at[UPDATES]);
+            return keel_hint(err, "try a smaller --set learning_rate");
+        }
+    run->at[UPDATES]++;
+    run->at[TOTAL_UPDATES]++;
+    return keel_metrics_write(run->metrics, (uint64_t)run->at[TOTAL_UPDATES], keel__encoder_heads, part,
+                              KEEL_N_HEADS, err);
+}
+
+/* ---- held-out units ---- */
+
+static keel_status held_out_loss(training *run, double *out, keel_err *err) {
+    const struct keel_encoder_base_config *c = config_of(run);
+    const double weight[KEEL_N_HEADS] = {c->risk_weight, c->act_weight, c->outcome_weight,
+                                         c->preference_weight, c->rank_weight};
+    double sum[KEEL_N_HEADS] = {0}, terms[KEEL_N_HEADS] = {0};
+    const size_t size = batch_of(run);
+    for (size_t at = 0; at < run->n_held; at += size) {
+        const size_t n = run->n_held - at < size ? run->n_held - at : size;
+        KEEL_TRY(keel__encoder_fetch(&run->reader, run->held + at, n, err));
+        fill_batch(run, run->held + at, n);
+        KEEL_TRY(keel__encoder_loss(&run->batch, 0, n, NULL, NULL, &run->shards[0], err));
+        for (int h = 0; h < KEEL_N_HEADS; h++) {
+            sum[h] += run->shards[0].part[h] * run->batch.divisor[h];
+            for (size_t i = 0; i < n; i++)
+                terms[h] += (double)keel__encoder_terms(run->model, &run->reader.lesson[i].labels, h);
+        }
+    }
+    *out = 0;
+    for (int h = 0; h < KEEL_N_HEADS; h++) *out += terms[h] > 0 ? weight[h] * sum[h] / terms[h] : 0;
+    return KEEL_OK;
+}
+
+/* At the end of an epoch: keeps the best parameters so far; true in *stop once patience is over. */
+static keel_status look_at_held_out(training *run, bool *stop, keel_err *err) {
+    const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
+    double loss;
+    KEEL_TRY(held_out_loss(run, &loss, err));
+    if (run->at[BEST_EPOCH] == 0 || loss < (double)run->best_loss[0]) {
+        run->best_loss[0] = (float)loss;
+        run->at[BEST_EPOCH] = epoch;
+        run->at[WAITED] = 0;
+        memcpy(run->best, run->trained.data, run->size * sizeof *run->best);
+    } else {
+        run->at[WAITED]++;
+    }
+    *stop = run->at[WAITED] >= config_of(run)->patience;
+    return KEEL_OK;
+}
+
+static bool watches(const training *run) {
+    return run->best && run->at[STAGE] == ENCODER && run->n_held > 0;
+}
+
+/* ---- checkpoints ---- */
+
+enum { MOST_TENSORS = 12 };
+
+typedef struct tensor_list {
+    size_t count;
+    keel_named_tensor tensor[MOST_TENSORS];
+} tensor_list;
+
+static void list_one(tensor_list *to, const char *name, keel_dtype dtype, size_t count, size_t size,
+                     void *data) {
+    if (count == 0) return;
+    to->tensor[to->count++] = (keel_named_tensor){
+        .name = name, .dtype = dtype, .n_dims = 1, .shape = {count}, .data = data, .bytes = count * size};
+}
+
+static void list_checkpoint(training *run, int64_t at[N_PROGRESS], tensor_list *to) {
+    keel_encoder_tuning *t = run->tuning;
+    *to = (tensor_list){0};
+    list_one(to, "progress", KEEL_I64, N_PROGRESS, 8, at);
+    list_one(to, "losses", KEEL_F32, KEEL_N_HEADS, 4, run->mean);
+    list_one(to, "trained", KEEL_F32, run->size, 4,
+             keel_params_from(&run->model->bert->params, t->first).data);
+    list_one(to, "first", KEEL_F32, run->size, 4, run->first);
+    list_one(to, "second", KEEL_F32, run->size, 4, run->second);
+    if (run->best) list_one(to, "best", KEEL_F32, run->size, 4, run->best);
+    if (run->best) list_one(to, "best_loss", KEEL_F32, 1, 4, run->best_loss);
+    list_one(to, "state.logits", KEEL_F32, t->n * run->model->n_state, 4, t->state_logits);
+    list_one(to, "candidate.logits", KEEL_F32, t->n_candidates * run->model->n_candidate, 4,
+             t->candidate_logits);
+}
+
+static const char *checkpoint_of(const training *run) {
+    return run->tuning->job->checkpoint[0];
+}
+
+static keel_status save_checkpoint(training *run, keel_err *err) {
+    tensor_list tensors;
+    list_checkpoint(run, run->at, &tensors);
+    return keel_checkpoint_save(checkpoint_of(run), run->tuning->job->identity, tensors.tensor, tensors.count,
+                                err);
+}
+
+/* A checkpoint of another run is ignored. */
+static keel_status resume(training *run, bool *found, keel_err *err) {
+    int64_t at[N_PROGRESS] = {0};
+    tensor_list tensors;
+    list_checkpoint(run, at, &tensors);
+    KEEL_TRY(keel_checkpoint_load(checkpoint_of(run), run->tuning->job->identity, tensors.tensor,
+                                  tensors.count, found, err));
+    if (!*found) return KEEL_OK;
+    const int64_t most[N_PROGRESS] = {
+        config_of(run)->folds,  N_STAGES - 1,          INT64_MAX, INT64_MAX, INT64_MAX,
+        config_of(run)->epochs, config_of(run)->epochs};
+    for (int i = 0; i < N_PROGRESS; i++)
+        if (at[i] < 0 || at[i] > most[i])
+            return keel_fail(err, KEEL_E_INVALID, checkpoint_of(run),
+                             "the checkpoint holds impossible numbers");
+    memcpy(run->at, at, sizeof at);
+    keel_log(KEEL_LOG_INFO, "sft: going on after %lld updates", (long long)at[TOTAL_UPDATES]);
+    return KEEL_OK;
+}
+
+/* ---- the trainings ---- */
+
+static keel_status stop_here(training *run, keel_err *err) {
+    KEEL_TRY(save_checkpoint(run, err));
+    return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %lld updates; the same command goes on",
+                     (long long)run->at[TOTAL_UPDATES]);
+}
+
+static void name_training(const training *run, char *out, size_t size) {
+    const int64_t folds = config_of(run)->folds;
+    static const char *const stages[N_STAGES] = {"heads", "encoder", "candidates"};
+    const char *stage = stages[run->at[STAGE]];
+    if (run->at[LEFT_OUT] < folds)
+        snprintf(out, size, "tune %s, fold %lld of %lld", stage, (long long)run->at[LEFT_OUT] + 1,
+                 (long long)folds);
+    else
+        snprintf(out, size, "tune %s", stage);
+}
+
+static keel_status run_updates(training *run, keel_err *err) {
+    keel_progress progress;
+    keel_status status = KEEL_OK;
+    char name[64];
+    bool stop = watches(run) && run->at[WAITED] >= config_of(run)->patience;
+    name_training(run, name, sizeof name);
+    keel_progress_start(&progress, name, run->total);
+    while (status == KEEL_OK && !stop && (uint64_t)run->at[UPDATES] < run->total) {
+        if (keel_interrupted()) {
+            status = stop_here(run, err);
+            break;
+        }
+        status = update(run, err);
+        const bool epoch_ends = run->at[UPDATES] % (int64_t)run->per_epoch == 0;
+        if (status == KEEL_OK && epoch_ends && watches(run)) status = look_at_held_out(run, &stop, err);
+        if (status == KEEL_OK && run->at[TOTAL_UPDATES] % config_of(run)->checkpoint_every == 0)
+            status = save_checkpoint(run, err);
+        keel_progress_step(&progress, (uint64_t)run->at[UPDATES], NULL);
+    }
+    keel_progress_end(&progress, (uint64_t)run->at[UPDATES]);
+    return status;
+}
+
+/* A pass in which the encoder encodes. */
+static keel_status look_merged(training *run, const char *what, const size_t *at, size_t n,
+                               keel_encoder_look *look, keel_err *err) {
+    KEEL_TRY(keel_bert_merge(run->model->bert, err));
+    keel_status status = keel__encoder_look_at(run->tuning, what, at, n, look, err);
+    keel_bert_unmerge(run->model->bert);
+    return status;
+}
+
+static keel_status keep_vectors(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
+                                size_t n, keel_arena *scratch, keel_err *err) {
+    const size_t hidden = tuning->model->bert->config.hidden;
+    size_t texts = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!tuning->filled->candidates) lesson[i].texts.n_candidates = 0;
+        texts += 1 + lesson[i].texts.n_candidates;
+    }
+    float *all = keel_arena_alloc(scratch, texts * hidden * sizeof *all);
+    if (!all) return keel_nomem(err, "encoder base");
+    KEEL_TRY(keel__encoder_vectors(tuning->model, lesson, n, scratch, all, err));
+    for (size_t i = 0; i < n; i++) {
+        const size_t size = (1 + lesson[i].texts.n_candidates) * hidden * sizeof *all;
+        float *kept = keel_calloc(1, size);
+        if (!kept) return keel_nomem(err, "encoder base");
+        memcpy(kept, all, size);
+        tuning->filled->of[at[i]] = kept;
+        all += size / sizeof *all;
+    }
+    return KEEL_OK;
+}
+
+/* Vectors of the encoder as it is, as far as memory_mb allows; the rest is encoded when its turn comes. */
+static keel_status encode_missing(training *run, keel_err *err) {
+    keel_encoder_tuning *tuning = run->tuning;
+    keel_encoder_vectors *to = tuning->filled = vectors_of(run);
+    const size_t budget = (size_t)config_of(run)->common.memory_mb << 20,
+                 hidden = run->model->bert->config.hidden;
+    size_t n = 0;
+    if (!to->of) to->of = keel_calloc(tuning->n + 1, sizeof *to->of);
+    if (!to->of) return keel_nomem(err, "encoder base");
+    to->candidates = reads_candidates(run);
+    for (size_t i = 0; i < run->n_units; i++) {
+        const size_t texts = 1 + (to->candidates ? tuning->unit[run->units[i]].n_candidates : 0);
+        const size_t size = texts * hidden * sizeof(float);
+        if (to->of[run->units[i]] || to->bytes + size > budget) continue;
+        run->order[n++] = run->units[i];
+        to->bytes += size;
+    }
+    run->order_epoch = -1;
+    return n ? look_merged(run, "encode", run->order, n, keep_vectors, err) : KEEL_OK;
+}
+
+/* The encoder as it came, with heads that were drawn. */
+static void start_anew(training *run) {
+    keel_params trained = keel_params_from(&run->model->bert->params, run->tuning->first);
+    memcpy(trained.data, run->tuning->origin, run->size * sizeof *trained.data);
+    memset(run->mean, 0, sizeof run->mean);
+    run->at[STAGE] = HEADS;
+    run->at[UPDATES] = run->at[STEPS] = run->at[BEST_EPOCH] = run->at[WAITED] = 0;
+    memset(run->first, 0, run->size * sizeof *run->first);
+    memset(run->second, 0, run->size * sizeof *run->second);
+}
+
+static void next_stage(training *run) {
+    run->at[STAGE]++;
+    run->at[UPDATES] = run->at[STEPS] = 0;
+    memset(run->first, 0, run->size * sizeof *run->first);
+    memset(run->second, 0, run->size * sizeof *run->second);
+}
+
+static keel_status run_stage(training *run, keel_err *err) {
+    keel_status status = open_stage(run, err);
+    if (status == KEEL_OK && on_vectors(run)) status = encode_missing(run, err);
+    if (status == KEEL_OK) status = run_updates(run, err);
+    if (status == KEEL_OK && watches(run) && run->at[BEST_EPOCH] > 0)
+        memcpy(run->trained.data, run->best, run->size * sizeof *run->best);
+    close_stage(run);
+    return status;
+}
+
+static keel_status keep_logits(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
+                               size_t n, keel_arena *scratch, keel_err *err) {
+    const keel_encoder_base *model = tuning->model;
+    const size_t hidden = model->bert->config.hidden;
+    size_t texts = 0;
+    for (size_t i = 0; i < n; i++) texts += 1 + lesson[i].texts.n_candidates;
+    float *vector = keel_arena_alloc(scratch, texts * hidden * sizeof *vector);
+    if (!vector) return keel_nomem(err, "encoder base");
+    KEEL_TRY(keel__encoder_vectors(model, lesson, n, scratch, vector, err));
+    for (size_t i = 0; i < n; i++) {
+        const keel_lesson_texts *texts_of = &lesson[i].texts;
+        const float *state = vector;
+        keel__encoder_state_logits(model, state, tuning->state_logits + at[i] * model->n_state);
+        vector += hidden;
+        for (size_t k = 0; k < texts_of->n_candidates; k++, vector += hidden) {
+            const size_t to = tuning->unit[at[i]].first_candidate + k;
+            keel__encoder_candidate_logits(model, state, vector,
+                                           tuning->candidate_logits + to * model->n_candidate);
+        }
+    }
+    return KEEL_OK;
+}
+
+/* Logits of the units of a fold, or of all, by the model as it is. */
+static keel_status judge(training *run, keel_err *err) {
+    keel_encoder_tuning *tuning = run->tuning;
+    const bool all = run->at[LEFT_OUT] == config_of(run)->folds;
+    size_t *list = keel_calloc(tuning->n + 1, sizeof *list), n = 0;
+    if (!list) return keel_nomem(err, "encoder base");
+    for (size_t i = 0; i < tuning->n; i++)
+        if (all || (int64_t)tuning->unit[i].fold == run->at[LEFT_OUT]) list[n++] = i;
+    keel_status status = look_merged(run, "judge the fold", list, n, keep_logits, err);
+    keel_free(list);
+    return status;
+}
+
+/* The model learns from all but one fold, and says what it thinks of that one. */
+static keel_status run_fold(training *run, keel_err *err) {
+    const bool last = run->at[LEFT_OUT] == config_of(run)->folds;
+    for (;;) {
+        if (has_stage(run, run->at[STAGE])) KEEL_TRY(run_stage(run, err));
+        if (run->at[STAGE] == N_STAGES - 1) break;
+        next_stage(run);
+    }
+    if (!last || config_of(run)->folds == 0) KEEL_TRY(judge(run, err));
+    if (last) return KEEL_OK;
+    run->at[LEFT_OUT]++;
+    start_anew(run);
+    return save_checkpoint(run, err);
+}
+
+static keel_status run_all(training *run, keel_err *err) {
+    bool found;
+    start_anew(run);
+    KEEL_TRY(resume(run, &found, err));
+    const char *path = run->tuning->job->metrics_path;
+    const bool append = found && path && keel_file_exists(path);
+    if (append) KEEL_TRY(keel_metrics_trim(path, (uint64_t)run->at[TOTAL_UPDATES], err));
+    KEEL_TRY(keel_metrics_open(&run->metrics, path, append, err));
+    keel_status status = KEEL_OK;
+    bool last = false;
+    while (status == KEEL_OK && !last) {
+        last = run->at[LEFT_OUT] == config_of(run)->folds;
+        status = run_fold(run, err);
+    }
+    keel_status closed = keel_metrics_close(run->metrics, status == KEEL_OK ? err : NULL);
+    return status == KEEL_OK ? closed : status;
+}
+
+keel_status keel__encoder_train(keel_encoder_tuning *tuning, keel_encoder_trained *out, keel_err *err) {
+    training run = {.tuning = tuning, .model = tuning->model};
+    run.size = keel_params_from(&tuning->model->bert->params, tuning->first).size;
+    run.first = keel_calloc(run.size, sizeof *run.first);
+    run.second = keel_calloc(run.size, sizeof *run.second);
+    if (tuning->model->config.held_out > 0) run.best = keel_calloc(run.size, sizeof *run.best);
+    bool room = run.first && run.second && (run.best || !(tuning->model->config.held_out > 0));
+    keel_status status = room ? run_all(&run, err) : keel_nomem(err, "encoder base");
+    for (int h = 0; h < KEEL_N_HEADS; h++) out->loss[h] = (double)run.mean[h];
+    out->updates = (uint64_t)run.at[TOTAL_UPDATES];
+    out->best_epoch = run.at[BEST_EPOCH];
+    keel_free(run.first);
+    keel_free(run.second);
+    keel_free(run.best);
+    free_vectors(&tuning->known, tuning->n);
+    return status;
+}

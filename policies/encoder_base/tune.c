@@ -1,0 +1,394 @@
+/* Tuning, in this order: the n-gram base beside it, the encoder's weights, which decisions teach, training,
+ * the tables of crossed logits, scaling. */
+#include "policies/encoder_base/tune.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "policies/encoder_base/encode.h"
+#include "policies/encoder_base/train.h"
+
+/* ---- the n-gram base beside it ---- */
+
+static keel_status tune_beside(const keel_base_tuning *job, const struct keel_encoder_base_config *config,
+                               keel_base **out, keel_err *err) {
+    const keel_base_kind *kind;
+    keel_base_report report;
+    KEEL_TRY(keel_base_find_kind("builtin", &kind, err));
+    keel_base_config *own = keel_calloc(1, kind->config_size);
+    if (!own) return keel_nomem(err, "encoder base");
+    keel_base_tuning inner = *job;
+    keel_status status = keel_options_defaults(kind->options, own, err);
+    own->action_space = config->common.action_space;
+    own->max_acts = config->common.max_acts;
+    own->memory_mb = config->common.memory_mb;
+    own->seed = config->common.seed;
+    inner.config = own;
+    inner.model = NULL;
+    inner.metrics_path = NULL;
+    inner.from = job->from ? ((const keel_encoder_base *)job->from)->beside : NULL;
+    for (size_t i = 0; kind->checkpoints[i]; i++) inner.checkpoint[i] = job->checkpoint[i + 1];
+    if (status == KEEL_OK) status = kind->tune(&inner, out, &report, err);
+    keel_free(own);
+    return status;
+}
+
+/* ---- which decisions teach ---- */
+
+enum { AT_ONCE = 64, HELD_OUT_SALT = 7 };
+
+/* Independent of the folds of splits and of probes. */
+static double draw_of(int64_t group, uint64_t salt) {
+    return (double)(keel_hash64_mix((uint64_t)group, salt) >> 11) * 0x1p-53;
+}
+
+typedef struct counting {
+    keel_encoder_tuning *tuning;
+    size_t room;
+    size_t terms[KEEL_N_HEADS];
+} counting;
+
+static keel_status add_unit(counting *to, const keel_encoder_unit *unit, keel_err *err) {
+    keel_encoder_tuning *tuning = to->tuning;
+    if (tuning->n == to->room) {
+        const size_t room = to->room ? 2 * to->room : 256;
+        keel_encoder_unit *grown = keel_realloc(tuning->unit, room * sizeof *grown);
+        if (!grown) return keel_nomem(err, "encoder base");
+        tuning->unit = grown;
+        to->room = room;
+    }
+    tuning->unit[tuning->n++] = *unit;
+    tuning->n_candidates += unit->n_candidates;
+    return KEEL_OK;
+}
+
+static keel_status count_conversation(counting *to, size_t place, const keel_conversation *conversation,
+                                      keel_err *err) {
+    const keel_encoder_base *model = to->tuning->model;
+    const int64_t group = keel_conversation_group_hash(conversation);
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        const keel_encoder_labels labels = keel__encoder_labels(model, conversation, d);
+        size_t sum = 0;
+        for (int h = 0; h < KEEL_N_HEADS; h++) {
+            const size_t terms = keel__encoder_terms(model, &labels, h);
+            to->terms[h] += terms;
+            sum += terms;
+        }
+        const keel_encoder_unit unit = {.place = place,
+                                        .decision = (uint32_t)d,
+                                        .n_candidates = keel__encoder_reads_candidates(model)
+                                                            ? (uint32_t)labels.decision->n_candidates
+                                                            : 0,
+                                        .fold = (uint32_t)(draw_of(group, 1) * (double)model->config.folds),
+                                        .held_out = draw_of(group, HELD_OUT_SALT) < model->config.held_out,
+                                        .first_candidate = to->tuning->n_candidates};
+        if (sum > 0) KEEL_TRY(add_unit(to, &unit, err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status count_units(keel_encoder_tuning *tuning, keel_err *err) {
+    keel_corpus *corpus = tuning->job->corpus;
+    counting to = {.tuning = tuning};
+    keel_arena arena[AT_ONCE] = {{0}};
+    keel_status status = KEEL_OK;
+    for (size_t at = 0; at < corpus->count && status == KEEL_OK; at += AT_ONCE) {
+        keel_conversation *read[AT_ONCE];
+        const size_t n = corpus->count - at < AT_ONCE ? corpus->count - at : AT_ONCE;
+        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
+        status = corpus->read(corpus, corpus->by_name + at, n, arena, read, err);
+        for (size_t i = 0; i < n && status == KEEL_OK; i++)
+            status = count_conversation(&to, corpus->by_name[at + i], read[i], err);
+    }
+    for (size_t i = 0; i < AT_ONCE; i++) keel_arena_free(&arena[i]);
+    if (status != KEEL_OK || tuning->n > 0) return status;
+    keel_fail(err, KEEL_E_NOT_FOUND, corpus->name, "no decision has a label that a loss with a weight needs");
+    return keel_hint(err, "run `keel label` first, or log risks, acts or preferences");
+}
+
+/* ---- lessons ---- */
+
+keel_status keel__encoder_reader_open(keel_encoder_reader *reader, keel_encoder_tuning *tuning, size_t room,
+                                      keel_err *err) {
+    *reader = (keel_encoder_reader){.tuning = tuning, .room = room};
+    reader->arena = keel_calloc(room, sizeof *reader->arena);
+    reader->place = keel_calloc(room, sizeof *reader->place);
+    reader->read = keel_calloc(room, sizeof *reader->read);
+    reader->lesson = keel_calloc(room, sizeof *reader->lesson);
+    return reader->arena && reader->place && reader->read && reader->lesson ? KEEL_OK
+                                                                            : keel_nomem(err, "encoder base");
+}
+
+void keel__encoder_reader_close(keel_encoder_reader *reader) {
+    for (size_t i = 0; reader->arena && i < reader->room; i++) keel_arena_free(&reader->arena[i]);
+    keel_free(reader->arena);
+    keel_free(reader->place);
+    keel_free(reader->read);
+    keel_free(reader->lesson);
+    *reader = (keel_encoder_reader){0};
+}
+
+static keel_status read_lesson(void *context, size_t i, size_t thread, keel_err *err) {
+    keel_encoder_reader *reader = context;
+    const keel_encoder_base *model = reader->tuning->model;
+    const size_t decision = reader->tuning->unit[reader->at[i]].decision;
+    const keel_conversation *conversation = reader->read[i];
+    (void)thread;
+    reader->lesson[i] = (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision)};
+    const keel_decision *at = reader->lesson[i].labels.decision;
+    return keel__encoder_read(model, conversation, at->turn, at->candidates, at->n_candidates,
+                              &reader->arena[i], &reader->lesson[i].texts, err);
+}
+
+keel_status keel__encoder_fetch(keel_encoder_reader *reader, const size_t *at, size_t n, keel_err *err) {
+    keel_corpus *corpus = reader->tuning->job->corpus;
+    reader->at = at;
+    reader->n = n;
+    for (size_t i = 0; i < n; i++) {
+        keel_arena_reset(&reader->arena[i]);
+        reader->place[i] = reader->tuning->unit[at[i]].place;
+    }
+    KEEL_TRY(corpus->read(corpus, reader->place, n, reader->arena, reader->read, err));
+    return keel_pool_run(reader->tuning->job->pool, n, read_lesson, reader, err);
+}
+
+/* ---- passes over units ---- */
+
+enum { RUNS = 8 };
+
+typedef struct passing {
+    keel_encoder_tuning *tuning;
+    keel_encoder_reader reader;
+    keel_encoder_look *look;
+    keel_arena scratch[RUNS];
+} passing;
+
+static keel_status look_at_run(void *context, size_t run, size_t thread, keel_err *err) {
+    passing *to = context;
+    const size_t first = run * KEEL_ENCODER_ONCE, left = to->reader.n - first;
+    (void)thread;
+    keel_arena_reset(&to->scratch[run]);
+    return to->look(to->tuning, to->reader.at + first, to->reader.lesson + first,
+                    left < KEEL_ENCODER_ONCE ? left : KEEL_ENCODER_ONCE, &to->scratch[run], err);
+}
+
+keel_status keel__encoder_look_at(keel_encoder_tuning *tuning, const char *what, const size_t *at, size_t n,
+                                  keel_encoder_look *look, keel_err *err) {
+    passing to = {.tuning = tuning, .look = look};
+    const size_t room = RUNS * KEEL_ENCODER_ONCE;
+    keel_progress progress;
+    keel_status status = keel__encoder_reader_open(&to.reader, tuning, room, err);
+    keel_progress_start(&progress, what, n);
+    for (size_t done = 0; done < n && status == KEEL_OK; done += room) {
+        const size_t some = n - done < room ? n - done : room;
+        status = keel_interrupted()
+                     ? keel_fail(err, KEEL_E_INTERRUPTED, what, "stopped after %zu decisions", done)
+                     : keel__encoder_fetch(&to.reader, at + done, some, err);
+        if (status == KEEL_OK)
+            status = keel_pool_run(tuning->job->pool, (some + KEEL_ENCODER_ONCE - 1) / KEEL_ENCODER_ONCE,
+                                   look_at_run, &to, err);
+        keel_progress_step(&progress, done + some, NULL);
+    }
+    keel_progress_end(&progress, n);
+    for (size_t i = 0; i < RUNS; i++) keel_arena_free(&to.scratch[i]);
+    keel__encoder_reader_close(&to.reader);
+    return status;
+}
+
+keel_status keel__encoder_vectors(const keel_encoder_base *model, const keel_encoder_lesson *lesson, size_t n,
+                                  keel_arena *scratch, float *out, keel_err *err) {
+    size_t texts = 0, tokens = 0;
+    for (size_t i = 0; i < n; i++) {
+        texts += 1 + lesson[i].texts.n_candidates;
+        tokens += lesson[i].texts.state.n;
+        for (size_t k = 0; k < lesson[i].texts.n_candidates; k++) tokens += lesson[i].texts.candidate[k].n;
+    }
+    const keel_reading **text = keel_arena_alloc(scratch, texts * sizeof *text);
+    if (!text || tokens > INT32_MAX) return keel_nomem(err, "encoder base");
+    for (size_t i = 0, at = 0; i < n; i++) {
+        text[at++] = &lesson[i].texts.state;
+        for (size_t k = 0; k < lesson[i].texts.n_candidates; k++) text[at++] = &lesson[i].texts.candidate[k];
+    }
+    return keel__encoder_readings(model, text, texts, scratch, out, err);
+}
+
+/* ---- what is read of them ---- */
+
+static keel_status note_texts(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
+                              size_t n, keel_arena *scratch, keel_err *err) {
+    (void)scratch, (void)err;
+    for (size_t i = 0; i < n; i++) {
+        const keel_lesson_texts *texts = &lesson[i].texts;
+        const size_t first = tuning->unit[at[i]].first_candidate;
+        tuning->state_key[at[i]] = texts->state_key;
+        tuning->cut[at[i]] = texts->state.cut;
+        for (size_t k = 0; k < texts->n_candidates; k++) {
+            tuning->candidate_key[first + k] = texts->candidate_key[k];
+            tuning->cut[at[i]] += texts->candidate[k].cut;
+        }
+    }
+    return KEEL_OK;
+}
+
+static keel_status make_room(keel_encoder_tuning *tuning, keel_err *err) {
+    const keel_encoder_base *model = tuning->model;
+    keel_arena *arena = &tuning->arena;
+    const size_t n = tuning->n + 1, m = tuning->n_candidates + 1;
+    tuning->cut = keel_arena_calloc(arena, n, sizeof *tuning->cut);
+    tuning->state_key = keel_arena_calloc(arena, n, sizeof *tuning->state_key);
+    tuning->candidate_key = keel_arena_calloc(arena, m, sizeof *tuning->candidate_key);
+    tuning->state_logits = keel_arena_calloc(arena, n * (model->n_state + 1), sizeof *tuning->state_logits);
+    tuning->candidate_logits =
+        keel_arena_calloc(arena, m * (model->n_candidate + 1), sizeof *tuning->candidate_logits);
+    return tuning->cut && tuning->state_key && tuning->candidate_key && tuning->state_logits &&
+                   tuning->candidate_logits
+               ? KEEL_OK
+               : keel_nomem(err, "encoder base");
+}
+
+static keel_status read_units(keel_encoder_tuning *tuning, keel_err *err) {
+    KEEL_TRY(count_units(tuning, err));
+    KEEL_TRY(make_room(tuning, err));
+    size_t *all = keel_arena_calloc(&tuning->arena, tuning->n, sizeof *all);
+    if (!all) return keel_nomem(err, "encoder base");
+    for (size_t i = 0; i < tuning->n; i++) all[i] = i;
+    return keel__encoder_look_at(tuning, "read texts", all, tuning->n, note_texts, err);
+}
+
+/* ---- scaling ---- */
+
+static void finish_moments(const float *x, size_t n, size_t width, float *mean, float *scale) {
+    for (size_t k = 0; k < width && n > 0; k++) {
+        double sum = 0, square = 0;
+        for (size_t i = 0; i < n; i++) sum += (double)x[i * width + k];
+        const double average = sum / (double)n;
+        for (size_t i = 0; i < n; i++) square += pow((double)x[i * width + k] - average, 2);
+        mean[k] = (float)average;
+        scale[k] = square / (double)n > 1e-10 ? (float)(1 / sqrt(square / (double)n)) : 0;
+    }
+}
+
+static keel_status keep_tables(keel_encoder_tuning *tuning, keel_err *err) {
+    keel_encoder_base *model = tuning->model;
+    finish_moments(tuning->state_logits, tuning->n, model->n_state, model->mean, model->scale);
+    finish_moments(tuning->candidate_logits, tuning->n_candidates, model->n_candidate,
+                   model->mean + model->n_state, model->scale + model->n_state);
+    if (model->config.folds == 0) return KEEL_OK;
+    KEEL_TRY(keel_crossed_make(&model->states, tuning->state_key, tuning->state_logits, tuning->n,
+                               model->n_state, &model->arena, err));
+    return keel_crossed_make(&model->candidates, tuning->candidate_key, tuning->candidate_logits,
+                             tuning->n_candidates, model->n_candidate, &model->arena, err);
+}
+
+/* ---- all together ---- */
+
+static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
+    const keel_base_tuning *job = tuning->job;
+    const struct keel_encoder_base_config *config = (const struct keel_encoder_base_config *)job->config;
+    const keel_base_space space = {.space = job->space, .n_acts = job->n_acts, .acts = job->acts};
+    keel_bert *bert;
+    if (!job->model) {
+        keel_fail(err, KEEL_E_USAGE, "encoder base", "an encoder is tuned from the folder of one");
+        return keel_hint(
+            err, "give --base the folder of a BERT encoder; experiments/fetch-base.sh minilm gets one");
+    }
+    KEEL_TRY(keel_bert_load(&bert, job->model, err));
+    KEEL_TRY(keel__encoder_base_make(&tuning->model, config, bert, &space, NULL, err));
+    tuning->model->split = keel_arena_strdup(&tuning->model->arena, job->corpus->name);
+    return tuning->model->split ? KEEL_OK : keel_nomem(err, "encoder base");
+}
+
+/* Heads are drawn, or those of the base to go on from. */
+static keel_status start_parameters(keel_encoder_tuning *tuning, keel_err *err) {
+    keel_encoder_base *model = tuning->model;
+    const keel_encoder_base *from = (const keel_encoder_base *)tuning->job->from;
+    keel_bert *bert = model->bert;
+    keel_rng rng = keel_rng_stream((uint64_t)model->config.common.seed, KEEL_STREAM_BASE_INIT, 0);
+    keel_bert_adapt_init(bert, &rng);
+    for (int h = 0; from && h < KEEL_N_HEADS; h++)
+        for (size_t k = 0; k < 2 && from->uses[h] && model->uses[h]; k++) {
+            const size_t to = keel__encoder_head(model, h) + k;
+            const keel_param *param = &bert->params.table[to];
+            memcpy(keel_params_at(&bert->params, to),
+                   keel_params_at(&from->bert->params, keel__encoder_head(from, h) + k),
+                   param->rows * param->cols * sizeof(keel_real));
+        }
+    tuning->first = keel_bert_first_trained(bert, (keel_bert_mode)model->config.mode,
+                                            (size_t)model->config.frozen_layers);
+    const keel_params trained = keel_params_from(&bert->params, tuning->first);
+    tuning->origin = keel_arena_calloc(&tuning->arena, trained.size, sizeof *tuning->origin);
+    if (!tuning->origin) return keel_nomem(err, "encoder base");
+    memcpy(tuning->origin, trained.data, trained.size * sizeof *trained.data);
+    return KEEL_OK;
+}
+
+static size_t count_trained(const keel_encoder_tuning *tuning) {
+    const keel_params trained = keel_params_from(&tuning->model->bert->params, tuning->first);
+    size_t sum = 0;
+    for (size_t i = 0; i < trained.count; i++) sum += trained.table[i].rows * trained.table[i].cols;
+    return sum;
+}
+
+static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_trained *trained,
+                         keel_base_report *report) {
+    size_t cut_texts = 0, cut_tokens = 0;
+    for (size_t i = 0; i < tuning->n; i++) {
+        cut_texts += tuning->cut[i] > 0;
+        cut_tokens += tuning->cut[i];
+    }
+    *report = (keel_base_report){.n_figures = 5,
+                                 .figure = {{"decisions_learned_from", (double)tuning->n},
+                                            {"decisions_cut", (double)cut_texts},
+                                            {"tokens_cut", (double)cut_tokens},
+                                            {"parameters_trained", (double)count_trained(tuning)},
+                                            {"updates", (double)trained->updates}}};
+    if (tuning->model->config.held_out > 0)
+        report->figure[report->n_figures++] = (keel_base_figure){"best_epoch", (double)trained->best_epoch};
+    for (int h = 0; h < KEEL_N_HEADS; h++)
+        if (tuning->model->uses[h])
+            report->loss[report->n_losses++] = (keel_base_figure){keel__encoder_heads[h], trained->loss[h]};
+}
+
+/* The answers that it offers from now on: they are no part of what is learned from. */
+static keel_status offer(keel_encoder_base *model, const keel_base_tuning *job, keel_err *err) {
+    const keel_base_space space = {.space = job->space,
+                                   .n_acts = job->n_acts,
+                                   .acts = job->acts,
+                                   .n_fixed = job->n_fixed,
+                                   .fixed = job->fixed};
+    return keel_base_space_set(&model->base, &space, &model->arena, err);
+}
+
+static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, keel_err *err) {
+    keel_encoder_trained trained = {0};
+    keel_base *beside = NULL;
+    KEEL_TRY(make_model(tuning, err));
+    KEEL_TRY(read_units(tuning, err));
+    if (tuning->model->config.ngrams)
+        KEEL_TRY(tune_beside(tuning->job, &tuning->model->config, &beside, err));
+    tuning->model->beside = beside; /* owned from here on */
+    KEEL_TRY(start_parameters(tuning, err));
+    KEEL_TRY(keel__encoder_train(tuning, &trained, err));
+    KEEL_TRY(keep_tables(tuning, err));
+    KEEL_TRY(keel_bert_merge(tuning->model->bert, err));
+    KEEL_TRY(offer(tuning->model, tuning->job, err));
+    if (beside) KEEL_TRY(keel__encoder_base_join(tuning->model, beside, err));
+    write_report(tuning, &trained, report);
+    return KEEL_OK;
+}
+
+keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,
+                                    keel_err *err) {
+    keel_encoder_tuning tuning = {.job = job};
+    keel_status status = run(&tuning, report, err);
+    keel_free(tuning.unit);
+    keel_arena_free(&tuning.arena);
+    if (status == KEEL_OK)
+        *out = &tuning.model->base;
+    else if (tuning.model)
+        keel__encoder_base_close(&tuning.model->base);
+    return status;
+}
