@@ -179,7 +179,7 @@ static keel_status read_settings(loading *l) {
     KEEL_TRY(find_name(candidates_names, 3, candidates, "candidates", where, &l->config.candidates, l->err));
     KEEL_TRY(keel_json_bool(l->json, "ngrams", true, &l->ngrams, where, l->err));
     KEEL_TRY(keel_json_bool(l->json, "normalise", true, &l->normalise, where, l->err));
-    l->config.ngrams = l->ngrams;
+    l->config.ngrams = l->ngrams ? KEEL_NGRAMS_YES : KEEL_NGRAMS_NO;
     return read_heads(l, where);
 }
 

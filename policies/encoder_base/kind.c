@@ -14,8 +14,9 @@
 #define REAL(field, standard, low, high, help)                                                               \
     { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
 
-/* In the order of keel_bert_mode, of KEEL_CANDIDATES_*, and of keel_schedule. */
+/* In the order of keel_bert_mode, of KEEL_NGRAMS_*, of KEEL_CANDIDATES_*, and of keel_schedule. */
 static const char *const modes[] = {"full", "freeze", "lora", "head", NULL};
+static const char *const ngrams[] = {"auto", "yes", "no", NULL};
 static const char *const candidates[] = {"none", "apart", "cross", NULL};
 static const char *const targets[] = {"attention", "all", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
@@ -35,7 +36,10 @@ const keel_option keel_encoder_base_options[] = {
     BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead"),
     REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops"),
     CHOICE(targets, "all", targets, "lora: which layers are corrected: query and value alone, or every one"),
-    BOOL(ngrams, "true", "put an n-gram base beside the encoder: its features, and half of the prior"),
+    CHOICE(
+        ngrams, "auto", ngrams,
+        "an n-gram base beside the encoder: its features, and half of the prior; auto: yes in candidate sets, no in fixed "
+        "spaces, where its features are not crossed"),
     CHOICE(
         candidates, "none", candidates,
         "candidate sets: what the encoder reads of candidates: nothing, each text apart, or each as a pair with the "

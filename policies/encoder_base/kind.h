@@ -23,8 +23,8 @@
 /* Meaning, default and bounds of each member are in keel_encoder_base_options. */
 struct keel_encoder_base_config {
     keel_base_config common;
-    int mode, candidates, targets, schedule;
-    bool ngrams, rslora, tune_candidates;
+    int mode, ngrams, candidates, targets, schedule;
+    bool rslora, tune_candidates;
     int64_t frozen_layers, state_tokens, candidate_tokens, rank;
     int64_t folds, batch, shard, epochs, head_epochs, checkpoint_every, patience;
     double alpha, lora_dropout;

@@ -79,10 +79,10 @@ static keel_status check_heads(const keel_encoder_base *model, keel_err *err) {
     if (!any)
         return keel_fail(err, KEEL_E_INVALID, "encoder base",
                          "no loss has a weight above 0: nothing would be tuned");
-    if (model->config.ngrams || model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT]) return KEEL_OK;
+    if (keel__encoder_has_ngrams(model) || model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT]) return KEEL_OK;
     keel_fail(err, KEEL_E_INVALID, "encoder base", "it has no prior over %s", sets ? "candidates" : "acts");
-    return keel_hint(err, sets ? "use ngrams=true, or candidates=apart with rank_weight above 0"
-                               : "use ngrams=true, or act_weight above 0");
+    return keel_hint(err, sets ? "use ngrams=yes, or candidates=apart with rank_weight above 0"
+                               : "use ngrams=yes, or act_weight above 0");
 }
 
 static keel_status make(keel_encoder_base *model, const keel_base_space *space, const bool *uses,

@@ -367,7 +367,7 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     keel_base *beside = NULL;
     KEEL_TRY(make_model(tuning, err));
     KEEL_TRY(read_units(tuning, err));
-    if (tuning->model->config.ngrams)
+    if (keel__encoder_has_ngrams(tuning->model))
         KEEL_TRY(tune_beside(tuning->job, &tuning->model->config, &beside, err));
     tuning->model->beside = beside; /* owned from here on */
     KEEL_TRY(start_parameters(tuning, err));

@@ -32,7 +32,7 @@ static int set_up(void **state) {
     if (keel_options_defaults(keel_encoder_base_options, &config, &err) != KEEL_OK) return -1;
     config.folds = 2;
     config.candidates = KEEL_CANDIDATES_APART;
-    config.ngrams = false;
+    config.ngrams = KEEL_NGRAMS_NO;
     config.epochs = 2;
     config.head_epochs = 20;
     config.learning_rate = 1e-3;
@@ -280,7 +280,7 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
 static void any_number_of_threads_gives_the_same_bytes(void **state) {
     (void)state;
     add_log(20, "a", "train");
-    config.ngrams = true;
+    config.ngrams = KEEL_NGRAMS_YES;
     config.held_out = 0.2;
     assert_ok(tune_from(TINY, "one", 1));
     assert_ok(tune_from(TINY, "three", 3));
@@ -353,7 +353,7 @@ static void settings_that_leave_nothing_to_learn_are_refused(void **state) {
     config.candidates = KEEL_CANDIDATES_NONE;
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
     contains(err.message, "no prior over candidates");
-    config.ngrams = true;
+    config.ngrams = KEEL_NGRAMS_YES;
     config.risk_weight = 0;
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
     contains(err.message, "nothing would be tuned");
