@@ -1,6 +1,6 @@
 #include "policies/encoder.h"
 
-#include "policies/transformer/bert.h"
+#include "policies/transformer/peft.h"
 
 struct keel_encoder {
     keel_bert *bert;
@@ -8,7 +8,7 @@ struct keel_encoder {
 
 keel_status keel_encoder_open(keel_encoder **out, const char *dir, keel_err *err) {
     keel_encoder *made = keel_calloc(1, sizeof *made);
-    keel_status status = made ? keel_bert_load(&made->bert, dir, err) : keel_nomem(err, dir);
+    keel_status status = made ? keel_peft_open(&made->bert, dir, err) : keel_nomem(err, dir);
     if (status == KEEL_OK)
         *out = made;
     else

@@ -5,9 +5,10 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/transformer/peft.h"
 
 static const char settings_name[] = "encoder.json", heads_name[] = "heads.safetensors",
-                  beside_name[] = "ngrams";
+                  beside_name[] = "ngrams", adapter_name[] = "adapter";
 
 /* ---- tensors: the same list for saving and loading ---- */
 
@@ -93,6 +94,14 @@ static keel_status save_heads(const keel_encoder_base *model, const char *dir, k
     return keel_safetensors_write(path, tensors.tensor, tensors.count, NULL, err);
 }
 
+/* What LoRA tuned, for who has the encoder that it was tuned from. */
+static keel_status save_adapter(const keel_bert *bert, const char *dir, keel_arena *arena, keel_err *err) {
+    const char *path = keel_path_join(arena, dir, adapter_name);
+    if (!path) return keel_nomem(err, dir);
+    KEEL_TRY(keel_folder_make(path, err));
+    return keel_peft_save(bert, path, err);
+}
+
 static keel_status save_beside(const keel_base *beside, const char *dir, keel_arena *arena, keel_err *err) {
     const char *path = keel_path_join(arena, dir, beside_name);
     if (!path) return keel_nomem(err, dir);
@@ -108,6 +117,7 @@ keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel
     keel_status status = keel_bert_save(&encoder, dir, err);
     if (status == KEEL_OK) status = save_settings(model, dir, &arena, err);
     if (status == KEEL_OK) status = save_heads(model, dir, &arena, err);
+    if (status == KEEL_OK && encoder.lora.rank) status = save_adapter(&encoder, dir, &arena, err);
     if (status == KEEL_OK && model->beside) status = save_beside(model->beside, dir, &arena, err);
     keel_arena_free(&arena);
     return status;

@@ -10,6 +10,7 @@
 #include "core/progress.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
+#include "policies/transformer/peft.h"
 
 /* ---- the n-gram base beside it ---- */
 
@@ -295,7 +296,7 @@ static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
         return keel_hint(
             err, "give --base the folder of a BERT encoder; experiments/fetch-base.sh minilm gets one");
     }
-    KEEL_TRY(keel_bert_load(&bert, job->model, err));
+    KEEL_TRY(keel_peft_open(&bert, job->model, err));
     KEEL_TRY(keel__encoder_base_make(&tuning->model, config, bert, &space, NULL, err));
     tuning->model->split = keel_arena_strdup(&tuning->model->arena, job->corpus->name);
     return tuning->model->split ? KEEL_OK : keel_nomem(err, "encoder base");

@@ -198,3 +198,17 @@ void keel_bert_unmerge(keel_bert *bert) {
     keel_free(bert->unmerged);
     bert->unmerged = NULL;
 }
+
+keel_status keel_bert_settle(keel_bert *bert, keel_err *err) {
+    keel_params made;
+    if (!bert->unmerged) KEEL_TRY(keel_bert_merge(bert, err));
+    KEEL_TRY(keel_params_make(&made, bert->params.table, first_lora(bert), err));
+    memcpy(made.data, bert->params.data, made.size * sizeof *made.data);
+    keel_params_free(&bert->params);
+    keel_free(bert->unmerged);
+    bert->params = made;
+    bert->unmerged = NULL;
+    bert->lora = (keel_lora_config){0};
+    bert->n_heads = 0;
+    return KEEL_OK;
+}

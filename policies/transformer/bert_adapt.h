@@ -37,5 +37,7 @@ size_t keel_bert_first_trained(const keel_bert *bert, keel_bert_mode mode, size_
  * back bit for bit. Merging twice is KEEL_E_USAGE; without LoRA both do nothing. */
 keel_status keel_bert_merge(keel_bert *bert, keel_err *err);
 void keel_bert_unmerge(keel_bert *bert);
+/* Merges for good: LoRA and heads are gone, and the encoder can be extended anew. */
+keel_status keel_bert_settle(keel_bert *bert, keel_err *err);
 
 #endif

@@ -323,3 +323,28 @@ keel_status keel_peft_save(const keel_bert *bert, const char *dir, keel_err *err
     keel_arena_free(&arena);
     return status;
 }
+
+/* ---- a folder with an adapter in it ---- */
+
+static keel_status take_adapter(keel_bert *bert, const char *dir, keel_err *err) {
+    keel_arena arena = {0};
+    const char *path = keel_path_join(&arena, dir, "adapter_config.json");
+    keel_status status = path ? KEEL_OK : keel_nomem(err, dir);
+    if (status == KEEL_OK && keel_file_exists(path)) {
+        status = keel_peft_load(bert, dir, err);
+        if (status == KEEL_OK) status = keel_bert_settle(bert, err);
+    }
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel_peft_open(keel_bert **out, const char *dir, keel_err *err) {
+    keel_bert *bert;
+    KEEL_TRY(keel_bert_load(&bert, dir, err));
+    keel_status status = take_adapter(bert, dir, err);
+    if (status == KEEL_OK)
+        *out = bert;
+    else
+        keel_bert_close(bert);
+    return status;
+}

@@ -14,6 +14,8 @@ keel_status keel_peft_config(const keel_bert *bert, const char *dir, keel_lora_c
  * has corrections rank, factor and targets must agree, else KEEL_E_INVALID. Not while merged: KEEL_E_USAGE.
  * After an error rows of LoRA may have been read in part. */
 keel_status keel_peft_load(keel_bert *bert, const char *dir, keel_err *err);
+/* Opens the folder of an encoder as keel_bert_load does; an adapter that lies in it is merged for good. */
+keel_status keel_peft_open(keel_bert **out, const char *dir, keel_err *err);
 /* Writes both files, each whole or not at all; heads are not in them. KEEL_E_USAGE without LoRA. */
 keel_status keel_peft_save(const keel_bert *bert, const char *dir, keel_err *err);
 

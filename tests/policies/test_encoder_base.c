@@ -5,12 +5,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
 #include "policies/base.h"
 #include "policies/encode_store.h"
 #include "policies/encoder_base/model.h"
 #include "policies/sft.h"
+#include "policies/transformer/peft.h"
 #include "support/interrupt.h"
 
 #define TINY KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean"
@@ -321,6 +323,41 @@ static void tuning_goes_on_from_a_tuned_base(void **state) {
     keel__encoder_base_close(&base->base);
 }
 
+static void copy_file(const char *from, const char *to, const char *name) {
+    char source[512], target[512];
+    keel_buf text = {0};
+    snprintf(source, sizeof source, "%s/%s", from, name);
+    snprintf(target, sizeof target, "%s/%s", to, name);
+    assert_ok(keel_file_read(source, 0, &text, &err));
+    assert_ok(keel_file_write(target, text.data, text.length, &err));
+    keel_buf_free(&text);
+}
+
+/* The encoder as it was with the adapter beside it is the tuned encoder. */
+static void the_adapter_that_lora_leaves_makes_the_tuned_encoder_again(void **state) {
+    (void)state;
+    static const char *const files[] = {"config.json", "tokenizer.json", "model.safetensors"};
+    static const char *const adapter[] = {"adapter_config.json", "adapter_model.safetensors"};
+    char to[512], from[512];
+    keel_bert *again;
+    add_log(20, "a", "train");
+    config.mode = KEEL_BERT_LORA;
+    keel_encoder_base *base = tuned("base");
+    snprintf(to, sizeof to, "%s", in("again"));
+    snprintf(from, sizeof from, "%s/adapter", in("base"));
+    assert_ok(keel_folder_make(to, &err));
+    for (int i = 0; i < 3; i++) copy_file(TINY, to, files[i]);
+    for (int i = 0; i < 2; i++) copy_file(from, to, adapter[i]);
+    assert_ok(keel_peft_open(&again, to, &err));
+    for (size_t i = 0; i < again->params.count; i++) {
+        const keel_param *param = &again->params.table[i];
+        assert_memory_equal(keel_params_at(&again->params, i), keel_params_at(&base->bert->params, i),
+                            param->rows * param->cols * sizeof(keel_real));
+    }
+    keel_bert_close(again);
+    keel__encoder_base_close(&base->base);
+}
+
 /* ---- fixed spaces ---- */
 
 static void judge_act(const keel_base *base, const keel_conversation *conversation,
@@ -386,6 +423,7 @@ int main(void) {
         TEST(any_number_of_threads_gives_the_same_bytes),
         TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
         TEST(tuning_goes_on_from_a_tuned_base),
+        TEST(the_adapter_that_lora_leaves_makes_the_tuned_encoder_again),
         TEST(acts_are_named_from_what_was_said),
         TEST(settings_that_leave_nothing_to_learn_are_refused),
         TEST(what_is_cut_is_counted),
