@@ -141,5 +141,16 @@ static const char schema_7[] =
     "  conversation_id INTEGER PRIMARY KEY REFERENCES conversations(id),"
     "  risk INTEGER NOT NULL, completed INTEGER NOT NULL) STRICT;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,
-                                              schema_5, schema_6, schema_7, NULL};
+/* Searches over configurations, and what came of each trial (datasets/store_trials.h). config and required
+ * are JSON; pid is the process that took it last. */
+static const char schema_8[] =
+    "CREATE TABLE searches(hash TEXT PRIMARY KEY, plan TEXT NOT NULL, folder TEXT NOT NULL) STRICT;"
+    "CREATE TABLE trials("
+    "  search TEXT NOT NULL REFERENCES searches(hash), number INTEGER NOT NULL,"
+    "  config TEXT NOT NULL, seed INTEGER NOT NULL, budget REAL, state INTEGER NOT NULL,"
+    "  value REAL, low REAL, high REAL, required TEXT, note TEXT,"
+    "  pid INTEGER NOT NULL, seconds REAL NOT NULL,"
+    "  PRIMARY KEY(search, number)) STRICT, WITHOUT ROWID;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5,
+                                              schema_6, schema_7, schema_8, NULL};

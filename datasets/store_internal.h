@@ -151,6 +151,19 @@
       " AND policy = ?3)), 0) FROM gate_tries WHERE split_hash = ?1 AND gate = ?2")                          \
     X(PUT_TRY, "INSERT INTO gate_tries(split_hash, gate, policy, split) VALUES(?1, ?2, ?3, ?4)"              \
                " ON CONFLICT(split_hash, gate, policy) DO NOTHING")                                          \
+    X(FIND_SEARCH, "SELECT plan, folder FROM searches WHERE hash = ?1")                                      \
+    X(PUT_SEARCH, "INSERT INTO searches(hash, plan, folder) VALUES(?1, ?2, ?3)"                              \
+                  " ON CONFLICT(hash) DO UPDATE SET folder = excluded.folder")                               \
+    X(DROP_SEARCH, "DELETE FROM searches WHERE hash = ?1")                                                   \
+    X(DROP_TRIALS, "DELETE FROM trials WHERE search = ?1")                                                   \
+    X(TRIALS, "SELECT number, config, seed, budget, state, value, low, high, required, note, pid, seconds"   \
+              " FROM trials WHERE search = ?1 ORDER BY number")                                              \
+    X(PUT_TRIAL, "INSERT INTO trials(search, number, config, seed, budget, state, value, low, high,"         \
+                 " required, note, pid, seconds) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"  \
+                 " ?13) ON CONFLICT(search, number) DO UPDATE SET state = excluded.state,"                   \
+                 " value = excluded.value, low = excluded.low, high = excluded.high,"                        \
+                 " required = excluded.required, note = excluded.note, pid = excluded.pid,"                  \
+                 " seconds = excluded.seconds")                                                              \
     X(PUT_SETTING, "INSERT INTO settings(key, value) VALUES(?1, ?2)"                                         \
                    " ON CONFLICT(key) DO UPDATE SET value = excluded.value")                                 \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \

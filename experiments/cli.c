@@ -55,6 +55,10 @@ static const keel_flag *flag_in(const keel_flag *flags, const char *name, size_t
     return NULL;
 }
 
+bool keel_verb_has_flag(const keel_verb *verb, const char *flag) {
+    return flag_in(verb->flags, flag, strlen(flag)) != NULL;
+}
+
 static const keel_flag *flag_find(const keel_verb *verb, const char *name, size_t length) {
     const keel_flag *flag = flag_in(verb->flags, name, length);
     return flag ? flag : flag_in(keel_cli_common_flags, name, length);
@@ -250,6 +254,22 @@ keel_status keel_cli_numbers(const char *flag, const char *text, double *out, si
     if (good && !*at) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, flag, "expected %zu numbers with commas between, got \"%s\"", count,
                      text);
+}
+
+keel_status keel_cli_duration(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
+    static const char units[] = "smh";
+    static const double seconds[] = {1, 60, 3600};
+    const char *text = keel_cli_value(cli, flag);
+    char *end;
+    if (!text) return KEEL_OK;
+    const double value = keel_decimal_read(text, &end);
+    const char *unit = *end && !end[1] ? strchr(units, *end) : NULL;
+    if (end == text || !unit || !(value > 0) || !(value < 1e7)) {
+        keel_fail(err, KEEL_E_USAGE, flag, "\"%.40s\" is no duration", text);
+        return keel_hint(err, "write a number with s, m or h, as 90s, 10m or 2h");
+    }
+    *out = value * seconds[unit - units];
+    return KEEL_OK;
 }
 
 keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,

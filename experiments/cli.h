@@ -87,6 +87,7 @@ struct keel_cli {
 extern const keel_verb *const keel_verbs[]; /* NULL-terminated */
 /* KEEL_E_USAGE, with the nearest name as a hint, for an unknown verb. */
 keel_status keel_verb_find(const char *name, const keel_verb **out, keel_err *err);
+bool keel_verb_has_flag(const keel_verb *verb, const char *flag); /* its own, as "--out" */
 
 /* argv: what follows the verb. Unknown flags, missing values, missing required flags and doubled flags are
  * KEEL_E_USAGE. *help is set (and nothing else checked) when --help or --explain is among them. Free in any
@@ -115,6 +116,8 @@ keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low,
                              keel_err *err);
 /* "0.2,0.7,0.1", a value of `flag`: so many numbers into out; KEEL_E_USAGE for anything else. */
 keel_status keel_cli_numbers(const char *flag, const char *text, double *out, size_t count, keel_err *err);
+/* "90s", "10m" or "2h": seconds above 0; *out untouched when the flag is not given. */
+keel_status keel_cli_duration(const keel_cli *cli, const char *flag, double *out, keel_err *err);
 /* Index of a flag's value in a NULL-terminated list; *out untouched when the flag is not given. */
 keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,
                             keel_err *err);

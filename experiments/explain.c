@@ -193,6 +193,18 @@ const keel_explained keel_explanations[] = {
 
     {"run", "answers", 0,
      "who answered, a row each: the log, its models, the base, policies; columns as in eval", "as in eval"},
+
+    {"search", "value of a trial", 0,
+     "what it shows of the metric, with its interval over the conversations that judged it",
+     "intervals of the first and the next do not overlap: else the order says little"},
+    {"search", "kept", 0,
+     "the trial of the highest value that meets what is required; with bayes, of which most is expected",
+     "near other good trials, and not at the end of a range: else widen it"},
+    {"search", "such settings give", 0,
+     "what a Gaussian process over all trials believes of the kept one, without noise between trials; with 95 %",
+     "near the value: else that is luck"},
+    {"search", "held out", 1, "what the kept trial shows on what nothing was chosen by",
+     "near the value that it was chosen by; this is the number to believe"},
     {NULL, NULL, 0, NULL, NULL}};
 
 const keel_explained *keel_explain_find(const char *verb, const char *name) {

@@ -213,7 +213,7 @@ static bool verb_has(const keel_verb *verb, const char *name, size_t length) {
 }
 
 /* The setting's "FLAG=VALUE" if it is for a step of that name; "train*" is for all that start so. */
-static const char *setting_for(const char *setting, const char *step) {
+const char *keel_recipe_setting_for(const char *setting, const char *step) {
     size_t length = strcspn(setting, ".");
     if (setting[length] != '.' || length == 0) return NULL;
     bool prefix = setting[length - 1] == '*';
@@ -225,7 +225,7 @@ static const char *setting_for(const char *setting, const char *step) {
 /* Whether a setting replaces this flag of the step. */
 static bool is_replaced(const loading *load, const keel_step *step, const char *key) {
     for (size_t i = 0; i < load->places->n_settings; i++) {
-        const char *rest = setting_for(load->places->settings[i], step->name);
+        const char *rest = keel_recipe_setting_for(load->places->settings[i], step->name);
         const char *equals = rest ? strchr(rest, '=') : NULL;
         if (equals && strlen(key) == (size_t)(equals - rest) && memcmp(key, rest, strlen(key)) == 0)
             return true;
@@ -236,7 +236,7 @@ static bool is_replaced(const loading *load, const keel_step *step, const char *
 static keel_status push_settings(loading *load, const keel_step *step, argument_list *list, keel_err *err) {
     keel_arena *arena = &load->recipe->arena;
     for (size_t i = 0; i < load->places->n_settings; i++) {
-        const char *rest = setting_for(load->places->settings[i], step->name);
+        const char *rest = keel_recipe_setting_for(load->places->settings[i], step->name);
         const char *equals = rest ? strchr(rest, '=') : NULL;
         if (!equals) continue;
         load->used[i] = true;
@@ -245,9 +245,10 @@ static keel_status push_settings(loading *load, const keel_step *step, argument_
         keel_buf_format(&flag, "--%.*s", is_flag ? (int)(equals - rest) : 3, is_flag ? rest : "set");
         const char *name = flag.failed ? NULL : keel_arena_strdup(arena, flag.data);
         keel_buf_free(&flag);
-        if (!name) return keel_nomem(err, NULL);
+        const char *value = keel_arena_strdup(arena, is_flag ? equals + 1 : rest);
+        if (!name || !value) return keel_nomem(err, NULL);
         KEEL_TRY(push(load, list, name, err));
-        KEEL_TRY(push(load, list, is_flag ? equals + 1 : rest, err));
+        KEEL_TRY(push(load, list, value, err));
     }
     return KEEL_OK;
 }
@@ -377,7 +378,8 @@ static keel_status load_step(loading *load, const cJSON *object, keel_err *err) 
     keel_status found = keel_verb_find(verb, &step.verb, err);
     if (found != KEEL_OK && err) snprintf(err->where, sizeof err->where, "%.319s", where);
     if (found != KEEL_OK) return found;
-    if (strcmp(verb, "run") == 0) return keel_fail(err, KEEL_E_PARSE, where, "a recipe cannot run recipes");
+    if (strcmp(verb, "run") == 0 || strcmp(verb, "search") == 0)
+        return keel_fail(err, KEEL_E_PARSE, where, "a recipe cannot run recipes, nor search");
     KEEL_TRY(step_arguments(load, object, &step, where, err));
     KEEL_TRY(check_step(&step, where, err));
     return add_step(load, &step, err);
@@ -438,18 +440,24 @@ static keel_status load_recipe(loading *load, const cJSON *json, keel_err *err) 
     return check_settings(load, err);
 }
 
-keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_recipe_places *places,
-                             keel_err *err) {
+keel_status keel_recipe_read(keel_recipe *recipe, const cJSON *json, const char *path,
+                             const keel_recipe_places *places, keel_err *err) {
     *recipe = (keel_recipe){0};
-    cJSON *json = NULL;
     loading load = {.recipe = recipe, .path = path, .places = places, .n_variables = 2};
     load.variables[0] = (variable){"data", places->data};
     load.variables[1] = (variable){"out", places->out};
     load.used = keel_arena_calloc(&recipe->arena, places->n_settings + 1, sizeof *load.used);
     if (!load.used) return keel_nomem(err, NULL);
+    return cJSON_IsObject(json) ? load_recipe(&load, json, err)
+                                : keel_fail(err, KEEL_E_PARSE, path, "expected an object");
+}
+
+keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_recipe_places *places,
+                             keel_err *err) {
+    cJSON *json = NULL;
+    *recipe = (keel_recipe){0};
     KEEL_TRY(keel_json_parse_file(path, &json, err));
-    keel_status status = cJSON_IsObject(json) ? load_recipe(&load, json, err)
-                                              : keel_fail(err, KEEL_E_PARSE, path, "expected an object");
+    keel_status status = keel_recipe_read(recipe, json, path, places, err);
     cJSON_Delete(json);
     return status;
 }
@@ -457,4 +465,31 @@ keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_r
 void keel_recipe_free(keel_recipe *recipe) {
     keel_arena_free(&recipe->arena);
     *recipe = (keel_recipe){0};
+}
+
+/* ---- what steps take ---- */
+
+static bool table_has(const keel_option *table, const char *key) {
+    for (; table && table->key; table++)
+        if (strcmp(table->key, key) == 0) return true;
+    return false;
+}
+
+/* A configuration key, of the name with this index or, below 0, of any. */
+static bool verb_takes(const keel_verb *verb, int name, const char *key, bool any) {
+    for (size_t i = 0; verb->options && verb->options[i]; i++)
+        if (table_has(verb->options[i], key)) return true;
+    for (int i = 0; verb->named && verb->named->name(i); i++)
+        if ((any || i == name) && table_has(verb->named->table(i), key)) return true;
+    return false;
+}
+
+bool keel_recipe_step_takes(const keel_step *step, const char *key, bool any) {
+    keel_cli cli;
+    bool help = false, takes = false;
+    if (verb_has(step->verb, key, strlen(key))) return true;
+    if (keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, NULL) == KEEL_OK)
+        takes = verb_takes(step->verb, cli.named, key, any);
+    keel_cli_free(&cli);
+    return takes;
 }

@@ -49,6 +49,15 @@ typedef struct keel_recipe_places {
  * and step. A setting that no step answers to is KEEL_E_USAGE. Free in any case. */
 keel_status keel_recipe_load(keel_recipe *recipe, const char *path, const keel_recipe_places *places,
                              keel_err *err);
+/* The same from JSON that is read already; path: what errors call it. */
+keel_status keel_recipe_read(keel_recipe *recipe, const cJSON *json, const char *path,
+                             const keel_recipe_places *places, keel_err *err);
 void keel_recipe_free(keel_recipe *recipe);
+
+/* Whether "STEP.KEY..." is for a step of that name, and what follows the point; NULL: it is not. */
+const char *keel_recipe_setting_for(const char *setting, const char *step);
+/* Whether a step takes KEY as a flag or a configuration key: as its command line is (with the learner or kind
+ * of base that it names), or, with any, under some name. */
+bool keel_recipe_step_takes(const keel_step *step, const char *key, bool any);
 
 #endif

@@ -198,9 +198,7 @@ static keel_status pass(keel_recipe_run *run, keel_step *step, const char *const
 
 /* Whether the step's verb has the flag and the step does not give it. */
 static bool lacks(const keel_step *step, const char *name) {
-    bool takes = false;
-    for (const keel_flag *flag = step->verb->flags; flag->name; flag++)
-        takes |= strcmp(flag->name, name) == 0;
+    bool takes = keel_verb_has_flag(step->verb, name);
     for (size_t i = 0; i < step->argc; i++) takes &= strcmp(step->argv[i], name) != 0;
     return takes;
 }

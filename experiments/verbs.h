@@ -16,6 +16,7 @@ extern const keel_verb keel_verb_replay;
 extern const keel_verb keel_verb_decide;
 extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
+extern const keel_verb keel_verb_search;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_export;
 extern const keel_verb keel_verb_verify;

@@ -27,10 +27,10 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
-        "SELECT user_version = 7 FROM pragma_user_version",
+        "SELECT user_version = 8 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 18 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        "SELECT count(*) = 20 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
     };
     /* Its log is written ahead from the second transaction on; until then power cuts need more care. */
     expect_sql(

@@ -1,0 +1,16 @@
+/* What a search found: as JSON, and for people. */
+#ifndef KEEL_EXPERIMENTS_SEARCH_RESULT_H
+#define KEEL_EXPERIMENTS_SEARCH_RESULT_H
+
+#include "experiments/search/search_trial.h"
+
+/* {"search", "out", "method", "maximise" or "minimise", "require", "trials": [{"trial", "config", "budget",
+ * "state", "value", "low", "high", "required", "feasible", "seconds", "note"}] best first, "kept": {"trial",
+ * "config", "folder", "value", "low", "high", "expected", "expected_sd", "noise"} or null, "held_out":
+ * {"settings", "value", "low", "high", "required", "feasible"}, "asked", "done", "failed", "in_time",
+ * "notes": [text]}. Runs the kept trial under --held-out. The caller deletes *out. */
+keel_status keel_search_result_json(const keel_search_plan *plan, keel_store *store, bool in_time,
+                                    cJSON **out, keel_err *err);
+void keel_search_result_print(const cJSON *result, FILE *out);
+
+#endif

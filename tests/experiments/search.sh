@@ -1,0 +1,93 @@
+#!/bin/sh
+# keel search: a search that is stopped and killed makes the trials of an undisturbed one, two processes share the work,
+# steps before what varies run once, what is kept is judged on what nothing was chosen by.
+. "$(dirname "$0")/program.sh"
+
+chat 150 en | sed 's/"latency_ms": [0-9]*, //' >log.jsonl
+"$KEEL" import --store log.db --format chat log.jsonl --quiet >/dev/null
+for copy in 1 2 3 4 5; do cp log.db log$copy.db; done
+small="--set train.steps=60 --set train.hidden=16 --set train.batch=64 --set sft.epochs=1 --set sft.buckets=4096 --set sft.min_updates=20"
+# What does not hang on time, process or place.
+plain() { sed -n 's/ *"\(trial\|config\|state\|value\|low\|high\|feasible\|required\|train[.a-z]*\|kept\|expected\)": \(.*\)/\1 \2/p' "$1/result.json" | grep -v seconds; }
+varied="--over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small"
+
+# ---- whole, stopped, killed ----
+expect "a search" 0 "" search --store log.db --out whole --over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small --trials 7
+grep -q '^kept: trial [0-9]*, train.alpha=' out.txt || fail "it says what it keeps: $(cat out.txt)"
+grep -q '^held out (eval.split=test): ' out.txt || fail "it judges that on the split test: $(cat out.txt)"
+grep -q 'flatters' out.txt || fail "it says that the value flatters"
+[ "$(grep -c '^[0-6]  ' out.txt)" = 7 ] || fail "a row for each trial: $(cat out.txt)"
+[ "$(ls whole/trials | wc -l)" = 7 ] && [ "$(ls whole/common/steps)" = sft.json ] || fail "the base is tuned once"
+plain whole >undisturbed
+struck=0
+for moment in 0.2 0.5 0.9 1.4 2; do
+    signal=KILL
+    [ $moment != 0.9 ] || signal=INT
+    "$KEEL" search --store log1.db --out shaken $varied --trials 7 >out.txt 2>err.txt &
+    child=$!
+    sleep $moment
+    kill -$signal $child 2>/dev/null || true
+    status=0
+    wait $child 2>/dev/null || status=$?
+    [ $status = 0 ] || struck=$((struck + 1))
+    [ $status != 130 ] || grep -q "goes on from here" err.txt || fail "it says how to go on: $(cat err.txt)"
+done
+[ $struck -gt 0 ] || fail "it was stopped at least once"
+"$KEEL" search --store log1.db --out shaken $varied --trials 7 >out.txt
+plain shaken | cmp - undisturbed || fail "stopped and killed, it finds the same"
+for file in policy/model.safetensors policy/keel.json; do
+    cmp -s whole/trials/0003/$file shaken/trials/0003/$file || fail "$file of a trial has the same bytes"
+done
+
+# ---- two at once, more trials, all again ----
+"$KEEL" search --store log2.db --out shared $varied --trials 6 --method random >one.txt &
+child=$!
+"$KEEL" search --store log2.db --out shared $varied --trials 6 --method random >two.txt
+wait $child
+cmp -s one.txt two.txt || fail "both processes end with the whole table"
+"$KEEL" search --store log3.db --out alone $varied --trials 4 --method random >/dev/null
+"$KEEL" search --store log3.db --out alone $varied --trials 6 --method random >out.txt
+plain shared >shared.txt
+plain alone | cmp - shared.txt || fail "two processes make the trials of one; more trials go on"
+[ "$("$DUMP_STORE" log2.db | awk '/^== /{ table = $2 } table == "trials" && NF > 2' | wc -l)" = 6 ] || fail "no trial twice in the store"
+before=$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)
+"$KEEL" search --store log3.db --out alone $varied --trials 6 --method random >again.txt
+cmp -s out.txt again.txt || fail "a finished search prints its table again"
+[ "$before" = "$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)" ] || fail "a finished search does nothing again"
+
+# ---- what stands in the way ----
+expect "another search in that folder" 1 "holds another search: " search --store log3.db --out alone --over train.alpha=0:1 --quiet
+expect "the same search in another folder" 1 "goes on in " search --store log3.db --out elsewhere --over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small --method random
+chat 10 de >more.jsonl
+"$KEEL" import --store log3.db --format chat more.jsonl --source more --quiet >/dev/null
+expect "other logs" 1 "content" search --store log3.db --out alone --over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small --method random
+rm -r alone
+expect "a folder that was removed is made anew" 0 "" search --store log3.db --out alone --over train.alpha=log:0.01:1 --quiet $small --method random --trials 2
+
+# ---- verbs on the line, requirements, halving, grids ----
+"$KEEL" sft --store log4.db --base builtin --out base --split train,rest:0/5 --quiet --set epochs=1 --set buckets=4096 --set min_updates=20 >/dev/null
+expect "verbs on the line" 0 "" search --store log4.db --out line --over alpha=0:1 --method grid --points 2 --minimise over_refusal_rate --require "refusal_rate >= 0.01" \
+    --require "train.metrics.beta >= 1e9" --quiet --json -- train --base base --algo cql --split train,rest:0/5 --out '${out}/policy' --set steps=60 --set hidden=16 \
+    -- eval --policy '${out}/policy' --base base --split train,fold:0/5
+[ "$(json done out.txt)" = 2 ] && [ "$(json asked out.txt)" = 2 ] || fail "a grid of two values has two trials: $(cat out.txt)"
+[ "$(json kept out.txt)" = null ] || fail "what does not meet the requirement is not kept: $(cat out.txt)"
+grep -q "No trial meets" out.txt || fail "it says so"
+expect "halving" 0 "" search --store log5.db --out halving --over train.alpha=log:0.01:1 --method halving --budget train.steps=20:80 --eta 2 --trials 4 --quiet $small --set train.steps=60
+grep -q '^trial  *train.alpha  *budget' out.txt && [ "$(ls halving/trials | wc -l)" = 7 ] || fail "4 + 2 + 1 trials: $(cat out.txt)"
+awk '/^-/ { getline; exit ($3 != 80) }' out.txt || fail "the first has the whole budget: $(cat out.txt)"
+expect "time is up" 0 "" search --store log5.db --out timed --over train.alpha=log:0.01:1 --method random --trials 5 --time 0.01s --quiet $small
+grep -q "time is up: 1 of 5" out.txt || fail "it begins no trial that ends too late: $(cat out.txt)"
+expect "a trial that diverges has failed" 0 "" search --store log5.db --out diverging --over train.learning_rate=0.001,10 --method grid --quiet $small --set train.algo=dqn --set train.hidden=64
+grep -q "have no value" out.txt || fail "it says so: $(cat out.txt)"
+
+# ---- wrong use ----
+expect "nothing varies" 2 "--over" search --store log.db
+expect "no metric" 2 "--maximise" search --store log.db --over alpha=0:1 -- train --base base --out p
+expect "a metric that is not there" 1 "has no such key" search --store log5.db --out nosuch --over train.alpha=0:1 --maximise eval.nosuch --quiet $small --trials 1
+expect "a key that two steps have" 2 "sft.seed, train.seed" search --store log.db --over seed=1,2
+expect "an unknown method" 2 "did you mean 'bayes'" search --store log.db --over train.alpha=0:1 --method bays
+expect "no duration" 2 "as 90s, 10m or 2h" search --store log.db --over train.alpha=0:1 --time 10
+expect "a recipe cannot search" 2 "nor search" search --store log.db --over alpha=0:1 --maximise x -- search --over x=1,2
+printf '{"name": "r", "steps": [{"name": "log", "verb": "simulate", "args": {"store": "${out}/l.db", "env": "support-desk", "behaviour": "support-82", "episodes": 120}}, {"name": "look", "verb": "stats", "args": {"store": "${out}/l.db", "split": "all"}}]}' >recipe.json
+expect "a recipe" 0 "" search recipe.json --out recipe --over log.episodes=60,90 --over log.seed=1,2 --method grid --maximise splits.train.conversations --quiet --json
+[ -e recipe/trials.db ] && [ "$(json done out.txt)" = 4 ] || fail "a recipe has a store of its own for trials: $(cat out.txt)"
