@@ -488,8 +488,12 @@ bool keel_recipe_step_takes(const keel_step *step, const char *key, bool any) {
     keel_cli cli;
     bool help = false, takes = false;
     if (verb_has(step->verb, key, strlen(key))) return true;
-    if (keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, NULL) == KEEL_OK)
-        takes = verb_takes(step->verb, cli.named, key, any);
+    if (keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, NULL) == KEEL_OK) {
+        /* A folder, say: what it holds is known when the step runs. */
+        const bool unnamed =
+            step->verb->named && cli.named < 0 && keel_cli_has(&cli, step->verb->named->flag);
+        takes = verb_takes(step->verb, cli.named, key, any || unnamed);
+    }
     keel_cli_free(&cli);
     return takes;
 }
