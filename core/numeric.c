@@ -87,6 +87,12 @@ void keel_gelu(const double *x, size_t count, double *y) {
     for (size_t i = 0; i < count; ++i) y[i] = 0.5 * x[i] * (1 + erf(x[i] * 0.70710678118654752440));
 }
 
+void keel_gelu_backward(const double *x, size_t count, double *dy) {
+    for (size_t i = 0; i < count; ++i)
+        dy[i] *= 0.5 * (1 + erf(x[i] * 0.70710678118654752440)) +
+                 x[i] * exp(-x[i] * x[i] / 2) * 0.39894228040143267794; /* 1 / sqrt(2 pi) */
+}
+
 #else
 
 /* e^x = 2^n e^r with |r| <= log(2) / 2 and e^r by its series; -87 <= x <= 20. */
@@ -183,6 +189,17 @@ KEEL_SIMD static void gelu_span(const float *x, size_t count, float *y) {
 
 void keel_gelu(const float *x, size_t count, float *y) {
     gelu_span(x, count, y);
+}
+
+KEEL_SIMD static void gelu_slope_span(const float *restrict x, size_t count, float *restrict dy) {
+    for (size_t i = 0; i < count; ++i) {
+        float density = exp_below(-x[i] * x[i] / 2) * 0.398942280f; /* 1 / sqrt(2 pi) */
+        dy[i] *= 0.5f * (1 + erf_of(x[i] * 0.707106781f)) + x[i] * density;
+    }
+}
+
+void keel_gelu_backward(const float *x, size_t count, float *dy) {
+    gelu_slope_span(x, count, dy);
 }
 
 #endif

@@ -23,6 +23,8 @@ void keel_softmax_columns(keel_real *x, size_t rows, keel_real factor);
 /* y = x (1 + erf(x / sqrt 2)) / 2, the exact GELU (Hendrycks & Gimpel 2016), within 1e-6 (1 + |x|); y may be
  * x. */
 void keel_gelu(const keel_real *x, size_t count, keel_real *y);
+/* dy <- dy times the slope of GELU at x, which is within 1e-6 (1 + |x|). */
+void keel_gelu_backward(const keel_real *x, size_t count, keel_real *dy);
 
 /* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
 void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,

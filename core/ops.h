@@ -74,14 +74,18 @@ keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, ke
  * NULL (Ba et al. 2016). */
 keel_tensor *keel_op_layer_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_tensor *gain,
                                 keel_tensor *bias, double epsilon);
-/* y[R, H d] out of qkv[R, 3 H d] by core/attention.h; rows that no token is are zero. Nothing of the square
- * of a text's tokens is kept: backward works it out again. offsets [n + 1], row [T] borrowed until backward.
- */
+/* The same with keel_op_dropout of more, in one pass. */
+keel_tensor *keel_op_residual_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_real rate,
+                                   keel_rng *rng, keel_tensor *gain, keel_tensor *bias, double epsilon);
+/* Attention (Vaswani et al. 2017) within n texts, which follow one another and are all of the rows: softmax(q
+ * k^T / sqrt d) v for each of H heads of d, y[R, H d] out of qkv[R, 3 H d] = [q | k | v], head h in columns h
+ * d
+ * .. h d + d - 1 of each. Nothing of the square of a text's tokens is kept: backward works it out again. Text
+ * i is rows offsets[i] .. offsets[i + 1] - 1; offsets [n + 1] borrowed until backward. */
 keel_tensor *keel_op_attention(keel_tape *tape, keel_tensor *qkv, size_t heads, const int32_t *offsets,
-                               const int32_t *row, size_t n);
-/* y[n, cols]: the mean of rows row[offsets[i]] .. row[offsets[i + 1] - 1] of x; no empty text; borrowed. */
-keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, const int32_t *row,
                                size_t n);
+/* y[n, cols]: the mean of each text's rows; no empty text; borrowed as above. */
+keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, size_t n);
 /* y[B,C] = x / |x| row by row; a row shorter than 1e-12 counts as that long. */
 keel_tensor *keel_op_unit_rows(keel_tape *tape, keel_tensor *x);
 /* Losses: scalars, sum over elements of weight * loss / divisor; target, weight borrowed (same shape as x);

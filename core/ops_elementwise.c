@@ -123,10 +123,7 @@ keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor) {
     return keel__tape_push(tape, (keel_node){.backward = sum_backward, .out = out, .x = x, .factor = factor});
 }
 
-KEEL_SIMD static void dropout_backward(const keel_node *node) {
-    const keel_real *d = node->out->grad, *keep = node->saved;
-    KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * keep[i]);
-}
+/* ---- dropout ---- */
 
 /* Sixteen random bits a unit, four units a draw, the lowest bits first. */
 static void draw_bits(uint16_t *bits, size_t size, keel_rng *rng) {
@@ -136,26 +133,36 @@ static void draw_bits(uint16_t *bits, size_t size, keel_rng *rng) {
     }
 }
 
-KEEL_SIMD static void drop(keel_real *restrict y, keel_real *restrict keep, const keel_real *restrict x,
-                           size_t size, const uint16_t *restrict bits, uint16_t limit, keel_real factor) {
-    for (size_t i = 0; i < size; ++i) {
-        keep[i] = bits[i] < limit ? 0 : factor;
-        y[i] = x[i] * keep[i];
+bool keel__mask_draw(keel_tape *tape, size_t size, keel_real rate, keel_rng *rng, keel__mask *out) {
+    if (!(rate > 0 && rate < 1)) {
+        keel__tape_refuse(tape, "keel_op_dropout", "the rate is not in [0, 1)");
+        return false;
     }
+    const double limit = fmin(fmax(round((double)rate * 0x1p16), 1), 0x1p16 - 1);
+    *out = (keel__mask){.bits = keel__tape_bytes(tape, (size + 3) / 4 * 4 * sizeof *out->bits),
+                        .limit = (uint16_t)limit,
+                        .factor = (keel_real)(1 / (1 - limit * 0x1p-16))};
+    if (out->bits) draw_bits(out->bits, size, rng);
+    return out->bits != NULL;
+}
+
+KEEL_SIMD static void drop(keel_real *restrict y, const keel_real *restrict x, size_t size,
+                           const uint16_t *restrict bits, uint16_t limit, keel_real factor) {
+    for (size_t i = 0; i < size; ++i) y[i] = x[i] * (bits[i] < limit ? 0 : factor);
+}
+
+KEEL_SIMD static void dropout_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, factor = node->mask.factor;
+    const uint16_t *bits = node->mask.bits, limit = node->mask.limit;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i] * (bits[i] < limit ? 0 : factor));
 }
 
 keel_tensor *keel_op_dropout(keel_tape *tape, keel_tensor *x, keel_real rate, keel_rng *rng) {
     if (!x || rate == 0) return x;
-    if (!(rate > 0 && rate < 1))
-        return keel__tape_refuse(tape, "keel_op_dropout", "the rate is not in [0, 1)");
-    size_t size = keel__size(x);
-    keel_tensor *out = keel__tape_output(tape, x->rows, x->cols, x->grad);
-    keel_real *keep = out ? keel__tape_reals(tape, size) : NULL;
-    uint16_t *bits = keep ? keel__tape_bytes(tape, (size + 3) / 4 * 4 * sizeof *bits) : NULL;
-    if (!bits) return NULL;
-    double limit = fmin(fmax(round((double)rate * 0x1p16), 1), 0x1p16 - 1);
-    draw_bits(bits, size, rng);
-    drop(out->data, keep, x->data, size, bits, (uint16_t)limit, (keel_real)(1 / (1 - limit * 0x1p-16)));
-    return keel__tape_push(tape,
-                           (keel_node){.backward = dropout_backward, .out = out, .x = x, .saved = keep});
+    keel_node node = {.backward = dropout_backward, .x = x};
+    if (!keel__mask_draw(tape, keel__size(x), rate, rng, &node.mask)) return NULL;
+    node.out = keel__tape_output(tape, x->rows, x->cols, x->grad);
+    if (!node.out) return NULL;
+    drop(node.out->data, x->data, keel__size(x), node.mask.bits, node.mask.limit, node.mask.factor);
+    return keel__tape_push(tape, node);
 }

@@ -23,15 +23,6 @@ KEEL_SIMD static void bias_only(keel_real *restrict y, const keel_real *restrict
         for (size_t c = 0; c < cols; ++c) y[c] += b[c];
 }
 
-static keel_real gaussian_cdf(keel_real z) {
-    return (keel_real)0.5 * (1 + erf(z * (keel_real)0.70710678118654752440)); /* sqrt(1/2) */
-}
-
-static keel_real gelu_slope(keel_real z) {
-    keel_real density = exp(-z * z / 2) * (keel_real)0.39894228040143267794; /* 1 / sqrt(2 pi) */
-    return gaussian_cdf(z) + z * density;
-}
-
 /* dy <- dL/dz in place, and db[cols] += its column sums. The output of ReLU says where the input was
  * positive. */
 KEEL_SIMD static void relu_backward(keel_real *restrict dy, const keel_real *restrict y,
@@ -54,8 +45,7 @@ static void activation_backward(keel_activation act, keel_real *restrict dy, con
                                 const keel_real *restrict z, size_t size) {
     if (act == KEEL_TANH)
         for (size_t i = 0; i < size; ++i) dy[i] *= 1 - y[i] * y[i];
-    if (act == KEEL_GELU)
-        for (size_t i = 0; i < size; ++i) dy[i] *= gelu_slope(z[i]);
+    if (act == KEEL_GELU) keel_gelu_backward(z, size, dy);
     if (act == KEEL_RELU)
         for (size_t i = 0; i < size; ++i) dy[i] = y[i] > 0 ? dy[i] : 0;
 }
@@ -128,15 +118,42 @@ static void branch_backward(const keel_branch *one, const keel_real *dz, size_t 
 
 /* ---- the layer ---- */
 
+/* Rows that stay in the cache from one pass over them to the next. */
+static size_t block_rows(const keel_tensor *y) {
+    enum { BLOCK = 8192 };
+    return y->cols < BLOCK ? BLOCK / (y->cols ? y->cols : 1) : 1;
+}
+
 /* out->grad <- dL/dz; the bias gets its column sums. */
 static void bias_backward(const keel_node *node) {
     const keel_tensor *out = node->out;
+    const size_t cols = out->cols, most = block_rows(out);
     keel_real *dz = out->grad, *db = node->b ? keel__grad_to_add(node->b) : NULL;
     if (db && node->activation == KEEL_RELU) {
-        relu_backward(dz, out->data, db, out->rows, out->cols);
-    } else {
-        activation_backward(node->activation, dz, out->data, node->saved, keel__size(out));
-        if (db) add_columns(dz, db, out->rows, out->cols);
+        relu_backward(dz, out->data, db, out->rows, cols);
+        return;
+    }
+    for (size_t r = 0; r < out->rows; r += most) {
+        const size_t at = r * cols, rows = out->rows - r < most ? out->rows - r : most;
+        activation_backward(node->activation, dz + at, out->data + at, node->saved + at, rows * cols);
+        if (db) add_columns(dz + at, db, rows, cols);
+    }
+}
+
+/* y = act(z + b) */
+static void activate(const keel_node *node) {
+    const keel_tensor *out = node->out;
+    const size_t cols = out->cols, most = block_rows(out);
+    const keel_real *bias = node->b ? node->b->data : NULL;
+    for (size_t r = 0; r < out->rows; r += most) {
+        const size_t at = r * cols, rows = out->rows - r < most ? out->rows - r : most;
+        keel_real *z = node->saved + at, *y = out->data + at;
+        if (node->activation == KEEL_RELU)
+            bias_relu(z, bias, rows, cols);
+        else
+            bias_only(z, bias, rows, cols);
+        if (node->activation == KEEL_TANH) keel_tanh(y, rows * cols);
+        if (node->activation == KEEL_GELU) keel_gelu(z, rows * cols, y);
     }
 }
 
@@ -166,8 +183,7 @@ static void fill_linear(const keel_node *node) {
     const keel_tensor *x = node->x, *w = node->y;
     const size_t rows = node->out->rows, cols = node->out->cols, inputs = x->cols;
     const int32_t *runs = node->index;
-    const keel_real *bias = node->b ? node->b->data : NULL;
-    keel_real *z = node->saved, *y = node->out->data;
+    keel_real *z = node->saved;
     if (node->count == 0) memset(z, 0, rows * cols * sizeof *z);
     for (size_t k = 0; k < node->count; ++k) {
         size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
@@ -175,12 +191,7 @@ static void fill_linear(const keel_node *node) {
                   z, cols);
     }
     for (size_t k = 0; k < node->n_branches; ++k) add_branch(&node->branch[k], z, rows, cols);
-    if (node->activation == KEEL_RELU)
-        bias_relu(z, bias, rows, cols);
-    else
-        bias_only(z, bias, rows, cols);
-    if (node->activation == KEEL_TANH) keel_tanh(y, rows * cols);
-    if (node->activation == KEEL_GELU) keel_gelu(z, rows * cols, y);
+    activate(node);
 }
 
 /* node: inputs, activation, runs and branches. */

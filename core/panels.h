@@ -24,12 +24,12 @@ static inline size_t keel_panel_at(size_t row, size_t c, size_t cols) {
 void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w, const float *bias,
                        size_t out, float *y);
 
-/* x = (x + more - mean) / sqrt(variance + epsilon) * gain + bias by rows, as keel_layer_norm; more may be
+/* x = (x + more - mean) / sqrt(variance + epsilon) * gain + bias by rows, as keel_op_layer_norm; more may be
  * NULL. */
 void keel_panel_layer_norm(float *x, const float *more, const float *gain, const float *bias, double epsilon,
                            size_t panels, size_t cols);
 
-/* softmax(q k^T / sqrt d) v within each text and head, as keel_attention: qkv panels of 3 H d columns, out
+/* softmax(q k^T / sqrt d) v within each text and head, as keel_op_attention: qkv panels of 3 H d columns, out
  * panels of H d; text i is rows offsets[i] .. offsets[i + 1] - 1. Sixteen numbers behind qkv are read and
  * mean nothing. scratch: keel_panel_attention_room of the longest text. */
 void keel_panel_attention(const float *qkv, size_t heads, size_t head_dim, const int32_t *offsets, size_t n,

@@ -11,6 +11,14 @@
 #include "core/ops.h"
 #include "core/tape.h"
 
+/* What dropout keeps: elements whose bits are at least the limit, times the factor. bits NULL: all as it is.
+ */
+typedef struct keel__mask {
+    uint16_t *bits;
+    uint16_t limit;
+    keel_real factor;
+} keel__mask;
+
 typedef struct keel_node keel_node;
 struct keel_node {
     void (*backward)(const keel_node *node);
@@ -21,7 +29,6 @@ struct keel_node {
     size_t count;           /* of list, index, heads or segments */
     size_t stride;          /* of weight from row to row */
     const int32_t *index;   /* borrowed: rows, columns or offsets */
-    const int32_t *row;     /* borrowed: of each token */
     const uint32_t *id;     /* borrowed */
     keel_branch *branch;    /* [n_branches], in the arena */
     size_t n_branches;
@@ -29,6 +36,7 @@ struct keel_node {
     keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */
     keel_real factor;
     keel_activation activation;
+    keel__mask mask;
     keel_sparse_grad *sparse;
 };
 
@@ -39,6 +47,8 @@ keel_tensor *keel__tape_push(keel_tape *tape, keel_node node);
 /* count reals in the arena; NULL when out of memory. */
 keel_real *keel__tape_reals(keel_tape *tape, size_t count);
 void *keel__tape_bytes(keel_tape *tape, size_t bytes);
+/* Draws a mask of so many elements for a rate in [0, 1); false when refused or out of memory. */
+bool keel__mask_draw(keel_tape *tape, size_t size, keel_real rate, keel_rng *rng, keel__mask *out);
 /* Notes the first thing that went wrong on this tape; returns NULL. what is static text. */
 keel_tensor *keel__tape_refuse(keel_tape *tape, const char *operation, const char *what);
 void keel__tape_out_of_memory(keel_tape *tape);

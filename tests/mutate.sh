@@ -22,7 +22,6 @@ tests_of() {
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
     core/context.c | core/parallel.c | core/log.c | core/progress.c) echo core/test_context ;;
-    core/attention.c) echo policies/test_bert ;;
     core/logistic.c) echo core/test_logistic ;;
     core/ngram.c) echo core/test_ngram ;;
     core/*) echo core/test_optim core/test_sharded_step ;;

@@ -1,19 +1,23 @@
-/* A BERT encoder outside any log, for comparisons with peers (experiments/bench/peers/encoder.py).
+/* A BERT encoder outside any log, for comparisons with peers (experiments/bench/peers/encoder.py,
+ * adapters.py, encoder_step.py).
  *
- *   bench_encoder tokens TOKENIZER.json <lines       ids of each line as one text, with what is put around it
- *   bench_encoder vectors FOLDER BATCH [ADAPTER] <lines   the vector of each line, so many texts at a time;
- *                                                  of PEFT's adapter, merged
- *   bench_encoder adapt FOLDER OUT RANK TARGETS      made-up LoRA: OUT/adapter as PEFT's, OUT/merged as a
- * folder bench_encoder tune FOLDER SEED <rows             tunes it on what is not in a fold, judges what is:
- * lines of "fold TAB label TAB text", label 0 or 1; prints "label TAB logit" of every row, and seconds to the
- * end bench_encoder speed FOLDER BATCH TOKENS SECONDS  texts a CPU second, of so many tokens each
+ *   tokens TOKENIZER.json <lines            ids of each line as one text, with what is put around it
+ *   vectors FOLDER BATCH [ADAPTER] <lines   vectors of lines, BATCH at a time; PEFT's adapter is merged
+ *   adapt FOLDER OUT RANK TARGETS           made-up LoRA: OUT/adapter as PEFT's, OUT/merged as a folder
+ *   tune FOLDER SEED <rows                  fold, label 0 or 1, text; prints label, logit without the fold
+ *   speed FOLDER BATCH TOKENS SECONDS       texts a CPU second, of so many tokens each
+ *   step FOLDER BATCH TOKENS SECONDS MODE   CPU time of a step of tuning, of its products, peak memory
+ *
+ * Modes: full, freeze (the lower half), lora (query and value, rank 8), head.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "core/gemm.h"
+#include "core/memory.h"
 #include "core/optim.h"
 #include "core/pcg.h"
 #include "core/source.h"
@@ -149,21 +153,26 @@ typedef struct tuning {
     keel_arena arena;
 } tuning;
 
-static void open_tuning(tuning *t, const char *dir, keel_rng *rng) {
-    *t = (tuning){0};
-    check(keel_bert_load(&t->bert, dir, &err));
+static void open_head(tuning *t, const keel_lora_config *lora, keel_bert_mode mode, size_t frozen_layers,
+                      keel_rng *rng) {
     const size_t hidden = t->bert->config.hidden;
     const keel_param head[2] = {
         {"head.weight", 1, hidden, KEEL_INIT_UNIFORM, (double)hidden, true, HEAD_FACTOR},
         {"head.bias", 1, 1, KEEL_INIT_ZERO, 0, false, HEAD_FACTOR}};
-    check(keel_bert_extend(t->bert, NULL, head, 2, &err));
+    check(keel_bert_extend(t->bert, lora, head, 2, &err));
     keel_bert_adapt_init(t->bert, rng);
-    const size_t first = keel_bert_first_trained(t->bert, KEEL_BERT_FREEZE, 0);
+    const size_t first = keel_bert_first_trained(t->bert, mode, frozen_layers);
     t->training = (keel_bert_training){
         .trained = keel_params_from(&t->bert->params, first), .first = first, .dropout = 0.1f, .rng = rng};
     t->training.grads = keel_calloc(t->training.trained.size, sizeof *t->training.grads);
     check(keel_adam_open(&t->adam, t->training.trained.size, &err));
     check(keel_tape_open(&t->tape, &err));
+}
+
+static void open_tuning(tuning *t, const char *dir, keel_rng *rng) {
+    *t = (tuning){0};
+    check(keel_bert_load(&t->bert, dir, &err));
+    open_head(t, NULL, KEEL_BERT_FREEZE, 0, rng);
 }
 
 static void close_tuning(tuning *t) {
@@ -174,6 +183,13 @@ static void close_tuning(tuning *t) {
     keel_arena_free(&t->arena);
 }
 
+static keel_tensor *logits_of(tuning *t, const keel_bert_training *training, const keel_bert_batch *batch) {
+    keel_tensor *x = keel_bert_on_tape(t->tape, t->bert, training, batch, &t->arena, &err);
+    const size_t head = keel_bert_first_head(t->bert);
+    return keel_op_linear(t->tape, x, keel_bert_param(t->tape, t->bert, training, head),
+                          keel_bert_param(t->tape, t->bert, training, head + 1), KEEL_LINEAR);
+}
+
 static keel_tensor *logits(tuning *t, const keel_bert_training *training, const char *const *texts,
                            size_t n) {
     keel_bert_batch batch;
@@ -181,10 +197,7 @@ static keel_tensor *logits(tuning *t, const keel_bert_training *training, const 
     keel_tape_reset(t->tape);
     keel_arena_reset(&t->arena);
     check(keel_bert_read(t->bert, texts, n, &t->arena, &batch, &cut, &err));
-    keel_tensor *x = keel_bert_on_tape(t->tape, t->bert, training, &batch, &t->arena, &err);
-    const size_t head = keel_bert_first_head(t->bert);
-    return keel_op_linear(t->tape, x, keel_bert_param(t->tape, t->bert, training, head),
-                          keel_bert_param(t->tape, t->bert, training, head + 1), KEEL_LINEAR);
+    return logits_of(t, training, &batch);
 }
 
 /* All layers but the embeddings; AdamW, linear warm-up and decay. */
@@ -262,6 +275,90 @@ static void tune_by_folds(const char *dir, uint64_t seed) {
     keel_free(order);
 }
 
+/* ---- one step ---- */
+
+static const char *const modes[] = {"full", "freeze", "lora", "head"};
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Multiplications a second of a large product, the best of some. */
+static double product_rate(void) {
+    enum { N = 768, TIMES = 8 };
+    float *a = keel_calloc(3 * N * N, sizeof *a), *b = a + N * N, *y = b + N * N;
+    double best = 0;
+    for (size_t i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
+    for (int i = 0; i < TIMES; i++) {
+        const double at = seconds_now();
+        keel_gemm(false, true, N, N, N, 1, a, N, b, N, 0, y, N);
+        const double rate = (double)N * N * N / (seconds_now() - at);
+        if (rate > best) best = rate;
+    }
+    keel_free(a);
+    return best;
+}
+
+/* Multiplications of a step: forward; gradients of what each layer reads, from the lowest that needs one; of
+ * trained weights. */
+static double step_products(const keel_bert_config *c, size_t n, size_t tokens, keel_bert_mode mode) {
+    const double h = (double)c->hidden, rows = (double)(n * tokens), layers = (double)c->layers;
+    const double weights = rows * (4 * h * h + 2 * h * (double)c->inner),
+                 attention = 2 * h * rows * (double)tokens;
+    const double up[] = {layers, layers - (double)(c->layers / 2), layers, 0};
+    const double trained = mode == KEEL_BERT_LORA ? 0 : up[mode];
+    return layers * (weights + attention) + up[mode] * (weights + 2.5 * attention) + trained * weights;
+}
+
+static void one_step(tuning *t, const keel_bert_batch *batch, const float *labels) {
+    const keel_adam_config config = keel_adam_defaults();
+    keel_tape_reset(t->tape);
+    keel_arena_reset(&t->arena);
+    keel_tensor *z = logits_of(t, &t->training, batch);
+    check(keel_tape_backward(t->tape, keel_op_logistic(t->tape, z, labels, NULL, (keel_real)batch->n), &err));
+    keel_adam_step(&t->adam, &config, &t->training.trained, t->training.grads, 1);
+}
+
+/* The best of all. */
+static double time_steps(tuning *t, size_t n, size_t tokens, double seconds) {
+    int32_t *id = keel_calloc(n * tokens, sizeof *id), *offsets = keel_calloc(n + 1, sizeof *offsets);
+    float *labels = keel_calloc(n, sizeof *labels);
+    const keel_bert_batch batch = {.id = id, .offsets = offsets, .n = n};
+    double best = 1e9;
+    for (size_t i = 0; i < n * tokens; i++) id[i] = (int32_t)(1000 + i * 7919 % 20000);
+    for (size_t i = 0; i <= n; i++) offsets[i] = (int32_t)(i * tokens);
+    for (size_t i = 0; i < n; i++) labels[i] = (float)(i % 2);
+    for (double begin = seconds_now(); seconds_now() - begin < seconds;) {
+        const double at = seconds_now();
+        one_step(t, &batch, labels);
+        if (seconds_now() - at < best) best = seconds_now() - at;
+    }
+    keel_free(id);
+    keel_free(offsets);
+    keel_free(labels);
+    return best;
+}
+
+static void measure_step(const char *dir, size_t n, size_t tokens, double seconds, const char *name) {
+    keel_bert_mode mode = KEEL_BERT_FULL;
+    tuning t = {0};
+    keel_rng rng = keel_rng_stream(1, KEEL_STREAM_MADE, 0);
+    struct rusage used;
+    while (mode < KEEL_BERT_HEAD && strcmp(name, modes[mode]) != 0) mode++;
+    const keel_lora_config lora = {
+        .rank = mode == KEEL_BERT_LORA ? 8 : 0, .alpha = 16, .targets = KEEL_LORA_QUERY | KEEL_LORA_VALUE};
+    check(keel_bert_load(&t.bert, dir, &err));
+    open_head(&t, &lora, mode, t.bert->config.layers / 2, &rng);
+    const double best = time_steps(&t, n, tokens, seconds);
+    getrusage(RUSAGE_SELF, &used);
+    const double products = step_products(&t.bert->config, n, tokens, mode) / product_rate();
+    printf("%s, %zu texts of %zu tokens: %.1f ms a step, products alone %.1f ms, %ld MB\n", modes[mode], n,
+           tokens, best * 1e3, products * 1e3, used.ru_maxrss / 1024);
+    close_tuning(&t);
+}
+
 static size_t number(const char *text) {
     return strtoul(text, NULL, 10);
 }
@@ -278,6 +375,9 @@ static bool run(int n, char **argument) {
         tune_by_folds(argument[1], number(argument[2]));
     else if (n == 5 && strcmp(verb, "speed") == 0)
         measure(argument[1], number(argument[2]), number(argument[3]), strtod(argument[4], NULL));
+    else if (n == 6 && strcmp(verb, "step") == 0)
+        measure_step(argument[1], number(argument[2]), number(argument[3]), strtod(argument[4], NULL),
+                     argument[5]);
     else
         return false;
     return true;
@@ -285,8 +385,9 @@ static bool run(int n, char **argument) {
 
 int main(int argc, char **argv) {
     if (run(argc - 1, argv + 1)) return 0;
-    fprintf(stderr,
-            "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH [ADAPTER] | adapt FOLDER OUT "
-            "RANK TARGETS | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS\n");
+    fprintf(
+        stderr,
+        "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH [ADAPTER] | adapt FOLDER OUT "
+        "RANK TARGETS | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS | step FOLDER BATCH TOKENS SECONDS MODE\n");
     return 2;
 }

@@ -7,26 +7,8 @@
 #include "core/numeric.h"
 #include "core/panels.h"
 
-/* Where tokens lie. Some kernels of matrix products take rows by the dozen and round the first six of each
- * otherwise than the last six, and what is left over at the end otherwise again. So that a text's vector does
- * not depend on its company, their number is a multiple of twelve, and even tokens of a text are among the
- * first six, odd ones among the last: about as many of each, so that little room is lost. */
-enum { DOZEN = 12, HALF = 6 };
-
-static bool place_tokens(const keel_bert_batch *batch, keel_arena *arena, keel__bert_places *out) {
-    size_t used[2] = {0, 0};
-    out->row = keel_arena_alloc(arena, (size_t)batch->offsets[batch->n] * sizeof *out->row);
-    for (size_t i = 0; out->row && i < batch->n; i++)
-        for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++) {
-            const size_t odd = (size_t)(t - batch->offsets[i]) % 2, at = used[odd]++;
-            out->row[t] = (int32_t)(at / HALF * DOZEN + odd * HALF + at % HALF);
-        }
-    out->rows = (used[0] + HALF - 1) / HALF * DOZEN; /* there are no more odd ones than even ones */
-    return out->row != NULL;
-}
-
-static keel_status check_batch(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
-                               keel_err *err) {
+keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
+                             keel_err *err) {
     const keel_bert_config *c = &bert->config;
     *longest = 0;
     for (size_t i = 0; i < batch->n; i++) {
@@ -46,13 +28,6 @@ static keel_status check_batch(const keel_bert *bert, const keel_bert_batch *bat
     return KEEL_OK;
 }
 
-keel_status keel__bert_place(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *arena,
-                             keel__bert_places *out, keel_err *err) {
-    *out = (keel__bert_places){0};
-    KEEL_TRY(check_batch(bert, batch, &out->longest, err));
-    return place_tokens(batch, arena, out) ? KEEL_OK : keel_nomem(err, "encoder");
-}
-
 /* Room for one batch in panels of rows, one text behind the other. */
 typedef struct work {
     size_t rows, panels;
@@ -65,7 +40,7 @@ static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch
     const keel_bert_config *c = &bert->config;
     const size_t wide = 3 * c->hidden > c->inner ? 3 * c->hidden : c->inner;
     size_t longest;
-    KEEL_TRY(check_batch(bert, batch, &longest, err));
+    KEEL_TRY(keel__bert_check(bert, batch, &longest, err));
     out->rows = (size_t)batch->offsets[batch->n];
     out->panels = keel_panels(out->rows);
     const size_t lanes = out->panels * KEEL_PANEL,

@@ -4,15 +4,9 @@
 
 #include "policies/transformer/bert.h"
 
-/* Where the tokens of a batch lie. */
-typedef struct keel__bert_places {
-    size_t rows, longest; /* longest: tokens of the longest text */
-    int32_t *row;         /* of each token, in the arena */
-} keel__bert_places;
-
-/* Checks the batch and places its tokens. */
-keel_status keel__bert_place(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *arena,
-                             keel__bert_places *out, keel_err *err);
+/* Whether ids, types and lengths of the batch fit the encoder; tokens of the longest text. */
+keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
+                             keel_err *err);
 /* Where a row of the table comes from in a file: its name there; for q, k and v three of them. */
 typedef struct keel__bert_source {
     const char *name[3];

@@ -9,7 +9,6 @@ typedef struct pass {
     const keel_bert *bert;
     const keel_bert_training *training;
     const keel_bert_batch *batch;
-    keel__bert_places places;
     keel_arena *arena;
 } pass;
 
@@ -32,28 +31,33 @@ static keel_tensor *drop(const pass *p, keel_tensor *x, double rate) {
     return p->training->rng ? keel_op_dropout(p->tape, x, (keel_real)rate, p->training->rng) : x;
 }
 
-/* Rows of a table for every row of the batch; rows that no token is take the first. */
-static keel_tensor *look_up(const pass *p, size_t table, const int32_t *of_token) {
-    int32_t *index = keel_arena_calloc(p->arena, p->places.rows, sizeof *index);
-    if (!index) return NULL;
-    for (int32_t t = 0; t < p->batch->offsets[p->batch->n]; t++)
-        index[p->places.row[t]] = of_token ? of_token[t] : 0;
-    return keel_op_rows(p->tape, param(p, table), index, p->places.rows);
+/* LN(x + drop(more)), the gain at a row and the bias at the next. */
+static keel_tensor *norm(const pass *p, keel_tensor *x, keel_tensor *more, double rate, size_t gain) {
+    keel_rng *rng = p->training->rng;
+    return keel_op_residual_norm(p->tape, x, more, rng ? (keel_real)rate : 0, rng, param(p, gain),
+                                 param(p, gain + 1), p->bert->config.epsilon);
+}
+
+/* 0, 1, .. of each text's tokens, then zeros: positions, and segments of a batch that names none. */
+static int32_t *count_tokens(const pass *p, size_t total) {
+    int32_t *index = keel_arena_calloc(p->arena, 2 * total, sizeof *index);
+    for (size_t i = 0; index && i < p->batch->n; i++)
+        for (int32_t t = p->batch->offsets[i]; t < p->batch->offsets[i + 1]; t++)
+            index[t] = t - p->batch->offsets[i];
+    return index;
 }
 
 static keel_tensor *embed(const pass *p) {
     const keel_bert_batch *batch = p->batch;
-    int32_t *position = keel_arena_calloc(p->arena, (size_t)batch->offsets[batch->n], sizeof *position);
+    const size_t total = (size_t)batch->offsets[batch->n];
+    const int32_t *position = count_tokens(p, total);
     if (!position) return NULL;
-    for (size_t i = 0; i < batch->n; i++)
-        for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++)
-            position[t] = t - batch->offsets[i];
-    keel_tensor *sum =
-        keel_op_add(p->tape, look_up(p, KEEL_BERT_WORD, batch->id), look_up(p, KEEL_BERT_TYPE, batch->type));
-    keel_tensor *unit =
-        keel_op_layer_norm(p->tape, sum, look_up(p, KEEL_BERT_POSITION, position), param(p, KEEL_BERT_GAIN),
-                           param(p, KEEL_BERT_BIAS), p->bert->config.epsilon);
-    return drop(p, unit, (double)p->training->dropout);
+    const int32_t *type = batch->type ? batch->type : position + total;
+    keel_tensor *word = keel_op_rows(p->tape, param(p, KEEL_BERT_WORD), batch->id, total),
+                *segment = keel_op_rows(p->tape, param(p, KEEL_BERT_TYPE), type, total),
+                *place = keel_op_rows(p->tape, param(p, KEEL_BERT_POSITION), position, total);
+    return drop(p, norm(p, keel_op_add(p->tape, word, segment), place, 0, KEEL_BERT_GAIN),
+                (double)p->training->dropout);
 }
 
 /* s drop(x) A^T B^T, each target with a mask of its own. */
@@ -80,38 +84,31 @@ static keel_tensor *linear(const pass *p, size_t layer, keel_tensor *x, size_t w
 }
 
 static keel_tensor *encode_layer(const pass *p, size_t layer, keel_tensor *x) {
-    const keel_bert_config *c = &p->bert->config;
+    const keel_bert_batch *batch = p->batch;
     const double rate = (double)p->training->dropout;
     keel_tensor *qkv = linear(p, layer, x, KEEL_BERT_QKV, KEEL_LINEAR);
-    keel_tensor *seen =
-        keel_op_attention(p->tape, qkv, c->heads, p->batch->offsets, p->places.row, p->batch->n);
-    keel_tensor *more = drop(p, linear(p, layer, seen, KEEL_BERT_OUT, KEEL_LINEAR), rate);
-    x = keel_op_layer_norm(p->tape, x, more, layer_param(p, layer, KEEL_BERT_GAIN_1),
-                           layer_param(p, layer, KEEL_BERT_BIAS_1), c->epsilon);
-    keel_tensor *up = linear(p, layer, x, KEEL_BERT_UP, KEEL_GELU);
-    more = drop(p, linear(p, layer, up, KEEL_BERT_DOWN, KEEL_LINEAR), rate);
-    return keel_op_layer_norm(p->tape, x, more, layer_param(p, layer, KEEL_BERT_GAIN_2),
-                              layer_param(p, layer, KEEL_BERT_BIAS_2), c->epsilon);
+    keel_tensor *seen = keel_op_attention(p->tape, qkv, p->bert->config.heads, batch->offsets, batch->n);
+    keel_tensor *more = linear(p, layer, seen, KEEL_BERT_OUT, KEEL_LINEAR);
+    x = norm(p, x, more, rate, keel__bert_row(layer, KEEL_BERT_GAIN_1));
+    more = linear(p, layer, linear(p, layer, x, KEEL_BERT_UP, KEEL_GELU), KEEL_BERT_DOWN, KEEL_LINEAR);
+    return norm(p, x, more, rate, keel__bert_row(layer, KEEL_BERT_GAIN_2));
 }
 
 static keel_tensor *pool(const pass *p, keel_tensor *x) {
     const keel_bert_batch *batch = p->batch;
-    if (!p->bert->config.first_token)
-        return keel_op_text_mean(p->tape, x, batch->offsets, p->places.row, batch->n);
-    int32_t *first = keel_arena_calloc(p->arena, batch->n, sizeof *first);
-    if (!first) return NULL;
-    for (size_t i = 0; i < batch->n; i++) first[i] = p->places.row[batch->offsets[i]];
-    return keel_op_rows(p->tape, x, first, batch->n);
+    return p->bert->config.first_token ? keel_op_rows(p->tape, x, batch->offsets, batch->n)
+                                       : keel_op_text_mean(p->tape, x, batch->offsets, batch->n);
 }
 
 keel_tensor *keel_bert_on_tape(keel_tape *tape, const keel_bert *bert, const keel_bert_training *training,
                                const keel_bert_batch *batch, keel_arena *arena, keel_err *err) {
-    pass p = {.tape = tape, .bert = bert, .training = training, .batch = batch, .arena = arena};
+    const pass p = {.tape = tape, .bert = bert, .training = training, .batch = batch, .arena = arena};
+    size_t longest;
     if (bert->unmerged) {
         keel_fail(err, KEEL_E_USAGE, "encoder", "it is merged: it cannot be tuned before it is unmerged");
         return NULL;
     }
-    if (keel__bert_place(bert, batch, arena, &p.places, err) != KEEL_OK) return NULL;
+    if (keel__bert_check(bert, batch, &longest, err) != KEEL_OK) return NULL;
     keel_tensor *x = embed(&p);
     for (size_t layer = 0; layer < bert->config.layers; layer++) x = encode_layer(&p, layer, x);
     return pool(&p, x);

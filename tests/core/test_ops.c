@@ -344,11 +344,21 @@ static void exponentials_and_gelu_are_those_of_libm(void **state) {
         keel_gelu(&got, 1, &got);
         if (!(fabs((double)got - expected) <= 1e-6 * (1 + fabs(at))))
             fail_msg("GELU of %.9g: %.9g, expected %.9g", at, (double)got, expected);
+        const float x_was = (float)x;
+        const double slope =
+            (1 + erf(at / sqrt(2.0))) / 2 + at * exp(-at * at / 2) / sqrt(2 * 3.14159265358979323846);
+        float dy = 2;
+        keel_gelu_backward(&x_was, 1, &dy);
+        if (!(fabs((double)dy / 2 - slope) <= 1e-6 * (1 + fabs(at))))
+            fail_msg("slope of GELU at %.9g: %.9g, expected %.9g", at, (double)dy / 2, slope);
     }
     float odd[] = {NAN, 3, -INFINITY};
     keel_exp_below(odd, 3, 3);
     assert_true(isnan(odd[0]) && odd[1] == 1 && odd[2] == 0);
     float far[] = {NAN, 40, -40};
+    float slopes[] = {1, 1, 1};
+    keel_gelu_backward(far, 3, slopes);
+    assert_true(isnan(slopes[0]) && slopes[1] == 1 && fabsf(slopes[2]) < 1e-6f);
     keel_gelu(far, 3, far);
     assert_true(isnan(far[0]) && far[1] == 40 && fabsf(far[2]) < 1e-4f);
 }
