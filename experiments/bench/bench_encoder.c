@@ -5,11 +5,12 @@
  *   vectors FOLDER BATCH [ADAPTER] <lines   vectors of lines, BATCH at a time; PEFT's adapter is merged
  *   adapt FOLDER OUT RANK TARGETS           made-up LoRA: OUT/adapter as PEFT's, OUT/merged as a folder
  *   tune FOLDER SEED <rows                  fold, label 0 or 1, text; prints label, logit without the fold
- *   speed FOLDER BATCH TOKENS SECONDS       texts a CPU second, of so many tokens each
+ *   speed FOLDER SECONDS TOKENS[xTEXTS]...  texts a CPU second, of so many tokens each, in one batch
  *   step FOLDER BATCH TOKENS SECONDS MODE   CPU time of a step of tuning, of its products, peak memory
  *
  * Modes: full, freeze (the lower half), lora (query and value, rank 8), head.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,24 +109,79 @@ static void adapt(const char *dir, const char *out, size_t rank, unsigned target
     keel_bert_close(bert);
 }
 
-static void measure(const char *dir, size_t n, size_t tokens, double seconds) {
-    keel_bert *bert;
-    keel_arena arena = {0};
-    check(keel_bert_load(&bert, dir, &err));
-    int32_t *id = keel_calloc(n * tokens, sizeof *id), *offsets = keel_calloc(n + 1, sizeof *offsets);
-    keel_real *out = keel_calloc(n * bert->config.hidden, sizeof *out);
-    for (size_t i = 0; i < n * tokens; i++) id[i] = (int32_t)(1000 + i * 7919 % 20000);
-    for (size_t i = 0; i <= n; i++) offsets[i] = (int32_t)(i * tokens);
-    const keel_bert_batch batch = {.id = id, .offsets = offsets, .n = n};
+/* ---- speed ---- */
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Multiplications a second of a large product, the best of some. */
+static double product_rate(void) {
+    enum { N = 768, TIMES = 8 };
+    float *a = keel_calloc(3 * N * N, sizeof *a), *b = a + N * N, *y = b + N * N;
     double best = 0;
-    for (clock_t begin = clock(); (double)(clock() - begin) / CLOCKS_PER_SEC < seconds;) {
-        clock_t at = clock();
-        keel_arena_reset(&arena);
-        check(keel_bert_encode(bert, &batch, &arena, out, &err));
-        double rate = (double)n * CLOCKS_PER_SEC / (double)(clock() - at);
+    for (size_t i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
+    for (int i = 0; i < TIMES; i++) {
+        const double at = seconds_now();
+        keel_gemm(false, true, N, N, N, 1, a, N, b, N, 0, y, N);
+        const double rate = (double)N * N * N / (seconds_now() - at);
         if (rate > best) best = rate;
     }
-    printf("%zu texts of %zu tokens: %.1f texts a CPU second\n", n, tokens, best);
+    keel_free(a);
+    return best;
+}
+
+/* "16x32": 32 texts of 16 tokens; "16": one. Returns their number, in all of them; NULL: they are counted. */
+static size_t read_lengths(char **list, size_t n, int32_t *offsets) {
+    size_t texts = 0;
+    for (size_t i = 0; i < n; i++) {
+        char *rest;
+        const size_t tokens = strtoul(list[i], &rest, 10),
+                     times = *rest == 'x' ? strtoul(rest + 1, NULL, 10) : 1;
+        for (size_t k = 0; k < times; k++, texts++)
+            if (offsets) offsets[texts + 1] = offsets[texts] + (int32_t)tokens;
+    }
+    return texts;
+}
+
+/* Multiplications of all products of a batch. */
+static double multiplications(const keel_bert_config *c, const keel_bert_batch *batch) {
+    const double width = (double)c->hidden, inner = (double)c->inner;
+    double sum = 0;
+    for (size_t i = 0; i < batch->n; i++) {
+        const double tokens = (double)(batch->offsets[i + 1] - batch->offsets[i]);
+        sum += tokens * (4 * width * width + 2 * width * inner) + 2 * tokens * tokens * width;
+    }
+    return sum * (double)c->layers;
+}
+
+/* Large products, encoding, large products; the best of each. */
+static void measure(const char *dir, double seconds, char **list, size_t n_list) {
+    keel_bert *bert;
+    keel_arena arena = {0};
+    double best = 0, sgemm = product_rate();
+    check(keel_bert_load(&bert, dir, &err));
+    const size_t n = read_lengths(list, n_list, NULL);
+    int32_t *offsets = keel_calloc(n + 1, sizeof *offsets);
+    read_lengths(list, n_list, offsets);
+    const size_t tokens = (size_t)offsets[n];
+    int32_t *id = keel_calloc(tokens, sizeof *id);
+    keel_real *out = keel_calloc(n * bert->config.hidden, sizeof *out);
+    for (size_t i = 0; i < tokens; i++) id[i] = (int32_t)(1000 + i * 7919 % 20000);
+    const keel_bert_batch batch = {.id = id, .offsets = offsets, .n = n};
+    for (double begin = seconds_now(); seconds_now() - begin < seconds;) {
+        const double at = seconds_now();
+        keel_arena_reset(&arena);
+        check(keel_bert_encode(bert, &batch, &arena, out, &err));
+        best = fmax(best, (double)n / (seconds_now() - at));
+    }
+    sgemm = fmax(sgemm, product_rate());
+    printf(
+        "%zu texts of %zu tokens in all: %.1f texts a CPU second, %.1f if there were products alone, at the "
+        "%.0f GFLOP/s of SGEMM\n",
+        n, tokens, best, sgemm / multiplications(&bert->config, &batch) * (double)n, 2 * sgemm / 1e9);
     keel_bert_close(bert);
     keel_arena_free(&arena);
     keel_free(id);
@@ -279,28 +335,6 @@ static void tune_by_folds(const char *dir, uint64_t seed) {
 
 static const char *const modes[] = {"full", "freeze", "lora", "head"};
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* Multiplications a second of a large product, the best of some. */
-static double product_rate(void) {
-    enum { N = 768, TIMES = 8 };
-    float *a = keel_calloc(3 * N * N, sizeof *a), *b = a + N * N, *y = b + N * N;
-    double best = 0;
-    for (size_t i = 0; i < 2 * N * N; i++) a[i] = (float)(i % 7) - 3;
-    for (int i = 0; i < TIMES; i++) {
-        const double at = seconds_now();
-        keel_gemm(false, true, N, N, N, 1, a, N, b, N, 0, y, N);
-        const double rate = (double)N * N * N / (seconds_now() - at);
-        if (rate > best) best = rate;
-    }
-    keel_free(a);
-    return best;
-}
-
 /* Multiplications of a step: forward; gradients of what each layer reads, from the lowest that needs one; of
  * trained weights. */
 static double step_products(const keel_bert_config *c, size_t n, size_t tokens, keel_bert_mode mode) {
@@ -373,8 +407,8 @@ static bool run(int n, char **argument) {
         adapt(argument[1], argument[2], number(argument[3]), (unsigned)number(argument[4]));
     else if (n == 3 && strcmp(verb, "tune") == 0)
         tune_by_folds(argument[1], number(argument[2]));
-    else if (n == 5 && strcmp(verb, "speed") == 0)
-        measure(argument[1], number(argument[2]), number(argument[3]), strtod(argument[4], NULL));
+    else if (n >= 4 && strcmp(verb, "speed") == 0)
+        measure(argument[1], strtod(argument[2], NULL), argument + 3, (size_t)n - 3);
     else if (n == 6 && strcmp(verb, "step") == 0)
         measure_step(argument[1], number(argument[2]), number(argument[3]), strtod(argument[4], NULL),
                      argument[5]);
@@ -388,6 +422,6 @@ int main(int argc, char **argv) {
     fprintf(
         stderr,
         "usage: bench_encoder tokens TOKENIZER.json | vectors FOLDER BATCH [ADAPTER] | adapt FOLDER OUT "
-        "RANK TARGETS | tune FOLDER SEED | speed FOLDER BATCH TOKENS SECONDS | step FOLDER BATCH TOKENS SECONDS MODE\n");
+        "RANK TARGETS | tune FOLDER SEED | speed FOLDER SECONDS TOKENS[xTEXTS]... | step FOLDER BATCH TOKENS SECONDS MODE\n");
     return 2;
 }
