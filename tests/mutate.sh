@@ -17,7 +17,9 @@ trap 'exit 1' INT TERM
 # The tests that a mutation of this file is shown, those of its own first.
 tests_of() {
     case $1 in
+    core/ops_norm.c | core/ops_text.c) echo core/test_ops core/test_gradient policies/test_bert_tape ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
+    core/panels.c) echo core/test_panels ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
@@ -46,7 +48,7 @@ tests_of() {
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
-    policies/transformer/*) echo policies/test_bert policies/test_tokenizer ;;
+    policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
