@@ -1,11 +1,11 @@
-/* The folder of an encoder. What loads encodes: finite vectors, the same ones alone and in company, or an
- * error. */
+/* The folder of an encoder, with an adapter or without. What loads encodes: finite vectors, the same ones
+ * alone and in company, or an error. */
 #include <math.h>
 
 #include "fuzz.h"
-#include "policies/transformer/bert.h"
+#include "policies/transformer/peft.h"
 
-enum { N_FILES = 11, MOST_WIDTH = 1 << 16 };
+enum { N_FILES = 13, MOST_WIDTH = 1 << 16 };
 
 /* One a part of the input, in this order; an empty part is a file that is not there. */
 static const char *const files[N_FILES] = {"encoder/config.json",
@@ -15,6 +15,8 @@ static const char *const files[N_FILES] = {"encoder/config.json",
                                            "encoder/1_Pooling/config.json",
                                            "encoder/modules.json",
                                            "encoder/tokenizer.json",
+                                           "encoder/adapter_config.json",
+                                           "encoder/adapter_model.safetensors",
                                            "encoder/model.safetensors.index.json",
                                            "encoder/model.safetensors",
                                            "encoder/model-00001-of-00002.safetensors",
@@ -48,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const texts[] = {"How do I bake bread? \xe6\x80\x8e", "No."};
     static float together[2 * MOST_WIDTH], alone[MOST_WIDTH];
     keel_bert *bert = NULL;
-    if (fuzz_ok(keel_bert_load(&bert, lay_out(data, size), &fuzz_err)) && encode(bert, texts, 2, together)) {
+    if (fuzz_ok(keel_peft_open(&bert, lay_out(data, size), &fuzz_err)) && encode(bert, texts, 2, together)) {
         const size_t width = bert->config.hidden;
         for (size_t i = 0; i < 2; i++) {
             FUZZ_CHECK(encode(bert, &texts[i], 1, alone));
