@@ -163,10 +163,16 @@ void keel__lora_add(const keel_bert *bert, size_t layer, size_t target, keel_rea
               bert->lora.rank, a, in, 1, weights, in);
 }
 
+static bool are_finite(const keel_real *x, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 typedef enum step { COUNT, MERGE, UNMERGE } step;
 
-/* Elements of all weights with a correction; kept: room for these. */
-static size_t visit_targets(const keel_bert *bert, step what, keel_real *kept) {
+/* Elements of all weights with a correction; kept: room for these. *finite: whether those merged are. */
+static size_t visit_targets(const keel_bert *bert, step what, keel_real *kept, bool *finite) {
     size_t total = 0, size;
     keel_real *weights;
     for (size_t layer = 0; layer < bert->config.layers; layer++)
@@ -175,6 +181,7 @@ static size_t visit_targets(const keel_bert *bert, step what, keel_real *kept) {
             if (what == MERGE) {
                 memcpy(kept + total, weights, size * sizeof *kept);
                 keel__lora_add(bert, layer, t, weights);
+                *finite = *finite && are_finite(weights, size);
             }
             if (what == UNMERGE) memcpy(weights, kept + total, size * sizeof *kept);
             total += size;
@@ -183,18 +190,21 @@ static size_t visit_targets(const keel_bert *bert, step what, keel_real *kept) {
 }
 
 keel_status keel_bert_merge(keel_bert *bert, keel_err *err) {
-    const size_t size = visit_targets(bert, COUNT, NULL);
+    const size_t size = visit_targets(bert, COUNT, NULL, NULL);
+    bool finite = true;
     if (bert->unmerged) return keel_fail(err, KEEL_E_USAGE, "encoder", "it is merged already");
     if (size == 0) return KEEL_OK;
     bert->unmerged = keel_alloc(size * sizeof *bert->unmerged);
     if (!bert->unmerged) return keel_nomem(err, "encoder");
-    visit_targets(bert, MERGE, bert->unmerged);
-    return KEEL_OK;
+    visit_targets(bert, MERGE, bert->unmerged, &finite);
+    if (finite) return KEEL_OK;
+    keel_bert_unmerge(bert);
+    return keel_fail(err, KEEL_E_INVALID, "encoder", "merged with its corrections, weights are not finite");
 }
 
 void keel_bert_unmerge(keel_bert *bert) {
     if (!bert->unmerged) return;
-    visit_targets(bert, UNMERGE, bert->unmerged);
+    visit_targets(bert, UNMERGE, bert->unmerged, NULL);
     keel_free(bert->unmerged);
     bert->unmerged = NULL;
 }

@@ -34,7 +34,8 @@ size_t keel_bert_first_head(const keel_bert *bert);
 size_t keel_bert_first_trained(const keel_bert *bert, keel_bert_mode mode, size_t frozen_layers);
 
 /* W <- W + s B A, so that the encoder can encode. The weights as they were are kept, and unmerge puts them
- * back bit for bit. Merging twice is KEEL_E_USAGE; without LoRA both do nothing. */
+ * back bit for bit. Merging twice is KEEL_E_USAGE; without LoRA both do nothing. Weights that would not be
+ * finite are KEEL_E_INVALID, and nothing is merged. */
 keel_status keel_bert_merge(keel_bert *bert, keel_err *err);
 void keel_bert_unmerge(keel_bert *bert);
 /* Merges for good: LoRA and heads are gone, and the encoder can be extended anew. */

@@ -168,6 +168,21 @@ static void merged_weights_do_what_the_branches_did(void **state) {
     }
 }
 
+static void what_would_not_be_finite_is_not_merged(void **state) {
+    (void)state;
+    keel_bert *bert = with_lora("mean", &SOME);
+    const size_t row = keel_bert_first_trained(bert, KEEL_BERT_LORA, 0),
+                 block = bert->params.size * sizeof(float);
+    keel_params_at(&bert->params, row)[0] = keel_params_at(&bert->params, row + 1)[0] = 1e30f;
+    float *before = keel_arena_alloc(&arena, block);
+    memcpy(before, bert->params.data, block);
+    assert_int_equal(keel_bert_merge(bert, &err), KEEL_E_INVALID);
+    contains(err.message, "finite");
+    assert_memory_equal(before, bert->params.data, block);
+    assert_null(bert->unmerged);
+    keel_bert_close(bert);
+}
+
 /* ---- what is frozen costs nothing ---- */
 
 static double multiplications;
@@ -494,6 +509,7 @@ int main(void) {
         cmocka_unit_test(what_a_mode_trains_is_the_end_of_one_block),
         cmocka_unit_test(corrections_out_of_range_are_refused),
         cmocka_unit_test(merged_weights_do_what_the_branches_did),
+        cmocka_unit_test(what_would_not_be_finite_is_not_merged),
         cmocka_unit_test(what_is_frozen_costs_no_product),
         cmocka_unit_test(what_is_saved_is_loaded_bit_for_bit),
         cmocka_unit_test(corrections_are_merged_in_what_is_saved),
