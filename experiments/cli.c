@@ -256,6 +256,14 @@ keel_status keel_cli_numbers(const char *flag, const char *text, double *out, si
                      text);
 }
 
+keel_status keel_cli_share(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
+    const char *text = keel_cli_value(cli, flag);
+    if (!text) return KEEL_OK;
+    KEEL_TRY(keel_cli_numbers(flag, text, out, 1, err));
+    if (*out > 0 && *out < 1) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, flag, "expected a number between 0 and 1, got \"%s\"", text);
+}
+
 keel_status keel_cli_duration(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
     static const char units[] = "smh";
     static const double seconds[] = {1, 60, 3600};

@@ -116,6 +116,8 @@ keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low,
                              keel_err *err);
 /* "0.2,0.7,0.1", a value of `flag`: so many numbers into out; KEEL_E_USAGE for anything else. */
 keel_status keel_cli_numbers(const char *flag, const char *text, double *out, size_t count, keel_err *err);
+/* A number between 0 and 1, both left out; *out untouched when the flag is not given. */
+keel_status keel_cli_share(const keel_cli *cli, const char *flag, double *out, keel_err *err);
 /* "90s", "10m" or "2h": seconds above 0; *out untouched when the flag is not given. */
 keel_status keel_cli_duration(const keel_cli *cli, const char *flag, double *out, keel_err *err);
 /* Index of a flag's value in a NULL-terminated list; *out untouched when the flag is not given. */

@@ -31,6 +31,8 @@ static const keel_flag flags[] = {
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--diff", "DIR", false, false, "a second policy: shows where the two differ, and which earns more"},
     {"--diff-base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--confidence", "C", false, false,
+     "with --diff: of the interval of what the two earn apart (default: 0.95)"},
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
     KEEL_FLAG_THRESHOLD,
     KEEL_FLAG_UNFAMILIAR,
@@ -69,6 +71,7 @@ typedef struct replaying {
     keel_reward_config rewards;
     keel_eval_config measure;
     keel_compare *compare;            /* NULL without --diff */
+    double confidence;                /* of its interval */
     bool disagree_only, random, near; /* near: the nearest decisions of training are looked for */
     keel_rng rng;
     int64_t limit, seen, differing, untold, open, apart, matching, shown;
@@ -272,7 +275,7 @@ static int by_number(const void *a, const void *b) {
 static keel_status compared_json(const replaying *work, cJSON *result, keel_err *err) {
     keel_compared found;
     KEEL_TRY(keel_compare_finish(work->compare, (size_t)work->measure.resamples, (uint64_t)work->measure.seed,
-                                 0.95, &found, err));
+                                 work->confidence, &found, err));
     cJSON *json = cJSON_AddObjectToObject(result, "compared");
     cJSON_AddStringToObject(json, "other", work->policy[SECOND]->hash);
     cJSON_AddNumberToObject(json, "differing", (double)found.differing);
@@ -332,6 +335,8 @@ static keel_status check_flags(const keel_cli *cli, keel_err *err) {
         return keel_fail(err, KEEL_E_USAGE, "--seed", "needs --random");
     if (keel_cli_has(cli, "--diff-base") && !keel_cli_has(cli, "--diff"))
         return keel_fail(err, KEEL_E_USAGE, "--diff-base", "needs --diff");
+    if (keel_cli_has(cli, "--confidence") && !keel_cli_has(cli, "--diff"))
+        return keel_fail(err, KEEL_E_USAGE, "--confidence", "needs --diff");
     return KEEL_OK;
 }
 
@@ -341,6 +346,8 @@ static keel_status open_policies(keel_cli *cli, replaying *work, keel_err *err) 
     KEEL_TRY(keel_cli_weigh(cli, work->policy[FIRST], err));
     KEEL_TRY(keel_cli_open_threshold(cli, work->policy[FIRST], err));
     KEEL_TRY(keel_cli_open_unfamiliar(cli, work->policy[FIRST], err));
+    work->confidence = 0.95;
+    KEEL_TRY(keel_cli_share(cli, "--confidence", &work->confidence, err));
     if (!keel_cli_has(cli, "--diff")) return KEEL_OK;
     KEEL_TRY(keel_cli_open_policy(keel_cli_value(cli, "--diff"), keel_cli_value(cli, "--diff-base"),
                                   &work->policy[SECOND], &work->base[SECOND], err));

@@ -122,15 +122,6 @@ static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_
     return keel_store_check_split(store, &out->part, err);
 }
 
-/* A number between 0 and 1, both left out; as it is without the flag. */
-static keel_status read_share(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
-    const char *text = keel_cli_value(cli, flag);
-    if (!text) return KEEL_OK;
-    KEEL_TRY(keel_cli_numbers(flag, text, out, 1, err));
-    if (*out > 0 && *out < 1) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, flag, "expected a number between 0 and 1, got \"%s\"", text);
-}
-
 /* --max-harm. What tests harm is cut off first: nothing else may have seen it. *given false, and nothing else
  * set, without it. */
 static keel_status open_constraint(keel_cli *cli, keel_store *store, const keel_split *split,
@@ -141,8 +132,8 @@ static keel_status open_constraint(keel_cli *cli, keel_store *store, const keel_
         return keel_fail(err, KEEL_E_USAGE, fold ? "--harm-fold" : "--confidence", "needs --max-harm");
     if (!*given) return KEEL_OK;
     out->confidence = 0.95;
-    KEEL_TRY(read_share(cli, "--max-harm", &out->max_harm, err));
-    KEEL_TRY(read_share(cli, "--confidence", &out->confidence, err));
+    KEEL_TRY(keel_cli_share(cli, "--max-harm", &out->max_harm, err));
+    KEEL_TRY(keel_cli_share(cli, "--confidence", &out->confidence, err));
     KEEL_TRY(read_counts(cli, &out->partial, err));
     KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold ? fold : "0/5", &out->part, &out->rest, err), err));
     return keel_store_check_split(store, &out->part, err);

@@ -378,7 +378,7 @@ static keel_status load_step(loading *load, const cJSON *object, keel_err *err) 
     keel_status found = keel_verb_find(verb, &step.verb, err);
     if (found != KEEL_OK && err) snprintf(err->where, sizeof err->where, "%.319s", where);
     if (found != KEEL_OK) return found;
-    if (strcmp(verb, "run") == 0 || strcmp(verb, "search") == 0)
+    if (strcmp(verb, "run") == 0 || strcmp(verb, "search") == 0 || strcmp(verb, "auto") == 0)
         return keel_fail(err, KEEL_E_PARSE, where, "a recipe cannot run recipes, nor search");
     KEEL_TRY(step_arguments(load, object, &step, where, err));
     KEEL_TRY(check_step(&step, where, err));
@@ -475,6 +475,12 @@ static bool table_has(const keel_option *table, const char *key) {
     return false;
 }
 
+bool keel_recipe_is_named_key(const keel_verb *verb, const char *key) {
+    for (int i = 0; verb->named && verb->named->name(i); i++)
+        if (table_has(verb->named->table(i), key)) return true;
+    return false;
+}
+
 /* A configuration key, of the name with this index or, below 0, of any. */
 static bool verb_takes(const keel_verb *verb, int name, const char *key, bool any) {
     for (size_t i = 0; verb->options && verb->options[i]; i++)
@@ -487,7 +493,7 @@ static bool verb_takes(const keel_verb *verb, int name, const char *key, bool an
 bool keel_recipe_step_takes(const keel_step *step, const char *key, bool any) {
     keel_cli cli;
     bool help = false, takes = false;
-    if (verb_has(step->verb, key, strlen(key))) return true;
+    if (verb_has(step->verb, key, strlen(key)) && !keel_recipe_is_named_key(step->verb, key)) return true;
     if (keel_cli_parse(&cli, step->verb, step->argc, step->argv, &help, NULL) == KEEL_OK) {
         /* A folder, say: what it holds is known when the step runs. */
         const bool unnamed =

@@ -56,6 +56,10 @@ void keel_recipe_free(keel_recipe *recipe);
 
 /* Whether "STEP.KEY..." is for a step of that name, and what follows the point; NULL: it is not. */
 const char *keel_recipe_setting_for(const char *setting, const char *step);
+/* Whether KEY is a configuration key of some names of the verb's (learners, kinds of base), though it may be
+ * a flag too
+ * (--mode). */
+bool keel_recipe_is_named_key(const keel_verb *verb, const char *key);
 /* Whether a step takes KEY as a flag or a configuration key: as its command line is (with the learner or kind
  * of base that it names), or, with any, under some name. */
 bool keel_recipe_step_takes(const keel_step *step, const char *key, bool any);

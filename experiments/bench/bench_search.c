@@ -1,4 +1,5 @@
-/* How many trials a search needs for what a grid finds: `bench_search [REPEATS]`, 20 unless given.
+/* How many trials a search needs for what a grid finds: `bench_search [REPEATS [FUNCTION]]`, 20 of each
+ * unless given.
  *
  * Functions of known shape, all to be as large as possible: a valley over a learning rate, Branin's,
  * Hartmann's in three and six dimensions (Dixon & Szego 1978), each without noise and with noise of a tenth
@@ -17,6 +18,9 @@
 #include "rl/search/search.h"
 
 enum { MOST_TRIALS = 1000 };
+
+/* As good: no further below what the grid keeps than this share of the spread. */
+static const double NEAR = 0.01;
 
 typedef struct function {
     const char *name;
@@ -119,12 +123,35 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+enum { MOST_REPEATS = 1000 };
+
+typedef struct tally {
+    size_t reached;
+    double after[MOST_REPEATS], minus[MOST_REPEATS]; /* what is kept minus what the grid keeps, in spreads */
+} tally;
+
+static void print_row(const function *f, double noise, size_t grid_size, size_t half, const char *name,
+                      tally *t, size_t repeats) {
+    const keel_interval share = keel_wilson((double)t->reached, (double)repeats);
+    double mean = 0, square = 0;
+    for (size_t r = 0; r < repeats; ++r) mean += t->minus[r] / (double)repeats;
+    for (size_t r = 0; r < repeats; ++r) square += (t->minus[r] - mean) * (t->minus[r] - mean);
+    const double error = 1.96 * sqrt(square / (double)(repeats - 1) / (double)repeats);
+    qsort(t->after, repeats, sizeof(double), by_size);
+    printf("%-26s %5.2g  %4zu  %4zu  %-7s %5.0f / %3.0f  %+.3f [%+.3f, %+.3f]  %2zu of %zu [%.2f, %.2f]\n",
+           f->name, noise / f->spread, grid_size, half, name, t->after[repeats / 2],
+           t->after[repeats * 9 / 10], mean, mean - error, mean + error, t->reached, repeats, share.low,
+           share.high);
+    fflush(stdout);
+}
+
 static void compare(const function *f, double noise, size_t repeats) {
     static const char *const names[] = {"bayes", "random"};
+    static tally tallies[2];
     keel_arena arena = {0};
     keel_space space = {0};
-    size_t reached[2] = {0}, grid_size = 0, half = 0;
-    double after[2][1000];
+    size_t grid_size = 0, half = 0;
+    memset(tallies, 0, sizeof tallies);
     for (size_t i = 0; i < f->dims; ++i) {
         char range[32];
         snprintf(range, sizeof range, "x%zu=real:0:1", i);
@@ -138,33 +165,27 @@ static void compare(const function *f, double noise, size_t repeats) {
         keel_search search = {.space = &space, .method = method("grid"), .seed = r, .points = f->points};
         grid_size = keel_search_size(&search);
         half = grid_size / 2 < 100 ? grid_size / 2 : 100;
-        const double asked = run(f, &search, noise, shift, INFINITY).kept;
+        const double grid = run(f, &search, noise, shift, INFINITY).kept, asked = grid - NEAR * f->spread;
         for (int m = 0; m < 2; ++m) {
             search.method = method(names[m]);
             search.trials = half;
             const found one = run(f, &search, noise, shift, asked);
-            reached[m] += one.kept >= asked;
-            after[m][r] = one.after ? (double)one.after : INFINITY;
+            tallies[m].reached += one.kept >= asked;
+            tallies[m].after[r] = one.after ? (double)one.after : INFINITY;
+            tallies[m].minus[r] = (one.kept - grid) / f->spread;
         }
     }
-    for (int m = 0; m < 2; ++m) {
-        const keel_interval share = keel_wilson((double)reached[m], (double)repeats);
-        qsort(after[m], repeats, sizeof(double), by_size);
-        printf("%-26s %5.2g  %4zu  %4zu  %-7s %5.0f / %3.0f  %2zu of %zu  [%.2f, %.2f]\n", f->name,
-               noise / f->spread, grid_size, half, names[m], after[m][repeats / 2],
-               after[m][repeats * 9 / 10], reached[m], repeats, share.low, share.high);
-    }
-    fflush(stdout);
+    for (int m = 0; m < 2; ++m) print_row(f, noise, grid_size, half, names[m], &tallies[m], repeats);
     keel_arena_free(&arena);
 }
 
 int main(int argc, char **argv) {
     const long given = argc > 1 ? strtol(argv[1], NULL, 10) : 20;
-    const size_t repeats = given > 0 && given <= 1000 ? (size_t)given : 20;
-    puts(
-        "function                   noise  grid  half  method  trials until one is as good as what the grid keeps (median / 90 %), kept one as good");
+    const size_t repeats = given > 1 && given <= MOST_REPEATS ? (size_t)given : 20;
+    puts("function                   noise  grid  half  method  trials until one is as good (median / 90 %), "
+         "kept minus the grid's, in spreads, kept one as good");
     for (size_t i = 0; i < sizeof functions / sizeof *functions; ++i)
-        for (int noisy = 0; noisy < 2; ++noisy)
+        for (int noisy = 0; noisy < 2 && (argc < 3 || strstr(functions[i].name, argv[2])); ++noisy)
             compare(&functions[i], noisy ? functions[i].spread / 10 : 0, repeats);
     return 0;
 }

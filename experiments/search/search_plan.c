@@ -105,7 +105,9 @@ static bool is_flag(const keel_recipe *recipe, const char *setting) {
         const char *key = keel_recipe_setting_for(setting, recipe->steps[i].name);
         char flag[100];
         if (key) snprintf(flag, sizeof flag, "--%s", key);
-        if (key && keel_verb_has_flag(recipe->steps[i].verb, flag)) return true;
+        if (key && keel_verb_has_flag(recipe->steps[i].verb, flag) &&
+            !keel_recipe_is_named_key(recipe->steps[i].verb, key))
+            return true;
     }
     return false;
 }

@@ -208,10 +208,11 @@ static const char *state_of(const cJSON *row) {
     return cJSON_IsTrue(keel_json_get(row, "feasible")) ? "" : "not as required";
 }
 
-static void print_trials(const cJSON *result, FILE *out) {
+void keel_search_result_print_trials(const cJSON *result, FILE *out) {
     const cJSON *list = keel_json_get(result, "trials"), *require = keel_json_get(result, "require"), *row,
                 *item;
     const cJSON *config = keel_json_get(list->child, "config");
+    if (!list->child) return;
     const bool budget = keel_json_get(list->child, "budget") != NULL;
     const cJSON *goal = keel_json_get(result, "maximise");
     if (!goal) goal = keel_json_get(result, "minimise");
@@ -250,7 +251,8 @@ static void print_kept(const cJSON *result, FILE *out) {
     print_estimate(kept, out);
     const cJSON *expected = keel_json_get(kept, "expected");
     if (cJSON_IsNumber(expected))
-        fprintf(out, "\nby what all trials show together, such settings give %.4g +- %.2g",
+        fprintf(out,
+                "\nby what all trials show together, such settings give %.4g +- %.2g on these conversations",
                 expected->valuedouble, 1.96 * keel_json_get(kept, "expected_sd")->valuedouble);
     fprintf(out, "\nin %s\n", keel_json_get(kept, "folder")->valuestring);
     if (!held) return;
@@ -263,7 +265,7 @@ static void print_kept(const cJSON *result, FILE *out) {
 
 void keel_search_result_print(const cJSON *result, FILE *out) {
     const cJSON *note_text;
-    if (keel_json_get(result, "trials")->child) print_trials(result, out);
+    keel_search_result_print_trials(result, out);
     if (cJSON_IsObject(keel_json_get(result, "kept"))) print_kept(result, out);
     if (cJSON_IsFalse(keel_json_get(result, "in_time")))
         fprintf(out, "time is up: %.0f of %.0f trials; the same command with more --time goes on\n",

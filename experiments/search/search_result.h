@@ -12,5 +12,6 @@
 keel_status keel_search_result_json(const keel_search_plan *plan, keel_store *store, bool in_time,
                                     cJSON **out, keel_err *err);
 void keel_search_result_print(const cJSON *result, FILE *out);
+void keel_search_result_print_trials(const cJSON *result, FILE *out); /* the table alone */
 
 #endif

@@ -1,7 +1,7 @@
 /* Bayesian search: a Gaussian process over the trials so far (rl/search/gp.h), and the point of the highest
  * expected improvement next.
  *
- * - The first dims + 3 points fill the space: an additive recurrence with the generalised golden ratio
+ * - The first dims + 2 points fill the space: an additive recurrence with the generalised golden ratio
  *   (Roberts 2018), moved by a random shift.
  * - Trials are noisy: the improvement is over the highest posterior mean at a point that was tried and met
  * its requirements, not over the highest value that was seen.
@@ -22,7 +22,7 @@ enum { SCATTERED = 1000, AROUND = 40, TOP = 5, ROUNDS = 6, FINER = 40 };
 /* ---- the first points ---- */
 
 static size_t designed(const keel_search *search) {
-    return search->space->n + 3;
+    return search->space->n + 2;
 }
 
 static void design(const keel_search *search, size_t n, double *at) {

@@ -17,7 +17,7 @@ expect "stats reads" 0 "" stats --store s.db --quiet
 [ ! -e s.db-wal ] && [ ! -e s.db-shm ] || fail "stats leaves nothing beside the store: $(ls s.db*)"
 expect "no verb" 2 "" ""
 expect "an unknown verb suggests the nearest" 2 "did you mean 'train'?" trian
-for verb in import stats label judge sft train eval replay decide simulate run search report info help; do
+for verb in import stats label judge sft train eval replay decide simulate run search auto report info help; do
     expect "$verb knows no --sotre" 2 "unknown flag --sotre" "$verb" --sotre s.db
     expect "$verb has help" 0 "" "$verb" --help
     grep -q "usage: keel $verb" out.txt || fail "$verb --help shows its usage"
