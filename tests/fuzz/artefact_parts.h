@@ -9,7 +9,7 @@
 /* names: one a part. Returns the folder. */
 static inline const char *fuzz_artefact(const char *kind, const char *type, const uint8_t *data, size_t size,
                                         const char *const *names, size_t n_names) {
-    fuzz_part parts[4];
+    fuzz_part parts[8];
     keel_folder_write folder;
     size_t n = fuzz_parts(data, size, parts, n_names);
     const char *path = fuzz_path(kind);

@@ -1,32 +1,7 @@
 /* A base's folder: config.json, tokenizer.json and model.safetensors. What loads encodes, and its prior is
  * one. */
-#include <math.h>
-
 #include "artefact_parts.h"
-#include "policies/base.h"
-
-static void encode(const keel_base *base, keel_arena *arena) {
-    keel_turn turns[] = {{.role = KEEL_ROLE_USER, .text = "How do I bake bread? \xe6\x80\x8e"},
-                         {.role = KEEL_ROLE_ASSISTANT, .text = "Flour, water."},
-                         {.role = KEEL_ROLE_USER, .text = ""}};
-    keel_candidate candidates[] = {{.text = "Mix flour and water."}, {.text = "No.", .taken = true}};
-    keel_decision decision = {.turn = 3, .n_candidates = 2, .candidates = candidates};
-    keel_conversation conversation = {.source = "chat",
-                                      .external_id = "1",
-                                      .split = "train",
-                                      .n_turns = 3,
-                                      .turns = turns,
-                                      .n_decisions = 1,
-                                      .decisions = &decision};
-    keel_features features;
-    double sum = 0;
-    if (!fuzz_ok(keel_base_encode_decision(base, &conversation, 0, arena, &features, &fuzz_err))) return;
-    for (size_t i = 0; i < features.state_dim; i++) FUZZ_CHECK(isfinite(features.state[i]));
-    for (size_t i = 0; features.candidates && i < 2 * features.candidate_dim; i++)
-        FUZZ_CHECK(isfinite(features.candidates[i]));
-    for (size_t i = 0; i < features.n_actions; i++) sum += exp(features.log_prior[i]);
-    FUZZ_CHECK(fabs(sum - 1) < 1e-3);
-}
+#include "base_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const names[] = {"config.json", "tokenizer.json", "model.safetensors"};
@@ -34,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     keel_arena arena = {0};
     const char *dir = fuzz_artefact("base", "builtin", data, size, names, 3);
     if (fuzz_ok(keel_base_load(&base, dir, &fuzz_err))) {
-        encode(base, &arena);
+        fuzz_use_base(base, &arena);
         (void)keel_base_act_index(base, "refuse");
     }
     keel_base_close(base);
