@@ -13,6 +13,7 @@
 
 #include "core/clock.h"
 #include "core/context.h"
+#include "core/decimal.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/lock.h"
@@ -179,25 +180,26 @@ static void say_defaults(words *to, const char *split) {
         "${out}/base", "--split", split, "--out", "${out}/policy");
 }
 
-/* How long they took stands in a file: a run that goes on has spent it, too. */
-static keel_status make_defaults(automatic *a, keel_err *err) {
+/* How long they took stands in the store: a run that goes on has spent it, too. */
+static keel_status make_defaults(automatic *a, keel_store *store, keel_err *err) {
     words line = {0};
-    cJSON *json = NULL;
-    const char *folder = in(a, "default"), *path = in(a, "default/seconds.json");
-    if (!folder || !path) return keel_nomem(err, "auto");
+    char key[80], seconds[KEEL_DECIMAL_SIZE];
+    const char *folder = in(a, "default"), *known = NULL;
+    if (!folder) return keel_nomem(err, "auto");
     const double begun = keel_clock();
     say_defaults(&line, a->teaches);
     KEEL_TRY(run_words(a, &line, folder, NULL, err));
     a->spent = keel_clock() - begun;
-    if (keel_file_exists(path)) {
-        KEEL_TRY(keel_json_parse_file(path, &json, err));
-        if (cJSON_IsNumber(json)) a->spent = json->valuedouble;
-    } else {
-        json = cJSON_CreateNumber(a->spent);
-        KEEL_TRY(keel_json_write_file(path, json, err));
-    }
-    cJSON_Delete(json);
-    return KEEL_OK;
+    snprintf(key, sizeof key, "auto %s", a->plan.hash);
+    KEEL_TRY(keel_store_get_setting(store, key, a->arena, &known, err));
+    if (known) a->spent = keel_decimal_read(known, NULL);
+    if (known) return KEEL_OK;
+    keel_decimal_print(seconds, a->spent);
+    KEEL_TRY(keel_store_begin(store, err));
+    keel_status status = keel_store_put_setting(store, key, seconds, err);
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
 }
 
 /* ---- the search ---- */
@@ -407,7 +409,6 @@ static keel_status fill(automatic *a, cJSON *found, int kept, const char *report
     cJSON_AddStringToObject(result, "compared_on", a->judges);
     cJSON_AddStringToObject(result, "judged_on", a->test);
     cJSON_AddNumberToObject(result, "budget", a->budget);
-    cJSON_AddNumberToObject(result, "default_seconds", a->spent);
     if (kept >= 0)
         cJSON_AddNumberToObject(result, "kept", kept);
     else
@@ -424,12 +425,22 @@ static keel_status fill(automatic *a, cJSON *found, int kept, const char *report
     return keel_cli_check_result(a->cli, err);
 }
 
+/* Told, not kept: how long it took. */
+static keel_status tell(const automatic *a, keel_store *store, keel_err *err) {
+    cJSON *seconds;
+    KEEL_TRY(keel_search_result_seconds(&a->plan, store, &seconds, err));
+    cJSON *told = a->cli->told = cJSON_CreateObject();
+    keel_json_add(told, "seconds", seconds);
+    cJSON_AddNumberToObject(told, "default_seconds", a->spent);
+    return keel_cli_check_result(a->cli, err);
+}
+
 /* The search, and what is kept of it. */
 static keel_status choose(automatic *a, keel_store *store, cJSON **found, int *kept, keel_err *err) {
     KEEL_TRY(keel_store_content_hash(store, NULL, a->content, err));
     KEEL_TRY(lay_out(a, err));
     KEEL_TRY(keel_search_trial_begin(&a->plan, store, err)); /* says so where the logs have changed */
-    KEEL_TRY(make_defaults(a, err));
+    KEEL_TRY(make_defaults(a, store, err));
     KEEL_TRY(search(a, store, found, err));
     *kept = decide(*found);
     return make_kept(a, store, *kept, err);
@@ -449,6 +460,7 @@ static keel_status work(automatic *a, keel_err *err) {
     if (status == KEEL_OK) status = report(a, &path, err);
     if (status == KEEL_OK) status = fill(a, found, kept, path, err);
     if (status == KEEL_OK) status = keel_record_run(a->cli, store, err);
+    if (status == KEEL_OK) status = tell(a, store, err);
     cJSON_Delete(found);
     keel_store_close(store);
     if (status == KEEL_OK && gate.code != KEEL_OK)
@@ -487,7 +499,7 @@ static void print(const cJSON *result, FILE *out) {
             keel_json_get(result, "compared_on")->valuestring,
             keel_json_get(result, "judged_on")->valuestring);
     const cJSON *found = keel_json_get(result, "search"), *kept = keel_json_get(result, "kept");
-    keel_search_result_print_trials(found, out);
+    keel_search_result_print_trials(found, keel_json_get(result, "seconds"), out);
     if (cJSON_IsFalse(keel_json_get(found, "in_time")))
         fprintf(out, "the budget allowed %.0f of %.0f trials; the same command with more goes on\n",
                 keel_json_get(found, "done")->valuedouble, keel_json_get(found, "asked")->valuedouble);

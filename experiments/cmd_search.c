@@ -114,7 +114,12 @@ static keel_status search(keel_cli *cli, const keel_search_plan *plan, keel_stor
     KEEL_TRY(keel_search_result_json(plan, store, in_time, &cli->result, err));
     KEEL_TRY(keel_cli_check_result(cli, err));
     KEEL_TRY(keel_json_write_file(path, cli->result, err));
-    return keel_record_run(cli, store, err);
+    KEEL_TRY(keel_record_run(cli, store, err));
+    cJSON *seconds;
+    KEEL_TRY(keel_search_result_seconds(plan, store, &seconds, err));
+    cli->told = cJSON_CreateObject();
+    keel_json_add(cli->told, "seconds", seconds);
+    return keel_cli_check_result(cli, err);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {

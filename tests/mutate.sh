@@ -34,6 +34,7 @@ tests_of() {
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/store_judged.c) echo datasets/test_store datasets/test_store_review ;;
+    datasets/store_trials.c) echo datasets/test_store_trials ;;
     datasets/store_review*.c) echo datasets/test_store_review ;;
     datasets/prefetch.c) echo datasets/test_import_chat ;;
     datasets/zip.c) echo datasets/test_zip ;;
@@ -64,10 +65,12 @@ tests_of() {
     rl/judge/evaluate*.c) echo rl/test_evaluate ;;
     rl/judge/overall*.c | rl/judge/ridge_fqe.c) echo rl/test_overall rl/test_evaluate ;;
     rl/judge/metric_sums.c) echo rl/test_metric_sums rl/test_evaluate ;;
+    rl/search/*) echo rl/test_search ;;
     rl/train/train.c) echo rl/test_train ;;
     rl/learn/loss_cost.c) echo rl/test_ordinary rl/test_learners ;;
     rl/learn/learner_config.c | rl/learn/learner_options.h | rl/learn/bcq.c | rl/train/export.c | rl/train/checkpoint.c) echo rl/test_learner rl/test_train ;;
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
+    experiments/search/* | experiments/recipe*.c) echo experiments/test_search_plan experiments/test_recipe ;;
     experiments/http.c) echo experiments/test_http ;;
     experiments/review/*) echo experiments/test_review_desk ;;
     esac

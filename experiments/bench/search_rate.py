@@ -48,14 +48,17 @@ def main(program, folder, repeats):
     asked = min(grid) + 0.01 * (sorted(grid)[len(grid) // 2] - min(grid))
     print(f"grid of {GRID} rates: best {min(grid):.6g}, median {sorted(grid)[len(grid) // 2]:.6g}; as good: at most {asked:.6g}")
     for method in ("bayes", "random"):
-        after = []
+        after, best = [], []
         for seed in range(repeats):
             found = values(search(program, folder, f"{method}-{seed}", "--method", method, "--trials", str(HALF), "--seed", str(seed)))
+            best.append(min(found) - min(grid))
             after.append(next((i + 1 for i, v in enumerate(found) if v <= asked), math.inf))
         reached = sum(a <= HALF for a in after)
         low, high = wilson(reached, repeats)
+        mean = sum(best) / repeats
+        error = 1.96 * math.sqrt(sum((b - mean) ** 2 for b in best) / (repeats - 1) / repeats)
         print(f"{method}: as good within {HALF} trials in {reached} of {repeats} [{low:.2f}, {high:.2f}], "
-              f"after {sorted(after)[repeats // 2]} (median)")
+              f"after {sorted(after)[repeats // 2]} (median); best loss minus the grid's {mean:+.5f} [{mean - error:+.5f}, {mean + error:+.5f}]")
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 20)

@@ -35,7 +35,6 @@ static cJSON *trial_json(const keel_search_plan *plan, const keel_search_trials 
     add_value(row, &(keel_search_value){stored->value, stored->low, stored->high});
     add_json(row, "required", stored->required);
     cJSON_AddBoolToObject(row, "feasible", keel_trial_feasible(&plan->search, &all->trials[i]));
-    cJSON_AddNumberToObject(row, "seconds", stored->seconds);
     if (stored->note) cJSON_AddStringToObject(row, "note", stored->note);
     return row;
 }
@@ -167,6 +166,18 @@ keel_status keel_search_result_json(const keel_search_plan *plan, keel_store *st
     return status;
 }
 
+keel_status keel_search_result_seconds(const keel_search_plan *plan, keel_store *store, cJSON **out,
+                                       keel_err *err) {
+    keel_search_trials all;
+    const keel_status status = keel_search_trial_list(plan, store, &all, err);
+    cJSON *list = status == KEEL_OK ? cJSON_CreateArray() : NULL;
+    for (size_t i = 0; list && i < all.n; ++i)
+        keel_json_add(list, NULL, cJSON_CreateNumber(all.stored[i].seconds));
+    keel_search_trial_free(&all);
+    *out = list;
+    return status;
+}
+
 /* ---- for people ---- */
 
 static void print_cell(keel_table *table, const cJSON *value, const char *format) {
@@ -208,7 +219,7 @@ static const char *state_of(const cJSON *row) {
     return cJSON_IsTrue(keel_json_get(row, "feasible")) ? "" : "not as required";
 }
 
-void keel_search_result_print_trials(const cJSON *result, FILE *out) {
+void keel_search_result_print_trials(const cJSON *result, const cJSON *seconds, FILE *out) {
     const cJSON *list = keel_json_get(result, "trials"), *require = keel_json_get(result, "require"), *row,
                 *item;
     const cJSON *config = keel_json_get(list->child, "config");
@@ -233,7 +244,7 @@ void keel_search_result_print_trials(const cJSON *result, FILE *out) {
         add_estimate(&table, row);
         for (int i = 0; i < cJSON_GetArraySize(require); ++i)
             print_cell(&table, cJSON_GetArrayItem(keel_json_get(row, "required"), i), "%.4g");
-        print_cell(&table, keel_json_get(row, "seconds"), "%.1f");
+        print_cell(&table, cJSON_GetArrayItem(seconds, keel_json_get(row, "trial")->valueint), "%.1f");
         keel_table_cell(&table, "%s", state_of(row));
     }
     keel_table_print(&table, out);
@@ -265,7 +276,7 @@ static void print_kept(const cJSON *result, FILE *out) {
 
 void keel_search_result_print(const cJSON *result, FILE *out) {
     const cJSON *note_text;
-    keel_search_result_print_trials(result, out);
+    keel_search_result_print_trials(result, keel_json_get(result, "seconds"), out);
     if (cJSON_IsObject(keel_json_get(result, "kept"))) print_kept(result, out);
     if (cJSON_IsFalse(keel_json_get(result, "in_time")))
         fprintf(out, "time is up: %.0f of %.0f trials; the same command with more --time goes on\n",

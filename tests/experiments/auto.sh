@@ -21,11 +21,9 @@ grep -q "<h1\|<h2" plain/report.html || fail "there is a report"
 # ---- a search, stopped and killed ----
 expect "a small search" 0 "" auto --store log.db --out whole --trials 4 $small --json
 [ "$(json search.done out.txt)" = 4 ] || fail "four trials: $(cat out.txt)"
-low=$(json value whole/search/result.json 2>/dev/null || true)
 kept=$(json kept out.txt)
 best=$(awk '/"trials": \[/ { in_list = 1 } in_list && /"value":/ { sub(/.*: /, ""); sub(/,.*/, ""); print; exit }' out.txt)
 awk -v best="$best" -v kept="$kept" 'BEGIN { exit !((best > 0) == (kept != "\"default\"")) }' || fail "kept $kept with a limit of $best"
-sed 's/"seconds": .*//; s/"default_seconds": .*//' out.txt >undisturbed
 struck=0
 for moment in 0.5 1.2 2 3; do
     signal=KILL

@@ -30,7 +30,7 @@ static const char *only; /* NULL: each verb */
 
 /* ---- one call of a verb ---- */
 
-enum { MAX_ARGS = 40 };
+enum { MAX_ARGS = 60 };
 
 /* A verb that serves until it is interrupted is so at once. */
 static bool serves;
@@ -122,6 +122,10 @@ static const step steps[] = {
     {"verify --base base --quiet", NULL, 16},
     {"verify --base encoder --quiet", NULL, 40},
     {"review --store s.db --policy policy --listen 127.0.0.1:0 --quiet", NULL, 40},
+    {"search --store s.db --over train.alpha=0.1,1 --method grid --out search --threads 1 --quiet --maximise composite_reward --held-out "
+     "eval.split=test -- train --base base --algo cql --out ${out}/policy " SMALL_POLICY
+     " -- eval --policy ${out}/policy --base base --split train --set resamples=100",
+     "search/result.json", 24},
     {"run recipe.json --out run --threads 1 --quiet", NULL, 16},
     {"report --run run --out page.html --quiet", "page.html", 16},
 };

@@ -162,6 +162,26 @@ static void the_standard_steps_take_what_varies(void **state) {
     keel_search_plan_close(&plan);
 }
 
+/* A budget of an earlier step than what varies: that step is no common one. */
+static void a_budget_varies_too(void **state) {
+    (void)state;
+    static const char *const over[] = {"train.alpha=log:0.01:1"};
+    keel_search_asked a = asked(over, 1);
+    keel_search_plan plan;
+    keel_recipe recipe;
+    a.method = 3;
+    a.budget = "epochs=1:9";
+    if (keel_search_plan_open(&plan, &a, &err) != KEEL_OK) fail_msg("%s: %s", err.where, err.message);
+    assert_string_equal(plan.budget_key, "sft.epochs");
+    assert_int_equal(plan.first, 0);
+    assert_int_equal(keel_search_plan_steps(&plan, (const char *const[]){"0.5"}, (keel_optional){true, 3},
+                                            NULL, "T", &recipe, &err),
+                     KEEL_OK);
+    assert_true(has(&recipe.steps[0], "epochs=3"));
+    keel_recipe_free(&recipe);
+    keel_search_plan_close(&plan);
+}
+
 static void refuse(keel_search_asked a, const char *text) {
     keel_search_plan plan;
     err = (keel_err){0};
@@ -237,6 +257,7 @@ int main(void) {
         cmocka_unit_test(requirements_are_read),
         cmocka_unit_test(a_command_line_is_a_recipe),
         cmocka_unit_test(the_standard_steps_take_what_varies),
+        cmocka_unit_test(a_budget_varies_too),
         cmocka_unit_test(what_cannot_be_searched_is_refused_before_any_work),
         cmocka_unit_test(what_trials_hang_on_is_the_identity),
     };

@@ -443,6 +443,51 @@ static void a_belief_flatters_less_than_the_best_value(void **state) {
     keel_arena_free(&arena);
 }
 
+/* One lucky value far from where the others are good: bayes keeps what its process expects most of. */
+static void bayes_keeps_what_it_expects_most_of(void **state) {
+    (void)state;
+    enum { N = 25 };
+    keel_trial trials[N] = {0};
+    keel_arena arena = {0};
+    keel_space s = space_of(&arena, (const char *const[]){"a=real:0:1", NULL});
+    keel_search search = {.space = &s, .method = method("bayes"), .trials = N};
+    keel_search_belief belief;
+    size_t which;
+    for (size_t i = 0; i < N; ++i) {
+        trials[i].at[0] = (double)i / (N - 1);
+        trials[i].goal = hill(&s, trials[i].at, 0) + (i % 2 ? 0.05 : -0.05);
+        trials[i].state = KEEL_TRIAL_DONE;
+    }
+    trials[2].goal = 0.1;
+    assert_int_equal(keel_search_best(&search, trials, N), 2);
+    assert_int_equal(keel_search_keep(&search, trials, N, &which, &belief, NULL), KEEL_OK);
+    assert_true(fabs(trials[which].at[0] - 0.7) < 0.15 && belief.known && belief.mean < 0.05);
+    search.method = method("random");
+    assert_int_equal(keel_search_keep(&search, trials, N, &which, &belief, NULL), KEEL_OK);
+    assert_int_equal(which, 2);
+    keel_arena_free(&arena);
+}
+
+/* How deep a cliff is says nothing of where to go on. */
+static void a_deeper_cliff_changes_nothing(void **state) {
+    (void)state;
+    keel_trial trials[8] = {0}, next[2];
+    keel_arena arena = {0};
+    keel_space s = space_of(&arena, (const char *const[]){"a=real:0:1", NULL});
+    keel_search search = {.space = &s, .method = method("bayes"), .trials = 20};
+    keel_search_turn turn;
+    for (int deep = 0; deep < 2; ++deep) {
+        for (size_t i = 0; i < 8; ++i) {
+            trials[i].at[0] = (double)i / 7;
+            trials[i].goal = i == 7 ? (deep ? -100 : -1) : hill(&s, trials[i].at, 0);
+            trials[i].state = KEEL_TRIAL_DONE;
+        }
+        assert_int_equal(keel_search_next(&search, trials, 8, &next[deep], &turn, NULL), KEEL_OK);
+    }
+    assert_true(next[0].at[0] == next[1].at[0]);
+    keel_arena_free(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_process_is_that_of_scikit_learn),
@@ -462,6 +507,8 @@ int main(void) {
         cmocka_unit_test(halving_gives_the_best_more),
         cmocka_unit_test(halving_waits_for_a_round_to_end),
         cmocka_unit_test(a_belief_flatters_less_than_the_best_value),
+        cmocka_unit_test(bayes_keeps_what_it_expects_most_of),
+        cmocka_unit_test(a_deeper_cliff_changes_nothing),
     };
     return cmocka_run_group_tests_name("search", tests, NULL, NULL);
 }
