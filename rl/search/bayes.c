@@ -143,7 +143,7 @@ static void near(const belief *b, keel_rng *rng, const double *from, double far,
 
 static void look(belief *b, keel_rng *rng, spot *top) {
     double at[KEEL_SPACE_DIMS];
-    for (size_t k = 0; k < TOP; ++k) top[k].worth = -INFINITY;
+    for (size_t k = 0; k < TOP; ++k) top[k] = (spot){.worth = -INFINITY};
     for (int i = 0; i < SCATTERED; ++i) {
         for (size_t j = 0; j < b->search->space->n; ++j)
             at[j] = keel_dimension_round(&b->search->space->dims[j], keel_rng_uniform(rng));
