@@ -24,6 +24,7 @@
 #include "experiments/recipe_words.h"
 #include "experiments/report/report.h"
 #include "experiments/search/search_result.h"
+#include "experiments/search/search_tidy.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
 #include "policies/base.h"
@@ -443,6 +444,7 @@ static keel_status choose(automatic *a, keel_store *store, cJSON **found, int *k
     KEEL_TRY(make_defaults(a, store, err));
     KEEL_TRY(search(a, store, found, err));
     *kept = decide(*found);
+    KEEL_TRY(keel_search_tidy(&a->plan, store, err));
     return make_kept(a, store, *kept, err);
 }
 

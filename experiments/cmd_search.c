@@ -13,6 +13,7 @@
 #include "core/json.h"
 #include "experiments/cli_resources.h"
 #include "experiments/search/search_result.h"
+#include "experiments/search/search_tidy.h"
 #include "experiments/verbs.h"
 
 static const keel_flag flags[] = {
@@ -112,6 +113,7 @@ static keel_status search(keel_cli *cli, const keel_search_plan *plan, keel_stor
     KEEL_TRY(keel_search_trial_begin(plan, store, err));
     KEEL_TRY(keel_search_trial_all(plan, store, &in_time, err));
     KEEL_TRY(keel_search_result_json(plan, store, in_time, &cli->result, err));
+    KEEL_TRY(keel_search_tidy(plan, store, err));
     KEEL_TRY(keel_cli_check_result(cli, err));
     KEEL_TRY(keel_json_write_file(path, cli->result, err));
     KEEL_TRY(keel_record_run(cli, store, err));

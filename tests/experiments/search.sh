@@ -55,6 +55,10 @@ before=$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)
 cmp -s out.txt again.txt || fail "a finished search prints its table again"
 [ "$before" = "$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)" ] || fail "a finished search does nothing again"
 
+features() { "$DUMP_STORE" "$1" | awk '/^== /{ table = $2 } table == "features" && NF > 4 { print $3 }' | sort -u | wc -l; }
+expect "bases that vary" 0 "" search --store log2.db --out bases --over sft.epochs=1,2 --over sft.seed=3,4 --method grid --quiet $small --trials 4
+[ "$(features log2.db)" -le 2 ] || fail "features of the bases of trials are gone: $(features log2.db)"
+
 # ---- what stands in the way ----
 expect "another search in that folder" 1 "holds another search: " search --store log3.db --out alone --over train.alpha=0:1 --quiet
 expect "the same search in another folder" 1 "goes on in " search --store log3.db --out elsewhere --over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small --method random
