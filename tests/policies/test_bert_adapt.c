@@ -448,6 +448,7 @@ static void adapters_that_are_not_computed_are_refused_by_name(void **state) {
     refuses("plain", config, "\"revision\"", "\"new_kind_of_rank\": 7, \"revision\"", no, "new_kind_of_rank");
     refuses("plain", config, "\"query\"", "\"pooler.dense\"", no, "pooler.dense");
     refuses("plain", config, "\"query\"", "7", no, "target_modules");
+    refuses("plain", config, "\"query\"", "\"uery\"", no, "\"uery\"");
     refuses("plain", config, "\"query\"", "\"query\", \"key\"", wrong, "encoder.layer.0.attention.self.key");
     refuses("all", config, "\"key\"", "\"query\"", wrong, "does not name it");
     refuses("plain", config, "\"target_modules\"", "\"target\"", no, "target");
@@ -466,6 +467,33 @@ static void adapters_that_are_not_computed_are_refused_by_name(void **state) {
     refuses("plain", config, "\"revision\"", "\"inference\": null, \"revision\"", KEEL_OK, "");
     refuses("plain", config, "\"init_lora_weights\": true", "\"init_lora_weights\": \"gaussian\"", KEEL_OK,
             "");
+}
+
+/* One tensor more than the modules of the configuration have. */
+static void a_tensor_of_no_module_is_refused_by_name(void **state) {
+    (void)state;
+    static const float zero[24];
+    char dir[512], path[600];
+    keel_safetensors file;
+    keel_bert *bert = load("mean");
+    snprintf(dir, sizeof dir, "%s/wrong", folder);
+    assert_ok(keel_folder_make(dir, &err));
+    copy_changed("plain", "adapter_config.json", NULL, NULL);
+    assert_ok(keel_safetensors_read(GOLDEN "adapters/plain/adapter_model.safetensors", &file, &err));
+    keel_named_tensor *more = keel_arena_calloc(&arena, file.count + 1, sizeof *more);
+    memcpy(more, file.tensors, file.count * sizeof *more);
+    more[file.count] = (keel_named_tensor){.name = "base_model.model.pooler.dense.lora_A.weight",
+                                           .dtype = KEEL_F32,
+                                           .n_dims = 2,
+                                           .shape = {1, 24},
+                                           .data = zero,
+                                           .bytes = sizeof zero};
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", dir);
+    assert_ok(keel_safetensors_write(path, more, file.count + 1, NULL, &err));
+    assert_int_equal(keel_peft_load(bert, dir, &err), KEEL_E_UNSUPPORTED);
+    contains(err.message, "pooler.dense.lora_A");
+    keel_safetensors_free(&file);
+    keel_bert_close(bert);
 }
 
 /* ---- without memory ---- */
@@ -517,6 +545,7 @@ int main(void) {
         cmocka_unit_test(adapters_are_written_as_peft_does),
         cmocka_unit_test(an_adapter_goes_beside_heads_or_not_at_all),
         cmocka_unit_test(adapters_that_are_not_computed_are_refused_by_name),
+        cmocka_unit_test(a_tensor_of_no_module_is_refused_by_name),
         cmocka_unit_test(every_failed_allocation_is_out_of_memory_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

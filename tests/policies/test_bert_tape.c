@@ -68,6 +68,32 @@ static void the_tape_computes_what_inference_does(void **state) {
     }
 }
 
+/* Four elements a draw: the embeddings, what attention and the feed-forward layer add, and what LoRA reads.
+ */
+static void dropout_is_where_devlin_and_hu_have_it(void **state) {
+    (void)state;
+    const keel_lora_config lora = {2, 4, 0.3, false, KEEL_LORA_QUERY | KEEL_LORA_DOWN};
+    keel_bert_batch batch;
+    keel_bert *bert = load("mean", &batch);
+    keel_rng rng = keel_rng_named(1, "dropout", 0), same = rng;
+    const keel_bert_training dropping = {.dropout = 0.1f, .rng = &rng}, whole = {.dropout = 0.1f};
+    keel_tape *tape;
+    assert_ok(keel_bert_extend(bert, &lora, NULL, 0, &err));
+    assert_ok(keel_tape_open(&tape, &err));
+    const size_t tokens = (size_t)batch.offsets[n_texts], hidden = bert->config.hidden,
+                 inner = bert->config.inner, layers = bert->config.layers;
+    const keel_tensor *dropped = keel_bert_on_tape(tape, bert, &dropping, &batch, &arena, &err),
+                      *kept = keel_bert_on_tape(tape, bert, &whole, &batch, &arena, &err);
+    assert_ok(keel_tape_check(tape, dropped, &err));
+    assert_memory_not_equal(dropped->data, kept->data, n_texts * hidden * sizeof(float));
+    const size_t elements = tokens * hidden * (1 + 2 * layers) + tokens * (hidden + inner) * layers;
+    assert_int_equal(tokens * hidden % 4 + tokens * inner % 4, 0);
+    for (size_t i = 0; i < elements / 4; i++) keel_rng_u64(&same);
+    assert_true(keel_rng_u64(&rng) == keel_rng_u64(&same));
+    keel_tape_close(tape);
+    keel_bert_close(bert);
+}
+
 /* ---- tuning ---- */
 
 /* One of make_curves.py's. */
@@ -235,6 +261,7 @@ static void micro_batches_are_the_big_batch(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_tape_computes_what_inference_does),
+        cmocka_unit_test(dropout_is_where_devlin_and_hu_have_it),
         cmocka_unit_test(losses_fall_as_in_pytorch),
         cmocka_unit_test(micro_batches_are_the_big_batch),
     };
