@@ -134,19 +134,34 @@ static keel_status push(keel_search_plan *into, const char **list, size_t *n, co
 
 /* Flags first: which keys a step takes may hang on them. */
 static keel_status add_values(const keel_search_plan *plan, keel_search_plan *into, const char *const *values,
-                              const char *out_dir, const char **list, size_t *n, keel_err *err) {
+                              const char *out_dir, const char **list, size_t *n, bool *taken, keel_err *err) {
     for (int flags = 1; flags >= 0; --flags) {
         keel_recipe recipe;
         keel_status status = load(plan, list, *n, out_dir, &recipe, err);
         for (size_t i = 0; i < plan->space.n && status == KEEL_OK; ++i) {
             const bool flag = is_flag(&recipe, plan->key[i]);
-            if (flag == flags && (flag || is_taken(&recipe, plan->key[i])))
-                status = push(into, list, n, plan->key[i], values[i], err);
+            if (flag != flags) continue;
+            taken[i] = flag || is_taken(&recipe, plan->key[i]);
+            if (taken[i]) status = push(into, list, n, plan->key[i], values[i], err);
         }
         keel_recipe_free(&recipe);
         if (status != KEEL_OK) return status;
     }
     return KEEL_OK;
+}
+
+keel_status keel_search_plan_taken(const keel_search_plan *plan, const char *const *values,
+                                   bool taken[KEEL_SPACE_DIMS], keel_err *err) {
+    const keel_search_list *own = &plan->asked.settings;
+    keel_search_plan scratch = {0}; /* for its arena */
+    const char **list = keel_arena_calloc(&scratch.arena, own->n + plan->space.n + 1, sizeof *list);
+    size_t n = 0;
+    for (size_t i = 0; list && i < own->n; ++i) list[n++] = own->items[i];
+    const keel_status status = list
+                                   ? add_values(plan, &scratch, values, plan->asked.out, list, &n, taken, err)
+                                   : keel_nomem(err, "search");
+    keel_arena_free(&scratch.arena);
+    return status;
 }
 
 keel_status keel_search_plan_steps(const keel_search_plan *plan, const char *const *values,
@@ -157,10 +172,11 @@ keel_status keel_search_plan_steps(const keel_search_plan *plan, const char *con
     const size_t most = own->n + plan->space.n + 1 + (extra ? extra->n : 0);
     const char **list = keel_arena_calloc(&scratch.arena, most, sizeof *list);
     size_t n = 0;
+    bool taken[KEEL_SPACE_DIMS];
     keel_status status = list ? KEEL_OK : keel_nomem(err, "search");
     *out = (keel_recipe){0};
     for (size_t i = 0; list && i < own->n; ++i) list[n++] = own->items[i];
-    if (status == KEEL_OK) status = add_values(plan, &scratch, values, out_dir, list, &n, err);
+    if (status == KEEL_OK) status = add_values(plan, &scratch, values, out_dir, list, &n, taken, err);
     if (status == KEEL_OK && budget.present) {
         keel_buf text = {0};
         keel_json_put_number(&text, budget.value);

@@ -62,6 +62,9 @@ void keel_search_plan_close(keel_search_plan *plan);
 keel_status keel_search_plan_steps(const keel_search_plan *plan, const char *const *values,
                                    keel_optional budget, const keel_search_list *extra, const char *out_dir,
                                    keel_recipe *out, keel_err *err);
+/* Which of the dimensions count beside these values: those that are not left out. */
+keel_status keel_search_plan_taken(const keel_search_plan *plan, const char *const *values,
+                                   bool taken[KEEL_SPACE_DIMS], keel_err *err);
 /* The first of the recipe's steps that one of these settings is for; n_steps: none. */
 size_t keel_search_plan_first(const keel_recipe *recipe, const keel_search_list *settings);
 

@@ -25,18 +25,32 @@ static void add_json(cJSON *to, const char *key, const char *text) {
         keel_json_add(to, key, value);
 }
 
-static cJSON *trial_json(const keel_search_plan *plan, const keel_search_trials *all, size_t i) {
+/* The values of a trial; null: one that is left out beside the others. */
+static keel_status add_config(cJSON *to, const keel_search_plan *plan, const keel_search_trials *all,
+                              size_t i, keel_err *err) {
+    bool taken[KEEL_SPACE_DIMS];
+    cJSON *config = cJSON_AddObjectToObject(to, "config");
+    KEEL_TRY(keel_search_plan_taken(plan, all->values[i], taken, err));
+    for (size_t d = 0; d < plan->space.n; ++d)
+        keel_json_add(config, plan->space.dims[d].name,
+                      taken[d] ? cJSON_CreateString(all->values[i][d]) : cJSON_CreateNull());
+    return KEEL_OK;
+}
+
+static keel_status add_trial(cJSON *list, const keel_search_plan *plan, const keel_search_trials *all,
+                             size_t i, keel_err *err) {
     const keel_stored_trial *stored = &all->stored[i];
     cJSON *row = cJSON_CreateObject();
+    if (!keel_json_add(list, NULL, row)) return keel_nomem(err, "search");
     cJSON_AddNumberToObject(row, "trial", (double)i);
-    add_json(row, "config", stored->config);
+    KEEL_TRY(add_config(row, plan, all, i, err));
     if (stored->budget.present) add_number(row, "budget", stored->budget);
     cJSON_AddStringToObject(row, "state", keel_trial_states[stored->state]);
     add_value(row, &(keel_search_value){stored->value, stored->low, stored->high});
     add_json(row, "required", stored->required);
     cJSON_AddBoolToObject(row, "feasible", keel_trial_feasible(&plan->search, &all->trials[i]));
     if (stored->note) cJSON_AddStringToObject(row, "note", stored->note);
-    return row;
+    return KEEL_OK;
 }
 
 /* Best first; of equals the earlier. Insertion: there are hundreds. */
@@ -51,9 +65,11 @@ static keel_status add_trials(cJSON *to, const keel_search_plan *plan, const kee
             order[k] = order[k - 1];
         order[k] = i;
     }
-    for (size_t i = 0; i < all->n; ++i) keel_json_add(list, NULL, trial_json(plan, all, order[i]));
+    keel_status status = KEEL_OK;
+    for (size_t i = 0; i < all->n && status == KEEL_OK; ++i)
+        status = add_trial(list, plan, all, order[i], err);
     keel_free(order);
-    return KEEL_OK;
+    return status;
 }
 
 static keel_status add_held_out(cJSON *to, const keel_search_plan *plan, const keel_search_trials *all,
@@ -80,14 +96,14 @@ static keel_status add_held_out(cJSON *to, const keel_search_plan *plan, const k
     return KEEL_OK;
 }
 
-static void add_kept(cJSON *to, const keel_search_plan *plan, const keel_search_trials *all, size_t which,
-                     const keel_search_belief *belief) {
+static keel_status add_kept(cJSON *to, const keel_search_plan *plan, const keel_search_trials *all,
+                            size_t which, const keel_search_belief *belief, keel_err *err) {
     const keel_stored_trial *stored = &all->stored[which];
     keel_arena arena = {0};
     const char *folder = keel_search_trial_folder(plan, which, &arena);
     cJSON *kept = cJSON_AddObjectToObject(to, "kept");
     cJSON_AddNumberToObject(kept, "trial", (double)which);
-    add_json(kept, "config", stored->config);
+    const keel_status status = add_config(kept, plan, all, which, err);
     if (folder)
         cJSON_AddStringToObject(kept, "folder", folder);
     else
@@ -98,6 +114,7 @@ static void add_kept(cJSON *to, const keel_search_plan *plan, const keel_search_
     add_number(kept, "expected_sd", (keel_optional){belief->known, belief->sd});
     add_number(kept, "noise", (keel_optional){belief->known, belief->noise});
     keel_arena_free(&arena);
+    return status;
 }
 
 static void note(cJSON *notes, const char *text) {
@@ -144,7 +161,7 @@ static keel_status fill(cJSON *json, const keel_search_plan *plan, const keel_se
     cJSON_AddBoolToObject(json, "in_time", in_time);
     KEEL_TRY(add_trials(json, plan, all, err));
     if (which < all->n)
-        add_kept(json, plan, all, which, &belief);
+        KEEL_TRY(add_kept(json, plan, all, which, &belief, err));
     else
         cJSON_AddNullToObject(json, "kept");
     if (which < all->n) KEEL_TRY(add_held_out(json, plan, all, which, err));
@@ -239,7 +256,7 @@ void keel_search_result_print_trials(const cJSON *result, const cJSON *seconds, 
     cJSON_ArrayForEach (row, list) {
         print_cell(&table, keel_json_get(row, "trial"), "%.0f");
         cJSON_ArrayForEach (item, keel_json_get(row, "config"))
-            keel_table_cell(&table, "%s", item->valuestring);
+            keel_table_cell(&table, "%s", cJSON_IsString(item) ? item->valuestring : "-");
         if (budget) print_cell(&table, keel_json_get(row, "budget"), "%.6g");
         add_estimate(&table, row);
         for (int i = 0; i < cJSON_GetArraySize(require); ++i)
@@ -253,12 +270,14 @@ void keel_search_result_print_trials(const cJSON *result, const cJSON *seconds, 
 
 static void print_kept(const cJSON *result, FILE *out) {
     const cJSON *kept = keel_json_get(result, "kept"), *held = keel_json_get(result, "held_out"), *item;
-    fprintf(out, "\nkept: trial %.0f, ", keel_json_get(kept, "trial")->valuedouble);
+    fprintf(out, "\nkept: trial %.0f: ", keel_json_get(kept, "trial")->valuedouble);
     cJSON_ArrayForEach (item, keel_json_get(kept, "config")) {
+        if (!cJSON_IsString(item)) continue;
         fprintf(out, "%s=", item->string);
         keel_print_line(out, item->valuestring, 0);
-        fputs(item->next ? " " : ": ", out);
+        fputc(' ', out);
     }
+    fputs("shows ", out);
     print_estimate(kept, out);
     const cJSON *expected = keel_json_get(kept, "expected");
     if (cJSON_IsNumber(expected))

@@ -4,9 +4,10 @@
 
 #include "experiments/search/search_trial.h"
 
-/* {"search", "out", "method", "maximise" or "minimise", "require", "trials": [{"trial", "config", "budget",
- * "state", "value", "low", "high", "required", "feasible", "note"}] best first, "kept": {"trial",
- * "config", "folder", "value", "low", "high", "expected", "expected_sd", "noise"} or null, "held_out":
+/* {"search", "out", "method", "maximise" or "minimise", "require", "trials": [{"trial", "config" (null: left
+ * out), "budget", "state", "value", "low", "high", "required", "feasible", "note"}] best first, "kept":
+ * {"trial", "config", "folder", "value", "low", "high", "expected", "expected_sd", "noise"} or null,
+ * "held_out":
  * {"settings", "value", "low", "high", "required", "feasible"}, "asked", "done", "failed", "in_time",
  * "notes": [text]}. Runs the kept trial under --held-out. The caller deletes *out. */
 keel_status keel_search_result_json(const keel_search_plan *plan, keel_store *store, bool in_time,

@@ -13,10 +13,11 @@ varied="--over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small"
 
 # ---- whole, stopped, killed ----
 expect "a search" 0 "" search --store log.db --out whole --over train.alpha=log:0.01:1 --over train.algo=cql,bc --quiet $small --trials 7
-grep -q '^kept: trial [0-9]*, train.alpha=' out.txt || fail "it says what it keeps: $(cat out.txt)"
+grep -q '^kept: trial [0-9]*: train.* shows ' out.txt || fail "it says what it keeps: $(cat out.txt)"
 grep -q '^held out (eval.split=test): ' out.txt || fail "it judges that on the split test: $(cat out.txt)"
 grep -q 'flatters' out.txt || fail "it says that the value flatters"
 [ "$(grep -c '^[0-6]  ' out.txt)" = 7 ] || fail "a row for each trial: $(cat out.txt)"
+awk '$3 == "bc" && $2 != "-" || $3 == "cql" && $2 == "-" { exit 1 }' out.txt || fail "alpha is left out of bc: $(cat out.txt)"
 [ "$(ls whole/trials | wc -l)" = 7 ] && [ "$(ls whole/common/steps)" = sft.json ] || fail "the base is tuned once"
 plain whole >undisturbed
 struck=0
