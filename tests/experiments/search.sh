@@ -69,6 +69,15 @@ expect "other logs" 1 "content" search --store log3.db --out alone --over train.
 rm -r alone
 expect "a folder that was removed is made anew" 0 "" search --store log3.db --out alone --over train.alpha=log:0.01:1 --quiet $small --method random --trials 2
 
+expect "it makes two trials" 0 "" search --store log5.db --out damaged --over train.alpha=log:0.01:1 --quiet $small --method random --seed 5 --trials 2
+for damage in "config = '{}'" "config = 'x'" "state = 7" "value = NULL" "config = '{\"train.alpha\": \"9\"}'"; do
+    cp log5.db hurt.db
+    "$DUMP_STORE" log5.db "UPDATE trials SET $damage WHERE number = 1" >/dev/null
+    expect "a trial with $damage" 1 "" search --store log5.db --out damaged --over train.alpha=log:0.01:1 --quiet $small --method random --seed 5 --trials 3
+    grep -q 'trial\|train.alpha' err.txt || fail "what is damaged is named: $(cat err.txt)"
+    mv hurt.db log5.db
+done
+
 # ---- verbs on the line, requirements, halving, grids ----
 "$KEEL" sft --store log4.db --base builtin --out base --split train,rest:0/5 --quiet --set epochs=1 --set buckets=4096 --set min_updates=20 >/dev/null
 expect "verbs on the line" 0 "" search --store log4.db --out line --over alpha=0:1 --method grid --points 2 --minimise over_refusal_rate --require "refusal_rate >= 0.01" \

@@ -22,6 +22,10 @@ static const struct {
     {"features",
      {"id", "decision_id", "base_hash", "state_dim", "candidate_dim", "n_candidates", "n_actions", "data"}},
     {"settings", {"key", "value"}},
+    {"searches", {"hash", "plan", "folder"}},
+    {"trials",
+     {"search", "number", "config", "seed", "budget", "state", "value", "low", "high", "required", "note",
+      "pid", "seconds"}},
 };
 enum { N_TABLES = sizeof tables / sizeof *tables, MAX_COLUMNS = 14 };
 
@@ -62,6 +66,8 @@ static void add_learning(keel_store *store) {
                                         &fuzz_err) == KEEL_OK);
     }
     FUZZ_CHECK(keel_store_put_setting(store, "1", "{}", &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(keel_store_put_search(store, "1", &(keel_stored_search){"{}", "/"}, &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(keel_store_put_trial(store, "1", &(keel_stored_trial){.config = "{}"}, &fuzz_err) == KEEL_OK);
 }
 
 static void make_sound(keel_buf *bytes) {

@@ -7,6 +7,7 @@
 
 #include "core/text.h"
 #include "datasets/store.h"
+#include "datasets/store_trials.h"
 #include "fuzz.h"
 
 /* An empty store in the file at path. */
@@ -93,8 +94,13 @@ static inline void fuzz_query_store(keel_store *store) {
     keel_arena arena = {0};
     keel_split_count *counts = NULL;
     const char **acts = NULL, *setting = NULL;
+    keel_stored_search *search = NULL;
+    keel_stored_trial *trials = NULL;
     size_t count = 0;
     char hash[65];
+    (void)fuzz_ok(keel_store_find_search(store, "1", &arena, &search, &fuzz_err)); /* fuzz_rows' */
+    if (fuzz_ok(keel_store_trials(store, "1", &arena, &trials, &count, &fuzz_err)))
+        for (size_t i = 0; i < count; i++) FUZZ_CHECK(trials[i].config && trials[i].number == (int64_t)i);
     (void)fuzz_ok(keel_store_counts(store, &arena, &counts, &count, &fuzz_err));
     (void)fuzz_ok(keel_store_acts(store, NULL, &arena, &acts, &count, &fuzz_err));
     (void)fuzz_ok(keel_store_content_hash(store, NULL, hash, &fuzz_err));
