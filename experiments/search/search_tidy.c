@@ -27,6 +27,7 @@ static keel_status tidy_trial(const keel_search_plan *plan, keel_store *store, c
     const char *folder = keel_search_trial_folder(plan, i, arena);
     keel_recipe recipe;
     if (!folder) return keel_nomem(err, "search");
+    if (!keel_file_is_folder(folder)) return KEEL_OK; /* as an earlier one: it was not run */
     keel_status status =
         keel_search_plan_steps(plan, all->values[i], all->stored[i].budget, NULL, folder, &recipe, err);
     keel_recipe_run run = {.recipe = &recipe, .out = folder, .root = plan->asked.out, .arena = arena};

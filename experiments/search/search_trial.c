@@ -380,32 +380,61 @@ static keel_status end_trial(const keel_search_plan *plan, keel_store *store, ke
 
 /* ---- taking trials ---- */
 
-static keel_status config_text(const keel_search_plan *plan, const keel_trial *trial, keel_arena *arena,
-                               const char **out, const char *const **values, keel_err *err) {
+/* The values of a point. Those that are left out beside the others are the first of their range, whatever the
+ * point says: trials that are the same look so. */
+static keel_status values_of(const keel_search_plan *plan, const keel_trial *trial, keel_arena *arena,
+                             const char *const **out, keel_err *err) {
+    const size_t dims = plan->space.n;
+    const char **list = keel_arena_calloc(arena, dims + 1, sizeof *list);
+    bool counts[KEEL_SPACE_DIMS], whole = list != NULL;
+    for (size_t i = 0; whole && i < dims; ++i)
+        whole = (list[i] = keel_dimension_value(&plan->space.dims[i], trial->at[i], arena)) != NULL;
+    if (!whole) return keel_nomem(err, "search");
+    KEEL_TRY(keel_search_plan_taken(plan, list, counts, err));
+    for (size_t i = 0; whole && i < dims; ++i)
+        if (!counts[i]) whole = (list[i] = keel_dimension_value(&plan->space.dims[i], 0, arena)) != NULL;
+    *out = list;
+    return whole ? KEEL_OK : keel_nomem(err, "search");
+}
+
+static keel_status config_text(const keel_search_plan *plan, const char *const *values, keel_arena *arena,
+                               const char **out, keel_err *err) {
     keel_buf text = {0};
-    const char **list = keel_arena_calloc(arena, plan->space.n + 1, sizeof *list);
-    bool whole = list != NULL;
-    for (size_t i = 0; whole && i < plan->space.n; ++i) {
-        list[i] = keel_dimension_value(&plan->space.dims[i], trial->at[i], arena);
-        whole = list[i] != NULL;
+    for (size_t i = 0; i < plan->space.n; ++i) {
         keel_buf_text(&text, i ? ", " : "{");
         keel_json_put_string(&text, plan->space.dims[i].name);
         keel_buf_text(&text, ": ");
-        if (whole) keel_json_put_string(&text, list[i]);
+        keel_json_put_string(&text, values[i]);
     }
     keel_buf_text(&text, "}");
-    *out = whole && !text.failed ? keel_arena_strdup(arena, text.data) : NULL;
-    *values = list;
+    *out = text.failed ? NULL : keel_arena_strdup(arena, text.data);
     keel_buf_free(&text);
     return *out ? KEEL_OK : keel_nomem(err, "search");
+}
+
+/* What came of an earlier trial of the same values and budget comes of this one. */
+static bool has_come(const keel_search_trials *all, keel_stored_trial *trial) {
+    for (size_t i = 0; i < all->n; ++i) {
+        const keel_stored_trial *other = &all->stored[i];
+        if (other->state == KEEL_TRIAL_RUNNING || other->budget.value != trial->budget.value ||
+            strcmp(other->config, trial->config) != 0)
+            continue;
+        const int64_t number = trial->number;
+        *trial = *other;
+        trial->number = number;
+        trial->seconds = 0;
+        return true;
+    }
+    return false;
 }
 
 typedef struct taken {
     keel_stored_trial *trial; /* NULL: none */
     const char *const *values;
     keel_lock lock;
-    bool waits;   /* others are at work, and what they find decides */
-    bool in_time; /* false: it would not end in time */
+    bool has_come; /* it needs not be run */
+    bool waits;    /* others are at work, and what they find decides */
+    bool in_time;  /* false: it would not end in time */
 } taken;
 
 /* A trial of a process that was killed: its folder is not locked. */
@@ -445,12 +474,13 @@ static keel_status take_new(const keel_search_plan *plan, keel_search_trials *al
     if (turn != KEEL_SEARCH_TRIAL) return KEEL_OK;
     out->in_time = !is_late(plan, all);
     if (!out->in_time) return KEEL_OK;
-    KEEL_TRY(lock_folder(folder, &out->lock, err));
     *trial = (keel_stored_trial){.number = (int64_t)all->n, .seed = (int64_t)plan->search.seed};
     trial->budget = (keel_optional){plan->search.budget.name != NULL, next.budget};
-    KEEL_TRY(config_text(plan, &next, &all->arena, &trial->config, &out->values, err));
+    KEEL_TRY(values_of(plan, &next, &all->arena, &out->values, err));
+    KEEL_TRY(config_text(plan, out->values, &all->arena, &trial->config, err));
+    out->has_come = has_come(all, trial);
     out->trial = trial;
-    return KEEL_OK;
+    return out->has_come ? KEEL_OK : lock_folder(folder, &out->lock, err);
 }
 
 /* In one transaction: no two processes take the same. */
@@ -483,7 +513,10 @@ keel_status keel_search_trial_all(const keel_search_plan *plan, keel_store *stor
         keel_status status = take(plan, store, &all, &one, err);
         *in_time = one.in_time;
         const bool found = status == KEEL_OK && one.trial;
-        if (found) status = end_trial(plan, store, one.trial, one.values, err);
+        if (found && one.has_come)
+            tell(plan, one.trial);
+        else if (found)
+            status = end_trial(plan, store, one.trial, one.values, err);
         keel_lock_release(&one.lock);
         keel_search_trial_free(&all);
         if (status != KEEL_OK) return status;

@@ -4,6 +4,8 @@
  * OUT/trials/NNNN what the others make in trial NNNN, with the results of steps in steps/
  * OUT/held-out    the kept trial under the settings of --held-out
  *
+ * A trial of the same values as an earlier one that has ended is not run again: it has no folder.
+ *
  * A trial is taken within one transaction of the store, by a process that holds the lock of its folder until
  * it has ended. A trial that runs without a lock is one whose process was killed: the next to look takes it
  * up, and its steps go on where they were stopped. */
