@@ -1,5 +1,5 @@
-/* An encoder base's folder: what heads are over, their weights, and the encoder beneath. What loads encodes, and its
- * prior is one. */
+/* An encoder base's folder: what heads are over, their weights, and the encoder beneath. What loads encodes,
+ * and its prior is one. */
 #include "artefact_parts.h"
 #include "base_use.h"
 
