@@ -41,7 +41,8 @@ static const keel_flag flags[] = {
     {"--set", "STEP.KEY=VALUE", false, true, "a setting of sft or train wherever it calls them"},
     {"--gate", "EXPR", false, true, "a condition on that, as of `keel eval`; exit 3 if one is not met"},
     {"--out", "DIR", false, false, "the folder of it all (default: runs/auto)"},
-    KEEL_FLAG_SEED,
+    {"--seed", "N", false, false,
+     "seed of what is tried (default: the recorded one); what is trained keeps seeds of its own"},
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
 };

@@ -182,8 +182,8 @@ const keel_verb keel_verb_search = {
         "  keel search --store logs.db --over train.alpha=log:0.01:1 --over sft.epochs=2,4,8\n"
         "  keel search --store logs.db --over alpha=log:0.01:1 --maximise composite_reward --held-out eval.split=test \\\n"
         "    -- train --base runs/base --algo cql --split train,rest:0/5 --out '${out}/policy' \\\n"
-        "    -- eval --policy '${out}/policy' --split train,fold:0/5\n"
-        "  keel search recipe.json --method halving --budget train.steps=500:8000 --over train.lr=log:1e-5:1e-2 --maximise "
+        "    -- eval --policy '${out}/policy' --base runs/base --split train,fold:0/5\n"
+        "  keel search recipe.json --method halving --budget train.steps=500:8000 --over train.learning_rate=log:1e-5:1e-2 --maximise "
         "eval.composite_reward\n",
     .more_tables = print_methods,
     .run = run,
