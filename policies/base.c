@@ -2,6 +2,7 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +22,13 @@ static const keel_base_kind *kind_of_type(const char *type) {
     return keel_base_kinds[i];
 }
 
+/* The name of a kind that starts from a folder may be that of a folder, which it then is. */
 static const keel_base_kind *kind_of_name(const char *name) {
     for (size_t i = 0; keel_base_kinds[i]; i++)
         if (keel_base_kinds[i]->alias && strcmp(keel_base_kinds[i]->alias, name) == 0)
             return keel_base_kinds[i];
-    return kind_of_type(name);
+    const keel_base_kind *kind = kind_of_type(name);
+    return kind && kind->starts_from && keel_file_is_folder(name) ? NULL : kind;
 }
 
 bool keel_base_is_kind(const char *spec) {
@@ -44,22 +47,25 @@ static keel_status no_such_base(const char *spec, keel_err *err) {
 }
 
 static bool is_artefact(const char *dir) {
-    keel_arena arena = {0};
-    const char *path = keel_path_join(&arena, dir, "keel.json");
-    const bool found = path && keel_file_exists(path);
-    keel_arena_free(&arena);
-    return found;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/keel.json", dir);
+    return keel_file_exists(path);
 }
 
-static const keel_base_kind *kind_of_model(const char *dir) {
-    for (size_t i = 0; keel_base_kinds[i]; i++)
-        if (keel_base_kinds[i]->starts_from && keel_base_kinds[i]->starts_from(dir))
-            return keel_base_kinds[i];
-    return NULL;
+/* *out NULL: none starts from it. */
+static keel_status kind_of_model(const char *dir, const keel_base_kind **out, keel_err *err) {
+    bool found = false;
+    *out = NULL;
+    for (size_t i = 0; keel_base_kinds[i] && !found; i++) {
+        if (!keel_base_kinds[i]->starts_from) continue;
+        KEEL_TRY(keel_base_kinds[i]->starts_from(dir, &found, err));
+        if (found) *out = keel_base_kinds[i];
+    }
+    return KEEL_OK;
 }
 
 bool keel_base_is_model(const char *spec) {
-    return !kind_of_name(spec) && keel_file_is_folder(spec) && !is_artefact(spec) && kind_of_model(spec);
+    return !kind_of_name(spec) && keel_file_is_folder(spec) && !is_artefact(spec);
 }
 
 /* The kind of the base in a folder, whose files have been checked against keel.json. */
@@ -80,8 +86,15 @@ keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, ke
     *out = kind_of_name(spec);
     if (*out) return KEEL_OK;
     if (!keel_file_is_folder(spec)) return no_such_base(spec, err);
-    if (!is_artefact(spec)) *out = kind_of_model(spec);
-    if (*out) return KEEL_OK;
+    if (!is_artefact(spec)) {
+        KEEL_TRY(kind_of_model(spec, out, err));
+        if (*out) return KEEL_OK;
+        keel_fail(err, KEEL_E_NOT_FOUND, spec,
+                  "holds neither a base (keel.json) nor an encoder (config.json)");
+        return keel_hint(
+            err,
+            "give what `keel sft --out` wrote, or an encoder's folder: experiments/fetch-base.sh minilm");
+    }
     return open_folder(spec, out, hash, err);
 }
 

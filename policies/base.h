@@ -77,7 +77,7 @@ typedef struct keel_base_figure {
     double value;
 } keel_base_figure;
 
-enum { KEEL_BASE_MAX_CHECKPOINTS = 4, KEEL_BASE_MAX_FIGURES = 16 };
+enum { KEEL_BASE_MAX_CHECKPOINTS = 8, KEEL_BASE_MAX_FIGURES = 16 };
 
 /* What keel_sft hands to a kind, all of it borrowed. The result must depend on corpus, config, from and space
  * alone, not on the pool, nor on interruptions. */
@@ -173,7 +173,7 @@ struct keel_base_kind {
                                        NULL-terminated */
     /* Whether the folder, which is no artefact, holds a model that the kind starts from. NULL: it starts from
      * nothing. */
-    bool (*starts_from)(const char *dir);
+    keel_status (*starts_from)(const char *dir, bool *out, keel_err *err);
     /* Makes a base from a corpus; interruptible (KEEL_E_INTERRUPTED), and goes on from its checkpoints. */
     keel_status (*tune)(const keel_base_tuning *tuning, keel_base **out, keel_base_report *report,
                         keel_err *err);
@@ -225,7 +225,8 @@ struct keel_base {
 keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err);
 /* Whether spec is the name of a kind, so that tuning starts anew. */
 bool keel_base_is_kind(const char *spec);
-/* Whether spec is the folder of a model that tuning starts from: one that is no artefact. */
+/* Whether spec, whose kind was found, is the folder of a model that tuning starts from: one that is no
+ * artefact. */
 bool keel_base_is_model(const char *spec);
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);

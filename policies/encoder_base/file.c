@@ -286,13 +286,16 @@ keel_status keel__encoder_base_load(keel_base **out, const char *dir, keel_err *
     return status;
 }
 
-bool keel__encoder_base_starts_from(const char *dir) {
+keel_status keel__encoder_base_starts_from(const char *dir, bool *out, keel_err *err) {
     keel_arena arena = {0};
     cJSON *json = NULL;
     const char *type = NULL, *path = keel_path_join(&arena, dir, "config.json");
-    const bool found = path && keel_file_exists(path) && keel_json_parse_file(path, &json, NULL) == KEEL_OK &&
-                       keel_json_string(json, "model_type", true, &type, path, NULL) == KEEL_OK;
+    keel_status status = path ? KEEL_OK : keel_nomem(err, dir);
+    *out = false;
+    if (status == KEEL_OK && keel_file_exists(path)) status = keel_json_parse_file(path, &json, err);
+    if (status == KEEL_OK && json) status = keel_json_string(json, "model_type", true, &type, path, err);
+    *out = type != NULL;
     cJSON_Delete(json);
     keel_arena_free(&arena);
-    return found; /* another model_type is refused by name when it is loaded */
+    return status;
 }

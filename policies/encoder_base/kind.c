@@ -83,7 +83,7 @@ const keel_option keel_encoder_base_options[] = {
     {0}};
 
 static const char *const shape[] = {"ngrams", "candidates", "state_tokens", "candidate_tokens", NULL};
-static const char *const checkpoints[] = {"", ".ngrams", ".states", ".candidates", NULL};
+static const char *const checkpoints[] = {"", ".training", ".ngrams", ".states", ".candidates", NULL};
 
 const keel_base_kind keel_encoder_base_kind = {
     .type = "encoder",

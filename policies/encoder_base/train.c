@@ -2,67 +2,38 @@
  * vectors of the encoder as it came, which are worked out once; then what the mode tunes, with a warm-up.
  * AdamW; the order of an epoch and the random draws of an update depend on the seed and their numbers alone,
  * so that a checkpoint holds parameters, moments and numbers. */
-#include "policies/encoder_base/train.h"
+#include "policies/encoder_base/train_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "core/checkpoint.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/interrupt.h"
-#include "core/log.h"
-#include "core/metrics.h"
 #include "core/progress.h"
 #include "core/schedule.h"
-#include "core/sharded_step.h"
 
-enum { HEADS, ENCODER, CANDIDATES, N_STAGES };
-enum { LEFT_OUT, STAGE, UPDATES, STEPS, TOTAL_UPDATES, BEST_EPOCH, WAITED, N_PROGRESS };
-
-typedef struct training {
-    keel_encoder_tuning *tuning;
-    keel_encoder_base *model;
-    int64_t at[N_PROGRESS];    /* left out: the fold that this training does without; folds: none */
-    size_t size;               /* of what the mode trains */
-    keel_real *first, *second; /* [size] AdamW's moments, those of the heads at the end */
-    keel_real *best;           /* [size] parameters of the best epoch; NULL without held-out units */
-    float best_loss[1], mean[KEEL_N_HEADS];
-    /* of the stage at hand */
-    keel_params trained;
-    size_t first_row, n_units, n_held, per_epoch, n_shards;
-    uint64_t total;
-    keel_encoder_vectors tuned;   /* by the tuned encoder, for the last stage */
-    size_t *units, *held, *order; /* [n_units], [n_held], [n_units] of the current epoch */
-    int64_t order_epoch;
-    keel_encoder_reader reader;
-    keel_encoder_shard *shards; /* [n_shards] */
-    keel_encoder_batch batch;
-    keel_sharded_step *step;
-    keel_metrics *metrics;
-} training;
-
-static const struct keel_encoder_base_config *config_of(const training *run) {
+static const struct keel_encoder_base_config *config_of(const keel_encoder_training *run) {
     return &run->model->config;
 }
 
 /* ---- a stage ---- */
 
-static bool head_only(const training *run) {
+static bool head_only(const keel_encoder_training *run) {
     return config_of(run)->mode == KEEL_BERT_HEAD;
 }
 
 /* Whether a stage tunes heads on vectors that are worked out before. */
-static bool on_vectors(const training *run) {
+static bool on_vectors(const keel_encoder_training *run) {
     return run->at[STAGE] != ENCODER;
 }
 
 /* Whether the stage reads candidates. */
-static bool reads_candidates(const training *run) {
+static bool reads_candidates(const keel_encoder_training *run) {
     return run->at[STAGE] == CANDIDATES || config_of(run)->tune_candidates || head_only(run);
 }
 
-static bool has_stage(const training *run, int64_t stage) {
+static bool has_stage(const keel_encoder_training *run, int64_t stage) {
     if (stage == ENCODER) return !head_only(run);
     if (stage == CANDIDATES)
         return keel__encoder_reads_candidates(run->model) && !config_of(run)->tune_candidates &&
@@ -70,7 +41,7 @@ static bool has_stage(const training *run, int64_t stage) {
     return stage == HEADS;
 }
 
-static keel_encoder_vectors *vectors_of(training *run) {
+static keel_encoder_vectors *vectors_of(keel_encoder_training *run) {
     return run->at[STAGE] == CANDIDATES ? &run->tuned : &run->tuning->known;
 }
 
@@ -80,7 +51,7 @@ static void free_vectors(keel_encoder_vectors *vectors, size_t n) {
     *vectors = (keel_encoder_vectors){0};
 }
 
-static void close_stage(training *run) {
+static void close_stage(keel_encoder_training *run) {
     for (size_t i = 0; run->shards && i < run->n_shards; i++) {
         keel_tape_close(run->shards[i].tape);
         keel_arena_free(&run->shards[i].arena);
@@ -97,7 +68,7 @@ static void close_stage(training *run) {
     run->step = NULL;
 }
 
-static keel_status list_units(training *run, keel_err *err) {
+static keel_status list_units(keel_encoder_training *run, keel_err *err) {
     const keel_encoder_tuning *tuning = run->tuning;
     run->units = keel_calloc(tuning->n + 1, sizeof *run->units);
     run->held = keel_calloc(tuning->n + 1, sizeof *run->held);
@@ -116,21 +87,21 @@ static keel_status list_units(training *run, keel_err *err) {
     return keel_hint(err, "import more logs, or use --set folds=0");
 }
 
-static uint64_t epochs_of(const training *run) {
+static uint64_t epochs_of(const keel_encoder_training *run) {
     return (uint64_t)(on_vectors(run) ? config_of(run)->head_epochs : config_of(run)->epochs);
 }
 
 /* Units of an update: more where updates cost nothing. */
-static size_t batch_of(const training *run) {
+static size_t batch_of(const keel_encoder_training *run) {
     const size_t wanted = (size_t)config_of(run)->batch * (on_vectors(run) ? 4 : 1);
     return wanted < run->n_units ? wanted : run->n_units;
 }
 
-static size_t shard_of(const training *run) {
+static size_t shard_of(const keel_encoder_training *run) {
     return (size_t)config_of(run)->shard * (on_vectors(run) ? 4 : 1);
 }
 
-static keel_status open_shards(training *run, keel_err *err) {
+static keel_status open_shards(keel_encoder_training *run, keel_err *err) {
     const size_t shard = shard_of(run);
     run->n_shards = (batch_of(run) + shard - 1) / shard;
     run->shards = keel_calloc(run->n_shards, sizeof *run->shards);
@@ -139,7 +110,7 @@ static keel_status open_shards(training *run, keel_err *err) {
     return KEEL_OK;
 }
 
-static keel_status open_stage(training *run, keel_err *err) {
+static keel_status open_stage(keel_encoder_training *run, keel_err *err) {
     const keel_encoder_tuning *tuning = run->tuning;
     KEEL_TRY(list_units(run, err));
     const size_t rows[N_STAGES] = {
@@ -161,11 +132,11 @@ static keel_status open_stage(training *run, keel_err *err) {
 /* ---- an update ---- */
 
 /* The numbers of this training's streams: it, its stage, then `within`. */
-static uint64_t stream_of(const training *run, uint64_t within) {
+static uint64_t stream_of(const keel_encoder_training *run, uint64_t within) {
     return ((uint64_t)run->at[LEFT_OUT] * N_STAGES + (uint64_t)run->at[STAGE]) << 48 | within;
 }
 
-static void order_epoch(training *run) {
+static void order_epoch(keel_encoder_training *run) {
     const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
     if (run->order_epoch == epoch) return;
     keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_ORDER,
@@ -175,7 +146,7 @@ static void order_epoch(training *run) {
     run->order_epoch = epoch;
 }
 
-static void fill_batch(training *run, const size_t *units, size_t n) {
+static void fill_batch(keel_encoder_training *run, const size_t *units, size_t n) {
     run->batch = (keel_encoder_batch){.model = run->model,
                                       .training = {.trained = run->trained,
                                                    .first = run->first_row,
@@ -197,7 +168,7 @@ static void fill_batch(training *run, const size_t *units, size_t n) {
 }
 
 static keel_status run_shard(void *context, size_t shard, size_t thread, keel_err *err) {
-    training *run = context;
+    keel_encoder_training *run = context;
     const size_t size = shard_of(run), first = shard * size;
     const size_t last = first + size < run->batch.n ? first + size : run->batch.n;
     keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_UPDATE,
@@ -207,14 +178,14 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
                               on_vectors(run) ? NULL : &rng, &run->shards[shard], err);
 }
 
-static double rate_factor(const training *run) {
+static double rate_factor(const keel_encoder_training *run) {
     if (on_vectors(run)) return 1 - (double)run->at[UPDATES] / (double)run->total;
     const size_t warm = (size_t)(config_of(run)->warm_up * (double)run->total);
     return keel_schedule_factor((keel_schedule)config_of(run)->schedule, (size_t)run->at[UPDATES], warm,
                                 (size_t)run->total);
 }
 
-static keel_status step(training *run, keel_err *err) {
+static keel_status step(keel_encoder_training *run, keel_err *err) {
     const struct keel_encoder_base_config *c = config_of(run);
     const size_t skipped = run->size - run->trained.size;
     keel_step_rule rule = {
@@ -232,7 +203,7 @@ static keel_status step(training *run, keel_err *err) {
 }
 
 /* Running means of the losses that the stage has. */
-static void note_losses(training *run, double part[KEEL_N_HEADS]) {
+static void note_losses(keel_encoder_training *run, double part[KEEL_N_HEADS]) {
     const float rate = run->at[UPDATES] == 0 ? 1 : 0.05f;
     const size_t shards = (run->batch.n + shard_of(run) - 1) / shard_of(run);
     for (int k = 0; k < KEEL_N_HEADS; k++) {
@@ -243,7 +214,7 @@ static void note_losses(training *run, double part[KEEL_N_HEADS]) {
     }
 }
 
-static keel_status update(training *run, keel_err *err) {
+static keel_status update(keel_encoder_training *run, keel_err *err) {
     const size_t size = batch_of(run), first = (size_t)(run->at[UPDATES] % (int64_t)run->per_epoch) * size;
     const size_t n = run->n_units - first < size ? run->n_units - first : size;
     double part[KEEL_N_HEADS];
@@ -266,7 +237,7 @@ static keel_status update(training *run, keel_err *err) {
 
 /* ---- held-out units ---- */
 
-static keel_status held_out_loss(training *run, double *out, keel_err *err) {
+static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_err *err) {
     const struct keel_encoder_base_config *c = config_of(run);
     const double weight[KEEL_N_HEADS] = {c->risk_weight, c->act_weight, c->outcome_weight,
                                          c->preference_weight, c->rank_weight};
@@ -289,7 +260,7 @@ static keel_status held_out_loss(training *run, double *out, keel_err *err) {
 }
 
 /* At the end of an epoch: keeps the best parameters so far; true in *stop once patience is over. */
-static keel_status look_at_held_out(training *run, bool *stop, keel_err *err) {
+static keel_status look_at_held_out(keel_encoder_training *run, bool *stop, keel_err *err) {
     const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
     double loss;
     KEEL_TRY(held_out_loss(run, &loss, err));
@@ -305,82 +276,19 @@ static keel_status look_at_held_out(training *run, bool *stop, keel_err *err) {
     return KEEL_OK;
 }
 
-static bool watches(const training *run) {
+static bool watches(const keel_encoder_training *run) {
     return run->best && run->at[STAGE] == ENCODER && run->n_held > 0;
-}
-
-/* ---- checkpoints ---- */
-
-enum { MOST_TENSORS = 12 };
-
-typedef struct tensor_list {
-    size_t count;
-    keel_named_tensor tensor[MOST_TENSORS];
-} tensor_list;
-
-static void list_one(tensor_list *to, const char *name, keel_dtype dtype, size_t count, size_t size,
-                     void *data) {
-    if (count == 0) return;
-    to->tensor[to->count++] = (keel_named_tensor){
-        .name = name, .dtype = dtype, .n_dims = 1, .shape = {count}, .data = data, .bytes = count * size};
-}
-
-static void list_checkpoint(training *run, int64_t at[N_PROGRESS], tensor_list *to) {
-    keel_encoder_tuning *t = run->tuning;
-    *to = (tensor_list){0};
-    list_one(to, "progress", KEEL_I64, N_PROGRESS, 8, at);
-    list_one(to, "losses", KEEL_F32, KEEL_N_HEADS, 4, run->mean);
-    list_one(to, "trained", KEEL_F32, run->size, 4,
-             keel_params_from(&run->model->bert->params, t->first).data);
-    list_one(to, "first", KEEL_F32, run->size, 4, run->first);
-    list_one(to, "second", KEEL_F32, run->size, 4, run->second);
-    if (run->best) list_one(to, "best", KEEL_F32, run->size, 4, run->best);
-    if (run->best) list_one(to, "best_loss", KEEL_F32, 1, 4, run->best_loss);
-    list_one(to, "state.logits", KEEL_F32, t->n * run->model->n_state, 4, t->state_logits);
-    list_one(to, "candidate.logits", KEEL_F32, t->n_candidates * run->model->n_candidate, 4,
-             t->candidate_logits);
-}
-
-static const char *checkpoint_of(const training *run) {
-    return run->tuning->job->checkpoint[0];
-}
-
-static keel_status save_checkpoint(training *run, keel_err *err) {
-    tensor_list tensors;
-    list_checkpoint(run, run->at, &tensors);
-    return keel_checkpoint_save(checkpoint_of(run), run->tuning->job->identity, tensors.tensor, tensors.count,
-                                err);
-}
-
-/* A checkpoint of another run is ignored. */
-static keel_status resume(training *run, bool *found, keel_err *err) {
-    int64_t at[N_PROGRESS] = {0};
-    tensor_list tensors;
-    list_checkpoint(run, at, &tensors);
-    KEEL_TRY(keel_checkpoint_load(checkpoint_of(run), run->tuning->job->identity, tensors.tensor,
-                                  tensors.count, found, err));
-    if (!*found) return KEEL_OK;
-    const int64_t most[N_PROGRESS] = {
-        config_of(run)->folds,  N_STAGES - 1,          INT64_MAX, INT64_MAX, INT64_MAX,
-        config_of(run)->epochs, config_of(run)->epochs};
-    for (int i = 0; i < N_PROGRESS; i++)
-        if (at[i] < 0 || at[i] > most[i])
-            return keel_fail(err, KEEL_E_INVALID, checkpoint_of(run),
-                             "the checkpoint holds impossible numbers");
-    memcpy(run->at, at, sizeof at);
-    keel_log(KEEL_LOG_INFO, "sft: going on after %lld updates", (long long)at[TOTAL_UPDATES]);
-    return KEEL_OK;
 }
 
 /* ---- the trainings ---- */
 
-static keel_status stop_here(training *run, keel_err *err) {
-    KEEL_TRY(save_checkpoint(run, err));
+static keel_status stop_here(keel_encoder_training *run, keel_err *err) {
+    KEEL_TRY(keel__encoder_keep_training(run, err));
     return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %lld updates; the same command goes on",
                      (long long)run->at[TOTAL_UPDATES]);
 }
 
-static void name_training(const training *run, char *out, size_t size) {
+static void name_training(const keel_encoder_training *run, char *out, size_t size) {
     const int64_t folds = config_of(run)->folds;
     static const char *const stages[N_STAGES] = {"heads", "encoder", "candidates"};
     const char *stage = stages[run->at[STAGE]];
@@ -391,7 +299,7 @@ static void name_training(const training *run, char *out, size_t size) {
         snprintf(out, size, "tune %s", stage);
 }
 
-static keel_status run_updates(training *run, keel_err *err) {
+static keel_status run_updates(keel_encoder_training *run, keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
     char name[64];
@@ -406,8 +314,8 @@ static keel_status run_updates(training *run, keel_err *err) {
         status = update(run, err);
         const bool epoch_ends = run->at[UPDATES] % (int64_t)run->per_epoch == 0;
         if (status == KEEL_OK && epoch_ends && watches(run)) status = look_at_held_out(run, &stop, err);
-        if (status == KEEL_OK && run->at[TOTAL_UPDATES] % config_of(run)->checkpoint_every == 0)
-            status = save_checkpoint(run, err);
+        if (status == KEEL_OK && run->at[UPDATES] % config_of(run)->checkpoint_every == 0)
+            status = keel__encoder_keep_training(run, err);
         keel_progress_step(&progress, (uint64_t)run->at[UPDATES], NULL);
     }
     keel_progress_end(&progress, (uint64_t)run->at[UPDATES]);
@@ -415,7 +323,7 @@ static keel_status run_updates(training *run, keel_err *err) {
 }
 
 /* A pass in which the encoder encodes. */
-static keel_status look_merged(training *run, const char *what, const size_t *at, size_t n,
+static keel_status look_merged(keel_encoder_training *run, const char *what, const size_t *at, size_t n,
                                keel_encoder_look *look, keel_err *err) {
     KEEL_TRY(keel_bert_merge(run->model->bert, err));
     keel_status status = keel__encoder_look_at(run->tuning, what, at, n, look, err);
@@ -446,7 +354,7 @@ static keel_status keep_vectors(keel_encoder_tuning *tuning, const size_t *at, k
 }
 
 /* Vectors of the encoder as it is, as far as memory_mb allows; the rest is encoded when its turn comes. */
-static keel_status encode_missing(training *run, keel_err *err) {
+static keel_status encode_missing(keel_encoder_training *run, keel_err *err) {
     keel_encoder_tuning *tuning = run->tuning;
     keel_encoder_vectors *to = tuning->filled = vectors_of(run);
     const size_t budget = (size_t)config_of(run)->common.memory_mb << 20,
@@ -467,7 +375,7 @@ static keel_status encode_missing(training *run, keel_err *err) {
 }
 
 /* The encoder as it came, with heads that were drawn. */
-static void start_anew(training *run) {
+static void start_anew(keel_encoder_training *run) {
     keel_params trained = keel_params_from(&run->model->bert->params, run->tuning->first);
     memcpy(trained.data, run->tuning->origin, run->size * sizeof *trained.data);
     memset(run->mean, 0, sizeof run->mean);
@@ -477,14 +385,14 @@ static void start_anew(training *run) {
     memset(run->second, 0, run->size * sizeof *run->second);
 }
 
-static void next_stage(training *run) {
+static void next_stage(keel_encoder_training *run) {
     run->at[STAGE]++;
     run->at[UPDATES] = run->at[STEPS] = 0;
     memset(run->first, 0, run->size * sizeof *run->first);
     memset(run->second, 0, run->size * sizeof *run->second);
 }
 
-static keel_status run_stage(training *run, keel_err *err) {
+static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     keel_status status = open_stage(run, err);
     if (status == KEEL_OK && on_vectors(run)) status = encode_missing(run, err);
     if (status == KEEL_OK) status = run_updates(run, err);
@@ -518,7 +426,7 @@ static keel_status keep_logits(keel_encoder_tuning *tuning, const size_t *at, ke
 }
 
 /* Logits of the units of a fold, or of all, by the model as it is. */
-static keel_status judge(training *run, keel_err *err) {
+static keel_status judge(keel_encoder_training *run, keel_err *err) {
     keel_encoder_tuning *tuning = run->tuning;
     const bool all = run->at[LEFT_OUT] == config_of(run)->folds;
     size_t *list = keel_calloc(tuning->n + 1, sizeof *list), n = 0;
@@ -531,7 +439,7 @@ static keel_status judge(training *run, keel_err *err) {
 }
 
 /* The model learns from all but one fold, and says what it thinks of that one. */
-static keel_status run_fold(training *run, keel_err *err) {
+static keel_status run_fold(keel_encoder_training *run, keel_err *err) {
     const bool last = run->at[LEFT_OUT] == config_of(run)->folds;
     for (;;) {
         if (has_stage(run, run->at[STAGE])) KEEL_TRY(run_stage(run, err));
@@ -542,13 +450,13 @@ static keel_status run_fold(training *run, keel_err *err) {
     if (last) return KEEL_OK;
     run->at[LEFT_OUT]++;
     start_anew(run);
-    return save_checkpoint(run, err);
+    return keel__encoder_keep_folds(run, err);
 }
 
-static keel_status run_all(training *run, keel_err *err) {
-    bool found;
-    start_anew(run);
-    KEEL_TRY(resume(run, &found, err));
+static keel_status run_all(keel_encoder_training *run, keel_err *err) {
+    bool found, begun;
+    KEEL_TRY(keel__encoder_resume(run, &found, &begun, err));
+    if (!begun) start_anew(run);
     const char *path = run->tuning->job->metrics_path;
     const bool append = found && path && keel_file_exists(path);
     if (append) KEEL_TRY(keel_metrics_trim(path, (uint64_t)run->at[TOTAL_UPDATES], err));
@@ -564,7 +472,7 @@ static keel_status run_all(training *run, keel_err *err) {
 }
 
 keel_status keel__encoder_train(keel_encoder_tuning *tuning, keel_encoder_trained *out, keel_err *err) {
-    training run = {.tuning = tuning, .model = tuning->model};
+    keel_encoder_training run = {.tuning = tuning, .model = tuning->model};
     run.size = keel_params_from(&tuning->model->bert->params, tuning->first).size;
     run.first = keel_calloc(run.size, sizeof *run.first);
     run.second = keel_calloc(run.size, sizeof *run.second);

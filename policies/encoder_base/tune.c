@@ -31,7 +31,8 @@ static keel_status tune_beside(const keel_base_tuning *job, const struct keel_en
     inner.model = NULL;
     inner.metrics_path = NULL;
     inner.from = job->from ? ((const keel_encoder_base *)job->from)->beside : NULL;
-    for (size_t i = 0; kind->checkpoints[i]; i++) inner.checkpoint[i] = job->checkpoint[i + 1];
+    for (size_t i = 0; kind->checkpoints[i]; i++)
+        inner.checkpoint[i] = job->checkpoint[KEEL_CHECKPOINT_BESIDE + i];
     if (status == KEEL_OK) status = kind->tune(&inner, out, &report, err);
     keel_free(own);
     return status;

@@ -36,6 +36,9 @@ typedef struct keel_encoder_tuning {
     keel_arena arena;
 } keel_encoder_tuning;
 
+/* Places of its checkpoints among the job's; those of the n-gram base follow. */
+enum { KEEL_CHECKPOINT_FOLDS, KEEL_CHECKPOINT_TRAINING, KEEL_CHECKPOINT_BESIDE };
+
 keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,
                                     keel_err *err);
 

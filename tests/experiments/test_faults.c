@@ -95,6 +95,9 @@ typedef struct step {
 
 #define SMALL_BASE                                                                                           \
     "--set epochs=1 --set buckets=64 --set dim=4 --set min_updates=3 --set batch=4 --set checkpoint_every=2"
+#define SMALL_ENCODER                                                                                             \
+    "--set epochs=1 --set head_epochs=2 --set folds=2 --set candidates=cross --set ngrams=no --set held_out=0.2 " \
+    "--set checkpoint_every=2"
 #define SMALL_POLICY "--set steps=4 --set hidden=4 --set batch=4 --set checkpoint_every=2"
 
 static const step steps[] = {
@@ -121,6 +124,9 @@ static const step steps[] = {
     {"decide --policy policy --out decided.jsonl --quiet --json open.jsonl", "decided.jsonl", 40},
     {"verify --base base --quiet", NULL, 16},
     {"verify --base encoder --quiet", NULL, 40},
+    {"sft --store s.db --base encoder --mode lora --out tuned --quiet --threads 1 " SMALL_ENCODER, "tuned",
+     16},
+    {"train --store s.db --base tuned --algo cql --out above --quiet --threads 1 " SMALL_POLICY, "above", 6},
     {"review --store s.db --policy policy --listen 127.0.0.1:0 --quiet", NULL, 40},
     {"search --store s.db --over train.alpha=0.1,1 --method grid --out search --threads 1 --quiet --maximise composite_reward --held-out "
      "eval.split=test -- train --base base --algo cql --out ${out}/policy " SMALL_POLICY

@@ -1,0 +1,43 @@
+/* Between the files of training: train.c runs it, train_checkpoint.c keeps what it has done. */
+#ifndef KEEL_POLICIES_ENCODER_BASE_TRAIN_INTERNAL_H
+#define KEEL_POLICIES_ENCODER_BASE_TRAIN_INTERNAL_H
+
+#include "core/metrics.h"
+#include "core/sharded_step.h"
+#include "policies/encoder_base/train.h"
+
+/* Stages of a training, and numbers of how far one is. */
+enum { HEADS, ENCODER, CANDIDATES, N_STAGES };
+enum { LEFT_OUT, STAGE, UPDATES, STEPS, TOTAL_UPDATES, BEST_EPOCH, WAITED, N_PROGRESS };
+
+typedef struct keel_encoder_training {
+    keel_encoder_tuning *tuning;
+    keel_encoder_base *model;
+    int64_t at[N_PROGRESS];    /* left out: the fold that this training does without; folds: none */
+    size_t size;               /* of what the mode trains */
+    keel_real *first, *second; /* [size] AdamW's moments, those of the heads at the end */
+    keel_real *best;           /* [size] parameters of the best epoch; NULL without held-out units */
+    float best_loss[1], mean[KEEL_N_HEADS];
+    /* of the stage at hand */
+    keel_params trained;
+    size_t first_row, n_units, n_held, per_epoch, n_shards;
+    uint64_t total;
+    keel_encoder_vectors tuned;   /* by the tuned encoder, for the last stage */
+    size_t *units, *held, *order; /* [n_units], [n_held], [n_units] of the current epoch */
+    int64_t order_epoch;
+    keel_encoder_reader reader;
+    keel_encoder_shard *shards; /* [n_shards] */
+    keel_encoder_batch batch;
+    keel_sharded_step *step;
+    keel_metrics *metrics;
+} keel_encoder_training;
+
+/* Two files: what trainings that are over left, which is small; and the parameters and moments of the one at
+ * hand. */
+keel_status keel__encoder_keep_folds(keel_encoder_training *run, keel_err *err);
+keel_status keel__encoder_keep_training(keel_encoder_training *run, keel_err *err);
+/* Goes on from both; files of another run are ignored. *found: there were any. Parameters are those of the
+ * training at hand, or false in *begun: it starts anew. */
+keel_status keel__encoder_resume(keel_encoder_training *run, bool *found, bool *begun, keel_err *err);
+
+#endif
