@@ -1,5 +1,5 @@
-"""Is a request dangerous, from the prompt alone? The encoder tuned on XSTest by five folds of contrast groups, three
-seeds: completion (benign prompts below the threshold) at a refusal of .865 of the dangerous ones, and accuracy.
+"""Is a request dangerous, from the prompt alone? The encoder tuned on XSTest by five folds of type and focus, so that no
+request of a kind is learned from where that kind is judged, three seeds: completion (benign prompts below the threshold) at a refusal of .865 of the dangerous ones, and accuracy.
 
     python encoder_risk.py BENCH_ENCODER minilm XSTEST_PROMPTS.csv
 """

@@ -6,12 +6,12 @@ decision whose act is the intent. A quarter of all dialogues is read, and a quar
     intents.py KEEL ENCODER_FOLDER SGD_FOLDER OUT [SEED...]
 """
 import gzip
+import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 keel, encoder, sgd, out = sys.argv[1:5]
@@ -28,7 +28,7 @@ MODES = {
 
 
 def draw(text):
-    return zlib.crc32(text.encode()) / 2**32
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def turns():
