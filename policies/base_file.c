@@ -59,6 +59,9 @@ static keel_status read_acts(const cJSON *from, const char *where, keel_arena *a
         if (!cJSON_IsString(item)) return keel_fail(err, KEEL_E_PARSE, where, "\"acts\": expected texts");
         made[out->n_acts++] = item->valuestring;
     }
+    if (out->space == KEEL_SPACE_OUTCOMES && out->n_acts != KEEL_N_OUTCOMES)
+        return keel_fail(err, KEEL_E_INVALID, where, "\"acts\": expected the %d outcomes, got %zu acts",
+                         (int)KEEL_N_OUTCOMES, out->n_acts);
     if ((out->space == KEEL_SPACE_CANDIDATES) != (out->n_acts == 0) || out->n_acts > 65536)
         return keel_fail(err, KEEL_E_INVALID, where, "\"acts\": %zu acts do not fit the space %s",
                          out->n_acts, keel_space_name(out->space));

@@ -197,13 +197,17 @@ static keel_status fail_tensor(const loading *l, const char *name, const char *w
     return keel_fail(l->err, KEEL_E_INVALID, l->file.path, "tensor \"%s\" %s", name, what);
 }
 
+static bool fits(const keel_named_tensor *have, const keel_named_tensor *want) {
+    bool same =
+        have && have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
+    for (size_t i = 0; same && i < want->n_dims; i++) same = have->shape[i] == want->shape[i];
+    return same;
+}
+
 /* Copies a tensor of exactly this type and shape to where the list points. */
 static keel_status copy_tensor(const loading *l, const keel_named_tensor *want) {
     const keel_named_tensor *have = keel_safetensors_find(&l->file, want->name);
-    bool fits =
-        have && have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
-    for (size_t i = 0; fits && i < want->n_dims; i++) fits = have->shape[i] == want->shape[i];
-    if (!fits) return fail_tensor(l, want->name, "is missing or of another type or shape");
+    if (!fits(have, want)) return fail_tensor(l, want->name, "is missing or of another type or shape");
     if (!keel_safetensors_finite(have))
         return fail_tensor(l, want->name, "holds numbers that are not finite");
     memcpy((void *)(uintptr_t)want->data, have->data, want->bytes);
@@ -215,10 +219,10 @@ static keel_status load_crossed(loading *l, const char *key, const char *logits,
                                 keel_arena *arena, keel_crossed *out) {
     const keel_named_tensor *keys = keel_safetensors_find(&l->file, key);
     if (!keys || width == 0) return KEEL_OK;
-    const size_t n = keys->n_dims == 1 ? keys->shape[0] : 0;
+    const size_t n = keys->dtype == KEEL_I64 && keys->n_dims == 1 ? keys->shape[0] : 0;
     const keel_named_tensor *rows = keel_safetensors_find(&l->file, logits);
-    if (!rows || rows->n_dims != 2 || rows->shape[0] != n)
-        return fail_tensor(l, logits, "does not fit its keys");
+    if (n == 0 || !rows || rows->n_dims != 2 || rows->shape[0] != n || rows->shape[1] != width)
+        return fail_tensor(l, logits, "does not fit its keys"); /* before room for them is made */
     *out = (keel_crossed){n, width, keel_arena_calloc(arena, n + 1, sizeof *out->key),
                           keel_arena_calloc(arena, n * width + 1, sizeof *out->logits)};
     if (!out->key || !out->logits) return keel_nomem(l->err, l->dir);

@@ -14,7 +14,8 @@
  * of it and the n-gram base's.
  *
  * What the base was tuned on it would know by heart. So its features are crossed over folds: of each decision
- * that taught it, the base keeps the logits of an encoder that was tuned without that decision's fold. */
+ * that taught it, with the answers offered beside it, the base keeps the logits of an encoder that was tuned
+ * without that decision's fold. */
 #ifndef KEEL_POLICIES_ENCODER_BASE_KIND_H
 #define KEEL_POLICIES_ENCODER_BASE_KIND_H
 

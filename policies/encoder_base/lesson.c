@@ -147,10 +147,12 @@ keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
 }
 
 size_t keel__encoder_terms(const keel_encoder_base *model, const keel_encoder_labels *labels, int head) {
+    const bool ranked =
+        labels->decision->n_candidates > 1 || keel__encoder_compares(model); /* one alone: no loss */
     const size_t n[KEEL_N_HEADS] = {[KEEL_HEAD_RISK] = labels->risk != KEEL_RISK_UNKNOWN,
                                     [KEEL_HEAD_ACT] = labels->act >= 0,
                                     [KEEL_HEAD_OUTCOME] = labels->n_judged,
                                     [KEEL_HEAD_PREFERENCE] = labels->n_pairs,
-                                    [KEEL_HEAD_RANK] = labels->n_taken > 0};
+                                    [KEEL_HEAD_RANK] = labels->n_taken > 0 && ranked};
     return model->uses[head] ? n[head] : 0;
 }

@@ -30,7 +30,7 @@ keel_status keel__encoder_read(const keel_encoder_base *model, const keel_conver
 typedef struct keel_encoder_labels {
     keel_risk risk;
     int32_t act;     /* fixed spaces: index of the taken act or outcome, or -1 */
-    size_t n_taken;  /* of candidates; 0 too where the act is what counts */
+    size_t n_taken;  /* of candidates */
     size_t n_judged; /* candidates with an outcome */
     size_t n_pairs;  /* of which one candidate is preferred */
     const keel_decision *decision;

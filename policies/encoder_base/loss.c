@@ -3,10 +3,11 @@
  *   risk        logistic loss of w.s + b with the conversation's risk
  *   act         cross-entropy of softmax(W s + b) with the taken act or outcome
  *   outcome     cross-entropy of softmax(W c + b) with a candidate's outcome
- *   preference  -ln sigmoid(w.c_better - w.c_worse), mean over a decision's pairs (Bradley & Terry 1952)
+ *   preference  -ln sigmoid(w.c_better - w.c_worse) of each pair of a decision (Bradley & Terry 1952)
  *   rank        cross-entropy of softmax over a decision's candidates and those of the shard's other
  * decisions with the uniform distribution over the taken ones; score 20 cos(s, c) + w.c, or w.c of a pair
- * (in-batch negatives, Henderson et al. 2017); of a pair the decision's own candidates alone
+ * (in-batch negatives, Henderson et al. 2017); of a pair the decision's own candidates alone;
+ * another decision's candidate that reads as one of its own is none of the others
  *
  * s, c: vectors of state and candidate; each term over its number in the whole batch, times its weight. */
 #include "policies/encoder_base/loss.h"
@@ -184,14 +185,25 @@ typedef struct ranking { /* segments of (lesson, candidate) */
     float *target;
 } ranking;
 
-/* Its own candidates, then those of the shard's other lessons where states are compared. */
+/* Whether the decision has a candidate that reads like one of another: as a wrong answer it would contradict
+ * its own. */
+static bool has_twin(const keel_lesson_texts *texts, const keel_reading *of) {
+    for (size_t i = 0; i < texts->n_candidates; i++)
+        if (texts->candidate[i].hash == of->hash) return true;
+    return false;
+}
+
+/* Its own candidates, and those of the shard's other lessons where states are compared. */
 static void rank_lesson(const shard_rows *rows, ranking *to, size_t b) {
     const keel_encoder_labels *labels = &rows->lesson[b].labels;
     const size_t first = rows->first[b], last = rows->first[b + 1];
     const bool others = keel__encoder_compares(rows->batch->model);
-    for (size_t i = 0; i < rows->n_candidates; i++) {
+    for (size_t i = 0, of = 0; i < rows->n_candidates; i++) {
         const bool own = i >= first && i < last;
-        if (!own && !others) continue;
+        while (i >= rows->first[of + 1]) of++;
+        if (!own && (!others || has_twin(&rows->lesson[b].texts,
+                                         &rows->lesson[of].texts.candidate[i - rows->first[of]])))
+            continue;
         to->state[to->n] = (int32_t)b;
         to->candidate[to->n] = (int32_t)i;
         to->target[to->n++] =
@@ -210,7 +222,7 @@ static keel_tensor *rank_loss(const shard_rows *rows, keel_tensor *states, keel_
                      .target = room(rows, most, sizeof(float))};
     if (!pairs.state || !pairs.candidate || !pairs.offsets || !pairs.target) return NULL;
     for (size_t b = 0; b < rows->n; b++)
-        if (rows->lesson[b].labels.n_taken > 0) rank_lesson(rows, &pairs, b);
+        if (keel__encoder_terms(model, &rows->lesson[b].labels, KEEL_HEAD_RANK)) rank_lesson(rows, &pairs, b);
     keel_tensor *alone = head(rows, candidates, KEEL_HEAD_RANK);
     if (pairs.n == 0) return keel_op_sum(tape, alone, 0);
     keel_tensor *score = keel_op_rows(tape, alone, pairs.candidate, pairs.n);
@@ -229,10 +241,10 @@ static keel_tensor *add_part(const shard_rows *rows, keel_tensor *total, keel_te
     const struct keel_encoder_base_config *c = &rows->batch->model->config;
     const double weight[KEEL_N_HEADS] = {c->risk_weight, c->act_weight, c->outcome_weight,
                                          c->preference_weight, c->rank_weight};
-    if (!part) return NULL;
+    if (!total || !part) return NULL; /* what failed stays so */
     rows->work->part[which] = (double)part->data[0];
     part = keel_op_scale(rows->work->tape, part, (float)weight[which]);
-    return total ? keel_op_add(rows->work->tape, total, part) : part;
+    return keel_op_add(rows->work->tape, total, part);
 }
 
 static keel_tensor *forward(const shard_rows *rows, keel_err *err) {

@@ -19,7 +19,8 @@ typedef struct keel_encoder_batch {
     const keel_encoder_lesson *lesson; /* [n] */
     size_t n;
     bool states_known;            /* no loss of states */
-    double divisor[KEEL_N_HEADS]; /* terms of each head's loss in the whole batch, at least 1 */
+    double terms[KEEL_N_HEADS];   /* of each head's loss in the whole batch */
+    double divisor[KEEL_N_HEADS]; /* the same, at least 1 */
 } keel_encoder_batch;
 
 /* What one shard works with; its memory is reused from update to update. */

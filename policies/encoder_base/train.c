@@ -1,5 +1,6 @@
-/* Training, once for each fold and once on everything. A training has two stages: the heads alone on the
- * vectors of the encoder as it came, which are worked out once; then what the mode tunes, with a warm-up.
+/* Training, once for each fold and once on everything. A training has up to three stages: the heads alone
+ * on the vectors of the encoder as it came, which are worked out once; then what the mode tunes, with a
+ * warm-up; then the heads of candidates alone on the vectors of the tuned encoder.
  * AdamW; the order of an epoch and the random draws of an update depend on the seed and their numbers alone,
  * so that a checkpoint holds parameters, moments and numbers. */
 #include "policies/encoder_base/train_internal.h"
@@ -160,10 +161,10 @@ static void fill_batch(keel_encoder_training *run, const size_t *units, size_t n
         if (on_vectors(run)) lesson->vectors = vectors_of(run)->of[units[i]];
     }
     for (int h = 0; h < KEEL_N_HEADS; h++) {
-        double *divisor = &run->batch.divisor[h];
+        double *terms = &run->batch.terms[h];
         for (size_t i = 0; i < n; i++)
-            *divisor += (double)keel__encoder_terms(run->model, &run->reader.lesson[i].labels, h);
-        *divisor = fmax(1, *divisor);
+            *terms += (double)keel__encoder_terms(run->model, &run->reader.lesson[i].labels, h);
+        run->batch.divisor[h] = fmax(1, *terms);
     }
 }
 
@@ -202,15 +203,19 @@ static keel_status step(keel_encoder_training *run, keel_err *err) {
     return KEEL_OK;
 }
 
-/* Running means of the losses that the stage has. */
+/* Whether the stage at hand has the loss of a head. */
+static bool has_loss(const keel_encoder_training *run, int head) {
+    return head < KEEL_HEAD_OUTCOME ? run->at[STAGE] != CANDIDATES : reads_candidates(run);
+}
+
+/* Running means; a batch in which nothing has a label for a head says nothing of its loss. */
 static void note_losses(keel_encoder_training *run, double part[KEEL_N_HEADS]) {
-    const float rate = run->at[UPDATES] == 0 ? 1 : 0.05f;
     const size_t shards = (run->batch.n + shard_of(run) - 1) / shard_of(run);
     for (int k = 0; k < KEEL_N_HEADS; k++) {
-        const bool there = k < KEEL_HEAD_OUTCOME ? !run->batch.states_known : reads_candidates(run);
         part[k] = 0;
         for (size_t s = 0; s < shards; s++) part[k] += run->shards[s].part[k];
-        if (there) run->mean[k] += rate * ((float)part[k] - run->mean[k]);
+        if (!has_loss(run, k) || !(run->batch.terms[k] > 0)) continue;
+        run->mean[k] += (run->mean[k] < 0 ? 1 : 0.05f) * ((float)part[k] - run->mean[k]);
     }
 }
 
@@ -250,8 +255,7 @@ static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_e
         KEEL_TRY(keel__encoder_loss(&run->batch, 0, n, NULL, NULL, &run->shards[0], err));
         for (int h = 0; h < KEEL_N_HEADS; h++) {
             sum[h] += run->shards[0].part[h] * run->batch.divisor[h];
-            for (size_t i = 0; i < n; i++)
-                terms[h] += (double)keel__encoder_terms(run->model, &run->reader.lesson[i].labels, h);
+            terms[h] += run->batch.terms[h];
         }
     }
     *out = 0;
@@ -282,8 +286,7 @@ static bool watches(const keel_encoder_training *run) {
 
 /* ---- the trainings ---- */
 
-static keel_status stop_here(keel_encoder_training *run, keel_err *err) {
-    KEEL_TRY(keel__encoder_keep_training(run, err));
+static keel_status stop_here(const keel_encoder_training *run, keel_err *err) {
     return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %lld updates; the same command goes on",
                      (long long)run->at[TOTAL_UPDATES]);
 }
@@ -378,7 +381,7 @@ static keel_status encode_missing(keel_encoder_training *run, keel_err *err) {
 static void start_anew(keel_encoder_training *run) {
     keel_params trained = keel_params_from(&run->model->bert->params, run->tuning->first);
     memcpy(trained.data, run->tuning->origin, run->size * sizeof *trained.data);
-    memset(run->mean, 0, sizeof run->mean);
+    for (int h = 0; h < KEEL_N_HEADS; h++) run->mean[h] = -1;
     run->at[STAGE] = HEADS;
     run->at[UPDATES] = run->at[STEPS] = run->at[BEST_EPOCH] = run->at[WAITED] = 0;
     memset(run->first, 0, run->size * sizeof *run->first);
@@ -388,13 +391,16 @@ static void start_anew(keel_encoder_training *run) {
 static void next_stage(keel_encoder_training *run) {
     run->at[STAGE]++;
     run->at[UPDATES] = run->at[STEPS] = 0;
+    for (int h = 0; h < KEEL_N_HEADS; h++)
+        if (has_stage(run, run->at[STAGE]) && has_loss(run, h)) run->mean[h] = -1;
     memset(run->first, 0, run->size * sizeof *run->first);
     memset(run->second, 0, run->size * sizeof *run->second);
 }
 
 static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     keel_status status = open_stage(run, err);
-    if (status == KEEL_OK && on_vectors(run)) status = encode_missing(run, err);
+    const bool over = status == KEEL_OK && (uint64_t)run->at[UPDATES] >= run->total;
+    if (status == KEEL_OK && on_vectors(run) && !over) status = encode_missing(run, err);
     if (status == KEEL_OK) status = run_updates(run, err);
     if (status == KEEL_OK && watches(run) && run->at[BEST_EPOCH] > 0)
         memcpy(run->trained.data, run->best, run->size * sizeof *run->best);
@@ -433,7 +439,9 @@ static keel_status judge(keel_encoder_training *run, keel_err *err) {
     if (!list) return keel_nomem(err, "encoder base");
     for (size_t i = 0; i < tuning->n; i++)
         if (all || (int64_t)tuning->unit[i].fold == run->at[LEFT_OUT]) list[n++] = i;
+    tuning->offers = true;
     keel_status status = look_merged(run, "judge the fold", list, n, keep_logits, err);
+    tuning->offers = false;
     keel_free(list);
     return status;
 }
@@ -466,6 +474,10 @@ static keel_status run_all(keel_encoder_training *run, keel_err *err) {
     while (status == KEEL_OK && !last) {
         last = run->at[LEFT_OUT] == config_of(run)->folds;
         status = run_fold(run, err);
+    }
+    if (status == KEEL_E_INTERRUPTED) { /* in a pass as well as between updates */
+        const keel_status kept = keel__encoder_keep_training(run, err);
+        if (kept != KEEL_OK) status = kept;
     }
     keel_status closed = keel_metrics_close(run->metrics, status == KEEL_OK ? err : NULL);
     return status == KEEL_OK ? closed : status;

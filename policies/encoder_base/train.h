@@ -6,7 +6,7 @@
 
 /* What is known at the end of a training. */
 typedef struct keel_encoder_trained {
-    double loss[KEEL_N_HEADS]; /* running means */
+    double loss[KEEL_N_HEADS]; /* running means; below 0: nothing had a label for the head */
     uint64_t updates;          /* of all trainings so far */
     int64_t best_epoch;        /* with held-out units: the epoch whose parameters stayed, from 1 */
 } keel_encoder_trained;

@@ -60,8 +60,8 @@ static keel_status load(const keel_encoder_training *run, size_t which, const te
                         const int64_t at[N_PROGRESS], bool *found, keel_err *err) {
     const keel_base_tuning *job = run->tuning->job;
     const struct keel_encoder_base_config *c = &run->model->config;
-    const int64_t most[N_PROGRESS] = {c->folds,  N_STAGES - 1, INT64_MAX, INT64_MAX,
-                                      INT64_MAX, c->epochs,    c->epochs};
+    const int64_t any = INT64_MAX / 2; /* there is room to count on */
+    const int64_t most[N_PROGRESS] = {c->folds, N_STAGES - 1, any, any, any, c->epochs, c->epochs};
     KEEL_TRY(keel_checkpoint_load(job->checkpoint[which], job->identity, tensors->tensor, tensors->count,
                                   found, err));
     for (int i = 0; *found && i < N_PROGRESS; i++)

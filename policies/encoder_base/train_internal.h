@@ -17,7 +17,7 @@ typedef struct keel_encoder_training {
     size_t size;               /* of what the mode trains */
     keel_real *first, *second; /* [size] AdamW's moments, those of the heads at the end */
     keel_real *best;           /* [size] parameters of the best epoch; NULL without held-out units */
-    float best_loss[1], mean[KEEL_N_HEADS];
+    float best_loss[1], mean[KEEL_N_HEADS]; /* running means of losses; below 0: none yet */
     /* of the stage at hand */
     keel_params trained;
     size_t first_row, n_units, n_held, per_epoch, n_shards;

@@ -1,5 +1,5 @@
-/* Tuning, in this order: the n-gram base beside it, the encoder's weights, which decisions teach, training,
- * the tables of crossed logits, scaling. */
+/* Tuning, in this order: the encoder's weights, which decisions teach, the n-gram base beside it, training,
+ * scaling, the tables of crossed logits. */
 #include "policies/encoder_base/tune.h"
 
 #include <math.h>
@@ -64,6 +64,7 @@ static keel_status add_unit(counting *to, const keel_encoder_unit *unit, keel_er
     }
     tuning->unit[tuning->n++] = *unit;
     tuning->n_candidates += unit->n_candidates;
+    if (keel__encoder_reads_candidates(tuning->model)) tuning->n_candidates += tuning->job->n_fixed;
     return KEEL_OK;
 }
 
@@ -133,6 +134,22 @@ void keel__encoder_reader_close(keel_encoder_reader *reader) {
     *reader = (keel_encoder_reader){0};
 }
 
+/* The decision's candidates, and the answers offered beside them where they are asked for. */
+static keel_status list_candidates(const keel_encoder_tuning *tuning, const keel_decision *decision,
+                                   keel_arena *arena, const keel_candidate **out, size_t *n, keel_err *err) {
+    const keel_base_tuning *job = tuning->job;
+    *out = decision->candidates;
+    *n = decision->n_candidates;
+    if (!tuning->offers || job->n_fixed == 0) return KEEL_OK;
+    keel_candidate *all = keel_arena_calloc(arena, *n + job->n_fixed, sizeof *all);
+    if (!all) return keel_nomem(err, "encoder base");
+    for (size_t i = 0; i < *n + job->n_fixed; i++)
+        all[i] = i < *n ? decision->candidates[i] : job->fixed[i - *n];
+    *out = all;
+    *n += job->n_fixed;
+    return KEEL_OK;
+}
+
 static keel_status read_lesson(void *context, size_t i, size_t thread, keel_err *err) {
     keel_encoder_reader *reader = context;
     const keel_encoder_base *model = reader->tuning->model;
@@ -141,8 +158,11 @@ static keel_status read_lesson(void *context, size_t i, size_t thread, keel_err 
     (void)thread;
     reader->lesson[i] = (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision)};
     const keel_decision *at = reader->lesson[i].labels.decision;
-    return keel__encoder_read(model, conversation, at->turn, at->candidates, at->n_candidates,
-                              &reader->arena[i], &reader->lesson[i].texts, err);
+    const keel_candidate *candidates;
+    size_t n;
+    KEEL_TRY(list_candidates(reader->tuning, at, &reader->arena[i], &candidates, &n, err));
+    return keel__encoder_read(model, conversation, at->turn, candidates, n, &reader->arena[i],
+                              &reader->lesson[i].texts, err);
 }
 
 keel_status keel__encoder_fetch(keel_encoder_reader *reader, const size_t *at, size_t n, keel_err *err) {
@@ -229,7 +249,7 @@ static keel_status note_texts(keel_encoder_tuning *tuning, const size_t *at, kee
         tuning->cut[at[i]] = texts->state.cut;
         for (size_t k = 0; k < texts->n_candidates; k++) {
             tuning->candidate_key[first + k] = texts->candidate_key[k];
-            tuning->cut[at[i]] += texts->candidate[k].cut;
+            if (k < tuning->unit[at[i]].n_candidates) tuning->cut[at[i]] += texts->candidate[k].cut;
         }
     }
     return KEEL_OK;
@@ -257,7 +277,10 @@ static keel_status read_units(keel_encoder_tuning *tuning, keel_err *err) {
     size_t *all = keel_arena_calloc(&tuning->arena, tuning->n, sizeof *all);
     if (!all) return keel_nomem(err, "encoder base");
     for (size_t i = 0; i < tuning->n; i++) all[i] = i;
-    return keel__encoder_look_at(tuning, "read texts", all, tuning->n, note_texts, err);
+    tuning->offers = true;
+    keel_status status = keel__encoder_look_at(tuning, "read texts", all, tuning->n, note_texts, err);
+    tuning->offers = false;
+    return status;
 }
 
 /* ---- scaling ---- */
@@ -350,7 +373,7 @@ static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_t
     if (tuning->model->config.held_out > 0)
         report->figure[report->n_figures++] = (keel_base_figure){"best_epoch", (double)trained->best_epoch};
     for (int h = 0; h < KEEL_N_HEADS; h++)
-        if (tuning->model->uses[h])
+        if (tuning->model->uses[h] && trained->loss[h] >= 0)
             report->loss[report->n_losses++] = (keel_base_figure){keel__encoder_heads[h], trained->loss[h]};
 }
 

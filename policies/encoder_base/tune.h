@@ -10,7 +10,7 @@ typedef struct keel_encoder_unit {
     uint32_t decision, n_candidates;
     uint32_t fold;          /* of its group, below config.folds; 0 without folds */
     bool held_out;          /* takes no part in training: training stops by it */
-    size_t first_candidate; /* of its candidates among those of all units */
+    size_t first_candidate; /* among those of all units: its own, then the answers offered beside them */
 } keel_encoder_unit;
 
 /* Vectors of units' texts, as far as there is memory. */
@@ -23,8 +23,9 @@ typedef struct keel_encoder_vectors {
 typedef struct keel_encoder_tuning {
     const keel_base_tuning *job;
     keel_encoder_base *model;
-    size_t first; /* row of the first trained parameter */
-    size_t n, n_candidates;
+    size_t first;                 /* row of the first trained parameter */
+    size_t n, n_candidates;       /* candidates with the answers offered beside them */
+    bool offers;                  /* lessons have those too, behind the decision's candidates */
     keel_encoder_unit *unit;      /* [n] by the names of their conversations */
     float *origin;                /* trained parameters before training: [size of the view from `first`] */
     keel_encoder_vectors known;   /* by the encoder as it came */

@@ -1,118 +1,12 @@
 /* An encoder as a base: tuned in every mode, interrupted, saved, loaded, gone on from. The encoder is a tiny
  * one of random weights that knows a few words, which tell danger and refusals apart. */
-#include "fixture.h"
+#include "encoder_fixture.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "core/file.h"
-#include "core/hash.h"
-#include "core/json.h"
-#include "policies/base.h"
-#include "policies/encode_store.h"
-#include "policies/encoder_base/model.h"
-#include "policies/sft.h"
+#include "policies/encoder_base/lesson.h"
 #include "policies/transformer/peft.h"
-#include "support/interrupt.h"
-
-#define TINY KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean"
-
-static char folder[256];
-static keel_store *store;
-static keel_split split;
-static struct keel_encoder_base_config config;
-
-static const char *in(const char *name) {
-    return scratch_path(folder, name);
-}
-
-static int set_up(void **state) {
-    (void)state;
-    interrupt_listen();
-    if (!scratch_make(folder, "encoder")) return -1;
-    if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
-    if (keel_options_defaults(keel_encoder_base_options, &config, &err) != KEEL_OK) return -1;
-    config.folds = 2;
-    config.candidates = KEEL_CANDIDATES_APART;
-    config.ngrams = KEEL_NGRAMS_NO;
-    config.epochs = 2;
-    config.head_epochs = 20;
-    config.learning_rate = 1e-3;
-    config.common.fixed_answers = 1; /* none */
-    return keel_split_parse("train", &split, &err) == KEEL_OK ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    interrupt_set(false);
-    keel_store_close(store);
-    return keel_folder_remove(folder, &err);
-}
-
-/* Conversation i asks for one thing or another; both an answer and a refusal were given, the right one taken.
- */
-static void add_log(size_t n, const char *name, const char *in_split) {
-    assert_ok(keel_store_begin(store, &err));
-    for (size_t i = 0; i < n; i++) {
-        const bool dangerous = i % 2;
-        char ask[256], id[32];
-        snprintf(id, sizeof id, "%s%zu", name, i);
-        snprintf(ask, sizeof ask, "%s %zu %zu",
-                 dangerous ? "how do i run the cafe !" : "how do i bake bread ?", i % 7, i % 5);
-        keel_turn turns[3] = {{.role = KEEL_ROLE_USER, .text = "how are the bread s"},
-                              {.role = KEEL_ROLE_ASSISTANT, .text = "the bread , the re .", .act = "greet"},
-                              {.role = KEEL_ROLE_USER, .text = ask}};
-        keel_candidate candidates[2] = {{.text = "bake the bread 1 2 3 .", .act = "answer"},
-                                        {.text = "unable , unable !", .act = "refuse"}};
-        for (int k = 0; k < 2; k++) {
-            candidates[k].taken = (k == 1) == dangerous;
-            candidates[k].outcome = k ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE;
-            candidates[k].judge = KEEL_AUTHORITY_HUMAN;
-        }
-        keel_decision decision = {.turn = 3, .n_candidates = 2, .candidates = candidates};
-        keel_conversation conversation = {.source = "chat",
-                                          .external_id = id,
-                                          .split = in_split,
-                                          .n_turns = 3,
-                                          .turns = turns,
-                                          .risk = dangerous ? KEEL_RISK_DANGEROUS : KEEL_RISK_BENIGN,
-                                          .n_decisions = 1,
-                                          .decisions = &decision};
-        keel_added added;
-        assert_ok(keel_store_add_conversation(store, &conversation, false, "test", &added, &err));
-    }
-    assert_ok(keel_store_commit(store, &err));
-}
-
-static keel_status tune_from(const char *spec, const char *name, size_t threads) {
-    keel_pool *pool;
-    char dir[512];
-    snprintf(dir, sizeof dir, "%s", in(name));
-    assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, spec, &config.common, dir, true, NULL, pool, &err);
-    keel_pool_close(pool);
-    return status;
-}
-
-static keel_encoder_base *tuned(const char *name) {
-    keel_base *base = NULL;
-    assert_ok(tune_from(TINY, name, 1));
-    assert_ok(keel_base_load(&base, in(name), &err));
-    return (keel_encoder_base *)base;
-}
-
-static void same_artefact(const char *a, const char *b) {
-    static const char *const names[] = {"keel.json", "model.safetensors", "heads.safetensors",
-                                        "encoder.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char one[512], other[512], first[65], second[65];
-        snprintf(one, sizeof one, "%s/%s/%s", folder, a, names[i]);
-        snprintf(other, sizeof other, "%s/%s/%s", folder, b, names[i]);
-        assert_ok(keel_file_hash(one, first, &err));
-        assert_ok(keel_file_hash(other, second, &err));
-        if (strcmp(first, second) != 0) fail_msg("%s differs between %s and %s", names[i], a, b);
-    }
-}
 
 typedef void look(const keel_base *base, const keel_conversation *conversation, const keel_features *features,
                   void *context);
@@ -238,6 +132,134 @@ static void the_tuning_split_gets_logits_of_encoders_that_did_not_see_it(void **
     keel__encoder_base_close(&base->base);
 }
 
+static void whatever(const keel_base *base, const keel_conversation *conversation,
+                     const keel_features *features, void *context) {
+    (void)base, (void)conversation, (void)features, (void)context;
+}
+
+/* An encoder whose weights are no numbers cannot be asked: nothing that it was tuned on asks it, the answers
+ * that are offered beside the candidates included. */
+static void what_taught_the_encoder_never_asks_it(void **state) {
+    (void)state;
+    add_log(12, "a", "train");
+    config.common.fixed_answers = 2; /* refusal */
+    for (int candidates = KEEL_CANDIDATES_APART; candidates <= KEEL_CANDIDATES_CROSS; candidates++) {
+        config.candidates = candidates;
+        keel_encoder_base *base = tuned("base");
+        assert_int_equal(base->base.n_fixed, 1);
+        assert_int_equal(base->candidates.n, 36);
+        for (size_t i = 0; i < base->bert->params.size; i++) base->bert->params.data[i] = NAN;
+        look_at(&base->base, "train", whatever, NULL);
+        keel__encoder_base_close(&base->base);
+    }
+}
+
+/* Whether the crossed logits of a conversation are the same bits in two bases. */
+typedef struct twins {
+    const keel_encoder_base *a, *b;
+    size_t same, other;
+    bool own; /* of the conversation that was told otherwise */
+} twins;
+
+static void compare(const keel_base *base, const keel_conversation *conversation,
+                    const keel_features *features, void *context) {
+    twins *to = context;
+    keel_arena arena = {0};
+    keel_lesson_texts texts;
+    (void)features;
+    assert_ok(
+        keel__encoder_read((const keel_encoder_base *)base, conversation, 3, NULL, 0, &arena, &texts, &err));
+    const float *a = keel_crossed_find(&to->a->states, texts.state_key);
+    const float *b = keel_crossed_find(&to->b->states, texts.state_key);
+    assert_non_null(a);
+    assert_non_null(b);
+    *(*a == *b ? &to->same : &to->other) += 1;
+    if (strcmp(conversation->external_id, "a5") == 0) to->own = *a == *b;
+    keel_arena_free(&arena);
+}
+
+/* One conversation is told to be benign instead of dangerous: its fold's logits keep their bits, those of the
+ * other folds, whose encoders learned from it, do not. */
+static void what_a_decision_was_told_does_not_reach_its_own_features(void **state) {
+    (void)state;
+    add_log(24, "a", "train");
+    config.mode = KEEL_BERT_HEAD;
+    config.folds = 3;
+    twins to = {.a = tuned("told")};
+    keel_store_close(store);
+    assert_ok(keel_store_open(&store, in("other.db"), KEEL_STORE_CREATE, &err));
+    told_otherwise = 5;
+    add_log(24, "a", "train");
+    keel_encoder_base *b = tuned("told-otherwise");
+    to.b = b;
+    look_at(&b->base, "train", compare, &to);
+    assert_true(to.own);
+    assert_true(to.same >= 2 && to.other >= 8);
+    keel__encoder_base_close((keel_base *)(uintptr_t)to.a);
+    keel__encoder_base_close(&b->base);
+}
+
+static void a_group_is_in_one_fold(void **state) {
+    (void)state;
+    one_group = "all of them";
+    add_log(24, "a", "train");
+    assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_NOT_FOUND);
+    contains(err.message, "a fold is all there is");
+}
+
+typedef struct prior_work {
+    keel_encoder_base *model;
+    size_t n;
+} prior_work;
+
+/* Half of each, renormalised: a geometric mean. */
+static void check_prior(const keel_base *base, const keel_conversation *conversation,
+                        const keel_features *features, void *context) {
+    prior_work *to = context;
+    keel_encoder_base alone = *to->model;
+    keel_features own, other;
+    keel_arena arena = {0};
+    double sum = 0, expected[2];
+    (void)base;
+    alone.beside = NULL;
+    assert_ok(keel_base_encode_decision(&alone.base, conversation, 0, &arena, &own, &err));
+    assert_ok(keel_base_encode_decision(to->model->beside, conversation, 0, &arena, &other, &err));
+    for (size_t i = 0; i < 2; i++)
+        sum += expected[i] = sqrt(exp((double)own.log_prior[i]) * exp((double)other.log_prior[i]));
+    for (size_t i = 0; i < 2; i++)
+        assert_float_equal(exp((double)features->log_prior[i]), (float)(expected[i] / sum), 1e-5);
+    to->n += fabs(exp((double)own.log_prior[0]) - exp((double)other.log_prior[0])) > 0.01;
+    keel_arena_free(&arena);
+}
+
+static void the_prior_is_the_geometric_mean_of_both_bases(void **state) {
+    (void)state;
+    add_log(16, "a", "train");
+    add_log(8, "b", "test");
+    config.ngrams = KEEL_NGRAMS_YES;
+    keel_encoder_base *base = tuned("base");
+    prior_work work = {.model = base};
+    look_at(&base->base, "test", check_prior, &work);
+    assert_true(work.n > 0);
+    keel__encoder_base_close(&base->base);
+}
+
+/* Mean 0 and deviation 1 over the tuning split. */
+static void features_are_standardised(void **state) {
+    (void)state;
+    add_log(24, "a", "train");
+    keel_encoder_base *base = tuned("base");
+    double sum = 0, square = 0;
+    for (size_t i = 0; i < base->states.n; i++) {
+        const double z = (double)((base->states.logits[i] - base->mean[0]) * base->scale[0]);
+        sum += z;
+        square += z * z;
+    }
+    assert_float_equal(sum / 24, 0, 1e-4);
+    assert_float_equal(square / 24, 1, 1e-4);
+    keel__encoder_base_close(&base->base);
+}
+
 static void keep_state(const keel_base *base, const keel_conversation *conversation,
                        const keel_features *features, void *context) {
     float *to = context;
@@ -277,40 +299,7 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
     keel__encoder_base_close(&base->base);
 }
 
-/* ---- the same bytes ---- */
-
-static void any_number_of_threads_gives_the_same_bytes(void **state) {
-    (void)state;
-    add_log(20, "a", "train");
-    config.ngrams = KEEL_NGRAMS_YES;
-    config.held_out = 0.2;
-    assert_ok(tune_from(TINY, "one", 1));
-    assert_ok(tune_from(TINY, "three", 3));
-    same_artefact("one", "three");
-}
-
-static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **state) {
-    (void)state;
-    add_log(20, "a", "train");
-    config.mode = KEEL_BERT_LORA;
-    config.lora_dropout = 0.2;
-    config.held_out = 0.2;
-    config.checkpoint_every = 3;
-    assert_ok(tune_from(TINY, "whole", 1));
-    size_t cuts = 0;
-    for (long at = 20;; at += 17) {
-        interrupt_set(false);
-        interrupt_at(at);
-        keel_status status = tune_from(TINY, "cut", 1);
-        interrupt_at(0);
-        interrupt_set(false);
-        if (status == KEEL_OK) break;
-        assert_int_equal(status, KEEL_E_INTERRUPTED);
-        cuts++;
-    }
-    assert_true(cuts >= 2);
-    same_artefact("whole", "cut");
-}
+/* ---- going on from one ---- */
 
 static void tuning_goes_on_from_a_tuned_base(void **state) {
     (void)state;
@@ -413,20 +402,94 @@ static void what_is_cut_is_counted(void **state) {
     cJSON_Delete(manifest);
 }
 
+/* NAN: the manifest has no such loss. */
+static double reported_loss(const char *head) {
+    cJSON *manifest;
+    char path[512];
+    snprintf(path, sizeof path, "%s/base/keel.json", folder);
+    assert_ok(keel_json_parse_file(path, &manifest, &err));
+    const cJSON *losses = keel_json_get(keel_json_get(manifest, "metrics"), "losses");
+    const double loss = cJSON_GetNumberValue(keel_json_get(losses, head));
+    cJSON_Delete(manifest);
+    return loss;
+}
+
+/* A head that has learned nothing has a loss of ln 2, however few decisions have a label for it. */
+static void batches_without_a_label_do_not_make_a_loss_smaller(void **state) {
+    (void)state;
+    risk_known_every = 20;
+    add_log(40, "a", "train");
+    config.mode = KEEL_BERT_HEAD;
+    config.folds = 0;
+    config.batch = 1;
+    config.learning_rate = 1e-8;
+    assert_ok(tune_from(TINY, "base", 1));
+    assert_float_equal(reported_loss("risk"), log(2), 1e-2);
+}
+
+static void a_head_that_nothing_taught_has_no_loss(void **state) {
+    (void)state;
+    risk_known_every = 0;
+    add_log(20, "a", "train");
+    assert_ok(tune_from(TINY, "base", 1));
+    assert_true(isnan(reported_loss("risk")));
+    assert_true(reported_loss("rank") > 0);
+}
+
+static double figure(const char *name, const char *key) {
+    cJSON *manifest;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
+    assert_ok(keel_json_parse_file(path, &manifest, &err));
+    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
+    cJSON_Delete(manifest);
+    return value;
+}
+
+/* With a rate that does not fall, a run of as many epochs as the best one ends in the same encoder. */
+static void early_stopping_leaves_the_best_epoch(void **state) {
+    (void)state;
+    add_log(32, "a", "train");
+    config.mode = KEEL_BERT_FULL;
+    config.tune_candidates = true;
+    config.folds = 0;
+    config.held_out = 0.3;
+    config.schedule = 0; /* constant */
+    config.warm_up = 0;
+    config.learning_rate = 1e-2;
+    config.epochs = 8;
+    config.patience = 3;
+    keel_encoder_base *longer = tuned("longer");
+    const double best = figure("longer", "best_epoch");
+    if (!(best >= 1 && best < 8)) fail_msg("the best epoch is %g of 8", best);
+    config.epochs = (int64_t)best;
+    keel_encoder_base *shorter = tuned("shorter");
+    assert_memory_equal(longer->bert->params.data, shorter->bert->params.data,
+                        longer->bert->params.size * sizeof(keel_real));
+    keel__encoder_base_close(&longer->base);
+    keel__encoder_base_close(&shorter->base);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(risk_outcome_and_choice_are_told_on_new_conversations),
         TEST(what_the_mode_freezes_keeps_its_bits),
         TEST(the_tuning_split_gets_logits_of_encoders_that_did_not_see_it),
+        TEST(what_taught_the_encoder_never_asks_it),
+        TEST(what_a_decision_was_told_does_not_reach_its_own_features),
+        TEST(a_group_is_in_one_fold),
+        TEST(the_prior_is_the_geometric_mean_of_both_bases),
+        TEST(features_are_standardised),
         TEST(a_batch_gives_what_one_decision_gives),
-        TEST(any_number_of_threads_gives_the_same_bytes),
-        TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
         TEST(tuning_goes_on_from_a_tuned_base),
         TEST(the_adapter_that_lora_leaves_makes_the_tuned_encoder_again),
         TEST(acts_are_named_from_what_was_said),
         TEST(settings_that_leave_nothing_to_learn_are_refused),
         TEST(what_is_cut_is_counted),
+        TEST(batches_without_a_label_do_not_make_a_loss_smaller),
+        TEST(a_head_that_nothing_taught_has_no_loss),
+        TEST(early_stopping_leaves_the_best_epoch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
