@@ -18,7 +18,7 @@ static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--base", "SPEC", true, false, "builtin, the folder of an encoder, or that of a base to go on from"},
     {"--mode", "NAME", false, false,
-     "an encoder: what is tuned: full, freeze, lora or head (the same as --set mode=NAME)"},
+     "an encoder: what is tuned: full, freeze (default), lora or head (as --set mode=NAME)"},
     {"--out", "DIR", true, false, "folder of the tuned base"},
     {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
@@ -94,6 +94,17 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const
     return keel_record_run(cli, store, err);
 }
 
+static keel_status set_mode(keel_cli *cli, const keel_base_kind *kind, keel_base_config *config,
+                            keel_err *err) {
+    const char *mode = keel_cli_value(cli, "--mode");
+    if (!mode) return KEEL_OK;
+    if (keel_cli_check_key(cli, kind->options, "mode", "--mode", NULL) != KEEL_OK) {
+        keel_fail(err, KEEL_E_USAGE, "--mode", "a %s base has no modes: an encoder has", kind->type);
+        return keel_hint(err, "leave --mode out, or give --base the folder of an encoder");
+    }
+    return keel_cli_blame(keel_options_set(kind->options, config, "mode", mode, "--mode", err), err);
+}
+
 /* The configuration of the kind that --base names, in the cli's arena. */
 static keel_status configure(keel_cli *cli, keel_base_config **out, keel_err *err) {
     const keel_base_kind *kind;
@@ -103,8 +114,7 @@ static keel_status configure(keel_cli *cli, keel_base_config **out, keel_err *er
     if (!kind->tune) return KEEL_OK; /* keel_sft says so */
     KEEL_TRY(keel_options_defaults(kind->options, *out, err));
     KEEL_TRY(keel_cli_options(cli, kind->options, *out, err));
-    const char *mode = keel_cli_value(cli, "--mode");
-    return mode ? keel_options_set(kind->options, *out, "mode", mode, "--mode", err) : KEEL_OK;
+    return set_mode(cli, kind, *out, err);
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {

@@ -38,7 +38,8 @@ bool keel_base_is_kind(const char *spec) {
 static keel_status no_such_base(const char *spec, keel_err *err) {
     keel_buf names = {0};
     for (size_t i = 0; keel_base_kinds[i]; i++)
-        keel_buf_format(&names, "%s\"%s\"", i ? ", " : "", keel_base_kinds[i]->type);
+        if (!keel_base_kinds[i]->starts_from)
+            keel_buf_format(&names, "%s\"%s\"", names.length ? ", " : "", keel_base_kinds[i]->type);
     keel_fail(err, KEEL_E_NOT_FOUND, spec, "there is no such base");
     keel_hint(err, "--base is %s, the folder of an encoder, or that of a base to go on from",
               names.failed ? "a kind" : names.data);

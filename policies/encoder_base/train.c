@@ -84,8 +84,9 @@ static keel_status list_units(keel_encoder_training *run, keel_err *err) {
             run->units[run->n_units++] = i;
     }
     if (run->n_units > 0) return KEEL_OK;
-    keel_fail(err, KEEL_E_NOT_FOUND, tuning->job->corpus->name, "a fold is all there is to learn from");
-    return keel_hint(err, "import more logs, or use --set folds=0");
+    keel_fail(err, KEEL_E_NOT_FOUND, tuning->job->corpus->name, "one fold has all conversations");
+    return keel_hint(
+        err, "a fold has all conversations of the same requests: import other ones, or use --set folds=0");
 }
 
 static uint64_t epochs_of(const keel_encoder_training *run) {
@@ -287,7 +288,7 @@ static bool watches(const keel_encoder_training *run) {
 /* ---- the trainings ---- */
 
 static keel_status stop_here(const keel_encoder_training *run, keel_err *err) {
-    return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %lld updates; the same command goes on",
+    return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %lld updates",
                      (long long)run->at[TOTAL_UPDATES]);
 }
 

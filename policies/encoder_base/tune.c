@@ -109,7 +109,12 @@ static keel_status count_units(keel_encoder_tuning *tuning, keel_err *err) {
     for (size_t i = 0; i < AT_ONCE; i++) keel_arena_free(&arena[i]);
     if (status != KEEL_OK || tuning->n > 0) return status;
     keel_fail(err, KEEL_E_NOT_FOUND, corpus->name, "no decision has a label that a loss with a weight needs");
-    return keel_hint(err, "run `keel label` first, or log risks, acts or preferences");
+    if (tuning->model->base.space != KEEL_SPACE_CANDIDATES)
+        return keel_hint(err, "log risks or acts, or use --base builtin");
+    if (tuning->model->config.candidates != KEEL_CANDIDATES_NONE)
+        return keel_hint(err, "run `keel label` first, or log risks or preferences");
+    return keel_hint(err, "with candidates=none an encoder learns from risks alone: log them, or use --set "
+                          "candidates=apart, or --base builtin");
 }
 
 /* ---- lessons ---- */
@@ -310,6 +315,20 @@ static keel_status keep_tables(keel_encoder_tuning *tuning, keel_err *err) {
 
 /* ---- all together ---- */
 
+static keel_status check_folds(const struct keel_encoder_base_config *config, keel_err *err) {
+    if (config->folds != 1) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, "folds", "one fold leaves nothing to learn from");
+    return keel_hint(err, "folds is 0, for none, or 2 and more");
+}
+
+static keel_status check_layers(const struct keel_encoder_base_config *config, const keel_bert *bert,
+                                keel_err *err) {
+    if (config->mode != KEEL_BERT_FREEZE || (uint64_t)config->frozen_layers <= bert->config.layers)
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "frozen_layers", "the encoder has %zu layers, got %lld",
+                     bert->config.layers, (long long)config->frozen_layers);
+}
+
 static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
     const keel_base_tuning *job = tuning->job;
     const struct keel_encoder_base_config *config = (const struct keel_encoder_base_config *)job->config;
@@ -320,7 +339,13 @@ static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
         return keel_hint(
             err, "give --base the folder of a BERT encoder; experiments/fetch-base.sh minilm gets one");
     }
+    KEEL_TRY(check_folds(config, err));
     KEEL_TRY(keel_peft_open(&bert, job->model, err));
+    keel_status status = check_layers(config, bert, err);
+    if (status != KEEL_OK) {
+        keel_bert_close(bert);
+        return status;
+    }
     KEEL_TRY(keel__encoder_base_make(&tuning->model, config, bert, &space, NULL, err));
     tuning->model->split = keel_arena_strdup(&tuning->model->arena, job->corpus->name);
     return tuning->model->split ? KEEL_OK : keel_nomem(err, "encoder base");

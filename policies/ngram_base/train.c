@@ -235,8 +235,7 @@ static keel_status loop(training *run, const char *identity, const char *checkpo
         double part[KEEL_N_LOSSES];
         if (keel_interrupted()) {
             KEEL_TRY(save_checkpoint(run, identity, checkpoint, err));
-            return keel_fail(err, KEEL_E_INTERRUPTED, "sft",
-                             "stopped after %llu of %llu updates; the same command goes on",
+            return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %llu of %llu updates",
                              (unsigned long long)run->updates, (unsigned long long)run->total);
         }
         status = update(run, part, err);

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Wrong use of every verb: the right exit code, a message that says what is wrong, and nothing changed.
+golden=$(cd "$(dirname "$0")/../policies/golden" && pwd)
 . "$(dirname "$0")/program.sh"
 
 chat 40 en >log.jsonl
@@ -24,6 +25,13 @@ for verb in import stats label judge sft train eval replay decide simulate run s
 done
 for verb in stats label; do expect "$verb needs --store" 2 "--store" "$verb"; done
 expect "sft needs --out" 2 "--out" sft --store s.db --base builtin
+expect "a mode of a base that has none" 2 "a builtin base has no modes" sft --store s.db --base builtin --mode lora --out p
+expect "no such mode" 2 "freeze, lora, head" sft --store s.db --base "$golden/bert/mean" --mode qlora --out p
+"$KEEL" import --store unlabelled.db --split train - --quiet >/dev/null <<'EOF'
+{"messages": [{"role": "user", "content": "Where is my parcel?"}, {"role": "assistant", "content": "It arrives today."}]}
+{"messages": [{"role": "user", "content": "Is the shop open?"}, {"role": "assistant", "content": "Yes, until nine."}]}
+EOF
+expect "a log that teaches an encoder nothing" 1 "risks alone" sft --store unlabelled.db --base "$golden/bert/mean" --out p
 expect "train needs --base" 2 "--base" train --store s.db --algo cql --out p
 expect "eval needs something to judge" 2 "nothing to judge" eval --store s.db
 expect "replay needs --policy" 2 "--policy" replay --store s.db

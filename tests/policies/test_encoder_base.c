@@ -204,7 +204,7 @@ static void a_group_is_in_one_fold(void **state) {
     one_group = "all of them";
     add_log(24, "a", "train");
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_NOT_FOUND);
-    contains(err.message, "a fold is all there is");
+    contains(err.message, "one fold has all conversations");
 }
 
 typedef struct prior_work {
@@ -387,6 +387,20 @@ static void settings_that_leave_nothing_to_learn_are_refused(void **state) {
     contains(err.hint, "folder");
 }
 
+static void more_frozen_layers_than_layers_and_one_fold_are_refused(void **state) {
+    (void)state;
+    add_log(8, "a", "train");
+    config.mode = KEEL_BERT_FREEZE;
+    config.frozen_layers = 3;
+    assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_USAGE);
+    contains(err.message, "has 2 layers, got 3");
+    config.frozen_layers = 2;
+    assert_ok(tune_from(TINY, "base", 1));
+    config.folds = 1;
+    assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_USAGE);
+    assert_string_equal(err.where, "folds");
+}
+
 static void what_is_cut_is_counted(void **state) {
     (void)state;
     add_log(8, "a", "train");
@@ -486,6 +500,7 @@ int main(void) {
         TEST(the_adapter_that_lora_leaves_makes_the_tuned_encoder_again),
         TEST(acts_are_named_from_what_was_said),
         TEST(settings_that_leave_nothing_to_learn_are_refused),
+        TEST(more_frozen_layers_than_layers_and_one_fold_are_refused),
         TEST(what_is_cut_is_counted),
         TEST(batches_without_a_label_do_not_make_a_loss_smaller),
         TEST(a_head_that_nothing_taught_has_no_loss),
