@@ -1,8 +1,8 @@
 /* keel verify: what a model's folder holds, and whether it computes what it should.
  *
  *  A base that Keel made is loaded, which checks its files against their hashes. Of an encoder as Hugging
- * Face and sentence-transformers lay it out: sizes, tokenizer, the hash of its weights, and the vectors of a
- * few texts, to be compared with those of the library that made it.
+ * Face and sentence-transformers lay it out, and of one that Keel tuned: sizes, the hash of its weights, and
+ * the vectors of a few texts, to be compared with those of a library.
  */
 #include <math.h>
 #include <stdio.h>
@@ -26,25 +26,7 @@ static const keel_flag flags[] = {
 
 static const char *const standard[] = {"How do I bake bread?", "Wie backe ich Brot?", "如何烤面包？"};
 
-/* ---- a base of Keel's ---- */
-
-static keel_status verify_base(keel_cli *cli, const char *dir, keel_err *err) {
-    keel_base *base;
-    KEEL_TRY(keel_base_load(&base, dir, err));
-    cJSON *json = cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "base", dir);
-    cJSON_AddStringToObject(json, "kind", base->kind->type);
-    cJSON_AddStringToObject(json, "hash", base->hash);
-    cJSON_AddStringToObject(json, "action_space", keel_space_name(base->space));
-    cJSON_AddNumberToObject(json, "acts", (double)base->n_acts);
-    cJSON_AddNumberToObject(json, "fixed_answers", (double)base->n_fixed);
-    cJSON_AddNumberToObject(json, "state_features", (double)base->state_dim);
-    cJSON_AddNumberToObject(json, "candidate_features", (double)base->candidate_dim);
-    keel_base_close(base);
-    return KEEL_OK;
-}
-
-/* ---- an encoder's folder ---- */
+/* ---- an encoder ---- */
 
 static keel_status add_hash(cJSON *json, const char *dir, const char *name, keel_err *err) {
     keel_buf path = {0};
@@ -61,6 +43,7 @@ static keel_status add_hash(cJSON *json, const char *dir, const char *name, keel
 
 static cJSON *sizes_json(const keel_encoder_about *about) {
     cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "kind", about->kind);
     cJSON_AddNumberToObject(json, "parameters", (double)about->parameters);
     cJSON_AddNumberToObject(json, "memory_mb", ceil((double)about->parameters * sizeof(float) / 1e5) / 10);
     cJSON_AddNumberToObject(json, "layers", (double)about->layers);
@@ -99,8 +82,8 @@ static keel_status text_json(const keel_encoder *encoder, const char *text, cJSO
     return status;
 }
 
-static keel_status verify_encoder(keel_cli *cli, const char *dir, keel_err *err) {
-    keel_encoder *encoder;
+/* What the texts of --text, or the standard ones, become. */
+static keel_status add_texts(keel_cli *cli, const keel_encoder *encoder, keel_err *err) {
     const char *const *texts;
     size_t n;
     KEEL_TRY(keel_cli_values(cli, "--text", &texts, &n, err));
@@ -108,31 +91,64 @@ static keel_status verify_encoder(keel_cli *cli, const char *dir, keel_err *err)
     for (size_t i = 0; i < n; i++)
         if (keel_utf8_valid_prefix(texts[i], strlen(texts[i])) != strlen(texts[i]))
             return keel_fail(err, KEEL_E_USAGE, "--text", "it is not UTF-8 text");
+    cJSON *list = cJSON_AddArrayToObject(cli->result, "texts");
+    for (size_t i = 0; i < n; i++) KEEL_TRY(text_json(encoder, texts[i], list, err));
+    return KEEL_OK;
+}
+
+static keel_status add_encoder(keel_cli *cli, const char *dir, keel_err *err) {
+    keel_encoder *encoder;
     KEEL_TRY(keel_encoder_open(&encoder, dir, err));
     const keel_encoder_about about = keel_encoder_look(encoder);
-    cJSON *json = cli->result = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "base", dir);
-    cJSON_AddStringToObject(json, "kind", about.kind);
-    keel_json_add(json, "model", sizes_json(&about));
-    cJSON *hashes = cJSON_AddObjectToObject(json, "sha256");
+    keel_json_add(cli->result, "model", sizes_json(&about));
+    cJSON *hashes = cJSON_AddObjectToObject(cli->result, "sha256");
     keel_status status = add_hash(hashes, dir, "model.safetensors", err);
     if (status == KEEL_OK) status = add_hash(hashes, dir, "tokenizer.json", err);
-    cJSON *list = cJSON_AddArrayToObject(json, "texts");
-    for (size_t i = 0; i < n && status == KEEL_OK; i++) status = text_json(encoder, texts[i], list, err);
+    if (status == KEEL_OK) status = add_texts(cli, encoder, err);
     keel_encoder_close(encoder);
+    return status;
+}
+
+/* ---- a base of Keel's ---- */
+
+static void add_base(const keel_base *base, cJSON *json) {
+    cJSON_AddStringToObject(json, "kind", base->kind->type);
+    cJSON_AddStringToObject(json, "hash", base->hash);
+    cJSON_AddStringToObject(json, "action_space", keel_space_name(base->space));
+    cJSON_AddNumberToObject(json, "acts", (double)base->n_acts);
+    cJSON_AddNumberToObject(json, "fixed_answers", (double)base->n_fixed);
+    cJSON_AddNumberToObject(json, "state_features", (double)base->state_dim);
+    cJSON_AddNumberToObject(json, "candidate_features", (double)base->candidate_dim);
+}
+
+/* *encodes: it holds an encoder that has vectors. */
+static keel_status verify_base(keel_cli *cli, const char *dir, bool *encodes, keel_err *err) {
+    keel_base *base;
+    keel_status status = KEEL_OK;
+    KEEL_TRY(keel_base_load(&base, dir, err));
+    add_base(base, cli->result);
+    *encodes = false;
+    if (base->kind->starts_from) status = base->kind->starts_from(dir, encodes, err);
+    keel_base_close(base);
+    if (status == KEEL_OK && !*encodes && keel_cli_has(cli, "--text"))
+        return keel_fail(err, KEEL_E_USAGE, "--text",
+                         "a base without an encoder has no vector of a text alone");
     return status;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
     const char *dir = keel_cli_value(cli, "--base");
+    const keel_base_kind *kind;
+    bool encodes = true;
     keel_buf path = {0};
     keel_buf_format(&path, "%s/keel.json", dir);
     if (path.failed) return keel_nomem(err, dir);
     const bool ours = access(path.data, F_OK) == 0;
     keel_buf_free(&path);
-    if (ours && keel_cli_has(cli, "--text"))
-        return keel_fail(err, KEEL_E_USAGE, "--text", "this base has no vector of a text alone");
-    return ours ? verify_base(cli, dir, err) : verify_encoder(cli, dir, err);
+    cli->result = cJSON_CreateObject();
+    cJSON_AddStringToObject(cli->result, "base", dir);
+    KEEL_TRY(ours ? verify_base(cli, dir, &encodes, err) : keel_base_find_kind(dir, &kind, err));
+    return encodes ? add_encoder(cli, dir, err) : KEEL_OK;
 }
 
 /* ---- for people ---- */
@@ -167,10 +183,12 @@ const keel_verb keel_verb_verify = {
     .brief = "what a model's folder holds, and whether it computes what it should",
     .flags = flags,
     .more =
-        "A base of Keel's is checked against the hashes of its files. Of an encoder's folder, as Hugging Face and sentence-transformers\n"
-        "lay it out: sizes, hashes, and vectors of texts. They should be those of the library, to four digits:\n"
+        "A base of Keel's is checked against the hashes of its files. Of an encoder, in a folder as Hugging Face and\n"
+        "sentence-transformers lay it out or tuned by `keel sft`: sizes, hashes, and vectors of texts. They should be those of the\n"
+        "library, to four digits:\n"
         "  python -c 'from sentence_transformers import SentenceTransformer as S; print(S(\"DIR\").encode(\"How do I bake bread?\")[:6])'\n"
-        "example: keel verify --base minilm\n",
+        "example: keel verify --base minilm\n"
+        "example: keel verify --base runs/minilm --text \"How do I bake bread?\" --json\n",
     .run = run,
     .print = print,
 };
