@@ -46,6 +46,7 @@ tests_of() {
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
+    policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
