@@ -73,12 +73,19 @@ static void count_features(keel_encoder_base *model) {
 
 /* Without a prior of its own it needs the n-gram base's. */
 static keel_status check_heads(const keel_encoder_base *model, keel_err *err) {
+    const struct keel_encoder_base_config *c = &model->config;
     const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    const bool reads_candidates =
+        model->uses[KEEL_HEAD_OUTCOME] || model->uses[KEEL_HEAD_PREFERENCE] || model->uses[KEEL_HEAD_RANK];
     bool any = false;
     for (int h = 0; h < KEEL_N_HEADS; h++) any |= model->uses[h];
     if (!any)
         return keel_fail(err, KEEL_E_INVALID, "encoder base",
                          "no loss has a weight above 0: nothing would be tuned");
+    if (c->head_epochs == 0 && (c->mode == KEEL_BERT_HEAD || (reads_candidates && !c->tune_candidates))) {
+        keel_fail(err, KEEL_E_INVALID, "encoder base", "head_epochs=0 leaves heads without any training");
+        return keel_hint(err, "use --set head_epochs=40");
+    }
     if (keel__encoder_has_ngrams(model) || model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT]) return KEEL_OK;
     keel_fail(err, KEEL_E_INVALID, "encoder base", "it has no prior over %s", sets ? "candidates" : "acts");
     return keel_hint(err, sets ? "use ngrams=yes, or candidates=apart with rank_weight above 0"

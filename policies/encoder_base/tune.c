@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "core/interrupt.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
@@ -382,8 +383,24 @@ static size_t count_trained(const keel_encoder_tuning *tuning) {
     return sum;
 }
 
+/* Decisions that taught the base to go on from, as far as its crossed logits tell: its encoder knows them by
+ * heart, whichever fold is left out now. */
+static size_t count_known(const keel_encoder_tuning *tuning) {
+    const keel_encoder_base *from = (const keel_encoder_base *)tuning->job->from;
+    size_t known = 0;
+    for (size_t i = 0; from && i < tuning->n; i++)
+        known += keel_crossed_find(&from->states, tuning->state_key[i]) != NULL;
+    if (known > 0)
+        keel_log(
+            KEEL_LOG_INFO,
+            "sft: %zu of %zu decisions taught the base before: their features are too good, also over folds",
+            known, tuning->n);
+    return known;
+}
+
 static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_trained *trained,
                          keel_base_report *report) {
+    const keel_encoder_base *from = (const keel_encoder_base *)tuning->job->from;
     size_t cut_texts = 0, cut_tokens = 0;
     for (size_t i = 0; i < tuning->n; i++) {
         cut_texts += tuning->cut[i] > 0;
@@ -397,6 +414,9 @@ static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_t
                                             {"updates", (double)trained->updates}}};
     if (tuning->model->config.held_out > 0)
         report->figure[report->n_figures++] = (keel_base_figure){"best_epoch", (double)trained->best_epoch};
+    if (from && from->states.n > 0) /* else it does not tell */
+        report->figure[report->n_figures++] =
+            (keel_base_figure){"decisions_known_before", (double)count_known(tuning)};
     for (int h = 0; h < KEEL_N_HEADS; h++)
         if (tuning->model->uses[h] && trained->loss[h] >= 0)
             report->loss[report->n_losses++] = (keel_base_figure){keel__encoder_heads[h], trained->loss[h]};

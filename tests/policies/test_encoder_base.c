@@ -301,11 +301,22 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
 
 /* ---- going on from one ---- */
 
+static double figure(const char *name, const char *key) {
+    cJSON *manifest;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
+    assert_ok(keel_json_parse_file(path, &manifest, &err));
+    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
+    cJSON_Delete(manifest);
+    return value;
+}
+
 static void tuning_goes_on_from_a_tuned_base(void **state) {
     (void)state;
     add_log(20, "a", "train");
     keel_encoder_base *base = tuned("first");
     assert_ok(tune_from(in("first"), "second", 1));
+    assert_float_equal(figure("second", "decisions_known_before"), 20, 0);
     config.candidates = KEEL_CANDIDATES_CROSS;
     assert_int_equal(tune_from(in("first"), "third", 1), KEEL_E_CONFLICT);
     contains(err.message, "candidates cannot be changed");
@@ -383,6 +394,11 @@ static void settings_that_leave_nothing_to_learn_are_refused(void **state) {
     config.risk_weight = 0;
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
     contains(err.message, "nothing would be tuned");
+    config.risk_weight = 1;
+    config.candidates = KEEL_CANDIDATES_APART;
+    config.head_epochs = 0;
+    assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
+    contains(err.message, "without any training");
     assert_int_equal(tune_from("encoder", "base", 1), KEEL_E_USAGE);
     contains(err.hint, "folder");
 }
@@ -448,16 +464,6 @@ static void a_head_that_nothing_taught_has_no_loss(void **state) {
     assert_ok(tune_from(TINY, "base", 1));
     assert_true(isnan(reported_loss("risk")));
     assert_true(reported_loss("rank") > 0);
-}
-
-static double figure(const char *name, const char *key) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
-    cJSON_Delete(manifest);
-    return value;
 }
 
 /* With a rate that does not fall, a run of as many epochs as the best one ends in the same encoder. */
