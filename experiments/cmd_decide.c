@@ -98,7 +98,7 @@ static keel_status check_choice(const deciding *work, const keel_decision *decis
     keel_fail(err, KEEL_E_INVALID, where, "the policy chooses among candidates, and there is none");
     return keel_hint(err,
                      "end the conversation with {\"role\": \"assistant\", \"content\": null, \"candidates\": "
-                     "[...]} in the chat format");
+                     "[...]} in the chat format; on a base tuned with action_space=outcomes none is needed");
 }
 
 /* ---- what comes out ---- */
