@@ -273,6 +273,22 @@ static keel_status identify(keel_search_plan *plan, const keel_recipe *recipe, k
     return keel_json_hash(json, plan->hash, err);
 }
 
+/* Which keys a step takes hangs on its flags: where none varies, what one trial does not take none takes. */
+static keel_status check_taken(const keel_search_plan *plan, const keel_recipe *recipe,
+                               const char *const *values, keel_err *err) {
+    bool taken[KEEL_SPACE_DIMS];
+    for (size_t i = 0; i < plan->space.n; ++i)
+        if (is_flag(recipe, plan->key[i])) return KEEL_OK;
+    KEEL_TRY(keel_search_plan_taken(plan, values, taken, err));
+    for (size_t i = 0; i < plan->space.n; ++i) {
+        if (taken[i]) continue;
+        keel_fail(err, KEEL_E_USAGE, "--over", "no trial takes \"%.80s\" beside the step's other flags",
+                  plan->key[i]);
+        return keel_hint(err, "name what takes it, as --set sft.base=FOLDER or --set train.algo=NAME");
+    }
+    return KEEL_OK;
+}
+
 /* The steps with the first value of each range: what is wrong with them is said before any work. */
 static keel_status try_first(keel_search_plan *plan, keel_err *err) {
     const char *values[KEEL_SPACE_DIMS];
@@ -285,6 +301,7 @@ static keel_status try_first(keel_search_plan *plan, keel_err *err) {
     const keel_optional budget = {plan->budget_key != NULL, plan->search.budget.low};
     keel_status status =
         keel_search_plan_steps(plan, values, budget, &plan->asked.held_out, plan->asked.out, &recipe, err);
+    if (status == KEEL_OK) status = check_taken(plan, &recipe, values, err);
     if (status == KEEL_OK) {
         plan->first = keel_search_plan_first(&recipe, &keys);
         const keel_search_list by_budget = {&plan->budget_key, plan->budget_key ? 1 : 0};

@@ -197,10 +197,11 @@ static void what_cannot_be_searched_is_refused_before_any_work(void **state) {
     static const char *const alpha[] = {"train.alpha=log:0.01:1"}, *const unknown[] = {"alhpa=0:1"},
                              *const both[] = {"seed=1,2"}, *const range[] = {"train.alpha=2"},
                              *const out_of[] = {"train.alpha=-5:1"}, *const typo[] = {"train.alhpa=0:1"},
-                             *const none[] = {"nothing >= 1 2"};
+                             *const idle[] = {"sft.mode=full,lora"}, *const none[] = {"nothing >= 1 2"};
     refuse(asked(alpha, 0), "--over");
     refuse(asked(unknown, 1), "no step takes");
     refuse(asked(both, 1), "sft.seed, train.seed, eval.seed");
+    refuse(asked(idle, 1), "no trial takes \"sft.mode\"");
     refuse(asked(out_of, 1), "alpha");
     refuse(asked(typo, 1), "alhpa");
     keel_search_asked a = asked(range, 1);
