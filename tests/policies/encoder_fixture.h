@@ -1,5 +1,5 @@
 /* What the tests of the encoder base share: a log of dangerous and benign questions, and a tiny encoder to
- * tune on it. */
+ * tune on it. SCRATCH names the folder of the test that includes this. */
 #ifndef KEEL_TESTS_ENCODER_FIXTURE_H
 #define KEEL_TESTS_ENCODER_FIXTURE_H
 
@@ -29,7 +29,7 @@ static const char *in(const char *name) {
 static int set_up(void **state) {
     (void)state;
     interrupt_listen();
-    if (!scratch_make(folder, "encoder")) return -1;
+    if (!scratch_make(folder, SCRATCH)) return -1;
     if (keel_store_open(&store, in("logs.db"), KEEL_STORE_CREATE, &err) != KEEL_OK) return -1;
     if (keel_options_defaults(keel_encoder_base_options, &config, &err) != KEEL_OK) return -1;
     risk_known_every = 1;

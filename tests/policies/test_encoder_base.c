@@ -1,5 +1,6 @@
 /* An encoder as a base: tuned in every mode, interrupted, saved, loaded, gone on from. The encoder is a tiny
  * one of random weights that knows a few words, which tell danger and refusals apart. */
+#define SCRATCH "encoder-base"
 #include "encoder_fixture.h"
 
 #include <math.h>

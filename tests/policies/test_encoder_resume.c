@@ -1,4 +1,5 @@
 /* Tuning an encoder ends in the same bytes, for any number of threads and wherever it was stopped. */
+#define SCRATCH "encoder-resume"
 #include "encoder_fixture.h"
 
 static void any_number_of_threads_gives_the_same_bytes(void **state) {
