@@ -203,3 +203,9 @@ void keel_gelu_backward(const float *x, size_t count, float *dy) {
 }
 
 #endif
+
+bool keel_all_finite(const keel_real *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}

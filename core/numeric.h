@@ -2,6 +2,7 @@
 #ifndef KEEL_CORE_NUMERIC_H
 #define KEEL_CORE_NUMERIC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, k
 
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
+/* False where a number is not finite. */
+bool keel_all_finite(const keel_real *x, size_t count);
 /* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
 void keel_tanh(keel_real *x, size_t count);
 /* x <- e^(x - shift) for x <= shift, within four units in the last place; 0 where that is below e^-87. */

@@ -213,12 +213,6 @@ static void put_prior(const keel_encoder_base *model, const decision_work *work,
     keel_log_softmax(out, work->n_actions, out);
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 static keel_status put_features(const keel_encoder_base *model, const decision_work *work,
                                 keel_arena *scratch, keel_err *err) {
     const keel_base *base = &model->base;
@@ -249,8 +243,8 @@ static keel_status put_features(const keel_encoder_base *model, const decision_w
                                  .state = state,
                                  .candidates = sets ? candidates : NULL,
                                  .log_prior = log_prior};
-    if (all_finite(state, base->state_dim) && all_finite(candidates, rows * base->candidate_dim) &&
-        all_finite(log_prior, work->n_actions))
+    if (keel_all_finite(state, base->state_dim) && keel_all_finite(candidates, rows * base->candidate_dim) &&
+        keel_all_finite(log_prior, work->n_actions))
         return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, "encoder base", "its weights give features that are not finite");
 }

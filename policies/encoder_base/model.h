@@ -25,13 +25,10 @@ typedef struct keel_encoder_base {
     bool normalise;    /* what its folder says: here vectors are not */
     keel_base *beside; /* the n-gram base, or NULL */
     keel_crossed states, candidates;
-    size_t n_state, n_candidate; /* logits of a state and of a candidate */
+    size_t n_state, n_candidate; /* logits of a state and of a candidate; the rank head's score is the last */
     float *mean, *scale; /* [n_state + n_candidate] of the logits of the tuning split; scale: 1 / deviation */
     keel_arena arena;
 } keel_encoder_base;
-
-/* Logits of a candidate, in this order, of the heads in use; the score of the rank head is the last. */
-enum { KEEL_MOST_CANDIDATE_LOGITS = 4 };
 
 /* A base of this configuration over an encoder that it owns from now on, even on failure; heads are zero.
  * uses NULL: the heads whose losses have a weight. */

@@ -51,7 +51,6 @@ static double draw_of(int64_t group, uint64_t salt) {
 typedef struct counting {
     keel_encoder_tuning *tuning;
     size_t room;
-    size_t terms[KEEL_N_HEADS];
 } counting;
 
 static keel_status add_unit(counting *to, const keel_encoder_unit *unit, keel_err *err) {
@@ -76,11 +75,7 @@ static keel_status count_conversation(counting *to, size_t place, const keel_con
     for (size_t d = 0; d < conversation->n_decisions; d++) {
         const keel_encoder_labels labels = keel__encoder_labels(model, conversation, d);
         size_t sum = 0;
-        for (int h = 0; h < KEEL_N_HEADS; h++) {
-            const size_t terms = keel__encoder_terms(model, &labels, h);
-            to->terms[h] += terms;
-            sum += terms;
-        }
+        for (int h = 0; h < KEEL_N_HEADS; h++) sum += keel__encoder_terms(model, &labels, h);
         const keel_encoder_unit unit = {.place = place,
                                         .decision = (uint32_t)d,
                                         .n_candidates = keel__encoder_reads_candidates(model)

@@ -127,17 +127,12 @@ static void encode_prior(const keel_ngram_base *model, const keel_sample *sample
     }
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 /* Finite weights may still give features that are not finite; those must not get into the store. */
 static keel_status check_features(const keel_features *features, keel_err *err) {
     size_t rows = features->candidates ? features->n_candidates * features->candidate_dim : 0;
-    if (all_finite(features->state, features->state_dim) && all_finite(features->candidates, rows) &&
-        all_finite(features->log_prior, features->n_actions))
+    if (keel_all_finite(features->state, features->state_dim) &&
+        keel_all_finite(features->candidates, rows) &&
+        keel_all_finite(features->log_prior, features->n_actions))
         return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, "n-gram base", "its weights give features that are not finite");
 }

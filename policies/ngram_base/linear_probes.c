@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/numeric.h"
 #include "policies/ngram_base/linear_probes_internal.h"
 
 const keel_linear_probes_config keel_linear_probes_standard = {
@@ -351,12 +352,6 @@ static void copy(const reader *r, int tensor, void *out) {
     if (r->tensor[tensor]->bytes > 0) memcpy(out, r->tensor[tensor]->data, r->tensor[tensor]->bytes);
 }
 
-static bool all_finite(const float *x, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
 static keel_status fill(const reader *r, keel_linear_probes *heads) {
     copy(r, ID, heads->id);
     copy(r, IDF, heads->idf);
@@ -374,10 +369,10 @@ static keel_status fill(const reader *r, keel_linear_probes *heads) {
         if (heads->fitted[h] > 1) return bad(r, FITTED, "expected 0 or 1");
     for (size_t i = 1; i < heads->n_groups; i++)
         if (heads->group[i] <= heads->group[i - 1]) return bad(r, GROUP, "groups do not ascend");
-    if (!all_finite(heads->idf, heads->used + 1)) return bad(r, IDF, "a number is not finite");
-    if (!all_finite(heads->dense, 2 * heads->n_dense)) return bad(r, DENSE, "a number is not finite");
+    if (!keel_all_finite(heads->idf, heads->used + 1)) return bad(r, IDF, "a number is not finite");
+    if (!keel_all_finite(heads->dense, 2 * heads->n_dense)) return bad(r, DENSE, "a number is not finite");
     size_t cells = heads->sets * (heads->used + heads->n_dense + 1) * heads->n_heads;
-    return all_finite(heads->weight, cells) ? KEEL_OK : bad(r, WEIGHT, "a number is not finite");
+    return keel_all_finite(heads->weight, cells) ? KEEL_OK : bad(r, WEIGHT, "a number is not finite");
 }
 
 keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safetensors *file,
