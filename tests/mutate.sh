@@ -51,6 +51,7 @@ tests_of() {
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c | policies/transformer/peft.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
+    policies/tokens/*) echo policies/test_tokenizer ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;

@@ -10,7 +10,7 @@
 #define KEEL_POLICIES_TRANSFORMER_BERT_H
 
 #include "core/params.h"
-#include "policies/transformer/tokenizer.h"
+#include "policies/tokens/tokenizer.h"
 
 typedef struct keel_bert_config {
     size_t vocab, hidden, layers, heads, inner; /* inner: width of the feed-forward layer */

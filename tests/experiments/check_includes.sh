@@ -28,14 +28,16 @@ inside() {
 }
 
 # A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h; of all
-# other files only the table of kinds, the door to encoders (policies/encoder.h) and the benches include it. policies/transformer
-# holds models, which the kinds that stand on them include.
+# other files only the table of kinds, the doors to models (policies/encoder.h, policies/decoder.h) and the benches include it.
+# policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
 closed() {
     case "$1 $2" in
     "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h") ;;
-    "policies/encoder_base/"*" policies/transformer/"*) ;;
+    "policies/encoder_base/"*" policies/transformer/"* | "policies/encoder_base/"*" policies/tokens/"*) ;;
+    "policies/decoder_base/"*" policies/transformer/"* | "policies/decoder_base/"*" policies/tokens/"*) ;;
+    "policies/transformer/"*" policies/tokens/"*) ;;
     "policies/"*/*" "*) [ "$(dirname "$1")" = "$(dirname "$2")" ] ;;
-    "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "experiments/bench/"*" policies/"*/*) ;;
+    "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "policies/decoder.c policies/transformer/"* | "policies/decoder.c policies/tokens/"* | "experiments/bench/"*" policies/"*/*) ;;
     *" policies/"*/*) false ;;
     esac
 }
@@ -52,7 +54,7 @@ for file in $(find $folders -name '*.[ch]' | sort); do
             echo "$file: includes $included, which $folder/ may not: it may include $(below "$folder")"
             failed=1
         elif ! closed "$file" "$included"; then
-            echo "$file: includes $included, past the doors policies/base.h and policies/encoder.h"
+            echo "$file: includes $included, past the doors policies/base.h, policies/encoder.h and policies/decoder.h"
             failed=1
         elif [ "$other" = "$folder" ] && ! inside "$(dirname "$file")" "$(dirname "$included")"; then
             echo "$file: includes $included, against the arrows between the rooms of $folder/"

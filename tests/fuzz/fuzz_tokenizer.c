@@ -3,7 +3,7 @@
 
 #include "core/text.h"
 #include "fuzz.h"
-#include "policies/transformer/tokenizer.h"
+#include "policies/tokens/tokenizer.h"
 
 static void encode(const keel_tokenizer *tokenizer, const char *text, bool specials) {
     keel_arena arena = {0};

@@ -2,7 +2,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "policies/transformer/tokenizer.h"
+#include "policies/tokens/tokenizer.h"
 
 #define GOLDEN(name) KEEL_SOURCE_DIR "/tests/policies/golden/" name
 

@@ -3,8 +3,8 @@
  * TemplateProcessing and BertProcessing; any other component is refused by name. Truncation and padding
  * blocks are left out: how much is read is the model's to say. Immutable once loaded; encoding is
  * thread-safe. */
-#ifndef KEEL_POLICIES_TRANSFORMER_TOKENIZER_H
-#define KEEL_POLICIES_TRANSFORMER_TOKENIZER_H
+#ifndef KEEL_POLICIES_TOKENS_TOKENIZER_H
+#define KEEL_POLICIES_TOKENS_TOKENIZER_H
 
 #include <stdbool.h>
 #include <stddef.h>

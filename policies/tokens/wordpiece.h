@@ -1,10 +1,10 @@
 /* Internal header of the tokenizers: BERT's normaliser and pre-tokenizer, and WordPiece (Wu et al. 2016;
  * Devlin et al. 2018): the longest prefix of a word that is in the vocabulary, then of the rest behind "##".
  */
-#ifndef KEEL_POLICIES_TRANSFORMER_WORDPIECE_H
-#define KEEL_POLICIES_TRANSFORMER_WORDPIECE_H
+#ifndef KEEL_POLICIES_TOKENS_WORDPIECE_H
+#define KEEL_POLICIES_TOKENS_WORDPIECE_H
 
-#include "policies/transformer/vocabulary.h"
+#include "policies/tokens/vocabulary.h"
 
 typedef struct keel__wordpiece {
     bool clean, chinese, strip_accents, lowercase;

@@ -1,6 +1,6 @@
 /* Internal header of the tokenizers: tokens and ids, and a list of ids that grows. */
-#ifndef KEEL_POLICIES_TRANSFORMER_VOCABULARY_H
-#define KEEL_POLICIES_TRANSFORMER_VOCABULARY_H
+#ifndef KEEL_POLICIES_TOKENS_VOCABULARY_H
+#define KEEL_POLICIES_TOKENS_VOCABULARY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "policies/transformer/wordpiece.h"
+#include "policies/tokens/wordpiece.h"
 
 #include <string.h>
 #include <utf8proc.h>

@@ -1,4 +1,4 @@
-#include "policies/transformer/tokenizer.h"
+#include "policies/tokens/tokenizer.h"
 
 #include <math.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "policies/transformer/wordpiece.h"
+#include "policies/tokens/wordpiece.h"
 
 /* A token that is looked for in the text itself. */
 typedef struct added {

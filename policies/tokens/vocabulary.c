@@ -1,4 +1,4 @@
-#include "policies/transformer/vocabulary.h"
+#include "policies/tokens/vocabulary.h"
 
 #include <string.h>
 
