@@ -11,6 +11,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/matrix.h"
 #include "core/text.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -318,31 +319,6 @@ static void put_shape(char *text, size_t size, const size_t *shape, size_t n_dim
     if (used < size) snprintf(text + used, size - used, "]");
 }
 
-/* IEEE 754 binary16. */
-static float from_half(uint16_t half) {
-    const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31,
-                   fraction = half & 0x3FF;
-    union {
-        uint32_t bits;
-        float value;
-    } to;
-    if (exponent == 0) { /* zero and subnormal numbers */
-        to.value = (float)fraction * 0x1p-24f;
-        to.bits |= sign;
-        return to.value;
-    }
-    to.bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
-    return to.value;
-}
-
-static float from_bfloat(uint16_t half) {
-    union {
-        uint32_t bits;
-        float value;
-    } to = {.bits = (uint32_t)half << 16};
-    return to.value;
-}
-
 /* Into float; false where a number is not finite. */
 static bool widen(const keel_named_tensor *tensor, float *out) {
     const char *bytes = tensor->data;
@@ -352,7 +328,7 @@ static bool widen(const keel_named_tensor *tensor, float *out) {
     for (size_t i = 0; tensor->dtype != KEEL_F32 && i < n; i++) {
         uint16_t half;
         memcpy(&half, bytes + i * sizeof half, sizeof half);
-        out[i] = tensor->dtype == KEEL_F16 ? from_half(half) : from_bfloat(half);
+        out[i] = tensor->dtype == KEEL_F16 ? keel_half_to_float(half) : keel_bf16_to_float(half);
     }
     for (size_t i = 0; i < n; i++) finite = finite && isfinite(out[i]);
     return finite;
