@@ -252,19 +252,35 @@ static keel_status read_all(const reader *r) {
     return read_post_processor(r);
 }
 
-keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err *err) {
-    keel_tokenizer *made = keel_calloc(1, sizeof *made);
-    if (!made) return keel_nomem(err, path);
-    const reader r = {made, path, err};
-    keel_status status = keel_file_read(path, 0, &made->file, err);
-    if (status == KEEL_OK)
-        status = keel_json_parse(made->file.data, made->file.length, path, &made->json, err);
+/* The text that *made holds. */
+static keel_status parse_file(keel_tokenizer **out, keel_tokenizer *made, const char *name, keel_err *err) {
+    const reader r = {made, name, err};
+    keel_status status = made->file.failed
+                             ? keel_nomem(err, name)
+                             : keel_json_parse(made->file.data, made->file.length, name, &made->json, err);
     if (status == KEEL_OK) status = read_all(&r);
     if (status == KEEL_OK)
         *out = made;
     else
         keel_tokenizer_close(made);
     return status;
+}
+
+keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err *err) {
+    keel_tokenizer *made = keel_calloc(1, sizeof *made);
+    if (!made) return keel_nomem(err, path);
+    keel_status status = keel_file_read(path, 0, &made->file, err);
+    if (status == KEEL_OK) return parse_file(out, made, path, err);
+    keel_tokenizer_close(made);
+    return status;
+}
+
+keel_status keel_tokenizer_parse(keel_tokenizer **out, const char *json, size_t length, const char *name,
+                                 keel_err *err) {
+    keel_tokenizer *made = keel_calloc(1, sizeof *made);
+    if (!made) return keel_nomem(err, name);
+    keel_buf_append(&made->file, json, length);
+    return parse_file(out, made, name, err);
 }
 
 void keel_tokenizer_close(keel_tokenizer *tokenizer) {
@@ -294,6 +310,33 @@ const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id) {
 
 int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token) {
     return keel__vocabulary_find(&tokenizer->vocabulary, token);
+}
+
+bool keel_tokenizer_special(const keel_tokenizer *tokenizer, int32_t id) {
+    for (size_t i = 0; i < tokenizer->n_added; i++)
+        if (tokenizer->added[i].id == id) return tokenizer->added[i].special;
+    return false;
+}
+
+const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, size_t *length) {
+    const char *token = keel_tokenizer_token(tokenizer, id);
+    *length = token ? strlen(token) : 0;
+    return token;
+}
+
+keel_status keel_tokenizer_decode(const keel_tokenizer *tokenizer, const int32_t *id, size_t n, bool specials,
+                                  keel_arena *arena, const char **out, keel_err *err) {
+    keel_buf text = {0};
+    for (size_t i = 0; i < n; i++) {
+        const char *token = keel_tokenizer_token(tokenizer, id[i]);
+        if (!token || (!specials && keel_tokenizer_special(tokenizer, id[i]))) continue;
+        if (text.length) keel_buf_text(&text, " ");
+        keel_buf_text(&text, token);
+    }
+    *out = keel_arena_strdup(arena, text.data ? text.data : "");
+    const bool failed = text.failed || !*out;
+    keel_buf_free(&text);
+    return failed ? keel_nomem(err, "tokenizer") : KEEL_OK;
 }
 
 /* ---- encoding ---- */

@@ -22,6 +22,9 @@ typedef struct keel_tokens {
 
 /* The file is hostile until checked: component types, ids within the vocabulary, each once. */
 keel_status keel_tokenizer_load(keel_tokenizer **out, const char *path, keel_err *err);
+/* The same of a text; name: what errors call it. */
+keel_status keel_tokenizer_parse(keel_tokenizer **out, const char *json, size_t length, const char *name,
+                                 keel_err *err);
 void keel_tokenizer_close(keel_tokenizer *tokenizer); /* NULL is harmless */
 /* The file's text as it was read. */
 const char *keel_tokenizer_file(const keel_tokenizer *tokenizer, size_t *length);
@@ -33,6 +36,15 @@ bool keel_tokenizer_lowercases(const keel_tokenizer *tokenizer);
 const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id);
 /* The id of a token; -1 if there is none. */
 int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token);
+/* Whether it is an added token that is marked as special: no text, but a mark of the model's. */
+bool keel_tokenizer_special(const keel_tokenizer *tokenizer, int32_t id);
+/* The bytes that a token stands for in the middle of a text; maybe a part of a code point, not
+ * NUL-terminated. NULL for an id that is not there. */
+const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, size_t *length);
+/* The text of tokens, as the library's decode makes it; specials: with the special ones. Ids that are not
+ * there are left out; bytes that are no UTF-8, and NUL, become U+FFFD. */
+keel_status keel_tokenizer_decode(const keel_tokenizer *tokenizer, const int32_t *id, size_t n, bool specials,
+                                  keel_arena *arena, const char **out, keel_err *err);
 
 /* Tokens of a UTF-8 text, nothing around them. specials: a special token that is written out in the text
  * ("[SEP]") is that token, as in the library; false: it is text like any other, as behoves what users say. */

@@ -69,7 +69,7 @@ if grep -nE 'cJSON_(Parse|Print)' $(find $folders -name '*.[ch]'); then
     failed=1
 fi
 
-flags=$(pkg-config --cflags openblas sqlite3 libcjson zlib libzstd libutf8proc)
+flags=$(pkg-config --cflags openblas sqlite3 libcjson zlib libzstd libutf8proc libpcre2-8)
 for header in $(find $folders -name '*.h' | sort); do
     # shellcheck disable=SC2086 # one word per flag
     if ! "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -I "$root" $flags -Wall -Wextra -Werror -fsyntax-only -include "$root/$header" -x c /dev/null; then
