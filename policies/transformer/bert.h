@@ -11,6 +11,7 @@
 
 #include "core/params.h"
 #include "policies/tokens/tokenizer.h"
+#include "policies/transformer/lora.h"
 
 typedef struct keel_bert_config {
     size_t vocab, hidden, layers, heads, inner; /* inner: width of the feed-forward layer */
@@ -20,24 +21,6 @@ typedef struct keel_bert_config {
     bool first_token;  /* the vector is the first token's; else the mean */
     bool normalise;    /* to length 1 */
 } keel_bert_config;
-
-/* Linear layers that low-rank corrections may go to (LoRA, Hu et al. 2021): bits. */
-enum {
-    KEEL_LORA_QUERY = 1,
-    KEEL_LORA_KEY = 2,
-    KEEL_LORA_VALUE = 4,
-    KEEL_LORA_OUT = 8,   /* of attention */
-    KEEL_LORA_UP = 16,   /* of the feed-forward layer, hidden to inner */
-    KEEL_LORA_DOWN = 32, /* inner to hidden */
-    KEEL_LORA_ALL = 63
-};
-
-typedef struct keel_lora_config {
-    size_t rank; /* 0: none */
-    double alpha, dropout;
-    bool rslora;      /* factor alpha / sqrt(rank) (Kalajdzievski 2023), else alpha / rank */
-    unsigned targets; /* KEEL_LORA_* bits */
-} keel_lora_config;
 
 typedef struct keel_bert {
     keel_bert_config config;

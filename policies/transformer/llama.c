@@ -1,0 +1,251 @@
+#include "policies/transformer/llama.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/gemm.h"
+#include "policies/transformer/llama_internal.h"
+
+/* ---- rows ---- */
+
+static const struct {
+    const char *name;
+    bool matrix;
+} layer_rows[KEEL_LLAMA_LAYER] = {
+    [KEEL_LLAMA_NORM_1] = {"input_layernorm.weight", false},
+    [KEEL_LLAMA_Q] = {"self_attn.q_proj.weight", true},
+    [KEEL_LLAMA_K] = {"self_attn.k_proj.weight", true},
+    [KEEL_LLAMA_V] = {"self_attn.v_proj.weight", true},
+    [KEEL_LLAMA_Q_BIAS] = {"self_attn.q_proj.bias", false},
+    [KEEL_LLAMA_K_BIAS] = {"self_attn.k_proj.bias", false},
+    [KEEL_LLAMA_V_BIAS] = {"self_attn.v_proj.bias", false},
+    [KEEL_LLAMA_O] = {"self_attn.o_proj.weight", true},
+    [KEEL_LLAMA_O_BIAS] = {"self_attn.o_proj.bias", false},
+    [KEEL_LLAMA_NORM_2] = {"post_attention_layernorm.weight", false},
+    [KEEL_LLAMA_GATE] = {"mlp.gate_proj.weight", true},
+    [KEEL_LLAMA_UP] = {"mlp.up_proj.weight", true},
+    [KEEL_LLAMA_DOWN] = {"mlp.down_proj.weight", true},
+    [KEEL_LLAMA_GATE_BIAS] = {"mlp.gate_proj.bias", false},
+    [KEEL_LLAMA_UP_BIAS] = {"mlp.up_proj.bias", false},
+    [KEEL_LLAMA_DOWN_BIAS] = {"mlp.down_proj.bias", false},
+};
+
+/* The row's kind within its layer; KEEL_LLAMA_LAYER: it is in none. */
+static size_t kind_of(const keel_llama_config *c, size_t row) {
+    if (row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(c)) return KEEL_LLAMA_LAYER;
+    return (row - KEEL_LLAMA_FIRST_LAYER) % KEEL_LLAMA_LAYER;
+}
+
+void keel_llama_shape(const keel_llama_config *c, size_t row, size_t *rows, size_t *cols) {
+    const size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const size_t layer[KEEL_LLAMA_LAYER][2] = {
+        [KEEL_LLAMA_NORM_1] = {1, c->hidden},
+        [KEEL_LLAMA_Q] = {q, c->hidden},
+        [KEEL_LLAMA_K] = {kv, c->hidden},
+        [KEEL_LLAMA_V] = {kv, c->hidden},
+        [KEEL_LLAMA_Q_BIAS] = {1, q},
+        [KEEL_LLAMA_K_BIAS] = {1, kv},
+        [KEEL_LLAMA_V_BIAS] = {1, kv},
+        [KEEL_LLAMA_O] = {c->hidden, q},
+        [KEEL_LLAMA_O_BIAS] = {1, c->hidden},
+        [KEEL_LLAMA_NORM_2] = {1, c->hidden},
+        [KEEL_LLAMA_GATE] = {c->inner, c->hidden},
+        [KEEL_LLAMA_UP] = {c->inner, c->hidden},
+        [KEEL_LLAMA_DOWN] = {c->hidden, c->inner},
+        [KEEL_LLAMA_GATE_BIAS] = {1, c->inner},
+        [KEEL_LLAMA_UP_BIAS] = {1, c->inner},
+        [KEEL_LLAMA_DOWN_BIAS] = {1, c->hidden},
+    };
+    const size_t kind = kind_of(c, row);
+    *rows = kind < KEEL_LLAMA_LAYER ? layer[kind][0] : row == keel_llama_norm(c) ? 1 : c->vocab;
+    *cols = kind < KEEL_LLAMA_LAYER ? layer[kind][1] : c->hidden;
+}
+
+bool keel_llama_has(const keel_llama_config *c, size_t row) {
+    switch (kind_of(c, row)) {
+    case KEEL_LLAMA_Q_BIAS:
+    case KEEL_LLAMA_K_BIAS:
+    case KEEL_LLAMA_V_BIAS:
+        return c->qkv_bias;
+    case KEEL_LLAMA_O_BIAS:
+        return c->out_bias;
+    case KEEL_LLAMA_GATE_BIAS:
+    case KEEL_LLAMA_UP_BIAS:
+    case KEEL_LLAMA_DOWN_BIAS:
+        return c->mlp_bias;
+    default:
+        return row != keel_llama_head(c) || !c->tied;
+    }
+}
+
+bool keel_llama_is_matrix(const keel_llama_config *c, size_t row) {
+    const size_t kind = kind_of(c, row);
+    return kind < KEEL_LLAMA_LAYER ? layer_rows[kind].matrix : row != keel_llama_norm(c);
+}
+
+void keel_llama_name(const keel_llama_config *c, size_t row, char out[128]) {
+    const size_t kind = kind_of(c, row);
+    if (kind < KEEL_LLAMA_LAYER)
+        snprintf(out, 128, "model.layers.%zu.%s", (row - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER,
+                 layer_rows[kind].name);
+    else
+        snprintf(out, 128, "%s",
+                 row == KEEL_LLAMA_EMBED     ? "model.embed_tokens.weight"
+                 : row == keel_llama_norm(c) ? "model.norm.weight"
+                                             : "lm_head.weight");
+}
+
+/* ---- configuration ---- */
+
+keel_status keel__llama_check(const keel_llama_config *c, const char *where, keel_err *err) {
+    const double weights =
+        (double)c->layers * (double)c->hidden *
+            (2.0 * (double)((c->heads + c->kv_heads) * c->head_dim) + 3.0 * (double)c->inner) +
+        2.0 * (double)c->vocab * (double)c->hidden;
+    if (c->heads % c->kv_heads != 0)
+        return keel_fail(err, KEEL_E_INVALID, where, "%zu heads are no multiple of %zu of keys and values",
+                         c->heads, c->kv_heads);
+    if (c->head_dim % 2 != 0)
+        return keel_fail(err, KEEL_E_INVALID, where, "heads have width %zu: RoPE needs an even one",
+                         c->head_dim);
+    if (weights > 1e12) return keel_fail(err, KEEL_E_INVALID, where, "it would have %g weights", weights);
+    if (!(c->epsilon > 0 && c->epsilon < 1))
+        return keel_fail(err, KEEL_E_INVALID, where, "the norms' epsilon: expected above 0, got %g",
+                         c->epsilon);
+    if (!(c->rope_theta > 1 && c->rope_theta < 1e12))
+        return keel_fail(err, KEEL_E_INVALID, where, "RoPE's theta: expected above 1, got %g", c->rope_theta);
+    if (c->rope != KEEL_ROPE_PLAIN && !(c->rope_factor >= 1 && c->rope_factor < 1e6))
+        return keel_fail(err, KEEL_E_INVALID, where, "RoPE's factor: expected 1 or more, got %g",
+                         c->rope_factor);
+    if (c->rope == KEEL_ROPE_LLAMA3 &&
+        !(c->rope_low > 0 && c->rope_high > c->rope_low && c->rope_high < 1e6 && c->rope_original > 0))
+        return keel_fail(
+            err, KEEL_E_INVALID, where,
+            "RoPE's frequency factors: expected 0 < low < high and original positions, got %g, %g, %zu",
+            c->rope_low, c->rope_high, c->rope_original);
+    return KEEL_OK;
+}
+
+/* ---- weights ---- */
+
+static keel_matrix_type type_for(keel_llama_weights weights, keel_block_type stored) {
+    keel_matrix_type type = KEEL_MATRIX_F32;
+    switch (weights) {
+    case KEEL_LLAMA_BF16:
+        return KEEL_MATRIX_BF16;
+    case KEEL_LLAMA_Q8_0:
+        return KEEL_MATRIX_Q8_0;
+    case KEEL_LLAMA_AS_STORED:
+        if (stored == KEEL_BLOCK_BF16) keel_block_is_matrix(stored, &type);
+        return type;
+    default:
+        return type;
+    }
+}
+
+/* A vector in pairs, put in order. */
+static void order_vector(float *vector, size_t n, size_t heads, float *spare) {
+    memcpy(spare, vector, n * sizeof *spare);
+    for (size_t i = 0; i < n; i++) vector[i] = spare[keel__llama_from_pairs(i, n, heads)];
+}
+
+/* Rows read one by one, put in order, and written in the matrix's type. */
+static keel_status copy_rows(const keel_matrix *to, const keel__llama_tensor *from, bool matrix, char *data,
+                             float *row, const char *name, keel_err *err) {
+    const size_t in = keel_block_row_bytes(from->type, to->cols),
+                 out = keel_matrix_row_bytes(to->type, to->cols);
+    for (size_t r = 0; r < to->rows; r++) {
+        const size_t at = from->pairs && matrix ? keel__llama_from_pairs(r, to->rows, from->pairs) : r;
+        keel_block_read(from->type, (const char *)from->data + at * in, to->cols, row);
+        if (from->pairs && !matrix) order_vector(row, to->cols, from->pairs, row + to->cols);
+        for (size_t c = 0; c < to->cols; c++)
+            if (!isfinite(row[c]))
+                return keel_fail(err, KEEL_E_INVALID, name, "it holds numbers that are not finite");
+        keel_matrix_write_row(to->type, row, to->cols, data + r * out);
+    }
+    return KEEL_OK;
+}
+
+static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_tensor *from,
+                            keel_llama_weights weights, keel_err *err) {
+    keel_matrix *to = &llama->matrix[row];
+    keel_arena *arena = &llama->files->arena;
+    const bool is_matrix = keel_llama_is_matrix(&llama->config, row);
+    keel_matrix_type stored;
+    char name[128];
+    keel_llama_name(&llama->config, row, name);
+    keel_llama_shape(&llama->config, row, &to->rows, &to->cols);
+    to->type = is_matrix ? type_for(weights, from->type) : KEEL_MATRIX_F32;
+    if (to->type == KEEL_MATRIX_Q8_0 && to->cols % KEEL_MATRIX_BLOCK != 0) {
+        keel_fail(err, KEEL_E_UNSUPPORTED, name, "its width %zu is no multiple of %d, which Q8_0 needs",
+                  to->cols, KEEL_MATRIX_BLOCK);
+        return keel_hint(err, "f32 and bf16 take any width");
+    }
+    if (is_matrix && !from->pairs && keel_block_is_matrix(from->type, &stored) && stored == to->type) {
+        to->data = from->data;
+    } else {
+        char *data = keel_arena_alloc(arena, to->rows * keel_matrix_row_bytes(to->type, to->cols));
+        float *spare = keel_alloc(2 * to->cols * sizeof *spare);
+        keel_status status =
+            data && spare ? copy_rows(to, from, is_matrix, data, spare, name, err) : keel_nomem(err, name);
+        keel_free(spare);
+        KEEL_TRY(status);
+        to->data = data;
+    }
+    if (to->type != KEEL_MATRIX_Q8_0) return KEEL_OK;
+    int32_t *sums = keel_arena_calloc(arena, to->rows * (to->cols / KEEL_MATRIX_BLOCK), sizeof *sums);
+    if (!sums) return keel_nomem(err, name);
+    keel_matrix_sum_blocks(to, sums);
+    to->sums = sums;
+    return KEEL_OK;
+}
+
+keel_status keel__llama_take(keel_llama *llama, const char *path, keel_llama_weights weights,
+                             keel__llama_find *find, keel_err *err) {
+    const size_t n = keel_llama_head(&llama->config) + 1;
+    keel__llama_tensor tensor;
+    for (size_t row = 0; row < n; row++)
+        if (keel_llama_has(&llama->config, row)) KEEL_TRY(find(llama, path, row, &tensor, err));
+    llama->matrix = keel_calloc(n, sizeof *llama->matrix);
+    if (!llama->matrix) return keel_nomem(err, path);
+    llama->n_rows = n;
+    llama->first_trained = n;
+    for (size_t row = 0; row < n; row++) {
+        if (!keel_llama_has(&llama->config, row)) continue;
+        KEEL_TRY(find(llama, path, row, &tensor, err));
+        KEEL_TRY(take_row(llama, row, &tensor, weights, err));
+    }
+    return KEEL_OK;
+}
+
+/* ---- opening ---- */
+
+keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err) {
+    keel_llama *made = keel_calloc(1, sizeof *made);
+    if (!made) return keel_nomem(err, path);
+    made->files = keel_calloc(1, sizeof *made->files);
+    keel_gemm_alone();
+    keel_status status =
+        made->files ? keel__llama_read_folder(made, path, weights, err) : keel_nomem(err, path);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_llama_close(made);
+    return status;
+}
+
+void keel_llama_close(keel_llama *llama) {
+    if (!llama) return;
+    keel_tokenizer_close(llama->tokenizer);
+    keel_chat_template_close(llama->chat);
+    keel_params_free(&llama->params);
+    keel_free(llama->matrix);
+    if (llama->files) {
+        keel_weights_close(&llama->files->weights);
+        keel_arena_free(&llama->files->arena);
+    }
+    keel_free(llama->files);
+    keel_free(llama);
+}

@@ -1,0 +1,126 @@
+/* Decoders of the Llama family (Touvron et al. 2023): Llama 2 and 3, SmolLM2, Qwen2 and Qwen2.5,
+ * DeepSeek-R1-Distill, Mistral without a sliding window. One computation with switches:
+ *
+ *   x = E[token];  per layer  h = x + Wo attention(rms(x; g1)),  x = h + Wd (silu(Wg r) * (Wu r)), r = rms(h;
+ * g2); logits = W rms(x; g),  W = E where tied;  rms(x; g)_i = g_i x_i / sqrt(mean x^2 + epsilon)
+ *
+ * Attention is causal, of `heads` queries over `kv_heads` keys and values (query head h reads kv head
+ * h / (heads / kv_heads)), scores / sqrt(head_dim). Queries and keys are turned by their position p: of each
+ * head, y_i = x_i cos(p f_i) - x_(i+d/2) sin(p f_i), y_(i+d/2) = x_(i+d/2) cos + x_i sin, f_i =
+ * rope_theta^(-2i/d), i < d/2 (RoPE, Su et al. 2021; halves, not neighbouring pairs). Scaling of f: LINEAR f
+ * / factor; LLAMA3, with the wavelength l = 2 pi / f: f where l < original / high; f / factor where l >
+ * original / low; else between them (1 - s) f / factor + s f, s = (original / l - low) / (high - low).
+ *
+ * Weights lie in the file that is mapped, as far as their type allows. Reading changes nothing. */
+#ifndef KEEL_POLICIES_TRANSFORMER_LLAMA_H
+#define KEEL_POLICIES_TRANSFORMER_LLAMA_H
+
+#include "core/matrix.h"
+#include "core/params.h"
+#include "policies/tokens/chat_template.h"
+#include "policies/tokens/tokenizer.h"
+#include "policies/transformer/lora.h"
+
+typedef enum keel_rope { KEEL_ROPE_PLAIN, KEEL_ROPE_LINEAR, KEEL_ROPE_LLAMA3 } keel_rope;
+enum { KEEL_LLAMA_MOST_EOS = 8 };
+
+typedef struct keel_llama_config {
+    size_t vocab; /* rows of the embedding: at least the tokenizer's size; ids beyond it are never meant */
+    size_t hidden, layers, heads, kv_heads, head_dim, inner, positions;
+    double epsilon, rope_theta;
+    keel_rope rope;
+    double rope_factor, rope_low, rope_high; /* low and high: of LLAMA3 */
+    size_t rope_original;                    /* positions before scaling, of LLAMA3 */
+    bool tied, qkv_bias, out_bias, mlp_bias;
+    int32_t bos;                      /* -1: none */
+    int32_t eos[KEEL_LLAMA_MOST_EOS]; /* tokens that end a text or a turn */
+    size_t n_eos;
+    int32_t pad;   /* -1: none */
+    bool adds_bos; /* a text begins with bos */
+} keel_llama_config;
+
+/* How the model's makers would have it sampled; 1, 0, 1, 0, 1 where they do not say. temperature 0: the most
+ * probable token. */
+typedef struct keel_llama_defaults {
+    double temperature;
+    size_t top_k; /* 0: all */
+    double top_p, min_p, repetition_penalty;
+} keel_llama_defaults;
+
+/* Rows: the embedding [vocab, hidden], KEEL_LLAMA_LAYER rows a layer, the last norm, the head [vocab, hidden]
+ * (absent where tied). Matrices are [out, in]; vectors are F32 with one row. */
+enum { KEEL_LLAMA_EMBED, KEEL_LLAMA_FIRST_LAYER };
+enum {
+    KEEL_LLAMA_NORM_1,
+    KEEL_LLAMA_Q,
+    KEEL_LLAMA_K,
+    KEEL_LLAMA_V,
+    KEEL_LLAMA_Q_BIAS,
+    KEEL_LLAMA_K_BIAS,
+    KEEL_LLAMA_V_BIAS,
+    KEEL_LLAMA_O,
+    KEEL_LLAMA_O_BIAS,
+    KEEL_LLAMA_NORM_2,
+    KEEL_LLAMA_GATE,
+    KEEL_LLAMA_UP,
+    KEEL_LLAMA_DOWN,
+    KEEL_LLAMA_GATE_BIAS,
+    KEEL_LLAMA_UP_BIAS,
+    KEEL_LLAMA_DOWN_BIAS,
+    KEEL_LLAMA_LAYER
+};
+/* Places in keel_llama.matrix. */
+static inline size_t keel_llama_row(size_t layer, size_t row) {
+    return KEEL_LLAMA_FIRST_LAYER + layer * KEEL_LLAMA_LAYER + row;
+}
+static inline size_t keel_llama_norm(const keel_llama_config *c) {
+    return keel_llama_row(c->layers, 0);
+}
+static inline size_t keel_llama_head(const keel_llama_config *c) {
+    return keel_llama_norm(c) + 1;
+}
+
+typedef struct keel_llama {
+    keel_llama_config config;
+    size_t n_rows;       /* of the model itself: embedding .. head */
+    keel_matrix *matrix; /* [n_rows, then those that tuning adds]; what is computed with; data NULL: absent */
+    keel_params
+        params; /* rows first_trained .. in F32, to which matrix[] of them points; empty until tuning */
+    size_t first_trained;
+    keel_tokenizer *tokenizer;
+    keel_chat_template *chat; /* NULL: the model has none that Keel understands */
+    const char *chat_source;  /* its text, understood or not; NULL: none */
+    keel_llama_defaults defaults;
+    keel_lora_config lora;
+    size_t n_virtual;               /* prompt tuning: rows of virtual tokens */
+    size_t file_bytes;              /* of the files' weights */
+    struct keel_llama_files *files; /* private: what is mapped, and the memory of the rest */
+} keel_llama;
+
+/* AS_STORED: F32 and BF16 stay where they are mapped, everything else is made F32. Q8_0 wants widths that 32
+ * divides. Vectors are F32 always. */
+typedef enum keel_llama_weights {
+    KEEL_LLAMA_AS_STORED,
+    KEEL_LLAMA_F32,
+    KEEL_LLAMA_BF16,
+    KEEL_LLAMA_Q8_0
+} keel_llama_weights;
+
+/* path: a folder as Hugging Face lays it out (config.json, generation_config.json, tokenizer.json,
+ * tokenizer_config.json, chat_template.jinja, model.safetensors or shards), or a .gguf file. Both are hostile
+ * until checked; KEEL_E_UNSUPPORTED names what Keel does not compute (another model_type, activation, kind of
+ * RoPE, a sliding window, quantisation, ...). Numbers that are not finite are found where weights are copied,
+ * not where they are mapped. */
+keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err);
+void keel_llama_close(keel_llama *llama); /* NULL is harmless */
+
+/* [rows, cols] of a row 0 .. n_rows - 1, whether it is there or not. */
+void keel_llama_shape(const keel_llama_config *config, size_t row, size_t *rows, size_t *cols);
+/* Whether the configuration has the row. */
+bool keel_llama_has(const keel_llama_config *config, size_t row);
+/* "model.layers.3.self_attn.q_proj.weight" */
+void keel_llama_name(const keel_llama_config *config, size_t row, char out[128]);
+/* Whether it is a matrix; else a vector. */
+bool keel_llama_is_matrix(const keel_llama_config *config, size_t row);
+
+#endif

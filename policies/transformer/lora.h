@@ -1,0 +1,27 @@
+/* Low-rank corrections (LoRA, Hu et al. 2021) of linear layers, whatever model has them. */
+#ifndef KEEL_POLICIES_TRANSFORMER_LORA_H
+#define KEEL_POLICIES_TRANSFORMER_LORA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The linear layers that corrections may go to: bits. */
+enum {
+    KEEL_LORA_QUERY = 1,
+    KEEL_LORA_KEY = 2,
+    KEEL_LORA_VALUE = 4,
+    KEEL_LORA_OUT = 8,   /* of attention */
+    KEEL_LORA_UP = 16,   /* of the feed-forward layer, hidden to inner */
+    KEEL_LORA_DOWN = 32, /* inner to hidden */
+    KEEL_LORA_ALL = 63,  /* of an encoder */
+    KEEL_LORA_GATE = 64  /* of a decoder's feed-forward layer, hidden to inner */
+};
+
+typedef struct keel_lora_config {
+    size_t rank; /* 0: none */
+    double alpha, dropout;
+    bool rslora;      /* factor alpha / sqrt(rank) (Kalajdzievski 2023), else alpha / rank */
+    unsigned targets; /* KEEL_LORA_* bits */
+} keel_lora_config;
+
+#endif
