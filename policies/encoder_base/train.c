@@ -43,7 +43,7 @@ static bool has_stage(const keel_encoder_training *run, int64_t stage) {
 }
 
 static keel_encoder_vectors *vectors_of(keel_encoder_training *run) {
-    return run->at[STAGE] == CANDIDATES ? &run->tuned : &run->tuning->known;
+    return run->at[STAGE] == CANDIDATES && !head_only(run) ? &run->tuned : &run->tuning->known;
 }
 
 static void free_vectors(keel_encoder_vectors *vectors, size_t n) {
@@ -125,6 +125,7 @@ static keel_status open_stage(keel_encoder_training *run, keel_err *err) {
     run->order_epoch = -1;
     KEEL_TRY(open_shards(run, err));
     KEEL_TRY(keel__encoder_reader_open(&run->reader, run->tuning, batch_of(run), err));
+    if (on_vectors(run)) run->reader.vectors = vectors_of(run);
     const size_t most =
         keel_pool_threads(tuning->job->pool) + 1; /* a gradient is as large as what is trained */
     return keel_sharded_step_open(&run->step, &run->trained, run->n_shards < most ? run->n_shards : most,
@@ -148,7 +149,7 @@ static void order_epoch(keel_encoder_training *run) {
     run->order_epoch = epoch;
 }
 
-static void fill_batch(keel_encoder_training *run, const size_t *units, size_t n) {
+static void fill_batch(keel_encoder_training *run, size_t n) {
     run->batch = (keel_encoder_batch){.model = run->model,
                                       .training = {.trained = run->trained,
                                                    .first = run->first_row,
@@ -159,7 +160,6 @@ static void fill_batch(keel_encoder_training *run, const size_t *units, size_t n
     for (size_t i = 0; i < n; i++) {
         keel_encoder_lesson *lesson = &run->reader.lesson[i];
         if (!reads_candidates(run)) lesson->texts.n_candidates = 0;
-        if (on_vectors(run)) lesson->vectors = vectors_of(run)->of[units[i]];
     }
     for (int h = 0; h < KEEL_N_HEADS; h++) {
         double *terms = &run->batch.terms[h];
@@ -226,7 +226,7 @@ static keel_status update(keel_encoder_training *run, keel_err *err) {
     double part[KEEL_N_HEADS];
     order_epoch(run);
     KEEL_TRY(keel__encoder_fetch(&run->reader, run->order + first, n, err));
-    fill_batch(run, run->order + first, n);
+    fill_batch(run, n);
     KEEL_TRY(step(run, err));
     note_losses(run, part);
     for (int k = 0; k < KEEL_N_HEADS; k++)
@@ -252,7 +252,7 @@ static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_e
     for (size_t at = 0; at < run->n_held; at += size) {
         const size_t n = run->n_held - at < size ? run->n_held - at : size;
         KEEL_TRY(keel__encoder_fetch(&run->reader, run->held + at, n, err));
-        fill_batch(run, run->held + at, n);
+        fill_batch(run, n);
         KEEL_TRY(keel__encoder_loss(&run->batch, 0, n, NULL, NULL, &run->shards[0], err));
         for (int h = 0; h < KEEL_N_HEADS; h++) {
             sum[h] += run->shards[0].part[h] * run->batch.divisor[h];
@@ -357,25 +357,38 @@ static keel_status keep_vectors(keel_encoder_tuning *tuning, const size_t *at, k
     return KEEL_OK;
 }
 
-/* Vectors of the encoder as it is, as far as memory_mb allows; the rest is encoded when its turn comes. */
-static keel_status encode_missing(keel_encoder_training *run, keel_err *err) {
+/* Candidates of a unit whose vectors are kept. */
+static size_t count_kept(const keel_encoder_tuning *tuning, const keel_encoder_vectors *vectors,
+                         size_t unit) {
+    const bool reads = keel__encoder_reads_candidates(tuning->model);
+    const size_t offered = vectors->offers && reads ? tuning->job->n_fixed : 0;
+    return vectors->candidates ? tuning->unit[unit].n_candidates + offered : 0;
+}
+
+/* Vectors of these units by the encoder as it is, as far as memory_mb allows; the rest is encoded when its
+ * turn comes. Heads alone are judged by them too, with the answers that are offered. */
+static keel_status encode_missing(keel_encoder_training *run, const size_t *units, size_t n_units,
+                                  keel_err *err) {
     keel_encoder_tuning *tuning = run->tuning;
     keel_encoder_vectors *to = tuning->filled = vectors_of(run);
     const size_t budget = (size_t)config_of(run)->common.memory_mb << 20,
                  hidden = run->model->bert->config.hidden;
-    size_t n = 0;
+    size_t n = 0, *missing = keel_calloc(n_units + 1, sizeof *missing);
     if (!to->of) to->of = keel_calloc(tuning->n + 1, sizeof *to->of);
-    if (!to->of) return keel_nomem(err, "encoder base");
     to->candidates = reads_candidates(run);
-    for (size_t i = 0; i < run->n_units; i++) {
-        const size_t texts = 1 + (to->candidates ? tuning->unit[run->units[i]].n_candidates : 0);
-        const size_t size = texts * hidden * sizeof(float);
-        if (to->of[run->units[i]] || to->bytes + size > budget) continue;
-        run->order[n++] = run->units[i];
+    to->offers = head_only(run);
+    for (size_t i = 0; missing && to->of && i < n_units; i++) {
+        const size_t size = (1 + count_kept(tuning, to, units[i])) * hidden * sizeof(float);
+        if (to->of[units[i]] || to->bytes + size > budget) continue;
+        missing[n++] = units[i];
         to->bytes += size;
     }
-    run->order_epoch = -1;
-    return n ? look_merged(run, "encode", run->order, n, keep_vectors, err) : KEEL_OK;
+    keel_status status = missing && to->of ? KEEL_OK : keel_nomem(err, "encoder base");
+    tuning->offers = to->offers;
+    if (n > 0) status = look_merged(run, "encode", missing, n, keep_vectors, err);
+    tuning->offers = false;
+    keel_free(missing);
+    return status;
 }
 
 /* The encoder as it came, with heads that were drawn. */
@@ -401,12 +414,23 @@ static void next_stage(keel_encoder_training *run) {
 static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     keel_status status = open_stage(run, err);
     const bool over = status == KEEL_OK && (uint64_t)run->at[UPDATES] >= run->total;
-    if (status == KEEL_OK && on_vectors(run) && !over) status = encode_missing(run, err);
+    if (status == KEEL_OK && on_vectors(run) && !over)
+        status = encode_missing(run, run->units, run->n_units, err);
     if (status == KEEL_OK) status = run_updates(run, err);
     if (status == KEEL_OK && watches(run) && run->at[BEST_EPOCH] > 0)
         memcpy(run->trained.data, run->best, run->size * sizeof *run->best);
     close_stage(run);
     return status;
+}
+
+/* Logits of a unit by the vectors [1 + n_candidates, hidden] of its texts. */
+static void put_logits(keel_encoder_tuning *tuning, size_t unit, const float *vector, size_t n_candidates) {
+    const keel_encoder_base *model = tuning->model;
+    const size_t hidden = model->bert->config.hidden, first = tuning->unit[unit].first_candidate;
+    keel__encoder_state_logits(model, vector, tuning->state_logits + unit * model->n_state);
+    for (size_t k = 0; k < n_candidates; k++)
+        keel__encoder_candidate_logits(model, vector, vector + (k + 1) * hidden,
+                                       tuning->candidate_logits + (first + k) * model->n_candidate);
 }
 
 static keel_status keep_logits(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
@@ -419,16 +443,26 @@ static keel_status keep_logits(keel_encoder_tuning *tuning, const size_t *at, ke
     if (!vector) return keel_nomem(err, "encoder base");
     KEEL_TRY(keel__encoder_vectors(model, lesson, n, scratch, vector, err));
     for (size_t i = 0; i < n; i++) {
-        const keel_lesson_texts *texts_of = &lesson[i].texts;
-        const float *state = vector;
-        keel__encoder_state_logits(model, state, tuning->state_logits + at[i] * model->n_state);
-        vector += hidden;
-        for (size_t k = 0; k < texts_of->n_candidates; k++, vector += hidden) {
-            const size_t to = tuning->unit[at[i]].first_candidate + k;
-            keel__encoder_candidate_logits(model, state, vector,
-                                           tuning->candidate_logits + to * model->n_candidate);
-        }
+        put_logits(tuning, at[i], vector, lesson[i].texts.n_candidates);
+        vector += (1 + lesson[i].texts.n_candidates) * hidden;
     }
+    return KEEL_OK;
+}
+
+/* The same of units whose vectors are at hand; the others stay in the list. */
+static keel_status judge_vectors(keel_encoder_training *run, size_t *units, size_t *n, keel_err *err) {
+    keel_encoder_tuning *tuning = run->tuning;
+    const keel_encoder_vectors *known = vectors_of(run);
+    size_t left = 0;
+    KEEL_TRY(encode_missing(run, units, *n, err));
+    for (size_t i = 0; i < *n; i++) {
+        const float *vectors = known->of[units[i]];
+        if (vectors)
+            put_logits(tuning, units[i], vectors, count_kept(tuning, known, units[i]));
+        else
+            units[left++] = units[i];
+    }
+    *n = left;
     return KEEL_OK;
 }
 
@@ -437,11 +471,12 @@ static keel_status judge(keel_encoder_training *run, keel_err *err) {
     keel_encoder_tuning *tuning = run->tuning;
     const bool all = run->at[LEFT_OUT] == config_of(run)->folds;
     size_t *list = keel_calloc(tuning->n + 1, sizeof *list), n = 0;
-    if (!list) return keel_nomem(err, "encoder base");
-    for (size_t i = 0; i < tuning->n; i++)
+    keel_status status = list ? KEEL_OK : keel_nomem(err, "encoder base");
+    for (size_t i = 0; list && i < tuning->n; i++)
         if (all || (int64_t)tuning->unit[i].fold == run->at[LEFT_OUT]) list[n++] = i;
+    if (list && head_only(run)) status = judge_vectors(run, list, &n, err);
     tuning->offers = true;
-    keel_status status = look_merged(run, "judge the fold", list, n, keep_logits, err);
+    if (status == KEEL_OK && n > 0) status = look_merged(run, "judge the fold", list, n, keep_logits, err);
     tuning->offers = false;
     keel_free(list);
     return status;

@@ -151,13 +151,32 @@ static keel_status list_candidates(const keel_encoder_tuning *tuning, const keel
     return KEEL_OK;
 }
 
+static const float *vectors_at_hand(const keel_encoder_reader *reader, size_t unit) {
+    return reader->vectors && reader->vectors->of ? reader->vectors->of[unit] : NULL;
+}
+
+/* The candidates of a unit whose vectors are at hand. */
+static keel_status recall(const keel_encoder_reader *reader, size_t unit, keel_arena *arena,
+                          keel_lesson_texts *out, keel_err *err) {
+    const keel_encoder_tuning *tuning = reader->tuning;
+    const size_t n = reader->vectors->candidates ? tuning->unit[unit].n_candidates : 0;
+    *out = (keel_lesson_texts){.n_candidates = n,
+                               .candidate = keel_arena_calloc(arena, n + 1, sizeof *out->candidate)};
+    if (!out->candidate) return keel_nomem(err, "encoder base");
+    for (size_t k = 0; k < n; k++)
+        out->candidate[k].hash = tuning->candidate_hash[tuning->unit[unit].first_candidate + k];
+    return KEEL_OK;
+}
+
 static keel_status read_lesson(void *context, size_t i, size_t thread, keel_err *err) {
     keel_encoder_reader *reader = context;
     const keel_encoder_base *model = reader->tuning->model;
-    const size_t decision = reader->tuning->unit[reader->at[i]].decision;
+    const size_t unit = reader->at[i], decision = reader->tuning->unit[unit].decision;
     const keel_conversation *conversation = reader->read[i];
     (void)thread;
-    reader->lesson[i] = (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision)};
+    reader->lesson[i] = (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision),
+                                              .vectors = vectors_at_hand(reader, unit)};
+    if (reader->recalls) return recall(reader, unit, &reader->arena[i], &reader->lesson[i].texts, err);
     const keel_decision *at = reader->lesson[i].labels.decision;
     const keel_candidate *candidates;
     size_t n;
@@ -170,8 +189,10 @@ keel_status keel__encoder_fetch(keel_encoder_reader *reader, const size_t *at, s
     keel_corpus *corpus = reader->tuning->job->corpus;
     reader->at = at;
     reader->n = n;
+    reader->recalls = reader->vectors != NULL;
     for (size_t i = 0; i < n; i++) {
         keel_arena_reset(&reader->arena[i]);
+        reader->recalls &= vectors_at_hand(reader, at[i]) != NULL;
         reader->place[i] = reader->tuning->unit[at[i]].place;
     }
     KEEL_TRY(corpus->read(corpus, reader->place, n, reader->arena, reader->read, err));
@@ -250,6 +271,7 @@ static keel_status note_texts(keel_encoder_tuning *tuning, const size_t *at, kee
         tuning->cut[at[i]] = texts->state.cut;
         for (size_t k = 0; k < texts->n_candidates; k++) {
             tuning->candidate_key[first + k] = texts->candidate_key[k];
+            tuning->candidate_hash[first + k] = texts->candidate[k].hash;
             if (k < tuning->unit[at[i]].n_candidates) tuning->cut[at[i]] += texts->candidate[k].cut;
         }
     }
@@ -263,11 +285,12 @@ static keel_status make_room(keel_encoder_tuning *tuning, keel_err *err) {
     tuning->cut = keel_arena_calloc(arena, n, sizeof *tuning->cut);
     tuning->state_key = keel_arena_calloc(arena, n, sizeof *tuning->state_key);
     tuning->candidate_key = keel_arena_calloc(arena, m, sizeof *tuning->candidate_key);
+    tuning->candidate_hash = keel_arena_calloc(arena, m, sizeof *tuning->candidate_hash);
     tuning->state_logits = keel_arena_calloc(arena, n * (model->n_state + 1), sizeof *tuning->state_logits);
     tuning->candidate_logits =
         keel_arena_calloc(arena, m * (model->n_candidate + 1), sizeof *tuning->candidate_logits);
-    return tuning->cut && tuning->state_key && tuning->candidate_key && tuning->state_logits &&
-                   tuning->candidate_logits
+    return tuning->cut && tuning->state_key && tuning->candidate_key && tuning->candidate_hash &&
+                   tuning->state_logits && tuning->candidate_logits
                ? KEEL_OK
                : keel_nomem(err, "encoder base");
 }

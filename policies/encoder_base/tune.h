@@ -16,7 +16,8 @@ typedef struct keel_encoder_unit {
 /* Vectors of units' texts, as far as there is memory. */
 typedef struct keel_encoder_vectors {
     bool candidates; /* of candidates too, else of states alone */
-    float **of;      /* [n] each [1 + n_candidates, hidden]; NULL: not at hand */
+    bool offers;     /* of the answers offered beside them too */
+    float **of;      /* [n] each [1 + candidates, hidden]; NULL: not at hand */
     size_t bytes;    /* in all of them */
 } keel_encoder_vectors;
 
@@ -32,6 +33,7 @@ typedef struct keel_encoder_tuning {
     keel_encoder_vectors *filled; /* those that a pass works out */
     /* what encoders that were tuned without a unit say of it, and its keys */
     int64_t *state_key, *candidate_key;     /* [n], [n_candidates] */
+    uint64_t *candidate_hash;               /* [n_candidates] of what is read of it: keel_reading.hash */
     float *state_logits, *candidate_logits; /* [n, n_state], [n_candidates, n_candidate] */
     size_t *cut;                            /* [n] tokens of its texts that are not read */
     keel_arena arena;
@@ -43,9 +45,12 @@ enum { KEEL_CHECKPOINT_FOLDS, KEEL_CHECKPOINT_TRAINING, KEEL_CHECKPOINT_BESIDE }
 keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,
                                     keel_err *err);
 
-/* Reads units as lessons, up to `room` at a time. */
+/* Reads units as lessons, up to `room` at a time. A fetch whose units all have vectors at hand makes no
+ * tokens: of a candidate its hash alone is told. */
 typedef struct keel_encoder_reader {
     keel_encoder_tuning *tuning;
+    const keel_encoder_vectors *vectors; /* that lessons get; NULL: none */
+    bool recalls;                        /* the last fetch made no tokens */
     size_t room, n;
     const size_t *at; /* [n] of the last fetch */
     keel_arena *arena;

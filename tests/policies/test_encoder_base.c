@@ -200,6 +200,32 @@ static void what_a_decision_was_told_does_not_reach_its_own_features(void **stat
     keel__encoder_base_close(&b->base);
 }
 
+static void same_logits(const keel_crossed *a, const keel_crossed *b) {
+    assert_true(a->n > 0 && a->n == b->n && a->width == b->width);
+    for (size_t i = 0; i < a->n; i++) assert_true(a->key[i] == b->key[i]);
+    for (size_t i = 0; i < a->n * a->width; i++) assert_float_equal(a->logits[i], b->logits[i], 0.05);
+}
+
+/* Heads alone learn from vectors that are kept, as far as there is memory, and judge their folds by them:
+ * what is left out of memory is encoded again, and says the same but for rounding, which AdamW amplifies. */
+static void vectors_in_memory_say_what_encoding_again_says(void **state) {
+    (void)state;
+    enum { N = 3000 };
+    add_log(N, "a", "train");
+    config.mode = KEEL_BERT_HEAD;
+    config.head_epochs = 1;
+    config.common.fixed_answers = 2; /* refusal */
+    keel_encoder_base *at_hand = tuned("at-hand");
+    const size_t vectors = at_hand->bert->config.hidden * sizeof(float) * 4 * N;
+    assert_true(vectors > 1 << 20 && vectors < 256 << 20);
+    config.common.memory_mb = 1;
+    keel_encoder_base *beyond = tuned("beyond");
+    same_logits(&at_hand->states, &beyond->states);
+    same_logits(&at_hand->candidates, &beyond->candidates);
+    keel__encoder_base_close(&at_hand->base);
+    keel__encoder_base_close(&beyond->base);
+}
+
 static void a_group_is_in_one_fold(void **state) {
     (void)state;
     one_group = "all of them";
@@ -499,6 +525,7 @@ int main(void) {
         TEST(the_tuning_split_gets_logits_of_encoders_that_did_not_see_it),
         TEST(what_taught_the_encoder_never_asks_it),
         TEST(what_a_decision_was_told_does_not_reach_its_own_features),
+        TEST(vectors_in_memory_say_what_encoding_again_says),
         TEST(a_group_is_in_one_fold),
         TEST(the_prior_is_the_geometric_mean_of_both_bases),
         TEST(features_are_standardised),
