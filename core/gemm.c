@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <cblas.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/gemm.h"
@@ -28,7 +29,7 @@ static void multiply(const product *p, size_t m, size_t n, const keel_real *a, c
 }
 
 /* AVX2 stands for FMA too. */
-keel_gemm_kind keel_gemm_kernel(void) {
+static keel_gemm_kind look_up_kernel(void) {
     static const struct {
         const char *name;
         keel_gemm_kind kind;
@@ -41,6 +42,13 @@ keel_gemm_kind keel_gemm_kernel(void) {
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; ++i)
         if (strcmp(name, kernels[i].name) == 0) return kernels[i].kind;
     return KEEL_GEMM_OTHER;
+}
+
+keel_gemm_kind keel_gemm_kernel(void) {
+    static atomic_int known; /* kind + 1: it stays the same for as long as the program runs */
+    int kind = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!kind) atomic_store_explicit(&known, kind = (int)look_up_kernel() + 1, memory_order_relaxed);
+    return (keel_gemm_kind)(kind - 1);
 }
 
 /* OpenBLAS's AVX-512 kernels for small products read their operands where they lie, without packing them

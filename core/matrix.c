@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/simd.h"
+
 static uint32_t bits_of(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -59,23 +61,30 @@ static const char *row_of(const keel_matrix *matrix, size_t row) {
     return (const char *)matrix->data + row * keel_matrix_row_bytes(matrix->type, matrix->cols);
 }
 
-void keel_matrix_read_row(const keel_matrix *matrix, size_t row, float *out) {
-    const char *from = row_of(matrix, row);
+KEEL_SIMD static void widen_bf16(const char *restrict from, size_t cols, float *restrict out) {
+    for (size_t c = 0; c < cols; c++) {
+        uint16_t half;
+        memcpy(&half, from + c * sizeof half, sizeof half);
+        const uint32_t bits = (uint32_t)half << 16;
+        memcpy(out + c, &bits, sizeof bits);
+    }
+}
+
+static void widen_block(const char *from, float *out) {
     uint16_t half;
     int8_t q[KEEL_MATRIX_BLOCK];
+    memcpy(&half, from, sizeof half);
+    memcpy(q, from + sizeof half, sizeof q);
+    const float scale = keel_half_to_float(half);
+    for (size_t i = 0; i < KEEL_MATRIX_BLOCK; i++) out[i] = scale * (float)q[i];
+}
+
+void keel_matrix_read_row(const keel_matrix *matrix, size_t row, float *out) {
+    const char *from = row_of(matrix, row);
     if (matrix->type == KEEL_MATRIX_F32) memcpy(out, from, matrix->cols * sizeof *out);
-    for (size_t c = 0; matrix->type == KEEL_MATRIX_BF16 && c < matrix->cols; c++) {
-        memcpy(&half, from + c * sizeof half, sizeof half);
-        out[c] = keel_bf16_to_float(half);
-    }
-    for (size_t c = 0; matrix->type == KEEL_MATRIX_Q8_0 && c < matrix->cols; c++) {
-        if (c % KEEL_MATRIX_BLOCK == 0) {
-            memcpy(&half, from, sizeof half);
-            memcpy(q, from + sizeof half, sizeof q);
-            from += KEEL_MATRIX_BLOCK_BYTES;
-        }
-        out[c] = keel_half_to_float(half) * (float)q[c % KEEL_MATRIX_BLOCK];
-    }
+    if (matrix->type == KEEL_MATRIX_BF16) widen_bf16(from, matrix->cols, out);
+    for (size_t c = 0; matrix->type == KEEL_MATRIX_Q8_0 && c < matrix->cols; c += KEEL_MATRIX_BLOCK)
+        widen_block(from + c / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES, out + c);
 }
 
 static void write_block(const float *from, char *to) {
@@ -107,6 +116,6 @@ void keel_matrix_sum_blocks(const keel_matrix *matrix, int32_t *sums) {
         int8_t q[KEEL_MATRIX_BLOCK];
         memcpy(q, from + sizeof(uint16_t), sizeof q);
         sums[b] = 0;
-        for (size_t i = 0; i < KEEL_MATRIX_BLOCK; i++) sums[b] += q[i];
+        for (size_t i = 0; i < KEEL_MATRIX_BLOCK; i++) sums[b] -= 128 * q[i];
     }
 }

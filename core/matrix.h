@@ -19,8 +19,9 @@ enum { KEEL_MATRIX_BLOCK = 32, KEEL_MATRIX_BLOCK_BYTES = 34 }; /* of Q8_0 */
 typedef struct keel_matrix {
     keel_matrix_type type;
     size_t rows, cols;
-    const void *data;    /* NULL: there is no such matrix */
-    const int32_t *sums; /* Q8_0: [rows, cols / 32] of each block's weights; NULL: they are added up anew */
+    const void *data; /* NULL: there is no such matrix */
+    const int32_t
+        *sums; /* Q8_0: [rows, cols / 32] by keel_matrix_sum_blocks, which products need; else NULL */
 } keel_matrix;
 
 /* Bytes of a row. */
@@ -30,7 +31,8 @@ void keel_matrix_read_row(const keel_matrix *matrix, size_t row, float *out);
 /* A row rounded: to nearest, ties to even (BF16; NaN stays NaN); each block to its largest size / 127, ties
  * away from 0, as ggml's quantize_row_q8_0 (Q8_0; finite numbers only). to: keel_matrix_row_bytes. */
 void keel_matrix_write_row(keel_matrix_type type, const float *from, size_t cols, void *to);
-/* sums of a Q8_0 matrix: [rows, cols / 32]. */
+/* sums of a Q8_0 matrix: [rows, cols / 32], -128 times the sum of each block's weights: products take inputs
+ * as whole numbers above 0, 128 too large. */
 void keel_matrix_sum_blocks(const keel_matrix *matrix, int32_t *sums);
 
 float keel_half_to_float(uint16_t half); /* IEEE 754 binary16, exact */

@@ -1,4 +1,4 @@
-#include "core/panels.h"
+#include "core/panels_internal.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -13,28 +13,18 @@
 #define HAVE_X86 1
 #endif
 
-/* y[p][o] = bias[o] + sum over k of w[o][k] x[p][k], each y[p][o] and x[p][k] a vector of sixteen lanes; in
- * steps of floats, so that texts within panels are multiplied too. bias NULL: zeros. */
-typedef struct product {
-    const float *x, *w, *bias;
-    float *y;
-    size_t in, out;
-    size_t x_panel, x_step; /* to the next panel, to the next k */
-    size_t w_row, w_step;   /* to the next o, to the next k */
-    size_t y_panel, y_step; /* to the next panel, to the next o */
-} product;
-
-/* `panels` (1 to 3) from x on, outputs from .. to - 1. */
-typedef void kernel(const product *p, const float *x, float *y, size_t panels, size_t from, size_t to);
+/* `panels` (1 to 4) from x on, outputs from .. to - 1. */
+typedef void kernel(const keel__product *p, const float *x, float *y, size_t panels, size_t from, size_t to);
 
 /* ---- any processor ---- */
 
-KEEL_SIMD static void multiply_plain(const product *p, const float *x, float *y, size_t panels, size_t from,
-                                     size_t to) {
+KEEL_SIMD static void multiply_plain(const keel__product *p, const float *x, float *y, size_t panels,
+                                     size_t from, size_t to) {
     for (; panels > 0; panels--, x += p->x_panel, y += p->y_panel)
         for (size_t o = from; o < to; o++) {
             float sum[KEEL_PANEL];
-            for (int lane = 0; lane < KEEL_PANEL; lane++) sum[lane] = p->bias ? p->bias[o] : 0;
+            for (int lane = 0; lane < KEEL_PANEL; lane++)
+                sum[lane] = p->more ? y[o * p->y_step + (size_t)lane] : p->bias ? p->bias[o] : 0;
             for (size_t k = 0; k < p->in; k++) {
                 const float factor = p->w[o * p->w_row + k * p->w_step], *v = x + k * p->x_step;
                 for (int lane = 0; lane < KEEL_PANEL; lane++) sum[lane] += factor * v[lane];
@@ -51,13 +41,16 @@ KEEL_SIMD static void multiply_plain(const product *p, const float *x, float *y,
 
 /* panels x rows sums, at most 24; where weights are read once, the next rows are fetched meanwhile. */
 INLINE("avx512f")
-void tile_512(const product *p, const float *x, float *y, size_t from, const int panels, const int rows) {
+void tile_512(const keel__product *p, const float *x, float *y, size_t from, const int panels,
+              const int rows) {
     const float *w = p->w + from * p->w_row;
     const bool fetch = panels == 1 && p->w_step == 1 && from + 2 * (size_t)rows <= p->out;
-    __m512 sum[16][3], v[3];
+    __m512 sum[16][4], v[4];
+    y += from * p->y_step;
     UNROLL for (int r = 0; r < rows; r++) {
         const __m512 bias = _mm512_set1_ps(p->bias ? p->bias[from + (size_t)r] : 0);
-        UNROLL for (int i = 0; i < panels; i++) sum[r][i] = bias;
+        UNROLL for (int i = 0; i < panels; i++) sum[r][i] =
+            p->more ? _mm512_loadu_ps(y + (size_t)i * p->y_panel + (size_t)r * p->y_step) : bias;
     }
     for (size_t k = 0; k < p->in; k++) {
         UNROLL for (int i = 0; i < panels; i++) v[i] =
@@ -71,25 +64,32 @@ void tile_512(const product *p, const float *x, float *y, size_t from, const int
                 _mm_prefetch((const char *)(w + (size_t)(rows + r) * p->w_row + k), _MM_HINT_T1);
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < panels; i++)
-        _mm512_storeu_ps(y + (size_t)i * p->y_panel + (from + (size_t)r) * p->y_step, sum[r][i]);
+        _mm512_storeu_ps(y + (size_t)i * p->y_panel + (size_t)r * p->y_step, sum[r][i]);
 }
 
-__attribute__((target("avx512f"))) static void multiply_512(const product *p, const float *x, float *y,
+__attribute__((target("avx512f"))) static void multiply_512(const keel__product *p, const float *x, float *y,
                                                             size_t panels, size_t from, size_t to) {
     size_t o = from;
     for (; panels == 1 && o + 16 <= to; o += 16) tile_512(p, x, y, o, 1, 16);
     for (; panels == 1 && o + 8 <= to; o += 8) tile_512(p, x, y, o, 1, 8);
     for (; panels == 2 && o + 8 <= to; o += 8) tile_512(p, x, y, o, 2, 8);
     for (; panels == 3 && o + 8 <= to; o += 8) tile_512(p, x, y, o, 3, 8);
+    for (; panels == 4 && o + 4 <= to; o += 4) tile_512(p, x, y, o, 4, 4);
+    for (; panels == 4 && o < to; o++) tile_512(p, x, y, o, 4, 1);
     for (; o < to; o++)
         for (size_t i = 0; i < panels; i++) tile_512(p, x + i * p->x_panel, y + i * p->y_panel, o, 1, 1);
 }
 
-INLINE("avx2,fma") void tile_256(const product *p, const float *x, float *y, size_t from, const int rows) {
+INLINE("avx2,fma")
+void tile_256(const keel__product *p, const float *x, float *y, size_t from, const int rows) {
     const float *w = p->w + from * p->w_row;
     __m256 sum[6][2];
-    UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] =
-        _mm256_set1_ps(p->bias ? p->bias[from + (size_t)r] : 0);
+    UNROLL for (int r = 0; r < rows; r++) {
+        const float *so_far = y + (from + (size_t)r) * p->y_step;
+        const __m256 bias = _mm256_set1_ps(p->bias ? p->bias[from + (size_t)r] : 0);
+        sum[r][0] = p->more ? _mm256_loadu_ps(so_far) : bias;
+        sum[r][1] = p->more ? _mm256_loadu_ps(so_far + 8) : bias;
+    }
     for (size_t k = 0; k < p->in; k++) {
         const __m256 low = _mm256_loadu_ps(x + k * p->x_step), high = _mm256_loadu_ps(x + k * p->x_step + 8);
         UNROLL for (int r = 0; r < rows; r++) {
@@ -105,7 +105,7 @@ INLINE("avx2,fma") void tile_256(const product *p, const float *x, float *y, siz
     }
 }
 
-__attribute__((target("avx2,fma"))) static void multiply_256(const product *p, const float *x, float *y,
+__attribute__((target("avx2,fma"))) static void multiply_256(const keel__product *p, const float *x, float *y,
                                                              size_t panels, size_t from, size_t to) {
     for (; panels > 0; panels--, x += p->x_panel, y += p->y_panel) {
         size_t o = from;
@@ -125,9 +125,15 @@ static kernel *best_kernel(void) {
     return multiply_plain;
 }
 
+/* Where there are few outputs, four panels keep enough sums going at a time. */
+static size_t panels_at_once(size_t panels, size_t outputs) {
+    const size_t most = outputs < 8 ? 4 : 3;
+    return panels < most ? panels : panels == 4 && most == 3 ? 2 : most;
+}
+
 /* Some panels of x stay in the second cache while all weights pass, some weights in the first while these
  * panels pass. */
-static void multiply(const product *p, size_t panels) {
+void keel__panel_multiply(const keel__product *p, size_t panels) {
     enum { PANELS = 12, OUTPUTS = 48 };
     kernel *const run = best_kernel();
     for (size_t block = 0; block < panels; block += PANELS) {
@@ -135,7 +141,7 @@ static void multiply(const product *p, size_t panels) {
         for (size_t o = 0; o < p->out; o += OUTPUTS) {
             const size_t to = o + OUTPUTS < p->out ? o + OUTPUTS : p->out;
             for (size_t i = block, n; i < end; i += n) {
-                n = end - i == 4 ? 2 : end - i < 3 ? end - i : 3;
+                n = panels_at_once(end - i, to - o);
                 run(p, p->x + i * p->x_panel, p->y + i * p->y_panel, n, o, to);
             }
         }
@@ -144,19 +150,19 @@ static void multiply(const product *p, size_t panels) {
 
 void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w, const float *bias,
                        size_t out, float *y) {
-    const product p = {.x = x,
-                       .w = w,
-                       .bias = bias,
-                       .y = y,
-                       .in = in,
-                       .out = out,
-                       .x_panel = in * KEEL_PANEL,
-                       .x_step = KEEL_PANEL,
-                       .w_row = in,
-                       .w_step = 1,
-                       .y_panel = out * KEEL_PANEL,
-                       .y_step = KEEL_PANEL};
-    multiply(&p, panels);
+    const keel__product p = {.x = x,
+                             .w = w,
+                             .bias = bias,
+                             .y = y,
+                             .in = in,
+                             .out = out,
+                             .x_panel = in * KEEL_PANEL,
+                             .x_step = KEEL_PANEL,
+                             .w_row = in,
+                             .w_step = 1,
+                             .y_panel = out * KEEL_PANEL,
+                             .y_step = KEEL_PANEL};
+    keel__panel_multiply(&p, panels);
 }
 
 /* ---- layer norm ---- */
@@ -220,32 +226,33 @@ static void put_text(const float *text, size_t cols, size_t first, size_t n, siz
 static void attend(const float *q, const float *k, const float *v, size_t head_dim, size_t n, size_t whole,
                    float *out, float *scores) {
     const size_t panels = whole / KEEL_PANEL, size = whole * KEEL_PANEL;
-    const product score = {.x = q,
-                           .w = k,
-                           .y = scores,
-                           .in = head_dim,
-                           .out = (n + 7) / 8 * 8, /* a tile costs less than the rows that are left over */
-                           .x_panel = KEEL_PANEL,
-                           .x_step = whole,
-                           .w_row = 1,
-                           .w_step = whole,
-                           .y_panel = size,
-                           .y_step = KEEL_PANEL};
-    const product mix = {.x = scores,
-                         .w = v,
-                         .y = out,
-                         .in = n,
-                         .out = head_dim,
-                         .x_panel = size,
-                         .x_step = KEEL_PANEL,
-                         .w_row = whole,
-                         .w_step = 1,
-                         .y_panel = KEEL_PANEL,
-                         .y_step = whole};
-    multiply(&score, panels);
+    const keel__product score = {.x = q,
+                                 .w = k,
+                                 .y = scores,
+                                 .in = head_dim,
+                                 .out =
+                                     (n + 7) / 8 * 8, /* a tile costs less than the rows that are left over */
+                                 .x_panel = KEEL_PANEL,
+                                 .x_step = whole,
+                                 .w_row = 1,
+                                 .w_step = whole,
+                                 .y_panel = size,
+                                 .y_step = KEEL_PANEL};
+    const keel__product mix = {.x = scores,
+                               .w = v,
+                               .y = out,
+                               .in = n,
+                               .out = head_dim,
+                               .x_panel = size,
+                               .x_step = KEEL_PANEL,
+                               .w_row = whole,
+                               .w_step = 1,
+                               .y_panel = KEEL_PANEL,
+                               .y_step = whole};
+    keel__panel_multiply(&score, panels);
     for (size_t i = 0; i < panels; i++)
         keel_softmax_columns(scores + i * size, n, 1 / sqrtf((float)head_dim));
-    multiply(&mix, panels);
+    keel__panel_multiply(&mix, panels);
 }
 
 void keel_panel_attention(const float *qkv, size_t heads, size_t head_dim, const int32_t *offsets, size_t n,

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/matrix.h"
+
 enum { KEEL_PANEL = 16 };
 
 static inline size_t keel_panels(size_t rows) {
@@ -23,6 +25,15 @@ static inline size_t keel_panel_at(size_t row, size_t c, size_t cols) {
 /* y = x w^T + bias: x panels of `in` columns, w [out, in], bias [out], y panels of `out` columns. */
 void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w, const float *bias,
                        size_t out, float *y);
+
+/* The same with a matrix of any number format, for rows from .. to - 1 of w alone, bias NULL: zeros. Inputs
+ * are made ready once for all products with matrices of that type: floats for F32, bfloat16 for BF16 where
+ * the processor multiplies these (else floats), and for Q8_0 whole numbers of 8 bits with a scale for each
+ * row and 32 columns (the largest size / 127). Sums of Q8_0 have the same bits on every processor. */
+size_t keel_panel_packed(keel_matrix_type type, size_t cols); /* bytes of one panel */
+void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, void *packed);
+void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
+                       size_t from, size_t to, float *y);
 
 /* x = (x + more - mean) / sqrt(variance + epsilon) * gain + bias by rows, as keel_op_layer_norm; more may be
  * NULL. */

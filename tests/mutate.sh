@@ -19,7 +19,8 @@ tests_of() {
     case $1 in
     core/ops_norm.c | core/ops_text.c) echo core/test_ops core/test_gradient policies/test_bert_tape ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
-    core/panels.c) echo core/test_panels ;;
+    core/panels.c | core/panels_matrix.c) echo core/test_panels ;;
+    core/matrix.c) echo core/test_matrix ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;

@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "core/panels.h"
+#include "core/gemm.h"
+#include "core/matrix.h"
+#include "core/panels_internal.h"
 #include "core/pcg.h"
 
 enum { MOST_ROWS = 160, MOST_COLS = 96, MOST = (MOST_ROWS + 1) * MOST_COLS };
@@ -156,12 +159,154 @@ static void a_row_is_the_same_in_any_place(void **state) {
     }
 }
 
+/* What a product with a matrix is, by its definition: in double precision where sums may round differently,
+ * and for Q8_0 the very bits. */
+static float by_definition(const keel__panel_kernel *k, const float *x, const float *weights,
+                           const unsigned char *row, size_t cols, float start) {
+    const bool rounded = k->type == KEEL_MATRIX_BF16 && k->packed(64) < 64 * KEEL_PANEL * sizeof(float);
+    double sum = (double)start;
+    if (k->type != KEEL_MATRIX_Q8_0) {
+        for (size_t c = 0; c < cols; c++)
+            sum += (double)(rounded ? keel_bf16_to_float(keel_bf16_from_float(x[c])) : x[c]) *
+                   (double)weights[c];
+        return (float)sum;
+    }
+    float exact = start;
+    for (size_t c = 0; c < cols; c += 32, row += KEEL_MATRIX_BLOCK_BYTES) {
+        float most = 0;
+        int32_t whole = 0;
+        for (size_t i = c; i < c + 32; i++) most = fmaxf(most, fabsf(x[i]));
+        for (size_t i = c; i < c + 32 && most > 0; i++)
+            whole += (int32_t)nearbyintf(x[i] * (127 / most)) * (int8_t)row[2 + i - c];
+        exact =
+            fmaf((float)whole, keel_half_to_float((uint16_t)(row[0] | row[1] << 8)) * (most / 127), exact);
+    }
+    return exact;
+}
+
+static void check_matrix(const keel__panel_kernel *k, size_t n, size_t cols, size_t outs, bool with_bias) {
+    const size_t row_bytes = keel_matrix_row_bytes(k->type, cols), count = keel_panels(n);
+    unsigned char *data = malloc(outs * row_bytes + 1);
+    float *weights = malloc(outs * cols * sizeof *weights);
+    int32_t *sums = malloc(outs * (cols / 32 + 1) * sizeof *sums);
+    char *packed = malloc(count * k->packed(cols));
+    assert_true(data && weights && sums && packed);
+    keel_matrix m = {k->type, outs, cols, data + 1, sums};
+    for (size_t o = 0; o < outs; o++) {
+        keel_matrix_write_row(k->type, w + o * cols % (MOST_COLS * (MOST_COLS - 1)), cols,
+                              data + 1 + o * row_bytes);
+        keel_matrix_read_row(&m, o, weights + o * cols);
+    }
+    if (k->type == KEEL_MATRIX_Q8_0) keel_matrix_sum_blocks(&m, sums);
+    lay(rows, 0, n, cols, 0, panels);
+    for (size_t i = 0; i < count; i++)
+        k->pack(panels + i * cols * KEEL_PANEL, cols, packed + i * k->packed(cols));
+    for (size_t i = 0; i < count * outs * KEEL_PANEL; i++) out[i] = 77;
+    const size_t from = outs > 20 ? 3 : 0, to = outs > 20 ? outs - 2 : outs;
+    k->multiply(packed, count, &m, with_bias ? bias : NULL, from, to, out);
+    for (size_t r = 0; r < n; r++)
+        for (size_t o = 0; o < outs; o++) {
+            const double found = (double)out[keel_panel_at(r, o, outs)];
+            if (o < from || o >= to) {
+                assert_true(found == 77);
+                continue;
+            }
+            close_to(found,
+                     (double)by_definition(k, rows + r * cols, weights + o * cols, data + 1 + o * row_bytes,
+                                           cols, with_bias ? bias[o] : 0),
+                     k->type == KEEL_MATRIX_Q8_0 ? 0 : 1e-5, k->name, r, o);
+        }
+    free(data);
+    free(weights);
+    free(sums);
+    free(packed);
+}
+
+/* Every kernel that the processor has, at an odd address, one panel to many, a part of the rows. */
+static void a_matrix_of_any_format_is_its_sums(void **state) {
+    (void)state;
+    static const size_t sizes[][3] = {{1, 32, 1},  {3, 64, 40},  {16, 96, 12}, {17, 32, 25},
+                                      {33, 96, 9}, {48, 64, 96}, {64, 96, 17}, {160, 32, 49}};
+    for (size_t i = 0; i < keel__n_panel_kernels; i++) {
+        const keel__panel_kernel *k = &keel__panel_kernels[i];
+        if (!k->available()) {
+            print_message("%s: left out, this processor (or OPENBLAS_CORETYPE) is without\n", k->name);
+            continue;
+        }
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+            check_matrix(k, sizes[s][0], sizes[s][1], sizes[s][2], s % 2);
+        if (k->multiple == 1) check_matrix(k, 5, 7, 3, true);
+        if (k->multiple <= 2) check_matrix(k, 18, 94, 31, false);
+    }
+}
+
+/* Tiles of weights that are made wider: sums go on over more columns than a tile has. */
+static void sums_go_on_from_tile_to_tile(void **state) {
+    (void)state;
+    enum { COLS = 700, OUTS = 19 };
+    static float x[COLS * KEEL_PANEL], y[OUTS * KEEL_PANEL];
+    static uint16_t data[OUTS * COLS];
+    for (size_t i = 0; i < COLS * KEEL_PANEL; i++) x[i] = rows[i];
+    for (size_t o = 0; o < OUTS; o++)
+        keel_matrix_write_row(KEEL_MATRIX_BF16, w + o * 300, COLS, data + o * COLS);
+    const keel_matrix m = {KEEL_MATRIX_BF16, OUTS, COLS, data, NULL};
+    for (size_t i = 0; i < keel__n_panel_kernels; i++) {
+        const keel__panel_kernel *k = &keel__panel_kernels[i];
+        if (k->type != KEEL_MATRIX_BF16 || k->packed(COLS) != sizeof x) continue;
+        k->multiply(x, 1, &m, bias, 0, OUTS, y);
+        for (size_t o = 0; o < OUTS; o++)
+            for (size_t r = 0; r < KEEL_PANEL; r++) {
+                double sum = (double)bias[o];
+                for (size_t c = 0; c < COLS; c++)
+                    sum += (double)keel_bf16_to_float(data[o * COLS + c]) * (double)x[c * KEEL_PANEL + r];
+                close_to((double)y[o * KEEL_PANEL + r], sum, 1e-5, "tiles", r, o);
+            }
+    }
+}
+
+/* What a row comes to: in any lane, beside others, for any part of the outputs. */
+static void a_row_has_the_same_bits_beside_others(void **state) {
+    (void)state;
+    enum { COLS = 64, OUTS = 29 };
+    static unsigned char data[OUTS * COLS * sizeof(float)];
+    static float alone[OUTS];
+    int32_t sums[OUTS * COLS / 32];
+    for (size_t i = 0; i < keel__n_panel_kernels; i++) {
+        const keel__panel_kernel *k = &keel__panel_kernels[i];
+        if (!k->available()) continue;
+        for (size_t o = 0; o < OUTS; o++)
+            keel_matrix_write_row(k->type, w + o * COLS, COLS,
+                                  data + o * keel_matrix_row_bytes(k->type, COLS));
+        const keel_matrix m = {k->type, OUTS, COLS, data, sums};
+        if (k->type == KEEL_MATRIX_Q8_0) keel_matrix_sum_blocks(&m, sums);
+        char *packed = malloc(9 * k->packed(COLS));
+        assert_non_null(packed);
+        for (size_t at = 0; at < 130; at += 7) {
+            lay(more, 0, 140, COLS, 0, panels);
+            for (size_t c = 0; c < COLS; c++) panels[keel_panel_at(at, c, COLS)] = rows[c];
+            const size_t count = keel_panels(at + 1);
+            for (size_t p = 0; p < count; p++)
+                k->pack(panels + p * COLS * KEEL_PANEL, COLS, packed + p * k->packed(COLS));
+            k->multiply(packed, count, &m, bias, 0, at % 2 ? 10 : OUTS, out);
+            if (at % 2) k->multiply(packed, count, &m, bias, 10, OUTS, out);
+            for (size_t o = 0; o < OUTS; o++) {
+                if (at == 0) alone[o] = out[keel_panel_at(0, o, OUTS)];
+                assert_true(alone[o] == out[keel_panel_at(at, o, OUTS)]);
+            }
+        }
+        free(packed);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_linear_layer_is_its_sums_and_bias),
         cmocka_unit_test(a_norm_is_that_of_the_row),
         cmocka_unit_test(attention_stays_within_a_text),
         cmocka_unit_test(a_row_is_the_same_in_any_place),
+        cmocka_unit_test(a_matrix_of_any_format_is_its_sums),
+        cmocka_unit_test(sums_go_on_from_tile_to_tile),
+        cmocka_unit_test(a_row_has_the_same_bits_beside_others),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

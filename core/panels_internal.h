@@ -1,0 +1,40 @@
+/* Between the files of panels: the product that everything is made of. */
+#ifndef KEEL_CORE_PANELS_INTERNAL_H
+#define KEEL_CORE_PANELS_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "core/matrix.h"
+#include "core/panels.h"
+
+/* y[p][o] = bias[o] + sum over k of w[o][k] x[p][k], each y[p][o] and x[p][k] a vector of sixteen lanes; in
+ * steps of floats, so that texts within panels are multiplied too. bias NULL: zeros. */
+typedef struct keel__product {
+    const float *x, *w, *bias;
+    float *y;
+    size_t in, out;
+    size_t x_panel, x_step; /* to the next panel, to the next k */
+    size_t w_row, w_step;   /* to the next o, to the next k */
+    size_t y_panel, y_step; /* to the next panel, to the next o */
+    bool more;              /* y = y + the sum, which goes on from what stands there; then bias is NULL */
+} keel__product;
+
+void keel__panel_multiply(const keel__product *product, size_t panels);
+
+/* Products with matrices of one number format, by one set of instructions. */
+typedef struct keel__panel_kernel {
+    const char *name;
+    keel_matrix_type type;
+    size_t multiple;                                     /* that columns must be of */
+    bool (*available)(void);                             /* on this processor */
+    size_t (*packed)(size_t cols);                       /* bytes of a panel that is made ready */
+    void (*pack)(const float *x, size_t cols, void *to); /* one panel */
+    void (*multiply)(const void *packed, size_t panels, const keel_matrix *w, const float *bias, size_t from,
+                     size_t to, float *y); /* as keel_panel_matrix */
+} keel__panel_kernel;
+
+/* Of each type the best first; the last one runs anywhere. */
+extern const keel__panel_kernel keel__panel_kernels[];
+extern const size_t keel__n_panel_kernels;
+
+#endif
