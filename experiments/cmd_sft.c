@@ -16,9 +16,16 @@
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--base", "SPEC", true, false, "builtin, the folder of an encoder, or that of a base to go on from"},
+    {"--base", "SPEC", true, false,
+     "builtin, decoder (a new one), an encoder or decoder (a folder, or a .gguf file), or the folder of a base to go on "
+     "from"},
     {"--mode", "NAME", false, false,
-     "an encoder: what is tuned: full, freeze (default), lora or head (as --set mode=NAME)"},
+     "an encoder or decoder: what is tuned: full, freeze, lora, head (encoder), prompt, none (decoder); as --set "
+     "mode=NAME"},
+    {"--teacher", "DIR", false, false,
+     "a policy: the base learns what it would choose at each decision, in place of what was said"},
+    {"--teacher-base", "DIR", false, false,
+     "the teacher's base (default: the folder beside it that holds it)"},
     {"--out", "DIR", true, false, "folder of the tuned base"},
     {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
@@ -58,7 +65,7 @@ static keel_status read_text(keel_cli *cli, const char *flag, const char *given,
 }
 
 /* --refusal and --hand-over, in the cli's arena. */
-static keel_status read_fixed(keel_cli *cli, keel_candidate **out, size_t *n_out, keel_err *err) {
+static keel_status read_fixed(keel_cli *cli, const keel_candidate **out, size_t *n_out, keel_err *err) {
     static const char *const flags_of[] = {"--refusal", "--hand-over"};
     const char *const *texts[2];
     size_t n[2];
@@ -78,20 +85,36 @@ static keel_status read_fixed(keel_cli *cli, keel_candidate **out, size_t *n_out
     return KEEL_OK;
 }
 
-static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
-                        keel_err *err) {
+static keel_status tune_with(keel_cli *cli, keel_store *store, keel_pool *pool,
+                             const keel_base_config *config, keel_sft_extras *extras, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out");
-    keel_candidate *fixed = NULL;
-    size_t n_fixed = 0;
     keel_split split;
-    KEEL_TRY(read_fixed(cli, &fixed, &n_fixed, err));
+    KEEL_TRY(read_fixed(cli, &extras->fixed, &extras->n_fixed, err));
     KEEL_TRY(keel_cli_open_split(cli, store, "train", &split, err));
     KEEL_TRY(keel_artefact_check_out(out, "base", NULL, NULL, true, err));
     KEEL_TRY(keel_cli_open_out_file(keel_cli_value(cli, "--metrics"), 0, KEEL_METRICS_BEGIN, err));
-    KEEL_TRY(keel_sft_offering(store, &split, keel_cli_value(cli, "--base"), config, fixed, n_fixed, out,
-                               keel_cli_has(cli, "--replace"), keel_cli_value(cli, "--metrics"), pool, err));
+    KEEL_TRY(keel_sft_with(store, &split, keel_cli_value(cli, "--base"), config, extras, out,
+                           keel_cli_has(cli, "--replace"), keel_cli_value(cli, "--metrics"), pool, err));
     KEEL_TRY(keel_artefact_result(cli, out, "base", split.text, err));
     return keel_record_run(cli, store, err);
+}
+
+static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
+                        keel_err *err) {
+    const char *dir = keel_cli_value(cli, "--teacher");
+    keel_policy *teacher = NULL;
+    keel_base *teacher_base = NULL;
+    keel_status status = KEEL_OK;
+    if (!dir && keel_cli_has(cli, "--teacher-base"))
+        return keel_fail(err, KEEL_E_USAGE, "--teacher-base", "is that of a teacher: give --teacher too");
+    if (dir)
+        status =
+            keel_cli_open_policy(dir, keel_cli_value(cli, "--teacher-base"), &teacher, &teacher_base, err);
+    keel_sft_extras extras = {.teacher = teacher, .teacher_base = teacher_base};
+    if (status == KEEL_OK) status = tune_with(cli, store, pool, config, &extras, err);
+    keel_policy_close(teacher);
+    keel_base_close(teacher_base);
+    return status;
 }
 
 static keel_status set_mode(keel_cli *cli, const keel_base_kind *kind, keel_base_config *config,
@@ -99,8 +122,9 @@ static keel_status set_mode(keel_cli *cli, const keel_base_kind *kind, keel_base
     const char *mode = keel_cli_value(cli, "--mode");
     if (!mode) return KEEL_OK;
     if (keel_cli_check_key(cli, kind->options, "mode", "--mode", NULL) != KEEL_OK) {
-        keel_fail(err, KEEL_E_USAGE, "--mode", "a %s base has no modes: an encoder has", kind->type);
-        return keel_hint(err, "leave --mode out, or give --base the folder of an encoder");
+        keel_fail(err, KEEL_E_USAGE, "--mode", "a %s base has no modes: encoders and decoders have",
+                  kind->type);
+        return keel_hint(err, "leave --mode out, or give --base an encoder or a decoder");
     }
     return keel_cli_blame(keel_options_set(kind->options, config, "mode", mode, "--mode", err), err);
 }

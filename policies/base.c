@@ -22,7 +22,7 @@ static const keel_base_kind *kind_of_type(const char *type) {
     return keel_base_kinds[i];
 }
 
-/* The name of a kind that starts from a folder may be that of a folder, which it then is. */
+/* The name of a kind that starts from a model may be that of a folder, which it then is. */
 static const keel_base_kind *kind_of_name(const char *name) {
     for (size_t i = 0; keel_base_kinds[i]; i++)
         if (keel_base_kinds[i]->alias && strcmp(keel_base_kinds[i]->alias, name) == 0)
@@ -38,10 +38,10 @@ bool keel_base_is_kind(const char *spec) {
 static keel_status no_such_base(const char *spec, keel_err *err) {
     keel_buf names = {0};
     for (size_t i = 0; keel_base_kinds[i]; i++)
-        if (!keel_base_kinds[i]->starts_from)
+        if (!keel_base_kinds[i]->needs_model)
             keel_buf_format(&names, "%s\"%s\"", names.length ? ", " : "", keel_base_kinds[i]->type);
     keel_fail(err, KEEL_E_NOT_FOUND, spec, "there is no such base");
-    keel_hint(err, "--base is %s, the folder of an encoder, or that of a base to go on from",
+    keel_hint(err, "--base is %s, a model (docs/bases.md), or the folder of a base to go on from",
               names.failed ? "a kind" : names.data);
     keel_buf_free(&names);
     return KEEL_E_NOT_FOUND;
@@ -65,8 +65,15 @@ static keel_status kind_of_model(const char *dir, const keel_base_kind **out, ke
     return KEEL_OK;
 }
 
+/* A file that holds a whole model. */
+static bool is_model_file(const char *spec) {
+    const size_t n = strlen(spec);
+    return n > 5 && strcmp(spec + n - 5, ".gguf") == 0 && !keel_file_is_folder(spec) &&
+           keel_file_exists(spec);
+}
+
 bool keel_base_is_model(const char *spec) {
-    return !kind_of_name(spec) && keel_file_is_folder(spec) && !is_artefact(spec);
+    return !kind_of_name(spec) && (is_model_file(spec) || (keel_file_is_folder(spec) && !is_artefact(spec)));
 }
 
 /* The kind of the base in a folder, whose files have been checked against keel.json. */
@@ -86,15 +93,14 @@ keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, ke
     char hash[65];
     *out = kind_of_name(spec);
     if (*out) return KEEL_OK;
-    if (!keel_file_is_folder(spec)) return no_such_base(spec, err);
-    if (!is_artefact(spec)) {
+    if (!keel_file_is_folder(spec) && !is_model_file(spec)) return no_such_base(spec, err);
+    if (is_model_file(spec) || !is_artefact(spec)) {
         KEEL_TRY(kind_of_model(spec, out, err));
         if (*out) return KEEL_OK;
         keel_fail(err, KEEL_E_NOT_FOUND, spec,
-                  "holds neither a base (keel.json) nor an encoder (config.json)");
+                  "holds neither a base (keel.json) nor an encoder or decoder (config.json, .gguf)");
         return keel_hint(
-            err,
-            "give what `keel sft --out` wrote, or an encoder's folder: experiments/fetch-base.sh minilm");
+            err, "give what `keel sft --out` wrote, or a model: experiments/fetch-base.sh minilm or smollm2");
     }
     return open_folder(spec, out, hash, err);
 }

@@ -85,7 +85,7 @@ typedef struct keel_base_tuning {
     keel_corpus *corpus;
     const keel_base_config *config; /* the kind's own configuration, of which this is the first member */
     const keel_base *from;          /* a base of this kind to go on from; NULL: start anew */
-    const char *model; /* the folder of a model that the kind starts from, that of `from` too; or NULL */
+    const char *model; /* the model that the kind starts from, the folder of `from` too; or NULL */
     keel_action_space space;
     const char *const *acts; /* [n_acts] of a fixed space */
     size_t n_acts;
@@ -114,10 +114,14 @@ typedef struct keel_base_item {
 } keel_base_item;
 
 typedef struct keel_proposal_config {
-    uint64_t seed;      /* the same request and seed give the same texts */
-    size_t max_tokens;  /* of one candidate */
-    double temperature; /* 1: sampled from pi_base; towards 0: its most likely text */
-    double top_p;       /* (0, 1]: sampled from the most likely tokens that hold so much probability */
+    uint64_t seed;           /* the same request and seed give the same texts */
+    size_t max_tokens;       /* of one candidate */
+    double temperature;      /* 1: sampled from pi_base; towards 0: its most likely text */
+    double top_p;            /* (0, 1]: sampled from the most likely tokens that hold so much probability */
+    size_t top_k;            /* sampled from so many most likely tokens; 0: from all */
+    double min_p;            /* [0, 1]: not from tokens below so much of the most likely one's probability */
+    const char *instruction; /* what the assistant is told besides, for example to refuse politely; or NULL */
+    keel_pool *pool;         /* borrowed; NULL: the calling thread alone. No bit depends on it */
 } keel_proposal_config;
 
 /* A candidate that a base wrote. */
@@ -171,9 +175,10 @@ struct keel_base_kind {
                                        NULL-terminated */
     const char *const *checkpoints; /* suffixes of its checkpoint files, at most KEEL_BASE_MAX_CHECKPOINTS,
                                        NULL-terminated */
-    /* Whether the folder, which is no artefact, holds a model that the kind starts from. NULL: it starts from
-     * nothing. */
-    keel_status (*starts_from)(const char *dir, bool *out, keel_err *err);
+    /* Whether the path, which is no artefact, holds a model that the kind starts from: a folder, or a .gguf
+     * file. The first kind that says so takes it. NULL: it starts from nothing. */
+    keel_status (*starts_from)(const char *path, bool *out, keel_err *err);
+    bool needs_model; /* it starts from nothing else */
     /* Makes a base from a corpus; interruptible (KEEL_E_INTERRUPTED), and goes on from its checkpoints. */
     keel_status (*tune)(const keel_base_tuning *tuning, keel_base **out, keel_base_report *report,
                         keel_err *err);
@@ -220,13 +225,12 @@ struct keel_base {
     const keel_candidate *fixed;
 };
 
-/* spec: the name of a kind, the folder of a base, or that of a model that a kind starts from.
+/* spec: the name of a kind, the folder of a base, or a model that a kind starts from.
  * KEEL_E_NOT_FOUND lists the names. */
 keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err);
 /* Whether spec is the name of a kind, so that tuning starts anew. */
 bool keel_base_is_kind(const char *spec);
-/* Whether spec, whose kind was found, is the folder of a model that tuning starts from: one that is no
- * artefact. */
+/* Whether spec, whose kind was found, is a model that tuning starts from: no artefact. */
 bool keel_base_is_model(const char *spec);
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);

@@ -14,19 +14,20 @@
 #include "core/options_internal.h"
 #include "datasets/store_corpus.h"
 #include "policies/artefact.h"
+#include "policies/policy_internal.h"
+#include "policies/teacher.h"
 
 typedef struct sft { /* what a tuning run is made of */
     keel_store *store;
     const keel_split *split;
     const char *spec, *out_dir;
     const keel_base_kind *kind;
-    keel_base_config *config;    /* of kind->config_size */
-    const keel_candidate *fixed; /* [n_fixed] answers given for this run */
-    size_t n_fixed;
+    keel_base_config *config; /* of kind->config_size */
+    keel_sft_extras extras;
     keel_base *from; /* the base to go on from, or NULL */
     keel_base *tuned;
-    keel_corpus *corpus;
-    bool replace; /* an artefact that another run made */
+    keel_corpus *logged, *corpus; /* what is learned from: the log, or what a teacher would have said */
+    bool replace;                 /* an artefact that another run made */
     char model_hash[65], identity[65];
     cJSON *lineage;
     keel_base_tuning job;
@@ -87,8 +88,10 @@ static keel_status keep_shape(sft *run, keel_err *err) {
     return KEEL_OK;
 }
 
-/* SHA-256 over the names and contents of the files that a model's folder is read from. */
+/* SHA-256 over the names and contents of the files that a model's folder is read from; that of the file
+ * of a model in one file. */
 static keel_status hash_model(const char *dir, char hash[65], keel_err *err) {
+    if (!keel_file_is_folder(dir)) return keel_file_hash(dir, hash, err);
     static const char *const suffixes[] = {".json", ".safetensors", NULL};
     keel_arena arena = {0};
     keel_sha256 sum;
@@ -147,9 +150,9 @@ static void choose_fixed(sft *run) {
     const keel_corpus_counts *counts = &run->corpus->counts;
     int asked = run->config->fixed_answers;
     bool none = run->job.space != KEEL_SPACE_CANDIDATES || asked == FIXED_NONE;
-    if (run->n_fixed) {
-        run->job.fixed = run->fixed;
-        run->job.n_fixed = run->n_fixed;
+    if (run->extras.n_fixed) {
+        run->job.fixed = run->extras.fixed;
+        run->job.n_fixed = run->extras.n_fixed;
     } else if (run->from) {
         run->job.fixed = run->from->fixed;
         run->job.n_fixed = run->from->n_fixed;
@@ -160,7 +163,7 @@ static void choose_fixed(sft *run) {
 }
 
 static keel_status check_fixed(const sft *run, keel_err *err) {
-    if (!run->n_fixed) return KEEL_OK;
+    if (!run->extras.n_fixed) return KEEL_OK;
     if (run->job.space != KEEL_SPACE_CANDIDATES)
         return keel_fail(err, KEEL_E_INVALID, "fixed answers",
                          "belong to candidate sets, and this base is over %s",
@@ -168,9 +171,9 @@ static keel_status check_fixed(const sft *run, keel_err *err) {
     if (run->from)
         return keel_fail(err, KEEL_E_CONFLICT, run->spec,
                          "fixed answers cannot be changed: the base has its own");
-    for (size_t i = 0; i < run->n_fixed; i++)
-        if (run->n_fixed > KEEL_MOST_FIXED || !run->fixed[i].text || !run->fixed[i].text[0] ||
-            run->fixed[i].outcome != KEEL_OUTCOME_REFUSAL)
+    for (size_t i = 0; i < run->extras.n_fixed; i++)
+        if (run->extras.n_fixed > KEEL_MOST_FIXED || !run->extras.fixed[i].text ||
+            !run->extras.fixed[i].text[0] || run->extras.fixed[i].outcome != KEEL_OUTCOME_REFUSAL)
             return keel_fail(err, KEEL_E_INVALID, "fixed answers",
                              "expected at most %d texts that refuse or hand over", (int)KEEL_MOST_FIXED);
     return KEEL_OK;
@@ -238,13 +241,13 @@ static keel_status list_acts(sft *run, keel_err *err) {
 
 /* The answers that were given for this run: no option of the configuration has them. */
 static bool add_fixed(const sft *run, cJSON *lineage) {
-    cJSON *list = run->n_fixed ? cJSON_AddArrayToObject(lineage, "fixed_answers") : NULL;
-    bool whole = list || !run->n_fixed;
-    for (size_t i = 0; whole && i < run->n_fixed; i++) {
+    cJSON *list = run->extras.n_fixed ? cJSON_AddArrayToObject(lineage, "fixed_answers") : NULL;
+    bool whole = list || !run->extras.n_fixed;
+    for (size_t i = 0; whole && i < run->extras.n_fixed; i++) {
         cJSON *row = cJSON_CreateObject();
         whole = keel_json_add(list, NULL, row) &&
-                cJSON_AddStringToObject(row, "content", run->fixed[i].text) &&
-                cJSON_AddBoolToObject(row, "hand_over", run->fixed[i].act != NULL);
+                cJSON_AddStringToObject(row, "content", run->extras.fixed[i].text) &&
+                cJSON_AddBoolToObject(row, "hand_over", run->extras.fixed[i].act != NULL);
     }
     return whole;
 }
@@ -255,11 +258,12 @@ static keel_status identify(sft *run, keel_err *err) {
     cJSON *config = keel_options_to_json(run->kind->options, run->config);
     cJSON *lineage = run->lineage = cJSON_CreateObject();
     const char *origin = run->from ? run->from->hash : run->job.model ? run->model_hash : run->kind->type;
-    bool complete = config && lineage &&
-                    cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
-                    cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&
-                    cJSON_AddStringToObject(lineage, "split", run->split->text) &&
-                    cJSON_AddStringToObject(lineage, "from", origin) && add_fixed(run, lineage);
+    bool complete =
+        config && lineage && cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
+        cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&
+        cJSON_AddStringToObject(lineage, "split", run->split->text) &&
+        cJSON_AddStringToObject(lineage, "from", origin) && add_fixed(run, lineage) &&
+        (!run->extras.teacher || cJSON_AddStringToObject(lineage, "teacher", run->extras.teacher->hash));
     keel_status status =
         complete ? keel_artefact_identify(lineage, config, run->identity, err) : keel_nomem(err, "sft");
     if (status == KEEL_OK)
@@ -287,7 +291,11 @@ static keel_status lock_out(sft *run, keel_err *err) {
 static keel_status prepare(sft *run, keel_err *err) {
     size_t memory = (size_t)run->config->memory_mb << 20;
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
-    KEEL_TRY(keel_store_corpus_open(&run->corpus, run->store, run->split, memory / 2, err));
+    KEEL_TRY(keel_store_corpus_open(&run->logged, run->store, run->split, memory / 2, err));
+    run->corpus = run->logged;
+    if (run->extras.teacher)
+        KEEL_TRY(keel_teacher_open(&run->corpus, run->logged, run->extras.teacher, run->extras.teacher_base,
+                                   run->job.pool, err));
     KEEL_TRY(choose_space(run, &run->job.space, err));
     KEEL_TRY(list_acts(run, err));
     KEEL_TRY(check_fixed(run, err));
@@ -348,32 +356,35 @@ static keel_status write_artefact(const sft *run, keel_err *err) {
 keel_status keel_sft(keel_store *store, const keel_split *split, const char *spec,
                      const keel_base_config *config, const char *out_dir, bool replace,
                      const char *metrics_path, keel_pool *pool, keel_err *err) {
-    return keel_sft_offering(store, split, spec, config, NULL, 0, out_dir, replace, metrics_path, pool, err);
+    return keel_sft_with(store, split, spec, config, NULL, out_dir, replace, metrics_path, pool, err);
 }
 
-keel_status keel_sft_offering(keel_store *store, const keel_split *split, const char *spec,
-                              const keel_base_config *config, const keel_candidate *fixed, size_t n_fixed,
-                              const char *out_dir, bool replace, const char *metrics_path, keel_pool *pool,
-                              keel_err *err) {
+static void close_all(sft *run) {
+    keel_lock_release(&run->lock);
+    keel_base_close(run->tuned);
+    keel_base_close(run->from);
+    if (run->corpus != run->logged) keel_teacher_close(run->corpus);
+    keel_store_corpus_close(run->logged);
+    cJSON_Delete(run->lineage);
+    keel_arena_free(&run->arena);
+}
+
+keel_status keel_sft_with(keel_store *store, const keel_split *split, const char *spec,
+                          const keel_base_config *config, const keel_sft_extras *extras, const char *out_dir,
+                          bool replace, const char *metrics_path, keel_pool *pool, keel_err *err) {
     keel_split all;
     if (!split) KEEL_TRY(keel_split_parse("all", &all, err));
     sft run = {.store = store,
                .split = split ? split : &all,
                .spec = spec,
                .out_dir = out_dir,
-               .fixed = fixed,
-               .n_fixed = n_fixed,
+               .extras = extras ? *extras : (keel_sft_extras){0},
                .replace = replace};
     run.job = (keel_base_tuning){.metrics_path = metrics_path, .pool = pool};
     keel_status status = open_base(&run, config, err);
     if (status == KEEL_OK) status = prepare(&run, err);
     if (status == KEEL_OK) status = run.kind->tune(&run.job, &run.tuned, &run.report, err);
     if (status == KEEL_OK) status = write_artefact(&run, err);
-    keel_lock_release(&run.lock);
-    keel_base_close(run.tuned);
-    keel_base_close(run.from);
-    keel_store_corpus_close(run.corpus);
-    cJSON_Delete(run.lineage);
-    keel_arena_free(&run.arena);
+    close_all(&run);
     return status;
 }

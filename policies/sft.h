@@ -6,7 +6,7 @@
 #include "core/api.h"
 #include "core/parallel.h"
 #include "datasets/store.h"
-#include "policies/base.h"
+#include "policies/policy.h"
 
 KEEL_BEGIN_DECLS
 
@@ -19,14 +19,23 @@ keel_status keel_sft(keel_store *store, const keel_split *split, const char *spe
                      const keel_base_config *config, const char *out_dir, bool replace,
                      const char *metrics_path, keel_pool *pool, keel_err *err);
 
-/* The same, offering these answers [n_fixed] at every decision of candidate sets in place of what
- * fixed_answers has: each a refusal, or a hand-over: a refusal whose act is KEEL_HAND_OVER. Text, outcome and
- * act alone; at most KEEL_MOST_FIXED. KEEL_E_INVALID over another space, KEEL_E_CONFLICT where spec is a
- * base, which has its own. */
-keel_status keel_sft_offering(keel_store *store, const keel_split *split, const char *spec,
-                              const keel_base_config *config, const keel_candidate *fixed, size_t n_fixed,
-                              const char *out_dir, bool replace, const char *metrics_path, keel_pool *pool,
-                              keel_err *err);
+/* What a run may have besides; all borrowed, NULL or 0: nothing. */
+typedef struct keel_sft_extras {
+    /* Answers to be offered at every decision of candidate sets in place of what fixed_answers has: each a
+     * refusal, or a hand-over: a refusal whose act is KEEL_HAND_OVER. Text, outcome and act alone; at most
+     * KEEL_MOST_FIXED. KEEL_E_INVALID over another space, KEEL_E_CONFLICT where spec is a base, which has its
+     * own. */
+    const keel_candidate *fixed;
+    size_t n_fixed;
+    /* The base learns what this policy would have said in place of what was said. The policy's own base comes
+     * with it. */
+    const keel_policy *teacher;
+    const keel_base *teacher_base;
+} keel_sft_extras;
+
+keel_status keel_sft_with(keel_store *store, const keel_split *split, const char *spec,
+                          const keel_base_config *config, const keel_sft_extras *extras, const char *out_dir,
+                          bool replace, const char *metrics_path, keel_pool *pool, keel_err *err);
 
 KEEL_END_DECLS
 

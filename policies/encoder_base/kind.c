@@ -92,6 +92,7 @@ const keel_base_kind keel_encoder_base_kind = {
     .shape = shape,
     .checkpoints = checkpoints,
     .starts_from = keel__encoder_base_starts_from,
+    .needs_model = true,
     .tune = keel__encoder_base_tune,
     .load = keel__encoder_base_load,
     .save = keel__encoder_base_save,

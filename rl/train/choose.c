@@ -169,8 +169,9 @@ static keel_status tune_bases(choosing *c, keel_err *err) {
         const char *dir = place(c, "base-%zu", k, 0);
         if (!dir) return keel_nomem(err, "choosing a policy");
         KEEL_TRY(clear_damaged(dir, "base", err));
-        KEEL_TRY(keel_sft_offering(c->train->store, &c->rest[k], whole->kind->type, c->job->tuning,
-                                   whole->fixed, whole->n_fixed, dir, true, NULL, c->pool, err));
+        const keel_sft_extras extras = {.fixed = whole->fixed, .n_fixed = whole->n_fixed};
+        KEEL_TRY(keel_sft_with(c->train->store, &c->rest[k], whole->kind->type, c->job->tuning, &extras, dir,
+                               true, NULL, c->pool, err));
         KEEL_TRY(keel_base_load(&c->base[k], dir, err));
     }
     return KEEL_OK;

@@ -1,0 +1,200 @@
+#include "policies/teacher.h"
+
+#include <string.h>
+
+#include "core/hash.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "policies/policy_internal.h"
+
+enum { AT_ONCE = 64 };
+
+typedef struct teacher {
+    keel_corpus corpus; /* first: what callers see */
+    keel_corpus *of;
+    const keel_policy *policy;
+    const keel_base *base;
+    uint32_t **choice; /* [count][n_decisions] chosen action, NOTHING: none; by place; in the arena */
+    keel_arena arena;
+} teacher;
+
+static const uint32_t NOTHING = UINT32_MAX;
+
+/* ---- what it chooses ---- */
+
+typedef struct asking {
+    teacher *of;
+    const size_t *place;
+    keel_conversation **read;
+    keel_arena scratch[AT_ONCE];
+} asking;
+
+static keel_status ask_decision(const teacher *t, const keel_conversation *conversation, size_t d,
+                                keel_arena *scratch, uint32_t *out, keel_err *err) {
+    keel_features features;
+    keel_choice choice;
+    *out = NOTHING;
+    if (!keel_base_can_encode(t->base, &conversation->decisions[d])) return KEEL_OK;
+    keel_arena_reset(scratch);
+    KEEL_TRY(keel_base_encode_decision(t->base, conversation, d, scratch, &features, err));
+    KEEL_TRY(keel_policy_decide_at(t->policy, t->base, conversation, d, &features, scratch, &choice, err));
+    *out = (uint32_t)choice.chosen;
+    return KEEL_OK;
+}
+
+static keel_status ask(void *context, size_t i, size_t thread, keel_err *err) {
+    asking *to = context;
+    const keel_conversation *conversation = to->read[i];
+    uint32_t *choice = to->of->choice[to->place[i]];
+    (void)thread;
+    for (size_t d = 0; d < conversation->n_decisions; d++)
+        KEEL_TRY(ask_decision(to->of, conversation, d, &to->scratch[i], &choice[d], err));
+    return KEEL_OK;
+}
+
+/* ---- what was said, by its choice ---- */
+
+/* Candidates with the chosen one alone taken; a fixed answer becomes one of them, the name of an act marks
+ * those that carry it. */
+static keel_status take_choice(const teacher *t, keel_decision *decision, uint32_t choice, keel_arena *arena,
+                               keel_err *err) {
+    const size_t n = decision->n_candidates;
+    keel_candidate *all = keel_arena_alloc(arena, (n + 1) * sizeof *all);
+    if (!all) return keel_nomem(err, "teacher");
+    if (n > 0) memcpy(all, decision->candidates, n * sizeof *all);
+    const bool sets = t->base->space == KEEL_SPACE_CANDIDATES;
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        const bool is = choice != NOTHING &&
+                        (sets ? i == choice : keel_base_action_index(t->base, &all[i]) == (int32_t)choice);
+        all[i].taken = is && !found;
+        found |= is;
+    }
+    if (sets && choice != NOTHING && choice >= n && choice - n < t->base->n_fixed) {
+        all[n] = t->base->fixed[choice - n];
+        all[n].taken = true;
+        decision->n_candidates++;
+    }
+    decision->candidates = all;
+    return KEEL_OK;
+}
+
+static keel_status teach(const teacher *t, size_t place, keel_arena *arena, keel_conversation **conversation,
+                         keel_err *err) {
+    keel_conversation *copy = keel_arena_alloc(arena, sizeof *copy);
+    if (!copy) return keel_nomem(err, "teacher");
+    *copy = **conversation;
+    copy->decisions = keel_arena_calloc(arena, copy->n_decisions + 1, sizeof *copy->decisions);
+    if (!copy->decisions) return keel_nomem(err, "teacher");
+    for (size_t d = 0; d < copy->n_decisions; d++) {
+        copy->decisions[d] = (*conversation)->decisions[d];
+        KEEL_TRY(take_choice(t, &copy->decisions[d], t->choice[place][d], arena, err));
+    }
+    *conversation = copy;
+    return KEEL_OK;
+}
+
+static keel_status read_places(keel_corpus *corpus, const size_t *place, size_t n, keel_arena *arena,
+                               keel_conversation **out, keel_err *err) {
+    teacher *t = (teacher *)corpus;
+    KEEL_TRY(t->of->read(t->of, place, n, arena, out, err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(teach(t, place[i], &arena[i], &out[i], err));
+    return KEEL_OK;
+}
+
+static keel_status list_acts(keel_corpus *corpus, keel_arena *arena, const char ***acts, size_t *n,
+                             keel_err *err) {
+    teacher *t = (teacher *)corpus;
+    return t->of->acts(t->of, arena, acts, n, err);
+}
+
+static void forget(keel_corpus *corpus) {
+    teacher *t = (teacher *)corpus;
+    t->of->forget(t->of);
+    t->corpus.in_memory = t->of->in_memory;
+}
+
+/* ---- opening ---- */
+
+static keel_status ask_some(asking *to, keel_arena *arena, size_t n, keel_pool *pool, keel_err *err) {
+    teacher *t = to->of;
+    KEEL_TRY(t->of->read(t->of, to->place, n, arena, to->read, err));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t **choice = &t->choice[to->place[i]];
+        *choice = keel_arena_calloc(&t->arena, to->read[i]->n_decisions + 1, sizeof **choice);
+        if (!*choice) return keel_nomem(err, "teacher");
+    }
+    KEEL_TRY(keel_pool_run(pool, n, ask, to, err));
+    for (size_t i = 0; i < n; i++) {
+        keel_conversation *taught = to->read[i];
+        KEEL_TRY(teach(t, to->place[i], &arena[i], &taught, err));
+        keel_corpus_count(&t->corpus.counts, taught);
+    }
+    return KEEL_OK;
+}
+
+static keel_status ask_all(teacher *t, keel_pool *pool, keel_err *err) {
+    keel_conversation *read[AT_ONCE];
+    keel_arena arena[AT_ONCE] = {{0}};
+    asking to = {.of = t, .read = read};
+    keel_progress progress;
+    keel_status status = KEEL_OK;
+    keel_progress_start(&progress, "ask the teacher", t->of->count);
+    for (size_t at = 0; at < t->of->count && status == KEEL_OK; at += AT_ONCE) {
+        const size_t n = t->of->count - at < AT_ONCE ? t->of->count - at : AT_ONCE;
+        to.place = t->of->by_name + at;
+        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
+        status = keel_interrupted()
+                     ? keel_fail(err, KEEL_E_INTERRUPTED, "teacher", "stopped after %zu conversations", at)
+                     : ask_some(&to, arena, n, pool, err);
+        keel_progress_step(&progress, at + n, NULL);
+    }
+    keel_progress_end(&progress, t->of->count);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        keel_arena_free(&arena[i]);
+        keel_arena_free(&to.scratch[i]);
+    }
+    return status;
+}
+
+static void identify(teacher *t) {
+    keel_sha256 sum;
+    keel_sha256_init(&sum);
+    keel_sha256_add_text(&sum, t->of->content);
+    keel_sha256_add_text(&sum, t->policy->hash);
+    keel_sha256_hex(&sum, t->corpus.content);
+}
+
+keel_status keel_teacher_open(keel_corpus **out, keel_corpus *of, const keel_policy *policy,
+                              const keel_base *base, keel_pool *pool, keel_err *err) {
+    teacher *t = keel_calloc(1, sizeof *t);
+    if (!t) return keel_nomem(err, "teacher");
+    t->corpus = *of;
+    t->corpus.counts = (keel_corpus_counts){0};
+    t->corpus.read = read_places;
+    t->corpus.acts = list_acts;
+    t->corpus.forget = forget;
+    t->of = of;
+    t->policy = policy;
+    t->base = base;
+    identify(t);
+    t->choice = keel_arena_calloc(&t->arena, of->count + 1, sizeof *t->choice);
+    keel_status status = t->choice ? ask_all(t, pool, err) : keel_nomem(err, "teacher");
+    if (status == KEEL_OK && t->corpus.counts.taken == 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, of->name, "the teacher chooses nothing in any of %zu decisions",
+                  t->corpus.counts.decisions);
+        status = keel_hint(err, "give it a split whose decisions have candidates, or acts that it knows");
+    }
+    if (status == KEEL_OK)
+        *out = &t->corpus;
+    else
+        keel_teacher_close(&t->corpus);
+    return status;
+}
+
+void keel_teacher_close(keel_corpus *corpus) {
+    teacher *t = (teacher *)corpus;
+    if (!t) return;
+    keel_arena_free(&t->arena);
+    keel_free(t);
+}
