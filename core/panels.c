@@ -201,6 +201,33 @@ void keel_panel_layer_norm(float *x, const float *more, const float *gain, const
         norm_panel(x + i * size, more ? more + i * size : NULL, gain, bias, epsilon, cols);
 }
 
+KEEL_SIMD static void rms_norm_panel(float *restrict x, const float *restrict more,
+                                     const float *restrict gain, double epsilon, size_t cols,
+                                     float *restrict out) {
+    double square[KEEL_PANEL] = {0};
+    float factor[KEEL_PANEL];
+    for (size_t c = 0; c < cols; c++)
+        for (int lane = 0; lane < KEEL_PANEL; lane++) {
+            const size_t at = c * KEEL_PANEL + (size_t)lane;
+            if (more) x[at] += more[at];
+            square[lane] += (double)x[at] * (double)x[at];
+        }
+    for (int lane = 0; lane < KEEL_PANEL; lane++)
+        factor[lane] = (float)(1 / sqrt(square[lane] / (double)cols + epsilon));
+    for (size_t c = 0; c < cols; c++)
+        for (int lane = 0; lane < KEEL_PANEL; lane++) {
+            const size_t at = c * KEEL_PANEL + (size_t)lane;
+            out[at] = x[at] * factor[lane] * gain[c];
+        }
+}
+
+void keel_panel_rms_norm(float *x, const float *more, const float *gain, double epsilon, size_t panels,
+                         size_t cols, float *out) {
+    const size_t size = cols * KEEL_PANEL;
+    for (size_t i = 0; i < panels; i++)
+        rms_norm_panel(x + i * size, more ? more + i * size : NULL, gain, epsilon, cols, out + i * size);
+}
+
 /* ---- attention ---- */
 
 /* One text, by columns: to[c][whole], rows first .. first + n - 1 of panels. Sixteen numbers are written at a

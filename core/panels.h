@@ -27,11 +27,13 @@ void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w,
                        size_t out, float *y);
 
 /* The same with a matrix of any number format, for rows from .. to - 1 of w alone, bias NULL: zeros. Inputs
- * are made ready once for all products with matrices of that type: floats for F32, bfloat16 for BF16 where
- * the processor multiplies these (else floats), and for Q8_0 whole numbers of 8 bits with a scale for each
- * row and 32 columns (the largest size / 127). Sums of Q8_0 have the same bits on every processor. */
+ * are made ready once for all products with matrices of that type: as they are for F32, bfloat16 for BF16
+ * where the processor multiplies these (else floats), and for Q8_0 whole numbers of 8 bits with a scale for
+ * each row and 32 columns (the largest size / 127). Sums of Q8_0 have the same bits on every processor. */
 size_t keel_panel_packed(keel_matrix_type type, size_t cols); /* bytes of one panel */
-void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, void *packed);
+/* Columns from .. to - 1 of panels of `cols` columns; from is a multiple of 32, to too or cols. */
+void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, size_t from,
+                     size_t to, void *packed);
 void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
                        size_t from, size_t to, float *y);
 
@@ -39,6 +41,11 @@ void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, 
  * NULL. */
 void keel_panel_layer_norm(float *x, const float *more, const float *gain, const float *bias, double epsilon,
                            size_t panels, size_t cols);
+
+/* x = x + more, out = x / sqrt(mean x^2 + epsilon) * gain by rows (Zhang & Sennrich 2019); more may be NULL.
+ */
+void keel_panel_rms_norm(float *x, const float *more, const float *gain, double epsilon, size_t panels,
+                         size_t cols, float *out);
 
 /* softmax(q k^T / sqrt d) v within each text and head, as keel_op_attention: qkv panels of 3 H d columns, out
  * panels of H d; text i is rows offsets[i] .. offsets[i + 1] - 1. Sixteen numbers behind qkv are read and

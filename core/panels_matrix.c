@@ -463,10 +463,12 @@ size_t keel_panel_packed(keel_matrix_type type, size_t cols) {
     return best_kernel(type, cols)->packed(cols);
 }
 
-void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, void *packed) {
+void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, size_t from,
+                     size_t to, void *packed) {
     const keel__panel_kernel *k = best_kernel(type, cols);
     for (size_t i = 0; i < panels; i++)
-        k->pack(x + i * cols * KEEL_PANEL, cols, (char *)packed + i * k->packed(cols));
+        k->pack(x + (i * cols + from) * KEEL_PANEL, to - from,
+                (char *)packed + i * k->packed(cols) + k->packed(from));
 }
 
 void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, const float *bias,

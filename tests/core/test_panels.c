@@ -87,6 +87,30 @@ static void a_norm_is_that_of_the_row(void **state) {
     }
 }
 
+static void an_rms_norm_is_that_of_the_row(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{1, 1}, {3, 5}, {16, 24}, {37, 96}};
+    static float added[MOST];
+    for (size_t k = 0; k < 8; k++) {
+        const size_t n = sizes[k / 2][0], cols = sizes[k / 2][1];
+        const bool with = k % 2;
+        lay(rows, 0, n, cols, 0, panels);
+        lay(more, 0, n, cols, 0, added);
+        keel_panel_rms_norm(panels, with ? added : NULL, gain, 1e-5, keel_panels(n), cols, out);
+        for (size_t r = 0; r < n; r++) {
+            double x[MOST_COLS], square = 0;
+            for (size_t c = 0; c < cols; c++) {
+                x[c] = (double)rows[r * cols + c] + (with ? (double)more[r * cols + c] : 0);
+                square += x[c] * x[c] / (double)cols;
+                close_to((double)panels[keel_panel_at(r, c, cols)], x[c], 1e-6, "sum", r, c);
+            }
+            for (size_t c = 0; c < cols; c++)
+                close_to((double)out[keel_panel_at(r, c, cols)], x[c] / sqrt(square + 1e-5) * (double)gain[c],
+                         2e-6, "rms norm", r, c);
+        }
+    }
+}
+
 /* Attention of row r of a text: q, k, v are columns 0, 1, 2 times W of rows. */
 static double seen(const float *text, size_t n, size_t heads, size_t head_dim, size_t r, size_t c) {
     const size_t width = heads * head_dim, row = 3 * width, head = c / head_dim * head_dim;
@@ -298,14 +322,34 @@ static void a_row_has_the_same_bits_beside_others(void **state) {
     }
 }
 
+/* Inputs that are made ready part by part, by whoever has them. */
+static void parts_are_made_ready_as_the_whole_is(void **state) {
+    (void)state;
+    lay(rows, 0, 20, 96, 0, panels);
+    for (int type = 0; type < KEEL_N_MATRIX_TYPES; type++) {
+        const size_t bytes = keel_panel_packed(type, 96);
+        char *whole = malloc(2 * bytes), *parts = malloc(2 * bytes);
+        assert_true(whole && parts);
+        keel_panel_pack(type, panels, 2, 96, 0, 96, whole);
+        keel_panel_pack(type, panels, 2, 96, 32, 96, parts);
+        keel_panel_pack(type, panels, 2, 96, 0, 32, parts);
+        for (size_t i = 0; i < 2 * bytes; i++)
+            if (whole[i] != parts[i]) fail_msg("type %d: byte %zu differs", type, i);
+        free(whole);
+        free(parts);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_linear_layer_is_its_sums_and_bias),
         cmocka_unit_test(a_norm_is_that_of_the_row),
+        cmocka_unit_test(an_rms_norm_is_that_of_the_row),
         cmocka_unit_test(attention_stays_within_a_text),
         cmocka_unit_test(a_row_is_the_same_in_any_place),
         cmocka_unit_test(a_matrix_of_any_format_is_its_sums),
         cmocka_unit_test(sums_go_on_from_tile_to_tile),
+        cmocka_unit_test(parts_are_made_ready_as_the_whole_is),
         cmocka_unit_test(a_row_has_the_same_bits_beside_others),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -9,6 +9,7 @@
 
 #include "core/parallel.h"
 #include "core/pcg.h"
+#include "core/team.h"
 
 enum { SHARDS = 37 };
 
@@ -86,8 +87,51 @@ static void a_pool_opens_on_every_processor_and_closes_unused(void **state) {
     keel_pool_close(NULL);
 }
 
+/* Cells of one phase come from two of the phase before: one that is late, or a task done twice, shows. */
+enum { CELLS = 23, PHASES = 300 };
+
+typedef struct cells {
+    uint64_t cell[PHASES + 1][CELLS];
+    unsigned visits[PHASES + 1][CELLS];
+    size_t members[8];
+} cells;
+
+static void go_through(void *context, keel_team *team, size_t thread) {
+    cells *all = context;
+    all->members[thread]++;
+    for (size_t p = 1; p <= PHASES; p++) {
+        for (size_t i; keel_team_take(team, CELLS, &i);) {
+            all->cell[p][i] =
+                6364136223846793005u * all->cell[p - 1][(i + 1) % CELLS] + all->cell[p - 1][(i + p) % CELLS];
+            all->visits[p][i]++;
+        }
+        keel_team_wait(team);
+    }
+}
+
+static void a_team_ends_each_phase_together(void **state) {
+    (void)state;
+    static cells alone, all;
+    for (size_t i = 0; i < CELLS; i++) alone.cell[0][i] = i;
+    assert_int_equal(keel_team_run(NULL, go_through, &alone, NULL), KEEL_OK);
+    for (size_t threads = 1; threads <= 8; threads++) {
+        keel_pool *pool;
+        assert_int_equal(keel_pool_open(&pool, threads, NULL), KEEL_OK);
+        for (size_t round = 0; round < 5; round++) {
+            memset(&all, 0, sizeof all);
+            memcpy(all.cell[0], alone.cell[0], sizeof all.cell[0]);
+            assert_int_equal(keel_team_run(pool, go_through, &all, NULL), KEEL_OK);
+            assert_memory_equal(all.cell, alone.cell, sizeof all.cell);
+            assert_memory_equal(all.visits, alone.visits, sizeof all.visits);
+            for (size_t t = 0; t < threads; t++) assert_int_equal(all.members[t], 1);
+        }
+        keel_pool_close(pool);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_team_ends_each_phase_together),
         cmocka_unit_test(sums_in_shard_order_do_not_depend_on_the_threads),
         cmocka_unit_test(the_lowest_failing_shard_gives_the_error),
         cmocka_unit_test(a_pool_opens_on_every_processor_and_closes_unused),
