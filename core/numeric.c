@@ -63,7 +63,71 @@ void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, cons
         for (size_t i = 0; i < cols; ++i) sum[i] += weight[j] * table[id[j] * cols + i];
 }
 
+/* ---- rows, over eight lanes ---- */
+
+enum { LANES = 8 };
+
+KEEL_SIMD static keel_real largest(const keel_real *x, size_t n) {
+    keel_real lane[LANES], most;
+    size_t i = 0;
+    for (size_t j = 0; j < LANES; ++j) lane[j] = x[0];
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; ++j) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; ++i) lane[0] = x[i] > lane[0] ? x[i] : lane[0];
+    most = lane[0];
+    for (size_t j = 1; j < LANES; ++j) most = lane[j] > most ? lane[j] : most;
+    return most;
+}
+
+static double sum_lanes(const double lane[LANES]) {
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+KEEL_SIMD static double sum_of(const keel_real *x, size_t n) {
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; ++j) lane[j] += (double)x[i + j];
+    for (; i < n; ++i) lane[0] += (double)x[i];
+    return sum_lanes(lane);
+}
+
+KEEL_SIMD static double dot_of(const keel_real *x, const keel_real *y, size_t n) {
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; ++j) lane[j] += (double)x[i + j] * (double)y[i + j];
+    for (; i < n; ++i) lane[0] += (double)x[i] * (double)y[i];
+    return sum_lanes(lane);
+}
+
+KEEL_SIMD static void multiply_by(keel_real *x, keel_real factor, size_t n) {
+    for (size_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+keel_real keel_largest(const keel_real *x, size_t count) {
+    return largest(x, count);
+}
+
+double keel_sum(const keel_real *x, size_t count) {
+    return sum_of(x, count);
+}
+
+double keel_dot(const keel_real *x, const keel_real *y, size_t count) {
+    return dot_of(x, y, count);
+}
+
+void keel_multiply_by(keel_real *x, keel_real factor, size_t count) {
+    multiply_by(x, factor, count);
+}
+
+/* ---- functions of one number ---- */
+
 #ifdef KEEL_REAL_DOUBLE
+
+static inline double exp_below(double t) {
+    return exp(t);
+}
 
 void keel_tanh(double *x, size_t count) {
     for (size_t i = 0; i < count; ++i) x[i] = tanh(x[i]);
@@ -203,6 +267,37 @@ void keel_gelu_backward(const float *x, size_t count, float *dy) {
 }
 
 #endif
+
+/* 1 / (1 + e^-x) without an exponential that could overflow. */
+static inline keel_real logistic(keel_real x) {
+    const keel_real e = exp_below(x < 0 ? x : -x);
+    return (x < 0 ? e : 1) / (1 + e);
+}
+
+KEEL_SIMD static void silu_times(const keel_real *restrict x, const keel_real *restrict up, size_t count,
+                                 keel_real *restrict y) {
+    for (size_t i = 0; i < count; ++i) y[i] = x[i] * logistic(x[i]) * up[i];
+}
+
+void keel_silu_times(const keel_real *x, const keel_real *up, size_t count, keel_real *y) {
+    silu_times(x, up, count, y);
+}
+
+/* d (x s) / dx = s + x s (1 - s) */
+KEEL_SIMD static void silu_slopes(const keel_real *restrict x, const keel_real *restrict up,
+                                  const keel_real *restrict dy, size_t count, keel_real *restrict dx,
+                                  keel_real *restrict dup) {
+    for (size_t i = 0; i < count; ++i) {
+        const keel_real s = logistic(x[i]), y = x[i] * s;
+        dx[i] = dy[i] * up[i] * (s + y * (1 - s));
+        dup[i] = dy[i] * y;
+    }
+}
+
+void keel_silu_times_backward(const keel_real *x, const keel_real *up, const keel_real *dy, size_t count,
+                              keel_real *dx, keel_real *dup) {
+    silu_slopes(x, up, dy, count, dx, dup);
+}
 
 bool keel_all_finite(const keel_real *x, size_t count) {
     for (size_t i = 0; i < count; i++)

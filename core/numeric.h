@@ -17,6 +17,12 @@ void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may 
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
 /* False where a number is not finite. */
 bool keel_all_finite(const keel_real *x, size_t count);
+/* The largest of x; count at least 1. */
+keel_real keel_largest(const keel_real *x, size_t count);
+/* The sum of x, and of x y: in double over eight lanes, so that the order is one in any width. */
+double keel_sum(const keel_real *x, size_t count);
+double keel_dot(const keel_real *x, const keel_real *y, size_t count);
+void keel_multiply_by(keel_real *x, keel_real factor, size_t count); /* x <- factor x */
 /* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
 void keel_tanh(keel_real *x, size_t count);
 /* x <- e^(x - shift) for x <= shift, within four units in the last place; 0 where that is below e^-87. */
@@ -28,6 +34,13 @@ void keel_softmax_columns(keel_real *x, size_t rows, keel_real factor);
 void keel_gelu(const keel_real *x, size_t count, keel_real *y);
 /* dy <- dy times the slope of GELU at x, which is within 1e-6 (1 + |x|). */
 void keel_gelu_backward(const keel_real *x, size_t count, keel_real *dy);
+
+/* y = x s(x) up with s(x) = 1 / (1 + e^-x) (SiLU; Elfwing et al. 2018), within a few units in the last place.
+ */
+void keel_silu_times(const keel_real *x, const keel_real *up, size_t count, keel_real *y);
+/* dx <- dy up times the slope of SiLU at x; dup <- dy x s(x). */
+void keel_silu_times_backward(const keel_real *x, const keel_real *up, const keel_real *dy, size_t count,
+                              keel_real *dx, keel_real *dup);
 
 /* sum[cols] += weight[j] table[id[j]] for each j in turn; ids are within the table [., cols]. */
 void keel_add_rows(const keel_real *table, size_t cols, const uint32_t *id, const keel_real *weight,

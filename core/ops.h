@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/matrix.h"
 #include "core/pcg.h"
 #include "core/sparse.h"
 #include "core/tape.h"
@@ -35,7 +36,13 @@ typedef struct keel_branch {
 /* y[B,O] = act(x[B,I] w[O,I]^T + b[1,O] + n branches). They are copied. */
 keel_tensor *keel_op_linear_branched(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                                      keel_activation act, const keel_branch *branches, size_t n);
+/* The same over weights of any number format that no gradient flows to; borrowed until backward. */
+keel_tensor *keel_op_linear_frozen(keel_tape *tape, keel_tensor *x, const keel_matrix *w, keel_tensor *b,
+                                   keel_activation act, const keel_branch *branches, size_t n);
 keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* same shape */
+/* The same written over y, whose data nothing else may need: y is the result of a linear layer without
+ * activation, say. */
+keel_tensor *keel_op_add_onto(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_sub(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor);
@@ -77,13 +84,28 @@ keel_tensor *keel_op_layer_norm(keel_tape *tape, keel_tensor *x, keel_tensor *mo
 /* The same with keel_op_dropout of more, in one pass. */
 keel_tensor *keel_op_residual_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_real rate,
                                    keel_rng *rng, keel_tensor *gain, keel_tensor *bias, double epsilon);
+/* y[B,C] = s / sqrt(mean of s^2 + epsilon) * gain[1,C] with s = x + more, row by row (Zhang & Sennrich 2019).
+ * more[B,C] may be NULL; else s is written over it (as keel_op_add_onto does), and *sum, if asked for, is s.
+ */
+keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_tensor *gain,
+                              double epsilon, keel_tensor **sum);
+/* y = silu(gate) * up element by element (SwiGLU; Shazeer 2020). */
+keel_tensor *keel_op_gate(keel_tape *tape, keel_tensor *gate, keel_tensor *up);
+/* Rotary positions (Su et al. 2021) in x[R, H d], written over it: in each head, columns i and i + d/2 are
+ * turned by the angle of their row, whose cosine is turn[position[r], i] and sine turn[position[r], d/2 + i].
+ * turn [., d] and position [R] are borrowed until backward. */
+keel_tensor *keel_op_rope(keel_tape *tape, keel_tensor *x, size_t heads, const keel_real *turn,
+                          const int32_t *position);
 /* Attention (Vaswani et al. 2017) within n texts, which follow one another and are all of the rows: softmax(q
  * k^T / sqrt d) v for each of H heads of d, y[R, H d] out of qkv[R, 3 H d] = [q | k | v], head h in columns h
- * d
- * .. h d + d - 1 of each. Nothing of the square of a text's tokens is kept: backward works it out again. Text
- * i is rows offsets[i] .. offsets[i + 1] - 1; offsets [n + 1] borrowed until backward. */
+ * d .. h d + d - 1 of each. Nothing of the square of a text's tokens is kept: backward works it out again.
+ * Text i is rows offsets[i] .. offsets[i + 1] - 1; offsets [n + 1] borrowed until backward. */
 keel_tensor *keel_op_attention(keel_tape *tape, keel_tensor *qkv, size_t heads, const int32_t *offsets,
                                size_t n);
+/* The same where a token sees itself and those before it, and several heads of q share one of k and v
+ * (Ainslie et al. 2023): q[R, H d], k and v[R, G d], head h with h / (H / G). */
+keel_tensor *keel_op_causal_attention(keel_tape *tape, keel_tensor *q, keel_tensor *k, keel_tensor *v,
+                                      size_t heads, size_t groups, const int32_t *offsets, size_t n);
 /* y[n, cols]: the mean of each text's rows; no empty text; borrowed as above. */
 keel_tensor *keel_op_text_mean(keel_tape *tape, keel_tensor *x, const int32_t *offsets, size_t n);
 /* y[B,C] = x / |x| row by row; a row shorter than 1e-12 counts as that long. */
@@ -105,6 +127,23 @@ keel_tensor *keel_op_cross_entropy(keel_tape *tape, keel_tensor *x, const keel_r
 keel_tensor *keel_op_segment_cross_entropy(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
                                            size_t n_segments, const keel_real *target,
                                            const keel_real *weight, keel_real divisor);
+/* What a next token costs, where logits over a vocabulary x[R,C] w[V,C]^T would be too large to keep: they
+ * are worked out in tiles, forward and backward, and only for rows that count. */
+typedef struct keel_token_loss {
+    keel_tensor *w;            /* [V', C] */
+    const keel_matrix *frozen; /* the same without a gradient, where w is NULL; borrowed until backward */
+    size_t vocabulary;         /* V <= V': rows beyond are no tokens */
+    const int32_t *target;     /* [R] in 0 .. V - 1; borrowed, as weight and offsets are */
+    const keel_real *weight;   /* [R]; a row of weight 0 takes no part, and its target may be anything */
+    const int32_t *offsets;    /* [n + 1] texts, which follow one another and are all of the rows */
+    size_t n;
+    keel_real divisor;
+    keel_real smoothing; /* e: the target distribution is (1 - e) of the target and e / V of each token */
+    keel_real *log_prob; /* [R] gets ln p(target), 0 where the weight is; NULL: not asked for */
+} keel_token_loss;
+/* y[n,1]: the sum over each text's rows of weight * cross-entropy / divisor. With weights 1 and divisor 1, -y
+ * is the log-probability of a text. */
+keel_tensor *keel_op_token_loss(keel_tape *tape, keel_tensor *x, const keel_token_loss *loss);
 keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor); /* scalar: factor * sum of all */
 
 #endif

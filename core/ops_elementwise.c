@@ -1,6 +1,7 @@
 /* Elementwise operations, and those that work row by row without mixing rows. */
 #include <tgmath.h>
 
+#include "core/numeric.h"
 #include "core/simd.h"
 #include "core/tape_internal.h"
 
@@ -26,6 +27,26 @@ keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
     keel_real *restrict sum = out->data;
     for (size_t i = 0; i < keel__size(x); ++i) sum[i] = x->data[i] + y->data[i];
     return keel__tape_push(tape, (keel_node){.backward = add_backward, .out = out, .x = x, .y = y});
+}
+
+static void add_onto_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad;
+    KEEL_FLOW(node->x, keel__size(node->out), i, d[i]);
+    if (node->y->grad) keel__tape_hand(node->out, node->y);
+}
+
+KEEL_SIMD static void add_to(const keel_real *restrict x, size_t n, keel_real *restrict y) {
+    for (size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+keel_tensor *keel_op_add_onto(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    if (!x || !y) return NULL;
+    if (x->rows != y->rows || x->cols != y->cols || x == y)
+        return keel__tape_refuse(tape, "keel_op_add_onto", "the shapes differ");
+    keel_tensor *out = keel__tape_over(tape, y->data, y->rows, y->cols, x->grad || y->grad);
+    if (!out) return NULL;
+    add_to(x->data, keel__size(x), y->data);
+    return keel__tape_push(tape, (keel_node){.backward = add_onto_backward, .out = out, .x = x, .y = y});
 }
 
 static void sub_backward(const keel_node *node) {
@@ -54,6 +75,28 @@ keel_tensor *keel_op_mul(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
     keel_real *restrict product = out->data;
     for (size_t i = 0; i < keel__size(x); ++i) product[i] = x->data[i] * y->data[i];
     return keel__tape_push(tape, (keel_node){.backward = mul_backward, .out = out, .x = x, .y = y});
+}
+
+/* The slopes go to scratch where they cannot go to the gradient itself. */
+static void gate_backward(const keel_node *node) {
+    keel_tensor *gate = node->x, *up = node->y;
+    const size_t n = keel__size(gate);
+    const bool to_gate = gate->grad && !gate->grad_ready, to_up = up != gate && up->grad && !up->grad_ready;
+    keel_real *room = keel__tape_scratch(node->tape, (to_gate ? 0 : n) + (to_up ? 0 : n));
+    if (!room) return;
+    keel_real *dgate = to_gate ? gate->grad : room, *dup = to_up ? up->grad : room + (to_gate ? 0 : n);
+    keel_silu_times_backward(gate->data, up->data, node->out->grad, n, dgate, dup);
+    gate->grad_ready = gate->grad_ready || to_gate;
+    up->grad_ready = up->grad_ready || to_up;
+    if (!to_gate) KEEL_FLOW(gate, n, i, dgate[i]);
+    if (!to_up) KEEL_FLOW(up, n, i, dup[i]);
+}
+
+keel_tensor *keel_op_gate(keel_tape *tape, keel_tensor *gate, keel_tensor *up) {
+    keel_tensor *out = pair_output(tape, "keel_op_gate", gate, up);
+    if (!out) return NULL;
+    keel_silu_times(gate->data, up->data, keel__size(gate), out->data);
+    return keel__tape_push(tape, (keel_node){.backward = gate_backward, .out = out, .x = gate, .y = up});
 }
 
 static void dot_backward(const keel_node *node) {

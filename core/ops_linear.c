@@ -116,6 +116,60 @@ static void branch_backward(const keel_branch *one, const keel_real *dz, size_t 
                   keel__grad_beta(x), x->grad, x->cols);
 }
 
+/* ---- weights that are not trained, in any format ---- */
+
+static bool lies_as_reals(const keel_matrix *matrix) {
+    return sizeof(keel_real) == sizeof(float) && matrix->type == KEEL_MATRIX_F32 &&
+           (uintptr_t)matrix->data % sizeof(keel_real) == 0;
+}
+
+size_t keel__weight_tile(const keel_tensor *w, const keel_matrix *matrix) {
+    enum { TILE = 256 };
+    if (w || lies_as_reals(matrix)) return 0;
+    return matrix->rows < TILE ? matrix->rows : TILE;
+}
+
+/* A row of floats within reals: the last first, so that none is written over before it is read. */
+static void widen(keel_real *row, size_t cols) {
+    const char *floats = (const char *)row;
+    for (size_t c = cols; sizeof(keel_real) != sizeof(float) && c-- > 0;) {
+        float x;
+        memcpy(&x, floats + c * sizeof x, sizeof x);
+        row[c] = (keel_real)x;
+    }
+}
+
+const keel_real *keel__weight_rows(const keel_tensor *w, const keel_matrix *matrix, size_t first, size_t n,
+                                   keel_real *room) {
+    if (w) return w->data + first * w->cols;
+    if (lies_as_reals(matrix)) return (const keel_real *)matrix->data + first * matrix->cols;
+    for (size_t r = 0; r < n; ++r) {
+        keel_matrix_read_row(matrix, first + r, (float *)(void *)(room + r * matrix->cols));
+        widen(room + r * matrix->cols, matrix->cols);
+    }
+    return room;
+}
+
+/* z[B,O] = x w^T, or dx[B,I] (+)= dz w, by tiles of the outputs. */
+static void frozen_product(const keel_node *node, bool forward) {
+    const keel_matrix *w = node->matrix;
+    const size_t rows = node->out->rows, inputs = w->cols, widened = keel__weight_tile(NULL, w),
+                 tile = widened ? widened : w->rows;
+    keel_real *room = keel__tape_scratch(node->tape, widened * inputs);
+    if (!room) return;
+    keel_real beta = forward ? 0 : keel__grad_beta(node->x);
+    for (size_t at = 0, n; at < w->rows; at += n, beta = 1) {
+        n = w->rows - at < tile ? w->rows - at : tile;
+        const keel_real *some = keel__weight_rows(NULL, w, at, n, room);
+        if (forward)
+            keel_gemm(false, true, rows, n, inputs, 1, node->x->data, inputs, some, inputs, 0,
+                      node->saved + at, w->rows);
+        else
+            keel_gemm(false, false, rows, inputs, n, 1, node->out->grad + at, w->rows, some, inputs, beta,
+                      node->x->grad, inputs);
+    }
+}
+
 /* ---- the layer ---- */
 
 /* Rows that stay in the cache from one pass over them to the next. */
@@ -164,6 +218,11 @@ static void linear_backward(const keel_node *node) {
     const size_t n_runs = node->index ? node->count : 1;
     const keel_real *dz = out->grad;
     bias_backward(node);
+    for (size_t k = 0; k < node->n_branches; ++k) branch_backward(&node->branch[k], dz, rows, cols);
+    if (!w) {
+        if (x->grad) frozen_product(node, false);
+        return;
+    }
     keel_real w_beta = w->grad ? flow_beta(w, node) : 0, x_beta = x->grad ? flow_beta(x, node) : 0;
     for (size_t k = 0; k < n_runs; ++k) {
         size_t first = (size_t)runs[2 * k], n = (size_t)runs[2 * k + 1] - first;
@@ -174,7 +233,6 @@ static void linear_backward(const keel_node *node) {
             keel_gemm(false, false, rows, n, cols, 1, dz, cols, w->data + first, inputs, x_beta,
                       x->grad + first, inputs);
     }
-    for (size_t k = 0; k < node->n_branches; ++k) branch_backward(&node->branch[k], dz, rows, cols);
 }
 
 /* z = x w^T over the runs + branches, then y = act(z + b); z is y where the activation needs no input later.
@@ -184,8 +242,9 @@ static void fill_linear(const keel_node *node) {
     const size_t rows = node->out->rows, cols = node->out->cols, inputs = x->cols;
     const int32_t *runs = node->index;
     keel_real *z = node->saved;
-    if (node->count == 0) memset(z, 0, rows * cols * sizeof *z);
-    for (size_t k = 0; k < node->count; ++k) {
+    if (node->matrix) frozen_product(node, true);
+    if (w && node->count == 0) memset(z, 0, rows * cols * sizeof *z);
+    for (size_t k = 0; w && k < node->count; ++k) {
         size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
         keel_gemm(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs, k ? 1 : 0,
                   z, cols);
@@ -197,14 +256,16 @@ static void fill_linear(const keel_node *node) {
 /* node: inputs, activation, runs and branches. */
 static keel_tensor *linear(keel_tape *tape, keel_node node) {
     const keel_tensor *x = node.x, *w = node.y, *b = node.b;
-    if (!x || !w || !branches_are_made(node.branch, node.n_branches)) return NULL;
-    if (w->cols != x->cols || (b && keel__size(b) != w->rows) || !runs_fit(node.index, node.count, x->cols) ||
-        !branches_fit(node.branch, node.n_branches, x->rows, w->rows))
+    if (!x || (!w && !node.matrix) || !branches_are_made(node.branch, node.n_branches)) return NULL;
+    const size_t outputs = w ? w->rows : node.matrix->rows, inputs = w ? w->cols : node.matrix->cols;
+    if (inputs != x->cols || (b && keel__size(b) != outputs) || !runs_fit(node.index, node.count, x->cols) ||
+        !branches_fit(node.branch, node.n_branches, x->rows, outputs))
         return keel__tape_refuse(tape, "keel_op_linear", "x [B, I], w [O, I], b [1, O] do not fit");
+    const bool flows =
+        x->grad || (w && w->grad) || (b && b->grad) || branches_flow(node.branch, node.n_branches);
+    node.tape = tape;
     node.backward = linear_backward;
-    node.out = keel__tape_output(tape, x->rows, w->rows,
-                                 x->grad || w->grad || (b && b->grad) ||
-                                     branches_flow(node.branch, node.n_branches));
+    node.out = keel__tape_output(tape, x->rows, outputs, flows);
     if (!node.out) return NULL;
     /* GELU's slope needs its input; those of tanh and ReLU follow from the output. */
     node.saved = node.activation == KEEL_GELU ? keel__tape_reals(tape, keel__size(node.out)) : node.out->data;
@@ -224,12 +285,22 @@ keel_tensor *keel_op_linear_runs(keel_tape *tape, keel_tensor *x, keel_tensor *w
                   (keel_node){.x = x, .y = w, .b = b, .activation = act, .index = runs, .count = n_runs});
 }
 
+/* node without branches: they are copied. */
+static keel_tensor *branched(keel_tape *tape, keel_node node, const keel_branch *branches, size_t n) {
+    node.n_branches = n;
+    node.branch = n ? keel__tape_bytes(tape, n * sizeof *node.branch) : NULL;
+    if (n && !node.branch) return NULL;
+    if (n) memcpy(node.branch, branches, n * sizeof *node.branch);
+    return linear(tape, node);
+}
+
 keel_tensor *keel_op_linear_branched(keel_tape *tape, keel_tensor *x, keel_tensor *w, keel_tensor *b,
                                      keel_activation act, const keel_branch *branches, size_t n) {
-    keel_branch *kept = n ? keel__tape_bytes(tape, n * sizeof *kept) : NULL;
-    if (n && !kept) return NULL;
-    if (n) memcpy(kept, branches, n * sizeof *kept);
-    return linear(
-        tape,
-        (keel_node){.x = x, .y = w, .b = b, .activation = act, .count = 1, .branch = kept, .n_branches = n});
+    if (!w) return NULL;
+    return branched(tape, (keel_node){.x = x, .y = w, .b = b, .activation = act, .count = 1}, branches, n);
+}
+
+keel_tensor *keel_op_linear_frozen(keel_tape *tape, keel_tensor *x, const keel_matrix *w, keel_tensor *b,
+                                   keel_activation act, const keel_branch *branches, size_t n) {
+    return branched(tape, (keel_node){.x = x, .matrix = w, .b = b, .activation = act}, branches, n);
 }

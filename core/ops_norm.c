@@ -2,24 +2,11 @@
  * would be a pass through memory. */
 #include <tgmath.h>
 
+#include "core/numeric.h"
 #include "core/simd.h"
 #include "core/tape_internal.h"
 
-/* Sums in double over eight lanes, so that their order is one in any width. */
-enum { LANES = 8 };
-
-static double sum_lanes(const double lane[LANES]) {
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
-KEEL_SIMD static double sum_of(const keel_real *x, size_t n) {
-    double lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; ++j) lane[j] += (double)x[i + j];
-    for (; i < n; ++i) lane[0] += (double)x[i];
-    return sum_lanes(lane);
-}
+enum { LANES = 8 }; /* as keel_sum */
 
 KEEL_SIMD static double sum_squares(const keel_real *x, double mean, size_t n) {
     double lane[LANES] = {0};
@@ -30,16 +17,7 @@ KEEL_SIMD static double sum_squares(const keel_real *x, double mean, size_t n) {
             lane[j] += d * d;
         }
     for (; i < n; ++i) lane[0] += ((double)x[i] - mean) * ((double)x[i] - mean);
-    return sum_lanes(lane);
-}
-
-KEEL_SIMD static double dot(const keel_real *x, const keel_real *y, size_t n) {
-    double lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; ++j) lane[j] += (double)x[i + j] * (double)y[i + j];
-    for (; i < n; ++i) lane[0] += (double)x[i] * (double)y[i];
-    return sum_lanes(lane);
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
 /* ---- forward ---- */
@@ -76,7 +54,7 @@ static void norm_row(const keel_node *node, double epsilon, size_t r, keel_real 
         add_kept(x, more->data + r * n, &node->mask, node->mask.bits + r * n, n, unit);
     else
         add_row(x, more->data + r * n, n, unit);
-    const double mean = sum_of(unit, n) / (double)n, variance = sum_squares(unit, mean, n) / (double)n;
+    const double mean = keel_sum(unit, n) / (double)n, variance = sum_squares(unit, mean, n) / (double)n;
     *inverse = (keel_real)(1 / sqrt(variance + epsilon));
     finish_row(unit, (keel_real)mean, *inverse, node->list[2]->data, node->list[3]->data, n,
                node->out->data + r * n);
@@ -128,7 +106,7 @@ static void norm_backward(const keel_node *node) {
         if (dbias) add_to(dy, n, dbias);
         if (!further) continue;
         scale(dy, gain->data, n);
-        const double mean = sum_of(dy, n) / (double)n, along = dot(dy, unit, n) / (double)n;
+        const double mean = keel_sum(dy, n) / (double)n, along = keel_dot(dy, unit, n) / (double)n;
         centre(dy, unit, inverse[r], (keel_real)mean, (keel_real)along, n);
     }
     flow(node);
@@ -150,13 +128,79 @@ keel_tensor *keel_op_residual_norm(keel_tape *tape, keel_tensor *x, keel_tensor 
     keel_node node = {.backward = norm_backward, .out = keel__tape_output(tape, rows, cols, flows)};
     if (!node.out || (rate != 0 && !keel__mask_draw(tape, rows * cols, rate, rng, &node.mask))) return NULL;
     const bool kept = node.out->grad;
-    node.list = keel__tape_bytes(tape, 4 * sizeof *node.list);
+    node.n_list = 4;
+    node.list = keel__tape_bytes(tape, node.n_list * sizeof *node.list);
     node.saved = keel__tape_reals(tape, (kept ? rows : 1) * (cols + 1));
     if (!node.list || !node.saved) return NULL;
     node.list[0] = x, node.list[1] = more, node.list[2] = gain, node.list[3] = bias;
     keel_real *inverse = node.saved + (kept ? rows : 1) * cols;
     for (size_t r = 0; r < rows; ++r)
         norm_row(&node, epsilon, r, node.saved + (kept ? r * cols : 0), inverse + (kept ? r : 0));
+    return keel__tape_push(tape, node);
+}
+
+/* ---- by the mean square ---- */
+
+KEEL_SIMD static void scale_to(const keel_real *restrict x, keel_real inverse, const keel_real *restrict gain,
+                               size_t n, keel_real *restrict y) {
+    for (size_t i = 0; i < n; ++i) y[i] = x[i] * inverse * gain[i];
+}
+
+KEEL_SIMD static void add_units(const keel_real *restrict dy, const keel_real *restrict x, keel_real inverse,
+                                size_t n, keel_real *restrict dgain) {
+    for (size_t i = 0; i < n; ++i) dgain[i] += dy[i] * (x[i] * inverse);
+}
+
+/* dx += inverse (dy gain - unit along), unit = x inverse; dy gain is in dy. */
+KEEL_SIMD static void rms_slope(const keel_real *restrict dy, const keel_real *restrict x, keel_real inverse,
+                                keel_real along, size_t n, keel_real *restrict dx) {
+    for (size_t i = 0; i < n; ++i) dx[i] += inverse * (dy[i] - x[i] * inverse * along);
+}
+
+/* list: x, more or NULL, gain. also: the sum, x itself where more is NULL. saved: [B] 1 / root mean square.
+ */
+static void rms_backward(const keel_node *node) {
+    keel_tensor *x = node->list[0], *more = node->list[1], *gain = node->list[2],
+                *sum = more ? node->also : x;
+    const size_t n = node->out->cols;
+    keel_real *dgain = keel__grad_to_add(gain), *dsum = keel__grad_to_add(sum);
+    for (size_t r = 0; node->out->grad_ready && r < node->out->rows; ++r) {
+        keel_real *dy = node->out->grad + r * n;
+        const keel_real *row = sum->data + r * n, inverse = node->saved[r];
+        if (dgain) add_units(dy, row, inverse, n, dgain);
+        if (!dsum) continue;
+        scale(dy, gain->data, n);
+        const double along = keel_dot(dy, row, n) * (double)inverse / (double)n;
+        rms_slope(dy, row, inverse, (keel_real)along, n, dsum + r * n);
+    }
+    if (!more || !dsum) return;
+    KEEL_FLOW(x, keel__size(x), i, dsum[i]);
+    if (more->grad) keel__tape_hand(sum, more);
+}
+
+keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_tensor *gain,
+                              double epsilon, keel_tensor **sum) {
+    if (!x || !gain || (sum && !more)) return NULL;
+    const size_t rows = x->rows, n = x->cols;
+    if (keel__size(gain) != n || (more && (more->rows != rows || more->cols != n)))
+        return keel__tape_refuse(tape, "keel_op_rms_norm", "x [B, C] and gain [1, C] do not fit");
+    const bool flows = x->grad || (more && more->grad);
+    keel_node node = {.backward = rms_backward,
+                      .out = keel__tape_output(tape, rows, n, flows || gain->grad),
+                      .also = more ? keel__tape_over(tape, more->data, rows, n, flows) : NULL,
+                      .list = keel__tape_bytes(tape, 3 * sizeof *node.list),
+                      .n_list = 3,
+                      .saved = keel__tape_reals(tape, rows + 1)};
+    if (!node.out || (more && !node.also) || !node.list || !node.saved) return NULL;
+    node.list[0] = x, node.list[1] = more, node.list[2] = gain;
+    for (size_t r = 0; r < rows; ++r) {
+        keel_real *row = (more ? more : x)->data + r * n;
+        if (more) add_to(x->data + r * n, n, row);
+        const double square = keel_dot(row, row, n) / (double)n;
+        node.saved[r] = (keel_real)(1 / sqrt(square + epsilon));
+        scale_to(row, node.saved[r], gain->data, n, node.out->data + r * n);
+    }
+    if (sum) *sum = node.also;
     return keel__tape_push(tape, node);
 }
 

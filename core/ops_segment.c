@@ -98,5 +98,6 @@ keel_tensor *keel_op_embedding_bag(keel_tape *tape, const keel_real *table, size
                                              .weight = weight,
                                              .index = offsets,
                                              .count = n_segments,
-                                             .sparse = grad});
+                                             .sparse = grad,
+                                             .keeps_gradient = true});
 }

@@ -12,7 +12,7 @@ static bool indices_fit(const int32_t *index, size_t count, size_t bound) {
 static void concat_backward(const keel_node *node) {
     const keel_tensor *out = node->out;
     const keel_real *from = out->grad;
-    for (size_t k = 0; k < node->count; from += node->list[k++]->cols) {
+    for (size_t k = 0; k < node->n_list; from += node->list[k++]->cols) {
         size_t cols = node->list[k]->cols;
         keel_real *to = keel__grad_to_add(node->list[k]);
         for (size_t r = 0; to && r < out->rows; ++r)
@@ -40,7 +40,7 @@ keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t 
         for (size_t k = 0; k < count; to += list[k++]->cols)
             memcpy(to, list[k]->data + r * list[k]->cols, list[k]->cols * sizeof *to);
     return keel__tape_push(
-        tape, (keel_node){.backward = concat_backward, .out = out, .list = list, .count = count});
+        tape, (keel_node){.backward = concat_backward, .out = out, .list = list, .n_list = count});
 }
 
 /* ---- rows and columns by index ---- */

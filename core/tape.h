@@ -1,7 +1,8 @@
 /* Reverse-mode differentiation. A tape is a flat list of fused operations (core/ops.h) over an arena:
  * operations append a node as they run, keel_tape_backward walks the list in reverse. No closures, no
  * reference counts, no allocation per step once the arena has its size. The first writer of a gradient
- * overwrites, later ones add. */
+ * overwrites, later ones add. The gradient of an intermediate tensor has memory only from its first writer to
+ * the operation that made the tensor. */
 #ifndef KEEL_CORE_TAPE_H
 #define KEEL_CORE_TAPE_H
 
@@ -13,7 +14,7 @@
 #include "core/tensor.h"
 
 /* For one thread. After a failed operation all later ones give NULL until the next reset. What an operation
- * borrows must stay until backward; gradients of intermediate tensors are scratch afterwards, those of
+ * borrows must stay until backward; gradients of intermediate tensors are gone afterwards, those of
  * parameters are not. */
 typedef struct keel_tape keel_tape;
 
@@ -33,11 +34,28 @@ keel_tensor *keel_tape_input(keel_tape *tape, const keel_real *data, size_t rows
  * the first writer of this step and added to by later ones. grads NULL: frozen. Fill the block with zeros
  * once when making it: the padding between parameters is never written. */
 keel_tensor *keel_tape_param(keel_tape *tape, const keel_params *params, size_t index, keel_real *grads);
-/* Uninitialised, with room for a gradient when recording. */
+/* Uninitialised, with a gradient when recording. */
 keel_tensor *keel_tape_new(keel_tape *tape, size_t rows, size_t cols);
 /* d(loss)/d(everything); loss is a scalar; once per reset. A parameter used on the tape that the loss does
  * not depend on gets a zero gradient; one never put on the tape keeps whatever its grads held. */
 keel_status keel_tape_backward(keel_tape *tape, keel_tensor *loss, keel_err *err);
 size_t keel_tape_bytes(const keel_tape *tape); /* memory in use at the peak */
+
+/* ---- segments: parts of a computation whose inner tensors need not stay as they are ---- */
+
+/* What stays of a segment's inner tensors until backward. */
+typedef enum keel_keep {
+    KEEL_KEEP_ALL,     /* everything: as without a segment */
+    KEEL_KEEP_BF16,    /* everything, rounded to 16 bits of the range of float */
+    KEEL_KEEP_HALF,    /* to IEEE binary16, the gradient that comes into the segment too: scale the loss */
+    KEEL_KEEP_NOTHING, /* nothing: backward runs the segment again (Chen et al. 2016), to the same bits */
+} keel_keep;
+/* Runs operations on x and gives their result. Called again in backward where nothing was kept, it must do
+ * the same: random numbers go by the context, not by how often it was called. */
+typedef keel_tensor *keel_segment_work(const void *context, keel_tape *tape, keel_tensor *x);
+/* y = work(context, tape, x). trains: whether parameters within have gradients. The work uses no tensor of
+ * the tape but x and parameters, and has no segment within. context is borrowed until backward. */
+keel_tensor *keel_tape_segment(keel_tape *tape, keel_tensor *x, keel_keep keep, bool trains,
+                               keel_segment_work *work, const void *context);
 
 #endif

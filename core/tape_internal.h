@@ -8,8 +8,37 @@
 
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/ops.h"
 #include "core/tape.h"
+
+/* Where what is asked for comes from: the tape's arena, or the memory of a segment, which is used again by
+ * the next one. */
+typedef enum keel__place {
+    KEEL__OUTSIDE,
+    KEEL__KEPT,   /* in a segment: reals from the segment's memory, listed so that they can be put away */
+    KEEL__DROPPED /* in a segment: all from its memory */
+} keel__place;
+
+/* Memory that is used from its beginning again and again; what was given out keeps its address. */
+typedef struct keel__strip {
+    struct keel__strip_block {
+        unsigned char *memory, *data; /* data aligned, within memory */
+        size_t capacity, used;
+    } * block;
+    size_t count, capacity; /* of blocks */
+    size_t at;              /* the block in use */
+    size_t bytes;           /* of all blocks */
+} keel__strip;
+void *keel__strip_take(keel__strip *strip, size_t bytes); /* aligned to 64; NULL when out of memory */
+void keel__strip_rewind(keel__strip *strip);
+void keel__strip_free(keel__strip *strip);
+
+typedef struct keel__piece {
+    keel_real *at;
+    size_t size;
+    uint16_t *packed;
+} keel__piece;
 
 /* What dropout keeps: elements whose bits are at least the limit, times the factor. bits NULL: all as it is.
  */
@@ -19,18 +48,20 @@ typedef struct keel__mask {
     keel_real factor;
 } keel__mask;
 
+typedef struct keel_segment keel_segment;
 typedef struct keel_node keel_node;
 struct keel_node {
     void (*backward)(const keel_node *node);
     keel_tape *tape;
-    keel_tensor *out;
-    keel_tensor *x, *y, *b; /* inputs; y also the weights of a linear operation */
-    keel_tensor **list;     /* inputs of an operation over many; in the arena */
-    size_t count;           /* of list, index, heads or segments */
-    size_t stride;          /* of weight from row to row */
-    const int32_t *index;   /* borrowed: rows, columns or offsets */
-    const uint32_t *id;     /* borrowed */
-    keel_branch *branch;    /* [n_branches], in the arena */
+    keel_tensor *out, *also; /* outputs; NULL: no second one */
+    keel_tensor *x, *y, *b;  /* inputs; y also the weights of a linear operation */
+    keel_tensor **list;      /* more inputs, any of them NULL; in the arena */
+    size_t n_list;
+    size_t count;         /* of index, heads or texts */
+    size_t stride;        /* of weight from row to row */
+    const int32_t *index; /* borrowed: rows, columns or offsets */
+    const uint32_t *id;   /* borrowed */
+    keel_branch *branch;  /* [n_branches], in the arena */
     size_t n_branches;
     const keel_real *weight; /* borrowed */
     keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */
@@ -38,8 +69,37 @@ struct keel_node {
     keel_activation activation;
     keel__mask mask;
     keel_sparse_grad *sparse;
+    const keel_matrix *matrix; /* borrowed */
+    keel_segment *segment;
+    keel_token_loss *loss;
+    bool keeps_gradient; /* the output's gradient is still needed after backward */
 };
 
+struct keel_tape {
+    keel_arena arena; /* tensors, activations, gradients, what operations save */
+    keel_node *nodes; /* [capacity]; kept over resets */
+    size_t count, capacity;
+    keel_tensor **leaves; /* parameters on the tape, [leaf_capacity] */
+    size_t leaf_count, leaf_capacity;
+    keel_real **spare; /* gradients that are free again, [spare_capacity] */
+    size_t spare_count, spare_capacity;
+    keel_real *scratch;
+    size_t scratch_size;
+    keel__place place;
+    keel__strip strip;   /* of segments */
+    keel__piece *pieces; /* of the segment that runs, [piece_capacity] */
+    size_t piece_count, piece_capacity;
+    bool recording;
+    bool out_of_memory;
+    const char *operation, *problem; /* the first refused call, or NULL */
+};
+
+/* A tensor around data that is already there; it carries a gradient if `flows` and the tape records. */
+keel_tensor *keel__tape_over(keel_tape *tape, keel_real *data, size_t rows, size_t cols, bool flows);
+/* Backward through the nodes from `first` on, which are then off the tape. */
+void keel__tape_unwind(keel_tape *tape, size_t first);
+/* to's gradient gets from's, which is not needed any more: its memory changes hands where it can. */
+void keel__tape_hand(keel_tensor *from, keel_tensor *to);
 /* An output of an operation; it carries a gradient if `flows` and the tape records. */
 keel_tensor *keel__tape_output(keel_tape *tape, size_t rows, size_t cols, bool flows);
 /* Appends the node if its output carries a gradient. Returns the output, or NULL when out of memory. */
@@ -47,6 +107,14 @@ keel_tensor *keel__tape_push(keel_tape *tape, keel_node node);
 /* count reals in the arena; NULL when out of memory. */
 keel_real *keel__tape_reals(keel_tape *tape, size_t count);
 void *keel__tape_bytes(keel_tape *tape, size_t bytes);
+/* Room for count reals that lasts until the next call: within one operation. NULL when out of memory. */
+keel_real *keel__tape_scratch(keel_tape *tape, size_t count);
+/* Rows first .. first + n - 1 of weights as reals [n, cols]: where they lie, or widened into room for as
+ * many. matrix is what counts where w is NULL. */
+const keel_real *keel__weight_rows(const keel_tensor *w, const keel_matrix *matrix, size_t first, size_t n,
+                                   keel_real *room);
+/* How many rows of weights [rows, cols] to widen at a time, for which room is needed; 0: they need none. */
+size_t keel__weight_tile(const keel_tensor *w, const keel_matrix *matrix);
 /* Draws a mask of so many elements for a rate in [0, 1); false when refused or out of memory. */
 bool keel__mask_draw(keel_tape *tape, size_t size, keel_real rate, keel_rng *rng, keel__mask *out);
 /* Notes the first thing that went wrong on this tape; returns NULL. what is static text. */

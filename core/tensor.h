@@ -21,6 +21,7 @@ typedef struct keel_tensor {
     keel_real *data; /* [rows, cols] */
     keel_real *grad; /* same shape; NULL where no gradient flows */
     bool grad_ready; /* something was written to grad since it was made or cleared */
+    bool grad_lent;  /* grad is the caller's memory, as a parameter's is */
 } keel_tensor;
 
 #endif

@@ -17,7 +17,8 @@ trap 'exit 1' INT TERM
 # The tests that a mutation of this file is shown, those of its own first.
 tests_of() {
     case $1 in
-    core/ops_norm.c | core/ops_text.c) echo core/test_ops core/test_gradient policies/test_bert_tape ;;
+    core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
+    core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/panels.c | core/panels_matrix.c) echo core/test_panels ;;
     core/matrix.c) echo core/test_matrix ;;

@@ -97,6 +97,71 @@ OP(attention_of_one_head, keel_op_attention(tape, in[0], 1, TEXTS, 2))
 OP(text_mean, keel_op_text_mean(tape, in[0], TEXTS, 3))
 OP(unit_rows, keel_op_unit_rows(tape, in[0]))
 
+OP(rms_norm, keel_op_rms_norm(tape, in[0], NULL, in[1], 1e-3, NULL))
+/* What is written over lies on the tape for that alone. */
+#define OWN(x) keel_op_scale(tape, x, 1)
+OP(rms_norm_of_two, keel_op_rms_norm(tape, in[0], OWN(in[1]), in[2], 1e-3, NULL))
+OP(rms_norm_alone_in_the_gain,
+   keel_op_rms_norm(tape, keel_tape_input(tape, WEIGHT, 3, 4), NULL, in[0], 1, NULL))
+static keel_tensor *rms_norm_and_sum(keel_tape *tape, keel_tensor *const *in) {
+    keel_tensor *sum, *y = keel_op_rms_norm(tape, in[0], OWN(in[1]), in[2], 1e-3, &sum);
+    return keel_op_add(tape, y, keel_op_mul(tape, sum, sum));
+}
+static keel_tensor *rms_norm_for_its_sum(keel_tape *tape, keel_tensor *const *in) {
+    keel_tensor *sum = NULL;
+    keel_op_rms_norm(tape, in[0], OWN(in[1]), in[2], 1e-3, &sum);
+    return sum;
+}
+OP(add_onto, keel_op_add_onto(tape, in[0], OWN(in[1])))
+OP(add_onto_itself, keel_op_add_onto(tape, in[0], OWN(in[0])))
+OP(gate, keel_op_gate(tape, in[0], in[1]))
+OP(gate_by_itself, keel_op_gate(tape, in[0], in[0]))
+static const int32_t PLACES[] = {0, 1, 2, 0, 0, 1}, LONG_TEXTS[] = {0, 1, 71};
+static const keel_real TURNS[] = {1, 1, 0, 0, 0.6, 0.8, 0.8, 0.6, -0.28, 0.96, 0.96, -0.28};
+OP(rope, keel_op_rope(tape, OWN(in[0]), 2, TURNS, PLACES))
+OP(causal_attention, keel_op_causal_attention(tape, in[0], in[1], in[2], 4, 2, TEXTS, 3))
+OP(causal_attention_of_one_group, keel_op_causal_attention(tape, in[0], in[1], in[1], 3, 1, TEXTS, 3))
+OP(causal_attention_in_tiles, keel_op_causal_attention(tape, in[0], in[1], in[2], 2, 2, LONG_TEXTS, 2))
+
+static const float FROZEN[] = {0.5f, -1, 2, 0.25f, 3, -0.125f, 1, 1, -2, 0.75f, 1.5f, -0.5f, 0.0625f, 1, -1};
+static const keel_matrix FROZEN_5_3 = {.type = KEEL_MATRIX_F32, .rows = 5, .cols = 3, .data = FROZEN};
+static keel_tensor *frozen(keel_tape *tape, keel_tensor *const *in) {
+    const keel_branch branch = {in[0], in[2], 0.7, 1};
+    return keel_op_linear_frozen(tape, in[0], &FROZEN_5_3, in[1], KEEL_GELU, &branch, 1);
+}
+
+static const int32_t NEXT[] = {4, 0, 99, 10, 3, 3, 7};
+static const keel_real COUNTS[] = {1, 0.5, 0, 2, 1.5, 0.25, 1}, EVEN[] = {1, 1, 1, 1, 1, 1, 1};
+static keel_tensor *token_loss(keel_tape *tape, keel_tensor *const *in, const keel_real *weight, size_t rows,
+                               size_t vocabulary, keel_real smoothing) {
+    static const int32_t texts[] = {0, 2, 5, 7}, few[] = {0, 0, 2};
+    const keel_token_loss loss = {.w = in[1],
+                                  .frozen = in[1] ? NULL : &FROZEN_5_3,
+                                  .vocabulary = vocabulary,
+                                  .target = rows == 7 ? NEXT : NEXT + 4,
+                                  .weight = weight,
+                                  .offsets = rows == 7 ? texts : few,
+                                  .n = rows == 7 ? 3 : 2,
+                                  .divisor = 3,
+                                  .smoothing = smoothing};
+    return keel_op_token_loss(tape, in[0], &loss);
+}
+OP(token_loss_of_all, token_loss(tape, in, EVEN, 2, 5, 0))
+OP(token_loss_of_some, token_loss(tape, in, COUNTS, 7, 11, 0))
+OP(token_loss_smoothed, token_loss(tape, in, COUNTS, 7, 11, 0.3))
+OP(token_loss_in_tiles, token_loss(tape, in, EVEN, 2, 1030, 0.1))
+OP(token_loss_frozen, token_loss(tape, in, EVEN, 2, 5, 0.1))
+
+/* Inner tensors that are worked out anew. */
+static keel_tensor *inner(const void *context, keel_tape *tape, keel_tensor *x) {
+    keel_tensor *const *in = context;
+    keel_tensor *hidden = keel_op_linear(tape, x, in[1], in[2], KEEL_GELU);
+    return keel_op_add_onto(tape, x, keel_op_linear(tape, hidden, in[1], NULL, KEEL_LINEAR));
+}
+OP(segment, keel_tape_segment(tape, in[0], KEEL_KEEP_NOTHING, true, inner, in))
+OP(segments, keel_tape_segment(tape, keel_tape_segment(tape, in[0], KEEL_KEEP_NOTHING, true, inner, in),
+                               KEEL_KEEP_NOTHING, true, inner, in))
+
 static keel_tensor *dropped_norm(keel_tape *tape, keel_tensor *const *in) {
     keel_rng rng = keel_rng_named(1, "dropout", 0);
     return keel_op_residual_norm(tape, in[0], in[1], 0.4, &rng, in[2], in[2], 1e-3);
@@ -170,6 +235,27 @@ static const op_case CASES[] = {
     CASE(attention, {6, 12}),
     CASE(attention_of_one_head, {4, 9}),
     CASE(text_mean, {6, 3}),
+    CASE(rms_norm, {5, 7}, {1, 7}),
+    CASE(rms_norm_of_two, {3, 4}, {3, 4}, {1, 4}),
+    CASE(rms_norm_alone_in_the_gain, {1, 4}),
+    CASE(rms_norm_and_sum, {3, 4}, {3, 4}, {1, 4}),
+    CASE(rms_norm_for_its_sum, {3, 4}, {3, 4}, {1, 4}),
+    CASE(add_onto, {3, 5}, {3, 5}),
+    CASE(add_onto_itself, {3, 5}),
+    CASE(gate, {3, 17}, {3, 17}),
+    CASE(gate_by_itself, {3, 5}),
+    CASE(rope, {6, 8}),
+    CASE(causal_attention, {6, 12}, {6, 6}, {6, 6}),
+    CASE(causal_attention_of_one_group, {6, 6}, {6, 2}),
+    CASE(causal_attention_in_tiles, {71, 2}, {71, 2}, {71, 2}),
+    CASE(frozen, {4, 3}, {1, 5}, {3, 3}),
+    CASE(token_loss_of_all, {2, 3}, {6, 3}),
+    CASE(token_loss_of_some, {7, 3}, {12, 3}),
+    CASE(token_loss_smoothed, {7, 3}, {12, 3}),
+    CASE(token_loss_in_tiles, {2, 2}, {1030, 2}),
+    CASE(token_loss_frozen, {2, 3}),
+    CASE(segment, {5, 3}, {3, 3}, {1, 3}),
+    CASE(segments, {5, 3}, {3, 3}, {1, 3}),
     CASE(unit_rows, {5, 4}),
     CASE(sum, {3, 5}),
     CASE(network, {5, 3}, {3, 3}, {1, 3}),
