@@ -2,79 +2,95 @@
 
 #include <math.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "policies/tokens/added.h"
+#include "policies/tokens/bpe.h"
+#include "policies/tokens/decoder.h"
+#include "policies/tokens/normalizer.h"
+#include "policies/tokens/post_processor.h"
+#include "policies/tokens/pre_tokenizer.h"
 #include "policies/tokens/wordpiece.h"
 
-/* A token that is looked for in the text itself. */
-typedef struct added {
-    const char *content;
-    size_t length;
-    int32_t id;
-    bool special, single_word, left, right; /* left, right: takes white space on that side with it */
-} added;
-
-/* What the post-processor puts together: a token, or one of the texts. */
-typedef struct piece {
-    int32_t token; /* -1: a text */
-    int text;      /* 0: the first, 1: the second */
-    int32_t type;  /* segment */
-} piece;
-
-enum { MOST_PIECES = 16, MOST_TOKENS = 1 << 20 };
-
-typedef struct frame {
-    piece piece[MOST_PIECES];
-    size_t n, tokens;
-} frame;
+enum { MOST_TOKENS = 1 << 20 };
 
 struct keel_tokenizer {
     keel__vocabulary vocabulary;
-    keel__wordpiece model;
-    added *added; /* [n_added] */
-    size_t n_added;
-    frame frame[2]; /* of one text, of a pair */
-    cJSON *json;    /* owns the strings */
+    keel__added added;
+    keel__normalizer normalizer;
+    keel__pre_tokenizer pre_tokenizer;
+    const struct model *model;
+    keel__wordpiece wordpiece;
+    keel__bpe bpe;
+    keel__frame frame[2]; /* of one text, of a pair */
+    keel__decoder decoder;
+    keel__pattern *patterns;
+    bool *special;     /* [vocabulary.size] */
+    keel_bytes *bytes; /* [vocabulary.size] what each token stands for */
     keel_buf file;
-    keel_arena arena;
+    keel_arena arena; /* owns the rest */
 };
+
+/* ---- models ---- */
+
+/* A kind of model: what reads it, and the tokens of one piece. */
+typedef struct model {
+    const char *type;
+    keel_status (*read)(const keel__reader *r, const cJSON *json, keel_tokenizer *to);
+    keel_status (*encode)(const keel_tokenizer *tokenizer, const char *piece, size_t length,
+                          keel_arena *scratch, keel__ids *out, keel_err *err);
+} model;
+
+static keel_status read_wordpiece(const keel__reader *r, const cJSON *json, keel_tokenizer *to) {
+    return keel__wordpiece_read(r, json, &to->wordpiece);
+}
+
+static keel_status encode_wordpiece(const keel_tokenizer *tokenizer, const char *piece, size_t length,
+                                    keel_arena *scratch, keel__ids *out, keel_err *err) {
+    return keel__wordpiece_encode(&tokenizer->wordpiece, piece, length, scratch, out, err);
+}
+
+static keel_status read_bpe(const keel__reader *r, const cJSON *json, keel_tokenizer *to) {
+    return keel__bpe_read(r, json, to->pre_tokenizer.bytes, &to->bpe);
+}
+
+static keel_status encode_bpe(const keel_tokenizer *tokenizer, const char *piece, size_t length,
+                              keel_arena *scratch, keel__ids *out, keel_err *err) {
+    return keel__bpe_encode(&tokenizer->bpe, piece, length, scratch, out, err);
+}
+
+static const model models[] = {{"BPE", read_bpe, encode_bpe},
+                               {"WordPiece", read_wordpiece, encode_wordpiece}};
+
+static keel_status read_model(const keel__reader *r, const cJSON *json, keel_tokenizer *to) {
+    const char *type = NULL;
+    if (keel_json_get(json, "type"))
+        KEEL_TRY(keel_json_string(json, "type", true, &type, r->name, r->err));
+    else
+        type = keel_json_get(json, "merges") ? "BPE" : "WordPiece"; /* of older files */
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        if (strcmp(type, models[i].type) == 0) {
+            to->model = &models[i];
+            return models[i].read(r, json, to);
+        }
+    return keel__component_refuse(r, "model", type, "BPE or WordPiece");
+}
 
 /* ---- reading ---- */
 
-typedef struct reader {
-    keel_tokenizer *to;
-    const char *path;
-    keel_err *err;
-} reader;
-
-static keel_status refuse(const reader *r, const char *component, const char *type, const char *expected) {
-    keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: \"%s\": expected %s", component, type, expected);
-    return keel_hint(r->err, "Keel reads tokenizers of BERT encoders");
-}
-
-/* The type of a component that must be of this one. */
-static keel_status check_type(const reader *r, const char *component, const char *expected,
-                              const cJSON **out) {
-    const char *type = NULL;
-    KEEL_TRY(keel_json_object(r->to->json, component, true, out, r->path, r->err));
-    KEEL_TRY(keel_json_string(*out, "type", true, &type, r->path, r->err));
-    return strcmp(type, expected) == 0 ? KEEL_OK : refuse(r, component, type, expected);
-}
-
-static keel_status read_id(const reader *r, const cJSON *item, const char *token, int32_t *out) {
-    double id = cJSON_IsNumber(item) ? item->valuedouble : -1;
+static keel_status read_id(const keel__reader *r, const cJSON *item, const char *token, int32_t *out) {
+    const double id = cJSON_IsNumber(item) ? item->valuedouble : -1;
     if (!(id >= 0 && id < MOST_TOKENS && floor(id) == id))
-        return keel_fail(r->err, KEEL_E_PARSE, r->path,
+        return keel_fail(r->err, KEEL_E_PARSE, r->name,
                          "id of token \"%s\": expected a whole number below %d", token, MOST_TOKENS);
     *out = (int32_t)id;
     return KEEL_OK;
 }
 
 /* One more than the largest id of vocabulary and added tokens. */
-static keel_status measure(const reader *r, const cJSON *vocab, const cJSON *added_tokens, size_t *size) {
+static keel_status measure(const keel__reader *r, const cJSON *vocab, const cJSON *added, size_t *size) {
     const cJSON *item;
     int32_t id = 0;
     *size = 0;
@@ -82,183 +98,82 @@ static keel_status measure(const reader *r, const cJSON *vocab, const cJSON *add
         KEEL_TRY(read_id(r, item, item->string, &id));
         if ((size_t)id >= *size) *size = (size_t)id + 1;
     }
-    cJSON_ArrayForEach (item, added_tokens) {
+    cJSON_ArrayForEach (item, added) {
         KEEL_TRY(read_id(r, keel_json_get(item, "id"), "added", &id));
         if ((size_t)id >= *size) *size = (size_t)id + 1;
     }
-    return KEEL_OK;
+    return *size ? KEEL_OK : keel_fail(r->err, KEEL_E_PARSE, r->name, "model.vocab is empty");
 }
 
-static keel_status read_vocabulary(const reader *r, const cJSON *vocab, const cJSON *added_tokens) {
-    keel__vocabulary *vocabulary = &r->to->vocabulary;
+static keel_status read_vocabulary(const keel__reader *r, const cJSON *vocab, const cJSON *added) {
     const cJSON *item;
     size_t size;
     int32_t id = 0;
-    KEEL_TRY(measure(r, vocab, added_tokens, &size));
-    if (size == 0) return keel_fail(r->err, KEEL_E_PARSE, r->path, "model.vocab is empty");
-    KEEL_TRY(keel__vocabulary_room(vocabulary, size, &r->to->arena, r->err));
+    KEEL_TRY(measure(r, vocab, added, &size));
+    KEEL_TRY(keel__vocabulary_room(r->vocabulary, size, r->arena, r->err));
     cJSON_ArrayForEach (item, vocab) {
         KEEL_TRY(read_id(r, item, item->string, &id));
-        if (!keel__vocabulary_add(vocabulary, item->string, id))
-            return keel_fail(r->err, KEEL_E_PARSE, r->path, "token \"%s\": its id %d is taken", item->string,
+        const char *token = keel_arena_strdup(r->arena, item->string);
+        if (!token) return keel_nomem(r->err, r->name);
+        if (!keel__vocabulary_add(r->vocabulary, token, id))
+            return keel_fail(r->err, KEEL_E_PARSE, r->name, "token \"%s\": its id %d is taken", token,
                              (int)id);
     }
     return KEEL_OK;
 }
 
-static keel_status read_added(const reader *r, const cJSON *item, added *out) {
-    keel__vocabulary *vocabulary = &r->to->vocabulary;
-    bool normalized = false;
-    if (!cJSON_IsObject(item))
-        return keel_fail(r->err, KEEL_E_PARSE, r->path, "added_tokens: expected a list of objects");
-    KEEL_TRY(keel_json_string(item, "content", true, &out->content, r->path, r->err));
-    KEEL_TRY(read_id(r, keel_json_get(item, "id"), out->content, &out->id));
-    KEEL_TRY(keel_json_bool(item, "special", false, &out->special, r->path, r->err));
-    KEEL_TRY(keel_json_bool(item, "single_word", false, &out->single_word, r->path, r->err));
-    KEEL_TRY(keel_json_bool(item, "lstrip", false, &out->left, r->path, r->err));
-    KEEL_TRY(keel_json_bool(item, "rstrip", false, &out->right, r->path, r->err));
-    KEEL_TRY(keel_json_bool(item, "normalized", false, &normalized, r->path, r->err));
-    out->length = strlen(out->content);
-    if (normalized) return refuse(r, "added_tokens: normalized", out->content, "tokens of the text as it is");
-    if (out->length == 0) return keel_fail(r->err, KEEL_E_PARSE, r->path, "added_tokens: an empty token");
-    int32_t there = keel__vocabulary_find(vocabulary, out->content);
-    if (there == out->id || (there < 0 && keel__vocabulary_add(vocabulary, out->content, out->id)))
-        return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_PARSE, r->path, "added token \"%s\": its id %d is taken", out->content,
-                     (int)out->id);
-}
-
-static keel_status read_added_tokens(const reader *r, const cJSON *list) {
-    keel_tokenizer *to = r->to;
-    const cJSON *item;
-    to->added = keel_arena_calloc(&to->arena, (size_t)cJSON_GetArraySize(list), sizeof *to->added);
-    if (!to->added) return keel_nomem(r->err, r->path);
-    cJSON_ArrayForEach (item, list) KEEL_TRY(read_added(r, item, &to->added[to->n_added++]));
-    return KEEL_OK;
-}
-
-static keel_status read_model(const reader *r, const cJSON *model) {
-    keel__wordpiece *to = &r->to->model;
-    const char *unknown = "[UNK]";
-    double most = 100;
-    to->prefix = "##";
-    KEEL_TRY(keel_json_string(model, "continuing_subword_prefix", false, &to->prefix, r->path, r->err));
-    KEEL_TRY(keel_json_string(model, "unk_token", false, &unknown, r->path, r->err));
-    KEEL_TRY(keel_json_number(model, "max_input_chars_per_word", false, &most, r->path, r->err));
-    if (!(most >= 1 && most <= 10000))
-        return keel_fail(r->err, KEEL_E_PARSE, r->path,
-                         "model.max_input_chars_per_word: expected 1 to 10000, got %g", most);
-    to->max_word = (size_t)most;
-    to->unknown = keel__vocabulary_find(&r->to->vocabulary, unknown);
-    if (to->unknown < 0)
-        return keel_fail(r->err, KEEL_E_PARSE, r->path, "model.unk_token \"%s\" is not in the vocabulary",
-                         unknown);
-    return KEEL_OK;
-}
-
-static keel_status read_normalizer(const reader *r) {
-    const cJSON *normalizer = NULL;
-    keel__wordpiece *to = &r->to->model;
-    to->clean = to->chinese = to->lowercase = true;
-    KEEL_TRY(check_type(r, "normalizer", "BertNormalizer", &normalizer));
-    KEEL_TRY(keel_json_bool(normalizer, "clean_text", false, &to->clean, r->path, r->err));
-    KEEL_TRY(keel_json_bool(normalizer, "handle_chinese_chars", false, &to->chinese, r->path, r->err));
-    KEEL_TRY(keel_json_bool(normalizer, "lowercase", false, &to->lowercase, r->path, r->err));
-    to->strip_accents = to->lowercase;
-    return keel_json_bool(normalizer, "strip_accents", false, &to->strip_accents, r->path, r->err);
-}
-
-/* ---- the post-processor ---- */
-
-static keel_status add_piece(const reader *r, frame *to, piece one) {
-    if (to->n == MOST_PIECES)
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "post_processor: more than %d pieces",
-                         MOST_PIECES);
-    to->tokens += one.token >= 0;
-    to->piece[to->n++] = one;
-    return KEEL_OK;
-}
-
-static keel_status read_piece(const reader *r, const cJSON *item, frame *to) {
-    const cJSON *special = keel_json_get(item, "SpecialToken"), *sequence = keel_json_get(item, "Sequence");
-    const char *id = NULL;
-    double type = 0;
-    KEEL_TRY(keel_json_string(special ? special : sequence, "id", true, &id, r->path, r->err));
-    KEEL_TRY(keel_json_number(special ? special : sequence, "type_id", false, &type, r->path, r->err));
-    if (!(type == 0 || type == 1))
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "post_processor: type_id: expected 0 or 1");
-    if (!special) return add_piece(r, to, (piece){-1, strcmp(id, "B") == 0, (int32_t)type});
-    int32_t token = keel__vocabulary_find(&r->to->vocabulary, id);
-    if (token < 0)
-        return keel_fail(r->err, KEEL_E_PARSE, r->path, "post_processor: \"%s\" is not in the vocabulary",
-                         id);
-    return add_piece(r, to, (piece){token, 0, (int32_t)type});
-}
-
-static keel_status read_template(const reader *r, const cJSON *processor) {
-    static const char *const keys[] = {"single", "pair"};
-    for (int i = 0; i < 2; i++) {
-        const cJSON *list = NULL, *item;
-        KEEL_TRY(keel_json_array(processor, keys[i], true, &list, r->path, r->err));
-        cJSON_ArrayForEach (item, list) KEEL_TRY(read_piece(r, item, &r->to->frame[i]));
+/* What each token stands for, and which are special. */
+static keel_status read_meaning(const keel__reader *r, keel_tokenizer *to) {
+    const size_t size = to->vocabulary.size;
+    keel_arena scratch = {0};
+    keel_status status = KEEL_OK;
+    to->special = keel_arena_calloc(r->arena, size, sizeof *to->special);
+    to->bytes = keel_arena_calloc(r->arena, size, sizeof *to->bytes);
+    if (!to->special || !to->bytes) return keel_nomem(r->err, r->name);
+    for (size_t i = 0; i < to->added.n; i++)
+        if (to->added.token[i].special) to->special[to->added.token[i].id] = true;
+    for (size_t i = 0; i < size && status == KEEL_OK; i++) {
+        const char *token = to->vocabulary.token[i];
+        if (!token) continue;
+        keel_bytes string = {token, strlen(token)};
+        keel__decoding one = {&string, 1, true, {.arena = &scratch, .err = r->err}};
+        status = keel__decoder_run(&to->decoder, &one);
+        if (status != KEEL_OK) break;
+        const bool same = string.length == strlen(token) && memcmp(string.data, token, string.length) == 0;
+        const char *kept = same ? token : keel_arena_strndup(r->arena, string.data, string.length);
+        to->bytes[i] = (keel_bytes){kept, string.length};
+        if (!kept) status = keel_nomem(r->err, r->name);
+        keel_arena_reset(&scratch);
     }
-    return KEEL_OK;
+    keel_arena_free(&scratch);
+    return status;
 }
 
-/* ["[SEP]", 102] */
-static keel_status read_mark(const reader *r, const cJSON *processor, const char *key, int32_t *out) {
-    const cJSON *pair = NULL;
-    KEEL_TRY(keel_json_array(processor, key, true, &pair, r->path, r->err));
-    const cJSON *token = cJSON_GetArrayItem(pair, 0);
-    *out = cJSON_IsString(token) ? keel__vocabulary_find(&r->to->vocabulary, token->valuestring) : -1;
-    if (*out < 0)
-        return keel_fail(r->err, KEEL_E_PARSE, r->path, "post_processor.%s: not a token of the vocabulary",
-                         key);
-    return KEEL_OK;
-}
-
-static keel_status read_bert(const reader *r, const cJSON *processor) {
-    int32_t first, last;
-    KEEL_TRY(read_mark(r, processor, "cls", &first));
-    KEEL_TRY(read_mark(r, processor, "sep", &last));
-    const piece pieces[] = {{first, 0, 0}, {-1, 0, 0}, {last, 0, 0}, {-1, 1, 1}, {last, 0, 1}};
-    for (size_t i = 0; i < 5; i++) {
-        if (i < 3) KEEL_TRY(add_piece(r, &r->to->frame[0], pieces[i]));
-        KEEL_TRY(add_piece(r, &r->to->frame[1], pieces[i]));
-    }
-    return KEEL_OK;
-}
-
-static keel_status read_post_processor(const reader *r) {
-    const cJSON *processor = NULL;
-    const char *type = NULL;
-    KEEL_TRY(keel_json_object(r->to->json, "post_processor", true, &processor, r->path, r->err));
-    KEEL_TRY(keel_json_string(processor, "type", true, &type, r->path, r->err));
-    if (strcmp(type, "TemplateProcessing") == 0) return read_template(r, processor);
-    if (strcmp(type, "BertProcessing") == 0) return read_bert(r, processor);
-    return refuse(r, "post_processor", type, "TemplateProcessing or BertProcessing");
-}
-
-static keel_status read_all(const reader *r) {
-    const cJSON *model = NULL, *vocab = NULL, *added_tokens = NULL, *pre = NULL;
-    KEEL_TRY(check_type(r, "model", "WordPiece", &model));
-    KEEL_TRY(keel_json_object(model, "vocab", true, &vocab, r->path, r->err));
-    KEEL_TRY(keel_json_array(r->to->json, "added_tokens", false, &added_tokens, r->path, r->err));
-    KEEL_TRY(read_vocabulary(r, vocab, added_tokens));
-    KEEL_TRY(read_added_tokens(r, added_tokens));
-    KEEL_TRY(read_model(r, model));
-    KEEL_TRY(read_normalizer(r));
-    KEEL_TRY(check_type(r, "pre_tokenizer", "BertPreTokenizer", &pre));
-    return read_post_processor(r);
+static keel_status read_all(const keel__reader *r, const cJSON *json, keel_tokenizer *to) {
+    const cJSON *of_model = NULL, *vocab = NULL, *added = NULL;
+    KEEL_TRY(keel_json_object(json, "model", true, &of_model, r->name, r->err));
+    KEEL_TRY(keel_json_object(of_model, "vocab", true, &vocab, r->name, r->err));
+    KEEL_TRY(keel_json_array(json, "added_tokens", false, &added, r->name, r->err));
+    KEEL_TRY(read_vocabulary(r, vocab, added));
+    KEEL_TRY(keel__normalizer_read(r, keel_json_get(json, "normalizer"), &to->normalizer));
+    KEEL_TRY(keel__added_read(r, added, &to->normalizer, &to->added));
+    KEEL_TRY(keel__pre_tokenizer_read(r, keel_json_get(json, "pre_tokenizer"), &to->pre_tokenizer));
+    KEEL_TRY(read_model(r, of_model, to));
+    KEEL_TRY(keel__post_processor_read(r, keel_json_get(json, "post_processor"), to->frame));
+    KEEL_TRY(keel__decoder_read(r, keel_json_get(json, "decoder"), &to->decoder));
+    return read_meaning(r, to);
 }
 
 /* The text that *made holds. */
 static keel_status parse_file(keel_tokenizer **out, keel_tokenizer *made, const char *name, keel_err *err) {
-    const reader r = {made, name, err};
-    keel_status status = made->file.failed
-                             ? keel_nomem(err, name)
-                             : keel_json_parse(made->file.data, made->file.length, name, &made->json, err);
-    if (status == KEEL_OK) status = read_all(&r);
+    const keel__reader r = {name, &made->arena, &made->vocabulary, &made->patterns, err};
+    keel_arena parsed = {0};
+    const cJSON *json = NULL;
+    keel_status status =
+        made->file.failed ? keel_nomem(err, name)
+                          : keel_json_parse_in(&parsed, made->file.data, made->file.length, name, &json, err);
+    if (status == KEEL_OK) status = read_all(&r, json, made);
+    keel_arena_free(&parsed);
     if (status == KEEL_OK)
         *out = made;
     else
@@ -285,11 +200,13 @@ keel_status keel_tokenizer_parse(keel_tokenizer **out, const char *json, size_t 
 
 void keel_tokenizer_close(keel_tokenizer *tokenizer) {
     if (!tokenizer) return;
-    cJSON_Delete(tokenizer->json);
+    keel__pattern_close(tokenizer->patterns);
     keel_buf_free(&tokenizer->file);
     keel_arena_free(&tokenizer->arena);
     keel_free(tokenizer);
 }
+
+/* ---- what it holds ---- */
 
 const char *keel_tokenizer_file(const keel_tokenizer *tokenizer, size_t *length) {
     *length = tokenizer->file.length;
@@ -301,11 +218,15 @@ size_t keel_tokenizer_size(const keel_tokenizer *tokenizer) {
 }
 
 bool keel_tokenizer_lowercases(const keel_tokenizer *tokenizer) {
-    return tokenizer->model.lowercase;
+    return keel__normalizer_lowercases(&tokenizer->normalizer);
+}
+
+static bool is_there(const keel_tokenizer *tokenizer, int32_t id) {
+    return id >= 0 && (size_t)id < tokenizer->vocabulary.size && tokenizer->vocabulary.token[id];
 }
 
 const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id) {
-    return id >= 0 && (size_t)id < tokenizer->vocabulary.size ? tokenizer->vocabulary.token[id] : NULL;
+    return is_there(tokenizer, id) ? tokenizer->vocabulary.token[id] : NULL;
 }
 
 int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token) {
@@ -313,106 +234,70 @@ int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token) 
 }
 
 bool keel_tokenizer_special(const keel_tokenizer *tokenizer, int32_t id) {
-    for (size_t i = 0; i < tokenizer->n_added; i++)
-        if (tokenizer->added[i].id == id) return tokenizer->added[i].special;
-    return false;
+    return is_there(tokenizer, id) && tokenizer->special[id];
 }
 
 const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, size_t *length) {
-    const char *token = keel_tokenizer_token(tokenizer, id);
-    *length = token ? strlen(token) : 0;
-    return token;
-}
-
-keel_status keel_tokenizer_decode(const keel_tokenizer *tokenizer, const int32_t *id, size_t n, bool specials,
-                                  keel_arena *arena, const char **out, keel_err *err) {
-    keel_buf text = {0};
-    for (size_t i = 0; i < n; i++) {
-        const char *token = keel_tokenizer_token(tokenizer, id[i]);
-        if (!token || (!specials && keel_tokenizer_special(tokenizer, id[i]))) continue;
-        if (text.length) keel_buf_text(&text, " ");
-        keel_buf_text(&text, token);
-    }
-    *out = keel_arena_strdup(arena, text.data ? text.data : "");
-    const bool failed = text.failed || !*out;
-    keel_buf_free(&text);
-    return failed ? keel_nomem(err, "tokenizer") : KEEL_OK;
+    *length = is_there(tokenizer, id) ? tokenizer->bytes[id].length : 0;
+    return is_there(tokenizer, id) ? tokenizer->bytes[id].data : NULL;
 }
 
 /* ---- encoding ---- */
 
-/* The longest added token that begins here. */
-static const added *added_at(const keel_tokenizer *tokenizer, const char *text) {
-    const added *best = NULL;
-    for (size_t i = 0; i < tokenizer->n_added; i++) {
-        const added *one = &tokenizer->added[i];
-        if (strncmp(text, one->content, one->length) == 0 && (!best || one->length > best->length))
-            best = one;
+typedef struct encoding {
+    const keel_tokenizer *tokenizer;
+    bool specials;
+    keel__matching matching; /* its arena is scratch */
+    keel__ids ids;
+} encoding;
+
+static keel_status encode_piece(void *context, const char *piece, size_t length) {
+    encoding *on = context;
+    return on->tokenizer->model->encode(on->tokenizer, piece, length, on->matching.arena, &on->ids,
+                                        on->matching.err);
+}
+
+static keel_status encode_normalised(encoding *on, keel__piece text);
+
+/* What lies before the next added token, then that token, to the end. normalized: of which kind they are. */
+static keel_status encode_between(encoding *on, keel__piece text, bool normalized) {
+    const keel_tokenizer *tokenizer = on->tokenizer;
+    size_t done = 0, from = 0;
+    while (done < text.length) {
+        keel__added_match found = {text.length, text.length, NULL};
+        if (on->specials)
+            found = keel__added_next(&tokenizer->added, normalized, text.text, text.length, done, &from);
+        keel__piece plain = {text.text + done, found.start - done, text.first && done == 0};
+        if (plain.length && !normalized) KEEL_TRY(encode_normalised(on, plain));
+        if (plain.length && normalized)
+            KEEL_TRY(
+                keel__pre_tokenizer_run(&tokenizer->pre_tokenizer, &on->matching, plain, encode_piece, on));
+        if (!found.token) break;
+        if (!keel__ids_add(&on->ids, found.token->id)) return keel_nomem(on->matching.err, "tokenizer");
+        done = found.end;
     }
-    return best;
-}
-
-static bool is_word(const char *text, const char *end, bool before) {
-    utf8proc_int32_t c;
-    if (before) {
-        do text--;
-        while (((unsigned char)*text & 0xC0) == 0x80);
-    }
-    if (utf8proc_iterate((const utf8proc_uint8_t *)text, end - text, &c) <= 0) return false;
-    utf8proc_category_t category = utf8proc_category(c);
-    return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO) ||
-           category == UTF8PROC_CATEGORY_PC;
-}
-
-static const char *skip_space(const char *text) {
-    return text + strspn(text, " \t\r\n");
-}
-
-/* Where the next added token begins, and which; the end of the text if there is none. */
-static const char *next_added(const keel_tokenizer *tokenizer, const char *text, const char *from,
-                              bool specials, const added **found) {
-    const char *end = from + strlen(from);
-    *found = NULL;
-    for (const char *at = from; specials && at < end; at++) {
-        const added *one = added_at(tokenizer, at);
-        if (!one) continue;
-        if (one->single_word && ((at > text && is_word(at, end, true)) ||
-                                 (at + one->length < end && is_word(at + one->length, end, false))))
-            continue;
-        *found = one;
-        return at;
-    }
-    return end;
-}
-
-static keel_status encode_into(const keel_tokenizer *tokenizer, const char *text, bool specials,
-                               keel_arena *arena, keel__ids *ids, keel_err *err) {
-    const added *found = NULL;
-    const char *from = text;
-    do {
-        const char *at = next_added(tokenizer, text, from, specials, &found), *stop = at;
-        while (found && found->left && stop > from && strchr(" \t\r\n", stop[-1])) stop--;
-        KEEL_TRY(keel__wordpiece_encode(&tokenizer->model, &tokenizer->vocabulary, from,
-                                        (size_t)(stop - from), arena, ids, err));
-        if (!found) break;
-        if (!keel__ids_add(ids, found->id)) return keel_nomem(err, "tokenizer");
-        from = at + found->length;
-        if (found->right) from = skip_space(from);
-    } while (*from);
     return KEEL_OK;
+}
+
+static keel_status encode_normalised(encoding *on, keel__piece text) {
+    KEEL_TRY(keel__normalizer_run(&on->tokenizer->normalizer, &on->matching, &text.text, &text.length));
+    return encode_between(on, text, true);
 }
 
 keel_status keel_tokenizer_encode(const keel_tokenizer *tokenizer, const char *text, bool specials,
                                   keel_arena *arena, keel_tokens *out, keel_err *err) {
-    keel__ids ids = {0};
+    const size_t length = strlen(text);
     keel_arena scratch = {0};
-    keel_status status = encode_into(tokenizer, text, specials, &scratch, &ids, err);
+    encoding on = {.tokenizer = tokenizer, .specials = specials, .matching = {.arena = &scratch, .err = err}};
+    keel_status status = keel_utf8_valid_prefix(text, length) == length
+                             ? encode_between(&on, (keel__piece){text, length, true}, false)
+                             : keel_fail(err, KEEL_E_INVALID, "tokenizer", "the text is not UTF-8");
     if (status == KEEL_OK) {
-        *out = (keel_tokens){ids.count, keel_arena_alloc(arena, (ids.count + 1) * sizeof *out->id)};
+        *out = (keel_tokens){on.ids.count, keel_arena_alloc(arena, (on.ids.count + 1) * sizeof *out->id)};
         if (!out->id) status = keel_nomem(err, "tokenizer");
     }
-    if (status == KEEL_OK && ids.count) memcpy(out->id, ids.id, ids.count * sizeof *ids.id);
-    keel_free(ids.id);
+    if (status == KEEL_OK && on.ids.count) memcpy(out->id, on.ids.id, on.ids.count * sizeof *on.ids.id);
+    keel_free(on.ids.id);
     keel_arena_free(&scratch);
     return status;
 }
@@ -423,14 +308,14 @@ size_t keel_tokenizer_frame_size(const keel_tokenizer *tokenizer, bool pair) {
 
 keel_status keel_tokenizer_frame(const keel_tokenizer *tokenizer, const keel_tokens *a, const keel_tokens *b,
                                  keel_arena *arena, keel_tokens *out, int32_t **type, keel_err *err) {
-    const frame *by = &tokenizer->frame[b != NULL];
+    const keel__frame *by = &tokenizer->frame[b != NULL];
     const keel_tokens none = {0}, *text[2] = {a, b ? b : &none};
     const size_t room = a->count + text[1]->count + by->tokens;
     *out = (keel_tokens){0, keel_arena_alloc(arena, (room + 1) * sizeof *out->id)};
     *type = keel_arena_alloc(arena, (room + 1) * sizeof **type);
     if (!out->id || !*type) return keel_nomem(err, "tokenizer");
     for (size_t i = 0; i < by->n; i++) {
-        const piece *one = &by->piece[i];
+        const keel__frame_piece *one = &by->piece[i];
         const keel_tokens *from = one->token < 0 ? text[one->text] : NULL;
         const size_t n = from ? from->count : 1;
         if (out->count + n > room)
@@ -441,4 +326,26 @@ keel_status keel_tokenizer_frame(const keel_tokenizer *tokenizer, const keel_tok
         out->count += n;
     }
     return KEEL_OK;
+}
+
+/* ---- decoding ---- */
+
+keel_status keel_tokenizer_decode(const keel_tokenizer *tokenizer, const int32_t *id, size_t n, bool specials,
+                                  keel_arena *arena, const char **out, keel_err *err) {
+    keel_arena scratch = {0};
+    keel__decoding on = {.matching = {.arena = &scratch, .err = err},
+                         .string = keel_arena_alloc(&scratch, (n + 1) * sizeof *on.string)};
+    keel_status status = on.string ? KEEL_OK : keel_nomem(err, "tokenizer");
+    for (size_t i = 0; i < n && status == KEEL_OK; i++) {
+        const char *token = keel_tokenizer_token(tokenizer, id[i]);
+        if (token && (specials || !keel_tokenizer_special(tokenizer, id[i])))
+            on.string[on.n++] = (keel_bytes){token, strlen(token)};
+    }
+    if (status == KEEL_OK) status = keel__decoder_run(&tokenizer->decoder, &on);
+    if (status == KEEL_OK) {
+        *out = keel_arena_strndup(arena, on.string[0].data, on.string[0].length);
+        if (!*out) status = keel_nomem(err, "tokenizer");
+    }
+    keel_arena_free(&scratch);
+    return status;
 }

@@ -32,9 +32,20 @@ int32_t keel__vocabulary_find_hashed(const keel__vocabulary *vocabulary, uint64_
     return -1;
 }
 
-int32_t keel__vocabulary_find(const keel__vocabulary *vocabulary, const char *token) {
-    size_t length = strlen(token);
+int32_t keel__vocabulary_find_bytes(const keel__vocabulary *vocabulary, const char *token, size_t length) {
     return keel__vocabulary_find_hashed(vocabulary, keel_hash64(token, length, 0), token, length, "", 0);
+}
+
+int32_t keel__vocabulary_find(const keel__vocabulary *vocabulary, const char *token) {
+    return keel__vocabulary_find_bytes(vocabulary, token, strlen(token));
+}
+
+int32_t keel__vocabulary_find_two(const keel__vocabulary *vocabulary, const char *first, const char *second) {
+    uint64_t running = keel_hash64_begin(0);
+    for (const char *c = first; *c; c++) running = keel_hash64_add(running, (unsigned char)*c);
+    for (const char *c = second; *c; c++) running = keel_hash64_add(running, (unsigned char)*c);
+    return keel__vocabulary_find_hashed(vocabulary, keel_hash64_end(running), first, strlen(first), second,
+                                        strlen(second));
 }
 
 bool keel__vocabulary_add(keel__vocabulary *vocabulary, const char *token, int32_t id) {

@@ -26,6 +26,9 @@ bool keel__vocabulary_add(keel__vocabulary *vocabulary, const char *token, int32
 int32_t keel__vocabulary_find_hashed(const keel__vocabulary *vocabulary, uint64_t hash, const char *first,
                                      size_t n_first, const char *second, size_t n_second);
 int32_t keel__vocabulary_find(const keel__vocabulary *vocabulary, const char *token);
+int32_t keel__vocabulary_find_bytes(const keel__vocabulary *vocabulary, const char *token, size_t length);
+/* Of the two written one behind the other. */
+int32_t keel__vocabulary_find_two(const keel__vocabulary *vocabulary, const char *first, const char *second);
 
 typedef struct keel__ids {
     int32_t *id;

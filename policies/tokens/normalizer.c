@@ -1,0 +1,182 @@
+#include "policies/tokens/normalizer.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+#include "policies/tokens/characters.h"
+
+typedef keel__normalizer_step step;
+
+static keel_status add(const keel__reader *r, keel__normalizer *to, step one) {
+    return keel__component_add(r, &to->step, &to->n, sizeof one, &one);
+}
+
+/* ---- Unicode's forms ---- */
+
+/* Below U+0300, every text is its own NFC; below U+0080, it is any form. */
+static bool is_form(const char *text, size_t length, int form) {
+    const unsigned char most = form & UTF8PROC_COMPOSE && !(form & UTF8PROC_COMPAT) ? 0xCC : 0x80;
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] >= most) return false;
+    return true;
+}
+
+static keel_status run_form(const step *by, keel__matching *matching, const char **text, size_t *length) {
+    if (is_form(*text, *length, by->form)) return KEEL_OK;
+    const utf8proc_uint8_t *from = (const utf8proc_uint8_t *)*text;
+    const utf8proc_option_t form = (utf8proc_option_t)by->form;
+    utf8proc_ssize_t n = utf8proc_decompose(from, (utf8proc_ssize_t)*length, NULL, 0, form);
+    if (n < 0) return keel_fail(matching->err, KEEL_E_INVALID, "tokenizer", "the text is not UTF-8");
+    utf8proc_int32_t *points = keel_arena_alloc(matching->arena, ((size_t)n + 1) * sizeof *points);
+    if (!points) return keel_nomem(matching->err, "tokenizer");
+    utf8proc_decompose(from, (utf8proc_ssize_t)*length, points, n, form);
+    n = utf8proc_reencode(points, n, form);
+    *text = (const char *)points;
+    *length = (size_t)n;
+    return KEEL_OK;
+}
+
+static keel_status read_form(const keel__reader *r, int form, void *to) {
+    return add(r, to, (step){.run = run_form, .form = form | UTF8PROC_STABLE});
+}
+
+static keel_status read_nfc(const keel__reader *r, const cJSON *json, void *to) {
+    (void)json;
+    return read_form(r, UTF8PROC_COMPOSE, to);
+}
+
+static keel_status read_nfd(const keel__reader *r, const cJSON *json, void *to) {
+    (void)json;
+    return read_form(r, UTF8PROC_DECOMPOSE, to);
+}
+
+static keel_status read_nfkc(const keel__reader *r, const cJSON *json, void *to) {
+    (void)json;
+    return read_form(r, UTF8PROC_COMPOSE | UTF8PROC_COMPAT, to);
+}
+
+static keel_status read_nfkd(const keel__reader *r, const cJSON *json, void *to) {
+    (void)json;
+    return read_form(r, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, to);
+}
+
+/* ---- of SentencePiece, in the words of the library ---- */
+
+static keel_status run_prepend(const step *by, keel__matching *matching, const char **text, size_t *length) {
+    const size_t before = strlen(by->text);
+    if (*length == 0) return KEEL_OK;
+    char *made = keel_arena_alloc(matching->arena, before + *length + 1);
+    if (!made) return keel_nomem(matching->err, "tokenizer");
+    memcpy(made, by->text, before);
+    memcpy(made + before, *text, *length);
+    made[before + *length] = '\0';
+    *text = made;
+    *length += before;
+    return KEEL_OK;
+}
+
+static keel_status read_prepend(const keel__reader *r, const cJSON *json, void *to) {
+    step one = {.run = run_prepend};
+    KEEL_TRY(keel__component_text(r, json, "prepend", &one.text));
+    return add(r, to, one);
+}
+
+static keel_status run_replace(const step *by, keel__matching *matching, const char **text, size_t *length) {
+    return keel__pattern_replace(by->pattern, matching, by->text, text, length);
+}
+
+static keel_status read_replace(const keel__reader *r, const cJSON *json, void *to) {
+    step one = {.run = run_replace};
+    KEEL_TRY(keel__pattern_read(r, json, &one.pattern));
+    KEEL_TRY(keel__component_text(r, json, "content", &one.text));
+    return add(r, to, one);
+}
+
+/* ---- BERT's ---- */
+
+enum { MOST_DECOMPOSED = 4 }; /* code points of a canonical decomposition */
+
+typedef struct points {
+    int32_t *at;
+    size_t count;
+} points;
+
+/* A code point, lower-cased if asked for: one to one, but for the capital I with a dot above, which leaves
+ * its dot. */
+static void put(const step *by, int32_t c, points *to) {
+    to->at[to->count++] = !by->lowercase ? c : c == 0x130 ? 'i' : utf8proc_tolower(c);
+    if (by->lowercase && c == 0x130) to->at[to->count++] = 0x307;
+}
+
+/* Canonical decomposition without non-spacing marks. Their order does not matter, since they all go. */
+static void put_stripped(const step *by, int32_t c, points *to) {
+    int32_t part[MOST_DECOMPOSED];
+    int boundary = 0;
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char(c, part, MOST_DECOMPOSED, UTF8PROC_DECOMPOSE, &boundary);
+    for (utf8proc_ssize_t k = 0; k < n && k < MOST_DECOMPOSED; k++)
+        if (!keel__is_mark(part[k])) put(by, part[k], to);
+}
+
+static void put_bert(const step *by, int32_t c, points *to) {
+    if (by->clean && keel__is_dropped(c)) return;
+    if (by->clean && keel__is_space(c)) c = ' ';
+    const bool apart = by->chinese && keel__is_chinese(c);
+    if (apart) to->at[to->count++] = ' ';
+    if (by->strip_accents && c >= 0x80)
+        put_stripped(by, c, to);
+    else
+        put(by, c, to);
+    if (apart) to->at[to->count++] = ' ';
+}
+
+static keel_status run_bert(const step *by, keel__matching *matching, const char **text, size_t *length) {
+    points one = {(int32_t[MOST_DECOMPOSED * 2 + 2]){0}, 0};
+    char *made = keel_arena_alloc(matching->arena, 4 * MOST_DECOMPOSED * *length + 1);
+    size_t n = 0, used;
+    if (!made) return keel_nomem(matching->err, "tokenizer");
+    for (size_t at = 0; at < *length; at += used) {
+        one.count = 0;
+        put_bert(by, keel__character(*text, *length, at, &used), &one);
+        for (size_t k = 0; k < one.count; k++)
+            n += (size_t)utf8proc_encode_char(one.at[k], (utf8proc_uint8_t *)made + n);
+    }
+    made[n] = '\0';
+    *text = made;
+    *length = n;
+    return KEEL_OK;
+}
+
+static keel_status read_bert(const keel__reader *r, const cJSON *json, void *to) {
+    step one = {.run = run_bert, .clean = true, .chinese = true, .lowercase = true};
+    KEEL_TRY(keel_json_bool(json, "clean_text", false, &one.clean, r->name, r->err));
+    KEEL_TRY(keel_json_bool(json, "handle_chinese_chars", false, &one.chinese, r->name, r->err));
+    KEEL_TRY(keel_json_bool(json, "lowercase", false, &one.lowercase, r->name, r->err));
+    one.strip_accents = one.lowercase;
+    KEEL_TRY(keel_json_bool(json, "strip_accents", false, &one.strip_accents, r->name, r->err));
+    return add(r, to, one);
+}
+
+/* ---- all of them ---- */
+
+static const keel__component_row rows[] = {
+    {"NFC", read_nfc},         {"NFD", read_nfd},         {"NFKC", read_nfkc},          {"NFKD", read_nfkd},
+    {"Prepend", read_prepend}, {"Replace", read_replace}, {"BertNormalizer", read_bert}};
+static const keel__component_kind kind = {"normalizer", "normalizers", rows, sizeof rows / sizeof *rows};
+
+keel_status keel__normalizer_read(const keel__reader *r, const cJSON *json, keel__normalizer *to) {
+    return keel__component_read(r, &kind, json, to);
+}
+
+keel_status keel__normalizer_run(const keel__normalizer *normalizer, keel__matching *matching,
+                                 const char **text, size_t *length) {
+    for (size_t i = 0; i < normalizer->n; i++)
+        KEEL_TRY(normalizer->step[i].run(&normalizer->step[i], matching, text, length));
+    return KEEL_OK;
+}
+
+bool keel__normalizer_lowercases(const keel__normalizer *normalizer) {
+    for (size_t i = 0; i < normalizer->n; i++)
+        if (normalizer->step[i].lowercase) return true;
+    return false;
+}
