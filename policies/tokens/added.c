@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 /* ---- reading ---- */
 
@@ -96,13 +96,13 @@ static int32_t character_before(const char *text, size_t at, size_t *start) {
     size_t used;
     *start = at - 1;
     while (*start > 0 && ((unsigned char)text[*start] & 0xC0) == 0x80) --*start;
-    return keel__character(text, at, *start, &used);
+    return keel__character_at(text, at, *start, &used);
 }
 
 static bool stands_alone(const char *text, size_t length, size_t start, size_t end) {
     size_t other;
-    return (start == 0 || !keel__is_word(character_before(text, start, &other))) &&
-           (end == length || !keel__is_word(keel__character(text, length, end, &other)));
+    return (start == 0 || !keel__character_is_word(character_before(text, start, &other))) &&
+           (end == length || !keel__character_is_word(keel__character_at(text, length, end, &other)));
 }
 
 keel__added_match keel__added_next(const keel__added *added, bool normalized, const char *text, size_t length,
@@ -114,9 +114,10 @@ keel__added_match keel__added_next(const keel__added *added, bool normalized, co
         *from = end;
         at = end - 1;
         if (one->single_word && !stands_alone(text, length, start, end)) continue;
-        while (one->left && start > done && keel__is_space(character_before(text, start, &other)))
+        while (one->left && start > done && keel__character_is_space(character_before(text, start, &other)))
             start = other;
-        while (one->right && end < length && keel__is_space(keel__character(text, length, end, &other)))
+        while (one->right && end < length &&
+               keel__character_is_space(keel__character_at(text, length, end, &other)))
             end += other;
         return (keel__added_match){start > done ? start : done, end, one};
     }

@@ -6,7 +6,7 @@
 
 #include "core/hash.h"
 #include "policies/tokens/byte_level.h"
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 /* ---- merges ---- */
 
@@ -229,7 +229,7 @@ static void put_known(const keel__bpe *model, word *w, int32_t id, bool *pending
 static void split_characters(const keel__bpe *model, const char *piece, size_t length, word *w) {
     bool pending = false;
     for (size_t at = 0, used; at < length; at += used) {
-        keel__character(piece, length, at, &used);
+        keel__character_at(piece, length, at, &used);
         const int32_t id = keel__vocabulary_find_bytes(model->vocabulary, piece + at, used);
         bool fallback = id < 0 && model->byte_fallback;
         for (size_t i = 0; i < used; i++)

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 typedef keel__normalizer_step step;
 
@@ -115,13 +115,13 @@ static void put_stripped(const step *by, int32_t c, points *to) {
     const utf8proc_ssize_t n =
         utf8proc_decompose_char(c, part, MOST_DECOMPOSED, UTF8PROC_DECOMPOSE, &boundary);
     for (utf8proc_ssize_t k = 0; k < n && k < MOST_DECOMPOSED; k++)
-        if (!keel__is_mark(part[k])) put(by, part[k], to);
+        if (!keel__character_is_mark(part[k])) put(by, part[k], to);
 }
 
 static void put_bert(const step *by, int32_t c, points *to) {
-    if (by->clean && keel__is_dropped(c)) return;
-    if (by->clean && keel__is_space(c)) c = ' ';
-    const bool apart = by->chinese && keel__is_chinese(c);
+    if (by->clean && keel__character_is_dropped(c)) return;
+    if (by->clean && keel__character_is_space(c)) c = ' ';
+    const bool apart = by->chinese && keel__character_is_chinese(c);
     if (apart) to->at[to->count++] = ' ';
     if (by->strip_accents && c >= 0x80)
         put_stripped(by, c, to);
@@ -137,7 +137,7 @@ static keel_status run_bert(const step *by, keel__matching *matching, const char
     if (!made) return keel_nomem(matching->err, "tokenizer");
     for (size_t at = 0; at < *length; at += used) {
         one.count = 0;
-        put_bert(by, keel__character(*text, *length, at, &used), &one);
+        put_bert(by, keel__character_at(*text, *length, at, &used), &one);
         for (size_t k = 0; k < one.count; k++)
             n += (size_t)utf8proc_encode_char(one.at[k], (utf8proc_uint8_t *)made + n);
     }

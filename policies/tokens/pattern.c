@@ -4,7 +4,7 @@
 #include <pcre2.h>
 #include <string.h>
 
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 enum { MOST_STEPS = 50 * 1000 * 1000, MOST_HEAP_KB = 64 * 1024 };
 
@@ -148,7 +148,7 @@ void keel__pattern_close(keel__pattern *all) {
 static void find_kind(bool (*is)(int32_t c), const char *text, size_t length, size_t from, size_t *start,
                       size_t *end) {
     for (size_t at = from, used; at < length; at += used)
-        if (is(keel__character(text, length, at, &used))) {
+        if (is(keel__character_at(text, length, at, &used))) {
             *start = at;
             *end = at + used;
             return;
@@ -195,7 +195,7 @@ keel_status keel__pattern_replace(const keel__pattern *pattern, keel__matching *
         keel_buf_append(&out, *text + kept, start - kept);
         keel_buf_text(&out, content);
         kept = end;
-        keel__character(*text, *length, end, &from);
+        keel__character_at(*text, *length, end, &from);
         from = end > start ? end : end + from;
     }
     if (status == KEEL_OK && kept > 0) {

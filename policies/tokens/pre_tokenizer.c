@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 /* GPT-2's (Radford et al. 2019), as the library has it. */
 static const char GPT2[] =
@@ -60,13 +60,13 @@ static keel_status read_split(const keel__reader *r, const cJSON *json, void *to
 static keel_status read_digits(const keel__reader *r, const cJSON *json, void *to) {
     bool each = false;
     KEEL_TRY(keel_json_bool(json, "individual_digits", false, &each, r->name, r->err));
-    return add_kind(r, to, keel__is_numeric, each ? KEEL__SPLIT_ISOLATED : KEEL__SPLIT_CONTIGUOUS);
+    return add_kind(r, to, keel__character_is_numeric, each ? KEEL__SPLIT_ISOLATED : KEEL__SPLIT_CONTIGUOUS);
 }
 
 static keel_status read_bert(const keel__reader *r, const cJSON *json, void *to) {
     (void)json;
-    KEEL_TRY(add_kind(r, to, keel__is_space, KEEL__SPLIT_REMOVED));
-    return add_kind(r, to, keel__is_punctuation, KEEL__SPLIT_ISOLATED);
+    KEEL_TRY(add_kind(r, to, keel__character_is_space, KEEL__SPLIT_REMOVED));
+    return add_kind(r, to, keel__character_is_punctuation, KEEL__SPLIT_ISOLATED);
 }
 
 static keel_status read_metaspace(const keel__reader *r, const cJSON *json, void *to) {
@@ -165,7 +165,7 @@ static keel_status split(const run *on, size_t at, const keel__piece *of) {
         if (start == of->length) break;
         if (end == start) { /* of nothing: goes on behind the next code point, with nothing between */
             size_t used;
-            keel__character(of->text, of->length, start, &used);
+            keel__character_at(of->text, of->length, start, &used);
             from = start + used;
             if (start == done) continue;
         } else

@@ -1,4 +1,4 @@
-#include "policies/tokens/characters.h"
+#include "policies/tokens/character.h"
 
 #include <utf8proc.h>
 
@@ -20,27 +20,27 @@ static bool is_young(int32_t c) {
     return false;
 }
 
-bool keel__is_space(int32_t c) {
+bool keel__character_is_space(int32_t c) {
     return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
            c == 0x3000;
 }
 
-bool keel__is_numeric(int32_t c) {
+bool keel__character_is_numeric(int32_t c) {
     if (c < 0x80) return c >= '0' && c <= '9';
     const utf8proc_category_t category = utf8proc_category(c);
     return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
 }
 
 /* Letters, marks, digits, letter-like numbers, connectors, joiners, and letters in circles and squares. */
-bool keel__is_word(int32_t c) {
+bool keel__character_is_word(int32_t c) {
     const utf8proc_category_t category = utf8proc_category(c);
     return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
            category == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
            (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
-bool keel__is_punctuation(int32_t c) {
+bool keel__character_is_punctuation(int32_t c) {
     if (c < 0x80)
         return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
     const utf8proc_category_t category = utf8proc_category(c);
@@ -48,7 +48,7 @@ bool keel__is_punctuation(int32_t c) {
     return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO && !is_young(c);
 }
 
-bool keel__is_chinese(int32_t c) {
+bool keel__character_is_chinese(int32_t c) {
     static const int32_t ranges[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
                                         {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
                                         {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
@@ -57,18 +57,18 @@ bool keel__is_chinese(int32_t c) {
     return false;
 }
 
-bool keel__is_dropped(int32_t c) {
+bool keel__character_is_dropped(int32_t c) {
     if (c == '\t' || c == '\n' || c == '\r') return false;
     const utf8proc_category_t category = utf8proc_category(c);
     return c == 0 || c == 0xFFFD || category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CO ||
            (category == UTF8PROC_CATEGORY_CF && !is_young(c));
 }
 
-bool keel__is_mark(int32_t c) {
+bool keel__character_is_mark(int32_t c) {
     return c == 0x1734 || (utf8proc_category(c) == UTF8PROC_CATEGORY_MN && !is_young(c));
 }
 
-int32_t keel__character(const char *text, size_t length, size_t at, size_t *used) {
+int32_t keel__character_at(const char *text, size_t length, size_t at, size_t *used) {
     utf8proc_int32_t c = (unsigned char)text[at];
     *used = 1;
     if (c < 0x80) return c;
