@@ -230,6 +230,19 @@ static keel_status open_header(const keel_buf *file, const char *path, size_t *l
     return keel_json_parse(text, *length, path, header, err);
 }
 
+/* What large-file storage of Git leaves in the place of a file that was not fetched. */
+static bool is_pointer(const keel_buf *file) {
+    static const char start[] = "version https://git-lfs";
+    return file->length >= sizeof start - 1 && memcmp(file->data, start, sizeof start - 1) == 0;
+}
+
+static void hint_damage(const keel_buf *file, keel_err *err) {
+    if (is_pointer(file))
+        keel_hint(err, "it is a pointer of Git LFS: fetch the file itself, as with `git lfs pull`");
+    else
+        keel_hint(err, "it is damaged, or not all of it arrived: copy or download it again");
+}
+
 /* What was read into made->file, if it was. */
 static keel_status parse_file(keel_safetensors *made, const char *path, keel_status status,
                               keel_safetensors *out, keel_err *err) {
@@ -245,6 +258,7 @@ static keel_status parse_file(keel_safetensors *made, const char *path, keel_sta
         status = read_header(&r, header, made);
     }
     cJSON_Delete(header);
+    if (status == KEEL_E_PARSE) hint_damage(&made->file, err);
     if (status == KEEL_OK)
         *out = *made;
     else

@@ -109,12 +109,33 @@ static keel_status read_tuning(keel_cli *cli, const char *dir, const keel_base *
     return KEEL_OK;
 }
 
+/* A base that has seen what policies are compared on, and is not tuned anew for each fold. */
+static void note_seen(const char *dir, const keel_base *base, const cJSON *manifest, keel_choose_job *out) {
+    double known =
+        0; /* decisions that taught the base which it went on from: no fold of its own forgets them */
+    keel_json_number(keel_json_get(manifest, "metrics"), "decisions_known_before", false, &known, dir, NULL);
+    out->flattered = !base->crossed || known > 0;
+    if (out->flattered)
+        keel_log(KEEL_LOG_INFO,
+                 "note: %s was tuned on the conversations that policies are compared on and knows them by "
+                 "heart: no verdict is given. An encoder tuned with folds=2 or more can be compared on",
+                 dir);
+    else
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: %s was tuned on the conversations that policies are compared on, and is not tuned anew "
+            "for each fold. Its features are crossed: those of a conversation come from folds without it; "
+            "what n-grams add to its prior is not",
+            dir);
+}
+
 keel_status keel_cli_base_tuning(keel_cli *cli, const char *dir, const keel_base *base,
-                                 const keel_split *split, const keel_base_config **out, keel_err *err) {
+                                 const keel_split *split, keel_choose_job *out, keel_err *err) {
     cJSON *manifest = NULL;
     const char *text = NULL, *from = NULL;
     keel_split tuned_on;
-    *out = NULL;
+    out->tuning = NULL;
+    out->flattered = false;
     KEEL_TRY(keel_manifest_read(dir, &manifest, err));
     const cJSON *lineage = keel_json_get(manifest, "lineage");
     keel_json_string(lineage, "split", false, &text, dir, NULL);
@@ -123,12 +144,9 @@ keel_status keel_cli_base_tuning(keel_cli *cli, const char *dir, const keel_base
         !text || keel_split_parse(text, &tuned_on, NULL) != KEEL_OK || !keel_split_disjoint(&tuned_on, split);
     keel_status status = KEEL_OK;
     if (seen && from && base->kind->tune && keel_base_is_kind(from))
-        status = read_tuning(cli, dir, base, keel_json_get(manifest, "config"), out, err);
+        status = read_tuning(cli, dir, base, keel_json_get(manifest, "config"), &out->tuning, err);
     else if (seen)
-        keel_log(KEEL_LOG_INFO,
-                 "note: %s has seen the conversations that policies are compared on, and cannot be tuned "
-                 "anew without them: the comparison may flatter",
-                 dir);
+        note_seen(dir, base, manifest, out);
     cJSON_Delete(manifest);
     return status;
 }

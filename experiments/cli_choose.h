@@ -12,10 +12,11 @@
  * left out of the standard list, and refused in another. */
 keel_status keel_cli_contenders(keel_cli *cli, keel_choose_job *out, keel_err *err);
 
-/* How the base in a folder was tuned, if it was tuned from its kind on conversations that `split` may hold;
- * else *out stays NULL, and a note says so where it has seen them. In the cli's arena. */
+/* out->tuning: how the base in a folder was tuned, if it was tuned from its kind on conversations that
+ * `split` may hold; in the cli's arena. Else it stays NULL, and where the base has seen them a note says what
+ * that means; out->flattered: they teach too much. */
 keel_status keel_cli_base_tuning(keel_cli *cli, const char *dir, const keel_base *base,
-                                 const keel_split *split, const keel_base_config **out, keel_err *err);
+                                 const keel_split *split, keel_choose_job *out, keel_err *err);
 
 /* The metrics' "choice" for people: a line and a table. */
 void keel_cli_print_choice(const cJSON *choice, FILE *out);

@@ -117,10 +117,22 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const
     return status;
 }
 
+/* --mode says the same as --set mode=NAME: two of them must agree. */
+static keel_status check_mode_once(keel_cli *cli, const char *mode, keel_err *err) {
+    const char *const *settings;
+    size_t n;
+    KEEL_TRY(keel_cli_values(cli, "--set", &settings, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(settings[i], "mode=", 5) == 0 && strcmp(settings[i] + 5, mode) != 0)
+            return keel_fail(err, KEEL_E_USAGE, "--mode", "says %s, --set says %s", mode, settings[i] + 5);
+    return KEEL_OK;
+}
+
 static keel_status set_mode(keel_cli *cli, const keel_base_kind *kind, keel_base_config *config,
                             keel_err *err) {
     const char *mode = keel_cli_value(cli, "--mode");
     if (!mode) return KEEL_OK;
+    KEEL_TRY(check_mode_once(cli, mode, err));
     if (keel_cli_check_key(cli, kind->options, "mode", "--mode", NULL) != KEEL_OK) {
         keel_fail(err, KEEL_E_USAGE, "--mode", "a %s base has no modes: encoders and decoders have",
                   kind->type);
@@ -183,7 +195,7 @@ const keel_verb keel_verb_sft = {
         "of it. A run that was\n"
         "interrupted goes on when the same command is given again, to the same bytes. Of what is printed, "
         "rank, act, outcome,\n"
-        "preference and risk are the parts of the loss at the end (0: a part that this log does not train).\n"
+        "preference and risk are the parts of the loss at the end, of an encoder those that this log trains.\n"
         "An encoder is a folder as Hugging Face or sentence-transformers lay it out (docs/bases.md); "
         "experiments/fetch-base.sh\n"
         "minilm gets one. It is tuned once for each fold and once on everything, so that policies see of each "

@@ -160,8 +160,8 @@ static keel_status train_or_choose(keel_cli *cli, const keel_train_job *job, wan
                                    keel_err *err) {
     if (!what->choose) return keel_train(job, pool, err);
     what->among.train = job;
-    KEEL_TRY(keel_cli_base_tuning(cli, keel_cli_value(cli, "--base"), job->base, job->split,
-                                  &what->among.tuning, err));
+    KEEL_TRY(
+        keel_cli_base_tuning(cli, keel_cli_value(cli, "--base"), job->base, job->split, &what->among, err));
     return keel_choose(&what->among, pool, err);
 }
 

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/numeric.h"
 #include "policies/artefact.h"
 
 const char *const keel_base_spaces[] = {"auto", "candidates", "acts", "outcomes", NULL};
@@ -105,10 +106,19 @@ keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, ke
     return open_folder(spec, out, hash, err);
 }
 
+/* A model that a base starts from is none itself. */
+static keel_status check_tuned(const char *dir, keel_err *err) {
+    const keel_base_kind *kind = NULL;
+    if (!keel_base_is_model(dir) || kind_of_model(dir, &kind, NULL) != KEEL_OK || !kind) return KEEL_OK;
+    keel_fail(err, KEEL_E_NOT_FOUND, dir, "is a model as it came, not a base that was tuned on a log");
+    return keel_hint(err, "run `keel sft --base %.80s --out runs/base` first, and give runs/base", dir);
+}
+
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
     const keel_base_kind *kind = NULL;
     char hash[65];
     keel_base *base = NULL;
+    KEEL_TRY(check_tuned(dir, err));
     KEEL_TRY(open_folder(dir, &kind, hash, err));
     KEEL_TRY(kind->load(&base, dir, err));
     memcpy(base->hash, hash, sizeof hash);
@@ -246,16 +256,41 @@ keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *i
     return base->kind->propose(base, items, n, config, scratch, err);
 }
 
+/* In candidate sets: the prior over the given candidates as if they were the decision's own, without the
+ * fixed answers. In fixed spaces: that of each candidate's act or outcome. */
+static keel_status log_prob_by_encode(const keel_base *base, const keel_conversation *conversation,
+                                      size_t decision, const keel_candidate *candidates, size_t n,
+                                      keel_arena *scratch, double *out, keel_err *err) {
+    const bool sets = base->space == KEEL_SPACE_CANDIDATES;
+    keel_features features;
+    keel_candidate *given = keel_arena_alloc(scratch, (n + 1) * sizeof *given);
+    float *log_prior = keel_arena_alloc(scratch, (n + 1) * sizeof *log_prior);
+    if (!given || !log_prior) return keel_nomem(err, "base");
+    if (n == 0) return KEEL_OK;
+    memcpy(given, candidates, n * sizeof *given);
+    keel_decision asked = {
+        .turn = conversation->decisions[decision].turn, .n_candidates = n, .candidates = given};
+    keel_conversation view = *conversation;
+    view.decisions = &asked;
+    view.n_decisions = 1;
+    KEEL_TRY(keel_base_encode_decision(base, &view, 0, scratch, &features, err));
+    for (size_t i = 0; i < n; i++)
+        log_prior[i] = features.log_prior[sets ? i : (size_t)keel_base_action_index(base, &candidates[i])];
+    if (sets && base->n_fixed > 0) keel_log_softmax(log_prior, n, log_prior);
+    for (size_t i = 0; i < n; i++) out[i] = (double)log_prior[i];
+    return KEEL_OK;
+}
+
 keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *conversation, size_t decision,
                                const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                                keel_err *err) {
-    if (!base->kind->log_prob) return fail_unsupported(base, "gives no probability of a given response", err);
     KEEL_TRY(check_decision(conversation, decision, err));
     for (size_t i = 0; i < n && base->space != KEEL_SPACE_CANDIDATES; i++)
         if (keel_base_action_index(base, &candidates[i]) < 0)
             return keel_fail(err, KEEL_E_INVALID, "base", "candidate %zu: %s is not one that the base knows",
                              i, base->space == KEEL_SPACE_ACTS ? "its act" : "its outcome");
-    return base->kind->log_prob(base, conversation, decision, candidates, n, scratch, out, err);
+    return (base->kind->log_prob ? base->kind->log_prob : log_prob_by_encode)(
+        base, conversation, decision, candidates, n, scratch, out, err);
 }
 
 keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation *conversation,

@@ -192,6 +192,7 @@ struct keel_base_kind {
                           keel_err *err);
     keel_status (*propose)(const keel_base *base, const keel_proposal_item *items, size_t n,
                            const keel_proposal_config *config, keel_arena *scratch, keel_err *err);
+    /* NULL: by encode, whose prior is over the given candidates. */
     keel_status (*log_prob)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                             keel_err *err);
@@ -219,6 +220,9 @@ struct keel_base {
     size_t n_acts;           /* fixed spaces: number of acts; 0 for candidate sets */
     const char **acts;       /* names, in order of index (outcome names for KEEL_SPACE_OUTCOMES) */
     size_t state_dim, candidate_dim;
+    /* Whether the features of what it was tuned on come from parts that were tuned without it, so that they
+     * are no better than those of what is new. */
+    bool crossed;
     /* Candidate sets: answers that it offers at every decision, as actions after the decision's candidates:
      * action n_candidates + i is fixed[i]. Text, outcome and act alone. */
     size_t n_fixed;

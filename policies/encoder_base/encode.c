@@ -285,32 +285,6 @@ keel_status keel__encoder_base_encode(const keel_base *base, const keel_base_ite
     return KEEL_OK;
 }
 
-/* In candidate sets: the prior over the given candidates, as if they were the decision's own. In fixed
- * spaces: that of each candidate's act or outcome. */
-keel_status keel__encoder_base_log_prob(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, const keel_candidate *candidates, size_t n,
-                                        keel_arena *scratch, double *out, keel_err *err) {
-    const bool sets = base->space == KEEL_SPACE_CANDIDATES;
-    keel_features features;
-    keel_candidate *given = keel_arena_alloc(scratch, (n + 1) * sizeof *given);
-    float *log_prior = keel_arena_alloc(scratch, (n + 1) * sizeof *log_prior);
-    if (!given || !log_prior) return keel_nomem(err, "encoder base");
-    if (n > 0) memcpy(given, candidates, n * sizeof *given);
-    keel_decision asked = {
-        .turn = conversation->decisions[decision].turn, .n_candidates = n, .candidates = given};
-    keel_conversation view = *conversation;
-    view.decisions = &asked;
-    view.n_decisions = 1;
-    const keel_base_item item = {&view, NULL, 1, &features};
-    if (n == 0) return KEEL_OK;
-    KEEL_TRY(keel__encoder_base_encode(base, &item, 1, scratch, err));
-    if (sets) keel_log_softmax(features.log_prior, n, log_prior); /* without the fixed answers */
-    for (size_t i = 0; i < n; i++)
-        out[i] = (double)(sets ? log_prior[i]
-                               : features.log_prior[(size_t)keel_base_action_index(base, &candidates[i])]);
-    return KEEL_OK;
-}
-
 /* ---- what else is asked of a base ---- */
 
 keel_status keel__encoder_base_place(const keel_base *base, const keel_conversation *conversation,

@@ -10,9 +10,6 @@ keel_status keel__encoder_readings(const keel_encoder_base *model, const keel_re
 
 keel_status keel__encoder_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                                       keel_arena *scratch, keel_err *err);
-keel_status keel__encoder_base_log_prob(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, const keel_candidate *candidates, size_t n,
-                                        keel_arena *scratch, double *out, keel_err *err);
 /* The n-gram base's, or the state's vector. */
 keel_status keel__encoder_base_place(const keel_base *base, const keel_conversation *conversation,
                                      size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,

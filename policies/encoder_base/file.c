@@ -243,8 +243,10 @@ static keel_status load_heads(loading *l, keel_encoder_base *model) {
     list_model(&tensors, model);
     for (size_t i = 0; i < tensors.count; i++) KEEL_TRY(copy_tensor(l, &tensors.tensor[i]));
     KEEL_TRY(load_crossed(l, "state.key", "state.logits", model->n_state, &model->arena, &model->states));
-    return load_crossed(l, "candidate.key", "candidate.logits", model->n_candidate, &model->arena,
-                        &model->candidates);
+    KEEL_TRY(load_crossed(l, "candidate.key", "candidate.logits", model->n_candidate, &model->arena,
+                          &model->candidates));
+    model->base.crossed = model->states.n + model->candidates.n > 0;
+    return KEEL_OK;
 }
 
 static keel_status load_beside(loading *l, keel_encoder_base *model) {

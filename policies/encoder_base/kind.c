@@ -97,7 +97,6 @@ const keel_base_kind keel_encoder_base_kind = {
     .load = keel__encoder_base_load,
     .save = keel__encoder_base_save,
     .encode = keel__encoder_base_encode,
-    .log_prob = keel__encoder_base_log_prob,
     .evidence = keel__encoder_base_evidence,
     .place = keel__encoder_base_place,
     .close = keel__encoder_base_close,

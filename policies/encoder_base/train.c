@@ -84,6 +84,11 @@ static keel_status list_units(keel_encoder_training *run, keel_err *err) {
             run->units[run->n_units++] = i;
     }
     if (run->n_units > 0) return KEEL_OK;
+    if (run->n_held > 0) {
+        keel_fail(err, KEEL_E_NOT_FOUND, tuning->job->corpus->name,
+                  "held_out leaves nothing to learn from: all groups are held out");
+        return keel_hint(err, "import more conversations, or use --set held_out=0");
+    }
     keel_fail(err, KEEL_E_NOT_FOUND, tuning->job->corpus->name, "one fold has all conversations");
     return keel_hint(
         err, "a fold has all conversations of the same requests: import other ones, or use --set folds=0");
@@ -220,6 +225,19 @@ static void note_losses(keel_encoder_training *run, double part[KEEL_N_HEADS]) {
     }
 }
 
+/* Heads that nothing in the batch has a label for have no loss there. */
+static keel_status write_losses(keel_encoder_training *run, const double part[KEEL_N_HEADS], keel_err *err) {
+    const char *name[KEEL_N_HEADS];
+    double value[KEEL_N_HEADS];
+    size_t n = 0;
+    for (int h = 0; h < KEEL_N_HEADS; h++) {
+        if (!has_loss(run, h) || !(run->batch.terms[h] > 0)) continue;
+        name[n] = keel__encoder_heads[h];
+        value[n++] = part[h];
+    }
+    return keel_metrics_write(run->metrics, (uint64_t)run->at[TOTAL_UPDATES], name, value, n, err);
+}
+
 static keel_status update(keel_encoder_training *run, keel_err *err) {
     const size_t size = batch_of(run), first = (size_t)(run->at[UPDATES] % (int64_t)run->per_epoch) * size;
     const size_t n = run->n_units - first < size ? run->n_units - first : size;
@@ -237,8 +255,7 @@ static keel_status update(keel_encoder_training *run, keel_err *err) {
         }
     run->at[UPDATES]++;
     run->at[TOTAL_UPDATES]++;
-    return keel_metrics_write(run->metrics, (uint64_t)run->at[TOTAL_UPDATES], keel__encoder_heads, part,
-                              KEEL_N_HEADS, err);
+    return write_losses(run, part, err);
 }
 
 /* ---- held-out units ---- */

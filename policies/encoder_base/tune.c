@@ -261,18 +261,32 @@ keel_status keel__encoder_vectors(const keel_encoder_base *model, const keel_enc
 
 /* ---- what is read of them ---- */
 
+static void count_tokens(const keel_encoder_tuning *tuning, const keel_reading *text, int32_t unknown,
+                         keel_encoder_read_counts *to) {
+    const keel_tokenizer *tokenizer = tuning->model->bert->tokenizer;
+    for (size_t i = 0; i < text->n; i++) {
+        to->unknown += text->id[i] == unknown;
+        to->read += text->id[i] == unknown || !keel_tokenizer_special(tokenizer, text->id[i]);
+    }
+}
+
 static keel_status note_texts(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
                               size_t n, keel_arena *scratch, keel_err *err) {
+    const int32_t unknown = keel_tokenizer_find(tuning->model->bert->tokenizer, "[UNK]");
     (void)scratch, (void)err;
     for (size_t i = 0; i < n; i++) {
         const keel_lesson_texts *texts = &lesson[i].texts;
         const size_t first = tuning->unit[at[i]].first_candidate;
         tuning->state_key[at[i]] = texts->state_key;
-        tuning->cut[at[i]] = texts->state.cut;
+        keel_encoder_read_counts *counts = &tuning->counts[at[i]];
+        counts->cut_state = texts->state.cut;
+        count_tokens(tuning, &texts->state, unknown, counts);
         for (size_t k = 0; k < texts->n_candidates; k++) {
             tuning->candidate_key[first + k] = texts->candidate_key[k];
             tuning->candidate_hash[first + k] = texts->candidate[k].hash;
-            if (k < tuning->unit[at[i]].n_candidates) tuning->cut[at[i]] += texts->candidate[k].cut;
+            if (k >= tuning->unit[at[i]].n_candidates) continue; /* one that is offered beside them */
+            counts->cut_candidates += texts->candidate[k].cut;
+            count_tokens(tuning, &texts->candidate[k], unknown, counts);
         }
     }
     return KEEL_OK;
@@ -282,14 +296,14 @@ static keel_status make_room(keel_encoder_tuning *tuning, keel_err *err) {
     const keel_encoder_base *model = tuning->model;
     keel_arena *arena = &tuning->arena;
     const size_t n = tuning->n + 1, m = tuning->n_candidates + 1;
-    tuning->cut = keel_arena_calloc(arena, n, sizeof *tuning->cut);
+    tuning->counts = keel_arena_calloc(arena, n, sizeof *tuning->counts);
     tuning->state_key = keel_arena_calloc(arena, n, sizeof *tuning->state_key);
     tuning->candidate_key = keel_arena_calloc(arena, m, sizeof *tuning->candidate_key);
     tuning->candidate_hash = keel_arena_calloc(arena, m, sizeof *tuning->candidate_hash);
     tuning->state_logits = keel_arena_calloc(arena, n * (model->n_state + 1), sizeof *tuning->state_logits);
     tuning->candidate_logits =
         keel_arena_calloc(arena, m * (model->n_candidate + 1), sizeof *tuning->candidate_logits);
-    return tuning->cut && tuning->state_key && tuning->candidate_key && tuning->candidate_hash &&
+    return tuning->counts && tuning->state_key && tuning->candidate_key && tuning->candidate_hash &&
                    tuning->state_logits && tuning->candidate_logits
                ? KEEL_OK
                : keel_nomem(err, "encoder base");
@@ -325,7 +339,8 @@ static keel_status keep_tables(keel_encoder_tuning *tuning, keel_err *err) {
     finish_moments(tuning->state_logits, tuning->n, model->n_state, model->mean, model->scale);
     finish_moments(tuning->candidate_logits, tuning->n_candidates, model->n_candidate,
                    model->mean + model->n_state, model->scale + model->n_state);
-    if (model->config.folds == 0) return KEEL_OK;
+    model->base.crossed = model->config.folds > 0;
+    if (!model->base.crossed) return KEEL_OK;
     KEEL_TRY(keel_crossed_make(&model->states, tuning->state_key, tuning->state_logits, tuning->n,
                                model->n_state, &model->arena, err));
     return keel_crossed_make(&model->candidates, tuning->candidate_key, tuning->candidate_logits,
@@ -416,20 +431,61 @@ static size_t count_known(const keel_encoder_tuning *tuning) {
     return known;
 }
 
+typedef struct reading_totals {
+    size_t cut, cut_states, cut_candidates; /* decisions */
+    size_t tokens_cut, read, unknown;
+} reading_totals;
+
+static reading_totals total_reading(const keel_encoder_tuning *tuning) {
+    reading_totals sum = {0};
+    for (size_t i = 0; i < tuning->n; i++) {
+        const keel_encoder_read_counts *one = &tuning->counts[i];
+        sum.cut += one->cut_state + one->cut_candidates > 0;
+        sum.cut_states += one->cut_state > 0;
+        sum.cut_candidates += one->cut_candidates > 0;
+        sum.tokens_cut += one->cut_state + one->cut_candidates;
+        sum.read += one->read;
+        sum.unknown += one->unknown;
+    }
+    return sum;
+}
+
+/* A twentieth: of English logs fewer than one token in a thousand is unknown, of Korean ones to an English
+ * vocabulary a good part. */
+static const double much_unknown = 0.05;
+
+/* What of a log an encoder cannot read, said before it is tuned for minutes. */
+static void warn_of_reading(const keel_encoder_tuning *tuning) {
+    const reading_totals sum = total_reading(tuning);
+    const size_t most = tuning->model->bert->config.max_tokens;
+    const double unknown = sum.read ? (double)sum.unknown / (double)sum.read : 0;
+    if (unknown > much_unknown)
+        keel_log(KEEL_LOG_INFO,
+                 "warning: %.0f %% of the tokens are [UNK], words that this encoder does not know: it was "
+                 "likely made for another language",
+                 100 * unknown);
+    if (2 * sum.cut_states > tuning->n)
+        keel_log(KEEL_LOG_INFO,
+                 "note: the dialogue of %zu of %zu decisions is cut: state_tokens goes up to %zu",
+                 sum.cut_states, tuning->n, most);
+    if (2 * sum.cut_candidates > tuning->n)
+        keel_log(KEEL_LOG_INFO,
+                 "note: candidates of %zu of %zu decisions are cut: candidate_tokens goes up to %zu",
+                 sum.cut_candidates, tuning->n, most);
+}
+
 static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_trained *trained,
                          keel_base_report *report) {
     const keel_encoder_base *from = (const keel_encoder_base *)tuning->job->from;
-    size_t cut_texts = 0, cut_tokens = 0;
-    for (size_t i = 0; i < tuning->n; i++) {
-        cut_texts += tuning->cut[i] > 0;
-        cut_tokens += tuning->cut[i];
-    }
-    *report = (keel_base_report){.n_figures = 5,
-                                 .figure = {{"decisions_learned_from", (double)tuning->n},
-                                            {"decisions_cut", (double)cut_texts},
-                                            {"tokens_cut", (double)cut_tokens},
-                                            {"parameters_trained", (double)count_trained(tuning)},
-                                            {"updates", (double)trained->updates}}};
+    const reading_totals sum = total_reading(tuning);
+    *report = (keel_base_report){
+        .n_figures = 6,
+        .figure = {{"decisions_learned_from", (double)tuning->n},
+                   {"decisions_cut", (double)sum.cut},
+                   {"tokens_cut", (double)sum.tokens_cut},
+                   {"unknown_tokens", sum.read ? (double)sum.unknown / (double)sum.read : 0},
+                   {"parameters_trained", (double)count_trained(tuning)},
+                   {"updates", (double)trained->updates}}};
     if (tuning->model->config.held_out > 0)
         report->figure[report->n_figures++] = (keel_base_figure){"best_epoch", (double)trained->best_epoch};
     if (from && from->states.n > 0) /* else it does not tell */
@@ -455,6 +511,7 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     keel_base *beside = NULL;
     KEEL_TRY(make_model(tuning, err));
     KEEL_TRY(read_units(tuning, err));
+    warn_of_reading(tuning);
     if (keel__encoder_has_ngrams(tuning->model))
         KEEL_TRY(tune_beside(tuning->job, &tuning->model->config, &beside, err));
     tuning->model->beside = beside; /* owned from here on */

@@ -13,6 +13,12 @@ typedef struct keel_encoder_unit {
     size_t first_candidate; /* among those of all units: its own, then the answers offered beside them */
 } keel_encoder_unit;
 
+/* Tokens of a unit's texts, without what is put around them: those that are read, those of them that the
+ * vocabulary does not know, and those that are not read, of its state and of its candidates. */
+typedef struct keel_encoder_read_counts {
+    size_t read, unknown, cut_state, cut_candidates;
+} keel_encoder_read_counts;
+
 /* Vectors of units' texts, as far as there is memory. */
 typedef struct keel_encoder_vectors {
     bool candidates; /* of candidates too, else of states alone */
@@ -35,7 +41,7 @@ typedef struct keel_encoder_tuning {
     int64_t *state_key, *candidate_key;     /* [n], [n_candidates] */
     uint64_t *candidate_hash;               /* [n_candidates] of what is read of it: keel_reading.hash */
     float *state_logits, *candidate_logits; /* [n, n_state], [n_candidates, n_candidate] */
-    size_t *cut;                            /* [n] tokens of its texts that are not read */
+    keel_encoder_read_counts *counts;       /* [n] of its texts */
     keel_arena arena;
 } keel_encoder_tuning;
 

@@ -179,27 +179,3 @@ keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item 
         KEEL_TRY(encode_item((const keel_ngram_base *)base, &items[i], scratch, err));
     return KEEL_OK;
 }
-
-/* In candidate sets: the prior over the given candidates, as if they were the decision's own. In fixed
- * spaces: the prior of each candidate's act or outcome. */
-keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
-                                      size_t decision, const keel_candidate *candidates, size_t n,
-                                      keel_arena *scratch, double *out, keel_err *err) {
-    keel_features features;
-    keel_candidate *given = keel_arena_alloc(scratch, n * sizeof *given);
-    if (!given) return keel_nomem(err, "n-gram base");
-    if (n > 0) memcpy(given, candidates, n * sizeof *given);
-    keel_decision asked = {
-        .turn = conversation->decisions[decision].turn, .n_candidates = n, .candidates = given};
-    keel_conversation view = *conversation;
-    view.decisions = &asked;
-    view.n_decisions = 1;
-    const keel_base_item item = {&view, NULL, 1, &features};
-    if (n > 0) KEEL_TRY(keel__ngram_base_encode(base, &item, 1, scratch, err));
-    for (size_t i = 0; i < n; i++) {
-        bool sets = base->space == KEEL_SPACE_CANDIDATES;
-        size_t action = sets ? i : (size_t)keel_base_action_index(base, &candidates[i]);
-        out[i] = (double)features.log_prior[action];
-    }
-    return KEEL_OK;
-}

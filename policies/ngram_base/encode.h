@@ -14,8 +14,5 @@ void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel
                                         int64_t group, float out[KEEL_CANDIDATE_SCALARS]);
 keel_status keel__ngram_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                                     keel_arena *scratch, keel_err *err);
-keel_status keel__ngram_base_log_prob(const keel_base *base, const keel_conversation *conversation,
-                                      size_t decision, const keel_candidate *candidates, size_t n,
-                                      keel_arena *scratch, double *out, keel_err *err);
 
 #endif

@@ -65,7 +65,6 @@ const keel_base_kind keel_ngram_base_kind = {
     .load = keel__ngram_base_load,
     .save = keel__ngram_base_save,
     .encode = keel__ngram_base_encode,
-    .log_prob = keel__ngram_base_log_prob,
     .evidence = keel__ngram_base_evidence,
     .place = keel__ngram_base_place,
     .close = keel__ngram_base_close,

@@ -65,6 +65,7 @@ keel_status keel__ngram_base_make(keel_ngram_base **out, const struct keel_ngram
     for (size_t i = 0; i < KEEL_STATE_SCALARS; i++) model->state_scale[i] = 1;
     for (size_t i = 0; i < KEEL_CANDIDATE_SCALARS; i++) model->candidate_scale[i] = 1;
     const keel_base_space shown = {.space = space, .n_acts = n_acts, .acts = acts};
+    model->base.crossed = sets; /* its features there are probes, each fitted over folds */
     keel_status status = keel_base_space_set(&model->base, &shown, &model->arena, err);
     if (status == KEEL_OK) status = make_params(model, err);
     if (status == KEEL_OK)

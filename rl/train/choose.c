@@ -301,8 +301,13 @@ static bool add_verdict(cJSON *list, const keel_contender *contender, const verd
            cJSON_AddNumberToObject(row, "from_log", (double)one->differing.from_log);
 }
 
-static bool is_shown(const verdict *one) {
-    return is_known(one) && one->minus_logged.low > 0;
+static bool is_shown(const choosing *c, const verdict *one) {
+    return !c->job->flattered && is_known(one) && one->minus_logged.low > 0;
+}
+
+static const char *verdict_text(const choosing *c, const verdict *one) {
+    if (c->job->flattered) return "no verdict: the base knows these conversations by heart, which flatters";
+    return is_shown(c, one) ? "better than the log" : "no improvement shown";
 }
 
 /* {"kept", "verdict", "improvement_shown", "folds", "judged_folds", "base_tuned_anew", "confidence",
@@ -310,18 +315,17 @@ static bool is_shown(const verdict *one) {
  * [{"policy", "composite_reward", "minus_logged", "refusal_rate", "completion_rate", "decisions",
  * "from_base", "told", "from_log"}]} */
 static cJSON *choice_json(const choosing *c, size_t best) {
-    const bool shown = is_shown(&c->verdicts[best]);
+    const verdict *kept = &c->verdicts[best];
     cJSON *json = cJSON_CreateObject(), *list = NULL;
-    bool whole =
-        json && cJSON_AddStringToObject(json, "kept", c->job->contenders[best].name) &&
-        cJSON_AddStringToObject(json, "verdict", shown ? "better than the log" : "no improvement shown") &&
-        cJSON_AddBoolToObject(json, "improvement_shown", shown) &&
-        cJSON_AddStringToObject(json, "judged_on", c->learned->text) &&
-        cJSON_AddNumberToObject(json, "folds", (double)c->folds) &&
-        cJSON_AddNumberToObject(json, "judged_folds", (double)c->n_judged) &&
-        cJSON_AddBoolToObject(json, "base_tuned_anew", c->job->tuning != NULL) &&
-        cJSON_AddNumberToObject(json, "confidence", 1 - delta / (double)c->job->n) &&
-        (list = cJSON_AddArrayToObject(json, "policies")) != NULL;
+    bool whole = json && cJSON_AddStringToObject(json, "kept", c->job->contenders[best].name) &&
+                 cJSON_AddStringToObject(json, "verdict", verdict_text(c, kept)) &&
+                 cJSON_AddBoolToObject(json, "improvement_shown", is_shown(c, kept)) &&
+                 cJSON_AddStringToObject(json, "judged_on", c->learned->text) &&
+                 cJSON_AddNumberToObject(json, "folds", (double)c->folds) &&
+                 cJSON_AddNumberToObject(json, "judged_folds", (double)c->n_judged) &&
+                 cJSON_AddBoolToObject(json, "base_tuned_anew", c->job->tuning != NULL) &&
+                 cJSON_AddNumberToObject(json, "confidence", 1 - delta / (double)c->job->n) &&
+                 (list = cJSON_AddArrayToObject(json, "policies")) != NULL;
     for (size_t i = 0; whole && i < c->job->n; ++i)
         whole = add_verdict(list, &c->job->contenders[i], &c->verdicts[i]);
     if (whole) return json;
@@ -332,12 +336,13 @@ static cJSON *choice_json(const choosing *c, size_t best) {
 static void tell(const choosing *c, size_t best) {
     const verdict *one = &c->verdicts[best];
     const char *name = c->job->contenders[best].name;
-    if (!is_known(one))
+    if (c->job->flattered)
+        keel_log(KEEL_LOG_INFO, "kept: %s; %s", name, verdict_text(c, one));
+    else if (!is_known(one))
         keel_log(KEEL_LOG_INFO, "kept: %s; no improvement shown: nothing could be judged", name);
     else
         keel_log(KEEL_LOG_INFO, "kept: %s; %s: composite_reward minus the log's is at least %+.4f (%+.4f)",
-                 name, is_shown(one) ? "better than the log" : "no improvement shown", one->minus_logged.low,
-                 one->minus_logged.value);
+                 name, verdict_text(c, one), one->minus_logged.low, one->minus_logged.value);
 }
 
 /* ---- the whole ---- */

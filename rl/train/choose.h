@@ -40,6 +40,9 @@ typedef struct keel_choose_job {
     /* How the base was tuned on the split: a configuration of its kind; NULL: it has not seen the split, or
      * cannot be tuned anew, and is taken as it is. */
     const keel_base_config *tuning;
+    /* The base knows what policies are compared on by heart, and cannot be tuned anew: the highest is kept,
+     * and no verdict is given. */
+    bool flattered;
 } keel_choose_job;
 
 /* Makes config (a preset of cql) one that keeps to the base's prior. */

@@ -186,7 +186,18 @@ static void each_way_to_be_malformed_is_refused(void **state) {
         assert_int_equal(read_made(strlen(bad[i].header), bad[i].header, bad[i].data, &err), KEEL_E_PARSE);
         assert_string_equal(err.where, path);
         if (!strstr(err.message, bad[i].why)) fail_msg("%s: got \"%s\"", bad[i].header, err.message);
+        assert_non_null(strstr(err.hint, "download it again"));
     }
+}
+
+static void a_pointer_of_git_lfs_is_told(void **state) {
+    (void)state;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90\n";
+    keel_safetensors file;
+    keel_err err = {0};
+    assert_int_equal(keel_safetensors_read_bytes(pointer, sizeof pointer - 1, "model", &file, &err),
+                     KEEL_E_PARSE);
+    assert_non_null(strstr(err.hint, "git lfs pull"));
 }
 
 static void header_lengths_that_do_not_fit_are_refused(void **state) {
@@ -293,6 +304,7 @@ int main(void) {
         cmocka_unit_test(headers_as_other_writers_make_them_are_taken),
         cmocka_unit_test(each_way_to_be_malformed_is_refused),
         cmocka_unit_test(header_lengths_that_do_not_fit_are_refused),
+        cmocka_unit_test(a_pointer_of_git_lfs_is_told),
         cmocka_unit_test(types_and_ranks_that_are_known_but_not_kept_are_named),
         cmocka_unit_test(every_cut_is_refused_and_every_flip_survived),
         cmocka_unit_test(running_out_of_memory_anywhere_is_an_error_without_a_leak),

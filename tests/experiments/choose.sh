@@ -95,6 +95,17 @@ grep -q "outside what rewards allow" err.txt || fail "a term that pulls up what 
 [ "$(json metrics.q_outside.outside pulled-20/keel.json)" -gt "$(json metrics.q_outside.outside pulled-0.1/keel.json)" ] ||
     fail "Q outside what rewards allow is counted: $(json metrics.q_outside.outside pulled-20/keel.json) and $(json metrics.q_outside.outside pulled-0.1/keel.json)"
 
+# An encoder that knows the conversations by heart gives no verdict; one that crosses its features over folds does.
+golden=$(cd "$(dirname "$0")/../policies/golden" && pwd)
+for folds in 0 2; do
+    "$KEEL" sft --store log.db --base "$golden/bert/mean" --out encoder-$folds --quiet --set folds=$folds --set epochs=1 --set state_tokens=16 >/dev/null
+done
+expect "an encoder without folds is compared without a verdict" 0 "knows them by heart" train --store log.db --base encoder-0 --out by-heart --set steps=60 --set hidden=16 --choose bc,cql
+grep -q "^no verdict: " out.txt || fail "no verdict is given: $(cat out.txt)"
+[ "$(json metrics.choice.improvement_shown by-heart/keel.json)" = false ] || fail "the artefact says that nothing was shown"
+expect "an encoder with folds is compared" 0 "Its features are crossed" train --store log.db --base encoder-2 --out crossed --set steps=60 --set hidden=16 --choose bc,cql
+grep -q "^no verdict: " out.txt && fail "its verdict is given: $(cat out.txt)"
+
 # One fold is held out for the checkpoint: the difference from the log is told of that one.
 expect "--validate tells the difference" 0 "" train --store log.db --base base-log --out held --set steps=40 --set hidden=16 --algo cql --validate 0/3 --checkpoints 1 --quiet
 [ -n "$(json metrics.validation.improvement_shown held/keel.json)" ] || fail "the artefact says whether the held-out fold shows an improvement"

@@ -121,4 +121,15 @@ static inline void same_artefact(const char *a, const char *b) {
     }
 }
 
+/* A figure of the metrics that the artefact has. */
+static inline double figure(const char *name, const char *key) {
+    cJSON *manifest;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
+    assert_ok(keel_json_parse_file(path, &manifest, &err));
+    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
+    cJSON_Delete(manifest);
+    return value;
+}
+
 #endif

@@ -280,6 +280,11 @@ static void log_prob_is_the_prior_over_the_given_candidates(void **state) {
     keel_candidate other = {.text = "Something that nobody said."};
     assert_ok(keel_base_log_prob(base, conversation, 0, &other, 1, &arena, &one, &err));
     assert_float_equal(one, 0, 1e-6); /* the only one there is */
+    static const keel_candidate refusal = {.text = "No."};
+    base->fixed = &refusal;
+    base->n_fixed = 1; /* a third action, which was not asked about */
+    assert_ok(keel_base_log_prob(base, conversation, 0, decision->candidates, 2, &arena, log_prob, &err));
+    for (int i = 0; i < 2; i++) assert_float_equal(log_prob[i], features.log_prior[i], 1e-6);
     keel_base_close(base);
 }
 

@@ -121,6 +121,7 @@ static void the_tuning_split_gets_logits_of_encoders_that_did_not_see_it(void **
     size_t seen = 0, fresh = 0;
     keel_encoder_base *base = tuned("base");
     assert_int_equal(base->states.n, 24);
+    assert_true(base->base.crossed);
     assert_int_equal(base->candidates.n, 48);
     look_at(&base->base, "train", count_crossed, &seen);
     look_at(&base->base, "test", count_crossed, &fresh);
@@ -130,6 +131,7 @@ static void the_tuning_split_gets_logits_of_encoders_that_did_not_see_it(void **
     config.folds = 0;
     base = tuned("base");
     assert_int_equal(base->states.n, 0);
+    assert_false(base->base.crossed);
     keel__encoder_base_close(&base->base);
 }
 
@@ -328,16 +330,6 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
 
 /* ---- going on from one ---- */
 
-static double figure(const char *name, const char *key) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const double value = cJSON_GetNumberValue(keel_json_get(keel_json_get(manifest, "metrics"), key));
-    cJSON_Delete(manifest);
-    return value;
-}
-
 static void tuning_goes_on_from_a_tuned_base(void **state) {
     (void)state;
     add_log(20, "a", "train");
@@ -444,53 +436,29 @@ static void more_frozen_layers_than_layers_and_one_fold_are_refused(void **state
     assert_string_equal(err.where, "folds");
 }
 
-static void what_is_cut_is_counted(void **state) {
+static void a_model_is_no_base_before_it_is_tuned(void **state) {
     (void)state;
-    add_log(8, "a", "train");
-    config.state_tokens = 12;
-    assert_ok(tune_from(TINY, "base", 1));
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/base/keel.json", folder);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const cJSON *metrics = keel_json_get(manifest, "metrics");
-    assert_float_equal(cJSON_GetNumberValue(keel_json_get(metrics, "decisions_cut")), 8, 0);
-    assert_true(cJSON_GetNumberValue(keel_json_get(metrics, "tokens_cut")) >= 8);
-    cJSON_Delete(manifest);
+    keel_base *base = NULL;
+    assert_int_equal(keel_base_load(&base, TINY, &err), KEEL_E_NOT_FOUND);
+    contains(err.message, "a model as it came");
+    contains(err.hint, "keel sft --base");
 }
 
-/* NAN: the manifest has no such loss. */
-static double reported_loss(const char *head) {
-    cJSON *manifest;
-    char path[512];
-    snprintf(path, sizeof path, "%s/base/keel.json", folder);
-    assert_ok(keel_json_parse_file(path, &manifest, &err));
-    const cJSON *losses = keel_json_get(keel_json_get(manifest, "metrics"), "losses");
-    const double loss = cJSON_GetNumberValue(keel_json_get(losses, head));
-    cJSON_Delete(manifest);
-    return loss;
-}
-
-/* A head that has learned nothing has a loss of ln 2, however few decisions have a label for it. */
-static void batches_without_a_label_do_not_make_a_loss_smaller(void **state) {
+static void held_out_groups_leave_some_to_learn_from(void **state) {
     (void)state;
-    risk_known_every = 20;
-    add_log(40, "a", "train");
-    config.mode = KEEL_BERT_HEAD;
     config.folds = 0;
-    config.batch = 1;
-    config.learning_rate = 1e-8;
-    assert_ok(tune_from(TINY, "base", 1));
-    assert_float_equal(reported_loss("risk"), log(2), 1e-2);
-}
-
-static void a_head_that_nothing_taught_has_no_loss(void **state) {
-    (void)state;
-    risk_known_every = 0;
-    add_log(20, "a", "train");
-    assert_ok(tune_from(TINY, "base", 1));
-    assert_true(isnan(reported_loss("risk")));
-    assert_true(reported_loss("rank") > 0);
+    config.held_out = 0.5;
+    for (size_t i = 0; i < 20; i++) { /* until the group falls to the held-out ones */
+        char name[32];
+        snprintf(name, sizeof name, "group %zu", i);
+        keel_store_close(store);
+        assert_ok(keel_store_open(&store, in(name), KEEL_STORE_CREATE, &err));
+        one_group = name;
+        add_log(4, "a", "train");
+        if (tune_from(TINY, "base", 1) == KEEL_E_NOT_FOUND) break;
+        err = (keel_err){0};
+    }
+    contains(err.message, "held_out leaves nothing");
 }
 
 /* With a rate that does not fall, a run of as many epochs as the best one ends in the same encoder. */
@@ -535,9 +503,8 @@ int main(void) {
         TEST(acts_are_named_from_what_was_said),
         TEST(settings_that_leave_nothing_to_learn_are_refused),
         TEST(more_frozen_layers_than_layers_and_one_fold_are_refused),
-        TEST(what_is_cut_is_counted),
-        TEST(batches_without_a_label_do_not_make_a_loss_smaller),
-        TEST(a_head_that_nothing_taught_has_no_loss),
+        TEST(a_model_is_no_base_before_it_is_tuned),
+        TEST(held_out_groups_leave_some_to_learn_from),
         TEST(early_stopping_leaves_the_best_epoch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
