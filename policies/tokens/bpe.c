@@ -81,12 +81,7 @@ static keel_status read_merges(const keel__reader *r, const cJSON *list, keel__b
 
 /* ---- the rest of the model ---- */
 
-static bool occurs_in_utf8(int byte) {
-    return byte != 0 && byte < 0xF5 && byte != 0xC0 && byte != 0xC1;
-}
-
-static keel_status read_alphabet(const keel__reader *r, keel__bpe *to) {
-    const int32_t *needed = to->bytes ? to->symbol : to->fallback;
+static void find_alphabet(keel__bpe *to) {
     for (int byte = 0; byte < 256; byte++) {
         char text[8];
         keel__byte_level_put((unsigned char)byte, text);
@@ -94,13 +89,6 @@ static keel_status read_alphabet(const keel__reader *r, keel__bpe *to) {
         snprintf(text, sizeof text, "<0x%02X>", (unsigned)byte);
         to->fallback[byte] = keel__vocabulary_find(to->vocabulary, text);
     }
-    if (to->unknown >= 0) return KEEL_OK;
-    for (int byte = 0; byte < 256; byte++)
-        if (occurs_in_utf8(byte) && (needed[byte] < 0 || (!to->bytes && !to->byte_fallback)))
-            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->name,
-                             "model: no token for the byte 0x%02X and no unk_token: it would be lost",
-                             (unsigned)byte);
-    return KEEL_OK;
 }
 
 static keel_status refuse_marks(const keel__reader *r, const cJSON *model) {
@@ -141,7 +129,8 @@ keel_status keel__bpe_read(const keel__reader *r, const cJSON *model, bool bytes
     KEEL_TRY(read_merges(r, merges, to));
     to->words = keel_arena_calloc(r->arena, WORDS, sizeof *to->words);
     if (!to->words) return keel_nomem(r->err, r->name);
-    return read_alphabet(r, to);
+    find_alphabet(to);
+    return KEEL_OK;
 }
 
 /* ---- encoding ---- */

@@ -26,8 +26,7 @@ typedef struct keel__bpe {
     struct keel__bpe_word *words; /* pieces met before, with their tokens: written once, never taken out */
 } keel__bpe;
 
-/* bytes: whether pieces are of ByteLevel. KEEL_E_UNSUPPORTED for dropout and marks of word ends. A model that
- * would lose what it does not know (no unk_token, no fallback) is KEEL_E_UNSUPPORTED too. */
+/* bytes: whether pieces are of ByteLevel. KEEL_E_UNSUPPORTED for dropout and marks of word ends. */
 keel_status keel__bpe_read(const keel__reader *r, const cJSON *model, bool bytes, keel__bpe *to);
 /* Appends the tokens of one piece. Thread-safe. */
 keel_status keel__bpe_encode(const keel__bpe *model, const char *piece, size_t length, keel_arena *scratch,

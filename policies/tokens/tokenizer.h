@@ -1,8 +1,8 @@
-/* Tokenizers as the Python library `tokenizers` writes them (tokenizer.json): added tokens, normaliser,
- * pre-tokenizer, model, post-processor. What is read here: BertNormalizer, BertPreTokenizer, WordPiece,
- * TemplateProcessing and BertProcessing; any other component is refused by name. Truncation and padding
- * blocks are left out: how much is read is the model's to say. Immutable once loaded; encoding is
- * thread-safe. */
+/* Tokenizers as the Python library `tokenizers` writes them (tokenizer.json): added tokens, normalizer,
+ * pre-tokenizer, model (BPE, WordPiece), post-processor, decoder. Each component's type is a row of the table
+ * in its file (normalizer.c, pre_tokenizer.c, ...); any other is refused by name. Truncation and padding
+ * blocks are left out: how much is read is the model's to say. Immutable once loaded; encoding and decoding
+ * are thread-safe. */
 #ifndef KEEL_POLICIES_TOKENS_TOKENIZER_H
 #define KEEL_POLICIES_TOKENS_TOKENIZER_H
 
@@ -46,8 +46,10 @@ const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, si
 keel_status keel_tokenizer_decode(const keel_tokenizer *tokenizer, const int32_t *id, size_t n, bool specials,
                                   keel_arena *arena, const char **out, keel_err *err);
 
-/* Tokens of a UTF-8 text, nothing around them. specials: a special token that is written out in the text
- * ("[SEP]") is that token, as in the library; false: it is text like any other, as behoves what users say. */
+/* Tokens of a UTF-8 text, nothing around them. specials: an added token that is written out in the text
+ * ("[SEP]") is that token, as in the library; false: it is text like any other, as behoves what users say.
+ * What has no token is the unknown one; where the file names none, it is left out, as in the library
+ * (SmolLM2's has no token for some control characters). */
 keel_status keel_tokenizer_encode(const keel_tokenizer *tokenizer, const char *text, bool specials,
                                   keel_arena *arena, keel_tokens *out, keel_err *err);
 
