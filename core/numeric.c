@@ -147,6 +147,14 @@ void keel_softmax_columns(double *x, size_t rows, double factor) {
     }
 }
 
+void keel_sum_columns(const double *x, size_t rows, double *most, double *sum) {
+    for (size_t c = 0; c < COLUMNS; ++c) {
+        most[c] = -INFINITY, sum[c] = 0;
+        for (size_t r = 0; r < rows; ++r) most[c] = fmax(most[c], x[r * COLUMNS + c]);
+        for (size_t r = 0; r < rows; ++r) sum[c] += exp(x[r * COLUMNS + c] - most[c]);
+    }
+}
+
 void keel_gelu(const double *x, size_t count, double *y) {
     for (size_t i = 0; i < count; ++i) y[i] = 0.5 * x[i] * (1 + erf(x[i] * 0.70710678118654752440));
 }
@@ -206,6 +214,19 @@ KEEL_SIMD static void exp_span(float *x, size_t count, float shift) {
 
 void keel_exp_below(float *x, size_t count, float shift) {
     exp_span(x, count, shift);
+}
+
+KEEL_SIMD static void sum_columns(const float *x, size_t rows, float *restrict most, double *restrict sum) {
+    for (size_t c = 0; c < COLUMNS; ++c) most[c] = x[c], sum[c] = 0;
+    for (size_t r = 1; r < rows; ++r)
+        for (size_t c = 0; c < COLUMNS; ++c)
+            most[c] = x[r * COLUMNS + c] > most[c] ? x[r * COLUMNS + c] : most[c];
+    for (size_t r = 0; r < rows; ++r)
+        for (size_t c = 0; c < COLUMNS; ++c) sum[c] += (double)exp_below(x[r * COLUMNS + c] - most[c]);
+}
+
+void keel_sum_columns(const float *x, size_t rows, float *most, double *sum) {
+    sum_columns(x, rows, most, sum);
 }
 
 KEEL_SIMD static void softmax_columns(float *x, size_t rows, float factor) {
@@ -274,8 +295,7 @@ static inline keel_real logistic(keel_real x) {
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-KEEL_SIMD static void silu_times(const keel_real *restrict x, const keel_real *restrict up, size_t count,
-                                 keel_real *restrict y) {
+KEEL_SIMD static void silu_times(const keel_real *x, const keel_real *up, size_t count, keel_real *y) {
     for (size_t i = 0; i < count; ++i) y[i] = x[i] * logistic(x[i]) * up[i];
 }
 

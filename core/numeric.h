@@ -29,14 +29,17 @@ void keel_tanh(keel_real *x, size_t count);
 void keel_exp_below(keel_real *x, size_t count, keel_real shift);
 /* Softmax of factor * x down each of the sixteen columns of x [rows, 16]; factor > 0. */
 void keel_softmax_columns(keel_real *x, size_t rows, keel_real factor);
+/* most [16]: the largest of each of the sixteen columns of x [rows, 16], rows at least 1; sum [16]: of
+ * e^(x - most) down them. log of the sum of e^x is most + log sum. */
+void keel_sum_columns(const keel_real *x, size_t rows, keel_real *most, double *sum);
 /* y = x (1 + erf(x / sqrt 2)) / 2, the exact GELU (Hendrycks & Gimpel 2016), within 1e-6 (1 + |x|); y may be
  * x. */
 void keel_gelu(const keel_real *x, size_t count, keel_real *y);
 /* dy <- dy times the slope of GELU at x, which is within 1e-6 (1 + |x|). */
 void keel_gelu_backward(const keel_real *x, size_t count, keel_real *dy);
 
-/* y = x s(x) up with s(x) = 1 / (1 + e^-x) (SiLU; Elfwing et al. 2018), within a few units in the last place.
- */
+/* y = x s(x) up with s(x) = 1 / (1 + e^-x) (SiLU; Elfwing et al. 2018), within a few units in the last place;
+ * y may be x. */
 void keel_silu_times(const keel_real *x, const keel_real *up, size_t count, keel_real *y);
 /* dx <- dy up times the slope of SiLU at x; dup <- dy x s(x). */
 void keel_silu_times_backward(const keel_real *x, const keel_real *up, const keel_real *dy, size_t count,

@@ -97,6 +97,43 @@ void keel_llama_name(const keel_llama_config *c, size_t row, char out[128]) {
                                              : "lm_head.weight");
 }
 
+static size_t count_bits(unsigned bits) {
+    size_t n = 0;
+    for (; bits; bits >>= 1) n += bits & 1;
+    return n;
+}
+
+size_t keel_llama_lora_row(const keel_llama *llama, size_t layer, unsigned target) {
+    const unsigned targets = llama->lora.rank ? llama->lora.targets : 0;
+    return llama->n_rows + 2 * (layer * count_bits(targets) + count_bits(targets & (target - 1)));
+}
+
+size_t keel_llama_virtual_row(const keel_llama *llama) {
+    return keel_llama_lora_row(llama, llama->config.layers, 1);
+}
+
+/* ---- positions ---- */
+
+static double frequency(const keel_llama_config *c, size_t i) {
+    const double f = pow(c->rope_theta, -2.0 * (double)i / (double)c->head_dim);
+    if (c->rope == KEEL_ROPE_PLAIN) return f;
+    if (c->rope == KEEL_ROPE_LINEAR) return f / c->rope_factor;
+    const double turns = (double)c->rope_original * f / 6.28318530717958647692;
+    if (turns > c->rope_high) return f;
+    if (turns < c->rope_low) return f / c->rope_factor;
+    const double s = (turns - c->rope_low) / (c->rope_high - c->rope_low);
+    return (1 - s) * f / c->rope_factor + s * f;
+}
+
+void keel_llama_turn(const keel_llama_config *c, size_t position, float *turn) {
+    const size_t half = c->head_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        const float angle = (float)position * (float)frequency(c, i);
+        turn[i] = (float)cos((double)angle);
+        turn[half + i] = (float)sin((double)angle);
+    }
+}
+
 /* ---- configuration ---- */
 
 keel_status keel__llama_check(const keel_llama_config *c, const char *where, keel_err *err) {

@@ -123,4 +123,14 @@ void keel_llama_name(const keel_llama_config *config, size_t row, char out[128])
 /* Whether it is a matrix; else a vector. */
 bool keel_llama_is_matrix(const keel_llama_config *config, size_t row);
 
+/* Rows that tuning adds behind n_rows: of each layer, of each target of lora (bits of KEEL_LORA_*, the lowest
+ * first), A [rank, in] and then B [out, rank] in F32, where data NULL says that they were merged; behind
+ * these the virtual tokens [n_virtual, hidden]. */
+size_t keel_llama_lora_row(const keel_llama *llama, size_t layer,
+                           unsigned target); /* of A; target: one bit */
+size_t keel_llama_virtual_row(const keel_llama *llama);
+
+/* turn [head_dim]: cosines, then sines of p f_i for position p, angles in float as in Hugging Face. */
+void keel_llama_turn(const keel_llama_config *config, size_t position, float *turn);
+
 #endif
