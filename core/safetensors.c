@@ -444,16 +444,25 @@ static keel_status check_header(const char *path, const keel_buf *header, keel_e
     return status == KEEL_E_PARSE ? KEEL_E_INVALID : status;
 }
 
-keel_status keel_safetensors_write(const char *path, const keel_named_tensor *tensors, size_t count,
-                                   const char *const *metadata, keel_err *err) {
+/* Header and data into an open file. */
+static keel_status write_file(keel_file_writer *to, const keel_buf *header,
+                              const keel_named_tensor *const *sorted, size_t count,
+                              keel_safetensors_more *more, void *context, keel_err *err) {
+    KEEL_TRY(keel_file_writer_add(to, header->data, header->length, err));
+    for (size_t i = 0; i < count; i++)
+        KEEL_TRY(sorted[i]->data || !more ? keel_file_writer_add(to, sorted[i]->data, sorted[i]->bytes, err)
+                                          : more(context, sorted[i], to, err));
+    return KEEL_OK;
+}
+
+keel_status keel_safetensors_stream(const char *path, const keel_named_tensor *tensors, size_t count,
+                                    const char *const *metadata, keel_safetensors_more *more, void *context,
+                                    keel_err *err) {
     keel_buf header = {0};
+    keel_file_writer *to = NULL;
     keel_status status = KEEL_OK;
     const keel_named_tensor **sorted = keel_calloc(count + 1, sizeof *sorted);
-    keel_bytes *parts = keel_calloc(count + 1, sizeof *parts);
-    if (!sorted || !parts) {
-        status = keel_fail(err, KEEL_E_NOMEM, path, "no memory to write %zu tensors", count);
-        goto done;
-    }
+    if (!sorted) return keel_fail(err, KEEL_E_NOMEM, path, "no memory to write %zu tensors", count);
     for (size_t i = 0; i < count; i++) sorted[i] = &tensors[i];
     qsort(sorted, count, sizeof *sorted, by_type_and_name);
     KEEL_TRY_GOTO(check_tensors(path, sorted, count, err), done);
@@ -463,12 +472,19 @@ keel_status keel_safetensors_write(const char *path, const keel_named_tensor *te
         goto done;
     }
     KEEL_TRY_GOTO(check_header(path, &header, err), done);
-    parts[0] = (keel_bytes){header.data, header.length};
-    for (size_t i = 0; i < count; i++) parts[i + 1] = (keel_bytes){sorted[i]->data, sorted[i]->bytes};
-    status = keel_file_write_parts(path, parts, count + 1, err);
+    KEEL_TRY_GOTO(keel_file_writer_open(&to, path, false, err), done);
+    status = write_file(to, &header, sorted, count, more, context, err);
+    if (status == KEEL_OK)
+        status = keel_file_writer_commit(to, err);
+    else
+        keel_file_writer_abandon(to);
 done:
     keel_buf_free(&header);
-    keel_free(parts);
     keel_free(sorted);
     return status;
+}
+
+keel_status keel_safetensors_write(const char *path, const keel_named_tensor *tensors, size_t count,
+                                   const char *const *metadata, keel_err *err) {
+    return keel_safetensors_stream(path, tensors, count, metadata, NULL, NULL, err);
 }

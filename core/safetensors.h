@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/file.h"
 #include "core/memory.h"
 #include "core/status.h"
 
@@ -57,7 +58,13 @@ keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name
                                   size_t n_dims, float *out, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);
 
-/* Atomic. metadata: pairs key, value, ..., NULL-terminated, or NULL. */
+/* Atomic. metadata: pairs key, value, ..., NULL-terminated, or NULL. Data of more tensors than fit in memory
+ * come from `more`, which is called for each tensor whose data are NULL and adds its bytes to the file. */
+typedef keel_status keel_safetensors_more(void *context, const keel_named_tensor *tensor,
+                                          keel_file_writer *to, keel_err *err);
+keel_status keel_safetensors_stream(const char *path, const keel_named_tensor *tensors, size_t count,
+                                    const char *const *metadata, keel_safetensors_more *more, void *context,
+                                    keel_err *err);
 keel_status keel_safetensors_write(const char *path, const keel_named_tensor *tensors, size_t count,
                                    const char *const *metadata, keel_err *err);
 

@@ -46,12 +46,17 @@ static const keel_gguf_pre rows[] = {
     {"llama-bpe", "null", OF_LLAMA3, true},
     {"deepseek-v3", "null", OF_DEEPSEEK3, false},
     {"default", "null", OF_NONE, false},
+    {0},
 };
 
 const keel_gguf_pre *keel_gguf_pre_find(const char *name) {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(name, rows[i].name) == 0) return &rows[i];
+    for (const keel_gguf_pre *row = rows; row->name; row++)
+        if (strcmp(name, row->name) == 0) return row;
     return NULL;
+}
+
+const keel_gguf_pre *keel_gguf_pre_first(void) {
+    return rows;
 }
 
 const char *keel_gguf_pre_names(void) {

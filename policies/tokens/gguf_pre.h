@@ -15,6 +15,8 @@ typedef struct keel_gguf_pre {
 
 /* NULL: a name that is not known. */
 const keel_gguf_pre *keel_gguf_pre_find(const char *name);
+/* All of them, up to one without a name; of those that say the same, the first is the one to write. */
+const keel_gguf_pre *keel_gguf_pre_first(void);
 /* The known names, ", " between. */
 const char *keel_gguf_pre_names(void);
 

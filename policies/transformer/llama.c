@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/gemm.h"
+#include "core/log.h"
 #include "policies/transformer/llama_internal.h"
 
 /* ---- rows ---- */
@@ -165,6 +166,20 @@ keel_status keel__llama_check(const keel_llama_config *c, const char *where, kee
     return KEEL_OK;
 }
 
+double keel__llama_rope_divisor(const keel_llama_config *c, size_t i) {
+    const double length = 2 * acos(-1) * pow(c->rope_theta, 2 * (double)i / (double)c->head_dim);
+    if (c->rope == KEEL_ROPE_PLAIN) return 1;
+    if (c->rope == KEEL_ROPE_LINEAR) return c->rope_factor;
+    const double s = ((double)c->rope_original / length - c->rope_low) / (c->rope_high - c->rope_low);
+    if (s >= 1) return 1;
+    return s <= 0 ? c->rope_factor : 1 / ((1 - s) / c->rope_factor + s);
+}
+
+void keel_llama_frequencies(const keel_llama_config *c, double *out) {
+    for (size_t i = 0; i < c->head_dim / 2; i++)
+        out[i] = pow(c->rope_theta, -2 * (double)i / (double)c->head_dim) / keel__llama_rope_divisor(c, i);
+}
+
 /* ---- weights ---- */
 
 static keel_matrix_type type_for(keel_llama_weights weights, keel_block_type stored) {
@@ -185,7 +200,7 @@ static keel_matrix_type type_for(keel_llama_weights weights, keel_block_type sto
 /* A vector in pairs, put in order. */
 static void order_vector(float *vector, size_t n, size_t heads, float *spare) {
     memcpy(spare, vector, n * sizeof *spare);
-    for (size_t i = 0; i < n; i++) vector[i] = spare[keel__llama_from_pairs(i, n, heads)];
+    for (size_t i = 0; i < n; i++) vector[i] = spare[keel__llama_to_pairs(i, n, heads)];
 }
 
 /* Rows read one by one, put in order, and written in the matrix's type. */
@@ -194,7 +209,7 @@ static keel_status copy_rows(const keel_matrix *to, const keel__llama_tensor *fr
     const size_t in = keel_block_row_bytes(from->type, to->cols),
                  out = keel_matrix_row_bytes(to->type, to->cols);
     for (size_t r = 0; r < to->rows; r++) {
-        const size_t at = from->pairs && matrix ? keel__llama_from_pairs(r, to->rows, from->pairs) : r;
+        const size_t at = from->pairs && matrix ? keel__llama_to_pairs(r, to->rows, from->pairs) : r;
         keel_block_read(from->type, (const char *)from->data + at * in, to->cols, row);
         if (from->pairs && !matrix) order_vector(row, to->cols, from->pairs, row + to->cols);
         for (size_t c = 0; c < to->cols; c++)
@@ -257,15 +272,91 @@ keel_status keel__llama_take(keel_llama *llama, const char *path, keel_llama_wei
     return KEEL_OK;
 }
 
+/* ---- a new one ---- */
+
+/* NORMAL around 0 of this deviation; 0: all are `value`. */
+static keel_status make_row(keel_llama *llama, size_t row, double deviation, float value, keel_rng *rng,
+                            keel_err *err) {
+    keel_matrix *to = &llama->matrix[row];
+    keel_llama_shape(&llama->config, row, &to->rows, &to->cols);
+    float *data = keel_arena_calloc(&llama->files->arena, to->rows * to->cols, sizeof *data);
+    if (!data) return keel_nomem(err, "decoder");
+    for (size_t i = 0; i < to->rows * to->cols; i++)
+        data[i] = deviation > 0 ? (float)(deviation * keel_rng_normal(rng)) : value;
+    to->data = data;
+    return KEEL_OK;
+}
+
+static keel_status make_rows(keel_llama *llama, uint64_t seed, keel_err *err) {
+    const keel_llama_config *c = &llama->config;
+    const size_t n = keel_llama_head(c) + 1;
+    keel_rng rng = keel_rng_named(seed, "decoder", 0);
+    llama->matrix = keel_calloc(n, sizeof *llama->matrix);
+    if (!llama->matrix) return keel_nomem(err, "decoder");
+    llama->n_rows = llama->first_trained = n;
+    for (size_t row = 0; row < n; row++) {
+        const size_t kind = kind_of(c, row);
+        const bool residual = kind == KEEL_LLAMA_O || kind == KEEL_LLAMA_DOWN,
+                   norm = kind == KEEL_LLAMA_NORM_1 || kind == KEEL_LLAMA_NORM_2 || row == keel_llama_norm(c);
+        if (!keel_llama_has(c, row)) continue;
+        const double deviation = .02 / (residual ? sqrt(2 * (double)c->layers) : 1);
+        KEEL_TRY(make_row(llama, row, keel_llama_is_matrix(c, row) ? deviation : 0, norm, &rng, err));
+    }
+    return KEEL_OK;
+}
+
 /* ---- opening ---- */
 
-keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err) {
+/* A template that is not understood is no reason not to open a model. */
+keel_status keel__llama_keep_template(keel_llama *llama, const char *text, const char *where, keel_err *err) {
+    keel_err told = {0};
+    llama->chat_source = keel_arena_strdup(&llama->files->arena, text);
+    if (!llama->chat_source) return keel_nomem(err, where);
+    keel_chat_template_close(llama->chat);
+    llama->chat = NULL;
+    const keel_status status = keel_chat_template_parse(&llama->chat, text, where, &told);
+    if (status == KEEL_E_NOMEM) return keel_nomem(err, where);
+    if (status != KEEL_OK)
+        keel_log(KEEL_LOG_INFO, "%s: the chat template is left out: %s", told.where, told.message);
+    return KEEL_OK;
+}
+
+static keel_llama *new_llama(void) {
     keel_llama *made = keel_calloc(1, sizeof *made);
-    if (!made) return keel_nomem(err, path);
+    if (!made) return NULL;
+    made->defaults = (keel_llama_defaults){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
     made->files = keel_calloc(1, sizeof *made->files);
+    if (made->files) return made;
+    keel_free(made);
+    return NULL;
+}
+
+keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, keel_tokenizer *tokenizer,
+                            const char *chat_template, uint64_t seed, keel_err *err) {
+    keel_llama *made = new_llama();
+    if (!made) {
+        keel_tokenizer_close(tokenizer);
+        return keel_nomem(err, "decoder");
+    }
+    made->config = *config;
+    made->tokenizer = tokenizer;
+    keel_status status = keel__llama_check(config, "decoder", err);
+    if (status == KEEL_OK && chat_template)
+        status = keel__llama_keep_template(made, chat_template, "decoder", err);
+    if (status == KEEL_OK) status = make_rows(made, seed, err);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_llama_close(made);
+    return status;
+}
+
+keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err) {
+    keel_llama *made = new_llama();
+    if (!made) return keel_nomem(err, path);
     keel_gemm_alone();
-    keel_status status =
-        made->files ? keel__llama_read_folder(made, path, weights, err) : keel_nomem(err, path);
+    keel_status status = keel_gguf_is(path) ? keel__llama_read_gguf(made, path, weights, err)
+                                            : keel__llama_read_folder(made, path, weights, err);
     if (status == KEEL_OK)
         *out = made;
     else
@@ -279,10 +370,9 @@ void keel_llama_close(keel_llama *llama) {
     keel_chat_template_close(llama->chat);
     keel_params_free(&llama->params);
     keel_free(llama->matrix);
-    if (llama->files) {
-        keel_weights_close(&llama->files->weights);
-        keel_arena_free(&llama->files->arena);
-    }
+    keel_weights_close(&llama->files->weights);
+    keel_gguf_close(&llama->files->gguf);
+    keel_arena_free(&llama->files->arena);
     keel_free(llama->files);
     keel_free(llama);
 }

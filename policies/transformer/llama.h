@@ -19,6 +19,7 @@
 #include "core/params.h"
 #include "policies/tokens/chat_template.h"
 #include "policies/tokens/tokenizer.h"
+#include "policies/transformer/blocks.h"
 #include "policies/transformer/lora.h"
 
 typedef enum keel_rope { KEEL_ROPE_PLAIN, KEEL_ROPE_LINEAR, KEEL_ROPE_LLAMA3 } keel_rope;
@@ -114,10 +115,31 @@ typedef enum keel_llama_weights {
 keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err);
 void keel_llama_close(keel_llama *llama); /* NULL is harmless */
 
+/* Writes a folder as transformers reads it: config.json with the keys of both generations,
+ * generation_config.json, tokenizer.json as it was read, tokenizer_config.json with the chat template, and
+ * the weights in F32, F16 or BF16, in shards of at most shard_bytes (0: 5 GB). What matrix[] holds is
+ * written: corrections and virtual tokens are not. KEEL_E_UNSUPPORTED where no family of models has these
+ * biases; KEEL_E_INVALID where a weight is too large for F16. Each file appears whole or not at all; for all
+ * or nothing, save into the temporary folder of keel_folder_begin. */
+keel_status keel_llama_save(const keel_llama *llama, const char *dir, keel_block_type type,
+                            size_t shard_bytes, keel_err *err);
+/* Writes a .gguf file that llama.cpp runs: matrices in F32, F16, BF16 or Q8_0, vectors in F32, tokenizer and
+ * template. KEEL_E_UNSUPPORTED names what GGUF cannot say (a split pattern, a width that 32 does not divide).
+ */
+keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
+                                 keel_err *err);
+
+/* A new one: weights N(0, .02^2), those that end in the residual stream / sqrt(2 layers) (Radford et al.
+ * 2019), norms 1, biases 0. Takes the tokenizer, also when it fails; chat_template (NULL: none) is copied. */
+keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, keel_tokenizer *tokenizer,
+                            const char *chat_template, uint64_t seed, keel_err *err);
+
 /* [rows, cols] of a row 0 .. n_rows - 1, whether it is there or not. */
 void keel_llama_shape(const keel_llama_config *config, size_t row, size_t *rows, size_t *cols);
 /* Whether the configuration has the row. */
 bool keel_llama_has(const keel_llama_config *config, size_t row);
+/* f_i of RoPE, scaled: [head_dim / 2]. */
+void keel_llama_frequencies(const keel_llama_config *config, double *out);
 /* "model.layers.3.self_attn.q_proj.weight" */
 void keel_llama_name(const keel_llama_config *config, size_t row, char out[128]);
 /* Whether it is a matrix; else a vector. */

@@ -246,15 +246,7 @@ static keel_status read_token(const reader *r, const cJSON *json, const char *ke
 }
 
 static keel_status keep_template(const reader *r, const char *text) {
-    keel_llama *to = r->to;
-    keel_err err = {0};
-    to->chat_source = keel_arena_strdup(&to->files->arena, text);
-    if (!to->chat_source) return keel_nomem(r->err, r->path);
-    keel_chat_template_close(to->chat);
-    to->chat = NULL;
-    if (keel_chat_template_parse(&to->chat, text, r->path, &err) != KEEL_OK)
-        keel_log(KEEL_LOG_INFO, "%s: the chat template is left out: %s", err.where, err.message);
-    return KEEL_OK;
+    return keel__llama_keep_template(r->to, text, r->path, r->err);
 }
 
 /* chat_template: a text, or a list of {"name": "default", "template": text} */
@@ -377,7 +369,6 @@ static void count_bytes(keel_llama *llama) {
 keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_llama_weights weights,
                                     keel_err *err) {
     reader r = {.to = llama, .dir = dir, .eos_of_tokenizer = -1, .err = err};
-    llama->defaults = (keel_llama_defaults){.temperature = 1, .top_p = 1, .repetition_penalty = 1};
     KEEL_TRY(read_file(&r, "config.json", true, read_config));
     KEEL_TRY(read_tokenizer(&r));
     KEEL_TRY(read_file(&r, "tokenizer_config.json", false, read_tokenizer_config));

@@ -2,13 +2,15 @@
 #ifndef KEEL_POLICIES_TRANSFORMER_LLAMA_INTERNAL_H
 #define KEEL_POLICIES_TRANSFORMER_LLAMA_INTERNAL_H
 
-#include "policies/transformer/blocks.h"
+#include "core/file.h"
+#include "policies/transformer/gguf.h"
 #include "policies/transformer/llama.h"
 #include "policies/transformer/weights.h"
 
 struct keel_llama_files {
     keel_arena arena;     /* weights that are copied, texts */
     keel_weights weights; /* of a folder */
+    keel_gguf gguf;       /* of a .gguf file */
 };
 
 /* A tensor as it lies in a file: its shape has been checked. */
@@ -25,15 +27,41 @@ typedef keel_status keel__llama_find(const keel_llama *llama, const char *path, 
 /* Configuration, tokenizer, template and weights of a folder. */
 keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_llama_weights weights,
                                     keel_err *err);
+/* The same of a .gguf file. */
+keel_status keel__llama_read_gguf(keel_llama *llama, const char *path, keel_llama_weights weights,
+                                  keel_err *err);
+/* "blk.3.attn_q.weight" */
+void keel__llama_gguf_name(const keel_llama_config *config, size_t row, char out[64]);
+/* Heads whose rows a GGUF file of `llama` has in pairs; 0: it keeps the row as it is. */
+size_t keel__llama_pairs(const keel_llama_config *config, size_t row);
+/* A row's numbers in a type, with the rows of each head in pairs where pairs says of how many heads. */
+keel_status keel__llama_write_row(const keel_llama *llama, size_t row, keel_block_type type, size_t pairs,
+                                  keel_file_writer *to, keel_err *err);
+/* Whether it is a Qwen2, by its biases; else a Llama. */
+static inline bool keel__llama_is_qwen2(const keel_llama_config *c) {
+    return c->qkv_bias && !c->out_bias && !c->mlp_bias;
+}
+/* The same in a .gguf file, where factors of frequencies are Llama's alone. */
+static inline bool keel__llama_is_qwen2_gguf(const keel_llama_config *c) {
+    return keel__llama_is_qwen2(c) && c->rope != KEEL_ROPE_LLAMA3;
+}
+/* What scaling divides the i-th frequency by (llama.h): 1 where it is as it was. */
+double keel__llama_rope_divisor(const keel_llama_config *config, size_t i);
+/* Keeps the text of a chat template, and the template where it is understood. */
+keel_status keel__llama_keep_template(keel_llama *llama, const char *text, const char *where, keel_err *err);
 /* All rows that the configuration has, each from find. Memory is taken once all are known to be there. */
 keel_status keel__llama_take(keel_llama *llama, const char *path, keel_llama_weights weights,
                              keel__llama_find *find, keel_err *err);
 /* Sizes and numbers that a computation can be made of; where: the file, for errors. */
 keel_status keel__llama_check(const keel_llama_config *config, const char *where, keel_err *err);
-/* The row of a head's half that GGUF keeps at `row` of `rows`, of `heads` heads: pairs to halves. */
-static inline size_t keel__llama_from_pairs(size_t row, size_t rows, size_t heads) {
+/* Where a file in pairs has `row` of `rows` rows of `heads` heads in halves; and the other way. */
+static inline size_t keel__llama_to_pairs(size_t row, size_t rows, size_t heads) {
     const size_t dim = rows / heads, at = row % dim;
     return row - at + 2 * (at % (dim / 2)) + at / (dim / 2);
+}
+static inline size_t keel__llama_from_pairs(size_t row, size_t rows, size_t heads) {
+    const size_t dim = rows / heads, at = row % dim;
+    return row - at + at / 2 + at % 2 * (dim / 2);
 }
 
 #endif

@@ -1,0 +1,159 @@
+/* Decoders as .gguf files, for llama.cpp and for keel_llama_open. */
+#include <math.h>
+#include <stdio.h>
+
+#include "policies/transformer/gguf_tokenizer.h"
+#include "policies/transformer/llama_internal.h"
+
+typedef struct writer {
+    const keel_llama *llama;
+    const char *path;
+    const char *kind; /* general.architecture */
+    keel_block_type type;
+    keel_gguf_head head;
+    keel_file_writer *file;
+    keel_err *err;
+} writer;
+
+/* ---- what stands before the data ---- */
+
+static void put_u32(writer *w, const char *name, size_t number) {
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", w->kind, name);
+    keel_gguf_put_u32(&w->head, key, (uint32_t)number);
+}
+
+static void put_f32(writer *w, const char *name, double number) {
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", w->kind, name);
+    keel_gguf_put_f32(&w->head, key, number);
+}
+
+static void put_config(writer *w) {
+    static const uint32_t file_types[] = {
+        [KEEL_BLOCK_F32] = 0, [KEEL_BLOCK_F16] = 1, [KEEL_BLOCK_BF16] = 32, [KEEL_BLOCK_Q8_0] = 7};
+    const keel_llama_config *c = &w->llama->config;
+    keel_gguf_put_text(&w->head, "general.architecture", w->kind);
+    keel_gguf_put_text(&w->head, "general.type", "model");
+    keel_gguf_put_u32(&w->head, "general.file_type", file_types[w->type]);
+    keel_gguf_put_u32(&w->head, "general.quantization_version", 2);
+    put_u32(w, "vocab_size", c->vocab);
+    put_u32(w, "context_length", c->positions);
+    put_u32(w, "embedding_length", c->hidden);
+    put_u32(w, "block_count", c->layers);
+    put_u32(w, "feed_forward_length", c->inner);
+    put_u32(w, "attention.head_count", c->heads);
+    put_u32(w, "attention.head_count_kv", c->kv_heads);
+    put_u32(w, "attention.key_length", c->head_dim);
+    put_u32(w, "attention.value_length", c->head_dim);
+    put_f32(w, "attention.layer_norm_rms_epsilon", c->epsilon);
+    put_u32(w, "rope.dimension_count", c->head_dim);
+    put_f32(w, "rope.freq_base", c->rope_theta);
+    if (c->rope != KEEL_ROPE_LINEAR) return;
+    char key[96];
+    snprintf(key, sizeof key, "%s.rope.scaling.type", w->kind);
+    keel_gguf_put_text(&w->head, key, "linear");
+    put_f32(w, "rope.scaling.factor", c->rope_factor);
+}
+
+static keel_status put_tokenizer(writer *w) {
+    const keel_llama_config *c = &w->llama->config;
+    const keel_gguf_marks marks = {.bos = c->bos,
+                                   .eos = c->n_eos ? c->eos[0] : -1,
+                                   .eot = c->n_eos > 1 ? c->eos[1] : -1,
+                                   .pad = c->pad,
+                                   .adds_bos = c->adds_bos};
+    KEEL_TRY(keel_gguf_put_tokenizer(&w->head, w->llama->tokenizer, &marks, c->vocab, w->err));
+    if (w->llama->chat_source) keel_gguf_put_text(&w->head, "tokenizer.chat_template", w->llama->chat_source);
+    return KEEL_OK;
+}
+
+static keel_block_type type_of(const writer *w, size_t row) {
+    return keel_llama_is_matrix(&w->llama->config, row) ? w->type : KEEL_BLOCK_F32;
+}
+
+static keel_status put_tensors(writer *w) {
+    const keel_llama_config *c = &w->llama->config;
+    char name[64];
+    if (c->rope == KEEL_ROPE_LLAMA3)
+        keel_gguf_put_tensor(&w->head, "rope_freqs.weight", KEEL_BLOCK_F32, 0, c->head_dim / 2);
+    for (size_t row = 0; row < w->llama->n_rows; row++) {
+        const keel_matrix *matrix = &w->llama->matrix[row];
+        const keel_block_type type = type_of(w, row);
+        if (!matrix->data) continue;
+        keel__llama_gguf_name(c, row, name);
+        if (matrix->cols % keel_block_cols(type) != 0)
+            return keel_fail(w->err, KEEL_E_UNSUPPORTED, w->path,
+                             "tensor \"%s\": %s needs a width that %zu divides, got %zu", name,
+                             keel_block_name(type), keel_block_cols(type), matrix->cols);
+        keel_gguf_put_tensor(&w->head, name, type, keel_llama_is_matrix(c, row) ? matrix->rows : 0,
+                             matrix->cols);
+    }
+    return KEEL_OK;
+}
+
+/* ---- data ---- */
+
+static keel_status add_padding(writer *w, size_t bytes) {
+    static const char zeros[32];
+    return keel_file_writer_add(w->file, zeros, keel_gguf_padding(bytes), w->err);
+}
+
+/* What each frequency is divided by, as llama3 scales them. */
+static keel_status add_factors(writer *w) {
+    const keel_llama_config *c = &w->llama->config;
+    for (size_t i = 0; i < c->head_dim / 2; i++) {
+        const float factor = (float)keel__llama_rope_divisor(c, i);
+        KEEL_TRY(keel_file_writer_add(w->file, &factor, sizeof factor, w->err));
+    }
+    return add_padding(w, c->head_dim / 2 * sizeof(float));
+}
+
+static keel_status add_data(writer *w) {
+    const keel_llama_config *c = &w->llama->config;
+    const bool pairs = !keel__llama_is_qwen2_gguf(c);
+    if (c->rope == KEEL_ROPE_LLAMA3) KEEL_TRY(add_factors(w));
+    for (size_t row = 0; row < w->llama->n_rows; row++) {
+        const keel_matrix *matrix = &w->llama->matrix[row];
+        const keel_block_type type = type_of(w, row);
+        if (!matrix->data) continue;
+        KEEL_TRY(keel__llama_write_row(w->llama, row, type, pairs ? keel__llama_pairs(c, row) : 0, w->file,
+                                       w->err));
+        KEEL_TRY(add_padding(w, matrix->rows * keel_block_row_bytes(type, matrix->cols)));
+    }
+    return KEEL_OK;
+}
+
+static keel_status write_file(writer *w) {
+    keel_buf head = {0};
+    keel_status status = keel_gguf_finish(&w->head, &head, w->err);
+    if (status == KEEL_OK) status = keel_file_writer_open(&w->file, w->path, false, w->err);
+    if (status == KEEL_OK) {
+        status = keel_file_writer_add(w->file, head.data, head.length, w->err);
+        if (status == KEEL_OK) status = add_data(w);
+        if (status == KEEL_OK)
+            status = keel_file_writer_commit(w->file, w->err);
+        else
+            keel_file_writer_abandon(w->file);
+    }
+    keel_buf_free(&head);
+    return status;
+}
+
+keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
+                                 keel_err *err) {
+    writer w = {.llama = llama,
+                .path = path,
+                .kind = keel__llama_is_qwen2_gguf(&llama->config) ? "qwen2" : "llama",
+                .type = type,
+                .err = err};
+    if (type > KEEL_BLOCK_Q8_0)
+        return keel_fail(err, KEEL_E_USAGE, path, "F32, F16, BF16 and Q8_0 are written, not %s",
+                         keel_block_name(type));
+    put_config(&w);
+    keel_status status = put_tokenizer(&w);
+    if (status == KEEL_OK) status = put_tensors(&w);
+    if (status == KEEL_OK) status = write_file(&w);
+    keel_gguf_head_free(&w.head);
+    return status;
+}
