@@ -25,6 +25,7 @@ tests_of() {
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
+    core/team.c) echo core/test_parallel ;;
     core/context.c | core/parallel.c | core/log.c | core/progress.c) echo core/test_context ;;
     core/logistic.c) echo core/test_logistic ;;
     core/ngram.c) echo core/test_ngram ;;
@@ -54,6 +55,7 @@ tests_of() {
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c | policies/transformer/peft.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/tokens/*) echo policies/test_tokenizer ;;
+    policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c) echo policies/test_llama_run ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
