@@ -48,6 +48,10 @@ const keel_option keel_encoder_base_options[] = {
         tune_candidates, "false",
         "the losses of candidates tune the encoder too, which takes several times as long; else their heads alone are "
         "tuned, on the vectors of the tuned encoder"),
+    BOOL(
+        near_negatives, "false",
+        "candidates=apart: decisions whose states are near share a shard, so that the ranking loss tells a response "
+        "from those to near states; else from those to any"),
     INT(state_tokens, "128", 8, 1000000,
         "tokens read of the dialogue, whole turns from the last back; no more than the "
         "encoder takes"),

@@ -25,7 +25,7 @@
 struct keel_encoder_base_config {
     keel_base_config common;
     int mode, ngrams, candidates, targets, schedule;
-    bool rslora, tune_candidates;
+    bool rslora, tune_candidates, near_negatives;
     int64_t frozen_layers, state_tokens, candidate_tokens, rank;
     int64_t folds, batch, shard, epochs, head_epochs, checkpoint_every, patience;
     double alpha, lora_dropout;

@@ -6,8 +6,8 @@
  *   preference  -ln sigmoid(w.c_better - w.c_worse) of each pair of a decision (Bradley & Terry 1952)
  *   rank        cross-entropy of softmax over a decision's candidates and those of the shard's other
  * decisions with the uniform distribution over the taken ones; score 20 cos(s, c) + w.c, or w.c of a pair
- * (in-batch negatives, Henderson et al. 2017); of a pair the decision's own candidates alone;
- * another decision's candidate that reads as one of its own is none of the others
+ * (in-batch negatives, Henderson et al. 2017; of near states with near_negatives); of a pair the decision's
+ * own candidates alone; another decision's candidate that reads as one of its own is none of the others
  *
  * s, c: vectors of state and candidate; each term over its number in the whole batch, times its weight. */
 #include "policies/encoder_base/loss.h"

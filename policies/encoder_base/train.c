@@ -13,6 +13,7 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/schedule.h"
+#include "policies/encoder_base/near.h"
 
 static const struct keel_encoder_base_config *config_of(const keel_encoder_training *run) {
     return &run->model->config;
@@ -144,6 +145,11 @@ static uint64_t stream_of(const keel_encoder_training *run, uint64_t within) {
     return ((uint64_t)run->at[LEFT_OUT] * N_STAGES + (uint64_t)run->at[STAGE]) << 48 | within;
 }
 
+/* Whether the stage's ranking loss is to have responses to near states as wrong answers. */
+static bool ranks_near(const keel_encoder_training *run) {
+    return config_of(run)->near_negatives && keel__encoder_compares(run->model) && reads_candidates(run);
+}
+
 static void order_epoch(keel_encoder_training *run) {
     const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
     if (run->order_epoch == epoch) return;
@@ -151,6 +157,9 @@ static void order_epoch(keel_encoder_training *run) {
                                    stream_of(run, (uint64_t)epoch));
     memcpy(run->order, run->units, run->n_units * sizeof *run->order);
     keel_rng_shuffle(&rng, run->order, run->n_units);
+    if (ranks_near(run))
+        keel__encoder_order_near(run->order, run->n_units, (const float *const *)vectors_of(run)->of,
+                                 run->model->bert->config.hidden, batch_of(run), shard_of(run));
     run->order_epoch = epoch;
 }
 
@@ -408,6 +417,23 @@ static keel_status encode_missing(keel_encoder_training *run, const size_t *unit
     return status;
 }
 
+static void swap_origin(keel_encoder_training *run) {
+    keel_real *trained = keel_params_from(&run->model->bert->params, run->tuning->first).data;
+    for (size_t i = 0; i < run->size; i++) {
+        const keel_real now = trained[i];
+        trained[i] = run->tuning->origin[i];
+        run->tuning->origin[i] = now;
+    }
+}
+
+/* Vectors by the encoder as it came: nearness is the same for a training that goes on from a checkpoint. */
+static keel_status encode_origin(keel_encoder_training *run, keel_err *err) {
+    swap_origin(run);
+    keel_status status = encode_missing(run, run->units, run->n_units, err);
+    swap_origin(run);
+    return status;
+}
+
 /* The encoder as it came, with heads that were drawn. */
 static void start_anew(keel_encoder_training *run) {
     keel_params trained = keel_params_from(&run->model->bert->params, run->tuning->first);
@@ -433,6 +459,7 @@ static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     const bool over = status == KEEL_OK && (uint64_t)run->at[UPDATES] >= run->total;
     if (status == KEEL_OK && on_vectors(run) && !over)
         status = encode_missing(run, run->units, run->n_units, err);
+    if (status == KEEL_OK && !on_vectors(run) && !over && ranks_near(run)) status = encode_origin(run, err);
     if (status == KEEL_OK) status = run_updates(run, err);
     if (status == KEEL_OK && watches(run) && run->at[BEST_EPOCH] > 0)
         memcpy(run->trained.data, run->best, run->size * sizeof *run->best);

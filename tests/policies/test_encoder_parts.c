@@ -6,6 +6,7 @@
 
 #include "policies/encoder_base/file.h"
 #include "policies/encoder_base/loss.h"
+#include "policies/encoder_base/near.h"
 #include "support/faults.h"
 
 #define TINY KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean"
@@ -245,6 +246,32 @@ static void the_same_text_elsewhere_in_the_shard_is_no_wrong_answer(void **state
 
 /* ---- logits ---- */
 
+/* Twelve units of three kinds in turn; a batch of five is cut into shards of three and two. */
+static void near_states_come_into_one_shard(void **state) {
+    (void)state;
+    enum { N = 12, BATCH = 5, SHARD = 3 };
+    static const float kinds[3][2] = {{1, 0}, {0, 2}, {-3, 0.1f}};
+    const float *vector[N];
+    size_t unit[N], at = 0;
+    bool there[N] = {false};
+    for (size_t i = 0; i < N; i++) {
+        vector[i] = kinds[i % 3];
+        unit[i] = N - 1 - i;
+    }
+    keel__encoder_order_near(unit, N, vector, 2, BATCH, SHARD);
+    for (size_t i = 0; i < N; i++) there[unit[i]] = true;
+    for (size_t i = 0; i < N; i++) assert_true(there[i]);
+    static const size_t expected[N] = {11, 8, 5, 10, 7, 9, 6, 3, 4, 1, 2, 0};
+    assert_memory_equal(unit, expected, sizeof unit);
+    /* one without a vector is near to none, and is not lost */
+    vector[11] = NULL;
+    for (size_t i = 0; i < N; i++) unit[i] = N - 1 - i;
+    keel__encoder_order_near(unit, N, vector, 2, BATCH, SHARD);
+    for (at = 0; unit[at] != 11;) at++;
+    assert_int_equal(at, 0);
+    assert_int_equal(unit[1], 10); /* in order where nothing is near */
+}
+
 static void logits_of_an_outcome_are_log_odds(void **state) {
     (void)state;
     static const float bias[3] = {0.5f, -1, 2}, nothing[HIDDEN];
@@ -324,6 +351,7 @@ int main(void) {
         TEST(a_loss_without_memory_is_an_error_and_never_a_smaller_one),
         TEST(smoothing_spreads_a_share_of_the_label),
         TEST(the_same_text_elsewhere_in_the_shard_is_no_wrong_answer),
+        TEST(near_states_come_into_one_shard),
         TEST(logits_of_an_outcome_are_log_odds),
         TEST(keys_without_their_rows_are_refused),
         TEST(a_space_of_outcomes_has_all_three),

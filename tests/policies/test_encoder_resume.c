@@ -12,15 +12,10 @@ static void any_number_of_threads_gives_the_same_bytes(void **state) {
     same_artefact("one", "three");
 }
 
-static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **state) {
-    (void)state;
-    add_log(20, "a", "train");
-    config.mode = KEEL_BERT_LORA;
-    config.lora_dropout = 0.2;
-    config.held_out = 0.2;
-    config.checkpoint_every = 3;
-    assert_ok(tune_from(TINY, "whole", 1));
+/* Interrupted at one question after the other, a run ends in the bytes of an undisturbed one. */
+static void interrupt_again_and_again(void) {
     size_t cuts = 0;
+    assert_ok(tune_from(TINY, "whole", 1));
     for (long at = 20;; at += 17) {
         interrupt_set(false);
         interrupt_at(at);
@@ -33,6 +28,30 @@ static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **stat
     }
     assert_true(cuts >= 2);
     same_artefact("whole", "cut");
+}
+
+static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **state) {
+    (void)state;
+    add_log(20, "a", "train");
+    config.mode = KEEL_BERT_LORA;
+    config.lora_dropout = 0.2;
+    config.held_out = 0.2;
+    config.checkpoint_every = 3;
+    interrupt_again_and_again();
+}
+
+/* Which states are near the encoder as it came says, also to a run that goes on from a tuned one. */
+static void near_negatives_are_the_same_after_an_interruption(void **state) {
+    (void)state;
+    add_log(20, "a", "train");
+    config.near_negatives = true;
+    config.tune_candidates = true;
+    config.learning_rate = 1e-2;
+    config.head_epochs = 1;
+    config.epochs = 12; /* most of it is the encoder's */
+    config.batch = 4;
+    config.shard = 2;
+    interrupt_again_and_again();
 }
 
 enum { IN_THE_SECOND = 75 }; /* of three trainings: the question at which one stops */
@@ -122,6 +141,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(any_number_of_threads_gives_the_same_bytes),
         TEST(a_run_interrupted_again_and_again_ends_in_the_same_bytes),
+        TEST(near_negatives_are_the_same_after_an_interruption),
         TEST(an_interrupted_run_loses_no_update),
         TEST(a_lost_checkpoint_costs_time_alone),
         TEST(a_damaged_checkpoint_is_named),
