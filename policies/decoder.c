@@ -1,0 +1,200 @@
+#include "policies/decoder.h"
+
+#include <string.h>
+
+#include "core/file.h"
+#include "core/json.h"
+#include "policies/transformer/gguf.h"
+#include "policies/transformer/llama_run.h"
+
+struct keel_decoder {
+    keel_llama *llama;
+};
+
+const char *const keel_decoder_weights[] = {"f32", "bf16", "q8_0", NULL};
+const char *const keel_decoder_saved_weights[] = {"f32", "f16", "bf16", "q8_0", NULL};
+
+/* What each name of --weights is, to open with and to save as. */
+static const struct {
+    const char *name;
+    keel_llama_weights open;
+    keel_block_type save;
+} kinds[] = {{"f32", KEEL_LLAMA_F32, KEEL_BLOCK_F32},
+             {"f16", KEEL_LLAMA_AS_STORED, KEEL_BLOCK_F16},
+             {"bf16", KEEL_LLAMA_BF16, KEEL_BLOCK_BF16},
+             {"q8_0", KEEL_LLAMA_Q8_0, KEEL_BLOCK_Q8_0}};
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+static keel_status find_kind(const char *name, size_t *out, keel_err *err) {
+    for (size_t k = 0; k < N_KINDS; k++)
+        if (strcmp(name, kinds[k].name) == 0) return *out = k, KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "weights", "expected f32, f16, bf16 or q8_0, got \"%s\"", name);
+}
+
+/* ---- opening ---- */
+
+bool keel_decoder_is(const char *path) {
+    static const char *const families[] = {"llama", "qwen2", "mistral"};
+    const char *family = "";
+    cJSON *json = NULL;
+    keel_arena arena = {0};
+    bool is = keel_gguf_is(path);
+    const char *config = keel_path_join(&arena, path, "config.json");
+    if (!is && config && keel_json_parse_file(config, &json, NULL) == KEEL_OK &&
+        keel_json_string(json, "model_type", true, &family, config, NULL) == KEEL_OK)
+        for (size_t k = 0; k < sizeof families / sizeof *families; k++)
+            is |= strcmp(family, families[k]) == 0;
+    cJSON_Delete(json);
+    keel_arena_free(&arena);
+    return is;
+}
+
+keel_status keel_decoder_open(keel_decoder **out, const char *path, const char *weights, keel_err *err) {
+    keel_llama_weights as = KEEL_LLAMA_AS_STORED;
+    size_t kind = 0;
+    if (weights) {
+        KEEL_TRY(find_kind(weights, &kind, err));
+        as = kinds[kind].open;
+    }
+    keel_decoder *made = keel_calloc(1, sizeof *made);
+    keel_status status = made ? keel_llama_open(&made->llama, path, as, err) : keel_nomem(err, path);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_free(made);
+    return status;
+}
+
+void keel_decoder_close(keel_decoder *decoder) {
+    if (!decoder) return;
+    keel_llama_close(decoder->llama);
+    keel_free(decoder);
+}
+
+keel_decoder_about keel_decoder_look(const keel_decoder *decoder) {
+    static const char *const types[] = {
+        [KEEL_MATRIX_F32] = "F32", [KEEL_MATRIX_BF16] = "BF16", [KEEL_MATRIX_Q8_0] = "Q8_0"};
+    static const char *const ropes[] = {
+        [KEEL_ROPE_PLAIN] = "default", [KEEL_ROPE_LINEAR] = "linear", [KEEL_ROPE_LLAMA3] = "llama3"};
+    const keel_llama *llama = decoder->llama;
+    const keel_llama_config *c = &llama->config;
+    keel_decoder_about about = {.kind = c->qkv_bias && !c->out_bias ? "qwen2" : "llama",
+                                .weights = types[llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type],
+                                .rope = ropes[c->rope],
+                                .layers = c->layers,
+                                .width = c->hidden,
+                                .heads = c->heads,
+                                .kv_heads = c->kv_heads,
+                                .head_width = c->head_dim,
+                                .inner = c->inner,
+                                .vocabulary = c->vocab,
+                                .tokens = keel_tokenizer_size(llama->tokenizer),
+                                .positions = c->positions,
+                                .file_bytes = llama->file_bytes,
+                                .token_bytes = keel_llama_token_bytes(llama),
+                                .rope_theta = c->rope_theta,
+                                .tied = c->tied,
+                                .has_template = llama->chat != NULL};
+    for (size_t row = 0; row < llama->n_rows; row++) {
+        const keel_matrix *matrix = &llama->matrix[row];
+        if (!matrix->data) continue;
+        about.parameters += matrix->rows * matrix->cols;
+        about.weight_bytes += matrix->rows * keel_matrix_row_bytes(matrix->type, matrix->cols);
+    }
+    return about;
+}
+
+/* ---- on disk ---- */
+
+static bool ends_in(const char *text, const char *end) {
+    const size_t length = strlen(text), tail = strlen(end);
+    return length > tail && strcmp(text + length - tail, end) == 0;
+}
+
+static keel_status save_folder(const keel_llama *llama, const char *to, keel_block_type type, keel_err *err) {
+    keel_folder_write folder;
+    KEEL_TRY(keel_folder_begin(&folder, to, err));
+    keel_status status = keel_llama_save(llama, folder.temporary, type, 0, err);
+    if (status == KEEL_OK) return keel_folder_commit(&folder, err);
+    keel_folder_abandon(&folder);
+    return status;
+}
+
+keel_status keel_decoder_convert(const char *from, const char *to, const char *weights, const char **saved,
+                                 keel_err *err) {
+    const bool file = ends_in(to, ".gguf");
+    keel_llama *llama = NULL;
+    size_t kind = N_KINDS;
+    if (weights) KEEL_TRY(find_kind(weights, &kind, err));
+    if (!file && kind < N_KINDS && kinds[kind].save == KEEL_BLOCK_Q8_0) {
+        keel_fail(err, KEEL_E_USAGE, "weights", "a Hugging Face folder has f32, f16 or bf16");
+        return keel_hint(err, "a name that ends in .gguf is a file, which has q8_0 too");
+    }
+    if (keel_file_exists(to) || keel_file_is_folder(to))
+        return keel_fail(err, KEEL_E_CONFLICT, to, "it is there already");
+    KEEL_TRY(keel_llama_open(&llama, from, kind < N_KINDS ? kinds[kind].open : KEEL_LLAMA_AS_STORED, err));
+    if (kind == N_KINDS) /* what is stored in BF16 was in BF16 */
+        for (kind = 0; llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type == KEEL_MATRIX_BF16 &&
+                       kinds[kind].save != KEEL_BLOCK_BF16;)
+            kind++;
+    *saved = kinds[kind].name;
+    keel_status status = file ? keel_llama_save_gguf(llama, to, kinds[kind].save, err)
+                              : save_folder(llama, to, kinds[kind].save, err);
+    keel_llama_close(llama);
+    return status;
+}
+
+/* ---- texts ---- */
+
+keel_status keel_decoder_read(const keel_decoder *decoder, const char *text, bool marks, keel_arena *arena,
+                              int32_t **ids, size_t *n, keel_err *err) {
+    const keel_llama_config *c = &decoder->llama->config;
+    keel_tokens tokens;
+    KEEL_TRY(keel_tokenizer_encode(decoder->llama->tokenizer, text, marks, arena, &tokens, err));
+    *ids = keel_arena_alloc(arena, (tokens.count + 1) * sizeof **ids);
+    if (!*ids) return keel_nomem(err, "decoder");
+    *n = 0;
+    if (c->adds_bos && c->bos >= 0) (*ids)[(*n)++] = c->bos;
+    if (tokens.count) memcpy(*ids + *n, tokens.id, tokens.count * sizeof **ids);
+    *n += tokens.count;
+    return KEEL_OK;
+}
+
+const char *keel_decoder_token(const keel_decoder *decoder, int32_t id) {
+    return keel_tokenizer_token(decoder->llama->tokenizer, id);
+}
+
+/* Feeds ids to an empty text. */
+static keel_status run(const keel_decoder *decoder, const int32_t *ids, size_t n, float *logits,
+                       float *log_prob, keel_pool *pool, keel_arena *scratch, keel_err *err) {
+    keel_llama_sequence *sequence;
+    KEEL_TRY(keel_llama_sequence_open(&sequence, decoder->llama, NULL, 0, err));
+    const keel_llama_feed feed = {
+        .sequence = sequence, .id = ids, .n = n, .logits = logits, .log_prob = log_prob};
+    keel_status status = keel_llama_run(decoder->llama, &feed, 1, pool, scratch, err);
+    keel_llama_sequence_close(sequence);
+    return status;
+}
+
+keel_status keel_decoder_next(const keel_decoder *decoder, const int32_t *ids, size_t n, float *logits,
+                              keel_pool *pool, keel_arena *scratch, keel_err *err) {
+    return run(decoder, ids, n, logits, NULL, pool, scratch, err);
+}
+
+keel_status keel_decoder_likelihood(const keel_decoder *decoder, const char *text, double *log_prob,
+                                    size_t *count, keel_pool *pool, keel_arena *scratch, keel_err *err) {
+    const size_t positions = decoder->llama->config.positions,
+                 window = positions < KEEL_DECODER_WINDOW ? positions : KEEL_DECODER_WINDOW;
+    int32_t *ids;
+    size_t n;
+    KEEL_TRY(keel_decoder_read(decoder, text, true, scratch, &ids, &n, err));
+    float *found = keel_arena_alloc(scratch, (n + 1) * sizeof *found);
+    if (!found) return keel_nomem(err, "decoder");
+    for (size_t at = 0; at < n; at += window) {
+        const size_t here = n - at < window ? n - at : window;
+        KEEL_TRY(run(decoder, ids + at, here, NULL, found, pool, scratch, err));
+        for (size_t i = 1; i < here; i++) *log_prob += (double)found[i];
+        *count += here - 1;
+    }
+    return KEEL_OK;
+}
