@@ -2,7 +2,8 @@
  *
  *  A base that Keel made is loaded, which checks its files against their hashes. Of an encoder as Hugging
  * Face and sentence-transformers lay it out, and of one that Keel tuned: sizes, the hash of its weights, and
- * the vectors of a few texts, to be compared with those of a library.
+ * the vectors of a few texts, to be compared with those of a library. Of a decoder: what comes after prompts,
+ * and perplexity (verify_decoder.c).
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,31 +16,27 @@
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "experiments/verify_decoder.h"
 #include "policies/base.h"
+#include "policies/decoder.h"
 #include "policies/encoder.h"
 
 static const keel_flag flags[] = {
-    {"--base", "DIR", true, false, "the folder"},
-    {"--text", "TEXT", false, true, "a text whose vector is shown (default: three of them)"},
+    {"--base", "PATH", true, false, "the folder, or a decoder's .gguf file"},
+    {"--text", "TEXT", false, true,
+     "an encoder's text whose vector is shown, a decoder's prompt (default: three of them)"},
+    {"--lines", "FILE", false, false, "of a decoder: perplexity of the lines of this file, each a text"},
+    {"--weights", "NAME", false, false,
+     "of a decoder: compute with f32, bf16 or q8_0 (default: as stored; f16 and 4 bits become f32)"},
+    KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
 };
+
+static const keel_flag_choices choices[] = {{"--weights", keel_decoder_weights}, {NULL, NULL}};
 
 static const char *const standard[] = {"How do I bake bread?", "Wie backe ich Brot?", "如何烤面包？"};
 
 /* ---- an encoder ---- */
-
-static keel_status add_hash(cJSON *json, const char *dir, const char *name, keel_err *err) {
-    keel_buf path = {0};
-    char hex[65];
-    keel_buf_format(&path, "%s/%s", dir, name);
-    keel_status status = path.failed ? keel_nomem(err, dir) : KEEL_OK;
-    if (status == KEEL_OK && access(path.data, F_OK) == 0) {
-        status = keel_file_hash(path.data, hex, err);
-        if (status == KEEL_OK) cJSON_AddStringToObject(json, name, hex);
-    }
-    keel_buf_free(&path);
-    return status;
-}
 
 static cJSON *sizes_json(const keel_encoder_about *about) {
     cJSON *json = cJSON_CreateObject();
@@ -86,11 +83,7 @@ static keel_status text_json(const keel_encoder *encoder, const char *text, cJSO
 static keel_status add_texts(keel_cli *cli, const keel_encoder *encoder, keel_err *err) {
     const char *const *texts;
     size_t n;
-    KEEL_TRY(keel_cli_values(cli, "--text", &texts, &n, err));
-    if (n == 0) texts = standard, n = sizeof standard / sizeof *standard;
-    for (size_t i = 0; i < n; i++)
-        if (keel_utf8_valid_prefix(texts[i], strlen(texts[i])) != strlen(texts[i]))
-            return keel_fail(err, KEEL_E_USAGE, "--text", "it is not UTF-8 text");
+    KEEL_TRY(keel_verify_texts(cli, standard, sizeof standard / sizeof *standard, &texts, &n, err));
     cJSON *list = cJSON_AddArrayToObject(cli->result, "texts");
     for (size_t i = 0; i < n; i++) KEEL_TRY(text_json(encoder, texts[i], list, err));
     return KEEL_OK;
@@ -102,8 +95,8 @@ static keel_status add_encoder(keel_cli *cli, const char *dir, keel_err *err) {
     const keel_encoder_about about = keel_encoder_look(encoder);
     keel_json_add(cli->result, "model", sizes_json(&about));
     cJSON *hashes = cJSON_AddObjectToObject(cli->result, "sha256");
-    keel_status status = add_hash(hashes, dir, "model.safetensors", err);
-    if (status == KEEL_OK) status = add_hash(hashes, dir, "tokenizer.json", err);
+    keel_status status = keel_verify_hash(hashes, dir, "model.safetensors", err);
+    if (status == KEEL_OK) status = keel_verify_hash(hashes, dir, "tokenizer.json", err);
     if (status == KEEL_OK) status = add_texts(cli, encoder, err);
     keel_encoder_close(encoder);
     return status;
@@ -147,6 +140,9 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_buf_free(&path);
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "base", dir);
+    if (!ours && keel_decoder_is(dir)) return keel_verify_decoder(cli, dir, err);
+    if (keel_cli_has(cli, "--lines") || keel_cli_has(cli, "--weights"))
+        return keel_fail(err, KEEL_E_USAGE, dir, "--lines and --weights are for decoders");
     KEEL_TRY(ours ? verify_base(cli, dir, &encodes, err) : keel_base_find_kind(dir, &kind, err));
     return encodes ? add_encoder(cli, dir, err) : KEEL_OK;
 }
@@ -176,18 +172,25 @@ static void print(const cJSON *result, FILE *out) {
     const cJSON *text;
     keel_print_leaves(out, result);
     cJSON_ArrayForEach (text, keel_json_get(result, "texts")) print_text(text, out);
+    keel_verify_decoder_print(result, out);
 }
 
 const keel_verb keel_verb_verify = {
     .name = "verify",
     .brief = "what a model's folder holds, and whether it computes what it should",
     .flags = flags,
+    .choices = choices,
     .more =
         "A base of Keel's is checked against the hashes of its files. Of an encoder, in a folder as Hugging Face and\n"
         "sentence-transformers lay it out or tuned by `keel sft`: sizes, hashes, and vectors of texts. They should be those of the\n"
         "library, to four digits:\n"
         "  python -c 'from sentence_transformers import SentenceTransformer as S; print(S(\"DIR\").encode(\"How do I bake bread?\")[:6])'\n"
+        "Of a decoder, in such a folder or a .gguf file: what comes after prompts, and the perplexity of a standard text and of\n"
+        "--lines. The logits should be those of the library:\n"
+        "  python -c 'import sys, torch, transformers as t; d = sys.argv[1]; i = t.AutoTokenizer.from_pretrained(d)(sys.argv[2], return_tensors=\"pt\");\n"
+        "    print(torch.topk(t.AutoModelForCausalLM.from_pretrained(d, dtype=\"float32\")(**i).logits[0, -1], 5))' DIR \"The capital of France is\"\n"
         "example: keel verify --base minilm\n"
+        "example: keel verify --base smollm2 --weights q8_0 --lines texts.txt\n"
         "example: keel verify --base runs/minilm --text \"How do I bake bread?\" --json\n",
     .run = run,
     .print = print,

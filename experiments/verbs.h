@@ -21,6 +21,7 @@ extern const keel_verb keel_verb_auto;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_export;
 extern const keel_verb keel_verb_verify;
+extern const keel_verb keel_verb_convert;
 extern const keel_verb keel_verb_info;
 extern const keel_verb keel_verb_help;
 

@@ -27,6 +27,6 @@ mkdir empty
 expect "a folder of nothing" 1 "empty: holds neither" verify --base empty
 expect "no folder" 1 "none: there is no such base" verify --base none
 cp -r "$golden/bert/mean" broken
-printf '{"model_type": "llama"}' >broken/config.json
+printf '{"model_type": "gpt2"}' >broken/config.json
 expect "another kind of model" 1 "model_type" verify --base broken
 finish

@@ -1,0 +1,52 @@
+#!/bin/sh
+# keel convert and keel verify of decoders: folder to .gguf and back, each with the same numbers; wrong use.
+golden=$(cd "$(dirname "$0")/../policies/golden" && pwd)
+. "$(dirname "$0")/program.sh"
+
+# what: the numbers of keel verify, without names, hashes and sizes of files.
+what() { "$KEEL" verify --base "$@" --json --quiet | sed '/"base":/d; /"sha256": {/,/}/d; /"file_mb"/d'; }
+
+# ---- verify ----
+expect "a decoder's folder" 0 "" verify --base "$golden/llama/tied"
+grep -q '^model: kv_heads  *2$' out.txt && grep -q '^sha256: model.safetensors  *[0-9a-f]\{64\}$' out.txt && grep -q '^standard_text: perplexity  *[0-9]' out.txt && grep -q '^tokens  d e f' out.txt || fail "sizes, hash, perplexity, tokens: $(cat out.txt)"
+expect "a .gguf file" 0 "" verify --base "$golden/gguf/biased-q4_1.gguf" --text bread --json
+grep -q '"kind": "qwen2"' out.txt && grep -q '"weights": "F32"' out.txt || fail "kind and weights: $(cat out.txt)"
+[ "$(grep -c '"logit"' out.txt)" -eq 5 ] || fail "five tokens that may come next: $(cat out.txt)"
+expect "with other weights" 0 "" verify --base "$golden/llama/biased" --weights q8_0 --json
+grep -q '"weights": "Q8_0"' out.txt || fail "weights: $(cat out.txt)"
+[ "$(what "$golden/llama/tied" --threads 1)" = "$(what "$golden/llama/tied" --threads 3)" ] || fail "threads change numbers"
+
+# The perplexity of lines is that of their tokens together.
+printf 'the dog\n\nhow do i bake bread ?\n' >lines.txt
+expect "lines" 0 "" verify --base "$golden/llama/tied" --lines lines.txt --json
+grep -q '"lines": 3' out.txt || fail "three lines: $(cat out.txt)"
+first=$(sed -n '/"lines": {/,/}/s/.*"perplexity": \([0-9.]*\).*/\1/p' out.txt)
+cat lines.txt lines.txt >twice.txt
+expect "twice as many" 0 "" verify --base "$golden/llama/tied" --lines twice.txt --json
+second=$(sed -n '/"lines": {/,/}/s/.*"perplexity": \([0-9.]*\).*/\1/p' out.txt)
+awk -v a="$first" -v b="$second" 'BEGIN { exit !(a > 1 && a - b < 1e-9 * a && b - a < 1e-9 * a) }' || fail "the same lines twice: $first, $second"
+printf 'bad \377 line\n' >bad.txt
+expect "lines that are no text" 1 "line 1" verify --base "$golden/llama/tied" --lines bad.txt
+expect "weights that a width has no room for" 1 "multiple of 32" verify --base "$golden/llama/tied" --weights q8_0
+expect "no such weights" 2 "bf16" verify --base "$golden/llama/tied" --weights q3
+expect "an encoder has no lines" 2 "for decoders" verify --base "$golden/bert/mean" --lines lines.txt
+
+# ---- convert ----
+expect "to a file" 0 "" convert --base "$golden/llama/biased" --out a.gguf
+grep -q '^weights  *bf16$' out.txt || fail "as stored: $(cat out.txt)"
+expect "and back" 0 "" convert --base a.gguf --out back --weights f32
+[ "$(what a.gguf)" = "$(what "$golden/llama/biased")" ] || fail "the file has other numbers than the folder"
+[ "$(what back --weights f32)" = "$(what "$golden/llama/biased" --weights f32)" ] || fail "the folder made of it has others"
+expect "in 8 bits" 0 "" convert --base a.gguf --out q.gguf --weights q8_0
+[ "$(what q.gguf --weights q8_0)" = "$(what "$golden/llama/biased" --weights q8_0)" ] || fail "8 bits of the file are not those of memory"
+expect "llama3 scaling and biases" 0 "" convert --base "$golden/llama/llama3" --out l.gguf --weights f16
+[ "$(what l.gguf)" = "$(what "$golden/llama/llama3")" ] || fail "the file of llama3 has other numbers"
+expect "nothing is written over" 1 "there already" convert --base a.gguf --out back
+expect "nor a file" 1 "there already" convert --base "$golden/llama/tied" --out a.gguf
+expect "a folder has no 8 bits" 2 "ends in .gguf" convert --base a.gguf --out none --weights q8_0
+expect "an encoder" 1 "model_type" convert --base "$golden/bert/mean" --out none
+[ ! -e none ] || fail "something is left of what failed"
+head -c 5000 a.gguf >cut.gguf
+expect "a file that is cut off" 1 "cut.gguf" convert --base cut.gguf --out none
+[ ! -e none ] || fail "something is left of what failed"
+finish
