@@ -70,7 +70,7 @@ keel_status keel_verify_hash(cJSON *json, const char *dir, const char *name, kee
 
 /* Of a .gguf file itself; of a folder the weights and the tokenizer. */
 static keel_status add_hashes(keel_cli *cli, const char *path, keel_err *err) {
-    static const char *const suffixes[] = {".safetensors", NULL};
+    static const char *const suffixes[] = {".safetensors", ".gguf", NULL};
     cJSON *json = cJSON_AddObjectToObject(cli->result, "sha256");
     const char **names = NULL;
     size_t n = 0;

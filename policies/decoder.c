@@ -3,8 +3,6 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "core/json.h"
-#include "policies/transformer/gguf.h"
 #include "policies/transformer/llama_run.h"
 
 struct keel_decoder {
@@ -34,19 +32,7 @@ static keel_status find_kind(const char *name, size_t *out, keel_err *err) {
 /* ---- opening ---- */
 
 bool keel_decoder_is(const char *path) {
-    static const char *const families[] = {"llama", "qwen2", "mistral"};
-    const char *family = "";
-    cJSON *json = NULL;
-    keel_arena arena = {0};
-    bool is = keel_gguf_is(path);
-    const char *config = keel_path_join(&arena, path, "config.json");
-    if (!is && config && keel_json_parse_file(config, &json, NULL) == KEEL_OK &&
-        keel_json_string(json, "model_type", true, &family, config, NULL) == KEEL_OK)
-        for (size_t k = 0; k < sizeof families / sizeof *families; k++)
-            is |= strcmp(family, families[k]) == 0;
-    cJSON_Delete(json);
-    keel_arena_free(&arena);
-    return is;
+    return keel_llama_is(path);
 }
 
 keel_status keel_decoder_open(keel_decoder **out, const char *path, const char *weights, keel_err *err) {

@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/gemm.h"
+#include "core/json.h"
 #include "core/log.h"
 #include "policies/transformer/llama_internal.h"
 
@@ -351,12 +352,47 @@ keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, k
     return status;
 }
 
+/* The model at the path: a .gguf file, also where it is the only one of a folder without config.json; else
+ * the path itself, a folder. */
+static keel_status find_model(const char *path, keel_arena *arena, const char **out, keel_err *err) {
+    static const char *const suffixes[] = {".gguf", NULL};
+    const char *config = keel_path_join(arena, path, "config.json"), **names = NULL;
+    size_t n = 0;
+    *out = path;
+    if (!config) return keel_nomem(err, path);
+    if (!keel_file_is_folder(path) || keel_file_exists(config)) return KEEL_OK;
+    KEEL_TRY(keel_folder_list(path, suffixes, arena, &names, &n, err));
+    if (n > 1) return keel_fail(err, KEEL_E_INVALID, path, "it holds %zu .gguf files: name one of them", n);
+    if (n == 1) *out = keel_path_join(arena, path, names[0]);
+    return *out ? KEEL_OK : keel_nomem(err, path);
+}
+
+bool keel_llama_is(const char *path) {
+    static const char *const families[] = {"llama", "qwen2", "mistral"};
+    keel_arena arena = {0};
+    const char *model = path, *config = keel_path_join(&arena, path, "config.json"), *family = "";
+    cJSON *json = NULL;
+    bool is = keel_gguf_is(path) || (find_model(path, &arena, &model, NULL) == KEEL_OK && model != path);
+    if (!is && config && keel_json_parse_file(config, &json, NULL) == KEEL_OK &&
+        keel_json_string(json, "model_type", true, &family, config, NULL) == KEEL_OK)
+        for (size_t k = 0; k < sizeof families / sizeof *families; k++)
+            is |= strcmp(family, families[k]) == 0;
+    cJSON_Delete(json);
+    keel_arena_free(&arena);
+    return is;
+}
+
 keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err) {
     keel_llama *made = new_llama();
+    keel_arena arena = {0};
+    const char *model = path;
     if (!made) return keel_nomem(err, path);
     keel_gemm_alone();
-    keel_status status = keel_gguf_is(path) ? keel__llama_read_gguf(made, path, weights, err)
-                                            : keel__llama_read_folder(made, path, weights, err);
+    keel_status status = find_model(path, &arena, &model, err);
+    if (status == KEEL_OK)
+        status = keel_gguf_is(model) ? keel__llama_read_gguf(made, model, weights, err)
+                                     : keel__llama_read_folder(made, model, weights, err);
+    keel_arena_free(&arena);
     if (status == KEEL_OK)
         *out = made;
     else

@@ -108,11 +108,14 @@ typedef enum keel_llama_weights {
 } keel_llama_weights;
 
 /* path: a folder as Hugging Face lays it out (config.json, generation_config.json, tokenizer.json,
- * tokenizer_config.json, chat_template.jinja, model.safetensors or shards), or a .gguf file. Both are hostile
- * until checked; KEEL_E_UNSUPPORTED names what Keel does not compute (another model_type, activation, kind of
- * RoPE, a sliding window, quantisation, ...). Numbers that are not finite are found where weights are copied,
- * not where they are mapped. */
+ * tokenizer_config.json, chat_template.jinja, model.safetensors or shards), or a .gguf file, also by a folder
+ * that holds it alone. Both are hostile until checked; KEEL_E_UNSUPPORTED names what Keel does not compute
+ * (another model_type, activation, kind of RoPE, a sliding window, quantisation, ...). Numbers that are not
+ * finite are found where weights are copied, not where they are mapped. */
 keel_status keel_llama_open(keel_llama **out, const char *path, keel_llama_weights weights, keel_err *err);
+/* Whether the path holds such a model: a .gguf file, or a folder whose config.json names a family that Keel
+ * reads. */
+bool keel_llama_is(const char *path);
 void keel_llama_close(keel_llama *llama); /* NULL is harmless */
 
 /* Writes a folder as transformers reads it: config.json with the keys of both generations,

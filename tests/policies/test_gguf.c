@@ -150,6 +150,28 @@ static void tokens_are_those_of_the_folder(void **state) {
     keel_llama_close(folder);
 }
 
+/* A folder without config.json that holds one file is that file. */
+static void a_folder_may_hold_a_file_alone(void **state) {
+    (void)state;
+    keel_buf text = {0};
+    keel_llama *llama = NULL;
+    assert_ok(keel_file_read(path_of("biased-q4_0"), 1 << 20, &text, &err));
+    assert_ok(keel_folder_remove(llama_folder, &err));
+    assert_ok(keel_folder_make(llama_folder, &err));
+    assert_false(keel_llama_is(llama_folder));
+    llama_write_bytes("one.gguf", text.data, text.length);
+    assert_true(keel_llama_is(llama_folder) && keel_llama_is(in("one.gguf")) &&
+                keel_llama_is(GOLDEN "llama/plain"));
+    assert_false(keel_llama_is(GOLDEN "bert/mean") || keel_llama_is(in("none")));
+    assert_ok(keel_llama_open(&llama, llama_folder, KEEL_LLAMA_AS_STORED, &err));
+    assert_int_equal(llama->config.hidden, 32);
+    keel_llama_close(llama);
+    llama_write_bytes("other.gguf", text.data, text.length);
+    assert_int_equal(keel_llama_open(&llama, llama_folder, KEEL_LLAMA_AS_STORED, &err), KEEL_E_INVALID);
+    contains(err.message, "name one");
+    keel_buf_free(&text);
+}
+
 /* ---- writing ---- */
 
 static void same_weights(const keel_llama *a, const keel_llama *b) {
@@ -386,6 +408,7 @@ int main(void) {
         cmocka_unit_test(q8_0_stays_as_it_is),
         cmocka_unit_test(the_configuration_is_that_of_the_folder),
         cmocka_unit_test(tokens_are_those_of_the_folder),
+        cmocka_unit_test(a_folder_may_hold_a_file_alone),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(quantised_files_are_written_as_they_were_read),
         cmocka_unit_test(a_weight_too_large_for_f16_is_told),
