@@ -51,6 +51,8 @@ keel_tensor *keel_op_scale(keel_tape *tape, keel_tensor *x, keel_real factor);
 keel_tensor *keel_op_floor(keel_tape *tape, keel_tensor *x, const keel_real *floor, const keel_real *shift);
 /* y[B, sum of cols] = [x0 | x1 | ...] */
 keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t count);
+/* The rows of x, then those of y. */
+keel_tensor *keel_op_stack(keel_tape *tape, keel_tensor *x, keel_tensor *y);
 /* y[R, cols] = x[index[r], :]; index is borrowed until backward. */
 keel_tensor *keel_op_rows(keel_tape *tape, keel_tensor *x, const int32_t *index, size_t n_rows);
 /* y[B,K]: y[b,k] = x[b, k*A + column[b]], x [B, K*A]: one action out of each of K heads; column borrowed. */

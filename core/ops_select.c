@@ -43,6 +43,22 @@ keel_tensor *keel_op_concat(keel_tape *tape, keel_tensor *const *inputs, size_t 
         tape, (keel_node){.backward = concat_backward, .out = out, .list = list, .n_list = count});
 }
 
+static void stack_backward(const keel_node *node) {
+    const keel_real *d = node->out->grad, *below = d + keel__size(node->x);
+    KEEL_FLOW(node->x, keel__size(node->x), i, d[i]);
+    KEEL_FLOW(node->y, keel__size(node->y), i, below[i]);
+}
+
+keel_tensor *keel_op_stack(keel_tape *tape, keel_tensor *x, keel_tensor *y) {
+    if (!x || !y) return NULL;
+    if (x->cols != y->cols) return keel__tape_refuse(tape, "keel_op_stack", "the numbers of columns differ");
+    keel_tensor *out = keel__tape_output(tape, x->rows + y->rows, x->cols, x->grad || y->grad);
+    if (!out) return NULL;
+    if (keel__size(x)) memcpy(out->data, x->data, keel__size(x) * sizeof *out->data);
+    if (keel__size(y)) memcpy(out->data + keel__size(x), y->data, keel__size(y) * sizeof *out->data);
+    return keel__tape_push(tape, (keel_node){.backward = stack_backward, .out = out, .x = x, .y = y});
+}
+
 /* ---- rows and columns by index ---- */
 
 static void rows_backward(const keel_node *node) {

@@ -406,6 +406,10 @@ void keel_llama_close(keel_llama *llama) {
     keel_chat_template_close(llama->chat);
     keel_params_free(&llama->params);
     keel_free(llama->matrix);
+    keel_free(llama->unmerged);
+    for (size_t i = 0; i < llama->files->n_owned; i++) keel_free(llama->files->owned[i]);
+    keel_free(llama->files->owned);
+    keel_free(llama->files->merged);
     keel_weights_close(&llama->files->weights);
     keel_gguf_close(&llama->files->gguf);
     keel_arena_free(&llama->files->arena);

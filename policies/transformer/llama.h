@@ -94,6 +94,7 @@ typedef struct keel_llama {
     keel_llama_defaults defaults;
     keel_lora_config lora;
     size_t n_virtual;               /* prompt tuning: rows of virtual tokens */
+    keel_matrix *unmerged;          /* matrix[] before keel_llama_merge; NULL: LoRA is not merged */
     size_t file_bytes;              /* of the files' weights */
     struct keel_llama_files *files; /* private: what is mapped, and the memory of the rest */
 } keel_llama;

@@ -1,4 +1,4 @@
-/* Between the files that read and write decoders: llama.c, llama_folder.c, llama_gguf.c, llama_save.c. */
+/* Between the files that read, write and tune decoders. */
 #ifndef KEEL_POLICIES_TRANSFORMER_LLAMA_INTERNAL_H
 #define KEEL_POLICIES_TRANSFORMER_LLAMA_INTERNAL_H
 
@@ -11,6 +11,9 @@ struct keel_llama_files {
     keel_arena arena;     /* weights that are copied, texts */
     keel_weights weights; /* of a folder */
     keel_gguf gguf;       /* of a .gguf file */
+    void **owned;         /* [n_owned] memory of weights that tuning left behind */
+    size_t n_owned, owned_capacity;
+    float *merged; /* while LoRA is merged */
 };
 
 /* A tensor as it lies in a file: its shape has been checked. */
@@ -63,5 +66,15 @@ static inline size_t keel__llama_from_pairs(size_t row, size_t rows, size_t head
     const size_t dim = rows / heads, at = row % dim;
     return row - at + at / 2 + at % 2 * (dim / 2);
 }
+
+/* The linear layers that LoRA may go to, in the order of their bits. */
+enum { KEEL__N_LLAMA_TARGETS = 7 };
+typedef struct keel__llama_target {
+    size_t row;         /* of the layer's weights */
+    const char *module; /* "self_attn.q_proj" */
+} keel__llama_target;
+extern const keel__llama_target keel__llama_targets[KEEL__N_LLAMA_TARGETS];
+/* alpha / rank, or alpha / sqrt(rank). */
+double keel__lora_scale(const keel_lora_config *lora);
 
 #endif

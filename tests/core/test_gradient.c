@@ -69,6 +69,8 @@ OP(mul, keel_op_mul(tape, in[0], in[1]))
 OP(square, keel_op_mul(tape, in[0], in[0]))
 OP(scale, keel_op_scale(tape, in[0], -1.7))
 OP(concat, keel_op_concat(tape, (keel_tensor *const[]){in[0], in[1], in[0], in[2]}, 4))
+OP(stack, keel_op_stack(tape, in[0], in[1]))
+OP(stack_on_itself, keel_op_stack(tape, in[0], in[0]))
 OP(rows, keel_op_rows(tape, in[0], ROWS, 5))
 OP(pick, keel_op_pick_heads(tape, in[0], COLUMNS, 1))
 OP(pick_heads, keel_op_pick_heads(tape, in[0], COLUMNS, 3))
@@ -210,6 +212,8 @@ static const op_case CASES[] = {
     CASE(square, {3, 5}),
     CASE(scale, {3, 5}),
     CASE(concat, {3, 5}, {3, 1}, {3, 2}),
+    CASE(stack, {2, 3}, {4, 3}),
+    CASE(stack_on_itself, {2, 3}),
     CASE(rows, {5, 3}),
     CASE(pick, {5, 3}),
     CASE(pick_heads, {5, 9}),
