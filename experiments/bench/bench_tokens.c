@@ -114,6 +114,9 @@ static void print_template(const void *with, const cJSON *value, keel_arena *are
     check(keel_json_string(value, "bos_token", false, &bos, "request", &err));
     check(keel_json_string(value, "eos_token", false, &eos, "request", &err));
     check(keel_json_bool(value, "add_generation_prompt", false, &request.generation_prompt, "request", &err));
+    double now = 0;
+    check(keel_json_number(value, "now", false, &now, "request", &err));
+    request.now = (int64_t)now;
     request.bos = bos;
     request.eos = eos;
     keel_status status = keel_chat_template_render(with, &request, arena, &text, &err);
