@@ -189,6 +189,11 @@ static keel_status make_defaults(automatic *a, keel_store *store, keel_err *err)
     const char *folder = in(a, "default"), *known = NULL;
     if (!folder) return keel_nomem(err, "auto");
     const double begun = keel_clock();
+    keel_log(
+        KEEL_LOG_INFO,
+        "auto: the defaults come first, however long they take, and what is kept is made once more on all of "
+        "%s; the budget of %.0f s bounds the trials between",
+        a->split, a->budget);
     say_defaults(&line, a->teaches);
     KEEL_TRY(run_words(a, &line, folder, NULL, err));
     a->spent = keel_clock() - begun;
@@ -269,10 +274,21 @@ static double left_for_trials(const automatic *a) {
     return a->budget - a->spent - 1.5 * a->spent;
 }
 
+static void tell_time(const automatic *a) {
+    const double left = left_for_trials(a);
+    if (left > 0)
+        keel_log(KEEL_LOG_INFO, "auto: the defaults took %.0f s; %.0f s are left for trials", a->spent, left);
+    else
+        keel_log(KEEL_LOG_INFO,
+                 "auto: the defaults took %.0f s; trials begin with a budget of more than %.0f s", a->spent,
+                 2.5 * a->spent);
+}
+
 static keel_status search(automatic *a, keel_store *store, cJSON **found, keel_err *err) {
     bool in_time = false;
     keel_status status = KEEL_OK;
     a->plan.asked.seconds = left_for_trials(a);
+    if (a->trials > 0) tell_time(a);
     if (a->trials > 0 && a->plan.asked.seconds > 0)
         status = keel_search_trial_all(&a->plan, store, &in_time, err);
     return status == KEEL_OK ? keel_search_result_json(&a->plan, store, in_time, found, err) : status;

@@ -17,10 +17,10 @@
 #include "experiments/eval_config.h"
 #include "experiments/replay_filter.h"
 #include "experiments/replay_nearest.h"
+#include "experiments/replay_read.h"
 #include "experiments/report/report.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/compare.h"
 #include "rl/learn/derive.h"
@@ -47,6 +47,7 @@ static const keel_flag flags[] = {
      "text (default), json (as --json), or html: a page that opens from disk, on standard output"},
     {"--detail", NULL, false, false,
      "every candidate with its numbers, texts at full length, and the nearest decisions that were learned from"},
+    KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
 };
 
@@ -76,6 +77,8 @@ typedef struct replaying {
     keel_rng rng;
     int64_t limit, seen, differing, untold, open, apart, matching, shown;
     pick *picks; /* [limit] */
+    keel_pool *pool;
+    keel_replay_round round; /* of the conversations at hand */
 } replaying;
 
 /* What a policy does at a decision. */
@@ -89,13 +92,11 @@ typedef struct asked {
 /* ---- decisions ---- */
 
 static keel_status ask(const replaying *work, size_t who, const keel_reward_view *view, size_t place,
-                       keel_arena *scratch, asked *out, keel_err *err) {
+                       const keel_features *features, keel_arena *scratch, asked *out, keel_err *err) {
     const keel_conversation *conversation = view->conversation;
     const keel_decision *decision = &conversation->decisions[place];
     const keel_base *base = work->base[who];
-    keel_features features;
-    KEEL_TRY(keel_encode_store_decision(base, work->store, conversation, place, scratch, &features, err));
-    KEEL_TRY(keel_policy_decide_at(work->policy[who], base, conversation, place, &features, scratch,
+    KEEL_TRY(keel_policy_decide_at(work->policy[who], base, conversation, place, features, scratch,
                                    &out->choice, err));
     out->verdict = keel_choice_view_compare(base, decision, &out->choice);
     out->answer = keel_answer_of_action(view, base, work->policy[who], place, out->choice.chosen);
@@ -143,11 +144,12 @@ static keel_status show(replaying *work, const keel_conversation *conversation, 
 }
 
 static keel_status replay_decision(replaying *work, const keel_reward_view *view, size_t place,
-                                   keel_arena *scratch, asked by[N_ASKED], keel_err *err) {
+                                   const keel_replay_seen *seen, keel_arena *scratch, asked by[N_ASKED],
+                                   keel_err *err) {
     const bool two = work->policy[SECOND] != NULL;
     bool same = true;
     for (size_t who = 0; who < (two ? N_ASKED : 1); who++)
-        KEEL_TRY(ask(work, who, view, place, scratch, &by[who], err));
+        KEEL_TRY(ask(work, who, view, place, &seen->features[who][place], scratch, &by[who], err));
     if (!keel_replay_filter_takes(&work->filter, &by[FIRST].answer, &by[FIRST].choice)) return KEEL_OK;
     work->seen++;
     work->differing += by[FIRST].verdict == KEEL_CHOICE_DIFFERS;
@@ -173,8 +175,9 @@ static size_t candidate_for(const replaying *work, const keel_decision *decision
     return taken;
 }
 
-static keel_status replay_conversation(replaying *work, const keel_conversation *conversation,
-                                       keel_arena *scratch, keel_err *err) {
+static keel_status replay_conversation(replaying *work, const keel_replay_seen *seen, keel_arena *scratch,
+                                       keel_err *err) {
+    const keel_conversation *conversation = seen->conversation;
     const keel_reward_view view = keel_reward_look(&work->rewards, conversation);
     keel_replay_load(work->env, conversation);
     KEEL_TRY(keel_env_reset(work->env, 0, err));
@@ -185,8 +188,7 @@ static keel_status replay_conversation(replaying *work, const keel_conversation 
                    (!work->policy[SECOND] || keel_base_can_encode(work->base[SECOND], decision));
         if (!can) continue;
         keel_arena_reset(scratch);
-        if (keel_replay_filter_reads(&work->filter, conversation, place))
-            KEEL_TRY(replay_decision(work, &view, place, scratch, by, err));
+        if (seen->asked[place]) KEEL_TRY(replay_decision(work, &view, place, seen, scratch, by, err));
         if (decision->n_candidates) /* it leaves out the others */
             KEEL_TRY(keel_env_step(work->env, candidate_for(work, decision, by[FIRST].choice.chosen), err));
     }
@@ -196,8 +198,8 @@ static keel_status replay_conversation(replaying *work, const keel_conversation 
 /* ---- conversations ---- */
 
 static keel_status replay_split(replaying *work, const keel_split *split, keel_err *err) {
-    keel_arena arena = {0}, scratch = {0};
-    keel_conversation *conversation = NULL;
+    keel_replay_round *round = &work->round;
+    keel_arena scratch = {0};
     keel_cursor *cursor;
     keel_progress progress;
     size_t done = 0;
@@ -205,28 +207,25 @@ static keel_status replay_split(replaying *work, const keel_split *split, keel_e
     KEEL_TRY(keel_cursor_open(&cursor, work->store, split, KEEL_ORDER_STORED, err));
     keel_progress_start(&progress, "replay", 0);
     keel_status status = keel_store_hold(work->store, &held, err);
-    while (status == KEEL_OK) {
-        keel_arena_reset(&arena);
-        status = keel_cursor_next(cursor, &arena, &conversation, err);
-        if (status != KEEL_OK || !conversation) break;
-        status = replay_conversation(work, conversation, &scratch, err);
-        keel_progress_step(&progress, ++done, NULL);
-    }
+    do {
+        if (status == KEEL_OK) status = keel_replay_read(round, cursor, err);
+        for (size_t i = 0; i < round->n && status == KEEL_OK; i++) {
+            status = replay_conversation(work, &round->seen[i], &scratch, err);
+            keel_progress_step(&progress, ++done, NULL);
+        }
+    } while (status == KEEL_OK && round->n == KEEL_REPLAY_ROUND);
     keel_cursor_close(cursor);
     keel_store_release(work->store, held);
-    keel_arena_free(&arena);
     keel_arena_free(&scratch);
     return status;
 }
 
 static keel_status replay_one(replaying *work, const char *name, keel_err *err) {
-    keel_arena arena = {0}, scratch = {0};
-    keel_conversation *conversation;
+    keel_arena scratch = {0};
     int64_t id;
     KEEL_TRY(keel_store_find_conversation(work->store, name, &id, err));
-    keel_status status = keel_store_conversation(work->store, id, &arena, &conversation, err);
-    if (status == KEEL_OK) status = replay_conversation(work, conversation, &scratch, err);
-    keel_arena_free(&arena);
+    keel_status status = keel_replay_read_one(&work->round, id, err);
+    if (status == KEEL_OK) status = replay_conversation(work, &work->round.seen[0], &scratch, err);
     keel_arena_free(&scratch);
     return status;
 }
@@ -373,12 +372,19 @@ static keel_status open_all(keel_cli *cli, replaying *work, keel_err *err) {
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_EITHER, &work->store, err));
     KEEL_TRY(keel_derive_rewards(work->store, &work->rewards, err));
     KEEL_TRY(open_policies(cli, work, err));
+    KEEL_TRY(keel_cli_open_pool(cli, &work->pool, err));
+    work->round = (keel_replay_round){.store = work->store,
+                                      .base = {work->base[FIRST], work->base[SECOND]},
+                                      .filter = &work->filter,
+                                      .pool = work->pool};
     return keel_replay_open(&work->env, err);
 }
 
 static void close_all(replaying *work) {
     for (int64_t i = 0; i < work->shown; i++) cJSON_Delete(work->picks[i].seat.json);
     keel_env_close(work->env);
+    keel_replay_round_free(&work->round);
+    keel_pool_close(work->pool);
     keel_compare_close(work->compare);
     for (size_t who = 0; who < N_ASKED; who++) {
         keel_policy_close(work->policy[who]);

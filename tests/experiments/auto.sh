@@ -44,6 +44,8 @@ for file in policy/model.safetensors policy/keel.json base/model.safetensors; do
 # ---- budget, gates, wrong use ----
 expect "no time for trials" 0 "" auto --store log1.db --out hurried --budget 0.01s $small
 grep -q 'the budget left no time' out.txt || fail "the defaults are made all the same: $(cat out.txt)"
+expect "it says so before" 0 "the defaults come first, however long" auto --store log1.db --out hurried --budget 0.01s ${small% --quiet}
+grep -q 'trials begin with a budget of more than' err.txt || fail "it says what a trial would take: $(cat err.txt)"
 expect "a gate that is not met" 3 "refusal_rate.low" auto --store log.db --out plain --trials 0 $small --gate "refusal_rate.low >= 0.99"
 expect "what it judges on is not learned from" 2 "may hold conversations" auto --store log.db --out x --test all
 expect "a split that holds nothing" 1 "nosuch" auto --store log.db --out x --test nosuch

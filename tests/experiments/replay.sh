@@ -68,6 +68,12 @@ grep -q '^the two policies answer otherwise in 0 of' out.txt && grep -q 'nothing
 replay "two policies" --diff bc --json --limit 100
 [ "$(grep -c '"other": {' out.txt)" = "$(json matching out.txt)" ] || fail "only decisions where they differ"
 expect "a base for nothing" 2 "needs --diff" replay --store s.db --policy cql --diff-base base
+# Features are made on all threads, and nothing depends on how many.
+for n in 1 3; do
+    replay "$n threads" --limit 100 --json --diff bc --threads $n
+    mv out.txt threads-$n.txt
+done
+cmp -s threads-1.txt threads-3.txt || fail "one thread shows what three show"
 # A page for a browser, and JSON by its other name.
 replay "a page" --limit 3 --format html
 grep -q '^<!doctype html>' out.txt && grep -q '</html>$' out.txt && [ "$(grep -o '<article' out.txt | wc -l)" = 3 ] || fail "a card for each of three: $(grep -o '<[a-z]*' out.txt | sort | uniq -c)"
