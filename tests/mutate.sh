@@ -53,8 +53,9 @@ tests_of() {
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
-    policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c | policies/transformer/peft.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
-    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c) echo policies/test_llama_tape ;;
+    policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
+    policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
+    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c) echo policies/test_llama_tape policies/test_llama_adapt ;;
     policies/tokens/*) echo policies/test_tokenizer ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c) echo policies/test_llama_run ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;

@@ -31,10 +31,6 @@ size_t keel__lora_row(const keel_bert *bert, size_t layer, size_t target) {
     return first_lora(bert) + 2 * (layer * n_targets(&bert->lora) + before);
 }
 
-double keel__lora_factor(const keel_lora_config *lora) {
-    return lora->alpha / (lora->rslora ? sqrt((double)lora->rank) : (double)lora->rank);
-}
-
 size_t keel_bert_first_head(const keel_bert *bert) {
     return bert->params.count - bert->n_heads;
 }
@@ -159,7 +155,7 @@ void keel__lora_add(const keel_bert *bert, size_t layer, size_t target, keel_rea
     const size_t row = keel__lora_row(bert, layer, target);
     const size_t in = bert->params.table[row].cols, out = bert->params.table[row + 1].rows;
     const keel_real *a = keel_params_at(&bert->params, row), *b = keel_params_at(&bert->params, row + 1);
-    keel_gemm(false, false, out, in, bert->lora.rank, (keel_real)keel__lora_factor(&bert->lora), b,
+    keel_gemm(false, false, out, in, bert->lora.rank, (keel_real)keel_lora_factor(&bert->lora), b,
               bert->lora.rank, a, in, 1, weights, in);
 }
 

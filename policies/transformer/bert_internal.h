@@ -31,8 +31,6 @@ typedef struct keel__lora_target {
 extern const keel__lora_target keel__lora_targets[KEEL__N_LORA_TARGETS];
 /* Row in params of A [rank, in] of a target that bert->lora has; B [out, rank] is the next. */
 size_t keel__lora_row(const keel_bert *bert, size_t layer, size_t target);
-/* alpha / rank, or alpha / sqrt(rank). */
-double keel__lora_factor(const keel_lora_config *lora);
 /* weights [out, in] of a target += s B A; those of query, key and value are parts of one row. */
 void keel__lora_add(const keel_bert *bert, size_t layer, size_t target, keel_real *weights);
 

@@ -67,10 +67,8 @@ static keel_branch low_rank(const pass *p, size_t layer, keel_tensor *x, size_t 
     const size_t row = keel__lora_row(p->bert, layer, target);
     keel_tensor *seen = keel_op_linear(p->tape, drop(p, x, lora->dropout), param(p, row), NULL, KEEL_LINEAR);
     keel_tensor *b = param(p, row + 1);
-    return (keel_branch){.x = seen,
-                         .b = b,
-                         .factor = (keel_real)keel__lora_factor(lora),
-                         .column = b ? to->part * b->rows : 0};
+    return (keel_branch){
+        .x = seen, .b = b, .factor = (keel_real)keel_lora_factor(lora), .column = b ? to->part * b->rows : 0};
 }
 
 static keel_tensor *linear(const pass *p, size_t layer, keel_tensor *x, size_t weight, keel_activation act) {

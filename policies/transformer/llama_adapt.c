@@ -27,10 +27,6 @@ static size_t count_rows(const keel_llama_config *config) {
     return keel_llama_head(config) + 1;
 }
 
-double keel__lora_scale(const keel_lora_config *lora) {
-    return lora->alpha / (lora->rslora ? sqrt((double)lora->rank) : (double)lora->rank);
-}
-
 static size_t first_row(const keel_llama_config *config, const keel_llama_tuning *tuning) {
     switch (tuning->mode) {
     case KEEL_LLAMA_FULL:
@@ -250,7 +246,7 @@ static void merge_target(const keel_llama *llama, size_t layer, size_t target, f
     const size_t row = keel_llama_lora_row(llama, layer, 1u << target);
     const keel_matrix *a = &llama->matrix[row], *b = &llama->matrix[row + 1];
     for (size_t r = 0; r < w->rows; r++) keel_matrix_read_row(w, r, to + r * w->cols);
-    keel_gemm(false, false, w->rows, w->cols, a->rows, (float)keel__lora_scale(&llama->lora), b->data,
+    keel_gemm(false, false, w->rows, w->cols, a->rows, (float)keel_lora_factor(&llama->lora), b->data,
               b->cols, a->data, a->cols, 1, to, w->cols);
 }
 

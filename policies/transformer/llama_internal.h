@@ -74,7 +74,5 @@ typedef struct keel__llama_target {
     const char *module; /* "self_attn.q_proj" */
 } keel__llama_target;
 extern const keel__llama_target keel__llama_targets[KEEL__N_LLAMA_TARGETS];
-/* alpha / rank, or alpha / sqrt(rank). */
-double keel__lora_scale(const keel_lora_config *lora);
 
 #endif

@@ -61,8 +61,7 @@ static void correct(const keel__pass *p, size_t layer, size_t row, size_t panel,
     const keel_lora_config *lora = &p->llama->lora;
     const keel_matrix part = keel__matrix_part(a + 1, from, to);
     const size_t all = a[1].rows, some = (to - from) * KEEL_PANEL;
-    const float factor =
-        (float)(lora->alpha / (lora->rslora ? sqrt((double)lora->rank) : (double)lora->rank));
+    const float factor = (float)keel_lora_factor(lora);
     keel_panel_matrix(p->low[target] + panel * lora->rank * KEEL_PANEL, panels, &part, NULL, 0, to - from,
                       spare);
     for (size_t i = 0; i < panels; i++)

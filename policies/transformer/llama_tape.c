@@ -49,7 +49,7 @@ static keel_branch low_rank(const layer *l, keel_tensor *x, size_t target, keel_
     const size_t row = keel_llama_lora_row(p->llama, l->number, 1u << target);
     keel_tensor *seen =
         keel_op_linear(p->tape, drop(p, x, lora->dropout, rng), param(p, row), NULL, KEEL_LINEAR);
-    return (keel_branch){.x = seen, .b = param(p, row + 1), .factor = (keel_real)keel__lora_scale(lora)};
+    return (keel_branch){.x = seen, .b = param(p, row + 1), .factor = (keel_real)keel_lora_factor(lora)};
 }
 
 static keel_tensor *linear(const layer *l, keel_tensor *x, size_t weight, size_t bias, keel_rng *rng) {

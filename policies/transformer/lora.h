@@ -2,6 +2,7 @@
 #ifndef KEEL_POLICIES_TRANSFORMER_LORA_H
 #define KEEL_POLICIES_TRANSFORMER_LORA_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,5 +24,10 @@ typedef struct keel_lora_config {
     bool rslora;      /* factor alpha / sqrt(rank) (Kalajdzievski 2023), else alpha / rank */
     unsigned targets; /* KEEL_LORA_* bits */
 } keel_lora_config;
+
+/* s in W + s B A. */
+static inline double keel_lora_factor(const keel_lora_config *lora) {
+    return lora->alpha / (lora->rslora ? sqrt((double)lora->rank) : (double)lora->rank);
+}
 
 #endif

@@ -1,9 +1,11 @@
-/* A LoRA adapter of PEFT's for a tiny encoder: configuration, then tensors. What loads comes back from what
- * is written, bit for bit, and merges and unmerges, or says why not. */
+/* An adapter of PEFT's for a tiny encoder or decoder: configuration, then tensors. What loads comes back from
+ * what is written, bit for bit, and merges and unmerges, or says why not. */
 #include "fuzz.h"
 #include "policies/transformer/peft.h"
 
 static const char *const encoder = KEEL_SOURCE_DIR "/tests/policies/golden/bert/mean";
+
+static const char *const decoder = KEEL_SOURCE_DIR "/tests/policies/golden/decoder/tied";
 
 static const char *lay_out(const uint8_t *data, size_t size) {
     fuzz_part parts[2] = {0};
@@ -40,9 +42,29 @@ static void check_loaded(keel_bert *bert) {
     keel_bert_close(again);
 }
 
+static keel_llama *load_decoder(void) {
+    keel_llama *llama = NULL;
+    FUZZ_CHECK(keel_llama_open(&llama, decoder, KEEL_LLAMA_AS_STORED, &fuzz_err) == KEEL_OK);
+    return llama;
+}
+
+static void check_decoder(keel_llama *llama) {
+    keel_llama *again = load_decoder();
+    const keel_params *had = &llama->params, *has = &again->params;
+    FUZZ_CHECK(keel_peft_save_llama(llama, fuzz_path("again"), &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(keel_peft_load_llama(again, fuzz_path("again"), &fuzz_err) == KEEL_OK);
+    FUZZ_CHECK(had->size == has->size && memcmp(had->data, has->data, had->size * sizeof *had->data) == 0);
+    if (fuzz_ok(keel_llama_merge(llama, &fuzz_err))) keel_llama_unmerge(llama);
+    keel_llama_close(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const char *adapter = lay_out(data, size);
     keel_bert *bert = load();
-    if (fuzz_ok(keel_peft_load(bert, lay_out(data, size), &fuzz_err))) check_loaded(bert);
+    if (fuzz_ok(keel_peft_load(bert, adapter, &fuzz_err))) check_loaded(bert);
     keel_bert_close(bert);
+    keel_llama *llama = load_decoder();
+    if (fuzz_ok(keel_peft_load_llama(llama, adapter, &fuzz_err))) check_decoder(llama);
+    keel_llama_close(llama);
     return 0;
 }
