@@ -1,10 +1,11 @@
 /* Tokenizers and chat templates outside any log, for comparisons with peers
- * (experiments/bench/peers/tokens.py, templates.py). Texts come as lines of JSON on standard input, each
- * a string.
+ * (experiments/bench/peers/tokens.py, templates.py). Texts and requests come as lines of JSON on standard
+ * input.
  *
- *   ids TOKENIZER.json                  [ids, ids of what is no special token, the text back, without
- * specials] of each speed TOKENIZER.json FILE SECONDS   MB and tokens a CPU second on one thread, the lines
- * of FILE one by one template FILE                       requests {"messages", ...} to texts: "text", or
+ *   ids TOKENIZER.json                 of each text: ids, ids with marks as plain text, the text back,
+ * without marks speed TOKENIZER.json FILE SECONDS  MB and tokens a CPU second on one thread, the lines of
+ * FILE one by one train SIZE PRE FILE SPECIAL...     a tokenizer.json of the lines of FILE; CPU seconds on
+ * standard error template FILE                      requests {"messages", ...} to {"text", "spans"} or
  * {"error"}
  */
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "core/source.h"
+#include "policies/tokens/bpe_train.h"
 #include "policies/tokens/chat_template.h"
 #include "policies/tokens/tokenizer.h"
 
@@ -102,6 +104,28 @@ static void print_speed(const keel_tokenizer *tokenizer, const char *path, doubl
     keel_arena_free(&arena);
 }
 
+static void train(size_t size, const char *pre, const char *path, const char *const *special, size_t n) {
+    const keel_bpe_training how = {size, special, n, pre, 0};
+    keel_bpe_train *trained;
+    keel_buf file = {0}, json = {0};
+    check(keel_file_read(path, 0, &file, &err));
+    const double from = cpu_seconds();
+    check(keel_bpe_train_open(&trained, &how, &err));
+    for (char *line = file.data, *end; line < file.data + file.length; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end) end = file.data + file.length;
+        *end = '\0';
+        check(keel_bpe_train_add(trained, line, &err));
+    }
+    const double counted = cpu_seconds() - from;
+    check(keel_bpe_train_write(trained, &json, &err));
+    fprintf(stderr, "%.2f s of counting, %.2f s of merging\n", counted, cpu_seconds() - from - counted);
+    puts(json.data);
+    keel_bpe_train_close(trained);
+    keel_buf_free(&file);
+    keel_buf_free(&json);
+}
+
 /* ---- templates ---- */
 
 static void print_template(const void *with, const cJSON *value, keel_arena *arena, keel_buf *out) {
@@ -148,6 +172,8 @@ int main(int argc, char **argv) {
     const char *what = argc > 2 ? argv[1] : "";
     if (strcmp(what, "template") == 0)
         render(argv[2]);
+    else if (strcmp(what, "train") == 0 && argc > 4)
+        train((size_t)atol(argv[2]), argv[3], argv[4], (const char *const *)argv + 5, (size_t)argc - 5);
     else if (strcmp(what, "ids") == 0 || (strcmp(what, "speed") == 0 && argc > 4)) {
         check(keel_tokenizer_load(&tokenizer, argv[2], &err));
         if (*what == 'i')
@@ -156,7 +182,10 @@ int main(int argc, char **argv) {
             print_speed(tokenizer, argv[3], atof(argv[4]));
         keel_tokenizer_close(tokenizer);
     } else {
-        fputs("usage: bench_tokens ids TOKENIZER | speed TOKENIZER FILE SECONDS | template FILE\n", stderr);
+        fputs(
+            "usage: bench_tokens ids TOKENIZER | speed TOKENIZER FILE SECONDS | train SIZE PRE FILE SPECIAL... | "
+            "template FILE\n",
+            stderr);
         return 2;
     }
     return 0;

