@@ -319,6 +319,14 @@ void keel_silu_times_backward(const keel_real *x, const keel_real *up, const kee
     silu_slopes(x, up, dy, count, dx, dup);
 }
 
+void keel_standardise(const keel_real *x, const keel_real *mean, const keel_real *scale, size_t count,
+                      keel_real *out) {
+    for (size_t i = 0; i < count; i++) {
+        const keel_real z = (x[i] - mean[i]) * scale[i];
+        out[i] = z > 4 ? 4 : z < -4 ? -4 : z;
+    }
+}
+
 bool keel_all_finite(const keel_real *x, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (!isfinite(x[i])) return false;

@@ -23,6 +23,9 @@ keel_real keel_largest(const keel_real *x, size_t count);
 double keel_sum(const keel_real *x, size_t count);
 double keel_dot(const keel_real *x, const keel_real *y, size_t count);
 void keel_multiply_by(keel_real *x, keel_real factor, size_t count); /* x <- factor x */
+/* out <- (x - mean) scale, cut at four deviations; scale: 1 / deviation. out may be x. */
+void keel_standardise(const keel_real *x, const keel_real *mean, const keel_real *scale, size_t count,
+                      keel_real *out);
 /* x <- tanh x, within four units in the last place; libm's goes by one element at a time. */
 void keel_tanh(keel_real *x, size_t count);
 /* x <- e^(x - shift) for x <= shift, within four units in the last place; 0 where that is below e^-87. */

@@ -35,14 +35,12 @@ keel_status keel_crossed_make(keel_crossed *out, const int64_t *key, const float
     return KEEL_OK;
 }
 
+static int by_value(const void *a, const void *b) {
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
 const float *keel_crossed_find(const keel_crossed *table, int64_t key) {
-    size_t low = 0, high = table->n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (table->key[middle] < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < table->n && table->key[low] == key ? table->logits + low * table->width : NULL;
+    const int64_t *found = table->n ? bsearch(&key, table->key, table->n, sizeof key, by_value) : NULL;
+    return found ? table->logits + (size_t)(found - table->key) * table->width : NULL;
 }

@@ -184,14 +184,6 @@ static keel_status work_out_logits(const keel_encoder_base *model, decision_work
 
 /* ---- features ---- */
 
-/* Standardised by mean and deviation of the tuning split; values are cut at four deviations. */
-static void standardise(const float *x, const float *mean, const float *scale, size_t n, float *out) {
-    for (size_t i = 0; i < n; i++) {
-        const float z = (x[i] - mean[i]) * scale[i];
-        out[i] = z > 4 ? 4 : z < -4 ? -4 : z;
-    }
-}
-
 /* What comes before the logits: the n-gram base's features, or the length alone. */
 static size_t put_beside(const float *beside, size_t n, double length, float *out) {
     if (beside)
@@ -225,15 +217,15 @@ static keel_status put_features(const keel_encoder_base *model, const decision_w
     if (!state || !candidates || !log_prior) return keel_nomem(err, "encoder base");
     size_t at = put_beside(beside ? beside->state : NULL, beside ? beside->state_dim : 1,
                            (double)work->decision->turn, state);
-    standardise(work->state, model->mean, model->scale, model->n_state, state + at);
+    keel_standardise(work->state, model->mean, model->scale, model->n_state, state + at);
     for (size_t i = 0; i < rows; i++) {
         float *to = candidates + i * base->candidate_dim;
         const char *text = work->actions[i].text;
         at = put_beside(beside ? beside->candidates + i * beside->candidate_dim : NULL,
                         beside ? beside->candidate_dim : 1, text ? (double)strlen(text) : 0, to);
         if (model->n_candidate > 0)
-            standardise(work->candidates + i * model->n_candidate, model->mean + model->n_state,
-                        model->scale + model->n_state, model->n_candidate - scores, to + at);
+            keel_standardise(work->candidates + i * model->n_candidate, model->mean + model->n_state,
+                             model->scale + model->n_state, model->n_candidate - scores, to + at);
     }
     put_prior(model, work, log_prior);
     *work->out = (keel_features){.state_dim = base->state_dim,

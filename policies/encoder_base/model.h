@@ -58,6 +58,10 @@ static inline bool keel__encoder_reads_candidates(const keel_encoder_base *model
 static inline bool keel__encoder_compares(const keel_encoder_base *model) {
     return model->uses[KEEL_HEAD_RANK] && model->config.candidates == KEEL_CANDIDATES_APART;
 }
+/* Whether any head reads the state's vector. */
+static inline bool keel__encoder_reads_states(const keel_encoder_base *model) {
+    return model->n_state > 0 || keel__encoder_compares(model);
+}
 
 /* Logits of heads from vectors [hidden]: out [n_state], out [n_candidate]. state may be NULL where the rank
  * head compares nothing. */

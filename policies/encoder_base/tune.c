@@ -244,19 +244,25 @@ keel_status keel__encoder_look_at(keel_encoder_tuning *tuning, const char *what,
 
 keel_status keel__encoder_vectors(const keel_encoder_base *model, const keel_encoder_lesson *lesson, size_t n,
                                   keel_arena *scratch, float *out, keel_err *err) {
-    size_t texts = 0, tokens = 0;
+    const size_t hidden = model->bert->config.hidden, states = keel__encoder_reads_states(model);
+    size_t texts = 0, at = 0;
+    for (size_t i = 0; i < n; i++) texts += states + lesson[i].texts.n_candidates;
+    const keel_reading **text = keel_arena_alloc(scratch, (texts + 1) * sizeof *text);
+    float *vector = keel_arena_alloc(scratch, (texts + 1) * hidden * sizeof *vector);
+    if (!text || !vector) return keel_nomem(err, "encoder base");
     for (size_t i = 0; i < n; i++) {
-        texts += 1 + lesson[i].texts.n_candidates;
-        tokens += lesson[i].texts.state.n;
-        for (size_t k = 0; k < lesson[i].texts.n_candidates; k++) tokens += lesson[i].texts.candidate[k].n;
-    }
-    const keel_reading **text = keel_arena_alloc(scratch, texts * sizeof *text);
-    if (!text || tokens > INT32_MAX) return keel_nomem(err, "encoder base");
-    for (size_t i = 0, at = 0; i < n; i++) {
-        text[at++] = &lesson[i].texts.state;
+        if (states) text[at++] = &lesson[i].texts.state;
         for (size_t k = 0; k < lesson[i].texts.n_candidates; k++) text[at++] = &lesson[i].texts.candidate[k];
     }
-    return keel__encoder_readings(model, text, texts, scratch, out, err);
+    KEEL_TRY(keel__encoder_readings(model, text, texts, scratch, vector, err));
+    for (size_t i = 0; i < n; i++) {
+        const size_t own = states + lesson[i].texts.n_candidates;
+        if (!states) memset(out, 0, hidden * sizeof *out);
+        memcpy(out + (1 - states) * hidden, vector, own * hidden * sizeof *out);
+        vector += own * hidden;
+        out += (1 + lesson[i].texts.n_candidates) * hidden;
+    }
+    return KEEL_OK;
 }
 
 /* ---- what is read of them ---- */

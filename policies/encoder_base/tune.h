@@ -80,7 +80,7 @@ keel_status keel__encoder_look_at(keel_encoder_tuning *tuning, const char *what,
                                   keel_encoder_look *look, keel_err *err);
 
 /* Vectors of the texts of lessons: each lesson's state and candidates, one behind the other, by the encoder
- * as it is; out [sum of 1 + n_candidates, hidden]. */
+ * as it is; out [sum of 1 + n_candidates, hidden], where states that no head reads are zero. */
 keel_status keel__encoder_vectors(const keel_encoder_base *model, const keel_encoder_lesson *lesson, size_t n,
                                   keel_arena *scratch, float *out, keel_err *err);
 

@@ -42,14 +42,6 @@ void keel__ngram_base_candidate_scalars(const keel_ngram_base *model, const keel
     out[KEEL_N_CANDIDATE_PROBES] = candidate->extra[KEEL_EXTRA_WORDS];
 }
 
-/* Standardises by mean and deviation of the tuning split; values are cut at four deviations. */
-static void standardise(float *x, const float *mean, const float *scale, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        float z = (x[i] - mean[i]) * scale[i];
-        x[i] = z > 4 ? 4 : z < -4 ? -4 : z;
-    }
-}
-
 /* ---- the encoder ---- */
 
 /* hidden [features] = tanh(layer(pooled fields)). A field without n-grams adds nothing and is skipped. */
@@ -104,12 +96,13 @@ static void encode_scalars(const keel_ngram_base *model, const keel_sample *samp
     bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     float scalars[KEEL_STATE_SCALARS];
     keel__ngram_base_state_scalars(model, sample, group, scalars);
-    standardise(scalars, model->state_mean, model->state_scale, KEEL_STATE_SCALARS);
-    memcpy(work->state + (sets ? 0 : model->config.features), scalars, sizeof scalars);
+    keel_standardise(scalars, model->state_mean, model->state_scale, KEEL_STATE_SCALARS,
+                     work->state + (sets ? 0 : model->config.features));
     for (size_t i = 0; i < sample->n_candidates; i++) {
         float *candidate = work->candidates + i * KEEL_CANDIDATE_SCALARS;
         keel__ngram_base_candidate_scalars(model, &sample->candidate[i], group, candidate);
-        standardise(candidate, model->candidate_mean, model->candidate_scale, KEEL_CANDIDATE_SCALARS);
+        keel_standardise(candidate, model->candidate_mean, model->candidate_scale, KEEL_CANDIDATE_SCALARS,
+                         candidate);
     }
 }
 
