@@ -371,8 +371,7 @@ keel_status keel_gguf_text(const keel_gguf *gguf, const char *key, bool required
     return KEEL_OK;
 }
 
-/* 1e-05f is 9.99999974737875e-06, and 1e-05 is meant. */
-static double shortest(float number) {
+double keel_gguf_shortest(float number) {
     char text[32];
     if (!isfinite(number)) return (double)number;
     for (int digits = 6; digits <= 9; digits++) {
@@ -406,7 +405,7 @@ double keel_gguf_item(const keel_gguf_value *value, size_t i) {
     case KEEL_GGUF_F32: {
         float number;
         memcpy(&number, at, sizeof number);
-        return shortest(number);
+        return keel_gguf_shortest(number);
     }
     default:
         return NAN;

@@ -83,6 +83,7 @@ keel_status keel_gguf_bool(const keel_gguf *gguf, const char *key, bool *out, ke
 /* A list of this type; *out NULL where it is missing. */
 keel_status keel_gguf_list(const keel_gguf *gguf, const char *key, keel_gguf_type type, bool required,
                            const keel_gguf_value **out, keel_err *err);
+double keel_gguf_shortest(float number); /* 1e-05f is 9.99999974737875e-06, and 1e-05 is meant */
 double keel_gguf_item(const keel_gguf_value *value, size_t i); /* of a value or list of numbers */
 
 /* ---- writing ---- */

@@ -131,7 +131,8 @@ static void put_json(const reader *r, keel_buf *to) {
     keel_buf_format(to, ",\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":", r->pre->normalizer,
                     r->pre->pre_tokenizer);
     put_post_processor(r, to);
-    keel_buf_text(to, ",\"decoder\":{\"type\":\"ByteLevel\"},\"model\":");
+    keel_buf_text(to, ",\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+                      "\"use_regex\":true},\"model\":");
     put_model(r, to);
     keel_buf_text(to, "}\n");
 }

@@ -94,18 +94,13 @@ static double share_of(double f, double factor) {
     return factor > 1 ? (1 / f - 1 / factor) / (1 - 1 / factor) : 1;
 }
 
-/* rope_freqs.weight holds what each frequency is divided by: the numbers of the formula that gives them.
- * Those of low and high are 1 and 4 in all models of Llama 3, and of positions, low and high only the ratios
- * count. */
-static keel_status read_factors(const reader *r, const keel_gguf_tensor *tensor) {
-    keel_llama_config *c = &r->to->config;
+/* Of positions, low and high only the ratios count, and those of low and high are 1 and 4 in all models of
+ * Llama 3. */
+bool keel__llama_find_scaling(keel_llama_config *c, const float *factors) {
     const size_t half = c->head_dim / 2;
     double wide = 0, narrow = INFINITY, original = 0;
-    float *factors = keel_alloc(half * sizeof *factors);
-    if (!factors) return keel_nomem(r->err, r->from->path);
-    keel_block_read(KEEL_BLOCK_F32, tensor->data, half, factors);
     c->rope = KEEL_ROPE_LLAMA3;
-    c->rope_factor = half ? (double)factors[half - 1] : 1;
+    c->rope_factor = keel_gguf_shortest(factors[half - 1]);
     c->rope_low = 1;
     c->rope_high = 4;
     for (size_t i = 0; i < half; i++) {
@@ -116,14 +111,24 @@ static keel_status read_factors(const reader *r, const keel_gguf_tensor *tensor)
         if (s <= 1e-4) narrow = fmin(narrow, length);
     }
     if (original == 0) original = (wide * c->rope_high + fmin(narrow, 1e9)) / 2; /* none is in between */
-    bool same = original >= 1 && original < 1e9;
-    c->rope_original = same ? (size_t)floor(original + .5) : 1;
-    for (size_t i = 0; same && i < half; i++)
-        same = fabs(keel__llama_rope_divisor(c, i) / (double)factors[i] - 1) < 1e-4;
+    if (!(original >= 1 && original < 1e8)) return false;
+    c->rope_original = (size_t)floor(original + .5);
+    for (size_t i = 0; i < half; i++)
+        if (!(fabs(keel__llama_rope_divisor(c, i) / (double)factors[i] - 1) < 1e-4)) return false;
+    return true;
+}
+
+/* rope_freqs.weight holds what each frequency is divided by. */
+static keel_status read_factors(const reader *r, const keel_gguf_tensor *tensor) {
+    keel_llama_config *c = &r->to->config;
+    float *factors = keel_alloc(c->head_dim / 2 * sizeof *factors);
+    if (!factors) return keel_nomem(r->err, r->from->path);
+    keel_block_read(KEEL_BLOCK_F32, tensor->data, c->head_dim / 2, factors);
+    const bool found = keel__llama_find_scaling(c, factors);
     keel_free(factors);
-    return same ? KEEL_OK
-                : keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
-                            "rope_freqs.weight: expected the factors of Llama 3");
+    return found ? KEEL_OK
+                 : keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
+                             "rope_freqs.weight: expected the factors of Llama 3");
 }
 
 static keel_status read_rope(reader *r) {

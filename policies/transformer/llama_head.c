@@ -103,6 +103,19 @@ static keel_status make_room(head *h, size_t n, keel_pool *pool, keel_arena *scr
     return there ? KEEL_OK : keel_nomem(err, "decoder");
 }
 
+/* A product may still be too large for a float, though what goes into it is not. */
+static keel_status check_finite(const head *h, const keel__wanted *wanted, size_t n, keel_err *err) {
+    for (size_t i = 0; i < n; i++) {
+        const keel__wanted *w = &wanted[i];
+        const bool known = (size_t)w->target < h->vocab;
+        if ((!w->logits || keel_all_finite(w->logits, h->vocab)) &&
+            (!w->log_prob || !known || isfinite(*w->log_prob)))
+            continue;
+        return keel_fail(err, KEEL_E_INVALID, "decoder", "logits are not finite: the weights are too large");
+    }
+    return KEEL_OK;
+}
+
 keel_status keel__head_run(const keel_llama *llama, const keel__wanted *wanted, size_t n, keel_pool *pool,
                            keel_arena *scratch, keel_err *err) {
     const keel_llama_config *c = &llama->config;
@@ -119,5 +132,5 @@ keel_status keel__head_run(const keel_llama *llama, const keel__wanted *wanted, 
         h.wanted = wanted + first;
         KEEL_TRY(keel_team_run(pool, work, &h, err));
     }
-    return KEEL_OK;
+    return check_finite(&h, wanted, n, err);
 }

@@ -50,6 +50,8 @@ static inline bool keel__llama_is_qwen2_gguf(const keel_llama_config *c) {
 }
 /* What scaling divides the i-th frequency by (llama.h): 1 where it is as it was. */
 double keel__llama_rope_divisor(const keel_llama_config *config, size_t i);
+/* The llama3 scaling of these divisors [head_dim / 2]; false: there is none. */
+bool keel__llama_find_scaling(keel_llama_config *config, const float *factors);
 /* Keeps the text of a chat template, and the template where it is understood. */
 keel_status keel__llama_keep_template(keel_llama *llama, const char *text, const char *where, keel_err *err);
 /* All rows that the configuration has, each from find. Memory is taken once all are known to be there. */

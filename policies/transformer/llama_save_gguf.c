@@ -12,6 +12,7 @@ typedef struct writer {
     keel_block_type type;
     keel_gguf_head head;
     keel_file_writer *file;
+    float *factors; /* [head_dim / 2] what llama3 divides frequencies by */
     keel_err *err;
 } writer;
 
@@ -68,6 +69,21 @@ static keel_status put_tokenizer(writer *w) {
     return KEEL_OK;
 }
 
+/* From the factors alone the scaling must be found again. */
+static keel_status make_factors(writer *w) {
+    const keel_llama_config *c = &w->llama->config;
+    keel_llama_config again = *c;
+    if (c->rope != KEEL_ROPE_LLAMA3) return KEEL_OK;
+    w->factors = keel_alloc(c->head_dim / 2 * sizeof *w->factors);
+    if (!w->factors) return keel_nomem(w->err, w->path);
+    for (size_t i = 0; i < c->head_dim / 2; i++) w->factors[i] = (float)keel__llama_rope_divisor(c, i);
+    if (keel__llama_find_scaling(&again, w->factors) && again.rope_factor == c->rope_factor) return KEEL_OK;
+    return keel_fail(
+        w->err, KEEL_E_UNSUPPORTED, w->path,
+        "rope_type llama3: a .gguf file keeps factors alone, and they do not tell its %zu positions, %g and %g",
+        c->rope_original, c->rope_low, c->rope_high);
+}
+
 static keel_block_type type_of(const writer *w, size_t row) {
     return keel_llama_is_matrix(&w->llama->config, row) ? w->type : KEEL_BLOCK_F32;
 }
@@ -99,14 +115,10 @@ static keel_status add_padding(writer *w, size_t bytes) {
     return keel_file_writer_add(w->file, zeros, keel_gguf_padding(bytes), w->err);
 }
 
-/* What each frequency is divided by, as llama3 scales them. */
 static keel_status add_factors(writer *w) {
-    const keel_llama_config *c = &w->llama->config;
-    for (size_t i = 0; i < c->head_dim / 2; i++) {
-        const float factor = (float)keel__llama_rope_divisor(c, i);
-        KEEL_TRY(keel_file_writer_add(w->file, &factor, sizeof factor, w->err));
-    }
-    return add_padding(w, c->head_dim / 2 * sizeof(float));
+    const size_t bytes = w->llama->config.head_dim / 2 * sizeof *w->factors;
+    KEEL_TRY(keel_file_writer_add(w->file, w->factors, bytes, w->err));
+    return add_padding(w, bytes);
 }
 
 static keel_status add_data(writer *w) {
@@ -151,9 +163,11 @@ keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel
         return keel_fail(err, KEEL_E_USAGE, path, "F32, F16, BF16 and Q8_0 are written, not %s",
                          keel_block_name(type));
     put_config(&w);
-    keel_status status = put_tokenizer(&w);
+    keel_status status = make_factors(&w);
+    if (status == KEEL_OK) status = put_tokenizer(&w);
     if (status == KEEL_OK) status = put_tensors(&w);
     if (status == KEEL_OK) status = write_file(&w);
     keel_gguf_head_free(&w.head);
+    keel_free(w.factors);
     return status;
 }

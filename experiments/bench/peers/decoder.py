@@ -1,0 +1,156 @@
+"""Keel's decoder beside the libraries, on the real SmolLM2: dequantised weights, tokens, perplexity, greedy text, folders and files that Keel writes.
+
+    pip install torch transformers gguf llama-cpp-python && experiments/fetch-base.sh smollm2
+    python decoder.py KEEL BENCH_DECODER smollm2 LINES.txt [N]
+
+LINES: texts, one a line; perplexity is taken of the first 200. N tokens (200) after each of 20 prompts. transformers computes in float32 on the weights that the package gguf
+dequantises, and, once more, on the folder that `keel convert` writes.
+"""
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+
+os.environ.update(CUDA_VISIBLE_DEVICES="", TOKENIZERS_PARALLELISM="false", TRANSFORMERS_VERBOSITY="error")
+warnings.filterwarnings("ignore")
+import gguf  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from gguf import quants  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: E402
+
+keel, bench, folder, lines_path = sys.argv[1:5]
+N = int(sys.argv[5]) if len(sys.argv) > 5 else 200
+torch.set_num_threads(1)
+work = tempfile.mkdtemp()
+file = glob.glob(os.path.join(folder, "*.gguf"))[0]
+NAMES = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+         "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+prompts = ["The capital of France is", "How do I bake bread?", "def add(a, b):", "Once upon a time,", "A short list of colours: red,", "Water boils at", "Dear Sir or Madam,",
+           "The three laws of motion are", "import numpy as np\n", "Q: What is 12 times 12?\nA:", "In 1969,", "The quick brown fox", "My favourite book is", "Ingredients: flour,",
+           "To reset your password,", "I would like to book a table for", "The patient complained of", "SELECT name FROM", "Roses are red,", "It was a dark and stormy night;"]
+
+
+def run(*arguments, text=None, raw=False):
+    out = subprocess.run(arguments, input=text, capture_output=True, text=not raw)
+    if out.returncode:
+        sys.exit(f"{' '.join(arguments)}: {out.stderr}")
+    return out.stdout
+
+
+# ---- weights, by the package gguf ----
+
+reader = gguf.GGUFReader(file)
+field = lambda key: reader.fields["llama." + key].contents()
+heads, kv_heads = field("attention.head_count"), field("attention.head_count_kv")
+weights = {}
+for t in reader.tensors:
+    x = quants.dequantize(t.data, t.tensor_type)
+    part = t.name.split(".")
+    if part[0] != "blk":
+        key = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}[t.name]
+    else:
+        key = f"model.layers.{part[1]}.{NAMES[part[2]]}.weight"
+        if part[2] in ("attn_q", "attn_k"):
+            n = heads if part[2] == "attn_q" else kv_heads
+            x = x.reshape(n, x.shape[0] // n // 2, 2, -1).swapaxes(1, 2).reshape(x.shape)
+    weights[key] = np.ascontiguousarray(x, dtype=np.float32)
+found = np.frombuffer(run(bench, "dump", folder, *weights, raw=True), np.float32)
+same = found.tobytes() == b"".join(w.tobytes() for w in weights.values())
+print(f"weights: {sum(w.size for w in weights.values())} in {len(weights)} tensors, {'the same bits as' if same else 'DIFFERENT from'} those of gguf {gguf.__version__ if hasattr(gguf, '__version__') else ''}")
+
+model = LlamaForCausalLM(LlamaConfig(
+    vocab_size=weights["model.embed_tokens.weight"].shape[0], hidden_size=field("embedding_length"), intermediate_size=field("feed_forward_length"), num_hidden_layers=field("block_count"),
+    num_attention_heads=heads, num_key_value_heads=kv_heads, max_position_embeddings=field("context_length"), rms_norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
+    rope_parameters={"rope_type": "default", "rope_theta": field("rope.freq_base")}, tie_word_embeddings=True)).eval()
+missing, extra = model.load_state_dict({k: torch.from_numpy(w) for k, w in weights.items()}, strict=False)
+assert missing == ["lm_head.weight"] and not extra, (missing, extra)
+model.tie_weights()
+
+# ---- what Keel writes ----
+
+made = os.path.join(work, "folder")
+run(keel, "convert", "--base", folder, "--out", made, "--weights", "f32", "--quiet")
+tokenizer = AutoTokenizer.from_pretrained(made)
+other = AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32).eval()
+with torch.no_grad():
+    ids = tokenizer(prompts[1], return_tensors="pt").input_ids
+    apart = (model(ids).logits - other(ids).logits).abs().max().item()
+print(f"folder: transformers loads it; logits {apart:.2g} apart")
+del other
+
+# ---- tokens, perplexity ----
+
+texts = [t for t in open(lines_path, encoding="utf-8").read().split("\n") if t][:10000]
+ours = [[int(i) for i in line.split()] for line in run(bench, "tokens", folder, text="\n".join(texts) + "\n").split("\n")[:-1]]
+differ = sum(a != b for a, b in zip(ours, tokenizer(texts).input_ids))
+print(f"tokens: {differ} of {len(texts)} lines differ")
+some = texts[:200]
+
+
+def likelihood(path, weights):
+    rows = [line.split() for line in run(bench, "likelihood", path, weights, text="\n".join(some) + "\n").split("\n")[:-1]]
+    return np.array([float(r[0]) for r in rows]), sum(int(r[1]) for r in rows)
+
+
+sums, count = likelihood(folder, "f32")
+theirs = []
+with torch.no_grad():
+    for ids in ours[:200]:
+        t = torch.tensor([ids])
+        p = torch.log_softmax(model(t).logits[0, :-1].double(), -1)
+        theirs.append(p.gather(1, t[0, 1:, None]).sum().item())
+perplexity = np.exp(-sum(sums) / count), np.exp(-sum(theirs) / count)
+print(f"perplexity of {len(some)} lines, {count} tokens: {perplexity[0]:.5f}, transformers {perplexity[1]:.5f}, {abs(perplexity[0] / perplexity[1] - 1):.1e} apart; a line at most {np.abs(sums - theirs).max():.1e}")
+for name in ("bf16", "q8_0"):
+    sums, _ = likelihood(folder, name)
+    print(f"perplexity in {name}: {np.exp(-sum(sums) / count):.5f}")
+
+# ---- greedy text ----
+
+plain = [p.replace("\n", "\x1e") for p in prompts]  # what bench_decoder takes for a line break
+
+
+def greedy(path, weights):
+    return [[int(i) for i in line.split()] for line in run(bench, "greedy", path, weights, str(N), text="\n".join(plain) + "\n").split("\n")[:-1]]
+
+
+def compare(what, found, expected):
+    """How many are the same to the end; where not, after how many tokens they part."""
+    parts = [next((i for i, (a, b) in enumerate(zip(f, e)) if a != b), min(len(f), len(e))) for f, e in zip(found, expected)]
+    print(f"greedy, {N} tokens on {len(prompts)} prompts: {sum(p >= N for p in parts)} as {what}" + "".join(f"; one parts after {p}" for p in parts if p < N))
+
+
+with torch.no_grad():
+    expected = []
+    for text in prompts:
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=N, min_new_tokens=N, eos_token_id=None, pad_token_id=0)
+        expected.append(out[0, ids.shape[1]:].tolist())
+in_f32 = greedy(folder, "f32")
+compare("transformers", in_f32, expected)
+
+# ---- llama.cpp on files that Keel writes ----
+
+try:
+    from llama_cpp import Llama
+except ImportError:
+    sys.exit("skipped: llama.cpp, because llama-cpp-python is not installed")
+for kind in ("f32", "f16", "bf16", "q8_0"):
+    path = os.path.join(work, kind + ".gguf")
+    run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
+    llama = Llama(path, n_ctx=512, n_threads=1, verbose=False, logits_all=False)
+    texts_of = []
+    for text in prompts:
+        ids = llama.tokenize(text.encode(), add_bos=False, special=True)
+        llama.reset()
+        out = []
+        for token in llama.generate(ids, temp=0):
+            out.append(token)
+            if len(out) == N:
+                break
+        texts_of.append(out)
+    compare(f"Keel in {'f32' if kind == 'f16' else kind}: {kind}.gguf in llama.cpp", texts_of, in_f32 if kind in ("f32", "f16") else greedy(folder, kind))
+    del llama
