@@ -16,7 +16,7 @@ typedef struct keel__product {
     size_t x_panel, x_step; /* to the next panel, to the next k */
     size_t w_row, w_step;   /* to the next o, to the next k */
     size_t y_panel, y_step; /* to the next panel, to the next o */
-    bool more;              /* y = y + the sum, which goes on from what stands there; then bias is NULL */
+    bool more;              /* the sum goes on from what stands in y, not from bias */
 } keel__product;
 
 void keel__panel_multiply(const keel__product *product, size_t panels);

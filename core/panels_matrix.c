@@ -69,7 +69,7 @@ static void multiply_floats(const float *x, size_t panels, size_t in, size_t k, 
                             size_t w_row, const float *bias, size_t rows, float *y, size_t y_panel) {
     const keel__product p = {.x = x + k * KEEL_PANEL,
                              .w = w,
-                             .bias = k ? NULL : bias,
+                             .bias = bias,
                              .y = y,
                              .in = cols,
                              .out = rows,

@@ -56,6 +56,7 @@ typedef keel_pcg64 keel_rng;
     X(ONE_RESPONSE, "one response") /* of several that were given; index: hash of the conversation's name */ \
     X(REPLAY, "replay")             /* which decisions a replay shows; index 0 */                            \
     X(SLIPS, "slips")               /* of the hand, in copies of responses; index 0 */                       \
+    X(GENERATE, "generate")         /* tokens that a decoder says; index 0 */                                \
     X(SEARCH, "search")             /* trials of a search; index: trial, or 0 for where its design begins */ \
     X(MADE, "bench")                /* made-up data of benches */
 

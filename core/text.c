@@ -51,6 +51,21 @@ size_t keel_utf8_valid_prefix(const char *text, size_t length) {
     }
 }
 
+size_t keel_utf8_broken(const char *text, size_t length, bool *unfinished) {
+    const unsigned char *at = (const unsigned char *)text, first = at[0],
+                        low = first == 0xE0   ? 0xA0
+                              : first == 0xF0 ? 0x90
+                                              : 0x80,
+                        high = first == 0xED   ? 0x9F
+                               : first == 0xF4 ? 0x8F
+                                               : 0xBF;
+    const size_t whole = first < 0xC2 || first > 0xF4 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    size_t n = 1;
+    while (n < whole && n < length && at[n] >= (n == 1 ? low : 0x80) && at[n] <= (n == 1 ? high : 0xBF)) n++;
+    if (unfinished) *unfinished = n == length && n < whole;
+    return n;
+}
+
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
     if (length <= max_bytes) return length;
     size_t cut = max_bytes;

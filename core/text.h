@@ -14,6 +14,11 @@
  * valid. */
 size_t keel_utf8_valid_prefix(const char *text, size_t length);
 
+/* Bytes at the start of a text that begin a code point and do not go on as one: what a single U+FFFD stands
+ * for (The Unicode Standard, 3.9, "U+FFFD Substitution of Maximal Subparts"); at least 1. *unfinished (may be
+ * NULL): the text ends within it, and more bytes could make it whole. */
+size_t keel_utf8_broken(const char *text, size_t length, bool *unfinished);
+
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 

@@ -57,6 +57,7 @@ tests_of() {
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
     policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c) echo policies/test_llama_tape policies/test_llama_adapt ;;
     policies/tokens/*) echo policies/test_tokenizer ;;
+    policies/transformer/sampling.c | policies/transformer/reply.c | policies/transformer/generate.c) echo policies/test_generate ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c) echo policies/test_llama_run ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;

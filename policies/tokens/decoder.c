@@ -32,22 +32,6 @@ static keel_status join(keel__decoding *on, const char *between) {
 
 /* ---- what is no UTF-8 ---- */
 
-/* How many of the bytes at `at` begin a code point that does not go on: the longest such beginning stands for
- * one U+FFFD (The Unicode Standard, 3.9, "U+FFFD Substitution of Maximal Subparts"). */
-static size_t broken(const unsigned char *at, size_t length) {
-    const unsigned char first = at[0],
-                        low = first == 0xE0   ? 0xA0
-                              : first == 0xF0 ? 0x90
-                                              : 0x80,
-                        high = first == 0xED   ? 0x9F
-                               : first == 0xF4 ? 0x8F
-                                               : 0xBF;
-    const size_t whole = first < 0xC2 || first > 0xF4 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    size_t n = 1;
-    while (n < whole && n < length && at[n] >= (n == 1 ? low : 0x80) && at[n] <= (n == 1 ? high : 0xBF)) n++;
-    return n;
-}
-
 static keel_status make_valid(keel__decoding *on, keel_bytes *string) {
     const char *text = string->data;
     size_t length = string->length, good = keel_utf8_valid_prefix(text, length);
@@ -59,7 +43,7 @@ static keel_status make_valid(keel__decoding *on, keel_bytes *string) {
         length -= good;
         if (length == 0) break;
         keel_buf_text(&out, "\xEF\xBF\xBD");
-        good = broken((const unsigned char *)text, length);
+        good = keel_utf8_broken(text, length, NULL);
         text += good;
         length -= good;
         good = keel_utf8_valid_prefix(text, length);

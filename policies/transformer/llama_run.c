@@ -209,6 +209,12 @@ static keel_status answer(const keel_llama *llama, const keel_llama_feed *feeds,
     return keel__head_run(llama, wanted, count, pool, scratch, err);
 }
 
+static void keep_id(const keel_llama *llama, const keel__text *text, const keel__row *row) {
+    const keel__piece *piece = text->pieces;
+    while (row->position >= piece->first + piece->count) piece++;
+    keel__block_ids(&llama->config, piece->block)[row->position - piece->first] = row->id;
+}
+
 keel_status keel_llama_run(const keel_llama *llama, const keel_llama_feed *feeds, size_t n, keel_pool *pool,
                            keel_arena *scratch, keel_err *err) {
     keel__row *row = NULL;
@@ -219,6 +225,7 @@ keel_status keel_llama_run(const keel_llama *llama, const keel_llama_feed *feeds
     KEEL_TRY(lay_out(feeds, n, scratch, texts, &row, &rows, err));
     KEEL_TRY(read_rows(llama, texts, row, rows, pool, scratch, err));
     KEEL_TRY(answer(llama, feeds, n, texts, pool, scratch, err));
+    for (size_t r = 0; r < rows; r++) keep_id(llama, &texts[row[r].feed], &row[r]);
     for (size_t i = 0; i < n; i++) {
         keel_llama_sequence *s = feeds[i].sequence;
         s->length += rows_of(&feeds[i]);

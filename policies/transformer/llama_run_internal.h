@@ -37,6 +37,10 @@ float *keel__values(const keel_llama_config *config, float *block, size_t layer,
 /* [hidden] of a position, behind the last norm. */
 float *keel__hidden(const keel_llama_config *config, const keel__piece *pieces, size_t position);
 
+int32_t *keel__block_ids(const keel_llama_config *config, float *block); /* [BLOCK], virtual ones below 0 */
+/* Ids of the whole text, without virtual tokens. */
+void keel__sequence_ids(const keel_llama_sequence *sequence, int32_t *id);
+
 /* Room for positions up to `length`; what is there stays. */
 keel_status keel__sequence_reserve(keel_llama_sequence *sequence, size_t length, keel_err *err);
 /* Positions 0 .. length - 1 in order, those of parents first; in the arena. NULL: no memory. */

@@ -24,9 +24,14 @@ float *keel__hidden(const keel_llama_config *c, const keel__piece *pieces, size_
     return keel__keys(c, pieces->block, c->layers, 0) + (position - pieces->first) * c->hidden;
 }
 
+int32_t *keel__block_ids(const keel_llama_config *c, float *block) {
+    return (int32_t *)(keel__keys(c, block, c->layers, 0) + KEEL__BLOCK * c->hidden);
+}
+
 size_t keel_llama_token_bytes(const keel_llama *llama) {
     const keel_llama_config *c = &llama->config;
-    return (c->layers * c->kv_heads * (c->head_dim + keel__value_width(c)) + c->hidden) * sizeof(float);
+    return (c->layers * c->kv_heads * (c->head_dim + keel__value_width(c)) + c->hidden) * sizeof(float) +
+           sizeof(int32_t);
 }
 
 keel_status keel_llama_sequence_open(keel_llama_sequence **out, const keel_llama *llama,
@@ -82,6 +87,17 @@ keel_status keel__sequence_reserve(keel_llama_sequence *s, size_t length, keel_e
 
 static float *aligned(void *block) {
     return (float *)(((uintptr_t)block + 63) / 64 * 64);
+}
+
+void keel__sequence_ids(const keel_llama_sequence *sequence, int32_t *id) {
+    const size_t before = sequence->llama->n_virtual;
+    size_t end = sequence->length;
+    for (const keel_llama_sequence *s = sequence; s && !s->unread; end = s->shared, s = s->parent)
+        for (size_t p = s->shared > before ? s->shared : before; p < end; p++) {
+            const size_t at = p - s->shared;
+            id[p - before] =
+                keel__block_ids(&s->llama->config, aligned(s->block[at / KEEL__BLOCK]))[at % KEEL__BLOCK];
+        }
 }
 
 keel__piece *keel__sequence_pieces(const keel_llama_sequence *sequence, size_t length, keel_arena *arena,

@@ -114,6 +114,8 @@ static void a_team_ends_each_phase_together(void **state) {
     static cells alone, all;
     for (size_t i = 0; i < CELLS; i++) alone.cell[0][i] = i;
     assert_int_equal(keel_team_run(NULL, go_through, &alone, NULL), KEEL_OK);
+    for (size_t p = 1; p <= PHASES; p++)
+        for (size_t i = 0; i < CELLS; i++) assert_int_equal(alone.visits[p][i], 1);
     for (size_t threads = 1; threads <= 8; threads++) {
         keel_pool *pool;
         assert_int_equal(keel_pool_open(&pool, threads, NULL), KEEL_OK);

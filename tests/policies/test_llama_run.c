@@ -184,11 +184,12 @@ static void virtual_tokens_stand_before_a_text(void **state) {
     float logits[MOST_VOCAB];
     read_whole(&m.llama, &whole);
     keel_llama_sequence *root = opened(&m.llama, NULL, 0), *early = opened(&m.llama, root, 0);
-    read_on(&m.llama, root, 0, 0, NULL, NULL, logits); /* them alone */
-    keel_llama_sequence *late = opened(&m.llama, root, 0);
     float log_prob[N];
+    read_on(&m.llama, early, 0, 0, NULL, NULL, NULL); /* nothing */
     read_on(&m.llama, early, 0, N, NULL, log_prob, logits);
     assert_memory_equal(log_prob, whole.log_prob, sizeof log_prob);
+    read_on(&m.llama, root, 0, 0, NULL, NULL, logits); /* them alone */
+    keel_llama_sequence *late = opened(&m.llama, root, 0);
     read_on(&m.llama, late, 0, N, NULL, log_prob, logits);
     assert_memory_equal(log_prob, whole.log_prob, sizeof log_prob);
     assert_int_equal(keel_llama_sequence_length(late), N);
