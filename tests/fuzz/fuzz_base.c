@@ -1,18 +1,7 @@
-/* A base's folder: config.json, tokenizer.json and model.safetensors. What loads encodes, and its prior is
- * one. */
-#include "artefact_parts.h"
+/* The folder of an n-gram base. */
 #include "base_use.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const names[] = {"config.json", "tokenizer.json", "model.safetensors"};
-    keel_base *base = NULL;
-    keel_arena arena = {0};
-    const char *dir = fuzz_artefact("base", "builtin", data, size, names, 3);
-    if (fuzz_ok(keel_base_load(&base, dir, &fuzz_err))) {
-        fuzz_use_base(base, &arena);
-        (void)keel_base_act_index(base, "refuse");
-    }
-    keel_base_close(base);
-    keel_arena_free(&arena);
-    return 0;
+    return fuzz_base_folder("builtin", names, 3, data, size);
 }
