@@ -1,53 +1,23 @@
 /* Encoders: the vectors of transformers, whatever the company of a text; what is not computed is refused. */
-#include "fixture.h"
+#include "bert_fixture.h"
 
 #include <math.h>
 
 #include "core/file.h"
-#include "core/json.h"
-#include "policies/transformer/bert.h"
 
-#define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/"
-
-enum { MOST_TEXTS = 16 };
-
-static cJSON *golden;
-static const char *texts[MOST_TEXTS];
-static size_t n_texts;
-static keel_arena arena;
 static char folder[256];
 
 static int set_up(void **state) {
     (void)state;
-    const cJSON *text;
     if (!scratch_make(folder, "bert")) return -1;
-    assert_ok(keel_json_parse_file(GOLDEN "vectors.json", &golden, &err));
-    cJSON_ArrayForEach (text, keel_json_get(golden, "texts")) texts[n_texts++] = text->valuestring;
+    open_golden();
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    cJSON_Delete(golden);
-    keel_arena_free(&arena);
+    close_golden();
     return keel_folder_remove(folder, &err);
-}
-
-static keel_bert *load(const char *name) {
-    keel_bert *bert;
-    char dir[512];
-    snprintf(dir, sizeof dir, GOLDEN "bert/%s", name);
-    assert_ok(keel_bert_load(&bert, dir, &err));
-    return bert;
-}
-
-static float *vectors(const keel_bert *bert, const char *const *some, size_t n) {
-    keel_bert_batch batch;
-    size_t cut = 0;
-    float *out = keel_arena_calloc(&arena, n * bert->config.hidden, sizeof *out);
-    assert_ok(keel_bert_read(bert, some, n, &arena, &batch, &cut, &err));
-    assert_ok(keel_bert_encode(bert, &batch, &arena, out, &err));
-    return out;
 }
 
 /* Mean and normalised, float; first token, in half precision, in two shards, with a prefix. */
@@ -56,7 +26,7 @@ static void vectors_are_those_of_transformers(void **state) {
     static const char *const names[] = {"mean", "first"};
     for (int k = 0; k < 2; k++) {
         keel_bert *bert = load(names[k]);
-        const float *found = vectors(bert, texts, n_texts);
+        const float *found = vectors_of(bert, texts, n_texts);
         const cJSON *expected = keel_json_get(golden, names[k]);
         for (size_t i = 0; i < n_texts; i++)
             for (size_t d = 0; d < bert->config.hidden; d++) {
@@ -76,9 +46,9 @@ static void a_text_is_the_same_in_any_company(void **state) {
     const char *many[8 * MOST_TEXTS];
     size_t n = 0;
     for (size_t i = 0; i < 8 * n_texts; i++) many[n++] = texts[i * 5 % n_texts];
-    const float *together = vectors(bert, many, n);
+    const float *together = vectors_of(bert, many, n);
     for (size_t i = 0; i < n; i++)
-        assert_memory_equal(vectors(bert, &many[i], 1), together + i * hidden, hidden * sizeof(float));
+        assert_memory_equal(vectors_of(bert, &many[i], 1), together + i * hidden, hidden * sizeof(float));
     keel_bert_close(bert);
 }
 

@@ -1,43 +1,32 @@
 /* Encoders made tunable and stored: rows, merging, folders, PEFT's adapters; what is frozen costs nothing. */
 #define _GNU_SOURCE /* RTLD_NEXT */
-#include "fixture.h"
+#include "bert_fixture.h"
 
 #include <cblas.h>
 #include <dlfcn.h>
 #include <math.h>
 
 #include "core/file.h"
-#include "core/json.h"
 #include "core/safetensors.h"
 #include "policies/transformer/bert_tape.h"
 #include "policies/transformer/peft.h"
 #include "support/faults.h"
 
-#define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/"
-
-enum { MOST_TEXTS = 16 };
-
-static cJSON *golden, *adapted;
-static const char *texts[MOST_TEXTS];
-static size_t n_texts;
-static keel_arena arena;
+static cJSON *adapted;
 static char folder[256];
 
 static int set_up(void **state) {
     (void)state;
-    const cJSON *text;
     if (!scratch_make(folder, "adapt")) return -1;
-    assert_ok(keel_json_parse_file(GOLDEN "vectors.json", &golden, &err));
     assert_ok(keel_json_parse_file(GOLDEN "adapters.json", &adapted, &err));
-    cJSON_ArrayForEach (text, keel_json_get(golden, "texts")) texts[n_texts++] = text->valuestring;
+    open_golden();
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    cJSON_Delete(golden);
     cJSON_Delete(adapted);
-    keel_arena_free(&arena);
+    close_golden();
     return keel_folder_remove(folder, &err);
 }
 
@@ -47,19 +36,8 @@ static keel_bert *load_from(const char *dir) {
     return bert;
 }
 
-static keel_bert *load(const char *name) {
-    char dir[512];
-    snprintf(dir, sizeof dir, GOLDEN "bert/%s", name);
-    return load_from(dir);
-}
-
 static float *vectors(const keel_bert *bert) {
-    keel_bert_batch batch;
-    size_t cut = 0;
-    float *out = keel_arena_calloc(&arena, n_texts * bert->config.hidden, sizeof *out);
-    assert_ok(keel_bert_read(bert, texts, n_texts, &arena, &batch, &cut, &err));
-    assert_ok(keel_bert_encode(bert, &batch, &arena, out, &err));
-    return out;
+    return vectors_of(bert, texts, n_texts);
 }
 
 /* With a head; A and B of both far from zero. */

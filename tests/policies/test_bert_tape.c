@@ -1,45 +1,31 @@
 /* Tuning an encoder: what the tape computes is what inference does, and losses fall as in PyTorch. */
-#include "fixture.h"
+#include "bert_fixture.h"
 
 #include <math.h>
 
-#include "core/json.h"
 #include "core/schedule.h"
 #include "core/sharded_step.h"
 #include "policies/transformer/bert_tape.h"
 
-#define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/"
-
-enum { MOST_TEXTS = 16 };
-
-static cJSON *vectors, *curves;
-static const char *texts[MOST_TEXTS];
-static size_t n_texts;
-static keel_arena arena;
+static cJSON *curves;
 
 static int set_up(void **state) {
     (void)state;
-    const cJSON *text;
-    assert_ok(keel_json_parse_file(GOLDEN "vectors.json", &vectors, &err));
     assert_ok(keel_json_parse_file(GOLDEN "curves.json", &curves, &err));
-    cJSON_ArrayForEach (text, keel_json_get(vectors, "texts")) texts[n_texts++] = text->valuestring;
+    open_golden();
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    cJSON_Delete(vectors);
     cJSON_Delete(curves);
-    keel_arena_free(&arena);
+    close_golden();
     return 0;
 }
 
-static keel_bert *load(const char *name, keel_bert_batch *batch) {
-    keel_bert *bert;
+static keel_bert *load_with(const char *name, keel_bert_batch *batch) {
+    keel_bert *bert = load(name);
     size_t cut = 0;
-    char dir[512];
-    snprintf(dir, sizeof dir, GOLDEN "bert/%s", name);
-    assert_ok(keel_bert_load(&bert, dir, &err));
     bert->config.normalise = false;
     assert_ok(keel_bert_read(bert, texts, n_texts, &arena, batch, &cut, &err));
     return bert;
@@ -50,7 +36,7 @@ static void the_tape_computes_what_inference_does(void **state) {
     static const char *const names[] = {"mean", "first"};
     for (int k = 0; k < 2; k++) {
         keel_bert_batch batch;
-        keel_bert *bert = load(names[k], &batch);
+        keel_bert *bert = load_with(names[k], &batch);
         const size_t size = n_texts * bert->config.hidden;
         float *expected = keel_arena_calloc(&arena, size, sizeof *expected);
         const keel_bert_training frozen = {0};
@@ -74,7 +60,7 @@ static void dropout_is_where_devlin_and_hu_have_it(void **state) {
     (void)state;
     const keel_lora_config lora = {2, 4, 0.3, false, KEEL_LORA_QUERY | KEEL_LORA_DOWN};
     keel_bert_batch batch;
-    keel_bert *bert = load("mean", &batch);
+    keel_bert *bert = load_with("mean", &batch);
     keel_rng rng = keel_rng_named(1, "dropout", 0), same = rng;
     const keel_bert_training dropping = {.dropout = 0.1f, .rng = &rng}, whole = {.dropout = 0.1f};
     keel_tape *tape;
@@ -170,7 +156,7 @@ static void set_start(keel_bert *bert, size_t row) {
 
 static void open_tuned(tuned *t, const curve *like, size_t shards) {
     keel_bert_batch unused;
-    *t = (tuned){.like = like, .bert = load("mean", &unused), .shards = shards};
+    *t = (tuned){.like = like, .bert = load_with("mean", &unused), .shards = shards};
     const size_t hidden = t->bert->config.hidden, out = like->classes ? like->classes : 1;
     const keel_param head[2] = {{"weight", out, hidden, KEEL_INIT_ZERO, 0, true, like->head_rate},
                                 {"bias", 1, out, KEEL_INIT_ZERO, 0, false, like->head_rate}};
