@@ -114,5 +114,5 @@ keel_status keel__post_processor_read(const keel__reader *r, const cJSON *json, 
     if (to[0].n || to[1].n) return KEEL_OK;
     KEEL_TRY(add(r, &to[0], -1, 0, 0));
     KEEL_TRY(add(r, &to[1], -1, 0, 0));
-    return add(r, &to[1], -1, 1, 0);
+    return add(r, &to[1], -1, 1, 1);
 }
