@@ -162,11 +162,11 @@ static void frozen_product(const keel_node *node, bool forward) {
         n = w->rows - at < tile ? w->rows - at : tile;
         const keel_real *some = keel__weight_rows(NULL, w, at, n, room);
         if (forward)
-            keel_gemm(false, true, rows, n, inputs, 1, node->x->data, inputs, some, inputs, 0,
-                      node->saved + at, w->rows);
+            node->tape->multiply(false, true, rows, n, inputs, 1, node->x->data, inputs, some, inputs, 0,
+                                 node->saved + at, w->rows);
         else
-            keel_gemm(false, false, rows, inputs, n, 1, node->out->grad + at, w->rows, some, inputs, beta,
-                      node->x->grad, inputs);
+            node->tape->multiply(false, false, rows, inputs, n, 1, node->out->grad + at, w->rows, some,
+                                 inputs, beta, node->x->grad, inputs);
     }
 }
 
@@ -227,11 +227,11 @@ static void linear_backward(const keel_node *node) {
     for (size_t k = 0; k < n_runs; ++k) {
         size_t first = (size_t)runs[2 * k], n = (size_t)runs[2 * k + 1] - first;
         if (w->grad)
-            keel_gemm(true, false, cols, n, rows, 1, dz, cols, x->data + first, inputs, w_beta,
-                      w->grad + first, inputs);
+            node->tape->multiply(true, false, cols, n, rows, 1, dz, cols, x->data + first, inputs, w_beta,
+                                 w->grad + first, inputs);
         if (x->grad)
-            keel_gemm(false, false, rows, n, cols, 1, dz, cols, w->data + first, inputs, x_beta,
-                      x->grad + first, inputs);
+            node->tape->multiply(false, false, rows, n, cols, 1, dz, cols, w->data + first, inputs, x_beta,
+                                 x->grad + first, inputs);
     }
 }
 
@@ -246,8 +246,8 @@ static void fill_linear(const keel_node *node) {
     if (w && node->count == 0) memset(z, 0, rows * cols * sizeof *z);
     for (size_t k = 0; w && k < node->count; ++k) {
         size_t first = runs ? (size_t)runs[2 * k] : 0, n = runs ? (size_t)runs[2 * k + 1] - first : inputs;
-        keel_gemm(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs, k ? 1 : 0,
-                  z, cols);
+        node->tape->multiply(false, true, rows, cols, n, 1, x->data + first, inputs, w->data + first, inputs,
+                             k ? 1 : 0, z, cols);
     }
     for (size_t k = 0; k < node->n_branches; ++k) add_branch(&node->branch[k], z, rows, cols);
     activate(node);

@@ -3,7 +3,6 @@
  * the logits out again. */
 #include <tgmath.h>
 
-#include "core/gemm.h"
 #include "core/numeric.h"
 #include "core/tape_internal.h"
 
@@ -11,6 +10,7 @@ enum { ROWS = 256, TOKENS = 1024 };
 
 /* The rows that count, one after the other, and room. */
 typedef struct tiles {
+    keel__multiply *multiply;
     const keel_token_loss *loss;
     const keel_tensor *x;
     const int32_t *row; /* [n] of x */
@@ -36,9 +36,16 @@ static bool make_tiles(const keel_node *node, bool forward, tiles *out) {
                  copy = all ? 0 : n * x->cols;
     keel_real *room = keel__tape_scratch(node->tape, logits + weights + copy * (forward ? 1 : 2));
     if (!room) return false;
-    *out = (tiles){
-        loss, x, node->index, n, x->cols, width, room, room + logits, all ? x->data : room + logits + weights,
-        NULL};
+    *out = (tiles){.multiply = node->tape->multiply,
+                   .loss = loss,
+                   .x = x,
+                   .row = node->index,
+                   .n = n,
+                   .cols = x->cols,
+                   .width = width,
+                   .logits = room,
+                   .weights = room + logits,
+                   .some = all ? x->data : room + logits + weights};
     if (!forward && x->grad) out->slope = all ? keel__grad_to_add(node->x) : room + logits + weights + copy;
     for (size_t i = 0; !all && i < n; ++i)
         memcpy(out->some + i * x->cols, x->data + (size_t)out->row[i] * x->cols, x->cols * sizeof *room);
@@ -48,8 +55,8 @@ static bool make_tiles(const keel_node *node, bool forward, tiles *out) {
 
 /* Logits of rows first .. first + n - 1 of those that count, and a tile of the vocabulary. */
 static void fill_logits(const tiles *t, const keel_real *w, size_t first, size_t n, size_t tokens) {
-    keel_gemm(false, true, n, tokens, t->cols, 1, t->some + first * t->cols, t->cols, w, t->cols, 0,
-              t->logits, tokens);
+    t->multiply(false, true, n, tokens, t->cols, 1, t->some + first * t->cols, t->cols, w, t->cols, 0,
+                t->logits, tokens);
 }
 
 /* ---- forward ---- */
@@ -123,11 +130,11 @@ static void slope_row(const keel_token_loss *loss, keel_real *z, size_t from, si
 static void flow_tile(const tiles *t, const keel_real *w, keel_real *dw, size_t first, size_t n,
                       size_t tokens) {
     if (dw)
-        keel_gemm(true, false, tokens, t->cols, n, 1, t->logits, tokens, t->some + first * t->cols, t->cols,
-                  1, dw, t->cols);
+        t->multiply(true, false, tokens, t->cols, n, 1, t->logits, tokens, t->some + first * t->cols, t->cols,
+                    1, dw, t->cols);
     if (t->slope)
-        keel_gemm(false, false, n, t->cols, tokens, 1, t->logits, tokens, w, t->cols, 1,
-                  t->slope + first * t->cols, t->cols);
+        t->multiply(false, false, n, t->cols, tokens, 1, t->logits, tokens, w, t->cols, 1,
+                    t->slope + first * t->cols, t->cols);
 }
 
 /* factor [n]: what each row's loss counts. */

@@ -14,6 +14,7 @@ keel_status keel_tape_open(keel_tape **out, keel_err *err) {
     keel_tape *tape = keel_calloc(1, sizeof *tape);
     if (!tape) return keel_fail(err, KEEL_E_NOMEM, "keel_tape_open", "no memory for a tape");
     tape->recording = true;
+    tape->multiply = keel_gemm;
     *out = tape;
     return KEEL_OK;
 }
@@ -41,6 +42,10 @@ void keel_tape_reset(keel_tape *tape) {
 
 void keel_tape_record(keel_tape *tape, bool recording) {
     tape->recording = recording;
+}
+
+void keel_tape_precision(keel_tape *tape, keel_precision precision) {
+    tape->multiply = precision == KEEL_PRECISION_BF16 ? keel_gemm_bf16 : keel_gemm;
 }
 
 size_t keel_tape_bytes(const keel_tape *tape) {

@@ -24,6 +24,11 @@ void keel_tape_reset(keel_tape *tape); /* forgets nodes and tensors, keeps memor
 /* false: forward only, no gradients kept. A reset keeps the setting. */
 void keel_tape_record(keel_tape *tape, bool recording);
 
+/* How linear layers and logits are multiplied: in float, or with operands rounded to bfloat16 and sums in
+ * float (keel_gemm_bf16); parameters, gradients and everything else stay float. A reset keeps the setting. */
+typedef enum keel_precision { KEEL_PRECISION_F32, KEEL_PRECISION_BF16 } keel_precision;
+void keel_tape_precision(keel_tape *tape, keel_precision precision);
+
 /* Every operation returns NULL when memory ran out, an input is NULL, or shapes or indices do not fit; so
  * check the last result once: keel_tape_check (which keel_tape_backward calls too) says what the first
  * failure was. */

@@ -75,6 +75,10 @@ struct keel_node {
     bool keeps_gradient; /* the output's gradient is still needed after backward */
 };
 
+typedef void keel__multiply(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k, keel_real alpha,
+                            const keel_real *a, size_t lda, const keel_real *b, size_t ldb, keel_real beta,
+                            keel_real *y, size_t ldy);
+
 struct keel_tape {
     keel_arena arena; /* tensors, activations, gradients, what operations save */
     keel_node *nodes; /* [capacity]; kept over resets */
@@ -89,6 +93,7 @@ struct keel_tape {
     keel__strip strip;   /* of segments */
     keel__piece *pieces; /* of the segment that runs, [piece_capacity] */
     size_t piece_count, piece_capacity;
+    keel__multiply *multiply; /* of linear layers and logits: keel_gemm or keel_gemm_bf16 */
     bool recording;
     bool out_of_memory;
     const char *operation, *problem; /* the first refused call, or NULL */

@@ -17,6 +17,7 @@ trap 'exit 1' INT TERM
 # The tests that a mutation of this file is shown, those of its own first.
 tests_of() {
     case $1 in
+    core/gemm_bf16.c) echo core/test_gemm_bf16 ;;
     core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;

@@ -144,7 +144,7 @@ golden = {
     "freeze_tied": curve("tied", frozen=("model.embed_tokens", "model.layers.0."), clip=1.0),
     "lora": curve("tied", lora=dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]), rate=5e-3, save="lora"),
     "rslora": curve("untied", lora=dict(r=3, lora_alpha=6, use_rslora=True, target_modules=every), rate=5e-3, clip=1.0, parts=3, schedule=lambda o: get_cosine_schedule_with_warmup(o, 10, STEPS), save="rslora"),
-    "prompt": curve("tied", n_virtual=4, rate=1e-2, save="prompt"),
+    "prompt": curve("tied", n_virtual=4, rate=3e-3, save="prompt"),
     "prompt_untied": curve("untied", n_virtual=3, rate=0.3, schedule=lambda o: get_linear_schedule_with_warmup(o, 10, STEPS)),
 }
 json.dump(golden, open(os.path.join(here, "decoder", "curves.json"), "w"))
