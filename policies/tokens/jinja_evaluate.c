@@ -104,9 +104,6 @@ static keel_status dict_member(run *r, const value *of, const value *name, value
 static keel_status attribute(run *r, const value *of, const value *name, value *out) {
     const keel__jinja_row *row = keel__jinja_method(of, name);
     if (of->kind == JINJA_UNDEFINED) return undefined(r, of);
-    if (name->length && name->text[0] == '_' && of->kind != JINJA_DICT && of->kind != JINJA_NAMESPACE)
-        return keel__jinja_fail(&r->on, KEEL_E_UNSUPPORTED, "the attribute \"%.*s\"", (int)name->length,
-                                name->text);
     if (row) return keel__jinja_make_callable(r, (keel__jinja_callable){.row = row, .self = *of}, out);
     if (of->kind == JINJA_LOOP) return loop_attribute(r, of->loop, name, out);
     if (of->kind == JINJA_DICT || of->kind == JINJA_NAMESPACE) return dict_member(r, of, name, out);

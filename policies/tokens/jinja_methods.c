@@ -181,9 +181,8 @@ static keel_status split_blanks(budget *on, const value *self, int64_t most, con
         size_t end = at;
         for (; end < self->length && n != most; end += used)
             if (is_space(keel__character_at(self->text, self->length, end, &used))) break;
-        value part = keel__jinja_string(self->text + at, (n == most ? self->length : end) - at);
-        if (n == most) KEEL_TRY(strip(on, &part, NULL, false, true, &part));
-        KEEL_TRY(keel__jinja_list_add(on, list, part));
+        if (n == most) end = self->length;
+        KEEL_TRY(keel__jinja_list_add(on, list, keel__jinja_string(self->text + at, end - at)));
         if (n == most) return KEEL_OK;
         at = end;
     }
