@@ -60,6 +60,7 @@ tests_of() {
     policies/tokens/*) echo policies/test_tokenizer ;;
     policies/transformer/sampling.c | policies/transformer/reply.c | policies/transformer/generate.c) echo policies/test_generate ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c) echo policies/test_llama_run ;;
+    policies/transformer/llama*.c | policies/transformer/gguf*.c | policies/transformer/blocks.c) echo policies/test_llama policies/test_gguf ;;
     policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
