@@ -6,16 +6,19 @@
 
 #include "core/json.h"
 #include "policies/tokens/gguf_pre.h"
+#include "policies/transformer/gguf_pieces.h"
 
 /* ggml's kinds of tokens. */
-enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5 };
+enum { NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5 };
 
 /* ---- reading ---- */
 
 typedef struct reader {
     const keel_gguf *from;
-    const keel_gguf_value *tokens, *kinds, *merges;
-    const keel_gguf_pre *pre;
+    const keel_gguf_value *tokens, *kinds, *merges, *scores;
+    const keel_gguf_pre *pre; /* NULL: pieces of SentencePiece */
+    bool space_first;         /* of SentencePiece: a blank goes before a text */
+    keel_arena arena;
     keel_gguf_marks *marks;
     keel_err *err;
 } reader;
@@ -24,31 +27,45 @@ static int kind_of(const reader *r, size_t id) {
     return r->kinds ? (int)keel_gguf_item(r->kinds, id) : NORMAL;
 }
 
-static keel_status read_lists(reader *r) {
-    const char *model = "", *pre = "";
-    KEEL_TRY(keel_gguf_text(r->from, "tokenizer.ggml.model", true, &model, r->err));
-    if (strcmp(model, "gpt2") != 0) {
-        keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
-                  "tokenizer.ggml.model: expected \"gpt2\", got \"%s\"", model);
-        return keel_hint(r->err,
-                         "the Hugging Face folder of the model has a tokenizer.json that Keel may read");
-    }
+/* "gpt2": byte-level BPE, with the pattern that pre-tokenizes. */
+static keel_status read_bytes(reader *r) {
+    const char *pre = "";
     KEEL_TRY(keel_gguf_text(r->from, "tokenizer.ggml.pre", true, &pre, r->err));
+    KEEL_TRY(keel_gguf_list(r->from, "tokenizer.ggml.merges", KEEL_GGUF_TEXT, true, &r->merges, r->err));
     r->pre = keel_gguf_pre_find(pre);
-    if (!r->pre) {
-        keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
-                  "tokenizer.ggml.pre: expected one of %s, got \"%s\"", keel_gguf_pre_names(), pre);
-        return keel_hint(r->err,
-                         "the Hugging Face folder of the model has a tokenizer.json with the pattern itself");
-    }
     r->marks->adds_bos = strcmp(pre, "llama-bpe") == 0; /* where the file does not say so, as in llama.cpp */
+    if (r->pre) return KEEL_OK;
+    keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path, "tokenizer.ggml.pre: expected one of %s, got \"%s\"",
+              keel_gguf_pre_names(), pre);
+    return keel_hint(r->err,
+                     "the Hugging Face folder of the model has a tokenizer.json with the pattern itself");
+}
+
+/* "llama": pieces of SentencePiece with scores; what is no piece is bytes. */
+static keel_status read_pieces(reader *r) {
+    r->marks->adds_bos = r->space_first = true;
+    KEEL_TRY(keel_gguf_bool(r->from, "tokenizer.ggml.add_space_prefix", &r->space_first, r->err));
+    KEEL_TRY(keel_gguf_list(r->from, "tokenizer.ggml.scores", KEEL_GGUF_F32, true, &r->scores, r->err));
+    if (r->kinds && r->scores->count == r->tokens->count) return KEEL_OK;
+    return keel_fail(
+        r->err, KEEL_E_PARSE, r->from->path,
+        "tokenizer.ggml.scores and tokenizer.ggml.token_type: expected one for each of %zu tokens",
+        r->tokens->count);
+}
+
+static keel_status read_lists(reader *r) {
+    const char *model = "";
+    KEEL_TRY(keel_gguf_text(r->from, "tokenizer.ggml.model", true, &model, r->err));
     KEEL_TRY(keel_gguf_list(r->from, "tokenizer.ggml.tokens", KEEL_GGUF_TEXT, true, &r->tokens, r->err));
     KEEL_TRY(keel_gguf_list(r->from, "tokenizer.ggml.token_type", KEEL_GGUF_I32, false, &r->kinds, r->err));
-    KEEL_TRY(keel_gguf_list(r->from, "tokenizer.ggml.merges", KEEL_GGUF_TEXT, true, &r->merges, r->err));
     if (r->kinds && r->kinds->count != r->tokens->count)
         return keel_fail(r->err, KEEL_E_PARSE, r->from->path, "tokenizer.ggml.token_type: %zu for %zu tokens",
                          r->kinds->count, r->tokens->count);
-    return KEEL_OK;
+    if (strcmp(model, "gpt2") == 0) return read_bytes(r);
+    if (strcmp(model, "llama") == 0) return read_pieces(r);
+    keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
+              "tokenizer.ggml.model: expected \"gpt2\" or \"llama\", got \"%s\"", model);
+    return keel_hint(r->err, "the Hugging Face folder of the model has a tokenizer.json that Keel may read");
 }
 
 static keel_status read_mark(const reader *r, const char *name, int32_t *out) {
@@ -101,23 +118,32 @@ static void put_post_processor(const reader *r, keel_buf *to) {
     keel_buf_free(&name);
 }
 
-static void put_model(const reader *r, keel_buf *to) {
+/* Tokens of the model itself; added ones stand apart. */
+static bool is_of_model(const reader *r, size_t id) {
+    const int kind = kind_of(r, id);
+    return kind != CONTROL && kind != USER_DEFINED && kind != UNUSED;
+}
+
+static void put_vocabulary(const reader *r, keel_buf *to) {
     const char *comma = "";
-    keel_buf_format(
-        to,
-        "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
-        "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":%s,"
-        "\"vocab\":{",
-        r->pre->ignore_merges ? "true" : "false");
+    keel_buf_text(to, "\"vocab\":{");
     for (size_t id = 0; id < r->tokens->count; id++) {
-        const int kind = kind_of(r, id);
-        if (kind == CONTROL || kind == USER_DEFINED || kind == UNUSED) continue;
+        if (!is_of_model(r, id)) continue;
         keel_buf_text(to, comma);
         keel_json_put_string(to, r->tokens->text[id]);
         keel_buf_format(to, ":%zu", id);
         comma = ",";
     }
     keel_buf_text(to, "},\"merges\":[");
+}
+
+static void put_byte_model(const reader *r, keel_buf *to) {
+    keel_buf_format(
+        to,
+        "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
+        "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":%s,",
+        r->pre->ignore_merges ? "true" : "false");
+    put_vocabulary(r, to);
     for (size_t i = 0; i < r->merges->count; i++) {
         if (i) keel_buf_text(to, ",");
         keel_json_put_string(to, r->merges->text[i]);
@@ -125,16 +151,72 @@ static void put_model(const reader *r, keel_buf *to) {
     keel_buf_text(to, "]}");
 }
 
-static void put_json(const reader *r, keel_buf *to) {
+static keel_status put_piece_model(reader *r, keel_buf *to) {
+    const size_t n = r->tokens->count;
+    bool *is_piece = keel_arena_calloc(&r->arena, n + 1, sizeof *is_piece);
+    float *score = keel_arena_calloc(&r->arena, n + 1, sizeof *score);
+    keel_gguf_merge *merge;
+    size_t count, unknown = n;
+    if (!is_piece || !score) return keel_nomem(r->err, r->from->path);
+    for (size_t id = 0; id < n; id++) {
+        is_piece[id] = kind_of(r, id) == NORMAL;
+        score[id] = (float)keel_gguf_item(r->scores, id);
+        if (kind_of(r, id) == UNKNOWN) unknown = id;
+    }
+    KEEL_TRY(keel_gguf_find_merges(r->tokens->text, score, is_piece, n, &r->arena, &merge, &count,
+                                   r->from->path, r->err));
+    keel_buf_text(to, "{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
+    if (unknown < n)
+        keel_json_put_string(to, r->tokens->text[unknown]);
+    else
+        keel_buf_text(to, "null");
+    keel_buf_text(to, ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":true,"
+                      "\"byte_fallback\":true,\"ignore_merges\":false,");
+    put_vocabulary(r, to);
+    for (size_t i = 0; i < count; i++) {
+        keel_buf_text(to, i ? ",[" : "[");
+        keel_json_put_string(to, r->tokens->text[merge[i].left]);
+        keel_buf_text(to, ",");
+        keel_json_put_string(to, r->tokens->text[merge[i].right]);
+        keel_buf_text(to, "]");
+    }
+    keel_buf_text(to, "]}");
+    return KEEL_OK;
+}
+
+#define BLANKS "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"
+
+/* Blanks are U+2581 in pieces; one more, before a text, goes when it is decoded. */
+static void put_piece_parts(const reader *r, keel_buf *to) {
+    keel_buf_format(
+        to, ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[%s" BLANKS "]},\"pre_tokenizer\":null",
+        r->space_first ? "{\"type\":\"Prepend\",\"prepend\":\"\u2581\"}," : "");
+    keel_buf_format(
+        to,
+        ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":"
+        "{\"String\":\"\u2581\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}%s]}",
+        r->space_first ? ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}" : "");
+}
+
+static keel_status put_json(reader *r, keel_buf *to) {
     keel_buf_text(to, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,");
     put_added(r, to);
-    keel_buf_format(to, ",\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":", r->pre->normalizer,
-                    r->pre->pre_tokenizer);
+    if (r->pre)
+        keel_buf_format(to,
+                        ",\"normalizer\":%s,\"pre_tokenizer\":%s,\"decoder\":{\"type\":\"ByteLevel\","
+                        "\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true}",
+                        r->pre->normalizer, r->pre->pre_tokenizer);
+    else
+        put_piece_parts(r, to);
+    keel_buf_text(to, ",\"post_processor\":");
     put_post_processor(r, to);
-    keel_buf_text(to, ",\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
-                      "\"use_regex\":true},\"model\":");
-    put_model(r, to);
+    keel_buf_text(to, ",\"model\":");
+    if (r->pre)
+        put_byte_model(r, to);
+    else
+        KEEL_TRY(put_piece_model(r, to));
     keel_buf_text(to, "}\n");
+    return to->failed ? keel_nomem(r->err, r->from->path) : KEEL_OK;
 }
 
 keel_status keel_gguf_read_tokenizer(const keel_gguf *gguf, keel_tokenizer **out, keel_gguf_marks *marks,
@@ -147,10 +229,10 @@ keel_status keel_gguf_read_tokenizer(const keel_gguf *gguf, keel_tokenizer **out
     KEEL_TRY(read_mark(&r, "eot", &marks->eot));
     KEEL_TRY(read_mark(&r, "padding", &marks->pad));
     KEEL_TRY(keel_gguf_bool(gguf, "tokenizer.ggml.add_bos_token", &marks->adds_bos, err));
-    put_json(&r, &text);
-    keel_status status = text.failed ? keel_nomem(err, gguf->path)
-                                     : keel_tokenizer_parse(out, text.data, text.length, gguf->path, err);
+    keel_status status = put_json(&r, &text);
+    if (status == KEEL_OK) status = keel_tokenizer_parse(out, text.data, text.length, gguf->path, err);
     keel_buf_free(&text);
+    keel_arena_free(&r.arena);
     return status;
 }
 

@@ -1,6 +1,6 @@
-/* Tokenizers between GGUF's keys (tokenizer.ggml.*) and the text of a tokenizer.json. What is turned are
- * byte-level BPE with the split patterns that ggml has names for: "gpt-2", "smollm", "qwen2",
- * "deepseek-r1-qwen", "llama-bpe". */
+/* Tokenizers between GGUF's keys (tokenizer.ggml.*) and the text of a tokenizer.json. What is read are
+ * byte-level BPE ("gpt2") with the split patterns that policies/tokens/gguf_pre.h has names for, and pieces
+ * of SentencePiece with scores ("llama"); what is written is the former. */
 #ifndef KEEL_POLICIES_TRANSFORMER_GGUF_TOKENIZER_H
 #define KEEL_POLICIES_TRANSFORMER_GGUF_TOKENIZER_H
 

@@ -150,6 +150,33 @@ static void tokens_are_those_of_the_folder(void **state) {
     keel_llama_close(folder);
 }
 
+/* A vocabulary of SentencePiece's kind: pieces with scores, bytes, a blank before the text; llama.cpp's
+ * tokens. */
+static void pieces_are_those_of_llama_cpp(void **state) {
+    (void)state;
+    keel_llama *llama = open_file(path_of("pieces"), KEEL_LLAMA_AS_STORED);
+    cJSON *expected = NULL;
+    const cJSON *text, *id;
+    keel_arena arena = {0};
+    assert_ok(keel_json_parse_file(GOLDEN "pieces.json", &expected, &err));
+    assert_true(llama->config.adds_bos && llama->config.bos == 1);
+    cJSON_ArrayForEach (text, expected) {
+        keel_tokens found, framed;
+        int32_t *type;
+        size_t i = 0;
+        const char *bytes = keel_json_get(text, "text")->valuestring, *back;
+        assert_ok(keel_tokenizer_encode(llama->tokenizer, bytes, false, &arena, &found, &err));
+        assert_ok(keel_tokenizer_frame(llama->tokenizer, &found, NULL, &arena, &framed, &type, &err));
+        assert_int_equal(framed.count, cJSON_GetArraySize(keel_json_get(text, "ids")));
+        cJSON_ArrayForEach (id, keel_json_get(text, "ids")) assert_int_equal(framed.id[i++], id->valueint);
+        assert_ok(keel_tokenizer_decode(llama->tokenizer, found.id, found.count, false, &arena, &back, &err));
+        assert_string_equal(back, bytes);
+    }
+    cJSON_Delete(expected);
+    keel_arena_free(&arena);
+    keel_llama_close(llama);
+}
+
 /* A folder without config.json that holds one file is that file. */
 static void a_folder_may_hold_a_file_alone(void **state) {
     (void)state;
@@ -337,6 +364,7 @@ static void what_is_not_read_is_refused_by_name(void **state) {
         {"biased-q4_0", "GGUF", "\xff\xff\xff\xff\xff\xff\xff\x7f", "count", 8, 16, KEEL_E_PARSE},
         {"biased-q4_0", "qwen2.attention.head_count", "\x03", "whole heads", 1, 26 + 4, KEEL_E_UNSUPPORTED},
         {"biased-q4_0", "qwen2.attention.head_count", "\x00", "head_count", 1, 26 + 4, KEEL_E_INVALID},
+        {"biased-q4_0", "qwen2.attention.head_count_kv", "\x02", "rows", 1, 29 + 4, KEEL_E_INVALID},
         {"biased-q4_0", "qwen2.feed_forward_length", "\x40", "rows", 1, 25 + 4, KEEL_E_INVALID},
         {"biased-q4_0", "qwen2.block_count", "\x01", "tensors", 1, 17 + 4, KEEL_E_UNSUPPORTED},
         {"biased-q4_0", "qwen2.block_count", "\x03", "blk.2", 1, 17 + 4, KEEL_E_INVALID},
@@ -408,6 +436,7 @@ int main(void) {
         cmocka_unit_test(q8_0_stays_as_it_is),
         cmocka_unit_test(the_configuration_is_that_of_the_folder),
         cmocka_unit_test(tokens_are_those_of_the_folder),
+        cmocka_unit_test(pieces_are_those_of_llama_cpp),
         cmocka_unit_test(a_folder_may_hold_a_file_alone),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(quantised_files_are_written_as_they_were_read),

@@ -1,9 +1,10 @@
 """Golden .gguf files: the tiny decoders of make_llama.py as llama.cpp's own converter lays them out (rows of q and k in pairs for `llama`), in
 the number formats that Keel reads, quantised and dequantised by the package gguf.
 
-    pip install gguf safetensors numpy && python make_gguf.py      (made with gguf 0.19)
+    pip install gguf safetensors numpy llama-cpp-python && python make_gguf.py      (made with gguf 0.19, llama-cpp-python 0.3.36)
 
-gguf.json has the SHA-256 of the dequantised rows, in F32 and in halves, of each tensor.
+gguf.json has the SHA-256 of the dequantised rows, in F32 and in halves, of each tensor. pieces.json has the tokens of llama.cpp under a vocabulary of
+SentencePiece's kind (pieces.gguf).
 """
 import hashlib
 import json
@@ -123,7 +124,64 @@ def write(name, folder, kind):
     return hashes
 
 
+def pieces():
+    """Pieces by merging the commonest neighbours, each with a score below that of the one before."""
+    words = ("\u2581how do i bake bread ? the bread bakes , the baker asks : how ? na\u00efve caf\u00e9 caf\u00e9 " * 2).replace(" ", " \u2581").split()
+    words = [list(w) for w in words]
+    found = []
+    for _ in range(28):
+        pairs = {}
+        for w in words:
+            for a, b in zip(w, w[1:]):
+                pairs[a, b] = pairs.get((a, b), 0) + 1
+        best = max(sorted(pairs), key=lambda p: pairs[p])
+        found.append("".join(best))
+        for w in words:
+            i = 0
+            while i + 1 < len(w):
+                if (w[i], w[i + 1]) == best:
+                    w[i:i + 2] = ["".join(best)]
+                i += 1
+    letters = sorted(set("".join("".join(w) for w in words)))
+    found = [p for i, p in enumerate(found) if p not in found[:i]]
+    return ([("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)] + [(f"<0x{b:02X}>", 0.0, 6) for b in range(256)] + [(p, -float(i), 1) for i, p in enumerate(found)]
+            + [(c, -float(len(found) + i), 1) for i, c in enumerate(letters)])
+
+
+def write_pieces():
+    path = os.path.join(here, "gguf", "pieces.gguf")
+    every, h = pieces(), 4
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_vocab_size(len(every))
+    w.add_context_length(64)
+    w.add_embedding_length(h)
+    w.add_block_count(1)
+    w.add_feed_forward_length(h)
+    w.add_head_count(1)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_tokenizer_model("llama")
+    w.add_token_list([p[0] for p in every])
+    w.add_token_scores([p[1] for p in every])
+    w.add_token_types([p[2] for p in every])
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    shapes = {"token_embd": (len(every), h), "output_norm": (h,), **{"blk.0." + n: (h,) if n.endswith("norm") else (h, h) for n in NAMES.values()}}
+    for name, shape in shapes.items():
+        w.add_tensor(name + ".weight", np.ones(shape, np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    from llama_cpp import Llama
+    llama = Llama(path, vocab_only=True, verbose=False)
+    texts = ["how do i bake bread ?", "the baker bakes", "caf\u00e9 na\u00efve", "  two  blanks ", "\u5317\u4eac 9\n", "x", "", "breadbread asks,:"]
+    return [{"text": t, "ids": llama.tokenize(t.encode(), add_bos=True, special=False)} for t in texts]
+
+
 os.makedirs(os.path.join(here, "gguf"), exist_ok=True)
+with open(os.path.join(here, "pieces.json"), "w") as file:
+    json.dump(write_pieces(), file)
+    file.write("\n")
 golden = {name: write(name, *what) for name, what in FILES.items()}
 with open(os.path.join(here, "gguf.json"), "w") as file:
     json.dump(golden, file, indent=0)
