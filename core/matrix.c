@@ -1,5 +1,6 @@
 #include "core/matrix.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -91,7 +92,8 @@ static void write_block(const float *from, char *to) {
     float most = 0;
     int8_t q[KEEL_MATRIX_BLOCK];
     for (size_t i = 0; i < KEEL_MATRIX_BLOCK; i++) most = fmaxf(most, fabsf(from[i]));
-    const float scale = most / 127, factor = scale > 0 ? 1 / scale : 0;
+    const float scale = most / 127,
+                factor = scale >= FLT_MIN ? 1 / scale : 0; /* below it, scale 0 as a half */
     for (size_t i = 0; i < KEEL_MATRIX_BLOCK; i++) q[i] = (int8_t)roundf(from[i] * factor);
     const uint16_t half = keel_half_from_float(scale);
     memcpy(to, &half, sizeof half);

@@ -187,6 +187,16 @@ const keel_explained keel_explanations[] = {
      "on the page: how two people who saw the same response agree, beyond chance (Cohen)",
      "above 0.6; below it the question is not clear to them"},
 
+    {"verify", "perplexity", -1,
+     "of a decoder: e to the mean surprise at a token, given those before it; of a standard text, and of --lines",
+     "the library's to four digits in f32; q8_0 within a percent of it"},
+    {"verify", "next, logit, probability", 0,
+     "of a decoder: the tokens that most probably come after the prompt",
+     "the library's logits to three digits after the point in f32"},
+    {"verify", "bytes_per_token", -1,
+     "of a decoder: memory that keys and values of each token of a text take",
+     "times the tokens of a conversation, far below --memory"},
+
     {"simulate", "refusal_rate, completion_rate, ...", 0,
      "as in eval, counted in played conversations: the simulator knows the truth",
      "near what eval estimates"},

@@ -76,9 +76,11 @@ bool keel_block_write(keel_block_type type, const float *from, size_t cols, void
     unsigned char *at = to;
     keel_matrix_type same;
     bool fits = true;
+    for (size_t c = 0; type == KEEL_BLOCK_Q8_0 && c < cols; c++)
+        fits = fits && fabsf(from[c]) <= 127 * 65504.0f;
     if (keel_block_is_matrix(type, &same)) {
         keel_matrix_write_row(same, from, cols, to);
-        return true;
+        return fits;
     }
     for (size_t c = 0; c < cols; c++) {
         const uint16_t half = keel_half_from_float(from[c]);

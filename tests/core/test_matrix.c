@@ -68,7 +68,7 @@ static void a_block_is_written_as_ggml_writes_it(void **state) {
     (void)state;
     float row[64] = {127, -1, 2.5f, -2.5f, 0.4f};
     unsigned char data[1 + 2 * KEEL_MATRIX_BLOCK_BYTES], *blocks = data + 1; /* at an odd address */
-    for (int i = 0; i < 32; i++) row[32 + i] = 0;
+    for (int i = 0; i < 32; i++) row[32 + i] = i ? 0 : 1e-38f; /* the inverse of its scale is infinite */
     keel_matrix_write_row(KEEL_MATRIX_Q8_0, row, 64, blocks);
     assert_int_equal(blocks[0] | blocks[1] << 8, 0x3c00);
     static const int expected[] = {127, -1, 3, -3, 0, 0};

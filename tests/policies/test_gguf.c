@@ -287,6 +287,14 @@ static void a_weight_too_large_for_f16_is_told(void **state) {
     contains(err.where, "model.norm.weight");
     assert_ok(keel_llama_save_gguf(llama, in("n.gguf"), KEEL_BLOCK_F16, &err)); /* vectors are F32 there */
     keel_llama_close(llama);
+    llama = llama_golden("biased", KEEL_LLAMA_F32);
+    float wide[32 * 32] = {[77] = -8.4e6f}; /* a scale of Q8_0 holds 127 x 65504 */
+    llama->matrix[keel_llama_row(1, KEEL_LLAMA_O)].data = wide;
+    assert_int_equal(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q8_0, &err), KEEL_E_INVALID);
+    contains(err.message, "Q8_0");
+    wide[77] = 8.3e6f;
+    assert_ok(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q8_0, &err));
+    keel_llama_close(llama);
 }
 
 /* ---- a new one ---- */
