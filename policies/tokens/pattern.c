@@ -8,10 +8,15 @@
 
 enum { MOST_STEPS = 50 * 1000 * 1000, MOST_HEAP_KB = 64 * 1024 };
 
-/* Unicode's White_Space, to stand in a class. PCRE2's \s holds U+180E besides. */
+/* Unicode's White_Space, to stand in a class: PCRE2's \s holds U+180E besides. And letters, marks, digits,
+ * letter-like numbers, connectors, letters in circles and squares; Oniguruma's \w holds the small numbers and
+ * fractions of Latin 1 too, but not within a class. */
+#define WORD_CLASS                                                                                           \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}"         \
+    "\\x{1F170}-\\x{1F189}"
 static const char SPACES[] = "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"
                              "\\x{205F}\\x{3000}",
-                  WORDS[] = "\\p{L}\\p{M}\\p{Nd}\\p{Pc}";
+                  WORDS[] = WORD_CLASS, WORDS_ALONE[] = WORD_CLASS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 
 /* ---- from Oniguruma's language to PCRE2's ---- */
 
@@ -30,7 +35,10 @@ static keel_status refuse(const rewriting *w, const char *what) {
 
 /* The class that stands for \s, \S, \w or \W; a negated one within a class has no list. */
 static keel_status rewrite_escape(rewriting *w) {
-    const char c = w->at[1], *list = c == 's' || c == 'S' ? SPACES : c == 'w' || c == 'W' ? WORDS : NULL;
+    const char c = w->at[1], *words = w->in_class ? WORDS : WORDS_ALONE,
+               *list = c == 's' || c == 'S'   ? SPACES
+                       : c == 'w' || c == 'W' ? words
+                                              : NULL;
     const bool negated = c == 'S' || c == 'W';
     const char *brace = c && w->at[2] == '{' ? strchr(w->at, '}') : NULL; /* "\p{L}" */
     const size_t length = brace ? (size_t)(brace + 1 - w->at) : c ? 2 : 1;
@@ -64,7 +72,6 @@ static keel_status rewrite_class_part(rewriting *w) {
     return KEEL_OK;
 }
 
-/* \S alone in a class, as in [\s\S], would need the complement of a list. */
 static keel_status rewrite(rewriting *w) {
     for (w->at = w->regex; *w->at;) {
         if (*w->at == '\\')

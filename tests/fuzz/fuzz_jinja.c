@@ -1,0 +1,52 @@
+/* Chat templates: the input is a template, a line "----" and the JSON of a request {"messages", "tools",
+ * ...}. What is rendered is UTF-8, and spans lie within it. */
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "fuzz.h"
+#include "policies/tokens/chat_template.h"
+
+static void render(const keel_chat_template *chat, const cJSON *json, bool prompt) {
+    const keel_chat_request request = {.messages = keel_json_get(json, "messages"),
+                                       .tools = keel_json_get(json, "tools"),
+                                       .extra = keel_json_get(json, "extra"),
+                                       .generation_prompt = prompt,
+                                       .bos = "<s>",
+                                       .eos = "</s>"};
+    keel_arena arena = {0};
+    keel_span *spans;
+    const char *text, *again;
+    size_t n;
+    if (fuzz_ok(keel_chat_template_render(chat, &request, &arena, &text, &fuzz_err))) {
+        FUZZ_CHECK(keel_utf8_valid_prefix(text, strlen(text)) == strlen(text));
+        if (fuzz_ok(keel_chat_template_spans(chat, &request, &arena, &again, &spans, &n, &fuzz_err))) {
+            FUZZ_CHECK(strcmp(text, again) == 0);
+            for (size_t i = 0; i < n; i++)
+                FUZZ_CHECK(spans[i].from <= spans[i].to && spans[i].to <= strlen(text));
+        }
+    }
+    keel_arena_free(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char mark[] = "\n----\n";
+    keel_chat_template *chat = NULL;
+    cJSON *json = NULL;
+    keel_buf all = {0};
+    keel_buf_append(&all, data, size);
+    keel_buf_append(&all, "", 1);
+    char *cut = all.data ? strstr(all.data, mark) : NULL;
+    if (cut && fuzz_ok(keel_json_parse(cut + strlen(mark), strlen(cut + strlen(mark)), "request", &json,
+                                       &fuzz_err))) {
+        *cut = '\0';
+        if (fuzz_ok(keel_chat_template_parse(&chat, all.data, "template", &fuzz_err))) {
+            render(chat, json, true);
+            render(chat, json, false);
+        }
+    }
+    keel_chat_template_close(chat);
+    cJSON_Delete(json);
+    keel_buf_free(&all);
+    return 0;
+}
