@@ -57,7 +57,9 @@ tests_of() {
     policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
     policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c) echo policies/test_llama_tape policies/test_llama_adapt ;;
-    policies/tokens/*) echo policies/test_tokenizer ;;
+    policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
+    policies/tokens/pattern.c) echo policies/test_bpe policies/test_pattern ;;
+    policies/tokens/*) echo policies/test_bpe policies/test_tokenizer ;;
     policies/transformer/sampling.c | policies/transformer/reply.c | policies/transformer/generate.c) echo policies/test_generate ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c) echo policies/test_llama_run ;;
     policies/transformer/llama*.c | policies/transformer/gguf*.c | policies/transformer/blocks.c) echo policies/test_llama policies/test_gguf ;;
