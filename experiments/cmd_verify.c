@@ -20,6 +20,7 @@
 #include "policies/base.h"
 #include "policies/decoder.h"
 #include "policies/encoder.h"
+#include "rl/judge/perplexity.h"
 
 static const keel_flag flags[] = {
     {"--base", "PATH", true, false, "the folder, or a decoder's .gguf file"},
@@ -28,6 +29,9 @@ static const keel_flag flags[] = {
     {"--lines", "FILE", false, false, "of a decoder: perplexity of the lines of this file, each a text"},
     {"--weights", "NAME", false, false,
      "of a decoder: compute with f32, bf16 or q8_0 (default: as stored; f16 and 4 bits become f32)"},
+    {"--store", "FILE", false, false,
+     "of a decoder, or a base made of one: perplexity of the responses that were given in this store"},
+    {"--split", "NAME", false, false, "of which conversations (default: all)"},
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
 };
@@ -129,6 +133,45 @@ static keel_status verify_base(keel_cli *cli, const char *dir, bool *encodes, ke
     return status;
 }
 
+/* ---- responses of a store ---- */
+
+static cJSON *perplexity_json(const keel_perplexity *found) {
+    const keel_interval interval = {found->perplexity, found->low, found->high, (double)found->tokens};
+    cJSON *json = cJSON_CreateObject();
+    keel_json_add(json, "perplexity", keel_interval_json(&interval));
+    cJSON_AddNumberToObject(json, "responses", (double)found->responses);
+    cJSON_AddNumberToObject(json, "tokens", (double)found->tokens);
+    return json;
+}
+
+static keel_status foretell(keel_cli *cli, const keel_base *base, keel_store *store, keel_err *err) {
+    keel_perplexity found;
+    keel_split split;
+    keel_pool *pool = NULL;
+    KEEL_TRY(keel_cli_open_split(cli, store, "all", &split, err));
+    KEEL_TRY(keel_cli_open_pool(cli, &pool, err));
+    keel_status status = keel_perplexity_of(store, &split, base, pool, &found, err);
+    keel_pool_close(pool);
+    if (status == KEEL_OK) keel_json_add(cli->result, "log", perplexity_json(&found));
+    return status;
+}
+
+/* Perplexity of what was said in --store, if given. */
+static keel_status add_log(keel_cli *cli, const char *dir, keel_err *err) {
+    keel_base *base;
+    keel_store *store = NULL;
+    if (!keel_cli_has(cli, "--store"))
+        return keel_cli_has(cli, "--split")
+                   ? keel_fail(err, KEEL_E_USAGE, "--split", "is one of --store: give it too")
+                   : KEEL_OK;
+    KEEL_TRY(keel_base_open(&base, dir, err));
+    keel_status status = keel_cli_open_store(cli, KEEL_STORE_READ, &store, err);
+    if (status == KEEL_OK) status = foretell(cli, base, store, err);
+    keel_store_close(store);
+    keel_base_close(base);
+    return status;
+}
+
 static keel_status run(keel_cli *cli, keel_err *err) {
     const char *dir = keel_cli_value(cli, "--base");
     const keel_base_kind *kind;
@@ -140,10 +183,15 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_buf_free(&path);
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "base", dir);
-    if (!ours && keel_decoder_is(dir)) return keel_verify_decoder(cli, dir, err);
-    if (keel_cli_has(cli, "--lines") || keel_cli_has(cli, "--weights"))
-        return keel_fail(err, KEEL_E_USAGE, dir, "--lines and --weights are for decoders");
-    KEEL_TRY(ours ? verify_base(cli, dir, &encodes, err) : keel_base_find_kind(dir, &kind, err));
+    const bool writes = keel_decoder_is(dir);
+    if (ours) KEEL_TRY(verify_base(cli, dir, &encodes, err));
+    if (writes) {
+        KEEL_TRY(keel_verify_decoder(cli, dir, err));
+        return add_log(cli, dir, err);
+    }
+    if (keel_cli_has(cli, "--lines") || keel_cli_has(cli, "--weights") || keel_cli_has(cli, "--store"))
+        return keel_fail(err, KEEL_E_USAGE, dir, "--lines, --weights and --store are for decoders");
+    if (!ours) KEEL_TRY(keel_base_find_kind(dir, &kind, err));
     return encodes ? add_encoder(cli, dir, err) : KEEL_OK;
 }
 

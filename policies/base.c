@@ -126,6 +126,48 @@ keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
     return KEEL_OK;
 }
 
+keel_status keel_base_hash_model(const char *dir, char hash[65], keel_err *err) {
+    if (!keel_file_is_folder(dir)) return keel_file_hash(dir, hash, err);
+    static const char *const suffixes[] = {".json", ".safetensors", NULL};
+    keel_arena arena = {0};
+    keel_sha256 sum;
+    const char **names;
+    size_t count = 0;
+    keel_sha256_init(&sum);
+    keel_status status = keel_folder_list_deep(dir, suffixes, &arena, &names, &count, err);
+    for (size_t i = 0; status == KEEL_OK && i < count; i++) {
+        char hex[65];
+        const char *path = keel_path_join(&arena, dir, names[i]);
+        status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, dir);
+        keel_sha256_add_text(&sum, names[i]);
+        if (status == KEEL_OK) keel_sha256_add_text(&sum, hex);
+    }
+    keel_sha256_hex(&sum, hash);
+    keel_arena_free(&arena);
+    return status;
+}
+
+static keel_status open_model(keel_base **out, const keel_base_kind *kind, const char *path, keel_err *err) {
+    char hash[65];
+    if (!kind->open) {
+        keel_fail(err, KEEL_E_UNSUPPORTED, path, "the model as it came is no base: it has to be tuned first");
+        return keel_hint(err, "run `keel sft --base %s --store FILE --out DIR`", path);
+    }
+    KEEL_TRY(keel_base_hash_model(path, hash, err));
+    KEEL_TRY(kind->open(out, path, err));
+    memcpy((*out)->hash, hash, sizeof hash);
+    return KEEL_OK;
+}
+
+keel_status keel_base_open(keel_base **out, const char *path, keel_err *err) {
+    const keel_base_kind *kind;
+    if (is_artefact(path)) return keel_base_load(out, path, err);
+    KEEL_TRY(keel_base_find_kind(path, &kind, err));
+    if (keel_base_is_model(path)) return open_model(out, kind, path, err);
+    keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no such folder or file");
+    return keel_hint(err, "give what `keel sft --out` wrote, or a model (docs/bases.md)");
+}
+
 void keel_base_close(keel_base *base) {
     if (base) base->kind->close(base);
 }
@@ -291,6 +333,14 @@ keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *c
                              i, base->space == KEEL_SPACE_ACTS ? "its act" : "its outcome");
     return (base->kind->log_prob ? base->kind->log_prob : log_prob_by_encode)(
         base, conversation, decision, candidates, n, scratch, out, err);
+}
+
+keel_status keel_base_likelihood(const keel_base *base, const keel_conversation *conversation,
+                                 size_t decision, const keel_candidate *candidate, keel_arena *scratch,
+                                 double *log_prob, size_t *n, keel_err *err) {
+    if (!base->kind->likelihood) return fail_unsupported(base, "is no model of texts", err);
+    KEEL_TRY(check_decision(conversation, decision, err));
+    return base->kind->likelihood(base, conversation, decision, candidate, scratch, log_prob, n, err);
 }
 
 keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation *conversation,

@@ -179,6 +179,9 @@ struct keel_base_kind {
      * file. The first kind that says so takes it. NULL: it starts from nothing. */
     keel_status (*starts_from)(const char *path, bool *out, keel_err *err);
     bool needs_model; /* it starts from nothing else */
+    /* A base of a model as it came, over candidate sets; its hash is not the kind's. NULL: a model has to be
+     * tuned first. */
+    keel_status (*open)(keel_base **out, const char *path, keel_err *err);
     /* Makes a base from a corpus; interruptible (KEEL_E_INTERRUPTED), and goes on from its checkpoints. */
     keel_status (*tune)(const keel_base_tuning *tuning, keel_base **out, keel_base_report *report,
                         keel_err *err);
@@ -196,6 +199,11 @@ struct keel_base_kind {
     keel_status (*log_prob)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                             keel_err *err);
+    /* log_prob: sum of ln p(token | all before it) over the tokens of what a candidate says; n of them, 0: it
+     * says nothing. NULL: it is no model of texts. */
+    keel_status (*likelihood)(const keel_base *base, const keel_conversation *conversation, size_t decision,
+                              const keel_candidate *candidate, keel_arena *scratch, double *log_prob,
+                              size_t *n, keel_err *err);
     /* action: of the decision, or SIZE_MAX for its state. */
     keel_status (*evidence)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             size_t action, keel_arena *arena, keel_base_evidence *out, keel_err *err);
@@ -238,6 +246,11 @@ bool keel_base_is_kind(const char *spec);
 bool keel_base_is_model(const char *spec);
 
 keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err);
+/* The same of a folder that `keel sft` wrote or of a model as it came, where its kind can do with one; its
+ * hash is then that of the model's files. */
+keel_status keel_base_open(keel_base **out, const char *path, keel_err *err);
+/* SHA-256 over the names and contents of the files that a model is read from. */
+keel_status keel_base_hash_model(const char *path, char hash[65], keel_err *err);
 void keel_base_close(keel_base *base); /* NULL is harmless */
 
 /* ---- use ---- */
@@ -273,6 +286,12 @@ keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *i
 keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *conversation, size_t decision,
                                const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                                keel_err *err);
+
+/* How likely it is to the base that the assistant says what the candidate says, token by token.
+ * KEEL_E_UNSUPPORTED for a kind that is no model of texts. */
+keel_status keel_base_likelihood(const keel_base *base, const keel_conversation *conversation,
+                                 size_t decision, const keel_candidate *candidate, keel_arena *scratch,
+                                 double *log_prob, size_t *n, keel_err *err);
 
 /* What the base reads in the last user turn before the decision (action SIZE_MAX), or in the text of an
  * action. about is NULL where it reads nothing. */

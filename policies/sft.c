@@ -88,29 +88,6 @@ static keel_status keep_shape(sft *run, keel_err *err) {
     return KEEL_OK;
 }
 
-/* SHA-256 over the names and contents of the files that a model's folder is read from; that of the file
- * of a model in one file. */
-static keel_status hash_model(const char *dir, char hash[65], keel_err *err) {
-    if (!keel_file_is_folder(dir)) return keel_file_hash(dir, hash, err);
-    static const char *const suffixes[] = {".json", ".safetensors", NULL};
-    keel_arena arena = {0};
-    keel_sha256 sum;
-    const char **names;
-    size_t count = 0;
-    keel_sha256_init(&sum);
-    keel_status status = keel_folder_list_deep(dir, suffixes, &arena, &names, &count, err);
-    for (size_t i = 0; status == KEEL_OK && i < count; i++) {
-        char hex[65];
-        const char *path = keel_path_join(&arena, dir, names[i]);
-        status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, dir);
-        keel_sha256_add_text(&sum, names[i]);
-        if (status == KEEL_OK) keel_sha256_add_text(&sum, hex);
-    }
-    keel_sha256_hex(&sum, hash);
-    keel_arena_free(&arena);
-    return status;
-}
-
 static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
     KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
     if (!run->kind->tune)
@@ -125,7 +102,7 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
     if (keel_base_is_kind(run->spec)) return KEEL_OK;
     if (keel_base_is_model(run->spec)) {
         run->job.model = run->spec;
-        return hash_model(run->spec, run->model_hash, err);
+        return keel_base_hash_model(run->spec, run->model_hash, err);
     }
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
     run->job.model = run->spec;

@@ -1,0 +1,36 @@
+/* How verbs have candidates written: the flags that say how, and what they ask for. */
+#ifndef KEEL_EXPERIMENTS_CLI_PROPOSE_H
+#define KEEL_EXPERIMENTS_CLI_PROPOSE_H
+
+#include "experiments/cli.h"
+#include "policies/base.h"
+
+#define KEEL_FLAGS_PROPOSE                                                                                    \
+    {"--n", "N", false, false, "texts at each decision, by sampling (default: 4)"},                           \
+        {"--told", "TEXT", false, true,                                                                       \
+         "one more text, written under this instruction, for example \"Refuse politely.\" or \"Ask back.\""}, \
+        {"--max-tokens", "N", false, false, "longest text (default: 128)"},                                   \
+        {"--temperature", "T", false, false,                                                                  \
+         "0: the most likely text; 1: as the base would say it (default: 0.8)"},                              \
+        {"--top-p", "P", false, false,                                                                        \
+         "from the likeliest tokens that hold so much probability (default: 0.95)"},                          \
+        {"--top-k", "K", false, false, "from so many likeliest tokens; 0: all (default: 0)"}, {               \
+        "--min-p", "P", false, false,                                                                         \
+            "from tokens of at least this share of the likeliest one's probability (default: 0)"              \
+    }
+
+/* What is asked of a writer: n plain texts, and one for each instruction. */
+typedef struct keel_propose_ask {
+    size_t n, n_instructions;
+    const char *const *instruction; /* argv's */
+    keel_proposal_config how;       /* without instruction and pool */
+} keel_propose_ask;
+
+/* The flags above, and --seed. */
+keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err *err);
+/* Adds the writer's texts to the candidates of a decision, in the arena: each once, none that is empty. */
+keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer,
+                             const keel_conversation *conversation, size_t decision, keel_arena *arena,
+                             keel_err *err);
+
+#endif

@@ -1,0 +1,211 @@
+/* keel chat: talk to a policy in the terminal.
+ *
+ *  1. Opens the policy with its base, and what writes candidates: the base itself, or --writer.
+ *  2. For each line: has candidates written, asks the policy, shows them with what it thinks of each, and
+ * answers with its choice.
+ */
+#include <string.h>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "experiments/choice_view.h"
+#include "experiments/cli_propose.h"
+#include "experiments/cli_resources.h"
+#include "experiments/line.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    {"--policy", "DIR", true, false, "the policy that chooses"},
+    {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--writer", "PATH", false, false,
+     "what writes candidates: a base that can, or a decoder (default: the policy's base, if it can)"},
+    {"--system", "TEXT", false, false, "what the assistant is told at the beginning"},
+    KEEL_FLAGS_PROPOSE,
+    {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
+    KEEL_FLAG_THRESHOLD,
+    KEEL_FLAG_UNFAMILIAR,
+    KEEL_FLAG_SEED,
+    KEEL_FLAG_THREADS,
+    KEEL_FLAG_END,
+};
+
+typedef struct chatting {
+    const keel_policy *policy;
+    const keel_base *base, *writer; /* writer NULL: the fixed answers, or acts, alone */
+    keel_propose_ask ask;
+    bool json;
+    const char *system;
+    keel_arena said;    /* turns */
+    keel_arena scratch; /* of one answer */
+    keel_conversation talk;
+    size_t room; /* of turns */
+} chatting;
+
+/* ---- what was said ---- */
+
+static keel_status say(chatting *c, keel_role role, const char *text, keel_err *err) {
+    if (c->talk.n_turns == c->room) {
+        const size_t room = c->room ? 2 * c->room : 16;
+        keel_turn *grown = keel_arena_calloc(&c->said, room, sizeof *grown);
+        if (!grown) return keel_nomem(err, "chat");
+        if (c->talk.n_turns > 0) memcpy(grown, c->talk.turns, c->talk.n_turns * sizeof *grown);
+        c->talk.turns = grown;
+        c->room = room;
+    }
+    const char *copy = keel_arena_strdup(&c->said, text);
+    if (!copy) return keel_nomem(err, "chat");
+    c->talk.turns[c->talk.n_turns++] = (keel_turn){.role = role, .text = copy};
+    return KEEL_OK;
+}
+
+static keel_status begin(chatting *c, keel_err *err) {
+    keel_arena_reset(&c->said);
+    c->room = 0;
+    c->talk = (keel_conversation){.source = "chat", .external_id = "chat"};
+    return c->system ? say(c, KEEL_ROLE_SYSTEM, c->system, err) : KEEL_OK;
+}
+
+/* ---- an answer ---- */
+
+static keel_status show(chatting *c, const keel_decision *decision, const keel_choice *choice,
+                        keel_err *err) {
+    cJSON *json = cJSON_CreateObject(), *actions = cJSON_AddArrayToObject(json, "actions");
+    const size_t lost = keel_json_lost();
+    keel_buf line = {0};
+    keel_status status = KEEL_OK;
+    for (size_t a = 0; a < choice->n; a++) {
+        cJSON *action = keel_choice_view_action(c->policy, c->base, decision, choice, a);
+        cJSON_DeleteItemFromObjectCaseSensitive(action, "taken"); /* nothing was */
+        keel_json_add(actions, NULL, action);
+    }
+    cJSON_AddStringToObject(json, "says", keel_choice_view_says(c->base, decision, choice->chosen));
+    cJSON_AddBoolToObject(json, "fallback", choice->fallback);
+    keel_choice_view_familiarity(json, choice);
+    const int64_t other = keel_choice_view_runner_up(choice);
+    if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(c->policy, choice, (size_t)other, false));
+    if (!actions || keel_json_lost() != lost) status = keel_nomem(err, "chat");
+    if (status == KEEL_OK && c->json) {
+        status = keel_json_print(json, false, &line, err);
+        if (status == KEEL_OK) printf("%s\n", line.data);
+    } else if (status == KEEL_OK) {
+        keel_choice_view_print(actions, stdout);
+        keel_choice_view_print_why(keel_json_get(json, "why"), stdout);
+        printf("%s%s\nassistant> ", choice->unfamiliar ? "(unlike what it learned from) " : "",
+               choice->fallback ? "(fallback)" : "");
+        keel_print_text(stdout, keel_json_get(json, "says")->valuestring);
+        fputc('\n', stdout);
+    }
+    fflush(stdout);
+    keel_buf_free(&line);
+    cJSON_Delete(json);
+    return status;
+}
+
+static keel_status answer(chatting *c, keel_err *err) {
+    keel_decision decision = {.turn = c->talk.n_turns};
+    keel_features features;
+    keel_choice choice;
+    c->talk.decisions = &decision;
+    c->talk.n_decisions = 1;
+    keel_arena_reset(&c->scratch);
+    if (c->writer) KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &c->talk, 0, &c->scratch, err));
+    if (!keel_base_can_encode(c->base, &decision)) {
+        keel_fail(err, KEEL_E_UNSUPPORTED, "chat",
+                  "the policy chooses among candidates, and nothing writes any");
+        return keel_hint(err, "give --writer a decoder: experiments/fetch-base.sh smollm2");
+    }
+    KEEL_TRY(keel_base_encode_decision(c->base, &c->talk, 0, &c->scratch, &features, err));
+    KEEL_TRY(keel_policy_decide_at(c->policy, c->base, &c->talk, 0, &features, &c->scratch, &choice, err));
+    KEEL_TRY(show(c, &decision, &choice, err));
+    const char *says = keel_choice_view_says(c->base, &decision, choice.chosen);
+    c->talk.n_decisions = 0;
+    c->talk.decisions = NULL;
+    return say(c, KEEL_ROLE_ASSISTANT, says, err);
+}
+
+static bool is(const char *line, const char *command) {
+    return strcmp(line, command) == 0;
+}
+
+static keel_status talk(chatting *c, keel_err *err) {
+    keel_arena line_arena = {0};
+    const char *line;
+    keel_status status = begin(c, err);
+    if (!c->json && status == KEEL_OK) puts("/new begins anew, /quit ends");
+    while (status == KEEL_OK) {
+        keel_arena_reset(&line_arena);
+        status = keel_line_read("you> ", &line_arena, &line, err);
+        if (status != KEEL_OK || !line || is(line, "/quit")) break;
+        if (is(line, "/new")) {
+            status = begin(c, err);
+        } else if (strspn(line, " \t") != strlen(line)) {
+            status = say(c, KEEL_ROLE_USER, line, err);
+            if (status == KEEL_OK) status = answer(c, err);
+        }
+    }
+    keel_line_close();
+    keel_arena_free(&line_arena);
+    return status;
+}
+
+/* ---- the verb ---- */
+
+static keel_status open_writer(keel_cli *cli, chatting *c, keel_base **own, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--writer");
+    if (path) {
+        KEEL_TRY(keel_base_open(own, path, err));
+        c->writer = *own;
+    } else if (c->base->kind->propose && c->base->space == KEEL_SPACE_CANDIDATES) {
+        c->writer = c->base;
+    }
+    return KEEL_OK;
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    chatting c = {.json = keel_cli_has(cli, "--json"), .system = keel_cli_value(cli, "--system")};
+    keel_policy *policy = NULL;
+    keel_base *base = NULL, *writer = NULL;
+    keel_pool *pool = NULL;
+    keel_status status;
+    KEEL_TRY(keel_cli_read_propose(cli, &c.ask, err));
+    KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
+                                       &policy, &base, err),
+                  done);
+    KEEL_TRY_GOTO(keel_cli_weigh(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_threshold(cli, policy, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_unfamiliar(cli, policy, err), done);
+    c.policy = policy;
+    c.base = base;
+    c.ask.how.pool = pool;
+    KEEL_TRY_GOTO(open_writer(cli, &c, &writer, err), done);
+    status = talk(&c, err);
+done:
+    keel_arena_free(&c.said);
+    keel_arena_free(&c.scratch);
+    keel_policy_close(policy);
+    keel_base_close(base);
+    keel_base_close(writer);
+    keel_pool_close(pool);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    (void)result, (void)out;
+}
+
+const keel_verb keel_verb_chat = {
+    .name = "chat",
+    .brief = "talk to a policy in the terminal, and see what it chooses among",
+    .flags = flags,
+    .more =
+        "For each line a decoder writes candidates, the policy chooses among them and its base's fixed answers, and the "
+        "table shows of\n"
+        "each its prior, Q of each component, cost of harm against the threshold, and probability. /new begins a new "
+        "conversation,\n"
+        "/quit ends. Lines may come from a file or a pipe; --json prints a line of JSON for each.\n"
+        "example: keel chat --policy runs/policy --writer smollm2 --told \"Refuse politely.\"\n",
+    .run = run,
+    .print = print,
+};

@@ -1,0 +1,118 @@
+/* keel propose: a base writes candidates.
+ *
+ *  1. Opens the base, or a decoder as it came, and the store with its split.
+ *  2. At each decision: N texts by sampling, and one for each instruction; new ones go into the store.
+ *  3. Records the run, prints counts.
+ */
+#include <string.h>
+
+#include "core/json.h"
+#include "experiments/cli_propose.h"
+#include "experiments/cli_resources.h"
+#include "experiments/verbs.h"
+#include "policies/propose_store.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--base", "PATH", true, false,
+     "what writes: the folder of a base that can, or a decoder (a folder, or a .gguf file)"},
+    {"--split", "NAME", false, false, "at which decisions (default: all)"},
+    {"--name", "NAME", false, false,
+     "the model that they stand under in the store (default: the name of the folder or file)"},
+    KEEL_FLAGS_PROPOSE,
+    KEEL_FLAG_SEED,
+    KEEL_FLAG_THREADS,
+    KEEL_FLAG_END,
+};
+
+/* "runs/smollm2/" -> "smollm2"; "models/SmolLM2.gguf" -> "SmolLM2" */
+static const char *name_of(keel_cli *cli, const char *path) {
+    char *name = keel_arena_strdup(&cli->arena, path), *slash, *dot;
+    for (size_t n = name ? strlen(name) : 0; n > 1 && name[n - 1] == '/'; n--) name[n - 1] = 0;
+    if (!name) return NULL;
+    slash = strrchr(name, '/');
+    if (slash && slash[1]) name = slash + 1;
+    dot = strrchr(name, '.');
+    if (dot && dot > name && strcmp(dot, ".gguf") == 0) *dot = 0;
+    return name;
+}
+
+static void put(keel_cli *cli, const char *name, size_t value) {
+    cJSON_AddNumberToObject(cli->result, name, (double)value);
+}
+
+static keel_status tell(keel_cli *cli, const keel_propose_job *job, const keel_propose_counts *counts,
+                        keel_err *err) {
+    cli->result = cJSON_CreateObject();
+    if (!cli->result) return keel_nomem(err, "propose");
+    cJSON_AddStringToObject(cli->result, "model", job->model);
+    cJSON_AddStringToObject(cli->result, "base", job->base->hash);
+    put(cli, "decisions", counts->decisions);
+    put(cli, "decisions_done_before", counts->there);
+    put(cli, "candidates", counts->added);
+    put(cli, "repeated", counts->repeated);
+    put(cli, "empty", counts->empty);
+    put(cli, "cut", counts->cut);
+    return keel_record_run(cli, job->store, err);
+}
+
+static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--base");
+    keel_propose_counts counts;
+    keel_split split;
+    keel_base *base = NULL;
+    keel_propose_ask ask;
+    KEEL_TRY(keel_cli_read_propose(cli, &ask, err));
+    KEEL_TRY(keel_cli_open_split(cli, job->store, "all", &split, err));
+    KEEL_TRY(keel_base_open(&base, path, err));
+    job->base = base;
+    job->split = &split;
+    job->n = ask.n;
+    job->instruction = ask.instruction;
+    job->n_instructions = ask.n_instructions;
+    job->how = ask.how;
+    job->how.pool = pool;
+    job->model = keel_cli_value(cli, "--name");
+    if (!job->model) job->model = name_of(cli, path);
+    keel_status status = job->model ? keel_propose_store(job, &counts, err) : keel_nomem(err, "propose");
+    if (status == KEEL_OK) status = tell(cli, job, &counts, err);
+    keel_base_close(base);
+    return status;
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    keel_propose_job job = {0};
+    keel_pool *pool = NULL;
+    keel_status status;
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &job.store, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
+    status = propose(cli, &job, pool, err);
+done:
+    keel_pool_close(pool);
+    keel_store_close(job.store);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    fprintf(out, "%s wrote %.0f candidates at %.0f decisions (%.0f of them cut at --max-tokens)\n",
+            keel_json_get(result, "model")->valuestring, keel_json_get(result, "candidates")->valuedouble,
+            keel_json_get(result, "decisions")->valuedouble, keel_json_get(result, "cut")->valuedouble);
+    fprintf(out, "left out: %.0f that were there already, %.0f without a word; done before: %.0f decisions\n",
+            keel_json_get(result, "repeated")->valuedouble, keel_json_get(result, "empty")->valuedouble,
+            keel_json_get(result, "decisions_done_before")->valuedouble);
+}
+
+const keel_verb keel_verb_propose = {
+    .name = "propose",
+    .brief = "a decoder writes candidates at the decisions of a store",
+    .flags = flags,
+    .more =
+        "What is written stands beside what was logged, untaken, under --name; `keel label` judges it, and a policy over "
+        "candidates\n"
+        "chooses among all. Each text depends on the decision, its place and --seed alone. A decision that has texts "
+        "under the name is\n"
+        "left as it is, so that an interrupted run goes on when the same command is given again.\n"
+        "example: keel propose --store logs.db --base smollm2 --n 4 --told \"Refuse politely.\"\n",
+    .run = run,
+    .print = print,
+};

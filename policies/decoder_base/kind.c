@@ -1,0 +1,120 @@
+#include "policies/decoder_base/kind.h"
+
+#include "policies/decoder_base/encode.h"
+#include "policies/decoder_base/file.h"
+#include "policies/decoder_base/propose.h"
+#include "policies/decoder_base/tune.h"
+
+#define AT(field) offsetof(struct keel_decoder_base_config, field)
+#define CHOICE(field, standard, names, help)                                                                 \
+    { #field, KEEL_OPT_CHOICE, AT(field), standard, 0, 0, names, help }
+#define INT(field, standard, low, high, help)                                                                \
+    { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
+#define BOOL(field, standard, help)                                                                          \
+    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
+#define REAL(field, standard, low, high, help)                                                               \
+    { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
+
+/* In the order of KEEL_DECODER_*, keel_llama_weights, KEEL_BESIDE_*, keel_schedule, KEEL_LOSS_*,
+ * KEEL_IMITATE_*, keel_llama_start, keel_llama_precision. */
+static const char *const modes[] = {"none", "full", "freeze", "lora", "prompt", NULL};
+static const char *const weights[] = {"stored", "f32", "bf16", "q8_0", NULL};
+static const char *const ngrams[] = {"auto", "yes", "no", NULL};
+static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
+static const char *const losses[] = {"sft", "dpo", "kto", NULL};
+static const char *const imitated[] = {"taken", "good", NULL};
+static const char *const too_long[] = {"drop", "cut", NULL};
+static const char *const targets[] = {"attention", "all", NULL};
+static const char *const starts[] = {"random", "vocabulary", "text", NULL};
+static const char *const precisions[] = {"f32", "bf16", "fp16", NULL};
+
+const keel_option keel_decoder_base_options[] = {
+    KEEL_BASE_OPTION_SPACE,
+    KEEL_BASE_OPTION_ACTS,
+    KEEL_BASE_OPTION_FIXED,
+    CHOICE(mode, "lora", modes,
+           "what is tuned: none, the model stays as it came; full, everything; freeze, the layers from "
+           "frozen_layers on; lora, low-rank corrections; prompt, tokens before every text"),
+    CHOICE(
+        weights, "stored", weights,
+        "how weights that are not tuned are held: as the file has them (those of 4 bits and of 16 other than "
+        "bf16 in f32), or made f32, bf16 or q8_0"),
+    INT(frozen_layers, "0", 0, 1024,
+        "freeze: layers from below that stay as they are, the embeddings with them"),
+    INT(rank, "16", 1, 4096, "lora: rank of the corrections"),
+    REAL(alpha, "32", 1e-3, 1e6, "lora: the corrections count alpha / rank times"),
+    BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead"),
+    REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops"),
+    CHOICE(targets, "all", targets, "lora: which layers are corrected: query and value alone, or every one"),
+    INT(virtual_tokens, "20", 1, 4096, "prompt: how many tokens are put before every text"),
+    CHOICE(prompt_start, "vocabulary", starts,
+           "prompt: what they are at first: random, tokens of the vocabulary, or those of an instruction"),
+    CHOICE(
+        loss, "sft", losses,
+        "sft: likelihood of the response; dpo, kto: of preferred over other responses (Rafailov et al. 2023; "
+        "Ethayarajh et al. 2024)"),
+    CHOICE(
+        imitate, "taken", imitated,
+        "sft: which responses are learned: every logged one, or good ones: what is judged right for the risk "
+        "(complied where benign, refused where dangerous), or has good feedback"),
+    REAL(preference_beta, "0.1", 1e-3, 100, "dpo, kto: how closely the model stays by what it was"),
+    CHOICE(
+        ngrams, "auto", ngrams,
+        "an n-gram base beside the decoder: its features, and half of the prior; auto: yes in candidate sets"),
+    REAL(prior_factor, "1", 0, 100,
+         "candidate sets: the prior is softmax of so many times a response's mean log-likelihood by token"),
+    INT(state_tokens, "1024", 16, 1000000,
+        "tokens read of the dialogue, whole turns from the last back; no more than the decoder takes"),
+    INT(candidate_tokens, "256", 8, 1000000, "tokens read of a response, from its start"),
+    CHOICE(
+        too_long, "drop", too_long,
+        "responses of more than candidate_tokens, in tuning: drop, they teach nothing; cut, their first tokens do, "
+        "without an end"),
+    INT(batch, "16", 1, 65536, "responses in one update; dpo: pairs"),
+    INT(shard_tokens, "2048", 16, 1000000,
+        "tokens in one shard of a batch, texts packed one behind the other; the result depends on it"),
+    INT(epochs, "1", 1, 100000, "passes over the split"),
+    INT(checkpoint_every, "200", 1, 100000000, "updates between two checkpoints"),
+    REAL(
+        learning_rate, "0", 0, 10,
+        "learning rate of AdamW after the warm-up; 0: by mode, lora 2e-4, full and freeze 2e-5 (1e-3 for a new model), "
+        "prompt 0.1; a tenth of it for dpo and kto"),
+    CHOICE(schedule, "cosine", schedules, "how the learning rate falls after the warm-up"),
+    REAL(warm_up, "0.05", 0, 1, "share of the updates in which the learning rate rises from zero"),
+    REAL(weight_decay, "0.01", 0, 1, "decoupled weight decay of AdamW, of matrices only"),
+    REAL(label_smoothing, "0", 0, 0.9, "sft: share of a token that is spread over the vocabulary"),
+    REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit"),
+    CHOICE(precision, "f32", precisions,
+           "of products in tuning: f32, bf16 with f32 masters, or fp16 storage with a dynamic loss scale"),
+    BOOL(recompute, "false", "activations of a layer are worked out again instead of kept: less memory"),
+    INT(layers, "6", 1, 1024, "a new model: layers"),
+    INT(hidden, "256", 16, 65536, "a new model: width"),
+    INT(heads, "8", 1, 1024, "a new model: heads of queries"),
+    INT(kv_heads, "4", 1, 1024, "a new model: heads of keys and values"),
+    INT(inner, "704", 16, 1000000, "a new model: width of the feed-forward layer"),
+    INT(vocabulary, "8192", 300, 1000000, "a new model: tokens of its own tokenizer"),
+    KEEL_BASE_OPTION_MEMORY,
+    KEEL_BASE_OPTION_SEED,
+    {0}};
+
+static const char *const shape[] = {"ngrams", "state_tokens", "candidate_tokens", NULL};
+static const char *const checkpoints[] = {"", ".tokenizer", ".ngrams", ".states", ".candidates", NULL};
+
+const keel_base_kind keel_decoder_base_kind = {
+    .type = "decoder",
+    .options = keel_decoder_base_options,
+    .config_size = sizeof(struct keel_decoder_base_config),
+    .shape = shape,
+    .checkpoints = checkpoints,
+    .starts_from = keel__decoder_base_starts_from,
+    .open = keel__decoder_base_open,
+    .tune = keel__decoder_base_tune,
+    .load = keel__decoder_base_load,
+    .save = keel__decoder_base_save,
+    .encode = keel__decoder_base_encode,
+    .propose = keel__decoder_base_propose,
+    .likelihood = keel__decoder_base_likelihood,
+    .evidence = keel__decoder_base_evidence,
+    .place = keel__decoder_base_place,
+    .close = keel__decoder_base_close,
+};

@@ -1,0 +1,34 @@
+/* Internal header of tuning the decoder base: the losses of a shard, on the tape.
+ *
+ * sft: -log p of each token of a response, summed, over the supervised tokens of the batch. dpo: -log
+ * sigmoid(beta (d - d_ref)), d the log-likelihood of the preferred response less that of the other (Rafailov
+ * et al. 2023, equation 7). kto: 1 - sigmoid(beta (r - z)) of a good response, 1 - sigmoid(beta (z - r)) of a
+ * bad one, r = log p - log p_ref, z the mean of r over responses to other dialogues, at least 0, without a
+ * gradient (Ethayarajh et al. 2024, equation 8). */
+#ifndef KEEL_POLICIES_DECODER_BASE_LOSS_H
+#define KEEL_POLICIES_DECODER_BASE_LOSS_H
+
+#include "policies/decoder_base/units.h"
+#include "policies/transformer/llama_tape.h"
+
+/* A unit of a batch with its texts. */
+typedef struct keel_decoder_example {
+    keel_decoder_text text[KEEL_DECODER_MOST_TEXTS];
+    size_t n;
+    double reference[KEEL_DECODER_MOST_TEXTS]; /* dpo, kto: log-likelihoods by the model as it was */
+    bool good;
+} keel_decoder_example;
+
+typedef struct keel_decoder_batch {
+    const keel_decoder_base *model;
+    keel_llama_training training; /* without gradients */
+    const keel_decoder_example *example;
+    double divisor;
+    double baseline; /* kto: z */
+} keel_decoder_batch;
+
+/* Adds the gradient of examples [first, last) to grads, which are zero; *loss: their part of the loss. */
+keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, size_t last, keel_real *grads,
+                               keel_tape *tape, keel_arena *arena, double *loss, keel_err *err);
+
+#endif

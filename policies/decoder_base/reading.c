@@ -1,0 +1,230 @@
+#include "policies/decoder_base/reading.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/json.h"
+
+/* ---- what people said, made harmless ---- */
+
+static size_t special_at(const keel_decoder_base *model, const char *text) {
+    for (size_t i = 0; i < model->n_special; i++) {
+        const size_t n = strlen(model->special[i]);
+        if (strncmp(text, model->special[i], n) == 0) return n;
+    }
+    return 0;
+}
+
+/* The text; a special token in it with a zero-width space behind its first character, which no longer is one.
+ */
+static const char *take_apart(const keel_decoder_base *model, const char *text, keel_arena *arena) {
+    static const char between[] = "\xE2\x80\x8B";
+    size_t found = 0;
+    for (const char *at = text; *at; at++) found += special_at(model, at) > 0;
+    if (found == 0) return text;
+    char *out = keel_arena_alloc(arena, strlen(text) + found * strlen(between) + 1), *to = out;
+    for (const char *at = text; out && *at; at++) {
+        const bool special = special_at(model, at) > 0;
+        do *to++ = *at;
+        while (((unsigned char)at[1] & 0xC0) == 0x80 && *++at);
+        if (special) to = (char *)memcpy(to, between, strlen(between)) + strlen(between);
+    }
+    if (out) *to = 0;
+    return out;
+}
+
+/* ---- the dialogue as messages ---- */
+
+static bool add_message(cJSON *to, const char *role, const char *text) {
+    cJSON *message = cJSON_CreateObject();
+    return keel_json_add(to, NULL, message) && text && cJSON_AddStringToObject(message, "role", role) &&
+           cJSON_AddStringToObject(message, "content", text);
+}
+
+/* Adds what was said before as one message each. Templates want a user's turn first and roles in turn, so
+ * that turns of one role in a row are one message. */
+static bool add_turns(const keel_decoder_base *model, const keel_conversation *conversation, size_t from,
+                      size_t to, cJSON *messages, keel_arena *arena) {
+    bool good = true;
+    for (size_t t = from; good && t < to; t++) {
+        const keel_role role = conversation->turns[t].role;
+        size_t last = t, length = 0;
+        if (role == KEEL_ROLE_SYSTEM && t > 0) continue;
+        while (last + 1 < to && conversation->turns[last + 1].role == role) last++;
+        for (size_t k = t; k <= last; k++) length += strlen(conversation->turns[k].text) + 1;
+        char *text = keel_arena_calloc(arena, length + 1, 1), *at = text;
+        for (size_t k = t; text && k <= last; k++)
+            at += sprintf(at, "%s%s", k > t ? "\n" : "", conversation->turns[k].text);
+        const char *harmless = text ? take_apart(model, text, arena) : NULL;
+        good = harmless && add_message(messages, keel_role_name(role), harmless);
+        t = last;
+    }
+    return good;
+}
+
+static const char *token_text(const keel_llama *llama, int32_t id) {
+    const char *text = id >= 0 ? keel_tokenizer_token(llama->tokenizer, id) : NULL;
+    return text ? text : "";
+}
+
+static keel_status render(const keel_decoder_base *model, const cJSON *messages, bool generation,
+                          keel_arena *arena, const char **out, keel_err *err) {
+    const keel_llama *llama = model->llama;
+    const keel_chat_request request = {
+        .messages = messages,
+        .generation_prompt = generation,
+        .bos = token_text(llama, llama->config.bos),
+        .eos = token_text(llama, llama->config.n_eos ? llama->config.eos[0] : -1)};
+    return keel_chat_template_render(llama->chat, &request, arena, out, err);
+}
+
+/* Tokens of a rendered text. A tokenizer that puts a token first does so once. */
+static keel_status tokens_of(const keel_decoder_base *model, const char *text, keel_arena *arena,
+                             keel_tokens *out, keel_err *err) {
+    const keel_llama *llama = model->llama;
+    KEEL_TRY(keel_tokenizer_encode(llama->tokenizer, text, true, arena, out, err));
+    const int32_t bos = llama->config.bos;
+    if (!llama->config.adds_bos || bos < 0 || (out->count > 0 && out->id[0] == bos)) return KEEL_OK;
+    int32_t *id = keel_arena_alloc(arena, (out->count + 1) * sizeof *id);
+    if (!id) return keel_nomem(err, "decoder base");
+    id[0] = bos;
+    if (out->count > 0) memcpy(id + 1, out->id, out->count * sizeof *id);
+    *out = (keel_tokens){out->count + 1, id};
+    return KEEL_OK;
+}
+
+static keel_status read_from(const keel_decoder_base *model, const keel_conversation *conversation,
+                             size_t from, size_t turn, const char *instruction, keel_arena *arena,
+                             keel_tokens *out, keel_err *err) {
+    const keel_turn *first = conversation->turns;
+    const bool has_system = turn > 0 && first->role == KEEL_ROLE_SYSTEM;
+    const char *told = has_system ? take_apart(model, first->text, arena) : NULL, *text;
+    cJSON *messages = cJSON_CreateArray();
+    bool good = messages && (!has_system || told);
+    if (good && instruction && told) {
+        const size_t size = strlen(told) + strlen(instruction) + 3;
+        char *both = keel_arena_alloc(arena, size);
+        if (both) snprintf(both, size, "%s\n\n%s", told, instruction);
+        told = both;
+        good = both != NULL;
+    } else if (instruction) {
+        told = instruction;
+    }
+    if (good && told) good = add_message(messages, "system", told);
+    if (good)
+        good = add_turns(model, conversation, from > has_system ? from : has_system, turn, messages, arena);
+    keel_status status =
+        good ? render(model, messages, true, arena, &text, err) : keel_nomem(err, "decoder base");
+    cJSON_Delete(messages);
+    return status == KEEL_OK ? tokens_of(model, text, arena, out, err) : status;
+}
+
+/* The first user turn after `turn`; the decision's own if there is none. */
+static size_t next_user(const keel_conversation *conversation, size_t turn, size_t end) {
+    do turn++;
+    while (turn < end && conversation->turns[turn].role != KEEL_ROLE_USER);
+    return turn;
+}
+
+static size_t window_of(const keel_decoder_base *model) {
+    const size_t most = model->llama->config.positions - model->llama->n_virtual,
+                 wanted = (size_t)model->config.state_tokens,
+                 answer = (size_t)model->config.candidate_tokens + model->ending.count;
+    const size_t left = most > answer + 1 ? most - answer : 1;
+    return wanted < left ? wanted : left;
+}
+
+/* Tokens are cut from the front, but the first one stays, which some models read everything after. */
+static void keep_end(keel_tokens *tokens, size_t room) {
+    int32_t *id = tokens->id + (tokens->count - room);
+    id[0] = tokens->id[0];
+    *tokens = (keel_tokens){room, id};
+}
+
+keel_status keel__decoder_prompt(const keel_decoder_base *model, const keel_conversation *conversation,
+                                 size_t turn, const char *instruction, keel_arena *arena,
+                                 keel_decoder_prompt *out, keel_err *err) {
+    const size_t room = window_of(model);
+    size_t from = 0;
+    *out = (keel_decoder_prompt){0};
+    for (;;) {
+        KEEL_TRY(read_from(model, conversation, from, turn, instruction, arena, &out->tokens, err));
+        if (out->tokens.count <= room) break;
+        const size_t next = next_user(conversation, from, turn);
+        if (next >= turn) {
+            keep_end(&out->tokens, room);
+            out->cut = true;
+            break;
+        }
+        out->turns_cut += next - from;
+        from = next;
+    }
+    if (out->tokens.count > 0) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, "decoder base",
+                     "conversation %lld: its chat template writes nothing", (long long)conversation->id);
+}
+
+/* ---- responses ---- */
+
+keel_status keel__decoder_response(const keel_decoder_base *model, const char *text, keel_arena *arena,
+                                   keel_tokens *out, size_t *cut, keel_err *err) {
+    const size_t most = (size_t)model->config.candidate_tokens;
+    const char *harmless = take_apart(model, text ? text : "", arena);
+    keel_tokens own;
+    if (!harmless) return keel_nomem(err, "decoder base");
+    KEEL_TRY(keel_tokenizer_encode(model->llama->tokenizer, harmless, true, arena, &own, err));
+    *cut = own.count > most ? own.count - most : 0;
+    const size_t ending = *cut ? 0 : model->ending.count, kept = own.count - *cut;
+    *out = (keel_tokens){kept + ending, keel_arena_alloc(arena, (kept + ending + 1) * sizeof *out->id)};
+    if (!out->id) return keel_nomem(err, "decoder base");
+    if (kept > 0) memcpy(out->id, own.id, kept * sizeof *out->id);
+    if (ending > 0) memcpy(out->id + kept, model->ending.id, ending * sizeof *out->id);
+    return KEEL_OK;
+}
+
+static const char *words_of(const keel_candidate *candidate) {
+    return candidate->text && candidate->text[0] ? candidate->text : candidate->act ? candidate->act : "";
+}
+
+static keel_status name_tokens(const keel_decoder_base *model, size_t action, keel_arena *arena,
+                               keel_tokens *out, keel_err *err) {
+    const char *name = model->base.acts[action];
+    char *line = keel_arena_alloc(arena, strlen(name) + 2);
+    if (!line) return keel_nomem(err, "decoder base");
+    sprintf(line, "%s\n", name);
+    return keel_tokenizer_encode(model->llama->tokenizer, line, false, arena, out, err);
+}
+
+keel_status keel__decoder_action(const keel_decoder_base *model, const keel_decision *decision, size_t action,
+                                 keel_arena *arena, keel_tokens *out, size_t *cut, keel_err *err) {
+    const keel_base *base = &model->base;
+    *cut = 0;
+    if (base->space != KEEL_SPACE_CANDIDATES) return name_tokens(model, action, arena, out, err);
+    const keel_candidate *candidate = action < decision->n_candidates
+                                          ? &decision->candidates[action]
+                                          : &base->fixed[action - decision->n_candidates];
+    return keel__decoder_response(model, words_of(candidate), arena, out, cut, err);
+}
+
+keel_status keel__decoder_lesson(const keel_decoder_base *model, const keel_candidate *candidate,
+                                 keel_arena *arena, keel_tokens *out, size_t *cut, keel_err *err) {
+    const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
+    const int32_t action = sets ? 0 : keel_base_action_index(&model->base, candidate);
+    const char *text = sets ? words_of(candidate) : candidate->text ? candidate->text : "";
+    keel_tokens name = {0}, said;
+    *cut = 0;
+    *out = (keel_tokens){0};
+    if (action < 0 || (sets && !text[0])) return KEEL_OK;
+    if (!sets) KEEL_TRY(name_tokens(model, (size_t)action, arena, &name, err));
+    KEEL_TRY(keel__decoder_response(model, text, arena, &said, cut, err));
+    if (sets) {
+        *out = said;
+        return KEEL_OK;
+    }
+    *out = (keel_tokens){name.count + said.count,
+                         keel_arena_alloc(arena, (name.count + said.count + 1) * sizeof *out->id)};
+    if (!out->id) return keel_nomem(err, "decoder base");
+    memcpy(out->id, name.id, name.count * sizeof *out->id);
+    memcpy(out->id + name.count, said.id, said.count * sizeof *out->id);
+    return KEEL_OK;
+}

@@ -1,0 +1,246 @@
+/* Tuning, in this order: the model, which responses teach, the n-gram base beside it, training, scaling. */
+#include "policies/decoder_base/tune.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "policies/decoder_base/encode.h"
+#include "policies/decoder_base/file.h"
+#include "policies/decoder_base/fresh.h"
+#include "policies/decoder_base/train.h"
+
+/* Places of its checkpoints among the job's. */
+enum { CHECKPOINT_TRAINING, CHECKPOINT_BESIDE };
+
+typedef struct tuning {
+    const keel_base_tuning *job;
+    const struct keel_decoder_base_config *config;
+    keel_decoder_base *model;
+    keel_decoder_units units;
+    keel_decoder_trained trained;
+    bool anew; /* the model is a new one */
+} tuning;
+
+/* ---- the model ---- */
+
+static keel_status check_config(const struct keel_decoder_base_config *c, bool anew, keel_err *err) {
+    if (anew && c->mode != KEEL_DECODER_FULL) {
+        keel_fail(err, KEEL_E_USAGE, "mode", "a new decoder knows nothing yet: all of it is tuned");
+        return keel_hint(err, "use --mode full, or give --base a decoder: experiments/fetch-base.sh smollm2");
+    }
+    if (c->mode == KEEL_DECODER_NONE && c->loss != KEEL_LOSS_SFT)
+        return keel_fail(err, KEEL_E_USAGE, "loss", "mode=none tunes nothing");
+    return KEEL_OK;
+}
+
+static keel_status check_layers(const struct keel_decoder_base_config *c, const keel_llama *llama,
+                                keel_err *err) {
+    if (c->mode != KEEL_DECODER_FREEZE || (uint64_t)c->frozen_layers <= llama->config.layers) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "frozen_layers", "the decoder has %zu layers, got %lld",
+                     llama->config.layers, (long long)c->frozen_layers);
+}
+
+static keel_status open_llama(const tuning *t, keel_llama **out, keel_err *err) {
+    if (t->anew) return keel__decoder_fresh(t->job, t->config, out, err);
+    KEEL_TRY(keel__decoder_open_model(out, t->job->model, (keel_llama_weights)t->config->weights, err));
+    keel_status status = keel_llama_settle(*out, err); /* an adapter becomes the model's own */
+    if (status == KEEL_OK) status = check_layers(t->config, *out, err);
+    if (status != KEEL_OK) keel_llama_close(*out);
+    return status;
+}
+
+static keel_status make_model(tuning *t, keel_err *err) {
+    const keel_base_tuning *job = t->job;
+    const keel_base_space space = {.space = job->space,
+                                   .n_acts = job->n_acts,
+                                   .acts = job->acts,
+                                   .n_fixed = job->n_fixed,
+                                   .fixed = job->fixed};
+    keel_llama *llama;
+    t->anew = !job->model;
+    KEEL_TRY(check_config(t->config, t->anew, err));
+    KEEL_TRY(open_llama(t, &llama, err));
+    KEEL_TRY(keel__decoder_base_make(&t->model, t->config, llama, &space, err));
+    t->model->split = keel_arena_strdup(&t->model->arena, job->corpus->name);
+    t->model->tuned = t->config->mode != KEEL_DECODER_NONE;
+    const keel_decoder_base *from = (const keel_decoder_base *)job->from;
+    if (from) t->model->tuned |= from->tuned;
+    return t->model->split ? KEEL_OK : keel_nomem(err, "decoder base");
+}
+
+/* ---- the n-gram base beside it ---- */
+
+static keel_status tune_beside(const tuning *t, keel_err *err) {
+    const keel_base_kind *kind;
+    keel_base_report report;
+    keel_base *beside = NULL;
+    if (!keel__decoder_has_ngrams(t->model)) return keel__decoder_base_join(t->model, NULL, err);
+    KEEL_TRY(keel_base_find_kind("builtin", &kind, err));
+    keel_base_config *own = keel_calloc(1, kind->config_size);
+    if (!own) return keel_nomem(err, "decoder base");
+    keel_base_tuning inner = *t->job;
+    keel_status status = keel_options_defaults(kind->options, own, err);
+    own->action_space = t->config->common.action_space;
+    own->max_acts = t->config->common.max_acts;
+    own->memory_mb = t->config->common.memory_mb;
+    own->seed = t->config->common.seed;
+    inner.config = own;
+    inner.model = NULL;
+    inner.metrics_path = NULL;
+    inner.from = t->job->from ? ((const keel_decoder_base *)t->job->from)->beside : NULL;
+    for (size_t i = 0; kind->checkpoints[i]; i++)
+        inner.checkpoint[i] = t->job->checkpoint[CHECKPOINT_BESIDE + i];
+    if (status == KEEL_OK) status = kind->tune(&inner, &beside, &report, err);
+    keel_free(own);
+    return status == KEEL_OK ? keel__decoder_base_join(t->model, beside, err) : status;
+}
+
+/* ---- training ---- */
+
+/* What virtual tokens say at first where they begin as a text. */
+static const char told[] =
+    "You are a helpful and harmless assistant: help where you can, and refuse what does harm.";
+
+static keel_status start(const tuning *t, keel_llama *llama, keel_err *err) {
+    enum { RANDOM, VOCABULARY, TEXT };
+    const struct keel_decoder_base_config *c = t->config;
+    keel_rng rng = keel_rng_stream((uint64_t)c->common.seed, KEEL_STREAM_BASE_INIT, 0);
+    if (c->mode == KEEL_DECODER_LORA) keel_llama_lora_start(llama, &rng);
+    if (c->mode != KEEL_DECODER_PROMPT) return KEEL_OK;
+    if (c->prompt_start == TEXT) return keel_llama_prompt_text(llama, told, err);
+    return c->prompt_start == RANDOM ? keel_llama_prompt_random(llama, &rng, err)
+                                     : keel_llama_prompt_vocabulary(llama, &rng, err);
+}
+
+static keel_status start_training(const tuning *t, keel_err *err) {
+    const struct keel_decoder_base_config *c = t->config;
+    const keel_llama_tuning plan = {
+        .mode = (keel_llama_mode)(c->mode - KEEL_DECODER_FULL),
+        .frozen_layers = (size_t)c->frozen_layers,
+        .lora = {.rank = (size_t)c->rank,
+                 .alpha = c->alpha,
+                 .dropout = c->lora_dropout,
+                 .rslora = c->rslora,
+                 .targets = c->targets == 0 ? KEEL_LORA_QUERY | KEEL_LORA_VALUE : KEEL_LORA_DECODER},
+        .n_virtual = (size_t)c->virtual_tokens};
+    KEEL_TRY(keel_llama_train(t->model->llama, &plan, err));
+    return start(t, t->model->llama, err);
+}
+
+static keel_status train(tuning *t, keel_err *err) {
+    if (t->config->mode == KEEL_DECODER_NONE) return KEEL_OK;
+    KEEL_TRY(start_training(t, err));
+    KEEL_TRY(keel__decoder_units(t->model, t->job, &t->units, err));
+    if (t->units.too_long > 0)
+        keel_log(
+            KEEL_LOG_INFO,
+            "sft: %zu responses of more than candidate_tokens=%lld teach nothing (too_long=cut uses them)",
+            t->units.too_long, (long long)t->config->candidate_tokens);
+    return keel__decoder_train(t->model, t->job, &t->units, keel__decoder_rate(t->config, t->anew),
+                               &t->trained, err);
+}
+
+/* ---- scaling ---- */
+
+/* Mean and deviation of the mean log-likelihood of responses, over the first conversations by name. */
+enum { SCALED_BY = 64 };
+
+typedef struct moments {
+    double n, sum, square;
+} moments;
+
+static keel_status add_conversation(const keel_decoder_base *model, const keel_conversation *conversation,
+                                    moments *to, keel_arena *scratch, keel_err *err) {
+    const keel_base *base = &model->base;
+    const size_t at = base->candidate_dim - 1; /* the last feature: mean 0, scale 1 as yet */
+    for (size_t d = 0; d < conversation->n_decisions; d++) {
+        keel_features features;
+        if (!keel_base_can_encode(base, &conversation->decisions[d])) continue;
+        keel_arena_reset(scratch);
+        KEEL_TRY(keel_base_encode_decision(base, conversation, d, scratch, &features, err));
+        for (size_t i = 0; i < features.n_candidates; i++) {
+            const double x = (double)features.candidates[i * features.candidate_dim + at];
+            to->n++;
+            to->sum += x;
+            to->square += x * x;
+        }
+    }
+    return KEEL_OK;
+}
+
+static keel_status scale(tuning *t, keel_err *err) {
+    keel_corpus *corpus = t->job->corpus;
+    keel_decoder_base *model = t->model;
+    const size_t n = corpus->count < SCALED_BY ? corpus->count : SCALED_BY;
+    keel_arena arena[1] = {{0}}, scratch = {0};
+    moments all = {0};
+    keel_status status = KEEL_OK;
+    if (!keel__decoder_says(model)) return KEEL_OK;
+    model->mean = -2; /* so that nothing is cut at four deviations: a token's likelihood is within 0 and -6 */
+    for (size_t i = 0; i < n && status == KEEL_OK; i++) {
+        keel_conversation *read;
+        status = corpus->read(corpus, corpus->by_name + i, 1, arena, &read, err);
+        if (status == KEEL_OK) status = add_conversation(model, read, &all, &scratch, err);
+    }
+    keel_arena_free(arena);
+    keel_arena_free(&scratch);
+    if (status != KEEL_OK || all.n == 0) return status;
+    const double mean = all.sum / all.n, variance = all.square / all.n - mean * mean;
+    model->mean += (float)mean;
+    model->scale = variance > 1e-8 ? (float)(1 / sqrt(variance)) : 0;
+    return KEEL_OK;
+}
+
+/* ---- all together ---- */
+
+static size_t count_trained(const keel_llama *llama) {
+    size_t sum = 0;
+    for (size_t i = 0; i < llama->params.count; i++)
+        sum += llama->params.table[i].rows * llama->params.table[i].cols;
+    return sum;
+}
+
+static void add_figure(keel_base_report *report, const char *name, double value) {
+    report->figure[report->n_figures++] = (keel_base_figure){name, value};
+}
+
+static void write_report(const tuning *t, keel_base_report *report) {
+    static const char *const names[] = {"token", "dpo", "kto"};
+    const keel_decoder_units *units = &t->units;
+    *report = (keel_base_report){0};
+    if (t->config->mode == KEEL_DECODER_NONE) return;
+    add_figure(report, "responses_learned_from", (double)units->responses);
+    add_figure(report, "texts", (double)units->n);
+    add_figure(report, "responses_undeserving", (double)units->undeserving);
+    add_figure(report, "responses_too_long", (double)units->too_long);
+    add_figure(report, "responses_cut", (double)units->cut);
+    add_figure(report, "dialogues_cut", (double)units->window_cut);
+    add_figure(report, "tokens", (double)units->tokens);
+    add_figure(report, "tokens_learned", (double)units->supervised);
+    add_figure(report, "parameters_trained", (double)count_trained(t->model->llama));
+    add_figure(report, "updates", (double)t->trained.updates);
+    if (t->trained.updates > 0)
+        report->loss[report->n_losses++] = (keel_base_figure){names[t->config->loss], t->trained.loss};
+}
+
+static keel_status run(tuning *t, keel_base_report *report, keel_err *err) {
+    KEEL_TRY(make_model(t, err));
+    KEEL_TRY(train(t, err));
+    KEEL_TRY(tune_beside(t, err));
+    KEEL_TRY(scale(t, err));
+    write_report(t, report);
+    return KEEL_OK;
+}
+
+keel_status keel__decoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,
+                                    keel_err *err) {
+    tuning t = {.job = job, .config = (const struct keel_decoder_base_config *)job->config};
+    keel_status status = run(&t, report, err);
+    keel__decoder_units_free(&t.units);
+    if (status == KEEL_OK)
+        *out = &t.model->base;
+    else if (t.model)
+        keel__decoder_base_close(&t.model->base);
+    return status;
+}

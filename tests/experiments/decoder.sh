@@ -1,0 +1,46 @@
+#!/bin/sh
+# A decoder of our own, the whole way: made from a log, tuned further, asked for candidates, chosen among, talked to.
+. "$(dirname "$0")/program.sh"
+
+chat 120 en >log.jsonl
+"$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
+tiny="--set layers=2 --set hidden=32 --set heads=4 --set kv_heads=2 --set inner=64 --set vocabulary=400 --set state_tokens=128"
+expect "makes one" 0 "" sft --store s.db --base decoder --mode full $tiny --set epochs=6 --set batch=8 --set learning_rate=0.01 --out base --quiet --metrics curve.jsonl
+awk -v loss="$(json metrics.losses.token base/keel.json)" 'BEGIN { exit !(loss < 3) }' ||
+    fail "it learns: a token costs $(json metrics.losses.token base/keel.json), at first 6"
+[ "$(grep -c '"loss"' curve.jsonl)" = "$(json metrics.updates base/keel.json)" ] || fail "the curve has every update"
+expect "is verified" 0 "" verify --base base
+expect "tunes it further by LoRA" 0 "" sft --store s.db --base base --mode lora --set rank=2 --out lora --quiet
+[ -f lora/adapter/adapter_model.safetensors ] || fail "the adapter is kept"
+expect "by virtual tokens" 0 "" sft --store s.db --base base --mode prompt --set virtual_tokens=3 --out prompt --quiet
+expect "by its upper layer" 0 "" sft --store s.db --base base --mode freeze --set frozen_layers=1 --out freeze --quiet
+expect "to preferred answers" 0 "" sft --store s.db --base base --mode lora --set loss=dpo --out dpo --quiet
+expect "to good ones and away from bad ones" 0 "" sft --store s.db --base base --mode lora --set loss=kto --out kto --quiet
+expect "to good ones alone" 0 "" sft --store s.db --base base --mode full --set imitate=good --out good --quiet
+[ "$(json metrics.responses_undeserving good/keel.json)" -gt 0 ] || fail "what is not imitated is counted"
+expect "a layer that is not there" 2 "the decoder has 2 layers" sft --store s.db --base base --mode freeze --set frozen_layers=3 --out x --quiet
+expect "a new one is tuned whole" 2 "use --mode full" sft --store s.db --base decoder --mode lora --out x --quiet
+[ ! -e x ] || fail "nothing is written"
+
+expect "trains a policy over it" 0 "" train --store s.db --base lora --algo cql --out policy --quiet --set steps=60 --set hidden=8 --set batch=32
+expect "judges it" 0 "" eval --store s.db --policy policy --quiet --json
+cp s.db other.db
+expect "writes candidates" 0 "" propose --store s.db --base lora --n 2 --told "Refuse politely." --max-tokens 12 --split test --json --quiet
+written=$(json candidates out.txt)
+[ "$written" -gt 0 ] || fail "some are written"
+expect "writes none twice" 0 "" propose --store s.db --base lora --n 2 --told "Refuse politely." --max-tokens 12 --split test --json --quiet
+[ "$(json candidates out.txt)" = 0 ] || fail "those that are there stay: $(cat out.txt)"
+expect "one thread writes the same" 0 "" propose --store other.db --base lora --n 2 --told "Refuse politely." --max-tokens 12 --split test --json --quiet --threads 1
+"$KEEL" export --store s.db --out a.jsonl --quiet >/dev/null
+"$KEEL" export --store other.db --out b.jsonl --quiet >/dev/null
+cmp a.jsonl b.jsonl || fail "the same texts"
+grep -q 'lora: Refuse politely.' a.jsonl || fail "who wrote what stands beside it"
+expect "builds an n-gram base" 0 "" sft --store s.db --base builtin --out ngrams --quiet --set epochs=1 --set buckets=4096
+expect "n-grams write nothing" 1 "writes none itself" propose --store s.db --base ngrams --n 1
+
+printf 'Please tell me about a pasta recipe\n/new\nHow do I build a bomb?\n/quit\nnot read\n' >lines.txt
+expect "talks" 0 "" chat --policy policy --n 2 --max-tokens 8 --json <lines.txt
+[ "$(grep -c '"says"' out.txt)" = 2 ] || fail "it answers twice: $(cat out.txt)"
+expect "shows what it chooses among" 0 "" chat --policy policy --n 2 --max-tokens 8 <lines.txt
+grep -q 'assistant> ' out.txt && grep -q accuracy out.txt || fail "a table and an answer: $(cat out.txt)"
+finish
