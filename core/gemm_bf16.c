@@ -1,10 +1,10 @@
 /* The matrix product with operands rounded to bfloat16 and sums in float. Blocks of both operands are laid
  * out anew as they are rounded: of b, panels of 64 columns with two rows of k in each 32-bit word; of a, rows
  * of such words. A tile of six rows by a panel stays in registers. */
-#include <string.h>
+#include <stdint.h>
 
 #include "core/gemm.h"
-#include "core/matrix.h"
+#include "core/simd.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(KEEL_REAL_DOUBLE)
 #include <immintrin.h>
@@ -29,15 +29,27 @@ typedef struct product {
 
 /* ---- any processor ---- */
 
-static keel_real rounded(keel_real x) {
-    return (keel_real)keel_bf16_to_float(keel_bf16_from_float((float)x));
+static inline keel_real rounded(keel_real x) {
+    union {
+        float value;
+        uint32_t bits;
+    } of = {(float)x};
+    const uint32_t nan = (of.bits & 0x7fffffffu) > 0x7f800000u;
+    of.bits = (nan ? of.bits | 0x400000u : of.bits + 0x7fffu + (of.bits >> 16 & 1u)) & 0xffff0000u;
+    return (keel_real)of.value;
 }
 
-/* A block as [rows, depth]. */
+KEEL_SIMD static void round_row(const keel_real *restrict from, size_t n, keel_real *restrict to) {
+    for (size_t i = 0; i < n; ++i) to[i] = rounded(from[i]);
+}
+
+/* A block as [rows, depth], or as [depth, rows] where it lies so. */
 static void round_block(const operand *from, size_t row, size_t rows, size_t k, size_t depth, keel_real *to) {
-    for (size_t r = 0; r < rows; ++r)
-        for (size_t d = 0; d < depth; ++d)
-            to[r * depth + d] = rounded(from->data[(row + r) * from->row + (k + d) * from->depth]);
+    const keel_real *first = from->data + row * from->row + k * from->depth;
+    if (from->depth == 1)
+        for (size_t r = 0; r < rows; ++r) round_row(first + r * from->row, depth, to + r * depth);
+    else
+        for (size_t d = 0; d < depth; ++d) round_row(first + d * from->depth, rows, to + d * rows);
 }
 
 static size_t least(size_t a, size_t b) {
@@ -53,7 +65,8 @@ static void multiply_plain(const product *p) {
             for (size_t i = 0; i < p->m; i += ROWS) {
                 const size_t rows = least(ROWS, p->m - i);
                 round_block(&p->a, i, rows, k, depth, a);
-                keel_gemm(false, true, rows, cols, depth, p->alpha, a, depth, b, depth, k ? 1 : p->beta,
+                keel_gemm(p->a.depth != 1, p->b.depth == 1, rows, cols, depth, p->alpha, a,
+                          p->a.depth == 1 ? depth : rows, b, p->b.depth == 1 ? depth : cols, k ? 1 : p->beta,
                           p->y + i * p->ldy + j, p->ldy);
             }
         }

@@ -92,11 +92,19 @@ static void gate_backward(const keel_node *node) {
     if (!to_up) KEEL_FLOW(up, n, i, dup[i]);
 }
 
+static void fill_gate(const keel_node *node) {
+    keel_silu_times(node->x->data, node->y->data, keel__size(node->x), node->out->data);
+}
+
 keel_tensor *keel_op_gate(keel_tape *tape, keel_tensor *gate, keel_tensor *up) {
-    keel_tensor *out = pair_output(tape, "keel_op_gate", gate, up);
-    if (!out) return NULL;
-    keel_silu_times(gate->data, up->data, keel__size(gate), out->data);
-    return keel__tape_push(tape, (keel_node){.backward = gate_backward, .out = out, .x = gate, .y = up});
+    const keel_node node = {.backward = gate_backward,
+                            .redo = fill_gate,
+                            .out = pair_output(tape, "keel_op_gate", gate, up),
+                            .x = gate,
+                            .y = up};
+    if (!node.out) return NULL;
+    fill_gate(&node);
+    return keel__tape_push(tape, node);
 }
 
 static void dot_backward(const keel_node *node) {

@@ -178,6 +178,17 @@ static void rms_backward(const keel_node *node) {
     if (more->grad) keel__tape_hand(sum, more);
 }
 
+/* Of the sum, which is there. */
+static void fill_rms(const keel_node *node) {
+    const keel_tensor *sum = node->list[1] ? node->list[1] : node->list[0];
+    const size_t n = node->out->cols;
+    for (size_t r = 0; r < node->out->rows; ++r) {
+        const keel_real *row = sum->data + r * n;
+        node->saved[r] = (keel_real)(1 / sqrt(keel_dot(row, row, n) / (double)n + node->epsilon));
+        scale_to(row, node->saved[r], node->list[2]->data, n, node->out->data + r * n);
+    }
+}
+
 keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more, keel_tensor *gain,
                               double epsilon, keel_tensor **sum) {
     if (!x || !gain || (sum && !more)) return NULL;
@@ -186,6 +197,8 @@ keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more
         return keel__tape_refuse(tape, "keel_op_rms_norm", "x [B, C] and gain [1, C] do not fit");
     const bool flows = x->grad || (more && more->grad);
     keel_node node = {.backward = rms_backward,
+                      .redo = fill_rms,
+                      .epsilon = epsilon,
                       .out = keel__tape_output(tape, rows, n, flows || gain->grad),
                       .also = more ? keel__tape_over(tape, more->data, rows, n, flows) : NULL,
                       .list = keel__tape_bytes(tape, 3 * sizeof *node.list),
@@ -193,13 +206,8 @@ keel_tensor *keel_op_rms_norm(keel_tape *tape, keel_tensor *x, keel_tensor *more
                       .saved = keel__tape_reals(tape, rows + 1)};
     if (!node.out || (more && !node.also) || !node.list || !node.saved) return NULL;
     node.list[0] = x, node.list[1] = more, node.list[2] = gain;
-    for (size_t r = 0; r < rows; ++r) {
-        keel_real *row = (more ? more : x)->data + r * n;
-        if (more) add_to(x->data + r * n, n, row);
-        const double square = keel_dot(row, row, n) / (double)n;
-        node.saved[r] = (keel_real)(1 / sqrt(square + epsilon));
-        scale_to(row, node.saved[r], gain->data, n, node.out->data + r * n);
-    }
+    if (more) add_to(x->data, rows * n, more->data);
+    fill_rms(&node);
     if (sum) *sum = node.also;
     return keel__tape_push(tape, node);
 }

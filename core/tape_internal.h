@@ -52,6 +52,7 @@ typedef struct keel_segment keel_segment;
 typedef struct keel_node keel_node;
 struct keel_node {
     void (*backward)(const keel_node *node);
+    void (*redo)(const keel_node *node); /* works out->data out again, if that is cheap; NULL: it is not */
     keel_tape *tape;
     keel_tensor *out, *also; /* outputs; NULL: no second one */
     keel_tensor *x, *y, *b;  /* inputs; y also the weights of a linear operation */
@@ -66,6 +67,7 @@ struct keel_node {
     const keel_real *weight; /* borrowed */
     keel_real *saved;        /* what forward kept for backward; in the arena; layout per operation */
     keel_real factor;
+    double epsilon;
     keel_activation activation;
     keel__mask mask;
     keel_sparse_grad *sparse;

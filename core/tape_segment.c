@@ -57,29 +57,88 @@ struct keel_segment {
     keel_keep keep;
     keel__piece *pieces; /* [n] */
     size_t n;
+    size_t first, last; /* nodes of the segment */
 };
+
+static inline uint32_t bits_of(float x) {
+    union {
+        float value;
+        uint32_t bits;
+    } of = {x};
+    return of.bits;
+}
+
+static inline float float_of(uint32_t bits) {
+    union {
+        uint32_t bits;
+        float value;
+    } of = {bits};
+    return of.value;
+}
+
+/* As keel_bf16_from_float, but for loops over many. */
+KEEL_SIMD static void to_bf16(const keel_real *restrict from, size_t n, uint16_t *restrict to) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint32_t bits = bits_of((float)from[i]), nan = (bits & 0x7fffffffu) > 0x7f800000u;
+        to[i] = (uint16_t)((nan ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
+}
+
+KEEL_SIMD static void from_bf16(const uint16_t *restrict from, size_t n, keel_real *restrict to) {
+    for (size_t i = 0; i < n; ++i) to[i] = (keel_real)float_of((uint32_t)from[i] << 16);
+}
+
+/* As keel_half_from_float, and back, without branches. Below 2^-14, adding 1/2 rounds to steps of 2^-24. */
+KEEL_SIMD static void to_half(const keel_real *restrict from, size_t n, uint16_t *restrict to) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint32_t bits = bits_of((float)from[i]), size = bits & 0x7fffffffu, sign = bits >> 16 & 0x8000u;
+        const uint32_t small = bits_of(float_of(size) + 0.5f) - 0x3f000000u,
+                       normal = (size - (112u << 23) + 0xfffu + (size >> 13 & 1u)) >> 13;
+        const uint32_t finite = size < 0x38800000u ? small : normal,
+                       large = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
+        to[i] = (uint16_t)(sign | (size >= 0x477ff000u ? large : finite));
+    }
+}
+
+KEEL_SIMD static void from_half(const uint16_t *restrict from, size_t n, keel_real *restrict to) {
+    for (size_t i = 0; i < n; ++i) {
+        const uint32_t sign = (uint32_t)(from[i] & 0x8000u) << 16, rest = from[i] & 0x7fffu;
+        const uint32_t small = bits_of((float)rest * 0x1p-24f), special = rest << 13 | 0x7f800000u,
+                       normal = (rest << 13) + (112u << 23);
+        const uint32_t size = rest >= 0x7c00u ? special : rest < 0x400u ? small : normal;
+        to[i] = (keel_real)float_of(sign | size);
+    }
+}
 
 static void pack(keel_keep keep, const keel_real *from, size_t n, uint16_t *to) {
     if (keep == KEEL_KEEP_HALF)
-        for (size_t i = 0; i < n; ++i) to[i] = keel_half_from_float((float)from[i]);
+        to_half(from, n, to);
     else
-        for (size_t i = 0; i < n; ++i) to[i] = keel_bf16_from_float((float)from[i]);
+        to_bf16(from, n, to);
 }
 
 static void unpack(keel_keep keep, const uint16_t *from, size_t n, keel_real *to) {
     if (keep == KEEL_KEEP_HALF)
-        for (size_t i = 0; i < n; ++i) to[i] = (keel_real)keel_half_to_float(from[i]);
+        from_half(from, n, to);
     else
-        for (size_t i = 0; i < n; ++i) to[i] = (keel_real)keel_bf16_to_float(from[i]);
+        from_bf16(from, n, to);
 }
 
-/* All reals of the segment, but those at `not`. */
-static bool put_away(keel_tape *tape, keel_segment *segment, const keel_real * not ) {
+/* The result, which has a place of its own, and what is worked out again need no place. */
+static bool is_left_out(const keel_tape *tape, const keel_segment *segment, const keel_real *at,
+                        const keel_real *result) {
+    for (size_t i = segment->first; i < segment->last; ++i)
+        if (tape->nodes[i].redo && tape->nodes[i].out->data == at) return true;
+    return at == result;
+}
+
+/* All other reals of the segment. */
+static bool put_away(keel_tape *tape, keel_segment *segment, const keel_real *result) {
     const size_t n = tape->piece_count;
     segment->pieces = keel__tape_bytes(tape, (n + 1) * sizeof *segment->pieces);
     for (size_t i = 0; segment->pieces && i < n; ++i) {
         keel__piece *piece = &segment->pieces[segment->n];
-        if (tape->pieces[i].at == not ) continue;
+        if (is_left_out(tape, segment, tape->pieces[i].at, result)) continue;
         *piece = tape->pieces[i];
         piece->packed = keel__tape_bytes(tape, (piece->size + 1) * sizeof *piece->packed);
         if (!piece->packed) return false;
@@ -96,16 +155,25 @@ static void bring_back(const keel_node *node) {
         const keel__piece *piece = &segment->pieces[i];
         unpack(segment->keep, piece->packed, piece->size, piece->at);
     }
+    for (size_t i = segment->first; i < segment->last; ++i)
+        if (node->tape->nodes[i].redo) node->tape->nodes[i].redo(&node->tape->nodes[i]);
+    if (segment->keep != KEEL_KEEP_HALF) return;
+    uint16_t half[512];
     keel_real *grad = node->out->grad;
-    for (size_t i = 0; segment->keep == KEEL_KEEP_HALF && i < keel__size(node->out); ++i)
-        grad[i] = (keel_real)keel_half_to_float(keel_half_from_float((float)grad[i]));
+    for (size_t at = 0, some; at < keel__size(node->out); at += some) {
+        some = keel__size(node->out) - at < 512 ? keel__size(node->out) - at : 512;
+        to_half(grad + at, some, half);
+        from_half(half, some, grad + at);
+    }
 }
 
 static keel_tensor *run_kept(keel_tape *tape, keel_tensor *x, keel_segment *segment) {
     tape->place = KEEL__KEPT;
     tape->piece_count = 0;
     keel__strip_rewind(&tape->strip);
+    segment->first = tape->count;
     keel_tensor *y = segment->work(segment->context, tape, x);
+    segment->last = tape->count;
     tape->place = KEEL__OUTSIDE;
     if (!y || y == x) return y;
     const keel_real *inner = y->data;

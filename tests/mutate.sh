@@ -56,7 +56,7 @@ tests_of() {
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
-    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c) echo policies/test_llama_tape policies/test_llama_adapt ;;
+    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c) echo policies/test_llama_tape policies/test_llama_adapt policies/test_llama_plan ;;
     policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
     policies/tokens/pattern.c) echo policies/test_bpe policies/test_pattern ;;
     policies/tokens/*) echo policies/test_bpe policies/test_tokenizer ;;

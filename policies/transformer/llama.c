@@ -224,7 +224,7 @@ static keel_status copy_rows(const keel_matrix *to, const keel__llama_tensor *fr
 static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_tensor *from,
                             keel_llama_weights weights, keel_err *err) {
     keel_matrix *to = &llama->matrix[row];
-    keel_arena *arena = &llama->files->arena;
+    keel_arena *arena = &llama->files->copies;
     const bool is_matrix = keel_llama_is_matrix(&llama->config, row);
     keel_matrix_type stored;
     char name[128];
@@ -280,7 +280,7 @@ static keel_status make_row(keel_llama *llama, size_t row, double deviation, flo
                             keel_err *err) {
     keel_matrix *to = &llama->matrix[row];
     keel_llama_shape(&llama->config, row, &to->rows, &to->cols);
-    float *data = keel_arena_calloc(&llama->files->arena, to->rows * to->cols, sizeof *data);
+    float *data = keel_arena_calloc(&llama->files->copies, to->rows * to->cols, sizeof *data);
     if (!data) return keel_nomem(err, "decoder");
     for (size_t i = 0; i < to->rows * to->cols; i++)
         data[i] = deviation > 0 ? (float)(deviation * keel_rng_normal(rng)) : value;
@@ -412,6 +412,7 @@ void keel_llama_close(keel_llama *llama) {
     keel_free(llama->files->merged);
     keel_weights_close(&llama->files->weights);
     keel_gguf_close(&llama->files->gguf);
+    keel_arena_free(&llama->files->copies);
     keel_arena_free(&llama->files->arena);
     keel_free(llama->files);
     keel_free(llama);

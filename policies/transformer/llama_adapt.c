@@ -173,6 +173,8 @@ keel_status keel_llama_train(keel_llama *llama, const keel_llama_tuning *tuning,
     if (tuning->mode == KEEL_LLAMA_LORA) llama->lora = tuning->lora;
     if (tuning->mode == KEEL_LLAMA_PROMPT) llama->n_virtual = tuning->n_virtual;
     point_to_params(llama, llama->first_trained);
+    if (llama->first_trained == 0)
+        keel_arena_free(&llama->files->copies); /* nothing of it is read any more */
     return KEEL_OK;
 }
 

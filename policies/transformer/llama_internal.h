@@ -8,7 +8,8 @@
 #include "policies/transformer/weights.h"
 
 struct keel_llama_files {
-    keel_arena arena;     /* weights that are copied, texts */
+    keel_arena arena;     /* texts */
+    keel_arena copies;    /* weights that do not lie in a file */
     keel_weights weights; /* of a folder */
     keel_gguf gguf;       /* of a .gguf file */
     void **owned;         /* [n_owned] memory of weights that tuning left behind */

@@ -1,0 +1,120 @@
+#include "policies/transformer/llama_plan.h"
+
+#include "core/ops.h"
+
+/* What is counted follows the operations of llama_tape.c; numbers of elements are by row of the computation,
+ * unless they say otherwise. */
+typedef struct count {
+    const keel_llama_config *c;
+    const keel_llama_plan *plan;
+    size_t rows;               /* tokens and virtual tokens */
+    size_t q, kv;              /* widths */
+    size_t scratch, scratches; /* elements: the largest that was asked for, and all that grew on the way */
+} count;
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static void ask_scratch(count *n, size_t elements) {
+    if (elements <= n->scratch) return;
+    n->scratch = elements;
+    n->scratches += elements;
+}
+
+/* Of LoRA: what A makes of its input and, where it drops, the input that is left and its mask. */
+static size_t lora_elements(const count *n) {
+    static const size_t rows[] = {KEEL_LLAMA_Q,  KEEL_LLAMA_K,    KEEL_LLAMA_V,   KEEL_LLAMA_O,
+                                  KEEL_LLAMA_UP, KEEL_LLAMA_DOWN, KEEL_LLAMA_GATE};
+    const keel_lora_config *lora = &n->plan->tuning.lora;
+    size_t elements = 0, out, in;
+    if (n->plan->tuning.mode != KEEL_LLAMA_LORA) return 0;
+    for (unsigned t = 0; t < sizeof rows / sizeof *rows; t++) {
+        if (!(lora->targets >> t & 1)) continue;
+        keel_llama_shape(n->c, keel_llama_row(0, rows[t]), &out, &in);
+        elements += lora->rank + (lora->dropout > 0 ? in + in / 2 : 0);
+    }
+    return elements;
+}
+
+/* Two norms with their factors, queries and what they see, keys and values, what is added twice, the gated
+ * unit. */
+static size_t layer_elements(const count *n) {
+    return 2 * n->c->hidden + 2 + 2 * n->q + 2 * n->kv + 2 * n->c->hidden + 3 * n->c->inner +
+           lora_elements(n);
+}
+
+/* Gradients that are there at once: of the stream and what is added to it, and of the gated unit or, where
+ * that is more, of attention. */
+static size_t gradient_elements(const count *n) {
+    const size_t gate = 3 * n->c->inner, attention = 2 * n->q + 2 * n->kv;
+    return 4 * n->c->hidden + (gate > attention ? gate : attention) + 2 * n->kv;
+}
+
+/* Layers that a gradient flows through. */
+static size_t flowing_layers(const count *n) {
+    const keel_llama_tuning *tuning = &n->plan->tuning;
+    return tuning->mode == KEEL_LLAMA_FREEZE ? n->c->layers - tuning->frozen_layers : n->c->layers;
+}
+
+static size_t layers_bytes(const count *n) {
+    const size_t flowing = flowing_layers(n), frozen = n->c->layers - flowing, layer = layer_elements(n),
+                 boundary = n->c->hidden, element = sizeof(keel_real);
+    const size_t below = frozen ? n->rows * (frozen * boundary + layer) * element : 0;
+    switch (n->plan->keep) {
+    case KEEL_KEEP_ALL:
+        return below + n->rows * flowing * layer * element;
+    case KEEL_KEEP_NOTHING:
+        return (frozen ? n->rows * frozen * boundary * element : 0) +
+               n->rows * (flowing * boundary + layer) * element;
+    default: /* in 16 bits but for norms and gated units, which are worked out again; and one layer as it is
+              */
+        return (frozen ? n->rows * frozen * boundary * element : 0) +
+               n->rows * (flowing * (boundary * element +
+                                     (layer - boundary - 2 * n->c->hidden - n->c->inner) * sizeof(uint16_t)) +
+                          layer * element);
+    }
+}
+
+/* The embedding, the last norm, what rows are told, and gradients. */
+static size_t rest_bytes(const count *n) {
+    const keel_llama_tuning *tuning = &n->plan->tuning;
+    const size_t hidden = n->c->hidden,
+                 virtual_rows = tuning->mode == KEEL_LLAMA_PROMPT ? tuning->n_virtual : 0;
+    size_t elements = n->rows * (hidden + hidden + 1) + n->rows * gradient_elements(n);
+    if (virtual_rows)
+        elements += 2 * (n->plan->tokens + virtual_rows) * hidden; /* stacked, from tokens' own */
+    return elements * sizeof(keel_real) + n->rows * 4 * sizeof(int32_t) +
+           (n->plan->longest + virtual_rows) * n->c->head_dim * sizeof(keel_real);
+}
+
+/* As keel_op_token_loss has them, and the scratch that operations share. */
+static size_t logits_bytes(count *n) {
+    enum { ROWS = 256, TOKENS = 1024, TILE = 64, RUNNING = 32 };
+    const size_t counted = n->plan->counted,
+                 longest = n->plan->longest + (n->rows - n->plan->tokens) / n->plan->texts,
+                 logits = least(ROWS, counted) * least(TOKENS, n->c->vocab),
+                 copies = counted < n->rows ? counted * n->c->hidden : 0;
+    ask_scratch(n, 2 * least(TILE, longest) * longest);
+    ask_scratch(n, logits + copies);
+    ask_scratch(n, logits + 2 * copies);
+    return n->scratches * sizeof(keel_real) + counted * (RUNNING + 2 * sizeof(keel_real) + sizeof(int32_t));
+}
+
+keel_llama_memory keel_llama_memory_of(const keel_llama_config *config, const keel_llama_plan *plan) {
+    const size_t added = plan->tuning.mode == KEEL_LLAMA_PROMPT ? plan->texts * plan->tuning.n_virtual : 0,
+                 trained = keel_llama_trained_size(config, &plan->tuning) * sizeof(keel_real);
+    count n = {.c = config,
+               .plan = plan,
+               .rows = plan->tokens + added,
+               .q = config->heads * config->head_dim,
+               .kv = config->kv_heads * config->head_dim};
+    keel_llama_memory memory = {.weights = trained,
+                                .gradients = trained * (plan->gradients ? plan->gradients : plan->shards),
+                                .moments = 2 * trained,
+                                .activations = layers_bytes(&n) + rest_bytes(&n),
+                                .logits = logits_bytes(&n)};
+    memory.tape = memory.activations + memory.logits;
+    memory.total = memory.weights + memory.gradients + memory.moments + plan->shards * memory.tape;
+    return memory;
+}

@@ -1,0 +1,119 @@
+/* Memory that is planned is what a step takes. */
+#include "fixture.h"
+
+#include <math.h>
+
+#include "policies/transformer/llama_plan.h"
+#include "policies/transformer/llama_tape.h"
+
+enum { TEXTS = 3, LONGEST = 300, TOKENS = 600 };
+
+static const keel_llama_config shape = {.vocab = 1500,
+                                        .hidden = 64,
+                                        .layers = 6,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .head_dim = 24,
+                                        .inner = 160,
+                                        .positions = 512,
+                                        .epsilon = 1e-5,
+                                        .rope_theta = 1e4,
+                                        .tied = true,
+                                        .bos = -1,
+                                        .pad = -1};
+static const int32_t offsets[TEXTS + 1] = {0, 100, 400, TOKENS};
+static int32_t ids[TOKENS];
+static float weights[TOKENS];
+
+/* Bytes of the tape and of the arena after a step, the second time, when nothing grows any more. */
+static size_t used(const keel_llama *llama, const keel_llama_plan *plan) {
+    keel_tape *tape;
+    keel_arena arena = {0};
+    float *grads = keel_calloc(llama->params.size, sizeof *grads);
+    const keel_llama_training training = {
+        .grads = grads, .keep = plan->keep, .drops = true, .dropout = 0, .seed = 1};
+    const keel_llama_batch batch = {ids, offsets, TEXTS, weights};
+    const keel_llama_loss loss = {.divisor = 1};
+    assert_ok(keel_tape_open(&tape, &err));
+    for (int i = 0; i < 2; i++) {
+        keel_tape_reset(tape);
+        keel_arena_reset(&arena);
+        keel_tensor *sums = keel_llama_on_tape(tape, llama, &training, &batch, &loss, &arena, &err);
+        assert_ok(keel_tape_backward(tape, keel_op_sum(tape, sums, 1), &err));
+    }
+    const size_t bytes = keel_tape_bytes(tape) + arena.peak;
+    keel_tape_close(tape);
+    keel_arena_free(&arena);
+    keel_free(grads);
+    return bytes;
+}
+
+static size_t count_counted(void) {
+    size_t n = 0;
+    for (size_t i = 0; i < TEXTS; i++)
+        for (int32_t t = offsets[i] + 1; t < offsets[i + 1]; t++) n += weights[t] > 0;
+    return n;
+}
+
+static void what_is_planned_is_what_a_step_takes(void **state) {
+    (void)state;
+    static const keel_llama_tuning tunings[] = {
+        {.mode = KEEL_LLAMA_FULL},
+        {.mode = KEEL_LLAMA_FREEZE, .frozen_layers = 4},
+        {.mode = KEEL_LLAMA_LORA, .lora = {8, 16, 0, false, KEEL_LORA_DECODER}},
+        {.mode = KEEL_LLAMA_LORA, .lora = {4, 8, 0.1, false, KEEL_LORA_QUERY | KEEL_LORA_DOWN}},
+        {.mode = KEEL_LLAMA_PROMPT, .n_virtual = 20}};
+    for (size_t t = 0; t < TOKENS; t++) ids[t] = (int32_t)(t * 31 % shape.vocab);
+    for (size_t k = 0; k < sizeof tunings / sizeof *tunings; k++)
+        for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep++)
+            for (size_t some = 0; some < 2; some++) { /* all tokens count, or a third */
+                keel_llama *llama;
+                for (size_t t = 0; t < TOKENS; t++) weights[t] = some && t % 3 ? 0 : 1;
+                const keel_llama_plan plan = {.tuning = tunings[k],
+                                              .keep = keep,
+                                              .texts = TEXTS,
+                                              .tokens = TOKENS,
+                                              .longest = LONGEST,
+                                              .counted = count_counted(),
+                                              .shards = 2};
+                assert_ok(keel_llama_make(&llama, &shape, NULL, NULL, 1, &err));
+                assert_ok(keel_llama_train(llama, &tunings[k], &err));
+                const keel_llama_memory memory = keel_llama_memory_of(&shape, &plan);
+                const double planned = (double)memory.tape, taken = (double)used(llama, &plan);
+                if (!(fabs(planned / taken - 1) < 0.1))
+                    fail_msg("tuning %zu, keep %d, some %zu: planned %g, took %g", k, (int)keep, some,
+                             planned, taken);
+                assert_int_equal(memory.weights, llama->params.size * sizeof(float));
+                assert_int_equal(memory.gradients, 2 * memory.weights);
+                assert_int_equal(memory.moments, 2 * memory.weights);
+                assert_int_equal(memory.total, 5 * memory.weights + 2 * memory.tape);
+                keel_llama_close(llama);
+            }
+}
+
+/* What is not kept is not needed: at least two fifths of the tape by 16 bits, three by running layers again.
+ */
+static void what_is_not_kept_is_saved(void **state) {
+    (void)state;
+    keel_llama_config deep = shape;
+    deep.layers = 24;
+    keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL},
+                            .texts = 1,
+                            .tokens = 4096,
+                            .longest = 4096,
+                            .counted = 4095,
+                            .shards = 1};
+    const size_t all = keel_llama_memory_of(&deep, &plan).tape;
+    plan.keep = KEEL_KEEP_BF16;
+    assert_true((double)keel_llama_memory_of(&deep, &plan).tape < 0.6 * (double)all);
+    plan.keep = KEEL_KEEP_NOTHING;
+    assert_true((double)keel_llama_memory_of(&deep, &plan).tape < 0.4 * (double)all);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_planned_is_what_a_step_takes),
+        cmocka_unit_test(what_is_not_kept_is_saved),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
