@@ -7,6 +7,7 @@ LINES: texts, one a line; perplexity is taken of the first 200. N tokens (200) a
 dequantises, and, once more, on the folder that `keel convert` writes.
 """
 import glob
+import json
 import os
 import subprocess
 import sys
@@ -81,6 +82,19 @@ with torch.no_grad():
 print(f"folder: transformers loads it; logits {apart:.2g} apart")
 del other
 
+# ---- tiny models of every shape, as Keel writes them ----
+
+golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/policies/golden")
+tokens_of = {name: texts[-1]["ids"] for name, texts in json.load(open(os.path.join(golden, "llama.json"))).items()}
+for name, ids in tokens_of.items():
+    at = os.path.join(golden, "llama", name)
+    run(keel, "convert", "--base", at, "--out", os.path.join(work, name), "--weights", "f32", "--quiet")
+    logits = []
+    for path in (at, os.path.join(work, name)):
+        with torch.no_grad():
+            logits.append(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)(torch.tensor([ids])).logits)
+    print(f"folder of {name}: transformers' logits {(logits[0] - logits[1]).abs().max().item():.2g} apart")
+
 # ---- tokens, perplexity ----
 
 texts = [t for t in open(lines_path, encoding="utf-8").read().split("\n") if t][:10000]
@@ -138,10 +152,18 @@ try:
     from llama_cpp import Llama
 except ImportError:
     sys.exit("skipped: llama.cpp, because llama-cpp-python is not installed")
+for name, ids in tokens_of.items():
+    path = os.path.join(work, name + ".gguf")
+    run(keel, "convert", "--base", os.path.join(golden, "llama", name), "--out", path, "--weights", "f32", "--quiet")
+    llama = Llama(path, n_ctx=256, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0)
+    llama.eval(ids)
+    expected = json.load(open(os.path.join(golden, "llama.json")))[name][-1]["logits"]
+    print(f"{name}.gguf: llama.cpp's logits {np.abs(np.array(llama.scores[len(ids) - 1]) - expected).max():.2g} from the golden ones")
+    del llama
 for kind in ("f32", "f16", "bf16", "q8_0"):
     path = os.path.join(work, kind + ".gguf")
     run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
-    llama = Llama(path, n_ctx=512, n_threads=1, verbose=False, logits_all=False)
+    llama = Llama(path, n_ctx=512, n_threads=1, verbose=False, type_k=0, type_v=0)  # keys and values in f32, as Keel has them
     texts_of = []
     for text in prompts:
         ids = llama.tokenize(text.encode(), add_bos=False, special=True)
