@@ -47,6 +47,10 @@ keel_status keel_json_array(const cJSON *object, const char *key, bool required,
 keel_status keel_json_object(const cJSON *object, const char *key, bool required, const cJSON **out,
                              const char *where, keel_err *err);
 
+/* Whether a number that was read has a point or an exponent ("2.0"): Python reads it as a float. It is
+ * printed like any other. */
+bool keel_json_real(const cJSON *number);
+
 /* Prints into buf (appended); numbers in the shortest form that reads back to the same double, non-finite
  * ones as null. pretty: two-space indent, one final newline. Text that is not UTF-8 is KEEL_E_INVALID, a
  * value that could not be made (NULL) KEEL_E_NOMEM. */

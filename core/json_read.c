@@ -247,6 +247,13 @@ static keel_status scan_number(reader *r) {
     return r->at - start > MAX_NUMBER ? bad(r, start, "a number of more than 63 characters") : KEEL_OK;
 }
 
+/* Beside the bits of cJSON's own. */
+enum { WRITTEN_REAL = 1 << 12 };
+
+bool keel_json_real(const cJSON *number) {
+    return (number->type & WRITTEN_REAL) != 0;
+}
+
 /* A whole number too large for a double to hold exactly keeps its digits, in valuestring. */
 static keel_status read_number(reader *r, cJSON *value) {
     const char *start = r->at;
@@ -262,6 +269,8 @@ static keel_status read_number(reader *r, cJSON *value) {
             memcpy(value->valuestring, copy, strlen(copy) + 1);
         }
     }
+    for (const char *c = start; c < r->at; c++)
+        if (*c == '.' || *c == 'e' || *c == 'E') value->type |= WRITTEN_REAL;
     value->valueint = value->valuedouble >= INT32_MAX   ? INT32_MAX
                       : value->valuedouble <= INT32_MIN ? INT32_MIN
                                                         : (int)value->valuedouble;

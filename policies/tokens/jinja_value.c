@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "policies/tokens/character.h"
 
 typedef keel__jinja_value value;
@@ -134,7 +135,7 @@ static keel_status from_number(const cJSON *json, value *out) {
         if (end && !*end && whole != INT64_MAX && whole != INT64_MIN)
             return *out = keel__jinja_int(whole), KEEL_OK;
     }
-    if (floor(real) == real && fabs(real) < 9007199254740992.0)
+    if (!keel_json_real(json) && floor(real) == real && fabs(real) < 9007199254740992.0)
         *out = keel__jinja_int((int64_t)real);
     else
         *out = (value){.kind = JINJA_FLOAT, .real = real};

@@ -91,7 +91,7 @@ keel_status keel__jinja_dict_set(keel__jinja_budget *on, const keel__jinja_value
                                  keel__jinja_value value);
 /* NULL: not there. */
 const keel__jinja_value *keel__jinja_dict_get(const keel__jinja_value *dict, const keel__jinja_value *key);
-/* A deep copy; whole numbers become int. */
+/* A deep copy; numbers without a point become int. */
 keel_status keel__jinja_from_json(keel__jinja_budget *on, const cJSON *json, keel__jinja_value *out);
 
 bool keel__jinja_is_number(const keel__jinja_value *v); /* bool, int, float */

@@ -3,8 +3,8 @@
     pip install transformers jinja2 && python templates.py BENCH_TOKENS DATA TEMPLATE.jinja...
 
 DATA: a folder like KEEL_DATA: dialogues of SGD, customer service with tools (tau1, tau2). Each conversation is rendered with and without
-tools, a system message, a generation prompt; what transformers refuses must be refused. Known to differ: a whole number written with a
-point in JSON (2.0) is written without it, and {{ x | safe }} is no Markup, which would escape what it is added to. Real templates are in the source package of
+tools, a system message, a generation prompt; what transformers refuses must be refused. Known to differ:
+{{ x | safe }} is no Markup, which would escape what it is added to. Real templates are in the source package of
 llama-cpp-python (vendor/llama.cpp/models/templates). Spans: what stands in them must be what the assistant said, with the end of turn.
 """
 import glob

@@ -20,7 +20,8 @@ We're sorry, we can't do that without the code we've sent you.
 Où est la bibliothèque ? Na\u00efve fa\u00e7ade, \u00dcber stra\u00dfe.
 \u4f60\u597d\uff0c\u6211\u60f3\u9884\u8ba2\u4e00\u5f20\u684c\u5b50\u3002 \ud55c\uad6d\uc5b4 \ubb38\uc7a5\uc785\ub2c8\ub2e4.
 What's the weather like in San Francisco tomorrow? It's sunny and warm.
-\U0001f600 thanks!!! You're welcome... See you tomorrow at 9am.""".split("\n")
+\U0001f600 thanks!!! You're welcome... See you tomorrow at 9am.
+aa aaaa aa, aaa! Baa, aaah.""".split("\n")
 LINES = LINES * 3
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -130,7 +131,7 @@ CASES = {
 TEXTS = ["", " ", "Hello, can you book a table?", "I'LL wait, they'Ve told; it'\u017f DON'T", "12345 and 7:30 \u00bd \u0663\u0664", "  two  blanks\t\ttabs\n\nlines \r\n end ",
          "caf\u00e9 cafe\u0301 Na\u00efve \u00dcber stra\u00dfe \u1e9b\u0323", "\u4f60\u597d\uff0c\ud55c\uad6d\uc5b4 \u00bfqu\u00e9?", "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \u00a0\u2003\u3000\u180e\x85x",
          "<s>a</s> b <|end|> c<|end|>x", "a  <left>  b  <right>  c  <both>  d", "word words sword word. a_word \u00e9word", " qzqz qzqzq", "Tomorrow\u2019s \u201cquotes\u201d \u2013 dash\u2026",
-         "xxabcxx x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbb", "\u2581already\u2581marked", "\u0301\u0301 \ufdfa \ufb01x"]
+         "xxabcxx x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbb", "\u2581already\u2581marked", "\u0301\u0301 \ufdfa \ufb01x", "\uff1cleft\uff1e x", "aaaaa aaaaaaa aaa"]
 
 
 def main():

@@ -28,12 +28,13 @@ VARIABLES = {
     "l": [3, 1, 2], "words": ["pear", "Apple", "fig"], "d": {"b": 1, "a": [True, None, 1.5, "\u00e9<&>"], "items": "not a method"},
     "people": [{"name": "Ann", "age": 41, "tags": ["x"]}, {"name": "bob", "age": 7}, {"name": "Cy", "age": 41, "tags": []}],
     "tool": {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}}},
-    "padded": "  \u3000 in \n", "lines": "one\ntwo\r\nthree", "big": 1e21, "small": 1.5e-7, "floats": [0.1, 100.5, 123456789.25, 1e16, -0.25],
+    "padded": "  \u3000 in \n", "lines": "one\ntwo\r\nthree", "big": 1e21, "small": 1.5e-7, "whole": {"f": 2.0, "e": 1e2, "i": 2},
+    "floats": [0.1, 100.5, 123456789.25, 1e16, -0.25],
 }
 SNIPPETS = r"""
 {{ n }} {{ x }} {{ zero }} {{ no }} {{ yes }} {{ s }} {{ uni }} {{ missing }}|
 {{ l }} {{ words }} {{ d }} {{ people }} {{ quotes }} {{ [quotes] }} {{ (1,) }} {{ (1, 'a') }} {{ {} }} {{ {'k': [1]} }}
-{{ big }} {{ small }} {{ floats }} {{ 1.0 }} {{ 1e3 }} {{ 1_000 }} {{ 100 ** 2 }} {{ 2 ** -1 }} {{ 1e22 * 10 }}
+{{ whole }} {{ whole | tojson }} {{ big }} {{ small }} {{ floats }} {{ 1.0 }} {{ 1e3 }} {{ 1_000 }} {{ 100 ** 2 }} {{ 2 ** -1 }} {{ 1e22 * 10 }}
 {{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % 3 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 6 / 2 }} {{ 7.5 // 2 }} {{ -7.5 % 2 }} {{ 1 + 2 * 3 - 4 }} {{ (1 + 2) * 3 }} {{ -n + 1 }} {{ +n }} {{ yes + 1 }}
 {{ 'a' + 'b' ~ 1 ~ none ~ true }} {{ 'ab' * 3 }} {{ [1] + [2] }} {{ [0] * 2 }} {{ (1,) + (2,) }} {{ 'a' 'b' "c" }}
 {{ 1 == 1.0 }} {{ 1 == true }} {{ 'a' == 1 }} {{ [1, 2] == [1, 2] }} {{ {'a': 1} == {'a': 1.0} }} {{ none == missing }} {{ missing == other }} {{ (1,) == [1] }}
