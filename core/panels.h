@@ -34,8 +34,9 @@ size_t keel_panel_packed(keel_matrix_type type, size_t cols); /* bytes of one pa
 /* Columns from .. to - 1 of panels of `cols` columns; from is a multiple of 32, to too or cols. */
 void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, size_t from,
                      size_t to, void *packed);
-void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
-                       size_t from, size_t to, float *y);
+/* rows: of x; lanes beyond them are worked out or left as they are. */
+void keel_panel_matrix(const void *packed, size_t rows, const keel_matrix *w, const float *bias, size_t from,
+                       size_t to, float *y);
 
 /* x = (x + more - mean) / sqrt(variance + epsilon) * gain + bias by rows, as keel_op_layer_norm; more may be
  * NULL. */

@@ -21,6 +21,13 @@ typedef struct keel__product {
 
 void keel__panel_multiply(const keel__product *product, size_t panels);
 
+/* Rows of x up to which a product goes by rows of the matrix: of the first panel alone, whose other lanes are
+ * left as they are. Returns the first output that it leaves to the panel's product. */
+enum { KEEL__FEW = 4 };
+typedef size_t keel__few(const void *packed, size_t rows, const keel_matrix *w, const float *bias,
+                         size_t from, size_t to, float *y);
+keel__few keel__few_f32, keel__few_bf16, keel__few_q8; /* AVX-512F; with BF16; with VNNI */
+
 /* Products with matrices of one number format, by one set of instructions. */
 typedef struct keel__panel_kernel {
     const char *name;
@@ -30,7 +37,8 @@ typedef struct keel__panel_kernel {
     size_t (*packed)(size_t cols);                       /* bytes of a panel that is made ready */
     void (*pack)(const float *x, size_t cols, void *to); /* one panel */
     void (*multiply)(const void *packed, size_t panels, const keel_matrix *w, const float *bias, size_t from,
-                     size_t to, float *y); /* as keel_panel_matrix */
+                     size_t to, float *y);
+    keel__few *few; /* of the same bits; NULL: none */
 } keel__panel_kernel;
 
 /* Of each type the best first; the last one runs anywhere. */

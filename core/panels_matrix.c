@@ -283,6 +283,10 @@ typedef struct fours_block {
 
 #define VNNI "avx512f,avx512bw,avx512vl,avx512vnni"
 
+static bool has_512(void) {
+    return keel_gemm_kernel() == KEEL_GEMM_AVX512;
+}
+
 static bool has_vnni(void) {
     return keel_gemm_kernel() == KEEL_GEMM_AVX512 && __builtin_cpu_supports("avx512vnni") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
@@ -440,16 +444,21 @@ static void multiply_bf16_512(const void *x, size_t panels, const keel_matrix *w
 #endif
 
 const keel__panel_kernel keel__panel_kernels[] = {
-    {"F32", KEEL_MATRIX_F32, 1, anywhere, float_bytes, pack_floats, multiply_f32},
 #ifdef HAVE_X86
-    {"BF16 by AVX512-BF16", KEEL_MATRIX_BF16, 2, has_bf16, twos_size, pack_twos, multiply_bf16_512},
+    {"F32 by AVX-512", KEEL_MATRIX_F32, 1, has_512, float_bytes, pack_floats, multiply_f32, keel__few_f32},
 #endif
-    {"BF16 made wider", KEEL_MATRIX_BF16, 1, anywhere, float_bytes, pack_floats, multiply_bf16},
+    {"F32", KEEL_MATRIX_F32, 1, anywhere, float_bytes, pack_floats, multiply_f32, NULL},
 #ifdef HAVE_X86
-    {"Q8_0 by AVX512-VNNI", KEEL_MATRIX_Q8_0, BLOCK, has_vnni, fours_size, pack_fours, multiply_q8_512},
-    {"Q8_0 by AVX2", KEEL_MATRIX_Q8_0, BLOCK, has_avx2, pairs_size, pack_pairs, multiply_q8_256},
+    {"BF16 by AVX512-BF16", KEEL_MATRIX_BF16, 2, has_bf16, twos_size, pack_twos, multiply_bf16_512,
+     keel__few_bf16},
 #endif
-    {"Q8_0 plain", KEEL_MATRIX_Q8_0, BLOCK, anywhere, bytes_size, pack_bytes, multiply_q8_plain},
+    {"BF16 made wider", KEEL_MATRIX_BF16, 1, anywhere, float_bytes, pack_floats, multiply_bf16, NULL},
+#ifdef HAVE_X86
+    {"Q8_0 by AVX512-VNNI", KEEL_MATRIX_Q8_0, BLOCK, has_vnni, fours_size, pack_fours, multiply_q8_512,
+     keel__few_q8},
+    {"Q8_0 by AVX2", KEEL_MATRIX_Q8_0, BLOCK, has_avx2, pairs_size, pack_pairs, multiply_q8_256, NULL},
+#endif
+    {"Q8_0 plain", KEEL_MATRIX_Q8_0, BLOCK, anywhere, bytes_size, pack_bytes, multiply_q8_plain, NULL},
 };
 const size_t keel__n_panel_kernels = sizeof keel__panel_kernels / sizeof *keel__panel_kernels;
 
@@ -471,7 +480,9 @@ void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_
                 (char *)packed + i * k->packed(cols) + k->packed(from));
 }
 
-void keel_panel_matrix(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
-                       size_t from, size_t to, float *y) {
-    best_kernel(w->type, w->cols)->multiply(packed, panels, w, bias, from, to, y);
+void keel_panel_matrix(const void *packed, size_t rows, const keel_matrix *w, const float *bias, size_t from,
+                       size_t to, float *y) {
+    const keel__panel_kernel *k = best_kernel(w->type, w->cols);
+    if (rows <= KEEL__FEW && k->few) from = k->few(packed, rows, w, bias, from, to, y);
+    if (from < to) k->multiply(packed, keel_panels(rows), w, bias, from, to, y);
 }

@@ -21,7 +21,7 @@ tests_of() {
     core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
-    core/panels.c | core/panels_matrix.c) echo core/test_panels ;;
+    core/panels.c | core/panels_matrix.c | core/panels_few.c) echo core/test_panels ;;
     core/matrix.c) echo core/test_matrix ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;

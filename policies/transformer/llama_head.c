@@ -57,7 +57,7 @@ static void multiply_part(head *h, size_t part, size_t thread) {
     const size_t first = part * PART, some = h->vocab - first < PART ? h->vocab - first : PART;
     const keel_matrix rows = keel__matrix_part(h->matrix, first, first + some);
     float *y = h->scratch[thread];
-    keel_panel_matrix(h->packed, h->panels, &rows, NULL, 0, some, y);
+    keel_panel_matrix(h->packed, h->n, &rows, NULL, 0, some, y);
     for (size_t i = 0; i < h->panels; i++) take_panel(h, part, i, first, some, y + i * some * KEEL_PANEL);
 }
 

@@ -18,6 +18,11 @@ static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+/* Rows of some panels. */
+static size_t rows_in(const keel__pass *p, size_t panel, size_t panels) {
+    return least(panels * KEEL_PANEL, p->rows - panel * KEEL_PANEL);
+}
+
 static const keel_matrix *matrix_of(const keel__pass *p, size_t layer, size_t row) {
     return &p->llama->matrix[keel_llama_row(layer, row)];
 }
@@ -62,8 +67,8 @@ static void correct(const keel__pass *p, size_t layer, size_t row, size_t panel,
     const keel_matrix part = keel__matrix_part(a + 1, from, to);
     const size_t all = a[1].rows, some = (to - from) * KEEL_PANEL;
     const float factor = (float)keel_lora_factor(lora);
-    keel_panel_matrix(p->low[target] + panel * lora->rank * KEEL_PANEL, panels, &part, NULL, 0, to - from,
-                      spare);
+    keel_panel_matrix(p->low[target] + panel * lora->rank * KEEL_PANEL, rows_in(p, panel, panels), &part,
+                      NULL, 0, to - from, spare);
     for (size_t i = 0; i < panels; i++)
         for (size_t j = 0; j < some; j++)
             y[(i * all + from) * KEEL_PANEL + j] += factor * spare[i * some + j];
@@ -75,8 +80,9 @@ static void lora_down(keel__pass *p, size_t layer, const keel__packed *x, const 
     const keel_matrix *a = lora_of(p, layer, target);
     const size_t panel = task % p->panels;
     if (!a) return;
-    keel_panel_matrix((char *)x->of[KEEL_MATRIX_F32] + panel * keel_panel_packed(KEEL_MATRIX_F32, x->cols), 1,
-                      a, NULL, 0, a->rows, p->low[target] + panel * a->rows * KEEL_PANEL);
+    keel_panel_matrix((char *)x->of[KEEL_MATRIX_F32] + panel * keel_panel_packed(KEEL_MATRIX_F32, x->cols),
+                      rows_in(p, panel, 1), a, NULL, 0, a->rows,
+                      p->low[target] + panel * a->rows * KEEL_PANEL);
 }
 
 /* Rows from .. to - 1 of a layer's matrix, bias and correction included, over some panels: y of all panels.
@@ -86,7 +92,7 @@ static void linear(keel__pass *p, size_t layer, size_t row, size_t bias, const k
     const keel_matrix *w = matrix_of(p, layer, row);
     const char *input = x->of[w->type];
     y += panel * w->rows * KEEL_PANEL;
-    keel_panel_matrix(input + panel * keel_panel_packed(w->type, x->cols), panels, w,
+    keel_panel_matrix(input + panel * keel_panel_packed(w->type, x->cols), rows_in(p, panel, panels), w,
                       vector_of(p, layer, bias), from, to, y);
     if (p->lora) correct(p, layer, row, panel, panels, from, to, spare, y);
 }

@@ -82,8 +82,11 @@ static size_t panel_floats(const keel__pass *p) {
     return floats * KEEL_PANEL;
 }
 
+/* Lanes beyond the last row hold numbers from the start, though nothing comes of them. */
 static float *take(keel_arena *scratch, const keel__pass *p, size_t cols, bool *there) {
-    float *x = keel_arena_alloc(scratch, p->panels * cols * KEEL_PANEL * sizeof *x);
+    const size_t panel = cols * KEEL_PANEL;
+    float *x = keel_arena_alloc(scratch, p->panels * panel * sizeof *x);
+    if (x) memset(x + (p->panels - 1) * panel, 0, panel * sizeof *x);
     *there = *there && x;
     return x;
 }
@@ -121,8 +124,6 @@ static bool make_room(keel__pass *p, size_t threads, keel_arena *scratch) {
     there = there && p->scratch;
     for (size_t t = 0; there && t < threads; t++)
         there = (p->scratch[t] = keel_arena_alloc(scratch, keel__pass_scratch(p) * sizeof(float))) != NULL;
-    /* lanes beyond the last row hold numbers */
-    if (there) memset(p->seen, 0, p->panels * heads * KEEL_PANEL * sizeof *p->seen);
     return there;
 }
 

@@ -264,6 +264,54 @@ static void a_matrix_of_any_format_is_its_sums(void **state) {
     }
 }
 
+/* One to four rows by rows of the matrix: the bits of the panel's product; other lanes and outputs are left.
+ */
+static void check_few(const keel__panel_kernel *k, size_t cols, size_t outs) {
+    const size_t row_bytes = keel_matrix_row_bytes(k->type, cols);
+    unsigned char *data = malloc((outs + 1) * row_bytes);
+    int32_t *sums = malloc(outs * (cols / 32 + 1) * sizeof *sums);
+    char *packed = malloc(k->packed(cols));
+    static float expected[MOST];
+    assert_true(data && sums && packed);
+    const keel_matrix m = {k->type, outs, cols, data, sums};
+    for (size_t o = 0; o < outs; o++) keel_matrix_write_row(k->type, w + o * 7, cols, data + o * row_bytes);
+    if (k->type == KEEL_MATRIX_Q8_0) keel_matrix_sum_blocks(&m, sums);
+    for (size_t n = 1; n <= KEEL__FEW; n++) {
+        lay(rows, 0, n, cols, 0, panels);
+        k->pack(panels, cols, packed);
+        k->multiply(packed, 1, &m, n % 2 ? bias : NULL, 0, outs, expected);
+        for (size_t i = 0; i < outs * KEEL_PANEL; i++) out[i] = 77;
+        const size_t from = n % 2, left = k->few(packed, n, &m, n % 2 ? bias : NULL, from, outs, out);
+        assert_int_equal(left, from + (outs - from) / 16 * 16);
+        for (size_t o = 0; o < outs; o++)
+            for (size_t r = 0; r < KEEL_PANEL; r++) {
+                const float found = out[o * KEEL_PANEL + r];
+                if (found != (o < from || o >= left || r >= n ? 77 : expected[o * KEEL_PANEL + r]))
+                    fail_msg("%s, %zu rows: output %zu, row %zu: %.9g", k->name, n, o, r, (double)found);
+            }
+    }
+    free(data);
+    free(sums);
+    free(packed);
+}
+
+static void few_rows_have_the_bits_of_panels(void **state) {
+    (void)state;
+    for (size_t i = 0; i < keel__n_panel_kernels; i++) {
+        const keel__panel_kernel *k = &keel__panel_kernels[i];
+        if (!k->few) continue;
+        if (!k->available()) {
+            print_message("%s: left out, this processor (or OPENBLAS_CORETYPE) is without\n", k->name);
+            continue;
+        }
+        check_few(k, 96, 80);
+        check_few(k, 32, 17);
+        check_few(k, 64, 5);
+        if (k->multiple <= 2) check_few(k, 90, 50);
+        if (k->multiple == 1) check_few(k, 23, 33);
+    }
+}
+
 /* Tiles of weights that are made wider: sums go on over more columns than a tile has. */
 static void sums_go_on_from_tile_to_tile(void **state) {
     (void)state;
@@ -348,6 +396,7 @@ int main(void) {
         cmocka_unit_test(attention_stays_within_a_text),
         cmocka_unit_test(a_row_is_the_same_in_any_place),
         cmocka_unit_test(a_matrix_of_any_format_is_its_sums),
+        cmocka_unit_test(few_rows_have_the_bits_of_panels),
         cmocka_unit_test(sums_go_on_from_tile_to_tile),
         cmocka_unit_test(parts_are_made_ready_as_the_whole_is),
         cmocka_unit_test(a_row_has_the_same_bits_beside_others),

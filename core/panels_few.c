@@ -1,0 +1,211 @@
+/* Products for a few rows of x, where a panel of sixteen would be mostly empty: lanes are sixteen rows of the
+ * matrix instead, turned about in registers. Each sum adds the same products in the same order, so its bits
+ * are those of the panel's. */
+#include <string.h>
+
+#include "core/panels_internal.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+#define INLINE(isa) __attribute__((always_inline, target(isa))) static inline
+#define UNROLL      _Pragma("GCC unroll 16")
+#define VNNI        "avx512f,avx512bw,avx512vl,avx512vnni"
+
+enum { LANES = KEEL_PANEL, MOST = KEEL__FEW };
+
+/* r[i] lane k becomes r[k] lane i. */
+INLINE("avx512f") void turn_about(__m512i r[16]) {
+    __m512i t[16];
+    UNROLL for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) UNROLL for (int h = 0; h < 2; h++) {
+        r[i + 2 * h] = _mm512_unpacklo_epi64(t[i + h], t[i + h + 2]);
+        r[i + 2 * h + 1] = _mm512_unpackhi_epi64(t[i + h], t[i + h + 2]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 8) UNROLL for (int k = 0; k < 4; k++) {
+        t[i + k] = _mm512_shuffle_i32x4(r[i + k], r[i + k + 4], 0x88);
+        t[i + k + 4] = _mm512_shuffle_i32x4(r[i + k], r[i + k + 4], 0xdd);
+    }
+    UNROLL for (int k = 0; k < 8; k++) {
+        r[k] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0x88);
+        r[k + 8] = _mm512_shuffle_i32x4(t[k], t[k + 8], 0xdd);
+    }
+}
+
+/* Sixteen sums of a row of x go to its lane of y [.][16]. */
+INLINE("avx512f") void put(__m512 sum, float *y, int lane) {
+    float sums[LANES];
+    _mm512_storeu_ps(sums, sum);
+    UNROLL for (int i = 0; i < LANES; i++) y[i * LANES + lane] = sums[i];
+}
+
+INLINE("avx512f") void start(__m512 sum[MOST], const float *bias, const int rows) {
+    UNROLL for (int r = 0; r < rows; r++) sum[r] = bias ? _mm512_loadu_ps(bias) : _mm512_setzero_ps();
+}
+
+INLINE("avx512f")
+void f32_tile(const float *x, size_t cols, const float *w, const float *bias, float *y, const int rows) {
+    __m512 sum[MOST];
+    __m512i t[16];
+    size_t k = 0;
+    start(sum, bias, rows);
+    for (; k + LANES <= cols; k += LANES) {
+        UNROLL for (int i = 0; i < 16; i++) {
+            t[i] = _mm512_loadu_si512(w + (size_t)i * cols + k);
+            _mm_prefetch((const char *)(w + (size_t)(i + 16) * cols + k), _MM_HINT_T1);
+        }
+        turn_about(t);
+        UNROLL for (int j = 0; j < 16; j++) UNROLL for (int r = 0; r < rows; r++) sum[r] = _mm512_fmadd_ps(
+            _mm512_castsi512_ps(t[j]), _mm512_set1_ps(x[(k + (size_t)j) * LANES + (size_t)r]), sum[r]);
+    }
+    for (; k < cols; k++) {
+        float column[LANES];
+        for (int i = 0; i < LANES; i++) column[i] = w[(size_t)i * cols + k];
+        UNROLL for (int r = 0; r < rows; r++) sum[r] =
+            _mm512_fmadd_ps(_mm512_loadu_ps(column), _mm512_set1_ps(x[k * LANES + (size_t)r]), sum[r]);
+    }
+    UNROLL for (int r = 0; r < rows; r++) put(sum[r], y, r);
+}
+
+INLINE("avx512f,avx512bf16")
+void bf16_tile(const uint32_t *x, size_t cols, const char *w, const float *bias, float *y, const int rows) {
+    const size_t row_bytes = cols * sizeof(uint16_t), pairs = cols / 2;
+    __m512 sum[MOST];
+    __m512i t[16];
+    size_t k = 0;
+    start(sum, bias, rows);
+    for (; k + LANES <= pairs; k += LANES) {
+        UNROLL for (int i = 0; i < 16; i++) {
+            t[i] = _mm512_loadu_si512(w + (size_t)i * row_bytes + 4 * k);
+            _mm_prefetch(w + (size_t)(i + 16) * row_bytes + 4 * k, _MM_HINT_T1);
+        }
+        turn_about(t);
+        UNROLL for (int j = 0; j < 16; j++) UNROLL for (int r = 0; r < rows; r++) sum[r] =
+            _mm512_dpbf16_ps(sum[r], (__m512bh)t[j],
+                             (__m512bh)_mm512_set1_epi32((int32_t)x[(k + (size_t)j) * LANES + (size_t)r]));
+    }
+    for (; k < pairs; k++) {
+        uint32_t column[LANES];
+        for (int i = 0; i < LANES; i++) memcpy(&column[i], w + (size_t)i * row_bytes + 4 * k, sizeof *column);
+        UNROLL for (int r = 0; r < rows; r++) sum[r] =
+            _mm512_dpbf16_ps(sum[r], (__m512bh)_mm512_loadu_si512(column),
+                             (__m512bh)_mm512_set1_epi32((int32_t)x[k * LANES + (size_t)r]));
+    }
+    UNROLL for (int r = 0; r < rows; r++) put(sum[r], y, r);
+}
+
+/* One block of sixteen rows: t[g] lane i becomes bytes 4 g .. 4 g + 3 of row i. */
+INLINE(VNNI) void load_block(const char *w, size_t row_bytes, __m512i t[8]) {
+    __m512i a[8], b[8];
+    UNROLL for (int i = 0; i < 8; i++) {
+        const char *at = w + (size_t)(i % 4 + i / 4 * 8) * row_bytes + sizeof(uint16_t);
+        a[i] =
+            _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)at)),
+                               _mm256_loadu_si256((const __m256i *)(const void *)(at + 4 * row_bytes)), 1);
+    }
+    UNROLL for (int h = 0; h < 8; h += 4) {
+        UNROLL for (int i = 0; i < 4; i += 2) {
+            b[h + i] = _mm512_unpacklo_epi32(a[h + i], a[h + i + 1]);
+            b[h + i + 1] = _mm512_unpackhi_epi32(a[h + i], a[h + i + 1]);
+        }
+        UNROLL for (int i = 0; i < 2; i++) {
+            a[h + 2 * i] = _mm512_unpacklo_epi64(b[h + i], b[h + i + 2]);
+            a[h + 2 * i + 1] = _mm512_unpackhi_epi64(b[h + i], b[h + i + 2]);
+        }
+    }
+    UNROLL for (int g = 0; g < 4; g++) {
+        t[g] = _mm512_shuffle_i32x4(a[g], a[g + 4], 0x88);
+        t[g + 4] = _mm512_shuffle_i32x4(a[g], a[g + 4], 0xdd);
+    }
+}
+
+/* Weights take the part above 0 here, 128 too large: what that adds is 128 times the sum of x's block. */
+INLINE(VNNI)
+void q8_tile(const char *x, size_t cols, const char *w, const float *bias, float *y, const int rows) {
+    const size_t row_bytes = cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES, x_block = 64 + 8 * 64;
+    const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
+    const __m512i starts =
+        _mm512_mullo_epi32(_mm512_set1_epi32((int32_t)row_bytes),
+                           _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    /* of the sixteen rows behind these: their bytes follow one another */
+    const char *next = w + LANES * row_bytes;
+    enum { A_BLOCK = (LANES * KEEL_MATRIX_BLOCK_BYTES + 63) / 64 };
+    __m512 sum[MOST];
+    start(sum, bias, rows);
+    for (size_t c = 0; c < cols; c += KEEL_MATRIX_BLOCK, w += KEEL_MATRIX_BLOCK_BYTES, x += x_block) {
+        __m512i t[8], whole[MOST], more[MOST];
+        load_block(w, row_bytes, t);
+        UNROLL for (int i = 0; i < A_BLOCK; i++, next += 64) _mm_prefetch(next, _MM_HINT_T1);
+        UNROLL for (int r = 0; r < rows; r++) whole[r] = more[r] = _mm512_setzero_si512();
+        UNROLL for (int g = 0; g < 8; g++) {
+            t[g] = _mm512_xor_si512(t[g], sign);
+            UNROLL for (int r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, x + 64 + 64 * g + 4 * r, sizeof four);
+                const __m512i v = _mm512_xor_si512(_mm512_set1_epi32(four), sign);
+                whole[r] = _mm512_dpbusd_epi32(whole[r], t[g], v);
+                more[r] = _mm512_dpbusd_epi32(more[r], sign, v);
+            }
+        }
+        const __m512i halves = _mm512_i32gather_epi32(starts, w, 1);
+        const __m512 scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
+        UNROLL for (int r = 0; r < rows; r++) {
+            float scale_x;
+            memcpy(&scale_x, x + 4 * r, sizeof scale_x);
+            sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole[r], more[r])),
+                                     _mm512_mul_ps(scale, _mm512_set1_ps(scale_x)), sum[r]);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++) put(sum[r], y, r);
+}
+
+/* Sixteen outputs at a time; returns the first that is left over. */
+#define BY_ROWS(tile, ...)                                                                                   \
+    switch (rows) {                                                                                          \
+    case 1:                                                                                                  \
+        tile(__VA_ARGS__, 1);                                                                                \
+        break;                                                                                               \
+    case 2:                                                                                                  \
+        tile(__VA_ARGS__, 2);                                                                                \
+        break;                                                                                               \
+    case 3:                                                                                                  \
+        tile(__VA_ARGS__, 3);                                                                                \
+        break;                                                                                               \
+    default:                                                                                                 \
+        tile(__VA_ARGS__, 4);                                                                                \
+    }
+
+__attribute__((target("avx512f"))) size_t keel__few_f32(const void *x, size_t rows, const keel_matrix *w,
+                                                        const float *bias, size_t from, size_t to, float *y) {
+    size_t o = from;
+    if ((uintptr_t)w->data % sizeof(float)) return from;
+    for (; o + LANES <= to; o += LANES)
+        BY_ROWS(f32_tile, x, w->cols, (const float *)w->data + o * w->cols, bias ? bias + o : NULL,
+                y + o * LANES)
+    return o;
+}
+
+__attribute__((target("avx512f,avx512bf16"))) size_t keel__few_bf16(const void *x, size_t rows,
+                                                                    const keel_matrix *w, const float *bias,
+                                                                    size_t from, size_t to, float *y) {
+    const size_t row_bytes = w->cols * sizeof(uint16_t);
+    size_t o = from;
+    for (; o + LANES <= to; o += LANES)
+        BY_ROWS(bf16_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                y + o * LANES)
+    return o;
+}
+
+__attribute__((target(VNNI))) size_t keel__few_q8(const void *x, size_t rows, const keel_matrix *w,
+                                                  const float *bias, size_t from, size_t to, float *y) {
+    const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES;
+    size_t o = from;
+    for (; o + LANES <= to; o += LANES)
+        BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                y + o * LANES)
+    return o;
+}
+#endif
