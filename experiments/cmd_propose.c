@@ -20,6 +20,8 @@ static const keel_flag flags[] = {
     {"--name", "NAME", false, false,
      "the model that they stand under in the store (default: the name of the folder or file)"},
     KEEL_FLAGS_PROPOSE,
+    {"--say", NULL, false, false,
+     "the first text of a decision that nobody answered counts as said: what the model would do alone"},
     KEEL_FLAG_SEED,
     KEEL_FLAG_THREADS,
     KEEL_FLAG_END,
@@ -71,6 +73,7 @@ static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool
     job->instruction = ask.instruction;
     job->n_instructions = ask.n_instructions;
     job->how = ask.how;
+    job->says = keel_cli_has(cli, "--say");
     job->how.pool = pool;
     job->model = keel_cli_value(cli, "--name");
     if (!job->model) job->model = name_of(cli, path);
@@ -107,7 +110,7 @@ const keel_verb keel_verb_propose = {
     .brief = "a decoder writes candidates at the decisions of a store",
     .flags = flags,
     .more =
-        "What is written stands beside what was logged, untaken, under --name; `keel label` judges it, and a policy over "
+        "What is written stands beside what was logged under --name, and counts as said only with --say; `keel label` judges it, and a policy over "
         "candidates\n"
         "chooses among all. Each text depends on the decision, its place and --seed alone. A decision that has texts "
         "under the name is\n"

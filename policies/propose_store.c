@@ -72,6 +72,12 @@ static keel_status list_items(proposing *p, const char *name, size_t texts, bool
     return p->items.failed || p->owners.failed ? keel_nomem(err, "propose") : KEEL_OK;
 }
 
+static bool is_answered(const keel_decision *decision) {
+    for (size_t i = 0; i < decision->n_candidates; i++)
+        if (decision->candidates[i].taken) return true;
+    return false;
+}
+
 static bool is_there(const keel_decision *decision, const char *text) {
     for (size_t i = 0; i < decision->n_candidates; i++)
         if (decision->candidates[i].text && strcmp(decision->candidates[i].text, text) == 0) return true;
@@ -95,7 +101,8 @@ static keel_status add_texts(proposing *p, const keel_proposal_item *item, size_
         if (empty || repeated) continue;
         const char *text = keel_arena_strdup(arena, one->text);
         if (!text) return keel_nomem(err, "propose");
-        all[decision->n_candidates++] = (keel_candidate){.text = text, .model = name};
+        const bool said = p->job->says && name == p->job->model && !is_answered(decision);
+        all[decision->n_candidates++] = (keel_candidate){.text = text, .model = name, .taken = said};
         p->counts->added++;
         p->counts->cut += !one->ended;
         p->changed[owner] = true;

@@ -18,6 +18,8 @@ typedef struct keel_propose_job {
     const char *const *instruction; /* [n_instructions] besides, a text each, written as it is told; its words
                                        stand behind the model's name */
     size_t n_instructions;
+    bool says; /* the first plain text of a decision that nobody answered counts as said: the log of a model
+                  that stands alone */
     keel_proposal_config how; /* without instruction */
 } keel_propose_job;
 
@@ -30,7 +32,7 @@ typedef struct keel_propose_counts {
     size_t cut;       /* added ones that end at max_tokens */
 } keel_propose_counts;
 
-/* What a conversation waits for at its end is a decision too. Nothing that is written counts as said.
+/* What a conversation waits for at its end is a decision too.
  * Interruptible: what is in the store stays, and the same job goes on. */
 keel_status keel_propose_store(const keel_propose_job *job, keel_propose_counts *out, keel_err *err);
 

@@ -35,6 +35,11 @@ expect "one thread writes the same" 0 "" propose --store other.db --base lora --
 "$KEEL" export --store other.db --out b.jsonl --quiet >/dev/null
 cmp a.jsonl b.jsonl || fail "the same texts"
 grep -q 'lora: Refuse politely.' a.jsonl || fail "who wrote what stands beside it"
+sed 's/, {"role": "assistant".*\]}/]}/' log.jsonl >asked.jsonl
+"$KEEL" import --store asked.db --format chat asked.jsonl --quiet >/dev/null
+expect "answers alone" 0 "" propose --store asked.db --base lora --n 2 --max-tokens 8 --split test --say --quiet
+"$KEEL" export --store asked.db --split test --out said.jsonl --quiet >/dev/null
+[ "$(grep -c . said.jsonl)" -gt 5 ] && [ "$(grep -c '"taken": *true' said.jsonl)" = "$(grep -c . said.jsonl)" ] || fail "one text of each decision counts as said: $(head -1 said.jsonl)"
 expect "builds an n-gram base" 0 "" sft --store s.db --base builtin --out ngrams --quiet --set epochs=1 --set buckets=4096
 expect "n-grams write nothing" 1 "writes none itself" propose --store s.db --base ngrams --n 1
 
