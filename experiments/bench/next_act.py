@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Which dialogue act comes next on SGD, from the text alone: the n-gram base against an encoder, on a sample of the dialogues drawn by
+"""Which dialogue act comes next on SGD: an encoder, which reads the text alone, against the n-gram base, which also reads the acts that
+the assistant took so far; on a sample of the dialogues drawn by
 hash: of the training part to tune on, of the development part to judge. Prints how often the act that each base puts first is the
 logged one, with its interval, and the difference at the same decisions (bootstrap over conversations).
 
