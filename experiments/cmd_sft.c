@@ -205,7 +205,11 @@ const keel_verb keel_verb_sft = {
         "earns by rule\n"
         "(they do no harm, and complete nothing), and neither is ever masked as harm.\n"
         "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n"
-        "example: keel sft --store logs.db --base minilm --mode lora --set rank=16 --out runs/minilm\n",
+        "A decoder (experiments/fetch-base.sh smollm2, or a new one by --base decoder) learns the tokens of responses; "
+        "--set imitate, loss\n"
+        "and --teacher say which and how.\n"
+        "example: keel sft --store logs.db --base minilm --mode lora --set rank=16 --out runs/minilm\n"
+        "example: keel sft --store logs.db --base smollm2 --mode lora --set imitate=good --out runs/smollm2\n",
     .named = &named,
     .run = run,
     .print = keel_artefact_print,
