@@ -372,7 +372,7 @@ static void what_is_not_read_is_refused_by_name(void **state) {
         {"biased-q4_0", "GGUF", "\xff\xff\xff\xff\xff\xff\xff\x7f", "count", 8, 16, KEEL_E_PARSE},
         {"biased-q4_0", "qwen2.attention.head_count", "\x03", "whole heads", 1, 26 + 4, KEEL_E_UNSUPPORTED},
         {"biased-q4_0", "qwen2.attention.head_count", "\x00", "head_count", 1, 26 + 4, KEEL_E_INVALID},
-        {"biased-q4_0", "qwen2.attention.head_count_kv", "\x02", "rows", 1, 29 + 4, KEEL_E_INVALID},
+        {"tied-f32", "llama.attention.head_count_kv", "\x04", "rows", 1, 29 + 4, KEEL_E_INVALID},
         {"biased-q4_0", "qwen2.feed_forward_length", "\x40", "rows", 1, 25 + 4, KEEL_E_INVALID},
         {"biased-q4_0", "qwen2.block_count", "\x01", "tensors", 1, 17 + 4, KEEL_E_UNSUPPORTED},
         {"biased-q4_0", "qwen2.block_count", "\x03", "blk.2", 1, 17 + 4, KEEL_E_INVALID},

@@ -175,6 +175,7 @@ def write_pieces():
     from llama_cpp import Llama
     llama = Llama(path, vocab_only=True, verbose=False)
     texts = ["how do i bake bread ?", "the baker bakes", "caf\u00e9 na\u00efve", "  two  blanks ", "\u5317\u4eac 9\n", "x", "", "breadbread asks,:"]
+    texts += ["head thead asake", "theaddo ask howhead"]  # where the order of merges matters
     return [{"text": t, "ids": llama.tokenize(t.encode(), add_bos=True, special=False)} for t in texts]
 
 
