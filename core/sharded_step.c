@@ -194,7 +194,7 @@ static keel_status update_piece(void *context, size_t index, size_t thread, keel
     keel_adam adam = {part->size, step->adam->steps, step->adam->first + part->offset,
                       step->adam->second + part->offset};
     keel_real *gradient = step->gradient[0] + part->offset;
-    for (size_t i = 0; step->clip < 1 && i < part->size; ++i) gradient[i] *= (keel_real)step->clip;
+    for (size_t i = 0; step->clip != 1 && i < part->size; ++i) gradient[i] *= (keel_real)step->clip;
     keel_adam_step(&adam, &rule->adam, &params, gradient, rule->rate_factor);
     if (rule->target) keel_polyak(rule->target + part->offset, params.data, part->size, rule->tau);
     return KEEL_OK;
@@ -213,9 +213,13 @@ keel_status keel_sharded_step_take(keel_sharded_step *step, size_t shards, keel_
     step->params = params;
     step->adam = adam;
     step->clip = 1;
-    if (rule->clip_norm > 0) {
+    if (rule->clip_norm > 0 || rule->scale) {
+        const double factor = rule->scale ? rule->scale->factor : 1;
         KEEL_TRY(keel_sharded_step_sum(step, shards, work, context, norm, err));
-        if (*norm > rule->clip_norm) step->clip = rule->clip_norm / *norm;
+        *norm /= factor;
+        if (rule->scale) keel_loss_scale_step(rule->scale, isfinite(*norm));
+        if (rule->scale && !isfinite(*norm)) return KEEL_OK;
+        step->clip = (rule->clip_norm > 0 && *norm > rule->clip_norm ? rule->clip_norm / *norm : 1) / factor;
         KEEL_TRY(keel_pool_run(step->pool, step->n_pieces, update_piece, step, err));
     } else {
         KEEL_TRY(run_shards(step, shards, work, context, err));

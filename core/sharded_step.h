@@ -5,6 +5,7 @@
 #ifndef KEEL_CORE_SHARDED_STEP_H
 #define KEEL_CORE_SHARDED_STEP_H
 
+#include "core/loss_scale.h"
 #include "core/optim.h"
 #include "core/parallel.h"
 
@@ -13,10 +14,12 @@ typedef struct keel_sharded_step keel_sharded_step;
 /* What a step does with the gradient. */
 typedef struct keel_step_rule {
     keel_adam_config adam;
-    double rate_factor; /* on the learning rate */
-    double clip_norm;   /* largest Euclidean norm of the sum; 0: no limit */
-    keel_real *target;  /* [params->size] of the target network; NULL: none moves */
-    double tau;         /* target <- (1 - tau) target + tau parameters */
+    double rate_factor;     /* on the learning rate */
+    double clip_norm;       /* largest Euclidean norm of the sum; 0: no limit */
+    keel_loss_scale *scale; /* the loss was multiplied by its factor: the gradient is divided by it, and the
+                               factor moves; NULL: it was not */
+    keel_real *target;      /* [params->size] of the target network; NULL: none moves */
+    double tau;             /* target <- (1 - tau) target + tau parameters */
 } keel_step_rule;
 
 /* Called with the gradient [size] of one shard after the shard's work and before the sum, on the thread that
@@ -42,7 +45,8 @@ void keel_sharded_step_filter(keel_sharded_step *step, keel_gradient_filter *fil
  * sum. */
 keel_status keel_sharded_step_sum(keel_sharded_step *step, size_t shards, keel_shard_work *work,
                                   void *context, double *norm, keel_err *err);
-/* The same, then one step on params with the moments in adam. *norm: before clipping. */
+/* The same, then one step on params with the moments in adam. *norm: before clipping, of the unscaled sum.
+ * With rule->scale, a sum that is not finite moves nothing, adam->steps neither, and *norm is not finite. */
 keel_status keel_sharded_step_take(keel_sharded_step *step, size_t shards, keel_shard_work *work,
                                    void *context, const keel_step_rule *rule, keel_params *params,
                                    keel_adam *adam, double *norm, keel_err *err);

@@ -16,7 +16,7 @@
     { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
 
 /* In the order of KEEL_DECODER_*, keel_llama_weights, KEEL_BESIDE_*, keel_schedule, KEEL_LOSS_*,
- * KEEL_IMITATE_*, keel_llama_start, keel_llama_precision. */
+ * KEEL_IMITATE_*, keel_llama_start, KEEL_TUNE_*. */
 static const char *const modes[] = {"none", "full", "freeze", "lora", "prompt", NULL};
 static const char *const weights[] = {"stored", "f32", "bf16", "q8_0", NULL};
 static const char *const ngrams[] = {"auto", "yes", "no", NULL};

@@ -101,5 +101,5 @@ keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, si
                                                   : kto(batch, first, n, sums, tape, arena);
     KEEL_TRY(keel_tape_check(tape, sum, err));
     *loss = (double)sum->data[0] + (c->loss == KEEL_LOSS_KTO ? 0.5 * (double)n / batch->divisor : 0);
-    return keel_tape_backward(tape, sum, err);
+    return keel_tape_backward(tape, keel_op_scale(tape, sum, (keel_real)batch->scale), err);
 }

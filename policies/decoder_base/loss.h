@@ -25,9 +25,10 @@ typedef struct keel_decoder_batch {
     const keel_decoder_example *example;
     double divisor;
     double baseline; /* kto: z */
+    double scale;    /* on the gradient: of the loss, where it passes through binary16 */
 } keel_decoder_batch;
 
-/* Adds the gradient of examples [first, last) to grads, which are zero; *loss: their part of the loss. */
+/* grads: the gradient of examples [first, last) times batch->scale; *loss: their part of the loss. */
 keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, size_t last, keel_real *grads,
                                keel_tape *tape, keel_arena *arena, double *loss, keel_err *err);
 

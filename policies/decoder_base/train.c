@@ -14,6 +14,7 @@
 #include "core/sharded_step.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/loss.h"
+#include "policies/transformer/llama_plan.h"
 
 /* Numbers of how far a training is. */
 enum { UPDATES, STEPS, N_PROGRESS };
@@ -26,6 +27,7 @@ typedef struct training {
     int64_t at[N_PROGRESS];
     keel_real *first, *second; /* AdamW's moments, laid out as params */
     float mean[1];             /* running mean of the loss; below 0: none yet */
+    float scale[2];            /* keel_loss_scale of fp16: its factor, clean steps */
     double norm;
     float *reference; /* [units][MOST_TEXTS] log-likelihoods by the model as it was; NULL for sft */
     size_t per_epoch, total;
@@ -105,8 +107,13 @@ static keel_status open_training(training *run, keel_err *err) {
         !run->read || !run->example || !run->part || !run->score || !run->tape || !run->scratch ||
         (config_of(run)->loss != KEEL_LOSS_SFT && !run->reference))
         return keel_nomem(err, "decoder base");
-    for (size_t i = 0; i < threads; i++) KEEL_TRY(keel_tape_open(&run->tape[i], err));
+    for (size_t i = 0; i < threads; i++) {
+        KEEL_TRY(keel_tape_open(&run->tape[i], err));
+        if (config_of(run)->precision == KEEL_TUNE_BF16)
+            keel_tape_precision(run->tape[i], KEEL_PRECISION_BF16);
+    }
     run->mean[0] = -1;
+    run->scale[0] = (float)keel_loss_scale_start().factor;
     run->per_epoch = (n + batch - 1) / batch;
     run->total = run->per_epoch * (size_t)config_of(run)->epochs;
     run->order_epoch = -1;
@@ -284,18 +291,32 @@ static double rate_factor(const training *run) {
                                 (size_t)run->at[UPDATES] + (warm > 0), warm, run->total + (warm > 0));
 }
 
+static bool is_scaled(const training *run) {
+    return config_of(run)->precision == KEEL_TUNE_FP16;
+}
+
 static keel_status step(training *run, keel_err *err) {
     const struct keel_decoder_base_config *c = config_of(run);
+    keel_loss_scale scale = {.factor = (double)run->scale[0], .clean = (uint64_t)run->scale[1]};
     keel_params *params = &run->model->llama->params;
     keel_step_rule rule = {
         .adam = keel_adam_defaults(), .rate_factor = rate_factor(run), .clip_norm = c->clip_norm};
     keel_adam adam = {params->size, (uint64_t)run->at[STEPS], run->first, run->second};
     rule.adam.learning_rate = run->rate;
     rule.adam.weight_decay = c->weight_decay;
+    if (is_scaled(run)) rule.scale = &scale;
     KEEL_TRY(keel_sharded_step_take(run->step, run->n_shards, run_shard, run, &rule, params, &adam,
                                     &run->norm, err));
     run->at[STEPS] = (int64_t)adam.steps;
+    run->scale[0] = (float)scale.factor;
+    run->scale[1] = (float)scale.clean;
     return KEEL_OK;
+}
+
+/* A gradient that is too large for binary16 moved nothing, and the next is scaled by less. */
+static bool has_diverged(const training *run, double loss, float factor) {
+    if (!isfinite(loss)) return true;
+    return !isfinite(run->norm) && !(is_scaled(run) && factor > 1);
 }
 
 static keel_keep keep_of(const struct keel_decoder_base_config *c) {
@@ -316,10 +337,12 @@ static keel_status update(training *run, keel_err *err) {
                                       .example = run->example,
                                       .divisor = divisor_of(run)};
     KEEL_TRY(find_baseline(run, err));
+    const float factor = run->scale[0];
+    run->batch.scale = is_scaled(run) ? (double)factor : 1;
     KEEL_TRY(step(run, err));
     for (size_t s = 0; s < run->n_shards; s++) figure[0] += run->part[s];
     figure[1] = run->norm;
-    if (!isfinite(figure[0]) || !isfinite(figure[1])) {
+    if (has_diverged(run, figure[0], factor)) {
         keel_fail(err, KEEL_E_DIVERGED, "sft", "the loss is not finite after %lld updates",
                   (long long)run->at[UPDATES]);
         return keel_hint(err, "try a smaller --set learning_rate");
@@ -332,7 +355,7 @@ static keel_status update(training *run, keel_err *err) {
 
 /* ---- checkpoints ---- */
 
-enum { MOST_TENSORS = 5 };
+enum { MOST_TENSORS = 6 };
 
 static size_t list_tensors(training *run, int64_t at[N_PROGRESS], keel_named_tensor tensor[MOST_TENSORS]) {
     const keel_params *params = &run->model->llama->params;
@@ -343,6 +366,7 @@ static size_t list_tensors(training *run, int64_t at[N_PROGRESS], keel_named_ten
         void *data;
     } rows[MOST_TENSORS] = {{"progress", KEEL_I64, N_PROGRESS, 8, at},
                             {"loss", KEEL_F32, 1, 4, run->mean},
+                            {"scale", KEEL_F32, 2, 4, run->scale},
                             {"trained", KEEL_F32, params->size, 4, params->data},
                             {"first", KEEL_F32, params->size, 4, run->first},
                             {"second", KEEL_F32, params->size, 4, run->second}};
@@ -372,6 +396,9 @@ static keel_status resume(training *run, bool *found, keel_err *err) {
         if (at[i] < 0 || (uint64_t)at[i] > run->total)
             return keel_fail(err, KEEL_E_INVALID, run->job->checkpoint[0],
                              "the checkpoint holds impossible numbers");
+    if (!(run->scale[0] >= 1 && run->scale[1] >= 0 && run->scale[1] < 2000))
+        return keel_fail(err, KEEL_E_INVALID, run->job->checkpoint[0],
+                         "the checkpoint holds an impossible loss scale");
     memcpy(run->at, at, sizeof at);
     keel_log(KEEL_LOG_INFO, "sft: going on after %lld updates", (long long)run->at[UPDATES]);
     return KEEL_OK;
@@ -400,9 +427,32 @@ static keel_status run_updates(training *run, keel_err *err) {
     return status;
 }
 
+/* Said before anything is taken: a shard is full at most, and one text. */
+static void tell_memory(const training *run) {
+    const keel_llama *llama = run->model->llama;
+    const size_t tokens = (size_t)config_of(run)->shard_tokens, threads = threads_of(run);
+    const keel_llama_plan plan = {.tuning = keel_llama_tuning_of(llama),
+                                  .keep = keep_of(config_of(run)),
+                                  .texts = 1,
+                                  .tokens = tokens,
+                                  .longest = tokens,
+                                  .counted = tokens,
+                                  .shards = threads,
+                                  .gradients = threads + 1};
+    const keel_llama_memory m = keel_llama_memory_of(&llama->config, &plan);
+    const double mb = 1 / 1e6;
+    keel_log(
+        KEEL_LOG_INFO,
+        "sft: memory planned: %.0f MB: weights %.0f, gradients %.0f, moments %.0f, and for each of %zu threads "
+        "activations %.0f, logits %.0f",
+        (double)m.total * mb, (double)m.weights * mb, (double)m.gradients * mb, (double)m.moments * mb,
+        threads, (double)m.activations * mb, (double)m.logits * mb);
+}
+
 static keel_status run_all(training *run, keel_err *err) {
     const char *path = run->job->metrics_path;
     bool found = false;
+    tell_memory(run);
     KEEL_TRY(open_training(run, err));
     if (run->reference) KEEL_TRY(find_reference(run, err)); /* before a checkpoint moves the parameters */
     KEEL_TRY(resume(run, &found, err));

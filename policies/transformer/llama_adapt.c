@@ -178,6 +178,16 @@ keel_status keel_llama_train(keel_llama *llama, const keel_llama_tuning *tuning,
     return KEEL_OK;
 }
 
+keel_llama_tuning keel_llama_tuning_of(const keel_llama *llama) {
+    if (llama->lora.rank) return (keel_llama_tuning){.mode = KEEL_LLAMA_LORA, .lora = llama->lora};
+    if (llama->n_virtual)
+        return (keel_llama_tuning){.mode = KEEL_LLAMA_PROMPT, .n_virtual = llama->n_virtual};
+    if (llama->first_trained == 0) return (keel_llama_tuning){.mode = KEEL_LLAMA_FULL};
+    return (keel_llama_tuning){.mode = KEEL_LLAMA_FREEZE,
+                               .frozen_layers =
+                                   (llama->first_trained - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER};
+}
+
 /* ---- starting ---- */
 
 void keel_llama_lora_start(keel_llama *llama, keel_rng *rng) {

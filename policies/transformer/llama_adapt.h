@@ -33,6 +33,8 @@ enum { KEEL_LLAMA_MOST_VIRTUAL = 4096 };
 /* Prepares a decoder that is not being tuned (else KEEL_E_USAGE). What was added is zero until it is started.
  * KEEL_E_INVALID: a number out of range. After an error the decoder is as before. */
 keel_status keel_llama_train(keel_llama *llama, const keel_llama_tuning *tuning, keel_err *err);
+/* How a decoder is being tuned. */
+keel_llama_tuning keel_llama_tuning_of(const keel_llama *llama);
 /* Elements that a tuning trains, padding included, and the rows in which they are; for plans. */
 size_t keel_llama_trained_size(const keel_llama_config *config, const keel_llama_tuning *tuning);
 

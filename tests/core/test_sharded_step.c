@@ -184,11 +184,106 @@ static void a_failure_of_the_filter_stops_the_step(void **state) {
     tear_down();
 }
 
+/* ---- loss scaling ---- */
+
+typedef struct scaled {
+    uint64_t seed;
+    double factor;
+    bool overflows;
+} scaled;
+
+static keel_status scaled_work(void *context, size_t shard, size_t thread, keel_err *err) {
+    (void)thread, (void)err;
+    const scaled *s = context;
+    float *gradient = keel_sharded_step_gradient(f.step, shard);
+    fill(s->seed, shard, gradient);
+    for (size_t i = 0; i < f.params.size; ++i) gradient[i] *= (float)s->factor;
+    if (s->overflows && shard == 1) gradient[3] = INFINITY;
+    return KEEL_OK;
+}
+
+/* The factor is a power of two: divided by it, the gradient is the same to the bit. */
+static void a_scaled_step_is_the_same_step(void **state) {
+    (void)state;
+    static const double clips[] = {0, 1e-3};
+    for (int k = 0; k < 2; k++) {
+        float *expected = NULL;
+        double norms[2];
+        for (int scaling = 0; scaling < 2; scaling++) {
+            set_up(2);
+            keel_loss_scale scale = keel_loss_scale_start();
+            keel_step_rule rule = rule_with(clips[k], NULL);
+            scaled s = {.seed = 1, .factor = scaling ? scale.factor : 1};
+            if (scaling) rule.scale = &scale;
+            assert_int_equal(keel_sharded_step_take(f.step, SHARDS, scaled_work, &s, &rule, &f.params,
+                                                    &f.adam, &norms[scaling], NULL),
+                             KEEL_OK);
+            if (!scaling) {
+                expected = keel_calloc(f.params.size, sizeof *expected);
+                memcpy(expected, f.params.data, f.params.size * sizeof *expected);
+            } else {
+                for (size_t i = 0; i < f.params.size; i++)
+                    assert_true(fabsf(f.params.data[i] - expected[i]) <= 1e-6f * fabsf(expected[i]));
+                assert_true(fabs(norms[1] / norms[0] - 1) < 1e-6);
+                assert_true(scale.clean == 1);
+            }
+            tear_down();
+        }
+        keel_free(expected);
+    }
+}
+
+static void a_step_that_overflows_moves_nothing_and_halves_the_factor(void **state) {
+    (void)state;
+    set_up(2);
+    keel_loss_scale scale = keel_loss_scale_start();
+    keel_step_rule rule = rule_with(0, f.target);
+    rule.scale = &scale;
+    float *before = keel_calloc(f.params.size, sizeof *before);
+    memcpy(before, f.params.data, f.params.size * sizeof *before);
+    double norm;
+    for (int i = 1; i <= 20; i++) {
+        scaled s = {.seed = 1, .factor = scale.factor, .overflows = true};
+        assert_int_equal(
+            keel_sharded_step_take(f.step, SHARDS, scaled_work, &s, &rule, &f.params, &f.adam, &norm, NULL),
+            KEEL_OK);
+        assert_true(!isfinite(norm));
+        assert_true(scale.factor == fmax(1, 65536 / pow(2, i)));
+        assert_memory_equal(before, f.params.data, f.params.size * sizeof *before);
+        assert_memory_equal(before, f.target, f.params.size * sizeof *before);
+        assert_true(f.adam.steps == 0);
+    }
+    scaled s = {.seed = 1, .factor = 1}; /* what was left behind does no harm */
+    assert_int_equal(
+        keel_sharded_step_take(f.step, SHARDS, scaled_work, &s, &rule, &f.params, &f.adam, &norm, NULL),
+        KEEL_OK);
+    assert_true(isfinite(norm));
+    assert_true(f.adam.steps == 1);
+    for (size_t i = 0; i < f.params.size; i++) assert_true(isfinite(f.params.data[i]));
+    keel_free(before);
+    tear_down();
+}
+
+static void the_factor_doubles_after_two_thousand_clean_steps(void **state) {
+    (void)state;
+    keel_loss_scale scale = keel_loss_scale_start();
+    for (int i = 1; i < 2000; i++) keel_loss_scale_step(&scale, true);
+    assert_true(scale.factor == 65536);
+    keel_loss_scale_step(&scale, true);
+    assert_true(scale.factor == 131072 && scale.clean == 0);
+    for (int i = 0; i < 1999; i++) keel_loss_scale_step(&scale, true);
+    keel_loss_scale_step(&scale, false);
+    assert_true(scale.factor == 65536 && scale.clean == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_is_that_of_the_whole_block_for_any_number_of_threads),
         cmocka_unit_test(a_filter_sees_the_gradient_of_each_shard_before_the_sum),
         cmocka_unit_test(a_failure_of_the_filter_stops_the_step),
+        cmocka_unit_test(a_scaled_step_is_the_same_step),
+        cmocka_unit_test(a_step_that_overflows_moves_nothing_and_halves_the_factor),
+        cmocka_unit_test(the_factor_doubles_after_two_thousand_clean_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

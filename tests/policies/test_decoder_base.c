@@ -310,6 +310,36 @@ static void a_run_interrupted_again_and_again_ends_in_the_same_bytes(void **stat
     same_artefact("whole", "cut");
 }
 
+/* Rounded or run again, it learns the same but for the rounding, and goes on where it was stopped. */
+static void every_precision_learns(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *cut;
+        int precision, recompute;
+    } ways[] = {{"f32", "f32c", KEEL_TUNE_F32, 0},
+                {"again", "againc", KEEL_TUNE_F32, 1},
+                {"bf16", "bf16c", KEEL_TUNE_BF16, 0},
+                {"fp16", "fp16c", KEEL_TUNE_FP16, 0}};
+    double loss[4];
+    add_sets(store, 20, "train");
+    config.checkpoint_every = 2;
+    for (int k = 0; k < 4; k++) {
+        config.precision = ways[k].precision;
+        config.recompute = ways[k].recompute;
+        assert_ok(tune_from("decoder", ways[k].name, 2));
+        loss[k] = figure(ways[k].name, "token");
+        interrupt_set(false);
+        interrupt_at(9);
+        assert_int_equal(tune_from("decoder", ways[k].cut, 2), KEEL_E_INTERRUPTED);
+        interrupt_at(0);
+        interrupt_set(false);
+        assert_ok(tune_from("decoder", ways[k].cut, 2));
+        same_artefact(ways[k].name, ways[k].cut);
+    }
+    assert_true(loss[1] == loss[0]);
+    for (int k = 2; k < 4; k++) assert_true(loss[k] != loss[0] && fabs(loss[k] / loss[0] - 1) < 0.05);
+}
+
 /* ---- what it says ---- */
 
 static void features_are_the_same_when_loaded(void **state) {
@@ -370,6 +400,7 @@ static void it_writes_the_same_texts_by_the_same_seed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_decoder_learns_what_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_precision_learns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(preferences_widen_the_margin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(good_answers_alone_are_imitated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dialogue_is_one_text, set_up, tear_down),

@@ -110,6 +110,8 @@ static void what_a_mode_trains_is_the_end_of_one_list(void **state) {
     assert_ok(
         keel_llama_train(llama, &(keel_llama_tuning){.mode = KEEL_LLAMA_FREEZE, .frozen_layers = 1}, &err));
     assert_string_equal(llama->params.table[0].name, "model.layers.1.input_layernorm.weight");
+    assert_int_equal(keel_llama_tuning_of(llama).mode, KEEL_LLAMA_FREEZE);
+    assert_int_equal(keel_llama_tuning_of(llama).frozen_layers, 1);
     assert_false(llama->params.table[0].decay);
     assert_true(llama->params.table[KEEL_LLAMA_Q].decay);
     assert_int_equal(llama->params.table[KEEL_LLAMA_Q_BIAS].rows, 0); /* this model has none */
@@ -370,6 +372,7 @@ static void an_adapter_for_another_is_refused(void **state) {
     assert_int_equal(keel_peft_load_llama(llama, golden("rslora"), &err), KEEL_E_INVALID);
     assert_int_equal(keel_peft_load_llama(llama, golden("prompt"), &err), KEEL_E_INVALID);
     contains(err.message, "virtual");
+    assert_int_equal(keel_llama_tuning_of(llama).mode, KEEL_LLAMA_LORA);
     assert_ok(keel_llama_merge(llama, &err));
     assert_int_equal(keel_peft_load_llama(llama, golden("lora"), &err), KEEL_E_USAGE);
     keel_llama_close(llama);
