@@ -324,7 +324,7 @@ FUNCTION(dictsort) {
 
 /* The rest of the arguments, behind the first n. */
 static arguments rest(const arguments *all, size_t n) {
-    return (arguments){all->item + n, all->n - n, {0}};
+    return (arguments){all->n ? all->item + n : NULL, all->n - n, {0}};
 }
 
 /* map("trim"), map(attribute="name"[, default=...]) */
