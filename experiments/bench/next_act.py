@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Which dialogue act comes next on SGD: an encoder, which reads the text alone, against the n-gram base, which also reads the acts that
-the assistant took so far; on a sample of the dialogues drawn by
-hash: of the training part to tune on, of the development part to judge. Prints how often the act that each base puts first is the
-logged one, with its interval, and the difference at the same decisions (bootstrap over conversations).
+"""Which dialogue act comes next on SGD: an encoder or a decoder, which read the text alone, against the n-gram base, which also reads
+the acts that the assistant took so far; on a sample of the dialogues drawn by hash: of the training part to tune on, of the
+development part to judge. Prints how often the act that each base puts first is the logged one, with its interval, and the
+difference at the same decisions (bootstrap over conversations); of a decoder also the perplexity of the assistant's acts and texts.
 
-    next_act.py KEEL ENCODER_FOLDER SGD_FOLDER OUT [SHARE_TRAIN SHARE_DEV]
+    next_act.py KEEL MODEL SGD_FOLDER OUT [SHARE_TRAIN SHARE_DEV]
 """
 import csv
 import gzip
@@ -18,13 +18,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-keel, encoder, sgd, out = sys.argv[1:5]
+keel, model, sgd, out = sys.argv[1:5]
 SHARE = dict(zip(("train", "dev"), map(float, sys.argv[5:7] or (0.02, 0.05))))
 RESAMPLES = 2000
-BASES = {
-    "n-grams": ["--base", "builtin"],
-    "heads": ["--base", encoder, "--mode", "head", "--set", "folds=0", "--set", "state_tokens=64"],
-    "freeze": ["--base", encoder, "--mode", "freeze", "--set", "frozen_layers=3", "--set", "folds=0", "--set", "state_tokens=64"],
+GRAMS = {"n-grams": ["--base", "builtin"]}
+ENCODER = {
+    "heads": ["--mode", "head", "--set", "folds=0", "--set", "state_tokens=64"],
+    "freeze": ["--mode", "freeze", "--set", "frozen_layers=3", "--set", "folds=0", "--set", "state_tokens=64"],
+}
+DECODER = {
+    "none": ["--mode", "none"],
+    "prompt": ["--mode", "prompt", "--set", "virtual_tokens=20"],
+    "lora": ["--mode", "lora"],
+    "freeze": ["--mode", "freeze", "--set", "frozen_layers=20"],
+    "full": ["--mode", "full"],
 }
 csv.field_size_limit(1 << 30)
 
@@ -52,6 +59,28 @@ def run(*arguments):
     if done.returncode:
         sys.exit(f"keel {' '.join(arguments)}: {done.stderr}")
     return done.stdout, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
+def is_decoder():
+    path = Path(model)
+    config = path / "config.json"
+    return not config.exists() or any(a.endswith("ForCausalLM") for a in json.loads(config.read_text()).get("architectures") or [])
+
+
+DECODES = is_decoder()
+BASES = GRAMS | {
+    name: ["--base", model, *how, *(["--set", "epochs=2", "--set", "batch=4"] if DECODES and name != "none" else [])]
+    for name, how in (DECODER if DECODES else ENCODER).items()
+}
+
+
+def perplexity(name):
+    """Of what the assistant says in dev: its acts and texts."""
+    if not DECODES or name == "n-grams":
+        return ""
+    text, _ = run("verify", "--base", f"{out}/{name}", "--store", f"{out}/sgd.db", "--split", "dev", "--json")
+    found = json.loads(text)["log"]["perplexity"]
+    return " {value:.2f} [{low:.2f}, {high:.2f}]".format(**found)
 
 
 def hits(name):
@@ -84,11 +113,11 @@ counts = {part: sample(part) for part in SHARE}
 run("import", "--store", f"{out}/sgd.db", "--format", "sgd", f"{out}/sgd/train", f"{out}/sgd/dev")
 print(f"{counts['train']} dialogues to tune on, {counts['dev']} to judge on")
 grams = None
-print("base      agreement              minus n-grams             CPU seconds")
+print("base      agreement              minus n-grams             CPU seconds" + (" perplexity" if DECODES else ""))
 for name in BASES:
     hit, seconds = hits(name)
     grams = grams or hit
     difference = interval({place: hit[place] - grams[place] for place in grams})
     shown = "{:.3f} [{:.3f}, {:.3f}]".format(*interval(hit))
     apart = "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference) if hit is not grams else "-"
-    print(f"{name:9} {shown:22} {apart:25} {seconds:11.0f}", flush=True)
+    print(f"{name:9} {shown:22} {apart:25} {seconds:11.0f}{perplexity(name)}", flush=True)

@@ -5,7 +5,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "policies/decoder_base/units.h"
+#include "policies/decoder_base/loss.h"
 #include "policies/sft.h"
 #include "support/interrupt.h"
 
@@ -211,6 +211,74 @@ static void good_answers_alone_are_imitated(void **state) {
     assert_int_equal((int)figure("taken", "responses_undeserving"), 0);
 }
 
+/* A text of a prompt and a response, in the arena, and its log-likelihood by the inference engine. */
+static keel_decoder_text text_of(const keel_decoder_base *model, const char *ask, const char *answer,
+                                 keel_arena *arena, double *log_prob) {
+    keel_turn turns[1] = {{.role = KEEL_ROLE_USER, .text = ask}};
+    keel_candidate candidate = {.text = answer, .taken = true};
+    keel_decision decision = {.turn = 1, .n_candidates = 1, .candidates = &candidate};
+    const keel_conversation conversation = {
+        .n_turns = 1, .turns = turns, .n_decisions = 1, .decisions = &decision};
+    const keel_decoder_link link = {0, 0};
+    const keel_decoder_unit unit = {.n_links = 1};
+    keel_decoder_text text[KEEL_DECODER_MOST_TEXTS];
+    size_t n, tokens;
+    assert_ok(keel__decoder_texts(model, &conversation, &unit, &link, arena, text, &n, &err));
+    assert_ok(
+        keel_base_likelihood(&model->base, &conversation, 0, &candidate, arena, log_prob, &tokens, &err));
+    assert_int_equal(tokens, text[0].n - text[0].prompt);
+    return text[0];
+}
+
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+/* By equation 7 of Rafailov et al. 2023 and equation 8 of Ethayarajh et al. 2024, from likelihoods that the
+ * engine without the tape gives; and the mean cost of a token. */
+static void losses_are_their_formulas(void **state) {
+    (void)state;
+    add_sets(store, 12, "train");
+    config.epochs = 1;
+    assert_ok(tune_from("decoder", "base", 1));
+    keel_decoder_base *model = load("base");
+    keel_arena arena = {0}, scratch = {0};
+    keel_tape *tape;
+    double a, b;
+    keel_decoder_example example[2] = {{.n = 2, .good = true, .reference = {-30, -41}},
+                                       {.n = 2, .good = false, .reference = {-28, -33}}};
+    example[0].text[0] = example[1].text[1] = text_of(model, topics[0].ask, topics[0].answer, &arena, &a);
+    example[0].text[1] = example[1].text[0] = text_of(model, topics[0].ask, topics[1].answer, &arena, &b);
+    const keel_llama_tuning whole = {.mode = KEEL_LLAMA_FULL};
+    assert_ok(keel_llama_train(model->llama, &whole, &err));
+    keel_real *grads = keel_calloc(model->llama->params.size, sizeof *grads);
+    assert_non_null(grads);
+    assert_ok(keel_tape_open(&tape, &err));
+    const double beta = model->config.preference_beta = 0.3, z = 0.7;
+    const double tokens = (double)(example[0].text[0].supervised + example[1].text[0].supervised);
+    const double wanted[] = {
+        [KEEL_LOSS_SFT] = -(a + b) / tokens,
+        [KEEL_LOSS_DPO] =
+            -(log(sigmoid(beta * ((a - b) - (-30.0 + 41)))) + log(sigmoid(beta * ((b - a) - (-28.0 + 33))))) /
+            2,
+        [KEEL_LOSS_KTO] = ((1 - sigmoid(beta * (a + 30 - z))) + (1 - sigmoid(beta * (z - (b + 28))))) / 2};
+    for (int l = KEEL_LOSS_SFT; l <= KEEL_LOSS_KTO; l++) {
+        double got;
+        model->config.loss = l;
+        keel_decoder_batch batch = {
+            .model = model, .example = example, .divisor = l == KEEL_LOSS_SFT ? tokens : 2, .baseline = z};
+        keel_decoder_example *alone = example;
+        for (int i = 0; i < 2; i++) alone[i].n = l == KEEL_LOSS_SFT ? 1 : 2;
+        assert_ok(keel__decoder_loss(&batch, 0, 2, grads, tape, &scratch, &got, &err));
+        if (!(fabs(got - wanted[l]) < 1e-4)) fail_msg("loss %d: %.7g, expected %.7g", l, got, wanted[l]);
+    }
+    keel_tape_close(tape);
+    keel_free(grads);
+    keel_arena_free(&arena);
+    keel_arena_free(&scratch);
+    keel__decoder_base_close(&model->base);
+}
+
 /* ---- how it reads ---- */
 
 static void a_dialogue_is_one_text(void **state) {
@@ -403,6 +471,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_precision_learns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(preferences_widen_the_margin, set_up, tear_down),
         cmocka_unit_test_setup_teardown(good_answers_alone_are_imitated, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(losses_are_their_formulas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dialogue_is_one_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_speaks_for_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_long_responses_are_dropped_or_cut, set_up, tear_down),
