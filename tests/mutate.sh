@@ -51,6 +51,7 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;
+    policies/decoder_base/*) echo policies/test_decoder_base ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;

@@ -265,8 +265,11 @@ static void losses_are_their_formulas(void **state) {
     for (int l = KEEL_LOSS_SFT; l <= KEEL_LOSS_KTO; l++) {
         double got;
         model->config.loss = l;
-        keel_decoder_batch batch = {
-            .model = model, .example = example, .divisor = l == KEEL_LOSS_SFT ? tokens : 2, .baseline = z};
+        keel_decoder_batch batch = {.model = model,
+                                    .example = example,
+                                    .divisor = l == KEEL_LOSS_SFT ? tokens : 2,
+                                    .baseline = z,
+                                    .scale = 1};
         keel_decoder_example *alone = example;
         for (int i = 0; i < 2; i++) alone[i].n = l == KEEL_LOSS_SFT ? 1 : 2;
         assert_ok(keel__decoder_loss(&batch, 0, 2, grads, tape, &scratch, &got, &err));
