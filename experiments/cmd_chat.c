@@ -4,6 +4,7 @@
  *  2. For each line: has candidates written, asks the policy, shows them with what it thinks of each, and
  * answers with its choice.
  */
+#include <math.h>
 #include <string.h>
 
 #include "core/json.h"
@@ -14,6 +15,7 @@
 #include "experiments/line.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
+#include "policies/policy_internal.h"
 
 static const keel_flag flags[] = {
     {"--policy", "DIR", true, false, "the policy that chooses"},
@@ -81,6 +83,8 @@ static keel_status show(chatting *c, const keel_decision *decision, const keel_c
     }
     cJSON_AddStringToObject(json, "says", keel_choice_view_says(c->base, decision, choice->chosen));
     cJSON_AddBoolToObject(json, "fallback", choice->fallback);
+    if (isfinite(c->policy->harm_threshold))
+        cJSON_AddNumberToObject(json, "harm_threshold", c->policy->harm_threshold);
     keel_choice_view_familiarity(json, choice);
     const int64_t other = keel_choice_view_runner_up(choice);
     if (other >= 0) keel_json_add(json, "why", keel_choice_view_why(c->policy, choice, (size_t)other, false));
@@ -90,6 +94,8 @@ static keel_status show(chatting *c, const keel_decision *decision, const keel_c
         if (status == KEEL_OK) printf("%s\n", line.data);
     } else if (status == KEEL_OK) {
         keel_choice_view_print(actions, stdout);
+        if (isfinite(c->policy->harm_threshold))
+            printf("masked from a cost of harm of %.3g on\n", c->policy->harm_threshold);
         keel_choice_view_print_why(keel_json_get(json, "why"), stdout);
         printf("%s%s\nassistant> ", choice->unfamiliar ? "(unlike what it learned from) " : "",
                choice->fallback ? "(fallback)" : "");
