@@ -108,6 +108,16 @@ static void marked_spans_are_those_of_transformers(void **state) {
     }
 }
 
+/* Without what is null, and with its reasoning under each name. */
+static void messages_are_as_transformers_hands_them_on(void **state) {
+    const cJSON *one = chat_of("null");
+    const keel_chat_request request = of_chat(one);
+    const char *text;
+    (void)state;
+    assert_ok(render(keel_json_get(one, "template")->valuestring, &request, &text));
+    assert_string_equal(text, keel_json_get(one, "text")->valuestring);
+}
+
 /* Without marks, what the assistant says is told by the texts of the first messages: the same bytes. */
 static void spans_without_marks_are_the_same(void **state) {
     const cJSON *marked = chat_of("marked"), *plain = chat_of("plain");
@@ -215,6 +225,7 @@ static void a_hostile_template_cannot_run_away(void **state) {
     fails(DEEP "{{ ns.v }}", "nested deeper");
     fails(DEEP "{{ ns.v | tojson }}", "nested deeper");
     fails(DEEP "{{ ns.v == [ns.v] }}", "too many steps");
+    fails(DEEP "{% if ns.v == [ns.v] %}{% endif %}", "too many steps"); /* with nothing behind it */
     fails("{% set ns = namespace(v=[1]) %}{% for i in range(60) %}{% set ns.v = [ns.v, ns.v] %}{% endfor %}"
           "{{ ns.v == [1] + ns.v }}{{ ns.v }}",
           "");
@@ -317,6 +328,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_those_of_jinja2),
         cmocka_unit_test(marked_spans_are_those_of_transformers),
+        cmocka_unit_test(messages_are_as_transformers_hands_them_on),
         cmocka_unit_test(spans_without_marks_are_the_same),
         cmocka_unit_test(what_a_template_drops_is_refused),
         cmocka_unit_test(a_hidden_mark_is_refused),

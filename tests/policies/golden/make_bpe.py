@@ -104,7 +104,7 @@ whole = decoders.ByteLevel()
 llama2 = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
 marks = [AddedToken("<left>", lstrip=True, normalized=False, special=True), AddedToken("<right>", rstrip=True, normalized=False, special=False),
          AddedToken("<both>", lstrip=True, rstrip=True, normalized=False), AddedToken("word", single_word=True, normalized=False), AddedToken("caf\u00e9", normalized=True),
-         AddedToken("<|end|>x", normalized=False)]
+         AddedToken("<|end|>x", normalized=False), AddedToken("\u0144\u0100", normalized=False)]
 CASES = {
     "gpt-2": ("bytes", dict(pre=byte_level(use_regex=True), decoder=whole, post=processors.ByteLevel())),
     "gpt-2 with a blank before": ("bytes", dict(pre=byte_level(add_prefix_space=True, use_regex=True), decoder=whole)),
@@ -124,6 +124,8 @@ CASES = {
                                post=around(PIECES["vocab"]))),
     "metaspace": ("characters", dict(pre=pre_tokenizers.Metaspace(prepend_scheme="always"), decoder=decoders.Metaspace(prepend_scheme="always"))),
     "metaspace at first": ("fused", dict(normalizer=normalizers.NFKC(), pre=pre_tokenizers.Metaspace(prepend_scheme="first"), decoder=decoders.Metaspace(prepend_scheme="first"), added=marks[:2])),
+    "digits, then metaspace at first": ("fused", dict(pre=pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Metaspace(prepend_scheme="first")]),
+                                                      decoder=decoders.Metaspace(prepend_scheme="first"))),
     "metaspace never": ("fused", dict(normalizer=normalizers.Replace(Regex(" {2,}"), " "), pre=pre_tokenizers.Metaspace(prepend_scheme="never", split=False),
                                       decoder=decoders.Metaspace(prepend_scheme="never"))),
     "roberta": ("bytes", dict(pre=byte_level(use_regex=True), post=processors.RobertaProcessing(("</s>", 1), ("<s>", 0)), decoder=whole)),
@@ -131,7 +133,7 @@ CASES = {
 TEXTS = ["", " ", "Hello, can you book a table?", "I'LL wait, they'Ve told; it'\u017f DON'T", "12345 and 7:30 \u00bd \u0663\u0664", "  two  blanks\t\ttabs\n\nlines \r\n end ",
          "caf\u00e9 cafe\u0301 Na\u00efve \u00dcber stra\u00dfe \u1e9b\u0323", "\u4f60\u597d\uff0c\ud55c\uad6d\uc5b4 \u00bfqu\u00e9?", "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \u00a0\u2003\u3000\u180e\x85x",
          "<s>a</s> b <|end|> c<|end|>x", "a  <left>  b  <right>  c  <both>  d", "word words sword word. a_word \u00e9word", " qzqz qzqzq", "Tomorrow\u2019s \u201cquotes\u201d \u2013 dash\u2026",
-         "xxabcxx x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbb", "\u2581already\u2581marked", "\u0301\u0301 \ufdfa \ufb01x", "\uff1cleft\uff1e x", "aaaaa aaaaaaa aaa"]
+         "xxabcxx x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbb", "\u2581already\u2581marked", "\u0301\u0301 \ufdfa \ufb01x", "\uff1cleft\uff1e x", "aaaaa aaaaaaa aaa", "1a2 b\u0144\u0100c"]
 
 
 def main():

@@ -38,7 +38,7 @@ SNIPPETS = r"""
 {{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % 3 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 6 / 2 }} {{ 7.5 // 2 }} {{ -7.5 % 2 }} {{ 1 + 2 * 3 - 4 }} {{ (1 + 2) * 3 }} {{ -n + 1 }} {{ +n }} {{ yes + 1 }}
 {{ 'a' + 'b' ~ 1 ~ none ~ true }} {{ 'ab' * 3 }} {{ [1] + [2] }} {{ [0] * 2 }} {{ (1,) + (2,) }} {{ 'a' 'b' "c" }}
 {{ 1 == 1.0 }} {{ 1 == true }} {{ 'a' == 1 }} {{ [1, 2] == [1, 2] }} {{ {'a': 1} == {'a': 1.0} }} {{ none == missing }} {{ missing == other }} {{ (1,) == [1] }}
-{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ 'a' < 'b' <= 'b' }} {{ [1, 2] < [1, 3] }} {{ 2 >= 2.0 }} {{ 'b' != 'a' }} {{ [1] < [1, 0] }}
+{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ 1 < 3 > 2 }} {{ 'a' < 'b' <= 'b' }} {{ [1, 2] < [1, 3] }} {{ 2 >= 2.0 }} {{ 'b' != 'a' }} {{ [1] < [1, 0] }}
 {{ 'ell' in s }} {{ 'x' not in s }} {{ 3 in l }} {{ 'b' in d }} {{ 'zz' in missing }} {{ not 1 in l }} {{ '' in s }}
 {{ 1 and 2 }} {{ 0 or 'x' }} {{ not yes }} {{ not not n }} {{ none or missing or 'end' }} {{ 1 and 0 or 3 }} {{ empty and 1 }}|
 {{ 'y' if n > 3 else 'n' }} {{ 'y' if zero }}| {{ 1 if no else 2 if zero else 3 }} {{ ('a' if yes else 'b') ~ 'c' }}
@@ -68,7 +68,7 @@ SNIPPETS = r"""
 {% for i in range(5) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %} {{ range(3) | list }} {{ range(5, 1, -2) | list }} {{ range(2, 4) | list }} {% for i in range(2) %}{% for k in range(3) %}{% if k == 1 %}{% break %}{% endif %}{{ i }}{{ k }} {% endfor %}{% endfor %}
 {% set q = 1 %}{% for i in l %}{% set q = q + i %}{{ q }},{% endfor %}{{ q }} {% set ns = namespace(total=0, seen=[]) %}{% for i in l %}{% set ns.total = ns.total + i %}{% set ns.seen = ns.seen + [i] %}{% endfor %}{{ ns.total }} {{ ns.seen }} {{ ns.nope is defined }} {% set a, b = 1, [2] %}{{ a }}{{ b }} {% set (a, b) = (3, 4) %}{{ a }}{{ b }} {{ dict(a=1)['a'] }} {{ dict({'b': 2}, c=3) }}
 {% set block %}x{{ n }}{% endset %}{{ block | upper }} {% set block | trim | upper %}  y {{ s }} {% endset %}{{ block }}| {% filter upper %}abc{{ n }}{% endfilter %} {% filter trim | replace('b', '-') %} abc {% endfilter %}|
-{% macro m(a, b=2, c=none) %}[{{ a }}-{{ b }}-{{ c }}-{{ n }}]{% endmacro %}{{ m(1) }}{{ m(1, c=3) }}{{ m(b='x', a='y') }}{{ m() }} {% macro fact(k) %}{% if k < 2 %}1{% else %}{{ k * (fact(k - 1) | int) }}{% endif %}{% endmacro %}{{ fact(10) }} {% macro outer() %}{{ late }}{% endmacro %}{% set late = 'L' %}{{ outer() }} {% macro loopless() %}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}{% endmacro %}{{ loopless() | upper }}
+{% macro m(a, b=2, c=none) %}[{{ a }}-{{ b }}-{{ c }}-{{ n }}]{% endmacro %}{{ m(1) }}{{ m(1, c=3) }}{{ m(b='x', a='y') }}{{ m() }} {% macro fact(k) %}{% if k < 2 %}1{% else %}{{ k * (fact(k - 1) | int) }}{% endif %}{% endmacro %}{{ fact(10) }} {% macro outer() %}{{ late }}{% endmacro %}{% set late = 'L' %}{{ outer() }} {% macro unseen() %}{{ i }}{% endmacro %}{% for i in l %}{{ unseen() }}{% endfor %}| {% macro loopless() %}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}{% endmacro %}{{ loopless() | upper }}
 {% if n == 7 %}seven{% elif n == 8 %}eight{% else %}other{% endif %} {% if no %}a{% elif missing %}b{% endif %}| {% if l and d and s %}all{% endif %} {% if n is defined and n is not none %}ok{% endif %}
 a {#- gone -#} b {# c #} d {#+ e +#} f
 A{%- if yes %} B {%- endif %} C {{- n -}} D {% if yes -%} E {% endif -%} F
@@ -149,7 +149,9 @@ CALLS = [{"role": "user", "content": "weather?"}, {"role": "assistant", "content
                                                     "tool_calls": [{"type": "function", "function": {"name": "get", "arguments": {"city": "Z\u00fcrich", "n": 2}}}]},
          {"role": "tool", "content": "sunny"}, {"role": "assistant", "content": "Sunny."}]
 CHATS = [("marked", CHATML, TALK, None, False), ("asked", CHATML, TALK[:-1], None, True), ("plain", PLAIN, TALK, None, False), ("tools", TOOLS, CALLS, [VARIABLES["tool"]], False),
-         ("no tools", TOOLS, CALLS, None, True)]
+         ("no tools", TOOLS, CALLS, None, True),
+         ("null", "{% for m in messages %}{{ m.content is defined }}{{ m.reasoning_content }}{{ m.thinking }}{{ m.reasoning }};{% endfor %}",
+          CALLS + [{"role": "assistant", "content": "a", "reasoning": "r"}], None, False)]
 
 
 def render(template, variables):
