@@ -55,23 +55,57 @@ static void print_likelihood(const keel_llama *llama, const keel_tokens *tokens,
     printf("%.9g %zu\n", sum, tokens->count ? tokens->count - 1 : 0);
 }
 
-static void print_greedy(const keel_llama *llama, const keel_tokens *tokens, size_t n, keel_arena *arena) {
-    keel_llama_sequence *sequence = NULL;
-    float *logits = keel_arena_calloc(arena, llama->config.vocab, sizeof *logits);
-    int32_t next = 0;
-    check(logits ? keel_llama_sequence_open(&sequence, llama, NULL, 0, &err) : keel_nomem(&err, "bench"));
-    for (size_t i = 0; i < n; i++) {
-        const keel_llama_feed feed = {
-            .sequence = sequence, .id = i ? &next : tokens->id, .n = i ? 1 : tokens->count, .logits = logits};
-        check(keel_llama_run(llama, &feed, 1, NULL, arena, &err));
-        size_t best = 0;
-        for (size_t k = 1; k < llama->config.vocab; k++)
-            if (logits[k] > logits[best]) best = k;
-        next = (int32_t)best;
-        printf("%s%d", i ? " " : "", (int)next);
+/* All lines in step, as many at a time as there are. */
+enum { MOST_LINES = 64 };
+static struct {
+    keel_llama_sequence *sequence;
+    int32_t *id; /* what was read, then what came of it */
+    size_t n;
+    float *logits;
+} greedy[MOST_LINES];
+static size_t n_greedy;
+
+static void keep_line(const keel_llama *llama, const keel_tokens *tokens, size_t n, keel_arena *arena) {
+    (void)arena;
+    if (n_greedy == MOST_LINES || !tokens->count) exit(2);
+    check(keel_llama_sequence_open(&greedy[n_greedy].sequence, llama, NULL, 0, &err));
+    greedy[n_greedy].id = calloc(tokens->count + n, sizeof(int32_t));
+    greedy[n_greedy].logits = calloc(llama->config.vocab, sizeof(float));
+    if (!greedy[n_greedy].id || !greedy[n_greedy].logits) exit(1);
+    memcpy(greedy[n_greedy].id, tokens->id, tokens->count * sizeof(int32_t));
+    greedy[n_greedy++].n = tokens->count;
+}
+
+static int32_t most_probable(const float *logits, size_t n) {
+    size_t best = 0;
+    for (size_t k = 1; k < n; k++)
+        if (logits[k] > logits[best]) best = k;
+    return (int32_t)best;
+}
+
+static void print_greedy(const keel_llama *llama, size_t n) {
+    keel_llama_feed feeds[MOST_LINES];
+    keel_arena arena = {0};
+    for (size_t step = 0; step < n; step++) {
+        for (size_t i = 0; i < n_greedy; i++)
+            feeds[i] = (keel_llama_feed){.sequence = greedy[i].sequence,
+                                         .id = greedy[i].id + (step ? greedy[i].n + step - 1 : 0),
+                                         .n = step ? 1 : greedy[i].n,
+                                         .logits = greedy[i].logits};
+        keel_arena_reset(&arena);
+        check(keel_llama_run(llama, feeds, n_greedy, NULL, &arena, &err));
+        for (size_t i = 0; i < n_greedy; i++)
+            greedy[i].id[greedy[i].n + step] = most_probable(greedy[i].logits, llama->config.vocab);
     }
-    putchar('\n');
-    keel_llama_sequence_close(sequence);
+    for (size_t i = 0; i < n_greedy; i++) {
+        for (size_t step = 0; step < n; step++)
+            printf("%s%d", step ? " " : "", (int)greedy[i].id[greedy[i].n + step]);
+        putchar('\n');
+        keel_llama_sequence_close(greedy[i].sequence);
+        free(greedy[i].id);
+        free(greedy[i].logits);
+    }
+    keel_arena_free(&arena);
 }
 
 static void for_lines(const keel_llama *llama, each_line *each, size_t n) {
@@ -119,7 +153,11 @@ int main(int argc, char **argv) {
     keel_llama *llama = open_model(argv[2], plain ? "stored" : argv[3]);
     if (strcmp(what, "tokens") == 0) for_lines(llama, print_tokens, 0);
     if (strcmp(what, "likelihood") == 0) for_lines(llama, print_likelihood, 0);
-    if (strcmp(what, "greedy") == 0) for_lines(llama, print_greedy, argc > 4 ? (size_t)atoi(argv[4]) : 16);
+    if (strcmp(what, "greedy") == 0) {
+        const size_t n = argc > 4 ? (size_t)atoi(argv[4]) : 16;
+        for_lines(llama, keep_line, n);
+        print_greedy(llama, n);
+    }
     for (int i = 3; strcmp(what, "dump") == 0 && i < argc; i++) dump(llama, argv[i]);
     keel_llama_close(llama);
     return 0;

@@ -1,7 +1,7 @@
 """Keel's decoder beside the libraries, on the real SmolLM2: dequantised weights, tokens, perplexity, greedy text, folders and files that Keel writes.
 
     pip install torch transformers gguf llama-cpp-python && experiments/fetch-base.sh smollm2
-    python decoder.py KEEL BENCH_DECODER smollm2 LINES.txt [N]
+    python decoder.py KEEL BENCH_DECODER smollm2 LINES.txt [N [weights,tokens,greedy,llama.cpp]]
 
 LINES: texts, one a line; perplexity is taken of the first 200. N tokens (200) after each of 20 prompts. transformers computes in float32 on the weights that the package gguf
 dequantises, and, once more, on the folder that `keel convert` writes.
@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 keel, bench, folder, lines_path = sys.argv[1:5]
 N = int(sys.argv[5]) if len(sys.argv) > 5 else 200
+parts = sys.argv[6].split(",") if len(sys.argv) > 6 else ["weights", "tokens", "greedy", "llama.cpp"]
 torch.set_num_threads(1)
 work = tempfile.mkdtemp()
 file = glob.glob(os.path.join(folder, "*.gguf"))[0]
@@ -41,10 +42,10 @@ def run(*arguments, text=None, raw=False):
     return out.stdout
 
 
-# ---- weights, by the package gguf ----
+# ---- the model of transformers, on weights that the package gguf dequantises ----
 
 reader = gguf.GGUFReader(file)
-field = lambda key: reader.fields["llama." + key].contents()
+field = lambda key: reader.fields["llama." + key].contents()  # noqa: E731
 heads, kv_heads = field("attention.head_count"), field("attention.head_count_kv")
 weights = {}
 for t in reader.tensors:
@@ -58,10 +59,6 @@ for t in reader.tensors:
             n = heads if part[2] == "attn_q" else kv_heads
             x = x.reshape(n, x.shape[0] // n // 2, 2, -1).swapaxes(1, 2).reshape(x.shape)
     weights[key] = np.ascontiguousarray(x, dtype=np.float32)
-found = np.frombuffer(run(bench, "dump", folder, *weights, raw=True), np.float32)
-same = found.tobytes() == b"".join(w.tobytes() for w in weights.values())
-print(f"weights: {sum(w.size for w in weights.values())} in {len(weights)} tensors, {'the same bits as' if same else 'DIFFERENT from'} those of gguf {gguf.__version__ if hasattr(gguf, '__version__') else ''}")
-
 model = LlamaForCausalLM(LlamaConfig(
     vocab_size=weights["model.embed_tokens.weight"].shape[0], hidden_size=field("embedding_length"), intermediate_size=field("feed_forward_length"), num_hidden_layers=field("block_count"),
     num_attention_heads=heads, num_key_value_heads=kv_heads, max_position_embeddings=field("context_length"), rms_norm_eps=float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),
@@ -69,66 +66,62 @@ model = LlamaForCausalLM(LlamaConfig(
 missing, extra = model.load_state_dict({k: torch.from_numpy(w) for k, w in weights.items()}, strict=False)
 assert missing == ["lm_head.weight"] and not extra, (missing, extra)
 model.tie_weights()
-
-# ---- what Keel writes ----
-
 made = os.path.join(work, "folder")
 run(keel, "convert", "--base", folder, "--out", made, "--weights", "f32", "--quiet")
 tokenizer = AutoTokenizer.from_pretrained(made)
-other = AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32).eval()
-with torch.no_grad():
-    ids = tokenizer(prompts[1], return_tensors="pt").input_ids
-    apart = (model(ids).logits - other(ids).logits).abs().max().item()
-print(f"folder: transformers loads it; logits {apart:.2g} apart")
-del other
-
-# ---- tiny models of every shape, as Keel writes them ----
-
 golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../tests/policies/golden")
-tokens_of = {name: texts[-1]["ids"] for name, texts in json.load(open(os.path.join(golden, "llama.json"))).items()}
-for name, ids in tokens_of.items():
-    at = os.path.join(golden, "llama", name)
-    run(keel, "convert", "--base", at, "--out", os.path.join(work, name), "--weights", "f32", "--quiet")
-    logits = []
-    for path in (at, os.path.join(work, name)):
-        with torch.no_grad():
-            logits.append(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)(torch.tensor([ids])).logits)
-    print(f"folder of {name}: transformers' logits {(logits[0] - logits[1]).abs().max().item():.2g} apart")
+tiny = {name: texts[-1] for name, texts in json.load(open(os.path.join(golden, "llama.json"))).items()}
+
+
+def logits_of(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0]
+
+
+def compare_weights():
+    """Dequantised ones; folders that Keel writes, of SmolLM2 and of tiny models of every shape."""
+    found = np.frombuffer(run(bench, "dump", folder, *weights, raw=True), np.float32)
+    same = found.tobytes() == b"".join(w.tobytes() for w in weights.values())
+    print(f"weights: {found.size} in {len(weights)} tensors, {'the same bits as' if same else 'DIFFERENT from'} those of gguf")
+    ids = tokenizer(prompts[1]).input_ids
+    other = AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32).eval()
+    print(f"folder: transformers' logits {(logits_of(model, ids) - logits_of(other, ids)).abs().max().item():.2g} apart")
+    for name, text in tiny.items():
+        at, to = os.path.join(golden, "llama", name), os.path.join(work, name)
+        run(keel, "convert", "--base", at, "--out", to, "--weights", "f32", "--quiet")
+        logits = [logits_of(AutoModelForCausalLM.from_pretrained(p, dtype=torch.float32), text["ids"]) for p in (at, to)]
+        print(f"folder of {name}: transformers' logits {(logits[0] - logits[1]).abs().max().item():.2g} apart")
+
 
 # ---- tokens, perplexity ----
 
-texts = [t for t in open(lines_path, encoding="utf-8").read().split("\n") if t][:10000]
-ours = [[int(i) for i in line.split()] for line in run(bench, "tokens", folder, text="\n".join(texts) + "\n").split("\n")[:-1]]
-differ = sum(a != b for a, b in zip(ours, tokenizer(texts).input_ids))
-print(f"tokens: {differ} of {len(texts)} lines differ")
-some = texts[:200]
 
-
-def likelihood(path, weights):
-    rows = [line.split() for line in run(bench, "likelihood", path, weights, text="\n".join(some) + "\n").split("\n")[:-1]]
+def likelihood(weights, texts):
+    rows = [line.split() for line in run(bench, "likelihood", folder, weights, text="\n".join(texts) + "\n").split("\n")[:-1]]
     return np.array([float(r[0]) for r in rows]), sum(int(r[1]) for r in rows)
 
 
-sums, count = likelihood(folder, "f32")
-theirs = []
-with torch.no_grad():
+def compare_tokens():
+    texts = [t for t in open(lines_path, encoding="utf-8").read().split("\n") if t][:10000]
+    ours = [[int(i) for i in line.split()] for line in run(bench, "tokens", folder, text="\n".join(texts) + "\n").split("\n")[:-1]]
+    differ = sum(a != b for a, b in zip(ours, tokenizer(texts).input_ids))
+    print(f"tokens: {differ} of {len(texts)} lines differ")
+    theirs = []
     for ids in ours[:200]:
-        t = torch.tensor([ids])
-        p = torch.log_softmax(model(t).logits[0, :-1].double(), -1)
-        theirs.append(p.gather(1, t[0, 1:, None]).sum().item())
-perplexity = np.exp(-sum(sums) / count), np.exp(-sum(theirs) / count)
-print(f"perplexity of {len(some)} lines, {count} tokens: {perplexity[0]:.5f}, transformers {perplexity[1]:.5f}, {abs(perplexity[0] / perplexity[1] - 1):.1e} apart; a line at most {np.abs(sums - theirs).max():.1e}")
-for name in ("bf16", "q8_0"):
-    sums, _ = likelihood(folder, name)
-    print(f"perplexity in {name}: {np.exp(-sum(sums) / count):.5f}")
+        p = torch.log_softmax(logits_of(model, ids)[:-1].double(), -1)
+        theirs.append(p.gather(1, torch.tensor(ids)[1:, None]).sum().item())
+    for name in ("f32", "bf16", "q8_0"):
+        sums, count = likelihood(name, texts[:200])
+        a, b = np.exp(-sum(sums) / count), np.exp(-sum(theirs) / count)
+        print(f"perplexity of 200 lines, {count} tokens, in {name}: {a:.5f}, transformers {b:.5f}, {abs(a / b - 1):.1e} apart; ln p of a line at most {np.abs(sums - theirs).max():.1e}")
+
 
 # ---- greedy text ----
 
-plain = [p.replace("\n", "\x1e") for p in prompts]  # what bench_decoder takes for a line break
 
-
-def greedy(path, weights):
-    return [[int(i) for i in line.split()] for line in run(bench, "greedy", path, weights, str(N), text="\n".join(plain) + "\n").split("\n")[:-1]]
+def greedy(weights):
+    text = "\n".join(p.replace("\n", "\x1e") for p in prompts) + "\n"  # what bench_decoder takes for a line break
+    return [[int(i) for i in line.split()] for line in run(bench, "greedy", folder, weights, str(N), text=text).split("\n")[:-1]]
 
 
 def compare(what, found, expected):
@@ -137,42 +130,51 @@ def compare(what, found, expected):
     print(f"greedy, {N} tokens on {len(prompts)} prompts: {sum(p >= N for p in parts)} as {what}" + "".join(f"; one parts after {p}" for p in parts if p < N))
 
 
-with torch.no_grad():
+def compare_greedy():
     expected = []
     for text in prompts:
         ids = tokenizer(text, return_tensors="pt").input_ids
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=N, min_new_tokens=N, eos_token_id=None, pad_token_id=0)
+        with torch.no_grad():
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=N, min_new_tokens=N, eos_token_id=None, pad_token_id=0)
         expected.append(out[0, ids.shape[1]:].tolist())
-in_f32 = greedy(folder, "f32")
-compare("transformers", in_f32, expected)
+    compare("transformers in f32", greedy("f32"), expected)
 
-# ---- llama.cpp on files that Keel writes ----
 
-try:
+# ---- llama.cpp on files that Keel writes; keys and values in f32, as Keel has them ----
+
+
+def run_llama_cpp(path, text):
     from llama_cpp import Llama
-except ImportError:
-    sys.exit("skipped: llama.cpp, because llama-cpp-python is not installed")
-for name, ids in tokens_of.items():
-    path = os.path.join(work, name + ".gguf")
-    run(keel, "convert", "--base", os.path.join(golden, "llama", name), "--out", path, "--weights", "f32", "--quiet")
-    llama = Llama(path, n_ctx=256, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0)
-    llama.eval(ids)
-    expected = json.load(open(os.path.join(golden, "llama.json")))[name][-1]["logits"]
-    print(f"{name}.gguf: llama.cpp's logits {np.abs(np.array(llama.scores[len(ids) - 1]) - expected).max():.2g} from the golden ones")
-    del llama
-for kind in ("f32", "f16", "bf16", "q8_0"):
-    path = os.path.join(work, kind + ".gguf")
-    run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
-    llama = Llama(path, n_ctx=512, n_threads=1, verbose=False, type_k=0, type_v=0)  # keys and values in f32, as Keel has them
-    texts_of = []
-    for text in prompts:
-        ids = llama.tokenize(text.encode(), add_bos=False, special=True)
+    llama = Llama(path, n_ctx=512, n_threads=1, verbose=False, type_k=0, type_v=0)
+    out = []
+    for t in text:
         llama.reset()
-        out = []
-        for token in llama.generate(ids, temp=0):
-            out.append(token)
-            if len(out) == N:
+        said = []
+        for token in llama.generate(llama.tokenize(t.encode(), add_bos=False, special=True), temp=0):
+            said.append(token)
+            if len(said) == N:
                 break
-        texts_of.append(out)
-    compare(f"Keel in {'f32' if kind == 'f16' else kind}: {kind}.gguf in llama.cpp", texts_of, in_f32 if kind in ("f32", "f16") else greedy(folder, kind))
-    del llama
+        out.append(said)
+    return out
+
+
+def compare_llama_cpp():
+    from llama_cpp import Llama
+    for name, text in tiny.items():
+        path = os.path.join(work, name + ".gguf")
+        run(keel, "convert", "--base", os.path.join(golden, "llama", name), "--out", path, "--weights", "f32", "--quiet")
+        llama = Llama(path, n_ctx=256, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0)
+        llama.eval(text["ids"])
+        print(f"{name}.gguf: llama.cpp's logits {np.abs(np.array(llama.scores[len(text['ids']) - 1]) - text['logits']).max():.2g} from the golden ones")
+        del llama
+    for kind in ("f32", "f16", "bf16", "q8_0"):
+        path = os.path.join(work, kind + ".gguf")
+        run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
+        ours = "f32" if kind == "f16" else kind
+        compare(f"{kind}.gguf in llama.cpp, Keel in {ours}", greedy(ours), run_llama_cpp(path, prompts))
+        os.remove(path)
+
+
+for part, compare_part in {"weights": compare_weights, "tokens": compare_tokens, "greedy": compare_greedy, "llama.cpp": compare_llama_cpp}.items():
+    if part in parts:
+        compare_part()
