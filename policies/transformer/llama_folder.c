@@ -70,7 +70,7 @@ static keel_status read_family(const reader *r, const cJSON *json, family *out) 
 static keel_status check_window(const reader *r, const cJSON *json, family kind) {
     const cJSON *layers = NULL, *layer;
     bool used = kind == MISTRAL;
-    double window = kind == MISTRAL ? 4096 : 0;
+    double window = kind == MISTRAL ? 4096 : 0, full_layers = 0;
     KEEL_TRY(keel_json_array(json, "layer_types", false, &layers, r->path, r->err));
     cJSON_ArrayForEach (layer, layers)
         if (!cJSON_IsString(layer) || strcmp(layer->valuestring, "full_attention") != 0)
@@ -80,7 +80,9 @@ static keel_status check_window(const reader *r, const cJSON *json, family kind)
     const cJSON *stated = keel_json_get(json, "sliding_window");
     if (!used || (stated && cJSON_IsNull(stated))) return KEEL_OK;
     KEEL_TRY(read_number(r, json, "sliding_window", &window));
-    if (window >= (double)r->to->config.positions) return KEEL_OK;
+    KEEL_TRY(read_number(r, json, "max_window_layers", &full_layers)); /* those below it have none */
+    if (window >= (double)r->to->config.positions || full_layers >= (double)r->to->config.layers)
+        return KEEL_OK;
     return refuse(r, "sliding_window", "Keel computes full attention alone");
 }
 
@@ -375,6 +377,7 @@ keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_lla
     KEEL_TRY(read_file(&r, "generation_config.json", false, read_generation));
     KEEL_TRY(add_eos(&r, r.eos_of_tokenizer));
     KEEL_TRY(look_for_bos(&r));
+    llama->config.adds_bos &= llama->config.bos >= 0;
     KEEL_TRY(read_template_file(&r));
     KEEL_TRY(keel_weights_open(&llama->files->weights, dir, err));
     compare_head(llama, dir);

@@ -131,6 +131,11 @@ static void both_generations_of_keys_are_the_same_model(void **state) {
         {"biased", "config.json", "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"default\"}"},
         {"biased", "config.json", "\"use_sliding_window\": false",
          "\"use_sliding_window\": true"}, /* wider than the text */
+        {"biased", "config.json",
+         "\"sliding_window\": 4096,\n \"tie_word_embeddings\": false,\n \"transformers_version\": \"4.51.0\",\n \"use_cache\": true,\n \"use_sliding_window\": false",
+         "\"sliding_window\": 4, \"tie_word_embeddings\": false, \"use_sliding_window\": true"}, /* from layer
+                                                                                                    2 on: none
+                                                                                                  */
         {"biased", "config.json", "\"pad_token_id\": null", "\"layer_types\": [\"full_attention\"]"},
         {"biased", "tokenizer_config.json", "\"bos_token\": \"<|im_start|>\"",
          "\"bos_token\": {\"content\": \"<|im_start|>\"}"},
@@ -177,6 +182,10 @@ static void what_is_not_computed_is_refused_by_name(void **state) {
         {"tied", "\"pretraining_tp\": 1", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor"},
         {"plain", "\"sliding_window\": null", "\"sliding_window\": 16", "sliding_window"},
         {"plain", "\"sliding_window\": null,", "", NULL}, /* 4096, wider than 48 positions */
+        {"biased",
+         "\"max_window_layers\": 2,\n \"model_type\": \"qwen2\",\n \"num_attention_heads\": 4,\n \"num_hidden_layers\": 2,\n \"num_key_value_heads\": 1,\n \"pad_token_id\": null,\n \"rms_norm_eps\": 1e-06,\n \"sliding_window\": 4096,\n \"tie_word_embeddings\": false,\n \"transformers_version\": \"4.51.0\",\n \"use_cache\": true,\n \"use_sliding_window\": false",
+         "\"max_window_layers\": 1, \"model_type\": \"qwen2\", \"num_attention_heads\": 4, \"num_hidden_layers\": 2, \"num_key_value_heads\": 1, \"sliding_window\": 4, \"tie_word_embeddings\": false, \"use_sliding_window\": true",
+         "sliding_window"},
         {"biased", "\"use_sliding_window\": false", "\"layer_types\": [\"sliding_attention\"]",
          "layer_types"},
     };
