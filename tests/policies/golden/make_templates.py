@@ -90,6 +90,8 @@ A{%- if yes %} B {%- endif %} C {{- n -}} D {% if yes -%} E {% endif -%} F
 {{ n is nope }}
 {{ d.__class__ }}|{{ s.__class__ }}
 {{ range(1000000) | length }}
+{{ s.upper(1) }}
+{{ s | trim(chars="x", other=1) }}
 {{ missing | tojson }}
 {{ no | length }}
 {{ [1, 'a'] | sort }}
