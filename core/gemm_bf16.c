@@ -179,7 +179,7 @@ INLINE void tile(const uint32_t *a, const uint32_t *b, size_t words, keel_real a
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < 4; c++) {
         const size_t from = 16 * (size_t)c, left = cols > from ? cols - from : 0;
-        const __mmask16 kept = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        const __mmask16 kept = (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
         float *to = y + (size_t)r * ldy + from;
         __m512 z = _mm512_mul_ps(_mm512_set1_ps(alpha), sum[r][c]);
         if (beta != 0)

@@ -154,15 +154,22 @@ OP(token_loss_smoothed, token_loss(tape, in, COUNTS, 7, 11, 0.3))
 OP(token_loss_in_tiles, token_loss(tape, in, EVEN, 2, 1030, 0.1))
 OP(token_loss_frozen, token_loss(tape, in, EVEN, 2, 5, 0.1))
 
-/* Inner tensors that are worked out anew. */
+/* Inner tensors that are worked out anew, from inputs that backward finds again. */
 static keel_tensor *inner(const void *context, keel_tape *tape, keel_tensor *x) {
     keel_tensor *const *in = context;
     keel_tensor *hidden = keel_op_linear(tape, x, in[1], in[2], KEEL_GELU);
     return keel_op_add_onto(tape, x, keel_op_linear(tape, hidden, in[1], NULL, KEEL_LINEAR));
 }
-OP(segment, keel_tape_segment(tape, in[0], KEEL_KEEP_NOTHING, true, inner, in))
-OP(segments, keel_tape_segment(tape, keel_tape_segment(tape, in[0], KEEL_KEEP_NOTHING, true, inner, in),
-                               KEEL_KEEP_NOTHING, true, inner, in))
+
+static keel_tensor *segments_of(keel_tape *tape, keel_tensor *const *in, size_t n) {
+    static keel_tensor *kept[MOST_INPUTS];
+    keel_tensor *x = in[0];
+    memcpy(kept, in, sizeof kept);
+    while (n-- > 0) x = keel_tape_segment(tape, x, KEEL_KEEP_NOTHING, true, inner, kept);
+    return x;
+}
+OP(segment, segments_of(tape, in, 1))
+OP(segments, segments_of(tape, in, 2))
 
 static keel_tensor *dropped_norm(keel_tape *tape, keel_tensor *const *in) {
     keel_rng rng = keel_rng_named(1, "dropout", 0);
