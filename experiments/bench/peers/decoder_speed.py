@@ -21,7 +21,8 @@ import llama_cpp as lc  # noqa: E402
 keel, bench, folder = sys.argv[1:4]
 THREADS = int(sys.argv[4]) if len(sys.argv) > 4 else 2
 ROUNDS = int(sys.argv[5]) if len(sys.argv) > 5 else 7
-work = tempfile.mkdtemp()
+folder_of_files = tempfile.TemporaryDirectory()
+work = folder_of_files.name
 BEFORE = 128
 tasks = [("prefill", 256), ("prefill", 512), ("decode", 1, 24), ("decode", 4, 12), ("decode", 16, 6)]
 
