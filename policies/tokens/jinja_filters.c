@@ -191,7 +191,7 @@ FUNCTION(reverse) {
     value items;
     UNUSED;
     KEEL_TRY(keel__jinja_items(on, self, &items));
-    KEEL_TRY(keel__jinja_list_make(on, JINJA_LIST, out));
+    KEEL_TRY(keel__jinja_list_make(on, JINJA_GENERATOR, out));
     for (size_t i = items.list->n; i-- > 0;) KEEL_TRY(keel__jinja_list_add(on, out, items.list->item[i]));
     if (self->kind != JINJA_STRING) return KEEL_OK;
     keel_buf text = {0};
@@ -235,6 +235,7 @@ FUNCTION(unique) {
         KEEL_TRY(keel__jinja_contains(on, out, &items.list->item[i], &there));
         if (!there) KEEL_TRY(keel__jinja_list_add(on, out, items.list->item[i]));
     }
+    out->kind = JINJA_GENERATOR;
     return KEEL_OK;
 }
 
@@ -320,6 +321,12 @@ FUNCTION(dictsort) {
                   arg[2] && keel__jinja_truth(arg[2]), out);
 }
 
+FUNCTION(items) {
+    KEEL_TRY(keel__jinja_dict_items(on, self, arg, all, out));
+    out->kind = JINJA_GENERATOR;
+    return KEEL_OK;
+}
+
 /* ---- filters that are given a filter or a test ---- */
 
 /* The rest of the arguments, behind the first n. */
@@ -336,7 +343,7 @@ FUNCTION(map) {
         !path && all->n && all->item[0].kind == JINJA_STRING ? keel__jinja_filter(&all->item[0]) : NULL;
     value items, one;
     (void)arg;
-    KEEL_TRY(keel__jinja_list_make(on, JINJA_LIST, out));
+    KEEL_TRY(keel__jinja_list_make(on, JINJA_GENERATOR, out));
     if (!keel__jinja_truth(self)) return KEEL_OK; /* none too is nothing to these filters */
     if (!path && !row)
         return keel__jinja_fail(on, KEEL_E_UNSUPPORTED, "map: expected attribute=, or a filter");
@@ -362,7 +369,7 @@ static keel_status choose(budget *on, const value *self, const arguments *all, b
     const keel__jinja_row *row =
         tested && all->item[skipped].kind == JINJA_STRING ? keel__jinja_test(&all->item[skipped]) : NULL;
     value items, one, passes;
-    KEEL_TRY(keel__jinja_list_make(on, JINJA_LIST, out));
+    KEEL_TRY(keel__jinja_list_make(on, JINJA_GENERATOR, out));
     if (!keel__jinja_truth(self)) return KEEL_OK;
     if (all->n < skipped || (tested && !row))
         return keel__jinja_fail(on, KEEL_E_UNSUPPORTED, "select, reject: expected an attribute or a test");
@@ -427,7 +434,7 @@ static const keel__jinja_row rows[] = {{"trim", "chars", 0, trim},
                                        {"max", "", 0, max},
                                        {"sort", "reverse case_sensitive attribute", 0, sort},
                                        {"dictsort", "case_sensitive by reverse", 0, dictsort},
-                                       {"items", "", 0, keel__jinja_dict_items},
+                                       {"items", "", 0, items},
                                        {"map", "*", 0, map},
                                        {"select", "*", 0, select_items},
                                        {"reject", "*", 0, reject_items},

@@ -279,8 +279,9 @@ keel_status keel__jinja_compare(budget *on, const value *a, const value *b, int 
 }
 
 const char *keel__jinja_type(const value *v) {
-    static const char *const names[] = {"undefined", "NoneType", "bool", "int",       "float", "str",
-                                        "list",      "tuple",    "dict", "Namespace", "loop",  "callable"};
+    static const char *const names[] = {"undefined", "NoneType", "bool",    "int",  "float",
+                                        "str",       "list",     "tuple",   "dict", "Namespace",
+                                        "generator", "loop",     "callable"};
     return names[v->kind];
 }
 
@@ -296,6 +297,11 @@ keel_status keel__jinja_items(budget *on, const value *v, value *list) {
     if (v->kind == JINJA_UNDEFINED) return KEEL_OK;
     if (v->kind == JINJA_DICT) {
         *list->list = (keel__jinja_list){v->dict->key, v->dict->n, v->dict->n};
+        return KEEL_OK;
+    }
+    if (v->kind == JINJA_GENERATOR) {
+        *list->list = *v->list;
+        *v->list = (keel__jinja_list){0};
         return KEEL_OK;
     }
     if (v->kind != JINJA_STRING)
@@ -419,6 +425,7 @@ static keel_status print(budget *on, const value *v, int depth, keel_buf *out) {
     case JINJA_UNDEFINED:
         if (depth) keel_buf_text(out, "Undefined");
         break;
+    case JINJA_GENERATOR:
     case JINJA_LOOP:
     case JINJA_CALLABLE:
         return keel__jinja_fail(on, KEEL_E_UNSUPPORTED, "a %s as text", keel__jinja_type(v));

@@ -21,6 +21,7 @@ typedef enum keel__jinja_kind {
     JINJA_TUPLE,
     JINJA_DICT,
     JINJA_NAMESPACE, /* the one thing that a template can change */
+    JINJA_GENERATOR, /* what can be gone through once: a list */
     JINJA_LOOP,
     JINJA_CALLABLE
 } keel__jinja_kind;

@@ -58,6 +58,11 @@ SNIPPETS = r"""
 {{ [1, 2, 1, 3] | unique | list }} {{ l | min }} {{ l | max }} {{ d | dictsort }} {{ {'b': 1, 'A': 3, 'c': 2} | dictsort(by='value') }} {{ {'b': 1, 'A': 2} | dictsort(case_sensitive=true) }} {{ {'b': 1, 'A': 2} | dictsort(reverse=true) }} {{ d | items | list }}
 {{ words | map('upper') | list }} {{ people | map(attribute='tags', default='-') | list }} {{ people | map(attribute='name') | join }} {{ words | map('replace', 'p', 'b') | list }}
 {{ l | select('gt', 1) | list }} {{ l | reject('odd') | list }} {{ [0, 1, '', 'a'] | select | list }} {{ people | selectattr('tags') | map(attribute='name') | list }} {{ people | selectattr('age', 'eq', 41) | list | length }} {{ people | rejectattr('name', 'equalto', 'Ann') | map(attribute='name') | list }} {{ people | selectattr('tags', 'defined') | list | length }} {{ none | selectattr('x') | list }}
+{{ 'full' if words | map('upper') else 'empty' }} {{ 'full' if l | select('gt', 9) else 'empty' }} {{ (l | select) is sequence }} {{ (l | select) is iterable }} {{ (l | reverse) is sequence }} {{ (l | map('abs')) == (l | map('abs')) }} {{ (d | items)[0] }}|
+{% set g = l | map('string') %}{{ g | join }} {{ g | join }}| {% set g = d | items %}{{ g | list | length }}{{ g | list | length }} {% for x in l | select('odd') %}{{ x }}/{{ loop.index }}{% endfor %} {{ 3 in (l | map('abs')) }}
+{{ l | map('string') | tojson }}
+{{ l | map('string') | length }}
+{{ (l | select) + [1] }}
 {{ '3' | int }} {{ '3.9' | int }} {{ 'q' | int }} {{ 'q' | int(4) }} {{ 2.9 | int }} {{ '2.5' | float }} {{ 'q' | float }} {{ -3 | abs }} {{ x | abs }}
 {{ d | tojson }} {{ d | tojson(indent=2) }} {{ quotes | tojson }} {{ uni | tojson }} {{ uni | tojson(ensure_ascii=true) }} {{ tool | tojson(indent=4) }} {{ {'b': 1, 'a': {}, 'c': []} | tojson(sort_keys=true, indent=1) }} {{ l | tojson(separators=(',', ':')) }} {{ none | tojson }} {{ (1, 2) | tojson }} {{ floats | tojson }} {{ big | tojson }}
 {{ 'a\nb\n\nc' | indent }} {{ 'a\nb\n\nc' | indent(2, true) }} {{ 'a\nb\n\nc' | indent(2, blank=true) }} {{ 'a\nb' | indent('> ') }}
