@@ -2,7 +2,6 @@
  * another in the rows of a tensor, so that those of unequal length need no padding. */
 #include <tgmath.h>
 
-#include "core/gemm.h"
 #include "core/numeric.h"
 #include "core/simd.h"
 #include "core/tape_internal.h"
@@ -26,6 +25,7 @@ static size_t longest_text(const int32_t *offsets, size_t n) {
 
 /* A tile of one head of one text: some queries, and the keys and values that they see. */
 typedef struct head {
+    keel__multiply *multiply;
     size_t dim;
     const keel_real *q, *k, *v; /* the first row of each */
     size_t q_row, k_row, v_row; /* steps to the next */
@@ -37,8 +37,8 @@ typedef struct head {
 /* p = softmax(q k^T / sqrt dim), nothing where nothing is seen; the maximum is subtracted. */
 static void fill_scores(const head *h) {
     const size_t n = h->keys;
-    keel_gemm(false, true, h->rows, n, h->dim, 1 / sqrt((keel_real)h->dim), h->q, h->q_row, h->k, h->k_row, 0,
-              h->p, n);
+    h->multiply(false, true, h->rows, n, h->dim, 1 / sqrt((keel_real)h->dim), h->q, h->q_row, h->k, h->k_row,
+                0, h->p, n);
     for (size_t r = 0; r < h->rows; ++r) {
         keel_real *p = h->p + r * n;
         const size_t seen = h->causal ? n - h->rows + r + 1 : n;
@@ -50,7 +50,7 @@ static void fill_scores(const head *h) {
 
 static void attend(const head *h, keel_real *out, size_t out_row) {
     fill_scores(h);
-    keel_gemm(false, false, h->rows, h->dim, h->keys, 1, h->p, h->keys, h->v, h->v_row, 0, out, out_row);
+    h->multiply(false, false, h->rows, h->dim, h->keys, 1, h->p, h->keys, h->v, h->v_row, 0, out, out_row);
 }
 
 KEEL_SIMD static void slope_row(const keel_real *restrict p, keel_real *restrict dp, keel_real sum,
@@ -65,15 +65,15 @@ static void head_backward(const head *h, const keel_real *dout, size_t out_row, 
     const size_t n = h->keys, rows = h->rows, dim = h->dim;
     const keel_real scale = 1 / sqrt((keel_real)dim);
     fill_scores(h);
-    if (dv) keel_gemm(true, false, n, dim, rows, 1, h->p, n, dout, out_row, 1, dv, h->v_row);
-    keel_gemm(false, true, rows, n, dim, 1, dout, out_row, h->v, h->v_row, 0, h->dp, n);
+    if (dv) h->multiply(true, false, n, dim, rows, 1, h->p, n, dout, out_row, 1, dv, h->v_row);
+    h->multiply(false, true, rows, n, dim, 1, dout, out_row, h->v, h->v_row, 0, h->dp, n);
     for (size_t r = 0; r < rows; ++r) {
         const keel_real *p = h->p + r * n;
         keel_real *dp = h->dp + r * n;
         slope_row(p, dp, (keel_real)keel_dot(p, dp, n), n);
     }
-    if (dq) keel_gemm(false, false, rows, dim, n, scale, h->dp, n, h->k, h->k_row, 1, dq, h->q_row);
-    if (dk) keel_gemm(true, false, n, dim, rows, scale, h->dp, n, h->q, h->q_row, 1, dk, h->k_row);
+    if (dq) h->multiply(false, false, rows, dim, n, scale, h->dp, n, h->k, h->k_row, 1, dq, h->q_row);
+    if (dk) h->multiply(true, false, n, dim, rows, scale, h->dp, n, h->q, h->q_row, 1, dk, h->k_row);
 }
 
 /* Queries of a tile: all of a text, or few enough that scores stay in the cache. */
@@ -123,7 +123,8 @@ static void attention_tiles(const keel_node *node, bool forward) {
                              k_at = first * k_row + all.k_at + group * dim,
                              v_at = first * v_row + all.v_at + group * dim,
                              out_at = (first + at) * out_row + k * dim;
-                const head h = {.dim = dim,
+                const head h = {.multiply = node->tape->multiply,
+                                .dim = dim,
                                 .q = all.q->data + q_at,
                                 .k = all.k->data + k_at,
                                 .v = all.v->data + v_at,

@@ -59,7 +59,8 @@ typedef enum keel_keep {
  * the same: random numbers go by the context, not by how often it was called. */
 typedef keel_tensor *keel_segment_work(const void *context, keel_tape *tape, keel_tensor *x);
 /* y = work(context, tape, x). trains: whether parameters within have gradients. The work uses no tensor of
- * the tape but x and parameters, and has no segment within. context is borrowed until backward. */
+ * the tape but x and parameters, writes over neither, and has no segment within. context is borrowed until
+ * backward. */
 keel_tensor *keel_tape_segment(keel_tape *tape, keel_tensor *x, keel_keep keep, bool trains,
                                keel_segment_work *work, const void *context);
 

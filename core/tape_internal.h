@@ -95,7 +95,7 @@ struct keel_tape {
     keel__strip strip;   /* of segments */
     keel__piece *pieces; /* of the segment that runs, [piece_capacity] */
     size_t piece_count, piece_capacity;
-    keel__multiply *multiply; /* of linear layers and logits: keel_gemm or keel_gemm_bf16 */
+    keel__multiply *multiply; /* keel_gemm or keel_gemm_bf16 */
     bool recording;
     bool out_of_memory;
     const char *operation, *problem; /* the first refused call, or NULL */

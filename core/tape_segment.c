@@ -202,7 +202,6 @@ static void run_again(const keel_node *node) {
     if (!y || !y->grad) return;
     keel__tape_hand(node->out, y);
     keel__tape_unwind(tape, first);
-    node->x->grad = in.grad;
     node->x->grad_ready = in.grad_ready;
 }
 

@@ -12,7 +12,8 @@ typedef struct keel_llama_training {
     bool drops;       /* false: none is dropped, LoRA's neither */
     uint64_t seed;    /* of what is dropped: the same seed drops the same, layer by layer */
     keel_keep keep;   /* what stays of each half of a layer until backward */
-    bool plain;       /* without what LoRA and virtual tokens add: the model that tuning began with */
+    bool plain; /* without what LoRA and virtual tokens add, unless it is merged: the model that tuning began
+                   with */
 } keel_llama_training;
 
 /* Texts, packed: one behind the other, each with positions from 0 and seen by itself alone. */
