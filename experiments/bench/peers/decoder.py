@@ -119,9 +119,9 @@ def compare_tokens():
 # ---- greedy text ----
 
 
-def greedy(weights):
+def greedy(path, weights):
     text = "\n".join(p.replace("\n", "\x1e") for p in prompts) + "\n"  # what bench_decoder takes for a line break
-    return [[int(i) for i in line.split()] for line in run(bench, "greedy", folder, weights, str(N), text=text).split("\n")[:-1]]
+    return [[int(i) for i in line.split()] for line in run(bench, "greedy", path, weights, str(N), text=text).split("\n")[:-1]]
 
 
 def compare(what, found, expected):
@@ -137,7 +137,7 @@ def compare_greedy():
         with torch.no_grad():
             out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=N, min_new_tokens=N, eos_token_id=None, pad_token_id=0)
         expected.append(out[0, ids.shape[1]:].tolist())
-    compare("transformers in f32", greedy("f32"), expected)
+    compare("transformers in f32", greedy(folder, "f32"), expected)
 
 
 # ---- llama.cpp on files that Keel writes; keys and values in f32, as Keel has them ----
@@ -171,7 +171,7 @@ def compare_llama_cpp():
         path = os.path.join(work, kind + ".gguf")
         run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
         ours = "f32" if kind == "f16" else kind
-        compare(f"{kind}.gguf in llama.cpp, Keel in {ours}", greedy(ours), run_llama_cpp(path, prompts))
+        compare(f"{kind}.gguf in llama.cpp, Keel on it in {ours}", greedy(path, ours), run_llama_cpp(path, prompts))
         os.remove(path)
 
 
