@@ -6,7 +6,7 @@
 #include "core/json.h"
 #include "llama_fixture.h"
 #include "llama_twin.h"
-#include "policies/transformer/llama.h"
+#include "policies/transformer/llama_run.h"
 #include "support/faults.h"
 
 static cJSON *golden;
@@ -63,6 +63,39 @@ static void logits_are_those_of_the_formulas(void **state) {
             if (!(most < kinds[k].most)) fail_msg("%s, weights %zu: %g apart", llama_names[m], k, most);
             keel_llama_close(llama);
         }
+}
+
+/* The same of the pass that is in use (llama_run.h), which knows the tokens that the tokenizer has alone. */
+static void logits_of_the_quick_pass_are_those_too(void **state) {
+    (void)state;
+    const cJSON *text;
+    for (size_t m = 0; m < N_LLAMA; m++) {
+        keel_llama *llama = llama_golden(llama_names[m], KEEL_LLAMA_F32);
+        const size_t known = keel_tokenizer_size(llama->tokenizer);
+        cJSON_ArrayForEach (text, keel_json_get(golden, llama_names[m])) {
+            const cJSON *ids = keel_json_get(text, "ids"), *logits = keel_json_get(text, "logits");
+            keel_llama_sequence *sequence = NULL;
+            keel_arena arena = {0};
+            int32_t id[64];
+            float found[64];
+            keel_llama_feed feed = {.id = id, .n = (size_t)cJSON_GetArraySize(ids), .logits = found};
+            assert_true(llama->config.vocab <= 64 && known > 50);
+            for (size_t i = 0; i < feed.n; i++) id[i] = cJSON_GetArrayItem(ids, (int)i)->valueint;
+            assert_ok(keel_llama_sequence_open(&sequence, llama, NULL, 0, &err));
+            feed.sequence = sequence;
+            assert_ok(keel_llama_run(llama, &feed, 1, NULL, &arena, &err));
+            for (size_t v = 0; v < known; v++) {
+                const double want = cJSON_GetArrayItem(logits, (int)v)->valuedouble;
+                if (!(fabs((double)found[v] - want) < 1e-4))
+                    fail_msg("%s, %zu tokens, id %zu: %g, expected %g", llama_names[m], feed.n, v,
+                             (double)found[v], want);
+            }
+            for (size_t v = known; v < llama->config.vocab; v++) assert_true(found[v] == -INFINITY);
+            keel_llama_sequence_close(sequence);
+            keel_arena_free(&arena);
+        }
+        keel_llama_close(llama);
+    }
 }
 
 /* F32 and BF16 are where the file is mapped, all else is made F32; what is asked for is what is there. */
@@ -264,6 +297,7 @@ static void without_memory_nothing_is_leaked(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_the_formulas),
+        cmocka_unit_test(logits_of_the_quick_pass_are_those_too),
         cmocka_unit_test(weights_have_the_type_that_is_asked_for),
         cmocka_unit_test(generation_config_goes_before_config),
         cmocka_unit_test(both_generations_of_keys_are_the_same_model),
