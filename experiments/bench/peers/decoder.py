@@ -158,6 +158,24 @@ def run_llama_cpp(path, text):
     return out
 
 
+def compare_rounding(path, kind):
+    """Logits of the 5 tokens that most probably come after each prompt, Keel's in f32 on the weights of the file being exact: root mean square of differences."""
+    from llama_cpp import Llama
+    arguments = [x for p in prompts for x in ("--text", p)]
+    exact, ours = ([{t["id"]: t["logit"] for t in p["next"]} for p in json.loads(run(keel, "verify", "--base", path, "--weights", w, "--json", "--quiet", *arguments))["prompts"]]
+                   for w in ("f32", "f32" if kind == "f16" else kind))
+    llama = Llama(path, n_ctx=256, n_threads=1, verbose=False, logits_all=True, type_k=0, type_v=0)
+    of_keel, of_llama_cpp = [], []
+    for prompt, e, o in zip(prompts, exact, ours):
+        ids = llama.tokenize(prompt.encode(), add_bos=False, special=True)
+        llama.reset()
+        llama.eval(ids)
+        of_llama_cpp += [e[i] - llama.scores[len(ids) - 1][i] for i in e]
+        of_keel += [e[i] - o[i] for i in e if i in o]
+    rms = lambda d: np.sqrt(np.mean(np.square(d)))  # noqa: E731
+    print(f"{kind}.gguf: logits from exact ones on its weights: Keel {rms(of_keel):.2g}, llama.cpp {rms(of_llama_cpp):.2g}")
+
+
 def compare_llama_cpp():
     from llama_cpp import Llama
     for name, text in tiny.items():
@@ -171,6 +189,7 @@ def compare_llama_cpp():
         path = os.path.join(work, kind + ".gguf")
         run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
         ours = "f32" if kind == "f16" else kind
+        compare_rounding(path, kind)
         compare(f"{kind}.gguf in llama.cpp, Keel on it in {ours}", greedy(path, ours), run_llama_cpp(path, prompts))
         os.remove(path)
 
