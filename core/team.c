@@ -7,18 +7,48 @@
 
 enum { LINE = 64 }; /* each counter has a cache line to itself */
 
-struct keel_team {
-    size_t threads;
+/* What all members see. A phase is over once its tasks are done, not once all have come: one that was kept
+ * from running finds later that the phase is over, and goes on to the next. */
+typedef struct shared {
     keel_team_work *work;
     void *context;
-    _Alignas(LINE) atomic_size_t next;    /* task */
-    _Alignas(LINE) atomic_size_t arrived; /* threads at the end of this phase */
-    _Alignas(LINE) atomic_uint phase;
+    _Alignas(LINE) atomic_uint_fast64_t place; /* phase << 32 | next task of it */
+    _Alignas(LINE) atomic_size_t done;         /* tasks of this phase */
+} shared;
+
+struct keel_team {
+    shared *all;
+    uint64_t phase; /* that this member is in */
+    bool holds;     /* a task, one of `tasks` */
+    size_t tasks;
 };
 
+static uint64_t phase_of(uint64_t place) {
+    return place >> 32;
+}
+
+/* The member's task is done; the last of a phase begins the next. */
+static void finish(keel_team *team) {
+    if (!team->holds) return;
+    team->holds = false;
+    if (atomic_fetch_add_explicit(&team->all->done, 1, memory_order_acq_rel) + 1 < team->tasks) return;
+    atomic_store_explicit(&team->all->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->all->place, (team->phase + 1) << 32, memory_order_release);
+}
+
 bool keel_team_take(keel_team *team, size_t tasks, size_t *task) {
-    *task = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed);
-    return *task < tasks;
+    finish(team);
+    team->tasks = tasks;
+    uint64_t place = atomic_load_explicit(&team->all->place, memory_order_acquire);
+    while (phase_of(place) == team->phase && (uint32_t)place < tasks) {
+        if (!atomic_compare_exchange_weak_explicit(&team->all->place, &place, place + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        *task = (uint32_t)place;
+        team->holds = true;
+        return true;
+    }
+    return false;
 }
 
 static void pause_for(unsigned tries) {
@@ -35,30 +65,27 @@ static void pause_for(unsigned tries) {
 }
 
 void keel_team_wait(keel_team *team) {
-    const unsigned phase = atomic_load_explicit(&team->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == team->threads) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->next, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (unsigned tries = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; tries++)
+    uint64_t place = team->phase << 32;
+    if (team->tasks == 0) /* whoever comes first ends what has no tasks */
+        atomic_compare_exchange_strong_explicit(&team->all->place, &place, (team->phase + 1) << 32,
+                                                memory_order_acq_rel, memory_order_acquire);
+    for (unsigned tries = 0;
+         phase_of(atomic_load_explicit(&team->all->place, memory_order_acquire)) == team->phase; tries++)
         pause_for(tries);
+    team->phase++;
 }
 
 static keel_status member(void *context, size_t shard, size_t thread, keel_err *err) {
-    keel_team *team = context;
+    shared *all = context;
+    keel_team team = {.all = all};
     (void)thread, (void)err;
-    keel_team_wait(team); /* until all are here: so no thread gets two shards */
-    team->work(team->context, team, shard);
+    all->work(all->context, &team, shard);
     return KEEL_OK;
 }
 
 keel_status keel_team_run(keel_pool *pool, keel_team_work *work, void *context, keel_err *err) {
-    keel_team team = {.threads = pool ? keel_pool_threads(pool) : 1, .work = work, .context = context};
-    atomic_init(&team.next, 0);
-    atomic_init(&team.arrived, 0);
-    atomic_init(&team.phase, 0);
-    if (!pool) return member(&team, 0, 0, err);
-    return keel_pool_run(pool, team.threads, member, &team, err);
+    shared all = {.work = work, .context = context};
+    atomic_init(&all.place, 0);
+    atomic_init(&all.done, 0);
+    return pool ? keel_pool_run(pool, keel_pool_threads(pool), member, &all, err) : member(&all, 0, 0, err);
 }
