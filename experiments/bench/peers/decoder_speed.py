@@ -1,7 +1,7 @@
 """How fast Keel's decoder reads and writes, beside llama.cpp (llama-cpp-python) on the same weights: F32, BF16 and Q8_0.
 
     pip install llama-cpp-python && experiments/fetch-base.sh smollm2
-    python decoder_speed.py KEEL BENCH_DECODER_SPEED smollm2 [THREADS [ROUNDS]]
+    python decoder_speed.py KEEL BENCH_DECODER_SPEED smollm2 [THREADS [ROUNDS [f32,bf16,q8_0]]]
 
 `keel convert` makes the three .gguf files that both read. Each round does every task once with Keel and once with llama.cpp, one right after the other, so that whatever else
 the machine does meets both; printed are medians of tokens a second by the clock, of tokens a second of the processor, and of the rounds' ratios. The kernel of Keel is the
@@ -21,6 +21,7 @@ import llama_cpp as lc  # noqa: E402
 keel, bench, folder = sys.argv[1:4]
 THREADS = int(sys.argv[4]) if len(sys.argv) > 4 else 2
 ROUNDS = int(sys.argv[5]) if len(sys.argv) > 5 else 7
+WEIGHTS = sys.argv[6].split(",") if len(sys.argv) > 6 else ["f32", "bf16", "q8_0"]
 folder_of_files = tempfile.TemporaryDirectory()
 work = folder_of_files.name
 BEFORE = 128
@@ -82,7 +83,7 @@ class LlamaCpp:
 QUIET = lc.llama_log_callback(lambda *a: None)
 print(f"llama-cpp-python {lc.__version__}, {THREADS} threads, {ROUNDS} rounds; load at the start {os.getloadavg()[0]:.1f}")
 print(f"{'weights':8} {'task':14} {'keel tok/s':>11} {'llama.cpp':>10} {'ratio':>6}   {'keel by CPU':>11} {'llama.cpp':>10} {'ratio':>6}   {'floor':>7}")
-for weights in ("f32", "bf16", "q8_0"):
+for weights in WEIGHTS:
     file = os.path.join(work, weights + ".gguf")
     subprocess.run([keel, "convert", "--quiet", "--base", folder, "--out", file, "--weights", weights], check=True, stdout=subprocess.DEVNULL)
     ours, theirs = Keel(file, weights), LlamaCpp(file)
