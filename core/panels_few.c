@@ -150,7 +150,10 @@ void q8_tile(const char *x, size_t cols, const char *w, const float *bias, float
                 more[r] = _mm512_dpbusd_epi32(more[r], sign, v);
             }
         }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion" /* in the compiler's own macro, without optimisation */
         const __m512i halves = _mm512_i32gather_epi32(starts, w, 1);
+#pragma GCC diagnostic pop
         const __m512 scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
         UNROLL for (int r = 0; r < rows; r++) {
             float scale_x;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/text.h"
+
 static keel_status real(const keel_cli *cli, const char *flag, double standard, double low, double high,
                         double *out, keel_err *err) {
     const char *text = keel_cli_value(cli, flag);
@@ -27,6 +29,10 @@ keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err
     how->max_tokens = (size_t)max_tokens;
     how->top_k = (size_t)top_k;
     how->seed = (uint64_t)seed;
+    for (size_t i = 0; i < out->n_instructions; i++)
+        if (keel_utf8_valid_prefix(out->instruction[i], strlen(out->instruction[i])) !=
+            strlen(out->instruction[i]))
+            return keel_fail(err, KEEL_E_USAGE, "--told", "expected UTF-8 text");
     if (n > 0 || out->n_instructions > 0) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "--n", "no text is asked for: give --n above 0, or --told");
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/text.h"
 #include "experiments/cli_propose.h"
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
@@ -77,6 +78,10 @@ static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool
     job->how.pool = pool;
     job->model = keel_cli_value(cli, "--name");
     if (!job->model) job->model = name_of(cli, path);
+    if (job->model && keel_utf8_valid_prefix(job->model, strlen(job->model)) != strlen(job->model)) {
+        keel_base_close(base);
+        return keel_fail(err, KEEL_E_USAGE, "--name", "expected UTF-8 text");
+    }
     keel_status status = job->model ? keel_propose_store(job, &counts, err) : keel_nomem(err, "propose");
     if (status == KEEL_OK) status = tell(cli, job, &counts, err);
     keel_base_close(base);

@@ -12,6 +12,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
@@ -148,6 +149,11 @@ static keel_status foretell(keel_cli *cli, const keel_base *base, keel_store *st
     keel_perplexity found;
     keel_split split;
     keel_pool *pool = NULL;
+    if (!keel_cli_has(cli, "--split"))
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: of all conversations, also of those that the decoder was tuned on, which it foretells too well; "
+            "--split names others");
     KEEL_TRY(keel_cli_open_split(cli, store, "all", &split, err));
     KEEL_TRY(keel_cli_open_pool(cli, &pool, err));
     keel_status status = keel_perplexity_of(store, &split, base, pool, &found, err);

@@ -24,10 +24,13 @@ static char *prompt_of(EditLine *el) {
 
 static bool open_editor(void) {
     HistEvent event;
-    if (editor) return true;
+    if (editor && past) return true;
     editor = el_init("keel", stdin, stdout, stderr);
     past = history_init();
-    if (!editor || !past) return false;
+    if (!editor || !past) {
+        keel_line_close();
+        return false;
+    }
     history(past, &event, H_SETSIZE, 200);
     el_set(editor, EL_PROMPT, prompt_of);
     el_set(editor, EL_EDITOR, "emacs");

@@ -128,7 +128,7 @@ keel_status keel_base_load(keel_base **out, const char *dir, keel_err *err) {
 
 keel_status keel_base_hash_model(const char *dir, char hash[65], keel_err *err) {
     if (!keel_file_is_folder(dir)) return keel_file_hash(dir, hash, err);
-    static const char *const suffixes[] = {".json", ".safetensors", NULL};
+    static const char *const suffixes[] = {".json", ".safetensors", ".gguf", ".jinja", NULL};
     keel_arena arena = {0};
     keel_sha256 sum;
     const char **names;

@@ -91,6 +91,7 @@ typedef struct keel_base_tuning {
     size_t n_acts;
     const keel_candidate *fixed; /* [n_fixed] answers that the base is to offer */
     size_t n_fixed;
+    bool taught;          /* the corpus says what a teacher would have said (policies/teacher.h) */
     const char *identity; /* 64 hex digits over all that the result depends on, for checkpoints */
     const char *checkpoint[KEEL_BASE_MAX_CHECKPOINTS]; /* a path for each of kind->checkpoints */
     const char *metrics_path;                          /* JSON Lines; NULL: none */

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "policies/transformer/llama_run.h"
+#include "policies/transformer/peft.h"
 
 struct keel_decoder {
     keel_llama *llama;
@@ -43,7 +44,7 @@ keel_status keel_decoder_open(keel_decoder **out, const char *path, const char *
         as = kinds[kind].open;
     }
     keel_decoder *made = keel_calloc(1, sizeof *made);
-    keel_status status = made ? keel_llama_open(&made->llama, path, as, err) : keel_nomem(err, path);
+    keel_status status = made ? keel_peft_open_llama(&made->llama, path, as, err) : keel_nomem(err, path);
     if (status == KEEL_OK)
         *out = made;
     else
@@ -118,7 +119,13 @@ keel_status keel_decoder_convert(const char *from, const char *to, const char *w
     }
     if (keel_file_exists(to) || keel_file_is_folder(to))
         return keel_fail(err, KEEL_E_CONFLICT, to, "it is there already");
-    KEEL_TRY(keel_llama_open(&llama, from, kind < N_KINDS ? kinds[kind].open : KEEL_LLAMA_AS_STORED, err));
+    KEEL_TRY(
+        keel_peft_open_llama(&llama, from, kind < N_KINDS ? kinds[kind].open : KEEL_LLAMA_AS_STORED, err));
+    keel_status merged = keel_llama_settle(llama, err); /* an adapter becomes the weights' own */
+    if (merged != KEEL_OK) {
+        keel_llama_close(llama);
+        return merged;
+    }
     if (kind == N_KINDS) /* what is stored in BF16 was in BF16 */
         for (kind = 0; llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type == KEEL_MATRIX_BF16 &&
                        kinds[kind].save != KEEL_BLOCK_BF16;)

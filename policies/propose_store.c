@@ -1,10 +1,13 @@
 #include "policies/propose_store.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/hash.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
+#include "core/text.h"
 
 /* Conversations whose texts are written together, and committed together. */
 enum { AT_ONCE = 8, MOST_NAME = 200 };
@@ -36,14 +39,17 @@ static keel_status open_end(keel_conversation *c, keel_arena *arena, keel_err *e
     return KEEL_OK;
 }
 
-/* "smollm2", or "smollm2: refuse politely" */
+/* "smollm2", or "smollm2: refuse politely"; one that is too long ends in a hash of the instruction. */
 static const char *name_of(const keel_propose_job *job, size_t kind, keel_arena *arena) {
     char name[MOST_NAME];
     if (kind == 0) return job->model;
-    snprintf(name, sizeof name, "%s: %s", job->model, job->instruction[kind - 1]);
-    for (size_t n = strlen(name);
-         n > 0 && ((unsigned char)name[n - 1] & 0xC0) == 0x80 && n + 1 == sizeof name; n--)
-        name[n - 1] = 0; /* no part of a code point at the end */
+    const char *told = job->instruction[kind - 1];
+    const int wanted = snprintf(name, sizeof name, "%s: %s", job->model, told);
+    if (wanted >= (int)sizeof name) {
+        const size_t kept = keel_utf8_valid_prefix(name, sizeof name - 20);
+        snprintf(name + kept, sizeof name - kept, "~%08" PRIx32,
+                 (uint32_t)keel_hash64(told, strlen(told), 0));
+    }
     return keel_arena_strdup(arena, name);
 }
 
@@ -78,10 +84,11 @@ static bool is_answered(const keel_decision *decision) {
     return false;
 }
 
-static bool is_there(const keel_decision *decision, const char *text) {
+static keel_candidate *find_text(const keel_decision *decision, const char *text) {
     for (size_t i = 0; i < decision->n_candidates; i++)
-        if (decision->candidates[i].text && strcmp(decision->candidates[i].text, text) == 0) return true;
-    return false;
+        if (decision->candidates[i].text && strcmp(decision->candidates[i].text, text) == 0)
+            return &decision->candidates[i];
+    return NULL;
 }
 
 /* New texts become candidates behind those that are there. */
@@ -93,15 +100,17 @@ static keel_status add_texts(proposing *p, const keel_proposal_item *item, size_
     if (!all) return keel_nomem(err, "propose");
     if (decision->n_candidates > 0) memcpy(all, decision->candidates, decision->n_candidates * sizeof *all);
     decision->candidates = all;
+    const bool open = p->job->says && name == p->job->model && !is_answered(decision);
     for (size_t k = 0; k < item->n; k++) {
         const keel_proposal *one = &item->proposal[k];
-        const bool empty = !one->text[0], repeated = !empty && is_there(decision, one->text);
-        p->counts->empty += empty;
-        p->counts->repeated += repeated;
-        if (empty || repeated) continue;
+        const bool said = open && k == 0; /* an empty first text says nothing */
+        keel_candidate *there = one->text[0] ? find_text(decision, one->text) : NULL;
+        p->counts->empty += !one->text[0];
+        p->counts->repeated += there != NULL;
+        if (there && said) there->taken = p->changed[owner] = true;
+        if (!one->text[0] || there) continue;
         const char *text = keel_arena_strdup(arena, one->text);
         if (!text) return keel_nomem(err, "propose");
-        const bool said = p->job->says && name == p->job->model && !is_answered(decision);
         all[decision->n_candidates++] = (keel_candidate){.text = text, .model = name, .taken = said};
         p->counts->added++;
         p->counts->cut += !one->ended;

@@ -283,6 +283,7 @@ static keel_status prepare(sft *run, keel_err *err) {
     run->job.config = run->config;
     run->job.from = run->from;
     run->job.identity = run->identity;
+    run->job.taught = run->extras.teacher != NULL;
     return KEEL_OK;
 }
 

@@ -14,7 +14,8 @@ typedef struct teacher {
     keel_corpus *of;
     const keel_policy *policy;
     const keel_base *base;
-    uint32_t **choice; /* [count][n_decisions] chosen action, NOTHING: none; by place; in the arena */
+    uint32_t *
+        *choice; /* [count][1 + n_decisions] their number, then chosen actions, NOTHING: none; by place */
     keel_arena arena;
 } teacher;
 
@@ -45,7 +46,7 @@ static keel_status ask_decision(const teacher *t, const keel_conversation *conve
 static keel_status ask(void *context, size_t i, size_t thread, keel_err *err) {
     asking *to = context;
     const keel_conversation *conversation = to->read[i];
-    uint32_t *choice = to->of->choice[to->place[i]];
+    uint32_t *choice = to->of->choice[to->place[i]] + 1;
     (void)thread;
     for (size_t d = 0; d < conversation->n_decisions; d++)
         KEEL_TRY(ask_decision(to->of, conversation, d, &to->scratch[i], &choice[d], err));
@@ -84,11 +85,16 @@ static keel_status teach(const teacher *t, size_t place, keel_arena *arena, keel
     keel_conversation *copy = keel_arena_alloc(arena, sizeof *copy);
     if (!copy) return keel_nomem(err, "teacher");
     *copy = **conversation;
+    if (t->choice[place][0] != copy->n_decisions) {
+        keel_fail(err, KEEL_E_CONFLICT, copy->external_id,
+                  "its decisions changed while a base was tuned on them");
+        return keel_hint(err, "run the command again when nothing writes into the store");
+    }
     copy->decisions = keel_arena_calloc(arena, copy->n_decisions + 1, sizeof *copy->decisions);
     if (!copy->decisions) return keel_nomem(err, "teacher");
     for (size_t d = 0; d < copy->n_decisions; d++) {
         copy->decisions[d] = (*conversation)->decisions[d];
-        KEEL_TRY(take_choice(t, &copy->decisions[d], t->choice[place][d], arena, err));
+        KEEL_TRY(take_choice(t, &copy->decisions[d], t->choice[place][d + 1], arena, err));
     }
     *conversation = copy;
     return KEEL_OK;
@@ -123,6 +129,7 @@ static keel_status ask_some(asking *to, keel_arena *arena, size_t n, keel_pool *
         uint32_t **choice = &t->choice[to->place[i]];
         *choice = keel_arena_calloc(&t->arena, to->read[i]->n_decisions + 1, sizeof **choice);
         if (!*choice) return keel_nomem(err, "teacher");
+        **choice = (uint32_t)to->read[i]->n_decisions;
     }
     KEEL_TRY(keel_pool_run(pool, n, ask, to, err));
     for (size_t i = 0; i < n; i++) {

@@ -24,6 +24,7 @@ keel_status keel__decoder_read_prompt(const keel_decoder_base *model, const keel
                                       keel_decoder_memory *memory, keel_pool *pool, keel_arena *scratch,
                                       keel_err *err) {
     size_t kept = in_common(&memory->tokens, prompt);
+    if (prompt->count == 0) return keel_fail(err, KEEL_E_INVALID, "decoder base", "a prompt without a token");
     if (kept == prompt->count) kept--;
     int32_t *id = keel_realloc(memory->tokens.id, prompt->count * sizeof *id);
     if (!id) return keel_nomem(err, "decoder base");
@@ -69,6 +70,9 @@ keel_status keel__decoder_score(const keel_decoder_base *model, const keel_decod
     return status;
 }
 
+/* The mean log-likelihood of a response without a token. */
+enum { SAYS_NOTHING = -20 };
+
 /* mean[i]: log-likelihood of each action by token; in fixed spaces their sum. */
 static keel_status score_actions(const keel_decoder_base *model, const keel_conversation *conversation,
                                  const keel_decision *decision, size_t n, keel_decoder_memory *memory,
@@ -83,7 +87,7 @@ static keel_status score_actions(const keel_decoder_base *model, const keel_conv
         KEEL_TRY(keel__decoder_action(model, decision, i, scratch, &response[i], &cut, err));
     KEEL_TRY(keel__decoder_score(model, memory, response, n, NULL, scratch, out, err));
     for (size_t i = 0; i < n && model->base.space == KEEL_SPACE_CANDIDATES; i++)
-        out[i] /= response[i].count ? (double)response[i].count : 1;
+        out[i] = response[i].count ? out[i] / (double)response[i].count : SAYS_NOTHING;
     return KEEL_OK;
 }
 
@@ -150,8 +154,10 @@ static keel_status put_features(const keel_decoder_base *model, const keel_decis
 
 /* ---- all decisions of all items ---- */
 
+/* work: what one decision takes, and no longer. */
 static keel_status encode_item(const keel_decoder_base *model, const keel_base_item *item,
-                               keel_decoder_memory *memory, keel_arena *scratch, keel_err *err) {
+                               keel_decoder_memory *memory, keel_arena *work, keel_arena *scratch,
+                               keel_err *err) {
     keel_features *beside = NULL;
     if (model->beside) {
         keel_base_item inner = *item;
@@ -163,9 +169,10 @@ static keel_status encode_item(const keel_decoder_base *model, const keel_base_i
         const keel_decision *decision =
             &item->conversation->decisions[item->decision ? item->decision[k] : k];
         const size_t n = keel_base_n_actions(&model->base, decision);
-        double *score = keel_arena_calloc(scratch, n + 1, sizeof *score);
+        keel_arena_reset(work);
+        double *score = keel_arena_calloc(work, n + 1, sizeof *score);
         if (!score) return keel_nomem(err, "decoder base");
-        KEEL_TRY(score_actions(model, item->conversation, decision, n, memory, scratch, score, err));
+        KEEL_TRY(score_actions(model, item->conversation, decision, n, memory, work, score, err));
         KEEL_TRY(put_features(model, decision, score, n, beside ? &beside[k] : NULL, scratch,
                               &item->features[k], err));
     }
@@ -176,11 +183,13 @@ keel_status keel__decoder_base_encode(const keel_base *base, const keel_base_ite
                                       keel_arena *scratch, keel_err *err) {
     const keel_decoder_base *model = (const keel_decoder_base *)base;
     keel_status status = KEEL_OK;
+    keel_arena work = {0};
     for (size_t i = 0; i < n && status == KEEL_OK; i++) {
         keel_decoder_memory memory = {0};
-        status = encode_item(model, &items[i], &memory, scratch, err);
+        status = encode_item(model, &items[i], &memory, &work, scratch, err);
         keel__decoder_forget(&memory);
     }
+    keel_arena_free(&work);
     return status;
 }
 

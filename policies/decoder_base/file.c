@@ -61,8 +61,9 @@ static keel_status save_model(const keel_llama *llama, const char *dir, keel_are
     const keel_block_type type = format_of(llama);
     const char *path = keel_path_join(arena, dir, whole_name);
     if (!path) return keel_nomem(err, dir);
-    return type == KEEL_BLOCK_Q8_0 ? keel_llama_save_gguf(llama, path, type, err)
-                                   : keel_llama_save(llama, dir, type, 0, err);
+    if (type != KEEL_BLOCK_Q8_0) return keel_llama_save(llama, dir, type, 0, err);
+    const keel_status status = keel_llama_save_gguf(llama, path, type, err);
+    return status == KEEL_E_UNSUPPORTED ? keel_llama_save(llama, dir, KEEL_BLOCK_F32, 0, err) : status;
 }
 
 static keel_status save_adapter(const keel_llama *llama, const char *dir, keel_arena *arena, keel_err *err) {
@@ -188,25 +189,9 @@ keel_status keel__decoder_base_load(keel_base **out, const char *dir, keel_err *
 
 /* ---- models ---- */
 
-static keel_status open_adapted(keel_llama **out, const char *dir, keel_llama_weights weights,
-                                keel_arena *arena, keel_err *err) {
-    const char *whole = keel_path_join(arena, dir, whole_name),
-               *adapter = keel_path_join(arena, dir, adapter_name);
-    if (!whole || !adapter) return keel_nomem(err, dir);
-    KEEL_TRY(keel_llama_open(out, keel_file_exists(whole) ? whole : dir, weights, err));
-    if (!keel_file_is_folder(adapter)) return KEEL_OK;
-    keel_status status = keel_peft_load_llama(*out, adapter, err);
-    if (status != KEEL_OK) keel_llama_close(*out);
-    return status;
-}
-
 keel_status keel__decoder_open_model(keel_llama **out, const char *path, keel_llama_weights weights,
                                      keel_err *err) {
-    keel_arena arena = {0};
-    keel_status status = keel_file_is_folder(path) ? open_adapted(out, path, weights, &arena, err)
-                                                   : keel_llama_open(out, path, weights, err);
-    keel_arena_free(&arena);
-    return status;
+    return keel_peft_open_llama(out, path, weights, err);
 }
 
 /* As it came: a writer of candidates whose likelihoods are a prior. */

@@ -94,8 +94,9 @@ keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, si
         .id = texts.id, .offsets = texts.offsets, .n = texts.n, .weight = texts.weight};
     const keel_llama_loss of = {.divisor = (keel_real)(sft ? batch->divisor : 1),
                                 .smoothing = (keel_real)(sft ? c->label_smoothing : 0)};
+    if (err) *err = (keel_err){0};
     keel_tensor *sums = keel_llama_on_tape(tape, batch->model->llama, &training, &packed, &of, arena, err);
-    if (!sums && keel_tape_check(tape, sums, err) != KEEL_OK) return err->code;
+    if (!sums && err && err->code != KEEL_OK) return err->code;
     keel_tensor *sum = sft                        ? keel_op_sum(tape, sums, 1)
                        : c->loss == KEEL_LOSS_DPO ? dpo(batch, first, n, sums, tape, arena)
                                                   : kto(batch, first, n, sums, tape, arena);

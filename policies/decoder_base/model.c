@@ -70,7 +70,7 @@ static keel_status find_ending(keel_decoder_base *model, keel_err *err) {
     KEEL_TRY(ending_text(model, &model->arena, &text, err));
     KEEL_TRY(keel_tokenizer_encode(llama->tokenizer, text, true, &model->arena, &tokens, err));
     for (size_t i = 0; i < tokens.count; i++)
-        if (is_stop(llama, tokens.id[i])) {
+        if (is_stop(llama, tokens.id[i]) || keel_tokenizer_special(llama->tokenizer, tokens.id[i])) {
             model->ending = (keel_tokens){i + 1, tokens.id};
             return KEEL_OK;
         }
@@ -104,6 +104,34 @@ static void count_features(keel_decoder_base *model) {
     model->base.candidate_dim = sets ? (beside ? beside->candidate_dim : 1) + keel__decoder_says(model) : 0;
 }
 
+keel_status keel__decoder_base_fit(keel_decoder_base *model, keel_err *err) {
+    enum { LEAST = 32 };
+    const size_t positions = model->llama->config.positions,
+                 taken = model->llama->n_virtual + model->ending.count + model->longest_name;
+    if (taken + LEAST > positions)
+        return keel_fail(err, KEEL_E_INVALID, "decoder base",
+                         "the model has %zu positions: no room beside %zu virtual tokens", positions,
+                         model->llama->n_virtual);
+    const size_t half = (positions - taken) / 2;
+    if ((size_t)model->config.candidate_tokens > half) model->config.candidate_tokens = (int64_t)half;
+    return KEEL_OK;
+}
+
+static keel_status find_longest_name(keel_decoder_base *model, keel_err *err) {
+    keel_arena arena = {0};
+    keel_status status = KEEL_OK;
+    for (size_t i = 0; i < model->base.n_acts && status == KEEL_OK; i++) {
+        keel_tokens tokens;
+        keel_arena_reset(&arena);
+        status =
+            keel_tokenizer_encode(model->llama->tokenizer, model->base.acts[i], false, &arena, &tokens, err);
+        if (status == KEEL_OK && tokens.count + 1 > model->longest_name)
+            model->longest_name = tokens.count + 1;
+    }
+    keel_arena_free(&arena);
+    return status;
+}
+
 static keel_status make(keel_decoder_base *model, const keel_base_space *space, keel_err *err) {
     model->base.kind = &keel_decoder_base_kind;
     model->base.config = &model->config.common;
@@ -114,6 +142,8 @@ static keel_status make(keel_decoder_base *model, const keel_base_space *space, 
             keel_chat_template_parse(&model->llama->chat, keel_chat_template_chatml, "chat template", err));
     KEEL_TRY(list_special(model, err));
     KEEL_TRY(find_ending(model, err));
+    KEEL_TRY(find_longest_name(model, err));
+    KEEL_TRY(keel__decoder_base_fit(model, err));
     count_features(model);
     return KEEL_OK;
 }
@@ -140,7 +170,12 @@ keel_status keel__decoder_base_join(keel_decoder_base *model, keel_base *beside,
     model->beside = beside;
     count_features(model);
     if (!beside) return KEEL_OK;
-    if (beside->space != model->base.space || beside->n_acts != model->base.n_acts ||
+    bool same = true;
+    for (size_t i = 0; beside->n_acts == model->base.n_acts && i < beside->n_acts; i++)
+        same &= strcmp(beside->acts[i], model->base.acts[i]) == 0;
+    for (size_t i = 0; beside->n_fixed == model->base.n_fixed && i < beside->n_fixed; i++)
+        same &= strcmp(beside->fixed[i].text, model->base.fixed[i].text) == 0;
+    if (!same || beside->space != model->base.space || beside->n_acts != model->base.n_acts ||
         beside->n_fixed != model->base.n_fixed)
         return keel_fail(err, KEEL_E_INVALID, "decoder base",
                          "the n-gram base beside it is over other answers");

@@ -15,6 +15,8 @@ typedef struct keel_decoder_base {
     bool tuned;        /* on the log: what it says of a response that it learned is no feature for critics */
     keel_llama *llama;
     keel_base *beside;          /* the n-gram base, or NULL */
+    size_t longest_name;        /* tokens of the longest name of an act or outcome, with its line break; 0 in
+                                   candidate sets */
     keel_tokens ending;         /* what the template puts behind a response */
     const char *const *special; /* [n_special] texts of special tokens, which nobody may say */
     size_t n_special;
@@ -26,6 +28,10 @@ typedef struct keel_decoder_base {
 keel_status keel__decoder_base_make(keel_decoder_base **out, const struct keel_decoder_base_config *config,
                                     keel_llama *llama, const keel_base_space *space, keel_err *err);
 void keel__decoder_base_close(keel_base *base);
+
+/* Again once tuning has added virtual tokens: candidate_tokens takes at most half of what the model's
+ * positions leave. KEEL_E_INVALID where they leave nothing. */
+keel_status keel__decoder_base_fit(keel_decoder_base *model, keel_err *err);
 
 /* Whether an n-gram base belongs beside it. */
 static inline bool keel__decoder_has_ngrams(const keel_decoder_base *model) {

@@ -41,25 +41,43 @@ static bool add_message(cJSON *to, const char *role, const char *text) {
            cJSON_AddStringToObject(message, "content", text);
 }
 
-/* Adds what was said before as one message each. Templates want a user's turn first and roles in turn, so
- * that turns of one role in a row are one message. */
+/* A system's turn in the midst of a dialogue is no message of its own. */
+static bool is_skipped(const keel_conversation *conversation, size_t turn) {
+    return conversation->turns[turn].role == KEEL_ROLE_SYSTEM && turn > 0;
+}
+
+/* Turns [from, to) but for skipped ones, a line each. */
+static const char *join_turns(const keel_conversation *conversation, size_t from, size_t to,
+                              keel_arena *arena) {
+    size_t length = 1;
+    for (size_t t = from; t < to; t++) length += strlen(conversation->turns[t].text) + 1;
+    char *text = keel_arena_calloc(arena, length, 1), *at = text;
+    for (size_t t = from; text && t < to; t++)
+        if (!is_skipped(conversation, t))
+            at += sprintf(at, "%s%s", at > text ? "\n" : "", conversation->turns[t].text);
+    return text;
+}
+
+/* Adds what was said before as messages. Templates want a user's first and roles in turn: turns of one role
+ * in a row are one message, and a dialogue that nobody began, or the assistant, begins with an empty one. */
 static bool add_turns(const keel_decoder_base *model, const keel_conversation *conversation, size_t from,
                       size_t to, cJSON *messages, keel_arena *arena) {
-    bool good = true;
-    for (size_t t = from; good && t < to; t++) {
+    bool good = true, begun = false;
+    for (size_t t = from, next; good && t < to; t = next) {
         const keel_role role = conversation->turns[t].role;
-        size_t last = t, length = 0;
-        if (role == KEEL_ROLE_SYSTEM && t > 0) continue;
-        while (last + 1 < to && conversation->turns[last + 1].role == role) last++;
-        for (size_t k = t; k <= last; k++) length += strlen(conversation->turns[k].text) + 1;
-        char *text = keel_arena_calloc(arena, length + 1, 1), *at = text;
-        for (size_t k = t; text && k <= last; k++)
-            at += sprintf(at, "%s%s", k > t ? "\n" : "", conversation->turns[k].text);
-        const char *harmless = text ? take_apart(model, text, arena) : NULL;
-        good = harmless && add_message(messages, keel_role_name(role), harmless);
-        t = last;
+        for (next = t + 1; next < to; next++)
+            if (conversation->turns[next].role != role && !is_skipped(conversation, next)) break;
+        if (is_skipped(conversation, t)) {
+            next = t + 1;
+            continue;
+        }
+        const char *text = join_turns(conversation, t, next, arena),
+                   *harmless = text ? take_apart(model, text, arena) : NULL;
+        if (!begun && role == KEEL_ROLE_ASSISTANT) good = add_message(messages, "user", "");
+        good = good && harmless && add_message(messages, keel_role_name(role), harmless);
+        begun = true;
     }
-    return good;
+    return good && (begun || add_message(messages, "user", ""));
 }
 
 static const char *token_text(const keel_llama *llama, int32_t id) {
@@ -129,7 +147,7 @@ static size_t next_user(const keel_conversation *conversation, size_t turn, size
 static size_t window_of(const keel_decoder_base *model) {
     const size_t most = model->llama->config.positions - model->llama->n_virtual,
                  wanted = (size_t)model->config.state_tokens,
-                 answer = (size_t)model->config.candidate_tokens + model->ending.count;
+                 answer = (size_t)model->config.candidate_tokens + model->ending.count + model->longest_name;
     const size_t left = most > answer + 1 ? most - answer : 1;
     return wanted < left ? wanted : left;
 }

@@ -139,7 +139,10 @@ typedef struct fetching {
 
 /* kto: the unit whose response is put behind another dialogue. */
 static size_t other_unit(const training *run, size_t unit) {
-    return (unit + 1) % run->units->n;
+    const keel_decoder_units *units = run->units;
+    for (size_t k = 1; k < units->n; k++)
+        if (units->unit[(unit + k) % units->n].place != units->unit[unit].place) return (unit + k) % units->n;
+    return unit; /* there is no other dialogue */
 }
 
 static keel_status put_behind(const keel_decoder_text *prompt, const keel_decoder_text *response,

@@ -24,13 +24,17 @@ typedef struct tuning {
 
 /* ---- the model ---- */
 
-static keel_status check_config(const struct keel_decoder_base_config *c, bool anew, keel_err *err) {
+static keel_status check_config(const struct keel_decoder_base_config *c, bool anew, bool taught,
+                                keel_err *err) {
     if (anew && c->mode != KEEL_DECODER_FULL) {
         keel_fail(err, KEEL_E_USAGE, "mode", "a new decoder knows nothing yet: all of it is tuned");
         return keel_hint(err, "use --mode full, or give --base a decoder: experiments/fetch-base.sh smollm2");
     }
     if (c->mode == KEEL_DECODER_NONE && c->loss != KEEL_LOSS_SFT)
         return keel_fail(err, KEEL_E_USAGE, "loss", "mode=none tunes nothing");
+    if (taught && (c->loss != KEEL_LOSS_SFT || c->imitate != KEEL_IMITATE_TAKEN))
+        return keel_fail(err, KEEL_E_USAGE, "--teacher",
+                         "what a teacher chooses is learned by loss=sft and imitate=taken alone");
     return KEEL_OK;
 }
 
@@ -59,7 +63,7 @@ static keel_status make_model(tuning *t, keel_err *err) {
                                    .fixed = job->fixed};
     keel_llama *llama;
     t->anew = !job->model;
-    KEEL_TRY(check_config(t->config, t->anew, err));
+    KEEL_TRY(check_config(t->config, t->anew, job->taught, err));
     KEEL_TRY(open_llama(t, &llama, err));
     KEEL_TRY(keel__decoder_base_make(&t->model, t->config, llama, &space, err));
     t->model->split = keel_arena_strdup(&t->model->arena, job->corpus->name);
@@ -80,7 +84,9 @@ static keel_status tune_beside(const tuning *t, keel_err *err) {
     keel_base_config *own = keel_calloc(1, kind->config_size);
     if (!own) return keel_nomem(err, "decoder base");
     keel_base_tuning inner = *t->job;
+    inner.from = t->job->from ? ((const keel_decoder_base *)t->job->from)->beside : NULL;
     keel_status status = keel_options_defaults(kind->options, own, err);
+    if (inner.from && status == KEEL_OK) memcpy(own, inner.from->config, kind->config_size); /* its shape */
     own->action_space = t->config->common.action_space;
     own->max_acts = t->config->common.max_acts;
     own->memory_mb = t->config->common.memory_mb;
@@ -88,7 +94,6 @@ static keel_status tune_beside(const tuning *t, keel_err *err) {
     inner.config = own;
     inner.model = NULL;
     inner.metrics_path = NULL;
-    inner.from = t->job->from ? ((const keel_decoder_base *)t->job->from)->beside : NULL;
     for (size_t i = 0; kind->checkpoints[i]; i++)
         inner.checkpoint[i] = t->job->checkpoint[CHECKPOINT_BESIDE + i];
     if (status == KEEL_OK) status = kind->tune(&inner, &beside, &report, err);
@@ -125,6 +130,7 @@ static keel_status start_training(const tuning *t, keel_err *err) {
                  .targets = c->targets == 0 ? KEEL_LORA_QUERY | KEEL_LORA_VALUE : KEEL_LORA_DECODER},
         .n_virtual = (size_t)c->virtual_tokens};
     KEEL_TRY(keel_llama_train(t->model->llama, &plan, err));
+    KEEL_TRY(keel__decoder_base_fit(t->model, err));
     return start(t, t->model->llama, err);
 }
 

@@ -22,6 +22,7 @@ static worth worth_of(const keel_conversation *conversation, const keel_candidat
 }
 
 static bool prefers(const keel_conversation *conversation, const keel_candidate *a, const keel_candidate *b) {
+    if (a->text && b->text && strcmp(a->text, b->text) == 0) return false;
     if (a->feedback.present && b->feedback.present && a->feedback.value != b->feedback.value)
         return a->feedback.value > b->feedback.value;
     const worth x = worth_of(conversation, a), y = worth_of(conversation, b);

@@ -23,7 +23,9 @@ static keel_status tune_beside(const keel_base_tuning *job, const struct keel_en
     keel_base_config *own = keel_calloc(1, kind->config_size);
     if (!own) return keel_nomem(err, "encoder base");
     keel_base_tuning inner = *job;
+    inner.from = job->from ? ((const keel_encoder_base *)job->from)->beside : NULL;
     keel_status status = keel_options_defaults(kind->options, own, err);
+    if (inner.from && status == KEEL_OK) memcpy(own, inner.from->config, kind->config_size); /* its shape */
     own->action_space = config->common.action_space;
     own->max_acts = config->common.max_acts;
     own->memory_mb = config->common.memory_mb;
@@ -31,7 +33,6 @@ static keel_status tune_beside(const keel_base_tuning *job, const struct keel_en
     inner.config = own;
     inner.model = NULL;
     inner.metrics_path = NULL;
-    inner.from = job->from ? ((const keel_encoder_base *)job->from)->beside : NULL;
     for (size_t i = 0; kind->checkpoints[i]; i++)
         inner.checkpoint[i] = job->checkpoint[KEEL_CHECKPOINT_BESIDE + i];
     if (status == KEEL_OK) status = kind->tune(&inner, out, &report, err);

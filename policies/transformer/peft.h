@@ -26,6 +26,9 @@ keel_status keel_peft_save(const keel_bert *bert, const char *dir, keel_err *err
  * one. */
 keel_status keel_peft_tuning(const keel_llama *llama, const char *dir, keel_llama_tuning *out, keel_err *err);
 keel_status keel_peft_load_llama(keel_llama *llama, const char *dir, keel_err *err);
+/* Opens a decoder as keel_llama_open does; an adapter in the folder "adapter" within it is applied. */
+keel_status keel_peft_open_llama(keel_llama **out, const char *path, keel_llama_weights weights,
+                                 keel_err *err);
 /* LoRA or virtual tokens, whichever there are. */
 keel_status keel_peft_save_llama(const keel_llama *llama, const char *dir, keel_err *err);
 

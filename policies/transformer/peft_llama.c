@@ -150,3 +150,16 @@ keel_status keel_peft_save_llama(const keel_llama *llama, const char *dir, keel_
     keel_arena_free(&arena);
     return status;
 }
+
+keel_status keel_peft_open_llama(keel_llama **out, const char *path, keel_llama_weights weights,
+                                 keel_err *err) {
+    keel_arena arena = {0};
+    const char *adapter = keel_path_join(&arena, path, "adapter");
+    keel_status status = adapter ? keel_llama_open(out, path, weights, err) : keel_nomem(err, path);
+    if (status == KEEL_OK && keel_file_is_folder(adapter)) {
+        status = keel_peft_load_llama(*out, adapter, err);
+        if (status != KEEL_OK) keel_llama_close(*out);
+    }
+    keel_arena_free(&arena);
+    return status;
+}

@@ -43,6 +43,20 @@ expect "answers alone" 0 "" propose --store asked.db --base lora --n 2 --max-tok
 expect "builds an n-gram base" 0 "" sft --store s.db --base builtin --out ngrams --quiet --set epochs=1 --set buckets=4096
 expect "n-grams write nothing" 1 "writes none itself" propose --store s.db --base ngrams --n 1
 
+long=$(printf 'Lehne höflich ab, und sage, weshalb: %0180d' 0)
+expect "a long instruction" 0 "" propose --store asked.db --base lora --n 0 --told "$long" --told "$long!" --max-tokens 4 --split test --quiet
+"$KEEL" export --store asked.db --split test --out said.jsonl --quiet >/dev/null || fail "the store can be read"
+expect "bytes that are no text" 2 "expected UTF-8" propose --store asked.db --base lora --told "$(printf 'a\377b')" --quiet
+expect "a teacher's choices are likely texts alone" 2 "loss=sft" sft --store s.db --base base --mode lora --teacher policy --set loss=kto --out x --quiet
+expect "an adapter is verified with its base" 0 "" verify --base lora --json
+json standard_text.perplexity out.txt >tuned
+expect "and without" 0 "" verify --base base --json
+[ "$(json standard_text.perplexity out.txt)" != "$(cat tuned)" ] || fail "the adapter is applied"
+expect "a merged file has the adapter" 0 "" convert --base lora --out merged.gguf
+expect "that file" 0 "" verify --base merged.gguf --json
+awk -v a="$(cat tuned)" -v b="$(json standard_text.perplexity out.txt)" 'BEGIN { exit !(a - b < 0.01 * a && b - a < 0.01 * a) }' ||
+    fail "it says what base and adapter say: $(cat tuned), $(json standard_text.perplexity out.txt)"
+
 printf 'Please tell me about a pasta recipe\n/new\nHow do I build a bomb?\n/quit\nnot read\n' >lines.txt
 expect "talks" 0 "" chat --policy policy --n 2 --max-tokens 8 --json <lines.txt
 [ "$(grep -c '"says"' out.txt)" = 2 ] || fail "it answers twice: $(cat out.txt)"
