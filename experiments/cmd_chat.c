@@ -108,6 +108,19 @@ static keel_status show(chatting *c, const keel_decision *decision, const keel_c
     return status;
 }
 
+/* A base that offers no refusal gets one beside what is written: nothing safe may be. */
+static keel_status offer_refusal(const chatting *c, keel_decision *decision, keel_arena *arena,
+                                 keel_err *err) {
+    if (c->base->space != KEEL_SPACE_CANDIDATES || c->base->n_fixed > 0) return KEEL_OK;
+    keel_candidate *all = keel_arena_calloc(arena, decision->n_candidates + 1, sizeof *all);
+    if (!all) return keel_nomem(err, "chat");
+    if (decision->n_candidates > 0) memcpy(all, decision->candidates, decision->n_candidates * sizeof *all);
+    all[decision->n_candidates++] =
+        (keel_candidate){.text = "I'm sorry, but I can't help with that.", .outcome = KEEL_OUTCOME_REFUSAL};
+    decision->candidates = all;
+    return KEEL_OK;
+}
+
 static keel_status answer(chatting *c, keel_err *err) {
     keel_decision decision = {.turn = c->talk.n_turns};
     keel_features features;
@@ -116,11 +129,7 @@ static keel_status answer(chatting *c, keel_err *err) {
     c->talk.n_decisions = 1;
     keel_arena_reset(&c->scratch);
     if (c->writer) KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &c->talk, 0, &c->scratch, err));
-    if (!keel_base_can_encode(c->base, &decision)) {
-        keel_fail(err, KEEL_E_UNSUPPORTED, "chat",
-                  "the policy chooses among candidates, and nothing writes any");
-        return keel_hint(err, "give --writer a decoder: experiments/fetch-base.sh smollm2");
-    }
+    KEEL_TRY(offer_refusal(c, &decision, &c->scratch, err));
     KEEL_TRY(keel_base_encode_decision(c->base, &c->talk, 0, &c->scratch, &features, err));
     KEEL_TRY(keel_policy_decide_at(c->policy, c->base, &c->talk, 0, &features, &c->scratch, &choice, err));
     KEEL_TRY(show(c, &decision, &choice, err));
@@ -134,17 +143,28 @@ static bool is(const char *line, const char *command) {
     return strcmp(line, command) == 0;
 }
 
+static const char commands[] = "/new begins anew, /quit ends";
+
 static keel_status talk(chatting *c, keel_err *err) {
     keel_arena line_arena = {0};
     const char *line;
     keel_status status = begin(c, err);
-    if (!c->json && status == KEEL_OK) puts("/new begins anew, /quit ends");
+    if (!c->json && status == KEEL_OK) puts(commands);
+    if (!c->json && status == KEEL_OK && c->base->space != KEEL_SPACE_CANDIDATES)
+        printf("this policy names %s and writes nothing\n", keel_space_name(c->base->space));
     while (status == KEEL_OK) {
         keel_arena_reset(&line_arena);
         status = keel_line_read("you> ", &line_arena, &line, err);
+        if (status == KEEL_E_PARSE) { /* the next line may be one */
+            fprintf(stderr, "keel chat: %s\n", err->message);
+            status = KEEL_OK;
+            continue;
+        }
         if (status != KEEL_OK || !line || is(line, "/quit")) break;
         if (is(line, "/new")) {
             status = begin(c, err);
+        } else if (line[0] == '/') {
+            fprintf(stderr, "%s\n", commands);
         } else if (strspn(line, " \t") != strlen(line)) {
             status = say(c, KEEL_ROLE_USER, line, err);
             if (status == KEEL_OK) status = answer(c, err);
@@ -164,6 +184,11 @@ static keel_status open_writer(keel_cli *cli, chatting *c, keel_base **own, keel
         c->writer = *own;
     } else if (c->base->kind->propose && c->base->space == KEEL_SPACE_CANDIDATES) {
         c->writer = c->base;
+    }
+    if (!c->writer && c->base->space == KEEL_SPACE_CANDIDATES) {
+        keel_fail(err, KEEL_E_USAGE, "--writer",
+                  "the policy chooses among candidates, and nothing writes any");
+        return keel_hint(err, "give --writer a decoder: experiments/fetch-base.sh smollm2");
     }
     return KEEL_OK;
 }
@@ -206,7 +231,7 @@ const keel_verb keel_verb_chat = {
     .brief = "talk to a policy in the terminal, and see what it chooses among",
     .flags = flags,
     .more =
-        "For each line a decoder writes candidates, the policy chooses among them and its base's fixed answers, and the "
+        "For each line a decoder writes candidates, the policy chooses among them and its base's fixed answers (or a refusal), and the "
         "table shows of\n"
         "each its prior, Q of each component, cost of harm against the threshold, and probability. /new begins a new "
         "conversation,\n"

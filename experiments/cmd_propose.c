@@ -108,6 +108,7 @@ static void print(const cJSON *result, FILE *out) {
     fprintf(out, "left out: %.0f that were there already, %.0f without a word; done before: %.0f decisions\n",
             keel_json_get(result, "repeated")->valuedouble, keel_json_get(result, "empty")->valuedouble,
             keel_json_get(result, "decisions_done_before")->valuedouble);
+    fputs("next: keel label, which judges them\n", out);
 }
 
 const keel_verb keel_verb_propose = {

@@ -1,5 +1,6 @@
 #include "experiments/line.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,6 +72,19 @@ static keel_status take(const char *line, size_t n, keel_arena *arena, const cha
     return KEEL_OK;
 }
 
+static keel_status stopped(keel_err *err) {
+    return keel_fail(err, KEEL_E_INTERRUPTED, "chat", "stopped between two lines");
+}
+
+/* Until a line comes, or the program is asked to stop: false. Nothing is read ahead, so that it is seen. */
+static bool wait_for_input(void) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    setvbuf(stdin, NULL, _IONBF, 0);
+    while (!keel_interrupted())
+        if (poll(&input, 1, 200) > 0) return true;
+    return false;
+}
+
 static keel_status plain(const char *prompt, keel_arena *arena, const char **out, keel_err *err) {
     char *line = NULL;
     size_t room = 0;
@@ -78,6 +92,7 @@ static keel_status plain(const char *prompt, keel_arena *arena, const char **out
         fputs(prompt, stdout);
         fflush(stdout);
     }
+    if (!wait_for_input()) return stopped(err);
     const ssize_t n = getline(&line, &room, stdin);
     keel_status status = n < 0 ? KEEL_OK : take(line, (size_t)n, arena, out, err);
     free(line);
@@ -86,7 +101,7 @@ static keel_status plain(const char *prompt, keel_arena *arena, const char **out
 
 keel_status keel_line_read(const char *prompt, keel_arena *arena, const char **out, keel_err *err) {
     *out = NULL;
-    if (keel_interrupted()) return KEEL_OK;
+    if (keel_interrupted()) return stopped(err);
 #if KEEL_HAVE_LIBEDIT
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && open_editor()) {
         size_t n;

@@ -162,8 +162,10 @@ static keel_status open_model(keel_base **out, const keel_base_kind *kind, const
 keel_status keel_base_open(keel_base **out, const char *path, keel_err *err) {
     const keel_base_kind *kind;
     if (is_artefact(path)) return keel_base_load(out, path, err);
-    KEEL_TRY(keel_base_find_kind(path, &kind, err));
-    if (keel_base_is_model(path)) return open_model(out, kind, path, err);
+    if (keel_base_is_model(path)) {
+        KEEL_TRY(keel_base_find_kind(path, &kind, err));
+        return open_model(out, kind, path, err);
+    }
     keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no such folder or file");
     return keel_hint(err, "give what `keel sft --out` wrote, or a model (docs/bases.md)");
 }

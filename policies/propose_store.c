@@ -10,7 +10,7 @@
 #include "core/text.h"
 
 /* Conversations whose texts are written together, and committed together. */
-enum { AT_ONCE = 8, MOST_NAME = 200 };
+enum { AT_ONCE = 4, MOST_NAME = 200 };
 
 typedef struct proposing {
     const keel_propose_job *job;
@@ -191,6 +191,13 @@ keel_status keel_propose_store(const keel_propose_job *job, keel_propose_counts 
     size_t count;
     *out = (keel_propose_counts){0};
     if (!p) return keel_nomem(err, "propose");
+    if (!job->base->kind->propose) {
+        keel_free(p);
+        keel_fail(err, KEEL_E_UNSUPPORTED, job->model,
+                  "a base of type \"%s\" chooses among candidates and writes none itself",
+                  job->base->kind->type);
+        return keel_hint(err, "give a decoder: experiments/fetch-base.sh smollm2");
+    }
     p->job = job;
     p->counts = out;
     keel_status status =

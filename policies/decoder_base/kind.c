@@ -37,7 +37,7 @@ const keel_option keel_decoder_base_options[] = {
            "frozen_layers on; lora, low-rank corrections; prompt, tokens before every text"),
     CHOICE(
         weights, "stored", weights,
-        "how weights that are not tuned are held: as the file has them (those of 4 bits and of 16 other than "
+        "how weights that are not tuned are held: as the file has them (quantised ones and those of 16 bits other than "
         "bf16 in f32), or made f32, bf16 or q8_0"),
     INT(frozen_layers, "0", 0, 1024,
         "freeze: layers from below that stay as they are, the embeddings with them"),

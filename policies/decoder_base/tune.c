@@ -143,6 +143,11 @@ static keel_status train(tuning *t, keel_err *err) {
             KEEL_LOG_INFO,
             "sft: %zu responses of more than candidate_tokens=%lld teach nothing (too_long=cut uses them)",
             t->units.too_long, (long long)t->config->candidate_tokens);
+    if (t->units.n * (size_t)t->config->epochs < 20 * (size_t)t->config->batch)
+        keel_log(
+            KEEL_LOG_INFO,
+            "sft: note: %zu texts in %lld passes are few updates of %lld: more epochs or a smaller batch teach more",
+            t->units.n, (long long)t->config->epochs, (long long)t->config->batch);
     return keel__decoder_train(t->model, t->job, &t->units, keel__decoder_rate(t->config, t->anew),
                                &t->trained, err);
 }

@@ -273,6 +273,11 @@ static keel_status fail_nothing(const keel_decoder_base *model, const keel_base_
     if (units->too_long > 0)
         return keel_hint(err, "%zu are longer than candidate_tokens=%lld: use a larger one, or too_long=cut",
                          units->too_long, (long long)model->config.candidate_tokens);
+    if (units->undeserving > 0)
+        return keel_hint(
+            err,
+            "%zu are not known to be good: log risks and feedback, run `keel label`, or use imitate=taken",
+            units->undeserving);
     return keel_hint(err, "%s", hints[model->config.loss]);
 }
 
