@@ -5,11 +5,11 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/beside.h"
 #include "policies/transformer/blocks.h"
 #include "policies/transformer/peft.h"
 
-static const char settings_name[] = "decoder.json", whole_name[] = "model.gguf", beside_name[] = "ngrams",
-                  adapter_name[] = "adapter";
+static const char settings_name[] = "decoder.json", whole_name[] = "model.gguf", adapter_name[] = "adapter";
 
 /* ---- saving ---- */
 
@@ -73,20 +73,13 @@ static keel_status save_adapter(const keel_llama *llama, const char *dir, keel_a
     return keel_peft_save_llama(llama, path, err);
 }
 
-static keel_status save_beside(const keel_base *beside, const char *dir, keel_arena *arena, keel_err *err) {
-    const char *path = keel_path_join(arena, dir, beside_name);
-    if (!path) return keel_nomem(err, dir);
-    KEEL_TRY(keel_folder_make(path, err));
-    return beside->kind->save(beside, path, err);
-}
-
 keel_status keel__decoder_base_save(const keel_base *base, const char *dir, keel_err *err) {
     const keel_decoder_base *model = (const keel_decoder_base *)base;
     keel_arena arena = {0};
     keel_status status = save_model(model->llama, dir, &arena, err);
     if (status == KEEL_OK) status = save_settings(model, dir, &arena, err);
     if (status == KEEL_OK && has_adapter(model->llama)) status = save_adapter(model->llama, dir, &arena, err);
-    if (status == KEEL_OK && model->beside) status = save_beside(model->beside, dir, &arena, err);
+    if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
     keel_arena_free(&arena);
     return status;
 }
@@ -144,13 +137,9 @@ static keel_status read_settings(loading *l) {
     return KEEL_OK;
 }
 
-static keel_status load_beside(loading *l, keel_decoder_base *model) {
-    const keel_base_kind *kind;
+static keel_status load_beside(const loading *l, keel_decoder_base *model) {
     keel_base *beside = NULL;
-    const char *path = keel_path_join(&l->arena, l->dir, beside_name);
-    if (!path) return keel_nomem(l->err, l->dir);
-    KEEL_TRY(keel_base_find_kind("builtin", &kind, l->err));
-    KEEL_TRY(kind->load(&beside, path, l->err));
+    if (l->ngrams) KEEL_TRY(keel_beside_load(&beside, l->dir, l->err));
     return keel__decoder_base_join(model, beside, l->err);
 }
 
@@ -167,7 +156,7 @@ static keel_status load_all(loading *l, keel_decoder_base **out) {
     model->scale = (float)l->scale;
     model->split = keel_arena_strdup(&model->arena, l->split);
     if (!model->split) return keel_nomem(l->err, l->dir);
-    return l->ngrams ? load_beside(l, model) : keel__decoder_base_join(model, NULL, l->err);
+    return load_beside(l, model);
 }
 
 keel_status keel__decoder_base_load(keel_base **out, const char *dir, keel_err *err) {

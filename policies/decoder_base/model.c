@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "policies/beside.h"
 
 /* ---- the end of a turn ---- */
 
@@ -170,13 +171,7 @@ keel_status keel__decoder_base_join(keel_decoder_base *model, keel_base *beside,
     model->beside = beside;
     count_features(model);
     if (!beside) return KEEL_OK;
-    bool same = true;
-    for (size_t i = 0; beside->n_acts == model->base.n_acts && i < beside->n_acts; i++)
-        same &= strcmp(beside->acts[i], model->base.acts[i]) == 0;
-    for (size_t i = 0; beside->n_fixed == model->base.n_fixed && i < beside->n_fixed; i++)
-        same &= strcmp(beside->fixed[i].text, model->base.fixed[i].text) == 0;
-    if (!same || beside->space != model->base.space || beside->n_acts != model->base.n_acts ||
-        beside->n_fixed != model->base.n_fixed)
+    if (!keel_beside_fits(beside, &model->base))
         return keel_fail(err, KEEL_E_INVALID, "decoder base",
                          "the n-gram base beside it is over other answers");
     return KEEL_OK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "policies/beside.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/file.h"
 #include "policies/decoder_base/fresh.h"
@@ -76,29 +77,11 @@ static keel_status make_model(tuning *t, keel_err *err) {
 /* ---- the n-gram base beside it ---- */
 
 static keel_status tune_beside(const tuning *t, keel_err *err) {
-    const keel_base_kind *kind;
-    keel_base_report report;
+    const keel_decoder_base *from = (const keel_decoder_base *)t->job->from;
     keel_base *beside = NULL;
-    if (!keel__decoder_has_ngrams(t->model)) return keel__decoder_base_join(t->model, NULL, err);
-    KEEL_TRY(keel_base_find_kind("builtin", &kind, err));
-    keel_base_config *own = keel_calloc(1, kind->config_size);
-    if (!own) return keel_nomem(err, "decoder base");
-    keel_base_tuning inner = *t->job;
-    inner.from = t->job->from ? ((const keel_decoder_base *)t->job->from)->beside : NULL;
-    keel_status status = keel_options_defaults(kind->options, own, err);
-    if (inner.from && status == KEEL_OK) memcpy(own, inner.from->config, kind->config_size); /* its shape */
-    own->action_space = t->config->common.action_space;
-    own->max_acts = t->config->common.max_acts;
-    own->memory_mb = t->config->common.memory_mb;
-    own->seed = t->config->common.seed;
-    inner.config = own;
-    inner.model = NULL;
-    inner.metrics_path = NULL;
-    for (size_t i = 0; kind->checkpoints[i]; i++)
-        inner.checkpoint[i] = t->job->checkpoint[CHECKPOINT_BESIDE + i];
-    if (status == KEEL_OK) status = kind->tune(&inner, &beside, &report, err);
-    keel_free(own);
-    return status == KEEL_OK ? keel__decoder_base_join(t->model, beside, err) : status;
+    if (keel__decoder_has_ngrams(t->model))
+        KEEL_TRY(keel_beside_tune(t->job, from ? from->beside : NULL, CHECKPOINT_BESIDE, &beside, err));
+    return keel__decoder_base_join(t->model, beside, err);
 }
 
 /* ---- training ---- */

@@ -5,10 +5,11 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/beside.h"
 #include "policies/transformer/peft.h"
 
 static const char settings_name[] = "encoder.json", heads_name[] = "heads.safetensors",
-                  beside_name[] = "ngrams", adapter_name[] = "adapter";
+                  adapter_name[] = "adapter";
 
 /* ---- tensors: the same list for saving and loading ---- */
 
@@ -102,13 +103,6 @@ static keel_status save_adapter(const keel_bert *bert, const char *dir, keel_are
     return keel_peft_save(bert, path, err);
 }
 
-static keel_status save_beside(const keel_base *beside, const char *dir, keel_arena *arena, keel_err *err) {
-    const char *path = keel_path_join(arena, dir, beside_name);
-    if (!path) return keel_nomem(err, dir);
-    KEEL_TRY(keel_folder_make(path, err));
-    return beside->kind->save(beside, path, err);
-}
-
 keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel_err *err) {
     const keel_encoder_base *model = (const keel_encoder_base *)base;
     keel_bert encoder = *model->bert; /* borrowed: as its folder says that it ends */
@@ -118,7 +112,7 @@ keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel
     if (status == KEEL_OK) status = save_settings(model, dir, &arena, err);
     if (status == KEEL_OK) status = save_heads(model, dir, &arena, err);
     if (status == KEEL_OK && encoder.lora.rank) status = save_adapter(&encoder, dir, &arena, err);
-    if (status == KEEL_OK && model->beside) status = save_beside(model->beside, dir, &arena, err);
+    if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
     keel_arena_free(&arena);
     return status;
 }
@@ -249,13 +243,9 @@ static keel_status load_heads(loading *l, keel_encoder_base *model) {
     return KEEL_OK;
 }
 
-static keel_status load_beside(loading *l, keel_encoder_base *model) {
-    const keel_base_kind *kind;
+static keel_status load_beside(const loading *l, keel_encoder_base *model) {
     keel_base *beside = NULL;
-    const char *path = keel_path_join(&l->arena, l->dir, beside_name);
-    if (!path) return keel_nomem(l->err, l->dir);
-    KEEL_TRY(keel_base_find_kind("builtin", &kind, l->err));
-    KEEL_TRY(kind->load(&beside, path, l->err));
+    KEEL_TRY(keel_beside_load(&beside, l->dir, l->err));
     return keel__encoder_base_join(model, beside, l->err);
 }
 

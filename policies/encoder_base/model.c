@@ -5,6 +5,7 @@
 
 #include "core/gemm.h"
 #include "core/numeric.h"
+#include "policies/beside.h"
 
 const char *const keel__encoder_heads[KEEL_N_HEADS] = {"risk", "act", "outcome", "preference", "rank"};
 
@@ -130,17 +131,9 @@ keel_status keel__encoder_base_make(keel_encoder_base **out, const struct keel_e
     return status;
 }
 
-/* Whether two bases choose among the same: features and priors of one stand beside those of the other. */
-static bool same_answers(const keel_base *a, const keel_base *b) {
-    bool same = a->space == b->space && a->n_acts == b->n_acts && a->n_fixed == b->n_fixed;
-    for (size_t i = 0; same && i < a->n_acts; i++) same = strcmp(a->acts[i], b->acts[i]) == 0;
-    for (size_t i = 0; same && i < a->n_fixed; i++) same = strcmp(a->fixed[i].text, b->fixed[i].text) == 0;
-    return same;
-}
-
 keel_status keel__encoder_base_join(keel_encoder_base *model, keel_base *beside, keel_err *err) {
     model->beside = beside;
-    if (!same_answers(beside, &model->base))
+    if (!keel_beside_fits(beside, &model->base))
         return keel_fail(err, KEEL_E_INVALID, "encoder base",
                          "the n-gram base beside it is over other answers");
     count_features(model);

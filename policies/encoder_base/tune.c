@@ -9,36 +9,10 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "policies/beside.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
 #include "policies/transformer/peft.h"
-
-/* ---- the n-gram base beside it ---- */
-
-static keel_status tune_beside(const keel_base_tuning *job, const struct keel_encoder_base_config *config,
-                               keel_base **out, keel_err *err) {
-    const keel_base_kind *kind;
-    keel_base_report report;
-    KEEL_TRY(keel_base_find_kind("builtin", &kind, err));
-    keel_base_config *own = keel_calloc(1, kind->config_size);
-    if (!own) return keel_nomem(err, "encoder base");
-    keel_base_tuning inner = *job;
-    inner.from = job->from ? ((const keel_encoder_base *)job->from)->beside : NULL;
-    keel_status status = keel_options_defaults(kind->options, own, err);
-    if (inner.from && status == KEEL_OK) memcpy(own, inner.from->config, kind->config_size); /* its shape */
-    own->action_space = config->common.action_space;
-    own->max_acts = config->common.max_acts;
-    own->memory_mb = config->common.memory_mb;
-    own->seed = config->common.seed;
-    inner.config = own;
-    inner.model = NULL;
-    inner.metrics_path = NULL;
-    for (size_t i = 0; kind->checkpoints[i]; i++)
-        inner.checkpoint[i] = job->checkpoint[KEEL_CHECKPOINT_BESIDE + i];
-    if (status == KEEL_OK) status = kind->tune(&inner, out, &report, err);
-    keel_free(own);
-    return status;
-}
 
 /* ---- which decisions teach ---- */
 
@@ -514,13 +488,15 @@ static keel_status offer(keel_encoder_base *model, const keel_base_tuning *job, 
 }
 
 static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, keel_err *err) {
+    const keel_encoder_base *from = (const keel_encoder_base *)tuning->job->from;
     keel_encoder_trained trained = {0};
     keel_base *beside = NULL;
     KEEL_TRY(make_model(tuning, err));
     KEEL_TRY(read_units(tuning, err));
     warn_of_reading(tuning);
     if (keel__encoder_has_ngrams(tuning->model))
-        KEEL_TRY(tune_beside(tuning->job, &tuning->model->config, &beside, err));
+        KEEL_TRY(
+            keel_beside_tune(tuning->job, from ? from->beside : NULL, KEEL_CHECKPOINT_BESIDE, &beside, err));
     tuning->model->beside = beside; /* owned from here on */
     KEEL_TRY(start_parameters(tuning, err));
     KEEL_TRY(keel__encoder_train(tuning, &trained, err));

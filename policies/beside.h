@@ -1,0 +1,19 @@
+/* The n-gram base that stands beside a model, for kinds of base that have one: its features are theirs too.
+ */
+#ifndef KEEL_POLICIES_BESIDE_H
+#define KEEL_POLICIES_BESIDE_H
+
+#include "policies/base.h"
+
+/* Tunes it for the job of the kind that it stands beside, by the n-gram base's defaults and what all kinds
+ * share. from (NULL: anew): the one to go on from, whose shape it keeps. Its checkpoints are those of the job
+ * from `checkpoint` on. */
+keel_status keel_beside_tune(const keel_base_tuning *job, const keel_base *from, size_t checkpoint,
+                             keel_base **out, keel_err *err);
+/* In the folder "ngrams" within dir. */
+keel_status keel_beside_save(const keel_base *beside, const char *dir, keel_err *err);
+keel_status keel_beside_load(keel_base **out, const char *dir, keel_err *err);
+/* Whether it is over the same answers as the base: space, acts and fixed answers by their names. */
+bool keel_beside_fits(const keel_base *beside, const keel_base *base);
+
+#endif
