@@ -147,7 +147,11 @@ static keel_status load_all(loading *l, keel_decoder_base **out) {
     keel_llama *llama;
     KEEL_TRY(keel_options_defaults(keel_decoder_base_options, &l->config, l->err));
     KEEL_TRY(read_settings(l));
-    KEEL_TRY(keel__decoder_open_model(&llama, l->dir, KEEL_LLAMA_AS_STORED, l->err));
+    const char *whole = keel_path_join(&l->arena, l->dir, whole_name);
+    if (!whole) return keel_nomem(l->err, l->dir);
+    /* what was held in Q8_0 is computed with in Q8_0 again */
+    const keel_llama_weights weights = keel_file_exists(whole) ? KEEL_LLAMA_Q8_0 : KEEL_LLAMA_AS_STORED;
+    KEEL_TRY(keel__decoder_open_model(&llama, l->dir, weights, l->err));
     l->config.mode = KEEL_DECODER_NONE; /* what was learned is in the weights and the adapter */
     KEEL_TRY(keel__decoder_base_make(out, &l->config, llama, &l->space, l->err));
     keel_decoder_base *model = *out;

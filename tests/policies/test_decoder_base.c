@@ -433,6 +433,21 @@ static void features_are_the_same_when_loaded(void **state) {
     }
 }
 
+static void what_was_held_in_q8_0_is_so_again(void **state) {
+    (void)state;
+    add_sets(store, 12, "train");
+    config.hidden = 64;
+    assert_ok(tune_from("decoder", "base", 1));
+    config.mode = KEEL_DECODER_LORA;
+    config.weights = KEEL_LLAMA_Q8_0;
+    config.rank = 2;
+    assert_ok(tune_from("base", "small", 1));
+    keel_decoder_base *model = load("small");
+    assert_int_equal(model->llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type, KEEL_MATRIX_Q8_0);
+    assert_true(isfinite(margin(model, NULL)));
+    keel__decoder_base_close(&model->base);
+}
+
 static void it_writes_the_same_texts_by_the_same_seed(void **state) {
     (void)state;
     add_sets(store, 24, "train");
@@ -482,6 +497,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_run_interrupted_again_and_again_ends_in_the_same_bytes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(features_are_the_same_when_loaded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_held_in_q8_0_is_so_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_writes_the_same_texts_by_the_same_seed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
