@@ -69,7 +69,7 @@ static void prefill(size_t n) {
 
 static void decode(size_t texts, size_t n) {
     keel_llama_sequence *s[MOST_TEXTS];
-    keel_llama_feed feeds[MOST_TEXTS];
+    keel_llama_feed feeds[MOST_TEXTS] = {0};
     for (size_t i = 0; i < texts; i++) {
         s[i] = opened(NULL, 0);
         feeds[i] = (keel_llama_feed){s[i], id + i, BEFORE, NULL, NULL};
