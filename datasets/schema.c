@@ -152,5 +152,64 @@ static const char schema_8[] =
     "  pid INTEGER NOT NULL, seconds REAL NOT NULL,"
     "  PRIMARY KEY(search, number)) STRICT, WITHOUT ROWID;";
 
-const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4, schema_5,
-                                              schema_6, schema_7, schema_8, NULL};
+/* What was served (datasets/store_served.h). serve_starts: each start of a server, how many entries (requests
+ * and feedback) it accepted, NULL while it runs or if it was killed. served: a request that was answered; the
+ * talk, its decision and what was taken are in the tables above. user is a hash; would_id is what the policy
+ * would have taken in shadow mode. served_lost: entries that were accepted and not written, and why.
+ * policies, publications: which policy each arm serves from when on; policy NULL: the arm is stopped. */
+static const char schema_9[] =
+    "CREATE TABLE serve_starts(id INTEGER PRIMARY KEY, at REAL NOT NULL, accepted INTEGER) STRICT;"
+    "CREATE TABLE served("
+    "  id INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE,"
+    "  start_id INTEGER REFERENCES serve_starts(id),"
+    "  conversation_id INTEGER NOT NULL REFERENCES conversations(id),"
+    "  decision_id INTEGER NOT NULL REFERENCES decisions(id),"
+    "  candidate_id INTEGER NOT NULL REFERENCES candidates(id), would_id INTEGER REFERENCES candidates(id),"
+    "  policy TEXT, base TEXT, arm TEXT NOT NULL, segment TEXT NOT NULL, user TEXT, at REAL NOT NULL,"
+    "  propensity REAL, explored INTEGER NOT NULL, fallback INTEGER NOT NULL, shadow INTEGER NOT NULL,"
+    "  total_ms REAL, upstream_ms REAL, encode_ms REAL, decide_ms REAL) STRICT;"
+    "CREATE INDEX served_by_conversation ON served(conversation_id);"
+    "CREATE INDEX served_by_start ON served(start_id);"
+    "CREATE TABLE served_feedback("
+    "  id INTEGER PRIMARY KEY, request TEXT NOT NULL REFERENCES served(request),"
+    "  start_id INTEGER REFERENCES serve_starts(id), at REAL NOT NULL,"
+    "  feedback REAL, outcome INTEGER NOT NULL, completed INTEGER NOT NULL, risk INTEGER NOT NULL,"
+    "  source TEXT NOT NULL) STRICT;"
+    "CREATE INDEX served_feedback_by_request ON served_feedback(request);"
+    "CREATE INDEX served_feedback_by_start ON served_feedback(start_id);"
+    "CREATE TABLE served_lost("
+    "  id INTEGER PRIMARY KEY, start_id INTEGER REFERENCES serve_starts(id), at REAL NOT NULL,"
+    "  count INTEGER NOT NULL, why TEXT NOT NULL) STRICT;"
+    "CREATE TABLE policies("
+    "  hash TEXT PRIMARY KEY, dir TEXT NOT NULL, base TEXT, gates TEXT NOT NULL, passed INTEGER NOT NULL,"
+    "  at REAL NOT NULL) STRICT;"
+    "CREATE TABLE publications("
+    "  id INTEGER PRIMARY KEY, arm TEXT NOT NULL, policy TEXT REFERENCES policies(hash), at REAL NOT NULL,"
+    "  why TEXT NOT NULL, note TEXT) STRICT;"
+    "CREATE INDEX publications_by_arm ON publications(arm, id);"
+    "CREATE VIEW v_served AS SELECT s.id, s.request, s.arm, s.segment, s.user, s.at, s.policy, s.base,"
+    " c.id AS conversation_id, c.external_id, c.split, " RISK_WORD ", " COMPLETED_WORD
+    ", d.turn, coalesce(k.text, t.text) AS text, k.model, " OUTCOME_WORD ", " JUDGE_WORD
+    ", k.feedback, s.propensity, s.explored, s.fallback, s.shadow, s.would_id, s.total_ms, s.upstream_ms,"
+    " s.encode_ms, s.decide_ms FROM served s JOIN candidates k ON k.id = s.candidate_id JOIN decisions d"
+    " ON d.id = s.decision_id JOIN conversations c ON c.id = s.conversation_id LEFT JOIN turns t ON"
+    " t.conversation_id = c.id AND t.position = d.turn;";
+
+/* Streams and rounds of learning. stream_offsets: the next message of each partition, and the epoch of the
+ * consumer that may move it. stream_messages: what each message became (NULL: no conversation, and the
+ * problem). rounds: what each round learned from, and what came of it. */
+static const char schema_10[] =
+    "CREATE TABLE stream_offsets("
+    "  topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+    "  PRIMARY KEY(topic, partition)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE stream_messages("
+    "  topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    "  conversation_id INTEGER REFERENCES conversations(id), problem TEXT,"
+    "  PRIMARY KEY(topic, partition, offset)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE rounds("
+    "  id INTEGER PRIMARY KEY, at REAL NOT NULL, snapshot TEXT NOT NULL, content TEXT NOT NULL,"
+    "  offsets TEXT NOT NULL, policy_before TEXT, policy TEXT, gates TEXT, published INTEGER NOT NULL,"
+    "  config TEXT NOT NULL, seed INTEGER NOT NULL) STRICT;";
+
+const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,  schema_5, schema_6,
+                                              schema_7, schema_8, schema_9, schema_10, NULL};

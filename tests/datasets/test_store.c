@@ -27,10 +27,10 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
     (void)state;
     static const char *const facts[] = {
         "SELECT application_id = 0x4b45454c FROM pragma_application_id",
-        "SELECT user_version = 8 FROM pragma_user_version",
+        "SELECT user_version = 10 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 20 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        "SELECT count(*) = 29 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
     };
     /* Its log is written ahead from the second transaction on; until then power cuts need more care. */
     expect_sql(
@@ -196,6 +196,13 @@ static void views_have_words_for_numbers(void **state) {
         " = 'model' AND risk = 'dangerous' AND turn = 1) = 1 FROM v_candidates");
     expect_of_others("SELECT accuracy = 0.5 AND safety = 1 AND outcome = 'refusal' AND external_id = 'c' FROM"
                      " v_transitions");
+    run_sql(
+        in("store.db"),
+        "INSERT INTO served(request, conversation_id, decision_id, candidate_id, arm, segment, at, explored,"
+        " fallback, shadow) SELECT 'r', 1, decision_id, id, 'a', 's', 7, 0, 1, 0 FROM candidates WHERE taken");
+    expect_of_others(
+        "SELECT request = 'r' AND risk = 'dangerous' AND completed = 'yes' AND text = 'a' AND outcome ="
+        " 'refusal' AND judge = 'model' AND turn = 1 AND fallback FROM v_served");
 }
 
 static void a_failing_migration_changes_nothing(void **state) {

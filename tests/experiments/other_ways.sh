@@ -149,7 +149,7 @@ expect "a policy of acts on logs that have none" 1 "none of the 120 transitions"
 expect "stats as tables" 0 "" stats --store s.db --quiet
 grep -q '^split  *test  *train$' out.txt && grep -q '^logged behaviour  *test  *train  *all$' out.txt || fail "a column for each split: $(cat out.txt)"
 ! grep -q 'keel label\|No conversation\|Nothing earns' out.txt || fail "a log that tells all lacks nothing: $(cat out.txt)"
-"$DUMP_STORE" s.db "DROP VIEW v_conversations; DROP VIEW v_turns; DROP VIEW v_candidates; DROP VIEW v_transitions; DROP TABLE settings; DROP TABLE pending_splits; DROP TABLE split_strata; DROP TABLE gate_tries; DROP TABLE reviews; DROP TABLE review_items; DROP TABLE reviewed_conversations; DROP TABLE trials; DROP TABLE searches; PRAGMA user_version = 1" >/dev/null
+"$DUMP_STORE" s.db "DROP VIEW v_conversations; DROP VIEW v_turns; DROP VIEW v_candidates; DROP VIEW v_transitions; DROP VIEW v_served; DROP TABLE served_feedback; DROP TABLE served_lost; DROP TABLE served; DROP TABLE serve_starts; DROP TABLE publications; DROP TABLE policies; DROP TABLE stream_messages; DROP TABLE stream_offsets; DROP TABLE rounds; DROP TABLE settings; DROP TABLE pending_splits; DROP TABLE split_strata; DROP TABLE gate_tries; DROP TABLE reviews; DROP TABLE review_items; DROP TABLE reviewed_conversations; DROP TABLE trials; DROP TABLE searches; PRAGMA user_version = 1" >/dev/null
 expect "stats brings an older store forward" 0 "" stats --store s.db --quiet
 total=$(awk '$1 == "conversations" { print $2 + $3 }' out.txt)
 [ "$total" = 120 ] || fail "the splits hold 120 conversations, not $total"
