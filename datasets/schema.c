@@ -195,21 +195,29 @@ static const char schema_9[] =
     " ON d.id = s.decision_id JOIN conversations c ON c.id = s.conversation_id LEFT JOIN turns t ON"
     " t.conversation_id = c.id AND t.position = d.turn;";
 
-/* Streams and rounds of learning. stream_offsets: the next message of each partition, and the epoch of the
- * consumer that may move it. stream_messages: what each message became (NULL: no conversation, and the
- * problem). rounds: what each round learned from, and what came of it. */
+/* Streams and rounds of learning. streams: the cluster that a topic is of, and the epoch of the consumer that
+ * may read it. stream_offsets: the next message of each partition. stream_messages: the conversations that a
+ * message became; stream_bad: a message that could not be read. rounds: what each round learned from, and
+ * what came of it. */
 static const char schema_10[] =
+    "CREATE TABLE streams(topic TEXT PRIMARY KEY, cluster TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;"
     "CREATE TABLE stream_offsets("
-    "  topic TEXT NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+    "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, next INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL,"
     "  PRIMARY KEY(topic, partition)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE stream_messages("
-    "  topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
-    "  conversation_id INTEGER REFERENCES conversations(id), problem TEXT,"
+    "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    "  part INTEGER NOT NULL, conversation_id INTEGER NOT NULL REFERENCES conversations(id),"
+    "  PRIMARY KEY(topic, partition, offset, part)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX stream_messages_conversation ON stream_messages(conversation_id);"
+    "CREATE TABLE stream_bad("
+    "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
+    "  why TEXT NOT NULL, key BLOB, value BLOB,"
     "  PRIMARY KEY(topic, partition, offset)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE rounds("
     "  id INTEGER PRIMARY KEY, at REAL NOT NULL, snapshot TEXT NOT NULL, content TEXT NOT NULL,"
-    "  offsets TEXT NOT NULL, policy_before TEXT, policy TEXT, gates TEXT, published INTEGER NOT NULL,"
-    "  config TEXT NOT NULL, seed INTEGER NOT NULL) STRICT;";
+    "  offsets TEXT NOT NULL, conversations INTEGER NOT NULL, policy_before TEXT, policy TEXT, gates TEXT,"
+    "  published INTEGER NOT NULL DEFAULT 0, verdict TEXT, config TEXT NOT NULL, seed INTEGER NOT NULL) STRICT;";
 
 const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,  schema_5, schema_6,
                                               schema_7, schema_8, schema_9, schema_10, NULL};

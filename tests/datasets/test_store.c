@@ -30,7 +30,7 @@ static void a_new_store_is_marked_as_ours_and_strict(void **state) {
         "SELECT user_version = 10 FROM pragma_user_version",
         "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
         "SELECT foreign_keys FROM pragma_foreign_keys",
-        "SELECT count(*) = 29 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        "SELECT count(*) = 31 AND min(strict) FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
     };
     /* Its log is written ahead from the second transaction on; until then power cuts need more care. */
     expect_sql(
