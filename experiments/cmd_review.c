@@ -200,6 +200,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     keel_review_desk *desk = NULL;
     keel_http_server *server = NULL;
+    keel_http_page page = {.answer = keel_review_desk_answer};
+    keel_http_options http = keel_http_pages;
     keel_split all;
     keel_status status;
     KEEL_TRY(read_options(cli, &address, &options, err));
@@ -208,7 +210,9 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY_GOTO(keel_store_check_split(store, &all, err), done);
     KEEL_TRY_GOTO(order(cli, store, err), done);
     KEEL_TRY_GOTO(keel_review_desk_open(&desk, store, &options, err), done);
-    KEEL_TRY_GOTO(keel_http_open(&server, &address, keel_review_desk_answer, desk, err), done);
+    page.context = desk;
+    http.exposed = true; /* serve() warns */
+    KEEL_TRY_GOTO(keel_http_open(&server, &address, &http, keel_http_answer_page, &page, err), done);
     status = serve(cli, server, &address, desk, err);
 done:
     keel_http_close(server);

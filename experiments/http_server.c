@@ -1,15 +1,36 @@
-/* The one file that knows libmicrohttpd. Without it at build time a server cannot be opened, and says so. */
+/* The one file that knows libmicrohttpd. Without it at build time a server cannot be opened, and says so.
+ *
+ * One thread runs the server: it reads requests, calls the handler, writes responses. A request whose
+ * response is not there when the handler returns is suspended, which takes its socket out of the loop;
+ * keel_http_send resumes it, from any thread. Time limits are kept by a sweep over all connections, four
+ * times a second. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "experiments/http.h"
 
 #if !KEEL_HAVE_MICROHTTPD
 
 keel_status keel_http_open(keel_http_server **out, const keel_http_address *address,
-                           keel_http_handler *handler, void *context, keel_err *err) {
-    (void)address, (void)handler, (void)context;
+                           const keel_http_options *options, keel_http_handler *handler, void *context,
+                           keel_err *err) {
+    (void)address, (void)options, (void)handler, (void)context;
     *out = NULL;
     keel_fail(err, KEEL_E_UNSUPPORTED, "HTTP",
-              "this keel was built without libmicrohttpd, which serves pages");
+              "this keel was built without libmicrohttpd, which serves pages and requests");
     return keel_hint(err, "install the package libmicrohttpd-dev, then configure and build again");
+}
+
+void keel_http_send(keel_http_exchange *exchange, keel_http_response *response) {
+    (void)exchange;
+    keel_http_response_free(response);
+}
+
+bool keel_http_gone(const keel_http_exchange *exchange) {
+    (void)exchange;
+    return true;
+}
+
+void keel_http_answer_page(void *page, keel_http_exchange *exchange, const keel_http_request *request) {
+    (void)page, (void)exchange, (void)request;
 }
 
 const char *keel_http_url(const keel_http_server *server) {
@@ -26,187 +47,472 @@ void keel_http_close(keel_http_server *server) {
     (void)server;
 }
 
+keel_http_counts keel_http_counted(const keel_http_server *server) {
+    (void)server;
+    return (keel_http_counts){0};
+}
+
 #else
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/select.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
+#include "core/clock.h"
 #include "core/interrupt.h"
+#include "core/log.h"
 
-enum { PER_CONNECTION = 32 * 1024 /* bytes for headers */ };
+enum {
+    OTHER_FILES = 256,  /* descriptors that are no connections */
+    BACKLOG = 1024,     /* connections that wait to be accepted */
+    SWEEP_MS = 250,     /* how often time limits are looked at */
+    CLOSE_SECONDS = 10, /* for exchanges that somebody still holds when the server closes */
+    MOST_HEADERS = 100  /* of a request */
+};
+
+typedef _Atomic uint64_t counter;
+
+/* What a connection is at; each but WORK has its time limit. */
+typedef enum phase { LINE, REQUEST, WORK, ANSWER } phase;
+
+/* A connection, in the list of all of them. */
+typedef struct connection {
+    struct connection *next, **before;
+    int socket;
+    phase phase;
+    double since;
+    bool cut;
+} connection;
 
 struct keel_http_server {
     struct MHD_Daemon *daemon;
     keel_http_handler *handler;
     void *context;
+    keel_http_options options;
     keel_http_address address;
     char url[96];
+    connection *connections; /* of the server's thread alone, as all that is not atomic */
+    bool draining;
+    counter open, waiting, body_bytes, accepted, requests, refused, cut, gone;
 };
 
-/* A request that is coming in. */
-typedef struct incoming {
+/* Whether the response is there. HELD: not yet, and the request is suspended. */
+typedef enum state { FRESH, HELD, SENT } state;
+
+struct keel_http_exchange {
+    keel_http_server *server;
+    struct MHD_Connection *peer;
+    connection *connection;
+    _Atomic state state;
+    bool seen, handed_out, too_large;
     char *target;
     keel_buf body;
-    bool too_large;
-} incoming;
+    const char **headers; /* pairs, ended by NULL */
+    keel_http_request request;
+    keel_http_response response;
+};
 
-/* ---- a request ---- */
+/* ---- connections ---- */
 
-static void *begin(void *context, const char *target, struct MHD_Connection *connection) {
-    (void)context, (void)connection;
-    incoming *in = keel_calloc(1, sizeof *in);
-    if (in) in->target = keel_strdup(target);
-    return in;
+static void enter(connection *c, phase next) {
+    c->phase = next;
+    c->since = keel_clock();
 }
 
-static void end(void *context, struct MHD_Connection *connection, void **state,
+static connection *connection_of(struct MHD_Connection *peer) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(peer, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void begin_connection(keel_http_server *server, struct MHD_Connection *peer, void **place) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(peer, MHD_CONNECTION_INFO_CONNECTION_FD);
+    connection *c = keel_calloc(1, sizeof *c);
+    *place = c;
+    if (!c || !info) return;
+    c->socket = info->connect_fd;
+    c->next = server->connections;
+    c->before = &server->connections;
+    if (c->next) c->next->before = &c->next;
+    server->connections = c;
+    enter(c, LINE);
+    server->open++;
+    server->accepted++;
+}
+
+static void end_connection(keel_http_server *server, void **place) {
+    connection *c = *place;
+    if (!c) return;
+    if (c->before) {
+        *c->before = c->next;
+        if (c->next) c->next->before = c->before;
+        server->open--;
+    }
+    keel_free(c);
+    *place = NULL;
+}
+
+static void notify_connection(void *context, struct MHD_Connection *peer, void **place,
+                              enum MHD_ConnectionNotificationCode what) {
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        begin_connection(context, peer, place);
+    else
+        end_connection(context, place);
+}
+
+/* libmicrohttpd then reads the end of the connection and closes it. */
+static void cut(keel_http_server *server, connection *c) {
+    static const char late[] =
+        "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    if (c->phase == REQUEST) (void)!send(c->socket, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    shutdown(c->socket, SHUT_RDWR);
+    c->cut = true;
+    server->cut += c->phase != LINE || !server->draining;
+}
+
+static void sweep(keel_http_server *server, double now) {
+    const keel_http_options *o = &server->options;
+    const double limits[] = {[LINE] = server->draining ? 0 : o->idle_seconds,
+                             [REQUEST] = o->request_seconds,
+                             [ANSWER] = o->request_seconds};
+    for (connection *c = server->connections; c; c = c->next)
+        if (!c->cut && c->phase != WORK && now - c->since > limits[c->phase]) cut(server, c);
+}
+
+static bool is_busy(const keel_http_server *server) {
+    for (const connection *c = server->connections; c; c = c->next)
+        if (!c->cut && c->phase != LINE) return true;
+    return false;
+}
+
+/* ---- a request comes in ---- */
+
+static void *begin(void *context, const char *target, struct MHD_Connection *peer) {
+    keel_http_exchange *x = keel_calloc(1, sizeof *x);
+    if (!x) return NULL;
+    *x = (keel_http_exchange){
+        .server = context, .peer = peer, .connection = connection_of(peer), .target = keel_strdup(target)};
+    if (x->connection) enter(x->connection, REQUEST);
+    return x;
+}
+
+static void end(void *context, struct MHD_Connection *peer, void **place,
                 enum MHD_RequestTerminationCode why) {
-    (void)context, (void)connection, (void)why;
-    incoming *in = *state;
-    if (!in) return;
-    keel_free(in->target);
-    keel_buf_free(&in->body);
-    keel_free(in);
-    *state = NULL;
+    keel_http_server *server = context;
+    keel_http_exchange *x = *place;
+    (void)peer;
+    if (!x) return;
+    server->gone += x->handed_out && why != MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    server->body_bytes -= x->body.length;
+    enter(x->connection, LINE);
+    keel_free(x->target);
+    keel_free(x->headers);
+    keel_buf_free(&x->body);
+    keel_http_response_free(&x->response);
+    keel_free(x);
+    *place = NULL;
 }
 
-static enum MHD_Result send_response(struct MHD_Connection *connection, const keel_http_response *response) {
-    const void *bytes = response->file ? (const void *)response->file : (const void *)response->body.data;
-    const size_t length = response->file ? response->file_length : response->body.length;
-    struct MHD_Response *out =
-        MHD_create_response_from_buffer(length, (void *)(uintptr_t)bytes, MHD_RESPMEM_MUST_COPY);
+typedef struct filling {
+    const char **headers;
+    size_t count;
+} filling;
+
+static enum MHD_Result take_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value) {
+    filling *f = context;
+    (void)kind;
+    f->headers[2 * f->count] = name;
+    f->headers[2 * f->count++ + 1] = value ? value : "";
+    return f->count < MOST_HEADERS ? MHD_YES : MHD_NO;
+}
+
+static bool take_headers(keel_http_exchange *x, struct MHD_Connection *peer) {
+    const int count = MHD_get_connection_values(peer, MHD_HEADER_KIND, NULL, NULL);
+    filling f = {.headers = NULL};
+    if (count < 0 || count > MOST_HEADERS) return false;
+    f.headers = x->headers = keel_calloc(2 * (size_t)count + 1, sizeof *x->headers);
+    if (!f.headers) return false;
+    MHD_get_connection_values(peer, MHD_HEADER_KIND, take_header, &f);
+    return true;
+}
+
+static void fail(keel_http_exchange *x, int status, const char *message) {
+    keel_http_response_free(&x->response);
+    if (x->server->options.pages)
+        keel_http_refuse(&x->response, status, message);
+    else
+        keel_http_error(&x->response, status, NULL, NULL, message);
+    if (status == 503) keel_http_response_header(&x->response, "Retry-After", "1");
+}
+
+static void refuse(keel_http_exchange *x, int status, const char *message) {
+    fail(x, status, message);
+    x->server->refused++;
+    x->state = SENT;
+}
+
+/* What the line and the headers already decide. */
+static void look(keel_http_exchange *x, struct MHD_Connection *peer, const char *method) {
+    keel_http_server *server = x->server;
+    keel_http_request *r = &x->request;
+    x->seen = true;
+    server->requests++;
+    if (!x->target || !take_headers(x, peer)) {
+        refuse(x, 431, "the request has too many headers");
+        return;
+    }
+    r->method = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    r->target = x->target;
+    r->headers = x->headers;
+    r->host = keel_http_header(r, "Host");
+    r->origin = keel_http_header(r, "Origin");
+    r->site = keel_http_header(r, "Sec-Fetch-Site");
+    r->type = keel_http_header(r, "Content-Type");
+    r->authorization = keel_http_header(r, "Authorization");
+    if (keel_http_check(r, &server->options, server->address.port, &x->response)) return;
+    server->refused++;
+    x->state = SENT;
+}
+
+/* Of a body that is refused, or too large, nothing is kept. */
+static void take(keel_http_exchange *x, const char *bytes, size_t length) {
+    keel_http_server *server = x->server;
+    if (x->state == SENT) return;
+    if (length > server->options.most_body - x->body.length) {
+        refuse(x, 413, "the request is too large");
+    } else if (length > server->options.most_bodies - server->body_bytes) {
+        refuse(x, 503, "too many large requests at once");
+    } else {
+        keel_buf_append(&x->body, bytes, length);
+        if (x->body.failed)
+            refuse(x, 503, "out of memory");
+        else
+            server->body_bytes += length;
+    }
+}
+
+/* ---- a response goes out ---- */
+
+static enum MHD_Result queue(keel_http_exchange *x, struct MHD_Connection *peer) {
+    keel_http_response *r = &x->response;
+    if (!r->status || r->body.failed || r->headers.failed) fail(x, 503, "out of memory");
+    if (r->body.failed || r->headers.failed) return MHD_NO;
+    const void *bytes = r->file ? (const void *)r->file : (const void *)r->body.data;
+    struct MHD_Response *out = MHD_create_response_from_buffer(
+        r->file ? r->file_length : r->body.length, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT);
     if (!out) return MHD_NO;
-    MHD_add_response_header(out, MHD_HTTP_HEADER_CONTENT_TYPE, response->type);
-    for (const char *const *header = keel_http_headers; *header; header += 2)
+    if (r->type) MHD_add_response_header(out, MHD_HTTP_HEADER_CONTENT_TYPE, r->type);
+    for (const char *const *header = keel_http_fixed_headers(&x->server->options); *header; header += 2)
         MHD_add_response_header(out, header[0], header[1]);
-    const enum MHD_Result result = MHD_queue_response(connection, (unsigned)response->status, out);
+    for (size_t at = 0; at < r->headers.length;) {
+        const char *name = r->headers.data + at, *value = name + strlen(name) + 1;
+        MHD_add_response_header(out, name, value);
+        at = (size_t)(value - r->headers.data) + strlen(value) + 1;
+    }
+    if (x->server->draining) MHD_add_response_header(out, MHD_HTTP_HEADER_CONNECTION, "close");
+    enter(x->connection, ANSWER);
+    const enum MHD_Result result = MHD_queue_response(peer, (unsigned)r->status, out);
     MHD_destroy_response(out);
     return result;
 }
 
-static const char *header_of(struct MHD_Connection *connection, const char *name) {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+/* The handler has the exchange from here on, and may have sent it when it returns. */
+static enum MHD_Result hand_out(keel_http_exchange *x, struct MHD_Connection *peer) {
+    keel_http_server *server = x->server;
+    state fresh = FRESH;
+    x->handed_out = true;
+    x->request.body = x->body.data;
+    x->request.length = x->body.length;
+    enter(x->connection, WORK);
+    server->waiting++;
+    server->handler(server->context, x, &x->request);
+    if (x->state == SENT) return queue(x, peer);
+    MHD_suspend_connection(peer);
+    if (!atomic_compare_exchange_strong(&x->state, &fresh, HELD)) MHD_resume_connection(peer);
+    return MHD_YES;
 }
 
-/* A body of unknown size is refused before it came; what is too large is not kept. */
-static void take(incoming *in, const char *bytes, size_t length) {
-    in->too_large = in->too_large || length > KEEL_HTTP_MOST_BODY - in->body.length;
-    if (!in->too_large) keel_buf_append(&in->body, bytes, length);
+void keel_http_send(keel_http_exchange *exchange, keel_http_response *response) {
+    struct MHD_Connection *peer = exchange->peer;
+    keel_http_server *server = exchange->server;
+    exchange->response = *response;
+    *response = (keel_http_response){0};
+    if (atomic_exchange(&exchange->state, SENT) == HELD) MHD_resume_connection(peer);
+    server->waiting--;
 }
 
-static enum MHD_Result reply(keel_http_server *server, struct MHD_Connection *connection, const char *method,
-                             const incoming *in) {
+bool keel_http_gone(const keel_http_exchange *exchange) {
+    struct pollfd socket = {.fd = exchange->connection->socket, .events = POLLRDHUP};
+    return poll(&socket, 1, 0) > 0;
+}
+
+void keel_http_answer_page(void *page, keel_http_exchange *exchange, const keel_http_request *request) {
+    const keel_http_page *p = page;
     keel_http_response response = {0};
-    const keel_http_request request = {.method = method,
-                                       .target = in->target,
-                                       .host = header_of(connection, MHD_HTTP_HEADER_HOST),
-                                       .origin = header_of(connection, MHD_HTTP_HEADER_ORIGIN),
-                                       .site = header_of(connection, "Sec-Fetch-Site"),
-                                       .type = header_of(connection, MHD_HTTP_HEADER_CONTENT_TYPE),
-                                       .body = in->body.data,
-                                       .length = in->too_large ? SIZE_MAX : in->body.length};
-    if (in->body.failed)
-        keel_http_refuse(&response, 503, "out of memory");
-    else if (keel_http_check(&request, server->address.port, &response))
-        server->handler(server->context, &request, &response);
-    const bool whole = response.status && !response.body.failed;
-    const enum MHD_Result result = whole ? send_response(connection, &response) : MHD_NO;
-    keel_http_response_free(&response);
-    return result;
+    p->answer(p->context, request, &response);
+    keel_http_send(exchange, &response);
 }
 
-static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
-                              const char *method, const char *version, const char *data, size_t *size,
-                              void **state) {
-    (void)url, (void)version;
-    incoming *in = *state;
-    if (!in || !in->target) return MHD_NO;
-    if (!in->body.data && !in->too_large && !*size && !in->body.failed) {
-        keel_buf_text(&in->body, ""); /* the headers came; the first call may not answer what has a body */
-        if (in->body.data) return MHD_YES;
+/* Called when the headers are there, for each piece of the body, at its end, and once resumed. Before the
+ * body only whoever waits for "100 Continue" can be refused: others would not read it. */
+static enum MHD_Result answer(void *context, struct MHD_Connection *peer, const char *url, const char *method,
+                              const char *version, const char *data, size_t *size, void **place) {
+    keel_http_exchange *x = *place;
+    (void)context, (void)url, (void)version;
+    if (!x) return MHD_NO;
+    if (!x->seen) {
+        look(x, peer, method);
+        const char *length = keel_http_header(&x->request, "Content-Length");
+        if (x->state != SENT && length && strtoull(length, NULL, 10) > x->server->options.most_body)
+            refuse(x, 413, "the request is too large");
+        return x->state == SENT && keel_http_header(&x->request, "Expect") ? queue(x, peer) : MHD_YES;
     }
     if (*size) {
-        take(in, data, *size);
+        take(x, data, *size);
         *size = 0;
         return MHD_YES;
     }
-    return reply(context, connection, method, in);
+    if (x->state == SENT) return queue(x, peer);
+    if (x->server->draining) {
+        refuse(x, 503, "this server is about to stop");
+        return queue(x, peer);
+    }
+    return hand_out(x, peer);
 }
 
 /* ---- the server ---- */
+
+/* As many connections as the limit of open files allows, which is raised if need be. */
+static unsigned most_connections(unsigned wished) {
+    struct rlimit files;
+    const rlim_t needed = (rlim_t)wished + OTHER_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= needed) return wished;
+    files.rlim_cur = files.rlim_max < needed ? files.rlim_max : needed;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur >= needed) return wished;
+    const unsigned most =
+        files.rlim_cur > 2 * OTHER_FILES ? (unsigned)(files.rlim_cur - OTHER_FILES) : OTHER_FILES;
+    keel_log(KEEL_LOG_INFO, "note: at most %u connections at once, by the limit of open files (ulimit -n)",
+             most);
+    return most;
+}
 
 static struct MHD_Daemon *start(keel_http_server *server) {
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(server->address.port)};
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(server->address.port)};
     const bool is_six = server->address.six;
+    const keel_http_options *o = &server->options;
     if (inet_pton(is_six ? AF_INET6 : AF_INET, server->address.host,
                   is_six ? (void *)&six.sin6_addr : (void *)&four.sin_addr) != 1)
         return NULL;
     const struct sockaddr *socket = is_six ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
+    const unsigned loop = MHD_is_feature_supported(MHD_FEATURE_EPOLL) == MHD_YES ? MHD_USE_EPOLL : 0;
     return MHD_start_daemon(
-        is_six ? MHD_USE_IPv6 : MHD_NO_FLAG, 0, NULL, NULL, answer, server, MHD_OPTION_SOCK_ADDR, socket,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)KEEL_HTTP_MOST_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)KEEL_HTTP_TIMEOUT,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)PER_CONNECTION, MHD_OPTION_URI_LOG_CALLBACK, begin, NULL,
-        MHD_OPTION_NOTIFY_COMPLETED, end, NULL, MHD_OPTION_END);
+        MHD_ALLOW_SUSPEND_RESUME | loop | (is_six ? (unsigned)MHD_USE_IPv6 : 0), 0, NULL, NULL, answer,
+        server, MHD_OPTION_SOCK_ADDR, socket, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+        MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_CONNECTION_LIMIT,
+        most_connections(o->most_connections), MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->most_per_address,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->most_header, MHD_OPTION_URI_LOG_CALLBACK, begin, server,
+        MHD_OPTION_NOTIFY_COMPLETED, end, server, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, server,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
-keel_status keel_http_open(keel_http_server **out, const keel_http_address *address,
-                           keel_http_handler *handler, void *context, keel_err *err) {
-    keel_http_server *server = keel_calloc(1, sizeof *server);
-    *out = NULL;
-    if (!server) return keel_nomem(err, "HTTP");
-    *server = (keel_http_server){.handler = handler, .context = context, .address = *address};
+static keel_status listen_on(keel_http_server *server, keel_err *err) {
     errno = 0;
     server->daemon = start(server);
     const union MHD_DaemonInfo *bound =
         server->daemon ? MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT) : NULL;
     if (!bound) {
-        keel_fail(err, KEEL_E_IO, "--listen", "cannot listen on %s port %u: %s", address->host, address->port,
-                  errno ? strerror(errno) : "refused");
-        keel_hint(err, "another program may listen there: choose another port, or 0 for any");
-        keel_http_close(server);
-        return KEEL_E_IO;
+        keel_fail(err, KEEL_E_IO, "--listen", "cannot listen on %s port %u: %s", server->address.host,
+                  server->address.port, errno ? strerror(errno) : "refused");
+        return keel_hint(err, "another program may listen there: choose another port, or 0 for any");
     }
     server->address.port = bound->port;
-    snprintf(server->url, sizeof server->url, address->six ? "http://[%s]:%u/" : "http://%s:%u/",
-             address->host, server->address.port);
-    *out = server;
+    snprintf(server->url, sizeof server->url, server->address.six ? "http://[%s]:%u/" : "http://%s:%u/",
+             server->address.host, server->address.port);
     return KEEL_OK;
+}
+
+keel_status keel_http_open(keel_http_server **out, const keel_http_address *address,
+                           const keel_http_options *options, keel_http_handler *handler, void *context,
+                           keel_err *err) {
+    *out = NULL;
+    if (!address->loopback && !options->token && !options->exposed)
+        return keel_fail(
+            err, KEEL_E_USAGE, "--listen",
+            "%s can be reached from other machines: that needs a token, or a proxy in front that "
+            "checks who asks",
+            address->host);
+    keel_http_server *server = keel_calloc(1, sizeof *server);
+    if (!server) return keel_nomem(err, "HTTP");
+    server->handler = handler;
+    server->context = context;
+    server->options = *options;
+    server->address = *address;
+    const keel_status status = listen_on(server, err);
+    if (status == KEEL_OK)
+        *out = server;
+    else
+        keel_http_close(server);
+    return status;
 }
 
 const char *keel_http_url(const keel_http_server *server) {
     return server->url;
 }
 
+/* One round: whatever is ready, or a short wait; then the time limits. */
+static keel_status run_round(keel_http_server *server, double *swept, keel_err *err) {
+    if (MHD_run_wait(server->daemon, SWEEP_MS) != MHD_YES)
+        return keel_fail(err, KEEL_E_IO, "HTTP", "the server failed");
+    const double now = keel_clock();
+    if (now - *swept < SWEEP_MS / 1000.0 && !server->draining) return KEEL_OK;
+    sweep(server, now);
+    *swept = now;
+    return KEEL_OK;
+}
+
 keel_status keel_http_run(keel_http_server *server, keel_err *err) {
-    while (!keel_interrupted()) {
-        fd_set readable, writable, failed;
-        int most = -1;
-        struct timeval wait = {.tv_usec = 200000};
-        FD_ZERO(&readable);
-        FD_ZERO(&writable);
-        FD_ZERO(&failed);
-        if (MHD_get_fdset(server->daemon, &readable, &writable, &failed, &most) != MHD_YES)
-            return keel_fail(err, KEEL_E_IO, "HTTP", "the server lost its socket");
-        const int ready = select(most + 1, &readable, &writable, &failed, &wait);
-        if (ready < 0 && errno != EINTR)
-            return keel_fail(err, KEEL_E_IO, "HTTP", "select: %s", strerror(errno));
-        if (ready < 0) continue; /* the sets hold nothing */
-        if (MHD_run_from_select(server->daemon, &readable, &writable, &failed) != MHD_YES)
-            return keel_fail(err, KEEL_E_IO, "HTTP", "the server failed");
-    }
+    double swept = keel_clock();
+    while (!keel_interrupted()) KEEL_TRY(run_round(server, &swept, err));
+    server->draining = true;
+    const double until = keel_clock() + server->options.drain_seconds;
+    while (is_busy(server) && keel_clock() < until) KEEL_TRY(run_round(server, &swept, err));
     return KEEL_OK;
 }
 
 void keel_http_close(keel_http_server *server) {
+    keel_err err;
     if (!server) return;
+    double swept = 0;
+    const double until = keel_clock() + CLOSE_SECONDS;
+    server->draining = true;
+    while (server->waiting && keel_clock() < until && run_round(server, &swept, &err) == KEEL_OK) continue;
+    if (server->waiting) { /* whoever holds them may still send */
+        keel_log(KEEL_LOG_INFO, "warning: %llu requests were never answered",
+                 (unsigned long long)server->waiting);
+        return;
+    }
     if (server->daemon) MHD_stop_daemon(server->daemon);
     keel_free(server);
+}
+
+keel_http_counts keel_http_counted(const keel_http_server *server) {
+    return (keel_http_counts){.connections = server->open,
+                              .waiting = server->waiting,
+                              .body_bytes = server->body_bytes,
+                              .accepted = server->accepted,
+                              .requests = server->requests,
+                              .refused = server->refused,
+                              .cut = server->cut,
+                              .gone = server->gone};
 }
 
 #endif

@@ -31,7 +31,7 @@ keel_status keel_review_desk_open(keel_review_desk **out, keel_store *store,
                                   const keel_review_desk_options *options, keel_err *err);
 void keel_review_desk_close(keel_review_desk *desk);
 
-/* A keel_http_handler; context is the desk. */
+/* The function of a keel_http_page; context is the desk. */
 void keel_review_desk_answer(void *desk, const keel_http_request *request, keel_http_response *response);
 
 /* Given through this desk: labels, skipped, taken back. */

@@ -22,7 +22,7 @@ static const keel_http_request good_post = {.method = "POST",
 
 static int status_of(keel_http_request request) {
     keel_http_response response = {0};
-    const bool passes = keel_http_check(&request, 8090, &response);
+    const bool passes = keel_http_check(&request, &keel_http_pages, 8090, &response);
     const int status = passes ? 200 : response.status;
     assert_true(passes == (response.status == 0));
     if (!passes) assert_non_null(strstr(response.body.data, "{\"error\":\""));
@@ -88,8 +88,8 @@ static void what_is_too_large_is_refused(void **state) {
     char *target = malloc(KEEL_HTTP_MOST_TARGET + 2);
     assert_non_null(target);
     memset(target, '/', KEEL_HTTP_MOST_TARGET + 1), target[KEEL_HTTP_MOST_TARGET + 1] = '\0';
-    assert_int_equal(WITH(good_post, length = KEEL_HTTP_MOST_BODY + 1), 413);
-    assert_int_equal(WITH(good_post, length = KEEL_HTTP_MOST_BODY), 200);
+    assert_int_equal(WITH(good_post, length = keel_http_pages.most_body + 1), 413);
+    assert_int_equal(WITH(good_post, length = keel_http_pages.most_body), 200);
     assert_int_equal(WITH(good_get, target = target), 414);
     assert_int_equal(WITH(good_get, method = "DELETE"), 405);
     assert_int_equal(WITH(good_get, method = "OPTIONS"), 405);

@@ -100,7 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                        .body = texts[6],
                                        .length = n == PARTS ? parts[6].size : 0};
     if (texts[2]) (void)fuzz_ok(keel_http_address_parse(texts[2], &address, &fuzz_err));
-    if (keel_http_check(&request, 8090, &response)) keel_review_desk_answer(desk, &request, &response);
+    if (keel_http_check(&request, &keel_http_pages, 8090, &response))
+        keel_review_desk_answer(desk, &request, &response);
     check_response(&response);
     if (response.status == 200 && keel_http_is(&request, "/api/label")) take_back(&request, &arena);
     const keel_review_counts left = count(&arena);
