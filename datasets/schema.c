@@ -152,13 +152,14 @@ static const char schema_8[] =
     "  pid INTEGER NOT NULL, seconds REAL NOT NULL,"
     "  PRIMARY KEY(search, number)) STRICT, WITHOUT ROWID;";
 
-/* What was served (datasets/store_served.h). serve_starts: each start of a server, how many entries (requests
- * and feedback) it accepted, NULL while it runs or if it was killed. served: a request that was answered; the
+/* What was served (datasets/store_served.h). serve_starts: each start of a server, its arms with their shares
+ * (JSON), how many entries (requests and feedback) it accepted, NULL while it runs or if it was killed. served: a request that was answered; the
  * talk, its decision and what was taken are in the tables above. user is a hash; would_id is what the policy
  * would have taken in shadow mode. served_lost: entries that were accepted and not written, and why.
  * policies, publications: which policy each arm serves from when on; policy NULL: the arm is stopped. */
 static const char schema_9[] =
-    "CREATE TABLE serve_starts(id INTEGER PRIMARY KEY, at REAL NOT NULL, accepted INTEGER) STRICT;"
+    "CREATE TABLE serve_starts("
+    "  id INTEGER PRIMARY KEY, at REAL NOT NULL, arms TEXT NOT NULL, accepted INTEGER) STRICT;"
     "CREATE TABLE served("
     "  id INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE,"
     "  start_id INTEGER REFERENCES serve_starts(id),"

@@ -1,0 +1,272 @@
+#include "datasets/store_served.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/text.h"
+#include "datasets/store_internal.h"
+
+/* ---- talks ---- */
+
+static keel_status check(const keel_served *s, keel_err *err) {
+    const keel_conversation *c = s->conversation;
+    const size_t length = s->request ? strlen(s->request) : 0;
+    const char *wrong = NULL;
+    if (length == 0 || length > KEEL_SERVED_REQUEST)
+        wrong = "its id is empty or too long";
+    else if (s->decision >= c->n_decisions || s->taken >= c->decisions[s->decision].n_candidates ||
+             s->would < -1 || s->would >= (int64_t)c->decisions[s->decision].n_candidates)
+        wrong = "no such decision or candidate";
+    else if (!isfinite(s->at))
+        wrong = "its time is no number";
+    else if (s->propensity.present && !(s->propensity.value > 0 && s->propensity.value <= 1))
+        wrong = "its propensity is not in (0, 1]";
+    return wrong ? keel_fail(err, KEEL_E_INVALID, s->request ? s->request : "request", "%s", wrong) : KEEL_OK;
+}
+
+/* What waits to be inserted is inserted first where it may be this talk. */
+static keel_status is_answered(keel_store *store, const keel_served *s, bool *answered, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_SERVED_ANSWERED, &statement, err));
+    keel__bind_text(statement, 1, s->conversation->external_id);
+    keel__bind_text(statement, 2, s->conversation->source);
+    sqlite3_bind_int64(statement, 3, (int64_t)s->conversation->decisions[s->decision].turn);
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking for an answer", err));
+    const int64_t id = row ? sqlite3_column_int64(statement, 0) : 0;
+    *answered = row && sqlite3_column_int(statement, 1);
+    sqlite3_reset(statement);
+    if (!id || !keel__is_waiting(store, id)) return KEEL_OK;
+    KEEL_TRY(keel__rows_insert(store, err));
+    return is_answered(store, s, answered, err);
+}
+
+static keel_status add_conversation(keel_store *store, const keel_served *s, keel_err *err) {
+    const char *group = s->conversation->group;
+    store->by_prompt = true;
+    const keel_status status =
+        keel_store_add_conversation(store, s->conversation, false, s->request, NULL, err);
+    store->by_prompt = false;
+    s->conversation->group = group; /* one by prompt lies in the store's scratch */
+    return status;
+}
+
+static keel_status add_talk(keel_store *store, const keel_served *s, keel_arena *arena, keel_err *err) {
+    keel_conversation *c = s->conversation;
+    bool answered = false;
+    KEEL_TRY(is_answered(store, s, &answered, err));
+    const keel_status status = answered ? KEEL_E_CONFLICT : add_conversation(store, s, err);
+    if (status != KEEL_E_CONFLICT) return status;
+    const size_t room = strlen(c->external_id) + strlen(s->request) + 2;
+    char *own = keel_arena_alloc(arena, room);
+    if (!own) return keel_nomem(err, s->request);
+    snprintf(own, room, "%s~%s", c->external_id, s->request);
+    c->external_id = own;
+    return add_conversation(store, s, err);
+}
+
+/* ---- rows ---- */
+
+static void bind_id(sqlite3_stmt *statement, int place, int64_t id) {
+    if (id > 0)
+        sqlite3_bind_int64(statement, place, id);
+    else
+        sqlite3_bind_null(statement, place);
+}
+
+static keel_status add_row(keel_store *store, const keel_served *s, keel_err *err) {
+    const keel_decision *decision = &s->conversation->decisions[s->decision];
+    sqlite3_stmt *row;
+    int at = 0;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_SERVED, &row, err));
+    keel__bind_text(row, ++at, s->request);
+    bind_id(row, ++at, s->start);
+    sqlite3_bind_int64(row, ++at, s->conversation->id);
+    sqlite3_bind_int64(row, ++at, decision->id);
+    sqlite3_bind_int64(row, ++at, decision->candidates[s->taken].id);
+    bind_id(row, ++at, s->would >= 0 ? decision->candidates[s->would].id : 0);
+    keel__bind_text(row, ++at, s->policy);
+    keel__bind_text(row, ++at, s->base);
+    keel__bind_text(row, ++at, s->arm ? s->arm : "");
+    keel__bind_text(row, ++at, s->segment ? s->segment : "");
+    keel__bind_text(row, ++at, s->user);
+    sqlite3_bind_double(row, ++at, s->at);
+    keel__bind_optional(row, ++at, s->propensity);
+    sqlite3_bind_int(row, ++at, s->explored);
+    sqlite3_bind_int(row, ++at, s->fallback);
+    sqlite3_bind_int(row, ++at, s->shadow);
+    keel__bind_optional(row, ++at, s->total_ms);
+    keel__bind_optional(row, ++at, s->upstream_ms);
+    keel__bind_optional(row, ++at, s->encode_ms);
+    keel__bind_optional(row, ++at, s->decide_ms);
+    KEEL_TRY(keel__store_run(store, row, "adding what was served", err));
+    if (sqlite3_changes(store->db) == 0)
+        return keel_fail(err, KEEL_E_CONFLICT, s->request, "a request of this id is in the store already");
+    return KEEL_OK;
+}
+
+static keel_status add_all(keel_store *store, const keel_served *served, size_t n, keel_arena *arena,
+                           keel_err *err) {
+    for (size_t i = 0; i < n; i++) KEEL_TRY(check(&served[i], err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(add_talk(store, &served[i], arena, err));
+    KEEL_TRY(keel__rows_insert(store, err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(add_row(store, &served[i], err));
+    return KEEL_OK;
+}
+
+keel_status keel_store_add_served(keel_store *store, const keel_served *served, size_t n, keel_arena *arena,
+                                  keel_err *err) {
+    keel_store_gather(store);
+    return add_all(store, served, n, arena, err);
+}
+
+/* ---- feedback ---- */
+
+/* The rows that a request is of. */
+typedef struct rows {
+    int64_t conversation, candidate;
+    keel_risk risk;
+} rows;
+
+static keel_status find_rows(keel_store *store, const char *request, rows *out, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_SERVED_ROWS, &statement, err));
+    keel__bind_text(statement, 1, request);
+    KEEL_TRY(keel__store_step(store, statement, &row, "looking for a request", err));
+    if (!row) return keel_fail(err, KEEL_E_NOT_FOUND, request, "no request of this id was served");
+    *out = (rows){sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1),
+                  (keel_risk)sqlite3_column_int(statement, 2)};
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+static keel_status check_feedback(const keel_feedback *f, keel_err *err) {
+    const bool said = f->feedback.present || f->outcome || f->completed != KEEL_UNKNOWN || f->risk;
+    const char *wrong = NULL;
+    if (!said)
+        wrong = "it says nothing";
+    else if (f->feedback.present && !(f->feedback.value >= -1 && f->feedback.value <= 1))
+        wrong = "a feedback is from -1 to 1";
+    else if ((unsigned)f->outcome > KEEL_N_OUTCOMES || (unsigned)f->risk > KEEL_RISK_DANGEROUS ||
+             f->completed < KEEL_UNKNOWN || f->completed > KEEL_YES || !isfinite(f->at))
+        wrong = "a value is out of range";
+    return wrong ? keel_fail(err, KEEL_E_INVALID, f->request, "feedback: %s", wrong) : KEEL_OK;
+}
+
+static keel_status add_feedback_row(keel_store *store, const keel_feedback *f, keel_err *err) {
+    sqlite3_stmt *row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_FEEDBACK, &row, err));
+    keel__bind_text(row, 1, f->request);
+    bind_id(row, 2, f->start);
+    sqlite3_bind_double(row, 3, f->at);
+    keel__bind_optional(row, 4, f->feedback);
+    sqlite3_bind_int(row, 5, (int)f->outcome);
+    sqlite3_bind_int(row, 6, (int)f->completed);
+    sqlite3_bind_int(row, 7, (int)f->risk);
+    keel__bind_text(row, 8, f->source ? f->source : "");
+    return keel__store_run(store, row, "adding feedback", err);
+}
+
+static keel_status label(keel_store *store, const keel_feedback *f, int64_t candidate, keel_err *err) {
+    char name[128];
+    const bool named = f->source && f->source[0];
+    const int length =
+        snprintf(name, sizeof name, "feedback%s%.100s", named ? ":" : "", named ? f->source : "");
+    name[keel_utf8_valid_prefix(name, (size_t)length)] = '\0';
+    return keel_store_put_label(store, candidate, f->outcome, KEEL_AUTHORITY_HUMAN, name, 1, err);
+}
+
+static keel_status say(keel_store *store, const keel_feedback *f, const rows *of, keel_err *err) {
+    sqlite3_stmt *statement;
+    if (f->feedback.present) {
+        KEEL_TRY(keel__store_statement(store, KEEL__SQL_SAY_FEEDBACK, &statement, err));
+        sqlite3_bind_int64(statement, 1, of->candidate);
+        sqlite3_bind_double(statement, 2, f->feedback.value);
+        KEEL_TRY(keel__store_run(store, statement, "setting feedback", err));
+    }
+    if (f->outcome) KEEL_TRY(label(store, f, of->candidate, err));
+    if (f->completed == KEEL_UNKNOWN && !f->risk) return KEEL_OK;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_SAY_OF_TALK, &statement, err));
+    sqlite3_bind_int64(statement, 1, of->conversation);
+    sqlite3_bind_int(statement, 2, (int)f->completed);
+    sqlite3_bind_int(statement, 3, (int)f->risk);
+    return keel__store_run(store, statement, "setting what is said of a talk", err);
+}
+
+/* A group's split goes by its risk: what was provisional without it goes by it from now on. */
+static keel_status raise_risk(keel_store *store, const keel_feedback *f, const rows *of, keel_err *err) {
+    keel_arena arena = {0};
+    keel_conversation *conversation;
+    if (!f->risk || of->risk) return KEEL_OK;
+    keel_status status = keel_store_conversation(store, of->conversation, &arena, &conversation, err);
+    if (status == KEEL_OK) status = keel__stratify_raise(store, conversation, f->risk, err);
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel_store_add_feedback(keel_store *store, const keel_feedback *f, int64_t *conversation,
+                                    keel_err *err) {
+    rows of = {0};
+    bool lifted = false;
+    KEEL_TRY(check_feedback(f, err));
+    KEEL_TRY(keel__rows_insert(store, err));
+    KEEL_TRY(find_rows(store, f->request, &of, err));
+    KEEL_TRY(keel__review_lift(store, of.conversation, &lifted, err));
+    KEEL_TRY(add_feedback_row(store, f, err));
+    KEEL_TRY(say(store, f, &of, err));
+    KEEL_TRY(raise_risk(store, f, &of, err));
+    *conversation = of.conversation;
+    return lifted ? keel__review_lay(store, of.conversation, err) : KEEL_OK;
+}
+
+/* ---- starts and losses ---- */
+
+keel_status keel_store_add_start(keel_store *store, double at, const char *arms, int64_t *id, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_START, &statement, err));
+    sqlite3_bind_double(statement, 1, at);
+    keel__bind_text(statement, 2, arms);
+    KEEL_TRY(keel__store_run(store, statement, "recording a start", err));
+    *id = sqlite3_last_insert_rowid(store->db);
+    return KEEL_OK;
+}
+
+keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_END_START, &statement, err));
+    sqlite3_bind_int64(statement, 1, id);
+    sqlite3_bind_int64(statement, 2, accepted);
+    return keel__store_run(store, statement, "recording an end", err);
+}
+
+keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entries, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_COUNT_START, &statement, err));
+    sqlite3_bind_int64(statement, 1, id);
+    KEEL_TRY(keel__store_step(store, statement, &row, "counting what was served", err));
+    *entries = row ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int64_t count, const char *why,
+                                keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_ADD_LOST, &statement, err));
+    bind_id(statement, 1, start);
+    sqlite3_bind_double(statement, 2, at);
+    sqlite3_bind_int64(statement, 3, count);
+    keel__bind_text(statement, 4, why);
+    return keel__store_run(store, statement, "recording what was lost", err);
+}
+
+keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_HAS_SERVED, &statement, err));
+    KEEL_TRY(keel__store_step(store, statement, has, "looking for what was served", err));
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}

@@ -1,0 +1,69 @@
+/* What was served: each request that a server answered, with its talk, all candidates and what was taken, and
+ * the feedback that came later. Written by one thread of the server (experiments/serve/served_log.h). */
+#ifndef KEEL_DATASETS_STORE_SERVED_H
+#define KEEL_DATASETS_STORE_SERVED_H
+
+#include "datasets/store.h"
+
+#define KEEL_SERVED_SOURCE "served" /* source of its conversations */
+
+enum { KEEL_SERVED_REQUEST = 128 }; /* most bytes of a request's id */
+
+/* A request that was answered. Texts are borrowed. */
+typedef struct keel_served {
+    const char *request;             /* its id, of all servers on the store its own */
+    int64_t start;                   /* of keel_store_add_start; 0: none */
+    keel_conversation *conversation; /* the whole talk with the answer at its end */
+    size_t decision;                 /* place in conversation->decisions of the one that was answered */
+    size_t taken;                    /* place of its answer among the decision's candidates, as given here */
+    int64_t would;             /* place of what the policy would have taken in shadow mode; -1: no shadow */
+    const char *policy, *base; /* hashes, or NULL */
+    const char *arm, *segment; /* "" */
+    const char *user;          /* a hash, or NULL */
+    double at;                 /* seconds since 1970, UTC */
+    keel_optional propensity;  /* of what was taken, in (0, 1] */
+    bool explored, fallback, shadow;
+    keel_optional total_ms, upstream_ms, encode_ms, decide_ms;
+} keel_served;
+
+/* Adds requests [n] with their talks, inside the caller's transaction; several at once are much quicker. A
+ * talk that is there already goes on; one that was answered at this place before, or says something else
+ * there, becomes another conversation of the same group, "ID~REQUEST" (in the arena): its external_id then
+ * says so. Groups are those of prompts (datasets/dedupe.h). Conversations, decisions and candidates get their
+ * ids. KEEL_E_INVALID; KEEL_E_CONFLICT: the request is there already. */
+keel_status keel_store_add_served(keel_store *store, const keel_served *served, size_t n, keel_arena *arena,
+                                  keel_err *err);
+
+/* What somebody says of an answer, and of the talk as a whole. */
+typedef struct keel_feedback {
+    const char *request;
+    int64_t start;
+    double at;
+    keel_optional feedback; /* -1 to 1, of the answer */
+    keel_outcome outcome;   /* of the answer; NONE: nothing said */
+    keel_tri completed;     /* the talk; UNKNOWN: nothing said */
+    keel_risk risk;         /* of the talk; UNKNOWN: nothing said */
+    const char *source;     /* who says so: "" */
+} keel_feedback;
+
+/* Records it, and says it of the answer and the talk: feedback and completion replace what was said before,
+ * an outcome is a label by a human under the name "feedback" or "feedback:SOURCE", a risk counts where the
+ * log had none. *conversation: which talk it is. Inside the caller's transaction. KEEL_E_NOT_FOUND: no such
+ * request; KEEL_E_INVALID: a value out of range. */
+keel_status keel_store_add_feedback(keel_store *store, const keel_feedback *feedback, int64_t *conversation,
+                                    keel_err *err);
+
+/* A start of a server; arms: JSON object of names and shares. */
+keel_status keel_store_add_start(keel_store *store, double at, const char *arms, int64_t *id, keel_err *err);
+/* The server ended; accepted: entries that it took in. */
+keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, keel_err *err);
+/* Entries of a start that are in the store, requests, feedback and lost ones together. */
+keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entries, keel_err *err);
+/* Entries that were accepted and not written. start 0: none. */
+keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int64_t count, const char *why,
+                                keel_err *err);
+
+/* Whether the store has the tables at all: one of an older schema that may only be read does not. */
+keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err);
+
+#endif
