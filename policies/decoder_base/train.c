@@ -149,10 +149,13 @@ static keel_status put_behind(const keel_decoder_text *prompt, const keel_decode
                               keel_arena *arena, keel_decoder_text *out, keel_err *err) {
     const size_t said = response->n - response->prompt, n = prompt->prompt + said;
     int32_t *id = keel_arena_alloc(arena, n * sizeof *id);
-    if (!id) return keel_nomem(err, "decoder base");
+    bool *learned = keel_arena_calloc(arena, n, sizeof *learned);
+    if (!id || !learned) return keel_nomem(err, "decoder base");
     memcpy(id, prompt->id, prompt->prompt * sizeof *id);
     memcpy(id + prompt->prompt, response->id + response->prompt, said * sizeof *id);
-    *out = (keel_decoder_text){.id = id, .n = n, .prompt = prompt->prompt};
+    memset(learned + prompt->prompt, true, said * sizeof *learned);
+    *out = (keel_decoder_text){
+        .id = id, .n = n, .prompt = prompt->prompt, .learned = learned, .supervised = said};
     return KEEL_OK;
 }
 
@@ -190,9 +193,11 @@ static keel_status fetch(training *run, const size_t *at, size_t n, keel_err *er
     return keel_pool_run(run->job->pool, n, fetch_one, &f, err);
 }
 
-/* Texts that are trained on. */
+/* What an example takes of a shard: what is run at once, of kto one text or the other. */
 static size_t tokens_of(const training *run, const keel_decoder_example *example) {
-    return example->text[0].n + (config_of(run)->loss == KEEL_LOSS_DPO ? example->text[1].n : 0);
+    const size_t one = example->text[0].n, other = example->n > 1 ? example->text[1].n : 0;
+    if (config_of(run)->loss == KEEL_LOSS_DPO) return one + other;
+    return one > other ? one : other;
 }
 
 /* Examples one behind the other, as many to a shard as shard_tokens takes, one at least. */
@@ -217,49 +222,70 @@ static double divisor_of(const training *run) {
     return config_of(run)->loss == KEEL_LOSS_SFT ? (double)supervised : (double)run->n;
 }
 
-/* ---- the model as it was, for dpo and kto ---- */
-
-/* Log-likelihoods of an example's responses, behind their prompt, by the model as it is. */
-static keel_status score_example(const training *run, const keel_decoder_example *one, keel_arena *scratch,
-                                 double out[KEEL_DECODER_MOST_TEXTS], keel_err *err) {
-    keel_decoder_memory memory = {0};
-    const keel_tokens prompt = {one->text[0].prompt, one->text[0].id};
-    keel_tokens said[KEEL_DECODER_MOST_TEXTS];
-    for (size_t k = 0; k < one->n; k++)
-        said[k] = (keel_tokens){one->text[k].n - one->text[k].prompt, one->text[k].id + one->text[k].prompt};
-    keel_status status = keel__decoder_read_prompt(run->model, &prompt, &memory, NULL, scratch, err);
-    if (status == KEEL_OK)
-        status = keel__decoder_score(run->model, &memory, said, one->n, NULL, scratch, out, err);
-    keel__decoder_forget(&memory);
-    return status;
+static keel_keep keep_of(const struct keel_decoder_base_config *c) {
+    static const keel_keep by_precision[] = {KEEL_KEEP_ALL, KEEL_KEEP_BF16, KEEL_KEEP_HALF};
+    return c->recompute ? KEEL_KEEP_NOTHING : by_precision[c->precision];
 }
 
-static keel_status score_shard(void *context, size_t i, size_t thread, keel_err *err) {
-    training *run = context;
+static keel_status take_batch(training *run, size_t first, keel_err *err) {
+    const size_t size = batch_of(run), n = run->units->n - first < size ? run->units->n - first : size;
+    KEEL_TRY(fetch(run, run->order + first, n, err));
+    pack(run);
+    run->batch = (keel_decoder_batch){.model = run->model,
+                                      .training = {.drops = true, .keep = keep_of(config_of(run))},
+                                      .example = run->example,
+                                      .divisor = divisor_of(run)};
+    return KEEL_OK;
+}
+
+/* ---- the model as it was, for dpo and kto ---- */
+
+typedef struct scoring {
+    training *run;
+    size_t k; /* dpo: both texts, by 0 */
+} scoring;
+
+static keel_status score_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+    const scoring *s = context;
+    training *run = s->run;
+    keel_decoder_batch batch = run->batch;
+    batch.training.drops = false;
     keel_arena_reset(&run->scratch[thread]);
-    return score_example(run, &run->example[i], &run->scratch[thread], run->score[i], err);
+    return keel__decoder_likelihoods(&batch, run->shard[shard], run->shard[shard + 1], s->k,
+                                     keel_sharded_step_gradient(run->step, thread), run->tape[thread],
+                                     &run->scratch[thread], run->score, err);
+}
+
+/* run->score of text k of the batch, by the model as it is. */
+static keel_status score(training *run, size_t k, keel_err *err) {
+    scoring s = {run, k};
+    return keel_pool_run(run->job->pool, run->n_shards, score_shard, &s, err);
+}
+
+/* Of the batch of the first epoch that begins at `first`, packed as its update packs it. */
+static keel_status find_reference_of(training *run, size_t first, keel_err *err) {
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped before the first update");
+    KEEL_TRY(take_batch(run, first, err));
+    KEEL_TRY(score(run, 0, err));
+    if (config_of(run)->loss == KEEL_LOSS_KTO) KEEL_TRY(score(run, 1, err));
+    for (size_t i = 0; i < run->n; i++)
+        for (size_t k = 0; k < KEEL_DECODER_MOST_TEXTS; k++)
+            run->reference[run->order[first + i] * KEEL_DECODER_MOST_TEXTS + k] = (float)run->score[i][k];
+    return KEEL_OK;
 }
 
 static keel_status find_reference(training *run, keel_err *err) {
-    const size_t batch = batch_of(run);
-    size_t *at = keel_calloc(batch, sizeof *at);
+    const size_t n = run->units->n;
     keel_progress progress;
-    keel_status status = at ? KEEL_OK : keel_nomem(err, "decoder base");
-    keel_progress_start(&progress, "the model as it was", run->units->n);
-    for (size_t done = 0; done < run->units->n && status == KEEL_OK; done += batch) {
-        const size_t n = run->units->n - done < batch ? run->units->n - done : batch;
-        for (size_t i = 0; i < n; i++) at[i] = done + i;
-        status = keel_interrupted()
-                     ? keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped before the first update")
-                     : fetch(run, at, n, err);
-        if (status == KEEL_OK) status = keel_pool_run(run->job->pool, n, score_shard, run, err);
-        for (size_t i = 0; i < n && status == KEEL_OK; i++)
-            for (size_t k = 0; k < KEEL_DECODER_MOST_TEXTS; k++)
-                run->reference[(done + i) * KEEL_DECODER_MOST_TEXTS + k] = (float)run->score[i][k];
-        keel_progress_step(&progress, done + n, NULL);
+    keel_status status = KEEL_OK;
+    order_epoch(run);
+    keel_progress_start(&progress, "the model as it was", n);
+    for (size_t first = 0; first < n && status == KEEL_OK; first += batch_of(run)) {
+        status = find_reference_of(run, first, err);
+        keel_progress_step(&progress, first + run->n, NULL);
     }
-    keel_progress_end(&progress, run->units->n);
-    keel_free(at);
+    keel_progress_end(&progress, n);
     return status;
 }
 
@@ -269,7 +295,7 @@ static keel_status find_baseline(training *run, keel_err *err) {
     double sum = 0;
     run->batch.baseline = 0;
     if (config_of(run)->loss != KEEL_LOSS_KTO) return KEEL_OK;
-    KEEL_TRY(keel_pool_run(run->job->pool, run->n, score_shard, run, err));
+    KEEL_TRY(score(run, 1, err));
     for (size_t i = 0; i < run->n; i++) sum += run->score[i][1] - run->example[i].reference[1];
     run->batch.baseline = fmax(0, sum / (double)run->n);
     return KEEL_OK;
@@ -322,23 +348,11 @@ static bool has_diverged(const training *run, double loss, float factor) {
     return !isfinite(run->norm) && !(is_scaled(run) && factor > 1);
 }
 
-static keel_keep keep_of(const struct keel_decoder_base_config *c) {
-    static const keel_keep by_precision[] = {KEEL_KEEP_ALL, KEEL_KEEP_BF16, KEEL_KEEP_HALF};
-    return c->recompute ? KEEL_KEEP_NOTHING : by_precision[c->precision];
-}
-
 static keel_status update(training *run, keel_err *err) {
     static const char *const names[] = {"loss", "grad_norm"};
-    const size_t size = batch_of(run), first = (size_t)(run->at[UPDATES] % (int64_t)run->per_epoch) * size;
-    const size_t n = run->units->n - first < size ? run->units->n - first : size;
     double figure[2] = {0, 0};
     order_epoch(run);
-    KEEL_TRY(fetch(run, run->order + first, n, err));
-    pack(run);
-    run->batch = (keel_decoder_batch){.model = run->model,
-                                      .training = {.drops = true, .keep = keep_of(config_of(run))},
-                                      .example = run->example,
-                                      .divisor = divisor_of(run)};
+    KEEL_TRY(take_batch(run, (size_t)(run->at[UPDATES] % (int64_t)run->per_epoch) * batch_of(run), err));
     KEEL_TRY(find_baseline(run, err));
     const float factor = run->scale[0];
     run->batch.scale = is_scaled(run) ? (double)factor : 1;

@@ -13,12 +13,14 @@ static char folder[256];
 static keel_store *store;
 static keel_split split;
 static struct keel_decoder_base_config config;
+static const char *metrics_path; /* of tunings; NULL: none */
 
 static const char *in(const char *name) {
     return scratch_path(folder, name);
 }
 
 static void set_tiny(void) {
+    metrics_path = NULL;
     assert_ok(keel_options_defaults(keel_decoder_base_options, &config, &err));
     config.mode = KEEL_DECODER_FULL;
     config.ngrams = KEEL_BESIDE_NO;
@@ -58,7 +60,7 @@ static keel_status tune_from(const char *spec, const char *name, size_t threads)
     snprintf(dir, sizeof dir, "%s", in(name));
     snprintf(from, sizeof from, "%s", strcmp(spec, "decoder") == 0 ? spec : in(spec));
     assert_ok(keel_pool_open(&pool, threads, &err));
-    keel_status status = keel_sft(store, &split, from, &config.common, dir, true, NULL, pool, &err);
+    keel_status status = keel_sft(store, &split, from, &config.common, dir, true, metrics_path, pool, &err);
     keel_pool_close(pool);
     return status;
 }
@@ -192,6 +194,48 @@ static void preferences_widen_the_margin(void **state) {
         if (!(after > before + 0.1))
             fail_msg("loss %d: margin %g before, %g after", losses[i], before, after);
         keel__decoder_base_close(&model->base);
+    }
+}
+
+/* Loss of the first update, by the metrics. */
+static double first_loss(const char *path) {
+    keel_buf file = {0};
+    cJSON *line;
+    assert_ok(keel_file_read(path, 1 << 20, &file, &err));
+    *strchr(file.data, '\n') = 0;
+    assert_ok(keel_json_parse(file.data, strlen(file.data), path, &line, &err));
+    const double loss = cJSON_GetNumberValue(keel_json_get(line, "loss"));
+    cJSON_Delete(line);
+    keel_buf_free(&file);
+    return loss;
+}
+
+/* Before anything has moved, every margin is exactly 0: a wide beta would show the least rounding. */
+static void the_first_margins_are_zero(void **state) {
+    (void)state;
+    static const int modes[] = {KEEL_DECODER_FULL, KEEL_DECODER_LORA, KEEL_DECODER_PROMPT},
+                     precisions[] = {KEEL_TUNE_F32, KEEL_TUNE_BF16, KEEL_TUNE_FP16};
+    static char metrics[512];
+    snprintf(metrics, sizeof metrics, "%s", in("metrics.jsonl"));
+    add_sets(store, 20, "train");
+    assert_ok(tune_from("decoder", "base", 2));
+    config.preference_beta = 100;
+    config.lora_dropout = 0.1;
+    metrics_path = metrics;
+    for (int way = 0; way < 9; way++) {
+        config.mode = modes[way % 3];
+        config.precision = precisions[way / 3];
+        config.recompute = way == 1;
+        config.rank = 2;
+        config.virtual_tokens = 3;
+        for (int loss = KEEL_LOSS_DPO; loss <= KEEL_LOSS_KTO; loss++) {
+            config.loss = loss;
+            assert_ok(tune_from("base", "preferring", 2));
+            const double wanted = loss == KEEL_LOSS_DPO ? log(2) : 0.5, got = first_loss(metrics);
+            if (!(fabs(got - wanted) < 2e-7))
+                fail_msg("mode %d, precision %d, loss %d: %.9g, expected %.9g", config.mode, config.precision,
+                         loss, got, wanted);
+        }
     }
 }
 
@@ -488,6 +532,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_new_decoder_learns_what_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_precision_learns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(preferences_widen_the_margin, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_margins_are_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(good_answers_alone_are_imitated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(losses_are_their_formulas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dialogue_is_one_text, set_up, tear_down),
