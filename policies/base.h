@@ -128,8 +128,10 @@ typedef struct keel_proposal_config {
 /* A candidate that a base wrote. */
 typedef struct keel_proposal {
     const char *text; /* UTF-8, in the arena */
-    double log_prob;  /* natural logarithm of the probability with which it was drawn */
-    bool ended;       /* false: cut at max_tokens */
+    double
+        log_prob; /* natural logarithm of the probability with which its tokens were drawn, by temperature,
+                     top_p, top_k and min_p: not that of pi_base, but at temperature 1 without the others */
+    bool ended;   /* false: cut at max_tokens */
 } keel_proposal;
 
 /* Candidates to be written at one decision. */

@@ -32,7 +32,8 @@ typedef struct keel_propose_counts {
     size_t cut;       /* added ones that end at max_tokens */
 } keel_propose_counts;
 
-/* What a conversation waits for at its end is a decision too.
+/* What a conversation waits for at its end is a decision too. Candidates get no propensity: that is of the
+ * choice among a decision's candidates, not of the words of one.
  * Interruptible: what is in the store stays, and the same job goes on. */
 keel_status keel_propose_store(const keel_propose_job *job, keel_propose_counts *out, keel_err *err);
 

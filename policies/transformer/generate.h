@@ -28,8 +28,9 @@ typedef struct keel_generation {
     /* out, in the arena; after KEEL_E_INTERRUPTED what there is so far */
     const char *text; /* valid UTF-8 without special tokens; NULL after any other failure */
     const int32_t *id;
-    size_t tokens;   /* [tokens] with the one that ended it */
-    double log_prob; /* sum of ln p(id | all before), under the model at temperature 1 */
+    size_t tokens; /* [tokens] with the one that ended it */
+    double
+        log_prob; /* sum of ln of the probability with which each id was drawn: the propensity of these ids */
     keel_ended ended;
 } keel_generation;
 

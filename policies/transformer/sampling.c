@@ -105,7 +105,7 @@ static bool may_be_drawn(const keel_sampling_room *s, size_t id, keel_ranked las
            (weight > last.weight || (weight == last.weight && (int32_t)id <= last.id));
 }
 
-static int32_t draw(keel_sampling_room *s, const keel_sampling *sampling, double u) {
+static int32_t draw(keel_sampling_room *s, const keel_sampling *sampling, double u, double *log_prob) {
     const keel_ranked last = last_of(s, sampling);
     double all = 0, sum = 0;
     size_t drawn = 0;
@@ -116,6 +116,7 @@ static int32_t draw(keel_sampling_room *s, const keel_sampling *sampling, double
         drawn = i;
         if ((sum += (double)s->weight[i]) > u * all) break;
     }
+    *log_prob = log((double)s->weight[drawn] / all);
     return (int32_t)drawn;
 }
 
@@ -129,20 +130,16 @@ static void warm(keel_sampling_room *s, double temperature) {
 
 int32_t keel_sampling_draw(keel_sampling_room *s, const keel_sampling *sampling, const float *logits,
                            const int32_t *text, size_t n, double u, double *log_prob) {
-    const size_t bytes = s->vocab * sizeof *s->weight;
-    const float most = keel_largest(logits, s->vocab);
-    memcpy(s->weight, logits, bytes);
-    keel_exp_below(s->weight, s->vocab, most);
-    const double log_sum = (double)most + log(keel_sum(s->weight, s->vocab));
-    memcpy(s->weight, logits, bytes);
+    double drawn = 0;
+    memcpy(s->weight, logits, s->vocab * sizeof *s->weight);
     if (sampling->repetition_penalty != 1) penalise(s, sampling->repetition_penalty, text, n);
     int32_t id;
     if (sampling->temperature > 0) {
         warm(s, sampling->temperature);
-        id = draw(s, sampling, u);
+        id = draw(s, sampling, u, &drawn);
     } else {
         id = most_probable(s->weight, s->vocab);
     }
-    if (log_prob) *log_prob = (double)logits[id] - log_sum;
+    if (log_prob) *log_prob = drawn;
     return id;
 }

@@ -43,8 +43,8 @@ keel_status keel_sampling_open(keel_sampling_room *room, size_t vocab, keel_err 
 void keel_sampling_close(keel_sampling_room *room);
 
 /* A token. logits [vocab], -INFINITY for what is no token, at least one of them finite; text [n]: ids that
- * stand in the text; u: uniform in [0, 1). *log_prob (may be NULL) gets ln of its probability under the
- * logits as they are. */
+ * stand in the text; u: uniform in [0, 1). *log_prob (may be NULL) gets ln of the probability with
+ * which it is drawn, after all of these; 0 at temperature 0. */
 int32_t keel_sampling_draw(keel_sampling_room *room, const keel_sampling *sampling, const float *logits,
                            const int32_t *text, size_t n, double u, double *log_prob);
 

@@ -16,14 +16,13 @@ EDGE = 1e-5
 
 
 def draw(logits, text, u, temperature, top_k, top_p, min_p, penalty):
-    """id, ln p under the logits, or None where it is too near to a border."""
+    """id, ln of the probability with which it is drawn, or None where it is too near to a border."""
     x = np.array(logits, dtype=np.float64)
-    log_prob = x - x.max() - np.log(np.exp(x - x.max()).sum())
     for i in set(text):
         x[i] = x[i] / penalty if x[i] > 0 else x[i] * penalty
     if temperature == 0:
         best = int(np.flatnonzero(x == x.max())[0])
-        return best, log_prob[best]
+        return best, 0.0
     p = np.exp((x - x.max()) / temperature)
     order = sorted((i for i in range(len(p)) if p[i] > 0), key=lambda i: (-p[i], i))
     if top_k:
@@ -40,7 +39,7 @@ def draw(logits, text, u, temperature, top_k, top_p, min_p, penalty):
     if np.abs(cumulative - u).min() < EDGE:
         return None
     one = kept[int(np.argmax(cumulative > u))]
-    return one, log_prob[one]
+    return one, np.log(p[one] / p[kept].sum())
 
 
 cases = []
