@@ -63,6 +63,10 @@ const keel_explained keel_explanations[] = {
     {"sft", "responses_learned_from, texts", 0,
      "of a decoder: responses that taught, and the texts that they were read in, a dialogue's in one",
      "most responses of the split; fewer texts than responses"},
+    {"sft", "taught_by_name, taught_nothing", 0,
+     "with --teacher: decisions whose chosen act or outcome no candidate has, learned by its name; and those that taught "
+     "nothing",
+     "few that taught nothing: else the teacher knows other acts, or the base is over another action space"},
     {"sft", "responses_undeserving, responses_too_long, responses_cut, dialogues_cut", -1,
      "of a decoder: what imitate and candidate_tokens left out, what was cut, and dialogues that do not fit into state_tokens",
      "only what you meant to leave out"},

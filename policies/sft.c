@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/lock.h"
+#include "core/log.h"
 #include "core/options_internal.h"
 #include "datasets/store_corpus.h"
 #include "policies/artefact.h"
@@ -26,6 +27,7 @@ typedef struct sft { /* what a tuning run is made of */
     keel_sft_extras extras;
     keel_base *from; /* the base to go on from, or NULL */
     keel_base *tuned;
+    keel_teacher_counts taught;
     keel_corpus *logged, *corpus; /* what is learned from: the log, or what a teacher would have said */
     bool replace;                 /* an artefact that another run made */
     char model_hash[65], identity[65];
@@ -265,6 +267,16 @@ static keel_status lock_out(sft *run, keel_err *err) {
     return keel_lock_take(&run->lock, first, err);
 }
 
+static void settle_teacher(sft *run) {
+    run->taught = keel_teacher_settle(run->corpus, run->job.space);
+    if (run->taught.named + run->taught.silent == 0) return;
+    keel_log(
+        KEEL_LOG_INFO,
+        "sft: of %zu decisions, the teacher's choice is no candidate's in %zu, which teach its name, and %zu teach "
+        "nothing",
+        run->corpus->counts.decisions, run->taught.named, run->taught.silent);
+}
+
 static keel_status prepare(sft *run, keel_err *err) {
     size_t memory = (size_t)run->config->memory_mb << 20;
     KEEL_TRY(keel_store_check_split(run->store, run->split, err));
@@ -274,6 +286,7 @@ static keel_status prepare(sft *run, keel_err *err) {
         KEEL_TRY(keel_teacher_open(&run->corpus, run->logged, run->extras.teacher, run->extras.teacher_base,
                                    run->job.pool, err));
     KEEL_TRY(choose_space(run, &run->job.space, err));
+    if (run->extras.teacher) settle_teacher(run);
     KEEL_TRY(list_acts(run, err));
     KEEL_TRY(check_fixed(run, err));
     choose_fixed(run);
@@ -296,6 +309,12 @@ static bool add_figures(cJSON *to, const keel_base_figure *figure, size_t n) {
     return good;
 }
 
+static bool add_taught(const sft *run, cJSON *to) {
+    const keel_base_figure figure[] = {{"taught_by_name", (double)run->taught.named},
+                                       {"taught_nothing", (double)run->taught.silent}};
+    return !run->extras.teacher || add_figures(to, figure, 2);
+}
+
 static cJSON *metrics_json(const sft *run) {
     const keel_corpus_counts *counts = &run->corpus->counts;
     const keel_base_report *report = &run->report;
@@ -303,7 +322,7 @@ static cJSON *metrics_json(const sft *run) {
     bool good = add_figures(losses, report->loss, report->n_losses) &&
                 cJSON_AddNumberToObject(json, "conversations", (double)counts->conversations) &&
                 cJSON_AddNumberToObject(json, "decisions", (double)counts->decisions) &&
-                add_figures(json, report->figure, report->n_figures);
+                add_taught(run, json) && add_figures(json, report->figure, report->n_figures);
     if (good) return json;
     cJSON_Delete(json);
     return NULL;

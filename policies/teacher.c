@@ -1,5 +1,6 @@
 #include "policies/teacher.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/hash.h"
@@ -16,6 +17,8 @@ typedef struct teacher {
     const keel_base *base;
     uint32_t *
         *choice; /* [count][1 + n_decisions] their number, then chosen actions, NOTHING: none; by place */
+    bool names;  /* a chosen act or outcome that no candidate has is a candidate of its own */
+    keel_teacher_counts counts;
     keel_arena arena;
 } teacher;
 
@@ -55,24 +58,44 @@ static keel_status ask(void *context, size_t i, size_t thread, keel_err *err) {
 
 /* ---- what was said, by its choice ---- */
 
-/* Candidates with the chosen one alone taken; a fixed answer becomes one of them, the name of an act marks
- * those that carry it. */
+static bool is_chosen(const teacher *t, const keel_decision *decision, size_t i, uint32_t choice) {
+    if (choice == NOTHING) return false;
+    return t->base->space == KEEL_SPACE_CANDIDATES
+               ? i == choice
+               : keel_base_action_index(t->base, &decision->candidates[i]) == (int32_t)choice;
+}
+
+/* What is chosen and stands among no candidates: a fixed answer, or an act or outcome by its name. */
+static bool has_more(const teacher *t, const keel_decision *decision, uint32_t choice, keel_candidate *out) {
+    const keel_base *base = t->base;
+    const size_t n = decision->n_candidates;
+    if (choice == NOTHING) return false;
+    if (base->space == KEEL_SPACE_CANDIDATES) {
+        if (choice < n || choice - n >= base->n_fixed) return false;
+        *out = base->fixed[choice - n];
+        return true;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (is_chosen(t, decision, i, choice)) return false;
+    *out = base->space == KEEL_SPACE_ACTS ? (keel_candidate){.act = base->acts[choice]}
+                                          : (keel_candidate){.outcome = (keel_outcome)(choice + 1)};
+    return true;
+}
+
+/* Candidates with the chosen one alone taken: it becomes one of them where it is none. */
 static keel_status take_choice(const teacher *t, keel_decision *decision, uint32_t choice, keel_arena *arena,
                                keel_err *err) {
     const size_t n = decision->n_candidates;
     keel_candidate *all = keel_arena_alloc(arena, (n + 1) * sizeof *all);
     if (!all) return keel_nomem(err, "teacher");
     if (n > 0) memcpy(all, decision->candidates, n * sizeof *all);
-    const bool sets = t->base->space == KEEL_SPACE_CANDIDATES;
     bool found = false;
     for (size_t i = 0; i < n; i++) {
-        const bool is = choice != NOTHING &&
-                        (sets ? i == choice : keel_base_action_index(t->base, &all[i]) == (int32_t)choice);
-        all[i].taken = is && !found;
-        found |= is;
+        all[i].taken = !found && is_chosen(t, decision, i, choice);
+        found |= all[i].taken;
     }
-    if (sets && choice != NOTHING && choice >= n && choice - n < t->base->n_fixed) {
-        all[n] = t->base->fixed[choice - n];
+    const bool sets = t->base->space == KEEL_SPACE_CANDIDATES;
+    if ((sets || t->names) && has_more(t, decision, choice, &all[n])) {
         all[n].taken = true;
         decision->n_candidates++;
     }
@@ -108,10 +131,28 @@ static keel_status read_places(keel_corpus *corpus, const size_t *place, size_t 
     return KEEL_OK;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Those of the log, and those that the teacher knows. */
 static keel_status list_acts(keel_corpus *corpus, keel_arena *arena, const char ***acts, size_t *n,
                              keel_err *err) {
     teacher *t = (teacher *)corpus;
-    return t->of->acts(t->of, arena, acts, n, err);
+    const size_t more = t->names && t->base->space == KEEL_SPACE_ACTS ? t->base->n_acts : 0;
+    const char **logged;
+    size_t total, kept = 0;
+    KEEL_TRY(t->of->acts(t->of, arena, &logged, &total, err));
+    const char **all = keel_arena_calloc(arena, total + more + 1, sizeof *all);
+    if (!all) return keel_nomem(err, "teacher");
+    for (size_t i = 0; i < total; i++) all[i] = logged[i];
+    for (size_t i = 0; i < more; i++) all[total++] = t->base->acts[i];
+    qsort(all, total, sizeof *all, by_text);
+    for (size_t i = 0; i < total; i++)
+        if (kept == 0 || strcmp(all[kept - 1], all[i]) != 0) all[kept++] = all[i];
+    *acts = all;
+    *n = kept;
+    return KEEL_OK;
 }
 
 static void forget(keel_corpus *corpus) {
@@ -121,6 +162,29 @@ static void forget(keel_corpus *corpus) {
 }
 
 /* ---- opening ---- */
+
+/* What the choices of one conversation teach. Names are counted apart: they offer no choice between texts. */
+static keel_status count(teacher *t, size_t place, keel_conversation *logged, keel_arena *arena,
+                         keel_err *err) {
+    keel_corpus_counts *counts = &t->corpus.counts;
+    keel_conversation *taught = logged;
+    keel_candidate more;
+    t->names = false;
+    KEEL_TRY(teach(t, place, arena, &taught, err));
+    t->names = true;
+    const size_t before = counts->taken;
+    keel_corpus_count(counts, taught);
+    t->counts.silent += logged->n_decisions - (counts->taken - before);
+    if (t->base->space == KEEL_SPACE_CANDIDATES) return KEEL_OK;
+    for (size_t d = 0; d < logged->n_decisions; d++) {
+        if (!has_more(t, &logged->decisions[d], t->choice[place][d + 1], &more)) continue;
+        t->counts.named++, t->counts.silent--;
+        counts->taken++;
+        counts->with_act += more.act != NULL;
+        counts->judged += more.outcome != KEEL_OUTCOME_NONE;
+    }
+    return KEEL_OK;
+}
 
 static keel_status ask_some(asking *to, keel_arena *arena, size_t n, keel_pool *pool, keel_err *err) {
     teacher *t = to->of;
@@ -132,11 +196,7 @@ static keel_status ask_some(asking *to, keel_arena *arena, size_t n, keel_pool *
         **choice = (uint32_t)to->read[i]->n_decisions;
     }
     KEEL_TRY(keel_pool_run(pool, n, ask, to, err));
-    for (size_t i = 0; i < n; i++) {
-        keel_conversation *taught = to->read[i];
-        KEEL_TRY(teach(t, to->place[i], &arena[i], &taught, err));
-        keel_corpus_count(&t->corpus.counts, taught);
-    }
+    for (size_t i = 0; i < n; i++) KEEL_TRY(count(t, to->place[i], to->read[i], &arena[i], err));
     return KEEL_OK;
 }
 
@@ -197,6 +257,16 @@ keel_status keel_teacher_open(keel_corpus **out, keel_corpus *of, const keel_pol
     else
         keel_teacher_close(&t->corpus);
     return status;
+}
+
+keel_teacher_counts keel_teacher_settle(keel_corpus *corpus, keel_action_space space) {
+    teacher *t = (teacher *)corpus;
+    if (space != t->base->space && t->names) {
+        t->names = false;
+        t->counts.silent += t->counts.named;
+        t->counts.named = 0;
+    }
+    return t->counts;
 }
 
 void keel_teacher_close(keel_corpus *corpus) {

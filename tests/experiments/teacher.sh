@@ -20,6 +20,25 @@ mv taught first
 expect "one thread makes the same bytes" 0 "" sft --store s.db --base builtin --teacher policy --out taught --quiet --threads 1 $small
 cmp first/model.safetensors taught/model.safetensors || fail "the same bytes"
 
+# over acts: where the teacher chooses another act than the log, no candidate has it, and its name teaches. What is dangerous was mostly done
+chat 400 en | awk '!/dangerous/ || /"content": "Sure[^}]*, "candidates"/ || ++n % 6 == 0' | sed 's/"candidates": \[[^]]*\]/"meta": {}/; s/"outcome": "\([a-z]*\)"/"act": "\1", "outcome": "\1"/' >acts.jsonl
+"$KEEL" import --store a.db --format chat acts.jsonl --quiet >/dev/null
+expect "tunes a base over acts" 0 "" sft --store a.db --base builtin --out acts --quiet $small
+expect "trains a teacher over acts" 0 "" train --store a.db --base acts --algo cql --out namer --quiet --set steps=200 --set hidden=16 --set batch=64
+expect "learns acts that no candidate has" 0 "" sft --store a.db --base builtin --teacher namer --teacher-base acts --out named --quiet $small
+[ "$(json metrics.taught_by_name named/keel.json)" -gt 0 ] || fail "they are counted"
+[ "$(json metrics.taught_nothing named/keel.json)" -eq 0 ] || fail "every decision teaches"
+for base in acts named; do
+    expect "clones nothing on $base" 0 "" train --store a.db --base "$base" --algo bc --out "$base-bc" --quiet --set steps=1
+    expect "judges $base" 0 "" eval --store a.db --policy "$base-bc" --split test --json --quiet
+    json baselines.base.metrics.harmful_compliance_rate.value out.txt >"$base.harm"
+done
+awk -v own="$(cat acts.harm)" -v taught="$(cat named.harm)" 'BEGIN { exit !(own > 0.5 && taught < 0.1) }' ||
+    fail "the teacher's acts are learned: harmful compliance $(cat named.harm) against $(cat acts.harm)"
+expect "over texts names teach nothing" 0 "" sft --store a.db --base builtin --teacher namer --teacher-base acts --out texts --quiet $small --set action_space=candidates
+[ "$(json metrics.taught_by_name texts/keel.json)" -eq 0 ] && [ "$(json metrics.taught_nothing texts/keel.json)" -gt 0 ] ||
+    fail "over texts they are counted as nothing: $(json metrics.taught_by_name texts/keel.json)"
+
 expect "a base of a teacher alone" 2 "give --teacher too" sft --store s.db --base builtin --teacher-base base --out x --quiet
 expect "no such teacher" 1 "nobody" sft --store s.db --base builtin --teacher nobody --out x --quiet
 sed 's/, "candidates": [^]]*\]}/}/' log.jsonl | sed 's/"messages": \[.*\]/"messages": [{"role": "user", "content": "Hello"}]/' >empty.jsonl
