@@ -12,6 +12,7 @@
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
 #include "policies/propose_store.h"
+#include "rl/learn/derive.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
@@ -56,7 +57,21 @@ static keel_status tell(keel_cli *cli, const keel_propose_job *job, const keel_p
     put(cli, "repeated", counts->repeated);
     put(cli, "empty", counts->empty);
     put(cli, "cut", counts->cut);
+    put(cli, "said", counts->said);
     return keel_record_run(cli, job->store, err);
+}
+
+/* What was said is a transition. */
+static keel_status derive(void *context, int64_t conversation, keel_err *err) {
+    keel_store *store = context;
+    keel_reward_config rewards;
+    keel_arena arena = {0};
+    int64_t transitions = 0;
+    keel_status status = keel_derive_settle_rewards(store, &rewards, err);
+    if (status == KEEL_OK)
+        status = keel_derive_conversation(store, conversation, &rewards, &arena, &transitions, err);
+    keel_arena_free(&arena);
+    return status;
 }
 
 static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool, keel_err *err) {
@@ -75,6 +90,8 @@ static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool
     job->n_instructions = ask.n_instructions;
     job->how = ask.how;
     job->says = keel_cli_has(cli, "--say");
+    job->said = derive;
+    job->context = job->store;
     job->how.pool = pool;
     job->model = keel_cli_value(cli, "--name");
     if (!job->model) job->model = name_of(cli, path);
@@ -101,14 +118,26 @@ done:
     return status;
 }
 
+static double number(const cJSON *result, const char *name) {
+    return keel_json_get(result, name)->valuedouble;
+}
+
 static void print(const cJSON *result, FILE *out) {
+    const double added = number(result, "candidates"), decisions = number(result, "decisions"),
+                 before = number(result, "decisions_done_before"), cut = number(result, "cut"),
+                 said = number(result, "said");
     fprintf(out, "%s wrote %.0f candidates at %.0f decisions (%.0f of them cut at --max-tokens)\n",
-            keel_json_get(result, "model")->valuestring, keel_json_get(result, "candidates")->valuedouble,
-            keel_json_get(result, "decisions")->valuedouble, keel_json_get(result, "cut")->valuedouble);
+            keel_json_get(result, "model")->valuestring, added, decisions, cut);
     fprintf(out, "left out: %.0f that were there already, %.0f without a word; done before: %.0f decisions\n",
-            keel_json_get(result, "repeated")->valuedouble, keel_json_get(result, "empty")->valuedouble,
-            keel_json_get(result, "decisions_done_before")->valuedouble);
-    fputs("next: keel label, which judges them\n", out);
+            number(result, "repeated"), number(result, "empty"), before);
+    if (said > 0) fprintf(out, "counts as said: the first text of %.0f decisions\n", said);
+    if (decisions == 0 && before == 0)
+        fputs("hint: the split has no decision: import logs in which a user says something\n", out);
+    else if (decisions == 0)
+        fputs("hint: texts under another --name stand beside those that are there\n", out);
+    if (2 * cut > added) fputs("hint: most texts are cut: give a larger --max-tokens\n", out);
+    if (added > 0 || said > 0)
+        fputs("next: keel label, which judges them and works out what they earn\n", out);
 }
 
 const keel_verb keel_verb_propose = {

@@ -209,6 +209,8 @@ const keel_explained keel_explanations[] = {
      "few: what is cut off is no whole answer; a larger --max-tokens"},
     {"propose", "decisions_done_before", 0, "decisions that had texts under this name",
      "0, or those of an interrupted run"},
+    {"propose", "said", 0, "with --say: decisions whose first text counts as said, and so is a transition",
+     "those that nobody answered"},
 
     {"chat", "q, cost, prior, pi", 0,
      "of each candidate: Q of each component, cost of harm, and its probability before and after the policy",

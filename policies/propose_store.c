@@ -16,7 +16,7 @@ typedef struct proposing {
     const keel_propose_job *job;
     keel_propose_counts *counts;
     keel_conversation *read[AT_ONCE];
-    bool changed[AT_ONCE];
+    bool changed[AT_ONCE], said[AT_ONCE];
     keel_arena arena[AT_ONCE];
     size_t n;
     keel_buf items;  /* keel_proposal_item */
@@ -107,6 +107,7 @@ static keel_status add_texts(proposing *p, const keel_proposal_item *item, size_
         keel_candidate *there = one->text[0] ? find_text(decision, one->text) : NULL;
         p->counts->empty += !one->text[0];
         p->counts->repeated += there != NULL;
+        if (said && one->text[0]) p->counts->said++, p->said[owner] = true;
         if (there && said) there->taken = p->changed[owner] = true;
         if (!one->text[0] || there) continue;
         const char *text = keel_arena_strdup(arena, one->text);
@@ -152,6 +153,8 @@ static keel_status write_round(proposing *p, keel_err *err) {
         p->read[i]->meta = NULL; /* it has that */
         status = keel_store_add_conversation(p->job->store, p->read[i], false, p->read[i]->external_id,
                                              &added, err);
+        if (status == KEEL_OK && p->said[i] && p->job->said)
+            status = p->job->said(p->job->context, p->read[i]->id, err);
     }
     if (status == KEEL_OK) return keel_store_commit(p->job->store, err);
     keel_store_rollback(p->job->store);
@@ -162,7 +165,7 @@ static keel_status read_round(proposing *p, const int64_t *ids, size_t n, keel_e
     p->n = n;
     for (size_t i = 0; i < n; i++) {
         keel_arena_reset(&p->arena[i]);
-        p->changed[i] = false;
+        p->changed[i] = p->said[i] = false;
         KEEL_TRY(keel_store_conversation(p->job->store, ids[i], &p->arena[i], &p->read[i], err));
         KEEL_TRY(open_end(p->read[i], &p->arena[i], err));
     }
@@ -179,7 +182,9 @@ static keel_status run_rounds(proposing *p, const int64_t *ids, size_t count, ke
                      ? keel_fail(err, KEEL_E_INTERRUPTED, "propose", "stopped after %zu conversations", at)
                      : read_round(p, ids + at, n, err);
         if (status == KEEL_OK) status = write_round(p, err);
-        keel_progress_step(&progress, at + n, NULL);
+        char note[64];
+        snprintf(note, sizeof note, "%zu candidates", p->counts->added);
+        keel_progress_step(&progress, at + n, note);
     }
     keel_progress_end(&progress, count);
     return status;

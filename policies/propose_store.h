@@ -21,12 +21,17 @@ typedef struct keel_propose_job {
     bool says; /* the first plain text of a decision that nobody answered counts as said: the log of a model
                   that stands alone */
     keel_proposal_config how; /* without instruction */
+    /* Called of each conversation in which something now counts as said, in the transaction that stores it:
+     * what follows from it is derived anew. NULL: nothing is. */
+    keel_status (*said)(void *context, int64_t conversation, keel_err *err);
+    void *context;
 } keel_propose_job;
 
 typedef struct keel_propose_counts {
     size_t decisions; /* that were written for */
     size_t there;     /* that had candidates of this name already, and were left as they are */
     size_t added;     /* candidates */
+    size_t said;      /* decisions in which the first text counts as said */
     size_t repeated;  /* texts that a candidate of the decision had already */
     size_t empty;     /* texts without a word */
     size_t cut;       /* added ones that end at max_tokens */

@@ -73,7 +73,7 @@ static keel_status begin(generator *g, slot *s, keel_generation *job) {
 static keel_status end(generator *g, slot *s, keel_ended ended) {
     keel_generation *job = s->job;
     const size_t tokens = s->n - s->prompt;
-    keel_reply_end(&s->reply);
+    keel_reply_end(&s->reply, ended == KEEL_ENDED_LENGTH || ended == KEEL_ENDED_NOT);
     char *text =
         s->reply.text.failed
             ? NULL

@@ -79,7 +79,8 @@ void keel_reply_add(keel_reply *reply, const char *bytes, size_t n) {
     add(reply, bytes, n, false);
 }
 
-void keel_reply_end(keel_reply *reply) {
+void keel_reply_end(keel_reply *reply, bool cut) {
+    if (cut) reply->n_part = 0;
     add(reply, "", 0, true);
 }
 

@@ -23,8 +23,9 @@ typedef struct keel_reply {
 
 /* Does nothing once stopped. */
 void keel_reply_add(keel_reply *reply, const char *bytes, size_t n);
-/* Nothing more comes: what was held back is said. */
-void keel_reply_end(keel_reply *reply);
+/* Nothing more comes: what was held back is said. cut: it would have gone on, so that a code point of which
+ * bytes are missing is left out. */
+void keel_reply_end(keel_reply *reply, bool cut);
 void keel_reply_free(keel_reply *reply);
 
 #endif

@@ -37,7 +37,11 @@ cmp a.jsonl b.jsonl || fail "the same texts"
 grep -q 'lora: Refuse politely.' a.jsonl || fail "who wrote what stands beside it"
 sed 's/, {"role": "assistant".*\]}/]}/' log.jsonl >asked.jsonl
 "$KEEL" import --store asked.db --format chat asked.jsonl --quiet >/dev/null
-expect "answers alone" 0 "" propose --store asked.db --base lora --n 2 --max-tokens 8 --split test --say --quiet
+expect "answers alone" 0 "" propose --store asked.db --base lora --n 2 --max-tokens 8 --split test --say --json --quiet
+said=$(json said out.txt)
+[ "$said" -gt 5 ] || fail "what is said is counted: $(cat out.txt)"
+expect "counts what is said" 0 "" stats --store asked.db --json --quiet
+grep -q "\"transitions\": $said," out.txt || fail "what is said is a transition: $(grep transitions out.txt)"
 "$KEEL" export --store asked.db --split test --out said.jsonl --quiet >/dev/null
 [ "$(grep -c . said.jsonl)" -gt 5 ] && [ "$(grep -c '"taken": *true' said.jsonl)" = "$(grep -c . said.jsonl)" ] || fail "one text of each decision counts as said: $(head -1 said.jsonl)"
 expect "builds an n-gram base" 0 "" sft --store s.db --base builtin --out ngrams --quiet --set epochs=1 --set buckets=4096

@@ -140,7 +140,7 @@ static void says(const char *bytes, size_t n, const char *const *stop, size_t n_
         keel_reply reply = {.stop = stop, .n_stop = n_stop, .said = hear, .context = &heard};
         for (size_t at = 0; at < n; at += piece)
             keel_reply_add(&reply, bytes + at, n - at < piece ? n - at : piece);
-        keel_reply_end(&reply);
+        keel_reply_end(&reply, false);
         assert_false(reply.text.failed);
         assert_string_equal(reply.text.data ? reply.text.data : "", expected);
         assert_string_equal(heard.data ? heard.data : "", expected);
@@ -200,11 +200,23 @@ static void an_end_that_may_stop_is_held_back(void **state) {
     keel_reply_add(&reply, "abcd", 4);
     assert_true(reply.stopped);
     keel_reply_add(&reply, "more", 4);
-    keel_reply_end(&reply);
+    keel_reply_end(&reply, false);
     assert_string_equal(reply.text.data, "xabab\xC3\xA9");
     assert_string_equal(heard.data, "xabab\xC3\xA9");
     keel_reply_free(&reply);
     keel_buf_free(&heard);
+}
+
+/* Half a code point where a text ends by itself is none; where it was cut, the rest was to come. */
+static void a_cut_text_ends_with_a_whole_code_point(void **state) {
+    (void)state;
+    for (int cut = 0; cut < 2; cut++) {
+        keel_reply reply = {0};
+        keel_reply_add(&reply, "ab\xE2\x82", 4);
+        keel_reply_end(&reply, cut);
+        assert_string_equal(reply.text.data, cut ? "ab" : "ab\xEF\xBF\xBD");
+        keel_reply_free(&reply);
+    }
 }
 
 /* ---- jobs ---- */
@@ -434,6 +446,7 @@ int main(void) {
         cmocka_unit_test(whole_code_points_are_said),
         cmocka_unit_test(stop_strings_end_the_text_before_them),
         cmocka_unit_test(an_end_that_may_stop_is_held_back),
+        cmocka_unit_test(a_cut_text_ends_with_a_whole_code_point),
         cmocka_unit_test(an_answer_is_its_tokens_one_by_one),
         cmocka_unit_test(an_answer_does_not_depend_on_the_others),
         cmocka_unit_test(answers_end_where_they_should),
