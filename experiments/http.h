@@ -56,6 +56,7 @@ typedef struct keel_http_request {
     const char *const *headers;              /* all: pairs of name and value, ended by NULL; NULL: none */
     const char *body;                        /* [length] ended by a 0; NULL: none */
     size_t length;
+    bool loopback; /* the peer is on this machine; a proxy is, too */
 } keel_http_request;
 
 /* The value of a header, by its name in any case; NULL: it is not there. The first of several. */

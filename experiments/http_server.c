@@ -258,6 +258,15 @@ static void refuse(keel_http_exchange *x, int status, const char *message) {
     x->state = SENT;
 }
 
+static bool is_loopback(struct MHD_Connection *peer) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(peer, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    if (address && address->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
+    return address && address->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
 /* What the line and the headers already decide. */
 static void look(keel_http_exchange *x, struct MHD_Connection *peer, const char *method) {
     keel_http_server *server = x->server;
@@ -276,6 +285,7 @@ static void look(keel_http_exchange *x, struct MHD_Connection *peer, const char 
     r->site = keel_http_header(r, "Sec-Fetch-Site");
     r->type = keel_http_header(r, "Content-Type");
     r->authorization = keel_http_header(r, "Authorization");
+    r->loopback = is_loopback(peer);
     if (keel_http_check(r, &server->options, server->address.port, &x->response)) return;
     server->refused++;
     x->state = SENT;
