@@ -71,7 +71,7 @@ const keel_option keel_decoder_base_options[] = {
         "responses of more than candidate_tokens, in tuning: drop, they teach nothing; cut, their first tokens do, "
         "without an end"),
     INT(batch, "16", 1, 65536, "responses in one update; dpo: pairs"),
-    INT(shard_tokens, "2048", 16, 1000000,
+    INT(shard_tokens, "512", 16, 1000000,
         "tokens in one shard of a batch, texts packed one behind the other; the result depends on it"),
     INT(epochs, "1", 1, 100000, "passes over the split"),
     INT(checkpoint_every, "200", 1, 100000000, "updates between two checkpoints"),
