@@ -147,13 +147,18 @@ typedef struct import {
     keel_err err;
 } import;
 
-static keel_status open_source(import *in, keel_source *source, keel_err *err) {
-    keel_reader *plain;
+static keel_status open_reader(const import *in, keel_source *source, keel_reader **out, keel_err *err) {
     const keel_format *format = in->options.format;
     if (in->options.columns && !format) format = keel_formats_of_rows(source);
-    KEEL_TRY(keel_reader_open(&plain, format, source, err));
-    plain->columns = in->options.columns;
-    plain->skip_bad = in->options.skip_bad > 0;
+    KEEL_TRY(keel_reader_open(out, format, source, err));
+    (*out)->columns = in->options.columns;
+    (*out)->skip_bad = in->options.skip_bad > 0;
+    return KEEL_OK;
+}
+
+static keel_status open_source(import *in, keel_source *source, keel_err *err) {
+    keel_reader *plain;
+    KEEL_TRY(open_reader(in, source, &plain, err));
     if (!in->reader) return keel_prefetch_open(&in->reader, plain, err);
     keel_prefetch_follow(in->reader, plain);
     return KEEL_OK;
@@ -246,6 +251,8 @@ static keel_status add_one(import *in, const keel_read *read, keel_err *err) {
     report->extended += added == KEEL_ADDED_MORE;
     const bool seen = added == KEEL_ADDED_NEW && !read->merge && in->each;
     report->unseen += added != KEEL_ADDED_NOTHING && !seen;
+    const keel_added how = added == KEEL_ADDED_NEW && !seen ? KEEL_ADDED_MORE : added;
+    if (in->options.came) KEEL_TRY(in->options.came(in->options.came_user, conversation->id, how, err));
     if (added != KEEL_ADDED_NEW) return KEEL_OK;
     report->conversations++;
     report->completed += conversation->completed == KEEL_YES;
@@ -310,6 +317,56 @@ static keel_status import_file(import *in, size_t file, keel_err *err) {
         if (status != KEEL_OK) keel_store_rollback(in->store);
     }
     if (status != KEEL_OK) *in->report = before;
+    return status;
+}
+
+/* ---- one message, within a transaction ---- */
+
+static bool is_bad(keel_status status) {
+    return status == KEEL_E_PARSE || status == KEEL_E_INVALID || status == KEEL_E_CONFLICT ||
+           status == KEEL_E_UNSUPPORTED;
+}
+
+/* What is wrong with the message as a whole; of a reader that gave it as `bad` before it is known already. */
+static keel_status end_message(import *in, int64_t skipped_before, keel_status status, const keel_err *bad,
+                               keel_err *err) {
+    if (is_bad(status) && in->options.skip_bad > 0)
+        return in->report->skipped > skipped_before ? KEEL_OK : pass_over(in, bad, err);
+    if (status != KEEL_OK && err) *err = *bad;
+    return status;
+}
+
+static keel_status add_message(import *in, keel_reader *reader, keel_err *err) {
+    keel_arena arena = {0};
+    keel_read read = {0};
+    keel_err bad = {0};
+    keel_status status = KEEL_OK;
+    const int64_t before = in->report->skipped;
+    do {
+        keel_arena_reset(&arena);
+        const keel_status given = keel_reader_next(reader, &arena, &read, &bad);
+        if (given != KEEL_OK) read = (keel_read){0};
+        if (given != KEEL_OK) status = end_message(in, before, given, &bad, err);
+        if (given == KEEL_OK && read.bad) status = pass_over(in, read.bad, err);
+        if (given == KEEL_OK && read.conversation) status = add_one(in, &read, err);
+    } while (status == KEEL_OK && (read.conversation || read.bad));
+    keel_arena_free(&arena);
+    return status;
+}
+
+keel_status keel_import_message(keel_store *store, const keel_import_options *options, keel_source *source,
+                                keel_import_each *each, void *user, keel_import_report *report,
+                                keel_err *err) {
+import in = {.store = store, .options = * options, .each = each, .user = user, .report = report };
+    keel_reader *reader = NULL;
+    keel_err bad = {0};
+    const keel_status opened = open_reader(&in, source, &reader, &bad);
+    if (opened != KEEL_OK) return end_message(&in, report->skipped, opened, &bad, err);
+    store->by_prompt = true;
+    const keel_status status = add_message(&in, reader, err);
+    store->by_prompt = false;
+    if (status == KEEL_OK) add_counts(report, reader->format, reader->counts);
+    keel_reader_close(reader);
     return status;
 }
 

@@ -35,6 +35,10 @@ typedef struct keel_import_report {
  * not called where other files may add candidates to the conversation. */
 typedef keel_status keel_import_each(void *user, const keel_conversation *conversation, keel_err *err);
 
+/* Called with every conversation that comes in, new or not, by its row id. MORE, or `merge` of a reader: its
+ * transitions are to be derived anew. */
+typedef keel_status keel_import_came(void *user, int64_t id, keel_added added, keel_err *err);
+
 /* Called with each bad line that is passed over. */
 typedef void keel_import_bad(void *user, const keel_err *bad);
 
@@ -49,6 +53,8 @@ typedef struct keel_import_options {
     double near; /* conversations whose prompts are as similar as this get one group (dedupe.h); 0: none do */
     keel_import_bad *bad; /* may be NULL */
     void *bad_user;
+    keel_import_came *came; /* may be NULL */
+    void *came_user;
 } keel_import_options;
 
 /* KEEL_E_USAGE, with the fields there are, for what is not "FIELD=COLUMN,..."; NULL is right. */
@@ -68,6 +74,12 @@ keel_status keel_import(keel_store *store, const keel_format *format, const char
 keel_status keel_import_source(keel_store *store, const keel_format *format, const char *split,
                                keel_source *source, keel_import_each *each, void *user,
                                keel_import_report *report, keel_err *err);
+/* The same of one message of a stream, inside the caller's transaction: it is not noted among the imports,
+ * splits stay provisional (keel_stratify), and the report is added to. After an error the caller rolls back.
+ * Takes the source over, also if it fails. */
+keel_status keel_import_message(keel_store *store, const keel_import_options *options, keel_source *source,
+                                keel_import_each *each, void *user, keel_import_report *report,
+                                keel_err *err);
 
 KEEL_END_DECLS
 

@@ -153,10 +153,11 @@ static const char schema_8[] =
     "  PRIMARY KEY(search, number)) STRICT, WITHOUT ROWID;";
 
 /* What was served (datasets/store_served.h). serve_starts: each start of a server, its arms with their shares
- * (JSON), how many entries (requests and feedback) it accepted, NULL while it runs or if it was killed. served: a request that was answered; the
- * talk, its decision and what was taken are in the tables above. user is a hash; would_id is what the policy
- * would have taken in shadow mode. served_lost: entries that were accepted and not written, and why.
- * policies, publications: which policy each arm serves from when on; policy NULL: the arm is stopped. */
+ * (JSON), how many entries (requests and feedback) it accepted, NULL while it runs or if it was killed.
+ * served: a request that was answered; the talk, its decision and what was taken are in the tables above.
+ * user is a hash; would_id is what the policy would have taken in shadow mode. served_lost: entries that were
+ * accepted and not written, and why. policies, publications: which policy each arm serves from when on;
+ * policy NULL: the arm is stopped. */
 static const char schema_9[] =
     "CREATE TABLE serve_starts("
     "  id INTEGER PRIMARY KEY, at REAL NOT NULL, arms TEXT NOT NULL, accepted INTEGER) STRICT;"
@@ -196,29 +197,30 @@ static const char schema_9[] =
     " ON d.id = s.decision_id JOIN conversations c ON c.id = s.conversation_id LEFT JOIN turns t ON"
     " t.conversation_id = c.id AND t.position = d.turn;";
 
-/* Streams and rounds of learning. streams: the cluster that a topic is of, and the epoch of the consumer that
- * may read it. stream_offsets: the next message of each partition. stream_messages: the conversations that a
- * message became; stream_bad: a message that could not be read. rounds: what each round learned from, and
+/* Streams (datasets/store_stream.h) and rounds of learning (datasets/store_rounds.h). streams: of a topic,
+ * the cluster that it is of, and who may move its offsets: the consumer of this epoch. stream_offsets: the
+ * next message of each partition. stream_messages: which conversations came out of a message; part counts
+ * them. stream_bad: messages that were passed over, as they came. rounds: what each round learned from, and
  * what came of it. */
 static const char schema_10[] =
     "CREATE TABLE streams(topic TEXT PRIMARY KEY, cluster TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT;"
     "CREATE TABLE stream_offsets("
     "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, next INTEGER NOT NULL,"
-    "  epoch INTEGER NOT NULL,"
     "  PRIMARY KEY(topic, partition)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE stream_messages("
     "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
     "  part INTEGER NOT NULL, conversation_id INTEGER NOT NULL REFERENCES conversations(id),"
     "  PRIMARY KEY(topic, partition, offset, part)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX stream_messages_conversation ON stream_messages(conversation_id);"
+    "CREATE INDEX stream_messages_by_conversation ON stream_messages(conversation_id);"
     "CREATE TABLE stream_bad("
     "  topic TEXT NOT NULL REFERENCES streams(topic), partition INTEGER NOT NULL, offset INTEGER NOT NULL,"
     "  why TEXT NOT NULL, key BLOB, value BLOB,"
     "  PRIMARY KEY(topic, partition, offset)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE rounds("
     "  id INTEGER PRIMARY KEY, at REAL NOT NULL, snapshot TEXT NOT NULL, content TEXT NOT NULL,"
-    "  offsets TEXT NOT NULL, conversations INTEGER NOT NULL, policy_before TEXT, policy TEXT, gates TEXT,"
-    "  published INTEGER NOT NULL DEFAULT 0, verdict TEXT, config TEXT NOT NULL, seed INTEGER NOT NULL) STRICT;";
+    "  conversations INTEGER NOT NULL, offsets TEXT NOT NULL, served INTEGER NOT NULL,"
+    "  policy_before TEXT, policy TEXT, gates TEXT, verdict TEXT, published INTEGER NOT NULL,"
+    "  config TEXT NOT NULL, seed INTEGER NOT NULL) STRICT;";
 
 const char *const keel__store_migrations[] = {schema_1, schema_2, schema_3, schema_4,  schema_5, schema_6,
                                               schema_7, schema_8, schema_9, schema_10, NULL};

@@ -476,6 +476,10 @@ void keel_store_gather(keel_store *store) {
     store->gathering = !sqlite3_get_autocommit(store->db);
 }
 
+keel_status keel_store_gathered(keel_store *store, keel_err *err) {
+    return keel__rows_insert(store, err);
+}
+
 /* Out of memory, even going back may fail; it is tried again before the handle does anything else. */
 void keel_store_rollback(keel_store *store) {
     store->rollback_due = store->gathering = false;

@@ -45,6 +45,8 @@ void keel_store_rollback(keel_store *store);
 /* From here to the end of the transaction, what is added may wait for more, which is much quicker; it is not
  * to be read before. */
 void keel_store_gather(keel_store *store);
+/* What waits is inserted, and may be read. */
+keel_status keel_store_gathered(keel_store *store, keel_err *err);
 
 /* KEEL_E_USAGE for a name that SQLite reads as something else than a file: "", ":memory:", "file:...". */
 keel_status keel_store_check_path(const char *path, keel_err *err);

@@ -12,6 +12,16 @@ const keel_explained keel_explanations[] = {
     {"import", "left out", -1, "what the reader left out, by reason and number",
      "nothing, or only what you meant to leave out"},
 
+    {"consume", "messages, batches", 0,
+     "messages that were read now, and in how many transactions; `offsets` is what comes next in each partition",
+     "messages as many as the topic got since the last time"},
+    {"consume", "conversations, unchanged, extended", 0,
+     "of the messages: new in the store, there already, there and completed",
+     "unchanged near 0: else a producer repeats itself"},
+    {"consume", "empty, bad, gone", -1,
+     "messages without a value, such that could not be used, and such that the brokers deleted before they were read",
+     "0"},
+
     {"stats", "conversations, turns, decisions", 0,
      "size of each split; a decision is a point where the assistant answered",
      "hundreds of conversations in test: 100 of 100 refusals say no more than .963 at least"},

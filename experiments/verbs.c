@@ -2,6 +2,7 @@
 
 const keel_verb *const keel_verbs[] = {
     &keel_verb_import,
+    &keel_verb_consume,
     &keel_verb_stats,
     &keel_verb_label,
     &keel_verb_judge,

@@ -5,6 +5,7 @@
 #include "experiments/cli.h"
 
 extern const keel_verb keel_verb_import;
+extern const keel_verb keel_verb_consume;
 extern const keel_verb keel_verb_stats;
 extern const keel_verb keel_verb_label;
 extern const keel_verb keel_verb_judge;

@@ -1,0 +1,226 @@
+/* keel consume: conversations out of a topic of Kafka into the store, every message once.
+ *
+ *  1. Connects, claims the topic in the store, and begins where the store has come to, else at the earliest
+ * message.
+ *  2. Reads batches; each is one transaction with the offsets that come next.
+ *  3. Ends when it is asked to, or with --until-end when all partitions have been read to their ends; then
+ * settles the splits of what is new and records the run.
+ */
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/interrupt.h"
+#include "core/json.h"
+#include "core/progress.h"
+#include "datasets/stratify.h"
+#include "experiments/cli_resources.h"
+#include "experiments/stream/consume.h"
+#include "experiments/table.h"
+#include "experiments/verbs.h"
+
+static const keel_flag flags[] = {
+    KEEL_FLAG_STORE,
+    {"--brokers", "HOST:PORT,...", true, false, "some of the brokers; they name the others"},
+    {"--topic", "NAME", true, false, "what is read, all partitions of it"},
+    {"--format", "NAME", false, false, "format of the messages (default: the one that each looks like)"},
+    {"--split", "NAME", false, false,
+     "split of what comes in (default: as the log says, else of each risk 80 % train, 20 % test)"},
+    {"--source", "NAME", false, false,
+     "name of this log: ids are unique within it (default: the format's name)"},
+    {"--until-end", NULL, false, false, "end at the ends of the partitions (default: wait for more)"},
+    {"--skip-bad", "N", false, false,
+     "go on after up to N messages, or conversations in them, that cannot be used; they are kept aside in stream_bad (default: 0)"},
+    {"--skip-gone", NULL, false, false,
+     "go on where the brokers deleted messages before they were read; they are counted"},
+    {"--kafka-config", "FILE", false, false,
+     "properties of librdkafka, KEY=VALUE a line: TLS, SASL and the like"},
+    {"--group", "NAME", false, false,
+     "tell the brokers under this name how far the store is, for monitors of lag; nothing depends on it"},
+    {"--batch", "N", false, false, "most messages a transaction (default: 1000)"},
+    {"--patience", "DURATION", false, false,
+     "how long to wait for a first answer of the brokers (default: 30s)"},
+    KEEL_FLAG_END,
+};
+
+static const keel_flag_choices choices[] = {{"--format", keel_formats_names}, {NULL, NULL}};
+
+enum { MOST_BYTES = 16 << 20 };
+static const double batch_seconds = 1, look_seconds = 30;
+
+typedef struct consuming {
+    keel_consume stream;
+    keel_kafka_batch batch;
+    bool until_end;
+    int64_t most;
+    double looked;
+    keel_progress progress;
+} consuming;
+
+/* ---- options ---- */
+
+static keel_status check_source(const char *name, keel_err *err) {
+    if (!name || (name[0] && !strchr(name, ':') && strlen(name) < 64)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_USAGE, "--source", "\"%.64s\" cannot name a log: 1 to 63 bytes without ':'",
+                     name);
+}
+
+static keel_status read_options(keel_cli *cli, consuming *work, keel_err *err) {
+    keel_consume *stream = &work->stream;
+    keel_import_options *options = &stream->options;
+    const char *format = keel_cli_value(cli, "--format");
+    options->split = keel_cli_value(cli, "--split");
+    options->source = keel_cli_value(cli, "--source");
+    if (format) KEEL_TRY(keel_formats_find(format, &options->format, err));
+    if (options->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(options->split, "--split", err), err));
+    KEEL_TRY(check_source(options->source, err));
+    KEEL_TRY(keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &options->skip_bad, err));
+    KEEL_TRY(keel_cli_integer(cli, "--batch", 1, 100000, &work->most, err));
+    stream->topic = keel_cli_value(cli, "--topic");
+    if (!stream->topic[0] || strlen(stream->topic) > 249)
+        return keel_fail(err, KEEL_E_USAGE, "--topic", "expected a name of 1 to 249 bytes");
+    stream->skip_gone = keel_cli_has(cli, "--skip-gone");
+    work->until_end = keel_cli_has(cli, "--until-end");
+    return KEEL_OK;
+}
+
+static keel_status connect(keel_cli *cli, consuming *work, keel_err *err) {
+    keel_kafka_property *properties = NULL;
+    keel_kafka_spec spec = {.brokers = keel_cli_value(cli, "--brokers"),
+                            .topic = work->stream.topic,
+                            .config = keel_cli_value(cli, "--kafka-config"),
+                            .group = keel_cli_value(cli, "--group"),
+                            .patience = 30};
+    KEEL_TRY(keel_cli_duration(cli, "--patience", &spec.patience, err));
+    if (spec.config)
+        KEEL_TRY(keel_kafka_properties_read(spec.config, &cli->arena, &properties, &spec.n_properties, err));
+    spec.properties = properties;
+    return keel_kafka_open(&work->stream.kafka, &spec, err);
+}
+
+/* ---- reading ---- */
+
+static keel_status look(consuming *work, keel_err *err) {
+    if (keel_clock() - work->looked < look_seconds) return KEEL_OK;
+    work->looked = keel_clock();
+    return keel_consume_look(&work->stream, err);
+}
+
+static keel_status read_batch(consuming *work, keel_err *err) {
+    keel_consume *stream = &work->stream;
+    KEEL_TRY(
+        keel_kafka_poll(stream->kafka, &work->batch, (size_t)work->most, MOST_BYTES, batch_seconds, err));
+    if (keel_interrupted())
+        return keel_fail(err, KEEL_E_INTERRUPTED, stream->topic,
+                         "what was read is kept; go on by the same command");
+    if (!work->batch.n) return look(work, err);
+    const keel_status status = keel_consume_batch(stream, &work->batch, err);
+    keel_kafka_release(&work->batch);
+    keel_progress_step(&work->progress, (uint64_t)stream->messages, NULL);
+    return status;
+}
+
+static keel_status read_all(consuming *work, keel_err *err) {
+    keel_consume *stream = &work->stream;
+    keel_status status = keel_consume_begin(stream, err);
+    if (status != KEEL_OK) return status;
+    const int64_t left = keel_consume_left(stream);
+    work->looked = keel_clock();
+    keel_progress_start(&work->progress, "messages", work->until_end && left > 0 ? (uint64_t)left : 0);
+    do {
+        status = read_batch(work, err);
+    } while (status == KEEL_OK && !(work->until_end && keel_kafka_at_end(stream->kafka)));
+    keel_progress_end(&work->progress, (uint64_t)stream->messages);
+    return status;
+}
+
+/* ---- the verb ---- */
+
+static void fill(keel_cli *cli, const keel_consume *stream) {
+    const keel_import_report *report = &stream->report;
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {{"messages", stream->messages},
+                {"batches", stream->batches},
+                {"conversations", report->conversations},
+                {"unchanged", report->unchanged},
+                {"extended", report->extended},
+                {"empty", stream->empty},
+                {"bad", stream->bad},
+                {"gone", stream->gone},
+                {"turns", report->turns},
+                {"decisions", report->decisions},
+                {"candidates", report->candidates},
+                {"completed", report->completed},
+                {"transitions", stream->transitions}};
+    cli->result = cJSON_CreateObject();
+    cJSON *offsets = cJSON_AddArrayToObject(cli->result, "offsets");
+    for (int32_t p = 0; p < stream->partitions; p++)
+        keel_json_add(offsets, NULL, cJSON_CreateNumber((double)stream->next[p]));
+    cli->told = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cJSON_AddNumberToObject(cli->told, rows[i].name, (double)rows[i].value);
+    for (size_t i = 0; i < report->n_counts; i++)
+        if (report->counts[i].count)
+            cJSON_AddNumberToObject(cli->told, report->counts[i].name, (double)report->counts[i].count);
+    if (stream->named->child) keel_json_add(cli->told, "bad_messages", cJSON_Duplicate(stream->named, true));
+}
+
+static keel_status run(keel_cli *cli, keel_err *err) {
+    consuming work = {.most = 1000};
+    keel_consume *stream = &work.stream;
+    keel_status status;
+    KEEL_TRY(read_options(cli, &work, err));
+    KEEL_TRY_GOTO(connect(cli, &work, err), done);
+    KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_CREATE, &stream->store, err), done);
+    KEEL_TRY_GOTO(read_all(&work, err), done);
+    KEEL_TRY_GOTO(keel_stratify(stream->store, err), done);
+    fill(cli, stream);
+    status = keel_record_run(cli, stream->store, err);
+done:
+    if (stream->stopped) keel_hint(err, "--skip-bad N goes on after up to N of them and keeps them aside");
+    keel_kafka_batch_free(&work.batch);
+    keel_consume_end(stream);
+    keel_store_close(stream->store);
+    keel_kafka_close(stream->kafka);
+    return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    keel_table table = {.columns = 2};
+    const cJSON *item;
+    keel_table_cell(&table, "consumed");
+    keel_table_cell(&table, "count");
+    cJSON_ArrayForEach (item, result) {
+        if (!cJSON_IsNumber(item)) continue;
+        keel_table_cell(&table, "%s", item->string);
+        keel_table_cell(&table, "%.0f", item->valuedouble);
+    }
+    keel_table_print(&table, out);
+    keel_table_free(&table);
+    cJSON_ArrayForEach (item, keel_json_get(result, "bad_messages")) {
+        fputs("bad: ", out);
+        keel_print_text(out, keel_json_get(item, "where")->valuestring);
+        fputs(": ", out);
+        keel_print_text(out, keel_json_get(item, "message")->valuestring);
+        fputc('\n', out);
+    }
+}
+
+const keel_verb keel_verb_consume = {
+    .name = "consume",
+    .brief = "conversations out of Kafka into the store, each message once",
+    .flags = flags,
+    .choices = choices,
+    .more =
+        "A message holds one or more conversations in any format that `keel import` reads. What a batch of messages brings, "
+        "and the\n"
+        "offsets that come next, are one transaction of the store: killed at any moment, the same command goes on without a "
+        "loss or a\n"
+        "double. A second consumer of the same topic into the same store takes over; the first one stops with an error.\n"
+        "A message that cannot be used stops it, named topic/partition/offset, unless --skip-bad allows for it.\n"
+        "The file of --kafka-config holds lines such as security.protocol=SASL_SSL; no value of it is ever printed.\n"
+        "example: keel consume --brokers localhost:9092 --topic chats --store logs.db --until-end\n",
+    .run = run,
+    .print = print,
+};
