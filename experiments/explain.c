@@ -235,6 +235,10 @@ const keel_explained keel_explanations[] = {
     {"verify", "next, logit, probability", 0,
      "of a decoder: the tokens that most probably come after the prompt",
      "the library's logits to three digits after the point in f32"},
+    {"verify", "chat_template", 0,
+     "of a decoder: whether its template takes a user's question (user), one behind a system's words (system; --told needs "
+     "it), an answer of which it is plain what the assistant says (answer; sft reads it), functions and calls (tools)",
+     "taken; what is refused, in the template's own words, fails in sft and propose too; without: the model never sees that part"},
     {"verify", "bytes_per_token", -1,
      "of a decoder: memory that keys and values of each token of a text take",
      "times the tokens of a conversation, far below --memory"},

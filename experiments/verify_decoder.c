@@ -1,6 +1,7 @@
 #include "experiments/verify_decoder.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -192,6 +193,27 @@ static keel_status add_computed(keel_cli *cli, const keel_decoder *decoder, keel
     return KEEL_OK;
 }
 
+/* What of a conversation the chat template takes, and what it refuses, in its own words. */
+static keel_status add_talks(keel_cli *cli, const keel_decoder *decoder, keel_arena *arena, keel_err *err) {
+    if (!keel_decoder_look(decoder).has_template) {
+        cJSON_AddStringToObject(cli->result, "chat_template",
+                                "none that is understood: ChatML takes its place");
+        return KEEL_OK;
+    }
+    cJSON *json = cJSON_AddObjectToObject(cli->result, "chat_template");
+    for (size_t talk = 0; keel_decoder_talks[talk]; talk++) {
+        keel_err refusal = {0};
+        const char *text, *missing = NULL;
+        char said[sizeof refusal.message + 32] = "taken";
+        const keel_status status = keel_decoder_talk(decoder, talk, arena, &text, &missing, &refusal);
+        if (status == KEEL_E_NOMEM) return keel_nomem(err, "verify");
+        if (status != KEEL_OK) snprintf(said, sizeof said, "refused: %s", refusal.message);
+        if (status == KEEL_OK && missing) snprintf(said, sizeof said, "taken without %s", missing);
+        cJSON_AddStringToObject(json, keel_decoder_talks[talk], said);
+    }
+    return KEEL_OK;
+}
+
 keel_status keel_verify_decoder(keel_cli *cli, const char *path, keel_err *err) {
     keel_decoder *decoder = NULL;
     keel_pool *pool = NULL;
@@ -205,6 +227,7 @@ keel_status keel_verify_decoder(keel_cli *cli, const char *path, keel_err *err) 
         keel_json_add(cli->result, "model", sizes_json(&about));
         status = add_hashes(cli, path, err);
     }
+    if (status == KEEL_OK) status = add_talks(cli, decoder, &arena, err);
     if (status == KEEL_OK) status = add_computed(cli, decoder, pool, &arena, err);
     keel_decoder_close(decoder);
     keel_pool_close(pool);

@@ -1,8 +1,10 @@
 #include "policies/decoder.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/file.h"
+#include "core/json.h"
 #include "policies/transformer/llama_run.h"
 #include "policies/transformer/peft.h"
 
@@ -155,6 +157,83 @@ keel_status keel_decoder_read(const keel_decoder *decoder, const char *text, boo
 
 const char *keel_decoder_token(const keel_decoder *decoder, int32_t id) {
     return keel_tokenizer_token(decoder->llama->tokenizer, id);
+}
+
+/* ---- chat templates ---- */
+
+const char *const keel_decoder_talks[] = {"user", "system", "answer", "tools", NULL};
+
+#define ASK "{\"role\": \"user\", \"content\": \"How warm is it?\"}"
+#define CALL                                                                                                         \
+    "{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"call00001\", \"type\": \"function\", " \
+    "\"function\": {\"name\": \"thermometer\", \"arguments\": {\"city\": \"Oslo\"}}}]}"
+#define RESULT                                                                                               \
+    "{\"role\": \"tool\", \"tool_call_id\": \"call00001\", \"name\": \"thermometer\", \"content\": \"-7\"}"
+#define TOOLS                                                                                                     \
+    "[{\"type\": \"function\", \"function\": {\"name\": \"thermometer\", \"description\": \"Degrees outside.\", " \
+    "\"parameters\": {\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"string\"}}}}}]"
+
+enum { PARTS = 3 };
+
+static const struct {
+    const char *messages, *tools;
+    bool answered; /* by the assistant at last */
+    struct {
+        const char *name, *word;
+    } part[PARTS]; /* what has to be in the text, by a word of it */
+} talks[] = {
+    {"[" ASK "]", NULL, false, {{"the question", "How warm"}}},
+    {"[{\"role\": \"system\", \"content\": \"Be brief.\"}, " ASK "]",
+     NULL,
+     false,
+     {{"the system's words", "Be brief."}}},
+    {"[" ASK ", {\"role\": \"assistant\", \"content\": \"Frost.\"}]", NULL, true, {{"the answer", "Frost."}}},
+    {"[" ASK ", " CALL ", " RESULT "]",
+     TOOLS,
+     false,
+     {{"functions", "Degrees outside."}, {"the call", "Oslo"}, {"its result", "-7"}}}};
+
+/* Names of the parts that the text lacks, or NULL. */
+static keel_status find_missing(size_t talk, const char *text, keel_arena *arena, const char **out,
+                                keel_err *err) {
+    char list[96] = "";
+    for (size_t i = 0; i < PARTS && talks[talk].part[i].name; i++)
+        if (!strstr(text, talks[talk].part[i].word))
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "",
+                     talks[talk].part[i].name);
+    *out = list[0] ? keel_arena_strdup(arena, list) : NULL;
+    return list[0] && !*out ? keel_nomem(err, "decoder") : KEEL_OK;
+}
+
+static keel_status render(const keel_llama *llama, size_t talk, const cJSON *messages, const cJSON *tools,
+                          keel_arena *arena, const char **out, keel_err *err) {
+    const keel_llama_config *c = &llama->config;
+    const keel_chat_request request = {
+        .messages = messages,
+        .tools = tools,
+        .generation_prompt = !talks[talk].answered,
+        .bos = c->bos >= 0 ? keel_tokenizer_token(llama->tokenizer, c->bos) : NULL,
+        .eos = c->n_eos ? keel_tokenizer_token(llama->tokenizer, c->eos[0]) : NULL};
+    keel_span *spans;
+    size_t n;
+    return talks[talk].answered ? keel_chat_template_spans(llama->chat, &request, arena, out, &spans, &n, err)
+                                : keel_chat_template_render(llama->chat, &request, arena, out, err);
+}
+
+keel_status keel_decoder_talk(const keel_decoder *decoder, size_t talk, keel_arena *arena, const char **out,
+                              const char **missing, keel_err *err) {
+    const char *messages_text = talks[talk].messages, *tools_text = talks[talk].tools;
+    cJSON *messages = NULL, *tools = NULL;
+    if (!decoder->llama->chat)
+        return keel_fail(err, KEEL_E_NOT_FOUND, "decoder", "it has no chat template that Keel understands");
+    keel_status status = keel_json_parse(messages_text, strlen(messages_text), "talk", &messages, err);
+    if (status == KEEL_OK && tools_text)
+        status = keel_json_parse(tools_text, strlen(tools_text), "talk", &tools, err);
+    if (status == KEEL_OK) status = render(decoder->llama, talk, messages, tools, arena, out, err);
+    cJSON_Delete(messages);
+    cJSON_Delete(tools);
+    if (status == KEEL_OK) status = find_missing(talk, *out, arena, missing, err);
+    return status;
 }
 
 /* Feeds ids to an empty text. */

@@ -52,6 +52,15 @@ keel_status keel_decoder_read(const keel_decoder *decoder, const char *text, boo
                               int32_t **ids, size_t *n, keel_err *err);
 /* A token as it is written in the tokenizer; NULL: no token has the id. */
 const char *keel_decoder_token(const keel_decoder *decoder, int32_t id);
+/* Small conversations that show what a chat template takes: a user's question; the same behind what a system
+ * says; with an answer, of which it must be plain what the assistant says; with functions, a call and what
+ * came of it. Names, NULL-terminated. */
+extern const char *const keel_decoder_talks[];
+/* What the talk becomes, and which parts of it the template leaves out in silence (NULL: none), in the arena;
+ * KEEL_E_INVALID or KEEL_E_UNSUPPORTED where the template refuses it.
+ * KEEL_E_NOT_FOUND: the decoder has no template that Keel understands. */
+keel_status keel_decoder_talk(const keel_decoder *decoder, size_t talk, keel_arena *arena, const char **out,
+                              const char **missing, keel_err *err);
 /* logits [vocabulary] of what comes after the ids; -INFINITY for ids that no token has. n at least 1. */
 keel_status keel_decoder_next(const keel_decoder *decoder, const int32_t *ids, size_t n, float *logits,
                               keel_pool *pool, keel_arena *scratch, keel_err *err);

@@ -137,6 +137,18 @@ static keel_status read_from(const keel_decoder_base *model, const keel_conversa
     return status == KEEL_OK ? tokens_of(model, text, arena, out, err) : status;
 }
 
+/* What went wrong, of which conversation. */
+static keel_status blame(const keel_conversation *conversation, keel_status status, keel_err *err) {
+    const keel_err inner = err ? *err : (keel_err){0};
+    char where[sizeof inner.where];
+    if (status == KEEL_OK || status == KEEL_E_NOMEM || status == KEEL_E_INTERRUPTED || !err) return status;
+    snprintf(where, sizeof where, "conversation %s",
+             conversation->external_id ? conversation->external_id : "without a name");
+    keel_fail(err, status, where, "%s%s%s", inner.where, inner.where[0] ? ": " : "", inner.message);
+    return keel_hint(
+        err, "%s", inner.hint[0] ? inner.hint : "keel verify --base DIR says what its chat template refuses");
+}
+
 /* The first user turn after `turn`; the decision's own if there is none. */
 static size_t next_user(const keel_conversation *conversation, size_t turn, size_t end) {
     do turn++;
@@ -166,7 +178,9 @@ keel_status keel__decoder_prompt(const keel_decoder_base *model, const keel_conv
     size_t from = 0;
     *out = (keel_decoder_prompt){0};
     for (;;) {
-        KEEL_TRY(read_from(model, conversation, from, turn, instruction, arena, &out->tokens, err));
+        KEEL_TRY(blame(conversation,
+                       read_from(model, conversation, from, turn, instruction, arena, &out->tokens, err),
+                       err));
         if (out->tokens.count <= room) break;
         const size_t next = next_user(conversation, from, turn);
         if (next >= turn) {
@@ -178,8 +192,7 @@ keel_status keel__decoder_prompt(const keel_decoder_base *model, const keel_conv
         from = next;
     }
     if (out->tokens.count > 0) return KEEL_OK;
-    return keel_fail(err, KEEL_E_INVALID, "decoder base",
-                     "conversation %lld: its chat template writes nothing", (long long)conversation->id);
+    return blame(conversation, keel_fail(err, KEEL_E_INVALID, NULL, "the chat template writes nothing"), err);
 }
 
 /* ---- responses ---- */

@@ -16,6 +16,24 @@ expect "with other weights" 0 "" verify --base "$golden/llama/biased" --weights 
 grep -q '"weights": "Q8_0"' out.txt || fail "weights: $(cat out.txt)"
 [ "$(what "$golden/llama/tied" --threads 1)" = "$(what "$golden/llama/tied" --threads 3)" ] || fail "threads change numbers"
 
+# What its template refuses is said before a log meets it, and there by the conversation.
+cp -r "$golden/llama/tied" strict
+cat >strict/chat_template.jinja <<'END'
+{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system, please') }}{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}
+END
+expect "a strict template" 0 "" verify --base strict
+grep -q '^chat_template: user  *taken$' out.txt && grep -q '^chat_template: system  *refused: .*no system, please' out.txt &&
+    grep -q '^chat_template: tools  *taken without functions, the call$' out.txt || fail "what it takes: $(grep chat_template out.txt)"
+for id in plain told; do
+    system='{"role": "system", "content": "be good"}, '
+    [ $id = told ] || system=
+    printf '{"id": "%s", "messages": [%s{"role": "user", "content": "bake bread"}, {"role": "assistant", "content": "the dog"}]}\n' $id "$system"
+done >log.jsonl
+"$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
+expect "a conversation that it refuses is named" 1 "conversation told: " propose --store s.db --base strict --n 1 --max-tokens 2 --quiet
+grep -q 'no system, please' err.txt && grep -q 'keel verify' err.txt || fail "why, and what to do: $(cat err.txt)"
+expect "in tuning too" 1 "conversation told: " sft --store s.db --base strict --mode lora --out x --split all --quiet
+
 # The perplexity of lines is that of their tokens together.
 printf 'the dog\n\nhow do i bake bread ?\n' >lines.txt
 expect "lines" 0 "" verify --base "$golden/llama/tied" --lines lines.txt --json
