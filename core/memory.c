@@ -6,7 +6,7 @@
 
 #include "core/context.h"
 
-enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 14, LARGEST_STEP = 1 << 26 };
+enum { ALIGNMENT = 64, FIRST_BLOCK = 1 << 14 };
 
 /* ---- the allocator ---- */
 
@@ -130,7 +130,7 @@ typedef struct keel_arena_block {
 static arena_block *arena_grow(keel_arena *arena, size_t bytes) {
     /* Doubling keeps the number of blocks small; the cap keeps the unused tail of a large arena small. */
     size_t step = arena->first ? arena->first->capacity * 2 : FIRST_BLOCK;
-    if (step > LARGEST_STEP) step = LARGEST_STEP;
+    if (step > KEEL_ARENA_STEP) step = KEEL_ARENA_STEP;
     size_t capacity = bytes > step ? bytes : step, total;
     if (!keel_size_add(capacity, sizeof(arena_block) + ALIGNMENT, &total)) return NULL;
     arena_block *block = keel_alloc(total);

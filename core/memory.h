@@ -40,6 +40,7 @@ bool keel_grow(void *items, size_t needed, size_t *capacity, size_t size);
 /* A bump allocator over a chain of blocks. Zero-initialise to start. Pointers are 64-byte aligned and live
  * until the next reset or free. After a reset all memory of the round before is one block, so a loop that
  * resets each round allocates nothing from its second round on. Not thread-safe. */
+enum { KEEL_ARENA_STEP = 1 << 26 }; /* the newest block has at most so many bytes that nobody asked for yet */
 typedef struct keel_arena {
     struct keel_arena_block *first; /* newest block; blocks are chained to older ones */
     size_t used;                    /* bytes handed out since the last reset, alignment included */

@@ -175,7 +175,7 @@ keel_status keel_cli_run(keel_cli *cli, keel_err *err) {
     if (megabytes) keel_process_limit_memory((size_t)megabytes << 20);
     keel_status status = cli->verb->run(cli, err);
     if (status == KEEL_OK) status = keel_cli_check_result(cli, err);
-    if (status == KEEL_E_NOMEM && keel_memory_left() != SIZE_MAX)
+    if (status == KEEL_E_NOMEM && keel_memory_left() != SIZE_MAX && !(err && err->hint[0]))
         keel_hint(err, "--memory allows no more: give it more");
     return status;
 }

@@ -14,7 +14,7 @@
 #include "core/sharded_step.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/loss.h"
-#include "policies/transformer/llama_plan.h"
+#include "policies/decoder_base/memory.h"
 
 /* Numbers of how far a training is. */
 enum { UPDATES, STEPS, N_PROGRESS };
@@ -222,17 +222,12 @@ static double divisor_of(const training *run) {
     return config_of(run)->loss == KEEL_LOSS_SFT ? (double)supervised : (double)run->n;
 }
 
-static keel_keep keep_of(const struct keel_decoder_base_config *c) {
-    static const keel_keep by_precision[] = {KEEL_KEEP_ALL, KEEL_KEEP_BF16, KEEL_KEEP_HALF};
-    return c->recompute ? KEEL_KEEP_NOTHING : by_precision[c->precision];
-}
-
 static keel_status take_batch(training *run, size_t first, keel_err *err) {
     const size_t size = batch_of(run), n = run->units->n - first < size ? run->units->n - first : size;
     KEEL_TRY(fetch(run, run->order + first, n, err));
     pack(run);
     run->batch = (keel_decoder_batch){.model = run->model,
-                                      .training = {.drops = true, .keep = keep_of(config_of(run))},
+                                      .training = {.drops = true, .keep = keel__decoder_keep(config_of(run))},
                                       .example = run->example,
                                       .divisor = divisor_of(run)};
     return KEEL_OK;
@@ -444,32 +439,10 @@ static keel_status run_updates(training *run, keel_err *err) {
     return status;
 }
 
-/* Said before anything is taken: a shard is full at most, and one text. */
-static void tell_memory(const training *run) {
-    const keel_llama *llama = run->model->llama;
-    const size_t tokens = (size_t)config_of(run)->shard_tokens, threads = threads_of(run);
-    const keel_llama_plan plan = {.tuning = keel_llama_tuning_of(llama),
-                                  .keep = keep_of(config_of(run)),
-                                  .texts = 1,
-                                  .tokens = tokens,
-                                  .longest = tokens,
-                                  .counted = tokens,
-                                  .shards = threads,
-                                  .gradients = threads + 1};
-    const keel_llama_memory m = keel_llama_memory_of(&llama->config, &plan);
-    const double mb = 1 / 1e6;
-    keel_log(
-        KEEL_LOG_INFO,
-        "sft: memory planned: %.0f MB: weights %.0f, gradients %.0f, moments %.0f, and for each of %zu threads "
-        "activations %.0f, logits %.0f",
-        (double)m.total * mb, (double)m.weights * mb, (double)m.gradients * mb, (double)m.moments * mb,
-        threads, (double)m.activations * mb, (double)m.logits * mb);
-}
-
 static keel_status run_all(training *run, keel_err *err) {
     const char *path = run->job->metrics_path;
     bool found = false;
-    tell_memory(run);
+    KEEL_TRY(keel__decoder_check_memory(run->model, run->units, threads_of(run), err));
     KEEL_TRY(open_training(run, err));
     if (run->reference) KEEL_TRY(find_reference(run, err)); /* before a checkpoint moves the parameters */
     KEEL_TRY(resume(run, &found, err));

@@ -140,6 +140,10 @@ typedef struct finding {
     keel_arena scratch;
 } finding;
 
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
 /* What stays of a response: false where it says nothing or is too long. */
 static keel_status read_wish(const keel_decoder_base *model, const keel_conversation *conversation,
                              const wish *one, finding *to, keel_decoder_text *text, bool *stays,
@@ -149,18 +153,23 @@ static keel_status read_wish(const keel_decoder_base *model, const keel_conversa
     size_t cuts = 0;
     *stays = false;
     keel_decoder_prompt prompt;
+    size_t prompt_tokens = 0, response = 0;
     for (size_t i = wanted; i-- > 0;) { /* the response itself last: its text is what is kept */
         size_t cut;
         KEEL_TRY(read_response(model, conversation, one->decision, i ? one->other : one->response,
                                &to->scratch, text, &prompt, &cut, err));
         if (text->n == 0) return KEEL_OK;
         cuts += cut > 0;
+        prompt_tokens = larger(prompt_tokens, text->prompt);
+        response = larger(response, text->n - text->prompt);
         to->count.tokens += i > 0 ? text->n : 0;
     }
     to->count.too_long += cuts > 0 && drops;
     if (cuts > 0 && drops) return KEEL_OK;
     to->count.cut += cuts > 0;
     to->count.window_cut += prompt.cut || prompt.turns_cut > 0;
+    to->count.longest_prompt = larger(to->count.longest_prompt, prompt_tokens);
+    to->count.longest_response = larger(to->count.longest_response, response);
     *stays = true;
     return KEEL_OK;
 }
@@ -234,6 +243,8 @@ static void take_found(passing *p, finding *from) {
     p->out->too_long += from->count.too_long;
     p->out->cut += from->count.cut;
     p->out->window_cut += from->count.window_cut;
+    p->out->longest_prompt = larger(p->out->longest_prompt, from->count.longest_prompt);
+    p->out->longest_response = larger(p->out->longest_response, from->count.longest_response);
     p->out->tokens += from->count.tokens;
     p->out->supervised += from->count.supervised;
     from->count = (keel_decoder_units){0};

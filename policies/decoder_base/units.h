@@ -25,11 +25,12 @@ typedef struct keel_decoder_units {
     keel_decoder_link *link; /* of all units, of keel_alloc */
     size_t responses;        /* links */
     /* what is left out, and what is cut */
-    size_t undeserving;          /* responses that are not to be imitated */
-    size_t too_long;             /* dropped: of more than candidate_tokens */
-    size_t cut;                  /* responses of which the first tokens are learned */
-    size_t window_cut;           /* responses whose dialogue does not fit into the window as a whole */
-    uint64_t tokens, supervised; /* read, and learned, in one pass */
+    size_t undeserving; /* responses that are not to be imitated */
+    size_t too_long;    /* dropped: of more than candidate_tokens */
+    size_t cut;         /* responses of which the first tokens are learned */
+    size_t window_cut;  /* responses whose dialogue does not fit into the window as a whole */
+    size_t longest_prompt, longest_response; /* tokens */
+    uint64_t tokens, supervised;             /* read, and learned, in one pass */
 } keel_decoder_units;
 
 void keel__decoder_units_free(keel_decoder_units *units);

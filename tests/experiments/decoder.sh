@@ -22,6 +22,13 @@ expect "a layer that is not there" 2 "the decoder has 2 layers" sft --store s.db
 expect "a new one is tuned whole" 2 "use --mode full" sft --store s.db --base decoder --mode lora --out x --quiet
 [ ! -e x ] || fail "nothing is written"
 
+# What does not fit is told before the first update, with settings that do.
+large="sft --store s.db --base decoder --mode full --set vocabulary=400 --set batch=30 --memory 200 --quiet --out large"
+expect "an update that does not fit" 1 "an update takes" $large --threads 2
+fitting=$(sed -n 's/^hint: it fits with//p' err.txt)
+case $fitting in *recompute=true*) ;; *) fail "settings that fit: $(cat err.txt)" ;; esac
+expect "those do" 0 "" $large $fitting
+
 expect "trains a policy over it" 0 "" train --store s.db --base lora --algo cql --out policy --quiet --set steps=60 --set hidden=8 --set batch=32
 expect "judges it" 0 "" eval --store s.db --policy policy --quiet --json
 cp s.db other.db
