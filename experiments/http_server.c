@@ -74,6 +74,7 @@ enum {
     BACKLOG = 1024,     /* connections that wait to be accepted */
     SWEEP_MS = 250,     /* how often time limits are looked at */
     CLOSE_SECONDS = 10, /* for exchanges that somebody still holds when the server closes */
+    LOOK_SECONDS = 1,   /* between two looks whether the client of half a request is still there */
     MOST_HEADERS = 100  /* of a request */
 };
 
@@ -87,7 +88,7 @@ typedef struct connection {
     struct connection *next, **before;
     int socket;
     phase phase;
-    double since;
+    double since, looked;
     bool cut;
 } connection;
 
@@ -123,7 +124,7 @@ struct keel_http_exchange {
 
 static void enter(connection *c, phase next) {
     c->phase = next;
-    c->since = keel_clock();
+    c->since = c->looked = keel_clock();
 }
 
 static connection *connection_of(struct MHD_Connection *peer) {
@@ -176,13 +177,26 @@ static void cut(keel_http_server *server, connection *c) {
     server->cut += c->phase != LINE || !server->draining;
 }
 
+static bool is_hung_up(int socket) {
+    struct pollfd end = {.fd = socket, .events = POLLRDHUP};
+    return poll(&end, 1, 0) > 0;
+}
+
+/* libmicrohttpd with epoll overlooks an end that comes together with the last bytes of half a request. */
+static bool is_left(connection *c, double now) {
+    if (now - c->looked < LOOK_SECONDS) return false;
+    c->looked = now;
+    return (c->phase == LINE || c->phase == REQUEST) && is_hung_up(c->socket);
+}
+
 static void sweep(keel_http_server *server, double now) {
     const keel_http_options *o = &server->options;
     const double limits[] = {[LINE] = server->draining ? 0 : o->idle_seconds,
                              [REQUEST] = o->request_seconds,
                              [ANSWER] = o->request_seconds};
     for (connection *c = server->connections; c; c = c->next)
-        if (!c->cut && c->phase != WORK && now - c->since > limits[c->phase]) cut(server, c);
+        if (!c->cut && c->phase != WORK && (now - c->since > limits[c->phase] || is_left(c, now)))
+            cut(server, c);
 }
 
 static bool is_busy(const keel_http_server *server) {
@@ -248,7 +262,7 @@ static void fail(keel_http_exchange *x, int status, const char *message) {
     if (x->server->options.pages)
         keel_http_refuse(&x->response, status, message);
     else
-        keel_http_error(&x->response, status, NULL, NULL, message);
+        keel_http_error(&x->response, status, NULL, status == 413 ? "request_too_large" : NULL, message);
     if (status == 503) keel_http_response_header(&x->response, "Retry-After", "1");
 }
 
@@ -359,8 +373,7 @@ void keel_http_send(keel_http_exchange *exchange, keel_http_response *response) 
 }
 
 bool keel_http_gone(const keel_http_exchange *exchange) {
-    struct pollfd socket = {.fd = exchange->connection->socket, .events = POLLRDHUP};
-    return poll(&socket, 1, 0) > 0;
+    return is_hung_up(exchange->connection->socket);
 }
 
 void keel_http_answer_page(void *page, keel_http_exchange *exchange, const keel_http_request *request) {
