@@ -66,9 +66,8 @@ static void parent_of(const char *dir, char *out, size_t size) {
         snprintf(out, size, "%.*s", (int)length, dir);
 }
 
-/* A folder beside the policy's that holds its base. */
-static keel_status find_base(const char *policy_dir, const char *hash, char *out, size_t size,
-                             keel_err *err) {
+keel_status keel_cli_find_base(const char *policy_dir, const char *hash, char *out, size_t size,
+                               keel_err *err) {
     char parent[2048];
     bool found = false;
     keel_status status = KEEL_OK;
@@ -95,7 +94,7 @@ keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, k
     keel_status status;
     KEEL_TRY(keel_policy_load(&loaded, policy_dir, err));
     if (!base_dir) {
-        KEEL_TRY_GOTO(find_base(policy_dir, loaded->base_hash, found, sizeof found, err), fail);
+        KEEL_TRY_GOTO(keel_cli_find_base(policy_dir, loaded->base_hash, found, sizeof found, err), fail);
         base_dir = found;
     }
     KEEL_TRY_GOTO(keel_base_load(&under, base_dir, err), fail);

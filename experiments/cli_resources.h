@@ -22,6 +22,9 @@ keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *e
  * follows later. */
 keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
                                  keel_base **base, keel_err *err);
+/* A folder beside the policy's that holds the base of this hash. KEEL_E_NOT_FOUND. */
+keel_status keel_cli_find_base(const char *policy_dir, const char *hash, char *out, size_t size,
+                               keel_err *err);
 
 #define KEEL_FLAG_THRESHOLD                                                                                  \
     {                                                                                                        \

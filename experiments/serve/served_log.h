@@ -25,9 +25,6 @@ typedef struct keel_served_log_options {
     /* Called in the log's thread about once a second, with the store and no transaction open: for who
      * follows publications. NULL: nobody. */
     void (*look)(void *context, keel_store *store);
-    /* A talk is called otherwise than the entry said, since another answer stood there already. In the log's
-     * thread. NULL: nobody wants to know. */
-    void (*renamed)(void *context, const keel_served *served);
     void *context;
 } keel_served_log_options;
 

@@ -17,10 +17,11 @@ void keel_threads_close(keel_threads *threads); /* NULL is harmless */
 
 /* The name of the conversation that a request with these turns [n] goes on, into name. given: the client's
  * name for the talk, NULL or "": none; user: who asks, or NULL, so that two people who say the same are two
- * talks. New talks are called as they are given, or by the request. */
+ * talks. New talks are called as they are given, or by the request. Where the same turns were answered
+ * before, it is another conversation, "NAME~REQUEST". */
 void keel_threads_find(keel_threads *threads, const char *given, const char *user, const keel_turn *turns,
                        size_t n, const char *request, char name[KEEL_THREADS_NAME]);
-/* The talk with these turns, an answer at their end, is called so from now on. */
+/* These turns [n], the last of them the answer, are of the conversation of this name. */
 void keel_threads_put(keel_threads *threads, const char *given, const char *user, const keel_turn *turns,
                       size_t n, const char *name);
 

@@ -1,0 +1,345 @@
+#include "experiments/serve/versions.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/log.h"
+#include "datasets/store_policies.h"
+#include "experiments/cli_resources.h"
+#include "policies/policy_internal.h"
+
+/* A base, by all versions that use it. */
+typedef struct shared_base {
+    struct shared_base *next;
+    keel_base *base;
+    size_t users;
+} shared_base;
+
+typedef struct version {
+    keel_version seen; /* the first member: what is handed out */
+    keel_versions *of;
+    keel_policy *policy;
+    shared_base *base;
+    char *dir;
+    size_t users; /* the arm that serves it is one */
+} version;
+
+struct keel_versions {
+    keel_arms *arms;
+    keel_versions_options options;
+    pthread_mutex_t loading; /* one load at a time */
+    int64_t seen, data;      /* the newest publication that was looked at; the store's state then */
+    bool followed;
+    pthread_mutex_t lock;
+    /* under the lock: */
+    version *now[KEEL_ARMS_MOST];
+    shared_base *bases;
+};
+
+/* ---- counting ---- */
+
+/* Takes a base that nobody uses out of the list; under the lock. */
+static keel_base *drop_base(keel_versions *versions, shared_base *base) {
+    if (--base->users > 0) return NULL;
+    shared_base **at = &versions->bases;
+    while (*at != base) at = &(*at)->next;
+    *at = base->next;
+    keel_base *left = base->base;
+    keel_free(base);
+    return left;
+}
+
+static void drop(version *one) {
+    keel_versions *versions = one->of;
+    keel_base *left = NULL;
+    pthread_mutex_lock(&versions->lock);
+    const bool last = --one->users == 0;
+    if (last && one->base) left = drop_base(versions, one->base);
+    pthread_mutex_unlock(&versions->lock);
+    if (!last) return;
+    keel_policy_close(one->policy);
+    keel_base_close(left);
+    keel_free(one->dir);
+    keel_free(one);
+}
+
+const keel_version *keel_versions_take(keel_versions *versions, size_t arm) {
+    pthread_mutex_lock(&versions->lock);
+    version *one = versions->now[arm];
+    one->users++;
+    pthread_mutex_unlock(&versions->lock);
+    return &one->seen;
+}
+
+void keel_version_release(const keel_version *one) {
+    if (one) drop((version *)(uintptr_t)one);
+}
+
+/* ---- loading ---- */
+
+/* The base that the policy was trained on: one in use, or from its folder. */
+static keel_status open_base(keel_versions *versions, const char *dir, version *one, keel_err *err) {
+    char found[4096];
+    const char *from = versions->options.base;
+    pthread_mutex_lock(&versions->lock);
+    for (shared_base *b = versions->bases; b && !one->base; b = b->next)
+        if (strcmp(b->base->hash, one->policy->base_hash) == 0) one->base = b, b->users++;
+    pthread_mutex_unlock(&versions->lock);
+    if (one->base) return KEEL_OK;
+    if (!from) KEEL_TRY(keel_cli_find_base(dir, one->policy->base_hash, found, sizeof found, err));
+    shared_base *made = keel_calloc(1, sizeof *made);
+    if (!made) return keel_nomem(err, dir);
+    const keel_status status = keel_base_load(&made->base, from ? from : found, err);
+    if (status != KEEL_OK) {
+        keel_free(made);
+        return status;
+    }
+    made->users = 1;
+    one->base = made;
+    pthread_mutex_lock(&versions->lock);
+    made->next = versions->bases;
+    versions->bases = made;
+    pthread_mutex_unlock(&versions->lock);
+    return KEEL_OK;
+}
+
+static bool is_sound(const keel_choice *choice) {
+    double sum = 0;
+    if (!(choice->chosen < choice->n)) return false;
+    for (size_t i = 0; i < choice->n; i++) sum += exp((double)choice->log_pi[i]);
+    return fabs(sum - 1) < 1e-3;
+}
+
+/* Whether it decides a request at all. */
+static keel_status check(const version *one, const char *dir, keel_err *err) {
+    keel_turn turn = {.role = KEEL_ROLE_USER, .text = "Hello, can you help me with my order?"};
+    keel_candidate candidates[] = {{.text = "Of course. What is its number?"},
+                                   {.text = "I cannot help with that."}};
+    keel_decision decision = {.turn = 1, .n_candidates = 2, .candidates = candidates};
+    keel_conversation talk = {.source = "serve",
+                              .external_id = "check",
+                              .n_turns = 1,
+                              .turns = &turn,
+                              .n_decisions = 1,
+                              .decisions = &decision};
+    keel_arena scratch = {0};
+    keel_features features;
+    keel_choice choice;
+    keel_status status = keel_base_encode_decision(one->base->base, &talk, 0, &scratch, &features, err);
+    if (status == KEEL_OK)
+        status =
+            keel_policy_decide_at(one->policy, one->base->base, &talk, 0, &features, &scratch, &choice, err);
+    if (status == KEEL_OK && !is_sound(&choice))
+        status =
+            keel_fail(err, KEEL_E_INVALID, dir, "the policy decides a made-up request by no distribution");
+    keel_arena_free(&scratch);
+    return status;
+}
+
+static keel_status prepare(keel_versions *versions, const char *dir, version *one, keel_err *err) {
+    const keel_versions_options *o = &versions->options;
+    KEEL_TRY(keel_policy_load(&one->policy, dir, err));
+    KEEL_TRY(open_base(versions, dir, one, err));
+    KEEL_TRY(keel_policy_check_base(one->policy, one->base->base, err));
+    if (!isnan(o->harm_threshold) && one->policy->net.shape.cost)
+        one->policy->harm_threshold = o->harm_threshold;
+    if (o->fallback_unfamiliar && one->policy->familiar.n) keel_policy_when_unfamiliar(one->policy, true);
+    return check(one, dir, err);
+}
+
+static keel_status load(keel_versions *versions, size_t arm, const char *dir, version **out, keel_err *err) {
+    version *one = keel_calloc(1, sizeof *one);
+    if (!one) return keel_nomem(err, dir);
+    one->of = versions, one->users = 1;
+    one->dir = keel_strdup(dir);
+    keel_status status = one->dir ? prepare(versions, dir, one, err) : keel_nomem(err, dir);
+    if (status != KEEL_OK) {
+        drop(one);
+        return status;
+    }
+    one->seen = (keel_version){.policy = one->policy,
+                               .base = one->base->base,
+                               .hash = one->policy->hash,
+                               .base_hash = one->base->base->hash,
+                               .dir = one->dir,
+                               .arm = versions->arms->of[arm].name,
+                               .arm_index = arm};
+    *out = one;
+    return KEEL_OK;
+}
+
+static void swap(keel_versions *versions, size_t arm, version *to) {
+    pthread_mutex_lock(&versions->lock);
+    version *old = versions->now[arm];
+    versions->now[arm] = to;
+    pthread_mutex_unlock(&versions->lock);
+    atomic_store(&versions->arms->of[arm].stopped, false);
+    if (old) drop(old);
+}
+
+static void tell(const keel_versions *versions, const char *arm, const char *policy, bool failed,
+                 const char *note) {
+    if (versions->options.changed)
+        versions->options.changed(versions->options.context, arm, policy, failed, note);
+}
+
+/* hash: what it has to be; NULL: anything. Under `loading`. */
+static keel_status publish(keel_versions *versions, size_t arm, const char *dir, const char *hash,
+                           const char *note, keel_err *err) {
+    version *made = NULL;
+    const char *name = versions->arms->of[arm].name;
+    keel_status status = load(versions, arm, dir, &made, err);
+    if (status == KEEL_OK && hash && strcmp(made->seen.hash, hash) != 0) {
+        status =
+            keel_fail(err, KEEL_E_CONFLICT, dir,
+                      "the folder holds policy %.12s, not %.12s that was published", made->seen.hash, hash);
+        drop(made);
+    }
+    if (status == KEEL_OK) swap(versions, arm, made);
+    tell(versions, name,
+         status == KEEL_OK ? versions->now[arm]->seen.hash
+         : hash            ? hash
+                           : dir,
+         status != KEEL_OK, status != KEEL_OK && err ? err->message : note);
+    return status;
+}
+
+keel_status keel_versions_publish(keel_versions *versions, const char *arm, const char *dir, keel_err *err) {
+    const size_t which = keel_arms_find(versions->arms, arm);
+    if (which == KEEL_ARMS_MOST) return keel_fail(err, KEEL_E_NOT_FOUND, arm, "there is no arm of this name");
+    pthread_mutex_lock(&versions->loading);
+    const keel_status status = publish(versions, which, dir, NULL, NULL, err);
+    pthread_mutex_unlock(&versions->loading);
+    return status;
+}
+
+keel_status keel_versions_open(keel_versions **out, keel_arms *arms, const keel_versions_options *options,
+                               keel_err *err) {
+    keel_versions *made = keel_calloc(1, sizeof *made);
+    keel_status status = KEEL_OK;
+    if (!made) return keel_nomem(err, "versions");
+    made->arms = arms, made->options = *options;
+    pthread_mutex_init(&made->loading, NULL);
+    pthread_mutex_init(&made->lock, NULL);
+    for (size_t i = 0; i < arms->n && status == KEEL_OK; i++)
+        status = load(made, i, arms->of[i].dir, &made->now[i], err);
+    if (status == KEEL_OK)
+        *out = made;
+    else
+        keel_versions_close(made);
+    return status;
+}
+
+void keel_versions_close(keel_versions *versions) {
+    if (!versions) return;
+    for (size_t i = 0; i < versions->arms->n; i++)
+        if (versions->now[i]) drop(versions->now[i]);
+    pthread_mutex_destroy(&versions->loading);
+    pthread_mutex_destroy(&versions->lock);
+    keel_free(versions);
+}
+
+/* ---- following the store ---- */
+
+static void stop(keel_versions *versions, size_t arm, const keel_publication *row) {
+    if (arm == 0) {
+        tell(versions, row->arm, NULL, true, "the first arm is not stopped: it serves what others do not");
+        return;
+    }
+    atomic_store(&versions->arms->of[arm].stopped, true);
+    tell(versions, row->arm, NULL, false, row->note);
+}
+
+static void take_up(keel_versions *versions, const keel_publication *row) {
+    const size_t arm = keel_arms_find(versions->arms, row->arm);
+    keel_err err = {0};
+    if (arm == KEEL_ARMS_MOST) return;
+    const bool stopped = atomic_load(&versions->arms->of[arm].stopped);
+    if (!row->policy) {
+        stop(versions, arm, row);
+    } else if (strcmp(versions->now[arm]->seen.hash, row->policy) == 0) {
+        atomic_store(&versions->arms->of[arm].stopped, false);
+        if (stopped) tell(versions, row->arm, row->policy, false, row->note);
+    } else if (publish(versions, arm, row->dir, row->policy, row->note, &err) != KEEL_OK) {
+        keel_log(KEEL_LOG_INFO, "warning: arm %s serves what it did: %s: %s", row->arm, err.where,
+                 err.message);
+    }
+}
+
+/* The newest row of each arm. */
+static void take_up_newest(keel_versions *versions, const keel_publication *rows, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        bool newest = true;
+        for (size_t k = i + 1; k < n && newest; k++) newest = strcmp(rows[i].arm, rows[k].arm) != 0;
+        if (newest) take_up(versions, &rows[i]);
+    }
+    if (n) versions->seen = rows[n - 1].id;
+}
+
+keel_status keel_versions_follow(keel_versions *versions, keel_store *store, keel_err *err) {
+    keel_arena arena = {0};
+    keel_publication *rows;
+    size_t n = 0;
+    int64_t data;
+    KEEL_TRY(keel_store_data_version(store, &data, err));
+    if (versions->followed && data == versions->data) return KEEL_OK;
+    pthread_mutex_lock(&versions->loading);
+    keel_status status = keel_store_publications(store, versions->seen, &arena, &rows, &n, err);
+    if (status == KEEL_OK) {
+        take_up_newest(versions, rows, n);
+        versions->followed = true, versions->data = data;
+    }
+    pthread_mutex_unlock(&versions->loading);
+    keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- orders ---- */
+
+enum { LEAST_PREFIX = 8 };
+
+static keel_status find_registered(keel_store *store, const char *text, keel_arena *arena,
+                                   const keel_registered_policy **out, keel_err *err) {
+    keel_registered_policy *all;
+    size_t count, found = 0;
+    KEEL_TRY(keel_store_policies(store, arena, &all, &count, err));
+    for (size_t i = 0; i < count; i++)
+        if (strlen(text) >= LEAST_PREFIX && strncmp(all[i].hash, text, strlen(text)) == 0)
+            *out = &all[i], found++;
+    if (found == 1) return KEEL_OK;
+    keel_fail(err, KEEL_E_NOT_FOUND, text,
+              found ? "several registered policies begin so" : "no policy of this hash is registered");
+    return keel_hint(err, "`keel publish --policy DIR` registers one; `keel publish --list` shows them");
+}
+
+static keel_status order(keel_store *store, const char *arm, const char *policy, const char *note,
+                         keel_arena *arena, const char **out, keel_err *err) {
+    const double at = (double)time(NULL);
+    const keel_registered_policy *found = NULL;
+    keel_publication *back;
+    if (!policy) {
+        KEEL_TRY(keel_store_roll_back(store, arm, at, arena, &back, err));
+        *out = back->policy;
+        return KEEL_OK;
+    }
+    KEEL_TRY(find_registered(store, policy, arena, &found, err));
+    if (!found->passed)
+        return keel_fail(err, KEEL_E_GATE, found->hash, "the gates of this policy were not met");
+    *out = found->hash;
+    return keel_store_publish(
+        store,
+        &(keel_publication){
+            .arm = arm, .policy = found->hash, .at = at, .why = KEEL_PUBLISHED_PUBLISH, .note = note},
+        NULL, err);
+}
+
+keel_status keel_versions_order(keel_store *store, const char *arm, const char *policy, const char *note,
+                                keel_arena *arena, const char **out, keel_err *err) {
+    KEEL_TRY(keel_store_begin(store, err));
+    keel_status status = order(store, arm, policy, note, arena, out, err);
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
+}
