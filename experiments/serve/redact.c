@@ -267,7 +267,9 @@ static const char *redact_meta(const keel_redact *redact, const char *meta, keel
     cJSON *json = NULL;
     keel_buf text = {0};
     const char *out = NULL;
-    if (!meta || keel_json_parse(meta, strlen(meta), "meta", &json, NULL) != KEEL_OK) return NULL;
+    const keel_status status = keel_json_parse(meta, strlen(meta), "meta", &json, NULL);
+    *failed = *failed || status == KEEL_E_NOMEM;
+    if (status != KEEL_OK) return NULL;
     redact_json(redact, json, arena, failed);
     if (!*failed && keel_json_print(json, false, &text, NULL) == KEEL_OK)
         out = keel_arena_strndup(arena, text.data, text.length);

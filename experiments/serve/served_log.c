@@ -284,7 +284,7 @@ static bool queue(keel_served_log *log, keel_served_entry entry, bool whole) {
         log->bytes += entry.bytes;
     } else {
         log->dropped++;
-        log->state.lost++;
+        log->state.lost++, log->state.dropped++;
     }
     pthread_cond_signal(&log->more);
     pthread_mutex_unlock(&log->lock);
@@ -321,4 +321,16 @@ void keel_served_log_state_of(keel_served_log *log, keel_served_log_state *out) 
     out->queued = log->n;
     out->lag = log->n ? keel_clock() - log->ring[log->first].queued : 0;
     pthread_mutex_unlock(&log->lock);
+}
+
+void keel_served_log_measure(keel_served_log *log, keel_monitor *monitor) {
+    keel_served_log_state s;
+    if (!log) return;
+    keel_served_log_state_of(log, &s);
+    keel_monitor_set(monitor, KEEL_MONITOR_LOG_QUEUE, NULL, (double)s.queued);
+    keel_monitor_set(monitor, KEEL_MONITOR_STORE_LAG, NULL, s.lag);
+    keel_monitor_set(monitor, KEEL_MONITOR_LOG_WRITTEN, NULL, (double)(s.requests + s.feedback));
+    keel_monitor_set(monitor, KEEL_MONITOR_LOG_LOST, "queue full", (double)s.dropped);
+    keel_monitor_set(monitor, KEEL_MONITOR_LOG_LOST, "refused", (double)(s.lost - s.dropped));
+    keel_monitor_set(monitor, KEEL_MONITOR_LOG_LOST, "killed", (double)s.lost_before);
 }

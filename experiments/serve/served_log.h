@@ -13,6 +13,7 @@
 
 #include "core/memory.h"
 #include "datasets/store_served.h"
+#include "experiments/serve/monitor.h"
 #include "experiments/serve/redact.h"
 
 typedef struct keel_served_log keel_served_log;
@@ -50,10 +51,13 @@ typedef struct keel_served_log_state {
     int64_t accepted, requests, feedback; /* taken in; written */
     int64_t lost;                         /* accepted and given up, in this start */
     int64_t lost_before;                  /* found at this start, of one that was killed */
+    int64_t dropped;                      /* of the lost, since the queue was full */
     size_t queued;                        /* entries that wait */
     double lag;                           /* seconds that the oldest of them has waited */
     bool failing;                         /* the last transaction failed */
 } keel_served_log_state;
 void keel_served_log_state_of(keel_served_log *log, keel_served_log_state *out);
+/* The same for GET /metrics; log NULL: nothing. */
+void keel_served_log_measure(keel_served_log *log, keel_monitor *monitor);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -179,30 +180,53 @@ static void swap(keel_versions *versions, size_t arm, version *to) {
     if (old) drop(old);
 }
 
-static void tell(const keel_versions *versions, const char *arm, const char *policy, bool failed,
-                 const char *note) {
-    if (versions->options.changed)
-        versions->options.changed(versions->options.context, arm, policy, failed, note);
+/* ---- telling ---- */
+
+/* Which policies are served, by their hashes; of `old`, whether any arm still serves it. */
+static void tell_served(keel_versions *versions, const char *old) {
+    keel_monitor *monitor = versions->options.monitor;
+    if (old) keel_monitor_set(monitor, KEEL_MONITOR_POLICY, old, 0);
+    for (size_t i = 0; i < versions->arms->n; i++) {
+        if (!versions->now[i]) continue;
+        const bool stopped = atomic_load(&versions->arms->of[i].stopped);
+        if (!stopped) keel_monitor_set(monitor, KEEL_MONITOR_POLICY, versions->now[i]->seen.hash, 1);
+        keel_monitor_set(monitor, KEEL_MONITOR_ARM_STOPPED, versions->arms->of[i].name, stopped);
+    }
+}
+
+static void tell_published(keel_versions *versions, size_t arm, const char *old) {
+    const char *name = versions->arms->of[arm].name;
+    keel_monitor_add(versions->options.monitor, KEEL_MONITOR_PUBLICATIONS, name, 1);
+    tell_served(versions, old);
+    keel_log(KEEL_LOG_INFO, "note: arm %s serves policy %.12s", name, versions->now[arm]->seen.hash);
+}
+
+static void tell_refused(keel_versions *versions, const char *arm, const keel_err *err) {
+    keel_monitor_add(versions->options.monitor, KEEL_MONITOR_PUBLISH_ERRORS, arm, 1);
+    keel_log(KEEL_LOG_INFO, "warning: arm %s serves what it did: %s: %s", arm, err->where, err->message);
 }
 
 /* hash: what it has to be; NULL: anything. Under `loading`. */
 static keel_status publish(keel_versions *versions, size_t arm, const char *dir, const char *hash,
-                           const char *note, keel_err *err) {
+                           keel_err *err) {
     version *made = NULL;
-    const char *name = versions->arms->of[arm].name;
-    keel_status status = load(versions, arm, dir, &made, err);
+    char old[65];
+    keel_err own = {0};
+    keel_status status = load(versions, arm, dir, &made, &own);
     if (status == KEEL_OK && hash && strcmp(made->seen.hash, hash) != 0) {
         status =
-            keel_fail(err, KEEL_E_CONFLICT, dir,
+            keel_fail(&own, KEEL_E_CONFLICT, dir,
                       "the folder holds policy %.12s, not %.12s that was published", made->seen.hash, hash);
         drop(made);
     }
-    if (status == KEEL_OK) swap(versions, arm, made);
-    tell(versions, name,
-         status == KEEL_OK ? versions->now[arm]->seen.hash
-         : hash            ? hash
-                           : dir,
-         status != KEEL_OK, status != KEEL_OK && err ? err->message : note);
+    if (status == KEEL_OK) {
+        snprintf(old, sizeof old, "%s", versions->now[arm]->seen.hash);
+        swap(versions, arm, made);
+        tell_published(versions, arm, old);
+    } else {
+        tell_refused(versions, versions->arms->of[arm].name, &own);
+        if (err) *err = own;
+    }
     return status;
 }
 
@@ -210,7 +234,7 @@ keel_status keel_versions_publish(keel_versions *versions, const char *arm, cons
     const size_t which = keel_arms_find(versions->arms, arm);
     if (which == KEEL_ARMS_MOST) return keel_fail(err, KEEL_E_NOT_FOUND, arm, "there is no arm of this name");
     pthread_mutex_lock(&versions->loading);
-    const keel_status status = publish(versions, which, dir, NULL, NULL, err);
+    const keel_status status = publish(versions, which, dir, NULL, err);
     pthread_mutex_unlock(&versions->loading);
     return status;
 }
@@ -225,10 +249,12 @@ keel_status keel_versions_open(keel_versions **out, keel_arms *arms, const keel_
     pthread_mutex_init(&made->lock, NULL);
     for (size_t i = 0; i < arms->n && status == KEEL_OK; i++)
         status = load(made, i, arms->of[i].dir, &made->now[i], err);
-    if (status == KEEL_OK)
+    if (status == KEEL_OK) {
+        tell_served(made, NULL);
         *out = made;
-    else
+    } else {
         keel_versions_close(made);
+    }
     return status;
 }
 
@@ -244,27 +270,29 @@ void keel_versions_close(keel_versions *versions) {
 /* ---- following the store ---- */
 
 static void stop(keel_versions *versions, size_t arm, const keel_publication *row) {
+    keel_err err = {0};
     if (arm == 0) {
-        tell(versions, row->arm, NULL, true, "the first arm is not stopped: it serves what others do not");
+        keel_fail(&err, KEEL_E_INVALID, row->arm,
+                  "the first arm is not stopped: it serves what others do not");
+        tell_refused(versions, row->arm, &err);
         return;
     }
     atomic_store(&versions->arms->of[arm].stopped, true);
-    tell(versions, row->arm, NULL, false, row->note);
+    tell_served(versions, versions->now[arm]->seen.hash);
+    keel_log(KEEL_LOG_INFO, "warning: arm %s is stopped: %s", row->arm, row->note ? row->note : row->why);
 }
 
 static void take_up(keel_versions *versions, const keel_publication *row) {
     const size_t arm = keel_arms_find(versions->arms, row->arm);
-    keel_err err = {0};
     if (arm == KEEL_ARMS_MOST) return;
     const bool stopped = atomic_load(&versions->arms->of[arm].stopped);
     if (!row->policy) {
         stop(versions, arm, row);
-    } else if (strcmp(versions->now[arm]->seen.hash, row->policy) == 0) {
+    } else if (strcmp(versions->now[arm]->seen.hash, row->policy) != 0) {
+        publish(versions, arm, row->dir, row->policy, NULL);
+    } else if (stopped) {
         atomic_store(&versions->arms->of[arm].stopped, false);
-        if (stopped) tell(versions, row->arm, row->policy, false, row->note);
-    } else if (publish(versions, arm, row->dir, row->policy, row->note, &err) != KEEL_OK) {
-        keel_log(KEEL_LOG_INFO, "warning: arm %s serves what it did: %s: %s", row->arm, err.where,
-                 err.message);
+        tell_published(versions, arm, NULL);
     }
 }
 

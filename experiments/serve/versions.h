@@ -9,6 +9,7 @@
 
 #include "datasets/store.h"
 #include "experiments/serve/arms.h"
+#include "experiments/serve/monitor.h"
 #include "policies/policy.h"
 
 typedef struct keel_version {
@@ -25,10 +26,7 @@ typedef struct keel_versions_options {
     const char *base;         /* folder of the base; NULL: the one beside the policy that it names */
     double harm_threshold;    /* NAN: each policy's own */
     bool fallback_unfamiliar; /* unfamiliar states are sent to the fallback */
-    /* What changed, for metrics and logs: in the thread that changed it. failed: the policy was refused, and
-     * the arm serves what it did. policy NULL: the arm was stopped. */
-    void (*changed)(void *context, const char *arm, const char *policy, bool failed, const char *note);
-    void *context;
+    keel_monitor *monitor;    /* is told what changes; NULL: nobody is */
 } keel_versions_options;
 
 /* Loads what each arm serves first, its dir; arms are borrowed. */

@@ -1,0 +1,403 @@
+/* The log of what is served: everything accepted is written or counted, whatever happens to the store. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "datasets/store_internal.h"
+#include "experiments/serve/served_count.h"
+#include "experiments/serve/served_log.h"
+#include "served_fixture.h"
+#include "support/faults.h"
+#include "support/scratch.h"
+
+static char folder[256];
+static keel_served_log *serving;
+static keel_err err;
+
+#define assert_ok(call)                                                                                      \
+    do {                                                                                                     \
+        keel_status status_ = (call);                                                                        \
+        if (status_ != KEEL_OK) print_error("%s: %s (%s)\n", err.where, err.message, err.hint);              \
+        assert_int_equal(status_, KEEL_OK);                                                                  \
+    } while (0)
+
+static const char *store_path(void) {
+    return scratch_path(folder, "served.db");
+}
+
+static int begin(void **state) {
+    (void)state;
+    return scratch_make(folder, "served-log") ? 0 : -1;
+}
+
+static int end(void **state) {
+    (void)state;
+    keel_served_log_close(serving);
+    serving = NULL;
+    keel_folder_remove(folder, NULL);
+    return 0;
+}
+
+static void open_log(const keel_served_log_options *options) {
+    assert_ok(keel_served_log_open(&serving, store_path(), options, &err));
+}
+
+static void close_log(void) {
+    keel_served_log_close(serving);
+    serving = NULL;
+}
+
+static bool serve(const char *request, const char *name, const char *says, size_t exchanges,
+                  const char *user) {
+    keel_arena arena = {0};
+    keel_served *s = made_served(&arena, request, name, says, exchanges);
+    assert_non_null(s);
+    s->user = user;
+    const bool queued = keel_served_log_put(serving, s, &arena);
+    assert_null(arena.first);
+    return queued;
+}
+
+/* The one number that a query gives. */
+static int64_t number(const char *sql) {
+    keel_store *store;
+    sqlite3_stmt *statement;
+    assert_ok(keel_store_open(&store, store_path(), KEEL_STORE_READ, &err));
+    assert_ok(keel__store_prepare(store, sql, &statement, &err));
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    const int64_t out = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    keel_store_close(store);
+    return out;
+}
+
+static void wait_until_written(int64_t entries) {
+    keel_served_log_state s = {0};
+    for (int i = 0; i < 20000 && s.requests + s.feedback + s.lost < entries; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        keel_served_log_state_of(serving, &s);
+    }
+    assert_int_equal(s.requests + s.feedback + s.lost, entries);
+}
+
+static void requests_and_feedback_reach_the_store(void **state) {
+    (void)state;
+    open_log(NULL);
+    for (int i = 0; i < 100; i++) {
+        char request[16], name[16];
+        snprintf(request, sizeof request, "r%d", i);
+        snprintf(name, sizeof name, "talk-%d", i / 4);
+        assert_true(serve(request, name, "please", (size_t)(1 + i % 4), "ann"));
+        /* before the request is written */
+        assert_true(keel_served_log_feedback(
+            serving, &(keel_feedback){.request = request,
+                                      .at = 5,
+                                      .feedback = {true, i % 2 ? 1 : -1},
+                                      .outcome = i % 2 ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_NONE,
+                                      .completed = i % 4 == 3 ? KEEL_YES : KEEL_UNKNOWN,
+                                      .risk = KEEL_RISK_DANGEROUS,
+                                      .source = "desk"}));
+    }
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM served"), 100);
+    assert_int_equal(number("SELECT count(*) FROM served_feedback"), 100);
+    assert_int_equal(number("SELECT count(*) FROM conversations"), 25);
+    assert_int_equal(number("SELECT count(*) FROM decisions"), 100);
+    assert_int_equal(number("SELECT count(*) FROM candidates WHERE taken AND feedback = 1 AND outcome = 3 AND"
+                            " propensity = 0.75"),
+                     50);
+    assert_int_equal(number("SELECT count(*) FROM conversations WHERE completed = 1 AND risk = 2"), 25);
+    assert_int_equal(number("SELECT count(*) FROM transitions"), 100);
+    assert_int_equal(
+        number("SELECT count(*) FROM served s JOIN candidates k ON k.id = s.candidate_id WHERE k.taken"
+               " AND k.decision_id = s.decision_id"),
+        100);
+    assert_int_equal(number("SELECT count(DISTINCT user) FROM served WHERE length(user) = 32"), 1);
+    assert_int_equal(number("SELECT accepted FROM serve_starts"), 200);
+    assert_false(keel_file_exists(scratch_path(folder, "served.db-serve")));
+}
+
+static void the_same_place_answered_twice_is_another_talk_of_the_group(void **state) {
+    (void)state;
+    open_log(NULL);
+    serve("r1", "talk", "please tell me where it is", 1, NULL);
+    serve("r2", "talk", "please tell me where it is", 2, NULL);
+    serve("r3", "talk", "please tell me where it is", 2, NULL); /* the same again */
+    serve("r4", "talk", "please tell me something else", 3, NULL);
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM served"), 4);
+    assert_int_equal(
+        number("SELECT count(*) FROM conversations WHERE external_id IN ('talk', 'talk~r3', 'talk~r4')"), 3);
+    assert_int_equal(
+        number("SELECT count(DISTINCT group_name) FROM conversations WHERE external_id <> 'talk~r4'"), 1);
+    assert_int_equal(number("SELECT count(*) FROM served_lost"), 0);
+}
+
+static void feedback_about_nothing_and_a_request_twice_are_counted(void **state) {
+    (void)state;
+    open_log(NULL);
+    serve("r1", "one", "please", 1, NULL);
+    serve("r1", "two", "please", 1, NULL);
+    keel_served_log_feedback(serving, &(keel_feedback){.request = "r9", .feedback = {true, 1}});
+    keel_served_log_feedback(serving, &(keel_feedback){.request = "r1", .feedback = {true, 7}});
+    serve("r2", "three", "please", 1, NULL);
+    wait_until_written(5);
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM served"), 2);
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 3);
+    assert_int_equal(number("SELECT count(*) FROM conversations WHERE external_id = 'two'"), 0);
+    assert_int_equal(number("SELECT count(*) FROM served_lost WHERE why LIKE '%no request of this id%'"), 1);
+}
+
+/* Somebody else writes to the store: the log waits, the queue runs full, and all is accounted for. */
+static void what_a_full_queue_drops_is_counted(void **state) {
+    (void)state;
+    keel_store *other;
+    int64_t queued = 0;
+    open_log(&(keel_served_log_options){.queue = 4});
+    serve("first", "first", "please", 1, NULL);
+    wait_until_written(1);
+    assert_ok(keel_store_open(&other, store_path(), KEEL_STORE_WRITE, &err));
+    assert_ok(keel_store_begin(other, &err));
+    for (int i = 0; i < 20; i++) {
+        char request[16];
+        snprintf(request, sizeof request, "r%d", i);
+        queued += serve(request, request, "please", 1, NULL);
+    }
+    assert_in_range(queued, 4, 20 - 1);
+    keel_store_rollback(other);
+    keel_store_close(other);
+    wait_until_written(21);
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM served"), 1 + queued);
+    assert_int_equal(number("SELECT sum(count) FROM served_lost WHERE why = 'the queue was full'"),
+                     20 - queued);
+    assert_int_equal(number("SELECT accepted FROM serve_starts"), 21);
+}
+
+static void a_large_entry_does_not_fit_a_small_queue(void **state) {
+    (void)state;
+    open_log(&(keel_served_log_options){.queue_bytes = 4000});
+    assert_true(serve("small", "small", "please", 1, NULL));
+    char *large = calloc(1, 10000);
+    memset(large, 'x', 9999);
+    assert_false(serve("large", "large", large, 1, NULL));
+    free(large);
+    close_log();
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 1);
+}
+
+static void a_second_server_is_refused(void **state) {
+    (void)state;
+    open_log(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        keel_served_log *second = NULL;
+        keel_err own = {0};
+        const keel_status status = keel_served_log_open(&second, store_path(), NULL, &own);
+        _exit(status == KEEL_E_CONFLICT && strstr(own.hint, "one server") ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+}
+
+/* A child serves without pause and is killed; tell: what it had accepted at the least. */
+static pid_t start_child(void) {
+    const pid_t child = fork();
+    if (child != 0) return child;
+    keel_served_log *log = NULL;
+    if (keel_served_log_open(&log, store_path(), NULL, NULL) != KEEL_OK) _exit(1);
+    serving = log;
+    for (int i = 0;; i++) {
+        char request[48];
+        keel_arena arena = {0};
+        snprintf(request, sizeof request, "%d-%d", (int)getpid(), i);
+        keel_served *s = made_served(&arena, request, request, "please", 1);
+        keel_served_log_put(log, s, &arena);
+        keel_served_log_feedback(log, &(keel_feedback){.request = request, .feedback = {true, 1}});
+    }
+}
+
+static void after_a_kill_at_most_the_queue_is_lost_and_known(void **state) {
+    (void)state;
+    int64_t accepted = 0;
+    for (int round = 0; round < 5; round++) {
+        const pid_t child = start_child();
+        nanosleep(&(struct timespec){.tv_nsec = 100000000L + round * 37000000L}, NULL);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        open_log(NULL);
+        close_log();
+        const int64_t all = number("SELECT sum(accepted) FROM serve_starts");
+        assert_true(all > accepted);
+        accepted = all;
+        assert_int_equal(
+            number("SELECT (SELECT count(*) FROM served) + (SELECT count(*) FROM served_feedback) +"
+                   " (SELECT ifnull(sum(count), 0) FROM served_lost)"),
+            accepted);
+        assert_int_equal(number("SELECT count(*) FROM serve_starts WHERE accepted IS NULL"), 0);
+    }
+    assert_true(number("SELECT count(*) FROM served") > 0);
+    assert_int_equal(
+        number("SELECT count(*) FROM served WHERE candidate_id NOT IN (SELECT id FROM candidates WHERE"
+               " taken)"),
+        0);
+    assert_int_equal(
+        number("SELECT ok = 'ok' FROM (SELECT integrity_check AS ok FROM pragma_integrity_check)"), 1);
+}
+
+/* No file may grow: as on a full disk. With room again all that still waits is written. */
+static void a_full_disk_does_not_stop_serving(void **state) {
+    (void)state;
+    struct rlimit before, limited;
+    signal(SIGXFSZ, SIG_IGN);
+    open_log(&(keel_served_log_options){.queue = 64});
+    serve("first", "first", "please", 1, NULL);
+    wait_until_written(1);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limited = before, limited.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limited), 0);
+    int64_t queued = 0;
+    for (int i = 0; i < 200; i++) {
+        char request[16];
+        snprintf(request, sizeof request, "r%d", i);
+        queued += serve(request, request, "please", 1, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    keel_served_log_state s;
+    keel_served_log_state_of(serving, &s);
+    assert_true(s.failing);
+    assert_int_equal(queued, 64);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    wait_until_written(201);
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM served"), 65);
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 136);
+}
+
+/* It ends while the disk is full: the next start says what is missing. */
+static void what_a_full_disk_keeps_out_to_the_end_is_known_at_the_next_start(void **state) {
+    (void)state;
+    struct rlimit before, limited;
+    signal(SIGXFSZ, SIG_IGN);
+    open_log(NULL);
+    serve("first", "first", "please", 1, NULL);
+    wait_until_written(1);
+    getrlimit(RLIMIT_FSIZE, &before);
+    limited = before, limited.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limited), 0);
+    serve("second", "second", "please", 1, NULL);
+    serve("third", "third", "please", 1, NULL);
+    close_log();
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    open_log(NULL);
+    keel_served_log_state s;
+    keel_served_log_state_of(serving, &s);
+    assert_int_equal(s.lost_before, 2);
+    close_log();
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 2);
+}
+
+static bool file_holds(const char *name, const char *text) {
+    keel_buf bytes = {0};
+    bool found = false;
+    if (keel_file_exists(scratch_path(folder, name))) {
+        assert_ok(keel_file_read(scratch_path(folder, name), 0, &bytes, &err));
+        for (size_t i = 0; i + strlen(text) <= bytes.length && !found; i++)
+            found = memcmp(bytes.data + i, text, strlen(text)) == 0;
+    }
+    keel_buf_free(&bytes);
+    return found;
+}
+
+static void nothing_that_a_rule_names_reaches_the_store(void **state) {
+    (void)state;
+    static const char *const files[] = {"served.db", "served.db-wal", "served.db-serve"};
+    keel_redact *rules;
+    assert_ok(keel_redact_parse(&rules, "secret\tSESAM-[0-9]+\n", "rules", &err));
+    open_log(&(keel_served_log_options){.redact = rules});
+    keel_arena arena = {0};
+    keel_served *s = made_served(&arena, "r1", "talk SESAM-1", "it is SESAM-2, yes", 1);
+    s->user = "SESAM-3", s->segment = "SESAM-4";
+    s->conversation->decisions[0].candidates[0].text = "SESAM-5 again";
+    s->conversation->turns[1].text = "SESAM-5 again";
+    s->conversation->decisions[0].candidates[1].model = "SESAM-6";
+    s->conversation->meta = "{\"SESAM-7\": [\"SESAM-8\", 3]}";
+    keel_served_log_put(serving, s, &arena);
+    keel_served_log_feedback(serving, &(keel_feedback){.request = "r1",
+                                                       .feedback = {true, 1},
+                                                       .source = "SESAM-9",
+                                                       .outcome = KEEL_OUTCOME_REFUSAL});
+    wait_until_written(2);
+    for (size_t i = 0; i < 3; i++) assert_false(file_holds(files[i], "SESAM"));
+    close_log();
+    for (size_t i = 0; i < 3; i++) assert_false(file_holds(files[i], "SESAM"));
+    assert_int_equal(
+        number("SELECT count(*) FROM turns WHERE text IN ('it is [secret], yes', '[secret] again')"), 2);
+    assert_int_equal(number("SELECT count(*) FROM conversations WHERE external_id LIKE 'talk-%' AND meta ="
+                            " '{\"[secret]\":[\"[secret]\",3]}'"),
+                     1);
+    keel_redact_close(rules);
+}
+
+/* Whatever allocation fails, of the thread of the log too: nothing leaks, and all is accounted for. */
+static void without_memory_entries_are_counted(void **state) {
+    (void)state;
+    faults fault;
+    for (size_t at = 1; at < 4000; at += at < 60 ? 1 : 37) {
+        faults_begin(&fault, at);
+        fault.alone = true;
+        if (keel_served_log_open(&serving, store_path(), NULL, NULL) == KEEL_OK) {
+            char request[24];
+            keel_arena arena = {0};
+            snprintf(request, sizeof request, "at-%zu", at);
+            keel_served *s = made_served(&arena, request, request, "please", 2);
+            if (s)
+                keel_served_log_put(serving, s, &arena);
+            else
+                keel_arena_free(&arena);
+            close_log();
+        }
+        faults_end();
+        assert_int_equal(fault.live, 0);
+    }
+    open_log(NULL);
+    close_log();
+    assert_int_equal(
+        number("SELECT (SELECT count(*) FROM served) + (SELECT ifnull(sum(count), 0) FROM served_lost)"),
+        number("SELECT sum(accepted) FROM serve_starts"));
+    assert_true(number("SELECT count(*) FROM served") > 50);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(requests_and_feedback_reach_the_store),
+        TEST(the_same_place_answered_twice_is_another_talk_of_the_group),
+        TEST(feedback_about_nothing_and_a_request_twice_are_counted),
+        TEST(what_a_full_queue_drops_is_counted),
+        TEST(a_large_entry_does_not_fit_a_small_queue),
+        TEST(a_second_server_is_refused),
+        TEST(after_a_kill_at_most_the_queue_is_lost_and_known),
+        TEST(a_full_disk_does_not_stop_serving),
+        TEST(what_a_full_disk_keeps_out_to_the_end_is_known_at_the_next_start),
+        TEST(nothing_that_a_rule_names_reaches_the_store),
+        TEST(without_memory_entries_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
