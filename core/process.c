@@ -72,6 +72,13 @@ static bool signalled(void *user) {
     return atomic_load(&interrupted) != 0;
 }
 
+bool keel_process_go_on(void) {
+    int number = SIGINT;
+    if (!atomic_compare_exchange_strong(&interrupted, &number, 0)) return false;
+    install_handlers();
+    return true;
+}
+
 /* The handler set its own signal back to what kills. */
 void keel_process_end_by_signal(void) {
     const int number = atomic_load(&interrupted);

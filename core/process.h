@@ -16,6 +16,10 @@ keel_context *keel_process_own(void);
  * is. */
 void keel_process_end_by_signal(void);
 
+/* Takes an interrupt by SIGINT back: calls go on, and the next signal is the first again. false: there was
+ * none, or another signal, which stays. For programs in which it ends what is done, not all. */
+bool keel_process_go_on(void);
+
 /* What that context hands out from now on is counted, over all threads; an allocation that would exceed the
  * limit fails as if memory had run out. Not counted: the program itself, stacks, and what libraries other
  * than cJSON (and SQLite, see keel_store_use_allocator) take, such as OpenBLAS's 32 MB a thread. */

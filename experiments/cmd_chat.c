@@ -6,8 +6,10 @@
  */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/json.h"
+#include "core/process.h"
 #include "core/text.h"
 #include "experiments/choice_view.h"
 #include "experiments/cli_propose.h"
@@ -143,7 +145,21 @@ static bool is(const char *line, const char *command) {
     return strcmp(line, command) == 0;
 }
 
-static const char commands[] = "/new begins anew, /quit ends";
+/* Says the line and answers it. On a terminal an interrupt ends the answer, not the talk: the line is taken
+ * back, as if it had not been said. */
+static keel_status reply(chatting *c, const char *line, keel_err *err) {
+    const size_t before = c->talk.n_turns;
+    keel_status status = say(c, KEEL_ROLE_USER, line, err);
+    if (status == KEEL_OK) status = answer(c, err);
+    const bool stopped = isatty(STDIN_FILENO) && keel_process_go_on();
+    if (status != KEEL_E_INTERRUPTED || !stopped) return status;
+    c->talk.n_turns = before;
+    c->talk.n_decisions = 0;
+    fputs("\n(stopped; the line is taken back)\n", stderr);
+    return KEEL_OK;
+}
+
+static const char commands[] = "/new begins anew, /quit ends, Ctrl-C ends an answer";
 
 static keel_status talk(chatting *c, keel_err *err) {
     keel_arena line_arena = {0};
@@ -166,8 +182,7 @@ static keel_status talk(chatting *c, keel_err *err) {
         } else if (line[0] == '/') {
             fprintf(stderr, "%s\n", commands);
         } else if (strspn(line, " \t") != strlen(line)) {
-            status = say(c, KEEL_ROLE_USER, line, err);
-            if (status == KEEL_OK) status = answer(c, err);
+            status = reply(c, line, err);
         }
     }
     keel_line_close();
@@ -235,7 +250,7 @@ const keel_verb keel_verb_chat = {
         "table shows of\n"
         "each its prior, Q of each component, cost of harm against the threshold, and probability. /new begins a new "
         "conversation,\n"
-        "/quit ends. Lines may come from a file or a pipe; --json prints a line of JSON for each.\n"
+        "/quit ends, Ctrl-C ends an answer that is being written. Lines may come from a file or a pipe; --json prints a line of JSON for each.\n"
         "example: keel chat --policy runs/policy --writer smollm2 --told \"Refuse politely.\"\n",
     .run = run,
     .print = print,

@@ -216,6 +216,26 @@ static void the_first_signal_asks_and_the_second_kills(void **state) {
     assert_false(keel_interrupted());
 }
 
+/* SIGINT alone is taken back, and the next signal asks again. */
+static void an_interrupt_is_taken_back(void **state) {
+    (void)state;
+    const pid_t child = fork();
+    if (child == 0) {
+        keel_process_own();
+        if (keel_process_go_on()) _exit(1);
+        for (int i = 0; i < 2; i++) {
+            raise(SIGINT);
+            if (!keel_interrupted()) _exit(2);
+            if (!keel_process_go_on() || keel_interrupted()) _exit(3);
+        }
+        raise(SIGTERM);
+        _exit(keel_process_go_on() || !keel_interrupted() ? 4 : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static int set_up(void **state) {
     (void)state;
     keel_context_init(&context);
@@ -241,6 +261,7 @@ int main(void) {
         cmocka_unit_test(trimming_keeps_to_the_line_and_goes_on_after_a_nul),
         cmocka_unit_test(metrics_without_a_path_are_a_sink_and_bad_paths_are_errors),
         cmocka_unit_test(the_first_signal_asks_and_the_second_kills),
+        cmocka_unit_test(an_interrupt_is_taken_back),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -73,4 +73,29 @@ expect "talks" 0 "" chat --policy policy --n 2 --max-tokens 8 --json <lines.txt
 [ "$(grep -c '"says"' out.txt)" = 2 ] || fail "it answers twice: $(cat out.txt)"
 expect "shows what it chooses among" 0 "" chat --policy policy --n 2 --max-tokens 8 <lines.txt
 grep -q 'assistant> ' out.txt && grep -q accuracy out.txt || fail "a table and an answer: $(cat out.txt)"
+
+# On a terminal Ctrl-C ends what is being written, and the talk goes on. The pipe is held open until all is said.
+wait_for() { # TEXT: until the terminal shows it, a minute at most
+    tries=600
+    until grep -qF -- "$1" typed.txt || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done
+    [ "$tries" -gt 0 ] || fail "the terminal shows \"$1\": $(tail -5 typed.txt)"
+}
+if command -v script >/dev/null; then
+    : >typed.txt
+    mkfifo keys
+    TERM=dumb script -qfec "sh -c 'echo \$\$ >chat.pid; exec \"$KEEL\" chat --policy policy --n 1000 --max-tokens 1000 --temperature 9 --top-p 1'" typed.txt <keys >/dev/null 2>&1 &
+    terminal=$!
+    exec 3>keys
+    wait_for "you> "
+    echo "Please tell me about a pasta recipe" >&3
+    wait_for "pasta recipe"
+    sleep 0.5
+    kill -INT "$(cat chat.pid)"
+    wait_for "the line is taken back"
+    echo "/quit" >&3
+    exec 3>&-
+    wait "$terminal" || fail "the talk ends by /quit, not by the signal: $(tail -3 typed.txt)"
+else
+    echo "not tested: Ctrl-C while an answer is written (there is no script(1))"
+fi
 finish
