@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include "core/file.h"
+#include "core/log.h"
 
 enum { IDENTITY = 64 };
 static const char identity_name[] = "identity", checksum_name[] = "checksum";
@@ -84,6 +85,8 @@ static keel_status take(const keel_safetensors *file, const char *path, const ch
             memcpy((void *)(uintptr_t)tensors[i].data, keel_safetensors_find(file, tensors[i].name)->data,
                    tensors[i].bytes);
     *found = ours;
+    if (!ours)
+        keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew", path);
     return KEEL_OK;
 }
 

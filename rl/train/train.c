@@ -195,12 +195,9 @@ static double value_bound(const training *t) {
 }
 
 static keel_status resume(training *t, const char *metrics_path, keel_err *err) {
-    bool found = false, there = keel_file_exists(t->checkpoint);
+    bool found = false;
     KEEL_TRY(keel_learner_resume(&t->learner, &t->window, choosing_of(t), t->identity, t->checkpoint, &found,
                                  err));
-    if (there && !found)
-        keel_log(KEEL_LOG_INFO, "%s is of another configuration or other logs: training starts anew",
-                 t->checkpoint);
     if (found)
         keel_log(KEEL_LOG_INFO, "going on from step %llu of %lld", (unsigned long long)t->learner.step,
                  (long long)t->learner.config.steps);
