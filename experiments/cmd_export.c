@@ -131,6 +131,8 @@ static void put_result(keel_cli *cli, const exporting *e, const char *path) {
     cJSON_AddNumberToObject(cli->result, units[e->format], (double)e->count);
     if (e->format == TRL || e->format == SFT)
         cJSON_AddNumberToObject(cli->result, "left_out", (double)e->rewards.left_out);
+    if (e->format == TRL)
+        cJSON_AddNumberToObject(cli->result, "chosen_by_judge", (double)e->rewards.by_judge);
     if (!e->one_answer) return;
     cJSON_AddNumberToObject(cli->result, "answers", (double)e->one.answers);
     cJSON_AddNumberToObject(cli->result, "answers_left_out", (double)e->one.left_out);

@@ -9,15 +9,20 @@
 #include "policies/encode_store.h"
 #include "rl/judge/answer.h"
 
-/* The composite reward of a candidate; *present false: nothing is known of it. */
-static double composite(const keel_reward_view *view, size_t decision, size_t candidate, keel_reward *reward,
-                        bool *present) {
+/* sum_k w_k r_k with the default weights; *present false: nothing is known. */
+static double compose(const keel_reward *reward, bool *present) {
 #define WEIGHT(id, name, weight, low, high) weight,
     static const double weights[KEEL_N_REWARDS] = {KEEL_REWARDS(WEIGHT)};
 #undef WEIGHT
-    *reward = keel_reward_of(view, decision, candidate);
     return round(1e6 * keel_reward_composite(reward, weights, present)) /
            1e6; /* weights of 0.6 are not exact */
+}
+
+/* The composite reward of a candidate; *present false: nothing is known of it. */
+static double composite(const keel_reward_view *view, size_t decision, size_t candidate, keel_reward *reward,
+                        bool *present) {
+    *reward = keel_reward_of(view, decision, candidate);
+    return compose(reward, present);
 }
 
 /* ---- csv ---- */
@@ -194,16 +199,39 @@ static void put_turns(keel_buf *line, const keel_conversation *c, size_t count) 
     }
 }
 
-/* Of the candidates with a known reward, the best and the worst; the first among equals. Returns their
- * number. */
-static size_t find_ends(const keel_reward_view *view, size_t d, size_t ends[2], double values[2]) {
-    size_t known = 0;
+/* Components that all candidates with a known reward have: a text that nobody sent took no time, and is not
+ * to be the better for it. */
+static keel_reward shared_of(const keel_reward_view *view, size_t d) {
+    keel_reward shared = {.present = {0}}, reward;
+    bool known = false, present;
     for (size_t k = 0; k < view->conversation->decisions[d].n_candidates; k++) {
-        keel_reward reward;
+        composite(view, d, k, &reward, &present);
+        for (int r = 0; present && r < KEEL_N_REWARDS; r++)
+            shared.present[r] = reward.present[r] && (!known || shared.present[r]);
+        known |= present;
+    }
+    return shared;
+}
+
+static bool nobody_said(const keel_candidate *candidate) {
+    return !candidate->taken && candidate->judge != KEEL_AUTHORITY_HUMAN && !candidate->feedback.present;
+}
+
+/* Of the candidates with a known reward, the best and the worst by the components that they share; among
+ * equals what was said or a person judged, then the first. Returns their number. */
+static size_t find_ends(const keel_reward_view *view, size_t d, size_t ends[2], double values[2]) {
+    const keel_decision *decision = &view->conversation->decisions[d];
+    const keel_reward shared = shared_of(view, d);
+    size_t known = 0;
+    for (size_t k = 0; k < decision->n_candidates; k++) {
+        keel_reward reward = keel_reward_of(view, d, k);
         bool present;
-        const double value = composite(view, d, k, &reward, &present);
+        for (int r = 0; r < KEEL_N_REWARDS; r++) reward.present[r] &= shared.present[r];
+        const double value = compose(&reward, &present);
         if (!present) continue;
-        if (!known || value > values[0]) ends[0] = k, values[0] = value;
+        const bool firmer = known && value == values[0] && nobody_said(&decision->candidates[ends[0]]) &&
+                            !nobody_said(&decision->candidates[k]);
+        if (!known || value > values[0] || firmer) ends[0] = k, values[0] = value;
         if (!known || value < values[1]) ends[1] = k, values[1] = value;
         known++;
     }
@@ -214,6 +242,11 @@ static void put_names(keel_buf *line, const keel_conversation *c) {
     put_pair(line, "group", keel_conversation_group(c));
     put_pair(line, "split", c->split);
     put_pair(line, "risk", keel_risk_name(c->risk));
+}
+
+/* Who says what the answer is worth; none where it is known by feedback or the log alone. */
+static void put_judge(keel_buf *line, const char *key, const keel_candidate *candidate) {
+    if (candidate->outcome != KEEL_OUTCOME_NONE) put_pair(line, key, keel_authority_name(candidate->judge));
 }
 
 keel_status keel_export_trl(void *user, const keel_conversation *conversation, keel_buf *lines,
@@ -241,6 +274,9 @@ keel_status keel_export_trl(void *user, const keel_conversation *conversation, k
         keel_buf_text(lines, ", \"rejected_reward\": ");
         keel_json_put_number(lines, values[1]);
         keel_buf_format(lines, ", \"turn\": %zu", decision->turn);
+        put_judge(lines, "chosen_judge", &decision->candidates[ends[0]]);
+        put_judge(lines, "rejected_judge", &decision->candidates[ends[1]]);
+        rewards->by_judge += nobody_said(&decision->candidates[ends[0]]);
         put_pair(lines, "conversation", conversation->external_id);
         put_names(lines, conversation);
         keel_buf_text(lines, "}\n");

@@ -20,6 +20,7 @@ typedef struct keel_export_rewards {
     double least;                /* sft: the composite reward from which on an answer is imitated */
     keel_export_policy *chooser; /* csv: NULL for a table without a policy */
     int64_t left_out; /* conversations, or for pairs decisions with several candidates, that gave no row */
+    int64_t by_judge; /* pairs whose better answer nobody said, and a judge alone finds the better one */
 } keel_export_rewards;
 
 /* user: a keel_export_rewards. */

@@ -19,6 +19,17 @@ expect "pairs" 0 "" export --store s.db --format trl --out pairs.jsonl --json --
 grep -q '"chosen": \[{"role": "assistant", "content": "b"}\], "rejected": \[{"role": "assistant", "content": "a"}\], "chosen_reward": 1, "rejected_reward": -1,' pairs.jsonl || fail "the better one is chosen"
 expect "pairs are read again" 0 "" import --store pairs.db pairs.jsonl --quiet --json
 [ "$(json candidates out.txt)" = 4 ] || fail "two candidates of each pair"
+# What a judge alone finds good is no better for having taken no time: the answer that was sent is chosen, at its speed.
+cat >written.jsonl <<'END'
+{"id": "slow", "risk": "benign", "messages": [{"role": "user", "content": "Say hi"}, {"role": "assistant", "content": "hi", "outcome": "compliance", "latency_ms": 1900, "candidates": [{"content": "Certainly, here it is: hi.", "model": "m"}, {"content": "I'm sorry, but I can't help with that.", "model": "m"}]}]}
+{"id": "wrong", "risk": "benign", "messages": [{"role": "user", "content": "Say ho"}, {"role": "assistant", "content": "No", "outcome": "refusal", "latency_ms": 100, "candidates": [{"content": "Certainly, here it is: ho.", "model": "m"}]}]}
+END
+expect "written texts" 0 "" import --store w.db written.jsonl --quiet
+expect "judged" 0 "" label --store w.db --quiet
+expect "pairs of them" 0 "" export --store w.db --format trl --out judged.jsonl --json --quiet
+[ "$(json pairs out.txt)$(json chosen_by_judge out.txt)" = 21 ] || fail "one better answer is a judge's: $(cat out.txt)"
+grep '"slow"' judged.jsonl | grep -q '"chosen": \[{"role": "assistant", "content": "hi"}\].*"chosen_judge": "human", "rejected_judge": "model"' || fail "what was sent is chosen among equals: $(cat judged.jsonl)"
+grep '"wrong"' judged.jsonl | grep -q '"content": "Certainly, here it is: ho."}\], "rejected".*"chosen_judge": "model"' || fail "a wrong answer is rejected: $(cat judged.jsonl)"
 expect "tuning files" 0 "" export --store s.db --format sft --least 0.3 --out sft.jsonl --json --quiet
 [ "$(json conversations out.txt)$(json left_out out.txt)" = 21 ] || fail "what is worth it, and the count of the others"
 grep -q '"messages": \[{"role": "user", "content": "Say \\"hi\\", now"}, {"role": "assistant", "content": "hi"}\]}' sft.jsonl || fail "up to the last good answer"
