@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include "core/file.h"
 #include "experiments/serve/monitor.h"
 
 /* ---- a strict reader of the format ---- */
@@ -306,6 +307,59 @@ static void the_door_and_the_process_are_taken_over(void **state) {
     keel_monitor_close(monitor);
 }
 
+/* ---- documents ---- */
+
+static bool is_of_name(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == ':';
+}
+
+/* The metric that a name in a document means; a histogram's has suffixes. */
+static const keel_monitor_row *metric_of(const char *name, size_t length) {
+    static const char *const suffixes[] = {"", "_bucket", "_sum", "_count"};
+    for (size_t m = 0; m < KEEL_MONITOR_METRICS; m++) {
+        const keel_monitor_row *row = &keel_monitor_rows[m];
+        const bool histogram = row->kind == KEEL_MONITOR_TIMES || row->kind == KEEL_MONITOR_SIZES;
+        const size_t n = strlen(row->name);
+        for (size_t i = 0; i < (histogram ? 4 : 1); i++)
+            if (length == n + strlen(suffixes[i]) && memcmp(name, row->name, n) == 0 &&
+                memcmp(name + n, suffixes[i], length - n) == 0)
+                return row;
+    }
+    return NULL;
+}
+
+/* Checks every name of a metric in a document, and marks those that occur. */
+static void check_document(const char *path, bool named[KEEL_MONITOR_METRICS]) {
+    static const char *const starts[] = {"keel:", "process_"};
+    char whole[512];
+    keel_buf text = {0};
+    keel_err err;
+    snprintf(whole, sizeof whole, "%s/%s", KEEL_SOURCE_DIR, path);
+    assert_int_equal(keel_file_read(whole, 1 << 20, &text, &err), KEEL_OK);
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        for (const char *at = text.data; (at = strstr(at, starts[i])); at++) {
+            size_t length = 0;
+            if (at > text.data && is_of_name(at[-1])) continue;
+            while (is_of_name(at[length])) length++;
+            if (length == strlen(starts[i])) continue; /* "keel:" in a sentence */
+            const keel_monitor_row *row = metric_of(at, length);
+            if (!row) fail_msg("%s names %.*s, which is no metric", path, (int)length, at);
+            named[row - keel_monitor_rows] = true;
+        }
+    keel_buf_free(&text);
+}
+
+static void documents_name_all_metrics_and_no_others(void **state) {
+    bool dashboard[KEEL_MONITOR_METRICS] = {false}, page[KEEL_MONITOR_METRICS] = {false};
+    (void)state;
+    check_document("experiments/serve/grafana.json", dashboard);
+    check_document("docs/serving.md", page);
+    for (size_t m = 0; m < KEEL_MONITOR_METRICS; m++) {
+        if (!dashboard[m]) fail_msg("the dashboard does not show %s", keel_monitor_rows[m].name);
+        if (!page[m]) fail_msg("docs/serving.md does not name %s", keel_monitor_rows[m].name);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_have_names_of_their_own),
@@ -314,6 +368,7 @@ int main(void) {
         cmocka_unit_test(labels_are_bounded_and_escaped),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(the_door_and_the_process_are_taken_over),
+        cmocka_unit_test(documents_name_all_metrics_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
