@@ -39,3 +39,14 @@ void keel_decimal_print(char out[KEEL_DECIMAL_SIZE], double value) {
     }
     memcpy(out, text, strlen(text) + 1);
 }
+
+bool keel_decimal_duration(const char *text, double *seconds) {
+    static const char units[] = "smh";
+    static const double each[] = {1, 60, 3600};
+    char *end;
+    const double value = keel_decimal_read(text, &end);
+    const char *unit = *end && !end[1] ? strchr(units, *end) : NULL;
+    if (end == text || !unit || !(value > 0) || !(value < 1e7)) return false;
+    *seconds = value * each[unit - units];
+    return true;
+}

@@ -265,19 +265,10 @@ keel_status keel_cli_share(const keel_cli *cli, const char *flag, double *out, k
 }
 
 keel_status keel_cli_duration(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
-    static const char units[] = "smh";
-    static const double seconds[] = {1, 60, 3600};
     const char *text = keel_cli_value(cli, flag);
-    char *end;
-    if (!text) return KEEL_OK;
-    const double value = keel_decimal_read(text, &end);
-    const char *unit = *end && !end[1] ? strchr(units, *end) : NULL;
-    if (end == text || !unit || !(value > 0) || !(value < 1e7)) {
-        keel_fail(err, KEEL_E_USAGE, flag, "\"%.40s\" is no duration", text);
-        return keel_hint(err, "write a number with s, m or h, as 90s, 10m or 2h");
-    }
-    *out = value * seconds[unit - units];
-    return KEEL_OK;
+    if (!text || keel_decimal_duration(text, out)) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, flag, "\"%.40s\" is no duration", text);
+    return keel_hint(err, "write a number with s, m or h, as 90s, 10m or 2h");
 }
 
 keel_status keel_cli_choice(const keel_cli *cli, const char *flag, const char *const *choices, int *out,

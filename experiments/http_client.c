@@ -214,7 +214,7 @@ static void put_words(fetching *f, keel_http_trouble trouble, CURLcode code, lon
         f->words[0] = '\0';
         return;
     case KEEL_HTTP_SLOW:
-        snprintf(f->words, sizeof f->words, "no answer within %.3g s", keel_clock() - f->began);
+        snprintf(f->words, sizeof f->words, "no answer within %.3g s", f->fetch.deadline - f->began);
         return;
     case KEEL_HTTP_LARGE:
         snprintf(f->words, sizeof f->words, "the answer has more than %zu bytes", f->fetch.most);

@@ -4,6 +4,8 @@
 #ifndef KEEL_EXPERIMENTS_SERVE_SSE_H
 #define KEEL_EXPERIMENTS_SERVE_SSE_H
 
+#include <stdbool.h>
+
 #include "core/memory.h"
 #include "core/status.h"
 
@@ -11,7 +13,7 @@
 typedef struct keel_sse {
     size_t most;         /* bytes of an event's data, and of a line */
     keel_buf line, data; /* of what is not yet whole */
-    bool after_cr, begun;
+    bool after_cr, begun, failed;
 } keel_sse;
 
 /* The data of an event, ended by a 0 that is not counted; valid during the call. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "experiments/http_client.h"
+#include "experiments/serve/monitor.h"
 
 enum { KEEL_UPSTREAM_MOST = 16, KEEL_UPSTREAM_MOST_N = 16 };
 
@@ -53,14 +54,11 @@ typedef struct keel_upstream_ask {
     keel_arena *arena; /* the loop's until done */
 } keel_upstream_ask;
 
-/* Each call to an upstream, when it ended, in the loop's thread: for metrics. NONE: it wrote something. */
-typedef void keel_upstream_note(void *context, size_t upstream, keel_http_trouble trouble, double seconds);
-
 typedef struct keel_upstreams keel_upstreams;
-/* specs are copied; note may be NULL. KEEL_E_USAGE: a key's variable is not set, or two have one name.
- * KEEL_E_UNSUPPORTED: Keel was built without libcurl. */
+/* specs are copied. monitor: counts calls, their time and troubles, by upstream; or NULL. KEEL_E_USAGE: a
+ * key's variable is not set, or two have one name. KEEL_E_UNSUPPORTED: Keel was built without libcurl. */
 keel_status keel_upstreams_open(keel_upstreams **out, const keel_upstream_spec *specs, size_t n,
-                                keel_upstream_note *note, void *context, keel_err *err);
+                                keel_monitor *monitor, keel_err *err);
 /* Any thread; does not block, keeps the ask by value and copies its body. An error: done is not called. */
 keel_status keel_upstreams_ask(keel_upstreams *upstreams, const keel_upstream_ask *ask, keel_err *err);
 void keel_upstreams_close(

@@ -39,6 +39,7 @@ keel_status keel_upstream_stream_open(keel_upstream_stream **out, keel_err *err)
 /* Bytes as they come. KEEL_E_PARSE: nonsense. */
 keel_status keel_upstream_stream_take(keel_upstream_stream *stream, const char *bytes, size_t length,
                                       keel_err *err);
+bool keel_upstream_stream_done(const keel_upstream_stream *stream); /* [DONE] came */
 /* Whether all that was begun came to its end: [DONE], or a reason to finish for every choice. */
 bool keel_upstream_stream_whole(const keel_upstream_stream *stream);
 /* What came: of a stream that is cut the choices that had come to their end. KEEL_E_PARSE: there is none. */
