@@ -87,6 +87,9 @@ tests_of() {
     rl/*) echo rl/test_golden rl/test_target rl/test_learner rl/test_learners rl/test_reward_conditioning ;;
     experiments/search/* | experiments/recipe*.c) echo experiments/test_search_plan experiments/test_recipe ;;
     experiments/http.c) echo experiments/test_http ;;
+    experiments/http_server.c) echo experiments/test_http_server ;;
+    experiments/serve/monitor.c) echo experiments/test_monitor ;;
+    experiments/serve/drift.c) echo experiments/test_drift ;;
     experiments/review/*) echo experiments/test_review_desk ;;
     esac
 }

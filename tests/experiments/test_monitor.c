@@ -245,6 +245,7 @@ static void labels_are_bounded_and_escaped(void **state) {
     (void)state;
     keel_monitor_add(monitor, KEEL_MONITOR_DECISIONS, "a\"b\\c\nd", 1);
     keel_monitor_add(monitor, KEEL_MONITOR_DECISIONS, "\xff\xfe", 1);
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_DECISIONS, "other") == 1);
     memset(label, 'x', sizeof label - 1), label[sizeof label - 1] = '\0';
     keel_monitor_add(monitor, KEEL_MONITOR_DECISIONS, label, 1);
     for (int i = 0; i < 1000; i++) {
