@@ -206,6 +206,12 @@
                    " VALUES(?1, ?2, ?3, ?4, ?5)")                                                            \
     X(PUT_BAD_MESSAGE, "INSERT INTO stream_bad(topic, partition, offset, why, key, value)"                   \
                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(topic, partition, offset) DO NOTHING")   \
+    X(PUT_ROUND, "INSERT INTO rounds(id, at, snapshot, content, conversations, offsets, served,"             \
+                 " policy_before, policy, gates, verdict, published, config, seed) VALUES(?1, ?2, ?3, ?4,"   \
+                 " ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")                                            \
+    X(ROUNDS, "SELECT id, at, snapshot, content, conversations, offsets, served, policy_before, policy,"     \
+              " gates, verdict, published, config, seed FROM rounds ORDER BY id")                            \
+    X(LAST_SERVED, "SELECT ifnull(max(id), 0) FROM served")                                                  \
     X(PUT_SETTING, "INSERT INTO settings(key, value) VALUES(?1, ?2)"                                         \
                    " ON CONFLICT(key) DO UPDATE SET value = excluded.value")                                 \
     X(PUT_REPLAY, "INSERT INTO replays(policy_hash, decision_id, chosen, detail) VALUES(?1, ?2, ?3, ?4)"     \

@@ -20,8 +20,7 @@
 #include "core/log.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_print.h"
-#include "experiments/recipe_run.h"
-#include "experiments/recipe_words.h"
+#include "experiments/recipe_chain.h"
 #include "experiments/report/report.h"
 #include "experiments/search/search_result.h"
 #include "experiments/search/search_tidy.h"
@@ -51,8 +50,6 @@ static const keel_flag flags[] = {
 enum { SMALL = 2000, OF_SMALL = 3, OF_LARGE = 5 };
 static const double delta = 0.05; /* the chance that a trial is kept which is no better than the defaults */
 
-enum { MOST_WORDS = 96 };
-
 typedef struct automatic {
     keel_cli *cli;
     const char *store, *out, *split, *test;
@@ -61,7 +58,7 @@ typedef struct automatic {
     int64_t trials;
     bool labels; /* nothing is judged: label does it */
     char content[65], confidence[40];
-    const char *over[8], *chain[MOST_WORDS];
+    const char *over[8], *chain[KEEL_CHAIN_WORDS];
     keel_search_asked asked;
     keel_search_plan plan;
     keel_arena *arena;
@@ -69,57 +66,28 @@ typedef struct automatic {
 
 /* ---- chains of verbs ---- */
 
-typedef struct words {
-    const char *list[MOST_WORDS];
-    size_t n;
-} words;
-
-static void say(words *to, const char *const *list) {
-    for (; *list && to->n < MOST_WORDS; ++list) to->list[to->n++] = *list;
+static keel_chain_place place_in(const automatic *a, const char *out_dir) {
+    return (keel_chain_place){.name = "auto",
+                              .store = a->store,
+                              .out = out_dir,
+                              .root = a->out,
+                              .threads = keel_cli_value(a->cli, "--threads"),
+                              .arena = a->arena};
 }
-#define SAY(to, ...) say(to, (const char *const[]){__VA_ARGS__, NULL})
 
-static keel_status as_recipe(const automatic *a, const words *line, const char *out_dir, keel_recipe *out,
+/* Runs the chain in a folder; *gate: what was not met. What --set says is for chains that begin with sft. */
+static keel_status run_words(const automatic *a, const keel_chain *line, const char *out_dir, keel_err *gate,
                              keel_err *err) {
-    const char *const add[] = {"--store", a->store};
-    keel_recipe_places places = {.data = "", .out = out_dir};
-    cJSON *json = NULL;
-    *out = (keel_recipe){0};
+    keel_chain_place place = place_in(a, out_dir);
     if (strcmp(line->list[0], "sft") == 0)
-        KEEL_TRY(keel_cli_values(a->cli, "--set", &places.settings, &places.n_settings, err));
-    KEEL_TRY(keel_recipe_words_read(line->list, line->n, add, 2, &json, err));
-    const keel_status status = keel_recipe_read(out, json, "auto", &places, err);
-    cJSON_Delete(json);
-    return status;
-}
-
-static keel_recipe_run run_in(const automatic *a, const keel_recipe *recipe, const char *out_dir) {
-    return (keel_recipe_run){.recipe = recipe,
-                             .to = recipe->n_steps,
-                             .out = out_dir,
-                             .root = a->out,
-                             .threads = keel_cli_value(a->cli, "--threads"),
-                             .arena = a->arena};
-}
-
-/* Runs the chain in a folder; *gate: what was not met. */
-static keel_status run_words(const automatic *a, const words *line, const char *out_dir, keel_err *gate,
-                             keel_err *err) {
-    keel_recipe recipe;
-    keel_status status = as_recipe(a, line, out_dir, &recipe, err);
-    keel_recipe_run run = run_in(a, &recipe, out_dir);
-    if (status == KEEL_OK) status = keel_recipe_run_begin(&run, err);
-    if (status == KEEL_OK) status = keel_recipe_run_steps(&run, err);
-    if (gate) *gate = run.gate;
-    keel_recipe_free(&recipe);
-    return status;
+        KEEL_TRY(keel_cli_values(a->cli, "--set", &place.settings, &place.n_settings, err));
+    return keel_chain_run(line, &place, gate, err);
 }
 
 static keel_status result_of(const automatic *a, const char *out_dir, const char *step, cJSON **out,
                              keel_err *err) {
-    keel_recipe none = {0};
-    keel_recipe_run run = run_in(a, &none, out_dir);
-    return keel_recipe_run_result(&run, step, out, err);
+    const keel_chain_place place = place_in(a, out_dir);
+    return keel_chain_result(&place, step, out, err);
 }
 
 static const char *in(const automatic *a, const char *name) {
@@ -139,9 +107,9 @@ static double total(const cJSON *splits, const char *group, const char *name) {
 }
 
 static keel_status look_at_log(automatic *a, keel_err *err) {
-    words line = {0};
+    keel_chain line = {0};
     cJSON *stats = NULL;
-    SAY(&line, "stats");
+    KEEL_CHAIN_SAY(&line, "stats");
     KEEL_TRY(run_words(a, &line, a->out, NULL, err));
     KEEL_TRY(result_of(a, a->out, "stats", &stats, err));
     const cJSON *splits = keel_json_get(stats, "splits");
@@ -149,8 +117,8 @@ static keel_status look_at_log(automatic *a, keel_err *err) {
     a->labels = taken > 0 && total(splits, "outcome", "unjudged") == taken;
     cJSON_Delete(stats);
     if (!a->labels) return KEEL_OK;
-    words judge = {0};
-    SAY(&judge, "label");
+    keel_chain judge = {0};
+    KEEL_CHAIN_SAY(&judge, "label");
     return run_words(a, &judge, a->out, NULL, err);
 }
 
@@ -177,14 +145,14 @@ static keel_status cut(automatic *a, keel_err *err) {
 
 /* ---- the defaults ---- */
 
-static void say_defaults(words *to, const char *split) {
-    SAY(to, "sft", "--base", "builtin", "--split", split, "--out", "${out}/base", "--", "train", "--base",
-        "${out}/base", "--split", split, "--out", "${out}/policy");
+static void say_defaults(keel_chain *to, const char *split) {
+    KEEL_CHAIN_SAY(to, "sft", "--base", "builtin", "--split", split, "--out", "${out}/base", "--", "train",
+                   "--base", "${out}/base", "--split", split, "--out", "${out}/policy");
 }
 
 /* How long they took stands in the store: a run that goes on has spent it, too. */
 static keel_status make_defaults(automatic *a, keel_store *store, keel_err *err) {
-    words line = {0};
+    keel_chain line = {0};
     char key[80], seconds[KEEL_DECIMAL_SIZE];
     const char *folder = in(a, "default"), *known = NULL;
     if (!folder) return keel_nomem(err, "auto");
@@ -232,7 +200,7 @@ static keel_status bases(automatic *a, const char **out, size_t *n, keel_err *er
  * limits hold together (Bonferroni), so that the best of them does. */
 static keel_status lay_out(automatic *a, keel_err *err) {
     const char *base;
-    words chain = {0};
+    keel_chain chain = {0};
     size_t n = 0, n_bases;
     KEEL_TRY(bases(a, &base, &n_bases, err));
     if (n_bases) a->over[n++] = base;
@@ -243,11 +211,11 @@ static keel_status lay_out(automatic *a, keel_err *err) {
     if (!keel_cli_has(a->cli, "--trials")) a->trials = 12 + 8 * (int64_t)n_bases;
     snprintf(a->confidence, sizeof a->confidence, "%.9g",
              1 - 2 * delta / (double)(a->trials > 0 ? a->trials : 1));
-    SAY(&chain, "sft", "--base", "builtin", "--split", a->teaches, "--out", "${out}/base", "--", "train",
-        "--base", "${out}/base", "--algo", "cql", "--split", a->teaches, "--out", "${out}/policy", "--",
-        "replay", "--policy", "${out}/policy", "--base", "${out}/base", "--split", a->judges, "--limit", "1",
-        "--confidence", a->confidence, "--diff", in(a, "default/policy"), "--diff-base",
-        in(a, "default/base"));
+    KEEL_CHAIN_SAY(&chain, "sft", "--base", "builtin", "--split", a->teaches, "--out", "${out}/base", "--",
+                   "train", "--base", "${out}/base", "--algo", "cql", "--split", a->teaches, "--out",
+                   "${out}/policy", "--", "replay", "--policy", "${out}/policy", "--base", "${out}/base",
+                   "--split", a->judges, "--limit", "1", "--confidence", a->confidence, "--diff",
+                   in(a, "default/policy"), "--diff-base", in(a, "default/base"));
     memcpy(a->chain, chain.list, sizeof a->chain);
     a->asked = (keel_search_asked){.store = a->store,
                                    .out = in(a, "search"),
@@ -339,7 +307,8 @@ static keel_status make_trial(const automatic *a, keel_store *store, int kept, k
     if (status == KEEL_OK)
         status = keel_search_plan_steps(&a->plan, all.values[kept], (keel_optional){0},
                                         &(keel_search_list){list, 2}, a->out, &recipe, err);
-    keel_recipe_run run = run_in(a, &recipe, a->out);
+    const keel_chain_place place = place_in(a, a->out);
+    keel_recipe_run run = keel_chain_in(&place, &recipe);
     run.to = 2; /* without what compares */
     if (status == KEEL_OK) status = keel_recipe_run_begin(&run, err);
     if (status == KEEL_OK) status = keel_recipe_run_steps(&run, err);
@@ -349,7 +318,7 @@ static keel_status make_trial(const automatic *a, keel_store *store, int kept, k
 }
 
 static keel_status make_kept(const automatic *a, keel_store *store, int kept, keel_err *err) {
-    words line = {0};
+    keel_chain line = {0};
     KEEL_TRY(forget_other(a, kept, err));
     if (kept >= 0) return make_trial(a, store, kept, err);
     say_defaults(&line, a->split);
@@ -359,12 +328,12 @@ static keel_status make_kept(const automatic *a, keel_store *store, int kept, ke
 static keel_status judge(const automatic *a, keel_err *gate, keel_err *err) {
     const char *const *gates;
     size_t n;
-    words line = {0};
+    keel_chain line = {0};
     KEEL_TRY(keel_cli_values(a->cli, "--gate", &gates, &n, err));
     if (n > 16) return keel_fail(err, KEEL_E_USAGE, "--gate", "at most 16");
-    SAY(&line, "eval", "--policy", "${out}/policy", "--base", "${out}/base", "--split", a->test, "--cases",
-        "6");
-    for (size_t i = 0; i < n; ++i) SAY(&line, "--gate", gates[i]);
+    KEEL_CHAIN_SAY(&line, "eval", "--policy", "${out}/policy", "--base", "${out}/base", "--split", a->test,
+                   "--cases", "6");
+    for (size_t i = 0; i < n; ++i) KEEL_CHAIN_SAY(&line, "--gate", gates[i]);
     KEEL_TRY(forget(a, "steps/eval.json", err)); /* of other gates */
     return run_words(a, &line, a->out, gate, err);
 }

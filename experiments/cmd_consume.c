@@ -76,8 +76,10 @@ static keel_status read_options(keel_cli *cli, consuming *work, keel_err *err) {
     KEEL_TRY(keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &options->skip_bad, err));
     KEEL_TRY(keel_cli_integer(cli, "--batch", 1, 100000, &work->most, err));
     stream->topic = keel_cli_value(cli, "--topic");
-    if (!stream->topic[0] || strlen(stream->topic) > 249)
-        return keel_fail(err, KEEL_E_USAGE, "--topic", "expected a name of 1 to 249 bytes");
+    const size_t length =
+        strspn(stream->topic, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    if (!length || length > 249 || stream->topic[length])
+        return keel_fail(err, KEEL_E_USAGE, "--topic", "expected 1 to 249 letters, digits, '.', '_' and '-'");
     stream->skip_gone = keel_cli_has(cli, "--skip-gone");
     work->until_end = keel_cli_has(cli, "--until-end");
     return KEEL_OK;

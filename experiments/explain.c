@@ -262,6 +262,12 @@ const keel_explained keel_explanations[] = {
     {"search", "held out", 1, "what the kept trial shows on what nothing was chosen by",
      "near the value that it was chosen by; this is the number to believe"},
 
+    {"learn", "conversations, new, features kept", 0,
+     "conversations that the round learned from; of those, since the round before; decisions that were not encoded anew",
+     "new as many as were logged; features kept near what the round before had"},
+    {"learn", "better by at least", 1,
+     "lower limit of what the policy earns a conversation above the published one, on conversations held out",
+     "above 0: it is published"},
     {"auto", "compared.composite_reward.low", 1,
      "the least that a trial earns above the defaults in a conversation, both asked the same ones, which neither learned from; holds for "
      "all trials at once (95 %)",

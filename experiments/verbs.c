@@ -18,6 +18,7 @@ const keel_verb *const keel_verbs[] = {
     &keel_verb_run,
     &keel_verb_search,
     &keel_verb_auto,
+    &keel_verb_learn,
     &keel_verb_report,
     &keel_verb_export,
     &keel_verb_verify,

@@ -21,6 +21,7 @@ extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_search;
 extern const keel_verb keel_verb_auto;
+extern const keel_verb keel_verb_learn;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_export;
 extern const keel_verb keel_verb_verify;

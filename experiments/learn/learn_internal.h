@@ -1,0 +1,29 @@
+/* What the files of this folder share. */
+#ifndef KEEL_EXPERIMENTS_LEARN_LEARN_INTERNAL_H
+#define KEEL_EXPERIMENTS_LEARN_LEARN_INTERNAL_H
+
+#include <cjson/cJSON.h>
+
+#include "experiments/learn/learn_round.h"
+
+/* A folder OUT/NAME-N and the paths in it, in the arena. */
+typedef struct keel__learn_place {
+    const char *folder, *snapshot, *work, *policy;
+} keel__learn_place;
+keel_status keel__learn_place_of(const keel_learn *learn, const char *name, int64_t id, keel_arena *arena,
+                                 keel__learn_place *out, keel_err *err);
+
+/* work.db of a place out of a snapshot, unless it is there: rewards derived, features taken over from `older`
+ * (NULL: none). And a link to the base. */
+keel_status keel__learn_prepare(const keel_learn *learn, const keel__learn_place *place, const char *snapshot,
+                                const char *older, int64_t *carried, keel_err *err);
+
+/* Whether answers are to be judged in the work.db. */
+keel_status keel__learn_wants_label(const keel_learn *learn, const char *work, bool *wants, keel_err *err);
+
+/* "label -- train ..." of a round, without what judges the policy. */
+void keel__learn_say_training(const keel_learn *learn, bool label, const char *seed, keel_chain *chain);
+keel_chain_place keel__learn_chain_place(const keel_learn *learn, const keel__learn_place *place,
+                                         keel_arena *arena);
+
+#endif
