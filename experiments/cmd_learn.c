@@ -145,7 +145,9 @@ static cJSON *row_json(const keel_learned *learned) {
     cJSON_AddStringToObject(row, "content", round->content);
     if (round->policy_before) cJSON_AddStringToObject(row, "policy_before", round->policy_before);
     if (round->policy) cJSON_AddStringToObject(row, "policy", round->policy);
-    if (round->gates) keel_json_add(row, "gates", cJSON_Parse(round->gates));
+    cJSON *gates = NULL;
+    if (round->gates && keel_json_parse(round->gates, strlen(round->gates), "gates", &gates, NULL) == KEEL_OK)
+        keel_json_add(row, "gates", gates);
     cJSON *better = cJSON_AddObjectToObject(row, "better_by");
     add_optional(better, "low", learned->low);
     add_optional(better, "high", learned->high);
