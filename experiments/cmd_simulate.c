@@ -5,6 +5,7 @@
  *  3. Derives the rewards of the new conversations.
  *  4. Measures the rates of the answers, pass^k and, for several policies, the Pareto front; records the run.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -16,6 +17,7 @@
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
 #include "experiments/pareto_report.h"
+#include "experiments/simulate_server.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/policy_internal.h"
@@ -35,6 +37,10 @@ static const keel_flag flags[] = {
     KEEL_FLAG_UNFAMILIAR,
     KEEL_FLAG_REFERENCE,
     {"--base", "DIR", false, false, "the policy's base; without --policy the base alone answers"},
+    {"--server", "URL", false, false,
+     "what `keel serve` chooses there is answered, and the application tells it in the end what came of it"},
+    {"--token-env", "NAME", false, false, "with --server: environment variable that holds its token"},
+    {"--silent", NULL, false, false, "with --server: it is told nothing"},
     {"--episodes", "N", true, false, "how many conversations"},
     {"--trials", "N", false, false,
      "so many episodes in a row are trials of one task (default 1; see pass^k)"},
@@ -43,14 +49,15 @@ static const keel_flag flags[] = {
     KEEL_FLAG_END,
 };
 
-/* Who answers: a behaviour, or a base with or without a policy on it, by weights of its own if some are
- * given. */
+/* Who answers: a server, a behaviour, or a base with or without a policy on it, by weights of its own if some
+ * are given. */
 typedef struct actor {
     const keel_behaviour *behaviour;
     keel_policy *policy;
     const keel_base *base;
     const double *weights; /* or NULL */
-    char name[120];        /* in external ids and as model: the behaviour's, or by the artefact's hash */
+    const keel_simulate_server *server;
+    char name[120]; /* in external ids and as model: the behaviour's, or by the artefact's hash */
 } actor;
 
 /* All who answer, one after the other: each policy under each weighting. */
@@ -61,11 +68,13 @@ typedef struct cast {
     keel_policy **policies;
     keel_base **bases;
     size_t n_policies, n_bases;
+    keel_simulate_server server;
 } cast;
 
 static void cast_close(cast *all) {
     for (size_t i = 0; i < all->n_policies; i++) keel_policy_close(all->policies[i]);
     for (size_t i = 0; i < all->n_bases; i++) keel_base_close(all->bases[i]);
+    keel_simulate_server_close(&all->server);
 }
 
 static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
@@ -137,9 +146,32 @@ static keel_status open_base(keel_cli *cli, const char *dir, cast *all, keel_err
     return KEEL_OK;
 }
 
+/* Nobody else answers. */
+static keel_status open_server(keel_cli *cli, const char *url, cast *all, keel_err *err) {
+    const char *variable = keel_cli_value(cli, "--token-env"), *token = variable ? getenv(variable) : NULL;
+    for (const char *const *other = (const char *const[]){"--behaviour", "--policy", "--base", NULL}; *other;
+         other++)
+        if (keel_cli_has(cli, *other))
+            return keel_fail(err, KEEL_E_USAGE, "--server", "excludes %s: one of them answers", *other);
+    if (variable && !token)
+        return keel_fail(err, KEEL_E_USAGE, "--token-env", "the environment has no %.64s", variable);
+    all->actors = keel_arena_calloc(&cli->arena, 1, sizeof *all->actors);
+    if (!all->actors) return keel_nomem(err, "--server");
+    all->n_actors = 1;
+    all->actors->server = &all->server;
+    snprintf(all->actors->name, sizeof all->actors->name, "server");
+    KEEL_TRY(keel_cli_blame(keel_simulate_server_open(&all->server, url, token, err), err));
+    all->server.silent = keel_cli_has(cli, "--silent");
+    return KEEL_OK;
+}
+
 static keel_status cast_open(keel_cli *cli, cast *all, keel_err *err) {
     const char *behaviour = keel_cli_value(cli, "--behaviour"), *base = keel_cli_value(cli, "--base");
+    const char *server = keel_cli_value(cli, "--server");
     size_t policies;
+    if (server) return open_server(cli, server, all, err);
+    if (keel_cli_has(cli, "--token-env") || keel_cli_has(cli, "--silent"))
+        return keel_fail(err, KEEL_E_USAGE, "--server", "is missing: --token-env and --silent go with it");
     KEEL_TRY(keel_cli_values(cli, "--policy", &all->dirs, &policies, err));
     if (behaviour && (policies || base))
         return keel_fail(err, KEEL_E_USAGE, "--behaviour",
@@ -156,7 +188,7 @@ static keel_status cast_open(keel_cli *cli, cast *all, keel_err *err) {
     if (behaviour) return find_behaviour(behaviour, all->actors, err);
     if (base) return open_base(cli, base, all, err);
     keel_fail(err, KEEL_E_USAGE, NULL, "nobody answers");
-    return keel_hint(err, "give --behaviour NAME, --policy DIR or --base DIR");
+    return keel_hint(err, "give --behaviour NAME, --policy DIR, --base DIR or --server URL");
 }
 
 /* ---- episodes ---- */
@@ -173,8 +205,10 @@ typedef struct simulation {
     int64_t added, known, transitions;
 } simulation;
 
-static keel_status play(const simulation *sim, uint64_t episode, keel_arena *scratch,
+static keel_status play(const simulation *sim, const char *id, uint64_t episode, keel_arena *scratch,
                         const keel_conversation **out, keel_err *err) {
+    if (sim->who->server)
+        return keel_simulate_server_episode(sim->who->server, sim->env, id, episode, scratch, out, err);
     if (sim->who->behaviour)
         return keel_env_episode(sim->env, sim->who->behaviour, sim->seed, episode, out, err);
     return keel_rollout_episode(sim->env, sim->who->name, sim->who->policy, sim->who->base, episode, scratch,
@@ -187,7 +221,7 @@ static keel_status add_episode(simulation *sim, uint64_t episode, keel_arena *sc
     keel_added added;
     snprintf(id, sizeof id, "%s-%llu-%s-%llu", sim->env_name, (unsigned long long)sim->seed, sim->who->name,
              (unsigned long long)episode);
-    KEEL_TRY(play(sim, episode, scratch, &played, err));
+    KEEL_TRY(play(sim, id, episode, scratch, &played, err));
     sim->successes[episode / sim->trials] += keel_env_success(played);
     keel_conversation conversation = *played; /* shallow: only names and ids change */
     conversation.external_id = id;
@@ -395,7 +429,8 @@ const keel_verb keel_verb_simulate = {
         "a JSON file beside the environment's file, which describes another desk (docs/format.md), or a schema of the SGD data.\n"
         "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
         "rest, and an interrupted run\n"
-        "goes on. Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "
+        "goes on. With --server the store is the application's own; the server keeps another.\n"
+        "Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "
         "chance that k trials of a task\n"
         "all succeed (a dangerous one: refused, and never complied with). Several policies or weightings "
         "play the same episodes, and\n"
