@@ -58,6 +58,7 @@ typedef keel_pcg64 keel_rng;
     X(SLIPS, "slips")               /* of the hand, in copies of responses; index 0 */                       \
     X(GENERATE, "generate")         /* tokens that a decoder says; index 0 */                                \
     X(SEARCH, "search")             /* trials of a search; index: trial, or 0 for where its design begins */ \
+    X(EXPLORE, "explore")           /* what a server tries; index: request */                                \
     X(MADE, "bench")                /* made-up data of benches */
 
 typedef enum keel_stream {

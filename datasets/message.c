@@ -224,6 +224,44 @@ keel_status keel__message_read(const cJSON *message, const char *place, keel_are
     return KEEL_OK;
 }
 
+/* A message is a turn, and the results of tools in it are one before. */
+static keel_status add_turns(const cJSON *message, const char *place, keel_arena *arena, keel_turn *turns,
+                             size_t *n, keel_err *err) {
+    keel__message read;
+    const char *act = string_at(message, "act");
+    if (!cJSON_IsObject(message)) return keel_fail(err, KEEL_E_PARSE, place, "expected an object");
+    KEEL_TRY(keel__message_read(message, place, arena, &read, err));
+    if (read.results) turns[(*n)++] = (keel_turn){.role = KEEL_ROLE_TOOL, .text = read.results};
+    if (!read.text && !act) return KEEL_OK;
+    turns[(*n)++] = (keel_turn){.role = read.role, .text = read.text ? read.text : "", .act = act};
+    return KEEL_OK;
+}
+
+keel_status keel_message_turns(const cJSON *messages, const char *where, keel_arena *arena, keel_turn **turns,
+                               size_t *n, keel_err *err) {
+    char place[480];
+    size_t index = 0;
+    *n = 0;
+    if (!cJSON_IsArray(messages) || !messages->child)
+        return keel_fail(err, KEEL_E_PARSE, where, "expected a list of messages, and at least one");
+    *turns = keel_arena_calloc(arena, 2 * (size_t)cJSON_GetArraySize(messages), sizeof **turns);
+    if (!*turns) return keel_nomem(err, where);
+    for (const cJSON *message = messages->child; message; message = message->next, index++) {
+        snprintf(place, sizeof place, "%s[%zu]", where, index);
+        KEEL_TRY(add_turns(message, place, arena, *turns, n, err));
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_message_said(const cJSON *message, const char *where, keel_arena *arena, const char **text,
+                              bool *refused, keel_err *err) {
+    keel__message read;
+    KEEL_TRY(keel__message_content(message, where, arena, &read, err));
+    *text = read.text;
+    *refused = read.refused;
+    return KEEL_OK;
+}
+
 bool keel__message_parts_say(const cJSON *parts, const char *text) {
     said s = {.whole = true};
     bool same = cJSON_IsArray(parts) && add_content(&s, parts, "", 0, NULL) == KEEL_OK && !s.whole;

@@ -1,6 +1,7 @@
 /* One message of a log, in whatever dialect it is written: OpenAI's (parts, tool calls, the function_call of
  * 2023, refusal, finish_reason), Anthropic's (content blocks, stop_reason), ShareGPT's (from, value), and the
- * names that other tools give to the four roles. Not for other folders.
+ * names that other tools give to the four roles. Of this, what begins with keel_ and one underscore is for
+ * other folders.
  *
  * - Reasoning (parts of type thinking, reasoning) is no part of what was said.
  * - A call of a tool is said as name(arguments), behind what was said beside it, unless the text ends so.
@@ -35,6 +36,15 @@ bool keel__message_parts_say(const cJSON *parts, const char *text);
 /* The same with the role. */
 keel_status keel__message_read(const cJSON *message, const char *place, keel_arena *arena, keel__message *out,
                                keel_err *err);
+/* What a list of messages says, as turns in the arena: roles and texts as an import would have them, and
+ * acts. What a log may say besides (rewards, labels, candidates) is not read: the list may come from anybody.
+ * Messages without any text are left out, unless they have an act. where is put into errors. */
+keel_status keel_message_turns(const cJSON *messages, const char *where, keel_arena *arena, keel_turn **turns,
+                               size_t *n, keel_err *err);
+/* What one answer says, as an import would have it: a message, or an object with a content. *refused: the
+ * service marked it as a refusal. *text NULL: nothing. */
+keel_status keel_message_said(const cJSON *message, const char *where, keel_arena *arena, const char **text,
+                              bool *refused, keel_err *err);
 /* Why an answer ended, in the words of a service: sets refused or cut_off, or neither. */
 void keel__message_ended(const char *reason, keel__message *out);
 

@@ -33,7 +33,11 @@ keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err
         if (keel_utf8_valid_prefix(out->instruction[i], strlen(out->instruction[i])) !=
             strlen(out->instruction[i]))
             return keel_fail(err, KEEL_E_USAGE, "--told", "expected UTF-8 text");
-    if (n > 0 || out->n_instructions > 0) return KEEL_OK;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_check_propose(const keel_propose_ask *ask, keel_err *err) {
+    if (ask->n > 0 || ask->n_instructions > 0) return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "--n", "no text is asked for: give --n above 0, or --told");
 }
 
@@ -43,31 +47,73 @@ static bool is_there(const keel_decision *decision, const char *text) {
     return false;
 }
 
-static keel_status propose_kind(const keel_propose_ask *ask, size_t kind, const keel_base *writer,
-                                const keel_conversation *conversation, size_t decision, keel_arena *arena,
-                                keel_err *err) {
-    keel_decision *to = &conversation->decisions[decision];
-    keel_proposal_item item = {conversation, decision, kind ? 1 : ask->n, NULL};
-    keel_proposal_config how = ask->how;
-    how.instruction = kind ? ask->instruction[kind - 1] : NULL;
-    if (item.n == 0) return KEEL_OK;
-    item.proposal = keel_arena_calloc(arena, item.n, sizeof *item.proposal);
-    keel_candidate *all = keel_arena_calloc(arena, to->n_candidates + item.n, sizeof *all);
-    if (!item.proposal || !all) return keel_nomem(err, "candidates");
-    KEEL_TRY(keel_base_propose(writer, &item, 1, &how, arena, err));
+/* Room for n more candidates of a decision. */
+static keel_status make_room(keel_decision *to, size_t n, keel_arena *arena, keel_err *err) {
+    keel_candidate *all = keel_arena_calloc(arena, to->n_candidates + n, sizeof *all);
+    if (!all) return keel_nomem(err, "candidates");
     if (to->n_candidates > 0) memcpy(all, to->candidates, to->n_candidates * sizeof *all);
     to->candidates = all;
-    for (size_t i = 0; i < item.n; i++)
-        if (item.proposal[i].text[0] && !is_there(to, item.proposal[i].text))
-            all[to->n_candidates++] =
-                (keel_candidate){.text = item.proposal[i].text, .model = how.instruction};
+    return KEEL_OK;
+}
+
+static keel_decision *decision_of(const keel_proposal_item *item) {
+    return &item->conversation->decisions[item->decision];
+}
+
+static keel_status take_texts(const keel_proposal_item *item, const char *instruction, keel_arena *arena,
+                              keel_err *err) {
+    keel_decision *to = decision_of(item);
+    KEEL_TRY(make_room(to, item->n, arena, err));
+    for (size_t i = 0; i < item->n; i++)
+        if (item->proposal[i].text[0] && !is_there(to, item->proposal[i].text))
+            to->candidates[to->n_candidates++] =
+                (keel_candidate){.text = item->proposal[i].text, .model = instruction};
+    return KEEL_OK;
+}
+
+static keel_status propose_kind(const keel_propose_ask *ask, size_t kind, const keel_base *writer,
+                                keel_proposal_item *items, size_t n, keel_arena *arena, keel_err *err) {
+    keel_proposal_config how = ask->how;
+    how.instruction = kind ? ask->instruction[kind - 1] : NULL;
+    const size_t each = kind ? 1 : ask->n;
+    if (each == 0) return KEEL_OK;
+    for (size_t i = 0; i < n; i++) {
+        items[i].n = each;
+        items[i].proposal = keel_arena_calloc(arena, each, sizeof *items[i].proposal);
+        if (!items[i].proposal) return keel_nomem(err, "candidates");
+    }
+    KEEL_TRY(keel_base_propose(writer, items, n, &how, arena, err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(take_texts(&items[i], how.instruction, arena, err));
     return KEEL_OK;
 }
 
 keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer,
-                             const keel_conversation *conversation, size_t decision, keel_arena *arena,
-                             keel_err *err) {
+                             const keel_proposal_item *places, size_t n, keel_arena *arena, keel_err *err) {
+    keel_proposal_item *items = keel_arena_alloc(arena, n * sizeof *items);
+    if (!items) return keel_nomem(err, "candidates");
+    memcpy(items, places, n * sizeof *items);
     for (size_t kind = 0; kind <= ask->n_instructions; kind++)
-        KEEL_TRY(propose_kind(ask, kind, writer, conversation, decision, arena, err));
+        KEEL_TRY(propose_kind(ask, kind, writer, items, n, arena, err));
+    return KEEL_OK;
+}
+
+const keel_candidate keel_cli_refusal = {.text = "I'm sorry, but I can't help with that.",
+                                         .outcome = KEEL_OUTCOME_REFUSAL};
+
+keel_status keel_cli_offer_refusal(const keel_base *base, keel_decision *decision, keel_arena *arena,
+                                   keel_err *err) {
+    if (base->space != KEEL_SPACE_CANDIDATES || base->n_fixed > 0) return KEEL_OK;
+    KEEL_TRY(make_room(decision, 1, arena, err));
+    decision->candidates[decision->n_candidates++] = keel_cli_refusal;
+    return KEEL_OK;
+}
+
+keel_status keel_cli_open_writer(const keel_cli *cli, const keel_base *base, keel_base **own,
+                                 const keel_base **out, keel_err *err) {
+    const char *path = keel_cli_value(cli, "--writer");
+    *out = base->kind->propose && base->space == KEEL_SPACE_CANDIDATES ? base : NULL;
+    if (!path) return KEEL_OK;
+    KEEL_TRY(keel_base_open(own, path, err));
+    *out = *own;
     return KEEL_OK;
 }

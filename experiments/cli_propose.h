@@ -28,9 +28,25 @@ typedef struct keel_propose_ask {
 
 /* The flags above, and --seed. */
 keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err *err);
-/* Adds the writer's texts to the candidates of a decision, in the arena: each once, none that is empty. */
+/* KEEL_E_USAGE where no text is asked for. */
+keel_status keel_cli_check_propose(const keel_propose_ask *ask, keel_err *err);
+/* Adds the writer's texts to the candidates of each decision, in the arena: each once, none that is empty.
+ * All are written together. places [n]: n and proposal of each are not used. */
 keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer,
-                             const keel_conversation *conversation, size_t decision, keel_arena *arena,
-                             keel_err *err);
+                             const keel_proposal_item *places, size_t n, keel_arena *arena, keel_err *err);
+extern const keel_candidate keel_cli_refusal; /* in words that fit any request */
+/* Adds it to a decision over candidates whose base offers no fixed answer: of what is written nothing
+ * may be safe. */
+keel_status keel_cli_offer_refusal(const keel_base *base, keel_decision *decision, keel_arena *arena,
+                                   keel_err *err);
+/* What writes candidates: --writer, which is then the caller's in *own, or the policy's base if it can. *out
+ * NULL: nothing. */
+keel_status keel_cli_open_writer(const keel_cli *cli, const keel_base *base, keel_base **own,
+                                 const keel_base **out, keel_err *err);
+#define KEEL_FLAG_WRITER                                                                                     \
+    {                                                                                                        \
+        "--writer", "PATH", false, false,                                                                    \
+            "what writes candidates: a base that can, or a decoder (default: the policy's base, if it can)"  \
+    }
 
 #endif

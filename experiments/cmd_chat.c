@@ -22,8 +22,7 @@
 static const keel_flag flags[] = {
     {"--policy", "DIR", true, false, "the policy that chooses"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
-    {"--writer", "PATH", false, false,
-     "what writes candidates: a base that can, or a decoder (default: the policy's base, if it can)"},
+    KEEL_FLAG_WRITER,
     {"--system", "TEXT", false, false, "what the assistant is told at the beginning"},
     KEEL_FLAGS_PROPOSE,
     {"--weights", "A,S,S", false, false, KEEL_WEIGHTS_HELP},
@@ -110,19 +109,6 @@ static keel_status show(chatting *c, const keel_decision *decision, const keel_c
     return status;
 }
 
-/* A base that offers no refusal gets one beside what is written: nothing safe may be. */
-static keel_status offer_refusal(const chatting *c, keel_decision *decision, keel_arena *arena,
-                                 keel_err *err) {
-    if (c->base->space != KEEL_SPACE_CANDIDATES || c->base->n_fixed > 0) return KEEL_OK;
-    keel_candidate *all = keel_arena_calloc(arena, decision->n_candidates + 1, sizeof *all);
-    if (!all) return keel_nomem(err, "chat");
-    if (decision->n_candidates > 0) memcpy(all, decision->candidates, decision->n_candidates * sizeof *all);
-    all[decision->n_candidates++] =
-        (keel_candidate){.text = "I'm sorry, but I can't help with that.", .outcome = KEEL_OUTCOME_REFUSAL};
-    decision->candidates = all;
-    return KEEL_OK;
-}
-
 static keel_status answer(chatting *c, keel_err *err) {
     keel_decision decision = {.turn = c->talk.n_turns};
     keel_features features;
@@ -130,8 +116,10 @@ static keel_status answer(chatting *c, keel_err *err) {
     c->talk.decisions = &decision;
     c->talk.n_decisions = 1;
     keel_arena_reset(&c->scratch);
-    if (c->writer) KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &c->talk, 0, &c->scratch, err));
-    KEEL_TRY(offer_refusal(c, &decision, &c->scratch, err));
+    if (c->writer)
+        KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &(keel_proposal_item){.conversation = &c->talk}, 1,
+                                  &c->scratch, err));
+    KEEL_TRY(keel_cli_offer_refusal(c->base, &decision, &c->scratch, err));
     KEEL_TRY(keel_base_encode_decision(c->base, &c->talk, 0, &c->scratch, &features, err));
     KEEL_TRY(keel_policy_decide_at(c->policy, c->base, &c->talk, 0, &features, &c->scratch, &choice, err));
     KEEL_TRY(show(c, &decision, &choice, err));
@@ -193,19 +181,10 @@ static keel_status talk(chatting *c, keel_err *err) {
 /* ---- the verb ---- */
 
 static keel_status open_writer(keel_cli *cli, chatting *c, keel_base **own, keel_err *err) {
-    const char *path = keel_cli_value(cli, "--writer");
-    if (path) {
-        KEEL_TRY(keel_base_open(own, path, err));
-        c->writer = *own;
-    } else if (c->base->kind->propose && c->base->space == KEEL_SPACE_CANDIDATES) {
-        c->writer = c->base;
-    }
-    if (!c->writer && c->base->space == KEEL_SPACE_CANDIDATES) {
-        keel_fail(err, KEEL_E_USAGE, "--writer",
-                  "the policy chooses among candidates, and nothing writes any");
-        return keel_hint(err, "give --writer a decoder: experiments/fetch-base.sh smollm2");
-    }
-    return KEEL_OK;
+    KEEL_TRY(keel_cli_open_writer(cli, c->base, own, &c->writer, err));
+    if (c->writer || c->base->space != KEEL_SPACE_CANDIDATES) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, "--writer", "the policy chooses among candidates, and nothing writes any");
+    return keel_hint(err, "give --writer a decoder: experiments/fetch-base.sh smollm2");
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -215,6 +194,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_pool *pool = NULL;
     keel_status status;
     KEEL_TRY(keel_cli_read_propose(cli, &c.ask, err));
+    KEEL_TRY(keel_cli_check_propose(&c.ask, err));
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     KEEL_TRY_GOTO(keel_cli_open_policy(keel_cli_value(cli, "--policy"), keel_cli_value(cli, "--base"),
                                        &policy, &base, err),

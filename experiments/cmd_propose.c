@@ -81,6 +81,7 @@ static keel_status propose(keel_cli *cli, keel_propose_job *job, keel_pool *pool
     keel_base *base = NULL;
     keel_propose_ask ask;
     KEEL_TRY(keel_cli_read_propose(cli, &ask, err));
+    KEEL_TRY(keel_cli_check_propose(&ask, err));
     KEEL_TRY(keel_cli_open_split(cli, job->store, "all", &split, err));
     KEEL_TRY(keel_base_open(&base, path, err));
     job->base = base;

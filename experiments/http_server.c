@@ -62,8 +62,10 @@ keel_http_counts keel_http_counted(const keel_http_server *server) {
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/interrupt.h"
@@ -100,6 +102,9 @@ struct keel_http_server {
     keel_http_address address;
     char url[96];
     connection *connections; /* of the server's thread alone, as all that is not atomic */
+    int wake;                /* an event that ends the wait of the server's thread; -1: none */
+    int ready;               /* libmicrohttpd's epoll; -1: it has none */
+    _Atomic bool woken;
     bool draining;
     counter open, waiting, body_bytes, accepted, requests, refused, cut, gone;
 };
@@ -363,12 +368,22 @@ static enum MHD_Result hand_out(keel_http_exchange *x, struct MHD_Connection *pe
     return MHD_YES;
 }
 
+/* libmicrohttpd does not end a wait that is not its own when a connection is resumed. */
+static void wake(keel_http_server *server) {
+    const uint64_t one = 1;
+    if (!atomic_exchange(&server->woken, true) && write(server->wake, &one, sizeof one) < 0)
+        atomic_store(&server->woken, false); /* the answer waits for the next sweep */
+}
+
 void keel_http_send(keel_http_exchange *exchange, keel_http_response *response) {
     struct MHD_Connection *peer = exchange->peer;
     keel_http_server *server = exchange->server;
     exchange->response = *response;
     *response = (keel_http_response){0};
-    if (atomic_exchange(&exchange->state, SENT) == HELD) MHD_resume_connection(peer);
+    if (atomic_exchange(&exchange->state, SENT) == HELD) {
+        MHD_resume_connection(peer);
+        wake(server);
+    }
     server->waiting--;
 }
 
@@ -458,6 +473,8 @@ static keel_status listen_on(keel_http_server *server, keel_err *err) {
         return keel_hint(err, "another program may listen there: choose another port, or 0 for any");
     }
     server->address.port = bound->port;
+    const union MHD_DaemonInfo *epoll = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (epoll) server->ready = epoll->epoll_fd;
     snprintf(server->url, sizeof server->url, server->address.six ? "http://[%s]:%u/" : "http://%s:%u/",
              server->address.host, server->address.port);
     return KEEL_OK;
@@ -479,7 +496,10 @@ keel_status keel_http_open(keel_http_server **out, const keel_http_address *addr
     server->context = context;
     server->options = *options;
     server->address = *address;
-    const keel_status status = listen_on(server, err);
+    server->ready = -1;
+    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    const keel_status status =
+        server->wake >= 0 ? listen_on(server, err) : keel_fail(err, KEEL_E_IO, "HTTP", "%s", strerror(errno));
     if (status == KEEL_OK)
         *out = server;
     else
@@ -491,9 +511,23 @@ const char *keel_http_url(const keel_http_server *server) {
     return server->url;
 }
 
+/* Until a socket is ready, an answer is there, or SWEEP_MS are over. */
+static void wait_for_work(keel_http_server *server) {
+    MHD_UNSIGNED_LONG_LONG limit;
+    uint64_t count;
+    struct pollfd either[] = {{.fd = server->ready, .events = POLLIN},
+                              {.fd = server->wake, .events = POLLIN}};
+    const bool limited = MHD_get_timeout(server->daemon, &limit) == MHD_YES && limit < SWEEP_MS;
+    if (poll(either, 2, limited ? (int)limit : SWEEP_MS) <= 0 || !either[1].revents) return;
+    if (read(server->wake, &count, sizeof count) > 0) atomic_store(&server->woken, false);
+}
+
 /* One round: whatever is ready, or a short wait; then the time limits. */
 static keel_status run_round(keel_http_server *server, double *swept, keel_err *err) {
-    if (MHD_run_wait(server->daemon, SWEEP_MS) != MHD_YES)
+    enum { WITHOUT_EPOLL_MS = 2 };
+    if (server->ready >= 0) wait_for_work(server);
+    if ((server->ready >= 0 ? MHD_run(server->daemon) : MHD_run_wait(server->daemon, WITHOUT_EPOLL_MS)) !=
+        MHD_YES)
         return keel_fail(err, KEEL_E_IO, "HTTP", "the server failed");
     const double now = keel_clock();
     if (now - *swept < SWEEP_MS / 1000.0 && !server->draining) return KEEL_OK;
@@ -524,6 +558,7 @@ void keel_http_close(keel_http_server *server) {
         return;
     }
     if (server->daemon) MHD_stop_daemon(server->daemon);
+    if (server->wake >= 0) close(server->wake);
     keel_free(server);
 }
 

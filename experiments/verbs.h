@@ -17,6 +17,7 @@ extern const keel_verb keel_verb_eval;
 extern const keel_verb keel_verb_replay;
 extern const keel_verb keel_verb_decide;
 extern const keel_verb keel_verb_chat;
+extern const keel_verb keel_verb_serve;
 extern const keel_verb keel_verb_simulate;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_search;

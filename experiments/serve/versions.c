@@ -74,6 +74,14 @@ const keel_version *keel_versions_take(keel_versions *versions, size_t arm) {
     return &one->seen;
 }
 
+const keel_version *keel_version_hold(const keel_version *held) {
+    version *one = (version *)(uintptr_t)held;
+    pthread_mutex_lock(&one->of->lock);
+    one->users++;
+    pthread_mutex_unlock(&one->of->lock);
+    return held;
+}
+
 void keel_version_release(const keel_version *one) {
     if (one) drop((version *)(uintptr_t)one);
 }

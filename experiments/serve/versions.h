@@ -37,6 +37,8 @@ void keel_versions_close(keel_versions *versions);
 
 /* What an arm serves now; give it back. From any thread, never waits for a load. */
 const keel_version *keel_versions_take(keel_versions *versions, size_t arm);
+/* The same one once more, for who may outlive who took it. */
+const keel_version *keel_version_hold(const keel_version *version);
 void keel_version_release(const keel_version *version); /* NULL is harmless */
 
 /* Loads, checks and swaps; KEEL_E_NOT_FOUND for an unknown arm. On failure the arm serves what it did. From

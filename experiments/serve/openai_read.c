@@ -1,0 +1,74 @@
+#include <string.h>
+
+#include "core/json.h"
+#include "datasets/message.h"
+#include "experiments/serve/openai.h"
+
+/* A key of the object itself, or of its "keel". */
+static const cJSON *own_key(const cJSON *body, const char *key) {
+    const cJSON *keel = keel_json_get(body, "keel"), *inner = keel_json_get(keel, key);
+    return inner ? keel : body;
+}
+
+static keel_status read_own_text(const cJSON *body, const char *key, const char **out, keel_err *err) {
+    return keel_json_string(own_key(body, key), key, false, out, key, err);
+}
+
+keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err) {
+    const cJSON *keel = keel_json_get(body, "keel"), *metadata = keel_json_get(body, "metadata"),
+                *named = keel_json_get(metadata, "conversation_id");
+    if (keel && !cJSON_IsObject(keel) && !cJSON_IsNull(keel))
+        return keel_fail(err, KEEL_E_PARSE, "keel", "expected an object such as {\"details\": true}");
+    if (cJSON_IsString(named)) out->conversation = named->valuestring;
+    KEEL_TRY(keel_json_string(body, "safety_identifier", false, &out->user, "safety_identifier", err));
+    KEEL_TRY(read_own_text(body, "user", &out->user, err));
+    KEEL_TRY(read_own_text(body, "conversation", &out->conversation, err));
+    KEEL_TRY(read_own_text(body, "segment", &out->segment, err));
+    return keel_json_bool(own_key(body, "details"), "details", false, &out->details, "details", err);
+}
+
+/* One answer is chosen and given. */
+static keel_status check_n(const cJSON *body, keel_err *err) {
+    double n = 1;
+    KEEL_TRY(keel_json_number(body, "n", false, &n, "n", err));
+    if (n == 1) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, "n",
+                     "expected 1, got %g: candidates are written, and one of them is the answer", n);
+}
+
+static keel_status read_stream(const cJSON *body, keel_asked *out, keel_err *err) {
+    const cJSON *options = NULL;
+    KEEL_TRY(keel_json_bool(body, "stream", false, &out->stream, "stream", err));
+    KEEL_TRY(keel_json_object(body, "stream_options", false, &options, "stream_options", err));
+    return keel_json_bool(options, "include_usage", false, &out->usage, "stream_options", err);
+}
+
+static keel_status read_most(const cJSON *body, const char *key, size_t *out, keel_err *err) {
+    double most = 0;
+    KEEL_TRY(keel_json_number(body, key, false, &most, key, err));
+    if (most < 0) return keel_fail(err, KEEL_E_INVALID, key, "expected a number above 0, got %g", most);
+    if (most > 0) *out = most < 1e9 ? (size_t)most : (size_t)1e9;
+    return KEEL_OK;
+}
+
+static keel_status read_object(const char *body, size_t length, keel_arena *arena, const cJSON **out,
+                               keel_err *err) {
+    KEEL_TRY(keel_json_parse_in(arena, body ? body : "", length, "body", out, err));
+    if (cJSON_IsObject(*out)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
+}
+
+keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
+                             keel_err *err) {
+    const cJSON *object;
+    *out = (keel_asked){0};
+    KEEL_TRY(read_object(body, length, arena, &object, err));
+    KEEL_TRY(check_n(object, err));
+    KEEL_TRY(keel_json_string(object, "model", false, &out->model, "model", err));
+    KEEL_TRY(read_stream(object, out, err));
+    KEEL_TRY(read_most(object, "max_tokens", &out->max_tokens, err));
+    KEEL_TRY(read_most(object, "max_completion_tokens", &out->max_tokens, err));
+    KEEL_TRY(keel_openai_read_common(object, out, err));
+    return keel_message_turns(keel_json_get(object, "messages"), "messages", arena, &out->turns,
+                              &out->n_turns, err);
+}
