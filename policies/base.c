@@ -338,11 +338,10 @@ keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *c
 }
 
 keel_status keel_base_likelihood(const keel_base *base, const keel_conversation *conversation,
-                                 size_t decision, const keel_candidate *candidate, keel_arena *scratch,
-                                 double *log_prob, size_t *n, keel_err *err) {
+                                 keel_base_said *out, keel_err *err) {
+    *out = (keel_base_said){0};
     if (!base->kind->likelihood) return fail_unsupported(base, "is no model of texts", err);
-    KEEL_TRY(check_decision(conversation, decision, err));
-    return base->kind->likelihood(base, conversation, decision, candidate, scratch, log_prob, n, err);
+    return base->kind->likelihood(base, conversation, out, err);
 }
 
 keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation *conversation,

@@ -142,6 +142,13 @@ typedef struct keel_proposal_item {
     keel_proposal *proposal; /* [n] to be filled */
 } keel_proposal_item;
 
+/* How likely the responses are that the assistant gave: the sum of ln p(token | all before it) over their
+ * tokens. A response without a token does not count. */
+typedef struct keel_base_said {
+    double log_prob;
+    size_t tokens, responses;
+} keel_base_said;
+
 /* A word of a text, and what it adds to a logit. */
 typedef struct keel_base_word {
     const char *text;
@@ -202,11 +209,9 @@ struct keel_base_kind {
     keel_status (*log_prob)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                             keel_err *err);
-    /* log_prob: sum of ln p(token | all before it) over the tokens of what a candidate says; n of them, 0: it
-     * says nothing. NULL: it is no model of texts. */
-    keel_status (*likelihood)(const keel_base *base, const keel_conversation *conversation, size_t decision,
-                              const keel_candidate *candidate, keel_arena *scratch, double *log_prob,
-                              size_t *n, keel_err *err);
+    /* NULL: it is no model of texts. */
+    keel_status (*likelihood)(const keel_base *base, const keel_conversation *conversation,
+                              keel_base_said *out, keel_err *err);
     /* action: of the decision, or SIZE_MAX for its state. */
     keel_status (*evidence)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             size_t action, keel_arena *arena, keel_base_evidence *out, keel_err *err);
@@ -290,11 +295,10 @@ keel_status keel_base_log_prob(const keel_base *base, const keel_conversation *c
                                const keel_candidate *candidates, size_t n, keel_arena *scratch, double *out,
                                keel_err *err);
 
-/* How likely it is to the base that the assistant says what the candidate says, token by token.
- * KEEL_E_UNSUPPORTED for a kind that is no model of texts. */
+/* How likely the taken candidates of all decisions are to the base, token by token. KEEL_E_UNSUPPORTED for a
+ * kind that is no model of texts. */
 keel_status keel_base_likelihood(const keel_base *base, const keel_conversation *conversation,
-                                 size_t decision, const keel_candidate *candidate, keel_arena *scratch,
-                                 double *log_prob, size_t *n, keel_err *err);
+                                 keel_base_said *out, keel_err *err);
 
 /* What the base reads in the last user turn before the decision (action SIZE_MAX), or in the text of an
  * action. about is NULL where it reads nothing. */

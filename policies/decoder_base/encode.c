@@ -195,24 +195,44 @@ keel_status keel__decoder_base_encode(const keel_base *base, const keel_base_ite
 
 /* ---- what else is asked of a base ---- */
 
-keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conversation *conversation,
-                                          size_t decision, const keel_candidate *candidate,
-                                          keel_arena *scratch, double *log_prob, size_t *n, keel_err *err) {
-    const keel_decoder_base *model = (const keel_decoder_base *)base;
-    const size_t turn = conversation->decisions[decision].turn;
-    keel_decoder_memory memory = {0};
+/* What was said at one decision; work: what it takes, and no longer. */
+static keel_status add_said(const keel_decoder_base *model, const keel_conversation *conversation,
+                            const keel_decision *decision, keel_decoder_memory *memory, keel_arena *work,
+                            keel_base_said *out, keel_err *err) {
+    keel_tokens *said = keel_arena_calloc(work, decision->n_candidates + 1, sizeof *said);
+    double *sum = keel_arena_calloc(work, decision->n_candidates + 1, sizeof *sum);
     keel_decoder_prompt prompt;
-    keel_tokens said;
-    size_t cut;
-    *log_prob = 0;
-    KEEL_TRY(keel__decoder_lesson(model, candidate, scratch, &said, &cut, err));
-    *n = said.count;
-    if (said.count == 0) return KEEL_OK;
-    KEEL_TRY(keel__decoder_prompt(model, conversation, turn, NULL, scratch, &prompt, err));
-    keel_status status = keel__decoder_read_prompt(model, &prompt.tokens, &memory, NULL, scratch, err);
-    if (status == KEEL_OK)
-        status = keel__decoder_score(model, &memory, &said, 1, NULL, scratch, log_prob, err);
+    size_t n = 0, cut;
+    if (!said || !sum) return keel_nomem(err, "decoder base");
+    for (size_t i = 0; i < decision->n_candidates; i++) {
+        if (!decision->candidates[i].taken) continue;
+        KEEL_TRY(keel__decoder_lesson(model, &decision->candidates[i], work, &said[n], &cut, err));
+        n += said[n].count > 0;
+    }
+    if (n == 0) return KEEL_OK;
+    KEEL_TRY(keel__decoder_prompt(model, conversation, decision->turn, NULL, work, &prompt, err));
+    KEEL_TRY(keel__decoder_read_prompt(model, &prompt.tokens, memory, NULL, work, err));
+    KEEL_TRY(keel__decoder_score(model, memory, said, n, NULL, work, sum, err));
+    for (size_t i = 0; i < n; i++) {
+        out->log_prob += sum[i];
+        out->tokens += said[i].count;
+    }
+    out->responses += n;
+    return KEEL_OK;
+}
+
+keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conversation *conversation,
+                                          keel_base_said *out, keel_err *err) {
+    keel_decoder_memory memory = {0};
+    keel_arena work = {0};
+    keel_status status = KEEL_OK;
+    for (size_t d = 0; d < conversation->n_decisions && status == KEEL_OK; d++) {
+        keel_arena_reset(&work);
+        status = add_said((const keel_decoder_base *)base, conversation, &conversation->decisions[d], &memory,
+                          &work, out, err);
+    }
     keel__decoder_forget(&memory);
+    keel_arena_free(&work);
     return status;
 }
 

@@ -11,8 +11,7 @@
 keel_status keel__decoder_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                                       keel_arena *scratch, keel_err *err);
 keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conversation *conversation,
-                                          size_t decision, const keel_candidate *candidate,
-                                          keel_arena *scratch, double *log_prob, size_t *n, keel_err *err);
+                                          keel_base_said *out, keel_err *err);
 keel_status keel__decoder_base_place(const keel_base *base, const keel_conversation *conversation,
                                      size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
                                      const float **weight, size_t *n, keel_err *err);

@@ -15,7 +15,7 @@ enum { AT_ONCE = 32 };
 typedef struct judging {
     const keel_base *base;
     keel_conversation *read[AT_ONCE];
-    keel_arena arena[AT_ONCE], scratch[AT_ONCE];
+    keel_arena arena[AT_ONCE];
     double *row[AT_ONCE];
 } judging;
 
@@ -23,18 +23,11 @@ static keel_status judge(void *context, size_t i, size_t thread, keel_err *err) 
     judging *j = context;
     const keel_conversation *c = j->read[i];
     (void)thread;
-    for (size_t d = 0; d < c->n_decisions; d++)
-        for (size_t k = 0; k < c->decisions[d].n_candidates; k++) {
-            const keel_candidate *candidate = &c->decisions[d].candidates[k];
-            double log_prob;
-            size_t n;
-            if (!candidate->taken) continue;
-            keel_arena_reset(&j->scratch[i]);
-            KEEL_TRY(keel_base_likelihood(j->base, c, d, candidate, &j->scratch[i], &log_prob, &n, err));
-            j->row[i][LOG_PROB] += log_prob;
-            j->row[i][TOKENS] += (double)n;
-            j->row[i][RESPONSES] += n > 0;
-        }
+    keel_base_said said;
+    KEEL_TRY(keel_base_likelihood(j->base, c, &said, err));
+    j->row[i][LOG_PROB] = said.log_prob;
+    j->row[i][TOKENS] = (double)said.tokens;
+    j->row[i][RESPONSES] = (double)said.responses;
     return KEEL_OK;
 }
 
@@ -65,10 +58,7 @@ static keel_status judge_all(judging *j, keel_store *store, const int64_t *ids, 
         keel_progress_step(&progress, at + n, NULL);
     }
     keel_progress_end(&progress, count);
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        keel_arena_free(&j->arena[i]);
-        keel_arena_free(&j->scratch[i]);
-    }
+    for (size_t i = 0; i < AT_ONCE; i++) keel_arena_free(&j->arena[i]);
     return status;
 }
 

@@ -266,11 +266,13 @@ static keel_decoder_text text_of(const keel_decoder_base *model, const char *ask
     const keel_decoder_link link = {0, 0};
     const keel_decoder_unit unit = {.n_links = 1};
     keel_decoder_text text[KEEL_DECODER_MOST_TEXTS];
-    size_t n, tokens;
+    keel_base_said said;
+    size_t n;
     assert_ok(keel__decoder_texts(model, &conversation, &unit, &link, arena, text, &n, &err));
-    assert_ok(
-        keel_base_likelihood(&model->base, &conversation, 0, &candidate, arena, log_prob, &tokens, &err));
-    assert_int_equal(tokens, text[0].n - text[0].prompt);
+    assert_ok(keel_base_likelihood(&model->base, &conversation, &said, &err));
+    assert_int_equal(said.tokens, text[0].n - text[0].prompt);
+    assert_int_equal(said.responses, 1);
+    *log_prob = said.log_prob;
     return text[0];
 }
 
@@ -327,6 +329,41 @@ static void losses_are_their_formulas(void **state) {
 }
 
 /* ---- how it reads ---- */
+
+/* A dialogue is read once, and each of its responses is as likely as in a dialogue that is read anew; what
+ * was not taken does not count. */
+static void a_dialogue_is_as_likely_as_its_responses(void **state) {
+    (void)state;
+    add_sets(store, 12, "train");
+    config.epochs = 1;
+    assert_ok(tune_from("decoder", "base", 1));
+    keel_decoder_base *model = load("base");
+    keel_turn turns[] = {{.role = KEEL_ROLE_USER, .text = topics[0].ask},
+                         {.role = KEEL_ROLE_ASSISTANT, .text = topics[0].answer},
+                         {.role = KEEL_ROLE_USER, .text = topics[1].ask}};
+    keel_candidate first = {.text = topics[0].answer, .taken = true};
+    keel_candidate second[] = {{.text = topics[1].answer, .taken = true},
+                               {.text = "Nobody said this.", .taken = false},
+                               {.text = topics[0].answer, .taken = true}};
+    keel_decision decisions[] = {{.turn = 1, .n_candidates = 1, .candidates = &first},
+                                 {.turn = 3, .n_candidates = 3, .candidates = second}};
+    keel_conversation talk = {.n_turns = 3, .turns = turns, .n_decisions = 2, .decisions = decisions};
+    keel_base_said all, part, sum = {0};
+    assert_ok(keel_base_likelihood(&model->base, &talk, &all, &err));
+    assert_int_equal(all.responses, 3);
+    for (size_t d = 0; d < 2; d++)
+        for (size_t i = 0; i < decisions[d].n_candidates; i++) {
+            keel_decision alone = {
+                .turn = decisions[d].turn, .n_candidates = 1, .candidates = &decisions[d].candidates[i]};
+            keel_conversation one = {.n_turns = 3, .turns = turns, .n_decisions = 1, .decisions = &alone};
+            assert_ok(keel_base_likelihood(&model->base, &one, &part, &err));
+            sum.log_prob += part.log_prob;
+            sum.tokens += part.tokens;
+        }
+    assert_int_equal(all.tokens, sum.tokens);
+    assert_true(fabs(all.log_prob - sum.log_prob) < 1e-9 * fabs(sum.log_prob));
+    keel__decoder_base_close(&model->base);
+}
 
 static void a_dialogue_is_one_text(void **state) {
     (void)state;
@@ -538,6 +575,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_first_margins_are_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(good_answers_alone_are_imitated, set_up, tear_down),
         cmocka_unit_test_setup_teardown(losses_are_their_formulas, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_dialogue_is_as_likely_as_its_responses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dialogue_is_one_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_speaks_for_another, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_long_responses_are_dropped_or_cut, set_up, tear_down),
