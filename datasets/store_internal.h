@@ -18,11 +18,13 @@
 #define KEEL__SQL_REWARD(id, name, weight, low, high)   ", " #name
 #define KEEL__SQL_REWARD_C(id, name, weight, low, high) ", c." #name
 #define KEEL__SQL_REWARD_T(id, name, weight, low, high) ", t." #name
+#define KEEL__SQL_REWARD_X(id, name, weight, low, high) ", x." #name
 #define KEEL__SQL_REWARD_N(id, name, weight, low, high) ", count(t." #name ")"
 #define KEEL__SQL_REWARD_S(id, name, weight, low, high) ", " #name " = ?"
 #define KEEL__SQL_REWARDS                               KEEL_REWARDS(KEEL__SQL_REWARD)
 #define KEEL__SQL_REWARDS_C                             KEEL_REWARDS(KEEL__SQL_REWARD_C)
 #define KEEL__SQL_REWARDS_T                             KEEL_REWARDS(KEEL__SQL_REWARD_T)
+#define KEEL__SQL_REWARDS_X                             KEEL_REWARDS(KEEL__SQL_REWARD_X)
 #define KEEL__SQL_REWARDS_N                             KEEL_REWARDS(KEEL__SQL_REWARD_N)
 #define KEEL__SQL_REWARDS_S                             KEEL_REWARDS(KEEL__SQL_REWARD_S)
 
@@ -184,6 +186,13 @@
                    " served_feedback WHERE start_id = ?1) + (SELECT ifnull(sum(count), 0) FROM served_lost"  \
                    " WHERE start_id = ?1)")                                                                  \
     X(ADD_LOST, "INSERT INTO served_lost(start_id, at, count, why) VALUES(?1, ?2, ?3, ?4)")                  \
+    X(STARTS, "SELECT id, at, arms FROM serve_starts ORDER BY id")                                           \
+    X(WALK_SERVED,                                                                                           \
+      "SELECT s.conversation_id, s.start_id, s.arm, s.segment, s.user, s.policy, s.at, s.shadow,"            \
+      " c.risk, c.completed, k.outcome, k.feedback" KEEL__SQL_REWARDS_X                                      \
+      " FROM served s JOIN conversations c ON c.id = s.conversation_id"                                      \
+      " JOIN candidates k ON k.id = s.candidate_id"                                                          \
+      " LEFT JOIN transitions x ON x.candidate_id = s.candidate_id WHERE s.at >= ?1 ORDER BY s.id")          \
     X(HAS_SERVED, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'served'")                    \
     X(PUT_POLICY, "INSERT INTO policies(hash, dir, base, gates, passed, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"  \
                   " ON CONFLICT(hash) DO UPDATE SET dir = excluded.dir, base = excluded.base, gates ="       \

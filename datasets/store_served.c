@@ -263,6 +263,72 @@ keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int
     return keel__store_run(store, statement, "recording what was lost", err);
 }
 
+static keel_status read_starts(keel_store *store, sqlite3_stmt *s, keel_arena *arena, keel_serve_start **out,
+                               size_t *count, keel_err *err) {
+    size_t capacity = 0;
+    bool row = true;
+    for (*count = 0;; ++*count) {
+        KEEL_TRY(keel__store_step(store, s, &row, "reading starts", err));
+        if (!row) return KEEL_OK;
+        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) return keel_nomem(err, "starts");
+        keel_serve_start *one = *out + *count;
+        *one = (keel_serve_start){.id = sqlite3_column_int64(s, 0), .at = sqlite3_column_double(s, 1)};
+        KEEL_TRY(keel__column_text(s, 2, arena, &one->arms, err));
+        if (!one->arms) return keel__store_damaged(store, "a start without its arms", err);
+    }
+}
+
+keel_status keel_store_starts(keel_store *store, keel_arena *arena, keel_serve_start **out, size_t *count,
+                              keel_err *err) {
+    sqlite3_stmt *statement;
+    *out = NULL;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_STARTS, &statement, err));
+    const keel_status status = read_starts(store, statement, arena, out, count, err);
+    sqlite3_reset(statement);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static keel_status read_row(keel_store *store, sqlite3_stmt *s, keel_served_row *out, keel_err *err) {
+    *out = (keel_served_row){.conversation = sqlite3_column_int64(s, 0),
+                             .start = sqlite3_column_int64(s, 1),
+                             .arm = (const char *)sqlite3_column_text(s, 2),
+                             .segment = (const char *)sqlite3_column_text(s, 3),
+                             .user = (const char *)sqlite3_column_text(s, 4),
+                             .policy = (const char *)sqlite3_column_text(s, 5),
+                             .at = sqlite3_column_double(s, 6),
+                             .shadow = sqlite3_column_int(s, 7) != 0,
+                             .risk = (keel_risk)sqlite3_column_int(s, 8),
+                             .completed = (keel_tri)sqlite3_column_int(s, 9),
+                             .outcome = (keel_outcome)sqlite3_column_int(s, 10),
+                             .feedback = keel__column_optional(s, 11),
+                             .reward = keel__column_reward(s, 12)};
+    const bool whole = out->arm && out->segment && (unsigned)out->risk <= KEEL_RISK_DANGEROUS &&
+                       (unsigned)out->outcome <= KEEL_N_OUTCOMES && out->completed >= KEEL_UNKNOWN &&
+                       out->completed <= KEEL_YES &&
+                       (!out->feedback.present || fabs(out->feedback.value) <= 1);
+    return whole ? KEEL_OK : keel__store_damaged(store, "a request with impossible values", err);
+}
+
+keel_status keel_store_walk_served(keel_store *store, double since, keel_served_look *look, void *context,
+                                   keel_err *err) {
+    sqlite3_stmt *statement;
+    keel_served_row one;
+    bool row = true;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_WALK_SERVED, &statement, err));
+    sqlite3_bind_double(statement, 1, since);
+    keel_status status;
+    while ((status = keel__store_step(store, statement, &row, "reading what was served", err)) == KEEL_OK &&
+           row) {
+        status = read_row(store, statement, &one, err);
+        if (status == KEEL_OK) status = look(context, &one, err);
+        if (status != KEEL_OK) break;
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
 keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_HAS_SERVED, &statement, err));

@@ -63,6 +63,32 @@ keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entri
 keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int64_t count, const char *why,
                                 keel_err *err);
 
+/* A request as experiments read it. Texts are valid until the look returns. */
+typedef struct keel_served_row {
+    int64_t conversation, start;               /* start 0: none */
+    const char *arm, *segment, *user, *policy; /* user, policy: NULL where there is none */
+    double at;
+    bool shadow;
+    keel_risk risk;
+    keel_tri completed;
+    keel_outcome outcome;   /* of the answer */
+    keel_optional feedback; /* of the answer */
+    keel_reward reward;     /* of its transition */
+} keel_served_row;
+typedef keel_status keel_served_look(void *context, const keel_served_row *row, keel_err *err);
+/* All requests from a time on, in the order in which they were written. */
+keel_status keel_store_walk_served(keel_store *store, double since, keel_served_look *look, void *context,
+                                   keel_err *err);
+
+typedef struct keel_serve_start {
+    int64_t id;
+    double at;
+    const char *arms; /* JSON */
+} keel_serve_start;
+/* All, by id; in the arena. */
+keel_status keel_store_starts(keel_store *store, keel_arena *arena, keel_serve_start **out, size_t *count,
+                              keel_err *err);
+
 /* Whether the store has the tables at all: one of an older schema that may only be read does not. */
 keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err);
 

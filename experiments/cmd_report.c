@@ -10,6 +10,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "experiments/cli_eval.h"
 #include "experiments/cli_resources.h"
 #include "experiments/eval_config.h"
 #include "experiments/eval_look.h"
@@ -79,39 +80,15 @@ done:
     return status;
 }
 
-/* The command line of `eval`: what was given here but --out, and --cases. */
-static keel_status arguments(keel_cli *cli, const char ***argv, size_t *argc, keel_err *err) {
-    *argv = keel_arena_calloc(&cli->arena, 2 * cli->n_given + 2, sizeof **argv);
-    *argc = 0;
-    if (!*argv) return keel_nomem(err, "arguments");
-    for (size_t i = 0; i < cli->n_given; i++) {
-        const keel_given *given = &cli->given[i];
-        if (strcmp(given->flag->name, "--out") == 0) continue;
-        (*argv)[(*argc)++] = given->flag->name;
-        if (given->value) (*argv)[(*argc)++] = given->value;
-    }
-    if (keel_cli_has(cli, "--cases")) return KEEL_OK;
-    (*argv)[(*argc)++] = "--cases";
-    (*argv)[(*argc)++] = "6";
-    return KEEL_OK;
-}
-
 /* Runs `eval`; the result is kept where a gate is not met too. */
 static keel_status judge(keel_cli *cli, keel_run_folder *folder, keel_err *err) {
-    const char **argv;
-    size_t argc;
-    bool help = false;
-    keel_cli inner;
-    KEEL_TRY(arguments(cli, &argv, &argc, err));
-    keel_status status = keel_cli_parse(&inner, &keel_verb_eval, argc, argv, &help, err);
-    if (status == KEEL_OK) status = keel_cli_run(&inner, err);
-    if (status == KEEL_OK || status == KEEL_E_GATE) {
-        keel_status added = add_step(folder, name_of(keel_cli_value(cli, "--policy")), inner.result, err);
-        inner.result = NULL;
-        if (added != KEEL_OK) status = added;
-    }
-    keel_cli_free(&inner);
-    return status;
+    static const char *const but[] = {"--out", NULL}, *const few[] = {"--cases", "6", NULL};
+    cJSON *result;
+    const keel_status status =
+        keel_cli_eval(cli, but, keel_cli_has(cli, "--cases") ? few + 2 : few, &result, err);
+    if (status != KEEL_OK && status != KEEL_E_GATE) return status;
+    const keel_status added = add_step(folder, name_of(keel_cli_value(cli, "--policy")), result, err);
+    return added == KEEL_OK ? status : added;
 }
 
 static keel_status read_store(keel_cli *cli, keel_run_folder *folder, keel_err *err) {

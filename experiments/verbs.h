@@ -19,6 +19,8 @@ extern const keel_verb keel_verb_decide;
 extern const keel_verb keel_verb_chat;
 extern const keel_verb keel_verb_serve;
 extern const keel_verb keel_verb_simulate;
+extern const keel_verb keel_verb_publish;
+extern const keel_verb keel_verb_ab;
 extern const keel_verb keel_verb_run;
 extern const keel_verb keel_verb_search;
 extern const keel_verb keel_verb_auto;

@@ -1,8 +1,10 @@
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "experiments/serve/versions.h"
 
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -122,7 +124,7 @@ static bool is_sound(const keel_choice *choice) {
 }
 
 /* Whether it decides a request at all. */
-static keel_status check(const version *one, const char *dir, keel_err *err) {
+static keel_status check(const keel_policy *policy, const keel_base *base, const char *dir, keel_err *err) {
     keel_turn turn = {.role = KEEL_ROLE_USER, .text = "Hello, can you help me with my order?"};
     keel_candidate candidates[] = {{.text = "Of course. What is its number?"},
                                    {.text = "I cannot help with that."}};
@@ -136,10 +138,9 @@ static keel_status check(const version *one, const char *dir, keel_err *err) {
     keel_arena scratch = {0};
     keel_features features;
     keel_choice choice;
-    keel_status status = keel_base_encode_decision(one->base->base, &talk, 0, &scratch, &features, err);
+    keel_status status = keel_base_encode_decision(base, &talk, 0, &scratch, &features, err);
     if (status == KEEL_OK)
-        status =
-            keel_policy_decide_at(one->policy, one->base->base, &talk, 0, &features, &scratch, &choice, err);
+        status = keel_policy_decide_at(policy, base, &talk, 0, &features, &scratch, &choice, err);
     if (status == KEEL_OK && !is_sound(&choice))
         status =
             keel_fail(err, KEEL_E_INVALID, dir, "the policy decides a made-up request by no distribution");
@@ -155,7 +156,7 @@ static keel_status prepare(keel_versions *versions, const char *dir, version *on
     if (!isnan(o->harm_threshold) && one->policy->net.shape.cost)
         one->policy->harm_threshold = o->harm_threshold;
     if (o->fallback_unfamiliar && one->policy->familiar.n) keel_policy_when_unfamiliar(one->policy, true);
-    return check(one, dir, err);
+    return check(one->policy, one->base->base, dir, err);
 }
 
 static keel_status load(keel_versions *versions, size_t arm, const char *dir, version **out, keel_err *err) {
@@ -329,6 +330,54 @@ keel_status keel_versions_follow(keel_versions *versions, keel_store *store, kee
     }
     pthread_mutex_unlock(&versions->loading);
     keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- registering ---- */
+
+static keel_status put_judged(keel_store *store, const keel_judged_policy *judged, const char *path,
+                              const keel_policy *policy, keel_err *err) {
+    const double at = (double)time(NULL);
+    KEEL_TRY(keel_store_put_policy(store,
+                                   &(keel_registered_policy){.hash = policy->hash,
+                                                             .dir = path,
+                                                             .base = policy->base_hash,
+                                                             .gates = judged->gates,
+                                                             .passed = judged->passed,
+                                                             .at = at},
+                                   err));
+    if (!judged->passed || !judged->arm) return KEEL_OK;
+    return keel_store_publish(
+        store,
+        &(keel_publication){
+            .arm = judged->arm, .policy = policy->hash, .at = at, .why = judged->why, .note = judged->note},
+        NULL, err);
+}
+
+static keel_status transact(keel_store *store, const keel_judged_policy *judged, const keel_policy *policy,
+                            keel_err *err) {
+    char *path = realpath(judged->dir, NULL);
+    if (!path) return keel_fail(err, KEEL_E_IO, judged->dir, "the folder has no path");
+    keel_status status = keel_store_begin(store, err);
+    if (status == KEEL_OK) {
+        status = put_judged(store, judged, path, policy, err);
+        if (status == KEEL_OK) status = keel_store_commit(store, err);
+        if (status != KEEL_OK) keel_store_rollback(store);
+    }
+    free(path);
+    return status;
+}
+
+keel_status keel_versions_register(keel_store *store, const keel_judged_policy *judged, char hash[65],
+                                   keel_err *err) {
+    keel_policy *policy = NULL;
+    keel_base *base = NULL;
+    KEEL_TRY(keel_cli_open_policy(judged->dir, judged->base, &policy, &base, err));
+    keel_status status = check(policy, base, judged->dir, err);
+    if (status == KEEL_OK) status = transact(store, judged, policy, err);
+    snprintf(hash, 65, "%s", policy->hash);
+    keel_policy_close(policy);
+    keel_base_close(base);
     return status;
 }
 

@@ -48,6 +48,19 @@ keel_status keel_versions_publish(keel_versions *versions, const char *arm, cons
  * policy that cannot be loaded or is another than the one registered is refused once, and said. */
 keel_status keel_versions_follow(keel_versions *versions, keel_store *store, keel_err *err);
 
+/* A policy that was judged. */
+typedef struct keel_judged_policy {
+    const char *dir, *base; /* base: its folder; NULL: the one beside it that it names */
+    const char *gates;      /* JSON array, as `keel eval` gives it */
+    bool passed;            /* all of them */
+    const char *arm;        /* that it is published to if it passed; NULL: to none */
+    const char *why, *note; /* KEEL_PUBLISHED_*; in words, or NULL */
+} keel_judged_policy;
+/* Registers it under the path that its folder has now, after the checks of a load, and publishes it. *hash
+ * gets its hash. */
+keel_status keel_versions_register(keel_store *store, const keel_judged_policy *judged, char hash[65],
+                                   keel_err *err);
+
 /* POST /admin/policy: publishes a registered policy (by its hash, or a prefix of at least 8 digits) to an
  * arm, or with policy NULL rolls the arm back, in the store, for the server to follow. A policy whose gates
  * were not met is KEEL_E_GATE; unknown ones are KEEL_E_NOT_FOUND. *out, in the arena: the hash. */
