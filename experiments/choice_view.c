@@ -272,3 +272,18 @@ void keel_choice_view_print_numbers(const cJSON *why, FILE *out) {
     print_parts(keel_json_get(why, "shapley"), "  of it (Shapley values):", out);
     print_parts(keel_json_get(why, "parts"), "  difference of log-probabilities:", out);
 }
+
+void keel_choice_view_print_choice(const cJSON *choice, FILE *out) {
+    const cJSON *actions = keel_json_get(choice, "actions"),
+                *threshold = keel_json_get(choice, "harm_threshold");
+    const cJSON *says = keel_json_get(choice, "says");
+    if (cJSON_IsArray(actions)) keel_choice_view_print(actions, out);
+    if (cJSON_IsNumber(threshold))
+        fprintf(out, "masked from a cost of harm of %.3g on\n", threshold->valuedouble);
+    keel_choice_view_print_why(keel_json_get(choice, "why"), out);
+    fprintf(out, "%s%s\nassistant> ",
+            cJSON_IsTrue(keel_json_get(choice, "unfamiliar")) ? "(unlike what it learned from) " : "",
+            cJSON_IsTrue(keel_json_get(choice, "fallback")) ? "(fallback)" : "");
+    keel_print_text(out, cJSON_IsString(says) ? says->valuestring : "");
+    fputc('\n', out);
+}

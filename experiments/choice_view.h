@@ -46,6 +46,10 @@ cJSON *keel_choice_view_why(const keel_policy *policy, const keel_choice *choice
 /* "unfamiliar" and "distance" (null: not known) of a choice, into an object. */
 void keel_choice_view_familiarity(cJSON *to, const keel_choice *choice);
 
+/* A whole choice, as `keel chat --json` prints it: {"actions", "says", "fallback", "harm_threshold",
+ * "unfamiliar", "why"}, of which all but "says" may be missing; text of others is made harmless for a
+ * terminal. */
+void keel_choice_view_print_choice(const cJSON *choice, FILE *out);
 /* A list of actions as a table; text of logs is made harmless for a terminal. */
 void keel_choice_view_print(const cJSON *actions, FILE *out);
 /* The sentence; the numbers behind it. why may be NULL. */

@@ -16,6 +16,7 @@ The first line on stdout is its port. POST /MODE/v1/chat/completions, MODE one o
   broken    500 with HTML
   moved     302 to /normal
   tools     one answer that calls the first tool
+  odd       one answer with details as of keel serve, of wrong types in turn
 
 An answer says "MODE I: TEXT" with I its index and TEXT the last user message; it refuses where TEXT holds "bomb".
 GET /log: the bodies that came, as a JSON list; GET /open: how many requests are being answered.
@@ -72,7 +73,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         global running
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-        mode = self.path.strip("/").split("/")[0]
+        mode = self.path.strip("/").split("/")[0] if self.path.endswith("/chat/completions") else "nowhere"
         mode = "normal" if mode in ("v1", "chat") else mode
         with lock:
             bodies.append(body)
@@ -166,6 +167,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": "{\"city\": \"Oslo\"}"}}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         self.say(200, {**self.completion(mode, body, 1), "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+
+    def do_odd(self, mode, body):
+        global turn
+        with lock:
+            turn += 1
+        row = {"says": "a\u001b[31m", "q": {"accuracy": "x"}, "cost": [], "outcome": 7}
+        odd = [None, 7, [], {"actions": 7}, {"actions": [7]}, {"actions": [{"says": 7}]}, {"actions": [row]}, {"actions": [row, {"says": "b", "q": {}}]},
+               {"actions": [], "why": 7, "harm_threshold": "x"}, {"why": {"sentence": 7}, "unfamiliar": "no", "fallback": 3}]
+        self.say(200, {**self.completion(mode, body, 1), "keel": odd[turn % len(odd)]})
 
     def chunk(self, body, choices, **more):
         event = {"id": "fake-1", "object": "chat.completion.chunk", "created": 1, "model": body.get("model", "fake"), "choices": choices, **more}
