@@ -40,7 +40,8 @@ static keel_status read_stream(const cJSON *body, keel_asked *out, keel_err *err
     const cJSON *options = NULL;
     KEEL_TRY(keel_json_bool(body, "stream", false, &out->stream, "stream", err));
     KEEL_TRY(keel_json_object(body, "stream_options", false, &options, "stream_options", err));
-    return keel_json_bool(options, "include_usage", false, &out->usage, "stream_options", err);
+    return options ? keel_json_bool(options, "include_usage", false, &out->usage, "stream_options", err)
+                   : KEEL_OK;
 }
 
 static keel_status read_most(const cJSON *body, const char *key, size_t *out, keel_err *err) {
