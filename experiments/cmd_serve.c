@@ -41,6 +41,8 @@ static const keel_flag flags[] = {
     {"--shadow", NULL, false, false,
      "answer what the first upstream says, and log what the policy would have answered"},
     {"--salt", "TEXT", false, false, "of the draw of arms: another salt is another draw (default: keel)"},
+    {"--guard", "EXPR", false, true,
+     "what no arm may be shown to break, as \"refusal_rate >= control - 0.05\": an arm that does is stopped"},
     {"--segment-header", "NAME", false, false, "the header of a request whose value is its segment"},
     {"--queue", "N", false, false, "most requests at once; more are told to come back (default: 1024)"},
     {"--batch", "N", false, false, "most requests that are encoded together (default: 32)"},
@@ -134,6 +136,9 @@ static keel_status read_options(keel_cli *cli, keel_arms *arms, keel_serve_optio
     out->fixed = answers;
     if (out->redact && !out->store)
         return keel_fail(err, KEEL_E_USAGE, "--redact", "goes with --store: nothing else is kept");
+    KEEL_TRY(keel_cli_values(cli, "--guard", &out->guards, &out->n_guards, err));
+    if (out->n_guards && !out->store)
+        return keel_fail(err, KEEL_E_USAGE, "--guard", "goes with --store: it looks at what is logged");
     return KEEL_OK;
 }
 

@@ -53,7 +53,8 @@ static keel_status open_log(keel_serve *serve, keel_err *err) {
     keel_status status =
         arms.failed ? keel_nomem(err, "serve") : keel_served_log_open(&serve->log, options->store, &log, err);
     keel_buf_free(&arms);
-    return status;
+    if (status != KEEL_OK || !options->n_guards) return status;
+    return keel_guards_open(&serve->guards, options->store, options->guards, options->n_guards, 0, err);
 }
 
 static keel_status open_stages(keel_serve *serve, keel_err *err) {
@@ -115,12 +116,14 @@ void keel_serve_stop(keel_serve *serve) {
     keel_upstreams_close(serve->upstreams); /* their jobs are handed on, as are those of gather */
     keel_gather_close(serve->gather);
     keel_crew_close(serve->crew);
+    keel_guards_close(serve->guards);
     if (serve->log) keel_served_log_state_of(serve->log, &serve->log_state);
     keel_served_log_close(serve->log);
     serve->admin = NULL;
     serve->upstreams = NULL;
     serve->gather = NULL;
     serve->crew = NULL;
+    serve->guards = NULL;
     serve->log = NULL;
 }
 

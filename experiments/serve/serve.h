@@ -24,6 +24,8 @@ typedef struct keel_serve_options {
     bool shadow;     /* answer as the first upstream, or the caller's first candidate, does */
     uint64_t seed;
     const char *store, *redact; /* paths; NULL: no log; nothing is redacted */
+    const char *const *guards;  /* [n_guards] what no arm may break (serve/guard.h); with a store */
+    size_t n_guards;
     const char *segment_header; /* whose value is the segment; NULL: none */
     size_t queue;               /* most requests at once; more are told to come back */
     size_t threads;             /* that decide; 0: one per processor */

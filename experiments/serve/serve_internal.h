@@ -6,6 +6,7 @@
 #include "experiments/serve/admin.h"
 #include "experiments/serve/crew.h"
 #include "experiments/serve/gather.h"
+#include "experiments/serve/guard.h"
 #include "experiments/serve/monitor.h"
 #include "experiments/serve/serve.h"
 #include "experiments/serve/serve_decide.h"
@@ -18,6 +19,7 @@ struct keel_serve {
     keel_versions *versions;
     keel_redact *redact;
     keel_served_log *log; /* NULL: none */
+    keel_guards *guards;  /* NULL: none */
     keel_threads *threads;
     keel_upstreams *upstreams; /* NULL: none */
     keel_base *writer;         /* NULL: none of its own */
