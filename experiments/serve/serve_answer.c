@@ -104,22 +104,34 @@ static keel__serve_said say(const keel_serve *serve, const keel_job *job, const 
 
 /* ---- the response ---- */
 
+/* What a request cost: the tokens of all calls whose upstream told them, chosen or not; -1: none did. */
+static void count_tokens(const keel_job *job, keel_openai_answer *answer) {
+    answer->prompt_tokens = answer->completion_tokens = -1;
+    for (size_t i = 0; i < job->gathered.n_replies; i++) {
+        const keel_upstream_reply *reply = &job->gathered.replies[i];
+        if (reply->prompt_tokens < 0 || reply->completion_tokens < 0) continue;
+        answer->prompt_tokens =
+            reply->prompt_tokens + (answer->prompt_tokens < 0 ? 0 : answer->prompt_tokens);
+        answer->completion_tokens =
+            reply->completion_tokens + (answer->completion_tokens < 0 ? 0 : answer->completion_tokens);
+    }
+}
+
 static void write_chat(const keel_job *job, const keel__serve_said *said, const char *details,
                        keel_http_response *response) {
     const bool own = said->candidate == SIZE_MAX;
     const keel_job_source *source = own ? NULL : &job->source[said->candidate];
     const char *model = own ? NULL : job->decision.candidates[said->candidate].model;
-    const keel_openai_answer answer = {.id = job->id,
-                                       .created = (int64_t)job->at,
-                                       .model = model              ? model
-                                                : job->asked.model ? job->asked.model
-                                                                   : "keel",
-                                       .text = source && source->message ? source->content : said->text,
-                                       .message = source ? source->message : NULL,
-                                       .finish = source ? source->finish : NULL,
-                                       .prompt_tokens = source ? source->prompt_tokens : -1,
-                                       .completion_tokens = source ? source->completion_tokens : -1,
-                                       .keel = details};
+    keel_openai_answer answer = {.id = job->id,
+                                 .created = (int64_t)job->at,
+                                 .model = model              ? model
+                                          : job->asked.model ? job->asked.model
+                                                             : "keel",
+                                 .text = source && source->message ? source->content : said->text,
+                                 .message = source ? source->message : NULL,
+                                 .finish = source ? source->finish : NULL,
+                                 .keel = details};
+    count_tokens(job, &answer);
     response->type = "application/json";
     if (!job->asked.stream) {
         keel_openai_write(&answer, &response->body);
