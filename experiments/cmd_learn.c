@@ -13,6 +13,7 @@
 
 #include "core/clock.h"
 #include "core/context.h"
+#include "core/file.h"
 #include "core/interrupt.h"
 #include "core/json.h"
 #include "core/lock.h"
@@ -22,11 +23,15 @@
 #include "experiments/learn/learn_round.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "policies/artefact.h"
 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
-    {"--base", "DIR", true, false, "folder of the tuned base: it stays the same over all rounds"},
+    {"--base", "DIR", false, false, "folder of the base to begin with (default: tuned in the first round)"},
+    {"--tune", "SPEC", false, false,
+     "what bases are tuned from, as `keel sft --base` takes it; without it the base of --base stays"},
+    {"--tune-set", "KEY=VALUE", false, true, "one configuration key of `keel sft`"},
+    {"--grow", "F", false, false,
+     "tune a new base once there are F times the conversations of the last one's tuning (default: 2); 1: in each round"},
     {"--out", "DIR", true, false, "folder of the rounds: snapshots, policies"},
     {"--every", "DURATION", false, false,
      "begin a round so often, as 15m (default: --rounds of them, without a pause)"},
@@ -60,7 +65,6 @@ typedef struct learning {
     keel_learn learn;
     double every;   /* seconds; 0: without a pause */
     int64_t rounds; /* 0: no end */
-    char base_hash[65];
     keel_lock lock;
 } learning;
 
@@ -74,6 +78,11 @@ static const char *value_or(const keel_cli *cli, const char *flag, const char *s
 static keel_status read_numbers(keel_cli *cli, learning *work, keel_err *err) {
     keel_learn *learn = &work->learn;
     int label = 0;
+    const char *growth = keel_cli_value(cli, "--grow");
+    learn->growth = 2;
+    if (growth) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--grow", growth, &learn->growth, 1, err), err));
+    if (!(learn->growth >= 1))
+        return keel_fail(err, KEEL_E_USAGE, "--grow", "expected a factor of 1 or more, got %s", growth);
     learn->error = 0.05;
     learn->keep = 3;
     learn->seed = (int64_t)keel_context_current()->seed;
@@ -90,10 +99,12 @@ static keel_status read_numbers(keel_cli *cli, learning *work, keel_err *err) {
 static keel_status read_options(keel_cli *cli, learning *work, keel_err *err) {
     keel_learn *learn = &work->learn;
     keel_split split, test;
-    cJSON *manifest = NULL;
     learn->out = keel_cli_value(cli, "--out");
     learn->base = keel_cli_value(cli, "--base");
-    learn->base_hash = work->base_hash;
+    learn->tune = keel_cli_value(cli, "--tune");
+    if (!learn->base && !learn->tune)
+        return keel_fail(err, KEEL_E_USAGE, "--base",
+                         "give a base (--base DIR), or what to tune one from (--tune SPEC)");
     learn->split = value_or(cli, "--split", "train");
     learn->test = value_or(cli, "--test", "test");
     learn->arm = value_or(cli, "--arm", KEEL_ARM_DEFAULT);
@@ -102,15 +113,13 @@ static keel_status read_options(keel_cli *cli, learning *work, keel_err *err) {
     learn->threads = keel_cli_value(cli, "--threads");
     learn->publishes = keel_cli_has(cli, "--publish");
     KEEL_TRY(keel_cli_values(cli, "--set", &learn->sets, &learn->n_sets, err));
+    KEEL_TRY(keel_cli_values(cli, "--tune-set", &learn->tune_sets, &learn->n_tune_sets, err));
     KEEL_TRY(keel_cli_values(cli, "--gate", &learn->gates, &learn->n_gates, err));
     KEEL_TRY(keel_cli_blame(keel_split_parse(learn->split, &split, err), err));
     KEEL_TRY(keel_cli_blame(keel_split_parse(learn->test, &test, err), err));
     if (!keel_split_disjoint(&split, &test))
         return keel_fail(err, KEEL_E_USAGE, "--test", "may hold conversations of --split %s", learn->split);
-    KEEL_TRY(read_numbers(cli, work, err));
-    KEEL_TRY(keel_artefact_open(learn->base, "base", &manifest, work->base_hash, err));
-    cJSON_Delete(manifest);
-    return KEEL_OK;
+    return read_numbers(cli, work, err);
 }
 
 /* ---- rounds ---- */
@@ -142,6 +151,7 @@ static cJSON *row_json(const keel_learned *learned) {
     cJSON_AddNumberToObject(row, "new", (double)learned->added);
     cJSON_AddNumberToObject(row, "features_kept", (double)learned->carried);
     cJSON_AddBoolToObject(row, "labelled", learned->labelled);
+    cJSON_AddBoolToObject(row, "base_tuned", learned->tuned);
     cJSON_AddStringToObject(row, "content", round->content);
     if (round->policy_before) cJSON_AddStringToObject(row, "policy_before", round->policy_before);
     if (round->policy) cJSON_AddStringToObject(row, "policy", round->policy);
@@ -211,7 +221,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY(read_options(cli, &work, err));
     KEEL_TRY_GOTO(keel_lock_take(&work.lock, inside, err), done); /* which makes the folder */
     KEEL_TRY_GOTO(keel_learn_absolute(work.learn.out, &cli->arena, &work.learn.out, err), done);
-    KEEL_TRY_GOTO(keel_learn_absolute(work.learn.base, &cli->arena, &work.learn.base, err), done);
+    if (work.learn.base)
+        KEEL_TRY_GOTO(keel_learn_absolute(work.learn.base, &cli->arena, &work.learn.base, err), done);
     KEEL_TRY_GOTO(keel_cli_open_store(cli, KEEL_STORE_WRITE, &work.learn.store, err), done);
     cli->result = cJSON_CreateObject();
     status = keel_cli_has(cli, "--again") ? learn_again(&work, err) : learn_rounds(&work, err);
@@ -261,7 +272,9 @@ const keel_verb keel_verb_learn = {
     .more =
         "A round copies the store and learns from the copy, so whoever logs into the store never waits for it. Features of "
         "decisions at\n"
-        "which nothing changed are taken over from the round before. Each round trains anew, with the seed plus its number.\n"
+        "which nothing changed are taken over from the round before, as long as the base stays the "
+        "same. Each round\n"
+        "trains anew, with the seed plus its number.\n"
         "It publishes (--publish) what meets all gates and earns more a conversation on --test than the published policy, by "
         "the lower\n"
         "limit of the difference. The k-th round has the share 6/(pi k)^2 of --error, so the chance that any of them publishes "

@@ -49,21 +49,32 @@ static keel_status texts(const cJSON *list, keel_arena *arena, const char *const
     return KEEL_OK;
 }
 
+/* A base that was tuned in the round is tuned again; another must be what it was. */
+static keel_status read_base(const cJSON *config, keel_arena *arena, keel_learn *out, keel__learn_base *base,
+                             keel_err *err) {
+    const cJSON *json = NULL;
+    const char *now = NULL;
+    *base = (keel__learn_base){0};
+    KEEL_TRY(keel_json_object(config, "base", true, &json, "--again", err));
+    KEEL_TRY(keel_json_string(json, "tuned", false, &out->tune, "--again", err));
+    KEEL_TRY(texts(keel_json_get(json, "set"), arena, &out->tune_sets, &out->n_tune_sets, err));
+    KEEL_TRY(keel_json_string(json, "hash", true, &base->hash, "--again", err));
+    if (out->tune) return KEEL_OK;
+    KEEL_TRY(keel_json_string(json, "dir", true, &base->dir, "--again", err));
+    KEEL_TRY(keel__learn_hash(base->dir, "base", arena, &now, err));
+    if (strcmp(now, base->hash) == 0) return KEEL_OK;
+    return keel_fail(err, KEEL_E_CONFLICT, base->dir, "the round was made with base %.12s, this is %.12s",
+                     base->hash, now);
+}
+
 static keel_status read_config(const keel_learn *now, const cJSON *config, keel_arena *arena, keel_learn *out,
                                bool *label, keel_err *err) {
-    const char *hash = NULL;
     *out = *now;
-    out->algo = out->max_harm = NULL;
-    KEEL_TRY(keel_json_string(config, "base", true, &out->base, "--again", err));
-    KEEL_TRY(keel_json_string(config, "base_hash", true, &hash, "--again", err));
+    out->algo = out->max_harm = out->tune = NULL;
     KEEL_TRY(keel_json_string(config, "split", true, &out->split, "--again", err));
     KEEL_TRY(keel_json_string(config, "algo", false, &out->algo, "--again", err));
     KEEL_TRY(keel_json_string(config, "max_harm", false, &out->max_harm, "--again", err));
     KEEL_TRY(keel_json_bool(config, "label", true, label, "--again", err));
-    if (strcmp(hash, now->base_hash) != 0)
-        return keel_fail(err, KEEL_E_CONFLICT, now->base, "the round was made with base %.12s, this is %.12s",
-                         hash, now->base_hash);
-    out->base = now->base;
     return texts(keel_json_get(config, "set"), arena, &out->sets, &out->n_sets, err);
 }
 
@@ -101,8 +112,8 @@ static keel_status compare(const char *a, const char *b, keel_arena *arena, cons
 
 /* ---- again ---- */
 
-static keel_status make(const keel_learn *as, bool label, const keel_round *round, keel_arena *arena,
-                        keel__learn_place *place, keel_err *err) {
+static keel_status make(const keel_learn *as, const keel__learn_base *base, bool label,
+                        const keel_round *round, keel_arena *arena, keel__learn_place *place, keel_err *err) {
     char seed[32];
     keel_chain chain = {0};
     int64_t carried;
@@ -110,8 +121,8 @@ static keel_status make(const keel_learn *as, bool label, const keel_round *roun
     KEEL_TRY(keel__learn_place_of(as, "again", round->id, arena, place, err));
     KEEL_TRY(keel_folder_remove(place->folder, err));
     KEEL_TRY(keel_folder_make(place->folder, err));
-    KEEL_TRY(keel__learn_prepare(as, place, round->snapshot, NULL, &carried, err));
-    keel__learn_say_training(as, label, seed, &chain);
+    KEEL_TRY(keel__learn_prepare(base, place, round->snapshot, NULL, &carried, err));
+    keel__learn_say_training(as, label, as->tune != NULL, seed, &chain);
     const keel_chain_place there = keel__learn_chain_place(as, place, arena);
     const keel_status status = keel_chain_run(&chain, &there, NULL, err);
     unlink(place->work);
@@ -123,16 +134,17 @@ keel_status keel_learn_again(const keel_learn *learn, int64_t id, keel_arena *ar
     keel_round *round;
     keel_learn as;
     keel__learn_place first, second;
-    cJSON *config = NULL;
+    keel__learn_base base;
+    const cJSON *config = NULL;
     bool label = false;
     KEEL_TRY(find(learn, id, arena, &round, err));
     KEEL_TRY(check_snapshot(round, err));
     KEEL_TRY(keel__learn_place_of(learn, "round", id, arena, &first, err));
-    KEEL_TRY(keel_json_parse(round->config, strlen(round->config), "--again", &config, err));
+    KEEL_TRY(keel_json_parse_in(arena, round->config, strlen(round->config), "--again", &config, err));
     keel_status status = read_config(learn, config, arena, &as, &label, err);
-    if (status == KEEL_OK) status = make(&as, label, round, arena, &second, err);
+    if (status == KEEL_OK) status = read_base(config, arena, &as, &base, err);
+    if (status == KEEL_OK) status = make(&as, &base, label, round, arena, &second, err);
     if (status == KEEL_OK) status = compare(first.policy, second.policy, arena, differs, err);
-    cJSON_Delete(config);
     *same = status == KEEL_OK && !*differs;
     return status;
 }

@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "experiments/learn/learn_internal.h"
+#include "policies/artefact.h"
 #include "rl/learn/derive.h"
 
 keel_status keel__learn_place_of(const keel_learn *learn, const char *name, int64_t id, keel_arena *arena,
@@ -18,8 +19,19 @@ keel_status keel__learn_place_of(const keel_learn *learn, const char *name, int6
     if (!out->folder) return keel_nomem(err, learn->out);
     out->snapshot = keel_path_join(arena, out->folder, "snapshot.db");
     out->work = keel_path_join(arena, out->folder, "work.db");
+    out->base = keel_path_join(arena, out->folder, "base");
     out->policy = keel_path_join(arena, out->folder, "policy");
-    return out->snapshot && out->work && out->policy ? KEEL_OK : keel_nomem(err, learn->out);
+    return out->snapshot && out->work && out->base && out->policy ? KEEL_OK : keel_nomem(err, learn->out);
+}
+
+keel_status keel__learn_hash(const char *dir, const char *kind, keel_arena *arena, const char **hash,
+                             keel_err *err) {
+    char hex[65];
+    cJSON *manifest = NULL;
+    KEEL_TRY(keel_artefact_open(dir, kind, &manifest, hex, err));
+    cJSON_Delete(manifest);
+    *hash = keel_arena_strdup(arena, hex);
+    return *hash ? KEEL_OK : keel_nomem(err, dir);
 }
 
 /* ---- the copy in which is judged and encoded ---- */
@@ -42,13 +54,13 @@ static keel_status copy(const char *from, const char *to, keel_err *err) {
     return status;
 }
 
-static keel_status fill(const keel_learn *learn, const char *path, const char *older, int64_t *carried,
+static keel_status fill(const keel__learn_base *base, const char *path, const char *older, int64_t *carried,
                         keel_err *err) {
     keel_store *store = NULL;
     keel_status status = keel_store_open(&store, path, KEEL_STORE_WRITE, err);
     if (status == KEEL_OK) status = derive_all(store, err);
-    if (status == KEEL_OK && older && keel_file_exists(older))
-        status = keel_store_carry_features(store, older, learn->base_hash, carried, err);
+    if (status == KEEL_OK && older && base->hash && keel_file_exists(older))
+        status = keel_store_carry_features(store, older, base->hash, carried, err);
     keel_store_close(store);
     return status;
 }
@@ -61,22 +73,20 @@ keel_status keel_learn_absolute(const char *path, keel_arena *arena, const char 
 }
 
 /* A policy's base is looked for beside it, by whoever serves it. */
-static keel_status link_base(const keel_learn *learn, const char *folder, keel_err *err) {
-    char link[4200];
-    snprintf(link, sizeof link, "%s/base", folder);
-    if (symlink(learn->base, link) == 0 || errno == EEXIST) return KEEL_OK;
+static keel_status link_base(const keel__learn_base *base, const char *link, keel_err *err) {
+    if (!base->dir || symlink(base->dir, link) == 0 || errno == EEXIST) return KEEL_OK;
     return keel_fail(err, KEEL_E_IO, link, "cannot be made a link to the base");
 }
 
-keel_status keel__learn_prepare(const keel_learn *learn, const keel__learn_place *place, const char *snapshot,
-                                const char *older, int64_t *carried, keel_err *err) {
+keel_status keel__learn_prepare(const keel__learn_base *base, const keel__learn_place *place,
+                                const char *snapshot, const char *older, int64_t *carried, keel_err *err) {
     char making[4200];
     *carried = 0;
-    KEEL_TRY(link_base(learn, place->folder, err));
+    KEEL_TRY(link_base(base, place->base, err));
     if (keel_file_exists(place->work)) return KEEL_OK;
     snprintf(making, sizeof making, "%s.making", place->work);
     KEEL_TRY(copy(snapshot, making, err));
-    KEEL_TRY(fill(learn, making, older, carried, err));
+    KEEL_TRY(fill(base, making, older, carried, err));
     if (rename(making, place->work) == 0) return KEEL_OK;
     return keel_fail(err, KEEL_E_IO, place->work, "the copy of the snapshot cannot be put there");
 }
@@ -108,9 +118,16 @@ keel_status keel__learn_wants_label(const keel_learn *learn, const char *work, b
 
 /* ---- the chain ---- */
 
-void keel__learn_say_training(const keel_learn *learn, bool label, const char *seed, keel_chain *chain) {
+void keel__learn_say_training(const keel_learn *learn, bool label, bool tune, const char *seed,
+                              keel_chain *chain) {
     if (label) KEEL_CHAIN_SAY(chain, "label", "--");
-    KEEL_CHAIN_SAY(chain, "train", "--base", learn->base, "--split", learn->split, "--out", "${out}/policy",
+    if (tune) {
+        KEEL_CHAIN_SAY(chain, "sft", "--base", learn->tune, "--split", learn->split, "--out", "${out}/base",
+                       "--seed", seed);
+        for (size_t i = 0; i < learn->n_tune_sets; i++) KEEL_CHAIN_SAY(chain, "--set", learn->tune_sets[i]);
+        KEEL_CHAIN_SAY(chain, "--");
+    }
+    KEEL_CHAIN_SAY(chain, "train", "--base", "${out}/base", "--split", learn->split, "--out", "${out}/policy",
                    "--seed", seed);
     if (learn->algo) KEEL_CHAIN_SAY(chain, "--algo", learn->algo);
     if (learn->max_harm) KEEL_CHAIN_SAY(chain, "--max-harm", learn->max_harm);

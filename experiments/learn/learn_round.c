@@ -11,15 +11,15 @@
 #include "datasets/store_policies.h"
 #include "datasets/stratify.h"
 #include "experiments/learn/learn_internal.h"
-#include "policies/artefact.h"
 
 typedef struct doing {
     const keel_learn *learn;
     keel_arena *arena;
     keel_learned *out;
     keel__learn_place place, before; /* before.folder NULL: the first round */
-    const keel_publication *served;  /* NULL: nothing is published */
-    const char *why;                 /* no policy could be trained; or NULL */
+    keel__learn_base base;
+    const keel_publication *served; /* NULL: nothing is published */
+    const char *why;                /* no policy could be trained; or NULL */
     bool gates_met;
 } doing;
 
@@ -74,11 +74,11 @@ static double confidence_of(const keel_learn *learn, int64_t round) {
 
 static void say_judging(const doing *work, const char *confidence, keel_chain *chain) {
     const keel_learn *learn = work->learn;
-    KEEL_CHAIN_SAY(chain, "--", "eval", "--policy", "${out}/policy", "--base", learn->base, "--split",
+    KEEL_CHAIN_SAY(chain, "--", "eval", "--policy", "${out}/policy", "--base", "${out}/base", "--split",
                    learn->test);
     for (size_t i = 0; i < learn->n_gates; i++) KEEL_CHAIN_SAY(chain, "--gate", learn->gates[i]);
     if (!work->served) return;
-    KEEL_CHAIN_SAY(chain, "--", "replay", "--policy", "${out}/policy", "--base", learn->base, "--split",
+    KEEL_CHAIN_SAY(chain, "--", "replay", "--policy", "${out}/policy", "--base", "${out}/base", "--split",
                    learn->test, "--limit", "1", "--confidence", confidence, "--diff", work->served->dir);
 }
 
@@ -90,7 +90,7 @@ static keel_status run_chain(doing *work, keel_err *err) {
     const keel_chain_place place = keel__learn_chain_place(learn, &work->place, work->arena);
     snprintf(seed, sizeof seed, "%lld", (long long)work->out->round.seed);
     snprintf(confidence, sizeof confidence, "%.9g", work->out->confidence);
-    keel__learn_say_training(learn, work->out->labelled, seed, &chain);
+    keel__learn_say_training(learn, work->out->labelled, !work->base.dir, seed, &chain);
     say_judging(work, confidence, &chain);
     const keel_status status = keel_chain_run(&chain, &place, &gate, &failed);
     work->gates_met = gate.code == KEEL_OK;
@@ -166,12 +166,26 @@ static keel_status judge(doing *work, bool *good, keel_err *err) {
 
 /* ---- the row ---- */
 
+/* "dir": where it is; "tuned": what it was tuned from in this round. */
+static cJSON *base_json(const doing *work) {
+    const keel_learn *learn = work->learn;
+    cJSON *base = cJSON_CreateObject();
+    cJSON_AddStringToObject(base, "dir", work->base.dir ? work->base.dir : work->place.base);
+    if (work->base.hash) cJSON_AddStringToObject(base, "hash", work->base.hash);
+    cJSON_AddNumberToObject(base, "conversations", (double)work->base.conversations);
+    if (work->base.dir) return base;
+    cJSON_AddStringToObject(base, "tuned", learn->tune);
+    cJSON *sets = cJSON_AddArrayToObject(base, "set");
+    for (size_t i = 0; i < learn->n_tune_sets; i++)
+        keel_json_add(sets, NULL, cJSON_CreateString(learn->tune_sets[i]));
+    return base;
+}
+
 static keel_status describe_config(const doing *work, const char **out, keel_err *err) {
     const keel_learn *learn = work->learn;
     cJSON *config = cJSON_CreateObject(), *sets = cJSON_AddArrayToObject(config, "set"),
           *gates = cJSON_AddArrayToObject(config, "gate");
-    cJSON_AddStringToObject(config, "base", learn->base);
-    cJSON_AddStringToObject(config, "base_hash", learn->base_hash);
+    keel_json_add(config, "base", base_json(work));
     cJSON_AddStringToObject(config, "split", learn->split);
     cJSON_AddStringToObject(config, "test", learn->test);
     if (learn->algo) cJSON_AddStringToObject(config, "algo", learn->algo);
@@ -190,7 +204,7 @@ static keel_status publish(doing *work, keel_err *err) {
     const keel_round *round = &work->out->round;
     const keel_registered_policy policy = {.hash = round->policy,
                                            .dir = work->place.policy,
-                                           .base = work->learn->base_hash,
+                                           .base = work->base.hash,
                                            .gates = round->gates ? round->gates : "[]",
                                            .passed = work->gates_met,
                                            .at = now()};
@@ -248,24 +262,41 @@ static keel_status begin(doing *work, const keel_round *rounds, size_t n, keel_e
     return KEEL_OK;
 }
 
-static keel_status hash_policy(doing *work, keel_err *err) {
-    char hash[65];
-    cJSON *manifest = NULL;
-    KEEL_TRY(keel_artefact_open(work->place.policy, "policy", &manifest, hash, err));
-    cJSON_Delete(manifest);
-    work->out->round.policy = keel_arena_strdup(work->arena, hash);
-    return work->out->round.policy ? KEEL_OK : keel_nomem(err, "a round");
+/* The base of the round before, or that of the first round; one that too little stood behind is tuned anew.
+ */
+static keel_status choose_base(doing *work, const keel_round *last, keel_err *err) {
+    const keel_learn *learn = work->learn;
+    const cJSON *config = NULL, *base;
+    double known = (double)work->out->round.conversations;
+    work->base = (keel__learn_base){.dir = learn->base};
+    if (last) {
+        KEEL_TRY(keel_json_parse_in(work->arena, last->config, strlen(last->config), "rounds", &config, err));
+        KEEL_TRY(keel_json_object(config, "base", true, &base, "rounds", err));
+        KEEL_TRY(keel_json_string(base, "dir", true, &work->base.dir, "rounds", err));
+        KEEL_TRY(keel_json_number(base, "conversations", true, &known, "rounds", err));
+    }
+    const double now_there = (double)work->out->round.conversations;
+    if (learn->tune && (!work->base.dir || now_there >= learn->growth * known))
+        work->base.dir = last || !learn->base ? NULL : learn->base;
+    work->out->tuned = !work->base.dir;
+    work->base.conversations = work->base.dir ? (int64_t)known : work->out->round.conversations;
+    return work->base.dir ? keel__learn_hash(work->base.dir, "base", work->arena, &work->base.hash, err)
+                          : KEEL_OK;
 }
 
-static keel_status learn_new(doing *work, keel_err *err) {
+static keel_status learn_new(doing *work, const keel_round *last, keel_err *err) {
     keel_learned *out = work->out;
     bool good;
     out->round.at = now();
-    KEEL_TRY(keel__learn_prepare(work->learn, &work->place, work->place.snapshot, work->before.work,
+    KEEL_TRY(choose_base(work, last, err));
+    KEEL_TRY(keel__learn_prepare(&work->base, &work->place, work->place.snapshot, work->before.work,
                                  &out->carried, err));
     KEEL_TRY(keel__learn_wants_label(work->learn, work->place.work, &out->labelled, err));
     KEEL_TRY(run_chain(work, err));
-    if (!work->why) KEEL_TRY(hash_policy(work, err));
+    if (!work->base.hash && !work->why)
+        KEEL_TRY(keel__learn_hash(work->place.base, "base", work->arena, &work->base.hash, err));
+    if (!work->why)
+        KEEL_TRY(keel__learn_hash(work->place.policy, "policy", work->arena, &out->round.policy, err));
     if (!work->why) KEEL_TRY(read_results(work, err));
     KEEL_TRY(judge(work, &good, err));
     out->round.published = good && work->learn->publishes;
@@ -299,6 +330,6 @@ keel_status keel_learn_round(const keel_learn *learn, keel_arena *arena, keel_le
         return KEEL_OK;
     }
     out->added = out->round.conversations - (n ? rounds[n - 1].conversations : 0);
-    KEEL_TRY(learn_new(&work, err));
+    KEEL_TRY(learn_new(&work, n ? &rounds[n - 1] : NULL, err));
     return tidy(&work, rounds, n, err);
 }

@@ -4,6 +4,7 @@
  *   OUT/round-N/snapshot.db    the store of that moment, never written again
  *   OUT/round-N/work.db        a copy in which answers are judged and states encoded; what still holds of the
  *                              features of the round before is taken over
+ *   OUT/round-N/base           the base: tuned in this round, or a link to where it is
  *   OUT/round-N/policy, steps  what was trained, and the results of its steps
  *
  * The store itself is written to twice, by one short transaction each: the splits of new groups, and the row
@@ -22,8 +23,13 @@ typedef enum keel_learn_label {
 
 /* What a round is asked; texts are borrowed. */
 typedef struct keel_learn {
-    keel_store *store;                  /* for writing */
-    const char *out, *base, *base_hash; /* paths from the root on (keel_learn_absolute) */
+    keel_store *store; /* for writing */
+    const char *out;   /* this and base are paths from the root on (keel_learn_absolute) */
+    const char *base;  /* of the first round; NULL: tuned there */
+    const char *tune;  /* what a base is tuned from, as `keel sft` takes it; NULL: the base stays the same */
+    const char *const *tune_sets; /* [n_tune_sets] of sft */
+    size_t n_tune_sets;
+    double growth; /* a base is tuned anew once there are so many times the conversations of its own tuning */
     const char *split, *test, *arm;
     const char *algo, *max_harm;            /* as `keel train` takes them; NULL: its defaults */
     const char *const *sets, *const *gates; /* [n_sets] of train, [n_gates] of eval */
@@ -37,10 +43,10 @@ typedef struct keel_learn {
 } keel_learn;
 
 typedef struct keel_learned {
-    keel_round round; /* id 0: nothing was new */
-    int64_t added;    /* conversations since the round before */
-    int64_t carried;  /* features that were taken over */
-    bool labelled;
+    keel_round round;        /* id 0: nothing was new */
+    int64_t added;           /* conversations since the round before */
+    int64_t carried;         /* features that were taken over */
+    bool labelled, tuned;    /* answers were judged; the base was tuned anew */
     keel_optional low, high; /* what it earns a conversation more than the one that is served */
     double confidence;       /* of that */
     const char *against;     /* "published", or "logged" where none is */
