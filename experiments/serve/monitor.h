@@ -14,7 +14,7 @@
 #include "core/status.h"
 #include "experiments/http.h"
 
-enum { KEEL_MONITOR_MOST = 32, KEEL_MONITOR_LABEL = 64 /* bytes of a label's value, the rest is cut */ };
+enum { KEEL_MONITOR_MOST = 32, KEEL_MONITOR_LABEL = 80 /* bytes of a label's value, the rest is cut */ };
 
 /* TIMES: a histogram of seconds; SIZES: one of whole numbers. */
 typedef enum keel_monitor_kind {
