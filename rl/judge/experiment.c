@@ -106,38 +106,14 @@ static void measure(const analysis *a, size_t cell, size_t metric, size_t arm) {
 
 /* ---- a comparison ---- */
 
-/* Running mean and variance; the variance with one made-up observation at a distance of 1/2, so that it is
- * never 0 while few were seen. */
-typedef struct moments {
-    double n, mean, squares;
-} moments;
-
-static void moments_add(moments *of, double x) {
-    const double from = x - of->mean;
-    of->mean += from / ++of->n;
-    of->squares += from * (x - of->mean);
-}
-
-static double moments_variance(const moments *of) {
-    return (of->squares + 0.25) / (of->n + 1);
-}
-
-static void pair_up(const analysis *a, size_t cell, size_t metric, size_t arm, keel_arm_difference *out,
-                    double *variance) {
-    const double tau2 = a->config->tau * a->config->tau;
+static keel_paired pair_up(const analysis *a, size_t cell, size_t metric, size_t arm) {
     const unit *one = list_of(a, cell, metric, arm)->first, *other = list_of(a, cell, metric, 0)->first;
-    moments treated = {0}, control = {0};
-    out->e = out->p = 1;
-    for (; one && other; one = one->next[metric], other = other->next[metric]) {
-        moments_add(&treated, value_of(one, metric));
-        moments_add(&control, value_of(other, metric));
-        if (treated.n < KEEL_EXPERIMENT_FEW) continue;
-        *variance = moments_variance(&treated) + moments_variance(&control);
-        out->e = keel_msprt_ratio(treated.n, treated.mean - control.mean, *variance, tau2);
-        if (1 / out->e < out->p) out->p = 1 / out->e;
-    }
-    out->pairs = treated.n;
-    out->difference = treated.mean - control.mean;
+    keel_paired pairs;
+    keel_paired_begin(&pairs);
+    for (; one && other; one = one->next[metric], other = other->next[metric])
+        keel_paired_add(&pairs, value_of(one, metric), value_of(other, metric),
+                        a->config->tau * a->config->tau);
+    return pairs;
 }
 
 /* The limits of one arm at half the level each, joined. */
@@ -158,18 +134,19 @@ static void compare(const analysis *a, size_t cell, size_t metric, size_t arm) {
     static const double R = 0.1;
     const keel_arm_mean *mean = a->out->cells[cell].mean[metric];
     keel_arm_difference *out = &a->out->cells[cell].difference[metric][arm];
-    double variance = 0, half = INFINITY;
+    const keel_paired pairs = pair_up(a, cell, metric, arm);
+    const double variance = keel_paired_variance(&pairs), tau2 = a->config->tau * a->config->tau;
+    *out = (keel_arm_difference){.pairs = pairs.n, .e = pairs.e, .p = pairs.p};
     out->insufficient = mean[arm].units < KEEL_EXPERIMENT_FEW || mean[0].units < KEEL_EXPERIMENT_FEW;
-    pair_up(a, cell, metric, arm, out, &variance);
     if (a->config->way == KEEL_EXPERIMENT_BERNSTEIN) {
         out->difference = mean[arm].mean - mean[0].mean;
         join(a, cell, metric, arm, &out->low, &out->high);
         return;
     }
-    if (a->config->way == KEEL_EXPERIMENT_MSPRT)
-        half = keel_msprt_half_width(out->pairs, variance, a->config->tau * a->config->tau, a->config->alpha);
-    else if (variance > 0)
-        half = keel_asymptotic_half_width(sqrt(variance), out->pairs, R, a->config->alpha);
+    const double half = a->config->way == KEEL_EXPERIMENT_MSPRT
+                            ? keel_msprt_half_width(pairs.n, variance, tau2, a->config->alpha)
+                            : keel_asymptotic_half_width(sqrt(variance), pairs.n, R, a->config->alpha);
+    out->difference = pairs.mean1 - pairs.mean0;
     out->low = fmax(out->difference - half, -1);
     out->high = fmin(out->difference + half, 1);
 }

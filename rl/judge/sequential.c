@@ -17,6 +17,26 @@ double keel_msprt_half_width(double n, double variance, double tau2, double alph
     return sqrt(2 * variance * all / (n * n * tau2) * log(sqrt(all / variance) / alpha));
 }
 
+void keel_paired_begin(keel_paired *of) {
+    *of = (keel_paired){.e = 1, .p = 1};
+}
+
+double keel_paired_variance(const keel_paired *of) {
+    return (of->squares1 + of->squares0 + 0.5) / (of->n + 1);
+}
+
+void keel_paired_add(keel_paired *of, double treated, double control, double tau2) {
+    const double from1 = treated - of->mean1, from0 = control - of->mean0;
+    of->n++;
+    of->mean1 += from1 / of->n;
+    of->mean0 += from0 / of->n;
+    of->squares1 += from1 * (treated - of->mean1);
+    of->squares0 += from0 * (control - of->mean0);
+    if (of->n < KEEL_PAIRED_FEW) return;
+    of->e = keel_msprt_ratio(of->n, of->mean1 - of->mean0, keel_paired_variance(of), tau2);
+    if (1 / of->e < of->p) of->p = 1 / of->e;
+}
+
 double keel_asymptotic_half_width(double deviation, double n, double r, double alpha) {
     if (!(n > 0)) return INFINITY;
     const double grown = n * r * r + 1;

@@ -17,6 +17,19 @@ double keel_msprt_ratio(double n, double difference, double variance, double tau
  * for V 0 or n 0. */
 double keel_msprt_half_width(double n, double variance, double tau2, double alpha);
 
+/* Pairs of one treated and one control observation as they come. The variance is estimated, so nothing is
+ * said before KEEL_PAIRED_FEW pairs. */
+enum { KEEL_PAIRED_FEW = 30 };
+typedef struct keel_paired {
+    double n, mean1, mean0, squares1, squares0;
+    double e, p; /* now; the least 1 / e so far */
+} keel_paired;
+void keel_paired_begin(keel_paired *of);
+void keel_paired_add(keel_paired *of, double treated, double control, double tau2);
+/* V: of both sides together, each with one made-up observation at a distance of 1/2, so that it is never 0.
+ */
+double keel_paired_variance(const keel_paired *of);
+
 /* ---- asymptotic confidence sequence (Waudby-Smith et al. 2024) ---- */
 
 /* Half its width for a mean of n observations with standard deviation s: s sqrt(2 (n r^2 + 1) / (n^2 r^2)
