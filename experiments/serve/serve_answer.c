@@ -250,6 +250,10 @@ static keel_served *record(const keel_serve *serve, keel_job *job, const keel_se
     given->taken = true;
     given->propensity = (keel_optional){true, said->propensity};
     given->latency_ms = (keel_optional){true, said->total_ms};
+    if (given->outcome == KEEL_OUTCOME_NONE && said->outcome != KEEL_OUTCOME_NONE) {
+        given->outcome = said->outcome;
+        given->judge = KEEL_AUTHORITY_RULE;
+    }
     mark_judges(job);
     keel_conversation *talk = keel_arena_alloc(&job->arena, sizeof *talk);
     if (!talk || !end_talk(job, given, said->total_ms)) return NULL;

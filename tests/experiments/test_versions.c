@@ -19,8 +19,8 @@
 #include "experiments/serve/served_log.h"
 #include "experiments/serve/threads.h"
 #include "experiments/serve/versions.h"
-#include "experiments/verbs.h"
 #include "rl/judge/sequential.h"
+#include "policy_fixture.h"
 #include "served_fixture.h"
 #include "support/scratch.h"
 
@@ -42,45 +42,12 @@ static char *in(const char *name) {
 
 /* ---- policies to serve ---- */
 
-static void run_verb(const keel_verb *verb, const char *const *argv) {
-    keel_cli cli;
-    size_t argc = 0;
-    bool help;
-    while (argv[argc]) argc++;
-    assert_ok(keel_cli_parse(&cli, verb, argc, argv, &help, &err));
-    assert_ok(keel_cli_run(&cli, &err));
-    keel_cli_free(&cli);
-}
-
-static void write_log(const char *path) {
-    keel_buf log = {0};
-    for (int i = 0; i < 60; i++)
-        keel_buf_format(
-            &log,
-            "{\"id\":\"c%d\",\"risk\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"tell me about "
-            "%s %d\"},{\"role\":\"assistant\",\"content\":\"%s\",\"outcome\":\"%s\",\"candidates\":[{"
-            "\"content\":\"%s\",\"outcome\":\"%s\"}]}]}\n",
-            i, i % 2 ? "dangerous" : "benign", i % 2 ? "bombs" : "bread", i,
-            i % 2 ? "I cannot help with that." : "Of course: here it is.", i % 2 ? "refusal" : "compliance",
-            i % 2 ? "Of course: here it is." : "I cannot help with that.", i % 2 ? "compliance" : "refusal");
-    assert_ok(keel_file_write(path, log.data, log.length, &err));
-    keel_buf_free(&log);
-}
-
 static int make(void **state) {
     (void)state;
     if (!scratch_make(folder, "versions")) return -1;
-    write_log(in("log.jsonl"));
-    run_verb(&keel_verb_import, (const char *const[]){"--store", in("s.db"), in("log.jsonl"), NULL});
-    run_verb(&keel_verb_sft,
-             (const char *const[]){"--store", in("s.db"), "--base", "builtin", "--out", in("base"), "--set",
-                                   "epochs=1", "--set", "buckets=4096", NULL});
-    for (int p = 1; p <= 2; p++) {
-        const char *out = in(p == 1 ? "p1" : "p2"), *seed = p == 1 ? "1" : "2";
-        run_verb(&keel_verb_train,
-                 (const char *const[]){"--store", in("s.db"), "--base", in("base"), "--algo", "cql", "--out",
-                                       out, "--seed", seed, "--set", "steps=10", "--set", "hidden=8", NULL});
-    }
+    assert_ok(fixture_base(in("log.jsonl"), in("s.db"), in("base"), "candidates", &err));
+    assert_ok(fixture_policy(in("s.db"), in("base"), in("p1"), "1", &err));
+    assert_ok(fixture_policy(in("s.db"), in("base"), in("p2"), "2", &err));
     return 0;
 }
 
