@@ -90,7 +90,11 @@ static void put_candidates(const keel_decision *decision, keel_buf *body) {
         const keel_candidate *candidate = &decision->candidates[i];
         put_key(body, i ? ", {" : "{", "text", candidate->text ? candidate->text : "");
         if (candidate->act) put_key(body, ", ", "act", candidate->act);
-        keel_buf_text(body, "}");
+        if (candidate->latency_ms.present) {
+            keel_buf_text(body, ", \"latency_ms\": ");
+            keel_json_put_number(body, candidate->latency_ms.value);
+        }
+        keel_buf_text(body, ", \"outcome\": \"none\"}"); /* it says so in the end */
     }
     keel_buf_text(body, "]");
 }

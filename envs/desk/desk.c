@@ -156,13 +156,16 @@ static keel_status user_turn(keel_desk *desk, keel_err *err) {
         err);
 }
 
-/* Opens the next decision: every act is a candidate. */
+/* Opens the next decision: every act is a candidate, with the time that it would take: log-normal
+ * milliseconds around the act's median; one normal per decision. */
 static keel_status offer(keel_desk *desk, keel_err *err) {
     keel_candidate *candidates = keel_arena_calloc(&desk->arena, DESK_N_ACTS, sizeof *candidates);
     if (!candidates) return keel_nomem(err, "support-desk");
+    const double slow = exp(0.4 * keel_rng_normal(&desk->latency_rng));
     for (int act = 0; act < DESK_N_ACTS; act++) {
         candidates[act].act = keel_desk_act_names[act];
         candidates[act].text = keel_desk_say_act(desk, (desk_act)act);
+        candidates[act].latency_ms = (keel_optional){true, desk->domain->latency_ms[act] * slow};
         if (!candidates[act].text) return keel_nomem(err, "support-desk");
     }
     desk->open = (keel_decision){
@@ -171,18 +174,12 @@ static keel_status offer(keel_desk *desk, keel_err *err) {
     return KEEL_OK;
 }
 
-/* Log-normal milliseconds around the act's median; one normal per decision. */
-static double draw_latency(keel_desk *desk, desk_act act) {
-    return desk->domain->latency_ms[act] * exp(0.4 * keel_rng_normal(&desk->latency_rng));
-}
-
 /* The log keeps the candidate that was given, and only that. */
 static keel_status record_answer(keel_desk *desk, desk_act act, keel_err *err) {
     keel_candidate *kept = keel_arena_alloc(&desk->arena, sizeof *kept);
     if (!kept) return keel_nomem(err, "support-desk");
     *kept = desk->open.candidates[act];
     kept->taken = true;
-    kept->latency_ms = (keel_optional){true, draw_latency(desk, act)};
     desk->conversation.decisions[desk->conversation.n_decisions++] =
         (keel_decision){.turn = desk->open.turn, .n_candidates = 1, .candidates = kept};
     return add_turn(desk,

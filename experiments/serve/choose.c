@@ -10,13 +10,29 @@
 
 /* ---- requests ---- */
 
+/* "none": the caller judges by itself, or later; no rule is to. */
 static keel_status read_outcome(const cJSON *item, const char *place, keel_candidate *out, keel_err *err) {
     const char *name = NULL;
     KEEL_TRY(keel_json_string(item, "outcome", false, &name, place, err));
+    if (name && strcmp(name, "none") == 0) {
+        out->judge = KEEL_AUTHORITY_HUMAN;
+        return KEEL_OK;
+    }
     if (!name || (keel_outcome_parse(name, &out->outcome) && out->outcome != KEEL_OUTCOME_NONE))
         return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, place,
-                     "outcome: expected compliance, partial_refusal or refusal, got \"%s\"", name);
+                     "outcome: expected compliance, partial_refusal, refusal or none, got \"%s\"", name);
+}
+
+/* What it took the caller to make the answer. */
+static keel_status read_latency(const cJSON *item, const char *place, keel_candidate *out, keel_err *err) {
+    double latency = -1;
+    KEEL_TRY(keel_json_number(item, "latency_ms", false, &latency, place, err));
+    if (!keel_json_get(item, "latency_ms")) return KEEL_OK;
+    if (!(latency >= 0 && latency <= 1e9))
+        return keel_fail(err, KEEL_E_INVALID, place, "latency_ms: expected 0 to 1e9, got %g", latency);
+    out->latency_ms = (keel_optional){true, latency};
+    return KEEL_OK;
 }
 
 static keel_status read_candidate(const cJSON *item, const char *place, keel_arena *arena,
@@ -31,6 +47,7 @@ static keel_status read_candidate(const cJSON *item, const char *place, keel_are
     KEEL_TRY(keel_message_said(item, place, arena, &out->text, &refused, err));
     KEEL_TRY(keel_json_string(item, "act", false, &out->act, place, err));
     KEEL_TRY(keel_json_string(item, "model", false, &out->model, place, err));
+    KEEL_TRY(read_latency(item, place, out, err));
     if (refused) out->outcome = KEEL_OUTCOME_REFUSAL;
     KEEL_TRY(read_outcome(item, place, out, err));
     if (!out->text && !out->act)

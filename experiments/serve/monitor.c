@@ -174,12 +174,10 @@ void keel_monitor_take_http(keel_monitor *monitor, const keel_http_counts *count
     const struct {
         keel_monitor_metric metric;
         uint64_t value;
-    } rows[] = {{KEEL_MONITOR_CONNECTIONS, counts->connections},
-                {KEEL_MONITOR_BODY_BYTES, counts->body_bytes},
-                {KEEL_MONITOR_ACCEPTED, counts->accepted},
-                {KEEL_MONITOR_HTTP_REQUESTS, counts->requests},
-                {KEEL_MONITOR_REFUSED, counts->refused},
-                {KEEL_MONITOR_CUT, counts->cut}};
+    } rows[] = {
+        {KEEL_MONITOR_CONNECTIONS, counts->connections}, {KEEL_MONITOR_BODY_BYTES, counts->body_bytes},
+        {KEEL_MONITOR_ACCEPTED, counts->accepted},       {KEEL_MONITOR_HTTP_REQUESTS, counts->requests},
+        {KEEL_MONITOR_REFUSED, counts->refused},         {KEEL_MONITOR_CUT, counts->cut}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         keel_monitor_set(monitor, rows[i].metric, NULL, (double)rows[i].value);
 }

@@ -237,6 +237,13 @@ static void mark_judges(keel_job *job) {
     }
 }
 
+/* How long the user waited: the server alone, and before it the caller, where that made the answer. */
+static double waited_for(const keel_job *job, size_t taken, double total_ms) {
+    const keel_candidate *given = &job->decision.candidates[taken];
+    const bool by_caller = strcmp(job->source[taken].from, "caller") == 0 && given->latency_ms.present;
+    return total_ms + (by_caller ? given->latency_ms.value : 0);
+}
+
 static keel_served *record(const keel_serve *serve, keel_job *job, const keel_serve_choice *choice,
                            const keel__serve_said *said) {
     const keel_version *version = job->version;
@@ -249,14 +256,15 @@ static keel_served *record(const keel_serve *serve, keel_job *job, const keel_se
     keel_candidate *given = &job->decision.candidates[taken];
     given->taken = true;
     given->propensity = (keel_optional){true, said->propensity};
-    given->latency_ms = (keel_optional){true, said->total_ms};
-    if (given->outcome == KEEL_OUTCOME_NONE && said->outcome != KEEL_OUTCOME_NONE) {
+    given->latency_ms = (keel_optional){true, waited_for(job, taken, said->total_ms)};
+    const bool open = given->outcome == KEEL_OUTCOME_NONE && given->judge == KEEL_AUTHORITY_NONE;
+    if (open && said->outcome != KEEL_OUTCOME_NONE) {
         given->outcome = said->outcome;
         given->judge = KEEL_AUTHORITY_RULE;
     }
     mark_judges(job);
     keel_conversation *talk = keel_arena_alloc(&job->arena, sizeof *talk);
-    if (!talk || !end_talk(job, given, said->total_ms)) return NULL;
+    if (!talk || !end_talk(job, given, given->latency_ms.value)) return NULL;
     keel_decision *decision = keel_arena_alloc(&job->arena, sizeof *decision);
     if (!decision) return NULL;
     *decision = job->decision;
