@@ -193,13 +193,17 @@ static bool is_secret(const char *given, const char *secret) {
     return !differs;
 }
 
-static bool is_authorized(const keel_http_request *request, const keel_http_options *options) {
+bool keel_http_authorized(const keel_http_request *request, const keel_http_options *options) {
     static const char bearer[] = "Bearer ";
     const size_t n = sizeof bearer - 1;
+    return options->token && request->authorization && strncasecmp(request->authorization, bearer, n) == 0 &&
+           is_secret(request->authorization + n, options->token);
+}
+
+static bool is_open(const keel_http_request *request, const keel_http_options *options) {
     for (const char *const *path = options->open; path && *path; path++)
         if (keel_http_is(request, *path)) return true;
-    return request->authorization && strncasecmp(request->authorization, bearer, n) == 0 &&
-           is_secret(request->authorization + n, options->token);
+    return false;
 }
 
 static size_t count_header(const keel_http_request *request, const char *name) {
@@ -255,7 +259,7 @@ static bool check_asker(const keel_http_request *request, const keel_http_option
         return refuse(options, response, 403, "host_not_allowed",
                       options->pages ? "Host must be the address of this server, not another name"
                                      : "Host must be the address of this server or a name given with --host");
-    if (options->token && !is_authorized(request, options)) {
+    if (options->token && !keel_http_authorized(request, options) && !is_open(request, options)) {
         keel_http_response_header(response, "WWW-Authenticate", "Bearer");
         return refuse(options, response, 401, "invalid_api_key",
                       "expected Authorization: Bearer and the token");

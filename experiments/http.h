@@ -56,7 +56,8 @@ typedef struct keel_http_request {
     const char *const *headers;              /* all: pairs of name and value, ended by NULL; NULL: none */
     const char *body;                        /* [length] ended by a 0; NULL: none */
     size_t length;
-    bool loopback; /* the peer is on this machine; a proxy is, too */
+    bool loopback;   /* the peer is on this machine; a proxy is, too */
+    bool authorized; /* it bears the token that the server asks for; false where it asks for none */
 } keel_http_request;
 
 /* The value of a header, by its name in any case; NULL: it is not there. The first of several. */
@@ -90,6 +91,8 @@ void keel_http_refuse(keel_http_response *response, int status, const char *mess
  * (the key of the body that is wrong) and code may be NULL. */
 void keel_http_error(keel_http_response *response, int status, const char *param, const char *code,
                      const char *message);
+/* Whether it bears the token that is asked for; false where none is. */
+bool keel_http_authorized(const keel_http_request *request, const keel_http_options *options);
 /* Whether a handler may see the request; else the response is filled. port: that of the server. */
 bool keel_http_check(const keel_http_request *request, const keel_http_options *options, uint16_t port,
                      keel_http_response *response);

@@ -305,6 +305,7 @@ static void look(keel_http_exchange *x, struct MHD_Connection *peer, const char 
     r->type = keel_http_header(r, "Content-Type");
     r->authorization = keel_http_header(r, "Authorization");
     r->loopback = is_loopback(peer);
+    r->authorized = keel_http_authorized(r, &server->options);
     if (keel_http_check(r, &server->options, server->address.port, &x->response)) return;
     server->refused++;
     x->state = SENT;

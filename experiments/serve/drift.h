@@ -8,7 +8,7 @@
  * The last two are expected where the gates of the policy want them: "refusal_rate.low >= 0.97" is [0.97, 1];
  * without a gate nothing is expected. A rate is outside when its Wilson interval of 99 % is, over the last
  * KEEL_DRIFT_WINDOW, of at least KEEL_DRIFT_LEAST. That is a look at a time, not a test of always-valid
- * level: an alert should want it to last. */
+ * level: an alert should want it to last. A server feeds it the answers of its first arm. */
 #ifndef KEEL_EXPERIMENTS_SERVE_DRIFT_H
 #define KEEL_EXPERIMENTS_SERVE_DRIFT_H
 

@@ -2,11 +2,14 @@
  * none hands on to one that is gone. */
 #include "experiments/serve/serve.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/context.h"
 #include "core/log.h"
+#include "datasets/store_policies.h"
 #include "experiments/serve/serve_internal.h"
 
 /* ---- what parts call ---- */
@@ -20,12 +23,36 @@ static void is_ready(void *context, keel_job *job) {
     keel_crew_put(serve->crew, job);
 }
 
+static keel_status read_expected(keel_serve *serve, keel_store *store, keel_arena *arena, keel_err *err) {
+    keel_registered_policy *policies;
+    const char *gates = NULL;
+    size_t n;
+    KEEL_TRY(keel_store_policies(store, arena, &policies, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(policies[i].hash, serve->expected) == 0) gates = policies[i].gates;
+    return keel_drift_expect(serve->drift, gates, err);
+}
+
+/* What the gates of the first arm's policy want of it, if it was registered. */
+static void expect(keel_serve *serve, keel_store *store) {
+    const keel_version *version = keel_versions_take(serve->versions, 0);
+    keel_arena arena = {0};
+    keel_err err = {0};
+    const bool same = strcmp(serve->expected, version->hash) == 0;
+    snprintf(serve->expected, sizeof serve->expected, "%s", version->hash);
+    keel_version_release(version);
+    if (!same && read_expected(serve, store, &arena, &err) != KEEL_OK)
+        keel_log(KEEL_LOG_INFO, "warning: no drift is seen: %s: %s", err.where, err.message);
+    keel_arena_free(&arena);
+}
+
 /* In the log's thread, about once a second. */
 static void look(void *context, keel_store *store) {
     keel_serve *serve = context;
     keel_err err = {0};
     if (keel_versions_follow(serve->versions, store, &err) != KEEL_OK)
         keel_log(KEEL_LOG_INFO, "warning: publications could not be followed: %s", err.message);
+    expect(serve, store);
 }
 
 /* ---- opening ---- */
@@ -95,6 +122,7 @@ keel_status keel_serve_open(keel_serve **out, const keel_serve_options *options,
     serve->under.user = serve;
     const keel_context *before = keel_context_use(&serve->under);
     keel_status status = keel_monitor_open(&serve->monitor, err);
+    if (status == KEEL_OK) status = keel_drift_open(&serve->drift, err);
     if (status == KEEL_OK) status = open_versions(serve, err);
     if (status == KEEL_OK) status = open_log(serve, err);
     if (status == KEEL_OK) status = open_stages(serve, err);
@@ -136,6 +164,7 @@ void keel_serve_close(keel_serve *serve) {
     keel_versions_close(serve->versions);
     keel_threads_close(serve->threads);
     keel_redact_close(serve->redact);
+    keel_drift_close(serve->drift);
     keel_monitor_close(serve->monitor);
     keel_free(serve);
 }

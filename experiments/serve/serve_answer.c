@@ -175,6 +175,9 @@ static void tell_monitor(const keel_serve *serve, const keel_job *job, const kee
         keel_monitor_add(monitor, KEEL_MONITOR_FALLBACKS, arm, 1);
         keel_monitor_add(monitor, KEEL_MONITOR_FALLBACK_REASONS, said->why, 1);
     }
+    if (job->version->arm_index == 0 && !serve->options.shadow)
+        keel_drift_answered(serve->drift, job->id, choice->choice.unfamiliar,
+                            said->outcome == KEEL_OUTCOME_REFUSAL);
     if (said->explored) keel_monitor_add(monitor, KEEL_MONITOR_EXPLORED, arm, 1);
     if (choice->choice.unfamiliar) keel_monitor_add(monitor, KEEL_MONITOR_UNFAMILIAR, arm, 1);
     if (said->outcome == KEEL_OUTCOME_REFUSAL) keel_monitor_add(monitor, KEEL_MONITOR_REFUSALS, arm, 1);

@@ -5,6 +5,7 @@
 #include "core/context.h"
 #include "experiments/serve/admin.h"
 #include "experiments/serve/crew.h"
+#include "experiments/serve/drift.h"
 #include "experiments/serve/gather.h"
 #include "experiments/serve/guard.h"
 #include "experiments/serve/monitor.h"
@@ -16,6 +17,8 @@
 struct keel_serve {
     keel_serve_options options;
     keel_monitor *monitor;
+    keel_drift *drift; /* of the first arm */
+    char expected[65]; /* hash of the policy whose gates say what is expected; of the log's thread */
     keel_versions *versions;
     keel_redact *redact;
     keel_served_log *log; /* NULL: none */

@@ -42,7 +42,7 @@ static void take_choose(keel_serve *serve, keel_http_exchange *exchange, const k
 static void take_policy(keel_serve *serve, keel_http_exchange *exchange, const keel_http_request *request) {
     const bool direct = request->loopback && !keel_http_header(request, "X-Forwarded-For") &&
                         !keel_http_header(request, "Forwarded");
-    if (request->authorization || direct) {
+    if (request->authorized || direct) {
         keel_admin_policy(serve->admin, exchange, request);
         return;
     }
@@ -69,6 +69,7 @@ static void give_metrics(keel_serve *serve, const keel_http_request *request, ke
     keel_monitor_set(serve->monitor, KEEL_MONITOR_WAITING, NULL, (double)keel_crew_waiting(serve->crew));
     keel_served_log_measure(serve->log, serve->monitor);
     keel_monitor_take_process(serve->monitor);
+    keel_drift_show(serve->drift, serve->monitor);
     response->type = keel_monitor_type;
     keel_monitor_print(serve->monitor, &response->body);
 }
@@ -156,6 +157,7 @@ static void take_feedback(keel_serve *serve, const keel_http_request *request, k
         keel_http_response_header(response, "Retry-After", "1");
     } else {
         keel_feedback_count(serve->monitor, &feedback);
+        keel_drift_told(serve->drift, feedback.request, feedback.risk, feedback.completed);
         keel_buf_text(&response->body, "{\"accepted\":true}\n");
     }
     keel_arena_free(&arena);

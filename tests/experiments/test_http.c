@@ -223,6 +223,12 @@ static void a_token_is_compared_whole(void **state) {
                                            .target = rows[i].target,
                                            .host = "anything.example", /* no page knows the token */
                                            .authorization = rows[i].authorization};
+        keel_http_options options = keel_http_api;
+        options.token = token;
+        assert_int_equal(keel_http_authorized(&request, &options),
+                         rows[i].status == 200 && rows[i].authorization != NULL);
+        options.token = NULL; /* then a header is no proof of anything */
+        assert_false(keel_http_authorized(&request, &options));
         assert_int_equal(
             api_status(&request, token, rows[i].status == 401 ? "\"code\":\"invalid_api_key\"" : NULL),
             rows[i].status);
