@@ -26,8 +26,9 @@ typedef struct keel_openai_answer {
     const char *text;    /* "" beside calls of tools alone */
     const char *message; /* the assistant's message as JSON, where it calls tools; else NULL */
     const char *finish;  /* NULL: "stop" */
-    int64_t prompt_tokens, completion_tokens; /* -1: not known; then a plain answer has no "usage" */
-    const char *keel;                         /* a JSON object of details; or NULL */
+    int64_t prompt_tokens,
+        completion_tokens; /* -1: not known; "usage", which clients read of every answer, is 0 then */
+    const char *keel;      /* a JSON object of details; or NULL */
 } keel_openai_answer;
 
 /* A chat.completion. */

@@ -57,7 +57,7 @@ void keel_openai_write(const keel_openai_answer *answer, keel_buf *out) {
     keel_buf_text(out, ",\"logprobs\":null,");
     put_text(out, "finish_reason", finish_of(answer));
     keel_buf_text(out, "}]");
-    if (knows_tokens(answer)) put_usage(answer, out);
+    put_usage(answer, out);
     put_keel(answer, out);
     keel_buf_text(out, "}\n");
 }

@@ -250,7 +250,8 @@ static void a_response_has_openai_s_shape(void **state) {
         &other,
         HEAD(
             "chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]},\"logprobs\":null,"
-                               "\"finish_reason\":\"tool_calls\"}],\"keel\":{\"fallback\":false}}\n");
+                               "\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,"
+                               "\"total_tokens\":0},\"keel\":{\"fallback\":false}}\n");
 }
 
 static void check_stream(const keel_openai_answer *answer, bool usage, const char *expected) {
