@@ -453,14 +453,14 @@ static struct MHD_Daemon *start(keel_http_server *server) {
         return NULL;
     const struct sockaddr *socket = is_six ? (const struct sockaddr *)&six : (const struct sockaddr *)&four;
     const unsigned loop = MHD_is_feature_supported(MHD_FEATURE_EPOLL) == MHD_YES ? MHD_USE_EPOLL : 0;
-    return MHD_start_daemon(
-        MHD_ALLOW_SUSPEND_RESUME | loop | (is_six ? (unsigned)MHD_USE_IPv6 : 0), 0, NULL, NULL, answer,
-        server, MHD_OPTION_SOCK_ADDR, socket, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_CONNECTION_LIMIT,
-        most_connections(o->most_connections), MHD_OPTION_PER_IP_CONNECTION_LIMIT, o->most_per_address,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->most_header, MHD_OPTION_URI_LOG_CALLBACK, begin, server,
-        MHD_OPTION_NOTIFY_COMPLETED, end, server, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, server,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_ALLOW_SUSPEND_RESUME | loop | (is_six ? (unsigned)MHD_USE_IPv6 : 0), 0, NULL,
+                            NULL, answer, server, MHD_OPTION_SOCK_ADDR, socket,
+                            MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_CONNECTION_LIMIT,
+                            most_connections(o->most_connections), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                            o->most_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->most_header,
+                            MHD_OPTION_URI_LOG_CALLBACK, begin, server, MHD_OPTION_NOTIFY_COMPLETED, end,
+                            server, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, server,
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
 static keel_status listen_on(keel_http_server *server, keel_err *err) {

@@ -260,6 +260,35 @@ static void a_request_may_wait_while_others_are_answered(void **state) {
     stop();
 }
 
+static void *answer_one_by_one(void *context) {
+    const size_t n = *(const size_t *)context;
+    for (size_t i = 0; i < n; i++) {
+        while (count_held() <= i) rest(1);
+        rest(1); /* the server waits for something to happen */
+        answer_text(s.held[i], "late", 4);
+    }
+    return NULL;
+}
+
+/* An answer from another thread wakes the server: if each of 200 waited for the sweep, they took 50 s. */
+static void an_answer_from_elsewhere_goes_out_at_once(void **state) {
+    (void)state;
+    size_t n = 200;
+    pthread_t thread;
+    start(&keel_http_api);
+    assert_int_equal(pthread_create(&thread, NULL, answer_one_by_one, &n), 0);
+    const int client = dial();
+    const double begun = keel_clock();
+    for (size_t i = 0; i < n; i++) {
+        say(client, "GET /held HTTP/1.1\r\n$\r\n");
+        assert_non_null(strstr(hear_until(client, "late"), "HTTP/1.1 200"));
+    }
+    assert_true(keel_clock() - begun < 30);
+    pthread_join(thread, NULL);
+    close(client);
+    stop();
+}
+
 static atomic_size_t next_held;
 enum { CROWD = 400 };
 
@@ -605,10 +634,31 @@ static void only_loopback_is_open_without_a_token(void **state) {
     keel_http_close(server);
 }
 
+/* Two servers on one port would share its requests. */
+static void a_port_is_of_one_server(void **state) {
+    (void)state;
+    keel_http_address address;
+    keel_http_server *server;
+    keel_err err;
+    char text[64];
+    start(&keel_http_api);
+    snprintf(text, sizeof text, "127.0.0.1:%u", port);
+    assert_int_equal(keel_http_address_parse(text, &address, &err), KEEL_OK);
+    assert_int_equal(keel_http_open(&server, &address, &keel_http_api, handle, &s, &err), KEEL_E_IO);
+    assert_null(server);
+    assert_non_null(strstr(err.message, "cannot listen"));
+    assert_int_equal(ask("GET /header HTTP/1.1\r\n$" CLOSE "\r\n", "none"), 200);
+    stop();
+    /* and free at once when it ends, though its last connection is not forgotten yet */
+    assert_int_equal(keel_http_open(&server, &address, &keel_http_api, handle, &s, &err), KEEL_OK);
+    keel_http_close(server);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_answered_at_once),
         cmocka_unit_test(a_request_may_wait_while_others_are_answered),
+        cmocka_unit_test(an_answer_from_elsewhere_goes_out_at_once),
         cmocka_unit_test(many_are_answered_by_threads_in_any_order),
         cmocka_unit_test(what_is_wrong_is_refused_in_the_shape_of_the_api),
         cmocka_unit_test(a_body_is_asked_for_by_100_continue),
@@ -623,6 +673,7 @@ int main(void) {
         cmocka_unit_test(many_connections_are_held),
         cmocka_unit_test(connections_of_an_address_are_limited),
         cmocka_unit_test(only_loopback_is_open_without_a_token),
+        cmocka_unit_test(a_port_is_of_one_server),
     };
     keel_err err;
     keel_http_address address;
