@@ -34,6 +34,18 @@ keel_status keel__learn_wants_label(const keel_learn *learn, const char *work, b
 /* "label -- sft ... -- train ..." of a round, without what judges the policy. */
 void keel__learn_say_training(const keel_learn *learn, bool label, bool tune, const char *seed,
                               keel_chain *chain);
+
+typedef struct keel__learn_comparison {
+    const char *store, *split;
+    const char *policy, *published; /* folders */
+    double confidence;              /* of each of the two, two-sided */
+    const char *threads;
+} keel__learn_comparison;
+/* Between what the policy earns a conversation more than the published one; absent: nothing can be said.
+ * Where each of the two intervals has confidence 1 - e, `low` holds with 1 - e. */
+keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
+                                keel_err *err);
+
 keel_chain_place keel__learn_chain_place(const keel_learn *learn, const keel__learn_place *place,
                                          keel_arena *arena);
 

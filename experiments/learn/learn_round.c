@@ -66,32 +66,28 @@ static keel_status take_snapshot(doing *work, const keel_round *last, bool *new,
 
 /* ---- training and judging ---- */
 
-/* The k-th round that compares has the share 6/(pi k)^2 of the error: all shares sum to the whole. */
+/* The k-th round has the share 6/(pi k)^2 of the error: all shares sum to the whole. */
 static double confidence_of(const keel_learn *learn, int64_t round) {
     static const double sum_of_shares = 1.6449340668482264; /* of 1/k^2: pi^2 / 6 */
-    return 1 - 2 * learn->error / (sum_of_shares * (double)round * (double)round);
+    return 1 - learn->error / (sum_of_shares * (double)round * (double)round);
 }
 
-static void say_judging(const doing *work, const char *confidence, keel_chain *chain) {
+static void say_judging(const doing *work, keel_chain *chain) {
     const keel_learn *learn = work->learn;
     KEEL_CHAIN_SAY(chain, "--", "eval", "--policy", "${out}/policy", "--base", "${out}/base", "--split",
                    learn->test);
     for (size_t i = 0; i < learn->n_gates; i++) KEEL_CHAIN_SAY(chain, "--gate", learn->gates[i]);
-    if (!work->served) return;
-    KEEL_CHAIN_SAY(chain, "--", "replay", "--policy", "${out}/policy", "--base", "${out}/base", "--split",
-                   learn->test, "--limit", "1", "--confidence", confidence, "--diff", work->served->dir);
 }
 
 static keel_status run_chain(doing *work, keel_err *err) {
-    char seed[32], confidence[40];
+    char seed[32];
     keel_chain chain = {0};
     keel_err gate = {0}, failed = {0};
     const keel_learn *learn = work->learn;
     const keel_chain_place place = keel__learn_chain_place(learn, &work->place, work->arena);
     snprintf(seed, sizeof seed, "%lld", (long long)work->out->round.seed);
-    snprintf(confidence, sizeof confidence, "%.9g", work->out->confidence);
     keel__learn_say_training(learn, work->out->labelled, !work->base.dir, seed, &chain);
-    say_judging(work, confidence, &chain);
+    say_judging(work, &chain);
     const keel_status status = keel_chain_run(&chain, &place, &gate, &failed);
     work->gates_met = gate.code == KEEL_OK;
     if (status == KEEL_E_GATE || status == KEEL_E_DIVERGED) {
@@ -102,11 +98,6 @@ static keel_status run_chain(doing *work, keel_err *err) {
     return status;
 }
 
-static keel_optional number(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? (keel_optional){true, item->valuedouble} : (keel_optional){0};
-}
-
 static keel_status print_json(const cJSON *json, keel_arena *arena, const char **out, keel_err *err) {
     keel_buf text = {0};
     keel_status status = keel_json_print(json, false, &text, err);
@@ -115,20 +106,23 @@ static keel_status print_json(const cJSON *json, keel_arena *arena, const char *
     return status == KEEL_OK && !*out ? keel_nomem(err, "a round") : status;
 }
 
-/* What eval and replay found. */
+/* What the gates measured, and the comparison with what is published. */
 static keel_status read_results(doing *work, keel_err *err) {
-    const keel_chain_place place = keel__learn_chain_place(work->learn, &work->place, work->arena);
-    cJSON *evaluation = NULL, *compared = NULL;
+    const keel_learn *learn = work->learn;
+    const keel_chain_place place = keel__learn_chain_place(learn, &work->place, work->arena);
+    cJSON *evaluation = NULL;
     KEEL_TRY(keel_chain_result(&place, "eval", &evaluation, err));
-    keel_status status =
+    const keel_status status =
         print_json(keel_json_get(evaluation, "gates"), work->arena, &work->out->round.gates, err);
-    if (status == KEEL_OK && work->served) status = keel_chain_result(&place, "replay", &compared, err);
-    const cJSON *apart = keel_json_get(keel_json_get(compared, "compared"), "composite_reward");
-    work->out->low = number(apart, "low");
-    work->out->high = number(apart, "high");
     cJSON_Delete(evaluation);
-    cJSON_Delete(compared);
-    return status;
+    if (status != KEEL_OK || !work->served) return status;
+    return keel__learn_compare(&(keel__learn_comparison){.store = work->place.work,
+                                                         .split = learn->test,
+                                                         .policy = work->place.policy,
+                                                         .published = work->served->dir,
+                                                         .confidence = work->out->confidence,
+                                                         .threads = learn->threads},
+                               &work->out->low, &work->out->high, err);
 }
 
 /* ---- the verdict ---- */
