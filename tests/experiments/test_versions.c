@@ -19,8 +19,8 @@
 #include "experiments/serve/served_log.h"
 #include "experiments/serve/threads.h"
 #include "experiments/serve/versions.h"
-#include "rl/judge/sequential.h"
 #include "policy_fixture.h"
+#include "rl/judge/sequential.h"
 #include "served_fixture.h"
 #include "support/scratch.h"
 
