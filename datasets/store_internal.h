@@ -201,7 +201,6 @@
     X(PUBLISH, "INSERT INTO publications(arm, policy, at, why, note) VALUES(?1, ?2, ?3, ?4, ?5)")            \
     X(PUBLICATIONS, "SELECT b.id, b.arm, b.policy, b.at, b.why, b.note, p.dir FROM publications b LEFT JOIN" \
                     " policies p ON p.hash = b.policy WHERE b.id > ?1 ORDER BY b.id")                        \
-    X(DATA_VERSION, "PRAGMA data_version")                                                                   \
     X(STREAM, "SELECT cluster, epoch FROM streams WHERE topic = ?1")                                         \
     X(PUT_STREAM, "INSERT INTO streams(topic, cluster, epoch) VALUES(?1, ?2, ?3) ON CONFLICT(topic)"         \
                   " DO UPDATE SET epoch = excluded.epoch")                                                   \

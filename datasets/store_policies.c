@@ -152,13 +152,3 @@ keel_status keel_store_roll_back(keel_store *store, const char *arm, double at, 
     if (out) *out = back;
     return KEEL_OK;
 }
-
-keel_status keel_store_data_version(keel_store *store, int64_t *version, keel_err *err) {
-    sqlite3_stmt *statement;
-    bool row;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_DATA_VERSION, &statement, err));
-    KEEL_TRY(keel__store_step(store, statement, &row, "looking for changes", err));
-    *version = row ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_reset(statement);
-    return KEEL_OK;
-}

@@ -46,7 +46,4 @@ keel_status keel_store_published(keel_store *store, const char *arm, keel_arena 
 keel_status keel_store_roll_back(keel_store *store, const char *arm, double at, keel_arena *arena,
                                  keel_publication **out, keel_err *err);
 
-/* A number that changes when another handle has written to the store since. */
-keel_status keel_store_data_version(keel_store *store, int64_t *version, keel_err *err);
-
 #endif

@@ -19,12 +19,10 @@ struct keel_admin {
     const keel_context *caller;
 };
 
-static void send_error(keel_http_exchange *exchange, int status, const keel_err *err) {
-    keel_http_response response = {0};
+static void put_error(keel_http_response *response, int status, const keel_err *err) {
     char text[sizeof err->message + sizeof err->hint + 4];
     snprintf(text, sizeof text, "%s%s%s", err->message, err->hint[0] ? ": " : "", err->hint);
-    keel_http_error(&response, status, err->where[0] ? err->where : NULL, NULL, text);
-    keel_http_send(exchange, &response);
+    keel_http_error(response, status, err->where[0] ? err->where : NULL, NULL, text);
 }
 
 /* ---- an order ---- */
@@ -62,8 +60,7 @@ static keel_status carry_out(keel_admin *admin, const order *wanted, keel_arena 
     return status;
 }
 
-static void answer(keel_admin *admin, keel_http_exchange *exchange, const keel_http_request *request) {
-    keel_http_response response = {.status = 200, .type = "application/json"};
+static void answer(keel_admin *admin, const keel_http_request *request, keel_http_response *response) {
     keel_arena arena = {0};
     keel_err err = {0};
     order wanted;
@@ -71,20 +68,21 @@ static void answer(keel_admin *admin, keel_http_exchange *exchange, const keel_h
     keel_status status = read_order(request, &arena, &wanted, &err);
     if (status == KEEL_OK) status = carry_out(admin, &wanted, &arena, &hash, &err);
     if (status != KEEL_OK) {
-        send_error(exchange, keel_openai_status(status), &err);
+        put_error(response, keel_openai_status(status), &err);
     } else {
-        keel_buf_text(&response.body, "{\"policy\":");
-        keel_json_put_string(&response.body, hash ? hash : "");
-        keel_buf_text(&response.body, ",\"arm\":");
-        keel_json_put_string(&response.body, wanted.arm);
-        keel_buf_text(&response.body, "}\n");
-        keel_http_send(exchange, &response);
+        response->status = 200, response->type = "application/json";
+        keel_buf_text(&response->body, "{\"policy\":");
+        keel_json_put_string(&response->body, hash ? hash : "");
+        keel_buf_text(&response->body, ",\"arm\":");
+        keel_json_put_string(&response->body, wanted.arm);
+        keel_buf_text(&response->body, "}\n");
     }
     keel_arena_free(&arena);
 }
 
 /* ---- the thread ---- */
 
+/* Who is answered may ask again at once: then nothing is at work any more. */
 static void *run(void *argument) {
     keel_admin *admin = argument;
     keel_context_use(admin->caller);
@@ -93,9 +91,12 @@ static void *run(void *argument) {
         while (!admin->exchange && !admin->closing) pthread_cond_wait(&admin->wake, &admin->lock);
         if (!admin->exchange) break;
         pthread_mutex_unlock(&admin->lock);
-        answer(admin, admin->exchange, admin->request);
+        keel_http_response response = {0};
+        answer(admin, admin->request, &response);
         pthread_mutex_lock(&admin->lock);
+        keel_http_exchange *exchange = admin->exchange;
         admin->exchange = NULL;
+        keel_http_send(exchange, &response);
     }
     pthread_mutex_unlock(&admin->lock);
     return NULL;

@@ -33,8 +33,7 @@ struct keel_versions {
     keel_arms *arms;
     keel_versions_options options;
     pthread_mutex_t loading; /* one load at a time */
-    int64_t seen, data;      /* the newest publication that was looked at; the store's state then */
-    bool followed;
+    int64_t seen;            /* the newest publication that was looked at; under `loading` */
     pthread_mutex_t lock;
     /* under the lock: */
     version *now[KEEL_ARMS_MOST];
@@ -319,15 +318,9 @@ keel_status keel_versions_follow(keel_versions *versions, keel_store *store, kee
     keel_arena arena = {0};
     keel_publication *rows;
     size_t n = 0;
-    int64_t data;
-    KEEL_TRY(keel_store_data_version(store, &data, err));
-    if (versions->followed && data == versions->data) return KEEL_OK;
     pthread_mutex_lock(&versions->loading);
     keel_status status = keel_store_publications(store, versions->seen, &arena, &rows, &n, err);
-    if (status == KEEL_OK) {
-        take_up_newest(versions, rows, n);
-        versions->followed = true, versions->data = data;
-    }
+    if (status == KEEL_OK) take_up_newest(versions, rows, n);
     pthread_mutex_unlock(&versions->loading);
     keel_arena_free(&arena);
     return status;
