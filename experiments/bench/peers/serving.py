@@ -75,7 +75,7 @@ class Server:
                 self.there.set()
 
     def poll(self):
-        for _ in range(600):
+        for _ in range(1500):
             try:
                 return urllib.request.urlopen(f"{self.url}/v1/models", timeout=5).read()
             except OSError as error:
