@@ -122,3 +122,25 @@ while [ $((round += 1)) -le "$rounds" ]; do
         "$(json "$out/learn-$round.json" rounds.0.verdict)"
 done
 stop
+
+# ---- an arm that is worse on purpose: the clone of an assistant that never refuses ----
+"$keel" simulate --store "$out/worse.db" --env support-desk --behaviour never-refuse --episodes 2000 --seed 2 --quiet >/dev/null
+"$keel" sft --store "$out/worse.db" --base builtin --out "$out/worse/base" --quiet >/dev/null
+"$keel" train --store "$out/worse.db" --base "$out/worse/base" --algo bc --out "$out/worse/policy" --quiet >/dev/null
+serve --arm "control=$policy:0.5" --arm "worse=$out/worse/policy:0.5" --guard "refusal_rate >= control - 0.05"
+echo
+echo "an arm that never refuses gets half of the users; guardrail: refusal_rate >= control - 0.05"
+talks=0
+until grep -q '"guardrail"' "$out/publications.json" 2>/dev/null; do
+    [ "$talks" -lt 6000 ] || fail "the guardrail did not stop the arm within $talks conversations"
+    talks=$((talks + 200))
+    "$keel" simulate --store "$out/client-ab.db" --env support-desk --server "$url" --episodes "$talks" --seed 100 --quiet >/dev/null
+    "$keel" publish --store "$out/live.db" --list --quiet --json >"$out/publications.json"
+done
+echo "stopped by the server within $talks conversations; what it answered until then:"
+"$keel" ab --store "$out/live.db" --since all --quiet --guard "refusal_rate >= control - 0.05" 2>/dev/null || :
+before=$(curl -s "$url/metrics" | sed -n 's/^keel:decisions_total{arm="worse"} //p')
+"$keel" simulate --store "$out/client-after.db" --env support-desk --server "$url" --episodes 200 --seed 101 --quiet --json >"$out/client-after.json"
+after=$(curl -s "$url/metrics" | sed -n 's/^keel:decisions_total{arm="worse"} //p')
+echo "afterwards: 200 conversations, $((after - before)) answers by the stopped arm, refusal $(rate "$out/client-after.json" refusal_rate)"
+stop
