@@ -138,8 +138,8 @@ keel_status keel_http_open(keel_http_server **out, const keel_http_address *addr
                            const keel_http_options *options, keel_http_handler *handler, void *context,
                            keel_err *err);
 const char *keel_http_url(const keel_http_server *server); /* "http://127.0.0.1:8090/" */
-/* Answers until the program is asked to stop. Then new requests get a 503, and it returns once all answers
- * are out or drain_seconds are over. */
+/* Answers until the program is asked to stop. Then it listens no more, new requests of connections that are
+ * open get a 503, and it returns once all answers are out or drain_seconds are over. */
 keel_status keel_http_run(keel_http_server *server, keel_err *err);
 /* After keel_http_run has returned and whoever kept exchanges has sent them. NULL is harmless. */
 void keel_http_close(keel_http_server *server);

@@ -76,6 +76,7 @@ enum {
     BACKLOG = 1024,     /* connections that wait to be accepted */
     SWEEP_MS = 250,     /* how often time limits are looked at */
     CLOSE_SECONDS = 10, /* for exchanges that somebody still holds when the server closes */
+    LAST_SECONDS = 1,   /* at the end, for a connection that was just in use to ask once more */
     LOOK_SECONDS = 1,   /* between two looks whether the client of half a request is still there */
     MOST_HEADERS = 100  /* of a request */
 };
@@ -196,7 +197,7 @@ static bool is_left(connection *c, double now) {
 
 static void sweep(keel_http_server *server, double now) {
     const keel_http_options *o = &server->options;
-    const double limits[] = {[LINE] = server->draining ? 0 : o->idle_seconds,
+    const double limits[] = {[LINE] = server->draining ? LAST_SECONDS : o->idle_seconds,
                              [REQUEST] = o->request_seconds,
                              [ANSWER] = o->request_seconds};
     for (connection *c = server->connections; c; c = c->next)
@@ -206,7 +207,7 @@ static void sweep(keel_http_server *server, double now) {
 
 static bool is_busy(const keel_http_server *server) {
     for (const connection *c = server->connections; c; c = c->next)
-        if (!c->cut && c->phase != LINE) return true;
+        if (!c->cut) return true;
     return false;
 }
 
@@ -537,10 +538,17 @@ static keel_status run_round(keel_http_server *server, double *swept, keel_err *
     return KEEL_OK;
 }
 
+/* Listens no more, so that another server may; connections that are open get their answers. */
+static void begin_end(keel_http_server *server) {
+    const MHD_socket listening = server->draining ? MHD_INVALID_SOCKET : MHD_quiesce_daemon(server->daemon);
+    if (listening != MHD_INVALID_SOCKET) close(listening);
+    server->draining = true;
+}
+
 keel_status keel_http_run(keel_http_server *server, keel_err *err) {
     double swept = keel_clock();
     while (!keel_interrupted()) KEEL_TRY(run_round(server, &swept, err));
-    server->draining = true;
+    begin_end(server);
     const double until = keel_clock() + server->options.drain_seconds;
     while (is_busy(server) && keel_clock() < until) KEEL_TRY(run_round(server, &swept, err));
     return KEEL_OK;
@@ -551,7 +559,7 @@ void keel_http_close(keel_http_server *server) {
     if (!server) return;
     double swept = 0;
     const double until = keel_clock() + CLOSE_SECONDS;
-    server->draining = true;
+    if (server->daemon) begin_end(server);
     while (server->waiting && keel_clock() < until && run_round(server, &swept, &err) == KEEL_OK) continue;
     if (server->waiting) { /* whoever holds them may still send */
         keel_log(KEEL_LOG_INFO, "warning: %llu requests were never answered",
