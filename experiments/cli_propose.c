@@ -56,44 +56,47 @@ static keel_status make_room(keel_decision *to, size_t n, keel_arena *arena, kee
     return KEEL_OK;
 }
 
-static keel_decision *decision_of(const keel_proposal_item *item) {
-    return &item->conversation->decisions[item->decision];
-}
-
-static keel_status take_texts(const keel_proposal_item *item, const char *instruction, keel_arena *arena,
-                              keel_err *err) {
-    keel_decision *to = decision_of(item);
+/* The texts of an item join the candidates of its place. */
+static keel_status take_texts(const keel_proposal_item *item, const char *instruction,
+                              keel_propose_place *place, keel_arena *arena, keel_err *err) {
+    keel_decision *to = &item->conversation->decisions[item->decision];
+    bool *cut = keel_arena_calloc(arena, to->n_candidates + item->n, sizeof *cut);
+    if (!cut) return keel_nomem(err, "candidates");
+    if (place->cut) memcpy(cut, place->cut, to->n_candidates * sizeof *cut);
     KEEL_TRY(make_room(to, item->n, arena, err));
-    for (size_t i = 0; i < item->n; i++)
-        if (item->proposal[i].text[0] && !is_there(to, item->proposal[i].text))
-            to->candidates[to->n_candidates++] =
-                (keel_candidate){.text = item->proposal[i].text, .model = instruction};
+    for (size_t i = 0; i < item->n; i++) {
+        if (!item->proposal[i].text[0] || is_there(to, item->proposal[i].text)) continue;
+        cut[to->n_candidates] = !item->proposal[i].ended;
+        to->candidates[to->n_candidates++] =
+            (keel_candidate){.text = item->proposal[i].text, .model = instruction};
+    }
+    place->cut = cut;
     return KEEL_OK;
 }
 
 static keel_status propose_kind(const keel_propose_ask *ask, size_t kind, const keel_base *writer,
-                                keel_proposal_item *items, size_t n, keel_arena *arena, keel_err *err) {
+                                keel_propose_place *places, size_t n, keel_arena *arena, keel_err *err) {
     keel_proposal_config how = ask->how;
     how.instruction = kind ? ask->instruction[kind - 1] : NULL;
     const size_t each = kind ? 1 : ask->n;
     if (each == 0) return KEEL_OK;
+    keel_proposal_item *items = keel_arena_calloc(arena, n, sizeof *items);
+    if (!items) return keel_nomem(err, "candidates");
     for (size_t i = 0; i < n; i++) {
-        items[i].n = each;
-        items[i].proposal = keel_arena_calloc(arena, each, sizeof *items[i].proposal);
+        items[i] = (keel_proposal_item){places[i].conversation, places[i].decision, each,
+                                        keel_arena_calloc(arena, each, sizeof *items[i].proposal)};
         if (!items[i].proposal) return keel_nomem(err, "candidates");
     }
     KEEL_TRY(keel_base_propose(writer, items, n, &how, arena, err));
-    for (size_t i = 0; i < n; i++) KEEL_TRY(take_texts(&items[i], how.instruction, arena, err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(take_texts(&items[i], how.instruction, &places[i], arena, err));
     return KEEL_OK;
 }
 
-keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer,
-                             const keel_proposal_item *places, size_t n, keel_arena *arena, keel_err *err) {
-    keel_proposal_item *items = keel_arena_alloc(arena, n * sizeof *items);
-    if (!items) return keel_nomem(err, "candidates");
-    memcpy(items, places, n * sizeof *items);
+keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer, keel_propose_place *places,
+                             size_t n, keel_arena *arena, keel_err *err) {
+    for (size_t i = 0; i < n; i++) places[i].cut = NULL;
     for (size_t kind = 0; kind <= ask->n_instructions; kind++)
-        KEEL_TRY(propose_kind(ask, kind, writer, items, n, arena, err));
+        KEEL_TRY(propose_kind(ask, kind, writer, places, n, arena, err));
     return KEEL_OK;
 }
 

@@ -30,10 +30,16 @@ typedef struct keel_propose_ask {
 keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err *err);
 /* KEEL_E_USAGE where no text is asked for. */
 keel_status keel_cli_check_propose(const keel_propose_ask *ask, keel_err *err);
+/* A decision at which texts are written. */
+typedef struct keel_propose_place {
+    const keel_conversation *conversation;
+    size_t decision;
+    const bool *cut; /* out: [n_candidates] whether a candidate was written and ends at max_tokens */
+} keel_propose_place;
 /* Adds the writer's texts to the candidates of each decision, in the arena: each once, none that is empty.
- * All are written together. places [n]: n and proposal of each are not used. */
-keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer,
-                             const keel_proposal_item *places, size_t n, keel_arena *arena, keel_err *err);
+ * All are written together. */
+keel_status keel_cli_propose(const keel_propose_ask *ask, const keel_base *writer, keel_propose_place *places,
+                             size_t n, keel_arena *arena, keel_err *err);
 extern const keel_candidate keel_cli_refusal; /* in words that fit any request */
 /* Adds it to a decision over candidates whose base offers no fixed answer: of what is written nothing
  * may be safe. */

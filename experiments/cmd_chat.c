@@ -118,7 +118,7 @@ static keel_status decide(chatting *c, cJSON **out, keel_err *err) {
     c->talk.n_decisions = 1;
     keel_arena_reset(&c->scratch);
     if (c->writer)
-        KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &(keel_proposal_item){.conversation = &c->talk}, 1,
+        KEEL_TRY(keel_cli_propose(&c->ask, c->writer, &(keel_propose_place){.conversation = &c->talk}, 1,
                                   &c->scratch, err));
     KEEL_TRY(keel_cli_offer_refusal(c->base, &decision, &c->scratch, err));
     KEEL_TRY(keel_base_encode_decision(c->base, &c->talk, 0, &c->scratch, &features, err));

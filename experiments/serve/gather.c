@@ -189,40 +189,41 @@ static keel_conversation *copy_talk(const keel_conversation *from, keel_arena *a
 }
 
 /* What a base wrote joins the decision of the writer's own copy of the talk. */
-static void write_batch(keel_gather *gather, wish **batch, keel_conversation **talks, size_t n,
+static void write_batch(keel_gather *gather, wish **batch, keel_propose_place *places, size_t n,
                         keel_arena *arena) {
-    keel_proposal_item places[MOST_WRITTEN] = {{0}};
     keel_propose_ask ask = *gather->options.ask;
     keel_err err = {0};
     ask.how.max_tokens = batch[0]->max_tokens;
-    for (size_t i = 0; i < n; i++) places[i].conversation = talks[i];
     if (n > 0 && keel_cli_propose(&ask, batch[0]->base, places, n, arena, &err) != KEEL_OK)
         keel_log(KEEL_LOG_INFO, "warning: the writer wrote nothing: %s", err.message);
 }
 
-/* The texts into the job, which may have gone on without them. */
-static void deliver(keel_gather *gather, const wish *one, const keel_conversation *talk) {
+static void copy_texts(keel_job_gathered *into, const keel_propose_place *from) {
+    const keel_decision *decision = &from->conversation->decisions[from->decision];
+    into->texts = keel_arena_calloc(&into->written, decision->n_candidates + 1, sizeof *into->texts);
+    for (size_t i = 0; i < decision->n_candidates && into->texts; i++) {
+        const char *text = keel_arena_strdup(&into->written, decision->candidates[i].text);
+        if (!text) return;
+        into->texts[into->n_texts++] =
+            (keel_job_text){text, decision->candidates[i].model, from->cut && from->cut[i]};
+    }
+}
+
+/* The texts into the job, which may have gone on without them. from NULL: there are none. */
+static void deliver(keel_gather *gather, const wish *one, const keel_propose_place *from) {
     keel_job *job = one->job;
     bool all = false;
     pthread_mutex_lock(&gather->lock);
     if (still_waits(one)) {
-        keel_job_gathered *into = &job->gathered;
-        const size_t n = talk ? talk->decisions[0].n_candidates : 0;
-        into->texts = keel_arena_calloc(&into->written, n + 1, sizeof *into->texts);
-        for (size_t i = 0; i < n && into->texts; i++) {
-            const char *text = keel_arena_strdup(&into->written, talk->decisions[0].candidates[i].text);
-            if (!text) break;
-            into->texts[into->n_texts++] =
-                (keel_candidate){.text = text, .model = talk->decisions[0].candidates[i].model};
-        }
+        if (from) copy_texts(&job->gathered, from);
         all = settle(gather, job, WRITER);
     }
     pthread_mutex_unlock(&gather->lock);
     if (all) hand_on(gather, job);
 }
 
-/* Talks [n] of those that still wait; the others' wishes are dropped. */
-static size_t copy_batch(keel_gather *gather, wish **batch, size_t n, keel_conversation **talks,
+/* Places [n] of those that still wait; the others' wishes are dropped. */
+static size_t copy_batch(keel_gather *gather, wish **batch, size_t n, keel_propose_place *places,
                          keel_arena *arena) {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
@@ -233,7 +234,7 @@ static size_t copy_batch(keel_gather *gather, wish **batch, size_t n, keel_conve
         if (wanted) talk = copy_talk(&one->job->talk, arena);
         pthread_mutex_unlock(&gather->lock);
         if (talk) {
-            talks[kept] = talk;
+            places[kept] = (keel_propose_place){.conversation = talk};
             batch[kept++] = one;
         } else {
             deliver(gather, one, NULL);
@@ -243,11 +244,11 @@ static size_t copy_batch(keel_gather *gather, wish **batch, size_t n, keel_conve
     return kept;
 }
 
-static void *write(void *argument) {
+static void *write_all(void *argument) {
     keel_gather *gather = argument;
     keel_arena arena = {0};
     wish *batch[MOST_WRITTEN];
-    keel_conversation *talks[MOST_WRITTEN];
+    keel_propose_place places[MOST_WRITTEN];
     keel_context_use(gather->caller);
     pthread_mutex_lock(&gather->lock);
     for (;;) {
@@ -256,10 +257,10 @@ static void *write(void *argument) {
         if (n == 0) break;
         pthread_mutex_unlock(&gather->lock);
         keel_arena_reset(&arena);
-        n = copy_batch(gather, batch, n, talks, &arena);
-        write_batch(gather, batch, talks, n, &arena);
+        n = copy_batch(gather, batch, n, places, &arena);
+        write_batch(gather, batch, places, n, &arena);
         for (size_t i = 0; i < n; i++) {
-            deliver(gather, batch[i], talks[i]);
+            deliver(gather, batch[i], &places[i]);
             free_wish(batch[i]);
         }
         pthread_mutex_lock(&gather->lock);
@@ -323,7 +324,7 @@ keel_status keel_gather_open(keel_gather **out, const keel_gather_options *optio
     pthread_cond_init(&gather->wake_watch, NULL);
     pthread_cond_init(&gather->wake_writer, NULL);
     if (pthread_create(&gather->watch, NULL, watch, gather) == 0) gather->threads = 1;
-    if (gather->threads == 1 && pthread_create(&gather->writer, NULL, write, gather) == 0)
+    if (gather->threads == 1 && pthread_create(&gather->writer, NULL, write_all, gather) == 0)
         gather->threads = 2;
     if (gather->threads < 2) {
         keel_gather_close(gather);
@@ -388,14 +389,16 @@ keel_status keel_gather_collect(keel_job *job, keel_err *err) {
     const keel_job_gathered *from = &job->gathered;
     for (size_t i = 0; i < from->n_replies; i++) KEEL_TRY(collect_reply(job, &from->replies[i], err));
     for (size_t i = 0; i < from->n_texts; i++) {
-        keel_candidate candidate = from->texts[i];
-        candidate.text = keel_arena_strdup(&job->arena, candidate.text);
+        const keel_candidate candidate = {.text = keel_arena_strdup(&job->arena, from->texts[i].text),
+                                          .model = from->texts[i].model,
+                                          .latency_ms = {true, 1e3 * (from->ended - from->begun)}};
+        const keel_job_source source = {.from = "writer",
+                                        .finish = from->texts[i].cut ? "length" : NULL,
+                                        .prompt_tokens = -1,
+                                        .completion_tokens = -1,
+                                        .place = -1};
         if (!candidate.text) return keel_nomem(err, "candidates");
-        candidate.latency_ms = (keel_optional){true, 1e3 * (from->ended - from->begun)};
-        KEEL_TRY(keel_job_offer(
-            job, &candidate,
-            &(keel_job_source){.from = "writer", .prompt_tokens = -1, .completion_tokens = -1, .place = -1},
-            err));
+        KEEL_TRY(keel_job_offer(job, &candidate, &source, err));
     }
     return KEEL_OK;
 }

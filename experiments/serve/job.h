@@ -26,6 +26,12 @@ typedef struct keel_job_source {
     int64_t place;                            /* in the caller's list; -1: not of it */
 } keel_job_source;
 
+/* What a base wrote. */
+typedef struct keel_job_text {
+    const char *text, *model;
+    bool cut; /* at the most tokens */
+} keel_job_text;
+
 /* What is being gathered; under the lock of gather. */
 typedef struct keel_job_gathered {
     unsigned awaited; /* bits of who still writes */
@@ -35,7 +41,7 @@ typedef struct keel_job_gathered {
     size_t n_replies;
     const char *troubles;
     keel_arena written; /* of the texts */
-    keel_candidate *texts;
+    keel_job_text *texts;
     size_t n_texts;
     bool late; /* the deadline came before all had written */
 } keel_job_gathered;

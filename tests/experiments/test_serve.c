@@ -235,7 +235,7 @@ static keel_status write_slowly(const keel_base *base, const keel_proposal_item 
     pthread_mutex_unlock(&lock);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < items[i].n; k++)
-            items[i].proposal[k] = (keel_proposal){.text = k ? "second" : "first", .ended = true};
+            items[i].proposal[k] = (keel_proposal){.text = k ? "second" : "first", .ended = k > 0};
     return KEEL_OK;
 }
 
@@ -341,6 +341,8 @@ static void a_writer_that_is_late_is_not_waited_for(void **state) {
     assert_int_equal(next->decision.n_candidates, 2);
     assert_string_equal(next->decision.candidates[0].text, "first");
     assert_string_equal(next->source[1].from, "writer");
+    assert_string_equal(next->source[0].finish, "length"); /* it was cut */
+    assert_null(next->source[1].finish);
     end_job(next);
     close_gather();
 }
