@@ -108,17 +108,24 @@ struct keel_http_client {
 
 /* ---- a fetch ---- */
 
+static bool is_stream(CURL *easy) {
+    static const char wanted[] = "text/event-stream";
+    const char *type = NULL;
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
+    return status == 200 && type && strncasecmp(type, wanted, sizeof wanted - 1) == 0;
+}
+
 static size_t write_body(char *bytes, size_t size, size_t count, void *context) {
     fetching *f = context;
     const size_t length = size * count;
-    long status = 0;
     if (length > f->fetch.most - f->length) {
         f->cause = KEEL_HTTP_LARGE;
         return 0;
     }
     f->length += length;
-    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (f->fetch.took && status == 200) {
+    if (f->fetch.took && is_stream(f->easy)) {
         if (!f->fetch.took(f->fetch.context, bytes, length)) f->cause = KEEL_HTTP_NONSENSE;
     } else {
         keel_buf_append(&f->body, bytes, length);
@@ -253,6 +260,7 @@ static void finish(fetching *f, CURLcode code) {
     const keel_http_got got = {.trouble = trouble,
                                .status = (int)status,
                                .type = type,
+                               .streamed = f->fetch.took && is_stream(f->easy),
                                .body = &f->body,
                                .seconds = keel_clock() - f->began,
                                .words = f->words};

@@ -37,6 +37,7 @@ typedef struct keel_http_got {
     keel_http_trouble trouble;
     int status;        /* of HTTP; 0: none came */
     const char *type;  /* Content-Type, or NULL */
+    bool streamed;     /* `took` got what came, or would have */
     keel_buf *body;    /* what came of it, also in trouble; `done` may take it over by a copy and a clear */
     double seconds;    /* from the start of the fetch */
     const char *words; /* what was wrong, in words without secrets; "" where nothing was */
@@ -52,8 +53,8 @@ typedef struct keel_http_fetch {
     double deadline;            /* of core/clock.h */
     size_t most;                /* bytes of an answer */
     /* Called in the thread of the client, as is `done`; none may block. gone: every 50 ms at the latest, true
-     * cancels; NULL: never. took: each piece of an answer with status 200, instead of got->body; false cuts
-     * it off, as NONSENSE. NULL: the body is kept. */
+     * cancels; NULL: never. took: each piece of an event stream (status 200, text/event-stream), instead
+     * of got->body; false cuts it off, as NONSENSE. NULL: bodies are kept. */
     bool (*gone)(void *context);
     bool (*took)(void *context, const char *bytes, size_t length);
     void (*done)(void *context, const keel_http_got *got); /* exactly once */

@@ -288,7 +288,7 @@ static void call_done(void *context, const keel_http_got *got) {
     asking *a = c->asking;
     upstream *u = &a->all->list[c->at];
     keel_err err = {0};
-    c->trouble = c->stream && got->status == 200 ? read_stream(c, got, &err) : read_body(c, got, &err);
+    c->trouble = got->streamed ? read_stream(c, got, &err) : read_body(c, got, &err);
     c->seconds = c->done_at > 0 ? c->done_at - c->began : got->seconds;
     count(a->all->monitor, u->spec.name, c);
     if (c->trouble == KEEL_HTTP_NONE && (c->again || c->completion.n < c->n)) u->singly = true;

@@ -35,8 +35,10 @@ static bool answer(int peer, const char *request) {
     if (is(request, "/nothing")) return false;
     if (is(request, "/old")) return fake_say(peer, "hello, this is no HTTP\n"), false;
     if (is(request, "/chunks"))
-        return fake_say(peer, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n"
-                              "0\r\n\r\n"),
+        return fake_say(
+                   peer,
+                   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; x=y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n"
+                   "0\r\n\r\n"),
                true;
     if (is(request, "/slow")) hung_up = fake_hung_up(peer, 5000);
     if (is(request, "/trickle")) {
@@ -163,7 +165,8 @@ static void a_port_where_nobody_listens_is_dead(void **state) {
 typedef struct one {
     atomic_int done;
     keel_http_trouble trouble;
-    size_t took, pieces;
+    size_t took, pieces, kept;
+    bool streamed;
     atomic_bool gone, stop;
 } one;
 
@@ -180,6 +183,8 @@ static bool one_took(void *context, const char *bytes, size_t length) {
 static void one_done(void *context, const keel_http_got *what) {
     one *o = context;
     o->trouble = what->trouble;
+    o->streamed = what->streamed;
+    o->kept = what->body->length;
     o->done++;
 }
 static void wait_for(one *o) {
@@ -217,6 +222,13 @@ static void pieces_are_taken_as_they_come(void **state) {
     assert_int_equal(keel_http_client_start(client, &fetch, NULL), KEEL_OK);
     wait_for(&stopped);
     assert_int_equal(stopped.trouble, KEEL_HTTP_NONSENSE);
+    assert_true(o.streamed && o.kept == 0);
+    one plain = {.gone = false}; /* an answer that is no stream is kept whole */
+    fetch = to("/ok");
+    fetch.took = one_took, fetch.done = one_done, fetch.context = &plain;
+    assert_int_equal(keel_http_client_start(client, &fetch, NULL), KEEL_OK);
+    wait_for(&plain);
+    assert_true(!plain.streamed && plain.took == 0 && plain.kept == 7);
 }
 
 static void closing_ends_what_runs(void **state) {

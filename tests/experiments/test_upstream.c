@@ -258,6 +258,16 @@ static void streams_are_put_together(void **state) {
     }
 }
 
+static void who_streams_nothing_is_read_whole(void **state) {
+    (void)state;
+    keel_upstreams *all = open_at("two,stream=yes,n=2,name=A", "html,stream=yes,name=B", NULL);
+    ask(all, BODY "}", 20);
+    assert_int_equal(asked.n, 2);
+    assert_string_equal(asked.replies[1].text, "B");
+    assert_non_null(strstr(asked.troubles, "B: nonsense: it is no JSON"));
+    keel_upstreams_close(all);
+}
+
 static void the_deadline_hands_over_what_is_there(void **state) {
     (void)state;
     keel_upstreams *all = open_at("slow,name=A", "one,name=B", "slow,name=C,timeout=0.1s", NULL);
@@ -434,6 +444,7 @@ int main(void) {
         cmocka_unit_test(who_knows_no_n_is_asked_again_once),
         cmocka_unit_test(all_are_asked_and_troubles_are_named),
         cmocka_unit_test(streams_are_put_together),
+        cmocka_unit_test(who_streams_nothing_is_read_whole),
         cmocka_unit_test(the_deadline_hands_over_what_is_there),
         cmocka_unit_test(the_client_that_is_gone_frees_the_upstream),
         cmocka_unit_test(closing_tells_all_that_wait),

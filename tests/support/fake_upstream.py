@@ -18,7 +18,7 @@ The first line on stdout is its port. POST /MODE/v1/chat/completions, MODE one o
   tools     one answer that calls the first tool
   odd       one answer with details as of keel serve, of wrong types in turn
 
-An answer says "MODE I: TEXT" with I its index and TEXT the last user message; it refuses where TEXT holds "bomb".
+An answer says "MODE I: TEXT" with I its index, plus the seed if one was given, and TEXT the last user message; it refuses where TEXT holds "bomb".
 GET /log: the bodies that came, as a JSON list; GET /open: how many requests are being answered.
 """
 import http.server, json, sys, threading, time
@@ -37,7 +37,7 @@ def last_user(body):
 
 
 def text_of(mode, body, i):
-    asked = last_user(body)
+    asked, i = last_user(body), i + int(body.get("seed") or 0)
     return "I'm sorry, but I can't help with that." if "bomb" in asked and i % 2 == 0 else f"{mode} {i}: {asked}"
 
 
