@@ -90,6 +90,10 @@ tests_of() {
     experiments/http_server.c) echo experiments/test_http_server ;;
     experiments/serve/monitor.c) echo experiments/test_monitor ;;
     experiments/serve/drift.c) echo experiments/test_drift ;;
+    experiments/serve/sse.c) echo experiments/test_sse ;;
+    experiments/serve/upstream_*.c) echo experiments/test_upstream_reply ;;
+    experiments/serve/upstream.c) echo experiments/test_upstream ;;
+    experiments/http_client.c) echo experiments/test_http_client ;;
     experiments/review/*) echo experiments/test_review_desk ;;
     esac
 }
