@@ -106,12 +106,19 @@ static keel_status add_row(keel_store *store, const keel_served *s, keel_err *er
     return KEEL_OK;
 }
 
+static keel_status add_verdict(keel_store *store, const keel_served *s, keel_err *err) {
+    const keel_candidate *answer = &s->conversation->decisions[s->decision].candidates[s->taken];
+    if (s->judged == KEEL_OUTCOME_NONE) return KEEL_OK;
+    return keel_store_put_label(store, answer->id, s->judged, s->authority, s->judge, s->confidence, err);
+}
+
 static keel_status add_all(keel_store *store, const keel_served *served, size_t n, keel_arena *arena,
                            keel_err *err) {
     for (size_t i = 0; i < n; i++) KEEL_TRY(check(&served[i], err));
     for (size_t i = 0; i < n; i++) KEEL_TRY(add_talk(store, &served[i], arena, err));
     KEEL_TRY(keel__rows_insert(store, err));
     for (size_t i = 0; i < n; i++) KEEL_TRY(add_row(store, &served[i], err));
+    for (size_t i = 0; i < n; i++) KEEL_TRY(add_verdict(store, &served[i], err));
     return KEEL_OK;
 }
 

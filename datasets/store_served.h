@@ -24,6 +24,10 @@ typedef struct keel_served {
     keel_optional propensity;  /* of what was taken, in (0, 1] */
     bool explored, fallback, shadow;
     keel_optional total_ms, upstream_ms, encode_ms, decide_ms;
+    keel_outcome judged; /* what a judge said of the answer, beside what its candidate says; NONE: nothing */
+    keel_authority authority; /* of the judge */
+    const char *judge;        /* its name, as keel label would give it */
+    double confidence;        /* in what it said */
 } keel_served;
 
 /* Adds requests [n] with their talks, inside the caller's transaction; several at once are much quicker. A

@@ -24,6 +24,7 @@ typedef struct keel_job_source {
     const char *finish;  /* why it ends; NULL: "stop" */
     int64_t prompt_tokens, completion_tokens; /* -1: not known */
     int64_t place;                            /* in the caller's list; -1: not of it */
+    bool guessed; /* the candidate's outcome is what the server's judge makes of it */
 } keel_job_source;
 
 /* What a base wrote. */

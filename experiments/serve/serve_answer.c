@@ -38,15 +38,17 @@ void keel__serve_drop(keel_serve *serve, keel_job *job) {
 
 /* ---- what is said ---- */
 
-keel_outcome keel__serve_judge(const keel_serve *serve, const keel_candidate *candidate) {
-    keel_judge_verdict verdict;
-    if (candidate->outcome != KEEL_OUTCOME_NONE || !candidate->text || !candidate->text[0])
-        return candidate->outcome;
-    if (keel_judge_predict(serve->judge, &(keel_judge_input){.response = candidate->text}, &verdict, NULL) !=
-            KEEL_OK ||
-        verdict.label == KEEL_UNJUDGED)
-        return KEEL_OUTCOME_NONE;
-    return (keel_outcome)((int)KEEL_OUTCOME_COMPLIANCE + verdict.label);
+keel_outcome keel__serve_judge(const keel_serve *serve, const keel_job *job, const keel_candidate *candidate,
+                               keel_judge_verdict *verdict) {
+    const bool judged = candidate->outcome != KEEL_OUTCOME_NONE || candidate->judge != KEEL_AUTHORITY_NONE;
+    const keel_judge_input input = {candidate->text, job->talk.turns, job->talk.n_turns};
+    keel_judge_verdict said = {.label = KEEL_UNJUDGED};
+    if (!judged && candidate->text && candidate->text[0] &&
+        keel_judge_predict(serve->judge, &input, &said, NULL) != KEEL_OK)
+        said.label = KEEL_UNJUDGED;
+    if (verdict) *verdict = said;
+    if (said.label == KEEL_UNJUDGED) return candidate->outcome;
+    return (keel_outcome)((int)KEEL_OUTCOME_COMPLIANCE + said.label);
 }
 
 /* In shadow: what would be said without Keel, the first upstream's answer or the caller's first. SIZE_MAX:
@@ -69,7 +71,7 @@ static keel_outcome outcome_of_action(const keel_serve *serve, const keel_job *j
     const size_t own = job->decision.n_candidates;
     if (base->space == KEEL_SPACE_OUTCOMES) return (keel_outcome)(action + 1);
     if (base->space != KEEL_SPACE_CANDIDATES || action < own) return KEEL_OUTCOME_NONE;
-    return keel__serve_judge(serve, &base->fixed[action - own]);
+    return keel__serve_judge(serve, job, &base->fixed[action - own], NULL);
 }
 
 /* The action of the policy, or another's answer in shadow. */
@@ -79,6 +81,7 @@ static keel__serve_said say(const keel_serve *serve, const keel_job *job, const 
     keel__serve_said said = {.action = choice->action,
                              .propensity = choice->propensity,
                              .explored = choice->explored,
+                             .verdict = {.label = KEEL_UNJUDGED},
                              .candidate = keel_serve_candidate(base, &job->decision, choice->action)};
     if (nothing_arrived(serve, job))
         said.why = "nothing_arrived";
@@ -93,11 +96,10 @@ static keel__serve_said say(const keel_serve *serve, const keel_job *job, const 
         said.text = keel_choice_view_says(base, &job->decision, said.action);
         said.outcome = outcome_of_action(serve, job, said.action);
     } else {
-        const keel_candidate *candidate = &job->decision.candidates[said.candidate];
-        said.text = candidate->text && candidate->text[0] ? candidate->text
-                    : candidate->act                      ? candidate->act
-                                                          : "";
-        said.outcome = keel__serve_judge(serve, candidate);
+        keel_candidate candidate = job->decision.candidates[said.candidate];
+        if (job->source[said.candidate].guessed) candidate.outcome = KEEL_OUTCOME_NONE;
+        said.text = candidate.text && candidate.text[0] ? candidate.text : candidate.act ? candidate.act : "";
+        said.outcome = keel__serve_judge(serve, job, &candidate, &said.verdict);
     }
     return said;
 }
@@ -231,12 +233,16 @@ static bool end_talk(keel_job *job, const keel_candidate *taken, double total_ms
     return true;
 }
 
+/* Who says of the candidates what they are: the caller, or the service or the file that they come from. What
+ * the server's judge made of them is not theirs. */
 static void mark_judges(keel_job *job) {
     for (size_t i = 0; i < job->decision.n_candidates; i++) {
         keel_candidate *candidate = &job->decision.candidates[i];
-        const bool fixed = strcmp(job->source[i].from, "fixed") == 0;
-        if (candidate->outcome != KEEL_OUTCOME_NONE && candidate->judge == KEEL_AUTHORITY_NONE)
-            candidate->judge = fixed ? KEEL_AUTHORITY_RULE : KEEL_AUTHORITY_MODEL;
+        if (job->source[i].guessed) candidate->outcome = KEEL_OUTCOME_NONE;
+        if (candidate->outcome == KEEL_OUTCOME_NONE)
+            candidate->judge = KEEL_AUTHORITY_NONE;
+        else if (candidate->judge == KEEL_AUTHORITY_NONE)
+            candidate->judge = job->source[i].place >= 0 ? KEEL_AUTHORITY_MODEL : KEEL_AUTHORITY_RULE;
     }
 }
 
@@ -247,55 +253,63 @@ static double waited_for(const keel_job *job, size_t taken, double total_ms) {
     return total_ms + (by_caller ? given->latency_ms.value : 0);
 }
 
-static keel_served *record(const keel_serve *serve, keel_job *job, const keel_serve_choice *choice,
-                           const keel__serve_said *said) {
-    const keel_version *version = job->version;
-    const char *says = keel_choice_view_says(version->base, &job->decision, choice->action);
-    const size_t would_be = keel_serve_candidate(version->base, &job->decision, choice->action);
-    keel_served *served = keel_arena_calloc(&job->arena, 1, sizeof *served);
-    const size_t taken = logged_place(job, said->candidate, said->action, said->text);
-    const size_t would = serve->options.shadow ? logged_place(job, would_be, choice->action, says) : SIZE_MAX;
-    if (!served || taken == SIZE_MAX) return NULL;
+/* The talk with the answer that was taken, in the arena; NULL when out of memory. */
+static keel_conversation *log_talk(keel_job *job, size_t taken, const keel__serve_said *said) {
     keel_candidate *given = &job->decision.candidates[taken];
+    keel_conversation *talk = keel_arena_alloc(&job->arena, sizeof *talk);
+    keel_decision *decision = keel_arena_alloc(&job->arena, sizeof *decision);
     given->taken = true;
     given->propensity = (keel_optional){true, said->propensity};
     given->latency_ms = (keel_optional){true, waited_for(job, taken, said->total_ms)};
-    const bool open = given->outcome == KEEL_OUTCOME_NONE && given->judge == KEEL_AUTHORITY_NONE;
-    if (open && said->outcome != KEEL_OUTCOME_NONE) {
-        given->outcome = said->outcome;
-        given->judge = KEEL_AUTHORITY_RULE;
-    }
     mark_judges(job);
-    keel_conversation *talk = keel_arena_alloc(&job->arena, sizeof *talk);
-    if (!talk || !end_talk(job, given, given->latency_ms.value)) return NULL;
-    keel_decision *decision = keel_arena_alloc(&job->arena, sizeof *decision);
-    if (!decision) return NULL;
+    if (!talk || !decision || !end_talk(job, given, given->latency_ms.value)) return NULL;
     *decision = job->decision;
     *talk = job->talk;
     talk->decisions = decision;
     talk->external_id = keel_arena_strdup(&job->arena, job->name);
-    *served =
-        (keel_served){.request = keel_arena_strdup(&job->arena, job->id),
-                      .conversation = talk,
-                      .taken = taken,
-                      .would = would == SIZE_MAX ? -1 : (int64_t)would,
-                      .policy = keel_arena_strdup(&job->arena, version->hash),
-                      .base = keel_arena_strdup(&job->arena, version->base_hash),
-                      .arm = version->arm,
-                      .segment = job->asked.segment ? keel_arena_strdup(&job->arena, job->asked.segment) : "",
-                      .user = keel_arena_strdup(&job->arena, job->asked.user),
-                      .at = job->at,
-                      .propensity = {true, said->propensity},
-                      .explored = said->explored,
-                      .fallback = said->why != NULL,
-                      .shadow = serve->options.shadow,
-                      .total_ms = {true, said->total_ms},
-                      .upstream_ms = {job->gathered.begun > 0, said->upstream_ms},
-                      .encode_ms = {true, said->encode_ms},
-                      .decide_ms = {true, said->decide_ms}};
-    const bool whole =
-        talk->external_id && served->request && served->segment && served->policy && served->base;
-    return whole ? served : NULL;
+    return talk->external_id ? talk : NULL;
+}
+
+static void add_verdict(const keel_serve *serve, const keel__serve_said *said, keel_served *served) {
+    const keel_judge_verdict *verdict = &said->verdict;
+    if (verdict->label == KEEL_UNJUDGED) return;
+    served->judged = said->outcome;
+    served->authority = verdict->authority;
+    served->judge = serve->judge->name;
+    served->confidence = (double)verdict->p[verdict->label];
+}
+
+static keel_served *record(const keel_serve *serve, keel_job *job, const keel_serve_choice *choice,
+                           const keel__serve_said *said) {
+    const keel_version *version = job->version;
+    keel_arena *arena = &job->arena;
+    const char *says = keel_choice_view_says(version->base, &job->decision, choice->action);
+    const size_t would_be = keel_serve_candidate(version->base, &job->decision, choice->action);
+    keel_served *served = keel_arena_calloc(arena, 1, sizeof *served);
+    const size_t taken = logged_place(job, said->candidate, said->action, said->text);
+    const size_t would = serve->options.shadow ? logged_place(job, would_be, choice->action, says) : SIZE_MAX;
+    keel_conversation *talk = taken == SIZE_MAX ? NULL : log_talk(job, taken, said);
+    if (!served || !talk) return NULL;
+    *served = (keel_served){.request = keel_arena_strdup(arena, job->id),
+                            .conversation = talk,
+                            .taken = taken,
+                            .would = would == SIZE_MAX ? -1 : (int64_t)would,
+                            .policy = keel_arena_strdup(arena, version->hash),
+                            .base = keel_arena_strdup(arena, version->base_hash),
+                            .arm = version->arm,
+                            .segment = keel_arena_strdup(arena, job->asked.segment ? job->asked.segment : ""),
+                            .user = keel_arena_strdup(arena, job->asked.user),
+                            .at = job->at,
+                            .propensity = {true, said->propensity},
+                            .explored = said->explored,
+                            .fallback = said->why != NULL,
+                            .shadow = serve->options.shadow,
+                            .total_ms = {true, said->total_ms},
+                            .upstream_ms = {job->gathered.begun > 0, said->upstream_ms},
+                            .encode_ms = {true, said->encode_ms},
+                            .decide_ms = {true, said->decide_ms}};
+    add_verdict(serve, said, served);
+    return served->request && served->segment && served->policy && served->base ? served : NULL;
 }
 
 /* The next request of this talk is known by what was answered here. */

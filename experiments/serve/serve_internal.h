@@ -26,7 +26,7 @@ struct keel_serve {
     keel_threads *threads;
     keel_upstreams *upstreams; /* NULL: none */
     keel_base *writer;         /* NULL: none of its own */
-    keel_judge *judge;         /* by rules: of answers that nobody has judged */
+    keel_judge *judge;         /* of keel label: of answers that nobody has judged */
     keel_jobs *jobs;
     keel_gather *gather;
     keel_crew *crew;
@@ -49,8 +49,11 @@ void keel__serve_answer(keel_serve *serve, keel_job *job, const keel_serve_choic
 void keel__serve_fail(keel_serve *serve, keel_job *job, int status, const keel_err *err);
 /* Nobody waits for it. */
 void keel__serve_drop(keel_serve *serve, keel_job *job);
-/* The outcome of an answer: as it is known, else by rules. */
-keel_outcome keel__serve_judge(const keel_serve *serve, const keel_candidate *candidate);
+/* The outcome of an answer: as it is known, else as the judge says, whose verdict (may be NULL) is then
+ * judged.
+ */
+keel_outcome keel__serve_judge(const keel_serve *serve, const keel_job *job, const keel_candidate *candidate,
+                               keel_judge_verdict *verdict);
 
 /* serve_details.c: what Keel thought, as JSON text in the arena; NULL when out of memory. */
 typedef struct keel__serve_said {
@@ -59,6 +62,7 @@ typedef struct keel__serve_said {
     const char *text;
     const char *why; /* the fallback was taken, or NULL: "nothing_arrived", "unfamiliar", "harm" */
     keel_outcome outcome;
+    keel_judge_verdict verdict; /* that says so; label KEEL_UNJUDGED: it was known, or is not */
     double propensity;
     bool explored;
     double total_ms, upstream_ms, encode_ms, decide_ms;

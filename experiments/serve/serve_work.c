@@ -62,8 +62,11 @@ static keel_status offer_fixed(const keel_serve *serve, keel_job *job, keel_err 
 /* In a space of outcomes a candidate is what it is judged to be. */
 static void judge(const keel_serve *serve, keel_job *job) {
     if (job->version->base->space != KEEL_SPACE_OUTCOMES) return;
-    for (size_t i = 0; i < job->decision.n_candidates; i++)
-        job->decision.candidates[i].outcome = keel__serve_judge(serve, &job->decision.candidates[i]);
+    for (size_t i = 0; i < job->decision.n_candidates; i++) {
+        keel_candidate *candidate = &job->decision.candidates[i];
+        job->source[i].guessed = candidate->outcome == KEEL_OUTCOME_NONE;
+        candidate->outcome = keel__serve_judge(serve, job, candidate, NULL);
+    }
 }
 
 /* A policy over acts chooses an act: a caller whose candidates are none that it knows gets no answer made up.

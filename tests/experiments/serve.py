@@ -108,6 +108,15 @@ def a_chat():
     assert db.execute("SELECT count(DISTINCT conversation_id) FROM served WHERE request IN (?, ?)", (plain["id"], second["id"])).fetchone() == (1,)
     assert db.execute("SELECT feedback FROM served_feedback").fetchall() == [(1.0,)]
     assert subprocess.run([KEEL, "stats", "--store", "live.db", "--quiet"], stdout=subprocess.DEVNULL).returncode == 0
+    # What the server's judge says is what `keel label` would have said, by the same name.
+    outcomes = "SELECT k.text, k.outcome, k.judge, l.judge_name FROM candidates k LEFT JOIN labels l ON l.candidate_id = k.id WHERE k.taken ORDER BY k.id"
+    as_served = db.execute(outcomes).fetchall()
+    assert all(r[1] and r[3].startswith("refusal-") for r in as_served), as_served
+    db.execute("DELETE FROM labels WHERE judge_name LIKE 'refusal-%'")
+    db.execute("UPDATE candidates SET outcome = 0, judge = 0 WHERE taken")
+    db.commit()
+    assert subprocess.run([KEEL, "label", "--store", "live.db", "--quiet"], stdout=subprocess.DEVNULL).returncode == 0
+    assert db.execute(outcomes).fetchall() == as_served, (db.execute(outcomes).fetchall(), as_served)
 
 
 def a_choice():
