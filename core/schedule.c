@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-const char *const keel_schedule_names[KEEL_N_SCHEDULES] = {"constant", "linear", "cosine"};
+const char *const keel_schedule_names[KEEL_N_SCHEDULES + 1] = {"constant", "linear", "cosine", NULL};
 
 double keel_schedule_factor(keel_schedule schedule, size_t step, size_t warm_up, size_t steps) {
     const double pi = 3.14159265358979323846;

@@ -10,7 +10,7 @@ typedef enum keel_schedule {
     KEEL_SCHEDULE_COSINE, /* half a cosine down to 0 (Loshchilov & Hutter 2017, without restarts) */
     KEEL_N_SCHEDULES
 } keel_schedule;
-extern const char *const keel_schedule_names[KEEL_N_SCHEDULES];
+extern const char *const keel_schedule_names[KEEL_N_SCHEDULES + 1]; /* NULL-terminated */
 
 /* Of step 0, 1, ..: step / warm_up while that is below 1, then the schedule over what is left of `steps`,
  * after which it stays. As get_*_schedule_with_warmup of transformers: with a warm-up step 0 moves nothing.

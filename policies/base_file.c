@@ -1,5 +1,9 @@
 #include "policies/base_file.h"
 
+#include <math.h>
+#include <string.h>
+
+#include "core/file.h"
 #include "core/json.h"
 
 /* ---- writing ---- */
@@ -101,4 +105,66 @@ keel_status keel_base_space_set(keel_base *base, const keel_base_space *space, k
     base->fixed = fixed;
     base->n_fixed = space->n_fixed;
     return KEEL_OK;
+}
+
+/* ---- the settings of a base over a transformer ---- */
+
+cJSON *keel_base_settings_json(const keel_base *base, const char *model_type, const keel_base_settings *of) {
+    cJSON *json = cJSON_CreateObject();
+    if (json && cJSON_AddStringToObject(json, "model_type", model_type) &&
+        cJSON_AddStringToObject(json, "split", of->split) && keel_base_space_write(base, json) &&
+        cJSON_AddNumberToObject(json, "state_tokens", (double)of->state_tokens) &&
+        cJSON_AddNumberToObject(json, "candidate_tokens", (double)of->candidate_tokens) &&
+        cJSON_AddBoolToObject(json, "ngrams", of->ngrams))
+        return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+keel_status keel_base_settings_write(cJSON *json, const char *dir, const char *name, keel_err *err) {
+    keel_arena arena = {0};
+    const char *path = keel_path_join(&arena, dir, name);
+    keel_status status = json && path ? keel_json_write_file(path, json, err) : keel_nomem(err, dir);
+    keel_arena_free(&arena);
+    cJSON_Delete(json);
+    return status;
+}
+
+keel_status keel_base_settings_number(const keel_base_settings *s, const char *key, double low, double high,
+                                      double *out, keel_err *err) {
+    KEEL_TRY(keel_json_number(s->json, key, true, out, s->where, err));
+    if (*out >= low && *out <= high) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, s->where, "\"%s\": expected %g to %g, got %g", key, low, high,
+                     *out);
+}
+
+static keel_status read_tokens(const keel_base_settings *s, const char *key, int64_t *out, keel_err *err) {
+    double value = 0;
+    KEEL_TRY(keel_base_settings_number(s, key, 1, 1e6, &value, err));
+    *out = (int64_t)value;
+    if (value == floor(value)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, s->where, "\"%s\": expected a whole number, got %g", key, value);
+}
+
+keel_status keel_base_settings_read(keel_base_settings *out, const char *dir, const char *name,
+                                    const char *model_type, keel_err *err) {
+    const char *type = NULL;
+    *out = (keel_base_settings){0};
+    out->where = keel_path_join(&out->arena, dir, name);
+    if (!out->where) return keel_nomem(err, dir);
+    KEEL_TRY(keel_json_parse_file(out->where, &out->json, err));
+    KEEL_TRY(keel_json_string(out->json, "model_type", true, &type, out->where, err));
+    if (strcmp(type, model_type) != 0)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, out->where, "expected model_type \"%s\", got \"%s\"",
+                         model_type, type);
+    KEEL_TRY(keel_json_string(out->json, "split", true, &out->split, out->where, err));
+    KEEL_TRY(keel_base_space_read(out->json, out->where, &out->arena, &out->space, err));
+    KEEL_TRY(read_tokens(out, "state_tokens", &out->state_tokens, err));
+    KEEL_TRY(read_tokens(out, "candidate_tokens", &out->candidate_tokens, err));
+    return keel_json_bool(out->json, "ngrams", true, &out->ngrams, out->where, err);
+}
+
+void keel_base_settings_free(keel_base_settings *settings) {
+    cJSON_Delete(settings->json);
+    keel_arena_free(&settings->arena);
 }

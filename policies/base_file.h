@@ -23,4 +23,28 @@ keel_status keel_base_space_read(const cJSON *from, const char *where, keel_aren
 keel_status keel_base_space_set(keel_base *base, const keel_base_space *space, keel_arena *arena,
                                 keel_err *err);
 
+/* ---- the settings of a base over a transformer ---- */
+
+/* What all of them have. Texts point into the JSON value. */
+typedef struct keel_base_settings {
+    const char *where; /* the file */
+    cJSON *json;       /* all of it */
+    const char *split; /* it was tuned on */
+    keel_base_space space;
+    int64_t state_tokens, candidate_tokens;
+    bool ngrams; /* an n-gram base stands beside it */
+    keel_arena arena;
+} keel_base_settings;
+
+/* The same as JSON, to add a kind's own to; NULL when out of memory. */
+cJSON *keel_base_settings_json(const keel_base *base, const char *model_type, const keel_base_settings *of);
+/* Takes the JSON value over; NULL of it is KEEL_E_NOMEM. */
+keel_status keel_base_settings_write(cJSON *json, const char *dir, const char *name, keel_err *err);
+/* Hostile until checked. To be freed on failure too. */
+keel_status keel_base_settings_read(keel_base_settings *out, const char *dir, const char *name,
+                                    const char *model_type, keel_err *err);
+keel_status keel_base_settings_number(const keel_base_settings *settings, const char *key, double low,
+                                      double high, double *out, keel_err *err);
+void keel_base_settings_free(keel_base_settings *settings);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include "core/file.h"
 
+const char *const keel_beside_choices[] = {"auto", "yes", "no", NULL};
+
 keel_status keel_beside_tune(const keel_base_tuning *job, const keel_base *from, size_t checkpoint,
                              keel_base **out, keel_err *err) {
     const keel_base_kind *kind;

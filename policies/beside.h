@@ -5,6 +5,14 @@
 
 #include "policies/base.h"
 
+/* The option "ngrams" of such a kind: whether it has one. */
+enum { KEEL_BESIDE_AUTO, KEEL_BESIDE_YES, KEEL_BESIDE_NO };
+extern const char *const keel_beside_choices[]; /* auto, yes, no; NULL-terminated */
+/* auto: in candidate sets. */
+static inline bool keel_beside_wanted(int choice, keel_action_space space) {
+    return choice == KEEL_BESIDE_AUTO ? space == KEEL_SPACE_CANDIDATES : choice == KEEL_BESIDE_YES;
+}
+
 /* Tunes it for the job of the kind that it stands beside, by the n-gram base's defaults and what all kinds
  * share. from (NULL: anew): the one to go on from, whose shape it keeps. Its checkpoints are those of the job
  * from `checkpoint` on. */

@@ -1,15 +1,14 @@
 #include "policies/decoder_base/file.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/json.h"
-#include "policies/beside.h"
 #include "policies/transformer/blocks.h"
 #include "policies/transformer/peft.h"
 
-static const char settings_name[] = "decoder.json", whole_name[] = "model.gguf", adapter_name[] = "adapter";
+static const char model_type[] = "keel-decoder", settings_name[] = "decoder.json",
+                  whole_name[] = "model.gguf", adapter_name[] = "adapter";
 
 /* ---- saving ---- */
 
@@ -17,32 +16,21 @@ static bool has_adapter(const keel_llama *llama) {
     return llama->lora.rank > 0 || llama->n_virtual > 0;
 }
 
-static cJSON *settings_json(const keel_decoder_base *model) {
+static keel_status save_settings(const keel_decoder_base *model, const char *dir, keel_err *err) {
     const struct keel_decoder_base_config *c = &model->config;
-    cJSON *json = cJSON_CreateObject();
-    const bool good = json && cJSON_AddStringToObject(json, "model_type", "keel-decoder") &&
-                      cJSON_AddStringToObject(json, "split", model->split) &&
-                      cJSON_AddBoolToObject(json, "tuned", model->tuned) &&
-                      keel_base_space_write(&model->base, json) &&
-                      cJSON_AddNumberToObject(json, "state_tokens", (double)c->state_tokens) &&
-                      cJSON_AddNumberToObject(json, "candidate_tokens", (double)c->candidate_tokens) &&
-                      cJSON_AddNumberToObject(json, "prior_factor", c->prior_factor) &&
-                      cJSON_AddNumberToObject(json, "mean", (double)model->mean) &&
-                      cJSON_AddNumberToObject(json, "scale", (double)model->scale) &&
-                      cJSON_AddBoolToObject(json, "adapter", has_adapter(model->llama)) &&
-                      cJSON_AddBoolToObject(json, "ngrams", model->beside != NULL);
-    if (good) return json;
+    const keel_base_settings all = {.split = model->split,
+                                    .state_tokens = c->state_tokens,
+                                    .candidate_tokens = c->candidate_tokens,
+                                    .ngrams = model->beside != NULL};
+    cJSON *json = keel_base_settings_json(&model->base, model_type, &all);
+    if (json && cJSON_AddBoolToObject(json, "tuned", model->tuned) &&
+        cJSON_AddNumberToObject(json, "prior_factor", c->prior_factor) &&
+        cJSON_AddNumberToObject(json, "mean", (double)model->mean) &&
+        cJSON_AddNumberToObject(json, "scale", (double)model->scale) &&
+        cJSON_AddBoolToObject(json, "adapter", has_adapter(model->llama)))
+        return keel_base_settings_write(json, dir, settings_name, err);
     cJSON_Delete(json);
-    return NULL;
-}
-
-static keel_status save_settings(const keel_decoder_base *model, const char *dir, keel_arena *arena,
-                                 keel_err *err) {
-    cJSON *json = settings_json(model);
-    const char *path = keel_path_join(arena, dir, settings_name);
-    keel_status status = json && path ? keel_json_write_file(path, json, err) : keel_nomem(err, dir);
-    cJSON_Delete(json);
-    return status;
+    return keel_nomem(err, dir);
 }
 
 /* The narrowest format that holds all matrices as they are. */
@@ -77,7 +65,7 @@ keel_status keel__decoder_base_save(const keel_base *base, const char *dir, keel
     const keel_decoder_base *model = (const keel_decoder_base *)base;
     keel_arena arena = {0};
     keel_status status = save_model(model->llama, dir, &arena, err);
-    if (status == KEEL_OK) status = save_settings(model, dir, &arena, err);
+    if (status == KEEL_OK) status = save_settings(model, dir, err);
     if (status == KEEL_OK && has_adapter(model->llama)) status = save_adapter(model->llama, dir, &arena, err);
     if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
     keel_arena_free(&arena);
@@ -86,93 +74,55 @@ keel_status keel__decoder_base_save(const keel_base *base, const char *dir, keel
 
 /* ---- loading ---- */
 
-typedef struct loading {
-    const char *dir;
-    keel_arena arena;
-    cJSON *json;
-    struct keel_decoder_base_config config;
-    keel_base_space space;
-    const char *split; /* into the JSON value */
+static keel_status read_settings(const keel_base_settings *s, struct keel_decoder_base_config *config,
+                                 keel_decoder_base *to, keel_err *err) {
     double mean, scale;
-    bool tuned, ngrams, adapter;
-    keel_err *err;
-} loading;
-
-static keel_status read_real(const loading *l, const char *key, const char *where, double low, double high,
-                             double *out) {
-    KEEL_TRY(keel_json_number(l->json, key, true, out, where, l->err));
-    if (*out >= low && *out <= high) return KEEL_OK;
-    return keel_fail(l->err, KEEL_E_INVALID, where, "\"%s\": expected %g to %g, got %g", key, low, high,
-                     *out);
-}
-
-static keel_status read_int(const loading *l, const char *key, const char *where, int64_t *out) {
-    double value = 0;
-    KEEL_TRY(read_real(l, key, where, 1, 1e6, &value));
-    *out = (int64_t)value;
-    return value == floor(value) ? KEEL_OK
-                                 : keel_fail(l->err, KEEL_E_INVALID, where,
-                                             "\"%s\": expected a whole number, got %g", key, value);
-}
-
-static keel_status read_settings(loading *l) {
-    const char *where = keel_path_join(&l->arena, l->dir, settings_name), *type = NULL;
-    if (!where) return keel_nomem(l->err, l->dir);
-    KEEL_TRY(keel_json_parse_file(where, &l->json, l->err));
-    KEEL_TRY(keel_json_string(l->json, "model_type", true, &type, where, l->err));
-    if (strcmp(type, "keel-decoder") != 0)
-        return keel_fail(l->err, KEEL_E_UNSUPPORTED, where,
-                         "expected model_type \"keel-decoder\", got \"%s\"", type);
-    KEEL_TRY(keel_json_string(l->json, "split", true, &l->split, where, l->err));
-    KEEL_TRY(keel_json_bool(l->json, "tuned", true, &l->tuned, where, l->err));
-    KEEL_TRY(keel_base_space_read(l->json, where, &l->arena, &l->space, l->err));
-    KEEL_TRY(read_int(l, "state_tokens", where, &l->config.state_tokens));
-    KEEL_TRY(read_int(l, "candidate_tokens", where, &l->config.candidate_tokens));
-    KEEL_TRY(read_real(l, "prior_factor", where, 0, 100, &l->config.prior_factor));
-    KEEL_TRY(read_real(l, "mean", where, -1e6, 1e6, &l->mean));
-    KEEL_TRY(read_real(l, "scale", where, 0, 1e6, &l->scale));
-    KEEL_TRY(keel_json_bool(l->json, "adapter", true, &l->adapter, where, l->err));
-    KEEL_TRY(keel_json_bool(l->json, "ngrams", true, &l->ngrams, where, l->err));
-    l->config.ngrams = l->ngrams ? KEEL_BESIDE_YES : KEEL_BESIDE_NO;
+    KEEL_TRY(keel_json_bool(s->json, "tuned", true, &to->tuned, s->where, err));
+    KEEL_TRY(keel_base_settings_number(s, "prior_factor", 0, 100, &config->prior_factor, err));
+    KEEL_TRY(keel_base_settings_number(s, "mean", -1e6, 1e6, &mean, err));
+    KEEL_TRY(keel_base_settings_number(s, "scale", 0, 1e6, &scale, err));
+    to->mean = (float)mean;
+    to->scale = (float)scale;
+    config->state_tokens = s->state_tokens;
+    config->candidate_tokens = s->candidate_tokens;
+    config->ngrams = s->ngrams ? KEEL_BESIDE_YES : KEEL_BESIDE_NO;
+    config->mode = KEEL_DECODER_NONE; /* what was learned is in the weights and the adapter */
     return KEEL_OK;
 }
 
-static keel_status load_beside(const loading *l, keel_decoder_base *model) {
+static keel_status load_beside(const char *dir, const keel_base_settings *s, keel_decoder_base *model,
+                               keel_err *err) {
     keel_base *beside = NULL;
-    if (l->ngrams) KEEL_TRY(keel_beside_load(&beside, l->dir, l->err));
-    return keel__decoder_base_join(model, beside, l->err);
+    if (s->ngrams) KEEL_TRY(keel_beside_load(&beside, dir, err));
+    return keel__decoder_base_join(model, beside, err);
 }
 
-static keel_status load_all(loading *l, keel_decoder_base **out) {
+static keel_status load_all(const char *dir, keel_base_settings *s, keel_decoder_base **out, keel_err *err) {
+    struct keel_decoder_base_config config;
+    keel_decoder_base read = {0};
     keel_llama *llama;
-    KEEL_TRY(keel_options_defaults(keel_decoder_base_options, &l->config, l->err));
-    KEEL_TRY(read_settings(l));
-    const char *whole = keel_path_join(&l->arena, l->dir, whole_name);
-    if (!whole) return keel_nomem(l->err, l->dir);
+    KEEL_TRY(keel_options_defaults(keel_decoder_base_options, &config, err));
+    KEEL_TRY(keel_base_settings_read(s, dir, settings_name, model_type, err));
+    KEEL_TRY(read_settings(s, &config, &read, err));
+    const char *whole = keel_path_join(&s->arena, dir, whole_name);
+    if (!whole) return keel_nomem(err, dir);
     /* what was held in Q8_0 is computed with in Q8_0 again */
     const keel_llama_weights weights = keel_file_exists(whole) ? KEEL_LLAMA_Q8_0 : KEEL_LLAMA_AS_STORED;
-    KEEL_TRY(keel__decoder_open_model(&llama, l->dir, weights, l->err));
-    l->config.mode = KEEL_DECODER_NONE; /* what was learned is in the weights and the adapter */
-    KEEL_TRY(keel__decoder_base_make(out, &l->config, llama, &l->space, l->err));
+    KEEL_TRY(keel__decoder_open_model(&llama, dir, weights, err));
+    KEEL_TRY(keel__decoder_base_make(out, &config, llama, &s->space, err));
     keel_decoder_base *model = *out;
-    model->tuned = l->tuned;
-    model->mean = (float)l->mean;
-    model->scale = (float)l->scale;
-    model->split = keel_arena_strdup(&model->arena, l->split);
-    if (!model->split) return keel_nomem(l->err, l->dir);
-    return load_beside(l, model);
+    model->tuned = read.tuned;
+    model->mean = read.mean;
+    model->scale = read.scale;
+    model->split = keel_arena_strdup(&model->arena, s->split);
+    return model->split ? load_beside(dir, s, model, err) : keel_nomem(err, dir);
 }
 
 keel_status keel__decoder_base_load(keel_base **out, const char *dir, keel_err *err) {
-    loading *l = keel_calloc(1, sizeof *l);
+    keel_base_settings settings = {0};
     keel_decoder_base *model = NULL;
-    if (!l) return keel_nomem(err, dir);
-    l->dir = dir;
-    l->err = err;
-    keel_status status = load_all(l, &model);
-    cJSON_Delete(l->json);
-    keel_arena_free(&l->arena);
-    keel_free(l);
+    keel_status status = load_all(dir, &settings, &model, err);
+    keel_base_settings_free(&settings);
     if (status == KEEL_OK)
         *out = &model->base;
     else if (model)

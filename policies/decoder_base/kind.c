@@ -1,30 +1,21 @@
 #include "policies/decoder_base/kind.h"
 
+#include "policies/beside.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/file.h"
 #include "policies/decoder_base/propose.h"
 #include "policies/decoder_base/tune.h"
 
-#define AT(field) offsetof(struct keel_decoder_base_config, field)
-#define CHOICE(field, standard, names, help)                                                                 \
-    { #field, KEEL_OPT_CHOICE, AT(field), standard, 0, 0, names, help }
-#define INT(field, standard, low, high, help)                                                                \
-    { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
-#define BOOL(field, standard, help)                                                                          \
-    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
-#define REAL(field, standard, low, high, help)                                                               \
-    { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
+#define KEEL_ROWS_OF struct keel_decoder_base_config
+#include "policies/transformer/tuning_rows.h"
 
 /* In the order of KEEL_DECODER_*, keel_llama_weights, KEEL_BESIDE_*, keel_schedule, KEEL_LOSS_*,
  * KEEL_IMITATE_*, keel_llama_start, KEEL_TUNE_*. */
 static const char *const modes[] = {"none", "full", "freeze", "lora", "prompt", NULL};
 static const char *const weights[] = {"stored", "f32", "bf16", "q8_0", NULL};
-static const char *const ngrams[] = {"auto", "yes", "no", NULL};
-static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const losses[] = {"sft", "dpo", "kto", NULL};
 static const char *const imitated[] = {"taken", "good", NULL};
 static const char *const too_long[] = {"drop", "cut", NULL};
-static const char *const targets[] = {"attention", "all", NULL};
 static const char *const starts[] = {"random", "vocabulary", "text", NULL};
 static const char *const precisions[] = {"f32", "bf16", "fp16", NULL};
 
@@ -39,13 +30,12 @@ const keel_option keel_decoder_base_options[] = {
         weights, "stored", weights,
         "how weights that are not tuned are held: as the file has them (quantised ones and those of 16 bits other than "
         "bf16 in f32), or made f32, bf16 or q8_0"),
-    INT(frozen_layers, "0", 0, 1024,
-        "freeze: layers from below that stay as they are, the embeddings with them"),
+    KEEL_TUNING_FROZEN_LAYERS,
     INT(rank, "16", 1, 4096, "lora: rank of the corrections"),
     REAL(alpha, "32", 1e-3, 1e6, "lora: the corrections count alpha / rank times"),
-    BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead"),
-    REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops"),
-    CHOICE(targets, "all", targets, "lora: which layers are corrected: query and value alone, or every one"),
+    KEEL_TUNING_RSLORA,
+    KEEL_TUNING_LORA_DROPOUT,
+    KEEL_TUNING_TARGETS,
     INT(virtual_tokens, "20", 1, 4096, "prompt: how many tokens are put before every text"),
     CHOICE(prompt_start, "vocabulary", starts,
            "prompt: what they are at first: random, tokens of the vocabulary, or those of an instruction"),
@@ -59,7 +49,7 @@ const keel_option keel_decoder_base_options[] = {
         "(complied where benign, refused where dangerous), or has good feedback"),
     REAL(preference_beta, "0.1", 1e-3, 100, "dpo, kto: how closely the model stays by what it was"),
     CHOICE(
-        ngrams, "auto", ngrams,
+        ngrams, "auto", keel_beside_choices,
         "an n-gram base beside the decoder: its features, and half of the prior; auto: yes in candidate sets"),
     REAL(prior_factor, "1", 0, 100,
          "candidate sets: the prior is softmax of so many times a response's mean log-likelihood by token"),
@@ -79,11 +69,11 @@ const keel_option keel_decoder_base_options[] = {
         learning_rate, "0", 0, 10,
         "learning rate of AdamW after the warm-up; 0: by mode, lora 2e-4, full and freeze 2e-5 (1e-3 for a new model), "
         "prompt 0.1; a tenth of it for dpo and kto"),
-    CHOICE(schedule, "cosine", schedules, "how the learning rate falls after the warm-up"),
+    CHOICE(schedule, "cosine", keel_schedule_names, "how the learning rate falls after the warm-up"),
     REAL(warm_up, "0.05", 0, 1, "share of the updates in which the learning rate rises from zero"),
-    REAL(weight_decay, "0.01", 0, 1, "decoupled weight decay of AdamW, of matrices only"),
+    KEEL_TUNING_WEIGHT_DECAY,
     REAL(label_smoothing, "0", 0, 0.9, "sft: share of a token that is spread over the vocabulary"),
-    REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit"),
+    KEEL_TUNING_CLIP_NORM,
     CHOICE(precision, "f32", precisions,
            "of products in tuning: f32, bf16 with f32 masters, or fp16 storage with a dynamic loss scale"),
     BOOL(recompute, "false", "activations of a layer are worked out again instead of kept: less memory"),

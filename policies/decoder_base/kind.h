@@ -22,12 +22,11 @@ extern const keel_option keel_decoder_base_options[];
 
 extern const keel_base_kind keel_decoder_base_kind;
 
-/* By config.mode, config.loss, config.imitate, config.too_long, config.ngrams, config.precision. */
+/* By config.mode, config.loss, config.imitate, config.too_long, config.precision. */
 enum { KEEL_DECODER_NONE, KEEL_DECODER_FULL, KEEL_DECODER_FREEZE, KEEL_DECODER_LORA, KEEL_DECODER_PROMPT };
 enum { KEEL_LOSS_SFT, KEEL_LOSS_DPO, KEEL_LOSS_KTO };
 enum { KEEL_IMITATE_TAKEN, KEEL_IMITATE_GOOD };
 enum { KEEL_TOO_LONG_DROP, KEEL_TOO_LONG_CUT };
-enum { KEEL_BESIDE_AUTO, KEEL_BESIDE_YES, KEEL_BESIDE_NO };
 enum { KEEL_TUNE_F32, KEEL_TUNE_BF16, KEEL_TUNE_FP16 };
 
 #endif

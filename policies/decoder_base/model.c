@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "policies/beside.h"
 
 /* ---- the end of a turn ---- */
 

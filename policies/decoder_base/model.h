@@ -3,6 +3,7 @@
 #define KEEL_POLICIES_DECODER_BASE_MODEL_H
 
 #include "policies/base_file.h"
+#include "policies/beside.h"
 #include "policies/decoder_base/kind.h"
 #include "policies/tokens/chat_template.h"
 #include "policies/transformer/llama_adapt.h"
@@ -33,11 +34,6 @@ void keel__decoder_base_close(keel_base *base);
  * positions leave. KEEL_E_INVALID where they leave nothing. */
 keel_status keel__decoder_base_fit(keel_decoder_base *model, keel_err *err);
 
-/* Whether an n-gram base belongs beside it. */
-static inline bool keel__decoder_has_ngrams(const keel_decoder_base *model) {
-    const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
-    return model->config.ngrams == KEEL_BESIDE_AUTO ? sets : model->config.ngrams == KEEL_BESIDE_YES;
-}
 /* Puts the n-gram base beside it, or none (NULL), which it owns from now on, even on failure. */
 keel_status keel__decoder_base_join(keel_decoder_base *model, keel_base *beside, keel_err *err);
 /* Whether what it says of responses is a feature: not of ones that it learned by heart. */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/log.h"
-#include "policies/beside.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/file.h"
 #include "policies/decoder_base/fresh.h"
@@ -79,7 +78,7 @@ static keel_status make_model(tuning *t, keel_err *err) {
 static keel_status tune_beside(const tuning *t, keel_err *err) {
     const keel_decoder_base *from = (const keel_decoder_base *)t->job->from;
     keel_base *beside = NULL;
-    if (keel__decoder_has_ngrams(t->model))
+    if (keel_beside_wanted(t->model->config.ngrams, t->model->base.space))
         KEEL_TRY(keel_beside_tune(t->job, from ? from->beside : NULL, CHECKPOINT_BESIDE, &beside, err));
     return keel__decoder_base_join(t->model, beside, err);
 }

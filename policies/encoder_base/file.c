@@ -1,15 +1,13 @@
 #include "policies/encoder_base/file.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/json.h"
-#include "policies/beside.h"
 #include "policies/transformer/peft.h"
 
-static const char settings_name[] = "encoder.json", heads_name[] = "heads.safetensors",
-                  adapter_name[] = "adapter";
+static const char model_type[] = "keel-encoder", settings_name[] = "encoder.json",
+                  heads_name[] = "heads.safetensors", adapter_name[] = "adapter";
 
 /* ---- tensors: the same list for saving and loading ---- */
 
@@ -57,32 +55,26 @@ static void list_crossed(tensor_list *to, const keel_encoder_base *model) {
 
 static const char *const candidates_names[] = {"none", "apart", "cross"};
 
-static cJSON *settings_json(const keel_encoder_base *model) {
-    const struct keel_encoder_base_config *c = &model->config;
-    cJSON *json = cJSON_CreateObject(), *heads = NULL;
-    bool good = json && cJSON_AddStringToObject(json, "model_type", "keel-encoder") &&
-                cJSON_AddStringToObject(json, "split", model->split) &&
-                keel_base_space_write(&model->base, json) &&
-                cJSON_AddNumberToObject(json, "state_tokens", (double)c->state_tokens) &&
-                cJSON_AddNumberToObject(json, "candidate_tokens", (double)c->candidate_tokens) &&
-                cJSON_AddStringToObject(json, "candidates", candidates_names[c->candidates]) &&
-                cJSON_AddBoolToObject(json, "ngrams", model->beside != NULL) &&
-                cJSON_AddBoolToObject(json, "normalise", model->normalise) &&
-                (heads = cJSON_AddArrayToObject(json, "heads"));
+static bool add_heads(const keel_encoder_base *model, cJSON *json) {
+    cJSON *heads = cJSON_AddArrayToObject(json, "heads");
+    bool good = heads != NULL;
     for (int h = 0; good && h < KEEL_N_HEADS; h++)
         if (model->uses[h]) good = keel_json_add(heads, NULL, cJSON_CreateString(keel__encoder_heads[h]));
-    if (good) return json;
-    cJSON_Delete(json);
-    return NULL;
+    return good;
 }
 
-static keel_status save_settings(const keel_encoder_base *model, const char *dir, keel_arena *arena,
-                                 keel_err *err) {
-    cJSON *json = settings_json(model);
-    const char *path = keel_path_join(arena, dir, settings_name);
-    keel_status status = json && path ? keel_json_write_file(path, json, err) : keel_nomem(err, dir);
+static keel_status save_settings(const keel_encoder_base *model, const char *dir, keel_err *err) {
+    const struct keel_encoder_base_config *c = &model->config;
+    const keel_base_settings all = {.split = model->split,
+                                    .state_tokens = c->state_tokens,
+                                    .candidate_tokens = c->candidate_tokens,
+                                    .ngrams = model->beside != NULL};
+    cJSON *json = keel_base_settings_json(&model->base, model_type, &all);
+    if (json && cJSON_AddStringToObject(json, "candidates", candidates_names[c->candidates]) &&
+        cJSON_AddBoolToObject(json, "normalise", model->normalise) && add_heads(model, json))
+        return keel_base_settings_write(json, dir, settings_name, err);
     cJSON_Delete(json);
-    return status;
+    return keel_nomem(err, dir);
 }
 
 static keel_status save_heads(const keel_encoder_base *model, const char *dir, keel_arena *arena,
@@ -109,7 +101,7 @@ keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel
     encoder.config.normalise = model->normalise;
     keel_arena arena = {0};
     keel_status status = keel_bert_save(&encoder, dir, err);
-    if (status == KEEL_OK) status = save_settings(model, dir, &arena, err);
+    if (status == KEEL_OK) status = save_settings(model, dir, err);
     if (status == KEEL_OK) status = save_heads(model, dir, &arena, err);
     if (status == KEEL_OK && encoder.lora.rank) status = save_adapter(&encoder, dir, &arena, err);
     if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
@@ -121,25 +113,12 @@ keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel
 
 typedef struct loading {
     const char *dir;
-    keel_arena arena;
-    cJSON *json;
+    keel_base_settings all;
     keel_safetensors file;
     struct keel_encoder_base_config config;
-    keel_base_space space;
-    const char *split; /* into the JSON value */
-    bool uses[KEEL_N_HEADS], ngrams, normalise;
+    bool uses[KEEL_N_HEADS], normalise;
     keel_err *err;
 } loading;
-
-static keel_status read_int(const loading *l, const char *key, const char *where, int64_t *out) {
-    double value = 0;
-    KEEL_TRY(keel_json_number(l->json, key, true, &value, where, l->err));
-    if (!(value >= 0 && value <= 1e6) || value != floor(value))
-        return keel_fail(l->err, KEEL_E_INVALID, where,
-                         "\"%s\": expected a whole number of 0 to 1000000, got %g", key, value);
-    *out = (int64_t)value;
-    return KEEL_OK;
-}
 
 static keel_status find_name(const char *const *names, int n, const char *name, const char *key,
                              const char *where, int *out, keel_err *err) {
@@ -151,40 +130,34 @@ static keel_status find_name(const char *const *names, int n, const char *name, 
 static keel_status read_heads(loading *l, const char *where) {
     const cJSON *heads = NULL, *item;
     int head;
-    KEEL_TRY(keel_json_array(l->json, "heads", true, &heads, where, l->err));
+    KEEL_TRY(keel_json_array(l->all.json, "heads", true, &heads, where, l->err));
     cJSON_ArrayForEach (item, heads) {
         if (!cJSON_IsString(item)) return keel_fail(l->err, KEEL_E_PARSE, where, "\"heads\": expected texts");
         KEEL_TRY(
             find_name(keel__encoder_heads, KEEL_N_HEADS, item->valuestring, "heads", where, &head, l->err));
         l->uses[head] = true;
     }
-    const bool sets = l->space.space == KEEL_SPACE_CANDIDATES;
+    const bool sets = l->all.space.space == KEEL_SPACE_CANDIDATES;
     const bool reads = l->uses[KEEL_HEAD_OUTCOME] || l->uses[KEEL_HEAD_PREFERENCE] || l->uses[KEEL_HEAD_RANK];
     if ((l->uses[KEEL_HEAD_ACT] && sets) ||
         (reads && (!sets || l->config.candidates == KEEL_CANDIDATES_NONE)))
         return keel_fail(l->err, KEEL_E_INVALID, where, "\"heads\" do not fit the space %s",
-                         keel_space_name(l->space.space));
+                         keel_space_name(l->all.space.space));
     return KEEL_OK;
 }
 
 static keel_status read_settings(loading *l) {
-    const char *where = keel_path_join(&l->arena, l->dir, settings_name), *type = NULL, *candidates = NULL;
-    if (!where) return keel_nomem(l->err, l->dir);
-    KEEL_TRY(keel_json_parse_file(where, &l->json, l->err));
-    KEEL_TRY(keel_json_string(l->json, "model_type", true, &type, where, l->err));
-    if (strcmp(type, "keel-encoder") != 0)
-        return keel_fail(l->err, KEEL_E_UNSUPPORTED, where,
-                         "expected model_type \"keel-encoder\", got \"%s\"", type);
-    KEEL_TRY(keel_json_string(l->json, "split", true, &l->split, where, l->err));
-    KEEL_TRY(keel_base_space_read(l->json, where, &l->arena, &l->space, l->err));
-    KEEL_TRY(read_int(l, "state_tokens", where, &l->config.state_tokens));
-    KEEL_TRY(read_int(l, "candidate_tokens", where, &l->config.candidate_tokens));
-    KEEL_TRY(keel_json_string(l->json, "candidates", true, &candidates, where, l->err));
-    KEEL_TRY(find_name(candidates_names, 3, candidates, "candidates", where, &l->config.candidates, l->err));
-    KEEL_TRY(keel_json_bool(l->json, "ngrams", true, &l->ngrams, where, l->err));
-    KEEL_TRY(keel_json_bool(l->json, "normalise", true, &l->normalise, where, l->err));
-    l->config.ngrams = l->ngrams ? KEEL_NGRAMS_YES : KEEL_NGRAMS_NO;
-    return read_heads(l, where);
+    const keel_base_settings *all = &l->all;
+    const char *candidates = NULL;
+    KEEL_TRY(keel_base_settings_read(&l->all, l->dir, settings_name, model_type, l->err));
+    KEEL_TRY(keel_json_string(all->json, "candidates", true, &candidates, all->where, l->err));
+    KEEL_TRY(
+        find_name(candidates_names, 3, candidates, "candidates", all->where, &l->config.candidates, l->err));
+    KEEL_TRY(keel_json_bool(all->json, "normalise", true, &l->normalise, all->where, l->err));
+    l->config.state_tokens = all->state_tokens;
+    l->config.candidate_tokens = all->candidate_tokens;
+    l->config.ngrams = all->ngrams ? KEEL_BESIDE_YES : KEEL_BESIDE_NO;
+    return read_heads(l, all->where);
 }
 
 static keel_status fail_tensor(const loading *l, const char *name, const char *what) {
@@ -230,7 +203,7 @@ static keel_status load_crossed(loading *l, const char *key, const char *logits,
 }
 
 static keel_status load_heads(loading *l, keel_encoder_base *model) {
-    const char *path = keel_path_join(&l->arena, l->dir, heads_name);
+    const char *path = keel_path_join(&l->all.arena, l->dir, heads_name);
     tensor_list tensors;
     if (!path) return keel_nomem(l->err, l->dir);
     KEEL_TRY(keel_safetensors_read(path, &l->file, l->err));
@@ -255,13 +228,13 @@ static keel_status load_all(loading *l, keel_encoder_base **out) {
     KEEL_TRY(read_settings(l));
     KEEL_TRY(keel_bert_load(&bert, l->dir, l->err));
     l->config.mode = KEEL_BERT_HEAD; /* what was learned is in the weights */
-    KEEL_TRY(keel__encoder_base_make(out, &l->config, bert, &l->space, l->uses, l->err));
+    KEEL_TRY(keel__encoder_base_make(out, &l->config, bert, &l->all.space, l->uses, l->err));
     keel_encoder_base *model = *out;
     model->normalise = l->normalise;
-    model->split = keel_arena_strdup(&model->arena, l->split);
+    model->split = keel_arena_strdup(&model->arena, l->all.split);
     if (!model->split) return keel_nomem(l->err, l->dir);
     KEEL_TRY(load_heads(l, model));
-    return l->ngrams ? load_beside(l, model) : KEEL_OK;
+    return l->all.ngrams ? load_beside(l, model) : KEEL_OK;
 }
 
 keel_status keel__encoder_base_load(keel_base **out, const char *dir, keel_err *err) {
@@ -272,8 +245,7 @@ keel_status keel__encoder_base_load(keel_base **out, const char *dir, keel_err *
     l->err = err;
     keel_status status = load_all(l, &model);
     keel_safetensors_free(&l->file);
-    cJSON_Delete(l->json);
-    keel_arena_free(&l->arena);
+    keel_base_settings_free(&l->all);
     keel_free(l);
     if (status == KEEL_OK)
         *out = &model->base;

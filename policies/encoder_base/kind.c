@@ -1,25 +1,16 @@
 #include "policies/encoder_base/kind.h"
 
+#include "policies/beside.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/file.h"
 #include "policies/encoder_base/tune.h"
 
-#define AT(field) offsetof(struct keel_encoder_base_config, field)
-#define CHOICE(field, standard, names, help)                                                                 \
-    { #field, KEEL_OPT_CHOICE, AT(field), standard, 0, 0, names, help }
-#define INT(field, standard, low, high, help)                                                                \
-    { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
-#define BOOL(field, standard, help)                                                                          \
-    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
-#define REAL(field, standard, low, high, help)                                                               \
-    { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
+#define KEEL_ROWS_OF struct keel_encoder_base_config
+#include "policies/transformer/tuning_rows.h"
 
-/* In the order of keel_bert_mode, of KEEL_NGRAMS_*, of KEEL_CANDIDATES_*, and of keel_schedule. */
+/* In the order of keel_bert_mode, of KEEL_BESIDE_*, of KEEL_CANDIDATES_*, and of keel_schedule. */
 static const char *const modes[] = {"full", "freeze", "lora", "head", NULL};
-static const char *const ngrams[] = {"auto", "yes", "no", NULL};
 static const char *const candidates[] = {"none", "apart", "cross", NULL};
-static const char *const targets[] = {"attention", "all", NULL};
-static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 
 const keel_option keel_encoder_base_options[] = {
     KEEL_BASE_OPTION_SPACE,
@@ -29,15 +20,14 @@ const keel_option keel_encoder_base_options[] = {
         mode, "freeze", modes,
         "what is tuned: full, everything; freeze, the layers from frozen_layers on; lora, low-rank corrections; head, "
         "nothing but the heads"),
-    INT(frozen_layers, "0", 0, 1024,
-        "freeze: layers from below that stay as they are, the embeddings with them"),
+    KEEL_TUNING_FROZEN_LAYERS,
     INT(rank, "8", 1, 4096, "lora: rank of the corrections"),
     REAL(alpha, "16", 1e-3, 1e6, "lora: the corrections count alpha / rank times"),
-    BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead"),
-    REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops"),
-    CHOICE(targets, "all", targets, "lora: which layers are corrected: query and value alone, or every one"),
+    KEEL_TUNING_RSLORA,
+    KEEL_TUNING_LORA_DROPOUT,
+    KEEL_TUNING_TARGETS,
     CHOICE(
-        ngrams, "auto", ngrams,
+        ngrams, "auto", keel_beside_choices,
         "an n-gram base beside the encoder: its features, and half of the prior; auto: yes in candidate sets, no in fixed "
         "spaces, where its features are not crossed"),
     CHOICE(
@@ -67,12 +57,12 @@ const keel_option keel_encoder_base_options[] = {
     INT(checkpoint_every, "500", 1, 100000000, "updates between two checkpoints"),
     REAL(learning_rate, "1e-4", 1e-8, 1, "learning rate of AdamW after the warm-up"),
     REAL(head_factor, "20", 1e-3, 1e6, "the heads' learning rate over the encoder's"),
-    CHOICE(schedule, "linear", schedules, "how the learning rate falls to zero after the warm-up"),
+    CHOICE(schedule, "linear", keel_schedule_names, "how the learning rate falls to zero after the warm-up"),
     REAL(warm_up, "0.1", 0, 1, "share of the updates in which the learning rate rises from zero"),
-    REAL(weight_decay, "0.01", 0, 1, "decoupled weight decay of AdamW, of matrices only"),
+    KEEL_TUNING_WEIGHT_DECAY,
     REAL(dropout, "0.1", 0, 0.9, "share of the encoder's hidden numbers that tuning drops"),
     REAL(label_smoothing, "0", 0, 0.9, "share of a label that is spread over all classes"),
-    REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit"),
+    KEEL_TUNING_CLIP_NORM,
     REAL(
         held_out, "0", 0, 0.5,
         "share of groups that tuning is stopped by: the parameters of the epoch with the least loss on them stay"),

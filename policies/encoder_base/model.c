@@ -5,7 +5,6 @@
 
 #include "core/gemm.h"
 #include "core/numeric.h"
-#include "policies/beside.h"
 
 const char *const keel__encoder_heads[KEEL_N_HEADS] = {"risk", "act", "outcome", "preference", "rank"};
 
@@ -87,7 +86,9 @@ static keel_status check_heads(const keel_encoder_base *model, keel_err *err) {
         keel_fail(err, KEEL_E_INVALID, "encoder base", "head_epochs=0 leaves heads without any training");
         return keel_hint(err, "use --set head_epochs=40");
     }
-    if (keel__encoder_has_ngrams(model) || model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT]) return KEEL_OK;
+    if (keel_beside_wanted(model->config.ngrams, model->base.space) ||
+        model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT])
+        return KEEL_OK;
     keel_fail(err, KEEL_E_INVALID, "encoder base", "it has no prior over %s", sets ? "candidates" : "acts");
     return keel_hint(err, sets ? "use ngrams=yes, or candidates=apart with rank_weight above 0"
                                : "use ngrams=yes, or act_weight above 0");

@@ -3,12 +3,11 @@
 #define KEEL_POLICIES_ENCODER_BASE_MODEL_H
 
 #include "policies/base_file.h"
+#include "policies/beside.h"
 #include "policies/encoder_base/crossed.h"
 #include "policies/encoder_base/kind.h"
 #include "policies/transformer/bert_adapt.h"
 
-/* config.ngrams. */
-enum { KEEL_NGRAMS_AUTO, KEEL_NGRAMS_YES, KEEL_NGRAMS_NO };
 /* By config.candidates. */
 enum { KEEL_CANDIDATES_NONE, KEEL_CANDIDATES_APART, KEEL_CANDIDATES_CROSS };
 
@@ -37,11 +36,6 @@ keel_status keel__encoder_base_make(keel_encoder_base **out, const struct keel_e
                                     keel_err *err);
 void keel__encoder_base_close(keel_base *base);
 
-/* Whether an n-gram base belongs beside it. */
-static inline bool keel__encoder_has_ngrams(const keel_encoder_base *model) {
-    const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
-    return model->config.ngrams == KEEL_NGRAMS_AUTO ? sets : model->config.ngrams == KEEL_NGRAMS_YES;
-}
 /* Puts the n-gram base beside it. */
 keel_status keel__encoder_base_join(keel_encoder_base *model, keel_base *beside, keel_err *err);
 

@@ -9,7 +9,6 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
-#include "policies/beside.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
 #include "policies/transformer/peft.h"
@@ -494,7 +493,7 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     KEEL_TRY(make_model(tuning, err));
     KEEL_TRY(read_units(tuning, err));
     warn_of_reading(tuning);
-    if (keel__encoder_has_ngrams(tuning->model))
+    if (keel_beside_wanted(tuning->model->config.ngrams, tuning->model->base.space))
         KEEL_TRY(
             keel_beside_tune(tuning->job, from ? from->beside : NULL, KEEL_CHECKPOINT_BESIDE, &beside, err));
     tuning->model->beside = beside; /* owned from here on */

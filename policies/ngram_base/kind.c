@@ -5,13 +5,8 @@
 #include "policies/ngram_base/file.h"
 #include "policies/ngram_base/tune.h"
 
-#define AT(field) offsetof(struct keel_ngram_base_config, field)
-#define INT(field, standard, low, high, help)                                                                \
-    { #field, KEEL_OPT_INT, AT(field), standard, low, high, NULL, help }
-#define BOOL(field, standard, help)                                                                          \
-    { #field, KEEL_OPT_BOOL, AT(field), standard, 0, 0, NULL, help }
-#define REAL(field, standard, low, high, help)                                                               \
-    { #field, KEEL_OPT_REAL, AT(field), standard, low, high, NULL, help }
+#define KEEL_ROWS_OF struct keel_ngram_base_config
+#include "core/option_rows.h"
 
 const keel_option keel_ngram_base_options[] = {
     KEEL_BASE_OPTION_SPACE,

@@ -7,52 +7,37 @@
 
 #include "core/gemm.h"
 #include "core/json.h"
+#include "policies/transformer/model_folder.h"
 #include "policies/transformer/weights.h"
 
 /* ---- configuration ---- */
 
 typedef struct reader {
     keel_bert *to;
-    const char *dir;
-    char path[4096]; /* of the file that is read */
-    bool lowercase;  /* sentence_bert_config.json wants capital letters made small */
-    keel_err *err;
+    keel_model_folder from;
+    bool lowercase; /* sentence_bert_config.json wants capital letters made small */
 } reader;
-
-static keel_status name_file(reader *r, const char *name) {
-    int n = snprintf(r->path, sizeof r->path, "%s/%s", r->dir, name);
-    if (n > 0 && (size_t)n < sizeof r->path) return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the path is too long");
-}
-
-static keel_status read_size(const reader *r, const cJSON *json, const char *key, size_t most, size_t *out) {
-    double number = (double)*out;
-    KEEL_TRY(keel_json_number(json, key, *out == 0, &number, r->path, r->err));
-    if (!(number >= 1 && number <= (double)most && floor(number) == number))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%s: expected 1 to %zu, got %g", key, most, number);
-    *out = (size_t)number;
-    return KEEL_OK;
-}
 
 /* A key that must have this value, or be missing. */
 static keel_status check_text(const reader *r, const cJSON *json, const char *key, const char *expected) {
     const char *found = expected;
-    KEEL_TRY(keel_json_string(json, key, false, &found, r->path, r->err));
+    KEEL_TRY(keel_json_string(json, key, false, &found, r->from.path, r->from.err));
     if (strcmp(found, expected) == 0) return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: expected \"%s\", got \"%s\"", key, expected,
-                     found);
+    return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "%s: expected \"%s\", got \"%s\"", key,
+                     expected, found);
 }
 
 static keel_status check_reads_both_ways(const reader *r, const cJSON *json) {
     bool decoder = false;
-    KEEL_TRY(keel_json_bool(json, "is_decoder", false, &decoder, r->path, r->err));
-    return decoder ? keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "is_decoder: expected false") : KEEL_OK;
+    KEEL_TRY(keel_json_bool(json, "is_decoder", false, &decoder, r->from.path, r->from.err));
+    return decoder ? keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "is_decoder: expected false")
+                   : KEEL_OK;
 }
 
 static keel_status check_sizes(const reader *r) {
     const keel_bert_config *c = &r->to->config;
     if (c->hidden % c->heads == 0) return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_INVALID, r->path, "hidden_size %zu is no multiple of %zu heads",
+    return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path, "hidden_size %zu is no multiple of %zu heads",
                      c->hidden, c->heads);
 }
 
@@ -60,25 +45,26 @@ static keel_status read_config(reader *r, const cJSON *json) {
     keel_bert_config *c = &r->to->config;
     const char *type = "";
     *c = (keel_bert_config){.positions = 512, .types = 2, .epsilon = 1e-12, .normalise = true};
-    KEEL_TRY(keel_json_string(json, "model_type", true, &type, r->path, r->err));
+    KEEL_TRY(keel_json_string(json, "model_type", true, &type, r->from.path, r->from.err));
     if (strcmp(type, "bert") != 0) {
-        keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "model_type: expected \"bert\", got \"%s\"", type);
-        return keel_hint(r->err, "Keel reads BERT encoders, such as all-MiniLM-L6-v2");
+        keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "model_type: expected \"bert\", got \"%s\"",
+                  type);
+        return keel_hint(r->from.err, "Keel reads BERT encoders, such as all-MiniLM-L6-v2");
     }
     KEEL_TRY(check_text(r, json, "hidden_act", "gelu"));
     KEEL_TRY(check_text(r, json, "position_embedding_type", "absolute"));
     KEEL_TRY(check_reads_both_ways(r, json));
-    KEEL_TRY(read_size(r, json, "vocab_size", 1 << 24, &c->vocab));
-    KEEL_TRY(read_size(r, json, "hidden_size", 1 << 16, &c->hidden));
-    KEEL_TRY(read_size(r, json, "num_hidden_layers", 1024, &c->layers));
-    KEEL_TRY(read_size(r, json, "num_attention_heads", 1024, &c->heads));
-    KEEL_TRY(read_size(r, json, "intermediate_size", 1 << 18, &c->inner));
-    KEEL_TRY(read_size(r, json, "max_position_embeddings", 1 << 20, &c->positions));
-    KEEL_TRY(read_size(r, json, "type_vocab_size", 1024, &c->types));
-    KEEL_TRY(keel_json_number(json, "layer_norm_eps", false, &c->epsilon, r->path, r->err));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "vocab_size", 1 << 24, &c->vocab));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "hidden_size", 1 << 16, &c->hidden));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &c->layers));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "num_attention_heads", 1024, &c->heads));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "intermediate_size", 1 << 18, &c->inner));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "max_position_embeddings", 1 << 20, &c->positions));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "type_vocab_size", 1024, &c->types));
+    KEEL_TRY(keel_json_number(json, "layer_norm_eps", false, &c->epsilon, r->from.path, r->from.err));
     if (!(c->epsilon > 0 && c->epsilon < 1))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "layer_norm_eps: expected above 0, got %g",
-                         c->epsilon);
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path,
+                         "layer_norm_eps: expected above 0, got %g", c->epsilon);
     c->max_tokens = c->positions;
     return check_sizes(r);
 }
@@ -87,10 +73,10 @@ static keel_status read_config(reader *r, const cJSON *json) {
 static keel_status read_limit(reader *r, const cJSON *json) {
     keel_bert_config *c = &r->to->config;
     double most = (double)c->positions;
-    KEEL_TRY(keel_json_number(json, "model_max_length", false, &most, r->path, r->err));
+    KEEL_TRY(keel_json_number(json, "model_max_length", false, &most, r->from.path, r->from.err));
     if (!(most >= 1 && floor(most) == most))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "model_max_length: expected 1 or more, got %g",
-                         most);
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path,
+                         "model_max_length: expected 1 or more, got %g", most);
     c->max_tokens = most < (double)c->positions ? (size_t)most : c->positions;
     return KEEL_OK;
 }
@@ -98,9 +84,10 @@ static keel_status read_limit(reader *r, const cJSON *json) {
 /* sentence_bert_config.json, whose length goes before the tokenizer's */
 static keel_status read_length(reader *r, const cJSON *json) {
     const cJSON *length = keel_json_get(json, "max_seq_length");
-    KEEL_TRY(keel_json_bool(json, "do_lower_case", false, &r->lowercase, r->path, r->err));
+    KEEL_TRY(keel_json_bool(json, "do_lower_case", false, &r->lowercase, r->from.path, r->from.err));
     return length && !cJSON_IsNull(length)
-               ? read_size(r, json, "max_seq_length", r->to->config.positions, &r->to->config.max_tokens)
+               ? keel_model_folder_size(&r->from, json, "max_seq_length", r->to->config.positions,
+                                        &r->to->config.max_tokens)
                : KEEL_OK;
 }
 
@@ -108,8 +95,8 @@ static keel_status read_length(reader *r, const cJSON *json) {
 static keel_status read_prompt(reader *r, const cJSON *json) {
     const cJSON *name = keel_json_get(json, "default_prompt_name");
     if (!name || cJSON_IsNull(name)) return KEEL_OK;
-    keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "default_prompt_name: expected none");
-    return keel_hint(r->err, "Keel puts no prompt before a text; null there says so");
+    keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "default_prompt_name: expected none");
+    return keel_hint(r->from.err, "Keel puts no prompt before a text; null there says so");
 }
 
 /* 1_Pooling/config.json */
@@ -118,7 +105,7 @@ static keel_status take_pooling(const reader *r, const char *mode, int *found) {
     int k = 0;
     while (k < 2 && strcmp(mode, known[k]) != 0) k++;
     if (k == 2 || *found >= 0)
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+        return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                          "pooling_mode \"%s\": expected \"mean\" or \"cls\" alone", mode);
     *found = k;
     return KEEL_OK;
@@ -150,7 +137,8 @@ static keel_status read_pooling(reader *r, const cJSON *json) {
         KEEL_TRY(take_pooling(r, cJSON_IsString(item) ? item->valuestring : "?", &found));
     if (!mode) KEEL_TRY(read_old_pooling(r, json, &found));
     if (mode && found < 0)
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "pooling_mode: expected \"mean\" or \"cls\"");
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path,
+                         "pooling_mode: expected \"mean\" or \"cls\"");
     r->to->config.first_token = found == 1;
     return KEEL_OK;
 }
@@ -160,15 +148,16 @@ static keel_status read_modules(reader *r, const cJSON *json) {
     static const char *const known[] = {"Transformer", "Pooling", "Normalize"};
     const cJSON *item;
     bool normalise = false;
-    if (!cJSON_IsArray(json)) return keel_fail(r->err, KEEL_E_PARSE, r->path, "expected a list of modules");
+    if (!cJSON_IsArray(json))
+        return keel_fail(r->from.err, KEEL_E_PARSE, r->from.path, "expected a list of modules");
     cJSON_ArrayForEach (item, json) {
         const char *type = NULL, *name;
         size_t k = 0;
-        KEEL_TRY(keel_json_string(item, "type", true, &type, r->path, r->err));
+        KEEL_TRY(keel_json_string(item, "type", true, &type, r->from.path, r->from.err));
         name = strrchr(type, '.') ? strrchr(type, '.') + 1 : type;
         while (k < 3 && strcmp(name, known[k]) != 0) k++;
         if (k == 3)
-            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+            return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                              "module \"%s\": expected Transformer, Pooling or Normalize", type);
         normalise |= k == 2;
     }
@@ -179,11 +168,9 @@ static keel_status read_modules(reader *r, const cJSON *json) {
 typedef keel_status read_json(reader *r, const cJSON *json);
 
 static keel_status read_file(reader *r, const char *name, bool required, read_json *read) {
-    cJSON *json = NULL;
-    KEEL_TRY(name_file(r, name));
-    if (!required && access(r->path, F_OK) != 0) return KEEL_OK;
-    KEEL_TRY(keel_json_parse_file(r->path, &json, r->err));
-    keel_status status = read(r, json);
+    cJSON *json;
+    KEEL_TRY(keel_model_folder_json(&r->from, name, required, &json));
+    keel_status status = json ? read(r, json) : KEEL_OK;
     cJSON_Delete(json);
     return status;
 }
@@ -285,10 +272,11 @@ static keel_status read_row(const reader *r, const keel_weights *weights, size_t
         const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {part};
         keel__bert_name(row, from->name[i], name);
         const keel_named_tensor *tensor = find_tensor(weights, name, &shard);
-        if (!tensor) return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the tensor \"%s\" is missing", name);
+        if (!tensor)
+            return keel_fail(r->from.err, KEEL_E_INVALID, r->from.dir, "the tensor \"%s\" is missing", name);
         const size_t *shape = from->table ? matrix : vector;
-        KEEL_TRY(to ? keel_safetensors_copy(shard, tensor->name, shape, n_dims, to + i * part, r->err)
-                    : keel_safetensors_check(shard, tensor->name, shape, n_dims, r->err));
+        KEEL_TRY(to ? keel_safetensors_copy(shard, tensor->name, shape, n_dims, to + i * part, r->from.err)
+                    : keel_safetensors_check(shard, tensor->name, shape, n_dims, r->from.err));
     }
     return KEEL_OK;
 }
@@ -298,14 +286,14 @@ static keel_status make_params(const reader *r, size_t count) {
     keel_arena arena = {0};
     keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
     char(*names)[128] = keel_arena_calloc(&arena, count, sizeof *names);
-    keel_status status = table && names ? KEEL_OK : keel_nomem(r->err, r->dir);
+    keel_status status = table && names ? KEEL_OK : keel_nomem(r->from.err, r->from.dir);
     for (size_t i = 0; status == KEEL_OK && i < count; i++) {
         keel__bert_name(i, keel__bert_source_of(i)->name[0], names[i]);
         table[i] =
             (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = keel__bert_source_of(i)->table};
         shape_of(c, i, &table[i].rows, &table[i].cols);
     }
-    if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->err);
+    if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->from.err);
     keel_arena_free(&arena);
     return status;
 }
@@ -314,7 +302,7 @@ static keel_status make_params(const reader *r, size_t count) {
 static keel_status read_weights(const reader *r) {
     const size_t count = KEEL_BERT_FIRST_LAYER + r->to->config.layers * KEEL_BERT_LAYER;
     keel_weights weights;
-    KEEL_TRY(keel_weights_open(&weights, r->dir, r->err));
+    KEEL_TRY(keel_weights_open(&weights, r->from.dir, r->from.err));
     keel_status status = KEEL_OK;
     for (size_t row = 0; status == KEEL_OK && row < count; row++) status = read_row(r, &weights, row, NULL);
     if (status == KEEL_OK) status = make_params(r, count);
@@ -328,16 +316,12 @@ static keel_status read_weights(const reader *r) {
 
 static keel_status read_tokenizer(reader *r) {
     keel_bert *to = r->to;
-    KEEL_TRY(name_file(r, "tokenizer.json"));
-    KEEL_TRY(keel_tokenizer_load(&to->tokenizer, r->path, r->err));
-    if (keel_tokenizer_size(to->tokenizer) > to->config.vocab)
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "it has %zu tokens, and the model %zu",
-                         keel_tokenizer_size(to->tokenizer), to->config.vocab);
+    KEEL_TRY(keel_model_folder_tokenizer(&r->from, to->config.vocab, &to->tokenizer));
     if (r->lowercase && !keel_tokenizer_lowercases(to->tokenizer))
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+        return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                          "it keeps capital letters, and do_lower_case of sentence_bert_config.json is true");
     if (to->config.max_tokens <= keel_tokenizer_frame_size(to->tokenizer, false))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%zu tokens a text leave no room for any",
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path, "%zu tokens a text leave no room for any",
                          to->config.max_tokens);
     return KEEL_OK;
 }
@@ -356,7 +340,7 @@ static keel_status load(reader *r) {
 keel_status keel_bert_load(keel_bert **out, const char *dir, keel_err *err) {
     keel_bert *made = keel_calloc(1, sizeof *made);
     if (!made) return keel_nomem(err, dir);
-    reader r = {.to = made, .dir = dir, .err = err};
+    reader r = {.to = made, .from = {.dir = dir, .err = err}};
     keel_gemm_alone();
     keel_status status = load(&r);
     if (status == KEEL_OK)

@@ -8,43 +8,26 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "policies/transformer/llama_internal.h"
+#include "policies/transformer/model_folder.h"
 
 typedef struct reader {
     keel_llama *to;
-    const char *dir;
-    char path[4096]; /* of the file that is read */
+    keel_model_folder from;
     int32_t eos_of_tokenizer;
     bool says_bos; /* tokenizer_config.json says whether a text begins with bos */
-    keel_err *err;
 } reader;
-
-static keel_status name_file(reader *r, const char *name) {
-    int n = snprintf(r->path, sizeof r->path, "%s/%s", r->dir, name);
-    if (n > 0 && (size_t)n < sizeof r->path) return KEEL_OK;
-    return keel_fail(r->err, KEEL_E_INVALID, r->dir, "the path is too long");
-}
 
 static bool is_set(const cJSON *json, const char *key) {
     const cJSON *item = keel_json_get(json, key);
     return item && !cJSON_IsNull(item);
 }
 
-/* *out 0 before: the key is required. */
-static keel_status read_size(const reader *r, const cJSON *json, const char *key, size_t most, size_t *out) {
-    double number = (double)*out;
-    KEEL_TRY(keel_json_number(json, key, *out == 0, &number, r->path, r->err));
-    if (!(number >= 1 && number <= (double)most && floor(number) == number))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%s: expected 1 to %zu, got %g", key, most, number);
-    *out = (size_t)number;
-    return KEEL_OK;
-}
-
 static keel_status read_number(const reader *r, const cJSON *json, const char *key, double *out) {
-    return keel_json_number(json, key, false, out, r->path, r->err);
+    return keel_json_number(json, key, false, out, r->from.path, r->from.err);
 }
 
 static keel_status refuse(const reader *r, const char *key, const char *what) {
-    return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "%s: %s", key, what);
+    return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "%s: %s", key, what);
 }
 
 /* ---- config.json ---- */
@@ -55,12 +38,12 @@ static keel_status read_family(const reader *r, const cJSON *json, family *out) 
     static const char *const names[N_FAMILIES] = {"llama", "qwen2", "mistral"};
     const char *type = "";
     int k = 0;
-    KEEL_TRY(keel_json_string(json, "model_type", true, &type, r->path, r->err));
+    KEEL_TRY(keel_json_string(json, "model_type", true, &type, r->from.path, r->from.err));
     while (k < N_FAMILIES && strcmp(type, names[k]) != 0) k++;
     if (k == N_FAMILIES) {
-        keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+        keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                   "model_type: expected \"llama\", \"qwen2\" or \"mistral\", got \"%s\"", type);
-        return keel_hint(r->err, "Keel reads decoders such as SmolLM2, Qwen2.5 and Llama");
+        return keel_hint(r->from.err, "Keel reads decoders such as SmolLM2, Qwen2.5 and Llama");
     }
     *out = (family)k;
     return KEEL_OK;
@@ -71,12 +54,12 @@ static keel_status check_window(const reader *r, const cJSON *json, family kind)
     const cJSON *layers = NULL, *layer;
     bool used = kind == MISTRAL;
     double window = kind == MISTRAL ? 4096 : 0, full_layers = 0;
-    KEEL_TRY(keel_json_array(json, "layer_types", false, &layers, r->path, r->err));
+    KEEL_TRY(keel_json_array(json, "layer_types", false, &layers, r->from.path, r->from.err));
     cJSON_ArrayForEach (layer, layers)
         if (!cJSON_IsString(layer) || strcmp(layer->valuestring, "full_attention") != 0)
             return refuse(r, "layer_types", "expected \"full_attention\" for every layer");
     if (kind == LLAMA || (layers && cJSON_GetArraySize(layers) > 0)) return KEEL_OK;
-    KEEL_TRY(keel_json_bool(json, "use_sliding_window", false, &used, r->path, r->err));
+    KEEL_TRY(keel_json_bool(json, "use_sliding_window", false, &used, r->from.path, r->from.err));
     const cJSON *stated = keel_json_get(json, "sliding_window");
     if (!used || (stated && cJSON_IsNull(stated))) return KEEL_OK;
     KEEL_TRY(read_number(r, json, "sliding_window", &window));
@@ -89,10 +72,10 @@ static keel_status check_window(const reader *r, const cJSON *json, family kind)
 static keel_status check_rest(const reader *r, const cJSON *json) {
     const char *activation = "silu";
     double share = 1;
-    KEEL_TRY(keel_json_string(json, "hidden_act", false, &activation, r->path, r->err));
+    KEEL_TRY(keel_json_string(json, "hidden_act", false, &activation, r->from.path, r->from.err));
     if (strcmp(activation, "silu") != 0)
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "hidden_act: expected \"silu\", got \"%s\"",
-                         activation);
+        return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
+                         "hidden_act: expected \"silu\", got \"%s\"", activation);
     if (is_set(json, "quantization_config"))
         return refuse(r, "quantization_config", "expected weights in F32, F16 or BF16");
     if (is_set(json, "num_local_experts") || is_set(json, "num_experts"))
@@ -103,20 +86,21 @@ static keel_status check_rest(const reader *r, const cJSON *json) {
 
 static keel_status read_sizes(const reader *r, const cJSON *json, family kind) {
     keel_llama_config *c = &r->to->config;
-    KEEL_TRY(read_size(r, json, "vocab_size", 1 << 24, &c->vocab));
-    KEEL_TRY(read_size(r, json, "hidden_size", 1 << 16, &c->hidden));
-    KEEL_TRY(read_size(r, json, "num_hidden_layers", 1024, &c->layers));
-    KEEL_TRY(read_size(r, json, "num_attention_heads", 1024, &c->heads));
-    KEEL_TRY(read_size(r, json, "intermediate_size", 1 << 18, &c->inner));
-    KEEL_TRY(read_size(r, json, "max_position_embeddings", 1 << 26, &c->positions));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "vocab_size", 1 << 24, &c->vocab));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "hidden_size", 1 << 16, &c->hidden));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &c->layers));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "num_attention_heads", 1024, &c->heads));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "intermediate_size", 1 << 18, &c->inner));
+    KEEL_TRY(keel_model_folder_size(&r->from, json, "max_position_embeddings", 1 << 26, &c->positions));
     if (kind == LLAMA) c->kv_heads = c->heads; /* the library's default; the other families have numbers */
     if (kind != LLAMA || is_set(json, "num_key_value_heads"))
-        KEEL_TRY(read_size(r, json, "num_key_value_heads", 1024, &c->kv_heads));
+        KEEL_TRY(keel_model_folder_size(&r->from, json, "num_key_value_heads", 1024, &c->kv_heads));
     c->head_dim = c->hidden / c->heads;
     if (!is_set(json, "head_dim") && c->head_dim * c->heads != c->hidden)
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "hidden_size %zu is no multiple of %zu heads",
-                         c->hidden, c->heads);
-    return is_set(json, "head_dim") ? read_size(r, json, "head_dim", 4096, &c->head_dim) : KEEL_OK;
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path,
+                         "hidden_size %zu is no multiple of %zu heads", c->hidden, c->heads);
+    return is_set(json, "head_dim") ? keel_model_folder_size(&r->from, json, "head_dim", 4096, &c->head_dim)
+                                    : KEEL_OK;
 }
 
 /* The object that has rope_type: rope_parameters of newer libraries, rope_scaling of older ones. */
@@ -124,30 +108,31 @@ static keel_status read_rope(const reader *r, const cJSON *json) {
     keel_llama_config *c = &r->to->config;
     const cJSON *rope = NULL;
     const char *type = "default";
-    KEEL_TRY(keel_json_object(json, "rope_parameters", false, &rope, r->path, r->err));
-    if (!rope) KEEL_TRY(keel_json_object(json, "rope_scaling", false, &rope, r->path, r->err));
+    KEEL_TRY(keel_json_object(json, "rope_parameters", false, &rope, r->from.path, r->from.err));
+    if (!rope) KEEL_TRY(keel_json_object(json, "rope_scaling", false, &rope, r->from.path, r->from.err));
     KEEL_TRY(read_number(r, json, "rope_theta", &c->rope_theta));
     if (!rope) return KEEL_OK;
     KEEL_TRY(read_number(r, rope, "rope_theta", &c->rope_theta));
-    KEEL_TRY(keel_json_string(rope, "type", false, &type, r->path, r->err));
-    KEEL_TRY(keel_json_string(rope, "rope_type", false, &type, r->path, r->err));
+    KEEL_TRY(keel_json_string(rope, "type", false, &type, r->from.path, r->from.err));
+    KEEL_TRY(keel_json_string(rope, "rope_type", false, &type, r->from.path, r->from.err));
     if (cJSON_IsObject(rope->child)) return refuse(r, "rope_parameters", "they differ by kind of layer");
     if (strcmp(type, "default") == 0) return KEEL_OK;
-    KEEL_TRY(keel_json_number(rope, "factor", true, &c->rope_factor, r->path, r->err));
+    KEEL_TRY(keel_json_number(rope, "factor", true, &c->rope_factor, r->from.path, r->from.err));
     if (strcmp(type, "linear") == 0) return c->rope = KEEL_ROPE_LINEAR, KEEL_OK;
     if (strcmp(type, "llama3") != 0)
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path,
+        return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                          "rope_type: expected \"default\", \"linear\" or \"llama3\", got \"%s\"", type);
     c->rope = KEEL_ROPE_LLAMA3;
-    KEEL_TRY(keel_json_number(rope, "low_freq_factor", true, &c->rope_low, r->path, r->err));
-    KEEL_TRY(keel_json_number(rope, "high_freq_factor", true, &c->rope_high, r->path, r->err));
-    return read_size(r, rope, "original_max_position_embeddings", 1 << 26, &c->rope_original);
+    KEEL_TRY(keel_json_number(rope, "low_freq_factor", true, &c->rope_low, r->from.path, r->from.err));
+    KEEL_TRY(keel_json_number(rope, "high_freq_factor", true, &c->rope_high, r->from.path, r->from.err));
+    return keel_model_folder_size(&r->from, rope, "original_max_position_embeddings", 1 << 26,
+                                  &c->rope_original);
 }
 
 static keel_status read_id(const reader *r, const char *key, const cJSON *item, int32_t *out) {
     const double id = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     if (!(id >= -1 && id < (double)r->to->config.vocab && floor(id) == id))
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "%s: expected an id below %zu", key,
+        return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path, "%s: expected an id below %zu", key,
                          r->to->config.vocab);
     *out = (int32_t)id;
     return KEEL_OK;
@@ -159,7 +144,7 @@ static keel_status add_eos(const reader *r, int32_t id) {
         if (c->eos[i] == id) return KEEL_OK;
     if (id < 0) return KEEL_OK;
     if (c->n_eos == KEEL_LLAMA_MOST_EOS)
-        return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->path, "eos_token_id: more than %d tokens",
+        return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path, "eos_token_id: more than %d tokens",
                          KEEL_LLAMA_MOST_EOS);
     c->eos[c->n_eos++] = id;
     return KEEL_OK;
@@ -198,15 +183,15 @@ static keel_status read_config(reader *r, const cJSON *json) {
     KEEL_TRY(check_window(r, json, kind));
     KEEL_TRY(read_rope(r, json));
     KEEL_TRY(read_number(r, json, "rms_norm_eps", &c->epsilon));
-    KEEL_TRY(keel_json_bool(json, "tie_word_embeddings", false, &c->tied, r->path, r->err));
+    KEEL_TRY(keel_json_bool(json, "tie_word_embeddings", false, &c->tied, r->from.path, r->from.err));
     if (kind == LLAMA) {
-        KEEL_TRY(keel_json_bool(json, "attention_bias", false, &c->qkv_bias, r->path, r->err));
-        KEEL_TRY(keel_json_bool(json, "mlp_bias", false, &c->mlp_bias, r->path, r->err));
+        KEEL_TRY(keel_json_bool(json, "attention_bias", false, &c->qkv_bias, r->from.path, r->from.err));
+        KEEL_TRY(keel_json_bool(json, "mlp_bias", false, &c->mlp_bias, r->from.path, r->from.err));
         c->out_bias = c->qkv_bias;
     }
     if (kind == QWEN2) c->qkv_bias = true;
     KEEL_TRY(read_ids(r, json));
-    return keel__llama_check(c, r->path, r->err);
+    return keel__llama_check(c, r->from.path, r->from.err);
 }
 
 /* ---- the other files of text ---- */
@@ -222,12 +207,12 @@ static keel_status read_generation(reader *r, const cJSON *json) {
     KEEL_TRY(read_number(r, json, "top_p", &d->top_p));
     KEEL_TRY(read_number(r, json, "min_p", &d->min_p));
     KEEL_TRY(read_number(r, json, "repetition_penalty", &d->repetition_penalty));
-    KEEL_TRY(keel_json_bool(json, "do_sample", false, &samples, r->path, r->err));
+    KEEL_TRY(keel_json_bool(json, "do_sample", false, &samples, r->from.path, r->from.err));
     if (!(d->temperature >= 0 && d->temperature < 1e6 && top_k >= 0 && top_k <= 1 << 24 && d->top_p > 0 &&
           d->top_p <= 1 && d->min_p >= 0 && d->min_p <= 1 && d->repetition_penalty > 0 &&
           d->repetition_penalty < 1e6))
         return keel_fail(
-            r->err, KEEL_E_INVALID, r->path,
+            r->from.err, KEEL_E_INVALID, r->from.path,
             "expected temperature and top_k from 0, top_p and min_p up to 1, repetition_penalty above 0");
     d->top_k = (size_t)top_k;
     if (!samples) d->temperature = 0;
@@ -240,15 +225,15 @@ static keel_status read_token(const reader *r, const cJSON *json, const char *ke
     const char *text = NULL;
     *out = -1;
     if (cJSON_IsObject(item))
-        KEEL_TRY(keel_json_string(item, "content", true, &text, r->path, r->err));
+        KEEL_TRY(keel_json_string(item, "content", true, &text, r->from.path, r->from.err));
     else
-        KEEL_TRY(keel_json_string(json, key, false, &text, r->path, r->err));
+        KEEL_TRY(keel_json_string(json, key, false, &text, r->from.path, r->from.err));
     if (text) *out = keel_tokenizer_find(r->to->tokenizer, text);
     return KEEL_OK;
 }
 
 static keel_status keep_template(const reader *r, const char *text) {
-    return keel__llama_keep_template(r->to, text, r->path, r->err);
+    return keel__llama_keep_template(r->to, text, r->from.path, r->from.err);
 }
 
 /* chat_template: a text, or a list of {"name": "default", "template": text} */
@@ -257,11 +242,11 @@ static keel_status read_template(const reader *r, const cJSON *json) {
     if (!found || cJSON_IsNull(found)) return KEEL_OK;
     if (cJSON_IsString(found)) return keep_template(r, found->valuestring);
     if (!cJSON_IsArray(found))
-        return keel_fail(r->err, KEEL_E_PARSE, r->path, "chat_template: expected a text or a list");
+        return keel_fail(r->from.err, KEEL_E_PARSE, r->from.path, "chat_template: expected a text or a list");
     cJSON_ArrayForEach (item, found) {
         const char *name = "", *text = "";
-        KEEL_TRY(keel_json_string(item, "name", true, &name, r->path, r->err));
-        KEEL_TRY(keel_json_string(item, "template", true, &text, r->path, r->err));
+        KEEL_TRY(keel_json_string(item, "name", true, &name, r->from.path, r->from.err));
+        KEEL_TRY(keel_json_string(item, "template", true, &text, r->from.path, r->from.err));
         if (strcmp(name, "default") == 0) return keep_template(r, text);
     }
     return KEEL_OK;
@@ -275,18 +260,16 @@ static keel_status read_tokenizer_config(reader *r, const cJSON *json) {
     KEEL_TRY(read_token(r, json, "eos_token", &r->eos_of_tokenizer));
     if (bos >= 0) c->bos = bos;
     r->says_bos = is_set(json, "add_bos_token");
-    KEEL_TRY(keel_json_bool(json, "add_bos_token", false, &c->adds_bos, r->path, r->err));
+    KEEL_TRY(keel_json_bool(json, "add_bos_token", false, &c->adds_bos, r->from.path, r->from.err));
     return read_template(r, json);
 }
 
 typedef keel_status read_json(reader *r, const cJSON *json);
 
 static keel_status read_file(reader *r, const char *name, bool required, read_json *read) {
-    cJSON *json = NULL;
-    KEEL_TRY(name_file(r, name));
-    if (!required && access(r->path, F_OK) != 0) return KEEL_OK;
-    KEEL_TRY(keel_json_parse_file(r->path, &json, r->err));
-    keel_status status = read(r, json);
+    cJSON *json;
+    KEEL_TRY(keel_model_folder_json(&r->from, name, required, &json));
+    keel_status status = json ? read(r, json) : KEEL_OK;
     cJSON_Delete(json);
     return status;
 }
@@ -294,9 +277,9 @@ static keel_status read_file(reader *r, const char *name, bool required, read_js
 /* chat_template.jinja, which goes before tokenizer_config.json */
 static keel_status read_template_file(reader *r) {
     keel_buf text = {0};
-    KEEL_TRY(name_file(r, "chat_template.jinja"));
-    if (access(r->path, F_OK) != 0) return KEEL_OK;
-    keel_status status = keel_file_read(r->path, 1 << 20, &text, r->err);
+    KEEL_TRY(keel_model_folder_name(&r->from, "chat_template.jinja"));
+    if (access(r->from.path, F_OK) != 0) return KEEL_OK;
+    keel_status status = keel_file_read(r->from.path, 1 << 20, &text, r->from.err);
     if (status == KEEL_OK) status = keep_template(r, text.data ? text.data : "");
     keel_buf_free(&text);
     return status;
@@ -309,20 +292,11 @@ static keel_status look_for_bos(const reader *r) {
     if (r->says_bos || c->bos < 0) return KEEL_OK;
     keel_tokens none = {0}, framed = {0};
     int32_t *type;
-    keel_status status = keel_tokenizer_frame(r->to->tokenizer, &none, NULL, &arena, &framed, &type, r->err);
+    keel_status status =
+        keel_tokenizer_frame(r->to->tokenizer, &none, NULL, &arena, &framed, &type, r->from.err);
     c->adds_bos = status == KEEL_OK && framed.count > 0 && framed.id[0] == c->bos;
     keel_arena_free(&arena);
     return status;
-}
-
-static keel_status read_tokenizer(reader *r) {
-    keel_llama *to = r->to;
-    KEEL_TRY(name_file(r, "tokenizer.json"));
-    KEEL_TRY(keel_tokenizer_load(&to->tokenizer, r->path, r->err));
-    if (keel_tokenizer_size(to->tokenizer) > to->config.vocab)
-        return keel_fail(r->err, KEEL_E_INVALID, r->path, "it has %zu tokens, and the model %zu",
-                         keel_tokenizer_size(to->tokenizer), to->config.vocab);
-    return KEEL_OK;
 }
 
 /* ---- weights ---- */
@@ -370,9 +344,9 @@ static void count_bytes(keel_llama *llama) {
 
 keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_llama_weights weights,
                                     keel_err *err) {
-    reader r = {.to = llama, .dir = dir, .eos_of_tokenizer = -1, .err = err};
+    reader r = {.to = llama, .from = {.dir = dir, .err = err}, .eos_of_tokenizer = -1};
     KEEL_TRY(read_file(&r, "config.json", true, read_config));
-    KEEL_TRY(read_tokenizer(&r));
+    KEEL_TRY(keel_model_folder_tokenizer(&r.from, llama->config.vocab, &llama->tokenizer));
     KEEL_TRY(read_file(&r, "tokenizer_config.json", false, read_tokenizer_config));
     KEEL_TRY(read_file(&r, "generation_config.json", false, read_generation));
     KEEL_TRY(add_eos(&r, r.eos_of_tokenizer));

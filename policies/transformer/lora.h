@@ -18,6 +18,9 @@ enum {
     KEEL_LORA_GATE = 64  /* of a decoder's feed-forward layer, hidden to inner */
 };
 
+/* The option "targets" of bases: query and value alone, or every layer. NULL-terminated. */
+extern const char *const keel_lora_target_names[];
+
 typedef struct keel_lora_config {
     size_t rank; /* 0: none */
     double alpha, dropout;

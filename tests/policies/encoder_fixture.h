@@ -37,7 +37,7 @@ static int set_up(void **state) {
     one_group = NULL;
     config.folds = 2;
     config.candidates = KEEL_CANDIDATES_APART;
-    config.ngrams = KEEL_NGRAMS_NO;
+    config.ngrams = KEEL_BESIDE_NO;
     config.epochs = 2;
     config.head_epochs = 20;
     config.learning_rate = 1e-3;

@@ -265,7 +265,7 @@ static void the_prior_is_the_geometric_mean_of_both_bases(void **state) {
     (void)state;
     add_log(16, "a", "train");
     add_log(8, "b", "test");
-    config.ngrams = KEEL_NGRAMS_YES;
+    config.ngrams = KEEL_BESIDE_YES;
     keel_encoder_base *base = tuned("base");
     prior_work work = {.model = base};
     look_at(&base->base, "test", check_prior, &work);
@@ -409,7 +409,7 @@ static void settings_that_leave_nothing_to_learn_are_refused(void **state) {
     config.candidates = KEEL_CANDIDATES_NONE;
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
     contains(err.message, "no prior over candidates");
-    config.ngrams = KEEL_NGRAMS_YES;
+    config.ngrams = KEEL_BESIDE_YES;
     config.risk_weight = 0;
     assert_int_equal(tune_from(TINY, "base", 1), KEEL_E_INVALID);
     contains(err.message, "nothing would be tuned");

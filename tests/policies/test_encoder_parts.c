@@ -34,7 +34,7 @@ static int set_up(void **state) {
     if (!scratch_make(folder, "encoder-parts")) return -1;
     if (keel_options_defaults(keel_encoder_base_options, &config, &err) != KEEL_OK) return -1;
     config.candidates = KEEL_CANDIDATES_APART;
-    config.ngrams = KEEL_NGRAMS_NO;
+    config.ngrams = KEEL_BESIDE_NO;
     return keel_tape_open(&shard.tape, &err) == KEEL_OK ? 0 : -1;
 }
 

@@ -49,7 +49,7 @@ static void tokens_that_are_not_known_are_counted_and_warned_of(void **state) {
     add_log(1, "a", "train"); /* "how are the bread s", "the bread , the re .", "how do i bake bread ? 0 0" */
     config.folds = 0;
     config.candidates = KEEL_CANDIDATES_NONE;
-    config.ngrams = KEEL_NGRAMS_NO;
+    config.ngrams = KEEL_BESIDE_NO;
     config.common.action_space = 1 + KEEL_SPACE_ACTS;
     assert_ok(tune_from(TINY, "base", 1));
     assert_float_equal(figure("base", "unknown_tokens"), 3.0 / 20, 1e-9);

@@ -5,7 +5,7 @@
 static void any_number_of_threads_gives_the_same_bytes(void **state) {
     (void)state;
     add_log(20, "a", "train");
-    config.ngrams = KEEL_NGRAMS_YES;
+    config.ngrams = KEEL_BESIDE_YES;
     config.held_out = 0.2;
     assert_ok(tune_from(TINY, "one", 1));
     assert_ok(tune_from(TINY, "three", 3));

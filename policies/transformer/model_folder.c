@@ -1,0 +1,38 @@
+#include "policies/transformer/model_folder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "core/json.h"
+
+keel_status keel_model_folder_name(keel_model_folder *f, const char *file) {
+    const int n = snprintf(f->path, sizeof f->path, "%s/%s", f->dir, file);
+    if (n > 0 && (size_t)n < sizeof f->path) return KEEL_OK;
+    return keel_fail(f->err, KEEL_E_INVALID, f->dir, "the path is too long");
+}
+
+keel_status keel_model_folder_json(keel_model_folder *f, const char *file, bool required, cJSON **out) {
+    *out = NULL;
+    KEEL_TRY(keel_model_folder_name(f, file));
+    if (!required && access(f->path, F_OK) != 0) return KEEL_OK;
+    return keel_json_parse_file(f->path, out, f->err);
+}
+
+keel_status keel_model_folder_size(const keel_model_folder *f, const cJSON *json, const char *key,
+                                   size_t most, size_t *out) {
+    double number = (double)*out;
+    KEEL_TRY(keel_json_number(json, key, *out == 0, &number, f->path, f->err));
+    if (!(number >= 1 && number <= (double)most && floor(number) == number))
+        return keel_fail(f->err, KEEL_E_INVALID, f->path, "%s: expected 1 to %zu, got %g", key, most, number);
+    *out = (size_t)number;
+    return KEEL_OK;
+}
+
+keel_status keel_model_folder_tokenizer(keel_model_folder *f, size_t vocab, keel_tokenizer **out) {
+    KEEL_TRY(keel_model_folder_name(f, "tokenizer.json"));
+    KEEL_TRY(keel_tokenizer_load(out, f->path, f->err));
+    if (keel_tokenizer_size(*out) <= vocab) return KEEL_OK;
+    return keel_fail(f->err, KEEL_E_INVALID, f->path, "it has %zu tokens, and the model %zu",
+                     keel_tokenizer_size(*out), vocab);
+}

@@ -1,0 +1,26 @@
+/* A model's folder as Hugging Face lays it out: its files of JSON, and its tokenizer. Hostile until checked.
+ */
+#ifndef KEEL_POLICIES_TRANSFORMER_MODEL_FOLDER_H
+#define KEEL_POLICIES_TRANSFORMER_MODEL_FOLDER_H
+
+#include <cjson/cJSON.h>
+
+#include "policies/tokens/tokenizer.h"
+
+typedef struct keel_model_folder {
+    const char *dir;
+    char path[4096]; /* of the file that is read, for errors */
+    keel_err *err;
+} keel_model_folder;
+
+/* path becomes that of a file. */
+keel_status keel_model_folder_name(keel_model_folder *folder, const char *file);
+/* The file's value, to be deleted; NULL where it is missing and not required. */
+keel_status keel_model_folder_json(keel_model_folder *folder, const char *file, bool required, cJSON **out);
+/* A whole number of 1 to most. *out 0 before: the key is required. */
+keel_status keel_model_folder_size(const keel_model_folder *folder, const cJSON *json, const char *key,
+                                   size_t most, size_t *out);
+/* tokenizer.json, of at most so many tokens as the model has. */
+keel_status keel_model_folder_tokenizer(keel_model_folder *folder, size_t vocab, keel_tokenizer **out);
+
+#endif

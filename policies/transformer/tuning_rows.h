@@ -1,0 +1,23 @@
+/* Rows of the option tables of bases that tune a transformer, alike for all: as core/option_rows.h. */
+#ifndef KEEL_POLICIES_TRANSFORMER_TUNING_ROWS_H
+#define KEEL_POLICIES_TRANSFORMER_TUNING_ROWS_H
+
+#include "core/option_rows.h"
+#include "core/schedule.h"
+#include "policies/transformer/lora.h"
+
+#define KEEL_TUNING_FROZEN_LAYERS                                                                            \
+    INT(frozen_layers, "0", 0, 1024,                                                                         \
+        "freeze: layers from below that stay as they are, the embeddings with them")
+#define KEEL_TUNING_RSLORA BOOL(rslora, "false", "lora: alpha / sqrt(rank) times instead")
+#define KEEL_TUNING_LORA_DROPOUT                                                                             \
+    REAL(lora_dropout, "0", 0, 0.9, "lora: share of the corrections' input that tuning drops")
+#define KEEL_TUNING_TARGETS                                                                                  \
+    CHOICE(targets, "all", keel_lora_target_names,                                                           \
+           "lora: which layers are corrected: query and value alone, or every one")
+#define KEEL_TUNING_WEIGHT_DECAY                                                                             \
+    REAL(weight_decay, "0.01", 0, 1, "decoupled weight decay of AdamW, of matrices only")
+#define KEEL_TUNING_CLIP_NORM                                                                                \
+    REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit")
+
+#endif
