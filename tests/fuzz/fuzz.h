@@ -93,6 +93,21 @@ static inline size_t fuzz_parts(const uint8_t *data, size_t size, fuzz_part *par
     return count;
 }
 
+/* One file for each part of an input, in this order; an empty part is a file that is not there. */
+static inline void fuzz_put_parts(const char *const *files, size_t n_files, const uint8_t *data,
+                                  size_t size) {
+    enum { MOST = 16 };
+    fuzz_part parts[MOST];
+    FUZZ_CHECK(n_files <= MOST);
+    const size_t n = fuzz_parts(data, size, parts, n_files);
+    for (size_t i = 0; i < n_files; i++) {
+        if (i < n && parts[i].size)
+            fuzz_put(files[i], parts[i].data, parts[i].size);
+        else
+            unlink(fuzz_path(files[i]));
+    }
+}
+
 /* A copy that ends in NUL and lies alone on the heap, so that any step beyond it is seen. free() it. */
 static inline char *fuzz_text(const uint8_t *data, size_t size) {
     char *text = malloc(size + 1);

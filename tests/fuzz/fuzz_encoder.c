@@ -7,7 +7,6 @@
 
 enum { N_FILES = 13, MOST_WIDTH = 1 << 16 };
 
-/* One a part of the input, in this order; an empty part is a file that is not there. */
 static const char *const files[N_FILES] = {"encoder/config.json",
                                            "encoder/sentence_bert_config.json",
                                            "encoder/config_sentence_transformers.json",
@@ -23,15 +22,8 @@ static const char *const files[N_FILES] = {"encoder/config.json",
                                            "encoder/model-00002-of-00002.safetensors"};
 
 static const char *lay_out(const uint8_t *data, size_t size) {
-    fuzz_part parts[N_FILES];
-    const size_t n = fuzz_parts(data, size, parts, N_FILES);
     FUZZ_CHECK(keel_folder_make(fuzz_path("encoder/1_Pooling"), &fuzz_err) == KEEL_OK);
-    for (size_t i = 0; i < N_FILES; i++) {
-        if (i < n && parts[i].size)
-            fuzz_put(files[i], parts[i].data, parts[i].size);
-        else
-            unlink(fuzz_path(files[i]));
-    }
+    fuzz_put_parts(files, N_FILES, data, size);
     return fuzz_path("encoder");
 }
 

@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include "core/file.h"
+#include "core/json.h"
 #include "policies/transformer/llama.h"
 
 #define GOLDEN KEEL_SOURCE_DIR "/tests/policies/golden/"
@@ -76,6 +77,23 @@ static inline void llama_poke(const char *name, long at, const void *bytes, size
     assert_int_equal(fseek(file, at, at < 0 ? SEEK_END : SEEK_SET), 0);
     assert_int_equal(fwrite(bytes, 1, n, file), n);
     assert_int_equal(fclose(file), 0);
+}
+
+/* Set up and tear down of a test that has golden numbers in golden/NAME.json and a scratch folder. */
+static cJSON *llama_numbers;
+
+static inline int llama_set_up(const char *name) {
+    char path[512];
+    if (!scratch_make(llama_folder, name)) return -1;
+    snprintf(path, sizeof path, GOLDEN "%s.json", name);
+    assert_ok(keel_json_parse_file(path, &llama_numbers, &err));
+    return 0;
+}
+
+static inline int llama_tear_down(void **state) {
+    (void)state;
+    cJSON_Delete(llama_numbers);
+    return keel_folder_remove(llama_folder, &err);
 }
 
 #endif

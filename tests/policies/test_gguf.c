@@ -14,19 +14,10 @@ static const struct {
 } files[N_FILES] = {{"tied-f32", "tied", KEEL_BLOCK_F32},       {"llama3-f16", "llama3", KEEL_BLOCK_F16},
                     {"biased-bf16", "biased", KEEL_BLOCK_BF16}, {"biased-q8_0", "biased", KEEL_BLOCK_Q8_0},
                     {"biased-q4_0", "biased", KEEL_BLOCK_Q4_0}, {"biased-q4_1", "biased", KEEL_BLOCK_Q4_1}};
-static cJSON *golden;
 
 static int set_up(void **state) {
     (void)state;
-    if (!scratch_make(llama_folder, "gguf")) return -1;
-    assert_ok(keel_json_parse_file(GOLDEN "gguf.json", &golden, &err));
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return keel_folder_remove(llama_folder, &err);
+    return llama_set_up("gguf");
 }
 
 static const char *path_of(const char *name) {
@@ -61,7 +52,7 @@ static void weights_are_dequantised_bit_for_bit(void **state) {
     (void)state;
     for (size_t f = 0; f < N_FILES; f++) {
         keel_llama *llama = open_file(path_of(files[f].name), KEEL_LLAMA_AS_STORED);
-        const cJSON *hashes = keel_json_get(golden, files[f].name);
+        const cJSON *hashes = keel_json_get(llama_numbers, files[f].name);
         int found = 0;
         for (size_t row = 0; row < llama->n_rows; row++) {
             char name[128], hex[65];
@@ -454,5 +445,5 @@ int main(void) {
         cmocka_unit_test(damage_is_told),
         cmocka_unit_test(without_memory_nothing_is_leaked),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, llama_tear_down);
 }

@@ -9,19 +9,9 @@
 #include "policies/transformer/llama_run.h"
 #include "support/faults.h"
 
-static cJSON *golden;
-
 static int set_up(void **state) {
     (void)state;
-    if (!scratch_make(llama_folder, "llama")) return -1;
-    assert_ok(keel_json_parse_file(GOLDEN "llama.json", &golden, &err));
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    cJSON_Delete(golden);
-    return keel_folder_remove(llama_folder, &err);
+    return llama_set_up("llama");
 }
 
 /* ---- logits ---- */
@@ -59,7 +49,7 @@ static void logits_are_those_of_the_formulas(void **state) {
     for (size_t m = 0; m < N_LLAMA; m++)
         for (size_t k = 0; k < 3; k++) {
             keel_llama *llama = llama_golden(llama_names[m], kinds[k].weights);
-            const double most = distance(llama, keel_json_get(golden, llama_names[m]));
+            const double most = distance(llama, keel_json_get(llama_numbers, llama_names[m]));
             if (!(most < kinds[k].most)) fail_msg("%s, weights %zu: %g apart", llama_names[m], k, most);
             keel_llama_close(llama);
         }
@@ -72,7 +62,7 @@ static void logits_of_the_quick_pass_are_those_too(void **state) {
     for (size_t m = 0; m < N_LLAMA; m++) {
         keel_llama *llama = llama_golden(llama_names[m], KEEL_LLAMA_F32);
         const size_t known = keel_tokenizer_size(llama->tokenizer);
-        cJSON_ArrayForEach (text, keel_json_get(golden, llama_names[m])) {
+        cJSON_ArrayForEach (text, keel_json_get(llama_numbers, llama_names[m])) {
             const cJSON *ids = keel_json_get(text, "ids"), *logits = keel_json_get(text, "logits");
             keel_llama_sequence *sequence = NULL;
             keel_arena arena = {0};
@@ -179,7 +169,7 @@ static void both_generations_of_keys_are_the_same_model(void **state) {
         keel_llama *llama = NULL;
         if (keel_llama_open(&llama, llama_folder, KEEL_LLAMA_AS_STORED, &err) != KEEL_OK)
             fail_msg("%s: %s: %s", same[i][3], err.where, err.message);
-        const double most = distance(llama, keel_json_get(golden, same[i][0]));
+        const double most = distance(llama, keel_json_get(llama_numbers, same[i][0]));
         if (!(most < 1e-7)) fail_msg("%s: %g apart", same[i][3], most);
         keel_llama_close(llama);
     }
@@ -307,5 +297,5 @@ int main(void) {
         cmocka_unit_test(a_number_that_is_not_finite_is_found_where_weights_are_copied),
         cmocka_unit_test(without_memory_nothing_is_leaked),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, llama_tear_down);
 }

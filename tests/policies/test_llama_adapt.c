@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "llama_made.h"
 #include "policies/transformer/llama_run.h"
 #include "policies/transformer/llama_tape.h"
 #include "policies/transformer/peft.h"
@@ -208,21 +209,10 @@ static void run_costs(const keel_llama *llama, float out[TOKENS]) {
 
 /* A decoder whose widths Q8_0 allows, in a folder. */
 static const char *make_wide(void) {
-    const keel_llama_config config = {.vocab = 272,
-                                      .hidden = 64,
-                                      .layers = 2,
-                                      .heads = 4,
-                                      .kv_heads = 2,
-                                      .head_dim = 16,
-                                      .inner = 96,
-                                      .positions = 64,
-                                      .epsilon = 1e-5,
-                                      .rope_theta = 1e4,
-                                      .tied = true,
-                                      .bos = -1,
-                                      .eos = {0},
-                                      .n_eos = 1,
-                                      .pad = -1};
+    keel_llama_config config = made_config;
+    config.vocab = 272;
+    config.positions = 64;
+    config.n_eos = 1; /* 0 */
     keel_tokenizer *tokenizer;
     keel_llama *llama;
     char path[600];
