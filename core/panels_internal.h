@@ -3,6 +3,7 @@
 #define KEEL_CORE_PANELS_INTERNAL_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "core/matrix.h"
 #include "core/panels.h"
@@ -26,7 +27,21 @@ void keel__panel_multiply(const keel__product *product, size_t panels);
 enum { KEEL__FEW = 4 };
 typedef size_t keel__few(const void *packed, size_t rows, const keel_matrix *w, const float *bias,
                          size_t from, size_t to, float *y);
-keel__few keel__few_f32, keel__few_bf16, keel__few_q8; /* AVX-512F; with BF16; with VNNI */
+keel__few keel__few_f32, keel__few_bf16, keel__few_q8;                /* AVX-512F; with BF16; with VNNI */
+keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_q8_avx2; /* AVX2 and FMA */
+
+/* 32 columns of a panel for Q8_0 by AVX2: whole numbers, two to a lane. */
+typedef struct keel__pairs_block {
+    float scale[KEEL_PANEL];
+    int16_t q[KEEL_MATRIX_BLOCK / 2][KEEL_PANEL][2];
+} keel__pairs_block;
+
+/* Of a block of Q8_0. */
+static inline float keel__q8_scale(const char *block) {
+    uint16_t half;
+    memcpy(&half, block, sizeof half);
+    return keel_half_to_float(half);
+}
 
 /* Products with matrices of one number format, by one set of instructions. */
 typedef struct keel__panel_kernel {

@@ -162,12 +162,6 @@ static void pack_bytes(const float *x, size_t cols, void *to) {
     }
 }
 
-static float scale_of(const char *block) {
-    uint16_t half;
-    memcpy(&half, block, sizeof half);
-    return keel_half_to_float(half);
-}
-
 KEEL_SIMD static void add_block(const bytes_block *x, const int8_t *w, float scale, float *sum) {
     int32_t whole[KEEL_PANEL] = {0};
     for (int k = 0; k < BLOCK; k++)
@@ -184,7 +178,7 @@ static void run_q8_plain(const job *j, size_t first, size_t panels, size_t from,
             float *sum = j->y + i * j->y_panel + o * KEEL_PANEL;
             for (int lane = 0; lane < KEEL_PANEL; lane++) sum[lane] = j->bias ? j->bias[o] : 0;
             for (size_t c = 0; c < j->matrix->cols; c += BLOCK, w += BLOCK_BYTES)
-                add_block(x++, (const int8_t *)w + sizeof(uint16_t), scale_of(w), sum);
+                add_block(x++, (const int8_t *)w + sizeof(uint16_t), keel__q8_scale(w), sum);
         }
 }
 
@@ -199,21 +193,16 @@ static void multiply_q8_plain(const void *x, size_t panels, const keel_matrix *w
 
 /* ---- AVX2: pairs of 16 bits ---- */
 
-typedef struct pairs_block {
-    float scale[KEEL_PANEL];
-    int16_t q[BLOCK / 2][KEEL_PANEL][2];
-} pairs_block;
-
 static bool has_avx2(void) {
     return keel_gemm_kernel() != KEEL_GEMM_OTHER;
 }
 
 static size_t pairs_size(size_t cols) {
-    return cols / BLOCK * sizeof(pairs_block);
+    return cols / BLOCK * sizeof(keel__pairs_block);
 }
 
 static void pack_pairs(const float *x, size_t cols, void *to) {
-    pairs_block *block = to;
+    keel__pairs_block *block = to;
     int32_t q[BLOCK * KEEL_PANEL];
     for (size_t c = 0; c < cols; c += BLOCK, block++) {
         quantise(x + c * KEEL_PANEL, block->scale, q);
@@ -228,7 +217,7 @@ INLINE("avx2,fma") void q8_tile_256(const job *j, size_t panel, size_t from, con
     __m256 sum[3][2];
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] =
         _mm256_set1_ps(j->bias ? j->bias[from + (size_t)r] : 0);
-    for (size_t c = 0; c < j->matrix->cols; c += BLOCK, x += sizeof(pairs_block), w += BLOCK_BYTES) {
+    for (size_t c = 0; c < j->matrix->cols; c += BLOCK, x += sizeof(keel__pairs_block), w += BLOCK_BYTES) {
         int16_t wide[3][BLOCK];
         __m256i whole[3][2];
         UNROLL for (int r = 0; r < rows; r++) {
@@ -251,7 +240,7 @@ INLINE("avx2,fma") void q8_tile_256(const job *j, size_t panel, size_t from, con
             }
         }
         UNROLL for (int r = 0; r < rows; r++) UNROLL for (int half = 0; half < 2; half++) {
-            const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(scale_of(w + (size_t)r * j->w_row)),
+            const __m256 scale = _mm256_mul_ps(_mm256_set1_ps(keel__q8_scale(w + (size_t)r * j->w_row)),
                                                _mm256_loadu_ps((const float *)(const void *)x + 8 * half));
             sum[r][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[r][half]), scale, sum[r][half]);
         }
@@ -446,17 +435,21 @@ static void multiply_bf16_512(const void *x, size_t panels, const keel_matrix *w
 const keel__panel_kernel keel__panel_kernels[] = {
 #ifdef HAVE_X86
     {"F32 by AVX-512", KEEL_MATRIX_F32, 1, has_512, float_bytes, pack_floats, multiply_f32, keel__few_f32},
+    {"F32 by AVX2", KEEL_MATRIX_F32, 1, has_avx2, float_bytes, pack_floats, multiply_f32, keel__few_f32_avx2},
 #endif
     {"F32", KEEL_MATRIX_F32, 1, anywhere, float_bytes, pack_floats, multiply_f32, NULL},
 #ifdef HAVE_X86
     {"BF16 by AVX512-BF16", KEEL_MATRIX_BF16, 2, has_bf16, twos_size, pack_twos, multiply_bf16_512,
      keel__few_bf16},
+    {"BF16 made wider, AVX2", KEEL_MATRIX_BF16, 1, has_avx2, float_bytes, pack_floats, multiply_bf16,
+     keel__few_bf16_avx2},
 #endif
     {"BF16 made wider", KEEL_MATRIX_BF16, 1, anywhere, float_bytes, pack_floats, multiply_bf16, NULL},
 #ifdef HAVE_X86
     {"Q8_0 by AVX512-VNNI", KEEL_MATRIX_Q8_0, BLOCK, has_vnni, fours_size, pack_fours, multiply_q8_512,
      keel__few_q8},
-    {"Q8_0 by AVX2", KEEL_MATRIX_Q8_0, BLOCK, has_avx2, pairs_size, pack_pairs, multiply_q8_256, NULL},
+    {"Q8_0 by AVX2", KEEL_MATRIX_Q8_0, BLOCK, has_avx2, pairs_size, pack_pairs, multiply_q8_256,
+     keel__few_q8_avx2},
 #endif
     {"Q8_0 plain", KEEL_MATRIX_Q8_0, BLOCK, anywhere, bytes_size, pack_bytes, multiply_q8_plain, NULL},
 };
