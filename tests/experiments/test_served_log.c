@@ -232,12 +232,25 @@ static pid_t start_child(void) {
     }
 }
 
+/* Waits until a child has accepted so many entries. */
+static void wait_for_child(pid_t child, int64_t entries) {
+    keel_served_page page = {.start = 0};
+    for (int i = 0; i < 60000; i++) {
+        FILE *file = fopen(scratch_path(folder, "served.db-serve"), "rb");
+        const bool whole = file && fread(&page, sizeof page, 1, file) == 1;
+        if (file) fclose(file);
+        if (whole && page.accepted >= entries && waitpid(child, NULL, WNOHANG) == 0) return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    fail_msg("the child accepts nothing");
+}
+
 static void after_a_kill_at_most_the_queue_is_lost_and_known(void **state) {
     (void)state;
     int64_t accepted = 0;
     for (int round = 0; round < 5; round++) {
         const pid_t child = start_child();
-        nanosleep(&(struct timespec){.tv_nsec = 100000000L + round * 37000000L}, NULL);
+        wait_for_child(child, 300 * (round + 1));
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         open_log(NULL);
