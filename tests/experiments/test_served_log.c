@@ -215,10 +215,18 @@ static void a_second_server_is_refused(void **state) {
     assert_int_equal(status, 0);
 }
 
-/* A child serves without pause and is killed; tell: what it had accepted at the least. */
+/* A child that serves without pause, to be killed; it has accepted something when this returns. */
 static pid_t start_child(void) {
+    int began[2];
+    char byte;
+    assert_int_equal(pipe(began), 0);
     const pid_t child = fork();
-    if (child != 0) return child;
+    if (child != 0) {
+        close(began[1]);
+        assert_int_equal(read(began[0], &byte, 1), 1);
+        close(began[0]);
+        return child;
+    }
     keel_served_log *log = NULL;
     if (keel_served_log_open(&log, store_path(), NULL, NULL) != KEEL_OK) _exit(1);
     serving = log;
@@ -229,6 +237,7 @@ static pid_t start_child(void) {
         keel_served *s = made_served(&arena, request, request, "please", 1);
         keel_served_log_put(log, s, &arena);
         keel_served_log_feedback(log, &(keel_feedback){.request = request, .feedback = {true, 1}});
+        if (i == 0 && write(began[1], "", 1) != 1) _exit(1);
     }
 }
 
