@@ -241,9 +241,10 @@ static calling *add_call(asking *a, size_t at, size_t n, size_t first, bool agai
     *c = (calling){.asking = a, .at = at, .n = n, .first = first, .again = again};
     *a->tail = c;
     a->tail = &c->next;
-    atomic_fetch_add(&a->open, 1);
     const bool ok = !a->all->list[at].spec.stream || keel_upstream_stream_open(&c->stream, NULL) == KEEL_OK;
-    return ok && put_body(c) ? c : NULL;
+    if (!ok || !put_body(c)) return NULL;
+    atomic_fetch_add(&a->open, 1);
+    return c;
 }
 
 static void begin_call(calling *c) {

@@ -12,6 +12,7 @@
 #include "core/json.h"
 #include "experiments/serve/upstream.h"
 #include "support/fake_server.h"
+#include "support/faults.h"
 
 #define BODY "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"seed\": 7, \"temperature\": 0.5"
 #define CHOICE(i, text)                                                                                      \
@@ -344,6 +345,42 @@ static void a_body_that_is_none_asks_nobody(void **state) {
     keel_upstreams_close(all);
 }
 
+/* Every allocation fails in turn, in the thread that asks and in the client's: an error or a trouble, told
+ * once, and nothing is left. */
+static void memory_runs_out(void **state) {
+    (void)state;
+    size_t whole = 0, fails = 0;
+    for (size_t at = 1; whole < 2; at++) {
+        keel_upstream_spec specs[2];
+        keel_upstreams *all = NULL;
+        keel_arena mine = {0}, spec_arena = {0};
+        char text[2][128];
+        faults memory;
+        asked = (told){.n = 0};
+        snprintf(text[0], sizeof text[0], "%s/one,n=2,name=A", server.url);
+        snprintf(text[1], sizeof text[1], "%s/stream,n=2,name=B,stream=yes", server.url);
+        faults_begin(&memory, at);
+        keel_status status = KEEL_OK;
+        for (size_t i = 0; status == KEEL_OK && i < 2; i++)
+            status = keel_upstream_parse(text[i], &spec_arena, &specs[i], NULL);
+        if (status == KEEL_OK) status = keel_upstreams_open(&all, specs, 2, NULL, NULL);
+        const keel_upstream_ask a = {
+            .body = BODY "}", .deadline = keel_clock() + 20, .done = done, .context = &asked, .arena = &mine};
+        if (status == KEEL_OK) status = keel_upstreams_ask(all, &a, NULL);
+        if (status == KEEL_OK) wait_for(&asked);
+        keel_upstreams_close(all);
+        keel_arena_free(&mine);
+        keel_arena_free(&spec_arena);
+        faults_end();
+        assert_int_equal(memory.live, 0);
+        assert_int_equal(asked.done, status == KEEL_OK);
+        fails += status != KEEL_OK;
+        whole += status == KEEL_OK && asked.n == 4 && asked.troubles[0] == '\0';
+        assert_true(at < 2000);
+    }
+    assert_true(fails > 5);
+}
+
 /* ---- what --upstream says ---- */
 
 static void a_spec_is_read(void **state) {
@@ -449,6 +486,7 @@ int main(void) {
         cmocka_unit_test(the_client_that_is_gone_frees_the_upstream),
         cmocka_unit_test(closing_tells_all_that_wait),
         cmocka_unit_test(a_body_that_is_none_asks_nobody),
+        cmocka_unit_test(memory_runs_out),
     };
     keel_err err;
     keel_http_client *probe;

@@ -254,6 +254,8 @@ static void a_stream_of_nonsense_is_an_error(void **state) {
         CHUNK("{\"index\":\"0\"}"),
         CHUNK("{\"delta\":{\"tool_calls\":[7]}}"),
         CHUNK("{\"delta\":{\"tool_calls\":[{\"index\":1}]}}"),
+        CHUNK(
+            "{\"delta\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}},{\"index\":2,\"id\":\"b\"}]},\"finish_reason\":\"stop\"}"),
         CHUNK("{\"delta\":[],\"finish_reason\":\"stop\"}"),
         SAYS("0", "") ENDS("0", "\"stop\""),
         CHUNK("{\"delta\":{\"tool_calls\":[{\"id\":\"a\"}]},\"finish_reason\":\"tool_calls\"}"),
