@@ -34,7 +34,7 @@ KINDS = {"normal": (2, None), "no-n": (2, None), "one-only": (2, None), "tools":
          "broken": (0, "failed"), "moved": (0, "redirect"), "nowhere": (0, "refused"), "drip": (0, "slow"), "slow": (0, "slow")}
 STREAMED = {**KINDS, "cut": (1, "cut")}
 for stream, kinds in (("no", KINDS), ("yes", STREAMED)):
-    specs = [w for kind in kinds for w in ("--upstream", f"{UPSTREAM}/{kind}/v1,name={kind},n=2,stream={stream},key=UPSTREAM_KEY" + (",timeout=0.5s" if kind in ("drip", "slow") else ",timeout=30s"))]
+    specs = [w for kind in kinds for w in ("--upstream", f"{UPSTREAM}/{kind}/v1,name={kind},n=2,stream={stream},key=UPSTREAM_KEY" + (",timeout=2s" if kind in ("drip", "slow") else ",timeout=30s"))]
     server, url = start([KEEL, "serve", "--policy", "policy", "--listen", "127.0.0.1:0", "--store", f"served-{stream}.db", "--harm-threshold", "1000", *specs], r"serving at http://[^:]+:(\d+)", "stderr")
     for turn in range(2):  # what was learned of n the first time holds the second time
         said = json.loads(ask(url, f"Please tell me about train times, {turn}"))

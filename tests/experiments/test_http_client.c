@@ -40,10 +40,10 @@ static bool answer(int peer, const char *request) {
                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; x=y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n"
                    "0\r\n\r\n"),
                true;
-    if (is(request, "/slow")) hung_up = fake_hung_up(peer, 5000);
+    if (is(request, "/slow")) hung_up = fake_hung_up(peer, 60000);
     if (is(request, "/trickle")) {
         fake_say(peer, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
-        hung_up = fake_hung_up(peer, 5000);
+        hung_up = fake_hung_up(peer, 60000);
     }
     return false;
 }
@@ -140,9 +140,9 @@ static void nothing_is_waited_for_beyond_the_deadline(void **state) {
     for (size_t i = 0; i < 2; i++) {
         keel_http_fetch fetch = to(paths[i]);
         const double began = keel_clock();
-        fetch.deadline = began + 0.2;
+        fetch.deadline = began + 1;
         assert_int_equal(ask(fetch), KEEL_HTTP_SLOW);
-        assert_true(keel_clock() - began < 3 && got.seconds < 3);
+        assert_true(keel_clock() - began < 30 && got.seconds < 30);
         assert_string_equal(got.body->data, i == 0 ? "" : "half");
         fetch.deadline = keel_clock() - 1;
         assert_int_equal(ask(fetch), KEEL_HTTP_SLOW);
@@ -188,7 +188,7 @@ static void one_done(void *context, const keel_http_got *what) {
     o->done++;
 }
 static void wait_for(one *o) {
-    for (int i = 0; i < 10000 && !o->done; i++) fake_sleep(1);
+    for (int i = 0; i < 60000 && !o->done; i++) fake_sleep(1);
     assert_int_equal(o->done, 1);
 }
 
@@ -205,7 +205,7 @@ static void who_is_gone_is_cancelled_and_the_server_sees_it(void **state) {
     o.gone = true;
     wait_for(&o);
     assert_int_equal(o.trouble, KEEL_HTTP_CANCELLED);
-    for (int i = 0; i < 5000 && !hung_up; i++) fake_sleep(1);
+    for (int i = 0; i < 60000 && !hung_up; i++) fake_sleep(1);
     assert_true(hung_up);
 }
 

@@ -55,7 +55,7 @@ static bool answer_stream(int peer, bool whole, bool hang) {
         CHUNK(
             "1", "\"content\":\"wise\"",
             "\"stop\"") "data: {\"choices\":[],\"model\":\"m\",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n");
-    if (hang) hung_up = fake_hung_up(peer, 10000);
+    if (hang) hung_up = fake_hung_up(peer, 60000);
     if (!hang) fake_say(peer, "0\r\n\r\n");
     return !hang;
 }
@@ -83,7 +83,7 @@ static bool answer(int peer, const char *request) {
     if (AT("cut")) return answer_stream(peer, false, false);
     if (AT("hang")) return answer_stream(peer, true, true);
     if (AT("slow")) {
-        hung_up = fake_hung_up(peer, 10000);
+        hung_up = fake_hung_up(peer, 60000);
         return false;
     }
     return fake_say_body(peer, "404 Not Found", "application/json", "{\"error\":\"no such page\"}"), true;
@@ -113,7 +113,7 @@ static bool gone(void *context) {
 }
 
 static void wait_for(told *t) {
-    for (int i = 0; i < 20000 && !t->done; i++) fake_sleep(1);
+    for (int i = 0; i < 60000 && !t->done; i++) fake_sleep(1);
     assert_int_equal(t->done, 1);
 }
 
@@ -242,7 +242,7 @@ static void streams_are_put_together(void **state) {
         keel_upstreams *all = open_at(options, NULL);
         const double began = keel_clock();
         hung_up = false;
-        ask(all, BODY "}", 8);
+        ask(all, BODY "}", 60);
         assert_non_null(
             strstr(seen[0], "\"n\":2,\"stream\":true,\"stream_options\":{\"include_usage\":true}}"));
         assert_int_equal(asked.n, k < 2 ? 2 : 1);
@@ -255,7 +255,7 @@ static void streams_are_put_together(void **state) {
         assert_string_equal(asked.replies[1].model, "m");
         assert_int_equal(asked.replies[0].completion_tokens, 4);
         assert_string_equal(asked.troubles, "");
-        assert_true(keel_clock() - began < 5); /* it is not waited for that a server hangs up */
+        assert_true(keel_clock() - began < 30); /* it is not waited for that a server hangs up */
     }
 }
 
@@ -271,15 +271,15 @@ static void who_streams_nothing_is_read_whole(void **state) {
 
 static void the_deadline_hands_over_what_is_there(void **state) {
     (void)state;
-    keel_upstreams *all = open_at("slow,name=A", "one,name=B", "slow,name=C,timeout=0.1s", NULL);
+    keel_upstreams *all = open_at("slow,name=A", "one,name=B", "slow,name=C,timeout=1s", NULL);
     const double began = keel_clock();
-    ask(all, BODY "}", 0.4);
+    ask(all, BODY "}", 3);
     const double took = keel_clock() - began;
-    assert_true(took >= 0.39 && took < 4);
+    assert_true(took >= 2.99 && took < 30);
     assert_int_equal(asked.n, 1);
     assert_string_equal(asked.replies[0].upstream, "B");
     assert_non_null(strstr(asked.troubles, "A: slow: "));
-    assert_non_null(strstr(asked.troubles, "C: slow: no answer within 0.1 s"));
+    assert_non_null(strstr(asked.troubles, "C: slow: no answer within 1 s"));
     keel_upstreams_close(all);
 }
 
@@ -300,7 +300,7 @@ static void the_client_that_is_gone_frees_the_upstream(void **state) {
     asked.gone = true;
     wait_for(&asked);
     assert_string_equal(asked.troubles, "A: cancelled: nobody waits for it any more");
-    for (int i = 0; i < 5000 && !hung_up; i++) fake_sleep(1);
+    for (int i = 0; i < 60000 && !hung_up; i++) fake_sleep(1);
     assert_true(hung_up);
     keel_upstreams_close(all);
 }
