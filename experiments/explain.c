@@ -264,6 +264,18 @@ const keel_explained keel_explanations[] = {
      "of a decoder: memory that keys and values of each token of a text take",
      "times the tokens of a conversation, far below --memory"},
 
+    {"serve", "answered", 0, "requests that got an answer", "all that came"},
+    {"serve", "by fallback", -1,
+     "of them, those for which nothing was written in time, or nothing was safe enough",
+     "rare: look at keel:fallback_reasons_total"},
+    {"serve", "hung up", -1, "requests whose client did not wait for the answer", "rare"},
+    {"serve", "logged, lost", -1,
+     "entries (requests and feedback) that are in the store, and those that could not be kept",
+     "none lost: else the disk or the queue of the log was full"},
+    {"serve", "propensity", 0,
+     "in a response and the store: how likely this answer was, among the same candidates",
+     "1 without --explore; with it, what keel eval weighs answers by"},
+
     {"simulate", "refusal_rate, completion_rate, ...", 0,
      "as in eval, counted in played conversations: the simulator knows the truth",
      "near what eval estimates"},

@@ -40,6 +40,9 @@ keel_status keel_feedback_read(const char *body, size_t length, keel_arena *aren
                                keel_err *err) {
     const cJSON *object;
     *out = (keel_feedback){.completed = KEEL_UNKNOWN, .source = ""};
+    if (length > KEEL_FEEDBACK_MOST)
+        return keel_fail(err, KEEL_E_INVALID, "body", "expected at most %d bytes, got %zu",
+                         KEEL_FEEDBACK_MOST, length);
     KEEL_TRY(keel_json_parse_in(arena, body ? body : "", length, "body", &object, err));
     if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
     KEEL_TRY(keel_json_string(object, "id", true, &out->request, "id", err));

@@ -18,6 +18,11 @@ keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena,
  * the object itself or in its key "keel". */
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err);
 
+/* Whether the names in it, which headers may have brought, are UTF-8 text without control characters and no
+ * longer than what keeps them: err->where is the one that is not. */
+enum { KEEL_OPENAI_MOST_NAME = 128, KEEL_OPENAI_MOST_USER = 512 }; /* bytes */
+keel_status keel_openai_check_names(const keel_asked *asked, keel_err *err);
+
 /* An answer. */
 typedef struct keel_openai_answer {
     const char *id;

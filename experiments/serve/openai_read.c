@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/text.h"
 #include "datasets/message.h"
 #include "experiments/serve/openai.h"
 
@@ -25,6 +26,24 @@ keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err
     KEEL_TRY(read_own_text(body, "conversation", &out->conversation, err));
     KEEL_TRY(read_own_text(body, "segment", &out->segment, err));
     return keel_json_bool(own_key(body, "details"), "details", false, &out->details, "details", err);
+}
+
+static keel_status check_name(const char *name, size_t most, const char *key, keel_err *err) {
+    const size_t length = name ? strlen(name) : 0;
+    if (length > most)
+        return keel_fail(err, KEEL_E_INVALID, key, "expected at most %zu bytes, got %zu", most, length);
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7F)
+            return keel_fail(err, KEEL_E_INVALID, key, "expected a name without control characters");
+    if (length > 0 && keel_utf8_valid_prefix(name, length) != length)
+        return keel_fail(err, KEEL_E_INVALID, key, "expected UTF-8 text");
+    return KEEL_OK;
+}
+
+keel_status keel_openai_check_names(const keel_asked *asked, keel_err *err) {
+    KEEL_TRY(check_name(asked->conversation, KEEL_OPENAI_MOST_NAME, "conversation", err));
+    KEEL_TRY(check_name(asked->segment, KEEL_OPENAI_MOST_NAME, "segment", err));
+    return check_name(asked->user, KEEL_OPENAI_MOST_USER, "user", err);
 }
 
 /* One answer is chosen and given. */

@@ -39,6 +39,7 @@ static keel_status read_job(const keel_serve *serve, keel_job *job, keel_err *er
     KEEL_TRY((job->kind == KEEL_JOB_CHOOSE ? keel_choose_read : keel_openai_read)(
         request->body, request->length, &job->arena, &job->asked, err));
     read_headers(serve, job);
+    KEEL_TRY(keel_openai_check_names(&job->asked, err));
     place(serve, job);
     job->deadline = job->begun + serve->options.deadline;
     job->stage = KEEL_JOB_READ;

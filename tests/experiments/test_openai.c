@@ -129,6 +129,23 @@ static void what_is_wrong_in_a_request_is_named(void **state) {
     }
 }
 
+static void names_are_short_text(void **state) {
+    (void)state;
+    char longest[KEEL_OPENAI_MOST_NAME + 2] = "";
+    memset(longest, 'a', KEEL_OPENAI_MOST_NAME);
+    keel_asked named = {.conversation = longest, .segment = "blue", .user = "\xc3\xa4nn"};
+    assert_int_equal(keel_openai_check_names(&named, &err), KEEL_OK);
+    longest[KEEL_OPENAI_MOST_NAME] = 'a';
+    assert_int_equal(keel_openai_check_names(&named, &err), KEEL_E_INVALID);
+    assert_string_equal(err.where, "conversation");
+    named = (keel_asked){.segment = "a\tb"};
+    assert_int_equal(keel_openai_check_names(&named, &err), KEEL_E_INVALID);
+    assert_string_equal(err.where, "segment");
+    named = (keel_asked){.user = "\xff"};
+    assert_int_equal(keel_openai_check_names(&named, &err), KEEL_E_INVALID);
+    assert_string_equal(err.where, "user");
+}
+
 static void a_caller_gives_candidates(void **state) {
     (void)state;
     assert_int_equal(
@@ -342,6 +359,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(messages_become_turns_as_an_import_has_them),
                                        cmocka_unit_test(own_keys_stand_in_the_body_or_in_keel),
                                        cmocka_unit_test(what_is_wrong_in_a_request_is_named),
+                                       cmocka_unit_test(names_are_short_text),
                                        cmocka_unit_test(a_caller_gives_candidates),
                                        cmocka_unit_test(too_many_candidates_are_refused),
                                        cmocka_unit_test(feedback_says_something),
