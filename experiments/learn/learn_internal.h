@@ -38,11 +38,10 @@ void keel__learn_say_training(const keel_learn *learn, bool label, bool tune, co
 typedef struct keel__learn_comparison {
     const char *store, *split;
     const char *policy, *published; /* folders */
-    double confidence;              /* of each of the two, two-sided */
+    double confidence;              /* two-sided */
     const char *threads;
 } keel__learn_comparison;
-/* Between what the policy earns a conversation more than the published one; absent: nothing can be said.
- * Where each of the two intervals has confidence 1 - e, `low` holds with 1 - e. */
+/* What the policy earns a conversation more than the published one, paired; absent: nothing can be said. */
 keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
                                 keel_err *err);
 

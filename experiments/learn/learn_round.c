@@ -69,7 +69,7 @@ static keel_status take_snapshot(doing *work, const keel_round *last, bool *new,
 /* The k-th round has the share 6/(pi k)^2 of the error: all shares sum to the whole. */
 static double confidence_of(const keel_learn *learn, int64_t round) {
     static const double sum_of_shares = 1.6449340668482264; /* of 1/k^2: pi^2 / 6 */
-    return 1 - learn->error / (sum_of_shares * (double)round * (double)round);
+    return 1 - 2 * learn->error / (sum_of_shares * (double)round * (double)round);
 }
 
 static void say_judging(const doing *work, keel_chain *chain) {

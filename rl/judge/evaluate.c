@@ -469,6 +469,9 @@ keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items,
     keel_status status = begin(e, store, config, pool, err);
     if (status == KEEL_OK) status = evaluate_items(e, items, count, err);
     for (size_t i = 0; i < n && status == KEEL_OK; ++i) status = close_all(e, confidence[i], &made[i], err);
+    if (status == KEEL_OK && config->policy_sums)
+        status = keel_overall_sums_copy(config->policy_sums, keel_overall_of(e->overall, KEEL_OVERALL_POLICY),
+                                        err);
     status = finish(e, status, made, n, out);
     keel_free(made);
     return status;

@@ -126,6 +126,9 @@ typedef struct keel_evaluate_config {
     const keel_reward_config *reward; /* what answers earn; NULL: the defaults */
     keel_evaluate_look look;          /* called for each conversation, one after the other; or NULL */
     void *look_context;
+    /* Gets what the policy adds conversation by conversation, to be set beside that of another policy on the
+     * same conversations (rl/judge/overall_sums.h, not installed; the caller frees); or NULL. */
+    struct keel_overall_sums *policy_sums;
 } keel_evaluate_config;
 
 /* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are
