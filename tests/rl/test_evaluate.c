@@ -5,6 +5,7 @@
 #include "rl/fixture.h"
 #include "rl/judge/evaluate.h"
 #include "rl/judge/evaluate_internal.h"
+#include "rl/judge/overall_sums.h"
 
 static const keel_evaluate_config config = {
     .weight = {0.6, 0.3, 0.1}, .resamples = 200, .seed = 1, .gamma = 1};
@@ -674,6 +675,42 @@ static void nothing_is_judged_twice_when_policies_are_pooled(void **state) {
     keel_store_close(store);
 }
 
+/* Two policies on the same conversations: their sums say what each of their metrics says, the difference is
+ * that of the metrics, and of one and the same it is exactly 0 in the middle. */
+static void the_sums_of_two_policies_are_set_beside_each_other(void **state) {
+    (void)state;
+    keel_store *store = prompts("evaluate-sums");
+    keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
+    keel_overall_sums sums[2] = {{0}, {0}};
+    keel_evaluate_config with = config;
+    keel_evaluation_set got[2];
+    keel_policy careful; /* the base prefers the bold one */
+    fixture_policy(&careful, &base, (const float[FIXTURE_DIM]){[1] = 1, [2] = -1}, 20);
+    const keel_policy *policies[2] = {&careful, NULL};
+    for (int i = 0; i < 2; ++i) {
+        with.policy_sums = &sums[i];
+        got[i] = evaluate_with(&with, store, policies[i], &base, 1);
+        const keel_interval *mean = &got[i].policy.metric[KEEL_METRIC_COMPOSITE];
+        const keel_overall_result found = keel_overall_sums_result(&sums[i], KEEL_OVERALL_COMPOSITE, .95);
+        assert_true(found.interval.value == mean->value && found.interval.low == mean->low);
+    }
+    const keel_interval apart =
+        keel_overall_sums_difference(&sums[0], &sums[1], KEEL_OVERALL_COMPOSITE, 1, .95);
+    const double expected =
+        got[0].policy.metric[KEEL_METRIC_COMPOSITE].value - got[1].policy.metric[KEEL_METRIC_COMPOSITE].value;
+    assert_true(fabs(expected) > .01 && fabs(apart.value - expected) < 1e-9);
+    assert_true(apart.low < apart.value && apart.high > apart.value);
+    const keel_interval none =
+        keel_overall_sums_difference(&sums[0], &sums[0], KEEL_OVERALL_COMPOSITE, 1, .95);
+    assert_true(none.value == 0 && none.low < 0 && none.high > 0);
+    for (int i = 0; i < 2; ++i) {
+        keel_overall_sums_free(&sums[i]);
+        keel_evaluation_set_free(&got[i]);
+    }
+    fixture_policy_free(&careful);
+    keel_store_close(store);
+}
+
 static void threads_and_stored_features_change_nothing(void **state) {
     (void)state;
     keel_store *store = prompts("evaluate-threads");
@@ -765,6 +802,7 @@ int main(void) {
         cmocka_unit_test(logged_propensities_are_used_where_there_are_any),
         cmocka_unit_test(folds_pool_to_the_same_counts_as_the_whole),
         cmocka_unit_test(nothing_is_judged_twice_when_policies_are_pooled),
+        cmocka_unit_test(the_sums_of_two_policies_are_set_beside_each_other),
         cmocka_unit_test(threads_and_stored_features_change_nothing),
         cmocka_unit_test(json_has_the_documented_shape_and_null_where_nothing_is_known),
         cmocka_unit_test(the_logged_behaviour_alone_needs_no_base),
