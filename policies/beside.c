@@ -1,5 +1,6 @@
 #include "policies/beside.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -58,4 +59,12 @@ bool keel_beside_fits(const keel_base *beside, const keel_base *base) {
     for (size_t i = 0; fits && i < base->n_fixed; i++)
         fits = strcmp(beside->fixed[i].text, base->fixed[i].text) == 0;
     return fits;
+}
+
+size_t keel_beside_put(const float *features, size_t n, double length, float *out) {
+    if (features)
+        memcpy(out, features, n * sizeof *out);
+    else
+        out[0] = (float)log1p(length);
+    return features ? n : 1;
 }

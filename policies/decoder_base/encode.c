@@ -93,15 +93,6 @@ static keel_status score_actions(const keel_decoder_base *model, const keel_conv
 
 /* ---- features ---- */
 
-/* What comes before: the n-gram base's features, or the length alone. */
-static size_t put_beside(const float *beside, size_t n, double length, float *out) {
-    if (beside)
-        memcpy(out, beside, n * sizeof *out);
-    else
-        out[0] = (float)log1p(length);
-    return beside ? n : 1;
-}
-
 /* Standardised; values are cut at four deviations. */
 static float standardise(const keel_decoder_base *model, double x) {
     const double z = (x - (double)model->mean) * (double)model->scale;
@@ -128,14 +119,15 @@ static keel_status put_features(const keel_decoder_base *model, const keel_decis
     float *candidates = keel_arena_calloc(scratch, rows * base->candidate_dim + 1, sizeof *candidates);
     float *log_prior = keel_arena_calloc(scratch, n + 1, sizeof *log_prior);
     if (!state || !candidates || !log_prior) return keel_nomem(err, "decoder base");
-    put_beside(beside ? beside->state : NULL, beside ? beside->state_dim : 1, (double)decision->turn, state);
+    keel_beside_put(beside ? beside->state : NULL, beside ? beside->state_dim : 1, (double)decision->turn,
+                    state);
     for (size_t i = 0; i < rows; i++) {
         const keel_candidate *one =
             i < decision->n_candidates ? &decision->candidates[i] : &base->fixed[i - decision->n_candidates];
         float *to = candidates + i * base->candidate_dim;
-        const size_t at =
-            put_beside(beside ? beside->candidates + i * beside->candidate_dim : NULL,
-                       beside ? beside->candidate_dim : 1, one->text ? (double)strlen(one->text) : 0, to);
+        const size_t at = keel_beside_put(beside ? beside->candidates + i * beside->candidate_dim : NULL,
+                                          beside ? beside->candidate_dim : 1,
+                                          one->text ? (double)strlen(one->text) : 0, to);
         if (keel__decoder_says(model)) to[at] = standardise(model, score[i]);
     }
     put_prior(model, score, beside, n, log_prior);

@@ -184,15 +184,6 @@ static keel_status work_out_logits(const keel_encoder_base *model, decision_work
 
 /* ---- features ---- */
 
-/* What comes before the logits: the n-gram base's features, or the length alone. */
-static size_t put_beside(const float *beside, size_t n, double length, float *out) {
-    if (beside)
-        memcpy(out, beside, n * sizeof *out);
-    else
-        out[0] = (float)log1p(length);
-    return beside ? n : 1;
-}
-
 static void put_prior(const keel_encoder_base *model, const decision_work *work, float *out) {
     const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     const bool own = model->uses[sets ? KEEL_HEAD_RANK : KEEL_HEAD_ACT];
@@ -215,14 +206,14 @@ static keel_status put_features(const keel_encoder_base *model, const decision_w
     float *candidates = keel_arena_calloc(scratch, rows * base->candidate_dim + 1, sizeof *candidates);
     float *log_prior = keel_arena_calloc(scratch, work->n_actions + 1, sizeof *log_prior);
     if (!state || !candidates || !log_prior) return keel_nomem(err, "encoder base");
-    size_t at = put_beside(beside ? beside->state : NULL, beside ? beside->state_dim : 1,
-                           (double)work->decision->turn, state);
+    size_t at = keel_beside_put(beside ? beside->state : NULL, beside ? beside->state_dim : 1,
+                                (double)work->decision->turn, state);
     keel_standardise(work->state, model->mean, model->scale, model->n_state, state + at);
     for (size_t i = 0; i < rows; i++) {
         float *to = candidates + i * base->candidate_dim;
         const char *text = work->actions[i].text;
-        at = put_beside(beside ? beside->candidates + i * beside->candidate_dim : NULL,
-                        beside ? beside->candidate_dim : 1, text ? (double)strlen(text) : 0, to);
+        at = keel_beside_put(beside ? beside->candidates + i * beside->candidate_dim : NULL,
+                             beside ? beside->candidate_dim : 1, text ? (double)strlen(text) : 0, to);
         if (model->n_candidate > 0)
             keel_standardise(work->candidates + i * model->n_candidate, model->mean + model->n_state,
                              model->scale + model->n_state, model->n_candidate - scores, to + at);

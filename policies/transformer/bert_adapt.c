@@ -53,18 +53,7 @@ size_t keel_bert_first_trained(const keel_bert *bert, keel_bert_mode mode, size_
 
 static keel_status check_lora(const keel_bert *bert, const keel_lora_config *lora, keel_err *err) {
     if (lora->rank == 0) return KEEL_OK;
-    if (lora->rank > bert->config.hidden)
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "rank: expected 1 to %zu, the width, got %zu",
-                         bert->config.hidden, lora->rank);
-    if (lora->targets == 0 || lora->targets > KEEL_LORA_ALL)
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "targets: expected bits of 1 to %d, got %u",
-                         KEEL_LORA_ALL, lora->targets);
-    if (!(lora->alpha > 0 && lora->alpha <= 1e6))
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "alpha: expected above 0 to 1e6, got %g", lora->alpha);
-    if (!(lora->dropout >= 0 && lora->dropout < 1))
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "dropout: expected 0 to below 1, got %g",
-                         lora->dropout);
-    return KEEL_OK;
+    return keel_lora_check(lora, bert->config.hidden, KEEL_LORA_ALL, err);
 }
 
 /* A and B of one target of one layer. */

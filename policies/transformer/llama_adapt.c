@@ -99,21 +99,6 @@ size_t keel_llama_trained_size(const keel_llama_config *config, const keel_llama
     return size;
 }
 
-static keel_status check_lora(const keel_llama_config *config, const keel_lora_config *lora, keel_err *err) {
-    if (lora->rank == 0 || lora->rank > config->hidden)
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "rank: expected 1 to %zu, the width, got %zu",
-                         config->hidden, lora->rank);
-    if (lora->targets == 0 || lora->targets > KEEL_LORA_DECODER)
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "targets: expected bits of 1 to %d, got %u",
-                         KEEL_LORA_DECODER, lora->targets);
-    if (!(lora->alpha > 0 && lora->alpha <= 1e6))
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "alpha: expected above 0 to 1e6, got %g", lora->alpha);
-    if (!(lora->dropout >= 0 && lora->dropout < 1))
-        return keel_fail(err, KEEL_E_INVALID, "LoRA", "dropout: expected 0 to below 1, got %g",
-                         lora->dropout);
-    return KEEL_OK;
-}
-
 static keel_status check_tuning(const keel_llama *llama, const keel_llama_tuning *tuning, keel_err *err) {
     if (llama->params.data || llama->lora.rank || llama->n_virtual)
         return keel_fail(err, KEEL_E_USAGE, "decoder", "it is being tuned already");
@@ -124,7 +109,9 @@ static keel_status check_tuning(const keel_llama *llama, const keel_llama_tuning
         (tuning->n_virtual == 0 || tuning->n_virtual > KEEL_LLAMA_MOST_VIRTUAL))
         return keel_fail(err, KEEL_E_INVALID, "decoder", "virtual tokens: expected 1 to %d, got %zu",
                          KEEL_LLAMA_MOST_VIRTUAL, tuning->n_virtual);
-    return tuning->mode == KEEL_LLAMA_LORA ? check_lora(&llama->config, &tuning->lora, err) : KEEL_OK;
+    return tuning->mode == KEEL_LLAMA_LORA
+               ? keel_lora_check(&tuning->lora, llama->config.hidden, KEEL_LORA_DECODER, err)
+               : KEEL_OK;
 }
 
 static keel_status make_params(const keel_llama *llama, const keel_llama_tuning *tuning, keel_params *out,

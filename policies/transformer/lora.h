@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/status.h"
+
 /* The linear layers that corrections may go to: bits. */
 enum {
     KEEL_LORA_QUERY = 1,
@@ -27,6 +29,9 @@ typedef struct keel_lora_config {
     bool rslora;      /* factor alpha / sqrt(rank) (Kalajdzievski 2023), else alpha / rank */
     unsigned targets; /* KEEL_LORA_* bits */
 } keel_lora_config;
+
+/* Ranks up to the width, targets among `all`. KEEL_E_INVALID names what is out of range. */
+keel_status keel_lora_check(const keel_lora_config *lora, size_t width, unsigned all, keel_err *err);
 
 /* s in W + s B A. */
 static inline double keel_lora_factor(const keel_lora_config *lora) {
