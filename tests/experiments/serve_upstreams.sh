@@ -21,5 +21,5 @@ if grep -q "built without" out.txt; then
     echo "SKIPPED: $(grep -o "built without [a-z]*" out.txt)"
     exit 77
 fi
-python3 "$(dirname "$0")/serve_upstreams.py" "$KEEL" "$SOURCE/tests/support/fake_upstream.py" || fail "upstreams of every kind"
+python3 "$SOURCE/tests/experiments/serve_upstreams.py" "$KEEL" "$SOURCE/tests/support/fake_upstream.py" || fail "upstreams of every kind"
 finish
