@@ -68,6 +68,40 @@ keel_status keel_store_carry_features(keel_store *store, const char *older, cons
     return status == KEEL_OK ? detached : status;
 }
 
+/* ---- what one policy answered ---- */
+
+#define ANSWERED                                                                                             \
+    " split = ?1 AND EXISTS(SELECT 1 FROM served s WHERE s.conversation_id = conversations.id"               \
+    " AND s.policy = ?2) AND NOT EXISTS(SELECT 1 FROM served s WHERE s.conversation_id = conversations.id"   \
+    " AND s.policy IS NOT ?2)"
+
+keel_status keel_store_count_answered(keel_store *store, const char *split, const char *policy,
+                                      int64_t *count, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row = false;
+    KEEL_TRY(
+        keel__store_prepare(store, "SELECT count(*) FROM conversations WHERE" ANSWERED, &statement, err));
+    keel__bind_text(statement, 1, split);
+    keel__bind_text(statement, 2, policy);
+    const keel_status status = keel__store_step(store, statement, &row, "counting what was answered", err);
+    *count = row ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return status;
+}
+
+keel_status keel_store_set_apart(keel_store *store, const char *split, const char *policy, const char *into,
+                                 keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(
+        keel__store_prepare(store, "UPDATE conversations SET split = ?3 WHERE" ANSWERED, &statement, err));
+    keel__bind_text(statement, 1, split);
+    keel__bind_text(statement, 2, policy);
+    keel__bind_text(statement, 3, into);
+    const keel_status status = keel__store_run(store, statement, "setting conversations apart", err);
+    sqlite3_finalize(statement);
+    return status;
+}
+
 /* ---- rows ---- */
 
 keel_status keel_store_put_round(keel_store *store, const keel_round *round, keel_err *err) {

@@ -16,6 +16,14 @@ keel_status keel_store_snapshot(keel_store *store, const char *path, keel_err *e
 keel_status keel_store_carry_features(keel_store *store, const char *older, const char *base_hash,
                                       int64_t *carried, keel_err *err);
 
+/* Moves the conversations of a split that a policy, and no other, answered in a server into another split. It
+ * is for copies: in a store they stay where they are. */
+keel_status keel_store_set_apart(keel_store *store, const char *split, const char *policy, const char *into,
+                                 keel_err *err);
+/* How many conversations that would be. */
+keel_status keel_store_count_answered(keel_store *store, const char *split, const char *policy,
+                                      int64_t *count, keel_err *err);
+
 typedef struct keel_round {
     int64_t id;                         /* from 1 */
     double at;                          /* when its snapshot was made: seconds since 1970, UTC */

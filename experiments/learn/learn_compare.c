@@ -9,8 +9,8 @@
 #include "rl/learn/derive.h"
 
 /* span: what one conversation can differ by, the sum of the composite's weights. */
-static keel_status evaluate(const keel__learn_comparison *about, keel_store *store, const char *dir,
-                            keel_pool *pool, keel_overall_sums *out, double *span, keel_err *err) {
+static keel_status evaluate(const char *split, keel_store *store, const char *dir, keel_pool *pool,
+                            keel_overall_sums *out, double *span, keel_err *err) {
     keel_policy *policy = NULL;
     keel_base *base = NULL;
     keel_eval_config measure;
@@ -21,7 +21,7 @@ static keel_status evaluate(const keel__learn_comparison *about, keel_store *sto
     keel_status status = keel_cli_open_policy(dir, NULL, &policy, &base, err);
     if (status == KEEL_OK) status = keel_options_defaults(keel_eval_config_options, &measure, err);
     if (status == KEEL_OK) status = keel_derive_rewards(store, &rewards, err);
-    if (status == KEEL_OK) status = keel_split_parse(about->split, &item.split, err);
+    if (status == KEEL_OK) status = keel_split_parse(split, &item.split, err);
     if (status == KEEL_OK) {
         keel_evaluate_config config = keel_eval_config_resolve(&measure, &rewards);
         config.policy_sums = out;
@@ -36,17 +36,35 @@ static keel_status evaluate(const keel__learn_comparison *about, keel_store *sto
     return status;
 }
 
+static const char own_split[] = "published-own";
+
+/* *split: what is compared on. A copy that was cut off after it was set apart is as one that is set apart
+ * now. */
+static keel_status set_apart(const keel__learn_comparison *about, keel_store *store, const char **split,
+                             keel_err *err) {
+    int64_t open, apart;
+    KEEL_TRY(keel_store_count_answered(store, about->split, about->published_hash, &open, err));
+    KEEL_TRY(keel_store_count_answered(store, own_split, about->published_hash, &apart, err));
+    *split = open + apart >= KEEL__LEARN_ENOUGH ? own_split : about->split;
+    return *split == own_split
+               ? keel_store_set_apart(store, about->split, about->published_hash, own_split, err)
+               : KEEL_OK;
+}
+
 keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
-                                keel_err *err) {
+                                bool *own, keel_err *err) {
     keel_store *store = NULL;
     keel_pool *pool = NULL;
     keel_overall_sums new = {0}, old = {0};
     double span = 0;
     const size_t threads = about->threads ? (size_t)strtoul(about->threads, NULL, 10) : 0;
     keel_status status = keel_store_open(&store, about->store, KEEL_STORE_WRITE, err);
+    const char *split = about->split;
     if (status == KEEL_OK) status = keel_pool_open(&pool, threads, err);
-    if (status == KEEL_OK) status = evaluate(about, store, about->policy, pool, &new, &span, err);
-    if (status == KEEL_OK) status = evaluate(about, store, about->published, pool, &old, &span, err);
+    if (status == KEEL_OK) status = set_apart(about, store, &split, err);
+    if (status == KEEL_OK) status = evaluate(split, store, about->policy, pool, &new, &span, err);
+    if (status == KEEL_OK) status = evaluate(split, store, about->published, pool, &old, &span, err);
+    *own = split == own_split;
     if (status == KEEL_OK) {
         const keel_interval apart =
             keel_overall_sums_difference(&new, &old, KEEL_OVERALL_COMPOSITE, span, about->confidence);

@@ -38,12 +38,16 @@ void keel__learn_say_training(const keel_learn *learn, bool label, bool tune, co
 typedef struct keel__learn_comparison {
     const char *store, *split;
     const char *policy, *published; /* folders */
-    double confidence;              /* two-sided */
+    const char *published_hash;
+    double confidence; /* two-sided */
     const char *threads;
 } keel__learn_comparison;
-/* What the policy earns a conversation more than the published one, paired; absent: nothing can be said. */
+enum { KEEL__LEARN_ENOUGH = 200 };
+/* What the policy earns a conversation more than the published one, paired; absent: nothing can be said.
+ * Judged on what the published one answered itself, where that is enough: how another would have gone on is
+ * best told there. own: it was. Conversations of the copy are set apart for it. */
 keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
-                                keel_err *err);
+                                bool *own, keel_err *err);
 
 keel_chain_place keel__learn_chain_place(const keel_learn *learn, const keel__learn_place *place,
                                          keel_arena *arena);

@@ -120,9 +120,10 @@ static keel_status read_results(doing *work, keel_err *err) {
                                                          .split = learn->test,
                                                          .policy = work->place.policy,
                                                          .published = work->served->dir,
+                                                         .published_hash = work->served->policy,
                                                          .confidence = work->out->confidence,
                                                          .threads = learn->threads},
-                               &work->out->low, &work->out->high, err);
+                               &work->out->low, &work->out->high, &work->out->own, err);
 }
 
 /* ---- the verdict ---- */
@@ -252,7 +253,6 @@ static keel_status begin(doing *work, const keel_round *rounds, size_t n, keel_e
     KEEL_TRY(keel_store_published(learn->store, learn->arm, work->arena, &served, err));
     work->served = served && served->policy ? served : NULL;
     out->round.policy_before = work->served ? served->policy : NULL;
-    out->against = work->served ? "published" : "nothing";
     return KEEL_OK;
 }
 

@@ -132,6 +132,38 @@ static void features_are_taken_over_where_nothing_changed(void **state) {
     keel_store_close(newer);
 }
 
+/* ---- what one policy answered ---- */
+
+static void serve(int talk, const char *request, const char *policy) {
+    char sql[400];
+    snprintf(
+        sql, sizeof sql,
+        "INSERT INTO served(request, conversation_id, decision_id, candidate_id, policy, arm, segment, at,"
+        " explored, fallback, shadow) VALUES('%s', %d, %d, %d, '%s', '', '', 0, 0, 0, 0)",
+        request, talk, talk, talk, policy);
+    assert_int_equal(ask(store, sql), -1);
+}
+
+static void what_one_policy_alone_answered_is_set_apart(void **state) {
+    (void)state;
+    int64_t count;
+    import_talks(store, 0, 5);
+    assert_int_equal(ask(store, "UPDATE conversations SET split = iif(id = 5, 'train', 'test')"), -1);
+    serve(1, "r1", "p");
+    serve(1, "r2", "p");
+    serve(2, "r3", "p");
+    serve(2, "r4", "q"); /* goes on with another */
+    serve(3, "r5", "q");
+    serve(5, "r6", "p"); /* another split */
+    assert_ok(keel_store_count_answered(store, "test", "p", &count, &err));
+    assert_int_equal(count, 1);
+    assert_ok(keel_store_set_apart(store, "test", "p", "apart", &err));
+    assert_int_equal(ask(store, "SELECT id FROM conversations WHERE split = 'apart'"), 1);
+    assert_int_equal(ask(store, "SELECT count(*) FROM conversations WHERE split = 'test'"), 3);
+    assert_ok(keel_store_count_answered(store, "apart", "p", &count, &err));
+    assert_int_equal(count, 1);
+}
+
 /* ---- rounds ---- */
 
 static void a_round_comes_back_as_it_was_put(void **state) {
@@ -208,6 +240,7 @@ int main(void) {
         TEST(a_snapshot_that_cannot_be_written_leaves_nothing),
         TEST(a_snapshot_needs_no_lock),
         TEST(features_are_taken_over_where_nothing_changed),
+        TEST(what_one_policy_alone_answered_is_set_apart),
         TEST(a_round_comes_back_as_it_was_put),
         TEST(offsets_move_for_their_claimant_alone),
     };
