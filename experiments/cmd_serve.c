@@ -144,6 +144,8 @@ static keel_status read_options(keel_cli *cli, keel_arms *arms, keel_serve_optio
 
 /* ---- the door ---- */
 
+enum { FROM_ONE_ADDRESS = 1000 /* connections, of other machines: nobody takes all there are */ };
+
 static keel_status read_door(keel_cli *cli, keel_http_options *out, keel_http_address *address,
                              keel_err *err) {
     static const char *const open[] = {"/health", NULL};
@@ -154,6 +156,7 @@ static keel_status read_door(keel_cli *cli, keel_http_options *out, keel_http_ad
     out->open = open;
     out->exposed = keel_cli_has(cli, "--behind-proxy");
     KEEL_TRY(keel_http_address_parse(listen ? listen : "127.0.0.1:8080", address, err));
+    if (!address->loopback && !out->exposed) out->most_per_address = FROM_ONE_ADDRESS;
     if (token) KEEL_TRY(keel_http_token(token, &out->token, err));
     KEEL_TRY(keel_cli_values(cli, "--host", &hosts, &n, err));
     const char **names = keel_arena_calloc(&cli->arena, n + 1, sizeof *names);
