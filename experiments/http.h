@@ -149,7 +149,7 @@ typedef struct keel_http_counts {
     uint64_t connections; /* open now */
     uint64_t waiting;     /* exchanges that were handed out and are not sent */
     uint64_t body_bytes;  /* held now */
-    uint64_t accepted, requests, refused /* by the door */, cut /* too slow */, gone /* before the answer */;
+    uint64_t accepted, requests, refused /* by the door */, cut /* too slow */;
 } keel_http_counts;
 keel_http_counts keel_http_counted(const keel_http_server *server);
 

@@ -107,7 +107,7 @@ struct keel_http_server {
     int ready;               /* libmicrohttpd's epoll; -1: it has none */
     _Atomic bool woken;
     bool draining;
-    counter open, waiting, body_bytes, accepted, requests, refused, cut, gone;
+    counter open, waiting, body_bytes, accepted, requests, refused, cut;
 };
 
 /* Whether the response is there. HELD: not yet, and the request is suspended. */
@@ -118,7 +118,7 @@ struct keel_http_exchange {
     struct MHD_Connection *peer;
     connection *connection;
     _Atomic state state;
-    bool seen, handed_out, too_large;
+    bool seen;
     char *target;
     keel_buf body;
     const char **headers; /* pairs, ended by NULL */
@@ -226,9 +226,8 @@ static void end(void *context, struct MHD_Connection *peer, void **place,
                 enum MHD_RequestTerminationCode why) {
     keel_http_server *server = context;
     keel_http_exchange *x = *place;
-    (void)peer;
+    (void)peer, (void)why;
     if (!x) return;
-    server->gone += x->handed_out && why != MHD_REQUEST_TERMINATED_COMPLETED_OK;
     server->body_bytes -= x->body.length;
     enter(x->connection, LINE);
     keel_free(x->target);
@@ -358,7 +357,6 @@ static enum MHD_Result queue(keel_http_exchange *x, struct MHD_Connection *peer)
 static enum MHD_Result hand_out(keel_http_exchange *x, struct MHD_Connection *peer) {
     keel_http_server *server = x->server;
     state fresh = FRESH;
-    x->handed_out = true;
     x->request.body = x->body.data;
     x->request.length = x->body.length;
     enter(x->connection, WORK);
@@ -578,8 +576,7 @@ keel_http_counts keel_http_counted(const keel_http_server *server) {
                               .accepted = server->accepted,
                               .requests = server->requests,
                               .refused = server->refused,
-                              .cut = server->cut,
-                              .gone = server->gone};
+                              .cut = server->cut};
 }
 
 #endif
