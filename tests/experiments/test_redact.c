@@ -42,6 +42,13 @@ static void a_match_across_windows_is_found(void **state) {
     (void)state;
     enum { LONG = 5000 };
     char *text = calloc(1, 3 * LONG), *want = calloc(1, 3 * LONG);
+    for (size_t at = 490; at < 540; at++) { /* places one after the other */
+        memset(text, 0, 3 * LONG);
+        memset(text, 'a', at);
+        strcpy(want, text);
+        strcat(text, "key-1"), strcat(want, "[k]");
+        expect("k\tkey-\\d+\n", text, want);
+    }
     for (size_t at = 480; at < 560; at++) {
         memset(text, 0, 3 * LONG);
         for (size_t i = 0; i < at; i++) strcat(text, "\xc3\xa4"); /* two bytes each */

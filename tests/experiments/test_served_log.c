@@ -151,12 +151,14 @@ static void feedback_about_nothing_and_a_request_twice_are_counted(void **state)
     open_log(NULL);
     serve("r1", "one", "please", 1, NULL);
     serve("r1", "two", "please", 1, NULL);
+    serve("r3", "one", "please", 1, NULL); /* another talk, also when it is written alone */
     keel_served_log_feedback(serving, &(keel_feedback){.request = "r9", .feedback = {true, 1}});
     keel_served_log_feedback(serving, &(keel_feedback){.request = "r1", .feedback = {true, 7}});
     serve("r2", "three", "please", 1, NULL);
-    wait_until_written(5);
+    wait_until_written(6);
     close_log();
-    assert_int_equal(number("SELECT count(*) FROM served"), 2);
+    assert_int_equal(number("SELECT count(*) FROM conversations WHERE external_id = 'one~r3'"), 1);
+    assert_int_equal(number("SELECT count(*) FROM served"), 3);
     assert_int_equal(number("SELECT sum(count) FROM served_lost"), 3);
     assert_int_equal(number("SELECT count(*) FROM conversations WHERE external_id = 'two'"), 0);
     assert_int_equal(number("SELECT count(*) FROM served_lost WHERE why LIKE '%no request of this id%'"), 1);

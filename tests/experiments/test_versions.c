@@ -290,8 +290,12 @@ static void a_server_follows_what_is_published(void **state) {
     keel_arms arms;
     keel_store *writer, *reader;
     char registered[65];
+    keel_monitor *monitor;
+    keel_versions *versions;
     two_arms(&arms);
-    keel_versions *versions = open_versions(&arms);
+    assert_ok(keel_monitor_open(&monitor, &err));
+    assert_ok(keel_versions_open(&versions, &arms,
+                                 &(keel_versions_options){.harm_threshold = NAN, .monitor = monitor}, &err));
     assert_ok(keel_store_open(&writer, in("follow.db"), KEEL_STORE_CREATE, &err));
     keel_judged_policy judged = {
         .dir = in("p2"), .gates = "[]", .passed = true, .arm = "a", .why = "publish"};
@@ -305,6 +309,7 @@ static void a_server_follows_what_is_published(void **state) {
     publish(writer, "a", NULL);
     assert_ok(keel_versions_follow(versions, reader, &err));
     assert_true(arms.of[1].stopped && !arms.of[0].stopped);
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_ARM_STOPPED, "b") > 0);
     publish(writer, "b", hash[2]);
     assert_ok(keel_versions_follow(versions, reader, &err));
     assert_false(arms.of[1].stopped);
@@ -316,9 +321,13 @@ static void a_server_follows_what_is_published(void **state) {
     publish(writer, "b", hash[1]);
     assert_ok(keel_versions_follow(versions, reader, &err));
     assert_string_equal(served_by(versions, 1), hash[2]);
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_PUBLISH_ERRORS, "b") > 0);
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_POLICY, hash[2]) > 0);
+    assert_false(keel_monitor_value(monitor, KEEL_MONITOR_POLICY, hash[1]) > 0);
     keel_store_close(reader);
     keel_store_close(writer);
     keel_versions_close(versions);
+    keel_monitor_close(monitor);
 }
 
 static void orders_go_by_the_registry(void **state) {

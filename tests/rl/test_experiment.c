@@ -129,6 +129,18 @@ static void windows_are_compared_each_with_itself(void **state) {
     assert_true(fabs(found.total[KEEL_EXPERIMENT_REFUSAL][1].difference - .1) < .04);
 }
 
+/* What was shown once stays shown: p is the least of all looks, e is that of now. */
+static void p_does_not_rise_again(void **state) {
+    (void)state;
+    enum { N = 800 };
+    keel_observation *all = room(N);
+    for (size_t i = 0; i < N; i++) all[i] = seen(i, i % 2, i < N / 2 ? i % 2 : (i + 1) % 2);
+    analyse_with((keel_experiment_config){0}, all, N, 1);
+    const keel_arm_difference *d = &found.cells->difference[KEEL_EXPERIMENT_REFUSAL][1];
+    near(d->pairs, N / 2), near(d->difference, 0);
+    assert_true(d->p < 1e-6 && d->e < 1);
+}
+
 static void guard(const char *text, int metric, bool at_least, bool of_control, double bound) {
     keel_guard got;
     assert_int_equal(keel_guard_parse(text, &got, &err), KEEL_OK);
@@ -218,6 +230,7 @@ int main(void) {
         TEST(a_difference_is_found_by_every_way_and_nothing_where_there_is_none),
         TEST(a_wrong_ratio_voids_the_cell_and_its_part_of_the_total),
         TEST(windows_are_compared_each_with_itself),
+        TEST(p_does_not_rise_again),
         TEST(guardrails_are_read),
         TEST(a_guardrail_stops_what_is_worse_and_nothing_else),
         TEST(without_memory_it_is_an_error),
