@@ -31,10 +31,11 @@ typedef struct wish {
 struct keel_gather {
     keel_gather_options options;
     pthread_mutex_t lock;
-    pthread_cond_t wake_watch, wake_writer;
+    pthread_cond_t wake_watch, wake_writer, begun;
     keel_job *parked; /* list of those that wait */
     wish *first, *last;
-    bool closing;
+    size_t beginning;       /* calls of `begin` that go on */
+    bool stopping, closing; /* nothing is begun; the threads end */
     pthread_t watch, writer;
     int threads;
     const keel_context *caller;
@@ -46,8 +47,8 @@ static void park(keel_gather *gather, keel_job *job) {
     job->previous = NULL;
     job->next = gather->parked;
     if (job->next) job->next->previous = job;
+    if (!gather->parked) pthread_cond_signal(&gather->wake_watch); /* else it looks every now and then */
     gather->parked = job;
-    pthread_cond_signal(&gather->wake_watch);
 }
 
 static void unpark(keel_gather *gather, keel_job *job) {
@@ -88,6 +89,10 @@ static void upstream_done(void *context, keel_upstream_reply *replies, size_t n,
     const asking *ask = context;
     keel_gather *gather = ask->gather;
     keel_job *job = ask->job;
+    for (size_t i = 0; i < n; i++) { /* the names are the upstreams', which may be closed before the answer */
+        replies[i].upstream = keel_arena_strdup(&job->gathered.upstream, replies[i].upstream);
+        if (!replies[i].upstream) n = i;
+    }
     pthread_mutex_lock(&gather->lock);
     job->gathered.replies = replies;
     job->gathered.n_replies = n;
@@ -323,6 +328,7 @@ keel_status keel_gather_open(keel_gather **out, const keel_gather_options *optio
     pthread_mutex_init(&gather->lock, NULL);
     pthread_cond_init(&gather->wake_watch, NULL);
     pthread_cond_init(&gather->wake_writer, NULL);
+    pthread_cond_init(&gather->begun, NULL);
     if (pthread_create(&gather->watch, NULL, watch, gather) == 0) gather->threads = 1;
     if (gather->threads == 1 && pthread_create(&gather->writer, NULL, write_all, gather) == 0)
         gather->threads = 2;
@@ -339,24 +345,44 @@ bool keel_gather_writes(const keel_gather *gather, const keel_job *job) {
     return job->kind == KEEL_JOB_CHAT && (gather->options.upstreams || writer_of(gather, job));
 }
 
-bool keel_gather_begin(keel_gather *gather, keel_job *job) {
-    keel_job_gathered *into = &job->gathered;
-    if (!keel_gather_writes(gather, job)) return false;
-    wish *made = writer_of(gather, job) ? make_wish(gather, job) : NULL;
-    const bool upstreams = gather->options.upstreams != NULL;
-    into->begun = keel_clock();
-    pthread_mutex_lock(&gather->lock);
-    into->awaited = (made ? WRITER : 0u) | (upstreams ? UPSTREAM : 0u);
-    const bool waits = into->awaited != 0;
-    if (waits) park(gather, job);
+/* Parks the job, with its wish. False: nobody writes for it. */
+static bool await(keel_gather *gather, keel_job *job, wish *made, bool upstreams) {
+    job->gathered.awaited = (made ? WRITER : 0u) | (upstreams ? UPSTREAM : 0u);
+    if (!job->gathered.awaited) return false;
+    park(gather, job);
     if (made) {
         *(gather->last ? &gather->last->next : &gather->first) = made;
         gather->last = made;
         pthread_cond_signal(&gather->wake_writer);
     }
+    return true;
+}
+
+static bool enter(keel_gather *gather) {
+    pthread_mutex_lock(&gather->lock);
+    const bool open = !gather->stopping;
+    gather->beginning += open;
+    pthread_mutex_unlock(&gather->lock);
+    return open;
+}
+
+static void leave(keel_gather *gather) {
+    pthread_mutex_lock(&gather->lock);
+    if (--gather->beginning == 0) pthread_cond_broadcast(&gather->begun);
+    pthread_mutex_unlock(&gather->lock);
+}
+
+bool keel_gather_begin(keel_gather *gather, keel_job *job) {
+    if (!keel_gather_writes(gather, job) || !enter(gather)) return false;
+    wish *made = writer_of(gather, job) ? make_wish(gather, job) : NULL;
+    const bool upstreams = gather->options.upstreams != NULL;
+    job->gathered.begun = keel_clock();
+    pthread_mutex_lock(&gather->lock);
+    const bool waits = await(gather, job, made, upstreams);
     pthread_mutex_unlock(&gather->lock);
     if (upstreams && !ask_upstreams(gather, job))
         upstream_done(&(asking){gather, job}, NULL, 0, job->gathered.troubles);
+    leave(gather);
     return waits;
 }
 
@@ -403,7 +429,15 @@ keel_status keel_gather_collect(keel_job *job, keel_err *err) {
     return KEEL_OK;
 }
 
-void keel_gather_close(keel_gather *gather) {
+void keel_gather_stop(keel_gather *gather) {
+    if (!gather) return;
+    pthread_mutex_lock(&gather->lock);
+    gather->stopping = true;
+    while (gather->beginning > 0) pthread_cond_wait(&gather->begun, &gather->lock);
+    pthread_mutex_unlock(&gather->lock);
+}
+
+void keel_gather_drain(keel_gather *gather) {
     if (!gather) return;
     pthread_mutex_lock(&gather->lock);
     gather->closing = true;
@@ -412,8 +446,16 @@ void keel_gather_close(keel_gather *gather) {
     pthread_mutex_unlock(&gather->lock);
     if (gather->threads > 0) pthread_join(gather->watch, NULL);
     if (gather->threads > 1) pthread_join(gather->writer, NULL);
+    gather->threads = 0;
+}
+
+void keel_gather_close(keel_gather *gather) {
+    if (!gather) return;
+    keel_gather_stop(gather);
+    keel_gather_drain(gather);
     pthread_cond_destroy(&gather->wake_watch);
     pthread_cond_destroy(&gather->wake_writer);
+    pthread_cond_destroy(&gather->begun);
     pthread_mutex_destroy(&gather->lock);
     keel_free(gather);
 }

@@ -23,9 +23,13 @@ keel_status keel_gather_open(keel_gather **out, const keel_gather_options *optio
 bool keel_gather_begin(keel_gather *gather, keel_job *job);
 /* Once it is ready: what was written joins the candidates of its decision. */
 keel_status keel_gather_collect(keel_job *job, keel_err *err);
-/* Whether anything writes for such a job, so that no candidate means that nothing came. */
+/* Whether anything may write for such a job, so that no candidate means that nothing came. */
 bool keel_gather_writes(const keel_gather *gather, const keel_job *job);
-/* After the upstreams are closed: hands on what still waits. NULL is harmless. */
+/* The end, in this order: stop, then close the upstreams, then drain, then whoever takes jobs, then close.
+ * stop: from now on `begin` is false. drain: hands on what still waits, and ends the threads. close: NULL is
+ * harmless. */
+void keel_gather_stop(keel_gather *gather);
+void keel_gather_drain(keel_gather *gather);
 void keel_gather_close(keel_gather *gather);
 
 #endif

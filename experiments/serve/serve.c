@@ -141,9 +141,11 @@ void keel_serve_behind(keel_serve *serve, const keel_http_server *door) {
 void keel_serve_stop(keel_serve *serve) {
     serve->stopped = true;
     keel_admin_close(serve->admin);
+    keel_gather_stop(serve->gather);
     keel_upstreams_close(serve->upstreams); /* their jobs are handed on, as are those of gather */
-    keel_gather_close(serve->gather);
+    keel_gather_drain(serve->gather);
     keel_crew_close(serve->crew);
+    keel_gather_close(serve->gather);
     keel_guards_close(serve->guards);
     if (serve->log) keel_served_log_state_of(serve->log, &serve->log_state);
     keel_served_log_close(serve->log);

@@ -378,6 +378,25 @@ static void all_that_wait_are_written_together(void **state) {
     close_gather();
 }
 
+/* What waits is handed on, and what comes after that waits for nothing. */
+static void the_end_leaves_nobody_waiting(void **state) {
+    (void)state;
+    open_gather();
+    keel_job *waiting = begin_job(1000, "hello");
+    await_writing();
+    keel_gather_stop(gather);
+    keel_job *late = keel_jobs_take(jobs);
+    late->version = keel_version_hold(version);
+    assert_false(keel_gather_begin(gather, late));
+    set(&may_write, true);
+    keel_gather_drain(gather);
+    await_ready(1);
+    assert_ptr_equal(ready[0], waiting);
+    end_job(waiting);
+    end_job(late);
+    close_gather();
+}
+
 /* ---- jobs and their threads ---- */
 
 static void there_are_so_many_jobs_and_no_more(void **state) {
@@ -470,6 +489,7 @@ int main(void) {
                                        cmocka_unit_test(a_writer_that_is_late_is_not_waited_for),
                                        cmocka_unit_test(whoever_hung_up_is_not_written_for),
                                        cmocka_unit_test(all_that_wait_are_written_together),
+                                       cmocka_unit_test(the_end_leaves_nobody_waiting),
                                        cmocka_unit_test(there_are_so_many_jobs_and_no_more),
                                        cmocka_unit_test(a_response_is_offered_once),
                                        cmocka_unit_test(each_job_is_worked_on_once_in_batches),
