@@ -21,7 +21,7 @@ tests_of() {
     core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
-    core/panels.c | core/panels_matrix.c | core/panels_few.c) echo core/test_panels ;;
+    core/panels.c | core/panels_matrix.c | core/panels_few*.c) echo core/test_panels ;;
     core/matrix.c) echo core/test_matrix ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
@@ -55,7 +55,7 @@ tests_of() {
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
-    policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
+    policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
     policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c) echo policies/test_llama_tape policies/test_llama_adapt policies/test_llama_plan ;;
     policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
