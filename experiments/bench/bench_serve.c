@@ -293,38 +293,52 @@ static void read_target(load *l, const char *text) {
     l->to.sin_port = htons((uint16_t)target);
 }
 
-int main(int argc, char **argv) {
-    load l = {.path = "/v1/choose", .connections = 32, .requests = 20000, .warm = 500};
+static bool read_number(load *l, const char *flag, size_t number) {
+    const struct {
+        const char *flag;
+        size_t *to;
+    } rows[] = {{"--connections", &l->connections},
+                {"--requests", &l->requests},
+                {"--warm", &l->warm},
+                {"--idle", &l->idle}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(flag, rows[i].flag) == 0) {
+            *rows[i].to = number;
+            return true;
+        }
+    return false;
+}
+
+/* The file of bodies, or NULL. */
+static const char *read_flags(load *l, char **flags) {
     const char *body = NULL;
-    if (argc < 2) give_up("expected HOST:PORT");
-    read_target(&l, argv[1]);
-    for (int i = 2; i < argc; i++) {
-        const char *flag = argv[i];
+    for (; *flags; flags++) {
+        const char *flag = *flags;
         if (strcmp(flag, "--get") == 0) {
-            l.get = true;
+            l->get = true;
             continue;
         }
-        if (++i == argc) give_up(flag);
-        const size_t number = strtoul(argv[i], NULL, 10);
+        const char *value = *++flags;
+        if (!value) give_up(flag);
         if (strcmp(flag, "--path") == 0)
-            l.path = argv[i];
+            l->path = value;
         else if (strcmp(flag, "--body") == 0)
-            body = argv[i];
+            body = value;
         else if (strcmp(flag, "--token") == 0)
-            l.token = getenv(argv[i]);
-        else if (strcmp(flag, "--connections") == 0)
-            l.connections = number;
-        else if (strcmp(flag, "--requests") == 0)
-            l.requests = number;
-        else if (strcmp(flag, "--warm") == 0)
-            l.warm = number;
-        else if (strcmp(flag, "--idle") == 0)
-            l.idle = number;
+            l->token = getenv(value);
         else if (strcmp(flag, "--pid") == 0)
-            l.pid = (long)number;
-        else
+            l->pid = strtol(value, NULL, 10);
+        else if (!read_number(l, flag, strtoul(value, NULL, 10)))
             give_up(flag);
     }
+    return body;
+}
+
+int main(int argc, char **argv) {
+    load l = {.path = "/v1/choose", .connections = 32, .requests = 20000, .warm = 500};
+    if (argc < 2) give_up("expected HOST:PORT");
+    read_target(&l, argv[1]);
+    const char *body = read_flags(&l, argv + 2);
     if (!l.connections || !l.requests || l.requests + l.warm < l.connections) give_up("too few requests");
     allow_files();
     if (body)
