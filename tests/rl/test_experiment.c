@@ -45,7 +45,7 @@ static void analyse_with(keel_experiment_config config, const keel_observation *
 
 static void a_unit_counts_once_with_its_mean(void **state) {
     (void)state;
-    keel_observation all[] = {seen(1, 0, 1), seen(1, 0, 0), seen(2, 0, 1),
+    keel_observation all[] = {seen(1, 0, 1), seen(2, 0, 1), seen(1, 0, 0),
                               seen(3, 1, 0), seen(1, 1, 0), seen(4, 1, 1)};
     all[5].known = 0;
     analyse_with((keel_experiment_config){0}, all, 6, 1);
