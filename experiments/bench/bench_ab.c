@@ -49,7 +49,7 @@ static keel_status run_one(void *context, size_t experiment, size_t thread, keel
     (void)thread, (void)err;
     keel_paired_begin(&pairs);
     for (int i = 0; i < 2; i++) keel_bernstein_pair_begin(&arm[i], ALPHA / 2);
-    for (int w = 0; w < WAYS; w++) stopped[w] = INFINITY;
+    for (size_t w = 0; w < WAYS; w++) stopped[w] = INFINITY;
     for (size_t i = 0; i < of->pairs; i++) {
         const double control = keel_rng_uniform(&rng) < of->control,
                      treated = keel_rng_uniform(&rng) < of->treated;

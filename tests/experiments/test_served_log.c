@@ -86,7 +86,7 @@ static int64_t number(const char *sql) {
 
 static void wait_until_written(int64_t entries) {
     keel_served_log_state s = {0};
-    for (int i = 0; i < 20000 && s.requests + s.feedback + s.lost < entries; i++) {
+    for (int i = 0; i < 60000 && s.requests + s.feedback + s.lost < entries; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         keel_served_log_state_of(serving, &s);
     }
@@ -302,8 +302,11 @@ static void a_full_disk_does_not_stop_serving(void **state) {
         queued += serve(request, request, "please", 1, NULL);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    keel_served_log_state s;
-    keel_served_log_state_of(serving, &s);
+    keel_served_log_state s = {.failing = false};
+    for (int i = 0; i < 60000 && !s.failing; i++) {
+        keel_served_log_state_of(serving, &s);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
     assert_true(s.failing);
     assert_int_equal(queued, 64);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
