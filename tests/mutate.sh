@@ -90,6 +90,8 @@ tests_of() {
     experiments/http_server.c) echo experiments/test_http_server ;;
     experiments/serve/monitor.c) echo experiments/test_monitor ;;
     experiments/serve/drift.c) echo experiments/test_drift ;;
+    experiments/serve/serve_decide.c | experiments/serve/gather.c | experiments/serve/crew.c | experiments/serve/job.c) echo experiments/test_serve ;;
+    experiments/serve/openai_*.c | experiments/serve/choose.c | experiments/serve/feedback.c) echo experiments/test_openai ;;
     experiments/serve/sse.c) echo experiments/test_sse ;;
     experiments/serve/upstream_*.c) echo experiments/test_upstream_reply ;;
     experiments/serve/upstream.c) echo experiments/test_upstream ;;

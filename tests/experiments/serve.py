@@ -214,14 +214,16 @@ def exploring():
     """A share is drawn from pi, with the propensity that it had."""
     s = Server("--explore", "0.5", "--seed", "7", "--store", "explore.db", "--harm-threshold", "1000")
     ask = {"messages": [{"role": "user", "content": "Please tell me about train times"}], "details": True,
-           "candidates": ["Sure, here is what I know about train times.", "I am sorry, I cannot help with that.", "Trains leave hourly."]}
+           "candidates": ["Sure, here is what I know about train times" + end for end in (".", "!", " now.", " today.")]}
     for i in range(60):
         said = s.ask("POST", "/v1/choose", ask)[2]
         chances = {a["says"]: 0.5 * a["probability"] + (0.5 if a["chosen"] else 0) for a in said["keel"]["actions"]}
         assert abs(sum(chances.values()) - 1) < 1e-6 and abs(chances[said["says"]] - said["propensity"]) < 1e-6, said
     s.end()
-    explored, least, most = sqlite3.connect("explore.db").execute("SELECT sum(explored), min(propensity), max(propensity) FROM served").fetchone()
-    assert 15 <= explored <= 45 and 0 < least <= most <= 1, (explored, least, most)
+    db = sqlite3.connect("explore.db")
+    explored, least, most = db.execute("SELECT sum(explored), min(propensity), max(propensity) FROM served").fetchone()
+    assert 15 <= explored <= 45 and 0 < least < most <= 1, (explored, least, most)
+    assert db.execute("SELECT count(*) FROM served s JOIN candidates k ON k.id = s.candidate_id WHERE k.taken AND k.propensity = s.propensity").fetchone() == (60,)
 
 
 def many_at_once():
