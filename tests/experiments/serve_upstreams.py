@@ -1,5 +1,5 @@
 """keel serve in front of upstreams of every kind, and keel chat in front of keel serve: serve_upstreams.py KEEL FAKE."""
-import glob, json, os, re, signal, sqlite3, subprocess, sys, time, urllib.request
+import atexit, glob, json, os, re, signal, sqlite3, subprocess, sys, time, urllib.request
 
 KEEL, FAKE = sys.argv[1:3]
 KEY = "sk-key-of-the-upstream-1234"
@@ -8,6 +8,7 @@ os.environ["UPSTREAM_KEY"] = KEY
 
 def start(command, pattern, stream):
     program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    atexit.register(program.kill)  # also where a check fails
     while True:
         line = getattr(program, stream).readline()
         assert line, "a program ended: " + " ".join(command)

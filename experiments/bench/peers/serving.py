@@ -86,6 +86,7 @@ class Server:
             self.fail()
 
     def fail(self):
+        self.close()
         raise SystemExit("a server did not start:\n" + "".join(self.said[-20:]))
 
     @property
