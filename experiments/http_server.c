@@ -142,6 +142,7 @@ static void begin_connection(keel_http_server *server, struct MHD_Connection *pe
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(peer, MHD_CONNECTION_INFO_CONNECTION_FD);
     connection *c = keel_calloc(1, sizeof *c);
     *place = c;
+    if (!c && info) shutdown(info->connect_fd, SHUT_RDWR); /* nobody would keep its time */
     if (!c || !info) return;
     c->socket = info->connect_fd;
     c->next = server->connections;
@@ -214,11 +215,12 @@ static bool is_busy(const keel_http_server *server) {
 /* ---- a request comes in ---- */
 
 static void *begin(void *context, const char *target, struct MHD_Connection *peer) {
-    keel_http_exchange *x = keel_calloc(1, sizeof *x);
-    if (!x) return NULL;
-    *x = (keel_http_exchange){
-        .server = context, .peer = peer, .connection = connection_of(peer), .target = keel_strdup(target)};
-    if (x->connection) enter(x->connection, REQUEST);
+    connection *c = connection_of(peer);
+    keel_http_exchange *x = c ? keel_calloc(1, sizeof *x) : NULL;
+    if (!x) return NULL; /* closes the connection */
+    *x =
+        (keel_http_exchange){.server = context, .peer = peer, .connection = c, .target = keel_strdup(target)};
+    enter(c, REQUEST);
     return x;
 }
 

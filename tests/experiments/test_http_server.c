@@ -23,6 +23,7 @@
 #include "core/clock.h"
 #include "core/context.h"
 #include "experiments/http.h"
+#include "support/faults.h"
 
 /* ---- a server in a thread of its own ---- */
 
@@ -93,6 +94,7 @@ static void *run_server(void *context) {
 }
 
 static uint16_t port;
+static faults memory; /* of the server's thread */
 
 static void start(const keel_http_options *options) {
     keel_http_address address;
@@ -100,6 +102,7 @@ static void start(const keel_http_options *options) {
     assert_int_equal(keel_http_address_parse("127.0.0.1:0", &address, &err), KEEL_OK);
     keel_context_init(&s.context);
     s.context.interrupted = is_stopped;
+    s.context.allocator = (keel_allocator){faults_resize, faults_release, &memory, NULL};
     s.stop = s.returned = false;
     s.n_held = 0;
     assert_int_equal(keel_http_open(&s.server, &address, options, handle, &s, &err), KEEL_OK);
@@ -574,6 +577,27 @@ static void the_end_does_not_wait_for_ever(void **state) {
     close(client);
 }
 
+/* Each allocation of a request's way fails in turn: it is refused or closed, and the next one is answered. */
+static void without_memory_the_server_goes_on(void **state) {
+    (void)state;
+    static const char request[] = "POST /echo HTTP/1.1\r\n$" JSON CLOSE "Content-Length: 4\r\n\r\n{  }";
+    size_t refused = 0;
+    for (memory.fail_at = 1, memory.alone = true;; memory.fail_at++) {
+        memory.calls = 0;
+        start(&keel_http_api);
+        const int first = ask(request, NULL);
+        const bool failed = memory.calls >= memory.fail_at;
+        const int second = failed ? ask(request, "{  }") : first;
+        stop();
+        if (!failed) break;
+        refused += first != 200;
+        assert_true(first == 200 || first == 503 || first == 431 || first == 0);
+        assert_int_equal(second, 200);
+    }
+    assert_true(refused >= 4); /* connection, exchange, target, headers, body, answer */
+    memory = (faults){0};
+}
+
 /* ---- many ---- */
 
 static size_t allow_files(size_t wished) {
@@ -670,6 +694,7 @@ int main(void) {
         cmocka_unit_test(a_client_that_hangs_up_is_noticed),
         cmocka_unit_test(what_is_open_is_answered_before_the_end),
         cmocka_unit_test(the_end_does_not_wait_for_ever),
+        cmocka_unit_test(without_memory_the_server_goes_on),
         cmocka_unit_test(many_connections_are_held),
         cmocka_unit_test(connections_of_an_address_are_limited),
         cmocka_unit_test(only_loopback_is_open_without_a_token),
