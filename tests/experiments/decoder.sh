@@ -88,8 +88,7 @@ if command -v script >/dev/null; then
     exec 3>keys
     wait_for "you> "
     echo "Please tell me about a pasta recipe" >&3
-    wait_for "pasta recipe"
-    sleep 0.5
+    wait_for "pasta recipe" # from here on the line is there: a signal meets the answer, however late it begins
     kill -INT "$(cat chat.pid)"
     wait_for "the line is taken back"
     echo "/quit" >&3
