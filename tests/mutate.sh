@@ -35,6 +35,9 @@ tests_of() {
     rewards/judge_adapt.c | rewards/judge_file.c) echo rewards/test_judge_adapt ;;
     rewards/normalise*.c | rewards/words.c) echo rewards/test_normalise ;;
     rewards/*) echo rewards/test_judge rewards/test_refusal rewards/test_judge_adapt ;;
+    datasets/store_stream.c | datasets/store_rounds.c) echo datasets/test_store_rounds experiments/test_consume ;;
+    experiments/stream/*) echo experiments/test_consume ;;
+    experiments/simulate_server.c) echo experiments/test_simulate_server ;;
     datasets/one_response.c) echo datasets/test_one_response ;;
     datasets/stratify.c) echo datasets/test_stratify ;;
     datasets/store_judged.c) echo datasets/test_store datasets/test_store_review ;;
