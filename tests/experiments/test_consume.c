@@ -62,10 +62,12 @@ static int end_test(void **state) {
 }
 
 static void produce(rd_kafka_t *client, int32_t partition, const char *text) {
-    assert_int_equal(rd_kafka_producev(client, RD_KAFKA_V_TOPIC("chats"), RD_KAFKA_V_PARTITION(partition),
-                                       RD_KAFKA_V_VALUE((void *)(uintptr_t)text, text ? strlen(text) : 0),
-                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
-                     RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(client, "chats", NULL);
+    assert_non_null(topic);
+    assert_int_equal(rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)text,
+                                      text ? strlen(text) : 0, NULL, 0, NULL),
+                     0);
+    rd_kafka_topic_destroy(topic);
 }
 
 /* Conversations first .. last-1, in turns on all partitions. */
