@@ -14,6 +14,7 @@
 
 #include "core/file.h"
 #include "experiments/serve/monitor.h"
+#include "support/faults.h"
 
 /* ---- a strict reader of the format ---- */
 
@@ -308,6 +309,34 @@ static void the_door_and_the_process_are_taken_over(void **state) {
     keel_monitor_close(monitor);
 }
 
+/* Each allocation fails in turn: nothing is opened and nothing is left. A new label's value without memory is
+ * not counted, and is once there is some. */
+static void without_memory_nothing_is_half_open(void **state) {
+    faults memory;
+    keel_monitor *monitor = NULL;
+    keel_err err;
+    size_t at = 1;
+    (void)state;
+    for (;; at++) {
+        faults_begin(&memory, at);
+        const keel_status status = keel_monitor_open(&monitor, &err);
+        if (status == KEEL_OK) break;
+        assert_int_equal(status, KEEL_E_NOMEM);
+        assert_null(monitor);
+        assert_int_equal(memory.live, 0);
+        faults_end();
+    }
+    assert_true(at > 10);
+    keel_monitor_add(monitor, KEEL_MONITOR_DECISIONS, "a", 1); /* the allocations after it fail, too */
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_DECISIONS, "a") == 0);
+    memory.fail_at = 0;
+    keel_monitor_add(monitor, KEEL_MONITOR_DECISIONS, "a", 1);
+    assert_true(keel_monitor_value(monitor, KEEL_MONITOR_DECISIONS, "a") == 1);
+    keel_monitor_close(monitor);
+    assert_int_equal(memory.live, 0);
+    faults_end();
+}
+
 /* ---- documents ---- */
 
 static bool is_of_name(char c) {
@@ -369,6 +398,7 @@ int main(void) {
         cmocka_unit_test(labels_are_bounded_and_escaped),
         cmocka_unit_test(nothing_is_lost_between_threads),
         cmocka_unit_test(the_door_and_the_process_are_taken_over),
+        cmocka_unit_test(without_memory_nothing_is_half_open),
         cmocka_unit_test(documents_name_all_metrics_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
