@@ -6,8 +6,8 @@
 #   experiments/live.sh [OUT]     OUT: a folder (default: runs/live); KEEL: the program (default: build/experiments/keel)
 #
 # KEEL_LIVE_LOGGED conversations are logged before (default 6000), KEEL_LIVE_SERVED served in each of KEEL_LIVE_ROUNDS rounds
-# (2000, 6), KEEL_LIVE_FRESH played to measure (2000). Where KEEL_KAFKA_BROKERS is set, the logs come out of that broker's
-# topic KEEL_KAFKA_TOPIC (experiments/kafka.sh produce) and not out of a file.
+# (2000, 6), KEEL_LIVE_FRESH played to measure (2000). KEEL_LIVE_KAFKA=yes: the log goes through Kafka (experiments/kafka.sh, as
+# KEEL_KAFKA and KEEL_KAFKA_PORT say), not through a file.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 keel=${KEEL:-$here/../build/experiments/keel}
@@ -86,8 +86,11 @@ out=$(cd "$out" && pwd)
 # ---- the log, and its clone ----
 "$keel" simulate --store "$out/log.db" --env support-desk --behaviour support-82 --episodes "$logged" --seed 1 --quiet >/dev/null
 "$keel" export --store "$out/log.db" --out "$out/log.jsonl" --quiet 2>/dev/null >/dev/null
-if [ -n "${KEEL_KAFKA_BROKERS:-}" ]; then
-    "$keel" consume --store "$out/live.db" --brokers "$KEEL_KAFKA_BROKERS" --topic "${KEEL_KAFKA_TOPIC:-live}" --until-end --quiet >/dev/null
+if [ -n "${KEEL_LIVE_KAFKA:-}" ]; then
+    topic=live-$(date +%s)
+    "$here/kafka.sh" start
+    "$here/kafka.sh" produce "$topic" <"$out/log.jsonl"
+    "$keel" consume --store "$out/live.db" --brokers "127.0.0.1:${KEEL_KAFKA_PORT:-9092}" --topic "$topic" --until-end --quiet >/dev/null
 else
     "$keel" import --store "$out/live.db" --quiet "$out/log.jsonl" >/dev/null
 fi
