@@ -79,7 +79,7 @@ static double share_of(const float *stopped, size_t experiments, size_t ways, si
     if (!all) exit(1);
     for (size_t i = 0; i < experiments; i++) {
         all[i] = stopped[ways * i + way];
-        ever += isfinite((double)all[i]);
+        ever += isfinite((double)all[i]) ? 1 : 0;
     }
     qsort(all, experiments, sizeof *all, by_size);
     *median = (double)all[experiments / 2];
