@@ -10,6 +10,10 @@ chat 80 en >log.jsonl
 "$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
 "$KEEL" sft --store s.db --base builtin --out base --quiet --set epochs=1 --set buckets=1024 --set action_space=candidates >/dev/null
 "$KEEL" train --store s.db --base base --algo bc --out policy --quiet --set steps=20 --set hidden=8 --set batch=32 >/dev/null
+# Registered, whether its gates are met or not: what they want is what is expected of it.
+"$KEEL" import --store served.db --format chat log.jsonl --quiet >/dev/null
+"$KEEL" publish --store served.db --policy policy --gate "refusal_rate.value >= 0.4" --gate "refusal_rate.value <= 0.6" --quiet >publish.txt 2>&1 ||
+    grep -q "gate" publish.txt || fail "the policy is registered: $(cat publish.txt)"
 export KEEL_SECRET=swordfish-swordfish KEEL_SHORT=short
 expect "beyond loopback without a token" 2 "token" serve --policy policy --listen 0.0.0.0:0
 expect "no such variable" 2 "KEEL_NOTHING" serve --policy policy --token-env KEEL_NOTHING
@@ -95,6 +99,14 @@ assert server.metric('keel:feedback_completed_total{completed="yes"}', **token) 
 assert server.metric('keel:drift_rate{rate="completion_rate"}', **token) == 0.5
 assert server.metric('keel:drift_rate{rate="unfamiliar"}', **token) in (0, 1)
 assert server.metric('keel:drift_outside_gate{rate="completion_rate"}', **token) == 0  # nothing is expected
+for _ in range(100):
+    if server.metric('keel:drift_gate_low{rate="refusal_rate"}', **token) == 0.4:
+        break
+    time.sleep(0.1)  # the server looks into the store once a second
+assert server.metric('keel:drift_gate_low{rate="refusal_rate"}', **token) == 0.4
+assert server.metric('keel:drift_gate_high{rate="refusal_rate"}', **token) == 0.6
+assert server.metric('keel:drift_rate{rate="refusal_rate"}', **token) in (0, 1)  # the same request each time
+assert server.metric('keel:drift_outside_gate{rate="refusal_rate"}', **token) == 1
 assert server.metric("keel:e2e_request_latency_seconds_count", **token) == 60
 assert server.metric("keel:http_refused_total", **token) == 12
 for _ in range(100):
