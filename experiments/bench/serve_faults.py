@@ -7,7 +7,7 @@ Makes a small log, a base and a policy in FOLDER, and prints a line for each PAR
   gone   clients that hang up while an upstream writes: milliseconds until the slot is free
   many   10,000 connections that ask at once, and 10,000 that say nothing beside 32 that ask
 """
-import http.client, json, os, random, re, signal, socket, subprocess, sys, threading, time
+import atexit, http.client, json, os, random, re, signal, socket, subprocess, sys, threading, time
 
 keel, bench, folder = (os.path.abspath(path) for path in sys.argv[1:4])
 parts = sys.argv[4:] or ["drain", "gone", "many"]
@@ -42,6 +42,7 @@ def make():
 class Server:
     def __init__(self, *flags):
         self.process = subprocess.Popen([keel, "serve", "--policy", "policy", "--listen", "127.0.0.1:0", *flags], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)  # where something fails
         self.said = []
         while True:
             line = self.process.stderr.readline()

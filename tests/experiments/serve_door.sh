@@ -21,13 +21,14 @@ expect "a short token" 2 "at least 16" serve --policy policy --token-env KEEL_SH
 expect "an address" 2 "--listen" serve --policy policy --listen nowhere
 status=0
 python3 - "$KEEL" <<'END' || status=$?
-import http.client, json, re, signal, socket, subprocess, sys, threading, time
+import atexit, http.client, json, re, signal, socket, subprocess, sys, threading, time
 
 said = []  # all that any server printed or answered
 
 class Server:
     def __init__(self, *flags):
         self.program = subprocess.Popen([sys.argv[1], "serve", "--policy", "policy", "--listen", "127.0.0.1:0", *flags], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.program.kill)  # where a check fails
         while True:
             line = self.program.stderr.readline()
             said.append(line)
