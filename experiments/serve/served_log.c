@@ -14,7 +14,14 @@
 #include "experiments/serve/served_count.h"
 #include "experiments/serve/served_write.h"
 
-enum { QUEUE = 8192, QUEUE_BYTES = 64 << 20, PAUSE_MS = 250, GIVE_UP_MS = 3000, LOOK_MS = 1000 };
+enum {
+    QUEUE = 8192,
+    QUEUE_BYTES = 64 << 20,
+    PAUSE_MS = 250,
+    CLOSING_MS = 50,
+    GIVE_UP_MS = 3000,
+    LOOK_MS = 1000
+};
 
 struct keel_served_log {
     keel_served_log_options options;
@@ -52,6 +59,13 @@ static void wait_until(keel_served_log *log, double until) {
     t.tv_sec = (time_t)at;
     t.tv_nsec = (long)((at - (double)t.tv_sec) * 1e9);
     pthread_cond_timedwait(&log->more, &log->lock, &t);
+}
+
+/* After a failure: entries that come meanwhile do not make it try again sooner. Under the lock. */
+static void pause_for(keel_served_log *log, double seconds) {
+    const double until = keel_clock() + seconds;
+    const bool closing = log->closing;
+    while (keel_clock() < until && log->closing == closing) wait_until(log, until);
 }
 
 /* The first entries as they stand in the queue, which nobody else touches. */
@@ -112,7 +126,7 @@ static void *run(void *argument) {
         if (due && !write_some(log)) {
             if (failing_since == 0) failing_since = keel_clock();
             if (log->closing && keel_clock() - failing_since > GIVE_UP_MS / 1e3) break;
-            wait_until(log, keel_clock() + (log->closing ? 0.05 : PAUSE_MS / 1e3));
+            pause_for(log, (log->closing ? CLOSING_MS : PAUSE_MS) / 1e3);
         } else {
             failing_since = 0;
         }

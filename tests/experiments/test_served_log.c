@@ -222,7 +222,7 @@ static pid_t start_child(void) {
     int began[2];
     char byte;
     assert_int_equal(pipe(began), 0);
-    const pid_t child = fork();
+    const pid_t parent = getpid(), child = fork();
     if (child != 0) {
         close(began[1]);
         assert_int_equal(read(began[0], &byte, 1), 1);
@@ -232,7 +232,7 @@ static pid_t start_child(void) {
     keel_served_log *log = NULL;
     if (keel_served_log_open(&log, store_path(), NULL, NULL) != KEEL_OK) _exit(1);
     serving = log;
-    for (int i = 0;; i++) {
+    for (int i = 0; getppid() == parent; i++) { /* until it is killed, or nobody is there to do so */
         char request[48];
         keel_arena arena = {0};
         snprintf(request, sizeof request, "%d-%d", (int)getpid(), i);
@@ -241,6 +241,7 @@ static pid_t start_child(void) {
         keel_served_log_feedback(log, &(keel_feedback){.request = request, .feedback = {true, 1}});
         if (i == 0 && write(began[1], "", 1) != 1) _exit(1);
     }
+    _exit(1);
 }
 
 /* Waits until a child has accepted so many entries. */
@@ -253,6 +254,7 @@ static void wait_for_child(pid_t child, int64_t entries) {
         if (whole && page.accepted >= entries && waitpid(child, NULL, WNOHANG) == 0) return;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
+    kill(child, SIGKILL);
     fail_msg("the child accepts nothing");
 }
 
