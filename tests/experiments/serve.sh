@@ -1,6 +1,7 @@
 #!/bin/sh
 # keel serve over a real socket, in front of upstreams that behave and that do not: what clients get, what is logged, how it ends.
-. "$(dirname "$0")/program.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/program.sh"
 if ! command -v python3 >/dev/null; then
     echo "SKIPPED: python3, which speaks HTTP here, is not installed"
     exit 77
@@ -37,5 +38,5 @@ kill -TERM $server
 wait $server || status=$?
 [ "$status" = 0 ] || fail "SIGTERM ends it with 0, not $status"
 
-python3 "$(dirname "$0")/serve.py" "$KEEL" "$(dirname "$0")/../support/fake_upstream.py" || fail "requests over a socket"
+python3 "$here/serve.py" "$KEEL" "$here/../support/fake_upstream.py" || fail "requests over a socket"
 [ "$failures" = 0 ]
