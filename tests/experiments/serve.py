@@ -6,11 +6,14 @@ TOKEN = "a-token-of-this-test"
 
 
 class Server:
+    running = []
+
     def __init__(self, *flags, token=None):
         environment = dict(os.environ, SERVE_TOKEN=TOKEN)
         self.program = subprocess.Popen([KEEL, "serve", "--policy", "policy", "--listen", "127.0.0.1:0", *flags], env=environment,
                                         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.token, self.said = token, []
+        Server.running.append(self.program)
         while True:
             line = self.program.stderr.readline()
             assert line, ("the program ended", self.said)
@@ -228,7 +231,7 @@ def exploring():
 
 def many_at_once():
     """A full queue is told to come back; SIGTERM lets what runs end."""
-    s = Server("--upstream", UPSTREAM + "/slow/v1", "--queue", "3", "--token-env", "SERVE_TOKEN", token=TOKEN)
+    s = Server("--upstream", NEVER + "/slow/v1", "--deadline", "5s", "--queue", "3", "--token-env", "SERVE_TOKEN", token=TOKEN)
     assert s.ask("GET", "/v1/models", Authorization="Bearer wrong-token-of-this")[0] == 401 and s.ask("GET", "/health", Authorization="x")[0] == 200
     got = []
     threads = [threading.Thread(target=lambda: got.append(s.ask("POST", "/v1/chat/completions", chat("hello")))) for _ in range(6)]
@@ -250,5 +253,5 @@ try:
         print(test.__name__, flush=True)
         test()
 finally:
-    quick.kill()
-    patient.kill()
+    for program in [quick, patient, *Server.running]:
+        program.kill()
