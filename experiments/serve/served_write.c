@@ -15,7 +15,8 @@ typedef struct batch {
     keel_arena arena; /* until the transaction ends */
     int64_t *changed; /* conversations, [n] */
     size_t n_changed;
-    int64_t requests, feedback;
+    int64_t requests, feedback, lost; /* lost: feedback about nothing */
+    bool begun;                       /* nobody else held the store */
 } batch;
 
 static keel_status add_requests(batch *b, keel_err *err) {
@@ -33,12 +34,27 @@ static keel_status add_requests(batch *b, keel_err *err) {
     return KEEL_OK;
 }
 
-static keel_status add_feedback(batch *b, keel_err *err) {
-    for (size_t i = 0; i < b->n; i++) {
-        if (b->entries[i].served) continue;
-        KEEL_TRY(keel_store_add_feedback(b->store, &b->entries[i].feedback, &b->changed[b->n_changed], err));
-        b->n_changed++, b->feedback++;
+/* What is about no request that is known is lost by itself: anybody may send it, and all others of the batch
+ * would be written one by one for it. */
+static keel_status add_one_feedback(batch *b, int64_t start, double at, const keel_feedback *feedback,
+                                    keel_err *err) {
+    keel_err own = {0};
+    const keel_status status = keel_store_add_feedback(b->store, feedback, &b->changed[b->n_changed], &own);
+    if (status == KEEL_E_NOT_FOUND) {
+        b->lost++;
+        return keel_store_add_lost(b->store, start, at, 1, own.message, err);
     }
+    if (status != KEEL_OK) {
+        *err = own;
+        return status;
+    }
+    b->n_changed++, b->feedback++;
+    return KEEL_OK;
+}
+
+static keel_status add_feedback(batch *b, int64_t start, double at, keel_err *err) {
+    for (size_t i = 0; i < b->n; i++)
+        if (!b->entries[i].served) KEEL_TRY(add_one_feedback(b, start, at, &b->entries[i].feedback, err));
     return KEEL_OK;
 }
 
@@ -67,13 +83,14 @@ static keel_status fill(batch *b, int64_t start, double at, int64_t dropped, kee
     b->changed = keel_arena_calloc(&b->arena, b->n + 1, sizeof *b->changed);
     if (!b->changed) return keel_nomem(err, "served");
     KEEL_TRY(add_requests(b, err));
-    KEEL_TRY(add_feedback(b, err));
+    KEEL_TRY(add_feedback(b, start, at, err));
     KEEL_TRY(derive(b, err));
     return dropped ? keel_store_add_lost(b->store, start, at, dropped, "the queue was full", err) : KEEL_OK;
 }
 
 static keel_status transact(batch *b, int64_t start, double at, int64_t dropped, keel_err *err) {
     KEEL_TRY(keel_store_begin(b->store, err));
+    b->begun = true;
     keel_status status = fill(b, start, at, dropped, err);
     if (status == KEEL_OK) status = keel_store_commit(b->store, err);
     if (status != KEEL_OK) keel_store_rollback(b->store);
@@ -96,6 +113,12 @@ static void note(keel_served_written *out, const keel_err *err) {
     out->why = *err;
 }
 
+/* Whether nothing could be written now, whatever it is: another process writes, the disk or memory is full.
+ */
+static bool is_of_store(const batch *b, keel_status status) {
+    return !b->begun || status == KEEL_E_NOMEM || status == KEEL_E_IO;
+}
+
 /* An entry that cannot be written is given up if the store takes a note of that; else the store is at fault.
  */
 static void write_one(keel_store *store, int64_t start, double at, keel_served_entry *entry,
@@ -106,7 +129,8 @@ static void write_one(keel_store *store, int64_t start, double at, keel_served_e
     if (status == KEEL_OK) {
         out->requests += one.requests;
         out->feedback += one.feedback;
-    } else if (status == KEEL_E_NOMEM || write_lost(store, start, at, err.message, &other) != KEEL_OK) {
+        out->lost += one.lost;
+    } else if (is_of_store(&one, status) || write_lost(store, start, at, err.message, &other) != KEEL_OK) {
         note(out, &err);
         return;
     } else {
@@ -122,9 +146,10 @@ void keel_served_write(keel_store *store, int64_t start, double at, keel_served_
     batch all = {.store = store, .entries = entries, .n = n};
     *out = (keel_served_written){0};
     if (transact(&all, start, at, dropped, &err) == KEEL_OK) {
-        out->entries = n, out->requests = all.requests, out->feedback = all.feedback, out->dropped = dropped;
+        out->entries = n, out->requests = all.requests, out->feedback = all.feedback;
+        out->lost = all.lost, out->dropped = dropped;
         return;
     }
-    if (n == 0) note(out, &err);
+    if (n == 0 || !all.begun) note(out, &err);
     for (size_t i = 0; i < n && !out->failed; i++) write_one(store, start, at, &entries[i], out);
 }

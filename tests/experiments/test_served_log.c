@@ -15,10 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/context.h"
 #include "core/file.h"
 #include "datasets/store_internal.h"
 #include "experiments/serve/served_count.h"
 #include "experiments/serve/served_log.h"
+#include "experiments/serve/served_write.h"
 #include "served_fixture.h"
 #include "support/faults.h"
 #include "support/scratch.h"
@@ -162,6 +164,88 @@ static void feedback_about_nothing_and_a_request_twice_are_counted(void **state)
     assert_int_equal(number("SELECT sum(count) FROM served_lost"), 3);
     assert_int_equal(number("SELECT count(*) FROM conversations WHERE external_id = 'two'"), 0);
     assert_int_equal(number("SELECT count(*) FROM served_lost WHERE why LIKE '%no request of this id%'"), 1);
+}
+
+static int n_commits;
+
+static int count_commit(void *user) {
+    (void)user;
+    n_commits++;
+    return 0;
+}
+
+/* Of this handle, since the first call. */
+static int64_t commits(keel_store *store) {
+    sqlite3_commit_hook(store->db, count_commit, NULL);
+    return n_commits;
+}
+
+/* Another process holds the store, and lets it go when a third write waits for it. */
+static keel_store *holder;
+static int times_asked;
+
+static bool let_go_at_last(void *user) {
+    (void)user;
+    if (++times_asked == 5) keel_store_rollback(holder);
+    return times_asked < 5;
+}
+
+/* Whoever waits asks whether it is interrupted, and so does what it says then: two times a write. */
+static void what_another_writer_keeps_out_is_not_given_up(void **state) {
+    (void)state;
+    keel_store *store;
+    keel_served_entry entry = {.name = "talk"};
+    keel_served_written done;
+    keel_context context = *keel_context_current();
+    context.interrupted = let_go_at_last;
+    assert_ok(keel_store_open(&store, store_path(), KEEL_STORE_CREATE, &err));
+    assert_ok(keel_store_open(&holder, store_path(), KEEL_STORE_WRITE, &err));
+    entry.served = made_served(&entry.arena, "r1", "talk", "please", 1);
+    assert_non_null(entry.served);
+    assert_ok(keel_store_begin(holder, &err));
+    times_asked = 0;
+    const keel_context *before = keel_context_use(&context);
+    keel_served_write(store, 0, 1, &entry, 1, 0, &done);
+    keel_context_use(before);
+    assert_true(done.failed);
+    assert_int_equal(done.entries, 0);
+    assert_int_equal(done.lost, 0);
+    keel_store_rollback(holder);
+    keel_served_write(store, 0, 1, &entry, 1, 0, &done);
+    assert_int_equal(done.requests, 1);
+    keel_store_close(holder);
+    keel_store_close(store);
+    keel_arena_free(&entry.arena);
+    assert_int_equal(number("SELECT count(*) FROM served"), 1);
+    assert_int_equal(number("SELECT count(*) FROM served_lost"), 0);
+}
+
+/* Feedback about nothing does not split its batch: all of it is one transaction. */
+static void feedback_about_nothing_costs_no_transaction(void **state) {
+    (void)state;
+    enum { MANY = 20 };
+    keel_store *store;
+    keel_served_entry entries[MANY] = {{.name = "talk"}};
+    keel_served_written done;
+    assert_ok(keel_store_open(&store, store_path(), KEEL_STORE_CREATE, &err));
+    entries[0].served = made_served(&entries[0].arena, "r1", "talk", "please", 1);
+    assert_non_null(entries[0].served);
+    for (size_t i = 1; i < MANY; i++)
+        entries[i].feedback =
+            (keel_feedback){.request = i % 2 ? "nobody's" : "r1", .at = 1, .feedback = {true, 1}};
+    keel_served_write(store, 0, 1, NULL, 0, 1, &done); /* the first of a new file switches its journal, too */
+    const int64_t before = commits(store);
+    keel_served_write(store, 0, 1, entries, MANY, 0, &done);
+    assert_int_equal(commits(store) - before, 1);
+    assert_false(done.failed);
+    assert_int_equal(done.entries, MANY);
+    assert_int_equal(done.requests, 1);
+    assert_int_equal(done.feedback, 9);
+    assert_int_equal(done.lost, 10);
+    keel_store_close(store);
+    keel_arena_free(&entries[0].arena);
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 10 + 1);
+    assert_int_equal(number("SELECT count(*) FROM served_feedback"), 9);
 }
 
 /* Somebody else writes to the store: the log waits, the queue runs full, and all is accounted for. */
@@ -430,6 +514,8 @@ int main(void) {
         TEST(requests_and_feedback_reach_the_store),
         TEST(the_same_place_answered_twice_is_another_talk_of_the_group),
         TEST(feedback_about_nothing_and_a_request_twice_are_counted),
+        TEST(what_another_writer_keeps_out_is_not_given_up),
+        TEST(feedback_about_nothing_costs_no_transaction),
         TEST(what_a_full_queue_drops_is_counted),
         TEST(a_large_entry_does_not_fit_a_small_queue),
         TEST(a_second_server_is_refused),
