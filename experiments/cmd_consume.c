@@ -101,6 +101,7 @@ static keel_status connect(keel_cli *cli, consuming *work, keel_err *err) {
 
 /* ---- reading ---- */
 
+/* Also while messages never cease: new partitions are read, too. */
 static keel_status look(consuming *work, keel_err *err) {
     if (keel_clock() - work->looked < look_seconds) return KEEL_OK;
     work->looked = keel_clock();
@@ -109,12 +110,13 @@ static keel_status look(consuming *work, keel_err *err) {
 
 static keel_status read_batch(consuming *work, keel_err *err) {
     keel_consume *stream = &work->stream;
+    KEEL_TRY(look(work, err));
     KEEL_TRY(
         keel_kafka_poll(stream->kafka, &work->batch, (size_t)work->most, MOST_BYTES, batch_seconds, err));
     if (keel_interrupted())
         return keel_fail(err, KEEL_E_INTERRUPTED, stream->topic,
                          "what was read is kept; go on by the same command");
-    if (!work->batch.n) return look(work, err);
+    if (!work->batch.n) return KEEL_OK;
     const keel_status status = keel_consume_batch(stream, &work->batch, err);
     keel_kafka_release(&work->batch);
     keel_progress_step(&work->progress, (uint64_t)stream->messages, NULL);
