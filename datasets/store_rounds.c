@@ -73,7 +73,7 @@ keel_status keel_store_carry_features(keel_store *store, const char *older, cons
 #define ANSWERED                                                                                             \
     " split = ?1 AND EXISTS(SELECT 1 FROM served s WHERE s.conversation_id = conversations.id"               \
     " AND s.policy = ?2) AND NOT EXISTS(SELECT 1 FROM served s WHERE s.conversation_id = conversations.id"   \
-    " AND s.policy IS NOT ?2)"
+    " AND (s.policy IS NOT ?2 OR s.shadow))"
 
 keel_status keel_store_count_answered(keel_store *store, const char *split, const char *policy,
                                       int64_t *count, keel_err *err) {

@@ -16,8 +16,8 @@ keel_status keel_store_snapshot(keel_store *store, const char *path, keel_err *e
 keel_status keel_store_carry_features(keel_store *store, const char *older, const char *base_hash,
                                       int64_t *carried, keel_err *err);
 
-/* Moves the conversations of a split that a policy, and no other, answered in a server into another split. It
- * is for copies: in a store they stay where they are. */
+/* Moves the conversations of a split that a policy, and no other and not in shadow, answered in a server into
+ * another split. It is for copies: in a store they stay where they are. */
 keel_status keel_store_set_apart(keel_store *store, const char *split, const char *policy, const char *into,
                                  keel_err *err);
 /* How many conversations that would be. */

@@ -154,7 +154,9 @@ static void what_one_policy_alone_answered_is_set_apart(void **state) {
     serve(2, "r3", "p");
     serve(2, "r4", "q"); /* goes on with another */
     serve(3, "r5", "q");
-    serve(5, "r6", "p"); /* another split */
+    serve(4, "r6", "p"); /* in shadow: it was not its answer */
+    assert_int_equal(ask(store, "UPDATE served SET shadow = 1 WHERE request = 'r6'"), -1);
+    serve(5, "r7", "p"); /* another split */
     assert_ok(keel_store_count_answered(store, "test", "p", &count, &err));
     assert_int_equal(count, 1);
     assert_ok(keel_store_set_apart(store, "test", "p", "apart", &err));
