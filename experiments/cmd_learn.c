@@ -162,7 +162,7 @@ static cJSON *row_json(const keel_learned *learned) {
     add_optional(better, "low", learned->low);
     add_optional(better, "high", learned->high);
     cJSON_AddNumberToObject(better, "confidence", learned->confidence);
-    cJSON_AddStringToObject(better, "judged_on", learned->own ? "published" : "test");
+    cJSON_AddBoolToObject(better, "own_conversations_too", learned->own);
     cJSON_AddStringToObject(row, "verdict", round->verdict);
     cJSON_AddBoolToObject(row, "published", round->published);
     return row;

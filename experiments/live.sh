@@ -110,7 +110,7 @@ round=0
 while [ $((round += 1)) -le "$rounds" ]; do
     "$keel" simulate --store "$out/client-$round.db" --env support-desk --server "$url" --episodes "$served" --seed "$round" --quiet --json >"$out/client-$round.json"
     sleep 1 # the log of the server is written
-    "$keel" learn --store "$out/live.db" --tune builtin --grow 1.2 --algo cql --out "$out/rounds" --publish --quiet --json \
+    "$keel" learn --store "$out/live.db" --tune builtin --grow 1.2 --algo cql --set steps=5000 --out "$out/rounds" --publish --quiet --json \
         --label never --keep 2 >"$out/learn-$round.json"
     if [ "$(json "$out/learn-$round.json" rounds.0.published)" = True ]; then
         policy=$out/rounds/round-$round/policy
@@ -140,6 +140,7 @@ until grep -q '"guardrail"' "$out/publications.json" 2>/dev/null; do
     "$keel" simulate --store "$out/client-ab.db" --env support-desk --server "$url" --episodes "$talks" --seed 100 --quiet >/dev/null
     "$keel" publish --store "$out/live.db" --list --quiet --json >"$out/publications.json"
 done
+sleep 2 # until the server has taken that up
 echo "stopped by the server within $talks conversations; what it answered until then:"
 "$keel" ab --store "$out/live.db" --since all --quiet --guard "refusal_rate >= control - 0.05" 2>/dev/null || :
 before=$(curl -s "$url/metrics" | sed -n 's/^keel:decisions_total{arm="worse"} //p')

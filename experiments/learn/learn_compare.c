@@ -36,43 +36,55 @@ static keel_status evaluate(const char *split, keel_store *store, const char *di
     return status;
 }
 
-static const char own_split[] = "published-own";
+static keel_status compare_on(const char *split, const keel__learn_comparison *about, keel_store *store,
+                              keel_pool *pool, double confidence, keel_interval *out, keel_err *err) {
+    keel_overall_sums new = {0}, old = {0};
+    double span = 0;
+    keel_status status = evaluate(split, store, about->policy, pool, &new, &span, err);
+    if (status == KEEL_OK) status = evaluate(split, store, about->published, pool, &old, &span, err);
+    if (status == KEEL_OK)
+        *out = keel_overall_sums_difference(&new, &old, KEEL_OVERALL_COMPOSITE, span, confidence);
+    keel_overall_sums_free(&new);
+    keel_overall_sums_free(&old);
+    return status;
+}
 
-/* *split: what is compared on. A copy that was cut off after it was set apart is as one that is set apart
- * now. */
-static keel_status set_apart(const keel__learn_comparison *about, keel_store *store, const char **split,
-                             keel_err *err) {
-    int64_t open, apart;
-    KEEL_TRY(keel_store_count_answered(store, about->split, about->published_hash, &open, err));
-    KEEL_TRY(keel_store_count_answered(store, own_split, about->published_hash, &apart, err));
-    *split = open + apart >= KEEL__LEARN_ENOUGH ? own_split : about->split;
-    return *split == own_split
-               ? keel_store_set_apart(store, about->split, about->published_hash, own_split, err)
-               : KEEL_OK;
+/* Both intervals hold together at half of the error each: the difference lies in both. */
+static void meet(const keel_interval *one, keel_optional *low, keel_optional *high) {
+    if (!(one->n > 0)) return;
+    if (!low->present || one->low > low->value) *low = (keel_optional){true, one->low};
+    if (!high->present || one->high < high->value) *high = (keel_optional){true, one->high};
+}
+
+static keel_status compare(const keel__learn_comparison *about, keel_store *store, keel_pool *pool,
+                           keel_optional *low, keel_optional *high, bool *own, keel_err *err) {
+    static const char own_split[] = "published-own";
+    const char *hash = about->published_hash;
+    int64_t answered;
+    keel_interval found = {0};
+    KEEL_TRY(keel_store_set_apart(store, own_split, hash, about->split, err)); /* of one that was cut off */
+    KEEL_TRY(keel_store_count_answered(store, about->split, hash, &answered, err));
+    *own = answered >= KEEL__LEARN_ENOUGH;
+    const double confidence = *own ? (1 + about->confidence) / 2 : about->confidence;
+    KEEL_TRY(compare_on(about->split, about, store, pool, confidence, &found, err));
+    meet(&found, low, high);
+    if (!*own) return KEEL_OK;
+    KEEL_TRY(keel_store_set_apart(store, about->split, hash, own_split, err));
+    KEEL_TRY(compare_on(own_split, about, store, pool, confidence, &found, err));
+    meet(&found, low, high);
+    return KEEL_OK;
 }
 
 keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
                                 bool *own, keel_err *err) {
     keel_store *store = NULL;
     keel_pool *pool = NULL;
-    keel_overall_sums new = {0}, old = {0};
-    double span = 0;
     const size_t threads = about->threads ? (size_t)strtoul(about->threads, NULL, 10) : 0;
+    *low = *high = (keel_optional){0};
+    *own = false;
     keel_status status = keel_store_open(&store, about->store, KEEL_STORE_WRITE, err);
-    const char *split = about->split;
     if (status == KEEL_OK) status = keel_pool_open(&pool, threads, err);
-    if (status == KEEL_OK) status = set_apart(about, store, &split, err);
-    if (status == KEEL_OK) status = evaluate(split, store, about->policy, pool, &new, &span, err);
-    if (status == KEEL_OK) status = evaluate(split, store, about->published, pool, &old, &span, err);
-    *own = split == own_split;
-    if (status == KEEL_OK) {
-        const keel_interval apart =
-            keel_overall_sums_difference(&new, &old, KEEL_OVERALL_COMPOSITE, span, about->confidence);
-        *low = (keel_optional){apart.n > 0, apart.low};
-        *high = (keel_optional){apart.n > 0, apart.high};
-    }
-    keel_overall_sums_free(&new);
-    keel_overall_sums_free(&old);
+    if (status == KEEL_OK) status = compare(about, store, pool, low, high, own, err);
     keel_pool_close(pool);
     keel_store_close(store);
     return status;

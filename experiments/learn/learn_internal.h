@@ -44,8 +44,9 @@ typedef struct keel__learn_comparison {
 } keel__learn_comparison;
 enum { KEEL__LEARN_ENOUGH = 200 };
 /* What the policy earns a conversation more than the published one, paired; absent: nothing can be said.
- * Judged on what the published one answered itself, where that is enough: how another would have gone on is
- * best told there. own: it was. Conversations of the copy are set apart for it. */
+ * Judged on the split, and once more on what the published one answered itself, where that is enough (own):
+ * how another would have gone on is best told there, and there is more of the rest. Conversations of the copy
+ * are set apart for it. */
 keel_status keel__learn_compare(const keel__learn_comparison *about, keel_optional *low, keel_optional *high,
                                 bool *own, keel_err *err);
 

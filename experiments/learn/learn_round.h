@@ -49,7 +49,7 @@ typedef struct keel_learned {
     bool labelled, tuned;    /* answers were judged; the base was tuned anew */
     keel_optional low, high; /* what it earns a conversation more than the one that is served */
     double confidence;       /* of that */
-    bool own;                /* it was judged on what the published one answered itself */
+    bool own;                /* also judged on what the published one answered itself */
 } keel_learned;
 
 /* Paths in the store, and links, are read by others, wherever they run. In the arena; the path must be there.
