@@ -21,6 +21,7 @@ typedef struct doing {
     const keel_publication *served; /* NULL: nothing is published */
     const char *why;                /* no policy could be trained; or NULL */
     bool gates_met;
+    const char *missed; /* what the first gate that is not met says; NULL: nothing */
 } doing;
 
 static double now(void) {
@@ -106,14 +107,26 @@ static keel_status print_json(const cJSON *json, keel_arena *arena, const char *
     return status == KEEL_OK && !*out ? keel_nomem(err, "a round") : status;
 }
 
+static keel_status find_missed(doing *work, const cJSON *gates, keel_err *err) {
+    const cJSON *gate;
+    cJSON_ArrayForEach (gate, gates) {
+        const char *text = cJSON_GetStringValue(keel_json_get(gate, "text"));
+        if (!text || cJSON_IsTrue(keel_json_get(gate, "met"))) continue;
+        work->missed = keel_arena_strdup(work->arena, text);
+        return work->missed ? KEEL_OK : keel_nomem(err, "a round");
+    }
+    return KEEL_OK;
+}
+
 /* What the gates measured, and the comparison with what is published. */
 static keel_status read_results(doing *work, keel_err *err) {
     const keel_learn *learn = work->learn;
     const keel_chain_place place = keel__learn_chain_place(learn, &work->place, work->arena);
     cJSON *evaluation = NULL;
     KEEL_TRY(keel_chain_result(&place, "eval", &evaluation, err));
-    const keel_status status =
-        print_json(keel_json_get(evaluation, "gates"), work->arena, &work->out->round.gates, err);
+    const cJSON *gates = keel_json_get(evaluation, "gates");
+    keel_status status = print_json(gates, work->arena, &work->out->round.gates, err);
+    if (status == KEEL_OK) status = find_missed(work, gates, err);
     cJSON_Delete(evaluation);
     if (status != KEEL_OK || !work->served) return status;
     return keel__learn_compare(&(keel__learn_comparison){.store = work->place.work,
@@ -146,7 +159,8 @@ static keel_status judge(doing *work, bool *good, keel_err *err) {
     const keel_learned *out = work->out;
     *good = false;
     if (work->why) return say(work, err, "no policy: %s", work->why);
-    if (!work->gates_met) return say(work, err, "a gate is not met");
+    if (!work->gates_met)
+        return say(work, err, "a gate is not met: %s", work->missed ? work->missed : "see its evaluation");
     *good = !work->served || (out->low.present && out->low.value > 0);
     if (!work->served)
         return say(work, err, "%s",
