@@ -143,7 +143,9 @@ keel_status keel_store_roll_back(keel_store *store, const char *arm, double at, 
     keel_publication *back = last ? newest(all, (size_t)(last - all), arm, last->policy) : NULL;
     if (!back) {
         keel_fail(err, KEEL_E_NOT_FOUND, arm, "no other policy was published to this arm before");
-        return keel_hint(err, "`keel publish --list` shows what was");
+        return keel_hint(err,
+                         "`keel publish --list` shows what was; what `keel serve --policy` named is none: "
+                         "publish it (--policy DIR --gate EXPR)");
     }
     keel_publication again = *back;
     again.at = at, again.why = KEEL_PUBLISHED_ROLLBACK, again.note = NULL;

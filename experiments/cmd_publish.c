@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "datasets/store_policies.h"
 #include "datasets/store_served.h"
 #include "experiments/cli_eval.h"
@@ -45,6 +46,22 @@ static const char *arm_of(const keel_cli *cli) {
 
 /* ---- judging and publishing ---- */
 
+/* An arm that the server does not have is published to all the same: a later start may have it. */
+static keel_status note_arm(keel_cli *cli, keel_store *store, keel_err *err) {
+    keel_serve_start *starts;
+    size_t n;
+    cJSON *arms = NULL;
+    KEEL_TRY(keel_store_starts(store, &cli->arena, &starts, &n, err));
+    if (n == 0) return KEEL_OK;
+    const char *text = starts[n - 1].arms;
+    KEEL_TRY(keel_json_parse(text, strlen(text), "serve_starts.arms", &arms, err));
+    if (!keel_json_get(arms, arm_of(cli)))
+        keel_log(KEEL_LOG_INFO, "note: the server was last started without an arm %s: its arms are %s",
+                 arm_of(cli), text);
+    cJSON_Delete(arms);
+    return KEEL_OK;
+}
+
 static keel_status add_registered(keel_cli *cli, const cJSON *gates, bool passed, keel_err *err) {
     keel_store *store = NULL;
     keel_buf text = {0};
@@ -59,6 +76,7 @@ static keel_status add_registered(keel_cli *cli, const cJSON *gates, bool passed
     judged.gates = text.data;
     if (status == KEEL_OK) status = keel_cli_open_store(cli, KEEL_STORE_WRITE, &store, err);
     if (status == KEEL_OK) status = keel_versions_register(store, &judged, hash, err);
+    if (status == KEEL_OK && passed) status = note_arm(cli, store, err);
     cJSON_AddStringToObject(cli->result, "policy", hash);
     keel_store_close(store);
     keel_buf_free(&text);

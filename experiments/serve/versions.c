@@ -206,7 +206,8 @@ static void tell_published(keel_versions *versions, size_t arm, const char *old)
     const char *name = versions->arms->of[arm].name;
     keel_monitor_add(versions->options.monitor, KEEL_MONITOR_PUBLICATIONS, name, 1);
     tell_served(versions, old);
-    keel_log(KEEL_LOG_INFO, "note: arm %s serves policy %.12s", name, versions->now[arm]->seen.hash);
+    keel_log(KEEL_LOG_INFO, "note: arm %s serves policy %.12s of %s, as published", name,
+             versions->now[arm]->seen.hash, versions->now[arm]->dir);
 }
 
 static void tell_refused(keel_versions *versions, const char *arm, const keel_err *err) {

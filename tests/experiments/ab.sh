@@ -50,7 +50,7 @@ expect "a gate that is met" 0 "" publish --store p.db --policy p1 --ope none --g
 grep -q "is published to arm default" out.txt || fail "it is published: $(cat out.txt)"
 expect "a gate that is not" 3 "not met" publish --store p.db --policy p2 --ope none --gate "over_refusal_rate.high <= 0.01" --quiet
 grep -q "is NOT published" out.txt || fail "it is not published: $(cat out.txt)"
-expect "nothing to go back to" 1 "no other policy" publish --store p.db --rollback
+expect "nothing to go back to" 1 "named is none" publish --store p.db --rollback
 expect "a second one" 0 "" publish --store p.db --policy p2 --ope none --gate "refusal_rate >= 0.1" --quiet
 expect "back to the first" 0 "" publish --store p.db --rollback --json
 first=$(json policy out.txt)
@@ -59,6 +59,9 @@ expect "the list" 0 "" publish --store p.db --list --json
 [ "$(grep "\"policy\"" out.txt | tail -1 | tr -d " ,")" = "\"policy\":$first" ] || fail "the last is the first: $first, $(cat out.txt)"
 expect "the list as a table" 0 "" publish --store p.db --list
 grep -q "rollback" out.txt || fail "the table has the rollback: $(cat out.txt)"
+expect "an arm that no server has" 0 "without an arm new" publish --store s.db --split train --policy p1 --ope none --gate "composite_reward >= -100" --arm new
+expect "an arm of the server" 0 "" publish --store s.db --split train --policy p1 --ope none --gate "composite_reward >= -100" --arm b
+! grep -q "without an arm" err.txt || fail "the server has arm b: $(cat err.txt)"
 cp -r p1 broken && printf 'x' >>broken/model.safetensors
 expect "a damaged policy" 1 "model.safetensors" publish --store p.db --policy broken --ope none --gate "refusal_rate >= 0.1" --quiet
 finish
