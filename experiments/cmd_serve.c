@@ -166,6 +166,13 @@ static keel_status read_door(keel_cli *cli, keel_http_options *out, keel_http_ad
     return KEEL_OK;
 }
 
+static keel_status open_door(keel_http_server **out, const keel_http_address *address,
+                             const keel_http_options *options, keel_serve *serve, keel_err *err) {
+    const keel_status status = keel_http_open(out, address, options, keel_serve_handle, serve, err);
+    if (status == KEEL_E_USAGE) keel_hint(err, "give --token-env NAME, or --behind-proxy (docs/serving.md)");
+    return status;
+}
+
 static void tell(keel_cli *cli, const keel_serve *serve) {
     const keel_serve_tally tally = keel_serve_counted(serve);
     cli->result = cJSON_CreateObject();
@@ -192,8 +199,12 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     KEEL_TRY_GOTO(keel_cli_open_pool(cli, &pool, err), done);
     options.ask.how.pool = pool;
     KEEL_TRY_GOTO(keel_serve_open(&serve, &options, err), done);
-    KEEL_TRY_GOTO(keel_http_open(&server, &address, &door, keel_serve_handle, serve, err), done);
+    KEEL_TRY_GOTO(open_door(&server, &address, &door, serve, err), done);
     keel_serve_behind(serve, server);
+    if (!keel_serve_has_writer(serve))
+        keel_log(KEEL_LOG_INFO,
+                 "note: nothing writes candidates: chats get fixed answers, only /v1/choose has a "
+                 "choice; --upstream names who writes");
     keel_log(KEEL_LOG_INFO, "serving at %sv1; Ctrl-C ends it", keel_http_url(server));
     status = keel_http_run(server, err);
     keel_serve_stop(serve);

@@ -121,12 +121,19 @@ static bool ask_upstreams(keel_gather *gather, keel_job *job) {
 
 /* ---- the writer ---- */
 
-static const keel_base *writer_of(const keel_gather *gather, const keel_job *job) {
+static const keel_base *writer_beside(const keel_gather *gather, const keel_base *base) {
     const keel_propose_ask *ask = gather->options.ask;
-    if (job->kind != KEEL_JOB_CHAT || (ask->n == 0 && ask->n_instructions == 0)) return NULL;
+    if (ask->n == 0 && ask->n_instructions == 0) return NULL;
     if (gather->options.writer) return gather->options.writer;
-    const keel_base *base = job->version->base;
     return base->kind->propose && base->space == KEEL_SPACE_CANDIDATES ? base : NULL;
+}
+
+static const keel_base *writer_of(const keel_gather *gather, const keel_job *job) {
+    return job->kind == KEEL_JOB_CHAT ? writer_beside(gather, job->version->base) : NULL;
+}
+
+bool keel_gather_can_write(const keel_gather *gather, const keel_base *base) {
+    return gather->options.upstreams || writer_beside(gather, base);
 }
 
 static wish *make_wish(const keel_gather *gather, keel_job *job) {

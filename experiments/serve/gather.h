@@ -25,6 +25,8 @@ bool keel_gather_begin(keel_gather *gather, keel_job *job);
 keel_status keel_gather_collect(keel_job *job, keel_err *err);
 /* Whether anything may write for such a job, so that no candidate means that nothing came. */
 bool keel_gather_writes(const keel_gather *gather, const keel_job *job);
+/* Whether anything may write for the chats of a policy on this base. */
+bool keel_gather_can_write(const keel_gather *gather, const keel_base *base);
 /* The end, in this order: stop, then close the upstreams, then drain, then whoever takes jobs, then close.
  * stop: from now on `begin` is false. drain: hands on what still waits, and ends the threads. close: NULL is
  * harmless. */

@@ -132,6 +132,17 @@ keel_status keel_serve_open(keel_serve **out, const keel_serve_options *options,
     return status;
 }
 
+bool keel_serve_has_writer(keel_serve *serve) {
+    bool all = true;
+    for (size_t i = 0; i < serve->options.arms->n; i++) {
+        const keel_version *version = keel_versions_take(serve->versions, i);
+        const bool chooses = version->base->space == KEEL_SPACE_CANDIDATES;
+        all = all && (!chooses || keel_gather_can_write(serve->gather, version->base));
+        keel_version_release(version);
+    }
+    return all;
+}
+
 /* ---- closing ---- */
 
 void keel_serve_behind(keel_serve *serve, const keel_http_server *door) {

@@ -40,6 +40,8 @@ keel_status keel_serve_open(keel_serve **out, const keel_serve_options *options,
 void keel_serve_handle(void *context, keel_http_exchange *exchange, const keel_http_request *request);
 /* The door in front of it, for metrics. */
 void keel_serve_behind(keel_serve *serve, const keel_http_server *door);
+/* Whether chats have candidates: an upstream or a base writes for each arm that chooses among them. */
+bool keel_serve_has_writer(keel_serve *serve);
 /* After keel_http_run: answers what is still there, ends all threads, writes the log. */
 void keel_serve_stop(keel_serve *serve);
 

@@ -191,20 +191,31 @@ static bool is_at(const keel_http_request *request, const route *r) {
            (r->give == give_models && strncmp(request->target, "/v1/models/", 11) == 0);
 }
 
-static void refuse(keel_http_exchange *exchange, bool known) {
+/* method: the one that the address answers to; NULL: there is no such address. */
+static void refuse(keel_http_exchange *exchange, const char *method) {
     keel_http_response response = {0};
-    keel_http_error(&response, known ? 405 : 404, NULL, NULL,
-                    known ? "this address answers to the other method" : "there is no such address");
+    keel_buf words = {0};
+    if (method) {
+        keel_buf_format(&words, "this address answers to %s alone", method);
+        keel_http_response_header(&response, "Allow", method);
+    } else {
+        keel_buf_text(&words, "there is no such address; there are");
+        for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+            keel_buf_format(&words, "%s %s %s", i ? "," : "", routes[i].method, routes[i].path);
+    }
+    keel_http_error(&response, method ? 405 : 404, NULL, NULL,
+                    words.failed ? "there is no such address" : words.data);
+    keel_buf_free(&words);
     keel_http_send(exchange, &response);
 }
 
 void keel_serve_handle(void *context, keel_http_exchange *exchange, const keel_http_request *request) {
     keel_serve *serve = context;
-    bool known = false;
+    const char *method = NULL;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const route *r = &routes[i];
         if (!is_at(request, r)) continue;
-        known = true;
+        method = r->method;
         if (strcmp(r->method, request->method) != 0) continue;
         if (r->take) {
             r->take(serve, exchange, request);
@@ -215,5 +226,5 @@ void keel_serve_handle(void *context, keel_http_exchange *exchange, const keel_h
         keel_http_send(exchange, &response);
         return;
     }
-    refuse(exchange, known);
+    refuse(exchange, method);
 }

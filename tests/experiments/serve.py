@@ -145,7 +145,11 @@ def a_choice():
     assert status == 400 and answer["error"]["param"] == "n", answer
     status, _, answer = s.ask("POST", "/v1/feedback", {"id": "x", "feedback": 1})
     assert status == 409 and answer["error"]["code"] == "no_store", answer
-    assert s.ask("GET", "/nothing")[0] == 404 and s.ask("GET", "/v1/choose")[0] == 405 and s.ask("POST", "/health", {})[0] == 405
+    status, _, answer = s.ask("GET", "/nothing")
+    assert status == 404 and "POST /v1/chat/completions," in answer["error"]["message"], answer
+    status, headers, answer = s.ask("GET", "/v1/choose")
+    assert status == 405 and headers["Allow"] == "POST" and "POST alone" in answer["error"]["message"], (headers, answer)
+    assert s.ask("POST", "/health", {})[0] == 405
     assert s.ask("GET", "/health")[2] == {"status": "ok"}
     version = s.ask("GET", "/version")[2]
     assert version["arms"][0]["name"] == "default" and len(version["arms"][0]["policy"]) == 64

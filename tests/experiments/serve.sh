@@ -37,6 +37,13 @@ fi
 kill -TERM $server
 wait $server || status=$?
 [ "$status" = 0 ] || fail "SIGTERM ends it with 0, not $status"
+! grep -q "nothing writes candidates" err.txt || fail "an upstream writes: $(cat err.txt)"
+"$KEEL" serve --policy policy --listen 127.0.0.1:0 >out.txt 2>alone.txt &
+server=$!
+until grep -qs "serving at" alone.txt || ! kill -0 $server 2>/dev/null; do sleep 0.1; done
+kill -TERM $server
+wait $server || fail "a server without upstreams: $(cat alone.txt)"
+grep -q "nothing writes candidates.*--upstream" alone.txt || fail "who writes is missing: $(cat alone.txt)"
 
 python3 "$here/serve.py" "$KEEL" "$here/../support/fake_upstream.py" || fail "requests over a socket"
 [ "$failures" = 0 ]

@@ -15,7 +15,7 @@ chat 80 en >log.jsonl
 "$KEEL" publish --store served.db --policy policy --gate "refusal_rate.value >= 0.4" --gate "refusal_rate.value <= 0.6" --quiet >publish.txt 2>&1 ||
     grep -q "gate" publish.txt || fail "the policy is registered: $(cat publish.txt)"
 export KEEL_SECRET=swordfish-swordfish KEEL_SHORT=short
-expect "beyond loopback without a token" 2 "token" serve --policy policy --listen 0.0.0.0:0
+expect "beyond loopback without a token" 2 "token-env NAME, or --behind-proxy" serve --policy policy --listen 0.0.0.0:0
 expect "no such variable" 2 "KEEL_NOTHING" serve --policy policy --token-env KEEL_NOTHING
 expect "a short token" 2 "at least 16" serve --policy policy --token-env KEEL_SHORT
 expect "an address" 2 "--listen" serve --policy policy --listen nowhere
