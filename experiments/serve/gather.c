@@ -17,12 +17,10 @@ enum {
     MOST_WRITTEN = 16 /* requests of a batch of the writer */
 };
 
-/* A job that waits for the writer; it may have gone on since: then its number is another, or it awaits none.
- */
-typedef struct wish {
-    struct wish *next;
-    keel_job *job;
-    uint64_t number;
+/* A job that waits for the writer. */
+typedef struct keel_wish {
+    struct keel_wish *next;
+    keel_job *job;               /* under the lock; NULL: it has gone on */
     const keel_version *version; /* held */
     const keel_base *base;
     size_t max_tokens;
@@ -64,6 +62,10 @@ static void unpark(keel_gather *gather, keel_job *job) {
 /* One of those that write is done with it; true: all are, and it is to be handed on after the lock. */
 static bool settle(keel_gather *gather, keel_job *job, unsigned who) {
     job->gathered.awaited &= ~who;
+    if (who == WRITER && job->gathered.wish) {
+        job->gathered.wish->job = NULL;
+        job->gathered.wish = NULL;
+    }
     if (job->gathered.awaited) return false;
     unpark(gather, job);
     return true;
@@ -141,7 +143,6 @@ static wish *make_wish(const keel_gather *gather, keel_job *job) {
     const size_t most = gather->options.ask->how.max_tokens, asked = job->asked.max_tokens;
     if (!made) return NULL;
     *made = (wish){.job = job,
-                   .number = job->number,
                    .version = keel_version_hold(job->version),
                    .base = writer_of(gather, job),
                    .max_tokens = asked && asked < most ? asked : most};
@@ -151,10 +152,6 @@ static wish *make_wish(const keel_gather *gather, keel_job *job) {
 static void free_wish(wish *made) {
     if (made) keel_version_release(made->version);
     keel_free(made);
-}
-
-static bool still_waits(const wish *one) {
-    return one->job->number == one->number && one->job->gathered.awaited & WRITER;
 }
 
 /* The first wish and those that go with it: of one base and length. */
@@ -223,10 +220,10 @@ static void copy_texts(keel_job_gathered *into, const keel_propose_place *from) 
 
 /* The texts into the job, which may have gone on without them. from NULL: there are none. */
 static void deliver(keel_gather *gather, const wish *one, const keel_propose_place *from) {
-    keel_job *job = one->job;
     bool all = false;
     pthread_mutex_lock(&gather->lock);
-    if (still_waits(one)) {
+    keel_job *job = one->job;
+    if (job) {
         if (from) copy_texts(&job->gathered, from);
         all = settle(gather, job, WRITER);
     }
@@ -242,7 +239,7 @@ static size_t copy_batch(keel_gather *gather, wish **batch, size_t n, keel_propo
         wish *one = batch[i];
         keel_conversation *talk = NULL;
         pthread_mutex_lock(&gather->lock);
-        const bool wanted = still_waits(one) && !gather->options.gone(one->job);
+        const bool wanted = one->job && !gather->options.gone(one->job);
         if (wanted) talk = copy_talk(&one->job->talk, arena);
         pthread_mutex_unlock(&gather->lock);
         if (talk) {
@@ -357,6 +354,7 @@ static bool await(keel_gather *gather, keel_job *job, wish *made, bool upstreams
     job->gathered.awaited = (made ? WRITER : 0u) | (upstreams ? UPSTREAM : 0u);
     if (!job->gathered.awaited) return false;
     park(gather, job);
+    job->gathered.wish = made;
     if (made) {
         *(gather->last ? &gather->last->next : &gather->first) = made;
         gather->last = made;

@@ -35,7 +35,8 @@ typedef struct keel_job_text {
 
 /* What is being gathered; under the lock of gather. */
 typedef struct keel_job_gathered {
-    unsigned awaited; /* bits of who still writes */
+    unsigned awaited;       /* bits of who still writes */
+    struct keel_wish *wish; /* what the writer is asked, while it is awaited */
     double begun, ended;
     keel_arena upstream; /* of the replies */
     const keel_upstream_reply *replies;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -347,6 +348,23 @@ static void a_writer_that_is_late_is_not_waited_for(void **state) {
     close_gather();
 }
 
+/* The writer comes to its end while the job that it wrote for is given back: it looks at nothing of it.
+ * Whether it does ThreadSanitizer says, if the writer comes to its end before a lock orders the two. */
+static void a_job_is_given_back_while_the_writer_ends(void **state) {
+    (void)state;
+    open_gather();
+    keel_job *job = begin_job(1000, "hello");
+    await_writing();
+    set(&hung_up, true);
+    await_ready(1);
+    set(&may_write, true);
+    end_job(job);
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    close_gather();
+    assert_int_equal(n_ready, 1);
+    assert_int_equal(calls, 1);
+}
+
 static void whoever_hung_up_is_not_written_for(void **state) {
     (void)state;
     open_gather();
@@ -487,6 +505,7 @@ int main(void) {
                                        cmocka_unit_test(what_is_tried_is_as_likely_as_it_says),
                                        cmocka_unit_test(of_outcomes_only_those_that_are_offered_are_chosen),
                                        cmocka_unit_test(a_writer_that_is_late_is_not_waited_for),
+                                       cmocka_unit_test(a_job_is_given_back_while_the_writer_ends),
                                        cmocka_unit_test(whoever_hung_up_is_not_written_for),
                                        cmocka_unit_test(all_that_wait_are_written_together),
                                        cmocka_unit_test(the_end_leaves_nobody_waiting),
