@@ -23,7 +23,9 @@ void keel_cli_overview(FILE *out) {
     fprintf(out, "\nA first session, from logs to a judged policy:\n\n%s\n", keel_cli_session);
     fputs(
         "Without logs of your own: keel simulate --store logs.db --env support-desk --behaviour support-82 "
-        "--episodes 3000\n\n"
+        "--episodes 3000\n"
+        "In front of your models: keel serve --policy runs/policy --upstream http://127.0.0.1:8000/v1,n=3 "
+        "--store live.db\n\n"
         "`keel VERB --help` lists a verb's flags; `keel sft --help` and `keel train --help` list every "
         "configuration key\n"
         "that --set KEY=VALUE and --config FILE take. Results go to stdout (--json for machines), log and "
