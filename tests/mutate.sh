@@ -93,6 +93,7 @@ tests_of() {
     experiments/http_server.c) echo experiments/test_http_server ;;
     experiments/serve/monitor.c) echo experiments/test_monitor ;;
     experiments/serve/drift.c) echo experiments/test_drift ;;
+    experiments/serve/served_*.c) echo experiments/test_served_log ;;
     experiments/serve/serve_decide.c | experiments/serve/gather.c | experiments/serve/crew.c | experiments/serve/job.c) echo experiments/test_serve ;;
     experiments/serve/openai_*.c | experiments/serve/choose.c | experiments/serve/feedback.c) echo experiments/test_openai ;;
     experiments/serve/sse.c) echo experiments/test_sse ;;
