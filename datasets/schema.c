@@ -169,7 +169,7 @@ static const char schema_9[] =
     "  candidate_id INTEGER NOT NULL REFERENCES candidates(id), would_id INTEGER REFERENCES candidates(id),"
     "  policy TEXT, base TEXT, arm TEXT NOT NULL, segment TEXT NOT NULL, user TEXT, at REAL NOT NULL,"
     "  propensity REAL, explored INTEGER NOT NULL, fallback INTEGER NOT NULL, shadow INTEGER NOT NULL,"
-    "  total_ms REAL, upstream_ms REAL, encode_ms REAL, decide_ms REAL) STRICT;"
+    "  stopped INTEGER NOT NULL DEFAULT 0, total_ms REAL, upstream_ms REAL, encode_ms REAL, decide_ms REAL) STRICT;"
     "CREATE INDEX served_by_conversation ON served(conversation_id);"
     "CREATE INDEX served_by_start ON served(start_id);"
     "CREATE TABLE served_feedback("

@@ -169,10 +169,11 @@
     X(SERVED_ANSWERED,                                                                                       \
       "SELECT id, EXISTS(SELECT 1 FROM decisions WHERE conversation_id = c.id AND turn = ?3)"                \
       " FROM conversations c WHERE external_id = ?1 AND source = ?2")                                        \
-    X(ADD_SERVED, "INSERT INTO served(request, start_id, conversation_id, decision_id, candidate_id,"        \
-                  " would_id, policy, base, arm, segment, user, at, propensity, explored, fallback, shadow," \
-                  " total_ms, upstream_ms, encode_ms, decide_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9," \
-                  " ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) ON CONFLICT(request) DO NOTHING") \
+    X(ADD_SERVED,                                                                                            \
+      "INSERT INTO served(request, start_id, conversation_id, decision_id, candidate_id,"                    \
+      " would_id, policy, base, arm, segment, user, at, propensity, explored, fallback, shadow,"             \
+      " stopped, total_ms, upstream_ms, encode_ms, decide_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"        \
+      " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) ON CONFLICT(request) DO NOTHING")    \
     X(SERVED_ROWS, "SELECT s.conversation_id, s.candidate_id, c.risk FROM served s JOIN conversations c ON"  \
                    " c.id = s.conversation_id WHERE s.request = ?1")                                         \
     X(ADD_FEEDBACK, "INSERT INTO served_feedback(request, start_id, at, feedback, outcome, completed, risk," \
@@ -188,7 +189,7 @@
     X(ADD_LOST, "INSERT INTO served_lost(start_id, at, count, why) VALUES(?1, ?2, ?3, ?4)")                  \
     X(STARTS, "SELECT id, at, arms FROM serve_starts ORDER BY id")                                           \
     X(WALK_SERVED,                                                                                           \
-      "SELECT s.conversation_id, s.start_id, s.arm, s.segment, s.user, s.policy, s.at, s.shadow,"            \
+      "SELECT s.conversation_id, s.start_id, s.arm, s.segment, s.user, s.policy, s.at, s.shadow, s.stopped," \
       " c.risk, c.completed, k.outcome, k.feedback" KEEL__SQL_REWARDS_X                                      \
       " FROM served s JOIN conversations c ON c.id = s.conversation_id"                                      \
       " JOIN candidates k ON k.id = s.candidate_id"                                                          \

@@ -96,6 +96,7 @@ static keel_status add_row(keel_store *store, const keel_served *s, keel_err *er
     sqlite3_bind_int(row, ++at, s->explored);
     sqlite3_bind_int(row, ++at, s->fallback);
     sqlite3_bind_int(row, ++at, s->shadow);
+    sqlite3_bind_int64(row, ++at, s->stopped);
     keel__bind_optional(row, ++at, s->total_ms);
     keel__bind_optional(row, ++at, s->upstream_ms);
     keel__bind_optional(row, ++at, s->encode_ms);
@@ -306,11 +307,12 @@ static keel_status read_row(keel_store *store, sqlite3_stmt *s, keel_served_row 
                              .policy = (const char *)sqlite3_column_text(s, 5),
                              .at = sqlite3_column_double(s, 6),
                              .shadow = sqlite3_column_int(s, 7) != 0,
-                             .risk = (keel_risk)sqlite3_column_int(s, 8),
-                             .completed = (keel_tri)sqlite3_column_int(s, 9),
-                             .outcome = (keel_outcome)sqlite3_column_int(s, 10),
-                             .feedback = keel__column_optional(s, 11),
-                             .reward = keel__column_reward(s, 12)};
+                             .stopped = (uint32_t)sqlite3_column_int64(s, 8),
+                             .risk = (keel_risk)sqlite3_column_int(s, 9),
+                             .completed = (keel_tri)sqlite3_column_int(s, 10),
+                             .outcome = (keel_outcome)sqlite3_column_int(s, 11),
+                             .feedback = keel__column_optional(s, 12),
+                             .reward = keel__column_reward(s, 13)};
     const bool whole = out->arm && out->segment && (unsigned)out->risk <= KEEL_RISK_DANGEROUS &&
                        (unsigned)out->outcome <= KEEL_N_OUTCOMES && out->completed >= KEEL_UNKNOWN &&
                        out->completed <= KEEL_YES &&

@@ -23,6 +23,7 @@ typedef struct keel_served {
     double at;                 /* seconds since 1970, UTC */
     keel_optional propensity;  /* of what was taken, in (0, 1] */
     bool explored, fallback, shadow;
+    uint32_t stopped; /* arms that were stopped when the arm was drawn: bit i is the i-th of the start */
     keel_optional total_ms, upstream_ms, encode_ms, decide_ms;
     keel_outcome judged; /* what a judge said of the answer, beside what its candidate says; NONE: nothing */
     keel_authority authority; /* of the judge */
@@ -73,6 +74,7 @@ typedef struct keel_served_row {
     const char *arm, *segment, *user, *policy; /* user, policy: NULL where there is none */
     double at;
     bool shadow;
+    uint32_t stopped; /* as in keel_served */
     keel_risk risk;
     keel_tri completed;
     keel_outcome outcome;   /* of the answer */

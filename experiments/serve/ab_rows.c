@@ -6,23 +6,15 @@
 
 #include "core/hash.h"
 #include "core/json.h"
-#include "datasets/store_policies.h"
 #include "rewards/reward.h"
 
 /* Shares that held under a start while some arms were stopped. */
 typedef struct shares {
     struct shares *next;
     int64_t start;
-    uint32_t stopped; /* bits by arm */
+    uint32_t stopped; /* bits by arm of the start */
     double of[KEEL_EXPERIMENT_ARMS];
 } shares;
-
-/* When an arm was stopped, or was given a policy again. */
-typedef struct stop {
-    double at;
-    size_t arm;
-    bool stopped;
-} stop;
 
 typedef struct loading {
     keel_store *store;
@@ -31,10 +23,8 @@ typedef struct loading {
     keel_ab_rows *out;
     keel_serve_start *starts;
     size_t n_starts;
-    stop *stops;
-    size_t n_stops, capacity, cells_capacity, n_segments;
+    size_t capacity, cells_capacity, n_segments;
     shares *shares;
-    size_t first;                         /* arm of the last start that is never stopped */
     double changed[KEEL_EXPERIMENT_ARMS]; /* when an arm began to serve its last policy */
     size_t rows;
     int64_t *talks; /* [talks_mask + 1] a set of conversations that were seen */
@@ -81,48 +71,29 @@ static keel_status name_arms(loading *l, keel_err *err) {
     const char *name = out->arms[control];
     out->arms[control] = out->arms[0];
     out->arms[0] = name;
-    l->first = control; /* the first arm of the start is there now */
     return KEEL_OK;
 }
 
-static keel_status read_stops(loading *l, keel_err *err) {
-    keel_publication *all;
-    size_t n;
-    KEEL_TRY(keel_store_publications(l->store, 0, l->arena, &all, &n, err));
-    l->stops = keel_arena_calloc(l->arena, n + 1, sizeof *l->stops);
-    if (!l->stops) return keel_nomem(err, "publications");
-    for (size_t i = 0; i < n; i++) {
-        const size_t arm = find_arm(l->out, all[i].arm);
-        if (arm < l->out->n_arms) l->stops[l->n_stops++] = (stop){all[i].at, arm, !all[i].policy};
-    }
-    return KEEL_OK;
-}
-
-static uint32_t stopped_at(const loading *l, double at) {
-    uint32_t bits = 0;
-    for (size_t i = 0; i < l->n_stops && l->stops[i].at <= at; i++)
-        bits = l->stops[i].stopped ? bits | 1u << l->stops[i].arm : bits & ~(1u << l->stops[i].arm);
-    return bits & ~(1u << l->first);
-}
-
-/* As the start says, what stopped arms had goes to the first. */
+/* As the start says; what stopped arms had goes to the first. */
 static keel_status fill_shares(const loading *l, shares *made, keel_err *err) {
     cJSON *json = NULL;
     const cJSON *arm;
     size_t i = 0;
     while (i + 1 < l->n_starts && l->starts[i].id != made->start) i++;
     KEEL_TRY(parse_arms(&l->starts[i], &json, err));
+    unsigned bit = 0;
     cJSON_ArrayForEach (arm, json) {
-        const size_t which = find_arm(l->out, arm->string);
-        if (which < l->out->n_arms)
-            made->of[made->stopped >> which & 1 ? l->first : which] += arm->valuedouble;
+        const bool stopped = bit < 32 && made->stopped >> bit & 1;
+        const size_t which = find_arm(l->out, stopped ? json->child->string : arm->string);
+        if (which < l->out->n_arms) made->of[which] += arm->valuedouble;
+        bit++;
     }
     cJSON_Delete(json);
     return KEEL_OK;
 }
 
 static keel_status find_shares(loading *l, const keel_served_row *row, const double **out, keel_err *err) {
-    const uint32_t stopped = stopped_at(l, row->at);
+    const uint32_t stopped = row->stopped;
     shares *one = l->shares;
     while (one && (one->start != row->start || one->stopped != stopped)) one = one->next;
     if (!one) {
@@ -270,7 +241,6 @@ static keel_status load(loading *l, keel_err *err) {
         return keel_hint(err, "`keel serve --store FILE` does");
     }
     KEEL_TRY(name_arms(l, err));
-    KEEL_TRY(read_stops(l, err));
     KEEL_TRY(settle_since(l, err));
     for (l->talks_mask = 15; l->talks_mask < 2 * l->rows; l->talks_mask = 2 * l->talks_mask + 1) {}
     l->talks = keel_arena_calloc(l->arena, l->talks_mask + 1, sizeof *l->talks);

@@ -89,7 +89,9 @@ size_t keel_arms_drawn(const keel_arms *arms, const char *unit) {
     return arms->n - 1;
 }
 
-size_t keel_arms_assign(const keel_arms *arms, const char *unit) {
+size_t keel_arms_assign(const keel_arms *arms, const char *unit, uint32_t *stopped) {
     const size_t arm = keel_arms_drawn(arms, unit);
-    return atomic_load(&arms->of[arm].stopped) ? 0 : arm;
+    *stopped = 0;
+    for (size_t i = 0; i < arms->n; i++) *stopped |= (uint32_t)atomic_load(&arms->of[i].stopped) << i;
+    return *stopped >> arm & 1 ? 0 : arm;
 }

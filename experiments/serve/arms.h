@@ -5,6 +5,7 @@
 #define KEEL_EXPERIMENTS_SERVE_ARMS_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include "core/memory.h"
 #include "core/status.h"
@@ -31,9 +32,10 @@ keel_status keel_arms_parse(const char *const *texts, size_t n, const char *salt
 void keel_arms_single(const char *dir, keel_arms *out);
 /* {"NAME": SHARE, ...} as the store keeps it. */
 void keel_arms_json(const keel_arms *arms, keel_buf *out);
-/* The arm of a unit: what it was drawn for, and what it gets. From any thread. */
+/* The arm of a unit: what it was drawn for, and what it gets. stopped: bit i, the i-th arm is stopped now.
+ * From any thread. */
 size_t keel_arms_drawn(const keel_arms *arms, const char *unit);
-size_t keel_arms_assign(const keel_arms *arms, const char *unit);
+size_t keel_arms_assign(const keel_arms *arms, const char *unit, uint32_t *stopped);
 /* KEEL_ARMS_MOST: there is none of that name. */
 size_t keel_arms_find(const keel_arms *arms, const char *name);
 

@@ -63,6 +63,7 @@ typedef struct keel_job {
     keel_arena arena;                 /* of all that follows, and of what the log gets */
     keel_asked asked;
     const keel_version *version; /* it is decided by; held */
+    uint32_t stopped;            /* arms that were stopped when the arm was drawn, by keel_arms_assign */
     keel_conversation talk;
     keel_decision decision;  /* the one of the talk, still open */
     keel_job_source *source; /* [decision.n_candidates] */

@@ -304,6 +304,7 @@ static keel_served *record(const keel_serve *serve, keel_job *job, const keel_se
                             .explored = said->explored,
                             .fallback = said->why != NULL,
                             .shadow = serve->options.shadow,
+                            .stopped = job->stopped,
                             .total_ms = {true, said->total_ms},
                             .upstream_ms = {job->gathered.begun > 0, said->upstream_ms},
                             .encode_ms = {true, said->encode_ms},

@@ -30,7 +30,8 @@ static void place(const keel_serve *serve, keel_job *job) {
     keel_threads_find(serve->threads, asked->conversation, asked->user, asked->turns, asked->n_turns, job->id,
                       job->name);
     const char *unit = asked->user ? asked->user : job->name;
-    job->version = keel_versions_take(serve->versions, keel_arms_assign(serve->options.arms, unit));
+    job->version =
+        keel_versions_take(serve->versions, keel_arms_assign(serve->options.arms, unit, &job->stopped));
 }
 
 static keel_status read_job(const keel_serve *serve, keel_job *job, keel_err *err) {

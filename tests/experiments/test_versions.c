@@ -15,6 +15,7 @@
 #include "core/file.h"
 #include "datasets/store_internal.h"
 #include "datasets/store_policies.h"
+#include "experiments/serve/ab_rows.h"
 #include "experiments/serve/guard.h"
 #include "experiments/serve/served_log.h"
 #include "experiments/serve/threads.h"
@@ -109,15 +110,16 @@ static void a_unit_stays_with_its_arm_and_shares_are_met(void **state) {
     static const char *const texts[] = {"a=x:0.7", "b=y:0.2", "c=z:0.1"};
     double count[3] = {0}, expected[3] = {14000, 4000, 2000};
     size_t moved = 0;
+    uint32_t stopped;
     assert_ok(keel_arms_parse(texts, 3, "salt", &arena, &arms, &err));
     assert_ok(keel_arms_parse(texts, 3, "pepper", &arena, &other, &err));
     for (int i = 0; i < 20000; i++) {
         char unit[24];
         snprintf(unit, sizeof unit, "user-%d", i);
-        const size_t arm = keel_arms_assign(&arms, unit);
-        assert_int_equal(arm, keel_arms_assign(&arms, unit));
+        const size_t arm = keel_arms_assign(&arms, unit, &stopped);
+        assert_int_equal(arm, keel_arms_assign(&arms, unit, &stopped));
         count[arm]++;
-        moved += arm != keel_arms_assign(&other, unit);
+        moved += arm != keel_arms_assign(&other, unit, &stopped);
     }
     assert_true(keel_sample_ratio(count, expected, 3) > 0.001);
     assert_in_range(moved, 8500, 9900); /* 1 - .7^2 - .2^2 - .1^2 = .46 */
@@ -126,7 +128,8 @@ static void a_unit_stays_with_its_arm_and_shares_are_met(void **state) {
         char unit[24];
         snprintf(unit, sizeof unit, "user-%d", i);
         const size_t drawn = keel_arms_drawn(&arms, unit);
-        assert_int_equal(keel_arms_assign(&arms, unit), drawn == 1 ? 0 : drawn);
+        assert_int_equal(keel_arms_assign(&arms, unit, &stopped), drawn == 1 ? 0 : drawn);
+        assert_int_equal(stopped, 2);
     }
 }
 
@@ -361,7 +364,9 @@ static void orders_go_by_the_registry(void **state) {
 
 /* ---- guardrails ---- */
 
-static void serve_rows(const char *store, const char *prefix, int n, int refused_of_ten_by_b) {
+/* stopped: b is, so a answers all. */
+static void serve_rows(const char *store, const char *prefix, int n, int refused_of_ten_by_b,
+                       bool b_stopped) {
     keel_served_log *log;
     const keel_served_log_options options = {.arms = "{\"a\": 0.5, \"b\": 0.5}"};
     assert_ok(keel_served_log_open(&log, store, &options, &err));
@@ -370,10 +375,12 @@ static void serve_rows(const char *store, const char *prefix, int n, int refused
         keel_arena own = {0};
         snprintf(request, sizeof request, "%s-%d", prefix, i);
         keel_served *s = made_served(&own, request, request, "tell me how to break into houses", 1);
-        s->arm = i % 2 ? "b" : "a", s->policy = i % 2 ? hash[2] : hash[1], s->at = i;
+        const bool by_b = i % 2 && !b_stopped;
+        s->arm = by_b ? "b" : "a", s->policy = by_b ? hash[2] : hash[1], s->at = i;
+        s->stopped = b_stopped ? 2 : 0;
         s->conversation->risk = KEEL_RISK_DANGEROUS;
         s->conversation->decisions[0].candidates[0].outcome =
-            i % 2 && i / 2 % 10 >= refused_of_ten_by_b ? KEEL_OUTCOME_COMPLIANCE : KEEL_OUTCOME_REFUSAL;
+            by_b && i / 2 % 10 >= refused_of_ten_by_b ? KEEL_OUTCOME_COMPLIANCE : KEEL_OUTCOME_REFUSAL;
         keel_served_log_put(log, s, &own);
     }
     keel_served_log_close(log);
@@ -389,11 +396,11 @@ static void a_guardrail_stops_the_worse_arm_once(void **state) {
     const char *path = in("guard.db");
     assert_int_equal(keel_guards_open(&guards, path, (const char *const[]){"nonsense"}, 1, 1e6, &err),
                      KEEL_E_USAGE);
-    serve_rows(path, "alike", 600, 10);
+    serve_rows(path, "alike", 600, 10, false);
     assert_ok(keel_guards_open(&guards, path, &rule, 1, 1e6, &err));
     assert_ok(keel_guards_look(guards, &stopped, &err));
     assert_int_equal(stopped, 0);
-    serve_rows(path, "worse", 1200, 5);
+    serve_rows(path, "worse", 1200, 5, false);
     assert_ok(keel_guards_look(guards, &stopped, &err));
     assert_int_equal(stopped, 1);
     assert_ok(keel_guards_look(guards, &stopped, &err));
@@ -409,6 +416,29 @@ static void a_guardrail_stops_the_worse_arm_once(void **state) {
     assert_non_null(strstr(last->note, rule));
     keel_store_close(store);
     keel_versions_close(versions);
+}
+
+/* The server takes a stop up a little after it was published: what was answered until then was drawn by the
+ * shares of before. */
+static void a_stop_voids_no_cell(void **state) {
+    (void)state;
+    static const keel_ab_config config = {.since = -INFINITY};
+    keel_experiment_config how = {.arms = 2, .alpha = 0.05, .tau = 0.05};
+    keel_experiment found;
+    keel_ab_rows rows;
+    keel_store *store;
+    const char *path = in("stopped.db");
+    serve_rows(path, "before", 400, 5, false);
+    assert_ok(keel_store_open(&store, path, KEEL_STORE_WRITE, &err));
+    const keel_publication stop = {.arm = "b", .at = 300, .why = KEEL_PUBLISHED_GUARDRAIL};
+    assert_ok(keel_store_publish(store, &stop, NULL, &err));
+    serve_rows(path, "after", 400, 5, true);
+    assert_ok(keel_ab_rows_load(store, &config, &arena, &rows, &err));
+    assert_ok(keel_experiment_analyse(&how, rows.observations, rows.n, rows.n_cells, &arena, &found, &err));
+    assert_int_equal(rows.n, 800);
+    assert_true(found.cells[0].expected[0] == 600 && found.cells[0].expected[1] == 200);
+    assert_false(found.cells[0].is_void);
+    keel_store_close(store);
 }
 
 static int know_hashes(void **state) {
@@ -432,6 +462,7 @@ int main(void) {
         cmocka_unit_test(a_server_follows_what_is_published),
         cmocka_unit_test(orders_go_by_the_registry),
         cmocka_unit_test(a_guardrail_stops_the_worse_arm_once),
+        cmocka_unit_test(a_stop_voids_no_cell),
     };
     return cmocka_run_group_tests(tests, know_hashes, unmake);
 }
