@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/context.h"
+#include "core/hash.h"
 #include "core/log.h"
 #include "datasets/store_policies.h"
 #include "experiments/serve/serve_internal.h"
@@ -80,6 +81,8 @@ static keel_status open_log(keel_serve *serve, keel_err *err) {
     keel_status status =
         arms.failed ? keel_nomem(err, "serve") : keel_served_log_open(&serve->log, options->store, &log, err);
     keel_buf_free(&arms);
+    if (status == KEEL_OK) /* requests are counted from 1 again: what is tried is drawn anew */
+        serve->options.seed = keel_hash64_mix(options->seed, (uint64_t)keel_served_log_start(serve->log));
     if (status != KEEL_OK || !options->n_guards) return status;
     return keel_guards_open(&serve->guards, options->store, options->guards, options->n_guards, 0, err);
 }

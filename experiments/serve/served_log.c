@@ -247,6 +247,10 @@ void keel_served_log_close(keel_served_log *log) {
 
 /* ---- putting ---- */
 
+int64_t keel_served_log_start(const keel_served_log *log) {
+    return log->start;
+}
+
 void keel_served_log_user(const keel_served_log *log, const char *user, char hash[33]) {
     char hex[65];
     keel_sha256 sum;

@@ -44,6 +44,8 @@ bool keel_served_log_put(keel_served_log *log, keel_served *served, keel_arena *
 /* The same for feedback, which is copied. One about a request that is still queued is written after it. */
 bool keel_served_log_feedback(keel_served_log *log, const keel_feedback *feedback);
 
+/* Which start of a server on this store it is: another number each time. */
+int64_t keel_served_log_start(const keel_served_log *log);
 /* The hash by which a user is kept: 32 hex digits and a 0. */
 void keel_served_log_user(const keel_served_log *log, const char *user, char hash[33]);
 

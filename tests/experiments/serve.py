@@ -231,6 +231,14 @@ def exploring():
     explored, least, most = db.execute("SELECT sum(explored), min(propensity), max(propensity) FROM served").fetchone()
     assert 15 <= explored <= 45 and 0 < least < most <= 1, (explored, least, most)
     assert db.execute("SELECT count(*) FROM served s JOIN candidates k ON k.id = s.candidate_id WHERE k.taken AND k.propensity = s.propensity").fetchone() == (60,)
+    db.close()
+    s = Server("--explore", "0.5", "--seed", "7", "--store", "explore.db", "--harm-threshold", "1000")  # once more: other requests are tried
+    for i in range(60):
+        s.ask("POST", "/v1/choose", ask)
+    s.end()
+    db = sqlite3.connect("explore.db")
+    tried = [db.execute("SELECT explored FROM served WHERE start_id = ? ORDER BY id", (start,)).fetchall() for start in (1, 2)]
+    assert len(tried[0]) == len(tried[1]) == 60 and tried[0] != tried[1], tried
 
 
 def many_at_once():

@@ -432,6 +432,7 @@ static void what_a_full_disk_keeps_out_to_the_end_is_known_at_the_next_start(voi
     keel_served_log_state s;
     keel_served_log_state_of(serving, &s);
     assert_int_equal(s.lost_before, 2);
+    assert_int_equal(keel_served_log_start(serving), 2);
     close_log();
     assert_int_equal(number("SELECT sum(count) FROM served_lost"), 2);
 }
