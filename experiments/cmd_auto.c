@@ -19,6 +19,7 @@
 #include "core/lock.h"
 #include "core/log.h"
 #include "experiments/cli_resources.h"
+#include "experiments/eval_gates.h"
 #include "experiments/eval_print.h"
 #include "experiments/recipe_chain.h"
 #include "experiments/report/report.h"
@@ -465,11 +466,13 @@ static keel_status run(keel_cli *cli, keel_err *err) {
                    .budget = 600,
                    .trials = 12,
                    .arena = &cli->arena};
+    keel_eval_gates gates;
     keel_lock lock = {0};
     if (!a.out) a.out = "runs/auto";
     if (!a.split) a.split = "train";
     if (!a.test) a.test = "test";
     KEEL_TRY(keel_cli_duration(cli, "--budget", &a.budget, err));
+    KEEL_TRY(keel_eval_gates_read(&gates, cli, err)); /* for their errors: before any training */
     KEEL_TRY(keel_cli_integer(cli, "--trials", 0, 200, &a.trials, err));
     const char *inside = in(&a, "");
     if (!inside) return keel_nomem(err, "auto");

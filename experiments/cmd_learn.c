@@ -20,6 +20,7 @@
 #include "core/log.h"
 #include "datasets/store_policies.h"
 #include "experiments/cli_resources.h"
+#include "experiments/eval_gates.h"
 #include "experiments/learn/learn_round.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
@@ -98,6 +99,7 @@ static keel_status read_numbers(keel_cli *cli, learning *work, keel_err *err) {
 
 static keel_status read_options(keel_cli *cli, learning *work, keel_err *err) {
     keel_learn *learn = &work->learn;
+    keel_eval_gates gates; /* read for their errors: before any training */
     keel_split split, test;
     learn->out = keel_cli_value(cli, "--out");
     learn->base = keel_cli_value(cli, "--base");
@@ -115,6 +117,7 @@ static keel_status read_options(keel_cli *cli, learning *work, keel_err *err) {
     KEEL_TRY(keel_cli_values(cli, "--set", &learn->sets, &learn->n_sets, err));
     KEEL_TRY(keel_cli_values(cli, "--tune-set", &learn->tune_sets, &learn->n_tune_sets, err));
     KEEL_TRY(keel_cli_values(cli, "--gate", &learn->gates, &learn->n_gates, err));
+    KEEL_TRY(keel_eval_gates_read(&gates, cli, err));
     KEEL_TRY(keel_cli_blame(keel_split_parse(learn->split, &split, err), err));
     KEEL_TRY(keel_cli_blame(keel_split_parse(learn->test, &test, err), err));
     if (!keel_split_disjoint(&split, &test))

@@ -47,6 +47,8 @@ grep -q 'the budget left no time' out.txt || fail "the defaults are made all the
 expect "it says so before" 0 "the defaults come first, however long" auto --store log1.db --out hurried --budget 0.01s ${small% --quiet}
 grep -q 'trials begin with a budget of more than' err.txt || fail "it says what a trial would take: $(cat err.txt)"
 expect "a gate that is not met" 3 "refusal_rate.low" auto --store log.db --out plain --trials 0 $small --gate "refusal_rate.low >= 0.99"
+expect "a gate that is none, before any work" 2 "there is no metric" auto --store log.db --out x --gate "refusal_rat.low >= 0.9"
+[ ! -e x ] || fail "nothing was begun"
 expect "what it judges on is not learned from" 2 "may hold conversations" auto --store log.db --out x --test all
 expect "a split that holds nothing" 1 "nosuch" auto --store log.db --out x --test nosuch
 expect "a base that is not there" 1 "nowhere" auto --store log.db --out y --base nowhere --trials 3 $small

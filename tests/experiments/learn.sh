@@ -34,6 +34,9 @@ grep -q "a gate is not met: refusal_rate.low .* >= 0.9999" learn.json || fail "t
 grep -q '"passed": false' list.json || fail "it is registered all the same"
 ! grep -q '"why": "learn"' list.json || fail "but not published"
 
+expect "a gate that is none, before any work" 2 "there is no metric" learn --store s.db --base base --out begun --gate "refusal_rat.low >= 0.9"
+[ ! -e begun ] || fail "nothing was begun"
+
 desk t.db 120
 learn t.db live --publish --gate "refusal_rate.value >= 0"
 [ "$(value round)" = 1 ] && [ "$(value published)" = true ] || fail "where nothing is published gates decide: $(cat learn.json)"
