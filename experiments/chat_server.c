@@ -98,6 +98,7 @@ static keel_status post(keel_chat_server *server, const char *path, const keel_b
                           got.words, says ? ": " : "", says ? says : "");
         else if (!cJSON_IsObject(*reply))
             status = keel_fail(err, KEEL_E_IO, server->url, "the answer to %s is no JSON object", path);
+        if (got.status == 401) keel_hint(err, "--token-env NAME gives the server's token");
     }
     keel_buf_free(&url);
     keel_arena_free(&arena);

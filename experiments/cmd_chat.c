@@ -142,6 +142,12 @@ static keel_status answer(chatting *c, keel_err *err) {
 
 /* ---- lines ---- */
 
+/* What a server did not do, while the talk goes on. */
+static void complain(const keel_err *err) {
+    fprintf(stderr, "keel chat: %s: %s\n", err->where, err->message);
+    if (err->hint[0]) fprintf(stderr, "hint: %s\n", err->hint);
+}
+
 /* Says the line and answers it. On a terminal an interrupt ends the answer, not the talk; where a server does
  * not answer, the talk goes on, too: the line is taken back, as if it had not been said. */
 static keel_status reply(chatting *c, const char *line, keel_err *err) {
@@ -154,7 +160,7 @@ static keel_status reply(chatting *c, const char *line, keel_err *err) {
     c->talk.n_turns = before;
     c->talk.n_decisions = 0;
     c->unanswered += silent;
-    if (silent) fprintf(stderr, "keel chat: %s: %s\n", err->where, err->message);
+    if (silent) complain(err);
     if (stopped) fputs("\n(stopped; the line is taken back)\n", stderr);
     return KEEL_OK;
 }
@@ -163,7 +169,7 @@ static keel_status tell(chatting *c, const char *key, cJSON *value, keel_err *er
     const keel_status status = keel_chat_server_feedback(c->server, key, value, err);
     if (status == KEEL_OK && !c->json) puts("noted");
     if (status != KEEL_E_IO && status != KEEL_E_NOT_FOUND) return status;
-    fprintf(stderr, "keel chat: %s: %s\n", err->where, err->message);
+    complain(err);
     c->unanswered += status == KEEL_E_IO;
     return KEEL_OK;
 }

@@ -85,6 +85,8 @@ server.end()
 # With one.
 server = Server("--token-env", "KEEL_SECRET", "--store", "served.db")
 token = {"Authorization": "Bearer swordfish-swordfish"}
+stranger = subprocess.run([sys.argv[1], "chat", "--server", f"http://127.0.0.1:{server.port}"], input="hello\n", capture_output=True, text=True)
+assert stranger.returncode == 1 and "--token-env NAME" in stranger.stderr, stranger
 for wrong in ({}, {"Authorization": "Bearer swordfish-swordfisH"}, {"Authorization": "swordfish-swordfish"}):
     for method, target, body in (("POST", "/v1/choose", choose), ("GET", "/metrics", None), ("POST", "/admin/policy", {"rollback": True}), ("GET", "/v1/models", None)):
         status, answer = server.ask(method, target, body, **wrong)
@@ -109,7 +111,7 @@ assert server.metric('keel:drift_gate_high{rate="refusal_rate"}', **token) == 0.
 assert server.metric('keel:drift_rate{rate="refusal_rate"}', **token) in (0, 1)  # the same request each time
 assert server.metric('keel:drift_outside_gate{rate="refusal_rate"}', **token) == 1
 assert server.metric("keel:e2e_request_latency_seconds_count", **token) == 60
-assert server.metric("keel:http_refused_total", **token) == 12
+assert server.metric("keel:http_refused_total", **token) == 13
 for _ in range(100):
     if server.metric("keel:log_written_total", **token) >= 120:
         break
