@@ -203,10 +203,46 @@ static keel_status check_item(const keel_base *base, const keel_base_item *item,
     return KEEL_OK;
 }
 
+static bool same_text(const char *a, const char *b) {
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool is_candidate(const keel_decision *decision, const keel_candidate *fixed) {
+    for (size_t i = 0; i < decision->n_candidates; i++)
+        if (same_text(decision->candidates[i].text, fixed->text) &&
+            same_text(decision->candidates[i].act, fixed->act))
+            return true;
+    return false;
+}
+
+/* A fixed answer that the decision has as a candidate is one action, not two: that candidate. */
+static keel_status offer_once(const keel_base *base, const keel_decision *decision, keel_features *features,
+                              keel_arena *scratch, keel_err *err) {
+    float *prior = NULL;
+    for (size_t i = 0; i < base->n_fixed; i++) {
+        if (!is_candidate(decision, &base->fixed[i])) continue;
+        if (!prior) prior = keel_arena_alloc(scratch, features->n_actions * sizeof *prior);
+        if (!prior) return keel_nomem(err, "base");
+        if (features->log_prior != prior)
+            memcpy(prior, features->log_prior, features->n_actions * sizeof *prior);
+        features->log_prior = prior;
+        prior[decision->n_candidates + i] = -INFINITY;
+    }
+    if (prior) keel_log_softmax(prior, features->n_actions, prior);
+    return KEEL_OK;
+}
+
 keel_status keel_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                              keel_arena *scratch, keel_err *err) {
     for (size_t i = 0; i < n; i++) KEEL_TRY(check_item(base, &items[i], err));
-    return base->kind->encode(base, items, n, scratch, err);
+    KEEL_TRY(base->kind->encode(base, items, n, scratch, err));
+    for (size_t i = 0; i < n && base->space == KEEL_SPACE_CANDIDATES; i++)
+        for (size_t k = 0; k < items[i].n; k++) {
+            const size_t decision = items[i].decision ? items[i].decision[k] : k;
+            KEEL_TRY(offer_once(base, &items[i].conversation->decisions[decision], &items[i].features[k],
+                                scratch, err));
+        }
+    return KEEL_OK;
 }
 
 keel_status keel_base_encode_decision(const keel_base *base, const keel_conversation *conversation,

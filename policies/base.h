@@ -263,9 +263,10 @@ void keel_base_close(keel_base *base); /* NULL is harmless */
 
 /* ---- use ---- */
 
-/* State and candidate features and log pi_base of each decision, those of fixed answers last. A base reads
- * turns before the decision, candidates' texts and acts; never labels, models, risk or rewards. In candidate
- * sets a decision without candidates and fixed answers is KEEL_E_INVALID. */
+/* State and candidate features and log pi_base of each decision, those of fixed answers last. A fixed answer
+ * that is one of the decision's candidates too is that candidate: as itself it has log pi_base -INFINITY. A
+ * base reads turns before the decision, candidates' texts and acts; never labels, models, risk or rewards. In
+ * candidate sets a decision without candidates and fixed answers is KEEL_E_INVALID. */
 keel_status keel_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
                              keel_arena *scratch, keel_err *err);
 /* One decision of one conversation. */

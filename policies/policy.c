@@ -189,10 +189,25 @@ static bool has_threshold(const keel_policy *policy) {
     return policy->net.shape.cost && !policy->imitates && policy->harm_threshold < INFINITY;
 }
 
+/* The action that is the fixed answer at this place: the candidate that says the same, so that its features
+ * are the same, where the base offers it as that (keel_base_encode). */
+static size_t fixed_action(const keel_features *features, size_t place) {
+    const size_t dim = features->candidate_dim;
+    if (features->log_prior[place] > -INFINITY) return place;
+    for (size_t i = 0; i < place; i++)
+        if (memcmp(features->candidates + i * dim, features->candidates + place * dim,
+                   dim * sizeof *features->candidates) == 0)
+            return i;
+    return place;
+}
+
 /* What refuses or hands over is no harm, whatever the critic thinks of it. */
-static bool declines(const keel_policy *policy, size_t action, size_t n) {
-    if (policy->net.shape.space == KEEL_SPACE_CANDIDATES) return action + policy->n_fixed >= n;
-    return policy->declines && policy->declines[action];
+static bool declines(const keel_policy *policy, const keel_features *features, size_t action) {
+    const size_t n = features->n_actions;
+    if (policy->net.shape.space != KEEL_SPACE_CANDIDATES) return policy->declines && policy->declines[action];
+    for (size_t place = n - (policy->n_fixed < n ? policy->n_fixed : n); place < n; place++)
+        if (action == place || action == fixed_action(features, place)) return true;
+    return false;
 }
 
 double keel_policy_least_prior(const float *log_prior, size_t n, double support) {
@@ -214,19 +229,21 @@ static size_t fall_back(const keel_policy *policy, const float *log_prior, const
 }
 
 /* What is taken where the state is unfamiliar; n where nothing is known to be safe. */
-static size_t leave(const keel_policy *policy, const float *log_prior, const float *cost, size_t n) {
+static size_t leave(const keel_policy *policy, const keel_features *features, const float *cost) {
     const bool sets = policy->net.shape.space == KEEL_SPACE_CANDIDATES;
-    if (sets && policy->n_fixed && policy->n_fixed <= n) return n - policy->n_fixed;
-    return (!sets && policy->fallback_act >= 0) || cost ? fall_back(policy, log_prior, cost, n) : n;
+    const size_t n = features->n_actions;
+    if (sets && policy->n_fixed && policy->n_fixed <= n) return fixed_action(features, n - policy->n_fixed);
+    return (!sets && policy->fallback_act >= 0) || cost ? fall_back(policy, features->log_prior, cost, n) : n;
 }
 
-static void apply_threshold(const keel_policy *policy, const float *log_prior, const choice_work *work,
+static void apply_threshold(const keel_policy *policy, const keel_features *features, const choice_work *work,
                             keel_choice *out) {
+    const float *log_prior = features->log_prior;
     size_t open = 0, others = 0, harms = 0;
     const bool threshold = has_threshold(policy);
     double least = keel_policy_least_prior(log_prior, out->n, policy->support);
     for (size_t i = 0; i < out->n; i++) {
-        const bool kept = declines(policy, i, out->n);
+        const bool kept = declines(policy, features, i);
         bool harmful = threshold && !kept && (double)work->cost[i] > policy->harm_threshold;
         work->masked[i] = harmful || !(log_prior[i] > -INFINITY) || (double)log_prior[i] < least;
         harms += harmful;
@@ -296,8 +313,8 @@ static keel_status decide(const keel_policy *policy, const keel_features *featur
     keel_choice made = show(&work, features);
     log_partition(features->log_prior, work.q_w, NULL, n, 0, &made.value); /* beta 0: the prior's own mean */
     for (size_t i = 0; i < n; i++) work.advantage[i] = work.q_w[i] - (float)made.value;
-    apply_threshold(policy, features->log_prior, &work, &made);
-    const size_t fixed = leaves ? leave(policy, features->log_prior, work.cost, n) : n;
+    apply_threshold(policy, features, &work, &made);
+    const size_t fixed = leaves ? leave(policy, features, work.cost) : n;
     if (fixed < n) {
         made.fallback = true;
         made.chosen = fixed;

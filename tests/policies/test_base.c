@@ -288,6 +288,39 @@ static void log_prob_is_the_prior_over_the_given_candidates(void **state) {
     keel_base_close(base);
 }
 
+/* What a server said by a fixed answer is a candidate of the log: one action, which has the features of the
+ * other and all of the prior that the two would share. */
+static void a_fixed_answer_that_is_a_candidate_is_offered_once(void **state) {
+    (void)state;
+    static const keel_candidate fixed[] = {{.text = "No."},
+                                           {.text = "A colleague answers.", .act = "handover"}};
+    keel_features features, apart;
+    add_sets(store, 30, "train");
+    keel_base *base = tune_ngram();
+    keel_conversation *conversation = read_conversation(3);
+    base->fixed = fixed;
+    base->n_fixed = 2;
+    keel_candidate said[] = {conversation->decisions[0].candidates[0], {.text = "No."}};
+    conversation->decisions[0].candidates = said;
+    conversation->decisions[0].n_candidates = 2;
+    assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &features, &err));
+    const size_t dim = features.candidate_dim;
+    assert_int_equal(features.n_actions, 4);
+    assert_true(isinf(features.log_prior[2]) && isfinite(features.log_prior[1]) &&
+                isfinite(features.log_prior[3]));
+    assert_memory_equal(features.candidates + dim, features.candidates + 2 * dim, dim * sizeof(float));
+    conversation->decisions[0].n_candidates = 1;
+    assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &apart, &err));
+    assert_int_equal(apart.n_actions, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_float_equal(features.log_prior[i == 0 ? 0 : i == 1 ? 1 : 3], apart.log_prior[i], 1e-6);
+    said[1].act = "handover"; /* then it is another answer */
+    conversation->decisions[0].n_candidates = 2;
+    assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &features, &err));
+    assert_true(isfinite(features.log_prior[2]));
+    keel_base_close(base);
+}
+
 static void log_prob_in_fixed_spaces_goes_by_the_act(void **state) {
     (void)state;
     keel_features features;
@@ -318,6 +351,7 @@ int main(void) {
         TEST(features_do_not_depend_on_the_batch),
         TEST(each_field_holds_its_turns),
         TEST(log_prob_is_the_prior_over_the_given_candidates),
+        TEST(a_fixed_answer_that_is_a_candidate_is_offered_once),
         TEST(log_prob_in_fixed_spaces_goes_by_the_act),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,6 +251,14 @@ static void what_refuses_is_never_masked_as_harm(void **state) {
     assert_ok(keel_policy_decide(&sets, &features, &arena, &choice, &err));
     assert_true(choice.masked[0] && !choice.masked[1] && choice.fallback);
     assert_int_equal(choice.chosen, 1);
+    /* a fixed answer that is a candidate is that one (keel_base_encode) */
+    const float copied[] = {1, 1, -3, 0, 0, -4, 0, 0, -4}, once[] = {-0.6931472f, -0.6931472f, -INFINITY};
+    keel_features three = two(copied, once);
+    three.n_candidates = three.n_actions = 3;
+    assert_ok(keel_policy_decide(&sets, &three, &arena, &choice, &err));
+    assert_true(choice.masked[0] && !choice.masked[1] && choice.masked[2] && choice.fallback);
+    assert_int_equal(choice.chosen, 1);
+    assert_true(isfinite(choice.kl));
     sets.harm_threshold = 3; /* then there is a choice */
     assert_ok(keel_policy_decide(&sets, &features, &arena, &choice, &err));
     assert_true(!choice.masked[0] && !choice.fallback);
