@@ -72,9 +72,10 @@ static keel_status cut_folds(choosing *c, keel_err *err) {
     KEEL_TRY(keel_store_count_conversations(c->train->store, c->learned, &conversations, err));
     c->n_judged = conversations <= KEEL_CHOOSE_SMALL ? c->folds : 1;
     for (size_t k = 0; k < c->n_judged; ++k) {
-        if (keel_store_check_split(c->train->store, &c->part[k], NULL) == KEEL_OK &&
-            keel_store_check_split(c->train->store, &c->rest[k], NULL) == KEEL_OK)
-            continue;
+        keel_status status = keel_store_check_split(c->train->store, &c->part[k], err);
+        if (status == KEEL_OK) status = keel_store_check_split(c->train->store, &c->rest[k], err);
+        if (status == KEEL_OK) continue;
+        if (status != KEEL_E_NOT_FOUND) return status;
         keel_fail(err, KEEL_E_NOT_FOUND, c->part[k].text,
                   "too few groups of conversations to compare policies on folds of %s", c->learned->text);
         return keel_hint(err, "import more logs, or name one learner with --algo");
