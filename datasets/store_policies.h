@@ -31,6 +31,7 @@ typedef struct keel_publication {
 #define KEEL_PUBLISHED_ROLLBACK  "rollback"
 #define KEEL_PUBLISHED_GUARDRAIL "guardrail"
 #define KEEL_PUBLISHED_LEARN     "learn"
+#define KEEL_PUBLISHED_START     "start" /* named when the server was started */
 
 /* Adds one; its policy must be registered: KEEL_E_NOT_FOUND. *id may be NULL. */
 keel_status keel_store_publish(keel_store *store, const keel_publication *publication, int64_t *id,

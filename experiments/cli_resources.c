@@ -20,7 +20,7 @@ keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_
     KEEL_TRY(keel_store_check_path(path, err));
     if (mode != KEEL_STORE_CREATE && !keel_file_exists(path)) {
         keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no store");
-        return keel_hint(err, "`keel import` and `keel simulate` make one");
+        return keel_hint(err, "`keel import`, `keel simulate`, `keel consume` and `keel serve` make one");
     }
     return keel_store_open(out, path, mode, err);
 }

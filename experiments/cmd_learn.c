@@ -173,10 +173,16 @@ static cJSON *row_json(const keel_learned *learned) {
 
 static keel_status wait_until(double when, keel_err *err) {
     while (keel_clock() < when) {
-        if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, "learn", "between two rounds");
+        if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, NULL, "stopped between two rounds");
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
     return KEEL_OK;
+}
+
+/* Rounds without an end outlast a store that somebody holds, or a disk that is full for a while. */
+static bool endures(const learning *work, keel_status status) {
+    return !work->rounds && work->every > 0 &&
+           (status == KEEL_E_STORE || status == KEEL_E_IO || status == KEEL_E_NOMEM);
 }
 
 static keel_status learn_rounds(learning *work, keel_err *err) {
@@ -188,8 +194,15 @@ static keel_status learn_rounds(learning *work, keel_err *err) {
         keel_learned learned;
         keel_arena_reset(&arena);
         status = keel_learn_round(&work->learn, &arena, &learned, err);
-        if (status != KEEL_OK) break;
-        tell(&learned);
+        const bool again = status != KEEL_OK && endures(work, status);
+        if (status != KEEL_OK && !again) break;
+        if (again) {
+            keel_log(KEEL_LOG_INFO, "warning: this round failed, the next one tries again: %s: %s",
+                     err->where, err->message);
+            status = KEEL_OK;
+        } else {
+            tell(&learned);
+        }
         if (work->rounds) keel_json_add(rows, NULL, row_json(&learned));
         const bool last = work->rounds && done + 1 == work->rounds;
         if (!last && work->every > 0) status = wait_until(begun + work->every, err);
@@ -284,6 +297,8 @@ const keel_verb keel_verb_learn = {
         "limit of the difference. The k-th round has the share 6/(pi k)^2 of --error, so the chance that any of them publishes "
         "what is no\n"
         "better is at most --error. Where nothing is published yet, the gates alone decide.\n"
+        "Nothing new is no round: what a round without --publish made is published by `keel publish --policy "
+        "OUT/round-N/policy`.\n"
         "An interrupted round goes on when the same command is given again. The table `rounds` of the store says what each "
         "round learned\n"
         "from; --again makes one once more, from its snapshot, to the same bytes.\n"

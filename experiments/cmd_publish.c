@@ -219,7 +219,10 @@ static void print_list(const cJSON *result, FILE *out) {
     cJSON_ArrayForEach (row, keel_json_get(result, "policies")) {
         keel_table_cell(&policies, "%.12s", text_of(row, "policy"));
         keel_table_cell(&policies, "%s", text_of(row, "at"));
-        keel_table_cell(&policies, "%s", cJSON_IsTrue(keel_json_get(row, "passed")) ? "met" : "NOT met");
+        keel_table_cell(&policies, "%s",
+                        cJSON_IsTrue(keel_json_get(row, "passed")) ? "met"
+                        : keel_json_get(row, "gates")->child       ? "NOT met"
+                                                                   : "not judged");
         keel_table_cell(&policies, "%s", text_of(row, "dir"));
     }
     keel_table_print(&policies, out);

@@ -134,6 +134,7 @@ static keel_status read_options(keel_cli *cli, keel_arms *arms, keel_serve_optio
     KEEL_TRY(read_deciding(cli, out, err));
     if (fixed) KEEL_TRY(keel_fixed_read(fixed, &cli->arena, &answers, &out->n_fixed, err));
     out->fixed = answers;
+    out->behind_proxy = keel_cli_has(cli, "--behind-proxy");
     if (out->redact && !out->store)
         return keel_fail(err, KEEL_E_USAGE, "--redact", "goes with --store: nothing else is kept");
     KEEL_TRY(keel_cli_values(cli, "--guard", &out->guards, &out->n_guards, err));

@@ -51,7 +51,8 @@ static void expect(keel_serve *serve, keel_store *store) {
 static void look(void *context, keel_store *store) {
     keel_serve *serve = context;
     keel_err err = {0};
-    if (keel_versions_follow(serve->versions, store, &err) != KEEL_OK)
+    serve->named = serve->named || keel_versions_start(serve->versions, store, &err) == KEEL_OK;
+    if (!serve->named || keel_versions_follow(serve->versions, store, &err) != KEEL_OK)
         keel_log(KEEL_LOG_INFO, "warning: publications could not be followed: %s", err.message);
     expect(serve, store);
 }

@@ -19,9 +19,10 @@ typedef struct keel_serve_options {
     keel_propose_ask ask; /* what it is asked for; its pool too */
     const keel_candidate *fixed; /* [n_fixed] offered in every chat */
     size_t n_fixed;
-    double deadline; /* seconds: what has been written by then is chosen among */
-    double explore;  /* share of decisions that are drawn from pi */
-    bool shadow;     /* answer as the first upstream, or the caller's first candidate, does */
+    double deadline;   /* seconds: what has been written by then is chosen among */
+    double explore;    /* share of decisions that are drawn from pi */
+    bool shadow;       /* answer as the first upstream, or the caller's first candidate, does */
+    bool behind_proxy; /* whoever asks may be a proxy */
     uint64_t seed;
     const char *store, *redact; /* paths; NULL: no log; nothing is redacted */
     const char *const *guards;  /* [n_guards] what no arm may break (serve/guard.h); with a store */

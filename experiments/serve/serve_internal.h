@@ -36,6 +36,7 @@ struct keel_serve {
     keel_context under;              /* of its threads */
     keel_served_log_state log_state; /* at the end */
     _Atomic bool stopped;
+    bool named; /* what the arms were opened with is in the store; of the log's thread */
 };
 
 /* serve_work.c: jobs of a batch; a keel_crew_work. */

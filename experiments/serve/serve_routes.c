@@ -37,10 +37,11 @@ static void take_choose(keel_serve *serve, keel_http_exchange *exchange, const k
     take_in(serve, exchange, request, KEEL_JOB_CHOOSE);
 }
 
-/* Where no token guards it, nobody but who sits at the machine may publish; a proxy sits there, too, and says
- * for whom it asks. */
+/* Where no token guards it, nobody but who sits at the machine may publish: nobody at all where a proxy sits
+ * there too, since not every proxy says for whom it asks. */
 static void take_policy(keel_serve *serve, keel_http_exchange *exchange, const keel_http_request *request) {
-    const bool direct = request->loopback && !keel_http_header(request, "X-Forwarded-For") &&
+    const bool direct = request->loopback && !serve->options.behind_proxy &&
+                        !keel_http_header(request, "X-Forwarded-For") &&
                         !keel_http_header(request, "Forwarded");
     if (request->authorized || direct) {
         keel_admin_policy(serve->admin, exchange, request);

@@ -315,6 +315,49 @@ static void take_up_newest(keel_versions *versions, const keel_publication *rows
     if (n) versions->seen = rows[n - 1].id;
 }
 
+static keel_status register_unjudged(keel_store *store, const keel_version *one, keel_arena *arena,
+                                     keel_err *err) {
+    keel_registered_policy *all;
+    size_t n;
+    KEEL_TRY(keel_store_policies(store, arena, &all, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(all[i].hash, one->hash) == 0) return KEEL_OK;
+    char *path = realpath(one->dir, NULL);
+    if (!path) return keel_fail(err, KEEL_E_IO, one->dir, "the folder has no path");
+    const keel_registered_policy unjudged = {
+        .hash = one->hash, .dir = path, .base = one->base_hash, .gates = "[]", .at = (double)time(NULL)};
+    const keel_status status = keel_store_put_policy(store, &unjudged, err);
+    free(path);
+    return status;
+}
+
+static keel_status publish_start(keel_store *store, const keel_version *one, keel_arena *arena,
+                                 keel_err *err) {
+    keel_publication *last;
+    KEEL_TRY(keel_store_published(store, one->arm, arena, &last, err));
+    if (last && (strcmp(last->why, KEEL_PUBLISHED_START) != 0 || strcmp(last->policy, one->hash) == 0))
+        return KEEL_OK;
+    KEEL_TRY(register_unjudged(store, one, arena, err));
+    const keel_publication start = {
+        .arm = one->arm, .policy = one->hash, .at = (double)time(NULL), .why = KEEL_PUBLISHED_START};
+    return keel_store_publish(store, &start, NULL, err);
+}
+
+keel_status keel_versions_start(keel_versions *versions, keel_store *store, keel_err *err) {
+    keel_arena arena = {0};
+    keel_status status = keel_store_begin(store, err);
+    if (status != KEEL_OK) return status;
+    for (size_t i = 0; i < versions->arms->n && status == KEEL_OK; i++) {
+        const keel_version *one = keel_versions_take(versions, i);
+        status = publish_start(store, one, &arena, err);
+        keel_version_release(one);
+    }
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    keel_arena_free(&arena);
+    return status;
+}
+
 keel_status keel_versions_follow(keel_versions *versions, keel_store *store, keel_err *err) {
     keel_arena arena = {0};
     keel_publication *rows;

@@ -44,6 +44,10 @@ void keel_version_release(const keel_version *version); /* NULL is harmless */
 /* Loads, checks and swaps; KEEL_E_NOT_FOUND for an unknown arm. On failure the arm serves what it did. From
  * any thread, one at a time. */
 keel_status keel_versions_publish(keel_versions *versions, const char *arm, const char *dir, keel_err *err);
+/* Publishes to each arm what it was opened with, where nothing was published to it, or another policy at an
+ * earlier start: what a later policy is compared with, and what a rollback goes back to. A policy that was
+ * never judged is registered without gates, as one that has not passed. */
+keel_status keel_versions_start(keel_versions *versions, keel_store *store, keel_err *err);
 /* Takes up what was published to the store since the last call (at the first: the newest of each arm). A
  * policy that cannot be loaded or is another than the one registered is refused once, and said. */
 keel_status keel_versions_follow(keel_versions *versions, keel_store *store, keel_err *err);

@@ -44,15 +44,19 @@ grep -q '"added": 30' client.json || fail "thirty talks: $(cat client.json)"
 grep -q '"known": 30' client.json || fail "what was played stands: $(cat client.json)"
 sleep 1.5
 
-# ---- learned from, published, taken up ----
+# ---- learned from, compared with what the server was started with, published, taken up; and back ----
 "$KEEL" learn --store s.db --base base --out live --algo cql --set steps=200 --set hidden=16 --set batch=16 --label never --publish \
     --gate "refusal_rate.value >= 0" --quiet --json >learn.json || fail "a round"
 grep -q '"new": 180' learn.json || fail "what was served is learned from: $(cat learn.json)"
-grep -q '"published": true' learn.json || fail "published: $(cat learn.json)"
+grep -q '"verdict": "not shown to be better than the published one' learn.json || fail "the first policy of the server is compared with: $(cat learn.json)"
 policy=$(sed -n 's/^ *"policy": "\([0-9a-f]*\)".*/\1/p' learn.json | head -n 1)
+expect "it is published all the same" 0 "" publish --store s.db --policy live/round-1/policy --ope none --gate "refusal_rate.value >= 0" --quiet
 "$KEEL" simulate --store after.db --env support-desk --server "$url" --episodes 20 --seed 2 --quiet >/dev/null
 sleep 2
 "$KEEL" simulate --store after.db --env support-desk --server "$url" --episodes 25 --seed 2 --quiet >/dev/null
+expect "back to what the server was started with" 0 "" publish --store s.db --rollback --quiet --json
+"$KEEL" publish --store s.db --list --quiet >list.txt
+grep -q 'not judged' list.txt && grep -q 'start' list.txt || fail "the first policy is listed, as one that was not judged: $(cat list.txt)"
 kill -TERM $server
 status=0
 wait $server || status=$?
