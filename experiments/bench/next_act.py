@@ -4,7 +4,7 @@ the acts that the assistant took so far; on a sample of the dialogues drawn by h
 development part to judge. Prints how often the act that each base puts first is the logged one, with its interval, and the
 difference at the same decisions (bootstrap over conversations); of a decoder also the perplexity of the assistant's acts and texts.
 
-    next_act.py KEEL MODEL SGD_FOLDER OUT [SHARE_TRAIN SHARE_DEV]
+    next_act.py KEEL MODEL SGD_FOLDER OUT [SHARE_TRAIN SHARE_DEV [PASSES]]     PASSES: of a decoder over what it is tuned on (default 2)
 """
 import csv
 import gzip
@@ -20,6 +20,7 @@ from pathlib import Path
 
 keel, model, sgd, out = sys.argv[1:5]
 SHARE = dict(zip(("train", "dev"), map(float, sys.argv[5:7] or (0.02, 0.05))))
+PASSES = (sys.argv[7:8] or ["2"])[0]
 RESAMPLES = 2000
 GRAMS = {"n-grams": ["--base", "builtin"]}
 ENCODER = {
@@ -69,7 +70,7 @@ def is_decoder():
 
 DECODES = is_decoder()
 BASES = GRAMS | {
-    name: ["--base", model, *how, *(["--set", "epochs=2", "--set", "batch=4"] if DECODES and name != "none" else [])]
+    name: ["--base", model, *how, *(["--set", f"epochs={PASSES}", "--set", "batch=4"] if DECODES and name != "none" else [])]
     for name, how in (DECODER if DECODES else ENCODER).items()
 }
 
