@@ -1,8 +1,8 @@
 /* Whole verbs, in this process, with faults injected: an allocation that fails, a write that fails. Each time
  * a clean error, no leak, no part of an artefact; and the same command again comes to the undisturbed end.
  *
- *   test_faults [STRIDE [VERB]]   tries every STRIDE-th allocation (default: some dozens a verb); 1: each,
- * and each write; VERB: of that one alone */
+ *   test_faults [STRIDE [VERB]]   tries every STRIDE-th allocation (default: a dozen or more a verb); 1:
+ * each, and each write; VERB: of that one alone */
 #define _DEFAULT_SOURCE /* syscall */
 #include <errno.h>
 #include <fcntl.h>
@@ -289,7 +289,7 @@ static void fail_allocations(int i, bool alone) {
     char whole[65], result[65], what[64];
     restore(i);
     assert_int_equal(give_without(steps[i].line, 0, alone, &state, whole, &err), KEEL_OK);
-    size_t total = state.calls, by = stride ? stride : total / steps[i].tries + 1, tried = 0;
+    size_t total = state.calls, by = stride ? stride : 2 * total / steps[i].tries + 1, tried = 0;
     print_message("%.5s: %zu allocations, every %zu. fails%s\n", steps[i].line, total, by,
                   alone ? " alone" : " with all after it");
     for (size_t at = 1 + by / 3; at <= total; at += by) {
@@ -374,7 +374,7 @@ static void a_disk_that_fills_up_anywhere_is_an_error_and_leaves_nothing_partial
         if (!is_asked_for(i)) continue;
         restore(i);
         assert_int_equal(give_full(steps[i].line, SIZE_MAX, result, &err), KEEL_OK);
-        size_t total = writes, by = stride ? 1 : total / 24 + 1;
+        size_t total = writes, by = stride ? 1 : total / 12 + 1;
         print_message("%.5s: %zu writes, every %zu. finds the disk full\n", steps[i].line, total, by);
         assert_true(total > 0 || strncmp(steps[i].line, "import", 6) != 0); /* SQLite's are counted */
         if (total == 0) continue;                                           /* what only reads */
