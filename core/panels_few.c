@@ -166,28 +166,13 @@ void q8_tile(const char *x, size_t cols, const char *w, const float *bias, float
 }
 
 /* Sixteen outputs at a time; returns the first that is left over. */
-#define BY_ROWS(tile, ...)                                                                                   \
-    switch (rows) {                                                                                          \
-    case 1:                                                                                                  \
-        tile(__VA_ARGS__, 1);                                                                                \
-        break;                                                                                               \
-    case 2:                                                                                                  \
-        tile(__VA_ARGS__, 2);                                                                                \
-        break;                                                                                               \
-    case 3:                                                                                                  \
-        tile(__VA_ARGS__, 3);                                                                                \
-        break;                                                                                               \
-    default:                                                                                                 \
-        tile(__VA_ARGS__, 4);                                                                                \
-    }
-
 __attribute__((target("avx512f"))) size_t keel__few_f32(const void *x, size_t rows, const keel_matrix *w,
                                                         const float *bias, size_t from, size_t to, float *y) {
     size_t o = from;
     if ((uintptr_t)w->data % sizeof(float)) return from;
     for (; o + LANES <= to; o += LANES)
-        BY_ROWS(f32_tile, x, w->cols, (const float *)w->data + o * w->cols, bias ? bias + o : NULL,
-                y + o * LANES)
+        KEEL__BY_ROWS(f32_tile, x, w->cols, (const float *)w->data + o * w->cols, bias ? bias + o : NULL,
+                      y + o * LANES)
     return o;
 }
 
@@ -197,8 +182,8 @@ __attribute__((target("avx512f,avx512bf16"))) size_t keel__few_bf16(const void *
     const size_t row_bytes = w->cols * sizeof(uint16_t);
     size_t o = from;
     for (; o + LANES <= to; o += LANES)
-        BY_ROWS(bf16_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                y + o * LANES)
+        KEEL__BY_ROWS(bf16_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                      y + o * LANES)
     return o;
 }
 
@@ -207,8 +192,8 @@ __attribute__((target(VNNI))) size_t keel__few_q8(const void *x, size_t rows, co
     const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES;
     size_t o = from;
     for (; o + LANES <= to; o += LANES)
-        BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                y + o * LANES)
+        KEEL__BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                      y + o * LANES)
     return o;
 }
 #endif

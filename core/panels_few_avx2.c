@@ -139,28 +139,13 @@ INLINE void q8_tile(const keel__pairs_block *x, size_t cols, const char *w, cons
 
 /* Sixteen outputs at a time, as the other kernels of few rows; what is over is left to the panel's product.
  */
-#define BY_ROWS(tile, ...)                                                                                   \
-    switch (rows) {                                                                                          \
-    case 1:                                                                                                  \
-        tile(__VA_ARGS__, 1);                                                                                \
-        break;                                                                                               \
-    case 2:                                                                                                  \
-        tile(__VA_ARGS__, 2);                                                                                \
-        break;                                                                                               \
-    case 3:                                                                                                  \
-        tile(__VA_ARGS__, 3);                                                                                \
-        break;                                                                                               \
-    default:                                                                                                 \
-        tile(__VA_ARGS__, 4);                                                                                \
-    }
-
 __attribute__((target(AVX2))) size_t keel__few_f32_avx2(const void *x, size_t rows, const keel_matrix *w,
                                                         const float *bias, size_t from, size_t to, float *y) {
     const size_t row_bytes = w->cols * sizeof(float), end = from + (to - from) / KEEL_PANEL * KEEL_PANEL;
     if ((uintptr_t)w->data % sizeof(float)) return from;
     for (size_t o = from; o < end; o += LANES)
-        BY_ROWS(float_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                y + o * KEEL_PANEL, 0)
+        KEEL__BY_ROWS(float_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                      y + o * KEEL_PANEL, 0)
     return end;
 }
 
@@ -169,8 +154,8 @@ __attribute__((target(AVX2))) size_t keel__few_bf16_avx2(const void *x, size_t r
                                                          float *y) {
     const size_t row_bytes = w->cols * sizeof(uint16_t), end = from + (to - from) / KEEL_PANEL * KEEL_PANEL;
     for (size_t o = from; o < end; o += LANES)
-        BY_ROWS(float_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                y + o * KEEL_PANEL, 1)
+        KEEL__BY_ROWS(float_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                      y + o * KEEL_PANEL, 1)
     return end;
 }
 
@@ -179,8 +164,8 @@ __attribute__((target(AVX2))) size_t keel__few_q8_avx2(const void *x, size_t row
     const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES,
                  end = from + (to - from) / KEEL_PANEL * KEEL_PANEL;
     for (size_t o = from; o < end; o += LANES)
-        BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                y + o * KEEL_PANEL)
+        KEEL__BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
+                      y + o * KEEL_PANEL)
     return end;
 }
 #endif

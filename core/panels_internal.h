@@ -60,4 +60,20 @@ typedef struct keel__panel_kernel {
 extern const keel__panel_kernel keel__panel_kernels[];
 extern const size_t keel__n_panel_kernels;
 
+/* A tile for as many rows as there are, 1 to 4: the compiler then knows how many. */
+#define KEEL__BY_ROWS(tile, ...)                                                                             \
+    switch (rows) {                                                                                          \
+    case 1:                                                                                                  \
+        tile(__VA_ARGS__, 1);                                                                                \
+        break;                                                                                               \
+    case 2:                                                                                                  \
+        tile(__VA_ARGS__, 2);                                                                                \
+        break;                                                                                               \
+    case 3:                                                                                                  \
+        tile(__VA_ARGS__, 3);                                                                                \
+        break;                                                                                               \
+    default:                                                                                                 \
+        tile(__VA_ARGS__, 4);                                                                                \
+    }
+
 #endif

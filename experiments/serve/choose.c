@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "datasets/message.h"
+#include "experiments/serve/job.h"
 #include "experiments/serve/openai.h"
 
 /* ---- requests ---- */
@@ -56,17 +57,6 @@ static keel_status read_candidate(const cJSON *item, const char *place, keel_are
     return KEEL_OK;
 }
 
-static bool same_text(const char *a, const char *b) {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool is_there(const keel_asked *asked, const keel_candidate *one) {
-    for (size_t i = 0; i < asked->n_candidates; i++)
-        if (same_text(asked->candidates[i].text, one->text) && same_text(asked->candidates[i].act, one->act))
-            return true;
-    return false;
-}
-
 static keel_status read_candidates(const cJSON *list, keel_arena *arena, keel_asked *out, keel_err *err) {
     char place[32];
     size_t index = 0;
@@ -83,7 +73,7 @@ static keel_status read_candidates(const cJSON *list, keel_arena *arena, keel_as
         keel_candidate *one = &out->candidates[out->n_candidates];
         snprintf(place, sizeof place, "candidates[%zu]", index);
         KEEL_TRY(read_candidate(item, place, arena, one, err));
-        if (is_there(out, one)) continue;
+        if (keel_job_among(out->candidates, out->n_candidates, one)) continue;
         out->place[out->n_candidates++] = index;
     }
     return KEEL_OK;
