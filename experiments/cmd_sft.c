@@ -25,7 +25,8 @@ static const keel_flag flags[] = {
     {"--teacher", "DIR", false, false,
      "a policy: the base learns what it would choose at each decision, in place of what was said"},
     {"--teacher-base", "DIR", false, false,
-     "the teacher's base (default: the folder beside it that holds it)"},
+     "without --teacher: a base to learn from beside the log (distil); with it: that policy's base (default: the folder "
+     "beside it that holds it)"},
     {"--out", "DIR", true, false, "folder of the tuned base"},
     {"--split", "NAME", false, false, "what it is tuned on (default: train)"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
@@ -101,15 +102,14 @@ static keel_status tune_with(keel_cli *cli, keel_store *store, keel_pool *pool,
 
 static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
                         keel_err *err) {
-    const char *dir = keel_cli_value(cli, "--teacher");
+    const char *dir = keel_cli_value(cli, "--teacher"), *base_dir = keel_cli_value(cli, "--teacher-base");
     keel_policy *teacher = NULL;
     keel_base *teacher_base = NULL;
     keel_status status = KEEL_OK;
-    if (!dir && keel_cli_has(cli, "--teacher-base"))
-        return keel_fail(err, KEEL_E_USAGE, "--teacher-base", "is that of a teacher: give --teacher too");
     if (dir)
-        status =
-            keel_cli_open_policy(dir, keel_cli_value(cli, "--teacher-base"), &teacher, &teacher_base, err);
+        status = keel_cli_open_policy(dir, base_dir, &teacher, &teacher_base, err);
+    else if (base_dir)
+        status = keel_base_open(&teacher_base, base_dir, err);
     keel_sft_extras extras = {.teacher = teacher, .teacher_base = teacher_base};
     if (status == KEEL_OK) status = tune_with(cli, store, pool, config, &extras, err);
     keel_policy_close(teacher);

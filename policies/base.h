@@ -33,6 +33,7 @@ typedef struct keel_base_config {
     int64_t max_acts;
     int64_t memory_mb;
     int64_t seed;
+    double distil, distil_temperature; /* of kinds that learn from a teacher's base */
 } keel_base_config;
 
 extern const char *const keel_base_spaces[]; /* auto, candidates, acts, outcomes; NULL-terminated */
@@ -69,6 +70,18 @@ extern const char *const keel_base_fixed[]; /* auto, none, refusal; NULL-termina
         "seed", KEEL_OPT_INT, offsetof(keel_base_config, seed), "1", 0, 9007199254740991, NULL,              \
             "seed of every random draw"                                                                      \
     }
+/* Of kinds that learn from a teacher's base (keel_base_kind.distils). */
+#define KEEL_BASE_OPTION_DISTIL                                                                                \
+    {                                                                                                          \
+        "distil", KEEL_OPT_REAL, offsetof(keel_base_config, distil), "0.5", 0, 1, NULL,                        \
+            "with --teacher-base: share of the loss that is what the teacher says, the rest what the log says" \
+    }
+#define KEEL_BASE_OPTION_TEMPERATURE                                                                         \
+    {                                                                                                        \
+        "distil_temperature", KEEL_OPT_REAL, offsetof(keel_base_config, distil_temperature), "1", 0.05, 100, \
+            NULL,                                                                                            \
+            "with --teacher-base: logits of teacher and student are divided by it (Hinton et al. 2015)"      \
+    }
 
 /* ---- tuning ---- */
 
@@ -86,6 +99,8 @@ typedef struct keel_base_tuning {
     const keel_base_config *config; /* the kind's own configuration, of which this is the first member */
     const keel_base *from;          /* a base of this kind to go on from; NULL: start anew */
     const char *model; /* the model that the kind starts from, the folder of `from` too; or NULL */
+    const keel_base *teacher_base; /* what it says is learned, config->distil of the loss; or NULL. Of any
+                                      kind: whether it fits is for the kind to say, by name */
     keel_action_space space;
     const char *const *acts; /* [n_acts] of a fixed space */
     size_t n_acts;
@@ -189,6 +204,8 @@ struct keel_base_kind {
      * file. The first kind that says so takes it. NULL: it starts from nothing. */
     keel_status (*starts_from)(const char *path, bool *out, keel_err *err);
     bool needs_model; /* it starts from nothing else */
+    bool distils;     /* it learns from a teacher's base (tuning->teacher_base); its options have distil and
+                         distil_temperature */
     /* A base of a model as it came, over candidate sets; its hash is not the kind's. NULL: a model has to be
      * tuned first. */
     keel_status (*open)(keel_base **out, const char *path, keel_err *err);

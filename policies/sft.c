@@ -90,11 +90,26 @@ static keel_status keep_shape(sft *run, keel_err *err) {
     return KEEL_OK;
 }
 
-static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
-    KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
+/* The base that is learned from, if any: with a policy, the base is that policy's. */
+static const keel_base *teacher_base_of(const sft *run) {
+    return run->extras.teacher ? NULL : run->extras.teacher_base;
+}
+
+static keel_status check_kind(const sft *run, keel_err *err) {
+    const keel_base *teacher = teacher_base_of(run);
     if (!run->kind->tune)
         return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec, "a base of type \"%s\" cannot be tuned",
                          run->kind->type);
+    if (teacher && !run->kind->distils)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, run->spec,
+                         "a base of type \"%s\" cannot learn from another base (of type \"%s\")",
+                         run->kind->type, teacher->kind->type);
+    return KEEL_OK;
+}
+
+static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
+    KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
+    KEEL_TRY(check_kind(run, err));
     run->config = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
     if (!run->config) return keel_nomem(err, "sft");
     if (config)
@@ -236,13 +251,15 @@ static bool add_fixed(const sft *run, cJSON *lineage) {
 static keel_status identify(sft *run, keel_err *err) {
     cJSON *config = keel_options_to_json(run->kind->options, run->config);
     cJSON *lineage = run->lineage = cJSON_CreateObject();
+    const keel_base *teacher_base = teacher_base_of(run);
     const char *origin = run->from ? run->from->hash : run->job.model ? run->model_hash : run->kind->type;
     bool complete =
         config && lineage && cJSON_AddNumberToObject(lineage, "seed", (double)run->config->seed) &&
         cJSON_AddStringToObject(lineage, "content", run->corpus->content) &&
         cJSON_AddStringToObject(lineage, "split", run->split->text) &&
         cJSON_AddStringToObject(lineage, "from", origin) && add_fixed(run, lineage) &&
-        (!run->extras.teacher || cJSON_AddStringToObject(lineage, "teacher", run->extras.teacher->hash));
+        (!run->extras.teacher || cJSON_AddStringToObject(lineage, "teacher", run->extras.teacher->hash)) &&
+        (!teacher_base || cJSON_AddStringToObject(lineage, "teacher_base", teacher_base->hash));
     keel_status status =
         complete ? keel_artefact_identify(lineage, config, run->identity, err) : keel_nomem(err, "sft");
     if (status == KEEL_OK)
@@ -295,6 +312,7 @@ static keel_status prepare(sft *run, keel_err *err) {
     run->job.corpus = run->corpus;
     run->job.config = run->config;
     run->job.from = run->from;
+    run->job.teacher_base = teacher_base_of(run);
     run->job.identity = run->identity;
     run->job.taught = run->extras.teacher != NULL;
     return KEEL_OK;

@@ -30,6 +30,8 @@ typedef struct keel_sft_extras {
     /* The base learns what this policy would have said in place of what was said. The policy's own base comes
      * with it. */
     const keel_policy *teacher;
+    /* Without a policy: a base that the tuned one learns from beside the log (keel_base_tuning.teacher_base).
+     * KEEL_E_UNSUPPORTED where spec's kind learns from none. */
     const keel_base *teacher_base;
 } keel_sft_extras;
 
