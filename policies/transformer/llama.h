@@ -21,6 +21,7 @@
 #include "policies/tokens/tokenizer.h"
 #include "policies/transformer/blocks.h"
 #include "policies/transformer/lora.h"
+#include "policies/transformer/observer.h"
 
 typedef enum keel_rope { KEEL_ROPE_PLAIN, KEEL_ROPE_LINEAR, KEEL_ROPE_LLAMA3 } keel_rope;
 enum { KEEL_LLAMA_MOST_EOS = 8 };
@@ -80,6 +81,13 @@ static inline size_t keel_llama_norm(const keel_llama_config *c) {
 static inline size_t keel_llama_head(const keel_llama_config *c) {
     return keel_llama_norm(c) + 1;
 }
+/* Of a layer's matrices, the first that reads the same: what an observer is told it by. The head's input is
+ * told by the row that is multiplied, for the rows whose logits are asked for. */
+static inline size_t keel_llama_reads(size_t row) {
+    return row == KEEL_LLAMA_K || row == KEEL_LLAMA_V ? KEEL_LLAMA_Q
+           : row == KEEL_LLAMA_UP                     ? KEEL_LLAMA_GATE
+                                                      : row;
+}
 
 typedef struct keel_llama {
     keel_llama_config config;
@@ -94,6 +102,7 @@ typedef struct keel_llama {
     keel_llama_defaults defaults;
     keel_lora_config lora;
     size_t n_virtual;               /* prompt tuning: rows of virtual tokens */
+    const keel_observer *observer;  /* borrowed: is told what keel_llama_run multiplies; NULL: nobody is */
     keel_matrix *unmerged;          /* matrix[] before keel_llama_merge; NULL: LoRA is not merged */
     size_t file_bytes;              /* of the files' weights */
     struct keel_llama_files *files; /* private: what is mapped, and the memory of the rest */

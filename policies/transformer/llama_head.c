@@ -77,6 +77,14 @@ static void finish_row(head *h, size_t r) {
     *w->log_prob = real ? (float)((double)h->target[r] - most - log(sum)) : -INFINITY;
 }
 
+/* A panel whose other lanes are 0, by the row of the matrix. */
+static void tell(const head *h, size_t panel) {
+    const keel_observer *observer = h->llama->observer;
+    const size_t rows = h->n - panel * KEEL_PANEL;
+    observer->see(observer->context, (size_t)(h->matrix - h->llama->matrix), h->scratch[0],
+                  rows < KEEL_PANEL ? rows : KEEL_PANEL, h->matrix->cols);
+}
+
 static void work(void *context, keel_team *team, size_t thread) {
     head *h = context;
     size_t task;
@@ -130,6 +138,8 @@ keel_status keel__head_run(const keel_llama *llama, const keel__wanted *wanted, 
         h.n = n - first < PANELS * KEEL_PANEL ? n - first : PANELS * KEEL_PANEL;
         h.panels = keel_panels(h.n);
         h.wanted = wanted + first;
+        for (size_t panel = 0; llama->observer && panel < h.panels; panel++)
+            pack_panel(&h, panel, 0), tell(&h, panel);
         KEEL_TRY(keel_team_run(pool, work, &h, err));
     }
     return check_finite(&h, wanted, n, err);

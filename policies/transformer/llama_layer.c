@@ -118,7 +118,7 @@ static void embed(keel__pass *p, size_t layer, size_t panel, size_t thread) {
 static void norm(keel__pass *p, bool first, const float *gain, size_t panel, size_t thread, float **out) {
     const keel_llama_config *c = &p->llama->config;
     const size_t at = panel * c->hidden * KEEL_PANEL;
-    *out = p->scratch[thread];
+    *out = p->normed ? p->normed + at : p->scratch[thread];
     keel_panel_rms_norm(p->x + at, first ? NULL : p->y + at, gain, c->epsilon, 1, c->hidden, *out);
 }
 
@@ -346,6 +346,16 @@ static void go(keel__pass *p, keel_team *team, size_t thread, phase *of, size_t 
     keel_team_wait(team);
 }
 
+/* A phase of one task: nobody goes on meanwhile. */
+static void tell(const keel__pass *p, keel_team *team, size_t layer, size_t row, const float *x,
+                 size_t cols) {
+    const keel_observer *observer = p->llama->observer;
+    if (!observer) return;
+    for (size_t task; keel_team_take(team, 1, &task);)
+        observer->see(observer->context, keel_llama_row(layer, row), x, p->rows, cols);
+    keel_team_wait(team);
+}
+
 static void go_down(keel__pass *p, keel_team *team, size_t layer, const keel__packed *x, const size_t *rows,
                     size_t n) {
     if (!p->lora) return;
@@ -371,15 +381,19 @@ void keel__pass_run(keel__pass *p, keel_team *team, size_t thread) {
     go(p, team, thread, embed, 0, p->panels);
     for (size_t l = 0; l < c->layers; l++) {
         go(p, team, thread, norm_1, l, p->panels);
+        tell(p, team, l, KEEL_LLAMA_Q, p->normed, p->hidden.cols);
         go_down(p, team, l, &p->hidden, reads_1, 3);
         go(p, team, thread, qkv, l, blocks * (c->heads + 2 * c->kv_heads));
         go(p, team, thread, attend, l, p->panels * c->kv_heads);
         go(p, team, thread, pack_seen, l, p->panels);
+        tell(p, team, l, KEEL_LLAMA_O, p->seen, p->heads.cols);
         go_down(p, team, l, &p->heads, reads_seen, 1);
         go(p, team, thread, attention_out, l, to_hidden_tasks);
         go(p, team, thread, norm_2, l, p->panels);
+        tell(p, team, l, KEEL_LLAMA_GATE, p->normed, p->hidden.cols);
         go_down(p, team, l, &p->hidden, reads_2, 2);
         go(p, team, thread, gate_up, l, blocks * ceil_of(c->inner, TASK_INNER));
+        tell(p, team, l, KEEL_LLAMA_DOWN, p->gate, p->inner.cols);
         go_down(p, team, l, &p->inner, reads_inner, 1);
         go(p, team, thread, down, l, to_hidden_tasks);
     }

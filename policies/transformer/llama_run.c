@@ -76,7 +76,8 @@ static keel_status lay_out(const keel_llama_feed *feeds, size_t n, keel_arena *s
 static size_t panel_floats(const keel__pass *p) {
     const keel_llama_config *c = &p->llama->config;
     const size_t heads = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    size_t floats = 2 * c->hidden + 3 * heads + 2 * kv + 2 * c->inner + c->head_dim;
+    size_t floats =
+        (p->llama->observer ? 3 : 2) * c->hidden + 3 * heads + 2 * kv + 2 * c->inner + c->head_dim;
     for (unsigned t = 0; p->lora && t < KEEL__LORA_TARGETS; t++)
         if (p->llama->lora.targets >> t & 1) floats += p->llama->lora.rank;
     return floats * KEEL_PANEL;
@@ -115,6 +116,7 @@ static bool make_room(keel__pass *p, size_t threads, keel_arena *scratch) {
     p->gate = take(scratch, p, c->inner, &there);
     p->up = take(scratch, p, c->inner, &there);
     p->turn = take(scratch, p, c->head_dim, &there);
+    if (p->llama->observer) p->normed = take(scratch, p, c->hidden, &there);
     for (unsigned t = 0; p->lora && t < KEEL__LORA_TARGETS; t++)
         if (p->llama->lora.targets >> t & 1) p->low[t] = take(scratch, p, p->llama->lora.rank, &there);
     take_packed(scratch, p, c->hidden, &p->hidden, &there);

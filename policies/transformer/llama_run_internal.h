@@ -80,6 +80,7 @@ typedef struct keel__pass {
     float *queries;   /* [kv head][row][query head of it][head_dim], turned and / sqrt(head_dim) */
     float *seen;      /* panels of heads * head_dim columns */
     float *gate, *up; /* panels of inner columns */
+    float *normed;    /* panels of hidden columns, where there is an observer */
     float *turn;      /* [row][head_dim] */
     float *low[KEEL__LORA_TARGETS]; /* panels of rank columns: A x */
     keel__packed hidden, heads, inner;

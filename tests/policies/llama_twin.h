@@ -16,6 +16,7 @@ typedef struct llama_twin {
     double *r, *a, *b; /* spare, [n, widest] */
     double *q, *k, *v; /* [n, heads * dim] */
     float *row;
+    double **square; /* NULL, or for each row of the model NULL or [cols]: gets sums of its inputs' squares */
 } llama_twin;
 
 static inline double twin_frequency(const keel_llama_config *c, size_t i) {
@@ -43,6 +44,8 @@ static inline void twin_rms(const llama_twin *t, size_t row, const double *x, do
 static inline void twin_linear(const llama_twin *t, size_t row, size_t bias, const double *x, double *out) {
     const keel_matrix *w = &t->llama->matrix[row], *b = &t->llama->matrix[bias];
     float *offsets = calloc(w->rows, sizeof *offsets);
+    for (size_t i = 0; t->square && t->square[row] && i < t->n * w->cols; i++)
+        t->square[row][i % w->cols] += x[i] * x[i];
     if (bias && b->data) keel_matrix_read_row(b, 0, offsets);
     for (size_t o = 0; o < w->rows; o++) {
         keel_matrix_read_row(w, o, t->row);
@@ -68,26 +71,26 @@ static inline void twin_turn(const llama_twin *t, double *x, size_t heads) {
             }
 }
 
-static inline void twin_attend(const llama_twin *t, double *out) {
+static inline void twin_attend(const llama_twin *t, size_t heads, size_t kv_heads, double *out) {
     const keel_llama_config *c = &t->llama->config;
     const size_t d = c->head_dim;
     double *score = calloc(t->n, sizeof *score);
-    memset(out, 0, t->n * c->heads * d * sizeof *out);
-    for (size_t h = 0; h < c->heads; h++) {
-        const size_t g = h / (c->heads / c->kv_heads);
+    memset(out, 0, t->n * heads * d * sizeof *out);
+    for (size_t h = 0; h < heads; h++) {
+        const size_t g = h / (heads / kv_heads);
         for (size_t p = 0; p < t->n; p++) {
             double most = -INFINITY, sum = 0;
             for (size_t s = 0; s <= p; s++) {
                 score[s] = 0;
                 for (size_t i = 0; i < d; i++)
-                    score[s] += t->q[(p * c->heads + h) * d + i] * t->k[(s * c->kv_heads + g) * d + i];
+                    score[s] += t->q[(p * heads + h) * d + i] * t->k[(s * kv_heads + g) * d + i];
                 score[s] /= sqrt((double)d);
                 most = fmax(most, score[s]);
             }
             for (size_t s = 0; s <= p; s++) sum += score[s] = exp(score[s] - most);
             for (size_t s = 0; s <= p; s++)
                 for (size_t i = 0; i < d; i++)
-                    out[(p * c->heads + h) * d + i] += score[s] / sum * t->v[(s * c->kv_heads + g) * d + i];
+                    out[(p * heads + h) * d + i] += score[s] / sum * t->v[(s * kv_heads + g) * d + i];
         }
     }
     free(score);
@@ -95,29 +98,32 @@ static inline void twin_attend(const llama_twin *t, double *out) {
 
 static inline void twin_layer(llama_twin *t, size_t layer) {
     const keel_llama_config *c = &t->llama->config;
-    const size_t first = keel_llama_row(layer, 0);
+    const size_t first = keel_llama_row(layer, 0), inner = t->llama->matrix[first + KEEL_LLAMA_UP].rows,
+                 heads = t->llama->matrix[first + KEEL_LLAMA_Q].rows / c->head_dim,
+                 kv_heads = t->llama->matrix[first + KEEL_LLAMA_K].rows / c->head_dim;
     twin_rms(t, first + KEEL_LLAMA_NORM_1, t->x, t->r);
     twin_linear(t, first + KEEL_LLAMA_Q, first + KEEL_LLAMA_Q_BIAS, t->r, t->q);
     twin_linear(t, first + KEEL_LLAMA_K, first + KEEL_LLAMA_K_BIAS, t->r, t->k);
     twin_linear(t, first + KEEL_LLAMA_V, first + KEEL_LLAMA_V_BIAS, t->r, t->v);
-    twin_turn(t, t->q, c->heads);
-    twin_turn(t, t->k, c->kv_heads);
-    twin_attend(t, t->a);
+    twin_turn(t, t->q, heads);
+    twin_turn(t, t->k, kv_heads);
+    twin_attend(t, heads, kv_heads, t->a);
     twin_linear(t, first + KEEL_LLAMA_O, first + KEEL_LLAMA_O_BIAS, t->a, t->r);
     for (size_t i = 0; i < t->n * c->hidden; i++) t->x[i] += t->r[i];
     twin_rms(t, first + KEEL_LLAMA_NORM_2, t->x, t->r);
     twin_linear(t, first + KEEL_LLAMA_GATE, first + KEEL_LLAMA_GATE_BIAS, t->r, t->a);
     twin_linear(t, first + KEEL_LLAMA_UP, first + KEEL_LLAMA_UP_BIAS, t->r, t->b);
-    for (size_t i = 0; i < t->n * c->inner; i++) t->a[i] = t->a[i] / (1 + exp(-t->a[i])) * t->b[i];
+    for (size_t i = 0; i < t->n * inner; i++) t->a[i] = t->a[i] / (1 + exp(-t->a[i])) * t->b[i];
     twin_linear(t, first + KEEL_LLAMA_DOWN, first + KEEL_LLAMA_DOWN_BIAS, t->a, t->r);
     for (size_t i = 0; i < t->n * c->hidden; i++) t->x[i] += t->r[i];
 }
 
-/* logits [n, vocab] of all positions of a text. */
-static inline void llama_twin_run(const keel_llama *llama, const int32_t *id, size_t n, double *logits) {
+/* logits [n, vocab] of all positions of a text. square: see above. */
+static inline void llama_twin_see(const keel_llama *llama, const int32_t *id, size_t n, double **square,
+                                  double *logits) {
     const keel_llama_config *c = &llama->config;
     const size_t widest = c->hidden + c->inner + c->heads * c->head_dim;
-    llama_twin t = {.llama = llama, .n = n};
+    llama_twin t = {.llama = llama, .n = n, .square = square};
     double **parts[] = {&t.x, &t.r, &t.a, &t.b, &t.q, &t.k, &t.v};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) *parts[i] = calloc(n * widest, sizeof(double));
     t.row = calloc(widest, sizeof *t.row);
@@ -130,6 +136,10 @@ static inline void llama_twin_run(const keel_llama *llama, const int32_t *id, si
     twin_linear(&t, c->tied ? KEEL_LLAMA_EMBED : keel_llama_head(c), 0, t.r, logits);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) free(*parts[i]);
     free(t.row);
+}
+
+static inline void llama_twin_run(const keel_llama *llama, const int32_t *id, size_t n, double *logits) {
+    llama_twin_see(llama, id, n, NULL, logits);
 }
 
 /* ln of the probability of a token under the logits of a position. */

@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "llama_made.h"
 #include "llama_twin.h"
+#include "policies/transformer/input_stats.h"
 #include "policies/transformer/llama_run.h"
 #include "support/faults.h"
 #include "support/interrupt.h"
@@ -124,6 +125,71 @@ static void other_formats_are_near_it(void **state) {
     (void)state;
     const double bf16 = off_by(KEEL_MATRIX_BF16), q8_0 = off_by(KEEL_MATRIX_Q8_0);
     if (!(bf16 < 0.015 && q8_0 < 0.035)) fail_msg("BF16 is off by %g, Q8_0 by %g", bf16, q8_0);
+}
+
+/* ---- what an observer is told ---- */
+
+/* The text in feeds of `step` tokens, by a pool of some threads. */
+static void observe(keel_llama *llama, size_t step, size_t threads, keel_input_stats *stats) {
+    float log_prob[N], logits[MOST_VOCAB];
+    keel_pool *pool = NULL;
+    assert_ok(keel_pool_open(&pool, threads, &err));
+    assert_ok(keel_input_stats_make(stats, llama->n_rows, &err));
+    const keel_observer observer = keel_input_stats_observer(stats);
+    keel_llama_sequence *sequence = opened(llama, NULL, 0);
+    llama->observer = &observer;
+    for (size_t at = 0; at < N; at += step)
+        read_on(llama, sequence, at, at + step < N ? at + step : N, pool, log_prob,
+                at + step < N ? NULL : logits);
+    llama->observer = NULL;
+    assert_ok(keel_input_stats_check(stats, &err));
+    keel_llama_sequence_close(sequence);
+    keel_pool_close(pool);
+}
+
+static void is_near(const keel_input_columns *got, const double *square, const keel_input_columns *again) {
+    float mean[128];
+    assert_int_equal(got->rows, N);
+    assert_true(got->cols <= 128);
+    keel_input_mean_squares(got, mean);
+    for (size_t c = 0; c < got->cols; c++) {
+        const double expected = square[c] / N, largest = (double)got->largest[c];
+        if (!(fabs((double)mean[c] - expected) <= 1e-4 * expected + 1e-9))
+            fail_msg("column %zu: %g, expected %g", c, (double)mean[c], expected);
+        assert_true(largest * largest >= expected * (1 - 1e-4) &&
+                    largest * largest <= square[c] * (1 + 1e-4));
+    }
+    assert_memory_equal(got->square, again->square, got->cols * sizeof *got->square);
+    assert_memory_equal(got->largest, again->largest, got->cols * sizeof *got->largest);
+}
+
+static void an_observer_is_told_what_matrices_read(void **state) {
+    (void)state;
+    made_llama m;
+    keel_input_stats stats, again;
+    double *square[KEEL_LLAMA_FIRST_LAYER + 2 * KEEL_LLAMA_LAYER + 2] = {0}, sums[128] = {0};
+    made_open(&m, &made_config, KEEL_MATRIX_F32, NULL, 0);
+    double *logits = malloc(N * made_config.vocab * sizeof *logits);
+    observe(&m.llama, N, 1, &stats);
+    observe(&m.llama, 37, 3, &again);
+    for (size_t row = 0; row < m.llama.n_rows; row++) {
+        const size_t kind = (row - KEEL_LLAMA_FIRST_LAYER) % KEEL_LLAMA_LAYER;
+        const bool layer = row >= KEEL_LLAMA_FIRST_LAYER && row < keel_llama_norm(&made_config);
+        if (!m.llama.matrix[row].data || !keel_llama_is_matrix(&made_config, row) ||
+            (layer && keel_llama_reads(kind) != kind)) {
+            assert_int_equal(stats.matrix[row].rows, 0);
+            continue;
+        }
+        memset(sums, 0, sizeof sums);
+        square[row] = sums;
+        llama_twin_see(&m.llama, text, N, square, logits);
+        square[row] = NULL;
+        is_near(&stats.matrix[row], sums, &again.matrix[row]);
+    }
+    free(logits);
+    keel_input_stats_free(&stats);
+    keel_input_stats_free(&again);
+    made_close(&m);
 }
 
 /* W + s B A in place of W. */
@@ -467,6 +533,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_the_plain_pass),
         cmocka_unit_test(other_formats_are_near_it),
+        cmocka_unit_test(an_observer_is_told_what_matrices_read),
         cmocka_unit_test(corrections_that_are_not_merged_count),
         cmocka_unit_test(virtual_tokens_stand_before_a_text),
         cmocka_unit_test(rows_beyond_the_tokenizer_are_no_tokens),
