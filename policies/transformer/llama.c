@@ -34,6 +34,13 @@ static const struct {
     [KEEL_LLAMA_DOWN_BIAS] = {"mlp.down_proj.bias", false},
 };
 
+size_t keel_llama_kv_heads_before(const keel_llama_config *c, size_t layer) {
+    if (!c->layer_kv_heads) return layer * c->kv_heads;
+    size_t heads = 0;
+    for (size_t l = 0; l < layer; l++) heads += c->layer_kv_heads[l];
+    return heads;
+}
+
 /* The row's kind within its layer; KEEL_LLAMA_LAYER: it is in none. */
 static size_t kind_of(const keel_llama_config *c, size_t row) {
     if (row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(c)) return KEEL_LLAMA_LAYER;
@@ -41,26 +48,20 @@ static size_t kind_of(const keel_llama_config *c, size_t row) {
 }
 
 void keel_llama_shape(const keel_llama_config *c, size_t row, size_t *rows, size_t *cols) {
-    const size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
+    const size_t kind = kind_of(c, row),
+                 at = kind < KEEL_LLAMA_LAYER ? (row - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER : 0,
+                 q = keel_llama_heads(c, at) * c->head_dim, kv = keel_llama_kv_heads(c, at) * c->head_dim,
+                 inner = keel_llama_inner(c, at);
     const size_t layer[KEEL_LLAMA_LAYER][2] = {
-        [KEEL_LLAMA_NORM_1] = {1, c->hidden},
-        [KEEL_LLAMA_Q] = {q, c->hidden},
-        [KEEL_LLAMA_K] = {kv, c->hidden},
-        [KEEL_LLAMA_V] = {kv, c->hidden},
-        [KEEL_LLAMA_Q_BIAS] = {1, q},
-        [KEEL_LLAMA_K_BIAS] = {1, kv},
-        [KEEL_LLAMA_V_BIAS] = {1, kv},
-        [KEEL_LLAMA_O] = {c->hidden, q},
-        [KEEL_LLAMA_O_BIAS] = {1, c->hidden},
-        [KEEL_LLAMA_NORM_2] = {1, c->hidden},
-        [KEEL_LLAMA_GATE] = {c->inner, c->hidden},
-        [KEEL_LLAMA_UP] = {c->inner, c->hidden},
-        [KEEL_LLAMA_DOWN] = {c->hidden, c->inner},
-        [KEEL_LLAMA_GATE_BIAS] = {1, c->inner},
-        [KEEL_LLAMA_UP_BIAS] = {1, c->inner},
-        [KEEL_LLAMA_DOWN_BIAS] = {1, c->hidden},
+        [KEEL_LLAMA_NORM_1] = {1, c->hidden},   [KEEL_LLAMA_Q] = {q, c->hidden},
+        [KEEL_LLAMA_K] = {kv, c->hidden},       [KEEL_LLAMA_V] = {kv, c->hidden},
+        [KEEL_LLAMA_Q_BIAS] = {1, q},           [KEEL_LLAMA_K_BIAS] = {1, kv},
+        [KEEL_LLAMA_V_BIAS] = {1, kv},          [KEEL_LLAMA_O] = {c->hidden, q},
+        [KEEL_LLAMA_O_BIAS] = {1, c->hidden},   [KEEL_LLAMA_NORM_2] = {1, c->hidden},
+        [KEEL_LLAMA_GATE] = {inner, c->hidden}, [KEEL_LLAMA_UP] = {inner, c->hidden},
+        [KEEL_LLAMA_DOWN] = {c->hidden, inner}, [KEEL_LLAMA_GATE_BIAS] = {1, inner},
+        [KEEL_LLAMA_UP_BIAS] = {1, inner},      [KEEL_LLAMA_DOWN_BIAS] = {1, c->hidden},
     };
-    const size_t kind = kind_of(c, row);
     *rows = kind < KEEL_LLAMA_LAYER ? layer[kind][0] : row == keel_llama_norm(c) ? 1 : c->vocab;
     *cols = kind < KEEL_LLAMA_LAYER ? layer[kind][1] : c->hidden;
 }
@@ -165,6 +166,44 @@ keel_status keel__llama_check(const keel_llama_config *c, const char *where, kee
             "RoPE's frequency factors: expected 0 < low < high and original positions, got %g, %g, %zu",
             c->rope_low, c->rope_high, c->rope_original);
     return KEEL_OK;
+}
+
+/* The largest of sizes [layers], which must be at least 1; *alike: all are the same. NULL: `most`. */
+static keel_status largest_size(const keel_llama *llama, const uint32_t *size, size_t *most, bool *alike,
+                                const char *what, keel_err *err) {
+    *alike = true;
+    if (!size) return KEEL_OK;
+    *most = 0;
+    for (size_t l = 0; l < llama->config.layers; l++) {
+        if (size[l] == 0) return keel_fail(err, KEEL_E_INVALID, "decoder", "layer %zu has no %s", l, what);
+        if (size[l] > *most) *most = size[l];
+        *alike = *alike && size[l] == size[0];
+    }
+    return KEEL_OK;
+}
+
+static keel_status keep_sizes(keel_llama *llama, const uint32_t *size, bool alike, const uint32_t **out,
+                              keel_err *err) {
+    const size_t bytes = llama->config.layers * sizeof *size;
+    *out = NULL;
+    if (!size || alike) return KEEL_OK;
+    uint32_t *copy = keel_arena_alloc(&llama->files->arena, bytes);
+    if (!copy) return keel_nomem(err, "decoder");
+    memcpy(copy, size, bytes);
+    *out = copy;
+    return KEEL_OK;
+}
+
+keel_status keel_llama_set_sizes(keel_llama *llama, const uint32_t *kv_heads, const uint32_t *inner,
+                                 keel_err *err) {
+    keel_llama_config *c = &llama->config;
+    const size_t group = c->heads / c->kv_heads;
+    bool alike_heads, alike_inner;
+    KEEL_TRY(largest_size(llama, kv_heads, &c->kv_heads, &alike_heads, "heads of keys and values", err));
+    KEEL_TRY(largest_size(llama, inner, &c->inner, &alike_inner, "channels", err));
+    c->heads = c->kv_heads * group;
+    KEEL_TRY(keep_sizes(llama, kv_heads, alike_heads, &c->layer_kv_heads, err));
+    return keep_sizes(llama, inner, alike_inner, &c->layer_inner, err);
 }
 
 double keel__llama_rope_divisor(const keel_llama_config *c, size_t i) {
@@ -342,6 +381,8 @@ keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, k
     made->config = *config;
     made->tokenizer = tokenizer;
     keel_status status = keel__llama_check(config, "decoder", err);
+    if (status == KEEL_OK)
+        status = keel_llama_set_sizes(made, config->layer_kv_heads, config->layer_inner, err);
     if (status == KEEL_OK && chat_template)
         status = keel__llama_keep_template(made, chat_template, "decoder", err);
     if (status == KEEL_OK) status = make_rows(made, seed, err);

@@ -29,6 +29,10 @@ enum { KEEL_LLAMA_MOST_EOS = 8 };
 typedef struct keel_llama_config {
     size_t vocab; /* rows of the embedding: at least the tokenizer's size; ids beyond it are never meant */
     size_t hidden, layers, heads, kv_heads, head_dim, inner, positions;
+    /* Layers of unequal sizes, as pruning leaves them: [layers] of each, 1 .. kv_heads and 1 .. inner, which
+     * are the largest; the heads of a layer are heads / kv_heads for each of its kv heads. NULL: all alike.
+     */
+    const uint32_t *layer_kv_heads, *layer_inner;
     double epsilon, rope_theta;
     keel_rope rope;
     double rope_factor, rope_low, rope_high; /* low and high: of LLAMA3 */
@@ -40,6 +44,18 @@ typedef struct keel_llama_config {
     int32_t pad;   /* -1: none */
     bool adds_bos; /* a text begins with bos */
 } keel_llama_config;
+
+static inline size_t keel_llama_kv_heads(const keel_llama_config *c, size_t layer) {
+    return c->layer_kv_heads ? c->layer_kv_heads[layer] : c->kv_heads;
+}
+static inline size_t keel_llama_heads(const keel_llama_config *c, size_t layer) {
+    return keel_llama_kv_heads(c, layer) * (c->heads / c->kv_heads);
+}
+static inline size_t keel_llama_inner(const keel_llama_config *c, size_t layer) {
+    return c->layer_inner ? c->layer_inner[layer] : c->inner;
+}
+/* Heads of keys and values in the layers before this one; of all layers where layer is their number. */
+size_t keel_llama_kv_heads_before(const keel_llama_config *config, size_t layer);
 
 /* How the model's makers would have it sampled; 1, 0, 1, 0, 1 where they do not say. temperature 0: the most
  * probable token. */
@@ -142,8 +158,14 @@ keel_status keel_llama_save(const keel_llama *llama, const char *dir, keel_block
 keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
                                  keel_err *err);
 
+/* Gives layers these sizes [layers], each copied into the model's memory or NULL: alike. Sizes that are all
+ * the same become the configuration's own. heads / kv_heads stays. KEEL_E_INVALID for one that is 0. */
+keel_status keel_llama_set_sizes(keel_llama *llama, const uint32_t *kv_heads, const uint32_t *inner,
+                                 keel_err *err);
+
 /* A new one: weights N(0, .02^2), those that end in the residual stream / sqrt(2 layers) (Radford et al.
- * 2019), norms 1, biases 0. Takes the tokenizer, also when it fails; chat_template (NULL: none) is copied. */
+ * 2019), norms 1, biases 0. Takes the tokenizer, also when it fails; chat_template (NULL: none) and sizes of
+ * layers are copied. */
 keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, keel_tokenizer *tokenizer,
                             const char *chat_template, uint64_t seed, keel_err *err);
 

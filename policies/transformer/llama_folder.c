@@ -103,6 +103,19 @@ static keel_status read_sizes(const reader *r, const cJSON *json, family kind) {
                                     : KEEL_OK;
 }
 
+/* "keel_layers": {"kv_heads": [..], "inner": [..]} where pruning left layers of unequal sizes */
+static keel_status read_layer_sizes(const reader *r, const cJSON *json) {
+    const keel_llama_config *c = &r->to->config;
+    keel_arena *arena = &r->to->files->arena;
+    const cJSON *layers = NULL;
+    uint32_t *kv_heads, *inner;
+    KEEL_TRY(keel_json_object(json, "keel_layers", false, &layers, r->from.path, r->from.err));
+    if (!layers || c->heads % c->kv_heads != 0) return KEEL_OK; /* the latter is told with other numbers */
+    KEEL_TRY(keel_model_folder_sizes(&r->from, layers, "kv_heads", c->layers, c->kv_heads, arena, &kv_heads));
+    KEEL_TRY(keel_model_folder_sizes(&r->from, layers, "inner", c->layers, c->inner, arena, &inner));
+    return keel_llama_set_sizes(r->to, kv_heads, inner, r->from.err);
+}
+
 /* The object that has rope_type: rope_parameters of newer libraries, rope_scaling of older ones. */
 static keel_status read_rope(const reader *r, const cJSON *json) {
     keel_llama_config *c = &r->to->config;
@@ -180,6 +193,7 @@ static keel_status read_config(reader *r, const cJSON *json) {
     KEEL_TRY(read_family(r, json, &kind));
     KEEL_TRY(check_rest(r, json));
     KEEL_TRY(read_sizes(r, json, kind));
+    KEEL_TRY(read_layer_sizes(r, json));
     KEEL_TRY(check_window(r, json, kind));
     KEEL_TRY(read_rope(r, json));
     KEEL_TRY(read_number(r, json, "rms_norm_eps", &c->epsilon));

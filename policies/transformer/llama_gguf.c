@@ -35,15 +35,39 @@ static keel_status read_size(reader *r, const char *name, size_t most, size_t *o
     return KEEL_OK;
 }
 
+/* A number, or a list of one for each layer: the largest, and the list [layers] in the arena or NULL. */
+static keel_status read_layers(reader *r, const char *name, size_t most, size_t *out, uint32_t **list) {
+    const keel_gguf_value *value = keel_gguf_find(r->from, key_of(r, name));
+    const size_t n = r->to->config.layers;
+    *list = NULL;
+    if (!value || !value->list) return read_size(r, name, most, out);
+    if (value->count != n || value->type == KEEL_GGUF_TEXT)
+        return keel_fail(r->err, KEEL_E_INVALID, r->from->path,
+                         "%s: expected a number for each of %zu layers", r->key, n);
+    *list = keel_arena_calloc(&r->to->files->arena, n, sizeof **list);
+    if (!*list) return keel_nomem(r->err, r->from->path);
+    *out = 0;
+    for (size_t l = 0; l < n; l++) {
+        const double number = keel_gguf_item(value, l);
+        if (!(number >= 1 && number <= (double)most && floor(number) == number))
+            return keel_fail(r->err, KEEL_E_INVALID, r->from->path, "%s: expected 1 to %zu, got %g", r->key,
+                             most, number);
+        (*list)[l] = (uint32_t)number;
+        if (*out < (size_t)number) *out = (size_t)number;
+    }
+    return KEEL_OK;
+}
+
 static keel_status refuse(const reader *r, const char *what) {
     return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path, "%s: %s", r->key, what);
 }
 
 static keel_status read_kind(reader *r) {
     KEEL_TRY(keel_gguf_text(r->from, "general.architecture", true, &r->kind, r->err));
-    if (strcmp(r->kind, "llama") == 0 || strcmp(r->kind, "qwen2") == 0) return KEEL_OK;
+    if (strcmp(r->kind, "llama") == 0 || strcmp(r->kind, "qwen2") == 0 || strcmp(r->kind, "deci") == 0)
+        return KEEL_OK;
     keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
-              "general.architecture: expected \"llama\" or \"qwen2\", got \"%s\"", r->kind);
+              "general.architecture: expected \"llama\", \"qwen2\" or \"deci\", got \"%s\"", r->kind);
     return keel_hint(r->err, "Keel reads decoders such as SmolLM2, Qwen2.5 and Llama");
 }
 
@@ -64,8 +88,27 @@ static keel_status read_head_dim(reader *r) {
     return turned == c->head_dim ? KEEL_OK : refuse(r, "RoPE turns whole heads");
 }
 
+/* Every layer has as many heads for each of keys and values. */
+static keel_status read_heads(reader *r, uint32_t **kv_heads) {
+    keel_llama_config *c = &r->to->config;
+    uint32_t *heads;
+    KEEL_TRY(read_layers(r, "attention.head_count", 1024, &c->heads, &heads));
+    c->kv_heads = c->heads;
+    KEEL_TRY(read_layers(r, "attention.head_count_kv", 1024, &c->kv_heads, kv_heads));
+    if (heads && !*kv_heads && !keel_gguf_find(r->from, r->key)) *kv_heads = heads;
+    for (size_t l = 0; (heads || *kv_heads) && l < c->layers; l++) {
+        const size_t h = heads ? heads[l] : c->heads, kv = *kv_heads ? (*kv_heads)[l] : c->kv_heads;
+        if (h * c->kv_heads != kv * c->heads || h % kv != 0)
+            return keel_fail(r->err, KEEL_E_UNSUPPORTED, r->from->path,
+                             "%s: layer %zu has %zu heads over %zu, and others %zu over %zu", r->key, l, h,
+                             kv, c->heads, c->kv_heads);
+    }
+    return KEEL_OK;
+}
+
 static keel_status read_sizes(reader *r) {
     keel_llama_config *c = &r->to->config;
+    uint32_t *kv_heads, *inner;
     const keel_gguf_tensor *embed = keel_gguf_tensor_of(r->from, "token_embd.weight");
     double experts = 0, window = 0;
     if (!embed || embed->n_dims != 2 || embed->dims[1] > 1 << 24)
@@ -73,12 +116,11 @@ static keel_status read_sizes(reader *r) {
     c->vocab = embed->dims[1];
     KEEL_TRY(read_size(r, "embedding_length", 1 << 16, &c->hidden));
     KEEL_TRY(read_size(r, "block_count", 1024, &c->layers));
-    KEEL_TRY(read_size(r, "attention.head_count", 1024, &c->heads));
-    KEEL_TRY(read_size(r, "feed_forward_length", 1 << 18, &c->inner));
+    KEEL_TRY(read_heads(r, &kv_heads));
+    KEEL_TRY(read_layers(r, "feed_forward_length", 1 << 18, &c->inner, &inner));
     KEEL_TRY(read_size(r, "context_length", 1 << 26, &c->positions));
-    c->kv_heads = c->heads;
-    KEEL_TRY(read_size(r, "attention.head_count_kv", 1024, &c->kv_heads));
     KEEL_TRY(read_head_dim(r));
+    if (c->heads % c->kv_heads == 0) KEEL_TRY(keel_llama_set_sizes(r->to, kv_heads, inner, r->err));
     KEEL_TRY(read_number(r, "attention.layer_norm_rms_epsilon", true, &c->epsilon));
     KEEL_TRY(read_number(r, "expert_count", false, &experts));
     if (experts != 0) return refuse(r, "Keel computes no mixture of experts");
@@ -214,15 +256,16 @@ void keel__llama_gguf_name(const keel_llama_config *c, size_t row, char out[64])
              layer[(row - KEEL_LLAMA_FIRST_LAYER) % KEEL_LLAMA_LAYER]);
 }
 
-size_t keel__llama_pairs(const keel_llama_config *c, size_t row) {
-    if (row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(c)) return 0;
+size_t keel__llama_pairs(const keel_llama_config *c, const char *kind, size_t row) {
+    if (row < KEEL_LLAMA_FIRST_LAYER || row >= keel_llama_norm(c) || strcmp(kind, "qwen2") == 0) return 0;
+    const size_t layer = (row - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER;
     switch ((row - KEEL_LLAMA_FIRST_LAYER) % KEEL_LLAMA_LAYER) {
     case KEEL_LLAMA_Q:
     case KEEL_LLAMA_Q_BIAS:
-        return c->heads;
+        return keel_llama_heads(c, layer);
     case KEEL_LLAMA_K:
     case KEEL_LLAMA_K_BIAS:
-        return c->kv_heads;
+        return keel_llama_kv_heads(c, layer);
     default:
         return 0;
     }
@@ -244,10 +287,8 @@ static keel_status find_tensor(const keel_llama *llama, const char *path, size_t
         return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\": expected %zu rows of %zu, got %zu of %zu",
                          name, rows, cols, tensor->n_dims > 1 ? tensor->dims[1] : 1, tensor->dims[0]);
     KEEL_TRY(keel_gguf_text(gguf, "general.architecture", true, &kind, err));
-    *out = (keel__llama_tensor){.type = tensor->type,
-                                .data = tensor->data,
-                                .pairs =
-                                    strcmp(kind, "llama") == 0 ? keel__llama_pairs(&llama->config, row) : 0};
+    *out = (keel__llama_tensor){
+        .type = tensor->type, .data = tensor->data, .pairs = keel__llama_pairs(&llama->config, kind, row)};
     return KEEL_OK;
 }
 

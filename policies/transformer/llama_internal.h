@@ -36,8 +36,8 @@ keel_status keel__llama_read_gguf(keel_llama *llama, const char *path, keel_llam
                                   keel_err *err);
 /* "blk.3.attn_q.weight" */
 void keel__llama_gguf_name(const keel_llama_config *config, size_t row, char out[64]);
-/* Heads whose rows a GGUF file of `llama` has in pairs; 0: it keeps the row as it is. */
-size_t keel__llama_pairs(const keel_llama_config *config, size_t row);
+/* Heads whose rows a GGUF file of this kind has in pairs; 0: it keeps the row as it is. */
+size_t keel__llama_pairs(const keel_llama_config *config, const char *kind, size_t row);
 /* A row's numbers in a type, with the rows of each head in pairs where pairs says of how many heads. */
 keel_status keel__llama_write_row(const keel_llama *llama, size_t row, keel_block_type type, size_t pairs,
                                   keel_file_writer *to, keel_err *err);
@@ -48,6 +48,10 @@ static inline bool keel__llama_is_qwen2(const keel_llama_config *c) {
 /* The same in a .gguf file, where factors of frequencies are Llama's alone. */
 static inline bool keel__llama_is_qwen2_gguf(const keel_llama_config *c) {
     return keel__llama_is_qwen2(c) && c->rope != KEEL_ROPE_LLAMA3;
+}
+/* What a .gguf file calls it: "deci" has sizes by layer, and is Llama otherwise. */
+static inline const char *keel__llama_gguf_kind(const keel_llama_config *c) {
+    return c->layer_kv_heads || c->layer_inner ? "deci" : keel__llama_is_qwen2_gguf(c) ? "qwen2" : "llama";
 }
 /* What scaling divides the i-th frequency by (llama.h): 1 where it is as it was. */
 double keel__llama_rope_divisor(const keel_llama_config *config, size_t i);

@@ -31,6 +31,21 @@ static const float *vector_of(const keel__pass *p, size_t layer, size_t row) {
     return matrix_of(p, layer, row)->data;
 }
 
+/* Inputs of a layer's o and down, which may be narrower than the widest. */
+static keel__packed narrow(keel__packed packed, size_t cols) {
+    packed.cols = cols;
+    return packed;
+}
+
+static keel__packed heads_of(const keel__pass *p, size_t layer) {
+    const keel_llama_config *c = &p->llama->config;
+    return narrow(p->heads, keel_llama_heads(c, layer) * c->head_dim);
+}
+
+static keel__packed inner_of(const keel__pass *p, size_t layer) {
+    return narrow(p->inner, keel_llama_inner(&p->llama->config, layer));
+}
+
 static void pack(const keel__pass *p, const keel__packed *to, const float *x, size_t panel, size_t panels,
                  size_t from, size_t end) {
     for (unsigned t = 0; t < KEEL_N_MATRIX_TYPES; t++)
@@ -183,14 +198,15 @@ static void put_value(keel__pass *p, size_t r, size_t layer, size_t head, const 
 /* A head of q, k or v over some panels: product, turn, and into its place. */
 static void qkv(keel__pass *p, size_t layer, size_t task, size_t thread) {
     const keel_llama_config *c = &p->llama->config;
-    const size_t dim = c->head_dim, group = c->heads / c->kv_heads, all = c->heads + 2 * c->kv_heads,
-                 which = task % all, first = task / all * TASK_PANELS,
+    const size_t dim = c->head_dim, heads = keel_llama_heads(c, layer),
+                 kv_heads = keel_llama_kv_heads(c, layer), group = heads / kv_heads,
+                 all = heads + 2 * kv_heads, which = task % all, first = task / all * TASK_PANELS,
                  panels = least(TASK_PANELS, p->panels - first);
-    const size_t kind = which < c->heads                 ? 0
-                        : which < c->heads + c->kv_heads ? 1
-                                                         : 2,
-                 head = which - (kind > 0 ? c->heads : 0) - (kind > 1 ? c->kv_heads : 0),
-                 width = (kind ? c->kv_heads : c->heads) * dim;
+    const size_t kind = which < heads              ? 0
+                        : which < heads + kv_heads ? 1
+                                                   : 2,
+                 head = which - (kind > 0 ? heads : 0) - (kind > 1 ? kv_heads : 0),
+                 width = (kind ? kv_heads : heads) * dim;
     float *y = kind == 0 ? p->q : kind == 1 ? p->k : p->v, *spare = p->scratch[thread];
     linear(p, layer, KEEL_LLAMA_Q + kind, KEEL_LLAMA_Q_BIAS + kind, &p->hidden, first, panels, head * dim,
            (head + 1) * dim, spare, y);
@@ -265,7 +281,8 @@ static double soften(float *scores, size_t seen, size_t end) {
 
 static void attend_text(keel__pass *p, const attention *a) {
     const keel_llama_config *c = &p->llama->config;
-    const size_t dim = c->head_dim, group = c->heads / c->kv_heads, width = keel__value_width(c);
+    const size_t dim = c->head_dim, group = c->heads / c->kv_heads, width = keel__value_width(c),
+                 cols = keel_llama_heads(c, a->layer) * dim;
     score(p, a);
     for (size_t i = 0; i < a->n * group; i++) {
         float *row = a->scores + i * a->stride;
@@ -276,7 +293,7 @@ static void attend_text(keel__pass *p, const attention *a) {
     for (size_t i = 0; i < a->n * group; i++) {
         const size_t r = a->first + i / group, head = a->head * group + i % group;
         const float factor = a->scores[(i + 1) * a->stride - 1];
-        float *to = p->seen + keel_panel_at(r, head * dim, c->heads * dim);
+        float *to = p->seen + keel_panel_at(r, head * dim, cols);
         for (size_t d = 0; d < dim; d++) to[d * KEEL_PANEL] = a->seen[i * width + d] * factor;
     }
 }
@@ -288,7 +305,7 @@ static size_t score_stride(const keel__pass *p) {
 
 static void attend(keel__pass *p, size_t layer, size_t task, size_t thread) {
     const keel_llama_config *c = &p->llama->config;
-    const size_t head = task % c->kv_heads, panel = task / c->kv_heads,
+    const size_t kv_heads = keel_llama_kv_heads(c, layer), head = task % kv_heads, panel = task / kv_heads,
                  end = least((panel + 1) * KEEL_PANEL, p->rows), group = c->heads / c->kv_heads;
     attention a = {.layer = layer, .head = head, .stride = score_stride(p), .scores = p->scratch[thread]};
     a.seen = a.scores + KEEL_PANEL * group * a.stride;
@@ -302,8 +319,9 @@ static void attend(keel__pass *p, size_t layer, size_t task, size_t thread) {
 }
 
 static void pack_seen(keel__pass *p, size_t layer, size_t panel, size_t thread) {
-    (void)layer, (void)thread;
-    pack(p, &p->heads, p->seen + panel * p->heads.cols * KEEL_PANEL, panel, 1, 0, p->heads.cols);
+    const keel__packed heads = heads_of(p, layer);
+    (void)thread;
+    pack(p, &heads, p->seen + panel * heads.cols * KEEL_PANEL, panel, 1, 0, heads.cols);
 }
 
 static void to_hidden(keel__pass *p, size_t layer, size_t row, size_t bias, const keel__packed *x,
@@ -315,17 +333,20 @@ static void to_hidden(keel__pass *p, size_t layer, size_t row, size_t bias, cons
 }
 
 static void attention_out(keel__pass *p, size_t layer, size_t task, size_t thread) {
-    to_hidden(p, layer, KEEL_LLAMA_O, KEEL_LLAMA_O_BIAS, &p->heads, task, thread);
+    const keel__packed heads = heads_of(p, layer);
+    to_hidden(p, layer, KEEL_LLAMA_O, KEEL_LLAMA_O_BIAS, &heads, task, thread);
 }
 
 static void down(keel__pass *p, size_t layer, size_t task, size_t thread) {
-    to_hidden(p, layer, KEEL_LLAMA_DOWN, KEEL_LLAMA_DOWN_BIAS, &p->inner, task, thread);
+    const keel__packed inner = inner_of(p, layer);
+    to_hidden(p, layer, KEEL_LLAMA_DOWN, KEEL_LLAMA_DOWN_BIAS, &inner, task, thread);
 }
 
 static void gate_up(keel__pass *p, size_t layer, size_t task, size_t thread) {
-    const size_t inner = p->llama->config.inner, chunks = ceil_of(inner, TASK_INNER),
-                 from = task % chunks * TASK_INNER, to = least(from + TASK_INNER, inner),
-                 first = task / chunks * TASK_PANELS, panels = least(TASK_PANELS, p->panels - first);
+    const keel__packed packed = inner_of(p, layer);
+    const size_t inner = packed.cols, chunks = ceil_of(inner, TASK_INNER), from = task % chunks * TASK_INNER,
+                 to = least(from + TASK_INNER, inner), first = task / chunks * TASK_PANELS,
+                 panels = least(TASK_PANELS, p->panels - first);
     float *spare = p->scratch[thread];
     linear(p, layer, KEEL_LLAMA_GATE, KEEL_LLAMA_GATE_BIAS, &p->hidden, first, panels, from, to, spare,
            p->gate);
@@ -334,7 +355,7 @@ static void gate_up(keel__pass *p, size_t layer, size_t task, size_t thread) {
         const size_t at = (i * inner + from) * KEEL_PANEL;
         keel_silu_times(p->gate + at, p->up + at, (to - from) * KEEL_PANEL, p->gate + at);
     }
-    pack(p, &p->inner, p->gate + first * inner * KEEL_PANEL, first, panels, from, to);
+    pack(p, &packed, p->gate + first * inner * KEEL_PANEL, first, panels, from, to);
 }
 
 /* ---- all of it ---- */
@@ -380,21 +401,23 @@ void keel__pass_run(keel__pass *p, keel_team *team, size_t thread) {
                  to_hidden_tasks = blocks * ceil_of(c->hidden, TASK_OUTPUTS);
     go(p, team, thread, embed, 0, p->panels);
     for (size_t l = 0; l < c->layers; l++) {
+        const keel__packed heads = heads_of(p, l), inner = inner_of(p, l);
+        const size_t kv_heads = keel_llama_kv_heads(c, l);
         go(p, team, thread, norm_1, l, p->panels);
         tell(p, team, l, KEEL_LLAMA_Q, p->normed, p->hidden.cols);
         go_down(p, team, l, &p->hidden, reads_1, 3);
-        go(p, team, thread, qkv, l, blocks * (c->heads + 2 * c->kv_heads));
-        go(p, team, thread, attend, l, p->panels * c->kv_heads);
+        go(p, team, thread, qkv, l, blocks * (keel_llama_heads(c, l) + 2 * kv_heads));
+        go(p, team, thread, attend, l, p->panels * kv_heads);
         go(p, team, thread, pack_seen, l, p->panels);
-        tell(p, team, l, KEEL_LLAMA_O, p->seen, p->heads.cols);
-        go_down(p, team, l, &p->heads, reads_seen, 1);
+        tell(p, team, l, KEEL_LLAMA_O, p->seen, heads.cols);
+        go_down(p, team, l, &heads, reads_seen, 1);
         go(p, team, thread, attention_out, l, to_hidden_tasks);
         go(p, team, thread, norm_2, l, p->panels);
         tell(p, team, l, KEEL_LLAMA_GATE, p->normed, p->hidden.cols);
         go_down(p, team, l, &p->hidden, reads_2, 2);
-        go(p, team, thread, gate_up, l, blocks * ceil_of(c->inner, TASK_INNER));
-        tell(p, team, l, KEEL_LLAMA_DOWN, p->gate, p->inner.cols);
-        go_down(p, team, l, &p->inner, reads_inner, 1);
+        go(p, team, thread, gate_up, l, blocks * ceil_of(inner.cols, TASK_INNER));
+        tell(p, team, l, KEEL_LLAMA_DOWN, p->gate, inner.cols);
+        go_down(p, team, l, &inner, reads_inner, 1);
         go(p, team, thread, down, l, to_hidden_tasks);
     }
     go(p, team, thread, norm_last, c->layers, p->panels);

@@ -8,7 +8,6 @@ typedef struct count {
     const keel_llama_config *c;
     const keel_llama_plan *plan;
     size_t rows;               /* tokens and virtual tokens */
-    size_t q, kv;              /* widths */
     size_t scratch, scratches; /* elements: the largest that was asked for, and all that grew on the way */
 } count;
 
@@ -23,7 +22,7 @@ static void ask_scratch(count *n, size_t elements) {
 }
 
 /* Of LoRA: what A makes of its input and, where it drops, the input that is left and its mask. */
-static size_t lora_elements(const count *n) {
+static size_t lora_elements(const count *n, size_t layer) {
     static const size_t rows[] = {KEEL_LLAMA_Q,  KEEL_LLAMA_K,    KEEL_LLAMA_V,   KEEL_LLAMA_O,
                                   KEEL_LLAMA_UP, KEEL_LLAMA_DOWN, KEEL_LLAMA_GATE};
     const keel_lora_config *lora = &n->plan->tuning.lora;
@@ -31,7 +30,7 @@ static size_t lora_elements(const count *n) {
     if (n->plan->tuning.mode != KEEL_LLAMA_LORA) return 0;
     for (unsigned t = 0; t < sizeof rows / sizeof *rows; t++) {
         if (!(lora->targets >> t & 1)) continue;
-        keel_llama_shape(n->c, keel_llama_row(0, rows[t]), &out, &in);
+        keel_llama_shape(n->c, keel_llama_row(layer, rows[t]), &out, &in);
         elements += lora->rank + (lora->dropout > 0 ? in + in / 2 : 0);
     }
     return elements;
@@ -39,16 +38,39 @@ static size_t lora_elements(const count *n) {
 
 /* Two norms with their factors, queries and what they see, keys and values, what is added twice, the gated
  * unit. */
-static size_t layer_elements(const count *n) {
-    return 2 * n->c->hidden + 2 + 2 * n->q + 2 * n->kv + 2 * n->c->hidden + 3 * n->c->inner +
-           lora_elements(n);
+static size_t layer_elements(const count *n, size_t layer) {
+    const size_t kv_heads = keel_llama_kv_heads(n->c, layer), heads = keel_llama_heads(n->c, layer);
+    return 4 * n->c->hidden + 2 + 2 * (heads + kv_heads) * n->c->head_dim +
+           3 * keel_llama_inner(n->c, layer) + lora_elements(n, layer);
+}
+
+/* Of a layer that a gradient flows through, what stays until backward. */
+static size_t kept_bytes(const count *n, size_t layer) {
+    const size_t boundary = n->c->hidden, all = layer_elements(n, layer);
+    switch (n->plan->keep) {
+    case KEEL_KEEP_ALL:
+        return all * sizeof(keel_real);
+    case KEEL_KEEP_NOTHING:
+        return boundary * sizeof(keel_real);
+    default: /* in 16 bits but for norms and gated units, which are worked out again */
+        return boundary * sizeof(keel_real) +
+               (all - boundary - 2 * n->c->hidden - keel_llama_inner(n->c, layer)) * sizeof(uint16_t);
+    }
 }
 
 /* Gradients that are there at once: of the stream and what is added to it, and of the gated unit or, where
- * that is more, of attention. */
+ * that is more, of attention: anew where a layer below is wider than all above it. */
 static size_t gradient_elements(const count *n) {
-    const size_t gate = 3 * n->c->inner, attention = 2 * n->q + 2 * n->kv;
-    return 4 * n->c->hidden + (gate > attention ? gate : attention) + 2 * n->kv;
+    size_t elements = 4 * n->c->hidden, widest = 0;
+    for (size_t l = n->c->layers; l-- > 0;) {
+        const size_t kv = keel_llama_kv_heads(n->c, l) * n->c->head_dim,
+                     q = keel_llama_heads(n->c, l) * n->c->head_dim, gate = 3 * keel_llama_inner(n->c, l),
+                     attention = 2 * q + 2 * kv, layer = (gate > attention ? gate : attention) + 2 * kv;
+        if (layer <= widest) continue;
+        elements += layer;
+        widest = layer;
+    }
+    return elements;
 }
 
 /* Layers that a gradient flows through. */
@@ -57,23 +79,17 @@ static size_t flowing_layers(const count *n) {
     return tuning->mode == KEEL_LLAMA_FREEZE ? n->c->layers - tuning->frozen_layers : n->c->layers;
 }
 
+/* Of frozen layers their outputs; where layers are run again or lie below, one of them as it is. */
 static size_t layers_bytes(const count *n) {
-    const size_t flowing = flowing_layers(n), frozen = n->c->layers - flowing, layer = layer_elements(n),
-                 boundary = n->c->hidden, element = sizeof(keel_real);
-    const size_t below = frozen ? n->rows * (frozen * boundary + layer) * element : 0;
-    switch (n->plan->keep) {
-    case KEEL_KEEP_ALL:
-        return below + n->rows * flowing * layer * element;
-    case KEEL_KEEP_NOTHING:
-        return (frozen ? n->rows * frozen * boundary * element : 0) +
-               n->rows * (flowing * boundary + layer) * element;
-    default: /* in 16 bits but for norms and gated units, which are worked out again; and one layer as it is
-              */
-        return (frozen ? n->rows * frozen * boundary * element : 0) +
-               n->rows * (flowing * (boundary * element +
-                                     (layer - boundary - 2 * n->c->hidden - n->c->inner) * sizeof(uint16_t)) +
-                          layer * element);
+    const size_t frozen = n->c->layers - flowing_layers(n), element = sizeof(keel_real);
+    size_t bytes = frozen * n->c->hidden * element, widest = 0;
+    for (size_t l = 0; l < n->c->layers; l++) {
+        const size_t layer = layer_elements(n, l);
+        if (l >= frozen) bytes += kept_bytes(n, l);
+        if (layer > widest) widest = layer;
     }
+    const bool again = n->plan->keep != KEEL_KEEP_ALL;
+    return n->rows * (bytes + (frozen || again ? widest * element : 0));
 }
 
 /* The embedding, the last norm, what rows are told, and gradients. */
@@ -104,11 +120,7 @@ static size_t logits_bytes(count *n) {
 keel_llama_memory keel_llama_memory_of(const keel_llama_config *config, const keel_llama_plan *plan) {
     const size_t added = plan->tuning.mode == KEEL_LLAMA_PROMPT ? plan->texts * plan->tuning.n_virtual : 0,
                  trained = keel_llama_trained_size(config, &plan->tuning) * sizeof(keel_real);
-    count n = {.c = config,
-               .plan = plan,
-               .rows = plan->tokens + added,
-               .q = config->heads * config->head_dim,
-               .kv = config->kv_heads * config->head_dim};
+    count n = {.c = config, .plan = plan, .rows = plan->tokens + added};
     keel_llama_memory memory = {.weights = trained,
                                 .gradients = trained * (plan->gradients ? plan->gradients : plan->shards),
                                 .moments = 2 * trained,

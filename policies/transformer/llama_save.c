@@ -193,6 +193,22 @@ static void put_rope(const keel_llama_config *c, bool theta, keel_buf *to) {
     keel_buf_text(to, "}");
 }
 
+static void put_sizes(const char *key, const uint32_t *size, size_t n, keel_buf *to) {
+    keel_buf_format(to, "\"%s\": [", key);
+    for (size_t l = 0; l < n; l++) keel_buf_format(to, "%s%u", l ? ", " : "", (unsigned)size[l]);
+    keel_buf_text(to, "]");
+}
+
+/* Where layers are of unequal sizes; other programs refuse such a folder by the shapes of its tensors. */
+static void put_layers(const keel_llama_config *c, keel_buf *to) {
+    if (!c->layer_kv_heads && !c->layer_inner) return;
+    keel_buf_text(to, "  \"keel_layers\": {");
+    if (c->layer_kv_heads) put_sizes("kv_heads", c->layer_kv_heads, c->layers, to);
+    if (c->layer_kv_heads && c->layer_inner) keel_buf_text(to, ", ");
+    if (c->layer_inner) put_sizes("inner", c->layer_inner, c->layers, to);
+    keel_buf_text(to, "},\n");
+}
+
 /* One id alone, or a list. */
 static void put_marks(const keel_llama_config *c, keel_buf *to) {
     if (c->bos >= 0) put_number(to, "bos_token_id", c->bos);
@@ -220,6 +236,7 @@ static void put_config(const writer *w, keel_buf *to) {
     put_number(to, "num_attention_heads", (double)c->heads);
     put_number(to, "num_key_value_heads", (double)c->kv_heads);
     put_number(to, "head_dim", (double)c->head_dim);
+    put_layers(c, to);
     put_number(to, "max_position_embeddings", (double)c->positions);
     put_real(to, "rms_norm_eps", c->epsilon);
     put_real(to, "rope_theta", c->rope_theta);

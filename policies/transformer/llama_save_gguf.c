@@ -30,6 +30,19 @@ static void put_f32(writer *w, const char *name, double number) {
     keel_gguf_put_f32(&w->head, key, number);
 }
 
+/* heads for each of keys and values, or other sizes: factor 1. */
+static void put_layers(writer *w, const char *name, size_t all, const uint32_t *size, size_t factor) {
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s", w->kind, name);
+    if (!size) {
+        keel_gguf_put_u32(&w->head, key, (uint32_t)all);
+        return;
+    }
+    keel_gguf_put_list(&w->head, key, KEEL_GGUF_I32, w->llama->config.layers);
+    for (size_t l = 0; l < w->llama->config.layers; l++)
+        keel_gguf_add_i32(&w->head, (int32_t)(size[l] * factor));
+}
+
 static void put_config(writer *w) {
     static const uint32_t file_types[] = {
         [KEEL_BLOCK_F32] = 0, [KEEL_BLOCK_F16] = 1, [KEEL_BLOCK_BF16] = 32, [KEEL_BLOCK_Q8_0] = 7};
@@ -42,9 +55,9 @@ static void put_config(writer *w) {
     put_u32(w, "context_length", c->positions);
     put_u32(w, "embedding_length", c->hidden);
     put_u32(w, "block_count", c->layers);
-    put_u32(w, "feed_forward_length", c->inner);
-    put_u32(w, "attention.head_count", c->heads);
-    put_u32(w, "attention.head_count_kv", c->kv_heads);
+    put_layers(w, "feed_forward_length", c->inner, c->layer_inner, 1);
+    put_layers(w, "attention.head_count", c->heads, c->layer_kv_heads, c->heads / c->kv_heads);
+    put_layers(w, "attention.head_count_kv", c->kv_heads, c->layer_kv_heads, 1);
     put_u32(w, "attention.key_length", c->head_dim);
     put_u32(w, "attention.value_length", c->head_dim);
     put_f32(w, "attention.layer_norm_rms_epsilon", c->epsilon);
@@ -123,14 +136,13 @@ static keel_status add_factors(writer *w) {
 
 static keel_status add_data(writer *w) {
     const keel_llama_config *c = &w->llama->config;
-    const bool pairs = !keel__llama_is_qwen2_gguf(c);
     if (c->rope == KEEL_ROPE_LLAMA3) KEEL_TRY(add_factors(w));
     for (size_t row = 0; row < w->llama->n_rows; row++) {
         const keel_matrix *matrix = &w->llama->matrix[row];
         const keel_block_type type = type_of(w, row);
         if (!matrix->data) continue;
-        KEEL_TRY(keel__llama_write_row(w->llama, row, type, pairs ? keel__llama_pairs(c, row) : 0, w->file,
-                                       w->err));
+        KEEL_TRY(
+            keel__llama_write_row(w->llama, row, type, keel__llama_pairs(c, w->kind, row), w->file, w->err));
         KEEL_TRY(add_padding(w, matrix->rows * keel_block_row_bytes(type, matrix->cols)));
     }
     return KEEL_OK;
@@ -156,7 +168,7 @@ keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel
                                  keel_err *err) {
     writer w = {.llama = llama,
                 .path = path,
-                .kind = keel__llama_is_qwen2_gguf(&llama->config) ? "qwen2" : "llama",
+                .kind = keel__llama_gguf_kind(&llama->config),
                 .type = type,
                 .err = err};
     if (type > KEEL_BLOCK_Q8_0)

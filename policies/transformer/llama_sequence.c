@@ -12,7 +12,7 @@ static size_t value_size(const keel_llama_config *c) {
 }
 
 float *keel__keys(const keel_llama_config *c, float *block, size_t layer, size_t head) {
-    return block + (layer * c->kv_heads + head) * (key_size(c) + value_size(c));
+    return block + (keel_llama_kv_heads_before(c, layer) + head) * (key_size(c) + value_size(c));
 }
 
 float *keel__values(const keel_llama_config *c, float *block, size_t layer, size_t head) {
@@ -30,7 +30,8 @@ int32_t *keel__block_ids(const keel_llama_config *c, float *block) {
 
 size_t keel_llama_token_bytes(const keel_llama *llama) {
     const keel_llama_config *c = &llama->config;
-    return (c->layers * c->kv_heads * (c->head_dim + keel__value_width(c)) + c->hidden) * sizeof(float) +
+    return (keel_llama_kv_heads_before(c, c->layers) * (c->head_dim + keel__value_width(c)) + c->hidden) *
+               sizeof(float) +
            sizeof(int32_t);
 }
 

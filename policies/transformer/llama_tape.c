@@ -74,10 +74,10 @@ static keel_tensor *attend(const layer *l, keel_tensor *x, keel_rng *rng) {
     keel_tensor *q = linear(l, x, KEEL_LLAMA_Q, KEEL_LLAMA_Q_BIAS, rng),
                 *k = linear(l, x, KEEL_LLAMA_K, KEEL_LLAMA_K_BIAS, rng),
                 *v = linear(l, x, KEEL_LLAMA_V, KEEL_LLAMA_V_BIAS, rng);
-    q = keel_op_rope(p->tape, q, c->heads, p->turn, p->position);
-    k = keel_op_rope(p->tape, k, c->kv_heads, p->turn, p->position);
-    keel_tensor *seen =
-        keel_op_causal_attention(p->tape, q, k, v, c->heads, c->kv_heads, p->offsets, p->batch->n);
+    const size_t heads = keel_llama_heads(c, l->number), kv_heads = keel_llama_kv_heads(c, l->number);
+    q = keel_op_rope(p->tape, q, heads, p->turn, p->position);
+    k = keel_op_rope(p->tape, k, kv_heads, p->turn, p->position);
+    keel_tensor *seen = keel_op_causal_attention(p->tape, q, k, v, heads, kv_heads, p->offsets, p->batch->n);
     return linear(l, seen, KEEL_LLAMA_O, KEEL_LLAMA_O_BIAS, rng);
 }
 

@@ -29,6 +29,31 @@ keel_status keel_model_folder_size(const keel_model_folder *f, const cJSON *json
     return KEEL_OK;
 }
 
+keel_status keel_model_folder_sizes(const keel_model_folder *f, const cJSON *json, const char *key, size_t n,
+                                    size_t most, keel_arena *arena, uint32_t **out) {
+    const cJSON *list = NULL, *item;
+    size_t i = 0, largest = 0;
+    *out = NULL;
+    KEEL_TRY(keel_json_array(json, key, false, &list, f->path, f->err));
+    if (!list) return KEEL_OK;
+    if ((size_t)cJSON_GetArraySize(list) != n)
+        return keel_fail(f->err, KEEL_E_INVALID, f->path, "%s: expected %zu numbers, got %d", key, n,
+                         cJSON_GetArraySize(list));
+    *out = keel_arena_calloc(arena, n, sizeof **out);
+    if (!*out) return keel_nomem(f->err, f->path);
+    cJSON_ArrayForEach (item, list) {
+        const double number = cJSON_IsNumber(item) ? item->valuedouble : 0;
+        if (!(number >= 1 && number <= (double)most && floor(number) == number))
+            return keel_fail(f->err, KEEL_E_INVALID, f->path, "%s: expected 1 to %zu, got %g", key, most,
+                             number);
+        if ((size_t)number > largest) largest = (size_t)number;
+        (*out)[i++] = (uint32_t)number;
+    }
+    return largest == most ? KEEL_OK
+                           : keel_fail(f->err, KEEL_E_INVALID, f->path,
+                                       "%s: expected the largest to be %zu, got %zu", key, most, largest);
+}
+
 keel_status keel_model_folder_tokenizer(keel_model_folder *f, size_t vocab, keel_tokenizer **out) {
     KEEL_TRY(keel_model_folder_name(f, "tokenizer.json"));
     KEEL_TRY(keel_tokenizer_load(out, f->path, f->err));

@@ -20,6 +20,10 @@ keel_status keel_model_folder_json(keel_model_folder *folder, const char *file, 
 /* A whole number of 1 to most. *out 0 before: the key is required. */
 keel_status keel_model_folder_size(const keel_model_folder *folder, const cJSON *json, const char *key,
                                    size_t most, size_t *out);
+/* Sizes of layers: a list of n numbers 1 .. most of which the largest is `most`, in the arena; *out NULL
+ * where the key is missing. */
+keel_status keel_model_folder_sizes(const keel_model_folder *f, const cJSON *json, const char *key, size_t n,
+                                    size_t most, keel_arena *arena, uint32_t **out);
 /* tokenizer.json, of at most so many tokens as the model has. */
 keel_status keel_model_folder_tokenizer(keel_model_folder *folder, size_t vocab, keel_tokenizer **out);
 
