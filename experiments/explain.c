@@ -264,6 +264,12 @@ const keel_explained keel_explanations[] = {
      "of a decoder: memory that keys and values of each token of a text take",
      "times the tokens of a conversation, far below --memory"},
 
+    {"compress", "parameters_before, parameters", 0, "weights before and after",
+     "alike where nothing was pruned"},
+    {"compress", "bytes_before, bytes, smaller", 0,
+     "bytes of the weights before and after, and how many times smaller they are",
+     "int8: near 4 of float32; 4 bits: near 6, as embeddings keep 8 bits"},
+
     {"serve", "answered", 0, "requests that got an answer", "all that came"},
     {"serve", "by fallback", -1,
      "of them, those for which nothing was written in time, or nothing was safe enough",

@@ -28,6 +28,7 @@ extern const keel_verb keel_verb_learn;
 extern const keel_verb keel_verb_report;
 extern const keel_verb keel_verb_export;
 extern const keel_verb keel_verb_verify;
+extern const keel_verb keel_verb_compress;
 extern const keel_verb keel_verb_convert;
 extern const keel_verb keel_verb_info;
 extern const keel_verb keel_verb_help;

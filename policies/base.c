@@ -328,6 +328,11 @@ static keel_status fail_unsupported(const keel_base *base, const char *what, kee
     return keel_fail(err, KEEL_E_UNSUPPORTED, base->kind->type, "a base of this type %s", what);
 }
 
+keel_status keel_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
+    if (!base->kind->compress) return fail_unsupported(base, "cannot be made smaller", err);
+    return base->kind->compress(base, job, err);
+}
+
 keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *items, size_t n,
                               const keel_proposal_config *config, keel_arena *scratch, keel_err *err) {
     if (!base->kind->propose)

@@ -20,6 +20,7 @@ KEEL_BEGIN_DECLS
 
 typedef struct keel_base keel_base;
 typedef struct keel_base_kind keel_base_kind;
+typedef struct keel_compress_job keel_compress_job; /* policies/compress/compress.h */
 
 /* ---- configuration ---- */
 
@@ -216,6 +217,13 @@ struct keel_base_kind {
     keel_status (*load)(keel_base **out, const char *dir, keel_err *err);
     /* Writes the base's files into the folder, which is there; keel.json is not the kind's. */
     keel_status (*save)(const keel_base *base, const char *dir, keel_err *err);
+    /* Makes the base smaller and faster, in place: another base with the same features in the same order.
+     * After an error it is of no use but to be closed. NULL: it cannot be. */
+    keel_status (*compress)(keel_base *base, const keel_compress_job *job, keel_err *err);
+    /* The same of a model as it came, whose smaller one is written into a folder that is there. NULL: it has
+     * to be tuned first. */
+    keel_status (*compress_model)(const char *path, const char *dir, const keel_compress_job *job,
+                                  keel_err *err);
     /* All decisions of all items, in one batch. The features of a decision must not depend on what else is in
      * the batch. */
     keel_status (*encode)(const keel_base *base, const keel_base_item *items, size_t n, keel_arena *scratch,
@@ -301,6 +309,9 @@ keel_status keel_base_place(const keel_base *base, const keel_conversation *conv
 size_t keel_base_n_actions(const keel_base *base, const keel_decision *decision);
 /* Whether the base can encode the decision: in candidate sets, whether it has candidates or fixed answers. */
 bool keel_base_can_encode(const keel_base *base, const keel_decision *decision);
+
+/* KEEL_E_UNSUPPORTED for a kind that cannot be made smaller. */
+keel_status keel_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err);
 
 /* Writes candidates at each item's decision. KEEL_E_UNSUPPORTED for a kind that writes none. */
 keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *items, size_t n,

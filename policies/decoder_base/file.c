@@ -4,7 +4,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
-#include "policies/transformer/blocks.h"
+#include "policies/compress/compress.h"
 #include "policies/transformer/peft.h"
 
 static const char model_type[] = "keel-decoder", settings_name[] = "decoder.json",
@@ -33,27 +33,6 @@ static keel_status save_settings(const keel_decoder_base *model, const char *dir
     return keel_nomem(err, dir);
 }
 
-/* The narrowest format that holds all matrices as they are. */
-static keel_block_type format_of(const keel_llama *llama) {
-    bool seen[3] = {false};
-    for (size_t i = 0; i < llama->n_rows; i++)
-        if (llama->matrix[i].data && keel_llama_is_matrix(&llama->config, i))
-            seen[llama->matrix[i].type] = true;
-    const int n = seen[KEEL_MATRIX_F32] + seen[KEEL_MATRIX_BF16] + seen[KEEL_MATRIX_Q8_0];
-    if (n != 1 || seen[KEEL_MATRIX_F32]) return KEEL_BLOCK_F32;
-    return seen[KEEL_MATRIX_BF16] ? KEEL_BLOCK_BF16 : KEEL_BLOCK_Q8_0;
-}
-
-/* safetensors know no Q8_0. */
-static keel_status save_model(const keel_llama *llama, const char *dir, keel_arena *arena, keel_err *err) {
-    const keel_block_type type = format_of(llama);
-    const char *path = keel_path_join(arena, dir, whole_name);
-    if (!path) return keel_nomem(err, dir);
-    if (type != KEEL_BLOCK_Q8_0) return keel_llama_save(llama, dir, type, 0, err);
-    const keel_status status = keel_llama_save_gguf(llama, path, type, err);
-    return status == KEEL_E_UNSUPPORTED ? keel_llama_save(llama, dir, KEEL_BLOCK_F32, 0, err) : status;
-}
-
 static keel_status save_adapter(const keel_llama *llama, const char *dir, keel_arena *arena, keel_err *err) {
     const char *path = keel_path_join(arena, dir, adapter_name);
     if (!path) return keel_nomem(err, dir);
@@ -64,7 +43,7 @@ static keel_status save_adapter(const keel_llama *llama, const char *dir, keel_a
 keel_status keel__decoder_base_save(const keel_base *base, const char *dir, keel_err *err) {
     const keel_decoder_base *model = (const keel_decoder_base *)base;
     keel_arena arena = {0};
-    keel_status status = save_model(model->llama, dir, &arena, err);
+    keel_status status = keel_llama_save(model->llama, dir, KEEL_LLAMA_AS_HELD, 0, err);
     if (status == KEEL_OK) status = save_settings(model, dir, err);
     if (status == KEEL_OK && has_adapter(model->llama)) status = save_adapter(model->llama, dir, &arena, err);
     if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
@@ -106,7 +85,7 @@ static keel_status load_all(const char *dir, keel_base_settings *s, keel_decoder
     KEEL_TRY(read_settings(s, &config, &read, err));
     const char *whole = keel_path_join(&s->arena, dir, whole_name);
     if (!whole) return keel_nomem(err, dir);
-    /* what was held in Q8_0 is computed with in Q8_0 again */
+    /* as it was written before there were folders of compressed weights: Q8_0 was held so */
     const keel_llama_weights weights = keel_file_exists(whole) ? KEEL_LLAMA_Q8_0 : KEEL_LLAMA_AS_STORED;
     KEEL_TRY(keel__decoder_open_model(&llama, dir, weights, err));
     KEEL_TRY(keel__decoder_base_make(out, &config, llama, &s->space, err));
@@ -156,4 +135,29 @@ keel_status keel__decoder_base_starts_from(const char *path, bool *out, keel_err
     (void)err;
     *out = keel_llama_is(path);
     return KEEL_OK;
+}
+
+/* ---- smaller ---- */
+
+/* Corrections become the weights' own, but for virtual tokens, which stay beside them. */
+static keel_status compress(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
+    if (!llama->n_virtual) KEEL_TRY(keel_llama_settle(llama, err));
+    return keel_compress_llama(llama, job, err);
+}
+
+keel_status keel__decoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
+    keel_decoder_base *model = (keel_decoder_base *)base;
+    KEEL_TRY(compress(model->llama, job, err));
+    const keel_base *beside = model->beside;
+    return beside && beside->kind->compress ? beside->kind->compress(model->beside, job, err) : KEEL_OK;
+}
+
+keel_status keel__decoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,
+                                              keel_err *err) {
+    keel_llama *llama;
+    KEEL_TRY(keel__decoder_open_model(&llama, path, KEEL_LLAMA_AS_STORED, err));
+    keel_status status = compress(llama, job, err);
+    if (status == KEEL_OK) status = keel_llama_save(llama, dir, KEEL_LLAMA_AS_HELD, 0, err);
+    keel_llama_close(llama);
+    return status;
 }

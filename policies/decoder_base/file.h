@@ -1,9 +1,10 @@
 /* Internal header of the decoder base: its files.
  *
- *   config.json, tokenizer.json, model.safetensors, ...   the model, as transformers reads it; or model.gguf
- * where weights are held in Q8_0 decoder.json  what it is over: action space, acts, fixed answers, windows,
- * scaling adapter/      LoRA or virtual tokens as PEFT reads them; what of it is not in the model's own
- * weights is applied on loading ngrams/       the n-gram base beside it */
+ *   config.json, tokenizer.json, model.safetensors, ...   the model, as transformers reads it (weights.h: but
+ * for matrices in Q8_0 and what else is compressed); older ones: model.gguf in Q8_0 decoder.json  what it is
+ * over: action space, acts, fixed answers, windows, scaling adapter/      LoRA or virtual tokens as PEFT
+ * reads them; what of it is not in the model's own weights is applied on loading ngrams/       the n-gram
+ * base beside it */
 #ifndef KEEL_POLICIES_DECODER_BASE_FILE_H
 #define KEEL_POLICIES_DECODER_BASE_FILE_H
 
@@ -14,6 +15,9 @@ keel_status keel__decoder_base_load(keel_base **out, const char *dir, keel_err *
 keel_status keel__decoder_base_open(keel_base **out, const char *path, keel_err *err);
 /* Whether the path holds a decoder of the Llama family. */
 keel_status keel__decoder_base_starts_from(const char *path, bool *out, keel_err *err);
+keel_status keel__decoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err);
+keel_status keel__decoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,
+                                              keel_err *err);
 /* The model of an artefact or a model's own folder or file. */
 keel_status keel__decoder_open_model(keel_llama **out, const char *path, keel_llama_weights weights,
                                      keel_err *err);

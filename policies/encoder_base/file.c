@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/compress/compress.h"
 #include "policies/transformer/peft.h"
 
 static const char model_type[] = "keel-encoder", settings_name[] = "encoder.json",
@@ -265,5 +266,30 @@ keel_status keel__encoder_base_starts_from(const char *dir, bool *out, keel_err 
     *out = type != NULL;
     cJSON_Delete(json);
     keel_arena_free(&arena);
+    return status;
+}
+
+/* ---- smaller ---- */
+
+static keel_status compress(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
+    if (bert->lora.rank) KEEL_TRY(keel_bert_settle(bert, err));
+    return keel_compress_bert(bert, job, err);
+}
+
+/* Crossed logits stay: they are what encoders that never saw a text said of it. */
+keel_status keel__encoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
+    keel_encoder_base *model = (keel_encoder_base *)base;
+    KEEL_TRY(compress(model->bert, job, err));
+    const keel_base *beside = model->beside;
+    return beside && beside->kind->compress ? beside->kind->compress(model->beside, job, err) : KEEL_OK;
+}
+
+keel_status keel__encoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,
+                                              keel_err *err) {
+    keel_bert *bert;
+    KEEL_TRY(keel_peft_open(&bert, path, err));
+    keel_status status = compress(bert, job, err);
+    if (status == KEEL_OK) status = keel_bert_save(bert, dir, err);
+    keel_bert_close(bert);
     return status;
 }

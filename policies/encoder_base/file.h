@@ -11,6 +11,9 @@
 
 keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel_err *err);
 keel_status keel__encoder_base_load(keel_base **out, const char *dir, keel_err *err);
+keel_status keel__encoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err);
+keel_status keel__encoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,
+                                              keel_err *err);
 /* Whether a folder's config.json names a model, whichever: one that Keel does not compute is refused by name
  * when it is loaded. */
 keel_status keel__encoder_base_starts_from(const char *dir, bool *out, keel_err *err);

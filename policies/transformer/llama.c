@@ -222,7 +222,7 @@ void keel_llama_frequencies(const keel_llama_config *c, double *out) {
 
 /* ---- weights ---- */
 
-static keel_matrix_type type_for(keel_llama_weights weights, keel_block_type stored) {
+static keel_matrix_type type_for(keel_llama_weights weights, const keel__llama_tensor *from) {
     keel_matrix_type type = KEEL_MATRIX_F32;
     switch (weights) {
     case KEEL_LLAMA_BF16:
@@ -230,7 +230,8 @@ static keel_matrix_type type_for(keel_llama_weights weights, keel_block_type sto
     case KEEL_LLAMA_Q8_0:
         return KEEL_MATRIX_Q8_0;
     case KEEL_LLAMA_AS_STORED:
-        if (stored == KEEL_BLOCK_BF16) keel_block_is_matrix(stored, &type);
+        if (from->held.data) return from->held.type;
+        if (from->type == KEEL_BLOCK_BF16) keel_block_is_matrix(from->type, &type);
         return type;
     default:
         return type;
@@ -243,14 +244,21 @@ static void order_vector(float *vector, size_t n, size_t heads, float *spare) {
     for (size_t i = 0; i < n; i++) vector[i] = spare[keel__llama_to_pairs(i, n, heads)];
 }
 
+static void read_row(const keel__llama_tensor *from, size_t row, size_t cols, float *to) {
+    if (from->held.data)
+        keel_matrix_read_row(&from->held, row, to);
+    else
+        keel_block_read(from->type, (const char *)from->data + row * keel_block_row_bytes(from->type, cols),
+                        cols, to);
+}
+
 /* Rows read one by one, put in order, and written in the matrix's type. */
 static keel_status copy_rows(const keel_matrix *to, const keel__llama_tensor *from, bool matrix, char *data,
                              float *row, const char *name, keel_err *err) {
-    const size_t in = keel_block_row_bytes(from->type, to->cols),
-                 out = keel_matrix_row_bytes(to->type, to->cols);
+    const size_t out = keel_matrix_row_bytes(to->type, to->cols);
     for (size_t r = 0; r < to->rows; r++) {
         const size_t at = from->pairs && matrix ? keel__llama_to_pairs(r, to->rows, from->pairs) : r;
-        keel_block_read(from->type, (const char *)from->data + at * in, to->cols, row);
+        read_row(from, at, to->cols, row);
         if (from->pairs && !matrix) order_vector(row, to->cols, from->pairs, row + to->cols);
         for (size_t c = 0; c < to->cols; c++)
             if (!isfinite(row[c]))
@@ -265,18 +273,19 @@ static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_ten
     keel_matrix *to = &llama->matrix[row];
     keel_arena *arena = &llama->files->copies;
     const bool is_matrix = keel_llama_is_matrix(&llama->config, row);
-    keel_matrix_type stored;
+    keel_matrix_type stored = from->held.type;
     char name[128];
     keel_llama_name(&llama->config, row, name);
     keel_llama_shape(&llama->config, row, &to->rows, &to->cols);
-    to->type = is_matrix ? type_for(weights, from->type) : KEEL_MATRIX_F32;
+    to->type = is_matrix ? type_for(weights, from) : KEEL_MATRIX_F32;
     if (to->type == KEEL_MATRIX_Q8_0 && to->cols % KEEL_MATRIX_BLOCK != 0) {
         keel_fail(err, KEEL_E_UNSUPPORTED, name, "its width %zu is no multiple of %d, which Q8_0 needs",
                   to->cols, KEEL_MATRIX_BLOCK);
         return keel_hint(err, "f32 and bf16 take any width");
     }
-    if (is_matrix && !from->pairs && keel_block_is_matrix(from->type, &stored) && stored == to->type) {
-        to->data = from->data;
+    if (is_matrix && !from->pairs && (from->held.data || keel_block_is_matrix(from->type, &stored)) &&
+        stored == to->type) {
+        to->data = from->held.data ? from->held.data : from->data;
     } else {
         char *data = keel_arena_alloc(arena, to->rows * keel_matrix_row_bytes(to->type, to->cols));
         float *spare = keel_alloc(2 * to->cols * sizeof *spare);
@@ -286,11 +295,19 @@ static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_ten
         KEEL_TRY(status);
         to->data = data;
     }
-    if (to->type != KEEL_MATRIX_Q8_0) return KEEL_OK;
-    int32_t *sums = keel_arena_calloc(arena, to->rows * (to->cols / KEEL_MATRIX_BLOCK), sizeof *sums);
-    if (!sums) return keel_nomem(err, name);
-    keel_matrix_sum_blocks(to, sums);
-    to->sums = sums;
+    return keel_weights_sum(to, arena, err);
+}
+
+keel_status keel__llama_replace(keel_llama *llama, size_t row, keel_matrix matrix, keel_err *err) {
+    struct keel_llama_files *files = llama->files;
+    void *data = (void *)(uintptr_t)matrix.data;
+    if (!keel_grow(&files->owned, files->n_owned + 1, &files->owned_capacity, sizeof *files->owned)) {
+        keel_free(data);
+        return keel_nomem(err, "decoder");
+    }
+    files->owned[files->n_owned++] = data;
+    KEEL_TRY(keel_weights_sum(&matrix, &files->copies, err));
+    llama->matrix[row] = matrix;
     return KEEL_OK;
 }
 

@@ -124,8 +124,8 @@ typedef struct keel_llama {
     struct keel_llama_files *files; /* private: what is mapped, and the memory of the rest */
 } keel_llama;
 
-/* AS_STORED: F32 and BF16 stay where they are mapped, everything else is made F32. Q8_0 wants widths that 32
- * divides. Vectors are F32 always. */
+/* AS_STORED: F32, BF16 and what `keel compress` wrote stay where they are mapped, everything else is made
+ * F32. Q8_0 wants widths that 32 divides. Vectors are F32 always. */
 typedef enum keel_llama_weights {
     KEEL_LLAMA_AS_STORED,
     KEEL_LLAMA_F32,
@@ -146,10 +146,12 @@ void keel_llama_close(keel_llama *llama); /* NULL is harmless */
 
 /* Writes a folder as transformers reads it: config.json with the keys of both generations,
  * generation_config.json, tokenizer.json as it was read, tokenizer_config.json with the chat template, and
- * the weights in F32, F16 or BF16, in shards of at most shard_bytes (0: 5 GB). What matrix[] holds is
- * written: corrections and virtual tokens are not. KEEL_E_UNSUPPORTED where no family of models has these
- * biases; KEEL_E_INVALID where a weight is too large for F16. Each file appears whole or not at all; for all
- * or nothing, save into the temporary folder of keel_folder_begin. */
+ * the weights in F32, F16 or BF16, in shards of at most shard_bytes (0: 5 GB); or KEEL_LLAMA_AS_HELD: each
+ * matrix in the number format that it is held in (weights.h), which transformers refuses by name. What
+ * matrix[] holds is written: corrections and virtual tokens are not. KEEL_E_UNSUPPORTED where no family of
+ * models has these biases; KEEL_E_INVALID where a weight is too large for F16. Each file appears whole or not
+ * at all; for all or nothing, save into the temporary folder of keel_folder_begin. */
+#define KEEL_LLAMA_AS_HELD KEEL_N_BLOCKS
 keel_status keel_llama_save(const keel_llama *llama, const char *dir, keel_block_type type,
                             size_t shard_bytes, keel_err *err);
 /* Writes a .gguf file that llama.cpp runs: matrices in F32, F16, BF16 or Q8_0, vectors in F32, tokenizer and

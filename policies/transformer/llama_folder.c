@@ -72,12 +72,12 @@ static keel_status check_window(const reader *r, const cJSON *json, family kind)
 static keel_status check_rest(const reader *r, const cJSON *json) {
     const char *activation = "silu";
     double share = 1;
+    keel_model_quantised held;
     KEEL_TRY(keel_json_string(json, "hidden_act", false, &activation, r->from.path, r->from.err));
     if (strcmp(activation, "silu") != 0)
         return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                          "hidden_act: expected \"silu\", got \"%s\"", activation);
-    if (is_set(json, "quantization_config"))
-        return refuse(r, "quantization_config", "expected weights in F32, F16 or BF16");
+    KEEL_TRY(keel_model_folder_quantised(&r->from, json, &held));
     if (is_set(json, "num_local_experts") || is_set(json, "num_experts"))
         return refuse(r, "num_experts", "Keel computes no mixture of experts");
     KEEL_TRY(read_number(r, json, "partial_rotary_factor", &share));
@@ -326,9 +326,13 @@ static keel_status find_tensor(const keel_llama *llama, const char *path, size_t
     size_t shape[2];
     keel_llama_name(&llama->config, row, name);
     keel_llama_shape(&llama->config, row, &shape[0], &shape[1]);
+    *out = (keel__llama_tensor){0};
+    const bool matrix = keel_llama_is_matrix(&llama->config, row);
+    if (matrix)
+        KEEL_TRY(keel_weights_held(&llama->files->weights, name, shape[0], shape[1], &out->held, err));
+    if (out->held.data) return KEEL_OK;
     const keel_named_tensor *tensor = keel_weights_find(&llama->files->weights, name, &shard);
     if (!tensor) return keel_fail(err, KEEL_E_INVALID, path, "the tensor \"%s\" is missing", name);
-    const bool matrix = keel_llama_is_matrix(&llama->config, row);
     KEEL_TRY(keel_safetensors_check(shard, name, matrix ? shape : shape + 1, matrix ? 2 : 1, err));
     *out = (keel__llama_tensor){.type = block_of(tensor->dtype), .data = tensor->data};
     return KEEL_OK;

@@ -23,6 +23,7 @@ typedef struct keel__llama_tensor {
     const void *data;
     size_t
         pairs; /* heads, where the rows of each stand in neighbouring pairs (GGUF of `llama`); 0: in halves */
+    keel_matrix held; /* data: it lies in a format of core/matrix.h (keel_weights_held) instead */
 } keel__llama_tensor;
 
 typedef keel_status keel__llama_find(const keel_llama *llama, const char *path, size_t row,
@@ -62,6 +63,9 @@ keel_status keel__llama_keep_template(keel_llama *llama, const char *text, const
 /* All rows that the configuration has, each from find. Memory is taken once all are known to be there. */
 keel_status keel__llama_take(keel_llama *llama, const char *path, keel_llama_weights weights,
                              keel__llama_find *find, keel_err *err);
+/* Puts a matrix in the place of row's: its data, taken with keel_alloc, are the model's from now on, even on
+ * failure; sums are made. */
+keel_status keel__llama_replace(keel_llama *llama, size_t row, keel_matrix matrix, keel_err *err);
 /* Sizes and numbers that a computation can be made of; where: the file, for errors. */
 keel_status keel__llama_check(const keel_llama_config *config, const char *where, keel_err *err);
 /* Where a file in pairs has `row` of `rows` rows of `heads` heads in halves; and the other way. */

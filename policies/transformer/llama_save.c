@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "policies/transformer/llama_internal.h"
+#include "policies/transformer/model_folder.h"
 
 static const size_t usual_shard = (size_t)5000000000;
 enum { CHUNK = 1 << 20 };
@@ -65,6 +66,7 @@ typedef struct writer {
     const keel_llama *llama;
     const char *dir;
     keel_block_type type;
+    bool as_held; /* but for rows that safetensors have no name for */
     size_t n, n_shards;
     keel_named_tensor *tensors; /* [n] */
     size_t *row, *shard;        /* [n] */
@@ -72,10 +74,17 @@ typedef struct writer {
     keel_err *err;
 } writer;
 
+/* The format's name where the row is written as it is held; else NULL: in the writer's type. */
+static const char *format_of(const writer *w, size_t row) {
+    return w->as_held ? keel_weights_format(w->llama->matrix[row].type) : NULL;
+}
+
 static keel_status add_data(void *context, const keel_named_tensor *tensor, keel_file_writer *to,
                             keel_err *err) {
     const writer *w = context;
-    return keel__llama_write_row(w->llama, w->row[tensor - w->tensors], w->type, 0, to, err);
+    const size_t row = w->row[tensor - w->tensors];
+    if (format_of(w, row)) return keel_file_writer_add(to, w->llama->matrix[row].data, tensor->bytes, err);
+    return keel__llama_write_row(w->llama, row, w->type, 0, to, err);
 }
 
 static const char *shard_name(const writer *w, size_t shard, char out[64]) {
@@ -86,9 +95,28 @@ static const char *shard_name(const writer *w, size_t shard, char out[64]) {
     return out;
 }
 
-static keel_status list_tensors(writer *w, size_t shard_bytes) {
+/* What a row is in the file. */
+static keel_status describe(const writer *w, size_t row, keel_arena *arena, keel_named_tensor *out) {
     static const keel_dtype dtypes[] = {
         [KEEL_BLOCK_F32] = KEEL_F32, [KEEL_BLOCK_F16] = KEEL_F16, [KEEL_BLOCK_BF16] = KEEL_BF16};
+    const keel_matrix *matrix = &w->llama->matrix[row];
+    const char *format = format_of(w, row);
+    const size_t bytes = format ? keel_matrix_row_bytes(matrix->type, matrix->cols)
+                                : keel_block_row_bytes(w->type, matrix->cols);
+    char *name = keel_arena_alloc(arena, 160);
+    if (!name) return keel_nomem(w->err, w->dir);
+    keel_llama_name(&w->llama->config, row, name);
+    if (format) snprintf(name + strlen(name), 32, ".%s", format);
+    *out = (keel_named_tensor){.name = name,
+                               .dtype = format ? KEEL_U8 : dtypes[w->type],
+                               .n_dims = keel_llama_is_matrix(&w->llama->config, row) ? 2 : 1,
+                               .bytes = matrix->rows * bytes};
+    out->shape[0] = out->n_dims == 2 ? matrix->rows : matrix->cols;
+    if (out->n_dims == 2) out->shape[1] = format ? bytes : matrix->cols;
+    return KEEL_OK;
+}
+
+static keel_status list_tensors(writer *w, size_t shard_bytes) {
     const keel_llama *llama = w->llama;
     size_t used = 0;
     w->tensors = keel_arena_calloc(&w->arena, llama->n_rows, sizeof *w->tensors);
@@ -97,18 +125,9 @@ static keel_status list_tensors(writer *w, size_t shard_bytes) {
     if (!w->tensors || !w->row || !w->shard) return keel_nomem(w->err, w->dir);
     w->n_shards = 1;
     for (size_t row = 0; row < llama->n_rows; row++) {
-        const keel_matrix *matrix = &llama->matrix[row];
-        char *name = keel_arena_alloc(&w->arena, 128);
-        if (!name) return keel_nomem(w->err, w->dir);
-        if (!matrix->data) continue;
-        keel_llama_name(&llama->config, row, name);
         keel_named_tensor *tensor = &w->tensors[w->n];
-        *tensor = (keel_named_tensor){.name = name,
-                                      .dtype = dtypes[w->type],
-                                      .n_dims = keel_llama_is_matrix(&llama->config, row) ? 2 : 1,
-                                      .bytes = matrix->rows * keel_block_row_bytes(w->type, matrix->cols)};
-        tensor->shape[0] = tensor->n_dims == 2 ? matrix->rows : matrix->cols;
-        tensor->shape[1] = tensor->n_dims == 2 ? matrix->cols : 0;
+        if (!llama->matrix[row].data) continue;
+        KEEL_TRY(describe(w, row, &w->arena, tensor));
         if (used && tensor->bytes > shard_bytes - used) w->n_shards++, used = 0;
         used = used + tensor->bytes < shard_bytes ? used + tensor->bytes : shard_bytes;
         w->row[w->n] = row;
@@ -219,6 +238,13 @@ static void put_marks(const keel_llama_config *c, keel_buf *to) {
     keel_buf_text(to, c->n_eos > 1 ? "],\n" : ",\n");
 }
 
+static void put_quantised(const writer *w, keel_buf *to) {
+    bool any = false;
+    for (size_t row = 0; row < w->llama->n_rows; row++)
+        any = any || (w->llama->matrix[row].data && format_of(w, row));
+    if (any) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(false));
+}
+
 static void put_config(const writer *w, keel_buf *to) {
     const keel_llama_config *c = &w->llama->config;
     const bool qwen2 = keel__llama_is_qwen2(c);
@@ -251,6 +277,7 @@ static void put_config(const writer *w, keel_buf *to) {
     if (!qwen2) put_bool(to, "attention_bias", c->qkv_bias), put_bool(to, "mlp_bias", c->mlp_bias);
     if (qwen2) put_bool(to, "use_sliding_window", false);
     put_marks(c, to);
+    put_quantised(w, to);
     keel_buf_format(to, "  \"tie_word_embeddings\": %s\n}\n", c->tied ? "true" : "false");
 }
 
@@ -318,9 +345,22 @@ static keel_status write_all(writer *w, size_t shard_bytes) {
     return KEEL_OK;
 }
 
+/* The narrowest of F32 and BF16 that holds what is held in these as it is. */
+static keel_block_type rest_of(const keel_llama *llama) {
+    bool bf16 = false;
+    for (size_t row = 0; row < llama->n_rows; row++) {
+        if (!llama->matrix[row].data || !keel_llama_is_matrix(&llama->config, row)) continue;
+        if (llama->matrix[row].type != KEEL_MATRIX_BF16) return KEEL_BLOCK_F32;
+        bf16 = true;
+    }
+    return bf16 ? KEEL_BLOCK_BF16 : KEEL_BLOCK_F32;
+}
+
 keel_status keel_llama_save(const keel_llama *llama, const char *dir, keel_block_type type,
                             size_t shard_bytes, keel_err *err) {
-    writer w = {.llama = llama, .dir = dir, .type = type, .err = err};
+    const bool as_held = type == KEEL_LLAMA_AS_HELD;
+    if (as_held) type = rest_of(llama);
+    writer w = {.llama = llama, .dir = dir, .type = type, .as_held = as_held, .err = err};
     if (type > KEEL_BLOCK_BF16)
         return keel_fail(err, KEEL_E_USAGE, dir, "a Hugging Face folder has F32, F16 or BF16, not %s",
                          keel_block_name(type));

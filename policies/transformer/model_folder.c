@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/json.h"
@@ -60,4 +61,30 @@ keel_status keel_model_folder_tokenizer(keel_model_folder *f, size_t vocab, keel
     if (keel_tokenizer_size(*out) <= vocab) return KEEL_OK;
     return keel_fail(f->err, KEEL_E_INVALID, f->path, "it has %zu tokens, and the model %zu",
                      keel_tokenizer_size(*out), vocab);
+}
+
+keel_status keel_model_folder_quantised(const keel_model_folder *folder, const cJSON *json,
+                                        keel_model_quantised *out) {
+    const cJSON *found = keel_json_get(json, "quantization_config");
+    const char *method = "", *with = "";
+    *out = (keel_model_quantised){0};
+    if (!found || cJSON_IsNull(found)) return KEEL_OK;
+    KEEL_TRY(keel_json_object(json, "quantization_config", true, &found, folder->path, folder->err));
+    KEEL_TRY(keel_json_string(found, "quant_method", false, &method, folder->path, folder->err));
+    if (strcmp(method, "keel") != 0)
+        return keel_fail(
+            folder->err, KEEL_E_UNSUPPORTED, folder->path,
+            "quantization_config: expected weights in F32, F16 or BF16, or as `keel compress` writes "
+            "them, got quant_method \"%s\"",
+            method);
+    KEEL_TRY(keel_json_string(found, "activations", true, &with, folder->path, folder->err));
+    *out = (keel_model_quantised){true, strcmp(with, "f32") == 0};
+    if (out->wide || strcmp(with, "int8") == 0) return KEEL_OK;
+    return keel_fail(folder->err, KEEL_E_UNSUPPORTED, folder->path,
+                     "activations: expected \"int8\" or \"f32\", got \"%s\"", with);
+}
+
+const char *keel_model_folder_quantised_text(bool wide) {
+    return wide ? "\"quantization_config\": {\"quant_method\": \"keel\", \"activations\": \"f32\"}"
+                : "\"quantization_config\": {\"quant_method\": \"keel\", \"activations\": \"int8\"}";
 }

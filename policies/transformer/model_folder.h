@@ -24,6 +24,16 @@ keel_status keel_model_folder_size(const keel_model_folder *folder, const cJSON 
  * where the key is missing. */
 keel_status keel_model_folder_sizes(const keel_model_folder *f, const cJSON *json, const char *key, size_t n,
                                     size_t most, keel_arena *arena, uint32_t **out);
+/* What config.json says of matrices that `keel compress` put into other number formats (weights.h). */
+typedef struct keel_model_quantised {
+    bool is;
+    bool wide; /* they are multiplied with floats, not with whole numbers of 8 bits */
+} keel_model_quantised;
+/* Its quantization_config; another library's is KEEL_E_UNSUPPORTED. */
+keel_status keel_model_folder_quantised(const keel_model_folder *folder, const cJSON *json,
+                                        keel_model_quantised *out);
+/* The same key and value as text, for a config.json that is written. */
+const char *keel_model_folder_quantised_text(bool wide);
 /* tokenizer.json, of at most so many tokens as the model has. */
 keel_status keel_model_folder_tokenizer(keel_model_folder *folder, size_t vocab, keel_tokenizer **out);
 

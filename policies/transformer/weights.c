@@ -1,5 +1,6 @@
 #include "policies/transformer/weights.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -105,4 +106,92 @@ const keel_named_tensor *keel_weights_find(const keel_weights *weights, const ch
         return found;
     }
     return NULL;
+}
+
+/* ---- number formats that safetensors have no name for ---- */
+
+static const struct {
+    keel_matrix_type type;
+    const char *name;
+} formats[] = {{KEEL_MATRIX_Q8_0, "q8_0"}};
+enum { N_FORMATS = sizeof formats / sizeof *formats };
+
+const char *keel_weights_format(keel_matrix_type type) {
+    for (size_t i = 0; i < N_FORMATS; i++)
+        if (formats[i].type == type) return formats[i].name;
+    return NULL;
+}
+
+static bool half_is_finite(const unsigned char *at) {
+    return (at[1] & 0x7c) != 0x7c;
+}
+
+/* Whether the format can hold what the matrix's bytes say. */
+static bool is_sound(const keel_matrix *matrix) {
+    const size_t blocks = matrix->rows * (matrix->cols / KEEL_MATRIX_BLOCK);
+    const unsigned char *at = matrix->data;
+    for (size_t b = 0; b < blocks; b++, at += KEEL_MATRIX_BLOCK_BYTES)
+        if (!half_is_finite(at)) return false;
+    return true;
+}
+
+static keel_status check_held(const keel_named_tensor *tensor, const keel_matrix *matrix, const char *path,
+                              keel_err *err) {
+    const size_t bytes = keel_matrix_row_bytes(matrix->type, matrix->cols);
+    if (matrix->cols % KEEL_MATRIX_BLOCK != 0)
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\": a width of %zu is no multiple of %d",
+                         tensor->name, matrix->cols, KEEL_MATRIX_BLOCK);
+    if (tensor->dtype != KEEL_U8 || tensor->n_dims != 2 || tensor->shape[0] != matrix->rows ||
+        tensor->shape[1] != bytes)
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\": expected U8 of shape [%zu, %zu]",
+                         tensor->name, matrix->rows, bytes);
+    if (!is_sound(matrix))
+        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" holds scales that are not finite",
+                         tensor->name);
+    return KEEL_OK;
+}
+
+keel_status keel_weights_held(const keel_weights *weights, const char *name, size_t rows, size_t cols,
+                              keel_matrix *out, keel_err *err) {
+    char whole[256];
+    *out = (keel_matrix){0};
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        const keel_safetensors *shard = NULL;
+        snprintf(whole, sizeof whole, "%s.%s", name, formats[i].name);
+        const keel_named_tensor *tensor = keel_weights_find(weights, whole, &shard);
+        if (!tensor) continue;
+        if (out->data)
+            return keel_fail(err, KEEL_E_INVALID, shard->path, "tensor \"%s\" is there in two number formats",
+                             name);
+        *out = (keel_matrix){.type = formats[i].type, .rows = rows, .cols = cols, .data = tensor->data};
+        KEEL_TRY(check_held(tensor, out, shard->path, err));
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_weights_sum(keel_matrix *matrix, keel_arena *arena, keel_err *err) {
+    if (matrix->type != KEEL_MATRIX_Q8_0) return KEEL_OK;
+    int32_t *sums = keel_arena_calloc(arena, matrix->rows * (matrix->cols / KEEL_MATRIX_BLOCK), sizeof *sums);
+    if (!sums) return keel_nomem(err, "weights");
+    keel_matrix_sum_blocks(matrix, sums);
+    matrix->sums = sums;
+    return KEEL_OK;
+}
+
+keel_status keel_weights_matrix(const keel_weights *weights, const char *name, size_t rows, size_t cols,
+                                keel_arena *arena, keel_matrix *out, keel_err *err) {
+    const keel_safetensors *shard = NULL;
+    const size_t shape[2] = {rows, cols};
+    KEEL_TRY(keel_weights_held(weights, name, rows, cols, out, err));
+    if (out->data) return keel_weights_sum(out, arena, err);
+    const keel_named_tensor *tensor = keel_weights_find(weights, name, &shard);
+    if (!tensor) return keel_fail(err, KEEL_E_INVALID, name, "the tensor is missing");
+    KEEL_TRY(keel_safetensors_check(shard, name, shape, 2, err));
+    *out = (keel_matrix){.rows = rows, .cols = cols, .data = tensor->data};
+    if (tensor->dtype == KEEL_BF16) out->type = KEEL_MATRIX_BF16;
+    if (tensor->dtype != KEEL_F16) return KEEL_OK;
+    float *wide = keel_arena_alloc(arena, rows * cols * sizeof *wide);
+    if (!wide) return keel_nomem(err, name);
+    out->data = wide;
+    return keel_safetensors_copy(shard, name, shape, 2, wide, err);
 }

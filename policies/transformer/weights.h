@@ -3,6 +3,7 @@
 #ifndef KEEL_POLICIES_TRANSFORMER_WEIGHTS_H
 #define KEEL_POLICIES_TRANSFORMER_WEIGHTS_H
 
+#include "core/matrix.h"
 #include "core/safetensors.h"
 
 typedef struct keel_weights {
@@ -16,5 +17,20 @@ void keel_weights_close(keel_weights *weights);
 /* NULL when no shard has it; *shard (may be NULL) gets the one that does. */
 const keel_named_tensor *keel_weights_find(const keel_weights *weights, const char *name,
                                            const keel_safetensors **shard);
+
+/* A matrix in a number format that safetensors have no name for is a tensor of U8 [rows, bytes of a row]
+ * whose name ends in the format's: "model.layers.0.mlp.up_proj.weight.q8_0". */
+/* Whether one of that name lies so: *out gets it, where it is mapped, without sums; else data NULL.
+ * KEEL_E_INVALID for another type or shape, or what the format cannot hold (a scale that is not finite). */
+keel_status keel_weights_held(const keel_weights *weights, const char *name, size_t rows, size_t cols,
+                              keel_matrix *out, keel_err *err);
+/* The matrix of a name [rows, cols]: held so, or F32 or BF16 where it is mapped, or F16 made F32; ready for
+ * products. What is made lies in the arena. KEEL_E_INVALID also where it is missing. */
+keel_status keel_weights_matrix(const keel_weights *weights, const char *name, size_t rows, size_t cols,
+                                keel_arena *arena, keel_matrix *out, keel_err *err);
+/* Its name, or NULL for a format that safetensors know. */
+const char *keel_weights_format(keel_matrix_type type);
+/* The sums that products need, in the arena; nothing for formats that need none. */
+keel_status keel_weights_sum(keel_matrix *matrix, keel_arena *arena, keel_err *err);
 
 #endif

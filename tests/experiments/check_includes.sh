@@ -29,13 +29,15 @@ inside() {
 
 # A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h and beside.h; of all
 # other files only the table of kinds, the doors to models (policies/encoder.h, policies/decoder.h) and the benches include it.
-# policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
+# policies/compress makes models smaller: kinds include it, its door is policies/compress_base.h. policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
 closed() {
     case "$1 $2" in
     "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h" | "policies/"*/*" policies/beside.h") ;;
     "policies/encoder_base/"*" policies/transformer/"* | "policies/encoder_base/"*" policies/tokens/"*) ;;
     "policies/decoder_base/"*" policies/transformer/"* | "policies/decoder_base/"*" policies/tokens/"*) ;;
     "policies/transformer/"*" policies/tokens/"*) ;;
+    "policies/compress/"*" policies/transformer/"* | "policies/compress/"*" policies/tokens/"*) ;;
+    "policies/"*"_base/"*" policies/compress/"* | "policies/compress_base."*" policies/compress/"*) ;;
     "policies/"*/*" "*) [ "$(dirname "$1")" = "$(dirname "$2")" ] ;;
     "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "policies/decoder.c policies/transformer/"* | "policies/decoder.c policies/tokens/"* | "experiments/bench/"*" policies/"*/*) ;;
     *" policies/"*/*) false ;;

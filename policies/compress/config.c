@@ -1,0 +1,28 @@
+#include "policies/compress/config.h"
+
+#define KEEL_ROWS_OF keel_compress_config
+#include "core/option_rows.h"
+
+const char *const keel_compress_weights[] = {"none", "int8", "q8_0", "q4_0", "q4_g32", NULL};
+const char *const keel_compress_activations[] = {"int8", "f32", NULL};
+const char *const keel_compress_calibrations[] = {"absmax", "percentile", "mse", NULL};
+
+const keel_option keel_compress_options[] = {
+    CHOICE(
+        weights, "none", keel_compress_weights,
+        "number format of matrices: int8, a scale a row; q8_0 and q4_0, as in GGUF, a scale for 32 weights; q4_g32, "
+        "4 bits with steps of 32 weights within a scale a row. Embeddings and heads stay at 8 bits, norms and "
+        "biases in f32"),
+    CHOICE(activations, "int8", keel_compress_activations,
+           "what such matrices are multiplied with: int8, a scale a token; or f32, weights alone are small"),
+    CHOICE(
+        calibrate, "absmax", keel_compress_calibrations,
+        "how scales are found: absmax, the largest weight; percentile, of weights' sizes; mse, the least squared "
+        "error, of what each input column carries on the log where there is one"),
+    REAL(percentile, "0.999", 0.5, 1, "calibrate=percentile: share of a row's weights that the scale covers"),
+    INT(conversations, "64", 1, 1000000, "conversations of the log that are looked at"),
+    INT(tokens, "512", 16, 1000000, "tokens that are read of each, from its start"),
+    INT(memory_mb, "256", 1, 1000000,
+        "what is read from the store is kept in memory up to this size, beyond it read again"),
+    INT(seed, "1", 0, 9007199254740991, "seed of every random draw"),
+    {0}};

@@ -1,0 +1,35 @@
+/* Options of compression: one table; a step that makes models smaller has its rows here. */
+#ifndef KEEL_POLICIES_COMPRESS_CONFIG_H
+#define KEEL_POLICIES_COMPRESS_CONFIG_H
+
+#include "core/options.h"
+
+/* By config.weights. */
+enum {
+    KEEL_COMPRESS_NONE,
+    KEEL_COMPRESS_INT8,
+    KEEL_COMPRESS_Q8_0,
+    KEEL_COMPRESS_Q4_0,
+    KEEL_COMPRESS_Q4_G32,
+    KEEL_N_COMPRESS_WEIGHTS
+};
+
+typedef struct keel_compress_config {
+    /* quantising */
+    int weights;     /* KEEL_COMPRESS_*: number format of matrices */
+    int activations; /* keel_compress_activations: what matrices are multiplied with */
+    int calibrate;   /* keel_compress_calibrations: how scales are found */
+    double percentile;
+    /* the log that is looked at: for scales, importance, sensitivity */
+    int64_t conversations; /* at most so many of the split */
+    int64_t tokens;        /* at most so many of each */
+    int64_t memory_mb;
+    int64_t seed;
+} keel_compress_config;
+
+extern const char *const keel_compress_weights[];      /* NULL-terminated, as all of these */
+extern const char *const keel_compress_activations[];  /* int8, f32 */
+extern const char *const keel_compress_calibrations[]; /* absmax, percentile, mse */
+extern const keel_option keel_compress_options[];
+
+#endif

@@ -1,0 +1,13 @@
+#include "policies/compress/job.h"
+
+void keel_compress_tell(keel_compress_report *report, const char *name, double value) {
+    if (report->n_figures < KEEL_BASE_MAX_FIGURES)
+        report->figure[report->n_figures++] = (keel_base_figure){name, value};
+}
+
+keel_status keel_compress_share(const keel_compress_job *job, size_t shards, keel_shard_work *work,
+                                void *context, keel_err *err) {
+    if (job->pool) return keel_pool_run(job->pool, shards, work, context, err);
+    for (size_t s = 0; s < shards; s++) KEEL_TRY(work(context, s, 0, err));
+    return KEEL_OK;
+}

@@ -1,0 +1,15 @@
+/* Matrices of models in smaller number formats (core/matrix.h). */
+#ifndef KEEL_POLICIES_COMPRESS_QUANTISE_H
+#define KEEL_POLICIES_COMPRESS_QUANTISE_H
+
+#include "policies/compress/compress.h"
+
+/* The format of a matrix under config.weights: KEEL_COMPRESS_NONE leaves it as it is; outer (an embedding, a
+ * head) has 8 bits at least. */
+keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer);
+
+/* In place (policies/compress/compress.h). */
+keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err);
+keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err);
+
+#endif
