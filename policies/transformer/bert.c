@@ -203,7 +203,7 @@ static const keel__bert_source layer_rows[KEEL_BERT_LAYER] = {
     [KEEL_BERT_BIAS_2] = {{"output.LayerNorm.bias"}, 1, false},
 };
 
-static void shape_of(const keel_bert_config *c, size_t row, size_t *rows, size_t *cols) {
+void keel__bert_shape(const keel_bert_config *c, size_t row, size_t *rows, size_t *cols) {
     const size_t first[KEEL_BERT_FIRST_LAYER][2] = {{c->vocab, c->hidden},
                                                     {c->positions, c->hidden},
                                                     {c->types, c->hidden},
@@ -264,7 +264,7 @@ static const keel_named_tensor *find_tensor(const keel_weights *weights, const c
 static keel_status read_row(const reader *r, const keel_weights *weights, size_t row, keel_real *to) {
     const keel__bert_source *from = keel__bert_source_of(row);
     size_t rows, cols;
-    shape_of(&r->to->config, row, &rows, &cols);
+    keel__bert_shape(&r->to->config, row, &rows, &cols);
     for (size_t i = 0; i < from->n; i++) {
         char name[128];
         const keel_safetensors *shard = NULL;
@@ -291,7 +291,7 @@ static keel_status make_params(const reader *r, size_t count) {
         keel__bert_name(i, keel__bert_source_of(i)->name[0], names[i]);
         table[i] =
             (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = keel__bert_source_of(i)->table};
-        shape_of(c, i, &table[i].rows, &table[i].cols);
+        keel__bert_shape(c, i, &table[i].rows, &table[i].cols);
     }
     if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->from.err);
     keel_arena_free(&arena);
@@ -355,6 +355,7 @@ void keel_bert_close(keel_bert *bert) {
     keel_tokenizer_close(bert->tokenizer);
     keel_params_free(&bert->params);
     keel_free(bert->unmerged);
+    keel_arena_free(&bert->held);
     keel_free(bert);
 }
 

@@ -9,9 +9,11 @@
 #ifndef KEEL_POLICIES_TRANSFORMER_BERT_H
 #define KEEL_POLICIES_TRANSFORMER_BERT_H
 
+#include "core/matrix.h"
 #include "core/params.h"
 #include "policies/tokens/tokenizer.h"
 #include "policies/transformer/lora.h"
+#include "policies/transformer/observer.h"
 
 typedef struct keel_bert_config {
     size_t vocab, hidden, layers, heads, inner; /* inner: width of the feed-forward layer */
@@ -25,6 +27,11 @@ typedef struct keel_bert_config {
 typedef struct keel_bert {
     keel_bert_config config;
     keel_params params; /* KEEL_BERT_* below, then what keel_bert_extend put there */
+    /* [keel_bert_rows] matrices in another number format than F32, of which params has no rows; data NULL:
+     * it has. NULL: all are F32. */
+    keel_matrix *compressed;
+    keel_arena held;               /* memory of these */
+    const keel_observer *observer; /* borrowed: told what QKV, OUT, UP, DOWN read; one thread; NULL: none */
     keel_tokenizer *tokenizer;
     keel_lora_config lora;
     size_t n_heads;      /* rows of heads, the last of params */

@@ -53,6 +53,7 @@ size_t keel_bert_first_trained(const keel_bert *bert, keel_bert_mode mode, size_
 
 static keel_status check_lora(const keel_bert *bert, const keel_lora_config *lora, keel_err *err) {
     if (lora->rank == 0) return KEEL_OK;
+    if (bert->compressed) return keel__bert_refuse_compressed(err);
     return keel_lora_check(lora, bert->config.hidden, KEEL_LORA_ALL, err);
 }
 

@@ -1,11 +1,12 @@
 /* From tokens to vectors, without the tape. */
-#include "policies/transformer/bert_internal.h"
+#include "policies/transformer/bert_matrix.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "core/numeric.h"
 #include "core/panels.h"
+#include "policies/transformer/bert_internal.h"
 
 keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
                              keel_err *err) {
@@ -33,8 +34,22 @@ typedef struct work {
     size_t rows, panels;
     float *x, *seen, *more, *wide; /* panels of hidden columns, wide of max(3 hidden, inner) */
     float *scratch;                /* of attention */
+    void *packed;                  /* inputs of a matrix that is compressed */
+    float *row;                    /* [hidden] of such a table */
 } work;
 
+/* Bytes of a panel of inputs, made ready for the matrix that needs most. */
+static size_t packed_bytes(const keel_bert *bert) {
+    size_t most = 1;
+    for (size_t row = 0; bert->compressed && row < keel_bert_rows(bert); row++) {
+        const keel_matrix *matrix = &bert->compressed[row];
+        const size_t bytes = matrix->data ? keel_panel_packed(matrix->type, matrix->cols) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* Lanes beyond the last row mean nothing, but hold numbers: zeros at first. */
 static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              work *out, keel_err *err) {
     const keel_bert_config *c = &bert->config;
@@ -46,12 +61,15 @@ static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch
     const size_t lanes = out->panels * KEEL_PANEL,
                  room = keel_panel_attention_room(c->heads, c->hidden / c->heads, longest);
     out->x = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
-    out->wide = keel_arena_alloc(scratch, (lanes * wide + KEEL_PANEL) * sizeof(float));
-    out->seen = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
-    out->more = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
+    out->wide = keel_arena_calloc(scratch, lanes * wide + KEEL_PANEL, sizeof(float));
+    out->seen = keel_arena_calloc(scratch, lanes * c->hidden, sizeof(float));
+    out->more = keel_arena_calloc(scratch, lanes * c->hidden, sizeof(float));
     out->scratch = keel_arena_calloc(scratch, room, sizeof(float));
-    return out->x && out->seen && out->wide && out->more && out->scratch ? KEEL_OK
-                                                                         : keel_nomem(err, "encoder");
+    out->packed = keel_arena_alloc(scratch, out->panels * packed_bytes(bert));
+    out->row = keel_arena_alloc(scratch, c->hidden * sizeof(float));
+    return out->x && out->seen && out->wide && out->more && out->scratch && out->packed && out->row
+               ? KEEL_OK
+               : keel_nomem(err, "encoder");
 }
 
 static const float *first_param(const keel_bert *bert, size_t row) {
@@ -62,14 +80,21 @@ static const float *layer_param(const keel_bert *bert, size_t layer, size_t row)
     return keel_params_at(&bert->params, keel__bert_row(layer, row));
 }
 
+/* x [hidden] of a panel's lane += row `id` of a table */
+static void add_row(const keel_bert *bert, size_t table, size_t id, const work *w, float *to) {
+    const keel_matrix matrix = keel_bert_matrix(bert, table);
+    keel_matrix_read_row(&matrix, id, w->row);
+    for (size_t d = 0; d < matrix.cols; d++) to[d * KEEL_PANEL] += w->row[d];
+}
+
 static void embed_token(const keel_bert *bert, size_t id, size_t type, size_t position, size_t row,
-                        float *x) {
+                        const work *w) {
     const size_t hidden = bert->config.hidden;
-    const float *word = first_param(bert, KEEL_BERT_WORD) + id * hidden,
-                *place = first_param(bert, KEEL_BERT_POSITION) + position * hidden,
-                *kind = first_param(bert, KEEL_BERT_TYPE) + type * hidden;
-    float *to = x + keel_panel_at(row, 0, hidden);
-    for (size_t d = 0; d < hidden; d++) to[d * KEEL_PANEL] = word[d] + kind[d] + place[d];
+    float *to = w->x + keel_panel_at(row, 0, hidden);
+    for (size_t d = 0; d < hidden; d++) to[d * KEEL_PANEL] = 0;
+    add_row(bert, KEEL_BERT_WORD, id, w, to);
+    add_row(bert, KEEL_BERT_TYPE, type, w, to);
+    add_row(bert, KEEL_BERT_POSITION, position, w, to);
 }
 
 static void embed(const keel_bert *bert, const keel_bert_batch *batch, work *w) {
@@ -77,17 +102,24 @@ static void embed(const keel_bert *bert, const keel_bert_batch *batch, work *w) 
     for (size_t i = 0; i < batch->n; i++)
         for (int32_t t = batch->offsets[i]; t < batch->offsets[i + 1]; t++)
             embed_token(bert, (size_t)batch->id[t], batch->type ? (size_t)batch->type[t] : 0,
-                        (size_t)(t - batch->offsets[i]), (size_t)t, w->x);
+                        (size_t)(t - batch->offsets[i]), (size_t)t, w);
     for (size_t r = w->rows; r < w->panels * KEEL_PANEL; r++) /* lanes that mean nothing hold numbers */
-        embed_token(bert, 0, 0, 0, r, w->x);
+        embed_token(bert, 0, 0, 0, r, w);
     keel_panel_layer_norm(w->x, NULL, first_param(bert, KEEL_BERT_GAIN), first_param(bert, KEEL_BERT_BIAS),
                           bert->config.epsilon, w->panels, hidden);
 }
 
-static void linear(const keel_bert *bert, size_t l, size_t weight, const float *x, const work *w, size_t in,
-                   size_t out, float *y) {
-    keel_panel_linear(x, w->panels, in, layer_param(bert, l, weight), layer_param(bert, l, weight + 1), out,
-                      y);
+static void linear(const keel_bert *bert, size_t l, size_t weight, const float *x, const work *w, float *y) {
+    const size_t row = keel__bert_row(l, weight);
+    const keel_matrix matrix = keel_bert_matrix(bert, row);
+    if (bert->observer) bert->observer->see(bert->observer->context, row, x, w->rows, matrix.cols);
+    const float *bias = layer_param(bert, l, weight + 1);
+    if (matrix.type == KEEL_MATRIX_F32) {
+        keel_panel_linear(x, w->panels, matrix.cols, matrix.data, bias, matrix.rows, y);
+        return;
+    }
+    keel_panel_pack(matrix.type, x, w->panels, matrix.cols, 0, matrix.cols, w->packed);
+    keel_panel_matrix(w->packed, w->rows, &matrix, bias, 0, matrix.rows, y);
 }
 
 static void add_and_norm(const keel_bert *bert, size_t l, size_t gain, work *w) {
@@ -98,14 +130,14 @@ static void add_and_norm(const keel_bert *bert, size_t l, size_t gain, work *w) 
 static void layer(const keel_bert *bert, size_t l, const keel_bert_batch *batch, work *w) {
     const keel_bert_config *c = &bert->config;
     const size_t hidden = c->hidden;
-    linear(bert, l, KEEL_BERT_QKV, w->x, w, hidden, 3 * hidden, w->wide);
+    linear(bert, l, KEEL_BERT_QKV, w->x, w, w->wide);
     memset(w->wide + w->panels * KEEL_PANEL * 3 * hidden, 0, KEEL_PANEL * sizeof(float));
     keel_panel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, batch->n, w->seen, w->scratch);
-    linear(bert, l, KEEL_BERT_OUT, w->seen, w, hidden, hidden, w->more);
+    linear(bert, l, KEEL_BERT_OUT, w->seen, w, w->more);
     add_and_norm(bert, l, KEEL_BERT_GAIN_1, w);
-    linear(bert, l, KEEL_BERT_UP, w->x, w, hidden, c->inner, w->wide);
+    linear(bert, l, KEEL_BERT_UP, w->x, w, w->wide);
     keel_gelu(w->wide, w->panels * KEEL_PANEL * c->inner, w->wide);
-    linear(bert, l, KEEL_BERT_DOWN, w->wide, w, c->inner, hidden, w->more);
+    linear(bert, l, KEEL_BERT_DOWN, w->wide, w, w->more);
     add_and_norm(bert, l, KEEL_BERT_GAIN_2, w);
 }
 

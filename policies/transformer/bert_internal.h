@@ -7,6 +7,10 @@
 /* Whether ids, types and lengths of the batch fit the encoder; tokens of the longest text. */
 keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch, size_t *longest,
                              keel_err *err);
+/* Shape of a row, in whatever number format it is. */
+void keel__bert_shape(const keel_bert_config *config, size_t row, size_t *rows, size_t *cols);
+/* KEEL_E_USAGE: what tunes or corrects an encoder wants its matrices in F32. */
+keel_status keel__bert_refuse_compressed(keel_err *err);
 /* Where a row of the table comes from in a file: its name there; for q, k and v three of them. */
 typedef struct keel__bert_source {
     const char *name[3];

@@ -106,6 +106,10 @@ keel_tensor *keel_bert_on_tape(keel_tape *tape, const keel_bert *bert, const kee
         keel_fail(err, KEEL_E_USAGE, "encoder", "it is merged: it cannot be tuned before it is unmerged");
         return NULL;
     }
+    if (bert->compressed) {
+        keel__bert_refuse_compressed(err);
+        return NULL;
+    }
     if (keel__bert_check(bert, batch, &longest, err) != KEEL_OK) return NULL;
     keel_tensor *x = embed(&p);
     for (size_t layer = 0; layer < bert->config.layers; layer++) x = encode_layer(&p, layer, x);

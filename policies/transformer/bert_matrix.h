@@ -1,0 +1,26 @@
+/* Matrices of a BERT encoder in any number format. Inference multiplies by them as they are; tuning wants F32
+ * (keel_bert_widen). */
+#ifndef KEEL_POLICIES_TRANSFORMER_BERT_MATRIX_H
+#define KEEL_POLICIES_TRANSFORMER_BERT_MATRIX_H
+
+#include "policies/transformer/bert.h"
+
+/* Rows of the encoder itself: those of params before LoRA and heads. */
+static inline size_t keel_bert_rows(const keel_bert *bert) {
+    return KEEL_BERT_FIRST_LAYER + bert->config.layers * KEEL_BERT_LAYER;
+}
+/* Whether a row is a table or a matrix; else a vector, which is F32 always. */
+bool keel_bert_is_matrix(size_t row);
+/* A row as a matrix [out, in], F32 where it lies in params. */
+keel_matrix keel_bert_matrix(const keel_bert *bert, size_t row);
+/* Bytes of all weights of the encoder itself. */
+size_t keel_bert_bytes(const keel_bert *bert);
+
+/* Puts each matrix in the number format of its row in type [keel_bert_rows]; vectors, LoRA and heads stay.
+ * KEEL_E_INVALID names a matrix whose width its format does not take; KEEL_E_USAGE while corrections are not
+ * settled. After an error the encoder is as before. */
+keel_status keel_bert_convert(keel_bert *bert, const keel_matrix_type *type, keel_err *err);
+/* All of them in F32. */
+keel_status keel_bert_widen(keel_bert *bert, keel_err *err);
+
+#endif
