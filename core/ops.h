@@ -129,6 +129,12 @@ keel_tensor *keel_op_cross_entropy(keel_tape *tape, keel_tensor *x, const keel_r
 keel_tensor *keel_op_segment_cross_entropy(keel_tape *tape, keel_tensor *x, const int32_t *offsets,
                                            size_t n_segments, const keel_real *target,
                                            const keel_real *weight, keel_real divisor);
+/* Another model of the same vocabulary, whose next tokens are learned too (Hinton et al. 2015). */
+typedef struct keel_token_teacher {
+    const keel_real *x;           /* [R, D] its states */
+    const keel_matrix *w;         /* [V'', D]: its logits are x w^T */
+    keel_real share, temperature; /* s in [0, 1]; T above 0 */
+} keel_token_teacher;
 /* What a next token costs, where logits over a vocabulary x[R,C] w[V,C]^T would be too large to keep: they
  * are worked out in tiles, forward and backward, and only for rows that count. */
 typedef struct keel_token_loss {
@@ -142,9 +148,11 @@ typedef struct keel_token_loss {
     keel_real divisor;
     keel_real smoothing; /* e: the target distribution is (1 - e) of the target and e / V of each token */
     keel_real *log_prob; /* [R] gets ln p(target), 0 where the weight is; NULL: not asked for */
+    const keel_token_teacher *teacher; /* NULL: none; borrowed until backward, as what it points to is */
 } keel_token_loss;
 /* y[n,1]: the sum over each text's rows of weight * cross-entropy / divisor. With weights 1 and divisor 1, -y
- * is the log-probability of a text. */
+ * is the log-probability of a text. With a teacher, (1 - s) cross-entropy + s T^2 KL(p || q) stands for
+ * cross-entropy: p the softmax of its logits / T, q that of these logits / T. */
 keel_tensor *keel_op_token_loss(keel_tape *tape, keel_tensor *x, const keel_token_loss *loss);
 keel_tensor *keel_op_sum(keel_tape *tape, keel_tensor *x, keel_real factor); /* scalar: factor * sum of all */
 

@@ -134,8 +134,8 @@ static keel_tensor *frozen(keel_tape *tape, keel_tensor *const *in) {
 
 static const int32_t NEXT[] = {4, 0, 99, 10, 3, 3, 7};
 static const keel_real COUNTS[] = {1, 0.5, 0, 2, 1.5, 0.25, 1}, EVEN[] = {1, 1, 1, 1, 1, 1, 1};
-static keel_tensor *token_loss(keel_tape *tape, keel_tensor *const *in, const keel_real *weight, size_t rows,
-                               size_t vocabulary, keel_real smoothing) {
+static keel_tensor *taught_loss(keel_tape *tape, keel_tensor *const *in, const keel_real *weight, size_t rows,
+                                size_t vocabulary, keel_real smoothing, const keel_token_teacher *teacher) {
     static const int32_t texts[] = {0, 2, 5, 7}, few[] = {0, 0, 2};
     const keel_token_loss loss = {.w = in[1],
                                   .frozen = in[1] ? NULL : &FROZEN_5_3,
@@ -145,14 +145,31 @@ static keel_tensor *token_loss(keel_tape *tape, keel_tensor *const *in, const ke
                                   .offsets = rows == 7 ? texts : few,
                                   .n = rows == 7 ? 3 : 2,
                                   .divisor = 3,
-                                  .smoothing = smoothing};
+                                  .smoothing = smoothing,
+                                  .teacher = teacher};
     return keel_op_token_loss(tape, in[0], &loss);
+}
+static keel_tensor *token_loss(keel_tape *tape, keel_tensor *const *in, const keel_real *weight, size_t rows,
+                               size_t vocabulary, keel_real smoothing) {
+    return taught_loss(tape, in, weight, rows, vocabulary, smoothing, NULL);
 }
 OP(token_loss_of_all, token_loss(tape, in, EVEN, 2, 5, 0))
 OP(token_loss_of_some, token_loss(tape, in, COUNTS, 7, 11, 0))
 OP(token_loss_smoothed, token_loss(tape, in, COUNTS, 7, 11, 0.3))
 OP(token_loss_in_tiles, token_loss(tape, in, EVEN, 2, 1030, 0.1))
 OP(token_loss_frozen, token_loss(tape, in, EVEN, 2, 5, 0.1))
+
+static keel_tensor *with_teacher(keel_tape *tape, keel_tensor *const *in, size_t rows, size_t vocabulary) {
+    static keel_real states[7 * 2];
+    static float words[1030 * 2];
+    static const keel_matrix head = {.type = KEEL_MATRIX_F32, .rows = 1030, .cols = 2, .data = words};
+    static const keel_token_teacher teacher = {.x = states, .w = &head, .share = 0.6, .temperature = 1.7};
+    for (size_t i = 0; i < 7 * 2; ++i) states[i] = sin(3 * (double)i);
+    for (size_t i = 0; i < 1030 * 2; ++i) words[i] = (float)cos(2 * (double)i);
+    return taught_loss(tape, in, COUNTS, rows, vocabulary, 0.1, &teacher);
+}
+OP(token_loss_taught, with_teacher(tape, in, 7, 11))
+OP(token_loss_taught_in_tiles, with_teacher(tape, in, 2, 1030))
 
 /* Inner tensors that are worked out anew, from inputs that backward finds again. */
 static keel_tensor *inner(const void *context, keel_tape *tape, keel_tensor *x) {
@@ -265,6 +282,8 @@ static const op_case CASES[] = {
     CASE(token_loss_smoothed, {7, 3}, {12, 3}),
     CASE(token_loss_in_tiles, {2, 2}, {1030, 2}),
     CASE(token_loss_frozen, {2, 3}),
+    CASE(token_loss_taught, {7, 3}, {12, 3}),
+    CASE(token_loss_taught_in_tiles, {2, 2}, {1030, 2}),
     CASE(segment, {5, 3}, {3, 3}, {1, 3}),
     CASE(segments, {5, 3}, {3, 3}, {1, 3}),
     CASE(unit_rows, {5, 4}),

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "core/ops.h"
 #include "core/tape.h"
+#include "golden/distil.h"
 
 enum { R = 600, H = 4, G = 2, D = 8, C = 32, V = 1500, O = 300, MOST = R * O };
 
@@ -240,6 +241,72 @@ static void rows_that_do_not_count_are_not_read(void **state) {
     for (size_t i = 0; i < N_TEXTS; i++) assert_true(all->data[i] == 0);
 }
 
+/* ---- with a teacher, against golden numbers ---- */
+
+static void fill_wave(float *to, size_t n, double step, double factor) {
+    for (size_t i = 0; i < n; i++) to[i] = (float)(sin((double)i * step + 1) * factor);
+}
+
+static void near_golden(const float *got, const double *golden, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)got[i] - golden[i]) <= 2e-6 * fmax(1, fabs(golden[i]))))
+            fail_msg("number %zu: expected %.9g, got %.9g", i, golden[i], (double)got[i]);
+}
+
+static void what_a_teacher_says_is_learned_too(void **state) {
+    (void)state;
+    enum { ROWS = 7, COLS = 6, OTHER = 5, WORDS = 1100, LISTED = 6 };
+    static const int32_t texts[] = {0, 2, 5, ROWS}, next[] = {4, 0, 99, 1099, 1024, 3, 7};
+    static const float count[] = {1, 0.5f, 0, 2, 1.5f, 0.25f, 1}, mix[] = {1, -0.5f, 2};
+    static const size_t listed[LISTED] = {0, 7, 99, 1023, 1024, 1099};
+    static float w[WORDS * COLS], u[ROWS * OTHER], v[WORDS * OTHER];
+    keel_param table[] = {{.name = "x", .rows = ROWS, .cols = COLS},
+                          {.name = "w", .rows = WORDS, .cols = COLS}};
+    keel_params params;
+    assert_int_equal(keel_params_make(&params, table, 2, NULL), KEEL_OK);
+    keel_real *grads = keel_calloc(params.size, sizeof *grads);
+    fill_wave(w, WORDS * COLS, 0.71, 1);
+    memcpy(keel_params_at(&params, 1), w, sizeof w);
+    fill_wave(keel_params_at(&params, 0), ROWS * COLS, 0.37, 1);
+    fill_wave(u, ROWS * OTHER, 0.53, 1.5);
+    fill_wave(v, WORDS * OTHER, 0.29, 1.5);
+    const keel_matrix head = {.type = KEEL_MATRIX_F32, .rows = WORDS, .cols = OTHER, .data = v};
+    const keel_token_teacher teacher = {.x = u, .w = &head, .share = 0.3f, .temperature = 2};
+    const keel_token_loss loss = {.w = keel_tape_param(tape, &params, 1, grads),
+                                  .vocabulary = WORDS,
+                                  .target = next,
+                                  .weight = count,
+                                  .offsets = texts,
+                                  .n = 3,
+                                  .divisor = 3,
+                                  .smoothing = 0.1f,
+                                  .teacher = &teacher};
+    keel_tensor *sums = keel_op_token_loss(tape, keel_tape_param(tape, &params, 0, grads), &loss);
+    assert_non_null(sums);
+    near_golden(sums->data, golden_texts, 3);
+    keel_tensor *all = keel_op_sum(tape, keel_op_mul(tape, sums, keel_tape_input(tape, mix, 3, 1)), 1);
+    assert_int_equal(keel_tape_backward(tape, all, NULL), KEEL_OK);
+    near_golden(grads, golden_dx, ROWS * COLS);
+    const keel_real *dw = grads + (keel_params_at(&params, 1) - keel_params_at(&params, 0));
+    for (size_t i = 0; i < LISTED; i++) near_golden(dw + listed[i] * COLS, golden_dw + i * COLS, COLS);
+    keel_tape_reset(tape);
+    keel_free(grads);
+    keel_params_free(&params);
+}
+
+/* A teacher that says the same costs nothing beyond the share of cross-entropy that is left. */
+static void a_teacher_that_agrees_costs_nothing(void **state) {
+    (void)state;
+    const keel_matrix same = {.type = KEEL_MATRIX_F32, .rows = V, .cols = C, .data = weights};
+    const keel_token_teacher teacher = {.x = x, .w = &same, .share = 0.25f, .temperature = 3};
+    keel_token_loss loss = loss_of(V, 0.2f);
+    loss.w = keel_tape_input(tape, weights, V, C);
+    const keel_tensor *alone = keel_op_token_loss(tape, keel_tape_input(tape, x, R, C), &loss);
+    for (size_t i = 0; i < N_TEXTS; i++) expected[i] = 0.75 * (double)alone->data[i];
+    loss.teacher = &teacher;
+    expect(keel_op_token_loss(tape, keel_tape_input(tape, x, R, C), &loss), N_TEXTS, 1, 3e-6);
+}
+
 static void refused(keel_tensor *result, const char *operation) {
     keel_err err = {0};
     assert_null(result);
@@ -272,6 +339,11 @@ static void misfits_are_refused(void **state) {
     refused(keel_op_token_loss(tape, IN(R, C), &loss), "keel_op_token_loss");
     loss.w = IN(V, C), loss.n = N_TEXTS - 1;
     refused(keel_op_token_loss(tape, IN(R, C), &loss), "keel_op_token_loss");
+    keel_token_teacher teacher = {.x = x, .w = &w, .share = 0.5f, .temperature = 1};
+    loss = loss_of(V, 0), loss.w = IN(V, C), loss.teacher = &teacher;
+    refused(keel_op_token_loss(tape, IN(R, C), &loss), "keel_op_token_loss");
+    loss = loss_of(3, 0), loss.w = IN(V, C), loss.teacher = &teacher, teacher.temperature = 0;
+    refused(keel_op_token_loss(tape, IN(R, C), &loss), "keel_op_token_loss");
 }
 
 int main(void) {
@@ -284,6 +356,8 @@ int main(void) {
         cmocka_unit_test(frozen_weights_of_any_format_are_their_numbers),
         cmocka_unit_test(the_loss_of_tokens_is_their_cross_entropy),
         cmocka_unit_test(rows_that_do_not_count_are_not_read),
+        cmocka_unit_test(what_a_teacher_says_is_learned_too),
+        cmocka_unit_test(a_teacher_that_agrees_costs_nothing),
         cmocka_unit_test(misfits_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
