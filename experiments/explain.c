@@ -70,6 +70,10 @@ const keel_explained keel_explanations[] = {
     {"sft", "losses: token, dpo, kto", -1,
      "of a decoder: the mean surprise at a token of a response (e to it is the perplexity), or what preferences cost",
      "falling; dpo begins at 0.69, kto at 0.5"},
+    {"sft", "losses: taught", -1,
+     "of a decoder with --teacher-base: (1 - distil) times the mean surprise + distil times how far it is from the "
+     "teacher",
+     "falling; not the logarithm of a perplexity"},
     {"sft", "responses_learned_from, texts", 0,
      "of a decoder: responses that taught, and the texts that they were read in, a dialogue's in one",
      "most responses of the split; fewer texts than responses"},

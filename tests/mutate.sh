@@ -54,13 +54,13 @@ tests_of() {
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
     policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;
-    policies/decoder_base/*) echo policies/test_decoder_base ;;
+    policies/decoder_base/*) echo policies/test_decoder_base policies/test_decoder_taught ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
-    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c) echo policies/test_llama_tape policies/test_llama_adapt policies/test_llama_plan policies/test_llama_sizes ;;
+    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c) echo policies/test_llama_tape policies/test_llama_taught policies/test_llama_adapt policies/test_llama_plan policies/test_llama_sizes ;;
     policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
     policies/tokens/pattern.c) echo policies/test_bpe policies/test_pattern ;;
     policies/tokens/*) echo policies/test_bpe policies/test_tokenizer ;;

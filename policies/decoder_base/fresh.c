@@ -1,7 +1,10 @@
 #include "policies/decoder_base/fresh.h"
 
+#include <string.h>
+
 #include "core/interrupt.h"
 #include "core/progress.h"
+#include "policies/decoder_base/model.h"
 #include "policies/tokens/bpe_train.h"
 
 enum { AT_ONCE = 64, POSITIONS = 2048 };
@@ -59,6 +62,28 @@ static keel_status train_tokenizer(keel_corpus *corpus, size_t size, keel_tokeni
 
 /* ---- the model ---- */
 
+/* A student speaks as its teacher does. */
+static const keel_llama *teacher_of(const keel_base_tuning *job) {
+    return job->teacher_base ? ((const keel_decoder_base *)job->teacher_base)->llama : NULL;
+}
+
+static keel_status find_tokenizer(const keel_base_tuning *job, size_t size, keel_tokenizer **out,
+                                  keel_err *err) {
+    size_t length;
+    if (!job->teacher_base) return train_tokenizer(job->corpus, size, out, err);
+    const char *json = keel_tokenizer_file(teacher_of(job)->tokenizer, &length);
+    return keel_tokenizer_parse(out, json, length, "tokenizer.json", err);
+}
+
+static void speak_as(keel_llama_config *shape, const keel_llama *teacher) {
+    const keel_llama_config *c = &teacher->config;
+    shape->bos = c->bos;
+    shape->pad = c->pad;
+    shape->adds_bos = c->adds_bos;
+    shape->n_eos = c->n_eos;
+    memcpy(shape->eos, c->eos, sizeof shape->eos);
+}
+
 static keel_status check(const struct keel_decoder_base_config *c, keel_err *err) {
     if (c->hidden % c->heads == 0 && c->heads % c->kv_heads == 0 && c->hidden / c->heads % 2 == 0)
         return KEEL_OK;
@@ -73,21 +98,24 @@ keel_status keel__decoder_fresh(const keel_base_tuning *job, const struct keel_d
     const size_t wanted = (size_t)(c->state_tokens + c->candidate_tokens);
     keel_tokenizer *tokenizer;
     KEEL_TRY(check(c, err));
-    KEEL_TRY(train_tokenizer(job->corpus, (size_t)c->vocabulary, &tokenizer, err));
-    const keel_llama_config shape = {.vocab = keel_tokenizer_size(tokenizer),
-                                     .hidden = (size_t)c->hidden,
-                                     .layers = (size_t)c->layers,
-                                     .heads = (size_t)c->heads,
-                                     .kv_heads = (size_t)c->kv_heads,
-                                     .head_dim = (size_t)(c->hidden / c->heads),
-                                     .inner = (size_t)c->inner,
-                                     .positions = wanted > POSITIONS ? wanted : POSITIONS,
-                                     .epsilon = 1e-5,
-                                     .rope_theta = 10000,
-                                     .tied = true,
-                                     .bos = END_OF_TEXT,
-                                     .eos = {END, END_OF_TEXT},
-                                     .n_eos = 2,
-                                     .pad = END_OF_TEXT};
-    return keel_llama_make(out, &shape, tokenizer, keel_chat_template_chatml, (uint64_t)c->common.seed, err);
+    KEEL_TRY(find_tokenizer(job, (size_t)c->vocabulary, &tokenizer, err));
+    keel_llama_config shape = {.vocab = keel_tokenizer_size(tokenizer),
+                               .hidden = (size_t)c->hidden,
+                               .layers = (size_t)c->layers,
+                               .heads = (size_t)c->heads,
+                               .kv_heads = (size_t)c->kv_heads,
+                               .head_dim = (size_t)(c->hidden / c->heads),
+                               .inner = (size_t)c->inner,
+                               .positions = wanted > POSITIONS ? wanted : POSITIONS,
+                               .epsilon = 1e-5,
+                               .rope_theta = 10000,
+                               .tied = true,
+                               .bos = END_OF_TEXT,
+                               .eos = {END, END_OF_TEXT},
+                               .n_eos = 2,
+                               .pad = END_OF_TEXT};
+    if (teacher_of(job)) speak_as(&shape, teacher_of(job));
+    const char *chat = teacher_of(job) ? teacher_of(job)->chat_source : NULL;
+    return keel_llama_make(out, &shape, tokenizer, chat ? chat : keel_chat_template_chatml,
+                           (uint64_t)c->common.seed, err);
 }

@@ -43,6 +43,8 @@ const keel_option keel_decoder_base_options[] = {
         loss, "sft", losses,
         "sft: likelihood of the response; dpo, kto: of preferred over other responses (Rafailov et al. 2023; "
         "Ethayarajh et al. 2024)"),
+    KEEL_BASE_OPTION_DISTIL,
+    KEEL_BASE_OPTION_TEMPERATURE,
     CHOICE(
         imitate, "taken", imitated,
         "sft: which responses are learned: every logged one, or good ones: what is judged right for the risk "
@@ -96,6 +98,7 @@ const keel_base_kind keel_decoder_base_kind = {
     .config_size = sizeof(struct keel_decoder_base_config),
     .shape = shape,
     .checkpoints = checkpoints,
+    .distils = true,
     .starts_from = keel__decoder_base_starts_from,
     .open = keel__decoder_base_open,
     .tune = keel__decoder_base_tune,

@@ -134,7 +134,8 @@ keel_status keel__decoder_loss(const keel_decoder_batch *batch, size_t first, si
     const struct keel_decoder_base_config *c = &batch->model->config;
     const bool sft = c->loss == KEEL_LOSS_SFT;
     const keel_llama_loss of = {.divisor = (keel_real)(sft ? batch->divisor : 1),
-                                .smoothing = (keel_real)(sft ? c->label_smoothing : 0)};
+                                .smoothing = (keel_real)(sft ? c->label_smoothing : 0),
+                                .teacher = sft ? batch->teacher : NULL};
     packing texts;
     keel_tensor *sums;
     KEEL_TRY(lay_out(batch, first, last, 0, arena, &texts, err));

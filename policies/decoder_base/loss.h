@@ -1,6 +1,7 @@
 /* Internal header of tuning the decoder base: the losses of a shard, on the tape.
  *
- * sft: -log p of each token of a response, summed, over the supervised tokens of the batch. dpo: -log
+ * sft: -log p of each token of a response, summed, over the supervised tokens of the batch; with a teacher
+ * mixed with what it says of them (keel_op_token_loss). dpo: -log
  * sigmoid(beta (d - d_ref)), d the log-likelihood of the preferred response less that of the other (Rafailov
  * et al. 2023, equation 7). kto: 1 - sigmoid(beta (r - z)) of a good response, 1 - sigmoid(beta (z - r)) of a
  * bad one, r = log p - log p_ref, z the mean of r over responses to other dialogues, at least 0, without a
@@ -21,7 +22,8 @@ typedef struct keel_decoder_example {
 
 typedef struct keel_decoder_batch {
     const keel_decoder_base *model;
-    keel_llama_training training; /* without gradients */
+    keel_llama_training training;      /* without gradients */
+    const keel_llama_teacher *teacher; /* sft: or NULL */
     const keel_decoder_example *example;
     double divisor;
     double baseline; /* kto: z */

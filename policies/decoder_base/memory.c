@@ -18,6 +18,7 @@ typedef struct settings {
 
 typedef struct planning {
     const keel_decoder_base *model;
+    const keel_llama *teacher; /* or NULL */
     const keel_decoder_units *units;
     size_t texts; /* of a unit that are run at once: dpo's pairs */
 } planning;
@@ -44,6 +45,7 @@ static keel_llama_memory memory_of(const planning *p, const settings *s) {
                                   .longest = longest / p->texts,
                                   .counted = tokens,
                                   .shards = least(s->threads, batch),
+                                  .teacher = p->teacher ? &p->teacher->config : NULL,
                                   .gradients = s->threads + 1};
     return keel_llama_memory_of(&p->model->llama->config, &plan);
 }
@@ -108,10 +110,10 @@ static keel_status refuse(const planning *p, const settings *asked, size_t left,
                           "more frozen_layers");
 }
 
-keel_status keel__decoder_check_memory(const keel_decoder_base *model, const keel_decoder_units *units,
-                                       size_t threads, keel_err *err) {
+keel_status keel__decoder_check_memory(const keel_decoder_base *model, const keel_llama *teacher,
+                                       const keel_decoder_units *units, size_t threads, keel_err *err) {
     const struct keel_decoder_base_config *c = &model->config;
-    const planning p = {model, units, c->loss == KEEL_LOSS_DPO ? 2 : 1};
+    const planning p = {model, teacher, units, c->loss == KEEL_LOSS_DPO ? 2 : 1};
     const settings asked = {threads, (size_t)c->shard_tokens, (size_t)c->state_tokens, c->recompute};
     const keel_llama_memory m = memory_of(&p, &asked);
     const size_t left = keel_memory_left();

@@ -8,9 +8,9 @@
 /* What stays of a layer until backward, by precision and recompute. */
 keel_keep keel__decoder_keep(const struct keel_decoder_base_config *config);
 
-/* Says what the largest update on the units takes. KEEL_E_NOMEM where the allocator has less left; the hint
- * has settings that fit, of which those that change no result come first. */
-keel_status keel__decoder_check_memory(const keel_decoder_base *model, const keel_decoder_units *units,
-                                       size_t threads, keel_err *err);
+/* Says what the largest update on the units takes, with a teacher or NULL. KEEL_E_NOMEM where the allocator
+ * has less left; the hint has settings that fit, of which those that change no result come first. */
+keel_status keel__decoder_check_memory(const keel_decoder_base *model, const keel_llama *teacher,
+                                       const keel_decoder_units *units, size_t threads, keel_err *err);
 
 #endif

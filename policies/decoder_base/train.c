@@ -23,6 +23,7 @@ typedef struct training {
     keel_decoder_base *model;
     const keel_base_tuning *job;
     const keel_decoder_units *units;
+    const keel_llama_teacher *teacher; /* or NULL */
     double rate;
     int64_t at[N_PROGRESS];
     keel_real *first, *second; /* AdamW's moments, laid out as params */
@@ -228,6 +229,7 @@ static keel_status take_batch(training *run, size_t first, keel_err *err) {
     pack(run);
     run->batch = (keel_decoder_batch){.model = run->model,
                                       .training = {.drops = true, .keep = keel__decoder_keep(config_of(run))},
+                                      .teacher = run->teacher,
                                       .example = run->example,
                                       .divisor = divisor_of(run)};
     return KEEL_OK;
@@ -442,7 +444,8 @@ static keel_status run_updates(training *run, keel_err *err) {
 static keel_status run_all(training *run, keel_err *err) {
     const char *path = run->job->metrics_path;
     bool found = false;
-    KEEL_TRY(keel__decoder_check_memory(run->model, run->units, threads_of(run), err));
+    const keel_llama *teacher = run->teacher ? run->teacher->llama : NULL;
+    KEEL_TRY(keel__decoder_check_memory(run->model, teacher, run->units, threads_of(run), err));
     KEEL_TRY(open_training(run, err));
     if (run->reference) KEEL_TRY(find_reference(run, err)); /* before a checkpoint moves the parameters */
     KEEL_TRY(resume(run, &found, err));
@@ -455,9 +458,9 @@ static keel_status run_all(training *run, keel_err *err) {
 }
 
 keel_status keel__decoder_train(keel_decoder_base *model, const keel_base_tuning *job,
-                                const keel_decoder_units *units, double rate, keel_decoder_trained *out,
-                                keel_err *err) {
-    training run = {.model = model, .job = job, .units = units, .rate = rate};
+                                const keel_decoder_units *units, const keel_llama_teacher *teacher,
+                                double rate, keel_decoder_trained *out, keel_err *err) {
+    training run = {.model = model, .job = job, .units = units, .teacher = teacher, .rate = rate};
     keel_status status = run_all(&run, err);
     *out = (keel_decoder_trained){
         .updates = (uint64_t)run.at[UPDATES], .loss = (double)run.mean[0], .grad_norm = run.norm};

@@ -19,7 +19,8 @@ typedef struct tuning {
     keel_decoder_base *model;
     keel_decoder_units units;
     keel_decoder_trained trained;
-    bool anew; /* the model is a new one */
+    keel_llama_teacher teacher; /* llama NULL: none */
+    bool anew;                  /* the model is a new one */
 } tuning;
 
 /* ---- the model ---- */
@@ -45,11 +46,42 @@ static keel_status check_layers(const struct keel_decoder_base_config *c, const 
                      llama->config.layers, (long long)c->frozen_layers);
 }
 
+/* ---- the teacher ---- */
+
+static keel_status find_teacher(tuning *t, keel_err *err) {
+    const keel_base *base = t->job->teacher_base;
+    if (!base) return KEEL_OK;
+    if (base->kind != &keel_decoder_base_kind)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, "--teacher-base",
+                         "a decoder learns from another decoder, not from a base of type \"%s\"",
+                         base->kind->type);
+    if (t->config->mode == KEEL_DECODER_NONE || t->config->loss != KEEL_LOSS_SFT)
+        return keel_fail(err, KEEL_E_USAGE, "--teacher-base",
+                         "what another base says is learned by loss=sft, in any mode but none");
+    t->teacher = (keel_llama_teacher){.llama = ((const keel_decoder_base *)base)->llama,
+                                      .share = (keel_real)t->config->common.distil,
+                                      .temperature = (keel_real)t->config->common.distil_temperature};
+    if (t->teacher.llama->n_virtual)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, "--teacher-base",
+                         "it has virtual tokens: tune a teacher by another mode");
+    return KEEL_OK;
+}
+
+static keel_status check_tokens(const tuning *t, const keel_llama *llama, keel_err *err) {
+    if (!t->teacher.llama || keel_tokenizer_same(llama->tokenizer, t->teacher.llama->tokenizer))
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, "--teacher-base",
+                     "its tokens are not those of --base: both need the same tokenizer");
+}
+
+/* ---- the base ---- */
+
 static keel_status open_llama(const tuning *t, keel_llama **out, keel_err *err) {
     if (t->anew) return keel__decoder_fresh(t->job, t->config, out, err);
     KEEL_TRY(keel__decoder_open_model(out, t->job->model, (keel_llama_weights)t->config->weights, err));
     keel_status status = keel_llama_settle(*out, err); /* an adapter becomes the model's own */
     if (status == KEEL_OK) status = check_layers(t->config, *out, err);
+    if (status == KEEL_OK) status = check_tokens(t, *out, err);
     if (status != KEEL_OK) keel_llama_close(*out);
     return status;
 }
@@ -64,6 +96,7 @@ static keel_status make_model(tuning *t, keel_err *err) {
     keel_llama *llama;
     t->anew = !job->model;
     KEEL_TRY(check_config(t->config, t->anew, job->taught, err));
+    KEEL_TRY(find_teacher(t, err));
     KEEL_TRY(open_llama(t, &llama, err));
     KEEL_TRY(keel__decoder_base_make(&t->model, t->config, llama, &space, err));
     t->model->split = keel_arena_strdup(&t->model->arena, job->corpus->name);
@@ -130,8 +163,8 @@ static keel_status train(tuning *t, keel_err *err) {
             KEEL_LOG_INFO,
             "sft: note: %zu texts in %lld passes are few updates of %lld: more epochs or a smaller batch teach more",
             t->units.n, (long long)t->config->epochs, (long long)t->config->batch);
-    return keel__decoder_train(t->model, t->job, &t->units, keel__decoder_rate(t->config, t->anew),
-                               &t->trained, err);
+    return keel__decoder_train(t->model, t->job, &t->units, t->teacher.llama ? &t->teacher : NULL,
+                               keel__decoder_rate(t->config, t->anew), &t->trained, err);
 }
 
 /* ---- scaling ---- */
@@ -214,7 +247,8 @@ static void write_report(const tuning *t, keel_base_report *report) {
     add_figure(report, "parameters_trained", (double)count_trained(t->model->llama));
     add_figure(report, "updates", (double)t->trained.updates);
     if (t->trained.updates > 0)
-        report->loss[report->n_losses++] = (keel_base_figure){names[t->config->loss], t->trained.loss};
+        report->loss[report->n_losses++] =
+            (keel_base_figure){t->teacher.llama ? "taught" : names[t->config->loss], t->trained.loss};
 }
 
 static keel_status run(tuning *t, keel_base_report *report, keel_err *err) {

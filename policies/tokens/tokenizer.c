@@ -237,6 +237,17 @@ bool keel_tokenizer_special(const keel_tokenizer *tokenizer, int32_t id) {
     return is_there(tokenizer, id) && tokenizer->special[id];
 }
 
+bool keel_tokenizer_same(const keel_tokenizer *a, const keel_tokenizer *b) {
+    const size_t size = keel_tokenizer_size(a);
+    if (size != keel_tokenizer_size(b)) return false;
+    for (int32_t id = 0; (size_t)id < size; id++) {
+        const char *one = keel_tokenizer_token(a, id), *other = keel_tokenizer_token(b, id);
+        if (!one != !other || (one && strcmp(one, other) != 0)) return false;
+        if (keel_tokenizer_special(a, id) != keel_tokenizer_special(b, id)) return false;
+    }
+    return true;
+}
+
 const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, size_t *length) {
     *length = is_there(tokenizer, id) ? tokenizer->bytes[id].length : 0;
     return is_there(tokenizer, id) ? tokenizer->bytes[id].data : NULL;

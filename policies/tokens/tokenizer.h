@@ -38,6 +38,8 @@ const char *keel_tokenizer_token(const keel_tokenizer *tokenizer, int32_t id);
 int32_t keel_tokenizer_find(const keel_tokenizer *tokenizer, const char *token);
 /* Whether it is an added token that is marked as special: no text, but a mark of the model's. */
 bool keel_tokenizer_special(const keel_tokenizer *tokenizer, int32_t id);
+/* Whether each id is the same token in both, and special in both or in neither. */
+bool keel_tokenizer_same(const keel_tokenizer *a, const keel_tokenizer *b);
 /* The bytes that a token stands for in the middle of a text; maybe a part of a code point, not
  * NUL-terminated. NULL for an id that is not there. */
 const char *keel_tokenizer_bytes(const keel_tokenizer *tokenizer, int32_t id, size_t *length);

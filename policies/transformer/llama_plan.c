@@ -104,17 +104,33 @@ static size_t rest_bytes(const count *n) {
            (n->plan->longest + virtual_rows) * n->c->head_dim * sizeof(keel_real);
 }
 
+/* Of a teacher, through which no gradient flows: what goes from layer to layer, the embedding and the states,
+ * and its largest layer: where a student's layer needs room of other sizes, it takes its own. */
+static size_t teacher_bytes(const count *n) {
+    const keel_llama_config *c = n->plan->teacher;
+    if (!c) return 0;
+    const size_t layer = 4 * c->hidden + 2 + 2 * (c->heads + c->kv_heads) * c->head_dim + 3 * c->inner;
+    return (n->plan->tokens * ((c->layers + 2) * c->hidden + layer) + n->plan->longest * c->head_dim) *
+               sizeof(keel_real) +
+           n->plan->tokens * 4 * sizeof(int32_t);
+}
+
 /* As keel_op_token_loss has them, and the scratch that operations share. */
 static size_t logits_bytes(count *n) {
     enum { ROWS = 256, TOKENS = 1024, TILE = 64, RUNNING = 32 };
     const size_t counted = n->plan->counted,
                  longest = n->plan->longest + (n->rows - n->plan->tokens) / n->plan->texts,
-                 logits = least(ROWS, counted) * least(TOKENS, n->c->vocab),
+                 width = least(TOKENS, n->c->vocab), logits = least(ROWS, counted) * width,
                  copies = counted < n->rows ? counted * n->c->hidden : 0;
+    size_t taught = 0, row = RUNNING + 2 * sizeof(keel_real) + sizeof(int32_t);
+    if (n->plan->teacher) {
+        taught = logits + 2 * width + (copies ? counted * n->plan->teacher->hidden : 0);
+        row += RUNNING + 2 * sizeof(keel_real);
+    }
     ask_scratch(n, 2 * least(TILE, longest) * longest);
-    ask_scratch(n, logits + copies);
-    ask_scratch(n, logits + 2 * copies);
-    return n->scratches * sizeof(keel_real) + counted * (RUNNING + 2 * sizeof(keel_real) + sizeof(int32_t));
+    ask_scratch(n, logits + taught + copies);
+    ask_scratch(n, logits + taught + 2 * copies);
+    return n->scratches * sizeof(keel_real) + counted * row;
 }
 
 keel_llama_memory keel_llama_memory_of(const keel_llama_config *config, const keel_llama_plan *plan) {
@@ -124,7 +140,7 @@ keel_llama_memory keel_llama_memory_of(const keel_llama_config *config, const ke
     keel_llama_memory memory = {.weights = trained,
                                 .gradients = trained * (plan->gradients ? plan->gradients : plan->shards),
                                 .moments = 2 * trained,
-                                .activations = layers_bytes(&n) + rest_bytes(&n),
+                                .activations = layers_bytes(&n) + rest_bytes(&n) + teacher_bytes(&n),
                                 .logits = logits_bytes(&n)};
     memory.tape = memory.activations + memory.logits;
     memory.total = memory.weights + memory.gradients + memory.moments + plan->shards * memory.tape;

@@ -9,9 +9,10 @@
 typedef struct keel_llama_plan {
     keel_llama_tuning tuning;
     keel_keep keep;
-    size_t texts, tokens, longest; /* without virtual tokens */
-    size_t counted;                /* tokens whose weight is not 0 */
-    size_t shards;                 /* tapes at once: threads */
+    size_t texts, tokens, longest;    /* without virtual tokens */
+    size_t counted;                   /* tokens whose weight is not 0 */
+    size_t shards;                    /* tapes at once: threads */
+    const keel_llama_config *teacher; /* whose predictions are learned too; NULL: none */
     size_t gradients; /* of shards that are kept apart (keel_sharded_step_open); 0: as many as shards */
 } keel_llama_plan;
 

@@ -145,11 +145,21 @@ static size_t vocabulary(const keel_llama *llama) {
     return size < llama->config.vocab ? size : llama->config.vocab;
 }
 
-/* log_prob [rows] or NULL: of what rows predict. */
-static keel_tensor *predict(const pass *p, keel_tensor *x, const keel_llama_loss *loss, keel_real *log_prob) {
+static size_t head_row(const keel_llama *llama) {
+    return llama->config.tied ? (size_t)KEEL_LLAMA_EMBED : keel_llama_head(&llama->config);
+}
+
+/* [rows, hidden] behind the last norm. */
+static keel_tensor *states(const pass *p) {
+    keel_tensor *gain = param(p, keel_llama_norm(&p->llama->config));
+    return keel_op_rms_norm(p->tape, run_layers(p, embed(p)), NULL, gain, p->llama->config.epsilon, NULL);
+}
+
+/* log_prob [rows] or NULL: of what rows predict. teacher: or NULL. */
+static keel_tensor *predict(const pass *p, const keel_llama_loss *loss, const keel_token_teacher *teacher,
+                            keel_real *log_prob) {
     const keel_llama *llama = p->llama;
-    const size_t head = llama->config.tied ? KEEL_LLAMA_EMBED : keel_llama_head(&llama->config);
-    keel_tensor *gain = param(p, keel_llama_norm(&llama->config));
+    const size_t head = head_row(llama);
     const keel_token_loss to = {.w = is_trained(p, head) ? param(p, head) : NULL,
                                 .frozen = &llama->matrix[head],
                                 .vocabulary = vocabulary(llama),
@@ -159,9 +169,9 @@ static keel_tensor *predict(const pass *p, keel_tensor *x, const keel_llama_loss
                                 .n = p->batch->n,
                                 .divisor = loss->divisor,
                                 .smoothing = loss->smoothing,
-                                .log_prob = log_prob};
-    x = keel_op_rms_norm(p->tape, x, NULL, gain, llama->config.epsilon, NULL);
-    return keel_op_token_loss(p->tape, x, &to);
+                                .log_prob = log_prob,
+                                .teacher = teacher};
+    return keel_op_token_loss(p->tape, states(p), &to);
 }
 
 /* ---- the batch ---- */
@@ -225,6 +235,54 @@ static keel_status prepare(pass *p, keel_err *err) {
     return KEEL_OK;
 }
 
+/* ---- a teacher ---- */
+
+/* Its states by the student's rows: both predict the same token. A row that predicts the first token of a
+ * text, which only virtual tokens do, has none: it must not count. */
+static keel_tensor *by_rows_of(const pass *student, const pass *teacher, keel_tensor *x, keel_err *err) {
+    int32_t *index = keel_arena_calloc(student->arena, student->rows, sizeof *index);
+    if (!student->n_virtual || !index) return index ? x : NULL;
+    for (size_t i = 0, r = 0; i < student->batch->n; i++)
+        for (; (int32_t)r < student->offsets[i + 1]; r++) {
+            const size_t position = (size_t)student->position[r];
+            if (position < student->n_virtual && student->weight[r] != 0) {
+                keel_fail(err, KEEL_E_UNSUPPORTED, "decoder", "the teacher does not predict first tokens");
+                return NULL;
+            }
+            index[r] = teacher->offsets[i] +
+                       (int32_t)(position < student->n_virtual ? 0 : position - student->n_virtual);
+        }
+    return keel_op_rows(student->tape, x, index, student->rows);
+}
+
+/* What the teacher says of the same texts, without a gradient. */
+static keel_status listen(const pass *student, const keel_llama_teacher *from, keel_token_teacher *out,
+                          keel_err *err) {
+    keel_llama_training *training = keel_arena_calloc(student->arena, 1, sizeof *training);
+    pass *p = keel_arena_calloc(student->arena, 1, sizeof *p);
+    if (!training || !p) return keel_nomem(err, "decoder");
+    if (from->llama->n_virtual)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, "decoder", "a teacher with virtual tokens");
+    *training = (keel_llama_training){.keep = KEEL_KEEP_NOTHING, .plain = from->llama->unmerged != NULL};
+    *p = (pass){.tape = student->tape,
+                .llama = from->llama,
+                .training = training,
+                .batch = student->batch,
+                .arena = student->arena};
+    KEEL_TRY(prepare(p, err));
+    keel_tensor *x = states(p);
+    KEEL_TRY(keel_tape_check(p->tape, x, err));
+    x = by_rows_of(student, p, x, err);
+    if (!x) return err && err->code != KEEL_OK ? err->code : keel_nomem(err, "decoder");
+    *out = (keel_token_teacher){.x = x->data,
+                                .w = &from->llama->matrix[head_row(from->llama)],
+                                .share = from->share,
+                                .temperature = from->temperature};
+    return KEEL_OK;
+}
+
+/* ---- all together ---- */
+
 /* By tokens what was by the rows that predict them. */
 static void put_back(const pass *p, const keel_real *by_row, keel_real *by_token) {
     const keel_llama_batch *batch = p->batch;
@@ -250,7 +308,10 @@ keel_tensor *keel_llama_on_tape(keel_tape *tape, const keel_llama *llama, const 
         keel_nomem(err, "decoder");
         return NULL;
     }
-    keel_tensor *out = predict(p, run_layers(p, embed(p)), loss, log_prob);
+    keel_token_teacher *teacher = loss->teacher ? keel_arena_calloc(arena, 1, sizeof *teacher) : NULL;
+    if (loss->teacher && !teacher) keel_nomem(err, "decoder");
+    if (loss->teacher && (!teacher || listen(p, loss->teacher, teacher, err) != KEEL_OK)) return NULL;
+    keel_tensor *out = predict(p, loss, teacher, log_prob);
     if (out && log_prob) put_back(p, log_prob, loss->log_prob);
     return out;
 }

@@ -26,15 +26,24 @@ typedef struct keel_llama_batch {
                     text is predicted from virtual tokens, if there are any, else it does not count */
 } keel_llama_batch;
 
+/* A decoder of the same tokens whose predictions are learned too (keel_token_teacher): its corrections count,
+ * virtual tokens it has none (KEEL_E_UNSUPPORTED). */
+typedef struct keel_llama_teacher {
+    const keel_llama *llama;
+    keel_real share, temperature;
+} keel_llama_teacher;
+
 typedef struct keel_llama_loss {
     keel_real divisor;   /* the sum of weights of all that makes one step, say */
     keel_real smoothing; /* of labels, 0 to below 1 */
     keel_real
         *log_prob; /* [offsets[n]] gets ln p(token | all before it), 0 where the weight is; NULL: none */
+    const keel_llama_teacher *teacher; /* NULL: none */
 } keel_llama_loss;
 
 /* y[n,1]: of each text, the sum of weight * cross-entropy / divisor. The loss is their sum; with weights 1
- * and divisor 1, -y is the log-probability of each text. Batch, training and what lies in the arena must stay
+ * and divisor 1, -y is the log-probability of each text; with a teacher, cross-entropy is as
+ * keel_op_token_loss mixes it. Batch, training and what lies in the arena must stay
  * until backward. NULL: see keel_tape_check; a batch out of range and a decoder that is merged are told by
  * err. */
 keel_tensor *keel_llama_on_tape(keel_tape *tape, const keel_llama *llama, const keel_llama_training *training,

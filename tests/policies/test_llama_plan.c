@@ -26,14 +26,15 @@ static int32_t ids[TOKENS];
 static float weights[TOKENS];
 
 /* Bytes of the tape and of the arena after a step, the second time, when nothing grows any more. */
-static size_t used(const keel_llama *llama, const keel_llama_plan *plan) {
+static size_t used(const keel_llama *llama, const keel_llama *other, const keel_llama_plan *plan) {
+    const keel_llama_teacher teacher = {other, 0.5f, 2};
     keel_tape *tape;
     keel_arena arena = {0};
     float *grads = keel_calloc(llama->params.size, sizeof *grads);
     const keel_llama_training training = {
         .grads = grads, .keep = plan->keep, .drops = true, .dropout = 0, .seed = 1};
     const keel_llama_batch batch = {ids, offsets, TEXTS, weights};
-    const keel_llama_loss loss = {.divisor = 1};
+    const keel_llama_loss loss = {.divisor = 1, .teacher = other ? &teacher : NULL};
     assert_ok(keel_tape_open(&tape, &err));
     for (int i = 0; i < 2; i++) {
         keel_tape_reset(tape);
@@ -68,7 +69,7 @@ static void compare(const keel_llama_config *config, const keel_llama_tuning *tu
     assert_ok(keel_llama_make(&llama, config, NULL, NULL, 1, &err));
     assert_ok(keel_llama_train(llama, tuning, &err));
     const keel_llama_memory memory = keel_llama_memory_of(config, &plan);
-    const double planned = (double)memory.tape, taken = (double)used(llama, &plan);
+    const double planned = (double)memory.tape, taken = (double)used(llama, NULL, &plan);
     if (!(fabs(planned / taken - 1) < by))
         fail_msg("mode %d, keep %d: planned %g, took %g", (int)tuning->mode, (int)keep, planned, taken);
     assert_int_equal(memory.weights, llama->params.size * sizeof(float));
@@ -109,6 +110,38 @@ static void layers_of_unequal_sizes_are_counted_each(void **state) {
             compare(&config, &tunings[k], keep, 0.15);
 }
 
+/* So it is with a teacher, larger or smaller than the student; more is planned where both use the same room.
+ */
+static void a_teacher_is_planned_for(void **state) {
+    (void)state;
+    for (size_t t = 0; t < TOKENS; t++) weights[t] = t % 3 ? 0 : 1;
+    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep++)
+        for (int larger = 0; larger < 2; larger++) {
+            keel_llama *llama, *other;
+            keel_llama_config another = shape;
+            another.hidden = larger ? 96 : 48;
+            another.inner = larger ? 400 : 64;
+            another.layers = larger ? 9 : 2;
+            const keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL},
+                                          .keep = keep,
+                                          .texts = TEXTS,
+                                          .tokens = TOKENS,
+                                          .longest = LONGEST,
+                                          .counted = count_counted(),
+                                          .shards = 1,
+                                          .teacher = &another};
+            assert_ok(keel_llama_make(&llama, &shape, NULL, NULL, 1, &err));
+            assert_ok(keel_llama_make(&other, &another, NULL, NULL, 2, &err));
+            assert_ok(keel_llama_train(llama, &plan.tuning, &err));
+            const double planned = (double)keel_llama_memory_of(&shape, &plan).tape,
+                         taken = (double)used(llama, other, &plan);
+            if (!(planned > 0.95 * taken && planned < 1.25 * taken))
+                fail_msg("keep %d, larger %d: planned %g, took %g", (int)keep, larger, planned, taken);
+            keel_llama_close(other);
+            keel_llama_close(llama);
+        }
+}
+
 /* What is not kept is not needed: at least two fifths of the tape by 16 bits, three by running layers again.
  */
 static void what_is_not_kept_is_saved(void **state) {
@@ -132,6 +165,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_planned_is_what_a_step_takes),
         cmocka_unit_test(layers_of_unequal_sizes_are_counted_each),
+        cmocka_unit_test(a_teacher_is_planned_for),
         cmocka_unit_test(what_is_not_kept_is_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
