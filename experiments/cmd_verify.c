@@ -47,7 +47,8 @@ static cJSON *sizes_json(const keel_encoder_about *about) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "kind", about->kind);
     cJSON_AddNumberToObject(json, "parameters", (double)about->parameters);
-    cJSON_AddNumberToObject(json, "memory_mb", ceil((double)about->parameters * sizeof(float) / 1e5) / 10);
+    cJSON_AddNumberToObject(json, "memory_mb", ceil((double)about->bytes / 1e5) / 10);
+    cJSON_AddStringToObject(json, "weights", about->weights);
     cJSON_AddNumberToObject(json, "layers", (double)about->layers);
     cJSON_AddNumberToObject(json, "width", (double)about->width);
     cJSON_AddNumberToObject(json, "heads", (double)about->heads);

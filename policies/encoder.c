@@ -1,6 +1,8 @@
 #include "policies/encoder.h"
 
+#include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/peft.h"
+#include "policies/transformer/weights.h"
 
 struct keel_encoder {
     keel_bert *bert;
@@ -22,6 +24,13 @@ void keel_encoder_close(keel_encoder *encoder) {
     keel_free(encoder);
 }
 
+/* The format of the layers, whose first matrix says it; tables may have another. */
+static const char *weights_of(const keel_bert *bert) {
+    const size_t first = KEEL_BERT_FIRST_LAYER + KEEL_BERT_QKV;
+    const char *name = bert->config.layers ? keel_weights_format(keel_bert_matrix(bert, first).type) : NULL;
+    return name ? name : "f32";
+}
+
 keel_encoder_about keel_encoder_look(const keel_encoder *encoder) {
     const keel_bert *bert = encoder->bert;
     const keel_bert_config *c = &bert->config;
@@ -34,8 +43,12 @@ keel_encoder_about keel_encoder_look(const keel_encoder *encoder) {
                                 .vocabulary = c->vocab,
                                 .most_tokens = c->max_tokens,
                                 .normalised = c->normalise};
-    for (size_t i = 0; i < bert->params.count; i++)
-        about.parameters += bert->params.table[i].rows * bert->params.table[i].cols;
+    for (size_t row = 0; row < keel_bert_rows(bert); row++) {
+        const keel_matrix matrix = keel_bert_matrix(bert, row);
+        about.parameters += matrix.rows * matrix.cols;
+    }
+    about.bytes = keel_bert_bytes(bert);
+    about.weights = weights_of(bert);
     return about;
 }
 

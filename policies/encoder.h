@@ -12,8 +12,10 @@
 typedef struct keel_encoder keel_encoder;
 
 typedef struct keel_encoder_about {
-    const char *kind;   /* static, for people */
-    const char *vector; /* static: what the vector of a text is */
+    const char *kind;    /* static, for people */
+    const char *vector;  /* static: what the vector of a text is */
+    const char *weights; /* static: the number format of its layers' matrices */
+    size_t bytes;        /* of all weights */
     size_t parameters, layers, width, heads, inner, vocabulary, most_tokens;
     bool normalised; /* vectors have length 1 */
 } keel_encoder_about;

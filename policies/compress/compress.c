@@ -1,6 +1,7 @@
 #include "policies/compress/compress.h"
 
 #include "policies/compress/quantise.h"
+#include "policies/transformer/bert_matrix.h"
 
 static void measure_llama(const keel_llama *llama, double *parameters, double *bytes) {
     for (size_t row = 0; row < llama->n_rows; row++) {
@@ -19,10 +20,10 @@ keel_status keel_compress_llama(keel_llama *llama, const keel_compress_job *job,
 }
 
 static void measure_bert(const keel_bert *bert, double *parameters, double *bytes) {
-    for (size_t i = 0; i < bert->params.count; i++) {
-        const size_t size = bert->params.table[i].rows * bert->params.table[i].cols;
-        *parameters += (double)size;
-        *bytes += (double)(size * sizeof(float));
+    for (size_t row = 0; row < keel_bert_rows(bert); row++) {
+        const keel_matrix matrix = keel_bert_matrix(bert, row);
+        *parameters += (double)(matrix.rows * matrix.cols);
+        *bytes += (double)(matrix.rows * keel_matrix_row_bytes(matrix.type, matrix.cols));
     }
 }
 

@@ -1,6 +1,7 @@
 #include "policies/compress/quantise.h"
 
 #include "core/file.h"
+#include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/llama_internal.h"
 
 keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer) {
@@ -77,7 +78,13 @@ keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job,
 }
 
 keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
-    (void)bert;
+    const size_t n = keel_bert_rows(bert);
     if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
-    return keel_fail(err, KEEL_E_UNSUPPORTED, "encoder", "encoders are not quantised yet");
+    keel_matrix_type *type = keel_calloc(n, sizeof *type);
+    if (!type) return keel_nomem(err, "compress");
+    for (size_t row = 0; row < n; row++)
+        type[row] = keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER);
+    const keel_status status = keel_bert_convert(bert, type, err);
+    keel_free(type);
+    return status;
 }

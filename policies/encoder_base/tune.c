@@ -11,6 +11,7 @@
 #include "core/progress.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
+#include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/peft.h"
 
 /* ---- which decisions teach ---- */
@@ -343,6 +344,15 @@ static keel_status check_layers(const struct keel_encoder_base_config *config, c
                      bert->config.layers, (long long)config->frozen_layers);
 }
 
+static keel_status widen(keel_bert *bert, keel_err *err) {
+    if (!bert->compressed) return KEEL_OK;
+    keel_log(
+        KEEL_LOG_INFO,
+        "sft: the encoder's matrices are compressed: they are tuned as float32, from what they hold now; "
+        "keel compress makes what comes out small again");
+    return keel_bert_widen(bert, err);
+}
+
 static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
     const keel_base_tuning *job = tuning->job;
     const struct keel_encoder_base_config *config = (const struct keel_encoder_base_config *)job->config;
@@ -356,6 +366,7 @@ static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
     KEEL_TRY(check_folds(config, err));
     KEEL_TRY(keel_peft_open(&bert, job->model, err));
     keel_status status = check_layers(config, bert, err);
+    if (status == KEEL_OK) status = widen(bert, err);
     if (status != KEEL_OK) {
         keel_bert_close(bert);
         return status;

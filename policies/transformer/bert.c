@@ -7,6 +7,7 @@
 
 #include "core/gemm.h"
 #include "core/json.h"
+#include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/model_folder.h"
 #include "policies/transformer/weights.h"
 
@@ -16,6 +17,7 @@ typedef struct reader {
     keel_bert *to;
     keel_model_folder from;
     bool lowercase; /* sentence_bert_config.json wants capital letters made small */
+    keel_model_quantised quantised;
 } reader;
 
 /* A key that must have this value, or be missing. */
@@ -54,6 +56,7 @@ static keel_status read_config(reader *r, const cJSON *json) {
     KEEL_TRY(check_text(r, json, "hidden_act", "gelu"));
     KEEL_TRY(check_text(r, json, "position_embedding_type", "absolute"));
     KEEL_TRY(check_reads_both_ways(r, json));
+    KEEL_TRY(keel_model_folder_quantised(&r->from, json, &r->quantised));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "vocab_size", 1 << 24, &c->vocab));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "hidden_size", 1 << 16, &c->hidden));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &c->layers));
@@ -259,56 +262,110 @@ static const keel_named_tensor *find_tensor(const keel_weights *weights, const c
     return found;
 }
 
-/* The tensors of a row, each of the shape that the configuration asks for, into `to`; NULL: they are looked
- * at alone. */
-static keel_status read_row(const reader *r, const keel_weights *weights, size_t row, keel_real *to) {
+/* What is read of a folder's weights. */
+typedef struct weights_reader {
+    const reader *r;
+    keel_weights file;
+    size_t count;           /* rows */
+    keel_matrix_type *type; /* [count] */
+    keel__bert_rooms rooms;
+    keel_arena arena;
+} weights_reader;
+
+/* The i-th tensor of a row: of the shape that the configuration asks for, F32 whatever float it is in the
+ * file, into `to`; NULL: it is looked at alone. */
+static keel_status read_floats(const weights_reader *w, size_t row, size_t i, keel_real *to) {
     const keel__bert_source *from = keel__bert_source_of(row);
+    keel_err *err = w->r->from.err;
+    char name[128];
     size_t rows, cols;
-    keel__bert_shape(&r->to->config, row, &rows, &cols);
+    const keel_safetensors *shard = NULL;
+    keel__bert_name(row, from->name[i], name);
+    keel__bert_shape(&w->r->to->config, row, &rows, &cols);
+    const size_t n_dims = from->table ? 2 : 1;
+    const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {rows * cols / from->n};
+    const size_t *shape = from->table ? matrix : vector;
+    const keel_named_tensor *tensor = find_tensor(&w->file, name, &shard);
+    if (!tensor) return keel_fail(err, KEEL_E_INVALID, w->r->from.dir, "the tensor \"%s\" is missing", name);
+    return to ? keel_safetensors_copy(shard, tensor->name, shape, n_dims, to + i * vector[0], err)
+              : keel_safetensors_check(shard, tensor->name, shape, n_dims, err);
+}
+
+/* The same where it lies in another number format; else *out has no data. */
+static keel_status find_held(const weights_reader *w, size_t row, size_t i, keel_matrix *out) {
+    const keel__bert_source *from = keel__bert_source_of(row);
+    char name[128];
+    size_t rows, cols;
+    *out = (keel_matrix){0};
+    if (!from->table) return KEEL_OK;
+    keel__bert_name(row, from->name[i], name);
+    keel__bert_shape(&w->r->to->config, row, &rows, &cols);
+    return keel_weights_held(&w->file, name, rows / from->n, cols, out, w->r->from.err);
+}
+
+/* Whether all tensors of a row are there; query, key and value in one number format. */
+static keel_status look_at(weights_reader *w, size_t row) {
+    const keel__bert_source *from = keel__bert_source_of(row);
     for (size_t i = 0; i < from->n; i++) {
-        char name[128];
-        const keel_safetensors *shard = NULL;
-        const size_t part = rows * cols / from->n, n_dims = from->table ? 2 : 1;
-        const size_t matrix[2] = {rows / from->n, cols}, vector[1] = {part};
-        keel__bert_name(row, from->name[i], name);
-        const keel_named_tensor *tensor = find_tensor(weights, name, &shard);
-        if (!tensor)
-            return keel_fail(r->from.err, KEEL_E_INVALID, r->from.dir, "the tensor \"%s\" is missing", name);
-        const size_t *shape = from->table ? matrix : vector;
-        KEEL_TRY(to ? keel_safetensors_copy(shard, tensor->name, shape, n_dims, to + i * part, r->from.err)
-                    : keel_safetensors_check(shard, tensor->name, shape, n_dims, r->from.err));
+        keel_matrix held;
+        KEEL_TRY(find_held(w, row, i, &held));
+        if (!held.data) KEEL_TRY(read_floats(w, row, i, NULL));
+        if (i > 0 && held.type != w->type[row])
+            return keel_fail(w->r->from.err, KEEL_E_INVALID, w->r->from.dir,
+                             "layer %zu: query, key and value are in different number formats",
+                             (row - KEEL_BERT_FIRST_LAYER) / KEEL_BERT_LAYER);
+        w->type[row] = held.type; /* F32 where it is not held */
     }
     return KEEL_OK;
 }
 
-static keel_status make_params(const reader *r, size_t count) {
-    const keel_bert_config *c = &r->to->config;
-    keel_arena arena = {0};
-    keel_param *table = keel_arena_calloc(&arena, count, sizeof *table);
-    char(*names)[128] = keel_arena_calloc(&arena, count, sizeof *names);
-    keel_status status = table && names ? KEEL_OK : keel_nomem(r->from.err, r->from.dir);
-    for (size_t i = 0; status == KEEL_OK && i < count; i++) {
+static keel_status take(const weights_reader *w, size_t row) {
+    const keel__bert_source *from = keel__bert_source_of(row);
+    for (size_t i = 0; i < from->n; i++) {
+        keel_matrix held;
+        if (w->type[row] == KEEL_MATRIX_F32) {
+            KEEL_TRY(read_floats(w, row, i, keel_params_at(&w->rooms.params, row)));
+            continue;
+        }
+        KEEL_TRY(find_held(w, row, i, &held));
+        memcpy(keel__bert_rooms_row(&w->rooms, row, i * held.rows), held.data,
+               held.rows * keel_matrix_row_bytes(held.type, held.cols));
+    }
+    return KEEL_OK;
+}
+
+static keel_status make_rooms(weights_reader *w) {
+    keel_err *err = w->r->from.err;
+    keel_param *table = keel_arena_calloc(&w->arena, w->count, sizeof *table);
+    char(*names)[128] = keel_arena_calloc(&w->arena, w->count, sizeof *names);
+    if (!table || !names) return keel_nomem(err, w->r->from.dir);
+    for (size_t i = 0; i < w->count; i++) {
         keel__bert_name(i, keel__bert_source_of(i)->name[0], names[i]);
         table[i] =
             (keel_param){.name = names[i], .init = KEEL_INIT_ZERO, .decay = keel__bert_source_of(i)->table};
-        keel__bert_shape(c, i, &table[i].rows, &table[i].cols);
+        keel__bert_shape(&w->r->to->config, i, &table[i].rows, &table[i].cols);
     }
-    if (status == KEEL_OK) status = keel_params_make(&r->to->params, table, count, r->from.err);
-    keel_arena_free(&arena);
-    return status;
+    return keel__bert_rooms_make(&w->rooms, table, w->count, w->type, w->count, err);
 }
 
 /* Memory is taken once all is known to be there: a configuration may ask for any size. */
+static keel_status read_all(weights_reader *w) {
+    w->count = keel_bert_rows(w->r->to);
+    w->type = keel_arena_calloc(&w->arena, w->count, sizeof *w->type);
+    if (!w->type) return keel_nomem(w->r->from.err, w->r->from.dir);
+    for (size_t row = 0; row < w->count; row++) KEEL_TRY(look_at(w, row));
+    KEEL_TRY(make_rooms(w));
+    for (size_t row = 0; row < w->count; row++) KEEL_TRY(take(w, row));
+    return keel__bert_rooms_take(w->r->to, &w->rooms, w->r->from.err);
+}
+
 static keel_status read_weights(const reader *r) {
-    const size_t count = KEEL_BERT_FIRST_LAYER + r->to->config.layers * KEEL_BERT_LAYER;
-    keel_weights weights;
-    KEEL_TRY(keel_weights_open(&weights, r->from.dir, r->from.err));
-    keel_status status = KEEL_OK;
-    for (size_t row = 0; status == KEEL_OK && row < count; row++) status = read_row(r, &weights, row, NULL);
-    if (status == KEEL_OK) status = make_params(r, count);
-    for (size_t row = 0; status == KEEL_OK && row < count; row++)
-        status = read_row(r, &weights, row, keel_params_at(&r->to->params, row));
-    keel_weights_close(&weights);
+    weights_reader w = {.r = r};
+    KEEL_TRY(keel_weights_open(&w.file, r->from.dir, r->from.err));
+    const keel_status status = read_all(&w);
+    keel_weights_close(&w.file);
+    keel__bert_rooms_free(&w.rooms);
+    keel_arena_free(&w.arena);
     return status;
 }
 

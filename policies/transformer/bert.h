@@ -70,9 +70,10 @@ keel_status keel_bert_load(keel_bert **out, const char *dir, keel_err *err);
 void keel_bert_close(keel_bert *bert); /* NULL is harmless */
 
 /* Writes the folder as Hugging Face and sentence-transformers read it: config.json with the keys of both
- * generations, model.safetensors in F32, tokenizer.json as it was read, and the little files beside them.
- * LoRA is merged in the file; heads are left out. Each file appears whole or not at all; for all or nothing,
- * save into the temporary folder of keel_folder_begin. What is loaded again has the same bits. */
+ * generations, model.safetensors in F32 (compressed matrices as they are held: weights.h), tokenizer.json as
+ * it was read, and the little files beside them. LoRA is merged in the file; heads are left out. Each file
+ * appears whole or not at all; for all or nothing, save into the temporary folder of keel_folder_begin. What
+ * is loaded again has the same bits. */
 keel_status keel_bert_save(const keel_bert *bert, const char *dir, keel_err *err);
 
 /* Texts to be encoded: tokens one text behind the other. */

@@ -11,6 +11,21 @@ keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch
 void keel__bert_shape(const keel_bert_config *config, size_t row, size_t *rows, size_t *cols);
 /* KEEL_E_USAGE: what tunes or corrects an encoder wants its matrices in F32. */
 keel_status keel__bert_refuse_compressed(keel_err *err);
+/* Memory of an encoder whose first rows are in these number formats. */
+typedef struct keel__bert_rooms {
+    keel_params params;
+    keel_matrix *compressed; /* [n]; NULL: none is */
+    keel_arena held;
+} keel__bert_rooms;
+/* table [count]: rows with the shapes of F32, to be changed; type [n] of the first n of them, F32 for
+ * vectors. Nothing is written into it. After an error `out` is to be freed all the same. */
+keel_status keel__bert_rooms_make(keel__bert_rooms *out, keel_param *table, size_t count,
+                                  const keel_matrix_type *type, size_t n, keel_err *err);
+void keel__bert_rooms_free(keel__bert_rooms *rooms);
+/* Bytes of row r of a compressed matrix, to be filled. */
+char *keel__bert_rooms_row(const keel__bert_rooms *rooms, size_t row, size_t r);
+/* Once all is filled: the encoder has it instead of what it had. */
+keel_status keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms, keel_err *err);
 /* Where a row of the table comes from in a file: its name there; for q, k and v three of them. */
 typedef struct keel__bert_source {
     const char *name[3];

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "policies/transformer/bert_internal.h"
+#include "policies/transformer/weights.h"
 
 bool keel_bert_is_matrix(size_t row) {
     return keel__bert_source_of(row)->table;
@@ -29,137 +30,146 @@ keel_status keel__bert_refuse_compressed(keel_err *err) {
     return keel_hint(err, "keel_bert_widen makes them so");
 }
 
+/* ---- memory ---- */
+
+/* Sums are for products, which tables are not part of. */
+static bool is_multiplied(size_t row) {
+    return row >= KEEL_BERT_FIRST_LAYER;
+}
+
+/* All that is compressed, and its sums, in one block. */
+static keel_status make_held(keel__bert_rooms *out, const keel_param *table, const keel_matrix_type *type,
+                             size_t n, keel_err *err) {
+    enum { PADDING = 64 };
+    size_t bytes = n * sizeof *out->compressed + PADDING;
+    bool any = false;
+    for (size_t row = 0; row < n; row++) {
+        if (type[row] == KEEL_MATRIX_F32) continue;
+        any = true;
+        bytes += table[row].rows * (keel_matrix_row_bytes(type[row], table[row].cols) +
+                                    is_multiplied(row) * table[row].cols / 8) +
+                 2 * PADDING;
+    }
+    if (!any) return KEEL_OK;
+    KEEL_TRY(keel_arena_reserve(&out->held, bytes, err));
+    out->compressed = keel_arena_calloc(&out->held, n, sizeof *out->compressed);
+    for (size_t row = 0; out->compressed && row < n; row++) {
+        if (type[row] == KEEL_MATRIX_F32) continue;
+        keel_matrix *made = &out->compressed[row];
+        *made = (keel_matrix){.type = type[row], .rows = table[row].rows, .cols = table[row].cols};
+        made->data = keel_arena_alloc(&out->held, made->rows * keel_matrix_row_bytes(made->type, made->cols));
+        if (!made->data) return keel_nomem(err, "encoder");
+    }
+    return out->compressed ? KEEL_OK : keel_nomem(err, "encoder");
+}
+
+keel_status keel__bert_rooms_make(keel__bert_rooms *out, keel_param *table, size_t count,
+                                  const keel_matrix_type *type, size_t n, keel_err *err) {
+    *out = (keel__bert_rooms){0};
+    KEEL_TRY(make_held(out, table, type, n, err));
+    for (size_t row = 0; row < n; row++)
+        if (type[row] != KEEL_MATRIX_F32) table[row].rows = 0;
+    return keel_params_make(&out->params, table, count, err);
+}
+
+void keel__bert_rooms_free(keel__bert_rooms *rooms) {
+    keel_params_free(&rooms->params);
+    keel_arena_free(&rooms->held);
+    *rooms = (keel__bert_rooms){0};
+}
+
+char *keel__bert_rooms_row(const keel__bert_rooms *rooms, size_t row, size_t r) {
+    const keel_matrix *matrix = &rooms->compressed[row];
+    return (char *)(uintptr_t)matrix->data + r * keel_matrix_row_bytes(matrix->type, matrix->cols);
+}
+
+keel_status keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms, keel_err *err) {
+    for (size_t row = KEEL_BERT_FIRST_LAYER; rooms->compressed && row < keel_bert_rows(bert); row++)
+        if (rooms->compressed[row].data)
+            KEEL_TRY(keel_weights_sum(&rooms->compressed[row], &rooms->held, err));
+    keel_params_free(&bert->params);
+    keel_arena_free(&bert->held);
+    bert->params = rooms->params;
+    bert->compressed = rooms->compressed;
+    bert->held = rooms->held;
+    *rooms = (keel__bert_rooms){0};
+    return KEEL_OK;
+}
+
 /* ---- other number formats ---- */
 
-/* What becomes of an encoder, beside it until all is done. */
 typedef struct change {
     const keel_bert *bert;
-    const keel_matrix_type *type; /* NULL: F32 */
-    keel_params params;
-    keel_matrix *compressed;
-    keel_arena held;
+    size_t rows;            /* of the encoder itself */
+    keel_matrix_type *type; /* [rows]: F32 for vectors */
+    keel__bert_rooms to;
     float *row; /* [the widest] */
+    keel_arena arena;
     keel_err *err;
 } change;
 
-static keel_matrix_type type_of(const change *c, size_t row) {
-    return c->type && keel_bert_is_matrix(row) ? c->type[row] : KEEL_MATRIX_F32;
-}
-
-static keel_status check_widths(const change *c) {
-    for (size_t row = 0; row < keel_bert_rows(c->bert); row++) {
-        const keel_matrix from = keel_bert_matrix(c->bert, row);
-        if (type_of(c, row) == KEEL_MATRIX_Q8_0 && from.cols % KEEL_MATRIX_BLOCK != 0)
-            return keel_fail(c->err, KEEL_E_INVALID, "encoder",
-                             "a matrix of %zu columns: Q8_0 takes multiples of %d", from.cols,
-                             KEEL_MATRIX_BLOCK);
-    }
-    return KEEL_OK;
-}
-
-/* The table of params: no rows of what is compressed. */
-static keel_status make_params(change *c) {
-    const keel_params *from = &c->bert->params;
-    keel_arena arena = {0};
-    keel_param *table = keel_arena_calloc(&arena, from->count, sizeof *table);
-    keel_status status = table ? KEEL_OK : keel_nomem(c->err, "encoder");
-    for (size_t row = 0; table && row < from->count; row++) {
-        table[row] = from->table[row];
-        if (row >= keel_bert_rows(c->bert)) continue;
-        keel__bert_shape(&c->bert->config, row, &table[row].rows, &table[row].cols);
-        if (type_of(c, row) != KEEL_MATRIX_F32) table[row].rows = 0;
-    }
-    if (status == KEEL_OK) status = keel_params_make(&c->params, table, from->count, c->err);
-    keel_arena_free(&arena);
-    return status;
-}
-
-/* Sums are for products, which tables are not part of. */
-static size_t sum_bytes(keel_matrix_type type, size_t row, const keel_matrix *from) {
-    return type == KEEL_MATRIX_Q8_0 && row >= KEEL_BERT_FIRST_LAYER
-               ? from->rows * (from->cols / KEEL_MATRIX_BLOCK) * sizeof(int32_t)
-               : 0;
-}
-
-/* Room for all that is compressed, in one block; the width of the widest row. */
-static keel_status make_room(change *c, bool *any, size_t *widest) {
-    const size_t rows = keel_bert_rows(c->bert), padding = 3 * 64;
-    size_t bytes = rows * sizeof *c->compressed + padding;
-    for (size_t row = 0; row < rows; row++) {
-        const keel_matrix from = keel_bert_matrix(c->bert, row);
-        const keel_matrix_type type = type_of(c, row);
-        *widest = from.cols > *widest ? from.cols : *widest;
-        if (type == KEEL_MATRIX_F32) continue;
-        *any = true;
-        bytes += from.rows * keel_matrix_row_bytes(type, from.cols) + sum_bytes(type, row, &from) + padding;
-    }
-    if (!*any) return KEEL_OK;
-    KEEL_TRY(keel_arena_reserve(&c->held, bytes, c->err));
-    c->compressed = keel_arena_calloc(&c->held, rows, sizeof *c->compressed);
-    return c->compressed ? KEEL_OK : keel_nomem(c->err, "encoder");
-}
-
-static keel_status compress(change *c, size_t row, const keel_matrix *from) {
-    const keel_matrix_type type = type_of(c, row);
-    const size_t bytes = keel_matrix_row_bytes(type, from->cols), for_sums = sum_bytes(type, row, from);
-    char *to = keel_arena_alloc(&c->held, from->rows * bytes);
-    int32_t *sums = for_sums ? keel_arena_alloc(&c->held, for_sums) : NULL;
-    if (!to || (for_sums && !sums)) return keel_nomem(c->err, "encoder");
-    for (size_t r = 0; from->type != type && r < from->rows; r++) {
-        keel_matrix_read_row(from, r, c->row);
-        keel_matrix_write_row(type, c->row, from->cols, to + r * bytes);
-    }
-    if (from->type == type) memcpy(to, from->data, from->rows * bytes);
-    c->compressed[row] = (keel_matrix){.type = type, .rows = from->rows, .cols = from->cols, .data = to};
-    if (sums) keel_matrix_sum_blocks(&c->compressed[row], sums);
-    c->compressed[row].sums = sums;
-    return KEEL_OK;
-}
-
-static void widen(change *c, size_t row, const keel_matrix *from) {
-    keel_real *to = keel_params_at(&c->params, row);
-    for (size_t r = 0; r < from->rows; r++) keel_matrix_read_row(from, r, to + r * from->cols);
-}
-
-static keel_status convert(change *c) {
-    const size_t rows = keel_bert_rows(c->bert);
+static keel_status read_types(change *c, const keel_matrix_type *type) {
     size_t widest = 1;
-    bool any = false;
-    KEEL_TRY(check_widths(c));
-    KEEL_TRY(make_params(c));
-    KEEL_TRY(make_room(c, &any, &widest));
-    c->row = keel_alloc(widest * sizeof *c->row);
-    if (!c->row) return keel_nomem(c->err, "encoder");
-    for (size_t row = 0; row < rows; row++) {
+    c->rows = keel_bert_rows(c->bert);
+    c->type = keel_arena_calloc(&c->arena, c->rows, sizeof *c->type);
+    if (!c->type) return keel_nomem(c->err, "encoder");
+    for (size_t row = 0; row < c->rows; row++) {
         const keel_matrix from = keel_bert_matrix(c->bert, row);
-        if (type_of(c, row) == KEEL_MATRIX_F32)
-            widen(c, row, &from);
-        else
-            KEEL_TRY(compress(c, row, &from));
+        widest = from.cols > widest ? from.cols : widest;
+        c->type[row] = type && keel_bert_is_matrix(row) ? type[row] : KEEL_MATRIX_F32;
+        if (c->type[row] != KEEL_MATRIX_Q8_0 || from.cols % KEEL_MATRIX_BLOCK == 0) continue;
+        keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder",
+                  "a matrix of %zu columns: this format takes multiples of %d", from.cols, KEEL_MATRIX_BLOCK);
+        return keel_hint(c->err, "--weights int8 takes any width");
     }
-    for (size_t row = rows; row < c->params.count; row++)
-        memcpy(keel_params_at(&c->params, row), keel_params_at(&c->bert->params, row),
-               c->params.table[row].rows * c->params.table[row].cols * sizeof(keel_real));
-    return KEEL_OK;
+    c->row = keel_arena_alloc(&c->arena, widest * sizeof *c->row);
+    return c->row ? KEEL_OK : keel_nomem(c->err, "encoder");
+}
+
+static keel_status make_rooms(change *c) {
+    const keel_params *from = &c->bert->params;
+    keel_param *table = keel_arena_calloc(&c->arena, from->count, sizeof *table);
+    if (!table) return keel_nomem(c->err, "encoder");
+    memcpy(table, from->table, from->count * sizeof *table);
+    for (size_t row = 0; row < c->rows; row++)
+        keel__bert_shape(&c->bert->config, row, &table[row].rows, &table[row].cols);
+    return keel__bert_rooms_make(&c->to, table, from->count, c->type, c->rows, c->err);
+}
+
+static void convert_row(const change *c, size_t row) {
+    const keel_matrix from = keel_bert_matrix(c->bert, row);
+    const keel_matrix_type type = c->type[row];
+    for (size_t r = 0; r < from.rows; r++) {
+        const char *held = (const char *)from.data + r * keel_matrix_row_bytes(from.type, from.cols);
+        if (type == KEEL_MATRIX_F32) {
+            keel_matrix_read_row(&from, r, keel_params_at(&c->to.params, row) + r * from.cols);
+        } else if (from.type == type) {
+            memcpy(keel__bert_rooms_row(&c->to, row, r), held, keel_matrix_row_bytes(type, from.cols));
+        } else {
+            keel_matrix_read_row(&from, r, c->row);
+            keel_matrix_write_row(type, c->row, from.cols, keel__bert_rooms_row(&c->to, row, r));
+        }
+    }
+}
+
+static keel_status convert(change *c, keel_bert *bert, const keel_matrix_type *type) {
+    KEEL_TRY(read_types(c, type));
+    KEEL_TRY(make_rooms(c));
+    for (size_t row = 0; row < c->rows; row++) convert_row(c, row);
+    for (size_t row = c->rows; row < c->to.params.count; row++)
+        memcpy(keel_params_at(&c->to.params, row), keel_params_at(&bert->params, row),
+               c->to.params.table[row].rows * c->to.params.table[row].cols * sizeof(keel_real));
+    return keel__bert_rooms_take(bert, &c->to, c->err);
 }
 
 keel_status keel_bert_convert(keel_bert *bert, const keel_matrix_type *type, keel_err *err) {
-    change c = {.bert = bert, .type = type, .err = err};
+    change c = {.bert = bert, .err = err};
     if (bert->lora.rank)
         return keel_fail(err, KEEL_E_USAGE, "encoder", "it has low-rank corrections: settle them first");
-    keel_status status = convert(&c);
-    keel_free(c.row);
-    if (status != KEEL_OK) {
-        keel_params_free(&c.params);
-        keel_arena_free(&c.held);
-        return status;
-    }
-    keel_params_free(&bert->params);
-    keel_arena_free(&bert->held);
-    bert->params = c.params;
-    bert->compressed = c.compressed;
-    bert->held = c.held;
-    return KEEL_OK;
+    const keel_status status = convert(&c, bert, type);
+    keel__bert_rooms_free(&c.to);
+    keel_arena_free(&c.arena);
+    return status;
 }
 
 keel_status keel_bert_widen(keel_bert *bert, keel_err *err) {

@@ -17,7 +17,7 @@ keel_matrix keel_bert_matrix(const keel_bert *bert, size_t row);
 size_t keel_bert_bytes(const keel_bert *bert);
 
 /* Puts each matrix in the number format of its row in type [keel_bert_rows]; vectors, LoRA and heads stay.
- * KEEL_E_INVALID names a matrix whose width its format does not take; KEEL_E_USAGE while corrections are not
+ * KEEL_E_UNSUPPORTED where a format does not take a width; KEEL_E_USAGE while corrections are not
  * settled. After an error the encoder is as before. */
 keel_status keel_bert_convert(keel_bert *bert, const keel_matrix_type *type, keel_err *err);
 /* All of them in F32. */

@@ -6,6 +6,9 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "policies/transformer/bert_internal.h"
+#include "policies/transformer/bert_matrix.h"
+#include "policies/transformer/model_folder.h"
+#include "policies/transformer/weights.h"
 
 typedef struct writer {
     const keel_bert *bert;
@@ -37,24 +40,29 @@ static const keel_real *data_of(writer *w, size_t row) {
     return copy ? copy : data;
 }
 
-/* The tensors that a row is in the file. */
+/* The tensors that a row is in the file: floats, or bytes in a number format that its name ends in. */
 static bool list_row(writer *w, size_t row, keel_named_tensor *tensors, size_t *count) {
+    enum { ROOM = 160 };
     const keel__bert_source *source = keel__bert_source_of(row);
-    const keel_param *param = &w->bert->params.table[row];
-    const size_t rows = param->rows / (source->table ? source->n : 1),
-                 cols = param->cols / (source->table ? 1 : source->n);
-    const keel_real *data = data_of(w, row);
+    const keel_matrix matrix = keel_bert_matrix(w->bert, row);
+    const char *format = keel_weights_format(matrix.type),
+               *data = format ? matrix.data : (const void *)data_of(w, row);
+    const size_t rows = source->table ? matrix.rows / source->n : 1,
+                 cols = source->table ? matrix.cols : matrix.cols / source->n,
+                 bytes = keel_matrix_row_bytes(matrix.type, cols);
     for (size_t i = 0; data && i < source->n; i++) {
-        char *name = keel_arena_alloc(&w->arena, 128);
+        char plain[128], *name = keel_arena_alloc(&w->arena, ROOM);
         if (!name) return false;
-        keel__bert_name(row, source->name[i], name);
+        keel__bert_name(row, source->name[i], plain);
+        snprintf(name, ROOM, "%s%s%s", plain, format ? "." : "", format ? format : "");
+        const size_t across = format ? bytes : cols;
         tensors[*count] = (keel_named_tensor){.name = name,
-                                              .dtype = KEEL_F32,
+                                              .dtype = format ? KEEL_U8 : KEEL_F32,
                                               .n_dims = source->table ? 2 : 1,
-                                              .data = data + i * rows * cols,
-                                              .bytes = rows * cols * sizeof *data};
-        tensors[*count].shape[0] = source->table ? rows : cols;
-        tensors[(*count)++].shape[1] = source->table ? cols : 0;
+                                              .data = data + i * rows * bytes,
+                                              .bytes = rows * bytes};
+        tensors[*count].shape[0] = source->table ? rows : across;
+        tensors[(*count)++].shape[1] = source->table ? across : 0;
     }
     return data != NULL;
 }
@@ -85,6 +93,7 @@ static void put_config(const keel_bert *bert, keel_buf *to) {
                     c->types);
     const int32_t pad = keel_tokenizer_find(bert->tokenizer, "[PAD]");
     if (pad >= 0) keel_buf_format(to, "  \"pad_token_id\": %d,\n", (int)pad);
+    if (bert->compressed) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(false));
     keel_buf_text(to, "  \"layer_norm_eps\": ");
     keel_json_put_number(to, c->epsilon);
     keel_buf_text(to, "\n}\n");

@@ -4,10 +4,15 @@
 
 #include <math.h>
 
+#include "core/file.h"
+#include "core/safetensors.h"
 #include "policies/transformer/bert_tape.h"
+
+static char folder[256];
 
 static int set_up(void **state) {
     (void)state;
+    if (!scratch_make(folder, "bert_matrix")) return -1;
     open_golden();
     return 0;
 }
@@ -15,7 +20,7 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     (void)state;
     close_golden();
-    return 0;
+    return keel_folder_remove(folder, &err);
 }
 
 static const keel_matrix_type formats[] = {KEEL_MATRIX_BF16, KEEL_MATRIX_Q8_0};
@@ -93,6 +98,89 @@ static void widened_it_holds_what_the_format_held(void **state) {
     }
 }
 
+static void copy(const char *name, const char *to) {
+    keel_buf text = {0};
+    char from[512], into[512];
+    snprintf(from, sizeof from, "%s/%s", folder, name);
+    snprintf(into, sizeof into, "%s/%s", folder, to);
+    assert_ok(keel_file_read(from, 1 << 24, &text, &err));
+    assert_ok(keel_file_write(into, text.data, text.length, &err));
+    keel_buf_free(&text);
+}
+
+static bool same_files(const char *one, const char *other) {
+    keel_buf a = {0}, b = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, one);
+    assert_ok(keel_file_read(path, 1 << 24, &a, &err));
+    snprintf(path, sizeof path, "%s/%s", folder, other);
+    assert_ok(keel_file_read(path, 1 << 24, &b, &err));
+    const bool same = a.length == b.length && memcmp(a.data, b.data, a.length) == 0;
+    keel_buf_free(&a);
+    keel_buf_free(&b);
+    return same;
+}
+
+static void a_folder_holds_it(void **state) {
+    (void)state;
+    keel_bert *bert = made_bert(), *again;
+    convert_all(bert, KEEL_MATRIX_Q8_0);
+    assert_ok(keel_bert_save(bert, folder, &err));
+    copy("model.safetensors", "first");
+    assert_ok(keel_bert_load(&again, folder, &err));
+    assert_int_equal(keel_bert_bytes(again), keel_bert_bytes(bert));
+    assert_memory_equal(vectors_of(again, texts, n_texts), vectors_of(bert, texts, n_texts),
+                        n_texts * MADE_HIDDEN * sizeof(float));
+    assert_ok(keel_bert_save(again, folder, &err));
+    assert_true(same_files("model.safetensors", "first"));
+    keel_bert_close(bert);
+    keel_bert_close(again);
+}
+
+/* A tensor of the folder that a_folder_holds_it leaves, called otherwise, of another type, or damaged. */
+static void spoil(const char *name, const char *as, keel_dtype dtype, bool damage) {
+    keel_safetensors file;
+    char path[512], from[512];
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    snprintf(from, sizeof from, "%s/first", folder);
+    assert_ok(keel_safetensors_read(from, &file, &err));
+    keel_named_tensor *tensor = (keel_named_tensor *)(uintptr_t)keel_safetensors_find(&file, name);
+    assert_non_null(tensor);
+    unsigned char *bytes = keel_arena_alloc(&arena, tensor->bytes);
+    memcpy(bytes, tensor->data, tensor->bytes);
+    if (damage) memset(bytes + 3 * KEEL_MATRIX_BLOCK_BYTES, 0x7f, 2);
+    tensor->name = keel_arena_strdup(&arena, as);
+    tensor->dtype = dtype;
+    tensor->data = bytes;
+    assert_ok(keel_safetensors_write(path, file.tensors, file.count, NULL, &err));
+    keel_safetensors_free(&file);
+}
+
+static void damaged_folders_are_refused(void **state) {
+    (void)state;
+    static const char key[] = "encoder.layer.1.attention.self.key.weight.q8_0",
+                      up[] = "encoder.layer.0.intermediate.dense.weight.q8_0";
+    const struct {
+        const char *name, *as;
+        keel_dtype dtype;
+        bool damage;
+        const char *says;
+    } wrong[] = {
+        {up, "encoder.layer.0.intermediate.dense.weight.q9_0", KEEL_U8, false, "dense.weight\" is missing"},
+        {up, up, KEEL_I8, false, "U8"},
+        {up, up, KEEL_U8, true, "finite"},
+        {key, "encoder.layer.1.attention.self.key.weight", KEEL_U8, false, "U8"},
+        {"encoder.layer.1.output.dense.bias", "encoder.layer.1.output.dense.bias.q8_0", KEEL_F32, false,
+         "dense.bias\" is missing"},
+    };
+    keel_bert *bert = NULL;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        spoil(wrong[i].name, wrong[i].as, wrong[i].dtype, wrong[i].damage);
+        assert_int_not_equal(keel_bert_load(&bert, folder, &err), KEEL_OK);
+        contains(err.message, wrong[i].says);
+    }
+}
+
 static void what_cannot_be_is_refused(void **state) {
     (void)state;
     const keel_lora_config lora = {.rank = 2, .alpha = 4, .targets = KEEL_LORA_ALL};
@@ -102,7 +190,7 @@ static void what_cannot_be_is_refused(void **state) {
     keel_bert_batch batch;
     size_t cut = 0;
     types[keel__bert_row(1, KEEL_BERT_DOWN)] = KEEL_MATRIX_Q8_0; /* of 40 columns */
-    assert_int_equal(keel_bert_convert(narrow, types, &err), KEEL_E_INVALID);
+    assert_int_equal(keel_bert_convert(narrow, types, &err), KEEL_E_UNSUPPORTED);
     contains(err.message, "40 columns");
     assert_null(narrow->compressed);
     convert_all(bert, KEEL_MATRIX_Q8_0);
@@ -127,6 +215,8 @@ int main(void) {
         cmocka_unit_test(vectors_are_near_those_of_f32),
         cmocka_unit_test(a_text_is_the_same_in_any_company),
         cmocka_unit_test(widened_it_holds_what_the_format_held),
+        cmocka_unit_test(a_folder_holds_it),
+        cmocka_unit_test(damaged_folders_are_refused),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
