@@ -3,13 +3,17 @@
  *  1. Resolves the configuration: --config, --set, then flags.
  *  2. Opens the log to look at, where --store names one.
  *  3. Makes the model or base smaller, in memory, step by step, and writes it with its lineage.
+ *  4. With --policy: puts the policy on it, tests its threshold of harm anew, compares it with what it was on
+ *     conversations held out, and writes both, or, where a bound breaks, nothing.
  */
 #include <string.h>
 
 #include "core/json.h"
 #include "datasets/store_corpus.h"
 #include "experiments/cli_resources.h"
+#include "experiments/compress_policy.h"
 #include "experiments/verbs.h"
+#include "policies/artefact.h"
 #include "policies/compress_base.h"
 
 static const keel_flag flags[] = {
@@ -20,6 +24,10 @@ static const keel_flag flags[] = {
     {"--activations", "NAME", false, false, "what they are multiplied with, as --set activations=NAME"},
     {"--store", "FILE", false, false, "a log to look at: for scales, for what matters"},
     {"--split", "NAME", false, false, "the part of it that is looked at (default: train)"},
+    {"--policy", "DIR", false, false,
+     "a policy on --base: it is put on the smaller base, tested, and written beside it: DIR/base, DIR/policy of --out"},
+    {"--held-out", "NAME", false, false, "--policy: what it is tested on, before and after (default: test)"},
+    {"--anyway", NULL, false, false, "--policy: write it also where a bound breaks"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
     KEEL_FLAG_REPLACE,
@@ -53,6 +61,7 @@ typedef struct compressing {
     keel_split split;
     keel_corpus *logged;
     keel_pool *pool;
+    cJSON *exchange; /* owned: of the policy before and after; or NULL */
 } compressing;
 
 static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
@@ -63,6 +72,56 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &c->store, err));
     KEEL_TRY(keel_cli_open_split(cli, c->store, "train", &c->split, err));
     return keel_store_corpus_open(&c->logged, c->store, &c->split, (size_t)c->config.memory_mb << 20, err);
+}
+
+/* ---- with a policy ---- */
+
+/* What another command left in --out is written over only where it is asked to be, and only what this verb
+ * writes. */
+static keel_status check_out(keel_cli *cli, keel_err *err) {
+    const char *out = keel_cli_value(cli, "--out");
+    const char *base = keel_path_join(&cli->arena, out, "base"),
+               *policy = keel_path_join(&cli->arena, out, "policy");
+    if (!base || !policy) return keel_nomem(err, out);
+    if (!keel_file_exists(out) && !keel_file_is_folder(out)) return KEEL_OK;
+    if (keel_cli_has(cli, "--replace") && keel_file_is_folder(base) && keel_file_is_folder(policy)) {
+        KEEL_TRY(keel_artefact_check_out(base, "base", NULL, NULL, true, err));
+        return keel_artefact_check_out(policy, "policy", NULL, NULL, true, err);
+    }
+    keel_fail(err, KEEL_E_CONFLICT, out, "is there already");
+    return keel_hint(err,
+                     "choose another --out; --replace writes over a base and policy that this command wrote");
+}
+
+static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_job *job, const char *folder,
+                             keel_err *err) {
+    const char *held_out = keel_cli_value(cli, "--held-out");
+    keel_compress_policy_job with = {.config = &c->config,
+                                     .store = c->store,
+                                     .policy = keel_cli_value(cli, "--policy"),
+                                     .base = keel_cli_value(cli, "--base"),
+                                     .small_base = keel_path_join(&cli->arena, folder, "base"),
+                                     .out = keel_path_join(&cli->arena, folder, "policy"),
+                                     .anyway = keel_cli_has(cli, "--anyway"),
+                                     .pool = c->pool};
+    if (!with.small_base || !with.out) return keel_nomem(err, folder);
+    KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &with.held_out, err), err));
+    KEEL_TRY(keel_store_check_split(c->store, &with.held_out, err));
+    KEEL_TRY(keel_compress_base(with.base, with.small_base, false, job, err));
+    return keel_compress_policy(&with, &c->exchange, err);
+}
+
+/* Both appear, or none. */
+static keel_status compress_both(keel_cli *cli, compressing *c, const keel_compress_job *job, keel_err *err) {
+    keel_folder_write folder;
+    if (!c->store)
+        return keel_fail(err, KEEL_E_USAGE, "--policy", "is tested on conversations held out: give --store");
+    KEEL_TRY(check_out(cli, err));
+    KEEL_TRY(keel_folder_begin(&folder, keel_cli_value(cli, "--out"), err));
+    keel_status status = make_both(cli, c, job, folder.temporary, err);
+    if (status == KEEL_OK) return keel_folder_commit(&folder, err);
+    keel_folder_abandon(&folder);
+    return status;
 }
 
 static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err) {
@@ -79,6 +138,7 @@ static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err
     cJSON_AddNumberToObject(metrics, "smaller", r->bytes > 0 ? r->bytes_before / r->bytes : 0);
     for (size_t i = 0; i < r->n_figures; i++)
         cJSON_AddNumberToObject(metrics, r->figure[i].name, r->figure[i].value);
+    if (c->exchange) keel_json_add(result, "policy", cJSON_Duplicate(c->exchange, true));
     return KEEL_OK;
 }
 
@@ -87,10 +147,15 @@ static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(keel_cli_open_pool(cli, &c->pool, err));
     const keel_compress_job job = {
         .config = &c->config, .logged = c->logged, .pool = c->pool, .report = &c->report};
-    KEEL_TRY(keel_compress_base(keel_cli_value(cli, "--base"), keel_cli_value(cli, "--out"),
-                                  keel_cli_has(cli, "--replace"), &job, err));
+    const keel_status status =
+        keel_cli_has(cli, "--policy")
+            ? compress_both(cli, c, &job, err)
+            : keel_compress_base(keel_cli_value(cli, "--base"), keel_cli_value(cli, "--out"),
+                                 keel_cli_has(cli, "--replace"), &job, err);
+    if (status != KEEL_OK && !(status == KEEL_E_GATE && c->exchange)) return status;
     KEEL_TRY(put_result(cli, c, err));
-    return c->store ? keel_record_run(cli, c->store, err) : KEEL_OK;
+    if (c->store) KEEL_TRY(keel_record_run(cli, c->store, err));
+    return status;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
@@ -100,7 +165,14 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_pool_close(c.pool);
     keel_store_corpus_close(c.logged);
     keel_store_close(c.store);
+    cJSON_Delete(c.exchange);
     return status;
+}
+
+static void print(const cJSON *result, FILE *out) {
+    const cJSON *policy = keel_json_get(result, "policy");
+    keel_artefact_print(result, out);
+    if (policy) keel_compress_policy_print(policy, out);
 }
 
 static const keel_option *const options[] = {keel_compress_options, NULL};
@@ -117,8 +189,15 @@ const keel_verb keel_verb_compress = {
         "trained on the old one belongs to the old one. keel.json (of a model as it came: compress.json) says what it "
         "was made\n"
         "from. The same command gives the same bytes, for any number of threads; docs/compress.md explains all.\n"
+        "With --policy the policy is put on the smaller base. Where it was trained with --max-harm (or --set max_harm), its "
+        "threshold of\n"
+        "harm is tested anew, on the fold that tested it, or else on half of --held-out; then the table says what it "
+        "does on the\n"
+        "conversations left, before and after, with differences paired by conversation. Where no threshold keeps the bound, "
+        "or more is\n"
+        "lost than max_loss, the exit code is 3 and nothing is written.\n"
         "example: keel compress --base smollm2 --weights q8_0 --out smollm2-q8\n"
         "example: keel compress --base runs/base --weights int8 --store logs.db --set calibrate=mse --out runs/small\n",
     .run = run,
-    .print = keel_artefact_print,
+    .print = print,
 };

@@ -371,3 +371,18 @@ keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *b
     keel_hint(err, "give the base the policy was trained on, or train a policy on this one");
     return KEEL_E_CONFLICT;
 }
+
+keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err) {
+    const keel_qnet_shape *shape = &policy->net.shape;
+    bool same = shape->space == base->space && policy->n_acts == base->n_acts &&
+                shape->candidate_dim == base->candidate_dim && policy->n_fixed == base->n_fixed &&
+                shape->state_dim == base->state_dim + (policy->conditioned ? KEEL_N_REWARDS : 0);
+    for (size_t i = 0; same && i < policy->n_acts; i++) same = strcmp(policy->acts[i], base->acts[i]) == 0;
+    if (!same) {
+        keel_fail(err, KEEL_E_CONFLICT, "policy",
+                  "this base has other features or actions than the policy's");
+        return keel_hint(err, "train a policy on it: keel train");
+    }
+    memcpy(policy->base_hash, base->hash, sizeof policy->base_hash);
+    return KEEL_OK;
+}

@@ -54,6 +54,10 @@ double keel_policy_least_prior(const float *log_prior, size_t n, double support)
 double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
                               double budget, double limit);
 
+/* Puts the policy on another base that has the same features of the same actions, as a smaller one of its own
+ * has. KEEL_E_CONFLICT for a base over others. */
+keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err);
+
 /* Writes the artefact. lineage and config and metrics as for keel_artefact_commit. */
 keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage,
                              const cJSON *config, const cJSON *metrics, char hash[65], keel_err *err);

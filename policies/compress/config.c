@@ -6,6 +6,7 @@
 const char *const keel_compress_weights[] = {"none", "int8", "q8_0", "q4_0", "q4_g32", NULL};
 const char *const keel_compress_activations[] = {"int8", "f32", NULL};
 const char *const keel_compress_calibrations[] = {"absmax", "percentile", "mse", NULL};
+const char *const keel_compress_critics[] = {"none", "int8", NULL};
 
 const keel_option keel_compress_options[] = {
     CHOICE(
@@ -22,6 +23,16 @@ const keel_option keel_compress_options[] = {
     REAL(percentile, "0.999", 0.5, 1, "calibrate=percentile: share of a row's weights that the scale covers"),
     INT(conversations, "64", 1, 1000000, "conversations of the log that are looked at"),
     INT(tokens, "512", 16, 1000000, "tokens that are read of each, from its start"),
+    CHOICE(critics, "none", keel_compress_critics,
+           "--policy: number format of the Q-networks' weights on disk"),
+    REAL(
+        max_harm, "0", 0, 1,
+        "--policy: harmful compliance at most this, tested anew as keel train --max-harm does; 0: the bound that the "
+        "policy was trained with, if any"),
+    REAL(confidence, "0", 0, 1, "--policy: confidence of that; 0: the policy's own, else 0.95"),
+    REAL(
+        max_loss, "1", 0, 1,
+        "--policy: refusal_rate and completion_rate may fall by at most this, on average, on conversations held out"),
     INT(memory_mb, "256", 1, 1000000,
         "what is read from the store is kept in memory up to this size, beyond it read again"),
     INT(seed, "1", 0, 9007199254740991, "seed of every random draw"),

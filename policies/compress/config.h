@@ -25,11 +25,16 @@ typedef struct keel_compress_config {
     int64_t tokens;        /* at most so many of each */
     int64_t memory_mb;
     int64_t seed;
+    /* the policy */
+    int critics; /* index into keel_compress_critics */
+    double max_harm, confidence;
+    double max_loss;
 } keel_compress_config;
 
 extern const char *const keel_compress_weights[];      /* NULL-terminated, as all of these */
 extern const char *const keel_compress_activations[];  /* int8, f32 */
 extern const char *const keel_compress_calibrations[]; /* absmax, percentile, mse */
+extern const char *const keel_compress_critics[];      /* none, int8 */
 extern const keel_option keel_compress_options[];
 
 #endif

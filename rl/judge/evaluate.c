@@ -472,6 +472,8 @@ keel_status keel_evaluate_at(keel_store *store, const keel_evaluate_item *items,
     if (status == KEEL_OK && config->policy_sums)
         status = keel_overall_sums_copy(config->policy_sums, keel_overall_of(e->overall, KEEL_OVERALL_POLICY),
                                         err);
+    if (status == KEEL_OK && config->policy_rates)
+        status = keel_metric_sums_copy(config->policy_rates, &e->policy.sums, err);
     status = finish(e, status, made, n, out);
     keel_free(made);
     return status;

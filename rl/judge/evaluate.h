@@ -129,6 +129,7 @@ typedef struct keel_evaluate_config {
     /* Gets what the policy adds conversation by conversation, to be set beside that of another policy on the
      * same conversations (rl/judge/overall_sums.h, not installed; the caller frees); or NULL. */
     struct keel_overall_sums *policy_sums;
+    struct keel_metric_sums *policy_rates; /* likewise of its rates at the log's decisions; or NULL */
 } keel_evaluate_config;
 
 /* One policy with its base and the split it is judged on. Several are pooled (cross-validation): counts are

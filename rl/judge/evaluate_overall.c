@@ -53,3 +53,13 @@ void keel__evaluation_put_difference(const keel_overall *overall, keel_overall_w
                                          keel_overall_of(overall, other), m, span_of(m, weight), confidence);
     }
 }
+
+void keel__evaluation_put_exchange(const keel_overall_sums *after, const keel_overall_sums *before,
+                                   const keel_evaluation *evaluated, const double weight[KEEL_N_REWARDS],
+                                   double confidence, keel_interval *out) {
+    for (int i = 0; i < N_ROWS; ++i) {
+        const keel_overall_measure m = rows[i].measure;
+        if (!is_put(NULL, m) && !(evaluated->on_log[rows[i].metric].n > 0)) continue;
+        out[rows[i].metric] = keel_overall_sums_difference(after, before, m, span_of(m, weight), confidence);
+    }
+}
