@@ -26,14 +26,24 @@ static inline size_t keel_panel_at(size_t row, size_t c, size_t cols) {
 void keel_panel_linear(const float *x, size_t panels, size_t in, const float *w, const float *bias,
                        size_t out, float *y);
 
-/* The same with a matrix of any number format, for rows from .. to - 1 of w alone, bias NULL: zeros. Inputs
- * are made ready once for all products with matrices of that type: as they are for F32, bfloat16 for BF16
- * where the processor multiplies these (else floats), and for Q8_0 whole numbers of 8 bits with a scale for
- * each row and 32 columns (the largest size / 127). Sums of Q8_0 have the same bits on every processor. */
-size_t keel_panel_packed(keel_matrix_type type, size_t cols); /* bytes of one panel */
-/* Columns from .. to - 1 of panels of `cols` columns; from is a multiple of 32, to too or cols. */
-void keel_panel_pack(keel_matrix_type type, const float *x, size_t panels, size_t cols, size_t from,
-                     size_t to, void *packed);
+/* What inputs are made before products: once for all matrices that want the same. */
+typedef enum keel_panel_form {
+    KEEL_PANEL_FLOATS, /* as they are: F32, and what has KEEL_INPUTS_F32 */
+    KEEL_PANEL_BF16,   /* bfloat16 where the processor multiplies these, else floats */
+    KEEL_PANEL_BLOCKS, /* whole numbers of 8 bits with a scale (the largest size / 127) for each row and 32
+                          columns: Q8_0, Q4_0 */
+    KEEL_PANEL_ROWS,   /* the same for each row, as keel_row_quantise: I8, Q4_G32 */
+    KEEL_N_PANEL_FORMS
+} keel_panel_form;
+keel_panel_form keel_panel_form_of(const keel_matrix *w);
+
+/* The same with a matrix of any number format, for rows from .. to - 1 of w alone, bias NULL: zeros. Products
+ * of BLOCKS and ROWS have the same bits on every processor. */
+size_t keel_panel_packed(keel_panel_form form, size_t cols); /* bytes of one panel */
+/* Columns from .. to - 1 of panels of `cols` columns; from is a multiple of 32, to too or cols; ROWS wants
+ * them all at once. */
+void keel_panel_pack(keel_panel_form form, const float *x, size_t panels, size_t cols, size_t from, size_t to,
+                     void *packed);
 /* rows: of x; lanes beyond them are worked out or left as they are. */
 void keel_panel_matrix(const void *packed, size_t rows, const keel_matrix *w, const float *bias, size_t from,
                        size_t to, float *y);

@@ -169,7 +169,7 @@ void q8_tile(const char *x, size_t cols, const char *w, const float *bias, float
 __attribute__((target("avx512f"))) size_t keel__few_f32(const void *x, size_t rows, const keel_matrix *w,
                                                         const float *bias, size_t from, size_t to, float *y) {
     size_t o = from;
-    if ((uintptr_t)w->data % sizeof(float)) return from;
+    if (w->type != KEEL_MATRIX_F32 || (uintptr_t)w->data % sizeof(float)) return from;
     for (; o + LANES <= to; o += LANES)
         KEEL__BY_ROWS(f32_tile, x, w->cols, (const float *)w->data + o * w->cols, bias ? bias + o : NULL,
                       y + o * LANES)
@@ -187,8 +187,9 @@ __attribute__((target("avx512f,avx512bf16"))) size_t keel__few_bf16(const void *
     return o;
 }
 
-__attribute__((target(VNNI))) size_t keel__few_q8(const void *x, size_t rows, const keel_matrix *w,
-                                                  const float *bias, size_t from, size_t to, float *y) {
+__attribute__((target(VNNI))) size_t keel__few_blocks(const void *x, size_t rows, const keel_matrix *w,
+                                                      const float *bias, size_t from, size_t to, float *y) {
+    if (w->type != KEEL_MATRIX_Q8_0) return from;
     const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES;
     size_t o = from;
     for (; o + LANES <= to; o += LANES)

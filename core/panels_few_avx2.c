@@ -2,7 +2,7 @@
  * in registers. Each sum adds the same products in the same order, so its bits are those of the panel's. */
 #include <string.h>
 
-#include "core/panels_internal.h"
+#include "core/panels_whole.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -89,18 +89,15 @@ INLINE void float_tile(const float *x, size_t cols, const char *w, const float *
     put(sum, y, rows);
 }
 
-/* ---- Q8_0: x in pairs of whole numbers of 16 bits ---- */
+/* ---- Q8_0 ---- */
 
-/* Four columns of a row of x: the first and third in one lane, the second and fourth in the other. */
-INLINE void split_four(const keel__pairs_block *x, int g, int r, __m256i *even, __m256i *odd) {
-    uint32_t a, b;
-    memcpy(&a, x->q[2 * g][r], sizeof a);
-    memcpy(&b, x->q[2 * g + 1][r], sizeof b);
-    *even = _mm256_set1_epi32((int32_t)((a & 0xffff) | b << 16));
-    *odd = _mm256_set1_epi32((int32_t)(a >> 16 | (b & 0xffff0000)));
+/* Four bytes of each lane: the first and third, the second and fourth as whole numbers of 16 bits. */
+INLINE void split_four(__m256i four, __m256i *even, __m256i *odd) {
+    *even = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8);
+    *odd = _mm256_srai_epi16(four, 8);
 }
 
-INLINE void q8_tile(const keel__pairs_block *x, size_t cols, const char *w, const float *bias, float *y,
+INLINE void q8_tile(const keel__fours_block *x, size_t cols, const char *w, const float *bias, float *y,
                     const int rows) {
     const size_t row_bytes = cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES;
     __m256 sum[MOST];
@@ -112,18 +109,19 @@ INLINE void q8_tile(const keel__pairs_block *x, size_t cols, const char *w, cons
         UNROLL for (int i = 0; i < LANES; i++) {
             const char *at = w + (size_t)i * row_bytes;
             t[i] = _mm256_loadu_ps((const float *)(const void *)(at + sizeof(uint16_t)));
-            scales[i] = keel__q8_scale(at);
+            scales[i] = keel__half_scale(at);
             _mm_prefetch(at + 2 * LANES * row_bytes, _MM_HINT_T1);
         }
         turn_about(t);
         UNROLL for (int r = 0; r < rows; r++) whole[r] = _mm256_setzero_si256();
         UNROLL for (int g = 0; g < 8; g++) {
-            const __m256i four = _mm256_castps_si256(t[g]),
-                          first = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8),
-                          second = _mm256_srai_epi16(four, 8);
+            __m256i first, second;
+            split_four(_mm256_castps_si256(t[g]), &first, &second);
             UNROLL for (int r = 0; r < rows; r++) {
+                uint32_t four;
                 __m256i even, odd;
-                split_four(x, g, r, &even, &odd);
+                memcpy(&four, x->q[g][r], sizeof four);
+                split_four(_mm256_set1_epi32((int32_t)(four ^ 0x80808080u)), &even, &odd);
                 whole[r] = _mm256_add_epi32(whole[r], _mm256_add_epi32(_mm256_madd_epi16(first, even),
                                                                        _mm256_madd_epi16(second, odd)));
             }
@@ -142,7 +140,7 @@ INLINE void q8_tile(const keel__pairs_block *x, size_t cols, const char *w, cons
 __attribute__((target(AVX2))) size_t keel__few_f32_avx2(const void *x, size_t rows, const keel_matrix *w,
                                                         const float *bias, size_t from, size_t to, float *y) {
     const size_t row_bytes = w->cols * sizeof(float), end = from + (to - from) / KEEL_PANEL * KEEL_PANEL;
-    if ((uintptr_t)w->data % sizeof(float)) return from;
+    if (w->type != KEEL_MATRIX_F32 || (uintptr_t)w->data % sizeof(float)) return from;
     for (size_t o = from; o < end; o += LANES)
         KEEL__BY_ROWS(float_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
                       y + o * KEEL_PANEL, 0)
@@ -159,8 +157,10 @@ __attribute__((target(AVX2))) size_t keel__few_bf16_avx2(const void *x, size_t r
     return end;
 }
 
-__attribute__((target(AVX2))) size_t keel__few_q8_avx2(const void *x, size_t rows, const keel_matrix *w,
-                                                       const float *bias, size_t from, size_t to, float *y) {
+__attribute__((target(AVX2))) size_t keel__few_blocks_avx2(const void *x, size_t rows, const keel_matrix *w,
+                                                           const float *bias, size_t from, size_t to,
+                                                           float *y) {
+    if (w->type != KEEL_MATRIX_Q8_0) return from;
     const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES,
                  end = from + (to - from) / KEEL_PANEL * KEEL_PANEL;
     for (size_t o = from; o < end; o += LANES)

@@ -27,36 +27,33 @@ void keel__panel_multiply(const keel__product *product, size_t panels);
 enum { KEEL__FEW = 4 };
 typedef size_t keel__few(const void *packed, size_t rows, const keel_matrix *w, const float *bias,
                          size_t from, size_t to, float *y);
-keel__few keel__few_f32, keel__few_bf16, keel__few_q8;                /* AVX-512F; with BF16; with VNNI */
-keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_q8_avx2; /* AVX2 and FMA */
+keel__few keel__few_f32, keel__few_bf16, keel__few_blocks;                /* AVX-512F; with BF16; with VNNI */
+keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_blocks_avx2; /* AVX2 and FMA */
 
-/* 32 columns of a panel for Q8_0 by AVX2: whole numbers, two to a lane. */
-typedef struct keel__pairs_block {
-    float scale[KEEL_PANEL];
-    int16_t q[KEEL_MATRIX_BLOCK / 2][KEEL_PANEL][2];
-} keel__pairs_block;
-
-/* Of a block of Q8_0. */
-static inline float keel__q8_scale(const char *block) {
+/* Of a block of Q8_0 or Q4_0. */
+static inline float keel__half_scale(const void *block) {
     uint16_t half;
     memcpy(&half, block, sizeof half);
     return keel_half_to_float(half);
 }
 
-/* Products with matrices of one number format, by one set of instructions. */
+/* Panels with rows from .. to - 1 of a matrix. */
+typedef void keel__multiply(const void *packed, size_t panels, const keel_matrix *w, const float *bias,
+                            size_t from, size_t to, float *y);
+
+/* Products with matrices whose inputs have one form, by one set of instructions. */
 typedef struct keel__panel_kernel {
     const char *name;
-    keel_matrix_type type;
+    keel_panel_form form;
     size_t multiple;                                     /* that columns must be of */
     bool (*available)(void);                             /* on this processor */
     size_t (*packed)(size_t cols);                       /* bytes of a panel that is made ready */
     void (*pack)(const float *x, size_t cols, void *to); /* one panel */
-    void (*multiply)(const void *packed, size_t panels, const keel_matrix *w, const float *bias, size_t from,
-                     size_t to, float *y);
+    keel__multiply *multiply;
     keel__few *few; /* of the same bits; NULL: none */
 } keel__panel_kernel;
 
-/* Of each type the best first; the last one runs anywhere. */
+/* Of each form the best first; the last one runs anywhere. */
 extern const keel__panel_kernel keel__panel_kernels[];
 extern const size_t keel__n_panel_kernels;
 

@@ -12,7 +12,7 @@ struct keel_decoder {
     keel_llama *llama;
 };
 
-const char *const keel_decoder_weights[] = {"f32", "bf16", "q8_0", NULL};
+const char *const keel_decoder_weights[] = {"f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32", NULL};
 const char *const keel_decoder_saved_weights[] = {"f32", "f16", "bf16", "q8_0", NULL};
 
 /* What each name of --weights is, to open with and to save as. */
@@ -20,16 +20,17 @@ static const struct {
     const char *name;
     keel_llama_weights open;
     keel_block_type save;
-} kinds[] = {{"f32", KEEL_LLAMA_F32, KEEL_BLOCK_F32},
-             {"f16", KEEL_LLAMA_AS_STORED, KEEL_BLOCK_F16},
-             {"bf16", KEEL_LLAMA_BF16, KEEL_BLOCK_BF16},
-             {"q8_0", KEEL_LLAMA_Q8_0, KEEL_BLOCK_Q8_0}};
+} kinds[] = {{"f32", KEEL_LLAMA_F32, KEEL_BLOCK_F32},    {"f16", KEEL_LLAMA_AS_STORED, KEEL_BLOCK_F16},
+             {"bf16", KEEL_LLAMA_BF16, KEEL_BLOCK_BF16}, {"q8_0", KEEL_LLAMA_Q8_0, KEEL_BLOCK_Q8_0},
+             {"int8", KEEL_LLAMA_I8, KEEL_N_BLOCKS}, /* no file of others says it */
+             {"q4_0", KEEL_LLAMA_Q4_0, KEEL_N_BLOCKS},   {"q4_g32", KEEL_LLAMA_Q4_G32, KEEL_N_BLOCKS}};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 static keel_status find_kind(const char *name, size_t *out, keel_err *err) {
     for (size_t k = 0; k < N_KINDS; k++)
         if (strcmp(name, kinds[k].name) == 0) return *out = k, KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "weights", "expected f32, f16, bf16 or q8_0, got \"%s\"", name);
+    return keel_fail(err, KEEL_E_USAGE, "weights",
+                     "expected f32, f16, bf16, q8_0, int8, q4_0 or q4_g32, got \"%s\"", name);
 }
 
 /* ---- opening ---- */
@@ -61,8 +62,9 @@ void keel_decoder_close(keel_decoder *decoder) {
 }
 
 keel_decoder_about keel_decoder_look(const keel_decoder *decoder) {
-    static const char *const types[] = {
-        [KEEL_MATRIX_F32] = "F32", [KEEL_MATRIX_BF16] = "BF16", [KEEL_MATRIX_Q8_0] = "Q8_0"};
+    static const char *const types[KEEL_N_MATRIX_TYPES] = {
+        [KEEL_MATRIX_F32] = "F32", [KEEL_MATRIX_BF16] = "BF16", [KEEL_MATRIX_Q8_0] = "Q8_0",
+        [KEEL_MATRIX_I8] = "INT8", [KEEL_MATRIX_Q4_0] = "Q4_0", [KEEL_MATRIX_Q4_G32] = "Q4_G32"};
     static const char *const ropes[] = {
         [KEEL_ROPE_PLAIN] = "default", [KEEL_ROPE_LINEAR] = "linear", [KEEL_ROPE_LLAMA3] = "llama3"};
     const keel_llama *llama = decoder->llama;
@@ -115,6 +117,9 @@ keel_status keel_decoder_convert(const char *from, const char *to, const char *w
     keel_llama *llama = NULL;
     size_t kind = N_KINDS;
     if (weights) KEEL_TRY(find_kind(weights, &kind, err));
+    if (kind < N_KINDS && kinds[kind].save == KEEL_N_BLOCKS)
+        return keel_fail(err, KEEL_E_USAGE, "weights", "expected f32, f16, bf16 or q8_0, got \"%s\"",
+                         weights);
     if (!file && kind < N_KINDS && kinds[kind].save == KEEL_BLOCK_Q8_0) {
         keel_fail(err, KEEL_E_USAGE, "weights", "a Hugging Face folder has f32, f16 or bf16");
         return keel_hint(err, "a name that ends in .gguf is a file, which has q8_0 too");

@@ -1,4 +1,5 @@
-/* How fast a decoder reads and writes. PATH: a folder or a .gguf file; WEIGHTS: stored, f32, bf16 or q8_0.
+/* How fast a decoder reads and writes. PATH: a folder or a .gguf file; WEIGHTS: stored, f32, bf16,
+ * q8_0, int8, q4_0 or q4_g32.
  * Commands come by lines on standard input; each answers with seconds by the clock and of the processor:
  *
  *   prefill N        a text of N tokens, logits after the last
@@ -146,9 +147,7 @@ static void bandwidth(void) {
     size_t bytes = 0;
     for (size_t row = c->tied ? 0 : 1; row < llama->n_rows; row++) {
         const keel_matrix *m = &llama->matrix[row];
-        if (m->data)
-            bytes +=
-                m->rows * keel_matrix_row_bytes(m->type, m->cols) + (m->sums ? m->rows * m->cols / 8 : 0);
+        if (m->data) bytes += m->rows * keel_matrix_row_bytes(m->type, m->cols);
     }
     void *copy = keel_calloc(1, bytes);
     if (!copy) check(keel_nomem(&err, "bench"));
@@ -178,13 +177,14 @@ static void obey(const char *line) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const names[] = {"stored", "f32", "bf16", "q8_0"};
+    static const char *const names[] = {"stored", "f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32"};
     char line[256];
     if (argc != 4) {
-        fprintf(stderr, "usage: bench_decoder_speed PATH stored|f32|bf16|q8_0 THREADS <commands\n");
+        fprintf(stderr,
+                "usage: bench_decoder_speed PATH stored|f32|bf16|q8_0|int8|q4_0|q4_g32 THREADS <commands\n");
         return 2;
     }
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < KEEL_N_LLAMA_WEIGHTS; k++)
         if (strcmp(argv[2], names[k]) == 0)
             check(keel_llama_open(&llama, argv[1], (keel_llama_weights)k, &err));
     if (!llama) return 2;

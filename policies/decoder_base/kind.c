@@ -12,7 +12,7 @@
 /* In the order of KEEL_DECODER_*, keel_llama_weights, KEEL_BESIDE_*, keel_schedule, KEEL_LOSS_*,
  * KEEL_IMITATE_*, keel_llama_start, KEEL_TUNE_*. */
 static const char *const modes[] = {"none", "full", "freeze", "lora", "prompt", NULL};
-static const char *const weights[] = {"stored", "f32", "bf16", "q8_0", NULL};
+static const char *const weights[] = {"stored", "f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32", NULL};
 static const char *const losses[] = {"sft", "dpo", "kto", NULL};
 static const char *const imitated[] = {"taken", "good", NULL};
 static const char *const too_long[] = {"drop", "cut", NULL};
@@ -29,7 +29,7 @@ const keel_option keel_decoder_base_options[] = {
     CHOICE(
         weights, "stored", weights,
         "how weights that are not tuned are held: as the file has them (quantised ones and those of 16 bits other than "
-        "bf16 in f32), or made f32, bf16 or q8_0"),
+        "bf16 in f32), or made f32, bf16, q8_0, int8, q4_0 or q4_g32"),
     KEEL_TUNING_FROZEN_LAYERS,
     INT(rank, "16", 1, 4096, "lora: rank of the corrections"),
     REAL(alpha, "32", 1e-3, 1e6, "lora: the corrections count alpha / rank times"),

@@ -356,7 +356,8 @@ static keel_status read_all(weights_reader *w) {
     for (size_t row = 0; row < w->count; row++) KEEL_TRY(look_at(w, row));
     KEEL_TRY(make_rooms(w));
     for (size_t row = 0; row < w->count; row++) KEEL_TRY(take(w, row));
-    return keel__bert_rooms_take(w->r->to, &w->rooms, w->r->from.err);
+    keel__bert_rooms_take(w->r->to, &w->rooms);
+    return KEEL_OK;
 }
 
 static keel_status read_weights(const reader *r) {

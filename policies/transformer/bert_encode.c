@@ -43,7 +43,7 @@ static size_t packed_bytes(const keel_bert *bert) {
     size_t most = 1;
     for (size_t row = 0; bert->compressed && row < keel_bert_rows(bert); row++) {
         const keel_matrix *matrix = &bert->compressed[row];
-        const size_t bytes = matrix->data ? keel_panel_packed(matrix->type, matrix->cols) : 0;
+        const size_t bytes = matrix->data ? keel_panel_packed(keel_panel_form_of(matrix), matrix->cols) : 0;
         most = bytes > most ? bytes : most;
     }
     return most;
@@ -118,7 +118,7 @@ static void linear(const keel_bert *bert, size_t l, size_t weight, const float *
         keel_panel_linear(x, w->panels, matrix.cols, matrix.data, bias, matrix.rows, y);
         return;
     }
-    keel_panel_pack(matrix.type, x, w->panels, matrix.cols, 0, matrix.cols, w->packed);
+    keel_panel_pack(keel_panel_form_of(&matrix), x, w->panels, matrix.cols, 0, matrix.cols, w->packed);
     keel_panel_matrix(w->packed, w->rows, &matrix, bias, 0, matrix.rows, y);
 }
 

@@ -25,7 +25,7 @@ void keel__bert_rooms_free(keel__bert_rooms *rooms);
 /* Bytes of row r of a compressed matrix, to be filled. */
 char *keel__bert_rooms_row(const keel__bert_rooms *rooms, size_t row, size_t r);
 /* Once all is filled: the encoder has it instead of what it had. */
-keel_status keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms, keel_err *err);
+void keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms);
 /* Where a row of the table comes from in a file: its name there; for q, k and v three of them. */
 typedef struct keel__bert_source {
     const char *name[3];

@@ -32,12 +32,7 @@ keel_status keel__bert_refuse_compressed(keel_err *err) {
 
 /* ---- memory ---- */
 
-/* Sums are for products, which tables are not part of. */
-static bool is_multiplied(size_t row) {
-    return row >= KEEL_BERT_FIRST_LAYER;
-}
-
-/* All that is compressed, and its sums, in one block. */
+/* All that is compressed, in one block. */
 static keel_status make_held(keel__bert_rooms *out, const keel_param *table, const keel_matrix_type *type,
                              size_t n, keel_err *err) {
     enum { PADDING = 64 };
@@ -46,9 +41,7 @@ static keel_status make_held(keel__bert_rooms *out, const keel_param *table, con
     for (size_t row = 0; row < n; row++) {
         if (type[row] == KEEL_MATRIX_F32) continue;
         any = true;
-        bytes += table[row].rows * (keel_matrix_row_bytes(type[row], table[row].cols) +
-                                    is_multiplied(row) * table[row].cols / 8) +
-                 2 * PADDING;
+        bytes += table[row].rows * keel_matrix_row_bytes(type[row], table[row].cols) + PADDING;
     }
     if (!any) return KEEL_OK;
     KEEL_TRY(keel_arena_reserve(&out->held, bytes, err));
@@ -83,17 +76,13 @@ char *keel__bert_rooms_row(const keel__bert_rooms *rooms, size_t row, size_t r) 
     return (char *)(uintptr_t)matrix->data + r * keel_matrix_row_bytes(matrix->type, matrix->cols);
 }
 
-keel_status keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms, keel_err *err) {
-    for (size_t row = KEEL_BERT_FIRST_LAYER; rooms->compressed && row < keel_bert_rows(bert); row++)
-        if (rooms->compressed[row].data)
-            KEEL_TRY(keel_weights_sum(&rooms->compressed[row], &rooms->held, err));
+void keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms) {
     keel_params_free(&bert->params);
     keel_arena_free(&bert->held);
     bert->params = rooms->params;
     bert->compressed = rooms->compressed;
     bert->held = rooms->held;
     *rooms = (keel__bert_rooms){0};
-    return KEEL_OK;
 }
 
 /* ---- other number formats ---- */
@@ -117,7 +106,7 @@ static keel_status read_types(change *c, const keel_matrix_type *type) {
         const keel_matrix from = keel_bert_matrix(c->bert, row);
         widest = from.cols > widest ? from.cols : widest;
         c->type[row] = type && keel_bert_is_matrix(row) ? type[row] : KEEL_MATRIX_F32;
-        if (c->type[row] != KEEL_MATRIX_Q8_0 || from.cols % KEEL_MATRIX_BLOCK == 0) continue;
+        if (from.cols % keel_matrix_multiple(c->type[row]) == 0) continue;
         keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder",
                   "a matrix of %zu columns: this format takes multiples of %d", from.cols, KEEL_MATRIX_BLOCK);
         return keel_hint(c->err, "--weights int8 takes any width");
@@ -159,7 +148,8 @@ static keel_status convert(change *c, keel_bert *bert, const keel_matrix_type *t
     for (size_t row = c->rows; row < c->to.params.count; row++)
         memcpy(keel_params_at(&c->to.params, row), keel_params_at(&bert->params, row),
                c->to.params.table[row].rows * c->to.params.table[row].cols * sizeof(keel_real));
-    return keel__bert_rooms_take(bert, &c->to, c->err);
+    keel__bert_rooms_take(bert, &c->to);
+    return KEEL_OK;
 }
 
 keel_status keel_bert_convert(keel_bert *bert, const keel_matrix_type *type, keel_err *err) {

@@ -222,20 +222,19 @@ void keel_llama_frequencies(const keel_llama_config *c, double *out) {
 
 /* ---- weights ---- */
 
-static keel_matrix_type type_for(keel_llama_weights weights, const keel__llama_tensor *from) {
-    keel_matrix_type type = KEEL_MATRIX_F32;
-    switch (weights) {
-    case KEEL_LLAMA_BF16:
-        return KEEL_MATRIX_BF16;
-    case KEEL_LLAMA_Q8_0:
-        return KEEL_MATRIX_Q8_0;
-    case KEEL_LLAMA_AS_STORED:
+/* outer: the embedding or the head, which have at least 8 bits. */
+static keel_matrix_type type_for(keel_llama_weights weights, const keel__llama_tensor *from, bool outer) {
+    static const keel_matrix_type types[KEEL_N_LLAMA_WEIGHTS] = {
+        [KEEL_LLAMA_F32] = KEEL_MATRIX_F32,   [KEEL_LLAMA_BF16] = KEEL_MATRIX_BF16,
+        [KEEL_LLAMA_Q8_0] = KEEL_MATRIX_Q8_0, [KEEL_LLAMA_I8] = KEEL_MATRIX_I8,
+        [KEEL_LLAMA_Q4_0] = KEEL_MATRIX_Q4_0, [KEEL_LLAMA_Q4_G32] = KEEL_MATRIX_Q4_G32,
+    };
+    if (weights == KEEL_LLAMA_AS_STORED) {
         if (from->held.data) return from->held.type;
-        if (from->type == KEEL_BLOCK_BF16) keel_block_is_matrix(from->type, &type);
-        return type;
-    default:
-        return type;
+        return from->type == KEEL_BLOCK_BF16 ? KEEL_MATRIX_BF16 : KEEL_MATRIX_F32;
     }
+    const bool fours = weights == KEEL_LLAMA_Q4_0 || weights == KEEL_LLAMA_Q4_G32;
+    return fours && outer ? KEEL_MATRIX_Q8_0 : types[weights];
 }
 
 /* A vector in pairs, put in order. */
@@ -268,6 +267,16 @@ static keel_status copy_rows(const keel_matrix *to, const keel__llama_tensor *fr
     return KEEL_OK;
 }
 
+static keel_status check_width(const keel_matrix *matrix, const char *name, keel_err *err) {
+    const keel_matrix_type type = matrix->type;
+    const size_t multiple = keel_matrix_multiple(type), cols = matrix->cols;
+    const bool by_rows = type == KEEL_MATRIX_I8 || type == KEEL_MATRIX_Q4_G32;
+    if (cols % multiple == 0 && !(by_rows && cols > KEEL_MATRIX_MOST_COLS)) return KEEL_OK;
+    keel_fail(err, KEEL_E_UNSUPPORTED, name, "its width is %zu: %s wants %s", cols,
+              keel_matrix_type_name(type), cols % multiple ? "a multiple of 32" : "65536 at most");
+    return keel_hint(err, "f32 and bf16 take any width");
+}
+
 static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_tensor *from,
                             keel_llama_weights weights, keel_err *err) {
     keel_matrix *to = &llama->matrix[row];
@@ -277,12 +286,9 @@ static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_ten
     char name[128];
     keel_llama_name(&llama->config, row, name);
     keel_llama_shape(&llama->config, row, &to->rows, &to->cols);
-    to->type = is_matrix ? type_for(weights, from) : KEEL_MATRIX_F32;
-    if (to->type == KEEL_MATRIX_Q8_0 && to->cols % KEEL_MATRIX_BLOCK != 0) {
-        keel_fail(err, KEEL_E_UNSUPPORTED, name, "its width %zu is no multiple of %d, which Q8_0 needs",
-                  to->cols, KEEL_MATRIX_BLOCK);
-        return keel_hint(err, "f32 and bf16 take any width");
-    }
+    const bool outer = row == KEEL_LLAMA_EMBED || row == keel_llama_head(&llama->config);
+    to->type = is_matrix ? type_for(weights, from, outer) : KEEL_MATRIX_F32;
+    KEEL_TRY(check_width(to, name, err));
     if (is_matrix && !from->pairs && (from->held.data || keel_block_is_matrix(from->type, &stored)) &&
         stored == to->type) {
         to->data = from->held.data ? from->held.data : from->data;
@@ -295,7 +301,7 @@ static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_ten
         KEEL_TRY(status);
         to->data = data;
     }
-    return keel_weights_sum(to, arena, err);
+    return KEEL_OK;
 }
 
 keel_status keel__llama_replace(keel_llama *llama, size_t row, keel_matrix matrix, keel_err *err) {
@@ -306,7 +312,6 @@ keel_status keel__llama_replace(keel_llama *llama, size_t row, keel_matrix matri
         return keel_nomem(err, "decoder");
     }
     files->owned[files->n_owned++] = data;
-    KEEL_TRY(keel_weights_sum(&matrix, &files->copies, err));
     llama->matrix[row] = matrix;
     return KEEL_OK;
 }

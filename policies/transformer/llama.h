@@ -125,12 +125,17 @@ typedef struct keel_llama {
 } keel_llama;
 
 /* AS_STORED: F32, BF16 and what `keel compress` wrote stay where they are mapped, everything else is made
- * F32. Q8_0 wants widths that 32 divides. Vectors are F32 always. */
+ * F32. The others are rounded by keel_matrix_write_row while they are read; Q8_0, Q4_0 and Q4_G32 want widths
+ * that 32 divides; with Q4_0 and Q4_G32 embedding and head are Q8_0. Vectors are F32 always. */
 typedef enum keel_llama_weights {
     KEEL_LLAMA_AS_STORED,
     KEEL_LLAMA_F32,
     KEEL_LLAMA_BF16,
-    KEEL_LLAMA_Q8_0
+    KEEL_LLAMA_Q8_0,
+    KEEL_LLAMA_I8,
+    KEEL_LLAMA_Q4_0,
+    KEEL_LLAMA_Q4_G32,
+    KEEL_N_LLAMA_WEIGHTS
 } keel_llama_weights;
 
 /* path: a folder as Hugging Face lays it out (config.json, generation_config.json, tokenizer.json,

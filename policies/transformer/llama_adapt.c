@@ -265,7 +265,6 @@ static size_t visit_targets(keel_llama *llama, step what, float *memory, bool *f
                 llama->matrix[row].data = llama->matrix[row + 1].data = NULL;
                 w->type = KEEL_MATRIX_F32;
                 w->data = memory + total;
-                w->sums = NULL;
             }
             total += w->rows * w->cols;
         }

@@ -12,7 +12,6 @@ keel_matrix keel__matrix_part(const keel_matrix *matrix, size_t from, size_t to)
     keel_matrix part = *matrix;
     part.rows = to - from;
     part.data = (const char *)matrix->data + from * keel_matrix_row_bytes(matrix->type, matrix->cols);
-    if (matrix->sums) part.sums = matrix->sums + from * (matrix->cols / KEEL_MATRIX_BLOCK);
     return part;
 }
 
@@ -35,8 +34,8 @@ static void pack_panel(head *h, size_t panel, size_t thread) {
     memset(x, 0, cols * KEEL_PANEL * sizeof *x);
     for (size_t r = panel * KEEL_PANEL; r < h->n && r < (panel + 1) * KEEL_PANEL; r++)
         for (size_t c = 0; c < cols; c++) x[c * KEEL_PANEL + r % KEEL_PANEL] = h->wanted[r].hidden[c];
-    keel_panel_pack(h->matrix->type, x, 1, cols, 0, cols,
-                    (char *)h->packed + panel * keel_panel_packed(h->matrix->type, cols));
+    keel_panel_pack(keel_panel_form_of(h->matrix), x, 1, cols, 0, cols,
+                    (char *)h->packed + panel * keel_panel_packed(keel_panel_form_of(h->matrix), cols));
 }
 
 /* What the part's logits of a panel are wanted for. */
@@ -100,7 +99,7 @@ static keel_status make_room(head *h, size_t n, keel_pool *pool, keel_arena *scr
     const size_t threads = pool ? keel_pool_threads(pool) : 1,
                  panels = keel_panels(n) < PANELS ? keel_panels(n) : PANELS, lanes = panels * KEEL_PANEL,
                  cols = h->matrix->cols, room = (panels * PART > cols ? panels * PART : cols) * KEEL_PANEL;
-    h->packed = keel_arena_alloc(scratch, panels * keel_panel_packed(h->matrix->type, cols));
+    h->packed = keel_arena_alloc(scratch, panels * keel_panel_packed(keel_panel_form_of(h->matrix), cols));
     h->most = keel_arena_alloc(scratch, h->parts * lanes * sizeof *h->most);
     h->sum = keel_arena_alloc(scratch, h->parts * lanes * sizeof *h->sum);
     h->target = keel_arena_alloc(scratch, lanes * sizeof *h->target);

@@ -48,10 +48,10 @@ static keel__packed inner_of(const keel__pass *p, size_t layer) {
 
 static void pack(const keel__pass *p, const keel__packed *to, const float *x, size_t panel, size_t panels,
                  size_t from, size_t end) {
-    for (unsigned t = 0; t < KEEL_N_MATRIX_TYPES; t++)
-        if (p->types >> t & 1)
-            keel_panel_pack(t, x, panels, to->cols, from, end,
-                            (char *)to->of[t] + panel * keel_panel_packed(t, to->cols));
+    for (unsigned form = 0; form < KEEL_N_PANEL_FORMS; form++)
+        if (p->forms >> form & 1)
+            keel_panel_pack(form, x, panels, to->cols, from, end,
+                            (char *)to->of[form] + panel * keel_panel_packed(form, to->cols));
 }
 
 /* ---- linear layers, with low-rank corrections that are not merged ---- */
@@ -95,9 +95,9 @@ static void lora_down(keel__pass *p, size_t layer, const keel__packed *x, const 
     const keel_matrix *a = lora_of(p, layer, target);
     const size_t panel = task % p->panels;
     if (!a) return;
-    keel_panel_matrix((char *)x->of[KEEL_MATRIX_F32] + panel * keel_panel_packed(KEEL_MATRIX_F32, x->cols),
-                      rows_in(p, panel, 1), a, NULL, 0, a->rows,
-                      p->low[target] + panel * a->rows * KEEL_PANEL);
+    keel_panel_matrix(
+        (char *)x->of[KEEL_PANEL_FLOATS] + panel * keel_panel_packed(KEEL_PANEL_FLOATS, x->cols),
+        rows_in(p, panel, 1), a, NULL, 0, a->rows, p->low[target] + panel * a->rows * KEEL_PANEL);
 }
 
 /* Rows from .. to - 1 of a layer's matrix, bias and correction included, over some panels: y of all panels.
@@ -105,9 +105,10 @@ static void lora_down(keel__pass *p, size_t layer, const keel__packed *x, const 
 static void linear(keel__pass *p, size_t layer, size_t row, size_t bias, const keel__packed *x, size_t panel,
                    size_t panels, size_t from, size_t to, float *spare, float *y) {
     const keel_matrix *w = matrix_of(p, layer, row);
-    const char *input = x->of[w->type];
+    const keel_panel_form form = keel_panel_form_of(w);
+    const char *input = x->of[form];
     y += panel * w->rows * KEEL_PANEL;
-    keel_panel_matrix(input + panel * keel_panel_packed(w->type, x->cols), rows_in(p, panel, panels), w,
+    keel_panel_matrix(input + panel * keel_panel_packed(form, x->cols), rows_in(p, panel, panels), w,
                       vector_of(p, layer, bias), from, to, y);
     if (p->lora) correct(p, layer, row, panel, panels, from, to, spare, y);
 }
@@ -355,7 +356,15 @@ static void gate_up(keel__pass *p, size_t layer, size_t task, size_t thread) {
         const size_t at = (i * inner + from) * KEEL_PANEL;
         keel_silu_times(p->gate + at, p->up + at, (to - from) * KEEL_PANEL, p->gate + at);
     }
-    pack(p, &packed, p->gate + first * inner * KEEL_PANEL, first, panels, from, to);
+    if (!(p->forms >> KEEL_PANEL_ROWS & 1))
+        pack(p, &packed, p->gate + first * inner * KEEL_PANEL, first, panels, from, to);
+}
+
+/* Where scales are of whole rows, these must be there first. */
+static void pack_inner(keel__pass *p, size_t layer, size_t panel, size_t thread) {
+    const keel__packed inner = inner_of(p, layer);
+    (void)thread;
+    pack(p, &inner, p->gate + panel * inner.cols * KEEL_PANEL, panel, 1, 0, inner.cols);
 }
 
 /* ---- all of it ---- */
@@ -417,6 +426,7 @@ void keel__pass_run(keel__pass *p, keel_team *team, size_t thread) {
         go_down(p, team, l, &p->hidden, reads_2, 2);
         go(p, team, thread, gate_up, l, blocks * ceil_of(inner.cols, TASK_INNER));
         tell(p, team, l, KEEL_LLAMA_DOWN, p->gate, inner.cols);
+        if (p->forms >> KEEL_PANEL_ROWS & 1) go(p, team, thread, pack_inner, l, p->panels);
         go_down(p, team, l, &inner, reads_inner, 1);
         go(p, team, thread, down, l, to_hidden_tasks);
     }

@@ -95,10 +95,10 @@ static float *take(keel_arena *scratch, const keel__pass *p, size_t cols, bool *
 static void take_packed(keel_arena *scratch, const keel__pass *p, size_t cols, keel__packed *to,
                         bool *there) {
     *to = (keel__packed){.cols = cols};
-    for (unsigned t = 0; t < KEEL_N_MATRIX_TYPES; t++) {
-        if (!(p->types >> t & 1)) continue;
-        to->of[t] = keel_arena_alloc(scratch, p->panels * keel_panel_packed(t, cols));
-        *there = *there && to->of[t];
+    for (unsigned form = 0; form < KEEL_N_PANEL_FORMS; form++) {
+        if (!(p->forms >> form & 1)) continue;
+        to->of[form] = keel_arena_alloc(scratch, p->panels * keel_panel_packed(form, cols));
+        *there = *there && to->of[form];
     }
 }
 
@@ -139,18 +139,18 @@ static size_t rows_at_once(const keel__pass *p, size_t rows) {
     return rows < most ? rows : most;
 }
 
-static void set_types(keel__pass *p) {
+static void set_forms(keel__pass *p) {
     const keel_llama *llama = p->llama;
     const keel_lora_config *lora = &llama->lora;
     for (size_t l = 0; l < llama->config.layers; l++) {
         for (size_t row = 0; row < KEEL_LLAMA_LAYER; row++)
             if (keel_llama_is_matrix(&llama->config, keel_llama_row(l, row)))
-                p->types |= 1u << llama->matrix[keel_llama_row(l, row)].type;
+                p->forms |= 1u << keel_panel_form_of(&llama->matrix[keel_llama_row(l, row)]);
         for (unsigned t = 0; lora->rank && t < KEEL__LORA_TARGETS; t++)
             if (lora->targets >> t & 1 && llama->matrix[keel_llama_lora_row(llama, l, 1u << t)].data)
                 p->lora = true;
     }
-    if (p->lora) p->types |= 1u << KEEL_MATRIX_F32;
+    if (p->lora) p->forms |= 1u << KEEL_PANEL_FLOATS;
 }
 
 static void work(void *context, keel_team *team, size_t thread) {
@@ -161,7 +161,7 @@ static keel_status read_rows(const keel_llama *llama, const keel__text *texts, c
                              keel_pool *pool, keel_arena *scratch, keel_err *err) {
     keel__pass p = {.llama = llama, .texts = texts};
     if (n == 0) return KEEL_OK;
-    set_types(&p);
+    set_forms(&p);
     p.rows = rows_at_once(&p, n);
     p.panels = keel_panels(p.rows);
     for (size_t r = 0; r < n; r++)

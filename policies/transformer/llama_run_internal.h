@@ -59,9 +59,9 @@ typedef struct keel__text {
     size_t n_pieces;
 } keel__text;
 
-/* Inputs made ready for each type of matrix that the model has. */
+/* Inputs in each form that the model's matrices want. */
 typedef struct keel__packed {
-    void *of[KEEL_N_MATRIX_TYPES];
+    void *of[KEEL_N_PANEL_FORMS];
     size_t cols;
 } keel__packed;
 
@@ -69,7 +69,7 @@ enum { KEEL__LORA_TARGETS = 7 };
 
 typedef struct keel__pass {
     const keel_llama *llama;
-    unsigned types; /* bit t: the model has matrices of type t */
+    unsigned forms; /* bit f: the model has matrices that want form f */
     bool lora;      /* corrections that are not merged */
     const keel__text *texts;
     const keel__row *row;

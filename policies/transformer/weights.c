@@ -169,21 +169,12 @@ keel_status keel_weights_held(const keel_weights *weights, const char *name, siz
     return KEEL_OK;
 }
 
-keel_status keel_weights_sum(keel_matrix *matrix, keel_arena *arena, keel_err *err) {
-    if (matrix->type != KEEL_MATRIX_Q8_0) return KEEL_OK;
-    int32_t *sums = keel_arena_calloc(arena, matrix->rows * (matrix->cols / KEEL_MATRIX_BLOCK), sizeof *sums);
-    if (!sums) return keel_nomem(err, "weights");
-    keel_matrix_sum_blocks(matrix, sums);
-    matrix->sums = sums;
-    return KEEL_OK;
-}
-
 keel_status keel_weights_matrix(const keel_weights *weights, const char *name, size_t rows, size_t cols,
                                 keel_arena *arena, keel_matrix *out, keel_err *err) {
     const keel_safetensors *shard = NULL;
     const size_t shape[2] = {rows, cols};
     KEEL_TRY(keel_weights_held(weights, name, rows, cols, out, err));
-    if (out->data) return keel_weights_sum(out, arena, err);
+    if (out->data) return KEEL_OK;
     const keel_named_tensor *tensor = keel_weights_find(weights, name, &shard);
     if (!tensor) return keel_fail(err, KEEL_E_INVALID, name, "the tensor is missing");
     KEEL_TRY(keel_safetensors_check(shard, name, shape, 2, err));

@@ -20,7 +20,7 @@ const keel_named_tensor *keel_weights_find(const keel_weights *weights, const ch
 
 /* A matrix in a number format that safetensors have no name for is a tensor of U8 [rows, bytes of a row]
  * whose name ends in the format's: "model.layers.0.mlp.up_proj.weight.q8_0". */
-/* Whether one of that name lies so: *out gets it, where it is mapped, without sums; else data NULL.
+/* Whether one of that name lies so: *out gets it, where it is mapped, else data NULL.
  * KEEL_E_INVALID for another type or shape, or what the format cannot hold (a scale that is not finite). */
 keel_status keel_weights_held(const keel_weights *weights, const char *name, size_t rows, size_t cols,
                               keel_matrix *out, keel_err *err);
@@ -30,7 +30,5 @@ keel_status keel_weights_matrix(const keel_weights *weights, const char *name, s
                                 keel_arena *arena, keel_matrix *out, keel_err *err);
 /* Its name, or NULL for a format that safetensors know. */
 const char *keel_weights_format(keel_matrix_type type);
-/* The sums that products need, in the arena; nothing for formats that need none. */
-keel_status keel_weights_sum(keel_matrix *matrix, keel_arena *arena, keel_err *err);
 
 #endif

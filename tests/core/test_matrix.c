@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "core/matrix.h"
+#include "core/matrix_fit.h"
 #include "core/pcg.h"
 
 /* What a half stands for, by IEEE 754. */
@@ -75,18 +75,180 @@ static void a_block_is_written_as_ggml_writes_it(void **state) {
     for (int i = 0; i < 6; i++) assert_int_equal((int8_t)blocks[2 + i], expected[i]);
     for (int i = 0; i < KEEL_MATRIX_BLOCK_BYTES; i++)
         assert_int_equal(blocks[KEEL_MATRIX_BLOCK_BYTES + i], 0); /* zeros: scale 0 */
-    int32_t sums[2];
-    const keel_matrix matrix = {.type = KEEL_MATRIX_Q8_0, .rows = 1, .cols = 64, .data = blocks};
-    keel_matrix_sum_blocks(&matrix, sums);
-    assert_int_equal(sums[0], -128 * 126);
-    assert_int_equal(sums[1], 0);
+}
+
+/* The largest, -16, becomes -8 in steps of 2: 8 - 8, 8 + 7, 8 + .75 + .5 cut, low halves first. */
+static void a_block_of_fours_is_written_as_ggml_writes_it(void **state) {
+    (void)state;
+    float row[32] = {-16, 16, 1.5f, 1};
+    unsigned char block[KEEL_MATRIX_Q4_0_BYTES];
+    row[16] = 14;
+    row[17] = -1.1f; /* -.55 of a step: -1 */
+    keel_matrix_write_row(KEEL_MATRIX_Q4_0, row, 32, block);
+    assert_int_equal(block[0] | block[1] << 8, 0x4000);
+    assert_int_equal(block[2], 0 | 15 << 4);
+    assert_int_equal(block[3], 15 | 7 << 4);
+    assert_int_equal(block[4], 9 | 8 << 4);
+    assert_int_equal(block[5], 9 | 8 << 4);
+    for (int i = 6; i < KEEL_MATRIX_Q4_0_BYTES; i++) assert_int_equal(block[i], 0x88);
+}
+
+/* Scale 2 by row: 127 of them, ties to even; what is not finite shows in the scale. */
+static void a_row_is_quantised_to_its_largest(void **state) {
+    (void)state;
+    const float row[6] = {254, -254, 1, 3, -5, 0.5f}, tiny[3] = {1e-40f, 0, -1e-39f};
+    static const int8_t expected[6] = {127, -127, 0, 2, -2, 0};
+    int8_t q[6];
+    float scale;
+    keel_row_quantise(row, 6, q, &scale);
+    assert_true(scale == 2);
+    assert_memory_equal(q, expected, sizeof q);
+    unsigned char written[sizeof scale + 6];
+    keel_matrix_write_row(KEEL_MATRIX_I8, row, 6, written);
+    assert_memory_equal(written, &scale, sizeof scale);
+    assert_memory_equal(written + sizeof scale, expected, sizeof expected);
+    keel_row_quantise(tiny, 3, q, &scale);
+    assert_true(scale >= 0 && scale < 1e-38f);
+    for (int i = 0; i < 3; i++) assert_int_equal(q[i], 0);
+    for (int i = 0; i < 3; i++) {
+        const float bad[4] = {1, i == 0 ? NAN : i == 1 ? -INFINITY : INFINITY, 2, -3};
+        keel_row_quantise(bad, 4, q, &scale);
+        assert_true(!isfinite(scale));
+    }
+}
+
+/* Two blocks, the larger of which takes fifteen steps: 105 / 7 / 15 = 1; the other 8 / 8 = one step. */
+static void steps_are_of_the_largest_block(void **state) {
+    (void)state;
+    float row[64] = {105, -15, 22, 23}, scale, back[64];
+    unsigned char data[1 + sizeof(float) + 2 * KEEL_MATRIX_G32_BYTES], *at = data + 1;
+    row[32] = -8;
+    row[48] = 7;
+    row[63] = 2.5f;
+    assert_int_equal(keel_matrix_row_bytes(KEEL_MATRIX_Q4_G32, 64), sizeof data - 1);
+    keel_matrix_write_row(KEEL_MATRIX_Q4_G32, row, 64, at);
+    memcpy(&scale, at, sizeof scale);
+    assert_true(scale == 1);
+    assert_int_equal(at[4], 15);
+    assert_int_equal(at[5], 15 | 8 << 4);
+    assert_int_equal(at[6], 7 | 8 << 4);
+    assert_int_equal(at[7], 9 | 8 << 4);
+    assert_int_equal(at[8], 10 | 8 << 4);
+    assert_int_equal(at[21], 1);
+    assert_int_equal(at[22], 0 | 15 << 4);
+    assert_int_equal(at[37], 8 | 10 << 4);
+    const keel_matrix m = {.type = KEEL_MATRIX_Q4_G32, .rows = 1, .cols = 64, .data = at};
+    keel_matrix_read_row(&m, 0, back);
+    assert_true(back[0] == 105 && back[1] == -15 && back[3] == 30 && back[32] == -8 && back[63] == 2);
+    float part[32];
+    keel_matrix_read(&m, 0, 32, 32, part);
+    assert_memory_equal(part, back + 32, sizeof part);
+}
+
+static void names_and_sound_rows(void **state) {
+    (void)state;
+    float row[64];
+    for (int i = 0; i < 64; i++) row[i] = (float)(i - 20);
+    for (int type = 0; type < KEEL_N_MATRIX_TYPES; type++) {
+        keel_matrix_type named = KEEL_N_MATRIX_TYPES;
+        assert_true(keel_matrix_type_named(keel_matrix_type_name(type), &named));
+        assert_int_equal(named, type);
+        unsigned char data[256];
+        const uint16_t infinite = 0x7c00;
+        const float not = NAN;
+        keel_matrix_write_row(type, row, 64, data);
+        assert_true(keel_matrix_row_is_sound(type, data, 64));
+        if (type == KEEL_MATRIX_Q8_0 || type == KEEL_MATRIX_Q4_0)
+            memcpy(data + keel_matrix_row_bytes((keel_matrix_type)type, 32), &infinite, sizeof infinite);
+        else if (type == KEEL_MATRIX_I8)
+            memcpy(data, &not, sizeof not );
+        else if (type == KEEL_MATRIX_Q4_G32)
+            data[keel_matrix_row_bytes(type, 32)] = 16;
+        else
+            continue;
+        assert_false(keel_matrix_row_is_sound(type, data, 64));
+        assert_true(type == KEEL_MATRIX_I8 || keel_matrix_row_is_sound(type, data, 32));
+    }
+    keel_matrix_type unused;
+    assert_false(keel_matrix_type_named("q4_1", &unused));
+}
+
+static double error_of(keel_matrix_type type, const float *row, size_t cols, const float *importance,
+                       const void *data) {
+    float back[256];
+    double sum = 0;
+    const keel_matrix m = {.type = type, .rows = 1, .cols = cols, .data = data};
+    keel_matrix_read_row(&m, 0, back);
+    for (size_t c = 0; c < cols; c++) {
+        const double d = (double)row[c] - (double)back[c];
+        sum += (importance ? (double)importance[c] : 1) * d * d;
+    }
+    return sum;
+}
+
+/* Long tails: the search is better than the largest, and better where it is told that it matters. */
+static void a_search_errs_less_than_the_largest(void **state) {
+    (void)state;
+    enum { COLS = 256 };
+    keel_rng rng = keel_rng_named(3, "fit", 0);
+    float row[COLS], importance[COLS], zero[COLS] = {0};
+    unsigned char plain[2048], fit[2048], weighted[2048];
+    const keel_matrix_fit mse = {.method = KEEL_FIT_MSE};
+    const keel_matrix_fit told = {.method = KEEL_FIT_MSE, .importance = importance};
+    const keel_matrix_fit nothing = {.method = KEEL_FIT_MSE, .importance = zero};
+    for (int type = KEEL_MATRIX_Q8_0; type < KEEL_N_MATRIX_TYPES; type++) {
+        double sums[4] = {0};
+        for (int n = 0; n < 20; n++) {
+            for (int c = 0; c < COLS; c++) {
+                const double x = keel_rng_normal(&rng);
+                row[c] = (float)(x * x * x);
+                importance[c] = (float)(c % 4 ? .01 : 1);
+            }
+            keel_matrix_write_row(type, row, COLS, plain);
+            assert_int_equal(keel_matrix_fit_row(type, row, COLS, &mse, fit, NULL), KEEL_OK);
+            assert_int_equal(keel_matrix_fit_row(type, row, COLS, &told, weighted, NULL), KEEL_OK);
+            const double before = error_of(type, row, COLS, NULL, plain),
+                         after = error_of(type, row, COLS, NULL, fit);
+            if (after > before * (1 + 1e-6)) fail_msg("type %d: %g after %g", type, after, before);
+            sums[0] += before;
+            sums[1] += after;
+            sums[2] += error_of(type, row, COLS, importance, fit);
+            sums[3] += error_of(type, row, COLS, importance, weighted);
+            assert_true(keel_matrix_row_is_sound(type, weighted, COLS));
+            assert_int_equal(keel_matrix_fit_row(type, row, COLS, &nothing, fit, NULL), KEEL_OK);
+            assert_true(error_of(type, row, COLS, NULL, fit) <= before * 1.5);
+        }
+        if (sums[1] > .996 * sums[0] || sums[3] > .95 * sums[2])
+            fail_msg("type %d: %g after %g, weighted %g after %g", type, sums[1], sums[0], sums[3], sums[2]);
+    }
+}
+
+/* 99 of 100 numbers keep their size, the largest is limited to the 99th. */
+static void a_percentile_limits_what_is_larger(void **state) {
+    (void)state;
+    enum { COLS = 100 };
+    float row[COLS], scale;
+    unsigned char data[sizeof(float) + COLS];
+    for (int c = 0; c < COLS; c++) row[c] = (float)((c % 2 ? -1 : 1) * (c + 1));
+    row[99] = 1000;
+    const keel_matrix_fit how = {.method = KEEL_FIT_PERCENTILE, .percentile = 99};
+    assert_int_equal(keel_matrix_fit_row(KEEL_MATRIX_I8, row, COLS, &how, data, NULL), KEEL_OK);
+    memcpy(&scale, data, sizeof scale);
+    assert_true(scale == 99.0f / 127);
+    assert_int_equal((int8_t)data[4 + 99], 127);
+    assert_int_equal((int8_t)data[4 + 98], 127);
+    assert_int_equal((int8_t)data[4 + 97], -126);
 }
 
 /* Each type: rows at an odd address come back, rounded by at most what the type leaves out. */
 static void rows_come_back(void **state) {
     (void)state;
     enum { ROWS = 3, COLS = 96 };
-    static const double most[KEEL_N_MATRIX_TYPES] = {0, 1.0 / 256, 0.5 / 127 + 1.0 / 2048};
+    static const double most[KEEL_N_MATRIX_TYPES] = {[KEEL_MATRIX_BF16] = 1.0 / 256,
+                                                     [KEEL_MATRIX_Q8_0] = 0.5 / 127 + 1.0 / 2048,
+                                                     [KEEL_MATRIX_I8] = 0.5001 / 127,
+                                                     [KEEL_MATRIX_Q4_0] = 1.001 / 8,
+                                                     [KEEL_MATRIX_Q4_G32] = 0.55 / 7 + 1.0 / 15};
     keel_rng rng = keel_rng_named(1, "matrix", 0);
     float row[ROWS][COLS], back[COLS];
     for (int type = 0; type < KEEL_N_MATRIX_TYPES; type++) {
@@ -102,7 +264,9 @@ static void rows_come_back(void **state) {
             keel_matrix_read_row(&matrix, r, back);
             for (size_t c = 0; c < COLS; c++) {
                 double largest = fabs((double)row[r][c]);
-                for (size_t i = c / 32 * 32; type == KEEL_MATRIX_Q8_0 && i < c / 32 * 32 + 32; i++)
+                const size_t first = type == KEEL_MATRIX_I8 ? 0 : c / 32 * 32,
+                             end = type == KEEL_MATRIX_I8 ? COLS : first + 32;
+                for (size_t i = first; type > KEEL_MATRIX_BF16 && i < end; i++)
                     largest = fmax(largest, fabs((double)row[r][i]));
                 if (fabs((double)back[c] - (double)row[r][c]) > most[type] * largest)
                     fail_msg("type %d, row %zu, column %zu: %g became %g", type, r, c, (double)row[r][c],
@@ -118,6 +282,12 @@ int main(void) {
         cmocka_unit_test(a_half_is_its_value),
         cmocka_unit_test(rounding_is_to_nearest_even),
         cmocka_unit_test(a_block_is_written_as_ggml_writes_it),
+        cmocka_unit_test(a_block_of_fours_is_written_as_ggml_writes_it),
+        cmocka_unit_test(a_row_is_quantised_to_its_largest),
+        cmocka_unit_test(steps_are_of_the_largest_block),
+        cmocka_unit_test(names_and_sound_rows),
+        cmocka_unit_test(a_search_errs_less_than_the_largest),
+        cmocka_unit_test(a_percentile_limits_what_is_larger),
         cmocka_unit_test(rows_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

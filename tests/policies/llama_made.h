@@ -34,14 +34,12 @@ static inline keel_matrix made_matrix(made_llama *m, keel_matrix_type type, size
     const size_t bytes = keel_matrix_row_bytes(type, cols);
     char *data = keel_arena_alloc(&m->arena, rows * bytes);
     float *row = keel_arena_alloc(&m->arena, cols * sizeof *row);
-    int32_t *sums = keel_arena_alloc(&m->arena, (rows * cols / 32 + 1) * sizeof *sums);
-    assert_true(data && row && sums);
-    keel_matrix made = {type, rows, cols, data, type == KEEL_MATRIX_Q8_0 ? sums : NULL};
+    assert_true(data && row);
+    const keel_matrix made = {.type = type, .rows = rows, .cols = cols, .data = data};
     for (size_t r = 0; r < rows; r++) {
         for (size_t c = 0; c < cols; c++) row[c] = (float)(mean + scale * keel_rng_normal(rng));
         keel_matrix_write_row(type, row, cols, data + r * bytes);
     }
-    if (made.sums) keel_matrix_sum_blocks(&made, sums);
     return made;
 }
 

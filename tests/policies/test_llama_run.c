@@ -242,7 +242,7 @@ static void virtual_tokens_stand_before_a_text(void **state) {
     memcpy(table + config.vocab * bytes, m.llama.matrix[keel_llama_virtual_row(&m.llama)].data,
            BEFORE * bytes);
     longer.llama.matrix[KEEL_LLAMA_EMBED] =
-        (keel_matrix){KEEL_MATRIX_F32, config.vocab + BEFORE, config.hidden, table, NULL};
+        (keel_matrix){KEEL_MATRIX_F32, config.vocab + BEFORE, config.hidden, table, KEEL_INPUTS_INT8};
     longer.llama.config.vocab += BEFORE;
     is_the_twin(&m.llama, &longer.llama, BEFORE, 1e-4);
     /* read with the first token of whoever is first; a text may stand on them alone */
