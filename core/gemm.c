@@ -98,6 +98,10 @@ void keel_gemm_alone(void) {
     if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
 }
 
+const char *keel_gemm_library(void) {
+    return openblas_get_config();
+}
+
 void keel_gemv(size_t m, size_t k, const keel_real *a, size_t lda, const keel_real *x, keel_real beta,
                keel_real *y) {
     assert(m <= INT_MAX && k <= INT_MAX && lda <= INT_MAX);

@@ -1,4 +1,4 @@
-/* The matrix product: the one door to BLAS. */
+/* The matrix product: the one door to BLAS (gemm.c), which gemm_plain.c does without. */
 #ifndef KEEL_CORE_GEMM_H
 #define KEEL_CORE_GEMM_H
 
@@ -14,6 +14,8 @@ void keel_gemm(bool transpose_a, bool transpose_b, size_t m, size_t n, size_t k,
 /* From now on products run on the calling thread alone, so that results do not depend on how many threads
  * BLAS would like to use. Whoever opens what multiplies calls it: a pool, a tape, an encoder. */
 void keel_gemm_alone(void);
+/* What multiplies, in the words of the library: static; "none" where it is Keel itself. */
+const char *keel_gemm_library(void);
 /* The instructions of the kernel that OpenBLAS takes, by itself or as OPENBLAS_CORETYPE says: what else
  * multiplies goes by it, so that one setting decides on all bits. */
 typedef enum keel_gemm_kind { KEEL_GEMM_OTHER, KEEL_GEMM_AVX2, KEEL_GEMM_AVX512 } keel_gemm_kind;

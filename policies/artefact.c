@@ -1,8 +1,8 @@
 #include "policies/artefact.h"
 
-#include <cblas.h>
 #include <string.h>
 
+#include "core/gemm.h"
 #include "core/hash.h"
 #include "core/json.h"
 
@@ -16,7 +16,7 @@ cJSON *keel_build_info(void) {
                     cJSON_AddStringToObject(info, "commit", KEEL_COMMIT) &&
                     cJSON_AddStringToObject(info, "compiler", KEEL_COMPILER) &&
                     cJSON_AddStringToObject(info, "flags", KEEL_FLAGS) &&
-                    cJSON_AddStringToObject(info, "blas", openblas_get_config());
+                    cJSON_AddStringToObject(info, "blas", keel_gemm_library());
     if (complete) return info;
     cJSON_Delete(info);
     return NULL;
@@ -166,12 +166,15 @@ static bool stays_inside(const char *name) {
     }
 }
 
-static keel_status check_file(const char *dir, const cJSON *file, const char *previous, keel_err *err) {
-    if (!cJSON_IsString(file) || !stays_inside(file->string) ||
-        (previous && strcmp(previous, file->string) >= 0))
-        return keel_fail(err, KEEL_E_INVALID, dir,
-                         "%s: \"files\" must map names inside the folder, ascending, to hashes",
-                         manifest_name);
+static keel_status check_name(const char *dir, const cJSON *file, const char *previous, keel_err *err) {
+    if (cJSON_IsString(file) && stays_inside(file->string) &&
+        (!previous || strcmp(previous, file->string) < 0))
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, dir,
+                     "%s: \"files\" must map names inside the folder, ascending, to hashes", manifest_name);
+}
+
+static keel_status check_file(const char *dir, const cJSON *file, keel_err *err) {
     keel_arena arena = {0};
     char hex[65], *path = keel_path_join(&arena, dir, file->string);
     keel_status status = path ? keel_file_hash(path, hex, err) : keel_nomem(err, dir);
@@ -184,15 +187,17 @@ static keel_status check_file(const char *dir, const cJSON *file, const char *pr
     return status;
 }
 
-static keel_status check_files(const cJSON *manifest, const char *dir, const char *path, char hash[65],
-                               keel_err *err) {
+/* The hash of the artefact; whole: each file is hashed too. */
+static keel_status check_files(const cJSON *manifest, const char *dir, const char *path, bool whole,
+                               char hash[65], keel_err *err) {
     const cJSON *files = NULL, *file;
     const char *previous = NULL;
     keel_sha256 sum;
     keel_sha256_init(&sum);
     KEEL_TRY(keel_json_object(manifest, "files", true, &files, path, err));
     cJSON_ArrayForEach (file, files) {
-        KEEL_TRY(check_file(dir, file, previous, err));
+        KEEL_TRY(check_name(dir, file, previous, err));
+        if (whole) KEEL_TRY(check_file(dir, file, err));
         keel_sha256_add_text(&sum, file->string);
         keel_sha256_add_text(&sum, file->valuestring);
         previous = file->string;
@@ -202,8 +207,8 @@ static keel_status check_files(const cJSON *manifest, const char *dir, const cha
     return KEEL_OK;
 }
 
-keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manifest, char hash[65],
-                               keel_err *err) {
+static keel_status open_manifest(const char *dir, const char *kind, bool whole, cJSON **manifest,
+                                 char hash[65], keel_err *err) {
     char sum[65];
     keel_arena arena = {0};
     cJSON *json = NULL;
@@ -212,7 +217,7 @@ keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manife
     if (status == KEEL_OK && !keel_file_exists(path)) status = not_an_artefact(dir, err);
     if (status == KEEL_OK) status = keel_json_parse_file(path, &json, err);
     if (status == KEEL_OK) status = check_kind(json, dir, path, kind, err);
-    if (status == KEEL_OK) status = check_files(json, dir, path, sum, err);
+    if (status == KEEL_OK) status = check_files(json, dir, path, whole, sum, err);
     if (status == KEEL_OK) status = check_seal(json, path, err);
     keel_arena_free(&arena);
     if (status != KEEL_OK) {
@@ -222,6 +227,18 @@ keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manife
     *manifest = json;
     if (hash) memcpy(hash, sum, sizeof sum);
     return KEEL_OK;
+}
+
+keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manifest, char hash[65],
+                               keel_err *err) {
+    return open_manifest(dir, kind, true, manifest, hash, err);
+}
+
+keel_status keel_artefact_claim(const char *dir, const char *kind, char hash[65], keel_err *err) {
+    cJSON *manifest = NULL;
+    const keel_status status = open_manifest(dir, kind, false, &manifest, hash, err);
+    cJSON_Delete(manifest);
+    return status;
 }
 
 /* ---- what may be written over ---- */

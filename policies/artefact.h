@@ -30,6 +30,10 @@ keel_status keel_artefact_commit(keel_folder_write *folder, const char *kind, co
 keel_status keel_artefact_open(const char *dir, const char *kind, cJSON **manifest, char hash[65],
                                keel_err *err);
 
+/* The hash that an artefact has by its keel.json, whose files are not read: to find one among many, before it
+ * is opened. Damage to files is found then. */
+keel_status keel_artefact_claim(const char *dir, const char *kind, char hash[65], keel_err *err);
+
 /* {"keel": version, "commit", "compiler", "flags", "blas"}; the caller deletes. NULL when out of memory.
  * commit: `git describe` of the source as it was configured, or the version where there was no git. */
 cJSON *keel_build_info(void);
