@@ -470,3 +470,13 @@ char *keel_path_join(keel_arena *arena, const char *folder, const char *name) {
     memcpy(path + head + slash, name, tail + 1);
     return path;
 }
+
+void keel_path_parent(const char *path, char *out, size_t size) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 0 && path[length - 1] != '/') length--;
+    if (length == 0)
+        snprintf(out, size, ".");
+    else
+        snprintf(out, size, "%.*s", (int)length, path);
+}

@@ -70,5 +70,7 @@ keel_status keel_folder_remove(const char *path, keel_err *err); /* recursively;
 
 /* Joins with one '/', into the arena. */
 char *keel_path_join(keel_arena *arena, const char *folder, const char *name);
+/* The folder that holds it, as its path says; "." where that names none. */
+void keel_path_parent(const char *path, char *out, size_t size);
 
 #endif

@@ -74,8 +74,9 @@ static keel_status fail_unknown_flag(const keel_verb *verb, const char *name, si
     snprintf(given, sizeof given, "%.*s", (int)(length < sizeof given ? length : sizeof given - 1), name);
     keel_fail(err, KEEL_E_USAGE, NULL, "unknown flag %s", given);
     const char *nearest = keel_nearest(given, names);
-    return nearest ? keel_hint(err, "did you mean %s? `keel %s --help` lists the flags", nearest, verb->name)
-                   : keel_hint(err, "`keel %s --help` lists the flags", verb->name);
+    return nearest ? keel_hint(err, "did you mean %s? `%s%s --help` lists the flags", nearest,
+                               KEEL_VERB_WORDS(verb))
+                   : keel_hint(err, "`%s%s --help` lists the flags", KEEL_VERB_WORDS(verb));
 }
 
 static keel_status add_given(keel_cli *cli, const keel_flag *flag, const char *value, keel_err *err) {
@@ -110,11 +111,11 @@ static keel_status check_complete(const keel_cli *cli, size_t words, keel_err *e
     for (const keel_flag *flag = verb->flags; flag->name; flag++)
         if (flag->required && !keel_cli_has(cli, flag->name)) {
             keel_fail(err, KEEL_E_USAGE, flag->name, "is missing: %s", flag->help);
-            return keel_hint(err, "`keel %s --help` shows what it takes", verb->name);
+            return keel_hint(err, "`%s%s --help` shows what it takes", KEEL_VERB_WORDS(verb));
         }
     if (words < verb->words_min) {
         keel_fail(err, KEEL_E_USAGE, NULL, "%s is missing", verb->words);
-        return keel_hint(err, "`keel %s --help` shows what it takes", verb->name);
+        return keel_hint(err, "`%s%s --help` shows what it takes", KEEL_VERB_WORDS(verb));
     }
     return KEEL_OK;
 }
@@ -155,7 +156,8 @@ keel_status keel_cli_parse(keel_cli *cli, const keel_verb *verb, size_t argc, co
             KEEL_TRY(parse_flag(cli, argc, argv, &i, err));
         } else if (words >= verb->words_max) {
             keel_fail(err, KEEL_E_USAGE, NULL, "does not expect '%s'", argv[i]);
-            return keel_hint(err, "values follow their flag; `keel %s --help` shows them", verb->name);
+            return keel_hint(err, "values follow their flag; `%s%s --help` shows them",
+                             KEEL_VERB_WORDS(verb));
         } else {
             words++;
             KEEL_TRY(add_given(cli, NULL, argv[i], err));
@@ -390,7 +392,8 @@ void keel_cli_help(const keel_cli *cli, FILE *out) {
         keel_explain_print(verb->name, out);
         return;
     }
-    fprintf(out, "keel %s: %s\n\nusage: keel %s", verb->name, verb->brief, verb->name);
+    fprintf(out, "%s%s: %s\n\n", KEEL_VERB_WORDS(verb), verb->brief);
+    fprintf(out, "usage: %s%s", KEEL_VERB_WORDS(verb));
     for (const keel_flag *flag = verb->flags; flag->name; flag++)
         if (flag->required) fprintf(out, " %s %s", flag->name, flag->placeholder);
     fprintf(out, " [flags]%s%s\n\n", verb->words ? " " : "", verb->words ? verb->words : "");

@@ -62,7 +62,11 @@ typedef struct keel_verb {
     /* cli->result gets the result; it may be set on KEEL_E_GATE too. */
     keel_status (*run)(keel_cli *cli, keel_err *err);
     void (*print)(const cJSON *result, FILE *out);
+    const char *alone; /* the program that is this verb and nothing else; NULL: `keel NAME` */
 } keel_verb;
+
+/* How it is called, for "%s%s". */
+#define KEEL_VERB_WORDS(verb) (verb)->alone ? "" : "keel ", (verb)->alone ? (verb)->alone : (verb)->name
 
 typedef struct keel_given {
     const keel_flag *flag; /* NULL: a word */

@@ -1,6 +1,5 @@
 #include "experiments/cli_resources.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "datasets/stratify.h"
 #include "experiments/table.h"
 #include "policies/artefact.h"
-#include "policies/policy_internal.h"
 
 keel_status keel_cli_open_store(const keel_cli *cli, keel_store_mode mode, keel_store **out, keel_err *err) {
     const char *path = keel_cli_value(cli, "--store");
@@ -42,128 +40,10 @@ keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *e
     return keel_pool_open(out, (size_t)threads, err);
 }
 
-/* ---- policies and bases ---- */
-
-/* Whether dir is a base artefact whose manifest and files give that hash. Anything else is simply not the
- * one, but without memory nobody knows. */
-static keel_status is_base(const char *dir, const char *hash, bool *is, keel_err *err) {
-    cJSON *manifest = NULL;
-    char hex[65];
-    keel_status status = keel_artefact_open(dir, "base", &manifest, hex, NULL);
-    if (status == KEEL_E_NOMEM) return keel_fail(err, status, dir, "looking for a base");
-    cJSON_Delete(manifest);
-    *is = status == KEEL_OK && strcmp(hex, hash) == 0;
-    return KEEL_OK;
-}
-
-static void parent_of(const char *dir, char *out, size_t size) {
-    size_t length = strlen(dir);
-    while (length > 1 && dir[length - 1] == '/') length--;
-    while (length > 0 && dir[length - 1] != '/') length--;
-    if (length == 0)
-        snprintf(out, size, ".");
-    else
-        snprintf(out, size, "%.*s", (int)length, dir);
-}
-
-keel_status keel_cli_find_base(const char *policy_dir, const char *hash, char *out, size_t size,
-                               keel_err *err) {
-    char parent[2048];
-    bool found = false;
-    keel_status status = KEEL_OK;
-    parent_of(policy_dir, parent, sizeof parent);
-    DIR *folder = opendir(parent);
-    for (struct dirent *entry; folder && !found && status == KEEL_OK && (entry = readdir(folder));) {
-        char manifest[4096];
-        if (entry->d_name[0] == '.') continue;
-        snprintf(out, size, "%s/%s", parent, entry->d_name);
-        snprintf(manifest, sizeof manifest, "%s/%s/keel.json", parent, entry->d_name);
-        if (keel_file_exists(manifest)) status = is_base(out, hash, &found, err);
-    }
-    if (folder) closedir(folder);
-    if (status != KEEL_OK || found) return status;
-    keel_fail(err, KEEL_E_NOT_FOUND, policy_dir, "no folder beside it holds its base %.12s", hash);
-    return keel_hint(err, "name the base it was trained on: --base DIR");
-}
-
-keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
-                                 keel_base **base, keel_err *err) {
-    keel_policy *loaded = NULL;
-    keel_base *under = NULL;
-    char found[4096];
-    keel_status status;
-    KEEL_TRY(keel_policy_load(&loaded, policy_dir, err));
-    if (!base_dir) {
-        KEEL_TRY_GOTO(keel_cli_find_base(policy_dir, loaded->base_hash, found, sizeof found, err), fail);
-        base_dir = found;
-    }
-    KEEL_TRY_GOTO(keel_base_load(&under, base_dir, err), fail);
-    KEEL_TRY_GOTO(keel_policy_check_base(loaded, under, err), fail);
-    *policy = loaded;
-    *base = under;
-    return KEEL_OK;
-fail:
-    keel_base_close(under);
-    keel_policy_close(loaded);
-    return status;
-}
-
-keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err) {
-    static const char *const ways[] = {"mark", "fallback", NULL};
-    int way = 0;
-    KEEL_TRY(keel_cli_choice(cli, "--unfamiliar", ways, &way, err));
-    if (keel_cli_has(cli, "--unfamiliar") && !policy->familiar.n) {
-        keel_fail(err, KEEL_E_USAGE, "--unfamiliar",
-                  "this policy does not know the states that it learned from");
-        return keel_hint(err, "train it anew");
-    }
-    keel_policy_when_unfamiliar(policy, way == 1);
-    return KEEL_OK;
-}
-
-keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err) {
-    static const keel_option row[] = {
-        {"harm_threshold", KEEL_OPT_REAL, 0, "0", 0, 1e6, NULL, "the threshold"}, {0}};
-    const char *text = keel_cli_value(cli, "--harm-threshold");
-    double given;
-    if (!text) return KEEL_OK;
-    KEEL_TRY(
-        keel_cli_blame(keel_options_set(row, &given, "harm_threshold", text, "--harm-threshold", err), err));
-    if (!policy->net.shape.cost)
-        return keel_fail(
-            err, KEEL_E_USAGE, "--harm-threshold",
-            "this policy (%s) has no critic of the cost of harm: its algorithm has none, or its log "
-            "held no harm",
-            policy->algorithm);
-    policy->harm_threshold = given;
-    return KEEL_OK;
-}
-
-keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
-                                  keel_err *err) {
-    const char *const *texts;
-    size_t n;
-    KEEL_TRY(keel_cli_values(cli, "--weights", &texts, &n, err));
-    double(*weights)[KEEL_N_REWARDS] = keel_arena_calloc(&cli->arena, n + 1, sizeof *weights);
-    if (!weights) return keel_fail(err, KEEL_E_NOMEM, "--weights", "for %zu weightings", n);
-    for (size_t i = 0; i < n; i++)
-        KEEL_TRY(keel_cli_numbers("--weights", texts[i], weights[i], KEEL_N_REWARDS, err));
-    *out = weights;
-    *count = n;
-    return KEEL_OK;
-}
-
-keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err) {
-    double(*weights)[KEEL_N_REWARDS];
-    size_t count;
-    KEEL_TRY(keel_cli_open_weights(cli, &weights, &count, err));
-    return count ? keel_cli_blame(keel_policy_weigh(policy, weights[0], err), err) : KEEL_OK;
-}
-
 /* Better now than at the end of the work. */
 static keel_status check_parent(const char *path, keel_err *err) {
     char folder[4096];
-    parent_of(path, folder, sizeof folder);
+    keel_path_parent(path, folder, sizeof folder);
     if (!keel_file_is_folder(folder))
         return keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no folder \"%s\" to write it into", folder);
     if (faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0)

@@ -1,11 +1,13 @@
-/* Opening what flags name: the store, a split of it, the thread pool, policies with their bases. And the
- * small pieces of JSON results that several verbs share. */
+/* Opening what flags name: the store, a split of it, the thread pool; with cli_policy.h and cli_choice.h,
+ * policies. And the small pieces of JSON results that several verbs share. */
 #ifndef KEEL_EXPERIMENTS_CLI_RESOURCES_H
 #define KEEL_EXPERIMENTS_CLI_RESOURCES_H
 
 #include "core/parallel.h"
 #include "datasets/store.h"
 #include "experiments/cli.h"
+#include "experiments/cli_choice.h"
+#include "experiments/cli_policy.h"
 #include "policies/policy.h"
 #include "rl/judge/intervals.h"
 
@@ -17,39 +19,6 @@ keel_status keel_cli_open_split(const keel_cli *cli, keel_store *store, const ch
                                 keel_err *err);
 /* --threads; 0 and absent: one per processor. */
 keel_status keel_cli_open_pool(const keel_cli *cli, keel_pool **out, keel_err *err);
-/* Loads a policy and its base: from base_dir if given, else from a folder beside the policy's whose hash is
- * the one the policy names. Both are checked against each other. *base is the caller's even if an error
- * follows later. */
-keel_status keel_cli_open_policy(const char *policy_dir, const char *base_dir, keel_policy **policy,
-                                 keel_base **base, keel_err *err);
-/* A folder beside the policy's that holds the base of this hash. KEEL_E_NOT_FOUND. */
-keel_status keel_cli_find_base(const char *policy_dir, const char *hash, char *out, size_t size,
-                               keel_err *err);
-
-#define KEEL_FLAG_THRESHOLD                                                                                  \
-    {                                                                                                        \
-        "--harm-threshold", "C", false, false,                                                               \
-            "mask what has a higher cost of harm than this, not than the policy's own threshold"             \
-    }
-/* --harm-threshold, if given, in place of the policy's own. KEEL_E_USAGE where it has no cost critic. */
-keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err);
-
-#define KEEL_FLAG_UNFAMILIAR                                                                                        \
-    {                                                                                                               \
-        "--unfamiliar", "mark|fallback", false, false,                                                              \
-            "states unlike any in training: mark them (default), or give the fixed answer, or the act that refuses" \
-    }
-/* --unfamiliar. KEEL_E_USAGE for a policy that does not know the states it learned from. */
-keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err);
-
-#define KEEL_WEIGHTS_HELP                                                                                    \
-    "what a policy trained with conditioned=true decides by: weights of accuracy, speed, safety"
-/* All values of --weights (policies/weighting.h), in the cli's arena. */
-keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,
-                                  keel_err *err);
-/* The first of them, if given, for the policy. */
-keel_status keel_cli_weigh(keel_cli *cli, keel_policy *policy, keel_err *err);
-
 #define KEEL_FLAG_REPLACE                                                                                    \
     { "--replace", NULL, false, false, "write over an artefact in --out that another configuration made" }
 

@@ -16,10 +16,11 @@
 #include "core/text.h"
 #include "datasets/reader.h"
 #include "experiments/choice_view.h"
-#include "experiments/cli_resources.h"
+#include "experiments/cli_choice.h"
+#include "experiments/cli_policy.h"
+#include "experiments/decision.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
-#include "policies/policy_internal.h"
 
 static const keel_flag flags[] = {
     {"--policy", "DIR", true, false, "the policy that is asked"},
@@ -75,67 +76,7 @@ static keel_status next_text(deciding *work, keel_read *out, keel_err *err) {
     return KEEL_OK;
 }
 
-/* The place of the open decision, which is made if the conversation waits for an answer without naming
- * candidates; SIZE_MAX if its last message is an answer. */
-static keel_status find_open(keel_conversation *c, keel_arena *arena, size_t *place, keel_err *err) {
-    const keel_role last = c->n_turns ? c->turns[c->n_turns - 1].role : KEEL_ROLE_SYSTEM;
-    *place = c->n_decisions - 1;
-    if (c->n_decisions > 0 && c->decisions[*place].turn == c->n_turns) return KEEL_OK;
-    *place = SIZE_MAX;
-    if (last != KEEL_ROLE_USER && last != KEEL_ROLE_TOOL) return KEEL_OK;
-    keel_decision *more = keel_arena_calloc(arena, c->n_decisions + 1, sizeof *more);
-    if (!more) return keel_nomem(err, c->external_id);
-    if (c->n_decisions) memcpy(more, c->decisions, c->n_decisions * sizeof *more);
-    *place = c->n_decisions++;
-    more[*place].turn = c->n_turns;
-    c->decisions = more;
-    return KEEL_OK;
-}
-
-static keel_status check_choice(const deciding *work, const keel_decision *decision, const char *where,
-                                keel_err *err) {
-    if (keel_base_can_encode(work->base, decision)) return KEEL_OK;
-    keel_fail(err, KEEL_E_INVALID, where, "the policy chooses among candidates, and there is none");
-    return keel_hint(err,
-                     "end the conversation with {\"role\": \"assistant\", \"content\": null, \"candidates\": "
-                     "[...]} in the chat format; on a base tuned with action_space=outcomes none is needed");
-}
-
 /* ---- what comes out ---- */
-
-static const char *last_said(const keel_conversation *c) {
-    for (size_t i = c->n_turns; i > 0; i--)
-        if (c->turns[i - 1].role == KEEL_ROLE_USER) return c->turns[i - 1].text;
-    return "";
-}
-
-static cJSON *decision_json(const deciding *work, const keel_read *read, size_t place,
-                            const keel_choice *choice) {
-    const keel_conversation *c = read->conversation;
-    const keel_decision *decision = &c->decisions[place];
-    cJSON *json = cJSON_CreateObject(), *chosen;
-    cJSON_AddStringToObject(json, "where", read->where);
-    if (c->external_id) cJSON_AddStringToObject(json, "conversation", c->external_id);
-    cJSON_AddStringToObject(json, "policy", work->policy->hash);
-    cJSON_AddNumberToObject(json, "turn", (double)decision->turn);
-    cJSON_AddStringToObject(json, "user", last_said(c));
-    cJSON_AddStringToObject(json, "says", keel_choice_view_says(work->base, decision, choice->chosen));
-    cJSON_AddNumberToObject(json, "action", (double)choice->chosen);
-    cJSON_AddBoolToObject(json, "fallback", choice->fallback);
-    cJSON_AddNumberToObject(json, "value", choice->value);
-    cJSON_AddNumberToObject(json, "kl", choice->kl);
-    keel_choice_view_familiarity(json, choice);
-    const int64_t other = keel_choice_view_runner_up(choice);
-    if (other >= 0)
-        keel_json_add(json, "why", keel_choice_view_why(work->policy, choice, (size_t)other, false));
-    cJSON *actions = cJSON_AddArrayToObject(json, "actions");
-    for (size_t a = 0; a < choice->n; a++) {
-        chosen = keel_choice_view_action(work->policy, work->base, decision, choice, a);
-        cJSON_DeleteItemFromObjectCaseSensitive(chosen, "taken"); /* nothing was */
-        keel_json_add(actions, NULL, chosen);
-    }
-    return json;
-}
 
 static void print_decision(const cJSON *json, FILE *out) {
     keel_print_line(out, keel_json_get(json, "where")->valuestring, 100);
@@ -185,26 +126,18 @@ static keel_status put_json(deciding *work, const cJSON *json, print_json *print
 /* ---- deciding ---- */
 
 static keel_status decide(deciding *work, const keel_read *read, keel_err *err) {
-    keel_features features;
     keel_choice choice;
+    cJSON *json = NULL;
     size_t place;
-    KEEL_TRY(find_open(read->conversation, &work->arena, &place, err));
+    KEEL_TRY(keel_decision_find(read->conversation, &work->arena, &place, err));
     work->answered += place == SIZE_MAX;
     if (place == SIZE_MAX) return KEEL_OK;
-    KEEL_TRY(check_choice(work, &read->conversation->decisions[place], read->where, err));
-    keel_arena_reset(&work->scratch);
-    KEEL_TRY(
-        keel_base_encode_decision(work->base, read->conversation, place, &work->scratch, &features, err));
-    KEEL_TRY(keel_policy_decide_at(work->policy, work->base, read->conversation, place, &features,
-                                   &work->scratch, &choice, err));
+    KEEL_TRY(keel_decision_make(work->policy, work->base, read, place, &work->scratch, &choice, &json, err));
     work->decided++;
     work->fallbacks += choice.fallback;
     work->unfamiliar += choice.unfamiliar;
     work->apart += read->merge;
-    const size_t lost = keel_json_lost();
-    cJSON *json = decision_json(work, read, place, &choice);
-    keel_status status = json && keel_json_lost() == lost ? put_json(work, json, print_decision, err)
-                                                          : keel_nomem(err, "a decision");
+    keel_status status = put_json(work, json, print_decision, err);
     cJSON_Delete(json);
     return status;
 }

@@ -258,7 +258,7 @@ static keel_status load_with(keel_ngram_base **out, const char *dir, keel_arena 
     KEEL_TRY(read_rules(tokenizer, &got.config, err));
     KEEL_TRY(keel_json_parse_file(config, json, err));
     KEEL_TRY(read_config(*json, &got, arena, config, err));
-    KEEL_TRY(keel_safetensors_read(weights, file, err));
+    KEEL_TRY(keel_safetensors_map(weights, file, err));
     KEEL_TRY(keel__ngram_base_make(out, &got.config, got.space.space, got.space.acts, got.space.n_acts, err));
     (*out)->split = keel_arena_strdup(&(*out)->arena, got.split);
     if (!(*out)->split) return keel_nomem(err, dir);
