@@ -164,6 +164,8 @@ static keel_status put_result(exchanging *x) {
     cJSON *json = x->result = cJSON_CreateObject(), *table = cJSON_AddObjectToObject(json, "table"),
           *threshold = cJSON_AddObjectToObject(json, "threshold");
     bool good = json && table && threshold && cJSON_AddStringToObject(json, "held_out", x->judged.text) &&
+                cJSON_AddNumberToObject(json, "critic_bytes_before", keel_policy_bytes(x->policy[BEFORE])) &&
+                cJSON_AddNumberToObject(json, "critic_bytes", keel_policy_bytes(x->policy[AFTER])) &&
                 keel_json_add(json, "loss", keel_interval_json(&x->loss)) &&
                 keel_json_add(json, "agreement", keel_interval_json(&x->found.same)) &&
                 keel_json_add(threshold, "before", threshold_json(x->threshold[BEFORE])) &&
@@ -221,6 +223,7 @@ static keel_status write_policy(exchanging *x) {
 static keel_status exchange(exchanging *x) {
     KEEL_TRY(open_all(x));
     KEEL_TRY(find_bound(x));
+    if (x->job->config->critics) KEEL_TRY(keel_policy_pack(x->policy[AFTER], x->err));
     KEEL_TRY(set_threshold(x));
     KEEL_TRY(compare(x));
     check_loss(x);

@@ -1,14 +1,70 @@
 /* Policies on disk: model.safetensors holds the Q-network's parameters under their own names, config.json the
  * rest. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/json.h"
+#include "core/packed.h"
 #include "core/safetensors.h"
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
 
 static const char *const risks[] = {"unknown", "benign", "dangerous"}; /* by keel_risk */
+
+/* ---- at 8 bits ---- */
+
+static bool is_weight(size_t param) {
+    return param % 2 == 0; /* a weight, then its bias (qnet.h) */
+}
+
+static size_t packed_bytes(const keel_param *param) {
+    return param->rows * keel_packed_row(param->cols);
+}
+
+/* Room for the bytes of every weight. */
+static keel_status make_packed(keel_policy *policy, keel_err *err) {
+    const keel_params *params = &policy->net.params;
+    unsigned char **made = keel_arena_calloc(&policy->arena, params->count, sizeof *made);
+    if (!made) return keel_nomem(err, "policy");
+    for (size_t i = 0; i < params->count; i++) {
+        if (!is_weight(i)) continue;
+        made[i] = keel_arena_alloc(&policy->arena, packed_bytes(&params->table[i]));
+        if (!made[i]) return keel_nomem(err, "policy");
+    }
+    policy->packed = made;
+    return KEEL_OK;
+}
+
+keel_status keel_policy_pack(keel_policy *policy, keel_err *err) {
+    const keel_params *params = &policy->net.params;
+    if (policy->packed) return KEEL_OK;
+    KEEL_TRY(make_packed(policy, err));
+    for (size_t i = 0; i < params->count; i++)
+        if (is_weight(i))
+            keel_packed_round(keel_params_at(params, i), params->table[i].rows, params->table[i].cols,
+                              policy->packed[i]);
+    return KEEL_OK;
+}
+
+double keel_policy_bytes(const keel_policy *policy) {
+    const keel_params *params = &policy->net.params;
+    double bytes = 0;
+    for (size_t i = 0; i < params->count; i++) {
+        const keel_param *param = &params->table[i];
+        bytes += policy->packed && is_weight(i) ? (double)packed_bytes(param)
+                                                : (double)(param->rows * param->cols * sizeof(float));
+    }
+    return bytes;
+}
+
+/* "critic.0.layer.0.weight.int8" */
+static char *packed_name(const keel_param *param, keel_arena *arena) {
+    const size_t room = strlen(param->name) + sizeof KEEL_PACKED_SUFFIX;
+    char *name = keel_arena_alloc(arena, room);
+    if (name) snprintf(name, room, "%s" KEEL_PACKED_SUFFIX, param->name);
+    return name;
+}
 
 /* ---- saving ---- */
 
@@ -37,21 +93,28 @@ static size_t list_familiar(const keel_familiar *familiar, keel_named_tensor out
     return 3;
 }
 
+static keel_status describe(const keel_policy *policy, size_t i, keel_arena *arena, keel_named_tensor *out,
+                            keel_err *err) {
+    const keel_param *param = &policy->net.params.table[i];
+    const bool packed = policy->packed && policy->packed[i];
+    *out = (keel_named_tensor){.name = packed ? packed_name(param, arena) : param->name,
+                               .dtype = packed ? KEEL_U8 : KEEL_F32,
+                               .n_dims = 2,
+                               .shape = {param->rows, packed ? keel_packed_row(param->cols) : param->cols},
+                               .data = keel_params_at(&policy->net.params, i),
+                               .bytes = param->rows * param->cols * sizeof(float)};
+    if (packed) out->data = policy->packed[i], out->bytes = packed_bytes(param);
+    return out->name ? KEEL_OK : keel_nomem(err, "policy");
+}
+
 static keel_status save_weights(const keel_policy *policy, const char *path, keel_err *err) {
     const keel_qnet *net = &policy->net;
     keel_arena arena = {0};
     size_t count = net->params.count;
     keel_named_tensor *tensors = keel_arena_calloc(&arena, count + 3, sizeof *tensors);
     keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
-    for (size_t i = 0; status == KEEL_OK && i < net->params.count; i++) {
-        const keel_param *param = &net->params.table[i];
-        tensors[i] = (keel_named_tensor){.name = param->name,
-                                         .dtype = KEEL_F32,
-                                         .n_dims = 2,
-                                         .shape = {param->rows, param->cols},
-                                         .data = keel_params_at(&net->params, i),
-                                         .bytes = param->rows * param->cols * sizeof(float)};
-    }
+    for (size_t i = 0; status == KEEL_OK && i < net->params.count; i++)
+        status = describe(policy, i, &arena, &tensors[i], err);
     if (status == KEEL_OK) count += list_familiar(&policy->familiar, tensors + count);
     if (status == KEEL_OK) status = keel_safetensors_write(path, tensors, count, NULL, err);
     keel_arena_free(&arena);
@@ -430,6 +493,30 @@ static keel_status load_familiar(keel_policy *policy, const keel_safetensors *fi
                               &policy->familiar, err);
 }
 
+static keel_status load_packed(keel_policy *policy, size_t i, const keel_safetensors *file, keel_err *err) {
+    const keel_param *param = &policy->net.params.table[i];
+    const char *name = packed_name(param, &policy->arena);
+    const keel_named_tensor *found = name ? keel_safetensors_find(file, name) : NULL;
+    if (!name) return keel_nomem(err, file->path);
+    if (!found || found->dtype != KEEL_U8 || found->n_dims != 2 || found->shape[0] != param->rows ||
+        found->shape[1] != keel_packed_row(param->cols))
+        return keel_fail(err, KEEL_E_INVALID, file->path,
+                         "tensor \"%s\" is missing or of another type or shape", name);
+    memcpy(policy->packed[i], found->data, found->bytes);
+    if (keel_packed_widen(policy->packed[i], param->rows, param->cols,
+                          keel_params_at(&policy->net.params, i)))
+        return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
+                     name);
+}
+
+static keel_status load_param(keel_policy *policy, size_t i, const keel_safetensors *file, keel_err *err) {
+    const keel_param *param = &policy->net.params.table[i];
+    if (policy->packed && policy->packed[i]) return load_packed(policy, i, file, err);
+    return keel_safetensors_copy(file, param->name, (size_t[]){param->rows, param->cols}, 2,
+                                 keel_params_at(&policy->net.params, i), err);
+}
+
 /* The file's size is checked against the shape before anything of that shape is allocated. */
 static keel_status load_weights(keel_policy *policy, const keel_qnet_shape *shape, const char *path,
                                 keel_err *err) {
@@ -442,15 +529,18 @@ static keel_status load_weights(keel_policy *policy, const keel_qnet_shape *shap
             (n + 1) * sizeof(int32_t) + count_entries(policy, &file) * (sizeof(int32_t) + sizeof(float));
     keel_status status = KEEL_OK;
     for (size_t i = 0; i < file.count; i++) bytes += file.tensors[i].bytes;
-    if (expected != 0 && bytes != expected) /* 0: keel_qnet_open says what is wrong */
+    const bool packed = keel_safetensors_find(&file, "critic.0.layer.0.weight" KEEL_PACKED_SUFFIX) != NULL;
+    if (expected != 0 && packed && bytes < keel_qnet_elements(shape)) /* each has a byte at least */
+        status = keel_fail(err, KEEL_E_INVALID, path,
+                           "expected %zu weights and more for this config.json, got %zu bytes",
+                           keel_qnet_elements(shape), bytes);
+    if (expected != 0 && !packed && bytes != expected) /* 0: keel_qnet_open says what is wrong */
         status = keel_fail(err, KEEL_E_INVALID, path,
                            "expected %zu bytes of weights for this config.json, got %zu", expected, bytes);
     if (status == KEEL_OK) status = keel_qnet_open(&policy->net, shape, err);
-    for (size_t i = 0; status == KEEL_OK && i < policy->net.params.count; i++) {
-        const keel_param *param = &policy->net.params.table[i];
-        status = keel_safetensors_copy(&file, param->name, (size_t[]){param->rows, param->cols}, 2,
-                                       keel_params_at(&policy->net.params, i), err);
-    }
+    if (status == KEEL_OK && packed) status = make_packed(policy, err);
+    for (size_t i = 0; status == KEEL_OK && i < policy->net.params.count; i++)
+        status = load_param(policy, i, &file, err);
     if (status == KEEL_OK) status = load_familiar(policy, &file, err);
     keel_safetensors_free(&file);
     return status;

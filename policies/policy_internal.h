@@ -15,6 +15,8 @@ struct keel_policy {
     char algorithm[32]; /* "cql", "bc", "dqn", ... */
     char split[160];    /* it was trained on */
     keel_qnet net;
+    unsigned char *
+        *packed; /* [net.params.count] weights at 8 bits (core/packed.h), NULL of biases; NULL: all whole */
     size_t n_acts;
     const char **acts;             /* fixed spaces */
     keel_outcome *act_outcome[3];  /* [keel_risk][act]: what an act amounts to, as the training log judged it;
@@ -57,6 +59,11 @@ double keel_policy_solve_beta(const float *log_prior, const float *q_w, const in
 /* Puts the policy on another base that has the same features of the same actions, as a smaller one of its own
  * has. KEEL_E_CONFLICT for a base over others. */
 keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err);
+
+/* Rounds the networks' weights to 8 bits, a scale for each output; biases stay as they are. */
+keel_status keel_policy_pack(keel_policy *policy, keel_err *err);
+/* Bytes of the networks' weights on disk. */
+double keel_policy_bytes(const keel_policy *policy);
 
 /* Writes the artefact. lineage and config and metrics as for keel_artefact_commit. */
 keel_status keel_policy_save(const keel_policy *policy, const char *dir, const cJSON *lineage,

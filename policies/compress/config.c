@@ -20,7 +20,8 @@ const keel_option keel_compress_options[] = {
         calibrate, "absmax", keel_compress_calibrations,
         "how scales are found: absmax, the largest weight; percentile, of weights' sizes; mse, the least squared "
         "error, of what each input column carries on the log where there is one"),
-    REAL(percentile, "0.999", 0.5, 1, "calibrate=percentile: share of a row's weights that the scale covers"),
+    REAL(percentile, "99.9", 50, 100,
+         "calibrate=percentile: of the sizes of what shares a scale, what it covers"),
     INT(conversations, "64", 1, 1000000, "conversations of the log that are looked at"),
     INT(tokens, "512", 16, 1000000, "tokens that are read of each, from its start"),
     CHOICE(critics, "none", keel_compress_critics,

@@ -1,80 +1,94 @@
 #include "policies/compress/quantise.h"
 
-#include "core/file.h"
+#include "core/matrix_fit.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/llama_internal.h"
 
-keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer) {
-    (void)outer;
-    switch (config->weights) {
-    case KEEL_COMPRESS_Q8_0:
-    default:
-        return KEEL_MATRIX_Q8_0;
-    }
+/* A width that the format does not take falls back to int8, which takes any. */
+keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer, size_t cols) {
+    static const keel_matrix_type inner_types[KEEL_N_COMPRESS_WEIGHTS] = {
+        [KEEL_COMPRESS_INT8] = KEEL_MATRIX_I8,
+        [KEEL_COMPRESS_Q8_0] = KEEL_MATRIX_Q8_0,
+        [KEEL_COMPRESS_Q4_0] = KEEL_MATRIX_Q4_0,
+        [KEEL_COMPRESS_Q4_G32] = KEEL_MATRIX_Q4_G32,
+    };
+    keel_matrix_type type = inner_types[config->weights];
+    if (outer && type == KEEL_MATRIX_Q4_0) type = KEEL_MATRIX_Q8_0;
+    if (outer && type == KEEL_MATRIX_Q4_G32) type = KEEL_MATRIX_I8;
+    return cols % keel_matrix_multiple(type) ? KEEL_MATRIX_I8 : type;
 }
 
 /* ---- one matrix ---- */
 
 typedef struct quantising {
     const keel_matrix *from;
+    const keel_matrix_fit *fit;
     keel_matrix to;
     char *data;
-    size_t rows; /* of a shard */
 } quantising;
+
+enum { SHARD_ROWS = 64 };
 
 static keel_status quantise_rows(void *context, size_t shard, size_t thread, keel_err *err) {
     const quantising *q = context;
-    const size_t bytes = keel_matrix_row_bytes(q->to.type, q->to.cols), first = shard * q->rows,
-                 end = first + q->rows < q->to.rows ? first + q->rows : q->to.rows;
+    const size_t bytes = keel_matrix_row_bytes(q->to.type, q->to.cols), first = shard * SHARD_ROWS,
+                 end = first + SHARD_ROWS < q->to.rows ? first + SHARD_ROWS : q->to.rows;
     float *row = keel_alloc(q->to.cols * sizeof *row);
+    keel_status status = row ? KEEL_OK : keel_nomem(err, "compress");
     (void)thread;
-    if (!row) return keel_nomem(err, "compress");
-    for (size_t r = first; r < end; r++) {
+    for (size_t r = first; status == KEEL_OK && r < end; r++) {
         keel_matrix_read_row(q->from, r, row);
-        keel_matrix_write_row(q->to.type, row, q->to.cols, q->data + r * bytes);
+        status = keel_matrix_fit_row(q->to.type, row, q->to.cols, q->fit, q->data + r * bytes, err);
     }
     keel_free(row);
-    return KEEL_OK;
+    return status;
 }
 
 /* *out: the matrix in the type, its data taken with keel_alloc. */
-static keel_status quantise(const keel_matrix *from, keel_matrix_type type, const char *name,
+static keel_status quantise(const keel_matrix *from, keel_matrix_type type, const keel_matrix_fit *fit,
                             const keel_compress_job *job, keel_matrix *out, keel_err *err) {
-    enum { SHARD_ROWS = 64 };
-    quantising q = {
-        .from = from, .to = {.type = type, .rows = from->rows, .cols = from->cols}, .rows = SHARD_ROWS};
-    const size_t shards = (from->rows + SHARD_ROWS - 1) / SHARD_ROWS;
-    if (from->cols % KEEL_MATRIX_BLOCK != 0) {
-        keel_fail(err, KEEL_E_UNSUPPORTED, name,
-                  "its width %zu is no multiple of %d, which this format needs", from->cols,
-                  KEEL_MATRIX_BLOCK);
-        return keel_hint(err, "--weights int8 takes any width");
-    }
-    q.data = keel_alloc(from->rows * keel_matrix_row_bytes(type, from->cols));
-    if (!q.data) return keel_nomem(err, name);
-    const keel_status status = keel_compress_share(job, shards, quantise_rows, &q, err);
+    quantising q = {.from = from,
+                    .fit = fit,
+                    .to = {.type = type, .rows = from->rows, .cols = from->cols, .inputs = from->inputs},
+                    .data = keel_alloc(from->rows * keel_matrix_row_bytes(type, from->cols))};
+    if (!q.data) return keel_nomem(err, "compress");
+    const keel_status status =
+        keel_compress_share(job, (from->rows + SHARD_ROWS - 1) / SHARD_ROWS, quantise_rows, &q, err);
     q.to.data = q.data;
+    q.to.inputs = job->config->activations ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8;
     *out = q.to;
     if (status != KEEL_OK) keel_free(q.data);
     return status;
 }
 
-/* ---- models ---- */
+/* ---- decoders ---- */
 
-keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
+static keel_status quantise_all(keel_llama *llama, const keel_matrix_fit *fit, const keel_compress_job *job,
+                                keel_err *err) {
     const keel_llama_config *c = &llama->config;
-    if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
     for (size_t row = 0; row < llama->n_rows; row++) {
+        const keel_matrix *from = &llama->matrix[row];
         const bool outer = row == KEEL_LLAMA_EMBED || row == keel_llama_head(c);
-        char name[128];
         keel_matrix made;
-        if (!llama->matrix[row].data || !keel_llama_is_matrix(c, row)) continue;
-        keel_llama_name(c, row, name);
+        if (!from->data || !keel_llama_is_matrix(c, row)) continue;
         KEEL_TRY(
-            quantise(&llama->matrix[row], keel_quantise_type(job->config, outer), name, job, &made, err));
+            quantise(from, keel_quantise_type(job->config, outer, from->cols), &fit[row], job, &made, err));
         KEEL_TRY(keel__llama_replace(llama, row, made, err));
     }
     return KEEL_OK;
+}
+
+keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
+    keel_arena arena = {0};
+    if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
+    keel_matrix_fit *fit = keel_arena_calloc(&arena, llama->n_rows, sizeof *fit);
+    keel_status status = fit ? KEEL_OK : keel_nomem(err, "compress");
+    for (size_t row = 0; fit && row < llama->n_rows; row++)
+        fit[row] =
+            (keel_matrix_fit){(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL};
+    if (status == KEEL_OK) status = quantise_all(llama, fit, job, err);
+    keel_arena_free(&arena);
+    return status;
 }
 
 keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
@@ -83,7 +97,8 @@ keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, ke
     keel_matrix_type *type = keel_calloc(n, sizeof *type);
     if (!type) return keel_nomem(err, "compress");
     for (size_t row = 0; row < n; row++)
-        type[row] = keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER);
+        type[row] =
+            keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER, keel_bert_matrix(bert, row).cols);
     const keel_status status = keel_bert_convert(bert, type, err);
     keel_free(type);
     return status;

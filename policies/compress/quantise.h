@@ -4,9 +4,9 @@
 
 #include "policies/compress/compress.h"
 
-/* The format of a matrix under config.weights: KEEL_COMPRESS_NONE leaves it as it is; outer (an embedding, a
- * head) has 8 bits at least. */
-keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer);
+/* The format of a matrix of so many columns under config.weights, not KEEL_COMPRESS_NONE; outer (an
+ * embedding, a head) has 8 bits at least. */
+keel_matrix_type keel_quantise_type(const keel_compress_config *config, bool outer, size_t cols);
 
 /* In place (policies/compress/compress.h). */
 keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err);

@@ -3,7 +3,8 @@
  *   config.json        model_type "keel-ngram", sizes, action space and acts
  *   tokenizer.json     how text becomes buckets: normaliser, words, n-grams
  *   model.safetensors  bucket [rows] (ascending), frequency [rows], documents [6], table [rows, dim], the
- *                      encoder's layers, the linear probes, mean and scale of the scalar features
+ *                      encoder's layers, the linear probes, mean and scale of the scalar features;
+ * compressed: table and probes at 8 bits (core/packed.h)
  */
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -12,8 +13,10 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "core/packed.h"
 #include "core/safetensors.h"
 #include "policies/base_file.h"
+#include "policies/compress/job.h"
 #include "policies/ngram_base/file.h"
 
 /* ---- tensors: the same list for saving and loading ---- */
@@ -28,7 +31,7 @@ typedef struct tensor_list {
 
 static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t rows, size_t cols,
                  const void *data) {
-    size_t at = to->count++, size = dtype == KEEL_I64 ? 8 : 4;
+    size_t at = to->count++, size = dtype == KEEL_I64 ? 8 : dtype == KEEL_U8 ? 1 : 4;
     snprintf(to->name[at], sizeof to->name[at], "%s", name);
     to->tensor[at] = (keel_named_tensor){.name = to->name[at],
                                          .dtype = dtype,
@@ -42,7 +45,11 @@ static void list_model(tensor_list *to, const keel_ngram_base *model) {
     list(to, "bucket", KEEL_I32, model->rows, 0, model->bucket_of);
     list(to, "frequency", KEEL_I32, model->rows, 0, model->frequency);
     list(to, "documents", KEEL_I64, KEEL_N_FIELDS, 0, model->documents);
-    list(to, "table", KEEL_F32, model->rows, (size_t)model->config.dim, model->table);
+    if (model->packed)
+        list(to, "table" KEEL_PACKED_SUFFIX, KEEL_U8, model->rows, keel_packed_row((size_t)model->config.dim),
+             model->packed);
+    else
+        list(to, "table", KEEL_F32, model->rows, (size_t)model->config.dim, model->table);
     for (size_t i = 0; i < model->params.count; i++) {
         const keel_param *param = &model->params.table[i];
         if (keel__ngram_base_has_param(model, i))
@@ -66,6 +73,43 @@ static keel_status list_heads(tensor_list *to, const keel_ngram_base *model, kee
         KEEL_TRY(keel_linear_probes_tensors(model->state_heads, "state_heads", names, to->tensor + to->count,
                                             &added, err));
     to->count += added;
+    return KEEL_OK;
+}
+
+/* ---- at 8 bits ---- */
+
+static keel_status make_packed(keel_ngram_base *model, keel_err *err) {
+    model->packed =
+        keel_arena_alloc(&model->arena, model->rows * keel_packed_row((size_t)model->config.dim) + 1);
+    return model->packed ? KEEL_OK : keel_nomem(err, "n-gram base");
+}
+
+static double bytes_of(const keel_ngram_base *model) {
+    const double dim = (double)model->config.dim,
+                 row = model->packed ? (double)keel_packed_row((size_t)dim) : 4 * dim;
+    return (double)model->rows * row + 4 * (double)model->params.size +
+           keel_linear_probes_bytes(model->state_heads) + keel_linear_probes_bytes(model->candidate_heads);
+}
+
+static double parameters_of(const keel_ngram_base *model) {
+    return (double)model->rows * (double)model->config.dim + (double)model->params.size +
+           keel_linear_probes_parameters(model->state_heads) +
+           keel_linear_probes_parameters(model->candidate_heads);
+}
+
+/* Whatever the format: table and probes have 8 bits a weight, the small layers stay as they are. */
+keel_status keel__ngram_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
+    keel_ngram_base *model = (keel_ngram_base *)base;
+    job->report->parameters_before += parameters_of(model);
+    job->report->bytes_before += bytes_of(model);
+    if (job->config->weights != KEEL_COMPRESS_NONE && !model->packed) {
+        KEEL_TRY(make_packed(model, err));
+        keel_packed_round(model->table, model->rows, (size_t)model->config.dim, model->packed);
+        KEEL_TRY(keel_linear_probes_pack(model->state_heads, err));
+        KEEL_TRY(keel_linear_probes_pack(model->candidate_heads, err));
+    }
+    job->report->parameters += parameters_of(model);
+    job->report->bytes += bytes_of(model);
     return KEEL_OK;
 }
 
@@ -235,12 +279,16 @@ static keel_status fill(keel_ngram_base *model, const keel_safetensors *file, si
         bucket->shape[0] != rows) /* before anything of that size is allocated */
         return keel_fail(err, KEEL_E_INVALID, path, "expected \"bucket\" of %zu rows", rows);
     KEEL_TRY(keel__ngram_base_room(model, rows, err));
+    if (keel_safetensors_find(file, "table" KEEL_PACKED_SUFFIX)) KEEL_TRY(make_packed(model, err));
     tensor_list *tensors = keel_arena_calloc(&arena, 1, sizeof *tensors);
     keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
     if (status == KEEL_OK) list_model(tensors, model);
     for (size_t i = 0; status == KEEL_OK && i < tensors->count; i++)
         status = copy_tensor(file, &tensors->tensor[i], path, err);
     keel_arena_free(&arena);
+    if (status == KEEL_OK && model->packed &&
+        !keel_packed_widen(model->packed, model->rows, (size_t)model->config.dim, model->table))
+        status = keel_fail(err, KEEL_E_INVALID, path, "\"table\" holds numbers that are not finite");
     if (status == KEEL_OK) status = check_maps(model, path, err);
     if (status == KEEL_OK) status = load_heads(model, file, err);
     if (status == KEEL_OK) keel__ngram_base_index(model);

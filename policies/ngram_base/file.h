@@ -6,5 +6,6 @@
 
 keel_status keel__ngram_base_load(keel_base **out, const char *dir, keel_err *err);
 keel_status keel__ngram_base_save(const keel_base *base, const char *dir, keel_err *err);
+keel_status keel__ngram_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err);
 
 #endif

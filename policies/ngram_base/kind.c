@@ -59,6 +59,7 @@ const keel_base_kind keel_ngram_base_kind = {
     .tune = keel__ngram_base_tune,
     .load = keel__ngram_base_load,
     .save = keel__ngram_base_save,
+    .compress = keel__ngram_base_compress,
     .encode = keel__ngram_base_encode,
     .evidence = keel__ngram_base_evidence,
     .place = keel__ngram_base_place,

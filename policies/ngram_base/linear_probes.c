@@ -5,6 +5,7 @@
 
 #include "core/hash.h"
 #include "core/numeric.h"
+#include "core/packed.h"
 #include "policies/ngram_base/linear_probes_internal.h"
 
 const keel_linear_probes_config keel_linear_probes_standard = {
@@ -254,10 +255,84 @@ bool keel_linear_probes_parts(const keel_linear_probes *heads, const keel_linear
     return fitted;
 }
 
+/* ---- at 8 bits ---- */
+
+static size_t tail_of(const keel_linear_probes *heads) {
+    return heads->n_dense + 1;
+}
+
+/* Between weights [set][column][head] and what is packed, [set][head][column], and the rest. */
+static float *weight_at(const keel_linear_probes *heads, size_t set, size_t column) {
+    return heads->weight + (set * (heads->used + tail_of(heads)) + column) * heads->n_heads;
+}
+
+static void turn(const keel_linear_probes *heads, float *row, size_t set, size_t head, bool back) {
+    for (size_t c = 0; c < heads->used; c++) {
+        float *weight = weight_at(heads, set, c) + head;
+        if (back)
+            *weight = row[c];
+        else
+            row[c] = *weight;
+    }
+}
+
+/* Rounds every row into `packed` (to), or makes weights of it. False where a number is not finite. */
+static bool visit_packed(keel_linear_probes *heads, float *row, bool round) {
+    const size_t bytes = keel_packed_row(heads->used);
+    for (size_t set = 0; set < heads->sets; set++)
+        for (size_t h = 0; h < heads->n_heads; h++) {
+            unsigned char *packed = heads->packed + (set * heads->n_heads + h) * bytes;
+            if (round) {
+                turn(heads, row, set, h, false);
+                keel_packed_round(row, 1, heads->used, packed);
+            } else if (!keel_packed_widen(packed, 1, heads->used, row)) {
+                return false;
+            }
+            turn(heads, row, set, h, true);
+        }
+    return true;
+}
+
+static bool make_packed(keel_linear_probes *heads) {
+    const size_t rows = heads->sets * heads->n_heads;
+    heads->packed = keel_arena_alloc(&heads->arena, rows * keel_packed_row(heads->used) + 1);
+    return heads->packed != NULL;
+}
+
+keel_status keel_linear_probes_pack(keel_linear_probes *heads, keel_err *err) {
+    if (!heads || heads->packed) return KEEL_OK;
+    float *row = keel_calloc(heads->used + 1, sizeof *row);
+    const bool room = row && make_packed(heads);
+    if (room) visit_packed(heads, row, true);
+    keel_free(row);
+    return room ? KEEL_OK : keel__linear_probes_no_memory(err);
+}
+
+double keel_linear_probes_parameters(const keel_linear_probes *heads) {
+    return heads ? (double)(heads->sets * heads->n_heads) * (double)(heads->used + tail_of(heads)) : 0;
+}
+
+double keel_linear_probes_bytes(const keel_linear_probes *heads) {
+    if (!heads) return 0;
+    const double row = heads->packed ? (double)keel_packed_row(heads->used) + 4 * (double)tail_of(heads)
+                                     : 4 * (double)(heads->used + tail_of(heads));
+    return (double)(heads->sets * heads->n_heads) * row;
+}
+
+/* What is not packed, [sets, n_dense + 1, n_heads], out of the weights or into them. */
+static void visit_rest(const keel_linear_probes *heads, float *rest, bool into) {
+    const size_t n = tail_of(heads) * heads->n_heads;
+    for (size_t set = 0; set < heads->sets; set++, rest += n) {
+        float *weight = weight_at(heads, set, heads->used);
+        memcpy(into ? weight : rest, into ? rest : weight, n * sizeof *rest);
+    }
+}
+
 /* ---- files ---- */
 
-static const char *const tensor_suffix[] = {".id", ".idf", ".weight", ".fitted", ".group", ".dense"};
-enum { ID, IDF, WEIGHT, FITTED, GROUP, DENSE };
+static const char *const tensor_suffix[] = {
+    ".id", ".idf", ".weight", ".fitted", ".group", ".dense", ".weight" KEEL_PACKED_SUFFIX, ".rest"};
+enum { ID, IDF, WEIGHT, FITTED, GROUP, DENSE, PACKED, REST, N_TENSORS };
 
 static const char *tensor_name(keel_arena *arena, const char *prefix, int tensor) {
     size_t room = strlen(prefix) + strlen(tensor_suffix[tensor]) + 1;
@@ -269,8 +344,13 @@ static const char *tensor_name(keel_arena *arena, const char *prefix, int tensor
 keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const char *prefix, keel_arena *arena,
                                        keel_named_tensor out[KEEL_LINEAR_PROBES_TENSORS], size_t *count,
                                        keel_err *err) {
-    size_t columns = heads->used + heads->n_dense + 1, n = heads->n_dense > 0 ? DENSE + 1 : DENSE;
-    keel_named_tensor made[KEEL_LINEAR_PROBES_TENSORS] = {
+    const size_t columns = heads->used + tail_of(heads), rows = heads->sets * heads->n_heads,
+                 row = keel_packed_row(heads->used);
+    float *rest = heads->packed ? keel_arena_alloc(arena, rows * tail_of(heads) * sizeof *rest) : NULL;
+    if (heads->packed && !rest) return keel__linear_probes_no_memory(err);
+    if (rest) visit_rest(heads, rest, false);
+    const bool kept[N_TENSORS] = {true, true, !rest, true, true, heads->n_dense > 0, rest, rest};
+    const keel_named_tensor made[N_TENSORS] = {
         [ID] = {NULL, KEEL_I32, 1, {heads->used}, heads->id, heads->used * sizeof *heads->id},
         [IDF] = {NULL, KEEL_F32, 1, {heads->used + 1}, heads->idf, (heads->used + 1) * sizeof *heads->idf},
         [WEIGHT] = {NULL,
@@ -284,13 +364,21 @@ keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const ch
             {NULL, KEEL_I64, 1, {heads->n_groups}, heads->group, heads->n_groups * sizeof *heads->group},
         [DENSE] =
             {NULL, KEEL_F32, 2, {2, heads->n_dense}, heads->dense, 2 * heads->n_dense * sizeof *heads->dense},
+        [PACKED] = {NULL, KEEL_U8, 2, {rows, row}, heads->packed, rows * row},
+        [REST] = {NULL,
+                  KEEL_F32,
+                  3,
+                  {heads->sets, tail_of(heads), heads->n_heads},
+                  rest,
+                  rows * tail_of(heads) * sizeof *rest},
     };
-    for (size_t i = 0; i < n; i++) {
-        made[i].name = tensor_name(arena, prefix, (int)i);
-        if (!made[i].name) return keel__linear_probes_no_memory(err);
+    *count = 0;
+    for (int i = 0; i < N_TENSORS; i++) {
+        if (!kept[i]) continue;
+        out[*count] = made[i];
+        out[*count].name = tensor_name(arena, prefix, i);
+        if (!out[(*count)++].name) return keel__linear_probes_no_memory(err);
     }
-    memcpy(out, made, n * sizeof *made);
-    *count = n;
     return KEEL_OK;
 }
 
@@ -298,7 +386,8 @@ typedef struct reader {
     const keel_safetensors *file;
     const char *prefix;
     keel_arena names;
-    const keel_named_tensor *tensor[KEEL_LINEAR_PROBES_TENSORS];
+    const keel_named_tensor *tensor[N_TENSORS];
+    bool packed;
     keel_err *err;
 } reader;
 
@@ -327,22 +416,35 @@ static keel_status bad(const reader *r, int tensor, const char *what) {
     return keel_fail(r->err, KEEL_E_INVALID, r->file->path, "tensor \"%s\": %s", name, what);
 }
 
+/* Whole, or packed. */
+static keel_status find_weights(reader *r) {
+    const char *name = tensor_name(&r->names, r->prefix, PACKED);
+    if (!name) return keel__linear_probes_no_memory(r->err);
+    r->packed = keel_safetensors_find(r->file, name) != NULL;
+    if (!r->packed) return find(r, WEIGHT, KEEL_F32, 3);
+    KEEL_TRY(find(r, PACKED, KEEL_U8, 2));
+    return find(r, REST, KEEL_F32, 3);
+}
+
 static keel_status find_all(reader *r, keel_linear_probes *sizes) {
     KEEL_TRY(find(r, ID, KEEL_I32, 1));
     KEEL_TRY(find(r, IDF, KEEL_F32, 1));
-    KEEL_TRY(find(r, WEIGHT, KEEL_F32, 3));
+    KEEL_TRY(find_weights(r));
     KEEL_TRY(find(r, FITTED, KEEL_U8, 1));
     KEEL_TRY(find(r, GROUP, KEEL_I64, 1));
     if (sizes->n_dense > 0) KEEL_TRY(find(r, DENSE, KEEL_F32, 2));
     sizes->used = r->tensor[ID]->shape[0];
-    sizes->sets = r->tensor[WEIGHT]->shape[0];
+    const int whole = r->packed ? REST : WEIGHT;
+    sizes->sets = r->tensor[whole]->shape[0];
     sizes->n_groups = r->tensor[GROUP]->shape[0];
     if (sizes->used > sizes->n_ids) return bad(r, ID, "more ids than there can be");
     if (sizes->sets < 3 || sizes->sets > KEEL_LINEAR_PROBES_MAX_FOLDS + 1)
-        return bad(r, WEIGHT, "bad number of folds");
+        return bad(r, whole, "bad number of folds");
     KEEL_TRY(expect(r, IDF, 0, sizes->used + 1));
-    KEEL_TRY(expect(r, WEIGHT, 1, sizes->used + sizes->n_dense + 1));
-    KEEL_TRY(expect(r, WEIGHT, 2, sizes->n_heads));
+    KEEL_TRY(expect(r, whole, 1, (r->packed ? 0 : sizes->used) + tail_of(sizes)));
+    KEEL_TRY(expect(r, whole, 2, sizes->n_heads));
+    if (r->packed) KEEL_TRY(expect(r, PACKED, 0, sizes->sets * sizes->n_heads));
+    if (r->packed) KEEL_TRY(expect(r, PACKED, 1, keel_packed_row(sizes->used)));
     KEEL_TRY(expect(r, FITTED, 0, sizes->n_heads));
     if (sizes->n_dense > 0) KEEL_TRY(expect(r, DENSE, 0, 2));
     return sizes->n_dense > 0 ? expect(r, DENSE, 1, sizes->n_dense) : KEEL_OK;
@@ -352,10 +454,28 @@ static void copy(const reader *r, int tensor, void *out) {
     if (r->tensor[tensor]->bytes > 0) memcpy(out, r->tensor[tensor]->data, r->tensor[tensor]->bytes);
 }
 
+static keel_status fill_packed(const reader *r, keel_linear_probes *heads, float *row, float *rest) {
+    if (!row || !rest || !make_packed(heads)) return keel__linear_probes_no_memory(r->err);
+    copy(r, PACKED, heads->packed);
+    copy(r, REST, rest);
+    visit_rest(heads, rest, true);
+    return visit_packed(heads, row, false) ? KEEL_OK : bad(r, PACKED, "a number is not finite");
+}
+
+static keel_status fill_weights(const reader *r, keel_linear_probes *heads) {
+    if (!r->packed) return copy(r, WEIGHT, heads->weight), KEEL_OK;
+    float *row = keel_calloc(heads->used + 1, sizeof *row),
+          *rest = keel_calloc(heads->sets * heads->n_heads * tail_of(heads), sizeof *rest);
+    const keel_status status = fill_packed(r, heads, row, rest);
+    keel_free(row);
+    keel_free(rest);
+    return status;
+}
+
 static keel_status fill(const reader *r, keel_linear_probes *heads) {
     copy(r, ID, heads->id);
     copy(r, IDF, heads->idf);
-    copy(r, WEIGHT, heads->weight);
+    KEEL_TRY(fill_weights(r, heads));
     copy(r, FITTED, heads->fitted);
     copy(r, GROUP, heads->group);
     if (heads->n_dense > 0) copy(r, DENSE, heads->dense);
@@ -372,7 +492,9 @@ static keel_status fill(const reader *r, keel_linear_probes *heads) {
     if (!keel_all_finite(heads->idf, heads->used + 1)) return bad(r, IDF, "a number is not finite");
     if (!keel_all_finite(heads->dense, 2 * heads->n_dense)) return bad(r, DENSE, "a number is not finite");
     size_t cells = heads->sets * (heads->used + heads->n_dense + 1) * heads->n_heads;
-    return keel_all_finite(heads->weight, cells) ? KEEL_OK : bad(r, WEIGHT, "a number is not finite");
+    return keel_all_finite(heads->weight, cells)
+               ? KEEL_OK
+               : bad(r, r->packed ? REST : WEIGHT, "a number is not finite");
 }
 
 keel_status keel_linear_probes_load(keel_linear_probes **out, const keel_safetensors *file,

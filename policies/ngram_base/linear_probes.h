@@ -30,7 +30,7 @@
 
 enum {
     KEEL_LINEAR_PROBES_MAX = KEEL_LOGISTIC_LANES,
-    KEEL_LINEAR_PROBES_TENSORS = 6,
+    KEEL_LINEAR_PROBES_TENSORS = 7,
     KEEL_LINEAR_PROBES_MAX_FOLDS = 16
 };
 
@@ -98,8 +98,16 @@ void keel_linear_probes_logits(const keel_linear_probes *heads, const keel_linea
 bool keel_linear_probes_parts(const keel_linear_probes *heads, const keel_linear_probes_row *row,
                               int64_t group, size_t head, double *part, double *rest);
 
-/* As tensors "<prefix>.id", ".idf", ".weight", ".dense", ".fitted", ".group": only ids that occurred. Names
- * are made in the arena; data point into heads. *count <= KEEL_LINEAR_PROBES_TENSORS. */
+/* Rounds the weights of ids to 8 bits, a scale for each head of each set; biases and those of dense numbers
+ * stay as they are. NULL is harmless. */
+keel_status keel_linear_probes_pack(keel_linear_probes *heads, keel_err *err);
+/* Weights, and the bytes that they take on disk; 0 for NULL. */
+double keel_linear_probes_parameters(const keel_linear_probes *heads);
+double keel_linear_probes_bytes(const keel_linear_probes *heads);
+
+/* As tensors "<prefix>.id", ".idf", ".weight", ".dense", ".fitted", ".group": only ids that occurred; packed,
+ * instead of ".weight": ".weight.int8" and, of what is not packed, ".rest". Names are made in the arena; data
+ * point into heads. *count <= KEEL_LINEAR_PROBES_TENSORS. */
 keel_status keel_linear_probes_tensors(const keel_linear_probes *heads, const char *prefix, keel_arena *arena,
                                        keel_named_tensor out[KEEL_LINEAR_PROBES_TENSORS], size_t *count,
                                        keel_err *err);

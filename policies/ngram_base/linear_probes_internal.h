@@ -33,6 +33,7 @@ struct keel_linear_probes {
     float *idf;         /* [used + 1]; the last is that of an id that never occurred */
     float *dense;       /* [2, n_dense] mean, factor */
     float *weight;      /* [sets, used + n_dense + 1, n_heads]; set f did not see fold f, the last saw all */
+    unsigned char *packed; /* [sets, n_heads] rows over the ids (core/packed.h); NULL: weights are whole */
     unsigned char fitted[KEEL_LINEAR_PROBES_MAX];
     int64_t *group; /* [n_groups] ascending: groups of fitted rows */
     keel_arena arena;

@@ -69,14 +69,15 @@ typedef struct keel_ngram_base {
     keel_base base; /* first: what callers see */
     struct keel_ngram_base_config config;
     keel_ngram_rules rules;
-    const char *split;                                 /* it was tuned on */
-    int64_t documents[KEEL_N_FIELDS];                  /* texts of each field in the tuning split */
-    size_t rows;                                       /* buckets that occurred */
-    keel_bucket *bucket;                               /* [buckets] */
-    int32_t *bucket_of;                                /* [rows] */
-    int32_t *frequency;                                /* [rows] texts it occurred in */
-    float *table;                                      /* [rows, dim] embeddings */
-    keel_params params;                                /* indices as above */
+    const char *split;                /* it was tuned on */
+    int64_t documents[KEEL_N_FIELDS]; /* texts of each field in the tuning split */
+    size_t rows;                      /* buckets that occurred */
+    keel_bucket *bucket;              /* [buckets] */
+    int32_t *bucket_of;               /* [rows] */
+    int32_t *frequency;               /* [rows] texts it occurred in */
+    float *table;                     /* [rows, dim] embeddings */
+    unsigned char *packed;            /* the table at 8 bits (core/packed.h); NULL: it is whole */
+    keel_params params;               /* indices as above */
     keel_linear_probes *candidate_heads, *state_heads; /* NULL where the space does not use them */
     float state_mean[KEEL_STATE_SCALARS], state_scale[KEEL_STATE_SCALARS]; /* scale: 1 / deviation */
     float candidate_mean[KEEL_CANDIDATE_SCALARS], candidate_scale[KEEL_CANDIDATE_SCALARS];

@@ -292,6 +292,7 @@ static keel_status take_row(keel_llama *llama, size_t row, const keel__llama_ten
     if (is_matrix && !from->pairs && (from->held.data || keel_block_is_matrix(from->type, &stored)) &&
         stored == to->type) {
         to->data = from->held.data ? from->held.data : from->data;
+        to->inputs = from->held.inputs;
     } else {
         char *data = keel_arena_alloc(arena, to->rows * keel_matrix_row_bytes(to->type, to->cols));
         float *spare = keel_alloc(2 * to->cols * sizeof *spare);

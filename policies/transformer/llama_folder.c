@@ -14,6 +14,7 @@ typedef struct reader {
     keel_llama *to;
     keel_model_folder from;
     int32_t eos_of_tokenizer;
+    keel_model_quantised held;
     bool says_bos; /* tokenizer_config.json says whether a text begins with bos */
 } reader;
 
@@ -69,15 +70,14 @@ static keel_status check_window(const reader *r, const cJSON *json, family kind)
     return refuse(r, "sliding_window", "Keel computes full attention alone");
 }
 
-static keel_status check_rest(const reader *r, const cJSON *json) {
+static keel_status check_rest(reader *r, const cJSON *json) {
     const char *activation = "silu";
     double share = 1;
-    keel_model_quantised held;
     KEEL_TRY(keel_json_string(json, "hidden_act", false, &activation, r->from.path, r->from.err));
     if (strcmp(activation, "silu") != 0)
         return keel_fail(r->from.err, KEEL_E_UNSUPPORTED, r->from.path,
                          "hidden_act: expected \"silu\", got \"%s\"", activation);
-    KEEL_TRY(keel_model_folder_quantised(&r->from, json, &held));
+    KEEL_TRY(keel_model_folder_quantised(&r->from, json, &r->held));
     if (is_set(json, "num_local_experts") || is_set(json, "num_experts"))
         return refuse(r, "num_experts", "Keel computes no mixture of experts");
     KEEL_TRY(read_number(r, json, "partial_rotary_factor", &share));
@@ -372,6 +372,7 @@ keel_status keel__llama_read_folder(keel_llama *llama, const char *dir, keel_lla
     llama->config.adds_bos &= llama->config.bos >= 0;
     KEEL_TRY(read_template_file(&r));
     KEEL_TRY(keel_weights_open(&llama->files->weights, dir, err));
+    llama->files->weights.inputs = r.held.wide ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8;
     compare_head(llama, dir);
     count_bytes(llama);
     return keel__llama_take(llama, dir, weights, find_tensor, err);

@@ -239,10 +239,13 @@ static void put_marks(const keel_llama_config *c, keel_buf *to) {
 }
 
 static void put_quantised(const writer *w, keel_buf *to) {
-    bool any = false;
-    for (size_t row = 0; row < w->llama->n_rows; row++)
-        any = any || (w->llama->matrix[row].data && format_of(w, row));
-    if (any) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(false));
+    bool any = false, wide = false;
+    for (size_t row = 0; row < w->llama->n_rows; row++) {
+        if (!w->llama->matrix[row].data || !format_of(w, row)) continue;
+        any = true;
+        wide = wide || w->llama->matrix[row].inputs == KEEL_INPUTS_F32;
+    }
+    if (any) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(wide));
 }
 
 static void put_config(const writer *w, keel_buf *to) {

@@ -110,44 +110,33 @@ const keel_named_tensor *keel_weights_find(const keel_weights *weights, const ch
 
 /* ---- number formats that safetensors have no name for ---- */
 
-static const struct {
-    keel_matrix_type type;
-    const char *name;
-} formats[] = {{KEEL_MATRIX_Q8_0, "q8_0"}};
-enum { N_FORMATS = sizeof formats / sizeof *formats };
-
 const char *keel_weights_format(keel_matrix_type type) {
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (formats[i].type == type) return formats[i].name;
-    return NULL;
+    return type == KEEL_MATRIX_F32 || type == KEEL_MATRIX_BF16 ? NULL : keel_matrix_type_name(type);
 }
 
-static bool half_is_finite(const unsigned char *at) {
-    return (at[1] & 0x7c) != 0x7c;
-}
-
-/* Whether the format can hold what the matrix's bytes say. */
 static bool is_sound(const keel_matrix *matrix) {
-    const size_t blocks = matrix->rows * (matrix->cols / KEEL_MATRIX_BLOCK);
-    const unsigned char *at = matrix->data;
-    for (size_t b = 0; b < blocks; b++, at += KEEL_MATRIX_BLOCK_BYTES)
-        if (!half_is_finite(at)) return false;
+    const size_t bytes = keel_matrix_row_bytes(matrix->type, matrix->cols);
+    for (size_t r = 0; r < matrix->rows; r++)
+        if (!keel_matrix_row_is_sound(matrix->type, (const char *)matrix->data + r * bytes, matrix->cols))
+            return false;
     return true;
 }
 
 static keel_status check_held(const keel_named_tensor *tensor, const keel_matrix *matrix, const char *path,
                               keel_err *err) {
     const size_t bytes = keel_matrix_row_bytes(matrix->type, matrix->cols);
-    if (matrix->cols % KEEL_MATRIX_BLOCK != 0)
-        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\": a width of %zu is no multiple of %d",
-                         tensor->name, matrix->cols, KEEL_MATRIX_BLOCK);
+    if (matrix->cols % keel_matrix_multiple(matrix->type) != 0 || matrix->cols > KEEL_MATRIX_MOST_COLS)
+        return keel_fail(err, KEEL_E_INVALID, path,
+                         "tensor \"%s\": expected a width that is a multiple of %zu, at most %d, got %zu",
+                         tensor->name, keel_matrix_multiple(matrix->type), KEEL_MATRIX_MOST_COLS,
+                         matrix->cols);
     if (tensor->dtype != KEEL_U8 || tensor->n_dims != 2 || tensor->shape[0] != matrix->rows ||
         tensor->shape[1] != bytes)
         return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\": expected U8 of shape [%zu, %zu]",
                          tensor->name, matrix->rows, bytes);
     if (!is_sound(matrix))
-        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" holds scales that are not finite",
-                         tensor->name);
+        return keel_fail(err, KEEL_E_INVALID, path,
+                         "tensor \"%s\" holds scales that are not finite, or steps above 15", tensor->name);
     return KEEL_OK;
 }
 
@@ -155,15 +144,17 @@ keel_status keel_weights_held(const keel_weights *weights, const char *name, siz
                               keel_matrix *out, keel_err *err) {
     char whole[256];
     *out = (keel_matrix){0};
-    for (size_t i = 0; i < N_FORMATS; i++) {
+    for (keel_matrix_type type = 0; type < KEEL_N_MATRIX_TYPES; type++) {
         const keel_safetensors *shard = NULL;
-        snprintf(whole, sizeof whole, "%s.%s", name, formats[i].name);
+        if (!keel_weights_format(type)) continue;
+        snprintf(whole, sizeof whole, "%s.%s", name, keel_weights_format(type));
         const keel_named_tensor *tensor = keel_weights_find(weights, whole, &shard);
         if (!tensor) continue;
         if (out->data)
             return keel_fail(err, KEEL_E_INVALID, shard->path, "tensor \"%s\" is there in two number formats",
                              name);
-        *out = (keel_matrix){.type = formats[i].type, .rows = rows, .cols = cols, .data = tensor->data};
+        *out = (keel_matrix){
+            .type = type, .rows = rows, .cols = cols, .data = tensor->data, .inputs = weights->inputs};
         KEEL_TRY(check_held(tensor, out, shard->path, err));
     }
     return KEEL_OK;

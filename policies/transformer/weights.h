@@ -9,6 +9,7 @@
 typedef struct keel_weights {
     keel_safetensors *shard; /* [n] mapped */
     size_t n;
+    keel_matrix_inputs inputs; /* of what keel_weights_held finds: set by whoever has read config.json */
     keel_arena arena;
 } keel_weights;
 
