@@ -76,37 +76,43 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
 
 /* ---- with a policy ---- */
 
-/* What another command left in --out is written over only where it is asked to be, and only what this verb
- * writes. */
-static keel_status check_out(keel_cli *cli, keel_err *err) {
-    const char *out = keel_cli_value(cli, "--out");
-    const char *base = keel_path_join(&cli->arena, out, "base"),
-               *policy = keel_path_join(&cli->arena, out, "policy");
-    if (!base || !policy) return keel_nomem(err, out);
+/* What is there is written over only where this very run made it, or with --replace, and only what this verb
+ * writes: a base beside a policy. */
+static keel_status check_out(const keel_compress_policy_job *with, const char *out, const char *base,
+                             const keel_compress_job *job, keel_err *err) {
     if (!keel_file_exists(out) && !keel_file_is_folder(out)) return KEEL_OK;
-    if (keel_cli_has(cli, "--replace") && keel_file_is_folder(base) && keel_file_is_folder(policy)) {
-        KEEL_TRY(keel_artefact_check_out(base, "base", NULL, NULL, true, err));
-        return keel_artefact_check_out(policy, "policy", NULL, NULL, true, err);
-    }
-    keel_fail(err, KEEL_E_CONFLICT, out, "is there already");
-    return keel_hint(err,
-                     "choose another --out; --replace writes over a base and policy that this command wrote");
+    if (keel_file_is_folder(base) && keel_file_is_folder(with->place))
+        return keel_compress_base_check(with->base, base, with->replace, job, err);
+    keel_fail(err, KEEL_E_CONFLICT, out, "exists and is no base with its policy that could be replaced");
+    return keel_hint(err, "choose another --out, or remove it");
+}
+
+static keel_status describe(keel_cli *cli, compressing *c, const char *folder, keel_compress_policy_job *with,
+                            keel_err *err) {
+    const char *held_out = keel_cli_value(cli, "--held-out");
+    *with = (keel_compress_policy_job){
+        .config = &c->config,
+        .store = c->store,
+        .policy = keel_cli_value(cli, "--policy"),
+        .base = keel_cli_value(cli, "--base"),
+        .small_base = keel_path_join(&cli->arena, folder, "base"),
+        .out = keel_path_join(&cli->arena, folder, "policy"),
+        .place = keel_path_join(&cli->arena, keel_cli_value(cli, "--out"), "policy"),
+        .replace = keel_cli_has(cli, "--replace"),
+        .anyway = keel_cli_has(cli, "--anyway"),
+        .pool = c->pool};
+    if (!with->small_base || !with->out || !with->place) return keel_nomem(err, folder);
+    KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &with->held_out, err), err));
+    return keel_store_check_split(c->store, &with->held_out, err);
 }
 
 static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_job *job, const char *folder,
                              keel_err *err) {
-    const char *held_out = keel_cli_value(cli, "--held-out");
-    keel_compress_policy_job with = {.config = &c->config,
-                                     .store = c->store,
-                                     .policy = keel_cli_value(cli, "--policy"),
-                                     .base = keel_cli_value(cli, "--base"),
-                                     .small_base = keel_path_join(&cli->arena, folder, "base"),
-                                     .out = keel_path_join(&cli->arena, folder, "policy"),
-                                     .anyway = keel_cli_has(cli, "--anyway"),
-                                     .pool = c->pool};
-    if (!with.small_base || !with.out) return keel_nomem(err, folder);
-    KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &with.held_out, err), err));
-    KEEL_TRY(keel_store_check_split(c->store, &with.held_out, err));
+    const char *out = keel_cli_value(cli, "--out"), *base = keel_path_join(&cli->arena, out, "base");
+    keel_compress_policy_job with;
+    if (!base) return keel_nomem(err, out);
+    KEEL_TRY(describe(cli, c, folder, &with, err));
+    KEEL_TRY(check_out(&with, out, base, job, err));
     KEEL_TRY(keel_compress_base(with.base, with.small_base, false, job, err));
     return keel_compress_policy(&with, &c->exchange, err);
 }
@@ -116,7 +122,6 @@ static keel_status compress_both(keel_cli *cli, compressing *c, const keel_compr
     keel_folder_write folder;
     if (!c->store)
         return keel_fail(err, KEEL_E_USAGE, "--policy", "is tested on conversations held out: give --store");
-    KEEL_TRY(check_out(cli, err));
     KEEL_TRY(keel_folder_begin(&folder, keel_cli_value(cli, "--out"), err));
     keel_status status = make_both(cli, c, job, folder.temporary, err);
     if (status == KEEL_OK) return keel_folder_commit(&folder, err);

@@ -51,16 +51,22 @@ static keel_status open_all(exchanging *x) {
     return keel_derive_rewards(job->store, &x->rewards, x->err);
 }
 
+static keel_status read_bound(const exchanging *x, const cJSON *was, const char **part, const char **counts,
+                              double *harm, double *confidence) {
+    const char *where = x->job->policy;
+    KEEL_TRY(keel_json_string(was, "tested_on", false, part, where, x->err));
+    KEEL_TRY(keel_json_string(was, "counts", false, counts, where, x->err));
+    KEEL_TRY(keel_json_number(was, "max_harm", false, harm, where, x->err));
+    return keel_json_number(was, "confidence", false, confidence, where, x->err);
+}
+
 /* The bound and what tests it: as the policy's own keel.json says, unless the configuration does. */
 static keel_status find_bound(exchanging *x) {
     const keel_compress_config *c = x->job->config;
     const cJSON *was = keel_json_get(keel_json_get(x->manifest, "metrics"), "constraint");
     const char *part = NULL, *counts = "compliance";
     double harm = 0, confidence = 0.95;
-    KEEL_TRY(keel_json_string(was, "tested_on", false, &part, x->job->policy, x->err));
-    KEEL_TRY(keel_json_string(was, "counts", false, &counts, x->job->policy, x->err));
-    KEEL_TRY(keel_json_number(was, "max_harm", false, &harm, x->job->policy, x->err));
-    KEEL_TRY(keel_json_number(was, "confidence", false, &confidence, x->job->policy, x->err));
+    if (was) KEEL_TRY(read_bound(x, was, &part, &counts, &harm, &confidence));
     x->judged = x->job->held_out;
     x->harm = (keel_constraint){.max_harm = c->max_harm > 0 ? c->max_harm : harm,
                                 .confidence = c->confidence > 0 ? c->confidence : confidence,
@@ -204,17 +210,26 @@ static cJSON *lineage_json(const exchanging *x) {
     return NULL;
 }
 
-static keel_status write_policy(exchanging *x) {
+static cJSON *metrics_json(const exchanging *x) {
     const cJSON *was = keel_json_get(x->manifest, "metrics");
-    cJSON *lineage = lineage_json(x), *metrics = cJSON_CreateObject();
-    bool good = lineage && metrics && keel_json_add(metrics, "exchange", cJSON_Duplicate(x->result, true)) &&
+    cJSON *metrics = cJSON_CreateObject();
+    bool good = metrics && keel_json_add(metrics, "exchange", cJSON_Duplicate(x->result, true)) &&
                 (!was || keel_json_add(metrics, "before", cJSON_Duplicate(was, true)));
     if (good && x->bound && !x->refused[0])
         good = keel_json_add(metrics, "constraint", keel_constrained_json(&x->made, &x->harm));
-    const keel_status status =
-        good ? keel_policy_save(x->policy[AFTER], x->job->out, lineage, keel_json_get(x->manifest, "config"),
-                                metrics, NULL, x->err)
-             : keel_nomem(x->err, "compress");
+    if (good) return metrics;
+    cJSON_Delete(metrics);
+    return NULL;
+}
+
+static keel_status write_policy(exchanging *x) {
+    const cJSON *config = keel_json_get(x->manifest, "config");
+    cJSON *lineage = lineage_json(x), *metrics = metrics_json(x);
+    keel_status status = lineage && metrics ? KEEL_OK : keel_nomem(x->err, "compress");
+    if (status == KEEL_OK)
+        status = keel_artefact_check_out(x->job->place, "policy", lineage, config, x->job->replace, x->err);
+    if (status == KEEL_OK)
+        status = keel_policy_save(x->policy[AFTER], x->job->out, lineage, config, metrics, NULL, x->err);
     cJSON_Delete(lineage);
     cJSON_Delete(metrics);
     return status;

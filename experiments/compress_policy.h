@@ -17,7 +17,10 @@ typedef struct keel_compress_policy_job {
     const char *base;       /* that it belongs to */
     const char *small_base; /* the smaller one */
     const char *out;        /* folder that the policy is written to, new */
-    bool anyway;            /* also where a bound breaks */
+    const char
+        *place; /* where it comes to lie: what another run made there is KEEL_E_CONFLICT unless replace */
+    bool replace;
+    bool anyway; /* also where a bound breaks */
     keel_pool *pool;
 } keel_compress_policy_job;
 

@@ -146,26 +146,42 @@ static keel_status write_artefact(making *m, keel_folder_write *folder) {
                                 m->metrics, NULL, m->err);
 }
 
-static keel_status make(making *m) {
-    keel_folder_write folder;
+static keel_status prepare(making *m) {
     KEEL_TRY(open_source(m));
     KEEL_TRY(make_lineage(m));
-    KEEL_TRY(check_out(m));
+    return check_out(m);
+}
+
+static keel_status make(making *m) {
+    keel_folder_write folder;
+    KEEL_TRY(prepare(m));
     KEEL_TRY(keel_folder_begin(&folder, m->out_dir, m->err));
     const keel_status status = m->model ? write_model(m, &folder) : write_artefact(m, &folder);
     if (status != KEEL_OK) keel_folder_abandon(&folder);
     return status;
 }
 
+static void close_all(making *m) {
+    keel_base_close(m->base);
+    cJSON_Delete(m->before);
+    cJSON_Delete(m->options);
+    cJSON_Delete(m->lineage);
+    cJSON_Delete(m->metrics);
+    keel_arena_free(&m->arena);
+}
+
 keel_status keel_compress_base(const char *from, const char *out_dir, bool replace,
                                const keel_compress_job *job, keel_err *err) {
     making m = {.from = from, .out_dir = out_dir, .replace = replace, .job = job, .err = err};
     const keel_status status = make(&m);
-    keel_base_close(m.base);
-    cJSON_Delete(m.before);
-    cJSON_Delete(m.options);
-    cJSON_Delete(m.lineage);
-    cJSON_Delete(m.metrics);
-    keel_arena_free(&m.arena);
+    close_all(&m);
+    return status;
+}
+
+keel_status keel_compress_base_check(const char *from, const char *out_dir, bool replace,
+                                     const keel_compress_job *job, keel_err *err) {
+    making m = {.from = from, .out_dir = out_dir, .replace = replace, .job = job, .err = err};
+    const keel_status status = prepare(&m);
+    close_all(&m);
     return status;
 }

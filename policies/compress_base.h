@@ -12,6 +12,11 @@
 keel_status keel_compress_base(const char *from, const char *out_dir, bool replace,
                                const keel_compress_job *job, keel_err *err);
 
+/* Whether the same call may write out_dir: KEEL_OK where nothing is there, or what this run would write, or
+ * `replace` and something that it may write over. */
+keel_status keel_compress_base_check(const char *from, const char *out_dir, bool replace,
+                                     const keel_compress_job *job, keel_err *err);
+
 /* The file of a model's lineage. */
 extern const char keel_compress_base_lineage[];
 

@@ -7,7 +7,7 @@ kills=${1:-32} seed=${2:-1}
 . "$(dirname "$0")/program.sh"
 : "${DUMP_STORE:?prints the content of a store}"
 
-verbs="simulate import judge label sft train eval replay run"
+verbs="simulate import judge label sft train compress eval replay run"
 
 # The command of each verb, given in a folder of its own. Small steps, so that checkpoints are written all the time.
 command_of() {
@@ -20,6 +20,7 @@ command_of() {
         --set min_updates=60 --set batch=8 --set checkpoint_every=4 ;;
     train) set -- train --store s.db --base base --algo cql --out policy --metrics policy.jsonl --set steps=120 --set hidden=8 \
         --set batch=8 --set log_every=3 --set checkpoint_every=4 ;;
+    compress) set -- compress --store s.db --base base --policy policy --weights int8 --set critics=int8 --out both ;;
     eval) set -- eval --store s.db --policy policy --out eval.json --set resamples=8000 ;;
     replay) set -- replay --store s.db --policy policy --split all --limit 1000 ;;
     run) set -- run recipe.json --out run ;;

@@ -1,0 +1,62 @@
+#!/bin/sh
+# keel compress: bases and their policies at 8 bits; the bound of harm; lineage; wrong use. Decoders: test_compress.
+golden=$(cd "$(dirname "$0")/../policies/golden" && pwd)
+. "$(dirname "$0")/program.sh"
+
+"$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 80 --quiet >/dev/null
+"$KEEL" sft --store s.db --base builtin --out base --quiet --set epochs=1 --set buckets=4096 --set min_updates=20 >/dev/null
+"$KEEL" train --store s.db --base base --quiet --set steps=40 --set hidden=16 --set batch=24 --algo cql --out policy --max-harm 0.95 --harm-fold 1/3 >/dev/null
+set -- --base base --weights int8 --quiet
+hash_of() { sed -n 's/.*"model.safetensors": "\(.*\)".*/\1/p' "$1/keel.json"; }
+
+# ---- a base ----
+expect "an n-gram base at 8 bits" 0 "" compress "$@" --out small --json
+[ "$(awk '/"smaller"/ { print ($2 > 3 && $2 < 4) }' out.txt)" = 1 ] || fail "three to four times smaller: $(cat out.txt)"
+[ "$(json lineage.compression.weights small/keel.json)" = '"int8"' ] || fail "the artefact says how it was made"
+[ "$(json lineage.before.split small/keel.json)" = "$(json lineage.split base/keel.json)" ] || fail "and what it was made from"
+[ "$(json lineage.split small/keel.json)" = "$(json lineage.split base/keel.json)" ] || fail "and what it was tuned on"
+expect "the same command again" 0 "" compress "$@" --out small
+expect "another number of threads" 0 "" compress "$@" --out other --threads 3
+cmp small/model.safetensors other/model.safetensors && cmp small/keel.json other/keel.json || fail "threads change bytes"
+expect "another command there" 1 'compression.weights ("int8", here "none")' compress --base base --quiet --out small --set weights=none
+expect "a policy learns on it" 0 "" train --store s.db --base small --quiet --set steps=10 --set hidden=8 --set batch=24 --algo cql --out learned
+expect "tuning goes on from it" 0 "" sft --store s.db --base small --out tuned --quiet --set epochs=1 --set min_updates=20
+expect "a policy on the base that it was" 1 "it was trained on base" eval --store s.db --policy policy --base small --quiet
+
+# ---- with its policy ----
+expect "a policy goes along" 0 "" compress "$@" --store s.db --policy policy --set critics=int8 --out both --json
+for metric in refusal_rate over_refusal_rate borderline_refusal_rate completion_rate composite_reward; do
+    [ -n "$(json "policy.table.$metric.difference.low" out.txt)" ] || fail "$metric has a paired difference with its interval"
+done
+[ "$(json policy.constraint.tested_on out.txt)" = '"train,fold:1/3"' ] || fail "the fold that tested the policy tests it again"
+[ "$(json policy.constraint.max_harm out.txt)" = 0.95 ] || fail "under its own bound"
+[ "$(json policy.agreement.n out.txt)" -gt 0 ] || fail "answers are compared with those before"
+[ "$(json lineage.compressed_from both/policy/keel.json)" != "" ] && [ "$(json lineage.before.identity both/policy/keel.json)" = "$(json lineage.identity policy/keel.json)" ] || fail "the policy's lineage"
+expect "it is found with its base" 0 "" eval --store s.db --policy both/policy --split test --quiet
+expect "the same command again" 0 "" compress "$@" --store s.db --policy policy --set critics=int8 --out both
+expect "another command there" 1 "another run made" compress "$@" --store s.db --policy policy --set critics=none --out both
+expect "written over on request" 0 "" compress "$@" --store s.db --policy policy --set critics=none --out both --replace
+
+expect "a bound that breaks" 3 "no threshold keeps harm" compress "$@" --store s.db --policy policy --set max_harm=0.0001 --out strict --json
+[ ! -e strict ] || fail "nothing is written where a bound breaks"
+grep -q '"refused": "no threshold keeps harm' out.txt || fail "the table is there all the same, and says why: $(cat out.txt)"
+expect "unless told otherwise" 0 "" compress "$@" --store s.db --policy policy --set max_harm=0.0001 --out strict --anyway
+[ "$(json harm_threshold strict/policy/config.json)" = 0 ] || fail "then by the strictest threshold"
+[ "$(json metrics.constraint.max_harm strict/policy/keel.json)" = "" ] || fail "and no bound is claimed"
+
+# ---- decoders ----
+expect "a decoder as it came" 0 "" compress --base "$golden/llama/biased" --weights q4_g32 --out decoder --quiet
+[ "$(json lineage.compression.weights decoder/compress.json)" = '"q4_g32"' ] || fail "compress.json has the lineage"
+expect "is a model" 0 "" verify --base decoder --quiet
+expect "for other programs again" 0 "" convert --base decoder --out plain --weights f32
+expect "which have the numbers" 0 "" verify --base plain --quiet
+
+# ---- wrong use ----
+expect "a policy wants a store" 2 "give --store" compress "$@" --policy policy --out x
+expect "a split wants a store" 2 "give --store" compress "$@" --split train --out x
+expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
+expect "nothing there" 1 "there is no such base" compress --base nothing --weights int8 --out x
+expect "a kind is no base" 1 "nothing here that could be made smaller" compress --base builtin --weights int8 --out x
+expect "a folder of somebody" 1 "exists and is" compress "$@" --out "$golden"
+[ ! -e x ] || fail "wrong use writes nothing"
+finish
