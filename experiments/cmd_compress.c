@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "datasets/store_corpus.h"
 #include "experiments/cli_resources.h"
+#include "experiments/compress_layers.h"
 #include "experiments/compress_policy.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
@@ -22,6 +23,7 @@ static const keel_flag flags[] = {
     {"--out", "DIR", true, false, "folder of the smaller one"},
     {"--weights", "NAME", false, false, "number format of matrices, as --set weights=NAME"},
     {"--activations", "NAME", false, false, "what they are multiplied with, as --set activations=NAME"},
+    {"--ratio", "NUMBER", false, false, "share of the weights that is pruned, as --set ratio=NUMBER"},
     {"--store", "FILE", false, false, "a log to look at: for scales, for what matters"},
     {"--split", "NAME", false, false, "the part of it that is looked at (default: train)"},
     {"--policy", "DIR", false, false,
@@ -40,7 +42,8 @@ static const keel_flag_choices choices[] = {
     {"--weights", keel_compress_weights}, {"--activations", keel_compress_activations}, {NULL, NULL}};
 
 /* Flags that say the same as a key of --set. */
-static const char *const keys[][2] = {{"--weights", "weights"}, {"--activations", "activations"}};
+static const char *const keys[][2] = {
+    {"--weights", "weights"}, {"--activations", "activations"}, {"--ratio", "ratio"}};
 
 static keel_status configure(keel_cli *cli, keel_compress_config *config, keel_err *err) {
     KEEL_TRY(keel_options_defaults(keel_compress_options, config, err));
@@ -144,7 +147,7 @@ static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err
     for (size_t i = 0; i < r->n_figures; i++)
         cJSON_AddNumberToObject(metrics, r->figure[i].name, r->figure[i].value);
     if (c->exchange) keel_json_add(result, "policy", cJSON_Duplicate(c->exchange, true));
-    return KEEL_OK;
+    return keel_compress_layers_put(r, result, err);
 }
 
 static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
@@ -171,12 +174,14 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store_corpus_close(c.logged);
     keel_store_close(c.store);
     cJSON_Delete(c.exchange);
+    keel_compress_report_free(&c.report);
     return status;
 }
 
 static void print(const cJSON *result, FILE *out) {
     const cJSON *policy = keel_json_get(result, "policy");
     keel_artefact_print(result, out);
+    keel_compress_layers_print(result, out);
     if (policy) keel_compress_policy_print(policy, out);
 }
 

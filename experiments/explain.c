@@ -274,6 +274,14 @@ const keel_explained keel_explanations[] = {
      "bytes of the weights before and after, and how many times smaller they are",
      "int8: near 4 of float32; 4 bits: near 6, as embeddings keep 8 bits"},
 
+    {"compress", "pruned", 0, "share of the weights, but for embeddings and heads, that was pruned",
+     "near --ratio: channels go 32 at a time, heads and layers whole"},
+    {"compress", "channels, heads, kept", 0,
+     "of each layer: channels of its feed-forward layer and heads (of keys and values), before and after", ""},
+    {"compress", "loss alone, its channels, its heads", -1,
+     "what the loss on logged text rises by without the layer, or with its channels or heads alone pruned",
+     "small where much was pruned; - where it was not measured"},
+
     {"serve", "answered", 0, "requests that got an answer", "all that came"},
     {"serve", "by fallback", -1,
      "of them, those for which nothing was written in time, or nothing was safe enough",

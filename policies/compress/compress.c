@@ -1,5 +1,6 @@
 #include "policies/compress/compress.h"
 
+#include "policies/compress/prune_llama.h"
 #include "policies/compress/quantise.h"
 #include "policies/transformer/bert_matrix.h"
 
@@ -14,6 +15,7 @@ static void measure_llama(const keel_llama *llama, double *parameters, double *b
 
 keel_status keel_compress_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
     measure_llama(llama, &job->report->parameters_before, &job->report->bytes_before);
+    KEEL_TRY(keel_prune_llama(llama, job, err));
     KEEL_TRY(keel_quantise_llama(llama, job, err));
     measure_llama(llama, &job->report->parameters, &job->report->bytes);
     return KEEL_OK;

@@ -8,7 +8,30 @@ const char *const keel_compress_activations[] = {"int8", "f32", NULL};
 const char *const keel_compress_calibrations[] = {"absmax", "percentile", "mse", NULL};
 const char *const keel_compress_critics[] = {"none", "int8", NULL};
 
+/* By bits: KEEL_PRUNE_* - 1 (policies/compress/prune.h). */
+const char *const keel_compress_prunes[] = {
+    "channels",        "groups",        "channels,groups",        "layers",
+    "channels,layers", "groups,layers", "channels,groups,layers", NULL};
+const char *const keel_compress_importances[] = {"weight", "activation", "taylor", NULL};
+const char *const keel_compress_spreads[] = {"even", "sensitivity", NULL};
+
 const keel_option keel_compress_options[] = {
+    REAL(ratio, "0", 0, 0.9, "share of the weights but embeddings and heads that is pruned"),
+    CHOICE(
+        prune, "channels,groups", keel_compress_prunes,
+        "what is pruned: channels of feed-forward layers, 32 at a time; groups of attention heads that share keys "
+        "and values; whole layers"),
+    CHOICE(
+        importance, "activation", keel_compress_importances,
+        "what goes first: by the size of its weights; by the size of what it adds, on the log; or taylor, by what "
+        "the loss on the log changes by without it, to first order"),
+    CHOICE(
+        spread, "even", keel_compress_spreads,
+        "where: even, the same share of each layer; or sensitivity, more of layers whose loss on the log rises less "
+        "when they alone are pruned"),
+    INT(importance_tokens, "8192", 16, 100000000,
+        "tokens of the log, at most, that importance is measured on"),
+    INT(sensitivity_tokens, "2048", 16, 100000000, "tokens, at most and others, that losses are measured on"),
     CHOICE(
         weights, "none", keel_compress_weights,
         "number format of matrices: int8, a scale a row; q8_0 and q4_0, as in GGUF, a scale for 32 weights; q4_g32, "

@@ -15,6 +15,11 @@ enum {
 };
 
 typedef struct keel_compress_config {
+    /* pruning (policies/compress/prune.h) */
+    double ratio; /* of the parameters but embeddings and heads that go; 0: nothing is pruned */
+    int prune, importance, spread;
+    int64_t importance_tokens;  /* at most so many that importance is measured on */
+    int64_t sensitivity_tokens; /* and that losses are measured on */
     /* quantising */
     int weights;     /* KEEL_COMPRESS_*: number format of matrices */
     int activations; /* keel_compress_activations: what matrices are multiplied with */
@@ -35,6 +40,9 @@ extern const char *const keel_compress_weights[];      /* NULL-terminated, as al
 extern const char *const keel_compress_activations[];  /* int8, f32 */
 extern const char *const keel_compress_calibrations[]; /* absmax, percentile, mse */
 extern const char *const keel_compress_critics[];      /* none, int8 */
+extern const char *const keel_compress_prunes[];       /* channels, groups, layers, and all of their sets */
+extern const char *const keel_compress_importances[];  /* weight, activation, taylor */
+extern const char *const keel_compress_spreads[];      /* even, sensitivity */
 extern const keel_option keel_compress_options[];
 
 #endif

@@ -5,6 +5,11 @@ void keel_compress_tell(keel_compress_report *report, const char *name, double v
         report->figure[report->n_figures++] = (keel_base_figure){name, value};
 }
 
+void keel_compress_report_free(keel_compress_report *report) {
+    keel_free(report->layer);
+    *report = (keel_compress_report){0};
+}
+
 keel_status keel_compress_share(const keel_compress_job *job, size_t shards, keel_shard_work *work,
                                 void *context, keel_err *err) {
     if (job->pool) return keel_pool_run(job->pool, shards, work, context, err);

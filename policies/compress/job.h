@@ -7,9 +7,18 @@
 #include "policies/base.h"
 #include "policies/compress/config.h"
 
+/* What pruning left of a layer; 0: it is gone. */
+typedef struct keel_compress_layer {
+    size_t channels_before, channels, heads_before, heads; /* heads: of keys and values */
+    double harm[3]; /* what the loss rises by without the layer; with its channels, its heads alone pruned;
+                       NAN where that was not measured */
+} keel_compress_layer;
+
 /* What was done, in figures whose names are static; of a base with an n-gram base beside it, of both. */
 typedef struct keel_compress_report {
     double parameters_before, parameters, bytes_before, bytes; /* of weights, as they are held */
+    size_t n_layers;
+    keel_compress_layer *layer; /* [n_layers] where something was pruned; owned */
     size_t n_figures;
     keel_base_figure figure[KEEL_BASE_MAX_FIGURES];
 } keel_compress_report;
@@ -22,6 +31,7 @@ struct keel_compress_job {
     keel_compress_report *report;
 };
 
+void keel_compress_report_free(keel_compress_report *report);
 /* Adds a figure; one too many is left out. */
 void keel_compress_tell(keel_compress_report *report, const char *name, double value);
 /* shards of work on the job's threads; the first that fails gives the status. */

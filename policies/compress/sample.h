@@ -1,0 +1,36 @@
+/* Logged text as tokens, for steps of compression that look at what a model computes. */
+#ifndef KEEL_POLICIES_COMPRESS_SAMPLE_H
+#define KEEL_POLICIES_COMPRESS_SAMPLE_H
+
+#include "policies/compress/job.h"
+#include "policies/transformer/bert.h"
+#include "policies/transformer/llama.h"
+
+/* Texts one behind the other, as keel_bert_batch and keel_llama_batch have them. */
+typedef struct keel_sample {
+    int32_t *id, *type; /* [offsets[n]]; type: of encoders, else NULL */
+    int32_t *offsets;   /* [n + 1], no empty text */
+    size_t n;
+} keel_sample;
+
+/* Whole conversations by the chat template, or a line a turn where there is none; of each at most
+ * config.tokens, from its start. The first config.conversations by the hash of their names, which says
+ * nothing of what is in them. KEEL_E_USAGE where nothing is logged, KEEL_E_INVALID where that has no text. In
+ * the arena. */
+keel_status keel_sample_llama(const keel_llama *llama, const keel_compress_job *job, keel_arena *arena,
+                              keel_sample *out, keel_err *err);
+/* Turns of conversations, each a text as the encoder frames it; of each conversation at most config.tokens.
+ */
+keel_status keel_sample_bert(const keel_bert *bert, const keel_compress_job *job, keel_arena *arena,
+                             keel_sample *out, keel_err *err);
+
+/* The first texts of at most so many tokens, but one at least; what is left comes behind it. Both borrow. */
+keel_sample keel_sample_first(const keel_sample *sample, size_t tokens);
+keel_sample keel_sample_rest(const keel_sample *sample, const keel_sample *first);
+
+/* Runs the decoder over all texts for what its observer sees. log_prob [tokens] or NULL: of each token, as
+ * keel_llama_run. */
+keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,
+                            float *log_prob, keel_err *err);
+
+#endif
