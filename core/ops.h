@@ -39,6 +39,9 @@ keel_tensor *keel_op_linear_branched(keel_tape *tape, keel_tensor *x, keel_tenso
 /* The same over weights of any number format that no gradient flows to; borrowed until backward. */
 keel_tensor *keel_op_linear_frozen(keel_tape *tape, keel_tensor *x, const keel_matrix *w, keel_tensor *b,
                                    keel_activation act, const keel_branch *branches, size_t n);
+/* y = x as products with weights of this type take it (core/matrix.h: keel_row_quantise, of rows or of blocks
+ * of 32 columns); the gradient passes as if nothing had been rounded. F32 and BF16: x itself. */
+keel_tensor *keel_op_round_inputs(keel_tape *tape, keel_tensor *x, keel_matrix_type type);
 keel_tensor *keel_op_add(keel_tape *tape, keel_tensor *x, keel_tensor *y); /* same shape */
 /* The same written over y, whose data nothing else may need: y is the result of a linear layer without
  * activation, say. */

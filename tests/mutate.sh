@@ -18,6 +18,7 @@ trap 'exit 1' INT TERM
 tests_of() {
     case $1 in
     core/gemm_bf16.c) echo core/test_gemm_bf16 ;;
+    core/ops_quant.c | core/fake_quant.c) echo core/test_fake_quant policies/test_llama_fake ;;
     core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
@@ -61,7 +62,7 @@ tests_of() {
     policies/explain.c) echo policies/test_explain ;;
     policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
-    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c) echo policies/test_llama_tape policies/test_llama_taught policies/test_llama_adapt policies/test_llama_plan policies/test_llama_sizes ;;
+    policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c | policies/transformer/llama_fake.c) echo policies/test_llama_tape policies/test_llama_taught policies/test_llama_adapt policies/test_llama_plan policies/test_llama_sizes policies/test_llama_fake ;;
     policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
     policies/tokens/pattern.c) echo policies/test_bpe policies/test_pattern ;;
     policies/tokens/*) echo policies/test_bpe policies/test_tokenizer ;;

@@ -1,6 +1,7 @@
 #include "policies/decoder_base/kind.h"
 
 #include "policies/beside.h"
+#include "policies/compress/config.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/file.h"
 #include "policies/decoder_base/propose.h"
@@ -78,6 +79,9 @@ const keel_option keel_decoder_base_options[] = {
     KEEL_TUNING_CLIP_NORM,
     CHOICE(precision, "f32", precisions,
            "of products in tuning: f32, bf16 with f32 masters, or fp16 storage with a dynamic loss scale"),
+    KEEL_TUNING_FAKE_QUANT,
+    KEEL_TUNING_FAKE_INPUTS,
+    KEEL_TUNING_LEARNED_SCALES,
     BOOL(recompute, "false", "activations of a layer are worked out again instead of kept: less memory"),
     INT(layers, "6", 1, 1024, "a new model: layers"),
     INT(hidden, "256", 16, 65536, "a new model: width"),

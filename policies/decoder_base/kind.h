@@ -9,8 +9,9 @@
 /* Meaning, default and bounds of each member are in keel_decoder_base_options. */
 struct keel_decoder_base_config {
     keel_base_config common;
-    int mode, weights, ngrams, schedule, loss, imitate, too_long, targets, prompt_start, precision;
-    bool rslora, recompute;
+    int mode, weights, ngrams, schedule, loss, imitate, too_long, targets, prompt_start, precision,
+        fake_quant, fake_inputs;
+    bool rslora, recompute, learned_scales;
     int64_t frozen_layers, rank, virtual_tokens, state_tokens, candidate_tokens;
     int64_t batch, shard_tokens, epochs, checkpoint_every;
     int64_t layers, hidden, heads, kv_heads, inner, vocabulary; /* of a model of our own */

@@ -45,6 +45,8 @@ static keel_llama_memory memory_of(const planning *p, const settings *s) {
                                   .longest = longest / p->texts,
                                   .counted = tokens,
                                   .shards = least(s->threads, batch),
+                                  .fake = c.fake_quant != 0,
+                                  .fake_inputs = c.fake_quant && c.fake_inputs,
                                   .teacher = p->teacher ? &p->teacher->config : NULL,
                                   .gradients = s->threads + 1};
     return keel_llama_memory_of(&p->model->llama->config, &plan);

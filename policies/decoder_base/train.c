@@ -15,6 +15,7 @@
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/loss.h"
 #include "policies/decoder_base/memory.h"
+#include "policies/transformer/llama_fake.h"
 
 /* Numbers of how far a training is. */
 enum { UPDATES, STEPS, N_PROGRESS };
@@ -306,9 +307,11 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
     batch.training.seed =
         keel_hash64_mix((uint64_t)config_of(run)->common.seed, (uint64_t)run->at[UPDATES] << 16 | shard);
     keel_arena_reset(&run->scratch[thread]);
-    return keel__decoder_loss(&batch, run->shard[shard], run->shard[shard + 1],
-                              keel_sharded_step_gradient(run->step, shard), run->tape[thread],
-                              &run->scratch[thread], &run->part[shard], err);
+    keel_real *grads = keel_sharded_step_gradient(run->step, shard);
+    KEEL_TRY(keel__decoder_loss(&batch, run->shard[shard], run->shard[shard + 1], grads, run->tape[thread],
+                                &run->scratch[thread], &run->part[shard], err));
+    keel_llama_fake_flow(run->model->llama, grads);
+    return KEEL_OK;
 }
 
 static double rate_factor(const training *run) {
@@ -336,7 +339,7 @@ static keel_status step(training *run, keel_err *err) {
     run->at[STEPS] = (int64_t)adam.steps;
     run->scale[0] = (float)scale.factor;
     run->scale[1] = (float)scale.clean;
-    return KEEL_OK;
+    return keel_llama_fake_hold(run->model->llama, run->job->pool, err);
 }
 
 /* A gradient that is too large for binary16 moved nothing, and the next is scaled by less. */
@@ -415,7 +418,7 @@ static keel_status resume(training *run, bool *found, keel_err *err) {
                          "the checkpoint holds an impossible loss scale");
     memcpy(run->at, at, sizeof at);
     keel_log(KEEL_LOG_INFO, "sft: going on after %lld updates", (long long)run->at[UPDATES]);
-    return KEEL_OK;
+    return keel_llama_fake_hold(run->model->llama, run->job->pool, err);
 }
 
 /* ---- the training ---- */

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "policies/compress/quantise.h"
 #include "policies/decoder_base/encode.h"
 #include "policies/decoder_base/file.h"
 #include "policies/decoder_base/fresh.h"
 #include "policies/decoder_base/train.h"
+#include "policies/transformer/llama_fake.h"
 
 /* Places of its checkpoints among the job's. */
 enum { CHECKPOINT_TRAINING, CHECKPOINT_BESIDE };
@@ -33,6 +35,11 @@ static keel_status check_config(const struct keel_decoder_base_config *c, bool a
     }
     if (c->mode == KEEL_DECODER_NONE && c->loss != KEEL_LOSS_SFT)
         return keel_fail(err, KEEL_E_USAGE, "loss", "mode=none tunes nothing");
+    if (c->fake_quant && c->mode != KEEL_DECODER_FULL && c->mode != KEEL_DECODER_FREEZE)
+        return keel_fail(err, KEEL_E_USAGE, "fake_quant",
+                         "weights that are not tuned cannot make up for it: use --mode full or freeze");
+    if (c->learned_scales && !c->fake_quant)
+        return keel_fail(err, KEEL_E_USAGE, "learned_scales", "are those of fake_quant: set it too");
     if (taught && (c->loss != KEEL_LOSS_SFT || c->imitate != KEEL_IMITATE_TAKEN))
         return keel_fail(err, KEEL_E_USAGE, "--teacher",
                          "what a teacher chooses is learned by loss=sft and imitate=taken alone");
@@ -133,6 +140,23 @@ static keel_status start(const tuning *t, keel_llama *llama, keel_err *err) {
                                      : keel_llama_prompt_vocabulary(llama, &rng, err);
 }
 
+/* Compute as keel compress will hold it, if asked for. */
+static keel_status fake(const tuning *t, keel_llama *llama, keel_err *err) {
+    const keel_compress_config how = {.weights = t->config->fake_quant};
+    if (!t->config->fake_quant) return KEEL_OK;
+    keel_matrix_type *type = keel_calloc(llama->n_rows, sizeof *type);
+    if (!type) return keel_nomem(err, "decoder base");
+    for (size_t row = 0; row < llama->n_rows; row++) {
+        const bool outer = row == KEEL_LLAMA_EMBED || row == keel_llama_head(&llama->config);
+        if (keel_llama_is_matrix(&llama->config, row))
+            type[row] = keel_quantise_type(&how, outer, llama->matrix[row].cols);
+    }
+    const keel_status status =
+        keel_llama_fake_open(llama, type, t->config->fake_inputs != 0, t->job->pool, err);
+    keel_free(type);
+    return status;
+}
+
 static keel_status start_training(const tuning *t, keel_err *err) {
     const struct keel_decoder_base_config *c = t->config;
     const keel_llama_tuning plan = {
@@ -143,10 +167,12 @@ static keel_status start_training(const tuning *t, keel_err *err) {
                  .dropout = c->lora_dropout,
                  .rslora = c->rslora,
                  .targets = c->targets == 0 ? KEEL_LORA_QUERY | KEEL_LORA_VALUE : KEEL_LORA_DECODER},
-        .n_virtual = (size_t)c->virtual_tokens};
+        .n_virtual = (size_t)c->virtual_tokens,
+        .scales = c->learned_scales};
     KEEL_TRY(keel_llama_train(t->model->llama, &plan, err));
     KEEL_TRY(keel__decoder_base_fit(t->model, err));
-    return start(t, t->model->llama, err);
+    KEEL_TRY(start(t, t->model->llama, err));
+    return fake(t, t->model->llama, err);
 }
 
 static keel_status train(tuning *t, keel_err *err) {
@@ -163,8 +189,10 @@ static keel_status train(tuning *t, keel_err *err) {
             KEEL_LOG_INFO,
             "sft: note: %zu texts in %lld passes are few updates of %lld: more epochs or a smaller batch teach more",
             t->units.n, (long long)t->config->epochs, (long long)t->config->batch);
-    return keel__decoder_train(t->model, t->job, &t->units, t->teacher.llama ? &t->teacher : NULL,
-                               keel__decoder_rate(t->config, t->anew), &t->trained, err);
+    KEEL_TRY(keel__decoder_train(t->model, t->job, &t->units, t->teacher.llama ? &t->teacher : NULL,
+                                 keel__decoder_rate(t->config, t->anew), &t->trained, err));
+    keel_llama_fake_settle(t->model->llama);
+    return KEEL_OK;
 }
 
 /* ---- scaling ---- */

@@ -8,6 +8,7 @@
 #include "core/gemm.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "policies/transformer/llama_fake.h"
 #include "policies/transformer/llama_internal.h"
 
 /* ---- rows ---- */
@@ -468,6 +469,7 @@ void keel_llama_close(keel_llama *llama) {
     if (!llama) return;
     keel_tokenizer_close(llama->tokenizer);
     keel_chat_template_close(llama->chat);
+    keel_llama_fake_close(llama);
     keel_params_free(&llama->params);
     keel_free(llama->matrix);
     keel_free(llama->unmerged);

@@ -118,6 +118,7 @@ typedef struct keel_llama {
     keel_llama_defaults defaults;
     keel_lora_config lora;
     size_t n_virtual;               /* prompt tuning: rows of virtual tokens */
+    struct keel_llama_fake *fake;   /* tuning computes as number formats hold it (llama_fake.h); NULL: as it is */
     const keel_observer *observer;  /* borrowed: is told what keel_llama_run multiplies; NULL: nobody is */
     keel_matrix *unmerged;          /* matrix[] before keel_llama_merge; NULL: LoRA is not merged */
     size_t file_bytes;              /* of the files' weights */

@@ -38,10 +38,23 @@ static size_t first_row(const keel_llama_config *config, const keel_llama_tuning
     }
 }
 
+bool keel__llama_has_factors(const keel_llama_config *config, size_t row) {
+    return keel_llama_has(config, row) && keel_llama_is_matrix(config, row);
+}
+
+/* Trained matrices below `end`, where tuning has factors of their rows. */
+static size_t count_factors(const keel_llama_config *config, const keel_llama_tuning *tuning, size_t end) {
+    size_t n = 0;
+    for (size_t row = first_row(config, tuning); tuning->scales && row < end; row++)
+        n += keel__llama_has_factors(config, row);
+    return n;
+}
+
 /* Rows behind the model's own. */
 static size_t count_added(const keel_llama_config *config, const keel_llama_tuning *tuning) {
     if (tuning->mode == KEEL_LLAMA_LORA) return 2 * config->layers * n_targets(&tuning->lora);
-    return tuning->mode == KEEL_LLAMA_PROMPT ? 1 : 0;
+    if (tuning->mode == KEEL_LLAMA_PROMPT) return 1;
+    return count_factors(config, tuning, count_rows(config));
 }
 
 /* ---- parameters ---- */
@@ -73,6 +86,20 @@ static void describe_lora(const keel_llama_config *config, const keel_lora_confi
                                  .decay = true};
 }
 
+/* The factors of the at-th matrix that has some. Their size is 1, and they learn quicker than weights. */
+static void describe_factors(const keel_llama_config *config, const keel_llama_tuning *tuning, size_t at,
+                             char *name, keel_param *out) {
+    enum { QUICKER = 100, BEHIND = sizeof ".factors" };
+    size_t row = first_row(config, tuning), rows, cols;
+    char of[NAME_ROOM - BEHIND + 1];
+    while (!keel__llama_has_factors(config, row) || at-- > 0) row++;
+    keel_llama_shape(config, row, &rows, &cols);
+    keel_llama_name(config, row, name);
+    snprintf(of, sizeof of, "%s", name);
+    snprintf(name, NAME_ROOM, "%s.factors", of);
+    *out = (keel_param){.name = name, .rows = 1, .cols = rows, .init = KEEL_INIT_ONE, .rate = QUICKER};
+}
+
 static void describe(const keel_llama_config *config, const keel_llama_tuning *tuning, size_t row, char *name,
                      keel_param *out) {
     const size_t own = count_rows(config);
@@ -80,6 +107,8 @@ static void describe(const keel_llama_config *config, const keel_llama_tuning *t
         describe_own(config, row, name, out);
     } else if (tuning->mode == KEEL_LLAMA_LORA) {
         describe_lora(config, &tuning->lora, row - own, name, out);
+    } else if (tuning->mode != KEEL_LLAMA_PROMPT) {
+        describe_factors(config, tuning, row - own, name, out);
     } else {
         snprintf(name, NAME_ROOM, "prompt_embeddings");
         *out = (keel_param){.name = name, .rows = tuning->n_virtual, .cols = config->hidden, .decay = true};
@@ -169,8 +198,10 @@ keel_llama_tuning keel_llama_tuning_of(const keel_llama *llama) {
     if (llama->lora.rank) return (keel_llama_tuning){.mode = KEEL_LLAMA_LORA, .lora = llama->lora};
     if (llama->n_virtual)
         return (keel_llama_tuning){.mode = KEEL_LLAMA_PROMPT, .n_virtual = llama->n_virtual};
-    if (llama->first_trained == 0) return (keel_llama_tuning){.mode = KEEL_LLAMA_FULL};
+    const bool scales = llama->first_trained + llama->params.count > llama->n_rows;
+    if (llama->first_trained == 0) return (keel_llama_tuning){.mode = KEEL_LLAMA_FULL, .scales = scales};
     return (keel_llama_tuning){.mode = KEEL_LLAMA_FREEZE,
+                               .scales = scales,
                                .frozen_layers =
                                    (llama->first_trained - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER};
 }

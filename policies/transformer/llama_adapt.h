@@ -1,8 +1,8 @@
 /* What makes a decoder tunable: the rows that a mode trains are copied to params, in F32, and matrix[] of
  * them points there. With the rows that tuning adds, every mode trains the end of one list:
  *
- *   [embedding] [layers, the lowest first] [last norm] [head] [LoRA: A, B of each target of each layer]
- * [virtual]
+ *   [embedding] [layers, the lowest first] [last norm] [head]
+ *   [LoRA: A, B of each target of each layer] [virtual] or [factors of each trained matrix's rows]
  *
  * LoRA (Hu et al. 2021): a target's weights W count as W + s B A with s = alpha / rank, or alpha / sqrt(rank)
  * (rsLoRA, Kalajdzievski 2023); W may be of any number format. Prompt tuning (Lester et al. 2021): n vectors
@@ -27,6 +27,7 @@ typedef struct keel_llama_tuning {
     size_t frozen_layers;  /* FREEZE: 0 to config.layers; the embedding is frozen with them */
     keel_lora_config lora; /* LORA: rank 1 to the narrowest target's width, targets of KEEL_LORA_DECODER */
     size_t n_virtual;      /* PROMPT: 1 to KEEL_LLAMA_MOST_VIRTUAL */
+    bool scales;           /* FULL, FREEZE: a factor of each row of matrices too (llama_fake.h) */
 } keel_llama_tuning;
 enum { KEEL_LLAMA_MOST_VIRTUAL = 4096 };
 

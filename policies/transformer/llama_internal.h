@@ -78,6 +78,9 @@ static inline size_t keel__llama_from_pairs(size_t row, size_t rows, size_t head
     return row - at + at / 2 + at % 2 * (dim / 2);
 }
 
+/* Whether tuning with factors has some for the row: a matrix that the model has. */
+bool keel__llama_has_factors(const keel_llama_config *config, size_t row);
+
 /* The linear layers that LoRA may go to, in the order of their bits. */
 enum { KEEL__N_LLAMA_TARGETS = 7 };
 typedef struct keel__llama_target {

@@ -36,12 +36,19 @@ static size_t lora_elements(const count *n, size_t layer) {
     return elements;
 }
 
+/* Of what matrices are multiplied with, rounded: of queries and the gate, of what attention gives, of the
+ * gated unit. */
+static size_t input_elements(const count *n, size_t layer) {
+    if (!n->plan->fake_inputs) return 0;
+    return 2 * n->c->hidden + keel_llama_heads(n->c, layer) * n->c->head_dim + keel_llama_inner(n->c, layer);
+}
+
 /* Two norms with their factors, queries and what they see, keys and values, what is added twice, the gated
  * unit. */
 static size_t layer_elements(const count *n, size_t layer) {
     const size_t kv_heads = keel_llama_kv_heads(n->c, layer), heads = keel_llama_heads(n->c, layer);
     return 4 * n->c->hidden + 2 + 2 * (heads + kv_heads) * n->c->head_dim +
-           3 * keel_llama_inner(n->c, layer) + lora_elements(n, layer);
+           3 * keel_llama_inner(n->c, layer) + lora_elements(n, layer) + input_elements(n, layer);
 }
 
 /* Of a layer that a gradient flows through, what stays until backward. */
@@ -52,9 +59,10 @@ static size_t kept_bytes(const count *n, size_t layer) {
         return all * sizeof(keel_real);
     case KEEL_KEEP_NOTHING:
         return boundary * sizeof(keel_real);
-    default: /* in 16 bits but for norms and gated units, which are worked out again */
-        return boundary * sizeof(keel_real) +
-               (all - boundary - 2 * n->c->hidden - keel_llama_inner(n->c, layer)) * sizeof(uint16_t);
+    default: /* in 16 bits but for norms, gated units and what is rounded, which are worked out again */
+        return boundary * sizeof(keel_real) + (all - boundary - 2 * n->c->hidden -
+                                               keel_llama_inner(n->c, layer) - input_elements(n, layer)) *
+                                                  sizeof(uint16_t);
     }
 }
 
@@ -98,6 +106,7 @@ static size_t rest_bytes(const count *n) {
     const size_t hidden = n->c->hidden,
                  virtual_rows = tuning->mode == KEEL_LLAMA_PROMPT ? tuning->n_virtual : 0;
     size_t elements = n->rows * (hidden + hidden + 1) + n->rows * gradient_elements(n);
+    if (n->plan->fake_inputs) elements += n->rows * hidden;
     if (virtual_rows)
         elements += 2 * (n->plan->tokens + virtual_rows) * hidden; /* stacked, from tokens' own */
     return elements * sizeof(keel_real) + n->rows * 4 * sizeof(int32_t) +
@@ -137,7 +146,7 @@ keel_llama_memory keel_llama_memory_of(const keel_llama_config *config, const ke
     const size_t added = plan->tuning.mode == KEEL_LLAMA_PROMPT ? plan->texts * plan->tuning.n_virtual : 0,
                  trained = keel_llama_trained_size(config, &plan->tuning) * sizeof(keel_real);
     count n = {.c = config, .plan = plan, .rows = plan->tokens + added};
-    keel_llama_memory memory = {.weights = trained,
+    keel_llama_memory memory = {.weights = plan->fake ? 2 * trained : trained,
                                 .gradients = trained * (plan->gradients ? plan->gradients : plan->shards),
                                 .moments = 2 * trained,
                                 .activations = layers_bytes(&n) + rest_bytes(&n) + teacher_bytes(&n),

@@ -12,12 +12,13 @@ typedef struct keel_llama_plan {
     size_t texts, tokens, longest;    /* without virtual tokens */
     size_t counted;                   /* tokens whose weight is not 0 */
     size_t shards;                    /* tapes at once: threads */
+    bool fake, fake_inputs;           /* as number formats hold it (llama_fake.h) */
     const keel_llama_config *teacher; /* whose predictions are learned too; NULL: none */
     size_t gradients; /* of shards that are kept apart (keel_sharded_step_open); 0: as many as shards */
 } keel_llama_plan;
 
 typedef struct keel_llama_memory {
-    size_t weights;     /* of what is trained; the rest stays as it was opened */
+    size_t weights; /* of what is trained, and of what formats hold of it; the rest stays as it was opened */
     size_t gradients;   /* of parameters */
     size_t moments;     /* of Adam */
     size_t activations; /* of one tape: what stays until backward, and what is worked with */

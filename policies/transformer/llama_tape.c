@@ -1,5 +1,6 @@
 #include "policies/transformer/llama_tape.h"
 
+#include "policies/transformer/llama_fake.h"
 #include "policies/transformer/llama_internal.h"
 
 /* Rows of the computation: of each text its virtual tokens, then its tokens. Those that predict a token that
@@ -10,6 +11,7 @@ typedef struct pass {
     const keel_llama_training *training;
     const keel_llama_batch *batch;
     keel_arena *arena;
+    const keel_llama_fake *fake; /* NULL: the weights as they are */
     size_t n_virtual, rows;
     int32_t *offsets;           /* [n + 1] */
     int32_t *position, *target; /* [rows] */
@@ -28,14 +30,30 @@ static bool is_trained(const pass *p, size_t row) {
     return p->training->grads && row >= p->llama->first_trained;
 }
 
+/* A row that is read from parameters: it is trained, or held as its format would. */
+static bool is_param(const pass *p, size_t row) {
+    return is_trained(p, row) || (p->fake && row >= p->llama->first_trained);
+}
+
 /* A row that is trained, or a vector, or a correction: always in reals. NULL: there is none. */
 static keel_tensor *param(const pass *p, size_t row) {
     const keel_llama *llama = p->llama;
     const keel_matrix *matrix = &llama->matrix[row];
     if (!matrix->data) return NULL;
-    if (is_trained(p, row))
-        return keel_tape_param(p->tape, &llama->params, row - llama->first_trained, p->training->grads);
+    if (is_param(p, row))
+        return keel_tape_param(p->tape, p->fake ? &p->fake->quant.held : &llama->params,
+                               row - llama->first_trained, p->training->grads);
     return keel_tape_input(p->tape, matrix->data, matrix->rows, matrix->cols);
+}
+
+/* A matrix that is not trained. */
+static const keel_matrix *frozen(const pass *p, size_t row) {
+    return p->fake ? &p->fake->matrix[row] : &p->llama->matrix[row];
+}
+
+/* What a matrix is multiplied with. */
+static keel_tensor *input_of(const pass *p, size_t row, keel_tensor *x) {
+    return p->fake && p->fake->inputs ? keel_op_round_inputs(p->tape, x, p->fake->type[row]) : x;
 }
 
 static keel_tensor *drop(const pass *p, keel_tensor *x, double rate, keel_rng *rng) {
@@ -61,9 +79,9 @@ static keel_tensor *linear(const layer *l, keel_tensor *x, size_t weight, size_t
     for (size_t t = 0; p->llama->lora.rank && !p->training->plain && t < KEEL__N_LLAMA_TARGETS; t++)
         if (keel__llama_targets[t].row == weight && p->llama->lora.targets >> t & 1)
             branch = low_rank(l, x, t, rng), n = 1;
-    if (is_trained(p, row))
+    if (is_param(p, row))
         return keel_op_linear_branched(p->tape, x, param(p, row), b, KEEL_LINEAR, &branch, n);
-    return keel_op_linear_frozen(p->tape, x, &p->llama->matrix[row], b, KEEL_LINEAR, &branch, n);
+    return keel_op_linear_frozen(p->tape, x, frozen(p, row), b, KEEL_LINEAR, &branch, n);
 }
 
 /* ---- the computation ---- */
@@ -71,6 +89,7 @@ static keel_tensor *linear(const layer *l, keel_tensor *x, size_t weight, size_t
 static keel_tensor *attend(const layer *l, keel_tensor *x, keel_rng *rng) {
     const pass *p = l->pass;
     const keel_llama_config *c = &p->llama->config;
+    x = input_of(p, keel_llama_row(l->number, KEEL_LLAMA_Q), x);
     keel_tensor *q = linear(l, x, KEEL_LLAMA_Q, KEEL_LLAMA_Q_BIAS, rng),
                 *k = linear(l, x, KEEL_LLAMA_K, KEEL_LLAMA_K_BIAS, rng),
                 *v = linear(l, x, KEEL_LLAMA_V, KEEL_LLAMA_V_BIAS, rng);
@@ -78,13 +97,17 @@ static keel_tensor *attend(const layer *l, keel_tensor *x, keel_rng *rng) {
     q = keel_op_rope(p->tape, q, heads, p->turn, p->position);
     k = keel_op_rope(p->tape, k, kv_heads, p->turn, p->position);
     keel_tensor *seen = keel_op_causal_attention(p->tape, q, k, v, heads, kv_heads, p->offsets, p->batch->n);
+    seen = input_of(p, keel_llama_row(l->number, KEEL_LLAMA_O), seen);
     return linear(l, seen, KEEL_LLAMA_O, KEEL_LLAMA_O_BIAS, rng);
 }
 
 static keel_tensor *feed(const layer *l, keel_tensor *x, keel_rng *rng) {
+    const pass *p = l->pass;
+    x = input_of(p, keel_llama_row(l->number, KEEL_LLAMA_GATE), x);
     keel_tensor *gate = linear(l, x, KEEL_LLAMA_GATE, KEEL_LLAMA_GATE_BIAS, rng),
                 *up = linear(l, x, KEEL_LLAMA_UP, KEEL_LLAMA_UP_BIAS, rng);
-    return linear(l, keel_op_gate(l->pass->tape, gate, up), KEEL_LLAMA_DOWN, KEEL_LLAMA_DOWN_BIAS, rng);
+    x = input_of(p, keel_llama_row(l->number, KEEL_LLAMA_DOWN), keel_op_gate(p->tape, gate, up));
+    return linear(l, x, KEEL_LLAMA_DOWN, KEEL_LLAMA_DOWN_BIAS, rng);
 }
 
 /* One layer; again in backward where nothing of it was kept. */
@@ -118,9 +141,9 @@ static keel_tensor *run_layers(const pass *p, keel_tensor *x) {
 
 /* Vectors of tokens, in the order of the batch. */
 static keel_tensor *embed_tokens(const pass *p) {
-    const keel_matrix *table = &p->llama->matrix[KEEL_LLAMA_EMBED];
+    const keel_matrix *table = frozen(p, KEEL_LLAMA_EMBED);
     const size_t total = (size_t)p->batch->offsets[p->batch->n];
-    if (is_trained(p, KEEL_LLAMA_EMBED))
+    if (is_param(p, KEEL_LLAMA_EMBED))
         return keel_op_rows(p->tape, param(p, KEEL_LLAMA_EMBED), p->batch->id, total);
     keel_real *rows = keel_arena_calloc(p->arena, total * table->cols, sizeof *rows);
     for (size_t t = 0; rows && t < total; t++)
@@ -160,8 +183,8 @@ static keel_tensor *predict(const pass *p, const keel_llama_loss *loss, const ke
                             keel_real *log_prob) {
     const keel_llama *llama = p->llama;
     const size_t head = head_row(llama);
-    const keel_token_loss to = {.w = is_trained(p, head) ? param(p, head) : NULL,
-                                .frozen = &llama->matrix[head],
+    const keel_token_loss to = {.w = is_param(p, head) ? param(p, head) : NULL,
+                                .frozen = frozen(p, head),
                                 .vocabulary = vocabulary(llama),
                                 .target = p->target,
                                 .weight = p->weight,
@@ -171,7 +194,7 @@ static keel_tensor *predict(const pass *p, const keel_llama_loss *loss, const ke
                                 .smoothing = loss->smoothing,
                                 .log_prob = log_prob,
                                 .teacher = teacher};
-    return keel_op_token_loss(p->tape, states(p), &to);
+    return keel_op_token_loss(p->tape, input_of(p, head, states(p)), &to);
 }
 
 /* ---- the batch ---- */
@@ -219,6 +242,7 @@ static void fill_rows(const pass *p) {
 
 static keel_status prepare(pass *p, keel_err *err) {
     size_t longest;
+    p->fake = p->training->plain ? NULL : p->llama->fake;
     p->n_virtual = p->training->plain ? 0 : p->llama->n_virtual;
     KEEL_TRY(check(p, &longest, err));
     p->rows = (size_t)p->batch->offsets[p->batch->n] + p->batch->n * p->n_virtual;

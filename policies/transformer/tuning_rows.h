@@ -20,4 +20,18 @@
 #define KEEL_TUNING_CLIP_NORM                                                                                \
     REAL(clip_norm, "1", 0, 1e6, "largest norm of an update's gradient; 0: no limit")
 
+/* Names of number formats: policies/compress/config.h. */
+extern const char *const keel_fake_input_names[]; /* none, int8; NULL-terminated */
+#define KEEL_TUNING_FAKE_QUANT                                                                                      \
+    CHOICE(                                                                                                         \
+        fake_quant, "none", keel_compress_weights,                                                                  \
+        "full, freeze: compute with weights as keel compress --weights will hold them (calibrate=absmax), so that " \
+        "tuning makes up for it")
+#define KEEL_TUNING_FAKE_INPUTS                                                                              \
+    CHOICE(fake_inputs, "int8", keel_fake_input_names,                                                       \
+           "fake_quant: and with inputs rounded as activations=int8 will have them; none: weights alone")
+#define KEEL_TUNING_LEARNED_SCALES                                                                           \
+    BOOL(learned_scales, "false",                                                                            \
+         "fake_quant: learn a factor of each row's scales as well (LSQ; Esser et al. 2020)")
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/compress/config.h"
 #include "policies/decoder_base/model.h"
 #include "policies/ngram_base/encode.h"
 #include "policies/sft.h"
@@ -105,6 +106,15 @@ static void same_weights(const char *a, const char *b) {
     assert_string_equal(first, second);
 }
 
+static void differ(const char *a, const char *b) {
+    char one[512], other[512], first[65], second[65];
+    snprintf(one, sizeof one, "%s/%s/model.safetensors", folder, a);
+    snprintf(other, sizeof other, "%s/%s/model.safetensors", folder, b);
+    assert_ok(keel_file_hash(one, first, &err));
+    assert_ok(keel_file_hash(other, second, &err));
+    assert_string_not_equal(first, second);
+}
+
 static void a_student_comes_to_say_what_its_teacher_says(void **state) {
     (void)state;
     config.epochs = 1;
@@ -120,12 +130,7 @@ static void a_student_comes_to_say_what_its_teacher_says(void **state) {
     cJSON_Delete(manifest);
     config.common.distil = 0; /* the log alone: other weights */
     assert_ok(tune("untaught", 1));
-    char path[512], first[65], second[65];
-    snprintf(path, sizeof path, "%s/long/model.safetensors", folder);
-    assert_ok(keel_file_hash(path, first, &err));
-    snprintf(path, sizeof path, "%s/untaught/model.safetensors", folder);
-    assert_ok(keel_file_hash(path, second, &err));
-    assert_string_not_equal(first, second);
+    differ("long", "untaught");
 }
 
 static void threads_and_interruptions_change_nothing(void **state) {
@@ -151,6 +156,36 @@ static void threads_and_interruptions_change_nothing(void **state) {
     same_weights("whole", "cut");
 }
 
+/* As number formats hold it, with learned scales, likewise. */
+static void what_is_held_is_the_same_after_interruptions(void **state) {
+    (void)state;
+    config.epochs = 2;
+    config.checkpoint_every = 2;
+    config.fake_quant = KEEL_COMPRESS_Q4_G32;
+    config.learned_scales = true;
+    config.hidden = 64;
+    config.inner = 64;
+    assert_ok(tune("whole", 1));
+    assert_ok(tune("three", 3));
+    same_weights("whole", "three");
+    for (long at = 4;; at += 4) {
+        interrupt_set(false);
+        interrupt_at(at);
+        keel_status status = tune("cut", 1);
+        interrupt_at(0);
+        interrupt_set(false);
+        if (status == KEEL_OK) break;
+        if (status != KEEL_E_INTERRUPTED) fail_msg("%s: %s", err.where, err.message);
+    }
+    same_weights("whole", "cut");
+    config.learned_scales = false;
+    assert_ok(tune("fixed", 1));
+    config.fake_quant = 0;
+    assert_ok(tune("floats", 1));
+    differ("whole", "fixed");
+    differ("fixed", "floats");
+}
+
 static void refused(keel_status code, const char *told) {
     const keel_status status = tune("refused", 1);
     if (status != code) fail_msg("expected %d, got %d: %s", (int)code, (int)status, err.message);
@@ -165,6 +200,9 @@ static void teachers_that_do_not_fit_are_refused(void **state) {
     config.loss = KEEL_LOSS_DPO;
     refused(KEEL_E_USAGE, "loss=sft");
     config.loss = KEEL_LOSS_SFT;
+    config.learned_scales = true;
+    refused(KEEL_E_USAGE, "fake_quant");
+    config.learned_scales = false;
     teacher = NULL;
     assert_ok(tune("other", 1)); /* its tokenizer has 300 tokens */
     char path[512];
@@ -187,6 +225,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_student_comes_to_say_what_its_teacher_says, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_and_interruptions_change_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_held_is_the_same_after_interruptions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(teachers_that_do_not_fit_are_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "policies/transformer/llama_fake.h"
 #include "policies/transformer/llama_plan.h"
 #include "policies/transformer/llama_tape.h"
 
@@ -142,6 +143,36 @@ static void a_teacher_is_planned_for(void **state) {
         }
 }
 
+/* And so it is where inputs are rounded, which stay beside what they were. */
+static void rounded_inputs_are_planned_for(void **state) {
+    (void)state;
+    for (size_t t = 0; t < TOKENS; t++) weights[t] = 1;
+    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep++) {
+        keel_llama *llama;
+        const keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL, .scales = true},
+                                      .keep = keep,
+                                      .texts = TEXTS,
+                                      .tokens = TOKENS,
+                                      .longest = LONGEST,
+                                      .counted = count_counted(),
+                                      .shards = 1,
+                                      .fake = true,
+                                      .fake_inputs = true};
+        assert_ok(keel_llama_make(&llama, &shape, NULL, NULL, 1, &err));
+        assert_ok(keel_llama_train(llama, &plan.tuning, &err));
+        keel_matrix_type *type = keel_calloc(llama->n_rows, sizeof *type);
+        for (size_t row = 0; row < llama->n_rows; row++) type[row] = KEEL_MATRIX_Q4_G32;
+        assert_ok(keel_llama_fake_open(llama, type, true, NULL, &err));
+        const keel_llama_memory memory = keel_llama_memory_of(&shape, &plan);
+        const double planned = (double)memory.tape, taken = (double)used(llama, NULL, &plan);
+        if (!(fabs(planned / taken - 1) < 0.15))
+            fail_msg("keep %d: planned %g, took %g", (int)keep, planned, taken);
+        assert_int_equal(memory.weights, 2 * llama->params.size * sizeof(float));
+        keel_free(type);
+        keel_llama_close(llama);
+    }
+}
+
 /* What is not kept is not needed: at least two fifths of the tape by 16 bits, three by running layers again.
  */
 static void what_is_not_kept_is_saved(void **state) {
@@ -166,6 +197,7 @@ int main(void) {
         cmocka_unit_test(what_is_planned_is_what_a_step_takes),
         cmocka_unit_test(layers_of_unequal_sizes_are_counted_each),
         cmocka_unit_test(a_teacher_is_planned_for),
+        cmocka_unit_test(rounded_inputs_are_planned_for),
         cmocka_unit_test(what_is_not_kept_is_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
