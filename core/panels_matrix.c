@@ -22,6 +22,7 @@ typedef struct job {
     size_t y_panel;
 } job;
 
+#ifdef HAVE_X86
 /* `panels` (1 to 3) from `first` on, outputs from .. to - 1. */
 typedef void kernel(const job *j, size_t first, size_t panels, size_t from, size_t to);
 
@@ -47,6 +48,7 @@ static void by_blocks(kernel *run, size_t x_panel, const void *x, size_t panels,
             }
     }
 }
+#endif
 
 static bool anywhere(void) {
     return true;
