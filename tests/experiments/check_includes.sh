@@ -39,7 +39,7 @@ closed() {
     "policies/compress/"*" policies/transformer/"* | "policies/compress/"*" policies/tokens/"*) ;;
     "policies/"*"_base/"*" policies/compress/"* | "policies/compress_base."*" policies/compress/"*) ;;
     "policies/"*/*" "*) [ "$(dirname "$1")" = "$(dirname "$2")" ] ;;
-    "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "policies/decoder.c policies/transformer/"* | "policies/decoder.c policies/tokens/"* | "experiments/bench/"*" policies/"*/*) ;;
+    "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "policies/encoder_onnx.c policies/transformer/"* | "policies/decoder.c policies/transformer/"* | "policies/decoder.c policies/tokens/"* | "experiments/bench/"*" policies/"*/*) ;;
     *" policies/"*/*) false ;;
     esac
 }
