@@ -116,15 +116,26 @@ static const double curvature_margin = 1.1;
 /* Descent ends when each gradient is this part of its first. */
 static const double tolerance = 1e-4;
 
+/* d(loss)/dz of a row's label and of what a teacher says of it. The second derivative is at most 1/4,
+ * whatever the temperature. */
+static float residual(const keel_logistic_task *task, size_t row, size_t output, float z, bool linear) {
+    const bool labelled = task->label[row][output] != KEEL_LOGISTIC_UNKNOWN;
+    const float soft = task->soft ? task->soft[row][output] : NAN, y = task->label[row][output] == 1;
+    const bool taught = !isnan(soft);
+    if (!labelled && !taught) return 0;
+    if (linear) return z;
+    const float share = !taught ? 0 : labelled ? (float)task->share : 1, t = (float)task->temperature;
+    const float own = labelled ? (1 - share) * (sigmoid(z) - y) : 0;
+    return taught ? own + share * t * (sigmoid(z / t) - soft) : own;
+}
+
 /* From logits z to told = d(loss)/dz, or, linear, to what X^T X needs: z itself where a label or pair is. */
 static void residuals(fitting *fit, bool linear) {
     const keel_logistic_task *task = fit->task;
     for (size_t r = 0; r < fit->m->rows; r++)
-        for (size_t h = 0; h < LANES; h++) {
-            bool known = !is_left_out(fit, r) && task->label[r][h] != KEEL_LOGISTIC_UNKNOWN && task->fits[h];
-            float z = known ? fit->z[r].of[h] : 0, y = task->label[r][h] == 1;
-            fit->told[r].of[h] = known ? (linear ? z : sigmoid(z) - y) : 0;
-        }
+        for (size_t h = 0; h < LANES; h++)
+            fit->told[r].of[h] =
+                !is_left_out(fit, r) && task->fits[h] ? residual(task, r, h, fit->z[r].of[h], linear) : 0;
     for (size_t i = 0; i < task->n_pairs; i++) {
         size_t h = task->pair[i].output, a = task->pair[i].better, b = task->pair[i].worse;
         if (is_left_out(fit, a) || !task->fits[h]) continue;

@@ -57,7 +57,13 @@ typedef struct keel_logistic_task {
                             NULL: 0 */
     bool ranks[KEEL_LOGISTIC_LANES], fits[KEEL_LOGISTIC_LANES]; /* without fits an output stays 0 */
     const signed char *const *label; /* [rows] -> [KEEL_LOGISTIC_LANES] 0, 1 or KEEL_LOGISTIC_UNKNOWN */
-    const keel_logistic_pair *pair;  /* [n_pairs] */
+    /* What a teacher says (Hinton et al. 2015): its probability of label 1 at `temperature`, NAN where it
+     * says nothing; NULL: no teacher. A row's loss is (1 - share) times that of its label plus share times
+     * temperature^2 times the cross-entropy of the teacher's with that of z / temperature; without a label,
+     * the latter alone. */
+    const float *const *soft; /* [rows] -> [KEEL_LOGISTIC_LANES] */
+    double share, temperature;
+    const keel_logistic_pair *pair; /* [n_pairs] */
     size_t n_pairs;
     const unsigned char
         *fold; /* [rows], or NULL; rows of the fold left_out take no part, nor do their pairs */

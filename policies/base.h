@@ -180,6 +180,15 @@ typedef struct keel_base_evidence {
     const keel_base_word *word; /* [n] each word once, the largest part in size first; in the arena */
 } keel_base_evidence;
 
+/* What a base says of a decision in the terms of labels: what a student learns from it. Of what the base was
+ * tuned on, and where its features are crossed, it is what parts of it say that were tuned without it. */
+typedef struct keel_base_opinion {
+    float risk;             /* log odds that the conversation is dangerous; NAN: it says nothing */
+    const float *log_prior; /* [n_actions] ln pi_base: keel_base_n_actions; NULL: it says nothing */
+    const float *outcomes;  /* [n_candidates, 2] log odds of refusal, and of compliance, of the decision's own
+                               candidates; NULL: it says nothing */
+} keel_base_opinion;
+
 /* Where a state lies among others: a sparse unit vector, or nothing. */
 enum { KEEL_PLACE_MOST = 256 };
 typedef struct keel_place {
@@ -240,6 +249,10 @@ struct keel_base_kind {
     /* action: of the decision, or SIZE_MAX for its state. */
     keel_status (*evidence)(const keel_base *base, const keel_conversation *conversation, size_t decision,
                             size_t action, keel_arena *arena, keel_base_evidence *out, keel_err *err);
+    /* Of all decisions of the conversation, out [n_decisions]; what they point to lies in the scratch arena.
+     * NULL: it is no teacher. */
+    keel_status (*opinion)(const keel_base *base, const keel_conversation *conversation, keel_arena *scratch,
+                           keel_base_opinion *out, keel_err *err);
     /* Where the state of a decision lies among others: a vector of any length, by its dimensions, each once
      * in any order, and weights [n] in the scratch arena. Texts with nothing in common are at right angles.
      * seen: the base was tuned on this decision, and is to say what it would say had it not been. NULL: the

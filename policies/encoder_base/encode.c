@@ -246,25 +246,69 @@ static keel_status encode_beside(const keel_encoder_base *model, const keel_base
     return keel_base_encode(model->beside, inner, n, scratch, err);
 }
 
-keel_status keel__encoder_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
-                                      keel_arena *scratch, keel_err *err) {
-    const keel_encoder_base *model = (const keel_encoder_base *)base;
+/* All decisions of all items with their logits, *count of them; and, where features are asked, what the
+ * n-gram base says. */
+static keel_status look_at(const keel_encoder_base *model, const keel_base_item *items, size_t n,
+                           bool features, keel_arena *scratch, decision_work **out, size_t *count,
+                           keel_err *err) {
     keel_features *beside = NULL;
-    size_t count = 0, at = 0;
-    for (size_t i = 0; i < n; i++) count += items[i].n;
-    decision_work *work = keel_arena_calloc(scratch, count + 1, sizeof *work);
+    size_t at = 0;
+    *count = 0;
+    for (size_t i = 0; i < n; i++) *count += items[i].n;
+    decision_work *work = *out = keel_arena_calloc(scratch, *count + 1, sizeof *work);
     if (!work) return keel_nomem(err, "encoder base");
-    if (model->beside) KEEL_TRY(encode_beside(model, items, n, count, scratch, &beside, err));
+    if (model->beside && features) KEEL_TRY(encode_beside(model, items, n, *count, scratch, &beside, err));
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < items[i].n; k++, at++) {
             const size_t decision = items[i].decision ? items[i].decision[k] : k;
             work[at].conversation = items[i].conversation;
             work[at].decision = &items[i].conversation->decisions[decision];
-            work[at].out = &items[i].features[k];
+            work[at].out = features ? &items[i].features[k] : NULL;
             work[at].beside = beside ? &beside[at] : NULL;
         }
-    KEEL_TRY(work_out_logits(model, work, count, scratch, err));
+    return work_out_logits(model, work, *count, scratch, err);
+}
+
+keel_status keel__encoder_base_encode(const keel_base *base, const keel_base_item *items, size_t n,
+                                      keel_arena *scratch, keel_err *err) {
+    const keel_encoder_base *model = (const keel_encoder_base *)base;
+    decision_work *work;
+    size_t count;
+    KEEL_TRY(look_at(model, items, n, true, scratch, &work, &count, err));
     for (size_t i = 0; i < count; i++) KEEL_TRY(put_features(model, &work[i], scratch, err));
+    return KEEL_OK;
+}
+
+/* ---- as a teacher: the encoder's own heads, without the n-gram base beside it ---- */
+
+static keel_status put_opinion(const keel_encoder_base *model, const decision_work *work, keel_arena *scratch,
+                               keel_base_opinion *out, keel_err *err) {
+    const size_t own = work->decision->n_candidates;
+    const bool chooses =
+        model->uses[model->base.space == KEEL_SPACE_CANDIDATES ? KEEL_HEAD_RANK : KEEL_HEAD_ACT];
+    float *prior = keel_arena_calloc(scratch, work->n_actions + 1, sizeof *prior);
+    float *outcomes = keel_arena_calloc(scratch, 2 * own + 1, sizeof *outcomes);
+    if (!prior || !outcomes) return keel_nomem(err, "encoder base");
+    *out = (keel_base_opinion){.risk = model->uses[KEEL_HEAD_RISK] ? work->state[0] : NAN};
+    if (chooses && work->n_actions > 0) {
+        put_prior(model, work, prior);
+        out->log_prior = prior;
+    }
+    if (!model->uses[KEEL_HEAD_OUTCOME]) return KEEL_OK;
+    for (size_t k = 0; k < own; k++) /* the outcome head's log odds are a candidate's first two */
+        memcpy(outcomes + 2 * k, work->candidates + k * model->n_candidate, 2 * sizeof *outcomes);
+    out->outcomes = outcomes;
+    return KEEL_OK;
+}
+
+keel_status keel__encoder_base_opinion(const keel_base *base, const keel_conversation *conversation,
+                                       keel_arena *scratch, keel_base_opinion *out, keel_err *err) {
+    const keel_encoder_base *model = (const keel_encoder_base *)base;
+    const keel_base_item item = {.conversation = conversation, .n = conversation->n_decisions};
+    decision_work *work;
+    size_t count;
+    KEEL_TRY(look_at(model, &item, 1, false, scratch, &work, &count, err));
+    for (size_t i = 0; i < count; i++) KEEL_TRY(put_opinion(model, &work[i], scratch, &out[i], err));
     return KEEL_OK;
 }
 

@@ -31,8 +31,10 @@ static keel_status read_lesson(const keel_ngram_base *model, const keel_conversa
     return KEEL_OK;
 }
 
-static keel_status make_example(const keel_ngram_base *model, const keel_conversation *conversation,
-                                keel_arena *arena, keel_example *out, keel_err *err) {
+static keel_status make_example(const keel_tuning *tuning, size_t place,
+                                const keel_conversation *conversation, keel_arena *arena, keel_example *out,
+                                keel_err *err) {
+    const keel_ngram_base *model = tuning->model;
     keel_example example = {.n_lessons = conversation->n_decisions,
                             .risk = conversation->risk,
                             .name = keel_conversation_name_hash(conversation),
@@ -41,8 +43,10 @@ static keel_status make_example(const keel_ngram_base *model, const keel_convers
     keel_sample *samples = keel_arena_alloc(arena, example.n_lessons * sizeof *samples);
     if (!example.lesson || !samples) return keel_nomem(err, "n-gram base");
     KEEL_TRY(keel__ngram_base_samples(model, conversation, NULL, example.n_lessons, arena, samples, err));
-    for (size_t i = 0; i < example.n_lessons; i++)
+    for (size_t i = 0; i < example.n_lessons; i++) {
         KEEL_TRY(read_lesson(model, conversation, i, &samples[i], arena, &example.lesson[i], err));
+        example.lesson[i].soft = keel_soft_label_of(tuning->soft, place, i);
+    }
     *out = example;
     return KEEL_OK;
 }
@@ -126,7 +130,8 @@ void keel__ngram_base_reader_close(keel_example_reader *reader) {
 static keel_status make_read(void *context, size_t i, size_t thread, keel_err *err) {
     keel_example_reader *reader = context;
     (void)thread;
-    return make_example(reader->tuning->model, reader->read[i], &reader->arena[i], &reader->fresh[i], err);
+    return make_example(reader->tuning, reader->place[i], reader->read[i], &reader->arena[i],
+                        &reader->fresh[i], err);
 }
 
 /* Copies what was just read into memory, while there is room for it. */

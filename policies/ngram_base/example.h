@@ -13,6 +13,7 @@ typedef struct keel_lesson {
     bool *taken;     /* [n_candidates], as are the next two; candidate sets only */
     int8_t *outcome; /* keel_outcome */
     keel_optional *feedback;
+    const keel_soft_label *soft; /* what the teacher says, or NULL */
 } keel_lesson;
 
 /* One conversation. */

@@ -42,6 +42,8 @@ const keel_option keel_ngram_base_options[] = {
     INT(head_folds, "5", 2, 16, "folds of the linear probes' cross-fitting"),
     REAL(label_l2, "1", 1e-6, 1e6, "L2 penalty of the outcome and preference probes"),
     REAL(risk_l2, "0.3", 1e-6, 1e6, "L2 penalty of the risk probes"),
+    KEEL_BASE_OPTION_DISTIL,
+    KEEL_BASE_OPTION_TEMPERATURE,
     KEEL_BASE_OPTION_MEMORY,
     KEEL_BASE_OPTION_SEED,
     {0}};
@@ -56,6 +58,7 @@ const keel_base_kind keel_ngram_base_kind = {
     .config_size = sizeof(struct keel_ngram_base_config),
     .shape = shape,
     .checkpoints = keel__ngram_base_checkpoints,
+    .distils = true,
     .tune = keel__ngram_base_tune,
     .load = keel__ngram_base_load,
     .save = keel__ngram_base_save,

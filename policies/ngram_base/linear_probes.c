@@ -13,6 +13,8 @@ const keel_linear_probes_config keel_linear_probes_standard = {
     .folds = 5,
     .iterations = 150,
     .max_entries = 8000000,
+    .distil = 0.5,
+    .temperature = 1,
 };
 
 keel_status(keel__linear_probes_no_memory)(keel_err *err) {
@@ -81,12 +83,20 @@ static keel_status check_unit(const keel_linear_probes_config *config, const kee
     return KEEL_OK;
 }
 
+/* The teacher's probability of a head's label, at the temperature. */
+static float soft_label(const keel_linear_probes_config *config, const keel_linear_probes_row *row,
+                        size_t head) {
+    const bool reads = row->taught && head < config->n_heads && !config->head[head].ranks;
+    return reads ? (float)(1 / (1 + exp(-(double)row->taught[head] / config->temperature))) : NAN;
+}
+
 static bool has_label(const keel_linear_probes_config *config, const keel_linear_probes_row *rows,
                       size_t n_rows, size_t n_pairs) {
     bool has = n_pairs > 0;
     for (size_t r = 0; r < n_rows && !has; r++)
         for (size_t h = 0; h < config->n_heads; h++)
-            has = has || (!config->head[h].ranks && rows[r].label[h] != KEEL_UNKNOWN);
+            has = has || (!config->head[h].ranks &&
+                          (rows[r].label[h] != KEEL_UNKNOWN || !isnan(soft_label(config, &rows[r], h))));
     return has;
 }
 
@@ -99,14 +109,15 @@ static keel__linear_probes_unit *copy_unit(const keel_linear_probes_config *conf
     keel__linear_probes_unit *unit =
         keel_alloc(sizeof *unit + n_rows * sizeof *unit->end + entries * sizeof *unit->id +
                    n_rows * config->n_dense * sizeof *unit->dense + n_pairs * sizeof *unit->pair +
-                   n_rows * KEEL_LINEAR_PROBES_MAX);
+                   n_rows * KEEL_LINEAR_PROBES_MAX * (sizeof *unit->soft + 1));
     if (!unit) return NULL;
     *unit = (keel__linear_probes_unit){.n_rows = n_rows, .n_pairs = n_pairs, .entries = entries};
     unit->end = (size_t *)(unit + 1);
     unit->id = (uint32_t *)(unit->end + n_rows);
     unit->dense = (float *)(unit->id + entries);
     unit->pair = (keel_linear_probes_pair *)(unit->dense + n_rows * config->n_dense);
-    unit->label = (signed char *)(unit->pair + n_pairs);
+    unit->soft = (float *)(unit->pair + n_pairs);
+    unit->label = (signed char *)(unit->soft + n_rows * KEEL_LINEAR_PROBES_MAX);
     for (size_t r = 0; r < n_rows; r++) {
         if (rows[r].n_ids > 0) memcpy(unit->id + at, rows[r].id, rows[r].n_ids * sizeof *unit->id);
         unit->end[r] = at += rows[r].n_ids;
@@ -115,6 +126,7 @@ static keel__linear_probes_unit *copy_unit(const keel_linear_probes_config *conf
             bool reads = h < config->n_heads && !config->head[h].ranks;
             unit->label[r * KEEL_LINEAR_PROBES_MAX + h] =
                 (signed char)(reads ? rows[r].label[h] : KEEL_UNKNOWN);
+            unit->soft[r * KEEL_LINEAR_PROBES_MAX + h] = soft_label(config, &rows[r], h);
         }
     }
     if (n_pairs > 0) memcpy(unit->pair, pairs, n_pairs * sizeof *pairs);

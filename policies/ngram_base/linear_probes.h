@@ -46,8 +46,11 @@ typedef struct keel_linear_probes_config {
     size_t iterations;  /* maximum, of accelerated gradient descent */
     size_t max_entries; /* maximum of ids over all rows; above it whole decisions are dropped at random */
     uint64_t seed;      /* of that draw */
+    double distil;      /* share of a teacher in the loss of rows that have a label too */
+    double temperature; /* > 0 */
 } keel_linear_probes_config;
-/* Folds 5, iterations 150, 8 million entries, lambda 1, no dense numbers; set n_ids, n_heads and the rest. */
+/* Folds 5, iterations 150, 8 million entries, lambda 1, no dense numbers, distil 0.5, temperature 1; set
+ * n_ids, n_heads and the rest. */
 extern const keel_linear_probes_config keel_linear_probes_standard;
 
 /* One row: a text. All borrowed until the call returns. */
@@ -57,6 +60,8 @@ typedef struct keel_linear_probes_row {
     const float *dense; /* [config.n_dense] */
     keel_tri
         label[KEEL_LINEAR_PROBES_MAX]; /* of labelled heads; ignored for ranking heads and beyond n_heads */
+    /* Of labelled heads what a teacher says: its log odds, NAN where it says nothing. NULL: no teacher. */
+    const float *taught; /* [n_heads] */
 } keel_linear_probes_row;
 
 /* Rows `better` and `worse` of the same add, for a ranking head. */

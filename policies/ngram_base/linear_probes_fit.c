@@ -18,6 +18,7 @@ typedef struct matrix {
     size_t n_pairs;
     unsigned char *fold;       /* [rows] */
     const signed char **label; /* [rows] -> [KEEL_LINEAR_PROBES_MAX] */
+    const float **soft;        /* the same */
     keel_logistic_pair *pair;  /* [n_pairs] of rows of the matrix */
     keel_arena arena;
 } matrix;
@@ -63,8 +64,9 @@ static void number_columns(keel_linear_probes *heads, const frequency *count, si
 static bool matrix_room(matrix *m, size_t entries) {
     m->fold = keel_arena_alloc(&m->arena, m->x.rows);
     m->label = keel_arena_alloc(&m->arena, m->x.rows * sizeof *m->label);
+    m->soft = keel_arena_alloc(&m->arena, m->x.rows * sizeof *m->soft);
     m->pair = keel_arena_alloc(&m->arena, m->n_pairs * sizeof *m->pair);
-    return keel_logistic_room(&m->x, entries, &m->arena) && m->fold && m->label && m->pair;
+    return keel_logistic_room(&m->x, entries, &m->arena) && m->fold && m->label && m->soft && m->pair;
 }
 
 /* Appends the rows and pairs of one decision. */
@@ -87,6 +89,7 @@ static void put_unit(matrix *m, const keel_linear_probes *heads, const keel__lin
         m->x.row_scale[*row] = square > 0 ? (float)(1 / sqrt(square)) : 0;
         m->fold[*row] = fold;
         m->label[*row] = unit->label + r * KEEL_LINEAR_PROBES_MAX;
+        m->soft[*row] = unit->soft + r * KEEL_LINEAR_PROBES_MAX;
         for (size_t j = 0; j < m->x.n_dense; j++)
             m->x.dense[*row * m->x.n_dense + j] = unit->dense[r * m->x.n_dense + j];
     }
@@ -163,14 +166,16 @@ static keel_status build(const keel_linear_probes_builder *builder, matrix *m, k
     return status;
 }
 
-/* A head is fitted if every set of weights has both labels, or pairs, to learn from. */
+/* A head is fitted if every set of weights has both labels, or pairs, to learn from. What a teacher says has
+ * something of both. */
 static void find_fitted(const matrix *m, keel_linear_probes *heads) {
     size_t seen[KEEL_LINEAR_PROBES_MAX_FOLDS + 1][KEEL_LINEAR_PROBES_MAX][2] = {0}, folds = m->config->folds;
     for (size_t r = 0; r < m->x.rows; r++)
         for (size_t h = 0; h < KEEL_LINEAR_PROBES_MAX; h++)
-            if (m->label[r][h] != KEEL_UNKNOWN) {
-                seen[m->fold[r]][h][m->label[r][h] == KEEL_YES]++;
-                seen[folds][h][m->label[r][h] == KEEL_YES]++;
+            for (size_t k = 0; k < 2; k++) {
+                const bool has = !isnan(m->soft[r][h]) || m->label[r][h] == (k ? KEEL_YES : KEEL_NO);
+                seen[m->fold[r]][h][k] += has;
+                seen[folds][h][k] += has;
             }
     for (size_t i = 0; i < m->n_pairs; i++)
         for (size_t k = 0; k < 2; k++) {
@@ -200,6 +205,9 @@ static keel_status fit_set(void *context, size_t shard, size_t thread, keel_err 
     keel_logistic_task task = {.x = &m->x,
                                .outputs = n,
                                .label = m->label,
+                               .soft = m->soft,
+                               .share = m->config->distil,
+                               .temperature = m->config->temperature,
                                .pair = m->pair,
                                .n_pairs = m->n_pairs,
                                .fold = m->fold,

@@ -14,6 +14,7 @@ typedef struct keel__linear_probes_unit {
     uint32_t *id;                  /* [entries] */
     float *dense;                  /* [n_rows, config.n_dense] */
     keel_linear_probes_pair *pair; /* [n_pairs] */
+    float *soft;                   /* [n_rows, KEEL_LINEAR_PROBES_MAX] as keel_logistic_task.soft */
     signed char *label;            /* [n_rows, KEEL_LINEAR_PROBES_MAX] a keel_tri */
 } keel__linear_probes_unit;
 

@@ -14,13 +14,38 @@
 
 const char *const keel__ngram_base_losses[KEEL_N_LOSSES] = {"rank", "act", "outcome", "risk"};
 
+/* ---- which losses a lesson has: by its labels, by what the teacher says ---- */
+
+typedef struct known {
+    bool labelled, taught;
+} known;
+
+static known knows(const keel_lesson *lesson, keel_risk risk, int loss, size_t candidate) {
+    const keel_soft_label *soft = lesson->soft;
+    switch (loss) {
+    case KEEL_LOSS_RANK:
+        return (known){lesson->n_taken > 0, soft && soft->prior && lesson->sample.n_candidates > 1};
+    case KEEL_LOSS_ACT:
+        return (known){lesson->act >= 0, soft && soft->prior};
+    case KEEL_LOSS_OUTCOME:
+        return (known){lesson->outcome[candidate] != KEEL_OUTCOME_NONE, soft && soft->outcomes};
+    default:
+        return (known){risk != KEEL_RISK_UNKNOWN, soft && !isnan(soft->risk)};
+    }
+}
+
+static bool any(known k) {
+    return k.labelled || k.taught;
+}
+
 static bool has_sets(const keel_ngram_base *model) {
     return model->base.space == KEEL_SPACE_CANDIDATES;
 }
 
 /* Whether the lesson has a label for any of the losses; one without is left out. */
 static bool teaches(const keel_ngram_base *model, const keel_example *example, const keel_lesson *lesson) {
-    return example->risk != KEEL_RISK_UNKNOWN || (has_sets(model) ? lesson->n_taken > 0 : lesson->act >= 0);
+    return any(knows(lesson, example->risk, KEEL_LOSS_RISK, 0)) ||
+           any(knows(lesson, example->risk, has_sets(model) ? KEEL_LOSS_RANK : KEEL_LOSS_ACT, 0));
 }
 
 void keel__ngram_base_divisors(keel_ngram_base_batch *batch) {
@@ -28,11 +53,11 @@ void keel__ngram_base_divisors(keel_ngram_base_batch *batch) {
     for (size_t i = 0; i < batch->n; i++)
         for (size_t j = 0; j < batch->examples[i]->n_lessons; j++) {
             const keel_lesson *lesson = &batch->examples[i]->lesson[j];
-            batch->divisor[KEEL_LOSS_RANK] += lesson->n_taken > 0;
-            batch->divisor[KEEL_LOSS_ACT] += lesson->act >= 0;
-            batch->divisor[KEEL_LOSS_RISK] += batch->examples[i]->risk != KEEL_RISK_UNKNOWN;
+            const keel_risk risk = batch->examples[i]->risk;
+            for (int k = 0; k < KEEL_N_LOSSES; k++)
+                if (k != KEEL_LOSS_OUTCOME) batch->divisor[k] += any(knows(lesson, risk, k, 0));
             for (size_t k = 0; k < lesson->sample.n_candidates; k++)
-                batch->divisor[KEEL_LOSS_OUTCOME] += lesson->outcome[k] != KEEL_OUTCOME_NONE;
+                batch->divisor[KEEL_LOSS_OUTCOME] += any(knows(lesson, risk, KEEL_LOSS_OUTCOME, k));
         }
     for (int k = 0; k < KEEL_N_LOSSES; k++) batch->divisor[k] = fmax(1, batch->divisor[k]);
 }
@@ -54,6 +79,7 @@ typedef struct shard_rows {
     keel_risk *risk;                         /* [B] */
     const keel_sample_candidate **candidate; /* [R] */
     int8_t *outcome;                         /* [R] */
+    const float **soft_outcome;              /* [R] as keel_soft_label.outcomes, or NULL */
     int32_t *first; /* [B + 1] candidates of lesson b are first[b] .. first[b + 1] - 1 */
     keel_rng rng;
 } shard_rows;
@@ -69,8 +95,10 @@ static bool count_and_room(shard_rows *rows, size_t first, size_t last, keel_are
     rows->risk = keel_arena_alloc(arena, lessons * sizeof *rows->risk);
     rows->candidate = keel_arena_alloc(arena, candidates * sizeof *rows->candidate);
     rows->outcome = keel_arena_alloc(arena, candidates * sizeof *rows->outcome);
+    rows->soft_outcome = keel_arena_alloc(arena, candidates * sizeof *rows->soft_outcome);
     rows->first = keel_arena_alloc(arena, (lessons + 1) * sizeof *rows->first);
-    return rows->lesson && rows->risk && rows->candidate && rows->outcome && rows->first;
+    return rows->lesson && rows->risk && rows->candidate && rows->outcome && rows->soft_outcome &&
+           rows->first;
 }
 
 static void add_lesson(shard_rows *rows, const keel_lesson *lesson, keel_risk risk) {
@@ -79,6 +107,8 @@ static void add_lesson(shard_rows *rows, const keel_lesson *lesson, keel_risk ri
     rows->first[rows->n++] = (int32_t)rows->n_candidates;
     for (size_t i = 0; i < lesson->sample.n_candidates; i++) {
         rows->outcome[rows->n_candidates] = lesson->outcome[i];
+        rows->soft_outcome[rows->n_candidates] =
+            lesson->soft && lesson->soft->outcomes ? lesson->soft->outcomes + 2 * i : NULL;
         rows->candidate[rows->n_candidates++] = &lesson->sample.candidate[i];
     }
     rows->first[rows->n] = (int32_t)rows->n_candidates;
@@ -164,28 +194,85 @@ static keel_tensor *hidden(shard_rows *rows, int first_field, size_t n_fields, s
     return linear_runs(rows, x, index, KEEL_TANH, runs, list_runs(rows, first_field, n_fields, n, runs));
 }
 
+/* ---- labels, and what the teacher says ---- */
+
+/* Targets and weights of the rows of one loss. The loss is (1 - share) that of labels plus share times T^2
+ * that of logits / T with what the teacher says at the temperature T (Hinton et al. 2015). */
+typedef struct targets {
+    float *hard, *soft;               /* [n, classes] */
+    float *hard_weight, *soft_weight; /* [n] 1 - share, and share T^2, where known; else 0 */
+    bool taught;                      /* any soft weight is above 0 */
+} targets;
+
+static bool make_targets(const shard_rows *rows, size_t n, size_t classes, targets *out) {
+    keel_arena *arena = &rows->work->arena;
+    *out = (targets){.hard = keel_arena_calloc(arena, n * classes + 1, sizeof(float)),
+                     .soft = keel_arena_calloc(arena, n * classes + 1, sizeof(float)),
+                     .hard_weight = keel_arena_calloc(arena, n + 1, sizeof(float)),
+                     .soft_weight = keel_arena_calloc(arena, n + 1, sizeof(float))};
+    return out->hard && out->soft && out->hard_weight && out->soft_weight;
+}
+
+static float temperature(const shard_rows *rows) {
+    return (float)rows->batch->model->config.common.distil_temperature;
+}
+
+static void weigh(const shard_rows *rows, targets *to, size_t i, known k) {
+    const double share =
+        keel_soft_label_share(k.taught, k.labelled, rows->batch->model->config.common.distil);
+    to->hard_weight[i] = k.labelled ? (float)(1 - share) : 0;
+    to->soft_weight[i] = (float)share * temperature(rows) * temperature(rows);
+    to->taught |= k.taught;
+}
+
+typedef keel_tensor *loss_of(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
+                             const void *shape, double divisor);
+
+static keel_tensor *mixed_loss(shard_rows *rows, keel_tensor *x, const targets *to, loss_of *loss,
+                               const void *shape, double divisor) {
+    keel_tensor *hard = loss(rows, x, to->hard, to->hard_weight, shape, divisor);
+    if (!to->taught) return hard;
+    keel_tensor *cooler = keel_op_scale(rows->tape, x, 1 / temperature(rows));
+    return keel_op_add(rows->tape, hard, loss(rows, cooler, to->soft, to->soft_weight, shape, divisor));
+}
+
+static keel_tensor *of_classes(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
+                               const void *shape, double divisor) {
+    (void)shape;
+    return keel_op_cross_entropy(rows->tape, x, target, weight, (float)divisor);
+}
+
+static keel_tensor *of_yes_or_no(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
+                                 const void *shape, double divisor) {
+    (void)shape;
+    return keel_op_logistic(rows->tape, x, target, weight, (float)divisor);
+}
+
 /* ---- ranking ---- */
 
 typedef struct ranking { /* segments of (lesson, candidate): the lesson's own candidates, then sampled ones */
     size_t n, n_segments;
     int32_t *state, *candidate, *offsets;
-    float *target;
+    targets of; /* weights by segment */
 } ranking;
 
-static void add_pair(ranking *to, size_t lesson, size_t candidate, float target) {
+static void add_pair(ranking *to, size_t lesson, size_t candidate, float target, float soft) {
     to->state[to->n] = (int32_t)lesson;
     to->candidate[to->n] = (int32_t)candidate;
-    to->target[to->n++] = target;
+    to->of.soft[to->n] = soft;
+    to->of.hard[to->n++] = target;
 }
 
-static void rank_lesson(shard_rows *rows, ranking *to, size_t b) {
+static void rank_lesson(shard_rows *rows, ranking *to, size_t b, known k) {
     const keel_lesson *lesson = rows->lesson[b];
     size_t first = (size_t)rows->first[b], last = (size_t)rows->first[b + 1];
+    weigh(rows, &to->of, to->n_segments, k);
     for (size_t i = first; i < last; i++)
-        add_pair(to, b, i, lesson->taken[i - first] ? 1.0f / (float)lesson->n_taken : 0);
-    for (int64_t k = 0; k < rows->batch->model->config.negatives; k++) {
+        add_pair(to, b, i, k.labelled && lesson->taken[i - first] ? 1.0f / (float)lesson->n_taken : 0,
+                 k.taught ? lesson->soft->prior[i - first] : 0);
+    for (int64_t j = 0; j < rows->batch->model->config.negatives; j++) {
         size_t i = (size_t)keel_rng_below(&rows->rng, rows->n_candidates);
-        if (i < first || i >= last) add_pair(to, b, i, 0);
+        if (i < first || i >= last) add_pair(to, b, i, 0, 0);
     }
     to->offsets[++to->n_segments] = (int32_t)to->n;
 }
@@ -194,13 +281,21 @@ static bool make_ranking(shard_rows *rows, ranking *to, keel_arena *arena) {
     size_t room = rows->n_candidates + rows->n * (size_t)rows->batch->model->config.negatives;
     *to = (ranking){.state = keel_arena_alloc(arena, room * sizeof(int32_t)),
                     .candidate = keel_arena_alloc(arena, room * sizeof(int32_t)),
-                    .offsets = keel_arena_alloc(arena, (rows->n + 1) * sizeof(int32_t)),
-                    .target = keel_arena_alloc(arena, room * sizeof(float))};
-    if (!to->state || !to->candidate || !to->offsets || !to->target) return false;
+                    .offsets = keel_arena_alloc(arena, (rows->n + 1) * sizeof(int32_t))};
+    if (!to->state || !to->candidate || !to->offsets || !make_targets(rows, room, 1, &to->of)) return false;
     to->offsets[0] = 0;
-    for (size_t b = 0; b < rows->n; b++)
-        if (rows->lesson[b]->n_taken > 0) rank_lesson(rows, to, b);
+    for (size_t b = 0; b < rows->n; b++) {
+        const known k = knows(rows->lesson[b], rows->risk[b], KEEL_LOSS_RANK, 0);
+        if (any(k)) rank_lesson(rows, to, b, k);
+    }
     return true;
+}
+
+static keel_tensor *of_segments(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
+                                const void *shape, double divisor) {
+    const ranking *pairs = shape;
+    return keel_op_segment_cross_entropy(rows->tape, x, pairs->offsets, pairs->n_segments, target, weight,
+                                         (float)divisor);
 }
 
 static keel_tensor *rank_loss(shard_rows *rows, keel_tensor *states, keel_tensor *candidates) {
@@ -213,53 +308,54 @@ static keel_tensor *rank_loss(shard_rows *rows, keel_tensor *states, keel_tensor
     keel_tensor *c = keel_op_rows(rows->tape, candidates, pairs.candidate, pairs.n);
     keel_tensor *score = keel_op_scale(rows->tape, keel_op_dot(rows->tape, s, c), scale);
     score = keel_op_add(rows->tape, score, linear(rows, c, KEEL_PARAM_RANK, KEEL_LINEAR));
-    return keel_op_segment_cross_entropy(rows->tape, score, pairs.offsets, pairs.n_segments, pairs.target,
-                                         NULL, (float)rows->batch->divisor[KEEL_LOSS_RANK]);
+    return mixed_loss(rows, score, &pairs.of, of_segments, &pairs, rows->batch->divisor[KEEL_LOSS_RANK]);
 }
 
 /* ---- classification: acts, outcomes, risk ---- */
 
-/* Cross-entropy of a layer's logits with one label a row (below 0: none). */
-static keel_tensor *name_loss(shard_rows *rows, keel_tensor *x, size_t n, size_t index, size_t classes,
-                              const int32_t *label, double divisor) {
-    keel_arena *arena = &rows->work->arena;
-    float *target = keel_arena_calloc(arena, n * classes, sizeof *target);
-    float *weight = keel_arena_calloc(arena, n, sizeof *weight);
-    if (!target || !weight) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        weight[i] = label[i] >= 0;
-        target[i * classes + (label[i] >= 0 ? (size_t)label[i] : 0)] = 1;
-    }
-    keel_tensor *logits = linear(rows, x, index, KEEL_LINEAR);
-    return keel_op_cross_entropy(rows->tape, logits, target, weight, (float)divisor);
-}
-
 static keel_tensor *act_loss(shard_rows *rows, keel_tensor *states) {
-    int32_t *label = keel_arena_alloc(&rows->work->arena, rows->n * sizeof *label);
-    for (size_t i = 0; label && i < rows->n; i++) label[i] = rows->lesson[i]->act;
-    if (!label) return NULL;
-    return name_loss(rows, states, rows->n, KEEL_PARAM_ACT, rows->batch->model->base.n_acts, label,
-                     rows->batch->divisor[KEEL_LOSS_ACT]);
+    const size_t classes = rows->batch->model->base.n_acts;
+    targets to;
+    if (!make_targets(rows, rows->n, classes, &to)) return NULL;
+    for (size_t i = 0; i < rows->n; i++) {
+        const keel_lesson *lesson = rows->lesson[i];
+        const known k = knows(lesson, rows->risk[i], KEEL_LOSS_ACT, 0);
+        weigh(rows, &to, i, k);
+        to.hard[i * classes + (k.labelled ? (size_t)lesson->act : 0)] = 1;
+        to.soft[i * classes] = 1;
+        if (k.taught) memcpy(to.soft + i * classes, lesson->soft->prior, classes * sizeof *to.soft);
+    }
+    return mixed_loss(rows, linear(rows, states, KEEL_PARAM_ACT, KEEL_LINEAR), &to, of_classes, NULL,
+                      rows->batch->divisor[KEEL_LOSS_ACT]);
 }
 
 static keel_tensor *outcome_loss(shard_rows *rows, keel_tensor *candidates) {
-    int32_t *label = keel_arena_alloc(&rows->work->arena, rows->n_candidates * sizeof *label);
-    for (size_t i = 0; label && i < rows->n_candidates; i++) label[i] = rows->outcome[i] - 1;
-    if (!label) return NULL;
-    return name_loss(rows, candidates, rows->n_candidates, KEEL_PARAM_OUTCOME, KEEL_N_OUTCOMES, label,
-                     rows->batch->divisor[KEEL_LOSS_OUTCOME]);
+    targets to;
+    if (!make_targets(rows, rows->n_candidates, KEEL_N_OUTCOMES, &to)) return NULL;
+    for (size_t i = 0; i < rows->n_candidates; i++) {
+        const known k = {rows->outcome[i] != KEEL_OUTCOME_NONE, rows->soft_outcome[i] != NULL};
+        weigh(rows, &to, i, k);
+        to.hard[i * KEEL_N_OUTCOMES + (k.labelled ? (size_t)rows->outcome[i] - 1 : 0)] = 1;
+        to.soft[i * KEEL_N_OUTCOMES] = 1;
+        if (k.taught)
+            keel_soft_label_outcome(rows->soft_outcome[i], (double)temperature(rows),
+                                    to.soft + i * KEEL_N_OUTCOMES);
+    }
+    return mixed_loss(rows, linear(rows, candidates, KEEL_PARAM_OUTCOME, KEEL_LINEAR), &to, of_classes, NULL,
+                      rows->batch->divisor[KEEL_LOSS_OUTCOME]);
 }
 
 static keel_tensor *risk_loss(shard_rows *rows, keel_tensor *states) {
-    float *target = keel_arena_alloc(&rows->work->arena, rows->n * sizeof *target);
-    float *weight = keel_arena_alloc(&rows->work->arena, rows->n * sizeof *weight);
-    if (!target || !weight) return NULL;
+    targets to;
+    if (!make_targets(rows, rows->n, 1, &to)) return NULL;
     for (size_t i = 0; i < rows->n; i++) {
-        target[i] = rows->risk[i] == KEEL_RISK_DANGEROUS;
-        weight[i] = rows->risk[i] != KEEL_RISK_UNKNOWN;
+        const known k = knows(rows->lesson[i], rows->risk[i], KEEL_LOSS_RISK, 0);
+        weigh(rows, &to, i, k);
+        to.hard[i] = rows->risk[i] == KEEL_RISK_DANGEROUS;
+        if (k.taught) to.soft[i] = 1 / (1 + expf(-rows->lesson[i]->soft->risk / temperature(rows)));
     }
-    keel_tensor *logit = linear(rows, states, KEEL_PARAM_RISK, KEEL_LINEAR);
-    return keel_op_logistic(rows->tape, logit, target, weight, (float)rows->batch->divisor[KEEL_LOSS_RISK]);
+    return mixed_loss(rows, linear(rows, states, KEEL_PARAM_RISK, KEEL_LINEAR), &to, of_yes_or_no, NULL,
+                      rows->batch->divisor[KEEL_LOSS_RISK]);
 }
 
 /* ---- all together ---- */

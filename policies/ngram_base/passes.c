@@ -134,8 +134,10 @@ static uint64_t lesson_name(const keel_example *example, size_t lesson) {
 
 static keel_status add_state_rows(void *context, const keel_example *example, keel_err *err) {
     for (size_t i = 0; i < example->n_lessons; i++) {
-        keel_linear_probes_row row = keel__ngram_base_state_row(&example->lesson[i].sample);
+        const keel_lesson *lesson = &example->lesson[i];
+        keel_linear_probes_row row = keel__ngram_base_state_row(&lesson->sample);
         row.label[0] = risk_label(example->risk);
+        if (lesson->soft) row.taught = &lesson->soft->risk;
         KEEL_TRY(
             keel_linear_probes_add(context, lesson_name(example, i), example->group, &row, 1, NULL, 0, err));
     }
@@ -159,23 +161,36 @@ static size_t list_pairs(const keel_lesson *lesson, keel_linear_probes_pair *out
     return n;
 }
 
+/* What the teacher says of a candidate, by probe. */
+static void taught_of(const keel_soft_label *soft, size_t candidate, float out[KEEL_N_CANDIDATE_PROBES]) {
+    for (size_t k = 0; k < KEEL_N_CANDIDATE_PROBES; k++) out[k] = NAN;
+    out[KEEL_PROBE_RISK] = soft->risk;
+    if (!soft->outcomes) return;
+    out[KEEL_PROBE_REFUSAL] = soft->outcomes[2 * candidate];
+    out[KEEL_PROBE_COMPLIANCE] = soft->outcomes[2 * candidate + 1];
+}
+
 static keel_status add_lesson(keel_linear_probes_builder *builder, const keel_example *example, size_t at,
                               keel_err *err) {
     const keel_lesson *lesson = &example->lesson[at];
     size_t n = lesson->sample.n_candidates;
     keel_linear_probes_row *rows = keel_calloc(n, sizeof *rows);
     keel_linear_probes_pair *pairs = keel_calloc(n * n, sizeof *pairs);
-    keel_status status = rows && pairs ? KEEL_OK : keel_nomem(err, "n-gram base");
+    float(*taught)[KEEL_N_CANDIDATE_PROBES] = keel_calloc(n, sizeof *taught);
+    keel_status status = rows && pairs && taught ? KEEL_OK : keel_nomem(err, "n-gram base");
     for (size_t i = 0; status == KEEL_OK && i < n; i++) {
         keel_outcome outcome = (keel_outcome)lesson->outcome[i];
         rows[i] = keel__ngram_base_candidate_row(&lesson->sample.candidate[i]);
         rows[i].label[KEEL_PROBE_REFUSAL] = outcome_label(outcome, KEEL_OUTCOME_REFUSAL);
         rows[i].label[KEEL_PROBE_COMPLIANCE] = outcome_label(outcome, KEEL_OUTCOME_COMPLIANCE);
         rows[i].label[KEEL_PROBE_RISK] = risk_label(example->risk);
+        if (lesson->soft) taught_of(lesson->soft, i, taught[i]);
+        if (lesson->soft) rows[i].taught = taught[i];
     }
     if (status == KEEL_OK)
         status = keel_linear_probes_add(builder, lesson_name(example, at), example->group, rows, n, pairs,
                                         list_pairs(lesson, pairs), err);
+    keel_free(taught);
     keel_free(pairs);
     keel_free(rows);
     return status;
@@ -193,6 +208,8 @@ static keel_linear_probes_config heads_config(const keel_ngram_base *model, bool
     config.folds = (size_t)model->config.head_folds;
     config.seed = (uint64_t)model->config.common.seed;
     config.n_dense = candidates ? KEEL_N_EXTRAS : 0;
+    config.distil = model->config.common.distil;
+    config.temperature = model->config.common.distil_temperature;
     config.n_heads = candidates ? KEEL_N_CANDIDATE_PROBES : KEEL_N_STATE_PROBES;
     for (size_t i = 0; i < config.n_heads; i++) config.head[i].lambda = model->config.label_l2;
     config.head[candidates ? KEEL_PROBE_RISK : 0].lambda = model->config.risk_l2;
@@ -208,7 +225,7 @@ static keel_status fit_heads(keel_tuning *tuning, bool candidates, keel_err *err
     keel_linear_probes_builder *builder;
     keel_status status = KEEL_OK;
     KEEL_TRY(keel_linear_probes_builder_open(&builder, &config, err));
-    if (candidates || tuning->corpus->counts.with_risk > 0)
+    if (candidates || tuning->soft || tuning->corpus->counts.with_risk > 0)
         status = look_at_all(tuning, "read labels", candidates ? add_candidate_rows : add_state_rows, builder,
                              err);
     if (status == KEEL_OK)

@@ -20,6 +20,9 @@ static void write_report(const keel_tuning *tuning, const double losses[KEEL_N_L
         (keel_base_report){.n_losses = KEEL_N_LOSSES,
                            .n_figures = 2,
                            .figure = {{"ngrams", (double)tuning->model->rows}, {"updates", (double)updates}}};
+    if (tuning->soft)
+        report->figure[report->n_figures++] =
+            (keel_base_figure){"decisions_taught", (double)tuning->soft->taught};
     for (size_t k = 0; k < KEEL_N_LOSSES; k++)
         report->loss[k] = (keel_base_figure){keel__ngram_base_losses[k], losses[k]};
 }
@@ -39,6 +42,7 @@ static keel_status run(keel_tuning *tuning, keel_base_report *report, keel_err *
     double losses[KEEL_N_LOSSES];
     uint64_t updates;
     KEEL_TRY(make_model(tuning, err));
+    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "n-gram base", err));
     KEEL_TRY(keel__ngram_base_count(tuning, err));
     start_layers(tuning);
     KEEL_TRY(keel__ngram_base_fit_heads(tuning, err));
@@ -54,6 +58,7 @@ keel_status keel__ngram_base_tune(const keel_base_tuning *job, keel_base **out, 
     keel_status status = run(&tuning, report, err);
     if (status == KEEL_OK) /* now: they are no part of what is learned from */
         status = keel__ngram_base_offer(tuning.model, job->fixed, job->n_fixed, err);
+    keel_soft_labels_free(tuning.soft);
     keel_arena_free(&tuning.memory);
     keel_free(tuning.kept);
     if (status == KEEL_OK)

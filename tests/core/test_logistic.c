@@ -134,6 +134,58 @@ static void both_solvers_agree_on_two_classes(void **state) {
     keel_arena_free(&arena);
 }
 
+/* Of every third row a teacher alone says something, of every third it says something beside the label. In
+ * double precision the gradient vanishes where the solver ends. */
+static void a_teacher_is_learned_at_its_temperature_beside_the_labels(void **state) {
+    (void)state;
+    enum { SHARE_TENTHS = 3, T = 2 };
+    const keel_logistic_matrix x = make_matrix();
+    static float told[ROWS][L];
+    const float *soft[ROWS];
+    float weight[COLUMNS];
+    double slope[COLUMNS] = {0}, first[COLUMNS] = {0}, size = 0, before = 0;
+    for (size_t r = 0; r < ROWS; r++) {
+        for (size_t h = 0; h < L; h++) told[r][h] = h || r % 3 == 2 ? NAN : 0.1f + 0.008f * (float)r;
+        if (r % 3 == 0) labels[r][0] = KEEL_LOGISTIC_UNKNOWN;
+        soft[r] = told[r];
+    }
+    const keel_logistic_task task = {.x = &x,
+                                     .outputs = 1,
+                                     .lambda = {0.05},
+                                     .fits = {true},
+                                     .label = label,
+                                     .soft = soft,
+                                     .share = SHARE_TENTHS / 10.0,
+                                     .temperature = T,
+                                     .iterations = 5000,
+                                     .where = "test"};
+    assert_int_equal(keel_logistic_fit(&task, weight, &err), KEEL_OK);
+    for (size_t r = 0; r < ROWS; r++) {
+        const double share = r % 3 == 2   ? 0
+                             : r % 3 == 0 ? 1
+                                          : SHARE_TENTHS / 10.0,
+                     p = (double)told[r][0], z = logit(&x, weight, 1, r, 0);
+        double by = 0, at_zero = 0;
+        if (share < 1) by += (1 - share) * (1 / (1 + exp(-z)) - labels[r][0]);
+        if (share < 1) at_zero += (1 - share) * (0.5 - labels[r][0]);
+        if (share > 0) by += share * T * (1 / (1 + exp(-z / T)) - p);
+        if (share > 0) at_zero += share * T * (0.5 - p);
+        for (size_t j = 0; j < ROW_COLUMNS; j++) {
+            const size_t c = x.column[r * ROW_COLUMNS + j];
+            slope[c] += by * (double)x.row_scale[r] * (double)column_scale[c];
+            first[c] += at_zero * (double)x.row_scale[r] * (double)column_scale[c];
+        }
+        slope[USED] += by;
+        first[USED] += at_zero;
+    }
+    for (size_t c = 0; c < COLUMNS; c++) {
+        size += pow(slope[c] + 0.05 * (double)weight[c], 2);
+        before += first[c] * first[c];
+    }
+    assert_true(sqrt(size) < 1e-3 * sqrt(before));
+    keel_arena_free(&arena);
+}
+
 static void it_stops_when_asked_to(void **state) {
     (void)state;
     const keel_logistic_matrix x = make_matrix();
@@ -172,6 +224,7 @@ int main(void) {
         cmocka_unit_test(classes_end_where_the_gradient_in_double_precision_vanishes),
         cmocka_unit_test(rows_left_out_take_no_part),
         cmocka_unit_test(both_solvers_agree_on_two_classes),
+        cmocka_unit_test(a_teacher_is_learned_at_its_temperature_beside_the_labels),
         cmocka_unit_test(it_stops_when_asked_to),
         cmocka_unit_test(every_allocation_may_fail_without_a_leak),
     };

@@ -39,7 +39,7 @@ expect "over texts names teach nothing" 0 "" sft --store a.db --base builtin --t
 [ "$(json metrics.taught_by_name texts/keel.json)" -eq 0 ] && [ "$(json metrics.taught_nothing texts/keel.json)" -gt 0 ] ||
     fail "over texts they are counted as nothing: $(json metrics.taught_by_name texts/keel.json)"
 
-expect "a kind that learns from no base" 1 "cannot learn from another base" sft --store s.db --base builtin --teacher-base base --out x --quiet
+expect "a base that is no teacher" 1 "cannot teach it" sft --store s.db --base builtin --teacher-base base --out x --quiet
 expect "no such base to learn from" 1 "nobody" sft --store s.db --base builtin --teacher-base nobody --out x --quiet
 expect "no such teacher" 1 "nobody" sft --store s.db --base builtin --teacher nobody --out x --quiet
 sed 's/, "candidates": [^]]*\]}/}/' log.jsonl | sed 's/"messages": \[.*\]/"messages": [{"role": "user", "content": "Hello"}]/' >empty.jsonl
