@@ -29,8 +29,8 @@ INLINE(VNNI) void rows_tile_512(const keel__whole *job, size_t first, const int 
     __m512i sum[ROWS][3], v[3];
     UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int i = 0; i < panels; i++) sum[r][i] =
         _mm512_set1_epi32(job->offset[r][0]);
-    for (int r = 0; !job->first && r < (int)job->rows; r++)
-        UNROLL for (int i = 0; i < panels; i++) sum[r][i] =
+    UNROLL for (int r = 0; r < ROWS; r++)
+        UNROLL for (int i = 0; i < panels; i++) if (!job->first && r < (int)job->rows) sum[r][i] =
             _mm512_add_epi32(sum[r][i], _mm512_loadu_si512(y + (size_t)i * job->y_panel + r * KEEL_PANEL));
     for (size_t k = 0; k < job->cols; k += 4, x += KEEL__FOURS) {
         UNROLL for (int i = 0; i < panels; i++) v[i] = _mm512_loadu_si512(x + (size_t)i * job->x_panel);
