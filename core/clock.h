@@ -1,7 +1,8 @@
-/* The monotonic clock, for progress and benchmarks; no result depends on it. */
+/* Clocks, for progress, benchmarks and what a decision takes; nothing that is learned depends on them. */
 #ifndef KEEL_CORE_CLOCK_H
 #define KEEL_CORE_CLOCK_H
 
-double keel_clock(void); /* seconds */
+double keel_clock(void);        /* monotonic, in seconds */
+double keel_clock_thread(void); /* seconds of processor time of the calling thread */
 
 #endif

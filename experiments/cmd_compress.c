@@ -9,10 +9,13 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/log.h"
 #include "datasets/store_corpus.h"
 #include "experiments/cli_resources.h"
 #include "experiments/compress_layers.h"
+#include "experiments/compress_measure.h"
 #include "experiments/compress_policy.h"
+#include "experiments/compress_target.h"
 #include "experiments/verbs.h"
 #include "policies/artefact.h"
 #include "policies/compress_base.h"
@@ -28,7 +31,12 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "the part of it that is looked at (default: train)"},
     {"--policy", "DIR", false, false,
      "a policy on --base: it is put on the smaller base, tested, and written beside it: DIR/base, DIR/policy of --out"},
-    {"--held-out", "NAME", false, false, "--policy: what it is tested on, before and after (default: test)"},
+    {"--held-out", "NAME", false, false,
+     "the part of it that base and policy are tested and timed on, before and after (default: test)"},
+    {"--target", "WHAT=N", false, true,
+     "search for settings that meet it and change the fewest decisions: latency_ms=N of one, bytes=N"},
+    {"--max-loss", "X", false, false, "the most that may be lost, as --set max_loss=X"},
+    {"--trials", "N", false, false, "--target: how many settings are tried (default: 12)"},
     {"--anyway", NULL, false, false, "--policy: write it also where a bound breaks"},
     {"--config", "FILE", false, false, "JSON object of configuration keys"},
     {"--set", "KEY=VALUE", false, true, "one configuration key"},
@@ -42,8 +50,10 @@ static const keel_flag_choices choices[] = {
     {"--weights", keel_compress_weights}, {"--activations", keel_compress_activations}, {NULL, NULL}};
 
 /* Flags that say the same as a key of --set. */
-static const char *const keys[][2] = {
-    {"--weights", "weights"}, {"--activations", "activations"}, {"--ratio", "ratio"}};
+static const char *const keys[][2] = {{"--weights", "weights"},
+                                      {"--activations", "activations"},
+                                      {"--ratio", "ratio"},
+                                      {"--max-loss", "max_loss"}};
 
 static keel_status configure(keel_cli *cli, keel_compress_config *config, keel_err *err) {
     KEEL_TRY(keel_options_defaults(keel_compress_options, config, err));
@@ -61,19 +71,24 @@ typedef struct compressing {
     keel_compress_config config;
     keel_compress_report report;
     keel_store *store;
-    keel_split split;
+    keel_split split, held_out;
     keel_corpus *logged;
     keel_pool *pool;
     cJSON *exchange; /* owned: of the policy before and after; or NULL */
+    cJSON *found;    /* owned: of --target; or NULL */
 } compressing;
 
 static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
+    const char *held_out = keel_cli_value(cli, "--held-out");
     if (!keel_cli_has(cli, "--store")) {
-        if (!keel_cli_has(cli, "--split")) return KEEL_OK;
-        return keel_fail(err, KEEL_E_USAGE, "--split", "is one of a store: give --store too");
+        if (!keel_cli_has(cli, "--split") && !held_out) return KEEL_OK;
+        return keel_fail(err, KEEL_E_USAGE, held_out ? "--held-out" : "--split",
+                         "is one of a store: give --store too");
     }
+    KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &c->held_out, err), err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &c->store, err));
     KEEL_TRY(keel_cli_open_split(cli, c->store, "train", &c->split, err));
+    if (held_out) KEEL_TRY(keel_store_check_split(c->store, &c->held_out, err));
     return keel_store_corpus_open(&c->logged, c->store, &c->split, (size_t)c->config.memory_mb << 20, err);
 }
 
@@ -92,12 +107,12 @@ static keel_status check_out(const keel_compress_policy_job *with, const char *o
 
 static keel_status describe(keel_cli *cli, compressing *c, const char *folder, keel_compress_policy_job *with,
                             keel_err *err) {
-    const char *held_out = keel_cli_value(cli, "--held-out");
     *with = (keel_compress_policy_job){
         .config = &c->config,
         .store = c->store,
         .policy = keel_cli_value(cli, "--policy"),
         .base = keel_cli_value(cli, "--base"),
+        .held_out = c->held_out,
         .small_base = keel_path_join(&cli->arena, folder, "base"),
         .out = keel_path_join(&cli->arena, folder, "policy"),
         .place = keel_path_join(&cli->arena, keel_cli_value(cli, "--out"), "policy"),
@@ -105,8 +120,7 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
         .anyway = keel_cli_has(cli, "--anyway"),
         .pool = c->pool};
     if (!with->small_base || !with->out || !with->place) return keel_nomem(err, folder);
-    KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &with->held_out, err), err));
-    return keel_store_check_split(c->store, &with->held_out, err);
+    return keel_store_check_split(c->store, &c->held_out, err);
 }
 
 static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_job *job, const char *folder,
@@ -150,6 +164,42 @@ static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err
     return keel_compress_layers_put(r, result, err);
 }
 
+/* "changed", the share of decisions that are not as they were, and "loss", which without a policy is the
+ * same.
+ */
+static void put_loss(cJSON *metrics, const cJSON *policy) {
+    const cJSON *same = keel_json_get(policy ? policy : metrics, "agreement"), *loss;
+    const double value = cJSON_GetNumberValue(keel_json_get(same, "value")),
+                 low = cJSON_GetNumberValue(keel_json_get(same, "low")),
+                 high = cJSON_GetNumberValue(keel_json_get(same, "high")),
+                 n = cJSON_GetNumberValue(keel_json_get(same, "n"));
+    if (!same) return;
+    const keel_interval changed = {.value = 1 - value, .low = 1 - high, .high = 1 - low, .n = n};
+    keel_json_add(metrics, "changed", keel_interval_json(&changed));
+    loss = keel_json_get(policy ? policy : metrics, policy ? "loss" : "changed");
+    keel_json_add(metrics, "loss", cJSON_Duplicate(loss, true));
+}
+
+/* What came out beside what it was, on decisions held out; without any, that is said. */
+static keel_status measure(keel_cli *cli, const compressing *c, keel_err *err) {
+    const char *out = keel_cli_value(cli, "--out"), *policy = keel_cli_value(cli, "--policy");
+    const keel_compress_places before = {.base = keel_cli_value(cli, "--base"), .policy = policy};
+    keel_compress_places after = {.base = out};
+    cJSON *metrics = cJSON_GetObjectItemCaseSensitive(cli->result, "metrics");
+    if (policy) {
+        after.base = keel_path_join(&cli->arena, out, "base");
+        after.policy = keel_path_join(&cli->arena, out, "policy");
+        if (!after.base || !after.policy) return keel_nomem(err, out);
+    }
+    if (!c->store || c->config.decisions == 0) return KEEL_OK;
+    if (keel_store_check_split(c->store, &c->held_out, NULL) == KEEL_OK)
+        return keel_compress_measure_folders(&before, &after, c->store, &c->held_out,
+                                             (size_t)c->config.decisions, metrics, err);
+    keel_log(KEEL_LOG_INFO, "note: not measured on decisions: the store has no conversations in the split %s",
+             c->held_out.text);
+    return KEEL_OK;
+}
+
 static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(open_log(cli, c, err));
     KEEL_TRY(keel_cli_open_pool(cli, &c->pool, err));
@@ -162,24 +212,50 @@ static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
                                  keel_cli_has(cli, "--replace"), &job, err);
     if (status != KEEL_OK && !(status == KEEL_E_GATE && c->exchange)) return status;
     KEEL_TRY(put_result(cli, c, err));
+    if (status == KEEL_OK) KEEL_TRY(measure(cli, c, err));
+    put_loss(cJSON_GetObjectItemCaseSensitive(cli->result, "metrics"), c->exchange);
+    KEEL_TRY(keel_cli_check_result(cli, err));
     if (c->store) KEEL_TRY(keel_record_run(cli, c->store, err));
+    return status;
+}
+
+/* The settings that meet the target, out of a search. */
+static keel_status aim(keel_cli *cli, compressing *c, keel_err *err) {
+    const cJSON *item;
+    KEEL_TRY(keel_compress_target(cli, c->config.max_loss, &c->found, err));
+    cJSON_ArrayForEach (item, keel_json_get(c->found, "chosen"))
+        if (cJSON_IsString(item))
+            KEEL_TRY(keel_options_set(keel_compress_options, &c->config, item->string, item->valuestring,
+                                      "--target", err));
+    return KEEL_OK;
+}
+
+static keel_status run_all(keel_cli *cli, compressing *c, keel_err *err) {
+    KEEL_TRY(configure(cli, &c->config, err));
+    keel_status status = keel_cli_has(cli, "--target") ? aim(cli, c, err) : KEEL_OK;
+    if (status == KEEL_OK) status = compress(cli, c, err);
+    if (c->found && !cli->result) cli->result = cJSON_CreateObject();
+    if (c->found && !keel_json_add(cli->result, "target", cJSON_Duplicate(c->found, true)))
+        return keel_nomem(err, "compress");
     return status;
 }
 
 static keel_status run(keel_cli *cli, keel_err *err) {
     compressing c = {0};
-    KEEL_TRY(configure(cli, &c.config, err));
-    const keel_status status = compress(cli, &c, err);
+    const keel_status status = run_all(cli, &c, err);
     keel_pool_close(c.pool);
     keel_store_corpus_close(c.logged);
     keel_store_close(c.store);
     cJSON_Delete(c.exchange);
+    cJSON_Delete(c.found);
     keel_compress_report_free(&c.report);
     return status;
 }
 
 static void print(const cJSON *result, FILE *out) {
-    const cJSON *policy = keel_json_get(result, "policy");
+    const cJSON *policy = keel_json_get(result, "policy"), *found = keel_json_get(result, "target");
+    if (found) keel_compress_target_print(found, out);
+    if (!keel_json_get(result, "metrics")) return;
     keel_artefact_print(result, out);
     keel_compress_layers_print(result, out);
     if (policy) keel_compress_policy_print(policy, out);
@@ -206,8 +282,17 @@ const keel_verb keel_verb_compress = {
         "conversations left, before and after, with differences paired by conversation. Where no threshold keeps the bound, "
         "or more is\n"
         "lost than max_loss, the exit code is 3 and nothing is written.\n"
+        "With --store, what comes out is timed on decisions of --held-out beside what it was (processor time of one "
+        "decision).\n"
+        "--target searches number format, ratio and what else the command line leaves open, by trials in OUT.search. Of the "
+        "points that\n"
+        "meet it, and lose at most --max-loss, it writes the one that changes the fewest decisions; without a policy these are "
+        "its loss.\n"
         "example: keel compress --base smollm2 --weights q8_0 --out smollm2-q8\n"
-        "example: keel compress --base runs/base --weights int8 --store logs.db --set calibrate=mse --out runs/small\n",
+        "example: keel compress --base runs/base --weights int8 --store logs.db --set calibrate=mse --out runs/small\n"
+        "example: keel compress --base runs/base --policy runs/policy --store logs.db --target latency_ms=25 --max-loss 0.006 "
+        "\\\n"
+        "  --out runs/small\n",
     .run = run,
     .print = print,
 };

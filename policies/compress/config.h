@@ -34,6 +34,8 @@ typedef struct keel_compress_config {
     int critics; /* index into keel_compress_critics */
     double max_harm, confidence;
     double max_loss;
+    /* what it is beside what it was */
+    int64_t decisions; /* of the held-out split, timed and compared one by one */
 } keel_compress_config;
 
 extern const char *const keel_compress_weights[];      /* NULL-terminated, as all of these */
