@@ -77,9 +77,13 @@ static bool goes(const keel_compress_config *config, int kind) {
 
 /* ---- whole layers ---- */
 
-bool keel_prune_asks(const keel_compress_config *config) {
+static bool asks_for_losses(const keel_compress_config *config) {
     return config->spread == KEEL_SPREAD_SENSITIVITY ||
            (kinds_of(config) & KEEL_PRUNE_LAYERS && config->importance != KEEL_IMPORTANCE_WEIGHT);
+}
+
+bool keel_prune_looks(const keel_compress_config *config) {
+    return config->importance != KEEL_IMPORTANCE_WEIGHT || asks_for_losses(config);
 }
 
 static double whole_importance(const keel_prune_layer *layer) {
@@ -273,7 +277,7 @@ keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_confi
     double budget = config->ratio * model->parameters, base = 0;
     for (size_t l = 0; l < model->n; l++)
         for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) KEEL_TRY(rank(model, &model->layer[l].units[k], err));
-    if (keel_prune_asks(config)) KEEL_TRY(model->loss(model->context, SIZE_MAX, NULL, &base, err));
+    if (asks_for_losses(config)) KEEL_TRY(model->loss(model->context, SIZE_MAX, NULL, &base, err));
     KEEL_TRY(drop_layers(model, config, base, &budget, err));
     KEEL_TRY(check_budget(model, config, budget, err));
     spread_evenly(model, config, budget);

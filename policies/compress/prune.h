@@ -53,8 +53,8 @@ typedef struct keel_prune_model {
 keel_status keel_prune_make(keel_prune_model *model, size_t n, keel_arena *arena, keel_err *err);
 keel_status keel_prune_set_units(keel_prune_model *model, size_t layer, keel_prune_kind kind, size_t n,
                                  size_t step, double parameters, keel_err *err);
-/* Whether deciding asks for losses, so that there must be text. */
-bool keel_prune_asks(const keel_compress_config *config);
+/* Whether logged text is looked at. */
+bool keel_prune_looks(const keel_compress_config *config);
 /* Sets what goes. KEEL_E_INVALID: so much cannot go, or nothing would. */
 keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_config *config, keel_err *err);
 /* Places that stay, rising: [*n] in the arena. */

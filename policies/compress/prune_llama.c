@@ -274,21 +274,11 @@ static keel_status cut(pruning *p) {
     return keel_llama_slice(p->llama, kept, n, p->err);
 }
 
-/* What losses are measured on is not what importance comes from. */
 static keel_status draw(pruning *p) {
-    const keel_compress_config *config = p->job->config;
     keel_sample all;
-    if (config->importance == KEEL_IMPORTANCE_WEIGHT && !keel_prune_asks(config)) return KEEL_OK;
+    if (!keel_prune_looks(p->job->config)) return KEEL_OK;
     KEEL_TRY(keel_sample_llama(p->llama, p->job, &p->arena, &all, p->err));
-    p->held_out = keel_sample_first(&all, (size_t)config->sensitivity_tokens);
-    const keel_sample rest = keel_sample_rest(&all, &p->held_out);
-    if (rest.n == 0) {
-        keel_fail(p->err, KEEL_E_INVALID, p->job->logged->name,
-                  "%zu texts are too few to measure importance on some and losses on others", all.n);
-        return keel_hint(p->err, "import more, or set sensitivity_tokens lower");
-    }
-    p->sample = keel_sample_first(&rest, (size_t)config->importance_tokens);
-    return KEEL_OK;
+    return keel_sample_divide(&all, p->job, &p->held_out, &p->sample, p->err);
 }
 
 static keel_status prune(pruning *p) {

@@ -190,6 +190,19 @@ keel_sample keel_sample_rest(const keel_sample *sample, const keel_sample *first
     return rest;
 }
 
+keel_status keel_sample_divide(const keel_sample *all, const keel_compress_job *job, keel_sample *losses,
+                               keel_sample *importance, keel_err *err) {
+    *losses = keel_sample_first(all, (size_t)job->config->sensitivity_tokens);
+    const keel_sample rest = keel_sample_rest(all, losses);
+    if (rest.n == 0) {
+        keel_fail(err, KEEL_E_INVALID, job->logged->name,
+                  "%zu texts are too few to measure importance on some and losses on others", all->n);
+        return keel_hint(err, "import more, or set sensitivity_tokens lower");
+    }
+    *importance = keel_sample_first(&rest, (size_t)job->config->importance_tokens);
+    return KEEL_OK;
+}
+
 /* Texts are read some at a time, so that keys and values of few are kept. */
 keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,
                             float *log_prob, keel_err *err) {

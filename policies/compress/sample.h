@@ -28,6 +28,11 @@ keel_status keel_sample_bert(const keel_bert *bert, const keel_compress_job *job
 keel_sample keel_sample_first(const keel_sample *sample, size_t tokens);
 keel_sample keel_sample_rest(const keel_sample *sample, const keel_sample *first);
 
+/* The first config.sensitivity_tokens to measure losses on, config.importance_tokens of others to measure
+ * importance on. KEEL_E_INVALID where nothing is left for the latter. */
+keel_status keel_sample_divide(const keel_sample *all, const keel_compress_job *job, keel_sample *losses,
+                               keel_sample *importance, keel_err *err);
+
 /* Runs the decoder over all texts for what its observer sees. log_prob [tokens] or NULL: of each token, as
  * keel_llama_run. */
 keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,

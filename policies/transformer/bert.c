@@ -38,9 +38,29 @@ static keel_status check_reads_both_ways(const reader *r, const cJSON *json) {
 
 static keel_status check_sizes(const reader *r) {
     const keel_bert_config *c = &r->to->config;
-    if (c->hidden % c->heads == 0) return KEEL_OK;
+    if (c->head_dim || c->hidden % c->heads == 0) return KEEL_OK;
     return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path, "hidden_size %zu is no multiple of %zu heads",
                      c->hidden, c->heads);
+}
+
+/* "keel_layers": {"head_dim": 32, "heads": [..], "inner": [..]} where pruning left fewer heads, or layers of
+ * unequal sizes */
+static keel_status read_layer_sizes(const reader *r, const cJSON *json) {
+    keel_bert_config *c = &r->to->config;
+    const cJSON *layers = NULL;
+    keel_arena arena = {0};
+    uint32_t *heads, *inner;
+    KEEL_TRY(keel_json_object(json, "keel_layers", false, &layers, r->from.path, r->from.err));
+    if (!layers) return KEEL_OK;
+    if (keel_json_get(layers, "head_dim"))
+        KEEL_TRY(keel_model_folder_size(&r->from, layers, "head_dim", 4096, &c->head_dim));
+    keel_status status =
+        keel_model_folder_sizes(&r->from, layers, "heads", c->layers, c->heads, &arena, &heads);
+    if (status == KEEL_OK)
+        status = keel_model_folder_sizes(&r->from, layers, "inner", c->layers, c->inner, &arena, &inner);
+    if (status == KEEL_OK) status = keel_bert_set_sizes(r->to, heads, inner, r->from.err);
+    keel_arena_free(&arena);
+    return status;
 }
 
 static keel_status read_config(reader *r, const cJSON *json) {
@@ -69,6 +89,7 @@ static keel_status read_config(reader *r, const cJSON *json) {
         return keel_fail(r->from.err, KEEL_E_INVALID, r->from.path,
                          "layer_norm_eps: expected above 0, got %g", c->epsilon);
     c->max_tokens = c->positions;
+    KEEL_TRY(read_layer_sizes(r, json));
     return check_sizes(r);
 }
 
@@ -178,6 +199,41 @@ static keel_status read_file(reader *r, const char *name, bool required, read_js
     return status;
 }
 
+/* ---- sizes of layers ---- */
+
+/* The largest of sizes [layers], which must be at least 1; *alike: all are the same. NULL: `most` stays. */
+static keel_status largest_size(const keel_bert *bert, const uint32_t *size, size_t *most, bool *alike,
+                                const char *what, keel_err *err) {
+    *alike = true;
+    if (!size || bert->config.layers == 0) return KEEL_OK;
+    *most = 0;
+    for (size_t l = 0; l < bert->config.layers; l++) {
+        if (size[l] == 0) return keel_fail(err, KEEL_E_INVALID, "encoder", "layer %zu has no %s", l, what);
+        if (size[l] > *most) *most = size[l];
+        *alike = *alike && size[l] == size[0];
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_bert_set_sizes(keel_bert *bert, const uint32_t *heads, const uint32_t *inner,
+                                keel_err *err) {
+    keel_bert_config *c = &bert->config;
+    const size_t n = c->layers;
+    bool alike_heads, alike_inner;
+    c->head_dim = keel_bert_head_dim(c);
+    KEEL_TRY(largest_size(bert, heads, &c->heads, &alike_heads, "heads", err));
+    KEEL_TRY(largest_size(bert, inner, &c->inner, &alike_inner, "channels", err));
+    uint32_t *sizes = keel_calloc(2 * n + 1, sizeof *sizes);
+    if (!sizes) return keel_nomem(err, "encoder");
+    if (heads) memcpy(sizes, heads, n * sizeof *sizes);
+    if (inner) memcpy(sizes + n, inner, n * sizeof *sizes);
+    keel_free(bert->sizes);
+    bert->sizes = sizes;
+    c->layer_heads = alike_heads ? NULL : sizes;
+    c->layer_inner = alike_inner ? NULL : sizes + n;
+    return KEEL_OK;
+}
+
 /* ---- weights ---- */
 
 static const keel__bert_source first_rows[KEEL_BERT_FIRST_LAYER] = {
@@ -212,18 +268,13 @@ void keel__bert_shape(const keel_bert_config *c, size_t row, size_t *rows, size_
                                                     {c->types, c->hidden},
                                                     {1, c->hidden},
                                                     {1, c->hidden}};
-    const size_t layer[KEEL_BERT_LAYER][2] = {{3 * c->hidden, c->hidden},
-                                              {1, 3 * c->hidden},
-                                              {c->hidden, c->hidden},
-                                              {1, c->hidden},
-                                              {1, c->hidden},
-                                              {1, c->hidden},
-                                              {c->inner, c->hidden},
-                                              {1, c->inner},
-                                              {c->hidden, c->inner},
-                                              {1, c->hidden},
-                                              {1, c->hidden},
-                                              {1, c->hidden}};
+    const size_t at = row < KEEL_BERT_FIRST_LAYER ? 0 : (row - KEEL_BERT_FIRST_LAYER) / KEEL_BERT_LAYER,
+                 heads = c->layers ? keel_bert_heads(c, at) * keel_bert_head_dim(c) : 0,
+                 inner = c->layers ? keel_bert_inner(c, at) : 0;
+    const size_t layer[KEEL_BERT_LAYER][2] = {{3 * heads, c->hidden}, {1, 3 * heads}, {c->hidden, heads},
+                                              {1, c->hidden},         {1, c->hidden}, {1, c->hidden},
+                                              {inner, c->hidden},     {1, inner},     {c->hidden, inner},
+                                              {1, c->hidden},         {1, c->hidden}, {1, c->hidden}};
     const size_t *found =
         row < KEEL_BERT_FIRST_LAYER ? first[row] : layer[(row - KEEL_BERT_FIRST_LAYER) % KEEL_BERT_LAYER];
     *rows = found[0];
@@ -413,6 +464,7 @@ void keel_bert_close(keel_bert *bert) {
     keel_tokenizer_close(bert->tokenizer);
     keel_params_free(&bert->params);
     keel_free(bert->unmerged);
+    keel_free(bert->sizes);
     keel_arena_free(&bert->held);
     keel_free(bert);
 }

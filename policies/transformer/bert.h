@@ -17,12 +17,25 @@
 
 typedef struct keel_bert_config {
     size_t vocab, hidden, layers, heads, inner; /* inner: width of the feed-forward layer */
+    size_t head_dim;                            /* 0: hidden / heads */
     size_t positions, types;
+    /* Layers of unequal sizes, as pruning leaves them: [layers] of each, 1 .. heads and 1 .. inner, which are
+     * the largest. NULL: all alike. */
+    const uint32_t *layer_heads, *layer_inner;
     double epsilon;    /* of layer normalisation */
     size_t max_tokens; /* of a text, what is put around it included */
     bool first_token;  /* the vector is the first token's; else the mean */
     bool normalise;    /* to length 1 */
 } keel_bert_config;
+static inline size_t keel_bert_head_dim(const keel_bert_config *c) {
+    return c->head_dim ? c->head_dim : c->hidden / c->heads;
+}
+static inline size_t keel_bert_heads(const keel_bert_config *c, size_t layer) {
+    return c->layer_heads ? c->layer_heads[layer] : c->heads;
+}
+static inline size_t keel_bert_inner(const keel_bert_config *c, size_t layer) {
+    return c->layer_inner ? c->layer_inner[layer] : c->inner;
+}
 
 typedef struct keel_bert {
     keel_bert_config config;
@@ -33,6 +46,7 @@ typedef struct keel_bert {
     keel_arena held;               /* memory of these */
     const keel_observer *observer; /* borrowed: told what QKV, OUT, UP, DOWN read; one thread; NULL: none */
     keel_tokenizer *tokenizer;
+    uint32_t *sizes; /* memory of the configuration's sizes of layers */
     keel_lora_config lora;
     size_t n_heads;      /* rows of heads, the last of params */
     keel_real *unmerged; /* weights as they were before keel_bert_merge; NULL: not merged */
@@ -68,6 +82,10 @@ enum {
  * model_type, activation, kind of positions or pooling. */
 keel_status keel_bert_load(keel_bert **out, const char *dir, keel_err *err);
 void keel_bert_close(keel_bert *bert); /* NULL is harmless */
+
+/* Gives layers these sizes [layers], each copied or NULL: alike. Sizes that are all the same become the
+ * configuration's own. KEEL_E_INVALID for one that is 0. */
+keel_status keel_bert_set_sizes(keel_bert *bert, const uint32_t *heads, const uint32_t *inner, keel_err *err);
 
 /* Writes the folder as Hugging Face and sentence-transformers read it: config.json with the keys of both
  * generations, model.safetensors in F32 (compressed matrices as they are held: weights.h), tokenizer.json as

@@ -32,10 +32,11 @@ keel_status keel__bert_check(const keel_bert *bert, const keel_bert_batch *batch
 /* Room for one batch in panels of rows, one text behind the other. */
 typedef struct work {
     size_t rows, panels;
-    float *x, *seen, *more, *wide; /* panels of hidden columns, wide of max(3 hidden, inner) */
-    float *scratch;                /* of attention */
-    void *packed;                  /* inputs of a matrix that is compressed */
-    float *row;                    /* [hidden] of such a table */
+    float *x, *seen, *more,
+        *wide;      /* panels of hidden columns, seen of the heads', wide of three times these or inner */
+    float *scratch; /* of attention */
+    void *packed;   /* inputs of a matrix that is compressed */
+    float *row;     /* [hidden] of such a table */
 } work;
 
 /* Bytes of a panel of inputs, made ready for the matrix that needs most. */
@@ -53,16 +54,16 @@ static size_t packed_bytes(const keel_bert *bert) {
 static keel_status make_room(const keel_bert *bert, const keel_bert_batch *batch, keel_arena *scratch,
                              work *out, keel_err *err) {
     const keel_bert_config *c = &bert->config;
-    const size_t wide = 3 * c->hidden > c->inner ? 3 * c->hidden : c->inner;
+    const size_t heads = c->heads * keel_bert_head_dim(c), wide = 3 * heads > c->inner ? 3 * heads : c->inner;
     size_t longest;
     KEEL_TRY(keel__bert_check(bert, batch, &longest, err));
     out->rows = (size_t)batch->offsets[batch->n];
     out->panels = keel_panels(out->rows);
     const size_t lanes = out->panels * KEEL_PANEL,
-                 room = keel_panel_attention_room(c->heads, c->hidden / c->heads, longest);
+                 room = keel_panel_attention_room(c->heads, keel_bert_head_dim(c), longest);
     out->x = keel_arena_alloc(scratch, lanes * c->hidden * sizeof(float));
     out->wide = keel_arena_calloc(scratch, lanes * wide + KEEL_PANEL, sizeof(float));
-    out->seen = keel_arena_calloc(scratch, lanes * c->hidden, sizeof(float));
+    out->seen = keel_arena_calloc(scratch, lanes * heads, sizeof(float));
     out->more = keel_arena_calloc(scratch, lanes * c->hidden, sizeof(float));
     out->scratch = keel_arena_calloc(scratch, room, sizeof(float));
     out->packed = keel_arena_alloc(scratch, out->panels * packed_bytes(bert));
@@ -129,14 +130,14 @@ static void add_and_norm(const keel_bert *bert, size_t l, size_t gain, work *w) 
 
 static void layer(const keel_bert *bert, size_t l, const keel_bert_batch *batch, work *w) {
     const keel_bert_config *c = &bert->config;
-    const size_t hidden = c->hidden;
+    const size_t heads = keel_bert_heads(c, l), dim = keel_bert_head_dim(c);
     linear(bert, l, KEEL_BERT_QKV, w->x, w, w->wide);
-    memset(w->wide + w->panels * KEEL_PANEL * 3 * hidden, 0, KEEL_PANEL * sizeof(float));
-    keel_panel_attention(w->wide, c->heads, hidden / c->heads, batch->offsets, batch->n, w->seen, w->scratch);
+    memset(w->wide + w->panels * KEEL_PANEL * 3 * heads * dim, 0, KEEL_PANEL * sizeof(float));
+    keel_panel_attention(w->wide, heads, dim, batch->offsets, batch->n, w->seen, w->scratch);
     linear(bert, l, KEEL_BERT_OUT, w->seen, w, w->more);
     add_and_norm(bert, l, KEEL_BERT_GAIN_1, w);
     linear(bert, l, KEEL_BERT_UP, w->x, w, w->wide);
-    keel_gelu(w->wide, w->panels * KEEL_PANEL * c->inner, w->wide);
+    keel_gelu(w->wide, w->panels * KEEL_PANEL * keel_bert_inner(c, l), w->wide);
     linear(bert, l, KEEL_BERT_DOWN, w->wide, w, w->more);
     add_and_norm(bert, l, KEEL_BERT_GAIN_2, w);
 }

@@ -80,6 +80,17 @@ static keel_status write_weights(writer *w) {
 
 /* ---- what is text ---- */
 
+/* Where there are fewer heads than fill the width, or layers of unequal sizes; other programs refuse such a
+ * folder by the shapes of its tensors. */
+static void put_layers(const keel_bert_config *c, keel_buf *to) {
+    const size_t dim = keel_bert_head_dim(c);
+    if (!c->layer_heads && !c->layer_inner && dim * c->heads == c->hidden) return;
+    keel_buf_format(to, "  \"keel_layers\": {\"head_dim\": %zu", dim);
+    if (c->layer_heads) keel_model_folder_put_sizes("heads", c->layer_heads, c->layers, to);
+    if (c->layer_inner) keel_model_folder_put_sizes("inner", c->layer_inner, c->layers, to);
+    keel_buf_text(to, "},\n");
+}
+
 static void put_config(const keel_bert *bert, keel_buf *to) {
     const keel_bert_config *c = &bert->config;
     keel_buf_text(to, "{\n  \"architectures\": [\"BertModel\"],\n  \"model_type\": \"bert\",\n"
@@ -91,6 +102,7 @@ static void put_config(const keel_bert *bert, keel_buf *to) {
                     c->inner);
     keel_buf_format(to, "  \"max_position_embeddings\": %zu,\n  \"type_vocab_size\": %zu,\n", c->positions,
                     c->types);
+    put_layers(c, to);
     const int32_t pad = keel_tokenizer_find(bert->tokenizer, "[PAD]");
     if (pad >= 0) keel_buf_format(to, "  \"pad_token_id\": %d,\n", (int)pad);
     if (bert->compressed) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(false));

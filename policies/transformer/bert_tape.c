@@ -85,7 +85,8 @@ static keel_tensor *encode_layer(const pass *p, size_t layer, keel_tensor *x) {
     const keel_bert_batch *batch = p->batch;
     const double rate = (double)p->training->dropout;
     keel_tensor *qkv = linear(p, layer, x, KEEL_BERT_QKV, KEEL_LINEAR);
-    keel_tensor *seen = keel_op_attention(p->tape, qkv, p->bert->config.heads, batch->offsets, batch->n);
+    keel_tensor *seen =
+        keel_op_attention(p->tape, qkv, keel_bert_heads(&p->bert->config, layer), batch->offsets, batch->n);
     keel_tensor *more = linear(p, layer, seen, KEEL_BERT_OUT, KEEL_LINEAR);
     x = norm(p, x, more, rate, keel__bert_row(layer, KEEL_BERT_GAIN_1));
     more = linear(p, layer, linear(p, layer, x, KEEL_BERT_UP, KEEL_GELU), KEEL_BERT_DOWN, KEEL_LINEAR);

@@ -212,19 +212,12 @@ static void put_rope(const keel_llama_config *c, bool theta, keel_buf *to) {
     keel_buf_text(to, "}");
 }
 
-static void put_sizes(const char *key, const uint32_t *size, size_t n, keel_buf *to) {
-    keel_buf_format(to, "\"%s\": [", key);
-    for (size_t l = 0; l < n; l++) keel_buf_format(to, "%s%u", l ? ", " : "", (unsigned)size[l]);
-    keel_buf_text(to, "]");
-}
-
 /* Where layers are of unequal sizes; other programs refuse such a folder by the shapes of its tensors. */
 static void put_layers(const keel_llama_config *c, keel_buf *to) {
     if (!c->layer_kv_heads && !c->layer_inner) return;
-    keel_buf_text(to, "  \"keel_layers\": {");
-    if (c->layer_kv_heads) put_sizes("kv_heads", c->layer_kv_heads, c->layers, to);
-    if (c->layer_kv_heads && c->layer_inner) keel_buf_text(to, ", ");
-    if (c->layer_inner) put_sizes("inner", c->layer_inner, c->layers, to);
+    keel_buf_format(to, "  \"keel_layers\": {\"head_dim\": %zu", c->head_dim);
+    if (c->layer_kv_heads) keel_model_folder_put_sizes("kv_heads", c->layer_kv_heads, c->layers, to);
+    if (c->layer_inner) keel_model_folder_put_sizes("inner", c->layer_inner, c->layers, to);
     keel_buf_text(to, "},\n");
 }
 

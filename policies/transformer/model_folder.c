@@ -55,6 +55,12 @@ keel_status keel_model_folder_sizes(const keel_model_folder *f, const cJSON *jso
                                        "%s: expected the largest to be %zu, got %zu", key, most, largest);
 }
 
+void keel_model_folder_put_sizes(const char *key, const uint32_t *size, size_t n, keel_buf *to) {
+    keel_buf_format(to, ", \"%s\": [", key);
+    for (size_t l = 0; l < n; l++) keel_buf_format(to, "%s%u", l ? ", " : "", (unsigned)size[l]);
+    keel_buf_text(to, "]");
+}
+
 keel_status keel_model_folder_tokenizer(keel_model_folder *f, size_t vocab, keel_tokenizer **out) {
     KEEL_TRY(keel_model_folder_name(f, "tokenizer.json"));
     KEEL_TRY(keel_tokenizer_load(out, f->path, f->err));

@@ -34,6 +34,8 @@ keel_status keel_model_folder_quantised(const keel_model_folder *folder, const c
                                         keel_model_quantised *out);
 /* The same key and value as text, for a config.json that is written. */
 const char *keel_model_folder_quantised_text(bool wide);
+/* `, "key": [..]` */
+void keel_model_folder_put_sizes(const char *key, const uint32_t *size, size_t n, keel_buf *to);
 /* tokenizer.json, of at most so many tokens as the model has. */
 keel_status keel_model_folder_tokenizer(keel_model_folder *folder, size_t vocab, keel_tokenizer **out);
 
