@@ -91,7 +91,8 @@ static bool make_words(aiming *a) {
 
 static bool make_over(aiming *a) {
     static const char *const varied[][2] = {{"weights", "weights=int8,q4_g32"},
-                                            {"ratio", "ratio=0,0.1,0.2,0.3,0.4,0.5"}};
+                                            {"ratio", "ratio=0,0.1,0.2,0.3,0.4,0.5"},
+                                            {"sensitive_share", "sensitive_share=0,0.25,0.5"}};
     a->over = keel_arena_calloc(&a->cli->arena, sizeof varied / sizeof *varied, sizeof *a->over);
     if (!a->over) return false;
     for (size_t i = 0; i < sizeof varied / sizeof *varied; i++)

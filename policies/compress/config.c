@@ -45,6 +45,9 @@ const keel_option keel_compress_options[] = {
         "error, of what each input column carries on the log where there is one"),
     REAL(percentile, "99.9", 50, 100,
          "calibrate=percentile: of the sizes of what shares a scale, what it covers"),
+    REAL(
+        sensitive_share, "0", 0, 1,
+        "4 bits: share of the layers that keep int8, those that suffer most when they alone have 4; needs a log"),
     INT(conversations, "64", 1, 1000000, "conversations of the log that are looked at"),
     INT(tokens, "512", 16, 1000000, "tokens that are read of each, from its start"),
     CHOICE(critics, "none", keel_compress_critics,

@@ -25,6 +25,7 @@ typedef struct keel_compress_config {
     int activations; /* keel_compress_activations: what matrices are multiplied with */
     int calibrate;   /* keel_compress_calibrations: how scales are found */
     double percentile;
+    double sensitive_share;
     /* the log that is looked at: for scales, importance, sensitivity */
     int64_t conversations; /* at most so many of the split */
     int64_t tokens;        /* at most so many of each */

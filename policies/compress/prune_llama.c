@@ -205,16 +205,7 @@ static keel_status by_taylor(pruning *p) {
 /* ---- the loss without some units ---- */
 
 static keel_status mean_loss(const pruning *p, double *out) {
-    const keel_sample *held = &p->held_out;
-    const size_t tokens = (size_t)(held->offsets[held->n] - held->offsets[0]);
-    float *log_prob = keel_alloc(tokens * sizeof *log_prob);
-    if (!log_prob) return keel_nomem(p->err, "prune");
-    const keel_status status = keel_sample_run(p->llama, held, p->job->pool, log_prob, p->err);
-    double sum = 0;
-    for (size_t t = 0; status == KEEL_OK && t < tokens; t++) sum -= (double)log_prob[t];
-    keel_free(log_prob);
-    *out = sum / (double)tokens;
-    return status;
+    return keel_sample_loss(p->llama, &p->held_out, p->job->pool, out, p->err);
 }
 
 /* A copy of the matrix whose columns of the least important units are 0; n units: all, and its bias is

@@ -1,6 +1,7 @@
 #include "policies/compress/quantise.h"
 
 #include "core/matrix_fit.h"
+#include "policies/compress/sensitive.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/llama_internal.h"
 
@@ -63,12 +64,14 @@ static keel_status quantise(const keel_matrix *from, keel_matrix_type type, cons
 
 /* ---- decoders ---- */
 
-static keel_status quantise_all(keel_llama *llama, const keel_matrix_fit *fit, const keel_compress_job *job,
-                                keel_err *err) {
+/* keep [layers]: which keep 8 bits. */
+static keel_status quantise_all(keel_llama *llama, const keel_matrix_fit *fit, const bool *keep,
+                                const keel_compress_job *job, keel_err *err) {
     const keel_llama_config *c = &llama->config;
     for (size_t row = 0; row < llama->n_rows; row++) {
         const keel_matrix *from = &llama->matrix[row];
-        const bool outer = row == KEEL_LLAMA_EMBED || row == keel_llama_head(c);
+        const bool outer = row == KEEL_LLAMA_EMBED || row >= keel_llama_norm(c) ||
+                           keep[(row - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER];
         keel_matrix made;
         if (!from->data || !keel_llama_is_matrix(c, row)) continue;
         KEEL_TRY(
@@ -86,7 +89,10 @@ keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job,
     for (size_t row = 0; fit && row < llama->n_rows; row++)
         fit[row] =
             (keel_matrix_fit){(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL};
-    if (status == KEEL_OK) status = quantise_all(llama, fit, job, err);
+    bool *keep = keel_arena_calloc(&arena, llama->config.layers, sizeof *keep);
+    if (!keep && status == KEEL_OK) status = keel_nomem(err, "compress");
+    if (status == KEEL_OK) status = keel_sensitive_llama(llama, fit, job, keep, err);
+    if (status == KEEL_OK) status = quantise_all(llama, fit, keep, job, err);
     keel_arena_free(&arena);
     return status;
 }

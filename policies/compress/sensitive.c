@@ -1,0 +1,206 @@
+#include "policies/compress/sensitive.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "policies/compress/quantise.h"
+#include "policies/compress/sample.h"
+#include "policies/transformer/bert_matrix.h"
+
+typedef struct sensing sensing;
+struct sensing {
+    const keel_compress_job *job;
+    const keel_matrix_fit *fit;
+    keel_sample sample;
+    keel_llama *llama;
+    keel_bert *bert;
+    float *vectors[2]; /* of an encoder: [texts, hidden] as they were, and now */
+    /* What the model suffers with one layer rounded. */
+    keel_status (*suffers)(sensing *s, size_t layer, double *out);
+    keel_arena arena;
+    keel_err *err;
+};
+
+/* ---- a matrix, rounded ---- */
+
+typedef struct rounding {
+    keel_matrix from;
+    keel_matrix_type type;
+    const keel_matrix_fit *fit;
+    float *to;
+} rounding;
+
+enum { SHARD_ROWS = 64 };
+
+static keel_status round_rows(void *context, size_t shard, size_t thread, keel_err *err) {
+    const rounding *r = context;
+    const size_t cols = r->from.cols, first = shard * SHARD_ROWS,
+                 end = first + SHARD_ROWS < r->from.rows ? first + SHARD_ROWS : r->from.rows;
+    void *packed = keel_alloc(keel_matrix_row_bytes(r->type, cols));
+    const keel_matrix one = {.type = r->type, .rows = 1, .cols = cols, .data = packed};
+    keel_status status = packed ? KEEL_OK : keel_nomem(err, "compress");
+    (void)thread;
+    for (size_t row = first; status == KEEL_OK && row < end; row++) {
+        float *to = r->to + row * cols;
+        keel_matrix_read_row(&r->from, row, to);
+        status = keel_matrix_fit_row(r->type, to, cols, r->fit, packed, err);
+        if (status == KEEL_OK) keel_matrix_read_row(&one, 0, to);
+    }
+    keel_free(packed);
+    return status;
+}
+
+/* to [rows, cols]. */
+static keel_status round_matrix(sensing *s, const keel_matrix *from, size_t row, float *to) {
+    rounding r = {.from = *from,
+                  .type = keel_quantise_type(s->job->config, false, from->cols),
+                  .fit = &s->fit[row],
+                  .to = to};
+    return keel_compress_share(s->job, (from->rows + SHARD_ROWS - 1) / SHARD_ROWS, round_rows, &r, s->err);
+}
+
+/* ---- decoders ---- */
+
+static keel_status round_llama_layer(sensing *s, size_t layer, float *data[KEEL_LLAMA_LAYER]) {
+    for (size_t kind = 0; kind < KEEL_LLAMA_LAYER; kind++) {
+        const size_t row = keel_llama_row(layer, kind);
+        keel_matrix *matrix = &s->llama->matrix[row];
+        if (!matrix->data || !keel_llama_is_matrix(&s->llama->config, row)) continue;
+        data[kind] = keel_alloc(matrix->rows * matrix->cols * sizeof *data[kind]);
+        if (!data[kind]) return keel_nomem(s->err, "compress");
+        KEEL_TRY(round_matrix(s, matrix, row, data[kind]));
+        *matrix = (keel_matrix){
+            .type = KEEL_MATRIX_F32, .rows = matrix->rows, .cols = matrix->cols, .data = data[kind]};
+    }
+    return KEEL_OK;
+}
+
+static keel_status llama_suffers(sensing *s, size_t layer, double *out) {
+    keel_matrix *rows = &s->llama->matrix[keel_llama_row(layer, 0)], before[KEEL_LLAMA_LAYER];
+    float *data[KEEL_LLAMA_LAYER] = {0};
+    memcpy(before, rows, sizeof before);
+    keel_status status = round_llama_layer(s, layer, data);
+    if (status == KEEL_OK) status = keel_sample_loss(s->llama, &s->sample, s->job->pool, out, s->err);
+    memcpy(rows, before, sizeof before);
+    for (size_t kind = 0; kind < KEEL_LLAMA_LAYER; kind++) keel_free(data[kind]);
+    return status;
+}
+
+/* ---- encoders: their parameters are rounded and put back ---- */
+
+static keel_status encode(sensing *s, float *out) {
+    const keel_bert_batch batch = {
+        .id = s->sample.id, .type = s->sample.type, .offsets = s->sample.offsets, .n = s->sample.n};
+    keel_arena scratch = {0};
+    const keel_status status = keel_bert_encode(s->bert, &batch, &scratch, out, s->err);
+    keel_arena_free(&scratch);
+    return status;
+}
+
+static double cosine(const float *x, const float *y, size_t n) {
+    double xy = 0, xx = 0, yy = 0;
+    for (size_t i = 0; i < n; i++) {
+        xy += (double)x[i] * (double)y[i];
+        xx += (double)x[i] * (double)x[i];
+        yy += (double)y[i] * (double)y[i];
+    }
+    return xy / sqrt(xx * yy + 1e-30);
+}
+
+static keel_status round_bert_layer(sensing *s, size_t layer) {
+    for (size_t kind = 0; kind < KEEL_BERT_LAYER; kind++) {
+        const size_t row = KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER + kind;
+        const keel_matrix matrix = keel_bert_matrix(s->bert, row);
+        if (keel_bert_is_matrix(row))
+            KEEL_TRY(round_matrix(s, &matrix, row, keel_params_at(&s->bert->params, row)));
+    }
+    return KEEL_OK;
+}
+
+static keel_status bert_suffers(sensing *s, size_t layer, double *out) {
+    const keel_params *params = &s->bert->params;
+    const size_t first = KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER, last = first + KEEL_BERT_LAYER - 1,
+                 hidden = s->bert->config.hidden, from = keel_params_offset(params, first),
+                 n = keel_params_offset(params, last) + params->table[last].rows * params->table[last].cols -
+                     from;
+    keel_real *before = keel_alloc(n * sizeof *before);
+    if (!before) return keel_nomem(s->err, "compress");
+    memcpy(before, params->data + from, n * sizeof *before);
+    keel_status status = round_bert_layer(s, layer);
+    if (status == KEEL_OK) status = encode(s, s->vectors[1]);
+    memcpy(params->data + from, before, n * sizeof *before);
+    keel_free(before);
+    KEEL_TRY(status);
+    *out = 0;
+    for (size_t i = 0; i < s->sample.n; i++)
+        *out += 1 - cosine(s->vectors[0] + i * hidden, s->vectors[1] + i * hidden, hidden);
+    return KEEL_OK;
+}
+
+static keel_status begin_bert(sensing *s) {
+    const size_t n = s->sample.n * s->bert->config.hidden;
+    for (int i = 0; i < 2; i++)
+        if (!(s->vectors[i] = keel_arena_calloc(&s->arena, n, sizeof *s->vectors[i])))
+            return keel_nomem(s->err, "compress");
+    return encode(s, s->vectors[0]);
+}
+
+/* ---- which layers ---- */
+
+static bool is_asked(const keel_compress_job *job) {
+    const int weights = job->config->weights;
+    return job->config->sensitive_share > 0 &&
+           (weights == KEEL_COMPRESS_Q4_0 || weights == KEEL_COMPRESS_Q4_G32);
+}
+
+/* The first of them that suffers most and is not kept yet. */
+static size_t worst(const double *harm, const bool *keep, size_t layers) {
+    size_t found = layers;
+    for (size_t i = 0; i < layers; i++)
+        if (!keep[i] && (found == layers || harm[i] > harm[found])) found = i;
+    return found;
+}
+
+static keel_status choose(sensing *s, size_t layers, bool *keep) {
+    const size_t n = (size_t)ceil(s->job->config->sensitive_share * (double)layers);
+    double *harm = keel_arena_calloc(&s->arena, layers, sizeof *harm);
+    if (!harm) return keel_nomem(s->err, "compress");
+    for (size_t i = 0; i < layers; i++) {
+        if (keel_interrupted())
+            return keel_fail(s->err, KEEL_E_INTERRUPTED, "compress", "stopped at layer %zu", i);
+        KEEL_TRY(s->suffers(s, i, &harm[i]));
+    }
+    for (size_t i = 0; i < n && i < layers; i++) keep[worst(harm, keep, layers)] = true;
+    keel_compress_tell(s->job->report, "layers_at_8_bits", (double)n);
+    return KEEL_OK;
+}
+
+keel_status keel_sensitive_llama(keel_llama *llama, const keel_matrix_fit *fit, const keel_compress_job *job,
+                                 bool *keep, keel_err *err) {
+    sensing s = {.job = job, .fit = fit, .llama = llama, .suffers = llama_suffers, .err = err};
+    memset(keep, 0, llama->config.layers * sizeof *keep);
+    if (!is_asked(job)) return KEEL_OK;
+    keel_status status = keel_sample_llama(llama, job, &s.arena, &s.sample, err);
+    s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
+    if (status == KEEL_OK) status = choose(&s, llama->config.layers, keep);
+    keel_arena_free(&s.arena);
+    return status;
+}
+
+keel_status keel_sensitive_bert(keel_bert *bert, const keel_matrix_fit *fit, const keel_compress_job *job,
+                                bool *keep, keel_err *err) {
+    sensing s = {.job = job, .fit = fit, .bert = bert, .suffers = bert_suffers, .err = err};
+    memset(keep, 0, bert->config.layers * sizeof *keep);
+    if (!is_asked(job)) return KEEL_OK;
+    if (bert->compressed)
+        return keel_fail(err, KEEL_E_UNSUPPORTED, "sensitive_share",
+                         "wants an encoder in f32: this one is quantised already");
+    keel_status status = keel_sample_bert(bert, job, &s.arena, &s.sample, err);
+    s.sample = keel_sample_first(&s.sample, (size_t)job->config->sensitivity_tokens);
+    if (status == KEEL_OK) status = begin_bert(&s);
+    if (status == KEEL_OK) status = choose(&s, bert->config.layers, keep);
+    keel_arena_free(&s.arena);
+    return status;
+}
