@@ -118,6 +118,7 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
         .place = keel_path_join(&cli->arena, keel_cli_value(cli, "--out"), "policy"),
         .replace = keel_cli_has(cli, "--replace"),
         .anyway = keel_cli_has(cli, "--anyway"),
+        .logged = c->logged,
         .pool = c->pool};
     if (!with->small_base || !with->out || !with->place) return keel_nomem(err, folder);
     return keel_store_check_split(c->store, &c->held_out, err);

@@ -11,6 +11,7 @@
 #include "experiments/eval_config.h"
 #include "experiments/table.h"
 #include "policies/artefact.h"
+#include "policies/compress/prune_qnet.h"
 #include "policies/encode_store.h"
 #include "policies/policy_internal.h"
 #include "rl/judge/exchange.h"
@@ -238,6 +239,7 @@ static keel_status write_policy(exchanging *x) {
 static keel_status exchange(exchanging *x) {
     KEEL_TRY(open_all(x));
     KEEL_TRY(find_bound(x));
+    KEEL_TRY(keel_prune_policy(x->policy[AFTER], x->base[AFTER], x->job->config, x->job->logged, x->err));
     if (x->job->config->critics) KEEL_TRY(keel_policy_pack(x->policy[AFTER], x->err));
     KEEL_TRY(set_threshold(x));
     KEEL_TRY(compare(x));

@@ -135,26 +135,36 @@ static const float *state_seen(const keel_policy *policy, const keel_features *f
     return state;
 }
 
+keel_status keel_policy_rows(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
+                             const float **x, size_t *rows, keel_err *err) {
+    const keel_qnet *net = &policy->net;
+    const bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
+    const int32_t offsets[2] = {0, (int32_t)features->n_actions};
+    const float *state = state_seen(policy, features, scratch);
+    float *made = NULL;
+    *rows = sets ? features->n_actions : 1;
+    if (state && sets) made = keel_arena_alloc(scratch, *rows * net->input_dim * sizeof *made);
+    if (!state || (sets && !made)) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    if (sets) keel_qnet_rows(net, state, features->candidates, offsets, NULL, 1, made);
+    *x = sets ? made : state;
+    return KEEL_OK;
+}
+
 /* Outputs of the network [n, outputs] of one decision. */
 static keel_status run_network(const keel_policy *policy, const keel_features *features, float *out,
                                keel_arena *scratch, keel_err *err) {
     const keel_qnet *net = &policy->net;
     size_t n = features->n_actions, outputs = keel_qnet_outputs(&net->shape);
-    bool sets = net->shape.space == KEEL_SPACE_CANDIDATES;
-    const int32_t offsets[2] = {0, (int32_t)n};
-    const float *state = state_seen(policy, features, scratch);
-    if (!state) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-    if (!sets) { /* head-major: turn round */
-        float *by_head = keel_arena_alloc(scratch, n * outputs * sizeof *by_head);
-        if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-        KEEL_TRY(keel_qnet_infer(net, state, 1, by_head, NULL, scratch, err));
-        for (size_t i = 0; i < n * outputs; i++) out[(i % n) * outputs + i / n] = by_head[i];
-        return KEEL_OK;
-    }
-    float *x = keel_arena_alloc(scratch, n * net->input_dim * sizeof *x);
-    if (!x) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
-    keel_qnet_rows(net, state, features->candidates, offsets, NULL, 1, x);
-    return keel_qnet_infer(net, x, n, out, NULL, scratch, err);
+    const float *x;
+    size_t rows;
+    KEEL_TRY(keel_policy_rows(policy, features, scratch, &x, &rows, err));
+    if (net->shape.space == KEEL_SPACE_CANDIDATES)
+        return keel_qnet_infer(net, x, rows, out, NULL, scratch, err);
+    float *by_head = keel_arena_alloc(scratch, n * outputs * sizeof *by_head); /* head-major: turn round */
+    if (!by_head) return keel_fail(err, KEEL_E_NOMEM, "policy", "no memory to decide");
+    KEEL_TRY(keel_qnet_infer(net, x, rows, by_head, NULL, scratch, err));
+    for (size_t i = 0; i < n * outputs; i++) out[(i % n) * outputs + i / n] = by_head[i];
+    return KEEL_OK;
 }
 
 /* A value that is no number is above no threshold: it would let pass what the threshold is there to stop. */

@@ -60,6 +60,11 @@ double keel_policy_solve_beta(const float *log_prior, const float *q_w, const in
  * has. KEEL_E_CONFLICT for a base over others. */
 keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err);
 
+/* What the network reads of one decision: x [*rows, net.input_dim], for keel_qnet_infer; in the arena or the
+ * features. */
+keel_status keel_policy_rows(const keel_policy *policy, const keel_features *features, keel_arena *scratch,
+                             const float **x, size_t *rows, keel_err *err);
+
 /* Rounds the networks' weights to 8 bits, a scale for each output; biases stay as they are. */
 keel_status keel_policy_pack(keel_policy *policy, keel_err *err);
 /* Bytes of the networks' weights on disk. */

@@ -54,6 +54,7 @@ tests_of() {
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
+    policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
     policies/compress/prune*.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
     policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;

@@ -29,6 +29,9 @@ const keel_option keel_compress_options[] = {
         spread, "even", keel_compress_spreads,
         "where: even, the same share of each layer; or sensitivity, more of layers whose loss on the log rises less "
         "when they alone are pruned"),
+    REAL(
+        critic_ratio, "0", 0, 0.99,
+        "--policy: share of the Q-networks' weights that is pruned, by hidden units that vary least on the log"),
     INT(importance_tokens, "8192", 16, 100000000,
         "tokens of the log, at most, that importance is measured on"),
     INT(sensitivity_tokens, "2048", 16, 100000000, "tokens, at most and others, that losses are measured on"),

@@ -18,6 +18,7 @@ typedef struct keel_compress_config {
     /* pruning (policies/compress/prune.h) */
     double ratio; /* of the parameters but embeddings and heads that go; 0: nothing is pruned */
     int prune, importance, spread;
+    double critic_ratio;        /* of the Q-networks' weights that go */
     int64_t importance_tokens;  /* at most so many that importance is measured on */
     int64_t sensitivity_tokens; /* and that losses are measured on */
     /* quantising */
