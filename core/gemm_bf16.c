@@ -77,7 +77,7 @@ static void multiply_plain(const product *p) {
 #ifdef HAVE_X86
 #define ISA    "avx512f,avx512bw,avx512vl,avx512bf16"
 #define INLINE __attribute__((always_inline, target(ISA))) static inline
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL KEEL__UNROLL
 
 /* Sixteen floats, those from n on zero. */
 INLINE __m512 some(const float *x, size_t n) {

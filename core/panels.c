@@ -37,7 +37,7 @@ KEEL_SIMD static void multiply_plain(const keel__product *p, const float *x, flo
 
 #ifdef HAVE_X86
 #define INLINE(isa) __attribute__((always_inline, target(isa))) static inline
-#define UNROLL      _Pragma("GCC unroll 16")
+#define UNROLL      KEEL__UNROLL
 
 /* panels x rows sums, at most 24; where weights are read once, the next rows are fetched meanwhile. */
 INLINE("avx512f")

@@ -3,13 +3,13 @@
  * are those of the panel's. */
 #include <string.h>
 
-#include "core/panels_internal.h"
+#include "core/panels_whole.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
 #define INLINE(isa) __attribute__((always_inline, target(isa))) static inline
-#define UNROLL      _Pragma("GCC unroll 16")
+#define UNROLL      KEEL__UNROLL
 #define VNNI        "avx512f,avx512bw,avx512vl,avx512vnni"
 
 enum { LANES = KEEL_PANEL, MOST = KEEL__FEW };
@@ -122,45 +122,81 @@ INLINE(VNNI) void load_block(const char *w, size_t row_bytes, __m512i t[8]) {
     }
 }
 
-/* Weights take the part above 0 here, 128 too large: what that adds is 128 times the sum of x's block. */
-INLINE(VNNI)
-void q8_tile(const char *x, size_t cols, const char *w, const float *bias, float *y, const int rows) {
-    const size_t row_bytes = cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES, x_block = 64 + 8 * 64;
-    const __m512i sign = _mm512_set1_epi32((int32_t)0x80808080u);
+/* The same of Q4_0: t[g] has the halves of sixteen bytes. */
+INLINE(VNNI) void load_fours(const char *w, size_t row_bytes, __m512i t[4]) {
+    __m512i a[4], b[4];
+    UNROLL for (int i = 0; i < 4; i++) {
+        const char *at = w + (size_t)i * row_bytes + sizeof(uint16_t);
+        a[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)at));
+        at += 4 * row_bytes;
+        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const __m128i *)(const void *)at), 1);
+        at += 4 * row_bytes;
+        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const __m128i *)(const void *)at), 2);
+        at += 4 * row_bytes;
+        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const __m128i *)(const void *)at), 3);
+    }
+    UNROLL for (int i = 0; i < 4; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 2; i++) {
+        t[2 * i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        t[2 * i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    }
+}
+
+/* A block of sixteen rows in bytes above 0, four columns to t[g]: 128 too large, of Q4_0 8. */
+INLINE(VNNI) void load_above(const char *w, size_t row_bytes, const int fours, __m512i t[8]) {
+    const __m512i sign = _mm512_set1_epi8(-128), mask = _mm512_set1_epi8(15);
+    if (!fours) {
+        load_block(w, row_bytes, t);
+        UNROLL for (int g = 0; g < 8; g++) t[g] = _mm512_xor_si512(t[g], sign);
+        return;
+    }
+    __m512i both[4];
+    load_fours(w, row_bytes, both);
+    UNROLL for (int g = 0; g < 4; g++) {
+        t[g] = _mm512_and_si512(both[g], mask);
+        t[g + 4] = _mm512_and_si512(_mm512_srli_epi16(both[g], 4), mask);
+    }
+}
+
+INLINE(VNNI) __m512 scales_of(const char *w, size_t row_bytes) {
     const __m512i starts =
         _mm512_mullo_epi32(_mm512_set1_epi32((int32_t)row_bytes),
                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    /* of the sixteen rows behind these: their bytes follow one another */
-    const char *next = w + LANES * row_bytes;
-    enum { A_BLOCK = (LANES * KEEL_MATRIX_BLOCK_BYTES + 63) / 64 };
-    __m512 sum[MOST];
-    start(sum, bias, rows);
-    for (size_t c = 0; c < cols; c += KEEL_MATRIX_BLOCK, w += KEEL_MATRIX_BLOCK_BYTES, x += x_block) {
-        __m512i t[8], whole[MOST], more[MOST];
-        load_block(w, row_bytes, t);
-        UNROLL for (int i = 0; i < A_BLOCK; i++, next += 64) _mm_prefetch(next, _MM_HINT_T1);
-        UNROLL for (int r = 0; r < rows; r++) whole[r] = more[r] = _mm512_setzero_si512();
-        UNROLL for (int g = 0; g < 8; g++) {
-            t[g] = _mm512_xor_si512(t[g], sign);
-            UNROLL for (int r = 0; r < rows; r++) {
-                int32_t four;
-                memcpy(&four, x + 64 + 64 * g + 4 * r, sizeof four);
-                const __m512i v = _mm512_xor_si512(_mm512_set1_epi32(four), sign);
-                whole[r] = _mm512_dpbusd_epi32(whole[r], t[g], v);
-                more[r] = _mm512_dpbusd_epi32(more[r], sign, v);
-            }
-        }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion" /* in the compiler's own macro, without optimisation */
-        const __m512i halves = _mm512_i32gather_epi32(starts, w, 1);
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_i32gather_epi32(starts, w, 1)));
 #pragma GCC diagnostic pop
-        const __m512 scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
+}
+
+/* What weights above 0 add too much is known of x's block. */
+INLINE(VNNI)
+void whole_tile(const keel__scaled_block *x, size_t cols, const char *w, const float *bias, float *y,
+                const int fours, const int rows) {
+    const size_t bytes = fours ? KEEL_MATRIX_Q4_0_BYTES : KEEL_MATRIX_BLOCK_BYTES,
+                 row_bytes = cols / KEEL_MATRIX_BLOCK * bytes;
+    /* of the sixteen rows behind these: their bytes follow one another */
+    const char *next = w + LANES * row_bytes;
+    __m512 sum[MOST];
+    start(sum, bias, rows);
+    for (size_t c = 0; c < cols; c += KEEL_MATRIX_BLOCK, w += bytes, x++) {
+        __m512i t[8], whole[MOST];
+        load_above(w, row_bytes, fours, t);
+        for (int i = 0; i < (fours ? 5 : 9); i++, next += 64) _mm_prefetch(next, _MM_HINT_T1);
         UNROLL for (int r = 0; r < rows; r++) {
-            float scale_x;
-            memcpy(&scale_x, x + 4 * r, sizeof scale_x);
-            sum[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole[r], more[r])),
-                                     _mm512_mul_ps(scale, _mm512_set1_ps(scale_x)), sum[r]);
+            const int32_t low = x->x.low[r][0] + x->x.low[r][1];
+            whole[r] = _mm512_set1_epi32(fours ? low : 16 * low);
         }
+        UNROLL for (int g = 0; g < 8; g++) UNROLL for (int r = 0; r < rows; r++) {
+            int32_t four;
+            memcpy(&four, x->x.q[g][r], sizeof four);
+            whole[r] = _mm512_dpbusd_epi32(whole[r], t[g], _mm512_set1_epi32(four));
+        }
+        const __m512 scale = scales_of(w, row_bytes);
+        UNROLL for (int r = 0; r < rows; r++) sum[r] = _mm512_fmadd_ps(
+            _mm512_cvtepi32_ps(whole[r]), _mm512_mul_ps(scale, _mm512_set1_ps(x->scale[r])), sum[r]);
     }
     UNROLL for (int r = 0; r < rows; r++) put(sum[r], y, r);
 }
@@ -189,12 +225,15 @@ __attribute__((target("avx512f,avx512bf16"))) size_t keel__few_bf16(const void *
 
 __attribute__((target(VNNI))) size_t keel__few_blocks(const void *x, size_t rows, const keel_matrix *w,
                                                       const float *bias, size_t from, size_t to, float *y) {
-    if (w->type != KEEL_MATRIX_Q8_0) return from;
-    const size_t row_bytes = w->cols / KEEL_MATRIX_BLOCK * KEEL_MATRIX_BLOCK_BYTES;
+    const size_t row_bytes = keel_matrix_row_bytes(w->type, w->cols);
     size_t o = from;
-    for (; o + LANES <= to; o += LANES)
-        KEEL__BY_ROWS(q8_tile, x, w->cols, (const char *)w->data + o * row_bytes, bias ? bias + o : NULL,
-                      y + o * LANES)
+    for (; o + LANES <= to; o += LANES) {
+        const char *at = (const char *)w->data + o * row_bytes;
+        if (w->type == KEEL_MATRIX_Q4_0)
+            KEEL__BY_ROWS(whole_tile, x, w->cols, at, bias ? bias + o : NULL, y + o * LANES, 1)
+        else
+            KEEL__BY_ROWS(whole_tile, x, w->cols, at, bias ? bias + o : NULL, y + o * LANES, 0)
+    }
     return o;
 }
 #endif

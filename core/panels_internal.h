@@ -7,6 +7,7 @@
 
 #include "core/matrix.h"
 #include "core/panels.h"
+#include "core/simd.h"
 
 /* y[p][o] = bias[o] + sum over k of w[o][k] x[p][k], each y[p][o] and x[p][k] a vector of sixteen lanes; in
  * steps of floats, so that texts within panels are multiplied too. bias NULL: zeros. */
@@ -27,8 +28,10 @@ void keel__panel_multiply(const keel__product *product, size_t panels);
 enum { KEEL__FEW = 4 };
 typedef size_t keel__few(const void *packed, size_t rows, const keel_matrix *w, const float *bias,
                          size_t from, size_t to, float *y);
-keel__few keel__few_f32, keel__few_bf16, keel__few_blocks;                /* AVX-512F; with BF16; with VNNI */
-keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_blocks_avx2; /* AVX2 and FMA */
+keel__few keel__few_f32, keel__few_bf16, keel__few_blocks,
+    keel__few_rows; /* AVX-512F; with BF16; with VNNI */
+keel__few keel__few_f32_avx2, keel__few_bf16_avx2, keel__few_blocks_avx2,
+    keel__few_rows_avx2; /* AVX2 and FMA */
 
 /* Of a block of Q8_0 or Q4_0. */
 static inline float keel__half_scale(const void *block) {

@@ -111,7 +111,7 @@ static void multiply_float_form(const void *x, size_t panels, const keel_matrix 
 
 #ifdef HAVE_X86
 #define INLINE(isa) __attribute__((always_inline, target(isa))) static inline
-#define UNROLL      _Pragma("GCC unroll 16")
+#define UNROLL      KEEL__UNROLL
 
 static bool has_avx2(void) {
     return keel_gemm_kernel() != KEEL_GEMM_OTHER;
@@ -225,9 +225,9 @@ const keel__panel_kernel keel__panel_kernels[] = {
      keel__blocks_multiply, NULL},
 #ifdef HAVE_X86
     {"rows by AVX512-VNNI", KEEL_PANEL_ROWS, 1, has_vnni, keel__rows_packed, keel__rows_pack,
-     keel__rows_multiply_vnni, NULL},
+     keel__rows_multiply_vnni, keel__few_rows},
     {"rows by AVX2", KEEL_PANEL_ROWS, 1, has_avx2, keel__rows_packed, keel__rows_pack,
-     keel__rows_multiply_avx2, NULL},
+     keel__rows_multiply_avx2, keel__few_rows_avx2},
 #endif
     {"rows", KEEL_PANEL_ROWS, 1, anywhere, keel__rows_packed, keel__rows_pack, keel__rows_multiply, NULL},
 };

@@ -13,4 +13,14 @@
 #define KEEL_SIMD
 #endif
 
+/* Before a loop of a known, small number of rounds whose array is to stay in registers; before one around
+ * them that is to stay a loop, as its rounds would need more registers beside one another. */
+#ifdef __clang__
+#define KEEL__UNROLL _Pragma("clang loop unroll(full)")
+#define KEEL__ROLL   _Pragma("clang loop unroll(disable)")
+#else
+#define KEEL__UNROLL _Pragma("GCC unroll 16")
+#define KEEL__ROLL   _Pragma("GCC unroll 1")
+#endif
+
 #endif
