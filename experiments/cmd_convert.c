@@ -14,7 +14,7 @@ static const keel_flag flags[] = {
     {"--out", "PATH", true, false,
      "where to write: a name that ends in .gguf or .onnx is such a file, any other a folder"},
     {"--weights", "NAME", false, false,
-     "f32, f16, bf16; in a .gguf file q8_0 too; in a .onnx file f32 alone (default: bf16 where it is stored so, else f32)"},
+     "f32, f16, bf16; in a .gguf file q8_0, q4_0 too; in a .onnx file f32 alone (default: as `keel compress` made it; else bf16 where it is stored so, else f32)"},
     KEEL_FLAG_END,
 };
 static const keel_flag_choices choices[] = {{"--weights", keel_decoder_saved_weights}, {NULL, NULL}};
@@ -63,8 +63,9 @@ const keel_verb keel_verb_convert = {
     .choices = choices,
     .more =
         "transformers loads the folder, llama.cpp runs the file. Tokenizer and chat template go with it. What GGUF has no name\n"
-        "for (a split pattern) is an error. A .onnx file goes from input_ids, attention_mask and token_type_ids to the vectors\n"
-        "of texts (sentence_embedding); the tokenizer stays in the folder.\n"
+        "for (a split pattern, weights in int8 or q4_g32) is an error; --weights q8_0 or q4_0 rounds such weights to what it has.\n"
+        "A .onnx file goes from input_ids, attention_mask and token_type_ids to the vectors of texts (sentence_embedding); the\n"
+        "tokenizer stays in the folder.\n"
         "example: keel convert --base smollm2 --out smollm2-q8.gguf --weights q8_0\n"
         "example: keel convert --base model.gguf --out model\n"
         "example: keel convert --base minilm --out minilm.onnx\n",

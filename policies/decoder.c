@@ -13,7 +13,7 @@ struct keel_decoder {
 };
 
 const char *const keel_decoder_weights[] = {"f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32", NULL};
-const char *const keel_decoder_saved_weights[] = {"f32", "f16", "bf16", "q8_0", NULL};
+const char *const keel_decoder_saved_weights[] = {"f32", "f16", "bf16", "q8_0", "q4_0", NULL};
 
 /* What each name of --weights is, to open with and to save as. */
 static const struct {
@@ -23,7 +23,7 @@ static const struct {
 } kinds[] = {{"f32", KEEL_LLAMA_F32, KEEL_BLOCK_F32},    {"f16", KEEL_LLAMA_AS_STORED, KEEL_BLOCK_F16},
              {"bf16", KEEL_LLAMA_BF16, KEEL_BLOCK_BF16}, {"q8_0", KEEL_LLAMA_Q8_0, KEEL_BLOCK_Q8_0},
              {"int8", KEEL_LLAMA_I8, KEEL_N_BLOCKS}, /* no file of others says it */
-             {"q4_0", KEEL_LLAMA_Q4_0, KEEL_N_BLOCKS},   {"q4_g32", KEEL_LLAMA_Q4_G32, KEEL_N_BLOCKS}};
+             {"q4_0", KEEL_LLAMA_Q4_0, KEEL_BLOCK_Q4_0}, {"q4_g32", KEEL_LLAMA_Q4_G32, KEEL_N_BLOCKS}};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 static keel_status find_kind(const char *name, size_t *out, keel_err *err) {
@@ -111,35 +111,50 @@ static keel_status save_folder(const keel_llama *llama, const char *to, keel_blo
     return status;
 }
 
+/* The number format of fewest bits among its matrices. */
+static keel_matrix_type narrowest(const keel_llama *llama) {
+    keel_matrix_type found = KEEL_MATRIX_F32;
+    for (size_t row = 0; row < llama->n_rows; row++)
+        if (llama->matrix[row].data && llama->matrix[row].type > found) found = llama->matrix[row].type;
+    return found;
+}
+
+static keel_status find_save(const char *to, bool file, const char *weights, size_t *kind, keel_err *err) {
+    *kind = N_KINDS;
+    if (weights) KEEL_TRY(find_kind(weights, kind, err));
+    if (*kind < N_KINDS && kinds[*kind].save == KEEL_N_BLOCKS)
+        return keel_fail(err, KEEL_E_USAGE, "weights", "expected f32, f16, bf16, q8_0 or q4_0, got \"%s\"",
+                         weights);
+    if (!file && *kind < N_KINDS && kinds[*kind].save >= KEEL_BLOCK_Q8_0) {
+        keel_fail(err, KEEL_E_USAGE, "weights", "a Hugging Face folder has f32, f16 or bf16");
+        return keel_hint(err, "a name that ends in .gguf is a file, which has q8_0 and q4_0 too");
+    }
+    if (keel_file_exists(to) || keel_file_is_folder(to))
+        return keel_fail(err, KEEL_E_CONFLICT, to, "it is there already");
+    return KEEL_OK;
+}
+
+/* In 4 bits, what is held in 8 is told from the rest, so it is not rounded while it is read. */
+static keel_llama_weights open_as(size_t kind) {
+    return kind == N_KINDS || kinds[kind].save == KEEL_BLOCK_Q4_0 ? KEEL_LLAMA_AS_STORED : kinds[kind].open;
+}
+
 keel_status keel_decoder_convert(const char *from, const char *to, const char *weights, const char **saved,
                                  keel_err *err) {
     const bool file = ends_in(to, ".gguf");
     keel_llama *llama = NULL;
-    size_t kind = N_KINDS;
-    if (weights) KEEL_TRY(find_kind(weights, &kind, err));
-    if (kind < N_KINDS && kinds[kind].save == KEEL_N_BLOCKS)
-        return keel_fail(err, KEEL_E_USAGE, "weights", "expected f32, f16, bf16 or q8_0, got \"%s\"",
-                         weights);
-    if (!file && kind < N_KINDS && kinds[kind].save == KEEL_BLOCK_Q8_0) {
-        keel_fail(err, KEEL_E_USAGE, "weights", "a Hugging Face folder has f32, f16 or bf16");
-        return keel_hint(err, "a name that ends in .gguf is a file, which has q8_0 too");
+    size_t kind;
+    KEEL_TRY(find_save(to, file, weights, &kind, err));
+    KEEL_TRY(keel_peft_open_llama(&llama, from, open_as(kind), err));
+    keel_status status = keel_llama_settle(llama, err); /* an adapter becomes the weights' own */
+    if (status == KEEL_OK) {
+        const keel_matrix_type held = narrowest(llama);
+        const bool compressed = held > KEEL_MATRIX_BF16;
+        *saved = kind < N_KINDS ? kinds[kind].name : keel_matrix_type_name(held);
+        keel_block_type save = kind < N_KINDS ? kinds[kind].save : KEEL_LLAMA_AS_HELD;
+        if (kind == N_KINDS && !compressed) keel_block_of_matrix(held, &save);
+        status = file ? keel_llama_save_gguf(llama, to, save, err) : save_folder(llama, to, save, err);
     }
-    if (keel_file_exists(to) || keel_file_is_folder(to))
-        return keel_fail(err, KEEL_E_CONFLICT, to, "it is there already");
-    KEEL_TRY(
-        keel_peft_open_llama(&llama, from, kind < N_KINDS ? kinds[kind].open : KEEL_LLAMA_AS_STORED, err));
-    keel_status merged = keel_llama_settle(llama, err); /* an adapter becomes the weights' own */
-    if (merged != KEEL_OK) {
-        keel_llama_close(llama);
-        return merged;
-    }
-    if (kind == N_KINDS) /* what is stored in BF16 was in BF16 */
-        for (kind = 0; llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type == KEEL_MATRIX_BF16 &&
-                       kinds[kind].save != KEEL_BLOCK_BF16;)
-            kind++;
-    *saved = kinds[kind].name;
-    keel_status status = file ? keel_llama_save_gguf(llama, to, kinds[kind].save, err)
-                              : save_folder(llama, to, kinds[kind].save, err);
     keel_llama_close(llama);
     return status;
 }

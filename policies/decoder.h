@@ -27,7 +27,8 @@ typedef struct keel_decoder_about {
     bool tied, has_template;
 } keel_decoder_about;
 
-/* What --weights takes, NULL-terminated: "f32", "bf16", "q8_0" to compute with; "f16" too to save as. */
+/* What --weights takes, NULL-terminated: formats of core/matrix.h to compute with; "f32", "f16",
+ * "bf16", "q8_0" and "q4_0" to save as. */
 extern const char *const keel_decoder_weights[];
 extern const char *const keel_decoder_saved_weights[];
 
@@ -41,8 +42,10 @@ void keel_decoder_close(keel_decoder *decoder); /* NULL is harmless */
 keel_decoder_about keel_decoder_look(const keel_decoder *decoder);
 
 /* Reads the model at `from` and writes it: a name that ends in .gguf is such a file, any other a folder,
- * which appears whole or not at all. weights: one of keel_decoder_saved_weights; NULL: "bf16" where it is
- * stored so, else "f32". KEEL_E_CONFLICT where `to` is there. *saved (static): the weights taken. */
+ * which appears whole or not at all. weights: one of keel_decoder_saved_weights; NULL: what
+ * `keel compress` made as it is stored (in a file: KEEL_E_UNSUPPORTED, with a hint, for formats that GGUF has
+ * no name for), else "bf16" where it is stored so, else "f32". KEEL_E_CONFLICT where `to` is there. *saved
+ * (static): the weights taken. */
 keel_status keel_decoder_convert(const char *from, const char *to, const char *weights, const char **saved,
                                  keel_err *err);
 

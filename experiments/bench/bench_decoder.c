@@ -1,5 +1,5 @@
 /* A decoder outside any log, for comparisons with peers (experiments/bench/peers/decoder.py). PATH: a folder
- * or a .gguf file; WEIGHTS: f32, bf16 or q8_0.
+ * or a .gguf file; WEIGHTS: f32, bf16, q8_0, int8, q4_0 or q4_g32.
  *
  *   tokens PATH <lines                  ids of each line as one text
  *   likelihood PATH WEIGHTS <lines      of each line: the sum of ln p of its tokens but the first, and their
@@ -23,9 +23,9 @@ static void check(keel_status status) {
 }
 
 static keel_llama *open_model(const char *path, const char *weights) {
-    static const char *const names[] = {"stored", "f32", "bf16", "q8_0"};
+    static const char *const names[] = {"stored", "f32", "bf16", "q8_0", "int8", "q4_0", "q4_g32"};
     keel_llama *llama = NULL;
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < KEEL_N_LLAMA_WEIGHTS; k++)
         if (strcmp(weights, names[k]) == 0) check(keel_llama_open(&llama, path, (keel_llama_weights)k, &err));
     if (!llama) exit(2);
     return llama;

@@ -6,14 +6,10 @@ static bool looks_like(const keel_sniff *sniff) {
     return false;
 }
 
-static keel_status refuse(keel_reader *reader, keel_err *err) {
+static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
+    (void)arena, (void)out;
     keel_fail(err, KEEL_E_UNSUPPORTED, reader->place, "this program reads no SQLite files");
     return keel_hint(err, "`keel decide` does");
 }
 
-static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
-    (void)arena, (void)out;
-    return refuse(reader, err);
-}
-
-const keel_reader_kind keel__llm_reader = {.looks_like = looks_like, .open = refuse, .next = next};
+const keel_reader_kind keel__llm_reader = {.looks_like = looks_like, .next = next};

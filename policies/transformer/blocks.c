@@ -29,24 +29,25 @@ size_t keel_block_row_bytes(keel_block_type type, size_t cols) {
 bool keel_block_is_matrix(keel_block_type type, keel_matrix_type *as) {
     static const keel_matrix_type same[] = {[KEEL_BLOCK_F32] = KEEL_MATRIX_F32,
                                             [KEEL_BLOCK_BF16] = KEEL_MATRIX_BF16,
-                                            [KEEL_BLOCK_Q8_0] = KEEL_MATRIX_Q8_0};
-    if (type == KEEL_BLOCK_F16 || type > KEEL_BLOCK_Q8_0) return false;
+                                            [KEEL_BLOCK_Q8_0] = KEEL_MATRIX_Q8_0,
+                                            [KEEL_BLOCK_Q4_0] = KEEL_MATRIX_Q4_0};
+    if (type == KEEL_BLOCK_F16 || type > KEEL_BLOCK_Q4_0) return false;
     *as = same[type];
     return true;
+}
+
+bool keel_block_of_matrix(keel_matrix_type type, keel_block_type *as) {
+    keel_matrix_type same;
+    for (int block = 0; block < KEEL_N_BLOCKS; block++)
+        if (keel_block_is_matrix((keel_block_type)block, &same) && same == type)
+            return *as = (keel_block_type)block, true;
+    return false;
 }
 
 static float half_at(const unsigned char *from) {
     uint16_t half;
     memcpy(&half, from, sizeof half);
     return keel_half_to_float(half);
-}
-
-static void read_q4_0(const unsigned char *from, float *to) {
-    const float d = half_at(from);
-    for (int i = 0; i < COLS / 2; i++) {
-        to[i] = (float)((from[2 + i] & 15) - 8) * d;
-        to[i + COLS / 2] = (float)((from[2 + i] >> 4) - 8) * d;
-    }
 }
 
 static void read_q4_1(const unsigned char *from, float *to) {
@@ -68,7 +69,7 @@ void keel_block_read(keel_block_type type, const void *from, size_t cols, float 
         if (type == KEEL_BLOCK_F16)
             to[c] = half_at(at);
         else
-            (type == KEEL_BLOCK_Q4_0 ? read_q4_0 : read_q4_1)(at, to + c);
+            read_q4_1(at, to + c);
     }
 }
 
@@ -76,8 +77,8 @@ bool keel_block_write(keel_block_type type, const float *from, size_t cols, void
     unsigned char *at = to;
     keel_matrix_type same;
     bool fits = true;
-    for (size_t c = 0; type == KEEL_BLOCK_Q8_0 && c < cols; c++)
-        fits = fits && fabsf(from[c]) <= 127 * 65504.0f;
+    const float most = type == KEEL_BLOCK_Q8_0 ? 127 : type == KEEL_BLOCK_Q4_0 ? 8 : 0;
+    for (size_t c = 0; most > 0 && c < cols; c++) fits = fits && fabsf(from[c]) <= most * 65504;
     if (keel_block_is_matrix(type, &same)) {
         keel_matrix_write_row(same, from, cols, to);
         return fits;

@@ -24,10 +24,12 @@ size_t keel_block_cols(keel_block_type type);
 size_t keel_block_row_bytes(keel_block_type type, size_t cols);
 /* A row, at any address, in floats: exact, but for the one rounding of d q + m. */
 void keel_block_read(keel_block_type type, const void *from, size_t cols, float *to);
-/* A row rounded as keel_matrix_write_row does, F16 to nearest, ties to even. Not Q4_0 and Q4_1. False where a
- * finite number became infinite. */
+/* A row rounded as keel_matrix_write_row does, F16 to nearest, ties to even. Not Q4_1. False where a finite
+ * number became infinite. */
 bool keel_block_write(keel_block_type type, const float *from, size_t cols, void *to);
 /* Whether matrices of this type are computed with as they are: *as gets their type. */
 bool keel_block_is_matrix(keel_block_type type, keel_matrix_type *as);
+/* The other way: false for matrices that no file of ggml's holds. */
+bool keel_block_of_matrix(keel_matrix_type type, keel_block_type *as);
 
 #endif

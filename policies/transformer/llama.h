@@ -117,8 +117,9 @@ typedef struct keel_llama {
     const char *chat_source;  /* its text, understood or not; NULL: none */
     keel_llama_defaults defaults;
     keel_lora_config lora;
-    size_t n_virtual;               /* prompt tuning: rows of virtual tokens */
-    struct keel_llama_fake *fake;   /* tuning computes as number formats hold it (llama_fake.h); NULL: as it is */
+    size_t n_virtual; /* prompt tuning: rows of virtual tokens */
+    struct keel_llama_fake
+        *fake; /* tuning computes as number formats hold it (llama_fake.h); NULL: as it is */
     const keel_observer *observer;  /* borrowed: is told what keel_llama_run multiplies; NULL: nobody is */
     keel_matrix *unmerged;          /* matrix[] before keel_llama_merge; NULL: LoRA is not merged */
     size_t file_bytes;              /* of the files' weights */
@@ -160,9 +161,10 @@ void keel_llama_close(keel_llama *llama); /* NULL is harmless */
 #define KEEL_LLAMA_AS_HELD KEEL_N_BLOCKS
 keel_status keel_llama_save(const keel_llama *llama, const char *dir, keel_block_type type,
                             size_t shard_bytes, keel_err *err);
-/* Writes a .gguf file that llama.cpp runs: matrices in F32, F16, BF16 or Q8_0, vectors in F32, tokenizer and
- * template. KEEL_E_UNSUPPORTED names what GGUF cannot say (a split pattern, a width that 32 does not divide).
- */
+/* Writes a .gguf file that llama.cpp runs: matrices in F32, F16, BF16, Q8_0, Q4_0 or KEEL_LLAMA_AS_HELD,
+ * vectors in F32, tokenizer and template. With Q4_0, embedding and head are Q8_0, and layers that have 8 bits
+ * where others have 4 keep 8. KEEL_E_UNSUPPORTED names what GGUF cannot say (a split pattern, a width that 32
+ * does not divide, matrices held as I8 or Q4_G32). */
 keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
                                  keel_err *err);
 

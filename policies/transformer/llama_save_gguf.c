@@ -8,8 +8,9 @@
 typedef struct writer {
     const keel_llama *llama;
     const char *path;
-    const char *kind; /* general.architecture */
-    keel_block_type type;
+    const char *kind;     /* general.architecture */
+    keel_block_type type; /* or KEEL_LLAMA_AS_HELD */
+    bool has_fours;       /* some matrices are held in 4 bits */
     keel_gguf_head head;
     keel_file_writer *file;
     float *factors; /* [head_dim / 2] what llama3 divides frequencies by */
@@ -43,13 +44,31 @@ static void put_layers(writer *w, const char *name, size_t all, const uint32_t *
         keel_gguf_add_i32(&w->head, (int32_t)(size[l] * factor));
 }
 
+static bool is_eight(keel_matrix_type type) {
+    return type == KEEL_MATRIX_Q8_0 || type == KEEL_MATRIX_I8;
+}
+
+/* Vectors are F32. In 4 bits, embedding and head have 8, and so have those layers that have 8 where others
+ * have 4 already. */
+static keel_block_type type_of(const writer *w, size_t row) {
+    const keel_llama_config *c = &w->llama->config;
+    const keel_matrix_type held = w->llama->matrix[row].type;
+    keel_block_type type = w->type;
+    if (!keel_llama_is_matrix(c, row)) return KEEL_BLOCK_F32;
+    if (type == KEEL_LLAMA_AS_HELD) keel_block_of_matrix(held, &type);
+    const bool outer = row == KEEL_LLAMA_EMBED || row == keel_llama_head(c);
+    return w->type == KEEL_BLOCK_Q4_0 && (outer || (w->has_fours && is_eight(held))) ? KEEL_BLOCK_Q8_0 : type;
+}
+
 static void put_config(writer *w) {
     static const uint32_t file_types[] = {
-        [KEEL_BLOCK_F32] = 0, [KEEL_BLOCK_F16] = 1, [KEEL_BLOCK_BF16] = 32, [KEEL_BLOCK_Q8_0] = 7};
+        [KEEL_BLOCK_F32] = 0,  [KEEL_BLOCK_F16] = 1,  [KEEL_BLOCK_BF16] = 32,
+        [KEEL_BLOCK_Q8_0] = 7, [KEEL_BLOCK_Q4_0] = 2,
+    };
     const keel_llama_config *c = &w->llama->config;
     keel_gguf_put_text(&w->head, "general.architecture", w->kind);
     keel_gguf_put_text(&w->head, "general.type", "model");
-    keel_gguf_put_u32(&w->head, "general.file_type", file_types[w->type]);
+    keel_gguf_put_u32(&w->head, "general.file_type", file_types[type_of(w, keel_llama_row(0, KEEL_LLAMA_Q))]);
     keel_gguf_put_u32(&w->head, "general.quantization_version", 2);
     put_u32(w, "vocab_size", c->vocab);
     put_u32(w, "context_length", c->positions);
@@ -95,10 +114,6 @@ static keel_status make_factors(writer *w) {
         w->err, KEEL_E_UNSUPPORTED, w->path,
         "rope_type llama3: a .gguf file keeps factors alone, and they do not tell its %zu positions, %g and %g",
         c->rope_original, c->rope_low, c->rope_high);
-}
-
-static keel_block_type type_of(const writer *w, size_t row) {
-    return keel_llama_is_matrix(&w->llama->config, row) ? w->type : KEEL_BLOCK_F32;
 }
 
 static keel_status put_tensors(writer *w) {
@@ -164,6 +179,23 @@ static keel_status write_file(writer *w) {
     return status;
 }
 
+/* Which matrices there are; held in a format that no file has, only another is written. */
+static keel_status look(writer *w) {
+    for (size_t row = 0; row < w->llama->n_rows; row++) {
+        const keel_matrix *matrix = &w->llama->matrix[row];
+        keel_block_type type;
+        if (!matrix->data) continue;
+        w->has_fours = w->has_fours || matrix->type == KEEL_MATRIX_Q4_0 || matrix->type == KEEL_MATRIX_Q4_G32;
+        if (w->type != KEEL_LLAMA_AS_HELD || keel_block_of_matrix(matrix->type, &type)) continue;
+        keel_fail(w->err, KEEL_E_UNSUPPORTED, w->path,
+                  "the model has weights in %s, which no .gguf file says",
+                  keel_matrix_type_name(matrix->type));
+        return keel_hint(w->err, "--weights %s rounds them to what is nearest",
+                         matrix->type == KEEL_MATRIX_I8 && !w->has_fours ? "q8_0" : "q4_0");
+    }
+    return KEEL_OK;
+}
+
 keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
                                  keel_err *err) {
     writer w = {.llama = llama,
@@ -171,9 +203,10 @@ keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel
                 .kind = keel__llama_gguf_kind(&llama->config),
                 .type = type,
                 .err = err};
-    if (type > KEEL_BLOCK_Q8_0)
-        return keel_fail(err, KEEL_E_USAGE, path, "F32, F16, BF16 and Q8_0 are written, not %s",
+    if (type == KEEL_BLOCK_Q4_1)
+        return keel_fail(err, KEEL_E_USAGE, path, "F32, F16, BF16, Q8_0 and Q4_0 are written, not %s",
                          keel_block_name(type));
+    KEEL_TRY(look(&w));
     put_config(&w);
     keel_status status = make_factors(&w);
     if (status == KEEL_OK) status = put_tokenizer(&w);

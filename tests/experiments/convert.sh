@@ -57,6 +57,19 @@ expect "and back" 0 "" convert --base a.gguf --out back --weights f32
 [ "$(what back --weights f32)" = "$(what "$golden/llama/biased" --weights f32)" ] || fail "the folder made of it has others"
 expect "in 8 bits" 0 "" convert --base a.gguf --out q.gguf --weights q8_0
 [ "$(what q.gguf --weights q8_0)" = "$(what "$golden/llama/biased" --weights q8_0)" ] || fail "8 bits of the file are not those of memory"
+expect "in 4 bits" 0 "" convert --base a.gguf --out q4.gguf --weights q4_0
+grep -q '^weights  *q4_0$' out.txt || fail "what was written: $(cat out.txt)"
+[ "$(what q4.gguf --weights q4_0)" = "$(what "$golden/llama/biased" --weights q4_0)" ] || fail "4 bits of the file are not those of memory"
+for weights in int8 q4_0; do
+    expect "compressed" 0 "" compress --base "$golden/llama/biased" --out $weights --weights $weights --quiet
+done
+expect "formats that no .gguf file has" 1 "int8, which no .gguf file says" convert --base int8 --out int8.gguf
+grep -q 'hint: --weights q8_0' err.txt || fail "what to do: $(cat err.txt)"
+expect "unless they are asked for" 0 "" convert --base int8 --out int8.gguf --weights q8_0
+expect "compressed as it is" 0 "" convert --base q4_0 --out c4.gguf
+[ "$(what c4.gguf --weights q4_0)" = "$(what q4_0)" ] || fail "the file of a compressed folder has other numbers"
+expect "and as a folder" 0 "" convert --base q4_0 --out c4
+[ "$(what c4)" = "$(what q4_0)" ] || fail "the folder of a compressed folder has other numbers"
 expect "llama3 scaling and biases" 0 "" convert --base "$golden/llama/llama3" --out l.gguf --weights f16
 [ "$(what l.gguf)" = "$(what "$golden/llama/llama3")" ] || fail "the file of llama3 has other numbers"
 expect "nothing is written over" 1 "there already" convert --base a.gguf --out back

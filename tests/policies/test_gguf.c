@@ -258,13 +258,77 @@ static void quantised_files_are_written_as_they_were_read(void **state) {
     keel_llama *second = open_file(in("q.gguf"), KEEL_LLAMA_Q8_0), *llama = NULL;
     same_weights(first, second);
     keel_llama_close(second);
-    assert_int_equal(keel_llama_save_gguf(first, in("q.gguf"), KEEL_BLOCK_Q4_0, &err), KEEL_E_USAGE);
+    assert_int_equal(keel_llama_save_gguf(first, in("q.gguf"), KEEL_BLOCK_Q4_1, &err), KEEL_E_USAGE);
     assert_int_equal(keel_llama_save(first, llama_folder, KEEL_BLOCK_Q8_0, 0, &err), KEEL_E_USAGE);
     keel_llama_close(first);
     llama = llama_golden("tied", KEEL_LLAMA_AS_STORED);
     assert_int_equal(keel_llama_save_gguf(llama, in("t.gguf"), KEEL_BLOCK_Q8_0, &err), KEEL_E_UNSUPPORTED);
     assert_false(keel_file_exists(in("t.gguf")));
     keel_llama_close(llama);
+}
+
+/* Matrices of layers have the bytes of ggml's own quantisation; embedding and head have 8 bits. */
+static void four_bits_are_written_as_ggml_makes_them(void **state) {
+    (void)state;
+    keel_llama *first = llama_golden("biased", KEEL_LLAMA_AS_STORED);
+    assert_ok(keel_llama_save_gguf(first, in("q4.gguf"), KEEL_BLOCK_Q4_0, &err));
+    keel_llama *second = open_file(in("q4.gguf"), KEEL_LLAMA_Q4_0),
+               *golden = open_file(path_of("biased-q4_0"), KEEL_LLAMA_Q4_0);
+    const keel_llama_config *c = &first->config;
+    size_t fours = 0;
+    for (size_t row = KEEL_LLAMA_FIRST_LAYER; row < keel_llama_norm(c); row++) {
+        const keel_matrix *a = &second->matrix[row], *b = &golden->matrix[row];
+        if (!a->data || a->type != KEEL_MATRIX_Q4_0) continue;
+        assert_memory_equal(a->data, b->data, a->rows * keel_matrix_row_bytes(a->type, a->cols));
+        fours++;
+    }
+    assert_int_equal(fours, 7 * c->layers);
+    assert_int_equal(second->matrix[KEEL_LLAMA_EMBED].type, KEEL_MATRIX_Q8_0);
+    assert_ok(keel_llama_save_gguf(second, in("again.gguf"), KEEL_LLAMA_AS_HELD, &err));
+    keel_llama *third = open_file(in("again.gguf"), KEEL_LLAMA_Q4_0);
+    same_weights(second, third);
+    keel_llama_close(first);
+    keel_llama_close(second);
+    keel_llama_close(third);
+    keel_llama_close(golden);
+}
+
+/* What GGUF has no name for is refused by name, and rounded where that is asked for. */
+static void formats_of_keel_alone_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        keel_llama_weights weights;
+        const char *name, *hint;
+    } ways[] = {{KEEL_LLAMA_I8, "int8", "q8_0"}, {KEEL_LLAMA_Q4_G32, "q4_g32", "q4_0"}};
+    for (size_t i = 0; i < 2; i++) {
+        keel_llama *llama = llama_golden("biased", ways[i].weights);
+        assert_int_equal(keel_llama_save_gguf(llama, in("r.gguf"), KEEL_LLAMA_AS_HELD, &err),
+                         KEEL_E_UNSUPPORTED);
+        contains(err.message, ways[i].name);
+        contains(err.hint, ways[i].hint);
+        assert_false(keel_file_exists(in("r.gguf")));
+        keel_matrix *kept = &llama->matrix[keel_llama_row(1, KEEL_LLAMA_O)];
+        const keel_matrix before = *kept;
+        char eight[32 * 40];
+        float row[32];
+        for (size_t r = 0; r < kept->rows; r++) {
+            keel_matrix_read_row(&before, r, row);
+            keel_matrix_write_row(KEEL_MATRIX_I8, row, kept->cols,
+                                  eight + r * keel_matrix_row_bytes(KEEL_MATRIX_I8, kept->cols));
+        }
+        kept->type = KEEL_MATRIX_I8;
+        kept->data = eight;
+        assert_ok(keel_llama_save_gguf(llama, in("r.gguf"), KEEL_BLOCK_Q4_0, &err));
+        keel_gguf read;
+        assert_ok(keel_gguf_open(&read, in("r.gguf"), &err));
+        assert_int_equal(keel_gguf_tensor_of(&read, "blk.1.ffn_up.weight")->type, KEEL_BLOCK_Q4_0);
+        assert_int_equal(keel_gguf_tensor_of(&read, "blk.1.attn_output.weight")->type,
+                         i ? KEEL_BLOCK_Q8_0 : KEEL_BLOCK_Q4_0);
+        keel_gguf_close(&read);
+        assert_int_equal(remove(in("r.gguf")), 0);
+        *kept = before;
+        keel_llama_close(llama);
+    }
 }
 
 static void a_weight_too_large_for_f16_is_told(void **state) {
@@ -283,6 +347,9 @@ static void a_weight_too_large_for_f16_is_told(void **state) {
     llama->matrix[keel_llama_row(1, KEEL_LLAMA_O)].data = wide;
     assert_int_equal(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q8_0, &err), KEEL_E_INVALID);
     contains(err.message, "Q8_0");
+    wide[77] = 5.3e5f; /* one of Q4_0 holds 8 x 65504 */
+    assert_int_equal(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q4_0, &err), KEEL_E_INVALID);
+    contains(err.message, "Q4_0");
     wide[77] = 8.3e6f;
     assert_ok(keel_llama_save_gguf(llama, in("w.gguf"), KEEL_BLOCK_Q8_0, &err));
     keel_llama_close(llama);
@@ -439,6 +506,8 @@ int main(void) {
         cmocka_unit_test(a_folder_may_hold_a_file_alone),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(quantised_files_are_written_as_they_were_read),
+        cmocka_unit_test(four_bits_are_written_as_ggml_makes_them),
+        cmocka_unit_test(formats_of_keel_alone_are_refused),
         cmocka_unit_test(a_weight_too_large_for_f16_is_told),
         cmocka_unit_test(a_new_one_is_random_of_the_right_size),
         cmocka_unit_test(what_is_not_read_is_refused_by_name),

@@ -185,7 +185,7 @@ def compare_llama_cpp():
         llama.eval(text["ids"])
         print(f"{name}.gguf: llama.cpp's logits {np.abs(np.array(llama.scores[len(text['ids']) - 1]) - text['logits']).max():.2g} from the golden ones")
         del llama
-    for kind in ("f32", "f16", "bf16", "q8_0"):
+    for kind in ("f32", "f16", "bf16", "q8_0", "q4_0"):
         path = os.path.join(work, kind + ".gguf")
         run(keel, "convert", "--base", folder, "--out", path, "--weights", kind, "--quiet")
         ours = "f32" if kind == "f16" else kind
