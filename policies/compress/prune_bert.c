@@ -311,6 +311,7 @@ keel_status keel_prune_bert(keel_bert *bert, const keel_compress_job *job, keel_
     if (job->config->ratio == 0) return KEEL_OK;
     if (bert->config.layers == 0)
         return keel_fail(err, KEEL_E_UNSUPPORTED, "ratio", "an encoder without layers has nothing to prune");
+    KEEL_TRY(keel_bert_widen(bert, err));
     p.model.context = &p;
     const keel_status status = prune(&p);
     keel_arena_free(&p.arena);

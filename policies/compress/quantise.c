@@ -100,12 +100,15 @@ keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job,
 keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
     const size_t n = keel_bert_rows(bert);
     if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
-    keel_matrix_type *type = keel_calloc(n, sizeof *type);
-    if (!type) return keel_nomem(err, "compress");
+    keel_bert_form *form = keel_calloc(n, sizeof *form);
+    if (!form) return keel_nomem(err, "compress");
     for (size_t row = 0; row < n; row++)
-        type[row] =
-            keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER, keel_bert_matrix(bert, row).cols);
-    const keel_status status = keel_bert_convert(bert, type, err);
-    keel_free(type);
+        form[row] = (keel_bert_form){
+            .type = keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER,
+                                       keel_bert_matrix(bert, row).cols),
+            .inputs = job->config->activations ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8,
+            .fit = {(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL}};
+    const keel_status status = keel_bert_convert(bert, form, job->pool, err);
+    keel_free(form);
     return status;
 }

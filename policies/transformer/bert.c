@@ -379,6 +379,7 @@ static keel_status take(const weights_reader *w, size_t row) {
             continue;
         }
         KEEL_TRY(find_held(w, row, i, &held));
+        w->rooms.compressed[row].inputs = held.inputs;
         memcpy(keel__bert_rooms_row(&w->rooms, row, i * held.rows), held.data,
                held.rows * keel_matrix_row_bytes(held.type, held.cols));
     }
@@ -414,6 +415,7 @@ static keel_status read_all(weights_reader *w) {
 static keel_status read_weights(const reader *r) {
     weights_reader w = {.r = r};
     KEEL_TRY(keel_weights_open(&w.file, r->from.dir, r->from.err));
+    w.file.inputs = r->quantised.wide ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8;
     const keel_status status = read_all(&w);
     keel_weights_close(&w.file);
     keel__bert_rooms_free(&w.rooms);

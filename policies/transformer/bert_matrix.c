@@ -87,32 +87,32 @@ void keel__bert_rooms_take(keel_bert *bert, keel__bert_rooms *rooms) {
 
 /* ---- other number formats ---- */
 
+enum { SHARD_ROWS = 256 };
+
 typedef struct change {
     const keel_bert *bert;
-    size_t rows;            /* of the encoder itself */
-    keel_matrix_type *type; /* [rows]: F32 for vectors */
+    const keel_bert_form *form; /* NULL: F32 */
+    size_t rows;                /* of the encoder itself */
+    keel_matrix_type *type;     /* [rows]: F32 for vectors */
     keel__bert_rooms to;
-    float *row; /* [the widest] */
+    size_t row; /* that is converted */
     keel_arena arena;
     keel_err *err;
 } change;
 
-static keel_status read_types(change *c, const keel_matrix_type *type) {
-    size_t widest = 1;
+static keel_status read_types(change *c) {
     c->rows = keel_bert_rows(c->bert);
     c->type = keel_arena_calloc(&c->arena, c->rows, sizeof *c->type);
     if (!c->type) return keel_nomem(c->err, "encoder");
     for (size_t row = 0; row < c->rows; row++) {
         const keel_matrix from = keel_bert_matrix(c->bert, row);
-        widest = from.cols > widest ? from.cols : widest;
-        c->type[row] = type && keel_bert_is_matrix(row) ? type[row] : KEEL_MATRIX_F32;
+        c->type[row] = c->form && keel_bert_is_matrix(row) ? c->form[row].type : KEEL_MATRIX_F32;
         if (from.cols % keel_matrix_multiple(c->type[row]) == 0) continue;
-        keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder",
-                  "a matrix of %zu columns: this format takes multiples of %d", from.cols, KEEL_MATRIX_BLOCK);
+        keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder", "a matrix of %zu columns: %s takes multiples of %zu",
+                  from.cols, keel_matrix_type_name(c->type[row]), keel_matrix_multiple(c->type[row]));
         return keel_hint(c->err, "--weights int8 takes any width");
     }
-    c->row = keel_arena_alloc(&c->arena, widest * sizeof *c->row);
-    return c->row ? KEEL_OK : keel_nomem(c->err, "encoder");
+    return KEEL_OK;
 }
 
 static keel_status make_rooms(change *c) {
@@ -125,26 +125,50 @@ static keel_status make_rooms(change *c) {
     return keel__bert_rooms_make(&c->to, table, from->count, c->type, c->rows, c->err);
 }
 
-static void convert_row(const change *c, size_t row) {
-    const keel_matrix from = keel_bert_matrix(c->bert, row);
-    const keel_matrix_type type = c->type[row];
-    for (size_t r = 0; r < from.rows; r++) {
-        const char *held = (const char *)from.data + r * keel_matrix_row_bytes(from.type, from.cols);
-        if (type == KEEL_MATRIX_F32) {
-            keel_matrix_read_row(&from, r, keel_params_at(&c->to.params, row) + r * from.cols);
-        } else if (from.type == type) {
-            memcpy(keel__bert_rooms_row(&c->to, row, r), held, keel_matrix_row_bytes(type, from.cols));
-        } else {
-            keel_matrix_read_row(&from, r, c->row);
-            keel_matrix_write_row(type, c->row, from.cols, keel__bert_rooms_row(&c->to, row, r));
-        }
+/* Row r of the matrix; numbers: room for it in floats. */
+static keel_status convert_row(const change *c, const keel_matrix *from, size_t r, float *numbers,
+                               keel_err *err) {
+    const keel_matrix_type type = c->type[c->row];
+    const size_t bytes = keel_matrix_row_bytes(from->type, from->cols);
+    if (type == KEEL_MATRIX_F32) {
+        keel_matrix_read_row(from, r, keel_params_at(&c->to.params, c->row) + r * from->cols);
+        return KEEL_OK;
     }
+    char *to = keel__bert_rooms_row(&c->to, c->row, r);
+    if (from->type == type) {
+        memcpy(to, (const char *)from->data + r * bytes, bytes);
+        return KEEL_OK;
+    }
+    keel_matrix_read_row(from, r, numbers);
+    return keel_matrix_fit_row(type, numbers, from->cols, &c->form[c->row].fit, to, err);
 }
 
-static keel_status convert(change *c, keel_bert *bert, const keel_matrix_type *type) {
-    KEEL_TRY(read_types(c, type));
+static keel_status convert_shard(void *context, size_t shard, size_t thread, keel_err *err) {
+    const change *c = context;
+    const keel_matrix from = keel_bert_matrix(c->bert, c->row);
+    const size_t first = shard * SHARD_ROWS,
+                 end = first + SHARD_ROWS < from.rows ? first + SHARD_ROWS : from.rows;
+    float *numbers = keel_alloc(from.cols * sizeof *numbers);
+    keel_status status = numbers ? KEEL_OK : keel_nomem(err, "encoder");
+    (void)thread;
+    for (size_t r = first; status == KEEL_OK && r < end; r++) status = convert_row(c, &from, r, numbers, err);
+    keel_free(numbers);
+    return status;
+}
+
+static keel_status convert_matrix(change *c, keel_pool *pool) {
+    const size_t rows = keel_bert_matrix(c->bert, c->row).rows, shards = (rows + SHARD_ROWS - 1) / SHARD_ROWS;
+    if (c->to.compressed && c->to.compressed[c->row].data)
+        c->to.compressed[c->row].inputs = c->form[c->row].inputs;
+    if (pool) return keel_pool_run(pool, shards, convert_shard, c, c->err);
+    for (size_t shard = 0; shard < shards; shard++) KEEL_TRY(convert_shard(c, shard, 0, c->err));
+    return KEEL_OK;
+}
+
+static keel_status convert(change *c, keel_bert *bert, keel_pool *pool) {
+    KEEL_TRY(read_types(c));
     KEEL_TRY(make_rooms(c));
-    for (size_t row = 0; row < c->rows; row++) convert_row(c, row);
+    for (c->row = 0; c->row < c->rows; c->row++) KEEL_TRY(convert_matrix(c, pool));
     for (size_t row = c->rows; row < c->to.params.count; row++)
         memcpy(keel_params_at(&c->to.params, row), keel_params_at(&bert->params, row),
                c->to.params.table[row].rows * c->to.params.table[row].cols * sizeof(keel_real));
@@ -152,16 +176,16 @@ static keel_status convert(change *c, keel_bert *bert, const keel_matrix_type *t
     return KEEL_OK;
 }
 
-keel_status keel_bert_convert(keel_bert *bert, const keel_matrix_type *type, keel_err *err) {
-    change c = {.bert = bert, .err = err};
+keel_status keel_bert_convert(keel_bert *bert, const keel_bert_form *form, keel_pool *pool, keel_err *err) {
+    change c = {.bert = bert, .form = form, .err = err};
     if (bert->lora.rank)
         return keel_fail(err, KEEL_E_USAGE, "encoder", "it has low-rank corrections: settle them first");
-    const keel_status status = convert(&c, bert, type);
+    const keel_status status = convert(&c, bert, pool);
     keel__bert_rooms_free(&c.to);
     keel_arena_free(&c.arena);
     return status;
 }
 
 keel_status keel_bert_widen(keel_bert *bert, keel_err *err) {
-    return bert->compressed ? keel_bert_convert(bert, NULL, err) : KEEL_OK;
+    return bert->compressed ? keel_bert_convert(bert, NULL, NULL, err) : KEEL_OK;
 }

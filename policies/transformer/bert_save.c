@@ -91,6 +91,14 @@ static void put_layers(const keel_bert_config *c, keel_buf *to) {
     keel_buf_text(to, "},\n");
 }
 
+/* Whether compressed matrices are multiplied with floats: all of them, or none. */
+static bool multiplies_floats(const keel_bert *bert) {
+    bool wide = false;
+    for (size_t row = 0; row < keel_bert_rows(bert); row++)
+        wide |= bert->compressed[row].data && bert->compressed[row].inputs == KEEL_INPUTS_F32;
+    return wide;
+}
+
 static void put_config(const keel_bert *bert, keel_buf *to) {
     const keel_bert_config *c = &bert->config;
     keel_buf_text(to, "{\n  \"architectures\": [\"BertModel\"],\n  \"model_type\": \"bert\",\n"
@@ -105,7 +113,8 @@ static void put_config(const keel_bert *bert, keel_buf *to) {
     put_layers(c, to);
     const int32_t pad = keel_tokenizer_find(bert->tokenizer, "[PAD]");
     if (pad >= 0) keel_buf_format(to, "  \"pad_token_id\": %d,\n", (int)pad);
-    if (bert->compressed) keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(false));
+    if (bert->compressed)
+        keel_buf_format(to, "  %s,\n", keel_model_folder_quantised_text(multiplies_floats(bert)));
     keel_buf_text(to, "  \"layer_norm_eps\": ");
     keel_json_put_number(to, c->epsilon);
     keel_buf_text(to, "\n}\n");

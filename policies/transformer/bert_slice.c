@@ -122,6 +122,7 @@ keel_status keel_bert_slice(keel_bert *bert, const keel_bert_kept *kept, size_t 
     slicing s = {.bert = bert, .kept = kept, .err = err};
     if (bert->lora.rank)
         return keel_fail(err, KEEL_E_USAGE, "encoder", "it has low-rank corrections: settle them first");
+    if (bert->compressed) return keel__bert_refuse_compressed(err);
     const keel_status status = slice(&s, n);
     if (status == KEEL_OK) {
         keel__bert_rooms made = {.params = s.to};

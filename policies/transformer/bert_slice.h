@@ -13,8 +13,8 @@ typedef struct keel_bert_kept {
 } keel_bert_kept;
 
 /* Makes it of these n layers, in this order, in F32; heads behind the encoder stay. The vectors are those of
- * the larger one with zeros in place of what is left out. KEEL_E_USAGE while it has low-rank corrections.
- * After an error it is as before. */
+ * the larger one with zeros in place of what is left out. KEEL_E_USAGE while it has low-rank corrections, or
+ * is compressed. After an error it is as before. */
 keel_status keel_bert_slice(keel_bert *bert, const keel_bert_kept *kept, size_t n, keel_err *err);
 
 #endif

@@ -121,8 +121,7 @@ static value part(drawing *d, value three, const char *name, const char *place, 
 }
 
 static value draw_attention(drawing *d, size_t layer, value x) {
-    const size_t row = keel__bert_row(layer, KEEL_BERT_QKV),
-                 dim = d->bert->config.hidden / d->bert->config.heads,
+    const size_t row = keel__bert_row(layer, KEEL_BERT_QKV), dim = keel_bert_head_dim(&d->bert->config),
                  width = keel_bert_matrix(d->bert, row).rows / 3;
     const value qkv = linear(d, x, row, "attention.self"),
                 apart = reshape(d, qkv, "attention.heads", "attention.shape",

@@ -32,9 +32,9 @@ static inline keel_bert *made_bert(void) {
 
 /* Every matrix and table in this format. */
 static inline void convert_all(keel_bert *bert, keel_matrix_type type) {
-    keel_matrix_type *types = keel_arena_calloc(&arena, keel_bert_rows(bert), sizeof *types);
-    for (size_t row = 0; row < keel_bert_rows(bert); row++) types[row] = type;
-    assert_ok(keel_bert_convert(bert, types, &err));
+    keel_bert_form *form = keel_arena_calloc(&arena, keel_bert_rows(bert), sizeof *form);
+    for (size_t row = 0; row < keel_bert_rows(bert); row++) form[row].type = type;
+    assert_ok(keel_bert_convert(bert, form, NULL, &err));
 }
 
 #endif
