@@ -97,18 +97,31 @@ keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job,
     return status;
 }
 
+/* ---- encoders ---- */
+
+static keel_bert_form form_of(const keel_bert *bert, size_t row, const keel_matrix_fit *fit, const bool *keep,
+                              const keel_compress_job *job) {
+    const bool outer = row < KEEL_BERT_FIRST_LAYER || keep[(row - KEEL_BERT_FIRST_LAYER) / KEEL_BERT_LAYER];
+    return (keel_bert_form){.type = keel_quantise_type(job->config, outer, keel_bert_matrix(bert, row).cols),
+                            .inputs = job->config->activations ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8,
+                            .fit = *fit};
+}
+
 keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
     const size_t n = keel_bert_rows(bert);
+    keel_arena arena = {0};
     if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
-    keel_bert_form *form = keel_calloc(n, sizeof *form);
-    if (!form) return keel_nomem(err, "compress");
-    for (size_t row = 0; row < n; row++)
-        form[row] = (keel_bert_form){
-            .type = keel_quantise_type(job->config, row < KEEL_BERT_FIRST_LAYER,
-                                       keel_bert_matrix(bert, row).cols),
-            .inputs = job->config->activations ? KEEL_INPUTS_F32 : KEEL_INPUTS_INT8,
-            .fit = {(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL}};
-    const keel_status status = keel_bert_convert(bert, form, job->pool, err);
-    keel_free(form);
+    keel_matrix_fit *fit = keel_arena_calloc(&arena, n, sizeof *fit);
+    keel_bert_form *form = keel_arena_calloc(&arena, n, sizeof *form);
+    bool *keep = keel_arena_calloc(&arena, bert->config.layers + 1, sizeof *keep);
+    keel_status status = fit && form && keep ? KEEL_OK : keel_nomem(err, "compress");
+    for (size_t row = 0; status == KEEL_OK && row < n; row++)
+        fit[row] =
+            (keel_matrix_fit){(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL};
+    if (status == KEEL_OK) status = keel_sensitive_bert(bert, fit, job, keep, err);
+    for (size_t row = 0; status == KEEL_OK && row < n; row++)
+        form[row] = form_of(bert, row, &fit[row], keep, job);
+    if (status == KEEL_OK) status = keel_bert_convert(bert, form, job->pool, err);
+    keel_arena_free(&arena);
     return status;
 }
