@@ -1,6 +1,6 @@
 #include "policies/compress/quantise.h"
 
-#include "core/matrix_fit.h"
+#include "policies/compress/calibrate.h"
 #include "policies/compress/sensitive.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/llama_internal.h"
@@ -85,12 +85,9 @@ keel_status keel_quantise_llama(keel_llama *llama, const keel_compress_job *job,
     keel_arena arena = {0};
     if (job->config->weights == KEEL_COMPRESS_NONE) return KEEL_OK;
     keel_matrix_fit *fit = keel_arena_calloc(&arena, llama->n_rows, sizeof *fit);
-    keel_status status = fit ? KEEL_OK : keel_nomem(err, "compress");
-    for (size_t row = 0; fit && row < llama->n_rows; row++)
-        fit[row] =
-            (keel_matrix_fit){(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL};
     bool *keep = keel_arena_calloc(&arena, llama->config.layers, sizeof *keep);
-    if (!keep && status == KEEL_OK) status = keel_nomem(err, "compress");
+    keel_status status =
+        fit && keep ? keel_calibrate_llama(llama, job, &arena, fit, err) : keel_nomem(err, "compress");
     if (status == KEEL_OK) status = keel_sensitive_llama(llama, fit, job, keep, err);
     if (status == KEEL_OK) status = quantise_all(llama, fit, keep, job, err);
     keel_arena_free(&arena);
@@ -114,10 +111,8 @@ keel_status keel_quantise_bert(keel_bert *bert, const keel_compress_job *job, ke
     keel_matrix_fit *fit = keel_arena_calloc(&arena, n, sizeof *fit);
     keel_bert_form *form = keel_arena_calloc(&arena, n, sizeof *form);
     bool *keep = keel_arena_calloc(&arena, bert->config.layers + 1, sizeof *keep);
-    keel_status status = fit && form && keep ? KEEL_OK : keel_nomem(err, "compress");
-    for (size_t row = 0; status == KEEL_OK && row < n; row++)
-        fit[row] =
-            (keel_matrix_fit){(keel_matrix_method)job->config->calibrate, job->config->percentile, NULL};
+    keel_status status =
+        fit && form && keep ? keel_calibrate_bert(bert, job, &arena, fit, err) : keel_nomem(err, "compress");
     if (status == KEEL_OK) status = keel_sensitive_bert(bert, fit, job, keep, err);
     for (size_t row = 0; status == KEEL_OK && row < n; row++)
         form[row] = form_of(bert, row, &fit[row], keep, job);
