@@ -25,14 +25,33 @@ edge() { ${EMULATOR:-} "$EDGE" "$@"; }
 
 chat 300 en >log.jsonl
 chat 100 zh | sed 's|"id": "c|"id": "z|' >>log.jsonl
+open() { sed 's/{"role": "assistant", "content": \("[^"]*"\).*"candidates": \[{"content": \("[^"]*"\).*/{"role": "assistant", "content": null, "candidates": [\1, \2]}]}/' "$1"; }
+open log.jsonl >open.jsonl
 "$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
-"$KEEL" sft --store s.db --base builtin --out base --quiet --set epochs=2 --set buckets=4096 >/dev/null
-"$KEEL" train --store s.db --base base --algo cql --out policy --quiet --set steps=200 --set hidden=48 --set batch=32 >/dev/null
-sed 's/{"role": "assistant", "content": \("[^"]*"\).*"candidates": \[{"content": \("[^"]*"\).*/{"role": "assistant", "content": null, "candidates": [\1, \2]}]}/' log.jsonl >open.jsonl
-"$KEEL" decide --policy policy --json --quiet open.jsonl >whole.jsonl
-edge --policy policy --json --quiet open.jsonl >edge.jsonl
-[ "$(wc -l <edge.jsonl)" = 400 ] || fail "it decides all of them"
-sh "$SOURCE/experiments/bench/edge_differences.sh" whole.jsonl edge.jsonl >differences.txt || fail "the same choices, and log-probabilities to 1e-3: $(cat differences.txt)"
+# same POLICY CONVERSATIONS: both decide them; what was said is in edge.jsonl.
+same() {
+    "$KEEL" decide --policy "$1" --json --quiet "$2" >whole.jsonl
+    edge --policy "$1" --json --quiet "$2" >edge.jsonl || fail "$1: it decides"
+    sh "$SOURCE/experiments/bench/edge_differences.sh" whole.jsonl edge.jsonl >differences.txt || fail "$1: the same choices, and log-probabilities to 1e-3: $(cat differences.txt)"
+    grep -q "^$(wc -l <"$2") decisions, 0 of another choice, 0 actions" differences.txt || fail "$1: all of them: $(cat differences.txt)"
+}
+golden=$SOURCE/tests/policies/golden
+few="--quiet --set epochs=1"
+# shellcheck disable=SC2086 # flags are words
+{
+    "$KEEL" sft --store s.db --base builtin --out base --quiet --set epochs=2 --set buckets=4096
+    "$KEEL" sft --store s.db --base "$golden/bert/mean" --out encoder/base $few --set folds=2 --set state_tokens=16
+    "$KEEL" sft --store s.db --base "$golden/llama/tied" --out decoder/base $few --mode lora --set too_long=cut
+    "$KEEL" train --store s.db --base base --algo cql --out policy --quiet --set steps=200 --set hidden=48 --set batch=32
+    for kind in encoder decoder; do
+        "$KEEL" train --store s.db --base $kind/base --algo cql --out $kind/policy --quiet --set steps=50 --set hidden=32 --set batch=32
+        "$KEEL" compress --base $kind/base --policy $kind/policy --store s.db --weights int8 --out $kind-int8 --anyway --quiet
+    done
+    "$KEEL" compress --base base --policy policy --store s.db --weights int8 --out int8 --anyway --quiet
+} >made.txt
+head -n 40 open.jsonl >some.jsonl
+for policy in int8 encoder encoder-int8 decoder decoder-int8; do same $policy/policy some.jsonl; done
+same policy open.jsonl
 grep -q '"says":"I am sorry' edge.jsonl && grep -q '"says":"Sure' edge.jsonl || fail "it chooses now one and now the other"
 
 # ---- as a program ----
