@@ -60,39 +60,44 @@ INLINE(AVX2) __m256i take_fours(const uint8_t *from, uint8_t step, const int abo
                  : q;
 }
 
-/* above: 128 too large. */
+/* Whole blocks of I8, and the columns of the last one that there are. */
+INLINE(AVX2) void take_i8(const uint8_t *at, size_t cols, size_t blocks, uint8_t *q, const int above) {
+    const size_t whole = cols / BLOCK < blocks ? cols / BLOCK : blocks;
+    for (size_t b = 0; b < whole; b++) put(q + b * BLOCK, take_bytes(at + b * BLOCK, above));
+    if (whole == blocks) return;
+    memset(q + whole * BLOCK, above ? 128 : 0, BLOCK);
+    for (size_t c = whole * BLOCK; c < cols; c++) q[c] = (uint8_t)(at[c] ^ (above ? 128 : 0));
+}
+
+/* Columns of row o become row r of the job; above: 128 too large. Of rows that follow, some are fetched. */
 INLINE(AVX2)
 void take_row(const keel_matrix *w, size_t o, size_t first, size_t r, keel__whole *job, const int above) {
-    const size_t bytes = keel_matrix_row_bytes(w->type, w->cols), all = w->cols - first * BLOCK;
+    const size_t bytes = keel_matrix_row_bytes(w->type, w->cols), blocks = job->blocks;
     const uint8_t *row = (const uint8_t *)w->data + o * bytes,
                   *at = row + keel_matrix_row_bytes(w->type, first * BLOCK);
     uint8_t *q = job->q[r];
     memcpy(job->scale[r], row, sizeof(float)); /* of those that have it there */
-    for (size_t b = 0; b < job->blocks; b++, q += BLOCK) {
-        switch (w->type) {
-        case KEEL_MATRIX_I8:
-            if (all < (b + 1) * BLOCK) {
-                memset(q, above ? 128 : 0, BLOCK);
-                for (size_t i = 0; i < all % BLOCK; i++) q[i] = (uint8_t)(at[i] ^ (above ? 128 : 0));
-                break;
-            }
-            put(q, take_bytes(at, above));
-            at += BLOCK;
-            break;
-        case KEEL_MATRIX_Q4_G32:
-            put(q, take_fours(at + 1, *at, above));
+    for (size_t i = 0; first == 0 && i < bytes; i += 64) _mm_prefetch(row + ROWS * bytes + i, _MM_HINT_T0);
+    switch (w->type) {
+    case KEEL_MATRIX_I8:
+        take_i8(at, w->cols - first * BLOCK, blocks, q, above);
+        break;
+    case KEEL_MATRIX_Q4_G32:
+        for (size_t b = 0; b < blocks; b++, at += KEEL_MATRIX_G32_BYTES) {
+            put(q + b * BLOCK, take_fours(at + 1, *at, above));
             job->step[r][b] = *at & 15;
-            at += KEEL_MATRIX_G32_BYTES;
-            break;
-        case KEEL_MATRIX_Q4_0:
-            put(q, take_fours(at + 2, 1, above));
+        }
+        break;
+    case KEEL_MATRIX_Q4_0:
+        for (size_t b = 0; b < blocks; b++, at += KEEL_MATRIX_Q4_0_BYTES) {
+            put(q + b * BLOCK, take_fours(at + 2, 1, above));
             job->scale[r][b] = scale_at(at);
-            at += KEEL_MATRIX_Q4_0_BYTES;
-            break;
-        default:
-            put(q, take_bytes(at + 2, above));
+        }
+        break;
+    default:
+        for (size_t b = 0; b < blocks; b++, at += KEEL_MATRIX_BLOCK_BYTES) {
+            put(q + b * BLOCK, take_bytes(at + 2, above));
             job->scale[r][b] = scale_at(at);
-            at += KEEL_MATRIX_BLOCK_BYTES;
         }
     }
 }
