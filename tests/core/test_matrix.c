@@ -13,6 +13,7 @@
 
 #include "core/matrix_fit.h"
 #include "core/pcg.h"
+#include "golden/quantised.h"
 
 /* What a half stands for, by IEEE 754. */
 static double half_value(unsigned half) {
@@ -143,6 +144,29 @@ static void steps_are_of_the_largest_block(void **state) {
     float part[32];
     keel_matrix_read(&m, 0, 32, 32, part);
     assert_memory_equal(part, back + 32, sizeof part);
+}
+
+/* Byte for byte what ggml (Q8_0, Q4_0) and numpy (the others) make of the same rows. */
+static void rows_are_written_as_others_write_them(void **state) {
+    (void)state;
+    for (size_t r = 0; r < GOLDEN_ROWS; r++) {
+        const struct {
+            keel_matrix_type type;
+            const unsigned char *expected;
+        } all[] = {{KEEL_MATRIX_Q8_0, golden_q8_0[r]},
+                   {KEEL_MATRIX_Q4_0, golden_q4_0[r]},
+                   {KEEL_MATRIX_I8, golden_int8[r]},
+                   {KEEL_MATRIX_Q4_G32, golden_q4_g32[r]}};
+        for (size_t t = 0; t < sizeof all / sizeof *all; t++) {
+            unsigned char found[4 * GOLDEN_COLS];
+            const size_t bytes = keel_matrix_row_bytes(all[t].type, GOLDEN_COLS);
+            keel_matrix_write_row(all[t].type, golden_rows[r], GOLDEN_COLS, found);
+            for (size_t i = 0; i < bytes; i++)
+                if (found[i] != all[t].expected[i])
+                    fail_msg("%s, row %zu, byte %zu: %d, expected %d", keel_matrix_type_name(all[t].type), r,
+                             i, found[i], all[t].expected[i]);
+        }
+    }
 }
 
 static void names_and_sound_rows(void **state) {
@@ -285,6 +309,7 @@ int main(void) {
         cmocka_unit_test(a_block_of_fours_is_written_as_ggml_writes_it),
         cmocka_unit_test(a_row_is_quantised_to_its_largest),
         cmocka_unit_test(steps_are_of_the_largest_block),
+        cmocka_unit_test(rows_are_written_as_others_write_them),
         cmocka_unit_test(names_and_sound_rows),
         cmocka_unit_test(a_search_errs_less_than_the_largest),
         cmocka_unit_test(a_percentile_limits_what_is_larger),
