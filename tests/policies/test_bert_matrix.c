@@ -139,6 +139,59 @@ static void a_folder_holds_it(void **state) {
     keel_bert_close(again);
 }
 
+/* A product of floats is another one: the folder says which. */
+static void a_folder_says_what_its_matrices_are_multiplied_with(void **state) {
+    (void)state;
+    keel_bert *bert = made_bert(), *again;
+    const float *expected = vectors_of(bert, texts, n_texts);
+    keel_bert_form form[64] = {0};
+    for (size_t row = 0; row < keel_bert_rows(bert); row++)
+        form[row] = (keel_bert_form){.type = KEEL_MATRIX_I8, .inputs = KEEL_INPUTS_F32};
+    assert_ok(keel_bert_convert(bert, form, NULL, &err));
+    assert_ok(keel_bert_save(bert, folder, &err));
+    assert_ok(keel_bert_load(&again, folder, &err));
+    const float *found = vectors_of(bert, texts, n_texts), *loaded = vectors_of(again, texts, n_texts);
+    assert_memory_equal(loaded, found, n_texts * MADE_HIDDEN * sizeof *found);
+    keel_bert *whole = made_bert();
+    convert_all(whole, KEEL_MATRIX_I8);
+    const float *rounded = vectors_of(whole, texts, n_texts);
+    for (size_t i = 0; i < n_texts; i++) {
+        const size_t at = i * MADE_HIDDEN;
+        assert_true(cosine(found + at, expected + at, MADE_HIDDEN) >
+                    cosine(rounded + at, expected + at, MADE_HIDDEN));
+    }
+    keel_bert_close(bert);
+    keel_bert_close(again);
+    keel_bert_close(whole);
+}
+
+/* Rows are spread over threads, scales are fitted. */
+static void converting_is_the_same_on_any_number_of_threads(void **state) {
+    (void)state;
+    keel_bert *one = made_bert(), *many = made_bert(), *plain = made_bert();
+    keel_bert_form form[64] = {0};
+    keel_pool *pool;
+    for (size_t row = 0; row < keel_bert_rows(one); row++)
+        form[row] = (keel_bert_form){.type = KEEL_MATRIX_Q4_0, .fit = {.method = KEEL_FIT_MSE}};
+    assert_ok(keel_pool_open(&pool, 3, &err));
+    assert_ok(keel_bert_convert(one, form, NULL, &err));
+    assert_ok(keel_bert_convert(many, form, pool, &err));
+    convert_all(plain, KEEL_MATRIX_Q4_0);
+    bool fitted = false;
+    for (size_t row = 0; row < keel_bert_rows(one); row++) {
+        const keel_matrix a = keel_bert_matrix(one, row), b = keel_bert_matrix(many, row),
+                          c = keel_bert_matrix(plain, row);
+        const size_t bytes = a.rows * keel_matrix_row_bytes(a.type, a.cols);
+        assert_memory_equal(a.data, b.data, bytes);
+        fitted |= memcmp(a.data, c.data, bytes) != 0;
+    }
+    assert_true(fitted);
+    keel_pool_close(pool);
+    keel_bert_close(one);
+    keel_bert_close(many);
+    keel_bert_close(plain);
+}
+
 /* A tensor of the folder that a_folder_holds_it leaves, called otherwise, of another type, or damaged. */
 static void spoil(const char *name, const char *as, keel_dtype dtype, bool damage) {
     keel_safetensors file;
@@ -219,6 +272,8 @@ int main(void) {
         cmocka_unit_test(widened_it_holds_what_the_format_held),
         cmocka_unit_test(a_folder_holds_it),
         cmocka_unit_test(damaged_folders_are_refused),
+        cmocka_unit_test(a_folder_says_what_its_matrices_are_multiplied_with),
+        cmocka_unit_test(converting_is_the_same_on_any_number_of_threads),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -6,7 +6,11 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "policies/compress/compress.h"
+#include "policies/encoder_base/file.h"
 #include "policies/encoder_base/lesson.h"
+#include "policies/transformer/bert_internal.h"
+#include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/peft.h"
 
 typedef void look(const keel_base *base, const keel_conversation *conversation, const keel_features *features,
@@ -328,6 +332,70 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
     keel__encoder_base_close(&base->base);
 }
 
+/* ---- in 8 bits ---- */
+
+static void in_int8(keel_encoder_base *base) {
+    keel_compress_config asked;
+    keel_compress_report report = {0};
+    const keel_compress_job job = {.config = &asked, .report = &report};
+    assert_ok(keel_options_defaults(keel_compress_options, &asked, &err));
+    asked.weights = KEEL_COMPRESS_INT8;
+    assert_ok(keel_base_compress(&base->base, &job, &err));
+    assert_true(report.bytes < report.bytes_before / 2);
+    assert_int_equal(keel_bert_matrix(base->bert, keel__bert_row(1, KEEL_BERT_UP)).type, KEEL_MATRIX_I8);
+    keel_compress_report_free(&report);
+}
+
+static void compressed_it_tells_apart_what_it_told_and_is_the_same_on_disk(void **state) {
+    (void)state;
+    static float before[1 + 128], after[1 + 128], again[1 + 128];
+    before[0] = after[0] = again[0] = 0;
+    add_log(20, "a", "train");
+    add_log(16, "b", "test");
+    keel_encoder_base *base = tuned("base");
+    const size_t n = 16 * base->base.state_dim;
+    assert_true(n <= 128);
+    look_at(&base->base, "test", keep_state, before);
+    in_int8(base);
+    look_at(&base->base, "test", keep_state, after);
+    assert_memory_not_equal(before, after, (1 + n) * sizeof *before);
+    for (size_t i = 1; i <= n; i++)
+        if (!(fabsf(before[i] - after[i]) < 0.3f))
+            fail_msg("%zu: %g, %g", i, (double)before[i], (double)after[i]);
+    assert_ok(keel_folder_make(in("int8"), &err));
+    assert_ok(keel__encoder_base_save(&base->base, in("int8"), &err));
+    keel__encoder_base_close(&base->base);
+    keel_base *loaded;
+    assert_ok(keel__encoder_base_load(&loaded, in("int8"), &err));
+    look_at(loaded, "test", keep_state, again);
+    assert_memory_equal(again, after, (1 + n) * sizeof *again);
+    keel__encoder_base_close(loaded);
+}
+
+static void what_is_tuned_from_8_bits_is_in_f32(void **state) {
+    (void)state;
+    keel_bert *bert;
+    keel_bert_form form[64] = {0};
+    add_log(16, "a", "train");
+    config.mode = KEEL_BERT_HEAD;
+    assert_ok(keel_bert_load(&bert, TINY, &err));
+    for (size_t row = 0; row < keel_bert_rows(bert); row++) form[row].type = KEEL_MATRIX_I8;
+    assert_ok(keel_bert_convert(bert, form, NULL, &err));
+    assert_ok(keel_folder_make(in("tiny"), &err));
+    assert_ok(keel_bert_save(bert, in("tiny"), &err));
+    assert_ok(keel_bert_widen(bert, &err));
+    assert_ok(tune_from(in("tiny"), "base", 1));
+    keel_base *base;
+    assert_ok(keel_base_load(&base, in("base"), &err));
+    const keel_bert *found = ((keel_encoder_base *)base)->bert;
+    assert_null(found->compressed);
+    for (size_t row = 0; row < keel_bert_rows(bert); row++) /* heads alone were trained */
+        assert_memory_equal(keel_params_at(&found->params, row), keel_params_at(&bert->params, row),
+                            bert->params.table[row].rows * bert->params.table[row].cols * sizeof(float));
+    keel_base_close(base);
+    keel_bert_close(bert);
+}
+
 /* ---- going on from one ---- */
 
 static void tuning_goes_on_from_a_tuned_base(void **state) {
@@ -498,6 +566,8 @@ int main(void) {
         TEST(the_prior_is_the_geometric_mean_of_both_bases),
         TEST(features_are_standardised),
         TEST(a_batch_gives_what_one_decision_gives),
+        TEST(compressed_it_tells_apart_what_it_told_and_is_the_same_on_disk),
+        TEST(what_is_tuned_from_8_bits_is_in_f32),
         TEST(tuning_goes_on_from_a_tuned_base),
         TEST(the_adapter_that_lora_leaves_makes_the_tuned_encoder_again),
         TEST(acts_are_named_from_what_was_said),
