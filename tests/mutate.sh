@@ -62,7 +62,9 @@ tests_of() {
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
-    policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt ;;
+    policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt policies/test_bert_matrix ;;
+    policies/encoder_onnx.c | policies/transformer/onnx*) echo policies/test_onnx ;;
+    policies/transformer/bert_matrix.c) echo policies/test_bert_matrix ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;
     policies/transformer/llama_tape.c | policies/transformer/llama_adapt.c | policies/transformer/llama_plan.c | policies/transformer/llama_fake.c) echo policies/test_llama_tape policies/test_llama_taught policies/test_llama_adapt policies/test_llama_plan policies/test_llama_sizes policies/test_llama_fake ;;
     policies/tokens/jinja* | policies/tokens/chat_template.c) echo policies/test_chat_template ;;
@@ -71,7 +73,7 @@ tests_of() {
     policies/transformer/sampling.c | policies/transformer/reply.c | policies/transformer/generate.c) echo policies/test_generate ;;
     policies/transformer/llama_run.c | policies/transformer/llama_head.c | policies/transformer/llama_layer.c | policies/transformer/llama_sequence.c | policies/transformer/input_stats.c) echo policies/test_llama_run policies/test_llama_sizes ;;
     policies/transformer/llama*.c | policies/transformer/gguf*.c | policies/transformer/blocks.c | policies/transformer/model_folder.c) echo policies/test_llama policies/test_gguf policies/test_llama_sizes ;;
-    policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_tokenizer ;;
+    policies/transformer/*) echo policies/test_bert policies/test_bert_folder policies/test_bert_matrix policies/test_tokenizer ;;
     policies/qnet.c) echo policies/test_qnet rl/test_learners ;;
     policies/*) echo policies/test_policy policies/test_qnet policies/test_weighting ;;
     rl/judge/ope.c | rl/judge/intervals.c | rl/judge/bootstrap.c) echo rl/test_intervals rl/test_ope rl/test_evaluate rl/test_truth ;;
