@@ -3,6 +3,7 @@
 #include "policies/compress/prune_bert.h"
 #include "policies/compress/prune_llama.h"
 #include "policies/compress/quantise.h"
+#include "policies/compress/student.h"
 #include "policies/transformer/bert_matrix.h"
 
 static void measure_llama(const keel_llama *llama, double *parameters, double *bytes) {
@@ -32,6 +33,7 @@ static void measure_bert(const keel_bert *bert, double *parameters, double *byte
 
 keel_status keel_compress_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
     measure_bert(bert, &job->report->parameters_before, &job->report->bytes_before);
+    KEEL_TRY(keel_student_bert(bert, job, err));
     KEEL_TRY(keel_prune_bert(bert, job, err));
     KEEL_TRY(keel_quantise_bert(bert, job, err));
     measure_bert(bert, &job->report->parameters, &job->report->bytes);

@@ -16,6 +16,13 @@ const char *const keel_compress_importances[] = {"weight", "activation", "taylor
 const char *const keel_compress_spreads[] = {"even", "sensitivity", NULL};
 
 const keel_option keel_compress_options[] = {
+    INT(student_layers, "0", 0, 1024,
+        "of an encoder as it came: an untuned student with so many of its layers; 0: with all"),
+    INT(student_hidden, "0", 0, 65536,
+        "a student so wide, by the principal directions of the token table, a multiple of a head's width; 0: as wide"),
+    BOOL(student_static, "false", "a student of one vector a token, pooled: no layers"),
+    INT(student_vocabulary, "0", 0, 16777216,
+        "a student that knows so many tokens: those that logged text (--store) uses most; 0: all"),
     REAL(ratio, "0", 0, 0.9, "share of the weights but embeddings and heads that is pruned"),
     CHOICE(
         prune, "channels,groups", keel_compress_prunes,

@@ -15,6 +15,9 @@ enum {
 };
 
 typedef struct keel_compress_config {
+    /* students (policies/compress/student.h); 0, false: as the teacher */
+    int64_t student_layers, student_hidden, student_vocabulary;
+    bool student_static;
     /* pruning (policies/compress/prune.h) */
     double ratio; /* of the parameters but embeddings and heads that go; 0: nothing is pruned */
     int prune, importance, spread;

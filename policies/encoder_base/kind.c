@@ -72,6 +72,8 @@ const keel_option keel_encoder_base_options[] = {
     REAL(outcome_weight, "1", 0, 1000, "weight of the loss of a candidate's outcome, where judged"),
     REAL(preference_weight, "1", 0, 1000, "weight of the loss of preferred pairs"),
     REAL(rank_weight, "1", 0, 1000, "weight of the ranking loss (candidate sets)"),
+    KEEL_BASE_OPTION_DISTIL,
+    KEEL_BASE_OPTION_TEMPERATURE,
     KEEL_BASE_OPTION_MEMORY,
     KEEL_BASE_OPTION_SEED,
     {0}};
@@ -87,6 +89,7 @@ const keel_base_kind keel_encoder_base_kind = {
     .checkpoints = checkpoints,
     .starts_from = keel__encoder_base_starts_from,
     .needs_model = true,
+    .distils = true,
     .tune = keel__encoder_base_tune,
     .load = keel__encoder_base_load,
     .save = keel__encoder_base_save,

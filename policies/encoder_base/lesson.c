@@ -1,5 +1,6 @@
 #include "policies/encoder_base/lesson.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/hash.h"
@@ -133,9 +134,10 @@ bool keel__encoder_prefers(const keel_decision *decision, size_t a, size_t b) {
 }
 
 keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
-                                         const keel_conversation *conversation, size_t decision) {
+                                         const keel_conversation *conversation, size_t decision,
+                                         const keel_soft_label *soft) {
     const keel_decision *at = &conversation->decisions[decision];
-    keel_encoder_labels labels = {.risk = conversation->risk, .act = -1, .decision = at};
+    keel_encoder_labels labels = {.risk = conversation->risk, .act = -1, .decision = at, .soft = soft};
     for (size_t i = 0; i < at->n_candidates; i++) {
         const keel_candidate *candidate = &at->candidates[i];
         labels.n_taken += candidate->taken;
@@ -149,10 +151,12 @@ keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
 size_t keel__encoder_terms(const keel_encoder_base *model, const keel_encoder_labels *labels, int head) {
     const bool ranked =
         labels->decision->n_candidates > 1 || keel__encoder_compares(model); /* one alone: no loss */
-    const size_t n[KEEL_N_HEADS] = {[KEEL_HEAD_RISK] = labels->risk != KEEL_RISK_UNKNOWN,
-                                    [KEEL_HEAD_ACT] = labels->act >= 0,
-                                    [KEEL_HEAD_OUTCOME] = labels->n_judged,
-                                    [KEEL_HEAD_PREFERENCE] = labels->n_pairs,
-                                    [KEEL_HEAD_RANK] = labels->n_taken > 0 && ranked};
+    const keel_soft_label *soft = labels->soft;
+    const size_t n[KEEL_N_HEADS] = {
+        [KEEL_HEAD_RISK] = labels->risk != KEEL_RISK_UNKNOWN || (soft && !isnan(soft->risk)),
+        [KEEL_HEAD_ACT] = labels->act >= 0 || (soft && soft->prior),
+        [KEEL_HEAD_OUTCOME] = soft && soft->outcomes ? labels->decision->n_candidates : labels->n_judged,
+        [KEEL_HEAD_PREFERENCE] = labels->n_pairs,
+        [KEEL_HEAD_RANK] = labels->n_taken > 0 && ranked};
     return model->uses[head] ? n[head] : 0;
 }

@@ -3,6 +3,7 @@
 #define KEEL_POLICIES_ENCODER_BASE_LESSON_H
 
 #include "policies/encoder_base/model.h"
+#include "policies/soft_labels.h"
 
 /* What the encoder reads of a text; in the arena of whoever asked. */
 typedef struct keel_reading {
@@ -34,10 +35,12 @@ typedef struct keel_encoder_labels {
     size_t n_judged; /* candidates with an outcome */
     size_t n_pairs;  /* of which one candidate is preferred */
     const keel_decision *decision;
+    const keel_soft_label *soft; /* what a teacher says, or NULL */
 } keel_encoder_labels;
 
 keel_encoder_labels keel__encoder_labels(const keel_encoder_base *model,
-                                         const keel_conversation *conversation, size_t decision);
+                                         const keel_conversation *conversation, size_t decision,
+                                         const keel_soft_label *soft);
 /* How many terms the decision adds to the loss of a head. */
 size_t keel__encoder_terms(const keel_encoder_base *model, const keel_encoder_labels *labels, int head);
 /* Whether candidate a was preferred to b: by better feedback where both have it, else because a was taken and

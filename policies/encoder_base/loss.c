@@ -9,10 +9,14 @@
  * (in-batch negatives, Henderson et al. 2017; of near states with near_negatives); of a pair the decision's
  * own candidates alone; another decision's candidate that reads as one of its own is none of the others
  *
- * s, c: vectors of state and candidate; each term over its number in the whole batch, times its weight. */
+ * With a teacher risk, act and outcome are mixed with what it says (policies/soft_loss.h). s, c: vectors of
+ * state and candidate; each term over its number in the whole batch, times its weight. */
 #include "policies/encoder_base/loss.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "policies/soft_loss.h"
 
 typedef struct shard_rows {
     const keel_encoder_batch *batch;
@@ -105,50 +109,67 @@ static keel_tensor *head(const shard_rows *rows, keel_tensor *x, int which) {
     return keel_op_linear(tape, x, w, keel_bert_param(tape, model->bert, &training, row + 1), KEEL_LINEAR);
 }
 
-/* Cross-entropy with one label a row, below 0: none; a share of the target is spread over all classes
- * (Szegedy et al. 2016). */
-static keel_tensor *name_loss(const shard_rows *rows, keel_tensor *x, size_t n, int which, size_t classes,
-                              const int32_t *label) {
+static bool make_targets(const shard_rows *rows, size_t n, size_t classes, keel_soft_targets *out) {
+    return keel_soft_targets_make(&rows->batch->model->config.common, n, classes, &rows->work->arena, out);
+}
+
+/* A label's row, of which a share is spread over all classes (Szegedy et al. 2016). */
+static void put_label(const shard_rows *rows, size_t classes, size_t named, float *target) {
     const float smooth = (float)rows->batch->model->config.label_smoothing;
-    float *target = room(rows, n * classes, sizeof *target), *weight = room(rows, n, sizeof *weight);
-    if (!target || !weight) return NULL;
-    for (size_t i = 0; i < n; i++) {
-        const size_t named = label[i] >= 0 ? (size_t)label[i] : 0;
-        weight[i] = label[i] >= 0;
-        for (size_t k = 0; k < classes; k++) target[i * classes + k] = smooth / (float)classes;
-        target[i * classes + named] += 1 - smooth;
-    }
-    return keel_op_cross_entropy(rows->work->tape, head(rows, x, which), target, weight,
-                                 (float)rows->batch->divisor[which]);
+    for (size_t k = 0; k < classes; k++) target[k] = smooth / (float)classes;
+    target[named] += 1 - smooth;
 }
 
 static keel_tensor *risk_loss(const shard_rows *rows, keel_tensor *states) {
     const float smooth = (float)rows->batch->model->config.label_smoothing;
-    float *target = room(rows, rows->n, sizeof *target), *weight = room(rows, rows->n, sizeof *weight);
-    if (!target || !weight) return NULL;
+    keel_soft_targets to;
+    if (!make_targets(rows, rows->n, 1, &to)) return NULL;
     for (size_t b = 0; b < rows->n; b++) {
-        const keel_risk risk = rows->lesson[b].labels.risk;
-        target[b] = (risk == KEEL_RISK_DANGEROUS) * (1 - smooth) + smooth / 2;
-        weight[b] = risk != KEEL_RISK_UNKNOWN;
+        const keel_encoder_labels *labels = &rows->lesson[b].labels;
+        const bool taught = labels->soft && !isnan(labels->soft->risk);
+        keel_soft_targets_weigh(&to, b, labels->risk != KEEL_RISK_UNKNOWN, taught);
+        to.hard[b] = (labels->risk == KEEL_RISK_DANGEROUS) * (1 - smooth) + smooth / 2;
+        if (taught) to.soft[b] = 1 / (1 + expf(-labels->soft->risk / (float)to.temperature));
     }
-    return keel_op_logistic(rows->work->tape, head(rows, states, KEEL_HEAD_RISK), target, weight,
-                            (float)rows->batch->divisor[KEEL_HEAD_RISK]);
+    return keel_soft_logistic(rows->work->tape, head(rows, states, KEEL_HEAD_RISK), &to,
+                              rows->batch->divisor[KEEL_HEAD_RISK]);
 }
 
 static keel_tensor *act_loss(const shard_rows *rows, keel_tensor *states) {
-    int32_t *label = room(rows, rows->n, sizeof *label);
-    if (!label) return NULL;
-    for (size_t b = 0; b < rows->n; b++) label[b] = rows->lesson[b].labels.act;
-    return name_loss(rows, states, rows->n, KEEL_HEAD_ACT, rows->batch->model->base.n_acts, label);
+    const size_t classes = rows->batch->model->base.n_acts;
+    keel_soft_targets to;
+    if (!make_targets(rows, rows->n, classes, &to)) return NULL;
+    for (size_t b = 0; b < rows->n; b++) {
+        const keel_encoder_labels *labels = &rows->lesson[b].labels;
+        const bool labelled = labels->act >= 0, taught = labels->soft && labels->soft->prior;
+        keel_soft_targets_weigh(&to, b, labelled, taught);
+        put_label(rows, classes, labelled ? (size_t)labels->act : 0, to.hard + b * classes);
+        to.soft[b * classes] = 1;
+        if (taught) memcpy(to.soft + b * classes, labels->soft->prior, classes * sizeof *to.soft);
+    }
+    return keel_soft_cross_entropy(rows->work->tape, head(rows, states, KEEL_HEAD_ACT), &to,
+                                   rows->batch->divisor[KEEL_HEAD_ACT]);
+}
+
+static void put_outcome(const shard_rows *rows, size_t b, size_t candidate, keel_soft_targets *to) {
+    const keel_encoder_labels *labels = &rows->lesson[b].labels;
+    const keel_outcome outcome = labels->decision->candidates[candidate].outcome;
+    const bool labelled = outcome != KEEL_OUTCOME_NONE, taught = labels->soft && labels->soft->outcomes;
+    const size_t row = rows->first[b] + candidate;
+    float *soft = to->soft + row * KEEL_N_OUTCOMES;
+    keel_soft_targets_weigh(to, row, labelled, taught);
+    put_label(rows, KEEL_N_OUTCOMES, labelled ? (size_t)outcome - 1 : 0, to->hard + row * KEEL_N_OUTCOMES);
+    soft[0] = 1;
+    if (taught) keel_soft_label_outcome(labels->soft->outcomes + 2 * candidate, to->temperature, soft);
 }
 
 static keel_tensor *outcome_loss(const shard_rows *rows, keel_tensor *candidates) {
-    int32_t *label = room(rows, rows->n_candidates, sizeof *label);
-    if (!label) return NULL;
+    keel_soft_targets to;
+    if (!make_targets(rows, rows->n_candidates, KEEL_N_OUTCOMES, &to)) return NULL;
     for (size_t b = 0; b < rows->n; b++)
-        for (size_t i = rows->first[b]; i < rows->first[b + 1]; i++)
-            label[i] = (int32_t)rows->lesson[b].labels.decision->candidates[i - rows->first[b]].outcome - 1;
-    return name_loss(rows, candidates, rows->n_candidates, KEEL_HEAD_OUTCOME, KEEL_N_OUTCOMES, label);
+        for (size_t i = 0; i < rows->first[b + 1] - rows->first[b]; i++) put_outcome(rows, b, i, &to);
+    return keel_soft_cross_entropy(rows->work->tape, head(rows, candidates, KEEL_HEAD_OUTCOME), &to,
+                                   rows->batch->divisor[KEEL_HEAD_OUTCOME]);
 }
 
 /* ---- preference ---- */

@@ -1,5 +1,5 @@
-/* Tuning, in this order: the encoder's weights, which decisions teach, the n-gram base beside it, training,
- * scaling, the tables of crossed logits. */
+/* Tuning, in this order: the encoder's weights, what a teacher says, which decisions teach, the n-gram base
+ * beside it, training, scaling, the tables of crossed logits. */
 #include "policies/encoder_base/tune.h"
 
 #include <math.h>
@@ -48,7 +48,8 @@ static keel_status count_conversation(counting *to, size_t place, const keel_con
     const keel_encoder_base *model = to->tuning->model;
     const int64_t group = keel_conversation_group_hash(conversation);
     for (size_t d = 0; d < conversation->n_decisions; d++) {
-        const keel_encoder_labels labels = keel__encoder_labels(model, conversation, d);
+        const keel_encoder_labels labels =
+            keel__encoder_labels(model, conversation, d, keel_soft_label_of(to->tuning->soft, place, d));
         size_t sum = 0;
         for (int h = 0; h < KEEL_N_HEADS; h++) sum += keel__encoder_terms(model, &labels, h);
         const keel_encoder_unit unit = {.place = place,
@@ -149,8 +150,10 @@ static keel_status read_lesson(void *context, size_t i, size_t thread, keel_err 
     const size_t unit = reader->at[i], decision = reader->tuning->unit[unit].decision;
     const keel_conversation *conversation = reader->read[i];
     (void)thread;
-    reader->lesson[i] = (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision),
-                                              .vectors = vectors_at_hand(reader, unit)};
+    const keel_soft_label *soft = keel_soft_label_of(reader->tuning->soft, reader->place[i], decision);
+    reader->lesson[i] =
+        (keel_encoder_lesson){.labels = keel__encoder_labels(model, conversation, decision, soft),
+                              .vectors = vectors_at_hand(reader, unit)};
     if (reader->recalls) return recall(reader, unit, &reader->arena[i], &reader->lesson[i].texts, err);
     const keel_decision *at = reader->lesson[i].labels.decision;
     const keel_candidate *candidates;
@@ -479,6 +482,9 @@ static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_t
                    {"updates", (double)trained->updates}}};
     if (tuning->model->config.held_out > 0)
         report->figure[report->n_figures++] = (keel_base_figure){"best_epoch", (double)trained->best_epoch};
+    if (tuning->soft)
+        report->figure[report->n_figures++] =
+            (keel_base_figure){"decisions_taught", (double)tuning->soft->taught};
     if (from && from->states.n > 0) /* else it does not tell */
         report->figure[report->n_figures++] =
             (keel_base_figure){"decisions_known_before", (double)count_known(tuning)};
@@ -502,6 +508,7 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     keel_encoder_trained trained = {0};
     keel_base *beside = NULL;
     KEEL_TRY(make_model(tuning, err));
+    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "encoder base", err));
     KEEL_TRY(read_units(tuning, err));
     warn_of_reading(tuning);
     if (keel_beside_wanted(tuning->model->config.ngrams, tuning->model->base.space))
@@ -522,6 +529,7 @@ keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out
                                     keel_err *err) {
     keel_encoder_tuning tuning = {.job = job};
     keel_status status = run(&tuning, report, err);
+    keel_soft_labels_free(tuning.soft);
     keel_free(tuning.unit);
     keel_arena_free(&tuning.arena);
     if (status == KEEL_OK)

@@ -41,6 +41,7 @@ typedef struct keel_encoder_tuning {
     int64_t *state_key, *candidate_key;     /* [n], [n_candidates] */
     uint64_t *candidate_hash;               /* [n_candidates] of what is read of it: keel_reading.hash */
     float *state_logits, *candidate_logits; /* [n, n_state], [n_candidates, n_candidate] */
+    keel_soft_labels *soft;                 /* of the job's teacher, or NULL */
     keel_encoder_read_counts *counts;       /* [n] of its texts */
     keel_arena arena;
 } keel_encoder_tuning;

@@ -11,6 +11,7 @@
 
 #include "core/ops.h"
 #include "policies/ngram_base/loss.h"
+#include "policies/soft_loss.h"
 
 const char *const keel__ngram_base_losses[KEEL_N_LOSSES] = {"rank", "act", "outcome", "risk"};
 
@@ -196,56 +197,8 @@ static keel_tensor *hidden(shard_rows *rows, int first_field, size_t n_fields, s
 
 /* ---- labels, and what the teacher says ---- */
 
-/* Targets and weights of the rows of one loss. The loss is (1 - share) that of labels plus share times T^2
- * that of logits / T with what the teacher says at the temperature T (Hinton et al. 2015). */
-typedef struct targets {
-    float *hard, *soft;               /* [n, classes] */
-    float *hard_weight, *soft_weight; /* [n] 1 - share, and share T^2, where known; else 0 */
-    bool taught;                      /* any soft weight is above 0 */
-} targets;
-
-static bool make_targets(const shard_rows *rows, size_t n, size_t classes, targets *out) {
-    keel_arena *arena = &rows->work->arena;
-    *out = (targets){.hard = keel_arena_calloc(arena, n * classes + 1, sizeof(float)),
-                     .soft = keel_arena_calloc(arena, n * classes + 1, sizeof(float)),
-                     .hard_weight = keel_arena_calloc(arena, n + 1, sizeof(float)),
-                     .soft_weight = keel_arena_calloc(arena, n + 1, sizeof(float))};
-    return out->hard && out->soft && out->hard_weight && out->soft_weight;
-}
-
-static float temperature(const shard_rows *rows) {
-    return (float)rows->batch->model->config.common.distil_temperature;
-}
-
-static void weigh(const shard_rows *rows, targets *to, size_t i, known k) {
-    const double share =
-        keel_soft_label_share(k.taught, k.labelled, rows->batch->model->config.common.distil);
-    to->hard_weight[i] = k.labelled ? (float)(1 - share) : 0;
-    to->soft_weight[i] = (float)share * temperature(rows) * temperature(rows);
-    to->taught |= k.taught;
-}
-
-typedef keel_tensor *loss_of(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
-                             const void *shape, double divisor);
-
-static keel_tensor *mixed_loss(shard_rows *rows, keel_tensor *x, const targets *to, loss_of *loss,
-                               const void *shape, double divisor) {
-    keel_tensor *hard = loss(rows, x, to->hard, to->hard_weight, shape, divisor);
-    if (!to->taught) return hard;
-    keel_tensor *cooler = keel_op_scale(rows->tape, x, 1 / temperature(rows));
-    return keel_op_add(rows->tape, hard, loss(rows, cooler, to->soft, to->soft_weight, shape, divisor));
-}
-
-static keel_tensor *of_classes(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
-                               const void *shape, double divisor) {
-    (void)shape;
-    return keel_op_cross_entropy(rows->tape, x, target, weight, (float)divisor);
-}
-
-static keel_tensor *of_yes_or_no(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
-                                 const void *shape, double divisor) {
-    (void)shape;
-    return keel_op_logistic(rows->tape, x, target, weight, (float)divisor);
+static bool make_targets(const shard_rows *rows, size_t n, size_t classes, keel_soft_targets *out) {
+    return keel_soft_targets_make(&rows->batch->model->config.common, n, classes, &rows->work->arena, out);
 }
 
 /* ---- ranking ---- */
@@ -253,7 +206,7 @@ static keel_tensor *of_yes_or_no(shard_rows *rows, keel_tensor *x, const float *
 typedef struct ranking { /* segments of (lesson, candidate): the lesson's own candidates, then sampled ones */
     size_t n, n_segments;
     int32_t *state, *candidate, *offsets;
-    targets of; /* weights by segment */
+    keel_soft_targets of; /* weights by segment */
 } ranking;
 
 static void add_pair(ranking *to, size_t lesson, size_t candidate, float target, float soft) {
@@ -266,7 +219,7 @@ static void add_pair(ranking *to, size_t lesson, size_t candidate, float target,
 static void rank_lesson(shard_rows *rows, ranking *to, size_t b, known k) {
     const keel_lesson *lesson = rows->lesson[b];
     size_t first = (size_t)rows->first[b], last = (size_t)rows->first[b + 1];
-    weigh(rows, &to->of, to->n_segments, k);
+    keel_soft_targets_weigh(&to->of, to->n_segments, k.labelled, k.taught);
     for (size_t i = first; i < last; i++)
         add_pair(to, b, i, k.labelled && lesson->taken[i - first] ? 1.0f / (float)lesson->n_taken : 0,
                  k.taught ? lesson->soft->prior[i - first] : 0);
@@ -291,13 +244,6 @@ static bool make_ranking(shard_rows *rows, ranking *to, keel_arena *arena) {
     return true;
 }
 
-static keel_tensor *of_segments(shard_rows *rows, keel_tensor *x, const float *target, const float *weight,
-                                const void *shape, double divisor) {
-    const ranking *pairs = shape;
-    return keel_op_segment_cross_entropy(rows->tape, x, pairs->offsets, pairs->n_segments, target, weight,
-                                         (float)divisor);
-}
-
 static keel_tensor *rank_loss(shard_rows *rows, keel_tensor *states, keel_tensor *candidates) {
     ranking pairs;
     static const float nothing = 0;
@@ -308,54 +254,54 @@ static keel_tensor *rank_loss(shard_rows *rows, keel_tensor *states, keel_tensor
     keel_tensor *c = keel_op_rows(rows->tape, candidates, pairs.candidate, pairs.n);
     keel_tensor *score = keel_op_scale(rows->tape, keel_op_dot(rows->tape, s, c), scale);
     score = keel_op_add(rows->tape, score, linear(rows, c, KEEL_PARAM_RANK, KEEL_LINEAR));
-    return mixed_loss(rows, score, &pairs.of, of_segments, &pairs, rows->batch->divisor[KEEL_LOSS_RANK]);
+    return keel_soft_segments(rows->tape, score, pairs.offsets, pairs.n_segments, &pairs.of,
+                              rows->batch->divisor[KEEL_LOSS_RANK]);
 }
 
 /* ---- classification: acts, outcomes, risk ---- */
 
 static keel_tensor *act_loss(shard_rows *rows, keel_tensor *states) {
     const size_t classes = rows->batch->model->base.n_acts;
-    targets to;
+    keel_soft_targets to;
     if (!make_targets(rows, rows->n, classes, &to)) return NULL;
     for (size_t i = 0; i < rows->n; i++) {
         const keel_lesson *lesson = rows->lesson[i];
         const known k = knows(lesson, rows->risk[i], KEEL_LOSS_ACT, 0);
-        weigh(rows, &to, i, k);
+        keel_soft_targets_weigh(&to, i, k.labelled, k.taught);
         to.hard[i * classes + (k.labelled ? (size_t)lesson->act : 0)] = 1;
         to.soft[i * classes] = 1;
         if (k.taught) memcpy(to.soft + i * classes, lesson->soft->prior, classes * sizeof *to.soft);
     }
-    return mixed_loss(rows, linear(rows, states, KEEL_PARAM_ACT, KEEL_LINEAR), &to, of_classes, NULL,
-                      rows->batch->divisor[KEEL_LOSS_ACT]);
+    return keel_soft_cross_entropy(rows->tape, linear(rows, states, KEEL_PARAM_ACT, KEEL_LINEAR), &to,
+                                   rows->batch->divisor[KEEL_LOSS_ACT]);
 }
 
 static keel_tensor *outcome_loss(shard_rows *rows, keel_tensor *candidates) {
-    targets to;
+    keel_soft_targets to;
     if (!make_targets(rows, rows->n_candidates, KEEL_N_OUTCOMES, &to)) return NULL;
     for (size_t i = 0; i < rows->n_candidates; i++) {
         const known k = {rows->outcome[i] != KEEL_OUTCOME_NONE, rows->soft_outcome[i] != NULL};
-        weigh(rows, &to, i, k);
+        keel_soft_targets_weigh(&to, i, k.labelled, k.taught);
         to.hard[i * KEEL_N_OUTCOMES + (k.labelled ? (size_t)rows->outcome[i] - 1 : 0)] = 1;
         to.soft[i * KEEL_N_OUTCOMES] = 1;
         if (k.taught)
-            keel_soft_label_outcome(rows->soft_outcome[i], (double)temperature(rows),
-                                    to.soft + i * KEEL_N_OUTCOMES);
+            keel_soft_label_outcome(rows->soft_outcome[i], to.temperature, to.soft + i * KEEL_N_OUTCOMES);
     }
-    return mixed_loss(rows, linear(rows, candidates, KEEL_PARAM_OUTCOME, KEEL_LINEAR), &to, of_classes, NULL,
-                      rows->batch->divisor[KEEL_LOSS_OUTCOME]);
+    return keel_soft_cross_entropy(rows->tape, linear(rows, candidates, KEEL_PARAM_OUTCOME, KEEL_LINEAR), &to,
+                                   rows->batch->divisor[KEEL_LOSS_OUTCOME]);
 }
 
 static keel_tensor *risk_loss(shard_rows *rows, keel_tensor *states) {
-    targets to;
+    keel_soft_targets to;
     if (!make_targets(rows, rows->n, 1, &to)) return NULL;
     for (size_t i = 0; i < rows->n; i++) {
         const known k = knows(rows->lesson[i], rows->risk[i], KEEL_LOSS_RISK, 0);
-        weigh(rows, &to, i, k);
+        keel_soft_targets_weigh(&to, i, k.labelled, k.taught);
         to.hard[i] = rows->risk[i] == KEEL_RISK_DANGEROUS;
-        if (k.taught) to.soft[i] = 1 / (1 + expf(-rows->lesson[i]->soft->risk / temperature(rows)));
+        if (k.taught) to.soft[i] = 1 / (1 + expf(-rows->lesson[i]->soft->risk / (float)to.temperature));
     }
-    return mixed_loss(rows, linear(rows, states, KEEL_PARAM_RISK, KEEL_LINEAR), &to, of_yes_or_no, NULL,
-                      rows->batch->divisor[KEEL_LOSS_RISK]);
+    return keel_soft_logistic(rows->tape, linear(rows, states, KEEL_PARAM_RISK, KEEL_LINEAR), &to,
+                              rows->batch->divisor[KEEL_LOSS_RISK]);
 }
 
 /* ---- all together ---- */

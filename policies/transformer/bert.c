@@ -63,6 +63,13 @@ static keel_status read_layer_sizes(const reader *r, const cJSON *json) {
     return status;
 }
 
+/* None: one vector a token, pooled (policies/compress/student.h). */
+static keel_status read_layers(reader *r, const cJSON *json) {
+    const cJSON *layers = keel_json_get(json, "num_hidden_layers");
+    if (cJSON_IsNumber(layers) && layers->valuedouble == 0) return KEEL_OK;
+    return keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &r->to->config.layers);
+}
+
 static keel_status read_config(reader *r, const cJSON *json) {
     keel_bert_config *c = &r->to->config;
     const char *type = "";
@@ -79,7 +86,7 @@ static keel_status read_config(reader *r, const cJSON *json) {
     KEEL_TRY(keel_model_folder_quantised(&r->from, json, &r->quantised));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "vocab_size", 1 << 24, &c->vocab));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "hidden_size", 1 << 16, &c->hidden));
-    KEEL_TRY(keel_model_folder_size(&r->from, json, "num_hidden_layers", 1024, &c->layers));
+    KEEL_TRY(read_layers(r, json));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "num_attention_heads", 1024, &c->heads));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "intermediate_size", 1 << 18, &c->inner));
     KEEL_TRY(keel_model_folder_size(&r->from, json, "max_position_embeddings", 1 << 20, &c->positions));

@@ -6,10 +6,12 @@
 #include <math.h>
 
 #include "datasets/store_corpus.h"
+#include "golden/distil.h"
 #include "policies/ngram_base/encode.h"
 #include "policies/ngram_base/loss.h"
 #include "policies/ngram_base/passes.h"
 #include "policies/soft_labels.h"
+#include "policies/soft_loss.h"
 
 static keel_base *teacher;
 static struct keel_ngram_base_config small;
@@ -149,6 +151,57 @@ static void of_what_taught_it_a_teacher_says_its_crossed_logits(void **state) {
 
 /* ---- the loss ---- */
 
+enum { ROWS = 6, CLASSES = 3 };
+
+/* The loss of the logits x, and its slopes. */
+static void mixed(bool names, double *loss, float *slope) {
+    keel_tape *tape;
+    keel_arena arena = {0};
+    keel_soft_targets to;
+    const size_t classes = names ? CLASSES : 1;
+    const keel_base_config of = {.distil = 0.3, .distil_temperature = 2};
+    const keel_param table = {.name = "x", .rows = ROWS, .cols = classes};
+    keel_params params;
+    assert_ok(keel_tape_open(&tape, &err));
+    assert_ok(keel_params_make(&params, &table, 1, &err));
+    float *grads = keel_arena_calloc(&arena, params.size, sizeof *grads);
+    assert_true(grads && keel_soft_targets_make(&of, ROWS, classes, &arena, &to));
+    for (size_t i = 0; i < ROWS; i++) {
+        const int label = distil_label[i];
+        keel_soft_targets_weigh(&to, i, label >= 0, distil_taught[i]);
+        for (size_t k = 0; k < classes; k++) {
+            const double soft = names ? distil_soft[i * CLASSES + k] : distil_soft_yes[i];
+            params.data[i * classes + k] = (float)distil_x[i * CLASSES + k];
+            to.hard[i * classes + k] = names ? (label < 0 ? 0 : label) == (int)k : label > 0;
+            to.soft[i * classes + k] = (float)soft;
+        }
+    }
+    keel_tape_record(tape, true);
+    keel_tensor *x = keel_tape_param(tape, &params, 0, grads);
+    keel_tensor *total =
+        names ? keel_soft_cross_entropy(tape, x, &to, 5) : keel_soft_logistic(tape, x, &to, 5);
+    assert_ok(keel_tape_check(tape, total, &err));
+    *loss = (double)total->data[0];
+    assert_ok(keel_tape_backward(tape, total, &err));
+    memcpy(slope, grads, ROWS * classes * sizeof *slope);
+    keel_params_free(&params);
+    keel_arena_free(&arena);
+    keel_tape_close(tape);
+}
+
+static void mixed_losses_are_those_of_pytorch(void **state) {
+    (void)state;
+    double loss;
+    float slope[ROWS * CLASSES];
+    mixed(true, &loss, slope);
+    assert_float_equal(loss, distil_names[0], 1e-5);
+    for (size_t i = 0; i < (size_t)ROWS * CLASSES; i++)
+        assert_float_equal(slope[i], (float)distil_names_slope[i], 1e-6);
+    mixed(false, &loss, slope);
+    assert_float_equal(loss, distil_risk[0], 1e-5);
+    for (size_t i = 0; i < ROWS; i++) assert_float_equal(slope[i], (float)distil_risk_slope[i], 1e-6);
+}
+
 typedef struct one_batch {
     keel_tuning tuning;
     keel_example_reader reader;
@@ -239,6 +292,46 @@ static void the_mixed_loss_has_its_slopes(void **state) {
     keel_store_corpus_close(corpus);
 }
 
+/* ---- encoders as students ---- */
+
+static keel_status encode_from(const keel_base *base, const char *name, size_t threads) {
+    keel_pool *pool;
+    char dir[512];
+    const keel_sft_extras extras = {.teacher_base = base};
+    snprintf(dir, sizeof dir, "%s", in(name));
+    config.candidates = KEEL_CANDIDATES_NONE;
+    config.ngrams = KEEL_BESIDE_YES; /* it has no prior of its own */
+    assert_ok(keel_pool_open(&pool, threads, &err));
+    keel_status status =
+        keel_sft_with(store, &split, TINY, &config.common, &extras, dir, true, NULL, pool, &err);
+    keel_pool_close(pool);
+    return status;
+}
+
+/* Without a label there is nothing to learn but from a teacher; of what is crossed, students of folds learn.
+ */
+static void an_encoder_learns_what_no_label_says(void **state) {
+    (void)state;
+    keel_base *student = NULL;
+    assert_int_equal(encode_from(NULL, "alone", 1), KEEL_E_NOT_FOUND);
+    assert_ok(encode_from(teacher, "one", 1));
+    assert_ok(encode_from(teacher, "three", 3));
+    same_artefact("one", "three");
+    assert_float_equal(figure("one", "decisions_taught"), 60, 0);
+    assert_ok(keel_base_load(&student, in("one"), &err));
+    const keel_encoder_base *of = (const keel_encoder_base *)student;
+    const keel_encoder_base *by = (const keel_encoder_base *)teacher;
+    size_t agree = 0;
+    assert_true(of->states.n > 0 && student->crossed);
+    for (size_t i = 0; i < of->states.n; i++) { /* the log's questions have the same texts in both splits */
+        const float said = of->states.logits[i * of->states.width];
+        const float *told = keel_crossed_find(&by->states, of->states.key[i]);
+        agree += !told || (*told > 0) == (said > 0);
+    }
+    assert_int_equal(agree, of->states.n);
+    keel_base_close(student);
+}
+
 /* ---- the same bytes ---- */
 
 static void same_model(const char *a, const char *b) {
@@ -298,7 +391,9 @@ int main(void) {
         cmocka_unit_test(a_decision_without_a_label_learns_from_the_teacher_alone),
         cmocka_unit_test(log_odds_become_three_probabilities_at_the_temperature),
         TEST(of_what_taught_it_a_teacher_says_its_crossed_logits),
+        cmocka_unit_test(mixed_losses_are_those_of_pytorch),
         TEST(the_mixed_loss_has_its_slopes),
+        TEST(an_encoder_learns_what_no_label_says),
         TEST(threads_and_interruptions_change_no_byte),
         TEST(a_teacher_that_does_not_fit_is_refused_by_name),
     };

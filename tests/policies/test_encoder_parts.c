@@ -121,7 +121,7 @@ static void feedback_decides_which_is_better_and_else_what_was_taken(void **stat
     assert_false(keel__encoder_prefers(&decision, 0, 2)); /* both were taken */
     assert_true(keel__encoder_prefers(&decision, 2, 1));
     assert_false(keel__encoder_prefers(&decision, 2, 2));
-    assert_int_equal(keel__encoder_labels(model, &conversation, 0).n_pairs, 2);
+    assert_int_equal(keel__encoder_labels(model, &conversation, 0, NULL).n_pairs, 2);
 }
 
 static void one_candidate_alone_is_not_ranked(void **state) {
@@ -131,7 +131,7 @@ static void one_candidate_alone_is_not_ranked(void **state) {
     keel_conversation conversation = {.n_decisions = 1, .decisions = &decision};
     config.candidates = KEEL_CANDIDATES_CROSS;
     open_model();
-    const keel_encoder_labels labels = keel__encoder_labels(model, &conversation, 0);
+    const keel_encoder_labels labels = keel__encoder_labels(model, &conversation, 0, NULL);
     assert_int_equal(keel__encoder_terms(model, &labels, KEEL_HEAD_RANK), 0);
     model->config.candidates = KEEL_CANDIDATES_APART; /* there are those of other decisions */
     assert_int_equal(keel__encoder_terms(model, &labels, KEEL_HEAD_RANK), 1);
@@ -151,7 +151,7 @@ static keel_encoder_lesson lesson_of(const keel_decision *decision, size_t n) {
     for (size_t i = 0; i < (1 + n) * HIDDEN; i++) vectors[i] = sinf((float)i);
     for (size_t i = 0; i < n; i++) readings[i] = (keel_reading){.hash = i};
     return (keel_encoder_lesson){.texts = {.n_candidates = n, .candidate = readings},
-                                 .labels = keel__encoder_labels(model, &conversation, 0),
+                                 .labels = keel__encoder_labels(model, &conversation, 0, NULL),
                                  .vectors = vectors};
 }
 
