@@ -1,6 +1,6 @@
 /* How the scales of a model's matrices are chosen: by config.calibrate, and, with KEEL_FIT_MSE, by what each
  * input column carries on the log, where there is one (mean squares: the error of a product is then least on
- * such text; Frantar et al. 2023, arXiv:2210.17323, have the same diagonal). */
+ * such text; Frantar et al. 2022, arXiv:2210.17323, have the same diagonal). */
 #ifndef KEEL_POLICIES_COMPRESS_CALIBRATE_H
 #define KEEL_POLICIES_COMPRESS_CALIBRATE_H
 

@@ -2,15 +2,13 @@
  * is hostile. */
 #include "llama_fixture.h"
 
-#include <math.h>
+#include <stdlib.h>
 
-#include "core/packed.h"
 #include "core/safetensors.h"
-#include "policies/artefact.h"
+#include "datasets/store_corpus.h"
+#include "policies/compress/calibrate.h"
 #include "policies/compress/quantise.h"
 #include "policies/compress_base.h"
-#include "policies/policy_internal.h"
-#include "policies/sft.h"
 #include "policies/transformer/llama_run.h"
 
 static char out[3][256];
@@ -133,6 +131,100 @@ static void embeddings_and_heads_have_8_bits_and_odd_widths_int8(void **state) {
     config = config_of("q4_g32");
     assert_int_equal(keel_quantise_type(&config, true, 64), KEEL_MATRIX_I8);
     assert_int_equal(keel_quantise_type(&config, false, 64), KEEL_MATRIX_Q4_G32);
+}
+
+/* ---- by a log ---- */
+
+typedef struct logged {
+    keel_store *store;
+    keel_split split;
+    keel_corpus *corpus;
+} logged;
+
+static logged open_log(void) {
+    logged log = {0};
+    assert_ok(keel_store_open(&log.store, scratch_path(llama_folder, "log.db"), KEEL_STORE_CREATE, &err));
+    add_sets(log.store, 12, "train");
+    assert_ok(keel_split_parse("train", &log.split, &err));
+    assert_ok(keel_store_corpus_open(&log.corpus, log.store, &log.split, 1 << 20, &err));
+    return log;
+}
+
+static void close_log(logged *log) {
+    keel_store_corpus_close(log->corpus);
+    keel_store_close(log->store);
+}
+
+/* sum over rows and columns of importance (w - q)^2 */
+static double error_of(const keel_matrix *whole, const keel_matrix *held, const float *importance) {
+    float w[256], q[256];
+    double sum = 0;
+    assert_true(whole->cols <= 256);
+    for (size_t r = 0; r < whole->rows; r++) {
+        keel_matrix_read_row(whole, r, w);
+        keel_matrix_read_row(held, r, q);
+        for (size_t c = 0; c < whole->cols; c++)
+            sum += (double)importance[c] * ((double)w[c] - (double)q[c]) * ((double)w[c] - (double)q[c]);
+    }
+    return sum;
+}
+
+static keel_llama *compressed(const char *calibrate, keel_corpus *corpus, keel_pool *pool) {
+    keel_compress_config config = config_of("q4_g32");
+    keel_compress_report report = {0};
+    const keel_compress_job job = {.config = &config, .logged = corpus, .pool = pool, .report = &report};
+    keel_llama *llama = llama_golden("biased", KEEL_LLAMA_F32);
+    assert_ok(keel_options_set(keel_compress_options, &config, "calibrate", calibrate, "test", &err));
+    assert_ok(keel_compress_llama(llama, &job, &err));
+    return llama;
+}
+
+/* What matrices read on the log: the error counts by it, and is the least then; K is told by Q. */
+static void scales_fit_what_the_log_says(void **state) {
+    (void)state;
+    logged log = open_log();
+    keel_compress_config config = config_of("q4_g32");
+    keel_compress_report report = {0};
+    const keel_compress_job job = {.config = &config, .logged = log.corpus, .report = &report};
+    keel_llama *whole = llama_golden("biased", KEEL_LLAMA_F32),
+               *plain = compressed("absmax", log.corpus, NULL), *blind = compressed("mse", NULL, NULL),
+               *seen = compressed("mse", log.corpus, NULL);
+    keel_matrix_fit *fit = calloc(whole->n_rows, sizeof *fit);
+    keel_arena arena = {0};
+    assert_non_null(fit);
+    assert_ok(keel_options_set(keel_compress_options, &config, "calibrate", "mse", "test", &err));
+    assert_ok(keel_calibrate_llama(whole, &job, &arena, fit, &err));
+    for (size_t l = 0; l < whole->config.layers; l++) {
+        const size_t q = keel_llama_row(l, KEEL_LLAMA_Q), k = keel_llama_row(l, KEEL_LLAMA_K),
+                     down = keel_llama_row(l, KEEL_LLAMA_DOWN);
+        const float *importance = fit[down].importance;
+        assert_true(fit[q].importance && fit[k].importance && importance);
+        assert_memory_equal(fit[q].importance, fit[k].importance, whole->config.hidden * sizeof(float));
+        const double by_log = error_of(&whole->matrix[down], &seen->matrix[down], importance);
+        assert_true(by_log < error_of(&whole->matrix[down], &plain->matrix[down], importance));
+        assert_true(by_log < error_of(&whole->matrix[down], &blind->matrix[down], importance));
+    }
+    assert_null(fit[KEEL_LLAMA_EMBED].importance); /* nothing is multiplied with it here */
+    keel_arena_free(&arena);
+    free(fit);
+    keel_llama_close(whole);
+    keel_llama_close(plain);
+    keel_llama_close(blind);
+    keel_llama_close(seen);
+    close_log(&log);
+}
+
+static void threads_do_not_change_scales(void **state) {
+    (void)state;
+    logged log = open_log();
+    keel_pool *pool;
+    assert_ok(keel_pool_open(&pool, 3, &err));
+    keel_llama *one = compressed("mse", log.corpus, NULL), *three = compressed("mse", log.corpus, pool);
+    same_matrices(one, three);
+    keel_llama_close(one);
+    keel_llama_close(three);
+    keel_pool_close(pool);
+    close_log(&log);
 }
 
 /* ---- folders ---- */
@@ -299,6 +391,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_folder_holds_what_was_computed_with, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_weights_are_made_of_it, set_up, tear_down),
         cmocka_unit_test(embeddings_and_heads_have_8_bits_and_odd_widths_int8),
+        cmocka_unit_test_setup_teardown(scales_fit_what_the_log_says, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(threads_do_not_change_scales, set_up, tear_down),
         cmocka_unit_test_setup_teardown(any_number_of_threads_gives_the_same_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lineage_says_what_it_was_made_from, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_there_is_not_written_over, set_up, tear_down),
