@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "core/pcg.h"
 #include "policies/artefact.h"
 #include "policies/policy_internal.h"
 
@@ -359,6 +360,57 @@ static void features_of_another_size_are_refused(void **state) {
     keel_qnet_close(&policy.net);
 }
 
+/* What is saved is what decides, and saved again it has the same bytes. */
+static void at_8_bits_a_policy_is_the_same_on_disk(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(2, 0.5), *loaded = NULL, *again = NULL;
+    char hash[2][65];
+    const double whole = keel_policy_bytes(&policy);
+    keel_rng rng = keel_rng_named(1, "packed", 0);
+    for (size_t i = 0; i < policy.net.params.size; i++)
+        policy.net.params.data[i] = (float)keel_rng_normal(&rng);
+    const float before = policy.net.params.data[0];
+    assert_ok(keel_policy_pack(&policy, &err));
+    assert_true(keel_policy_bytes(&policy) < whole);
+    assert_true(fabsf(policy.net.params.data[0] - before) < 0.05f);
+    assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+    assert_ok(keel_policy_load(&loaded, scratch_path(folder, "p"), &err));
+    for (size_t i = 0; i < policy.net.params.count; i++) {
+        const keel_param *param = &policy.net.params.table[i];
+        assert_memory_equal(keel_params_at(&policy.net.params, i), keel_params_at(&loaded->net.params, i),
+                            param->rows * param->cols * sizeof(float));
+    }
+    assert_ok(keel_policy_save(loaded, scratch_path(folder, "q"), NULL, NULL, NULL, NULL, &err));
+    assert_ok(keel_file_hash(scratch_path(folder, "p/model.safetensors"), hash[0], &err));
+    assert_ok(keel_file_hash(scratch_path(folder, "q/model.safetensors"), hash[1], &err));
+    assert_string_equal(hash[0], hash[1]);
+    memset(policy.packed[0], 0xff, sizeof(float)); /* a scale that is no number */
+    assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+    assert_int_equal(keel_policy_load(&again, scratch_path(folder, "p"), &err), KEEL_E_INVALID);
+    contains(err.message, "critic.0.layer.0.weight.int8");
+    keel_policy_close(loaded);
+    keel_arena_free(&policy.arena);
+    keel_qnet_close(&policy.net);
+}
+
+static void a_policy_goes_to_bases_of_its_features_alone(void **state) {
+    (void)state;
+    keel_policy policy = set_policy(2, 0.5);
+    keel_base base = {.space = KEEL_SPACE_CANDIDATES,
+                      .state_dim = policy.net.shape.state_dim,
+                      .candidate_dim = policy.net.shape.candidate_dim,
+                      .n_fixed = policy.n_fixed};
+    memset(base.hash, 'b', 64);
+    assert_ok(keel_policy_rebind(&policy, &base, &err));
+    assert_string_equal(policy.base_hash, base.hash);
+    base.candidate_dim++;
+    assert_int_equal(keel_policy_rebind(&policy, &base, &err), KEEL_E_CONFLICT);
+    base.candidate_dim--;
+    base.n_fixed++;
+    assert_int_equal(keel_policy_rebind(&policy, &base, &err), KEEL_E_CONFLICT);
+    keel_qnet_close(&policy.net);
+}
+
 static void values_that_are_no_numbers_do_not_pass_the_threshold(void **state) {
     (void)state;
     keel_policy policy = set_policy(2, 0.5);
@@ -512,6 +564,8 @@ int main(void) {
         cmocka_unit_test(an_imitator_is_its_network_alone),
         cmocka_unit_test(features_of_another_size_are_refused),
         cmocka_unit_test_setup_teardown(a_saved_policy_decides_as_before, set_up, tear_down),
+        cmocka_unit_test(at_8_bits_a_policy_is_the_same_on_disk),
+        cmocka_unit_test(a_policy_goes_to_bases_of_its_features_alone),
         cmocka_unit_test(values_that_are_no_numbers_do_not_pass_the_threshold),
         cmocka_unit_test_setup_teardown(numbers_out_of_range_are_refused_with_their_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(weights_that_are_no_numbers_are_refused, set_up, tear_down),
