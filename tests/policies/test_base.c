@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "policies/base.h"
+#include "policies/compress_base.h"
 #include "policies/encode_store.h"
 #include "policies/ngram_base/encode.h"
 #include "policies/sft.h"
@@ -266,6 +267,45 @@ static void each_field_holds_its_turns(void **state) {
     keel_base_close(base);
 }
 
+/* In memory and on disk the same features, near those of before; without a change written again to the same
+ * bytes; a toy cannot be made smaller. */
+static void an_ngram_base_at_8_bits_is_the_same_on_disk(void **state) {
+    (void)state;
+    keel_compress_config config;
+    keel_compress_report report = {0};
+    const keel_compress_job job = {.config = &config, .pool = pool, .report = &report};
+    keel_features before, held, read;
+    keel_base *loaded = NULL, *again = NULL;
+    assert_ok(keel_options_defaults(keel_compress_options, &config, &err));
+    add_sets(store, 30, "train");
+    keel_base *base = tune_ngram();
+    const keel_conversation *conversation = read_conversation(3);
+    assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &before, &err));
+    config.weights = KEEL_COMPRESS_INT8;
+    assert_ok(keel_compress_base(in("ngram"), in("small"), true, &job, &err));
+    assert_true(report.bytes < report.bytes_before / 2 && report.parameters == report.parameters_before);
+    assert_ok(keel_base_compress(base, &job, &err));
+    assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &held, &err));
+    assert_ok(keel_base_load(&loaded, in("small"), &err));
+    assert_ok(keel_base_encode_decision(loaded, conversation, 0, &arena, &read, &err));
+    same_features(&held, &read);
+    for (size_t i = 0; i < before.n_actions; i++)
+        assert_float_equal(before.log_prior[i], held.log_prior[i], 0.05);
+    assert_memory_not_equal(before.candidates, held.candidates,
+                            before.n_candidates * before.candidate_dim * sizeof(float));
+    config.weights = KEEL_COMPRESS_NONE;
+    assert_ok(keel_compress_base(in("small"), in("copy"), true, &job, &err));
+    assert_ok(keel_base_load(&again, in("copy"), &err));
+    assert_string_equal(again->hash, loaded->hash);
+    keel_base_kind cannot = *base->kind;
+    cannot.compress = NULL;
+    base->kind = &cannot;
+    assert_int_equal(keel_base_compress(base, &job, &err), KEEL_E_UNSUPPORTED);
+    keel_base_close(base);
+    keel_base_close(loaded);
+    keel_base_close(again);
+}
+
 static void log_prob_is_the_prior_over_the_given_candidates(void **state) {
     (void)state;
     keel_features features;
@@ -350,6 +390,7 @@ int main(void) {
         TEST(a_kind_that_writes_is_asked_and_one_that_does_not_says_so),
         TEST(features_do_not_depend_on_the_batch),
         TEST(each_field_holds_its_turns),
+        TEST(an_ngram_base_at_8_bits_is_the_same_on_disk),
         TEST(log_prob_is_the_prior_over_the_given_candidates),
         TEST(a_fixed_answer_that_is_a_candidate_is_offered_once),
         TEST(log_prob_in_fixed_spaces_goes_by_the_act),
