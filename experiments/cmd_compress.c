@@ -31,6 +31,9 @@ static const keel_flag flags[] = {
     {"--split", "NAME", false, false, "the part of it that is looked at (default: train)"},
     {"--policy", "DIR", false, false,
      "a policy on --base: it is put on the smaller base, tested, and written beside it: DIR/base, DIR/policy of --out"},
+    {"--before", "DIR", false, false,
+     "what the result is set beside, and the base that --policy is on, where --base was made of it: pruned and tuned "
+     "again, say (default: --base)"},
     {"--held-out", "NAME", false, false,
      "the part of it that base and policy are tested and timed on, before and after (default: test)"},
     {"--target", "WHAT=N", false, true,
@@ -92,15 +95,20 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     return keel_store_corpus_open(&c->logged, c->store, &c->split, (size_t)c->config.memory_mb << 20, err);
 }
 
+static const char *before_of(const keel_cli *cli) {
+    const char *before = keel_cli_value(cli, "--before");
+    return before ? before : keel_cli_value(cli, "--base");
+}
+
 /* ---- with a policy ---- */
 
 /* What is there is written over only where this very run made it, or with --replace, and only what this verb
  * writes: a base beside a policy. */
-static keel_status check_out(const keel_compress_policy_job *with, const char *out, const char *base,
-                             const keel_compress_job *job, keel_err *err) {
+static keel_status check_out(const keel_compress_policy_job *with, const char *from, const char *out,
+                             const char *base, const keel_compress_job *job, keel_err *err) {
     if (!keel_file_exists(out) && !keel_file_is_folder(out)) return KEEL_OK;
     if (keel_file_is_folder(base) && keel_file_is_folder(with->place))
-        return keel_compress_base_check(with->base, base, with->replace, job, err);
+        return keel_compress_base_check(from, base, with->replace, job, err);
     keel_fail(err, KEEL_E_CONFLICT, out, "exists and is no base with its policy that could be replaced");
     return keel_hint(err, "choose another --out, or remove it");
 }
@@ -111,7 +119,7 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
         .config = &c->config,
         .store = c->store,
         .policy = keel_cli_value(cli, "--policy"),
-        .base = keel_cli_value(cli, "--base"),
+        .base = before_of(cli),
         .held_out = c->held_out,
         .small_base = keel_path_join(&cli->arena, folder, "base"),
         .out = keel_path_join(&cli->arena, folder, "policy"),
@@ -126,12 +134,13 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
 
 static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_job *job, const char *folder,
                              keel_err *err) {
-    const char *out = keel_cli_value(cli, "--out"), *base = keel_path_join(&cli->arena, out, "base");
+    const char *from = keel_cli_value(cli, "--base"), *out = keel_cli_value(cli, "--out"),
+               *base = keel_path_join(&cli->arena, out, "base");
     keel_compress_policy_job with;
     if (!base) return keel_nomem(err, out);
     KEEL_TRY(describe(cli, c, folder, &with, err));
-    KEEL_TRY(check_out(&with, out, base, job, err));
-    KEEL_TRY(keel_compress_base(with.base, with.small_base, false, job, err));
+    KEEL_TRY(check_out(&with, from, out, base, job, err));
+    KEEL_TRY(keel_compress_base(from, with.small_base, false, job, err));
     return keel_compress_policy(&with, &c->exchange, err);
 }
 
@@ -184,7 +193,7 @@ static void put_loss(cJSON *metrics, const cJSON *policy) {
 /* What came out beside what it was, on decisions held out; without any, that is said. */
 static keel_status measure(keel_cli *cli, const compressing *c, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out"), *policy = keel_cli_value(cli, "--policy");
-    const keel_compress_places before = {.base = keel_cli_value(cli, "--base"), .policy = policy};
+    const keel_compress_places before = {.base = before_of(cli), .policy = policy};
     keel_compress_places after = {.base = out};
     cJSON *metrics = cJSON_GetObjectItemCaseSensitive(cli->result, "metrics");
     if (policy) {

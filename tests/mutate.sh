@@ -62,7 +62,7 @@ tests_of() {
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
     policies/familiar.c) echo policies/test_familiar ;;
     policies/explain.c) echo policies/test_explain ;;
-    policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_tape policies/test_bert_adapt policies/test_bert_matrix ;;
+    policies/transformer/lora.* | policies/transformer/bert_adapt.c | policies/transformer/bert_save.c | policies/transformer/bert_tape.c) echo policies/test_bert_fake policies/test_bert_tape policies/test_bert_adapt policies/test_bert_matrix ;;
     policies/encoder_onnx.c | policies/transformer/onnx*) echo policies/test_onnx ;;
     policies/transformer/bert_matrix.c) echo policies/test_bert_matrix ;;
     policies/transformer/peft*) echo policies/test_llama_adapt policies/test_bert_adapt ;;

@@ -93,6 +93,17 @@ static keel_status open_llama(const tuning *t, keel_llama **out, keel_err *err) 
     return status;
 }
 
+/* Not from what was said. */
+static bool learns_from_teacher_alone(const tuning *t) {
+    return t->teacher.llama && t->teacher.share >= 1;
+}
+
+/* Whether it learns responses by heart: not from a teacher that never did. */
+static bool learns_the_log(const tuning *t) {
+    const keel_decoder_base *teacher = (const keel_decoder_base *)t->job->teacher_base;
+    return t->config->mode != KEEL_DECODER_NONE && !(learns_from_teacher_alone(t) && !teacher->tuned);
+}
+
 static keel_status make_model(tuning *t, keel_err *err) {
     const keel_base_tuning *job = t->job;
     const keel_base_space space = {.space = job->space,
@@ -107,7 +118,7 @@ static keel_status make_model(tuning *t, keel_err *err) {
     KEEL_TRY(open_llama(t, &llama, err));
     KEEL_TRY(keel__decoder_base_make(&t->model, t->config, llama, &space, err));
     t->model->split = keel_arena_strdup(&t->model->arena, job->corpus->name);
-    t->model->tuned = t->config->mode != KEEL_DECODER_NONE;
+    t->model->tuned = learns_the_log(t);
     const keel_decoder_base *from = (const keel_decoder_base *)job->from;
     if (from) t->model->tuned |= from->tuned;
     return t->model->split ? KEEL_OK : keel_nomem(err, "decoder base");
@@ -118,7 +129,9 @@ static keel_status make_model(tuning *t, keel_err *err) {
 static keel_status tune_beside(const tuning *t, keel_err *err) {
     const keel_decoder_base *from = (const keel_decoder_base *)t->job->from;
     keel_base *beside = NULL;
-    if (keel_beside_wanted(t->model->config.ngrams, t->model->base.space))
+    if (from && from->beside && learns_from_teacher_alone(t)) /* the log teaches nothing: it stays as it is */
+        KEEL_TRY(keel_beside_load(&beside, t->job->model, err));
+    else if (keel_beside_wanted(t->model->config.ngrams, t->model->base.space))
         KEEL_TRY(keel_beside_tune(t->job, from ? from->beside : NULL, CHECKPOINT_BESIDE, &beside, err));
     return keel__decoder_base_join(t->model, beside, err);
 }

@@ -1,6 +1,7 @@
 #include "policies/encoder_base/kind.h"
 
 #include "policies/beside.h"
+#include "policies/compress/config.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/file.h"
 #include "policies/encoder_base/tune.h"
@@ -63,6 +64,8 @@ const keel_option keel_encoder_base_options[] = {
     REAL(dropout, "0.1", 0, 0.9, "share of the encoder's hidden numbers that tuning drops"),
     REAL(label_smoothing, "0", 0, 0.9, "share of a label that is spread over all classes"),
     KEEL_TUNING_CLIP_NORM,
+    KEEL_TUNING_FAKE_QUANT,
+    KEEL_TUNING_FAKE_INPUTS,
     REAL(
         held_out, "0", 0, 0.5,
         "share of groups that tuning is stopped by: the parameters of the epoch with the least loss on them stay"),

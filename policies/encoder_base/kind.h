@@ -24,7 +24,7 @@
 /* Meaning, default and bounds of each member are in keel_encoder_base_options. */
 struct keel_encoder_base_config {
     keel_base_config common;
-    int mode, ngrams, candidates, targets, schedule;
+    int mode, ngrams, candidates, targets, schedule, fake_quant, fake_inputs;
     bool rslora, tune_candidates, near_negatives;
     int64_t frozen_layers, state_tokens, candidate_tokens, rank;
     int64_t folds, batch, shard, epochs, head_epochs, checkpoint_every, patience;

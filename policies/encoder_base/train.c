@@ -13,7 +13,9 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/schedule.h"
+#include "policies/compress/quantise.h"
 #include "policies/encoder_base/near.h"
+#include "policies/transformer/bert_matrix.h"
 
 static const struct keel_encoder_base_config *config_of(const keel_encoder_training *run) {
     return &run->model->config;
@@ -64,6 +66,8 @@ static void close_stage(keel_encoder_training *run) {
     keel_free(run->order);
     keel__encoder_reader_close(&run->reader);
     keel_sharded_step_close(run->step);
+    if (run->faked) keel_fake_quant_close(&run->fake.quant);
+    run->faked = false;
     free_vectors(&run->tuned, run->tuning->n);
     run->shards = NULL;
     run->units = run->held = run->order = NULL;
@@ -118,6 +122,27 @@ static keel_status open_shards(keel_encoder_training *run, keel_err *err) {
     return KEEL_OK;
 }
 
+/* The encoder as keel compress will hold it, if asked for, while it is tuned. */
+static keel_status open_fake(keel_encoder_training *run, keel_err *err) {
+    const struct keel_encoder_base_config *c = config_of(run);
+    const keel_compress_config how = {.weights = c->fake_quant};
+    keel_bert *bert = run->model->bert;
+    if (!c->fake_quant || on_vectors(run)) return KEEL_OK;
+    keel_matrix_type *type = keel_calloc(keel_bert_rows(bert), sizeof *type);
+    if (!type) return keel_nomem(err, "encoder base");
+    for (size_t row = 0; row < keel_bert_rows(bert); row++)
+        type[row] = keel_quantise_type(&how, row < KEEL_BERT_FIRST_LAYER, keel_bert_matrix(bert, row).cols);
+    keel_status status = keel_bert_fake_open(&run->fake, bert, type, c->fake_inputs != 0, err);
+    run->faked = status == KEEL_OK;
+    keel_free(type);
+    return status;
+}
+
+static keel_status hold(keel_encoder_training *run, keel_err *err) {
+    if (!run->faked) return KEEL_OK;
+    return keel_fake_quant_hold(&run->fake.quant, &run->model->bert->params, run->tuning->job->pool, err);
+}
+
 static keel_status open_stage(keel_encoder_training *run, keel_err *err) {
     const keel_encoder_tuning *tuning = run->tuning;
     KEEL_TRY(list_units(run, err));
@@ -129,6 +154,8 @@ static keel_status open_stage(keel_encoder_training *run, keel_err *err) {
     run->per_epoch = (run->n_units + batch_of(run) - 1) / batch_of(run);
     run->total = epochs_of(run) * run->per_epoch;
     run->order_epoch = -1;
+    KEEL_TRY(open_fake(run, err));
+    KEEL_TRY(hold(run, err));
     KEEL_TRY(open_shards(run, err));
     KEEL_TRY(keel__encoder_reader_open(&run->reader, run->tuning, batch_of(run), err));
     if (on_vectors(run)) run->reader.vectors = vectors_of(run);
@@ -167,7 +194,8 @@ static void fill_batch(keel_encoder_training *run, size_t n) {
     run->batch = (keel_encoder_batch){.model = run->model,
                                       .training = {.trained = run->trained,
                                                    .first = run->first_row,
-                                                   .dropout = (float)config_of(run)->dropout},
+                                                   .dropout = (float)config_of(run)->dropout,
+                                                   .fake = run->faked ? &run->fake : NULL},
                                       .lesson = run->reader.lesson,
                                       .n = n,
                                       .states_known = run->at[STAGE] == CANDIDATES};
@@ -215,7 +243,7 @@ static keel_status step(keel_encoder_training *run, keel_err *err) {
     KEEL_TRY(
         keel_sharded_step_take(run->step, shards, run_shard, run, &rule, &run->trained, &adam, &norm, err));
     run->at[STEPS] = (int64_t)adam.steps;
-    return KEEL_OK;
+    return hold(run, err);
 }
 
 /* Whether the stage at hand has the loss of a head. */

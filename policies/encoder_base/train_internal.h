@@ -28,6 +28,8 @@ typedef struct keel_encoder_training {
     keel_encoder_reader reader;
     keel_encoder_shard *shards; /* [n_shards] */
     keel_encoder_batch batch;
+    keel_bert_fake fake; /* of the stage that tunes the encoder */
+    bool faked;          /* it is there */
     keel_sharded_step *step;
     keel_metrics *metrics;
 } keel_encoder_training;

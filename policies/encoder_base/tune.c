@@ -341,6 +341,9 @@ static keel_status check_folds(const struct keel_encoder_base_config *config, ke
 
 static keel_status check_layers(const struct keel_encoder_base_config *config, const keel_bert *bert,
                                 keel_err *err) {
+    if (config->fake_quant && config->mode != KEEL_BERT_FULL && config->mode != KEEL_BERT_FREEZE)
+        return keel_fail(err, KEEL_E_USAGE, "fake_quant",
+                         "weights that are not tuned cannot make up for it: use --mode full or freeze");
     if (config->mode != KEEL_BERT_FREEZE || (uint64_t)config->frozen_layers <= bert->config.layers)
         return KEEL_OK;
     return keel_fail(err, KEEL_E_USAGE, "frozen_layers", "the encoder has %zu layers, got %lld",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "policies/transformer/bert_internal.h"
+#include "policies/transformer/bert_matrix.h"
 
 typedef struct pass {
     keel_tape *tape;
@@ -14,9 +15,28 @@ typedef struct pass {
 
 keel_tensor *keel_bert_param(keel_tape *tape, const keel_bert *bert, const keel_bert_training *training,
                              size_t row) {
-    if (training->grads && row >= training->first)
-        return keel_tape_param(tape, &training->trained, row - training->first, training->grads);
-    return keel_tape_param(tape, &bert->params, row, NULL);
+    const keel_params *all = training->fake ? &training->fake->quant.held : &bert->params;
+    if (!training->grads || row < training->first) return keel_tape_param(tape, all, row, NULL);
+    const keel_params trained = keel_params_from(all, training->first);
+    return keel_tape_param(tape, &trained, row - training->first, training->grads);
+}
+
+keel_status keel_bert_fake_open(keel_bert_fake *out, const keel_bert *bert, const keel_matrix_type *type,
+                                bool inputs, keel_err *err) {
+    keel_matrix_type *all = keel_calloc(bert->params.count, sizeof *all); /* heads and LoRA: F32 */
+    if (!all) return keel_nomem(err, "encoder");
+    for (size_t row = 0; row < keel_bert_rows(bert); row++)
+        if (keel_bert_is_matrix(row)) all[row] = type[row];
+    *out = (keel_bert_fake){.inputs = inputs};
+    const keel_status status = keel_fake_quant_open(&out->quant, &bert->params, all, NULL, err);
+    keel_free(all);
+    return status;
+}
+
+/* What a matrix is multiplied with. */
+static keel_tensor *input_of(const pass *p, size_t row, keel_tensor *x) {
+    const keel_bert_fake *fake = p->training->fake;
+    return fake && fake->inputs ? keel_op_round_inputs(p->tape, x, fake->quant.type[row]) : x;
 }
 
 static keel_tensor *param(const pass *p, size_t row) {
@@ -77,6 +97,7 @@ static keel_tensor *linear(const pass *p, size_t layer, keel_tensor *x, size_t w
     for (size_t t = 0; p->bert->lora.rank && t < KEEL__N_LORA_TARGETS; t++)
         if (keel__lora_targets[t].row == weight && p->bert->lora.targets >> t & 1)
             branch[n++] = low_rank(p, layer, x, t);
+    x = input_of(p, keel__bert_row(layer, weight), x);
     return keel_op_linear_branched(p->tape, x, layer_param(p, layer, weight),
                                    layer_param(p, layer, weight + 1), act, branch, n);
 }
