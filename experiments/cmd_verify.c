@@ -29,7 +29,8 @@ static const keel_flag flags[] = {
      "an encoder's text whose vector is shown, a decoder's prompt (default: three of them)"},
     {"--lines", "FILE", false, false, "of a decoder: perplexity of the lines of this file, each a text"},
     {"--weights", "NAME", false, false,
-     "of a decoder: compute with f32, bf16 or q8_0 (default: as stored; f16 and quantised weights become f32)"},
+     "of a decoder: compute with f32, bf16, q8_0, int8, q4_0 or q4_g32 (default: as stored; f16 and weights that .gguf "
+     "files quantise become f32)"},
     {"--store", "FILE", false, false,
      "of a decoder, or a base made of one: perplexity of the responses that were given in this store"},
     {"--split", "NAME", false, false, "of which conversations (default: all)"},

@@ -6,6 +6,7 @@
  *   decode B N       N tokens more for each of B texts of 128, with logits
  *   candidates       five of 32 tokens after one prompt of 512, scored on the prompt that was read once; and
  *                    each with its prompt, as five whole texts
+ *   decision         five of 40 tokens after one state of 512 that is read once: what a policy does
  *   floor            bytes of weights that a token reads, and the seconds that reading them takes by itself
  */
 #include <stdio.h>
@@ -124,6 +125,25 @@ static void candidates(void) {
         if (memcmp(shared[i] + PROMPT, whole[i] + PROMPT, CANDIDATE * sizeof(float)) != 0) exit(3);
 }
 
+/* The state read, and the likelihood of each candidate after it. */
+static void decision(void) {
+    enum { TOKENS = 40 };
+    static float log_prob[CANDIDATES][TOKENS];
+    keel_llama_sequence *s[CANDIDATES];
+    keel_llama_feed feeds[CANDIDATES];
+    start();
+    keel_llama_sequence *state = opened(NULL, 0);
+    run(&(keel_llama_feed){state, id, PROMPT, NULL, NULL}, 1);
+    for (size_t i = 0; i < CANDIDATES; i++) {
+        s[i] = opened(state, PROMPT);
+        feeds[i] = (keel_llama_feed){s[i], id + 600 + TOKENS * i, TOKENS, NULL, log_prob[i]};
+    }
+    run(feeds, CANDIDATES);
+    stop("decision");
+    for (size_t i = 0; i < CANDIDATES; i++) keel_llama_sequence_close(s[i]);
+    keel_llama_sequence_close(state);
+}
+
 /* All matrices once, as sums of their bytes by each thread: what no decoding of one text can be faster than.
  */
 typedef struct span {
@@ -168,6 +188,8 @@ static void obey(const char *line) {
         decode(a, b);
     else if (strncmp(line, "candidates", 10) == 0)
         candidates();
+    else if (strncmp(line, "decision", 8) == 0)
+        decision();
     else if (strncmp(line, "floor", 5) == 0)
         bandwidth();
     else
