@@ -24,6 +24,7 @@ tests_of() {
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
     core/panels.c | core/panels_matrix.c | core/panels_few*.c) echo core/test_panels ;;
     core/matrix.c) echo core/test_matrix ;;
+    core/packed.c) echo policies/test_policy policies/test_base ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
     core/json_read.c | datasets/chat*.c | datasets/formats.c) echo datasets/test_export datasets/test_reader core/test_context ;;
@@ -54,6 +55,7 @@ tests_of() {
     datasets/answers.c | datasets/format_lm_eval.c | datasets/format_inspect.c | datasets/format_promptfoo.c) echo datasets/test_answers datasets/test_formats_results ;;
     datasets/*) echo datasets/test_sampler ;;
     policies/base.c | policies/sft.c | policies/encode_store.c | policies/ngram_base/*) echo policies/test_base policies/test_sft ;;
+    policies/compress/quantise.c | policies/compress/calibrate.c | policies/compress_base.c | policies/transformer/weights.c) echo policies/test_compress ;;
     policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
     policies/compress/prune*.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
@@ -81,6 +83,7 @@ tests_of() {
     rl/judge/corrected.c) echo rl/test_corrected ;;
     rl/judge/review_order.c) echo rl/test_review_order ;;
     rl/judge/compare.c) echo rl/test_compare ;;
+    rl/judge/exchange.c) echo rl/test_exchange ;;
     rl/judge/gate.c) echo rl/test_gate ;;
     rl/judge/magic.c) echo rl/test_ope ;;
     rl/judge/bounds.c) echo rl/test_bounds ;;
