@@ -141,7 +141,7 @@ static void only_what_the_log_marks_is_borderline(void **state) {
     static const char *const metas[] = {"{\"borderline\":true}", "{\"borderline\":true}",
                                         "{\"borderline\":1}", "{\"of\":{\"borderline\":true}}", NULL};
     for (size_t i = 0; i < 5; ++i) {
-        char id[8];
+        char id[16];
         const char *user = "u0";
         keel_candidate answer = {
             .text = "x1", .taken = true, .outcome = i ? C : R, .judge = KEEL_AUTHORITY_HUMAN};
@@ -337,7 +337,7 @@ static keel_store *seconds_count(const char *name) {
     const char *const users[] = {"u1", "u2"};
     for (int i = 0; i < 60; ++i) {
         bool done = i % 3 == 0;
-        char id[8];
+        char id[16];
         keel_candidate candidates[2] = {
             {.act = i % 2 ? "act1" : "act0", .taken = true, .propensity = {true, 0.5}},
             {.act = done ? "act1" : "act2", .taken = true, .propensity = {true, done ? 1.0 / 3 : 2.0 / 3}}};
@@ -450,7 +450,7 @@ static void what_the_log_returned_and_what_it_earned_agree(void **state) {
     keel_store *store = fixture_store("evaluate-pairs");
     keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     for (int i = 0; i < 6; ++i) {
-        char id[8];
+        char id[16];
         const char *const users[] = {"u1", "u2"};
         keel_candidate candidates[4] = {{.text = "so 1", .taken = true},
                                         {.text = "no 2"},
@@ -473,7 +473,7 @@ static void what_nobody_knows_is_bounded_from_both_sides(void **state) {
     keel_store *store = fixture_store("evaluate-bounds");
     keel_base base = fixture_base(KEEL_SPACE_CANDIDATES);
     for (int i = 0; i < 40; ++i) {
-        char id[8];
+        char id[16];
         const char *user = "u0";
         const bool open = i % 4 == 0; /* the base prefers an answer with the digit 9 nobody judged */
         keel_candidate candidates[2] = {
@@ -504,7 +504,7 @@ static void who_always_complies_or_refuses_is_right_in_half_of_the_cases(void **
     keel_base base = fixture_base(KEEL_SPACE_OUTCOMES);
     static const float comply[FIXTURE_DIM] = {5, 0, 0}, refuse[FIXTURE_DIM] = {0, 0, 5};
     for (int i = 0; i < 40; ++i) {
-        char id[8];
+        char id[16];
         const char *user = "u0";
         keel_candidate only = {
             .text = "x", .taken = true, .outcome = i % 2 ? R : C, .judge = KEEL_AUTHORITY_HUMAN};
@@ -539,7 +539,7 @@ static void what_nobody_judged_is_unknown_and_counted(void **state) {
     keel_policy policy;
     fixture_policy(&policy, &base, prefer_0, 50);
     for (int i = 0; i < 40; ++i) {
-        char id[8];
+        char id[16];
         const char *user = "u0";
         const bool open = i % 4 == 0, rare = i % 4 == 1;
         keel_candidate candidates[8] = {{.text = "taken 9", .taken = true, .latency_ms = {true, 1000}}};
@@ -571,7 +571,7 @@ static void completion_is_that_of_the_conversations_that_the_policy_would_have(v
     keel_policy policy;
     fixture_policy(&policy, &base, prefer_1, 50);
     for (int i = 0; i < 200; ++i) {
-        char id[8];
+        char id[16];
         const bool done = i % 4 == 0;
         const char *const users[] = {"u1", done ? "u2" : "u3"};
         keel_candidate candidates[2] = {
@@ -614,7 +614,7 @@ static void logged_propensities_are_used_where_there_are_any(void **state) {
     keel_base base = fixture_base(KEEL_SPACE_ACTS);
     const char *user = "u0";
     for (int i = 0; i < 8; ++i) { /* act1 with probability 1/4, rewarded; act0 with 3/4, not */
-        char id[8];
+        char id[16];
         bool rare = i % 4 == 0;
         keel_candidate candidate = {.act = rare ? "act1" : "act0",
                                     .taken = true,

@@ -17,7 +17,7 @@ static int open_all(void **state) {
     base = fixture_base(KEEL_SPACE_CANDIDATES);
     store = fixture_store("rl-faults");
     for (int i = 0; i < 3; ++i) {
-        char id[8];
+        char id[16];
         const char *user = "u1";
         keel_candidate candidates[2] = {{.text = "a 1",
                                          .model = "m1",
