@@ -6,6 +6,7 @@
 #include "policies/tokens/gguf_pre.h"
 #include "policies/tokens/tokenizer.h"
 #include "support/faults.h"
+#include "support/threads.h"
 
 static cJSON *golden;
 static keel_arena arena;
@@ -465,5 +466,6 @@ int main(void) {
         cmocka_unit_test(training_that_cannot_be_is_refused),
         cmocka_unit_test(every_name_of_gguf_is_a_pipeline),
     };
+    only_threads_for_tsan();
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -4,6 +4,7 @@
 #include "core/parallel.h"
 #include "policies/tokens/chat_template.h"
 #include "support/faults.h"
+#include "support/threads.h"
 
 static cJSON *golden;
 static keel_arena arena;
@@ -339,6 +340,7 @@ int main(void) {
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(threads_share_a_template),
     };
+    only_threads_for_tsan();
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
     cJSON_Delete(no_messages);
     return failed;

@@ -1,6 +1,7 @@
 /* Tuning an encoder ends in the same bytes, for any number of threads and wherever it was stopped. */
 #define SCRATCH "encoder-resume"
 #include "encoder_fixture.h"
+#include "support/threads.h"
 
 static void any_number_of_threads_gives_the_same_bytes(void **state) {
     (void)state;
@@ -146,5 +147,6 @@ int main(void) {
         TEST(a_lost_checkpoint_costs_time_alone),
         TEST(a_damaged_checkpoint_is_named),
     };
+    only_threads_for_tsan();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

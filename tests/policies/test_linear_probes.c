@@ -12,6 +12,7 @@
 #include "support/faults.h"
 #include "support/interrupt.h"
 #include "support/scratch.h"
+#include "support/threads.h"
 
 enum { IDS = 500, UNIQUE = 100, N_ROWS = 240, ROW_IDS = 8 };
 
@@ -55,7 +56,8 @@ static keel_linear_probes_config toy_config(void) {
 
 static keel_linear_probes_row as_row(const toy_row *row) {
     keel_tri label = row->label ? KEEL_YES : KEEL_NO;
-    return (keel_linear_probes_row){row->id, ROW_IDS, row->dense, {label, KEEL_UNKNOWN, label, label}};
+    return (keel_linear_probes_row){
+        .id = row->id, .n_ids = ROW_IDS, .dense = row->dense, .label = {label, KEEL_UNKNOWN, label, label}};
 }
 
 /* Rows two by two; where their labels differ, the one of yes is the better. Head 1 knows the first half only.
@@ -121,8 +123,8 @@ static void a_group_is_judged_by_weights_that_never_saw_it(void **state) {
     keel_linear_probes *heads = fitted_toy(rows);
     for (size_t r = 0; r < N_ROWS; r += 4) {
         float own[3], without[3], stranger[3];
-        keel_linear_probes_row only = {rows[r].id, 1, rows[r].dense, {KEEL_UNKNOWN}},
-                               empty = {NULL, 0, rows[r].dense, {KEEL_UNKNOWN}};
+        keel_linear_probes_row only = {rows[r].id, 1, rows[r].dense, {KEEL_UNKNOWN}, NULL},
+                               empty = {NULL, 0, rows[r].dense, {KEEL_UNKNOWN}, NULL};
         keel_linear_probes_logits(heads, &only, rows[r].group, own);
         keel_linear_probes_logits(heads, &empty, rows[r].group, without);
         assert_memory_equal(own, without, sizeof own);
@@ -322,7 +324,8 @@ static void no_rows_at_all_give_absent_heads(void **state) {
     assert_int_equal(fit_rows(&config, NULL, 0, pool, &heads, NULL), KEEL_OK);
     float logits[3] = {5, 5, 5}, dense[2] = {1, 2};
     uint32_t id[] = {3, IDS + 7}; /* one of them out of range */
-    keel_linear_probes_logits(heads, &(keel_linear_probes_row){id, 2, dense, {KEEL_UNKNOWN}}, 1, logits);
+    keel_linear_probes_logits(heads, &(keel_linear_probes_row){id, 2, dense, {KEEL_UNKNOWN}, NULL}, 1,
+                              logits);
     assert_true(logits[0] == 0 && logits[1] == 0 && logits[2] == 0);
     keel_linear_probes_close(heads);
 }
@@ -544,5 +547,6 @@ int main(void) {
         cmocka_unit_test(every_failing_allocation_is_reported_and_leaks_nothing),
     };
     interrupt_listen();
+    only_threads_for_tsan();
     return cmocka_run_group_tests_name("heads", tests, open_pool, close_pool);
 }

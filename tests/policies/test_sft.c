@@ -9,6 +9,7 @@
 #include "policies/ngram_base/encode.h"
 #include "policies/sft.h"
 #include "support/interrupt.h"
+#include "support/threads.h"
 
 static char folder[256];
 static keel_store *store;
@@ -453,7 +454,7 @@ static void acts_of_long_ago_are_forgotten(void **state) {
     keel_base_close(base);
 }
 
-static void encoding_fills_the_store_once(void **state) {
+static void encoding_on_threads_fills_the_store_once(void **state) {
     (void)state;
     keel_base *base = NULL;
     keel_pool *pool;
@@ -528,8 +529,9 @@ int main(void) {
         TEST(features_depend_on_nothing_but_what_was_said_before),
         TEST(a_late_decision_takes_no_more_memory_than_an_early_one),
         TEST(acts_of_long_ago_are_forgotten),
-        TEST(encoding_fills_the_store_once),
+        TEST(encoding_on_threads_fills_the_store_once),
         TEST(stored_features_must_fit_the_decision),
     };
+    only_threads_for_tsan();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

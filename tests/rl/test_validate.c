@@ -14,6 +14,7 @@
 #include "rl/train/train.h"
 #include "rl/train/validate_internal.h"
 #include "support/interrupt.h"
+#include "support/threads.h"
 
 typedef struct world {
     char folder[256];
@@ -247,7 +248,7 @@ static keel_status interrupt_run(world *w, size_t lines, keel_err *err) {
 /* Stopped after each of the first lines in turn: between points, while one is judged, after the last step;
  * or, where the lines are there from the time before, even while the log is read, which has no step to tell
  * of. */
-static void an_interrupted_choice_goes_on_to_the_same_bytes(void **state) {
+static void an_interrupted_choice_of_two_threads_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     world w = open_world("validate-resume", 400);
     size_t stopped = 0, told_how = 0;
@@ -316,10 +317,11 @@ int main(void) {
         cmocka_unit_test(of_equal_bounds_the_earlier_is_chosen_and_of_unjudged_ones_none),
         cmocka_unit_test(points_are_even_and_the_last_is_the_end),
         cmocka_unit_test(the_choice_is_the_same_for_any_number_of_threads),
-        cmocka_unit_test(an_interrupted_choice_goes_on_to_the_same_bytes),
+        cmocka_unit_test(an_interrupted_choice_of_two_threads_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_killed_choice_goes_on_to_the_same_bytes),
         cmocka_unit_test(another_validation_part_is_another_run),
     };
     interrupt_listen();
+    only_threads_for_tsan();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
