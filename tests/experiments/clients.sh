@@ -14,10 +14,7 @@ expect "a base" 0 "" sft --store s.db --base builtin --out base --quiet --set ep
 expect "a policy" 0 "" train --store s.db --base base --algo cql --out policy --quiet --set steps=200 --set hidden=16
 "$KEEL" serve --policy policy --upstream http://127.0.0.1:1 --listen 127.0.0.1:0 >out.txt 2>&1 &
 server=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "serving at\|built without" out.txt && break
-    sleep 0.2
-done
+soon 'grep -q "serving at\|built without" out.txt'
 kill $server 2>/dev/null || true
 if grep -q "built without" out.txt; then
     echo "SKIPPED: $(grep "built without" out.txt)"

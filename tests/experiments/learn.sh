@@ -106,10 +106,7 @@ expect "the round that tuned its base once more" 0 "" learn --store t.db --out l
 # ---- two learners in one folder, and an interrupt between rounds ----
 "$KEEL" learn --store t.db --out live --base base --algo cql $small --every 1h --quiet >/dev/null 2>&1 &
 child=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -e live/.lock ] && break
-    sleep 0.1
-done
+soon '[ -e live/.lock ]'
 expect "two in one folder" 1 "" learn --store t.db --out live --base base
 kill -TERM $child
 status=0

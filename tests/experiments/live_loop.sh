@@ -24,10 +24,7 @@ fi
 "$KEEL" serve --policy clone --store s.db --listen 127.0.0.1:0 --explore 0.2 >serve.txt 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || :; rm -rf "$work"' EXIT
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "serving at\|built without" serve.txt && break
-    sleep 0.5
-done
+soon 'grep -q "serving at\|built without" serve.txt'
 if grep -q "built without" serve.txt; then
     [ "$failures" = 0 ] || exit 1
     echo "SKIPPED: $(grep -o "built without [a-z]*" serve.txt)"

@@ -81,6 +81,12 @@ let_go() {
     rm -f hold.in hold.out
 }
 
+# soon CONDITION: waits until it holds, a minute at most.
+soon() {
+    tries=1200
+    until eval "$1" || [ $((tries -= 1)) = 0 ]; do sleep 0.05; done
+}
+
 finish() {
     [ "$failures" = 0 ] || { echo "$failures failed"; exit 1; }
     echo "all passed"

@@ -16,10 +16,7 @@ expect "wrong use: base" 2 "--base" review --store s.db --base x
 expect "no store" 1 "none.db" review --store none.db
 "$KEEL" review --store s.db --listen 127.0.0.1:0 2>err.txt >/dev/null &
 server=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do
-    grep -q "review at\|libmicrohttpd" err.txt && break
-    sleep 0.5
-done
+soon 'grep -q "review at\|libmicrohttpd" err.txt'
 if grep -q "built without libmicrohttpd" err.txt; then
     grep -q "libmicrohttpd-dev" err.txt || fail "the hint names the package"
     [ "$failures" = 0 ] || exit 1
@@ -122,10 +119,7 @@ grep -q '"outcome": *"refusal"' out.jsonl || fail "exported labels: $(head -2 ou
 expect "one rate" 2 "refusal_rate" review --store p.db --rate accuracy
 "$KEEL" review --store p.db --policy policy --rate refusal_rate --listen 127.0.0.1:0 2>err.txt >/dev/null &
 server=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    grep -q "review at" err.txt && break
-    sleep 0.5
-done
+soon 'grep -q "review at" err.txt'
 grep -q "would do something else in place of [1-9]" err.txt || fail "the policy is asked: $(cat err.txt)"
 kill -INT $server
 wait $server || fail "it ends with 0"

@@ -24,10 +24,7 @@ chat 80 en >log.jsonl
 status=0
 "$KEEL" serve --policy policy --listen 127.0.0.1:0 --upstream http://127.0.0.1:1/v1 >out.txt 2>err.txt &
 server=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do
-    grep -q "serving at\|libmicrohttpd\|libcurl" err.txt && break
-    sleep 0.5
-done
+soon 'grep -q "serving at\|libmicrohttpd\|libcurl" err.txt'
 if grep -q "built without" err.txt; then
     grep -q "libmicrohttpd-dev\|libcurl4-openssl-dev" err.txt || fail "the hint names the package"
     [ "$failures" = 0 ] || exit 1

@@ -22,10 +22,7 @@ begin() {
     rm -f err.txt
     "$KEEL" serve --policy p1 --store s.db --listen 127.0.0.1:0 "$@" >out.txt 2>err.txt &
     server=$!
-    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        grep -qs "serving at\|built without" err.txt && break
-        sleep 0.5
-    done
+    soon 'grep -qs "serving at\|built without" err.txt'
     address=$(sed -n 's|.*serving at http://\([^/;]*\).*|\1|p' err.txt)
 }
 end() {
