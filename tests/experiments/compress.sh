@@ -51,6 +51,15 @@ expect "is a model" 0 "" verify --base decoder --quiet
 expect "for other programs again" 0 "" convert --base decoder --out plain --weights f32
 expect "which have the numbers" 0 "" verify --base plain --quiet
 
+# Corrections become the weights' own; tuning goes on from them.
+chat 12 en >log.jsonl
+"$KEEL" import --store d.db log.jsonl --quiet >/dev/null
+expect "a decoder with LoRA" 0 "" sft --store d.db --base "$golden/llama/biased" --mode lora --set rank=2 --set too_long=cut --out lora --quiet
+expect "is made smaller, by what it reads" 0 "" compress --base lora --store d.db --weights q4_g32 --set calibrate=mse --out merged --quiet
+[ -d lora/adapter ] && [ ! -e merged/adapter ] || fail "corrections are merged"
+[ "$(json lineage.looked_at.split merged/keel.json)" = '"train"' ] || fail "the lineage says what was looked at"
+expect "and tuned on" 0 "" sft --store d.db --base merged --mode lora --set rank=2 --set too_long=cut --out more --quiet
+
 # ---- wrong use ----
 expect "a policy wants a store" 2 "give --store" compress "$@" --policy policy --out x
 expect "a split wants a store" 2 "give --store" compress "$@" --split train --out x
