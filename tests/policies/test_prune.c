@@ -287,7 +287,8 @@ static double loss_of(const keel_llama *llama, const int32_t *id, size_t n) {
 static void taylor_is_the_slope_of_the_loss(void **state) {
     (void)state;
     enum { LAYER = 1 };
-    static const char *const way[] = {"ratio=0.4", "prune=channels", "importance=taylor", NULL};
+    static const char *const way[] = {"ratio=0.4", "prune=channels", "importance=taylor", "conversations=6",
+                                      NULL};
     const double step = 1e-2;
     work w;
     keel_arena arena = {0};
