@@ -38,8 +38,8 @@ static void harm_cell(keel_table *table, const cJSON *layer, const char *key) {
 }
 
 void keel_compress_layers_print(const cJSON *result, FILE *out) {
-    static const char *const head[] = {"layer", "channels",   "kept",         "heads",
-                                       "kept",  "loss alone", "its channels", "its heads"};
+    static const char *const head[] = {"layer", "channels",    "kept",         "heads",
+                                       "kept",  "off without", "its channels", "its heads"};
     static const char *const sizes[] = {"layer", "channels_before", "channels", "heads_before", "heads"};
     const cJSON *layers = keel_json_get(result, "layers"), *layer;
     keel_table table = {.columns = sizeof head / sizeof *head};

@@ -279,8 +279,10 @@ const keel_explained keel_explanations[] = {
     {"compress", "channels, heads, kept", 0,
      "of each layer: channels of its feed-forward layer and heads (of keys and values), before and after",
      ""},
-    {"compress", "loss alone, its channels, its heads", -1,
-     "what the loss on logged text rises by without the layer, or with its channels or heads alone pruned",
+    {"compress", "off without, its channels, its heads", -1,
+     "how far off the model is, on logged text, without the layer, or with its channels or heads alone pruned: of a decoder "
+     "the divergence of what it says (half the mean square of what log-probabilities of tokens differ by), of an encoder "
+     "the squared distance of vectors",
      "small where much was pruned; - where it was not measured"},
 
     {"serve", "answered", 0, "requests that got an answer", "all that came"},

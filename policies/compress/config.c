@@ -34,14 +34,15 @@ const keel_option keel_compress_options[] = {
         "the loss on the log changes by without it, to first order"),
     CHOICE(
         spread, "even", keel_compress_spreads,
-        "where: even, the same share of each layer; or sensitivity, more of layers whose loss on the log rises less "
-        "when they alone are pruned"),
+        "where: even, the same share of each layer; or sensitivity, more of layers without which the model is less far "
+        "off on the log"),
     REAL(
         critic_ratio, "0", 0, 0.99,
         "--policy: share of the Q-networks' weights that is pruned, by hidden units that vary least on the log"),
     INT(importance_tokens, "8192", 16, 100000000,
         "tokens of the log, at most, that importance is measured on"),
-    INT(sensitivity_tokens, "2048", 16, 100000000, "tokens, at most and others, that losses are measured on"),
+    INT(sensitivity_tokens, "2048", 16, 100000000,
+        "tokens, at most and others, that sensitivity is measured on"),
     CHOICE(
         weights, "none", keel_compress_weights,
         "number format of matrices: int8, a scale a row; q8_0 and q4_0, as in GGUF, a scale for 32 weights; q4_g32, "

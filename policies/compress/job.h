@@ -10,7 +10,7 @@
 /* What pruning left of a layer; 0: it is gone. */
 typedef struct keel_compress_layer {
     size_t channels_before, channels, heads_before, heads; /* heads: of keys and values */
-    double harm[3]; /* what the loss rises by without the layer; with its channels, its heads alone pruned;
+    double harm[3]; /* how far off the model is without the layer; with its channels, its heads alone pruned;
                        NAN where that was not measured */
 } keel_compress_layer;
 

@@ -93,10 +93,10 @@ static double whole_importance(const keel_prune_layer *layer) {
     return sum;
 }
 
-/* By what the loss rises by without the layer (Kim et al. 2024, arXiv 2402.02834, section 3.2); beside other
- * units layers are half of what goes, at most. */
-static keel_status drop_layers(keel_prune_model *model, const keel_compress_config *config, double base,
-                               double *budget, keel_err *err) {
+/* By how far off the model is without the layer (Kim et al. 2024, arXiv 2402.02834, section 3.2, by the
+ * loss); beside other units layers are half of what goes, at most. */
+static keel_status drop_layers(keel_prune_model *model, const keel_compress_config *config, double *budget,
+                               keel_err *err) {
     const bool alone = kinds_of(config) == KEEL_PRUNE_LAYERS;
     size_t most = (size_t)(alone ? floor(config->ratio * (double)model->n + .5)
                                  : floor(config->ratio * (double)model->n / 2));
@@ -106,8 +106,7 @@ static keel_status drop_layers(keel_prune_model *model, const keel_compress_conf
         const size_t all[] = {layer->units[0].n, layer->units[1].n};
         layer->harm = whole_importance(layer);
         if (config->importance == KEEL_IMPORTANCE_WEIGHT) continue;
-        KEEL_TRY(model->loss(model->context, l, all, &layer->harm, err));
-        layer->harm -= base;
+        KEEL_TRY(model->harm(model->context, l, all, &layer->harm, err));
     }
     for (most = most < model->n ? most : model->n - 1; most-- > 0;) {
         keel_prune_layer *least = NULL;
@@ -169,39 +168,34 @@ static double usual_factor(const keel_prune_model *model, int kind) {
     for (size_t l = 0; l < model->n; l++) {
         const keel_prune_units *units = &model->layer[l].units[kind];
         if (isnan(units->harm)) continue;
-        harm += fmax(units->harm, 0);
+        harm += units->harm;
         gone += importance_gone(units);
     }
     return harm > 0 && gone > 0 ? harm / gone : 1;
 }
 
-/* Harm is a rise of a loss on a sample, and may be below 0: then it is taken for the smallest above. */
-static double factor_of(const keel_prune_model *model, const keel_prune_units *units, int kind,
-                        double least) {
+static double factor_of(const keel_prune_model *model, const keel_prune_units *units, int kind) {
     const double gone = importance_gone(units);
-    return gone > 0 ? fmax(units->harm, least) / gone : usual_factor(model, kind);
+    return gone > 0 ? units->harm / gone : usual_factor(model, kind);
 }
 
-static keel_status measure_harm(keel_prune_model *model, const keel_compress_config *config, double base,
-                                double *least, keel_err *err) {
-    double largest = 0;
+static keel_status measure_harm(keel_prune_model *model, const keel_compress_config *config, keel_err *err) {
     for (size_t l = 0; l < model->n; l++)
         for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) {
             keel_prune_units *units = &model->layer[l].units[k];
             if (model->layer[l].gone || !goes(config, k) || steps_of(units) == 0) continue;
             if (units->gone == 0) units->gone = units->step;
             const size_t gone[KEEL_N_PRUNE_KINDS] = {k == 0 ? units->gone : 0, k == 1 ? units->gone : 0};
-            KEEL_TRY(model->loss(model->context, l, gone, &units->harm, err));
-            units->harm -= base;
-            largest = fmax(largest, units->harm);
+            KEEL_TRY(model->harm(model->context, l, gone, &units->harm, err));
         }
-    *least = largest > 0 ? 1e-3 * largest : 1;
     return KEEL_OK;
 }
 
+/* What was measured says little of much more: half as much again as evenly goes, at most. */
 static keel_status make_part(const keel_prune_model *model, const keel_prune_units *units, double factor,
                              keel_prune_part *out, keel_err *err) {
-    const size_t n = steps_of(units);
+    const size_t even = units->gone / units->step, all = steps_of(units), most = (3 * even + 1) / 2,
+                 n = most < all ? most : all;
     double *cost = keel_arena_calloc(model->arena, n + 1, sizeof *cost);
     if (!cost) return keel_nomem(err, "prune");
     for (size_t i = 0; i < n * units->step; i++)
@@ -210,19 +204,18 @@ static keel_status make_part(const keel_prune_model *model, const keel_prune_uni
     return KEEL_OK;
 }
 
-static keel_status spread_by_harm(keel_prune_model *model, const keel_compress_config *config, double base,
-                                  double budget, keel_err *err) {
+static keel_status spread_by_harm(keel_prune_model *model, const keel_compress_config *config, double budget,
+                                  keel_err *err) {
     const size_t most = model->n * KEEL_N_PRUNE_KINDS;
     keel_prune_part *part = keel_arena_calloc(model->arena, most, sizeof *part);
-    double least = 0;
     if (!part) return keel_nomem(err, "prune");
-    KEEL_TRY(measure_harm(model, config, base, &least, err));
+    KEEL_TRY(measure_harm(model, config, err));
     for (size_t i = 0; i < most; i++) {
         keel_prune_layer *layer = &model->layer[i / KEEL_N_PRUNE_KINDS];
         const int kind = (int)(i % KEEL_N_PRUNE_KINDS);
         const keel_prune_units *units = &layer->units[kind];
         if (!layer->gone && goes(config, kind))
-            KEEL_TRY(make_part(model, units, factor_of(model, units, kind, least), &part[i], err));
+            KEEL_TRY(make_part(model, units, factor_of(model, units, kind), &part[i], err));
     }
     keel_prune_cheapest(part, most, budget);
     for (size_t i = 0; i < most; i++) {
@@ -274,15 +267,15 @@ static double all_gone(const keel_prune_model *model) {
 }
 
 keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_config *config, keel_err *err) {
-    double budget = config->ratio * model->parameters, base = 0;
+    double budget = config->ratio * model->parameters, none;
     for (size_t l = 0; l < model->n; l++)
         for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) KEEL_TRY(rank(model, &model->layer[l].units[k], err));
-    if (asks_for_losses(config)) KEEL_TRY(model->loss(model->context, SIZE_MAX, NULL, &base, err));
-    KEEL_TRY(drop_layers(model, config, base, &budget, err));
+    if (asks_for_losses(config)) KEEL_TRY(model->harm(model->context, SIZE_MAX, NULL, &none, err));
+    KEEL_TRY(drop_layers(model, config, &budget, err));
     KEEL_TRY(check_budget(model, config, budget, err));
     spread_evenly(model, config, budget);
     if (config->spread == KEEL_SPREAD_SENSITIVITY && kinds_of(config) != KEEL_PRUNE_LAYERS)
-        KEEL_TRY(spread_by_harm(model, config, base, budget, err));
+        KEEL_TRY(spread_by_harm(model, config, budget, err));
     if (all_gone(model) > 0) return KEEL_OK;
     return keel_fail(err, KEEL_E_INVALID, "ratio",
                      "%g of the weights is less than what can go at once: %d channels, a head, a layer",

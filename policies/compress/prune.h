@@ -3,7 +3,7 @@
  *
  * Every unit has an importance: about how much is lost without it, so that importances add up. The share of
  * the parameters that goes is spread evenly, so that all layers stay alike; or by sensitivity: each layer is
- * pruned alone, as the even spread would, and what the loss on held-out text rises by, over the importance
+ * pruned alone, as the even spread would, and how far off that takes it on held-out text, over the importance
  * that went, makes importances of layers comparable; then the cheapest units go, by importance over
  * parameters, wherever they are. */
 #ifndef KEEL_POLICIES_COMPRESS_PRUNE_H
@@ -27,7 +27,7 @@ typedef struct keel_prune_units {
     double parameters;  /* of each */
     uint32_t *order;    /* [n] the least important first; the first `gone` of them go */
     size_t gone;
-    double harm; /* what the loss rises by if these alone go as the even spread has it; NAN: not measured */
+    double harm; /* how far off the model is if these alone go as the even spread has it; NAN: not measured */
 } keel_prune_units;
 
 typedef struct keel_prune_layer {
@@ -41,9 +41,9 @@ typedef struct keel_prune_model {
     size_t n;
     keel_prune_layer *layer; /* [n] */
     double parameters;       /* of all but embeddings and heads of vocabularies */
-    /* The loss on held-out text without the first `gone` units of each kind of the layer; SIZE_MAX for layer:
-     * with everything. */
-    keel_status (*loss)(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS], double *out,
+    /* How far off the whole model it is on held-out text without the first `gone` units of each kind of the
+     * layer, 0 or more. Before the first call, one with layer SIZE_MAX for the whole model. */
+    keel_status (*harm)(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS], double *out,
                         keel_err *err);
     void *context;
     keel_arena *arena;

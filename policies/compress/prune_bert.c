@@ -205,7 +205,7 @@ static keel_status by_taylor(pruning *p) {
     return status;
 }
 
-/* ---- the loss without some units ---- */
+/* ---- how far off it is without some units ---- */
 
 static keel_status mean_distance(const pruning *p, double *out) {
     const size_t size = p->held_out.n * p->bert->config.hidden;
@@ -253,7 +253,7 @@ static void show(const pruning *p, size_t layer, int kind, float *before) {
     keel_free(before);
 }
 
-static keel_status loss_without(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS],
+static keel_status harm_without(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS],
                                 double *out, keel_err *err) {
     pruning *p = context;
     float *before[KEEL_N_PRUNE_KINDS] = {0};
@@ -307,7 +307,7 @@ static keel_status prune(pruning *p) {
 }
 
 keel_status keel_prune_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err) {
-    pruning p = {.bert = bert, .job = job, .err = err, .model = {.loss = loss_without}};
+    pruning p = {.bert = bert, .job = job, .err = err, .model = {.harm = harm_without}};
     if (job->config->ratio == 0) return KEEL_OK;
     if (bert->config.layers == 0)
         return keel_fail(err, KEEL_E_UNSUPPORTED, "ratio", "an encoder without layers has nothing to prune");

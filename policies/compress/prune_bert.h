@@ -7,8 +7,7 @@
  *   taylor      E[(sum_i W_ij d(r . v)/dW_ij)^2] over texts and directions r ~ N(0, I): by how much, squared,
  * a text's vector v moves without it, to first order (Hutchinson's estimate of the diagonal of the
  *               Gauss-Newton matrix)
- *
- * Losses are mean squared distances of vectors from those of the whole encoder. */
+ * How far off it is: the mean squared distance of vectors from those of the whole encoder. */
 #ifndef KEEL_POLICIES_COMPRESS_PRUNE_BERT_H
 #define KEEL_POLICIES_COMPRESS_PRUNE_BERT_H
 

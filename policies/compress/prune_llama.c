@@ -14,6 +14,7 @@ typedef struct pruning {
     const keel_compress_job *job;
     keel_prune_model model;
     keel_sample held_out, sample; /* by what losses are measured; importance */
+    float *whole;                 /* ln p of the held-out tokens by the whole decoder */
     keel_arena arena;
     keel_err *err;
 } pruning;
@@ -202,10 +203,32 @@ static keel_status by_taylor(pruning *p) {
     return status;
 }
 
-/* ---- the loss without some units ---- */
+/* ---- how far off it is without some units ---- */
 
-static keel_status mean_loss(const pruning *p, double *out) {
-    return keel_sample_loss(p->llama, &p->held_out, p->job->pool, out, p->err);
+/* Half the mean square of what ln p of a token differs by from that of the whole decoder: to second order the
+ * divergence KL(whole || pruned), which a rise of the loss on few tokens would hide in its noise. */
+static keel_status divergence(const pruning *p, double *out) {
+    const keel_sample *held = &p->held_out;
+    const size_t tokens = (size_t)(held->offsets[held->n] - held->offsets[0]);
+    float *log_prob = keel_alloc(tokens * sizeof *log_prob);
+    if (!log_prob) return keel_nomem(p->err, "prune");
+    const keel_status status = keel_sample_run(p->llama, held, p->job->pool, log_prob, p->err);
+    double sum = 0;
+    for (size_t t = 0; status == KEEL_OK && t < tokens; t++) {
+        const double off = (double)log_prob[t] - (double)p->whole[t];
+        sum += off * off / 2;
+    }
+    keel_free(log_prob);
+    *out = sum / (double)tokens;
+    return status;
+}
+
+static keel_status keep_whole(pruning *p) {
+    const keel_sample *held = &p->held_out;
+    const size_t tokens = (size_t)(held->offsets[held->n] - held->offsets[0]);
+    p->whole = keel_arena_alloc(&p->arena, tokens * sizeof *p->whole);
+    return p->whole ? keel_sample_run(p->llama, held, p->job->pool, p->whole, p->err)
+                    : keel_nomem(p->err, "prune");
 }
 
 /* A copy of the matrix whose columns of the least important units are 0; n units: all, and its bias is
@@ -227,11 +250,12 @@ static keel_status hide(const pruning *p, size_t layer, int kind, size_t n, floa
     return KEEL_OK;
 }
 
-static keel_status loss_without(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS],
+static keel_status harm_without(void *context, size_t layer, const size_t gone[KEEL_N_PRUNE_KINDS],
                                 double *out, keel_err *err) {
-    const pruning *p = context;
+    pruning *p = context;
     (void)err;
-    if (layer == SIZE_MAX) return mean_loss(p, out);
+    *out = 0;
+    if (layer == SIZE_MAX) return keep_whole(p);
     keel_matrix *rows = &p->llama->matrix[keel_llama_row(layer, 0)], before[KEEL_LLAMA_LAYER];
     float *data[KEEL_N_PRUNE_KINDS] = {0};
     keel_status status = KEEL_OK;
@@ -241,7 +265,7 @@ static keel_status loss_without(void *context, size_t layer, const size_t gone[K
         if (gone[k]) status = hide(p, layer, k, gone[k], &data[k]);
         if (all) rows[k == KEEL_PRUNE_CHANNEL ? KEEL_LLAMA_DOWN_BIAS : KEEL_LLAMA_O_BIAS].data = NULL;
     }
-    if (status == KEEL_OK) status = mean_loss(p, out);
+    if (status == KEEL_OK) status = divergence(p, out);
     memcpy(rows, before, sizeof before);
     for (int k = 0; k < KEEL_N_PRUNE_KINDS; k++) keel_free(data[k]);
     return status;
@@ -283,7 +307,7 @@ static keel_status prune(pruning *p) {
 }
 
 keel_status keel_prune_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
-    pruning p = {.llama = llama, .job = job, .err = err, .model = {.loss = loss_without}};
+    pruning p = {.llama = llama, .job = job, .err = err, .model = {.harm = harm_without}};
     if (job->config->ratio == 0) return KEEL_OK;
     p.model.context = &p;
     const keel_status status = prune(&p);
