@@ -137,11 +137,12 @@ keel_status keel__student_tokenizer(const keel_tokenizer *from, const int32_t *t
                                     keel_tokenizer **out, keel_err *err) {
     const rewriting w = {token, n};
     size_t length;
+    keel_buf rewritten = {0};
+    cJSON *json = NULL;
     const char *text = keel_tokenizer_file(from, &length);
-    cJSON *json = cJSON_ParseWithLength(text, length);
-    const cJSON *model = json ? cJSON_GetObjectItemCaseSensitive(json, "model") : NULL,
-                *post = json ? cJSON_GetObjectItemCaseSensitive(json, "post_processor") : NULL;
-    cJSON *vocabulary = model ? cJSON_GetObjectItemCaseSensitive(model, "vocab") : NULL;
+    KEEL_TRY(keel_json_parse(text, length, "tokenizer.json", &json, err));
+    const cJSON *model = keel_json_get(json, "model"), *post = keel_json_get(json, "post_processor");
+    cJSON *vocabulary = cJSON_GetObjectItemCaseSensitive(model, "vocab");
     if (!cJSON_IsObject(vocabulary)) {
         cJSON_Delete(json);
         return keel_fail(err, KEEL_E_UNSUPPORTED, "student_vocabulary", "the tokenizer is no WordPiece");
@@ -150,10 +151,10 @@ keel_status keel__student_tokenizer(const keel_tokenizer *from, const int32_t *t
     drop_added(&w, cJSON_GetObjectItemCaseSensitive(json, "added_tokens"));
     renumber(&w, json);
     for (size_t i = 0; i < 2; i++) renumber_pair(&w, post, i ? "cls" : "sep");
-    char *rewritten = cJSON_PrintUnformatted(json);
+    keel_status status = keel_json_print(json, false, &rewritten, err);
     cJSON_Delete(json);
-    if (!rewritten) return keel_nomem(err, "student");
-    keel_status status = keel_tokenizer_parse(out, rewritten, strlen(rewritten), "tokenizer.json", err);
-    cJSON_free(rewritten);
+    if (status == KEEL_OK)
+        status = keel_tokenizer_parse(out, rewritten.data, rewritten.length, "tokenizer.json", err);
+    keel_buf_free(&rewritten);
     return status;
 }

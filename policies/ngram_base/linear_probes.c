@@ -343,7 +343,7 @@ static void visit_rest(const keel_linear_probes *heads, float *rest, bool into) 
 /* ---- files ---- */
 
 static const char *const tensor_suffix[] = {
-    ".id", ".idf", ".weight", ".fitted", ".group", ".dense", ".weight" KEEL_PACKED_SUFFIX, ".rest"};
+    ".id", ".idf", ".weight", ".fitted", ".group", ".dense", (".weight" KEEL_PACKED_SUFFIX), ".rest"};
 enum { ID, IDF, WEIGHT, FITTED, GROUP, DENSE, PACKED, REST, N_TENSORS };
 
 static const char *tensor_name(keel_arena *arena, const char *prefix, int tensor) {
