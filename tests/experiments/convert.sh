@@ -79,5 +79,19 @@ expect "an encoder" 1 "model_type" convert --base "$golden/bert/mean" --out none
 [ ! -e none ] || fail "something is left of what failed"
 head -c 5000 a.gguf >cut.gguf
 expect "a file that is cut off" 1 "cut.gguf" convert --base cut.gguf --out none
+
+# ---- an encoder: ONNX, and 8 bits ----
+expect "a decoder as ONNX" 1 "a decoder is not written as ONNX" convert --base "$golden/llama/tied" --out d.onnx
+expect "with other weights" 2 "a .onnx file has f32, got q8_0" convert --base "$golden/bert/mean" --out e.onnx --weights q8_0
+if "$KEEL" convert --base "$golden/bert/mean" --out e.onnx >out.txt 2>err.txt; then
+    [ -s e.onnx ] && grep -q '^weights  *f32$' out.txt || fail "what was written: $(cat out.txt)"
+    expect "nor a .onnx file" 1 "there already" convert --base "$golden/bert/mean" --out e.onnx
+else
+    grep -q "built without ONNX" err.txt || fail "an encoder as ONNX: $(cat err.txt)"
+    echo "this keel was built without ONNX: its file is not tested"
+fi
+expect "an encoder in 8 bits" 0 "" compress --base "$golden/bert/mean" --weights int8 --out encoder8
+expect "is read" 0 "" verify --base encoder8
+grep -q '^model: weights  *int8$' out.txt && grep -q '^text  ' out.txt || fail "format and vectors: $(cat out.txt)"
 [ ! -e none ] || fail "something is left of what failed"
 finish
