@@ -72,7 +72,9 @@ says "no such policy" 1 "keel-decide: gone: there is no such folder" --policy go
 mkdir lone
 cp -r policy lone/policy
 says "no base beside it" 1 "no folder beside it holds its base" --policy lone/policy open.jsonl
+for other in a b c x y z; do cp -r encoder/base lone/$other; done
 cp -r base lone/base
+says "its base among others" 0 "" --policy lone/policy some.jsonl
 printf x | dd of=lone/base/model.safetensors bs=1 seek=3000 conv=notrunc 2>/dev/null
 says "a damaged base" 1 "damaged" --policy lone/policy open.jsonl
 printf 'SQLite format 3\000' >llm.db
