@@ -20,7 +20,7 @@ typedef struct keel_compress_policy_job {
     const char
         *place; /* where it comes to lie: what another run made there is KEEL_E_CONFLICT unless replace */
     bool replace;
-    bool anyway; /* also where a bound breaks */
+    bool anyway;         /* also where a bound breaks */
     keel_corpus *logged; /* that importance is measured on; NULL: none */
     keel_pool *pool;
 } keel_compress_policy_job;
