@@ -34,6 +34,10 @@ done
 [ -z "$(find "$headers" -name '*_internal.h')" ] || fail "no internal header is installed"
 ! grep -rnE 'cJSON( \*|_)|cjson|sqlite3|cblas|keel__' "$headers" || fail "headers name nothing of other libraries, nor internal functions"
 
+if [ -e "$BUILD/experiments/edge/libkeel_decide.a" ]; then
+    [ -e "$headers/keel_decide.h" ] && [ -e "$libraries/libkeel_decide.a" ] && [ -x prefix/bin/keel-decide ] || fail "keel-decide and its library are installed"
+fi
+
 # ---- exports ----
 
 # Functions and variables that C code on stdin, preprocessed, declares at file scope.
