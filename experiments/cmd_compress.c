@@ -132,6 +132,16 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
     return keel_store_check_split(c->store, &c->held_out, err);
 }
 
+/* That the policy is the base's is said before the work, not after it. */
+static keel_status check_policy(const keel_compress_policy_job *with, keel_err *err) {
+    keel_policy *policy = NULL;
+    keel_base *base = NULL;
+    KEEL_TRY(keel_cli_open_policy(with->policy, with->base, &policy, &base, err));
+    keel_policy_close(policy);
+    keel_base_close(base);
+    return KEEL_OK;
+}
+
 static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_job *job, const char *folder,
                              keel_err *err) {
     const char *from = keel_cli_value(cli, "--base"), *out = keel_cli_value(cli, "--out"),
@@ -140,6 +150,7 @@ static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_
     if (!base) return keel_nomem(err, out);
     KEEL_TRY(describe(cli, c, folder, &with, err));
     KEEL_TRY(check_out(&with, from, out, base, job, err));
+    KEEL_TRY(check_policy(&with, err));
     KEEL_TRY(keel_compress_base(from, with.small_base, false, job, err));
     return keel_compress_policy(&with, &c->exchange, err);
 }

@@ -20,7 +20,7 @@ expect "another number of threads" 0 "" compress "$@" --out other --threads 3
 cmp small/model.safetensors other/model.safetensors && cmp small/keel.json other/keel.json || fail "threads change bytes"
 expect "another command there" 1 'compression.weights ("int8", here "none")' compress --base base --quiet --out small --set weights=none
 expect "tuning goes on from it" 0 "" sft --store s.db --base small --out tuned --quiet --set epochs=1 --set min_updates=20
-expect "a policy on the base that it was" 1 "it was trained on base" eval --store s.db --policy policy --base small --quiet
+expect "a policy of another base" 1 "it was trained on base" compress --base small --weights int8 --quiet --store s.db --policy policy --out x
 
 # ---- with its policy ----
 expect "a policy goes along" 0 "" compress "$@" --store s.db --policy policy --set critics=int8 --out both --json
