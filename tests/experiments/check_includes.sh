@@ -29,7 +29,9 @@ inside() {
 
 # A kind of base is a closed room, policies/NAME: it includes itself, core and the door policies/base.h with base_file.h and beside.h; of all
 # other files only the table of kinds, the doors to models (policies/encoder.h, policies/decoder.h) and the benches include it.
-# policies/compress makes models smaller: kinds include it, its door is policies/compress_base.h. policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
+# policies/compress makes models smaller: kinds include it, its door is policies/compress_base.h; prune_qnet in it is about policies, and
+# experiments/compress_policy.c asks it. What a teacher says (policies/soft_labels.h, soft_loss.h) is for all kinds.
+# policies/transformer holds models, which the kinds that stand on them include; policies/tokens, below it, holds tokenizers.
 closed() {
     case "$1 $2" in
     "policies/"*/*" core/"* | "policies/"*/*" policies/base.h" | "policies/"*/*" policies/base_file.h" | "policies/"*/*" policies/beside.h") ;;
@@ -37,6 +39,8 @@ closed() {
     "policies/decoder_base/"*" policies/transformer/"* | "policies/decoder_base/"*" policies/tokens/"*) ;;
     "policies/transformer/"*" policies/tokens/"*) ;;
     "policies/compress/"*" policies/transformer/"* | "policies/compress/"*" policies/tokens/"*) ;;
+    "policies/"*"_base/"*" policies/soft_labels.h" | "policies/"*"_base/"*" policies/soft_loss.h") ;;
+    "policies/compress/prune_qnet."*" policies/qnet.h" | "policies/compress/prune_qnet."*" policies/policy"*.h | "experiments/compress_policy.c policies/compress/prune_qnet.h") ;;
     "policies/"*"_base/"*" policies/compress/"* | "policies/compress_base."*" policies/compress/"*) ;;
     "policies/"*/*" "*) [ "$(dirname "$1")" = "$(dirname "$2")" ] ;;
     "policies/base_kinds.c policies/"*/* | "policies/encoder.c policies/transformer/"* | "policies/encoder_onnx.c policies/transformer/"* | "policies/decoder.c policies/transformer/"* | "policies/decoder.c policies/tokens/"* | "experiments/bench/"*" policies/"*/*) ;;
