@@ -2,12 +2,12 @@
 """What a decoder loses when it is quantised, pruned, or both, and what tuning with the unpruned one as teacher gives back: size,
 time of a decision, perplexity of what is said, the share of decisions whose choice is the same, and, with a policy, what it loses.
 
-    compress_table.py KEEL MODEL STORE OUT [--train SPLIT] [--test SPLIT] [--ratio 0.4] [--weights int8,q4_g32] [--seeds 1,2,3]
+    compress_table.py KEEL MODEL STORE OUT [--train SPLIT] [--recover SPLIT] [--test SPLIT] [--ratio 0.4] [--weights int8,q4_g32] [--seeds 1,2,3]
                       [--policy ALGO] [--decisions 50] [--base-set KEY=VALUE ...] [--recover-set KEY=VALUE ...]
 
 MODEL is a decoder as it came, or a base that `keel sft` made of one. It is made a base of STORE without being tuned, and with
 --policy a policy is trained on it. Recovery is `keel sft --teacher-base` with distil=1 (what the teacher says of the log's
-responses, not the log's choices) on --train; what is to be quantised is tuned with fake_quant of its format, pruned ones first
+responses, not the log's choices) on --recover (--train, unless named); what is to be quantised is tuned with fake_quant of its format, pruned ones first
 without. --recover-set says how long, as epochs=1; the table names it, and the seconds of processor time that each recovery took.
 Everything is judged on --test. Times are medians of processor time on one thread, the two sides of a comparison in turn.
 What is there in OUT is not made again.
@@ -23,6 +23,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 for name in ("keel", "model", "store", "out"):
     parser.add_argument(name)
 parser.add_argument("--train", default="train")
+parser.add_argument("--recover")
 parser.add_argument("--test", default="test")
 parser.add_argument("--ratio", default="0.4")
 parser.add_argument("--weights", default="int8,q4_g32")
@@ -86,7 +87,7 @@ def prune(base):
 
 
 def recover(name, base, teacher, seed, *more):
-    return once(name, "sft", *log, "--base", base, "--teacher-base", teacher, "--mode", "full", "--split", asked.train, "--seed", seed,
+    return once(name, "sft", *log, "--base", base, "--teacher-base", teacher, "--mode", "full", "--split", asked.recover or asked.train, "--seed", seed,
                 "--threads", asked.threads, *settings(["distil=1", *asked.recover_set, *more]))
 
 

@@ -116,7 +116,7 @@ static void layers_of_unequal_sizes_are_counted_each(void **state) {
 static void a_teacher_is_planned_for(void **state) {
     (void)state;
     for (size_t t = 0; t < TOKENS; t++) weights[t] = t % 3 ? 0 : 1;
-    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep++)
+    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep += KEEL_KEEP_NOTHING)
         for (int larger = 0; larger < 2; larger++) {
             keel_llama *llama, *other;
             keel_llama_config another = shape;
@@ -147,7 +147,7 @@ static void a_teacher_is_planned_for(void **state) {
 static void rounded_inputs_are_planned_for(void **state) {
     (void)state;
     for (size_t t = 0; t < TOKENS; t++) weights[t] = 1;
-    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep++) {
+    for (keel_keep keep = KEEL_KEEP_ALL; keep <= KEEL_KEEP_NOTHING; keep += KEEL_KEEP_NOTHING) {
         keel_llama *llama;
         const keel_llama_plan plan = {.tuning = {.mode = KEEL_LLAMA_FULL, .scales = true},
                                       .keep = keep,
