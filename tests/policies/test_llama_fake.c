@@ -177,6 +177,29 @@ static void tuning_sees_what_compression_makes(void **state) {
         }
 }
 
+/* At first factors limit nothing; each limits its own matrix alone. */
+static void factors_are_of_their_own_matrix(void **state) {
+    (void)state;
+    keel_llama *llama = make(&shape), *without = make(&shape);
+    const size_t down = keel_llama_row(1, KEEL_LLAMA_DOWN), n = llama->n_rows;
+    assert_ok(keel_llama_train(llama, &tunings[2], &err));
+    assert_ok(keel_llama_train(without, &tunings[0], &err));
+    fake(llama, KEEL_MATRIX_Q4_0, KEEL_MATRIX_I8);
+    fake(without, KEEL_MATRIX_Q4_0, KEEL_MATRIX_I8);
+    const keel_params *held = &llama->fake->quant.held, *plain = &without->fake->quant.held;
+    assert_memory_equal(held->data, plain->data, plain->size * sizeof *plain->data);
+    keel_params_at(&llama->params, llama->params.count - 1)[0] = 0.5f; /* of the last matrix, its first row */
+    assert_ok(keel_llama_fake_hold(llama, NULL, &err));
+    for (size_t row = 0; row < n; row++) {
+        const keel_param *param = &plain->table[row];
+        const size_t bytes = param->rows * param->cols * sizeof(float);
+        const int same = memcmp(keel_params_at(held, row), keel_params_at(plain, row), bytes);
+        assert_true((same != 0) == (row == down));
+    }
+    keel_llama_close(without);
+    keel_llama_close(llama);
+}
+
 /* The loss of the compressed decoder falls when tuning goes by it: more than when it goes by the floats. */
 static void tuning_makes_up_for_rounding(void **state) {
     (void)state;
@@ -220,6 +243,7 @@ static void what_is_not_tuned_cannot_be_held(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tuning_sees_what_compression_makes),
+        cmocka_unit_test(factors_are_of_their_own_matrix),
         cmocka_unit_test(tuning_makes_up_for_rounding),
         cmocka_unit_test(what_is_not_tuned_cannot_be_held),
     };
