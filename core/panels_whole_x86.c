@@ -182,8 +182,9 @@ void blocks_tile_512(const keel__whole *job, size_t first, const int from, const
     float *y = job->y + first * job->y_panel + from * KEEL_PANEL;
     __m512 sum[ROWS][3];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < panels; i++) sum[r][i] =
-        job->first ? _mm512_set1_ps(job->bias[from + r])
-                   : _mm512_loadu_ps(y + (size_t)i * job->y_panel + r * KEEL_PANEL);
+        job->first || from + r >= (int)job->rows
+            ? _mm512_set1_ps(job->bias[from + r])
+            : _mm512_loadu_ps(y + (size_t)i * job->y_panel + r * KEEL_PANEL);
     for (size_t b = 0; b < job->blocks; b++, x += sizeof(keel__scaled_block)) {
         const keel__scaled_block *block = (const keel__scaled_block *)(const void *)x;
         __m512i whole[ROWS][3];
@@ -297,7 +298,8 @@ void blocks_tile_256(const keel__whole *job, size_t panel, const int from, const
     float *y = job->y + panel * job->y_panel + from * KEEL_PANEL;
     __m256 sum[4][2];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int h = 0; h < 2; h++) sum[r][h] =
-        job->first ? _mm256_set1_ps(job->bias[from + r]) : _mm256_loadu_ps(y + r * KEEL_PANEL + 8 * h);
+        job->first || from + r >= (int)job->rows ? _mm256_set1_ps(job->bias[from + r])
+                                                 : _mm256_loadu_ps(y + r * KEEL_PANEL + 8 * h);
     for (size_t b = 0; b < job->blocks; b++, x++) {
         __m256i whole[4][2];
         UNROLL for (int r = 0; r < rows; r++) whole[r][0] = whole[r][1] = _mm256_setzero_si256();

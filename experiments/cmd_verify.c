@@ -172,6 +172,10 @@ static keel_status add_log(keel_cli *cli, const char *dir, keel_err *err) {
         return keel_cli_has(cli, "--split")
                    ? keel_fail(err, KEEL_E_USAGE, "--split", "is one of --store: give it too")
                    : KEEL_OK;
+    if (keel_cli_has(cli, "--weights")) {
+        keel_fail(err, KEEL_E_USAGE, "--weights", "responses of --store are foretold with weights as stored");
+        return keel_hint(err, "`keel compress` makes a base of other weights");
+    }
     KEEL_TRY(keel_base_open(&base, dir, err));
     keel_status status = keel_cli_open_store(cli, KEEL_STORE_READ, &store, err);
     if (status == KEEL_OK) status = foretell(cli, base, store, err);

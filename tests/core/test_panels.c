@@ -415,7 +415,7 @@ static void a_row_has_the_same_bits_beside_others(void **state) {
  * size, whose sums of two products are the largest that instructions make. */
 static void whole_numbers_of_many_columns(void **state) {
     (void)state;
-    enum { COLS = 8256, OUTS = 11 };
+    enum { COLS = 4160, OUTS = 9 };
     float *x = malloc(COLS * sizeof *x), *lanes = malloc(COLS * KEEL_PANEL * sizeof *lanes);
     unsigned char *data = malloc(OUTS * COLS * 4);
     static float y[OUTS * KEEL_PANEL];

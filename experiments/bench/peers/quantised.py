@@ -6,7 +6,8 @@
 Keel: f32, int8 (INT8 by rows, inputs INT8 by tokens), q8_0, q4_0, q4_g32, quantised by absmax as they are read; llama.cpp: F32, Q8_0, Q4_0 of `keel convert`. Each round does every task once with
 everybody, one right after the other, so that whatever else the machine does meets all; printed are medians with the middle half of the rounds, and the median of the rounds' ratios to Keel's f32 with
 the same instructions. `decision`: five candidates of 40 tokens scored after a state of 512 that is read once. --isa: the kernels that the processor has, and those of AVX2 alone (OPENBLAS_CORETYPE, for
-Keel alone: llama.cpp's are those it was built with). clock: seconds by the clock; --processor: of the processor instead, for a machine that is shared. --store: perplexity of what was said in that store.
+Keel alone: llama.cpp's are those it was built with). clock: seconds by the clock; --processor: of the processor instead, for a machine that is shared. --store: perplexity of what was said in that store, by a
+base that `keel compress` made.
 """
 import argparse
 import json
@@ -115,8 +116,12 @@ def shown(values, scale, digits):
     return f"{q[1]:9.{digits}f} ({q[0]:.{digits}f}-{q[2]:.{digits}f})"
 
 
-def perplexity(weights):
-    command = [args.keel, "verify", "--quiet", "--json", "--base", args.folder, "--weights", weights, "--store", args.store]
+def perplexity(weights, folder):
+    base = args.folder
+    if weights != "f32":
+        base = os.path.join(folder, weights)
+        subprocess.run([args.keel, "compress", "--quiet", "--base", args.folder, "--weights", weights, "--out", base], check=True, stdout=subprocess.DEVNULL)
+    command = [args.keel, "verify", "--quiet", "--json", "--base", base, "--store", args.store]
     done = subprocess.run(command + (["--split", args.split] if args.split else []), check=True, capture_output=True, text=True)
     return json.loads(done.stdout)["log"]["perplexity"]["value"]
 
@@ -165,6 +170,7 @@ if args.store:
     print("\nperplexity of what was said in the store")
     before = None
     for weights in FORMATS:
-        value = perplexity(weights)
+        with tempfile.TemporaryDirectory() as work:
+            value = perplexity(weights, work)
         before = before or value
         print(f"{weights:18} {value:9.4f} {100 * (value / before - 1):+6.2f} %", flush=True)
