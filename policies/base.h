@@ -187,6 +187,7 @@ typedef struct keel_base_opinion {
     const float *log_prior; /* [n_actions] ln pi_base: keel_base_n_actions; NULL: it says nothing */
     const float *outcomes;  /* [n_candidates, 2] log odds of refusal, and of compliance, of the decision's own
                                candidates; NULL: it says nothing */
+    const float *vector; /* [vector_width of the base] of the state; NULL where it was tuned on the state */
 } keel_base_opinion;
 
 /* Where a state lies among others: a sparse unit vector, or nothing. */
@@ -274,6 +275,7 @@ struct keel_base {
     size_t n_acts;           /* fixed spaces: number of acts; 0 for candidate sets */
     const char **acts;       /* names, in order of index (outcome names for KEEL_SPACE_OUTCOMES) */
     size_t state_dim, candidate_dim;
+    size_t vector_width; /* of keel_base_opinion.vector; 0: it has none */
     /* Whether the features of what it was tuned on come from parts that were tuned without it, so that they
      * are no better than those of what is new. */
     bool crossed;

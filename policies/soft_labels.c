@@ -13,6 +13,7 @@ typedef struct asking {
     const keel_base_tuning *job;
     const char *who;
     keel_soft_labels *to;
+    bool vectors;
     int32_t *act; /* fixed spaces: [teacher's n_acts] place among the student's, or -1 */
     keel_arena arena[AT_ONCE];
     keel_conversation *read[AT_ONCE];
@@ -74,6 +75,17 @@ static keel_status put_prior(const asking *a, const float *log_prior, size_t own
     return KEEL_OK;
 }
 
+static keel_status put_vector(const asking *a, const float *vector, keel_soft_label *out, keel_err *err) {
+    const size_t n = a->job->teacher_base->vector_width;
+    double square = 0;
+    float *unit = keel_arena_alloc(&a->to->arena, (n + 1) * sizeof *unit);
+    if (!unit) return keel_nomem(err, a->who);
+    for (size_t i = 0; i < n; i++) square += (double)vector[i] * (double)vector[i];
+    for (size_t i = 0; i < n; i++) unit[i] = (float)((double)vector[i] / fmax(sqrt(square), 1e-12));
+    out->vector = unit;
+    return KEEL_OK;
+}
+
 static keel_status put_label(const asking *a, const keel_base_opinion *opinion, const keel_decision *decision,
                              keel_soft_label *out, keel_err *err) {
     const size_t own = decision->n_candidates;
@@ -85,6 +97,7 @@ static keel_status put_label(const asking *a, const keel_base_opinion *opinion, 
         memcpy(outcomes, opinion->outcomes, 2 * own * sizeof *outcomes);
         out->outcomes = outcomes;
     }
+    if (a->vectors && opinion->vector) KEEL_TRY(put_vector(a, opinion->vector, out, err));
     a->to->decisions++;
     a->to->taught += !isnan(out->risk) || out->prior || out->outcomes;
     return KEEL_OK;
@@ -142,14 +155,14 @@ static keel_status ask_all(asking *a, keel_err *err) {
 }
 
 keel_status keel_soft_labels_ask(keel_soft_labels **out, const keel_base_tuning *job, const char *who,
-                                 keel_err *err) {
+                                 bool vectors, keel_err *err) {
     *out = NULL;
     if (!job->teacher_base) return KEEL_OK;
     asking *a = keel_calloc(1, sizeof *a);
     keel_soft_labels *labels = keel_calloc(1, sizeof *labels);
     keel_status status = a && labels ? KEEL_OK : keel_nomem(err, who);
     if (status == KEEL_OK) {
-        *a = (asking){.job = job, .who = who, .to = labels};
+        *a = (asking){.job = job, .who = who, .to = labels, .vectors = vectors};
         labels->of = keel_arena_calloc(&labels->arena, job->corpus->count + 1, sizeof *labels->of);
         status = labels->of ? check(a, err) : keel_nomem(err, who);
     }

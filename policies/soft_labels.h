@@ -11,6 +11,8 @@ typedef struct keel_soft_label {
     const float *prior;    /* [n_actions] probabilities at the temperature: fixed spaces, over the student's
                               acts; candidate sets, over the decision's own candidates; NULL: unknown */
     const float *outcomes; /* [n_candidates, 2] log odds of refusal, of compliance; NULL: unknown */
+    const float *vector;   /* [vector_width of the teacher] of the state, of length 1; NULL: unknown, or not
+                              asked for */
 } keel_soft_label;
 
 typedef struct keel_soft_labels {
@@ -20,10 +22,11 @@ typedef struct keel_soft_labels {
 } keel_soft_labels;
 
 /* Asks job->teacher_base of job->corpus; *out is NULL without a teacher. who: the student, for errors.
+ * vectors: they are kept too.
  * KEEL_E_UNSUPPORTED: a kind that is no teacher; KEEL_E_CONFLICT: it is over another action space, or knows
  * none of the student's acts; KEEL_E_INTERRUPTED. The same on any number of threads. */
 keel_status keel_soft_labels_ask(keel_soft_labels **out, const keel_base_tuning *job, const char *who,
-                                 keel_err *err);
+                                 bool vectors, keel_err *err);
 void keel_soft_labels_free(keel_soft_labels *labels); /* NULL is harmless */
 
 /* NULL without a teacher. */

@@ -5,19 +5,17 @@ decision whose act is the intent. A quarter of all dialogues is read, and a quar
 
     intents.py KEEL ENCODER_FOLDER SGD_FOLDER OUT [SEED...]
 """
-import gzip
-import hashlib
 import json
 import os
 import resource
 import subprocess
 import sys
-from pathlib import Path
+
+from intents_data import draw, turns
 
 keel, encoder, sgd, out = sys.argv[1:5]
 seeds = sys.argv[5:] or ["1"]
 FRACTIONS = (1, 5, 25, 100)
-SAMPLE = 0.25  # of all dialogues
 MODES = {
     "n-grams": ["--base", "builtin"],
     "head": ["--base", encoder, "--mode", "head"],
@@ -27,25 +25,10 @@ MODES = {
 }
 
 
-def draw(text):
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
-
-
-def turns():
-    for path in sorted(Path(sgd).glob("*/dialogues_*.json.gz")):
-        for dialogue in json.load(gzip.open(path)):
-            if draw("sample " + dialogue["dialogue_id"]) >= SAMPLE:
-                continue
-            for number, turn in enumerate(dialogue["turns"]):
-                named = {f["state"]["active_intent"] for f in turn["frames"] if any(a["act"] == "INFORM_INTENT" for a in f["actions"])}
-                if turn["speaker"] == "USER" and len(named) == 1:
-                    yield f"{path.parent.name}/{dialogue['dialogue_id']}", number, turn["utterance"], named.pop()
-
-
 def write_log(path, percent):
     known = set()
     with open(path, "w", encoding="utf-8") as log:
-        for dialogue, number, text, intent in turns():
+        for dialogue, number, text, intent in turns(sgd):
             test = draw("test " + dialogue) < 0.25
             if not test and draw("label " + dialogue) >= percent / 100:
                 continue

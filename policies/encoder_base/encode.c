@@ -92,6 +92,7 @@ typedef struct decision_work {
     keel_candidate *actions; /* [n_actions] of candidate sets: its candidates, then the fixed answers */
     keel_lesson_texts texts;
     float *state, *candidates;  /* [n_state], [n_actions, n_candidate] logits */
+    const float *vector;        /* of its state, where it was encoded */
     const float *crossed_state; /* or NULL */
     const float **crossed;      /* [n_actions] or NULL each */
     size_t first; /* of its texts in the batch: its state where that is asked, then candidates */
@@ -149,6 +150,7 @@ static size_t list_texts(decision_work *work, size_t n, const keel_reading **tex
 static void fill_logits(const keel_encoder_base *model, decision_work *work, const float *vector) {
     const size_t hidden = model->bert->config.hidden;
     const float *state = work->asks_state ? vector + work->first * hidden : NULL;
+    work->vector = state;
     const float *next = vector + (work->first + work->asks_state) * hidden;
     if (work->crossed_state)
         memcpy(work->state, work->crossed_state, model->n_state * sizeof *work->state);
@@ -290,6 +292,7 @@ static keel_status put_opinion(const keel_encoder_base *model, const decision_wo
     float *outcomes = keel_arena_calloc(scratch, 2 * own + 1, sizeof *outcomes);
     if (!prior || !outcomes) return keel_nomem(err, "encoder base");
     *out = (keel_base_opinion){.risk = model->uses[KEEL_HEAD_RISK] ? work->state[0] : NAN};
+    if (!work->crossed_state) out->vector = work->vector;
     if (chooses && work->n_actions > 0) {
         put_prior(model, work, prior);
         out->log_prior = prior;

@@ -34,8 +34,9 @@ static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t row
 static void list_model(tensor_list *to, const keel_encoder_base *model) {
     const keel_params *params = &model->bert->params;
     *to = (tensor_list){0};
+    const size_t vector = keel__encoder_head(model, KEEL_HEAD_VECTOR); /* of tuning alone */
     for (size_t i = keel_bert_first_head(model->bert); i < params->count; i++)
-        if (params->table[i].cols > 0)
+        if (params->table[i].cols > 0 && i != vector && i != vector + 1)
             list(to, params->table[i].name, KEEL_F32, params->table[i].rows, params->table[i].cols,
                  keel_params_at(params, i));
     list(to, "logits.mean", KEEL_F32, model->n_state + model->n_candidate, 0, model->mean);
@@ -136,6 +137,8 @@ static keel_status read_heads(loading *l, const char *where) {
         if (!cJSON_IsString(item)) return keel_fail(l->err, KEEL_E_PARSE, where, "\"heads\": expected texts");
         KEEL_TRY(
             find_name(keel__encoder_heads, KEEL_N_HEADS, item->valuestring, "heads", where, &head, l->err));
+        if (head == KEEL_HEAD_VECTOR)
+            return keel_fail(l->err, KEEL_E_INVALID, where, "\"heads\": \"vector\" is of tuning alone");
         l->uses[head] = true;
     }
     const bool sets = l->all.space.space == KEEL_SPACE_CANDIDATES;

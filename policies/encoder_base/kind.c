@@ -75,6 +75,10 @@ const keel_option keel_encoder_base_options[] = {
     REAL(outcome_weight, "1", 0, 1000, "weight of the loss of a candidate's outcome, where judged"),
     REAL(preference_weight, "1", 0, 1000, "weight of the loss of preferred pairs"),
     REAL(rank_weight, "1", 0, 1000, "weight of the ranking loss (candidate sets)"),
+    REAL(
+        distil_features, "0", 0, 1000,
+        "with --teacher-base: weight of the loss of its vectors of states that it was not tuned on (1 - cosine, by a "
+        "projection that is learned)"),
     KEEL_BASE_OPTION_DISTIL,
     KEEL_BASE_OPTION_TEMPERATURE,
     KEEL_BASE_OPTION_MEMORY,

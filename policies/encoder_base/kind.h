@@ -5,6 +5,7 @@
  *   act         the logged act or outcome: from the state (fixed spaces)
  *   outcome     compliance, partial refusal or refusal: from a candidate (candidate sets)
  *   preference  the better of two candidates (Bradley & Terry 1952): from a candidate
+ *   vector      of tuning with a teacher alone: its vector of the state, by a projection of the student's
  *   rank        the logged response among others (candidate sets): the cosine of state and candidate, as
  * bi-encoders learn it (Reimers & Gurevych 2019), and how likely a candidate is whatever the state
  *
@@ -30,7 +31,8 @@ struct keel_encoder_base_config {
     int64_t folds, batch, shard, epochs, head_epochs, checkpoint_every, patience;
     double alpha, lora_dropout;
     double learning_rate, head_factor, weight_decay, dropout, label_smoothing, clip_norm, warm_up, held_out;
-    double risk_weight, act_weight, outcome_weight, preference_weight, rank_weight;
+    double risk_weight, act_weight, outcome_weight, preference_weight, rank_weight, distil_features;
+    size_t teacher_width; /* no option: of the vectors that distil_features learns; 0: none */
 };
 extern const keel_option keel_encoder_base_options[];
 

@@ -155,6 +155,7 @@ size_t keel__encoder_terms(const keel_encoder_base *model, const keel_encoder_la
     const size_t n[KEEL_N_HEADS] = {
         [KEEL_HEAD_RISK] = labels->risk != KEEL_RISK_UNKNOWN || (soft && !isnan(soft->risk)),
         [KEEL_HEAD_ACT] = labels->act >= 0 || (soft && soft->prior),
+        [KEEL_HEAD_VECTOR] = soft && soft->vector,
         [KEEL_HEAD_OUTCOME] = soft && soft->outcomes ? labels->decision->n_candidates : labels->n_judged,
         [KEEL_HEAD_PREFERENCE] = labels->n_pairs,
         [KEEL_HEAD_RANK] = labels->n_taken > 0 && ranked};

@@ -9,6 +9,8 @@
  * (in-batch negatives, Henderson et al. 2017; of near states with near_negatives); of a pair the decision's
  * own candidates alone; another decision's candidate that reads as one of its own is none of the others
  *
+ *   vector      1 - cos(W s + b, the teacher's vector of the state)
+ *
  * With a teacher risk, act and outcome are mixed with what it says (policies/soft_loss.h). s, c: vectors of
  * state and candidate; each term over its number in the whole batch, times its weight. */
 #include "policies/encoder_base/loss.h"
@@ -151,6 +153,23 @@ static keel_tensor *act_loss(const shard_rows *rows, keel_tensor *states) {
                                    rows->batch->divisor[KEEL_HEAD_ACT]);
 }
 
+/* 1 - cos of the projection and the teacher's vector: half the squared distance of unit vectors. */
+static keel_tensor *vector_loss(const shard_rows *rows, keel_tensor *states) {
+    const size_t width = rows->batch->model->config.teacher_width;
+    float *target = room(rows, rows->n * width, sizeof *target),
+          *weight = room(rows, rows->n * width, sizeof *weight);
+    if (!target || !weight) return NULL;
+    for (size_t b = 0; b < rows->n; b++) {
+        const keel_soft_label *soft = rows->lesson[b].labels.soft;
+        if (!soft || !soft->vector) continue;
+        memcpy(target + b * width, soft->vector, width * sizeof *target);
+        for (size_t d = 0; d < width; d++) weight[b * width + d] = 1;
+    }
+    keel_tensor *told = keel_op_unit_rows(rows->work->tape, head(rows, states, KEEL_HEAD_VECTOR));
+    return keel_op_half_square(rows->work->tape, told, target, weight,
+                               (float)rows->batch->divisor[KEEL_HEAD_VECTOR]);
+}
+
 static void put_outcome(const shard_rows *rows, size_t b, size_t candidate, keel_soft_targets *to) {
     const keel_encoder_labels *labels = &rows->lesson[b].labels;
     const keel_outcome outcome = labels->decision->candidates[candidate].outcome;
@@ -260,8 +279,8 @@ static keel_tensor *rank_loss(const shard_rows *rows, keel_tensor *states, keel_
 
 static keel_tensor *add_part(const shard_rows *rows, keel_tensor *total, keel_tensor *part, int which) {
     const struct keel_encoder_base_config *c = &rows->batch->model->config;
-    const double weight[KEEL_N_HEADS] = {c->risk_weight, c->act_weight, c->outcome_weight,
-                                         c->preference_weight, c->rank_weight};
+    const double weight[KEEL_N_HEADS] = {c->risk_weight,    c->act_weight,        c->distil_features,
+                                         c->outcome_weight, c->preference_weight, c->rank_weight};
     if (!total || !part) return NULL; /* what failed stays so */
     rows->work->part[which] = (double)part->data[0];
     part = keel_op_scale(rows->work->tape, part, (float)weight[which]);
@@ -278,6 +297,8 @@ static keel_tensor *forward(const shard_rows *rows, keel_err *err) {
         total = add_part(rows, total, risk_loss(rows, states), KEEL_HEAD_RISK);
     if (uses[KEEL_HEAD_ACT] && !states_known)
         total = add_part(rows, total, act_loss(rows, states), KEEL_HEAD_ACT);
+    if (uses[KEEL_HEAD_VECTOR] && !states_known)
+        total = add_part(rows, total, vector_loss(rows, states), KEEL_HEAD_VECTOR);
     if (rows->n_candidates == 0) return total;
     keel_tensor *candidates = rows_of(rows, x, rows->n, rows->n_candidates);
     if (uses[KEEL_HEAD_OUTCOME])

@@ -6,13 +6,15 @@
 #include "core/gemm.h"
 #include "core/numeric.h"
 
-const char *const keel__encoder_heads[KEEL_N_HEADS] = {"risk", "act", "outcome", "preference", "rank"};
+const char *const keel__encoder_heads[KEEL_N_HEADS] = {"risk",    "act",        "vector",
+                                                       "outcome", "preference", "rank"};
 
 /* ---- life ---- */
 
 /* Outputs of a head; 0: it has no rows. */
 static size_t outputs(const keel_encoder_base *model, int head) {
     if (!model->uses[head]) return 0;
+    if (head == KEEL_HEAD_VECTOR) return model->config.teacher_width;
     return head == KEEL_HEAD_ACT ? model->base.n_acts : head == KEEL_HEAD_OUTCOME ? KEEL_N_OUTCOMES : 1;
 }
 
@@ -22,6 +24,7 @@ static void choose_heads(keel_encoder_base *model) {
                reads = c->candidates != KEEL_CANDIDATES_NONE;
     model->uses[KEEL_HEAD_RISK] = c->risk_weight > 0;
     model->uses[KEEL_HEAD_ACT] = !sets && c->act_weight > 0;
+    model->uses[KEEL_HEAD_VECTOR] = c->distil_features > 0 && c->teacher_width > 0;
     model->uses[KEEL_HEAD_OUTCOME] = sets && reads && c->outcome_weight > 0;
     model->uses[KEEL_HEAD_PREFERENCE] = sets && reads && c->preference_weight > 0;
     model->uses[KEEL_HEAD_RANK] = sets && reads && c->rank_weight > 0;
@@ -30,6 +33,7 @@ static void choose_heads(keel_encoder_base *model) {
 static keel_status add_heads(keel_encoder_base *model, keel_err *err) {
     static const char *const names[KEEL_N_HEADS][2] = {{"risk.weight", "risk.bias"},
                                                        {"act.weight", "act.bias"},
+                                                       {"vector.weight", "vector.bias"},
                                                        {"outcome.weight", "outcome.bias"},
                                                        {"preference.weight", "preference.bias"},
                                                        {"rank.weight", "rank.bias"}};
@@ -41,7 +45,8 @@ static keel_status add_heads(keel_encoder_base *model, keel_err *err) {
         table[2 * h] = (keel_param){.name = names[h][0],
                                     .rows = n,
                                     .cols = n ? hidden : 0,
-                                    .init = KEEL_INIT_ZERO,
+                                    .init = h == KEEL_HEAD_VECTOR ? KEEL_INIT_UNIFORM : KEEL_INIT_ZERO,
+                                    .scale = (double)hidden,
                                     .decay = true,
                                     .rate = c->head_factor};
         table[2 * h + 1] = (keel_param){.name = names[h][1],
@@ -97,6 +102,7 @@ static keel_status check_heads(const keel_encoder_base *model, keel_err *err) {
 static keel_status make(keel_encoder_base *model, const keel_base_space *space, const bool *uses,
                         keel_err *err) {
     model->base.kind = &keel_encoder_base_kind;
+    model->base.vector_width = model->bert->config.hidden;
     model->base.config = &model->config.common;
     model->normalise = model->bert->config.normalise;
     model->bert->config.normalise = false;

@@ -12,7 +12,15 @@
 enum { KEEL_CANDIDATES_NONE, KEEL_CANDIDATES_APART, KEEL_CANDIDATES_CROSS };
 
 /* Each has two rows of the encoder's parameters behind the encoder's own: weight and bias. */
-enum { KEEL_HEAD_RISK, KEEL_HEAD_ACT, KEEL_HEAD_OUTCOME, KEEL_HEAD_PREFERENCE, KEEL_HEAD_RANK, KEEL_N_HEADS };
+enum {
+    KEEL_HEAD_RISK,
+    KEEL_HEAD_ACT,
+    KEEL_HEAD_VECTOR,
+    KEEL_HEAD_OUTCOME,
+    KEEL_HEAD_PREFERENCE,
+    KEEL_HEAD_RANK,
+    KEEL_N_HEADS
+};
 extern const char *const keel__encoder_heads[KEEL_N_HEADS];
 
 typedef struct keel_encoder_base {
@@ -54,7 +62,7 @@ static inline bool keel__encoder_compares(const keel_encoder_base *model) {
 }
 /* Whether any head reads the state's vector. */
 static inline bool keel__encoder_reads_states(const keel_encoder_base *model) {
-    return model->n_state > 0 || keel__encoder_compares(model);
+    return model->n_state > 0 || model->uses[KEEL_HEAD_VECTOR] || keel__encoder_compares(model);
 }
 
 /* Logits of heads from vectors [hidden]: out [n_state], out [n_candidate]. state may be NULL where the rank

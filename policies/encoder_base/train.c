@@ -299,8 +299,8 @@ static keel_status update(keel_encoder_training *run, keel_err *err) {
 
 static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_err *err) {
     const struct keel_encoder_base_config *c = config_of(run);
-    const double weight[KEEL_N_HEADS] = {c->risk_weight, c->act_weight, c->outcome_weight,
-                                         c->preference_weight, c->rank_weight};
+    const double weight[KEEL_N_HEADS] = {c->risk_weight,    c->act_weight,        c->distil_features,
+                                         c->outcome_weight, c->preference_weight, c->rank_weight};
     double sum[KEEL_N_HEADS] = {0}, terms[KEEL_N_HEADS] = {0};
     const size_t size = batch_of(run);
     for (size_t at = 0; at < run->n_held; at += size) {

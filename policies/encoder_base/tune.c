@@ -377,7 +377,9 @@ static keel_status make_model(keel_encoder_tuning *tuning, keel_err *err) {
         keel_bert_close(bert);
         return status;
     }
-    KEEL_TRY(keel__encoder_base_make(&tuning->model, config, bert, &space, NULL, err));
+    struct keel_encoder_base_config own = *config;
+    own.teacher_width = job->teacher_base ? job->teacher_base->vector_width : 0;
+    KEEL_TRY(keel__encoder_base_make(&tuning->model, &own, bert, &space, NULL, err));
     tuning->model->split = keel_arena_strdup(&tuning->model->arena, job->corpus->name);
     return tuning->model->split ? KEEL_OK : keel_nomem(err, "encoder base");
 }
@@ -511,7 +513,8 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     keel_encoder_trained trained = {0};
     keel_base *beside = NULL;
     KEEL_TRY(make_model(tuning, err));
-    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "encoder base", err));
+    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "encoder base",
+                                  tuning->model->uses[KEEL_HEAD_VECTOR], err));
     KEEL_TRY(read_units(tuning, err));
     warn_of_reading(tuning);
     if (keel_beside_wanted(tuning->model->config.ngrams, tuning->model->base.space))
@@ -520,12 +523,12 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     tuning->model->beside = beside; /* owned from here on */
     KEEL_TRY(start_parameters(tuning, err));
     KEEL_TRY(keel__encoder_train(tuning, &trained, err));
+    write_report(tuning, &trained, report);
+    tuning->model->uses[KEEL_HEAD_VECTOR] = false; /* it has said its part */
     KEEL_TRY(keep_tables(tuning, err));
     KEEL_TRY(keel_bert_merge(tuning->model->bert, err));
     KEEL_TRY(offer(tuning->model, tuning->job, err));
-    if (beside) KEEL_TRY(keel__encoder_base_join(tuning->model, beside, err));
-    write_report(tuning, &trained, report);
-    return KEEL_OK;
+    return beside ? keel__encoder_base_join(tuning->model, beside, err) : KEEL_OK;
 }
 
 keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,

@@ -42,7 +42,7 @@ static keel_status run(keel_tuning *tuning, keel_base_report *report, keel_err *
     double losses[KEEL_N_LOSSES];
     uint64_t updates;
     KEEL_TRY(make_model(tuning, err));
-    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "n-gram base", err));
+    KEEL_TRY(keel_soft_labels_ask(&tuning->soft, tuning->job, "n-gram base", false, err));
     KEEL_TRY(keel__ngram_base_count(tuning, err));
     start_layers(tuning);
     KEEL_TRY(keel__ngram_base_fit_heads(tuning, err));

@@ -136,7 +136,7 @@ static void of_what_taught_it_a_teacher_says_its_crossed_logits(void **state) {
                                   .teacher_base = teacher,
                                   .space = KEEL_SPACE_CANDIDATES,
                                   .pool = pool};
-    assert_ok(keel_soft_labels_ask(&labels, &job, "test", &err));
+    assert_ok(keel_soft_labels_ask(&labels, &job, "test", false, &err));
     assert_int_equal(labels->taught, 40);
     for (size_t i = 0; i < corpus->count; i++) {
         const float risk = keel_soft_label_of(labels, i, 0)->risk;
@@ -263,7 +263,7 @@ static void the_mixed_loss_has_its_slopes(void **state) {
     of.tuning.kept = keel_calloc(corpus->count, sizeof *of.tuning.kept);
     assert_non_null(of.tuning.kept);
     assert_ok(keel__ngram_base_make(&of.tuning.model, &small, KEEL_SPACE_CANDIDATES, NULL, 0, &err));
-    assert_ok(keel_soft_labels_ask(&of.tuning.soft, &job, "test", &err));
+    assert_ok(keel_soft_labels_ask(&of.tuning.soft, &job, "test", false, &err));
     assert_ok(keel__ngram_base_count(&of.tuning, &err));
     keel_rng rng = keel_rng_stream(1, KEEL_STREAM_BASE_INIT, 0);
     keel_params_init(&of.tuning.model->params, &rng);
@@ -332,6 +332,42 @@ static void an_encoder_learns_what_no_label_says(void **state) {
     keel_base_close(student);
 }
 
+static double loss_of_vectors(const char *name) {
+    cJSON *manifest;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/keel.json", folder, name);
+    assert_ok(keel_json_parse_file(path, &manifest, &err));
+    const cJSON *losses = keel_json_get(keel_json_get(manifest, "metrics"), "losses");
+    const double value = cJSON_GetNumberValue(keel_json_get(losses, "vector"));
+    cJSON_Delete(manifest);
+    return value;
+}
+
+/* A student that starts where the teacher did comes near its vectors; the projection stays behind. Of what
+ * the teacher was tuned on it tells no vector. */
+static void vectors_of_what_the_teacher_was_not_tuned_on_are_learned(void **state) {
+    (void)state;
+    keel_base *student = NULL;
+    assert_ok(keel_split_parse("elsewhere", &split, &err));
+    one_group = "elsewhere"; /* the same questions in another group */
+    add_log(24, "c", "elsewhere");
+    config.folds = 0;
+    config.mode = KEEL_BERT_FULL;
+    config.distil_features = 1;
+    config.epochs = 8;
+    assert_ok(encode_from(teacher, "few", 1));
+    const double few = loss_of_vectors("few");
+    config.epochs = 40;
+    assert_ok(encode_from(teacher, "more", 2));
+    if (!(loss_of_vectors("more") < few && few < 0.5)) fail_msg("%g and %g", few, loss_of_vectors("more"));
+    assert_ok(keel_base_load(&student, in("more"), &err));
+    assert_false(((const keel_encoder_base *)student)->uses[KEEL_HEAD_VECTOR]);
+    keel_base_close(student);
+    assert_ok(keel_split_parse("train", &split, &err));
+    assert_ok(encode_from(teacher, "known", 1));
+    assert_true(isnan(loss_of_vectors("known")));
+}
+
 /* ---- the same bytes ---- */
 
 static void same_model(const char *a, const char *b) {
@@ -394,6 +430,7 @@ int main(void) {
         cmocka_unit_test(mixed_losses_are_those_of_pytorch),
         TEST(the_mixed_loss_has_its_slopes),
         TEST(an_encoder_learns_what_no_label_says),
+        TEST(vectors_of_what_the_teacher_was_not_tuned_on_are_learned),
         TEST(threads_and_interruptions_change_no_byte),
         TEST(a_teacher_that_does_not_fit_is_refused_by_name),
     };
