@@ -10,6 +10,7 @@ awk -v loss="$(json metrics.losses.token base/keel.json)" 'BEGIN { exit !(loss <
     fail "it learns: a token costs $(json metrics.losses.token base/keel.json), at first 6"
 [ "$(grep -c '"loss"' curve.jsonl)" = "$(json metrics.updates base/keel.json)" ] || fail "the curve has every update"
 expect "is verified" 0 "" verify --base base
+expect "but a store with weights as they are alone" 2 "with weights as stored" verify --base base --weights int8 --store s.db --quiet
 expect "tunes it further by LoRA" 0 "" sft --store s.db --base base --mode lora --set rank=2 --out lora --quiet
 [ -f lora/adapter/adapter_model.safetensors ] || fail "the adapter is kept"
 expect "by virtual tokens" 0 "" sft --store s.db --base base --mode prompt --set virtual_tokens=3 --out prompt --quiet

@@ -125,6 +125,10 @@ static void other_formats_are_near_it(void **state) {
     (void)state;
     const double bf16 = off_by(KEEL_MATRIX_BF16), q8_0 = off_by(KEEL_MATRIX_Q8_0);
     if (!(bf16 < 0.015 && q8_0 < 0.035)) fail_msg("BF16 is off by %g, Q8_0 by %g", bf16, q8_0);
+    for (int type = KEEL_MATRIX_I8; type < KEEL_N_MATRIX_TYPES; type++) {
+        const double off = off_by(type);
+        if (!(off < 0.05)) fail_msg("%s is off by %g", keel_matrix_type_name(type), off);
+    }
 }
 
 /* ---- what an observer is told ---- */
