@@ -12,10 +12,11 @@ built() {
 }
 
 # tested FOLDER ARGS...: ctest ARGS there, its words also in FOLDER/ctest.log; CTest's status. $under stands before it.
+# One test more than there are processors: some wait for a clock or a disk.
 tested() {
     folder=$1 code=0
     shift
-    (cd "$folder" && ${under:-} ctest -j "$(nproc)" --output-on-failure "$@") >"$folder/ctest.log" 2>&1 || code=$?
+    (cd "$folder" && ${under:-} ctest -j "$(($(nproc) + 1))" --output-on-failure "$@") >"$folder/ctest.log" 2>&1 || code=$?
     cat "$folder/ctest.log"
     return $code
 }
