@@ -12,7 +12,7 @@ static keel_store *prompts(void) {
     for (int i = 0; i < 24; i++) {
         const bool dangerous = i % 3 == 0;
         const char *user = "u0";
-        char id[8];
+        char id[16];
         keel_candidate candidates[2] = {{.text = "careful 1", .taken = true, .judge = KEEL_AUTHORITY_HUMAN},
                                         {.text = "bold 2", .taken = true, .judge = KEEL_AUTHORITY_HUMAN}};
         candidates[0].outcome = dangerous || i % 4 == 1 ? KEEL_OUTCOME_REFUSAL : KEEL_OUTCOME_COMPLIANCE;
