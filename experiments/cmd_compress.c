@@ -77,6 +77,7 @@ typedef struct compressing {
     keel_split split, held_out;
     keel_corpus *logged;
     keel_pool *pool;
+    keel_compress_measured measured;
     cJSON *exchange; /* owned: of the policy before and after; or NULL */
     cJSON *found;    /* owned: of --target; or NULL */
 } compressing;
@@ -202,11 +203,10 @@ static void put_loss(cJSON *metrics, const cJSON *policy) {
 }
 
 /* What came out beside what it was, on decisions held out; without any, that is said. */
-static keel_status measure(keel_cli *cli, const compressing *c, keel_err *err) {
+static keel_status measure(keel_cli *cli, compressing *c, keel_err *err) {
     const char *out = keel_cli_value(cli, "--out"), *policy = keel_cli_value(cli, "--policy");
     const keel_compress_places before = {.base = before_of(cli), .policy = policy};
     keel_compress_places after = {.base = out};
-    cJSON *metrics = cJSON_GetObjectItemCaseSensitive(cli->result, "metrics");
     if (policy) {
         after.base = keel_path_join(&cli->arena, out, "base");
         after.policy = keel_path_join(&cli->arena, out, "policy");
@@ -215,7 +215,7 @@ static keel_status measure(keel_cli *cli, const compressing *c, keel_err *err) {
     if (!c->store || c->config.decisions == 0) return KEEL_OK;
     if (keel_store_check_split(c->store, &c->held_out, NULL) == KEEL_OK)
         return keel_compress_measure_folders(&before, &after, c->store, &c->held_out,
-                                             (size_t)c->config.decisions, metrics, err);
+                                             (size_t)c->config.decisions, &c->measured, err);
     keel_log(KEEL_LOG_INFO, "note: not measured on decisions: the store has no conversations in the split %s",
              c->held_out.text);
     return KEEL_OK;
@@ -234,9 +234,13 @@ static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
     if (status != KEEL_OK && !(status == KEEL_E_GATE && c->exchange)) return status;
     KEEL_TRY(put_result(cli, c, err));
     if (status == KEEL_OK) KEEL_TRY(measure(cli, c, err));
-    put_loss(cJSON_GetObjectItemCaseSensitive(cli->result, "metrics"), c->exchange);
+    cJSON *metrics = cJSON_GetObjectItemCaseSensitive(cli->result, "metrics");
+    if (!keel_compress_measure_put(&c->measured, metrics)) return keel_nomem(err, "compress");
+    put_loss(metrics, c->exchange);
     KEEL_TRY(keel_cli_check_result(cli, err));
     if (c->store) KEEL_TRY(keel_record_run(cli, c->store, err));
+    /* Times are not recorded: a command that was cut off and given again is recorded as one that was not. */
+    if (!keel_compress_measure_put_times(&c->measured, metrics)) return keel_nomem(err, "compress");
     return status;
 }
 

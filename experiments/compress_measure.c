@@ -97,10 +97,15 @@ keel_status keel_compress_measure(const keel_compress_decider *before, const kee
 }
 
 bool keel_compress_measure_put(const keel_compress_measured *measured, cJSON *metrics) {
-    return cJSON_AddNumberToObject(metrics, "latency_ms_before", measured->latency_before_ms) &&
-           cJSON_AddNumberToObject(metrics, "latency_ms", measured->latency_ms) &&
-           cJSON_AddNumberToObject(metrics, "decisions_measured", (double)measured->decisions) &&
-           keel_json_add(metrics, "agreement", keel_interval_json(&measured->agreement));
+    return measured->decisions == 0 ||
+           (cJSON_AddNumberToObject(metrics, "decisions_measured", (double)measured->decisions) &&
+            keel_json_add(metrics, "agreement", keel_interval_json(&measured->agreement)));
+}
+
+bool keel_compress_measure_put_times(const keel_compress_measured *measured, cJSON *metrics) {
+    return measured->decisions == 0 ||
+           (cJSON_AddNumberToObject(metrics, "latency_ms_before", measured->latency_before_ms) &&
+            cJSON_AddNumberToObject(metrics, "latency_ms", measured->latency_ms));
 }
 
 /* ---- of folders ---- */
@@ -123,28 +128,27 @@ static keel_status open_sides(sides *s, const keel_compress_places *const places
 }
 
 static keel_status measure_sides(const sides *s, keel_store *store, const keel_split *split, size_t most,
-                                 cJSON *metrics, keel_err *err) {
+                                 keel_compress_measured *out, keel_err *err) {
     const keel_compress_decider before = {s->base[BEFORE], s->policy[BEFORE]},
                                 after = {s->base[AFTER], s->policy[AFTER]};
-    keel_compress_measured measured;
     keel_corpus *corpus = NULL;
     KEEL_TRY(keel_store_corpus_open(&corpus, store, split, MEMORY, err));
-    const keel_status status = keel_compress_measure(&before, &after, corpus, most, &measured, err);
+    const keel_status status = keel_compress_measure(&before, &after, corpus, most, out, err);
     keel_store_corpus_close(corpus);
-    KEEL_TRY(status);
-    return keel_compress_measure_put(&measured, metrics) ? KEEL_OK : keel_nomem(err, "compress");
+    return status;
 }
 
 keel_status keel_compress_measure_folders(const keel_compress_places *before,
                                           const keel_compress_places *after, keel_store *store,
-                                          const keel_split *split, size_t most, cJSON *metrics,
+                                          const keel_split *split, size_t most, keel_compress_measured *out,
                                           keel_err *err) {
     const keel_compress_places *const places[N_SIDES] = {before, after};
     keel_err told = {0};
     sides s = {0};
+    *out = (keel_compress_measured){0};
     keel_status status = open_sides(&s, places, &told);
     if (status == KEEL_OK)
-        status = measure_sides(&s, store, split, most, metrics, &told);
+        status = measure_sides(&s, store, split, most, out, &told);
     else if (status == KEEL_E_UNSUPPORTED) {
         keel_log(KEEL_LOG_INFO, "note: not measured on decisions: %s", told.message);
         status = KEEL_OK;

@@ -27,19 +27,21 @@ keel_status keel_compress_measure(const keel_compress_decider *before, const kee
                                   keel_corpus *corpus, size_t most, keel_compress_measured *out,
                                   keel_err *err);
 
-/* Adds "latency_ms", "latency_ms_before", "agreement" {value, low, high, n} and "decisions_measured" to
- * metrics; false: no memory. */
+/* Adds "agreement" {value, low, high, n} and "decisions_measured" to metrics, which the same command gives
+ * again; and what it does not: "latency_ms" and "latency_ms_before". Both nothing where no decision was
+ * looked at; false: no memory. */
 bool keel_compress_measure_put(const keel_compress_measured *measured, cJSON *metrics);
+bool keel_compress_measure_put_times(const keel_compress_measured *measured, cJSON *metrics);
 
 typedef struct keel_compress_places {
     const char *base, *policy; /* folders; policy NULL: none */
 } keel_compress_places;
 
-/* The same of folders, on a split of the store, into metrics; a base that decides nothing by itself (an
- * encoder as it came) is left out with a word. */
+/* The same of folders, on a split of the store; a base that decides nothing by itself (an encoder as it came)
+ * is left out with a word, *out zeros. */
 keel_status keel_compress_measure_folders(const keel_compress_places *before,
                                           const keel_compress_places *after, keel_store *store,
-                                          const keel_split *split, size_t most, cJSON *metrics,
+                                          const keel_split *split, size_t most, keel_compress_measured *out,
                                           keel_err *err);
 
 #endif

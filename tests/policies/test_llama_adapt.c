@@ -23,7 +23,7 @@ static int32_t ids[TOKENS];
 
 static int set_up(void **state) {
     (void)state;
-    if (!scratch_make(folder, "llama")) return -1;
+    if (!scratch_make(folder, "llama-adapt")) return -1;
     assert_ok(keel_json_parse_file(GOLDEN "curves.json", &curves, &err));
     const cJSON *text = cJSON_GetArrayItem(keel_json_get(curves, "texts"), TEXT);
     assert_int_equal(cJSON_GetArraySize(text), TOKENS);
