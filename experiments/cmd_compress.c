@@ -58,6 +58,27 @@ static const char *const keys[][2] = {{"--weights", "weights"},
                                       {"--ratio", "ratio"},
                                       {"--max-loss", "max_loss"}};
 
+/* A bound that nobody would test is an error, and no setting without effect. */
+static keel_status check_use(const keel_cli *cli, const keel_compress_config *config, keel_err *err) {
+    const struct {
+        const char *name;
+        bool given;
+    } of_policy[] = {{"max_harm", config->max_harm > 0},
+                     {"confidence", config->confidence > 0},
+                     {"max_loss", config->max_loss < 1 &&
+                                      !(keel_cli_has(cli, "--target") && keel_cli_has(cli, "--max-loss"))},
+                     {"critics", config->critics != 0},
+                     {"critic_ratio", config->critic_ratio > 0},
+                     {"--anyway", keel_cli_has(cli, "--anyway")}};
+    for (size_t i = 0; !keel_cli_has(cli, "--policy") && i < sizeof of_policy / sizeof *of_policy; i++)
+        if (of_policy[i].given)
+            return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "is of a policy: give --policy too");
+    if (keel_cli_has(cli, "--before") && !keel_cli_has(cli, "--store"))
+        return keel_fail(err, KEEL_E_USAGE, "--before",
+                         "is compared on decisions held out: give --store too");
+    return KEEL_OK;
+}
+
 static keel_status configure(keel_cli *cli, keel_compress_config *config, keel_err *err) {
     KEEL_TRY(keel_options_defaults(keel_compress_options, config, err));
     KEEL_TRY(keel_cli_options(cli, keel_compress_options, config, err));
@@ -257,6 +278,7 @@ static keel_status aim(keel_cli *cli, compressing *c, keel_err *err) {
 
 static keel_status run_all(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(configure(cli, &c->config, err));
+    KEEL_TRY(check_use(cli, &c->config, err));
     keel_status status = keel_cli_has(cli, "--target") ? aim(cli, c, err) : KEEL_OK;
     if (status == KEEL_OK) status = compress(cli, c, err);
     if (c->found && !cli->result) cli->result = cJSON_CreateObject();

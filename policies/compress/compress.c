@@ -16,6 +16,7 @@ static void measure_llama(const keel_llama *llama, double *parameters, double *b
 }
 
 keel_status keel_compress_llama(keel_llama *llama, const keel_compress_job *job, keel_err *err) {
+    KEEL_TRY(keel_student_none(job, err));
     measure_llama(llama, &job->report->parameters_before, &job->report->bytes_before);
     KEEL_TRY(keel_prune_llama(llama, job, err));
     KEEL_TRY(keel_quantise_llama(llama, job, err));

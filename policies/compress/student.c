@@ -28,6 +28,12 @@ typedef struct making {
     keel_err *err;
 } making;
 
+keel_status keel_student_none(const keel_compress_job *job, keel_err *err) {
+    if (!keel_student_wanted(job->config)) return KEEL_OK;
+    keel_fail(err, KEEL_E_UNSUPPORTED, "student", "students are made of encoders alone");
+    return keel_hint(err, "of a decoder, --ratio with prune=layers takes layers away");
+}
+
 static bool is_static(const making *m) {
     return m->job->config->student_static;
 }

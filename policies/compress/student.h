@@ -23,4 +23,7 @@ bool keel_student_wanted(const keel_compress_config *config);
  * a vocabulary without conversations. After an error the encoder is of no use but to be closed. */
 keel_status keel_student_bert(keel_bert *bert, const keel_compress_job *job, keel_err *err);
 
+/* Of what is no encoder: KEEL_E_UNSUPPORTED where a student is asked for. */
+keel_status keel_student_none(const keel_compress_job *job, keel_err *err);
+
 #endif

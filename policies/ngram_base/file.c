@@ -17,6 +17,7 @@
 #include "core/safetensors.h"
 #include "policies/base_file.h"
 #include "policies/compress/job.h"
+#include "policies/compress/student.h"
 #include "policies/ngram_base/file.h"
 
 /* ---- tensors: the same list for saving and loading ---- */
@@ -100,6 +101,7 @@ static double parameters_of(const keel_ngram_base *model) {
 /* Whatever the format: table and probes have 8 bits a weight, the small layers stay as they are. */
 keel_status keel__ngram_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
     keel_ngram_base *model = (keel_ngram_base *)base;
+    KEEL_TRY(keel_student_none(job, err));
     job->report->parameters_before += parameters_of(model);
     job->report->bytes_before += bytes_of(model);
     if (job->config->weights != KEEL_COMPRESS_NONE && !model->packed) {

@@ -59,6 +59,13 @@ expect "is made smaller, by what it reads" 0 "" compress --base lora --store d.d
 # ---- wrong use ----
 expect "a policy wants a store" 2 "give --store" compress "$@" --policy policy --out x
 expect "a split wants a store" 2 "give --store" compress "$@" --split train --out x
+for key in max_harm=0.02 max_loss=0.01 confidence=0.9 critics=int8 critic_ratio=0.3; do
+    expect "$key without a policy is no bound" 2 "is of a policy" compress "$@" --store s.db --set $key --out x
+done
+expect "nor is --anyway" 2 "is of a policy" compress "$@" --anyway --out x
+expect "nothing to set it beside" 2 "give --store" compress "$@" --before base --out x
+expect "a student of n-grams" 1 "of encoders alone" compress "$@" --set student_layers=1 --out x
+expect "a student of a decoder" 1 "of encoders alone" compress --base "$golden/llama/biased" --set student_hidden=16 --out x
 expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
 expect "nothing there" 1 "there is no such base" compress --base nothing --weights int8 --out x
 expect "a kind is no base" 1 "nothing here that could be made smaller" compress --base builtin --weights int8 --out x
