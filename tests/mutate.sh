@@ -22,8 +22,10 @@ tests_of() {
     core/tape*) echo core/test_tape_segment core/test_gradient core/test_tape ;;
     core/ops_norm.c | core/ops_text.c | core/ops_tokens.c | core/ops_linear.c) echo core/test_ops_decoder core/test_gradient core/test_ops policies/test_bert_tape rl/test_learner ;;
     core/numeric.c | core/ops_*) echo rl/test_learner core/test_ops ;;
-    core/panels.c | core/panels_matrix.c | core/panels_few*.c) echo core/test_panels ;;
-    core/matrix.c) echo core/test_matrix ;;
+    core/panels*.c) echo core/test_panels ;;
+    core/matrix*.c) echo core/test_matrix ;;
+    core/cjson_plain.c) echo core/test_cjson_plain ;;
+    core/gemm_plain.c) echo core/test_gemm_plain ;;
     core/packed.c) echo policies/test_policy policies/test_base ;;
     core/corpus.c | datasets/store_corpus.c) echo datasets/test_store_corpus ;;
     datasets/chat_plain.c) echo datasets/test_log_kinds ;;
@@ -59,6 +61,9 @@ tests_of() {
     policies/compress/prune_qnet.c) echo policies/test_prune_qnet ;;
     policies/compress/prune*.c | policies/compress/sample.c | policies/transformer/llama_slice.c) echo policies/test_prune policies/test_prune_bert ;;
     policies/transformer/bert_slice.c | policies/transformer/bert_encode.c) echo policies/test_prune_bert policies/test_bert ;;
+    policies/soft_*.c) echo policies/test_distil ;;
+    policies/compress/student*.c) echo policies/test_student ;;
+    policies/encoder_base/loss.c) echo policies/test_distil policies/test_encoder_base policies/test_encoder_parts ;;
     policies/encoder_base/* | policies/base_file.c) echo policies/test_encoder_base policies/test_encoder_parts policies/test_encoder_resume ;;
     policies/decoder_base/*) echo policies/test_decoder_base policies/test_decoder_taught ;;
     policies/artefact.c) echo policies/test_artefact rl/test_train ;;
@@ -109,19 +114,27 @@ tests_of() {
     experiments/serve/upstream_*.c) echo experiments/test_upstream_reply ;;
     experiments/serve/upstream.c) echo experiments/test_upstream ;;
     experiments/http_client.c) echo experiments/test_http_client ;;
+    experiments/edge/* | experiments/cli_policy.c | experiments/decision.c) echo experiments/test_keel_decide ;;
+    experiments/cmd_verify.c) echo experiments/convert ;;
     experiments/review/*) echo experiments/test_review_desk ;;
     esac
 }
 
-# First that fails, if any.
+# First that fails, if any, on one kernel or another.
 first_failing() {
     for test in $(tests_of "$1"); do
-        (cd "$work/build" && timeout 120 "tests/$test") >"$work/test.log" 2>&1 || { echo "$test"; return; }
+        (cd "$work/build" && ctest -R "^${test#*/}(_plain|_avx2|_own_kernel|_Haswell|_Sandybridge)?$" --timeout 120 --no-tests=error) \
+            >"$work/test.log" 2>&1 || { echo "$test"; return; }
     done
 }
 
 build() {
-    targets=$(for test in $(tests_of "$1"); do echo "${test#*/}"; done)
+    targets=$(for test in $(tests_of "$1"); do
+        case $test in
+        */test_*) echo "${test#*/}" ;;
+        *) echo keel dump_store ;;
+        esac
+    done)
     # shellcheck disable=SC2086 # one word per target
     cmake --build "$work/build" --target $targets >"$work/build.log" 2>&1
 }
