@@ -2,11 +2,12 @@
 """Students beside their teacher, MiniLM tuned: n-grams and small encoders that learn what it says.
 
     students.py KEEL MINILM DATA OUT [--task xstest|intents] [--draws 1 2 3] [--folds 0 1 2 3 4] [--percent 5]
-                [--variants 4000] [--swap 0.3] [--turns 3000] [--students NAME...] [--set KEY=VALUE...]
+                [--variants 8000] [--words 8000] [--turns 4000] [--students NAME...] [--set KEY=VALUE...]
 
 xstest: one random model's answer a prompt, the prompt alone, comply or refuse, folds by contrast group: as experiments/recipes/encoder.json.
-What a teacher says besides of prompts without labels, for each fold anew: variants of the prompts that it was tuned on, words of which are
-replaced by words of MiniLM's vocabulary (Tang et al. 2019, arXiv 1903.12136), and users' turns of HH-RLHF. No prompt of the fold is among them.
+What a teacher says besides of prompts without labels, for each fold anew: variants of the prompts that it was tuned on, a word or two of which
+are replaced by other words (Tang et al. 2019, arXiv 1903.12136), all of MiniLM's vocabulary in turn, and users' turns of HH-RLHF. No prompt of the
+fold is among them. Composites are of policies by CQL on each base; a second line has the base's own choice.
 intents: the intent of a user's turn of SGD from few labels, as intents.py; besides, turns of the training dialogues without their labels.
 """
 import argparse
@@ -28,9 +29,9 @@ p.add_argument("--task", default="xstest", choices=("xstest", "intents"))
 p.add_argument("--draws", nargs="+", default=["1", "2", "3"])
 p.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
 p.add_argument("--percent", type=float, default=5, help="of intents: dialogues whose labels are known")
-p.add_argument("--variants", type=int, default=4000)
-p.add_argument("--swap", type=float, default=0.3, help="share of a prompt's words that a variant replaces")
-p.add_argument("--turns", type=int, default=3000, help="of HH-RLHF, at most")
+p.add_argument("--variants", type=int, default=8000)
+p.add_argument("--words", type=int, default=8000, help="ids of MiniLM's vocabulary, the most frequent first, whose words go into variants")
+p.add_argument("--turns", type=int, default=4000, help="of HH-RLHF, at most")
 p.add_argument("--students", nargs="+", default=["n-grams taught", "narrow taught", "static taught"])
 p.add_argument("--set", nargs="*", default=[], dest="sets", help="of the students' tuning")
 a = p.parse_args()
@@ -63,17 +64,25 @@ def student_of(shape):
     return once(f"{a.out}/{shape}", "compress", "--base", a.minilm, "--out", f"{a.out}/{shape}", *settings(*SHAPES[shape]))
 
 
+COMMON = set("how do i can the a an to of in what is are my you for with and from should where who why when does on at it me that this be was your".split())
+
+
 def words():
     vocabulary = json.load(open(f"{a.minilm}/tokenizer.json"))["model"]["vocab"]
-    return [w for w in vocabulary if re.fullmatch("[a-z]{3,}", w)]
+    return [w for w, number in vocabulary.items() if re.fullmatch("[a-z]{3,}", w) and number < a.words]
 
 
 def variants(rows, n, seed):
-    draw, known = random.Random(seed), words()
+    draw, known, left = random.Random(seed), words(), []
     for i in range(n):
         row = rows[i % len(rows)]
         text = re.findall(r"[\w']+|[^\w\s]", row["messages"][0]["content"])
-        text = [draw.choice(known) if re.match(r"\w", w) and draw.random() < a.swap else w for w in text]
+        places = [j for j, w in enumerate(text) if re.match(r"\w", w) and w.lower() not in COMMON] or [0]
+        for j in draw.sample(places, min(len(places), draw.choice((1, 1, 2)))):
+            if not left:
+                left = known[:]
+                draw.shuffle(left)
+            text[j] = left.pop()
         yield {"id": f"variant/{i}", "group": row["group"], "messages": [{"role": "user", "content": re.sub(r" ([?!.,])", r"\1", " ".join(text))}]}
 
 
@@ -146,14 +155,16 @@ def xstest(names):
         print(f"draw {number}: refusal, completion, composite")
         for name in names:
             judged, seconds = run("eval", "--store", f"{a.out}/{number}.db", "--split", "held-out", "--json", *[w for f in folds for w in ("--policy", f[name])])
-            metrics = json.loads(judged)["policy"]["metrics"]
-            show(name, metrics, keys)
-            total.setdefault(name, []).append([metrics[k]["value"] for k in keys])
+            judged = json.loads(judged)
+            for who, metrics in ((name, judged["policy"]["metrics"]), ("  its base", judged["baselines"]["base"]["metrics"])):
+                show(who, metrics, keys)
+                total.setdefault((name, who), []).append([metrics[k]["value"] for k in keys])
+            print(f"  judged in {seconds:.2f} CPU seconds", flush=True)
     print("means of draws, and the composite's way from n-grams to MiniLM")
-    means = {name: [sum(c) / len(c) for c in zip(*rows)] for name, rows in total.items()}
-    for name, mean in means.items():
-        way = (mean[2] - means["n-grams"][2]) / (means["MiniLM"][2] - means["n-grams"][2])
-        print(f"{name:16}" + "  ".join(f"{m:.3f}" for m in mean) + f"  {way:.2f}")
+    means = {key: [sum(c) / len(c) for c in zip(*rows)] for key, rows in total.items()}
+    for (name, who), mean in means.items():
+        low, high = (means[of, of if who == name else who][2] for of in ("n-grams", "MiniLM"))
+        print(f"{who:16}" + "  ".join(f"{m:.3f}" for m in mean) + f"  {(mean[2] - low) / (high - low):.2f}")
 
 
 def intents(names):
