@@ -79,15 +79,20 @@ static inline void llama_poke(const char *name, long at, const void *bytes, size
     assert_int_equal(fclose(file), 0);
 }
 
-/* Set up and tear down of a test that has golden numbers in golden/NAME.json and a scratch folder. */
+/* Set up and tear down of a test that has golden numbers in golden/NAME.json and a scratch folder, which no
+ * other test may have. */
 static cJSON *llama_numbers;
 
-static inline int llama_set_up(const char *name) {
+static inline int llama_set_up_in(const char *folder, const char *name) {
     char path[512];
-    if (!scratch_make(llama_folder, name)) return -1;
+    if (!scratch_make(llama_folder, folder)) return -1;
     snprintf(path, sizeof path, GOLDEN "%s.json", name);
     assert_ok(keel_json_parse_file(path, &llama_numbers, &err));
     return 0;
+}
+
+static inline int llama_set_up(const char *name) {
+    return llama_set_up_in(name, name);
 }
 
 static inline int llama_tear_down(void **state) {

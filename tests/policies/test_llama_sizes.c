@@ -16,7 +16,7 @@ static int set_up(void **state) {
     (void)state;
     keel_rng rng = keel_rng_named(1, "text", 0);
     for (size_t i = 0; i < N; i++) text[i] = (int32_t)keel_rng_below(&rng, 50);
-    return llama_set_up("llama-sizes");
+    return llama_set_up_in("llama-sizes", "llama");
 }
 
 static keel_llama_config unequal(void) {

@@ -28,7 +28,7 @@ static const keel_llama_config shape = {.vocab = 60,
 
 static int set_up(void **state) {
     (void)state;
-    return llama_set_up("prune");
+    return llama_set_up_in("prune", "llama");
 }
 
 /* ---- a model and a log ---- */
