@@ -103,6 +103,20 @@ typedef struct compressing {
     cJSON *found;    /* owned: of --target; or NULL */
 } compressing;
 
+/* What a base is fitted to does not judge it. */
+static keel_status check_splits(const keel_cli *cli, const compressing *c, keel_err *err) {
+    if (keel_split_disjoint(&c->split, &c->held_out)) return KEEL_OK;
+    if (keel_cli_has(cli, "--held-out") || keel_cli_has(cli, "--policy") || keel_cli_has(cli, "--target")) {
+        keel_fail(err, KEEL_E_USAGE, "--held-out", "%s may hold conversations of --split %s",
+                  c->held_out.text, c->split.text);
+        return keel_hint(err, "judge on what was not looked at");
+    }
+    keel_log(KEEL_LOG_INFO,
+             "note: %s may hold conversations of %s, which is looked at: what is measured flatters",
+             c->held_out.text, c->split.text);
+    return KEEL_OK;
+}
+
 static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     const char *held_out = keel_cli_value(cli, "--held-out");
     if (!keel_cli_has(cli, "--store")) {
@@ -113,6 +127,7 @@ static keel_status open_log(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(keel_cli_blame(keel_split_parse(held_out ? held_out : "test", &c->held_out, err), err));
     KEEL_TRY(keel_cli_open_store(cli, KEEL_STORE_WRITE, &c->store, err));
     KEEL_TRY(keel_cli_open_split(cli, c->store, "train", &c->split, err));
+    KEEL_TRY(check_splits(cli, c, err));
     if (held_out) KEEL_TRY(keel_store_check_split(c->store, &c->held_out, err));
     return keel_store_corpus_open(&c->logged, c->store, &c->split, (size_t)c->config.memory_mb << 20, err);
 }

@@ -64,6 +64,8 @@ for key in max_harm=0.02 max_loss=0.01 confidence=0.9 critics=int8 critic_ratio=
 done
 expect "nor is --anyway" 2 "is of a policy" compress "$@" --anyway --out x
 expect "nothing to set it beside" 2 "give --store" compress "$@" --before base --out x
+expect "what is looked at does not judge" 2 "may hold conversations of --split" compress "$@" --store s.db --policy policy --split test --out x
+expect "nor what judges is looked at" 2 "may hold conversations of --split" compress "$@" --store s.db --held-out train,fold:0/2 --out x
 expect "a student of n-grams" 1 "of encoders alone" compress "$@" --set student_layers=1 --out x
 expect "a student of a decoder" 1 "of encoders alone" compress --base "$golden/llama/biased" --set student_hidden=16 --out x
 expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
