@@ -34,6 +34,8 @@ struct keel_compress_job {
 void keel_compress_report_free(keel_compress_report *report);
 /* Adds a figure; one too many is left out. */
 void keel_compress_tell(keel_compress_report *report, const char *name, double value);
+/* KEEL_E_INTERRUPTED where somebody stops the run: asked before each text, matrix, block of tokens. */
+keel_status keel_compress_go_on(keel_err *err);
 /* shards of work on the job's threads; the first that fails gives the status. */
 keel_status keel_compress_share(const keel_compress_job *job, size_t shards, keel_shard_work *work,
                                 void *context, keel_err *err);

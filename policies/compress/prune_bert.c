@@ -113,7 +113,8 @@ static keel_status encode(const pruning *p, const keel_sample *sample, float *ou
         n = sample->n - at < AT_ONCE ? sample->n - at : AT_ONCE;
         const keel_bert_batch batch = batch_of(sample, at, n, offsets);
         float *to = out ? out + at * hidden : keel_arena_alloc(&scratch, n * hidden * sizeof *to);
-        status = to ? keel_bert_encode(p->bert, &batch, &scratch, to, p->err) : keel_nomem(p->err, "prune");
+        status = to ? keel_compress_go_on(p->err) : keel_nomem(p->err, "prune");
+        if (status == KEEL_OK) status = keel_bert_encode(p->bert, &batch, &scratch, to, p->err);
     }
     keel_arena_free(&scratch);
     return status;
@@ -196,7 +197,8 @@ static keel_status by_taylor(pruning *p) {
     for (size_t i = 0; status == KEEL_OK && i < p->sample.n; i++) {
         keel_tape_reset(tape);
         keel_arena_reset(&arena);
-        status = run_text(p, i, &rng, &training, tape, &arena);
+        status = keel_compress_go_on(p->err);
+        if (status == KEEL_OK) status = run_text(p, i, &rng, &training, tape, &arena);
         if (status == KEEL_OK) status = add_products(p, &training);
     }
     keel_tape_close(tape);

@@ -174,7 +174,8 @@ static keel_status run_texts(pruning *p) {
     for (size_t i = 0; status == KEEL_OK && i < p->sample.n; i++) {
         keel_tape_reset(tape);
         keel_arena_reset(&arena);
-        status = run_text(p, i, tape, &arena, grads);
+        status = keel_compress_go_on(p->err);
+        if (status == KEEL_OK) status = run_text(p, i, tape, &arena, grads);
         if (status == KEEL_OK) add_products(p, grads, sums);
     }
     keel_tape_close(tape);

@@ -1,5 +1,6 @@
 #include "policies/compress/quantise.h"
 
+#include "core/numeric.h"
 #include "policies/compress/calibrate.h"
 #include "policies/compress/sensitive.h"
 #include "policies/transformer/bert_matrix.h"
@@ -30,16 +31,26 @@ typedef struct quantising {
 
 enum { SHARD_ROWS = 64 };
 
+static keel_status fail_numbers(keel_matrix_type type, keel_err *err) {
+    return keel_fail(err, KEEL_E_INVALID, "compress",
+                     "a matrix holds numbers that are not finite, or larger than %s has scales for",
+                     keel_matrix_type_name(type));
+}
+
 static keel_status quantise_rows(void *context, size_t shard, size_t thread, keel_err *err) {
     const quantising *q = context;
     const size_t bytes = keel_matrix_row_bytes(q->to.type, q->to.cols), first = shard * SHARD_ROWS,
                  end = first + SHARD_ROWS < q->to.rows ? first + SHARD_ROWS : q->to.rows;
     float *row = keel_alloc(q->to.cols * sizeof *row);
-    keel_status status = row ? KEEL_OK : keel_nomem(err, "compress");
+    keel_status status = row ? keel_compress_go_on(err) : keel_nomem(err, "compress");
     (void)thread;
     for (size_t r = first; status == KEEL_OK && r < end; r++) {
         keel_matrix_read_row(q->from, r, row);
-        status = keel_matrix_fit_row(q->to.type, row, q->to.cols, q->fit, q->data + r * bytes, err);
+        if (!keel_all_finite(row, q->to.cols)) status = fail_numbers(q->to.type, err);
+        if (status == KEEL_OK)
+            status = keel_matrix_fit_row(q->to.type, row, q->to.cols, q->fit, q->data + r * bytes, err);
+        if (status == KEEL_OK && !keel_matrix_row_is_sound(q->to.type, q->data + r * bytes, q->to.cols))
+            status = fail_numbers(q->to.type, err);
     }
     keel_free(row);
     return status;
@@ -53,6 +64,12 @@ static keel_status quantise(const keel_matrix *from, keel_matrix_type type, cons
                     .to = {.type = type, .rows = from->rows, .cols = from->cols, .inputs = from->inputs},
                     .data = keel_alloc(from->rows * keel_matrix_row_bytes(type, from->cols))};
     if (!q.data) return keel_nomem(err, "compress");
+    if (from->cols > KEEL_MATRIX_MOST_COLS) {
+        keel_free(q.data);
+        return keel_fail(err, KEEL_E_UNSUPPORTED, "compress",
+                         "a matrix of %zu columns: at most %d are quantised", from->cols,
+                         KEEL_MATRIX_MOST_COLS);
+    }
     const keel_status status =
         keel_compress_share(job, (from->rows + SHARD_ROWS - 1) / SHARD_ROWS, quantise_rows, &q, err);
     q.to.data = q.data;

@@ -125,7 +125,8 @@ static keel_status draw_all(drawing *d) {
         keel_conversation *read = NULL;
         keel_arena_reset(&arena);
         keel_arena_reset(&work);
-        status = corpus->read(corpus, corpus->by_name + i, 1, &arena, &read, d->err);
+        status = keel_compress_go_on(d->err);
+        if (status == KEEL_OK) status = corpus->read(corpus, corpus->by_name + i, 1, &arena, &read, d->err);
         if (status == KEEL_OK) status = d->llama ? draw_llama(d, read) : draw_bert(d, read);
     }
     d->arena = kept;
@@ -212,6 +213,7 @@ keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, 
     for (size_t at = 0, n; status == KEEL_OK && at < sample->n; at += n) {
         keel_llama_feed feed[AT_ONCE] = {0};
         keel_arena_reset(&scratch);
+        status = keel_compress_go_on(err);
         n = sample->n - at < AT_ONCE ? sample->n - at : AT_ONCE;
         for (size_t i = 0; status == KEEL_OK && i < n; i++) {
             const int32_t from = sample->offsets[at + i], to = sample->offsets[at + i + 1];

@@ -113,6 +113,7 @@ static keel_status encode_tokens(void *context, size_t shard, size_t thread, kee
     int32_t id[3 * AT_ONCE], offsets[AT_ONCE + 1] = {0};
     keel_arena scratch = {0};
     (void)thread;
+    KEEL_TRY(keel_compress_go_on(err));
     if (cls < 0 || sep < 0)
         return keel_fail(err, KEEL_E_UNSUPPORTED, "student", "the tokenizer has no [CLS] and [SEP]");
     for (size_t i = 0; i < n; i++) {

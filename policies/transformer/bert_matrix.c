@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/numeric.h"
 #include "policies/transformer/bert_internal.h"
 #include "policies/transformer/weights.h"
 
@@ -107,6 +108,10 @@ static keel_status read_types(change *c) {
     for (size_t row = 0; row < c->rows; row++) {
         const keel_matrix from = keel_bert_matrix(c->bert, row);
         c->type[row] = c->form && keel_bert_is_matrix(row) ? c->form[row].type : KEEL_MATRIX_F32;
+        if (c->type[row] != KEEL_MATRIX_F32 && from.cols > KEEL_MATRIX_MOST_COLS)
+            return keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder",
+                             "a matrix of %zu columns: at most %d are quantised", from.cols,
+                             KEEL_MATRIX_MOST_COLS);
         if (from.cols % keel_matrix_multiple(c->type[row]) == 0) continue;
         keel_fail(c->err, KEEL_E_UNSUPPORTED, "encoder", "a matrix of %zu columns: %s takes multiples of %zu",
                   from.cols, keel_matrix_type_name(c->type[row]), keel_matrix_multiple(c->type[row]));
@@ -140,7 +145,12 @@ static keel_status convert_row(const change *c, const keel_matrix *from, size_t 
         return KEEL_OK;
     }
     keel_matrix_read_row(from, r, numbers);
-    return keel_matrix_fit_row(type, numbers, from->cols, &c->form[c->row].fit, to, err);
+    const bool finite = keel_all_finite(numbers, from->cols);
+    if (finite) KEEL_TRY(keel_matrix_fit_row(type, numbers, from->cols, &c->form[c->row].fit, to, err));
+    if (finite && keel_matrix_row_is_sound(type, to, from->cols)) return KEEL_OK;
+    return keel_fail(err, KEEL_E_INVALID, "encoder",
+                     "a matrix holds numbers that are not finite, or larger than %s has scales for",
+                     keel_matrix_type_name(type));
 }
 
 static keel_status convert_shard(void *context, size_t shard, size_t thread, keel_err *err) {

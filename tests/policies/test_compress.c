@@ -2,6 +2,7 @@
  * is hostile. */
 #include "llama_fixture.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "core/safetensors.h"
@@ -10,6 +11,7 @@
 #include "policies/compress/quantise.h"
 #include "policies/compress_base.h"
 #include "policies/transformer/llama_run.h"
+#include "support/interrupt.h"
 
 static char out[3][256];
 
@@ -386,6 +388,38 @@ static void hostile_folders_are_refused(void **state) {
     refused("up_proj");
 }
 
+/* What no scale holds is no reason to write a folder that nothing opens. */
+static void numbers_that_no_format_holds_are_refused(void **state) {
+    (void)state;
+    static const float cases[] = {NAN, INFINITY, 1e30f};
+    static const char *const weights[] = {"int8", "q8_0", "q4_0", "q4_g32"};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < 4; k++) {
+            if (i == 2 && (k == 0 || k == 3)) continue; /* scales in floats hold it */
+            const keel_compress_config config = config_of(weights[k]);
+            keel_compress_report report = {0};
+            const keel_compress_job job = {.config = &config, .report = &report};
+            compress(golden("biased"), out[0], "none", NULL);
+            poke(out[0], place_of(out[0], "model.layers.1.mlp.down_proj.weight"), &cases[i], sizeof *cases);
+            assert_int_equal(keel_compress_base(out[0], out[1], true, &job, &err), KEEL_E_INVALID);
+            contains(err.message, "not finite");
+            assert_false(keel_file_is_folder(out[1]));
+        }
+}
+
+static void it_stops_where_it_is_told_to(void **state) {
+    (void)state;
+    const keel_compress_config config = config_of("int8");
+    keel_compress_report report = {0};
+    const keel_compress_job job = {.config = &config, .report = &report};
+    interrupt_listen();
+    interrupt_set(true);
+    const keel_status status = keel_compress_base(golden("biased"), out[1], true, &job, &err);
+    interrupt_set(false);
+    assert_int_equal(status, KEEL_E_INTERRUPTED);
+    assert_false(keel_file_is_folder(out[1]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_folder_holds_what_was_computed_with, set_up, tear_down),
@@ -398,6 +432,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_there_is_not_written_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_scales_and_steps_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_folders_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(numbers_that_no_format_holds_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_stops_where_it_is_told_to, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
