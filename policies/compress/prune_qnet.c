@@ -217,12 +217,20 @@ static keel_status draw(const keel_policy *policy, const keel_base *base, const 
         keel_conversation *read = NULL;
         keel_arena_reset(&arena);
         keel_arena_reset(&scratch);
-        status = logged->read(logged, logged->by_name + i, 1, &arena, &read, err);
+        status = keel_compress_go_on(err);
+        if (status == KEEL_OK) status = logged->read(logged, logged->by_name + i, 1, &arena, &read, err);
         if (status == KEEL_OK) status = add_rows(policy, base, read, &scratch, out, err);
     }
     keel_arena_free(&arena);
     keel_arena_free(&scratch);
     return status;
+}
+
+/* At 8 bits it stays so: the bytes are those of the network that is left. */
+static keel_status pack_again(keel_policy *policy, keel_err *err) {
+    if (!policy->packed) return KEEL_OK;
+    policy->packed = NULL;
+    return keel_policy_pack(policy, err);
 }
 
 keel_status keel_prune_policy(keel_policy *policy, const keel_base *base, const keel_compress_config *config,
@@ -236,6 +244,7 @@ keel_status keel_prune_policy(keel_policy *policy, const keel_base *base, const 
     if (status == KEEL_OK && rows && !aligned) status = keel_nomem(err, "Q-network");
     if (aligned) memcpy(aligned, x.data, x.length);
     if (status == KEEL_OK) status = keel_prune_qnet(&policy->net, config->critic_ratio, aligned, rows, err);
+    if (status == KEEL_OK) status = pack_again(policy, err);
     keel_free(aligned);
     keel_buf_free(&x);
     return status;

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "policies/compress/prune_qnet.h"
+#include "policies/policy_internal.h"
 
 enum { ROWS = 50 };
 
@@ -128,11 +129,38 @@ static void the_share_is_that_of_weights(void **state) {
     keel_qnet_close(&net);
 }
 
+/* At 8 bits, what is written is the network that is left, not the bytes of the one before. */
+static void at_8_bits_the_pruned_network_is_written(void **state) {
+    (void)state;
+    const keel_compress_config config = {.critic_ratio = .5};
+    keel_policy policy = {.algorithm = "cql", .split = "train", .fallback_act = -1, .net = open_net(7)};
+    keel_policy *loaded = NULL;
+    char folder[256];
+    assert_true(scratch_make(folder, "pruned"));
+    memset(policy.base_hash, 'a', 64);
+    assert_ok(keel_policy_pack(&policy, &err));
+    assert_ok(keel_prune_policy(&policy, NULL, &config, NULL, &err));
+    assert_true(policy.net.shape.hidden.items[0] < 24);
+    assert_ok(keel_policy_save(&policy, scratch_path(folder, "p"), NULL, NULL, NULL, NULL, &err));
+    assert_ok(keel_policy_load(&loaded, scratch_path(folder, "p"), &err));
+    assert_non_null(loaded->packed);
+    for (size_t i = 0; i < policy.net.params.count; i++) {
+        const keel_param *param = &policy.net.params.table[i];
+        assert_memory_equal(keel_params_at(&policy.net.params, i), keel_params_at(&loaded->net.params, i),
+                            param->rows * param->cols * sizeof(float));
+    }
+    keel_policy_close(loaded);
+    keel_arena_free(&policy.arena);
+    keel_qnet_close(&policy.net);
+    assert_ok(keel_folder_remove(folder, &err));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_that_say_nothing_go_first),
         cmocka_unit_test(what_varies_least_goes),
         cmocka_unit_test(the_share_is_that_of_weights),
+        cmocka_unit_test(at_8_bits_the_pruned_network_is_written),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
