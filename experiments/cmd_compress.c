@@ -73,6 +73,8 @@ static keel_status check_use(const keel_cli *cli, const keel_compress_config *co
     for (size_t i = 0; !keel_cli_has(cli, "--policy") && i < sizeof of_policy / sizeof *of_policy; i++)
         if (of_policy[i].given)
             return keel_fail(err, KEEL_E_USAGE, of_policy[i].name, "is of a policy: give --policy too");
+    if (keel_cli_has(cli, "--trials") && !keel_cli_has(cli, "--target"))
+        return keel_fail(err, KEEL_E_USAGE, "--trials", "are those of a search: give --target too");
     if (keel_cli_has(cli, "--before") && !keel_cli_has(cli, "--store"))
         return keel_fail(err, KEEL_E_USAGE, "--before",
                          "is compared on decisions held out: give --store too");
@@ -139,13 +141,28 @@ static const char *before_of(const keel_cli *cli) {
 
 /* ---- with a policy ---- */
 
+/* The whole folder is put in the place of what is there. */
+static keel_status check_alone(const char *out, keel_arena *arena, keel_err *err) {
+    const char **names = NULL;
+    size_t n = 0;
+    KEEL_TRY(keel_folder_list_deep(out, NULL, arena, &names, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(names[i], "base/", 5) != 0 && strncmp(names[i], "policy/", 7) != 0) {
+            keel_fail(err, KEEL_E_CONFLICT, out, "holds more than a base and its policy: %s", names[i]);
+            return keel_hint(err, "choose another --out: this one would be replaced whole");
+        }
+    return KEEL_OK;
+}
+
 /* What is there is written over only where this very run made it, or with --replace, and only what this verb
  * writes: a base beside a policy. */
 static keel_status check_out(const keel_compress_policy_job *with, const char *from, const char *out,
-                             const char *base, const keel_compress_job *job, keel_err *err) {
+                             const char *base, const keel_compress_job *job, keel_arena *arena,
+                             keel_err *err) {
     if (!keel_file_exists(out) && !keel_file_is_folder(out)) return KEEL_OK;
-    if (keel_file_is_folder(base) && keel_file_is_folder(with->place))
-        return keel_compress_base_check(from, base, with->replace, job, err);
+    const bool both = keel_file_is_folder(base) && keel_file_is_folder(with->place);
+    if (both) KEEL_TRY(check_alone(out, arena, err));
+    if (both) return keel_compress_base_check(from, base, with->replace, job, err);
     keel_fail(err, KEEL_E_CONFLICT, out, "exists and is no base with its policy that could be replaced");
     return keel_hint(err, "choose another --out, or remove it");
 }
@@ -163,6 +180,7 @@ static keel_status describe(keel_cli *cli, compressing *c, const char *folder, k
         .place = keel_path_join(&cli->arena, keel_cli_value(cli, "--out"), "policy"),
         .replace = keel_cli_has(cli, "--replace"),
         .anyway = keel_cli_has(cli, "--anyway"),
+        .looked_at = c->logged ? &c->split : NULL,
         .logged = c->logged,
         .pool = c->pool};
     if (!with->small_base || !with->out || !with->place) return keel_nomem(err, folder);
@@ -186,7 +204,7 @@ static keel_status make_both(keel_cli *cli, compressing *c, const keel_compress_
     keel_compress_policy_job with;
     if (!base) return keel_nomem(err, out);
     KEEL_TRY(describe(cli, c, folder, &with, err));
-    KEEL_TRY(check_out(&with, from, out, base, job, err));
+    KEEL_TRY(check_out(&with, from, out, base, job, &cli->arena, err));
     KEEL_TRY(check_policy(&with, err));
     KEEL_TRY(keel_compress_base(from, with.small_base, false, job, err));
     return keel_compress_policy(&with, &c->exchange, err);
@@ -339,7 +357,7 @@ const keel_verb keel_verb_compress = {
         "from. The same command gives the same bytes, for any number of threads; docs/compress.md explains all.\n"
         "With --policy the policy is put on the smaller base. Where it was trained with --max-harm (or --set max_harm), its "
         "threshold of\n"
-        "harm is tested anew, on the fold that tested it, or else on half of --held-out; then the table says what it "
+        "harm is tested anew, on half of --held-out (or the fold that tested it, if no base knows that); then the table says what it "
         "does on the\n"
         "conversations left, before and after, with differences paired by conversation. Where no threshold keeps the bound, "
         "or more is\n"

@@ -61,10 +61,50 @@ static keel_status read_bound(const exchanging *x, const cJSON *was, const char 
     return keel_json_number(was, "confidence", false, confidence, where, x->err);
 }
 
+/* What the policy was tested by last: one that was written --anyway claims no bound, but was under one. */
+static const cJSON *last_bound(const cJSON *manifest) {
+    const cJSON *metrics = keel_json_get(manifest, "metrics");
+    while (metrics && !keel_json_get(metrics, "constraint")) metrics = keel_json_get(metrics, "before");
+    return keel_json_get(metrics, "constraint");
+}
+
+/* Whether the base was tuned on conversations of a part, or compression looked at some. What a base keeps of
+ * them (crossed logits) compression leaves as it was, so that they would test what the base was. */
+static keel_status is_known(const exchanging *x, const keel_split *part, bool *out) {
+    const keel_split *looked_at = x->job->looked_at;
+    const char *text = NULL;
+    cJSON *manifest = NULL;
+    keel_split tuned_on;
+    KEEL_TRY(keel_manifest_read(x->job->small_base, &manifest, x->err));
+    const keel_status status = keel_json_string(keel_json_get(manifest, "lineage"), "split", false, &text,
+                                                x->job->small_base, x->err);
+    *out = !text || keel_split_parse(text, &tuned_on, NULL) != KEEL_OK ||
+           !keel_split_disjoint(&tuned_on, part) || (looked_at && !keel_split_disjoint(looked_at, part));
+    cJSON_Delete(manifest);
+    return status;
+}
+
+/* The part that tested the policy before, if it can again; else half of what is held out. */
+static keel_status find_part(exchanging *x, const char *before) {
+    bool known = true;
+    if (before && keel_split_parse(before, &x->harm.part, NULL) == KEEL_OK &&
+        keel_split_disjoint(&x->harm.part, &x->judged) &&
+        keel_store_check_split(x->job->store, &x->harm.part, NULL) == KEEL_OK)
+        KEEL_TRY(is_known(x, &x->harm.part, &known));
+    if (!known) return KEEL_OK;
+    KEEL_TRY(keel_split_cut(&x->job->held_out, "0/2", &x->harm.part, &x->judged, x->err));
+    KEEL_TRY(keel_store_check_split(x->job->store, &x->harm.part, x->err));
+    KEEL_TRY(is_known(x, &x->harm.part, &known));
+    if (!known) return KEEL_OK;
+    keel_fail(x->err, KEEL_E_USAGE, "--held-out",
+              "%s: the base was tuned on some of it, or its compression looked at it", x->job->held_out.text);
+    return keel_hint(x->err, "a bound of harm is tested on conversations that neither knows");
+}
+
 /* The bound and what tests it: as the policy's own keel.json says, unless the configuration does. */
 static keel_status find_bound(exchanging *x) {
     const keel_compress_config *c = x->job->config;
-    const cJSON *was = keel_json_get(keel_json_get(x->manifest, "metrics"), "constraint");
+    const cJSON *was = last_bound(x->manifest);
     const char *part = NULL, *counts = "compliance";
     double harm = 0, confidence = 0.95;
     if (was) KEEL_TRY(read_bound(x, was, &part, &counts, &harm, &confidence));
@@ -73,13 +113,7 @@ static keel_status find_bound(exchanging *x) {
                                 .confidence = c->confidence > 0 ? c->confidence : confidence,
                                 .partial = strcmp(counts, "partial") == 0};
     x->bound = x->harm.max_harm > 0;
-    if (!x->bound) return KEEL_OK;
-    if (part && keel_split_parse(part, &x->harm.part, NULL) == KEEL_OK &&
-        keel_split_disjoint(&x->harm.part, &x->judged) &&
-        keel_store_check_split(x->job->store, &x->harm.part, NULL) == KEEL_OK)
-        return KEEL_OK;
-    KEEL_TRY(keel_split_cut(&x->job->held_out, "0/2", &x->harm.part, &x->judged, x->err));
-    return keel_store_check_split(x->job->store, &x->harm.part, x->err);
+    return x->bound ? find_part(x, part) : KEEL_OK;
 }
 
 /* ---- the threshold of harm ---- */
@@ -156,6 +190,10 @@ static void check_loss(exchanging *x) {
     const double most = x->job->config->max_loss;
     char why[160];
     x->loss = loss_of(x);
+    if (most < 1 && !(x->loss.n > 0))
+        refuse(
+            x,
+            "no label on --held-out says whether max_loss is kept: neither refusal nor completion is known");
     if (!(x->loss.n > 0) || !(x->loss.value > most)) return;
     snprintf(why, sizeof why,
              "refusal_rate and completion_rate fall by %.4f on average, more than max_loss %g", x->loss.value,

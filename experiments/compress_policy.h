@@ -13,10 +13,11 @@ typedef struct keel_compress_policy_job {
     const keel_compress_config *config;
     keel_store *store; /* writable: decisions are encoded under the smaller base */
     keel_split held_out;
-    const char *policy;     /* the artefact */
-    const char *base;       /* that it belongs to */
-    const char *small_base; /* the smaller one */
-    const char *out;        /* folder that the policy is written to, new */
+    const keel_split *looked_at; /* by compression; NULL: nothing */
+    const char *policy;          /* the artefact */
+    const char *base;            /* that it belongs to */
+    const char *small_base;      /* the smaller one */
+    const char *out;             /* folder that the policy is written to, new */
     const char
         *place; /* where it comes to lie: what another run made there is KEEL_E_CONFLICT unless replace */
     bool replace;
@@ -26,8 +27,9 @@ typedef struct keel_compress_policy_job {
 } keel_compress_policy_job;
 
 /* Where the policy was trained under a bound of harm, or config.max_harm gives one, the threshold is the
- * least strict one that passes on the fold that tested the policy, or, where its keel.json names none, on
- * half of `held_out`, and what is compared are the conversations left.
+ * least strict one that passes on the fold that tested the policy, or, where its keel.json names none or the
+ * base was tuned on some of it or its compression looked at it, on half of `held_out`, and what is compared
+ * are the conversations left. KEEL_E_USAGE where that half is known so too.
  *
  * *out gets {"held_out", "tested_on", "table": {metric: {"before", "after", "difference"}}, "agreement",
  * "loss" (the mean fall of refusal and completion), "constraint", "threshold": {"before", "after"},

@@ -10,6 +10,7 @@
 #include "datasets/store.h"
 #include "experiments/search/search_result.h"
 #include "experiments/table.h"
+#include "policies/base.h"
 
 /* ---- the target ---- */
 
@@ -89,15 +90,19 @@ static bool make_words(aiming *a) {
     return true;
 }
 
-static bool make_over(aiming *a) {
+/* An n-gram base has nothing to prune. */
+static keel_status make_over(aiming *a) {
     static const char *const varied[][2] = {{"weights", "weights=int8,q4_g32"},
                                             {"ratio", "ratio=0,0.1,0.2,0.3,0.4,0.5"},
                                             {"sensitive_share", "sensitive_share=0,0.25,0.5"}};
+    const keel_base_kind *kind = NULL;
+    KEEL_TRY(keel_base_find_kind(keel_cli_value(a->cli, "--base"), &kind, a->err));
     a->over = keel_arena_calloc(&a->cli->arena, sizeof varied / sizeof *varied, sizeof *a->over);
-    if (!a->over) return false;
+    if (!a->over) return keel_nomem(a->err, "compress");
     for (size_t i = 0; i < sizeof varied / sizeof *varied; i++)
-        if (!is_given(a->cli, varied[i][0])) a->over[a->n_over++] = varied[i][1];
-    return true;
+        if (!is_given(a->cli, varied[i][0]) && (kind->prunes || strcmp(varied[i][0], "ratio") != 0))
+            a->over[a->n_over++] = varied[i][1];
+    return KEEL_OK;
 }
 
 static bool make_require(aiming *a) {
@@ -126,7 +131,8 @@ static keel_status lay_out(aiming *a) {
     KEEL_TRY(read_targets(a));
     KEEL_TRY(keel_cli_integer(a->cli, "--trials", 1, KEEL_SEARCH_TRIALS, &trials, a->err));
     KEEL_TRY(hash_log(a));
-    if (!folder || !make_words(a) || !make_over(a) || !make_require(a)) return keel_nomem(a->err, out);
+    KEEL_TRY(make_over(a));
+    if (!folder || !make_words(a) || !make_require(a)) return keel_nomem(a->err, out);
     snprintf(folder, size, "%s.search", out);
     a->out = folder;
     a->asked = (keel_search_asked){.out = folder,

@@ -38,6 +38,9 @@ static keel_status open_source(making *m) {
         keel_fail(m->err, KEEL_E_UNSUPPORTED, m->from, "there is nothing here that could be made smaller");
         return keel_hint(m->err, "give a model (docs/bases.md), or what `keel sft --out` wrote");
     }
+    if (m->job->config->ratio > 0 && !m->kind->prunes)
+        return keel_fail(m->err, KEEL_E_UNSUPPORTED, "ratio", "a base of type \"%s\" has nothing to prune",
+                         m->kind->type);
     KEEL_TRY(read_before(m));
     if (m->model) return keel_base_hash_model(m->from, m->hash, m->err);
     KEEL_TRY(keel_base_load(&m->base, m->from, m->err));

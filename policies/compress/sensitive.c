@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/interrupt.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "policies/compress/quantise.h"
 #include "policies/compress/sample.h"
@@ -151,8 +152,11 @@ static keel_status begin_bert(sensing *s) {
 
 static bool is_asked(const keel_compress_job *job) {
     const int weights = job->config->weights;
-    return job->config->sensitive_share > 0 &&
-           (weights == KEEL_COMPRESS_Q4_0 || weights == KEEL_COMPRESS_Q4_G32);
+    const bool asked = job->config->sensitive_share > 0,
+               fours = weights == KEEL_COMPRESS_Q4_0 || weights == KEEL_COMPRESS_Q4_G32;
+    if (asked && !fours)
+        keel_log(KEEL_LOG_INFO, "note: sensitive_share changes nothing: all layers have 8 bits");
+    return asked && fours;
 }
 
 /* The first of them that suffers most and is not kept yet. */

@@ -83,7 +83,7 @@ typedef struct rewriting {
 
 /* The new number of an old id, or -1. */
 static int32_t place_of(const rewriting *w, double id) {
-    const int32_t key = (int32_t)id;
+    const int32_t key = id >= 0 && id <= INT32_MAX ? (int32_t)id : -1;
     const int32_t *found = bsearch(&key, w->token, w->n, sizeof key, by_id);
     return found ? (int32_t)(found - w->token) : -1;
 }

@@ -108,6 +108,7 @@ const keel_base_kind keel_decoder_base_kind = {
     .tune = keel__decoder_base_tune,
     .load = keel__decoder_base_load,
     .save = keel__decoder_base_save,
+    .prunes = true,
     .compress = keel__decoder_base_compress,
     .compress_model = keel__decoder_base_compress_model,
     .encode = keel__decoder_base_encode,

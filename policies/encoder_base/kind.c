@@ -100,6 +100,7 @@ const keel_base_kind keel_encoder_base_kind = {
     .tune = keel__encoder_base_tune,
     .load = keel__encoder_base_load,
     .save = keel__encoder_base_save,
+    .prunes = true,
     .compress = keel__encoder_base_compress,
     .compress_model = keel__encoder_base_compress_model,
     .encode = keel__encoder_base_encode,

@@ -27,7 +27,7 @@ expect "a policy goes along" 0 "" compress "$@" --store s.db --policy policy --s
 for metric in refusal_rate over_refusal_rate borderline_refusal_rate completion_rate composite_reward; do
     [ -n "$(json "policy.table.$metric.difference.low" out.txt)" ] || fail "$metric has a paired difference with its interval"
 done
-[ "$(json policy.constraint.tested_on out.txt)" = '"train,fold:1/3"' ] || fail "the fold that tested the policy tests it again"
+[ "$(json policy.constraint.tested_on out.txt)" = '"test,fold:0/2"' ] || fail "half of what is held out tests it: the base was tuned on its fold: $(json policy.constraint.tested_on out.txt)"
 [ "$(json policy.constraint.max_harm out.txt)" = 0.95 ] || fail "under its own bound"
 [ "$(json policy.agreement.n out.txt)" -gt 0 ] || fail "answers are compared with those before"
 [ "$(json lineage.compressed_from both/policy/keel.json)" != "" ] && [ "$(json lineage.before.identity both/policy/keel.json)" = "$(json lineage.identity policy/keel.json)" ] || fail "the policy's lineage"
@@ -41,6 +41,13 @@ grep -q '"refused": "no threshold keeps harm' out.txt || fail "the table is ther
 expect "unless told otherwise" 0 "" compress "$@" --store s.db --policy policy --set max_harm=0.0001 --out strict --anyway
 [ "$(json harm_threshold strict/policy/config.json)" = 0 ] || fail "then by the strictest threshold"
 [ "$(json metrics.constraint.max_harm strict/policy/keel.json)" = "" ] || fail "and no bound is claimed"
+
+[ "$(json metrics.before.constraint.max_harm strict/policy/keel.json)" = 0.95 ] || fail "but that there was one stays"
+expect "made smaller again" 0 "" compress --base strict/base --policy strict/policy --set critic_ratio=0.3 --store s.db --out twice --quiet --set decisions=0 --json
+[ "$(json policy.constraint.max_harm out.txt)" = 0.95 ] || fail "its bound is tested again: $(cat out.txt)"
+touch both/notes
+expect "a folder with more in it" 1 "holds more than a base and its policy: notes" compress "$@" --store s.db --policy policy --set critics=none --out both --replace
+[ -e both/notes ] || fail "nothing is lost"
 
 # ---- decoders ----
 expect "a decoder as it came" 0 "" compress --base "$golden/llama/biased" --weights q4_g32 --out decoder --quiet
@@ -72,5 +79,7 @@ expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
 expect "nothing there" 1 "there is no such base" compress --base nothing --weights int8 --out x
 expect "a kind is no base" 1 "nothing here that could be made smaller" compress --base builtin --weights int8 --out x
 expect "a folder of somebody" 1 "exists and is" compress "$@" --out "$golden"
+expect "n-grams have nothing to prune" 1 "has nothing to prune" compress "$@" --ratio 0.2 --out x
+expect "trials of nothing" 2 "give --target" compress "$@" --trials 3 --out x
 [ ! -e x ] || fail "wrong use writes nothing"
 finish
