@@ -140,10 +140,12 @@ keel_status keel_cli_base_tuning(keel_cli *cli, const char *dir, const keel_base
     const cJSON *lineage = keel_json_get(manifest, "lineage");
     keel_json_string(lineage, "split", false, &text, dir, NULL);
     keel_json_string(lineage, "from", false, &from, dir, NULL);
+    const bool taught =
+        keel_json_get(lineage, "teacher_base") != NULL; /* who is not there to teach it anew */
     const bool seen =
         !text || keel_split_parse(text, &tuned_on, NULL) != KEEL_OK || !keel_split_disjoint(&tuned_on, split);
     keel_status status = KEEL_OK;
-    if (seen && from && base->kind->tune && keel_base_is_kind(from))
+    if (seen && from && !taught && base->kind->tune && keel_base_is_kind(from))
         status = read_tuning(cli, dir, base, keel_json_get(manifest, "config"), &out->tuning, err);
     else if (seen)
         note_seen(dir, base, manifest, out);

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "experiments/cli_resources.h"
 #include "experiments/verbs.h"
@@ -100,6 +102,29 @@ static keel_status tune_with(keel_cli *cli, keel_store *store, keel_pool *pool,
     return keel_record_run(cli, store, err);
 }
 
+/* What a base to learn from was tuned on, as its keel.json says; NULL: a model as it came. */
+static keel_status read_teacher_split(keel_cli *cli, const char *dir, const char **out, keel_err *err) {
+    const char *split = keel_cli_value(cli, "--split"), *found = NULL, *path;
+    cJSON *manifest = NULL;
+    *out = NULL;
+    if (!split) split = "train";
+    if (!(path = keel_path_join(&cli->arena, dir, "keel.json"))) return keel_nomem(err, dir);
+    if (!keel_file_exists(path)) return KEEL_OK;
+    KEEL_TRY(keel_manifest_read(dir, &manifest, err));
+    keel_status status =
+        keel_json_string(keel_json_get(manifest, "lineage"), "split", false, &found, path, err);
+    if (status == KEEL_OK && found && !(*out = keel_arena_strdup(&cli->arena, found)))
+        status = keel_nomem(err, dir);
+    if (*out && strcmp(*out, split) != 0)
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: the teacher was tuned on %s, and this base on %s: on what the teacher alone was tuned on, "
+            "rates flatter",
+            *out, split);
+    cJSON_Delete(manifest);
+    return status;
+}
+
 static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const keel_base_config *config,
                         keel_err *err) {
     const char *dir = keel_cli_value(cli, "--teacher"), *base_dir = keel_cli_value(cli, "--teacher-base");
@@ -111,6 +136,8 @@ static keel_status tune(keel_cli *cli, keel_store *store, keel_pool *pool, const
     else if (base_dir)
         status = keel_base_open(&teacher_base, base_dir, err);
     keel_sft_extras extras = {.teacher = teacher, .teacher_base = teacher_base};
+    if (status == KEEL_OK && !dir && base_dir)
+        status = read_teacher_split(cli, base_dir, &extras.teacher_split, err);
     if (status == KEEL_OK) status = tune_with(cli, store, pool, config, &extras, err);
     keel_policy_close(teacher);
     keel_base_close(teacher_base);

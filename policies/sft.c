@@ -259,7 +259,9 @@ static keel_status identify(sft *run, keel_err *err) {
         cJSON_AddStringToObject(lineage, "split", run->split->text) &&
         cJSON_AddStringToObject(lineage, "from", origin) && add_fixed(run, lineage) &&
         (!run->extras.teacher || cJSON_AddStringToObject(lineage, "teacher", run->extras.teacher->hash)) &&
-        (!teacher_base || cJSON_AddStringToObject(lineage, "teacher_base", teacher_base->hash));
+        (!teacher_base || cJSON_AddStringToObject(lineage, "teacher_base", teacher_base->hash)) &&
+        (!teacher_base || !run->extras.teacher_split ||
+         cJSON_AddStringToObject(lineage, "teacher_split", run->extras.teacher_split));
     keel_status status =
         complete ? keel_artefact_identify(lineage, config, run->identity, err) : keel_nomem(err, "sft");
     if (status == KEEL_OK)

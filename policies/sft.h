@@ -33,6 +33,7 @@ typedef struct keel_sft_extras {
     /* Without a policy: a base that the tuned one learns from beside the log (keel_base_tuning.teacher_base).
      * KEEL_E_UNSUPPORTED where spec's kind learns from none. */
     const keel_base *teacher_base;
+    const char *teacher_split; /* what that base was tuned on, for the lineage */
 } keel_sft_extras;
 
 keel_status keel_sft_with(keel_store *store, const keel_split *split, const char *spec,

@@ -17,6 +17,7 @@ expect "recovers" 0 "" sft --store s.db --base pruned $taught --set distil=1 --s
 awk -F'[:,]' '/"loss"/ { n++; if (n <= 3) first += $4; at[n] = $4 } END { last = at[n] + at[n - 1] + at[n - 2]; exit !(n > 6 && last < 0.7 * first) }' curve.jsonl ||
     fail "it comes nearer to its teacher: $(head -1 curve.jsonl), $(tail -1 curve.jsonl)"
 grep -q '"teacher_base"' recovered/keel.json || fail "its lineage names the teacher"
+[ "$(json lineage.teacher_split recovered/keel.json)" = '"train"' ] || fail "and what that was tuned on"
 cmp -s pruned/ngrams/model.safetensors recovered/ngrams/model.safetensors || fail "what a teacher alone says leaves the n-grams beside it as they were"
 expect "tunes for four bits" 0 "" sft --store s.db --base recovered $taught --set distil=1 --set fake_quant=q4_g32 --set epochs=1 --out ready --quiet
 expect "another base than the policy's" 1 "" compress --store s.db --base ready --weights q4_g32 --policy policy --anyway --out x --quiet
