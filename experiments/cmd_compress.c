@@ -236,6 +236,10 @@ static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err
     cJSON_AddNumberToObject(metrics, "smaller", r->bytes > 0 ? r->bytes_before / r->bytes : 0);
     for (size_t i = 0; i < r->n_figures; i++)
         cJSON_AddNumberToObject(metrics, r->figure[i].name, r->figure[i].value);
+    if (r->bytes >= r->bytes_before && r->parameters >= r->parameters_before && !c->exchange)
+        keel_log(KEEL_LOG_INFO,
+                 "note: the base is not smaller than it was: --weights, --ratio and student_* of `keel "
+                 "compress --help` make it so");
     if (c->exchange) keel_json_add(result, "policy", cJSON_Duplicate(c->exchange, true));
     return keel_compress_layers_put(r, result, err);
 }

@@ -123,12 +123,23 @@ static keel_status hash_log(aiming *a) {
     return status;
 }
 
+/* Of a base without layers there is one smaller form: nothing to search. */
+static keel_status check_kind(aiming *a) {
+    const char *base = keel_cli_value(a->cli, "--base");
+    const keel_base_kind *kind;
+    KEEL_TRY(keel_base_find_kind(base, &kind, a->err));
+    if (kind->compress_model) return KEEL_OK;
+    keel_fail(a->err, KEEL_E_USAGE, "--target", "%s has no layers: there is one smaller form of it", base);
+    return keel_hint(a->err, "`keel compress --weights int8` makes it");
+}
+
 static keel_status lay_out(aiming *a) {
     const char *out = keel_cli_value(a->cli, "--out");
     const size_t size = strlen(out) + sizeof ".search";
     char *folder = keel_arena_alloc(&a->cli->arena, size);
     int64_t trials = 12;
     KEEL_TRY(read_targets(a));
+    KEEL_TRY(check_kind(a));
     KEEL_TRY(keel_cli_integer(a->cli, "--trials", 1, KEEL_SEARCH_TRIALS, &trials, a->err));
     KEEL_TRY(hash_log(a));
     KEEL_TRY(make_over(a));

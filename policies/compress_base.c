@@ -48,6 +48,15 @@ static keel_status open_source(making *m) {
     return KEEL_OK;
 }
 
+/* What a kind that starts from no model has no layers for. */
+static keel_status check_steps(const making *m) {
+    const keel_compress_config *c = m->job->config;
+    if (m->kind->compress_model || !(c->ratio > 0 || c->sensitive_share > 0)) return KEEL_OK;
+    keel_fail(m->err, KEEL_E_USAGE, c->ratio > 0 ? "ratio" : "sensitive_share",
+              "%s has no layers that could be pruned or kept at 8 bits", m->from);
+    return keel_hint(m->err, "`keel compress --weights int8` makes a base of n-grams small");
+}
+
 /* ---- lineage ---- */
 
 /* Of an artefact, what it was tuned on stays in sight: evaluations ask for it. */
@@ -151,6 +160,7 @@ static keel_status write_artefact(making *m, keel_folder_write *folder) {
 
 static keel_status prepare(making *m) {
     KEEL_TRY(open_source(m));
+    KEEL_TRY(check_steps(m));
     KEEL_TRY(make_lineage(m));
     return check_out(m);
 }

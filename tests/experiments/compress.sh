@@ -22,6 +22,11 @@ expect "another command there" 1 'compression.weights ("int8", here "none")' com
 expect "tuning goes on from it" 0 "" sft --store s.db --base small --out tuned --quiet --set epochs=1 --set min_updates=20
 expect "a policy of another base" 1 "it was trained on base" compress --base small --weights int8 --quiet --store s.db --policy policy --out x
 
+expect "n-grams have no layers" 2 "no layers" compress --base base --ratio 0.2 --out x --quiet
+expect "nor layers that keep 8 bits" 2 "no layers" compress "$@" --set sensitive_share=0.5 --out x
+expect "nor a front to search" 2 "one smaller form" compress --base base --store s.db --target bytes=1000 --out x
+expect "a copy is told to be one" 0 "not smaller than it was" compress --base base --out copy
+
 # ---- with its policy ----
 expect "a policy goes along" 0 "" compress "$@" --store s.db --policy policy --set critics=int8 --out both --json
 for metric in refusal_rate over_refusal_rate borderline_refusal_rate completion_rate composite_reward; do
