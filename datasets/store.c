@@ -79,8 +79,9 @@ keel_status keel__store_fail(const keel_store *store, const char *doing, keel_er
     switch (code & 0xff) {
     case SQLITE_NOMEM:
         keel_nomem(err, store->path);
-        keel_hint(err,
-                  "with memory to spare the store is damaged: SQLite says the same of some broken files");
+        if (keel_memory_left() == SIZE_MAX) /* else the limit is what to think of first */
+            keel_hint(err,
+                      "with memory to spare the store is damaged: SQLite says the same of some broken files");
         return KEEL_E_NOMEM;
     case SQLITE_INTERRUPT:
         return keel_fail(err, KEEL_E_INTERRUPTED, store->path, "%s", doing);

@@ -90,18 +90,14 @@ static bool make_words(aiming *a) {
     return true;
 }
 
-/* An n-gram base has nothing to prune. */
 static keel_status make_over(aiming *a) {
     static const char *const varied[][2] = {{"weights", "weights=int8,q4_g32"},
                                             {"ratio", "ratio=0,0.1,0.2,0.3,0.4,0.5"},
                                             {"sensitive_share", "sensitive_share=0,0.25,0.5"}};
-    const keel_base_kind *kind = NULL;
-    KEEL_TRY(keel_base_find_kind(keel_cli_value(a->cli, "--base"), &kind, a->err));
     a->over = keel_arena_calloc(&a->cli->arena, sizeof varied / sizeof *varied, sizeof *a->over);
     if (!a->over) return keel_nomem(a->err, "compress");
     for (size_t i = 0; i < sizeof varied / sizeof *varied; i++)
-        if (!is_given(a->cli, varied[i][0]) && (kind->prunes || strcmp(varied[i][0], "ratio") != 0))
-            a->over[a->n_over++] = varied[i][1];
+        if (!is_given(a->cli, varied[i][0])) a->over[a->n_over++] = varied[i][1];
     return KEEL_OK;
 }
 
@@ -128,7 +124,7 @@ static keel_status check_kind(aiming *a) {
     const char *base = keel_cli_value(a->cli, "--base");
     const keel_base_kind *kind;
     KEEL_TRY(keel_base_find_kind(base, &kind, a->err));
-    if (kind->compress_model) return KEEL_OK;
+    if (kind->prunes) return KEEL_OK;
     keel_fail(a->err, KEEL_E_USAGE, "--target", "%s has no layers: there is one smaller form of it", base);
     return keel_hint(a->err, "`keel compress --weights int8` makes it");
 }

@@ -211,7 +211,7 @@ struct keel_base_kind {
                                        NULL-terminated */
     const char *const *checkpoints; /* suffixes of its checkpoint files, at most KEEL_BASE_MAX_CHECKPOINTS,
                                        NULL-terminated */
-    bool prunes;                    /* compress takes ratio */
+    bool prunes;                    /* it has layers: compress takes ratio and sensitive_share */
     /* Whether the path, which is no artefact, holds a model that the kind starts from: a folder, or a .gguf
      * file. The first kind that says so takes it. NULL: it starts from nothing. */
     keel_status (*starts_from)(const char *path, bool *out, keel_err *err);

@@ -38,9 +38,6 @@ static keel_status open_source(making *m) {
         keel_fail(m->err, KEEL_E_UNSUPPORTED, m->from, "there is nothing here that could be made smaller");
         return keel_hint(m->err, "give a model (docs/bases.md), or what `keel sft --out` wrote");
     }
-    if (m->job->config->ratio > 0 && !m->kind->prunes)
-        return keel_fail(m->err, KEEL_E_UNSUPPORTED, "ratio", "a base of type \"%s\" has nothing to prune",
-                         m->kind->type);
     KEEL_TRY(read_before(m));
     if (m->model) return keel_base_hash_model(m->from, m->hash, m->err);
     KEEL_TRY(keel_base_load(&m->base, m->from, m->err));
@@ -48,10 +45,10 @@ static keel_status open_source(making *m) {
     return KEEL_OK;
 }
 
-/* What a kind that starts from no model has no layers for. */
+/* Steps on layers, of a kind that has none. */
 static keel_status check_steps(const making *m) {
     const keel_compress_config *c = m->job->config;
-    if (m->kind->compress_model || !(c->ratio > 0 || c->sensitive_share > 0)) return KEEL_OK;
+    if (m->kind->prunes || !(c->ratio > 0 || c->sensitive_share > 0)) return KEEL_OK;
     keel_fail(m->err, KEEL_E_USAGE, c->ratio > 0 ? "ratio" : "sensitive_share",
               "%s has no layers that could be pruned or kept at 8 bits", m->from);
     return keel_hint(m->err, "`keel compress --weights int8` makes a base of n-grams small");

@@ -84,7 +84,6 @@ expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
 expect "nothing there" 1 "there is no such base" compress --base nothing --weights int8 --out x
 expect "a kind is no base" 1 "nothing here that could be made smaller" compress --base builtin --weights int8 --out x
 expect "a folder of somebody" 1 "exists and is" compress "$@" --out "$golden"
-expect "n-grams have nothing to prune" 1 "has nothing to prune" compress "$@" --ratio 0.2 --out x
 expect "trials of nothing" 2 "give --target" compress "$@" --trials 3 --out x
 [ ! -e x ] || fail "wrong use writes nothing"
 finish
