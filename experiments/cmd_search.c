@@ -173,7 +173,7 @@ const keel_verb keel_verb_search = {
         "processes\n"
         "with the same command share the work (grid, random and halving make the same trials then; with bayes these depend on "
         "what\n"
-        "had ended when each began). A trial that diverges has failed, and the search goes on.\n"
+        "had ended when each began). A trial that diverges, or whose values do not go together, has failed.\n"
         "\n"
         "What is kept is the feasible trial of the highest value; with bayes the one of which the process expects most. The value "
         "that it\n"

@@ -10,6 +10,7 @@
 #include "datasets/store.h"
 #include "experiments/search/search_result.h"
 #include "experiments/table.h"
+#include "policies/artefact.h"
 #include "policies/base.h"
 
 /* ---- the target ---- */
@@ -71,7 +72,8 @@ static bool is_given(const keel_cli *cli, const char *key) {
 /* The command without what is the search's own. */
 static bool make_words(aiming *a) {
     static const char *const own[] = {"--target", "--max-loss", "--out",     "--replace",
-                                      "--trials", "--anyway",   "--threads", NULL};
+                                      "--trials", "--anyway",   "--threads", "--json",
+                                      "--quiet",  "--memory",   NULL};
     const keel_cli *cli = a->cli;
     a->words = keel_arena_calloc(&a->cli->arena, 2 * cli->n_given + 4, sizeof *a->words);
     if (!a->words) return false;
@@ -157,6 +159,38 @@ static keel_status lay_out(aiming *a) {
     return KEEL_OK;
 }
 
+/* Features of the trials' bases, which their policies were tested on: as large as what is held out for each.
+ */
+static keel_status drop_features(aiming *a, const keel_search_plan *plan, size_t n, keel_store *log) {
+    for (size_t i = 0; i < n; i++) {
+        char hash[65];
+        const char *folder = keel_search_trial_folder(plan, i, &a->cli->arena),
+                   *base = folder ? keel_path_join(&a->cli->arena, folder, "small/base") : NULL;
+        if (!base) return keel_nomem(a->err, a->out);
+        if (keel_artefact_claim(base, "base", hash, NULL) == KEEL_OK)
+            KEEL_TRY(keel_store_drop_features(log, hash, a->err));
+    }
+    return KEEL_OK;
+}
+
+static keel_status tidy(aiming *a, const keel_search_plan *plan, keel_store *trials) {
+    keel_search_trials all;
+    keel_store *log = NULL;
+    if (!keel_cli_has(a->cli, "--policy")) return KEEL_OK;
+    keel_status status = keel_search_trial_list(plan, trials, &all, a->err);
+    if (status == KEEL_OK)
+        status = keel_store_open(&log, keel_cli_value(a->cli, "--store"), KEEL_STORE_WRITE, a->err);
+    if (status == KEEL_OK) status = keel_store_begin(log, a->err);
+    if (status == KEEL_OK) {
+        status = drop_features(a, plan, all.n, log);
+        if (status == KEEL_OK) status = keel_store_commit(log, a->err);
+        if (status != KEEL_OK) keel_store_rollback(log);
+    }
+    keel_store_close(log);
+    keel_search_trial_free(&all);
+    return status;
+}
+
 static keel_status search_in(aiming *a, const keel_search_plan *plan, cJSON **result) {
     bool in_time;
     keel_store *store;
@@ -167,6 +201,7 @@ static keel_status search_in(aiming *a, const keel_search_plan *plan, cJSON **re
     keel_status status = keel_search_trial_begin(plan, store, a->err);
     if (status == KEEL_OK) status = keel_search_trial_all(plan, store, &in_time, a->err);
     if (status == KEEL_OK) status = keel_search_result_json(plan, store, in_time, result, a->err);
+    if (status == KEEL_OK) status = tidy(a, plan, store);
     keel_store_close(store);
     return status;
 }

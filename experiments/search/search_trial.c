@@ -319,8 +319,8 @@ static keel_status required_text(const keel_search_plan *plan, const keel_search
     return *out ? KEEL_OK : keel_nomem(err, "search");
 }
 
-/* What came of the steps into the row. A trial that diverges, or of whose goal nothing is known, has failed;
- * all other errors are the search's. */
+/* What came of the steps into the row. A trial that diverges, whose values do not go together, or of whose
+ * goal nothing is known, has failed; all other errors are the search's. */
 static keel_status run_trial(const keel_search_plan *plan, layers *all, keel_stored_trial *trial,
                              const char *const *values, keel_err *err) {
     keel_search_value goal = {0}, required[KEEL_SEARCH_REQUIRES] = {0};
@@ -329,7 +329,7 @@ static keel_status run_trial(const keel_search_plan *plan, layers *all, keel_sto
     KEEL_TRY(layers_load(plan, all, values, trial->budget, NULL, err));
     keel_status status = layers_run(plan, all, &run, &inner);
     if (status == KEEL_OK) status = look_up_all(plan, all, &run, &goal, required, &inner);
-    if (status != KEEL_OK && status != KEEL_E_DIVERGED) {
+    if (status != KEEL_OK && status != KEEL_E_DIVERGED && status != KEEL_E_INVALID) {
         if (err) *err = inner;
         return status;
     }

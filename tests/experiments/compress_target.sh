@@ -17,7 +17,7 @@ expect "as it was" 0 "" compress --store s.db --base base --out same --weights n
 awk -v ms="$(json metrics.latency_ms out.txt)" 'BEGIN { exit !(ms > 0) }' || fail "they take time"
 expect "not measured" 0 "" compress --store s.db --base base --out same --weights none --set decisions=0 --quiet --json --replace
 grep -q latency out.txt && fail "nothing is timed when nothing is asked for"
-expect "no such split" 2 "nowhere" $aim --out x --held-out nowhere
+expect "no such split" 1 "nowhere" $aim --out x --held-out nowhere
 
 # ---- layers that keep 8 bits ----
 expect "4 bits" 0 "" compress --base base --out four --weights q4_g32 --quiet --json
@@ -31,19 +31,26 @@ expect "which needs a log" 2 "" compress --base base --out x --weights q4_g32 --
 expect "what it may be" 2 "expected latency_ms=N or bytes=N" $aim --target speed=3 --out x
 expect "above 0" 2 "above 0" $aim --target bytes=0 --out x
 expect "needs a log" 2 "give --store" compress --base base --target bytes=1000 --out x
-"$KEEL" $aim --target bytes=40000 --max-loss 1 --trials 5 --out shaken >/dev/null 2>&1 &
+"$KEEL" $aim --target bytes=224000 --max-loss 1 --trials 5 --out shaken >/dev/null 2>&1 &
 child=$!
 sleep 0.3
 kill -KILL $child 2>/dev/null || true
 wait $child 2>/dev/null || true
 [ ! -e shaken ] || fail "nothing is half done"
-expect "goes on" 0 "chosen" $aim --target bytes=40000 --max-loss 1 --trials 5 --out shaken
+expect "goes on" 0 "" $aim --target bytes=224000 --max-loss 1 --trials 5 --out shaken
+grep -q chosen out.txt || fail "it says what it chose: $(cat out.txt)"
 [ "$(grep -c '^int8 \|^q4_g32 ' out.txt)" -ge 5 ] || fail "a row for each trial: $(cat out.txt)"
-expect "again" 0 "" $aim --target bytes=40000 --max-loss 1 --trials 5 --out shaken --json
-[ "$(json metrics.bytes out.txt | cut -d. -f1)" -le 40000 ] || fail "it meets its target: $(cat out.txt)"
+expect "again" 0 "" $aim --target bytes=224000 --max-loss 1 --trials 5 --out shaken --json
+[ "$(json metrics.bytes out.txt | cut -d. -f1)" -le 224000 ] || fail "it meets its target: $(cat out.txt)"
 awk '/"chosen"/ { inside = 1 } inside && /ratio/ { gsub(/[^0-9.]/, ""); print; exit }' out.txt >ratio.txt
 [ "$(json lineage.compression.ratio shaken/keel.json)" = "$(cat ratio.txt)" ] || fail "its lineage says what was chosen"
+"$KEEL" train --store s.db --base base --algo cql --out policy --quiet --set steps=10 --set hidden=8 --set batch=16 >/dev/null
+expect "with a policy" 0 "" $aim --policy policy --set ratio=0 --set sensitive_share=0 --target bytes=300000 --max-loss 1 --trials 2 --out both
+"$DUMP_STORE" s.db | awk -F '\t' '/^== /{ table = $0 } table ~ /^== features/ && NF > 2 { print $3 }' | sort -u >bases.txt
+[ "$(wc -l <bases.txt)" = 2 ] || fail "the log keeps features of the base and of what was chosen: $(cat bases.txt)"
+expect "a ratio that cannot be" 0 "" $aim --weights int8 --set sensitive_share=0 --target bytes=300000 --max-loss 1 --trials 6 --out left
+grep -q '^0\.1 .* - ' out.txt || fail "is a point without figures: $(cat out.txt)"
 expect "none meets it" 3 "none of the points tried meets it" $aim --target bytes=10 --trials 2 --out x
 [ ! -e x ] || fail "then nothing is written"
 grep -q front out.txt || fail "what was tried is shown: $(cat out.txt)"
-echo "all passed"
+finish
