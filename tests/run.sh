@@ -3,7 +3,7 @@
 # threads with ThreadSanitizer, then every fuzz target (built by clang) on its committed corpus. The last line is
 # "N passed, N failed, N skipped". The exit status is 0 only if nothing failed and something ran.
 #
-#   tests/run.sh                  everything: about 12 minutes on two idle cores
+#   tests/run.sh                  everything: about 13 minutes on two idle cores
 #   tests/run.sh --fuzz SECONDS   each fuzz target also looks for new inputs for so long; tests/fuzz/long.sh for hours
 #   tests/run.sh -L unit          ctest gets the other arguments
 #
