@@ -61,3 +61,4 @@ sed 's/"outcome": "[a-z_]*"/"x": 1/g' log.jsonl >bare.jsonl
 "$KEEL" import --store bare.db --format chat bare.jsonl --quiet >/dev/null
 expect "a log without labels" 0 "" auto --store bare.db --out bare --trials 0 $small
 grep -q '^labels: made: no response was judged' out.txt || fail "it has them judged: $(cat out.txt)"
+finish

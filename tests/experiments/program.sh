@@ -2,7 +2,8 @@
 set -eu
 : "${KEEL:?the program under test}"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# A script that ends without `finish` has failed all the same if a check has.
+trap 'code=$?; rm -rf "$work"; [ "${failures:-0}" = 0 ] || code=1; exit $code' EXIT
 cd "$work"
 failures=0
 export LC_ALL=C.UTF-8

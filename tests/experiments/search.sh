@@ -108,3 +108,4 @@ expect "a recipe cannot search" 2 "nor search" search --store log.db --over alph
 printf '{"name": "r", "steps": [{"name": "log", "verb": "simulate", "args": {"store": "${out}/l.db", "env": "support-desk", "behaviour": "support-82", "episodes": 120}}, {"name": "look", "verb": "stats", "args": {"store": "${out}/l.db", "split": "all"}}]}' >recipe.json
 expect "a recipe" 0 "" search recipe.json --out recipe --over log.episodes=60,90 --over log.seed=1,2 --method grid --maximise splits.train.conversations --quiet --json
 [ -e recipe/trials.db ] && [ "$(json done out.txt)" = 4 ] || fail "a recipe has a store of its own for trials: $(cat out.txt)"
+finish
