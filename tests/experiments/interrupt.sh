@@ -6,7 +6,10 @@
 limit=${STOP_WITHIN:-60000}
 slower=${SLOWER:-1} # times as slowly as usual the program begins: a signal that comes before is not its to answer
 
-# When it is asked to stop.
+# When it is asked to stop: as soon as it has opened its store (which then has a log beside it), or after so many seconds.
+once_open() {
+    while [ ! -e "$store-wal" ] && kill -0 $child 2>/dev/null; do sleep 0.005; done
+}
 after() { sleep "$(awk "BEGIN { print $1 * $slower }")"; }
 while_it_waits() { sleep "${SLOWER:+2}.5"; } # it does for five seconds
 
@@ -34,18 +37,20 @@ stop() {
     grep -q "same command" err.txt || fail "$1 says how to go on after SIG$signal: $(cat err.txt)"
 }
 
-# Each command is stopped at several moments and then given to its end.
+# Each command (VERB --store FILE ...) is stopped at two moments and then given to its end.
 stopped=
 through() {
-    for when in 0.03 0.15; do
-        stop INT "after $when" "$@"
-        stop TERM "after $when" "$@"
+    store=$3
+    for when in once_open "after 0.15"; do
+        stop INT "$when" "$@"
+        stop TERM "$when" "$@"
     done
     expect "$1 goes on after it was stopped" 0 "" "$@" --quiet
 }
 
 chat 1500 en >log.jsonl
-through simulate --store s.db --env support-desk --behaviour support-82 --episodes 800
+through simulate --store simulated.db --env support-desk --behaviour support-82 --episodes 4000
+"$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 800 --quiet >/dev/null
 chat 40000 en >big.jsonl
 through import --store big.db --format chat big.jsonl
 "$KEEL" import --store s.db --format chat log.jsonl --quiet >/dev/null
