@@ -3,7 +3,7 @@
 time of a decision, perplexity of what is said, the share of decisions whose choice is the same, and, with a policy, what it loses.
 
     compress_table.py KEEL MODEL STORE OUT [--train SPLIT] [--recover SPLIT] [--test SPLIT] [--ratio 0.4] [--weights int8,q4_g32] [--seeds 1,2,3]
-                      [--policy ALGO] [--decisions 50] [--base-set KEY=VALUE ...] [--recover-set KEY=VALUE ...]
+                      [--policy ALGO] [--decisions 50] [--base-set KEY=VALUE ...] [--prune-set KEY=VALUE ...] [--recover-set KEY=VALUE ...]
 
 MODEL is a decoder as it came, or a base that `keel sft` made of one. It is made a base of STORE without being tuned, and with
 --policy a policy is trained on it. Recovery is `keel sft --teacher-base` with distil=1 (what the teacher says of the log's
@@ -32,6 +32,7 @@ parser.add_argument("--policy")
 parser.add_argument("--decisions", default="50")
 parser.add_argument("--threads", default="2")
 parser.add_argument("--base-set", nargs="*", default=[])
+parser.add_argument("--prune-set", nargs="*", default=[])
 parser.add_argument("--recover-set", nargs="*", default=["epochs=1"])
 asked = parser.parse_args()
 seeds = asked.seeds.split(",")
@@ -83,7 +84,7 @@ def make_policy(base):
 
 def prune(base):
     return once("pruned", "compress", *log, "--base", base, "--split", asked.train, "--ratio", asked.ratio, "--threads", asked.threads,
-                "--set", "decisions=0")[0]
+                *settings(["decisions=0", *asked.prune_set]))[0]
 
 
 def recover(name, base, teacher, seed, *more):
@@ -151,7 +152,7 @@ def main():
     if asked.policy:
         head += ["loss, points", "its interval", "refusal", "policy's same choice"]
     head += ["recovery, s of processor"]
-    print(f"recovery: distil=1 {' '.join(asked.recover_set)}, seeds {asked.seeds}; figures over seeds as mean (least to most), intervals of the first seed")
+    print(f"pruning: {' '.join(asked.prune_set) or 'as by default'}; recovery: distil=1 {' '.join(asked.recover_set)}, seeds {asked.seeds}; figures over seeds as mean (least to most), intervals of the first seed")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
     row("all", "f32", "no", [judge("all-none", start, start, policy, "none")], [])
     for weights in formats:
