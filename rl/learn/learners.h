@@ -1,5 +1,5 @@
 /* The table of learners, and what a kind of learner offers. A new one takes a file in this folder that
- * defines its kind, a row here and a line of CMake. */
+ * defines its kind, and a row here. */
 #ifndef KEEL_RL_LEARN_LEARNERS_H
 #define KEEL_RL_LEARN_LEARNERS_H
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # docs/extending.md holds: a copy of the tree gets a learner, a log format, a judge and a base from outside
-# (tests/extending, tests/policies/toy_base.c), each by its own file, one row, and one line of CMake; then the program uses
-# all four, from import to evaluation.
+# (tests/extending, tests/policies/toy_base.c), each by its own file and one row; then the program uses all four, from
+# import to evaluation.
 . "$(dirname "$0")/program.sh"
 
 copied="CMakeLists.txt core datasets rewards envs policies rl experiments docs README.md LICENSE"
@@ -17,22 +17,18 @@ row() {
 
 cp "$SOURCE/tests/extending/learner.c" tree/rl/learn/toy.c
 row rl/learn/learners.h 'ROW(dqn, "dqn")' '    ROW(toy, "toy") \'
-row rl/CMakeLists.txt 'learn/target.c' '    learn/toy.c'
 
 cp "$SOURCE/tests/extending/format.c" tree/datasets/format_toy.c
 row datasets/formats.c 'X(sgd, ' '    X(toy, "toy", "a toy", {"*.toy"}, {{0}}) \'
-row datasets/CMakeLists.txt ' formats.c' '          format_toy.c'
 
 cp "$SOURCE/tests/extending/judge.c" tree/rewards/toy.c
 row rewards/judge.h '#define KEEL_JUDGES(ROW) ROW(refusal)' '#define KEEL_JUDGES(ROW) ROW(refusal) ROW(toy)'
 sed -i '/^#define KEEL_JUDGES(ROW) ROW(refusal)$/d' tree/rewards/judge.h
-row rewards/CMakeLists.txt 'refusal.c' '    toy.c'
 
 mkdir tree/policies/toy
 cp "$SOURCE"/tests/policies/toy_base.[ch] tree/policies/toy/
 row policies/base_kinds.c 'const keel_base_kind *const keel_base_kinds[]' 'extern const keel_base_kind toy_base_kind;'
 sed -i 's/ NULL};/ \&toy_base_kind, NULL};/' tree/policies/base_kinds.c
-row policies/CMakeLists.txt 'ngram_base/bags.c' '    toy/toy_base.c'
 
 { cmake -S tree -B tree/build -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER="$CC" -DKEEL_TESTS=OFF -DKEEL_WERROR=ON &&
     cmake --build tree/build --target keel; } >build.txt 2>&1 || { tail -n 20 build.txt; fail "the extended tree builds"; finish; }
