@@ -21,13 +21,15 @@ FUNCTION(range) {
     KEEL_TRY(keel__jinja_int_argument(on, arg[1], first, &stop));
     KEEL_TRY(keel__jinja_int_argument(on, arg[2], 1, &step));
     if (!arg[1]) first = 0;
-    const double n = step ? ((double)stop - (double)first) / (double)step : -1;
+    const double n = step ? ((double)stop - (double)first) / (double)step : -1; /* near 2^63, not exact */
     if (step == 0 || n > LONGEST_RANGE)
         return keel__jinja_fail(on, KEEL_E_INVALID, "a range of more than %d, or with a step of 0",
                                 LONGEST_RANGE);
     KEEL_TRY(keel__jinja_list_make(on, JINJA_LIST, out));
-    for (int64_t i = 0; (double)i < n; i++)
-        KEEL_TRY(keel__jinja_list_add(on, out, keel__jinja_int(first + i * step)));
+    for (int64_t i = first; step > 0 ? i < stop : i > stop;) {
+        KEEL_TRY(keel__jinja_list_add(on, out, keel__jinja_int(i)));
+        if (__builtin_add_overflow(i, step, &i)) break;
+    }
     return KEEL_OK;
 }
 

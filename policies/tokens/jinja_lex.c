@@ -2,6 +2,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "core/decimal.h"
 #include "core/text.h"
 #include "policies/tokens/character.h"
 #include "policies/tokens/jinja_ast.h"
@@ -147,7 +148,7 @@ static keel_status lex_number(lexer *l) {
     char digits[64];
     size_t n = 0, used = 0;
     bool real = false;
-    for (; used < sizeof digits - 1; used++) {
+    for (; n + 2 < sizeof digits; used++) { /* an exponent adds two */
         const char c = l->at[used], next = c ? l->at[used + 1] : '\0';
         const bool point = c == '.' && !real && next >= '0' && next <= '9';
         const bool exponent =
@@ -163,8 +164,9 @@ static keel_status lex_number(lexer *l) {
     KEEL_TRY(add(l, JINJA_T_VALUE, l->at, used));
     const long long whole = real ? 0 : strtoll(digits, NULL, 10);
     if (whole == INT64_MAX) return keel__jinja_fail(l->on, KEEL_E_PARSE, "a number is too large");
-    l->token[l->n - 1].value = real ? (keel__jinja_value){.kind = JINJA_FLOAT, .real = strtod(digits, NULL)}
-                                    : keel__jinja_int(whole);
+    l->token[l->n - 1].value =
+        real ? (keel__jinja_value){.kind = JINJA_FLOAT, .real = keel_decimal_read(digits, NULL)}
+             : keel__jinja_int(whole);
     advance(l, used);
     return KEEL_OK;
 }

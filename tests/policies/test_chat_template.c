@@ -233,6 +233,7 @@ static void a_hostile_template_cannot_run_away(void **state) {
     fails("{% set s = 'ab' * 10000000 %}{{ ('a' * 5000000 ~ 'c') in s }}", "too many steps");
     fails("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}", "nested deeper");
     fails("{{ 9223372036854775806 + 2 }}", "64 bits");
+    fails("{{ 11111111111111111111111111111111111111111111111111111111111111e-1 }}", ""); /* 62 digits */
     keel_buf source = {0};
     keel_buf_text(&source, "{{ ");
     for (int i = 0; i < 5000; i++) keel_buf_text(&source, "(");
@@ -249,6 +250,17 @@ static void a_hostile_template_cannot_run_away(void **state) {
     for (int i = 0; i < 5000; i++) keel_buf_text(&source, "{% if 1 %}");
     fails(source.data, "nested deeper");
     keel_buf_free(&source);
+}
+
+static void a_range_ends_where_whole_numbers_do(void **state) {
+    (void)state;
+    const keel_chat_request request = of_variables(NULL);
+    const char *text;
+    assert_ok(render("{{ range(9223372036854775000, 9223372036854775806) | length }},"
+                     "{{ range(-9223372036854775000, -9223372036854775806, -1) | last }},"
+                     "{{ range(9223372036854775000, 9223372036854775806, 9223372036854775806) | list }}",
+                     &request, &text));
+    assert_string_equal(text, "806,-9223372036854775805,[9223372036854775000]");
 }
 
 static void errors_name_the_line(void **state) {
@@ -335,6 +347,7 @@ int main(void) {
         cmocka_unit_test(a_hidden_mark_is_refused),
         cmocka_unit_test(our_own_template_marks_its_spans),
         cmocka_unit_test(a_hostile_template_cannot_run_away),
+        cmocka_unit_test(a_range_ends_where_whole_numbers_do),
         cmocka_unit_test(errors_name_the_line),
         cmocka_unit_test(messages_that_are_none_are_refused),
         cmocka_unit_test(each_allocation_may_fail),
