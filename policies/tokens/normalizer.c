@@ -21,15 +21,67 @@ static bool is_form(const char *text, size_t length, int form) {
     return true;
 }
 
+static int class_of(int32_t point) {
+    return utf8proc_get_property(point)->combining_class;
+}
+
+static void sort_few(int32_t *mark, size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        const int32_t one = mark[i];
+        size_t at = i;
+        for (; at > 0 && class_of(mark[at - 1]) > class_of(one); at--) mark[at] = mark[at - 1];
+        mark[at] = one;
+    }
+}
+
+static void sort_many(int32_t *mark, size_t n, int32_t *room) {
+    enum { CLASSES = 256 };
+    size_t place[CLASSES + 1] = {0};
+    for (size_t i = 0; i < n; i++) place[class_of(mark[i]) + 1]++;
+    for (size_t c = 0; c < CLASSES; c++) place[c + 1] += place[c];
+    for (size_t i = 0; i < n; i++) room[place[class_of(mark[i])]++] = mark[i];
+    memcpy(mark, room, n * sizeof *mark);
+}
+
+/* Marks in a row stand by their combining classes, those of one class as they came (The Unicode Standard,
+ * 3.11, D109). utf8proc sorts them in time quadratic in their number, and a hostile text is nothing else. */
+static keel_status sort_marks(int32_t *point, size_t n, keel__matching *matching) {
+    enum { FEW = 16 };
+    int32_t *room = NULL;
+    for (size_t from = 0, end; from < n; from = end + 1) {
+        for (end = from; end < n && class_of(point[end]) > 0; end++) {}
+        if (end - from > FEW && !room) room = keel_arena_alloc(matching->arena, n * sizeof *room);
+        if (end - from <= FEW)
+            sort_few(point + from, end - from);
+        else if (room)
+            sort_many(point + from, end - from, room);
+        else
+            return keel_nomem(matching->err, "tokenizer");
+    }
+    return KEEL_OK;
+}
+
+/* The text's code points, decomposed; at has room for them. */
+static void decompose(const char *text, size_t length, int form, int32_t *at, size_t room) {
+    int boundary = 0;
+    for (size_t i = 0, used; i < length; i += used) {
+        const int32_t c = keel__character_at(text, length, i, &used);
+        const utf8proc_ssize_t n =
+            utf8proc_decompose_char(c, at, (utf8proc_ssize_t)room, (utf8proc_option_t)form, &boundary);
+        at += n, room -= (size_t)n;
+    }
+}
+
 static keel_status run_form(const step *by, keel__matching *matching, const char **text, size_t *length) {
     if (is_form(*text, *length, by->form)) return KEEL_OK;
-    const utf8proc_uint8_t *from = (const utf8proc_uint8_t *)*text;
     const utf8proc_option_t form = (utf8proc_option_t)by->form;
-    utf8proc_ssize_t n = utf8proc_decompose(from, (utf8proc_ssize_t)*length, NULL, 0, form);
+    utf8proc_ssize_t n = utf8proc_decompose((const utf8proc_uint8_t *)*text, (utf8proc_ssize_t)*length, NULL,
+                                            0, form); /* counts them */
     if (n < 0) return keel_fail(matching->err, KEEL_E_INVALID, "tokenizer", "the text is not UTF-8");
-    utf8proc_int32_t *points = keel_arena_alloc(matching->arena, ((size_t)n + 1) * sizeof *points);
+    int32_t *points = keel_arena_alloc(matching->arena, ((size_t)n + 1) * sizeof *points);
     if (!points) return keel_nomem(matching->err, "tokenizer");
-    utf8proc_decompose(from, (utf8proc_ssize_t)*length, points, n, form);
+    decompose(*text, *length, by->form, points, (size_t)n);
+    KEEL_TRY(sort_marks(points, (size_t)n, matching));
     n = utf8proc_reencode(points, n, form);
     *text = (const char *)points;
     *length = (size_t)n;

@@ -1,7 +1,10 @@
 #include "fixture.h"
 
+#include <utf8proc.h>
+
 #include "core/file.h"
 #include "core/json.h"
+#include "policies/tokens/normalizer.h"
 #include "policies/tokens/tokenizer.h"
 
 #define GOLDEN(name) KEEL_SOURCE_DIR "/tests/policies/golden/" name
@@ -105,11 +108,79 @@ static void what_is_not_read_is_refused_by_name(void **state) {
     refuses("\"id\":\"[CLS]\"", "\"id\":\"none\"", KEEL_E_PARSE, "not in the vocabulary");
 }
 
+/* ---- Unicode's forms ---- */
+
+/* *text as a form has it. */
+static void normalised(const char *form, const char **text, size_t *length) {
+    char json[64];
+    const cJSON *parsed;
+    keel__pattern *patterns = NULL;
+    const keel__reader reader = {.name = "made", .arena = &arena, .patterns = &patterns, .err = &err};
+    keel__matching matching = {.arena = &arena, .err = &err};
+    keel__normalizer normalizer = {0};
+    snprintf(json, sizeof json, "{\"type\":\"%s\"}", form);
+    assert_ok(keel_json_parse_in(&arena, json, strlen(json), "made", &parsed, &err));
+    assert_ok(keel__normalizer_read(&reader, parsed, &normalizer));
+    assert_ok(keel__normalizer_run(&normalizer, &matching, text, length));
+}
+
+static void a_form_is_that_of_utf8proc(void **state) {
+    (void)state;
+    static const char *const signs[] = {"a",      "e",      "\u00e9", "\u1ed9", "\u0301", "\u0316",
+                                        "\u0345", "\u0334", "\u0323", "\uac00", "\ufb01", "\u0f71"};
+    static const struct {
+        const char *name;
+        int options;
+    } forms[] = {{"NFC", UTF8PROC_COMPOSE},
+                 {"NFD", UTF8PROC_DECOMPOSE},
+                 {"NFKC", UTF8PROC_COMPOSE | UTF8PROC_COMPAT},
+                 {"NFKD", UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT}};
+    uint32_t draw = 1;
+    for (int round = 0; round < 400; round++) {
+        char text[400] = "";
+        for (int i = 0; i < 60; i++) {
+            draw = draw * 1664525u + 1013904223u;
+            strcat(text, signs[(draw >> 16) % (round % 2 ? 12 : 9)]);
+        }
+        const char *found = text;
+        size_t length = strlen(text);
+        utf8proc_uint8_t *expected = NULL;
+        normalised(forms[round % 4].name, &found, &length);
+        const utf8proc_ssize_t n =
+            utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)strlen(text), &expected,
+                         (utf8proc_option_t)(forms[round % 4].options | UTF8PROC_STABLE));
+        assert_int_equal(n, length);
+        assert_memory_equal(expected, found, length);
+        free(expected);
+        keel_arena_reset(&arena);
+    }
+}
+
+/* Sorted one by one they would take an hour. */
+static void many_marks_are_sorted_at_once(void **state) {
+    (void)state;
+    enum { MANY = 400000 };
+    static const char first[] = "\u0345", second[] = "\u0316"; /* of classes 240 and 220 */
+    keel_buf text = {0};
+    keel_buf_text(&text, "e");
+    for (int i = 0; i < MANY; i++) keel_buf_text(&text, first);
+    for (int i = 0; i < MANY; i++) keel_buf_text(&text, second);
+    assert_false(text.failed);
+    const char *found = text.data;
+    size_t length = text.length;
+    normalised("NFC", &found, &length);
+    assert_int_equal(length, text.length);
+    for (int i = 0; i < 2 * MANY; i++) assert_memory_equal(found + 1 + 2 * i, i < MANY ? second : first, 2);
+    keel_buf_free(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_those_of_the_library),
         cmocka_unit_test(special_tokens_in_a_text_can_be_plain_text),
         cmocka_unit_test(what_is_not_read_is_refused_by_name),
+        cmocka_unit_test(a_form_is_that_of_utf8proc),
+        cmocka_unit_test(many_marks_are_sorted_at_once),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
