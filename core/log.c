@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/context.h"
+#include "core/text.h"
 
 enum { LONGEST_LINE = 1 << 13 };
 
@@ -15,5 +16,6 @@ void keel_log(keel_log_level level, const char *format, ...) {
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    keel_text_tame(line);
     context->log(context->user, level, line);
 }

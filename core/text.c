@@ -73,6 +73,31 @@ size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes) {
     return cut;
 }
 
+/* ---- what terminals may be shown ---- */
+
+bool keel_text_shows(int32_t point) {
+    const utf8proc_category_t category = point < 0 ? UTF8PROC_CATEGORY_CC : utf8proc_category(point);
+    return category != UTF8PROC_CATEGORY_CC && category != UTF8PROC_CATEGORY_CF && point != 0x2028 &&
+           point != 0x2029;
+}
+
+void keel_text_tame(char *text) {
+    char *to = text;
+    for (size_t left = strlen(text), used; left > 0; text += used, left -= used) {
+        utf8proc_int32_t point = -1;
+        const utf8proc_ssize_t n =
+            utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)left, &point);
+        used = n > 0 ? (size_t)n : 1;
+        if (n > 0 && keel_text_shows(point)) {
+            memmove(to, text, used);
+            to += used;
+        } else {
+            *to++ = strchr("\n\r\t", *text) ? ' ' : '?';
+        }
+    }
+    *to = '\0';
+}
+
 /* ---- misspelt names ---- */
 
 enum { LONGEST_NAME = 63 };

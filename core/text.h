@@ -22,6 +22,13 @@ size_t keel_utf8_broken(const char *text, size_t length, bool *unfinished);
 /* Largest byte length <= max_bytes that ends on a code point (never cuts one). */
 size_t keel_utf8_cut(const char *text, size_t length, size_t max_bytes);
 
+/* Whether a terminal can be shown a code point: control characters, and format characters such as
+ * bidirectional overrides, can rewrite what is on the screen. -1, for a byte that is no UTF-8, cannot be
+ * shown. */
+bool keel_text_shows(int32_t point);
+/* In place: line breaks and tabs become blanks, what else cannot be shown '?'. */
+void keel_text_tame(char *text);
+
 /* Whether a known name is nearer to a misspelt one than those before it, by edits (Levenshtein 1966). *fewest
  * begins at 0, for as many as a misspelling may have; names of 64 bytes and more are near nothing. */
 bool keel_text_nearer(const char *misspelt, const char *known, size_t *fewest);

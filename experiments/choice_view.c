@@ -263,7 +263,10 @@ static void print_parts(const cJSON *parts, const char *head, FILE *out) {
 
 void keel_choice_view_print_why(const cJSON *why, FILE *out) {
     const cJSON *sentence = keel_json_get(why, "sentence");
-    if (cJSON_IsString(sentence)) fprintf(out, "why: %s\n", sentence->valuestring);
+    if (!cJSON_IsString(sentence)) return;
+    fputs("why: ", out);
+    keel_print_line(out, sentence->valuestring, 0); /* of a server, too */
+    fputc('\n', out);
 }
 
 void keel_choice_view_print_numbers(const cJSON *why, FILE *out) {

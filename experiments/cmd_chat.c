@@ -17,6 +17,7 @@
 #include "experiments/cli_propose.h"
 #include "experiments/cli_resources.h"
 #include "experiments/line.h"
+#include "experiments/program.h"
 #include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "policies/policy_internal.h"
@@ -144,8 +145,7 @@ static keel_status answer(chatting *c, keel_err *err) {
 
 /* What a server did not do, while the talk goes on. */
 static void complain(const keel_err *err) {
-    fprintf(stderr, "keel chat: %s: %s\n", err->where, err->message);
-    if (err->hint[0]) fprintf(stderr, "hint: %s\n", err->hint);
+    (void)keel_program_fail(&keel_verb_chat, err);
 }
 
 /* Says the line and answers it. On a terminal an interrupt ends the answer, not the talk; where a server does

@@ -1,6 +1,7 @@
 #include "experiments/program.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 
 #include "core/json.h"
 #include "core/process.h"
@@ -32,7 +33,21 @@ keel_status keel_program_flush(keel_err *err) {
     return keel_fail(err, KEEL_E_IO, "stdout", "could not be written");
 }
 
-/* The result as JSON or as the verb prints it; a full disk or a closed pipe is an error like any other. */
+/* As the verb prints it. What stands in it may come from a log, a store or a server: none of it moves the
+ * cursor. */
+static keel_status print_for_people(const keel_cli *cli, keel_err *err) {
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out) return keel_nomem(err, "stdout");
+    cli->verb->print(cli->result, out);
+    const bool whole = fclose(out) == 0;
+    if (whole) keel_print_text(stdout, text);
+    free(text);
+    return whole ? KEEL_OK : keel_nomem(err, "stdout");
+}
+
+/* The result as JSON or for people; a full disk or a closed pipe is an error like any other. */
 static keel_status print_result(keel_cli *cli, keel_err *err) {
     if (!cli->result) return KEEL_OK;
     keel_cli_tell(cli);
@@ -44,7 +59,7 @@ static keel_status print_result(keel_cli *cli, keel_err *err) {
         keel_buf_free(&text);
         if (status != KEEL_OK) return status;
     } else {
-        cli->verb->print(cli->result, stdout);
+        KEEL_TRY(print_for_people(cli, err));
     }
     return keel_program_flush(err);
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "core/text.h"
+
 /* ---- harmless text ---- */
 
 /* The code point at text (never past the NUL), with its length in bytes and its width; bad bytes are one '?'
@@ -16,14 +18,9 @@ static int32_t next_point(const char *text, size_t length, size_t *bytes, size_t
         utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)length, &point);
     if (used <= 0) point = -1;
     *bytes = used > 0 ? (size_t)used : 1;
-    int columns = point < 0 ? 1 : utf8proc_charwidth(point);
-    utf8proc_category_t category = point < 0 ? UTF8PROC_CATEGORY_CN : utf8proc_category(point);
-    /* Controls, and format characters such as the bidirectional overrides, can rewrite what is on the screen.
-     */
-    bool hostile = category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || point == 0x2028 ||
-                   point == 0x2029;
-    *width = hostile ? 1 : (size_t)columns;
-    return hostile ? -1 : point;
+    const bool shows = keel_text_shows(point);
+    *width = shows ? (size_t)utf8proc_charwidth(point) : 1;
+    return shows ? point : -1;
 }
 
 static size_t width_of(const char *text) {

@@ -56,6 +56,14 @@ static void log_lines_follow_the_level(void **state) {
     context.log_level = KEEL_LOG_INFO;
 }
 
+static void a_line_is_one_line_and_harmless(void **state) {
+    (void)state;
+    listen();
+    keel_log(KEEL_LOG_INFO, "%s", "a\x1b[2J\nb\tc\r\x7f \u202e \xc2\x9b \xff\xc3 \u00e9\u0301");
+    stop_listening();
+    assert_string_equal(said, "a?[2J b c ? ? ? ?? \u00e9\u0301\n");
+}
+
 static void progress_off_a_terminal_is_a_plain_line_now_and_then(void **state) {
     (void)state;
     keel_progress progress;
@@ -252,6 +260,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(log_lines_follow_the_level),
+        cmocka_unit_test(a_line_is_one_line_and_harmless),
         cmocka_unit_test(progress_off_a_terminal_is_a_plain_line_now_and_then),
         cmocka_unit_test(progress_on_a_terminal_is_a_bar_on_one_line),
         cmocka_unit_test(progress_of_an_unknown_total_and_quiet_progress),

@@ -43,17 +43,20 @@ grep -q '"says":"normal 0: Hello"' out.txt || fail "a line of JSON: $(cat out.tx
 expect "calls of tools are shown" 0 "" chat --server "$url/tools" <lines.txt
 grep -q 'call_1' out.txt || fail "a call: $(cat out.txt)"
 
-for i in 0 1 2 3 4 5 6 7 8 9; do
+for i in 0 1 2 3 4 5 6 7 8 9 10; do
     expect "odd details $i" 0 "" chat --server "$url/odd" <lines.txt
     grep -q '^assistant> odd 0: Hello$' out.txt || fail "odd details: $(cat out.txt)"
-    ! grep -q "$(printf '\033')" out.txt || fail "text of others is harmless"
+    ! grep -q "$(printf '\033\|\302\233')" out.txt || fail "text of others is harmless"
+    cat out.txt >>all.txt
 done
+grep -q '^why: because?\[2J?2J$' all.txt || fail "a reason is shown"
 
 printf 'Hello\n/good\nHello again\n/good\n' >lines.txt
 expect "feedback before an answer, and to a server that takes none" 1 "nothing was answered yet" chat --server "$url/broken" <lines.txt
 grep -q "failed: it answers 500" err.txt || fail "says what the server answers: $(cat err.txt)"
 grep -q "2 requests got no answer" err.txt || fail "counts what was not answered: $(cat err.txt)"
 expect "feedback that is refused" 1 "refused: it answers 404" chat --server "$url" <lines.txt
+expect "an error that would wipe the terminal" 1 "refused: it answers 429: go ?[2J?2J away" chat --server "$url/rude" <lines.txt
 for mode in dead cut moved; do expect "$mode" 1 "2 requests got no answer" chat --server "$url/$mode" <lines.txt; done
 expect "nonsense" 1 "is no JSON object" chat --server "$url/nonsense" <lines.txt
 KEEL_TEST_TOKEN=sesame expect "the token is sent" 1 "too many requests with Bearer sesame" chat --server "$url/busy" --token-env KEEL_TEST_TOKEN <lines.txt

@@ -43,6 +43,10 @@ expect "a seed that is none" 2 "whole number" export --store s.db --one-response
 expect "one answer only of logs" 2 "only with --format chat" export --store s.db --format csv --one-response 1
 expect "only of tuning files" 2 "only with --format sft" export --store s.db --least 0.3
 
+hostile=$(printf 'a\033[2J.jsonl')
+expect "a name that would wipe the terminal" 0 "" export --store s.db --format chat --out "$hostile" --quiet
+grep -q '^a?\[2J.jsonl: ' out.txt || fail "results are harmless: $(cat -v out.txt)"
+
 # With a policy: what it would do, beside every candidate. The choice is that of `keel replay`.
 chat 40 en >many.jsonl
 "$KEEL" import --store many.db many.jsonl --quiet >/dev/null

@@ -13,6 +13,7 @@ The first line on stdout is its port. POST /MODE/v1/chat/completions, MODE one o
   nonsense  HTML, half a JSON, wrong types, no choices, an error with status 200, bytes that are no UTF-8: in turn
   huge      an answer of 16 MiB
   busy      429 with an error object that shows the key it was given
+  rude      429 with an error that would wipe a terminal
   broken    500 with HTML
   moved     302 to /normal
   tools     one answer that calls the first tool
@@ -156,6 +157,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_busy(self, mode, body):
         self.say(429, {"error": {"message": "too many requests with " + self.headers.get("Authorization", "no key"), "type": "rate_limit"}})
 
+    def do_rude(self, mode, body):
+        self.say(429, {"error": "go \u001b[2J\u009b2J away"})
+
     def do_broken(self, mode, body):
         self.say(500, b"<html>Internal Server Error</html>", "text/html")
 
@@ -174,7 +178,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             turn += 1
         row = {"says": "a\u001b[31m", "q": {"accuracy": "x"}, "cost": [], "outcome": 7}
         odd = [None, 7, [], {"actions": 7}, {"actions": [7]}, {"actions": [{"says": 7}]}, {"actions": [row]}, {"actions": [row, {"says": "b", "q": {}}]},
-               {"actions": [], "why": 7, "harm_threshold": "x"}, {"why": {"sentence": 7}, "unfamiliar": "no", "fallback": 3}]
+               {"actions": [], "why": 7, "harm_threshold": "x"}, {"why": {"sentence": 7}, "unfamiliar": "no", "fallback": 3},
+               {"why": {"sentence": "because\u001b[2J\u009b2J"}}]
         self.say(200, {**self.completion(mode, body, 1), "keel": odd[turn % len(odd)]})
 
     def chunk(self, body, choices, **more):
