@@ -24,9 +24,14 @@
 #define KEEL__SQL_REWARDS                               KEEL_REWARDS(KEEL__SQL_REWARD)
 #define KEEL__SQL_REWARDS_C                             KEEL_REWARDS(KEEL__SQL_REWARD_C)
 #define KEEL__SQL_REWARDS_T                             KEEL_REWARDS(KEEL__SQL_REWARD_T)
-#define KEEL__SQL_REWARDS_X                             KEEL_REWARDS(KEEL__SQL_REWARD_X)
-#define KEEL__SQL_REWARDS_N                             KEEL_REWARDS(KEEL__SQL_REWARD_N)
-#define KEEL__SQL_REWARDS_S                             KEEL_REWARDS(KEEL__SQL_REWARD_S)
+/* Entries of a start: what was served, said of it, and lost. */
+#define KEEL__SQL_ENTRIES(start)                                                                             \
+    "(SELECT count(*) FROM served WHERE start_id = " start ")"                                               \
+    " + (SELECT count(*) FROM served_feedback WHERE start_id = " start ")"                                   \
+    " + (SELECT ifnull(sum(count), 0) FROM served_lost WHERE start_id = " start ")"
+#define KEEL__SQL_REWARDS_X KEEL_REWARDS(KEEL__SQL_REWARD_X)
+#define KEEL__SQL_REWARDS_N KEEL_REWARDS(KEEL__SQL_REWARD_N)
+#define KEEL__SQL_REWARDS_S KEEL_REWARDS(KEEL__SQL_REWARD_S)
 
 /* X(name, SQL): every statement that is prepared once and kept in the handle. */
 /* table: "c." or "". */
@@ -182,10 +187,10 @@
     X(SAY_OF_TALK, "UPDATE conversations SET completed = iif(?2 < 0, completed, ?2), risk = iif(risk = 0,"   \
                    " ?3, risk) WHERE id = ?1")                                                               \
     X(ADD_START, "INSERT INTO serve_starts(at, arms) VALUES(?1, ?2)")                                        \
-    X(END_START, "UPDATE serve_starts SET accepted = ?2 WHERE id = ?1")                                      \
-    X(COUNT_START, "SELECT (SELECT count(*) FROM served WHERE start_id = ?1) + (SELECT count(*) FROM"        \
-                   " served_feedback WHERE start_id = ?1) + (SELECT ifnull(sum(count), 0) FROM served_lost"  \
-                   " WHERE start_id = ?1)")                                                                  \
+    X(END_START, "UPDATE serve_starts SET accepted = ?2 WHERE id = ?1 AND accepted IS NULL")                 \
+    X(END_STARTS,                                                                                            \
+      "UPDATE serve_starts SET accepted = " KEEL__SQL_ENTRIES("serve_starts.id") " WHERE accepted IS NULL")  \
+    X(COUNT_START, "SELECT " KEEL__SQL_ENTRIES("?1"))                                                        \
     X(ADD_LOST, "INSERT INTO served_lost(start_id, at, count, why) VALUES(?1, ?2, ?3, ?4)")                  \
     X(STARTS, "SELECT id, at, arms FROM serve_starts ORDER BY id")                                           \
     X(WALK_SERVED,                                                                                           \

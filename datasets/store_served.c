@@ -241,12 +241,21 @@ keel_status keel_store_add_start(keel_store *store, double at, const char *arms,
     return KEEL_OK;
 }
 
-keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, keel_err *err) {
+keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, bool *ended,
+                                 keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_END_START, &statement, err));
     sqlite3_bind_int64(statement, 1, id);
     sqlite3_bind_int64(statement, 2, accepted);
-    return keel__store_run(store, statement, "recording an end", err);
+    KEEL_TRY(keel__store_run(store, statement, "recording an end", err));
+    *ended = sqlite3_changes(store->db) > 0;
+    return KEEL_OK;
+}
+
+keel_status keel_store_end_starts(keel_store *store, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_END_STARTS, &statement, err));
+    return keel__store_run(store, statement, "recording ends", err);
 }
 
 keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entries, keel_err *err) {

@@ -60,8 +60,11 @@ keel_status keel_store_add_feedback(keel_store *store, const keel_feedback *feed
 
 /* A start of a server; arms: JSON object of names and shares. */
 keel_status keel_store_add_start(keel_store *store, double at, const char *arms, int64_t *id, keel_err *err);
-/* The server ended; accepted: entries that it took in. */
-keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, keel_err *err);
+/* The server ended; accepted: entries that it took in. *ended: it is a start of this store, and had not
+ * ended. */
+keel_status keel_store_end_start(keel_store *store, int64_t id, int64_t accepted, bool *ended, keel_err *err);
+/* Ends all starts that have not, where no server runs: what the store has of them is what they accepted. */
+keel_status keel_store_end_starts(keel_store *store, keel_err *err);
 /* Entries of a start that are in the store, requests, feedback and lost ones together. */
 keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entries, keel_err *err);
 /* Entries that were accepted and not written. start 0: none. */

@@ -317,13 +317,13 @@ static keel_served *record(const keel_serve *serve, keel_job *job, const keel_se
 static void remember(keel_serve *serve, keel_job *job, const keel_serve_choice *choice,
                      const keel__serve_said *said) {
     keel_served *served = record(serve, job, choice, said);
-    if (!served) return;
-    const keel_conversation *talk = served->conversation;
-    keel_threads_put(serve->threads, job->asked.conversation, job->asked.user, talk->turns, talk->n_turns,
-                     job->name);
+    const keel_conversation *talk = served ? served->conversation : NULL;
+    if (talk)
+        keel_threads_put(serve->threads, job->asked.conversation, job->asked.user, talk->turns, talk->n_turns,
+                         job->name);
     if (!serve->log) return;
-    job->usual = job->arena.used;
-    keel_served_log_put(serve->log, served, &job->arena);
+    if (served) job->usual = job->arena.used;
+    keel_served_log_put(serve->log, served, &job->arena); /* one that there is no memory for is counted */
 }
 
 void keel__serve_answer(keel_serve *serve, keel_job *job, const keel_serve_choice *choice,

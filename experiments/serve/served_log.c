@@ -157,17 +157,20 @@ static keel_status read_salt(keel_served_log *log, keel_err *err) {
     return keel_store_put_setting(log->store, key, log->salt, err);
 }
 
-/* What a killed server accepted and did not write is recorded as lost. */
+/* What a killed server accepted and did not write is recorded as lost. The count may be of another store that
+ * stood here, or of a start that was settled; and a server that was killed before it had a count accepted
+ * nothing. */
 static keel_status settle(keel_served_log *log, const keel_served_page *before, keel_err *err) {
     int64_t entries = 0;
+    bool ended = false;
     const int64_t accepted = before->accepted;
-    if (!before->start) return KEEL_OK;
-    KEEL_TRY(keel_store_count_start(log->store, before->start, &entries, err));
-    log->state.lost_before = accepted > entries ? accepted - entries : 0;
+    if (before->start) KEEL_TRY(keel_store_end_start(log->store, before->start, accepted, &ended, err));
+    if (ended) KEEL_TRY(keel_store_count_start(log->store, before->start, &entries, err));
+    log->state.lost_before = ended && accepted > entries ? accepted - entries : 0;
     if (log->state.lost_before)
         KEEL_TRY(keel_store_add_lost(log->store, before->start, now(), log->state.lost_before,
                                      "the server ended before they were written", err));
-    return keel_store_end_start(log->store, before->start, accepted, err);
+    return keel_store_end_starts(log->store, err);
 }
 
 static keel_status begin(keel_served_log *log, const keel_served_page *before, keel_err *err) {
@@ -235,9 +238,10 @@ void keel_served_log_close(keel_served_log *log) {
     pthread_mutex_unlock(&log->lock);
     pthread_join(log->thread, NULL);
     const int64_t left = (int64_t)log->n + log->dropped;
-    bool settled = left == 0;
+    bool settled = left == 0, ended;
     if (settled)
-        settled = keel_store_end_start(log->store, log->start, log->count.page->accepted, &err) == KEEL_OK;
+        settled =
+            keel_store_end_start(log->store, log->start, log->count.page->accepted, &ended, &err) == KEEL_OK;
     else
         keel_log(KEEL_LOG_INFO,
                  "warning: %lld entries that were served could not be logged; the next start records it",
@@ -313,8 +317,8 @@ static bool queue(keel_served_log *log, keel_served_entry entry, bool whole) {
 bool keel_served_log_put(keel_served_log *log, keel_served *served, keel_arena *arena) {
     keel_served_entry entry = {.arena = *arena, .served = served};
     *arena = (keel_arena){0};
+    if (!served) return queue(log, entry, false);
     served->start = log->start;
-    entry.name = served->conversation->external_id;
     const bool whole = clean(log, served, &entry.arena);
     entry.name = served->conversation->external_id;
     return queue(log, entry, whole);

@@ -38,8 +38,8 @@ void keel_served_log_close(keel_served_log *log);
 
 /* Queues a request. served and all that it points to lie in the arena, which is moved: *arena is empty
  * afterwards, whatever comes back. served->user is the user as the client calls it: here it becomes a hash;
- * served->start is set here. false: the queue is full, or there was no memory; it is counted. From any
- * thread; does not wait for the disk. */
+ * served->start is set here; NULL: there was no memory for it. false: the queue is full, or there was no
+ * memory; it is counted. From any thread; does not wait for the disk. */
 bool keel_served_log_put(keel_served_log *log, keel_served *served, keel_arena *arena);
 /* The same for feedback, which is copied. One about a request that is still queued is written after it. */
 bool keel_served_log_feedback(keel_served_log *log, const keel_feedback *feedback);

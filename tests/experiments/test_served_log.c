@@ -381,6 +381,53 @@ static void after_a_kill_at_most_the_queue_is_lost_and_known(void **state) {
         number("SELECT ok = 'ok' FROM (SELECT integrity_check AS ok FROM pragma_integrity_check)"), 1);
 }
 
+/* A server that was killed as soon as its start was in the store, before its count was begun. */
+static void a_start_without_a_count_is_settled(void **state) {
+    (void)state;
+    keel_store *store;
+    int64_t start;
+    open_log(NULL);
+    serve("first", "first", "please", 1, NULL);
+    close_log();
+    assert_ok(keel_store_open(&store, store_path(), KEEL_STORE_WRITE, &err));
+    assert_ok(keel_store_add_start(store, 7, "{\"default\": 1}", &start, &err));
+    keel_store_close(store);
+    open_log(NULL);
+    close_log();
+    assert_int_equal(number("SELECT count(*) FROM serve_starts WHERE accepted IS NULL"), 0);
+    assert_int_equal(number("SELECT sum(accepted) FROM serve_starts"), 1);
+}
+
+/* Beside a store lies the count of another, which was moved away, or of a start that is settled. */
+static void a_count_of_something_else_changes_nothing(void **state) {
+    (void)state;
+    for (int64_t start = 1; start <= 3; start += 2) {
+        keel_served_count count;
+        keel_served_page before;
+        open_log(NULL);
+        serve(start == 1 ? "one" : "two", "a talk", "please", 1, NULL);
+        close_log();
+        assert_ok(keel_served_count_open(&count, store_path(), &before, &err));
+        keel_served_count_begin(&count, start == 1 ? 1 : 4711);
+        count.page->accepted = 9;
+        keel_served_count_close(&count, false);
+        open_log(NULL);
+        close_log();
+        assert_int_equal(number("SELECT count(*) FROM served_lost"), 0);
+        assert_int_equal(number("SELECT sum(accepted) FROM serve_starts"), start == 1 ? 1 : 2);
+    }
+}
+
+static void what_there_is_no_memory_for_is_counted(void **state) {
+    (void)state;
+    keel_arena arena = {0};
+    open_log(NULL);
+    assert_false(keel_served_log_put(serving, NULL, &arena));
+    close_log();
+    assert_int_equal(number("SELECT sum(count) FROM served_lost"), 1);
+    assert_int_equal(number("SELECT sum(accepted) FROM serve_starts"), 1);
+}
+
 /* No file may grow: as on a full disk. With room again all that still waits is written. */
 static void a_full_disk_does_not_stop_serving(void **state) {
     (void)state;
@@ -521,6 +568,9 @@ int main(void) {
         TEST(a_large_entry_does_not_fit_a_small_queue),
         TEST(a_second_server_is_refused),
         TEST(after_a_kill_at_most_the_queue_is_lost_and_known),
+        TEST(a_start_without_a_count_is_settled),
+        TEST(a_count_of_something_else_changes_nothing),
+        TEST(what_there_is_no_memory_for_is_counted),
         TEST(a_full_disk_does_not_stop_serving),
         TEST(what_a_full_disk_keeps_out_to_the_end_is_known_at_the_next_start),
         TEST(nothing_that_a_rule_names_reaches_the_store),
