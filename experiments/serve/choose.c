@@ -79,17 +79,17 @@ static keel_status read_candidates(const cJSON *list, keel_arena *arena, keel_as
     return KEEL_OK;
 }
 
-keel_status keel_choose_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
-                             keel_err *err) {
-    const cJSON *object;
-    *out = (keel_asked){0};
-    KEEL_TRY(keel_json_parse_in(arena, body ? body : "", length, "body", &object, err));
-    if (!cJSON_IsObject(object)) return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
+static keel_status read_choice(const cJSON *object, keel_arena *arena, keel_asked *out, keel_err *err) {
     KEEL_TRY(keel_json_string(object, "model", false, &out->model, "model", err));
     KEEL_TRY(keel_openai_read_common(object, out, err));
     KEEL_TRY(keel_message_turns(keel_json_get(object, "messages"), "messages", arena, &out->turns,
                                 &out->n_turns, err));
     return read_candidates(keel_json_get(object, "candidates"), arena, out, err);
+}
+
+keel_status keel_choose_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
+                             keel_err *err) {
+    return keel_openai_read_body(body, length, read_choice, arena, out, err);
 }
 
 /* ---- responses ---- */

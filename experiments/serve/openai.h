@@ -14,6 +14,12 @@
  * metadata.conversation_id. Other keys are the upstreams'. err->where is the key that is wrong. */
 keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
                              keel_err *err);
+/* What a body asks for by a reader of its object; all of it in the arena. The JSON itself, which takes up to
+ * 40 times its text, is gone afterwards. */
+typedef keel_status keel_openai_reader(const cJSON *object, keel_arena *arena, keel_asked *out,
+                                       keel_err *err);
+keel_status keel_openai_read_body(const char *body, size_t length, keel_openai_reader *read,
+                                  keel_arena *arena, keel_asked *out, keel_err *err);
 /* The keys that bodies of all kinds share: user (also safety_identifier), conversation, segment, details, in
  * the object itself or in its key "keel". */
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err);

@@ -78,11 +78,41 @@ static keel_status read_object(const char *body, size_t length, keel_arena *aren
     return keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
 }
 
-keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
-                             keel_err *err) {
+/* ---- bodies ---- */
+
+static bool keep(const char **text, keel_arena *arena) {
+    const char *copy = keel_arena_strdup(arena, *text);
+    const bool kept = copy || !*text;
+    *text = copy;
+    return kept;
+}
+
+/* Names and texts that are still the JSON's; those of turns are copies. */
+static keel_status keep_all(keel_asked *asked, keel_arena *arena, keel_err *err) {
+    bool kept = keep(&asked->model, arena) && keep(&asked->user, arena) &&
+                keep(&asked->conversation, arena) && keep(&asked->segment, arena);
+    for (size_t i = 0; i < asked->n_turns && kept; i++) kept = keep(&asked->turns[i].act, arena);
+    for (size_t i = 0; i < asked->n_candidates && kept; i++) {
+        keel_candidate *one = &asked->candidates[i];
+        kept = keep(&one->text, arena) && keep(&one->act, arena) && keep(&one->model, arena);
+    }
+    return kept ? KEEL_OK : keel_nomem(err, "body");
+}
+
+keel_status keel_openai_read_body(const char *body, size_t length, keel_openai_reader *read,
+                                  keel_arena *arena, keel_asked *out, keel_err *err) {
+    keel_arena json = {0};
     const cJSON *object;
     *out = (keel_asked){0};
-    KEEL_TRY(read_object(body, length, arena, &object, err));
+    keel_status status = read_object(body, length, &json, &object, err);
+    if (status == KEEL_OK) status = read(object, arena, out, err);
+    if (status == KEEL_OK) status = keep_all(out, arena, err);
+    if (status != KEEL_OK) *out = (keel_asked){0};
+    keel_arena_free(&json);
+    return status;
+}
+
+static keel_status read_chat(const cJSON *object, keel_arena *arena, keel_asked *out, keel_err *err) {
     KEEL_TRY(check_n(object, err));
     KEEL_TRY(keel_json_string(object, "model", false, &out->model, "model", err));
     KEEL_TRY(read_stream(object, out, err));
@@ -91,4 +121,9 @@ keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena,
     KEEL_TRY(keel_openai_read_common(object, out, err));
     return keel_message_turns(keel_json_get(object, "messages"), "messages", arena, &out->turns,
                               &out->n_turns, err);
+}
+
+keel_status keel_openai_read(const char *body, size_t length, keel_arena *arena, keel_asked *out,
+                             keel_err *err) {
+    return keel_openai_read_body(body, length, read_chat, arena, out, err);
 }

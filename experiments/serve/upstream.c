@@ -70,9 +70,9 @@ static double number_of(const cJSON *body, const char *key) {
 }
 
 static keel_status put_common(asking *a, keel_err *err) {
-    const cJSON *body;
-    keel_status status =
-        keel_json_parse_in(a->ask.arena, a->ask.body, strlen(a->ask.body), "body", &body, err);
+    keel_arena json = {0};
+    const cJSON *body = NULL;
+    keel_status status = keel_json_parse_in(&json, a->ask.body, strlen(a->ask.body), "body", &body, err);
     if (status == KEEL_OK && !cJSON_IsObject(body))
         status = keel_fail(err, KEEL_E_PARSE, "body", "expected a JSON object");
     keel_buf_text(&a->common, "{");
@@ -85,6 +85,7 @@ static keel_status put_common(asking *a, keel_err *err) {
     }
     a->temperature = status == KEEL_OK ? number_of(body, "temperature") : (double)NAN;
     a->seed = status == KEEL_OK ? number_of(body, "seed") : (double)NAN;
+    keel_arena_free(&json);
     return status == KEEL_OK && a->common.failed ? keel_nomem(err, where) : status;
 }
 

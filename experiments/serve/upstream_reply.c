@@ -107,8 +107,9 @@ static keel_status read_choice(const cJSON *choice, keel_arena *arena, keel_upst
     KEEL_TRY(read_calls(message, arena, &calls, &n, err));
     *good = n > 0 || (text && *text);
     *out = (keel_upstream_choice){
-        .text = text ? text : "",
+        .text = keel_arena_strdup(arena, text ? text : ""),
         .finish = keel__upstream_finish(keel__upstream_string(choice, "finish_reason"), n > 0)};
+    if (!out->text) return keel_nomem(err, where);
     return n > 0 ? keel__upstream_message(text, calls, n, arena, &out->message, err) : KEEL_OK;
 }
 
@@ -144,17 +145,18 @@ static const char *complaint_in(const cJSON *value) {
 static const char *one_line(const char *text, keel_arena *arena) {
     enum { MOST = 200 };
     char *line = keel_arena_strndup(arena, text, keel_utf8_cut(text, strlen(text), MOST));
-    if (!line) return "";
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7F) *c = ' ';
-    return line;
+    if (line) keel_text_tame(line);
+    return line ? line : "";
 }
 
 const char *keel_upstream_complaint(const char *body, size_t length, keel_arena *arena) {
+    keel_arena json = {0};
     const cJSON *value;
-    if (keel_json_parse_in(arena, body ? body : "", length, where, &value, NULL) != KEEL_OK) return "";
-    const char *says = complaint_in(value);
-    return says ? one_line(says, arena) : "";
+    const keel_status status = keel_json_parse_in(&json, body ? body : "", length, where, &value, NULL);
+    const char *says = status == KEEL_OK ? complaint_in(value) : NULL,
+               *line = says ? one_line(says, arena) : "";
+    keel_arena_free(&json);
+    return line;
 }
 
 keel_status keel__upstream_open(const char *text, size_t length, keel_arena *arena, const cJSON **out,
@@ -175,14 +177,23 @@ keel_status keel__upstream_open(const char *text, size_t length, keel_arena *are
     return keel_fail(err, KEEL_E_PARSE, where, "it is JSON, but has no list \"choices\"");
 }
 
-keel_status keel_upstream_read(const char *body, size_t length, keel_arena *arena,
-                               keel_upstream_completion *out, keel_err *err) {
-    const cJSON *value, *choices;
-    *out = (keel_upstream_completion){.prompt_tokens = -1, .completion_tokens = -1};
-    KEEL_TRY(keel__upstream_open(body ? body : "", length, arena, &value, &choices, err));
+static keel_status read_completion(const cJSON *value, const cJSON *choices, keel_arena *arena,
+                                   keel_upstream_completion *out, keel_err *err) {
+    const char *model = keel__upstream_string(value, "model");
     KEEL_TRY(read_choices(choices, arena, out, err));
-    out->model = keel__upstream_string(value, "model");
+    out->model = keel_arena_strdup(arena, model);
     out->prompt_tokens = keel__upstream_tokens(keel_json_get(value, "usage"), "prompt_tokens");
     out->completion_tokens = keel__upstream_tokens(keel_json_get(value, "usage"), "completion_tokens");
-    return KEEL_OK;
+    return model && !out->model ? keel_nomem(err, where) : KEEL_OK;
+}
+
+keel_status keel_upstream_read(const char *body, size_t length, keel_arena *arena,
+                               keel_upstream_completion *out, keel_err *err) {
+    keel_arena json = {0};
+    const cJSON *value, *choices;
+    *out = (keel_upstream_completion){.prompt_tokens = -1, .completion_tokens = -1};
+    keel_status status = keel__upstream_open(body ? body : "", length, &json, &value, &choices, err);
+    if (status == KEEL_OK) status = read_completion(value, choices, arena, out, err);
+    keel_arena_free(&json); /* it takes up to 40 times its text */
+    return status;
 }

@@ -42,6 +42,24 @@ static void read_chat_ok(const char *body) {
 
 /* ---- requests ---- */
 
+/* A body that is nothing but values takes many times its size while it is read, and not after. */
+static void a_body_does_not_stay(void **state) {
+    (void)state;
+    enum { ZEROS = 200000 };
+    keel_buf body = {0};
+    keel_buf_text(&body, "{" HELLO ",\"candidates\":[\"yes\"],\"user\":\"ann\",\"zeros\":[0");
+    for (int i = 0; i < ZEROS; i++) keel_buf_text(&body, ",0");
+    keel_buf_text(&body, "]}");
+    assert_false(body.failed);
+    read_chat_ok(body.data);
+    assert_true(arena.used < 10000);
+    assert_int_equal(read_choose(body.data), KEEL_OK);
+    assert_true(arena.used < 10000);
+    assert_string_equal(asked.candidates[0].text, "yes");
+    assert_string_equal(asked.user, "ann");
+    keel_buf_free(&body);
+}
+
 static void messages_become_turns_as_an_import_has_them(void **state) {
     (void)state;
     static const struct {
@@ -356,7 +374,8 @@ static void a_choice_and_models_are_written(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(messages_become_turns_as_an_import_has_them),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_body_does_not_stay),
+                                       cmocka_unit_test(messages_become_turns_as_an_import_has_them),
                                        cmocka_unit_test(own_keys_stand_in_the_body_or_in_keel),
                                        cmocka_unit_test(what_is_wrong_in_a_request_is_named),
                                        cmocka_unit_test(names_are_short_text),

@@ -29,6 +29,26 @@ static keel_status read_text(const char *text) {
     return status;
 }
 
+/* A reply that is nothing but values takes many times its size while it is read, and not after. */
+static void a_reply_does_not_stay(void **state) {
+    (void)state;
+    enum { ZEROS = 200000 };
+    keel_buf body = {0};
+    keel_buf_text(&body, "{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":\"yes\"}}],\"zeros\":[0");
+    for (int i = 0; i < ZEROS; i++) keel_buf_text(&body, ",0");
+    keel_buf_text(&body, "]}");
+    assert_false(body.failed);
+    assert_int_equal(read_text(body.data), KEEL_OK);
+    assert_string_equal(got.choices[0].text, "yes");
+    assert_string_equal(got.model, "m");
+    assert_true(arena.used < 10000);
+    keel_arena_free(&arena);
+    const char *says = keel_upstream_complaint(body.data, body.length, &arena);
+    assert_string_equal(says, "");
+    assert_true(arena.used < 10000);
+    keel_buf_free(&body);
+}
+
 static void replies_of_real_servers_are_read(void **state) {
     (void)state;
     /* llama-cpp-python 0.3 */
@@ -100,7 +120,7 @@ static void what_is_no_reply_says_what_it_is(void **state) {
         {"{\"choices\":[{\"message\":{\"tool_calls\":[{\"id\":1}]}}]}", "no choice"},
         {"{\"choices\":[{\"message\":{\"tool_calls\":[{\"id\":\"a\",\"function\":[]}]}}]}", "no choice"},
         {"{\"error\":{\"message\":\"out\\nof\\u001border\"},\"choices\":[{\"message\":{\"content\":\"a\"}}]}",
-         "an error: out of order"},
+         "an error: out of?order"},
         {"{\"error\":\"plain\"}", "an error: plain"},
         {"{\"error\":{}}", "an error: of no words"},
         {"{\"error\":true}", "an error: of no words"},
@@ -296,6 +316,7 @@ static void memory_runs_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reply_does_not_stay),
         cmocka_unit_test(replies_of_real_servers_are_read),
         cmocka_unit_test(what_is_no_reply_says_what_it_is),
         cmocka_unit_test(numbers_of_tokens_are_numbers),
