@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/decimal.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -241,8 +242,9 @@ static void redact_string(const keel_redact *redact, char **text, keel_arena *ar
 
 /* A number in which a rule finds something becomes its text. */
 static void redact_number(const keel_redact *redact, cJSON *item, keel_arena *arena, bool *failed) {
-    char text[64];
-    snprintf(text, sizeof text, "%.17g", item->valuedouble);
+    char digits[KEEL_DECIMAL_SIZE];
+    const char *text = item->valuestring; /* of a large whole number */
+    if (!text) keel_decimal_print(digits, item->valuedouble), text = digits;
     const char *clean = keel_redact_text(redact, text, arena, failed);
     if (!clean || clean == text) return;
     char *own = cJSON_malloc(strlen(clean) + 1);
@@ -250,6 +252,7 @@ static void redact_number(const keel_redact *redact, cJSON *item, keel_arena *ar
     if (!own) return;
     memcpy(own, clean, strlen(clean) + 1);
     item->type = (item->type & ~0xff) | cJSON_String;
+    cJSON_free(item->valuestring);
     item->valuestring = own;
 }
 

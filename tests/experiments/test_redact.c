@@ -96,11 +96,14 @@ static void numbers_and_keys_of_meta_are_searched(void **state) {
     (void)state;
     keel_redact *redact = NULL;
     keel_arena arena = {0};
-    keel_conversation c = {.meta =
-                               "{\"tel\": 5550123, \"at 5550123\": true, \"n\": [{\"x\": \"5550123!\"}]}"};
+    keel_conversation c = {
+        .meta = "{\"tel\": 5550123, \"at 5550123\": true, \"n\": [{\"x\": \"5550123!\"}], \"big\":"
+                " 55501239007199254740993}"};
     assert_int_equal(keel_redact_parse(&redact, "phone\t5550\\d{3}\n", "rules", &err), KEEL_OK);
     assert_int_equal(keel_redact_conversation(redact, &c, &arena, &err), KEEL_OK);
-    assert_string_equal(c.meta, "{\"tel\":\"[phone]\",\"at [phone]\":true,\"n\":[{\"x\":\"[phone]!\"}]}");
+    assert_string_equal(c.meta,
+                        "{\"tel\":\"[phone]\",\"at [phone]\":true,\"n\":[{\"x\":\"[phone]!\"}],\"big\":"
+                        "\"[phone]9007199254740993\"}");
     c.meta = "{5550123";
     assert_int_equal(keel_redact_conversation(redact, &c, &arena, &err), KEEL_OK);
     assert_null(c.meta);
