@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "datasets/import.h"
+#include "support/check.h"
 #include "support/scratch.h"
 
 static char folder[256];
@@ -22,13 +23,6 @@ static keel_store *store;
 static keel_arena arena;
 static keel_err err;
 static keel_import_report report;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) print_error("%s: %s (%s)\n", err.where, err.message, err.hint);              \
-        assert_int_equal(status_, KEEL_OK);                                                                  \
-    } while (0)
 
 static inline const char *in(const char *name) {
     return scratch_path(folder, name);

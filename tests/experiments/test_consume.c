@@ -18,6 +18,7 @@
 #include "core/json.h"
 #include "datasets/store_internal.h"
 #include "experiments/stream/consume.h"
+#include "support/check.h"
 #include "support/scratch.h"
 
 enum { PARTITIONS = 3, BATCH = 20, FETCH = 1 /* its number in the protocol */ };
@@ -26,11 +27,6 @@ static char folder[256];
 static keel_err err;
 static rd_kafka_t *host; /* the mock cluster lives in it */
 static rd_kafka_mock_cluster_t *cluster;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        if ((call) != KEEL_OK) fail_msg("%s: %s", err.where, err.message);                                   \
-    } while (0)
 
 /* ---- the cluster ---- */
 

@@ -13,6 +13,7 @@
 #include "datasets/import.h"
 #include "experiments/review/review_desk.h"
 #include "rl/judge/review_order.h"
+#include "support/check.h"
 #include "support/faults.h"
 #include "support/scratch.h"
 
@@ -29,11 +30,6 @@ static double fake_clock(void) {
 static int64_t fake_today(void) {
     return today_now;
 }
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        if ((call) != KEEL_OK) fail_msg("%s: %s", err.where, err.message);                                   \
-    } while (0)
 
 enum { CONVERSATIONS = 24 };
 

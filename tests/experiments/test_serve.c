@@ -20,6 +20,7 @@
 #include "experiments/serve/gather.h"
 #include "experiments/serve/serve_decide.h"
 #include "policy_fixture.h"
+#include "support/check.h"
 #include "support/scratch.h"
 
 static char folder[256];
@@ -28,13 +29,6 @@ static keel_arena arena, scratch;
 static keel_arms arms, outcome_arms;
 static keel_versions *versions, *outcome_versions;
 static const keel_version *version, *outcome_version;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) print_error("%s: %s (%s)\n", err.where, err.message, err.hint);              \
-        assert_int_equal(status_, KEEL_OK);                                                                  \
-    } while (0)
 
 static char *in(const char *name) {
     return keel_arena_strdup(&arena, scratch_path(folder, name));

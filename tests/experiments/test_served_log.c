@@ -22,19 +22,13 @@
 #include "experiments/serve/served_log.h"
 #include "experiments/serve/served_write.h"
 #include "served_fixture.h"
+#include "support/check.h"
 #include "support/faults.h"
 #include "support/scratch.h"
 
 static char folder[256];
 static keel_served_log *serving;
 static keel_err err;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) print_error("%s: %s (%s)\n", err.where, err.message, err.hint);              \
-        assert_int_equal(status_, KEEL_OK);                                                                  \
-    } while (0)
 
 static const char *store_path(void) {
     return scratch_path(folder, "served.db");

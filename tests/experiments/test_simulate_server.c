@@ -10,14 +10,10 @@
 
 #include "core/json.h"
 #include "experiments/simulate_server.h"
+#include "support/check.h"
 #include "support/fake_server.h"
 
 static keel_err err;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        if ((call) != KEEL_OK) fail_msg("%s: %s", err.where, err.message);                                   \
-    } while (0)
 
 /* ---- the server ---- */
 

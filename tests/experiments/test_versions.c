@@ -23,19 +23,13 @@
 #include "policy_fixture.h"
 #include "rl/judge/sequential.h"
 #include "served_fixture.h"
+#include "support/check.h"
 #include "support/scratch.h"
 
 static char folder[256];
 static keel_err err;
 static keel_arena arena;
 static char hash[3][65]; /* of the policies p1, p2 */
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) print_error("%s: %s (%s)\n", err.where, err.message, err.hint);              \
-        assert_int_equal(status_, KEEL_OK);                                                                  \
-    } while (0)
 
 static char *in(const char *name) {
     return keel_arena_strdup(&arena, scratch_path(folder, name));

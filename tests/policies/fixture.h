@@ -13,15 +13,10 @@
 #include <cmocka.h>
 
 #include "datasets/store.h"
+#include "support/check.h"
 #include "support/scratch.h"
 
 static keel_err err;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) fail_msg("%s: %s: %s (%s)", #call, err.where, err.message, err.hint);        \
-    } while (0)
 
 static inline void contains(const char *text, const char *part) {
     if (!strstr(text, part)) fail_msg("\"%s\" does not contain \"%s\"", text, part);

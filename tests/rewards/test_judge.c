@@ -14,14 +14,9 @@
 #include "core/memory.h"
 #include "core/safetensors.h"
 #include "rewards/judge.h"
+#include "support/check.h"
 
 static keel_err err;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) fail_msg("%s: %s: %s", #call, err.where, err.message);                       \
-    } while (0)
 
 /* ---- the toy kind: 'a' is the first class, 'b' the second, else unjudged; it remembers what it learned of
  * ---- */

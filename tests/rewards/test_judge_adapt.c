@@ -16,17 +16,12 @@
 #include "core/pcg.h"
 #include "core/safetensors.h"
 #include "rewards/judge.h"
+#include "support/check.h"
 #include "support/faults.h"
 
 #define KIND (&keel_judge_refusal)
 
 static keel_err err;
-
-#define assert_ok(call)                                                                                      \
-    do {                                                                                                     \
-        keel_status status_ = (call);                                                                        \
-        if (status_ != KEEL_OK) fail_msg("%s: %s: %s", #call, err.where, err.message);                       \
-    } while (0)
 
 /* ---- a kind whose probabilities are known: a response "0.8" is a hit with p = .8, as it says ---- */
 
