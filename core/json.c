@@ -44,6 +44,20 @@ const cJSON *keel_json_get(const cJSON *object, const char *key) {
     return object ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
 }
 
+double keel_json_number_or(const cJSON *object, const char *key, double otherwise) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+}
+
+double keel_json_value(const cJSON *object, const char *key) {
+    return keel_json_number_or(object, key, (double)NAN);
+}
+
+const char *keel_json_text(const cJSON *object, const char *key, const char *otherwise) {
+    const cJSON *item = keel_json_get(object, key);
+    return cJSON_IsString(item) ? item->valuestring : otherwise;
+}
+
 static const char *type_name(const cJSON *value) {
     switch (value ? value->type & 0xFF : cJSON_NULL) {
     case cJSON_String:

@@ -34,6 +34,10 @@ keel_status keel_json_items_next(keel_json_items *items, keel_arena *arena, cons
 
 /* The value of a key; NULL where the key, or the object itself, is missing. */
 const cJSON *keel_json_get(const cJSON *object, const char *key);
+/* The number of a key, NAN where there is none; or what is said instead, as it is for texts. */
+double keel_json_value(const cJSON *object, const char *key);
+double keel_json_number_or(const cJSON *object, const char *key, double otherwise);
+const char *keel_json_text(const cJSON *object, const char *key, const char *otherwise);
 /* Typed look-ups in an object. Missing (or JSON null): *out untouched and KEEL_OK unless `required`. A wrong
  * type is KEEL_E_PARSE with where and the key. Strings point into the JSON value. */
 keel_status keel_json_string(const cJSON *object, const char *key, bool required, const char **out,

@@ -18,8 +18,9 @@ KEEL_BEGIN_DECLS
 keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena *arena, const char **out,
                               keel_err *err);
 
-/* The similarity from which on prompts are called nearly the same where none is asked for. */
-#define KEEL_DEDUPE_NEAR 0.8
+/* The similarity from which on prompts are called nearly the same: where none is asked for, and at least. */
+#define KEEL_DEDUPE_NEAR  0.8
+#define KEEL_DEDUPE_LEAST 1e-6
 
 /* Conversations beyond the first of each kind, and how many of all lie in another split than the first. */
 typedef struct keel_dedupe_count {

@@ -1,9 +1,9 @@
 /* Waiting for another process that writes to the store, and stopping when asked to. */
 #include <stdio.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/interrupt.h"
 #include "datasets/store_internal.h"
 
@@ -13,7 +13,7 @@ enum { WAIT_MS = 5000, PAUSE_MS = 20, STEPS_A_POLL = 1 << 20 };
 static int wait_a_little(void *user, int tries) {
     (void)user;
     if (keel_interrupted() || tries >= WAIT_MS / PAUSE_MS) return 0;
-    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+    keel_clock_sleep(PAUSE_MS / 1e3);
     return 1;
 }
 

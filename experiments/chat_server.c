@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/secret.h"
 
 enum { MOST = 8 << 20 /* bytes of an answer */, WAIT = 300 /* seconds for it */ };
 
@@ -52,10 +53,7 @@ void keel_chat_server_close(keel_chat_server *server) {
 
 keel_status keel_chat_server_begin(keel_chat_server *server, keel_err *err) {
     uint64_t id;
-    FILE *random = fopen("/dev/urandom", "rbe");
-    const bool ok = random && fread(&id, sizeof id, 1, random) == 1;
-    if (random) fclose(random);
-    if (!ok) return keel_fail(err, KEEL_E_IO, "/dev/urandom", "could not be read");
+    KEEL_TRY(keel_secret(&id, sizeof id, err));
     snprintf(server->conversation, sizeof server->conversation, "X-Keel-Conversation: chat-%016llx",
              (unsigned long long)id);
     keel_free(server->last);

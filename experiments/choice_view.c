@@ -212,13 +212,6 @@ cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
 
 /* ---- for people ---- */
 
-static void number_cell(keel_table *table, const cJSON *value) {
-    if (cJSON_IsNumber(value))
-        keel_table_cell(table, "%.3f", value->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
 enum { N_NUMBERS = 4 };
 
 void keel_choice_view_print(const cJSON *actions, FILE *out) {
@@ -242,9 +235,10 @@ void keel_choice_view_print(const cJSON *actions, FILE *out) {
         keel_table_cell(&table, "%s%s %.*s", cJSON_IsTrue(keel_json_get(action, "chosen")) ? ">" : " ",
                         cJSON_IsTrue(keel_json_get(action, "taken")) ? "*" : " ",
                         (int)keel_utf8_cut(says, strlen(says), 60), says);
-        cJSON_ArrayForEach (q, keel_json_get(action, "q")) number_cell(&table, q);
-        if (cost) number_cell(&table, keel_json_get(action, "cost"));
-        for (size_t i = 0; i < N_NUMBERS; i++) number_cell(&table, keel_json_get(action, numbers[i]));
+        cJSON_ArrayForEach (q, keel_json_get(action, "q")) keel_table_number(&table, q, "%.3f");
+        if (cost) keel_table_number(&table, keel_json_get(action, "cost"), "%.3f");
+        for (size_t i = 0; i < N_NUMBERS; i++)
+            keel_table_number(&table, keel_json_get(action, numbers[i]), "%.3f");
         if (judged) keel_table_cell(&table, "%s", cJSON_IsString(outcome) ? outcome->valuestring : "-");
         keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(action, "masked")) ? "yes" : "");
     }

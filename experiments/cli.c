@@ -258,6 +258,18 @@ keel_status keel_cli_numbers(const char *flag, const char *text, double *out, si
                      text);
 }
 
+keel_status keel_cli_number(const keel_cli *cli, const char *flag, double low, double high, double *out,
+                            keel_err *err) {
+    const char *text = keel_cli_value(cli, flag);
+    double value;
+    if (!text) return KEEL_OK;
+    if (keel_cli_numbers(flag, text, &value, 1, NULL) != KEEL_OK || value < low || value > high)
+        return keel_fail(err, KEEL_E_USAGE, flag, "expected a number from %g to %g, got \"%.40s\"", low, high,
+                         text);
+    *out = value;
+    return KEEL_OK;
+}
+
 keel_status keel_cli_share(const keel_cli *cli, const char *flag, double *out, keel_err *err) {
     const char *text = keel_cli_value(cli, flag);
     if (!text) return KEEL_OK;

@@ -118,6 +118,9 @@ keel_status keel_cli_values(keel_cli *cli, const char *flag, const char *const *
 /* A whole number within bounds; *out untouched when the flag is not given. */
 keel_status keel_cli_integer(const keel_cli *cli, const char *flag, int64_t low, int64_t high, int64_t *out,
                              keel_err *err);
+/* A number within bounds; *out untouched when the flag is not given. */
+keel_status keel_cli_number(const keel_cli *cli, const char *flag, double low, double high, double *out,
+                            keel_err *err);
 /* "0.2,0.7,0.1", a value of `flag`: so many numbers into out; KEEL_E_USAGE for anything else. */
 keel_status keel_cli_numbers(const char *flag, const char *text, double *out, size_t count, keel_err *err);
 /* A number between 0 and 1, both left out; *out untouched when the flag is not given. */

@@ -4,16 +4,6 @@
 
 #include "core/text.h"
 
-static keel_status real(const keel_cli *cli, const char *flag, double standard, double low, double high,
-                        double *out, keel_err *err) {
-    const char *text = keel_cli_value(cli, flag);
-    *out = standard;
-    if (!text) return KEEL_OK;
-    KEEL_TRY(keel_cli_numbers(flag, text, out, 1, err));
-    if (*out >= low && *out <= high) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, flag, "expected %g to %g, got %g", low, high, *out);
-}
-
 keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err *err) {
     int64_t n = 4, max_tokens = 128, top_k = 0, seed = 1;
     keel_proposal_config *how = &out->how;
@@ -21,9 +11,10 @@ keel_status keel_cli_read_propose(keel_cli *cli, keel_propose_ask *out, keel_err
     KEEL_TRY(keel_cli_integer(cli, "--max-tokens", 1, 100000, &max_tokens, err));
     KEEL_TRY(keel_cli_integer(cli, "--top-k", 0, 1000000, &top_k, err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, 9007199254740991, &seed, err));
-    KEEL_TRY(real(cli, "--temperature", 0.8, 0, 100, &how->temperature, err));
-    KEEL_TRY(real(cli, "--top-p", 0.95, 1e-6, 1, &how->top_p, err));
-    KEEL_TRY(real(cli, "--min-p", 0, 0, 1, &how->min_p, err));
+    how->temperature = 0.8, how->top_p = 0.95, how->min_p = 0;
+    KEEL_TRY(keel_cli_number(cli, "--temperature", 0, 100, &how->temperature, err));
+    KEEL_TRY(keel_cli_number(cli, "--top-p", 1e-6, 1, &how->top_p, err));
+    KEEL_TRY(keel_cli_number(cli, "--min-p", 0, 1, &how->min_p, err));
     KEEL_TRY(keel_cli_values(cli, "--told", &out->instruction, &out->n_instructions, err));
     out->n = (size_t)n;
     how->max_tokens = (size_t)max_tokens;

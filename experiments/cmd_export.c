@@ -75,14 +75,10 @@ static keel_status export_to(keel_store *store, const keel_split *split, exporti
 }
 
 static keel_status read_least(const keel_cli *cli, exporting *e, keel_err *err) {
-    const char *text = keel_cli_value(cli, "--least");
-    char *end;
     e->rewards.least = 0.5;
-    if (!text) return KEEL_OK;
-    if (e->format != SFT) return keel_fail(err, KEEL_E_USAGE, "--least", "only with --format sft");
-    e->rewards.least = keel_decimal_read(text, &end);
-    if (end != text && !*end && e->rewards.least >= -1 && e->rewards.least <= 1) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "--least", "expected a number from -1 to 1, got '%s'", text);
+    if (keel_cli_has(cli, "--least") && e->format != SFT)
+        return keel_fail(err, KEEL_E_USAGE, "--least", "only with --format sft");
+    return keel_cli_number(cli, "--least", -1, 1, &e->rewards.least, err);
 }
 
 static keel_status read_one_response(const keel_cli *cli, exporting *e, keel_err *err) {

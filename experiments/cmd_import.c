@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "core/json.h"
+#include "datasets/dedupe.h"
 #include "datasets/import.h"
 #include "experiments/cli_resources.h"
 #include "experiments/table.h"
@@ -153,11 +154,7 @@ static keel_status read_options(keel_cli *cli, keel_import_options *out, keel_er
     if (name) KEEL_TRY(keel_formats_find(name, &out->format, err));
     if (out->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(out->split, "--split", err), err));
     if (out->source) KEEL_TRY(check_source(out->source, err));
-    const char *near = keel_cli_value(cli, "--near-duplicates");
-    if (near) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--near-duplicates", near, &out->near, 1, err), err));
-    if (near && !(out->near > 0 && out->near <= 1))
-        return keel_fail(err, KEEL_E_USAGE, "--near-duplicates",
-                         "expected a similarity above 0 and up to 1, got %s", near);
+    KEEL_TRY(keel_cli_number(cli, "--near-duplicates", KEEL_DEDUPE_LEAST, 1, &out->near, err));
     return keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &out->skip_bad, err);
 }
 

@@ -9,7 +9,6 @@
  *  5. Waits for the next round; or, with --again, makes an earlier round once more and compares the bytes.
  */
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/context.h"
@@ -79,11 +78,8 @@ static const char *value_or(const keel_cli *cli, const char *flag, const char *s
 static keel_status read_numbers(keel_cli *cli, learning *work, keel_err *err) {
     keel_learn *learn = &work->learn;
     int label = 0;
-    const char *growth = keel_cli_value(cli, "--grow");
     learn->growth = 2;
-    if (growth) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--grow", growth, &learn->growth, 1, err), err));
-    if (!(learn->growth >= 1))
-        return keel_fail(err, KEEL_E_USAGE, "--grow", "expected a factor of 1 or more, got %s", growth);
+    KEEL_TRY(keel_cli_number(cli, "--grow", 1, 1e9, &learn->growth, err));
     learn->error = 0.05;
     learn->keep = 3;
     learn->seed = (int64_t)keel_context_current()->seed;
@@ -174,7 +170,7 @@ static cJSON *row_json(const keel_learned *learned) {
 static keel_status wait_until(double when, keel_err *err) {
     while (keel_clock() < when) {
         if (keel_interrupted()) return keel_fail(err, KEEL_E_INTERRUPTED, NULL, "stopped between two rounds");
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        keel_clock_sleep(0.1);
     }
     return KEEL_OK;
 }
@@ -249,14 +245,6 @@ done:
     return status;
 }
 
-static void print_number(keel_table *table, const cJSON *row, const char *key, const char *format) {
-    const cJSON *item = keel_json_get(row, key);
-    if (cJSON_IsNumber(item))
-        keel_table_cell(table, format, item->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
 static void print(const cJSON *result, FILE *out) {
     const cJSON *row, *again = keel_json_get(result, "again");
     if (again) {
@@ -269,11 +257,11 @@ static void print(const cJSON *result, FILE *out) {
          *head; head++)
         keel_table_cell(&table, "%s", *head);
     cJSON_ArrayForEach (row, keel_json_get(result, "rounds")) {
-        print_number(&table, row, "round", "%.0f");
-        print_number(&table, row, "conversations", "%.0f");
-        print_number(&table, row, "new", "%.0f");
-        print_number(&table, row, "features_kept", "%.0f");
-        print_number(&table, keel_json_get(row, "better_by"), "low", "%+.4f");
+        keel_table_number(&table, keel_json_get(row, "round"), "%.0f");
+        keel_table_number(&table, keel_json_get(row, "conversations"), "%.0f");
+        keel_table_number(&table, keel_json_get(row, "new"), "%.0f");
+        keel_table_number(&table, keel_json_get(row, "features_kept"), "%.0f");
+        keel_table_number(&table, keel_json_get(keel_json_get(row, "better_by"), "low"), "%+.4f");
         keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(row, "published")) ? "yes" : "no");
         keel_table_cell(&table, "%s", keel_json_get(row, "verdict")->valuestring);
     }

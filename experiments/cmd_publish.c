@@ -206,36 +206,32 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 
 /* ---- for people ---- */
 
-static const char *text_of(const cJSON *row, const char *key) {
-    const char *text = cJSON_GetStringValue(keel_json_get(row, key));
-    return text ? text : "-";
-}
-
 static void print_list(const cJSON *result, FILE *out) {
     const cJSON *row;
     keel_table policies = {.columns = 4, .plain = true}, publications = {.columns = 5, .plain = true};
     keel_table_cell(&policies, "policy"), keel_table_cell(&policies, "registered");
     keel_table_cell(&policies, "gates"), keel_table_cell(&policies, "folder");
     cJSON_ArrayForEach (row, keel_json_get(result, "policies")) {
-        keel_table_cell(&policies, "%.12s", text_of(row, "policy"));
-        keel_table_cell(&policies, "%s", text_of(row, "at"));
+        keel_table_cell(&policies, "%.12s", keel_json_text(row, "policy", "-"));
+        keel_table_cell(&policies, "%s", keel_json_text(row, "at", "-"));
         keel_table_cell(&policies, "%s",
                         cJSON_IsTrue(keel_json_get(row, "passed")) ? "met"
                         : keel_json_get(row, "gates")->child       ? "NOT met"
                                                                    : "not judged");
-        keel_table_cell(&policies, "%s", text_of(row, "dir"));
+        keel_table_cell(&policies, "%s", keel_json_text(row, "dir", "-"));
     }
     keel_table_print(&policies, out);
     fputc('\n', out);
     static const char *const heads[] = {"published", "arm", "policy", "why", "note"};
     for (size_t i = 0; i < 5; i++) keel_table_cell(&publications, "%s", heads[i]);
     cJSON_ArrayForEach (row, keel_json_get(result, "publications")) {
-        keel_table_cell(&publications, "%s", text_of(row, "at"));
-        keel_table_cell(&publications, "%s", text_of(row, "arm"));
+        keel_table_cell(&publications, "%s", keel_json_text(row, "at", "-"));
+        keel_table_cell(&publications, "%s", keel_json_text(row, "arm", "-"));
         keel_table_cell(&publications, "%.12s",
-                        cJSON_IsString(keel_json_get(row, "policy")) ? text_of(row, "policy") : "stopped");
-        keel_table_cell(&publications, "%s", text_of(row, "why"));
-        keel_table_cell(&publications, "%s", text_of(row, "note"));
+                        cJSON_IsString(keel_json_get(row, "policy")) ? keel_json_text(row, "policy", "-")
+                                                                     : "stopped");
+        keel_table_cell(&publications, "%s", keel_json_text(row, "why", "-"));
+        keel_table_cell(&publications, "%s", keel_json_text(row, "note", "-"));
     }
     keel_table_print(&publications, out);
     keel_table_free(&policies);
@@ -250,10 +246,10 @@ static void print(const cJSON *result, FILE *out) {
     }
     cJSON_ArrayForEach (gate, keel_json_get(result, "gates"))
         fprintf(out, "gate %s: %s\n", cJSON_IsTrue(keel_json_get(gate, "met")) ? "met" : "NOT met",
-                text_of(gate, "text"));
-    fprintf(out, "policy %.12s %s arm %s\n", text_of(result, "policy"),
+                keel_json_text(gate, "text", "-"));
+    fprintf(out, "policy %.12s %s arm %s\n", keel_json_text(result, "policy", "-"),
             cJSON_IsTrue(keel_json_get(result, "published")) ? "is published to" : "is NOT published to",
-            text_of(result, "arm"));
+            keel_json_text(result, "arm", "-"));
 }
 
 const keel_verb keel_verb_publish = {

@@ -161,13 +161,10 @@ done:
 
 static keel_status read_options(const keel_cli *cli, keel_http_address *address,
                                 keel_review_desk_options *options, keel_err *err) {
-    const char *listen = keel_cli_value(cli, "--listen"), *wished = keel_cli_value(cli, "--interval");
+    const char *listen = keel_cli_value(cli, "--listen");
     *options = (keel_review_desk_options){.wished = 0.03, .name = keel_cli_value(cli, "--name")};
     KEEL_TRY(keel_http_address_parse(listen ? listen : "127.0.0.1:8090", address, err));
-    if (wished) KEEL_TRY(keel_cli_numbers("--interval", wished, &options->wished, 1, err));
-    if (!(options->wished >= 0.001 && options->wished <= 0.5))
-        return keel_fail(err, KEEL_E_USAGE, "--interval", "expected a half width from 0.001 to 0.5, got %s",
-                         wished);
+    KEEL_TRY(keel_cli_number(cli, "--interval", 0.001, 0.5, &options->wished, err));
     if (options->name && !keel_review_name_ok(options->name))
         return keel_fail(err, KEEL_E_USAGE, "--name", "a name has 1 to %d bytes and no control characters",
                          KEEL_REVIEW_NAME);

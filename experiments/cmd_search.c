@@ -56,10 +56,7 @@ static keel_status read_numbers(const keel_cli *cli, keel_search_asked *out, kee
     KEEL_TRY(keel_cli_integer(cli, "--trials", 1, KEEL_SEARCH_TRIALS, &trials, err));
     KEEL_TRY(keel_cli_integer(cli, "--points", 1, 1000, &points, err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, INT64_MAX, &seed, err));
-    if (keel_cli_has(cli, "--eta"))
-        KEEL_TRY(keel_cli_numbers("--eta", keel_cli_value(cli, "--eta"), &out->eta, 1, err));
-    if (!(out->eta >= 1.5 && out->eta <= 100))
-        return keel_fail(err, KEEL_E_USAGE, "--eta", "expected a number from 1.5 to 100");
+    KEEL_TRY(keel_cli_number(cli, "--eta", 1.5, 100, &out->eta, err));
     out->trials = (size_t)trials;
     out->points = (size_t)points;
     out->seed = (uint64_t)seed;

@@ -118,12 +118,8 @@ static keel_status add_latencies(keel_cli *cli, keel_store *store, keel_err *err
 
 static keel_status add_duplicates(keel_cli *cli, keel_store *store, keel_err *err) {
     keel_dedupe_count count;
-    const char *text = keel_cli_value(cli, "--near-duplicates");
     double near = KEEL_DEDUPE_NEAR;
-    if (text) KEEL_TRY(keel_cli_blame(keel_cli_numbers("--near-duplicates", text, &near, 1, err), err));
-    if (text && !(near > 0 && near <= 1))
-        return keel_fail(err, KEEL_E_USAGE, "--near-duplicates",
-                         "expected a similarity above 0 and up to 1, got %s", text);
+    KEEL_TRY(keel_cli_number(cli, "--near-duplicates", KEEL_DEDUPE_LEAST, 1, &near, err));
     KEEL_TRY(keel_dedupe_stats(store, near, &count, err));
     cJSON *json = cJSON_AddObjectToObject(cli->result, "duplicates");
     cJSON_AddNumberToObject(json, "same_turns", (double)count.same_turns);

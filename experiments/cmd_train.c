@@ -218,14 +218,6 @@ done:
 
 /* ---- printing ---- */
 
-static void print_number(keel_table *table, const cJSON *row, const char *key, const char *format) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(row, key);
-    if (cJSON_IsNumber(item))
-        keel_table_cell(table, format, item->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
 /* The checkpoints that a validation part judged. */
 static void print_checkpoints(const cJSON *validation, FILE *out) {
     static const struct {
@@ -243,7 +235,8 @@ static void print_checkpoints(const cJSON *validation, FILE *out) {
     const cJSON *row;
     for (size_t i = 0; i < N; i++) keel_table_cell(&table, "%s", columns[i].head);
     cJSON_ArrayForEach (row, cJSON_GetObjectItemCaseSensitive(validation, "checkpoints"))
-        for (size_t i = 0; i < N; i++) print_number(&table, row, columns[i].key, columns[i].format);
+        for (size_t i = 0; i < N; i++)
+            keel_table_number(&table, keel_json_get(row, columns[i].key), columns[i].format);
     fputc('\n', out);
     keel_table_print(&table, out);
     keel_table_free(&table);

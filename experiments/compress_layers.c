@@ -29,14 +29,6 @@ keel_status keel_compress_layers_put(const keel_compress_report *report, cJSON *
     return KEEL_OK;
 }
 
-static void harm_cell(keel_table *table, const cJSON *layer, const char *key) {
-    const cJSON *harm = keel_json_get(layer, key);
-    if (cJSON_IsNumber(harm))
-        keel_table_cell(table, "%.4f", harm->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
 void keel_compress_layers_print(const cJSON *result, FILE *out) {
     static const char *const head[] = {"layer", "channels",    "kept",         "heads",
                                        "kept",  "off without", "its channels", "its heads"};
@@ -48,9 +40,9 @@ void keel_compress_layers_print(const cJSON *result, FILE *out) {
     cJSON_ArrayForEach (layer, layers) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             keel_table_cell(&table, "%d", keel_json_get(layer, sizes[i])->valueint);
-        harm_cell(&table, layer, "harm");
-        harm_cell(&table, layer, "harm_channels");
-        harm_cell(&table, layer, "harm_heads");
+        keel_table_number(&table, keel_json_get(layer, "harm"), "%.4f");
+        keel_table_number(&table, keel_json_get(layer, "harm_channels"), "%.4f");
+        keel_table_number(&table, keel_json_get(layer, "harm_heads"), "%.4f");
     }
     fputc('\n', out);
     keel_table_print(&table, out);

@@ -12,20 +12,15 @@ enum { OBJECTIVES = KEEL_N_OBJECTIVES };
 static const char *const objectives[OBJECTIVES] = {"completion_rate", "speed", "safety"};
 static const double standard[OBJECTIVES] = {0, 0, -1}; /* reference */
 
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
 /* ---- making one ---- */
 
 /* What a policy's manifest says of its training. */
 static keel_status add_training(const char *dir, double *updates, double *transitions, keel_err *err) {
     cJSON *manifest = NULL;
     KEEL_TRY(keel_manifest_read(dir, &manifest, err));
-    const double steps = number(keel_json_get(manifest, "metrics"), "steps");
+    const double steps = keel_json_number_or(keel_json_get(manifest, "metrics"), "steps", 0);
     *updates += steps;
-    *transitions += steps * number(keel_json_get(manifest, "config"), "batch");
+    *transitions += steps * keel_json_number_or(keel_json_get(manifest, "config"), "batch", 0);
     cJSON_Delete(manifest);
     return KEEL_OK;
 }
@@ -97,7 +92,7 @@ static void add_mean_utility(cJSON *front, const cJSON *points) {
     bool known = cJSON_GetArraySize(points) > 0;
     cJSON_ArrayForEach (point, points) {
         known = known && cJSON_IsNumber(keel_json_get(point, "utility"));
-        sum += number(point, "utility");
+        sum += keel_json_number_or(point, "utility", 0);
     }
     keel_json_add(front, "mean_utility",
                   known ? cJSON_CreateNumber(sum / cJSON_GetArraySize(points)) : cJSON_CreateNull());
@@ -158,14 +153,7 @@ void keel_pareto_report_name(const cJSON *point, char *out, size_t size) {
     size_t length = 0;
     for (int k = 0; k < KEEL_N_REWARDS && length < size; k++)
         length += (size_t)snprintf(out + length, size - length, "%s%s %.4g", k > 0 ? ", " : "",
-                                   keel_reward_name(k), number(weights, keel_reward_name(k)));
-}
-
-static void number_cell(keel_table *table, const cJSON *value) {
-    if (cJSON_IsNumber(value))
-        keel_table_cell(table, "%.3f", value->valuedouble);
-    else
-        keel_table_cell(table, "-");
+                                   keel_reward_name(k), keel_json_number_or(weights, keel_reward_name(k), 0));
 }
 
 void keel_pareto_report_print(const cJSON *front, FILE *out) {
@@ -183,16 +171,17 @@ void keel_pareto_report_print(const cJSON *front, FILE *out) {
         keel_table_cell(&table, "%s", name);
         for (size_t i = 0; i < SHOWN; i++)
             keel_table_interval(&table, keel_json_get(keel_json_get(point, "metrics"), shown[i]));
-        number_cell(&table, keel_json_get(point, "utility"));
+        keel_table_number(&table, keel_json_get(point, "utility"), "%.3f");
         keel_table_cell(&table, "%s", cJSON_IsTrue(keel_json_get(point, "on_front")) ? "*" : "");
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
     double reference[OBJECTIVES];
     read_reference(front, reference);
-    fprintf(
-        out, "\nhypervolume above completion %g, speed %g, safety %g: %.4g (of the best point alone: %.4g)\n",
-        reference[0], reference[1], reference[2], number(front, "hypervolume"), number(front, "best_alone"));
+    fprintf(out,
+            "\nhypervolume above completion %g, speed %g, safety %g: %.4g (of the best point alone: %.4g)\n",
+            reference[0], reference[1], reference[2], keel_json_number_or(front, "hypervolume", 0),
+            keel_json_number_or(front, "best_alone", 0));
 }
 
 static int count_on(const cJSON *front) {
@@ -215,19 +204,19 @@ void keel_pareto_report_compare(const cJSON *fronts, FILE *out) {
         fprintf(out, "%s\n\n", keel_json_get(row, "title")->valuestring);
         keel_pareto_report_print(front, out);
         fputc('\n', out);
-        if (row == fronts->child) first = number(front, "hypervolume");
+        if (row == fronts->child) first = keel_json_number_or(front, "hypervolume", 0);
     }
     cJSON_ArrayForEach (row, fronts) {
         const cJSON *front = keel_json_get(row, "front"), *trained = keel_json_get(front, "trained");
-        const double volume = number(front, "hypervolume");
+        const double volume = keel_json_number_or(front, "hypervolume", 0);
         keel_table_cell(&table, "%s", keel_json_get(row, "title")->valuestring);
         keel_table_cell(&table, "%d", cJSON_GetArraySize(keel_json_get(front, "points")));
         keel_table_cell(&table, "%d", count_on(front));
         keel_table_cell(&table, "%.4g", volume);
         keel_table_cell(&table, "%.3f", first > 0 ? volume / first : 1);
-        number_cell(&table, keel_json_get(front, "mean_utility"));
-        keel_table_cell(&table, "%.0f", number(trained, "updates"));
-        keel_table_cell(&table, "%.0f", number(trained, "transitions"));
+        keel_table_number(&table, keel_json_get(front, "mean_utility"), "%.3f");
+        keel_table_cell(&table, "%.0f", keel_json_number_or(trained, "updates", 0));
+        keel_table_cell(&table, "%.0f", keel_json_number_or(trained, "transitions", 0));
     }
     if (cJSON_GetArraySize(fronts)) keel_table_print(&table, out), fputc('\n', out);
     keel_table_free(&table);

@@ -131,11 +131,6 @@ static void print_said(const char *label, const char *text, bool whole, FILE *ou
     keel_buf_free(&line);
 }
 
-static const char *string_of(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
 /* The action whose place stands under the key; NULL if none does. */
 static const cJSON *action_of(const cJSON *decision, const char *key) {
     const cJSON *at = keel_json_get(decision, key);
@@ -144,9 +139,9 @@ static const cJSON *action_of(const cJSON *decision, const char *key) {
 
 /* "I cannot help with that. (gpt4, refusal)" */
 static void print_action(const char *label, const cJSON *action, bool whole, FILE *out) {
-    const char *model = string_of(action, "model"), *outcome = string_of(action, "outcome");
+    const char *model = keel_json_text(action, "model", ""), *outcome = keel_json_text(action, "outcome", "");
     keel_buf text = {0};
-    keel_buf_text(&text, string_of(action, "says"));
+    keel_buf_text(&text, keel_json_text(action, "says", ""));
     if (*model || *outcome)
         keel_buf_format(&text, "%s(%s%s%s)", text.length > 60 ? "\n" : " ", model,
                         *model && *outcome ? ", " : "", outcome);
@@ -157,13 +152,13 @@ static void print_action(const char *label, const cJSON *action, bool whole, FIL
 static void print_words(const cJSON *list, bool detail, FILE *out) {
     const cJSON *one, *word;
     cJSON_ArrayForEach (one, list) {
-        const char *of = string_of(one, "of");
+        const char *of = keel_json_text(one, "of", "");
         if (!detail && strcmp(of, "request") != 0) continue;
-        fprintf(out, "  %-*s%s: a %s, by its words %.2f:", LABEL, "words", of, string_of(one, "about"),
-                keel_json_get(one, "probability")->valuedouble);
+        fprintf(out, "  %-*s%s: a %s, by its words %.2f:", LABEL, "words", of,
+                keel_json_text(one, "about", ""), keel_json_get(one, "probability")->valuedouble);
         cJSON_ArrayForEach (word, keel_json_get(one, "words")) {
             fputc(' ', out);
-            keel_print_line(out, string_of(word, "word"), 40);
+            keel_print_line(out, keel_json_text(word, "word", ""), 40);
             fprintf(out, " %+.2f", keel_json_get(word, "part")->valuedouble);
         }
         fputc('\n', out);
@@ -174,12 +169,12 @@ static void print_words(const cJSON *list, bool detail, FILE *out) {
 static void print_nearest(const cJSON *list, FILE *out) {
     const cJSON *one;
     cJSON_ArrayForEach (one, list) {
-        const char *outcome = string_of(one, "outcome");
+        const char *outcome = keel_json_text(one, "outcome", "");
         fprintf(out, "  %-*s%.2f %s, ", LABEL, "like", keel_json_get(one, "similarity")->valuedouble,
-                string_of(one, "risk"));
-        keel_print_line(out, *outcome ? outcome : string_of(one, "says"), 40);
+                keel_json_text(one, "risk", ""));
+        keel_print_line(out, *outcome ? outcome : keel_json_text(one, "says", ""), 40);
         fputs(": ", out);
-        keel_print_line(out, string_of(one, "user"), 100);
+        keel_print_line(out, keel_json_text(one, "user", ""), 100);
         fputc('\n', out);
     }
 }
@@ -188,9 +183,9 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
     const cJSON *agrees = keel_json_get(decision, "agrees"), *turn, *why = keel_json_get(decision, "why");
     const cJSON *logged = action_of(decision, "logged"), *other = keel_json_get(decision, "other");
     fputs("conversation ", out);
-    keel_print_line(out, string_of(decision, "conversation"), 60);
+    keel_print_line(out, keel_json_text(decision, "conversation", ""), 60);
     fprintf(out, ", turn %.0f, %s: the %s\n", keel_json_get(decision, "turn")->valuedouble,
-            string_of(decision, "risk"),
+            keel_json_text(decision, "risk", ""),
             keel_json_get(decision, "open") ? "answer is still to be given"
             : cJSON_IsTrue(agrees)          ? "policy does as logged"
             : cJSON_IsFalse(agrees)         ? "policy acts differently"
@@ -198,12 +193,12 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
     if (cJSON_IsTrue(keel_json_get(decision, "unfamiliar")))
         fputs("  the policy learned from no state like this one\n", out);
     cJSON_ArrayForEach (turn, keel_json_get(decision, "context"))
-        print_said(string_of(turn, "role"), string_of(turn, "says"), detail, out);
+        print_said(keel_json_text(turn, "role", ""), keel_json_text(turn, "says", ""), detail, out);
     if (logged) print_action("> logged", logged, detail, out);
     if (!cJSON_IsTrue(agrees) || other) print_action("> policy", action_of(decision, "chosen"), detail, out);
     if (other) print_action("> --diff", other, detail, out);
     if (cJSON_IsString(keel_json_get(why, "sentence")))
-        print_said("why", string_of(why, "sentence"), true, out);
+        print_said("why", keel_json_text(why, "sentence", ""), true, out);
     print_words(keel_json_get(decision, "words"), detail, out);
     print_nearest(keel_json_get(decision, "nearest"), out);
     if (!detail) return;
@@ -213,36 +208,33 @@ void keel_replay_view_print(const cJSON *decision, bool detail, FILE *out) {
 
 /* ---- the replay as a whole ---- */
 
-static double number_of(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
 static void say_compared(const cJSON *compared, double seen, keel_buf *out) {
     const cJSON *reward = keel_json_get(compared, "composite_reward");
-    const double low = number_of(reward, "low"), high = number_of(reward, "high");
+    const double low = keel_json_number_or(reward, "low", 0), high = keel_json_number_or(reward, "high", 0);
     if (!compared) return;
     keel_buf_format(
         out,
         "the two policies answer otherwise in %.0f of %.0f decisions; of %.0f of these it is known what both earn\n",
-        number_of(compared, "differing"), seen, number_of(compared, "known"));
-    if (!(number_of(reward, "n") > 0)) return;
+        keel_json_number_or(compared, "differing", 0), seen, keel_json_number_or(compared, "known", 0));
+    if (!(keel_json_number_or(reward, "n", 0) > 0)) return;
     keel_buf_format(out, "composite reward of a conversation, policy less --diff: %+.3f [%+.3f, %+.3f]: %s\n",
-                    number_of(reward, "value"), low, high,
+                    keel_json_number_or(reward, "value", 0), low, high,
                     low > 0    ? "the policy earns more"
                     : high < 0 ? "--diff earns more"
                                : "nothing shows which earns more");
 }
 
 void keel_replay_view_summary(const cJSON *result, keel_buf *out) {
-    const double seen = number_of(result, "seen"), untold = number_of(result, "untold"),
-                 open = number_of(result, "open"), matching = number_of(result, "matching");
+    const double seen = keel_json_number_or(result, "seen", 0),
+                 untold = keel_json_number_or(result, "untold", 0),
+                 open = keel_json_number_or(result, "open", 0),
+                 matching = keel_json_number_or(result, "matching", 0);
     const int shown = cJSON_GetArraySize(keel_json_get(result, "decisions"));
     if (!(seen > 0)) keel_buf_text(out, "no decision passes the filters\n");
     if (shown < (int)matching)
         keel_buf_format(out, "%d of %.0f such decisions are shown (--limit)\n", shown, matching);
     keel_buf_format(out, "%.0f of %.0f decisions replayed differ from the log\n",
-                    number_of(result, "differing"), seen);
+                    keel_json_number_or(result, "differing", 0), seen);
     if (untold > 0)
         keel_buf_format(out, "of %.0f of them the log does not say what was done: no act, or not judged\n",
                         untold);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "core/json.h"
 #include "core/text.h"
 
 /* ---- harmless text ---- */
@@ -70,18 +71,20 @@ void keel_table_cell(keel_table *table, const char *format, ...) {
     table->n_cells++;
 }
 
-static double number_or(const cJSON *object, const char *key, double otherwise) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
+void keel_table_number(keel_table *table, const cJSON *value, const char *format) {
+    if (cJSON_IsNumber(value))
+        keel_table_cell(table, format, value->valuedouble);
+    else
+        keel_table_cell(table, "-");
 }
 
 void keel_table_interval(keel_table *table, const cJSON *interval) {
-    if (!(number_or(interval, "n", 0) > 0) ||
+    if (!(keel_json_number_or(interval, "n", 0) > 0) ||
         !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(interval, "value")))
         keel_table_cell(table, "-");
     else
-        keel_table_cell(table, "%.3f [%.3f, %.3f]", number_or(interval, "value", 0),
-                        number_or(interval, "low", 0), number_or(interval, "high", 0));
+        keel_table_cell(table, "%.3f [%.3f, %.3f]", keel_json_number_or(interval, "value", 0),
+                        keel_json_number_or(interval, "low", 0), keel_json_number_or(interval, "high", 0));
 }
 
 /* of: the object's own name, NULL for the outermost. */

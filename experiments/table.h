@@ -19,6 +19,8 @@ typedef struct keel_table {
 } keel_table;
 
 void keel_table_cell(keel_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "-" for what is no number. */
+void keel_table_number(keel_table *table, const cJSON *value, const char *format);
 void keel_table_interval(keel_table *table,
                          const cJSON *interval); /* "0.975 [0.943, 0.989]"; "-" without an estimate */
 void keel_table_leaves(keel_table *table,

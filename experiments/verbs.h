@@ -1,36 +1,42 @@
-/* The verbs of the program, one file each (cmd_import.c and so on), in the order of their use. */
+/* The verbs of the program. Each is a row here and a file, cmd_NAME.c, which defines keel_verb_NAME. */
 #ifndef KEEL_EXPERIMENTS_VERBS_H
 #define KEEL_EXPERIMENTS_VERBS_H
 
 #include "experiments/cli.h"
 
-extern const keel_verb keel_verb_import;
-extern const keel_verb keel_verb_consume;
-extern const keel_verb keel_verb_stats;
-extern const keel_verb keel_verb_label;
-extern const keel_verb keel_verb_judge;
-extern const keel_verb keel_verb_review;
-extern const keel_verb keel_verb_sft;
-extern const keel_verb keel_verb_propose;
-extern const keel_verb keel_verb_train;
-extern const keel_verb keel_verb_eval;
-extern const keel_verb keel_verb_replay;
-extern const keel_verb keel_verb_decide;
-extern const keel_verb keel_verb_chat;
-extern const keel_verb keel_verb_serve;
-extern const keel_verb keel_verb_simulate;
-extern const keel_verb keel_verb_publish;
-extern const keel_verb keel_verb_ab;
-extern const keel_verb keel_verb_run;
-extern const keel_verb keel_verb_search;
-extern const keel_verb keel_verb_auto;
-extern const keel_verb keel_verb_learn;
-extern const keel_verb keel_verb_report;
-extern const keel_verb keel_verb_export;
-extern const keel_verb keel_verb_verify;
-extern const keel_verb keel_verb_compress;
-extern const keel_verb keel_verb_convert;
-extern const keel_verb keel_verb_info;
-extern const keel_verb keel_verb_help;
+/* ROW(name), in the order of their use. */
+#define KEEL_VERBS(ROW)                                                                                      \
+    ROW(import)                                                                                              \
+    ROW(consume)                                                                                             \
+    ROW(stats)                                                                                               \
+    ROW(label)                                                                                               \
+    ROW(judge)                                                                                               \
+    ROW(review)                                                                                              \
+    ROW(sft)                                                                                                 \
+    ROW(propose)                                                                                             \
+    ROW(train)                                                                                               \
+    ROW(eval)                                                                                                \
+    ROW(replay)                                                                                              \
+    ROW(decide)                                                                                              \
+    ROW(chat)                                                                                                \
+    ROW(serve)                                                                                               \
+    ROW(simulate)                                                                                            \
+    ROW(publish)                                                                                             \
+    ROW(ab)                                                                                                  \
+    ROW(run)                                                                                                 \
+    ROW(search)                                                                                              \
+    ROW(auto)                                                                                                \
+    ROW(learn)                                                                                               \
+    ROW(report)                                                                                              \
+    ROW(export)                                                                                              \
+    ROW(verify)                                                                                              \
+    ROW(compress)                                                                                            \
+    ROW(convert)                                                                                             \
+    ROW(info)                                                                                                \
+    ROW(help)
+
+#define KEEL_VERB_OF(name) extern const keel_verb keel_verb_##name;
+KEEL_VERBS(KEEL_VERB_OF)
+#undef KEEL_VERB_OF
 
 #endif

@@ -16,14 +16,9 @@ typedef struct found {
     double value, low, high, n;
 } found;
 
-static double number(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
-
 static found read_interval(const cJSON *interval) {
-    const found f = {true, number(interval, "value"), number(interval, "low"), number(interval, "high"),
-                     number(interval, "n")};
+    const found f = {true, keel_json_value(interval, "value"), keel_json_value(interval, "low"),
+                     keel_json_value(interval, "high"), keel_json_value(interval, "n")};
     return f.n > 0 && isfinite(f.value) && isfinite(f.low) && isfinite(f.high) ? f : (found){0};
 }
 
@@ -46,7 +41,7 @@ static double case_number(const cJSON *result, const char *kind, const char *key
     const cJSON *row;
     cJSON_ArrayForEach (row, keel_json_get(result, "cases")) {
         const char *name = cJSON_GetStringValue(keel_json_get(row, "kind"));
-        if (name && strcmp(name, kind) == 0) return number(row, key);
+        if (name && strcmp(name, kind) == 0) return keel_json_value(row, key);
     }
     return (double)NAN;
 }
@@ -84,7 +79,7 @@ static void __attribute__((format(printf, 3, 4))) say(cJSON *list, keel_buf *tex
 
 /* ---- what was judged ---- */
 
-/* Whether some policy was judged on what it was trained on. */
+/* Whether some policy was judged on what it or its base was trained on. */
 static bool is_seen(const cJSON *result) {
     const cJSON *policy;
     cJSON_ArrayForEach (policy, keel_json_get(result, "policies"))
@@ -93,7 +88,7 @@ static bool is_seen(const cJSON *result) {
 }
 
 static double conversations(const cJSON *result) {
-    const double told = number(keel_json_get(result, "judged_on"), "conversations");
+    const double told = keel_json_value(keel_json_get(result, "judged_on"), "conversations");
     return isfinite(told) ? told : metric(result, "logged", KEEL_METRIC_COMPOSITE).n;
 }
 
@@ -168,11 +163,12 @@ static void put_ground(keel_buf *text, const cJSON *result, bool policy) {
     const double all = conversations(result);
     keel_buf_text(text, "On ");
     put_count(text, all);
-    if (number(keel_json_get(result, "judged_on"), "simulated") > 0) keel_buf_text(text, " simulated");
+    if (keel_json_value(keel_json_get(result, "judged_on"), "simulated") > 0)
+        keel_buf_text(text, " simulated");
     if (policy && !is_seen(result)) keel_buf_text(text, " held-out");
     keel_buf_text(text, all == 1 ? " conversation" : " conversations");
     keel_buf_text(text, policy && is_seen(result)
-                            ? ", of a split that overlaps the one it was trained on (this flatters it), "
+                            ? ", of a split that it or its base was trained on in part (this flatters it), "
                             : " ");
 }
 
@@ -286,8 +282,8 @@ static void answer_how_sure(cJSON *json, const cJSON *result, keel_buf *text) {
     const found refusal = metric(result, "policy", KEEL_METRIC_REFUSAL),
                 d = minus_log(result, KEEL_METRIC_REFUSAL);
     const cJSON *of = keel_json_get(keel_json_get(actor(result, "policy"), "metrics"), "composite_reward");
-    const double known = number(of, "known"), estimated = number(of, "estimated"),
-                 unknown = number(of, "unknown");
+    const double known = keel_json_value(of, "known"), estimated = keel_json_value(of, "estimated"),
+                 unknown = keel_json_value(of, "unknown");
     if (d.known) {
         keel_buf_text(text, "Intervals of 95 %: the difference in refusals lies between ");
         keel_buf_format(text, "%+.3f and %+.3f, from ", d.low, d.high);
@@ -308,13 +304,14 @@ static void answer_how_sure(cJSON *json, const cJSON *result, keel_buf *text) {
 static void answer_who(cJSON *json, const cJSON *result, keel_buf *text) {
     const cJSON *answers = keel_json_get(keel_json_get(result, "judged_on"), "answers"),
                 *judged = keel_json_get(result, "judged");
-    const double simulated = number(keel_json_get(result, "judged_on"), "simulated");
-    const double human = number(answers, "human"), rule = number(answers, "rule"),
-                 model = number(answers, "model");
+    const double simulated = keel_json_value(keel_json_get(result, "judged_on"), "simulated");
+    const double human = keel_json_value(answers, "human"), rule = keel_json_value(answers, "rule"),
+                 model = keel_json_value(answers, "model");
     const cJSON *unknown = keel_json_get(judged, "error_unknown");
-    const double labels = number(judged, "labels"), both = number(judged, "both");
-    if (human + rule + model + number(answers, "nobody") == 0) keel_buf_text(text, "The log has no answers.");
-    if (human + rule + model + number(answers, "nobody") > 0) {
+    const double labels = keel_json_value(judged, "labels"), both = keel_json_value(judged, "both");
+    if (human + rule + model + keel_json_value(answers, "nobody") == 0)
+        keel_buf_text(text, "The log has no answers.");
+    if (human + rule + model + keel_json_value(answers, "nobody") > 0) {
         const struct {
             const char *who;
             double count;
@@ -323,7 +320,7 @@ static void answer_who(cJSON *json, const cJSON *result, keel_buf *text) {
              human},
             {"rules labelled ", rule},
             {"a judge (a model) labelled ", model},
-            {"nobody labelled ", number(answers, "nobody")}};
+            {"nobody labelled ", keel_json_value(answers, "nobody")}};
         const char *before = "Of the log's answers ";
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
             if (!(rows[i].count > 0)) continue;
@@ -371,7 +368,7 @@ static void answer_wrong(cJSON *json, const cJSON *result, keel_buf *text) {
                                             {"over_refusal", "refuse a benign request"}};
     static const char *const others[][2] = {{"unfamiliar", "meet a state unlike any in training"},
                                             {"fallback", "fall back because nothing was safe enough"}};
-    const double decisions = number(keel_json_get(result, "judged_on"), "decisions");
+    const double decisions = keel_json_value(keel_json_get(result, "judged_on"), "decisions");
     keel_buf list = {0};
     const double wrong = put_cases(&list, result, errors, sizeof errors / sizeof *errors);
     if (wrong > 0) {
@@ -415,7 +412,7 @@ static void answer_ship(cJSON *json, const cJSON *result, keel_buf *text) {
     const char *worse = worse_in(result);
     int good = seen || (all && met < all) ? 0 : all ? 1 : -1;
     if (seen)
-        keel_buf_text(text, "Not by this: it was judged on conversations of a split that it was trained on.");
+        keel_buf_text(text, "Not by this: it was judged on conversations of a split that it or its base was trained on.");
     else if (!all)
         keel_buf_text(text, "Not decided: say what you ask of it as gates, for example "
                             "--gate \"harmful_compliance_rate.high <= 0.02\".");
@@ -433,8 +430,8 @@ static void answer_ship(cJSON *json, const cJSON *result, keel_buf *text) {
 static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
     cJSON *list = cJSON_AddArrayToObject(json, "missing");
     const cJSON *judged = keel_json_get(result, "judged"), *logged = actor(result, "logged"), *name;
-    const double unjudged = number(logged, "unjudged"),
-                 ess = number(keel_json_get(actor(result, "policy"), "ope"), "ess");
+    const double unjudged = keel_json_value(logged, "unjudged"),
+                 ess = keel_json_value(keel_json_get(actor(result, "policy"), "ope"), "ess");
     const double all = conversations(result);
     if (!(all > 0))
         say(list, text,
@@ -445,7 +442,7 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
     if (unjudged > 0)
         say(list, text,
             "Nobody judged %.0f of the %.0f answers of the log; no rate counts them (`keel label`).",
-            unjudged, number(logged, "answers"));
+            unjudged, keel_json_value(logged, "answers"));
     if (!metric(result, "logged", KEEL_METRIC_REFUSAL).known)
         say(list, text, "Refusals: no judged answer stands in a conversation of risk \"dangerous\".");
     if (!metric(result, "logged", KEEL_METRIC_OVER_REFUSAL).known)
@@ -454,7 +451,7 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
         say(list, text, "Completion: the log does not say which conversations were completed.");
     if (!metric(result, "logged", KEEL_METRIC_LATENCY).known)
         say(list, text, "Speed: the log has no latency.");
-    if (number(judged, "labels") > 0 && cJSON_IsString(keel_json_get(judged, "error_unknown")))
+    if (keel_json_value(judged, "labels") > 0 && cJSON_IsString(keel_json_get(judged, "error_unknown")))
         say(list, text, "The judge's error: people labelled too few of the answers that it labelled.");
     if (keel_json_get(keel_json_get(actor(result, "policy"), "on_log"),
                       keel_metric_names[KEEL_METRIC_REFUSAL]) ||

@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/pcg.h"
 #include "policies/ngram_base/encode.h"
@@ -86,9 +86,7 @@ static void ask(const corpus *texts, size_t i, asked *out) {
 }
 
 static double clock_of(size_t threads) {
-    struct timespec now;
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return threads == 1 ? keel_clock_thread() : keel_clock();
 }
 
 /* ---- the floor ---- */

@@ -20,10 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cblas.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/gemm.h"
 #include "experiments/bench/made_store.h"
@@ -108,9 +108,7 @@ static void close_bench(bench *b) {
 /* ---- measuring ---- */
 
 static double clock_of(bool alone) {
-    struct timespec now;
-    clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return alone ? keel_clock_thread() : keel_clock();
 }
 
 static double steps_per_second(bench *b, double seconds) {

@@ -12,20 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/packed.h"
 #include "core/panels.h"
 #include "core/process.h"
 #include "policies/qnet.h"
 
 enum { ROWS = 5, REPEAT = 400, MAX_ROUNDS = 99, WIDEST = 256, MOST_LAYERS = 16 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void need(keel_status status, const keel_err *err) {
     if (status == KEEL_OK) return;
@@ -147,15 +141,15 @@ int main(int argc, char **argv) {
     round_weights(&net, bytes);
     const held h = hold(&net);
     for (size_t r = 0; r < rounds; r++) {
-        double start = now();
+        double start = keel_clock_thread();
         for (int i = 0; i < REPEAT; i++) {
             keel_arena_reset(&arena);
             need(keel_qnet_infer(&net, x, ROWS, q[1], NULL, &arena, &err), &err);
         }
-        floats[r] = (now() - start) / REPEAT;
-        start = now();
+        floats[r] = (keel_clock_thread() - start) / REPEAT;
+        start = keel_clock_thread();
         for (int i = 0; i < REPEAT; i++) infer_whole(&h, shape.critics, x, net.input_dim, q[2]);
-        whole[r] = (now() - start) / REPEAT;
+        whole[r] = (keel_clock_thread() - start) / REPEAT;
     }
     print_times("floats", floats, rounds);
     print_times("int8", whole, rounds);

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/gemm.h"
 #include "core/memory.h"
 #include "core/optim.h"
@@ -27,12 +27,6 @@ static void check(keel_status status) {
     if (status == KEEL_OK) return;
     fprintf(stderr, "%s: %s\n", err.where, err.message);
     exit(1);
-}
-
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static size_t most_bytes(void) {
@@ -110,7 +104,7 @@ static void prepare(work *w, int count, char **argument) {
 }
 
 static double step(work *w) {
-    const double begin = cpu_seconds();
+    const double begin = keel_clock_thread();
     const keel_adam_config adam = keel_adam_defaults();
     const keel_llama_training training = {.grads = w->grads, .keep = w->plan.keep};
     const keel_llama_batch batch = {w->id, w->offsets, w->texts, w->weight};
@@ -120,7 +114,7 @@ static double step(work *w) {
     keel_tensor *sums = keel_llama_on_tape(w->tape, w->llama, &training, &batch, &loss, &w->arena, &err);
     check(keel_tape_backward(w->tape, keel_op_sum(w->tape, sums, 1), &err));
     keel_adam_step(&w->adam, &adam, &w->llama->params, w->grads, 1);
-    return cpu_seconds() - begin;
+    return keel_clock_thread() - begin;
 }
 
 /* CPU seconds of one product of a layer and, with gradients, of the two that they need. */
@@ -130,11 +124,11 @@ static double product_seconds(size_t rows, size_t out, size_t in, bool trained) 
     if (!x || !weights || !y) exit(1);
     double best = 1e9;
     for (int i = 0; i < 3; i++) {
-        const double begin = cpu_seconds();
+        const double begin = keel_clock_thread();
         keel_gemm(false, true, rows, out, in, 1, x, in, weights, in, 0, y, out);
         keel_gemm(false, false, rows, in, out, 1, y, out, weights, in, 0, x, in);
         if (trained) keel_gemm(true, false, out, in, rows, 1, y, out, x, in, 0, weights, in);
-        if (cpu_seconds() - begin < best) best = cpu_seconds() - begin;
+        if (keel_clock_thread() - begin < best) best = keel_clock_thread() - begin;
     }
     keel_free(x), keel_free(weights), keel_free(y);
     return best;
@@ -159,12 +153,12 @@ int main(int count, char **argument) {
     }
     prepare(&w, count, argument);
     const size_t model = most_bytes();
-    const double seconds = strtod(argument[4], NULL), begin = cpu_seconds();
+    const double seconds = strtod(argument[4], NULL), begin = keel_clock_thread();
     w.grads = keel_calloc(w.llama->params.size, sizeof *w.grads);
     if (!w.grads) return 1;
     check(keel_adam_open(&w.adam, w.llama->params.size, &err));
     double best = 1e9;
-    for (int i = 0; i < 3 || cpu_seconds() - begin < seconds; i++) {
+    for (int i = 0; i < 3 || keel_clock_thread() - begin < seconds; i++) {
         const double one = step(&w);
         if (one < best) best = one;
     }

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/gemm.h"
 #include "rl/learn/learner.h"
 
@@ -111,33 +111,27 @@ static void open_bench(bench *b, const shape *s, int index) {
     b->flops = flops_per_step(&b->learner, s->batch);
 }
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static double steps_per_second(bench *b, const keel_batch *batch, double seconds) {
     keel_err err = {0};
     keel_loss_parts parts;
     size_t steps = 0;
-    double start = now();
+    double start = keel_clock_thread();
     do {
         for (int i = 0; i < 4; ++i, ++steps) need(keel_learner_step(&b->learner, batch, &parts, &err), &err);
-    } while (now() - start < seconds);
-    return (double)steps / (now() - start);
+    } while (keel_clock_thread() - start < seconds);
+    return (double)steps / (keel_clock_thread() - start);
 }
 
 static double flops_per_second(double seconds) {
     static float a[GEMM * GEMM], x[GEMM * GEMM], y[GEMM * GEMM];
     size_t products = 0;
     for (size_t i = 0; i < GEMM * GEMM; ++i) a[i] = x[i] = (float)(i % 7) - 3;
-    double start = now();
+    double start = keel_clock_thread();
     do {
         keel_gemm(false, true, GEMM, GEMM, GEMM, 1, a, GEMM, x, GEMM, 0, y, GEMM);
         products++;
-    } while (now() - start < seconds);
-    return 2.0 * GEMM * GEMM * GEMM * (double)products / (now() - start);
+    } while (keel_clock_thread() - start < seconds);
+    return 2.0 * GEMM * GEMM * GEMM * (double)products / (keel_clock_thread() - start);
 }
 
 static int by_value(const void *a, const void *b) {

@@ -8,8 +8,8 @@
  * Medians [least, most]. The peer is peers/open_store.py. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "core/process.h"
@@ -19,12 +19,6 @@
 enum { FEATURES = 64, ACTS = 12, BATCH = 256, DRAWS = 100, MAX_ROUNDS = 99 };
 
 static const char *const acts[ACTS] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"};
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void make(const char *path, size_t transitions, size_t turns) {
     keel_err err = {0};
@@ -41,7 +35,7 @@ static size_t open_and_draw(const char *path, size_t limit, double seconds[2]) {
     keel_sampler *sampler;
     keel_batch batch;
     keel_process_limit_memory(limit);
-    double start = now();
+    double start = keel_clock();
     bench_need(keel_store_open(&store, path, KEEL_STORE_READ, &err), &err);
     size_t half = keel_memory_left() / 2;
     keel_sampler_config config = {.base_hash = "bench",
@@ -54,11 +48,11 @@ static size_t open_and_draw(const char *path, size_t limit, double seconds[2]) {
                                   .seed = 1};
     bench_need(keel_sampler_open(&sampler, store, NULL, &config, &err), &err);
     bench_need(keel_sampler_draw(sampler, 0, &batch, &err), &err);
-    double ready = now();
+    double ready = keel_clock();
     for (uint64_t step = 1; step <= DRAWS; ++step)
         bench_need(keel_sampler_draw(sampler, step, &batch, &err), &err);
     seconds[0] = ready - start;
-    seconds[1] = now() - ready;
+    seconds[1] = keel_clock() - ready;
     size_t transitions = keel_sampler_about(sampler)->transitions;
     keel_sampler_close(sampler);
     keel_store_close(store);

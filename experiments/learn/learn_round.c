@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -23,12 +23,6 @@ typedef struct doing {
     bool gates_met;
     const char *missed; /* what the first gate that is not met says; NULL: nothing */
 } doing;
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
 
 /* ---- the snapshot ---- */
 
@@ -216,7 +210,7 @@ static keel_status publish(doing *work, keel_err *err) {
                                            .base = work->base.hash,
                                            .gates = round->gates ? round->gates : "[]",
                                            .passed = work->gates_met,
-                                           .at = now()};
+                                           .at = keel_clock_wall()};
     KEEL_TRY(keel_store_put_policy(work->learn->store, &policy, err));
     if (!round->published) return KEEL_OK;
     char note[64];
@@ -295,7 +289,7 @@ static keel_status choose_base(doing *work, const keel_round *last, keel_err *er
 static keel_status learn_new(doing *work, const keel_round *last, keel_err *err) {
     keel_learned *out = work->out;
     bool good;
-    out->round.at = now();
+    out->round.at = keel_clock_wall();
     KEEL_TRY(choose_base(work, last, err));
     KEEL_TRY(keel__learn_prepare(&work->base, &work->place, work->place.snapshot, work->before.work,
                                  &out->carried, err));

@@ -7,11 +7,6 @@
 #include "experiments/report/report.h"
 #include "rl/judge/evaluate.h"
 
-static const char *text_of(const cJSON *object, const char *key, const char *otherwise) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsString(item) ? item->valuestring : otherwise;
-}
-
 /* ---- the folder ---- */
 
 static keel_status read_json(const char *dir, const char *name, cJSON **out, keel_err *err) {
@@ -69,7 +64,7 @@ void keel_run_folder_free(keel_run_folder *folder) {
 static cJSON *find_table(cJSON *tables, const char *title) {
     cJSON *table;
     cJSON_ArrayForEach (table, tables) {
-        if (strcmp(text_of(table, "title", ""), title) == 0) return table;
+        if (strcmp(keel_json_text(table, "title", ""), title) == 0) return table;
     }
     table = cJSON_CreateObject();
     cJSON_AddStringToObject(table, "title", title);
@@ -101,8 +96,8 @@ static void add_unjudged(cJSON *table, const cJSON *logged) {
 
 static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result) {
     const cJSON *baselines = keel_json_get(result, "baselines"), *model, *baseline;
-    cJSON *table = find_table(tables, text_of(step, "group", KEEL_REPORT_GROUP));
-    const char *columns = text_of(step, "columns", "");
+    cJSON *table = find_table(tables, keel_json_text(step, "group", KEEL_REPORT_GROUP));
+    const char *columns = keel_json_text(step, "columns", "");
     if (*columns && !keel_json_get(table, "columns")) cJSON_AddStringToObject(table, "columns", columns);
     if (cJSON_GetArraySize(keel_json_get(table, "rows")) == 0) {
         add_row(table, "logged behaviour", "logged",
@@ -119,7 +114,7 @@ static void add_evaluation(cJSON *tables, const cJSON *step, const cJSON *result
         add_unjudged(table, keel_json_get(baselines, "logged"));
     }
     if (!keel_json_get(result, "policy")) return; /* the log alone */
-    add_row(table, text_of(step, "title", "policy"), "policy",
+    add_row(table, keel_json_text(step, "title", "policy"), "policy",
             keel_json_get(keel_json_get(result, "policy"), "metrics"));
 }
 
@@ -127,12 +122,12 @@ cJSON *keel_report_tables(const keel_run_folder *folder) {
     cJSON *tables = cJSON_CreateArray();
     const cJSON *step;
     cJSON_ArrayForEach (step, folder->steps) {
-        const char *verb = text_of(step, "verb", "");
+        const char *verb = keel_json_text(step, "verb", "");
         const cJSON *result = keel_json_get(step, "result");
         if (strcmp(verb, "eval") == 0) add_evaluation(tables, step, result);
         if (strcmp(verb, "simulate") == 0 && keel_json_get(step, "group") && keel_json_get(result, "metrics"))
-            add_row(find_table(tables, text_of(step, "group", "")), text_of(step, "title", ""), "rollout",
-                    keel_json_get(result, "metrics"));
+            add_row(find_table(tables, keel_json_text(step, "group", "")), keel_json_text(step, "title", ""),
+                    "rollout", keel_json_get(result, "metrics"));
     }
     return tables;
 }
@@ -144,7 +139,7 @@ cJSON *keel_report_fronts(const keel_run_folder *folder) {
         const cJSON *front = keel_json_get(keel_json_get(step, "result"), "front");
         if (!cJSON_IsArray(keel_json_get(front, "points"))) continue;
         cJSON *row = cJSON_CreateObject();
-        cJSON_AddStringToObject(row, "title", text_of(step, "title", ""));
+        cJSON_AddStringToObject(row, "title", keel_json_text(step, "title", ""));
         keel_json_add(row, "front", cJSON_Duplicate(front, 1));
         keel_json_add(fronts, NULL, row);
     }
@@ -156,7 +151,7 @@ cJSON *keel_report_fronts(const keel_run_folder *folder) {
 static cJSON *find_named(cJSON *list, const char *name, const char *inner) {
     cJSON *item;
     cJSON_ArrayForEach (item, list) {
-        if (strcmp(text_of(item, "name", ""), name) == 0) return item;
+        if (strcmp(keel_json_text(item, "name", ""), name) == 0) return item;
     }
     item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "name", name);
@@ -226,7 +221,7 @@ static keel_status add_metrics_file(cJSON *curves, const char *title, int place,
 
 /* The path that was recorded, or the same below the folder when that was moved. */
 static void resolve(const keel_run_folder *folder, const char *recorded, char *out, size_t size) {
-    const char *old = text_of(folder->run, "out", "");
+    const char *old = keel_json_text(folder->run, "out", "");
     size_t length = strlen(old);
     if (length && strncmp(recorded, old, length) == 0)
         snprintf(out, size, "%s%s", folder->dir, recorded + length);
@@ -253,9 +248,9 @@ keel_status keel_report_curves(const keel_run_folder *folder, const char *verb, 
     keel_status status = KEEL_OK;
     cJSON_ArrayForEach (step, folder->steps) {
         char path[4096];
-        const char *title = text_of(step, "title", "");
-        const char *file = text_of(keel_json_get(step, "result"), "metrics_file", NULL);
-        if (status != KEEL_OK || !file || strcmp(text_of(step, "verb", ""), verb) != 0) continue;
+        const char *title = keel_json_text(step, "title", "");
+        const char *file = keel_json_text(keel_json_get(step, "result"), "metrics_file", NULL);
+        if (status != KEEL_OK || !file || strcmp(keel_json_text(step, "verb", ""), verb) != 0) continue;
         resolve(folder, file, path, sizeof path);
         status = add_metrics_file(curves, title, place_of(titles, title), path, err);
     }

@@ -13,8 +13,7 @@ static keel_status put_front(keel_report_page *page, const cJSON *front, keel_er
     const cJSON *point, *number;
     bool drawn = false;
     keel_buf svg = {0};
-    keel_report_page *const at = page;
-    keel_status status = keel_plot_front(at->plotter, front, &svg, &drawn, err);
+    keel_status status = keel_plot_front(page->plotter, front, &svg, &drawn, err);
     if (status == KEEL_OK && drawn) {
         keel_buf_text(
             html,

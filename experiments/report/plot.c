@@ -33,11 +33,6 @@ static const int characters[KEEL_PLOT_COLOURS] = {0x25CF, 0x25A0, 0x25B2, 0x25BC
 typedef enum shape { WIDE, NARROW, N_SHAPES, EITHER = N_SHAPES } shape;
 static const char *const shape_names[] = {"wide", "narrow", "either"};
 
-static double number_of(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
-
 /* ---- running gnuplot ---- */
 
 bool keel_gnuplot(const char *script) {
@@ -185,7 +180,7 @@ static void put_head(const keel_plotter *plotter, keel_buf *script, int width, i
 static bool has_estimate(const cJSON *rows, const char *metric) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows) {
-        if (number_of(keel_json_get(keel_json_get(row, "metrics"), metric), "n") > 0) return true;
+        if (keel_json_value(keel_json_get(keel_json_get(row, "metrics"), metric), "n") > 0) return true;
     }
     return false;
 }
@@ -195,8 +190,8 @@ static bool are_rates(const cJSON *rows, const char *const *metrics) {
     const cJSON *row;
     cJSON_ArrayForEach (row, rows) {
         for (size_t i = 0; metrics[i]; i++) {
-            double low = number_of(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "low");
-            double high = number_of(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "high");
+            double low = keel_json_value(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "low");
+            double high = keel_json_value(keel_json_get(keel_json_get(row, "metrics"), metrics[i]), "high");
             if (low < 0 || high > 1) return false;
         }
     }
@@ -211,9 +206,9 @@ static void put_interval_data(keel_buf *script, const cJSON *rows, const char *m
     keel_buf_format(script, "$d%zu << EOD\n", block);
     cJSON_ArrayForEach (row, rows) {
         const cJSON *interval = keel_json_get(keel_json_get(row, "metrics"), metric);
-        if (number_of(interval, "n") > 0 && isfinite(number_of(interval, "value")))
-            keel_buf_format(script, "%.9g %.9g %.9g %.9g\n", number_of(interval, "value"),
-                            number_of(interval, "low"), number_of(interval, "high"), y + shift);
+        if (keel_json_value(interval, "n") > 0 && isfinite(keel_json_value(interval, "value")))
+            keel_buf_format(script, "%.9g %.9g %.9g %.9g\n", keel_json_value(interval, "value"),
+                            keel_json_value(interval, "low"), keel_json_value(interval, "high"), y + shift);
         y -= 1;
     }
     keel_buf_text(script, "EOD\n");
@@ -282,8 +277,8 @@ static void put_front_data(keel_buf *script, const cJSON *front, bool on, int bl
     keel_buf_format(script, "$d%d << EOD\n", block);
     cJSON_ArrayForEach (point, keel_json_get(front, "points")) {
         const cJSON *metrics = keel_json_get(point, "metrics");
-        const double x = number_of(keel_json_get(metrics, "completion_rate"), "value"),
-                     y = number_of(keel_json_get(metrics, "safety"), "value");
+        const double x = keel_json_value(keel_json_get(metrics, "completion_rate"), "value"),
+                     y = keel_json_value(keel_json_get(metrics, "safety"), "value");
         if (isfinite(x) && isfinite(y) && cJSON_IsTrue(keel_json_get(point, "on_front")) == on)
             keel_buf_format(script, "%.9g %.9g\n", x, y);
     }
@@ -294,8 +289,8 @@ static bool has_point(const cJSON *front) {
     const cJSON *point;
     cJSON_ArrayForEach (point, keel_json_get(front, "points")) {
         const cJSON *metrics = keel_json_get(point, "metrics");
-        if (isfinite(number_of(keel_json_get(metrics, "completion_rate"), "value")) &&
-            isfinite(number_of(keel_json_get(metrics, "safety"), "value")))
+        if (isfinite(keel_json_value(keel_json_get(metrics, "completion_rate"), "value")) &&
+            isfinite(keel_json_value(keel_json_get(metrics, "safety"), "value")))
             return true;
     }
     return false;
@@ -410,7 +405,7 @@ keel_status keel_plot_curve(keel_plotter *plotter, const cJSON *curve, keel_buf 
     keel_buf script = {0};
     put_head(plotter, &script, 340, 200);
     cJSON_ArrayForEach (line, keel_json_get(curve, "lines")) {
-        size_t place = (size_t)number_of(line, "place");
+        size_t place = (size_t)keel_json_value(line, "place");
         if (count == KEEL_PLOT_COLOURS || place >= KEEL_PLOT_COLOURS || is_flat_zero(line)) continue;
         put_curve_data(&script, keel_json_get(line, "points"), count);
         shown[count++] = place;

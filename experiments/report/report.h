@@ -44,7 +44,7 @@ keel_status keel_report_html(const keel_run_folder *folder, keel_buf *html, keel
 /* A page of the result of verb `replay` alone: its decisions as cards. */
 keel_status keel_report_replay_html(const cJSON *result, keel_buf *html, keel_err *err);
 
-/* ---- plots (report_plot.c) ---- */
+/* ---- plots (plot.c) ---- */
 
 /* Runs gnuplot on a script's file, without a shell; false if it cannot be started or fails. */
 bool keel_gnuplot(const char *script);

@@ -197,13 +197,6 @@ keel_status keel_search_result_seconds(const keel_search_plan *plan, keel_store 
 
 /* ---- for people ---- */
 
-static void print_cell(keel_table *table, const cJSON *value, const char *format) {
-    if (cJSON_IsNumber(value))
-        keel_table_cell(table, format, value->valuedouble);
-    else
-        keel_table_cell(table, "-");
-}
-
 /* "0.65 [0.61, 0.7]" */
 static void put_estimate(keel_buf *out, const cJSON *row) {
     const cJSON *value = keel_json_get(row, "value"), *low = keel_json_get(row, "low"),
@@ -254,14 +247,14 @@ void keel_search_result_print_trials(const cJSON *result, const cJSON *seconds, 
     keel_table_cell(&table, "seconds");
     keel_table_cell(&table, "%s", "");
     cJSON_ArrayForEach (row, list) {
-        print_cell(&table, keel_json_get(row, "trial"), "%.0f");
+        keel_table_number(&table, keel_json_get(row, "trial"), "%.0f");
         cJSON_ArrayForEach (item, keel_json_get(row, "config"))
             keel_table_cell(&table, "%s", cJSON_IsString(item) ? item->valuestring : "-");
-        if (budget) print_cell(&table, keel_json_get(row, "budget"), "%.6g");
+        if (budget) keel_table_number(&table, keel_json_get(row, "budget"), "%.6g");
         add_estimate(&table, row);
         for (int i = 0; i < cJSON_GetArraySize(require); ++i)
-            print_cell(&table, cJSON_GetArrayItem(keel_json_get(row, "required"), i), "%.4g");
-        print_cell(&table, cJSON_GetArrayItem(seconds, keel_json_get(row, "trial")->valueint), "%.1f");
+            keel_table_number(&table, cJSON_GetArrayItem(keel_json_get(row, "required"), i), "%.4g");
+        keel_table_number(&table, cJSON_GetArrayItem(seconds, keel_json_get(row, "trial")->valueint), "%.1f");
         keel_table_cell(&table, "%s", state_of(row));
     }
     keel_table_print(&table, out);

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -31,10 +30,6 @@ static keel_status lock_folder(const char *folder, keel_lock *lock, keel_err *er
     return keel_lock_take(lock, inside, err);
 }
 
-static void wait_a_little(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 200 * 1000000L}, NULL);
-}
-
 /* Waits while another process is at work there. */
 static keel_status wait_for_folder(const char *folder, keel_lock *lock, keel_err *err) {
     for (;;) {
@@ -42,7 +37,7 @@ static keel_status wait_for_folder(const char *folder, keel_lock *lock, keel_err
         if (status != KEEL_E_CONFLICT) return status;
         if (keel_interrupted())
             return keel_fail(err, KEEL_E_INTERRUPTED, folder, "waiting for another process");
-        wait_a_little();
+        keel_clock_sleep(0.2);
     }
 }
 
@@ -521,6 +516,6 @@ keel_status keel_search_trial_all(const keel_search_plan *plan, keel_store *stor
         keel_search_trial_free(&all);
         if (status != KEEL_OK) return status;
         if (!found && !one.waits) return KEEL_OK;
-        if (!found) wait_a_little();
+        if (!found) keel_clock_sleep(0.2);
     }
 }

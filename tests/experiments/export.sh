@@ -34,7 +34,7 @@ expect "tuning files" 0 "" export --store s.db --format sft --least 0.3 --out sf
 [ "$(json conversations out.txt)$(json left_out out.txt)" = 21 ] || fail "what is worth it, and the count of the others"
 grep -q '"messages": \[{"role": "user", "content": "Say \\"hi\\", now"}, {"role": "assistant", "content": "hi"}\]}' sft.jsonl || fail "up to the last good answer"
 grep -q '"content": "b"}\]}' sft.jsonl || fail "the better candidate"
-expect "a reward that is none" 2 "from -1 to 1" export --store s.db --format sft --least much
+expect "a reward that is none" 2 "expected a number from -1 to 1" export --store s.db --format sft --least much
 expect "one answer a decision" 0 "" export --store s.db --one-response 1 --out one.jsonl --json --quiet
 [ "$(json answers out.txt)$(json answers_left_out out.txt)$(json decisions_without_answer out.txt)" = 331 ] || fail "counts of answers"
 expect "it is read again" 0 "" import --store one.db one.jsonl --quiet --json
