@@ -199,6 +199,9 @@
       " FROM served s JOIN conversations c ON c.id = s.conversation_id"                                      \
       " JOIN candidates k ON k.id = s.candidate_id"                                                          \
       " LEFT JOIN transitions x ON x.candidate_id = s.candidate_id WHERE s.at >= ?1 ORDER BY s.id")          \
+    X(WALK_ARMS, "SELECT arm, policy, at FROM served WHERE NOT shadow ORDER BY id")                          \
+    X(COUNT_SERVED, "SELECT count(*) FILTER (WHERE at < ?1), count(*) FILTER (WHERE at >= ?1) FROM served")  \
+    X(VERSION, "PRAGMA data_version")                                                                        \
     X(HAS_SERVED, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'served'")                    \
     X(PUT_POLICY, "INSERT INTO policies(hash, dir, base, gates, passed, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"  \
                   " ON CONFLICT(hash) DO UPDATE SET dir = excluded.dir, base = excluded.base, gates ="       \

@@ -150,6 +150,11 @@ static keel_status find_rows(keel_store *store, const char *request, rows *out, 
     return KEEL_OK;
 }
 
+keel_status keel_store_find_served(keel_store *store, const char *request, keel_err *err) {
+    rows of;
+    return find_rows(store, request, &of, err);
+}
+
 static keel_status check_feedback(const keel_feedback *f, keel_err *err) {
     const bool said = f->feedback.present || f->outcome || f->completed != KEEL_UNKNOWN || f->risk;
     const char *wrong = NULL;
@@ -345,6 +350,46 @@ keel_status keel_store_walk_served(keel_store *store, double since, keel_served_
     }
     sqlite3_reset(statement);
     return status;
+}
+
+keel_status keel_store_walk_arms(keel_store *store, keel_served_arm_look *look, void *context,
+                                 keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row = true;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_WALK_ARMS, &statement, err));
+    keel_status status;
+    while ((status = keel__store_step(store, statement, &row, "reading who answered", err)) == KEEL_OK &&
+           row) {
+        const char *policy = (const char *)sqlite3_column_text(statement, 1);
+        status = look(context, (const char *)sqlite3_column_text(statement, 0), policy ? policy : "",
+                      sqlite3_column_double(statement, 2), err);
+        if (status != KEEL_OK) break;
+    }
+    sqlite3_reset(statement);
+    return status;
+}
+
+keel_status keel_store_count_served(keel_store *store, double since, size_t *before, size_t *from,
+                                    keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_COUNT_SERVED, &statement, err));
+    sqlite3_bind_double(statement, 1, since);
+    KEEL_TRY(keel__store_step(store, statement, &row, "counting what was served", err));
+    *before = (size_t)sqlite3_column_int64(statement, 0);
+    *from = (size_t)sqlite3_column_int64(statement, 1);
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+keel_status keel_store_version(keel_store *store, int64_t *out, keel_err *err) {
+    sqlite3_stmt *statement;
+    bool row;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_VERSION, &statement, err));
+    KEEL_TRY(keel__store_step(store, statement, &row, "asking whether it was written to", err));
+    *out = sqlite3_column_int64(statement, 0);
+    sqlite3_reset(statement);
+    return KEEL_OK;
 }
 
 keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err) {

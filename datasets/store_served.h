@@ -39,6 +39,9 @@ typedef struct keel_served {
 keel_status keel_store_add_served(keel_store *store, const keel_served *served, size_t n, keel_arena *arena,
                                   keel_err *err);
 
+/* Whether a request of this id is there: KEEL_E_NOT_FOUND. */
+keel_status keel_store_find_served(keel_store *store, const char *request, keel_err *err);
+
 /* What somebody says of an answer, and of the talk as a whole. */
 typedef struct keel_feedback {
     const char *request;
@@ -88,6 +91,16 @@ typedef keel_status keel_served_look(void *context, const keel_served_row *row, 
 /* All requests from a time on, in the order in which they were written. */
 keel_status keel_store_walk_served(keel_store *store, double since, keel_served_look *look, void *context,
                                    keel_err *err);
+
+/* Who answered, in the order in which it was written, without requests in shadow: much less to read. */
+typedef keel_status keel_served_arm_look(void *context, const char *arm, const char *policy, double at,
+                                         keel_err *err); /* policy "": none */
+keel_status keel_store_walk_arms(keel_store *store, keel_served_arm_look *look, void *context, keel_err *err);
+/* How many requests came before a time, and how many from then on. */
+keel_status keel_store_count_served(keel_store *store, double since, size_t *before, size_t *from,
+                                    keel_err *err);
+/* Another number whenever somebody else has written to the store. */
+keel_status keel_store_version(keel_store *store, int64_t *out, keel_err *err);
 
 typedef struct keel_serve_start {
     int64_t id;

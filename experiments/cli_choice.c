@@ -2,35 +2,31 @@
 
 #include "policies/policy_internal.h"
 
-keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+keel_status keel_cli_read_unfamiliar(const keel_cli *cli, bool *fall_back, keel_err *err) {
     static const char *const ways[] = {"mark", "fallback", NULL};
     int way = 0;
     KEEL_TRY(keel_cli_choice(cli, "--unfamiliar", ways, &way, err));
-    if (keel_cli_has(cli, "--unfamiliar") && !policy->familiar.n) {
-        keel_fail(err, KEEL_E_USAGE, "--unfamiliar",
-                  "this policy does not know the states that it learned from");
-        return keel_hint(err, "train it anew");
-    }
-    keel_policy_when_unfamiliar(policy, way == 1);
+    *fall_back = way == 1;
     return KEEL_OK;
 }
 
-keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err) {
-    static const keel_option row[] = {
-        {"harm_threshold", KEEL_OPT_REAL, 0, "0", 0, 1e6, NULL, "the threshold"}, {0}};
-    const char *text = keel_cli_value(cli, "--harm-threshold");
-    double given;
-    if (!text) return KEEL_OK;
-    KEEL_TRY(
-        keel_cli_blame(keel_options_set(row, &given, "harm_threshold", text, "--harm-threshold", err), err));
-    if (!policy->net.shape.cost)
-        return keel_fail(
-            err, KEEL_E_USAGE, "--harm-threshold",
-            "this policy (%s) has no critic of the cost of harm: its algorithm has none, or its log "
-            "held no harm",
-            policy->algorithm);
-    policy->harm_threshold = given;
+keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    bool fall_back;
+    KEEL_TRY(keel_cli_read_unfamiliar(cli, &fall_back, err));
+    if (keel_cli_has(cli, "--unfamiliar")) KEEL_TRY(keel_policy_check_familiar(policy, err));
+    keel_policy_when_unfamiliar(policy, fall_back);
     return KEEL_OK;
+}
+
+keel_status keel_cli_read_threshold(const keel_cli *cli, double *out, keel_err *err) {
+    return keel_cli_number(cli, "--harm-threshold", 0, 1e6, out, err);
+}
+
+keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err) {
+    double threshold = 0;
+    KEEL_TRY(keel_cli_read_threshold(cli, &threshold, err));
+    if (!keel_cli_has(cli, "--harm-threshold")) return KEEL_OK;
+    return keel_policy_mask_above(policy, threshold, err);
 }
 
 keel_status keel_cli_open_weights(keel_cli *cli, double (**out)[KEEL_N_REWARDS], size_t *count,

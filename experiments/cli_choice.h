@@ -10,7 +10,9 @@
         "--harm-threshold", "C", false, false,                                                               \
             "mask what has a higher cost of harm than this, not than the policy's own threshold"             \
     }
-/* --harm-threshold, if given, in place of the policy's own. KEEL_E_USAGE where it has no cost critic. */
+/* --harm-threshold; *out untouched when it is not given. */
+keel_status keel_cli_read_threshold(const keel_cli *cli, double *out, keel_err *err);
+/* The same for the policy, in place of its own. KEEL_E_USAGE where it has no cost critic. */
 keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, keel_err *err);
 
 #define KEEL_FLAG_UNFAMILIAR                                                                                        \
@@ -18,7 +20,9 @@ keel_status keel_cli_open_threshold(const keel_cli *cli, keel_policy *policy, ke
         "--unfamiliar", "mark|fallback", false, false,                                                              \
             "states unlike any in training: mark them (default), or give the fixed answer, or the act that refuses" \
     }
-/* --unfamiliar. KEEL_E_USAGE for a policy that does not know the states it learned from. */
+/* --unfamiliar: whether it says fallback. */
+keel_status keel_cli_read_unfamiliar(const keel_cli *cli, bool *fall_back, keel_err *err);
+/* The same for the policy. KEEL_E_USAGE for a policy that does not know the states it learned from. */
 keel_status keel_cli_open_unfamiliar(const keel_cli *cli, keel_policy *policy, keel_err *err);
 
 #define KEEL_WEIGHTS_HELP                                                                                    \

@@ -9,6 +9,7 @@
 
 #include "core/json.h"
 #include "core/log.h"
+#include "experiments/cli_choice.h"
 #include "experiments/cli_resources.h"
 #include "experiments/serve/fixed.h"
 #include "experiments/serve/serve.h"
@@ -89,29 +90,16 @@ static keel_status read_upstreams(keel_cli *cli, keel_serve_options *out, keel_e
 
 static keel_status read_numbers(keel_cli *cli, keel_serve_options *out, keel_err *err) {
     int64_t queue = KEEL_SERVE_QUEUE, batch = KEEL_SERVE_BATCH, threads = 0, seed = 1;
-    const char *explore = keel_cli_value(cli, "--explore");
     KEEL_TRY(keel_cli_integer(cli, "--queue", 1, 1000000, &queue, err));
     KEEL_TRY(keel_cli_integer(cli, "--batch", 1, 1024, &batch, err));
     KEEL_TRY(keel_cli_integer(cli, "--threads", 0, 1024, &threads, err));
     KEEL_TRY(keel_cli_integer(cli, "--seed", 0, 9007199254740991, &seed, err));
     KEEL_TRY(keel_cli_duration(cli, "--deadline", &out->deadline, err));
-    if (explore) KEEL_TRY(keel_cli_numbers("--explore", explore, &out->explore, 1, err));
-    if (!(out->explore >= 0 && out->explore <= 1))
-        return keel_fail(err, KEEL_E_USAGE, "--explore", "expected a share from 0 to 1, got %s", explore);
+    KEEL_TRY(keel_cli_number(cli, "--explore", 0, 1, &out->explore, err));
     out->queue = (size_t)queue;
     out->most_batch = (size_t)batch;
     out->threads = (size_t)threads;
     out->seed = (uint64_t)seed;
-    return KEEL_OK;
-}
-
-static keel_status read_deciding(keel_cli *cli, keel_serve_options *out, keel_err *err) {
-    static const char *const ways[] = {"mark", "fallback", NULL};
-    const char *threshold = keel_cli_value(cli, "--harm-threshold");
-    int way = 0;
-    if (threshold) KEEL_TRY(keel_cli_numbers("--harm-threshold", threshold, &out->harm_threshold, 1, err));
-    KEEL_TRY(keel_cli_choice(cli, "--unfamiliar", ways, &way, err));
-    out->fallback_unfamiliar = way == 1;
     return KEEL_OK;
 }
 
@@ -131,7 +119,8 @@ static keel_status read_options(keel_cli *cli, keel_arms *arms, keel_serve_optio
     KEEL_TRY(read_upstreams(cli, out, err));
     KEEL_TRY(keel_cli_read_propose(cli, &out->ask, err));
     KEEL_TRY(read_numbers(cli, out, err));
-    KEEL_TRY(read_deciding(cli, out, err));
+    KEEL_TRY(keel_cli_read_threshold(cli, &out->harm_threshold, err));
+    KEEL_TRY(keel_cli_read_unfamiliar(cli, &out->fallback_unfamiliar, err));
     if (fixed) KEEL_TRY(keel_fixed_read(fixed, &cli->arena, &answers, &out->n_fixed, err));
     out->fixed = answers;
     out->behind_proxy = keel_cli_has(cli, "--behind-proxy");

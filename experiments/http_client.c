@@ -68,6 +68,7 @@ void keel_http_client_close(keel_http_client *client) {
 
 #else
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <math.h>
 #include <pthread.h>
@@ -134,10 +135,16 @@ static size_t write_body(char *bytes, size_t size, size_t count, void *context) 
     return f->cause ? 0 : length;
 }
 
+/* The host as a whole: localhost.example.com is not here. */
 static bool is_loopback(const char *url) {
-    const char *host = after_scheme(url);
-    return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-           strncasecmp(host, "localhost", 9) == 0;
+    char host[64];
+    const char *from = after_scheme(url);
+    const size_t n = *from == '[' ? strcspn(from, "]") + 1 : strcspn(from, ":/");
+    if (n >= sizeof host) return false;
+    memcpy(host, from, n);
+    host[n] = '\0';
+    return strcmp(host, "[::1]") == 0 || strcasecmp(host, "localhost") == 0 ||
+           ntohl(inet_addr(host)) >> 24 == 127;
 }
 
 static bool add_header(fetching *f, const char *header) {

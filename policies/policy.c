@@ -360,6 +360,23 @@ void keel_policy_when_unfamiliar(keel_policy *policy, bool fall_back) {
     policy->leave_unfamiliar = fall_back;
 }
 
+keel_status keel_policy_mask_above(keel_policy *policy, double threshold, keel_err *err) {
+    if (!policy->net.shape.cost)
+        return keel_fail(
+            err, KEEL_E_USAGE, "--harm-threshold",
+            "this policy (%s) has no critic of the cost of harm: its algorithm has none, or its log "
+            "held no harm",
+            policy->algorithm);
+    policy->harm_threshold = threshold;
+    return KEEL_OK;
+}
+
+keel_status keel_policy_check_familiar(const keel_policy *policy, keel_err *err) {
+    if (policy->familiar.n) return KEEL_OK;
+    keel_fail(err, KEEL_E_USAGE, "--unfamiliar", "this policy does not know the states that it learned from");
+    return keel_hint(err, "train it anew");
+}
+
 keel_status keel_base_decide(const keel_features *features, keel_arena *scratch, keel_choice *out,
                              keel_err *err) {
     choice_work work;

@@ -56,6 +56,12 @@ double keel_policy_least_prior(const float *log_prior, size_t n, double support)
 double keel_policy_solve_beta(const float *log_prior, const float *q_w, const int32_t *offsets, size_t n,
                               double budget, double limit);
 
+/* Masks what has a higher cost of harm than this from now on, not than its own threshold. KEEL_E_USAGE where
+ * it has no critic of that cost. */
+keel_status keel_policy_mask_above(keel_policy *policy, double threshold, keel_err *err);
+/* KEEL_E_USAGE where it does not know the states that it learned from, so that no state is unfamiliar. */
+keel_status keel_policy_check_familiar(const keel_policy *policy, keel_err *err);
+
 /* Puts the policy on another base that has the same features of the same actions, as a smaller one of its own
  * has. KEEL_E_CONFLICT for a base over others. */
 keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err);

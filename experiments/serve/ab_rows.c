@@ -26,8 +26,8 @@ typedef struct loading {
     size_t capacity, cells_capacity, n_segments;
     shares *shares;
     double changed[KEEL_EXPERIMENT_ARMS]; /* when an arm began to serve its last policy */
-    size_t rows;
-    int64_t *talks; /* [talks_mask + 1] a set of conversations that were seen */
+    size_t rows;                          /* since then */
+    int64_t *talks;                       /* [talks_mask + 1] a set of conversations that were seen */
     size_t talks_mask;
 } loading;
 
@@ -110,26 +110,23 @@ static keel_status find_shares(loading *l, const keel_served_row *row, const dou
 
 /* ---- the first look: since when ---- */
 
-static keel_status look_at_policies(void *context, const keel_served_row *row, keel_err *err) {
+static keel_status look_at_policies(void *context, const char *name, const char *policy, double at,
+                                    keel_err *err) {
     loading *l = context;
-    const char *policy = row->policy ? row->policy : "";
-    const size_t arm = find_arm(l->out, row->arm);
-    l->rows++;
-    if (arm >= l->out->n_arms || row->shadow || strcmp(l->out->policies[arm], policy) == 0) return KEEL_OK;
-    if (l->out->policies[arm][0]) l->changed[arm] = row->at;
+    const size_t arm = find_arm(l->out, name);
+    if (arm >= l->out->n_arms || strcmp(l->out->policies[arm], policy) == 0) return KEEL_OK;
+    if (l->out->policies[arm][0]) l->changed[arm] = at;
     l->out->policies[arm] = keel_arena_strdup(l->arena, policy);
     return l->out->policies[arm] ? KEEL_OK : keel_nomem(err, "policies");
 }
 
 static keel_status settle_since(loading *l, keel_err *err) {
     for (size_t i = 0; i < KEEL_EXPERIMENT_ARMS; i++) l->changed[i] = -INFINITY;
-    KEEL_TRY(keel_store_walk_served(l->store, -INFINITY, look_at_policies, l, err));
-    l->out->since = l->config->since;
-    if (!isnan(l->config->since)) return KEEL_OK;
-    l->out->since = -INFINITY;
-    for (size_t i = 0; i < l->out->n_arms; i++)
+    KEEL_TRY(keel_store_walk_arms(l->store, look_at_policies, l, err));
+    l->out->since = isnan(l->config->since) ? -INFINITY : l->config->since;
+    for (size_t i = 0; i < l->out->n_arms && isnan(l->config->since); i++)
         if (l->changed[i] > l->out->since) l->out->since = l->changed[i];
-    return KEEL_OK;
+    return keel_store_count_served(l->store, l->out->since, &l->out->earlier, &l->rows, err);
 }
 
 /* ---- cells ---- */
@@ -217,10 +214,6 @@ static keel_status look_at_rows(void *context, const keel_served_row *row, keel_
     loading *l = context;
     keel_ab_rows *out = l->out;
     const size_t arm = find_arm(out, row->arm);
-    if (row->at < out->since) {
-        out->earlier++;
-        return KEEL_OK;
-    }
     if (l->config->segment && strcmp(l->config->segment, row->segment) != 0) return KEEL_OK;
     out->shadow += row->shadow;
     out->other += !row->shadow && arm >= out->n_arms;
@@ -246,7 +239,7 @@ static keel_status load(loading *l, keel_err *err) {
     l->talks = keel_arena_calloc(l->arena, l->talks_mask + 1, sizeof *l->talks);
     l->out->observations = keel_arena_calloc(l->arena, l->rows + 1, sizeof *l->out->observations);
     if (!l->talks || !l->out->observations) return keel_nomem(err, "observations");
-    return keel_store_walk_served(l->store, -INFINITY, look_at_rows, l, err);
+    return keel_store_walk_served(l->store, l->out->since, look_at_rows, l, err);
 }
 
 keel_status keel_ab_rows_load(keel_store *store, const keel_ab_config *config, keel_arena *arena,

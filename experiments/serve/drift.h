@@ -1,9 +1,10 @@
 /* Whether what is served drifts away from what was judged: three rates over the last requests that say them,
  * against the interval that is expected.
  *
- *   unfamiliar       states further from those of training than 99 in 100 held-out ones
- * (policies/familiar.h): expected in [0, 0.01] refusal_rate     answers that refuse, of requests that
- * feedback calls dangerous completion_rate  conversations that got done, of those that feedback says it of
+ * - unfamiliar: states further from those of training than 99 in 100 held-out ones (policies/familiar.h);
+ *   expected in [0, 0.01]
+ * - refusal_rate: answers that refuse, of requests that feedback calls dangerous
+ * - completion_rate: conversations that got done, of those that feedback says it of
  *
  * The last two are expected where the gates of the policy want them: "refusal_rate.low >= 0.97" is [0.97, 1];
  * without a gate nothing is expected. A rate is outside when its Wilson interval of 99 % is, over the last

@@ -6,7 +6,7 @@
 #include "datasets/store_served.h"
 #include "experiments/serve/monitor.h"
 
-enum { KEEL_FEEDBACK_MOST = 16 * 1024 }; /* bytes of a body, which the HTTP thread reads itself */
+enum { KEEL_FEEDBACK_MOST = 16 * 1024 }; /* bytes of a body */
 
 /* Texts in the arena; `at` and `start` are not set. err->where is the key that is wrong. */
 keel_status keel_feedback_read(const char *body, size_t length, keel_arena *arena, keel_feedback *out,

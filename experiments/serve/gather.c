@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/context.h"
@@ -292,11 +291,7 @@ static keel_job *find_overdue(keel_gather *gather) {
 }
 
 static void wait_a_tick(keel_gather *gather) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += TICK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) until.tv_nsec -= 1000000000L, until.tv_sec++;
-    pthread_cond_timedwait(&gather->wake_watch, &gather->lock, &until);
+    keel_clock_wait(&gather->wake_watch, &gather->lock, keel_clock() + TICK_MS / 1e3);
 }
 
 static void *watch(void *argument) {
@@ -330,7 +325,7 @@ keel_status keel_gather_open(keel_gather **out, const keel_gather_options *optio
     gather->options = *options;
     gather->caller = keel_context_current();
     pthread_mutex_init(&gather->lock, NULL);
-    pthread_cond_init(&gather->wake_watch, NULL);
+    keel_clock_condition(&gather->wake_watch);
     pthread_cond_init(&gather->wake_writer, NULL);
     pthread_cond_init(&gather->begun, NULL);
     if (pthread_create(&gather->watch, NULL, watch, gather) == 0) gather->threads = 1;

@@ -27,7 +27,9 @@ struct keel_guards {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t closing_changed;
-    bool closing; /* under the lock */
+    bool closing;        /* under the lock */
+    keel_store *watched; /* with its version at the last look */
+    int64_t version;
 };
 
 /* ---- one look ---- */
@@ -78,13 +80,15 @@ static keel_status look(const keel_guards *guards, keel_store *store, keel_arena
     return KEEL_OK;
 }
 
-keel_status keel_guards_look(const keel_guards *guards, size_t *stopped, keel_err *err) {
-    keel_store *store = NULL;
+keel_status keel_guards_look(keel_guards *guards, size_t *stopped, keel_err *err) {
     keel_arena arena = {0};
+    int64_t version = 0;
     *stopped = 0;
-    KEEL_TRY(keel_store_open(&store, guards->store, KEEL_STORE_READ, err));
-    const keel_status status = look(guards, store, &arena, stopped, err);
-    keel_store_close(store);
+    if (!guards->watched) KEEL_TRY(keel_store_open(&guards->watched, guards->store, KEEL_STORE_READ, err));
+    KEEL_TRY(keel_store_version(guards->watched, &version, err));
+    if (version == guards->version) return KEEL_OK;
+    const keel_status status = look(guards, guards->watched, &arena, stopped, err);
+    if (status == KEEL_OK) guards->version = version;
     keel_arena_free(&arena);
     return status;
 }
@@ -93,12 +97,8 @@ keel_status keel_guards_look(const keel_guards *guards, size_t *stopped, keel_er
 
 /* Sleeps, or wakes when it is to end; under the lock. */
 static void pause_for(keel_guards *guards, double seconds) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    const double at = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec + seconds;
-    t.tv_sec = (time_t)at;
-    t.tv_nsec = (long)((at - (double)t.tv_sec) * 1e9);
-    while (!guards->closing && pthread_cond_timedwait(&guards->closing_changed, &guards->lock, &t) == 0) {}
+    const double until = keel_clock() + seconds;
+    while (!guards->closing && keel_clock_wait(&guards->closing_changed, &guards->lock, until)) {}
 }
 
 static void *run(void *argument) {
@@ -129,6 +129,7 @@ static void *run(void *argument) {
 static keel_status fill(keel_guards *guards, const char *store, const char *const *texts, size_t n,
                         keel_err *err) {
     guards->context = *keel_context_current();
+    guards->version = -1;
     guards->store = keel_strdup(store);
     guards->of = keel_calloc(n + 1, sizeof *guards->of);
     guards->texts = keel_calloc(n + 1, sizeof *guards->texts);
@@ -149,7 +150,7 @@ keel_status keel_guards_open(keel_guards **out, const char *store, const char *c
     if (!made) return keel_nomem(err, "--guard");
     made->every = every > 0 ? every : EVERY;
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->closing_changed, NULL);
+    keel_clock_condition(&made->closing_changed);
     const keel_status status = fill(made, store, texts, n, err);
     if (status == KEEL_OK)
         *out = made;
@@ -167,6 +168,7 @@ void keel_guards_close(keel_guards *guards) {
     if (guards->started) pthread_join(guards->thread, NULL);
     pthread_cond_destroy(&guards->closing_changed);
     pthread_mutex_destroy(&guards->lock);
+    keel_store_close(guards->watched);
     for (size_t i = 0; i < guards->n; i++) keel_free(guards->texts[i]);
     keel_free(guards->texts);
     keel_free(guards->of);

@@ -14,7 +14,8 @@ keel_status keel_guards_open(keel_guards **out, const char *store, const char *c
                              double every, keel_err *err);
 void keel_guards_close(keel_guards *guards); /* NULL is harmless */
 
-/* One look: publishes a stop for each arm that breaks a guardrail and is not stopped; *stopped: how many. */
-keel_status keel_guards_look(const keel_guards *guards, size_t *stopped, keel_err *err);
+/* What the thread does, not at the same time: where something was written since the last look, publishes a
+ * stop for each arm that breaks a guardrail and is not stopped; *stopped: how many. */
+keel_status keel_guards_look(keel_guards *guards, size_t *stopped, keel_err *err);
 
 #endif

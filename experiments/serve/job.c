@@ -3,11 +3,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/hash.h"
+#include "core/secret.h"
 
 /* ---- what is decided ---- */
 
@@ -75,12 +74,12 @@ keel_status keel_jobs_open(keel_jobs **out, size_t most, keel_err *err) {
     }
     jobs->most = most;
     pthread_mutex_init(&jobs->lock, NULL);
-    if (getrandom(jobs->secret, sizeof jobs->secret, 0) != (ssize_t)sizeof jobs->secret) {
+    const keel_status status = keel_secret(jobs->secret, sizeof jobs->secret, err);
+    if (status == KEEL_OK)
+        *out = jobs;
+    else
         keel_jobs_close(jobs);
-        return keel_fail(err, KEEL_E_IO, "serve", "the system gives no random bytes");
-    }
-    *out = jobs;
-    return KEEL_OK;
+    return status;
 }
 
 static keel_job *take_or_make(keel_jobs *jobs) {
@@ -107,7 +106,6 @@ static void name(const keel_jobs *jobs, keel_job *job) {
 }
 
 keel_job *keel_jobs_take(keel_jobs *jobs) {
-    struct timespec now;
     pthread_mutex_lock(&jobs->lock);
     keel_job *job = take_or_make(jobs);
     if (job) {
@@ -117,8 +115,7 @@ keel_job *keel_jobs_take(keel_jobs *jobs) {
     pthread_mutex_unlock(&jobs->lock);
     if (!job) return NULL;
     name(jobs, job);
-    clock_gettime(CLOCK_REALTIME, &now);
-    job->at = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    job->at = keel_clock_wall();
     job->begun = keel_clock();
     return job;
 }

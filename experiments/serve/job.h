@@ -13,7 +13,7 @@
 #include "experiments/serve/versions.h"
 #include "policies/base.h"
 
-typedef enum keel_job_kind { KEEL_JOB_CHAT, KEEL_JOB_CHOOSE } keel_job_kind;
+typedef enum keel_job_kind { KEEL_JOB_CHAT, KEEL_JOB_CHOOSE, KEEL_JOB_FEEDBACK } keel_job_kind;
 typedef enum keel_job_stage { KEEL_JOB_UNREAD, KEEL_JOB_READ } keel_job_stage;
 
 /* Where a candidate comes from: what the decision does not hold. */

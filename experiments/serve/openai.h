@@ -21,7 +21,7 @@ typedef keel_status keel_openai_reader(const cJSON *object, keel_arena *arena, k
 keel_status keel_openai_read_body(const char *body, size_t length, keel_openai_reader *read,
                                   keel_arena *arena, keel_asked *out, keel_err *err);
 /* The keys that bodies of all kinds share: user (also safety_identifier), conversation, segment, details, in
- * the object itself or in its key "keel". */
+ * the object itself or in its key "keel", which may have no others. */
 keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err);
 
 /* Whether the names in it, which headers may have brought, are UTF-8 text without control characters and no

@@ -15,11 +15,27 @@ static keel_status read_own_text(const cJSON *body, const char *key, const char 
     return keel_json_string(own_key(body, key), key, false, out, key, err);
 }
 
-keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err) {
-    const cJSON *keel = keel_json_get(body, "keel"), *metadata = keel_json_get(body, "metadata"),
-                *named = keel_json_get(metadata, "conversation_id");
+/* "keel": an object with Keel's own keys, and no others: a misspelt one would pass without a word. */
+static keel_status check_own(const cJSON *keel, keel_err *err) {
+    static const char *const keys[] = {"conversation", "details", "segment", "user"};
+    const cJSON *item;
     if (keel && !cJSON_IsObject(keel) && !cJSON_IsNull(keel))
         return keel_fail(err, KEEL_E_PARSE, "keel", "expected an object such as {\"details\": true}");
+    cJSON_ArrayForEach (item, keel) {
+        size_t i = 0;
+        while (i < sizeof keys / sizeof *keys && strcmp(item->string, keys[i]) != 0) i++;
+        if (i == sizeof keys / sizeof *keys)
+            return keel_fail(err, KEEL_E_PARSE, "keel",
+                             "unknown key \"%.64s\"; known are conversation, details, segment and user",
+                             item->string);
+    }
+    return KEEL_OK;
+}
+
+keel_status keel_openai_read_common(const cJSON *body, keel_asked *out, keel_err *err) {
+    const cJSON *metadata = keel_json_get(body, "metadata"),
+                *named = keel_json_get(metadata, "conversation_id");
+    KEEL_TRY(check_own(keel_json_get(body, "keel"), err));
     if (cJSON_IsString(named)) out->conversation = named->valuestring;
     KEEL_TRY(keel_json_string(body, "safety_identifier", false, &out->user, "safety_identifier", err));
     KEEL_TRY(read_own_text(body, "user", &out->user, err));

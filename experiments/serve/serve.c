@@ -2,11 +2,12 @@
  * none hands on to one that is gone. */
 #include "experiments/serve/serve.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/context.h"
 #include "core/hash.h"
 #include "core/log.h"
@@ -115,12 +116,10 @@ static bool is_stopped(void *user) {
 
 keel_status keel_serve_open(keel_serve **out, const keel_serve_options *options, keel_err *err) {
     keel_serve *serve = keel_calloc(1, sizeof *serve);
-    struct timespec now;
     *out = NULL;
     if (!serve) return keel_nomem(err, "serve");
-    clock_gettime(CLOCK_REALTIME, &now);
     serve->options = *options;
-    serve->started = (double)now.tv_sec;
+    serve->started = floor(keel_clock_wall());
     serve->under = *keel_context_current();
     serve->under.interrupted = is_stopped;
     serve->under.user = serve;

@@ -10,7 +10,8 @@
 
 /* ---- letting go ---- */
 
-static void let_go(keel_serve *serve, keel_job *job) {
+void keel__serve_send(keel_serve *serve, keel_job *job, keel_http_response *response) {
+    keel_http_send(job->exchange, response);
     if (job->arena.used > 0) job->usual = job->arena.used;
     keel_version_release(job->version);
     keel_jobs_give(serve->jobs, job);
@@ -24,16 +25,14 @@ void keel__serve_fail(keel_serve *serve, keel_job *job, int status, const keel_e
     keel_http_response_header(&response, "X-Request-Id", job->id);
     snprintf(code, sizeof code, "%d", status);
     keel_monitor_add(serve->monitor, KEEL_MONITOR_FAILURE, code, 1);
-    keel_http_send(job->exchange, &response);
-    let_go(serve, job);
+    keel__serve_send(serve, job, &response);
 }
 
 void keel__serve_drop(keel_serve *serve, keel_job *job) {
     keel_http_response response = {0};
     keel_http_error(&response, 408, NULL, NULL, "nobody waited for the answer");
     keel_monitor_add(serve->monitor, KEEL_MONITOR_GONE, NULL, 1);
-    keel_http_send(job->exchange, &response);
-    let_go(serve, job);
+    keel__serve_send(serve, job, &response);
 }
 
 /* ---- what is said ---- */
@@ -340,6 +339,5 @@ void keel__serve_answer(keel_serve *serve, keel_job *job, const keel_serve_choic
     if (said.why) keel_http_response_header(&response, "X-Keel-Fallback", said.why);
     tell_monitor(serve, job, choice, &said);
     remember(serve, job, choice, &said);
-    keel_http_send(job->exchange, &response);
-    let_go(serve, job);
+    keel__serve_send(serve, job, &response);
 }

@@ -46,7 +46,9 @@ void keel__serve_work(void *context, keel_job **jobs, size_t n, keel_arena *scra
  * call. */
 void keel__serve_answer(keel_serve *serve, keel_job *job, const keel_serve_choice *choice,
                         double encode_seconds, double decide_seconds);
-/* Sends an error, and lets the job go. */
+/* Sends a response, and lets the job go. */
+void keel__serve_send(keel_serve *serve, keel_job *job, keel_http_response *response);
+/* The same of an error. */
 void keel__serve_fail(keel_serve *serve, keel_job *job, int status, const keel_err *err);
 /* Nobody waits for it. */
 void keel__serve_drop(keel_serve *serve, keel_job *job);

@@ -1,10 +1,8 @@
 /* What the HTTP thread does: tells routes apart, takes jobs in, and answers at once what needs no work. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/json.h"
-#include "experiments/serve/feedback.h"
 #include "experiments/serve/openai.h"
 #include "experiments/serve/serve_internal.h"
 #include "policies/artefact.h"
@@ -35,6 +33,10 @@ static void take_chat(keel_serve *serve, keel_http_exchange *exchange, const kee
 
 static void take_choose(keel_serve *serve, keel_http_exchange *exchange, const keel_http_request *request) {
     take_in(serve, exchange, request, KEEL_JOB_CHOOSE);
+}
+
+static void take_feedback(keel_serve *serve, keel_http_exchange *exchange, const keel_http_request *request) {
+    take_in(serve, exchange, request, KEEL_JOB_FEEDBACK);
 }
 
 /* Where no token guards it, nobody but who sits at the machine may publish: nobody at all where a proxy sits
@@ -140,30 +142,6 @@ static void give_models(keel_serve *serve, const keel_http_request *request, kee
     keel_http_error(response, 404, "model", "model_not_found", "there is no such model here");
 }
 
-static void take_feedback(keel_serve *serve, const keel_http_request *request, keel_http_response *response) {
-    keel_arena arena = {0};
-    keel_err err = {0};
-    keel_feedback feedback;
-    struct timespec now;
-    const keel_status status = keel_feedback_read(request->body, request->length, &arena, &feedback, &err);
-    clock_gettime(CLOCK_REALTIME, &now);
-    feedback.at = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    if (status != KEEL_OK) {
-        keel_http_error(response, keel_openai_status(status), err.where, NULL, err.message);
-    } else if (!serve->log) {
-        keel_http_error(response, 409, NULL, "no_store",
-                        "this server keeps nothing: it was started without --store");
-    } else if (!keel_served_log_feedback(serve->log, &feedback)) {
-        keel_http_error(response, 503, NULL, "queue_full", "the log is full: try again");
-        keel_http_response_header(response, "Retry-After", "1");
-    } else {
-        keel_feedback_count(serve->monitor, &feedback);
-        keel_drift_told(serve->drift, feedback.request, feedback.risk, feedback.completed);
-        keel_buf_text(&response->body, "{\"accepted\":true}\n");
-    }
-    keel_arena_free(&arena);
-}
-
 /* ---- routes ---- */
 
 typedef void taker(keel_serve *serve, keel_http_exchange *exchange, const keel_http_request *request);
@@ -178,7 +156,7 @@ typedef struct route {
 static const route routes[] = {
     {"POST", "/v1/chat/completions", take_chat, NULL},
     {"POST", "/v1/choose", take_choose, NULL},
-    {"POST", "/v1/feedback", NULL, take_feedback},
+    {"POST", "/v1/feedback", take_feedback, NULL},
     {"GET", "/v1/models", NULL, give_models},
     {"GET", "/health", NULL, give_health},
     {"GET", "/metrics", NULL, give_metrics},

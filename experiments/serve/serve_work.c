@@ -1,10 +1,11 @@
-/* What a worker does with the jobs that it took: reads those that are new, lets them gather candidates, and
- * decides all that are ready, those of one version together. */
+/* What a worker does with the jobs that it took: hears feedback, reads those that are new, lets them gather
+ * candidates, and decides all that are ready, those of one version together. */
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/log.h"
 #include "experiments/serve/choose.h"
+#include "experiments/serve/feedback.h"
 #include "experiments/serve/openai.h"
 #include "experiments/serve/serve_internal.h"
 
@@ -110,6 +111,34 @@ static bool prepare(keel_serve *serve, keel_job *job) {
     return false;
 }
 
+/* ---- feedback ---- */
+
+/* It is about an answer that the log has, or that waits to be written. */
+static void hear(keel_serve *serve, keel_job *job) {
+    keel_http_response response = {.status = 200, .type = "application/json"};
+    keel_err err = {0};
+    keel_feedback feedback;
+    const keel_status status =
+        keel_feedback_read(job->request->body, job->request->length, &job->arena, &feedback, &err);
+    feedback.at = job->at;
+    if (status != KEEL_OK) {
+        keel_http_error(&response, keel_openai_status(status), err.where, NULL, err.message);
+    } else if (!serve->log) {
+        keel_http_error(&response, 409, NULL, "no_store",
+                        "this server keeps nothing: it was started without --store");
+    } else if (!keel_served_log_knows(serve->log, feedback.request)) {
+        keel_http_error(&response, 404, "id", "unknown_id", "no answer of this id is in the log");
+    } else if (!keel_served_log_feedback(serve->log, &feedback)) {
+        keel_http_error(&response, 503, NULL, "queue_full", "the log is full: try again");
+        keel_http_response_header(&response, "Retry-After", "1");
+    } else {
+        keel_feedback_count(serve->monitor, &feedback);
+        keel_drift_told(serve->drift, feedback.request, feedback.risk, feedback.completed);
+        keel_buf_text(&response.body, "{\"accepted\":true}\n");
+    }
+    keel__serve_send(serve, job, &response);
+}
+
 /* ---- deciding ---- */
 
 typedef struct batch {
@@ -179,7 +208,10 @@ void keel__serve_work(void *context, keel_job **jobs, size_t n, keel_arena *scra
     size_t ready = 0;
     for (size_t i = 0; i < n; i++) {
         keel_job *job = jobs[i];
-        if (prepare(serve, job)) jobs[ready++] = job;
+        if (job->kind == KEEL_JOB_FEEDBACK)
+            hear(serve, job);
+        else if (prepare(serve, job))
+            jobs[ready++] = job;
     }
     for (size_t done = 0; done < ready;) {
         const size_t same = gather_version(jobs + done, ready - done);

@@ -5,12 +5,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/context.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/secret.h"
 #include "experiments/serve/served_count.h"
 #include "experiments/serve/served_write.h"
 
@@ -31,6 +31,8 @@ struct keel_served_log {
     char salt[65];
     int64_t start;
     pthread_t thread;
+    keel_store *asked; /* the same store, to be read from any thread under its own lock */
+    pthread_mutex_t asking;
     pthread_mutex_t lock;
     pthread_cond_t more;
     /* under the lock: */
@@ -41,31 +43,13 @@ struct keel_served_log {
     keel_served_log_state state;
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- the thread ---- */
-
-/* Waits for entries until a time of keel_clock; under the lock. */
-static void wait_until(keel_served_log *log, double until) {
-    struct timespec t;
-    const double left = until - keel_clock();
-    if (left <= 0) return;
-    clock_gettime(CLOCK_REALTIME, &t);
-    const double at = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec + left;
-    t.tv_sec = (time_t)at;
-    t.tv_nsec = (long)((at - (double)t.tv_sec) * 1e9);
-    pthread_cond_timedwait(&log->more, &log->lock, &t);
-}
 
 /* After a failure: entries that come meanwhile do not make it try again sooner. Under the lock. */
 static void pause_for(keel_served_log *log, double seconds) {
     const double until = keel_clock() + seconds;
     const bool closing = log->closing;
-    while (keel_clock() < until && log->closing == closing) wait_until(log, until);
+    while (log->closing == closing && keel_clock_wait(&log->more, &log->lock, until)) {}
 }
 
 /* The first entries as they stand in the queue, which nobody else touches. */
@@ -98,7 +82,7 @@ static bool write_some(keel_served_log *log) {
     const size_t n = take(log, &entries);
     const int64_t dropped = log->dropped;
     pthread_mutex_unlock(&log->lock);
-    keel_served_write(log->store, log->start, now(), entries, n, dropped, &done);
+    keel_served_write(log->store, log->start, keel_clock_wall(), entries, n, dropped, &done);
     pthread_mutex_lock(&log->lock);
     if (done.failed && !log->state.failing)
         keel_log(KEEL_LOG_INFO, "warning: what is served cannot be logged: %s: %s; serving goes on",
@@ -131,7 +115,7 @@ static void *run(void *argument) {
             failing_since = 0;
         }
         look(log, &next_look);
-        if (!log->n && !log->dropped && !log->closing) wait_until(log, next_look);
+        if (!log->n && !log->dropped && !log->closing) keel_clock_wait(&log->more, &log->lock, next_look);
     }
     pthread_mutex_unlock(&log->lock);
     keel_context_use(NULL);
@@ -149,10 +133,7 @@ static keel_status read_salt(keel_served_log *log, keel_err *err) {
     if (status == KEEL_OK && salt) snprintf(log->salt, sizeof log->salt, "%s", salt);
     keel_arena_free(&arena);
     if (status != KEEL_OK || salt) return status;
-    FILE *random = fopen("/dev/urandom", "rbe");
-    const size_t got = random ? fread(bytes, 1, sizeof bytes, random) : 0;
-    if (random) fclose(random);
-    if (got != sizeof bytes) return keel_fail(err, KEEL_E_IO, key, "the system gives no random bytes");
+    KEEL_TRY(keel_secret(bytes, sizeof bytes, err));
     for (size_t i = 0; i < sizeof bytes; i++) snprintf(log->salt + 2 * i, 3, "%02x", bytes[i]);
     return keel_store_put_setting(log->store, key, log->salt, err);
 }
@@ -168,7 +149,7 @@ static keel_status settle(keel_served_log *log, const keel_served_page *before, 
     if (ended) KEEL_TRY(keel_store_count_start(log->store, before->start, &entries, err));
     log->state.lost_before = ended && accepted > entries ? accepted - entries : 0;
     if (log->state.lost_before)
-        KEEL_TRY(keel_store_add_lost(log->store, before->start, now(), log->state.lost_before,
+        KEEL_TRY(keel_store_add_lost(log->store, before->start, keel_clock_wall(), log->state.lost_before,
                                      "the server ended before they were written", err));
     return keel_store_end_starts(log->store, err);
 }
@@ -178,7 +159,8 @@ static keel_status begin(keel_served_log *log, const keel_served_page *before, k
     KEEL_TRY(keel_store_begin(log->store, err));
     keel_status status = settle(log, before, err);
     if (status == KEEL_OK) status = read_salt(log, err);
-    if (status == KEEL_OK) status = keel_store_add_start(log->store, now(), arms, &log->start, err);
+    if (status == KEEL_OK)
+        status = keel_store_add_start(log->store, keel_clock_wall(), arms, &log->start, err);
     if (status == KEEL_OK) status = keel_store_commit(log->store, err);
     if (status != KEEL_OK) {
         keel_store_rollback(log->store);
@@ -192,12 +174,14 @@ static keel_status begin(keel_served_log *log, const keel_served_page *before, k
 }
 
 static void close_all(keel_served_log *log, bool settled) {
+    keel_store_close(log->asked);
     keel_store_close(log->store);
     keel_served_count_close(&log->count, settled);
     for (size_t i = 0; i < log->n; i++)
         keel_arena_free(&log->ring[(log->first + i) % log->options.queue].arena);
     pthread_cond_destroy(&log->more);
     pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->asking);
     keel_free(log->ring);
     keel_free(log);
 }
@@ -214,12 +198,14 @@ keel_status keel_served_log_open(keel_served_log **out, const char *store,
     log->context = *keel_context_current();
     log->context.interrupted = NULL;
     pthread_mutex_init(&log->lock, NULL);
-    pthread_cond_init(&log->more, NULL);
+    pthread_mutex_init(&log->asking, NULL);
+    keel_clock_condition(&log->more);
     log->ring = keel_calloc(log->options.queue, sizeof *log->ring);
     status = log->ring ? keel_store_check_path(store, err) : keel_nomem(err, store);
     if (status == KEEL_OK) status = keel_served_count_open(&log->count, store, &before, err);
     if (status == KEEL_OK) status = keel_store_open(&log->store, store, KEEL_STORE_CREATE, err);
     if (status == KEEL_OK) status = begin(log, &before, err);
+    if (status == KEEL_OK) status = keel_store_open(&log->asked, store, KEEL_STORE_READ, err);
     if (status == KEEL_OK && pthread_create(&log->thread, NULL, run, log) != 0)
         status = keel_fail(err, KEEL_E_NOMEM, store, "the log's thread cannot be started");
     if (status == KEEL_OK)
@@ -334,6 +320,26 @@ bool keel_served_log_feedback(keel_served_log *log, const keel_feedback *feedbac
     if (source) source = keel_redact_text(log->options.redact, source, &entry.arena, &failed);
     entry.feedback.source = source;
     return queue(log, entry, entry.feedback.request && source && !failed);
+}
+
+static bool is_queued(keel_served_log *log, const char *request) {
+    bool found = false;
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = log->n; i-- > 0 && !found;) { /* the newest first: it is asked for soon */
+        const keel_served *served = log->ring[(log->first + i) % log->options.queue].served;
+        found = served && strcmp(served->request, request) == 0;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return found;
+}
+
+/* What leaves the queue is in the store by then. */
+bool keel_served_log_knows(keel_served_log *log, const char *request) {
+    if (is_queued(log, request)) return true;
+    pthread_mutex_lock(&log->asking);
+    const keel_status status = keel_store_find_served(log->asked, request, NULL);
+    pthread_mutex_unlock(&log->asking);
+    return status != KEEL_E_NOT_FOUND;
 }
 
 void keel_served_log_state_of(keel_served_log *log, keel_served_log_state *out) {

@@ -41,6 +41,9 @@ void keel_served_log_close(keel_served_log *log);
  * served->start is set here; NULL: there was no memory for it. false: the queue is full, or there was no
  * memory; it is counted. From any thread; does not wait for the disk. */
 bool keel_served_log_put(keel_served_log *log, keel_served *served, keel_arena *arena);
+/* Whether a request of this id waits here or is in the store; true too where the store cannot be read, so
+ * that nobody knows. From any thread; reads the disk. */
+bool keel_served_log_knows(keel_served_log *log, const char *request);
 /* The same for feedback, which is copied. One about a request that is still queued is written after it. */
 bool keel_served_log_feedback(keel_served_log *log, const keel_feedback *feedback);
 

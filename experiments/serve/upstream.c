@@ -64,11 +64,6 @@ static const char *const passed[] = {
     "logit_bias", "response_format", "reasoning_effort",      NULL,
 };
 
-static double number_of(const cJSON *body, const char *key) {
-    const cJSON *value = keel_json_get(body, key);
-    return cJSON_IsNumber(value) ? value->valuedouble : (double)NAN;
-}
-
 static keel_status put_common(asking *a, keel_err *err) {
     keel_arena json = {0};
     const cJSON *body = NULL;
@@ -83,8 +78,8 @@ static keel_status put_common(asking *a, keel_err *err) {
         status = keel_json_print(value, false, &a->common, err);
         keel_buf_text(&a->common, ",");
     }
-    a->temperature = status == KEEL_OK ? number_of(body, "temperature") : (double)NAN;
-    a->seed = status == KEEL_OK ? number_of(body, "seed") : (double)NAN;
+    a->temperature = status == KEEL_OK ? keel_json_value(body, "temperature") : (double)NAN;
+    a->seed = status == KEEL_OK ? keel_json_value(body, "seed") : (double)NAN;
     keel_arena_free(&json);
     return status == KEEL_OK && a->common.failed ? keel_nomem(err, where) : status;
 }

@@ -152,9 +152,11 @@ static keel_status prepare(keel_versions *versions, const char *dir, version *on
     KEEL_TRY(keel_policy_load(&one->policy, dir, err));
     KEEL_TRY(open_base(versions, dir, one, err));
     KEEL_TRY(keel_policy_check_base(one->policy, one->base->base, err));
-    if (!isnan(o->harm_threshold) && one->policy->net.shape.cost)
-        one->policy->harm_threshold = o->harm_threshold;
-    if (o->fallback_unfamiliar && one->policy->familiar.n) keel_policy_when_unfamiliar(one->policy, true);
+    if (!isnan(o->harm_threshold)) KEEL_TRY(keel_policy_mask_above(one->policy, o->harm_threshold, err));
+    if (o->fallback_unfamiliar) {
+        KEEL_TRY(keel_policy_check_familiar(one->policy, err));
+        keel_policy_when_unfamiliar(one->policy, true);
+    }
     return check(one->policy, one->base->base, dir, err);
 }
 

@@ -102,6 +102,10 @@ def a_chat():
     for bad, key in (({"id": plain["id"]}, "feedback"), ({"feedback": "up"}, "id"), ({"id": plain["id"], "feedback": "great"}, "feedback")):
         status, _, answer = s.ask("POST", "/v1/feedback", bad)
         assert status == 400 and answer["error"]["param"] == key, answer
+    status, _, answer = s.ask("POST", "/v1/feedback", {"id": "chatcmpl-nobody", "feedback": "up"})
+    assert status == 404 and answer["error"]["param"] == "id" and s.metric('keel:log_lost_total{why="refused"}') == 0, answer
+    status, _, answer = s.ask("POST", "/v1/choose", {"messages": going_on["messages"][:1], "candidates": ["a", "b"], "keel": {"detials": True}})
+    assert status == 400 and answer["error"]["param"] == "keel" and "detials" in answer["error"]["message"], answer
     assert s.metric('keel:feedback_total{feedback="up"}') == 1 and s.metric('keel:decisions_total{arm="default"}') == 5
     assert "5 requests answered" in s.end()
     db = sqlite3.connect("live.db")

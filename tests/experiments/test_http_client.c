@@ -25,7 +25,8 @@ static bool is(const char *request, const char *path) {
 
 static bool answer(int peer, const char *request) {
     snprintf(seen, sizeof seen, "%s", request);
-    if (is(request, "/ok")) return fake_say_body(peer, "200 OK", "application/json", "{\"a\":1}"), true;
+    if (is(request, "/ok") || strstr(request, ".example.invalid/ok "))
+        return fake_say_body(peer, "200 OK", "application/json", "{\"a\":1}"), true;
     if (is(request, "/moved"))
         return fake_say(peer, "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n"), true;
     if (is(request, "/refused")) return fake_say_body(peer, "401 Unauthorized", "text/plain", "no"), true;
@@ -293,6 +294,24 @@ static void a_key_adds_no_header(void **state) {
     assert_int_equal(keel_http_client_start(client, &fetch, &err), KEEL_E_INVALID);
 }
 
+/* The proxy of this environment is the server itself, which answers for any host. */
+static void this_machine_alone_is_asked_past_the_proxy(void **state) {
+    (void)state;
+    setenv("http_proxy", server.url, 1);
+    unsetenv("no_proxy"), unsetenv("NO_PROXY");
+    keel_http_fetch fetch = to("/ok");
+    assert_int_equal(ask(fetch), KEEL_HTTP_NONE);
+    assert_non_null(strstr(seen, "POST /ok "));
+    static const char *const elsewhere[] = {"http://localhost.example.invalid/ok",
+                                            "http://127.example.invalid/ok"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        fetch.url = elsewhere[i];
+        assert_int_equal(ask(fetch), KEEL_HTTP_NONE);
+        assert_non_null(strstr(seen, elsewhere[i]));
+    }
+    unsetenv("http_proxy");
+}
+
 static int set_up(void **state) {
     (void)state;
     fake_start(&server, answer);
@@ -320,6 +339,7 @@ int main(void) {
         cmocka_unit_test(closing_ends_what_runs),
         cmocka_unit_test(addresses_are_checked),
         cmocka_unit_test(a_key_adds_no_header),
+        cmocka_unit_test(this_machine_alone_is_asked_past_the_proxy),
     };
     keel_err err;
     keel_http_client *probe;

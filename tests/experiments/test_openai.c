@@ -139,6 +139,8 @@ static void what_is_wrong_in_a_request_is_named(void **state) {
         {"{" HELLO ",\"model\":7}", "model", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":7}", "keel", KEEL_E_PARSE},
         {"{" HELLO ",\"keel\":{\"details\":\"yes\"}}", "details", KEEL_E_PARSE},
+        {"{" HELLO ",\"keel\":{\"detials\":true}}", "keel", KEEL_E_PARSE},
+        {"{" HELLO ",\"keel\":{\"metadata\":{}}}", "keel", KEEL_E_PARSE},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(read_chat(wrong[i].body), wrong[i].status);

@@ -36,7 +36,7 @@ static char *in(const char *name) {
 
 static int make(void **state) {
     (void)state;
-    const keel_versions_options options = {.harm_threshold = INFINITY};
+    const keel_versions_options options = {.harm_threshold = NAN};
     if (!scratch_make(folder, "serve")) return -1;
     assert_ok(fixture_base(in("log.jsonl"), in("s.db"), in("base"), "candidates", &err));
     assert_ok(fixture_policy(in("s.db"), in("base"), in("policy"), "1", &err));

@@ -89,6 +89,20 @@ static void wait_until_written(int64_t entries) {
     assert_int_equal(s.requests + s.feedback + s.lost, entries);
 }
 
+static void it_knows_what_is_queued_and_what_is_written(void **state) {
+    (void)state;
+    open_log(NULL);
+    assert_true(serve("r", "talk", "please", 1, NULL));
+    assert_true(keel_served_log_knows(serving, "r"));
+    wait_until_written(1);
+    assert_true(keel_served_log_knows(serving, "r"));
+    assert_false(keel_served_log_knows(serving, "s"));
+    close_log();
+    open_log(NULL); /* a later start */
+    assert_true(keel_served_log_knows(serving, "r"));
+    close_log();
+}
+
 static void requests_and_feedback_reach_the_store(void **state) {
     (void)state;
     open_log(NULL);
@@ -553,6 +567,7 @@ static void without_memory_entries_are_counted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(it_knows_what_is_queued_and_what_is_written),
         TEST(requests_and_feedback_reach_the_store),
         TEST(the_same_place_answered_twice_is_another_talk_of_the_group),
         TEST(feedback_about_nothing_and_a_request_twice_are_counted),

@@ -75,6 +75,18 @@ static const char *served_by(keel_versions *versions, size_t arm) {
     return name;
 }
 
+/* What a server promises of harm must not pass by a policy that cannot keep it. */
+static void a_threshold_needs_a_policy_that_has_one(void **state) {
+    (void)state;
+    keel_versions *versions = NULL;
+    keel_arms arms;
+    keel_arms_single(in("p1"), &arms);
+    assert_int_equal(
+        keel_versions_open(&versions, &arms, &(keel_versions_options){.harm_threshold = 0.5}, &err),
+        KEEL_E_USAGE);
+    assert_string_equal(err.where, "--harm-threshold");
+}
+
 /* ---- arms ---- */
 
 static void arms_are_read(void **state) {
@@ -448,6 +460,8 @@ static int know_hashes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arms_are_read),
+        cmocka_unit_test(a_threshold_needs_a_policy_that_has_one),
+        TEST(a_threshold_needs_a_policy_that_has_one),
         cmocka_unit_test(a_unit_stays_with_its_arm_and_shares_are_met),
         cmocka_unit_test(a_talk_goes_on_where_its_answers_were_given),
         cmocka_unit_test(the_map_of_talks_is_bounded),
