@@ -48,6 +48,10 @@ static const keel_flag_choices choices[] = {
 
 /* ---- flags ---- */
 
+static bool in(int value, int low, int high) {
+    return value >= low && value <= high;
+}
+
 /* "2026-11-30T14:00:00Z", seconds since 1970, or "all". */
 static keel_status parse_since(const char *text, double *out, keel_err *err) {
     struct tm t = {0};
@@ -60,7 +64,8 @@ static keel_status parse_since(const char *text, double *out, keel_err *err) {
     }
     if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%c%c", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min,
                &t.tm_sec, &z, &end) == 7 &&
-        z == 'Z' && t.tm_year >= 1970 && t.tm_mon >= 1 && t.tm_mon <= 12 && t.tm_mday >= 1) {
+        z == 'Z' && t.tm_year >= 1970 && in(t.tm_mon, 1, 12) && in(t.tm_mday, 1, 31) &&
+        in(t.tm_hour, 0, 23) && in(t.tm_min, 0, 59) && in(t.tm_sec, 0, 60)) {
         /* days since 1970 (Howard Hinnant's days_from_civil) */
         const int y = t.tm_year - (t.tm_mon <= 2), era = y / 400, of_era = y - era * 400;
         const int of_year = (153 * (t.tm_mon + (t.tm_mon > 2 ? -3 : 9)) + 2) / 5 + t.tm_mday - 1;
@@ -289,36 +294,26 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 
 /* ---- for people ---- */
 
-static const char *text_of(const cJSON *row, const char *key) {
-    const char *text = cJSON_GetStringValue(keel_json_get(row, key));
-    return text ? text : "";
-}
-
-static double number_of(const cJSON *row, const char *key) {
-    const cJSON *item = keel_json_get(row, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
-}
-
-static void difference_cell(keel_table *table, const cJSON *difference) {
-    const double value = number_of(difference, "value"), low = number_of(difference, "low");
+static void difference_cell(keel_table *table, const cJSON *difference, const char *key) {
+    const double value = keel_json_value(difference, key), low = keel_json_value(difference, "low");
     if (isnan(value))
         keel_table_cell(table, "-");
     else if (isnan(low))
         keel_table_cell(table, "%+.3f", value);
     else
-        keel_table_cell(table, "%+.3f [%+.3f, %+.3f]", value, low, number_of(difference, "high"));
+        keel_table_cell(table, "%+.3f [%+.3f, %+.3f]", value, low, keel_json_value(difference, "high"));
 }
 
 static void metric_row(keel_table *table, const char *metric, const cJSON *arm) {
     const cJSON *of = keel_json_get(arm, metric), *difference = keel_json_get(of, "difference");
-    const double unjudged = number_of(of, "unjudged"), p = number_of(difference, "p");
+    const double unjudged = keel_json_value(of, "unjudged"), p = keel_json_value(difference, "p");
     keel_table_cell(table, "%s %s", metric, arm->string);
-    keel_table_cell(table, "%.0f", number_of(of, "n"));
+    keel_table_cell(table, "%.0f", keel_json_value(of, "n"));
     keel_table_interval(table, of);
     keel_table_cell(table, isnan(unjudged) ? "-" : "%.0f %%", 100 * unjudged);
-    difference_cell(table, difference);
+    difference_cell(table, difference, "value");
     keel_table_cell(table, isnan(p) ? "-" : "%.3f", p);
-    keel_table_cell(table, "%s", difference ? text_of(difference, "verdict") : "control");
+    keel_table_cell(table, "%s", difference ? keel_json_text(difference, "verdict", "") : "control");
 }
 
 static void print_cell(const cJSON *cell, FILE *out) {
@@ -326,13 +321,13 @@ static void print_cell(const cJSON *cell, FILE *out) {
                                         "difference",  "p",     "verdict"};
     const cJSON *arm;
     keel_table table = {.columns = sizeof heads / sizeof *heads};
-    if (text_of(cell, "segment")[0]) {
+    if (keel_json_text(cell, "segment", "")[0]) {
         fputs("segment ", out);
-        keel_print_line(out, text_of(cell, "segment"), 60);
+        keel_print_line(out, keel_json_text(cell, "segment", ""), 60);
         fputs(": ", out);
     }
-    if (text_of(cell, "from")[0]) fprintf(out, "from %s: ", text_of(cell, "from"));
-    fprintf(out, "sample ratio p = %.3g%s\n", number_of(cell, "sample_ratio_p"),
+    if (keel_json_text(cell, "from", "")[0]) fprintf(out, "from %s: ", keel_json_text(cell, "from", ""));
+    fprintf(out, "sample ratio p = %.3g%s\n", keel_json_value(cell, "sample_ratio_p"),
             cJSON_IsTrue(keel_json_get(cell, "void")) ? ": VOID, arms were not assigned as they should be"
                                                       : "");
     for (size_t i = 0; i < table.columns; i++) keel_table_cell(&table, "%s", heads[i]);
@@ -348,24 +343,20 @@ static void print_totals(const cJSON *total, FILE *out) {
     const cJSON *arm;
     keel_table table = {.columns = 4};
     static const char *const heads[] = {"all cells: metric, arm", "units", "post-stratified difference",
-                                        "Mantel-Haenszel"};
+                                        "Mantel-Haenszel, of this look"};
     for (size_t i = 0; i < 4; i++) keel_table_cell(&table, "%s", heads[i]);
     cJSON_ArrayForEach (arm, total)
         for (int m = 0; m < KEEL_EXPERIMENT_N; m++) {
             const cJSON *of = keel_json_get(arm, keel_experiment_metrics[m]);
-            const double value = number_of(of, "difference"), low = number_of(of, "low"),
-                         sparse = number_of(of, "mantel_haenszel");
+            const double sparse = keel_json_value(of, "mantel_haenszel");
             keel_table_cell(&table, "%s %s", keel_experiment_metrics[m], arm->string);
-            keel_table_cell(&table, "%.0f", number_of(of, "units"));
-            if (isnan(value))
-                keel_table_cell(&table, "-");
-            else
-                keel_table_cell(&table, "%+.3f [%+.3f, %+.3f]", value, low, number_of(of, "high"));
+            keel_table_cell(&table, "%.0f", keel_json_value(of, "units"));
+            difference_cell(&table, of, "difference");
             if (isnan(sparse))
                 keel_table_cell(&table, "-");
             else
                 keel_table_cell(&table, "%+.3f +- %.3f", sparse,
-                                1.96 * sqrt(number_of(of, "mantel_haenszel_variance")));
+                                1.96 * sqrt(keel_json_value(of, "mantel_haenszel_variance")));
         }
     keel_table_print(&table, out);
     keel_table_free(&table);
@@ -375,18 +366,19 @@ static void print_about(const cJSON *result, FILE *out) {
     const cJSON *about = keel_json_get(result, "about"), *arm;
     cJSON_ArrayForEach (arm, keel_json_get(result, "arms"))
         fprintf(out, "arm %s%s serves policy %.12s\n", arm->string,
-                strcmp(arm->string, text_of(about, "control")) == 0 ? " (control)" : "",
+                strcmp(arm->string, keel_json_text(about, "control", "")) == 0 ? " (control)" : "",
                 cJSON_GetStringValue(arm));
-    fprintf(out, "%.0f requests", number_of(about, "requests"));
-    if (text_of(about, "since")[0])
-        fprintf(out, " since %s (%.0f earlier ones are of other policies)", text_of(about, "since"),
-                number_of(about, "earlier"));
-    fprintf(out, "; nobody told the risk of %.0f of them\n", number_of(about, "risk_unknown"));
+    fprintf(out, "%.0f requests", keel_json_value(about, "requests"));
+    if (keel_json_text(about, "since", "")[0])
+        fprintf(out, " since %s (%.0f earlier ones are of other policies)",
+                keel_json_text(about, "since", ""), keel_json_value(about, "earlier"));
+    fprintf(out, "; nobody told the risk of %.0f of them\n", keel_json_value(about, "risk_unknown"));
     fprintf(
         out,
         "unit: %s; intervals hold at all times together (%.0f %%, %s); verdicts over %.0f comparisons by %s\n\n",
-        text_of(about, "unit"), 100 * (1 - number_of(about, "alpha")), text_of(about, "interval"),
-        number_of(about, "comparisons"), text_of(about, "correct"));
+        keel_json_text(about, "unit", ""), 100 * (1 - keel_json_value(about, "alpha")),
+        keel_json_text(about, "interval", ""), keel_json_value(about, "comparisons"),
+        keel_json_text(about, "correct", ""));
 }
 
 static void print(const cJSON *result, FILE *out) {
@@ -397,8 +389,8 @@ static void print(const cJSON *result, FILE *out) {
         print_totals(keel_json_get(result, "total"), out);
     cJSON_ArrayForEach (row, keel_json_get(result, "guardrails"))
         fprintf(out, "guardrail %s: arm %s: %s\n",
-                cJSON_IsTrue(keel_json_get(row, "broken")) ? "BROKEN" : "kept", text_of(row, "arm"),
-                text_of(row, "guard"));
+                cJSON_IsTrue(keel_json_get(row, "broken")) ? "BROKEN" : "kept",
+                keel_json_text(row, "arm", ""), keel_json_text(row, "guard", ""));
 }
 
 const keel_verb keel_verb_ab = {
@@ -420,7 +412,9 @@ const keel_verb keel_verb_ab = {
         "insufficient:\n"
         "neither has a verdict. Verdicts keep the share of false ones below alpha over all comparisons of the table. "
         "The total\n"
-        "over cells is post-stratified, over cells with enough units; Mantel-Haenszel's takes sparse ones too.\n"
+        "over cells is post-stratified, over cells with enough units; Mantel-Haenszel's takes sparse ones too, and its "
+        "interval is\n"
+        "of one look alone.\n"
         "\n"
         "A guardrail is broken where a one-sided interval shows that an arm is beyond it: \"refusal_rate >= control - "
         "0.05\",\n"

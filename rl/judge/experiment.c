@@ -27,12 +27,19 @@ typedef struct list {
     unit *first, *last;
 } list;
 
+typedef struct error_of_unit {
+    uint64_t unit;
+    double error;
+} error_of_unit;
+
 typedef struct analysis {
     const keel_experiment_config *config;
     keel_experiment *out;
     size_t mask;
     unit **table; /* [mask + 1] */
     list *lists;  /* [cells, metrics, arms] */
+    size_t n_units;
+    error_of_unit *errors; /* [n_units], of a total */
     keel_arena *arena;
 } analysis;
 
@@ -48,7 +55,7 @@ static unit *unit_of(analysis *a, const keel_observation *o, bool *new) {
     *new = !a->table[at];
     if (*new) a->table[at] = keel_arena_calloc(a->arena, 1, sizeof *a->table[at]);
     unit *one = a->table[at];
-    if (one && *new) one->name = o->unit, one->cell = o->cell, one->arm = o->arm;
+    if (one && *new) one->name = o->unit, one->cell = o->cell, one->arm = o->arm, a->n_units++;
     return one;
 }
 
@@ -153,29 +160,69 @@ static void compare(const analysis *a, size_t cell, size_t metric, size_t arm) {
 
 /* ---- totals ---- */
 
+static int by_unit(const void *a, const void *b) {
+    const error_of_unit *one = a, *other = b;
+    return one->unit != other->unit ? (one->unit > other->unit) - (one->unit < other->unit)
+                                    : (one->error > other->error) - (one->error < other->error);
+}
+
+static bool counts_in_total(const keel_experiment_cell *cell, size_t metric, size_t arm) {
+    return !cell->is_void && !cell->difference[metric][arm].insufficient;
+}
+
+/* The variance of the post-stratified difference, and how many units it has. Units are independent of each
+ * other, but the values of one in several cells are not: its errors, w (x - mean) / n with a cell's weight w
+ * and, for the control, -w, are added up before they are squared. Each side of each cell has a made-up unit
+ * besides, 1/2 from its mean, so that it is never 0. */
+static double spread_of(const analysis *a, size_t metric, size_t arm, double all, double *units) {
+    double variance = 0;
+    size_t n = 0;
+    for (size_t c = 0; c < a->out->n_cells; c++) {
+        const keel_experiment_cell *cell = &a->out->cells[c];
+        if (!counts_in_total(cell, metric, arm)) continue;
+        const keel_arm_mean *mean = cell->mean[metric];
+        const double weight = (mean[arm].units + mean[0].units) / all;
+        for (size_t side = 0; side <= arm; side += arm) {
+            const double each = (side ? weight : -weight) / mean[side].units;
+            variance += 0.25 * each * each;
+            for (const unit *one = list_of(a, c, metric, side)->first; one; one = one->next[metric])
+                a->errors[n++] = (error_of_unit){one->name, each * (value_of(one, metric) - mean[side].mean)};
+        }
+    }
+    qsort(a->errors, n, sizeof *a->errors, by_unit);
+    *units = 0;
+    for (size_t i = 0; i < n; ++*units) {
+        double error = 0;
+        for (const uint64_t name = a->errors[i].unit; i < n && a->errors[i].unit == name; i++)
+            error += a->errors[i].error;
+        variance += error * error;
+    }
+    return variance;
+}
+
 static keel_status add_total(const analysis *a, size_t metric, size_t arm, keel_err *err) {
     static const double R = 0.1;
     keel_experiment_total *out = &a->out->total[metric][arm];
     keel_stratum *all = keel_arena_calloc(a->arena, 2 * a->out->n_cells + 1, sizeof *all);
     keel_stratum *large = all ? all + a->out->n_cells : NULL;
     size_t n = 0, n_large = 0;
-    double variance;
+    double variance, units, half = INFINITY;
     if (!all) return keel_nomem(err, "experiment");
     for (size_t c = 0; c < a->out->n_cells; c++) {
         const keel_experiment_cell *cell = &a->out->cells[c];
         const keel_arm_mean *t = &cell->mean[metric][arm], *k = &cell->mean[metric][0];
         if (cell->is_void) continue;
         all[n++] = (keel_stratum){t->units, k->units, t->mean, k->mean, t->variance, k->variance};
-        if (cell->difference[metric][arm].insufficient) continue;
+        if (!counts_in_total(cell, metric, arm)) continue;
         large[n_large++] = all[n - 1];
         out->units += t->units + k->units;
     }
     out->known = keel_post_stratified(large, n_large, &out->difference, &variance);
+    if (out->known) {
+        variance = spread_of(a, metric, arm, out->units, &units);
+        half = keel_asymptotic_half_width(sqrt(variance * units / 2), units / 2, R, a->config->alpha);
+    }
     out->deviation = sqrt(variance);
-    const double pairs = out->units / 2;
-    const double half = out->known
-                            ? keel_asymptotic_half_width(sqrt(variance * pairs), pairs, R, a->config->alpha)
-                            : INFINITY;
     out->low = fmax(out->difference - half, -1);
     out->high = fmin(out->difference + half, 1);
     out->sparse_known = keel_mantel_haenszel(all, n, &out->sparse, &variance);
@@ -223,7 +270,8 @@ static keel_status collect(analysis *a, const keel_observation *observations, si
             return keel_fail(err, KEEL_E_INVALID, "experiment", "an observation of no arm or cell");
         KEEL_TRY(add(a, &observations[i], err));
     }
-    return KEEL_OK;
+    a->errors = keel_arena_calloc(a->arena, a->n_units + 1, sizeof *a->errors);
+    return a->errors ? KEEL_OK : keel_nomem(err, "experiment");
 }
 
 static void finish_cell(const analysis *a, size_t c) {

@@ -84,8 +84,9 @@ typedef struct keel_experiment_cell {
 typedef struct keel_experiment_total {
     double units; /* that it rests on, of arm and control */
     bool known;
-    double difference, deviation; /* post-stratified, over cells with enough units */
-    double low, high;             /* asymptotic confidence sequence */
+    double difference; /* post-stratified, over cells with enough units */
+    double deviation;  /* of it; a unit's values in several cells may depend on each other */
+    double low, high;  /* asymptotic confidence sequence */
     bool sparse_known;
     double sparse, sparse_deviation; /* Mantel-Haenszel, over all cells */
 } keel_experiment_total;

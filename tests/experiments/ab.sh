@@ -25,6 +25,7 @@ expect "an arm that is none" 1 "no such arm" ab --store s.db --control c
 expect "a guardrail that is none" 2 "no guardrail" ab --store s.db --guard "refusal_rate > 1"
 expect "a guardrail that is broken" 3 "1 guardrails are broken" ab --store s.db --quiet --guard "refusal_rate >= control - 0.05" --guard "refusal_rate >= 0.3"
 expect "a time that is none" 2 "is no time" ab --store s.db --since yesterday
+expect "an hour that is none" 2 "is no time" ab --store s.db --since 2026-11-30T25:00:00Z
 expect "since a time" 0 "" ab --store s.db --since 1970-01-01T00:50:00Z --json --quiet
 [ "$(json about.requests out.txt)" = 1000 ] || fail "1000 requests from second 3000 on, not $(json about.requests out.txt)"
 

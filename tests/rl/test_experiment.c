@@ -129,6 +129,35 @@ static void windows_are_compared_each_with_itself(void **state) {
     assert_true(fabs(found.total[KEEL_EXPERIMENT_REFUSAL][1].difference - .1) < .04);
 }
 
+/* The same users in four windows say no more than in one: their values go together. */
+static void a_user_in_many_windows_is_one_user(void **state) {
+    (void)state;
+    enum { N = 400, WINDOWS = 4 };
+    keel_observation *all = room(N * WINDOWS);
+    const keel_experiment_total *total = &found.total[KEEL_EXPERIMENT_REFUSAL][1];
+    make(all, N, .5, .6, .5, 8);
+    analyse_with((keel_experiment_config){0}, all, N, 1);
+    const double once = total->deviation, low = total->low;
+    for (size_t i = N; i < N * WINDOWS; i++) all[i] = all[i - N], all[i].cell++;
+    analyse_with((keel_experiment_config){0}, all, N * WINDOWS, WINDOWS);
+    assert_true(fabs(total->deviation / once - 1) < .01 && fabs(total->low - low) < .01);
+    for (size_t i = N; i < N * WINDOWS; i++) all[i].unit += N * all[i].cell; /* other users */
+    analyse_with((keel_experiment_config){0}, all, N * WINDOWS, WINDOWS);
+    assert_true(fabs(2 * total->deviation / once - 1) < .01 && total->low > low);
+}
+
+/* Everybody alike on each side: what is shown is not certain. */
+static void a_total_without_variance_has_an_interval(void **state) {
+    (void)state;
+    enum { N = 100 };
+    keel_observation *all = room(N);
+    const keel_experiment_total *total = &found.total[KEEL_EXPERIMENT_REFUSAL][1];
+    make(all, N, 0, 1, .5, 9);
+    analyse_with((keel_experiment_config){0}, all, N, 1);
+    near(total->difference, 1);
+    assert_true(total->low > .5 && total->low < .98);
+}
+
 /* What was shown once stays shown: p is the least of all looks, e is that of now. */
 static void p_does_not_rise_again(void **state) {
     (void)state;
@@ -229,6 +258,8 @@ int main(void) {
         TEST(a_unit_counts_once_with_its_mean),
         TEST(a_difference_is_found_by_every_way_and_nothing_where_there_is_none),
         TEST(a_wrong_ratio_voids_the_cell_and_its_part_of_the_total),
+        TEST(a_user_in_many_windows_is_one_user),
+        TEST(a_total_without_variance_has_an_interval),
         TEST(windows_are_compared_each_with_itself),
         TEST(p_does_not_rise_again),
         TEST(guardrails_are_read),
