@@ -73,6 +73,28 @@ keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err) {
     return keel_json_parse_file(path, out, err);
 }
 
+static bool overlaps(const char *text, const keel_split *part, keel_base_saw *out) {
+    keel_split tuned_on;
+    if (text && keel_split_parse(text, &tuned_on, NULL) == KEEL_OK && keel_split_disjoint(&tuned_on, part))
+        return false;
+    snprintf(out->text, sizeof out->text, "%s", text ? text : "what nobody says");
+    return true;
+}
+
+keel_status keel_cli_base_saw(const char *dir, const keel_split *part, keel_base_saw *out, keel_err *err) {
+    cJSON *manifest = NULL;
+    *out = (keel_base_saw){0};
+    KEEL_TRY(keel_manifest_read(dir, &manifest, err));
+    const cJSON *lineage = keel_json_get(manifest, "lineage");
+    out->itself = overlaps(keel_json_text(lineage, "split", NULL), part, out);
+    for (; lineage && !out->teacher; lineage = keel_json_get(lineage, "before")) {
+        const char *taught_on = keel_json_text(lineage, "teacher_split", NULL);
+        out->teacher = taught_on && overlaps(taught_on, part, out);
+    }
+    cJSON_Delete(manifest);
+    return KEEL_OK;
+}
+
 /* ---- results ---- */
 
 static cJSON *arguments_json(const keel_cli *cli) {

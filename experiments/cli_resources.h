@@ -43,4 +43,12 @@ cJSON *keel_interval_json(const keel_interval *interval);
 /* The manifest of an artefact (keel.json), unchecked: for reports. */
 keel_status keel_manifest_read(const char *dir, cJSON **out, keel_err *err);
 
+/* What a base may know of a part of the log, by its keel.json and those of what it was compressed from. */
+typedef struct keel_base_saw {
+    bool itself;    /* it was tuned on some of it, or nobody says on what */
+    bool teacher;   /* the base that taught it was */
+    char text[160]; /* the split that it, or its teacher, was tuned on */
+} keel_base_saw;
+keel_status keel_cli_base_saw(const char *dir, const keel_split *part, keel_base_saw *out, keel_err *err);
+
 #endif

@@ -245,19 +245,18 @@ static keel_status put_result(keel_cli *cli, const compressing *c, keel_err *err
 }
 
 /* "changed", the share of decisions that are not as they were, and "loss", which without a policy is the
- * same.
- */
-static void put_loss(cJSON *metrics, const cJSON *policy) {
-    const cJSON *same = keel_json_get(policy ? policy : metrics, "agreement"), *loss;
-    const double value = cJSON_GetNumberValue(keel_json_get(same, "value")),
-                 low = cJSON_GetNumberValue(keel_json_get(same, "low")),
-                 high = cJSON_GetNumberValue(keel_json_get(same, "high")),
-                 n = cJSON_GetNumberValue(keel_json_get(same, "n"));
-    if (!same) return;
-    const keel_interval changed = {.value = 1 - value, .low = 1 - high, .high = 1 - low, .n = n};
-    keel_json_add(metrics, "changed", keel_interval_json(&changed));
-    loss = keel_json_get(policy ? policy : metrics, policy ? "loss" : "changed");
-    keel_json_add(metrics, "loss", cJSON_Duplicate(loss, true));
+ * same. */
+static bool put_loss(cJSON *metrics, const keel_compress_measured *measured, const cJSON *policy) {
+    const bool decided = measured->decisions > 0;
+    if (decided && !cJSON_AddNumberToObject(metrics, "decisions_measured", (double)measured->decisions))
+        return false;
+    if (!policy && !decided) return true;
+    return keel_json_add(metrics, "changed",
+                         policy ? cJSON_Duplicate(keel_json_get(policy, "changed"), true)
+                                : keel_interval_json(&measured->changed)) &&
+           keel_json_add(
+               metrics, "loss",
+               cJSON_Duplicate(keel_json_get(policy ? policy : metrics, policy ? "loss" : "changed"), true));
 }
 
 /* What came out beside what it was, on decisions held out; without any, that is said. */
@@ -293,8 +292,7 @@ static keel_status compress(keel_cli *cli, compressing *c, keel_err *err) {
     KEEL_TRY(put_result(cli, c, err));
     if (status == KEEL_OK) KEEL_TRY(measure(cli, c, err));
     cJSON *metrics = cJSON_GetObjectItemCaseSensitive(cli->result, "metrics");
-    if (!keel_compress_measure_put(&c->measured, metrics)) return keel_nomem(err, "compress");
-    put_loss(metrics, c->exchange);
+    if (!put_loss(metrics, &c->measured, c->exchange)) return keel_nomem(err, "compress");
     KEEL_TRY(keel_cli_check_result(cli, err));
     if (c->store) KEEL_TRY(keel_record_run(cli, c->store, err));
     /* Times are not recorded: a command that was cut off and given again is recorded as one that was not. */

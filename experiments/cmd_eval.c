@@ -57,6 +57,7 @@ typedef struct judged {
     const char *const *dirs;
     keel_policy **policies;
     keel_base **bases;
+    bool *seen;
     size_t count;
     double (*weights)[KEEL_N_REWARDS]; /* that the policies are asked to decide by, one after the other */
     size_t n_weights;
@@ -84,20 +85,33 @@ static keel_status judged_split(const keel_cli *cli, keel_store *store, const ke
     return KEEL_OK;
 }
 
-/* Whether it was trained on something of what it is judged on. */
-static bool is_seen(const keel_policy *policy, const keel_split *judged_on) {
+/* Whether it was trained on something of what it is judged on, or its base, or who taught that, was tuned on
+ * it: such rates flatter, and it is said. Crossed features of a conversation know nothing of it. */
+static keel_status find_seen(judged *all, size_t i, const char *base_dir, keel_err *err) {
+    const keel_policy *policy = all->policies[i];
+    const keel_split *judged_on = &all->items[i].split;
     keel_split trained;
-    return keel_split_parse(policy->split, &trained, NULL) == KEEL_OK &&
-           !keel_split_disjoint(&trained, judged_on);
-}
-
-/* Rates on the training split flatter the policy: say so. */
-static void note_seen(const keel_policy *policy, const keel_split *judged_on) {
-    if (!is_seen(policy, judged_on)) return;
-    keel_log(KEEL_LOG_INFO,
-             "note: trained on %s and judged on %s, which overlap: in the store it was trained on, these "
-             "rates flatter the policy",
-             policy->split, judged_on->text);
+    keel_base_saw saw;
+    char found[4096];
+    if (policy && keel_split_parse(policy->split, &trained, NULL) == KEEL_OK &&
+        !keel_split_disjoint(&trained, judged_on)) {
+        all->seen[i] = true;
+        keel_log(KEEL_LOG_INFO,
+                 "note: trained on %s and judged on %s, which overlap: in the store it was trained on, these "
+                 "rates flatter the policy",
+                 policy->split, judged_on->text);
+        return KEEL_OK;
+    }
+    if (!base_dir) KEEL_TRY(keel_cli_find_base(all->dirs[i], policy->base_hash, found, sizeof found, err));
+    KEEL_TRY(keel_cli_base_saw(base_dir ? base_dir : found, judged_on, &saw, err));
+    all->seen[i] = saw.teacher || (saw.itself && !all->bases[i]->crossed);
+    if (all->seen[i])
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: the base%s was tuned on %s and is judged on %s, which overlap: in the store it was tuned "
+            "on, these rates flatter it and its policy",
+            saw.teacher ? "'s teacher" : "", saw.text, judged_on->text);
+    return KEEL_OK;
 }
 
 /* A policy that learned from rewards computed in another way is judged by those of this store. */
@@ -140,7 +154,8 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
     all->items = keel_arena_calloc(&cli->arena, count, sizeof *all->items);
     all->policies = keel_arena_calloc(&cli->arena, count, sizeof *all->policies);
     all->bases = keel_arena_calloc(&cli->arena, count, sizeof *all->bases);
-    if (!all->items || !all->policies || !all->bases)
+    all->seen = keel_arena_calloc(&cli->arena, count, sizeof *all->seen);
+    if (!all->items || !all->policies || !all->bases || !all->seen)
         return keel_fail(err, KEEL_E_NOMEM, NULL, "for %zu policies", count);
     for (size_t i = 0; i < count; i++) {
         all->count = i + 1;
@@ -153,7 +168,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
         all->items[i].policy = all->policies[i];
         all->items[i].base = all->bases[i];
         KEEL_TRY(judged_split(cli, store, all->policies[i], &all->items[i].split, err));
-        if (policies) note_seen(all->policies[i], &all->items[i].split);
+        KEEL_TRY(find_seen(all, i, base, err));
     }
     for (size_t i = all->n_weights; i-- > 0;) KEEL_TRY(judged_weigh(all, i, err)); /* the first in the end */
     return KEEL_OK;
@@ -214,7 +229,7 @@ static keel_status about_json(const judged *all, cJSON *list, keel_err *err) {
         cJSON_AddStringToObject(row, "trained_on", policy ? policy->split : "");
         cJSON_AddStringToObject(row, "judged_on", all->items[i].split.text);
         cJSON_AddStringToObject(row, "base", all->bases[i]->hash);
-        if (policy) cJSON_AddBoolToObject(row, "seen", is_seen(policy, &all->items[i].split));
+        cJSON_AddBoolToObject(row, "seen", all->seen[i]);
         if (policy) cJSON_AddNumberToObject(row, "beta", policy->beta);
         if (policy && policy->conditioned)
             keel_json_add(row, "weights", cJSON_CreateDoubleArray(policy->weight, KEEL_N_REWARDS));

@@ -203,7 +203,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     }
     if (keel_cli_has(cli, "--lines") || keel_cli_has(cli, "--weights") || keel_cli_has(cli, "--store"))
         return keel_fail(err, KEEL_E_USAGE, dir, "--lines, --weights and --store are for decoders");
-    if (!ours) KEEL_TRY(keel_base_find_kind(dir, &kind, err));
+    if (!ours) KEEL_TRY(keel_base_find_made(dir, &kind, err));
     return encodes ? add_encoder(cli, dir, err) : KEEL_OK;
 }
 

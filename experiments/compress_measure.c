@@ -13,7 +13,7 @@ typedef struct measuring {
     const keel_compress_decider *who[2]; /* before, after */
     double *seconds[2];                  /* [most] */
     size_t n, most;
-    keel_rate same;
+    keel_rate changed;
     keel_arena scratch;
 } measuring;
 
@@ -39,7 +39,7 @@ static keel_status measure_decision(measuring *m, const keel_conversation *conve
         chosen[i] = choice.chosen;
     }
     m->n++;
-    keel_rate_count(&m->same, chosen[0] == chosen[1]);
+    keel_rate_count(&m->changed, chosen[0] != chosen[1]);
     return KEEL_OK;
 }
 
@@ -49,7 +49,7 @@ static keel_status measure_conversation(measuring *m, const keel_conversation *c
     for (size_t d = 0; d < conversation->n_decisions && m->n < m->most; d++)
         if (keel_base_n_actions(m->who[0]->base, &conversation->decisions[d]) > 1)
             KEEL_TRY(measure_decision(m, conversation, d, err));
-    keel_rate_end(&m->same);
+    keel_rate_end(&m->changed);
     *counted += m->n > first;
     return KEEL_OK;
 }
@@ -88,18 +88,12 @@ keel_status keel_compress_measure(const keel_compress_decider *before, const kee
         out->decisions = m.n;
         out->latency_before_ms = median_ms(m.seconds[0], m.n);
         out->latency_ms = median_ms(m.seconds[1], m.n);
-        out->agreement = keel_rate_interval(&m.same, 0.95);
+        out->changed = keel_rate_interval(&m.changed, 0.95);
     }
     for (int i = 0; i < 2; i++) keel_free(m.seconds[i]);
     keel_arena_free(&m.scratch);
     keel_arena_free(&read);
     return status;
-}
-
-bool keel_compress_measure_put(const keel_compress_measured *measured, cJSON *metrics) {
-    return measured->decisions == 0 ||
-           (cJSON_AddNumberToObject(metrics, "decisions_measured", (double)measured->decisions) &&
-            keel_json_add(metrics, "agreement", keel_interval_json(&measured->agreement)));
 }
 
 bool keel_compress_measure_put_times(const keel_compress_measured *measured, cJSON *metrics) {

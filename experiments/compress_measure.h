@@ -1,5 +1,5 @@
 /* What a smaller base, with its policy or without, is beside what it was, on logged decisions: how long one
- * decision takes, and whether the choice is the same. */
+ * decision takes, and whether the choice has changed. */
 #ifndef KEEL_EXPERIMENTS_COMPRESS_MEASURE_H
 #define KEEL_EXPERIMENTS_COMPRESS_MEASURE_H
 
@@ -18,19 +18,17 @@ typedef struct keel_compress_measured {
     size_t conversations, decisions;      /* looked at: those with at least two actions */
     double latency_ms, latency_before_ms; /* medians of processor time; a decision at a time, the two in turn,
                                              on the calling thread */
-    keel_interval agreement; /* share of decisions whose choice is the same; n 0: there are none */
+    keel_interval changed; /* share of decisions whose choice is another; n 0: there are none */
 } keel_compress_measured;
 
 /* Decisions of the corpus' conversations in their order by name, until there are `most`. Times depend on the
- * machine and on what else runs there; agreement does not. KEEL_E_INTERRUPTED. */
+ * machine and on what else runs there; `changed` does not. KEEL_E_INTERRUPTED. */
 keel_status keel_compress_measure(const keel_compress_decider *before, const keel_compress_decider *after,
                                   keel_corpus *corpus, size_t most, keel_compress_measured *out,
                                   keel_err *err);
 
-/* Adds "agreement" {value, low, high, n} and "decisions_measured" to metrics, which the same command gives
- * again; and what it does not: "latency_ms" and "latency_ms_before". Both nothing where no decision was
- * looked at; false: no memory. */
-bool keel_compress_measure_put(const keel_compress_measured *measured, cJSON *metrics);
+/* Adds "latency_ms" and "latency_ms_before" to metrics, which the same command does not give again; nothing
+ * where no decision was looked at. false: no memory. */
 bool keel_compress_measure_put_times(const keel_compress_measured *measured, cJSON *metrics);
 
 typedef struct keel_compress_places {

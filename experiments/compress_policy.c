@@ -42,13 +42,11 @@ enum { BEFORE = KEEL_EXCHANGE_BEFORE, AFTER = KEEL_EXCHANGE_AFTER };
 
 static keel_status open_all(exchanging *x) {
     const keel_compress_policy_job *job = x->job;
-    keel_eval_config unused;
     KEEL_TRY(keel_cli_open_policy(job->policy, job->base, &x->policy[BEFORE], &x->base[BEFORE], x->err));
     KEEL_TRY(keel_policy_load(&x->policy[AFTER], job->policy, x->err));
     KEEL_TRY(keel_base_load(&x->base[AFTER], job->small_base, x->err));
     KEEL_TRY(keel_policy_rebind(x->policy[AFTER], x->base[AFTER], x->err));
     KEEL_TRY(keel_manifest_read(job->policy, &x->manifest, x->err));
-    KEEL_TRY(keel_options_defaults(keel_eval_config_options, &unused, x->err));
     return keel_derive_rewards(job->store, &x->rewards, x->err);
 }
 
@@ -72,16 +70,10 @@ static const cJSON *last_bound(const cJSON *manifest) {
  * them (crossed logits) compression leaves as it was, so that they would test what the base was. */
 static keel_status is_known(const exchanging *x, const keel_split *part, bool *out) {
     const keel_split *looked_at = x->job->looked_at;
-    const char *text = NULL;
-    cJSON *manifest = NULL;
-    keel_split tuned_on;
-    KEEL_TRY(keel_manifest_read(x->job->small_base, &manifest, x->err));
-    const keel_status status = keel_json_string(keel_json_get(manifest, "lineage"), "split", false, &text,
-                                                x->job->small_base, x->err);
-    *out = !text || keel_split_parse(text, &tuned_on, NULL) != KEEL_OK ||
-           !keel_split_disjoint(&tuned_on, part) || (looked_at && !keel_split_disjoint(looked_at, part));
-    cJSON_Delete(manifest);
-    return status;
+    keel_base_saw saw;
+    KEEL_TRY(keel_cli_base_saw(x->job->small_base, part, &saw, x->err));
+    *out = saw.itself || saw.teacher || (looked_at && !keel_split_disjoint(looked_at, part));
+    return KEEL_OK;
 }
 
 /* The part that tested the policy before, if it can again; else half of what is held out. */
@@ -205,14 +197,22 @@ static cJSON *threshold_json(double threshold) {
     return isfinite(threshold) ? cJSON_CreateNumber(threshold) : cJSON_CreateNull();
 }
 
+/* The share of decisions that are not as they were. */
+static keel_interval changed_of(const keel_exchange *found) {
+    const keel_interval *same = &found->same;
+    return (keel_interval){
+        .value = 1 - same->value, .low = 1 - same->high, .high = 1 - same->low, .n = same->n};
+}
+
 static keel_status put_result(exchanging *x) {
+    const keel_interval changed = changed_of(&x->found);
     cJSON *json = x->result = cJSON_CreateObject(), *table = cJSON_AddObjectToObject(json, "table"),
           *threshold = cJSON_AddObjectToObject(json, "threshold");
     bool good = json && table && threshold && cJSON_AddStringToObject(json, "held_out", x->judged.text) &&
                 cJSON_AddNumberToObject(json, "critic_bytes_before", keel_policy_bytes(x->policy[BEFORE])) &&
                 cJSON_AddNumberToObject(json, "critic_bytes", keel_policy_bytes(x->policy[AFTER])) &&
                 keel_json_add(json, "loss", keel_interval_json(&x->loss)) &&
-                keel_json_add(json, "agreement", keel_interval_json(&x->found.same)) &&
+                keel_json_add(json, "changed", keel_interval_json(&changed)) &&
                 keel_json_add(threshold, "before", threshold_json(x->threshold[BEFORE])) &&
                 keel_json_add(threshold, "after", threshold_json(x->threshold[AFTER]));
     for (int i = 0; good && i < N_SHOWN; i++) {
@@ -336,14 +336,12 @@ void keel_compress_policy_print(const cJSON *result, FILE *out) {
         keel_table_interval(&table, keel_json_get(row, "after"));
         keel_table_interval(&table, keel_json_get(row, "difference"));
     }
-    keel_table_cell(&table, "same answer as before");
-    keel_table_cell(&table, "-");
-    keel_table_interval(&table, keel_json_get(result, "agreement"));
-    keel_table_cell(&table, "-");
-    keel_table_cell(&table, "loss");
-    keel_table_cell(&table, "-");
-    keel_table_cell(&table, "-");
-    keel_table_interval(&table, keel_json_get(result, "loss"));
+    for (const char *const *name = (const char *const[]){"changed", "loss", NULL}; *name; name++) {
+        keel_table_cell(&table, "%s", *name);
+        keel_table_cell(&table, "-");
+        keel_table_cell(&table, "-");
+        keel_table_interval(&table, keel_json_get(result, *name));
+    }
     keel_table_print(&table, out);
     keel_table_free(&table);
     fprintf(out, "\nthreshold of harm: ");

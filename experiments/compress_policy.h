@@ -31,7 +31,7 @@ typedef struct keel_compress_policy_job {
  * base was tuned on some of it or its compression looked at it, on half of `held_out`, and what is compared
  * are the conversations left. KEEL_E_USAGE where that half is known so too.
  *
- * *out gets {"held_out", "tested_on", "table": {metric: {"before", "after", "difference"}}, "agreement",
+ * *out gets {"held_out", "tested_on", "table": {metric: {"before", "after", "difference"}}, "changed",
  * "loss" (the mean fall of refusal and completion), "constraint", "threshold": {"before", "after"},
  * "refused": why}; also with KEEL_E_GATE, where the bound breaks or more is lost than config.max_loss: then
  * nothing is written, unless `anyway`. */

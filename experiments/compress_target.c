@@ -125,7 +125,7 @@ static keel_status hash_log(aiming *a) {
 static keel_status check_kind(aiming *a) {
     const char *base = keel_cli_value(a->cli, "--base");
     const keel_base_kind *kind;
-    KEEL_TRY(keel_base_find_kind(base, &kind, a->err));
+    KEEL_TRY(keel_base_find_made(base, &kind, a->err));
     if (kind->prunes) return KEEL_OK;
     keel_fail(a->err, KEEL_E_USAGE, "--target", "%s has no layers: there is one smaller form of it", base);
     return keel_hint(a->err, "`keel compress --weights int8` makes it");
@@ -217,17 +217,12 @@ static keel_status search(aiming *a, cJSON **result) {
 
 /* ---- what was found ---- */
 
-static double number_of(const cJSON *row, const char *key) {
-    const cJSON *item = keel_json_get(row, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
-
 /* Whether a is no worse than b in anything, and better in something. */
 static bool is_above(const cJSON *a, const cJSON *b) {
     static const char *const keys[] = {"latency_ms", "bytes", "changed"};
     bool better = false;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const double x = number_of(a, keys[i]), y = number_of(b, keys[i]);
+        const double x = keel_json_value(a, keys[i]), y = keel_json_value(b, keys[i]);
         if (!(x <= y)) return false;
         better = better || x < y;
     }
@@ -238,7 +233,7 @@ static void mark_front(const cJSON *points) {
     cJSON *point;
     const cJSON *other;
     cJSON_ArrayForEach (point, points) {
-        bool front = isfinite(number_of(point, "changed"));
+        bool front = isfinite(keel_json_value(point, "changed"));
         cJSON_ArrayForEach (other, points) front = front && !is_above(other, point);
         cJSON_AddBoolToObject(point, "front", front);
     }
@@ -319,7 +314,7 @@ keel_status keel_compress_target(keel_cli *cli, double most_loss, cJSON **found,
 
 static void put_number(keel_table *table, const cJSON *row, const char *key, double unit,
                        const char *format) {
-    const double number = number_of(row, key);
+    const double number = keel_json_value(row, key);
     if (isfinite(number))
         keel_table_cell(table, format, number / unit);
     else
@@ -327,8 +322,8 @@ static void put_number(keel_table *table, const cJSON *row, const char *key, dou
 }
 
 static void put_changed(keel_table *table, const cJSON *point) {
-    const double changed = number_of(point, "changed"), low = number_of(point, "changed_low"),
-                 high = number_of(point, "changed_high");
+    const double changed = keel_json_value(point, "changed"), low = keel_json_value(point, "changed_low"),
+                 high = keel_json_value(point, "changed_high");
     if (isfinite(changed) && isfinite(low) && isfinite(high))
         keel_table_cell(table, "%.4f [%.4f, %.4f]", changed, low, high);
     else

@@ -273,12 +273,16 @@ const keel_explained keel_explanations[] = {
     {"compress", "bytes_before, bytes, smaller", 0,
      "bytes of the weights before and after, and how many times smaller they are",
      "int8: near 4 of float32; 4 bits: near 6, as embeddings keep 8 bits"},
-
     {"compress", "pruned", 0, "share of the weights, but for embeddings and heads, that was pruned",
      "near --ratio: channels go 32 at a time, heads and layers whole"},
     {"compress", "channels, heads, kept", 0,
      "of each layer: channels of its feed-forward layer and heads (of keys and values), before and after",
-     ""},
+     "fewer where the model cares least"},
+    {"compress", "changed", -1, "share of decisions at which the answer is another one than before",
+     "near 0"},
+    {"compress", "loss", -1,
+     "what refusal and completion fall by on average; without a policy, what is changed",
+     "near 0, with an interval that is not wide"},
     {"compress", "off without, its channels, its heads", -1,
      "how far off the model is, on logged text, without the layer, or with its channels or heads alone pruned: of a decoder "
      "the divergence of what it says (half the mean square of what log-probabilities of tokens differ by), of an encoder "

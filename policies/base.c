@@ -90,11 +90,21 @@ static keel_status open_folder(const char *dir, const keel_base_kind **out, char
     return status;
 }
 
+static keel_status no_such_file(const char *spec, keel_err *err) {
+    keel_fail(err, KEEL_E_NOT_FOUND, spec, "there is no such folder or file");
+    return keel_hint(err, "give what `keel sft --out` wrote, or a model (docs/bases.md)");
+}
+
 keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err) {
-    char hash[65];
     *out = kind_of_name(spec);
     if (*out) return KEEL_OK;
     if (!keel_file_is_folder(spec) && !is_model_file(spec)) return no_such_base(spec, err);
+    return keel_base_find_made(spec, out, err);
+}
+
+keel_status keel_base_find_made(const char *spec, const keel_base_kind **out, keel_err *err) {
+    char hash[65];
+    if (!keel_file_is_folder(spec) && !is_model_file(spec)) return no_such_file(spec, err);
     if (is_model_file(spec) || !is_artefact(spec)) {
         KEEL_TRY(kind_of_model(spec, out, err));
         if (*out) return KEEL_OK;
@@ -163,11 +173,10 @@ keel_status keel_base_open(keel_base **out, const char *path, keel_err *err) {
     const keel_base_kind *kind;
     if (is_artefact(path)) return keel_base_load(out, path, err);
     if (keel_base_is_model(path)) {
-        KEEL_TRY(keel_base_find_kind(path, &kind, err));
+        KEEL_TRY(keel_base_find_made(path, &kind, err));
         return open_model(out, kind, path, err);
     }
-    keel_fail(err, KEEL_E_NOT_FOUND, path, "there is no such folder or file");
-    return keel_hint(err, "give what `keel sft --out` wrote, or a model (docs/bases.md)");
+    return no_such_file(path, err);
 }
 
 void keel_base_close(keel_base *base) {

@@ -289,6 +289,8 @@ struct keel_base {
 /* spec: the name of a kind, the folder of a base, or a model that a kind starts from.
  * KEEL_E_NOT_FOUND lists the names. */
 keel_status keel_base_find_kind(const char *spec, const keel_base_kind **out, keel_err *err);
+/* Of what is there alone, a base or a model: the names of kinds, of which new bases are made, are none. */
+keel_status keel_base_find_made(const char *spec, const keel_base_kind **out, keel_err *err);
 /* Whether spec is the name of a kind, so that tuning starts anew. */
 bool keel_base_is_kind(const char *spec);
 /* Whether spec, whose kind was found, is a model that tuning starts from: no artefact. */

@@ -32,9 +32,9 @@ static keel_status read_before(making *m) {
 }
 
 static keel_status open_source(making *m) {
-    KEEL_TRY(keel_base_find_kind(m->from, &m->kind, m->err));
+    KEEL_TRY(keel_base_find_made(m->from, &m->kind, m->err));
     m->model = keel_base_is_model(m->from);
-    if (keel_base_is_kind(m->from) || (m->model ? !m->kind->compress_model : !m->kind->compress)) {
+    if (m->model ? !m->kind->compress_model : !m->kind->compress) {
         keel_fail(m->err, KEEL_E_UNSUPPORTED, m->from, "there is nothing here that could be made smaller");
         return keel_hint(m->err, "give a model (docs/bases.md), or what `keel sft --out` wrote");
     }

@@ -136,11 +136,11 @@ def row(name, weights, recovered, results, seconds):
     metrics = first["metrics"]
     cells = [name, weights, recovered, f"{metrics['bytes'] / 1e6:.2f}", over(lambda r: r["metrics"]["latency_ms"]),
              over(lambda r: r["metrics"]["latency_ms"] / r["metrics"]["latency_ms_before"]), over(lambda r: r["perplexity"]["value"]),
-             interval(first["perplexity"], digits=2), over(lambda r: find(r["metrics"], "agreement")["value"]),
-             interval(find(metrics, "agreement"))]
+             interval(first["perplexity"], digits=2), over(lambda r: find(r["metrics"], "changed")["value"]),
+             interval(find(metrics, "changed"))]
     if asked.policy:
         cells += [over(lambda r: r["policy"]["loss"]["value"] * 100), interval(first["policy"]["loss"], 100, 1),
-                  interval(first["policy"]["table"]["refusal_rate"]["after"]), interval(first["policy"]["agreement"])]
+                  interval(first["policy"]["table"]["refusal_rate"]["after"])]
     print("| " + " | ".join([*cells, f"{sum(seconds) / len(seconds):.0f}" if seconds else "-"]) + " |", flush=True)
 
 
@@ -148,9 +148,9 @@ def main():
     os.makedirs(asked.out, exist_ok=True)
     start = make_base()
     policy = make_policy(start)
-    head = ["weights of", "format", "recovered", "MB", "ms a decision", "of the original", "perplexity", "its interval", "same choice", "its interval"]
+    head = ["weights of", "format", "recovered", "MB", "ms a decision", "of the original", "perplexity", "its interval", "changed", "its interval"]
     if asked.policy:
-        head += ["loss, points", "its interval", "refusal", "policy's same choice"]
+        head += ["loss, points", "its interval", "refusal"]
     head += ["recovery, s of processor"]
     print(f"pruning: {' '.join(asked.prune_set) or 'as by default'}; recovery: distil=1 {' '.join(asked.recover_set)}, seeds {asked.seeds}; figures over seeds as mean (least to most), intervals of the first seed")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)

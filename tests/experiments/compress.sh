@@ -34,7 +34,7 @@ for metric in refusal_rate over_refusal_rate borderline_refusal_rate completion_
 done
 [ "$(json policy.constraint.tested_on out.txt)" = '"test,fold:0/2"' ] || fail "half of what is held out tests it: the base was tuned on its fold: $(json policy.constraint.tested_on out.txt)"
 [ "$(json policy.constraint.max_harm out.txt)" = 0.95 ] || fail "under its own bound"
-[ "$(json policy.agreement.n out.txt)" -gt 0 ] || fail "answers are compared with those before"
+[ "$(json policy.changed.n out.txt)" -gt 0 ] || fail "answers are compared with those before"
 [ "$(json lineage.compressed_from both/policy/keel.json)" != "" ] && [ "$(json lineage.before.identity both/policy/keel.json)" = "$(json lineage.identity policy/keel.json)" ] || fail "the policy's lineage"
 expect "it is found with its base" 0 "" eval --store s.db --policy both/policy --split test --quiet
 expect "the same command again" 0 "" compress "$@" --store s.db --policy policy --set critics=int8 --out both
@@ -81,8 +81,8 @@ expect "nor what judges is looked at" 2 "may hold conversations of --split" comp
 expect "a student of n-grams" 1 "of encoders alone" compress "$@" --set student_layers=1 --out x
 expect "a student of a decoder" 1 "of encoders alone" compress --base "$golden/llama/biased" --set student_hidden=16 --out x
 expect "no such format" 2 "q4_g32" compress --base base --weights q3 --out x
-expect "nothing there" 1 "there is no such base" compress --base nothing --weights int8 --out x
-expect "a kind is no base" 1 "nothing here that could be made smaller" compress --base builtin --weights int8 --out x
+expect "nothing there" 1 "there is no such folder or file" compress --base nothing --weights int8 --out x
+expect "a kind is no base" 1 "there is no such folder or file" compress --base builtin --weights int8 --out x
 expect "a folder of somebody" 1 "exists and is" compress "$@" --out "$golden"
 expect "trials of nothing" 2 "give --target" compress "$@" --trials 3 --out x
 [ ! -e x ] || fail "wrong use writes nothing"

@@ -31,4 +31,13 @@ expect "refusing everything is judged" 0 "" eval --store r.db --policy q --ope n
 [ "$(json policy.metrics.over_refusal_rate.value out.txt)" = 1 ] || fail "the benign ones too"
 [ "$(json policy.metrics.accuracy.value out.txt)" = 0.5 ] || fail "half of the refusals are right"
 [ "$(json policy.metrics.safety.value out.txt)" = 0 ] || fail "none of them does harm"
+
+# A policy that was trained on other conversations than it is judged on, over a base that was tuned on these.
+"$KEEL" sft --quiet --store s.db --base builtin --set action_space=outcomes --split test --out told >/dev/null
+"$KEEL" train --quiet --store s.db --base told --algo bc --out told-p --set steps=10 >/dev/null
+expect "a base that knows the test" 0 "the base was tuned on test" eval --store s.db --policy told-p --ope none --json
+grep -q '"seen": true' out.txt || fail "rates over it are seen"
+expect "it is judged alone" 0 "the base was tuned on test" eval --store s.db --base told --ope none
+expect "a base that does not" 0 "" eval --store s.db --policy p --ope none --json
+grep -q '"seen": false' out.txt || fail "its rates are not"
 finish

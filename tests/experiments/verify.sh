@@ -25,7 +25,7 @@ tuned=$(sed -n '/"vector": \[/{n;s/[ ,]//g;p;}' out.txt)
 [ "$tuned" = "$first" ] || fail "mode head leaves the encoder's vectors as they were: $tuned, expected $first"
 mkdir empty
 expect "a folder of nothing" 1 "empty: holds neither" verify --base empty
-expect "no folder" 1 "none: there is no such base" verify --base none
+expect "no folder" 1 "none: there is no such folder or file" verify --base none
 cp -r "$golden/bert/mean" broken
 printf '{"model_type": "gpt2"}' >broken/config.json
 expect "another kind of model" 1 "model_type" verify --base broken
