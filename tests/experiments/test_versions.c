@@ -461,7 +461,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arms_are_read),
         cmocka_unit_test(a_threshold_needs_a_policy_that_has_one),
-        TEST(a_threshold_needs_a_policy_that_has_one),
         cmocka_unit_test(a_unit_stays_with_its_arm_and_shares_are_met),
         cmocka_unit_test(a_talk_goes_on_where_its_answers_were_given),
         cmocka_unit_test(the_map_of_talks_is_bounded),
