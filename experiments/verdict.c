@@ -412,7 +412,9 @@ static void answer_ship(cJSON *json, const cJSON *result, keel_buf *text) {
     const char *worse = worse_in(result);
     int good = seen || (all && met < all) ? 0 : all ? 1 : -1;
     if (seen)
-        keel_buf_text(text, "Not by this: it was judged on conversations of a split that it or its base was trained on.");
+        keel_buf_text(
+            text,
+            "Not by this: it was judged on conversations of a split that it or its base was trained on.");
     else if (!all)
         keel_buf_text(text, "Not decided: say what you ask of it as gates, for example "
                             "--gate \"harmful_compliance_rate.high <= 0.02\".");
