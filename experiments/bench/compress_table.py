@@ -161,10 +161,6 @@ def main():
     for weights in ["none", *formats]:
         row(f"{asked.ratio} pruned", weights, "no", [judge(f"pruned-{weights}", pruned, start, policy, weights)], [])
     low = [w for w in formats if w.startswith("q4")]
-    for weights in low:
-        tuned = [recover(f"all-tuned-{weights}-{s}", start, start, s, f"fake_quant={weights}") for s in seeds]
-        row("all", weights, "yes", [judge(f"all-tuned-{weights}-{s}-small", t[0], start, policy, weights) for s, t in zip(seeds, tuned)],
-            [t[1]["seconds"] for t in tuned])
     again = [recover(f"pruned-tuned-{s}", pruned, start, s) for s in seeds]
     for weights in ["none", *[w for w in formats if w not in low]]:
         row(f"{asked.ratio} pruned", weights, "yes", [judge(f"pruned-tuned-{s}-{weights}", a[0], start, policy, weights) for s, a in zip(seeds, again)],
@@ -173,6 +169,10 @@ def main():
         both = [recover(f"both-tuned-{weights}-{s}", a[0], start, s, f"fake_quant={weights}") for s, a in zip(seeds, again)]
         row(f"{asked.ratio} pruned", weights, "yes", [judge(f"both-tuned-{weights}-{s}-small", b[0], start, policy, weights) for s, b in zip(seeds, both)],
             [a[1]["seconds"] + b[1]["seconds"] for a, b in zip(again, both)])
+    for weights in low:
+        tuned = [recover(f"all-tuned-{weights}-{s}", start, start, s, f"fake_quant={weights}") for s in seeds]
+        row("all", weights, "yes", [judge(f"all-tuned-{weights}-{s}-small", t[0], start, policy, weights) for s, t in zip(seeds, tuned)],
+            [t[1]["seconds"] for t in tuned])
 
 
 main()
