@@ -147,7 +147,7 @@ void keel_cli_named_rows(const keel_verb *verb, keel_option *rows, size_t room);
 /* With the keys of the name that cli->named says; or, for --explain, what the output means. */
 void keel_cli_help(const keel_cli *cli, FILE *out);
 void keel_cli_overview(FILE *out);                  /* `keel --help` */
-void keel_cli_version(bool with_commit, FILE *out); /* "keel 0.2.0 (commit)", no newline */
+void keel_cli_version(bool with_commit, FILE *out); /* "keel 0.3.0 (commit)", no newline */
 extern const char keel_cli_session[];               /* commands from logs to a judged policy, a line each */
 extern const keel_flag keel_cli_common_flags[];     /* of every verb */
 void keel_cli_manual(FILE *out);                    /* keel(1) in man(7) */

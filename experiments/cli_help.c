@@ -1,4 +1,6 @@
 /* The overview of the program and its version. */
+#include <string.h>
+
 #include "core/json.h"
 #include "experiments/cli.h"
 #include "policies/artefact.h"
@@ -40,6 +42,6 @@ void keel_cli_version(bool with_commit, FILE *out) {
     const char *version = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(build, "keel"));
     const char *commit = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(build, "commit"));
     fprintf(out, "keel %s", version ? version : "");
-    if (commit && with_commit) fprintf(out, " (%s)", commit);
+    if (with_commit && commit && version && strcmp(commit, version) != 0) fprintf(out, " (%s)", commit);
     cJSON_Delete(build);
 }

@@ -1,14 +1,19 @@
 #!/bin/sh
 # Programs outside the repository use an installed libkeel with <keel/keel.h> and pkg-config alone, in C and in C++,
-# shared and static; every installed header compiles alone; and the shared library exports what keel.h declares.
+# shared and static, or with CMake's find_package; every installed header compiles alone; and the shared library exports
+# what keel.h declares. $INSTALLED is the prefix where it is installed; empty: it is installed here first.
 . "$(dirname "$0")/program.sh"
 CXX=${CXX:-c++}
 export OPENBLAS_NUM_THREADS=1 # under valgrind: its threads never end
 
-cmake --install "$BUILD" --prefix "$work/first" >/dev/null
-mv first prefix # keel.pc finds its libraries wherever the prefix is moved to
-PKG_CONFIG_PATH=$(dirname "$(find "$work/prefix" -name keel.pc)")
-export PKG_CONFIG_PATH
+prefix=${INSTALLED:-}
+if [ -z "$prefix" ]; then
+    cmake --install "$BUILD" --prefix "$work/first" >/dev/null
+    prefix=$work/prefix
+    mv first prefix # keel.pc and keelConfig.cmake find the library wherever the prefix is moved to
+    PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keel.pc)")
+    export PKG_CONFIG_PATH
+fi
 libraries=$(pkg-config --variable=libdir keel)
 headers=$(pkg-config --variable=includedir keel)
 # shellcheck disable=SC2046 # flags are words
@@ -31,11 +36,11 @@ for header in $(cd "$headers" && find keel -name '*.h'); do
         compile "$language" -fsyntax-only one.c || fail "<$header> compiles alone in $language"
     done
 done
-[ -z "$(find "$headers" -name '*_internal.h')" ] || fail "no internal header is installed"
-! grep -rnE 'cJSON( \*|_)|cjson|sqlite3|cblas|keel__' "$headers" || fail "headers name nothing of other libraries, nor internal functions"
+[ -z "$(find "$headers/keel" -name '*_internal.h')" ] || fail "no internal header is installed"
+! grep -rnE 'cJSON( \*|_)|cjson|sqlite3|cblas|keel__' "$headers/keel" || fail "headers name nothing of other libraries, nor internal functions"
 
-if [ -e "$BUILD/experiments/edge/libkeel_decide.a" ]; then
-    [ -e "$headers/keel_decide.h" ] && [ -e "$libraries/libkeel_decide.a" ] && [ -x prefix/bin/keel-decide ] || fail "keel-decide and its library are installed"
+if [ -n "${INSTALLED:-}" ] || [ -e "$BUILD/experiments/edge/libkeel_decide.a" ]; then
+    [ -e "$headers/keel_decide.h" ] && [ -e "$libraries/libkeel_decide.a" ] && [ -x "$prefix/bin/keel-decide" ] || fail "keel-decide and its library are installed"
 fi
 
 # ---- exports ----
@@ -97,6 +102,27 @@ else
         fail "the program leaks nothing: $(cat valgrind.txt)"
     rm -r made
 fi
-rm "$libraries"/libkeel.so*
-works "a program with the static library" c $(pkg-config --static --libs keel)
+# shellcheck disable=SC2046 # flags are words
+works "a program with the static library" c $(pkg-config --static --libs keel | sed 's/-lkeel/-l:libkeel.a/')
+! readelf -d decide | grep -q 'NEEDED.*libkeel' || fail "the static library is linked"
+
+# ---- CMake ----
+
+mkdir user
+cp "$SOURCE/experiments/examples/decide.c" user/
+cat >user/CMakeLists.txt <<END
+cmake_minimum_required(VERSION 3.25)
+project(user C)
+find_package(keel $(pkg-config --modversion keel) EXACT REQUIRED)
+add_executable(decide decide.c)
+target_link_libraries(decide PRIVATE keel::keel)
+END
+{ cmake -S user -B user/build -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_FLAGS="${SANITIZE:-}" -DCMAKE_PREFIX_PATH="$prefix" && cmake --build user/build; } >cmake.txt 2>&1 ||
+    fail "a program is built with CMake: $(tail -n 20 cmake.txt)"
+mkdir made
+user/build/decide log.jsonl made >said.txt || fail "a program built with CMake works"
+grep -q "here is what I know about train times" said.txt || fail "a program built with CMake decides: $(cat said.txt)"
+sed -i 's/find_package(keel [0-9]*/find_package(keel 99/' user/CMakeLists.txt
+! cmake -S user -B user/other -DCMAKE_C_COMPILER="$CC" -DCMAKE_PREFIX_PATH="$prefix" >cmake.txt 2>&1 || fail "another version is refused"
+grep -q 'keelConfig.cmake, version:' cmake.txt || fail "and named: $(cat cmake.txt)"
 finish

@@ -25,6 +25,14 @@ for page in README.md CONTRIBUTING.md docs/*.md; do
         grep -rqw --include='*.[ch]' "$name" $rooms || fail "$page names $name, which is not there"
     done
 done
+
+# The version, wherever it stands.
+version=$(sed -n 's/^project(keel VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt) released=$(sed -n 's/^set(KEEL_RELEASED \([0-9-]*\)).*/\1/p' CMakeLists.txt)
+[ -n "$version" ] && [ -n "$released" ] || fail "CMakeLists.txt has a version and its day: $version, $released"
+[ "$(sed -n 's/^## \([0-9]\)/\1/p' CHANGELOG.md | head -n 1)" = "$version ($released)" ] || fail "CHANGELOG.md begins with $version ($released)"
+grep -qx "version: $version" CITATION.cff && grep -qx "date-released: $released" CITATION.cff || fail "CITATION.cff has $version, $released"
+head -n 1 debian/changelog | grep -qF "keel ($version)" || fail "debian/changelog begins with $version: $(head -n 1 debian/changelog)"
+[ -e "debian/libkeel${version%.*}.symbols" ] && grep -qx "Package: libkeel${version%.*}" debian/control || fail "the package of the library is named after ${version%.*}"
 cd "$work"
 
 # block KIND TEXT: the fenced block of that kind that holds TEXT.
