@@ -5,13 +5,21 @@
 
 #include "core/clock.h"
 #include "core/interrupt.h"
+#include "core/log.h"
 #include "datasets/store_internal.h"
 
-enum { WAIT_MS = 5000, PAUSE_MS = 20, STEPS_A_POLL = 1 << 20 };
+enum { WAIT_MS = 5000, TELL_MS = 500, PAUSE_MS = 20, STEPS_A_POLL = 1 << 20 };
+
+static void tell(const keel_store *store) {
+    char who[32] = "";
+    const long holder = keel__store_holder(store);
+    if (holder) snprintf(who, sizeof who, " (%ld)", holder);
+    keel_log(KEEL_LOG_INFO, "note: %s: waiting for another process%s to write", store->path, who);
+}
 
 /* Called by SQLite each time it finds the store locked: nonzero tries again. */
 static int wait_a_little(void *user, int tries) {
-    (void)user;
+    if (tries == TELL_MS / PAUSE_MS) tell(user);
     if (keel_interrupted() || tries >= WAIT_MS / PAUSE_MS) return 0;
     keel_clock_sleep(PAUSE_MS / 1e3);
     return 1;
@@ -25,7 +33,7 @@ static int stop_reading(void *user) {
 }
 
 void keel__store_wait_install(keel_store *store) {
-    sqlite3_busy_handler(store->db, wait_a_little, NULL);
+    sqlite3_busy_handler(store->db, wait_a_little, store);
     sqlite3_progress_handler(store->db, STEPS_A_POLL, stop_reading, store);
 }
 

@@ -29,7 +29,7 @@ END
 valgrind_tested() {
     export VALGRIND_LOGS="$build/valgrind"
     # A kernel without fused multiply-adds: valgrind works those out in software, forty times as slowly.
-    export OPENBLAS_CORETYPE=Sandybridge SLOWER=100
+    export OPENBLAS_CORETYPE=Sandybridge
     rm -rf "$VALGRIND_LOGS"
     mkdir -p -m 1777 "$VALGRIND_LOGS"
     built "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DKEEL_TEST_LAUNCHER="$here/tests/support/under_valgrind.sh" || return 1

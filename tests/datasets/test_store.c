@@ -1,9 +1,11 @@
 #define SCRATCH "store"
+#include "core/context.h"
 #include "datasets/store_internal.h"
 #include "fixture.h"
 #include "support/faults.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 /* ---- the file ---- */
@@ -258,11 +260,25 @@ static void a_second_writer_is_told_that_the_store_is_in_use(void **state) {
     keel_store_close(other);
 }
 
+static atomic_bool waits;
+
+static void hear(void *user, keel_log_level level, const char *line) {
+    (void)user;
+    (void)level;
+    if (strstr(line, "waiting for another process")) atomic_store(&waits, true);
+}
+
 static void *open_and_close(void *unused) {
     keel_store *other = NULL;
+    keel_context context;
     (void)unused;
+    keel_context_init(&context);
+    context.log = hear;
+    context.log_level = KEEL_LOG_INFO;
+    keel_context_use(&context);
     keel_status status = keel_store_open(&other, in("store.db"), KEEL_STORE_WRITE, NULL);
     keel_store_close(other);
+    keel_context_use(NULL);
     return status == KEEL_OK ? folder : NULL;
 }
 
@@ -275,7 +291,9 @@ static void who_opens_a_store_that_is_first_filled_waits(void **state) {
     assert_ok(keel_store_begin(store, &err));
     add(&conversation);
     assert_int_equal(pthread_create(&waiting, NULL, open_and_close, NULL), 0);
-    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    for (int ms = 0; ms < 60000 && !atomic_load(&waits); ms++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    assert_true(atomic_load(&waits));
     assert_ok(keel_store_commit(store, &err));
     pthread_join(waiting, &opened);
     assert_non_null(opened);

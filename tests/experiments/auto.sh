@@ -24,18 +24,11 @@ expect "a small search" 0 "" auto --store log.db --out whole --trials 4 $small -
 kept=$(json kept out.txt)
 best=$(awk '/"trials": \[/ { in_list = 1 } in_list && /"value":/ { sub(/.*: /, ""); sub(/,.*/, ""); print; exit }' out.txt)
 awk -v best="$best" -v kept="$kept" 'BEGIN { exit !((best > 0) == (kept != "\"default\"")) }' || fail "kept $kept with a limit of $best"
-struck=0
-for moment in 0.5 1.2 2 3; do
-    signal=KILL
-    [ $moment != 2 ] || signal=INT
-    "$KEEL" auto --store log1.db --out shaken --trials 4 $small >out.txt 2>err.txt &
-    child=$!
-    sleep $moment
-    kill -$signal $child 2>/dev/null || true
-    status=0
-    wait $child 2>/dev/null || status=$?
-    [ $status = 0 ] || struck=$((struck + 1))
-done
+shaken() { strike "$1" "$2" "$KEEL" auto --store log1.db --out shaken --trials 4 $small; }
+shaken KILL 'there 2 shaken/default/.policy.choice/base-*'
+shaken KILL '[ -e shaken/default/steps/train.json ]'
+shaken INT 'there 1 shaken/search/trials/*'
+shaken KILL 'there 3 shaken/search/trials/*'
 [ $struck -gt 0 ] || fail "it was stopped at least once"
 expect "it goes on" 0 "" auto --store log1.db --out shaken --trials 4 $small --json
 for file in policy/model.safetensors policy/keel.json base/model.safetensors; do cmp -s whole/$file shaken/$file || fail "$file is that of an undisturbed run"; done

@@ -10,7 +10,9 @@ for log in log flat; do
     "$KEEL" import --store $log.db --format chat $log.jsonl --quiet >/dev/null
     "$KEEL" sft --store $log.db --base builtin --out base-$log --quiet --set epochs=2 --set buckets=4096 --set min_updates=20 >/dev/null
 done
-set -- --quiet --set steps=60 --set hidden=16 --set batch=64 --set checkpoint_every=20
+steps="--set steps=60 --set hidden=16 --set batch=64 --set checkpoint_every=20"
+# shellcheck disable=SC2086 # flags are words
+set -- --quiet $steps
 few="bc,cql:alpha=0.1,cql:alpha=0.3:kl_budget=2,base"
 
 expect "it compares and keeps one" 0 "" train --store log.db --base base-log --out kept "$@" --choose "$few" --threads 2
@@ -24,7 +26,7 @@ done
 [ "$(json metrics.choice.confidence kept/keel.json)" = 0.9875 ] || fail "bounds hold together: 1 - 0.05/4"
 [ "$(json metrics.differing.decisions kept/keel.json)" -gt 0 ] || fail "it says how often the policy differs"
 [ ! -e .kept.choice ] || fail "what was trained on the way is gone"
-[ "$("$DUMP_STORE" log.db | awk '/^== /{ table = $2 } table == "features" && NF > 4 { print $3 }' | sort -u | wc -l)" = 1 ] || fail "the store keeps features of its own base alone"
+[ "$("$DUMP_STORE" log.db "SELECT count(DISTINCT base_hash) FROM features")" = 1 ] || fail "the store keeps features of its own base alone"
 "$KEEL" eval --store log.db --policy kept --quiet >out.txt || fail "what was kept is a policy"
 head -n 1 out.txt | grep -q "^better than the log" || fail "eval: $(head -n 1 out.txt)"
 
@@ -33,18 +35,14 @@ bytes() { (cd "$1" && sha256sum keel.json config.json model.safetensors); }
 bytes kept >undisturbed
 expect "one thread" 0 "" train --store log.db --base base-log --out one/kept "$@" --choose "$few" --threads 1
 bytes one/kept | cmp -s - undisturbed || fail "one thread gives the bytes of two"
-struck=0
-for moment in 0.1 0.3 0.6 1 1.5; do
-    signal=KILL
-    [ $moment != 0.6 ] || signal=TERM
-    "$KEEL" train --store log.db --base base-log --out shaken/kept "$@" --choose "$few" --threads 2 >out.txt 2>err.txt &
-    child=$!
-    sleep $moment
-    kill -$signal $child 2>/dev/null || true
-    status=0
-    wait $child || status=$?
-    [ $status = 0 ] || struck=$((struck + 1))
-done
+shaken() {
+    strike "$1" "$2" "$KEEL" train --store log.db --base base-log --out shaken/kept --quiet $steps --choose "$few" --threads 2
+}
+shaken KILL 'there 1 shaken/.kept.choice/base-*'
+shaken KILL 'there 4 shaken/.kept.choice/base-*'
+shaken TERM 'there 3 shaken/.kept.choice/0-*'
+shaken KILL 'there 2 shaken/.kept.choice/2-*'
+shaken KILL '[ -e shaken/.kept.checkpoint ]'
 [ $struck -gt 0 ] || fail "it was stopped at least once"
 expect "it goes on" 0 "" train --store log.db --base base-log --out shaken/kept "$@" --choose "$few"
 bytes shaken/kept | cmp -s - undisturbed || fail "stopped and killed, it leaves the same bytes"

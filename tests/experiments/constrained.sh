@@ -34,11 +34,8 @@ expect "a decision says the cost" 0 "" decide --policy held --text --quiet --jso
 grep -q '"cost":' out.txt || fail "the cost is shown"
 
 # Interrupted in the middle, it goes on to the same bytes.
-"$KEEL" train "$@" --algo cql-constrained --set checkpoint_every=100 --out again --metrics again.jsonl >/dev/null 2>&1 &
-pid=$!
-while kill -0 $pid 2>/dev/null && ! ls .again.checkpoint >/dev/null 2>&1; do sleep 0.02; done
-kill -INT $pid 2>/dev/null || true
-wait $pid || true
+strike INT '[ -e .again.checkpoint ]' "$KEEL" train "$@" --algo cql-constrained --set checkpoint_every=100 --out again --metrics again.jsonl
+[ $struck = 1 ] || fail "it was interrupted"
 expect "goes on" 0 "" train "$@" --algo cql-constrained --set checkpoint_every=100 --out again --metrics again.jsonl
 cmp -s held/model.safetensors again/model.safetensors && cmp -s held/config.json again/config.json || fail "the same bytes after an interruption"
 

@@ -44,19 +44,9 @@ target 5000
 expect "label without a key" 0 "target_ms (5000, here 2000)" label --store s.db
 
 # ---- a run that was stopped under other rewards ----
-# until_then_stop CONDITION ARGS...: runs keel without end until the condition holds, and stops it.
-until_then_stop() {
-    condition=$1
-    shift
-    : >err.txt # of the run before; the shell opens it for the new one only later
-    "$KEEL" "$@" >/dev/null 2>err.txt &
-    child=$!
-    until eval "$condition" || ! kill -0 $child 2>/dev/null; do sleep 0.02; done
-    kill -INT $child 2>/dev/null || true
-    wait $child || true
-}
+# Both runs below have no end.
 train_until() {
-    until_then_stop "$1" train --store s.db --base base --algo cql --set hidden=8 --set batch=16 --set steps=10000000 --set checkpoint_every=10 --out parts
+    strike INT "$1" "$KEEL" train --store s.db --base base --algo cql --set hidden=8 --set batch=16 --set steps=10000000 --set checkpoint_every=10 --out parts
 }
 began='grep -q "starts anew\|going on from step" err.txt'
 target 300
@@ -71,10 +61,10 @@ grep -q "going on from step" err.txt || fail "a run under the same rewards goes 
 # ---- and one of a base under another setting ----
 endless="sft --store s.db --base builtin --set buckets=4096 --set epochs=100000 --set checkpoint_every=1 --out tuned"
 # shellcheck disable=SC2086
-until_then_stop '[ -e .tuned.checkpoint ]' $endless
+strike INT '[ -e .tuned.checkpoint ]' "$KEEL" $endless
 [ -e .tuned.checkpoint ] || fail "a tuning that is stopped leaves a checkpoint: $(cat err.txt)"
 # shellcheck disable=SC2086
-until_then_stop 'grep -q "starts anew\|tune" err.txt' $endless --set learning_rate=0.02
+strike INT 'grep -q "starts anew\|tune" err.txt' "$KEEL" $endless --set learning_rate=0.02
 grep -q "training starts anew" err.txt || fail "a tuning under another setting says that it starts anew: $(cat err.txt)"
 rm -f .tuned.checkpoint*
 

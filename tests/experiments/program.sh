@@ -67,6 +67,39 @@ chat() {
     }'
 }
 
+# begun: $child minds SIGINT and SIGTERM from here on. What a shell starts with & ignores SIGINT before.
+begun() {
+    minds=$(sed -n 's/^SigCgt:[^0-9a-f]*//p' /proc/$child/status 2>/dev/null) || true
+    [ -n "$minds" ] && [ $((0x$minds & 0x4002)) = 16386 ]
+}
+
+# strike SIGNAL CONDITION PROGRAM ARGS...: the program gets the signal as soon as the condition holds. Its words are in out.txt
+# and err.txt, its status is $status, which came $took ms later; $struck counts the programs that had not come to their end before.
+struck=0
+strike() {
+    signal=$1 condition=$2
+    shift 2
+    : >err.txt # of the program before; what is started below opens it only later
+    "$@" >out.txt 2>err.txt &
+    child=$!
+    [ "$signal" = KILL ] || condition="begun && $condition"
+    until eval "$condition" || ! kill -0 $child 2>/dev/null; do sleep 0.01; done
+    sent=$(date +%s%N)
+    kill -"$signal" $child 2>/dev/null || true
+    status=0
+    wait $child 2>/dev/null || status=$?
+    took=$((($(date +%s%N) - sent) / 1000000))
+    [ $status = 0 ] || struck=$((struck + 1))
+}
+
+# there N PATH...: at least N of these exist.
+there() {
+    n=$1
+    shift
+    for path; do [ ! -e "$path" ] || n=$((n - 1)); done
+    [ $n -le 0 ]
+}
+
 # hold STORE: somebody writes to the store, until `let_go`; $holder is who.
 hold() {
     rm -f hold.in hold.out

@@ -23,21 +23,13 @@ grep -q 'test &amp; split' whole/report.html || fail "the report names its table
 ! grep -qi 'https\?://' whole/report.html || fail "the report asks for nothing outside"
 
 # Interrupted at several moments, then run to the end: the same artefacts to the byte.
-for pause in 0.05 0.15 0.3 0.6; do
-    "$KEEL" run recipe.json --out broken --quiet >out.txt 2>err.txt &
-    child=$!
-    sleep $pause
-    kill -INT $child 2>/dev/null || true
-    status=0
-    wait $child || status=$?
+for moment in 'there 1 broken/s.db' 'there 1 broken/base.jsonl' 'there 1 broken/steps/sft.json' 'there 1 broken/cql.jsonl'; do
+    strike INT "$moment" "$KEEL" run recipe.json --out broken --quiet
     [ "$status" = 0 ] || [ "$status" = 130 ] || fail "an interrupted run ends by the signal, not with $status"
     [ "$status" = 0 ] || grep -q "goes on from here" err.txt || fail "an interrupted run says how to go on: $(cat err.txt)"
 done
-"$KEEL" run recipe.json --out broken --quiet >/dev/null 2>&1 &
-child=$!
-sleep 0.2
-kill -KILL $child 2>/dev/null || true
-wait $child 2>/dev/null || true
+strike KILL 'there 1 broken/steps/train-bc.json' "$KEEL" run recipe.json --out broken --quiet
+[ $struck -gt 0 ] || fail "it was stopped at least once"
 expect "the broken run goes on to its end" 0 "" run recipe.json --out broken --quiet
 for file in base/model.safetensors cql/model.safetensors cql/keel.json bc/model.safetensors; do
     cmp -s whole/$file broken/$file || fail "$file is the same as that of an undisturbed run"

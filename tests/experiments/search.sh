@@ -21,19 +21,13 @@ awk '$3 == "bc" && $2 != "-" || $3 == "cql" && $2 == "-" { exit 1 }' out.txt || 
 [ "$(ls whole/trials | wc -l)" = $((8 - $(grep -c ' bc  ' out.txt))) ] || fail "without its alpha, bc is run once: $(ls whole/trials)"
 [ "$(ls whole/common/steps)" = sft.json ] || fail "the base is tuned once"
 plain whole >undisturbed
-struck=0
-for moment in 0.2 0.5 0.9 1.4 2; do
-    signal=KILL
-    [ $moment != 0.9 ] || signal=INT
-    "$KEEL" search --store log1.db --out shaken $varied --trials 7 >out.txt 2>err.txt &
-    child=$!
-    sleep $moment
-    kill -$signal $child 2>/dev/null || true
-    status=0
-    wait $child 2>/dev/null || status=$?
-    [ $status = 0 ] || struck=$((struck + 1))
-    [ $status != 130 ] || grep -q "goes on from here" err.txt || fail "it says how to go on: $(cat err.txt)"
-done
+shaken() { strike "$1" "$2" "$KEEL" search --store log1.db --out shaken $varied --trials 7; }
+shaken KILL '[ -e shaken ]'
+shaken KILL '[ -e shaken/common/steps/sft.json ]'
+shaken INT 'there 1 shaken/trials/*/policy'
+[ $status != 130 ] || grep -q "goes on from here" err.txt || fail "it says how to go on: $(cat err.txt)"
+shaken KILL 'there 2 shaken/trials/*/steps/train.json'
+shaken KILL 'there 3 shaken/trials/*/steps/eval.json'
 [ $struck -gt 0 ] || fail "it was stopped at least once"
 "$KEEL" search --store log1.db --out shaken $varied --trials 7 >out.txt
 plain shaken | cmp - undisturbed || fail "stopped and killed, it finds the same"
@@ -53,13 +47,13 @@ cmp -s one.txt two.txt || fail "both processes end with the whole table"
 "$KEEL" search --store log3.db --out alone $varied --trials 6 --method random >out.txt
 plain shared >shared.txt
 plain alone | cmp - shared.txt || fail "two processes make the trials of one; more trials go on"
-[ "$("$DUMP_STORE" log2.db | awk '/^== /{ table = $2 } table == "trials" && NF > 2' | wc -l)" = 6 ] || fail "no trial twice in the store"
+[ "$("$DUMP_STORE" log2.db "SELECT count(*) FROM trials")" = 6 ] || fail "no trial twice in the store"
 before=$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)
 "$KEEL" search --store log3.db --out alone $varied --trials 6 --method random >again.txt
 cmp -s out.txt again.txt || fail "a finished search prints its table again"
 [ "$before" = "$(stat -c %Y.%s alone/trials/0002/policy/model.safetensors)" ] || fail "a finished search does nothing again"
 
-features() { "$DUMP_STORE" "$1" | awk '/^== /{ table = $2 } table == "features" && NF > 4 { print $3 }' | sort -u | wc -l; }
+features() { "$DUMP_STORE" "$1" "SELECT count(DISTINCT base_hash) FROM features"; }
 expect "bases that vary" 0 "" search --store log2.db --out bases --over sft.epochs=1,2 --over sft.seed=3,4 --method grid --quiet $small --trials 4
 [ "$(features log2.db)" -le 2 ] || fail "features of the bases of trials are gone: $(features log2.db)"
 

@@ -124,10 +124,12 @@ server.end()
 server = Server()
 slow = socket.create_connection(("127.0.0.1", server.port), 20)
 slow.sendall(b"POST /v1/choose HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{" % server.port)
-time.sleep(0.3)
+while not server.metric("keel:http_body_bytes"):  # its first byte has come
+    time.sleep(0.01)
 ender = threading.Thread(target=server.end)
 ender.start()
-time.sleep(0.5)
+while socket.socket().connect_ex(("127.0.0.1", server.port)) == 0:  # it has closed its door
+    time.sleep(0.01)
 slow.sendall(b"  }")
 answer = slow.recv(4096).decode()
 assert " 503 " in answer.splitlines()[0] and "Connection: close" in answer, answer
