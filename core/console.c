@@ -71,6 +71,8 @@ static void print_progress(void *user, keel_progress *progress, keel_progress_ev
     }
     double now = keel_clock();
     if (event == KEEL_PROGRESS_STEP && now - progress->last_shown < progress->pause) return;
+    const bool shown = progress->last_shown > progress->started;
+    if (event == KEEL_PROGRESS_END && done == 0 && !shown) return; /* nothing came of it: an error says why */
     progress->last_shown = now;
     show(progress, done, note, now, event == KEEL_PROGRESS_END);
 }

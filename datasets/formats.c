@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "datasets/csv.h"
 #include "datasets/reader_internal.h"
+#include "datasets/reshape.h"
 
 /* X(id, name, what it is, patterns of file names, counts): its reader is keel__<id>_reader. The first one
  * that looks like a source is taken; the very first is the chat format. */
@@ -368,6 +369,7 @@ static keel_status fail_unknown(const keel_sniff *sniff, const char *name, keel_
         if (near > most) best = k, most = near;
     }
     if (known_cure(sniff)) return keel_hint(err, "%s", known_cure(sniff));
+    if (most < 1 && keel__reshape_hint(sniff, err)) return KEEL_E_PARSE;
     if (most > 0)
         return keel_hint(err, "the nearest format is %s: %s", shapes[best].format, shapes[best].smallest);
     return keel_hint(err, "the smallest line that works: %s", shapes[0].smallest);

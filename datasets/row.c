@@ -151,6 +151,17 @@ static bool copy_to(cJSON *to, const char *key, const cJSON *item) {
     return keel_json_add(to, key, cJSON_Duplicate(item, true));
 }
 
+static keel_status fail_word(const reading *in, const char *column, const char *value, const char *key,
+                             int first, int end) {
+    char known[200] = "";
+    for (int i = first; i < end; i++)
+        for (size_t k = 1; words[i][k]; k++)
+            snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "",
+                     words[i][k]);
+    keel_fail(in->err, KEEL_E_INVALID, in->where, "%s: \"%s\" is no %s that Keel knows", column, value, key);
+    return keel_hint(in->err, "replace it by one of %s", known);
+}
+
 /* The word for a value among those of a field; a value that is none of them is an error where the user named
  * the field, and stays in meta else. */
 static keel_status read_word(reading *in, keel__field field, int first, int end, const char *key, cJSON *to,
@@ -164,9 +175,7 @@ static keel_status read_word(reading *in, keel__field field, int first, int end,
                             : cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? "true" : "false")
                                                  : "";
         const char *word = word_for(value, first, end);
-        if (named && !word)
-            return keel_fail(in->err, KEEL_E_INVALID, in->where, "%s: \"%s\" is no %s that Keel knows",
-                             item->string, value, key);
+        if (named && !word) return fail_word(in, item->string, value, key, first, end);
         if (!word) continue;
         use(in, item);
         *found = item;

@@ -185,6 +185,17 @@ static void a_bad_archive_is_named_with_its_entry(void **state) {
     contains(err.hint, "unpack it first");
     import_fails(NULL, put("rows.parquet", "PAR1 rows"), KEEL_E_PARSE, "rows.parquet", "no log format");
     contains(err.hint, "duckdb");
+
+    /* A list of messages under names of its own: a command that makes the chat format of it. */
+    import_fails(NULL,
+                 put("tickets.jsonl",
+                     "{\"ticket\": 7, \"tags\": [\"a\"], \"thread\": [{\"at\": \"now\", \"who\": "
+                     "\"customer\", \"said\": \"Where is it?\"}]}\n"),
+                 KEEL_E_PARSE, "tickets.jsonl", "ticket, tags, thread");
+    contains(err.hint, "jq -c '{messages: [.thread[] | {role: .who, content: .said}]}'");
+    import_fails(NULL, put("x.jsonl", "{\"x\": [{\"who\": \"customer\", \"'; rm\": \"Where is it?\"}]}\n"),
+                 KEEL_E_PARSE, "x.jsonl", "no log format");
+    contains(err.hint, "the smallest line");
 }
 
 static void real_logs_of_inspect_have_their_samples(void **state) {
