@@ -50,6 +50,7 @@ typedef struct deciding {
     keel_buf line;
     int64_t skip_bad;
     int64_t decided, fallbacks, unfamiliar, answered, skipped, apart;
+    int64_t alone; /* without candidates: nothing to choose among but the fixed answers */
 } deciding;
 
 /* ---- what is to be decided ---- */
@@ -137,6 +138,8 @@ static keel_status decide(deciding *work, const keel_read *read, keel_err *err) 
     work->fallbacks += choice.fallback;
     work->unfamiliar += choice.unfamiliar;
     work->apart += read->merge;
+    work->alone +=
+        work->base->space == KEEL_SPACE_CANDIDATES && read->conversation->decisions[place].n_candidates == 0;
     keel_status status = put_json(work, json, print_decision, err);
     cJSON_Delete(json);
     return status;
@@ -234,6 +237,13 @@ static void tell(keel_cli *cli, const deciding *work) {
         keel_log(KEEL_LOG_INFO, "note: left out %lld conversations whose last message is an answer",
                  (long long)work->answered);
     if (work->skipped) keel_log(KEEL_LOG_INFO, "note: skipped %lld lines", (long long)work->skipped);
+    if (work->alone)
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: %lld conversations bring no candidates, so the policy could only give a fixed answer of its "
+            "base: name candidates (`keel decide --help`), or have them written (`keel chat --writer`, `keel "
+            "serve`)",
+            (long long)work->alone);
     if (work->apart)
         keel_log(KEEL_LOG_INFO,
                  "note: rows and files that each hold one model's answer are decided one by one; to choose "
@@ -285,21 +295,18 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_decide = {
     .name = "decide",
-    .brief = "what a policy answers in open conversations or to new prompts, without a store",
+    .brief = "answer open conversations or new prompts with a policy, without a store",
     .flags = flags,
     .choices = choices,
     .words = "FILE",
     .words_min = 1,
     .words_max = 1,
     .more =
-        "FILE is a log in any format that `keel import` reads, or - for standard input. A conversation is decided "
-        "if it ends with\n"
-        "somebody waiting for an answer: its last message is a user's or a tool's, or an assistant's without content "
-        "that has\n"
-        "`candidates`. Others are left out and counted. A policy over candidates needs candidates; one over acts or "
-        "outcomes names the act.\n"
-        "--json: a line of JSON for each: says, action, fallback, and of each action its probability, Q of each "
-        "component, prior.\n"
+        "FILE is a log in any format that `keel import` reads, or - for standard input. A conversation is decided if it waits for an\n"
+        "answer: its last message is a user's or a tool's, or an assistant's that has `candidates` and no content. Other conversations\n"
+        "are left out and counted. A policy over candidates needs candidates; a policy over acts or outcomes names the act.\n"
+        "--json prints a line of JSON for each decision: says, action, fallback, and for each action its probability, its Q of each\n"
+        "component and its prior.\n"
         "example: keel decide --policy runs/policy --json waiting.jsonl\n",
     .run = run,
     .print = print,

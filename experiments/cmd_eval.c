@@ -27,16 +27,16 @@
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--policy", "DIR", false, true,
-     "a trained policy; several are pooled, each judged on its split (cross-validation)"},
+     "a trained policy; several are pooled, each evaluated on its split (cross-validation)"},
     {"--base", "DIR", false, false,
-     "the policy's base (default: the folder beside it that holds it); alone: judge the base"},
+     "the policy's base (default: the folder beside it that holds it); alone: evaluate the base"},
     {"--weights", "A,S,S", false, true,
      KEEL_WEIGHTS_HELP ", and what composite_reward is judged by; several: a front of them"},
     KEEL_FLAG_THRESHOLD,
     KEEL_FLAG_UNFAMILIAR,
     KEEL_FLAG_REFERENCE,
     {"--split", "NAME", false, false,
-     "the split to judge on (default: test); held-out: what each policy has not seen"},
+     "the split to evaluate on (default: test); held-out: what each policy has not seen"},
     {"--ope", "MODEL", false, false,
      "model of the off-policy estimates: critic (the policy's own; default), fqe (fitted to this split: "
      "seconds for 100,000 decisions over acts, more over sets) or none"},
@@ -96,10 +96,11 @@ static keel_status find_seen(judged *all, size_t i, const char *base_dir, keel_e
     if (policy && keel_split_parse(policy->split, &trained, NULL) == KEEL_OK &&
         !keel_split_disjoint(&trained, judged_on)) {
         all->seen[i] = true;
-        keel_log(KEEL_LOG_INFO,
-                 "note: trained on %s and judged on %s, which overlap: in the store it was trained on, these "
-                 "rates flatter the policy",
-                 policy->split, judged_on->text);
+        keel_log(
+            KEEL_LOG_INFO,
+            "note: trained on %s and evaluated on %s, which overlap: in the store it was trained on, these "
+            "rates flatter the policy",
+            policy->split, judged_on->text);
         return KEEL_OK;
     }
     if (!base_dir) KEEL_TRY(keel_cli_find_base(all->dirs[i], policy->base_hash, found, sizeof found, err));
@@ -108,7 +109,7 @@ static keel_status find_seen(judged *all, size_t i, const char *base_dir, keel_e
     if (all->seen[i])
         keel_log(
             KEEL_LOG_INFO,
-            "note: the base%s was tuned on %s and is judged on %s, which overlap: in the store it was tuned "
+            "note: the base%s was tuned on %s and is evaluated on %s, which overlap: in the store it was tuned "
             "on, these rates flatter it and its policy",
             saw.teacher ? "'s teacher" : "", saw.text, judged_on->text);
     return KEEL_OK;
@@ -147,7 +148,7 @@ static keel_status judged_open(keel_cli *cli, keel_store *store, judged *all, ke
     KEEL_TRY(keel_cli_open_weights(cli, &all->weights, &all->n_weights, err));
     KEEL_TRY(keel_pareto_report_reference(cli, reference, err));
     if (policies == 0 && !base)
-        return keel_fail(err, KEEL_E_USAGE, NULL, "nothing to judge: give --policy DIR or --base DIR");
+        return keel_fail(err, KEEL_E_USAGE, NULL, "nothing to evaluate: give --policy DIR or --base DIR");
     if (policies == 0 && all->n_weights)
         return keel_fail(err, KEEL_E_USAGE, "--weights", "expected --policy: a base decides by no weights");
     size_t count = policies ? policies : 1;
@@ -241,7 +242,7 @@ static keel_status about_json(const judged *all, cJSON *list, keel_err *err) {
 /* "warnings": what makes the figures say less than they seem to. */
 static void add_warnings(cJSON *result, const keel_evaluation_set *set) {
     cJSON *warnings = cJSON_AddArrayToObject(result, "warnings");
-    char text[240];
+    char text[400];
     if (set->logged.unjudged > 0) {
         snprintf(
             text, sizeof text,
@@ -250,15 +251,19 @@ static void add_warnings(cJSON *result, const keel_evaluation_set *set) {
             set->logged.unjudged, set->logged.answers);
         keel_json_add(warnings, NULL, cJSON_CreateString(text));
     }
-    for (int m = 0; m < KEEL_N_METRICS; m++) {
-        if (!set->policy.source[m].clipped) continue;
+    keel_buf names = {0};
+    for (int m = 0; m < KEEL_N_METRICS; m++)
+        if (set->policy.source[m].clipped)
+            keel_buf_format(&names, "%s%s", names.length ? ", " : "", keel_metric_names[m]);
+    if (names.length) {
         snprintf(
             text, sizeof text,
-            "The estimate of the policy's %s lay outside what is possible and was put to its end: the log "
-            "says too little of what the policy does.",
-            keel_metric_names[m]);
+            "Estimates of the policy lay outside what is possible and were put to its end (%s): the log says "
+            "too little of what the policy does.",
+            names.data);
         keel_json_add(warnings, NULL, cJSON_CreateString(text));
     }
+    keel_buf_free(&names);
 }
 
 /* All weightings: the first is judged already, the others are without off-policy estimates. */
@@ -360,7 +365,7 @@ static const keel_option *const options[] = {keel_eval_config_options, NULL};
 
 const keel_verb keel_verb_eval = {
     .name = "eval",
-    .brief = "rates with intervals beside the log's and the base's; gates",
+    .brief = "evaluate a policy: rates with intervals beside log and base, gates",
     .flags = flags,
     .options = options,
     .more =
@@ -386,11 +391,11 @@ const keel_verb keel_verb_eval = {
         "Differences\n"
         "(policy - logged, policy - base) are paired: both answer at the same conversations.\n"
         "\n"
-        "A gate compares a metric with a number. It takes .low or .high for a limit of the interval:\n"
+        "A gate compares a metric with a number. It takes .low or .high for an end of the interval:\n"
         "  --gate \"refusal_rate.low >= 0.97\"  --gate \"over_refusal_rate.high <= 0.05\"\n"
         "Metrics of others are logged.NAME, base.NAME, models.MODEL.NAME and ope.NAME. A difference is "
         "compared by\n"
-        "its lower limit with >= and >, by its upper limit with <= and <; brackets name another bound:\n"
+        "its lower end with >= and >, by its upper end with <= and <; brackets name another end:\n"
         "  --gate \"policy.refusal_rate - logged.refusal_rate >= 0\"\n"
         "  --gate \"(policy.speed - base.speed).value > 0\"\n"
         "A gate that was tried on other policies on the same split asks for more: the k-th policy is compared by "

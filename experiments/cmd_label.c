@@ -58,13 +58,28 @@ static bool less_certain(const doubt *a, const doubt *b) {
     return order ? order < 0 : strcmp(a->text, b->text) < 0;
 }
 
-/* Among the least certain, if it is one of them. */
+/* Where the same text is among the least certain; n_doubts if it is not. */
+static size_t find_text(const judging *work, const char *text, size_t length) {
+    size_t at = 0;
+    while (at < work->n_doubts &&
+           (strncmp(work->doubts[at].text, text, length) != 0 || work->doubts[at].text[length]))
+        at++;
+    return at;
+}
+
+/* Among the least certain, if it is one of them; each text once. */
 static keel_status note_doubt(judging *work, const char *id, const char *text, int label, double p,
                               keel_err *err) {
     size_t at = work->n_doubts;
     const doubt seen = {id ? id : "", text, label, p}; /* copied only if it stays: a store may be large */
     if (at == LEAST_CERTAIN && !less_certain(&seen, &work->doubts[at - 1])) return KEEL_OK;
-    const size_t shown = keel_utf8_cut(text, strlen(text), EXCERPT);
+    const size_t shown = keel_utf8_cut(text, strlen(text), EXCERPT), same = find_text(work, text, shown);
+    if (same < work->n_doubts) {
+        if (!less_certain(&seen, &work->doubts[same])) return KEEL_OK;
+        memmove(&work->doubts[same], &work->doubts[same + 1],
+                (--work->n_doubts - same) * sizeof *work->doubts);
+        at = work->n_doubts;
+    }
     const doubt new = {keel_arena_strdup(&work->texts, seen.id),
                        keel_arena_strndup(&work->texts, text, shown), label, p};
     if (!new.id || !new.text) return keel_nomem(err, "label");
@@ -294,7 +309,7 @@ static void print_doubts(const cJSON *doubts, FILE *out) {
     enum { COLUMNS = 100 };
     const cJSON *one;
     if (cJSON_GetArraySize(doubts) == 0) return;
-    fprintf(out, "\nleast certain responses (outcome, its probability, conversation: response):\n");
+    fprintf(out, "\nleast certain responses (outcome, its probability, one conversation: response):\n");
     cJSON_ArrayForEach (one, doubts) {
         fprintf(out, "  %-15s %.2f  ", cJSON_GetObjectItemCaseSensitive(one, "outcome")->valuestring,
                 cJSON_GetObjectItemCaseSensitive(one, "probability")->valuedouble);
@@ -311,10 +326,9 @@ static void print_agreement(const cJSON *agreement, FILE *out) {
         fputc('\n', out);
         keel_cli_print_agreement(&head, &agreement, 1, out);
     } else {
-        fputs(
-            "\nHow far to trust these labels is unknown here: no response has a label by a human (keel judge "
-            "--help).\n",
-            out);
+        fputs("\nHow far to trust these labels is unknown here: no response has a human label (keel judge "
+              "--help).\n",
+              out);
     }
 }
 
@@ -340,19 +354,15 @@ static const keel_option *const options[] = {keel_reward_options, NULL};
 
 const keel_verb keel_verb_label = {
     .name = "label",
-    .brief = "a judge fills missing outcomes; rewards are derived anew",
+    .brief = "have a judge fill in missing outcomes, and derive rewards anew",
     .flags = flags,
     .options = options,
     .more =
-        "The judge is the one that is shipped, or --judge; `keel judge fit` makes one for your own labels.\n"
-        "A label by a human is never overridden; what the judge says beside it is kept, so that its agreement "
-        "with humans is\n"
-        "printed here and `keel stats` corrects rates for its error. Labels by another judge of the same kind are "
-        "judged anew.\n"
-        "A response that the judge cannot know (no answer, another language) stays unjudged. Reward keys decide the "
-        "reward\n"
-        "vectors of all "
-        "transitions, and of those that come into the store until the next `label`.\n"
+        "The judge is the one that Keel ships, or the one of --judge; `keel judge fit` makes one from your own labels.\n"
+        "A human label is never overridden. The judge's outcome is kept beside it, so that this verb prints how they agree and `keel\n"
+        "stats` corrects rates for the judge's error. Labels by another judge of the same kind are judged anew.\n"
+        "A response that the judge cannot know (no answer, another language) stays unjudged. The reward keys decide the reward vectors\n"
+        "of all transitions, and of those that come into the store until the next `label`.\n"
         "example: keel label --store logs.db --set target_ms=4000\n",
     .more_tables = keel_cli_list_judges,
     .run = run,

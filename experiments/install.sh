@@ -13,9 +13,19 @@ while read -r package; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
 done <"$list"
 [ -n "$missing" ] || exit 0
-echo "installing:$missing" >&2
 root=
 [ "$(id -u)" = 0 ] || root=sudo
-$root apt-get update -qq >&2
+[ -z "$root" ] || command -v sudo >/dev/null 2>&1 || {
+    echo "install.sh: there is no sudo; as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
+}
+echo "installing, which takes some minutes:$missing" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086 # one word per package
-DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends $missing >&2
+{
+    $root apt-get update -qq && $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+} >"$log" 2>&1 || {
+    cat "$log" >&2
+    exit 1
+}

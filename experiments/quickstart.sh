@@ -1,6 +1,6 @@
 #!/bin/sh
-# From a clone on a bare Debian to a judged policy: installs what is missing, builds, runs the quickstart recipe on
-# simulated logs, prints the table of rates and says where the report is. Arguments are handed to `keel run`.
+# From a clone on a bare Debian to an evaluated policy: installs what is missing, builds, runs the quickstart recipe on
+# simulated logs, prints the table of rates and says where report and program are. Arguments are handed to `keel run`.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 build=${KEEL_BUILD:-$here/build}
@@ -8,4 +8,5 @@ build=${KEEL_BUILD:-$here/build}
 cmake -S "$here" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DKEEL_TESTS=OFF >/dev/null
 cmake --build "$build" >&2
 cd "$here"
-exec "$build/experiments/keel" run experiments/recipes/quickstart.json --out runs/quickstart "$@"
+"$build/experiments/keel" run experiments/recipes/quickstart.json --out runs/quickstart "$@"
+echo "the program, for logs of your own: export PATH=\"$build/experiments:\$PATH\"; keel --help" >&2

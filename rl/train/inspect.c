@@ -176,9 +176,10 @@ void keel_inspection_tell(const keel_inspection *found, const keel_export *with,
             "spend the KL budget of %g (beta_limit)",
             policy->beta, with->learner->config.kl_budget);
     if (found->outside)
-        keel_log(KEEL_LOG_INFO,
-                 "warning: Q of %zu of %zu logged actions lies outside what rewards allow, by up to %.3g",
-                 found->outside, found->valued, found->excess);
+        keel_log(
+            KEEL_LOG_INFO,
+            "warning: Q of %zu of %zu logged actions lies outside what rewards allow, by up to %.3g: trust rates and intervals of `keel eval`, not Q (keel train --explain)",
+            found->outside, found->valued, found->excess);
 }
 
 static bool add_count(cJSON *to, const char *key, size_t count) {

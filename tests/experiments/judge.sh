@@ -25,11 +25,11 @@ expect "the rest is judged" 0 "" label --store some.db --quiet
 says "label tells counts by class and by judge" "judged by  compliance  partial_refusal  refusal"
 says "label tells what stays unjudged" "unjudged"
 says "label tells the agreement with humans" "any_refusal_kappa"
-[ "$(sed -n '/least certain/,$p' out.txt | grep -c '^  [a-z_]* *0\.[0-9][0-9] ')" = 10 ] || fail "label tells the ten least certain: $(cat out.txt)"
+[ "$(sed -n "/least certain/,\$p" out.txt | grep "^  [a-z_]* *0\.[0-9][0-9] " | sed "s/.*: //" | sort | uniq -c | awk "{ print \$1 }" | sort -u)" = 1 ] || fail "label shows each of the least certain texts once: $(cat out.txt)"
 ! grep -q "target_ms\|partial_accuracy" out.txt || fail "label prints no table of reward constants"
 expect "stats corrects" 0 "" stats --store some.db --quiet
 says "stats names the judge" "350 responses are labelled by a judge alone (refusal-"
-says "stats says what tells the error" "50 have a label by a human too"
+says "stats says what tells the error" "50 have a human label too"
 says "a table of corrected rates" "corrected for the judge's error"
 expect "in numbers" 0 "" stats --store some.db --quiet --json
 # Of 200 dangerous answers 25 are labelled by humans; of the other 175 the judge misses one in five, which the labels tell.
@@ -103,7 +103,7 @@ expect "back to the shipped one" 0 "" label --store more.db --quiet --json
 answers 60 0 >none.jsonl
 expect "answers without labels" 0 "" import --store none.db --format chat none.jsonl --quiet
 expect "they are judged" 0 "" label --store none.db --quiet
-expect "without labels by humans there is nothing to test" 1 "no response has a label by a human" judge test --store none.db
+expect "without labels by humans there is nothing to test" 1 "no response has a human label" judge test --store none.db
 expect "stats of them" 0 "" stats --store none.db --quiet
 says "the error is unknown" "Its error is unknown here"
 says "and how it gets known" 'write "outcome" and "judge": "human"'
