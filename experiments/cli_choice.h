@@ -8,7 +8,7 @@
 #define KEEL_FLAG_THRESHOLD                                                                                  \
     {                                                                                                        \
         "--harm-threshold", "C", false, false,                                                               \
-            "mask what has a higher cost of harm than this, not than the policy's own threshold"             \
+            "harm threshold: mask what has a higher cost of harm (default: the policy's own)"                \
     }
 /* --harm-threshold; *out untouched when it is not given. */
 keel_status keel_cli_read_threshold(const keel_cli *cli, double *out, keel_err *err);

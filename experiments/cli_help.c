@@ -22,7 +22,7 @@ void keel_cli_overview(FILE *out) {
           out);
     for (size_t i = 0; keel_verbs[i]; i++)
         fprintf(out, "  %-9s %s\n", keel_verbs[i]->name, keel_verbs[i]->brief);
-    fprintf(out, "\nA first session, from logs to a judged policy:\n\n%s\n", keel_cli_session);
+    fprintf(out, "\nA first session, from logs to an evaluated policy:\n\n%s\n", keel_cli_session);
     fputs(
         "Without logs of your own: keel simulate --store logs.db --env support-desk --behaviour support-82 "
         "--episodes 3000\n"

@@ -146,9 +146,9 @@ void keel_cli_manual(FILE *out) {
         ".SH DESCRIPTION\n"
         "Keel reads conversations that an assistant has had, trains a policy from them offline, and estimates how\n"
         "often that policy refuses and completes what it is asked. The policy chooses among candidate answers or\n"
-        "dialogue acts. It writes no answers.\n.PP\n"
+        "dialogue acts. A decoder can write the candidates.\n.PP\n"
         "Results go to standard output, as text or with \\fB\\-\\-json\\fR as JSON. Log and progress go to standard\n"
-        "error. A command that was interrupted continues when it is given again.\n"
+        "error. The same command continues an interrupted run.\n"
         ".SH COMMON FLAGS\nEvery verb takes these.\n",
         out);
     put_flags(keel_cli_common_flags, out);

@@ -395,12 +395,12 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_ab = {
     .name = "ab",
-    .brief = "arms of a server beside each other, with intervals that may be looked at at any time",
+    .brief = "compare the arms of a server, with intervals that hold whenever you look",
     .flags = flags,
     .choices = choices,
     .more =
         "Metrics: refusal_rate of dangerous requests, over_refusal_rate of benign ones, completion_rate of benign "
-        "talks,\n"
+        "conversations,\n"
         "feedback and composite_reward, both moved to 0 to 1. A unit (a user, a conversation) counts once in a cell, "
         "with its\n"
         "mean, in the arm that it met first. unjudged is the share of requests that nobody judged: no mean counts "

@@ -1,4 +1,4 @@
-/* keel auto: from a store to a judged policy, with a small search on the way.
+/* keel auto: from a store to an evaluated policy, with a small search on the way.
  *
  *  1. Looks at the log (stats); has responses judged (label) if none is.
  *  2. Cuts the split that is learned from: a part judges, the rest teaches.
@@ -37,7 +37,7 @@ static const keel_flag flags[] = {
     {"--trials", "N", false, false,
      "how many at most (default: 12, and 8 for each --base); 0: the defaults alone"},
     {"--split", "NAME", false, false, "what it learns from (default: train)"},
-    {"--test", "NAME", false, false, "what the kept policy is judged on in the end (default: test)"},
+    {"--test", "NAME", false, false, "what the kept policy is evaluated on at the end (default: test)"},
     {"--set", "STEP.KEY=VALUE", false, true, "a setting of sft or train wherever it calls them"},
     {"--gate", "EXPR", false, true, "a condition on that, as of `keel eval`; exit 3 if one is not met"},
     {"--out", "DIR", false, false, "the folder of it all (default: runs/auto)"},
@@ -379,7 +379,7 @@ static void explain(const automatic *a, const cJSON *found, int kept, char *out,
     else if (cJSON_IsNumber(low))
         snprintf(
             out, size,
-            "no trial is better beyond doubt: the highest lower limit of what one earns above the defaults on %s is "
+            "no trial is better beyond doubt: the highest lower bound of what one earns above the defaults on %s is "
             "%.4g (for all %lld trials at once, 95 %%)",
             a->judges, low->valuedouble, (long long)a->trials);
     else
@@ -485,7 +485,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
 }
 
 static void print(const cJSON *result, FILE *out) {
-    fprintf(out, "labels: %s. Learned from %s; compared on %s of it; judged on %s.\n\n",
+    fprintf(out, "labels: %s. Learned from %s; compared on %s of it; evaluated on %s.\n\n",
             keel_json_get(result, "labels")->valuestring, keel_json_get(result, "learned_from")->valuestring,
             keel_json_get(result, "compared_on")->valuestring,
             keel_json_get(result, "judged_on")->valuestring);
@@ -507,23 +507,17 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_auto = {
     .name = "auto",
-    .brief = "from a store to a judged policy: labels, a search, gates, a report",
+    .brief = "go from a store to an evaluated policy: labels, a search, gates, a report",
     .flags = flags,
     .more =
-        "It makes what sft and train make by default, then tries other bases (--base), modes, learners and their keys, "
-        "as long as the\n"
-        "budget allows. A trial is kept only if it earns more than the defaults beyond doubt: by what both earn in the "
-        "same\n"
-        "conversations, which neither has seen, with a limit that holds for all trials at once (95 %). So it cannot be "
-        "worse than the\n"
-        "defaults by chance, and on small logs it often keeps them. What is kept is made anew on all of --split and judged "
-        "on --test,\n"
-        "which nothing was chosen by.\n"
-        "The budget bounds what begins: the defaults are always made; no trial begins that by the longest so far would end "
-        "late, with\n"
-        "time set aside for the last of it. What comes of a trial does not depend on time, only how many there are. "
-        "Interrupted, the\n"
-        "same command goes on; with a larger budget it tries more.\n"
+        "`auto` makes what sft and train make by default. Then it tries other bases (--base), modes, learners and their keys, as long\n"
+        "as the budget allows. It keeps a trial only if the trial earns more than the defaults beyond doubt: both answer the same\n"
+        "conversations, which neither has seen, and the bound holds for all trials at once (95 %). So the result is not worse than the\n"
+        "defaults by chance, and on small logs it often is the defaults. What is kept is made anew on the whole of --split and\n"
+        "evaluated on --test, which chose nothing.\n"
+        "The budget bounds what begins. The defaults are always made; a trial does not begin if it would end late, judged by the\n"
+        "longest trial so far and the time for the final one. Time decides how many trials there are, never what comes of one. The\n"
+        "same command continues an interrupted run; with a larger budget it tries more.\n"
         "example: keel auto --store logs.db --budget 10m --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,
     .print = print,

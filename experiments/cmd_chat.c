@@ -24,9 +24,10 @@
 
 static const keel_flag flags[] = {
     {"--policy", "DIR", false, false, "the policy that chooses"},
-    {"--server", "URL", false, false, "in its place: talk to a keel serve, such as http://127.0.0.1:8080"},
-    {"--token-env", "NAME", false, false, "the environment variable that holds the server's token"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
+    {"--server", "URL", false, false,
+     "without --policy: the `keel serve` that chooses, as http://127.0.0.1:8080"},
+    {"--token-env", "NAME", false, false, "with --server: the environment variable that holds its token"},
     KEEL_FLAG_WRITER,
     {"--system", "TEXT", false, false, "what the assistant is told at the beginning"},
     KEEL_FLAGS_PROPOSE,
@@ -325,11 +326,10 @@ const keel_verb keel_verb_chat = {
     .brief = "talk to a policy in the terminal, and see what it chooses among",
     .flags = flags,
     .more =
-        "For each line a decoder writes candidates, the policy chooses among them and its base's fixed answers (or a refusal), and the "
-        "table shows of\n"
-        "each its prior, Q of each component, cost of harm against the threshold, and probability. /new begins a new "
-        "conversation,\n"
-        "/quit ends, Ctrl-C ends an answer that is being written. Lines may come from a file or a pipe; --json prints a line of JSON for each.\n"
+        "For each line a decoder writes candidates. The policy chooses among them and the fixed answers of its base (or a refusal).\n"
+        "The table shows for each its prior, Q of each component, cost of harm against the harm threshold, and probability. /new\n"
+        "begins a new conversation, /quit ends, Ctrl-C stops an answer that is being written. Lines may come from a file or a pipe;\n"
+        "--json prints a line of JSON for each.\n"
         "example: keel chat --policy runs/policy --writer smollm2 --told \"Refuse politely.\"\n"
         "example: KEEL_TOKEN=... keel chat --server http://127.0.0.1:8080 --token-env KEEL_TOKEN\n",
     .run = run,

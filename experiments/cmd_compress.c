@@ -3,7 +3,7 @@
  *  1. Resolves the configuration: --config, --set, then flags.
  *  2. Opens the log to look at, where --store names one.
  *  3. Makes the model or base smaller, in memory, step by step, and writes it with its lineage.
- *  4. With --policy: puts the policy on it, tests its threshold of harm anew, compares it with what it was on
+ *  4. With --policy: puts the policy on it, tests its harm threshold anew, compares it with what it was on
  *     conversations held out, and writes both, or, where a bound breaks, nothing.
  */
 #include <string.h>
@@ -347,34 +347,25 @@ static const keel_option *const options[] = {keel_compress_options, NULL};
 
 const keel_verb keel_verb_compress = {
     .name = "compress",
-    .brief = "a smaller, faster base of the same kind",
+    .brief = "make a base smaller and faster",
     .flags = flags,
     .choices = choices,
     .options = options,
     .more =
-        "sft, train, eval, serve and decide take what comes out as any other base, or model. It is another base: a "
-        "policy that was\n"
-        "trained on the old one belongs to the old one. keel.json (of a model as it came: compress.json) says what it "
-        "was made\n"
-        "from. The same command gives the same bytes, for any number of threads; docs/compress.md explains all.\n"
-        "With --policy the policy is put on the smaller base. Where it was trained with --max-harm (or --set max_harm), its "
-        "threshold of\n"
-        "harm is tested anew, on half of --held-out (or the fold that tested it, if no base knows that); then the table says what it "
-        "does on the\n"
-        "conversations left, before and after, with differences paired by conversation. Where no threshold keeps the bound, "
-        "or more is\n"
-        "lost than max_loss, the exit code is 3 and nothing is written.\n"
-        "With --store, what comes out is timed on decisions of --held-out beside what it was (processor time of one "
-        "decision).\n"
-        "--target searches number format, ratio and what else the command line leaves open, by trials in OUT.search. Of the "
-        "points that\n"
-        "meet it, and lose at most --max-loss, it writes the one that changes the fewest decisions; without a policy these are "
-        "its loss.\n"
+        "sft, train, eval, serve and decide take the result as any other base or model. It is another base: a policy that was trained\n"
+        "on the old one does not fit it. keel.json (compress.json, for a model as it came) says what it was made from. The same\n"
+        "command gives the same bytes, for any number of threads. docs/compress.md explains everything.\n"
+        "With --policy the policy is put on the smaller base. If it was trained with --max-harm (or with --set max_harm), its harm\n"
+        "threshold is tested anew, on half of --held-out (or on the fold that tested it, if no base knows that fold). The table then\n"
+        "shows what the policy does on the other conversations, before and after, with differences paired by conversation. If no\n"
+        "threshold keeps the bound, or the policy loses more than max_loss, the exit code is 3 and nothing is written.\n"
+        "With --store, base and result are timed on decisions of --held-out (processor time of one decision).\n"
+        "--target searches number format, ratio and whatever else the command line leaves open, by trials in OUT.search. Of the points\n"
+        "that meet the target and lose at most --max-loss, it writes the one that changes the fewest decisions; without a policy the\n"
+        "changed decisions are the loss.\n"
         "example: keel compress --base smollm2 --weights q8_0 --out smollm2-q8\n"
         "example: keel compress --base runs/base --weights int8 --store logs.db --set calibrate=mse --out runs/small\n"
-        "example: keel compress --base runs/base --policy runs/policy --store logs.db --target latency_ms=25 --max-loss 0.006 "
-        "\\\n"
-        "  --out runs/small\n",
+        "example: keel compress --base runs/base --policy runs/policy --store logs.db --target latency_ms=25 --max-loss 0.006 --out runs/small\n",
     .run = run,
     .print = print,
 };

@@ -213,7 +213,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_consume = {
     .name = "consume",
-    .brief = "conversations out of Kafka into the store, each message once",
+    .brief = "read conversations from Kafka into the store, each message once",
     .flags = flags,
     .choices = choices,
     .more =

@@ -57,8 +57,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_convert = {
     .name = "convert",
-    .brief =
-        "a decoder from a Hugging Face folder to a .gguf file, back, or with other weights; an encoder to a .onnx file",
+    .brief = "convert a decoder between a folder and a .gguf file, or an encoder to .onnx",
     .flags = flags,
     .choices = choices,
     .more =

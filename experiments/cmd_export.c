@@ -167,22 +167,18 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_export = {
     .name = "export",
-    .brief = "conversations out of the store: a log that can be imported again, a table, pairs, tuning files",
+    .brief = "write conversations out of the store: a log, a table, pairs, tuning files",
     .flags = flags,
     .choices = choices,
     .more =
-        "chat: everything that was logged is written, with labels, their judges and logged rewards; imported into a "
-        "new store it\n"
-        "gives the same content hash. Not written: what is computed from it (transitions, features, runs).\n"
-        "With --one-response the log has one answer a decision, as the log of a deployed assistant has: drawn "
-        "from those that\n"
-        "several models gave, by the seed and the names of conversations, models and acts.\n"
-        "csv: one row for each candidate, with the words for outcome, judge and risk, and its rewards; with --policy "
-        "also the action\n"
-        "that the candidate is, how the policy sees it, what the policy chooses and why. trl: of each decision the\n"
-        "candidates of most and of least reward, as chosen and rejected. sft: messages; answers of less reward than "
-        "--least have\n"
-        "weight 0, and conversations without a better one are left out.\n"
+        "chat: writes everything that was logged, with labels, their judges and logged rewards; imported into a new store it gives the\n"
+        "same content hash. What is computed from it (transitions, features, runs) is not written. With --one-response the log has one\n"
+        "answer a decision, as the log of a deployed assistant has: drawn, by the seed and the names of conversations, models and\n"
+        "acts, from those that several models gave.\n"
+        "csv: one row for each candidate, with outcome, judge and risk in words, and its rewards; with --policy also the action that\n"
+        "the candidate is, how the policy sees it, what the policy chooses and why. trl: the candidates of most and of least reward at\n"
+        "each decision, as chosen and rejected. sft: messages; answers of less reward than --least have weight 0, and conversations\n"
+        "without a better one are left out.\n"
         "example: keel export --store logs.db --format chat --split test --out test.jsonl.gz\n",
     .run = run,
     .print = print,

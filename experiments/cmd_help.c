@@ -57,7 +57,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_help = {
     .name = "help",
-    .brief = "this overview, the help of a verb, the manual page, shell completion",
+    .brief = "show this overview, the help of a verb, the manual page, shell completion",
     .flags = flags,
     .choices = choices,
     .words = "VERB",

@@ -233,23 +233,21 @@ static void print_formats(FILE *out) {
 
 const keel_verb keel_verb_import = {
     .name = "import",
-    .brief = "logs of conversations into the store",
+    .brief = "read logs of conversations into the store",
     .flags = flags,
     .choices = choices,
     .words = "PATH...",
     .words_min = 1,
     .words_max = 100000,
     .more =
-        "A PATH is a file, compressed with gzip or zstd or not, or - for standard input, or a folder, which stands for the files "
-        "in it and below\n"
-        "that are logs by name and content; the others are counted as passed_over and named. Each file is imported whole or not at all, and a file that was "
-        "imported before\n"
-        "changes nothing. The store is made if it is missing. The table that is printed counts what is new; "
-        "`extended` are\n"
-        "conversations that were there and went on since, or of which more is known now: turns, responses, "
-        "labels, feedback.\n"
-        "What contradicts the store is an error.\n"
-        "example: keel import --store logs.db --split train logs/2024-*.jsonl.gz\n",
+        "A PATH is a file, a folder or - for standard input. Files may be compressed with gzip or zstd. A folder stands for the files\n"
+        "in it and below that are logs by name and content; the others are counted as passed_over and named.\n"
+        "Each file is imported whole or not at all. A file that was imported before changes nothing. The store is made if it is\n"
+        "missing.\n"
+        "The table counts what is new. `extended` counts conversations that were there and of which more is known now: turns,\n"
+        "responses, labels, feedback. What contradicts the store is an error.\n"
+        "example: keel import --store logs.db --split train logs/2024-*.jsonl.gz\n"
+        "example: keel import --store logs.db --columns prompt=ASK,response=REPLY,risk=TIER table.csv\n",
     .more_tables = print_formats,
     .run = run,
     .print = print,

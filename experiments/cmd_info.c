@@ -65,7 +65,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_info = {
     .name = "info",
-    .brief = "build, libraries, processor, BLAS kernel, threads",
+    .brief = "show build, libraries, processor, BLAS kernel, threads",
     .flags = flags,
     .run = run,
     .print = print,

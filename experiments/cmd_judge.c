@@ -22,11 +22,11 @@ enum { FOLDS = 5, RESAMPLES = 2000, SEED = 1, MOST_MISTAKES = 20, EXCERPT = 160 
 static const keel_flag flags[] = {
     KEEL_FLAG_STORE,
     {"--split", "NAME", false, false,
-     "whose labels by humans (default: all; fit: train if there is one, else all)"},
+     "whose human labels (default: all; fit: train if there is one, else all)"},
     KEEL_FLAG_JUDGE,
     {"--out", "DIR", false, false, "fit: the folder for the judge"},
     {"--error", "E", false, false,
-     "fit: leave unjudged what is too uncertain for a share of E (as 0.02) of the verdicts to be wrong"},
+     "fit: leave unjudged what is too uncertain for a share of E (as 0.02) of the outcomes to be wrong"},
     {"--anew", NULL, false, false, "fit: from these labels alone, not from what --judge knows"},
     KEEL_FLAG_END,
 };
@@ -220,10 +220,9 @@ static keel_status adapt(const keel_cli *cli, const keel_judge *from, const keel
     const keel_status status = keel_judge_adapt(out, kind, from, examples, labels->count, &how, err);
     keel_free(examples);
     if (status == KEEL_E_INVALID)
-        return keel_hint(err, how.error > 0
-                                  ? "label more responses by hand, or allow a larger --error"
-                                  : "label more responses by hand: `keel review`, or \"outcome\" in "
-                                    "the log");
+        return keel_hint(err, how.error > 0 ? "label more responses, or allow a larger --error"
+                                            : "label more responses: `keel review`, or \"outcome\" in "
+                                              "the log");
     return status;
 }
 
@@ -287,7 +286,7 @@ static keel_status read_labels(keel_cli *cli, keel_store *store, bool fits, keel
     KEEL_TRY(choose_split(cli, store, fits, &split, err));
     KEEL_TRY(keel_cli_read_labels(store, &split, labels, err));
     if (labels->count) return KEEL_OK;
-    keel_fail(err, KEEL_E_NOT_FOUND, keel_store_path(store), "no response has a label by a human");
+    keel_fail(err, KEEL_E_NOT_FOUND, keel_store_path(store), "no response has a human label");
     return keel_hint(err, "write \"outcome\" into some 100 responses drawn at random (`keel export --format "
                           "chat`) and import them again");
 }
@@ -387,7 +386,7 @@ static void print(const cJSON *result, FILE *out) {
             keel_json_get(result, "judge")->valuestring, labels);
     if (taught) fprintf(out, "taught on %s\n", taught->valuestring);
     if (held_out > 0)
-        fprintf(out, "%.0f of them taught it: their verdicts are by judges that did not see them\n",
+        fprintf(out, "%.0f of them taught it: their outcomes are by judges that did not see them\n",
                 held_out);
     fputc('\n', out);
     keel_cli_print_agreement(heads, columns, before ? 2 : 1, out);
@@ -402,13 +401,13 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_judge = {
     .name = "judge",
-    .brief = "test: how a judge agrees with labels by humans; fit: a judge for one's own labels",
+    .brief = "test a judge against human labels, or fit one to them",
     .flags = flags,
     .words = "test|fit",
     .words_min = 1,
     .words_max = 1,
     .more =
-        "test compares the judge with the labels by humans in the store: accuracy and Cohen's kappa (any refusal, "
+        "test compares the judge with the human labels in the store: accuracy and Cohen's kappa (any refusal, "
         "and all\n"
         "classes; what stays unjudged agrees with nothing), the bias of each source model's rate, whether the "
         "probabilities\n"
@@ -418,7 +417,7 @@ const keel_verb keel_verb_judge = {
         "writes it\n"
         "to --out for `keel label --judge DIR`. Folds over groups judge each label by a judge that did not see it; "
         "the figures\n"
-        "of fit, of a later test and the corrected rates of `keel stats` go by these verdicts. Labels are never "
+        "of fit, of a later test and the corrected rates of `keel stats` go by these outcomes. Labels are never "
         "changed.\n"
         "Intervals are 95 %.\n"
         "example: keel judge test --store logs.db\n"

@@ -44,7 +44,7 @@ static const keel_flag flags[] = {
     {"--max-harm", "RATE", false, false, "as of `keel train`: a bound on harmful compliance"},
     {"--gate", "EXPR", false, true, "a condition on the held-out conversations, as of `keel eval`"},
     {"--split", "NAME", false, false, "what is learned from (default: train)"},
-    {"--test", "NAME", false, false, "what judges (default: test)"},
+    {"--test", "NAME", false, false, "what it is evaluated on (default: test)"},
     {"--label", "WHEN", false, false,
      "auto (default): answers are judged where none is judged, or a judge did before; always; never"},
     {"--error", "E", false, false,
@@ -271,27 +271,20 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_learn = {
     .name = "learn",
-    .brief = "rounds of learning from a store that grows; publishes what is better",
+    .brief = "learn in rounds from a store that grows, and publish what is better",
     .flags = flags,
     .choices = choices,
     .more =
-        "A round copies the store and learns from the copy, so whoever logs into the store never waits for it. Features of "
-        "decisions at\n"
-        "which nothing changed are taken over from the round before, as long as the base stays the "
-        "same. Each round\n"
-        "trains anew, with the seed plus its number.\n"
-        "It publishes (--publish) what meets all gates and earns more a conversation on --test than the published policy, by "
-        "the lower\n"
-        "limit of the difference. The k-th round has the share 6/(pi k)^2 of --error, so the chance that any of them publishes "
-        "what is no\n"
-        "better is at most --error. Where nothing is published yet, the gates alone decide.\n"
-        "Nothing new is no round: what a round without --publish made is published by `keel publish --policy "
-        "OUT/round-N/policy`.\n"
-        "An interrupted round goes on when the same command is given again. The table `rounds` of the store says what each "
-        "round learned\n"
-        "from; --again makes one once more, from its snapshot, to the same bytes.\n"
-        "example: keel learn --store logs.db --base runs/base --out runs/live --every 15m --publish --gate "
-        "'harmful_compliance_rate.high <= 0.1'\n",
+        "A round copies the store and learns from the copy, so whoever logs into the store never waits for it. Features of decisions\n"
+        "at which nothing changed are taken over from the round before, as long as the base stays the same. Each round trains anew,\n"
+        "with the seed plus its number.\n"
+        "A round publishes (--publish) a policy that meets all gates and earns more a conversation on --test than the published one,\n"
+        "by the lower bound of the difference. The k-th round has the share 6/(pi k)^2 of --error, so the chance that any of them\n"
+        "publishes what is no better is at most --error. Where nothing is published yet, the gates alone decide.\n"
+        "Where nothing is new there is no round. `keel publish --policy OUT/round-N/policy` publishes what a round without --publish\n"
+        "made. The same command continues an interrupted round. The table `rounds` of the store says what each round learned from;\n"
+        "--again makes one once more, from its snapshot, to the same bytes.\n"
+        "example: keel learn --store logs.db --base runs/base --out runs/live --every 15m --publish --gate 'harmful_compliance_rate.high <= 0.1'\n",
     .run = run,
     .print = print,
 };

@@ -143,14 +143,12 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_propose = {
     .name = "propose",
-    .brief = "a decoder writes candidates at the decisions of a store",
+    .brief = "have a decoder write candidates at the decisions of a store",
     .flags = flags,
     .more =
-        "What is written stands beside what was logged under --name, and counts as said only with --say; `keel label` judges it, and a policy over "
-        "candidates\n"
-        "chooses among all. Each text depends on the decision, its place and --seed alone. A decision that has texts "
-        "under the name is\n"
-        "left as it is, so that an interrupted run goes on when the same command is given again.\n"
+        "The texts stand beside the logged responses, as a source model of the name --name, and count as said only with --say. `keel\n"
+        "label` judges them, and a policy over candidates chooses among all. Each text depends on the decision, its place and --seed\n"
+        "alone. A decision that has texts under the name is left as it is, so the same command continues an interrupted run.\n"
         "example: keel propose --store logs.db --base smollm2 --n 4 --told \"Refuse politely.\"\n",
     .run = run,
     .print = print,

@@ -22,11 +22,12 @@
 #include "experiments/verbs.h"
 
 static const keel_flag flags[] = {
-    {"--store", "FILE", true, false, "the store that the server logs into, and that the policy is judged on"},
+    {"--store", "FILE", true, false,
+     "the store that the server logs into, and that the policy is evaluated on"},
     {"--policy", "DIR", false, false, "a trained policy"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--gate", "EXPR", false, true, "a condition, as `keel eval` takes it; at least one"},
-    {"--split", "NAME", false, false, "the split to judge on (default: test)"},
+    {"--split", "NAME", false, false, "the split to evaluate on (default: test)"},
     {"--ope", "MODEL", false, false, "model of the off-policy estimates, as `keel eval` takes it"},
     {"--arm", "NAME", false, false, "the arm that is to serve it (default: default)"},
     {"--note", "TEXT", false, false, "why, for who reads the list later"},
@@ -254,17 +255,13 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_publish = {
     .name = "publish",
-    .brief = "give a policy to a running server, if its gates are met; roll back",
+    .brief = "give a policy to a running server if its gates are met, or roll back",
     .flags = flags,
     .more =
-        "A server that logs into the store (`keel serve --store FILE`) takes up what is published to its arm "
-        "within a second:\n"
-        "new requests get the new policy, those that run finish with theirs. A policy that cannot be loaded "
-        "replaces nothing.\n"
-        "Gates are those of `keel eval`, on the same split, and each policy that is tried pays for those before "
-        "it.\n"
-        "--rollback goes back to the policy that the arm served before this one; given twice, it goes forth "
-        "again.\n"
+        "A server that logs into the store (`keel serve --store FILE`) takes up what is published to its arm within a second: new\n"
+        "requests get the new policy, and requests that run finish with theirs. A policy that cannot be loaded replaces nothing.\n"
+        "Gates are those of `keel eval`, on the same split; each policy that is tried makes the gate stricter for the next.\n"
+        "--rollback goes back to the policy that the arm served before this one; given twice, it comes back to this one.\n"
         "example: keel publish --store logs.db --policy runs/policy-2 --gate \"refusal_rate.low >= 0.95\"\n",
     .run = run,
     .print = print,

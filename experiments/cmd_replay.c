@@ -440,15 +440,15 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_replay = {
     .name = "replay",
-    .brief = "logged conversations turn by turn: what was done, what the policy would do, why",
+    .brief = "show logged conversations: what was answered, what the policy would answer, and why",
     .flags = flags,
     .choices = choices,
     .more =
-        "Each decision is a transcript: what was said before, what was logged, what the policy would say, and why in one\n"
-        "sentence. `words` are those that make the base take the request for dangerous, in log-odds. With --detail: Q of each\n"
-        "reward component, the advantage over what the base would do, log-probabilities of base and policy, and the Shapley\n"
-        "values of the choice, which sum to the difference of probabilities. Open decisions, which nobody answered, are answered\n"
-        "too. Shown decisions are kept in the store's replays table, unless it may only be read.\n"
+        "Each decision is a transcript: what was said before, what the log answered, what the policy would answer, and why in one\n"
+        "sentence. `words` are those that make the base take the request for dangerous, in log-odds. --detail adds Q of each reward\n"
+        "component, the advantage over what the base would do, log-probabilities of base and policy, and the Shapley values of the\n"
+        "choice, which sum to the difference of probabilities. Open decisions, which nobody answered, are answered too. Decisions that\n"
+        "are shown are kept in the store's table replays, unless the store is read-only.\n"
         "example: keel replay --store logs.db --policy runs/policy --disagree --risk dangerous --limit 5\n",
     .run = run,
     .print = print,

@@ -22,7 +22,7 @@
 static const keel_flag flags[] = {
     {"--run", "DIR", false, false, "the run folder; or:"},
     {"--store", "FILE", false, false, "a store, whose log is shown"},
-    {"--policy", "DIR", false, true, "with --store: the policy that is judged on it; several are pooled"},
+    {"--policy", "DIR", false, true, "with --store: the policy that is evaluated on it; several are pooled"},
     {"--base", "DIR", false, false, "its base (default: the folder beside it that holds it)"},
     {"--split", "NAME", false, false, "with --store: the split (default: test; without a policy: all)"},
     {"--gate", "EXPR", false, true, "with --policy: a condition, as `keel eval` takes it"},
@@ -102,7 +102,7 @@ static keel_status read_store(keel_cli *cli, keel_run_folder *folder, keel_err *
         *err = missed;
         return status;
     }
-    if (nothing) snprintf(about, sizeof about, "The policy was not judged: %s.", missed.message);
+    if (nothing) snprintf(about, sizeof about, "The policy was not evaluated: %s.", missed.message);
     cJSON_AddStringToObject(folder->run, "recipe", store);
     cJSON_AddStringToObject(folder->run, "about", about);
     if (policy && !nothing) {
@@ -178,7 +178,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_report = {
     .name = "report",
-    .brief = "an HTML page of a run folder, or of a store and a policy (`keel run` writes it too)",
+    .brief = "write an HTML page about a run folder, or about a store and a policy",
     .flags = flags,
     .more =
         "One self-contained page: first a verdict in two sentences, what it rests on and what was not measured; then rates "

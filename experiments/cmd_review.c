@@ -232,23 +232,18 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_review = {
     .name = "review",
-    .brief = "a page on which people look at conversations and label responses",
+    .brief = "serve a page on which people label responses",
     .flags = flags,
     .choices = choices,
     .more =
-        "Serves a page on this machine; each person gives a name, and several may work at once. Everything goes by "
-        "keyboard, with undo\n"
-        "(? on the page lists the keys). A label is in the store, with name and time, before the page goes on; closing the "
-        "page or ending\n"
-        "the program loses none, and the next start goes on.\n"
-        "Each response is drawn with a known chance: half of it is the same for all, the rest goes by how unsure the "
-        "judge is and,\n"
-        "with --policy, by whether the policy would do something else. Label the store first (`keel label`). The page "
-        "says the rates as they\n"
-        "stand and how many labels the wished interval needs. One response in eight is shown to two people; the page says "
-        "how they agree\n"
-        "(Cohen's kappa), and what they disagree about waits for a third. What most people say counts, of equally many "
-        "what was said first.\n"
+        "Serves a page on this machine. Each person gives a name, and several may work at once. The keyboard does everything, with\n"
+        "undo (? on the page lists the keys). A label is in the store, with name and time, before the page goes on; closing the page\n"
+        "or ending the program loses none, and the next start continues.\n"
+        "Each response is drawn with a known chance. Half of the chance is the same for all; the rest goes by how unsure the judge is\n"
+        "and, with --policy, by whether the policy would do something else. Label the store first (`keel label`). The page shows the\n"
+        "rates so far and how many labels the wished interval needs. One response in eight is shown to two people; the page shows how\n"
+        "they agree (Cohen's kappa), and a third person sees what they disagree about. The label of most people counts; of equally\n"
+        "many, the first.\n"
         "example: keel review --store logs.db --name ann\n",
     .run = run,
     .print = print,

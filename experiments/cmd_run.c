@@ -254,18 +254,15 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_run = {
     .name = "run",
-    .brief = "a whole experiment; a second run continues where the first stopped",
+    .brief = "run a whole experiment; a second run continues where the first stopped",
     .flags = flags,
     .words = "RECIPE.json",
     .words_min = 1,
     .words_max = 1,
     .more =
-        "A recipe is a JSON file that lists calls of the other verbs; docs/format.md describes it. Each finished step "
-        "leaves\n"
-        "steps/NAME.json in the run folder; the same command again does what is left and writes "
-        "report.html anew.\n"
-        "example: keel run experiments/recipes/quickstart.json --out runs/quickstart --set "
-        "'train*.steps=2000'\n",
+        "A recipe is a JSON file that lists calls of the other verbs (docs/format.md). Each finished step leaves steps/NAME.json in\n"
+        "the run folder. The same command again runs the steps that are left, and writes report.html anew.\n"
+        "example: keel run experiments/recipes/quickstart.json --out runs/quickstart --set 'train*.steps=2000'\n",
     .run = run,
     .print = print,
 };

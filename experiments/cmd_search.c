@@ -29,7 +29,7 @@ static const keel_flag flags[] = {
     {"--minimise", "METRIC", false, false, "what is to be small"},
     {"--require", "COND", false, true, "what a trial must meet to be kept, as \"refusal_rate.low >= 0.95\""},
     {"--held-out", "STEP.KEY=VALUE", false, true,
-     "settings under which the kept trial is judged in the end (standard steps: eval.split=test)"},
+     "settings under which the kept trial is evaluated at the end (standard steps: eval.split=test)"},
     {"--budget", "NAME=LOW:HIGH", false, false, "halving: the key that says how long a trial takes"},
     {"--eta", "N", false, false, "halving: one in N goes on, with N times the budget (default: 3)"},
     {"--points", "N", false, false, "grid: values of each range (default: 5)"},
@@ -149,7 +149,7 @@ static void print_methods(FILE *out) {
 
 const keel_verb keel_verb_search = {
     .name = "search",
-    .brief = "the best of many settings: of training, of a chain of verbs, of a recipe",
+    .brief = "try many settings of training, a chain of verbs or a recipe, and keep the best",
     .flags = flags,
     .choices = choices,
     .words = "[RECIPE.json] [-- VERB ARGUMENTS...]...",
@@ -157,7 +157,7 @@ const keel_verb keel_verb_search = {
     .more =
         "A trial is a chain of verbs with one value of everything that varies. The chain is a recipe, or verbs after --, or, "
         "if nothing\n"
-        "is named, the standard one: sft, train (cql) and eval, learning from four fifths of the split train and judged on the "
+        "is named, the standard one: sft, train (cql) and eval, learning from four fifths of the split train and evaluated on the "
         "rest.\n"
         "${out} in an argument is the trial's own folder, OUT/trials/NNNN; steps before the first one that varies are run once, "
         "in\n"

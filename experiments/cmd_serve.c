@@ -220,14 +220,12 @@ const keel_verb keel_verb_serve = {
     .brief = "answer OpenAI's chat API with a policy's choice among candidates, and log it",
     .flags = flags,
     .more =
-        "POST /v1/chat/completions: upstreams, the base (if it can write) and --fixed give candidates, the policy "
-        "chooses one, and the response\n"
-        "is as OpenAI's, also with stream. POST /v1/choose: the caller gives the candidates. POST /v1/feedback: what "
-        "a user thought of it.\n"
-        "GET /v1/models, /health, /metrics (Prometheus), /version. POST /admin/policy: an arm serves another "
+        "POST /v1/chat/completions: upstreams, the base (if it can write) and --fixed give candidates, the policy chooses one, and the\n"
+        "answer has OpenAI's shape, also with stream. POST /v1/choose: the caller gives the candidates. POST /v1/feedback: what a user\n"
+        "thought of an answer. GET /v1/models, /health, /metrics (Prometheus), /version. POST /admin/policy: an arm serves another\n"
         "registered policy.\n"
-        "{\"keel\": {\"details\": true}} in a body, or the header X-Keel-Details: 1, shows candidates, values and "
-        "reasons. docs/serving.md says more.\n"
+        "{\"keel\": {\"details\": true}} in a body, or the header X-Keel-Details: 1, shows candidates, values and reasons\n"
+        "(docs/serving.md).\n"
         "example: keel serve --policy runs/policy --upstream http://127.0.0.1:8000/v1,n=3 --store live.db\n",
     .run = run,
     .print = print,

@@ -215,26 +215,20 @@ static const keel_named_options named = {"--base", kind_name, kind_options};
 
 const keel_verb keel_verb_sft = {
     .name = "sft",
-    .brief = "supervised tuning of a base model on the logged responses",
+    .brief = "tune a base on the logged responses",
     .flags = flags,
     .more =
-        "The base encodes what was said and gives the prior over responses; policies are trained on top "
-        "of it. A run that was\n"
-        "interrupted goes on when the same command is given again, to the same bytes. Of what is printed, "
-        "rank, act, outcome,\n"
-        "preference and risk are the parts of the loss at the end, of an encoder those that this log trains.\n"
-        "An encoder is a folder as Hugging Face or sentence-transformers lay it out (docs/bases.md); "
-        "experiments/fetch-base.sh\n"
-        "minilm gets one. It is tuned once for each fold and once on everything, so that policies see of each "
-        "conversation what\n"
-        "an encoder says that never saw it.\n"
-        "--refusal and --hand-over replace the standard refusal that candidate sets offer: both earn what a refusal "
-        "earns by rule\n"
-        "(they do no harm, and complete nothing), and neither is ever masked as harm.\n"
+        "The base encodes conversations and gives the prior over responses; policies are trained on top of it. The same command\n"
+        "continues an interrupted run, to the same bytes. The output has the parts of the loss at the end: rank, act, outcome,\n"
+        "preference and risk; of an encoder only those that this log trains.\n"
+        "An encoder is a folder as Hugging Face or sentence-transformers lay it out (docs/bases.md); experiments/fetch-base.sh minilm\n"
+        "fetches one. It is tuned once on everything and once without each fold, so that policies see of each conversation what an\n"
+        "encoder says that never saw it.\n"
+        "A decoder (experiments/fetch-base.sh smollm2, or a new one by --base decoder) learns the tokens of responses; --set imitate,\n"
+        "--set loss and --teacher say which responses and how.\n"
+        "--refusal and --hand-over replace the standard refusal of candidate sets. Both earn what a refusal earns by rule (they do no\n"
+        "harm, and complete nothing), and neither is ever masked as harm.\n"
         "example: keel sft --store logs.db --base builtin --out runs/base --set epochs=4\n"
-        "A decoder (experiments/fetch-base.sh smollm2, or a new one by --base decoder) learns the tokens of responses; "
-        "--set imitate, loss\n"
-        "and --teacher say which and how.\n"
         "example: keel sft --store logs.db --base minilm --mode lora --set rank=16 --out runs/minilm\n"
         "example: keel sft --store logs.db --base smollm2 --mode lora --set imitate=good --out runs/smollm2\n",
     .named = &named,

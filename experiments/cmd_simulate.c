@@ -96,7 +96,7 @@ static keel_status find_behaviour(const char *name, actor *who, keel_err *err) {
     return nearest ? keel_hint(err, "did you mean '%s'?", nearest) : KEEL_E_USAGE;
 }
 
-/* bounded: under a threshold of harm that is not the policy's own. */
+/* bounded: under a harm threshold that is not the policy's own. */
 static void add_policy(cast *all, keel_policy *policy, bool bounded, const keel_base *base,
                        const double *weights) {
     actor *who = &all->actors[all->n_actors++];
@@ -444,20 +444,16 @@ static void list_behaviours(FILE *out) {
 
 const keel_verb keel_verb_simulate = {
     .name = "simulate",
-    .brief = "a dialogue simulator writes logs into a store",
+    .brief = "have a dialogue simulator write logs into a store",
     .flags = flags,
     .more =
-        "Options of the support desk: dangerous and borderline (shares), noise, patience, max_turns, text, "
-        "and domain:\n"
-        "a JSON file beside the environment's file, which describes another desk (docs/format.md), or a schema of the SGD data.\n"
-        "Episodes are named by environment, seed, who answers and number: asking again for more adds the "
-        "rest, and an interrupted run\n"
-        "goes on. With --server the store is the application's own; the server keeps another.\n"
-        "Rates printed are those of the whole split; pass^k, over the episodes asked for, is the "
-        "chance that k trials of a task\n"
-        "all succeed (a dangerous one: refused, and never complied with). Several policies or weightings "
-        "play the same episodes, and\n"
-        "each has the rates of its own answers.\n"
+        "Options of the support desk: dangerous and borderline (shares), noise, patience, max_turns, text, and domain: a JSON file\n"
+        "beside the environment's file that describes another desk (docs/format.md), or a schema of the SGD data.\n"
+        "Episodes are named by environment, seed, who answers and number. Asking for more adds the rest, and an interrupted run\n"
+        "continues. With --server the store is the application's own; the server keeps another.\n"
+        "The rates are those of the whole split. pass^k covers the episodes asked for: the chance that k trials of a task all succeed\n"
+        "(a dangerous one: refused, and never complied with). Several policies or weightings play the same episodes, and each has the\n"
+        "rates of its own answers.\n"
         "example: keel simulate --store logs.db --env support-desk --behaviour support-82 --episodes 3000\n",
     .more_tables = list_behaviours,
     .run = run,

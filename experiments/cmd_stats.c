@@ -391,15 +391,13 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_stats = {
     .name = "stats",
-    .brief = "what is in the store: counts, labels, rewards, the behaviour's rates",
+    .brief = "show what the store holds: counts, labels, rewards, rates of the logged behaviour",
     .flags = flags,
     .more =
-        "Rates carry 95 % intervals (Wilson, answers of one conversation hang together); rewards are "
-        "means per conversation, bootstrapped. '-' "
-        "where nothing is known. Tasks of benchmarks, of conversations whose meta has must_not_act, are listed by "
-        "agent, over all splits.\n"
-        "Rates of answers that a judge labelled are also shown corrected for its error, where some have a label by a "
-        "human too.\n"
+        "Rates have 95 % intervals (Wilson; answers of one conversation depend on each other and count as fewer). Rewards are means\n"
+        "per conversation, with bootstrap intervals. '-' stands where nothing is known. Benchmark tasks (conversations whose meta has\n"
+        "must_not_act) are listed by agent, over all splits.\n"
+        "Rates of answers that a judge labelled are also shown corrected for its error, if some of them have a human label too.\n"
         "example: keel stats --store logs.db --split train\n",
     .run = run,
     .print = print,

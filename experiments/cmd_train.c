@@ -33,7 +33,7 @@ static const keel_flag flags[] = {
     {"--validate", "K/N", false, false,
      "fold of the split, by group, that chooses among checkpoints and is not learned from"},
     {"--checkpoints", "N", false, false,
-     "with --validate: how many are judged, the last at the end (default: 5)"},
+     "with --validate: how many are evaluated, the last at the end (default: 5)"},
     {"--max-harm", "RATE", false, false,
      "the least strict threshold of the cost of harm under which harmful compliance is at most this, as 0.02, tested on "
      "conversations held out; exit 3 if there is none"},
@@ -114,7 +114,7 @@ static keel_status open_validation(keel_cli *cli, keel_store *store, const keel_
     int64_t points = 5;
     *given = fold != NULL;
     if (!fold && keel_cli_has(cli, "--checkpoints"))
-        return keel_fail(err, KEEL_E_USAGE, "--checkpoints", "needs --validate: what they are judged on");
+        return keel_fail(err, KEEL_E_USAGE, "--checkpoints", "needs --validate: what they are evaluated on");
     KEEL_TRY(keel_cli_integer(cli, "--checkpoints", 1, KEEL_MOST_TRIALS, &points, err));
     if (!fold) return KEEL_OK;
     KEEL_TRY(keel_cli_blame(keel_split_cut(split, fold, &out->part, &out->rest, err), err));
@@ -303,44 +303,30 @@ _Static_assert(KEEL_N_LEARNERS <= 32, "a bit for each learner");
 
 const keel_verb keel_verb_train = {
     .name = "train",
-    .brief = "offline learning: conservative Q-learning and its baselines",
+    .brief = "train a policy offline: conservative Q-learning and its baselines",
     .flags = flags,
     .choices = choices,
     .options = options,
     .named = &named,
     .more =
-        "Decisions without features under that base are encoded first. A run that was interrupted goes on when "
-        "the same command is\n"
-        "given again, to the same bytes. A loss that diverges stops with an error; the last good checkpoint is "
-        "kept.\n"
-        "Without the name of a learner it compares those of --choose by cross-validation on the split: each is "
-        "trained on four fifths,\n"
-        "the base tuned anew (not one that began from a folder, such as an encoder: a note says so), and judged on the "
-        "rest, five\n"
-        "times (once where there are more than 2,000 conversations). The one with the highest lower limit of "
-        "composite_reward over\n"
-        "the log's is trained on all of the split. The limits are corrected for\n"
-        "the number compared; above 0 they show an improvement, and where none is, the artefact says so. An "
-        "entry is the name of a\n"
-        "learner with keys of its own, as cql:alpha=0.3:kl_budget=2, or base, the prior alone; --set then takes "
-        "the keys that all\n"
-        "learners have.\n"
-        "With --validate the policy is the checkpoint whose value has the highest lower bound on that fold: the\n"
-        "lower end of a bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. "
-        "keel.json\n"
-        "lists every checkpoint that was judged.\n"
-        "With --max-harm the fold of --harm-fold is neither learned from nor chosen by. The threshold of the cost of harm is "
-        "the least strict one\n"
-        "whose rate of harmful compliance there passes an exact test; it is a rate at the log's decisions. A "
-        "base that was tuned\n"
-        "on the whole split has seen that fold: tune it on `rest:K/N` to be strict.\n"
-        "differing counts, at about 1,024 decisions that it learned from, where the policy chooses otherwise than "
-        "base and log;\n"
-        "beta_at_limit: the search for beta stopped there; q_outside: where Q of what was taken lies outside what "
-        "rewards allow.\n"
-        "Of what is printed, reward_coverage is the share of transitions that have each component; td, conservative "
-        "and\n"
-        "q_taken (Q of what was taken) are means over the last steps.\n"
+        "Decisions that have no features under the base are encoded first. The same command continues an interrupted run, to the same\n"
+        "bytes. A loss that diverges stops the run with an error; the last good checkpoint is kept.\n"
+        "Without the name of a learner `train` compares those of --choose by cross-validation on the split: it trains each on four\n"
+        "fifths, on a base tuned anew (not one that began from a folder, such as an encoder: a note says so), and evaluates it on the\n"
+        "rest, five times (once where there are more than 2,000 conversations). It keeps the one whose composite_reward has the\n"
+        "highest lower bound above the log's, and trains it on the whole split. The bounds are corrected for the number compared.\n"
+        "Above 0 they show an improvement; where none does, the artefact says so. An entry is the name of a learner with keys of its\n"
+        "own, as cql:alpha=0.3:kl_budget=2, or base, the prior alone; --set then takes the keys that all learners have.\n"
+        "With --validate the policy is the checkpoint whose value has the highest lower bound on that fold: the lower end of a\n"
+        "bootstrap interval of its off-policy value (WDR), corrected for the number of checkpoints. keel.json lists every checkpoint\n"
+        "that was evaluated.\n"
+        "With --max-harm nothing is learned from the fold of --harm-fold, and no checkpoint is chosen by it. The harm threshold is the\n"
+        "least strict one whose rate of harmful compliance there passes an exact test; it is a rate at the log's decisions. A base\n"
+        "that was tuned on the whole split has seen that fold: to be strict, tune it on `rest:K/N`.\n"
+        "The output: differing counts, at about 1,024 decisions that it learned from, where the policy chooses otherwise than base and\n"
+        "log; beta_at_limit says that the search for beta stopped at its limit; q_outside counts where Q of the taken action lies\n"
+        "outside what rewards allow; reward_coverage is the share of transitions that have each component; td, conservative and\n"
+        "q_taken (Q of taken actions) are means over the last steps.\n"
         "example: keel train --store logs.db --base runs/base --algo cql --out runs/policy --set alpha=0.5\n",
     .more_tables = print_learners,
     .run = run,

@@ -237,7 +237,7 @@ static void print(const cJSON *result, FILE *out) {
 
 const keel_verb keel_verb_verify = {
     .name = "verify",
-    .brief = "what a model's folder holds, and whether it computes what it should",
+    .brief = "show what a model folder holds, and whether it computes what it should",
     .flags = flags,
     .choices = choices,
     .more =

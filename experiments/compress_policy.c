@@ -108,7 +108,7 @@ static keel_status find_bound(exchanging *x) {
     return x->bound ? find_part(x, part) : KEEL_OK;
 }
 
-/* ---- the threshold of harm ---- */
+/* ---- the harm threshold ---- */
 
 static void refuse(exchanging *x, const char *why) {
     if (!x->refused[0]) snprintf(x->refused, sizeof x->refused, "%s", why);
@@ -344,7 +344,7 @@ void keel_compress_policy_print(const cJSON *result, FILE *out) {
     }
     keel_table_print(&table, out);
     keel_table_free(&table);
-    fprintf(out, "\nthreshold of harm: ");
+    fprintf(out, "\nharm threshold: ");
     print_threshold(threshold, "before", out);
     fprintf(out, " before, ");
     print_threshold(threshold, "after", out);

@@ -1,4 +1,4 @@
-/* A policy on a smaller base: bound to it, its threshold of harm tested anew, and set beside what it was on
+/* A policy on a smaller base: bound to it, its harm threshold tested anew, and set beside what it was on
  * conversations held out. */
 #ifndef KEEL_EXPERIMENTS_COMPRESS_POLICY_H
 #define KEEL_EXPERIMENTS_COMPRESS_POLICY_H

@@ -75,13 +75,13 @@ void keel_eval_config_print_judged(const cJSON *judged, FILE *out) {
     fprintf(out, "\n%.0f responses are labelled by a judge alone (", labels);
     keel_print_line(out, keel_json_get(judged, "judge")->valuestring, 0);
     if (!cJSON_IsString(unknown)) {
-        fprintf(out, "); %.0f have a label by a human too, which tell its error.\n",
+        fprintf(out, "); %.0f have a human label too, which tells its error.\n",
                 cJSON_GetNumberValue(keel_json_get(judged, "both")));
         return;
     }
     fprintf(
         out,
-        "). Its error is unknown here: %s. Label about 100 by hand: `keel review` draws and shows them; or "
+        "). Its error is unknown here: %s. Label about 100 yourself: `keel review` draws and shows them; or "
         "write \"outcome\" and \"judge\": \"human\" into what `keel export --format chat` gives, and `keel import` it. Then "
         "`keel label`.\n",
         unknown->valuestring);

@@ -205,7 +205,7 @@ static void add_sentences(cJSON *json, const cJSON *result, bool policy, keel_bu
     } else {
         put_log(text, result);
         add_text(list, text);
-        keel_buf_text(text, "No policy was judged, so nothing here says whether one may be released.");
+        keel_buf_text(text, "No policy was evaluated, so nothing here says whether one may be released.");
     }
     add_text(list, text);
 }
@@ -414,7 +414,7 @@ static void answer_ship(cJSON *json, const cJSON *result, keel_buf *text) {
     if (seen)
         keel_buf_text(
             text,
-            "Not by this: it was judged on conversations of a split that it or its base was trained on.");
+            "Not by this: it was evaluated on conversations of a split that it or its base was trained on.");
     else if (!all)
         keel_buf_text(text, "Not decided: say what you ask of it as gates, for example "
                             "--gate \"harmful_compliance_rate.high <= 0.02\".");
@@ -469,7 +469,7 @@ static void add_missing(cJSON *json, const cJSON *result, keel_buf *text) {
 }
 
 static const char *finding_of(const cJSON *result, bool policy) {
-    return policy ? finding(result) : "no policy was judged";
+    return policy ? finding(result) : "no policy was evaluated";
 }
 
 cJSON *keel_verdict_json(const cJSON *result) {

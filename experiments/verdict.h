@@ -6,7 +6,7 @@
 #include <cjson/cJSON.h>
 
 /* {"finding": "better than the log" | "worse than the log" | "no improvement over the log is shown" |
- *             "no policy was judged",
+ *             "no policy was evaluated",
  *  "sentences": [what it does to dangerous and to benign requests, whether the gates are met],
  *  "answers": [{"asks": "Is it safer than today?", "says": "...", "good": true | false | null}],
  *  "missing": ["what was not measured", ...]}. The caller deletes; parts are missing where memory is. */

@@ -50,7 +50,7 @@ static bool offered(const game *g, size_t a) {
     return prior > -INFINITY && prior >= g->least_prior;
 }
 
-/* What is masked and yet on offer and supported is above the threshold of harm. */
+/* What is masked and yet on offer and supported is above the harm threshold. */
 static bool is_harm(const game *g, size_t a) {
     return g->choice->masked[a] && offered(g, a);
 }

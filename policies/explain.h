@@ -15,7 +15,7 @@
 /* The first are keel_reward components. */
 typedef enum keel_part {
     KEEL_PART_PRIOR = KEEL_N_REWARDS,
-    KEEL_PART_HARM,      /* the threshold of harm */
+    KEEL_PART_HARM,      /* the harm threshold */
     KEEL_PART_COST,      /* lambda C, where that is part of what the policy maximises */
     KEEL_PART_VALUE,     /* the only head of a network that has one */
     KEEL_PART_IMITATION, /* the only part of a cloned policy */

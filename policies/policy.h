@@ -1,5 +1,5 @@
 /* The layered policy: pi(a|s) proportional to pi_base(a|s) exp(beta (Q_w(s,a) - V(s))), V the pi_base-mean of
- * Q_w (ILQL's inference rule, Snell et al. 2023, with the base as prior), under a threshold of harm: actions
+ * Q_w (ILQL's inference rule, Snell et al. 2023, with the base as prior), under a harm threshold: actions
  * whose expected cost of harm C is above it are masked, but for those that refuse or hand over. If nothing
  * else is left, one of those is taken; if there is none, the fallback. Under a constraint by multiplier Q_w -
  * lambda C stands for Q_w. */

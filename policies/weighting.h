@@ -8,7 +8,7 @@
  * of weightings, and 1 / beta is interpolated between them: the spread of w.Q is convex in w, so between
  * points beta rather comes out too small, within the budget, than too large (exactly so where Q_k themselves
  * do not move with w). The weighting it was trained under as standard has its own solution.
- * - the threshold of harm does not. It bounds C in its own units, whatever else is wanted: a weighting says
+ * - the harm threshold does not. It bounds C in its own units, whatever else is wanted: a weighting says
  * what to strive for, never what is allowed. */
 #ifndef KEEL_POLICIES_WEIGHTING_H
 #define KEEL_POLICIES_WEIGHTING_H

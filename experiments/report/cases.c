@@ -329,7 +329,7 @@ keel_status keel__report_cases(keel_report_page *page, keel_err *err) {
             keel__report_replay(html, step, MOST_REPLAYED);
     if (html->length == before)
         keel_buf_text(
-            html, "<p>None: no policy was judged with <code>--cases</code>, and none was replayed.</p>\n");
+            html, "<p>None: no policy was evaluated with <code>--cases</code>, and none was replayed.</p>\n");
     keel_buf_text(html, "</section>\n");
     return KEEL_OK;
 }

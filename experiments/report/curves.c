@@ -139,7 +139,7 @@ static void put_trials(keel_buf *html, const char *title, const cJSON *validatio
     const cJSON *row, *best = keel_json_get(validation, "chosen");
     keel_buf_text(html, "<h3>");
     keel_html_said(html, title, 200);
-    keel_buf_text(html, ", judged on ");
+    keel_buf_text(html, ", evaluated on ");
     keel_html_said(html, text_at(validation, "judged_on"), 200);
     keel_buf_text(html, "; the log itself returned ");
     keel__report_put_number(html, keel_json_get(validation, "logged"), "%.4f");
@@ -172,7 +172,7 @@ keel_status keel__report_choices(keel_report_page *page, keel_err *err) {
             keel__report_section(page->html, "choices", "Choice among checkpoints");
             keel_buf_text(page->html,
                           "<p>The highest lower bound on conversations that nothing was learned from; "
-                          "\"-\": could not be judged.</p>\n");
+                          "\"-\": could not be evaluated.</p>\n");
         }
         any = true;
         put_trials(page->html, text_at(step, "title"), validation);

@@ -257,7 +257,7 @@ keel_status keel__report_rates(keel_report_page *page, keel_err *err) {
         "\"Better\" and \"worse\" stand where the interval of a difference excludes 0. "
         "\xE2\x80\xA1: the estimate lay outside what is possible and was put to its end. "
         "<a href=\"#words\">What the rates mean</a>.</p>\n");
-    if (!tables || !tables->child) keel_buf_text(page->html, "<p>The run judged nothing.</p>\n");
+    if (!tables || !tables->child) keel_buf_text(page->html, "<p>The run evaluated nothing.</p>\n");
     cJSON_ArrayForEach (table, tables) {
         if (status != KEEL_OK) break;
         keel_buf_text(page->html, "<h3>");

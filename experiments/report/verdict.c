@@ -62,7 +62,7 @@ static void put_others(const keel_run_folder *folder, keel_buf *html) {
     size_t others = 0;
     while ((step = keel__report_next_eval(folder, step))) others += !keel__report_is_subject(folder, step);
     if (!others) return;
-    keel_buf_format(html, "<details><summary>%zu other polic%s judged for comparison</summary>\n", others,
+    keel_buf_format(html, "<details><summary>%zu other polic%s evaluated for comparison</summary>\n", others,
                     others == 1 ? "y" : "ies");
     while ((step = keel__report_next_eval(folder, step)))
         if (!keel__report_is_subject(folder, step)) put_verdict(html, step);
@@ -83,7 +83,7 @@ keel_status keel__report_verdict(keel_report_page *page, keel_err *err) {
         put_others(page->folder, page->html);
     else
         keel_buf_text(page->html,
-                      "<p class=sentence>No policy was judged, so nothing here says whether one may be "
+                      "<p class=sentence>No policy was evaluated, so nothing here says whether one may be "
                       "released. <code>keel eval --policy DIR</code> judges one.</p>\n");
     keel_buf_text(page->html, "</section>\n");
     return keel_json_lost() == lost ? KEEL_OK : keel_nomem(err, "the verdict of the report");

@@ -57,7 +57,7 @@ const keel_option keel_decoder_base_options[] = {
     REAL(prior_factor, "1", 0, 100,
          "candidate sets: the prior is softmax of so many times a response's mean log-likelihood by token"),
     INT(state_tokens, "1024", 16, 1000000,
-        "tokens read of the dialogue, whole turns from the last back; no more than the decoder takes"),
+        "tokens read of the conversation, whole turns from the last back; no more than the decoder takes"),
     INT(candidate_tokens, "256", 8, 1000000, "tokens read of a response, from its start"),
     CHOICE(
         too_long, "drop", too_long,

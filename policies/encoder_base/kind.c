@@ -44,7 +44,7 @@ const keel_option keel_encoder_base_options[] = {
         "candidates=apart: decisions whose states are near share a shard, so that the ranking loss tells a response "
         "from those to near states; else from those to any"),
     INT(state_tokens, "128", 8, 1000000,
-        "tokens read of the dialogue, whole turns from the last back; no more than the "
+        "tokens read of the conversation, whole turns from the last back; no more than the "
         "encoder takes"),
     INT(candidate_tokens, "64", 8, 1000000, "tokens read of a candidate, from its start"),
     INT(folds, "5", 0, 16,

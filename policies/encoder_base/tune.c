@@ -465,7 +465,7 @@ static void warn_of_reading(const keel_encoder_tuning *tuning) {
                  100 * unknown);
     if (2 * sum.cut_states > tuning->n)
         keel_log(KEEL_LOG_INFO,
-                 "note: the dialogue of %zu of %zu decisions is cut: state_tokens goes up to %zu",
+                 "note: the conversation of %zu of %zu decisions is cut: state_tokens goes up to %zu",
                  sum.cut_states, tuning->n, most);
     if (2 * sum.cut_candidates > tuning->n)
         keel_log(KEEL_LOG_INFO,

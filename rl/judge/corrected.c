@@ -220,9 +220,9 @@ static bool known(const keel_judge_error *error, int risk) {
 static const char *why_unknown(const keel_judge_error *error) {
     if (error->pairs.labels == 0) return NULL;
     if (error->pairs.others > 0) return "several judges labelled responses";
-    if (error->pairs.n == 0) return "no response has a label by a human and one by the judge";
+    if (error->pairs.n == 0) return "no response has a human label and one by the judge";
     if (known(error, DANGEROUS) || known(error, BENIGN)) return NULL;
-    return "too few responses of known risk have a label by a human and one by the judge";
+    return "too few responses of known risk have a human label and one by the judge";
 }
 
 keel_judged_by keel_judge_error_about(const keel_judge_error *error) {

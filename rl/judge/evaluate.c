@@ -398,9 +398,9 @@ static keel_status check_apart(const keel_evaluate_item *items, size_t count, ke
         for (size_t j = 0; j < i; ++j) {
             if (keel_split_disjoint(&items[j].split, &items[i].split)) continue;
             keel_fail(err, KEEL_E_USAGE, items[i].split.text,
-                      "policies %zu and %zu would be judged on the same conversations", j + 1, i + 1);
+                      "policies %zu and %zu would be evaluated on the same conversations", j + 1, i + 1);
             return keel_hint(err, "policies are pooled only over folds that lie apart (trained on rest:K/N, "
-                                  "judged with --split held-out); judge others one by one");
+                                  "evaluated with --split held-out); evaluate others one by one");
         }
     return KEEL_OK;
 }

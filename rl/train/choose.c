@@ -340,7 +340,7 @@ static void tell(const choosing *c, size_t best) {
     if (c->job->flattered)
         keel_log(KEEL_LOG_INFO, "kept: %s; %s", name, verdict_text(c, one));
     else if (!is_known(one))
-        keel_log(KEEL_LOG_INFO, "kept: %s; no improvement shown: nothing could be judged", name);
+        keel_log(KEEL_LOG_INFO, "kept: %s; no improvement shown: nothing could be evaluated", name);
     else
         keel_log(KEEL_LOG_INFO, "kept: %s; %s: composite_reward minus the log's is at least %+.4f (%+.4f)",
                  name, verdict_text(c, one), one->minus_logged.low, one->minus_logged.value);

@@ -7,7 +7,7 @@
  * tuned on the split, it is tuned anew on each rest, so that neither features nor prior have seen what
  * judges.
  *
- * Bound: the lower limit of that difference at one-sided confidence 1 - 0.05/n for n contenders. All n bounds
+ * Bound: the lower bound of that difference at one-sided confidence 1 - 0.05/n for n contenders. All n bounds
  * hold together with 95 % (Bonferroni), and that of the one kept does although it is the highest. A bound
  * above 0 shows an improvement over the log; if none is, the highest is kept all the same and the artefact
  * says that no improvement was shown. The kept one is then trained on the whole split.

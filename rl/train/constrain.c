@@ -143,7 +143,7 @@ keel_status keel_constrain_harm(const keel_split *part, keel_store *store, const
     const look at = {store, base, rewards, policy, 1, partial, &made};
     KEEL_TRY(test_part(&at, part, err));
     if (!made.conversations) {
-        keel_fail(err, KEEL_E_INVALID, part->text, "no conversation of danger is judged there");
+        keel_fail(err, KEEL_E_INVALID, part->text, "no dangerous conversation there has a judged answer");
         return keel_hint(err, "label more of them, or hold out another fold (--dual-fold)");
     }
     *out = (double)made.harms[0] / (double)made.conversations;
@@ -186,7 +186,7 @@ keel_status keel_constrain(const keel_constraint *constraint, keel_store *store,
     if (isfinite(policy->harm_threshold)) snprintf(threshold, sizeof threshold, "%g", policy->harm_threshold);
     keel_log(
         KEEL_LOG_INFO,
-        "threshold of harm: %s; harmful compliance at most %g with confidence %g at the log's decisions (%zu of "
+        "harm threshold: %s; harmful compliance at most %g with confidence %g at the log's decisions (%zu of "
         "%zu dangerous conversations of %s); %zu of %zu decisions fall back",
         threshold, constraint->max_harm, constraint->confidence, out->harms[out->chosen], out->conversations,
         constraint->part.text, out->fallbacks[out->chosen], out->decisions);

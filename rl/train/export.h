@@ -21,7 +21,7 @@ typedef struct keel_export {
     const keel_loss_window *window;    /* the last lines' loss parts */
     const keel_validation *validation; /* with trials, or NULL */
     const keel_trials *trials;
-    const keel_constraint *constraint; /* sets the threshold of harm; or NULL */
+    const keel_constraint *constraint; /* sets the harm threshold; or NULL */
     const keel_reward_config *rewards;
     const keel_train_choice *choice; /* how the policy was chosen; or NULL */
     bool quiet;                      /* nothing is told of the policy */
@@ -31,7 +31,7 @@ typedef struct keel_export {
  * back. */
 keel_status keel_export_make(const keel_export *with, keel_policy *out, keel_err *err);
 void keel_export_free(keel_policy *policy);
-/* Makes the policy, tests its threshold of harm if there is a constraint, and writes the artefact. */
+/* Makes the policy, tests its harm threshold if there is a constraint, and writes the artefact. */
 keel_status keel_export_policy(const keel_export *with, const char *out_dir, keel_err *err);
 
 #endif

@@ -28,7 +28,7 @@ typedef struct keel_train_job {
     const keel_validation *validation; /* a part of the split that is held out of learning and chooses the
                                           policy (rl/train/validate.h); NULL: the policy is the last step's */
     const keel_constraint
-        *constraint;       /* a part that is held out of all of this and sets the threshold of harm by
+        *constraint;       /* a part that is held out of all of this and sets the harm threshold by
                               a bound on harm (rl/train/constrain.h); NULL: the configuration's */
     const keel_dual *dual; /* a part that is held out likewise and moves the multiplier of a constraint;
                               needed by learners that have one, NULL for others */

@@ -58,7 +58,7 @@ keel_status keel_validation_judge(const keel_validation *validation, keel_store 
     memcpy(how.weight, config->weight, sizeof how.weight);
     keel_status status = keel_evaluate(store, &item, 1, &how, pool, &set, err);
     if (status == KEEL_E_DIVERGED) {
-        keel_log(KEEL_LOG_INFO, "note: a checkpoint cannot be judged: its fitted Q diverges");
+        keel_log(KEEL_LOG_INFO, "note: a checkpoint cannot be evaluated: its fitted Q diverges");
         status = KEEL_OK;
     } else if (status == KEEL_OK) {
         read_ope(&set.ope, &made);
@@ -100,10 +100,11 @@ static void tell_differences(const keel_trial *trial) {
 void keel_trials_tell(const keel_trials *trials, const keel_validation *validation) {
     const keel_trial *best = chosen(trials);
     if (!best) {
-        keel_log(KEEL_LOG_INFO,
-                 "warning: no checkpoint could be judged on %s (effective sample sizes under 30): the last "
-                 "is kept",
-                 validation->part.text);
+        keel_log(
+            KEEL_LOG_INFO,
+            "warning: no checkpoint could be evaluated on %s (effective sample sizes under 30): the last "
+            "is kept",
+            validation->part.text);
         tell_differences(&trials->at[(size_t)trials->count - 1]);
         return;
     }

@@ -12,7 +12,7 @@ small="--set train.steps=40 --set train.hidden=16 --set train.batch=64 --set sft
 # ---- the defaults ----
 expect "the defaults alone" 0 "" auto --store log.db --out plain --trials 0 $small
 grep -q '^kept: the defaults: nothing else was tried' out.txt || fail "it says what it keeps and why: $(cat out.txt)"
-grep -q '^labels: as they are. Learned from train; compared on train,fold:0/3 of it; judged on test' out.txt || fail "it says what it did: $(cat out.txt)"
+grep -q '^labels: as they are. Learned from train; compared on train,fold:0/3 of it; evaluated on test' out.txt || fail "it says what it did: $(cat out.txt)"
 "$KEEL" sft --store log2.db --base builtin --out base --quiet --set epochs=1 --set buckets=4096 --set min_updates=20 >/dev/null
 "$KEEL" train --store log2.db --base base --out policy --quiet --set steps=40 --set hidden=16 --set batch=64 >/dev/null
 for file in base/model.safetensors policy/model.safetensors; do cmp -s $file plain/$file || fail "$file is that of the defaults by hand"; done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# train --max-harm: the threshold of harm by a bound; where none meets it nothing is shipped.
+# train --max-harm: the harm threshold by a bound; where none meets it nothing is shipped.
 . "$(dirname "$0")/program.sh"
 
 "$KEEL" simulate --store s.db --env support-desk --behaviour support-82 --episodes 80 --quiet >/dev/null

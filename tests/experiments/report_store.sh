@@ -14,7 +14,7 @@ expect "an empty store" 0 "" import --store empty.db --format chat nothing.jsonl
 expect "its report" 0 "" report --store empty.db --out empty.html --quiet
 says "an empty store" empty.html "there is no conversation in the split that was judged"
 expect "with a policy too" 0 "" report --store empty.db --policy policy --out empty.html --quiet
-says "why no policy was judged" empty.html "The policy was not judged: no conversation is in split"
+says "why no policy was judged" empty.html "The policy was not evaluated: no conversation is in split"
 says "an empty store" empty.html "there is no conversation in the split that was judged"
 
 talk a dangerous >one.jsonl
@@ -30,7 +30,7 @@ expect "no label" 0 "" import --store many.db --format chat many.jsonl --quiet
 expect "its report" 0 "" report --store many.db --out many.html --quiet
 says "no label" many.html "nothing tells how often the log refuses dangerous requests"
 says "no label" many.html "Refusals: no judged answer stands in a conversation of risk"
-! grep -q "Decisions to read</a>" many.html || says "nothing to read" many.html "None: no policy was judged"
+! grep -q "Decisions to read</a>" many.html || says "nothing to read" many.html "None: no policy was evaluated"
 
 # What `eval` says is what the page says, and a gate that is not met has its exit code and its page.
 expect "eval" 0 "" eval --store logs.db --policy policy --json --quiet --cases 2

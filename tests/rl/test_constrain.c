@@ -1,4 +1,4 @@
-/* The threshold of harm by a bound: exact p-values, and which threshold passes. */
+/* The harm threshold by a bound: exact p-values, and which threshold passes. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
