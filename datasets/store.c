@@ -155,6 +155,47 @@ keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const ch
     return KEEL_OK;
 }
 
+keel_status keel__store_number(keel_store *store, sqlite3_stmt *statement, const char *doing,
+                               int64_t otherwise, int64_t *out, keel_err *err) {
+    bool row;
+    KEEL_TRY(keel__store_step(store, statement, &row, doing, err));
+    *out = row ? sqlite3_column_int64(statement, 0) : otherwise;
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
+keel_status keel__store_list(keel_store *store, sqlite3_stmt *statement, const keel__list *of,
+                             keel_arena *arena, void *out, size_t *count, keel_err *err) {
+    char *items = NULL;
+    size_t n = 0, capacity = 0;
+    keel_status status;
+    bool row = true;
+    while ((status = keel__store_step(store, statement, &row, of->doing, err)) == KEEL_OK && row) {
+        if (!keel_arena_grow(arena, &items, n, &capacity, of->size)) {
+            status = keel_nomem(err, store->path);
+            break;
+        }
+        char *item = items + n++ * of->size;
+        memset(item, 0, of->size);
+        status = of->read(store, statement, arena, item, err);
+        if (status != KEEL_OK) break;
+    }
+    sqlite3_reset(statement);
+    if (status != KEEL_OK) return status;
+    memcpy(out, &items, sizeof items);
+    *count = n;
+    return KEEL_OK;
+}
+
+keel_status keel__store_has_table(keel_store *store, const char *name, bool *has, keel_err *err) {
+    sqlite3_stmt *statement;
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_HAS_TABLE, &statement, err));
+    keel__bind_text(statement, 1, name);
+    KEEL_TRY(keel__store_step(store, statement, has, "looking for a table", err));
+    sqlite3_reset(statement);
+    return KEEL_OK;
+}
+
 static keel_status execute(keel_store *store, const char *sql, const char *doing, keel_err *err) {
     if (sqlite3_exec(store->db, sql, NULL, NULL, NULL)) return keel__store_fail(store, doing, err);
     return KEEL_OK;
@@ -168,9 +209,7 @@ void keel__store_check_references(keel_store *store, bool check) {
 static keel_status query_int(keel_store *store, const char *sql, int64_t *out, keel_err *err) {
     sqlite3_stmt *statement;
     KEEL_TRY(keel__store_prepare(store, sql, &statement, err));
-    bool row = false;
-    keel_status status = keel__store_step(store, statement, &row, "reading the store's header", err);
-    if (status == KEEL_OK) *out = row ? sqlite3_column_int64(statement, 0) : 0;
+    keel_status status = keel__store_number(store, statement, "reading the store's header", 0, out, err);
     sqlite3_finalize(statement);
     return status;
 }
@@ -235,9 +274,7 @@ keel_status keel__store_migrate(keel_store *store, const char *const *migrations
         status = migrate_step(store, migrations[version], version + 1, err);
         version++;
     }
-    if (status == KEEL_OK) status = keel_store_commit(store, err);
-    if (status != KEEL_OK) keel_store_rollback(store);
-    return status;
+    return keel__store_end(store, true, status, err);
 }
 
 /* Whose file is it, and of which version? Then, if needed and allowed, bring it forward. */
@@ -471,6 +508,18 @@ keel_status keel_store_commit(keel_store *store, keel_err *err) {
     if (store->fresh) write_ahead(store, NULL); /* or whoever opens it next */
     store->fresh = false;
     return KEEL_OK;
+}
+
+keel_status keel__store_enter(keel_store *store, bool *own, keel_err *err) {
+    *own = sqlite3_get_autocommit(store->db) != 0;
+    return *own ? keel_store_begin(store, err) : KEEL_OK;
+}
+
+keel_status keel__store_end(keel_store *store, bool own, keel_status status, keel_err *err) {
+    if (!own) return status;
+    if (status == KEEL_OK) status = keel_store_commit(store, err);
+    if (status != KEEL_OK) keel_store_rollback(store);
+    return status;
 }
 
 void keel_store_gather(keel_store *store) {

@@ -33,8 +33,7 @@
 #define KEEL__SQL_REWARDS_N KEEL_REWARDS(KEEL__SQL_REWARD_N)
 #define KEEL__SQL_REWARDS_S KEEL_REWARDS(KEEL__SQL_REWARD_S)
 
-/* X(name, SQL): every statement that is prepared once and kept in the handle. */
-/* table: "c." or "". */
+/* Groups of all sources, and all groups by prompt. table: "c." or "". */
 #define KEEL__OF_ALL_SOURCES(table) table "group_name GLOB '" KEEL_GROUP_ASKED "*'"
 #define KEEL__BY_PROMPT(table)                                                                               \
     "(" KEEL__OF_ALL_SOURCES(table) " OR " table "group_name GLOB '" KEEL_GROUP_PROMPT "*')"
@@ -47,6 +46,7 @@
     " AND l.judge = ?2 AND k.judge = 3 ORDER BY c.group_hash, c.source, c.group_name,"                       \
     " c.external_id, d.turn, " KEEL__SQL_CANDIDATE(k)
 
+/* X(name, SQL): every statement that is prepared once and kept in the handle. */
 #define KEEL__STORE_SQL(X)                                                                                   \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                              \
     X(COMMIT, "COMMIT")                                                                                      \
@@ -99,6 +99,7 @@
                  " c.feedback" KEEL__SQL_REWARDS_C ", c.outcome, c.judge FROM decisions d"                   \
                  " LEFT JOIN candidates c ON c.decision_id = d.id WHERE d.conversation_id = ?1"              \
                  " ORDER BY d.turn, c.id")                                                                   \
+    X(SPLITS, "SELECT DISTINCT split FROM conversations ORDER BY split")                                     \
     X(LATENCIES, "SELECT min(latency_ms), max(latency_ms) FROM candidates WHERE taken")                      \
     X(PUT_LABEL, "INSERT INTO labels(candidate_id, outcome, judge, judge_name, confidence)"                  \
                  " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(candidate_id, judge, judge_name)"                  \
@@ -151,7 +152,7 @@
     X(MEASURED, "SELECT r.id, r.verb, r.config, m.value FROM metrics m JOIN runs r ON r.id = m.run_id"       \
                 " WHERE m.name = ?1 ORDER BY r.id")                                                          \
     X(GET_SETTING, "SELECT value FROM settings WHERE key = ?1")                                              \
-    X(HAS_TRIES, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'gate_tries'")                 \
+    X(HAS_TABLE, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")                           \
     X(FIND_TRY,                                                                                              \
       "SELECT count(*), ifnull((SELECT count(*) FROM gate_tries t WHERE t.split_hash = ?1"                   \
       " AND t.gate = ?2 AND t.id <= (SELECT id FROM gate_tries WHERE split_hash = ?1 AND gate = ?2"          \
@@ -202,7 +203,6 @@
     X(WALK_ARMS, "SELECT arm, policy, at FROM served WHERE NOT shadow ORDER BY id")                          \
     X(COUNT_SERVED, "SELECT count(*) FILTER (WHERE at < ?1), count(*) FILTER (WHERE at >= ?1) FROM served")  \
     X(VERSION, "PRAGMA data_version")                                                                        \
-    X(HAS_SERVED, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'served'")                    \
     X(PUT_POLICY, "INSERT INTO policies(hash, dir, base, gates, passed, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6)"  \
                   " ON CONFLICT(hash) DO UPDATE SET dir = excluded.dir, base = excluded.base, gates ="       \
                   " excluded.gates, passed = excluded.passed, at = excluded.at")                             \
@@ -275,10 +275,10 @@ struct keel_store {
     keel_arena scratch;                    /* for the length of one call */
 };
 
-/* Migration i brings a store from user_version i to i + 1. Only ever append. */
 /* Schemas from this one on can be read as they are: later ones only added tables that a reader does without.
  */
 enum { KEEL__STORE_READABLE = 5 };
+/* Migration i brings a store from user_version i to i + 1. Only ever append. */
 extern const char *const keel__store_migrations[]; /* NULL-terminated */
 keel_status keel__store_migrate(keel_store *store, const char *const *migrations, keel_err *err);
 
@@ -304,6 +304,25 @@ keel_status keel__store_step(keel_store *store, sqlite3_stmt *statement, bool *r
                              keel_err *err);
 /* Runs a statement that gives no rows. */
 keel_status keel__store_run(keel_store *store, sqlite3_stmt *statement, const char *doing, keel_err *err);
+/* The number that the first row begins with, or `otherwise`. Resets the statement. */
+keel_status keel__store_number(keel_store *store, sqlite3_stmt *statement, const char *doing,
+                               int64_t otherwise, int64_t *out, keel_err *err);
+/* What the rows of a statement become: items of a size. read fills one, which is zero, texts in the arena. */
+typedef struct keel__list {
+    const char *doing;
+    size_t size;
+    keel_status (*read)(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item, keel_err *err);
+} keel__list;
+/* out: address of a pointer to items, which gets all of them, [count] in the arena. Resets the statement. */
+keel_status keel__store_list(keel_store *store, sqlite3_stmt *statement, const keel__list *of,
+                             keel_arena *arena, void *out, size_t *count, keel_err *err);
+/* Whether the store has a table: one of an older schema that may only be read may lack it. */
+keel_status keel__store_has_table(keel_store *store, const char *name, bool *has, keel_err *err);
+
+/* Begins a transaction unless one is open: *own says so to end. */
+keel_status keel__store_enter(keel_store *store, bool *own, keel_err *err);
+/* Ends an own transaction: commits what went well, else goes back. */
+keel_status keel__store_end(keel_store *store, bool own, keel_status status, keel_err *err);
 
 /* Adding a row to those that wait for a table: its cells from left to right, texts copied; NULL and absent
  * become SQL NULL. Out of memory is told by keel__rows_added, which ends whatever adds rows: inserts them

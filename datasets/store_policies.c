@@ -18,8 +18,9 @@ keel_status keel_store_put_policy(keel_store *store, const keel_registered_polic
     return keel__store_run(store, statement, "registering a policy", err);
 }
 
-static keel_status read_policy(keel_store *store, sqlite3_stmt *s, keel_arena *arena,
-                               keel_registered_policy *out, keel_err *err) {
+static keel_status read_policy(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
+                               keel_err *err) {
+    keel_registered_policy *out = item;
     *out =
         (keel_registered_policy){.passed = sqlite3_column_int(s, 4) != 0, .at = sqlite3_column_double(s, 5)};
     KEEL_TRY(keel__column_text(s, 0, arena, &out->hash, err));
@@ -30,26 +31,12 @@ static keel_status read_policy(keel_store *store, sqlite3_stmt *s, keel_arena *a
                                                : keel__store_damaged(store, "a policy without its name", err);
 }
 
-static keel_status read_policies(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
-                                 keel_registered_policy **out, size_t *count, keel_err *err) {
-    size_t capacity = 0;
-    bool row = true;
-    for (*count = 0;; ++*count) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading policies", err));
-        if (!row) return KEEL_OK;
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) return keel_nomem(err, "policies");
-        KEEL_TRY(read_policy(store, statement, arena, *out + *count, err));
-    }
-}
-
 keel_status keel_store_policies(keel_store *store, keel_arena *arena, keel_registered_policy **out,
                                 size_t *count, keel_err *err) {
+    static const keel__list policies = {"reading policies", sizeof **out, read_policy};
     sqlite3_stmt *statement;
-    *out = NULL;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_POLICIES, &statement, err));
-    keel_status status = read_policies(store, statement, arena, out, count, err);
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_list(store, statement, &policies, arena, out, count, err);
 }
 
 /* ---- publications ---- */
@@ -80,8 +67,9 @@ keel_status keel_store_publish(keel_store *store, const keel_publication *public
     return KEEL_OK;
 }
 
-static keel_status read_publication(keel_store *store, sqlite3_stmt *s, keel_arena *arena,
-                                    keel_publication *out, keel_err *err) {
+static keel_status read_publication(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
+                                    keel_err *err) {
+    keel_publication *out = item;
     *out = (keel_publication){.id = sqlite3_column_int64(s, 0), .at = sqlite3_column_double(s, 3)};
     KEEL_TRY(keel__column_text(s, 1, arena, &out->arm, err));
     KEEL_TRY(keel__column_text(s, 2, arena, &out->policy, err));
@@ -93,28 +81,13 @@ static keel_status read_publication(keel_store *store, sqlite3_stmt *s, keel_are
                : keel__store_damaged(store, "a publication without its arm or policy", err);
 }
 
-static keel_status read_publications(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
-                                     keel_publication **out, size_t *count, keel_err *err) {
-    size_t capacity = 0;
-    bool row = true;
-    for (*count = 0;; ++*count) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading publications", err));
-        if (!row) return KEEL_OK;
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out))
-            return keel_nomem(err, "publications");
-        KEEL_TRY(read_publication(store, statement, arena, *out + *count, err));
-    }
-}
-
 keel_status keel_store_publications(keel_store *store, int64_t after, keel_arena *arena,
                                     keel_publication **out, size_t *count, keel_err *err) {
+    static const keel__list publications = {"reading publications", sizeof **out, read_publication};
     sqlite3_stmt *statement;
-    *out = NULL;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_PUBLICATIONS, &statement, err));
     sqlite3_bind_int64(statement, 1, after);
-    keel_status status = read_publications(store, statement, arena, out, count, err);
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_list(store, statement, &publications, arena, out, count, err);
 }
 
 /* The newest of the arm among the first n; of another policy than `but`, if that is not NULL. */

@@ -33,33 +33,24 @@ done:
     return status;
 }
 
-static keel_status read_turn(sqlite3_stmt *statement, keel_arena *arena, keel_turn *turn, keel_err *err) {
-    *turn = (keel_turn){.role = (keel_role)sqlite3_column_int(statement, 0)};
-    KEEL_TRY(keel__column_text(statement, 1, arena, &turn->text, err));
-    KEEL_TRY(keel__column_text(statement, 2, arena, &turn->model, err));
-    KEEL_TRY(keel__column_text(statement, 3, arena, &turn->act, err));
-    turn->latency_ms = keel__column_optional(statement, 4);
+static keel_status read_turn(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item,
+                             keel_err *err) {
+    keel_turn *turn = item;
+    (void)store;
+    turn->role = (keel_role)sqlite3_column_int(row, 0);
+    KEEL_TRY(keel__column_text(row, 1, arena, &turn->text, err));
+    KEEL_TRY(keel__column_text(row, 2, arena, &turn->model, err));
+    KEEL_TRY(keel__column_text(row, 3, arena, &turn->act, err));
+    turn->latency_ms = keel__column_optional(row, 4);
     return KEEL_OK;
 }
 
 static keel_status read_turns(keel_store *store, keel_arena *arena, keel_conversation *out, keel_err *err) {
+    static const keel__list turns = {"reading turns", sizeof(keel_turn), read_turn};
     sqlite3_stmt *statement;
-    size_t capacity = 0;
-    bool row;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_TURNS, &statement, err));
     sqlite3_bind_int64(statement, 1, out->id);
-    for (;;) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading turns", err));
-        if (!row) return KEEL_OK;
-        bool room = keel_arena_grow(arena, &out->turns, out->n_turns, &capacity, sizeof *out->turns);
-        keel_status status =
-            room ? read_turn(statement, arena, &out->turns[out->n_turns], err) : keel_nomem(err, "store");
-        if (status != KEEL_OK) {
-            sqlite3_reset(statement);
-            return status;
-        }
-        out->n_turns++;
-    }
+    return keel__store_list(store, statement, &turns, arena, &out->turns, &out->n_turns, err);
 }
 
 static keel_status read_candidate(sqlite3_stmt *statement, keel_arena *arena, const char *said,
@@ -388,30 +379,24 @@ void keel_cursor_close(keel_cursor *cursor) {
 
 /* ---- acts ---- */
 
+static keel_status read_act(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item,
+                            keel_err *err) {
+    (void)store;
+    return keel__column_text(row, 0, arena, item, err);
+}
+
 keel_status keel_store_acts(keel_store *store, const keel_split *split, keel_arena *arena, const char ***acts,
                             size_t *count, keel_err *err) {
+    static const keel__list names = {"listing acts", sizeof **acts, read_act};
     sqlite3_stmt *statement;
-    const char **names = NULL;
-    size_t n = 0, capacity = 0;
-    bool row = true;
     KEEL_TRY(prepare_split(
         store,
         "SELECT DISTINCT a.act FROM conversations c JOIN decisions d ON d.conversation_id = c.id"
         " JOIN candidates a ON a.decision_id = d.id WHERE a.taken AND a.act IS NOT NULL",
         split, " ORDER BY a.act", &statement, err));
-    keel_status status;
-    while ((status = keel__store_step(store, statement, &row, "listing acts", err)) == KEEL_OK && row) {
-        status = keel_arena_grow(arena, &names, n, &capacity, sizeof *names)
-                     ? keel__column_text(statement, 0, arena, &names[n], err)
-                     : keel_nomem(err, store->path);
-        if (status != KEEL_OK) break;
-        n++;
-    }
+    const keel_status status = keel__store_list(store, statement, &names, arena, acts, count, err);
     sqlite3_finalize(statement);
-    if (status != KEEL_OK) return status;
-    *acts = names;
-    *count = n;
-    return KEEL_OK;
+    return status;
 }
 
 /* ---- counts ---- */
@@ -473,36 +458,21 @@ static keel_status run_count(keel_store *store, const count_query *query, keel_s
     return status;
 }
 
-static keel_status count_names(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
-                               keel_err *err) {
-    sqlite3_stmt *statement;
-    keel_split_count *rows = NULL;
-    size_t n = 0, capacity = 0;
-    keel_status status;
-    bool row = true;
-    KEEL_TRY(keel__store_prepare(store, "SELECT DISTINCT split FROM conversations ORDER BY split", &statement,
-                                 err));
-    while ((status = keel__store_step(store, statement, &row, "listing splits", err)) == KEEL_OK && row) {
-        bool room = keel_arena_grow(arena, &rows, n, &capacity, sizeof *rows);
-        if (room) rows[n] = (keel_split_count){0};
-        status =
-            room ? keel__column_text(statement, 0, arena, &rows[n].name, err) : keel_nomem(err, store->path);
-        if (status == KEEL_OK && !rows[n].name)
-            status = keel__store_damaged(store, "a split without a name", err);
-        if (status != KEEL_OK) break;
-        n++;
-    }
-    sqlite3_finalize(statement);
-    *out = rows;
-    *count = n;
-    return status;
+static keel_status read_split_name(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item,
+                                   keel_err *err) {
+    keel_split_count *out = item;
+    KEEL_TRY(keel__column_text(row, 0, arena, &out->name, err));
+    return out->name ? KEEL_OK : keel__store_damaged(store, "a split without a name", err);
 }
 
 keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_count **out, size_t *count,
                               keel_err *err) {
+    static const keel__list splits = {"listing splits", sizeof **out, read_split_name};
+    sqlite3_stmt *statement;
     keel_split_count *rows;
     size_t n;
-    KEEL_TRY(count_names(store, arena, &rows, &n, err));
+    KEEL_TRY(keel__store_statement(store, KEEL__SQL_SPLITS, &statement, err));
+    KEEL_TRY(keel__store_list(store, statement, &splits, arena, &rows, &n, err));
     for (size_t i = 0; i < sizeof count_queries / sizeof *count_queries; i++)
         KEEL_TRY(run_count(store, &count_queries[i], rows, n, err));
     *out = rows;
@@ -512,35 +482,22 @@ keel_status keel_store_counts(keel_store *store, keel_arena *arena, keel_split_c
 
 /* ---- what was done ---- */
 
-static keel_status read_measured(sqlite3_stmt *statement, keel_arena *arena, keel_measured *out,
+static keel_status read_measured(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item,
                                  keel_err *err) {
-    *out = (keel_measured){.run = sqlite3_column_int64(statement, 0),
-                           .value = keel__column_optional(statement, 3)};
-    KEEL_TRY(keel__column_text(statement, 1, arena, &out->verb, err));
-    return keel__column_text(statement, 2, arena, &out->config_json, err);
+    keel_measured *out = item;
+    *out = (keel_measured){.run = sqlite3_column_int64(row, 0), .value = keel__column_optional(row, 3)};
+    KEEL_TRY(keel__column_text(row, 1, arena, &out->verb, err));
+    KEEL_TRY(keel__column_text(row, 2, arena, &out->config_json, err));
+    return out->verb ? KEEL_OK : keel__store_damaged(store, "a run without its verb", err);
 }
 
 keel_status keel_store_measured(keel_store *store, const char *metric, keel_arena *arena, keel_measured **out,
                                 size_t *count, keel_err *err) {
+    static const keel__list runs = {"reading metrics", sizeof **out, read_measured};
     sqlite3_stmt *statement;
-    keel_measured *rows = NULL;
-    size_t n = 0, capacity = 0;
-    keel_status status;
-    bool row = true;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_MEASURED, &statement, err));
     keel__bind_text(statement, 1, metric);
-    while ((status = keel__store_step(store, statement, &row, "reading metrics", err)) == KEEL_OK && row) {
-        status = keel_arena_grow(arena, &rows, n, &capacity, sizeof *rows)
-                     ? read_measured(statement, arena, &rows[n], err)
-                     : keel_nomem(err, store->path);
-        if (status != KEEL_OK) break;
-        n++;
-    }
-    sqlite3_reset(statement);
-    if (status != KEEL_OK) return status;
-    *out = rows;
-    *count = n;
-    return KEEL_OK;
+    return keel__store_list(store, statement, &runs, arena, out, count, err);
 }
 
 keel_status keel_store_latencies(keel_store *store, keel_optional *low, keel_optional *high, keel_err *err) {

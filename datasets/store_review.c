@@ -23,20 +23,11 @@ static keel_status run(keel_store *store, const char *sql, int64_t id, keel_err 
 }
 
 keel_status keel_store_review_has(keel_store *store, bool *has, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_prepare(
-        store, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'reviews'", &statement, err));
-    const keel_status status = keel__store_step(store, statement, has, "looking for reviews", err);
-    sqlite3_finalize(statement);
-    return status;
+    return keel__store_has_table(store, "reviews", has, err);
 }
 
 keel_status keel_store_review_sync(keel_store *store, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_prepare(store, "PRAGMA synchronous = FULL", &statement, err));
-    const keel_status status = keel__store_run(store, statement, "asking for durable commits", err);
-    sqlite3_finalize(statement);
-    return status;
+    return run(store, "PRAGMA synchronous = FULL", 0, err);
 }
 
 /* ---- the order ---- */
@@ -128,16 +119,10 @@ static keel_status add_all(keel_store *store, const keel_review_response *respon
     return status;
 }
 
-static keel_status end_transaction(keel_store *store, keel_status status, keel_err *err) {
-    if (status == KEEL_OK) status = keel_store_commit(store, err);
-    if (status != KEEL_OK) keel_store_rollback(store);
-    return status;
-}
-
 keel_status keel_store_review_add(keel_store *store, const keel_review_response *responses,
                                   const keel_review_place *places, size_t count, keel_err *err) {
     KEEL_TRY(keel_store_begin(store, err));
-    return end_transaction(store, add_all(store, responses, places, count, err), err);
+    return keel__store_end(store, true, add_all(store, responses, places, count, err), err);
 }
 
 /* ---- who looks at what next ---- */
@@ -409,7 +394,7 @@ static keel_status put(keel_store *store, const keel_review *review, keel_err *e
 keel_status keel_store_review_put(keel_store *store, const keel_review *review, keel_err *err) {
     KEEL_TRY(check(review, err));
     KEEL_TRY(keel_store_begin(store, err));
-    return end_transaction(store, put(store, review, err), err);
+    return keel__store_end(store, true, put(store, review, err), err);
 }
 
 /* The person's last review, and its row. */
@@ -454,5 +439,5 @@ static keel_status undo(keel_store *store, const char *reviewer, keel_arena *are
 keel_status keel_store_review_undo(keel_store *store, const char *reviewer, keel_arena *arena,
                                    keel_review *out, keel_err *err) {
     KEEL_TRY(keel_store_begin(store, err));
-    return end_transaction(store, undo(store, reviewer, arena, out, err), err);
+    return keel__store_end(store, true, undo(store, reviewer, arena, out, err), err);
 }

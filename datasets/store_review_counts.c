@@ -26,25 +26,25 @@ static keel_status count_items(keel_store *store, keel_review_counts *out, keel_
     return status;
 }
 
+static keel_status read_person(keel_store *store, sqlite3_stmt *row, keel_arena *arena, void *item,
+                               keel_err *err) {
+    keel_review_person *out = item;
+    out->labels = sqlite3_column_int64(row, 1);
+    out->skipped = sqlite3_column_int64(row, 2);
+    KEEL_TRY(keel__column_text(row, 0, arena, &out->name, err));
+    return out->name ? KEEL_OK : keel__store_damaged(store, "a review without its reviewer", err);
+}
+
 static keel_status read_people(keel_store *store, keel_arena *arena, keel_review_counts *out, keel_err *err) {
+    static const keel__list people = {"counting reviews", sizeof *out->people, read_person};
     sqlite3_stmt *statement;
-    keel_status status;
-    bool row = true;
-    out->people = keel_arena_calloc(arena, KEEL_REVIEW_MOST_PEOPLE, sizeof *out->people);
-    if (!out->people) return keel_nomem(err, keel_store_path(store));
     KEEL_TRY(keel__store_prepare(store,
                                  "SELECT reviewer, sum(outcome > 0), sum(outcome = 0) FROM reviews GROUP BY 1"
                                  " ORDER BY 2 DESC, 1 LIMIT ?1",
                                  &statement, err));
     sqlite3_bind_int(statement, 1, KEEL_REVIEW_MOST_PEOPLE);
-    while ((status = keel__store_step(store, statement, &row, "counting reviews", err)) == KEEL_OK && row) {
-        keel_review_person *person = &out->people[out->n_people];
-        person->labels = sqlite3_column_int64(statement, 1);
-        person->skipped = sqlite3_column_int64(statement, 2);
-        status = keel__column_text(statement, 0, arena, &person->name, err);
-        if (status != KEEL_OK) break;
-        out->n_people++;
-    }
+    const keel_status status =
+        keel__store_list(store, statement, &people, arena, &out->people, &out->n_people, err);
     sqlite3_finalize(statement);
     return status;
 }
@@ -118,8 +118,10 @@ keel_status keel__review_open_place(keel_store *store, double *open, bool *any, 
     return status;
 }
 
-static keel_status read_seen(keel_store *store, sqlite3_stmt *statement, keel_review_seen *out,
+static keel_status read_seen(keel_store *store, sqlite3_stmt *statement, keel_arena *arena, void *item,
                              keel_err *err) {
+    keel_review_seen *out = item;
+    (void)arena;
     *out = (keel_review_seen){.risk = (keel_risk)sqlite3_column_int(statement, 0),
                               .logged = (keel_risk)sqlite3_column_int(statement, 1),
                               .human = (keel_outcome)sqlite3_column_int(statement, 2),
@@ -135,10 +137,9 @@ static keel_status read_seen(keel_store *store, sqlite3_stmt *statement, keel_re
 
 keel_status keel_store_review_seen(keel_store *store, keel_arena *arena, keel_review_seen **out,
                                    size_t *count, double *open, keel_err *err) {
+    static const keel__list reviews = {"reading reviews", sizeof **out, read_seen};
     sqlite3_stmt *statement;
-    keel_status status;
-    bool row = true, any;
-    size_t capacity = 0;
+    bool any;
     *out = NULL;
     *count = 0;
     KEEL_TRY(keel__review_open_place(store, open, &any, err));
@@ -151,13 +152,7 @@ keel_status keel_store_review_seen(keel_store *store, keel_arena *arena, keel_re
         " LEFT JOIN reviewed_conversations v ON v.conversation_id = c.id"
         " WHERE i.done > 0 ORDER BY i.place, i.candidate_id",
         &statement, err));
-    while ((status = keel__store_step(store, statement, &row, "reading reviews", err)) == KEEL_OK && row) {
-        status = keel_arena_grow(arena, out, *count, &capacity, sizeof **out)
-                     ? read_seen(store, statement, &(*out)[*count], err)
-                     : keel_nomem(err, keel_store_path(store));
-        if (status != KEEL_OK) break;
-        ++*count;
-    }
+    const keel_status status = keel__store_list(store, statement, &reviews, arena, out, count, err);
     sqlite3_finalize(statement);
     return status;
 }

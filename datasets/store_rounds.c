@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/json.h"
 #include "datasets/store_internal.h"
 #include "datasets/store_stream.h"
 
@@ -78,13 +79,12 @@ keel_status keel_store_carry_features(keel_store *store, const char *older, cons
 keel_status keel_store_count_answered(keel_store *store, const char *split, const char *policy,
                                       int64_t *count, keel_err *err) {
     sqlite3_stmt *statement;
-    bool row = false;
     KEEL_TRY(
         keel__store_prepare(store, "SELECT count(*) FROM conversations WHERE" ANSWERED, &statement, err));
     keel__bind_text(statement, 1, split);
     keel__bind_text(statement, 2, policy);
-    const keel_status status = keel__store_step(store, statement, &row, "counting what was answered", err);
-    *count = row ? sqlite3_column_int64(statement, 0) : 0;
+    const keel_status status =
+        keel__store_number(store, statement, "counting what was answered", 0, count, err);
     sqlite3_finalize(statement);
     return status;
 }
@@ -124,8 +124,9 @@ keel_status keel_store_put_round(keel_store *store, const keel_round *round, kee
     return keel__store_run(store, s, "writing a round", err);
 }
 
-static keel_status read_round(keel_store *store, sqlite3_stmt *s, keel_arena *arena, keel_round *out,
+static keel_status read_round(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
                               keel_err *err) {
+    keel_round *out = item;
     *out = (keel_round){.id = sqlite3_column_int64(s, 0),
                         .at = sqlite3_column_double(s, 1),
                         .conversations = sqlite3_column_int64(s, 4),
@@ -144,26 +145,12 @@ static keel_status read_round(keel_store *store, sqlite3_stmt *s, keel_arena *ar
     return whole ? KEEL_OK : keel__store_damaged(store, "a round without its snapshot", err);
 }
 
-static keel_status read_rounds(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
-                               keel_round **out, size_t *count, keel_err *err) {
-    size_t capacity = 0;
-    bool row = true;
-    for (*count = 0;; ++*count) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading rounds", err));
-        if (!row) return KEEL_OK;
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) return keel_nomem(err, "rounds");
-        KEEL_TRY(read_round(store, statement, arena, *out + *count, err));
-    }
-}
-
 keel_status keel_store_rounds(keel_store *store, keel_arena *arena, keel_round **out, size_t *count,
                               keel_err *err) {
+    static const keel__list rounds = {"reading rounds", sizeof **out, read_round};
     sqlite3_stmt *statement;
-    *out = NULL;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_ROUNDS, &statement, err));
-    keel_status status = read_rounds(store, statement, arena, out, count, err);
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_list(store, statement, &rounds, arena, out, count, err);
 }
 
 /* ---- how far the store has come ---- */
@@ -175,7 +162,9 @@ static void print_places(const keel_stream_place *places, size_t count, keel_buf
     for (size_t i = 0; i < count; i++, partition++) {
         const bool first = i == 0 || strcmp(places[i - 1].topic, places[i].topic) != 0;
         if (first) partition = 0;
-        if (first) keel_buf_format(out, "%s\"%s\": [", i ? "], " : "", places[i].topic);
+        if (first && i) keel_buf_text(out, "], ");
+        if (first) keel_json_put_string(out, places[i].topic);
+        if (first) keel_buf_text(out, ": [");
         for (; partition < places[i].partition; partition++)
             keel_buf_text(out, partition ? ", null" : "null");
         keel_buf_format(out, "%s%lld", partition ? ", " : "", (long long)places[i].next);
@@ -189,11 +178,8 @@ keel_status keel_store_reached(keel_store *store, keel_arena *arena, const char 
     keel_stream_place *places;
     keel_buf text = {0};
     size_t count;
-    bool row;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_LAST_SERVED, &statement, err));
-    KEEL_TRY(keel__store_step(store, statement, &row, "reading what was served", err));
-    *served = row ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_reset(statement);
+    KEEL_TRY(keel__store_number(store, statement, "reading what was served", 0, served, err));
     KEEL_TRY(keel_stream_places(store, arena, &places, &count, err));
     print_places(places, count, &text);
     *offsets = text.failed ? NULL : keel_arena_strdup(arena, text.data);

@@ -265,13 +265,9 @@ keel_status keel_store_end_starts(keel_store *store, keel_err *err) {
 
 keel_status keel_store_count_start(keel_store *store, int64_t id, int64_t *entries, keel_err *err) {
     sqlite3_stmt *statement;
-    bool row;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_COUNT_START, &statement, err));
     sqlite3_bind_int64(statement, 1, id);
-    KEEL_TRY(keel__store_step(store, statement, &row, "counting what was served", err));
-    *entries = row ? sqlite3_column_int64(statement, 0) : 0;
-    sqlite3_reset(statement);
-    return KEEL_OK;
+    return keel__store_number(store, statement, "counting what was served", 0, entries, err);
 }
 
 keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int64_t count, const char *why,
@@ -285,29 +281,20 @@ keel_status keel_store_add_lost(keel_store *store, int64_t start, double at, int
     return keel__store_run(store, statement, "recording what was lost", err);
 }
 
-static keel_status read_starts(keel_store *store, sqlite3_stmt *s, keel_arena *arena, keel_serve_start **out,
-                               size_t *count, keel_err *err) {
-    size_t capacity = 0;
-    bool row = true;
-    for (*count = 0;; ++*count) {
-        KEEL_TRY(keel__store_step(store, s, &row, "reading starts", err));
-        if (!row) return KEEL_OK;
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) return keel_nomem(err, "starts");
-        keel_serve_start *one = *out + *count;
-        *one = (keel_serve_start){.id = sqlite3_column_int64(s, 0), .at = sqlite3_column_double(s, 1)};
-        KEEL_TRY(keel__column_text(s, 2, arena, &one->arms, err));
-        if (!one->arms) return keel__store_damaged(store, "a start without its arms", err);
-    }
+static keel_status read_start(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
+                              keel_err *err) {
+    keel_serve_start *out = item;
+    *out = (keel_serve_start){.id = sqlite3_column_int64(s, 0), .at = sqlite3_column_double(s, 1)};
+    KEEL_TRY(keel__column_text(s, 2, arena, &out->arms, err));
+    return out->arms ? KEEL_OK : keel__store_damaged(store, "a start without its arms", err);
 }
 
 keel_status keel_store_starts(keel_store *store, keel_arena *arena, keel_serve_start **out, size_t *count,
                               keel_err *err) {
+    static const keel__list starts = {"reading starts", sizeof **out, read_start};
     sqlite3_stmt *statement;
-    *out = NULL;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_STARTS, &statement, err));
-    const keel_status status = read_starts(store, statement, arena, out, count, err);
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_list(store, statement, &starts, arena, out, count, err);
 }
 
 /* ---- reading ---- */
@@ -393,9 +380,5 @@ keel_status keel_store_version(keel_store *store, int64_t *out, keel_err *err) {
 }
 
 keel_status keel_store_has_served(keel_store *store, bool *has, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_HAS_SERVED, &statement, err));
-    KEEL_TRY(keel__store_step(store, statement, has, "looking for what was served", err));
-    sqlite3_reset(statement);
-    return KEEL_OK;
+    return keel__store_has_table(store, "served", has, err);
 }

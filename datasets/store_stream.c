@@ -51,10 +51,7 @@ static keel_status claim(keel_store *store, const char *topic, const char *clust
 keel_status keel_stream_claim(keel_store *store, const char *topic, const char *cluster, int64_t *epoch,
                               keel_err *err) {
     KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = claim(store, topic, cluster, epoch, err);
-    if (status == KEEL_OK) status = keel_store_commit(store, err);
-    if (status != KEEL_OK) keel_store_rollback(store);
-    return status;
+    return keel__store_end(store, true, claim(store, topic, cluster, epoch, err), err);
 }
 
 keel_status keel_stream_check(keel_store *store, const char *topic, int64_t epoch, keel_err *err) {
@@ -81,13 +78,9 @@ static void bind_partition(sqlite3_stmt *statement, const char *topic, int32_t p
 keel_status keel_stream_next(keel_store *store, const char *topic, int32_t partition, int64_t *next,
                              keel_err *err) {
     sqlite3_stmt *statement;
-    bool row;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_STREAM_NEXT, &statement, err));
     bind_partition(statement, topic, partition);
-    KEEL_TRY(keel__store_step(store, statement, &row, "reading an offset", err));
-    *next = row ? sqlite3_column_int64(statement, 0) : -1;
-    sqlite3_reset(statement);
-    return KEEL_OK;
+    return keel__store_number(store, statement, "reading an offset", -1, next, err);
 }
 
 keel_status keel_stream_advance(keel_store *store, const char *topic, int32_t partition, int64_t expected,
@@ -106,28 +99,23 @@ keel_status keel_stream_advance(keel_store *store, const char *topic, int32_t pa
                      (int)partition, (long long)expected);
 }
 
+/* More partitions than a topic has would make a list of what lies between them. */
+static keel_status read_place(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
+                              keel_err *err) {
+    enum { MOST_PARTITIONS = 1000000 };
+    keel_stream_place *out = item;
+    *out = (keel_stream_place){.partition = sqlite3_column_int(s, 1), .next = sqlite3_column_int64(s, 2)};
+    KEEL_TRY(keel__column_text(s, 0, arena, &out->topic, err));
+    const bool whole = out->topic && out->partition >= 0 && out->partition < MOST_PARTITIONS;
+    return whole ? KEEL_OK : keel__store_damaged(store, "an offset without its topic or partition", err);
+}
+
 keel_status keel_stream_places(keel_store *store, keel_arena *arena, keel_stream_place **out, size_t *count,
                                keel_err *err) {
+    static const keel__list places = {"reading offsets", sizeof **out, read_place};
     sqlite3_stmt *statement;
-    keel_status status;
-    size_t capacity = 0;
-    bool row = true;
-    *out = NULL;
-    *count = 0;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_STREAM_OFFSETS, &statement, err));
-    while ((status = keel__store_step(store, statement, &row, "reading offsets", err)) == KEEL_OK && row) {
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) {
-            status = keel_nomem(err, "offsets");
-            break;
-        }
-        keel_stream_place *place = &(*out)[(*count)++];
-        *place = (keel_stream_place){.partition = sqlite3_column_int(statement, 1),
-                                     .next = sqlite3_column_int64(statement, 2)};
-        status = keel__column_text(statement, 0, arena, &place->topic, err);
-        if (status != KEEL_OK) break;
-    }
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_list(store, statement, &places, arena, out, count, err);
 }
 
 /* ---- what came ---- */

@@ -4,21 +4,23 @@
 
 /* ---- searches ---- */
 
+static keel_status read_search(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
+                               keel_err *err) {
+    keel_stored_search *out = item;
+    KEEL_TRY(keel__column_text(s, 0, arena, &out->plan, err));
+    KEEL_TRY(keel__column_text(s, 1, arena, &out->folder, err));
+    return out->plan && out->folder ? KEEL_OK
+                                    : keel__store_damaged(store, "a search without its plan or folder", err);
+}
+
 keel_status keel_store_find_search(keel_store *store, const char *hash, keel_arena *arena,
                                    keel_stored_search **out, keel_err *err) {
+    static const keel__list searches = {"reading a search", sizeof **out, read_search};
     sqlite3_stmt *statement;
-    bool row;
-    *out = NULL;
+    size_t count;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_FIND_SEARCH, &statement, err));
     keel__bind_text(statement, 1, hash);
-    keel_status status = keel__store_step(store, statement, &row, "reading a search", err);
-    keel_stored_search *found = row ? keel_arena_calloc(arena, 1, sizeof *found) : NULL;
-    if (status == KEEL_OK && row && !found) status = keel_nomem(err, "search");
-    if (status == KEEL_OK && row) status = keel__column_text(statement, 0, arena, &found->plan, err);
-    if (status == KEEL_OK && row) status = keel__column_text(statement, 1, arena, &found->folder, err);
-    sqlite3_reset(statement);
-    if (status == KEEL_OK) *out = found;
-    return status;
+    return keel__store_list(store, statement, &searches, arena, out, &count, err);
 }
 
 keel_status keel_store_put_search(keel_store *store, const char *hash, const keel_stored_search *search,
@@ -44,8 +46,9 @@ keel_status keel_store_drop_search(keel_store *store, const char *hash, keel_err
 
 /* ---- trials ---- */
 
-static keel_status read_trial(keel_store *store, sqlite3_stmt *s, keel_arena *arena, keel_stored_trial *out,
+static keel_status read_trial(keel_store *store, sqlite3_stmt *s, keel_arena *arena, void *item,
                               keel_err *err) {
+    keel_stored_trial *out = item;
     *out = (keel_stored_trial){.number = sqlite3_column_int64(s, 0),
                                .seed = sqlite3_column_int64(s, 2),
                                .budget = keel__column_optional(s, 3),
@@ -61,29 +64,17 @@ static keel_status read_trial(keel_store *store, sqlite3_stmt *s, keel_arena *ar
     return out->config ? KEEL_OK : keel__store_damaged(store, "a trial without its configuration", err);
 }
 
-static keel_status read_trials(keel_store *store, sqlite3_stmt *statement, keel_arena *arena,
-                               keel_stored_trial **out, size_t *count, keel_err *err) {
-    size_t capacity = 0;
-    bool row = true;
-    for (*count = 0;; ++*count) {
-        KEEL_TRY(keel__store_step(store, statement, &row, "reading trials", err));
-        if (!row) return KEEL_OK;
-        if (!keel_arena_grow(arena, out, *count, &capacity, sizeof **out)) return keel_nomem(err, "trials");
-        KEEL_TRY(read_trial(store, statement, arena, *out + *count, err));
-        if ((*out)[*count].number != (int64_t)*count)
-            return keel__store_damaged(store, "a search that lacks one of its trials", err);
-    }
-}
-
 keel_status keel_store_trials(keel_store *store, const char *hash, keel_arena *arena, keel_stored_trial **out,
                               size_t *count, keel_err *err) {
+    static const keel__list trials = {"reading trials", sizeof **out, read_trial};
     sqlite3_stmt *statement;
-    *out = NULL;
     KEEL_TRY(keel__store_statement(store, KEEL__SQL_TRIALS, &statement, err));
     keel__bind_text(statement, 1, hash);
-    keel_status status = read_trials(store, statement, arena, out, count, err);
-    sqlite3_reset(statement);
-    return status;
+    KEEL_TRY(keel__store_list(store, statement, &trials, arena, out, count, err));
+    for (size_t i = 0; i < *count; i++)
+        if ((*out)[i].number != (int64_t)i)
+            return keel__store_damaged(store, "a search that lacks one of its trials", err);
+    return KEEL_OK;
 }
 
 keel_status keel_store_put_trial(keel_store *store, const char *hash, const keel_stored_trial *trial,

@@ -2,11 +2,7 @@
 #include "datasets/store_internal.h"
 
 keel_status keel_store_has_tries(keel_store *store, bool *has, keel_err *err) {
-    sqlite3_stmt *statement;
-    KEEL_TRY(keel__store_statement(store, KEEL__SQL_HAS_TRIES, &statement, err));
-    keel_status status = keel__store_step(store, statement, has, "looking for the ledger of gates", err);
-    sqlite3_reset(statement);
-    return status;
+    return keel__store_has_table(store, "gate_tries", has, err);
 }
 
 keel_status keel_store_find_try(keel_store *store, const char *split_hash, const char *gate,

@@ -358,12 +358,10 @@ static keel_status insert_run(keel_store *store, const char *verb, const char *c
 keel_status keel_store_put_run(keel_store *store, const char *verb, const char *config_json,
                                const char *result_json, const keel_store_metric *metrics, size_t n_metrics,
                                keel_err *err) {
-    bool own = sqlite3_get_autocommit(store->db) != 0;
-    if (own) KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = insert_run(store, verb, config_json, result_json, metrics, n_metrics, err);
-    if (own && status == KEEL_OK) status = keel_store_commit(store, err);
-    if (own && status != KEEL_OK) keel_store_rollback(store);
-    return status;
+    bool own;
+    KEEL_TRY(keel__store_enter(store, &own, err));
+    return keel__store_end(store, own,
+                           insert_run(store, verb, config_json, result_json, metrics, n_metrics, err), err);
 }
 
 keel_status keel_store_put_replay(keel_store *store, const char *policy_hash, int64_t decision_id,

@@ -140,10 +140,7 @@ keel_status keel_stratify(keel_store *store, keel_err *err) {
     KEEL_TRY(keel__store_step(store, statement, &pending, "looking for provisional splits", err));
     sqlite3_reset(statement);
     if (!pending) return KEEL_OK;
-    const bool own = sqlite3_get_autocommit(store->db) != 0;
-    if (own) KEEL_TRY(keel_store_begin(store, err));
-    keel_status status = settle(store, err);
-    if (own && status == KEEL_OK) status = keel_store_commit(store, err);
-    if (own && status != KEEL_OK) keel_store_rollback(store);
-    return status;
+    bool own;
+    KEEL_TRY(keel__store_enter(store, &own, err));
+    return keel__store_end(store, own, settle(store, err), err);
 }

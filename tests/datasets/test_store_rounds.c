@@ -236,6 +236,24 @@ static void offsets_move_for_their_claimant_alone(void **state) {
     assert_int_equal(served, 0);
 }
 
+/* What was changed by another hand: a list of two thousand million partitions would take all memory. */
+static void impossible_offsets_are_damage(void **state) {
+    (void)state;
+    const char *offsets;
+    int64_t epoch, served;
+    assert_ok(keel_stream_claim(store, "t\"\\", "c", &epoch, &err));
+    assert_ok(keel_store_begin(store, &err));
+    assert_ok(keel_stream_advance(store, "t\"\\", 0, -1, 1, &err));
+    assert_ok(keel_store_commit(store, &err));
+    assert_ok(keel_store_reached(store, &arena, &offsets, &served, &err));
+    assert_string_equal(offsets, "{\"t\\\"\\\\\": [1]}");
+    assert_ok(keel_store_begin(store, &err));
+    assert_ok(keel_stream_advance(store, "t\"\\", INT32_MAX, -1, 1, &err));
+    assert_ok(keel_store_commit(store, &err));
+    assert_int_equal(keel_store_reached(store, &arena, &offsets, &served, &err), KEEL_E_STORE);
+    contains(err.message, "damaged");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_snapshot_is_the_store_of_that_moment),
@@ -245,6 +263,7 @@ int main(void) {
         TEST(what_one_policy_alone_answered_is_set_apart),
         TEST(a_round_comes_back_as_it_was_put),
         TEST(offsets_move_for_their_claimant_alone),
+        TEST(impossible_offsets_are_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
