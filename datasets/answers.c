@@ -1,12 +1,14 @@
 #include "datasets/answers.h"
 
+#include "datasets/build.h"
+
 #include <string.h>
 
 enum { ID_DIGITS = 16 };
 
 cJSON *keel__answers_prompt(keel__value *build, const char *prompt) {
     const cJSON *parsed = NULL;
-    cJSON *list = keel__value_array(build), *message;
+    cJSON *list = keel__value_array(build);
     bool chat = prompt[strspn(prompt, " \t\r\n")] == '[' &&
                 keel_json_parse_in(build->arena, prompt, strlen(prompt), "", &parsed, NULL) == KEEL_OK &&
                 parsed->child;
@@ -15,10 +17,7 @@ cJSON *keel__answers_prompt(keel__value *build, const char *prompt) {
     for (const cJSON *item = chat ? parsed->child : NULL; item; item = item->next)
         keel__value_put(build, list, NULL, keel__value_same(build, item));
     if (chat) return list;
-    message = keel__value_object(build);
-    keel__value_put_text(build, message, "role", "user");
-    keel__value_put_text(build, message, "content", prompt);
-    keel__value_put(build, list, NULL, message);
+    keel__value_put(build, list, NULL, keel__build_message(build, "user", prompt));
     return list;
 }
 
@@ -65,22 +64,17 @@ static const char *name_asked(const keel__answers *answers, const char *name, co
         keel__value_put(build, all, NULL,
                         asked[i] ? keel__value_same(build, asked[i]) : keel__value_text(build, NULL));
     if (build->failed || keel_json_hash(all, hex, err) != KEEL_OK) return NULL;
-    keel_buf id = {0};
-    keel_buf_format(&id, "%s/%.*s", name, ID_DIGITS, hex);
-    const char *copy = id.failed ? NULL : keel_arena_strndup(build->arena, id.data, id.length);
-    keel_buf_free(&id);
-    return copy;
+    return keel__value_format(build, "%s/%.*s", name, ID_DIGITS, hex);
 }
 
 keel_status keel__answers_read(keel__answers *answers, const char *name, const cJSON *const *asked,
-                               size_t n_asked, keel_arena *arena, keel_read *out, keel_err *err) {
+                               size_t n_asked, keel_read *out, keel_err *err) {
     keel__value *build = answers->build;
     const char *id = name_asked(answers, name, asked, n_asked, err);
-    cJSON *message = keel__value_object(build);
+    cJSON *message = keel__build_message(build, "assistant", NULL);
     const bool agreed =
         answers->given && (answers->passed == answers->given || answers->failed == answers->given);
     if (!id) return keel_nomem(err, out->where);
-    keel__value_put_text(build, message, "role", "assistant");
     keel__value_put(build, message, "candidates", answers->list);
     if (answers->list && answers->list->child) keel__value_put(build, answers->messages, NULL, message);
     keel__value_put_text(build, answers->built, "id", id);
@@ -89,7 +83,5 @@ keel_status keel__answers_read(keel__answers *answers, const char *name, const c
     keel__value_put(build, answers->built, "messages", answers->messages);
     keel__value_put(build, answers->built, "meta", answers->meta);
     out->merge = true;
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (build->failed || !out->conversation) return keel_nomem(err, out->where);
-    return keel__chat_read_object(answers->built, out->where, arena, NULL, out->conversation, err);
+    return keel__build_read(build, answers->built, NULL, out, err);
 }

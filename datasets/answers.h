@@ -29,6 +29,6 @@ void keel__answers_note(keel__answers *answers, const char *model, const char *k
 /* Reads what was built. out->where is set. Its id is the name and a hash of the messages and of `asked`
  * ([n_asked]: what else belongs to the task, NULL for nothing). */
 keel_status keel__answers_read(keel__answers *answers, const char *name, const cJSON *const *asked,
-                               size_t n_asked, keel_arena *arena, keel_read *out, keel_err *err);
+                               size_t n_asked, keel_read *out, keel_err *err);
 
 #endif

@@ -1,29 +1,36 @@
-/* Objects of the chat format that readers of other formats build, and read like a line of it. Not for other
- * folders. What cannot be added for lack of memory is false or KEEL_E_NOMEM. */
+/* Objects of the chat format that readers of other formats build (value.h), and read like a line of it. Not
+ * for other folders. */
 #ifndef KEEL_DATASETS_BUILD_H
 #define KEEL_DATASETS_BUILD_H
 
 #include "datasets/reader_internal.h"
+#include "datasets/value.h"
 
-/* {"role", "content"} at the end of the list. */
-bool keel__add_message(cJSON *list, const char *role, const char *text);
-/* Adds a paragraph to the content of a message; one without a text stays. */
-bool keel__append_text(cJSON *message, const char *text);
-/* A new conversation with id, risk, group, split, completed and truncated of the object, where these are of
- * the right type. NULL when out of memory. */
-cJSON *keel__chat_begin(const cJSON *object, const char *where, keel_err *err);
-/* Appends to the id; NULL, or a conversation without id: does nothing. */
-keel_status keel__chat_suffix_id(cJSON *to, const char *suffix, const char *where, keel_err *err);
-/* What is left of the object for meta: not what keel__chat_begin takes, not the keys of the lists (more may
- * be NULL), no addresses of people and no credentials. Its own meta is joined in. *out NULL: nothing is left.
- * The caller deletes it. */
-keel_status keel__chat_rest(const cJSON *object, const char *const *used, const char *const *more,
-                            cJSON **out, const char *where, keel_err *err);
-/* Name of the group of a conversation: a hash of the first message that is not the system's. */
-keel_status keel__chat_group(const cJSON *messages, char group[20], keel_err *err);
-/* Reads what was built into out->conversation, in the arena; out->where is set. Takes built over. If status
- * is an error, returns it. */
-keel_status keel__chat_read_built(keel_status status, cJSON *built, keel_arena *arena, int64_t *counts,
-                                  keel_read *out, keel_err *err);
+/* {"role", "content"}; text NULL: without content. */
+cJSON *keel__build_message(keel__value *build, const char *role, const char *text);
+/* Puts what was said at the end of a list of messages: a text as one message of the role; a message, or a
+ * list of them, as it is. KEEL_E_PARSE: anything else. */
+keel_status keel__build_said(keel__value *build, cJSON *list, const cJSON *said, const char *role,
+                             const char *where, keel_err *err);
+/* Adds a paragraph to the content of the last message, if that is a text. */
+void keel__build_append(keel__value *build, cJSON *list, const char *text);
+/* The last item of a list; NULL: it has none. */
+cJSON *keel__build_last(const cJSON *list);
+
+/* Facts, which a conversation takes from an object as they are: id (a number or a text), risk, group, split,
+ * completed and truncated, where they are of their types. */
+void keel__build_facts(keel__value *build, cJSON *to, const cJSON *object);
+/* Appends to the id, if there is one. */
+void keel__build_suffix(keel__value *build, cJSON *to, const char *suffix);
+/* What is left of the object for meta: no facts (but a risk in unknown words), not the keys of the lists
+ * (more may be NULL), no addresses of people and no credentials. Its own meta is joined in. NULL: nothing is
+ * left. */
+cJSON *keel__build_rest(keel__value *build, const cJSON *object, const char *const *used,
+                        const char *const *more);
+
+/* Reads what was built into out->conversation, in the arena of the builder; out->where is set. counts: as
+ * keel__chat_read_object. */
+keel_status keel__build_read(keel__value *build, const cJSON *built, int64_t *counts, keel_read *out,
+                             keel_err *err);
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "core/text.h"
 #include "datasets/chat_internal.h"
+#include "datasets/value.h"
 
 const char *const keel__chat_conversation_keys[] = {
     "id",        "messages", "risk",   "completed", "split",         "group",        "meta",
@@ -21,11 +22,6 @@ const char *const keel__chat_message_keys[] = {"content",    "role",       "late
 const char *const keel__chat_candidate_keys[] = {"content",    "model", "act",    "propensity",
                                                  "outcome",    "judge", "reward", "feedback",
                                                  "latency_ms", "taken", NULL};
-
-bool keel__chat_is_key(const char *key, const char *const *keys) {
-    while (*keys && strcmp(*keys, key) != 0) keys++;
-    return *keys != NULL;
-}
 
 /* ---- meta ---- */
 
@@ -41,7 +37,7 @@ static keel_status keep_unknown(keel__chat *in, const cJSON *object, const char 
     const bool many = cJSON_GetArraySize(object) > FEW;
     const char *twice = NULL;
     for (const cJSON *item = object->child; item; item = item->next) {
-        if (keel__chat_is_key(item->string, known)) continue;
+        if (keel__is_among(item->string, known)) continue;
         if (!many && keel_json_get(into, item->string)) return fail_twice(in, item->string);
         if (!keel_json_add(into, item->string, cJSON_Duplicate(item, true)))
             return keel_nomem(in->err, in->where);
@@ -52,7 +48,7 @@ static keel_status keep_unknown(keel__chat *in, const cJSON *object, const char 
 
 static bool has_unknown(const cJSON *object, const char *const *known) {
     for (const cJSON *item = object->child; item; item = item->next)
-        if (!keel__chat_is_key(item->string, known)) return true;
+        if (!keel__is_among(item->string, known)) return true;
     return false;
 }
 

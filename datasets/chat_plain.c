@@ -22,12 +22,6 @@ static const cJSON *first_of(const cJSON *object, const char *const *keys, const
     return NULL;
 }
 
-static bool is_answer(const cJSON *message) {
-    const char *name = cJSON_IsObject(message) ? keel__message_role_name(message) : NULL;
-    keel_role role;
-    return name && keel__message_role(name, &role) && role == KEEL_ROLE_ASSISTANT;
-}
-
 static const cJSON *last_of(const cJSON *list) {
     return cJSON_IsArray(list) && list->child ? list->child->prev : NULL; /* the first knows the last */
 }
@@ -115,7 +109,7 @@ keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena 
         *out = unwrap_request(&build, object, request);
     const cJSON *last = last_of(keel_json_get(*out, "messages"));
     if (!last) return build.failed ? keel_nomem(err, where) : KEEL_OK;
-    if (!keel_json_get(*out, "response") && !is_answer(last)) {
+    if (!keel_json_get(*out, "response") && !keel__message_is_answer(last)) {
         if (has_choices(*out))
             *out = wrap_choices(&build, *out);
         else if (may_answer(first_of(*out, answers, &key)))
@@ -123,7 +117,7 @@ keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena 
     }
     const cJSON *system = keel_json_get(*out, "system") ? NULL : first_of(*out, systems, &key);
     if (cJSON_IsString(system) || cJSON_IsArray(system)) *out = rename_key(&build, *out, key, "system");
-    if (is_answer(last) && cJSON_IsString(first_of(*out, reasons, &key)))
+    if (keel__message_is_answer(last) && cJSON_IsString(first_of(*out, reasons, &key)))
         *out = move_reason(&build, *out, key);
     return build.failed ? keel_nomem(err, where) : KEEL_OK;
 }

@@ -8,6 +8,7 @@
 
 #include "datasets/message.h"
 #include "datasets/reader_internal.h"
+#include "datasets/value.h"
 
 /* A decision as it is written. */
 typedef struct plan {
@@ -126,7 +127,7 @@ static bool fits_content(const cJSON *item, const char *text) {
 
 static bool fits_keys(const cJSON *first, const char *const *keys, const char *text) {
     for (const cJSON *item = first; item; item = item->next)
-        if (keel__chat_is_key(item->string, keys) &&
+        if (keel__is_among(item->string, keys) &&
             (strcmp(item->string, keys[0]) != 0 || !text || !fits_content(item, text)))
             return false;
     return first != NULL;
@@ -371,7 +372,7 @@ static keel_status put_meta(writer *w, keel_err *err) {
     for (const cJSON *item = w->meta->child; item; item = item->next) {
         if (strcmp(item->string, "messages") == 0)
             KEEL_TRY(put_rest_of_messages(w, item, err));
-        else if (!own || keel__chat_is_key(item->string, keel__chat_conversation_keys))
+        else if (!own || keel__is_among(item->string, keel__chat_conversation_keys))
             KEEL_TRY(put_value(w->out, item, err));
     }
     if (w->out->length > empty)
@@ -379,7 +380,7 @@ static keel_status put_meta(writer *w, keel_err *err) {
     else if (!w->out->failed)
         w->out->data[w->out->length = before] = '\0';
     for (const cJSON *item = w->meta->child; own && item; item = item->next)
-        if (!keel__chat_is_key(item->string, keel__chat_conversation_keys))
+        if (!keel__is_among(item->string, keel__chat_conversation_keys))
             KEEL_TRY(put_value(w->out, item, err));
     return KEEL_OK;
 }

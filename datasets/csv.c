@@ -129,3 +129,11 @@ int keel__csv_column(const keel__csv *csv, const char *name) {
         if (strcmp(csv->header[i], name) == 0) return (int)i;
     return -1;
 }
+
+cJSON *keel__csv_object(const keel__csv *csv, keel__value *build) {
+    cJSON *row = keel__value_object(build);
+    for (size_t i = 0; i < csv->n_columns; i++)
+        if (csv->header[i][0] && !keel_json_get(row, csv->header[i]))
+            keel__value_put_text(build, row, csv->header[i], keel__value_format(build, "%s", csv->fields[i]));
+    return row;
+}

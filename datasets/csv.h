@@ -8,6 +8,7 @@
 
 #include "core/memory.h"
 #include "core/status.h"
+#include "datasets/value.h"
 
 enum { KEEL__CSV_MAX_COLUMNS = 64 };
 
@@ -29,6 +30,9 @@ keel_status keel__csv_open(keel__csv *csv, const char *path, char *text, size_t 
 keel_status keel__csv_next(keel__csv *csv, size_t *line, keel_err *err);
 /* Column of that name in the header, or -1. */
 int keel__csv_column(const keel__csv *csv, const char *name);
+/* The row as an object, fields copied: by the names of the columns, of equal ones the first; columns without
+ * a name are left out. */
+cJSON *keel__csv_object(const keel__csv *csv, keel__value *build);
 /* What separates the fields of a header row: comma, tab or semicolon, whichever occurs most, a comma if none
  * does. */
 char keel__csv_separator(const char *text, size_t length);

@@ -25,18 +25,20 @@ static keel_status add_turn(const keel_turn *turn, keel_arena *arena, uint64_t *
     return KEEL_OK;
 }
 
-/* *asked: whether a user says anything. */
-static keel_status hash_prompt(const keel_conversation *conversation, keel_arena *arena, uint64_t *hash,
-                               bool *asked, keel_err *err) {
+/* The prompt's hash, and, unless text is NULL, its text with a line for each turn. *asked: whether a user
+ * says anything. */
+static keel_status read_prompt(const keel_conversation *conversation, keel_arena *arena, uint64_t *hash,
+                               bool *asked, keel_buf *text, keel_err *err) {
     size_t of_user = 0, words;
     *hash = 0;
-    *asked = false;
     for (size_t i = 0; i < conversation->n_turns; i++) {
         const keel_turn *turn = &conversation->turns[i];
         if (turn->role == KEEL_ROLE_ASSISTANT && of_user >= ENOUGH_WORDS) break;
         if (turn->role == KEEL_ROLE_ASSISTANT) continue;
         KEEL_TRY(add_turn(turn, arena, hash, &words, err));
         if (turn->role == KEEL_ROLE_USER) of_user += words;
+        if (text && text->length) keel_buf_text(text, "\n");
+        if (text) keel_buf_text(text, turn->text ? turn->text : "");
     }
     *asked = of_user > 0;
     return KEEL_OK;
@@ -48,7 +50,7 @@ keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena 
     bool asked;
     char name[32];
     *out = NULL;
-    KEEL_TRY(hash_prompt(conversation, arena, &hash, &asked, err));
+    KEEL_TRY(read_prompt(conversation, arena, &hash, &asked, NULL, err));
     if (!asked) return KEEL_OK;
     if (conversation->split)
         hash = keel_hash64_mix(hash, keel_hash64(conversation->split, strlen(conversation->split), 0));
@@ -58,25 +60,18 @@ keel_status keel_dedupe_group(const keel_conversation *conversation, keel_arena 
     return *out ? KEEL_OK : keel_nomem(err, "duplicates");
 }
 
-/* Folded; into the arena. */
-static keel_status prompt_text(const keel_conversation *conversation, keel_arena *arena, const char **out,
-                               keel_err *err) {
+/* Adds the text of the prompt, folded. */
+static keel_status add_prompt(keel_minhash *to, const keel_conversation *conversation, keel_arena *arena,
+                              keel_err *err) {
     keel_buf text = {0};
-    size_t of_user = 0, words = 0;
-    uint64_t hash = 0;
-    for (size_t i = 0; i < conversation->n_turns; i++) {
-        const keel_turn *turn = &conversation->turns[i];
-        const char *said = turn->text ? turn->text : "";
-        if (turn->role == KEEL_ROLE_ASSISTANT && of_user >= ENOUGH_WORDS) break;
-        if (turn->role == KEEL_ROLE_ASSISTANT) continue;
-        if (add_turn(turn, arena, &hash, &words, err) != KEEL_OK) text.failed = true;
-        if (turn->role == KEEL_ROLE_USER) of_user += words;
-        if (text.length) keel_buf_text(&text, "\n");
-        keel_buf_text(&text, said);
-    }
-    *out = text.failed ? NULL : keel_text_fold(arena, text.data ? text.data : "", text.length);
+    uint64_t hash;
+    bool asked;
+    keel_status status = read_prompt(conversation, arena, &hash, &asked, &text, err);
+    const char *folded = text.failed ? NULL : keel_text_fold(arena, text.data ? text.data : "", text.length);
     keel_buf_free(&text);
-    return *out ? KEEL_OK : keel_nomem(err, "near-duplicates");
+    if (status == KEEL_OK)
+        status = folded ? keel_minhash_add(to, folded, err) : keel_nomem(err, "near-duplicates");
+    return status;
 }
 
 /* ---- counting ---- */
@@ -124,13 +119,9 @@ static keel_status mark_conversation(const keel_conversation *conversation, keel
     for (size_t i = 0; i < conversation->n_turns; i++)
         KEEL_TRY(add_turn(&conversation->turns[i], arena, &hash, &words, err));
     KEEL_TRY(add_mark(turns, (mark){hash, split, conversation->id}, err));
-    KEEL_TRY(hash_prompt(conversation, arena, &hash, &asked, err));
+    KEEL_TRY(read_prompt(conversation, arena, &hash, &asked, NULL, err));
     if (!asked) return KEEL_OK;
-    if (near) {
-        const char *text;
-        KEEL_TRY(prompt_text(conversation, arena, &text, err));
-        KEEL_TRY(keel_minhash_add(near, text, err));
-    }
+    if (near) KEEL_TRY(add_prompt(near, conversation, arena, err));
     return add_mark(prompts, (mark){hash, split, conversation->id}, err);
 }
 
@@ -234,11 +225,9 @@ static keel_status add_prompts(joining *j) {
     keel_status status = KEEL_OK;
     for (size_t i = 0; i < j->n && status == KEEL_OK; i++) {
         keel_conversation *conversation;
-        const char *text;
         keel_arena_reset(&arena);
         status = keel_store_conversation(j->store, j->groups[i].id, &arena, &conversation, j->err);
-        if (status == KEEL_OK) status = prompt_text(conversation, &arena, &text, j->err);
-        if (status == KEEL_OK) status = keel_minhash_add(&j->prompts, text, j->err);
+        if (status == KEEL_OK) status = add_prompt(&j->prompts, conversation, &arena, j->err);
     }
     keel_arena_free(&arena);
     return status;

@@ -7,10 +7,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "datasets/build.h"
 #include "datasets/csv.h"
 #include "datasets/message.h"
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
 
 enum { PROMPTS_DIFFER, MACHINE_VOTES, UNDECIDED /* counts, as in formats.c */ };
 enum { A, B };
@@ -40,10 +39,7 @@ typedef struct state {
 static keel_status open_file(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
     keel_sniff sniff;
-    const char *text;
-    size_t length;
-    KEEL_TRY(keel_source_peek(reader->source, 1 << 16, &text, &length, err));
-    keel_formats_sniff(text, length, &sniff);
+    KEEL_TRY(keel__sniff(reader->source, &sniff, err));
     s->table = sniff.shape == KEEL_SHAPE_TABLE;
     if (!s->table) return KEEL_OK;
     KEEL_TRY(keel_source_rest(reader->source, 0, &s->text, err));
@@ -54,17 +50,12 @@ static keel_status next_line(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
     keel__value build = {.arena = s->arena};
     size_t line;
-    char place[400];
     s->row = NULL;
     KEEL_TRY(keel__csv_next(&s->csv, &line, err));
     if (!line) return KEEL_OK;
-    snprintf(place, sizeof place, "%s:%zu", keel_source_name(reader->source), line);
-    s->where = keel_arena_strdup(s->arena, place);
-    cJSON *row = keel__value_object(&build);
-    for (size_t i = 0; i < s->csv.n_columns; i++)
-        keel__value_put_text(&build, row, s->csv.header[i], keel_arena_strdup(s->arena, s->csv.fields[i]));
-    s->row = row;
-    return build.failed || !s->where ? keel_nomem(err, place) : KEEL_OK;
+    s->where = keel__value_format(&build, "%s:%zu", reader->place, line);
+    s->row = keel__csv_object(&s->csv, &build);
+    return build.failed ? keel_nomem(err, reader->place) : KEEL_OK;
 }
 
 static keel_status next_row(keel_reader *reader, keel_err *err) {
@@ -101,11 +92,8 @@ static const cJSON *unpack(state *s, const cJSON *value) {
 }
 
 static void put_text(keel__value *build, cJSON *list, const char *role, const cJSON *text) {
-    if (!cJSON_IsString(text)) return; /* null: nothing was said */
-    cJSON *message = keel__value_object(build);
-    keel__value_put_text(build, message, "role", role);
-    keel__value_put_text(build, message, "content", text->valuestring);
-    keel__value_put(build, list, NULL, message);
+    if (cJSON_IsString(text)) /* null: nothing was said */
+        keel__value_put(build, list, NULL, keel__build_message(build, role, text->valuestring));
 }
 
 /* Prompts and answers in turn; each is a text or a list of texts. */
@@ -142,24 +130,20 @@ static keel_status read_side(state *s, int which, keel_err *err) {
     return KEEL_OK;
 }
 
-static bool is_answer(const cJSON *message) {
-    const char *name = message ? keel__message_role_name(message) : NULL;
-    keel_role role;
-    return name && keel__message_role(name, &role) && role == KEEL_ROLE_ASSISTANT;
-}
-
 static const cJSON *last_answer(const cJSON *list) {
     const cJSON *last = NULL;
     for (const cJSON *message = list->child; message; message = message->next)
-        if (is_answer(message)) last = message;
+        if (keel__message_is_answer(message)) last = message;
     return last;
 }
 
 /* The first answers, if what was said before them is the same. */
 static void find_joined(state *s) {
     const cJSON *a = s->sides[A].messages->child, *b = s->sides[B].messages->child;
-    for (; a && b && !is_answer(a) && !is_answer(b) && cJSON_Compare(a, b, true); a = a->next) b = b->next;
-    const bool joined = is_answer(a) && is_answer(b);
+    for (; a && b && !keel__message_is_answer(a) && !keel__message_is_answer(b) && cJSON_Compare(a, b, true);
+         a = a->next)
+        b = b->next;
+    const bool joined = keel__message_is_answer(a) && keel__message_is_answer(b);
     s->joined[A] = joined ? a : NULL;
     s->joined[B] = joined ? b : NULL;
 }
@@ -205,12 +189,11 @@ static keel_status read_vote(state *s, int64_t *counts, keel_err *err) {
 
 /* The message with its model and, of the last answer, the vote. */
 static cJSON *put_message(keel__value *build, const side *from, const cJSON *message, bool candidate) {
-    static const char *const of_messages[] = {"role", "from", NULL}, *const none[] = {NULL};
-    cJSON *made = keel__value_object(build);
+    static const char *const of_messages[] = {"role", "from", NULL};
+    cJSON *made = keel__value_copy(build, message, candidate ? of_messages : NULL);
     const cJSON *value = keel_json_get(message, "value");
-    keel__value_put_others(build, made, message, candidate ? of_messages : none);
     if (candidate && value) keel__value_put_same(build, made, "content", value);
-    if (is_answer(message)) keel__value_put_text(build, made, "model", from->model);
+    if (keel__message_is_answer(message)) keel__value_put_text(build, made, "model", from->model);
     if (from->vote != 0 && message == last_answer(from->messages))
         keel__value_put(build, made, "feedback", keel__value_number(build, from->vote));
     return made;
@@ -246,15 +229,7 @@ static const cJSON *name_of(const cJSON *row) {
     return cJSON_IsString(id) && id->valuestring[0] ? id : NULL;
 }
 
-static void put_id(state *s, keel__value *build, cJSON *to, int which) {
-    const cJSON *id = name_of(s->row);
-    char text[256];
-    if (!id) return;
-    snprintf(text, sizeof text, "%.240s%s", id->valuestring, which == A ? "" : "-b");
-    keel__value_put_text(build, to, "id", keel_arena_strdup(build->arena, text));
-}
-
-static keel_status build_side(state *s, int which, keel_arena *arena, keel_conversation *out, keel_err *err) {
+static keel_status give_side(state *s, int which, keel_read *out, keel_err *err) {
     static const char *const used[] = {"conversation_a",
                                        "conversation_b",
                                        "full_conversation",
@@ -266,18 +241,19 @@ static keel_status build_side(state *s, int which, keel_arena *arena, keel_conve
                                        "judge",
                                        "judge_hash",
                                        NULL};
-    keel__value build = {.arena = arena};
-    cJSON *made = keel__value_object(&build), *meta = keel__value_object(&build);
-    put_id(s, &build, made, which);
+    keel__value build = {.arena = s->arena};
+    const cJSON *id = name_of(s->row);
+    cJSON *made = keel__value_object(&build);
+    if (id)
+        keel__value_put_text(&build, made, "id",
+                             keel__value_format(&build, "%s%s", id->valuestring, which == A ? "" : "-b"));
     const cJSON *group = keel_json_get(s->row, "group");
     if (!group && !s->joined[A]) group = name_of(s->row); /* of other prompts, but not independent */
     keel__value_put_same(&build, made, "group", group);
     keel__value_put_same(&build, made, "split", keel_json_get(s->row, "split"));
     keel__value_put(&build, made, "messages", put_messages(s, &build, which));
-    keel__value_put_others(&build, meta, s->row, used);
-    keel__value_put(&build, made, "meta", meta);
-    if (build.failed) return keel_nomem(err, s->where);
-    return keel__chat_read_object(made, s->where, arena, NULL, out, err);
+    keel__value_put(&build, made, "meta", keel__value_copy(&build, s->row, used));
+    return keel__build_read(&build, made, NULL, out, err);
 }
 
 static keel_status read_row(state *s, int64_t *counts, keel_err *err) {
@@ -299,9 +275,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     if (!s->row) return KEEL_OK;
     KEEL_TRY(read_row(s, which == A ? reader->counts : counted, err));
     out->where = s->where;
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (!out->conversation) return keel_nomem(err, s->where);
-    KEEL_TRY(build_side(s, which, arena, out->conversation, err));
+    KEEL_TRY(give_side(s, which, out, err));
     s->second = which == A && (!s->joined[B] || s->joined[B]->next);
     return s->second ? keep_row(s, err) : KEEL_OK;
 }

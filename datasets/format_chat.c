@@ -10,10 +10,6 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     return keel__chat_read_object(object, out->where, arena, reader->counts, out->conversation, err);
 }
 
-static void close_objects(keel_reader *reader) {
-    keel__objects_close(reader->state);
-}
-
 /* ShareGPT and its relatives call the list otherwise. */
 static bool has_messages(const keel_sniff *sniff) {
     const bool said = keel_formats_contains(sniff, "\"from\""),
@@ -33,4 +29,4 @@ static bool looks_like(const keel_sniff *sniff) {
 }
 
 const keel_reader_kind keel__chat_reader = {
-    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = close_objects};
+    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = keel__objects_end};

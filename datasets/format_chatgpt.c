@@ -6,13 +6,8 @@
 
 #include "datasets/tree.h"
 
-static bool is_hidden_kind(const char *type) {
-    static const char *const kinds[] = {"thoughts", "reasoning_recap", "model_editable_context",
-                                        "user_editable_context"};
-    for (size_t i = 0; type && i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(type, kinds[i]) == 0) return true;
-    return false;
-}
+static const char *const hidden_kinds[] = {"thoughts", "reasoning_recap", "model_editable_context",
+                                           "user_editable_context", NULL};
 
 /* Whether nothing is in it, not even something that is no text. */
 static bool is_empty(const cJSON *content) {
@@ -32,7 +27,7 @@ static cJSON *convert(keel__value *build, const cJSON *message, bool *assistant)
     const bool hidden = cJSON_IsTrue(keel_json_get(metadata, "is_visually_hidden_from_conversation"));
     const bool silent = is_empty(content) && (!role || strcmp(role, "user") != 0);
     if (!cJSON_IsObject(message) || hidden || silent) return NULL;
-    if (is_hidden_kind(keel__string_at(content, "content_type"))) return NULL;
+    if (keel__is_among(keel__string_at(content, "content_type"), hidden_kinds)) return NULL;
     cJSON *made = keel__value_object(build);
     keel__value_put_same(build, made, "author", keel_json_get(message, "author"));
     keel__value_put_text(build, made, "role", role);
@@ -80,11 +75,10 @@ static keel_status read_tree(keel_reader *reader, keel_arena *arena, const cJSON
     KEEL_TRY(keel__tree_messages(&tree, leaf, arena, &messages, shown, err));
     reader->counts[KEEL__TREE_OTHER_BRANCHES] += keel__tree_shown(&tree) - *shown;
     if (!*shown) return KEEL_OK;
-    cJSON *made = keel__value_object(&build), *meta = keel__value_object(&build);
+    cJSON *made = keel__value_object(&build);
     keel__value_put_same(&build, made, "id", id ? id : keel_json_get(object, "id"));
     keel__value_put(&build, made, "messages", messages);
-    keel__value_put_others(&build, meta, object, used);
-    keel__value_put(&build, made, "meta", meta);
+    keel__value_put(&build, made, "meta", keel__value_copy(&build, object, used));
     if (build.failed) return keel_nomem(err, where);
     return keel__chat_read_object(made, where, arena, NULL, out, err);
 }
@@ -93,14 +87,10 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     return keel__tree_next(reader, reader->state, read_tree, arena, out, err);
 }
 
-static void close_objects(keel_reader *reader) {
-    keel__objects_close(reader->state);
-}
-
 static bool looks_like(const keel_sniff *sniff) {
     return sniff->shape != KEEL_SHAPE_TABLE &&
            (keel_formats_has(sniff, "mapping") || keel_formats_has(sniff, "current_node"));
 }
 
 const keel_reader_kind keel__chatgpt_reader = {
-    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = close_objects};
+    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = keel__objects_end};

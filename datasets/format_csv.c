@@ -13,31 +13,16 @@ typedef struct state {
     keel_buf text, prompts;
     keel__csv csv;
     keel__row_state rows;
-    size_t line;   /* of the row in csv.fields that is not yet used; 0: none */
-    cJSON *joined; /* the rows of prompts.csv by prompt_id; NULL: none are needed */
+    size_t line; /* of the row in csv.fields that is not yet used; 0: none */
+    keel_arena lasting;
+    cJSON *joined; /* in it: the rows of prompts.csv by prompt_id; NULL: none are needed */
     bool by_message;
 } state;
-
-static cJSON *row_object(const keel__csv *csv) {
-    cJSON *row = cJSON_CreateObject();
-    for (size_t i = 0; row && i < csv->n_columns; i++)
-        if (csv->header[i][0] && !cJSON_GetObjectItemCaseSensitive(row, csv->header[i]) &&
-            !cJSON_AddStringToObject(row, csv->header[i], csv->fields[i])) {
-            cJSON_Delete(row);
-            return NULL;
-        }
-    return row;
-}
-
-static bool set_where(keel_reader *reader, keel_arena *arena, size_t line, const char **out) {
-    char where[400];
-    snprintf(where, sizeof where, "%s:%zu", keel_source_name(reader->source), line);
-    return (*out = keel_arena_strdup(arena, where)) != NULL;
-}
 
 /* ---- prompts in a file of their own ---- */
 
 static keel_status read_prompts(state *s, const char *path, keel_err *err) {
+    keel__value build = {.arena = &s->lasting};
     keel__csv csv;
     size_t line;
     KEEL_TRY(keel_file_read(path, 0, &s->prompts, err));
@@ -45,11 +30,12 @@ static keel_status read_prompts(state *s, const char *path, keel_err *err) {
     const int id = keel__csv_column(&csv, "prompt_id");
     if (id < 0 || keel__csv_column(&csv, "prompt") < 0)
         return keel_fail(err, KEEL_E_PARSE, path, "expected the columns prompt_id and prompt");
-    if (!(s->joined = cJSON_CreateObject())) return keel_nomem(err, path);
+    s->joined = keel__value_object(&build);
     for (;;) {
         KEEL_TRY(keel__csv_next(&csv, &line, err));
+        if (build.failed) return keel_nomem(err, path);
         if (!line) return KEEL_OK;
-        if (!keel_json_add(s->joined, csv.fields[id], row_object(&csv))) return keel_nomem(err, path);
+        keel__value_put(&build, s->joined, csv.fields[id], keel__csv_object(&csv, &build));
     }
 }
 
@@ -66,20 +52,16 @@ static keel_status find_prompts(keel_reader *reader, keel_err *err) {
 }
 
 /* Adds what prompts.csv says of the prompt. */
-static keel_status join_prompt(state *s, cJSON *row, const char *where, keel_err *err) {
-    const cJSON *id = keel_json_get(row, "prompt_id"), *prompt;
-    if (!s->joined || !cJSON_IsString(id)) return KEEL_OK;
-    if (!(prompt = keel_json_get(s->joined, id->valuestring)))
-        return keel_fail(err, KEEL_E_PARSE, where, "prompt_id: \"%s\" is not in prompts.csv",
-                         id->valuestring);
+static keel_status join_prompt(const state *s, keel__value *build, cJSON *row, const char *where,
+                               keel_err *err) {
+    const char *id = keel__string_at(row, "prompt_id");
+    const cJSON *prompt = id ? keel_json_get(s->joined, id) : NULL;
+    if (!s->joined || !id) return KEEL_OK;
+    if (!prompt) return keel_fail(err, KEEL_E_PARSE, where, "prompt_id: \"%s\" is not in prompts.csv", id);
     for (const cJSON *item = prompt->child; item; item = item->next)
-        if (!keel_json_get(row, item->string) &&
-            !keel_json_add(row, item->string, cJSON_Duplicate(item, true)))
-            return keel_nomem(err, where);
-    const cJSON *bundle = keel_json_get(row, "bundle");
-    if (cJSON_IsString(bundle) && bundle->valuestring[0] && !keel_json_get(row, "group") &&
-        !cJSON_AddStringToObject(row, "group", bundle->valuestring))
-        return keel_nomem(err, where);
+        if (!keel_json_get(row, item->string)) keel__value_put_same(build, row, item->string, item);
+    const char *bundle = keel__string_at(row, "bundle");
+    if (bundle && *bundle && !keel_json_get(row, "group")) keel__value_put_text(build, row, "group", bundle);
     return KEEL_OK;
 }
 
@@ -87,18 +69,17 @@ static keel_status join_prompt(state *s, cJSON *row, const char *where, keel_err
 
 /* Columns of the conversation; what is left is the message's. Empty fields say nothing, but an empty content
  * is one. */
-static bool add_line(cJSON *to, cJSON *messages, cJSON *row) {
+static void add_line(keel__value *build, cJSON *to, cJSON *messages, const cJSON *row) {
     static const char *const of_all[] = {"id", "risk", "group", "split", NULL};
-    cJSON *message = cJSON_CreateObject();
-    if (!keel_json_add(messages, NULL, message)) return false;
-    for (cJSON *item = row->child, *after; item; item = after) {
-        after = item->next;
-        if (!item->valuestring[0] && strcmp(item->string, "content") != 0) continue;
-        const bool all = keel__chat_is_key(item->string, of_all);
-        if (all && cJSON_GetObjectItemCaseSensitive(to, item->string)) continue;
-        if (!keel_json_add(all ? to : message, item->string, cJSON_Duplicate(item, true))) return false;
+    cJSON *message = keel__value_object(build);
+    keel__value_put(build, messages, NULL, message);
+    for (const cJSON *item = row ? row->child : NULL; item; item = item->next) {
+        const bool said = item->valuestring[0] || strcmp(item->string, "content") == 0,
+                   all = keel__is_among(item->string, of_all);
+        if (!said || strcmp(item->string, "conversation_id") == 0 || (all && keel_json_get(to, item->string)))
+            continue;
+        keel__value_put_same(build, all ? to : message, item->string, item);
     }
-    return true;
 }
 
 static const char *id_of(const keel__csv *csv) {
@@ -108,21 +89,20 @@ static const char *id_of(const keel__csv *csv) {
 
 static keel_status next_messages(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     state *s = reader->state;
+    keel__value build = {.arena = arena};
     if (!s->line) KEEL_TRY(keel__csv_next(&s->csv, &s->line, err));
     if (!s->line) return KEEL_OK;
-    if (!set_where(reader, arena, s->line, &out->where)) return keel_nomem(err, reader->place);
-    const char *id = keel_arena_strdup(arena, id_of(&s->csv));
-    cJSON *built = cJSON_CreateObject(), *list = built ? cJSON_AddArrayToObject(built, "messages") : NULL;
-    keel_status status = id && list ? KEEL_OK : keel_nomem(err, out->where);
-    if (status == KEEL_OK && id[0] && !cJSON_AddStringToObject(built, "id", id)) status = keel_nomem(err, id);
-    while (status == KEEL_OK && s->line && strcmp(id_of(&s->csv), id) == 0) {
-        cJSON *row = row_object(&s->csv);
-        if (row) cJSON_DeleteItemFromObjectCaseSensitive(row, "conversation_id");
-        if (!row || !add_line(built, list, row)) status = keel_nomem(err, out->where);
-        cJSON_Delete(row);
-        if (status == KEEL_OK) status = keel__csv_next(&s->csv, &s->line, err);
+    out->where = keel__value_format(&build, "%s:%zu", reader->place, s->line);
+    const char *id = keel__value_format(&build, "%s", id_of(&s->csv));
+    if (build.failed) return keel_nomem(err, reader->place);
+    cJSON *built = keel__value_object(&build), *list = keel__value_array(&build);
+    keel__value_put(&build, built, "messages", list);
+    if (*id) keel__value_put_text(&build, built, "id", id);
+    while (s->line && strcmp(id_of(&s->csv), id) == 0) {
+        add_line(&build, built, list, keel__csv_object(&s->csv, &build));
+        KEEL_TRY(keel__csv_next(&s->csv, &s->line, err));
     }
-    return keel__chat_read_built(status, built, arena, NULL, out, err);
+    return keel__build_read(&build, built, NULL, out, err);
 }
 
 /* ---- a prompt and its answer a line ---- */
@@ -130,15 +110,16 @@ static keel_status next_messages(keel_reader *reader, keel_arena *arena, keel_re
 static keel_status next_row(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     state *s = reader->state;
     do {
+        keel__value build = {.arena = arena};
         size_t line;
         KEEL_TRY(keel__csv_next(&s->csv, &line, err));
         if (!line) return KEEL_OK;
-        if (!set_where(reader, arena, line, &out->where)) return keel_nomem(err, reader->place);
-        cJSON *row = row_object(&s->csv);
-        keel_status status = row ? join_prompt(s, row, out->where, err) : keel_nomem(err, out->where);
-        if (status == KEEL_OK) status = keel__row_read(&s->rows, row, arena, reader->counts, out, err);
-        cJSON_Delete(row);
-        KEEL_TRY(status);
+        out->where = keel__value_format(&build, "%s:%zu", reader->place, line);
+        cJSON *row = keel__csv_object(&s->csv, &build);
+        if (build.failed) return keel_nomem(err, reader->place);
+        KEEL_TRY(join_prompt(s, &build, row, out->where, err));
+        if (build.failed) return keel_nomem(err, out->where);
+        KEEL_TRY(keel__row_read(&s->rows, row, arena, reader->counts, out, err));
     } while (!out->conversation);
     return KEEL_OK;
 }
@@ -176,7 +157,7 @@ static void close_table(keel_reader *reader) {
     state *s = reader->state;
     keel_buf_free(&s->text);
     keel_buf_free(&s->prompts);
-    cJSON_Delete(s->joined);
+    keel_arena_free(&s->lasting);
     keel__row_free(&s->rows);
 }
 

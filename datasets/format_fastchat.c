@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "datasets/build.h"
 #include "datasets/session.h"
 
 enum { NO_ANSWER, OTHER_EVENTS };
@@ -14,13 +15,6 @@ static const char *text_of(const cJSON *pair) {
     const cJSON *text = cJSON_IsArray(pair) && pair->child ? pair->child->next : NULL;
     if (cJSON_IsArray(text)) text = text->child;
     return cJSON_IsString(text) ? text->valuestring : NULL;
-}
-
-static cJSON *make_message(keel__value *build, const char *role, const char *text) {
-    cJSON *made = keel__value_object(build);
-    keel__value_put_text(build, made, "role", role);
-    keel__value_put_text(build, made, "content", text);
-    return made;
 }
 
 /* History and answer of a state; answers is NULL if nobody answered. */
@@ -34,7 +28,8 @@ static keel_status read_state(keel__value *build, const cJSON *state, keel__call
     double skip = cJSON_IsNumber(offset) ? offset->valuedouble : 0;
     out->history = keel__value_array(build);
     out->answers = NULL;
-    if (system && *system) keel__value_put(build, out->history, NULL, make_message(build, "system", system));
+    if (system && *system)
+        keel__value_put(build, out->history, NULL, keel__build_message(build, "system", system));
     for (const cJSON *pair = list->child; pair; pair = pair->next) {
         if (skip-- > 0) continue;
         const cJSON *role = cJSON_IsArray(pair) ? pair->child : NULL;
@@ -43,7 +38,7 @@ static keel_status read_state(keel__value *build, const cJSON *state, keel__call
         const bool asks =
             user ? strcmp(role->valuestring, user) == 0 : strcmp(role->valuestring, "USER") == 0;
         const char *text = text_of(pair);
-        cJSON *made = text ? make_message(build, asks ? "user" : "assistant", text) : NULL;
+        cJSON *made = text ? keel__build_message(build, asks ? "user" : "assistant", text) : NULL;
         if (!asks && !pair->next && made)
             keel__value_put(build, out->answers = keel__value_array(build), NULL, made);
         if (asks || pair->next) keel__value_put(build, out->history, NULL, made);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "datasets/reader_internal.h"
+#include "datasets/build.h"
 
 enum { ID_DIGITS = 16, EARLY_DIFFERENCE = 0, PROMPTS_DIFFER = 1 /* counts, as in formats.c */ };
 
@@ -112,26 +112,21 @@ static keel_status make_single(keel_arena *arena, const transcript *from, double
     return KEEL_OK;
 }
 
-static bool add_rest(cJSON *meta, const char *key, const transcript *from, size_t first) {
-    cJSON *list = cJSON_AddArrayToObject(meta, key);
-    bool good = list != NULL;
-    for (size_t i = first; good && i < from->count; i++) {
-        cJSON *turn = cJSON_CreateObject();
-        good = turn && cJSON_AddItemToArray(list, turn) &&
-               cJSON_AddStringToObject(turn, "role", keel_role_name(from->turns[i].role)) &&
-               cJSON_AddStringToObject(turn, "content", from->turns[i].text);
-    }
-    return good;
+static void add_rest(keel__value *build, cJSON *meta, const char *key, const transcript *from, size_t first) {
+    cJSON *list = keel__value_array(build);
+    for (size_t i = first; i < from->count; i++)
+        keel__value_put(build, list, NULL,
+                        keel__build_message(build, keel_role_name(from->turns[i].role), from->turns[i].text));
+    keel__value_put(build, meta, key, list);
 }
 
 static keel_status keep_rest(keel_arena *arena, const transcript *chosen, const transcript *rejected,
                              size_t first, const char *where, const char **meta, keel_err *err) {
-    cJSON *rest = cJSON_CreateObject();
-    bool good = rest && add_rest(rest, "chosen_rest", chosen, first) &&
-                add_rest(rest, "rejected_rest", rejected, first);
-    keel_status status = good ? keel__print_value(arena, rest, where, meta, err) : keel_nomem(err, where);
-    cJSON_Delete(rest);
-    return status;
+    keel__value build = {.arena = arena};
+    cJSON *rest = keel__value_object(&build);
+    add_rest(&build, rest, "chosen_rest", chosen, first);
+    add_rest(&build, rest, "rejected_rest", rejected, first);
+    return build.failed ? keel_nomem(err, where) : keel__print_value(arena, rest, where, meta, err);
 }
 
 /* Both responses at turn `at` are candidates of one decision, which has no turn of its own after it. */

@@ -8,8 +8,8 @@
 
 #include "core/hash.h"
 #include "datasets/answers.h"
+#include "datasets/build.h"
 #include "datasets/message.h"
-#include "datasets/reader_internal.h"
 #include "datasets/zip.h"
 
 enum { UNFINISHED /* counts, as in formats.c */ };
@@ -275,7 +275,7 @@ static keel_status read_answer(work *w, const cJSON *sample, const char *task, c
         keel__answers_note(&answers, model, kept[i], keel_json_get(sample, kept[i]));
     keel__answers_note(&answers, model, "scores", scores);
     if (!said.whole) keel__answers_note(&answers, model, "content", keel_json_get(last, "content"));
-    return keel__answers_read(&answers, name_of(w, task, sample, true), asked, 2, arena, out, err);
+    return keel__answers_read(&answers, name_of(w, task, sample, true), asked, 2, out, err);
 }
 
 static keel_status read_sample(keel_reader *reader, const cJSON *sample, keel_arena *arena, keel_read *out,
@@ -304,9 +304,7 @@ static keel_status read_sample(keel_reader *reader, const cJSON *sample, keel_ar
         keel__value_put(&w.build, built, "completed", keel__value_bool(&w.build, passed == KEEL_YES));
     keel__value_put(&w.build, built, "messages", messages);
     keel__value_put(&w.build, built, "meta", meta);
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (w.build.failed || !out->conversation) return keel_nomem(err, out->where);
-    return keel__chat_read_object(built, out->where, arena, NULL, out->conversation, err);
+    return keel__build_read(&w.build, built, NULL, out, err);
 }
 
 static bool is_sample(const char *name) {

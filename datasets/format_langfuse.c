@@ -4,12 +4,13 @@
  * a storage of files has them, in files beside each other: a file of scores gives the conversations that they
  * are about. A conversation is a session, or else a trace. Scores that people gave are feedback. */
 #include <dirent.h>
-#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "core/decimal.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "datasets/build.h"
 #include "datasets/session.h"
 
 enum { OTHER_OBSERVATIONS, WITHOUT_ANSWER, SCORES_UNUSED };
@@ -35,19 +36,6 @@ static const cJSON *get(const cJSON *object, const char *snake, const char *came
 static const char *text_at(const cJSON *object, const char *snake, const char *camel) {
     const cJSON *item = get(object, snake, camel);
     return cJSON_IsString(item) && item->valuestring[0] ? item->valuestring : NULL;
-}
-
-/* Seconds of "YYYY-MM-DD HH:MM:SS.ffffff", with a T or a blank; 0: not such a time. The days are counted as
- * the Gregorian calendar does, in UTC. */
-static double read_time(const char *text) {
-    int year, month, day, hour, minute;
-    char *end;
-    if (!text || sscanf(text, "%4d-%2d-%2d%*1[T ]%2d:%2d:", &year, &month, &day, &hour, &minute) != 5)
-        return 0;
-    if (strlen(text) < 19 || year < 1970 || month < 1 || month > 12) return 0;
-    const int y = year - (month < 3), m = month + (month < 3 ? 12 : 0);
-    const long days = 365L * y + y / 4 - y / 100 + y / 400 + (153 * m - 457) / 5 + day - 719469;
-    return (double)days * 86400 + hour * 3600 + minute * 60 + keel_decimal_read(text + 17, &end);
 }
 
 /* ---- scores ---- */
@@ -81,30 +69,21 @@ static keel_status add_score(keel_reader *reader, const cJSON *object, const cha
 
 /* ---- observations ---- */
 
-static cJSON *make_message(keel__value *build, const char *role, const cJSON *content) {
-    cJSON *made = keel__value_object(build);
-    keel__value_put_text(build, made, "role", role);
-    keel__value_put_same(build, made, "content", content);
-    return made;
-}
-
 /* A message as it is (with the role, if it has none), or one that says the value. */
 static cJSON *to_message(keel__value *build, const char *role, const cJSON *value) {
-    static const char *const none[] = {NULL};
     static const char *const keys[] = {"content", "text",     "output", "answer",
                                        "query",   "question", "input",  NULL};
     const bool has_role = keel_json_get(value, "role") != NULL;
-    if (cJSON_IsString(value)) return make_message(build, role, value);
+    if (cJSON_IsString(value)) return keel__build_message(build, role, value->valuestring);
     if (!cJSON_IsObject(value)) return NULL;
     if (has_role || keel_json_get(value, "tool_calls")) {
-        cJSON *made = keel__value_object(build);
-        keel__value_put_others(build, made, value, none);
+        cJSON *made = keel__value_copy(build, value, NULL);
         if (!has_role) keel__value_put_text(build, made, "role", role);
         return made;
     }
     for (size_t i = 0; keys[i]; i++)
-        if (cJSON_IsString(keel_json_get(value, keys[i])))
-            return make_message(build, role, keel_json_get(value, keys[i]));
+        if (keel__string_at(value, keys[i]))
+            return keel__build_message(build, role, keel__string_at(value, keys[i]));
     return NULL;
 }
 
@@ -116,8 +95,8 @@ static cJSON *to_messages(state *s, const char *role, const cJSON *value) {
     const cJSON *list = cJSON_IsArray(inner) ? inner : cJSON_IsArray(choices) ? choices : value;
     const cJSON *one = cJSON_IsArray(list) ? list->child : list;
     cJSON *made = keel__value_array(&build);
-    if (cJSON_IsString(keel_json_get(value, "system")) && list == inner)
-        keel__value_put(&build, made, NULL, make_message(&build, "system", keel_json_get(value, "system")));
+    const char *system = list == inner ? keel__string_at(value, "system") : NULL;
+    if (system) keel__value_put(&build, made, NULL, keel__build_message(&build, "system", system));
     for (; one; one = cJSON_IsArray(list) ? one->next : NULL) {
         const cJSON *message = keel_json_get(one, "message");
         keel__value_put(&build, made, NULL, to_message(&build, role, message ? message : one));
@@ -127,10 +106,11 @@ static cJSON *to_messages(state *s, const char *role, const cJSON *value) {
 
 /* Milliseconds; below 0: not known. */
 static double latency_of(const cJSON *object) {
-    const double begin = read_time(text_at(object, "start_time", "startTime"));
-    const double end = read_time(text_at(object, "end_time", "endTime"));
+    double begin, end;
     const cJSON *seconds = keel_json_get(object, "latency");
-    if (begin > 0 && end >= begin) return (double)(long long)(1000 * (end - begin) + 0.5);
+    if (keel__iso_seconds(text_at(object, "start_time", "startTime"), &begin) &&
+        keel__iso_seconds(text_at(object, "end_time", "endTime"), &end) && end >= begin)
+        return floor(1000 * (end - begin) + 0.5);
     return cJSON_IsNumber(seconds) ? 1000 * seconds->valuedouble : -1;
 }
 
@@ -168,7 +148,8 @@ static keel_status add_call(keel_reader *reader, const cJSON *object, const char
     const char *model = text_at(object, "provided_model_name", "providedModelName");
     const cJSON *scores = keel_json_get(object, "scores");
     const double latency = latency_of(object);
-    keel__call call = {.where = where, .time = read_time(text_at(object, "start_time", "startTime"))};
+    keel__call call = {.where = where};
+    (void)keel__iso_seconds(text_at(object, "start_time", "startTime"), &call.time);
     call.history = to_messages(s, "user", keel_json_get(object, "input"));
     call.answers = to_messages(s, "assistant", keel_json_get(object, "output"));
     reader->counts[WITHOUT_ANSWER] += !call.history || !call.answers;
@@ -214,10 +195,15 @@ typedef struct paths {
     size_t count, capacity;
 } paths;
 
-/* Files of the folder that are logs by their names, but not the one called `not`. A folder that is not there
- * has none. */
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* By name, files of the folder that are logs by their names, but not the one called `not`. A folder that is
+ * not there has none. */
 static keel_status list_files(state *s, const char *folder, const char * not, paths *out, keel_err *err) {
     keel_arena *arena = &s->sessions.arena;
+    const size_t before = out->count;
     DIR *entries = opendir(folder);
     keel_status status = KEEL_OK;
     for (struct dirent *entry; entries && status == KEEL_OK && (entry = readdir(entries));) {
@@ -229,6 +215,8 @@ static keel_status list_files(state *s, const char *folder, const char * not, pa
             out->names[out->count++] = path;
     }
     if (entries) closedir(entries);
+    if (out->count > before)
+        qsort(out->names + before, out->count - before, sizeof *out->names, compare_names);
     return status;
 }
 

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "core/text.h"
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
+#include "datasets/build.h"
 
 enum { TOOL_CALLS };
 enum {
@@ -135,9 +134,7 @@ static keel_status column(state *s, int k, keel_arena *arena, const char *where,
 }
 
 static cJSON *add_message(keel__value *build, cJSON *messages, const char *role, const char *text) {
-    cJSON *made = keel__value_object(build);
-    keel__value_put_text(build, made, "role", role);
-    keel__value_put_text(build, made, "content", text);
+    cJSON *made = keel__build_message(build, role, text);
     keel__value_put(build, messages, NULL, made);
     return made;
 }
@@ -200,9 +197,7 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     } while (s->row && id && other && strcmp(id, other) == 0);
     keel__value_put_text(&build, made, "id", id);
     keel__value_put(&build, made, "messages", messages);
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (!out->conversation || build.failed) return keel_nomem(err, out->where);
-    return keel__chat_read_object(made, out->where, arena, NULL, out->conversation, err);
+    return keel__build_read(&build, made, NULL, out, err);
 }
 
 static void close_state(keel_reader *reader) {

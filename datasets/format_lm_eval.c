@@ -128,7 +128,7 @@ static keel_status read_row(keel_reader *reader, const cJSON *row, keel_arena *a
     for (size_t i = 0; kept[i]; i++)
         keel__answers_note(&answers, model, kept[i], keel_json_get(row, kept[i]));
     put_metrics(&answers, row, answer, model);
-    return keel__answers_read(&answers, name_row(&build, s->task, row), asked, 2, arena, out, err);
+    return keel__answers_read(&answers, name_row(&build, s->task, row), asked, 2, out, err);
 }
 
 /* The same answer comes once for each filter: the first one's rows are kept. */

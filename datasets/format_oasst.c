@@ -135,14 +135,13 @@ static keel_status read_tree(keel_reader *reader, keel_arena *arena, const cJSON
     keel__value build = {.arena = arena};
     const cJSON *prompt = NULL;
     const char *id = NULL;
-    cJSON *meta = keel__value_object(&build);
     KEEL_TRY(keel_json_object(object, "prompt", true, &prompt, where, err));
     KEEL_TRY(keel_json_string(object, "message_tree_id", false, &id, where, err));
     KEEL_TRY(add_nested(&tree, prompt, NULL, &reader->counts[LEFT_OUT], err));
     if (!tree.count) return KEEL_OK;
     KEEL_TRY(keel__tree_link(&tree, err));
     KEEL_TRY(judge_by_rank(&tree, err));
-    keel__value_put_others(&build, meta, object, used);
+    cJSON *meta = keel__value_copy(&build, object, used);
     if (build.failed) return keel_nomem(err, where);
     KEEL_TRY(read_root(&tree, 0, id ? id : tree.nodes[0].id, meta, arena, out, shown, err));
     reader->counts[KEEL__TREE_OTHER_BRANCHES] += keel__tree_shown(&tree) - *shown;
@@ -202,11 +201,8 @@ static keel_status next_root(keel_reader *reader, state *s, keel_arena *arena, k
 
 static keel_status open_state(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
-    const char *text;
-    size_t length;
     keel_sniff sniff;
-    KEEL_TRY(keel_source_peek(reader->source, 1 << 16, &text, &length, err));
-    keel_formats_sniff(text, length, &sniff);
+    KEEL_TRY(keel__sniff(reader->source, &sniff, err));
     s->is_flat = keel_formats_has(&sniff, "message_id");
     return KEEL_OK;
 }

@@ -91,29 +91,16 @@ static keel_status add_nodes(keel__tree *tree, const export *from, keel_err *err
     return build.failed ? keel_nomem(err, tree->where) : keel__tree_link(tree, err);
 }
 
-/* Ratings of several messages of one chat are conversations of one group. */
-static const char *make_id(keel_arena *arena, const export *from) {
-    keel_buf id = {0};
-    keel_buf_format(&id, "%s/%s", from->id, from->rated);
-    const char *made = id.failed ? NULL : keel_arena_strndup(arena, id.data, id.length);
-    keel_buf_free(&id);
-    return made;
-}
-
 static void put_meta(keel__value *build, cJSON *made, const cJSON *object, const export *from) {
     static const char *const of_object[] = {"id",       "user_id",  "chat",    "share_id",
                                             "history",  "messages", "version", "meta",
                                             "snapshot", "data",     "type",    NULL};
     static const char *const of_chat[] = {"id", "history", "messages", "title", "user_id", NULL};
-    cJSON *meta = keel__value_object(build);
-    keel__value_put_others(build, meta, object, of_object);
+    cJSON *meta = keel__value_copy(build, object, of_object);
     if (!keel_json_get(object, "title"))
         keel__value_put_same(build, meta, "title", keel_json_get(from->chat, "title"));
-    if (from->chat != object) {
-        cJSON *chat = keel__value_object(build);
-        keel__value_put_others(build, chat, from->chat, of_chat);
-        keel__value_put(build, meta, "chat", chat);
-    }
+    if (from->chat != object)
+        keel__value_put(build, meta, "chat", keel__value_copy(build, from->chat, of_chat));
     keel__value_put_same(build, meta, from->rated ? "rated" : "tags",
                          from->rated ? keel_json_get(object, "data")
                                      : keel_json_get(keel_json_get(object, "meta"), "tags"));
@@ -137,13 +124,10 @@ static keel_status read_chat(keel_reader *reader, keel_arena *arena, const cJSON
     reader->counts[KEEL__TREE_OTHER_BRANCHES] += keel__tree_shown(&tree) - *shown;
     if (!*shown) return KEEL_OK;
     cJSON *made = keel__value_object(&build);
-    if (from.id && from.rated) {
-        const char *id = make_id(arena, &from);
-        if (!id) return keel_nomem(err, where);
-        keel__value_put_text(&build, made, "id", id);
-    } else {
-        keel__value_put_text(&build, made, "id", from.id);
-    }
+    /* Ratings of several messages of one chat are conversations of one group. */
+    const char *id = from.id;
+    if (id && from.rated) id = keel__value_format(&build, "%s/%s", id, from.rated);
+    keel__value_put_text(&build, made, "id", id);
     keel__value_put_text(&build, made, "group", from.id);
     keel__value_put(&build, made, "messages", messages);
     put_meta(&build, made, object, &from);
@@ -153,10 +137,6 @@ static keel_status read_chat(keel_reader *reader, keel_arena *arena, const cJSON
 
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {
     return keel__tree_next(reader, reader->state, read_chat, arena, out, err);
-}
-
-static void close_objects(keel_reader *reader) {
-    keel__objects_close(reader->state);
 }
 
 static bool looks_like(const keel_sniff *sniff) {
@@ -169,4 +149,4 @@ static bool looks_like(const keel_sniff *sniff) {
 }
 
 const keel_reader_kind keel__open_webui_reader = {
-    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = close_objects};
+    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = keel__objects_end};

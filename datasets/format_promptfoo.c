@@ -121,10 +121,7 @@ static int compare_results(const void *a, const void *b) {
 static keel_status open_file(keel_reader *reader, keel_err *err) {
     state *s = reader->state;
     keel_sniff sniff;
-    const char *text;
-    size_t length;
-    KEEL_TRY(keel_source_peek(reader->source, 1 << 16, &text, &length, err));
-    keel_formats_sniff(text, length, &sniff);
+    KEEL_TRY(keel__sniff(reader->source, &sniff, err));
     const bool whole = sniff.shape == KEEL_SHAPE_OBJECTS && keel_formats_has(&sniff, "results");
     KEEL_TRY(whole ? read_whole(reader, err) : read_lines(reader, err));
     if (s->count) qsort(s->results, s->count, sizeof *s->results, compare_results);
@@ -259,7 +256,7 @@ static keel_status read_group(keel_reader *reader, size_t from, size_t to, keel_
     keel__value_put_same(&build, answers.meta, "test", keel_json_get(first, "testIdx"));
     keel__value_put_same(&build, answers.meta, "vars", keel_json_get(first, "vars"));
     keel__value_put_same(&build, answers.meta, "test_metadata", test_metadata(first));
-    return keel__answers_read(&answers, test, NULL, 0, arena, out, err);
+    return keel__answers_read(&answers, test, NULL, 0, out, err);
 }
 
 static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, keel_err *err) {

@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "datasets/reader_internal.h"
+#include "datasets/value.h"
 
 enum { MAX_ACTS = 32, MAX_TASKS = 64 };
 
@@ -195,15 +196,12 @@ static keel_status read_turn(dialogue *in, const cJSON *turn, keel_turn *out) {
 /* ---- conversations ---- */
 
 static keel_status keep_services(const dialogue *in, const cJSON *object, const char **meta) {
-    const cJSON *services = cJSON_GetObjectItemCaseSensitive(object, "services");
-    if (!services) return KEEL_OK;
-    cJSON *kept = cJSON_CreateObject();
-    /* Not cJSON_AddItemReferenceToObject, which without memory for the key loses the reference. */
-    bool good = kept && keel_json_add(kept, "services", cJSON_Duplicate(services, true));
-    keel_status status =
-        good ? keel__print_value(in->arena, kept, in->where, meta, in->err) : keel_nomem(in->err, in->where);
-    cJSON_Delete(kept);
-    return status;
+    const cJSON *services = keel_json_get(object, "services");
+    keel__value build = {.arena = in->arena};
+    cJSON *kept = keel__value_object(&build);
+    if (services) keel__value_put(&build, kept, "services", keel__value_same(&build, services));
+    if (build.failed) return keel_nomem(in->err, in->where);
+    return keel__print_value(in->arena, kept, in->where, meta, in->err);
 }
 
 /* Ids repeat between train and dev, so the folder's name is part of them. */

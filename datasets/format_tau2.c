@@ -21,11 +21,6 @@ typedef struct state {
     const cJSON *at_task; /* where the next look-up begins: files keep the order of their tasks */
 } state;
 
-static const char *text_at(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
-}
-
 /* ---- the file ---- */
 
 static keel_status parse_member(state *s, const char *key, const char *name, const cJSON **out,
@@ -44,10 +39,10 @@ static keel_status read_members(keel_reader *reader, const char *name, keel_err 
     KEEL_TRY(parse_member(s, "info", name, &info, err));
     KEEL_TRY(parse_member(s, "tasks", name, &s->tasks, err));
     if (s->tasks && !cJSON_IsArray(s->tasks)) s->tasks = NULL;
-    s->domain = text_at(keel_json_get(info, "environment_info"), "domain_name");
-    s->model = text_at(keel_json_get(info, "agent_info"), "llm");
-    s->setting = text_at(keel_json_get(info, "agent_info"), "implementation");
-    s->user_model = text_at(keel_json_get(info, "user_info"), "llm");
+    s->domain = keel__string_at(keel_json_get(info, "environment_info"), "domain_name");
+    s->model = keel__string_at(keel_json_get(info, "agent_info"), "llm");
+    s->setting = keel__string_at(keel_json_get(info, "agent_info"), "implementation");
+    s->user_model = keel__string_at(keel_json_get(info, "user_info"), "llm");
     if (!s->model) s->model = s->agent;
     return KEEL_OK;
 }
@@ -113,7 +108,7 @@ static keel_status open_file(keel_reader *reader, keel_err *err) {
 static const cJSON *find_task(state *s, const char *id) {
     const cJSON *first = s->tasks ? s->tasks->child : NULL, *task = s->at_task ? s->at_task : first;
     for (const cJSON *begin = task; task;) {
-        const char *name = text_at(task, "id");
+        const char *name = keel__string_at(task, "id");
         if (name && strcmp(name, id) == 0) return s->at_task = task;
         task = task->next ? task->next : first;
         if (task == begin) break;
@@ -125,9 +120,9 @@ static const cJSON *find_task(state *s, const char *id) {
 static bool agrees(const cJSON *checks, const cJSON *actions) {
     for (const cJSON *check = checks->child; check; check = check->next) {
         const cJSON *checked = keel_json_get(check, "action"), *action = actions ? actions->child : NULL;
-        const char *name = text_at(checked, "name");
+        const char *name = keel__string_at(checked, "name");
         for (; action; action = action->next) {
-            const char *other = text_at(action, "name");
+            const char *other = keel__string_at(action, "name");
             if (name && other && strcmp(name, other) == 0 &&
                 cJSON_Compare(keel_json_get(checked, "arguments"), keel_json_get(action, "arguments"), true))
                 break;
@@ -153,45 +148,35 @@ static const cJSON *gold_actions(keel_reader *reader, const cJSON *simulation, c
 
 /* ---- simulations ---- */
 
-static bool is_one_of(const char *text, const char *const *list) {
-    while (text && *list && strcmp(*list, text) != 0) list++;
-    return text && *list;
-}
-
 static bool is_crash(const cJSON *simulation) {
     static const char *const machinery[] = {"infrastructure_error", "unexpected_error", NULL};
     const cJSON *messages = keel_json_get(simulation, "messages");
-    return is_one_of(text_at(simulation, "termination_reason"), machinery) || !cJSON_IsArray(messages) ||
-           !messages->child;
+    return keel__is_among(keel__string_at(simulation, "termination_reason"), machinery) ||
+           !cJSON_IsArray(messages) || !messages->child;
 }
 
-static bool copy_all(cJSON *meta, const cJSON *from, const char *const *keys) {
-    bool good = true;
-    for (; good && *keys; keys++) {
-        const cJSON *item = keel_json_get(from, *keys);
-        if (item && !cJSON_IsNull(item)) good = keel_json_add(meta, *keys, cJSON_Duplicate(item, true));
-    }
-    return good;
+static void copy_all(keel__value *build, cJSON *meta, const cJSON *from, const char *const *keys) {
+    for (; *keys; keys++) keel__value_put_same(build, meta, *keys, keel_json_get(from, *keys));
 }
 
-static bool add_text(cJSON *meta, const char *key, const char *text) {
-    return !text || cJSON_AddStringToObject(meta, key, text);
-}
-
-static bool fill_meta(const state *s, const cJSON *simulation, const cJSON *reward_info, cJSON *meta) {
+static void fill_meta(const state *s, keel__value *build, const cJSON *simulation, const cJSON *reward_info,
+                      cJSON *meta) {
     static const char *const keys[] = {"task_id",    "trial",    "seed",     "termination_reason",
                                        "start_time", "end_time", "duration", "agent_cost",
                                        "user_cost",  "mode",     NULL};
     static const char *const parts[] = {"reward_basis", "reward_breakdown", NULL};
     const cJSON *reward = keel_json_get(reward_info, "reward");
-    return add_text(meta, "domain", s->domain) && add_text(meta, "agent", s->agent) &&
-           add_text(meta, "setting", s->setting) && add_text(meta, "user_model", s->user_model) &&
-           copy_all(meta, simulation, keys) && copy_all(meta, reward_info, parts) &&
-           (!cJSON_IsNumber(reward) || cJSON_AddNumberToObject(meta, "task_reward", reward->valuedouble));
+    keel__value_put_text(build, meta, "domain", s->domain);
+    keel__value_put_text(build, meta, "agent", s->agent);
+    keel__value_put_text(build, meta, "setting", s->setting);
+    keel__value_put_text(build, meta, "user_model", s->user_model);
+    copy_all(build, meta, simulation, keys);
+    copy_all(build, meta, reward_info, parts);
+    if (cJSON_IsNumber(reward)) keel__value_put_same(build, meta, "task_reward", reward);
 }
 
 static keel_status read_simulation(keel_reader *reader, const cJSON *simulation, const char *where,
-                                   keel_arena *arena, cJSON *meta, keel_conversation *out, keel_err *err) {
+                                   keel__value *build, cJSON *meta, keel_conversation *out, keel_err *err) {
     static const char *const cut_off[] = {"max_steps", "timeout", "context_window_exceeded", "user_error",
                                           NULL};
     state *s = reader->state;
@@ -206,14 +191,11 @@ static keel_status read_simulation(keel_reader *reader, const cJSON *simulation,
     trial.reward.present = cJSON_IsNumber(reward);
     if (trial.reward.present) trial.reward.value = reward->valuedouble;
     trial.actions = gold_actions(reader, simulation, task_id);
-    trial.truncated = is_one_of(text_at(simulation, "termination_reason"), cut_off);
-    if (!fill_meta(s, simulation, reward_info, meta)) return keel_nomem(err, where);
-    KEEL_TRY(keel__tau_read(&trial, where, "messages", arena, out, err));
-    keel_buf group = {0};
-    keel_buf_format(&group, "%s/%s", s->domain ? s->domain : s->agent, task_id);
+    trial.truncated = keel__is_among(keel__string_at(simulation, "termination_reason"), cut_off);
+    fill_meta(s, build, simulation, reward_info, meta);
+    KEEL_TRY(keel__tau_read(&trial, where, "messages", build, out, err));
     out->external_id = id;
-    out->group = group.failed ? NULL : keel_arena_strndup(arena, group.data, group.length);
-    keel_buf_free(&group);
+    out->group = keel__value_format(build, "%s/%s", s->domain ? s->domain : s->agent, task_id);
     if (!id[0]) return keel_fail(err, KEEL_E_INVALID, where, "id: expected a text, got \"\"");
     return out->group ? KEEL_OK : keel_nomem(err, where);
 }

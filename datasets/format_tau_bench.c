@@ -65,11 +65,11 @@ static keel_status name_it(const state *s, const cJSON *row, const char *where, 
     return out->external_id && out->group ? KEEL_OK : keel_nomem(err, where);
 }
 
-static bool copy_to(cJSON *meta, const char *key, const cJSON *item) {
-    return !item || keel_json_add(meta, key, cJSON_Duplicate(item, true));
+static void copy_to(keel__value *build, cJSON *meta, const char *key, const cJSON *item) {
+    if (item) keel__value_put(build, meta, key, keel__value_same(build, item)); /* null too */
 }
 
-static keel_status read_row(keel_reader *reader, const cJSON *row, const char *where, keel_arena *arena,
+static keel_status read_row(keel_reader *reader, const cJSON *row, const char *where, keel__value *build,
                             cJSON *meta, keel_conversation *out, keel_err *err) {
     state *s = reader->state;
     const cJSON *info = NULL, *task = NULL;
@@ -81,15 +81,14 @@ static keel_status read_row(keel_reader *reader, const cJSON *row, const char *w
     trial.reward.present = keel_json_get(row, "reward") && !cJSON_IsNull(keel_json_get(row, "reward"));
     KEEL_TRY(keel_json_number(row, "reward", false, &trial.reward.value, where, err));
     trial.truncated = is_cut_off(trial.messages);
-    bool good = (!s->domain || cJSON_AddStringToObject(meta, "domain", s->domain)) &&
-                cJSON_AddStringToObject(meta, "agent", s->agent) &&
-                copy_to(meta, "task_id", keel_json_get(row, "task_id")) &&
-                copy_to(meta, "trial", keel_json_get(row, "trial")) &&
-                copy_to(meta, "task_reward", keel_json_get(row, "reward")) &&
-                copy_to(meta, "user_cost", keel_json_get(info, "user_cost"));
-    if (!good) return keel_nomem(err, where);
-    KEEL_TRY(keel__tau_read(&trial, where, "traj", arena, out, err));
-    return name_it(s, row, where, arena, out, err);
+    keel__value_put_text(build, meta, "domain", s->domain);
+    keel__value_put_text(build, meta, "agent", s->agent);
+    copy_to(build, meta, "task_id", keel_json_get(row, "task_id"));
+    copy_to(build, meta, "trial", keel_json_get(row, "trial"));
+    copy_to(build, meta, "task_reward", keel_json_get(row, "reward"));
+    copy_to(build, meta, "user_cost", keel_json_get(info, "user_cost"));
+    KEEL_TRY(keel__tau_read(&trial, where, "traj", build, out, err));
+    return name_it(s, row, where, build->arena, out, err);
 }
 
 /* No message, or the traceback of a program in place of the task. */

@@ -5,8 +5,7 @@
  * request. */
 #include <string.h>
 
-#include "datasets/reader_internal.h"
-#include "datasets/value.h"
+#include "datasets/build.h"
 
 static bool is_assistant(const cJSON *message) {
     const char *role = keel__string_at(message, "role");
@@ -17,8 +16,8 @@ static cJSON *convert(keel__value *build, const cJSON *list, const char *model) 
     static const char *const private_keys[] = {"hashed_ip", "header", "ip", NULL};
     cJSON *made = keel__value_array(build);
     for (const cJSON *message = list->child; message; message = message->next) {
-        cJSON *one = cJSON_IsObject(message) ? keel__value_object(build) : keel__value_same(build, message);
-        if (cJSON_IsObject(message)) keel__value_put_others(build, one, message, private_keys);
+        cJSON *one = cJSON_IsObject(message) ? keel__value_copy(build, message, private_keys)
+                                             : keel__value_same(build, message);
         if (is_assistant(message) && !keel_json_get(message, "model"))
             keel__value_put_text(build, one, "model", model);
         keel__value_put(build, made, NULL, one);
@@ -38,21 +37,14 @@ static keel_status next(keel_reader *reader, keel_arena *arena, keel_read *out, 
     KEEL_TRY(keel_json_array(object, "conversation", true, &list, out->where, err));
     KEEL_TRY(keel_json_string(object, "model", false, &model, out->where, err));
     const cJSON *id = keel_json_get(object, "conversation_id");
-    cJSON *made = keel__value_object(&build), *meta = keel__value_object(&build);
+    cJSON *made = keel__value_object(&build), *meta = keel__value_copy(&build, object, used);
     keel__value_put_same(&build, made, "id", id ? id : keel_json_get(object, "id"));
     keel__value_put_same(&build, made, "group", keel_json_get(object, "group"));
     keel__value_put_same(&build, made, "split", keel_json_get(object, "split"));
     keel__value_put(&build, made, "messages", convert(&build, list, model));
-    keel__value_put_others(&build, meta, object, used);
     keel__value_put_same(&build, meta, "meta", keel_json_get(object, "meta"));
     keel__value_put(&build, made, "meta", meta);
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (!out->conversation || build.failed) return keel_nomem(err, out->where);
-    return keel__chat_read_object(made, out->where, arena, NULL, out->conversation, err);
-}
-
-static void close_objects(keel_reader *reader) {
-    keel__objects_close(reader->state);
+    return keel__build_read(&build, made, NULL, out, err);
 }
 
 static bool looks_like(const keel_sniff *sniff) {
@@ -66,4 +58,4 @@ static bool looks_like(const keel_sniff *sniff) {
 }
 
 const keel_reader_kind keel__wildchat_reader = {
-    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = close_objects};
+    .looks_like = looks_like, .state_size = sizeof(keel__objects), .next = next, .close = keel__objects_end};

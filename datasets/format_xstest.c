@@ -83,14 +83,11 @@ static keel_status read_meta(keel_arena *arena, const keel__csv *csv, const colu
                              keel_err *err) {
     static const char *const keys[] = {"type", "label", "focus", "note"};
     const int places[] = {at->type, at->label, at->focus, at->note};
-    cJSON *meta = cJSON_CreateObject();
-    bool good = meta != NULL;
-    for (size_t i = 0; good && i < sizeof keys / sizeof *keys; i++)
-        if (places[i] >= 0) good = cJSON_AddStringToObject(meta, keys[i], field(csv, places[i])) != NULL;
-    keel_status status =
-        good ? keel__print_value(arena, meta, csv->path, out, err) : keel_nomem(err, csv->path);
-    cJSON_Delete(meta);
-    return status;
+    keel__value build = {.arena = arena};
+    cJSON *meta = keel__value_object(&build);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (places[i] >= 0) keel__value_put_text(&build, meta, keys[i], field(csv, places[i]));
+    return build.failed ? keel_nomem(err, csv->path) : keel__print_value(arena, meta, csv->path, out, err);
 }
 
 static keel_status name_conversation(keel_arena *arena, const keel__csv *csv, const columns *at,

@@ -251,6 +251,14 @@ void keel_formats_sniff(const char *text, size_t length, keel_sniff *out) {
     add_keys(&s, out);
 }
 
+keel_status keel__sniff(keel_source *source, keel_sniff *out, keel_err *err) {
+    const char *text;
+    size_t length;
+    KEEL_TRY(keel_source_peek(source, 1 << 16, &text, &length, err));
+    keel_formats_sniff(text, length, out);
+    return KEEL_OK;
+}
+
 bool keel_formats_has(const keel_sniff *sniff, const char *name) {
     for (size_t i = 0; i < sniff->n_names; i++)
         if (strcmp(sniff->names[i], name) == 0) return true;
@@ -396,21 +404,15 @@ keel_status keel_formats_detect(keel_source *source, const keel_format **out, ke
 void keel_formats_insist(keel_source *source, const keel_format **format) {
     const keel_format *found;
     keel_sniff sniff;
-    const char *text;
-    size_t length;
-    if (keel_source_peek(source, 1 << 16, &text, &length, NULL) != KEEL_OK) return;
-    keel_formats_sniff(text, length, &sniff);
+    if (keel__sniff(source, &sniff, NULL) != KEEL_OK) return;
     if (sniff.shape == KEEL_SHAPE_EMPTY || (*format)->reader->looks_like(&sniff)) return;
     if (keel_formats_detect(source, &found, NULL) == KEEL_OK) *format = found;
 }
 
 const keel_format *keel_formats_of_rows(keel_source *source) {
     const keel_format *found = &keel_formats[0];
-    keel_sniff sniff = {.shape = KEEL_SHAPE_EMPTY};
-    const char *text;
-    size_t length;
-    if (keel_source_peek(source, 1 << 16, &text, &length, NULL) == KEEL_OK)
-        keel_formats_sniff(text, length, &sniff);
-    (void)keel_formats_find(sniff.shape == KEEL_SHAPE_TABLE ? "csv" : "prompts", &found, NULL);
+    keel_sniff sniff;
+    const bool table = keel__sniff(source, &sniff, NULL) == KEEL_OK && sniff.shape == KEEL_SHAPE_TABLE;
+    (void)keel_formats_find(table ? "csv" : "prompts", &found, NULL);
     return found;
 }

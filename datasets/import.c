@@ -12,6 +12,7 @@
 #include "core/progress.h"
 #include "datasets/dedupe.h"
 #include "datasets/prefetch.h"
+#include "datasets/reader_internal.h"
 #include "datasets/store_internal.h"
 #include "datasets/stratify.h"
 
@@ -306,31 +307,23 @@ static keel_status import_file(import *in, size_t file, keel_err *err) {
     if (in->status != KEEL_OK && err) *err = in->err;
     if (in->status != KEEL_OK) return in->status;
     if (file > 0) keel_prefetch_advance(in->reader);
-    keel_status status = keel_store_begin(in->store, err);
-    if (status == KEEL_OK) {
-        keel_store_gather(in->store);
-        status = import_in_transaction(in, file, err);
-        if (status == KEEL_OK && file + 1 == in->count && in->options.near > 0)
-            status = keel_dedupe_join(in->store, in->options.near, &in->report->near, err);
-        if (status == KEEL_OK && file + 1 == in->count) status = keel_stratify(in->store, err);
-        if (status == KEEL_OK) status = keel_store_commit(in->store, err);
-        if (status != KEEL_OK) keel_store_rollback(in->store);
-    }
+    KEEL_TRY(keel_store_begin(in->store, err));
+    keel_store_gather(in->store);
+    keel_status status = import_in_transaction(in, file, err);
+    if (status == KEEL_OK && file + 1 == in->count && in->options.near > 0)
+        status = keel_dedupe_join(in->store, in->options.near, &in->report->near, err);
+    if (status == KEEL_OK && file + 1 == in->count) status = keel_stratify(in->store, err);
+    status = keel__store_end(in->store, true, status, err);
     if (status != KEEL_OK) *in->report = before;
     return status;
 }
 
 /* ---- one message, within a transaction ---- */
 
-static bool is_bad(keel_status status) {
-    return status == KEEL_E_PARSE || status == KEEL_E_INVALID || status == KEEL_E_CONFLICT ||
-           status == KEEL_E_UNSUPPORTED;
-}
-
 /* What is wrong with the message as a whole; of a reader that gave it as `bad` before it is known already. */
 static keel_status end_message(import *in, int64_t skipped_before, keel_status status, const keel_err *bad,
                                keel_err *err) {
-    if (is_bad(status) && in->options.skip_bad > 0)
+    if (keel__is_bad_input(status) && in->options.skip_bad > 0)
         return in->report->skipped > skipped_before ? KEEL_OK : pass_over(in, bad, err);
     if (status != KEEL_OK && err) *err = *bad;
     return status;

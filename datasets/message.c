@@ -4,22 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_one_of(const char *text, const char *const *list) {
-    while (*list && strcmp(*list, text) != 0) list++;
-    return *list != NULL;
-}
-
-static const char *string_at(const cJSON *object, const char *key) {
-    const cJSON *item = keel_json_get(object, key);
-    return cJSON_IsString(item) ? item->valuestring : NULL;
-}
+#include "datasets/value.h"
 
 /* ---- roles ---- */
 
 const char *keel__message_role_name(const cJSON *message) {
-    const char *role = string_at(message, "role"), *from = string_at(message, "from");
+    const char *role = keel__string_at(message, "role"), *from = keel__string_at(message, "from");
     const cJSON *author = keel_json_get(message, "author");
-    return role ? role : from ? from : string_at(author, "role");
+    return role ? role : from ? from : keel__string_at(author, "role");
 }
 
 bool keel__message_role(const char *name, keel_role *out) {
@@ -38,8 +30,14 @@ bool keel__message_role(const char *name, keel_role *out) {
     for (size_t i = 0; i < length; i++) lower[i] = (char)tolower((unsigned char)name[i]);
     lower[length] = '\0';
     for (size_t role = 0; role < sizeof names / sizeof *names; role++)
-        if (is_one_of(lower, names[role])) return *out = (keel_role)role, true;
+        if (keel__is_among(lower, names[role])) return *out = (keel_role)role, true;
     return false;
+}
+
+bool keel__message_is_answer(const cJSON *message) {
+    const char *name = keel__message_role_name(message);
+    keel_role role;
+    return name && keel__message_role(name, &role) && role == KEEL_ROLE_ASSISTANT;
 }
 
 /* ---- how an answer ended ---- */
@@ -48,8 +46,8 @@ void keel__message_ended(const char *reason, keel__message *out) {
     static const char *const refused[] = {"refusal", "content_filter", "content_filtered", "SAFETY", NULL};
     static const char *const cut_off[] = {"length",     "max_tokens",        "model_context_window_exceeded",
                                           "MAX_TOKENS", "max_output_tokens", NULL};
-    out->refused = out->refused || is_one_of(reason, refused);
-    out->cut_off = out->cut_off || is_one_of(reason, cut_off);
+    out->refused = out->refused || keel__is_among(reason, refused);
+    out->cut_off = out->cut_off || keel__is_among(reason, cut_off);
 }
 
 /* ---- what was said ---- */
@@ -89,7 +87,7 @@ static keel_status add_calls(said *s, const cJSON *list, keel_err *err) {
     for (const cJSON *call = cJSON_IsArray(list) ? list->child : NULL; call; call = call->next) {
         const cJSON *function = keel_json_get(call, "function"),
                     *from = cJSON_IsObject(function) ? function : call;
-        const char *name = cJSON_IsString(function) ? function->valuestring : string_at(from, "name");
+        const char *name = cJSON_IsString(function) ? function->valuestring : keel__string_at(from, "name");
         KEEL_TRY(add_call(s, name, keel_json_get(from, "arguments"), err));
     }
     return KEEL_OK;
@@ -100,7 +98,7 @@ static keel_status add_content(said *s, const cJSON *content, const char *place,
 /* A part of a list of content, by its type; one whose type is unknown counts by the text that it has. */
 static keel_status add_part(said *s, const cJSON *part, const char *place, int depth, keel_err *err) {
     static const char *const silent[] = {"thinking", "redacted_thinking", "reasoning", NULL};
-    const char *type = string_at(part, "type"), *text = string_at(part, "text");
+    const char *type = keel__string_at(part, "type"), *text = keel__string_at(part, "text");
     if (cJSON_IsString(part)) {
         s->any = true;
         add_line(&s->text, part->valuestring);
@@ -108,12 +106,12 @@ static keel_status add_part(said *s, const cJSON *part, const char *place, int d
     }
     if (!cJSON_IsObject(part))
         return keel_fail(err, KEEL_E_PARSE, place, "content: expected its parts to be texts or objects");
-    if (type && is_one_of(type, silent)) return KEEL_OK;
+    if (type && keel__is_among(type, silent)) return KEEL_OK;
     if (type && strcmp(type, "refusal") == 0) {
         s->refused = s->any = true;
-        text = string_at(part, "refusal");
+        text = keel__string_at(part, "refusal");
     } else if (type && strcmp(type, "tool_use") == 0) {
-        return add_call(s, string_at(part, "name"), keel_json_get(part, "input"), err);
+        return add_call(s, keel__string_at(part, "name"), keel_json_get(part, "input"), err);
     } else if (type && strcmp(type, "tool_result") == 0) {
         said inner = {.whole = true};
         keel_status status = add_content(&inner, keel_json_get(part, "content"), place, depth + 1, err);
@@ -161,7 +159,7 @@ static void join_calls(said *s) {
 static keel_status gather(said *s, const cJSON *message, const char *place, keel_err *err) {
     static const char *const keys[] = {"content", "value", "text"};
     const cJSON *call = keel_json_get(message, "function_call");
-    const char *refusal = string_at(message, "refusal");
+    const char *refusal = keel__string_at(message, "refusal");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const cJSON *content = keel_json_get(message, keys[i]);
         if (!content) continue;
@@ -170,7 +168,7 @@ static keel_status gather(said *s, const cJSON *message, const char *place, keel
     }
     KEEL_TRY(add_calls(s, keel_json_get(message, "tool_calls"), err));
     if (cJSON_IsObject(call))
-        KEEL_TRY(add_call(s, string_at(call, "name"), keel_json_get(call, "arguments"), err));
+        KEEL_TRY(add_call(s, keel__string_at(call, "name"), keel_json_get(call, "arguments"), err));
     join_calls(s);
     if (refusal && refusal[0] && !s->text.length) {
         s->any = s->refused = true;
@@ -192,7 +190,7 @@ keel_status keel__message_content(const cJSON *message, const char *place, keel_
     keel_status status = gather(&s, message, place, err);
     out->refused = s.refused, out->whole = s.whole;
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
-        const char *reason = string_at(message, reasons[i]);
+        const char *reason = keel__string_at(message, reasons[i]);
         if (reason) keel__message_ended(reason, out);
     }
     if (status == KEEL_OK && (!copy(arena, &s.text, s.any, &out->text) ||
@@ -228,7 +226,7 @@ keel_status keel__message_read(const cJSON *message, const char *place, keel_are
 static keel_status add_turns(const cJSON *message, const char *place, keel_arena *arena, keel_turn *turns,
                              size_t *n, keel_err *err) {
     keel__message read;
-    const char *act = string_at(message, "act");
+    const char *act = keel__string_at(message, "act");
     if (!cJSON_IsObject(message)) return keel_fail(err, KEEL_E_PARSE, place, "expected an object");
     KEEL_TRY(keel__message_read(message, place, arena, &read, err));
     if (read.results) turns[(*n)++] = (keel_turn){.role = KEEL_ROLE_TOOL, .text = read.results};

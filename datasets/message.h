@@ -17,6 +17,8 @@
 const char *keel__message_role_name(const cJSON *message);
 /* "human", "prompter", "ASSISTANT", "gpt", "function", ...; false for a name that no dialect has. */
 bool keel__message_role(const char *name, keel_role *out);
+/* Whether the assistant says it. NULL: no. */
+bool keel__message_is_answer(const cJSON *message);
 
 typedef struct keel__message {
     keel_role role;

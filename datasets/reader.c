@@ -90,7 +90,7 @@ keel_status keel_reader_open(keel_reader **out, const keel_format *format, keel_
     return status;
 }
 
-static bool is_bad_input(keel_status status) {
+bool keel__is_bad_input(keel_status status) {
     return status == KEEL_E_PARSE || status == KEEL_E_INVALID || status == KEEL_E_CONFLICT ||
            status == KEEL_E_UNSUPPORTED;
 }
@@ -114,7 +114,7 @@ keel_status keel_reader_next(keel_reader *reader, keel_arena *arena, keel_read *
     }
     keel_err bad = {0};
     keel_status status = reader->kind->next(reader, arena, out, &bad);
-    if (reader->skip_bad && is_bad_input(status)) status = give_bad(reader, arena, out, &bad);
+    if (reader->skip_bad && keel__is_bad_input(status)) status = give_bad(reader, arena, out, &bad);
     if (status != KEEL_OK && err) *err = bad;
     KEEL_TRY(status);
     if (out->conversation && !out->conversation->source) out->conversation->source = reader->format->name;
@@ -237,6 +237,10 @@ keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel
 
 void keel__objects_close(keel__objects *objects) {
     keel_buf_free(&objects->text);
+}
+
+void keel__objects_end(keel_reader *reader) {
+    keel__objects_close(reader->state);
 }
 
 /* ---- shared by the formats ---- */

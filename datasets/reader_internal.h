@@ -12,6 +12,9 @@ bool keel__is_space(char c); /* white space of JSON */
 /* Length of a file name without ".gz" or ".zst". */
 size_t keel__plain_length(const char *name);
 
+/* Whether a status says that what was read is wrong: of a reader that skips bad input, one conversation. */
+bool keel__is_bad_input(keel_status status);
+
 /* A reader of this kind whose state is zeroed. Takes the source over, also if it fails. */
 keel_status keel__reader_make(keel_reader **out, const keel_reader_kind *kind, const keel_format *format,
                               keel_source *source, keel_err *err);
@@ -28,10 +31,15 @@ typedef struct keel__objects {
 keel_status keel__objects_next(keel__objects *objects, keel_source *source, keel_arena *arena,
                                const cJSON **object, const char **where, keel_err *err);
 void keel__objects_close(keel__objects *objects);
+/* The close of a reader whose state they are. */
+void keel__objects_end(keel_reader *reader);
 
 /* formats.c: where the value of a key of the JSON object that fills text[0..length) stands, so that large
  * values are read one by one. It is skipped over, not checked: parse it. False: there is no such key. */
 bool keel__member(const char *text, size_t length, const char *key, const char **value, size_t *size);
+
+/* formats.c: what the beginning of a source looks like. */
+keel_status keel__sniff(keel_source *source, keel_sniff *out, keel_err *err);
 
 /* formats.c: whether the beginning of a source is that of something that has to be unpacked or converted
  * first; sets the hint that says how. */
@@ -67,7 +75,6 @@ keel_status keel__chat_plain(const cJSON *object, const char *where, keel_arena 
  * latter two is "content", which is kept in meta where it holds more than text. */
 extern const char *const keel__chat_conversation_keys[], *const keel__chat_message_keys[],
                                                              *const keel__chat_candidate_keys[];
-bool keel__chat_is_key(const char *key, const char *const *keys);
 /* Whether two mentions of a candidate in one decision are the same response. */
 bool keel__chat_same_response(const keel_candidate *a, const keel_candidate *b);
 

@@ -42,7 +42,7 @@ enum { RISKS = 0, OUTCOMES = 2, FEEDBACKS = 5, ENDS = 7 };
 
 static const char *word_for(const char *value, int first, int end) {
     for (int i = first; i < end; i++)
-        if (keel__chat_is_key(value, words[i] + 1)) return words[i][0];
+        if (keel__is_among(value, words[i] + 1)) return words[i][0];
     return NULL;
 }
 
@@ -75,38 +75,22 @@ typedef struct reading {
     const cJSON *row;
     const char *where;
     keel_err *err;
+    keel__value build;
     const char *used[2 * KEEL__N_FIELDS]; /* keys that are not kept in meta; NULL-terminated */
     size_t n_used;
     cJSON *messages;
     cJSON *answer;   /* what is known of the answer */
     bool borderline; /* its risk was called so: benign, and looks dangerous */
     uint64_t hash;   /* of what was asked */
-    char name[20];   /* the same in letters */
 } reading;
-
-static keel_status nomem(const reading *in) {
-    return keel_nomem(in->err, in->where);
-}
 
 static void use(reading *in, const cJSON *item) {
     if (in->n_used + 1 < sizeof in->used / sizeof *in->used) in->used[in->n_used++] = item->string;
 }
 
-/* A text, or a list of messages. */
 static keel_status add_said(reading *in, const cJSON *said, const char *role) {
     use(in, said);
-    if (cJSON_IsString(said))
-        return keel__add_message(in->messages, role, said->valuestring) ? KEEL_OK : nomem(in);
-    if (!cJSON_IsArray(said))
-        return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a text or a list of messages",
-                         said->string);
-    for (const cJSON *item = said->child; item; item = item->next) {
-        if (!cJSON_IsObject(item))
-            return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a list of messages",
-                             said->string);
-        if (!keel_json_add(in->messages, NULL, cJSON_Duplicate(item, true))) return nomem(in);
-    }
-    return KEEL_OK;
+    return keel__build_said(&in->build, in->messages, said, role, in->where, in->err);
 }
 
 /* Turns before the prompt, as Alpaca's relatives have them. */
@@ -118,9 +102,10 @@ static keel_status add_history(reading *in) {
         if (!cJSON_IsArray(pair) || !cJSON_IsString(asked) || !cJSON_IsString(said) || said->next)
             return keel_fail(in->err, KEEL_E_PARSE, in->where,
                              "history: expected a list of [what was asked, what was answered]");
-        if (!keel__add_message(in->messages, "user", asked->valuestring) ||
-            !keel__add_message(in->messages, "assistant", said->valuestring))
-            return nomem(in);
+        keel__value_put(&in->build, in->messages, NULL,
+                        keel__build_message(&in->build, "user", asked->valuestring));
+        keel__value_put(&in->build, in->messages, NULL,
+                        keel__build_message(&in->build, "assistant", said->valuestring));
     }
     use(in, history);
     return KEEL_OK;
@@ -138,17 +123,13 @@ static keel_status read_prompt(reading *in, bool *prompt) {
     KEEL_TRY(add_history(in));
     KEEL_TRY(add_said(in, asked, "user"));
     if (input != asked && cJSON_IsString(input)) {
-        cJSON *last = cJSON_GetArrayItem(in->messages, cJSON_GetArraySize(in->messages) - 1);
-        if (input->valuestring[0] && !keel__append_text(last, input->valuestring)) return nomem(in);
+        if (input->valuestring[0]) keel__build_append(&in->build, in->messages, input->valuestring);
         use(in, input);
     }
+    if (in->build.failed) return keel_nomem(in->err, in->where);
     KEEL_TRY(keel_json_hash(in->messages, hex, in->err));
     sscanf(hex, "%16llx", (unsigned long long *)&in->hash);
-    return keel__chat_group(in->messages->child, in->name, in->err);
-}
-
-static bool copy_to(cJSON *to, const char *key, const cJSON *item) {
-    return keel_json_add(to, key, cJSON_Duplicate(item, true));
+    return KEEL_OK;
 }
 
 static keel_status fail_word(const reading *in, const char *column, const char *value, const char *key,
@@ -179,7 +160,8 @@ static keel_status read_word(reading *in, keel__field field, int first, int end,
         if (!word) continue;
         use(in, item);
         *found = item;
-        return cJSON_AddStringToObject(to, key, word) ? KEEL_OK : nomem(in);
+        keel__value_put_text(&in->build, to, key, word);
+        return KEEL_OK;
     }
     return KEEL_OK;
 }
@@ -190,14 +172,13 @@ static keel_status read_feedback(reading *in) {
     const cJSON *item = keel_json_get(in->row, named ? named : "feedback"), *found;
     char *end = NULL;
     const double value = cJSON_IsString(item) ? keel_decimal_read(item->valuestring, &end) : 0;
-    if (end && end != item->valuestring && !*end) {
-        use(in, item);
-        return cJSON_AddNumberToObject(in->answer, "feedback", value) ? KEEL_OK : nomem(in);
-    }
-    if (!cJSON_IsNumber(item))
+    const bool number = end && end != item->valuestring && !*end;
+    if (!number && !cJSON_IsNumber(item))
         return read_word(in, KEEL__FIELD_FEEDBACK, FEEDBACKS, ENDS, "feedback", in->answer, &found);
     use(in, item);
-    return copy_to(in->answer, "feedback", item) ? KEEL_OK : nomem(in);
+    keel__value_put(&in->build, in->answer, "feedback",
+                    number ? keel__value_number(&in->build, value) : keel__value_same(&in->build, item));
+    return KEEL_OK;
 }
 
 static keel_status read_outcome(reading *in) {
@@ -207,18 +188,18 @@ static keel_status read_outcome(reading *in) {
     if (!found) return KEEL_OK;
     if (!is_empty(judge)) {
         use(in, judge);
-        return copy_to(in->answer, "judge", judge) ? KEEL_OK : nomem(in);
+        keel__value_put_same(&in->build, in->answer, "judge", judge);
+    } else if (!keel__is_among(found->string, by_people)) {
+        keel__value_put_text(&in->build, in->answer, "judge", "model");
     }
-    if (keel__chat_is_key(found->string, by_people)) return KEEL_OK;
-    return cJSON_AddStringToObject(in->answer, "judge", "model") ? KEEL_OK : nomem(in);
+    return KEEL_OK;
 }
 
-static keel_status copy_field(reading *in, keel__field field, cJSON *to, const char *key) {
+static void copy_field(reading *in, keel__field field, cJSON *to, const char *key) {
     const cJSON *item = find(in->rows, in->row, field);
-    if (is_empty(item)) return KEEL_OK;
-    if (cJSON_IsBool(item) || item->child) return KEEL_OK; /* no name and no number: stays in meta */
+    if (is_empty(item) || cJSON_IsBool(item) || item->child) return; /* no name, no number: stays in meta */
     use(in, item);
-    return copy_to(to, key, item) ? KEEL_OK : nomem(in);
+    keel__value_put_same(&in->build, to, key, item);
 }
 
 /* ---- answers of one model to one prompt ---- */
@@ -234,7 +215,7 @@ static keel_status count_seen(reading *in, uint64_t hash, int64_t *times) {
     if (2 * (rows->n_seen + 1) > rows->capacity) {
         const size_t capacity = rows->capacity ? 2 * rows->capacity : 1024;
         struct keel__row_seen *grown = keel_calloc(capacity, sizeof *grown);
-        if (!grown) return nomem(in);
+        if (!grown) return keel_nomem(in->err, in->where);
         for (size_t i = 0; i < rows->capacity; i++)
             if (rows->seen[i].times) *slot_of(grown, capacity, rows->seen[i].hash) = rows->seen[i];
         keel_free(rows->seen);
@@ -264,16 +245,16 @@ static uint64_t hash_of(const char *id, const char *model, uint64_t prompt) {
 
 /* The id of the conversation that gathers the answers: with -2 for the second of a model, and so on. */
 static keel_status name_gathered(reading *in, cJSON *to, const char *model) {
-    cJSON *id = cJSON_GetObjectItemCaseSensitive(to, "id");
-    char suffix[24], number[40];
+    const char *id = keel__string_at(to, "id");
     int64_t times = 0;
-    if (!id) {
-        snprintf(number, sizeof number, "%016llx", (unsigned long long)in->hash);
-        if (!(id = cJSON_AddStringToObject(to, "id", number))) return nomem(in);
+    if (!keel_json_get(to, "id")) {
+        id = keel__value_format(&in->build, "%016llx", (unsigned long long)in->hash);
+        keel__value_put_text(&in->build, to, "id", id);
     }
-    KEEL_TRY(count_seen(in, hash_of(cJSON_IsString(id) ? id->valuestring : "", model, in->hash), &times));
-    snprintf(suffix, sizeof suffix, "-%lld", (long long)times);
-    return times > 1 ? keel__chat_suffix_id(to, suffix, in->where, in->err) : KEEL_OK;
+    KEEL_TRY(count_seen(in, hash_of(id ? id : "", model, in->hash), &times));
+    if (times > 1)
+        keel__build_suffix(&in->build, to, keel__value_format(&in->build, "-%lld", (long long)times));
+    return KEEL_OK;
 }
 
 /* ---- the whole row ---- */
@@ -284,55 +265,51 @@ static keel_status read_answer(reading *in, const char **model, bool *answered) 
     *answered = said && !cJSON_IsNull(said);
     *model = cJSON_IsString(name) && name->valuestring[0] ? name->valuestring : in->rows->file_model;
     if (!*answered) return KEEL_OK;
-    if (*model && !cJSON_AddStringToObject(in->answer, "model", *model)) return nomem(in);
+    keel__value_put_text(&in->build, in->answer, "model", *model);
     if (cJSON_IsString(name)) use(in, name);
-    KEEL_TRY(copy_field(in, KEEL__FIELD_LATENCY, in->answer, "latency_ms"));
+    copy_field(in, KEEL__FIELD_LATENCY, in->answer, "latency_ms");
     KEEL_TRY(read_outcome(in));
     return read_feedback(in);
 }
 
 /* The answer behind the prompt: as a candidate where others may come, else as a message. */
 static keel_status add_answer(reading *in, bool gathered) {
+    keel__value *build = &in->build;
     const cJSON *said = find(in->rows, in->row, KEEL__FIELD_RESPONSE);
     if (cJSON_IsArray(said)) { /* messages, of which the last is the answer */
         KEEL_TRY(add_said(in, said, "assistant"));
-        cJSON *last = cJSON_GetArrayItem(in->messages, cJSON_GetArraySize(in->messages) - 1);
-        for (const cJSON *item = in->answer->child; last && item; item = item->next)
-            if (!keel_json_get(last, item->string) && !copy_to(last, item->string, item)) return nomem(in);
+        cJSON *last = keel__build_last(in->messages);
+        for (const cJSON *item = in->answer ? in->answer->child : NULL; last && item; item = item->next)
+            if (!keel_json_get(last, item->string)) keel__value_put_same(build, last, item->string, item);
         return KEEL_OK;
     }
     use(in, said);
     if (!cJSON_IsString(said))
         return keel_fail(in->err, KEEL_E_PARSE, in->where, "%s: expected a text", said->string);
-    cJSON *last = gathered ? cJSON_CreateObject() : in->answer;
-    if (!gathered) in->answer = NULL;
-    if (!keel_json_add(in->messages, NULL, last)) return nomem(in);
-    if (!cJSON_AddStringToObject(last, "role", "assistant")) return nomem(in);
-    if (!gathered) return cJSON_AddStringToObject(last, "content", said->valuestring) ? KEEL_OK : nomem(in);
-    cJSON *list = cJSON_AddArrayToObject(last, "candidates");
-    if (!list || !cJSON_AddStringToObject(in->answer, "content", said->valuestring) ||
-        !cJSON_AddBoolToObject(in->answer, "taken", true))
-        return nomem(in);
-    cJSON *answer = in->answer;
-    in->answer = NULL;
-    return keel_json_add(list, NULL, answer) ? KEEL_OK : nomem(in);
+    cJSON *last = gathered ? keel__value_object(build) : in->answer;
+    keel__value_put(build, in->messages, NULL, last);
+    keel__value_put_text(build, last, "role", "assistant");
+    keel__value_put_text(build, in->answer, "content", said->valuestring);
+    if (!gathered) return KEEL_OK;
+    cJSON *list = keel__value_array(build);
+    keel__value_put(build, in->answer, "taken", keel__value_bool(build, true));
+    keel__value_put(build, list, NULL, in->answer);
+    keel__value_put(build, last, "candidates", list);
+    return KEEL_OK;
 }
 
 /* What nobody knows the meaning of. Of a row that is gathered it stands under the name of the model, so that
  * each row keeps its own. */
-static keel_status add_meta(reading *in, cJSON *to, const char *gathered_of) {
-    cJSON *rest, *meta;
+static void add_meta(reading *in, cJSON *to, const char *gathered_of) {
     in->used[in->n_used] = NULL;
-    keel_status status = keel__chat_rest(in->row, in->used, NULL, &rest, in->where, in->err);
-    if (status == KEEL_OK && !rest && in->borderline && !(rest = cJSON_CreateObject())) return nomem(in);
-    if (status != KEEL_OK || !rest) return cJSON_Delete(rest), status;
-    if (gathered_of) {
-        meta = cJSON_CreateObject();
-        if (!keel_json_add(meta, gathered_of, rest)) return cJSON_Delete(meta), nomem(in);
-        rest = meta;
+    cJSON *meta = keel__build_rest(&in->build, in->row, in->used, NULL);
+    if (!meta && in->borderline) meta = keel__value_object(&in->build);
+    if (meta && gathered_of) {
+        cJSON *of_row = meta;
+        keel__value_put(&in->build, meta = keel__value_object(&in->build), gathered_of, of_row);
     }
-    if (in->borderline && !cJSON_AddTrueToObject(rest, "borderline")) return cJSON_Delete(rest), nomem(in);
-    return keel_json_add(to, "meta", rest) ? KEEL_OK : nomem(in);
+    if (in->borderline) keel__value_put(&in->build, meta, "borderline", keel__value_bool(&in->build, true));
+    keel__value_put(&in->build, to, "meta", meta);
 }
 
 /* Something stands under the field's own name that is no word for it. */
@@ -347,9 +324,9 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     KEEL_TRY(read_prompt(in, prompt));
     counts[KEEL__ROWS_WITHOUT_PROMPT] += !*prompt;
     if (!*prompt) return KEEL_OK;
-    KEEL_TRY(copy_field(in, KEEL__FIELD_ID, to, "id"));
-    KEEL_TRY(copy_field(in, KEEL__FIELD_SPLIT, to, "split"));
-    KEEL_TRY(copy_field(in, KEEL__FIELD_GROUP, to, "group"));
+    copy_field(in, KEEL__FIELD_ID, to, "id");
+    copy_field(in, KEEL__FIELD_SPLIT, to, "split");
+    copy_field(in, KEEL__FIELD_GROUP, to, "group");
     KEEL_TRY(read_word(in, KEEL__FIELD_RISK, RISKS, OUTCOMES, "risk", to, &found));
     in->borderline = found && cJSON_IsString(found) && strcmp(found->valuestring, "borderline") == 0;
     KEEL_TRY(read_answer(in, &model, &answered));
@@ -359,31 +336,20 @@ static keel_status build(reading *in, bool *gathered, bool *prompt, int64_t *cou
     *gathered = model && answered && cJSON_IsString(said);
     if (answered) KEEL_TRY(add_answer(in, *gathered));
     if (*gathered) KEEL_TRY(name_gathered(in, to, model));
-    KEEL_TRY(add_meta(in, to, *gathered ? model : NULL));
-    cJSON *messages = in->messages;
-    in->messages = NULL;
-    return keel_json_add(to, "messages", messages) ? KEEL_OK : nomem(in);
+    add_meta(in, to, *gathered ? model : NULL);
+    keel__value_put(&in->build, to, "messages", in->messages);
+    return KEEL_OK;
 }
 
 keel_status keel__row_read(keel__row_state *rows, const cJSON *row, keel_arena *arena, int64_t *counts,
                            keel_read *out, keel_err *err) {
-    reading in = {.rows = rows,
-                  .row = row,
-                  .where = out->where,
-                  .err = err,
-                  .messages = cJSON_CreateArray(),
-                  .answer = cJSON_CreateObject()};
-    cJSON *built = cJSON_CreateObject();
+    reading in = {.rows = rows, .row = row, .where = out->where, .err = err, .build = {.arena = arena}};
     bool prompt = false;
-    keel_status status = built && in.messages && in.answer ? build(&in, &out->merge, &prompt, counts, built)
-                                                           : keel_nomem(err, out->where);
-    cJSON_Delete(in.messages);
-    cJSON_Delete(in.answer);
-    if (status == KEEL_OK && !prompt) {
-        cJSON_Delete(built);
-        return KEEL_OK;
-    }
-    return keel__chat_read_built(status, built, arena, NULL, out, err);
+    cJSON *built = keel__value_object(&in.build);
+    in.messages = keel__value_array(&in.build);
+    in.answer = keel__value_object(&in.build);
+    KEEL_TRY(build(&in, &out->merge, &prompt, counts, built));
+    return prompt ? keel__build_read(&in.build, built, NULL, out, err) : KEEL_OK;
 }
 
 static const char *const fields[KEEL__N_FIELDS] = {

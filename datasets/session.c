@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "datasets/build.h"
 #include "datasets/message.h"
 
 /* ---- calls ---- */
@@ -28,6 +29,7 @@ keel_status keel__sessions_add(keel__sessions *sessions, const keel__call *call,
         return keel_nomem(err, call->where);
     keel__call *made = &sessions->calls[sessions->count];
     *made = *call;
+    made->number = sessions->count;
     made->n = (size_t)cJSON_GetArraySize(call->history);
     made->hashes = keel_arena_calloc(&sessions->arena, made->n + 1, sizeof *made->hashes);
     if (!made->hashes) return keel_nomem(err, call->where);
@@ -96,13 +98,14 @@ static int compare_numbers(double a, double b) {
     return (a > b) - (a < b);
 }
 
-/* Calls of a session together, the longest history first, of those the latest. */
+/* Calls of a session together, the longest history first, of those the latest, of those as they came. */
 static int compare_calls(const void *a, const void *b) {
     const keel__call *x = a, *y = b;
     const int names = strcmp(x->session, y->session);
     if (names) return names;
     if (x->n != y->n) return x->n > y->n ? -1 : 1;
-    return -compare_numbers(x->time, y->time);
+    const int times = compare_numbers(x->time, y->time);
+    return times ? -times : (x->number > y->number) - (x->number < y->number);
 }
 
 typedef struct keyed {
@@ -197,9 +200,7 @@ static keel_status put_candidate(keel__value *build, cJSON *into, const cJSON *f
     if (n == KEEL__SESSION_WIDEST)
         return keel_fail(err, KEEL_E_INVALID, where, "more than %d answers to the same history",
                          KEEL__SESSION_WIDEST);
-    cJSON *made = keel__value_object(build);
-    keel__value_put_others(build, made, from, not_of_candidates);
-    keel__value_put(build, list, NULL, made);
+    keel__value_put(build, list, NULL, keel__value_copy(build, from, not_of_candidates));
     return KEEL_OK;
 }
 
@@ -218,12 +219,6 @@ static keel_status absorb(keel__value *build, cJSON *message, bool firm, const k
     return KEEL_OK;
 }
 
-static bool is_assistant(const cJSON *message) {
-    keel_role role;
-    const char *name = keel__message_role_name(message);
-    return name && keel__message_role(name, &role) && role == KEEL_ROLE_ASSISTANT;
-}
-
 /* The messages of the head with its answer, and all that other calls say of its answers. */
 static keel_status join_calls(keel__sessions *sessions, keel__call *head, keel__value *build, cJSON *messages,
                               keel_err *err) {
@@ -231,12 +226,10 @@ static keel_status join_calls(keel__sessions *sessions, keel__call *head, keel__
     const cJSON *item = head->history->child;
     head->used = true;
     for (size_t k = 0; k <= head->n && !build->failed; k++) {
-        cJSON *message = keel__value_object(build);
-        static const char *const none[] = {NULL};
-        keel__value_put_others(build, message, k < head->n ? item : head->answers->child, none);
+        cJSON *message = keel__value_copy(build, k < head->n ? item : head->answers->child, NULL);
         keel__value_put(build, messages, NULL, message);
         if (k < head->n) item = item->next;
-        if (build->failed || k == 0 || !is_assistant(message)) continue;
+        if (build->failed || k == 0 || !keel__message_is_answer(message)) continue;
         const cJSON *more = k == head->n ? head->answers->child->next : NULL;
         for (; more; more = more->next) KEEL_TRY(put_candidate(build, message, more, head->where, err));
         const bool firm =
@@ -253,15 +246,6 @@ static keel_status join_calls(keel__sessions *sessions, keel__call *head, keel__
     return KEEL_OK;
 }
 
-static const char *name_head(const keel__sessions *sessions, const keel__call *head, keel_arena *arena) {
-    keel_buf name = {0};
-    if (sessions->heads == 1) return head->session;
-    keel_buf_format(&name, "%s#%zu", head->session, sessions->heads);
-    const char *made = name.failed ? NULL : keel_arena_strndup(arena, name.data, name.length);
-    keel_buf_free(&name);
-    return made;
-}
-
 static keel_status read_head(keel__sessions *sessions, keel__call *head, keel_arena *arena, keel_read *out,
                              keel_err *err) {
     keel__value build = {.arena = arena};
@@ -269,17 +253,16 @@ static keel_status read_head(keel__sessions *sessions, keel__call *head, keel_ar
     if (!sessions->last_session || strcmp(sessions->last_session, head->session) != 0) sessions->heads = 0;
     sessions->last_session = head->session;
     sessions->heads++;
-    const char *name = name_head(sessions, head, arena);
+    const char *name = head->session;
+    if (sessions->heads > 1) name = keel__value_format(&build, "%s#%zu", name, sessions->heads);
     keel__value_put_text(&build, made, "id", name);
     keel__value_put_text(&build, made, "group", head->group ? head->group : head->session);
     keel__value_put(&build, made, "messages", messages);
     keel__value_put_same(&build, made, "meta", head->meta);
-    if (!name || build.failed) return keel_nomem(err, head->where);
+    if (build.failed) return keel_nomem(err, head->where);
     KEEL_TRY(join_calls(sessions, head, &build, messages, err));
     out->where = head->where;
-    out->conversation = keel_arena_calloc(arena, 1, sizeof *out->conversation);
-    if (!out->conversation || build.failed) return keel_nomem(err, head->where);
-    return keel__chat_read_object(made, head->where, arena, NULL, out->conversation, err);
+    return keel__build_read(&build, made, NULL, out, err);
 }
 
 /* ---- the reader ---- */

@@ -19,8 +19,8 @@ typedef struct keel__call {
     const cJSON *meta;   /* of the conversation, or NULL */
     /* set by keel__sessions_add: */
     uint64_t *hashes; /* [n + 1]: of the first k messages */
-    size_t n;
-    uint64_t key; /* of session and whole history */
+    size_t n, number; /* number: its place among those added */
+    uint64_t key;     /* of session and whole history */
     bool used;
 } keel__call;
 

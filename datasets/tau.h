@@ -10,6 +10,7 @@
 #define KEEL_DATASETS_TAU_H
 
 #include "datasets/reader_internal.h"
+#include "datasets/value.h"
 
 /* What both count, in the order of their rows in formats.c; the last two are of tau2 alone. */
 enum {
@@ -30,13 +31,13 @@ typedef struct keel__tau_trial {
     cJSON *meta; /* gets tool_calls, user_tool_calls, must_not_act, forbidden_writes */
 } keel__tau_trial;
 
-/* The whole conversation but id and group, in the arena. at ("file: simulations[3]") is put into errors; the
- * last key is the name of the list of messages. */
-keel_status keel__tau_read(const keel__tau_trial *trial, const char *at, const char *key, keel_arena *arena,
+/* The whole conversation but id and group, in the builder's arena. at ("file: simulations[3]") is put into
+ * errors; the last key is the name of the list of messages. */
+keel_status keel__tau_read(const keel__tau_trial *trial, const char *at, const char *key, keel__value *build,
                            keel_conversation *out, keel_err *err);
-/* Fills the conversation of a row; meta is an empty object that does not lie in the arena. */
+/* Fills the conversation of a row; meta is an empty object. */
 typedef keel_status keel__tau_fill(keel_reader *reader, const cJSON *row, const char *where,
-                                   keel_arena *arena, cJSON *meta, keel_conversation *out, keel_err *err);
+                                   keel__value *build, cJSON *meta, keel_conversation *out, keel_err *err);
 /* Gives the conversation of a row, whose place is out->where, and counts it. */
 keel_status keel__tau_give(keel_reader *reader, keel__tau_fill *fill, const cJSON *row, keel_arena *arena,
                            keel_read *out, keel_err *err);
@@ -50,7 +51,5 @@ const char *keel__tau_agent(const keel_reader *reader, keel_arena *arena);
 const char *keel__tau_folder(const char *path, int levels, keel_arena *arena);
 /* Whether the source is one simulation of tau2-bench, in a file of its own. */
 bool keel__tau_is_simulation(const keel_sniff *sniff);
-/* Milliseconds from one ISO 8601 time to a later one; false if one of them is none, or the order is wrong. */
-bool keel__tau_gap(const char *from, const char *to, double *out);
 
 #endif

@@ -132,9 +132,7 @@ static void put_candidates(const keel__tree *tree, keel__value *build, int64_t t
         if (k == taken || !node->message || !node->assistant) continue;
         static const char *const not_of_candidates[] = {"role", NULL};
         if (!list) keel__value_put(build, message, "candidates", list = keel__value_array(build));
-        cJSON *other = keel__value_object(build);
-        keel__value_put_others(build, other, node->message, not_of_candidates);
-        keel__value_put(build, list, NULL, other);
+        keel__value_put(build, list, NULL, keel__value_copy(build, node->message, not_of_candidates));
         *used += 1;
     }
 }

@@ -25,10 +25,20 @@ void keel__value_put(keel__value *build, cJSON *to, const char *key, cJSON *item
 /* Puts a value under the key, unless it is missing or null. */
 void keel__value_put_same(keel__value *build, cJSON *to, const char *key, const cJSON *item);
 void keel__value_put_text(keel__value *build, cJSON *to, const char *key, const char *text);
-/* Puts the members of the object that are not among the keys (NULL-terminated). */
+/* Puts the members of the object that are not among the keys (NULL-terminated; NULL: all). */
 void keel__value_put_others(keel__value *build, cJSON *to, const cJSON *object, const char *const *keys);
+/* A new object of these members: what is put into it is not in the other. */
+cJSON *keel__value_copy(keel__value *build, const cJSON *object, const char *const *but);
+/* A text put together as printf does; NULL when out of memory. */
+const char *keel__value_format(keel__value *build, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* A string member of an object, or NULL. */
 const char *keel__string_at(const cJSON *object, const char *key);
+/* Seconds since 1970 of an ISO 8601 time, "2024-05-29T12:00:00.5Z" or with a blank and another offset; false
+ * for what is none, and for NULL. */
+bool keel__iso_seconds(const char *text, double *out);
+/* Whether a text is in a NULL-terminated list; NULL is in none. */
+bool keel__is_among(const char *text, const char *const *list);
 
 #endif

@@ -108,7 +108,7 @@ bool keel_desk_dangerous(const keel_desk *desk);
 desk_act keel_desk_best_act(const keel_desk *desk);
 desk_act keel_desk_obliging_act(const keel_desk *desk);
 
-/* ---- support_desk_user.c ---- */
+/* ---- desk_user.c ---- */
 
 /* What an act brings about beside what the user will say. */
 typedef struct desk_reaction {
@@ -124,7 +124,7 @@ desk_reaction keel_desk_user_react(keel_desk *desk, desk_act act);
 void keel_desk_user_speak(keel_desk *desk);      /* pops what is said this turn; nothing, if nothing is due */
 bool keel_desk_completed(const keel_desk *desk); /* judged by database and facts told */
 
-/* ---- support_desk_say.c: text into the desk's arena; NULL when out of memory ---- */
+/* ---- desk_say.c: text into the desk's arena; NULL when out of memory ---- */
 
 const char *keel_desk_say_act(keel_desk *desk, desk_act act);
 const char *keel_desk_say_user(keel_desk *desk);

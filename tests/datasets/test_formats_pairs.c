@@ -69,6 +69,21 @@ static void a_vote_in_every_dialect_is_one_decision(void **state) {
     }
 }
 
+/* An id is cut nowhere: not within a letter, which no store may hold, nor where two become one. */
+static void a_long_id_of_a_vote_stays_whole(void **state) {
+    (void)state;
+    char id[304] = "q", lines[2000];
+    for (size_t i = 1; i < 299; i += 2) memcpy(id + i, "\xc3\xa9", 3);
+    snprintf(lines, sizeof lines,
+             "{\"question_id\":\"%s-1\",\"model_a\":\"m\",\"model_b\":\"n\",\"winner\":\"tie\"," BOTH "}\n"
+             "{\"question_id\":\"%s-2\",\"model_a\":\"m\",\"model_b\":\"n\",\"winner\":\"tie\"," BOTH "}\n",
+             id, id);
+    assert_ok(import_as(NULL, NULL, put("log.jsonl", lines)));
+    assert_int_equal(report.conversations, 2);
+    strcat(id, "-2");
+    assert_string_equal(get(id)->external_id, id);
+}
+
 /* Every answer is a candidate once, and the vote is about the last ones. */
 static void a_vote_on_longer_chats_keeps_both(void **state) {
     (void)state;
@@ -171,8 +186,8 @@ static void a_pair_is_one_decision_in_every_dialect(void **state) {
 
 static void a_pair_that_differs_early_is_cut_there(void **state) {
     (void)state;
-    const keel_conversation *c = only("{\"id\":7,\"chosen\":[" USER("A") "," ASSISTANT("x") "," USER(
-        "B") "," ASSISTANT("y") "],\"rejected\":[" USER("A") "," ASSISTANT("z") "]}");
+    const keel_conversation *c = only("{\"id\":7,\"truncated\":false,\"chosen\":[" USER("A") "," ASSISTANT(
+        "x") "," USER("B") "," ASSISTANT("y") "],\"rejected\":[" USER("A") "," ASSISTANT("z") "]}");
     assert_string_equal(c->external_id, "7");
     assert_int_equal(c->n_turns, 1);
     assert_true(c->truncated);
@@ -379,6 +394,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_vote_in_every_dialect_is_one_decision),
         TEST(a_vote_on_longer_chats_keeps_both),
+        TEST(a_long_id_of_a_vote_stays_whole),
         TEST(many_votes_are_read_ahead),
         TEST(bad_votes_are_named),
         TEST(a_pair_is_one_decision_in_every_dialect),
