@@ -6,7 +6,7 @@
 #include "core/json.h"
 #include "rl/judge/evaluate.h"
 
-enum { MAX_VARIABLES = 16 };
+enum { MAX_VARIABLES = 16, MAX_ROUNDS = 10000, MAX_TEXT = 1 << 16 };
 
 typedef struct variable {
     const char *name, *value;
@@ -18,7 +18,8 @@ typedef struct loading {
     const keel_recipe_places *places;
     variable variables[MAX_VARIABLES]; /* those of inner loops last */
     size_t n_variables;
-    bool *used; /* by setting */
+    size_t rounds; /* of all loops so far */
+    bool *used;    /* by setting */
 } loading;
 
 /* ---- text ---- */
@@ -56,6 +57,10 @@ static keel_status substitute(loading *load, const char *text, const char **out,
         }
         keel_buf_append(&buf, text, (size_t)(open - text));
         keel_buf_text(&buf, value);
+        if (buf.length > MAX_TEXT) {
+            keel_buf_free(&buf);
+            return keel_fail(err, KEEL_E_PARSE, load->path, "a text of more than %d bytes", MAX_TEXT);
+        }
         text = close + 1;
     }
     keel_buf_text(&buf, text);
@@ -101,6 +106,12 @@ typedef struct loop_body {
     void *user;
 } loop_body;
 
+/* Loops in loops repeat more often than anybody can wait for. */
+static keel_status count_round(loading *load, keel_err *err) {
+    if (load->rounds++ < MAX_ROUNDS) return KEEL_OK;
+    return keel_fail(err, KEEL_E_PARSE, load->path, "for: more than %d rounds", MAX_ROUNDS);
+}
+
 static keel_status bind(loading *load, const cJSON *named, const cJSON *value, keel_err *err) {
     const char *text;
     if (load->n_variables == MAX_VARIABLES)
@@ -117,6 +128,7 @@ static keel_status loop_product(loading *load, const cJSON *named, const loop_bo
     if (!cJSON_IsArray(named))
         return keel_fail(err, KEEL_E_PARSE, load->path, "for: \"%s\" needs an array", named->string);
     cJSON_ArrayForEach (value, named) {
+        KEEL_TRY(count_round(load, err));
         KEEL_TRY(bind(load, named, value, err));
         KEEL_TRY(loop_product(load, named->next, body, err));
         load->n_variables--;
@@ -131,6 +143,7 @@ static keel_status loop_list(loading *load, const cJSON *bindings, const loop_bo
     cJSON_ArrayForEach (binding, bindings) {
         if (!cJSON_IsObject(binding))
             return keel_fail(err, KEEL_E_PARSE, load->path, "for: expected objects that name variables");
+        KEEL_TRY(count_round(load, err));
         cJSON_ArrayForEach (named, binding) KEEL_TRY(bind(load, named, named, err));
         KEEL_TRY(body->run(load, body, err));
         load->n_variables = outer;

@@ -199,6 +199,44 @@ static void bad_recipes_are_refused_by_name(void **state) {
     }
 }
 
+static void repeat(keel_buf *out, const char *text, int times) {
+    while (times-- > 0) keel_buf_text(out, text);
+}
+
+static void refuses_run_away(keel_buf *text, const char *says) {
+    keel_recipe recipe;
+    keel_err err = {0};
+    assert_false(text->failed);
+    assert_int_equal(load(&recipe, text->data, &nowhere, &err), KEEL_E_PARSE);
+    if (!strstr(err.message, says)) fail_msg("\"%s\" does not say \"%s\"", err.message, says);
+    keel_recipe_free(&recipe);
+    keel_buf_free(text);
+}
+
+/* Ten to the twelfth rounds of nothing, as a product and as lists in lists; texts of texts of texts. */
+static void a_hostile_recipe_cannot_run_away(void **state) {
+    (void)state;
+    keel_buf text = {0};
+    keel_buf_text(&text, "{\"name\": \"r\", \"steps\": [{\"for\": {");
+    for (int i = 0; i < 12; i++)
+        keel_buf_format(&text, "%s\"v%d\": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]", i ? ", " : "", i);
+    keel_buf_text(&text, "}, \"steps\": []}]}");
+    refuses_run_away(&text, "more than 10000 rounds");
+    keel_buf_text(&text, "{\"name\": \"r\", \"steps\": [");
+    repeat(&text, "{\"for\": [{}, {}, {}, {}, {}, {}, {}, {}, {}, {}], \"steps\": [", 12);
+    repeat(&text, "]}", 12);
+    keel_buf_text(&text, "]}");
+    refuses_run_away(&text, "more than 10000 rounds");
+    keel_buf_text(&text, "{\"name\": \"r\", \"steps\": [{\"for\": [{\"v0\": \"x\"");
+    for (int i = 1; i < 8; i++) {
+        keel_buf_format(&text, ", \"v%d\": \"", i);
+        for (int k = 0; k < 50; k++) keel_buf_format(&text, "${v%d}", i - 1);
+        keel_buf_text(&text, "\"");
+    }
+    keel_buf_text(&text, "}], \"steps\": []}]}");
+    refuses_run_away(&text, "a text of more than 65536 bytes");
+}
+
 static void steps_depend_on_what_is_there(void **state) {
     (void)state;
     char text[1024];
@@ -273,6 +311,7 @@ int main(void) {
         cmocka_unit_test(loops_give_every_combination),
         cmocka_unit_test(loops_over_lists_bind_variables_together),
         cmocka_unit_test(values_may_be_loops_too),
+        cmocka_unit_test(a_hostile_recipe_cannot_run_away),
         cmocka_unit_test(settings_replace_flags_and_add_keys),
         cmocka_unit_test(a_setting_that_no_step_answers_to_is_refused),
         cmocka_unit_test(bad_recipes_are_refused_by_name),
