@@ -26,7 +26,8 @@ const char *keel_choice_view_says(const keel_base *base, const keel_decision *de
     return text ? text : "";
 }
 
-bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision, size_t action) {
+/* Whether the log took it. */
+static bool is_taken(const keel_base *base, const keel_decision *decision, size_t action) {
     for (size_t c = 0; c < decision->n_candidates; c++)
         if (decision->candidates[c].taken && keel_answer_action(base, decision, c) == (int64_t)action)
             return true;
@@ -50,7 +51,7 @@ keel_choice_verdict keel_choice_view_compare(const keel_base *base, const keel_d
     for (size_t c = 0; c < decision->n_candidates; c++) answered = answered || decision->candidates[c].taken;
     if (!answered) return KEEL_CHOICE_OPEN;
     if (!keel_answer_comparable(base, decision)) return KEEL_CHOICE_UNTOLD;
-    return keel_choice_view_taken(base, decision, choice->chosen) ? KEEL_CHOICE_AGREES : KEEL_CHOICE_DIFFERS;
+    return is_taken(base, decision, choice->chosen) ? KEEL_CHOICE_AGREES : KEEL_CHOICE_DIFFERS;
 }
 
 int64_t keel_choice_view_runner_up(const keel_choice *choice) {
@@ -195,7 +196,7 @@ cJSON *keel_choice_view_action(const keel_policy *policy, const keel_base *base,
     if (c && c->model) cJSON_AddStringToObject(row, "model", c->model);
     if (c && c->outcome != KEEL_OUTCOME_NONE)
         cJSON_AddStringToObject(row, "outcome", keel_outcome_name(c->outcome));
-    cJSON_AddBoolToObject(row, "taken", keel_choice_view_taken(base, decision, a));
+    cJSON_AddBoolToObject(row, "taken", is_taken(base, decision, a));
     cJSON_AddBoolToObject(row, "chosen", a == choice->chosen);
     cJSON_AddBoolToObject(row, "masked", choice->masked[a]);
     cJSON *q = cJSON_AddObjectToObject(row, "q");

@@ -11,8 +11,6 @@
 /* What is said by an action of the decision: the text of the candidate, or its act where it has no text; the
  * name of an act or outcome. Never NULL. */
 const char *keel_choice_view_says(const keel_base *base, const keel_decision *decision, size_t action);
-/* Whether the log took it. */
-bool keel_choice_view_taken(const keel_base *base, const keel_decision *decision, size_t action);
 /* The taken action that the choice is compared with: of several, the one that the policy likes best; -1 if
  * none is an action. */
 int64_t keel_choice_view_logged(const keel_base *base, const keel_decision *decision,

@@ -271,8 +271,8 @@ static keel_status measure(keel_cli *cli, compressing *c, keel_err *err) {
     }
     if (!c->store || c->config.decisions == 0) return KEEL_OK;
     if (keel_store_check_split(c->store, &c->held_out, NULL) == KEEL_OK)
-        return keel_compress_measure_folders(&before, &after, c->store, &c->held_out,
-                                             (size_t)c->config.decisions, &c->measured, err);
+        return keel_compress_measure(&before, &after, c->store, &c->held_out, (size_t)c->config.decisions,
+                                     &c->measured, err);
     keel_log(KEEL_LOG_INFO, "note: not measured on decisions: the store has no conversations in the split %s",
              c->held_out.text);
     return KEEL_OK;

@@ -13,9 +13,9 @@
 #include "core/json.h"
 #include "core/progress.h"
 #include "datasets/stratify.h"
+#include "experiments/cli_import.h"
 #include "experiments/cli_resources.h"
 #include "experiments/stream/consume.h"
-#include "experiments/table.h"
 #include "experiments/verbs.h"
 
 static const keel_flag flags[] = {
@@ -58,22 +58,9 @@ typedef struct consuming {
 
 /* ---- options ---- */
 
-static keel_status check_source(const char *name, keel_err *err) {
-    if (!name || (name[0] && !strchr(name, ':') && strlen(name) < 64)) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "--source", "\"%.64s\" cannot name a log: 1 to 63 bytes without ':'",
-                     name);
-}
-
 static keel_status read_options(keel_cli *cli, consuming *work, keel_err *err) {
     keel_consume *stream = &work->stream;
-    keel_import_options *options = &stream->options;
-    const char *format = keel_cli_value(cli, "--format");
-    options->split = keel_cli_value(cli, "--split");
-    options->source = keel_cli_value(cli, "--source");
-    if (format) KEEL_TRY(keel_formats_find(format, &options->format, err));
-    if (options->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(options->split, "--split", err), err));
-    KEEL_TRY(check_source(options->source, err));
-    KEEL_TRY(keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &options->skip_bad, err));
+    KEEL_TRY(keel_cli_read_import(cli, &stream->options, err));
     KEEL_TRY(keel_cli_integer(cli, "--batch", 1, 100000, &work->most, err));
     stream->topic = keel_cli_value(cli, "--topic");
     const size_t length =
@@ -191,24 +178,7 @@ done:
 }
 
 static void print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2};
-    const cJSON *item;
-    keel_table_cell(&table, "consumed");
-    keel_table_cell(&table, "count");
-    cJSON_ArrayForEach (item, result) {
-        if (!cJSON_IsNumber(item)) continue;
-        keel_table_cell(&table, "%s", item->string);
-        keel_table_cell(&table, "%.0f", item->valuedouble);
-    }
-    keel_table_print(&table, out);
-    keel_table_free(&table);
-    cJSON_ArrayForEach (item, keel_json_get(result, "bad_messages")) {
-        fputs("bad: ", out);
-        keel_print_text(out, keel_json_get(item, "where")->valuestring);
-        fputs(": ", out);
-        keel_print_text(out, keel_json_get(item, "message")->valuestring);
-        fputc('\n', out);
-    }
+    keel_cli_print_import(result, "consumed", "bad_messages", "bad", out);
 }
 
 const keel_verb keel_verb_consume = {

@@ -6,9 +6,8 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "datasets/dedupe.h"
-#include "datasets/import.h"
+#include "experiments/cli_import.h"
 #include "experiments/cli_resources.h"
-#include "experiments/table.h"
 #include "experiments/verbs.h"
 #include "rl/learn/derive.h"
 
@@ -101,14 +100,6 @@ static keel_status settle(keel_cli *cli, keel_store *store, const keel_import_re
     return status;
 }
 
-/* Bad lines are printed and stand in the result: {"where", "message"}. */
-static void note_bad(void *user, const keel_err *bad) {
-    cJSON *list = user, *item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "where", bad->where);
-    cJSON_AddStringToObject(item, "message", bad->message);
-    keel_json_add(list, NULL, item);
-}
-
 static keel_status import_into(keel_cli *cli, keel_store *store, const keel_import_options *options,
                                const char *const *paths, size_t count, keel_err *err) {
     keel_import_report report = {0};
@@ -125,13 +116,6 @@ static keel_status import_into(keel_cli *cli, keel_store *store, const keel_impo
     return settle(cli, store, &report, &to.config, missing, last, err);
 }
 
-/* "source:id" names a conversation. */
-static keel_status check_source(const char *name, keel_err *err) {
-    if (name[0] && !strchr(name, ':') && strlen(name) < 64) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "--source", "\"%.64s\" cannot name a log: 1 to 63 bytes without ':'",
-                     name);
-}
-
 /* A store that this very call made and that is still empty is taken away again: a failed import leaves
  * nothing behind. */
 static void remove_if_empty(keel_store *store, const char *path) {
@@ -146,16 +130,10 @@ static void remove_if_empty(keel_store *store, const char *path) {
 }
 
 static keel_status read_options(keel_cli *cli, keel_import_options *out, keel_err *err) {
-    const char *name = keel_cli_value(cli, "--format");
-    out->split = keel_cli_value(cli, "--split");
-    out->source = keel_cli_value(cli, "--source");
     out->columns = keel_cli_value(cli, "--columns");
     KEEL_TRY(keel_cli_blame(keel_import_check_columns(out->columns, err), err));
-    if (name) KEEL_TRY(keel_formats_find(name, &out->format, err));
-    if (out->split) KEEL_TRY(keel_cli_blame(keel_split_check_name(out->split, "--split", err), err));
-    if (out->source) KEEL_TRY(check_source(out->source, err));
-    KEEL_TRY(keel_cli_number(cli, "--near-duplicates", KEEL_DEDUPE_LEAST, 1, &out->near, err));
-    return keel_cli_integer(cli, "--skip-bad", 0, 1000000000, &out->skip_bad, err);
+    KEEL_TRY(keel_cli_read_import(cli, out, err));
+    return keel_cli_number(cli, "--near-duplicates", KEEL_DEDUPE_LEAST, 1, &out->near, err);
 }
 
 static void hint_to_go_on(keel_err *err) {
@@ -168,7 +146,7 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     keel_store *store = NULL;
     const char *const *paths;
     size_t count;
-    keel_import_options options = {.bad = note_bad};
+    keel_import_options options = {.bad = keel_cli_note_bad};
     const char *path = keel_cli_value(cli, "--store");
     bool existed = keel_file_exists(path);
     KEEL_TRY(keel_cli_values(cli, NULL, &paths, &count, err));
@@ -190,34 +168,8 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     return status;
 }
 
-/* What a format counts is worth a line where there is any of it. */
-static bool is_format_count(const char *name) {
-    for (const keel_format *format = keel_formats; format->name; format++)
-        for (size_t i = 0; i < KEEL_FORMAT_COUNTS && format->counts[i].name; i++)
-            if (strcmp(format->counts[i].name, name) == 0) return true;
-    return false;
-}
-
 static void print(const cJSON *result, FILE *out) {
-    keel_table table = {.columns = 2};
-    keel_table_cell(&table, "imported");
-    keel_table_cell(&table, "count");
-    const cJSON *item;
-    cJSON_ArrayForEach (item, result) {
-        if (!cJSON_IsNumber(item)) continue;
-        if (item->valuedouble == 0 && is_format_count(item->string)) continue;
-        keel_table_cell(&table, "%s", item->string);
-        keel_table_cell(&table, "%.0f", item->valuedouble);
-    }
-    keel_table_print(&table, out);
-    keel_table_free(&table);
-    cJSON_ArrayForEach (item, cJSON_GetObjectItemCaseSensitive(result, "bad_lines")) {
-        fputs("skipped: ", out);
-        keel_print_text(out, cJSON_GetObjectItemCaseSensitive(item, "where")->valuestring);
-        fputs(": ", out);
-        keel_print_text(out, cJSON_GetObjectItemCaseSensitive(item, "message")->valuestring);
-        fputc('\n', out);
-    }
+    keel_cli_print_import(result, "imported", "bad_lines", "skipped", out);
 }
 
 static void print_formats(FILE *out) {

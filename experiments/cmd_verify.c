@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -102,8 +101,8 @@ static keel_status add_encoder(keel_cli *cli, const char *dir, keel_err *err) {
     const keel_encoder_about about = keel_encoder_look(encoder);
     keel_json_add(cli->result, "model", sizes_json(&about));
     cJSON *hashes = cJSON_AddObjectToObject(cli->result, "sha256");
-    keel_status status = keel_verify_hash(hashes, dir, "model.safetensors", err);
-    if (status == KEEL_OK) status = keel_verify_hash(hashes, dir, "tokenizer.json", err);
+    keel_status status = keel_verify_hash(cli, hashes, dir, "model.safetensors", err);
+    if (status == KEEL_OK) status = keel_verify_hash(cli, hashes, dir, "tokenizer.json", err);
     if (status == KEEL_OK) status = add_texts(cli, encoder, err);
     keel_encoder_close(encoder);
     return status;
@@ -188,11 +187,9 @@ static keel_status run(keel_cli *cli, keel_err *err) {
     const char *dir = keel_cli_value(cli, "--base");
     const keel_base_kind *kind;
     bool encodes = true;
-    keel_buf path = {0};
-    keel_buf_format(&path, "%s/keel.json", dir);
-    if (path.failed) return keel_nomem(err, dir);
-    const bool ours = access(path.data, F_OK) == 0;
-    keel_buf_free(&path);
+    const char *manifest = keel_path_join(&cli->arena, dir, "keel.json");
+    if (!manifest) return keel_nomem(err, dir);
+    const bool ours = keel_file_exists(manifest);
     cli->result = cJSON_CreateObject();
     cJSON_AddStringToObject(cli->result, "base", dir);
     const bool writes = keel_decoder_is(dir);
@@ -214,13 +211,7 @@ enum { SHOWN = 6 };
 static void print_text(const cJSON *text, FILE *out) {
     const cJSON *item;
     int n = 0;
-    fputs("\ntext    ", out);
-    keel_print_line(out, keel_json_get(text, "text")->valuestring, 100);
-    fputs("\ntokens  ", out);
-    cJSON_ArrayForEach (item, keel_json_get(text, "tokens")) {
-        keel_print_line(out, item->valuestring, 0);
-        fputc(' ', out);
-    }
+    keel_verify_print_tokens(text, "text", out);
     fputs("\nvector  ", out);
     cJSON_ArrayForEach (item, keel_json_get(text, "vector")) {
         if (n++ < SHOWN) fprintf(out, "%.6f ", item->valuedouble);

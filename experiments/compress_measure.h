@@ -5,41 +5,29 @@
 
 #include <cjson/cJSON.h>
 
-#include "datasets/store_corpus.h"
-#include "policies/policy.h"
+#include "datasets/store.h"
 #include "rl/judge/intervals.h"
 
-typedef struct keel_compress_decider {
-    const keel_base *base;
-    const keel_policy *policy; /* NULL: the base's first choice */
-} keel_compress_decider;
-
 typedef struct keel_compress_measured {
-    size_t conversations, decisions;      /* looked at: those with at least two actions */
+    size_t decisions;                     /* looked at: those with at least two actions */
     double latency_ms, latency_before_ms; /* medians of processor time; a decision at a time, the two in turn,
                                              on the calling thread */
     keel_interval changed; /* share of decisions whose choice is another; n 0: there are none */
 } keel_compress_measured;
-
-/* Decisions of the corpus' conversations in their order by name, until there are `most`. Times depend on the
- * machine and on what else runs there; `changed` does not. KEEL_E_INTERRUPTED. */
-keel_status keel_compress_measure(const keel_compress_decider *before, const keel_compress_decider *after,
-                                  keel_corpus *corpus, size_t most, keel_compress_measured *out,
-                                  keel_err *err);
 
 /* Adds "latency_ms" and "latency_ms_before" to metrics, which the same command does not give again; nothing
  * where no decision was looked at. false: no memory. */
 bool keel_compress_measure_put_times(const keel_compress_measured *measured, cJSON *metrics);
 
 typedef struct keel_compress_places {
-    const char *base, *policy; /* folders; policy NULL: none */
+    const char *base, *policy; /* folders; policy NULL: the base's first choice is measured */
 } keel_compress_places;
 
-/* The same of folders, on a split of the store; a base that decides nothing by itself (an encoder as it came)
- * is left out with a word, *out zeros. */
-keel_status keel_compress_measure_folders(const keel_compress_places *before,
-                                          const keel_compress_places *after, keel_store *store,
-                                          const keel_split *split, size_t most, keel_compress_measured *out,
-                                          keel_err *err);
+/* Decisions of a split's conversations in their order by name, until there are `most`. Times depend on the
+ * machine and on what else runs there; `changed` does not. A base that decides nothing by itself (an encoder
+ * as it came) is left out with a word, *out zeros. KEEL_E_INTERRUPTED. */
+keel_status keel_compress_measure(const keel_compress_places *before, const keel_compress_places *after,
+                                  keel_store *store, const keel_split *split, size_t most,
+                                  keel_compress_measured *out, keel_err *err);
 
 #endif

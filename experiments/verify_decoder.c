@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -56,17 +55,14 @@ static cJSON *sizes_json(const keel_decoder_about *about) {
     return json;
 }
 
-keel_status keel_verify_hash(cJSON *json, const char *dir, const char *name, keel_err *err) {
-    keel_buf path = {0};
+keel_status keel_verify_hash(keel_cli *cli, cJSON *json, const char *dir, const char *name, keel_err *err) {
+    const char *path = keel_path_join(&cli->arena, dir, name);
     char hex[65];
-    keel_buf_format(&path, "%s/%s", dir, name);
-    keel_status status = path.failed ? keel_nomem(err, dir) : KEEL_OK;
-    if (status == KEEL_OK && access(path.data, F_OK) == 0) {
-        status = keel_file_hash(path.data, hex, err);
-        if (status == KEEL_OK) cJSON_AddStringToObject(json, name, hex);
-    }
-    keel_buf_free(&path);
-    return status;
+    if (!path) return keel_nomem(err, dir);
+    if (!keel_file_exists(path)) return KEEL_OK;
+    KEEL_TRY(keel_file_hash(path, hex, err));
+    cJSON_AddStringToObject(json, name, hex);
+    return KEEL_OK;
 }
 
 /* Of a .gguf file itself; of a folder the weights and the tokenizer. */
@@ -82,8 +78,8 @@ static keel_status add_hashes(keel_cli *cli, const char *path, keel_err *err) {
         return KEEL_OK;
     }
     KEEL_TRY(keel_folder_list(path, suffixes, &cli->arena, &names, &n, err));
-    for (size_t i = 0; i < n; i++) KEEL_TRY(keel_verify_hash(json, path, names[i], err));
-    return keel_verify_hash(json, path, "tokenizer.json", err);
+    for (size_t i = 0; i < n; i++) KEEL_TRY(keel_verify_hash(cli, json, path, names[i], err));
+    return keel_verify_hash(cli, json, path, "tokenizer.json", err);
 }
 
 /* ---- what it computes ---- */
@@ -237,16 +233,21 @@ keel_status keel_verify_decoder(keel_cli *cli, const char *path, keel_err *err) 
 
 /* ---- for people ---- */
 
+void keel_verify_print_tokens(const cJSON *row, const char *label, FILE *out) {
+    const cJSON *token;
+    fprintf(out, "\n%-8s", label);
+    keel_print_line(out, keel_json_text(row, "text", ""), 100);
+    fputs("\ntokens  ", out);
+    cJSON_ArrayForEach (token, keel_json_get(row, "tokens")) {
+        keel_print_line(out, token->valuestring, 0);
+        fputc(' ', out);
+    }
+}
+
 static void print_prompt(const cJSON *prompt, FILE *out) {
     const cJSON *item;
     keel_table table = {.columns = 4};
-    fputs("\nprompt  ", out);
-    keel_print_line(out, keel_json_get(prompt, "text")->valuestring, 100);
-    fputs("\ntokens  ", out);
-    cJSON_ArrayForEach (item, keel_json_get(prompt, "tokens")) {
-        keel_print_line(out, item->valuestring, 0);
-        fputc(' ', out);
-    }
+    keel_verify_print_tokens(prompt, "prompt", out);
     fputs("\n\n", out);
     keel_table_cell(&table, "next");
     keel_table_cell(&table, "id");

@@ -241,7 +241,8 @@ int64_t keel_served_log_start(const keel_served_log *log) {
     return log->start;
 }
 
-void keel_served_log_user(const keel_served_log *log, const char *user, char hash[33]) {
+/* The hash by which a user is kept: 32 hex digits and a 0. */
+static void hash_user(const keel_served_log *log, const char *user, char hash[33]) {
     char hex[65];
     keel_sha256 sum;
     keel_sha256_init(&sum);
@@ -259,7 +260,7 @@ static bool clean_name(const keel_served_log *log, const char **name, const char
     if (failed || clean == *name) return !failed;
     char *own = keel_arena_alloc(arena, strlen(begins) + sizeof hash);
     if (!own) return false;
-    keel_served_log_user(log, *name, hash);
+    hash_user(log, *name, hash);
     snprintf(own, strlen(begins) + sizeof hash, "%s%s", begins, hash);
     *name = own;
     return true;
@@ -270,7 +271,7 @@ static bool clean(const keel_served_log *log, keel_served *served, keel_arena *a
     bool failed = false;
     if (served->user) {
         char hash[33];
-        keel_served_log_user(log, served->user, hash);
+        hash_user(log, served->user, hash);
         served->user = keel_arena_strdup(arena, hash);
         if (!served->user) return false;
     }

@@ -49,8 +49,6 @@ bool keel_served_log_feedback(keel_served_log *log, const keel_feedback *feedbac
 
 /* Which start of a server on this store it is: another number each time. */
 int64_t keel_served_log_start(const keel_served_log *log);
-/* The hash by which a user is kept: 32 hex digits and a 0. */
-void keel_served_log_user(const keel_served_log *log, const char *user, char hash[33]);
 
 typedef struct keel_served_log_state {
     int64_t accepted, requests, feedback; /* taken in; written */

@@ -15,11 +15,9 @@ import os
 import statistics
 import subprocess
 import tempfile
-import time
 
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    os.environ.pop(name, None)
-import llama_cpp as lc  # noqa: E402
+import asked_decoders
+from asked_decoders import lc
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("keel")
@@ -34,80 +32,33 @@ parser.add_argument("--processor", action="store_true")
 args = parser.parse_args()
 FORMATS = ["f32", "int8", "q8_0", "q4_0", "q4_g32"]
 TASKS = [("prefill", 256), ("prefill", 512), ("decode", 1, 24), ("decision",)]
-BEFORE, STATE, CANDIDATES, CANDIDATE = 128, 512, 5, 40
+STATE, CANDIDATES, CANDIDATE = 512, 5, 40
 
 
-class Keel:
+class Keel(asked_decoders.Keel):
     def __init__(self, weights, isa):
-        self.name, self.isa = weights, isa
-        environment = dict(os.environ, OPENBLAS_CORETYPE="Haswell") if isa == "avx2" else os.environ
-        self.process = subprocess.Popen([args.bench, args.folder, weights, str(args.threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        self.bytes = int(self.ask("floor")[1])
-
-    def ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().split()
-
-    def run(self, task):
-        return [float(x) for x in self.ask(" ".join(map(str, task)))[1:3]]
+        super().__init__(args.bench, args.folder, weights, args.threads, **({"OPENBLAS_CORETYPE": "Haswell"} if isa == "avx2" else {}))
+        self.name, self.isa, self.bytes = weights, isa, int(self.ask("floor")[1])
 
     def floor(self):
         return [float(x) for x in self.ask("floor")[3:5]]
 
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
-
-class LlamaCpp:
+class LlamaCpp(asked_decoders.LlamaCpp):
     isa = "llama.cpp"
 
     def __init__(self, weights, file):
+        super().__init__(file, args.threads, 8, 8 * 1024)
         self.name, self.bytes = weights, os.path.getsize(file)
-        self.model = lc.llama_model_load_from_file(file.encode(), lc.llama_model_default_params())
-        params = lc.llama_context_default_params()
-        params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 8 * 1024, 512, 512, 8
-        params.n_threads = params.n_threads_batch = args.threads
-        self.context = lc.llama_init_from_model(self.model, params)
-        vocab = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(self.model))
-        self.id = [(i * 7919 + 13) % (vocab - 200) for i in range(8192)]
-        self.batch = lc.llama_batch_init(512, 0, 8)
 
-    def read(self, rows):
-        """(token, position, sequence, logits?)"""
-        b = self.batch
-        b.n_tokens = len(rows)
-        for i, (token, position, sequence, logits) in enumerate(rows):
-            b.token[i], b.pos[i], b.n_seq_id[i], b.logits[i] = token, position, 1, logits
-            b.seq_id[i][0] = sequence
-        if lc.llama_decode(self.context, b):
-            raise SystemExit("llama_decode failed")
-        lc.llama_get_logits(self.context)
-
-    def run(self, task):
-        memory = lc.llama_get_memory(self.context)
-        lc.llama_memory_clear(memory, True)
-        if task[0] == "decode":
-            self.read([(self.id[t], t, 0, False) for t in range(BEFORE)])
-        lc.llama_synchronize(self.context)
-        wall, processor = time.monotonic(), time.process_time()
-        if task[0] == "prefill":
-            self.read([(self.id[t], t, 0, t == task[1] - 1) for t in range(task[1])])
-        elif task[0] == "decode":
-            for t in range(task[2]):
-                self.read([(self.id[BEFORE + t], BEFORE + t, 0, True)])
-        else:
-            self.read([(self.id[t], t, 0, False) for t in range(STATE)])
-            for i in range(CANDIDATES):
-                lc.llama_memory_seq_cp(memory, 0, i + 1, -1, -1)
-            self.read([(self.id[600 + CANDIDATE * i + t], STATE + t, i + 1, True) for i in range(CANDIDATES) for t in range(CANDIDATE)])
-        lc.llama_synchronize(self.context)
-        return time.monotonic() - wall, time.process_time() - processor
-
-    def close(self):
-        lc.llama_free(self.context)
-        lc.llama_model_free(self.model)
+    def work(self, task):
+        if task[0] != "decision":
+            super().work(task)
+            return
+        self.read([(self.id[t], t, 0, False) for t in range(STATE)])
+        for i in range(CANDIDATES):
+            lc.llama_memory_seq_cp(lc.llama_get_memory(self.context), 0, i + 1, -1, -1)
+        self.read([(self.id[600 + CANDIDATE * i + t], STATE + t, i + 1, True) for i in range(CANDIDATES) for t in range(CANDIDATE)])
 
 
 def shown(values, scale, digits):
@@ -126,8 +77,6 @@ def perplexity(weights, folder):
     return json.loads(done.stdout)["log"]["perplexity"]["value"]
 
 
-QUIET = lc.llama_log_callback(lambda *a: None)
-lc.llama_log_set(QUIET, None)
 which = 1 if args.processor else 0
 with tempfile.TemporaryDirectory() as work:
     all_of_them = [Keel(weights, isa) for isa in args.isa.split(",") for weights in FORMATS]
