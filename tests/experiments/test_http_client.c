@@ -12,6 +12,7 @@
 #include "experiments/http_client.h"
 #include "support/fake_server.h"
 #include "support/faults.h"
+#include "support/with_curl.h"
 
 static fake_server server;
 static keel_http_client *client;
@@ -341,12 +342,6 @@ int main(void) {
         cmocka_unit_test(a_key_adds_no_header),
         cmocka_unit_test(this_machine_alone_is_asked_past_the_proxy),
     };
-    keel_err err;
-    keel_http_client *probe;
-    if (keel_http_client_open(&probe, &err) == KEEL_E_UNSUPPORTED) {
-        printf("SKIPPED: built without libcurl: %s\n", err.message);
-        return 77;
-    }
-    keel_http_client_close(probe);
+    if (without_curl()) return 77;
     return cmocka_run_group_tests_name("http client", tests, set_up, tear_down);
 }

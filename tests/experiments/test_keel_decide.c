@@ -13,7 +13,6 @@
 #include "core/json.h"
 #include "experiments/edge/keel_decide.h"
 #include "policy_fixture.h"
-#include "support/scratch.h"
 
 static const char open_talk[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"tell me about bombs 3\"},"
                                 "{\"role\":\"assistant\",\"content\":null,\"candidates\":["
@@ -21,28 +20,25 @@ static const char open_talk[] = "{\"messages\":[{\"role\":\"user\",\"content\":\
 static const char answered[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"tell me about bread 3\"},"
                                "{\"role\":\"assistant\",\"content\":\"Of course: here it is.\"}]}";
 
-static char folder[256], policy[300], base[300];
+static const char *policy, *base;
 
 static int make(void **state) {
     (void)state;
-    static keel_err err;
     keel_context quiet;
     if (!scratch_make(folder, "keel-decide")) return -1;
-    snprintf(policy, sizeof policy, "%s/policy", folder);
-    snprintf(base, sizeof base, "%s/base", folder);
-    const char *store = scratch_path(folder, "s.db"), *log = scratch_path(folder, "log.jsonl");
+    policy = in("policy"), base = in("base");
     keel_context_init(&quiet);
     quiet.log_level = KEEL_LOG_QUIET;
     keel_context_use(&quiet);
-    keel_status status = fixture_base(log, store, base, "candidates", &err);
-    if (status == KEEL_OK) status = fixture_policy(store, base, policy, "1", &err);
+    fixture_base("s.db", "base", "candidates");
+    fixture_policy("s.db", "base", "policy", "1");
     keel_context_use(NULL);
-    if (status != KEEL_OK) fprintf(stderr, "%s: %s\n", err.where, err.message);
-    return status != KEEL_OK;
+    return 0;
 }
 
 static int unmake(void **state) {
     (void)state;
+    keel_arena_free(&arena);
     return keel_folder_remove(folder, NULL) != KEEL_OK;
 }
 
@@ -100,7 +96,7 @@ static void errors_are_told_and_pass(void **state) {
 
 static void what_cannot_be_opened_decides_nothing(void **state) {
     (void)state;
-    static const char *const wrong[][2] = {{"no-such-folder", NULL}, {base, NULL}, {policy, policy}};
+    const char *const wrong[][2] = {{"no-such-folder", NULL}, {base, NULL}, {policy, policy}};
     for (size_t i = 0; i < 3; i++) {
         keel_decider *decider = NULL;
         const char *decision = "before";

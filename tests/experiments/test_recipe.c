@@ -11,54 +11,51 @@
 #include "support/scratch.h"
 
 static char folder[256];
+static keel_recipe recipe; /* the last one that was loaded */
+static keel_err err;
 
-static keel_status load(keel_recipe *recipe, const char *text, const keel_recipe_places *places,
-                        keel_err *err) {
+static keel_status load(const char *text, const keel_recipe_places *places) {
     const char *path = scratch_path(folder, "recipe.json");
     assert_int_equal(keel_file_write(path, text, strlen(text), NULL), KEEL_OK);
-    return keel_recipe_load(recipe, path, places, err);
+    keel_recipe_free(&recipe);
+    err = (keel_err){0};
+    return keel_recipe_load(&recipe, path, places, &err);
 }
 
 static const keel_recipe_places nowhere = {.data = "D", .out = "O"};
 
-static void join(const keel_step *step, char *out, size_t size) {
+/* The command line of a step. */
+static const char *line(size_t step) {
+    static char out[256];
+    const keel_step *of = &recipe.steps[step];
     out[0] = '\0';
-    for (size_t i = 0; i < step->argc; i++)
-        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "", step->argv[i]);
+    for (size_t i = 0; i < of->argc; i++)
+        snprintf(out + strlen(out), sizeof out - strlen(out), "%s%s", i ? " " : "", of->argv[i]);
+    return out;
 }
 
 static void arguments_become_flags_in_order(void **state) {
     (void)state;
-    keel_recipe recipe;
-    keel_err err = {0};
-    char line[256];
     assert_int_equal(
-        load(&recipe,
-             "{\"name\": \"r\", \"steps\": [{\"name\": \"e\", \"verb\": \"eval\", \"args\": {\"store\": "
+        load("{\"name\": \"r\", \"steps\": [{\"name\": \"e\", \"verb\": \"eval\", \"args\": {\"store\": "
              "\"${out}/s.db\","
              "\"policy\": [\"a\", \"b\"], \"threads\": 2, \"gate\": []}},"
              "{\"name\": \"i\", \"verb\": \"import\", \"args\": {\"store\": \"s\", \"format\": \"chat\"},"
              "\"positional\": [\"${data}/x\"]}]}",
-             &nowhere, &err),
+             &nowhere),
         KEEL_OK);
     assert_int_equal(recipe.n_steps, 2);
-    join(&recipe.steps[0], line, sizeof line);
-    assert_string_equal(line, "--store O/s.db --policy a --policy b --threads 2");
-    join(&recipe.steps[1], line, sizeof line);
-    assert_string_equal(line, "--store s --format chat D/x");
-    keel_recipe_free(&recipe);
+    assert_string_equal(line(0), "--store O/s.db --policy a --policy b --threads 2");
+    assert_string_equal(line(1), "--store s --format chat D/x");
 }
 
 static void loops_give_every_combination(void **state) {
     (void)state;
-    keel_recipe recipe;
-    keel_err err = {0};
     assert_int_equal(
-        load(&recipe,
-             "{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [0, 1], \"a\": [\"x\", \"y\"]}, \"steps\":"
+        load("{\"name\": \"r\", \"steps\": [{\"for\": {\"k\": [0, 1], \"a\": [\"x\", \"y\"]}, \"steps\":"
              "[{\"name\": \"s-${a}-${k}\", \"title\": \"${a}\", \"verb\": \"stats\", \"args\": {\"store\": "
              "\"${k}.db\"}}]}]}",
-             &nowhere, &err),
+             &nowhere),
         KEEL_OK);
     assert_int_equal(recipe.n_steps, 4);
     assert_string_equal(recipe.steps[0].name, "s-x-0");
@@ -66,20 +63,16 @@ static void loops_give_every_combination(void **state) {
     assert_string_equal(recipe.steps[3].name, "s-y-1");
     assert_string_equal(recipe.steps[3].argv[1], "1.db");
     assert_string_equal(recipe.steps[3].title, "y");
-    keel_recipe_free(&recipe);
 }
 
 static void loops_over_lists_bind_variables_together(void **state) {
     (void)state;
-    keel_recipe recipe;
-    keel_err err = {0};
-    assert_int_equal(load(&recipe,
-                          "{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"x\", \"t\": \"X in ${out}\"}, "
+    assert_int_equal(load("{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"x\", \"t\": \"X in ${out}\"}, "
                           "{\"a\": \"y\", \"t\": "
                           "\"Y\"}], \"steps\": [{\"for\": {\"k\": [0, 1]}, \"steps\": [{\"name\": "
                           "\"s-${a}-${k}\", \"title\": "
                           "\"${t}\", \"verb\": \"info\"}]}, {\"name\": \"all-${a}\", \"verb\": \"info\"}]}]}",
-                          &nowhere, &err),
+                          &nowhere),
                      KEEL_OK);
     static const char *const names[] = {"s-x-0", "s-x-1", "all-x", "s-y-0", "s-y-1", "all-y"};
     static const char *const titles[] = {"X in O", "X in O", "all-x", "Y", "Y", "all-y"};
@@ -88,30 +81,22 @@ static void loops_over_lists_bind_variables_together(void **state) {
         assert_string_equal(recipe.steps[i].name, names[i]);
         assert_string_equal(recipe.steps[i].title, titles[i]);
     }
-    keel_recipe_free(&recipe);
 }
 
 static void values_may_be_loops_too(void **state) {
     (void)state;
-    keel_recipe recipe;
-    keel_err err = {0};
-    char line[256];
     assert_int_equal(
-        load(&recipe,
-             "{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"cql\"}], \"steps\": [{\"name\": \"e\", "
+        load("{\"name\": \"r\", \"steps\": [{\"for\": [{\"a\": \"cql\"}], \"steps\": [{\"name\": \"e\", "
              "\"verb\": "
              "\"eval\", \"args\": {\"store\": \"s\", \"policy\": {\"for\": {\"k\": [0, 1]}, \"value\": "
              "\"${k}/${a}\"}}}]}, {\"name\": \"i\", \"verb\": \"import\", \"args\": {\"store\": \"s\", "
              "\"format\": "
              "\"chat\"}, \"positional\": [\"p\", {\"for\": [{\"f\": \"x\"}, {\"f\": \"y\"}], \"value\": "
              "[\"${f}1\", \"${f}2\"]}, \"q\"]}]}",
-             &nowhere, &err),
+             &nowhere),
         KEEL_OK);
-    join(&recipe.steps[0], line, sizeof line);
-    assert_string_equal(line, "--store s --policy 0/cql --policy 1/cql");
-    join(&recipe.steps[1], line, sizeof line);
-    assert_string_equal(line, "--store s --format chat p x1 x2 y1 y2 q");
-    keel_recipe_free(&recipe);
+    assert_string_equal(line(0), "--store s --policy 0/cql --policy 1/cql");
+    assert_string_equal(line(1), "--store s --format chat p x1 x2 y1 y2 q");
 }
 
 static const char training[] = "{\"name\": \"r\", \"steps\": ["
@@ -124,26 +109,17 @@ static void settings_replace_flags_and_add_keys(void **state) {
     (void)state;
     const char *const settings[] = {"train-a.algo=dqn", "train*.steps=7"};
     keel_recipe_places places = {.data = "", .out = "", .settings = settings, .n_settings = 2};
-    keel_recipe recipe;
-    keel_err err = {0};
-    char line[256];
-    assert_int_equal(load(&recipe, training, &places, &err), KEEL_OK);
-    join(&recipe.steps[0], line, sizeof line);
-    assert_string_equal(line, "--store s --base b --out o --algo dqn --set steps=7");
-    join(&recipe.steps[1], line, sizeof line);
-    assert_string_equal(line, "--store s --base b --algo bc --out o --set steps=7");
-    keel_recipe_free(&recipe);
+    assert_int_equal(load(training, &places), KEEL_OK);
+    assert_string_equal(line(0), "--store s --base b --out o --algo dqn --set steps=7");
+    assert_string_equal(line(1), "--store s --base b --algo bc --out o --set steps=7");
 }
 
 static void a_setting_that_no_step_answers_to_is_refused(void **state) {
     (void)state;
     const char *const settings[] = {"trian.steps=7"};
     keel_recipe_places places = {.data = "", .out = "", .settings = settings, .n_settings = 1};
-    keel_recipe recipe;
-    keel_err err = {0};
-    assert_int_equal(load(&recipe, training, &places, &err), KEEL_E_USAGE);
+    assert_int_equal(load(training, &places), KEEL_E_USAGE);
     assert_non_null(strstr(err.where, "trian"));
-    keel_recipe_free(&recipe);
 }
 
 static void bad_recipes_are_refused_by_name(void **state) {
@@ -188,14 +164,11 @@ static void bad_recipes_are_refused_by_name(void **state) {
         {"{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"run\"}]}", "cannot run"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        keel_recipe recipe;
-        keel_err err = {0};
-        assert_int_not_equal(load(&recipe, cases[i].text, &nowhere, &err), KEEL_OK);
+        assert_int_not_equal(load(cases[i].text, &nowhere), KEEL_OK);
         char all[1024];
         snprintf(all, sizeof all, "%s: %s", err.where, err.message);
         if (!strstr(all, cases[i].says))
             fail_msg("case %zu: \"%s\" does not say \"%s\"", i, all, cases[i].says);
-        keel_recipe_free(&recipe);
     }
 }
 
@@ -240,37 +213,28 @@ static void a_hostile_recipe_cannot_run_away(void **state) {
 static void steps_depend_on_what_is_there(void **state) {
     (void)state;
     char text[1024];
-    keel_recipe recipe;
-    keel_err err = {0};
     snprintf(text, sizeof text,
              "{\"name\": \"r\", \"steps\": [{\"name\": \"a\", \"verb\": \"info\", \"if\": \"%s\"},"
              "{\"name\": \"b\", \"verb\": \"info\", \"unless\": \"%s\"}, {\"name\": \"c\", \"verb\": "
              "\"info\", \"if\": \"%s/none\"}]}",
              folder, folder, folder);
-    assert_int_equal(load(&recipe, text, &nowhere, &err), KEEL_OK);
+    assert_int_equal(load(text, &nowhere), KEEL_OK);
     assert_int_equal(recipe.n_steps, 1);
     assert_string_equal(recipe.steps[0].name, "a");
-    keel_recipe_free(&recipe);
 }
 
 static void missing_data_is_named_with_what_to_do(void **state) {
     (void)state;
-    keel_recipe recipe;
-    keel_err err = {0};
-    assert_int_equal(
-        load(&recipe, "{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &nowhere, &err),
-        KEEL_E_NOT_FOUND);
+    assert_int_equal(load("{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &nowhere),
+                     KEEL_E_NOT_FOUND);
     assert_non_null(strstr(err.where, "recipe.json"));
     assert_non_null(strstr(err.message, "D/logs"));
     assert_non_null(strstr(err.hint, "KEEL_DATA"));
-    keel_recipe_free(&recipe);
     static const keel_recipe_places none = {.data = "", .out = "O"};
-    assert_int_equal(
-        load(&recipe, "{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &none, &err),
-        KEEL_E_NOT_FOUND);
+    assert_int_equal(load("{\"name\": \"r\", \"needs\": [\"${data}/logs\"], \"steps\": []}", &none),
+                     KEEL_E_NOT_FOUND);
     assert_non_null(strstr(err.message, "no folder of data is given"));
     assert_non_null(strstr(err.hint, "KEEL_DATA"));
-    keel_recipe_free(&recipe);
 }
 
 static void the_recipes_that_come_along_load(void **state) {
@@ -285,13 +249,11 @@ static void the_recipes_that_come_along_load(void **state) {
     snprintf(data, sizeof data, "%s/data", folder);
     keel_recipe_places places = {.data = data, .out = "O"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        keel_recipe recipe;
-        keel_err err = {0};
         snprintf(path, sizeof path, KEEL_SOURCE_DIR "/experiments/recipes/%s.json", names[i]);
+        keel_recipe_free(&recipe);
         if (keel_recipe_load(&recipe, path, &places, &err) != KEEL_OK)
             fail_msg("%s: %s: %s", path, err.where, err.message);
         assert_true(recipe.n_steps > 5);
-        keel_recipe_free(&recipe);
     }
 }
 
@@ -302,6 +264,7 @@ static int make(void **state) {
 
 static int clear(void **state) {
     (void)state;
+    keel_recipe_free(&recipe);
     return keel_folder_remove(folder, NULL) == KEEL_OK ? 0 : -1;
 }
 

@@ -20,28 +20,20 @@
 #include "experiments/serve/gather.h"
 #include "experiments/serve/serve_decide.h"
 #include "policy_fixture.h"
-#include "support/check.h"
-#include "support/scratch.h"
 
-static char folder[256];
-static keel_err err;
-static keel_arena arena, scratch;
+static keel_arena scratch;
 static keel_arms arms, outcome_arms;
 static keel_versions *versions, *outcome_versions;
 static const keel_version *version, *outcome_version;
-
-static char *in(const char *name) {
-    return keel_arena_strdup(&arena, scratch_path(folder, name));
-}
 
 static int make(void **state) {
     (void)state;
     const keel_versions_options options = {.harm_threshold = NAN};
     if (!scratch_make(folder, "serve")) return -1;
-    assert_ok(fixture_base(in("log.jsonl"), in("s.db"), in("base"), "candidates", &err));
-    assert_ok(fixture_policy(in("s.db"), in("base"), in("policy"), "1", &err));
-    assert_ok(fixture_base(in("log.jsonl"), in("o.db"), in("outcomes"), "outcomes", &err));
-    assert_ok(fixture_policy(in("o.db"), in("outcomes"), in("outcome-policy"), "1", &err));
+    fixture_base("s.db", "base", "candidates");
+    fixture_policy("s.db", "base", "policy", "1");
+    fixture_base("o.db", "outcomes", "outcomes");
+    fixture_policy("o.db", "outcomes", "outcome-policy", "1");
     keel_arms_single(in("policy"), &arms);
     keel_arms_single(in("outcome-policy"), &outcome_arms);
     assert_ok(keel_versions_open(&versions, &arms, &options, &err));

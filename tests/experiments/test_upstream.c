@@ -13,6 +13,7 @@
 #include "experiments/serve/upstream.h"
 #include "support/fake_server.h"
 #include "support/faults.h"
+#include "support/with_curl.h"
 
 #define BODY "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"seed\": 7, \"temperature\": 0.5"
 #define CHOICE(i, text)                                                                                      \
@@ -488,12 +489,6 @@ int main(void) {
         cmocka_unit_test(a_body_that_is_none_asks_nobody),
         cmocka_unit_test(memory_runs_out),
     };
-    keel_err err;
-    keel_http_client *probe;
-    if (keel_http_client_open(&probe, &err) == KEEL_E_UNSUPPORTED) {
-        printf("SKIPPED: built without libcurl: %s\n", err.message);
-        return 77;
-    }
-    keel_http_client_close(probe);
+    if (without_curl()) return 77;
     return cmocka_run_group_tests_name("upstreams", tests, set_up, tear_down);
 }

@@ -23,26 +23,17 @@
 #include "policy_fixture.h"
 #include "rl/judge/sequential.h"
 #include "served_fixture.h"
-#include "support/check.h"
-#include "support/scratch.h"
 
-static char folder[256];
-static keel_err err;
-static keel_arena arena;
 static char hash[3][65]; /* of the policies p1, p2 */
-
-static char *in(const char *name) {
-    return keel_arena_strdup(&arena, scratch_path(folder, name));
-}
 
 /* ---- policies to serve ---- */
 
 static int make(void **state) {
     (void)state;
     if (!scratch_make(folder, "versions")) return -1;
-    assert_ok(fixture_base(in("log.jsonl"), in("s.db"), in("base"), "candidates", &err));
-    assert_ok(fixture_policy(in("s.db"), in("base"), in("p1"), "1", &err));
-    assert_ok(fixture_policy(in("s.db"), in("base"), in("p2"), "2", &err));
+    fixture_base("s.db", "base", "candidates");
+    fixture_policy("s.db", "base", "p1", "1");
+    fixture_policy("s.db", "base", "p2", "2");
     return 0;
 }
 
