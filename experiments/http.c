@@ -109,8 +109,11 @@ static void put_or_null(keel_buf *buf, const char *text) {
 void keel_http_error(keel_http_response *response, int status, const char *param, const char *code,
                      const char *message) {
     begin_error(response, status);
+    keel_buf text = {0}; /* clients print the message alone */
+    keel_buf_format(&text, "%s%s%s", param ? param : "", param ? ": " : "", message);
     keel_buf_text(&response->body, "{\"message\":");
-    keel_json_put_string(&response->body, message);
+    keel_json_put_string(&response->body, text.failed || !text.data ? message : text.data);
+    keel_buf_free(&text);
     keel_buf_format(&response->body, ",\"type\":\"%s\",\"param\":", type_of(status));
     put_or_null(&response->body, param);
     keel_buf_text(&response->body, ",\"code\":");

@@ -109,8 +109,8 @@ function showItem(next) {
     showTurns(item.turns);
     show(at("response"), item.response.text);
     plain("cut", item.response.left_out ? `${item.response.left_out} bytes more are not shown` : "");
-    at("risk-as-is").textContent = item.risk === "unknown" ? "not said" : `as it is: ${item.risk}`;
-    at("completed-as-is").textContent = item.completed === "unknown" ? "not said" : `as it is: ${item.completed}`;
+    at("risk-as-is").textContent = item.risk === "unknown" ? "not said" : `unchanged: ${item.risk}`;
+    at("completed-as-is").textContent = item.completed === "unknown" ? "not said" : `unchanged: ${item.completed}`;
     choose("risk", item.said?.risk ?? "unknown");
     choose("completed", item.said?.completed ?? "unknown");
     at("note").value = item.said?.note ?? "";

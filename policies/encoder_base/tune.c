@@ -453,7 +453,7 @@ static reading_totals total_reading(const keel_encoder_tuning *tuning) {
  * vocabulary a good part. */
 static const double much_unknown = 0.05;
 
-/* What of a log an encoder cannot read, said before it is tuned for minutes. */
+/* What of a log an encoder cannot read, and how often it is tuned: said before minutes of it. */
 static void warn_of_reading(const keel_encoder_tuning *tuning) {
     const reading_totals sum = total_reading(tuning);
     const size_t most = tuning->model->bert->config.max_tokens;
@@ -471,6 +471,13 @@ static void warn_of_reading(const keel_encoder_tuning *tuning) {
         keel_log(KEEL_LOG_INFO,
                  "note: candidates of %zu of %zu decisions are cut: candidate_tokens goes up to %zu",
                  sum.cut_candidates, tuning->n, most);
+    const int64_t folds = tuning->model->config.folds;
+    if (folds > 0)
+        keel_log(
+            KEEL_LOG_INFO,
+            "sft: the encoder is tuned %lld times: once without each of %lld folds, and once on everything "
+            "(fewer folds or epochs take less time)",
+            (long long)folds + 1, (long long)folds);
 }
 
 static void write_report(const keel_encoder_tuning *tuning, const keel_encoder_trained *trained,

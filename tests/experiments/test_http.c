@@ -284,9 +284,10 @@ static void errors_have_the_shape_of_openais(void **state) {
     (void)state;
     keel_http_response response = {0};
     keel_http_error(&response, 400, "messages", NULL, "say \"who\"");
-    assert_string_equal(response.body.data,
-                        "{\"error\":{\"message\":\"say \\\"who\\\"\",\"type\":\"invalid_request_error\","
-                        "\"param\":\"messages\",\"code\":null}}\n");
+    assert_string_equal(
+        response.body.data,
+        "{\"error\":{\"message\":\"messages: say \\\"who\\\"\",\"type\":\"invalid_request_error\","
+        "\"param\":\"messages\",\"code\":null}}\n");
     keel_http_error(&response, 429, NULL, "queue_full", "later");
     assert_string_equal(response.body.data, "{\"error\":{\"message\":\"later\",\"type\":\"rate_limit_error\","
                                             "\"param\":null,\"code\":\"queue_full\"}}\n");
