@@ -294,6 +294,8 @@ static keel_status list_entry(listing *to, int folder, const char *below, const 
     const bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (dots || fstatat(folder, name, &info, 0) != 0) return KEEL_OK;
     const bool inner = S_ISDIR(info.st_mode) && depth > 0;
+    if (inner && fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode))
+        return KEEL_OK;
     if (!inner && (!S_ISREG(info.st_mode) || !has_suffix(name, to->suffixes))) return KEEL_OK;
     const char *full = *below ? keel_path_join(to->arena, below, name) : keel_arena_strdup(to->arena, name);
     if (full && inner) return list_below(to, full, depth - 1, err);

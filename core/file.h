@@ -51,7 +51,8 @@ keel_status keel_folder_make(const char *path, keel_err *err); /* with parents; 
  * list; NULL list: all). Names in the arena. */
 keel_status keel_folder_list(const char *path, const char *const *suffixes, keel_arena *arena,
                              const char ***names, size_t *count, keel_err *err);
-/* The same with those in its folders, four deep: "1_Pooling/config.json". */
+/* The same with those in its folders, four deep: "1_Pooling/config.json". Links to folders, which may lead
+ * back, are not followed; those to files are. */
 keel_status keel_folder_list_deep(const char *path, const char *const *suffixes, keel_arena *arena,
                                   const char ***names, size_t *count, keel_err *err);
 

@@ -489,6 +489,27 @@ static void paths_join_with_one_slash(void **state) {
     keel_arena_free(&arena);
 }
 
+/* Twenty links back would be 160,000 folders four deep. */
+static void a_deep_list_does_not_go_in_circles(void **state) {
+    (void)state;
+    keel_arena arena = {0};
+    const char **names;
+    size_t count = 0;
+    assert_int_equal(keel_folder_make(in("round/sub"), NULL), KEEL_OK);
+    put_text("round/sub/file", "");
+    assert_int_equal(symlink("sub/file", in("round/link")), 0);
+    for (int i = 0; i < 20; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "round/back-%d", i);
+        assert_int_equal(symlink(".", in(name)), 0);
+    }
+    assert_int_equal(keel_folder_list_deep(in("round"), NULL, &arena, &names, &count, NULL), KEEL_OK);
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "link");
+    assert_string_equal(names[1], "sub/file");
+    keel_arena_free(&arena);
+}
+
 /* One pass over everything here that allocates. */
 static keel_status read_all_ways(void) {
     keel_buf buf = {0};
@@ -565,6 +586,7 @@ int main(void) {
         cmocka_unit_test(a_failed_write_keeps_the_old_file),
         cmocka_unit_test(a_write_does_not_follow_a_planted_link),
         cmocka_unit_test(a_folder_lists_the_sorted_files_that_end_in_a_suffix),
+        cmocka_unit_test(a_deep_list_does_not_go_in_circles),
         cmocka_unit_test(a_folder_appears_whole_at_commit_and_replaces_the_older_one),
         cmocka_unit_test(an_abandoned_folder_leaves_no_trace_and_a_stale_one_is_swept),
         cmocka_unit_test(a_commit_killed_between_its_renames_gives_the_older_folder_back),
