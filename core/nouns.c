@@ -110,3 +110,13 @@ int64_t keel_conversation_group_hash(const keel_conversation *conversation) {
 uint64_t keel_conversation_name_hash(const keel_conversation *conversation) {
     return keel_hash64_texts(or_empty(conversation->source), or_empty(conversation->external_id), 0);
 }
+
+static bool same_text(const char *a, const char *b) {
+    return strcmp(or_empty(a), or_empty(b)) == 0;
+}
+
+bool keel_candidate_among(const keel_candidate *candidates, size_t n, const keel_candidate *one) {
+    for (size_t i = 0; i < n; i++)
+        if (same_text(candidates[i].text, one->text) && same_text(candidates[i].act, one->act)) return true;
+    return false;
+}

@@ -159,6 +159,10 @@ typedef enum keel_action_space {
     KEEL_SPACE_OUTCOMES = 2    /* comply, answer in part, refuse: for plain logs of one response a decision */
 } keel_action_space;
 
+/* Whether one of the candidates [n] says what this one says: the same text and act. NULL is the empty text.
+ */
+bool keel_candidate_among(const keel_candidate *candidates, size_t n, const keel_candidate *one);
+
 /* Names as they stand in files and on the command line; the parsers return false for an unknown name. */
 const char *keel_risk_name(keel_risk risk);
 const char *keel_role_name(keel_role role);

@@ -42,6 +42,16 @@ void keel_softmax(const keel_real *x, size_t count, keel_real *out) {
     keel__softmax(x, NULL, count, out);
 }
 
+double keel_cosine(const float *x, const float *y, size_t n) {
+    double xy = 0, xx = 0, yy = 0;
+    for (size_t i = 0; i < n; i++) {
+        xy += (double)x[i] * (double)y[i];
+        xx += (double)x[i] * (double)x[i];
+        yy += (double)y[i] * (double)y[i];
+    }
+    return xy / fmax(sqrt(xx) * sqrt(yy), 1e-12);
+}
+
 /* Four rows at a time, added one after the other: the sum passes through memory once for all four, and their
  * reads, which are what takes the time, overlap. */
 KEEL_SIMD static void add_four(const keel_real *const row[4], const keel_real *weight, size_t cols,

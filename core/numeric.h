@@ -15,6 +15,8 @@ keel_real keel__softmax(const keel_real *x, const uint8_t *mask, size_t count, k
 
 void keel_log_softmax(const keel_real *x, size_t count, keel_real *out); /* may be in place */
 void keel_softmax(const keel_real *x, size_t count, keel_real *out);
+/* x y / (|x| |y|); 0 where one is all zeros. */
+double keel_cosine(const float *x, const float *y, size_t n);
 /* False where a number is not finite. */
 bool keel_all_finite(const keel_real *x, size_t count);
 /* The largest of x; count at least 1. */

@@ -365,6 +365,29 @@ keel_status keel_safetensors_check(const keel_safetensors *file, const char *nam
     return KEEL_OK;
 }
 
+keel_named_tensor keel_named_tensor_of(const char *name, keel_dtype dtype, size_t rows, size_t cols,
+                                       const void *data) {
+    return (keel_named_tensor){.name = name,
+                               .dtype = dtype,
+                               .n_dims = cols ? 2 : 1,
+                               .shape = {rows, cols},
+                               .data = data,
+                               .bytes = rows * (cols ? cols : 1) * dtypes[dtype_row(dtype)].size};
+}
+
+keel_status keel_safetensors_take(const keel_safetensors *file, const keel_named_tensor *to, keel_err *err) {
+    const keel_named_tensor *have = keel_safetensors_find(file, to->name);
+    if (!have || have->dtype != to->dtype || have->n_dims != to->n_dims || have->bytes != to->bytes ||
+        memcmp(have->shape, to->shape, to->n_dims * sizeof *to->shape) != 0)
+        return keel_fail(err, KEEL_E_INVALID, file->path,
+                         "tensor \"%s\" is missing or of another type or shape", to->name);
+    if (!keel_safetensors_finite(have))
+        return keel_fail(err, KEEL_E_INVALID, file->path, "tensor \"%s\" holds numbers that are not finite",
+                         to->name);
+    if (to->bytes) memcpy((void *)(uintptr_t)to->data, have->data, to->bytes);
+    return KEEL_OK;
+}
+
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err) {
     KEEL_TRY(keel_safetensors_check(file, name, shape, n_dims, err));

@@ -26,6 +26,10 @@ typedef struct keel_named_tensor {
     size_t bytes;
 } keel_named_tensor;
 
+/* Of numbers in memory: [rows, cols], or [rows] where cols is 0. */
+keel_named_tensor keel_named_tensor_of(const char *name, keel_dtype dtype, size_t rows, size_t cols,
+                                       const void *data);
+
 typedef struct keel_safetensors {
     keel_buf file; /* owns everything the tensors point to, but the names */
     keel_arena names;
@@ -56,6 +60,9 @@ keel_status keel_safetensors_check(const keel_safetensors *file, const char *nam
 /* Copies such a tensor, of finite numbers, into out, F16 and BF16 made wider. */
 keel_status keel_safetensors_copy(const keel_safetensors *file, const char *name, const size_t *shape,
                                   size_t n_dims, float *out, keel_err *err);
+/* Copies the tensor of exactly this name, type and shape, of finite numbers, to where `to` points: data of a
+ * writer's tensor, which are read into here. Else KEEL_E_INVALID. */
+keel_status keel_safetensors_take(const keel_safetensors *file, const keel_named_tensor *to, keel_err *err);
 void keel_safetensors_free(keel_safetensors *file);
 
 /* Atomic. metadata: pairs key, value, ..., NULL-terminated, or NULL. Data of more tensors than fit in memory

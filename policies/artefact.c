@@ -130,8 +130,7 @@ static keel_status not_an_artefact(const char *dir, keel_err *err) {
         keel_fail(err, KEEL_E_NOT_FOUND, dir, "this is not an artefact: it has no %s", manifest_name);
     else
         keel_fail(err, KEEL_E_NOT_FOUND, dir, "there is no such folder");
-    keel_hint(err, "give a folder that `keel sft --out` or `keel train --out` wrote");
-    return KEEL_E_NOT_FOUND;
+    return keel_hint(err, "give a folder that `keel sft --out` or `keel train --out` wrote");
 }
 
 static keel_status check_kind(const cJSON *manifest, const char *dir, const char *path, const char *kind,
@@ -151,8 +150,7 @@ static keel_status check_kind(const cJSON *manifest, const char *dir, const char
                          MANIFEST_VERSION, version);
     if (strcmp(found, kind) == 0) return KEEL_OK;
     keel_fail(err, KEEL_E_CONFLICT, dir, "expected a %s, but this folder holds a %s (%s)", kind, found, type);
-    keel_hint(err, "`keel sft` writes bases, `keel train` writes policies");
-    return KEEL_E_CONFLICT;
+    return keel_hint(err, "`keel sft` writes bases, `keel train` writes policies");
 }
 
 /* A hostile name could lead out of the folder. */

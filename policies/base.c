@@ -180,7 +180,10 @@ keel_status keel_base_open(keel_base **out, const char *path, keel_err *err) {
 }
 
 void keel_base_close(keel_base *base) {
-    if (base) base->kind->close(base);
+    if (!base) return;
+    keel_base *beside = base->beside;
+    base->kind->close(base);
+    keel_base_close(beside);
 }
 
 /* ---- use ---- */
@@ -212,24 +215,12 @@ static keel_status check_item(const keel_base *base, const keel_base_item *item,
     return KEEL_OK;
 }
 
-static bool same_text(const char *a, const char *b) {
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool is_candidate(const keel_decision *decision, const keel_candidate *fixed) {
-    for (size_t i = 0; i < decision->n_candidates; i++)
-        if (same_text(decision->candidates[i].text, fixed->text) &&
-            same_text(decision->candidates[i].act, fixed->act))
-            return true;
-    return false;
-}
-
 /* A fixed answer that the decision has as a candidate is one action, not two: that candidate. */
 static keel_status offer_once(const keel_base *base, const keel_decision *decision, keel_features *features,
                               keel_arena *scratch, keel_err *err) {
     float *prior = NULL;
     for (size_t i = 0; i < base->n_fixed; i++) {
-        if (!is_candidate(decision, &base->fixed[i])) continue;
+        if (!keel_candidate_among(decision->candidates, decision->n_candidates, &base->fixed[i])) continue;
         if (!prior) prior = keel_arena_alloc(scratch, features->n_actions * sizeof *prior);
         if (!prior) return keel_nomem(err, "base");
         if (features->log_prior != prior)
@@ -277,6 +268,7 @@ static keel_status read_place(const keel_base *base, const keel_conversation *co
                               const keel_features *features, bool seen, keel_arena *scratch,
                               const int32_t **dim, const float **weight, size_t *n, keel_err *err) {
     keel_features encoded;
+    if (base->beside && base->beside->kind->place) base = base->beside;
     if (base->kind->place)
         return base->kind->place(base, conversation, decision, seen, scratch, dim, weight, n, err);
     if (features) return place_features(features, scratch, dim, weight, n, err);
@@ -339,7 +331,9 @@ static keel_status fail_unsupported(const keel_base *base, const char *what, kee
 
 keel_status keel_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
     if (!base->kind->compress) return fail_unsupported(base, "cannot be made smaller", err);
-    return base->kind->compress(base, job, err);
+    KEEL_TRY(base->kind->compress(base, job, err));
+    return base->beside && base->beside->kind->compress ? keel_base_compress(base->beside, job, err)
+                                                        : KEEL_OK;
 }
 
 keel_status keel_base_propose(const keel_base *base, const keel_proposal_item *items, size_t n,
@@ -402,6 +396,7 @@ keel_status keel_base_evidence_of(const keel_base *base, const keel_conversation
     const size_t n = keel_base_n_actions(base, &conversation->decisions[decision]);
     if (action != SIZE_MAX && action >= n)
         return keel_fail(err, KEEL_E_INVALID, "base", "action %zu: the decision has %zu", action, n);
+    if (base->beside) base = base->beside;
     if (!base->kind->evidence) return KEEL_OK;
     return base->kind->evidence(base, conversation, decision, action, arena, out, err);
 }

@@ -284,6 +284,9 @@ struct keel_base {
      * action n_candidates + i is fixed[i]. Text, outcome and act alone. */
     size_t n_fixed;
     const keel_candidate *fixed;
+    /* An n-gram base that the kind put beside its model (policies/beside.h), or NULL: places and evidence are
+     * its, and it is closed, and made smaller, with the base. */
+    keel_base *beside;
 };
 
 /* spec: the name of a kind, the folder of a base, or a model that a kind starts from.

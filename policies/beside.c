@@ -52,13 +52,20 @@ keel_status keel_beside_load(keel_base **out, const char *dir, keel_err *err) {
     return status;
 }
 
-bool keel_beside_fits(const keel_base *beside, const keel_base *base) {
-    bool fits =
+static bool fits(const keel_base *beside, const keel_base *base) {
+    bool same =
         beside->space == base->space && beside->n_acts == base->n_acts && beside->n_fixed == base->n_fixed;
-    for (size_t i = 0; fits && i < base->n_acts; i++) fits = strcmp(beside->acts[i], base->acts[i]) == 0;
-    for (size_t i = 0; fits && i < base->n_fixed; i++)
-        fits = strcmp(beside->fixed[i].text, base->fixed[i].text) == 0;
-    return fits;
+    for (size_t i = 0; same && i < base->n_acts; i++) same = strcmp(beside->acts[i], base->acts[i]) == 0;
+    for (size_t i = 0; same && i < base->n_fixed; i++)
+        same = strcmp(beside->fixed[i].text, base->fixed[i].text) == 0;
+    return same;
+}
+
+keel_status keel_beside_join(keel_base *base, keel_base *beside, keel_err *err) {
+    base->beside = beside;
+    return !beside || fits(beside, base) ? KEEL_OK
+                                         : keel_fail(err, KEEL_E_INVALID, base->kind->type,
+                                                     "the n-gram base beside it is over other answers");
 }
 
 size_t keel_beside_put(const float *features, size_t n, double length, float *out) {

@@ -23,7 +23,8 @@ keel_status keel_beside_save(const keel_base *beside, const char *dir, keel_err 
 keel_status keel_beside_load(keel_base **out, const char *dir, keel_err *err);
 /* Its features [n] at the head of `out`, or, where there is none (NULL), a length alone; returns how many. */
 size_t keel_beside_put(const float *features, size_t n, double length, float *out);
-/* Whether it is over the same answers as the base: space, acts and fixed answers by their names. */
-bool keel_beside_fits(const keel_base *beside, const keel_base *base);
+/* Puts it beside the base (keel_base.beside), which owns it from now on, even on failure. NULL: none.
+ * KEEL_E_INVALID where it is over other answers: space, acts and fixed answers by their names. */
+keel_status keel_beside_join(keel_base *base, keel_base *beside, keel_err *err);
 
 #endif

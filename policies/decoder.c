@@ -6,6 +6,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "policies/transformer/llama_run.h"
+#include "policies/transformer/llama_text.h"
 #include "policies/transformer/peft.h"
 
 struct keel_decoder {
@@ -163,15 +164,10 @@ keel_status keel_decoder_convert(const char *from, const char *to, const char *w
 
 keel_status keel_decoder_read(const keel_decoder *decoder, const char *text, bool marks, keel_arena *arena,
                               int32_t **ids, size_t *n, keel_err *err) {
-    const keel_llama_config *c = &decoder->llama->config;
     keel_tokens tokens;
-    KEEL_TRY(keel_tokenizer_encode(decoder->llama->tokenizer, text, marks, arena, &tokens, err));
-    *ids = keel_arena_alloc(arena, (tokens.count + 1) * sizeof **ids);
-    if (!*ids) return keel_nomem(err, "decoder");
-    *n = 0;
-    if (c->adds_bos && c->bos >= 0) (*ids)[(*n)++] = c->bos;
-    if (tokens.count) memcpy(*ids + *n, tokens.id, tokens.count * sizeof **ids);
-    *n += tokens.count;
+    KEEL_TRY(keel_llama_read_text(decoder->llama, text, marks, arena, &tokens, err));
+    *ids = tokens.id;
+    *n = tokens.count;
     return KEEL_OK;
 }
 
@@ -227,15 +223,10 @@ static keel_status find_missing(size_t talk, const char *text, keel_arena *arena
 
 static keel_status render(const keel_llama *llama, size_t talk, const cJSON *messages, const cJSON *tools,
                           keel_arena *arena, const char **out, keel_err *err) {
-    const keel_llama_config *c = &llama->config;
-    const keel_chat_request request = {
-        .messages = messages,
-        .tools = tools,
-        .generation_prompt = !talks[talk].answered,
-        .bos = c->bos >= 0 ? keel_tokenizer_token(llama->tokenizer, c->bos) : NULL,
-        .eos = c->n_eos ? keel_tokenizer_token(llama->tokenizer, c->eos[0]) : NULL};
+    keel_chat_request request = keel_llama_request(llama, messages, !talks[talk].answered);
     keel_span *spans;
     size_t n;
+    request.tools = tools;
     return talks[talk].answered ? keel_chat_template_spans(llama->chat, &request, arena, out, &spans, &n, err)
                                 : keel_chat_template_render(llama->chat, &request, arena, out, err);
 }

@@ -395,8 +395,7 @@ keel_status keel_policy_check_base(const keel_policy *policy, const keel_base *b
     if (strcmp(policy->base_hash, base->hash) == 0) return KEEL_OK;
     keel_fail(err, KEEL_E_CONFLICT, "policy", "it was trained on base %.64s, but the base given is %.64s",
               policy->base_hash, base->hash);
-    keel_hint(err, "give the base the policy was trained on, or train a policy on this one");
-    return KEEL_E_CONFLICT;
+    return keel_hint(err, "give the base the policy was trained on, or train a policy on this one");
 }
 
 keel_status keel_policy_rebind(keel_policy *policy, const keel_base *base, keel_err *err) {

@@ -72,24 +72,9 @@ static char *packed_name(const keel_param *param, keel_arena *arena) {
 static size_t list_familiar(const keel_familiar *familiar, keel_named_tensor out[3]) {
     const size_t total = familiar->n ? (size_t)familiar->first[familiar->n] : 0;
     if (!familiar->n) return 0;
-    out[0] = (keel_named_tensor){.name = "familiar.first",
-                                 .dtype = KEEL_I32,
-                                 .n_dims = 1,
-                                 .shape = {familiar->n + 1},
-                                 .data = familiar->first,
-                                 .bytes = (familiar->n + 1) * sizeof(int32_t)};
-    out[1] = (keel_named_tensor){.name = "familiar.dim",
-                                 .dtype = KEEL_I32,
-                                 .n_dims = 1,
-                                 .shape = {total},
-                                 .data = familiar->dim,
-                                 .bytes = total * sizeof(int32_t)};
-    out[2] = (keel_named_tensor){.name = "familiar.weight",
-                                 .dtype = KEEL_F32,
-                                 .n_dims = 1,
-                                 .shape = {total},
-                                 .data = familiar->weight,
-                                 .bytes = total * sizeof(float)};
+    out[0] = keel_named_tensor_of("familiar.first", KEEL_I32, familiar->n + 1, 0, familiar->first);
+    out[1] = keel_named_tensor_of("familiar.dim", KEEL_I32, total, 0, familiar->dim);
+    out[2] = keel_named_tensor_of("familiar.weight", KEEL_F32, total, 0, familiar->weight);
     return 3;
 }
 
@@ -97,13 +82,10 @@ static keel_status describe(const keel_policy *policy, size_t i, keel_arena *are
                             keel_err *err) {
     const keel_param *param = &policy->net.params.table[i];
     const bool packed = policy->packed && policy->packed[i];
-    *out = (keel_named_tensor){.name = packed ? packed_name(param, arena) : param->name,
-                               .dtype = packed ? KEEL_U8 : KEEL_F32,
-                               .n_dims = 2,
-                               .shape = {param->rows, packed ? keel_packed_row(param->cols) : param->cols},
-                               .data = keel_params_at(&policy->net.params, i),
-                               .bytes = param->rows * param->cols * sizeof(float)};
-    if (packed) out->data = policy->packed[i], out->bytes = packed_bytes(param);
+    *out = packed ? keel_named_tensor_of(packed_name(param, arena), KEEL_U8, param->rows,
+                                         keel_packed_row(param->cols), policy->packed[i])
+                  : keel_named_tensor_of(param->name, KEEL_F32, param->rows, param->cols,
+                                         keel_params_at(&policy->net.params, i));
     return out->name ? KEEL_OK : keel_nomem(err, "policy");
 }
 
@@ -466,16 +448,6 @@ static size_t count_entries(const keel_policy *policy, const keel_safetensors *f
     return policy->familiar.n && dim && dim->n_dims == 1 ? dim->shape[0] : 0;
 }
 
-static keel_status copy_integers(const keel_safetensors *file, const char *name, size_t n, int32_t *out,
-                                 keel_err *err) {
-    const keel_named_tensor *tensor = keel_safetensors_find(file, name);
-    if (!tensor || tensor->dtype != KEEL_I32 || tensor->n_dims != 1 || tensor->shape[0] != n)
-        return keel_fail(err, KEEL_E_INVALID, file->path, "expected %zu whole numbers of 32 bits as \"%s\"",
-                         n, name);
-    if (n) memcpy(out, tensor->data, n * sizeof *out);
-    return KEEL_OK;
-}
-
 static keel_status load_familiar(keel_policy *policy, const keel_safetensors *file, keel_err *err) {
     const size_t n = policy->familiar.n, total = count_entries(policy, file);
     int32_t *first = keel_arena_alloc(&policy->arena, (n + 1) * sizeof *first);
@@ -483,9 +455,10 @@ static keel_status load_familiar(keel_policy *policy, const keel_safetensors *fi
     float *weight = keel_arena_alloc(&policy->arena, (total + 1) * sizeof *weight);
     if (!n) return KEEL_OK;
     if (!first || !dim || !weight) return keel_nomem(err, file->path);
-    KEEL_TRY(copy_integers(file, "familiar.first", n + 1, first, err));
-    KEEL_TRY(copy_integers(file, "familiar.dim", total, dim, err));
-    KEEL_TRY(keel_safetensors_copy(file, "familiar.weight", (size_t[]){total}, 1, weight, err));
+    const keel_named_tensor tensors[] = {keel_named_tensor_of("familiar.first", KEEL_I32, n + 1, 0, first),
+                                         keel_named_tensor_of("familiar.dim", KEEL_I32, total, 0, dim),
+                                         keel_named_tensor_of("familiar.weight", KEEL_F32, total, 0, weight)};
+    for (size_t i = 0; i < 3; i++) KEEL_TRY(keel_safetensors_take(file, &tensors[i], err));
     if ((size_t)first[n] != total)
         return keel_fail(err, KEEL_E_INVALID, file->path,
                          "\"familiar.first\": expected %zu at its end, got %d", total, (int)first[n]);
@@ -496,13 +469,10 @@ static keel_status load_familiar(keel_policy *policy, const keel_safetensors *fi
 static keel_status load_packed(keel_policy *policy, size_t i, const keel_safetensors *file, keel_err *err) {
     const keel_param *param = &policy->net.params.table[i];
     const char *name = packed_name(param, &policy->arena);
-    const keel_named_tensor *found = name ? keel_safetensors_find(file, name) : NULL;
     if (!name) return keel_nomem(err, file->path);
-    if (!found || found->dtype != KEEL_U8 || found->n_dims != 2 || found->shape[0] != param->rows ||
-        found->shape[1] != keel_packed_row(param->cols))
-        return keel_fail(err, KEEL_E_INVALID, file->path,
-                         "tensor \"%s\" is missing or of another type or shape", name);
-    memcpy(policy->packed[i], found->data, found->bytes);
+    const keel_named_tensor to =
+        keel_named_tensor_of(name, KEEL_U8, param->rows, keel_packed_row(param->cols), policy->packed[i]);
+    KEEL_TRY(keel_safetensors_take(file, &to, err));
     if (keel_packed_widen(policy->packed[i], param->rows, param->cols,
                           keel_params_at(&policy->net.params, i)))
         return KEEL_OK;

@@ -58,8 +58,8 @@ static size_t target_size(const keel_option *option) {
 
 static keel_status fail_shape(const sft *run, const char *key, keel_err *err) {
     keel_fail(err, KEEL_E_CONFLICT, run->spec, "%s cannot be changed: the base has another", key);
-    keel_hint(err, "leave %s out to go on from this base, or start from --base %s", key, run->kind->type);
-    return KEEL_E_CONFLICT;
+    return keel_hint(err, "leave %s out to go on from this base, or start from --base %s", key,
+                     run->kind->type);
 }
 
 static bool is_shape(const keel_base_kind *kind, const char *key) {
@@ -70,11 +70,8 @@ static bool is_shape(const keel_base_kind *kind, const char *key) {
 
 /* Options that weights depend on keep the values of the base; the other ones are this run's. Such an option
  * that was set to something else (neither the default nor the base's value) is an error. */
-static keel_status keep_shape(sft *run, keel_err *err) {
+static keel_status keep_shape(sft *run, const char *standard, keel_err *err) {
     const int space = (int)run->from->space + 1;
-    char *standard = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
-    if (!standard) return keel_nomem(err, "sft");
-    KEEL_TRY(keel_options_defaults(run->kind->options, standard, err));
     for (const keel_option *option = run->kind->options; option->key; option++) {
         if (!is_shape(run->kind, option->key)) continue;
         size_t size = target_size(option);
@@ -107,15 +104,27 @@ static keel_status check_kind(const sft *run, keel_err *err) {
     return KEEL_OK;
 }
 
+/* What is set of a teacher's base (keel_base_kind.distils) does nothing without one. */
+static keel_status check_taught(const sft *run, const char *standard, keel_err *err) {
+    static const char of[] = "distil";
+    for (const keel_option *option = run->kind->options; option->key && !teacher_base_of(run); option++)
+        if (strncmp(option->key, of, sizeof of - 1) == 0 &&
+            memcmp((const char *)run->config + option->offset, standard + option->offset,
+                   target_size(option)) != 0)
+            return keel_fail(err, KEEL_E_USAGE, option->key,
+                             "is of a base to learn from: give --teacher-base");
+    return KEEL_OK;
+}
+
 static keel_status open_base(sft *run, const keel_base_config *config, keel_err *err) {
     KEEL_TRY(keel_base_find_kind(run->spec, &run->kind, err));
     KEEL_TRY(check_kind(run, err));
+    char *standard = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
     run->config = keel_arena_calloc(&run->arena, 1, run->kind->config_size);
-    if (!run->config) return keel_nomem(err, "sft");
-    if (config)
-        memcpy(run->config, config, run->kind->config_size);
-    else
-        KEEL_TRY(keel_options_defaults(run->kind->options, run->config, err));
+    if (!standard || !run->config) return keel_nomem(err, "sft");
+    KEEL_TRY(keel_options_defaults(run->kind->options, standard, err));
+    memcpy(run->config, config ? (const void *)config : standard, run->kind->config_size);
+    KEEL_TRY(check_taught(run, standard, err));
     if (keel_base_is_kind(run->spec)) return KEEL_OK;
     if (keel_base_is_model(run->spec)) {
         run->job.model = run->spec;
@@ -123,7 +132,7 @@ static keel_status open_base(sft *run, const keel_base_config *config, keel_err 
     }
     KEEL_TRY(keel_base_load(&run->from, run->spec, err));
     run->job.model = run->spec;
-    return keep_shape(run, err);
+    return keep_shape(run, standard, err);
 }
 
 /* ---- the action space ---- */
@@ -182,26 +191,22 @@ static keel_status choose_space(const sft *run, keel_action_space *out, keel_err
     if (counts->taken == 0) {
         keel_fail(err, KEEL_E_NOT_FOUND, where,
                   "nothing to learn from: none of %zu decisions has a logged response", counts->decisions);
-        keel_hint(err, "import logs in which an assistant answers");
-        return KEEL_E_NOT_FOUND;
+        return keel_hint(err, "import logs in which an assistant answers");
     }
     keel_action_space chosen = asked == 0 ? fitting_space(counts) : (keel_action_space)(asked - 1);
     if (chosen == KEEL_SPACE_ACTS && counts->with_act == 0) {
         keel_fail(err, KEEL_E_NOT_FOUND, where, "no logged response carries a dialogue act (%zu decisions)",
                   counts->taken);
-        keel_hint(err, "log an \"act\" with each message, or use --set action_space=outcomes");
-        return KEEL_E_NOT_FOUND;
+        return keel_hint(err, "log an \"act\" with each message, or use --set action_space=outcomes");
     }
     if (chosen == KEEL_SPACE_OUTCOMES && counts->judged == 0) {
         keel_fail(err, KEEL_E_NOT_FOUND, where, "no logged response has been judged (%zu decisions)",
                   counts->taken);
-        keel_hint(err, "run `keel label` first, so that outcomes are known");
-        return KEEL_E_NOT_FOUND;
+        return keel_hint(err, "run `keel label` first, so that outcomes are known");
     }
     if (chosen == KEEL_SPACE_CANDIDATES && counts->candidates < 2) {
         keel_fail(err, KEEL_E_NOT_FOUND, where, "a single response cannot be ranked against another");
-        keel_hint(err, "import more logs");
-        return KEEL_E_NOT_FOUND;
+        return keel_hint(err, "import more logs");
     }
     *out = chosen;
     return KEEL_OK;
@@ -227,8 +232,7 @@ static keel_status list_acts(sft *run, keel_err *err) {
     keel_fail(err, KEEL_E_INVALID, run->split->text,
               "%zu distinct dialogue acts, expected at most %lld (max_acts)", run->job.n_acts,
               (long long)run->config->max_acts);
-    keel_hint(err, "use --set max_acts=%zu, or --set action_space=outcomes", run->job.n_acts);
-    return KEEL_E_INVALID;
+    return keel_hint(err, "use --set max_acts=%zu, or --set action_space=outcomes", run->job.n_acts);
 }
 
 /* ---- identity, checkpoints ---- */

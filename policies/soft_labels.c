@@ -3,11 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/interrupt.h"
 #include "core/numeric.h"
-#include "core/progress.h"
-
-enum { AT_ONCE = 64 };
+#include "policies/corpus_pass.h"
 
 typedef struct asking {
     const keel_base_tuning *job;
@@ -15,9 +12,7 @@ typedef struct asking {
     keel_soft_labels *to;
     bool vectors;
     int32_t *act; /* fixed spaces: [teacher's n_acts] place among the student's, or -1 */
-    keel_arena arena[AT_ONCE];
-    keel_conversation *read[AT_ONCE];
-    keel_base_opinion *opinion[AT_ONCE];
+    keel_base_opinion *opinion[KEEL_PASS_ONCE];
 } asking;
 
 /* ---- whether it fits ---- */
@@ -105,53 +100,39 @@ static keel_status put_label(const asking *a, const keel_base_opinion *opinion, 
 
 /* ---- all of them ---- */
 
-static keel_status ask_one(void *context, size_t i, size_t thread, keel_err *err) {
+static keel_status ask_one(void *context, const keel_corpus_some *some, size_t i, keel_err *err) {
     asking *a = context;
     const keel_base *teacher = a->job->teacher_base;
-    const size_t n = a->read[i]->n_decisions;
-    (void)thread;
-    a->opinion[i] = keel_arena_calloc(&a->arena[i], n + 1, sizeof *a->opinion[i]);
+    const size_t n = some->read[i]->n_decisions;
+    a->opinion[i] = keel_arena_calloc(&some->arena[i], n + 1, sizeof *a->opinion[i]);
     if (!a->opinion[i]) return keel_nomem(err, a->who);
-    return n ? teacher->kind->opinion(teacher, a->read[i], &a->arena[i], a->opinion[i], err) : KEEL_OK;
+    return n ? teacher->kind->opinion(teacher, some->read[i], &some->arena[i], a->opinion[i], err) : KEEL_OK;
 }
 
-static keel_status keep_one(asking *a, size_t place, size_t i, keel_err *err) {
-    const keel_conversation *conversation = a->read[i];
+static keel_status keep_one(asking *a, const keel_conversation *conversation, size_t place,
+                            const keel_base_opinion *opinion, keel_err *err) {
     keel_soft_label *label = keel_arena_calloc(&a->to->arena, conversation->n_decisions + 1, sizeof *label);
     if (!label) return keel_nomem(err, a->who);
     a->to->of[place] = label;
     for (size_t d = 0; d < conversation->n_decisions; d++)
-        KEEL_TRY(put_label(a, &a->opinion[i][d], &conversation->decisions[d], &label[d], err));
+        KEEL_TRY(put_label(a, &opinion[d], &conversation->decisions[d], &label[d], err));
     return KEEL_OK;
 }
 
-static keel_status ask_some(asking *a, size_t first, size_t n, keel_err *err) {
-    keel_corpus *corpus = a->job->corpus;
-    size_t place[AT_ONCE];
-    for (size_t i = 0; i < n; i++) {
-        keel_arena_reset(&a->arena[i]);
-        place[i] = first + i;
-    }
-    KEEL_TRY(corpus->read(corpus, place, n, a->arena, a->read, err));
-    KEEL_TRY(keel_pool_run(a->job->pool, n, ask_one, a, err));
-    for (size_t i = 0; i < n; i++) KEEL_TRY(keep_one(a, place[i], i, err));
+static keel_status keep_some(void *context, const keel_corpus_some *some, keel_err *err) {
+    asking *a = context;
+    for (size_t i = 0; i < some->n; i++)
+        KEEL_TRY(keep_one(a, some->read[i], some->place[i], a->opinion[i], err));
     return KEEL_OK;
 }
 
 static keel_status ask_all(asking *a, keel_err *err) {
-    const size_t count = a->job->corpus->count;
-    keel_progress progress;
-    keel_status status = KEEL_OK;
-    keel_progress_start(&progress, "ask the teacher", count);
-    for (size_t done = 0; done < count && status == KEEL_OK; done += AT_ONCE) {
-        const size_t n = count - done < AT_ONCE ? count - done : AT_ONCE;
-        status = keel_interrupted() ? keel_fail(err, KEEL_E_INTERRUPTED, "ask the teacher",
-                                                "stopped after %zu conversations", done)
-                                    : ask_some(a, done, n, err);
-        keel_progress_step(&progress, done + n, NULL);
-    }
-    keel_progress_end(&progress, count);
-    return status;
+    const keel_corpus_pass pass = {.what = "ask the teacher",
+                                   .who = "ask the teacher",
+                                   .look = ask_one,
+                                   .take = keep_some,
+                                   .context = a};
+    return keel_corpus_pass_run(&pass, a->job->corpus, a->job->pool, err);
 }
 
 keel_status keel_soft_labels_ask(keel_soft_labels **out, const keel_base_tuning *job, const char *who,
@@ -168,7 +149,6 @@ keel_status keel_soft_labels_ask(keel_soft_labels **out, const keel_base_tuning 
     }
     if (status == KEEL_OK) status = map_acts(a, err);
     if (status == KEEL_OK) status = ask_all(a, err);
-    for (size_t i = 0; a && i < AT_ONCE; i++) keel_arena_free(&a->arena[i]);
     keel_free(a);
     if (status == KEEL_OK)
         *out = labels;

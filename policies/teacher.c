@@ -4,11 +4,8 @@
 #include <string.h>
 
 #include "core/hash.h"
-#include "core/interrupt.h"
-#include "core/progress.h"
+#include "policies/corpus_pass.h"
 #include "policies/policy_internal.h"
-
-enum { AT_ONCE = 64 };
 
 typedef struct teacher {
     keel_corpus corpus; /* first: what callers see */
@@ -28,9 +25,8 @@ static const uint32_t NOTHING = UINT32_MAX;
 
 typedef struct asking {
     teacher *of;
-    const size_t *place;
-    keel_conversation **read;
-    keel_arena scratch[AT_ONCE];
+    uint32_t *choice[KEEL_PASS_ONCE]; /* as teacher.choice */
+    keel_arena scratch[KEEL_PASS_ONCE];
 } asking;
 
 static keel_status ask_decision(const teacher *t, const keel_conversation *conversation, size_t d,
@@ -46,13 +42,15 @@ static keel_status ask_decision(const teacher *t, const keel_conversation *conve
     return KEEL_OK;
 }
 
-static keel_status ask(void *context, size_t i, size_t thread, keel_err *err) {
+static keel_status ask(void *context, const keel_corpus_some *some, size_t i, keel_err *err) {
     asking *to = context;
-    const keel_conversation *conversation = to->read[i];
-    uint32_t *choice = to->of->choice[to->place[i]] + 1;
-    (void)thread;
-    for (size_t d = 0; d < conversation->n_decisions; d++)
-        KEEL_TRY(ask_decision(to->of, conversation, d, &to->scratch[i], &choice[d], err));
+    const keel_conversation *conversation = some->read[i];
+    const size_t n = conversation->n_decisions;
+    uint32_t *choice = to->choice[i] = keel_arena_alloc(&some->arena[i], (n + 1) * sizeof *choice);
+    if (!choice) return keel_nomem(err, "teacher");
+    *choice = (uint32_t)n;
+    for (size_t d = 0; d < n; d++)
+        KEEL_TRY(ask_decision(to->of, conversation, d, &to->scratch[i], &choice[d + 1], err));
     return KEEL_OK;
 }
 
@@ -186,41 +184,25 @@ static keel_status count(teacher *t, size_t place, keel_conversation *logged, ke
     return KEEL_OK;
 }
 
-static keel_status ask_some(asking *to, keel_arena *arena, size_t n, keel_pool *pool, keel_err *err) {
+static keel_status count_some(void *context, const keel_corpus_some *some, keel_err *err) {
+    const asking *to = context;
     teacher *t = to->of;
-    KEEL_TRY(t->of->read(t->of, to->place, n, arena, to->read, err));
-    for (size_t i = 0; i < n; i++) {
-        uint32_t **choice = &t->choice[to->place[i]];
-        *choice = keel_arena_calloc(&t->arena, to->read[i]->n_decisions + 1, sizeof **choice);
-        if (!*choice) return keel_nomem(err, "teacher");
-        **choice = (uint32_t)to->read[i]->n_decisions;
+    for (size_t i = 0; i < some->n; i++) {
+        const size_t size = (some->read[i]->n_decisions + 1) * sizeof(uint32_t);
+        uint32_t *choice = t->choice[some->place[i]] = keel_arena_alloc(&t->arena, size);
+        if (!choice) return keel_nomem(err, "teacher");
+        memcpy(choice, to->choice[i], size);
+        KEEL_TRY(count(t, some->place[i], some->read[i], &some->arena[i], err));
     }
-    KEEL_TRY(keel_pool_run(pool, n, ask, to, err));
-    for (size_t i = 0; i < n; i++) KEEL_TRY(count(t, to->place[i], to->read[i], &arena[i], err));
     return KEEL_OK;
 }
 
 static keel_status ask_all(teacher *t, keel_pool *pool, keel_err *err) {
-    keel_conversation *read[AT_ONCE];
-    keel_arena arena[AT_ONCE] = {{0}};
-    asking to = {.of = t, .read = read};
-    keel_progress progress;
-    keel_status status = KEEL_OK;
-    keel_progress_start(&progress, "ask the teacher", t->of->count);
-    for (size_t at = 0; at < t->of->count && status == KEEL_OK; at += AT_ONCE) {
-        const size_t n = t->of->count - at < AT_ONCE ? t->of->count - at : AT_ONCE;
-        to.place = t->of->by_name + at;
-        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
-        status = keel_interrupted()
-                     ? keel_fail(err, KEEL_E_INTERRUPTED, "teacher", "stopped after %zu conversations", at)
-                     : ask_some(&to, arena, n, pool, err);
-        keel_progress_step(&progress, at + n, NULL);
-    }
-    keel_progress_end(&progress, t->of->count);
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        keel_arena_free(&arena[i]);
-        keel_arena_free(&to.scratch[i]);
-    }
+    asking to = {.of = t};
+    const keel_corpus_pass pass = {
+        .what = "ask the teacher", .who = "teacher", .look = ask, .take = count_some, .context = &to};
+    const keel_status status = keel_corpus_pass_run(&pass, t->of, pool, err);
+    for (size_t i = 0; i < KEEL_PASS_ONCE; i++) keel_arena_free(&to.scratch[i]);
     return status;
 }
 

@@ -73,7 +73,7 @@ static keel_status read_candidates(const cJSON *list, keel_arena *arena, keel_as
         keel_candidate *one = &out->candidates[out->n_candidates];
         snprintf(place, sizeof place, "candidates[%zu]", index);
         KEEL_TRY(read_candidate(item, place, arena, one, err));
-        if (keel_job_among(out->candidates, out->n_candidates, one)) continue;
+        if (keel_candidate_among(out->candidates, out->n_candidates, one)) continue;
         out->place[out->n_candidates++] = index;
     }
     return KEEL_OK;

@@ -10,21 +10,11 @@
 
 /* ---- what is decided ---- */
 
-static bool same_text(const char *a, const char *b) {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-bool keel_job_among(const keel_candidate *candidates, size_t n, const keel_candidate *one) {
-    for (size_t i = 0; i < n; i++)
-        if (same_text(candidates[i].text, one->text) && same_text(candidates[i].act, one->act)) return true;
-    return false;
-}
-
 keel_status keel_job_offer(keel_job *job, const keel_candidate *candidate, const keel_job_source *source,
                            keel_err *err) {
     keel_decision *to = &job->decision;
     size_t room = job->room;
-    if (keel_job_among(to->candidates, to->n_candidates, candidate)) return KEEL_OK;
+    if (keel_candidate_among(to->candidates, to->n_candidates, candidate)) return KEEL_OK;
     if (!keel_arena_grow(&job->arena, &to->candidates, to->n_candidates, &room, sizeof *to->candidates) ||
         !keel_arena_grow(&job->arena, &job->source, to->n_candidates, &job->room, sizeof *job->source))
         return keel_nomem(err, "candidates");

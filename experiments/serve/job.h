@@ -74,8 +74,6 @@ typedef struct keel_job {
 
 /* Makes the talk and its open decision of what was asked; the caller's candidates are its own. */
 keel_status keel_job_begin(keel_job *job, keel_err *err);
-/* Whether one of the candidates [n] says what this one says: the same text and act. */
-bool keel_job_among(const keel_candidate *candidates, size_t n, const keel_candidate *one);
 /* Adds a candidate, unless its response is there already. The texts stay where they are. */
 keel_status keel_job_offer(keel_job *job, const keel_candidate *candidate, const keel_job_source *source,
                            keel_err *err);

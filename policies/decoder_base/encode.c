@@ -55,9 +55,10 @@ static keel_status open_feeds(const keel_decoder_base *model, const keel_decoder
     return KEEL_OK;
 }
 
-keel_status keel__decoder_score(const keel_decoder_base *model, const keel_decoder_memory *memory,
-                                const keel_tokens *response, size_t n, keel_pool *pool, keel_arena *scratch,
-                                double *sum, keel_err *err) {
+/* sum[i]: log-likelihood of response[i] behind what memory holds; prompt its tokens. */
+static keel_status score_all(const keel_decoder_base *model, const keel_decoder_memory *memory,
+                             const keel_tokens *response, size_t n, keel_pool *pool, keel_arena *scratch,
+                             double *sum, keel_err *err) {
     keel_llama_feed *feed = keel_arena_calloc(scratch, n + 1, sizeof *feed);
     if (!feed) return keel_nomem(err, "decoder base");
     keel_status status = open_feeds(model, memory, response, n, feed, scratch, err);
@@ -85,7 +86,7 @@ static keel_status score_actions(const keel_decoder_base *model, const keel_conv
     KEEL_TRY(keel__decoder_read_prompt(model, &prompt.tokens, memory, NULL, scratch, err));
     for (size_t i = 0; i < n; i++)
         KEEL_TRY(keel__decoder_action(model, decision, i, scratch, &response[i], &cut, err));
-    KEEL_TRY(keel__decoder_score(model, memory, response, n, NULL, scratch, out, err));
+    KEEL_TRY(score_all(model, memory, response, n, NULL, scratch, out, err));
     for (size_t i = 0; i < n && model->base.space == KEEL_SPACE_CANDIDATES; i++)
         out[i] = response[i].count ? out[i] / (double)response[i].count : SAYS_NOTHING;
     return KEEL_OK;
@@ -151,11 +152,11 @@ static keel_status encode_item(const keel_decoder_base *model, const keel_base_i
                                keel_decoder_memory *memory, keel_arena *work, keel_arena *scratch,
                                keel_err *err) {
     keel_features *beside = NULL;
-    if (model->beside) {
+    if (model->base.beside) {
         keel_base_item inner = *item;
         inner.features = beside = keel_arena_calloc(scratch, item->n + 1, sizeof *beside);
         if (!beside) return keel_nomem(err, "decoder base");
-        KEEL_TRY(keel_base_encode(model->beside, &inner, 1, scratch, err));
+        KEEL_TRY(keel_base_encode(model->base.beside, &inner, 1, scratch, err));
     }
     for (size_t k = 0; k < item->n; k++) {
         const keel_decision *decision =
@@ -204,7 +205,7 @@ static keel_status add_said(const keel_decoder_base *model, const keel_conversat
     if (n == 0) return KEEL_OK;
     KEEL_TRY(keel__decoder_prompt(model, conversation, decision->turn, NULL, work, &prompt, err));
     KEEL_TRY(keel__decoder_read_prompt(model, &prompt.tokens, memory, NULL, work, err));
-    KEEL_TRY(keel__decoder_score(model, memory, said, n, NULL, work, sum, err));
+    KEEL_TRY(score_all(model, memory, said, n, NULL, work, sum, err));
     for (size_t i = 0; i < n; i++) {
         out->log_prob += sum[i];
         out->tokens += said[i].count;
@@ -231,23 +232,11 @@ keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conv
 keel_status keel__decoder_base_place(const keel_base *base, const keel_conversation *conversation,
                                      size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
                                      const float **weight, size_t *n, keel_err *err) {
-    const keel_decoder_base *model = (const keel_decoder_base *)base;
     static const int32_t nowhere[1] = {0};
     static const float nothing[1] = {0};
-    if (model->beside && model->beside->kind->place)
-        return model->beside->kind->place(model->beside, conversation, decision, seen, scratch, dim, weight,
-                                          n, err);
+    (void)base, (void)conversation, (void)decision, (void)seen, (void)scratch, (void)err;
     *dim = nowhere; /* without an n-gram base all states are alike */
     *weight = nothing;
     *n = 1;
     return KEEL_OK;
-}
-
-keel_status keel__decoder_base_evidence(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, size_t action, keel_arena *arena,
-                                        keel_base_evidence *out, keel_err *err) {
-    const keel_decoder_base *model = (const keel_decoder_base *)base;
-    return model->beside
-               ? keel_base_evidence_of(model->beside, conversation, decision, action, arena, out, err)
-               : KEEL_OK;
 }

@@ -15,9 +15,6 @@ keel_status keel__decoder_base_likelihood(const keel_base *base, const keel_conv
 keel_status keel__decoder_base_place(const keel_base *base, const keel_conversation *conversation,
                                      size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
                                      const float **weight, size_t *n, keel_err *err);
-keel_status keel__decoder_base_evidence(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, size_t action, keel_arena *arena,
-                                        keel_base_evidence *out, keel_err *err);
 
 /* What was read of a dialogue, for its next decision to go on from. */
 typedef struct keel_decoder_memory {
@@ -29,9 +26,5 @@ void keel__decoder_forget(keel_decoder_memory *memory);
 keel_status keel__decoder_read_prompt(const keel_decoder_base *model, const keel_tokens *prompt,
                                       keel_decoder_memory *memory, keel_pool *pool, keel_arena *scratch,
                                       keel_err *err);
-/* sum[i]: log-likelihood of response[i] behind what memory holds; prompt its tokens. */
-keel_status keel__decoder_score(const keel_decoder_base *model, const keel_decoder_memory *memory,
-                                const keel_tokens *response, size_t n, keel_pool *pool, keel_arena *scratch,
-                                double *sum, keel_err *err);
 
 #endif

@@ -21,7 +21,7 @@ static keel_status save_settings(const keel_decoder_base *model, const char *dir
     const keel_base_settings all = {.split = model->split,
                                     .state_tokens = c->state_tokens,
                                     .candidate_tokens = c->candidate_tokens,
-                                    .ngrams = model->beside != NULL};
+                                    .ngrams = model->base.beside != NULL};
     cJSON *json = keel_base_settings_json(&model->base, model_type, &all);
     if (json && cJSON_AddBoolToObject(json, "tuned", model->tuned) &&
         cJSON_AddNumberToObject(json, "prior_factor", c->prior_factor) &&
@@ -46,7 +46,7 @@ keel_status keel__decoder_base_save(const keel_base *base, const char *dir, keel
     keel_status status = keel_llama_save(model->llama, dir, KEEL_LLAMA_AS_HELD, 0, err);
     if (status == KEEL_OK) status = save_settings(model, dir, err);
     if (status == KEEL_OK && has_adapter(model->llama)) status = save_adapter(model->llama, dir, &arena, err);
-    if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
+    if (status == KEEL_OK && model->base.beside) status = keel_beside_save(model->base.beside, dir, err);
     keel_arena_free(&arena);
     return status;
 }
@@ -105,7 +105,7 @@ keel_status keel__decoder_base_load(keel_base **out, const char *dir, keel_err *
     if (status == KEEL_OK)
         *out = &model->base;
     else if (model)
-        keel__decoder_base_close(&model->base);
+        keel_base_close(&model->base);
     return status;
 }
 
@@ -147,9 +147,7 @@ static keel_status compress(keel_llama *llama, const keel_compress_job *job, kee
 
 keel_status keel__decoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
     keel_decoder_base *model = (keel_decoder_base *)base;
-    KEEL_TRY(compress(model->llama, job, err));
-    const keel_base *beside = model->beside;
-    return beside && beside->kind->compress ? beside->kind->compress(model->beside, job, err) : KEEL_OK;
+    return compress(model->llama, job, err);
 }
 
 keel_status keel__decoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,

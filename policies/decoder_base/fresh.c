@@ -2,12 +2,11 @@
 
 #include <string.h>
 
-#include "core/interrupt.h"
-#include "core/progress.h"
+#include "policies/corpus_pass.h"
 #include "policies/decoder_base/model.h"
 #include "policies/tokens/bpe_train.h"
 
-enum { AT_ONCE = 64, POSITIONS = 2048 };
+enum { POSITIONS = 2048 };
 
 static const char *const marks[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
 enum { END_OF_TEXT, BEGIN, END, N_MARKS };
@@ -27,24 +26,9 @@ static keel_status add_conversation(keel_bpe_train *train, const keel_conversati
     return KEEL_OK;
 }
 
-static keel_status add_all(keel_bpe_train *train, keel_corpus *corpus, keel_err *err) {
-    keel_arena arena[AT_ONCE] = {{0}};
-    keel_progress progress;
-    keel_status status = KEEL_OK;
-    keel_progress_start(&progress, "count words", corpus->count);
-    for (size_t at = 0; at < corpus->count && status == KEEL_OK; at += AT_ONCE) {
-        keel_conversation *read[AT_ONCE];
-        const size_t n = corpus->count - at < AT_ONCE ? corpus->count - at : AT_ONCE;
-        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
-        status = keel_interrupted()
-                     ? keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %zu conversations", at)
-                     : corpus->read(corpus, corpus->by_name + at, n, arena, read, err);
-        for (size_t i = 0; i < n && status == KEEL_OK; i++) status = add_conversation(train, read[i], err);
-        keel_progress_step(&progress, at + n, NULL);
-    }
-    keel_progress_end(&progress, corpus->count);
-    for (size_t i = 0; i < AT_ONCE; i++) keel_arena_free(&arena[i]);
-    return status;
+static keel_status add_some(void *context, const keel_corpus_some *some, keel_err *err) {
+    for (size_t i = 0; i < some->n; i++) KEEL_TRY(add_conversation(context, some->read[i], err));
+    return KEEL_OK;
 }
 
 static keel_status train_tokenizer(keel_corpus *corpus, size_t size, keel_tokenizer **out, keel_err *err) {
@@ -52,7 +36,8 @@ static keel_status train_tokenizer(keel_corpus *corpus, size_t size, keel_tokeni
     keel_bpe_train *train;
     keel_buf json = {0};
     KEEL_TRY(keel_bpe_train_open(&train, &how, err));
-    keel_status status = add_all(train, corpus, err);
+    const keel_corpus_pass pass = {.what = "count words", .who = "sft", .take = add_some, .context = train};
+    keel_status status = keel_corpus_pass_run(&pass, corpus, NULL, err);
     if (status == KEEL_OK) status = keel_bpe_train_write(train, &json, err);
     if (status == KEEL_OK) status = keel_tokenizer_parse(out, json.data, json.length, "tokenizer.json", err);
     keel_bpe_train_close(train);

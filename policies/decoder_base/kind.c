@@ -114,7 +114,6 @@ const keel_base_kind keel_decoder_base_kind = {
     .encode = keel__decoder_base_encode,
     .propose = keel__decoder_base_propose,
     .likelihood = keel__decoder_base_likelihood,
-    .evidence = keel__decoder_base_evidence,
     .place = keel__decoder_base_place,
     .close = keel__decoder_base_close,
 };

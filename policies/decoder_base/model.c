@@ -2,45 +2,24 @@
 
 #include <string.h>
 
-#include "core/json.h"
+#include "policies/transformer/llama_text.h"
 
 /* ---- the end of a turn ---- */
-
-/* Two messages as a template writes them; the assistant's is `answer`. */
-static cJSON *sample_messages(const char *answer) {
-    static const char *const roles[] = {"user", "assistant"};
-    cJSON *messages = cJSON_CreateArray();
-    for (int i = 0; i < 2; i++) {
-        cJSON *message = cJSON_CreateObject();
-        cJSON_AddStringToObject(message, "role", roles[i]);
-        cJSON_AddStringToObject(message, "content", i ? answer : "Question");
-        keel_json_add(messages, NULL, message);
-    }
-    return messages;
-}
-
-static const char *text_of(const keel_llama *llama, int32_t id) {
-    const char *text = id >= 0 ? keel_tokenizer_token(llama->tokenizer, id) : NULL;
-    return text ? text : "";
-}
 
 /* What the template puts behind an answer, as text. */
 static keel_status ending_text(const keel_decoder_base *model, keel_arena *arena, const char **out,
                                keel_err *err) {
     static const char answer[] = "Answer";
     const keel_llama *llama = model->llama;
-    const size_t lost = keel_json_lost();
-    cJSON *messages = sample_messages(answer);
-    const keel_chat_request request = {.messages = messages,
-                                       .bos = text_of(llama, llama->config.bos),
-                                       .eos =
-                                           text_of(llama, llama->config.n_eos ? llama->config.eos[0] : -1)};
+    cJSON *messages = cJSON_CreateArray();
+    const bool good = messages && keel_llama_add_message(messages, "user", "Question") &&
+                      keel_llama_add_message(messages, "assistant", answer);
+    const keel_chat_request request = keel_llama_request(llama, messages, false);
     const char *text;
     keel_span *span;
     size_t n = 0;
-    keel_status status = messages && keel_json_lost() == lost
-                             ? keel_chat_template_spans(llama->chat, &request, arena, &text, &span, &n, err)
-                             : keel_nomem(err, "decoder base");
+    keel_status status = good ? keel_chat_template_spans(llama->chat, &request, arena, &text, &span, &n, err)
+                              : keel_nomem(err, "decoder base");
     cJSON_Delete(messages);
     if (status != KEEL_OK) return status;
     const char *said = n > 0 ? strstr(text + span[n - 1].from, answer) : NULL;
@@ -98,7 +77,7 @@ static keel_status list_special(keel_decoder_base *model, keel_err *err) {
 }
 
 static void count_features(keel_decoder_base *model) {
-    const keel_base *beside = model->beside;
+    const keel_base *beside = model->base.beside;
     const bool sets = model->base.space == KEEL_SPACE_CANDIDATES;
     model->base.state_dim = beside ? beside->state_dim : 1;
     model->base.candidate_dim = sets ? (beside ? beside->candidate_dim : 1) + keel__decoder_says(model) : 0;
@@ -167,19 +146,14 @@ keel_status keel__decoder_base_make(keel_decoder_base **out, const struct keel_d
 }
 
 keel_status keel__decoder_base_join(keel_decoder_base *model, keel_base *beside, keel_err *err) {
-    model->beside = beside;
+    KEEL_TRY(keel_beside_join(&model->base, beside, err));
     count_features(model);
-    if (!beside) return KEEL_OK;
-    if (!keel_beside_fits(beside, &model->base))
-        return keel_fail(err, KEEL_E_INVALID, "decoder base",
-                         "the n-gram base beside it is over other answers");
     return KEEL_OK;
 }
 
 void keel__decoder_base_close(keel_base *base) {
     keel_decoder_base *model = (keel_decoder_base *)base;
     if (!model) return;
-    keel_base_close(model->beside);
     keel_llama_close(model->llama);
     keel_arena_free(&model->arena);
     keel_free(model);

@@ -15,7 +15,6 @@ typedef struct keel_decoder_base {
     const char *split; /* it was tuned on; "" where nothing was */
     bool tuned;        /* on the log: what it says of a response that it learned is no feature for critics */
     keel_llama *llama;
-    keel_base *beside;          /* the n-gram base, or NULL */
     size_t longest_name;        /* tokens of the longest name of an act or outcome, with its line break; 0 in
                                    candidate sets */
     keel_tokens ending;         /* what the template puts behind a response */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
+#include "policies/transformer/llama_text.h"
 
 /* ---- what people said, made harmless ---- */
 
@@ -34,12 +34,6 @@ static const char *take_apart(const keel_decoder_base *model, const char *text, 
 }
 
 /* ---- the dialogue as messages ---- */
-
-static bool add_message(cJSON *to, const char *role, const char *text) {
-    cJSON *message = cJSON_CreateObject();
-    return keel_json_add(to, NULL, message) && text && cJSON_AddStringToObject(message, "role", role) &&
-           cJSON_AddStringToObject(message, "content", text);
-}
 
 /* A system's turn in the midst of a dialogue is no message of its own. */
 static bool is_skipped(const keel_conversation *conversation, size_t turn) {
@@ -73,42 +67,11 @@ static bool add_turns(const keel_decoder_base *model, const keel_conversation *c
         }
         const char *text = join_turns(conversation, t, next, arena),
                    *harmless = text ? take_apart(model, text, arena) : NULL;
-        if (!begun && role == KEEL_ROLE_ASSISTANT) good = add_message(messages, "user", "");
-        good = good && harmless && add_message(messages, keel_role_name(role), harmless);
+        if (!begun && role == KEEL_ROLE_ASSISTANT) good = keel_llama_add_message(messages, "user", "");
+        good = good && harmless && keel_llama_add_message(messages, keel_role_name(role), harmless);
         begun = true;
     }
-    return good && (begun || add_message(messages, "user", ""));
-}
-
-static const char *token_text(const keel_llama *llama, int32_t id) {
-    const char *text = id >= 0 ? keel_tokenizer_token(llama->tokenizer, id) : NULL;
-    return text ? text : "";
-}
-
-static keel_status render(const keel_decoder_base *model, const cJSON *messages, bool generation,
-                          keel_arena *arena, const char **out, keel_err *err) {
-    const keel_llama *llama = model->llama;
-    const keel_chat_request request = {
-        .messages = messages,
-        .generation_prompt = generation,
-        .bos = token_text(llama, llama->config.bos),
-        .eos = token_text(llama, llama->config.n_eos ? llama->config.eos[0] : -1)};
-    return keel_chat_template_render(llama->chat, &request, arena, out, err);
-}
-
-/* Tokens of a rendered text. A tokenizer that puts a token first does so once. */
-static keel_status tokens_of(const keel_decoder_base *model, const char *text, keel_arena *arena,
-                             keel_tokens *out, keel_err *err) {
-    const keel_llama *llama = model->llama;
-    KEEL_TRY(keel_tokenizer_encode(llama->tokenizer, text, true, arena, out, err));
-    const int32_t bos = llama->config.bos;
-    if (!llama->config.adds_bos || bos < 0 || (out->count > 0 && out->id[0] == bos)) return KEEL_OK;
-    int32_t *id = keel_arena_alloc(arena, (out->count + 1) * sizeof *id);
-    if (!id) return keel_nomem(err, "decoder base");
-    id[0] = bos;
-    if (out->count > 0) memcpy(id + 1, out->id, out->count * sizeof *id);
-    *out = (keel_tokens){out->count + 1, id};
-    return KEEL_OK;
+    return good && (begun || keel_llama_add_message(messages, "user", ""));
 }
 
 static keel_status read_from(const keel_decoder_base *model, const keel_conversation *conversation,
@@ -128,13 +91,14 @@ static keel_status read_from(const keel_decoder_base *model, const keel_conversa
     } else if (instruction) {
         told = instruction;
     }
-    if (good && told) good = add_message(messages, "system", told);
+    if (good && told) good = keel_llama_add_message(messages, "system", told);
     if (good)
         good = add_turns(model, conversation, from > has_system ? from : has_system, turn, messages, arena);
-    keel_status status =
-        good ? render(model, messages, true, arena, &text, err) : keel_nomem(err, "decoder base");
+    const keel_chat_request request = keel_llama_request(model->llama, messages, true);
+    keel_status status = good ? keel_chat_template_render(model->llama->chat, &request, arena, &text, err)
+                              : keel_nomem(err, "decoder base");
     cJSON_Delete(messages);
-    return status == KEEL_OK ? tokens_of(model, text, arena, out, err) : status;
+    return status == KEEL_OK ? keel_llama_read_text(model->llama, text, true, arena, out, err) : status;
 }
 
 /* What went wrong, of which conversation. */

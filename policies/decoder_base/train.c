@@ -372,42 +372,30 @@ static keel_status update(training *run, keel_err *err) {
 
 /* ---- checkpoints ---- */
 
-enum { MOST_TENSORS = 6 };
+enum { N_TENSORS = 6 };
 
-static size_t list_tensors(training *run, int64_t at[N_PROGRESS], keel_named_tensor tensor[MOST_TENSORS]) {
+static void list_tensors(training *run, int64_t at[N_PROGRESS], keel_named_tensor out[N_TENSORS]) {
     const keel_params *params = &run->model->llama->params;
-    const struct {
-        const char *name;
-        keel_dtype dtype;
-        size_t count, size;
-        void *data;
-    } rows[MOST_TENSORS] = {{"progress", KEEL_I64, N_PROGRESS, 8, at},
-                            {"loss", KEEL_F32, 1, 4, run->mean},
-                            {"scale", KEEL_F32, 2, 4, run->scale},
-                            {"trained", KEEL_F32, params->size, 4, params->data},
-                            {"first", KEEL_F32, params->size, 4, run->first},
-                            {"second", KEEL_F32, params->size, 4, run->second}};
-    for (size_t i = 0; i < MOST_TENSORS; i++)
-        tensor[i] = (keel_named_tensor){.name = rows[i].name,
-                                        .dtype = rows[i].dtype,
-                                        .n_dims = 1,
-                                        .shape = {rows[i].count},
-                                        .data = rows[i].data,
-                                        .bytes = rows[i].count * rows[i].size};
-    return MOST_TENSORS;
+    out[0] = keel_named_tensor_of("progress", KEEL_I64, N_PROGRESS, 0, at);
+    out[1] = keel_named_tensor_of("loss", KEEL_F32, 1, 0, run->mean);
+    out[2] = keel_named_tensor_of("scale", KEEL_F32, 2, 0, run->scale);
+    out[3] = keel_named_tensor_of("trained", KEEL_F32, params->size, 0, params->data);
+    out[4] = keel_named_tensor_of("first", KEEL_F32, params->size, 0, run->first);
+    out[5] = keel_named_tensor_of("second", KEEL_F32, params->size, 0, run->second);
 }
 
 static keel_status keep(training *run, keel_err *err) {
-    keel_named_tensor tensor[MOST_TENSORS];
-    const size_t n = list_tensors(run, run->at, tensor);
-    return keel_checkpoint_save(run->job->checkpoint[0], run->job->identity, tensor, n, err);
+    keel_named_tensor tensor[N_TENSORS];
+    list_tensors(run, run->at, tensor);
+    return keel_checkpoint_save(run->job->checkpoint[0], run->job->identity, tensor, N_TENSORS, err);
 }
 
 static keel_status resume(training *run, bool *found, keel_err *err) {
-    keel_named_tensor tensor[MOST_TENSORS];
+    keel_named_tensor tensor[N_TENSORS];
     int64_t at[N_PROGRESS] = {0};
-    const size_t n = list_tensors(run, at, tensor);
-    KEEL_TRY(keel_checkpoint_load(run->job->checkpoint[0], run->job->identity, tensor, n, found, err));
+    list_tensors(run, at, tensor);
+    KEEL_TRY(
+        keel_checkpoint_load(run->job->checkpoint[0], run->job->identity, tensor, N_TENSORS, found, err));
     if (!*found) return KEEL_OK;
     for (int i = 0; i < N_PROGRESS; i++)
         if (at[i] < 0 || (uint64_t)at[i] > run->total)

@@ -11,6 +11,7 @@
 #include "policies/decoder_base/fresh.h"
 #include "policies/decoder_base/train.h"
 #include "policies/transformer/llama_fake.h"
+#include "policies/transformer/tuning_rows.h"
 
 /* Places of its checkpoints among the job's. */
 enum { CHECKPOINT_TRAINING, CHECKPOINT_BESIDE };
@@ -29,28 +30,23 @@ typedef struct tuning {
 
 static keel_status check_config(const struct keel_decoder_base_config *c, bool anew, bool taught,
                                 keel_err *err) {
+    const keel_tuning_fake fake = {c->fake_quant, c->fake_inputs, c->learned_scales};
     if (anew && c->mode != KEEL_DECODER_FULL) {
         keel_fail(err, KEEL_E_USAGE, "mode", "a new decoder knows nothing yet: all of it is tuned");
         return keel_hint(err, "use --mode full, or give --base a decoder: experiments/fetch-base.sh smollm2");
     }
     if (c->mode == KEEL_DECODER_NONE && c->loss != KEEL_LOSS_SFT)
         return keel_fail(err, KEEL_E_USAGE, "loss", "mode=none tunes nothing");
-    if (c->fake_quant && c->mode != KEEL_DECODER_FULL && c->mode != KEEL_DECODER_FREEZE)
-        return keel_fail(err, KEEL_E_USAGE, "fake_quant",
-                         "weights that are not tuned cannot make up for it: use --mode full or freeze");
-    if (c->learned_scales && !c->fake_quant)
-        return keel_fail(err, KEEL_E_USAGE, "learned_scales", "are those of fake_quant: set it too");
     if (taught && (c->loss != KEEL_LOSS_SFT || c->imitate != KEEL_IMITATE_TAKEN))
         return keel_fail(err, KEEL_E_USAGE, "--teacher",
                          "what a teacher chooses is learned by loss=sft and imitate=taken alone");
-    return KEEL_OK;
+    return keel_tuning_check_fake(&fake, c->mode == KEEL_DECODER_FULL || c->mode == KEEL_DECODER_FREEZE, err);
 }
 
 static keel_status check_layers(const struct keel_decoder_base_config *c, const keel_llama *llama,
                                 keel_err *err) {
-    if (c->mode != KEEL_DECODER_FREEZE || (uint64_t)c->frozen_layers <= llama->config.layers) return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "frozen_layers", "the decoder has %zu layers, got %lld",
-                     llama->config.layers, (long long)c->frozen_layers);
+    if (c->mode != KEEL_DECODER_FREEZE) return KEEL_OK;
+    return keel_tuning_check_frozen(c->frozen_layers, llama->config.layers, "decoder", err);
 }
 
 /* ---- the teacher ---- */
@@ -129,10 +125,11 @@ static keel_status make_model(tuning *t, keel_err *err) {
 static keel_status tune_beside(const tuning *t, keel_err *err) {
     const keel_decoder_base *from = (const keel_decoder_base *)t->job->from;
     keel_base *beside = NULL;
-    if (from && from->beside && learns_from_teacher_alone(t)) /* the log teaches nothing: it stays as it is */
+    if (from && from->base.beside &&
+        learns_from_teacher_alone(t)) /* the log teaches nothing: it stays as it is */
         KEEL_TRY(keel_beside_load(&beside, t->job->model, err));
     else if (keel_beside_wanted(t->model->config.ngrams, t->model->base.space))
-        KEEL_TRY(keel_beside_tune(t->job, from ? from->beside : NULL, CHECKPOINT_BESIDE, &beside, err));
+        KEEL_TRY(keel_beside_tune(t->job, from ? from->base.beside : NULL, CHECKPOINT_BESIDE, &beside, err));
     return keel__decoder_base_join(t->model, beside, err);
 }
 
@@ -309,6 +306,6 @@ keel_status keel__decoder_base_tune(const keel_base_tuning *job, keel_base **out
     if (status == KEEL_OK)
         *out = &t.model->base;
     else if (t.model)
-        keel__decoder_base_close(&t.model->base);
+        keel_base_close(&t.model->base);
     return status;
 }

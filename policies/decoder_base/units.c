@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-#include "core/interrupt.h"
-#include "core/progress.h"
-
-enum { AT_ONCE = 64 };
+#include "policies/corpus_pass.h"
 
 /* ---- what a response is worth ---- */
 
@@ -219,17 +216,14 @@ static keel_status find_units(const keel_decoder_base *model, const keel_convers
 
 typedef struct passing {
     const keel_decoder_base *model;
-    const size_t *place;
-    keel_conversation **read;
-    finding *found; /* [AT_ONCE] */
+    finding *found; /* [KEEL_PASS_ONCE] */
     keel_buf units, links;
     keel_decoder_units *out;
 } passing;
 
-static keel_status find_one(void *context, size_t i, size_t thread, keel_err *err) {
-    passing *p = context;
-    (void)thread;
-    return find_units(p->model, p->read[i], p->place[i], &p->found[i], err);
+static keel_status find_one(void *context, const keel_corpus_some *some, size_t i, keel_err *err) {
+    const passing *p = context;
+    return find_units(p->model, some->read[i], some->place[i], &p->found[i], err);
 }
 
 static void take_found(passing *p, finding *from) {
@@ -252,26 +246,11 @@ static void take_found(passing *p, finding *from) {
     keel_buf_clear(&from->links);
 }
 
-static keel_status pass(passing *p, const keel_base_tuning *job, keel_arena *arena, keel_err *err) {
-    keel_corpus *corpus = job->corpus;
-    keel_conversation *read[AT_ONCE];
-    keel_progress progress;
-    keel_status status = KEEL_OK;
-    p->read = read;
-    keel_progress_start(&progress, "read responses", corpus->count);
-    for (size_t at = 0; at < corpus->count && status == KEEL_OK; at += AT_ONCE) {
-        const size_t n = corpus->count - at < AT_ONCE ? corpus->count - at : AT_ONCE;
-        p->place = corpus->by_name + at;
-        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
-        status = keel_interrupted()
-                     ? keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %zu conversations", at)
-                     : corpus->read(corpus, p->place, n, arena, read, err);
-        if (status == KEEL_OK) status = keel_pool_run(job->pool, n, find_one, p, err);
-        for (size_t i = 0; i < n && status == KEEL_OK; i++) take_found(p, &p->found[i]);
-        keel_progress_step(&progress, at + n, NULL);
-    }
-    keel_progress_end(&progress, corpus->count);
-    return status;
+static keel_status take_some(void *context, const keel_corpus_some *some, keel_err *err) {
+    passing *p = context;
+    (void)err;
+    for (size_t i = 0; i < some->n; i++) take_found(p, &p->found[i]);
+    return KEEL_OK;
 }
 
 static keel_status fail_nothing(const keel_decoder_base *model, const keel_base_tuning *job,
@@ -294,14 +273,14 @@ static keel_status fail_nothing(const keel_decoder_base *model, const keel_base_
 
 keel_status keel__decoder_units(const keel_decoder_base *model, const keel_base_tuning *job,
                                 keel_decoder_units *out, keel_err *err) {
-    finding *found = keel_calloc(AT_ONCE, sizeof *found);
-    keel_arena arena[AT_ONCE] = {{0}};
+    finding *found = keel_calloc(KEEL_PASS_ONCE, sizeof *found);
     passing p = {.model = model, .found = found, .out = out};
+    const keel_corpus_pass pass = {
+        .what = "read responses", .who = "sft", .look = find_one, .take = take_some, .context = &p};
     *out = (keel_decoder_units){0};
-    keel_status status = found ? pass(&p, job, arena, err) : keel_nomem(err, "decoder base");
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        keel_arena_free(&arena[i]);
-        if (!found) continue;
+    if (!found) return keel_nomem(err, "decoder base");
+    keel_status status = keel_corpus_pass_run(&pass, job->corpus, job->pool, err);
+    for (size_t i = 0; i < KEEL_PASS_ONCE; i++) {
         keel_buf_free(&found[i].units);
         keel_buf_free(&found[i].links);
         keel_arena_free(&found[i].scratch);

@@ -245,7 +245,7 @@ static keel_status encode_beside(const keel_encoder_base *model, const keel_base
         inner[i] = items[i];
         inner[i].features = *out + at;
     }
-    return keel_base_encode(model->beside, inner, n, scratch, err);
+    return keel_base_encode(model->base.beside, inner, n, scratch, err);
 }
 
 /* All decisions of all items with their logits, *count of them; and, where features are asked, what the
@@ -259,7 +259,8 @@ static keel_status look_at(const keel_encoder_base *model, const keel_base_item 
     for (size_t i = 0; i < n; i++) *count += items[i].n;
     decision_work *work = *out = keel_arena_calloc(scratch, *count + 1, sizeof *work);
     if (!work) return keel_nomem(err, "encoder base");
-    if (model->beside && features) KEEL_TRY(encode_beside(model, items, n, *count, scratch, &beside, err));
+    if (model->base.beside && features)
+        KEEL_TRY(encode_beside(model, items, n, *count, scratch, &beside, err));
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < items[i].n; k++, at++) {
             const size_t decision = items[i].decision ? items[i].decision[k] : k;
@@ -323,9 +324,7 @@ keel_status keel__encoder_base_place(const keel_base *base, const keel_conversat
     const keel_encoder_base *model = (const keel_encoder_base *)base;
     const size_t hidden = model->bert->config.hidden;
     keel_lesson_texts texts;
-    if (model->beside && model->beside->kind->place)
-        return model->beside->kind->place(model->beside, conversation, decision, seen, scratch, dim, weight,
-                                          n, err);
+    (void)seen;
     int32_t *dims = keel_arena_alloc(scratch, hidden * sizeof *dims);
     float *vector = keel_arena_alloc(scratch, hidden * sizeof *vector);
     if (!dims || !vector) return keel_nomem(err, "encoder base");
@@ -338,13 +337,4 @@ keel_status keel__encoder_base_place(const keel_base *base, const keel_conversat
     *weight = vector;
     *n = hidden;
     return KEEL_OK;
-}
-
-keel_status keel__encoder_base_evidence(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, size_t action, keel_arena *arena,
-                                        keel_base_evidence *out, keel_err *err) {
-    const keel_encoder_base *model = (const keel_encoder_base *)base;
-    return model->beside
-               ? keel_base_evidence_of(model->beside, conversation, decision, action, arena, out, err)
-               : KEEL_OK;
 }

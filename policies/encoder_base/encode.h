@@ -19,8 +19,5 @@ keel_status keel__encoder_base_place(const keel_base *base, const keel_conversat
                                      size_t decision, bool seen, keel_arena *scratch, const int32_t **dim,
                                      const float **weight, size_t *n, keel_err *err);
 /* Words behind a logit of the n-gram base. */
-keel_status keel__encoder_base_evidence(const keel_base *base, const keel_conversation *conversation,
-                                        size_t decision, size_t action, keel_arena *arena,
-                                        keel_base_evidence *out, keel_err *err);
 
 #endif

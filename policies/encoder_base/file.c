@@ -21,14 +21,7 @@ typedef struct tensor_list {
 
 static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t rows, size_t cols,
                  const void *data) {
-    const size_t size = dtype == KEEL_I64 ? 8 : 4, n = rows * (cols ? cols : 1);
-    if (n > 0)
-        to->tensor[to->count++] = (keel_named_tensor){.name = name,
-                                                      .dtype = dtype,
-                                                      .n_dims = cols ? 2 : 1,
-                                                      .shape = {rows, cols},
-                                                      .data = data,
-                                                      .bytes = n * size};
+    if (rows > 0) to->tensor[to->count++] = keel_named_tensor_of(name, dtype, rows, cols, data);
 }
 
 static void list_model(tensor_list *to, const keel_encoder_base *model) {
@@ -70,7 +63,7 @@ static keel_status save_settings(const keel_encoder_base *model, const char *dir
     const keel_base_settings all = {.split = model->split,
                                     .state_tokens = c->state_tokens,
                                     .candidate_tokens = c->candidate_tokens,
-                                    .ngrams = model->beside != NULL};
+                                    .ngrams = model->base.beside != NULL};
     cJSON *json = keel_base_settings_json(&model->base, model_type, &all);
     if (json && cJSON_AddStringToObject(json, "candidates", candidates_names[c->candidates]) &&
         cJSON_AddBoolToObject(json, "normalise", model->normalise) && add_heads(model, json))
@@ -106,7 +99,7 @@ keel_status keel__encoder_base_save(const keel_base *base, const char *dir, keel
     if (status == KEEL_OK) status = save_settings(model, dir, err);
     if (status == KEEL_OK) status = save_heads(model, dir, &arena, err);
     if (status == KEEL_OK && encoder.lora.rank) status = save_adapter(&encoder, dir, &arena, err);
-    if (status == KEEL_OK && model->beside) status = keel_beside_save(model->beside, dir, err);
+    if (status == KEEL_OK && model->base.beside) status = keel_beside_save(model->base.beside, dir, err);
     keel_arena_free(&arena);
     return status;
 }
@@ -168,23 +161,6 @@ static keel_status fail_tensor(const loading *l, const char *name, const char *w
     return keel_fail(l->err, KEEL_E_INVALID, l->file.path, "tensor \"%s\" %s", name, what);
 }
 
-static bool fits(const keel_named_tensor *have, const keel_named_tensor *want) {
-    bool same =
-        have && have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
-    for (size_t i = 0; same && i < want->n_dims; i++) same = have->shape[i] == want->shape[i];
-    return same;
-}
-
-/* Copies a tensor of exactly this type and shape to where the list points. */
-static keel_status copy_tensor(const loading *l, const keel_named_tensor *want) {
-    const keel_named_tensor *have = keel_safetensors_find(&l->file, want->name);
-    if (!fits(have, want)) return fail_tensor(l, want->name, "is missing or of another type or shape");
-    if (!keel_safetensors_finite(have))
-        return fail_tensor(l, want->name, "holds numbers that are not finite");
-    memcpy((void *)(uintptr_t)want->data, have->data, want->bytes);
-    return KEEL_OK;
-}
-
 /* A table of crossed logits: none, or keys that rise with a row of logits each. */
 static keel_status load_crossed(loading *l, const char *key, const char *logits, size_t width,
                                 keel_arena *arena, keel_crossed *out) {
@@ -200,7 +176,8 @@ static keel_status load_crossed(loading *l, const char *key, const char *logits,
     tensor_list tensors = {0};
     list(&tensors, key, KEEL_I64, n, 0, out->key);
     list(&tensors, logits, KEEL_F32, n, width, out->logits);
-    for (size_t i = 0; i < tensors.count; i++) KEEL_TRY(copy_tensor(l, &tensors.tensor[i]));
+    for (size_t i = 0; i < tensors.count; i++)
+        KEEL_TRY(keel_safetensors_take(&l->file, &tensors.tensor[i], l->err));
     for (size_t i = 1; i < n; i++)
         if (out->key[i] <= out->key[i - 1]) return fail_tensor(l, key, "holds keys that do not rise");
     return KEEL_OK;
@@ -212,7 +189,8 @@ static keel_status load_heads(loading *l, keel_encoder_base *model) {
     if (!path) return keel_nomem(l->err, l->dir);
     KEEL_TRY(keel_safetensors_read(path, &l->file, l->err));
     list_model(&tensors, model);
-    for (size_t i = 0; i < tensors.count; i++) KEEL_TRY(copy_tensor(l, &tensors.tensor[i]));
+    for (size_t i = 0; i < tensors.count; i++)
+        KEEL_TRY(keel_safetensors_take(&l->file, &tensors.tensor[i], l->err));
     KEEL_TRY(load_crossed(l, "state.key", "state.logits", model->n_state, &model->arena, &model->states));
     KEEL_TRY(load_crossed(l, "candidate.key", "candidate.logits", model->n_candidate, &model->arena,
                           &model->candidates));
@@ -254,7 +232,7 @@ keel_status keel__encoder_base_load(keel_base **out, const char *dir, keel_err *
     if (status == KEEL_OK)
         *out = &model->base;
     else if (model)
-        keel__encoder_base_close(&model->base);
+        keel_base_close(&model->base);
     return status;
 }
 
@@ -282,9 +260,7 @@ static keel_status compress(keel_bert *bert, const keel_compress_job *job, keel_
 /* Crossed logits stay: they are what encoders that never saw a text said of it. */
 keel_status keel__encoder_base_compress(keel_base *base, const keel_compress_job *job, keel_err *err) {
     keel_encoder_base *model = (keel_encoder_base *)base;
-    KEEL_TRY(compress(model->bert, job, err));
-    const keel_base *beside = model->beside;
-    return beside && beside->kind->compress ? beside->kind->compress(model->beside, job, err) : KEEL_OK;
+    return compress(model->bert, job, err);
 }
 
 keel_status keel__encoder_base_compress_model(const char *path, const char *dir, const keel_compress_job *job,

@@ -105,7 +105,6 @@ const keel_base_kind keel_encoder_base_kind = {
     .compress_model = keel__encoder_base_compress_model,
     .encode = keel__encoder_base_encode,
     .opinion = keel__encoder_base_opinion,
-    .evidence = keel__encoder_base_evidence,
     .place = keel__encoder_base_place,
     .close = keel__encoder_base_close,
 };

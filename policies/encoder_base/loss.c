@@ -277,13 +277,17 @@ static keel_tensor *rank_loss(const shard_rows *rows, keel_tensor *states, keel_
 
 /* ---- all together ---- */
 
-static keel_tensor *add_part(const shard_rows *rows, keel_tensor *total, keel_tensor *part, int which) {
-    const struct keel_encoder_base_config *c = &rows->batch->model->config;
+double keel__encoder_weight(const keel_encoder_base *model, int head) {
+    const struct keel_encoder_base_config *c = &model->config;
     const double weight[KEEL_N_HEADS] = {c->risk_weight,    c->act_weight,        c->distil_features,
                                          c->outcome_weight, c->preference_weight, c->rank_weight};
+    return weight[head];
+}
+
+static keel_tensor *add_part(const shard_rows *rows, keel_tensor *total, keel_tensor *part, int which) {
     if (!total || !part) return NULL; /* what failed stays so */
     rows->work->part[which] = (double)part->data[0];
-    part = keel_op_scale(rows->work->tape, part, (float)weight[which]);
+    part = keel_op_scale(rows->work->tape, part, (float)keel__encoder_weight(rows->batch->model, which));
     return keel_op_add(rows->work->tape, total, part);
 }
 

@@ -30,6 +30,8 @@ typedef struct keel_encoder_shard {
     double part[KEEL_N_HEADS]; /* each a share of the batch's mean */
 } keel_encoder_shard;
 
+/* Of a head's loss, in what is trained. */
+double keel__encoder_weight(const keel_encoder_base *model, int head);
 /* Loss of lessons first .. last-1; with gradients where grads (laid out as training.trained) is given. rng:
  * for dropout; NULL: none. */
 keel_status keel__encoder_loss(const keel_encoder_batch *batch, size_t first, size_t last, keel_real *grads,

@@ -66,7 +66,7 @@ static keel_status add_heads(keel_encoder_base *model, keel_err *err) {
 
 static void count_features(keel_encoder_base *model) {
     const bool *uses = model->uses;
-    const keel_base *beside = model->beside;
+    const keel_base *beside = model->base.beside;
     const size_t scores = uses[KEEL_HEAD_RANK]; /* the prior's, no features */
     model->n_state = outputs(model, KEEL_HEAD_RISK) + outputs(model, KEEL_HEAD_ACT);
     model->n_candidate = (uses[KEEL_HEAD_OUTCOME] ? 2u : 0u) + uses[KEEL_HEAD_PREFERENCE] + scores;
@@ -139,10 +139,7 @@ keel_status keel__encoder_base_make(keel_encoder_base **out, const struct keel_e
 }
 
 keel_status keel__encoder_base_join(keel_encoder_base *model, keel_base *beside, keel_err *err) {
-    model->beside = beside;
-    if (!keel_beside_fits(beside, &model->base))
-        return keel_fail(err, KEEL_E_INVALID, "encoder base",
-                         "the n-gram base beside it is over other answers");
+    KEEL_TRY(keel_beside_join(&model->base, beside, err));
     count_features(model);
     return KEEL_OK;
 }
@@ -150,7 +147,6 @@ keel_status keel__encoder_base_join(keel_encoder_base *model, keel_base *beside,
 void keel__encoder_base_close(keel_base *base) {
     keel_encoder_base *model = (keel_encoder_base *)base;
     if (!model) return;
-    keel_base_close(model->beside);
     keel_bert_close(model->bert);
     keel_arena_free(&model->arena);
     keel_free(model);
@@ -173,16 +169,6 @@ void keel__encoder_state_logits(const keel_encoder_base *model, const float *vec
     keel_log_softmax(out, model->base.n_acts, out);
 }
 
-static double cosine(const float *x, const float *y, size_t n) {
-    double dot = 0, xx = 0, yy = 0;
-    for (size_t i = 0; i < n; i++) {
-        dot += (double)x[i] * (double)y[i];
-        xx += (double)x[i] * (double)x[i];
-        yy += (double)y[i] * (double)y[i];
-    }
-    return dot / fmax(sqrt(xx) * sqrt(yy), 1e-12);
-}
-
 /* ln p / (1 - p) of a class of three. */
 static float log_odds(const float *logits, int of) {
     const float a = logits[(of + 1) % 3], b = logits[(of + 2) % 3], most = a > b ? a : b;
@@ -201,5 +187,5 @@ void keel__encoder_candidate_logits(const keel_encoder_base *model, const float 
     if (!model->uses[KEEL_HEAD_RANK]) return;
     apply(model, KEEL_HEAD_RANK, vector, out);
     if (keel__encoder_compares(model))
-        *out += (float)(KEEL_COSINE_SCALE * cosine(state, vector, model->bert->config.hidden));
+        *out += (float)(KEEL_COSINE_SCALE * keel_cosine(state, vector, model->bert->config.hidden));
 }

@@ -29,8 +29,7 @@ typedef struct keel_encoder_base {
     const char *split; /* it was tuned on */
     bool uses[KEEL_N_HEADS];
     keel_bert *bert;
-    bool normalise;    /* what its folder says: here vectors are not */
-    keel_base *beside; /* the n-gram base, or NULL */
+    bool normalise; /* what its folder says: here vectors are not */
     keel_crossed states, candidates;
     size_t n_state, n_candidate; /* logits of a state and of a candidate; the rank head's score is the last */
     float *mean, *scale; /* [n_state + n_candidate] of the logits of the tuning split; scale: 1 / deviation */

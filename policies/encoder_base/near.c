@@ -1,18 +1,10 @@
 #include "policies/encoder_base/near.h"
 
-#include <math.h>
-#include <stdbool.h>
+#include "core/numeric.h"
 
 /* -2, below any cosine, where one has no vector. */
 static double nearness(const float *x, const float *y, size_t n) {
-    double dot = 0, xx = 0, yy = 0;
-    if (!x || !y) return -2;
-    for (size_t i = 0; i < n; i++) {
-        dot += (double)x[i] * (double)y[i];
-        xx += (double)x[i] * (double)x[i];
-        yy += (double)y[i] * (double)y[i];
-    }
-    return dot / fmax(sqrt(xx * yy), 1e-12);
+    return x && y ? keel_cosine(x, y, n) : -2;
 }
 
 /* Moves the unit at `from` to `to`, before it; those between keep their order. */

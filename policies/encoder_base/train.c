@@ -17,36 +17,19 @@
 #include "policies/encoder_base/near.h"
 #include "policies/transformer/bert_matrix.h"
 
-static const struct keel_encoder_base_config *config_of(const keel_encoder_training *run) {
-    return &run->model->config;
-}
-
 /* ---- a stage ---- */
-
-static bool head_only(const keel_encoder_training *run) {
-    return config_of(run)->mode == KEEL_BERT_HEAD;
-}
 
 /* Whether a stage tunes heads on vectors that are worked out before. */
 static bool on_vectors(const keel_encoder_training *run) {
     return run->at[STAGE] != ENCODER;
 }
 
-/* Whether the stage reads candidates. */
-static bool reads_candidates(const keel_encoder_training *run) {
-    return run->at[STAGE] == CANDIDATES || config_of(run)->tune_candidates || head_only(run);
-}
-
 static bool has_stage(const keel_encoder_training *run, int64_t stage) {
-    if (stage == ENCODER) return !head_only(run);
+    if (stage == ENCODER) return !keel__encoder_head_only(run);
     if (stage == CANDIDATES)
-        return keel__encoder_reads_candidates(run->model) && !config_of(run)->tune_candidates &&
-               !head_only(run);
+        return keel__encoder_reads_candidates(run->model) && !keel__encoder_config(run)->tune_candidates &&
+               !keel__encoder_head_only(run);
     return stage == HEADS;
-}
-
-static keel_encoder_vectors *vectors_of(keel_encoder_training *run) {
-    return run->at[STAGE] == CANDIDATES && !head_only(run) ? &run->tuned : &run->tuning->known;
 }
 
 static void free_vectors(keel_encoder_vectors *vectors, size_t n) {
@@ -82,7 +65,8 @@ static keel_status list_units(keel_encoder_training *run, keel_err *err) {
     if (!run->units || !run->held || !run->order) return keel_nomem(err, "encoder base");
     run->n_units = run->n_held = 0;
     for (size_t i = 0; i < tuning->n; i++) {
-        if ((int64_t)tuning->unit[i].fold == run->at[LEFT_OUT] && config_of(run)->folds > 0) continue;
+        if ((int64_t)tuning->unit[i].fold == run->at[LEFT_OUT] && keel__encoder_config(run)->folds > 0)
+            continue;
         if (tuning->unit[i].held_out)
             run->held[run->n_held++] = i;
         else
@@ -100,17 +84,18 @@ static keel_status list_units(keel_encoder_training *run, keel_err *err) {
 }
 
 static uint64_t epochs_of(const keel_encoder_training *run) {
-    return (uint64_t)(on_vectors(run) ? config_of(run)->head_epochs : config_of(run)->epochs);
+    return (uint64_t)(on_vectors(run) ? keel__encoder_config(run)->head_epochs
+                                      : keel__encoder_config(run)->epochs);
 }
 
 /* Units of an update: more where updates cost nothing. */
 static size_t batch_of(const keel_encoder_training *run) {
-    const size_t wanted = (size_t)config_of(run)->batch * (on_vectors(run) ? 4 : 1);
+    const size_t wanted = (size_t)keel__encoder_config(run)->batch * (on_vectors(run) ? 4 : 1);
     return wanted < run->n_units ? wanted : run->n_units;
 }
 
 static size_t shard_of(const keel_encoder_training *run) {
-    return (size_t)config_of(run)->shard * (on_vectors(run) ? 4 : 1);
+    return (size_t)keel__encoder_config(run)->shard * (on_vectors(run) ? 4 : 1);
 }
 
 static keel_status open_shards(keel_encoder_training *run, keel_err *err) {
@@ -124,7 +109,7 @@ static keel_status open_shards(keel_encoder_training *run, keel_err *err) {
 
 /* The encoder as keel compress will hold it, if asked for, while it is tuned. */
 static keel_status open_fake(keel_encoder_training *run, keel_err *err) {
-    const struct keel_encoder_base_config *c = config_of(run);
+    const struct keel_encoder_base_config *c = keel__encoder_config(run);
     const keel_compress_config how = {.weights = c->fake_quant};
     keel_bert *bert = run->model->bert;
     if (!c->fake_quant || on_vectors(run)) return KEEL_OK;
@@ -158,7 +143,7 @@ static keel_status open_stage(keel_encoder_training *run, keel_err *err) {
     KEEL_TRY(hold(run, err));
     KEEL_TRY(open_shards(run, err));
     KEEL_TRY(keel__encoder_reader_open(&run->reader, run->tuning, batch_of(run), err));
-    if (on_vectors(run)) run->reader.vectors = vectors_of(run);
+    if (on_vectors(run)) run->reader.vectors = keel__encoder_vectors_of(run);
     const size_t most =
         keel_pool_threads(tuning->job->pool) + 1; /* a gradient is as large as what is trained */
     return keel_sharded_step_open(&run->step, &run->trained, run->n_shards < most ? run->n_shards : most,
@@ -174,18 +159,20 @@ static uint64_t stream_of(const keel_encoder_training *run, uint64_t within) {
 
 /* Whether the stage's ranking loss is to have responses to near states as wrong answers. */
 static bool ranks_near(const keel_encoder_training *run) {
-    return config_of(run)->near_negatives && keel__encoder_compares(run->model) && reads_candidates(run);
+    return keel__encoder_config(run)->near_negatives && keel__encoder_compares(run->model) &&
+           keel__encoder_reads(run);
 }
 
 static void order_epoch(keel_encoder_training *run) {
     const int64_t epoch = run->at[UPDATES] / (int64_t)run->per_epoch;
     if (run->order_epoch == epoch) return;
-    keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_ORDER,
+    keel_rng rng = keel_rng_stream((uint64_t)keel__encoder_config(run)->common.seed, KEEL_STREAM_BASE_ORDER,
                                    stream_of(run, (uint64_t)epoch));
     memcpy(run->order, run->units, run->n_units * sizeof *run->order);
     keel_rng_shuffle(&rng, run->order, run->n_units);
     if (ranks_near(run))
-        keel__encoder_order_near(run->order, run->n_units, (const float *const *)vectors_of(run)->of,
+        keel__encoder_order_near(run->order, run->n_units,
+                                 (const float *const *)keel__encoder_vectors_of(run)->of,
                                  run->model->bert->config.hidden, batch_of(run), shard_of(run));
     run->order_epoch = epoch;
 }
@@ -194,14 +181,14 @@ static void fill_batch(keel_encoder_training *run, size_t n) {
     run->batch = (keel_encoder_batch){.model = run->model,
                                       .training = {.trained = run->trained,
                                                    .first = run->first_row,
-                                                   .dropout = (float)config_of(run)->dropout,
+                                                   .dropout = (float)keel__encoder_config(run)->dropout,
                                                    .fake = run->faked ? &run->fake : NULL},
                                       .lesson = run->reader.lesson,
                                       .n = n,
                                       .states_known = run->at[STAGE] == CANDIDATES};
     for (size_t i = 0; i < n; i++) {
         keel_encoder_lesson *lesson = &run->reader.lesson[i];
-        if (!reads_candidates(run)) lesson->texts.n_candidates = 0;
+        if (!keel__encoder_reads(run)) lesson->texts.n_candidates = 0;
     }
     for (int h = 0; h < KEEL_N_HEADS; h++) {
         double *terms = &run->batch.terms[h];
@@ -215,7 +202,7 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
     keel_encoder_training *run = context;
     const size_t size = shard_of(run), first = shard * size;
     const size_t last = first + size < run->batch.n ? first + size : run->batch.n;
-    keel_rng rng = keel_rng_stream((uint64_t)config_of(run)->common.seed, KEEL_STREAM_BASE_UPDATE,
+    keel_rng rng = keel_rng_stream((uint64_t)keel__encoder_config(run)->common.seed, KEEL_STREAM_BASE_UPDATE,
                                    stream_of(run, (uint64_t)run->at[UPDATES] << 16 | shard));
     (void)thread;
     return keel__encoder_loss(&run->batch, first, last, keel_sharded_step_gradient(run->step, shard),
@@ -224,13 +211,13 @@ static keel_status run_shard(void *context, size_t shard, size_t thread, keel_er
 
 static double rate_factor(const keel_encoder_training *run) {
     if (on_vectors(run)) return 1 - (double)run->at[UPDATES] / (double)run->total;
-    const size_t warm = (size_t)(config_of(run)->warm_up * (double)run->total);
-    return keel_schedule_factor((keel_schedule)config_of(run)->schedule, (size_t)run->at[UPDATES], warm,
-                                (size_t)run->total);
+    const size_t warm = (size_t)(keel__encoder_config(run)->warm_up * (double)run->total);
+    return keel_schedule_factor((keel_schedule)keel__encoder_config(run)->schedule, (size_t)run->at[UPDATES],
+                                warm, (size_t)run->total);
 }
 
 static keel_status step(keel_encoder_training *run, keel_err *err) {
-    const struct keel_encoder_base_config *c = config_of(run);
+    const struct keel_encoder_base_config *c = keel__encoder_config(run);
     const size_t skipped = run->size - run->trained.size;
     keel_step_rule rule = {
         .adam = keel_adam_defaults(), .rate_factor = rate_factor(run), .clip_norm = c->clip_norm};
@@ -248,7 +235,7 @@ static keel_status step(keel_encoder_training *run, keel_err *err) {
 
 /* Whether the stage at hand has the loss of a head. */
 static bool has_loss(const keel_encoder_training *run, int head) {
-    return head < KEEL_HEAD_OUTCOME ? run->at[STAGE] != CANDIDATES : reads_candidates(run);
+    return head < KEEL_HEAD_OUTCOME ? run->at[STAGE] != CANDIDATES : keel__encoder_reads(run);
 }
 
 /* Running means; a batch in which nothing has a label for a head says nothing of its loss. */
@@ -298,9 +285,6 @@ static keel_status update(keel_encoder_training *run, keel_err *err) {
 /* ---- held-out units ---- */
 
 static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_err *err) {
-    const struct keel_encoder_base_config *c = config_of(run);
-    const double weight[KEEL_N_HEADS] = {c->risk_weight,    c->act_weight,        c->distil_features,
-                                         c->outcome_weight, c->preference_weight, c->rank_weight};
     double sum[KEEL_N_HEADS] = {0}, terms[KEEL_N_HEADS] = {0};
     const size_t size = batch_of(run);
     for (size_t at = 0; at < run->n_held; at += size) {
@@ -314,7 +298,8 @@ static keel_status held_out_loss(keel_encoder_training *run, double *out, keel_e
         }
     }
     *out = 0;
-    for (int h = 0; h < KEEL_N_HEADS; h++) *out += terms[h] > 0 ? weight[h] * sum[h] / terms[h] : 0;
+    for (int h = 0; h < KEEL_N_HEADS; h++)
+        *out += terms[h] > 0 ? keel__encoder_weight(run->model, h) * sum[h] / terms[h] : 0;
     return KEEL_OK;
 }
 
@@ -331,7 +316,7 @@ static keel_status look_at_held_out(keel_encoder_training *run, bool *stop, keel
     } else {
         run->at[WAITED]++;
     }
-    *stop = run->at[WAITED] >= config_of(run)->patience;
+    *stop = run->at[WAITED] >= keel__encoder_config(run)->patience;
     return KEEL_OK;
 }
 
@@ -347,7 +332,7 @@ static keel_status stop_here(const keel_encoder_training *run, keel_err *err) {
 }
 
 static void name_training(const keel_encoder_training *run, char *out, size_t size) {
-    const int64_t folds = config_of(run)->folds;
+    const int64_t folds = keel__encoder_config(run)->folds;
     static const char *const stages[N_STAGES] = {"heads", "encoder", "candidates"};
     const char *stage = stages[run->at[STAGE]];
     if (run->at[LEFT_OUT] < folds)
@@ -361,7 +346,7 @@ static keel_status run_updates(keel_encoder_training *run, keel_err *err) {
     keel_progress progress;
     keel_status status = KEEL_OK;
     char name[64];
-    bool stop = watches(run) && run->at[WAITED] >= config_of(run)->patience;
+    bool stop = watches(run) && run->at[WAITED] >= keel__encoder_config(run)->patience;
     name_training(run, name, sizeof name);
     keel_progress_start(&progress, name, run->total);
     while (status == KEEL_OK && !stop && (uint64_t)run->at[UPDATES] < run->total) {
@@ -372,76 +357,11 @@ static keel_status run_updates(keel_encoder_training *run, keel_err *err) {
         status = update(run, err);
         const bool epoch_ends = run->at[UPDATES] % (int64_t)run->per_epoch == 0;
         if (status == KEEL_OK && epoch_ends && watches(run)) status = look_at_held_out(run, &stop, err);
-        if (status == KEEL_OK && run->at[UPDATES] % config_of(run)->checkpoint_every == 0)
+        if (status == KEEL_OK && run->at[UPDATES] % keel__encoder_config(run)->checkpoint_every == 0)
             status = keel__encoder_keep_training(run, err);
         keel_progress_step(&progress, (uint64_t)run->at[UPDATES], NULL);
     }
     keel_progress_end(&progress, (uint64_t)run->at[UPDATES]);
-    return status;
-}
-
-/* A pass in which the encoder encodes. */
-static keel_status look_merged(keel_encoder_training *run, const char *what, const size_t *at, size_t n,
-                               keel_encoder_look *look, keel_err *err) {
-    KEEL_TRY(keel_bert_merge(run->model->bert, err));
-    keel_status status = keel__encoder_look_at(run->tuning, what, at, n, look, err);
-    keel_bert_unmerge(run->model->bert);
-    return status;
-}
-
-static keel_status keep_vectors(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
-                                size_t n, keel_arena *scratch, keel_err *err) {
-    const size_t hidden = tuning->model->bert->config.hidden;
-    size_t texts = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!tuning->filled->candidates) lesson[i].texts.n_candidates = 0;
-        texts += 1 + lesson[i].texts.n_candidates;
-    }
-    float *all = keel_arena_alloc(scratch, texts * hidden * sizeof *all);
-    if (!all) return keel_nomem(err, "encoder base");
-    KEEL_TRY(keel__encoder_vectors(tuning->model, lesson, n, scratch, all, err));
-    for (size_t i = 0; i < n; i++) {
-        const size_t size = (1 + lesson[i].texts.n_candidates) * hidden * sizeof *all;
-        float *kept = keel_calloc(1, size);
-        if (!kept) return keel_nomem(err, "encoder base");
-        memcpy(kept, all, size);
-        tuning->filled->of[at[i]] = kept;
-        all += size / sizeof *all;
-    }
-    return KEEL_OK;
-}
-
-/* Candidates of a unit whose vectors are kept. */
-static size_t count_kept(const keel_encoder_tuning *tuning, const keel_encoder_vectors *vectors,
-                         size_t unit) {
-    const bool reads = keel__encoder_reads_candidates(tuning->model);
-    const size_t offered = vectors->offers && reads ? tuning->job->n_fixed : 0;
-    return vectors->candidates ? tuning->unit[unit].n_candidates + offered : 0;
-}
-
-/* Vectors of these units by the encoder as it is, as far as memory_mb allows; the rest is encoded when its
- * turn comes. Heads alone are judged by them too, with the answers that are offered. */
-static keel_status encode_missing(keel_encoder_training *run, const size_t *units, size_t n_units,
-                                  keel_err *err) {
-    keel_encoder_tuning *tuning = run->tuning;
-    keel_encoder_vectors *to = tuning->filled = vectors_of(run);
-    const size_t budget = (size_t)config_of(run)->common.memory_mb << 20,
-                 hidden = run->model->bert->config.hidden;
-    size_t n = 0, *missing = keel_calloc(n_units + 1, sizeof *missing);
-    if (!to->of) to->of = keel_calloc(tuning->n + 1, sizeof *to->of);
-    to->candidates = reads_candidates(run);
-    to->offers = head_only(run);
-    for (size_t i = 0; missing && to->of && i < n_units; i++) {
-        const size_t size = (1 + count_kept(tuning, to, units[i])) * hidden * sizeof(float);
-        if (to->of[units[i]] || to->bytes + size > budget) continue;
-        missing[n++] = units[i];
-        to->bytes += size;
-    }
-    keel_status status = missing && to->of ? KEEL_OK : keel_nomem(err, "encoder base");
-    tuning->offers = to->offers;
-    if (n > 0) status = look_merged(run, "encode", missing, n, keep_vectors, err);
-    tuning->offers = false;
-    keel_free(missing);
     return status;
 }
 
@@ -457,7 +377,7 @@ static void swap_origin(keel_encoder_training *run) {
 /* Vectors by the encoder as it came: nearness is the same for a training that goes on from a checkpoint. */
 static keel_status encode_origin(keel_encoder_training *run, keel_err *err) {
     swap_origin(run);
-    keel_status status = encode_missing(run, run->units, run->n_units, err);
+    keel_status status = keel__encoder_encode_missing(run, run->units, run->n_units, err);
     swap_origin(run);
     return status;
 }
@@ -486,7 +406,7 @@ static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     keel_status status = open_stage(run, err);
     const bool over = status == KEEL_OK && (uint64_t)run->at[UPDATES] >= run->total;
     if (status == KEEL_OK && on_vectors(run) && !over)
-        status = encode_missing(run, run->units, run->n_units, err);
+        status = keel__encoder_encode_missing(run, run->units, run->n_units, err);
     if (status == KEEL_OK && !on_vectors(run) && !over && ranks_near(run)) status = encode_origin(run, err);
     if (status == KEEL_OK) status = run_updates(run, err);
     if (status == KEEL_OK && watches(run) && run->at[BEST_EPOCH] > 0)
@@ -495,74 +415,15 @@ static keel_status run_stage(keel_encoder_training *run, keel_err *err) {
     return status;
 }
 
-/* Logits of a unit by the vectors [1 + n_candidates, hidden] of its texts. */
-static void put_logits(keel_encoder_tuning *tuning, size_t unit, const float *vector, size_t n_candidates) {
-    const keel_encoder_base *model = tuning->model;
-    const size_t hidden = model->bert->config.hidden, first = tuning->unit[unit].first_candidate;
-    keel__encoder_state_logits(model, vector, tuning->state_logits + unit * model->n_state);
-    for (size_t k = 0; k < n_candidates; k++)
-        keel__encoder_candidate_logits(model, vector, vector + (k + 1) * hidden,
-                                       tuning->candidate_logits + (first + k) * model->n_candidate);
-}
-
-static keel_status keep_logits(keel_encoder_tuning *tuning, const size_t *at, keel_encoder_lesson *lesson,
-                               size_t n, keel_arena *scratch, keel_err *err) {
-    const keel_encoder_base *model = tuning->model;
-    const size_t hidden = model->bert->config.hidden;
-    size_t texts = 0;
-    for (size_t i = 0; i < n; i++) texts += 1 + lesson[i].texts.n_candidates;
-    float *vector = keel_arena_alloc(scratch, texts * hidden * sizeof *vector);
-    if (!vector) return keel_nomem(err, "encoder base");
-    KEEL_TRY(keel__encoder_vectors(model, lesson, n, scratch, vector, err));
-    for (size_t i = 0; i < n; i++) {
-        put_logits(tuning, at[i], vector, lesson[i].texts.n_candidates);
-        vector += (1 + lesson[i].texts.n_candidates) * hidden;
-    }
-    return KEEL_OK;
-}
-
-/* The same of units whose vectors are at hand; the others stay in the list. */
-static keel_status judge_vectors(keel_encoder_training *run, size_t *units, size_t *n, keel_err *err) {
-    keel_encoder_tuning *tuning = run->tuning;
-    const keel_encoder_vectors *known = vectors_of(run);
-    size_t left = 0;
-    KEEL_TRY(encode_missing(run, units, *n, err));
-    for (size_t i = 0; i < *n; i++) {
-        const float *vectors = known->of[units[i]];
-        if (vectors)
-            put_logits(tuning, units[i], vectors, count_kept(tuning, known, units[i]));
-        else
-            units[left++] = units[i];
-    }
-    *n = left;
-    return KEEL_OK;
-}
-
-/* Logits of the units of a fold, or of all, by the model as it is. */
-static keel_status judge(keel_encoder_training *run, keel_err *err) {
-    keel_encoder_tuning *tuning = run->tuning;
-    const bool all = run->at[LEFT_OUT] == config_of(run)->folds;
-    size_t *list = keel_calloc(tuning->n + 1, sizeof *list), n = 0;
-    keel_status status = list ? KEEL_OK : keel_nomem(err, "encoder base");
-    for (size_t i = 0; list && i < tuning->n; i++)
-        if (all || (int64_t)tuning->unit[i].fold == run->at[LEFT_OUT]) list[n++] = i;
-    if (list && head_only(run)) status = judge_vectors(run, list, &n, err);
-    tuning->offers = true;
-    if (status == KEEL_OK && n > 0) status = look_merged(run, "judge the fold", list, n, keep_logits, err);
-    tuning->offers = false;
-    keel_free(list);
-    return status;
-}
-
 /* The model learns from all but one fold, and says what it thinks of that one. */
 static keel_status run_fold(keel_encoder_training *run, keel_err *err) {
-    const bool last = run->at[LEFT_OUT] == config_of(run)->folds;
+    const bool last = run->at[LEFT_OUT] == keel__encoder_config(run)->folds;
     for (;;) {
         if (has_stage(run, run->at[STAGE])) KEEL_TRY(run_stage(run, err));
         if (run->at[STAGE] == N_STAGES - 1) break;
         next_stage(run);
     }
-    if (!last || config_of(run)->folds == 0) KEEL_TRY(judge(run, err));
+    if (!last || keel__encoder_config(run)->folds == 0) KEEL_TRY(keel__encoder_judge(run, err));
     if (last) return KEEL_OK;
     run->at[LEFT_OUT]++;
     start_anew(run);
@@ -580,7 +441,7 @@ static keel_status run_all(keel_encoder_training *run, keel_err *err) {
     keel_status status = KEEL_OK;
     bool last = false;
     while (status == KEEL_OK && !last) {
-        last = run->at[LEFT_OUT] == config_of(run)->folds;
+        last = run->at[LEFT_OUT] == keel__encoder_config(run)->folds;
         status = run_fold(run, err);
     }
     if (status == KEEL_E_INTERRUPTED) { /* in a pass as well as between updates */

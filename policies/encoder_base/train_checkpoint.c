@@ -12,30 +12,28 @@ typedef struct tensor_list {
     keel_named_tensor tensor[MOST_TENSORS];
 } tensor_list;
 
-static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t count, size_t size, void *data) {
-    if (count == 0) return;
-    to->tensor[to->count++] = (keel_named_tensor){
-        .name = name, .dtype = dtype, .n_dims = 1, .shape = {count}, .data = data, .bytes = count * size};
+static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t count, void *data) {
+    if (count > 0) to->tensor[to->count++] = keel_named_tensor_of(name, dtype, count, 0, data);
 }
 
 static void list_folds(keel_encoder_training *run, int64_t at[N_PROGRESS], tensor_list *to) {
     keel_encoder_tuning *t = run->tuning;
     *to = (tensor_list){0};
-    list(to, "progress", KEEL_I64, N_PROGRESS, 8, at);
-    list(to, "state.logits", KEEL_F32, t->n * run->model->n_state, 4, t->state_logits);
-    list(to, "candidate.logits", KEEL_F32, t->n_candidates * run->model->n_candidate, 4, t->candidate_logits);
+    list(to, "progress", KEEL_I64, N_PROGRESS, at);
+    list(to, "state.logits", KEEL_F32, t->n * run->model->n_state, t->state_logits);
+    list(to, "candidate.logits", KEEL_F32, t->n_candidates * run->model->n_candidate, t->candidate_logits);
 }
 
 static void list_training(keel_encoder_training *run, int64_t at[N_PROGRESS], tensor_list *to) {
     *to = (tensor_list){0};
-    list(to, "progress", KEEL_I64, N_PROGRESS, 8, at);
-    list(to, "losses", KEEL_F32, KEEL_N_HEADS, 4, run->mean);
-    list(to, "trained", KEEL_F32, run->size, 4,
+    list(to, "progress", KEEL_I64, N_PROGRESS, at);
+    list(to, "losses", KEEL_F32, KEEL_N_HEADS, run->mean);
+    list(to, "trained", KEEL_F32, run->size,
          keel_params_from(&run->model->bert->params, run->tuning->first).data);
-    list(to, "first", KEEL_F32, run->size, 4, run->first);
-    list(to, "second", KEEL_F32, run->size, 4, run->second);
-    if (run->best) list(to, "best", KEEL_F32, run->size, 4, run->best);
-    if (run->best) list(to, "best_loss", KEEL_F32, 1, 4, run->best_loss);
+    list(to, "first", KEEL_F32, run->size, run->first);
+    list(to, "second", KEEL_F32, run->size, run->second);
+    if (run->best) list(to, "best", KEEL_F32, run->size, run->best);
+    if (run->best) list(to, "best_loss", KEEL_F32, 1, run->best_loss);
 }
 
 static keel_status save(const keel_encoder_training *run, size_t which, const tensor_list *tensors,

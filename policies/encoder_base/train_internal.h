@@ -1,4 +1,5 @@
-/* Between the files of training: train.c runs it, train_checkpoint.c keeps what it has done. */
+/* Between the files of training: train.c runs it, train_vectors.c keeps vectors and judges by them,
+ * train_checkpoint.c keeps what it has done. */
 #ifndef KEEL_POLICIES_ENCODER_BASE_TRAIN_INTERNAL_H
 #define KEEL_POLICIES_ENCODER_BASE_TRAIN_INTERNAL_H
 
@@ -33,6 +34,29 @@ typedef struct keel_encoder_training {
     keel_sharded_step *step;
     keel_metrics *metrics;
 } keel_encoder_training;
+
+static inline const struct keel_encoder_base_config *keel__encoder_config(const keel_encoder_training *run) {
+    return &run->model->config;
+}
+static inline bool keel__encoder_head_only(const keel_encoder_training *run) {
+    return keel__encoder_config(run)->mode == KEEL_BERT_HEAD;
+}
+/* Whether the stage reads candidates. */
+static inline bool keel__encoder_reads(const keel_encoder_training *run) {
+    return run->at[STAGE] == CANDIDATES || keel__encoder_config(run)->tune_candidates ||
+           keel__encoder_head_only(run);
+}
+/* Vectors at hand in this stage. */
+static inline keel_encoder_vectors *keel__encoder_vectors_of(keel_encoder_training *run) {
+    return run->at[STAGE] == CANDIDATES && !keel__encoder_head_only(run) ? &run->tuned : &run->tuning->known;
+}
+
+/* Vectors of these units by the encoder as it is, as far as memory_mb allows; the rest is encoded when its
+ * turn comes. Heads alone are judged by them too, with the answers that are offered. */
+keel_status keel__encoder_encode_missing(keel_encoder_training *run, const size_t *units, size_t n,
+                                         keel_err *err);
+/* Logits of the units of a fold, or of all, by the model as it is. */
+keel_status keel__encoder_judge(keel_encoder_training *run, keel_err *err);
 
 /* Two files: what trainings that are over left, which is small; and the parameters and moments of the one at
  * hand. */

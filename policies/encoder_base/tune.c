@@ -9,14 +9,16 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "policies/corpus_pass.h"
 #include "policies/encoder_base/encode.h"
 #include "policies/encoder_base/train.h"
 #include "policies/transformer/bert_matrix.h"
 #include "policies/transformer/peft.h"
+#include "policies/transformer/tuning_rows.h"
 
 /* ---- which decisions teach ---- */
 
-enum { AT_ONCE = 64, HELD_OUT_SALT = 7 };
+enum { HELD_OUT_SALT = 7 };
 
 /* Independent of the folds of splits and of probes. */
 static double draw_of(int64_t group, uint64_t salt) {
@@ -65,20 +67,18 @@ static keel_status count_conversation(counting *to, size_t place, const keel_con
     return KEEL_OK;
 }
 
+static keel_status count_some(void *context, const keel_corpus_some *some, keel_err *err) {
+    for (size_t i = 0; i < some->n; i++)
+        KEEL_TRY(count_conversation(context, some->place[i], some->read[i], err));
+    return KEEL_OK;
+}
+
 static keel_status count_units(keel_encoder_tuning *tuning, keel_err *err) {
     keel_corpus *corpus = tuning->job->corpus;
     counting to = {.tuning = tuning};
-    keel_arena arena[AT_ONCE] = {{0}};
-    keel_status status = KEEL_OK;
-    for (size_t at = 0; at < corpus->count && status == KEEL_OK; at += AT_ONCE) {
-        keel_conversation *read[AT_ONCE];
-        const size_t n = corpus->count - at < AT_ONCE ? corpus->count - at : AT_ONCE;
-        for (size_t i = 0; i < n; i++) keel_arena_reset(&arena[i]);
-        status = corpus->read(corpus, corpus->by_name + at, n, arena, read, err);
-        for (size_t i = 0; i < n && status == KEEL_OK; i++)
-            status = count_conversation(&to, corpus->by_name[at + i], read[i], err);
-    }
-    for (size_t i = 0; i < AT_ONCE; i++) keel_arena_free(&arena[i]);
+    const keel_corpus_pass pass = {
+        .what = "count decisions", .who = "sft", .take = count_some, .context = &to};
+    const keel_status status = keel_corpus_pass_run(&pass, corpus, NULL, err);
     if (status != KEEL_OK || tuning->n > 0) return status;
     keel_fail(err, KEEL_E_NOT_FOUND, corpus->name, "no decision has a label that a loss with a weight needs");
     if (tuning->model->base.space != KEEL_SPACE_CANDIDATES)
@@ -341,13 +341,11 @@ static keel_status check_folds(const struct keel_encoder_base_config *config, ke
 
 static keel_status check_layers(const struct keel_encoder_base_config *config, const keel_bert *bert,
                                 keel_err *err) {
-    if (config->fake_quant && config->mode != KEEL_BERT_FULL && config->mode != KEEL_BERT_FREEZE)
-        return keel_fail(err, KEEL_E_USAGE, "fake_quant",
-                         "weights that are not tuned cannot make up for it: use --mode full or freeze");
-    if (config->mode != KEEL_BERT_FREEZE || (uint64_t)config->frozen_layers <= bert->config.layers)
-        return KEEL_OK;
-    return keel_fail(err, KEEL_E_USAGE, "frozen_layers", "the encoder has %zu layers, got %lld",
-                     bert->config.layers, (long long)config->frozen_layers);
+    const keel_tuning_fake fake = {config->fake_quant, config->fake_inputs, false};
+    const bool freezes = config->mode == KEEL_BERT_FREEZE;
+    KEEL_TRY(keel_tuning_check_fake(&fake, freezes || config->mode == KEEL_BERT_FULL, err));
+    return freezes ? keel_tuning_check_frozen(config->frozen_layers, bert->config.layers, "encoder", err)
+                   : KEEL_OK;
 }
 
 static keel_status widen(keel_bert *bert, keel_err *err) {
@@ -525,9 +523,9 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     KEEL_TRY(read_units(tuning, err));
     warn_of_reading(tuning);
     if (keel_beside_wanted(tuning->model->config.ngrams, tuning->model->base.space))
-        KEEL_TRY(
-            keel_beside_tune(tuning->job, from ? from->beside : NULL, KEEL_CHECKPOINT_BESIDE, &beside, err));
-    tuning->model->beside = beside; /* owned from here on */
+        KEEL_TRY(keel_beside_tune(tuning->job, from ? from->base.beside : NULL, KEEL_CHECKPOINT_BESIDE,
+                                  &beside, err));
+    tuning->model->base.beside = beside; /* owned from here on */
     KEEL_TRY(start_parameters(tuning, err));
     KEEL_TRY(keel__encoder_train(tuning, &trained, err));
     write_report(tuning, &trained, report);
@@ -535,7 +533,7 @@ static keel_status run(keel_encoder_tuning *tuning, keel_base_report *report, ke
     KEEL_TRY(keep_tables(tuning, err));
     KEEL_TRY(keel_bert_merge(tuning->model->bert, err));
     KEEL_TRY(offer(tuning->model, tuning->job, err));
-    return beside ? keel__encoder_base_join(tuning->model, beside, err) : KEEL_OK;
+    return keel__encoder_base_join(tuning->model, beside, err);
 }
 
 keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out, keel_base_report *report,
@@ -548,6 +546,6 @@ keel_status keel__encoder_base_tune(const keel_base_tuning *job, keel_base **out
     if (status == KEEL_OK)
         *out = &tuning.model->base;
     else if (tuning.model)
-        keel__encoder_base_close(&tuning.model->base);
+        keel_base_close(&tuning.model->base);
     return status;
 }

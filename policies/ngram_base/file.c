@@ -32,14 +32,9 @@ typedef struct tensor_list {
 
 static void list(tensor_list *to, const char *name, keel_dtype dtype, size_t rows, size_t cols,
                  const void *data) {
-    size_t at = to->count++, size = dtype == KEEL_I64 ? 8 : dtype == KEEL_U8 ? 1 : 4;
+    const size_t at = to->count++;
     snprintf(to->name[at], sizeof to->name[at], "%s", name);
-    to->tensor[at] = (keel_named_tensor){.name = to->name[at],
-                                         .dtype = dtype,
-                                         .n_dims = cols ? 2 : 1,
-                                         .shape = {rows, cols},
-                                         .data = data,
-                                         .bytes = rows * (cols ? cols : 1) * size};
+    to->tensor[at] = keel_named_tensor_of(to->name[at], dtype, rows, cols, data);
 }
 
 static void list_model(tensor_list *to, const keel_ngram_base *model) {
@@ -237,23 +232,6 @@ static keel_status read_config(const cJSON *json, base_config *out, keel_arena *
     return keel_base_space_read(json, where, arena, &out->space, err);
 }
 
-/* Copies a tensor of exactly this type and shape to where the list points. */
-static keel_status copy_tensor(const keel_safetensors *file, const keel_named_tensor *want, const char *path,
-                               keel_err *err) {
-    const keel_named_tensor *have = keel_safetensors_find(file, want->name);
-    bool fits =
-        have && have->dtype == want->dtype && have->n_dims == want->n_dims && have->bytes == want->bytes;
-    for (size_t i = 0; fits && i < want->n_dims; i++) fits = have->shape[i] == want->shape[i];
-    if (!fits)
-        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" is missing or of another type or shape",
-                         want->name);
-    if (!keel_safetensors_finite(have))
-        return keel_fail(err, KEEL_E_INVALID, path, "tensor \"%s\" holds numbers that are not finite",
-                         want->name);
-    if (want->bytes) memcpy((void *)(uintptr_t)want->data, have->data, want->bytes);
-    return KEEL_OK;
-}
-
 static keel_status check_maps(const keel_ngram_base *model, const char *path, keel_err *err) {
     for (size_t i = 0; i < model->rows; i++) {
         int64_t bucket = model->bucket_of[i], least = i > 0 ? (int64_t)model->bucket_of[i - 1] + 1 : 0;
@@ -286,7 +264,7 @@ static keel_status fill(keel_ngram_base *model, const keel_safetensors *file, si
     keel_status status = tensors ? KEEL_OK : keel_nomem(err, path);
     if (status == KEEL_OK) list_model(tensors, model);
     for (size_t i = 0; status == KEEL_OK && i < tensors->count; i++)
-        status = copy_tensor(file, &tensors->tensor[i], path, err);
+        status = keel_safetensors_take(file, &tensors->tensor[i], err);
     keel_arena_free(&arena);
     if (status == KEEL_OK && model->packed &&
         !keel_packed_widen(model->packed, model->rows, (size_t)model->config.dim, model->table))

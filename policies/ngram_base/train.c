@@ -160,25 +160,13 @@ enum { N_CHECKPOINT = 6 };
 /* progress: updates, then AdamW's step count. */
 static void list_checkpoint(const training *run, const int64_t progress[2],
                             keel_named_tensor out[N_CHECKPOINT]) {
-    size_t layers = run->model->params.size, table = run->model->rows * (size_t)run->model->config.dim;
-    const struct {
-        const char *name;
-        keel_dtype dtype;
-        size_t count, size;
-        const void *data;
-    } row[N_CHECKPOINT] = {{"progress", KEEL_I64, 2, 8, progress},
-                           {"losses", KEEL_F32, KEEL_N_LOSSES, 4, run->mean},
-                           {"layers", KEEL_F32, layers, 4, run->model->params.data},
-                           {"layers.first", KEEL_F32, layers, 4, run->layers.first},
-                           {"layers.second", KEEL_F32, layers, 4, run->layers.second},
-                           {"table", KEEL_F32, table, 4, run->model->table}};
-    for (int i = 0; i < N_CHECKPOINT; i++)
-        out[i] = (keel_named_tensor){.name = row[i].name,
-                                     .dtype = row[i].dtype,
-                                     .n_dims = 1,
-                                     .shape = {row[i].count},
-                                     .data = row[i].data,
-                                     .bytes = row[i].count * row[i].size};
+    const size_t layers = run->model->params.size, table = run->model->rows * (size_t)run->model->config.dim;
+    out[0] = keel_named_tensor_of("progress", KEEL_I64, 2, 0, progress);
+    out[1] = keel_named_tensor_of("losses", KEEL_F32, KEEL_N_LOSSES, 0, run->mean);
+    out[2] = keel_named_tensor_of("layers", KEEL_F32, layers, 0, run->model->params.data);
+    out[3] = keel_named_tensor_of("layers.first", KEEL_F32, layers, 0, run->layers.first);
+    out[4] = keel_named_tensor_of("layers.second", KEEL_F32, layers, 0, run->layers.second);
+    out[5] = keel_named_tensor_of("table", KEEL_F32, table, 0, run->model->table);
 }
 
 static keel_status save_checkpoint(const training *run, const char *identity, const char *path,
@@ -220,10 +208,26 @@ static keel_status check_finite(const training *run, const double part[KEEL_N_LO
         if (isfinite(part[k])) continue;
         keel_fail(err, KEEL_E_DIVERGED, "sft", "loss \"%s\" is not finite after %llu updates",
                   keel__ngram_base_losses[k], (unsigned long long)run->updates);
-        keel_hint(err, "try a smaller --set learning_rate");
-        return KEEL_E_DIVERGED;
+        return keel_hint(err, "try a smaller --set learning_rate");
     }
     return KEEL_OK;
+}
+
+static keel_status stop(const training *run, const char *identity, const char *checkpoint, keel_err *err) {
+    KEEL_TRY(save_checkpoint(run, identity, checkpoint, err));
+    return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %llu of %llu updates",
+                     (unsigned long long)run->updates, (unsigned long long)run->total);
+}
+
+static keel_status go_on(training *run, const char *identity, const char *checkpoint, keel_metrics *metrics,
+                         keel_err *err) {
+    double part[KEEL_N_LOSSES];
+    KEEL_TRY(update(run, part, err));
+    KEEL_TRY(check_finite(run, part, err));
+    KEEL_TRY(log_losses(metrics, run->updates, part, err));
+    return run->updates % (uint64_t)run->model->config.checkpoint_every == 0
+               ? save_checkpoint(run, identity, checkpoint, err)
+               : KEEL_OK;
 }
 
 static keel_status loop(training *run, const char *identity, const char *checkpoint, keel_metrics *metrics,
@@ -232,17 +236,8 @@ static keel_status loop(training *run, const char *identity, const char *checkpo
     keel_status status = KEEL_OK;
     keel_progress_start(&progress, "sft", run->total);
     while (status == KEEL_OK && run->updates < run->total) {
-        double part[KEEL_N_LOSSES];
-        if (keel_interrupted()) {
-            KEEL_TRY(save_checkpoint(run, identity, checkpoint, err));
-            return keel_fail(err, KEEL_E_INTERRUPTED, "sft", "stopped after %llu of %llu updates",
-                             (unsigned long long)run->updates, (unsigned long long)run->total);
-        }
-        status = update(run, part, err);
-        if (status == KEEL_OK) status = check_finite(run, part, err);
-        if (status == KEEL_OK) status = log_losses(metrics, run->updates, part, err);
-        if (status == KEEL_OK && run->updates % (uint64_t)run->model->config.checkpoint_every == 0)
-            status = save_checkpoint(run, identity, checkpoint, err);
+        status = keel_interrupted() ? stop(run, identity, checkpoint, err)
+                                    : go_on(run, identity, checkpoint, metrics, err);
         keel_progress_step(&progress, run->updates, NULL);
     }
     keel_progress_end(&progress, run->updates);

@@ -56,13 +56,9 @@ static bool list_row(writer *w, size_t row, keel_named_tensor *tensors, size_t *
         keel__bert_name(row, source->name[i], plain);
         snprintf(name, ROOM, "%s%s%s", plain, format ? "." : "", format ? format : "");
         const size_t across = format ? bytes : cols;
-        tensors[*count] = (keel_named_tensor){.name = name,
-                                              .dtype = format ? KEEL_U8 : KEEL_F32,
-                                              .n_dims = source->table ? 2 : 1,
-                                              .data = data + i * rows * bytes,
-                                              .bytes = rows * bytes};
-        tensors[*count].shape[0] = source->table ? rows : across;
-        tensors[(*count)++].shape[1] = source->table ? across : 0;
+        tensors[(*count)++] =
+            keel_named_tensor_of(name, format ? KEEL_U8 : KEEL_F32, source->table ? rows : across,
+                                 source->table ? across : 0, data + i * rows * bytes);
     }
     return data != NULL;
 }

@@ -5,8 +5,6 @@
 #include "policies/transformer/llama_internal.h"
 #include "policies/transformer/tuning_rows.h"
 
-const char *const keel_fake_input_names[] = {"none", "int8", NULL};
-
 /* ---- opening ---- */
 
 /* By parameters: their formats, and where their factors are. */

@@ -12,6 +12,12 @@ enum { CHUNK = 1 << 20 };
 
 /* ---- rows ---- */
 
+/* Where `row` of a file in pairs is among rows in halves. */
+static size_t from_pairs(size_t row, size_t rows, size_t heads) {
+    const size_t dim = rows / heads, at = row % dim;
+    return row - at + at / 2 + at % 2 * (dim / 2);
+}
+
 static keel_matrix_type type_of(const keel_matrix *matrix, keel_block_type type, bool *same) {
     keel_matrix_type as = KEEL_MATRIX_F32;
     *same = keel_block_is_matrix(type, &as) && as == matrix->type;
@@ -25,14 +31,14 @@ static bool fill(const keel_matrix *matrix, keel_block_type type, size_t pairs, 
     bool same, fits = true;
     type_of(matrix, type, &same);
     for (size_t r = from; r < to; r++, chunk += bytes) {
-        const size_t at = pairs && matrix->rows > 1 ? keel__llama_from_pairs(r, matrix->rows, pairs) : r;
+        const size_t at = pairs && matrix->rows > 1 ? from_pairs(r, matrix->rows, pairs) : r;
         if (same && !(pairs && matrix->rows == 1)) {
             memcpy(chunk, (const char *)matrix->data + at * bytes, bytes);
             continue;
         }
         keel_matrix_read_row(matrix, at, row);
         for (size_t i = 0; pairs && matrix->rows == 1 && i < matrix->cols; i++)
-            row[matrix->cols + i] = row[keel__llama_from_pairs(i, matrix->cols, pairs)];
+            row[matrix->cols + i] = row[from_pairs(i, matrix->cols, pairs)];
         fits = keel_block_write(type, pairs && matrix->rows == 1 ? row + matrix->cols : row, matrix->cols,
                                 chunk) &&
                fits;
@@ -101,18 +107,16 @@ static keel_status describe(const writer *w, size_t row, keel_arena *arena, keel
         [KEEL_BLOCK_F32] = KEEL_F32, [KEEL_BLOCK_F16] = KEEL_F16, [KEEL_BLOCK_BF16] = KEEL_BF16};
     const keel_matrix *matrix = &w->llama->matrix[row];
     const char *format = format_of(w, row);
-    const size_t bytes = format ? keel_matrix_row_bytes(matrix->type, matrix->cols)
-                                : keel_block_row_bytes(w->type, matrix->cols);
     char *name = keel_arena_alloc(arena, 160);
     if (!name) return keel_nomem(w->err, w->dir);
     keel_llama_name(&w->llama->config, row, name);
     if (format) snprintf(name + strlen(name), 32, ".%s", format);
-    *out = (keel_named_tensor){.name = name,
-                               .dtype = format ? KEEL_U8 : dtypes[w->type],
-                               .n_dims = keel_llama_is_matrix(&w->llama->config, row) ? 2 : 1,
-                               .bytes = matrix->rows * bytes};
-    out->shape[0] = out->n_dims == 2 ? matrix->rows : matrix->cols;
-    if (out->n_dims == 2) out->shape[1] = format ? bytes : matrix->cols;
+    const bool table = keel_llama_is_matrix(&w->llama->config, row);
+    *out = keel_named_tensor_of(name, format ? KEEL_U8 : dtypes[w->type], table ? matrix->rows : matrix->cols,
+                                !table   ? 0
+                                : format ? keel_matrix_row_bytes(matrix->type, matrix->cols)
+                                         : matrix->cols,
+                                NULL);
     return KEEL_OK;
 }
 

@@ -11,7 +11,7 @@ typedef keel__peft_files reader;
 
 /* ---- configuration ---- */
 
-keel_status keel__peft_unsupported(const reader *r, const char *key, const char *expected) {
+static keel_status unsupported(const reader *r, const char *key, const char *expected) {
     keel_fail(r->err, KEEL_E_UNSUPPORTED, r->config, "%s: expected %s", key, expected);
     return keel_hint(r->err, "Keel reads LoRA adapters of %s, every layer and module alike", r->host->kind);
 }
@@ -58,7 +58,7 @@ keel_status keel__peft_check_keys(const reader *r, const char *const *read, cons
         if (strcmp(item->string, "modules_to_save") == 0)
             cJSON_ArrayForEach (module, item)
                 if (cJSON_IsString(module)) KEEL_TRY(check_tied(r, item->string, module->valuestring));
-        if (!is_neutral(item)) return keel__peft_unsupported(r, item->string, "null, false or nothing in it");
+        if (!is_neutral(item)) return unsupported(r, item->string, "null, false or nothing in it");
     }
     return KEEL_OK;
 }
@@ -77,7 +77,7 @@ static keel_status check_text(const reader *r, const char *key, const char *expe
     char quoted[64];
     KEEL_TRY(keel_json_string(r->json, key, false, &found, r->config, r->err));
     snprintf(quoted, sizeof quoted, "\"%s\", got \"%.30s\"", expected, found);
-    return strcmp(found, expected) == 0 ? KEEL_OK : keel__peft_unsupported(r, key, quoted);
+    return strcmp(found, expected) == 0 ? KEEL_OK : unsupported(r, key, quoted);
 }
 
 static keel_status read_config(const reader *r, keel_lora_config *out) {
@@ -145,7 +145,7 @@ static keel_status hint_modules(const reader *r) {
 static keel_status check_list(const reader *r, const cJSON *list) {
     const cJSON *item;
     cJSON_ArrayForEach (item, list) {
-        if (!cJSON_IsString(item)) return keel__peft_unsupported(r, "target_modules", "names");
+        if (!cJSON_IsString(item)) return unsupported(r, "target_modules", "names");
         if (names_any(r, item)) continue;
         KEEL_TRY(check_tied(r, "target_modules", item->valuestring));
         keel_fail(r->err, KEEL_E_UNSUPPORTED, r->config,
@@ -311,12 +311,8 @@ static keel_status write_weights(const keel_params *params, size_t first, size_t
     for (size_t i = 0; i < n; i++) {
         const keel_param *param = &params->table[first + i];
         snprintf(names[i], ROOM, "base_model.model.%s", param->name);
-        tensors[i] = (keel_named_tensor){.name = names[i],
-                                         .dtype = KEEL_F32,
-                                         .n_dims = 2,
-                                         .shape = {param->rows, param->cols},
-                                         .data = keel_params_at(params, first + i),
-                                         .bytes = param->rows * param->cols * sizeof(keel_real)};
+        tensors[i] = keel_named_tensor_of(names[i], KEEL_F32, param->rows, param->cols,
+                                          keel_params_at(params, first + i));
     }
     return keel_safetensors_write(path, tensors, n, NULL, err);
 }

@@ -70,12 +70,8 @@ static keel_status copy_prompt(const keel__peft_files *files, const keel_llama *
 static keel_status save_prompt(const keel_llama *llama, const char *config, const char *weights,
                                keel_err *err) {
     const size_t row = llama->params.count - 1;
-    const keel_named_tensor tensor = {.name = tensor_name,
-                                      .dtype = KEEL_F32,
-                                      .n_dims = 2,
-                                      .shape = {llama->n_virtual, llama->config.hidden},
-                                      .data = keel_params_at(&llama->params, row),
-                                      .bytes = llama->n_virtual * llama->config.hidden * sizeof(keel_real)};
+    const keel_named_tensor tensor = keel_named_tensor_of(
+        tensor_name, KEEL_F32, llama->n_virtual, llama->config.hidden, keel_params_at(&llama->params, row));
     keel_buf text = {0};
     keel_buf_format(&text,
                     "{\n  \"peft_type\": \"PROMPT_TUNING\",\n  \"task_type\": \"CAUSAL_LM\",\n"

@@ -34,4 +34,15 @@ extern const char *const keel_fake_input_names[]; /* none, int8; NULL-terminated
     BOOL(learned_scales, "false",                                                                            \
          "fake_quant: learn a factor of each row's scales as well (LSQ; Esser et al. 2020)")
 
+/* What the rows of fake quantisation were set to. */
+typedef struct keel_tuning_fake {
+    int quant, inputs;
+    bool scales;
+} keel_tuning_fake;
+
+/* KEEL_E_USAGE names a row that would do nothing. tunes: matrices are tuned themselves. */
+keel_status keel_tuning_check_fake(const keel_tuning_fake *fake, bool tunes, keel_err *err);
+/* KEEL_E_USAGE where the model, a "decoder" say, has fewer layers than are to stay as they are. */
+keel_status keel_tuning_check_frozen(int64_t frozen, size_t layers, const char *model, keel_err *err);
+
 #endif

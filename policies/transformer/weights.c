@@ -150,7 +150,7 @@ keel_status keel_weights_held(const keel_weights *weights, const char *name, siz
         snprintf(whole, sizeof whole, "%s.%s", name, keel_weights_format(type));
         const keel_named_tensor *tensor = keel_weights_find(weights, whole, &shard);
         if (!tensor) continue;
-        if (out->data)
+        if (out->data || keel_weights_find(weights, name, NULL))
             return keel_fail(err, KEEL_E_INVALID, shard->path, "tensor \"%s\" is there in two number formats",
                              name);
         *out = (keel_matrix){
@@ -158,22 +158,4 @@ keel_status keel_weights_held(const keel_weights *weights, const char *name, siz
         KEEL_TRY(check_held(tensor, out, shard->path, err));
     }
     return KEEL_OK;
-}
-
-keel_status keel_weights_matrix(const keel_weights *weights, const char *name, size_t rows, size_t cols,
-                                keel_arena *arena, keel_matrix *out, keel_err *err) {
-    const keel_safetensors *shard = NULL;
-    const size_t shape[2] = {rows, cols};
-    KEEL_TRY(keel_weights_held(weights, name, rows, cols, out, err));
-    if (out->data) return KEEL_OK;
-    const keel_named_tensor *tensor = keel_weights_find(weights, name, &shard);
-    if (!tensor) return keel_fail(err, KEEL_E_INVALID, name, "the tensor is missing");
-    KEEL_TRY(keel_safetensors_check(shard, name, shape, 2, err));
-    *out = (keel_matrix){.rows = rows, .cols = cols, .data = tensor->data};
-    if (tensor->dtype == KEEL_BF16) out->type = KEEL_MATRIX_BF16;
-    if (tensor->dtype != KEEL_F16) return KEEL_OK;
-    float *wide = keel_arena_alloc(arena, rows * cols * sizeof *wide);
-    if (!wide) return keel_nomem(err, name);
-    out->data = wide;
-    return keel_safetensors_copy(shard, name, shape, 2, wide, err);
 }

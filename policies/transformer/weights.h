@@ -25,10 +25,6 @@ const keel_named_tensor *keel_weights_find(const keel_weights *weights, const ch
  * KEEL_E_INVALID for another type or shape, or what the format cannot hold (a scale that is not finite). */
 keel_status keel_weights_held(const keel_weights *weights, const char *name, size_t rows, size_t cols,
                               keel_matrix *out, keel_err *err);
-/* The matrix of a name [rows, cols]: held so, or F32 or BF16 where it is mapped, or F16 made F32; ready for
- * products. What is made lies in the arena. KEEL_E_INVALID also where it is missing. */
-keel_status keel_weights_matrix(const keel_weights *weights, const char *name, size_t rows, size_t cols,
-                                keel_arena *arena, keel_matrix *out, keel_err *err);
 /* Its name, or NULL for a format that safetensors know. */
 const char *keel_weights_format(keel_matrix_type type);
 

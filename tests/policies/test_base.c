@@ -354,6 +354,8 @@ static void a_fixed_answer_that_is_a_candidate_is_offered_once(void **state) {
     assert_int_equal(apart.n_actions, 3);
     for (size_t i = 0; i < 3; i++)
         assert_float_equal(features.log_prior[i == 0 ? 0 : i == 1 ? 1 : 3], apart.log_prior[i], 1e-6);
+    assert_true(keel_candidate_among(said, 2, &(keel_candidate){.text = "No.", .act = ""}));
+    assert_false(keel_candidate_among(said, 2, &(keel_candidate){.act = ""}));
     said[1].act = "handover"; /* then it is another answer */
     conversation->decisions[0].n_candidates = 2;
     assert_ok(keel_base_encode_decision(base, conversation, 0, &arena, &features, &err));

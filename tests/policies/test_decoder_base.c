@@ -170,7 +170,7 @@ static void a_new_decoder_learns_what_is_said(void **state) {
     keel_decoder_base *model = load("base");
     double share;
     assert_true(margin(model, &share) > 0 && share > 0.8);
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 static void preferences_widen_the_margin(void **state) {
@@ -181,7 +181,7 @@ static void preferences_widen_the_margin(void **state) {
     assert_ok(tune_from("decoder", "base", 2));
     keel_decoder_base *model = load("base");
     const double before = margin(model, NULL);
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
     for (size_t i = 0; i < 2; i++) {
         config.mode = KEEL_DECODER_LORA;
         config.loss = losses[i];
@@ -193,7 +193,7 @@ static void preferences_widen_the_margin(void **state) {
         const double after = margin(model, NULL);
         if (!(after > before + 0.1))
             fail_msg("loss %d: margin %g before, %g after", losses[i], before, after);
-        keel__decoder_base_close(&model->base);
+        keel_base_close(&model->base);
     }
 }
 
@@ -325,7 +325,7 @@ static void losses_are_their_formulas(void **state) {
     keel_free(grads);
     keel_arena_free(&arena);
     keel_arena_free(&scratch);
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 /* ---- how it reads ---- */
@@ -362,7 +362,7 @@ static void a_dialogue_is_as_likely_as_its_responses(void **state) {
         }
     assert_int_equal(all.tokens, sum.tokens);
     assert_true(fabs(all.log_prob - sum.log_prob) < 1e-9 * fabs(sum.log_prob));
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 static void a_dialogue_is_one_text(void **state) {
@@ -408,7 +408,7 @@ static void nobody_speaks_for_another(void **state) {
     assert_int_equal(said.id[said.count - 1], end);
     assert_int_equal(cut, 0);
     keel_arena_free(&arena);
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 static void too_long_responses_are_dropped_or_cut(void **state) {
@@ -510,7 +510,7 @@ static void features_are_the_same_when_loaded(void **state) {
         assert_int_equal(model->llama->n_virtual, modes[m] == KEEL_DECODER_PROMPT ? 3 : 0);
         assert_int_equal(model->llama->lora.rank, modes[m] == KEEL_DECODER_LORA ? 2 : 0);
         assert_true(isfinite(margin(model, NULL)));
-        keel__decoder_base_close(&model->base);
+        keel_base_close(&model->base);
     }
 }
 
@@ -526,7 +526,7 @@ static void what_was_held_in_q8_0_is_so_again(void **state) {
     keel_decoder_base *model = load("small");
     assert_int_equal(model->llama->matrix[keel_llama_row(0, KEEL_LLAMA_Q)].type, KEEL_MATRIX_Q8_0);
     assert_true(isfinite(margin(model, NULL)));
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 static void it_writes_the_same_texts_by_the_same_seed(void **state) {
@@ -564,7 +564,7 @@ static void it_writes_the_same_texts_by_the_same_seed(void **state) {
     assert_ok(keel_base_propose(&model->base, &item, 1, &how, &arena, &err));
     assert_true(other[0].log_prob == 0 && strcmp(other[0].text, other[3].text) == 0);
     keel_arena_free(&arena);
-    keel__decoder_base_close(&model->base);
+    keel_base_close(&model->base);
 }
 
 int main(void) {

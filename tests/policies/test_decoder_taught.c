@@ -203,7 +203,14 @@ static void teachers_that_do_not_fit_are_refused(void **state) {
     config.learned_scales = true;
     refused(KEEL_E_USAGE, "fake_quant");
     config.learned_scales = false;
+    config.fake_inputs = 0;
+    refused(KEEL_E_USAGE, "fake_quant");
+    contains(err.where, "fake_inputs");
+    config.fake_inputs = 1;
     teacher = NULL;
+    refused(KEEL_E_USAGE, "--teacher-base");
+    contains(err.where, "distil");
+    config.common.distil = 0.5;
     assert_ok(tune("other", 1)); /* its tokenizer has 300 tokens */
     char path[512];
     snprintf(path, sizeof path, "%s", in("other"));

@@ -72,7 +72,7 @@ static void risk_outcome_and_choice_are_told_on_new_conversations(void **state) 
         if (s.risk < 17 || s.outcome < 20 || (deep && s.choice < 17))
             fail_msg("mode %d: risk %zu, outcome %zu, choice %zu of %zu", mode, s.risk, s.outcome, s.choice,
                      s.n);
-        keel__encoder_base_close(&base->base);
+        keel_base_close(&base->base);
     }
 }
 
@@ -99,7 +99,7 @@ static void what_the_mode_freezes_keeps_its_bits(void **state) {
         assert_int_equal(lowest, expected[mode]);
         if (mode == KEEL_BERT_LORA)
             assert_int_equal(changed, 8); /* two layers of four matrices, and no bias */
-        keel__encoder_base_close(&base->base);
+        keel_base_close(&base->base);
     }
     keel_bert_close(origin);
 }
@@ -131,12 +131,12 @@ static void the_tuning_split_gets_logits_of_encoders_that_did_not_see_it(void **
     look_at(&base->base, "test", count_crossed, &fresh);
     assert_int_equal(seen, 24);
     assert_int_equal(fresh, 0);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
     config.folds = 0;
     base = tuned("base");
     assert_int_equal(base->states.n, 0);
     assert_false(base->base.crossed);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 static void whatever(const keel_base *base, const keel_conversation *conversation,
@@ -157,7 +157,7 @@ static void what_taught_the_encoder_never_asks_it(void **state) {
         assert_int_equal(base->candidates.n, 36);
         for (size_t i = 0; i < base->bert->params.size; i++) base->bert->params.data[i] = NAN;
         look_at(&base->base, "train", whatever, NULL);
-        keel__encoder_base_close(&base->base);
+        keel_base_close(&base->base);
     }
 }
 
@@ -202,8 +202,8 @@ static void what_a_decision_was_told_does_not_reach_its_own_features(void **stat
     look_at(&b->base, "train", compare, &to);
     assert_true(to.own);
     assert_true(to.same >= 2 && to.other >= 8);
-    keel__encoder_base_close((keel_base *)(uintptr_t)to.a);
-    keel__encoder_base_close(&b->base);
+    keel_base_close((keel_base *)(uintptr_t)to.a);
+    keel_base_close(&b->base);
 }
 
 static void same_logits(const keel_crossed *a, const keel_crossed *b) {
@@ -228,8 +228,8 @@ static void vectors_in_memory_say_what_encoding_again_says(void **state) {
     keel_encoder_base *beyond = tuned("beyond");
     same_logits(&at_hand->states, &beyond->states);
     same_logits(&at_hand->candidates, &beyond->candidates);
-    keel__encoder_base_close(&at_hand->base);
-    keel__encoder_base_close(&beyond->base);
+    keel_base_close(&at_hand->base);
+    keel_base_close(&beyond->base);
 }
 
 static void a_group_is_in_one_fold(void **state) {
@@ -254,9 +254,9 @@ static void check_prior(const keel_base *base, const keel_conversation *conversa
     keel_arena arena = {0};
     double sum = 0, expected[2];
     (void)base;
-    alone.beside = NULL;
+    alone.base.beside = NULL;
     assert_ok(keel_base_encode_decision(&alone.base, conversation, 0, &arena, &own, &err));
-    assert_ok(keel_base_encode_decision(to->model->beside, conversation, 0, &arena, &other, &err));
+    assert_ok(keel_base_encode_decision(to->model->base.beside, conversation, 0, &arena, &other, &err));
     for (size_t i = 0; i < 2; i++)
         sum += expected[i] = sqrt(exp((double)own.log_prior[i]) * exp((double)other.log_prior[i]));
     for (size_t i = 0; i < 2; i++)
@@ -274,7 +274,7 @@ static void the_prior_is_the_geometric_mean_of_both_bases(void **state) {
     prior_work work = {.model = base};
     look_at(&base->base, "test", check_prior, &work);
     assert_true(work.n > 0);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 /* Mean 0 and deviation 1 over the tuning split. */
@@ -290,7 +290,7 @@ static void features_are_standardised(void **state) {
     }
     assert_float_equal(sum / 24, 0, 1e-4);
     assert_float_equal(square / 24, 1, 1e-4);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 static void keep_state(const keel_base *base, const keel_conversation *conversation,
@@ -329,7 +329,7 @@ static void a_batch_gives_what_one_decision_gives(void **state) {
         assert_memory_equal(features[i].state, alone + 1 + i * base->base.state_dim,
                             base->base.state_dim * sizeof(float));
     keel_arena_free(&arena);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 /* ---- in 8 bits ---- */
@@ -364,12 +364,12 @@ static void compressed_it_tells_apart_what_it_told_and_is_the_same_on_disk(void 
             fail_msg("%zu: %g, %g", i, (double)before[i], (double)after[i]);
     assert_ok(keel_folder_make(in("int8"), &err));
     assert_ok(keel__encoder_base_save(&base->base, in("int8"), &err));
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
     keel_base *loaded;
     assert_ok(keel__encoder_base_load(&loaded, in("int8"), &err));
     look_at(loaded, "test", keep_state, again);
     assert_memory_equal(again, after, (1 + n) * sizeof *again);
-    keel__encoder_base_close(loaded);
+    keel_base_close(loaded);
 }
 
 static void what_is_tuned_from_8_bits_is_in_f32(void **state) {
@@ -407,7 +407,7 @@ static void tuning_goes_on_from_a_tuned_base(void **state) {
     config.candidates = KEEL_CANDIDATES_CROSS;
     assert_int_equal(tune_from(in("first"), "third", 1), KEEL_E_CONFLICT);
     contains(err.message, "candidates cannot be changed");
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 static void copy_file(const char *from, const char *to, const char *name) {
@@ -442,7 +442,7 @@ static void the_adapter_that_lora_leaves_makes_the_tuned_encoder_again(void **st
                             param->rows * param->cols * sizeof(keel_real));
     }
     keel_bert_close(again);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 /* ---- fixed spaces ---- */
@@ -466,7 +466,7 @@ static void acts_are_named_from_what_was_said(void **state) {
     assert_int_equal(base->base.state_dim, 2 + base->base.n_acts);
     look_at(&base->base, "test", judge_act, &right);
     if (right < 19) fail_msg("%zu of 20", right);
-    keel__encoder_base_close(&base->base);
+    keel_base_close(&base->base);
 }
 
 /* ---- what is refused ---- */
@@ -549,8 +549,8 @@ static void early_stopping_leaves_the_best_epoch(void **state) {
     keel_encoder_base *shorter = tuned("shorter");
     assert_memory_equal(longer->bert->params.data, shorter->bert->params.data,
                         longer->bert->params.size * sizeof(keel_real));
-    keel__encoder_base_close(&longer->base);
-    keel__encoder_base_close(&shorter->base);
+    keel_base_close(&longer->base);
+    keel_base_close(&shorter->base);
 }
 
 int main(void) {

@@ -40,7 +40,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    if (model) keel__encoder_base_close(&model->base);
+    if (model) keel_base_close(&model->base);
     model = NULL;
     keel_tape_close(shard.tape);
     keel_arena_free(&shard.arena);
@@ -292,7 +292,7 @@ static void logits_of_an_outcome_are_log_odds(void **state) {
 static keel_status load(void) {
     keel_base *base = NULL;
     keel_status status = keel__encoder_base_load(&base, folder, &err);
-    if (base) keel__encoder_base_close(base);
+    if (base) keel_base_close(base);
     return status;
 }
 
