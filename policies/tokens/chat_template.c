@@ -45,10 +45,6 @@ void keel_chat_template_close(keel_chat_template *chat) {
     keel_free(chat);
 }
 
-const char *keel_chat_template_source(const keel_chat_template *chat) {
-    return chat->source;
-}
-
 /* ---- rendering ---- */
 
 /* A request of the first n messages. */

@@ -19,7 +19,6 @@ typedef struct keel_chat_template keel_chat_template; /* immutable, thread-safe 
 keel_status keel_chat_template_parse(keel_chat_template **out, const char *source, const char *name,
                                      keel_err *err);
 void keel_chat_template_close(keel_chat_template *chat); /* NULL is harmless */
-const char *keel_chat_template_source(const keel_chat_template *chat);
 
 typedef struct keel_chat_request {
     const cJSON *messages;  /* [{"role", "content", "tool_calls", ...}, ...] */

@@ -2,16 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policies/tokens/jinja_call.h"
-
-typedef keel__jinja_value value;
-typedef keel__jinja_budget budget;
-typedef keel__jinja_arguments arguments;
-
-#define FUNCTION(name)                                                                                       \
-    static keel_status name(budget *on, const value *self, const value *const *arg, const arguments *all,    \
-                            value *out)
-#define UNUSED (void)on, (void)self, (void)arg, (void)all
+#include "core/decimal.h"
+#include "policies/tokens/jinja_function.h"
 
 /* ---- filters of texts ---- */
 
@@ -94,31 +86,29 @@ FUNCTION(tojson) {
 
 /* ---- numbers ---- */
 
+/* NAN: it is none. */
+static double number_of(const value *v) {
+    char text[64] = "", *end = NULL;
+    if (keel__jinja_is_number(v)) return keel__jinja_real(v);
+    if (v->kind != JINJA_STRING || v->length == 0 || v->length >= sizeof text) return NAN;
+    memcpy(text, v->text, v->length);
+    const double real = keel_decimal_read(text, &end);
+    return end[strspn(end, " \n\t\r")] ? NAN : real;
+}
+
 FUNCTION(to_int) {
     int64_t fallback;
     (void)all;
     KEEL_TRY(keel__jinja_int_argument(on, arg[0], 0, &fallback));
-    double real = keel__jinja_is_number(self) ? keel__jinja_real(self) : NAN;
     if (self->kind == JINJA_INT) return *out = *self, KEEL_OK;
-    if (self->kind == JINJA_STRING && self->length > 0 && self->length < 40) {
-        char text[48] = "", *end = NULL;
-        memcpy(text, self->text, self->length);
-        real = strtod(text, &end);
-        if (*(end + strspn(end, " \n\t\r"))) real = NAN;
-    }
+    const double real = number_of(self);
     *out = keel__jinja_int(fabs(real) < 9e18 ? (int64_t)real : fallback);
     return KEEL_OK;
 }
 
 FUNCTION(to_float) {
-    char text[64] = "", *end = NULL;
     (void)all, (void)on;
-    double real = keel__jinja_is_number(self) ? keel__jinja_real(self) : NAN;
-    if (self->kind == JINJA_STRING && self->length > 0 && self->length < sizeof text) {
-        memcpy(text, self->text, self->length);
-        real = strtod(text, &end);
-        if (*(end + strspn(end, " \n\t\r"))) real = NAN;
-    }
+    double real = number_of(self);
     if (isnan(real)) real = arg[0] && keel__jinja_is_number(arg[0]) ? keel__jinja_real(arg[0]) : 0;
     *out = (value){.kind = JINJA_FLOAT, .real = real};
     return KEEL_OK;

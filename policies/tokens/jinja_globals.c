@@ -1,16 +1,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "policies/tokens/jinja_call.h"
-
-typedef keel__jinja_value value;
-typedef keel__jinja_budget budget;
-typedef keel__jinja_arguments arguments;
-
-#define FUNCTION(name)                                                                                       \
-    static keel_status name(budget *on, const value *self, const value *const *arg, const arguments *all,    \
-                            value *out)
-#define UNUSED (void)on, (void)self, (void)arg, (void)all
+#include "policies/tokens/jinja_function.h"
 
 enum { LONGEST_RANGE = 100000 }; /* the sandbox's */
 

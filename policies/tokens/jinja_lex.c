@@ -87,9 +87,11 @@ static void skip_after(lexer *l, bool minus, bool trim) {
 }
 
 static keel_status lex_comment(lexer *l) {
-    const char *end = strstr(l->at, "#}");
+    const char *from = l->at + 2;
+    if (*from == '-' || *from == '+') from++;
+    const char *end = strstr(from, "#}");
     if (!end) return keel__jinja_fail(l->on, KEEL_E_PARSE, "a comment does not end: expected \"#}\"");
-    const char sign = end[-1];
+    const char sign = end > from ? end[-1] : ' ';
     advance(l, (size_t)(end + 2 - l->at));
     skip_after(l, sign == '-', sign != '+');
     return KEEL_OK;

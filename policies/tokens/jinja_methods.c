@@ -4,16 +4,7 @@
 #include <utf8proc.h>
 
 #include "policies/tokens/character.h"
-#include "policies/tokens/jinja_call.h"
-
-typedef keel__jinja_value value;
-typedef keel__jinja_budget budget;
-typedef keel__jinja_arguments arguments;
-
-#define FUNCTION(name)                                                                                       \
-    static keel_status name(budget *on, const value *self, const value *const *arg, const arguments *all,    \
-                            value *out)
-#define UNUSED (void)on, (void)self, (void)arg, (void)all
+#include "policies/tokens/jinja_function.h"
 
 /* ---- letters ---- */
 

@@ -1,20 +1,14 @@
-#include "policies/tokens/jinja_call.h"
-
-typedef keel__jinja_value value;
-typedef keel__jinja_budget budget;
-typedef keel__jinja_arguments arguments;
+#include "policies/tokens/jinja_function.h"
 
 /* A test of the value alone, and one that compares it with another. */
 #define TEST(name, condition)                                                                                \
-    static keel_status name(budget *on, const value *self, const value *const *arg, const arguments *all,    \
-                            value *out) {                                                                    \
+    FUNCTION(name) {                                                                                         \
         (void)on, (void)arg, (void)all;                                                                      \
         *out = keel__jinja_bool(condition);                                                                  \
         return KEEL_OK;                                                                                      \
     }
 #define ORDER(name, condition)                                                                               \
-    static keel_status name(budget *on, const value *self, const value *const *arg, const arguments *all,    \
-                            value *out) {                                                                    \
+    FUNCTION(name) {                                                                                         \
         int order = 0;                                                                                       \
         (void)all;                                                                                           \
         KEEL_TRY(keel__jinja_compare(on, self, arg[0], &order));                                             \
@@ -57,26 +51,22 @@ static keel_status whole(budget *on, const value *self, const value *by, bool wa
     return KEEL_OK;
 }
 
-static keel_status odd(budget *on, const value *self, const value *const *arg, const arguments *all,
-                       value *out) {
+FUNCTION(odd) {
     (void)arg, (void)all;
     return whole(on, self, NULL, false, out);
 }
 
-static keel_status even(budget *on, const value *self, const value *const *arg, const arguments *all,
-                        value *out) {
+FUNCTION(even) {
     (void)arg, (void)all;
     return whole(on, self, NULL, true, out);
 }
 
-static keel_status divisible(budget *on, const value *self, const value *const *arg, const arguments *all,
-                             value *out) {
+FUNCTION(divisible) {
     (void)all;
     return whole(on, self, arg[0], true, out);
 }
 
-static keel_status in(budget *on, const value *self, const value *const *arg, const arguments *all,
-                      value *out) {
+FUNCTION(in) {
     bool there;
     (void)all;
     KEEL_TRY(keel__jinja_contains(on, arg[0], self, &there));

@@ -272,6 +272,8 @@ static void errors_name_the_line(void **state) {
     fails("{{ raise_exception('roles must alternate') }}", "roles must alternate");
     assert_int_equal(err.code, KEEL_E_INVALID);
     fails("{% extends 'x' %}", "\"extends\"");
+    fails("a\n{#}", "a comment does not end");
+    contains(err.where, "made.jinja:2");
     fails("\xFF", "UTF-8");
 }
 
