@@ -45,12 +45,18 @@ static keel_status open_source(making *m) {
     return KEEL_OK;
 }
 
-/* Steps on layers, of a kind that has none. */
+/* Steps that would do nothing: scales of no format, and what is done to layers of a kind that has none. */
 static keel_status check_steps(const making *m) {
     const keel_compress_config *c = m->job->config;
-    if (m->kind->prunes || !(c->ratio > 0 || c->sensitive_share > 0)) return KEEL_OK;
-    keel_fail(m->err, KEEL_E_USAGE, c->ratio > 0 ? "ratio" : "sensitive_share",
-              "%s has no layers that could be pruned or kept at 8 bits", m->from);
+    if (c->calibrate && c->weights == KEEL_COMPRESS_NONE)
+        return keel_fail(m->err, KEEL_E_USAGE, "calibrate", "weights=none has no scales: give --weights too");
+    const char *key = c->ratio > 0             ? "ratio"
+                      : c->sensitive_share > 0 ? "sensitive_share"
+                      : c->calibrate           ? "calibrate"
+                                               : NULL;
+    if (m->kind->prunes || !key) return KEEL_OK;
+    keel_fail(m->err, KEEL_E_USAGE, key,
+              "%s has no layers that could be pruned, calibrated or kept at 8 bits", m->from);
     return keel_hint(m->err, "`keel compress --weights int8` makes a base of n-grams small");
 }
 

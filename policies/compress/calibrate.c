@@ -29,17 +29,16 @@ static keel_status take(const keel_input_stats *stats, size_t row, size_t told, 
 
 /* ---- decoders ---- */
 
-static keel_status see_llama(keel_llama *llama, const keel_compress_job *job, keel_input_stats *stats,
+static keel_status see_llama(keel_llama *llama, const keel_compress_job *job, const keel_observer *observer,
                              keel_err *err) {
-    const keel_observer observer = keel_input_stats_observer(stats);
     keel_arena arena = {0};
     keel_sample sample;
     keel_status status = keel_sample_llama(llama, job, &arena, &sample, err);
-    llama->observer = &observer;
+    llama->observer = observer;
     if (status == KEEL_OK) status = keel_sample_run(llama, &sample, job->pool, NULL, err);
     llama->observer = NULL;
     keel_arena_free(&arena);
-    return status == KEEL_OK ? keel_input_stats_check(stats, err) : status;
+    return status;
 }
 
 /* Which row of the table the inputs of `row` are told by. */
@@ -56,7 +55,9 @@ keel_status keel_calibrate_llama(keel_llama *llama, const keel_compress_job *job
     for (size_t row = 0; row < llama->n_rows; row++) fit[row] = fit_of(job->config);
     if (!looks(job)) return KEEL_OK;
     KEEL_TRY(keel_input_stats_make(&stats, llama->n_rows, err));
-    keel_status status = see_llama(llama, job, &stats, err);
+    const keel_observer observer = keel_input_stats_observer(&stats);
+    keel_status status = see_llama(llama, job, &observer, err);
+    if (status == KEEL_OK) status = keel_input_stats_check(&stats, err);
     for (size_t row = 0; status == KEEL_OK && row < llama->n_rows; row++)
         status = take(&stats, row, told_by(llama, row), arena, fit, err);
     keel_input_stats_free(&stats);
@@ -65,21 +66,16 @@ keel_status keel_calibrate_llama(keel_llama *llama, const keel_compress_job *job
 
 /* ---- encoders ---- */
 
-static keel_status see_bert(keel_bert *bert, const keel_compress_job *job, keel_input_stats *stats,
+static keel_status see_bert(keel_bert *bert, const keel_compress_job *job, const keel_observer *observer,
                             keel_err *err) {
-    const keel_observer observer = keel_input_stats_observer(stats);
     keel_arena arena = {0};
     keel_sample sample;
     keel_status status = keel_sample_bert(bert, job, &arena, &sample, err);
-    if (status == KEEL_OK) {
-        const keel_bert_batch batch = {sample.id, sample.type, sample.offsets, sample.n};
-        float *vectors = keel_arena_calloc(&arena, sample.n * bert->config.hidden, sizeof *vectors);
-        bert->observer = &observer;
-        status = vectors ? keel_bert_encode(bert, &batch, &arena, vectors, err) : keel_nomem(err, "compress");
-        bert->observer = NULL;
-    }
+    bert->observer = observer;
+    if (status == KEEL_OK) status = keel_sample_encode(bert, &sample, NULL, err);
+    bert->observer = NULL;
     keel_arena_free(&arena);
-    return status == KEEL_OK ? keel_input_stats_check(stats, err) : status;
+    return status;
 }
 
 keel_status keel_calibrate_bert(keel_bert *bert, const keel_compress_job *job, keel_arena *arena,
@@ -89,7 +85,9 @@ keel_status keel_calibrate_bert(keel_bert *bert, const keel_compress_job *job, k
     for (size_t row = 0; row < n; row++) fit[row] = fit_of(job->config);
     if (!looks(job)) return KEEL_OK;
     KEEL_TRY(keel_input_stats_make(&stats, n, err));
-    keel_status status = see_bert(bert, job, &stats, err);
+    const keel_observer observer = keel_input_stats_observer(&stats);
+    keel_status status = see_bert(bert, job, &observer, err);
+    if (status == KEEL_OK) status = keel_input_stats_check(&stats, err);
     for (size_t row = 0; status == KEEL_OK && row < n; row++)
         status = take(&stats, row, row, arena, fit, err);
     keel_input_stats_free(&stats);

@@ -58,7 +58,8 @@ const keel_option keel_compress_options[] = {
          "calibrate=percentile: of the sizes of what shares a scale, what it covers"),
     REAL(
         sensitive_share, "0", 0, 1,
-        "4 bits: share of the layers that keep int8, those that suffer most when they alone have 4; needs a log"),
+        "4 bits: share of the layers, to the nearest one and at least one, that keep int8: those that suffer most when "
+        "they alone have 4; needs a log"),
     INT(conversations, "64", 1, 1000000, "conversations of the log that are looked at"),
     INT(tokens, "512", 16, 1000000, "tokens that are read of each, from its start"),
     CHOICE(critics, "none", keel_compress_critics,

@@ -282,16 +282,31 @@ keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_confi
                      config->ratio, KEEL_PRUNE_BLOCK);
 }
 
-keel_status keel_prune_kept(const keel_prune_model *model, size_t layer, keel_prune_kind kind, uint32_t **out,
-                            size_t *n, keel_err *err) {
-    const keel_prune_units *units = &model->layer[layer].units[kind];
+static keel_status list_kept(const keel_prune_model *model, const keel_prune_units *units,
+                             const uint32_t **out, size_t *n, keel_err *err) {
     bool *gone = keel_arena_calloc(model->arena, units->n, sizeof *gone);
-    *out = keel_arena_alloc(model->arena, units->n * sizeof **out);
-    if (!gone || !*out) return keel_nomem(err, "prune");
+    uint32_t *kept = keel_arena_alloc(model->arena, units->n * sizeof *kept);
+    if (!gone || !kept) return keel_nomem(err, "prune");
     for (size_t i = 0; i < units->gone; i++) gone[units->order[i]] = true;
-    *n = 0;
     for (size_t i = 0; i < units->n; i++)
-        if (!gone[i]) (*out)[(*n)++] = (uint32_t)i;
+        if (!gone[i]) kept[(*n)++] = (uint32_t)i;
+    *out = kept;
+    return KEEL_OK;
+}
+
+keel_status keel_prune_kept(const keel_prune_model *model, keel_layer_kept **out, size_t *n, keel_err *err) {
+    *n = 0;
+    *out = keel_arena_calloc(model->arena, model->n, sizeof **out);
+    if (!*out) return keel_nomem(err, "prune");
+    for (size_t l = 0; l < model->n; l++) {
+        const keel_prune_units *units = model->layer[l].units;
+        keel_layer_kept *kept = *out + *n;
+        if (model->layer[l].gone) continue;
+        kept->layer = l;
+        KEEL_TRY(list_kept(model, &units[KEEL_PRUNE_HEAD], &kept->head, &kept->n_heads, err));
+        KEEL_TRY(list_kept(model, &units[KEEL_PRUNE_CHANNEL], &kept->inner, &kept->n_inner, err));
+        (*n)++;
+    }
     return KEEL_OK;
 }
 

@@ -10,6 +10,7 @@
 #define KEEL_POLICIES_COMPRESS_PRUNE_H
 
 #include "policies/compress/job.h"
+#include "policies/transformer/layer_kept.h"
 
 /* Bits of config.prune + 1; config.importance; config.spread. */
 enum { KEEL_PRUNE_CHANNELS = 1, KEEL_PRUNE_GROUPS = 2, KEEL_PRUNE_LAYERS = 4 };
@@ -57,9 +58,8 @@ keel_status keel_prune_set_units(keel_prune_model *model, size_t layer, keel_pru
 bool keel_prune_looks(const keel_compress_config *config);
 /* Sets what goes. KEEL_E_INVALID: so much cannot go, or nothing would. */
 keel_status keel_prune_decide(keel_prune_model *model, const keel_compress_config *config, keel_err *err);
-/* Places that stay, rising: [*n] in the arena. */
-keel_status keel_prune_kept(const keel_prune_model *model, size_t layer, keel_prune_kind kind, uint32_t **out,
-                            size_t *n, keel_err *err);
+/* The layers that stay, and what stays of them: [*n] in the arena. */
+keel_status keel_prune_kept(const keel_prune_model *model, keel_layer_kept **out, size_t *n, keel_err *err);
 /* What went, layer by layer and in all, for the report. */
 keel_status keel_prune_tell(const keel_prune_model *model, keel_compress_report *report, keel_err *err);
 

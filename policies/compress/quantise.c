@@ -56,9 +56,8 @@ static keel_status quantise_rows(void *context, size_t shard, size_t thread, kee
     return status;
 }
 
-/* *out: the matrix in the type, its data taken with keel_alloc. */
-static keel_status quantise(const keel_matrix *from, keel_matrix_type type, const keel_matrix_fit *fit,
-                            const keel_compress_job *job, keel_matrix *out, keel_err *err) {
+keel_status keel_quantise_matrix(const keel_matrix *from, keel_matrix_type type, const keel_matrix_fit *fit,
+                                 const keel_compress_job *job, keel_matrix *out, keel_err *err) {
     quantising q = {.from = from,
                     .fit = fit,
                     .to = {.type = type, .rows = from->rows, .cols = from->cols, .inputs = from->inputs},
@@ -91,8 +90,8 @@ static keel_status quantise_all(keel_llama *llama, const keel_matrix_fit *fit, c
                            keep[(row - KEEL_LLAMA_FIRST_LAYER) / KEEL_LLAMA_LAYER];
         keel_matrix made;
         if (!from->data || !keel_llama_is_matrix(c, row)) continue;
-        KEEL_TRY(
-            quantise(from, keel_quantise_type(job->config, outer, from->cols), &fit[row], job, &made, err));
+        KEEL_TRY(keel_quantise_matrix(from, keel_quantise_type(job->config, outer, from->cols), &fit[row],
+                                      job, &made, err));
         KEEL_TRY(keel__llama_replace(llama, row, made, err));
     }
     return KEEL_OK;

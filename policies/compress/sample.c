@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "policies/transformer/llama_run.h"
+#include "policies/transformer/llama_text.h"
 
 typedef struct drawing {
     const keel_compress_job *job;
@@ -26,13 +26,6 @@ static keel_status add_text(drawing *d, const int32_t *id, const int32_t *type, 
 
 /* ---- decoders ---- */
 
-static bool add_message(cJSON *messages, keel_role role, const char *text) {
-    cJSON *message = cJSON_CreateObject();
-    return keel_json_add(messages, NULL, message) &&
-           cJSON_AddStringToObject(message, "role", keel_role_name(role)) &&
-           cJSON_AddStringToObject(message, "content", text);
-}
-
 /* What was said at a decision that no turn follows. */
 static const char *last_word(const keel_conversation *c) {
     const keel_decision *last = c->n_decisions ? &c->decisions[c->n_decisions - 1] : NULL;
@@ -41,22 +34,14 @@ static const char *last_word(const keel_conversation *c) {
     return NULL;
 }
 
-static const char *mark(const keel_llama *llama, int32_t id) {
-    const char *text = id >= 0 ? keel_tokenizer_token(llama->tokenizer, id) : NULL;
-    return text ? text : "";
-}
-
 static keel_status render(const drawing *d, const keel_conversation *c, const char **out) {
-    const keel_llama_config *config = &d->llama->config;
     const char *said = last_word(c);
     cJSON *messages = cJSON_CreateArray();
     bool good = messages != NULL;
     for (size_t t = 0; good && t < c->n_turns; t++)
-        good = add_message(messages, c->turns[t].role, c->turns[t].text);
-    if (good && said) good = add_message(messages, KEEL_ROLE_ASSISTANT, said);
-    const keel_chat_request request = {.messages = messages,
-                                       .bos = mark(d->llama, config->bos),
-                                       .eos = mark(d->llama, config->n_eos ? config->eos[0] : -1)};
+        good = keel_llama_add_message(messages, keel_role_name(c->turns[t].role), c->turns[t].text);
+    if (good && said) good = keel_llama_add_message(messages, keel_role_name(KEEL_ROLE_ASSISTANT), said);
+    const keel_chat_request request = keel_llama_request(d->llama, messages, false);
     const keel_status status =
         good ? keel_chat_template_render(d->llama->chat, &request, d->arena, out, d->err)
              : keel_nomem(d->err, "sample");
@@ -83,15 +68,10 @@ static keel_status draw_llama(drawing *d, const keel_conversation *c) {
     const keel_status status = d->llama->chat ? render(d, c, &text) : KEEL_E_UNSUPPORTED;
     if (status == KEEL_E_NOMEM) return status;
     if (status != KEEL_OK) KEEL_TRY(join(d, c, &text));
-    KEEL_TRY(keel_tokenizer_encode(d->llama->tokenizer, text, status == KEEL_OK, d->arena, &tokens, d->err));
-    const bool bos = config->adds_bos && config->bos >= 0 && tokens.count && tokens.id[0] != config->bos;
-    int32_t *id = keel_arena_alloc(d->arena, (tokens.count + 1) * sizeof *id);
-    if (!id) return keel_nomem(d->err, "sample");
-    id[0] = config->bos;
-    if (tokens.count) memcpy(id + bos, tokens.id, tokens.count * sizeof *id);
-    size_t n = tokens.count + bos;
-    if (n > most) n = most;
-    return add_text(d, id, NULL, n < config->positions ? n : config->positions);
+    if (!text[0]) return KEEL_OK;
+    KEEL_TRY(keel_llama_read_text(d->llama, text, status == KEEL_OK, d->arena, &tokens, d->err));
+    const size_t n = tokens.count < most ? tokens.count : most;
+    return add_text(d, tokens.id, NULL, n < config->positions ? n : config->positions);
 }
 
 /* ---- encoders ---- */
@@ -202,6 +182,30 @@ keel_status keel_sample_divide(const keel_sample *all, const keel_compress_job *
     }
     *importance = keel_sample_first(&rest, (size_t)job->config->importance_tokens);
     return KEEL_OK;
+}
+
+keel_bert_batch keel_sample_batch(const keel_sample *sample, size_t at, size_t n, int32_t *offsets) {
+    const int32_t from = sample->offsets[at];
+    for (size_t i = 0; i <= n; i++) offsets[i] = sample->offsets[at + i] - from;
+    return (keel_bert_batch){sample->id + from, sample->type + from, offsets, n};
+}
+
+keel_status keel_sample_encode(const keel_bert *bert, const keel_sample *sample, float *out, keel_err *err) {
+    enum { AT_ONCE = 16 };
+    const size_t hidden = bert->config.hidden;
+    keel_arena scratch = {0};
+    int32_t offsets[AT_ONCE + 1];
+    keel_status status = KEEL_OK;
+    for (size_t at = 0, n; status == KEEL_OK && at < sample->n; at += n) {
+        keel_arena_reset(&scratch);
+        n = sample->n - at < AT_ONCE ? sample->n - at : AT_ONCE;
+        const keel_bert_batch batch = keel_sample_batch(sample, at, n, offsets);
+        float *to = out ? out + at * hidden : keel_arena_alloc(&scratch, n * hidden * sizeof *to);
+        status = to ? keel_compress_go_on(err) : keel_nomem(err, "sample");
+        if (status == KEEL_OK) status = keel_bert_encode(bert, &batch, &scratch, to, err);
+    }
+    keel_arena_free(&scratch);
+    return status;
 }
 
 /* Texts are read some at a time, so that keys and values of few are kept. */

@@ -33,6 +33,10 @@ keel_sample keel_sample_rest(const keel_sample *sample, const keel_sample *first
 keel_status keel_sample_divide(const keel_sample *all, const keel_compress_job *job, keel_sample *losses,
                                keel_sample *importance, keel_err *err);
 
+/* Texts at .. at + n - 1 as a batch of their own; offsets [n + 1]: room for its offsets. */
+keel_bert_batch keel_sample_batch(const keel_sample *sample, size_t at, size_t n, int32_t *offsets);
+/* Vectors of all texts: out [sample->n, hidden]; NULL: for what the encoder's observer sees alone. */
+keel_status keel_sample_encode(const keel_bert *bert, const keel_sample *sample, float *out, keel_err *err);
 /* Runs the decoder over all texts for what its observer sees. log_prob [tokens] or NULL: of each token, as
  * keel_llama_run. */
 keel_status keel_sample_run(const keel_llama *llama, const keel_sample *sample, keel_pool *pool,

@@ -5,6 +5,7 @@
 
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "core/numeric.h"
 #include "core/progress.h"
 #include "policies/compress/quantise.h"
 #include "policies/compress/sample.h"
@@ -24,42 +25,14 @@ struct sensing {
     keel_err *err;
 };
 
-/* ---- a matrix, rounded ---- */
-
-typedef struct rounding {
-    keel_matrix from;
-    keel_matrix_type type;
-    const keel_matrix_fit *fit;
-    float *to;
-} rounding;
-
-enum { SHARD_ROWS = 64 };
-
-static keel_status round_rows(void *context, size_t shard, size_t thread, keel_err *err) {
-    const rounding *r = context;
-    const size_t cols = r->from.cols, first = shard * SHARD_ROWS,
-                 end = first + SHARD_ROWS < r->from.rows ? first + SHARD_ROWS : r->from.rows;
-    void *packed = keel_alloc(keel_matrix_row_bytes(r->type, cols));
-    const keel_matrix one = {.type = r->type, .rows = 1, .cols = cols, .data = packed};
-    keel_status status = packed ? KEEL_OK : keel_nomem(err, "compress");
-    (void)thread;
-    for (size_t row = first; status == KEEL_OK && row < end; row++) {
-        float *to = r->to + row * cols;
-        keel_matrix_read_row(&r->from, row, to);
-        status = keel_matrix_fit_row(r->type, to, cols, r->fit, packed, err);
-        if (status == KEEL_OK) keel_matrix_read_row(&one, 0, to);
-    }
-    keel_free(packed);
-    return status;
-}
-
-/* to [rows, cols]. */
+/* to [rows, cols]: the matrix, rounded; it may be where it lies. */
 static keel_status round_matrix(sensing *s, const keel_matrix *from, size_t row, float *to) {
-    rounding r = {.from = *from,
-                  .type = keel_quantise_type(s->job->config, false, from->cols),
-                  .fit = &s->fit[row],
-                  .to = to};
-    return keel_compress_share(s->job, (from->rows + SHARD_ROWS - 1) / SHARD_ROWS, round_rows, &r, s->err);
+    keel_matrix rounded;
+    KEEL_TRY(keel_quantise_matrix(from, keel_quantise_type(s->job->config, false, from->cols), &s->fit[row],
+                                  s->job, &rounded, s->err));
+    for (size_t r = 0; r < from->rows; r++) keel_matrix_read_row(&rounded, r, to + r * from->cols);
+    keel_free((void *)(uintptr_t)rounded.data);
+    return KEEL_OK;
 }
 
 /* ---- decoders ---- */
@@ -91,25 +64,6 @@ static keel_status llama_suffers(sensing *s, size_t layer, double *out) {
 
 /* ---- encoders: their parameters are rounded and put back ---- */
 
-static keel_status encode(sensing *s, float *out) {
-    const keel_bert_batch batch = {
-        .id = s->sample.id, .type = s->sample.type, .offsets = s->sample.offsets, .n = s->sample.n};
-    keel_arena scratch = {0};
-    const keel_status status = keel_bert_encode(s->bert, &batch, &scratch, out, s->err);
-    keel_arena_free(&scratch);
-    return status;
-}
-
-static double cosine(const float *x, const float *y, size_t n) {
-    double xy = 0, xx = 0, yy = 0;
-    for (size_t i = 0; i < n; i++) {
-        xy += (double)x[i] * (double)y[i];
-        xx += (double)x[i] * (double)x[i];
-        yy += (double)y[i] * (double)y[i];
-    }
-    return xy / sqrt(xx * yy + 1e-30);
-}
-
 static keel_status round_bert_layer(sensing *s, size_t layer) {
     for (size_t kind = 0; kind < KEEL_BERT_LAYER; kind++) {
         const size_t row = KEEL_BERT_FIRST_LAYER + layer * KEEL_BERT_LAYER + kind;
@@ -130,13 +84,13 @@ static keel_status bert_suffers(sensing *s, size_t layer, double *out) {
     if (!before) return keel_nomem(s->err, "compress");
     memcpy(before, params->data + from, n * sizeof *before);
     keel_status status = round_bert_layer(s, layer);
-    if (status == KEEL_OK) status = encode(s, s->vectors[1]);
+    if (status == KEEL_OK) status = keel_sample_encode(s->bert, &s->sample, s->vectors[1], s->err);
     memcpy(params->data + from, before, n * sizeof *before);
     keel_free(before);
     KEEL_TRY(status);
     *out = 0;
     for (size_t i = 0; i < s->sample.n; i++)
-        *out += 1 - cosine(s->vectors[0] + i * hidden, s->vectors[1] + i * hidden, hidden);
+        *out += 1 - keel_cosine(s->vectors[0] + i * hidden, s->vectors[1] + i * hidden, hidden);
     return KEEL_OK;
 }
 
@@ -145,7 +99,7 @@ static keel_status begin_bert(sensing *s) {
     for (int i = 0; i < 2; i++)
         if (!(s->vectors[i] = keel_arena_calloc(&s->arena, n, sizeof *s->vectors[i])))
             return keel_nomem(s->err, "compress");
-    return encode(s, s->vectors[0]);
+    return keel_sample_encode(s->bert, &s->sample, s->vectors[0], s->err);
 }
 
 /* ---- which layers ---- */
@@ -155,7 +109,7 @@ static bool is_asked(const keel_compress_job *job) {
     const bool asked = job->config->sensitive_share > 0,
                fours = weights == KEEL_COMPRESS_Q4_0 || weights == KEEL_COMPRESS_Q4_G32;
     if (asked && !fours)
-        keel_log(KEEL_LOG_INFO, "note: sensitive_share changes nothing: all layers have 8 bits");
+        keel_log(KEEL_LOG_INFO, "note: sensitive_share changes nothing: no layer has 4 bits");
     return asked && fours;
 }
 
@@ -168,7 +122,8 @@ static size_t worst(const double *harm, const bool *keep, size_t layers) {
 }
 
 static keel_status choose(sensing *s, size_t layers, bool *keep) {
-    const size_t n = (size_t)ceil(s->job->config->sensitive_share * (double)layers);
+    const size_t nearest = (size_t)round(s->job->config->sensitive_share * (double)layers),
+                 n = nearest ? nearest : 1;
     double *harm = keel_arena_calloc(&s->arena, layers, sizeof *harm);
     if (!harm) return keel_nomem(s->err, "compress");
     for (size_t i = 0; i < layers; i++) {

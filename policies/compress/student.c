@@ -10,7 +10,7 @@
 #include "policies/transformer/bert_internal.h"
 #include "policies/transformer/bert_matrix.h"
 
-bool keel_student_wanted(const keel_compress_config *config) {
+static bool is_wanted(const keel_compress_config *config) {
     return config->student_layers > 0 || config->student_hidden > 0 || config->student_static ||
            config->student_vocabulary > 0;
 }
@@ -29,7 +29,7 @@ typedef struct making {
 } making;
 
 keel_status keel_student_none(const keel_compress_job *job, keel_err *err) {
-    if (!keel_student_wanted(job->config)) return KEEL_OK;
+    if (!is_wanted(job->config)) return KEEL_OK;
     keel_fail(err, KEEL_E_UNSUPPORTED, "student", "students are made of encoders alone");
     return keel_hint(err, "of a decoder, --ratio with prune=layers takes layers away");
 }
@@ -69,7 +69,9 @@ static keel_status choose_shape(making *m) {
     m->to.hidden = hidden;
     m->to.heads = hidden / head_width(m);
     m->to.inner = from->inner * hidden / from->hidden;
-    return KEEL_OK;
+    return m->to.inner ? KEEL_OK
+                       : fail_shape(m, "student_hidden", hidden, "enough to leave one of the inner numbers,",
+                                    from->inner);
 }
 
 static keel_status check(const making *m) {
@@ -239,29 +241,43 @@ static int by_place(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The `keep` groups of `width` inputs of a matrix [rows, of groups x width] with the largest weights. */
-static keel_status choose_groups(making *m, const float *weight, size_t rows, size_t groups, size_t width,
-                                 size_t keep, size_t *out) {
-    scored *all = keel_arena_calloc(&m->arena, groups, sizeof *all);
+/* Groups of `width` numbers that stay, of so many. */
+typedef struct groups {
+    size_t n, of, width;
+    size_t *kept; /* [n] rising */
+} groups;
+
+/* Those inputs of a matrix [rows, of groups] with the largest weights. */
+static keel_status choose_groups(making *m, const float *weight, size_t rows, const groups *to) {
+    scored *all = keel_arena_calloc(&m->arena, to->of, sizeof *all);
     if (!all) return keel_nomem(m->err, "student");
-    for (size_t g = 0; g < groups; g++) {
+    for (size_t g = 0; g < to->of; g++) {
         all[g].at = g;
         for (size_t r = 0; r < rows; r++)
-            for (size_t i = 0; i < width; i++) {
-                const double w = (double)weight[(r * groups + g) * width + i];
+            for (size_t i = 0; i < to->width; i++) {
+                const double w = (double)weight[(r * to->of + g) * to->width + i];
                 all[g].score += w * w;
             }
     }
-    qsort(all, groups, sizeof *all, by_score);
-    for (size_t i = 0; i < keep; i++) out[i] = all[i].at;
-    qsort(out, keep, sizeof *out, by_place);
+    qsort(all, to->of, sizeof *all, by_score);
+    for (size_t i = 0; i < to->n; i++) to->kept[i] = all[i].at;
+    qsort(to->kept, to->n, sizeof *to->kept, by_place);
     return KEEL_OK;
+}
+
+/* A norm's gain and bias, turned: rows at `from` and the next of the teacher, to `row` and the next. */
+static void put_norm(const making *m, size_t from, size_t row, float *const *to) {
+    const size_t n = m->bert->config.hidden;
+    const float *gain = param(m, from);
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += (double)gain[i] * (double)gain[i];
+    for (size_t j = 0; j < m->to.hidden; j++)
+        to[row][j] = m->basis ? (float)sqrt(square / (double)n) : gain[j];
+    turn(m, param(m, from + 1), to[row + 1]);
 }
 
 static void put_first(const making *m, float *const *to) {
     const size_t n = m->bert->config.hidden, k = m->to.hidden;
-    const float *gain = param(m, KEEL_BERT_GAIN);
-    double square = 0;
     for (size_t i = 0; i < m->to.vocab; i++) turn(m, m->table + i * n, to[KEEL_BERT_WORD] + i * k);
     if (is_static(m)) { /* positions, segments: zeros */
         for (size_t j = 0; j < k; j++) to[KEEL_BERT_GAIN][j] = 1;
@@ -271,70 +287,57 @@ static void put_first(const making *m, float *const *to) {
         turn(m, param(m, KEEL_BERT_POSITION) + i * n, to[KEEL_BERT_POSITION] + i * k);
     for (size_t i = 0; i < m->to.types; i++)
         turn(m, param(m, KEEL_BERT_TYPE) + i * n, to[KEEL_BERT_TYPE] + i * k);
-    turn(m, param(m, KEEL_BERT_BIAS), to[KEEL_BERT_BIAS]);
-    for (size_t i = 0; i < n; i++) square += (double)gain[i] * (double)gain[i];
-    for (size_t j = 0; j < k; j++)
-        to[KEEL_BERT_GAIN][j] = m->basis ? (float)sqrt(square / (double)n) : gain[j];
+    put_norm(m, KEEL_BERT_GAIN, KEEL_BERT_GAIN, to);
 }
 
-/* Matrices whose inputs are hidden numbers: rows that stay, turned. q, k, v: rows of the heads that stay. */
-static void put_inputs(const making *m, size_t layer, size_t weight, size_t parts, size_t width,
-                       const size_t *kept, size_t n_kept, size_t groups, float *to, float *bias) {
+/* Matrices whose inputs are hidden numbers: rows that stay, turned. q, k, v: rows of the heads that stay. to:
+ * the student's rows of the layer, the bias of each behind it. */
+static void put_inputs(const making *m, size_t layer, size_t row, size_t parts, const groups *stay,
+                       float *const *to) {
     const size_t n = m->bert->config.hidden, k = m->to.hidden;
-    const float *from = param(m, keel__bert_row(layer, weight)),
-                *from_bias = param(m, keel__bert_row(layer, weight + 1));
+    const float *from = param(m, keel__bert_row(layer, row)),
+                *bias = param(m, keel__bert_row(layer, row + 1));
     for (size_t p = 0; p < parts; p++)
-        for (size_t g = 0; g < n_kept; g++)
-            for (size_t i = 0; i < width; i++) {
-                const size_t row = (p * groups + kept[g]) * width + i, at = (p * n_kept + g) * width + i;
-                turn(m, from + row * n, to + at * k);
-                bias[at] = from_bias[row];
+        for (size_t g = 0; g < stay->n; g++)
+            for (size_t i = 0; i < stay->width; i++) {
+                const size_t was = (p * stay->of + stay->kept[g]) * stay->width + i,
+                             is = (p * stay->n + g) * stay->width + i;
+                turn(m, from + was * n, to[row] + is * k);
+                to[row + 1][is] = bias[was];
             }
 }
 
 /* Matrices whose outputs are hidden numbers: columns that stay, turned. */
-static void put_outputs(const making *m, size_t layer, size_t weight, size_t width, const size_t *kept,
-                        size_t n_kept, size_t groups, float *column, float *turned, float *to, float *bias) {
-    const size_t n = m->bert->config.hidden, k = m->to.hidden, cols = groups * width;
-    const float *from = param(m, keel__bert_row(layer, weight));
-    for (size_t g = 0; g < n_kept; g++)
-        for (size_t i = 0; i < width; i++) {
-            for (size_t r = 0; r < n; r++) column[r] = from[r * cols + kept[g] * width + i];
-            turn(m, column, turned);
-            for (size_t j = 0; j < k; j++) to[j * n_kept * width + g * width + i] = turned[j];
-        }
-    turn(m, param(m, keel__bert_row(layer, weight + 1)), bias);
-}
-
-static void put_norm(const making *m, size_t layer, size_t gain, float *to, float *bias) {
-    const size_t n = m->bert->config.hidden;
-    const float *from = param(m, keel__bert_row(layer, gain));
-    double square = 0;
-    for (size_t i = 0; i < n; i++) square += (double)from[i] * (double)from[i];
-    for (size_t j = 0; j < m->to.hidden; j++) to[j] = m->basis ? (float)sqrt(square / (double)n) : from[j];
-    turn(m, param(m, keel__bert_row(layer, gain + 1)), bias);
+static void put_outputs(const making *m, size_t layer, size_t row, const groups *stay, float *spare,
+                        float *const *to) {
+    const size_t n = m->bert->config.hidden, k = m->to.hidden, cols = stay->of * stay->width,
+                 kept = stay->n * stay->width;
+    const float *from = param(m, keel__bert_row(layer, row));
+    float *column = spare, *turned = spare + n;
+    for (size_t c = 0; c < kept; c++) {
+        const size_t was = stay->kept[c / stay->width] * stay->width + c % stay->width;
+        for (size_t r = 0; r < n; r++) column[r] = from[r * cols + was];
+        turn(m, column, turned);
+        for (size_t j = 0; j < k; j++) to[row][j * kept + c] = turned[j];
+    }
+    turn(m, param(m, keel__bert_row(layer, row + 1)), to[row + 1]);
 }
 
 static keel_status put_layer(making *m, size_t l, float *const *to) {
     const keel_bert_config *c = &m->bert->config;
-    const size_t from = m->layer[l], width = head_width(m);
-    float *column = keel_arena_calloc(&m->arena, 2 * c->hidden, sizeof *column);
-    if (!column) return keel_nomem(m->err, "student");
-    float *turned = column + c->hidden;
-    KEEL_TRY(choose_groups(m, param(m, keel__bert_row(from, KEEL_BERT_OUT)), c->hidden, c->heads, width,
-                           m->to.heads, m->head));
-    KEEL_TRY(choose_groups(m, param(m, keel__bert_row(from, KEEL_BERT_DOWN)), c->hidden, c->inner, 1,
-                           m->to.inner, m->channel));
-    put_inputs(m, from, KEEL_BERT_QKV, 3, width, m->head, m->to.heads, c->heads, to[KEEL_BERT_QKV],
-               to[KEEL_BERT_QKV_BIAS]);
-    put_outputs(m, from, KEEL_BERT_OUT, width, m->head, m->to.heads, c->heads, column, turned,
-                to[KEEL_BERT_OUT], to[KEEL_BERT_OUT_BIAS]);
-    put_norm(m, from, KEEL_BERT_GAIN_1, to[KEEL_BERT_GAIN_1], to[KEEL_BERT_BIAS_1]);
-    put_inputs(m, from, KEEL_BERT_UP, 1, 1, m->channel, m->to.inner, c->inner, to[KEEL_BERT_UP],
-               to[KEEL_BERT_UP_BIAS]);
-    put_outputs(m, from, KEEL_BERT_DOWN, 1, m->channel, m->to.inner, c->inner, column, turned,
-                to[KEEL_BERT_DOWN], to[KEEL_BERT_DOWN_BIAS]);
-    put_norm(m, from, KEEL_BERT_GAIN_2, to[KEEL_BERT_GAIN_2], to[KEEL_BERT_BIAS_2]);
+    const size_t from = m->layer[l];
+    const groups heads = {m->to.heads, c->heads, head_width(m), m->head},
+                 inner = {m->to.inner, c->inner, 1, m->channel};
+    float *spare = keel_arena_calloc(&m->arena, 2 * c->hidden, sizeof *spare);
+    if (!spare) return keel_nomem(m->err, "student");
+    KEEL_TRY(choose_groups(m, param(m, keel__bert_row(from, KEEL_BERT_OUT)), c->hidden, &heads));
+    KEEL_TRY(choose_groups(m, param(m, keel__bert_row(from, KEEL_BERT_DOWN)), c->hidden, &inner));
+    put_inputs(m, from, KEEL_BERT_QKV, 3, &heads, to);
+    put_outputs(m, from, KEEL_BERT_OUT, &heads, spare, to);
+    put_norm(m, keel__bert_row(from, KEEL_BERT_GAIN_1), KEEL_BERT_GAIN_1, to);
+    put_inputs(m, from, KEEL_BERT_UP, 1, &inner, to);
+    put_outputs(m, from, KEEL_BERT_DOWN, &inner, spare, to);
+    put_norm(m, keel__bert_row(from, KEEL_BERT_GAIN_2), KEEL_BERT_GAIN_2, to);
     return KEEL_OK;
 }
 
@@ -391,7 +394,7 @@ keel_status keel_student_bert(keel_bert *bert, const keel_compress_job *job, kee
     making m = {.bert = bert, .job = job, .err = err};
     keel__bert_rooms rooms = {0};
     keel_tokenizer *tokenizer = NULL;
-    if (!keel_student_wanted(job->config)) return KEEL_OK;
+    if (!is_wanted(job->config)) return KEEL_OK;
     const keel_status status = make(&m, &rooms, &tokenizer);
     if (status == KEEL_OK) {
         keel__bert_rooms_take(bert, &rooms);

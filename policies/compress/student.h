@@ -15,9 +15,6 @@
 #include "policies/compress/job.h"
 #include "policies/transformer/bert.h"
 
-/* Whether the configuration asks for a student. */
-bool keel_student_wanted(const keel_compress_config *config);
-
 /* In place; nothing where no option asks for it. KEEL_E_UNSUPPORTED: the encoder is tuned or in another
  * number format; KEEL_E_INVALID: a shape that is not smaller, or no multiple of a head's width; KEEL_E_USAGE:
  * a vocabulary without conversations. After an error the encoder is of no use but to be closed. */

@@ -14,7 +14,7 @@ typedef struct side {
 typedef struct slicing {
     keel_bert *bert;
     keel_bert_config config; /* of what is made */
-    const keel_bert_kept *kept;
+    const keel_layer_kept *kept;
     size_t rows;  /* of the encoder that is made */
     size_t extra; /* rows behind them */
     keel_params to;
@@ -23,7 +23,7 @@ typedef struct slicing {
 } slicing;
 
 /* Rows of kept heads in each of `parts` equal parts of a matrix. */
-static keel_status spread(slicing *s, const keel_bert_kept *kept, size_t parts, side *out) {
+static keel_status spread(slicing *s, const keel_layer_kept *kept, size_t parts, side *out) {
     const keel_bert_config *c = &s->bert->config;
     const size_t dim = keel_bert_head_dim(c), part = keel_bert_heads(c, kept->layer) * dim,
                  n = kept->n_heads * dim;
@@ -51,7 +51,7 @@ static keel_status copy_row(const slicing *s, size_t from_row, size_t to_row, si
 }
 
 static keel_status cut_layer(slicing *s, size_t layer) {
-    const keel_bert_kept *kept = &s->kept[layer];
+    const keel_layer_kept *kept = &s->kept[layer];
     const side all = {0}, inner = {kept->inner, kept->n_inner};
     side three, one;
     KEEL_TRY(spread(s, kept, 3, &three));
@@ -118,7 +118,7 @@ static keel_status slice(slicing *s, size_t n) {
     return status;
 }
 
-keel_status keel_bert_slice(keel_bert *bert, const keel_bert_kept *kept, size_t n, keel_err *err) {
+keel_status keel_bert_slice(keel_bert *bert, const keel_layer_kept *kept, size_t n, keel_err *err) {
     slicing s = {.bert = bert, .kept = kept, .err = err};
     if (bert->lora.rank)
         return keel_fail(err, KEEL_E_USAGE, "encoder", "it has low-rank corrections: settle them first");

@@ -3,18 +3,11 @@
 #define KEEL_POLICIES_TRANSFORMER_BERT_SLICE_H
 
 #include "policies/transformer/bert.h"
-
-/* What stays of a layer, places rising; at least one of each. */
-typedef struct keel_bert_kept {
-    size_t layer; /* its number before */
-    size_t n_heads, n_inner;
-    const uint32_t *head;  /* [n_heads] */
-    const uint32_t *inner; /* [n_inner] rows of up, columns of down */
-} keel_bert_kept;
+#include "policies/transformer/layer_kept.h"
 
 /* Makes it of these n layers, in this order, in F32; heads behind the encoder stay. The vectors are those of
  * the larger one with zeros in place of what is left out. KEEL_E_USAGE while it has low-rank corrections, or
  * is compressed. After an error it is as before. */
-keel_status keel_bert_slice(keel_bert *bert, const keel_bert_kept *kept, size_t n, keel_err *err);
+keel_status keel_bert_slice(keel_bert *bert, const keel_layer_kept *kept, size_t n, keel_err *err);
 
 #endif

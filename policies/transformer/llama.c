@@ -216,11 +216,6 @@ double keel__llama_rope_divisor(const keel_llama_config *c, size_t i) {
     return s <= 0 ? c->rope_factor : 1 / ((1 - s) / c->rope_factor + s);
 }
 
-void keel_llama_frequencies(const keel_llama_config *c, double *out) {
-    for (size_t i = 0; i < c->head_dim / 2; i++)
-        out[i] = pow(c->rope_theta, -2 * (double)i / (double)c->head_dim) / keel__llama_rope_divisor(c, i);
-}
-
 /* ---- weights ---- */
 
 /* outer: the embedding or the head, which have at least 8 bits. */

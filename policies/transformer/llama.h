@@ -183,8 +183,6 @@ keel_status keel_llama_make(keel_llama **out, const keel_llama_config *config, k
 void keel_llama_shape(const keel_llama_config *config, size_t row, size_t *rows, size_t *cols);
 /* Whether the configuration has the row. */
 bool keel_llama_has(const keel_llama_config *config, size_t row);
-/* f_i of RoPE, scaled: [head_dim / 2]. */
-void keel_llama_frequencies(const keel_llama_config *config, double *out);
 /* "model.layers.3.self_attn.q_proj.weight" */
 void keel_llama_name(const keel_llama_config *config, size_t row, char out[128]);
 /* Whether it is a matrix; else a vector. */

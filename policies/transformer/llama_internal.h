@@ -46,14 +46,6 @@ keel_status keel__llama_write_row(const keel_llama *llama, size_t row, keel_bloc
 static inline bool keel__llama_is_qwen2(const keel_llama_config *c) {
     return c->qkv_bias && !c->out_bias && !c->mlp_bias;
 }
-/* The same in a .gguf file, where factors of frequencies are Llama's alone. */
-static inline bool keel__llama_is_qwen2_gguf(const keel_llama_config *c) {
-    return keel__llama_is_qwen2(c) && c->rope != KEEL_ROPE_LLAMA3;
-}
-/* What a .gguf file calls it: "deci" has sizes by layer, and is Llama otherwise. */
-static inline const char *keel__llama_gguf_kind(const keel_llama_config *c) {
-    return c->layer_kv_heads || c->layer_inner ? "deci" : keel__llama_is_qwen2_gguf(c) ? "qwen2" : "llama";
-}
 /* What scaling divides the i-th frequency by (llama.h): 1 where it is as it was. */
 double keel__llama_rope_divisor(const keel_llama_config *config, size_t i);
 /* The llama3 scaling of these divisors [head_dim / 2]; false: there is none. */
@@ -68,14 +60,10 @@ keel_status keel__llama_take(keel_llama *llama, const char *path, keel_llama_wei
 keel_status keel__llama_replace(keel_llama *llama, size_t row, keel_matrix matrix, keel_err *err);
 /* Sizes and numbers that a computation can be made of; where: the file, for errors. */
 keel_status keel__llama_check(const keel_llama_config *config, const char *where, keel_err *err);
-/* Where a file in pairs has `row` of `rows` rows of `heads` heads in halves; and the other way. */
+/* Where a file in pairs has `row` of `rows` rows of `heads` heads in halves. */
 static inline size_t keel__llama_to_pairs(size_t row, size_t rows, size_t heads) {
     const size_t dim = rows / heads, at = row % dim;
     return row - at + 2 * (at % (dim / 2)) + at / (dim / 2);
-}
-static inline size_t keel__llama_from_pairs(size_t row, size_t rows, size_t heads) {
-    const size_t dim = rows / heads, at = row % dim;
-    return row - at + at / 2 + at % 2 * (dim / 2);
 }
 
 /* Whether tuning with factors has some for the row: a matrix that the model has. */

@@ -17,6 +17,15 @@ typedef struct writer {
     keel_err *err;
 } writer;
 
+/* In a .gguf file factors of frequencies are Llama's alone. */
+static bool is_qwen2(const keel_llama_config *c) {
+    return keel__llama_is_qwen2(c) && c->rope != KEEL_ROPE_LLAMA3;
+}
+/* What a .gguf file calls it: "deci" has sizes by layer, and is Llama otherwise. */
+static const char *kind_of(const keel_llama_config *c) {
+    return c->layer_kv_heads || c->layer_inner ? "deci" : is_qwen2(c) ? "qwen2" : "llama";
+}
+
 /* ---- what stands before the data ---- */
 
 static void put_u32(writer *w, const char *name, size_t number) {
@@ -198,11 +207,7 @@ static keel_status look(writer *w) {
 
 keel_status keel_llama_save_gguf(const keel_llama *llama, const char *path, keel_block_type type,
                                  keel_err *err) {
-    writer w = {.llama = llama,
-                .path = path,
-                .kind = keel__llama_gguf_kind(&llama->config),
-                .type = type,
-                .err = err};
+    writer w = {.llama = llama, .path = path, .kind = kind_of(&llama->config), .type = type, .err = err};
     if (type == KEEL_BLOCK_Q4_1)
         return keel_fail(err, KEEL_E_USAGE, path, "F32, F16, BF16, Q8_0 and Q4_0 are written, not %s",
                          keel_block_name(type));

@@ -51,13 +51,13 @@ static keel_status cut_matrix(const slicing *s, const keel_matrix *from, side ro
     return there ? KEEL_OK : keel_nomem(s->err, "decoder");
 }
 
-static keel_status cut_layer(slicing *s, const keel_llama_kept *kept, keel_matrix *to) {
+static keel_status cut_layer(slicing *s, const keel_layer_kept *kept, keel_matrix *to) {
     const keel_llama_config *c = &s->llama->config;
     const keel_matrix *from = &s->llama->matrix[keel_llama_row(kept->layer, 0)];
     const side all = {0}, inner = {kept->inner, kept->n_inner};
     side q, kv;
-    KEEL_TRY(spread(s, kept->kv_head, kept->n_kv_heads, c->heads / c->kv_heads * c->head_dim, &q));
-    KEEL_TRY(spread(s, kept->kv_head, kept->n_kv_heads, c->head_dim, &kv));
+    KEEL_TRY(spread(s, kept->head, kept->n_heads, c->heads / c->kv_heads * c->head_dim, &q));
+    KEEL_TRY(spread(s, kept->head, kept->n_heads, c->head_dim, &kv));
     const side cuts[KEEL_LLAMA_LAYER][2] = {
         [KEEL_LLAMA_Q] = {q, all},
         [KEEL_LLAMA_K] = {kv, all},
@@ -78,13 +78,13 @@ static keel_status cut_layer(slicing *s, const keel_llama_kept *kept, keel_matri
     return KEEL_OK;
 }
 
-static keel_status cut_layers(slicing *s, const keel_llama_kept *kept, size_t n, keel_matrix *made) {
+static keel_status cut_layers(slicing *s, const keel_layer_kept *kept, size_t n, keel_matrix *made) {
     keel_llama *llama = s->llama;
     uint32_t *kv_heads = keel_alloc(2 * n * sizeof *kv_heads), *inner = kv_heads ? kv_heads + n : NULL;
     keel_status status = kv_heads ? KEEL_OK : keel_nomem(s->err, "decoder");
     for (size_t l = 0; status == KEEL_OK && l < n; l++) {
         status = cut_layer(s, &kept[l], &made[keel_llama_row(l, 0)]);
-        kv_heads[l] = (uint32_t)kept[l].n_kv_heads;
+        kv_heads[l] = (uint32_t)kept[l].n_heads;
         inner[l] = (uint32_t)kept[l].n_inner;
     }
     const keel_llama_config before = llama->config;
@@ -97,7 +97,7 @@ static keel_status cut_layers(slicing *s, const keel_llama_kept *kept, size_t n,
     return status;
 }
 
-keel_status keel_llama_slice(keel_llama *llama, const keel_llama_kept *kept, size_t n, keel_err *err) {
+keel_status keel_llama_slice(keel_llama *llama, const keel_layer_kept *kept, size_t n, keel_err *err) {
     const size_t last = keel_llama_norm(&llama->config), rows = keel_llama_row(n, 0) + 2;
     slicing s = {.llama = llama, .err = err};
     if (llama->params.data || llama->lora.rank || llama->n_virtual)

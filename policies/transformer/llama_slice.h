@@ -3,19 +3,12 @@
 #ifndef KEEL_POLICIES_TRANSFORMER_LLAMA_SLICE_H
 #define KEEL_POLICIES_TRANSFORMER_LLAMA_SLICE_H
 
+#include "policies/transformer/layer_kept.h"
 #include "policies/transformer/llama.h"
-
-/* What stays of a layer, places rising; at least one of each. */
-typedef struct keel_llama_kept {
-    size_t layer; /* its number before */
-    size_t n_kv_heads, n_inner;
-    const uint32_t *kv_head; /* [n_kv_heads] with the query heads that read it */
-    const uint32_t *inner;   /* [n_inner] rows of gate and up, columns of down */
-} keel_llama_kept;
 
 /* Makes it of these n layers, in this order. F32 and BF16 stay what they are, other formats become F32 where
  * something is cut. The logits are those of the larger one with zeros in place of what is left out.
  * KEEL_E_USAGE while it is tuned. After an error it is as before. */
-keel_status keel_llama_slice(keel_llama *llama, const keel_llama_kept *kept, size_t n, keel_err *err);
+keel_status keel_llama_slice(keel_llama *llama, const keel_layer_kept *kept, size_t n, keel_err *err);
 
 #endif

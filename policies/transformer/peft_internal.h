@@ -33,8 +33,6 @@ typedef struct keel__peft_files {
 
 keel_status keel__peft_open(keel__peft_files *files, const char *dir); /* host and err are set */
 void keel__peft_close(keel__peft_files *files);
-/* Whether a key's value changes nothing; names what does. */
-keel_status keel__peft_unsupported(const keel__peft_files *files, const char *key, const char *expected);
 /* Every key is in read or idle (both end with NULL), or says that it changes nothing. */
 keel_status keel__peft_check_keys(const keel__peft_files *files, const char *const *read,
                                   const char *const *idle);

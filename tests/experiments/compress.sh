@@ -24,6 +24,8 @@ expect "a policy of another base" 1 "it was trained on base" compress --base sma
 
 expect "n-grams have no layers" 2 "no layers" compress --base base --ratio 0.2 --out x --quiet
 expect "nor layers that keep 8 bits" 2 "no layers" compress "$@" --set sensitive_share=0.5 --out x
+expect "nor scales to look for" 2 "no layers" compress "$@" --set calibrate=mse --out x
+expect "nor has what is not rounded" 2 "has no scales" compress --base "$golden/llama/biased" --set calibrate=mse --out x
 expect "nor a front to search" 2 "one smaller form" compress --base base --store s.db --target bytes=1000 --out x
 expect "a copy is told to be one" 0 "not smaller than it was" compress --base base --out copy
 

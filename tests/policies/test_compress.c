@@ -388,6 +388,24 @@ static void hostile_folders_are_refused(void **state) {
     refused("up_proj");
 }
 
+/* A matrix as floats beside the same in 8 bits: neither is taken silently. */
+static void a_matrix_in_two_formats_is_refused(void **state) {
+    (void)state;
+    static const char norm[] = "model.norm.weight", matrix[] = "model.layers.0.mlp.up_proj.weight";
+    keel_buf text = {0};
+    uint64_t header;
+    char path[512];
+    compress(golden("biased"), out[0], "int8", NULL);
+    snprintf(path, sizeof path, "%s/model.safetensors", out[0]);
+    assert_ok(keel_file_read(path, 0, &text, &err));
+    memcpy(&header, text.data, sizeof header);
+    header += strlen(matrix) - strlen(norm);
+    poke(out[0], 0, &header, sizeof header);
+    change(out[0], "model.safetensors", norm, matrix);
+    refused("two number formats");
+    keel_buf_free(&text);
+}
+
 /* What no scale holds is no reason to write a folder that nothing opens. */
 static void numbers_that_no_format_holds_are_refused(void **state) {
     (void)state;
@@ -432,6 +450,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_there_is_not_written_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_scales_and_steps_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hostile_folders_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_matrix_in_two_formats_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_that_no_format_holds_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_stops_where_it_is_told_to, set_up, tear_down),
     };

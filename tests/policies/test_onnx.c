@@ -107,7 +107,7 @@ static void unequal_layers_are_drawn(void **state) {
     (void)state;
     keel_bert *bert = made_bert();
     static const uint32_t heads[] = {0, 2, 3}, inner[] = {1, 5, 33, 64, 70};
-    const keel_bert_kept kept[MADE_LAYERS] = {
+    const keel_layer_kept kept[MADE_LAYERS] = {
         {.layer = 0, .head = heads, .n_heads = 2, .inner = inner, .n_inner = 5},
         {.layer = 1, .head = heads, .n_heads = 3, .inner = inner, .n_inner = 3}};
     assert_ok(keel_bert_slice(bert, kept, MADE_LAYERS, &err));

@@ -139,7 +139,7 @@ static void what_is_cut_is_as_if_it_were_zero(void **state) {
         for (uint32_t c = 0; c < INNER; c++)
             if (c % 3 != 1) channels[0][n++] = c;
         for (uint32_t c = 0; c < 32; c++) channels[1][c] = 3 * c;
-        const keel_llama_kept kept[] = {{0, 3, 64, heads, channels[0]}, {2, 4, 32, all_heads, channels[1]}};
+        const keel_layer_kept kept[] = {{0, 3, 64, heads, channels[0]}, {2, 4, 32, all_heads, channels[1]}};
         for (size_t c = 0; c < INNER; c++) {
             if (c % 3 == 1) silence(large, 0, KEEL_PRUNE_CHANNEL, c);
             if (c % 3 != 0) silence(large, 2, KEEL_PRUNE_CHANNEL, c);
@@ -167,7 +167,7 @@ static void what_is_cut_is_as_if_it_were_zero(void **state) {
 static void a_decoder_that_is_tuned_is_not_cut(void **state) {
     (void)state;
     keel_llama *llama = make(false);
-    const keel_llama_kept kept = {0};
+    const keel_layer_kept kept = {0};
     llama->n_virtual = 3;
     assert_int_equal(keel_llama_slice(llama, &kept, 0, &err), KEEL_E_USAGE);
     llama->n_virtual = 0;

@@ -60,7 +60,7 @@ static keel_bert *sliced(void) {
     keel_bert *bert = load("mean");
     for (uint32_t c = 0; c < 32; c++) channels[0][c] = c < 16 ? c : c + 8;
     for (uint32_t c = 0; c < INNER; c++) channels[1][c] = c;
-    const keel_bert_kept kept[] = {{0, 2, 32, heads[0], channels[0]}, {1, 3, INNER, heads[1], channels[1]}};
+    const keel_layer_kept kept[] = {{0, 2, 32, heads[0], channels[0]}, {1, 3, INNER, heads[1], channels[1]}};
     assert_ok(keel_bert_slice(bert, kept, 2, &err));
     return bert;
 }
@@ -89,7 +89,7 @@ static void a_whole_layer_goes_and_heads_behind_stay(void **state) {
     for (uint32_t c = 0; c < INNER; c++) channels[c] = c;
     assert_ok(keel_bert_extend(small, NULL, &head, 1, &err));
     keel_bert_adapt_init(small, &rng);
-    const keel_bert_kept kept = {1, HEADS, INNER, heads, channels};
+    const keel_layer_kept kept = {1, HEADS, INNER, heads, channels};
     assert_ok(keel_bert_slice(small, &kept, 1, &err));
     assert_int_equal(small->config.layers, 1);
     assert_int_equal(keel_bert_first_head(small), keel_bert_rows(small));
@@ -105,7 +105,7 @@ static void corrections_are_settled_first(void **state) {
     (void)state;
     const keel_lora_config lora = {.rank = 2, .alpha = 2, .targets = KEEL_LORA_QUERY};
     keel_bert *bert = load("mean");
-    const keel_bert_kept kept = {0};
+    const keel_layer_kept kept = {0};
     assert_ok(keel_bert_extend(bert, &lora, NULL, 0, &err));
     assert_int_equal(keel_bert_slice(bert, &kept, 0, &err), KEEL_E_USAGE);
     keel_bert_close(bert);

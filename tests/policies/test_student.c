@@ -223,6 +223,17 @@ static void shapes_that_cannot_be_are_refused(void **state) {
     }
 }
 
+static void a_student_keeps_some_of_its_inner_numbers(void **state) {
+    (void)state;
+    const keel_compress_job job = {.config = &smaller};
+    keel_bert *thin = tiny();
+    thin->config.inner = 2;
+    smaller.student_hidden = HEAD; /* a third of it */
+    assert_int_equal(keel_student_bert(thin, &job, &err), KEEL_E_INVALID);
+    contains(err.where, "student_hidden");
+    keel_bert_close(thin);
+}
+
 static void what_was_tuned_makes_no_student(void **state) {
     (void)state;
     keel_compress_report report = {0};
@@ -247,6 +258,7 @@ int main(void) {
         TEST(tokens_that_the_log_uses_stay),
         TEST(any_number_of_threads_makes_the_same_student),
         TEST(shapes_that_cannot_be_are_refused),
+        TEST(a_student_keeps_some_of_its_inner_numbers),
         TEST(what_was_tuned_makes_no_student),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
